@@ -1,0 +1,116 @@
+// Package imagecache keeps made variants in tiers and has each made once when no tier
+// holds it. Tier is a place to keep them (memtier, disktier; tiertest is the script
+// that each passes), Filler is what makes them (fill), Cache puts the two together.
+package imagecache
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+)
+
+// Image is a stored answer: encoded bytes and what a reader must know about them.
+// It is never changed after it is made, and Body may be shared by many readers.
+type Image struct {
+	Body         []byte
+	ContentType  string
+	ETag         string // strong, quoted, of Body
+	LastModified time.Time
+	Origin       Validator // what revalidates the original it was made from; live only
+	Fresh        Freshness
+}
+
+// Validator is what an origin's answer can be revalidated with.
+type Validator struct {
+	ETag         string // as the origin spelled it: quoted, W/ before a weak one
+	LastModified time.Time
+}
+
+// Freshness is how long an Image may be served (RFC 9111, RFC 5861), in absolute times.
+// The zero value is pinned: fresh for ever.
+type Freshness struct {
+	Generated            time.Time     // when the origin made or validated it (Age counts from here); zero: pinned
+	Until                time.Time     // stale from then on
+	StaleWhileRevalidate time.Duration // after Until
+	StaleIfError         time.Duration // after Until
+	MustRevalidate       bool          // never served stale
+}
+
+// Pinned reports whether the Image's bytes never change.
+func (f Freshness) Pinned() bool { return f.Generated.IsZero() }
+
+// A Key names one stored Image: the canonical path of a Ref without its signature.
+// It is comparable. Keys of one original share their Original.
+type Key struct {
+	path     string // "/640x640-cover/v.1/posts/cat.jpg.webp"
+	original Original
+}
+
+// Original names an original in every version: all that a purge of it removes.
+type Original struct{ Source, Name string }
+
+// KeyOf returns the key of the variant that ref names.
+func KeyOf(ref imageurl.Ref) Key {
+	return Key{path: ref.String(), original: Original{ref.Source(), ref.Name()}}
+}
+
+// NewKey returns the key with that path, as a Tier reads it back from its store.
+func NewKey(path string, of Original) Key { return Key{path: path, original: of} }
+
+// String returns the path: it and the signature are the whole URL path after /i/.
+func (k Key) String() string { return k.path }
+
+// Original returns what the key's Image was made from.
+func (k Key) Original() Original { return k.original }
+
+// Hash returns 64 bits of the path, the same in every process and on every node.
+func (k Key) Hash() uint64 { return fnv1a(fnvOffset, k.path) }
+
+// Hash returns 64 bits of source and name, the same in every process and on every node.
+func (o Original) Hash() uint64 {
+	return fnv1a(fnv1a(fnv1a(fnvOffset, o.Source), "\x00"), o.Name)
+}
+
+// 64-bit FNV-1a (Fowler, Noll, Vo).
+const fnvOffset = 14695981039346656037
+
+func fnv1a(h uint64, s string) uint64 {
+	for i := range len(s) {
+		h = (h ^ uint64(s[i])) * 1099511628211
+	}
+	return h
+}
+
+// Target is what a purge removes: one variant if Key is set, else all of Original.
+type Target struct {
+	Key      Key
+	Original Original
+}
+
+// ErrMiss is the error of a Tier that does not hold the key. It is compared with ==
+// on the read path and never wrapped.
+var ErrMiss = errors.New("not in this tier")
+
+// A Tier keeps Images under a budget. It is safe for concurrent use.
+type Tier interface {
+	// Get returns the Image that was last Put under key, byte for byte, or ErrMiss;
+	// any other error is a fault of the tier, and as good as a miss for the caller.
+	// The caller must not change Image.Body.
+	Get(ctx context.Context, key Key) (Image, error)
+	// Put keeps img, or not: a tier may refuse what does not fit, and forget at will.
+	// An error is a fault of the tier. img.Body is the tier's to read until Put
+	// returns and never to change.
+	Put(ctx context.Context, key Key, img Image) error
+	// Purge removes what the target names, and returns how many Images and bytes
+	// of Body it removed. When it returns, no Get that begins later finds any of them,
+	// and no Put that returned before it brings them back, also after a restart.
+	Purge(ctx context.Context, what Target) (Removed, error)
+}
+
+// Removed counts what a purge took away.
+type Removed struct {
+	Images int
+	Bytes  int64
+}
