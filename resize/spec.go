@@ -117,9 +117,9 @@ func (s Spec) KeepsAnimation() bool {
 // WebP, or JPEG for all others), and returns the Spec of the URL that asks for f outright:
 // a quality equal to f's default becomes 0, and what f cannot carry is dropped (a background
 // outside of JPEG and FitPad, Still outside of GIF and WebP). So both URLs share a variant.
-// A Spec of any other format is returned as it is.
+// A Spec of any other format is returned as it is, and so is s if f is not Concrete.
 func (s Spec) Resolve(f Format) Spec {
-	if s.Format != Auto || s.Shape != ShapeVariant {
+	if s.Format != Auto || s.Shape != ShapeVariant || !f.Concrete() {
 		return s
 	}
 	s.Format = f

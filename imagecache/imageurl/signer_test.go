@@ -1,0 +1,325 @@
+package imageurl
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+)
+
+func key(id string) Key {
+	return Key{id, bytes.Repeat([]byte(id), MinSecret)}
+}
+
+func signer(t testing.TB, keys ...Key) *Signer {
+	t.Helper()
+	s, err := NewSigner(keys...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+const contractPath = "/640x640-cover-q70/e.9f86d081884c7d65/posts/2026/11/abc.jpg.webp"
+
+// sign is the contract's signature, written a second time and without this package.
+func sign(k Key, path string) string {
+	h := hmac.New(sha256.New, k.Secret)
+	h.Write([]byte(path))
+	return "/i/" + k.ID + "." + base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:16]) + path
+}
+
+func TestASignedPathIsWhatTheContractSays(t *testing.T) {
+	r, err := ParseRef(contractPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := signer(t, key("k1"), key("x2")).Path(r)
+	if want := sign(key("k1"), contractPath); path != want {
+		t.Errorf("signed %s, want %s", path, want)
+	}
+	if back, err := signer(t, key("k1")).Parse(path); err != nil || back != r {
+		t.Errorf("read back as %v, %v", back, err)
+	}
+}
+
+func TestTheFirstKeySignsAndAllVerify(t *testing.T) {
+	r, _ := ParseRef(contractPath)
+	old, both := signer(t, key("a1")), signer(t, key("b2"), key("a1"))
+	if _, err := both.Parse(old.Path(r)); err != nil {
+		t.Errorf("the older key's URL: %v", err)
+	}
+	if !strings.HasPrefix(both.Path(r), "/i/b2.") {
+		t.Errorf("signed %s", both.Path(r))
+	}
+	if _, err := old.Parse(both.Path(r)); !errors.Is(err, ErrSignature) {
+		t.Errorf("a key that is not live: %v", err)
+	}
+	if path, err := both.PathWith("a1", r); err != nil || path != old.Path(r) {
+		t.Errorf("PathWith: %s, %v", path, err)
+	}
+	if path, err := both.PathWith("c3", r); err == nil {
+		t.Errorf("PathWith an unknown key: %s", path)
+	}
+	same := signer(t, Key{"c3", key("b2").Secret})
+	if _, err := same.Parse(both.Path(r)); !errors.Is(err, ErrSignature) {
+		t.Errorf("the right secret under another id: %v", err)
+	}
+}
+
+func TestNoByteOfASignedPathCanBeChangedAddedOrTaken(t *testing.T) {
+	s := signer(t, key("k1"), key("k2"))
+	for _, r := range []Ref{
+		ref(t, "posts", "2026/11/abc.jpg", "e.9f86", "640x640-cover-q70.webp"),
+		ref(t, "p", "a b", "v.~"+b64("x/y"), "orig"),
+	} {
+		path := s.Path(r)
+		forged := func(how string, at int, p string) {
+			if p == path {
+				return
+			}
+			// Outside of /i/ nothing is signed: that is another error, and no Ref either.
+			want := ErrSignature
+			if !strings.HasPrefix(p, Prefix) {
+				want = ErrNotImage
+			}
+			if got, err := s.Parse(p); !errors.Is(err, want) || errors.Is(err, ErrSyntax) || got != (Ref{}) {
+				t.Errorf("%s at %d: %q is %v, %v, want %v", how, at, p, got, err, want)
+			}
+		}
+		for i := range len(path) + 1 {
+			forged("cut", i, path[:i])
+			if i < len(path) {
+				forged("taken", i, path[:i]+path[i+1:])
+			}
+			for c := range 256 {
+				forged("added", i, path[:i]+string([]byte{byte(c)})+path[i:])
+				if i < len(path) {
+					forged("changed", i, path[:i]+string([]byte{byte(c)})+path[i+1:])
+				}
+			}
+		}
+	}
+}
+
+func TestTheSignatureIsCheckedBeforeTheSyntax(t *testing.T) {
+	s := signer(t, key("k1"))
+	for _, path := range []string{"/", "/nonsense", "/640x/v.1/posts/a%20b.jpg", "/640X/v.1/posts/a.jpg", "//", "/\x00", "/" + strings.Repeat("a", maxSigned-1)} {
+		if _, err := s.Parse(sign(key("k1"), path)); !errors.Is(err, ErrSyntax) || errors.Is(err, ErrSignature) {
+			t.Errorf("%.40q, well signed: %v", path, err)
+		}
+		if _, err := s.Parse(sign(key("x1"), path)); !errors.Is(err, ErrSignature) || errors.Is(err, ErrSyntax) {
+			t.Errorf("%.40q, ill signed: %v", path, err)
+		}
+	}
+}
+
+func TestASignatureThatIsNoneIsRefused(t *testing.T) {
+	s := signer(t, key("k1"))
+	good := sign(key("k1"), contractPath)
+	mac := good[len("/i/k1.") : len("/i/k1.")+macChars]
+	for _, p := range []string{
+		"/i/", "/i//", "/i/k1", "/i/k1." + mac, "/i" + "/" + contractPath, "/i" + contractPath, "/i/_" + contractPath, "/i/." + mac + contractPath,
+		"/i/" + mac + contractPath, "/i/k1" + contractPath, "/i/k1." + contractPath, "/i/k1." + mac + "=" + contractPath, "/i/k1." + mac + "==" + contractPath,
+		"/i/K1." + mac + contractPath, "/i/k1." + strings.Repeat("A", macChars) + contractPath, "/i/k1." + mac + "." + mac + contractPath,
+		"/i/k1." + mac + "/" + contractPath, "/i/k1%2e" + mac + contractPath,
+		sign(key("k1"), "/"+strings.Repeat("a", maxSigned)),
+	} {
+		if r, err := s.Parse(p); !errors.Is(err, ErrSignature) || r != (Ref{}) {
+			t.Errorf("%.90q: %v, %v", p, r, err)
+		}
+	}
+	// 22 characters hold 132 bits, 4 more than there are: 16 spellings decode to one mac.
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	accepted := 0
+	for _, c := range alphabet {
+		if _, err := s.Parse("/i/k1." + mac[:macChars-1] + string(c) + contractPath); err == nil {
+			accepted++
+		}
+	}
+	if accepted != 1 {
+		t.Errorf("%d spellings of one signature are accepted", accepted)
+	}
+	for _, p := range []string{"", "/", "/i", "/I/", "/healthz", "i/" + good[3:], "//i" + good[2:], "/x" + good, "/i\x00/"} {
+		if r, err := s.Parse(p); !errors.Is(err, ErrNotImage) || r != (Ref{}) {
+			t.Errorf("%.40q: %v, %v", p, r, err)
+		}
+	}
+}
+
+func TestAnUnderscoreSignsInDevelopmentOnly(t *testing.T) {
+	if _, err := NewSigner(); err == nil {
+		t.Error("a Signer without keys was made")
+	}
+	r, _ := ParseRef(contractPath)
+	bare, err := NewDevSigner()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if path := bare.Path(r); path != "/i/_"+contractPath {
+		t.Errorf("signed %s", path)
+	}
+	keyed, err := NewDevSigner(key("k1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if keyed.Path(r) != sign(key("k1"), contractPath) {
+		t.Errorf("signed %s", keyed.Path(r))
+	}
+	for _, s := range []*Signer{bare, keyed} {
+		if back, err := s.Parse("/i/_" + contractPath); err != nil || back != r {
+			t.Errorf("%v, %v", back, err)
+		}
+		if _, err := s.Parse("/i/_/nonsense"); !errors.Is(err, ErrSyntax) {
+			t.Error(err)
+		}
+		if _, err := s.Parse("/i/__" + contractPath); !errors.Is(err, ErrSignature) {
+			t.Error(err)
+		}
+	}
+	if _, err := keyed.Parse(sign(key("x1"), contractPath)); !errors.Is(err, ErrSignature) {
+		t.Error(err)
+	}
+}
+
+func TestKeysThatCannotSignAreRefusedByName(t *testing.T) {
+	hex := strings.Repeat("aB", MinSecret)
+	for _, c := range []struct {
+		text string
+		says []string
+	}{
+		{"k1", []string{"key 1 of the list", "id=HEX"}},
+		{"k1=" + hex + ",", []string{"key 2 of the list"}},
+		{"=" + hex, []string{`key ""`, "1-8 of"}},
+		{"K1=" + hex, []string{`key "K1"`}},
+		{"k_1=" + hex, []string{`key "k_1"`}},
+		{"k12345678=" + hex, []string{`key "k12345678"`}},
+		{"k1=" + hex[2:], []string{`key "k1"`, "31 bytes", "at least 32"}},
+		{"k1=", []string{`key "k1"`, "0 bytes"}},
+		{"k1=" + hex + "a", []string{`key "k1"`, "hex"}},
+		{"k1=" + hex[1:] + "g", []string{`key "k1"`, "hex"}},
+		{"k1=" + hex + "@2026-12-01", []string{`key "k1"`, "hex"}},
+		{"k1=" + hex + ",k1=" + hex, []string{`key "k1"`, "twice"}},
+		{"K1=" + hex + ",k2=ab,k3=zz", []string{`"K1"`, `"k2"`, `"k3"`}},
+	} {
+		keys, err := ParseKeys(c.text)
+		if err == nil {
+			t.Errorf("%s: %v", c.text, keys)
+			continue
+		}
+		for _, says := range c.says {
+			if !strings.Contains(err.Error(), says) {
+				t.Errorf("%s: %q does not say %q", c.text, err, says)
+			}
+		}
+		if strings.Contains(err.Error(), "aBaB") {
+			t.Errorf("%s: %q shows the secret", c.text, err)
+		}
+	}
+	if _, err := NewSigner(key("k1"), key("k1")); err == nil {
+		t.Error("two keys of one id")
+	}
+	if _, err := NewDevSigner(Key{"k1", nil}); err == nil {
+		t.Error("an empty secret")
+	}
+}
+
+func TestKeysAreReadInTheirOrder(t *testing.T) {
+	keys, err := ParseKeys("k2=" + strings.Repeat("AB", 32) + ", k1=" + strings.Repeat("cd", 40))
+	if err != nil || len(keys) != 2 || keys[0].ID != "k2" || keys[1].ID != "k1" ||
+		!bytes.Equal(keys[0].Secret, bytes.Repeat([]byte{0xab}, 32)) || len(keys[1].Secret) != 40 {
+		t.Errorf("%v, %v", keys, err)
+	}
+	if keys, err := ParseKeys(" "); keys != nil || err != nil {
+		t.Errorf("no keys: %v, %v", keys, err)
+	}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+		if text := fmt.Sprintf(verb, keys); strings.Contains(text, "abab") || strings.Contains(text, "171") {
+			t.Errorf("printed with %s, keys give themselves away: %s", verb, text)
+		}
+	}
+}
+
+func TestASignerIsSafeForConcurrentUse(t *testing.T) {
+	s := signer(t, key("k1"), key("k2"))
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			r := ref(t, "posts", fmt.Sprint("n", g), "v.1", "640x.webp")
+			for range 500 {
+				if back, err := s.Parse(s.Path(r)); err != nil || back != r {
+					t.Errorf("%v, %v", back, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestTheReadPathAllocatesNothingForAPlainName(t *testing.T) {
+	s := signer(t, key("k1"))
+	path := sign(key("k1"), contractPath)
+	if n := testing.AllocsPerRun(200, func() {
+		if _, err := s.Parse(path); err != nil {
+			t.Fatal(err)
+		}
+	}); n >= 1 { // a collection may empty the pool once in a while
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkParse(b *testing.B) {
+	s := signer(b, key("k2"), key("k1"))
+	for _, c := range []struct {
+		name string
+		ref  Ref
+	}{
+		{"plain", ref(b, "posts", "2026/11/abc.jpg", "e.9f86d081884c7d65", "640x640-cover-q70.webp")},
+		{"encoded", ref(b, "posts", "2026/11/été.jpg", "e.9f86d081884c7d65", "640x640-cover-q70.webp")},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			path := s.Path(c.ref)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := s.Parse(path); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	b.Run("forged", func(b *testing.B) {
+		path := sign(key("x1"), contractPath)
+		path = strings.Replace(path, "/i/x1.", "/i/k1.", 1)
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := s.Parse(path); err == nil {
+				b.Fatal("accepted")
+			}
+		}
+	})
+}
+
+func BenchmarkPath(b *testing.B) {
+	s := signer(b, key("k1"))
+	r := ref(b, "posts", "2026/11/abc.jpg", "e.9f86d081884c7d65", "640x640-cover-q70.webp")
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Path(r)
+	}
+}
+
+func BenchmarkNewRef(b *testing.B) {
+	v, s := version(b, "e.9f86d081884c7d65"), spec(b, "640x640-cover-q70.webp")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := NewRef("posts", "2026/11/abc.jpg", v, s); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
