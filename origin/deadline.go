@@ -1,0 +1,73 @@
+package origin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+)
+
+// Deadline returns a Source whose objects must be opened and read to their end within
+// d; 0 is 5 s. Then Open or Body fails with an error that wraps both ErrUnavailable and
+// context.DeadlineExceeded, however steadily the bytes still trickle. A caller's own
+// deadline, if it comes first, is the plain error of its context: that the caller had
+// no more time says nothing about the origin.
+func Deadline(src Source, d time.Duration) Source {
+	if d <= 0 {
+		d = 5 * time.Second
+	}
+	return &deadline{src, d}
+}
+
+type deadline struct {
+	src Source
+	d   time.Duration
+}
+
+func (s *deadline) Open(ctx context.Context, name string, cond Cond) (*Object, error) {
+	bounded, cancel := context.WithTimeout(ctx, s.d)
+	explain := func(err error) error {
+		ours := ctx.Err() == nil && bounded.Err() == context.DeadlineExceeded
+		late := errors.Is(err, context.DeadlineExceeded) || !IsSentinel(err)
+		if err == nil || err == io.EOF || !ours || !late {
+			return err
+		}
+		return fmt.Errorf("%w: not read after %v: %w", ErrUnavailable, s.d, context.DeadlineExceeded)
+	}
+	obj, err := s.src.Open(bounded, name, cond)
+	if err != nil {
+		err = explain(err)
+		cancel()
+		return nil, err
+	}
+	if _, whole := obj.Whole(); whole {
+		cancel()
+		return obj, nil
+	}
+	obj.Body = &heldBody{ReadCloser: obj.Body, explain: explain, release: cancel}
+	return obj, nil
+}
+
+// heldBody lets go of something when it is closed.
+type heldBody struct {
+	io.ReadCloser
+	explain func(error) error // changes the error of a Read; nil: none
+	release func()            // called once
+	once    sync.Once
+}
+
+func (b *heldBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && b.explain != nil {
+		err = b.explain(err)
+	}
+	return n, err
+}
+
+func (b *heldBody) Close() error {
+	err := b.ReadCloser.Close()
+	b.once.Do(b.release)
+	return err
+}

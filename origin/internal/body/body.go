@@ -1,0 +1,58 @@
+// Package body holds what the three sources share: a response's body that keeps the
+// promises of origin.Object.Body.
+package body
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/novasocial/imagetier/origin"
+)
+
+// New returns rc as the Body of an Object of that size (-1 is unknown): ended early it
+// fails with origin.ErrUnavailable; once ctx is done with ctx's error; any other error
+// of rc wraps origin.ErrUnavailable too.
+func New(ctx context.Context, rc io.ReadCloser, size int64) io.ReadCloser {
+	return &body{ctx: ctx, rc: rc, size: size}
+}
+
+type body struct {
+	ctx  context.Context // of the Open that made it: it governs the reading too
+	rc   io.ReadCloser
+	size int64
+	got  int64
+	err  error // the first, kept
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	if b.ctx.Err() != nil {
+		b.err = fmt.Errorf("read body: %w", b.ctx.Err())
+		return 0, b.err
+	}
+	n, err := b.rc.Read(p)
+	b.got += int64(n)
+	if err != nil {
+		b.err = b.explain(err)
+	}
+	return n, b.err
+}
+
+func (b *body) explain(err error) error {
+	switch {
+	case err == io.EOF && b.got < b.size:
+		return fmt.Errorf("%w: body ends after %d of %d bytes", origin.ErrUnavailable, b.got, b.size)
+	case err == io.EOF:
+		return io.EOF
+	case b.ctx.Err() != nil:
+		return fmt.Errorf("read body: %w", b.ctx.Err())
+	case origin.IsSentinel(err):
+		return fmt.Errorf("read body: %w", err)
+	}
+	return fmt.Errorf("%w: read body after %d bytes: %w", origin.ErrUnavailable, b.got, err)
+}
+
+func (b *body) Close() error { return b.rc.Close() }

@@ -1,0 +1,446 @@
+package origin_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/iotest"
+	"testing/synctest"
+	"time"
+
+	"github.com/novasocial/imagetier/origin"
+)
+
+// sourceFunc is a Source of one function.
+type sourceFunc func(ctx context.Context, name string, cond origin.Cond) (*origin.Object, error)
+
+func (f sourceFunc) Open(ctx context.Context, name string, cond origin.Cond) (*origin.Object, error) {
+	return f(ctx, name, cond)
+}
+
+// object has a body that is read as it comes from r, and a promised size.
+func object(r io.Reader, size int64) *origin.Object {
+	return &origin.Object{Body: io.NopCloser(r), Size: size, ETag: `"1"`}
+}
+
+// hang is a Reader that waits for the end of ctx.
+type hang struct{ ctx context.Context }
+
+func (h hang) Read([]byte) (int, error) { <-h.ctx.Done(); return 0, h.ctx.Err() }
+
+// trickle is a Reader of one byte every so often.
+type trickle struct {
+	ctx   context.Context
+	every time.Duration
+}
+
+func (r trickle) Read(p []byte) (int, error) {
+	select {
+	case <-time.After(r.every):
+		p[0] = 'x'
+		return 1, nil
+	case <-r.ctx.Done():
+		return 0, r.ctx.Err()
+	}
+}
+
+var unavailable = fmt.Errorf("dial: %w", origin.ErrUnavailable)
+
+// inTurn is a Source that answers its nth call by the nth function.
+func inTurn(calls *atomic.Int64, f ...sourceFunc) origin.Source {
+	return sourceFunc(func(ctx context.Context, name string, cond origin.Cond) (*origin.Object, error) {
+		return f[calls.Add(1)-1](ctx, name, cond)
+	})
+}
+
+func fails(err error) sourceFunc {
+	return func(context.Context, string, origin.Cond) (*origin.Object, error) { return nil, err }
+}
+
+func gives(f func(ctx context.Context) *origin.Object) sourceFunc {
+	return func(ctx context.Context, _ string, _ origin.Cond) (*origin.Object, error) { return f(ctx), nil }
+}
+
+func givesText(s string) sourceFunc {
+	return gives(func(context.Context) *origin.Object { return object(strings.NewReader(s), int64(len(s))) })
+}
+
+func cut() sourceFunc {
+	return gives(func(context.Context) *origin.Object { return object(strings.NewReader("ab"), 5) })
+}
+
+func TestReadAllReadsWhatWasPromisedAndNothingElse(t *testing.T) {
+	big := bytes.Repeat([]byte("0123456789"), 100_000)
+	for _, c := range []struct {
+		name string
+		body io.Reader
+		size int64
+		max  int64
+		want []byte
+		err  error
+	}{
+		{"whole", strings.NewReader("hello"), 5, 5, []byte("hello"), nil},
+		{"whole, byte by byte", iotest.OneByteReader(strings.NewReader("hello")), 5, 5, []byte("hello"), nil},
+		{"whole, the end with the last bytes", iotest.DataErrReader(strings.NewReader("hello")), 5, 5, []byte("hello"), nil},
+		{"empty", strings.NewReader(""), 0, 5, []byte{}, nil},
+		{"empty and nothing allowed", strings.NewReader(""), 0, 0, []byte{}, nil},
+		{"of unknown size", strings.NewReader("hello"), -1, 5, []byte("hello"), nil},
+		{"big", bytes.NewReader(big), int64(len(big)), 1 << 20, big, nil},
+		{"big of unknown size", bytes.NewReader(big), -1, int64(len(big)), big, nil},
+		{"cut", strings.NewReader("hell"), 5, 5, nil, origin.ErrUnavailable},
+		{"cut at once", strings.NewReader(""), 5, 5, nil, origin.ErrUnavailable},
+		{"big and cut", bytes.NewReader(big[1:]), int64(len(big)), 1 << 20, nil, origin.ErrUnavailable},
+		{"too long for its promise", strings.NewReader("hello!"), 5, 99, nil, origin.ErrUnavailable},
+		{"more than promised by one in a second read", iotest.OneByteReader(strings.NewReader("hello!")), 5, 99, nil, origin.ErrUnavailable},
+		{"promised too large", strings.NewReader("hello"), 5, 4, nil, origin.ErrTooLarge},
+		{"counted too large", strings.NewReader("hello"), -1, 4, nil, origin.ErrTooLarge},
+		{"endless", endless{}, -1, 1 << 20, nil, origin.ErrTooLarge},
+		{"failing", iotest.ErrReader(errors.New("reset")), 5, 5, nil, origin.ErrUnavailable},
+		{"failing with a word of its own", iotest.ErrReader(fmt.Errorf("x: %w", origin.ErrDenied)), 5, 5, nil, origin.ErrDenied},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			closed := 0
+			src := gives(func(context.Context) *origin.Object {
+				o := object(c.body, c.size)
+				o.Body = closer{o.Body, &closed}
+				return o
+			})
+			got, err := origin.ReadAll(t.Context(), src, "x", origin.Cond{}, c.max)
+			if !errors.Is(err, c.err) || c.err == nil && err != nil {
+				t.Fatalf("error %v, want %v", err, c.err)
+			}
+			if !bytes.Equal(got.Body, c.want) {
+				t.Errorf("got %d bytes, want %d", len(got.Body), len(c.want))
+			}
+			if err == nil && got.ETag != `"1"` {
+				t.Errorf("entity tag %q is lost", got.ETag)
+			}
+			if closed != 1 {
+				t.Errorf("body closed %d times", closed)
+			}
+		})
+	}
+}
+
+type closer struct {
+	io.Reader
+	n *int
+}
+
+func (c closer) Close() error { *c.n++; return nil }
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
+func TestReadAllDoesNotAllocateByAWordAlone(t *testing.T) {
+	src := gives(func(context.Context) *origin.Object { return object(strings.NewReader("liar"), 64<<20) })
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := origin.ReadAll(t.Context(), src, "x", origin.Cond{}, 64<<20)
+	runtime.ReadMemStats(&after)
+	if !errors.Is(err, origin.ErrUnavailable) {
+		t.Errorf("error %v", err)
+	}
+	if took := after.TotalAlloc - before.TotalAlloc; took > 1<<20 {
+		t.Errorf("%d bytes allocated for four", took)
+	}
+}
+
+func TestReadAllRefusesAnotherTagWhateverTheSourceThought(t *testing.T) {
+	for _, etag := range []string{"", `"2"`, `W/"1"`, "1"} {
+		src := gives(func(context.Context) *origin.Object {
+			o := object(strings.NewReader(""), 0)
+			o.ETag = etag
+			return o
+		})
+		if _, err := origin.ReadAll(t.Context(), src, "x", origin.Cond{Match: "1"}, 9); !errors.Is(err, origin.ErrChanged) {
+			t.Errorf("%s: error %v, want ErrChanged", etag, err)
+		}
+	}
+}
+
+func TestReadAllSaysWhenItsCallerLeft(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	src := gives(func(ctx context.Context) *origin.Object { cancel(); return object(hang{ctx}, 5) })
+	_, err := origin.ReadAll(ctx, src, "x", origin.Cond{}, 9)
+	if !errors.Is(err, context.Canceled) || errors.Is(err, origin.ErrUnavailable) {
+		t.Errorf("error %v: the origin is not to blame", err)
+	}
+}
+
+func TestRetryTriesOnceMoreWhereThatCanHelp(t *testing.T) {
+	never := errors.New("never called")
+	stalls := gives(func(ctx context.Context) *origin.Object { return object(hang{ctx}, 5) })
+	stallsAhead := sourceFunc(func(ctx context.Context, _ string, _ origin.Cond) (*origin.Object, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	for _, c := range []struct {
+		name  string
+		turns []sourceFunc
+		calls int64
+		err   error // nil: "hello"
+	}{
+		{"good at once", []sourceFunc{givesText("hello"), fails(never)}, 1, nil},
+		{"refused", []sourceFunc{fails(unavailable), givesText("hello")}, 2, nil},
+		{"cut", []sourceFunc{cut(), givesText("hello")}, 2, nil},
+		{"stalled before the headers", []sourceFunc{stallsAhead, givesText("hello")}, 2, nil},
+		{"stalled in the body", []sourceFunc{stalls, givesText("hello")}, 2, nil},
+		{"refused twice", []sourceFunc{fails(unavailable), fails(unavailable), fails(never)}, 2, origin.ErrUnavailable},
+		{"cut twice", []sourceFunc{cut(), cut(), fails(never)}, 2, origin.ErrUnavailable},
+		{"refused, then gone", []sourceFunc{fails(unavailable), fails(origin.ErrNotFound), fails(never)}, 2, origin.ErrNotFound},
+		{"not found", []sourceFunc{fails(origin.ErrNotFound), fails(never)}, 1, origin.ErrNotFound},
+		{"changed", []sourceFunc{fails(origin.ErrChanged), fails(never)}, 1, origin.ErrChanged},
+		{"denied", []sourceFunc{fails(origin.ErrDenied), fails(never)}, 1, origin.ErrDenied},
+		{"busy", []sourceFunc{fails(&origin.Busy{}), fails(never)}, 1, origin.ErrBusy},
+		{"too large", []sourceFunc{givesText("hello world, this is long"), fails(never)}, 1, origin.ErrTooLarge},
+		{"not modified", []sourceFunc{fails(&origin.NotModified{}), fails(never)}, 1, origin.ErrNotModified},
+		{"no sentinel", []sourceFunc{fails(io.ErrUnexpectedEOF), fails(never)}, 1, io.ErrUnexpectedEOF},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var calls atomic.Int64
+				src := origin.Retry(inTurn(&calls, c.turns...), origin.RetryConfig{MaxBytes: 10})
+				begun := time.Now()
+				got, err := origin.ReadAll(t.Context(), src, "x", origin.Cond{}, 10)
+				if !errors.Is(err, c.err) || c.err == nil && (err != nil || string(got.Body) != "hello" || got.ETag != `"1"`) {
+					t.Errorf("got %q, error %v, want %v", got.Body, err, c.err)
+				}
+				if calls.Load() != c.calls {
+					t.Errorf("%d tries, want %d", calls.Load(), c.calls)
+				}
+				if took := time.Since(begun); took > 2575*time.Millisecond || c.calls == 2 && took < 25*time.Millisecond {
+					t.Errorf("took %v", took)
+				}
+			})
+		})
+	}
+}
+
+func TestRetryGivesTheFirstTryHalfOfTheTimeAndTheSecondTheRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ends []time.Duration
+		begun := time.Now()
+		src := sourceFunc(func(ctx context.Context, _ string, _ origin.Cond) (*origin.Object, error) {
+			<-ctx.Done()
+			ends = append(ends, time.Since(begun))
+			return nil, ctx.Err()
+		})
+		_, err := origin.Deadline(origin.Retry(src, origin.RetryConfig{}), 4*time.Second).Open(t.Context(), "x", origin.Cond{})
+		if !errors.Is(err, origin.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v", err)
+		}
+		if len(ends) != 2 || ends[0] != 2*time.Second || ends[1] != 4*time.Second {
+			t.Errorf("tries ended at %v, want 2s and 4s", ends)
+		}
+	})
+}
+
+func TestABodyThatKeepsComingIsNotStalled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls atomic.Int64
+		slow := gives(func(ctx context.Context) *origin.Object {
+			return object(io.LimitReader(trickle{ctx, time.Second}, 10), 10)
+		})
+		src := origin.Retry(inTurn(&calls, slow), origin.RetryConfig{Stall: 1500 * time.Millisecond})
+		if _, err := origin.ReadAll(t.Context(), src, "x", origin.Cond{}, 10); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestRetryStopsWithItsCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls atomic.Int64
+		ctx, cancel := context.WithCancel(t.Context())
+		left := func(context.Context, string, origin.Cond) (*origin.Object, error) { cancel(); return nil, unavailable }
+		if _, err := origin.Retry(inTurn(&calls, left), origin.RetryConfig{}).Open(ctx, "x", origin.Cond{}); err == nil {
+			t.Error("no error")
+		}
+		// With less time left than the pause there is no second try either.
+		calls.Store(0)
+		short, cancel2 := context.WithTimeout(t.Context(), 40*time.Millisecond)
+		defer cancel2()
+		begun := time.Now()
+		_, err := origin.Retry(inTurn(&calls, fails(unavailable)), origin.RetryConfig{Pause: time.Second}).Open(short, "x", origin.Cond{})
+		if !errors.Is(err, origin.ErrUnavailable) || time.Since(begun) != 0 {
+			t.Errorf("error %v after %v", err, time.Since(begun))
+		}
+	})
+}
+
+func TestDeadlineCutsATrickle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := origin.Deadline(gives(func(ctx context.Context) *origin.Object {
+			return object(trickle{ctx, time.Second}, 1<<20)
+		}), 5*time.Second)
+		begun := time.Now()
+		_, err := origin.ReadAll(t.Context(), src, "x", origin.Cond{}, 1<<20)
+		if !errors.Is(err, origin.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v", err)
+		}
+		if took := time.Since(begun); took != 5*time.Second {
+			t.Errorf("took %v, want 5s", took)
+		}
+	})
+}
+
+func TestDeadlineLeavesWhatIsNotItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		// The caller's own deadline is first: the origin is not to blame.
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		hangs := gives(func(ctx context.Context) *origin.Object { return object(hang{ctx}, 5) })
+		_, err := origin.ReadAll(ctx, origin.Deadline(hangs, 5*time.Second), "x", origin.Cond{}, 9)
+		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, origin.ErrUnavailable) {
+			t.Errorf("error %v", err)
+		}
+		// A word of the source that comes late is still its word.
+		late := sourceFunc(func(ctx context.Context, _ string, _ origin.Cond) (*origin.Object, error) {
+			<-ctx.Done()
+			return nil, origin.ErrNotFound
+		})
+		_, err = origin.Deadline(late, time.Second).Open(t.Context(), "x", origin.Cond{})
+		if !errors.Is(err, origin.ErrNotFound) || errors.Is(err, origin.ErrUnavailable) {
+			t.Errorf("error %v", err)
+		}
+		got, err := origin.ReadAll(t.Context(), origin.Deadline(givesText("hello"), 0), "x", origin.Cond{}, 9)
+		if err != nil || string(got.Body) != "hello" {
+			t.Errorf("got %q, %v", got.Body, err)
+		}
+	})
+}
+
+func TestLimitHoldsASlotUntilTheBodyIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var open, most atomic.Int64
+		src := origin.Limit(sourceFunc(func(context.Context, string, origin.Cond) (*origin.Object, error) {
+			n := open.Add(1)
+			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+			}
+			o := object(strings.NewReader(""), 0)
+			o.Body = closeFunc{o.Body, func() { open.Add(-1) }}
+			return o, nil
+		}), origin.LimitConfig{Requests: 3, Queue: 100})
+		var wg sync.WaitGroup
+		for range 30 {
+			wg.Go(func() {
+				o, err := src.Open(t.Context(), "x", origin.Cond{})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				time.Sleep(10 * time.Millisecond) // in the bubble's time
+				o.Body.Close()
+				o.Body.Close() // twice is once
+			})
+		}
+		wg.Wait()
+		if most.Load() != 3 {
+			t.Errorf("%d were open at once, want 3", most.Load())
+		}
+	})
+}
+
+type closeFunc struct {
+	io.Reader
+	f func()
+}
+
+func (c closeFunc) Close() error { c.f(); return nil }
+
+func TestLimitIsBusyWhenQueueOrPatienceEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := origin.Limit(givesText("hello"), origin.LimitConfig{Requests: 1, Queue: 1, Wait: time.Second})
+		held, err := src.Open(t.Context(), "x", origin.Cond{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		waiter := make(chan error)
+		go func() { _, err := src.Open(t.Context(), "x", origin.Cond{}); waiter <- err }()
+		synctest.Wait()
+		begun := time.Now()
+		if _, err := src.Open(t.Context(), "x", origin.Cond{}); !errors.Is(err, origin.ErrBusy) || time.Since(begun) != 0 {
+			t.Errorf("queue full: error %v after %v", err, time.Since(begun))
+		}
+		if err := <-waiter; !errors.Is(err, origin.ErrBusy) || time.Since(begun) != time.Second {
+			t.Errorf("waiter: error %v after %v", err, time.Since(begun))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		if _, err := src.Open(ctx, "x", origin.Cond{}); !errors.Is(err, origin.ErrBusy) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("caller with less patience: error %v", err)
+		}
+		held.Body.Close()
+		if o, err := src.Open(t.Context(), "x", origin.Cond{}); err != nil {
+			t.Errorf("slot is lost: %v", err)
+		} else {
+			o.Body.Close()
+		}
+	})
+}
+
+func TestLimitLosesNoSlotToAFailure(t *testing.T) {
+	panics := sourceFunc(func(context.Context, string, origin.Cond) (*origin.Object, error) { panic("bug") })
+	whole := gives(func(context.Context) *origin.Object { return origin.NewWhole([]byte("hello")) })
+	var calls atomic.Int64
+	src := origin.Limit(inTurn(&calls, fails(unavailable), panics, whole, givesText("x")), origin.LimitConfig{Requests: 1, Queue: -1})
+	for range 4 {
+		func() {
+			defer func() { _ = recover() }()
+			_, err := src.Open(t.Context(), "x", origin.Cond{}) // never closed
+			if errors.Is(err, origin.ErrBusy) {
+				t.Error(err)
+			}
+		}()
+	}
+}
+
+func TestAWholeObjectIsReadWithoutACopy(t *testing.T) {
+	body := []byte("hello")
+	src := origin.Limit(origin.Deadline(origin.Retry(gives(func(context.Context) *origin.Object {
+		return origin.NewWhole(body)
+	}), origin.RetryConfig{}), 0), origin.LimitConfig{})
+	got, err := origin.ReadAll(t.Context(), src, "x", origin.Cond{}, 5)
+	if err != nil || &got.Body[0] != &body[0] {
+		t.Errorf("copied, or error %v", err)
+	}
+	if _, err := origin.ReadAll(t.Context(), src, "x", origin.Cond{}, 4); !errors.Is(err, origin.ErrTooLarge) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestEntityTagsAreComparedAsTheRFCSays(t *testing.T) {
+	for _, c := range []struct {
+		match, etag string
+		ok          bool
+	}{
+		{"", "", true}, {"", `W/"x"`, true},
+		{"a", `"a"`, true}, {"a-2", `"a-2"`, true}, {"W/", `"W/"`, true}, {"\xff", "\"\xff\"", true},
+		{"a", `"b"`, false}, {"a", "", false}, {"a", `W/"a"`, false}, {"a", "a", false}, {"a", `"A"`, false},
+		{`a"`, `"a""`, false}, {"a b", `"a b"`, false}, {"a\r\nx", "\"a\r\nx\"", false},
+	} {
+		if err := (origin.Cond{Match: c.match}).CheckETag(c.etag); (err == nil) != c.ok || err != nil && !errors.Is(err, origin.ErrChanged) {
+			t.Errorf("%q against %s: %v", c.match, c.etag, err)
+		}
+	}
+	for _, c := range []struct {
+		a, b string
+		same bool
+	}{
+		{`"a"`, `"a"`, true}, {`W/"a"`, `"a"`, true}, {`"a"`, `W/"a"`, true}, {`W/"a"`, `W/"a"`, true}, {`""`, `""`, true},
+		{"", "", false}, {"a", "a", false}, {`"a"`, `"b"`, false}, {`w/"a"`, `w/"a"`, false}, {`"`, `"`, false},
+	} {
+		if origin.SameETag(c.a, c.b) != c.same {
+			t.Errorf("%s and %s: %v", c.a, c.b, !c.same)
+		}
+	}
+}
