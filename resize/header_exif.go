@@ -1,0 +1,127 @@
+package resize
+
+import "encoding/binary"
+
+// TIFF 6.0: a header, then directories (IFD) of 12-byte entries. EXIF is a TIFF without
+// a picture.
+
+const (
+	tagWidth       = 256
+	tagHeight      = 257
+	tagBits        = 258
+	tagPhotometric = 262
+	tagStrips      = 273
+	tagOrientation = 274
+	tagSamples     = 277
+	tagStripBytes  = 279
+	tagTileWidth   = 322
+	tagTileHeight  = 323
+	tagTiles       = 324
+	tagTileBytes   = 325
+	tagExtra       = 338
+	tagICC         = 34675
+	tagDNGVersion  = 50706
+)
+
+// tiff is a file or an EXIF block, with its byte order.
+type tiff struct {
+	b     []byte
+	order binary.ByteOrder
+}
+
+// tiffEntry is one entry of a directory.
+type tiffEntry struct {
+	tag, typ, count int
+	value           []byte // the four bytes of value or offset
+}
+
+// openTIFF returns the file and the entries of its first directory, 12 bytes each.
+func openTIFF(b []byte) (t tiff, entries []byte, ok bool) {
+	if len(b) < 8 {
+		return tiff{}, nil, false
+	}
+	switch string(b[:4]) {
+	case "II*\x00":
+		t = tiff{b, binary.LittleEndian}
+	case "MM\x00*":
+		t = tiff{b, binary.BigEndian}
+	default:
+		return tiff{}, nil, false
+	}
+	at := int(t.order.Uint32(b[4:]))
+	if at < 8 || at > len(b)-2 {
+		return tiff{}, nil, false
+	}
+	count := int(t.order.Uint16(b[at:]))
+	if count > (len(b)-at-2)/12 {
+		return tiff{}, nil, false
+	}
+	return t, b[at+2 : at+2+12*count], true
+}
+
+// entry reads the i-th of entries.
+func (t tiff) entry(entries []byte, i int) tiffEntry {
+	e := entries[12*i : 12*i+12]
+	return tiffEntry{int(t.order.Uint16(e)), int(t.order.Uint16(e[2:])), int(t.order.Uint32(e[4:])), e[8:12]}
+}
+
+// numbers returns what e holds as a list of unsigned numbers of size bytes each (1, 2, 4),
+// and false if e is of another type or points out of the file.
+func (t tiff) numbers(e tiffEntry) (list []byte, size int, ok bool) {
+	switch e.typ {
+	case 1:
+		size = 1
+	case 3:
+		size = 2
+	case 4:
+		size = 4
+	default:
+		return nil, 0, false
+	}
+	if length := e.count * size; length <= 4 {
+		return e.value[:length], size, true
+	} else if at := int(t.order.Uint32(e.value)); at <= len(t.b) && length <= len(t.b)-at {
+		return t.b[at : at+length], size, true
+	}
+	return nil, 0, false
+}
+
+// number returns the i-th number of a list.
+func (t tiff) number(list []byte, size, i int) int {
+	switch size {
+	case 1:
+		return int(list[i])
+	case 2:
+		return int(t.order.Uint16(list[2*i:]))
+	}
+	return int(t.order.Uint32(list[4*i:]))
+}
+
+// first returns the first number of e, or 0.
+func (t tiff) first(e tiffEntry) int {
+	list, size, ok := t.numbers(e)
+	if !ok || len(list) == 0 {
+		return 0
+	}
+	return t.number(list, size, 0)
+}
+
+// exifOrientation returns the orientation of an EXIF block, 1-8; 1 where it has none or is
+// broken, as every decoder does it.
+func exifOrientation(b []byte) int {
+	t, entries, ok := openTIFF(b)
+	if !ok {
+		return 1
+	}
+	for i := range len(entries) / 12 {
+		e := t.entry(entries, i)
+		if e.tag != tagOrientation {
+			continue
+		}
+		if n := t.first(e); n >= 1 && n <= 8 {
+			return n
+		}
+		return 1
+	}
+	return 1
+}

@@ -1,0 +1,250 @@
+package resize
+
+// The items of AVIF and HEIC: which one is the picture, and what its properties say.
+
+// cursor reads big-endian numbers. At the end it returns zeros and notes that b was short.
+type cursor struct {
+	b     []byte
+	short bool
+}
+
+// number reads one of size bytes: 0 to 8.
+func (c *cursor) number(size int) (n uint64) {
+	if len(c.b) < size {
+		c.b, c.short = nil, true
+		return 0
+	}
+	for _, digit := range c.b[:size] {
+		n = n<<8 | uint64(digit)
+	}
+	c.b = c.b[size:]
+	return n
+}
+
+// readBMFF reads the primary item, or where there is none the track of a sequence.
+func (h *Header) readBMFF(b []byte) error {
+	f, err := openBMFF(h.Kind, b)
+	if err != nil {
+		return err
+	}
+	h.Channels, h.BitDepth = 3, 8
+	if f.moov != nil {
+		frames, width, height := f.sequence()
+		h.Frames, h.Animated = max(frames, 1), frames > 1
+		h.widen(width, height)
+	}
+	if f.primary == 0 {
+		if f.moov != nil {
+			return unsupported(h.Kind, "a sequence without a still picture")
+		}
+		return corrupt(h.Kind, "it has no picture")
+	}
+	props, err := f.properties()
+	if err != nil {
+		return err
+	}
+	for _, p := range props {
+		h.readAnyProperty(p)
+	}
+	if err := f.eachAssociation(f.primary, func(index int) error {
+		if index < 1 || index > len(props) {
+			return nil // 0 is none, and libheif skips what is not there
+		}
+		return h.readProperty(props[index-1])
+	}); err != nil {
+		return err
+	}
+	if h.Alpha {
+		h.Channels++
+	}
+	return h.readItem(f, props)
+}
+
+// readItem looks at what the primary item is: one coded picture, or a grid of them.
+func (h *Header) readItem(f bmff, props []property) error {
+	typ := f.itemType(f.primary)
+	switch typ {
+	case "grid", "iden":
+		tile, tiles := f.references("dimg", f.primary)
+		if tiles == 0 {
+			return corrupt(h.Kind, "its picture is made of none")
+		}
+		if typ == "grid" {
+			if err := h.readGrid(f, props, tile, tiles); err != nil {
+				return err
+			}
+		}
+		typ = f.itemType(tile)
+	}
+	switch typ {
+	case "av01":
+		h.Kind = KindAVIF
+	case "hvc1", "hev1":
+		h.Kind = KindHEIC
+	case "":
+		return corrupt(h.Kind, "it has no picture")
+	default:
+		return unsupported(h.Kind, "a picture of type %s", quote(typ))
+	}
+	return nil
+}
+
+// readGrid reads the item that says how tiles lie (HEIF 6.6.2.3), and has the largest
+// frame hold all tiles whole: a decoder makes each, however little of it the picture has.
+func (h *Header) readGrid(f bmff, props []property, tile, tiles int) error {
+	var data []byte
+	err := f.eachExtent(func(id int, inIdat bool, offset, length uint64) error {
+		if id != f.primary || data != nil {
+			return nil
+		}
+		from := f.file
+		if inIdat {
+			from = f.idat
+		}
+		if offset > uint64(len(from)) || length > uint64(len(from))-offset {
+			return corrupt(h.Kind, "its grid is not within the file")
+		}
+		data = from[offset : offset+length]
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if len(data) < 8 {
+		return corrupt(h.Kind, "its grid has %d bytes", len(data))
+	}
+	rows, columns, size := int(data[2])+1, int(data[3])+1, 2
+	if data[1]&1 != 0 {
+		size = 4
+	}
+	c := cursor{b: data[4:]}
+	width, height := int(c.number(size)), int(c.number(size))
+	if c.short || rows*columns != tiles {
+		return corrupt(h.Kind, "its grid is %dx%d tiles and has %d", columns, rows, tiles)
+	}
+	var t Header
+	if err := f.eachAssociation(tile, func(index int) error {
+		if index < 1 || index > len(props) {
+			return nil
+		}
+		return t.readProperty(props[index-1])
+	}); err != nil {
+		return err
+	}
+	if t.Width*columns < width || t.Height*rows < height {
+		return corrupt(h.Kind, "%dx%d tiles of %dx%d are no %dx%d", columns, rows, t.Width, t.Height, width, height)
+	}
+	h.widen(width, height)
+	h.widen(t.Width*columns, t.Height*rows)
+	return nil
+}
+
+// property is one box of ipco.
+type property struct{ typ, body []byte }
+
+// maxProperties is how many an association can name: its index has 15 bits.
+const maxProperties = 1<<15 - 1
+
+// properties returns the boxes of ipco.
+func (f bmff) properties() (props []property, err error) {
+	for rest := f.iprp; len(rest) > 0; {
+		typ, ipco, after, err := nextBox(f.kind, rest)
+		if err != nil {
+			return nil, err
+		}
+		rest = after
+		if string(typ) != "ipco" || props != nil {
+			continue
+		}
+		for len(ipco) > 0 {
+			typ, body, after, err := nextBox(f.kind, ipco)
+			if err != nil {
+				return nil, err
+			}
+			if len(props) == maxProperties {
+				return nil, corrupt(f.kind, "it has more than %d properties", maxProperties)
+			}
+			props = append(props, property{typ, body})
+			ipco = after
+		}
+	}
+	return props, nil
+}
+
+// readAnyProperty reads what matters of whichever item it is.
+func (h *Header) readAnyProperty(p property) {
+	switch string(p.typ) {
+	case "ispe":
+		if len(p.body) >= 12 {
+			h.widen(be32(p.body[4:]), be32(p.body[8:]))
+		}
+	case "auxC":
+		if len(p.body) > 4 {
+			switch urn := string(p.body[4:min(len(p.body), 64)]); urn {
+			case "urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\x00", "urn:mpeg:hevc:2015:auxid:1\x00":
+				h.Alpha = true
+			}
+		}
+	}
+}
+
+// readProperty reads a property of the primary item. Those that turn and crop stand in the
+// order in which they are to be done.
+func (h *Header) readProperty(p property) error {
+	switch string(p.typ) {
+	case "ispe":
+		if len(p.body) < 12 {
+			return corrupt(h.Kind, "its size has %d bytes", len(p.body))
+		}
+		h.Width, h.Height = be32(p.body[4:]), be32(p.body[8:])
+	case "clap":
+		h.crop(p.body)
+	case "irot":
+		if len(p.body) >= 1 { // quarters, counter-clockwise
+			for range p.body[0] & 3 {
+				h.Orientation = turned[h.Orientation&7]
+			}
+		}
+	case "imir":
+		if len(p.body) >= 1 { // 0: top and bottom change places, 1: left and right
+			h.Orientation = mirrored[p.body[0]&1][h.Orientation&7]
+		}
+	case "pixi":
+		if len(p.body) >= 6 && p.body[4] >= 1 {
+			h.Channels, h.BitDepth = int(min(p.body[4], 3)), int(p.body[5])
+		}
+	case "colr":
+		if len(p.body) >= 4 && (string(p.body[:4]) == "prof" || string(p.body[:4]) == "rICC") {
+			h.Profile = true
+		}
+	}
+	return nil
+}
+
+// What becomes of an orientation (its lowest three bits: 8 is 0) when the picture that it
+// has made upright is turned a quarter counter-clockwise, or mirrored.
+var (
+	turned   = [8]int{0: 3, 1: 8, 2: 5, 3: 6, 4: 7, 5: 4, 6: 1, 7: 2}
+	mirrored = [2][8]int{
+		{0: 5, 1: 4, 2: 3, 3: 2, 4: 1, 5: 8, 6: 7, 7: 6}, // top and bottom
+		{0: 7, 1: 2, 2: 1, 3: 4, 4: 3, 5: 6, 6: 5, 7: 8}, // left and right
+	}
+)
+
+// crop reads a clean aperture: width and height as fractions. Where they are whole numbers
+// and not over the picture, they are its size; decoders crop before they turn.
+func (h *Header) crop(body []byte) {
+	if len(body) < 32 {
+		return
+	}
+	whole := func(b []byte, most int) int {
+		n, d := be32(b), be32(b[4:])
+		if d == 0 || n%d != 0 || n/d < 1 || n/d > most {
+			return most
+		}
+		return n / d
+	}
+	width, height := whole(body, h.Width), whole(body[8:], h.Height)
+	h.widen(h.Width, h.Height)
+	h.Width, h.Height = width, height
+}

@@ -1,0 +1,214 @@
+package resize
+
+// The tables of AVIF and HEIC that say which item is of what type, has which properties,
+// refers to which other and lies where. Each is walked from its start every time: files
+// have some ten items, and a hostile one of many costs one pass over its bytes.
+
+// itemType returns the type of an item, "" if there is no such item.
+func (f bmff) itemType(id int) string {
+	c := cursor{b: f.iinf}
+	if c.number(4)>>24 == 0 {
+		c.number(2)
+	} else {
+		c.number(4)
+	}
+	for rest := c.b; len(rest) > 0; {
+		typ, body, after, err := nextBox(f.kind, rest)
+		if err != nil {
+			return ""
+		}
+		rest = after
+		if string(typ) != "infe" {
+			continue
+		}
+		c := cursor{b: body}
+		idSize := 2
+		switch c.number(4) >> 24 {
+		case 2:
+		case 3:
+			idSize = 4
+		default:
+			continue // of before HEIF, without a type
+		}
+		if int(c.number(idSize)) == id {
+			c.number(2) // protection
+			if len(c.b) >= 4 {
+				return string(c.b[:4])
+			}
+		}
+	}
+	return ""
+}
+
+// references returns the first of the items that an item refers to, and how many they are.
+func (f bmff) references(typ string, from int) (first, count int) {
+	c := cursor{b: f.iref}
+	idSize := 2
+	if c.number(4)>>24 != 0 {
+		idSize = 4
+	}
+	for rest := c.b; len(rest) > 0; {
+		boxTyp, body, after, err := nextBox(f.kind, rest)
+		if err != nil {
+			return 0, 0
+		}
+		rest = after
+		if string(boxTyp) != typ {
+			continue
+		}
+		c := cursor{b: body}
+		if int(c.number(idSize)) != from {
+			continue
+		}
+		count = int(c.number(2))
+		first = int(c.number(idSize))
+		if c.short || len(c.b) < (count-1)*idSize {
+			return 0, 0
+		}
+		return first, count
+	}
+	return 0, 0
+}
+
+// eachAssociation calls do with the index of each property of an item, from 1 on, in order.
+func (f bmff) eachAssociation(id int, do func(index int) error) error {
+	for rest := f.iprp; len(rest) > 0; {
+		typ, body, after, err := nextBox(f.kind, rest)
+		if err != nil {
+			return err
+		}
+		rest = after
+		if string(typ) != "ipma" {
+			continue
+		}
+		c := cursor{b: body}
+		flags := c.number(4)
+		idSize, size := 2, 1
+		if flags>>24 != 0 {
+			idSize = 4
+		}
+		if flags&1 != 0 {
+			size = 2
+		}
+		for range c.number(4) {
+			item, count := int(c.number(idSize)), int(c.number(1))
+			for range count {
+				index := int(c.number(size)) &^ (1 << (8*size - 1)) // without the bit "essential"
+				if item != id || c.short {
+					continue
+				}
+				if err := do(index); err != nil {
+					return err
+				}
+			}
+			if c.short {
+				return corrupt(f.kind, "the list of properties ends early")
+			}
+		}
+	}
+	return nil
+}
+
+// eachExtent calls do with each piece of each item's bytes. Pieces in other files, in
+// other items, and those that reach to the end of the file by default are left out.
+func (f bmff) eachExtent(do func(id int, inIdat bool, offset, length uint64) error) error {
+	c := cursor{b: f.iloc}
+	version := c.number(4) >> 24
+	sizes := c.number(2)
+	offsetSize, lengthSize, baseSize, indexSize := int(sizes>>12), int(sizes>>8&15), int(sizes>>4&15), int(sizes&15)
+	if version == 0 {
+		indexSize = 0
+	}
+	if max(offsetSize, lengthSize, baseSize, indexSize) > 8 {
+		return corrupt(f.kind, "the list of places has numbers of more than 8 bytes")
+	}
+	idSize := 2
+	if version >= 2 {
+		idSize = 4
+	}
+	for range c.number(idSize) {
+		id := int(c.number(idSize))
+		method := uint64(0)
+		if version > 0 {
+			method = c.number(2) & 15
+		}
+		elsewhere := c.number(2) != 0 || method > 1
+		base := c.number(baseSize)
+		extents := c.number(2)
+		if offsetSize+lengthSize+indexSize == 0 {
+			extents = min(extents, 1) // they take no bytes, so nothing else bounds them
+		}
+		for range extents {
+			c.number(indexSize)
+			offset, length := base+c.number(offsetSize), c.number(lengthSize)
+			if c.short {
+				break
+			}
+			if elsewhere || length == 0 {
+				continue
+			}
+			if offset < base {
+				return corrupt(f.kind, "an item begins beyond any file")
+			}
+			if err := do(id, method == 1, offset, length); err != nil {
+				return err
+			}
+		}
+		if c.short {
+			return corrupt(f.kind, "the list of places ends early")
+		}
+	}
+	return nil
+}
+
+// sequence returns the most frames, and the largest size, of the picture tracks of a
+// sequence (ISO/IEC 14496-12, 8.3 to 8.7).
+func (f bmff) sequence() (frames, width, height int) {
+	eachBox(f.moov, "trak", func(trak []byte) {
+		eachBox(trak, "tkhd", func(b []byte) {
+			if len(b) >= 8 { // the last two numbers, 16.16
+				width = max(width, be32(b[len(b)-8:])>>16)
+				height = max(height, be32(b[len(b)-4:])>>16)
+			}
+		})
+		eachBox(trak, "mdia", func(mdia []byte) {
+			pictures := false
+			eachBox(mdia, "hdlr", func(b []byte) {
+				pictures = len(b) >= 12 && (string(b[8:12]) == "pict" || string(b[8:12]) == "vide")
+			})
+			if !pictures {
+				return
+			}
+			eachBox(mdia, "minf", func(minf []byte) {
+				eachBox(minf, "stbl", func(stbl []byte) {
+					eachBox(stbl, "stsz", func(b []byte) {
+						if len(b) >= 12 {
+							frames = max(frames, be32(b[8:]))
+						}
+					})
+					eachBox(stbl, "stsd", func(b []byte) {
+						if len(b) >= 44 { // of the first entry
+							width = max(width, be16(b[40:]))
+							height = max(height, be16(b[42:]))
+						}
+					})
+				})
+			})
+		})
+	})
+	return frames, width, height
+}
+
+// eachBox calls do with the body of each box of that type in b, up to the first broken one.
+func eachBox(b []byte, want string, do func(body []byte)) {
+	for len(b) > 0 {
+		typ, body, rest, err := nextBox(NoKind, b)
+		if err != nil {
+			return
+		}
+		if string(typ) == want {
+			do(body)
+		}
+		b = rest
+	}
+}

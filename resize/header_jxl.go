@@ -1,0 +1,195 @@
+package resize
+
+import "bytes"
+
+// JPEG XL: ISO/IEC 18181-1 (codestream header) and -2 (container).
+
+const jxlMagic = "\x00\x00\x00\x0cJXL \x0d\x0a\x87\x0a"
+
+// jxlHeaderBytes are more than SizeHeader and the part of ImageMetadata that is read have.
+const jxlHeaderBytes = 64
+
+func (h *Header) readJXL(b []byte) error {
+	var buf [jxlHeaderBytes]byte
+	stream := b
+	if string(b[:2]) != "\xff\x0a" {
+		var err error
+		if stream, err = jxlStream(b, buf[:0]); err != nil {
+			return err
+		}
+	}
+	if !bytes.HasPrefix(stream, []byte("\xff\x0a")) {
+		return corrupt(KindJXL, "its codestream has no header")
+	}
+	r := bitReader{b: stream[2:min(len(stream), jxlHeaderBytes)]}
+	h.Width, h.Height = jxlSize(&r)
+	h.Channels, h.BitDepth = 3, 8
+	h.readJXLMetadata(&r)
+	if r.short {
+		return corrupt(KindJXL, "it ends within its header")
+	}
+	return nil
+}
+
+// jxlStream appends the first bytes of the codestream to buf: it may be in pieces.
+func jxlStream(b, buf []byte) ([]byte, error) {
+	for len(b) > 0 && len(buf) < cap(buf) {
+		typ, body, rest, err := nextBox(KindJXL, b)
+		switch string(typ) {
+		case "jxlp":
+			body = body[min(4, len(body)):] // its number
+			buf = append(buf, body[:min(len(body), cap(buf)-len(buf))]...)
+		case "jxlc":
+			buf = append(buf, body[:min(len(body), cap(buf)-len(buf))]...)
+		}
+		if err != nil { // cut short: what there is may do for a header
+			break
+		}
+		b = rest
+	}
+	return buf, nil
+}
+
+// readJXLMetadata reads ImageMetadata as far as the extra channels.
+func (h *Header) readJXLMetadata(r *bitReader) {
+	if r.bits(1) == 1 { // all default
+		return
+	}
+	if r.bits(1) == 1 { // extra fields
+		h.Orientation = 1 + r.bits(3)
+		if r.bits(1) == 1 { // intrinsic size: how to show it, not what is stored
+			jxlSize(r)
+		}
+		if r.bits(1) == 1 {
+			h.widen(jxlPreview(r))
+		}
+		if r.bits(1) == 1 {
+			h.Animated = true
+			r.choose([4]uint{0, 0, 10, 30}, [4]int{100, 1000, 1, 1}) // ticks a second
+			r.choose([4]uint{0, 0, 8, 10}, [4]int{1, 1001, 1, 1})
+			r.choose([4]uint{0, 3, 16, 32}, [4]int{}) // loops
+			r.bits(1)                                 // timecodes
+		}
+	}
+	h.BitDepth = jxlDepth(r)
+	r.bits(1) // 16-bit buffers suffice
+	extra := r.choose([4]uint{0, 0, 4, 12}, [4]int{0, 1, 2, 1})
+	for i := range extra {
+		if i == 4 {
+			break // enough to know
+		}
+		if r.bits(1) == 1 { // all default: 8-bit alpha
+			h.Alpha = true
+			continue
+		}
+		kind := r.choose([4]uint{0, 0, 4, 6}, [4]int{0, 1, 2, 18})
+		h.Alpha = h.Alpha || kind == 0
+		h.CMYK = h.CMYK || kind == 4
+		// What follows depends on the kind; the rest of the channels stay unread.
+		break
+	}
+	if h.Alpha {
+		h.Channels++
+	}
+	if h.CMYK {
+		h.Channels++
+	}
+}
+
+// jxlDepth reads BitDepth.
+func jxlDepth(r *bitReader) int {
+	if r.bits(1) == 0 {
+		return r.choose([4]uint{0, 0, 0, 6}, [4]int{8, 10, 12, 1})
+	}
+	depth := r.choose([4]uint{0, 0, 0, 6}, [4]int{32, 16, 24, 1})
+	r.bits(4) // exponent
+	return depth
+}
+
+// jxlSize reads SizeHeader.
+func jxlSize(r *bitReader) (width, height int) {
+	small := r.bits(1) == 1
+	side := func() int {
+		if small {
+			return 8 * (1 + r.bits(5))
+		}
+		return r.choose([4]uint{9, 13, 18, 30}, [4]int{1, 1, 1, 1})
+	}
+	height = side()
+	if width = jxlRatio(r.bits(3), height); width == 0 {
+		width = side()
+	}
+	return width, height
+}
+
+// jxlPreview reads PreviewHeader.
+func jxlPreview(r *bitReader) (width, height int) {
+	blocks := r.bits(1) == 1
+	side := func() int {
+		if blocks {
+			return 8 * r.choose([4]uint{0, 0, 5, 9}, [4]int{16, 32, 1, 33})
+		}
+		return r.choose([4]uint{6, 8, 10, 12}, [4]int{1, 65, 321, 1345})
+	}
+	height = side()
+	if width = jxlRatio(r.bits(3), height); width == 0 {
+		width = side()
+	}
+	return width, height
+}
+
+// jxlRatio returns the width of a picture of that height and aspect ratio, 0 if it is free.
+func jxlRatio(ratio, height int) int {
+	switch ratio {
+	case 1:
+		return height
+	case 2:
+		return height * 12 / 10
+	case 3:
+		return height * 4 / 3
+	case 4:
+		return height * 3 / 2
+	case 5:
+		return height * 16 / 9
+	case 6:
+		return height * 5 / 4
+	case 7:
+		return height * 2
+	}
+	return 0
+}
+
+// bitReader reads bits, the lowest of each byte first. At the end it returns zeros and
+// notes that b was too short.
+type bitReader struct {
+	b     []byte
+	at    int // in bits
+	short bool
+}
+
+// bits returns the next n bits, at most 32.
+func (r *bitReader) bits(n uint) (v int) {
+	for i := range n {
+		if r.at>>3 >= len(r.b) {
+			r.short = true
+			return 0
+		}
+		v |= int(r.b[r.at>>3]>>(r.at&7)&1) << i
+		r.at++
+	}
+	return v
+}
+
+// choose reads a U32: two bits choose how many more there are and what to add to them.
+func (r *bitReader) choose(widths [4]uint, plus [4]int) int {
+	i := r.bits(2)
+	return r.bits(widths[i]) + plus[i]
+}
+
+// completeJXL looks whether all boxes are within the file.
+func completeJXL(b []byte) error {
+	if string(b[:2]) == "\xff\x0a" {
+		return nil // it tells its length to a decoder only
+	}
+	return completeBoxes(KindJXL, b)
+}

@@ -1,0 +1,141 @@
+package resize
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// photos returns the directory of real photographs beside the module.
+func photos(t testing.TB) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			break
+		}
+		if dir == filepath.Dir(dir) {
+			t.Skip("there is no go.mod above this package, so no photos beside it")
+		}
+	}
+	dir = filepath.Join(dir, "..", "shared", "photos")
+	if _, err := os.Stat(filepath.Join(dir, "MANIFEST.tsv")); err != nil {
+		t.Skipf("the real photographs are not there: %v", err)
+	}
+	return dir
+}
+
+// readPhoto returns the bytes of one of the photographs.
+func readPhoto(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(photos(t), name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// manifest returns the size of each photograph as a viewer shows it.
+func manifest(t testing.TB) map[string]string {
+	t.Helper()
+	f, err := os.Open(filepath.Join(photos(t), "MANIFEST.tsv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	sizes := map[string]string{}
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if fields := strings.Split(lines.Text(), "\t"); len(fields) > 2 && fields[0] != "file" {
+			sizes[fields[0]] = fields[1]
+		}
+	}
+	if len(sizes) < 10 {
+		t.Fatalf("the manifest has %d files", len(sizes))
+	}
+	return sizes
+}
+
+func TestTheHeaderOfEveryRealPhotoIsRight(t *testing.T) {
+	kinds := map[string]Kind{".jpg": KindJPEG, ".png": KindPNG, ".webp": KindWebP, ".gif": KindGIF, ".avif": KindAVIF, ".heic": KindHEIC}
+	orientations := map[string]int{"phone-orient6-p3.jpg": 6, "photo.heic": 6}
+	frames := map[string]int{"animation.gif": 24, "animation-small.gif": 12}
+	for name, size := range manifest(t) {
+		b := readPhoto(t, name)
+		h, err := ReadHeader(b)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		width, height := h.Width, h.Height
+		if h.Kind == KindHEIC { // the manifest has the size of JPEGs as stored
+			width, height = h.Upright()
+		}
+		if got := fmt.Sprintf("%dx%d", width, height); got != size {
+			t.Errorf("%s: %s, want %s", name, got, size)
+		}
+		if h.Kind != kinds[filepath.Ext(name)] {
+			t.Errorf("%s: kind %v", name, h.Kind)
+		}
+		if want := max(orientations[name], 1); h.Orientation != want {
+			t.Errorf("%s: orientation %d, want %d", name, h.Orientation, want)
+		}
+		if want := max(frames[name], 1); h.Frames != want || h.Animated != (want > 1) {
+			t.Errorf("%s: %d frames, animated %v, want %d", name, h.Frames, h.Animated, want)
+		}
+		if want := name == "progressive-p3.jpg" || name == "portrait-book.jpg" || name == "animation.gif"; h.Progressive != want {
+			t.Errorf("%s: progressive %v", name, h.Progressive)
+		}
+		if alpha := strings.HasSuffix(name, ".gif") || strings.HasSuffix(name, ".png"); h.Alpha != alpha {
+			t.Errorf("%s: alpha %v", name, h.Alpha)
+		}
+		if jpeg := h.Kind == KindJPEG; (jpeg || h.Kind == KindHEIC) != h.Profile {
+			t.Errorf("%s: profile %v", name, h.Profile)
+		}
+		if err := CheckComplete(b, h); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := (Limits{}).Check(h, len(b)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestARealPhotoThatIsCutShortIsIncomplete(t *testing.T) {
+	for name := range manifest(t) {
+		b := readPhoto(t, name)
+		for _, keep := range []int{len(b) - 1, len(b) - 7, len(b) * 9 / 10, len(b) / 2, len(b) / 10} {
+			cut := b[:keep]
+			h, err := ReadHeader(cut)
+			if err == nil {
+				err = CheckComplete(cut, h)
+			}
+			if !errors.Is(err, ErrCorrupt) {
+				t.Errorf("%s with %d of %d bytes: %v", name, keep, len(b), err)
+			}
+		}
+	}
+}
+
+func TestWhatIsAppendedToARealPhotoDoesNotMatter(t *testing.T) {
+	film := "\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + strings.Repeat("\xff\xd8\x00film", 50)
+	for name := range manifest(t) {
+		b := readPhoto(t, name)
+		for _, tail := range []string{film, "\x00", "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", "SEFT", "\xff"} {
+			long := append(b[:len(b):len(b)], tail...)
+			h, err := ReadHeader(long)
+			if err == nil {
+				err = CheckComplete(long, h)
+			}
+			if short, _ := ReadHeader(b); err != nil || h != short {
+				t.Errorf("%s and %.10q: %+v, %v", name, tail, h, err)
+			}
+		}
+	}
+}
