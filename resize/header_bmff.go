@@ -34,7 +34,7 @@ func nextBox(kind Kind, b []byte) (typ, body, rest []byte, err error) {
 // kindOfBrands tells AVIF and HEIC from other files of boxes by the brands in ftyp.
 func kindOfBrands(b []byte) Kind {
 	_, body, _, _ := nextBox(NoKind, b)
-	if len(body) < 8 {
+	if len(body) < 4 {
 		return NoKind
 	}
 	kind := kindOfBrand(string(body[:4]))

@@ -55,7 +55,11 @@ func (h *Header) readTIFF(b []byte) error {
 	return nil
 }
 
-// completeTIFF looks whether every strip or tile of the first page is within the file.
+// tiffSizes are the bytes of one value of each type of entry (TIFF 6.0, section 2).
+var tiffSizes = [...]int{1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+
+// completeTIFF looks whether every value, strip and tile of the first page is within the
+// file.
 func completeTIFF(b []byte) error {
 	t, entries, ok := openTIFF(b)
 	if !ok {
@@ -65,6 +69,13 @@ func completeTIFF(b []byte) error {
 	var offsetSize, countSize int
 	for i := range len(entries) / 12 {
 		e, ok := t.entry(entries, i), true
+		if e.typ < len(tiffSizes) {
+			length := e.count * tiffSizes[e.typ]
+			ok = length <= 4 || int(t.order.Uint32(e.value))+length <= len(b)
+		}
+		if !ok {
+			return corrupt(KindTIFF, "it ends within its directory")
+		}
 		switch e.tag {
 		case tagStrips, tagTiles:
 			offsets, offsetSize, ok = t.numbers(e)

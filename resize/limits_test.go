@@ -1,0 +1,150 @@
+package resize
+
+import (
+	"errors"
+	"math"
+	"strings"
+	"testing"
+)
+
+func TestOriginalsOverALimitAreTooLarge(t *testing.T) {
+	still := func(width, height int) Header {
+		return Header{Kind: KindJPEG, Width: width, Height: height, LargestWidth: width, LargestHeight: height, Frames: 1}
+	}
+	animation := still(100, 100)
+	animation.Frames = 200
+	longer := animation
+	longer.Frames++
+	hidden := still(100, 100)
+	hidden.LargestWidth = 40_000
+	for _, c := range []struct {
+		name   string
+		limits Limits
+		h      Header
+		size   int
+		says   string
+	}{
+		{"a photo of 60 megapixels", Limits{}, still(10_000, 6_000), 32 << 20, ""},
+		{"one byte more", Limits{}, still(1, 1), 32<<20 + 1, "33554433 bytes, allowed are 33554432"},
+		{"one column more", Limits{}, still(10_001, 6_000), 1, "10001x6000 pixels, allowed are 60 megapixels"},
+		{"the longest side", Limits{}, still(32_768, 1), 1, ""},
+		{"a longer one", Limits{}, still(1, 32_769), 1, "1x32769 pixels, a side may have 32768"},
+		{"a frame that is larger than the canvas", Limits{}, hidden, 1, "40000x100"},
+		{"200 frames", Limits{}, animation, 1, ""},
+		{"201 frames", Limits{}, longer, 1, "201 frames, allowed are 200"},
+		{"a product that no int64 holds", Limits{MaxSide: math.MaxInt, MaxPixels: math.MaxInt64 - 1}, still(1<<40, 1<<40), 1, "pixels"},
+		{"limits that are set", Limits{MaxBytes: 10, MaxPixels: 5_000_000, MaxSide: 3_000, MaxFrames: 2}, still(2_501, 2_000), 10, "allowed are 5 megapixels"},
+	} {
+		err := c.limits.Check(c.h, c.size)
+		if (err == nil) != (c.says == "") || err != nil && (!errors.Is(err, ErrTooLarge) || !strings.Contains(err.Error(), c.says)) {
+			t.Errorf("%s: %v, want %q", c.name, err, c.says)
+		}
+	}
+	if got, want := DefaultLimits(), (Limits{32 << 20, 60_000_000, 32_768, 200}); got != want {
+		t.Errorf("the defaults are %+v", got)
+	}
+}
+
+func TestASmallGIFThatClaimsToBeHugeIsTooLarge(t *testing.T) {
+	b := []byte(gif(65535, 65535, gifFrame(0, 0, 65535, 65535)+strings.Repeat("\x21\xfe\x01.\x00", 50)+"\x3b"))
+	h, err := ReadHeader(b)
+	if err != nil || h.Width != 65535 || h.Height != 65535 {
+		t.Fatalf("%+v, %v", h, err)
+	}
+	if err := (Limits{}).Check(h, len(b)); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("%d bytes: %v", len(b), err)
+	}
+}
+
+func TestAnAnimationCountsWithAllItsFramesWhereItIsKept(t *testing.T) {
+	film := Header{Kind: KindGIF, Width: 1000, Height: 1000, LargestWidth: 1000, LargestHeight: 1000, Orientation: 1, Frames: 100, Animated: true}
+	for name, fits := range map[string]bool{
+		"100x.gif":        false, // 100 frames of 1 megapixel are read
+		"100x.webp":       false,
+		"100x-still.webp": true, // one is
+		"100x.jpg":        true,
+		"100x.avif":       true,
+		"orig":            true,
+		"info.json":       true,
+	} {
+		s, err := ParseSpecName(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := (Limits{}).CheckVariant(film, s); (err == nil) != fits || err != nil && !errors.Is(err, ErrTooLarge) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	film.LargestWidth, film.LargestHeight, film.Width, film.Height = 100, 100, 100, 100
+	for name, fits := range map[string]bool{"100x.gif": true, "1000x-up.gif": false, "1000x-up-still.gif": true, "8192x8192-pad.jpg": false, "8192x.jpg": true, "8192x-up.jpg": false} {
+		s, err := ParseSpecName(name)
+		if err != nil {
+
+			t.Fatal(err)
+		}
+		if err := (Limits{}).CheckVariant(film, s); (err == nil) != fits || err != nil && !errors.Is(err, ErrTooLarge) {
+			t.Errorf("%s of a small one: %v", name, err)
+		}
+	}
+}
+
+func TestTheSizeOfAVariantFollowsFromItsSpec(t *testing.T) {
+	for _, c := range []struct {
+		name                  string
+		width, height         int
+		wantWidth, wantHeight int
+	}{
+		{name: "640x640", width: 4032, height: 3024, wantWidth: 640, wantHeight: 480},
+		{name: "640x640", width: 3024, height: 4032, wantWidth: 480, wantHeight: 640},
+		{name: "640x", width: 4032, height: 3024, wantWidth: 640, wantHeight: 480},
+		{name: "x640", width: 4032, height: 3024, wantWidth: 853, wantHeight: 640},
+		{name: "640x100", width: 4032, height: 3024, wantWidth: 133, wantHeight: 100},
+		{name: "640x", width: 400, height: 300, wantWidth: 400, wantHeight: 300},
+		{name: "x640", width: 400, height: 300, wantWidth: 400, wantHeight: 300},
+		{name: "640x640", width: 400, height: 300, wantWidth: 400, wantHeight: 300},
+		{name: "640x-up", width: 400, height: 300, wantWidth: 640, wantHeight: 480},
+		{name: "640x640-up", width: 400, height: 300, wantWidth: 640, wantHeight: 480},
+		{name: "10x", width: 4000, height: 1, wantWidth: 10, wantHeight: 1},
+		{name: "x10", width: 1, height: 4000, wantWidth: 1, wantHeight: 10},
+		{name: "640x", width: 3, height: 2, wantWidth: 3, wantHeight: 2},
+		{name: "640x480-cover", width: 4032, height: 3024, wantWidth: 640, wantHeight: 480},
+		{name: "640x640-cover", width: 800, height: 400, wantWidth: 400, wantHeight: 400},
+		{name: "640x640-cover", width: 400, height: 800, wantWidth: 400, wantHeight: 400},
+		{name: "640x320-cover", width: 300, height: 300, wantWidth: 300, wantHeight: 150},
+		{name: "640x320-cover", width: 640, height: 300, wantWidth: 600, wantHeight: 300},
+		{name: "640x640-cover-up", width: 800, height: 400, wantWidth: 640, wantHeight: 640},
+		{name: "640x640-pad", width: 800, height: 400, wantWidth: 640, wantHeight: 640},
+		{name: "640x640-pad", width: 80, height: 40, wantWidth: 640, wantHeight: 640},
+		{name: "640x640-exact", width: 800, height: 400, wantWidth: 640, wantHeight: 400},
+		{name: "640x640-exact-up", width: 800, height: 400, wantWidth: 640, wantHeight: 640},
+		{name: "640x640-rot90", width: 4032, height: 3024, wantWidth: 480, wantHeight: 640},
+		{name: "640x-rot270", width: 4032, height: 3024, wantWidth: 640, wantHeight: 853},
+		{name: "640x-rot180", width: 4032, height: 3024, wantWidth: 640, wantHeight: 480},
+	} {
+		s, err := ParseSpecName(c.name + ".webp")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if width, height := s.OutputSize(c.width, c.height); width != c.wantWidth || height != c.wantHeight {
+			t.Errorf("%s of %dx%d is %dx%d, want %dx%d", c.name, c.width, c.height, width, height, c.wantWidth, c.wantHeight)
+		}
+	}
+}
+
+func BenchmarkReadHeader(b *testing.B) {
+	for _, name := range []string{"phone-orient6-p3.jpg", "photo.heic", "photo.avif", "vertical.webp", "animation.gif", "paper-alpha.png"} {
+		file := readPhoto(b, name)
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				h, err := ReadHeader(file)
+				if err == nil {
+					err = CheckComplete(file, h)
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
