@@ -1,0 +1,369 @@
+// Package origintest is the script that every origin.Source passes.
+package origintest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/novasocial/imagetier/origin"
+)
+
+// Origin is a Source under test and what stands behind it. It is made anew, empty, for
+// every part of the script.
+type Origin struct {
+	Source origin.Source
+	// Put makes or replaces an original, and returns only when the Source can see it.
+	Put func(t testing.TB, name string, body []byte)
+	// Delete removes an original.
+	Delete func(t testing.TB, name string)
+	// PutVersion is Put, and returns the version id it made. nil: there are no versions.
+	PutVersion func(t testing.TB, name string, body []byte) (id string)
+	// PutWeak is Put of an original whose entity tag is weak. nil: there are none.
+	PutWeak func(t testing.TB, name string, body []byte)
+	// PutBare is Put of an original without an entity tag. nil: there are none.
+	PutBare func(t testing.TB, name string, body []byte)
+	// Names are odd names that the Source must serve, in the spelling it takes. Each
+	// is an original of its own.
+	Names []string
+	// Bad are names that the Source must refuse with ErrName.
+	Bad []string
+}
+
+// Run runs the script. make is called once for every part of it.
+func Run(t *testing.T, make func(t *testing.T) Origin) {
+	for _, part := range []struct {
+		name string
+		f    func(t *testing.T, o Origin)
+	}{
+		{"FindsWhatIsThere", findsWhatIsThere},
+		{"SaysWhenThereIsNothing", saysWhenThereIsNothing},
+		{"SeesWhatWasReplaced", seesWhatWasReplaced},
+		{"KeepsAPinnedTag", keepsAPinnedTag},
+		{"NeverTakesAWeakOrMissingTagForAPin", neverTakesAWeakOrMissingTagForAPin},
+		{"RevalidatesByTag", revalidatesByTag},
+		{"RevalidatesByTime", revalidatesByTime},
+		{"KeepsVersions", keepsVersions},
+		{"ServesOddNames", servesOddNames},
+		{"RefusesBadNames", refusesBadNames},
+		{"ServesNothingAtAll", servesAnEmptyOriginal},
+		{"ServesBigOriginals", servesBigOriginals},
+		{"EndsWithItsCaller", endsWithItsCaller},
+		{"ServesManyAtOnce", servesManyAtOnce},
+		{"SurvivesBodiesLeftUnread", survivesBodiesLeftUnread},
+	} {
+		t.Run(part.name, func(t *testing.T) { part.f(t, make(t)) })
+	}
+}
+
+// Bytes returns n bytes that nothing compresses, the same for the same seed.
+func Bytes(seed uint64, n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), 1}).Read(b)
+	return b
+}
+
+// open opens, reads to the end and closes.
+func open(ctx context.Context, o Origin, name string, cond origin.Cond) (*origin.Object, []byte, error) {
+	obj, err := o.Source.Open(ctx, name, cond)
+	if err != nil {
+		return nil, nil, err
+	}
+	body, err := io.ReadAll(obj.Body)
+	return obj, body, errors.Join(err, obj.Body.Close())
+}
+
+// is fails the test unless name opens and is body.
+func is(t *testing.T, o Origin, name string, cond origin.Cond, body []byte) *origin.Object {
+	t.Helper()
+	obj, got, err := open(t.Context(), o, name, cond)
+	if err != nil {
+		t.Fatalf("open %q with %+v: %v", name, cond, err)
+	}
+	if !bytes.Equal(got, body) {
+		t.Fatalf("open %q with %+v: got %d bytes %.40q, want %d bytes %.40q", name, cond, len(got), got, len(body), body)
+	}
+	if obj.Size != -1 && obj.Size != int64(len(body)) {
+		t.Errorf("open %q: size %d, and %d bytes", name, obj.Size, len(body))
+	}
+	return obj
+}
+
+// isNot fails the test unless opening name fails with target.
+func isNot(t *testing.T, o Origin, name string, cond origin.Cond, target error) {
+	t.Helper()
+	_, got, err := open(t.Context(), o, name, cond)
+	if err == nil {
+		t.Fatalf("open %q with %+v: got %.40q, want error %q", name, cond, got, target)
+	}
+	if !errors.Is(err, target) {
+		t.Fatalf("open %q with %+v: error %q, want %q", name, cond, err, target)
+	}
+}
+
+// tag is a strong entity tag without its quotes.
+func tag(t *testing.T, obj *origin.Object) string {
+	t.Helper()
+	if !origin.ValidETag(obj.ETag) || obj.ETag[0] != '"' {
+		t.Fatalf("entity tag %s is not a strong one", obj.ETag)
+	}
+	return strings.Trim(obj.ETag, `"`)
+}
+
+func findsWhatIsThere(t *testing.T, o Origin) {
+	want := Bytes(1, 4321)
+	o.Put(t, "2026/11/abc.jpg", want)
+	obj := is(t, o, "2026/11/abc.jpg", origin.Cond{}, want)
+	if obj.Size != int64(len(want)) {
+		t.Errorf("size %d, want %d", obj.Size, len(want))
+	}
+	tag(t, obj)
+	if age := time.Since(obj.LastModified); age < -time.Minute || age > time.Hour {
+		t.Errorf("last modified %v: %v ago", obj.LastModified, age)
+	}
+}
+
+func saysWhenThereIsNothing(t *testing.T, o Origin) {
+	o.Put(t, "here/a.jpg", []byte("here"))
+	for _, name := range []string{"a.jpg", "here/b.jpg", "here", "here/a.jpg/b", strings.Repeat("long", 250)} {
+		isNot(t, o, name, origin.Cond{}, origin.ErrNotFound)
+	}
+	isNot(t, o, "here/b.jpg", origin.Cond{NoneMatch: `"x"`}, origin.ErrNotFound)
+	isNot(t, o, "here/b.jpg", origin.Cond{VersionID: "x"}, origin.ErrNotFound)
+	o.Delete(t, "here/a.jpg")
+	isNot(t, o, "here/a.jpg", origin.Cond{}, origin.ErrNotFound)
+}
+
+func seesWhatWasReplaced(t *testing.T, o Origin) {
+	var tags []string
+	for i := range 4 {
+		// The second and third are of one length, as an edit in place may be.
+		want := []byte(fmt.Sprintf("%*d", 3+i/2, i))
+		o.Put(t, "a.jpg", want)
+		obj := is(t, o, "a.jpg", origin.Cond{}, want)
+		for _, before := range tags {
+			if before == obj.ETag {
+				t.Errorf("another content has the same entity tag %s", before)
+			}
+		}
+		tags = append(tags, obj.ETag)
+	}
+}
+
+func keepsAPinnedTag(t *testing.T, o Origin) {
+	o.Put(t, "a.jpg", []byte("first"))
+	pin := origin.Cond{Match: tag(t, is(t, o, "a.jpg", origin.Cond{}, []byte("first")))}
+	is(t, o, "a.jpg", pin, []byte("first"))
+	for _, other := range []string{"x", "0123456789abcdef0123456789abcdef", "W/" + pin.Match, `"` + pin.Match + `"`, `W/"` + pin.Match + `"`, "*",
+		pin.Match + `", "x`, "a\r\nX-Injected: 1", strings.ToUpper(pin.Match) + "A", " " + pin.Match, strings.Repeat("a", 200)} {
+		isNot(t, o, "a.jpg", origin.Cond{Match: other}, origin.ErrChanged)
+	}
+	o.Put(t, "a.jpg", []byte("other"))
+	isNot(t, o, "a.jpg", pin, origin.ErrChanged)
+	o.Put(t, "a.jpg", []byte("first"))
+	is(t, o, "a.jpg", origin.Cond{}, []byte("first"))
+}
+
+func neverTakesAWeakOrMissingTagForAPin(t *testing.T, o Origin) {
+	if o.PutWeak == nil && o.PutBare == nil {
+		t.Skip("all entity tags of this source are strong")
+	}
+	if o.PutWeak != nil {
+		o.PutWeak(t, "weak.jpg", []byte("weak"))
+		obj := is(t, o, "weak.jpg", origin.Cond{}, []byte("weak"))
+		if !strings.HasPrefix(obj.ETag, `W/"`) {
+			t.Fatalf("entity tag %s is not weak", obj.ETag)
+		}
+		isNot(t, o, "weak.jpg", origin.Cond{Match: strings.Trim(obj.ETag, `W/"`)}, origin.ErrChanged)
+		isNot(t, o, "weak.jpg", origin.Cond{NoneMatch: obj.ETag}, origin.ErrNotModified)
+	}
+	if o.PutBare != nil {
+		o.PutBare(t, "bare.jpg", []byte("bare"))
+		if obj := is(t, o, "bare.jpg", origin.Cond{}, []byte("bare")); obj.ETag != "" {
+			t.Fatalf("entity tag %q where there is none", obj.ETag)
+		}
+		isNot(t, o, "bare.jpg", origin.Cond{Match: "x"}, origin.ErrChanged)
+	}
+}
+
+func revalidatesByTag(t *testing.T, o Origin) {
+	o.Put(t, "a.jpg", []byte("first"))
+	obj := is(t, o, "a.jpg", origin.Cond{}, []byte("first"))
+	for _, cond := range []origin.Cond{
+		{NoneMatch: obj.ETag},
+		{NoneMatch: obj.ETag, ModifiedSince: obj.LastModified},
+	} {
+		_, _, err := open(t.Context(), o, "a.jpg", cond)
+		var nm *origin.NotModified
+		if !errors.Is(err, origin.ErrNotModified) || !errors.As(err, &nm) {
+			t.Fatalf("with %+v: error %v, want NotModified", cond, err)
+		}
+		if nm.ETag != obj.ETag {
+			t.Errorf("entity tag %s, want %s", nm.ETag, obj.ETag)
+		}
+	}
+	is(t, o, "a.jpg", origin.Cond{NoneMatch: `"another"`}, []byte("first"))
+	o.Put(t, "a.jpg", []byte("other"))
+	is(t, o, "a.jpg", origin.Cond{NoneMatch: obj.ETag}, []byte("other"))
+	is(t, o, "a.jpg", origin.Cond{NoneMatch: obj.ETag, ModifiedSince: time.Now()}, []byte("other"))
+}
+
+func revalidatesByTime(t *testing.T, o Origin) {
+	o.Put(t, "a.jpg", []byte("first"))
+	obj := is(t, o, "a.jpg", origin.Cond{}, []byte("first"))
+	isNot(t, o, "a.jpg", origin.Cond{ModifiedSince: obj.LastModified}, origin.ErrNotModified)
+	is(t, o, "a.jpg", origin.Cond{ModifiedSince: obj.LastModified.Add(-2 * time.Second)}, []byte("first"))
+}
+
+func keepsVersions(t *testing.T, o Origin) {
+	if o.PutVersion == nil {
+		o.Put(t, "a.jpg", []byte("first"))
+		for _, id := range []string{"1", "null", "3sL4kqtJlcpXroDTDmJ+rmSpXd3dIbrHY+MTRCxf3vjVBH40Nr8X8gdRQBpUMLUo"} {
+			isNot(t, o, "a.jpg", origin.Cond{VersionID: id}, origin.ErrNotFound)
+		}
+		return
+	}
+	first := o.PutVersion(t, "a.jpg", []byte("first"))
+	second := o.PutVersion(t, "a.jpg", []byte("other"))
+	other := o.PutVersion(t, "b.jpg", []byte("b"))
+	is(t, o, "a.jpg", origin.Cond{VersionID: first}, []byte("first"))
+	is(t, o, "a.jpg", origin.Cond{VersionID: second}, []byte("other"))
+	is(t, o, "a.jpg", origin.Cond{}, []byte("other"))
+	for _, id := range []string{other, "null", "nonsense", "a b&c=d/../é", second[:len(second)-1]} {
+		isNot(t, o, "a.jpg", origin.Cond{VersionID: id}, origin.ErrNotFound)
+	}
+	o.Delete(t, "a.jpg")
+	isNot(t, o, "a.jpg", origin.Cond{}, origin.ErrNotFound)
+	is(t, o, "a.jpg", origin.Cond{VersionID: first}, []byte("first"))
+}
+
+func servesOddNames(t *testing.T, o Origin) {
+	for _, name := range o.Names {
+		o.Put(t, name, []byte("the one called "+name))
+	}
+	for _, name := range o.Names {
+		is(t, o, name, origin.Cond{}, []byte("the one called "+name))
+	}
+}
+
+func refusesBadNames(t *testing.T, o Origin) {
+	for _, name := range append([]string{""}, o.Bad...) {
+		isNot(t, o, name, origin.Cond{}, origin.ErrName)
+	}
+}
+
+func servesAnEmptyOriginal(t *testing.T, o Origin) {
+	o.Put(t, "empty.jpg", nil)
+	obj := is(t, o, "empty.jpg", origin.Cond{}, nil)
+	if obj.Size != 0 {
+		t.Errorf("size %d", obj.Size)
+	}
+	if _, err := origin.ReadAll(t.Context(), o.Source, "empty.jpg", origin.Cond{}, 10); err != nil {
+		t.Error(err)
+	}
+}
+
+func servesBigOriginals(t *testing.T, o Origin) {
+	want := Bytes(2, 38<<20)
+	o.Put(t, "big.jpg", want)
+	got, err := origin.ReadAll(t.Context(), o.Source, "big.jpg", origin.Cond{}, int64(len(want)))
+	if err != nil || !bytes.Equal(got.Body, want) {
+		t.Fatalf("%d bytes, error %v", len(got.Body), err)
+	}
+	_, err = origin.ReadAll(t.Context(), o.Source, "big.jpg", origin.Cond{}, int64(len(want))-1)
+	if !errors.Is(err, origin.ErrTooLarge) {
+		t.Errorf("error %v, want ErrTooLarge", err)
+	}
+}
+
+func endsWithItsCaller(t *testing.T, o Origin) {
+	o.Put(t, "big.jpg", Bytes(3, 16<<20))
+
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := open(gone, o, "big.jpg", origin.Cond{}); !errors.Is(err, context.Canceled) || origin.IsSentinel(err) {
+		t.Errorf("a caller that had left: error %v", err)
+	}
+	late, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+	defer cancel()
+	if _, _, err := open(late, o, "big.jpg", origin.Cond{}); !errors.Is(err, context.DeadlineExceeded) || origin.IsSentinel(err) {
+		t.Errorf("a caller that was late: error %v", err)
+	}
+
+	leaving, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	obj, err := o.Source.Open(leaving, "big.jpg", origin.Cond{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer obj.Body.Close()
+	if _, err := io.ReadFull(obj.Body, make([]byte, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	n, err := io.Copy(io.Discard, obj.Body)
+	if !errors.Is(err, context.Canceled) || origin.IsSentinel(err) {
+		t.Errorf("a caller that left in the middle: error %v after %d bytes", err, n)
+	}
+}
+
+func servesManyAtOnce(t *testing.T, o Origin) {
+	bodies := map[string][]byte{}
+	for i := range 8 {
+		name := fmt.Sprintf("%d.jpg", i)
+		bodies[name] = Bytes(uint64(10+i), 100_000+i)
+		o.Put(t, name, bodies[name])
+	}
+	var wg sync.WaitGroup
+	for i := range 64 {
+		wg.Go(func() {
+			name := fmt.Sprintf("%d.jpg", i%8)
+			_, got, err := open(t.Context(), o, name, origin.Cond{})
+			if err != nil || !bytes.Equal(got, bodies[name]) {
+				t.Errorf("%s: %d bytes, error %v", name, len(got), err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func survivesBodiesLeftUnread(t *testing.T, o Origin) {
+	want := Bytes(4, 1<<20)
+	o.Put(t, "a.jpg", want)
+	for i := range 20 {
+		obj, err := o.Source.Open(t.Context(), "a.jpg", origin.Cond{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i%2 == 0 {
+			if _, err := io.ReadFull(obj.Body, make([]byte, 10)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		obj.Body.Close()
+		obj.Body.Close() // twice is no harm
+		if _, err := io.ReadAll(obj.Body); err == nil {
+			t.Fatal("a closed body can be read to its end")
+		}
+	}
+	is(t, o, "a.jpg", origin.Cond{}, want)
+}
+
+// OddNames are names of every awkward kind that a file or an object can have, as bytes.
+func OddNames() []string {
+	return []string{
+		"a b.jpg", " leading and trailing ", "plus+plus.jpg", "100%.jpg", "a%20b.jpg", "%2e%2e/a.jpg", "%00",
+		"été/日本/😀.jpg", "e\u0301.jpg", "\u00e9.jpg", // two spellings of é: two names
+		"q?x=1&y=2", "h#frag", "semi;colon", "&=:@$,!*'()", `back\slash`, `"quoted"`, "<tag>", "{brace}[bracket]", "~tilde", "^caret|pipe`tick",
+		"...", "..a/b..", ".hidden", "-rf", "*", "no-extension", "UPPER.JPG", "upper.jpg", "tab\there", "\x01\x7f", "new\nline",
+		strings.Repeat("long/", 150) + "a.jpg",
+		strings.Repeat("x", 200) + ".jpg",
+	}
+}
