@@ -3,6 +3,7 @@ package imageurl
 import (
 	"encoding/base64"
 	"errors"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -249,5 +250,46 @@ func TestAResolvedRefIsTheRefOfTheURLThatAsksForTheFormat(t *testing.T) {
 	}
 	if other, err := auto.WithSpec(spec(t, "orig")); err != nil || other != ref(t, "posts", "a b", "v.1", "orig") {
 		t.Errorf("WithSpec: %v, %v", other, err)
+	}
+}
+
+func TestRandomRefsAreReadBackAndNoTwoShareAPath(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	pick := func(of ...string) string { return of[r.IntN(len(of))] }
+	letters := []string{"a", "B", "0", "-", ".", "..", "_", "~", "/", "//", "/../", " ", "%2f", "\x00", "\xff", "é", "?", "orig", ".jpg", "IA"}
+	text := func(most int) (s string) {
+		for range 1 + r.IntN(5) {
+			s += pick(letters...)
+		}
+		return s[:min(len(s), most)]
+	}
+	dev, err := NewDevSigner()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := signer(t, key("k1"))
+	seen := map[string]Ref{}
+	for range 50_000 {
+		v, err := NewVersion(Pin(r.IntN(4)), text(MaxToken))
+		if err != nil {
+			v = Version{}
+		}
+		want, err := NewRef(pick("a", "posts", "a-b"), text(MaxName), v, spec(t, pick("orig", "info.json", "640x.jpg", "640x.auto", "x1-still.gif")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if other, ok := seen[want.String()]; ok && other != want {
+			t.Fatalf("%+v and %+v are both %s", other, want, want)
+		}
+		seen[want.String()] = want
+		if got, err := s.Parse(s.Path(want)); err != nil || got != want {
+			t.Fatalf("%q: %+v, %v", want, got, err)
+		}
+		if got, err := dev.Parse(dev.Path(want)); err != nil || got != want {
+			t.Fatalf("%q: %+v, %v", want, got, err)
+		}
+	}
+	if len(seen) < 10_000 {
+		t.Errorf("only %d different Refs were made", len(seen))
 	}
 }
