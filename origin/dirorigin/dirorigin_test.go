@@ -53,6 +53,11 @@ func TestADirectoryIsASource(t *testing.T) {
 					t.Fatal(err)
 				}
 			},
+			Date: func(t testing.TB, name string, modified time.Time) {
+				if err := os.Chtimes(dir+"/"+name, modified, modified); err != nil {
+					t.Fatal(err)
+				}
+			},
 			Names: append(origintest.OddNames(), "not \xff UTF-8"),
 			Bad:   []string{"/etc/passwd", "../a", "a/../b", "..", ".", "a/.", "a//b", "a/", "a\x00b", "/"},
 		}
