@@ -6,6 +6,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -93,6 +95,41 @@ func heif(brand, itemType string, extraMeta string, itemBytes string, properties
 	return ftyp + meta(len(ftyp)+len(meta(0))+8) + box("mdat", itemBytes)
 }
 
+// wideAVIF is as heif, of one property, with all numbers as wide as they can be.
+func wideAVIF(itemType, property string) string {
+	meta := func(at int) string {
+		return box("meta", u32(0)+
+			box("pitm", u32(1<<24)+u32(70_000))+
+			box("iinf", u32(1<<24)+u32(1)+box("infe", u32(3<<24)+u32(70_000)+u16(0)+itemType))+
+			box("iloc", u32(2<<24)+"\x88\x88"+u32(1)+u32(70_000)+u16(0)+u16(0)+u32(0)+u32(at)+u16(1)+u32(0)+u32(0)+u32(0)+u32(0)+u32(0)+u32(4))+
+			box("iprp", box("ipco", property)+box("ipma", u32(1<<24|1)+u32(1)+u32(70_000)+"\x01"+u16(1<<15|1))))
+	}
+	ftyp := box("ftyp", "avif"+u32(0))
+	return ftyp + meta(len(ftyp)+len(meta(0))+16) + u32(1) + "mdat" + u32(0) + u32(20) + "data"
+}
+
+// sequence is a moov box with a track of pictures.
+func sequence(frames, width, height int) string {
+	return box("moov", box("trak",
+		box("tkhd", strings.Repeat("\x00", 76)+u32(width<<16)+u32(height<<16))+
+			box("mdia", box("hdlr", u32(0)+u32(0)+"pict")+box("minf", box("stbl", box("stsz", u32(0)+u32(0)+u32(frames)))))))
+}
+
+// jxlFile is a bare codestream of numbers, each followed by how many bits it takes.
+func jxlFile(numbers ...int) []byte {
+	b, at := []byte("\xff\x0a"), 0
+	for i := 0; i < len(numbers); i += 2 {
+		for bit := range numbers[i+1] {
+			if at%8 == 0 {
+				b = append(b, 0)
+			}
+			b[len(b)-1] |= byte(numbers[i]>>bit&1) << (at % 8)
+			at++
+		}
+	}
+	return append(b, make([]byte, 8)...)
+}
+
 // tiles says that item 1 is made of item 2, n times.
 func tiles(n int) string {
 	return box("iref", u32(0)+box("dimg", u16(1)+u16(n)+strings.Repeat(u16(2), n)))
@@ -136,10 +173,29 @@ func TestSmallFilesOfEveryKindAreRead(t *testing.T) {
 			Header{Kind: KindHEIC, Width: 30, Height: 20, LargestWidth: 64, LargestHeight: 64, Channels: 3, BitDepth: 8, Orientation: 6}},
 		{"HEIC of tiles", heif("heic", "grid", tiles(6), "\x00\x00\x01\x02"+u16(30)+u16(20), ispe(30, 20), ispe(16, 16)),
 			Header{Kind: KindHEIC, Width: 30, Height: 20, LargestWidth: 48, LargestHeight: 32, Channels: 3, BitDepth: 8}},
+		{"HEIC with a larger picture beside its own", heif("heic", "hvc1", "", "data", ispe(900, 1), ispe(1, 800), ispe(3, 2)),
+			Header{Kind: KindHEIC, Width: 3, Height: 2, LargestWidth: 900, LargestHeight: 800, Channels: 3, BitDepth: 8}},
+		{"AVIF with wide ids", wideAVIF("av01", ispe(3, 2)),
+			Header{Kind: KindAVIF, Width: 3, Height: 2, Channels: 3, BitDepth: 8}},
+		{"AVIF of a still and a sequence", heif("avis", "av01", "", "data", ispe(3, 2)) + sequence(9, 40, 30),
+			Header{Kind: KindAVIF, Width: 3, Height: 2, Channels: 3, BitDepth: 8, LargestWidth: 40, LargestHeight: 30, Frames: 9, Animated: true}},
+		{"AVIF with alpha beside it", heif("avif", "av01", "", "data", box("auxC", u32(0)+"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\x00"), ispe(3, 2), box("colr", "prof")),
+			Header{Kind: KindAVIF, Width: 3, Height: 2, Channels: 4, BitDepth: 8, Alpha: true, Profile: true}},
+		{"JPEG XL of 10 bits, turned, with a preview, an animation and alpha", string(jxlFile(
+			0, 1 /* height */, 0, 2, 299, 9 /* free ratio */, 0, 3 /* width */, 0, 2, 399, 9,
+			/* not all default */ 0, 1 /* extra fields */, 1, 1 /* orientation */, 4, 3 /* no intrinsic size */, 0, 1,
+			/* preview in blocks */ 1, 1, 1, 1, 3, 2, 99, 9 /* square */, 1, 3,
+			/* animation */ 1, 1, 0, 2, 0, 2, 1, 2, 5, 3, 0, 1,
+			/* 10 bits */ 0, 1, 1, 2, 1, 1 /* one extra channel, alpha by default */, 1, 2, 1, 1)),
+			Header{Kind: KindJXL, Width: 400, Height: 300, LargestWidth: 1056, LargestHeight: 1056, Channels: 4, BitDepth: 10, Alpha: true, Animated: true, Orientation: 5}},
+		{"JPEG XL of floats with a black channel", string(jxlFile(
+			/* small */ 1, 1 /* height 16 */, 1, 5 /* 2:1 */, 7, 3 /* metadata */, 0, 1, 0, 1,
+			/* 16-bit floats */ 1, 1, 1, 2, 4, 4, 0, 1 /* one extra channel, black */, 1, 2, 0, 1, 2, 2, 2, 4)),
+			Header{Kind: KindJXL, Width: 32, Height: 16, Channels: 4, BitDepth: 16, CMYK: true}},
 		{"AVIF that says no more than HEIF", heif("mif1", "av01", "", "data", ispe(3, 2)),
 			Header{Kind: KindAVIF, Width: 3, Height: 2, Channels: 3, BitDepth: 8}},
 	} {
-		b := []byte(c.file)
+		b := slices.Clip([]byte(c.file))
 		c.want.Orientation = max(c.want.Orientation, 1)
 		c.want.Frames = max(c.want.Frames, 1)
 		c.want.widen(c.want.Width, c.want.Height)
@@ -314,6 +370,7 @@ func TestAHeaderThatLiesOrIsOfNoUseIsRefused(t *testing.T) {
 		{"WebP of sound", riff(webpPart("fmt ", "data")), ErrCorrupt},
 		{"WebP, longer than the file", strings.Replace(riff(webpPart("VP8 ", vp8(1, 1))), "RIFF\x16", "RIFF\x18", 1), ErrCorrupt},
 		{"WebP whose RIFF ends before the chunk", strings.Replace(riff(webpPart("VP8 ", vp8(1, 1))), "RIFF\x16", "RIFF\x14", 1), ErrCorrupt},
+		{"WebP whose RIFF ends within the chunk", strings.Replace(riff(webpPart("VP8 ", vp8(1, 1)+"data")), "RIFF\x1a", "RIFF\x18", 1), ErrCorrupt},
 		{"WebP that is no key frame", riff(webpPart("VP8 ", "\x01"+vp8(1, 1)[1:])), ErrCorrupt},
 		{"WebP of no width", riff(webpPart("VP8 ", vp8(0, 1))), ErrCorrupt},
 		{"WebP of another version", riff(webpPart("VP8L", "\x2f\x00\x00\x00\xe0")), ErrCorrupt},
@@ -326,6 +383,7 @@ func TestAHeaderThatLiesOrIsOfNoUseIsRefused(t *testing.T) {
 		{"TIFF without a size", tiffFile(), ErrCorrupt},
 		{"TIFF whose directory is elsewhere", "II*\x00\xff\xff\xff\x7f" + strings.Repeat("\x00", 60), ErrCorrupt},
 		{"TIFF whose directory is its header", "MM\x00*\x00\x00\x00\x00" + strings.Repeat("\x00", 60), ErrCorrupt},
+		{"TIFF whose only entry is cut short", "II*\x00\x08\x00\x00\x00\x01\x00" + strings.Repeat("\x00", 10), ErrCorrupt},
 		{"TIFF of more entries than there are", "II*\x00\x08\x00\x00\x00\xff\xff" + strings.Repeat("\x00", 60), ErrCorrupt},
 		{"TIFF of 1000 samples", tiffFile([2]int{tagWidth, 1}, [2]int{tagHeight, 1}, [2]int{tagSamples, 1000}), ErrUnsupported},
 		{"TIFF of 64 bits", tiffFile([2]int{tagWidth, 1}, [2]int{tagHeight, 1}, [2]int{tagBits, 64}), ErrUnsupported},
@@ -347,12 +405,14 @@ func TestAHeaderThatLiesOrIsOfNoUseIsRefused(t *testing.T) {
 		{"HEIC whose tiles do not cover it", heif("heic", "grid", tiles(6), "\x00\x00\x01\x02"+u16(30)+u16(20), ispe(30, 20), ispe(9, 10)), ErrCorrupt},
 		{"HEIC whose grid is cut short", heif("heic", "grid", tiles(6), "\x00\x00\x01\x02", ispe(30, 20), ispe(16, 16)), ErrCorrupt},
 		{"HEIC whose bytes are elsewhere", strings.Replace(heif("heic", "hvc1", "", "data", ispe(1, 1)), u32(4)+"\x00\x00", u32(5)+"\x00\x00", 1), ErrCorrupt},
+		{"AVIF with wide ids whose bytes are elsewhere", strings.Replace(wideAVIF("av01", ispe(3, 2)), u32(0)+u32(0)+u32(4), u32(0)+u32(0)+u32(400), 1), ErrCorrupt},
+		{"HEIC whose bytes begin beyond 2^64", heif("heic", "hvc1", box("iloc", u32(0)+"\x44\x80"+u16(1)+u16(1)+u16(0)+strings.Repeat("\xff", 8)+u16(1)+u32(9)+u32(4)), "data", ispe(1, 1)), ErrCorrupt},
 
 		{"JPEG XL of one byte more than its magic", "\xff\x0a\x00", ErrCorrupt},
 		{"JPEG XL without a codestream", jxlMagic + box("ftyp", "jxl \x00\x00\x00\x00jxl "), ErrCorrupt},
 		{"JPEG XL whose codestream is none", jxlMagic + box("jxlc", "data data data"), ErrCorrupt},
 	} {
-		b := []byte(c.file)
+		b := slices.Clip([]byte(c.file))
 		h, err := ReadHeader(b)
 		if err == nil {
 			err = CheckComplete(b, h)
@@ -421,16 +481,18 @@ func TestNoFileOfTheLargestSizeKeepsTheReaderBusy(t *testing.T) {
 		begun := time.Now()
 		var h Header
 		var err error
-		if allocs := testing.AllocsPerRun(1, func() {
-			h, err = ReadHeader(b)
-			if err == nil {
-				err = CheckComplete(b, h)
-			}
-		}); allocs > 100 {
-			t.Errorf("%s: %v allocations", name, allocs)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		h, err = ReadHeader(b)
+		if err == nil {
+			err = CheckComplete(b, h)
+		}
+		runtime.ReadMemStats(&after)
+		if bytes, allocs := after.TotalAlloc-before.TotalAlloc, after.Mallocs-before.Mallocs; bytes > 16<<20 || allocs > 200 {
+			t.Errorf("%s: %d bytes in %d allocations", name, bytes, allocs)
 		}
 		// A machine that is busy and a race detector that looks on leave it ten times as long.
-		if took := time.Since(begun) / 2; took > 5*time.Second {
+		if took := time.Since(begun); took > 5*time.Second {
 			t.Errorf("%s: took %v", name, took)
 		} else {
 			t.Logf("%s: %v, %+v, %v", name, took.Round(time.Millisecond), h, err)
@@ -448,6 +510,7 @@ func FuzzReadHeader(f *testing.F) {
 	f.Add([]byte(box("ftyp", "avis\x00\x00\x00\x00avif") + box("moov", box("trak", box("tkhd", strings.Repeat("\x00", 84))+box("mdia", box("hdlr", u32(0)+u32(0)+"pict")+box("minf", box("stbl", box("stsz", u32(0)+u32(0)+u32(9)))))))))
 	f.Add([]byte(jxlMagic + box("jxlp", u32(0)+"\xff\x0a\x00\x00\x00")))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		b = slices.Clip(b) // a read past the end must not find what happens to lie there
 		h, err := ReadHeader(b)
 		if err != nil {
 			if h != (Header{}) || !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrUnsupported) {

@@ -135,9 +135,6 @@ func completeJPEG(b []byte) error {
 		at = next
 		switch {
 		case marker == jpegEOI:
-			if scans == 0 {
-				return corrupt(KindJPEG, "it has no scan")
-			}
 			return nil
 		case marker == jpegSOI, jpegFrame(marker) && scans > 0:
 			return corrupt(KindJPEG, "a picture begins within another")

@@ -139,3 +139,12 @@ func TestWhatIsAppendedToARealPhotoDoesNotMatter(t *testing.T) {
 		}
 	}
 }
+
+func TestOrientationsFromFiveOnLieOnTheirSide(t *testing.T) {
+	for orientation := 1; orientation <= 8; orientation++ {
+		width, height := Header{Width: 3, Height: 2, Orientation: orientation}.Upright()
+		if lying := orientation >= 5; lying != (width == 2 && height == 3) || lying == (width == 3 && height == 2) {
+			t.Errorf("orientation %d: %dx%d", orientation, width, height)
+		}
+	}
+}

@@ -75,6 +75,13 @@ func TestAnAnimationCountsWithAllItsFramesWhereItIsKept(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	for _, kind := range []Kind{KindPNG, KindAVIF, KindHEIC, KindJXL} { // of which the first frame is read
+		other := film
+		other.Kind = kind
+		if s, err := ParseSpecName("100x.webp"); err != nil || (Limits{}).CheckVariant(other, s) != nil {
+			t.Errorf("%v: %v", kind, (Limits{}).CheckVariant(other, s))
+		}
+	}
 	film.LargestWidth, film.LargestHeight, film.Width, film.Height = 100, 100, 100, 100
 	for name, fits := range map[string]bool{"100x.gif": true, "1000x-up.gif": false, "1000x-up-still.gif": true, "8192x8192-pad.jpg": false, "8192x.jpg": true, "8192x-up.jpg": false} {
 		s, err := ParseSpecName(name)
