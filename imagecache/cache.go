@@ -2,8 +2,14 @@ package imagecache
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
 
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/origin"
+	"github.com/novasocial/imagetier/resize"
 )
 
 // A Filler makes what no tier holds. imagecache/fill is the one that there is.
@@ -12,26 +18,239 @@ type Filler interface {
 	// may no longer serve: then Fill may find that it still holds, and return it with
 	// new freshness and NotModified set. The error wraps a sentinel of origin or resize.
 	Fill(ctx context.Context, ref imageurl.Ref, stale *Image) (Filled, error)
+	// Purge makes every Fill that begins later ask the origin, and returns what was
+	// removed of the kept originals. Fills already running may still use what they have.
+	Purge(ctx context.Context, of Original) (Removed, error)
 }
 
 // Filled is what a Filler made.
 type Filled struct {
 	Image       Image
-	Detail      Detail // Origin or Kept
+	Detail      Detail // FromOrigin or FromOriginal
 	Status      int    // what the origin answered, 0 if it was not asked
-	NoStore     bool   // answer it, keep it nowhere
 	NotModified bool   // Image is stale's, with new freshness
+}
+
+// Layer is one tier of a Cache and what its hits are called.
+type Layer struct {
+	Tier Tier
+	Name Detail
+}
+
+// Config of a Cache.
+type Config struct {
+	Layers []Layer // fastest first
+	// Originals keeps what ShapeOriginal names; nil: nothing does.
+	Originals Tier
+	Filler    Filler
+	// FillTimeout bounds one fill from start to end, waiting included; 0 is 20 s.
+	FillTimeout time.Duration
+	// NegativeTTL is how long a refusal (no such original, a broken one) is repeated
+	// without asking again; 0 is never.
+	NegativeTTL time.Duration
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+	// Log gets what a caller cannot see: a tier's fault, a fill's panic. nil is slog's default.
+	Log *slog.Logger
 }
 
 // Cache serves Images from its tiers, fastest first, and has each that is missing made
 // once however many ask for it.
-type Cache struct{}
+type Cache struct {
+	layers    []Layer
+	originals []Layer
+	filler    Filler
+	timeout   time.Duration
+	now       func() time.Time
+	log       *slog.Logger
+	epochs    epochs
+	flights   flights
+	negatives negatives
+}
+
+// New returns a Cache. It starts nothing: fills run on goroutines that end by themselves,
+// FillTimeout after they began at the latest.
+func New(cfg Config) *Cache {
+	c := &Cache{
+		layers:  cfg.Layers,
+		filler:  cfg.Filler,
+		timeout: cfg.FillTimeout,
+		now:     cfg.Now,
+		log:     cfg.Log,
+	}
+	if cfg.Originals != nil {
+		c.originals = []Layer{{Tier: cfg.Originals, Name: Disk}}
+	}
+	if c.timeout == 0 {
+		c.timeout = 20 * time.Second
+	}
+	if c.now == nil {
+		c.now = time.Now
+	}
+	if c.log == nil {
+		c.log = slog.Default()
+	}
+	c.negatives.ttl = cfg.NegativeTTL
+	return c
+}
 
 // Get returns the image that ref names, making it if no tier holds it. ref is a variant,
-// an original or info; its Spec is of a concrete format (Spec.Resolve).
+// an original or info; its Spec is of a concrete format (resize.Spec.Resolve).
 //
 // The error wraps a sentinel of origin or resize, or ctx's error if the caller left
 // first; Outcome is valid with an error too.
 func (c *Cache) Get(ctx context.Context, ref imageurl.Ref) (Image, Outcome, error) {
-	panic("being written")
+	key := KeyOf(ref)
+	held, at, err := c.lookup(ctx, ref, key)
+	if err != nil {
+		if n, ok := c.negatives.get(key, c.epochs.of(key.original), c.now()); ok {
+			return Image{}, Outcome{Detail: Negative, TTL: n.left}, n.err
+		}
+		return c.fill(ctx, ref, key, nil, None)
+	}
+	left, state := held.Fresh.at(c.now())
+	switch state {
+	case fresh:
+		return held, Outcome{Detail: at, TTL: left}, nil
+	case staleUsable:
+		c.refresh(ctx, ref, key, &held, at)
+		return held, Outcome{Detail: Stale, TTL: left}, nil
+	}
+	img, out, err := c.fill(ctx, ref, key, &held, at)
+	if err != nil && isFault(err) && held.Fresh.usableOnError(c.now()) {
+		return held, Outcome{Detail: Stale, TTL: left, Status: out.Status}, nil
+	}
+	return img, out, err
+}
+
+// lookup asks the tiers in turn and copies what a slower one holds into the faster ones.
+// Its error is ErrMiss.
+func (c *Cache) lookup(ctx context.Context, ref imageurl.Ref, key Key) (Image, Detail, error) {
+	layers := c.layersOf(ref)
+	epoch := c.epochs.of(key.original)
+	for i, layer := range layers {
+		img, err := layer.Tier.Get(ctx, key)
+		if err == nil {
+			if i > 0 {
+				c.storeIn(ctx, layers[:i], key, img, epoch)
+			}
+			return img, layer.Name, nil
+		}
+		if err != ErrMiss && ctx.Err() == nil {
+			c.log.Warn("tier cannot read", "tier", layer.Name.String(), "key", key.path, "err", err)
+		}
+	}
+	return Image{}, None, ErrMiss
+}
+
+// Originals are megabytes and seldom asked for, so they stay out of the variants' tiers.
+func (c *Cache) layersOf(ref imageurl.Ref) []Layer {
+	if ref.Spec().Shape == resize.ShapeOriginal {
+		return c.originals
+	}
+	return c.layers
+}
+
+// storeIn keeps img in the layers unless a purge of its original has begun since epoch.
+// It reports whether at least one tier took it.
+func (c *Cache) storeIn(ctx context.Context, layers []Layer, key Key, img Image, epoch uint64) bool {
+	done, ok := c.epochs.store(key.original, epoch)
+	if !ok {
+		return false
+	}
+	defer done()
+	stored := false
+	for _, layer := range layers {
+		if err := layer.Tier.Put(ctx, key, img); err != nil {
+			c.log.Warn("tier cannot store", "tier", layer.Name.String(), "key", key.path, "err", err)
+			continue
+		}
+		stored = true
+	}
+	return stored
+}
+
+// fill joins the running flight of key, or starts one, and waits for it or for ctx.
+func (c *Cache) fill(ctx context.Context, ref imageurl.Ref, key Key, stale *Image, at Detail) (Image, Outcome, error) {
+	f, joined := c.takeOff(ctx, ref, key, stale, at)
+	select {
+	case <-f.done:
+	case <-ctx.Done():
+		c.flights.leave(f)
+		return Image{}, Outcome{Detail: None, Forward: URIMiss, Collapsed: joined}, fmt.Errorf("wait for %s: %w", key.path, ctx.Err())
+	}
+	out := f.out
+	if joined {
+		out.Collapsed, out.Stored = true, false
+	}
+	return f.img, out, f.err
+}
+
+// refresh renews a stale image in the background, once however many ask.
+func (c *Cache) refresh(ctx context.Context, ref imageurl.Ref, key Key, stale *Image, at Detail) {
+	// The flight counts this call as a waiter that never leaves.
+	c.takeOff(ctx, ref, key, stale, at)
+}
+
+func (c *Cache) takeOff(ctx context.Context, ref imageurl.Ref, key Key, stale *Image, at Detail) (f *flight, joined bool) {
+	epoch := c.epochs.of(key.original)
+	return c.flights.join(ctx, key, epoch, c.timeout, func(ctx context.Context, f *flight) {
+		f.img, f.out, f.err = c.run(ctx, ref, key, stale, at, epoch)
+	})
+}
+
+// run is one flight: look again, make, store.
+func (c *Cache) run(ctx context.Context, ref imageurl.Ref, key Key, stale *Image, at Detail, epoch uint64) (img Image, out Outcome, err error) {
+	out = Outcome{Detail: FromOrigin, Forward: URIMiss}
+	if stale != nil {
+		out.Forward = FwdStale
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			c.log.Error("fill panicked", "key", key.path, "panic", p, "stack", stack())
+			img, err = Image{}, fmt.Errorf("fill %s: %w", key.path, resize.ErrFailed)
+		}
+	}()
+
+	// Another flight of this key may have ended between the caller's look and this one.
+	if held, name, err := c.lookup(ctx, ref, key); err == nil {
+		if left, state := held.Fresh.at(c.now()); state == fresh {
+			return held, Outcome{Detail: name, TTL: left}, nil
+		}
+	}
+	filled, err := c.filler.Fill(ctx, ref, stale)
+	out.Status = filled.Status
+	if err != nil {
+		if isRefusal(err) {
+			c.negatives.put(key, epoch, err, c.now())
+		}
+		return Image{}, out, fmt.Errorf("fill %s: %w", key.path, err)
+	}
+	out.Detail = filled.Detail
+	if filled.NotModified {
+		out.Detail = at
+	}
+	if left, _ := filled.Image.Fresh.at(c.now()); !filled.Image.Fresh.NoStore {
+		out.TTL = left
+		out.Stored = c.storeIn(context.WithoutCancel(ctx), c.layersOf(ref), key, filled.Image, epoch)
+	}
+	return filled.Image, out, nil
+}
+
+// isRefusal tells errors that say something lasting about the original from faults.
+func isRefusal(err error) bool {
+	for _, refusal := range []error{origin.ErrNotFound, origin.ErrChanged, origin.ErrTooLarge,
+		resize.ErrCorrupt, resize.ErrUnsupported, resize.ErrTooLarge} {
+		if errors.Is(err, refusal) {
+			return true
+		}
+	}
+	return false
+}
+
+// isFault tells errors that a stale image may stand in for (RFC 5861, 4) from an
+// origin's word that there is nothing any more. A client that left is neither.
+func isFault(err error) bool {
+	return !isRefusal(err) && !errors.Is(err, context.Canceled) ||
+		errors.Is(err, resize.ErrCorrupt) || errors.Is(err, resize.ErrUnsupported)
 }

@@ -28,19 +28,6 @@ type Validator struct {
 	LastModified time.Time
 }
 
-// Freshness is how long an Image may be served (RFC 9111, RFC 5861), in absolute times.
-// The zero value is pinned: fresh for ever.
-type Freshness struct {
-	Generated            time.Time     // when the origin made or validated it (Age counts from here); zero: pinned
-	Until                time.Time     // stale from then on
-	StaleWhileRevalidate time.Duration // after Until
-	StaleIfError         time.Duration // after Until
-	MustRevalidate       bool          // never served stale
-}
-
-// Pinned reports whether the Image's bytes never change.
-func (f Freshness) Pinned() bool { return f.Generated.IsZero() }
-
 // A Key names one stored Image: the canonical path of a Ref without its signature.
 // It is comparable. Keys of one original share their Original.
 type Key struct {

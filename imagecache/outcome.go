@@ -7,14 +7,14 @@ import "time"
 type Detail uint8
 
 const (
-	None     Detail = iota // no cache took part
-	Memory                 // hit in the memory tier
-	Disk                   // hit in the disk tier
-	Derived                // hit in the shared store of a fleet
-	Kept                   // made from an original (or mezzanine) that was kept
-	Origin                 // made from an original that was fetched
-	Stale                  // served past its freshness
-	Negative               // a refusal that was kept for its own short time
+	None         Detail = iota // no cache took part
+	Memory                     // hit in the memory tier
+	Disk                       // hit in the disk tier
+	Derived                    // hit in the shared store of a fleet
+	FromOriginal               // made from an original (or mezzanine) that was kept
+	FromOrigin                 // made from an original that was fetched
+	Stale                      // served past its freshness
+	Negative                   // a refusal that was kept for its own short time
 	NumDetails
 )
 

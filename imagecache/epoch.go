@@ -1,0 +1,95 @@
+package imagecache
+
+import (
+	"context"
+	"errors"
+	"sync"
+)
+
+// epochs order purges against stores, so that what a purge removed does not come back.
+//
+// The danger: a reader takes an old image from disk; a purge clears disk, then memory;
+// the reader copies its old image into memory, where it stays. So every original has an
+// epoch that moves with each step of a purge. A fill or a copy notes the epoch before
+// it reads anything, and stores only if the epoch has not moved, holding the stripe's
+// read lock while it stores: a purge's step waits for stores under way, and removes
+// what they stored.
+//
+// Originals share stripes by hash. A purge of one then keeps a few others' fills
+// from being stored, once.
+type epochs struct {
+	stripes [512]epoch
+}
+
+type epoch struct {
+	storing sync.RWMutex
+	n       uint64 // guarded by storing; moves with every step of a purge
+}
+
+func (e *epochs) stripe(of Original) *epoch {
+	return &e.stripes[of.Hash()%uint64(len(e.stripes))]
+}
+
+// of returns the epoch of an original.
+func (e *epochs) of(o Original) uint64 {
+	s := e.stripe(o)
+	s.storing.RLock()
+	defer s.storing.RUnlock()
+	return s.n
+}
+
+// store reports whether the epoch is still n, and if so keeps it so until done is called.
+func (e *epochs) store(o Original, n uint64) (done func(), ok bool) {
+	s := e.stripe(o)
+	s.storing.RLock()
+	if s.n != n {
+		s.storing.RUnlock()
+		return nil, false
+	}
+	return s.storing.RUnlock, true
+}
+
+// move begins a new epoch once all stores of the old one are done.
+func (e *epochs) move(o Original) {
+	s := e.stripe(o)
+	s.storing.Lock()
+	s.n++
+	s.storing.Unlock()
+}
+
+// Receipt says what a purge removed.
+type Receipt struct {
+	Variants  int   // made images
+	Originals int   // kept originals (and mezzanines)
+	Bytes     int64 // of both
+}
+
+// Purge removes what the target names from every tier; of an original that is every
+// variant, and the original itself. When it returns without an error, no Get that
+// begins later answers with what was there before. On an error some tier could not say
+// that it has removed it: the purge has to be repeated.
+func (c *Cache) Purge(ctx context.Context, what Target) (Receipt, error) {
+	if what.Key != (Key{}) {
+		what.Original = what.Key.original
+	}
+	var receipt Receipt
+	var faults []error
+	add := func(count *int, removed Removed, err error) {
+		*count += removed.Images
+		receipt.Bytes += removed.Bytes
+		faults = append(faults, err)
+	}
+	// Slowest first: what a faster tier could still copy from a slower one is gone by then.
+	if what.Key == (Key{}) {
+		c.epochs.move(what.Original)
+		removed, err := c.filler.Purge(ctx, what.Original)
+		add(&receipt.Originals, removed, err)
+	}
+	for i := len(c.layers) - 1; i >= 0; i-- {
+		c.epochs.move(what.Original)
+		removed, err := c.layers[i].Tier.Purge(ctx, what)
+		add(&receipt.Variants, removed, err)
+	}
+	c.epochs.move(what.Original)
+	return receipt, errors.Join(faults...)
+}

@@ -1,0 +1,47 @@
+package imagecache
+
+import "time"
+
+// Freshness is how long an Image may be served (RFC 9111, RFC 5861), in absolute times.
+// The zero value is pinned: fresh for ever.
+type Freshness struct {
+	Generated            time.Time     // when the origin made or validated it (Age counts from here); zero: pinned
+	Until                time.Time     // stale from then on
+	StaleWhileRevalidate time.Duration // after Until
+	StaleIfError         time.Duration // after Until
+	MustRevalidate       bool          // never served stale
+	NoStore              bool          // answered to those who wait for it and kept by nobody
+}
+
+// Pinned reports whether the Image's bytes never change.
+func (f Freshness) Pinned() bool { return f.Generated.IsZero() }
+
+type freshnessState uint8
+
+const (
+	fresh       freshnessState = iota
+	staleUsable                // stale, but servable while it is revalidated
+	staleUnusable
+)
+
+// at returns how long the Image stays fresh from now on (negative once it is stale)
+// and what may be done with it.
+func (f Freshness) at(now time.Time) (left time.Duration, state freshnessState) {
+	if f.Pinned() {
+		return PinnedTTL, fresh
+	}
+	left = f.Until.Sub(now)
+	switch {
+	case left > 0:
+		return left, fresh
+	case !f.MustRevalidate && -left < f.StaleWhileRevalidate:
+		return left, staleUsable
+	default:
+		return left, staleUnusable
+	}
+}
+
+// usableOnError reports whether the Image may stand in for a failed revalidation.
+func (f Freshness) usableOnError(now time.Time) bool {
+	return f.Pinned() || !f.MustRevalidate && now.Sub(f.Until) < f.StaleIfError
+}

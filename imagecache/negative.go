@@ -1,0 +1,72 @@
+package imagecache
+
+import (
+	"sync"
+	"time"
+)
+
+// maxNegatives bounds the memory of refusals: some 300 bytes each.
+const maxNegatives = 20_000
+
+// negatives remember refusals for a short time, so that a crowd asking for what does
+// not exist, or does not decode, costs the origin and the resizer one try.
+type negatives struct {
+	ttl   time.Duration
+	mu    sync.Mutex
+	byKey map[Key]negative
+}
+
+type negative struct {
+	err   error
+	until time.Time
+	epoch uint64        // a purge ends a refusal too
+	left  time.Duration // set by get
+}
+
+func (ns *negatives) get(key Key, epoch uint64, now time.Time) (negative, bool) {
+	if ns.ttl == 0 {
+		return negative{}, false
+	}
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	n, ok := ns.byKey[key]
+	if !ok {
+		return negative{}, false
+	}
+	n.left = n.until.Sub(now)
+	if n.left <= 0 || n.epoch != epoch {
+		delete(ns.byKey, key)
+		return negative{}, false
+	}
+	return n, true
+}
+
+func (ns *negatives) put(key Key, epoch uint64, err error, now time.Time) {
+	if ns.ttl == 0 {
+		return
+	}
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	if ns.byKey == nil {
+		ns.byKey = make(map[Key]negative)
+	}
+	if len(ns.byKey) >= maxNegatives {
+		ns.makeRoomLocked(now)
+	}
+	ns.byKey[key] = negative{err: err, until: now.Add(ns.ttl), epoch: epoch}
+}
+
+// makeRoomLocked drops what has expired, and a tenth of the rest if nothing has.
+func (ns *negatives) makeRoomLocked(now time.Time) {
+	for key, n := range ns.byKey {
+		if !n.until.After(now) {
+			delete(ns.byKey, key)
+		}
+	}
+	for key := range ns.byKey {
+		if len(ns.byKey) < maxNegatives*9/10 {
+			return
+		}
+		delete(ns.byKey, key)
+	}
+}
