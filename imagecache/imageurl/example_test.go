@@ -1,0 +1,53 @@
+package imageurl_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/resize"
+)
+
+// A gateway names a variant and signs its path; the tier reads it back.
+func Example() {
+	keys, err := imageurl.ParseKeys("k1=" + strings.Repeat("ab", 32))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	signer, err := imageurl.NewSigner(keys...)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	version, _ := imageurl.ParseVersion("e.9f86d081884c7d65")
+	spec, _ := resize.ParseSpecName("640x640-cover-q70.webp")
+	ref, err := imageurl.NewRef("posts", "2026/11/abc.jpg", version, spec)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	path := signer.Path(ref)
+	fmt.Println(path)
+
+	back, err := signer.Parse(path)
+	fmt.Println(back == ref, err)
+	_, err = signer.Parse(strings.Replace(path, "640x640", "641x641", 1))
+	fmt.Println(errors.Is(err, imageurl.ErrSignature))
+	// Output:
+	// /i/k1.JhP-F8sl7a_Bhd9ByKcrCQ/640x640-cover-q70/e.9f86d081884c7d65/posts/2026/11/abc.jpg.webp
+	// true <nil>
+	// true
+}
+
+// The text of a syntax error names the canonical spelling, and may be shown to a client.
+func ExampleParseRef() {
+	_, err := imageurl.ParseRef("/640x640-q75-cover/v.1/posts/abc.jpg.webp")
+	fmt.Println(err)
+	_, err = imageurl.ParseRef("/640x640-cover/v.1/posts/a b.jpg.webp")
+	fmt.Println(err)
+	// Output:
+	// not an image URL: shape "640x640-q75-cover" is spelled "640x640-cover": the order is size, fit, gravity, up, trim, rot, flip or flop, gray, blur, sharp, bg, wm, still, credit, p3, q
+	// not an image URL: name "a b.jpg": characters other than letters, digits and - . _ ~ / and empty, . and .. segments are spelled as ~ and base64url of the whole name
+}
