@@ -13,9 +13,9 @@ const (
 	jpegDAC = 0xcc
 )
 
-// maxScans is the most scans of a JPEG that is decoded. Encoders make about ten. libvips
-// draws the same line from 8.11 on; each scan of a progressive JPEG costs a pass over all
-// of its coefficients and can be some ten bytes long.
+// maxScans is the most scans of a JPEG that is decoded; libjpeg's own progression has ten.
+// Each scan of a progressive JPEG costs a pass over all of its coefficients and can be some
+// ten bytes long (libjpeg-turbo, "Two Issues with the JPEG Standard").
 const maxScans = 100
 
 // jpegSegment returns the first segment at or after b[at]: its marker, its body without
