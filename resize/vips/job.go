@@ -1,0 +1,292 @@
+package vips
+
+// #include "vips.h"
+import "C"
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/novasocial/imagetier/resize"
+)
+
+// A job is one call of Resize.
+type job struct {
+	original    []byte
+	kind        resize.Kind
+	stored      size // as the decoder hands it out, unless it makes it smaller
+	orientation int  // 1-8, what is left to be done after the decoder
+}
+
+func newJob(original []byte, h resize.Header) *job {
+	j := &job{original, h.Kind, size{h.Width, h.Height}, h.Orientation}
+	switch h.Kind {
+	case resize.KindAVIF, resize.KindHEIC, resize.KindJXL: // their decoders turn
+		j.stored.width, j.stored.height = h.Upright()
+		j.orientation = 1
+	}
+	return j
+}
+
+// A look is what one or more Specs show, whatever they are encoded as.
+type look struct {
+	resize.Spec      // without what only the encoder is told
+	region      rect // of the original, in the stored frame: all of it, or without its border
+	plan        plan
+	wanted      []int // the indices of the Specs
+}
+
+func lookOf(s resize.Spec) resize.Spec {
+	s.Format, s.Quality, s.Still = resize.NoFormat, 0, false
+	if s.Fit != resize.FitPad { // in a pad the background is part of the picture
+		s.Background = resize.Color{}
+	}
+	return s
+}
+
+// sharedDecode is the most memory, in bytes, that pixels are held in to be used for several
+// looks. What needs more is decoded once for each of them.
+const sharedDecode = 64 << 20
+
+// make makes all specs, which have been checked.
+func (j *job) make(ctx context.Context, specs []resize.Spec) ([]resize.Image, error) {
+	looks, err := j.looks(specs)
+	if err != nil {
+		return nil, err
+	}
+	var common bench
+	defer common.clear()
+	var decoded picture // of all looks, if they share it
+	if len(looks) > 1 {
+		if decoded, err = j.share(&common, looks); err != nil {
+			return nil, broken(err, j.kind)
+		}
+	}
+	images := make([]resize.Image, len(specs))
+	for _, l := range looks {
+		if err := j.show(ctx, l, decoded, specs, images); err != nil {
+			return nil, err
+		}
+	}
+	return images, nil
+}
+
+// looks plans every different look of specs.
+func (j *job) looks(specs []resize.Spec) ([]*look, error) {
+	var looks []*look
+	known := map[resize.Spec]*look{}
+	for i, s := range specs {
+		l := known[lookOf(s)]
+		if l == nil {
+			l = &look{Spec: lookOf(s), region: j.stored.whole()}
+			l.plan = planFor(l.Spec, j.stored, j.orientation)
+			if l.Trim {
+				var err error
+				if l.region, err = j.border(j.shrink(l.plan.factor(j.stored))); err != nil {
+					return nil, broken(err, j.kind)
+				}
+				l.plan = planFor(l.Spec, l.region.size(), j.orientation)
+			}
+			known[l.Spec] = l
+			looks = append(looks, l)
+		}
+		l.wanted = append(l.wanted, i)
+	}
+	return looks, nil
+}
+
+// shrink returns by what whole number the decoder makes a picture smaller that is made
+// smaller by factor in all. At least 1.33 is left for the resampler, which is the better
+// filter; more would be time that does not show (measured on phone photos).
+func (j *job) shrink(factor float64) int {
+	const left = 1.33
+	switch j.kind {
+	case resize.KindJPEG: // by powers of two, in the transform
+		for _, n := range [...]int{8, 4, 2} {
+			if factor >= left*float64(n) {
+				return n
+			}
+		}
+	case resize.KindWebP: // by anything, by averaging
+		return max(1, int(factor/left))
+	}
+	return 1
+}
+
+// open loads the picture, shrunk by the decoder.
+func (j *job) open(b *bench, shrink int) (picture, error) {
+	p, err := b.load(j.kind, j.original, shrink)
+	if err != nil {
+		return picture{}, err
+	}
+	if off(p.size().width*shrink, j.stored.width) >= shrink || off(p.size().height*shrink, j.stored.height) >= shrink {
+		return picture{}, fmt.Errorf("%w: %s: its header and its picture differ in size", resize.ErrCorrupt, j.kind)
+	}
+	return p, nil
+}
+
+func off(a, b int) int { return max(a-b, b-a) }
+
+// share decodes once for all looks. The picture is zero if it would be too large.
+func (j *job) share(b *bench, looks []*look) (picture, error) {
+	factor := math.Inf(1)
+	for _, l := range looks {
+		factor = min(factor, l.plan.factor(l.region.size()))
+	}
+	lazy, err := j.open(b, j.shrink(factor))
+	if err != nil || lazy.bytes() > sharedDecode {
+		return picture{}, err
+	}
+	return j.compute(b, lazy, lazy)
+}
+
+// compute computes p, which is made of the loaded picture lazy, and decodes the rest of
+// lazy too, so that damage is found wherever it is.
+func (j *job) compute(b *bench, lazy, p picture) (picture, error) {
+	p, err := b.memory(p)
+	if err == nil {
+		err = b.drain(lazy)
+	}
+	if err == nil && j.kind == resize.KindJPEG && damagedJPEG(C.GoString(C.vips_error_buffer())) {
+		err = errVips
+	}
+	return p, err
+}
+
+// damagedJPEG tells the warnings of libjpeg that mean a picture with grey or garbled parts
+// from those that mean nothing (bytes between segments, odd but usual parameters). libvips
+// would stop at all of them or at none, and keeps the first of each file in its error buffer.
+func damagedJPEG(warnings string) bool {
+	return strings.Contains(warnings, "premature end of data segment") ||
+		strings.Contains(warnings, "bad Huffman code") ||
+		strings.Contains(warnings, "bad arithmetic code") ||
+		strings.Contains(warnings, "instead of RST")
+}
+
+// border returns the region of the original within its border, which is looked for in
+// a picture that the decoder has shrunk.
+func (j *job) border(shrink int) (rect, error) {
+	var b bench
+	defer b.clear()
+	corner, err := j.open(&b, shrink)
+	if err != nil {
+		return rect{}, err
+	}
+	lazy, err := j.open(&b, shrink)
+	if err != nil {
+		return rect{}, err
+	}
+	r, err := b.border(corner, lazy)
+	if err != nil {
+		return rect{}, err
+	}
+	from := lazy.size()
+	left, right := r.left*j.stored.width/from.width, ceil((r.left+r.width)*j.stored.width, from.width)
+	top, bottom := r.top*j.stored.height/from.height, ceil((r.top+r.height)*j.stored.height, from.height)
+	return rect{left, top, right - left, bottom - top}, nil
+}
+
+// within returns r, a part of the original, in the pixels of a decoded picture: no pixel
+// that is only partly in r.
+func (j *job) within(r rect, decoded size) rect {
+	left, right := ceil(r.left*decoded.width, j.stored.width), (r.left+r.width)*decoded.width/j.stored.width
+	top, bottom := ceil(r.top*decoded.height, j.stored.height), (r.top+r.height)*decoded.height/j.stored.height
+	return rect{left, top, max(1, right-left), max(1, bottom-top)}
+}
+
+func ceil(a, b int) int { return (a + b - 1) / b }
+
+// show makes the images of one look, from decoded unless that is zero.
+func (j *job) show(ctx context.Context, l *look, decoded picture, specs []resize.Spec, images []resize.Image) error {
+	var b bench
+	defer b.clear()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	p, err := j.small(&b, l, decoded)
+	if err != nil {
+		return broken(err, j.kind)
+	}
+	if p, err = finish(&b, l, p); err != nil {
+		return failed(err, "finish the picture")
+	}
+	for _, i := range l.wanted {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if images[i], err = save(&b, p, specs[i]); err != nil {
+			return failed(err, "encode "+specs[i].Format.String())
+		}
+	}
+	return nil
+}
+
+// small decodes, scales and crops: everything that sees many pixels.
+func (j *job) small(b *bench, l *look, decoded picture) (picture, error) {
+	lazy := decoded
+	if lazy == (picture{}) {
+		var err error
+		if lazy, err = j.open(b, j.shrink(l.plan.factor(l.region.size()))); err != nil {
+			return picture{}, err
+		}
+	}
+	p, err := b.crop(lazy, j.within(l.region, lazy.size()))
+	if err != nil {
+		return picture{}, err
+	}
+	if p, err = b.scale(p, l.plan.scaled); err != nil {
+		return picture{}, err
+	}
+	if p, err = b.crop(p, l.plan.crop); err != nil {
+		return picture{}, err
+	}
+	return j.compute(b, lazy, p)
+}
+
+// finish does to the small picture what is left to be done.
+func finish(b *bench, l *look, p picture) (picture, error) {
+	type step struct {
+		needed bool
+		take   func(picture) (picture, error)
+	}
+	plan := l.plan
+	for _, s := range []step{
+		{true, func(p picture) (picture, error) { return b.srgb(p, !isSRGB(p.profile())) }},
+		{plan.turn != turn{}, func(p picture) (picture, error) { return b.turn(p, plan.turn) }},
+		{plan.attention != size{}, func(p picture) (picture, error) { return b.attention(p, plan.attention) }},
+		{plan.enlarged != size{}, func(p picture) (picture, error) { return b.scale(p, plan.enlarged) }},
+		{plan.canvas != size{}, func(p picture) (picture, error) { return b.flatten(p, l.Background) }},
+		{plan.canvas != size{}, func(p picture) (picture, error) { return b.pad(p, plan.canvas, l.Background) }},
+		{l.Gray, b.gray},
+		{l.Blur > 0, func(p picture) (picture, error) { return b.blur(p, l.Blur) }},
+		{l.Sharp, b.sharpen},
+		{true, b.bare},
+		{true, b.memory},
+	} {
+		if !s.needed {
+			continue
+		}
+		var err error
+		if p, err = s.take(p); err != nil {
+			return picture{}, err
+		}
+	}
+	return p, nil
+}
+
+// save encodes p, which is finished, as s.
+func save(b *bench, p picture, s resize.Spec) (resize.Image, error) {
+	if s.Format == resize.JPEG {
+		var err error
+		if p, err = b.flatten(p, s.Background); err != nil {
+			return resize.Image{}, err
+		}
+	}
+	body, err := encode(p, s.Format, s.EncodeQuality())
+	if err != nil {
+		return resize.Image{}, err
+	}
+	return resize.Image{Body: body, Format: s.Format, Width: p.size().width, Height: p.size().height}, nil
+}

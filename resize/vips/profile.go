@@ -1,0 +1,3 @@
+package vips
+
+func isSRGB(profile []byte) bool { return false }

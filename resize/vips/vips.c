@@ -1,0 +1,374 @@
+#include "vips.h"
+
+static void
+drop_log(const gchar *domain, GLogLevelFlags level, const gchar *text, gpointer data)
+{
+}
+
+void
+tier_start(void)
+{
+	// Warnings quote what is in the image.
+	g_log_set_handler("VIPS", G_LOG_LEVEL_WARNING | G_LOG_LEVEL_INFO | G_LOG_LEVEL_MESSAGE, drop_log, NULL);
+
+	// libvips only ever gets here through tier_load, which names its loader. Should
+	// something else sniff all the same, these are the only ones to be found.
+	vips_block_untrusted_set(TRUE);
+	vips_operation_block_set("VipsForeignLoad", TRUE);
+	vips_operation_block_set("VipsForeignLoadJpeg", FALSE);
+	vips_operation_block_set("VipsForeignLoadPng", FALSE);
+	vips_operation_block_set("VipsForeignLoadWebp", FALSE);
+	vips_operation_block_set("VipsForeignLoadNsgif", FALSE);
+	vips_operation_block_set("VipsForeignLoadHeif", FALSE);
+	vips_operation_block_set("VipsForeignLoadTiff", FALSE);
+	vips_operation_block_set("VipsForeignLoadJxl", FALSE);
+}
+
+// "memory" keeps what cannot be decoded in order (an interlaced PNG) out of TMPDIR.
+#define COMMON "access", VIPS_ACCESS_SEQUENTIAL, "memory", TRUE, "fail_on", VIPS_FAIL_ON_ERROR
+
+int
+tier_load(enum tier_kind kind, const void *buf, size_t len, int shrink, VipsImage **out)
+{
+	void *b = (void *) buf;
+
+	switch (kind) {
+	case TIER_JPEG:
+		return vips_jpegload_buffer(b, len, out, COMMON, "shrink", shrink, NULL);
+	case TIER_PNG:
+		return vips_pngload_buffer(b, len, out, COMMON, NULL);
+	case TIER_WEBP:
+		return vips_webpload_buffer(b, len, out, COMMON, "scale", 1.0 / shrink, NULL);
+	case TIER_GIF:
+		return vips_gifload_buffer(b, len, out, COMMON, NULL);
+	case TIER_HEIF:
+		return vips_heifload_buffer(b, len, out, COMMON, NULL);
+	case TIER_TIFF:
+		return vips_tiffload_buffer(b, len, out, COMMON, NULL);
+	case TIER_JXL:
+		return vips_jxlload_buffer(b, len, out, COMMON, NULL);
+	}
+	return -1;
+}
+
+size_t
+tier_bytes(VipsImage *in)
+{
+	return VIPS_IMAGE_SIZEOF_IMAGE(in);
+}
+
+int
+tier_profile(VipsImage *in, void **data, size_t *len)
+{
+	if (!vips_image_get_typeof(in, VIPS_META_ICC_NAME))
+		return -1;
+	return vips_image_get_blob(in, VIPS_META_ICC_NAME, (const void **) data, len);
+}
+
+int
+tier_memory(VipsImage *in, VipsImage **out)
+{
+	*out = vips_image_copy_memory(in);
+	return *out ? 0 : -1;
+}
+
+int
+tier_drain(VipsImage *in)
+{
+	VipsImage *row, *pixels;
+
+	if (vips_extract_area(in, &row, 0, in->Ysize - 1, in->Xsize, 1, NULL))
+		return -1;
+	pixels = vips_image_copy_memory(row);
+	g_object_unref(row);
+	if (!pixels)
+		return -1;
+	g_object_unref(pixels);
+	return 0;
+}
+
+static int
+resample(VipsImage *in, int width, int height, VipsImage **out)
+{
+	return vips_resize(in, out, (double) width / in->Xsize,
+		"vscale", (double) height / in->Ysize,
+		"kernel", VIPS_KERNEL_LANCZOS3,
+		NULL);
+}
+
+int
+tier_scale(VipsImage *in, int width, int height, VipsImage **out)
+{
+	VipsImage *t[3] = { NULL };
+	int result;
+
+	if (in->Xsize == width && in->Ysize == height)
+		return vips_copy(in, out, NULL);
+	if (!vips_image_hasalpha(in))
+		return resample(in, width, height, out);
+	// The colour of a pixel that is not there must not bleed into its neighbours.
+	result = vips_premultiply(in, &t[0], NULL) ||
+		resample(t[0], width, height, &t[1]) ||
+		vips_unpremultiply(t[1], &t[2], NULL) ||
+		vips_cast(t[2], out, in->BandFmt, NULL);
+	for (int i = 0; i < 3; i++)
+		if (t[i])
+			g_object_unref(t[i]);
+	return result ? -1 : 0;
+}
+
+int
+tier_crop(VipsImage *in, int left, int top, int width, int height, VipsImage **out)
+{
+	return vips_extract_area(in, out, left, top, width, height, NULL);
+}
+
+int
+tier_border(VipsImage *corner, VipsImage *in, int *left, int *top, int *width, int *height)
+{
+	double *pixel, background[3];
+	VipsArrayDouble *array;
+	VipsImage *seen[2] = { NULL };
+	int n, result;
+
+	// Eight bits of sRGB, because the threshold is in the units of the pixels. The
+	// profile does not matter here.
+	if (tier_srgb(corner, FALSE, &seen[0]))
+		return -1;
+	result = vips_getpoint(seen[0], &pixel, &n, 0, 0, NULL);
+	g_object_unref(seen[0]);
+	if (result)
+		return -1;
+	for (int i = 0; i < 3; i++)
+		background[i] = pixel[n < 3 ? 0 : i];
+	g_free(pixel);
+
+	if (tier_srgb(in, FALSE, &seen[1]))
+		return -1;
+	array = vips_array_double_new(background, n < 3 ? 1 : 3);
+	result = vips_find_trim(seen[1], left, top, width, height, "threshold", 10.0, "background", array, NULL);
+	vips_area_unref(VIPS_AREA(array));
+	g_object_unref(seen[1]);
+	return result;
+}
+
+// to_eight brings sixteen bits and more down to eight, in the space that in is in.
+static int
+to_eight(VipsImage *in, VipsImage **out)
+{
+	VipsImage *t;
+	VipsInterpretation space = in->Type;
+	int result;
+
+	if (in->BandFmt == VIPS_FORMAT_UCHAR || in->BandFmt != VIPS_FORMAT_USHORT)
+		return vips_copy(in, out, NULL);
+	if (space == VIPS_INTERPRETATION_RGB16)
+		space = VIPS_INTERPRETATION_sRGB;
+	if (space == VIPS_INTERPRETATION_GREY16)
+		space = VIPS_INTERPRETATION_B_W;
+	if (vips_cast(in, &t, VIPS_FORMAT_UCHAR, "shift", TRUE, NULL))
+		return -1;
+	result = vips_copy(t, out, "interpretation", space, NULL);
+	g_object_unref(t);
+	return result;
+}
+
+// honour converts from the profile of the image, or from that of an ordinary press
+// for CMYK without one.
+static int
+honour(VipsImage *in, VipsImage **out)
+{
+	int cmyk = in->Type == VIPS_INTERPRETATION_CMYK;
+
+	if (cmyk)
+		return vips_icc_transform(in, out, "srgb", "embedded", TRUE, "input_profile", "cmyk", "depth", 8, NULL);
+	return vips_icc_transform(in, out, "srgb", "embedded", TRUE, "depth", 8, NULL);
+}
+
+int
+tier_srgb(VipsImage *in, int managed, VipsImage **out)
+{
+	VipsImage *eight, *plain, *srgb;
+	VipsInterpretation space;
+	int result;
+
+	if (to_eight(in, &eight))
+		return -1;
+	plain = NULL;
+	if (managed && (vips_image_get_typeof(eight, VIPS_META_ICC_NAME) || eight->Type == VIPS_INTERPRETATION_CMYK)) {
+		// A profile that is broken, or of another kind of image, is none.
+		VipsImage *lazy;
+		if (honour(eight, &lazy) == 0) {
+			plain = vips_image_copy_memory(lazy);
+			g_object_unref(lazy);
+		}
+	}
+	if (!plain) {
+		plain = eight;
+		g_object_ref(plain);
+	}
+	g_object_unref(eight);
+
+	space = vips_image_guess_interpretation(plain);
+	if (space == VIPS_INTERPRETATION_B_W || space == VIPS_INTERPRETATION_sRGB) {
+		result = vips_cast(plain, out, VIPS_FORMAT_UCHAR, NULL);
+		g_object_unref(plain);
+		return result;
+	}
+	result = vips_colourspace(plain, &srgb, VIPS_INTERPRETATION_sRGB, NULL);
+	g_object_unref(plain);
+	if (result)
+		return -1;
+	result = vips_cast(srgb, out, VIPS_FORMAT_UCHAR, NULL);
+	g_object_unref(srgb);
+	return result;
+}
+
+int
+tier_turn(VipsImage *in, int degrees, int mirror, VipsImage **out)
+{
+	VipsImage *turned;
+	int result;
+
+	if (vips_rot(in, &turned, (VipsAngle) (degrees / 90), NULL))
+		return -1;
+	if (!mirror) {
+		*out = turned;
+		return 0;
+	}
+	result = vips_flip(turned, out, VIPS_DIRECTION_HORIZONTAL, NULL);
+	g_object_unref(turned);
+	return result;
+}
+
+int
+tier_attention(VipsImage *in, int width, int height, VipsImage **out)
+{
+	return vips_smartcrop(in, out, width, height, "interesting", VIPS_INTERESTING_ATTENTION, NULL);
+}
+
+// paintable returns in as an image that can hold the colour, and the colour as the numbers
+// that each of its pixels has: one on grey, three otherwise.
+static int
+paintable(VipsImage *in, struct tier_color color, VipsImage **out, VipsArrayDouble **ink)
+{
+	double rgb[3] = { color.red, color.green, color.blue };
+	int grey = in->Bands <= 2;
+
+	if (grey && color.red == color.green && color.red == color.blue) {
+		*ink = vips_array_double_new(rgb, 1);
+		return vips_copy(in, out, NULL);
+	}
+	*ink = vips_array_double_new(rgb, 3);
+	return grey ? vips_colourspace(in, out, VIPS_INTERPRETATION_sRGB, NULL) : vips_copy(in, out, NULL);
+}
+
+int
+tier_flatten(VipsImage *in, struct tier_color on, VipsImage **out)
+{
+	VipsImage *base;
+	VipsArrayDouble *ink;
+	int result = paintable(in, on, &base, &ink);
+
+	if (!result) {
+		result = vips_flatten(base, out, "background", ink, NULL);
+		g_object_unref(base);
+	}
+	vips_area_unref(VIPS_AREA(ink));
+	return result;
+}
+
+int
+tier_pad(VipsImage *in, int left, int top, int width, int height, struct tier_color on, VipsImage **out)
+{
+	VipsImage *base;
+	VipsArrayDouble *ink;
+	int result = paintable(in, on, &base, &ink);
+
+	if (!result) {
+		result = vips_embed(base, out, left, top, width, height,
+			"extend", VIPS_EXTEND_BACKGROUND, "background", ink, NULL);
+		g_object_unref(base);
+	}
+	vips_area_unref(VIPS_AREA(ink));
+	return result;
+}
+
+int
+tier_gray(VipsImage *in, VipsImage **out)
+{
+	return vips_colourspace(in, out, VIPS_INTERPRETATION_B_W, NULL);
+}
+
+int
+tier_blur(VipsImage *in, double sigma, VipsImage **out)
+{
+	VipsImage *t[3] = { NULL };
+	int result;
+
+	if (!vips_image_hasalpha(in))
+		return vips_gaussblur(in, out, sigma, NULL);
+	result = vips_premultiply(in, &t[0], NULL) ||
+		vips_gaussblur(t[0], &t[1], sigma, NULL) ||
+		vips_unpremultiply(t[1], &t[2], NULL) ||
+		vips_cast(t[2], out, VIPS_FORMAT_UCHAR, NULL);
+	for (int i = 0; i < 3; i++)
+		if (t[i])
+			g_object_unref(t[i]);
+	return result ? -1 : 0;
+}
+
+int
+tier_sharpen(VipsImage *in, VipsImage **out)
+{
+	return vips_sharpen(in, out, NULL);
+}
+
+static void *
+collect(VipsImage *image, const char *name, GValue *value, void *names)
+{
+	g_ptr_array_add((GPtrArray *) names, g_strdup(name));
+	return NULL;
+}
+
+int
+tier_bare(VipsImage *in, VipsImage **out)
+{
+	GPtrArray *names;
+
+	// One pixel a millimetre is libvips' default: nothing is said.
+	if (vips_copy(in, out, "xres", 1.0, "yres", 1.0, NULL))
+		return -1;
+	names = g_ptr_array_new_with_free_func(g_free);
+	vips_image_map(*out, collect, names);
+	for (guint i = 0; i < names->len; i++)
+		vips_image_remove(*out, (const char *) names->pdata[i]); // header fields stay
+	g_ptr_array_free(names, TRUE);
+	return 0;
+}
+
+int
+tier_save_jpeg(VipsImage *in, int quality, void **buf, size_t *len)
+{
+	return vips_jpegsave_buffer(in, buf, len,
+		"Q", quality, "interlace", TRUE, "optimize_coding", TRUE, "strip", TRUE, NULL);
+}
+
+int
+tier_save_png(VipsImage *in, void **buf, size_t *len)
+{
+	return vips_pngsave_buffer(in, buf, len, "strip", TRUE, NULL);
+}
+
+int
+tier_save_webp(VipsImage *in, int quality, int effort, void **buf, size_t *len)
+{
+	return vips_webpsave_buffer(in, buf, len, "Q", quality, "effort", effort, "strip", TRUE, NULL);
+}
+
+int
+tier_save_avif(VipsImage *in, int quality, int effort, void **buf, size_t *len)
+{
+	return vips_heifsave_buffer(in, buf, len,
+		"Q", quality, "compression", VIPS_FOREIGN_HEIF_COMPRESSION_AV1, "effort", effort, "strip", TRUE, NULL);
+}

@@ -1,0 +1,180 @@
+// Package vips makes variants with libvips. It is the only package with C in it, and is
+// meant for a child process that decodes one image at a time and may be killed
+// (cmd/imagetier-resize, started by resize/workers): a decoder cannot be cancelled, and
+// some inputs end the process that decodes them.
+//
+// bimg starts and stops libvips, sets its caches, counts its memory and knows what it
+// loads. The pixels go another way, through a few calls of our own (vips.h): bimg 1.1.9
+// cannot refuse a truncated file, turns photos by re-encoding them from memory that was
+// freed already, keeps GPS positions in WebP, does not premultiply alpha, and decodes all
+// pixels of a picture into memory where a few rows are enough.
+//
+// # Environment
+//
+// These are read when the process starts, before any Go code of ours runs, so whoever
+// starts it sets them: VIPS_BLOCK_UNTRUSTED=1 (New blocks the same loaders and more),
+// VIPS_CONCURRENCY=1 (New does it too) and MALLOC_ARENA_MAX=2 (less memory, faster).
+package vips
+
+// #include "vips.h"
+import "C"
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+
+	"github.com/h2non/bimg"
+
+	"github.com/novasocial/imagetier/resize"
+)
+
+// Config says what a Resizer may do. Its zero value is ready to use.
+type Config struct {
+	// Limits are held against the header of every original once more, although whoever
+	// sends it here has done so. A field that is 0 means its default.
+	Limits resize.Limits
+	// Explain, unless nil, is told what libvips said about a job that failed. The text
+	// may quote the image and belongs into a log, never into an answer.
+	Explain func(text string)
+}
+
+// Resizer is a resize.Resizer that runs libvips in this process. It is safe for
+// concurrent use and does one call at a time.
+//
+// Of the grammar it makes all but these, for which it returns resize.ErrSpec: the formats
+// gif, heic and jxl, animations (a still of one is made), face, wm, credit and p3.
+type Resizer struct {
+	cfg Config
+}
+
+// libvips is held while a job runs. Error buffer, caches and settings of libvips are
+// those of the process, so two Resizers in one process take turns as well.
+var libvips sync.Mutex
+
+// New returns a Resizer. It makes the settings of libvips for the whole process: no
+// operation cache, one thread per picture, no loaders but those of the Kinds of resize.
+func New(cfg Config) (*Resizer, error) {
+	libvips.Lock()
+	defer libvips.Unlock()
+	if bimg.VipsMajorVersion != 8 || bimg.VipsMinorVersion < 13 {
+		return nil, fmt.Errorf("%w: libvips is %s, needed is 8.13 or a later 8", resize.ErrFailed, bimg.VipsVersion)
+	}
+	bimg.Initialize() // nothing, unless Shutdown was called before
+	bimg.VipsCacheSetMax(0)
+	bimg.VipsCacheSetMaxMem(0)
+	C.vips_concurrency_set(1)
+	C.tier_start()
+	return &Resizer{cfg: cfg}, nil
+}
+
+// Close ends libvips in this process, after the job that runs. No Resizer of this process
+// may be used after it.
+func (r *Resizer) Close() {
+	libvips.Lock()
+	defer libvips.Unlock()
+	bimg.Shutdown()
+}
+
+// Resize makes one Image per Spec. Specs that differ only in what the encoder is told
+// share everything else, and all of them share one decode, at the scale that the largest
+// needs, unless its pixels are too many to be held; so the bytes of a variant may depend
+// on what it was made together with.
+//
+// ctx is looked at between the steps: a decode that has begun goes on to its end.
+func (r *Resizer) Resize(ctx context.Context, original []byte, specs ...resize.Spec) ([]resize.Image, error) {
+	libvips.Lock()
+	defer libvips.Unlock()
+	// libvips keeps buffers and profiling data for each thread.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer C.vips_thread_shutdown()
+
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	if len(original) > 0 {
+		pin.Pin(&original[0]) // libvips reads it later than in the call that it is handed to
+	}
+	C.vips_error_clear()
+	images, err := r.resize(ctx, original, specs)
+	if err != nil {
+		err = fmt.Errorf("resize: %w", err)
+		if text := C.GoString(C.vips_error_buffer()); r.cfg.Explain != nil && text != "" {
+			r.cfg.Explain(text)
+		}
+	}
+	C.vips_error_clear()
+	return images, err
+}
+
+func (r *Resizer) resize(ctx context.Context, original []byte, specs []resize.Spec) ([]resize.Image, error) {
+	header, err := resize.ReadHeader(original)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.cfg.Limits.Check(header, len(original)); err != nil {
+		return nil, err
+	}
+	for _, s := range specs {
+		if err := r.check(header, s); err != nil {
+			return nil, fmt.Errorf("%s: %w", s.Name(), err)
+		}
+	}
+	if err := resize.CheckComplete(original, header); err != nil {
+		return nil, err
+	}
+	return newJob(original, header).make(ctx, specs)
+}
+
+// check returns nil if s can be made of an original with that header.
+func (r *Resizer) check(header resize.Header, s resize.Spec) error {
+	if err := s.Check(); err != nil {
+		return err
+	}
+	if s.Shape != resize.ShapeVariant || !s.Format.Concrete() {
+		return fmt.Errorf("%w: a variant of a concrete format is needed", resize.ErrSpec)
+	}
+	missing := ""
+	switch longest := longestSide[s.Format]; {
+	case longest == 0:
+		missing = "the format " + s.Format.String()
+	case s.KeepsAnimation() && header.Frames > 1:
+		missing = "animation (still, jpg, png and avif show its first frame)"
+	case s.Gravity == resize.GravityFace:
+		missing = "the gravity face"
+	case s.Watermark != "":
+		missing = "watermarks"
+	case s.Credit:
+		missing = "credit"
+	case s.P3:
+		missing = "p3"
+	}
+	if missing != "" {
+		return fmt.Errorf("%w: not available yet: %s", resize.ErrSpec, missing)
+	}
+	if err := r.cfg.Limits.CheckVariant(header, s); err != nil {
+		return err
+	}
+	if width, height := s.OutputSize(header.Upright()); max(width, height) > longestSide[s.Format] {
+		return fmt.Errorf("%w: it would be %dx%d pixels, %s holds %d a side", resize.ErrTooLarge, width, height, s.Format, longestSide[s.Format])
+	}
+	return nil
+}
+
+// broken says that the decoder refused original, without the decoder's words.
+func broken(err error, kind resize.Kind) error {
+	if errors.Is(err, errVips) {
+		return fmt.Errorf("%w: decode %s", resize.ErrCorrupt, kind)
+	}
+	return err
+}
+
+// failed says that something went wrong that is no fault of the original.
+func failed(err error, doing string) error {
+	if errors.Is(err, errVips) {
+		return fmt.Errorf("%w: %s", resize.ErrFailed, doing)
+	}
+	return err
+}
