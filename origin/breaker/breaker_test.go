@@ -1,0 +1,233 @@
+package breaker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"testing/synctest"
+	"time"
+
+	"github.com/novasocial/imagetier/origin"
+	"github.com/novasocial/imagetier/origin/breaker"
+)
+
+// script is a Source that does what do says, and counts.
+type script struct {
+	do    func(ctx context.Context) (*origin.Object, error)
+	calls int
+}
+
+func (s *script) Open(ctx context.Context, _ string, _ origin.Cond) (*origin.Object, error) {
+	s.calls++
+	return s.do(ctx)
+}
+
+func fails(err error) func(context.Context) (*origin.Object, error) {
+	return func(context.Context) (*origin.Object, error) { return nil, fmt.Errorf("x: %w", err) }
+}
+
+func gives(r io.Reader) func(context.Context) (*origin.Object, error) {
+	return func(context.Context) (*origin.Object, error) {
+		return &origin.Object{Body: io.NopCloser(r), Size: -1}, nil
+	}
+}
+
+func works(ctx context.Context) (*origin.Object, error) { return gives(strings.NewReader("ok"))(ctx) }
+
+func read(ctx context.Context, src origin.Source) error {
+	_, err := origin.ReadAll(ctx, src, "a.jpg", origin.Cond{}, 100)
+	return err
+}
+
+func TestAnOriginThatIsDownIsLeftAloneAndTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var changes []string
+		src := &script{do: fails(origin.ErrUnavailable)}
+		b := breaker.New(src, breaker.Config{Changed: func(from, to breaker.State) { changes = append(changes, fmt.Sprint(from, "→", to)) }})
+		for i := range 10 {
+			if b.State() != breaker.Closed {
+				t.Fatalf("open after %d failures", i)
+			}
+			if err := read(t.Context(), b); errors.Is(err, breaker.ErrOpen) {
+				t.Fatal(err)
+			}
+		}
+		for range 100 {
+			if err := read(t.Context(), b); !errors.Is(err, origin.ErrUnavailable) || !errors.Is(err, breaker.ErrOpen) {
+				t.Fatalf("error %v", err)
+			}
+		}
+		if src.calls != 10 || b.State() != breaker.Open {
+			t.Fatalf("asked %d times, %v", src.calls, b.State())
+		}
+
+		// Still down when the cooldown has passed: one request is enough to know.
+		time.Sleep(2*time.Second + 1)
+		if b.State() != breaker.HalfOpen {
+			t.Fatal(b.State())
+		}
+		for range 10 {
+			_ = read(t.Context(), b)
+		}
+		if src.calls != 11 || b.State() != breaker.Open {
+			t.Fatalf("asked %d times, %v", src.calls, b.State())
+		}
+
+		// Up again: three in a row close it.
+		time.Sleep(2*time.Second + 1)
+		src.do = works
+		for range 3 {
+			if err := read(t.Context(), b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if b.State() != breaker.Closed {
+			t.Fatal(b.State())
+		}
+		want := "[closed→open open→half-open half-open→open open→half-open half-open→closed]"
+		if got := fmt.Sprint(changes); got != want {
+			t.Errorf("changes %s, want %s", got, want)
+		}
+	})
+}
+
+func TestOnlyWhatSaysThatTheOriginIsDownOpens(t *testing.T) {
+	stuck := errors.New("a fault without a name")
+	for _, c := range []struct {
+		name string
+		do   func(ctx context.Context) (*origin.Object, error)
+		want breaker.State
+	}{
+		{"good", works, breaker.Closed},
+		{"in memory", func(context.Context) (*origin.Object, error) { return origin.NewWhole(nil), nil }, breaker.Closed},
+		{"not found", fails(origin.ErrNotFound), breaker.Closed},
+		{"changed", fails(origin.ErrChanged), breaker.Closed},
+		{"not modified", fails(&origin.NotModified{}), breaker.Closed},
+		{"denied", fails(origin.ErrDenied), breaker.Closed},
+		{"too large", fails(origin.ErrTooLarge), breaker.Closed},
+		{"too large, counted", gives(strings.NewReader(strings.Repeat("x", 1000))), breaker.Closed},
+		{"busy", fails(&origin.Busy{}), breaker.Closed},
+		{"no name", fails(origin.ErrName), breaker.Closed},
+		{"unavailable", fails(origin.ErrUnavailable), breaker.Open},
+		{"too slow", fails(fmt.Errorf("%w: %w", origin.ErrUnavailable, context.DeadlineExceeded)), breaker.Open},
+		{"nameless", fails(stuck), breaker.Open},
+		{"cut body", gives(iotest.ErrReader(origin.ErrUnavailable)), breaker.Open},
+		{"nameless body", gives(iotest.ErrReader(stuck)), breaker.Open},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := breaker.New(&script{do: c.do}, breaker.Config{})
+				for range 50 {
+					_ = read(t.Context(), b)
+				}
+				if b.State() != c.want {
+					t.Errorf("%v, want %v", b.State(), c.want)
+				}
+			})
+		})
+	}
+}
+
+func TestACallerThatLeavesOrIsLateSaysNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		waits := func(ctx context.Context) (*origin.Object, error) { <-ctx.Done(); return nil, ctx.Err() }
+		src := &script{do: waits}
+		b := breaker.New(src, breaker.Config{})
+		for range 30 {
+			late, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			if err := read(late, b); !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatal(err)
+			}
+			cancel()
+			if err := read(late, b); !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatal(err)
+			}
+		}
+		if b.State() != breaker.Closed || src.calls != 30 {
+			t.Errorf("%v, asked %d times", b.State(), src.calls)
+		}
+		// They do not take the place of those that say something either.
+		src.do = fails(origin.ErrUnavailable)
+		for range 10 {
+			_ = read(t.Context(), b)
+		}
+		if b.State() != breaker.Open {
+			t.Errorf("%v", b.State())
+		}
+	})
+}
+
+func TestAFewFailuresAmongManyDoNotOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := &script{}
+		b := breaker.New(src, breaker.Config{})
+		for i := range 1000 {
+			src.do = works
+			if i%5 > 2 { // two of five
+				src.do = fails(origin.ErrUnavailable)
+			}
+			_ = read(t.Context(), b)
+			if b.State() != breaker.Closed {
+				t.Fatalf("open after %d", i)
+			}
+		}
+		// What is older than the window no longer counts.
+		time.Sleep(11 * time.Second)
+		src.do = fails(origin.ErrUnavailable)
+		for range 10 {
+			_ = read(t.Context(), b)
+		}
+		if b.State() != breaker.Open {
+			t.Errorf("%v: old successes count", b.State())
+		}
+	})
+}
+
+func TestAPanicIsAnEndToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := &script{do: func(context.Context) (*origin.Object, error) { panic("bug") }}
+		b := breaker.New(src, breaker.Config{Probes: 1})
+		for range 10 {
+			func() {
+				defer func() { _ = recover() }()
+				_ = read(t.Context(), b)
+			}()
+		}
+		if b.State() != breaker.Open {
+			t.Fatal(b.State())
+		}
+		time.Sleep(2*time.Second + 1)
+		src.do = works
+		if err := read(t.Context(), b); err != nil || b.State() != breaker.Closed {
+			t.Errorf("error %v, %v", err, b.State())
+		}
+	})
+}
+
+func TestOneOpenBodyIsOneProbe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := &script{do: fails(origin.ErrUnavailable)}
+		b := breaker.New(src, breaker.Config{Probes: 1})
+		for range 10 {
+			_ = read(t.Context(), b)
+		}
+		time.Sleep(2*time.Second + 1)
+		src.do = works
+		obj, err := b.Open(t.Context(), "a.jpg", origin.Cond{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Open(t.Context(), "b.jpg", origin.Cond{}); !errors.Is(err, breaker.ErrOpen) {
+			t.Errorf("a second probe: error %v", err)
+		}
+		obj.Body.Close()
+		obj.Body.Close()
+		if b.State() != breaker.Closed {
+			t.Error(b.State())
+		}
+	})
+}
