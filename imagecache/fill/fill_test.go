@@ -1,0 +1,234 @@
+package fill_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"image"
+	"image/png"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/fill"
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/origin"
+	"github.com/novasocial/imagetier/resize"
+)
+
+// bucket is a Source with one answer, which counts how often it is asked and how.
+type bucket struct {
+	opens atomic.Int32
+	cond  origin.Cond
+	open  func(ctx context.Context, cond origin.Cond) (*origin.Object, error)
+}
+
+func (b *bucket) Open(ctx context.Context, _ string, cond origin.Cond) (*origin.Object, error) {
+	b.opens.Add(1)
+	b.cond = cond
+	return b.open(ctx, cond)
+}
+
+func has(body []byte, fresh origin.Freshness) func(context.Context, origin.Cond) (*origin.Object, error) {
+	return func(context.Context, origin.Cond) (*origin.Object, error) {
+		obj := origin.NewWhole(body)
+		obj.ETag, obj.Fresh = `"abc"`, fresh
+		return obj, nil
+	}
+}
+
+// press is a Resizer that answers with the name of the Spec.
+type press struct {
+	jobs atomic.Int32
+	wait chan struct{} // nil: none
+	err  error
+}
+
+func (p *press) Resize(ctx context.Context, _ []byte, specs ...resize.Spec) ([]resize.Image, error) {
+	p.jobs.Add(1)
+	if p.wait != nil {
+		select {
+		case <-p.wait:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	if p.err != nil {
+		return nil, p.err
+	}
+	var images []resize.Image
+	for _, s := range specs {
+		images = append(images, resize.Image{Body: []byte(s.Name()), Format: s.Format})
+	}
+	return images, nil
+}
+
+func picture(t testing.TB) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := png.Encode(&b, image.NewGray(image.Rect(0, 0, 30, 20))); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func ref(t testing.TB, path string) imageurl.Ref {
+	t.Helper()
+	r, err := imageurl.ParseRef(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func newFiller(b *bucket, p *press) *fill.Filler {
+	return fill.New(fill.Config{Sources: map[string]origin.Source{"posts": b}, Resizer: p})
+}
+
+func TestAVariantIsMadeAndNamedByItsBytes(t *testing.T) {
+	b := &bucket{open: has(picture(t), origin.Freshness{Silent: true})}
+	f := newFiller(b, &press{})
+	got, err := f.Fill(t.Context(), ref(t, "/10x/e.abc/posts/cat.png.webp"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got.Image.Body) != "10x.webp" || got.Image.ContentType != "image/webp" || !got.Image.Fresh.Pinned() ||
+		len(got.Image.ETag) != 34 || got.Image.LastModified.IsZero() || got.Detail != imagecache.FromOrigin || got.Status != 200 {
+		t.Errorf("%+v", got)
+	}
+	if b.cond != (origin.Cond{Match: "abc"}) {
+		t.Errorf("asked with %+v, want a pin", b.cond)
+	}
+	other, err := f.Fill(t.Context(), ref(t, "/11x/e.abc/posts/cat.png.webp"), nil)
+	if err != nil || other.Image.ETag == got.Image.ETag {
+		t.Errorf("other bytes have the same tag %s, %v", other.Image.ETag, err)
+	}
+}
+
+func TestSizesOfOneOriginalAskedAtOnceShareItsFetch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &bucket{open: has(picture(t), origin.Freshness{Silent: true})}
+		p := &press{wait: make(chan struct{})}
+		f := newFiller(b, p)
+		for _, path := range []string{"/10x/v.1/posts/a.png.webp", "/20x/v.1/posts/a.png.webp", "/20x/v.1/posts/a.png.jpg"} {
+			go func() {
+				if _, err := f.Fill(t.Context(), ref(t, path), nil); err != nil {
+					t.Error(err)
+				}
+			}()
+			synctest.Wait()
+		}
+		if b.opens.Load() != 1 || p.jobs.Load() != 3 {
+			t.Errorf("%d fetches for %d jobs, want 1 for 3", b.opens.Load(), p.jobs.Load())
+		}
+		f.Purge(t.Context(), imagecache.Original{Source: "posts", Name: "a.png"})
+		go f.Fill(t.Context(), ref(t, "/30x/v.1/posts/a.png.webp"), nil)
+		synctest.Wait()
+		if b.opens.Load() != 2 {
+			t.Errorf("%d fetches after a purge, want another one", b.opens.Load())
+		}
+		close(p.wait)
+	})
+}
+
+func TestACallerThatLeavesASharedFetchFailsNobodyAndTheLastStopsIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stopped := make(chan struct{})
+		b := &bucket{open: func(ctx context.Context, _ origin.Cond) (*origin.Object, error) {
+			<-ctx.Done()
+			close(stopped)
+			return nil, ctx.Err()
+		}}
+		f := newFiller(b, &press{})
+		first, leaveFirst := context.WithCancel(t.Context())
+		second, leaveSecond := context.WithCancel(t.Context())
+		go f.Fill(first, ref(t, "/10x/v.1/posts/a.png.webp"), nil)
+		go f.Fill(second, ref(t, "/20x/v.1/posts/a.png.webp"), nil)
+		synctest.Wait()
+		leaveFirst()
+		synctest.Wait()
+		select {
+		case <-stopped:
+			t.Fatal("the first to leave stopped the fetch of the other")
+		default:
+		}
+		leaveSecond()
+		<-stopped
+	})
+}
+
+func TestWhatIsNotAWholePictureReachesNoResizer(t *testing.T) {
+	whole := picture(t)
+	for name, c := range map[string]struct {
+		body []byte
+		want error
+	}{
+		"svg":   {[]byte("<svg xmlns='http://www.w3.org/2000/svg'/>"), resize.ErrUnsupported},
+		"html":  {[]byte("<!doctype html><title>sorry</title>"), resize.ErrUnsupported},
+		"empty": {nil, resize.ErrCorrupt},
+		"cut":   {whole[:len(whole)-5], resize.ErrCorrupt},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := &press{}
+			_, err := newFiller(&bucket{open: has(c.body, origin.Freshness{})}, p).Fill(t.Context(), ref(t, "/10x/v.1/posts/a.png.webp"), nil)
+			if !errors.Is(err, c.want) || p.jobs.Load() != 0 {
+				t.Errorf("%v after %d jobs, want %v after none", err, p.jobs.Load(), c.want)
+			}
+		})
+	}
+}
+
+func TestAnOriginalPassesOnlyIfItDecodes(t *testing.T) {
+	b := &bucket{open: has(picture(t), origin.Freshness{})}
+	r := ref(t, "/orig/v.1/posts/a.png")
+	got, err := newFiller(b, &press{}).Fill(t.Context(), r, nil)
+	if err != nil || !bytes.Equal(got.Image.Body, picture(t)) || got.Image.ContentType != "image/png" {
+		t.Errorf("%d bytes of %s, %v", len(got.Image.Body), got.Image.ContentType, err)
+	}
+	if _, err := newFiller(b, &press{err: resize.ErrCorrupt}).Fill(t.Context(), r, nil); !errors.Is(err, resize.ErrCorrupt) {
+		t.Errorf("a broken one: %v", err)
+	}
+}
+
+func TestALiveVariantIsNoFresherThanItsOriginalAndIsRevalidated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &bucket{open: has(picture(t), origin.Freshness{Age: 10 * time.Second, Lifetime: time.Minute})}
+		p := &press{}
+		f := newFiller(b, p)
+		r := ref(t, "/10x/live/posts/a.png.webp")
+		got, err := f.Fill(t.Context(), r, nil)
+		if err != nil || !got.Image.Fresh.Until.Equal(time.Now().Add(50*time.Second)) {
+			t.Fatalf("%+v, %v; want fresh for 50s", got.Image.Fresh, err)
+		}
+		time.Sleep(time.Hour)
+		b.open = func(_ context.Context, cond origin.Cond) (*origin.Object, error) {
+			if cond.NoneMatch != `"abc"` {
+				t.Errorf("asked with %+v, want If-None-Match", cond)
+			}
+			return nil, &origin.NotModified{Fresh: origin.Freshness{Lifetime: 2 * time.Minute}}
+		}
+		again, err := f.Fill(t.Context(), r, &got.Image)
+		if err != nil || !again.NotModified || again.Status != 304 || !again.Image.Fresh.Until.Equal(time.Now().Add(2*time.Minute)) ||
+			!bytes.Equal(again.Image.Body, got.Image.Body) || p.jobs.Load() != 1 {
+			t.Errorf("%+v, %v after %d jobs", again, err, p.jobs.Load())
+		}
+	})
+}
+
+func TestFaultsComeThroughAsWhatTheyAre(t *testing.T) {
+	for _, want := range []error{origin.ErrNotFound, origin.ErrUnavailable, origin.ErrDenied} {
+		b := &bucket{open: func(context.Context, origin.Cond) (*origin.Object, error) { return nil, want }}
+		if _, err := newFiller(b, &press{}).Fill(t.Context(), ref(t, "/10x/v.1/posts/a.png.webp"), nil); !errors.Is(err, want) {
+			t.Errorf("got %v, want %v", err, want)
+		}
+	}
+	b := &bucket{open: func(context.Context, origin.Cond) (*origin.Object, error) { panic("boom") }}
+	if _, err := newFiller(b, &press{}).Fill(t.Context(), ref(t, "/10x/v.1/posts/a.png.webp"), nil); !errors.Is(err, resize.ErrFailed) {
+		t.Errorf("a panic: %v", err)
+	}
+	if _, err := newFiller(b, &press{}).Fill(t.Context(), ref(t, "/10x/v.1/avatars/a.png.webp"), nil); !errors.Is(err, fill.ErrSource) {
+		t.Errorf("an unknown source: %v", err)
+	}
+}
