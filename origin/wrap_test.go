@@ -51,7 +51,7 @@ func (r trickle) Read(p []byte) (int, error) {
 	}
 }
 
-var unavailable = fmt.Errorf("dial: %w", origin.ErrUnavailable)
+var errDown = fmt.Errorf("dial: %w", origin.ErrUnavailable)
 
 // inTurn is a Source that answers its nth call by the nth function.
 func inTurn(calls *atomic.Int64, f ...sourceFunc) origin.Source {
@@ -190,13 +190,13 @@ func TestRetryTriesOnceMoreWhereThatCanHelp(t *testing.T) {
 		err   error // nil: "hello"
 	}{
 		{"good at once", []sourceFunc{givesText("hello"), fails(never)}, 1, nil},
-		{"refused", []sourceFunc{fails(unavailable), givesText("hello")}, 2, nil},
+		{"refused", []sourceFunc{fails(errDown), givesText("hello")}, 2, nil},
 		{"cut", []sourceFunc{cut(), givesText("hello")}, 2, nil},
 		{"stalled before the headers", []sourceFunc{stallsAhead, givesText("hello")}, 2, nil},
 		{"stalled in the body", []sourceFunc{stalls, givesText("hello")}, 2, nil},
-		{"refused twice", []sourceFunc{fails(unavailable), fails(unavailable), fails(never)}, 2, origin.ErrUnavailable},
+		{"refused twice", []sourceFunc{fails(errDown), fails(errDown), fails(never)}, 2, origin.ErrUnavailable},
 		{"cut twice", []sourceFunc{cut(), cut(), fails(never)}, 2, origin.ErrUnavailable},
-		{"refused, then gone", []sourceFunc{fails(unavailable), fails(origin.ErrNotFound), fails(never)}, 2, origin.ErrNotFound},
+		{"refused, then gone", []sourceFunc{fails(errDown), fails(origin.ErrNotFound), fails(never)}, 2, origin.ErrNotFound},
 		{"not found", []sourceFunc{fails(origin.ErrNotFound), fails(never)}, 1, origin.ErrNotFound},
 		{"changed", []sourceFunc{fails(origin.ErrChanged), fails(never)}, 1, origin.ErrChanged},
 		{"denied", []sourceFunc{fails(origin.ErrDenied), fails(never)}, 1, origin.ErrDenied},
@@ -261,7 +261,7 @@ func TestRetryStopsWithItsCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls atomic.Int64
 		ctx, cancel := context.WithCancel(t.Context())
-		left := func(context.Context, string, origin.Cond) (*origin.Object, error) { cancel(); return nil, unavailable }
+		left := func(context.Context, string, origin.Cond) (*origin.Object, error) { cancel(); return nil, errDown }
 		if _, err := origin.Retry(inTurn(&calls, left), origin.RetryConfig{}).Open(ctx, "x", origin.Cond{}); err == nil {
 			t.Error("no error")
 		}
@@ -270,7 +270,7 @@ func TestRetryStopsWithItsCaller(t *testing.T) {
 		short, cancel2 := context.WithTimeout(t.Context(), 40*time.Millisecond)
 		defer cancel2()
 		begun := time.Now()
-		_, err := origin.Retry(inTurn(&calls, fails(unavailable)), origin.RetryConfig{Pause: time.Second}).Open(short, "x", origin.Cond{})
+		_, err := origin.Retry(inTurn(&calls, fails(errDown)), origin.RetryConfig{Pause: time.Second}).Open(short, "x", origin.Cond{})
 		if !errors.Is(err, origin.ErrUnavailable) || time.Since(begun) != 0 {
 			t.Errorf("error %v after %v", err, time.Since(begun))
 		}
@@ -392,7 +392,7 @@ func TestLimitLosesNoSlotToAFailure(t *testing.T) {
 	panics := sourceFunc(func(context.Context, string, origin.Cond) (*origin.Object, error) { panic("bug") })
 	whole := gives(func(context.Context) *origin.Object { return origin.NewWhole([]byte("hello")) })
 	var calls atomic.Int64
-	src := origin.Limit(inTurn(&calls, fails(unavailable), panics, whole, givesText("x")), origin.LimitConfig{Requests: 1, Queue: -1})
+	src := origin.Limit(inTurn(&calls, fails(errDown), panics, whole, givesText("x")), origin.LimitConfig{Requests: 1, Queue: -1})
 	for range 4 {
 		func() {
 			defer func() { _ = recover() }()
