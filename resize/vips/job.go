@@ -18,10 +18,11 @@ type job struct {
 	kind        resize.Kind
 	stored      size // as the decoder hands it out, unless it makes it smaller
 	orientation int  // 1-8, what is left to be done after the decoder
+	transforms  transforms
 }
 
-func newJob(original []byte, h resize.Header) *job {
-	j := &job{original, h.Kind, size{h.Width, h.Height}, h.Orientation}
+func newJob(original []byte, h resize.Header, t transforms) *job {
+	j := &job{original, h.Kind, size{h.Width, h.Height}, h.Orientation, t}
 	switch h.Kind {
 	case resize.KindAVIF, resize.KindHEIC, resize.KindJXL: // their decoders turn
 		j.stored.width, j.stored.height = h.Upright()
@@ -209,7 +210,7 @@ func (j *job) show(ctx context.Context, l *look, decoded picture, specs []resize
 	if err != nil {
 		return broken(err, j.kind)
 	}
-	if p, err = finish(&b, l, p); err != nil {
+	if p, err = j.finish(&b, l, p); err != nil {
 		return failed(err, "finish the picture")
 	}
 	for _, i := range l.wanted {
@@ -246,14 +247,14 @@ func (j *job) small(b *bench, l *look, decoded picture) (picture, error) {
 }
 
 // finish does to the small picture what is left to be done.
-func finish(b *bench, l *look, p picture) (picture, error) {
+func (j *job) finish(b *bench, l *look, p picture) (picture, error) {
 	type step struct {
 		needed bool
 		take   func(picture) (picture, error)
 	}
 	plan := l.plan
 	for _, s := range []step{
-		{true, func(p picture) (picture, error) { return b.srgb(p, !isSRGB(p.profile())) }},
+		{true, func(p picture) (picture, error) { return j.transforms.srgb(b, p) }},
 		{plan.turn != turn{}, func(p picture) (picture, error) { return b.turn(p, plan.turn) }},
 		{plan.attention != size{}, func(p picture) (picture, error) { return b.attention(p, plan.attention) }},
 		{plan.enlarged != size{}, func(p picture) (picture, error) { return b.scale(p, plan.enlarged) }},

@@ -20,6 +20,16 @@ type picture struct{ image *C.VipsImage }
 func (p picture) size() size     { return size{int(p.image.Xsize), int(p.image.Ysize)} }
 func (p picture) hasAlpha() bool { return C.vips_image_hasalpha(p.image) != 0 }
 
+// rgb reports whether p is red, green and blue, with alpha or without.
+func (p picture) rgb() bool {
+	bands := p.image.Bands
+	if p.hasAlpha() {
+		bands--
+	}
+	space := C.vips_image_guess_interpretation(p.image)
+	return bands == 3 && (space == C.VIPS_INTERPRETATION_sRGB || space == C.VIPS_INTERPRETATION_RGB16)
+}
+
 // bytes returns what p takes when it is held in memory.
 func (p picture) bytes() int64 { return int64(C.tier_bytes(p.image)) }
 
@@ -115,7 +125,12 @@ func (b *bench) border(corner, p picture) (rect, error) {
 	return rect{int(left), int(top), int(width), int(height)}, nil
 }
 
-// srgb converts to eight bits of sRGB, or of grey.
+// eight brings sixteen bits a sample down to eight.
+func (b *bench) eight(p picture) (picture, error) {
+	return b.step(func(out **C.VipsImage) C.int { return C.tier_eight(p.image, out) })
+}
+
+// srgb converts to eight bits of sRGB, or of grey, from the profile if managed is true.
 func (b *bench) srgb(p picture, managed bool) (picture, error) {
 	return b.step(func(out **C.VipsImage) C.int { return C.tier_srgb(p.image, truth(managed), out) })
 }

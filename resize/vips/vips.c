@@ -87,34 +87,53 @@ tier_drain(VipsImage *in)
 	return 0;
 }
 
+// The two kinds of work that look at neighbours, both by one or two numbers.
+typedef int (*neighbours)(VipsImage *in, double a, double b, VipsImage **out);
+
 static int
-resample(VipsImage *in, int width, int height, VipsImage **out)
+resample(VipsImage *in, double width, double height, VipsImage **out)
 {
-	return vips_resize(in, out, (double) width / in->Xsize,
-		"vscale", (double) height / in->Ysize,
+	return vips_resize(in, out, width / in->Xsize,
+		"vscale", height / in->Ysize,
 		"kernel", VIPS_KERNEL_LANCZOS3,
 		NULL);
+}
+
+static int
+blur(VipsImage *in, double sigma, double unused, VipsImage **out)
+{
+	return vips_gaussblur(in, out, sigma, NULL);
+}
+
+// premultiplied does work on an image as it is, or, if it has alpha, on colours times
+// alpha: the colour of a pixel that is not there must not bleed into its neighbours. In
+// between the numbers stay floating: rounded to eight bits, the work takes two thirds of
+// the time, and the noise in faint pixels makes a WebP larger by a tenth.
+static int
+premultiplied(VipsImage *in, neighbours work, double a, double b, VipsImage **out)
+{
+	VipsImage *t[4] = { NULL };
+	int result;
+
+	if (!vips_image_hasalpha(in))
+		return work(in, a, b, out);
+	result = vips_premultiply(in, &t[0], NULL) ||
+		work(t[0], a, b, &t[1]) ||
+		vips_unpremultiply(t[1], &t[2], NULL) ||
+		vips_rint(t[2], &t[3], NULL) || // a cast alone rounds down
+		vips_cast(t[3], out, in->BandFmt, NULL);
+	for (int i = 0; i < 4; i++)
+		if (t[i])
+			g_object_unref(t[i]);
+	return result ? -1 : 0;
 }
 
 int
 tier_scale(VipsImage *in, int width, int height, VipsImage **out)
 {
-	VipsImage *t[3] = { NULL };
-	int result;
-
 	if (in->Xsize == width && in->Ysize == height)
 		return vips_copy(in, out, NULL);
-	if (!vips_image_hasalpha(in))
-		return resample(in, width, height, out);
-	// The colour of a pixel that is not there must not bleed into its neighbours.
-	result = vips_premultiply(in, &t[0], NULL) ||
-		resample(t[0], width, height, &t[1]) ||
-		vips_unpremultiply(t[1], &t[2], NULL) ||
-		vips_cast(t[2], out, in->BandFmt, NULL);
-	for (int i = 0; i < 3; i++)
-		if (t[i])
-			g_object_unref(t[i]);
-	return result ? -1 : 0;
+	return premultiplied(in, resample, width, height, out);
 }
 
 int
@@ -152,15 +171,14 @@ tier_border(VipsImage *corner, VipsImage *in, int *left, int *top, int *width, i
 	return result;
 }
 
-// to_eight brings sixteen bits and more down to eight, in the space that in is in.
-static int
-to_eight(VipsImage *in, VipsImage **out)
+int
+tier_eight(VipsImage *in, VipsImage **out)
 {
 	VipsImage *t;
 	VipsInterpretation space = in->Type;
 	int result;
 
-	if (in->BandFmt == VIPS_FORMAT_UCHAR || in->BandFmt != VIPS_FORMAT_USHORT)
+	if (in->BandFmt != VIPS_FORMAT_USHORT)
 		return vips_copy(in, out, NULL);
 	if (space == VIPS_INTERPRETATION_RGB16)
 		space = VIPS_INTERPRETATION_sRGB;
@@ -192,7 +210,7 @@ tier_srgb(VipsImage *in, int managed, VipsImage **out)
 	VipsInterpretation space;
 	int result;
 
-	if (to_eight(in, &eight))
+	if (tier_eight(in, &eight))
 		return -1;
 	plain = NULL;
 	if (managed && (vips_image_get_typeof(eight, VIPS_META_ICC_NAME) || eight->Type == VIPS_INTERPRETATION_CMYK)) {
@@ -303,19 +321,7 @@ tier_gray(VipsImage *in, VipsImage **out)
 int
 tier_blur(VipsImage *in, double sigma, VipsImage **out)
 {
-	VipsImage *t[3] = { NULL };
-	int result;
-
-	if (!vips_image_hasalpha(in))
-		return vips_gaussblur(in, out, sigma, NULL);
-	result = vips_premultiply(in, &t[0], NULL) ||
-		vips_gaussblur(t[0], &t[1], sigma, NULL) ||
-		vips_unpremultiply(t[1], &t[2], NULL) ||
-		vips_cast(t[2], out, VIPS_FORMAT_UCHAR, NULL);
-	for (int i = 0; i < 3; i++)
-		if (t[i])
-			g_object_unref(t[i]);
-	return result ? -1 : 0;
+	return premultiplied(in, blur, sigma, 0, out);
 }
 
 int

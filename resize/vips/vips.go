@@ -47,7 +47,8 @@ type Config struct {
 // Of the grammar it makes all but these, for which it returns resize.ErrSpec: the formats
 // gif, heic and jxl, animations (a still of one is made), face, wm, credit and p3.
 type Resizer struct {
-	cfg Config
+	cfg        Config
+	transforms transforms // guarded by libvips
 }
 
 // libvips is held while a job runs. Error buffer, caches and settings of libvips are
@@ -67,7 +68,7 @@ func New(cfg Config) (*Resizer, error) {
 	bimg.VipsCacheSetMaxMem(0)
 	C.vips_concurrency_set(1)
 	C.tier_start()
-	return &Resizer{cfg: cfg}, nil
+	return &Resizer{cfg: cfg, transforms: transforms{}}, nil
 }
 
 // Close ends libvips in this process, after the job that runs. No Resizer of this process
@@ -75,6 +76,7 @@ func New(cfg Config) (*Resizer, error) {
 func (r *Resizer) Close() {
 	libvips.Lock()
 	defer libvips.Unlock()
+	r.transforms.clear()
 	bimg.Shutdown()
 }
 
@@ -125,7 +127,7 @@ func (r *Resizer) resize(ctx context.Context, original []byte, specs []resize.Sp
 	if err := resize.CheckComplete(original, header); err != nil {
 		return nil, err
 	}
-	return newJob(original, header).make(ctx, specs)
+	return newJob(original, header, r.transforms).make(ctx, specs)
 }
 
 // check returns nil if s can be made of an original with that header.

@@ -51,6 +51,9 @@ int tier_crop(VipsImage *in, int left, int top, int width, int height, VipsImage
 // opened twice.
 int tier_border(VipsImage *corner, VipsImage *in, int *left, int *top, int *width, int *height);
 
+// tier_eight brings sixteen bits a sample down to eight, in the colour space that in is in.
+int tier_eight(VipsImage *in, VipsImage **out);
+
 // tier_srgb converts to eight bits of sRGB, or of grey where in is grey and has no
 // profile; the profile that in carries is honoured if managed is true. Alpha stays.
 int tier_srgb(VipsImage *in, int managed, VipsImage **out);

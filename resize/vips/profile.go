@@ -1,3 +1,0 @@
-package vips
-
-func isSRGB(profile []byte) bool { return false }
