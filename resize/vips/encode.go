@@ -47,5 +47,12 @@ func encode(p picture, f resize.Format, quality int) ([]byte, error) {
 	if result != 0 {
 		return nil, errVips
 	}
-	return C.GoBytes(buf, C.int(n)), nil
+	body := C.GoBytes(buf, C.int(n))
+	switch f {
+	case resize.PNG:
+		return barePNG(body)
+	case resize.WebP:
+		return bareWebP(body)
+	}
+	return body, nil
 }

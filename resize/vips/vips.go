@@ -175,7 +175,7 @@ func broken(err error, kind resize.Kind) error {
 
 // failed says that something went wrong that is no fault of the original.
 func failed(err error, doing string) error {
-	if errors.Is(err, errVips) {
+	if errors.Is(err, errVips) || errors.Is(err, errLayout) {
 		return fmt.Errorf("%w: %s", resize.ErrFailed, doing)
 	}
 	return err

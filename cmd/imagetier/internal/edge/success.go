@@ -1,0 +1,129 @@
+package edge
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache"
+)
+
+// Header values that never change. They are set as they are, under canonical keys: no
+// value of them is ever changed in place.
+var (
+	acceptBytes    = []string{"bytes"}
+	nosniff        = []string{"nosniff"}
+	sandbox        = []string{"default-src 'none'; sandbox"} // an SVG or HTML that got in as orig is dead
+	crossOrigin    = []string{"cross-origin"}
+	anyOrigin      = []string{"*"}
+	varyAccept     = []string{"Accept"}
+	pinnedControl  = []string{"public, max-age=31536000, immutable"}
+	closeAfterward = []string{"close"}
+)
+
+// answer sends img, a part of it, or word that the client has it already.
+func (x *exchange) answer(img *imagecache.Image) {
+	now := x.start
+	if img.Fresh.Pinned() {
+		// Nothing below depends on the time.
+	} else if now = x.Now(); now.Before(img.Fresh.Generated) {
+		now = img.Fresh.Generated // clocks differ; no Age is negative
+	}
+	current := validators{etag: img.ETag, modified: img.LastModified, strongDate: img.Fresh.Pinned() || now.Sub(img.LastModified) >= time.Second}
+	verdict := precondition(x.r.Header, current)
+	if verdict == preconditionFailed {
+		x.refuse(errPrecondition)
+		return
+	}
+	body, status := img.Body, http.StatusOK
+	var contentRange string
+	if verdict == notModified {
+		body, status = nil, http.StatusNotModified
+	} else if lines := x.r.Header["Range"]; len(lines) > 0 && x.r.Method == http.MethodGet && ifRange(x.r.Header, current) {
+		part, kind := parseRange(lines, int64(len(body)))
+		switch kind {
+		case rangeUnsatisfiable:
+			x.w.Header()["Content-Range"] = []string{"bytes */" + strconv.Itoa(len(body))}
+			x.refuse(errRange)
+			return
+		case rangePart:
+			contentRange = part.contentRange(int64(len(body)))
+			body, status = body[part.first:part.last+1], http.StatusPartialContent
+		}
+	}
+	x.headers(img, status, now, len(body), contentRange)
+	x.send(status, body)
+}
+
+// headers sets those of a 200, 206 or 304 (CONTRACT 2). A 304 has those that RFC 9110
+// (15.4.5) asks for and those that a browser takes over into what it has stored.
+func (x *exchange) headers(img *imagecache.Image, status int, now time.Time, length int, contentRange string) {
+	h := x.w.Header()
+	var one [8]string // one allocation holds every value that is this answer's own
+	values := one[:0:len(one)]
+	set := func(key, value string) {
+		values = append(values, value)
+		n := len(values)
+		h[key] = values[n-1 : n : n]
+	}
+	if status != http.StatusNotModified {
+		contentType := img.ContentType
+		if contentType == "" {
+			contentType = "application/octet-stream" // never sniffed
+		}
+		set("Content-Type", contentType)
+		set("Content-Length", strconv.Itoa(length))
+		if !img.LastModified.IsZero() {
+			set("Last-Modified", img.LastModified.UTC().Format(http.TimeFormat))
+		}
+		h["Accept-Ranges"] = acceptBytes
+		if contentRange != "" {
+			h["Content-Range"] = []string{contentRange}
+		}
+	}
+	if img.ETag != "" {
+		set("Etag", img.ETag)
+	}
+	set("X-Request-Id", x.id)
+	if img.Fresh.Pinned() {
+		h["Cache-Control"] = pinnedControl
+	} else {
+		set("Cache-Control", liveControl(img.Fresh))
+		set("Age", strconv.FormatInt(seconds(now.Sub(img.Fresh.Generated)), 10))
+	}
+	x.cacheStatus(h)
+	if x.vary {
+		h["Vary"] = varyAccept
+	}
+	h["X-Content-Type-Options"] = nosniff
+	h["Content-Security-Policy"] = sandbox
+	h["Cross-Origin-Resource-Policy"] = crossOrigin
+	h["Access-Control-Allow-Origin"] = anyOrigin
+	h["Timing-Allow-Origin"] = anyOrigin
+	x.hangUpOnBody(h)
+}
+
+// liveControl is the Cache-Control of what is not pinned: the freshness that the origin
+// (or, where it was silent, the configuration) gave it, from the moment of Generated. Age
+// says how much of it is gone, so a cache on the way counts nothing twice.
+func liveControl(f imagecache.Freshness) string {
+	if f.NoStore {
+		return "no-store"
+	}
+	b := make([]byte, 0, 96)
+	b = append(b, "public, max-age="...)
+	b = strconv.AppendInt(b, max(0, seconds(f.Until.Sub(f.Generated))), 10)
+	if f.MustRevalidate {
+		return string(append(b, ", must-revalidate"...))
+	}
+	if s := seconds(f.StaleWhileRevalidate); s > 0 {
+		b = strconv.AppendInt(append(b, ", stale-while-revalidate="...), s, 10)
+	}
+	if s := seconds(f.StaleIfError); s > 0 {
+		b = strconv.AppendInt(append(b, ", stale-if-error="...), s, 10)
+	}
+	return string(b)
+}
+
+// seconds are whole ones, towards zero.
+func seconds(d time.Duration) int64 { return int64(d / time.Second) }
