@@ -122,6 +122,13 @@ func (f *Filler) stillHolds(err error, stale *imagecache.Image) (imagecache.Fill
 }
 
 func (f *Filler) variant(ctx context.Context, orig original, spec resize.Spec) (imagecache.Image, error) {
+	header, err := resize.ReadHeader(orig.Body)
+	if err != nil {
+		return imagecache.Image{}, err
+	}
+	if err := f.cfg.Limits.CheckVariant(header, spec); err != nil {
+		return imagecache.Image{}, err
+	}
 	made, err := f.cfg.Resizer.Resize(ctx, orig.Body, spec)
 	if err != nil {
 		return imagecache.Image{}, err

@@ -232,3 +232,16 @@ func TestFaultsComeThroughAsWhatTheyAre(t *testing.T) {
 		t.Errorf("an unknown source: %v", err)
 	}
 }
+
+func TestAVariantThatWouldBeOverTheLimitsNeverReachesTheResizer(t *testing.T) {
+	b := &bucket{open: has(picture(t), origin.Freshness{Silent: true})}
+	p := &press{}
+	f := fill.New(fill.Config{Sources: map[string]origin.Source{"posts": b}, Resizer: p, Limits: resize.Limits{MaxPixels: 1_000_000}})
+	_, err := f.Fill(t.Context(), ref(t, "/4000x4000-cover-up/v.1/posts/cat.png.webp"), nil)
+	if !errors.Is(err, resize.ErrTooLarge) || p.jobs.Load() != 0 {
+		t.Errorf("%v after %d jobs, want ErrTooLarge before any", err, p.jobs.Load())
+	}
+	if _, err := f.Fill(t.Context(), ref(t, "/40x40-cover-up/v.1/posts/cat.png.webp"), nil); err != nil {
+		t.Error(err)
+	}
+}
