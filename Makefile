@@ -5,6 +5,7 @@ SHELL := /bin/bash
 # Tools that the tests start as real servers are built once and kept here.
 export IMAGETIER_TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/imagetier-tools
 VERSITYGW := v1.8.0
+GOLANGCI_LINT := v2.15.0
 
 .PHONY: help
 help: ## list what there is
@@ -34,7 +35,10 @@ fuzz: ## every fuzz target for FUZZTIME (5s)
 	@deploy/fuzz $(or $(FUZZTIME),5s)
 
 .PHONY: lint
-lint: ## format, vet, staticcheck
-	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not gofmt-ed:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
-	go vet ./...
-	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+lint: deps $(IMAGETIER_TOOLS)/golangci-lint-$(GOLANGCI_LINT) ## format, vet, staticcheck and more (.golangci.yml)
+	$(IMAGETIER_TOOLS)/golangci-lint-$(GOLANGCI_LINT) run ./...
+
+$(IMAGETIER_TOOLS)/golangci-lint-$(GOLANGCI_LINT):
+	mkdir -p $(@D)
+	GOBIN=$(@D) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT)
+	mv $(@D)/golangci-lint $@

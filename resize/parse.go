@@ -306,7 +306,7 @@ func readOdd(s *Spec, word string) (g group, quirk string, err error) {
 		s.Fit = FitInside
 		return groupFit, "inside is the default and never written", nil
 	case "centre", "center":
-		s.gravity(GravityCentre)
+		s.Gravity, s.FocusX, s.FocusY = GravityCentre, 0, 0
 		return groupGravity, word + " is the default and never written", nil
 	}
 	for _, known := range [...]struct{ prefix, rule string }{
