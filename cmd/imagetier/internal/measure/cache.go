@@ -1,0 +1,60 @@
+package measure
+
+import (
+	"context"
+
+	"go.opentelemetry.io/otel/attribute"
+
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+)
+
+// Kinds of purges. A purge by tag is one of its originals each.
+const (
+	purgeVariant  = "variant"
+	purgeOriginal = "original"
+)
+
+// Cache is what is measured of imagecache.Cache.
+type Cache interface {
+	Get(ctx context.Context, ref imageurl.Ref) (imagecache.Image, imagecache.Outcome, error)
+	Purge(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error)
+}
+
+// Cache returns c, counting purges and requests that joined another's fill.
+func (s *Set) Cache(c Cache) Cache { return &cache{c, s} }
+
+type cache struct {
+	Cache
+	set *Set
+}
+
+func (c *cache) Get(ctx context.Context, ref imageurl.Ref) (imagecache.Image, imagecache.Outcome, error) {
+	ctx, sp := c.set.span(ctx, "cache get")
+	img, out, err := c.Cache.Get(ctx, ref)
+	if out.Collapsed {
+		c.set.coalesced.Inc()
+	}
+	if sp.Span != nil {
+		sp.SetAttributes(
+			attribute.String("imagetier.source", ref.Source()),
+			attribute.String("imagetier.spec", ref.Spec().Name()),
+			attribute.Int("imagetier.bytes", len(img.Body)),
+			attribute.Bool("imagetier.collapsed", out.Collapsed),
+		)
+		sp.end(out.Detail.String(), err != nil)
+	}
+	return img, out, err
+}
+
+func (c *cache) Purge(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error) {
+	kind := purgeVariant
+	if what.Key == (imagecache.Key{}) {
+		kind = purgeOriginal
+	}
+	ctx, sp := c.set.span(ctx, "cache purge", attribute.String("imagetier.kind", kind))
+	receipt, err := c.Cache.Purge(ctx, what)
+	c.set.purges.WithLabelValues(kind).Inc()
+	sp.end(kind, err != nil)
+	return receipt, err
+}
