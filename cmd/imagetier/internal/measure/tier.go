@@ -53,6 +53,7 @@ func (s *Set) newTiers() {
 func (s *Set) Tier(name string, t imagecache.Tier, stats func() TierStats) imagecache.Tier {
 	w := &tier{
 		Tier: t, set: s, name: name, stats: stats,
+		attrs:    []attribute.KeyValue{attribute.String("imagetier.tier", name)},
 		hits:     s.tiers.hits.WithLabelValues(name),
 		misses:   s.tiers.misses.WithLabelValues(name),
 		getErr:   s.tiers.errors.WithLabelValues(name, "get"),
@@ -68,13 +69,14 @@ type tier struct {
 	set   *Set
 	name  string
 	stats func() TierStats
+	attrs []attribute.KeyValue // made once: a hit allocates nothing
 
 	hits, misses, getErr, putErr, purgeErr prometheus.Counter
 }
 
 // Get counts a fault as a miss too: that is what it is for the caller.
 func (t *tier) Get(ctx context.Context, key imagecache.Key) (imagecache.Image, error) {
-	ctx, sp := t.set.span(ctx, "tier get", attribute.String("imagetier.tier", t.name))
+	ctx, sp := t.set.span(ctx, "tier get", t.attrs...)
 	start := t.set.now()
 	img, err := t.Tier.Get(ctx, key)
 	t.set.stages[Lookup].Observe(t.set.now().Sub(start).Seconds())
@@ -95,7 +97,7 @@ func (t *tier) Get(ctx context.Context, key imagecache.Key) (imagecache.Image, e
 }
 
 func (t *tier) Put(ctx context.Context, key imagecache.Key, img imagecache.Image) error {
-	ctx, sp := t.set.span(ctx, "tier put", attribute.String("imagetier.tier", t.name))
+	ctx, sp := t.set.span(ctx, "tier put", t.attrs...)
 	start := t.set.now()
 	err := t.Tier.Put(ctx, key, img)
 	t.set.stages[Store].Observe(t.set.now().Sub(start).Seconds())
@@ -105,7 +107,7 @@ func (t *tier) Put(ctx context.Context, key imagecache.Key, img imagecache.Image
 }
 
 func (t *tier) Purge(ctx context.Context, what imagecache.Target) (imagecache.Removed, error) {
-	ctx, sp := t.set.span(ctx, "tier purge", attribute.String("imagetier.tier", t.name))
+	ctx, sp := t.set.span(ctx, "tier purge", t.attrs...)
 	removed, err := t.Tier.Purge(ctx, what)
 	t.fault(ctx, t.purgeErr, err)
 	sp.end(labelOf(nil, err), err != nil)
