@@ -1,0 +1,120 @@
+package telemetry
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"strconv"
+	"strings"
+
+	"go.opentelemetry.io/otel/trace"
+)
+
+// hidden stands where a secret stood.
+const hidden = "(secret)"
+
+// NewHandler returns the handler of a program's log, one line a record, with trace_id and
+// span_id in the lines of traced requests.
+//
+// Secrets stay out of it in two ways. An attribute whose key ends in authorization,
+// cookie, password, secret or token is hidden, whatever its value is. And each of
+// cfg.Secrets is looked for in the finished line, so that it does not matter how it came
+// there: a message, an error, a struct that prints itself, a stack. It is found as it is
+// spelled in the configuration, quoted, in the other case if it is hexadecimal, and then
+// also as base64 of its bytes. One of less than 4 bytes is not looked for: it would
+// be found everywhere, and protects nothing.
+func NewHandler(cfg Config) (slog.Handler, error) {
+	out := newScrubber(cfg.Output, cfg.Secrets)
+	opts := &slog.HandlerOptions{Level: cfg.Level, ReplaceAttr: hide}
+	switch cfg.Format {
+	case "", "json":
+		return traced{slog.NewJSONHandler(out, opts)}, nil
+	case "text":
+		return traced{slog.NewTextHandler(out, opts)}, nil
+	}
+	return nil, fmt.Errorf("log format %q is neither json nor text", cfg.Format)
+}
+
+// hide replaces attributes that are secret by their name.
+func hide(_ []string, a slog.Attr) slog.Attr {
+	for _, ending := range [...]string{"authorization", "cookie", "password", "secret", "token"} {
+		if len(a.Key) >= len(ending) && strings.EqualFold(a.Key[len(a.Key)-len(ending):], ending) {
+			return slog.String(a.Key, hidden)
+		}
+	}
+	return a
+}
+
+// scrubber hides secrets in what is written. slog's handlers write a line at a time.
+type scrubber struct {
+	out     io.Writer
+	secrets [][]byte
+}
+
+func newScrubber(out io.Writer, secrets []string) io.Writer {
+	s := &scrubber{out: out}
+	seen := map[string]bool{}
+	for _, secret := range secrets {
+		if len(secret) < 4 {
+			continue
+		}
+		for _, spelled := range spellings(secret) {
+			if !seen[spelled] {
+				seen[spelled] = true
+				s.secrets = append(s.secrets, []byte(spelled))
+			}
+		}
+	}
+	if len(s.secrets) == 0 {
+		return out
+	}
+	return s
+}
+
+// spellings returns how a secret may stand in a line.
+func spellings(secret string) []string {
+	all := []string{secret}
+	quoted := strconv.Quote(secret)
+	all = append(all, quoted[1:len(quoted)-1])
+	if asJSON, err := json.Marshal(secret); err == nil {
+		all = append(all, string(asJSON[1:len(asJSON)-1]))
+	}
+	if raw, err := hex.DecodeString(secret); err == nil {
+		all = append(all,
+			strings.ToLower(secret), strings.ToUpper(secret),
+			base64.RawStdEncoding.EncodeToString(raw), base64.RawURLEncoding.EncodeToString(raw))
+	}
+	return all
+}
+
+func (s *scrubber) Write(line []byte) (int, error) {
+	clean := line
+	for _, secret := range s.secrets {
+		if bytes.Contains(clean, secret) {
+			clean = bytes.ReplaceAll(clean, secret, []byte(hidden))
+		}
+	}
+	if _, err := s.out.Write(clean); err != nil {
+		return 0, err
+	}
+	return len(line), nil
+}
+
+// traced adds the ids of the request's span.
+type traced struct{ slog.Handler }
+
+func (h traced) Handle(ctx context.Context, r slog.Record) error {
+	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
+		r = r.Clone()
+		r.AddAttrs(slog.String("trace_id", span.TraceID().String()), slog.String("span_id", span.SpanID().String()))
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h traced) WithAttrs(attrs []slog.Attr) slog.Handler { return traced{h.Handler.WithAttrs(attrs)} }
+func (h traced) WithGroup(name string) slog.Handler       { return traced{h.Handler.WithGroup(name)} }
