@@ -1,0 +1,63 @@
+package imagecache
+
+import (
+	"context"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/resize"
+)
+
+// Held is one thing that a Cache has to answer for a Ref with.
+type Held struct {
+	// Where is the tier (Memory, Disk, Derived). FromOriginal is the original that the
+	// variant can be made from without asking the origin; Negative is a refusal that is
+	// repeated instead of asking again.
+	Where Detail
+	Key   Key           // what it is kept under: the original's own for FromOriginal
+	Image Image         // without its Body; the zero Image for Negative
+	Bytes int64         // of Body
+	TTL   time.Duration // how much longer it is fresh, negative since when it is not; Pinned: PinnedTTL
+	// Err is the refusal of Negative; elsewhere the fault that kept the tier from saying
+	// whether it holds anything.
+	Err error
+}
+
+// Explain returns everything that the cache has for ref, in the order in which Get would
+// come across it: for whoever wonders why they are sent what they are sent. ref's format
+// is a concrete one. Nothing is made, and nothing copied from tier to tier; to a tier it
+// is a read like any other, which may count it as a hit or a miss, and as use.
+func (c *Cache) Explain(ctx context.Context, ref imageurl.Ref) []Held {
+	key := KeyOf(ref)
+	now := c.now()
+	var all []Held
+	look := func(layer Layer, where Detail, key Key) {
+		img, err := layer.Tier.Get(ctx, key)
+		if err == ErrMiss {
+			return
+		}
+		held := Held{Where: where, Key: key, Err: err}
+		if err == nil {
+			held.Bytes = int64(len(img.Body))
+			held.TTL, _ = img.Fresh.at(now)
+			img.Body = nil
+			held.Image = img
+		}
+		all = append(all, held)
+	}
+	for _, layer := range c.layersOf(ref) {
+		look(layer, layer.Name, key)
+	}
+	if n, ok := c.negatives.get(key, c.epochs.of(key.original), now); ok {
+		all = append(all, Held{Where: Negative, Key: key, TTL: n.left, Err: n.err})
+	}
+	if ref.Spec().Shape == resize.ShapeOriginal {
+		return all
+	}
+	if orig, err := ref.WithSpec(resize.Spec{Shape: resize.ShapeOriginal}); err == nil {
+		for _, layer := range c.originals {
+			look(layer, FromOriginal, KeyOf(orig))
+		}
+	}
+	return all
+}

@@ -1,0 +1,73 @@
+package imagecache_test
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/origin"
+)
+
+func TestExplainTellsWhereAnImageIsHeldAndMovesNothing(t *testing.T) {
+	originals := &shelf{}
+	k := &kitchen{fill: serves("cat")}
+	b := bench{memory: &shelf{}, disk: &shelf{}, kitchen: k}
+	b.cache = imagecache.New(imagecache.Config{
+		Layers:    []imagecache.Layer{{Tier: b.memory, Name: imagecache.Memory}, {Tier: b.disk, Name: imagecache.Disk}},
+		Originals: originals,
+		Filler:    k,
+	})
+	r, orig := ref(t, cat), ref(t, "/orig/v.1/posts/cat.jpg")
+	if held := b.cache.Explain(t.Context(), r); len(held) != 0 {
+		t.Fatalf("an empty cache holds %+v", held)
+	}
+	for _, put := range []struct {
+		tier *shelf
+		key  imagecache.Key
+		body string
+	}{{b.disk, imagecache.KeyOf(r), "cat"}, {originals, imagecache.KeyOf(orig), "the whole cat"}} {
+		if err := put.tier.Put(t.Context(), put.key, imagecache.Image{Body: []byte(put.body), ETag: `"t"`}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	held := b.cache.Explain(t.Context(), r)
+	if len(held) != 2 {
+		t.Fatalf("held in %d places, want on disk and as an original: %+v", len(held), held)
+	}
+	if h := held[0]; h.Where != imagecache.Disk || h.Bytes != 3 || h.Key != imagecache.KeyOf(r) || h.TTL != imagecache.PinnedTTL || h.Image.ETag != `"t"` || h.Image.Body != nil {
+		t.Errorf("on disk: %+v", h)
+	}
+	if h := held[1]; h.Where != imagecache.FromOriginal || h.Bytes != 13 || h.Key != imagecache.KeyOf(orig) {
+		t.Errorf("the original: %+v", h)
+	}
+	if len(b.memory.images) != 0 || k.fills.Load() != 0 {
+		t.Error("explaining moved or made an image")
+	}
+	if held := b.cache.Explain(t.Context(), orig); len(held) != 1 || held[0].Where != imagecache.Disk {
+		t.Errorf("of the original itself: %+v, want it once", held)
+	}
+}
+
+func TestExplainTellsOfRefusalsAndOfTiersThatCannotSay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(&kitchen{fill: fails(origin.ErrNotFound)})
+		r := ref(t, cat)
+		if _, _, err := b.cache.Get(t.Context(), r); !errors.Is(err, origin.ErrNotFound) {
+			t.Fatal(err)
+		}
+		time.Sleep(4 * time.Second)
+		b.disk.broken = true
+		held := b.cache.Explain(t.Context(), r)
+		if len(held) != 2 {
+			t.Fatalf("%+v", held)
+		}
+		if h := held[0]; h.Where != imagecache.Disk || !errors.Is(h.Err, errBroken) {
+			t.Errorf("a broken tier: %+v", h)
+		}
+		if h := held[1]; h.Where != imagecache.Negative || !errors.Is(h.Err, origin.ErrNotFound) || h.TTL != 6*time.Second {
+			t.Errorf("a refusal: %+v", h)
+		}
+	})
+}
