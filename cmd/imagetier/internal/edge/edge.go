@@ -52,6 +52,8 @@ type Config struct {
 	// Observe is told of each request when its answer has been written, on the goroutine
 	// that served it; nil is nobody. Health checks are not reported.
 	Observe func(Observation)
+	// Answers is told what came of asking an origin, for PrivateConfig; nil is nobody.
+	Answers *Answers
 	// Now is the clock that Age and durations are read from; nil is time.Now.
 	Now func() time.Time
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/fill"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/resize"
@@ -35,6 +36,7 @@ const (
 	forFiveMin   = "public, max-age=300"
 	forAMoment   = "" // Config.NegativeTTL
 	detailFailed = "The tier failed to answer. Try again."
+	detailSource = "There is no source of that name."
 )
 
 // The one table error → answer (CONTRACT 2). An error is the first row that errors.Is
@@ -49,7 +51,8 @@ var table = refusals{
 	{errPrecondition, http.StatusPreconditionFailed, byNobody, slog.LevelDebug, "The image is not the one that If-Match or If-Unmodified-Since asks for."},
 
 	{imageurl.ErrSyntax, http.StatusBadRequest, forAMinute, slog.LevelDebug, ""},
-	{errSource, http.StatusBadRequest, forAMinute, slog.LevelDebug, "There is no source of that name."},
+	{errSource, http.StatusBadRequest, forAMinute, slog.LevelDebug, detailSource},
+	{fill.ErrSource, http.StatusBadRequest, forAMinute, slog.LevelWarn, detailSource}, // edge and fill were told of different sources
 	{errWatermark, http.StatusBadRequest, forAMinute, slog.LevelDebug, "There is no watermark of that name."},
 	{resize.ErrSpec, http.StatusBadRequest, forAMinute, slog.LevelInfo, "This shape or format cannot be made here."},
 	{origin.ErrName, http.StatusBadRequest, forAMinute, slog.LevelDebug, "The source can have no original of that name."},

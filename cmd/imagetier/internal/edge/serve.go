@@ -56,6 +56,9 @@ func (x *exchange) serve() {
 	}
 	img, out, err := x.Cache.Get(x.r.Context(), ref)
 	x.out = out
+	if out.Forward != imagecache.Hit {
+		x.Answers.note(ref, out, err, x.start)
+	}
 	if err == nil && len(img.Body) == 0 {
 		err = errEmpty // clients never ask again for a 200 that does not decode
 	}
@@ -80,16 +83,22 @@ func (x *exchange) parse(path string) (imageurl.Ref, error) {
 		spec = ref.Spec()
 	}
 	x.format = formatLabel(spec)
-	source, known := x.Sources[ref.Source()]
+	return ref, x.configured(ref)
+}
+
+// configured returns why this configuration has nothing to do with ref.
+func (cfg *Config) configured(ref imageurl.Ref) error {
+	spec := ref.Spec()
+	source, known := cfg.Sources[ref.Source()]
 	switch {
 	case !known:
-		return ref, errSource
-	case spec.Watermark != "" && !x.Watermarks[spec.Watermark]:
-		return ref, errWatermark
+		return errSource
+	case spec.Watermark != "" && !cfg.Watermarks[spec.Watermark]:
+		return errWatermark
 	case spec.Shape == resize.ShapeOriginal && !source.Originals:
-		return ref, errOriginals
+		return errOriginals
 	}
-	return ref, nil
+	return nil
 }
 
 func formatLabel(spec resize.Spec) string {

@@ -1,0 +1,121 @@
+package edge
+
+import (
+	"net/http"
+
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/resize"
+)
+
+// purgeRequest names what is to be removed: source and name, or path.
+type purgeRequest struct {
+	Source string `json:"source"`
+	Name   string `json:"name"` // decoded
+	Path   string `json:"path"`
+	Tag    string `json:"tag"`
+	Soft   bool   `json:"soft"`
+}
+
+// receipt is imagecache.Receipt as CONTRACT 3 spells it.
+type receipt struct {
+	Variants  int   `json:"variants"`
+	Originals int   `json:"originals"`
+	Bytes     int64 `json:"bytes"`
+	Nodes     nodes `json:"nodes"`
+}
+
+// nodes are those of a fleet that have applied a purge, of those that are known.
+type nodes struct {
+	Applied int `json:"applied"`
+	Known   int `json:"known"`
+}
+
+// purge removes and answers with the receipt: from then on nothing of it is served.
+func (p *private) purge(w http.ResponseWriter, r *http.Request) error {
+	var req purgeRequest
+	if err := readJSON(w, r, &req); err != nil {
+		return err
+	}
+	targets, err := p.targets(req)
+	if err != nil {
+		return err
+	}
+	done := receipt{Nodes: nodes{Applied: 1, Known: 1}}
+	for _, target := range targets {
+		one, err := p.Purge(r.Context(), target)
+		if err != nil {
+			p.Log.Error("purge failed", "source", req.Source, "name", req.Name, "path", req.Path, "remote", r.RemoteAddr, "err", err)
+			return errNoUndo
+		}
+		done.Variants += one.Variants
+		done.Originals += one.Originals
+		done.Bytes += one.Bytes
+	}
+	p.Log.Info("purged", "source", req.Source, "name", req.Name, "path", req.Path, "remote", r.RemoteAddr,
+		"variants", done.Variants, "originals", done.Originals, "bytes", done.Bytes)
+	return writeJSON(w, r, http.StatusOK, done)
+}
+
+// targets checks req and returns what is to be removed.
+func (p *private) targets(req purgeRequest) ([]imagecache.Target, error) {
+	ways := 0
+	for _, given := range []bool{req.Source != "" || req.Name != "", req.Path != "", req.Tag != ""} {
+		if given {
+			ways++
+		}
+	}
+	switch {
+	case ways != 1:
+		return nil, refused(http.StatusBadRequest, `One of {"source","name"} and {"path"} is needed.`)
+	case req.Tag != "":
+		return nil, refused(http.StatusBadRequest, "Purging by tag is not available yet.")
+	case req.Soft:
+		return nil, refused(http.StatusBadRequest, "Soft purges are not available yet.")
+	case req.Path != "":
+		return p.targetsOfPath(req.Path)
+	case req.Source == "" || req.Name == "":
+		return nil, refused(http.StatusBadRequest, "An original is named by source and name, both.")
+	case len(req.Name) > imageurl.MaxName:
+		return nil, refused(http.StatusBadRequest, "The name has %d bytes, not 1-%d.", len(req.Name), imageurl.MaxName)
+	}
+	return p.whole(req.Source, req.Name)
+}
+
+// targetsOfPath returns what a path stands for; its signature may be any. With auto that
+// is the variants of all classes of clients. Of what is live, and of an original itself, it
+// is the original and all that was made of it: the kept original would otherwise bring
+// back the very bytes that were to go.
+func (p *private) targetsOfPath(path string) ([]imagecache.Target, error) {
+	_, ref, err := p.readPath(path)
+	if err != nil {
+		return nil, refused(http.StatusBadRequest, "%v", err)
+	}
+	if ref.Version().Pin() == imageurl.Live || ref.Spec().Shape == resize.ShapeOriginal {
+		return p.whole(ref.Source(), ref.Name())
+	}
+	if err := p.checkSource(ref.Source()); err != nil {
+		return nil, err
+	}
+	var targets []imagecache.Target
+	for _, ref := range classesOf(ref) {
+		targets = append(targets, imagecache.Target{Key: imagecache.KeyOf(ref)})
+	}
+	return targets, nil
+}
+
+func (p *private) whole(source, name string) ([]imagecache.Target, error) {
+	if err := p.checkSource(source); err != nil {
+		return nil, err
+	}
+	return []imagecache.Target{{Original: imagecache.Original{Source: source, Name: name}}}, nil
+}
+
+// checkSource: a misspelled source would otherwise be a purge that removed nothing, and
+// looked like one that had nothing to remove.
+func (p *private) checkSource(source string) error {
+	if _, ok := p.Sources[source]; !ok {
+		return refused(http.StatusBadRequest, "There is no source %q.", source)
+	}
+	return nil
+}
