@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache"
@@ -87,6 +88,14 @@ func (f *Filler) Fill(ctx context.Context, ref imageurl.Ref, stale *imagecache.I
 		return filled, err
 	}
 	defer release()
+	if stale != nil && strong(orig.Origin.ETag) && orig.Origin.ETag == stale.Origin.ETag {
+		// The original is the one that stale was made from, and good again. Only a strong
+		// tag says so: two originals of one second have the same Last-Modified.
+		f.keep(ctx, ref, orig)
+		filled.Image, filled.NotModified = *stale, true
+		filled.Image.Fresh = orig.Fresh
+		return filled, nil
+	}
 
 	if spec.Shape == resize.ShapeOriginal {
 		filled.Image, err = f.wholeOriginal(ctx, orig)
@@ -98,6 +107,8 @@ func (f *Filler) Fill(ctx context.Context, ref imageurl.Ref, stale *imagecache.I
 	}
 	return filled, err
 }
+
+func strong(etag string) bool { return etag != "" && !strings.HasPrefix(etag, "W/") }
 
 // Purge forgets the original in every version; fills that begin later fetch it again.
 func (f *Filler) Purge(ctx context.Context, of imagecache.Original) (imagecache.Removed, error) {

@@ -54,6 +54,8 @@ type Config struct {
 	TLS *tls.Config
 	// Resolver looks hosts up. nil is net.DefaultResolver.
 	Resolver *net.Resolver
+	// Now is the clock that ages are reckoned with. nil is time.Now.
+	Now func() time.Time
 }
 
 // Source opens what is below its base. It is safe for concurrent use.
@@ -72,6 +74,9 @@ func New(cfg Config) (*Source, error) {
 	}
 	if cfg.UserAgent == "" {
 		cfg.UserAgent = "imagetier/1"
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
 	}
 	s := &Source{base: base, cfg: cfg, hosts: map[string]bool{hostOf(base): true}}
 	for _, host := range cfg.RedirectHosts {
@@ -153,13 +158,13 @@ func (s *Source) open(ctx context.Context, name string, cond origin.Cond) (*orig
 		return nil, fmt.Errorf("%w: no entity tag can be %q", origin.ErrChanged, cond.Match)
 	}
 	req := &http.Request{Method: http.MethodGet, URL: t.below(s.base), Host: s.base.Host, Header: s.header(cond)}
-	requested := time.Now()
+	requested := s.cfg.Now()
 	resp, err := s.client.Do(req.WithContext(ctx))
 	if err != nil {
 		return nil, explain(ctx, err)
 	}
 	obj, err := s.object(ctx, resp, cond, rfc9111.Answer{
-		Header: resp.Header, Requested: requested, Received: time.Now(), MaxHeuristic: s.cfg.MaxHeuristic,
+		Header: resp.Header, Requested: requested, Received: s.cfg.Now(), MaxHeuristic: s.cfg.MaxHeuristic,
 	})
 	if err != nil {
 		discard(resp)
