@@ -1,0 +1,428 @@
+package disktier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	lockName      = "lock"
+	probeName     = "probe"
+	segmentSuffix = ".seg"
+	tmpSuffix     = ".tmp"
+	unknownInfix  = ".unknown-"
+)
+
+// listing is what a directory holds.
+type listing struct {
+	segments []uint64 // numbers, ascending
+	aside    []string // names of files that were set aside
+	tmp      []string // names of what a crash left half made
+}
+
+func parseListing(names []string) listing {
+	var l listing
+	for _, n := range names {
+		number, isSegment := strings.CutSuffix(n, segmentSuffix)
+		seq, err := strconv.ParseUint(number, 16, 40)
+		switch {
+		case isSegment && len(number) == 16 && err == nil:
+			l.segments = append(l.segments, seq)
+		case strings.Contains(n, unknownInfix):
+			l.aside = append(l.aside, n)
+		case strings.HasSuffix(n, tmpSuffix) || n == probeName:
+			l.tmp = append(l.tmp, n)
+		}
+	}
+	slices.Sort(l.segments)
+	return l
+}
+
+// attach takes the directory into use: lock, purge log, list of segments. They are
+// recovered later. Nothing is in use after an error.
+func (t *Tier) attach() (err error) {
+	if err := t.fs.MkdirAll(t.cfg.Dir, dirPerm); err != nil {
+		return err
+	}
+	if err := t.lockDir(); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			t.lock.Close()
+			t.purge.close()
+		}
+	}()
+	names, err := t.fs.ReadDir(t.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	found := parseListing(names)
+	for _, n := range found.tmp {
+		t.remove(filepath.Join(t.cfg.Dir, n))
+	}
+	gone, err := t.attachPurges(&found)
+	if err != nil {
+		return err
+	}
+
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, n := range found.aside {
+		t.addAsideLocked(filepath.Join(t.cfg.Dir, n))
+	}
+	for _, seq := range found.segments {
+		t.nextSeq = max(t.nextSeq, seq+1)
+		s := &segment{seq: seq, path: t.segmentPath(seq)}
+		if s.id = t.freeIDLocked(); s.id == 0 {
+			t.addAsideLocked(s.path) // far more files than this budget makes
+			continue
+		}
+		s.end, s.charge = t.measure(s.path)
+		t.total += s.charge
+		t.segments = append(t.segments, s)
+		t.table[s.id].Store(s)
+	}
+	t.gone, t.dirDirty = gone, true
+	t.health.detached.Store(false)
+	return nil
+}
+
+// lockDir takes the lock. On a read-only file system a lock that is there can still be
+// taken, and what is there be served.
+func (t *Tier) lockDir() error {
+	path := filepath.Join(t.cfg.Dir, lockName)
+	f, err := t.fs.OpenFile(path, os.O_RDWR|os.O_CREATE, filePerm)
+	if err != nil {
+		readable, other := t.fs.OpenFile(path, os.O_RDONLY, 0)
+		if other != nil {
+			return err
+		}
+		f = readable
+	}
+	if err := f.Lock(); err != nil {
+		f.Close()
+		return err
+	}
+	t.lock = f
+	return nil
+}
+
+// attachPurges loads the purge log. Without one no segment can be trusted, and with one of
+// an unknown format all are set aside.
+func (t *Tier) attachPurges(found *listing) (*tombstones, error) {
+	entries, exists, intact, err := t.purge.load()
+	switch {
+	case errors.Is(err, errUnknownFormat):
+		t.log.Warn("disk tier: all segments are set aside", "err", err)
+		for _, n := range purgeFiles {
+			t.setAsideFile(filepath.Join(t.cfg.Dir, n))
+		}
+		for _, seq := range found.segments {
+			found.aside = append(found.aside, filepath.Base(t.setAsideFile(t.segmentPath(seq))))
+		}
+		found.segments, entries = nil, nil
+	case err != nil:
+		return nil, err
+	case !exists && len(found.segments) > 0:
+		t.log.Error("disk tier: the purge log is gone, so what was purged is not known: all segments are dropped", "segments", len(found.segments))
+		for _, seq := range found.segments {
+			if err := t.fs.Remove(t.segmentPath(seq)); err != nil {
+				return nil, fmt.Errorf("drop what cannot be trusted: %w", err)
+			}
+			t.nextSeq = max(t.nextSeq, seq+1)
+		}
+		found.segments = nil
+	case exists && !intact:
+		t.log.Warn("disk tier: a copy of the purge log was damaged, the other one is used")
+	}
+	gone := &tombstones{make(map[uint64]uint64), make(map[uint64]uint64)}
+	kept := entries[:0:0]
+	for _, e := range entries {
+		// Positions are of numbers below nextSeq when they were written.
+		t.nextSeq = max(t.nextSeq, e.position>>24+1)
+		if len(found.segments) > 0 && e.position > position(found.segments[0], 0) {
+			kept = append(kept, e)
+			gone.add(e)
+		}
+	}
+	if !exists || !intact || len(kept) < len(entries) {
+		// If this fails, a log that exists is still good, and mended before the next purge.
+		if err := t.purge.rewrite(kept); err != nil && !exists {
+			return nil, err
+		}
+	}
+	return gone, nil
+}
+
+// measure returns the size of a file and what it takes of the budget.
+func (t *Tier) measure(path string) (size, charge int64) {
+	f, err := t.fs.OpenFile(path, os.O_RDONLY, 0)
+	if err != nil {
+		return 0, blockBytes // recovery finds out what it is
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return 0, blockBytes
+	}
+	return st.size, max(st.allocated, chargeOf(st.size))
+}
+
+// chargeOf is what a file of that size takes of the budget, as far as that can be known
+// before it is written: its blocks, and one for what leads to them.
+func chargeOf(size int64) int64 { return roundUp(size, blockBytes) + blockBytes }
+
+func (t *Tier) addAsideLocked(path string) {
+	_, charge := t.measure(path)
+	t.aside = append(t.aside, asideFile{path, charge})
+	t.total += charge
+}
+
+// freeIDLocked returns an id that no segment has, or 0.
+func (t *Tier) freeIDLocked() uint16 {
+	for range len(t.table) {
+		t.nextID++
+		if int(t.nextID) >= len(t.table) {
+			t.nextID = 1
+		}
+		if t.nextID != 0 && t.table[t.nextID].Load() == nil {
+			return t.nextID
+		}
+	}
+	return 0
+}
+
+// setAsideFile renames a file of an unknown format, and returns its new path. If it
+// cannot be renamed it stays where it is.
+func (t *Tier) setAsideFile(path string) string {
+	names, err := t.fs.ReadDir(t.cfg.Dir)
+	for n := 1; err == nil; n++ {
+		to := path + unknownInfix + strconv.Itoa(n)
+		if slices.Contains(names, filepath.Base(to)) {
+			continue
+		}
+		if err = t.fs.Rename(path, to); err == nil {
+			return to
+		}
+	}
+	t.count.errors[opRename].Add(1)
+	t.log.Error("disk tier: cannot set a file aside", "file", path, "err", err)
+	return path
+}
+
+// remove removes a file and reports whether it is gone.
+func (t *Tier) remove(path string) bool {
+	err := t.fs.Remove(path)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return true
+	}
+	t.writeFault(opRemove, fmt.Errorf("remove %s: %w", filepath.Base(path), err))
+	return false
+}
+
+// detach lets go of the directory and forgets what it holds.
+func (t *Tier) detach() {
+	if t.health.detached.Swap(true) {
+		return
+	}
+	t.mu.Lock()
+	for _, s := range t.segments {
+		s.dropped.Store(true)
+	}
+	t.active, t.segments, t.aside, t.dirty, t.lost, t.gone = nil, nil, nil, nil, nil, nil
+	t.total, t.dirDirty = 0, false
+	t.mu.Unlock()
+	t.index.clear()
+	for i := range t.table {
+		t.table[i].Store(nil)
+	}
+	if t.out != nil {
+		t.out.Close() // everything that could be written was
+		t.out = nil
+	}
+	t.files.closeAll()
+	t.purge.close()
+	t.lock.Close()
+}
+
+// recovery returns what recovers the segments that are attached now, newest first: what
+// is added to the index is never older than what it already knows.
+func (t *Tier) recovery(ctx context.Context) func() {
+	t.mu.Lock()
+	gone, segments := t.gone, slices.Clone(t.segments)
+	t.mu.Unlock()
+	return func() {
+		if gone == nil {
+			return // there is no directory yet
+		}
+		slices.Reverse(segments)
+		for _, s := range segments {
+			if ctx.Err() != nil {
+				return
+			}
+			if !s.loaded && !s.dropped.Load() {
+				t.recoverSegment(ctx, s, gone)
+			}
+		}
+		t.mu.Lock()
+		if t.gone == gone {
+			t.gone = nil
+		}
+		t.mu.Unlock()
+		t.log.Info("disk tier: recovered", "entries", t.index.entries.Load(), "segments", len(segments))
+	}
+}
+
+// recoverSegment puts a segment into the index. A disk that does not read it is asked a
+// few times more; a segment that it never reads is given up, as the older ones must wait.
+func (t *Tier) recoverSegment(ctx context.Context, s *segment, gone *tombstones) {
+	const tries = 3
+	for try := 1; ; try++ {
+		c, err := t.contentsOf(s)
+		switch {
+		case err == nil:
+			t.publish(s, c, gone)
+			return
+		case s.dropped.Load():
+			return
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, errDamaged) && s.end <= headerBytes:
+			t.reportLost(s) // it was removed, or emptied, or a crash came before its first record
+			return
+		case errors.Is(err, errUnknownFormat), errors.Is(err, errDamaged):
+			t.log.Warn("disk tier: a segment is set aside", "segment", s.path, "err", err)
+			t.setAside(s)
+			return
+		}
+		t.readFault(fmt.Errorf("recover segment %d: %w", s.seq, err))
+		if try == tries {
+			t.reportLost(s)
+			return
+		}
+		wait := time.NewTimer(checkEvery)
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			wait.Stop()
+			return
+		}
+	}
+}
+
+func (t *Tier) contentsOf(s *segment) (contents, error) {
+	h, err := t.files.acquire(s)
+	if err != nil {
+		return contents{}, err
+	}
+	defer h.release()
+	st, err := h.file.Stat()
+	if err != nil {
+		return contents{}, err
+	}
+	return readContents(h.file, s.seq, st.size)
+}
+
+// setAside takes a segment out of use and keeps its file while there is room.
+func (t *Tier) setAside(s *segment) {
+	t.mu.Lock()
+	if s.dropped.Swap(true) {
+		t.mu.Unlock()
+		return
+	}
+	t.segments = slices.DeleteFunc(t.segments, func(other *segment) bool { return other == s })
+	t.mu.Unlock()
+	t.files.forget(s)
+	path := t.setAsideFile(s.path)
+	t.mu.Lock()
+	t.table[s.id].Store(nil)
+	t.aside = append(t.aside, asideFile{path, s.charge})
+	t.dirDirty = true
+	t.mu.Unlock()
+}
+
+// publish puts what a segment holds into the index, and gives it a footer if it had none.
+func (t *Tier) publish(s *segment, c contents, gone *tombstones) {
+	if n := c.damaged(); n > 0 {
+		t.count.damaged.Add(uint64(n))
+		t.log.Warn("disk tier: a segment is damaged", "segment", s.path, "records", n)
+	}
+	if !c.sealed && len(c.slots) == 0 {
+		t.shadow(s, c.torn, gone)
+		t.reportLost(s)
+		return
+	}
+	if !c.sealed {
+		t.reseal(s, c)
+	}
+	t.shadow(s, c.torn, gone)
+	// In pieces: readers of the queue wait for mu.
+	const piece = 1024
+	for rest := c.slots; len(rest) > 0; {
+		from := max(0, len(rest)-piece)
+		t.mu.Lock()
+		if s.dropped.Load() || t.gone != gone {
+			t.mu.Unlock()
+			return
+		}
+		s.marker, s.end, s.loaded = c.marker, c.end, true
+		for _, slot := range slices.Backward(rest[from:]) {
+			if !gone.covers(slot.name, position(s.seq, slot.offset)) {
+				t.index.add(slot.name, placeOf(s.id, slot.offset, slot.bytes))
+			}
+		}
+		t.mu.Unlock()
+		rest = rest[:from]
+	}
+}
+
+// shadow keeps what is older than torn records from being found in their place.
+func (t *Tier) shadow(s *segment, torn []footSlot, gone *tombstones) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, slot := range torn {
+		gone.add(tombstone{hash: slot.key, position: position(s.seq, slot.offset)})
+	}
+}
+
+// reseal cuts off what does not read at the end of a segment and writes the footer that
+// a crash has kept it from getting. If that fails the next start scans it again.
+func (t *Tier) reseal(s *segment, c contents) {
+	f, err := t.fs.OpenFile(s.path, os.O_RDWR, 0)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	footer := appendFooter(nil, c.marker, c.slots, c.end)
+	header := appendHeader(nil, c.marker, s.seq)
+	_, err = f.WriteAt(header, 0)
+	if err == nil {
+		err = f.Truncate(c.end)
+	}
+	if err == nil {
+		_, err = f.WriteAt(footer, c.end)
+	}
+	if err != nil {
+		t.count.errors[opWrite].Add(1)
+		return
+	}
+	charge := chargeOf(c.end + int64(len(footer)))
+	if st, err := f.Stat(); err == nil {
+		charge = max(charge, st.allocated)
+	}
+	t.mu.Lock()
+	if !s.dropped.Load() {
+		t.total += charge - s.charge
+		s.charge = charge
+		t.markDirtyLocked(s)
+	}
+	t.mu.Unlock()
+	notify(t.wake) // it may be over the budget now
+}

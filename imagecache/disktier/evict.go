@@ -1,0 +1,206 @@
+package disktier
+
+import (
+	"slices"
+)
+
+// What is here runs on the writer alone.
+
+// reserve of the budget stays free for what an eviction writes before it frees.
+func (t *Tier) reserve() int64 { return t.cfg.SegmentBytes/4 + slackBytes }
+
+// makeRoom evicts until length more bytes fit into the active segment or, if there is
+// none or it is full, a new one.
+func (t *Tier) makeRoom(length int64) error {
+	if t.evicting {
+		return nil // the reserve is for this
+	}
+	for {
+		t.mu.Lock()
+		need := t.total + t.purge.charge() + t.reserve()
+		switch s := t.active; {
+		case length == 0:
+		case s != nil:
+			need += chargeOf(s.end+length+footerBytes(len(s.slots)+1)) - s.charge
+		default:
+			need += chargeOf(headerBytes + length + footerBytes(1))
+		}
+		fits := need <= t.limit
+		t.mu.Unlock()
+		if fits {
+			return nil
+		}
+		if t.evict(EvictedForBudget) {
+			continue
+		}
+		if t.active == nil || len(t.active.slots) == 0 {
+			return errNoRoom
+		}
+		t.seal() // the last one there is: it goes next
+	}
+}
+
+// evict drops the oldest segment and reports whether there was one. For the budget it
+// appends again what was read since it was written, up to a quarter of a segment.
+func (t *Tier) evict(why Eviction) bool {
+	if t.evictAside() {
+		return true
+	}
+	t.mu.Lock()
+	var s *segment
+	if len(t.segments) > 0 && t.segments[0] != t.active {
+		s = t.segments[0]
+	}
+	t.mu.Unlock()
+	if s == nil {
+		return false
+	}
+	if why == EvictedForBudget && !t.evicting {
+		t.evicting = true
+		t.keepHit(s)
+		t.evicting = false
+	}
+	return t.drop(s, why)
+}
+
+// evictAside removes a file of an unknown format: nothing else is worth less.
+func (t *Tier) evictAside() bool {
+	t.mu.Lock()
+	if len(t.aside) == 0 {
+		t.mu.Unlock()
+		return false
+	}
+	f := t.aside[0]
+	t.mu.Unlock()
+	if !t.remove(f.path) {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.aside = t.aside[1:]
+	t.total -= f.bytes
+	return true
+}
+
+// keepHit appends what was read in s since it was written there.
+func (t *Tier) keepHit(s *segment) {
+	slots, ok := t.slotsOf(s)
+	if !ok {
+		return
+	}
+	h, err := t.files.acquire(s)
+	if err != nil {
+		return
+	}
+	defer h.release()
+	room := t.cfg.SegmentBytes / 4
+	for _, slot := range slots {
+		at, ok := t.index.at(slot.name)
+		if !ok || !at.same(placeOf(s.id, slot.offset, slot.bytes)) || at&hitBit == 0 || slot.bytes > room {
+			continue
+		}
+		b := make([]byte, slot.bytes)
+		if _, err := h.file.ReadAt(b, slot.offset); err != nil {
+			continue // it goes with the segment
+		}
+		f, err := verify(b, s.marker)
+		if err != nil {
+			t.damaged(s, slot.name, at)
+			continue
+		}
+		room -= slot.bytes
+		t.count.kept.Add(1)
+		t.store(&item{frame: f, bytes: b, from: at})
+		if s.dropped.Load() {
+			return // the disk was full, and it had to go at once
+		}
+	}
+}
+
+// slotsOf returns what s holds by its footer.
+func (t *Tier) slotsOf(s *segment) ([]footSlot, bool) {
+	if s.slots != nil {
+		return s.slots, true
+	}
+	h, err := t.files.acquire(s)
+	if err != nil {
+		return nil, false
+	}
+	defer h.release()
+	st, err := h.file.Stat()
+	if err != nil {
+		return nil, false
+	}
+	slots, _, err := readFooter(h.file, st.size)
+	return slots, err == nil
+}
+
+// drop removes a segment and all that is in it, and reports whether it freed anything.
+// Its file's removal comes last, as readers may still open it.
+func (t *Tier) drop(s *segment, why Eviction) bool {
+	slots, known := t.slotsOf(s)
+	t.mu.Lock()
+	if s.dropped.Swap(true) {
+		t.mu.Unlock()
+		return true
+	}
+	t.segments = slices.DeleteFunc(t.segments, func(other *segment) bool { return other == s })
+	loaded := s.loaded
+	t.mu.Unlock()
+
+	gone := 0
+	switch {
+	case !loaded:
+	case known:
+		for _, slot := range slots {
+			if t.index.remove(slot.name, placeOf(s.id, slot.offset, slot.bytes)) {
+				gone++
+			}
+		}
+	default:
+		gone = t.index.removeSegment(s.id)
+	}
+	t.table[s.id].Store(nil)
+	t.files.forget(s)
+	t.count.evicted[why].Add(uint64(gone))
+	if why == EvictedLost {
+		t.count.damaged.Add(uint64(gone))
+	}
+	removed := t.remove(s.path)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.dirDirty = true
+	if !removed {
+		t.aside = append(t.aside, asideFile{s.path, s.charge}) // it still takes its place
+		return false
+	}
+	t.total -= s.charge
+	return true
+}
+
+// reportLost tells the writer of a segment whose file is gone or holds nothing.
+func (t *Tier) reportLost(s *segment) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !s.dropped.Load() && !slices.Contains(t.lost, s) {
+		t.lost = append(t.lost, s)
+		notify(t.wake)
+	}
+}
+
+func (t *Tier) dropLost() {
+	t.mu.Lock()
+	lost := t.lost
+	t.lost = nil
+	t.mu.Unlock()
+	for _, s := range lost {
+		if s == t.active {
+			t.out.Close()
+			t.out = nil
+			t.mu.Lock()
+			t.active = nil
+			t.mu.Unlock()
+		}
+		t.drop(s, EvictedLost)
+	}
+}

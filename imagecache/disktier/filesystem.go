@@ -1,0 +1,119 @@
+package disktier
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// fileSystem is every file operation that the tier uses: the seam where tests put disks
+// that fill up, fail or lose what was not synced. Errors are those of package os: they
+// wrap a syscall.Errno, by which the tier tells a full disk from a broken one.
+type fileSystem interface {
+	OpenFile(path string, flag int, perm fs.FileMode) (file, error)
+	ReadDir(dir string) (names []string, err error)
+	MkdirAll(dir string, perm fs.FileMode) error
+	Rename(from, to string) error
+	Remove(path string) error
+	SyncDir(dir string) error // makes names that were created, renamed or removed durable
+}
+
+// file is an open file. WriteAt writes all or fails; ReadAt returns io.EOF where the file
+// ends early. Both are safe for concurrent use.
+type file interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+	Truncate(size int64) error
+	Datasync() error // fdatasync: the bytes and the length are durable
+	Stat() (fileStat, error)
+	Lock() error // flock, exclusive, without waiting: ErrLocked if another process holds it
+}
+
+type fileStat struct {
+	size      int64
+	allocated int64 // bytes of blocks, as du counts them
+	unlinked  bool  // no name leads to it any more
+}
+
+// disk is the real fileSystem.
+type disk struct{}
+
+func (disk) OpenFile(path string, flag int, perm fs.FileMode) (file, error) {
+	f, err := os.OpenFile(path, flag, perm)
+	if err != nil {
+		return nil, err
+	}
+	return diskFile{f}, nil
+}
+
+func (disk) ReadDir(dir string) ([]string, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.Readdirnames(-1)
+}
+
+func (disk) MkdirAll(dir string, perm fs.FileMode) error { return os.MkdirAll(dir, perm) }
+func (disk) Rename(from, to string) error                { return os.Rename(from, to) }
+func (disk) Remove(path string) error                    { return os.Remove(path) }
+
+func (disk) SyncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
+
+type diskFile struct{ *os.File }
+
+func (f diskFile) Stat() (fileStat, error) {
+	info, err := f.File.Stat()
+	if err != nil {
+		return fileStat{}, err
+	}
+	st := fileStat{size: info.Size(), allocated: info.Size()}
+	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
+		st.allocated = sys.Blocks * 512 // whatever the file system's own block size (stat(2))
+		st.unlinked = sys.Nlink == 0
+	}
+	return st, nil
+}
+
+func (f diskFile) Lock() error {
+	err := f.control(func(fd int) error { return syscall.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB) })
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return ErrLocked
+	}
+	return os.NewSyscallError("flock", err)
+}
+
+func (f diskFile) Datasync() error { return os.NewSyscallError("fdatasync", f.control(datasync)) }
+
+// control calls do with the descriptor until no signal interrupts it.
+func (f diskFile) control(do func(fd int) error) error {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var result error
+	err = conn.Control(func(fd uintptr) {
+		for {
+			if result = do(int(fd)); result != syscall.EINTR {
+				return
+			}
+		}
+	})
+	return errors.Join(err, result)
+}
+
+// isFull tells errors of a disk, a quota or an inode table without room.
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}

@@ -1,0 +1,197 @@
+package disktier
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// State is what a Tier can do at the moment.
+type State uint8
+
+const (
+	// Serving: all is well.
+	Serving State = iota
+	// Full: the disk was full before the budget was used; the tier keeps less, and tries
+	// every few seconds whether there is room again.
+	Full
+	// ReadOnly: the disk cannot be written; what is there is served.
+	ReadOnly
+	// Off: the directory cannot be used or read; every Get is a miss and every Put skipped.
+	Off
+	// Closed: Close was called.
+	Closed
+	numStates
+)
+
+var stateNames = [numStates]string{"serving", "full", "read-only", "off", "closed"}
+
+// String returns the label.
+func (s State) String() string { return stateNames[s] }
+
+// Degraded reports whether the disk needs somebody's attention.
+func (s State) Degraded() bool { return s == Full || s == ReadOnly || s == Off }
+
+const (
+	// checkEvery is how often the tier tries whether what it cannot do has become possible.
+	checkEvery = 5 * time.Second
+	// So many failures in a row, without a success between, are no bad sector any more.
+	maxReadFaults  = 5
+	maxWriteFaults = 3
+	probeBytes     = 64 << 10
+)
+
+// health says what has failed. The flags are set by whoever sees it and cleared by checkDisk.
+type health struct {
+	detached  atomic.Bool // the directory is not in use
+	leave     atomic.Bool // the directory, or something vital in it, was removed
+	readsOff  atomic.Bool
+	writesOff atomic.Bool
+	full      atomic.Bool
+
+	readFaults  atomic.Int32 // in a row
+	writeFaults atomic.Int32
+
+	fault    atomic.Pointer[error] // the last
+	lastFull time.Time             // the writer's
+}
+
+func (h *health) off() bool          { return h.detached.Load() || h.readsOff.Load() }
+func (h *health) setFault(err error) { h.fault.Store(&err) }
+
+// State returns what the tier can do at the moment.
+func (t *Tier) State() State {
+	t.mu.Lock()
+	closed := t.closing
+	t.mu.Unlock()
+	switch {
+	case closed:
+		return Closed
+	case t.health.off():
+		return Off
+	case t.health.writesOff.Load():
+		return ReadOnly
+	case t.health.full.Load():
+		return Full
+	}
+	return Serving
+}
+
+// Fault returns the last error of the disk if State is degraded, else nil.
+func (t *Tier) Fault() error {
+	if err := t.health.fault.Load(); err != nil && t.State().Degraded() {
+		return *err
+	}
+	return nil
+}
+
+func (t *Tier) attached() bool { return !t.health.detached.Load() }
+
+func (t *Tier) turnOff(op Op, err error) {
+	t.count.errors[op].Add(1)
+	t.health.setFault(err)
+	t.log.Error("disk tier: off, serving goes on without it", "err", err)
+}
+
+func (t *Tier) readFault(err error) {
+	t.count.errors[opRead].Add(1)
+	t.health.setFault(err)
+	if t.health.readFaults.Add(1) >= maxReadFaults && !t.health.readsOff.Swap(true) {
+		t.log.Error("disk tier: the disk does not read: off, serving goes on without it", "err", err)
+	}
+}
+
+func (t *Tier) writeFault(op Op, err error) {
+	t.count.errors[op].Add(1)
+	t.health.setFault(err)
+	if errors.Is(err, fs.ErrNotExist) {
+		t.health.leave.Store(true)
+		notify(t.wake)
+	}
+	lasting := errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrPermission)
+	if (t.health.writeFaults.Add(1) >= maxWriteFaults || lasting) && !t.health.writesOff.Swap(true) {
+		t.log.Error("disk tier: the disk cannot be written, what is there is served", "err", err)
+	}
+}
+
+// checkDisk tries what has failed again. It reports whether the directory was attached anew.
+func (t *Tier) checkDisk() (attached bool) {
+	if t.health.detached.Load() {
+		if err := t.attach(); err != nil {
+			t.count.errors[opAttach].Add(1)
+			t.health.setFault(err)
+			return false
+		}
+		t.health.readsOff.Store(false)
+		t.health.writesOff.Store(false)
+		t.log.Info("disk tier: on again")
+		return true
+	}
+	if t.health.readsOff.Load() {
+		if err := t.probeRead(); err == nil {
+			t.health.readFaults.Store(0)
+			t.health.readsOff.Store(false)
+			t.log.Info("disk tier: the disk reads again")
+		}
+	}
+	if t.health.writesOff.Load() || t.health.full.Load() && time.Since(t.health.lastFull) >= checkEvery {
+		t.checkWrites()
+	}
+	return false
+}
+
+func (t *Tier) checkWrites() {
+	err := t.probeWrite()
+	if err != nil && !isFull(err) {
+		return
+	}
+	if t.health.writesOff.Swap(false) {
+		t.health.writeFaults.Store(0)
+		t.log.Info("disk tier: the disk can be written again")
+	}
+	if err == nil && t.health.full.Swap(false) {
+		t.mu.Lock()
+		t.limit = t.cfg.MaxBytes
+		t.mu.Unlock()
+		t.log.Info("disk tier: there is room again")
+	}
+}
+
+// probeWrite tries whether a file can be made, written and removed. It fits into the slack.
+func (t *Tier) probeWrite() error {
+	path := filepath.Join(t.cfg.Dir, probeName)
+	f, err := t.fs.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, filePerm)
+	if err != nil {
+		return fmt.Errorf("probe: %w", err)
+	}
+	_, err = f.WriteAt(make([]byte, probeBytes), 0)
+	if err == nil {
+		err = f.Datasync()
+	}
+	return errors.Join(err, f.Close(), t.fs.Remove(path))
+}
+
+// probeRead tries whether the newest segment can be read.
+func (t *Tier) probeRead() error {
+	t.mu.Lock()
+	var s *segment
+	if len(t.segments) > 0 {
+		s = t.segments[len(t.segments)-1]
+	}
+	t.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	f, err := t.fs.OpenFile(s.path, os.O_RDONLY, 0)
+	if err != nil {
+		return fmt.Errorf("probe: %w", err)
+	}
+	defer f.Close()
+	_, err = f.ReadAt(make([]byte, headerBytes), 0)
+	return err
+}

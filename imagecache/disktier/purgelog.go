@@ -1,0 +1,311 @@
+package disktier
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+)
+
+// The purge log holds the tombstones. It stands beside the segments, so that a purge is
+// durable by syncing one block and not all that was stored in the last second, does
+// not wait for the writer, and is known whole before the first segment is read.
+//
+// It is kept twice, in two files of the same content: a tombstone that is lost would
+// bring back what was to be gone. Either is enough; with neither, what the segments
+// hold cannot be trusted, and is dropped.
+//
+//	header  24 bytes: magic, version, CRC of the two, zeros
+//	entries of 24 bytes: hash, position, kind, CRC
+const (
+	purgeHeaderBytes = 24
+	purgeEntryBytes  = 24
+)
+
+var (
+	purgeMagic = []byte("imgtprg\n")
+	purgeFiles = [2]string{"purges-1", "purges-2"}
+)
+
+// tombstone says that what has that hash and lies before position is gone.
+type tombstone struct {
+	hash     uint64
+	position uint64
+	original bool // hash is of an original, else of a key
+}
+
+func appendTombstone(b []byte, t tombstone) []byte {
+	start := len(b)
+	b = binary.LittleEndian.AppendUint64(b, t.hash)
+	b = binary.LittleEndian.AppendUint64(b, t.position)
+	kind := uint32(1)
+	if t.original {
+		kind = 2
+	}
+	b = binary.LittleEndian.AppendUint32(b, kind)
+	return binary.LittleEndian.AppendUint32(b, checksum(b[start:]))
+}
+
+func parseTombstone(b []byte) (tombstone, bool) {
+	kind := binary.LittleEndian.Uint32(b[16:])
+	if binary.LittleEndian.Uint32(b[20:]) != checksum(b[:20]) || kind != 1 && kind != 2 {
+		return tombstone{}, false
+	}
+	return tombstone{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:]), kind == 2}, true
+}
+
+func purgeHeader() []byte {
+	b := binary.LittleEndian.AppendUint32(bytes.Clone(purgeMagic), formatVersion)
+	b = binary.LittleEndian.AppendUint32(b, checksum(b))
+	return append(b, make([]byte, purgeHeaderBytes-len(b))...)
+}
+
+// parsePurges reads one of the two files. The error is errUnknownFormat, or errDamaged if
+// it has no header; whole is whether all of its entries read.
+func parsePurges(b []byte) (entries []tombstone, whole bool, err error) {
+	if len(b) < purgeHeaderBytes || !bytes.Equal(b[:8], purgeMagic) || binary.LittleEndian.Uint32(b[12:]) != checksum(b[:12]) {
+		return nil, false, errDamaged
+	}
+	if v := binary.LittleEndian.Uint32(b[8:]); v != formatVersion {
+		return nil, false, fmt.Errorf("%w (version %d)", errUnknownFormat, v)
+	}
+	whole = true
+	for b = b[purgeHeaderBytes:]; len(b) >= purgeEntryBytes; b = b[purgeEntryBytes:] {
+		if t, ok := parseTombstone(b); ok {
+			entries = append(entries, t)
+		} else {
+			whole = false
+		}
+	}
+	return entries, whole && len(b) == 0, nil
+}
+
+// purgeLog is safe for concurrent use.
+type purgeLog struct {
+	fs  fileSystem
+	dir string
+
+	mu      sync.Mutex
+	pending *purgeBatch // what the next write will take along
+
+	writing sync.Mutex // held while the files are written; after mu never
+	files   [2]file    // nil until something is appended
+	broken  bool       // the two may differ: they are read and written anew before the next entry
+
+	// Both are written with writing held.
+	size  atomic.Int64 // bytes of each file: where the next entry goes
+	floor atomic.Int64 // bytes after the last rewrite
+}
+
+// purgeBatch are tombstones that become durable together. err and done are guarded by
+// purgeLog.writing.
+type purgeBatch struct {
+	bytes []byte
+	done  bool
+	err   error
+}
+
+// append makes t durable. Tombstones of concurrent callers share one sync.
+func (p *purgeLog) append(t tombstone) error {
+	p.mu.Lock()
+	if p.pending == nil {
+		p.pending = new(purgeBatch)
+	}
+	batch := p.pending
+	batch.bytes = appendTombstone(batch.bytes, t)
+	p.mu.Unlock()
+
+	p.writing.Lock()
+	defer p.writing.Unlock()
+	if !batch.done {
+		p.mu.Lock()
+		p.pending = nil // no caller can add to it any more
+		p.mu.Unlock()
+		batch.done, batch.err = true, p.write(batch.bytes)
+	}
+	return batch.err
+}
+
+func (p *purgeLog) write(b []byte) error {
+	if p.broken {
+		entries, found, _, err := p.load()
+		if err == nil && !found {
+			err = os.ErrNotExist
+		}
+		if err == nil {
+			err = p.rewriteLocked(entries)
+		}
+		if err != nil {
+			return fmt.Errorf("mend the purge log: %w", err)
+		}
+	}
+	for i := range p.files {
+		if p.files[i] == nil {
+			f, err := p.fs.OpenFile(p.path(i), os.O_RDWR, 0)
+			if err != nil {
+				return fmt.Errorf("open the purge log: %w", err)
+			}
+			p.files[i] = f
+		}
+		if _, err := p.files[i].WriteAt(b, p.size.Load()); err != nil {
+			return fmt.Errorf("write the purge log: %w", err)
+		}
+		if err := p.files[i].Datasync(); err != nil {
+			return fmt.Errorf("sync the purge log: %w", err)
+		}
+		st, err := p.files[i].Stat()
+		if err != nil || st.unlinked {
+			return fmt.Errorf("the purge log was removed: %w", errors.Join(err, os.ErrNotExist))
+		}
+	}
+	p.size.Add(int64(len(b)))
+	return nil
+}
+
+func (p *purgeLog) path(i int) string { return filepath.Join(p.dir, purgeFiles[i]) }
+
+// load reads both files. found is false if neither can be read; the error is
+// errUnknownFormat or a fault of the disk.
+func (p *purgeLog) load() (entries []tombstone, found, intact bool, err error) {
+	intact = true
+	var have [2][]tombstone
+	for i := range purgeFiles {
+		b, err := p.readAll(p.path(i))
+		if errors.Is(err, os.ErrNotExist) {
+			intact = false
+			continue
+		} else if err != nil {
+			return nil, false, false, err
+		}
+		e, whole, err := parsePurges(b)
+		if errors.Is(err, errUnknownFormat) {
+			return nil, false, false, fmt.Errorf("purge log: %w", err)
+		}
+		have[i] = e
+		found = found || err == nil
+		intact = intact && err == nil && whole
+	}
+	seen := make(map[tombstone]bool, len(have[0]))
+	for _, e := range have {
+		for _, t := range e {
+			if !seen[t] {
+				seen[t] = true
+				entries = append(entries, t)
+			}
+		}
+	}
+	intact = intact && len(have[0]) == len(entries) && len(have[1]) == len(entries)
+	p.size.Store(purgeHeaderBytes + int64(len(entries))*purgeEntryBytes)
+	p.floor.Store(p.size.Load())
+	return entries, found, intact, nil
+}
+
+func (p *purgeLog) readAll(path string) ([]byte, error) {
+	f, err := p.fs.OpenFile(path, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, st.size)
+	n, err := f.ReadAt(b, 0)
+	if err == io.EOF {
+		err = nil
+	}
+	return b[:n], err
+}
+
+// rewrite replaces both files by ones with these entries, one after the other: at every
+// moment one of them is whole.
+func (p *purgeLog) rewrite(entries []tombstone) error {
+	p.writing.Lock()
+	defer p.writing.Unlock()
+	return p.rewriteLocked(entries)
+}
+
+func (p *purgeLog) rewriteLocked(entries []tombstone) error {
+	b := purgeHeader()
+	for _, t := range entries {
+		b = appendTombstone(b, t)
+	}
+	for i := range purgeFiles {
+		if err := p.replaceLocked(i, b); err != nil {
+			p.broken = true
+			return fmt.Errorf("rewrite the purge log: %w", err)
+		}
+	}
+	p.broken = false
+	p.size.Store(int64(len(b)))
+	p.floor.Store(int64(len(b)))
+	return nil
+}
+
+func (p *purgeLog) replaceLocked(i int, b []byte) error {
+	tmp := p.path(i) + tmpSuffix
+	f, err := p.fs.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, filePerm)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(b, 0)
+	err = errors.Join(err, f.Datasync(), f.Close())
+	if err == nil {
+		err = p.fs.Rename(tmp, p.path(i))
+	}
+	if err != nil {
+		p.fs.Remove(tmp) // if it stays, the next start removes it
+		return err
+	}
+	p.closeFileLocked(i) // the old one
+	return p.fs.SyncDir(p.dir)
+}
+
+// compact removes tombstones of positions up to oldest: nothing lies before them any more.
+func (p *purgeLog) compact(oldest uint64) error {
+	p.writing.Lock()
+	defer p.writing.Unlock()
+	b, err := p.readAll(p.path(0))
+	if err != nil {
+		return fmt.Errorf("read the purge log: %w", err)
+	}
+	entries, whole, err := parsePurges(b)
+	if err != nil || !whole {
+		return nil // the next start puts it right with the other file
+	}
+	kept := entries[:0]
+	for _, t := range entries {
+		if t.position > oldest {
+			kept = append(kept, t)
+		}
+	}
+	return p.rewriteLocked(kept)
+}
+
+// charge is how many bytes of the budget the log takes: both files, and one of them
+// once more while it is rewritten.
+func (p *purgeLog) charge() int64 { return 3 * roundUp(p.size.Load(), blockBytes) }
+
+// grown reports whether the log has become worth compacting.
+func (p *purgeLog) grown() bool { return p.size.Load() > 2*p.floor.Load()+1024*purgeEntryBytes }
+
+func (p *purgeLog) close() {
+	p.writing.Lock()
+	defer p.writing.Unlock()
+	for i := range p.files {
+		p.closeFileLocked(i)
+	}
+}
+
+func (p *purgeLog) closeFileLocked(i int) {
+	if p.files[i] != nil {
+		p.files[i].Close() // all that counts was synced
+		p.files[i] = nil
+	}
+}

@@ -1,0 +1,219 @@
+package disktier
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+)
+
+// segment is one file of records.
+type segment struct {
+	seq  uint64 // newer ones have higher numbers; no number is ever used twice
+	id   uint16 // what the index calls it while it is there
+	path string
+
+	// marker is set before anything in the index leads here.
+	marker marker
+
+	handle  atomic.Pointer[handle] // open for reading, kept by handles
+	dropped atomic.Bool            // evicted or lost: what fails now is a miss and no fault
+	blamed  atomic.Bool            // damage in it was logged
+
+	// guarded by Tier.mu
+	end    int64 // where the last frame ends; the next begins there if it is the active one
+	charge int64 // bytes of the budget that it takes
+	dirty  bool  // on the list of what is to be synced
+	loaded bool  // its records are in the index
+
+	// slots are of the active segment, and of one whose footer could not be written.
+	// Otherwise nil: the footer has them. Only the writer uses them.
+	slots []footSlot
+}
+
+// position orders all that was ever written: a place in the log of all segments.
+func position(seq uint64, offset int64) uint64 { return seq<<24 | uint64(offset/unit) }
+
+// handle is a file open for reading, closed when its last user is done.
+type handle struct {
+	file file
+	refs atomic.Int32
+	used atomic.Bool // since the hand of handles last passed
+}
+
+// hold adds a user, unless the last one has gone.
+func (h *handle) hold() bool {
+	for {
+		n := h.refs.Load()
+		if n == 0 {
+			return false
+		}
+		if h.refs.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+func (h *handle) release() {
+	if h.refs.Add(-1) == 0 {
+		h.file.Close() // it was only read
+	}
+}
+
+// handles keeps up to max segments open for reading. Which to close is chosen by CLOCK
+// (Corbató 1968).
+type handles struct {
+	fs  fileSystem
+	max int
+
+	mu   sync.Mutex
+	open []*segment
+	hand int
+}
+
+// acquire returns the segment's file, open; release it after use.
+func (hs *handles) acquire(s *segment) (*handle, error) {
+	if h := s.handle.Load(); h != nil && h.hold() {
+		if !h.used.Load() {
+			h.used.Store(true)
+		}
+		return h, nil
+	}
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	if h := s.handle.Load(); h != nil && h.hold() {
+		return h, nil
+	}
+	f, err := hs.fs.OpenFile(s.path, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	h := &handle{file: f}
+	h.refs.Store(2) // the caller's and hs's
+	if s.dropped.Load() {
+		h.refs.Store(1) // nobody would call forget again
+		return h, nil
+	}
+	for len(hs.open) >= hs.max {
+		hs.closeOneLocked()
+	}
+	hs.open = append(hs.open, s)
+	s.handle.Store(h)
+	return h, nil
+}
+
+func (hs *handles) closeOneLocked() {
+	for {
+		hs.hand++
+		if hs.hand >= len(hs.open) {
+			hs.hand = 0
+		}
+		if !hs.open[hs.hand].handle.Load().used.Swap(false) {
+			hs.closeLocked(hs.hand)
+			return
+		}
+	}
+}
+
+func (hs *handles) closeLocked(i int) {
+	hs.open[i].handle.Swap(nil).release()
+	hs.open[i] = hs.open[len(hs.open)-1]
+	hs.open = hs.open[:len(hs.open)-1]
+}
+
+// forget closes a segment that is to be used no more, once its readers are done.
+func (hs *handles) forget(s *segment) {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	for i := range hs.open {
+		if hs.open[i] == s {
+			hs.closeLocked(i)
+			return
+		}
+	}
+}
+
+// closeAll closes what is open; what is asked for later is opened again.
+func (hs *handles) closeAll() {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	for len(hs.open) > 0 {
+		hs.closeLocked(len(hs.open) - 1)
+	}
+}
+
+// contents is what a segment file says of itself when it is opened again.
+type contents struct {
+	scanned
+	marker marker
+	sealed bool // the footer was good; nothing was scanned
+}
+
+// readContents reads the footer of a segment, or scans it where there is no good one.
+// The error wraps errUnknownFormat, errDamaged if there is nothing in it that reads, or
+// the fault of the disk.
+func readContents(f io.ReaderAt, seq uint64, size int64) (contents, error) {
+	head := make([]byte, headerBytes+frameBytes)
+	n, err := f.ReadAt(head, 0)
+	if err != nil && err != io.EOF {
+		return contents{}, fmt.Errorf("read its header: %w", err)
+	}
+	m, headErr := parseHeader(head[:min(n, headerBytes)], seq)
+	if errors.Is(headErr, errUnknownFormat) {
+		return contents{}, headErr
+	}
+	end := size
+	if size >= headerBytes+trailerBytes {
+		slots, t, err := readFooter(f, size)
+		if err != nil && !errors.Is(err, errDamaged) {
+			return contents{}, err
+		}
+		if err == nil && (headErr != nil || t.marker == m) {
+			return contents{scanned{slots: slots, end: t.footer}, t.marker, true}, nil
+		}
+		if t.footer != 0 { // the trailer at least is good
+			end = t.footer
+			if headErr != nil {
+				m, headErr = t.marker, nil
+			}
+		}
+	}
+	if headErr != nil { // the first frame has the marker too
+		if n < len(head) {
+			return contents{}, headErr
+		}
+		m = marker(head[headerBytes:])
+		if _, ok := parseFrame(head[headerBytes:], m); !ok {
+			return contents{}, headErr
+		}
+	}
+	found, err := scan(f, end, m)
+	if err != nil {
+		return contents{}, fmt.Errorf("scan it: %w", err)
+	}
+	return contents{found, m, false}, nil
+}
+
+// readFooter reads the slots of a sealed segment of that size. The error wraps errDamaged
+// if there is no good footer; then trailer is not zero if that is good.
+func readFooter(f io.ReaderAt, size int64) ([]footSlot, trailer, error) {
+	end := make([]byte, trailerBytes)
+	if _, err := f.ReadAt(end, size-trailerBytes); err != nil && err != io.EOF {
+		return nil, trailer{}, fmt.Errorf("read its trailer: %w", err)
+	}
+	t, ok := parseTrailer(end, size)
+	if !ok {
+		return nil, trailer{}, fmt.Errorf("trailer: %w", errDamaged)
+	}
+	b := make([]byte, size-trailerBytes-t.footer)
+	if _, err := f.ReadAt(b, t.footer); err != nil && err != io.EOF {
+		return nil, t, fmt.Errorf("read its footer: %w", err)
+	}
+	slots, ok := parseFooter(b, t)
+	if !ok {
+		return nil, t, fmt.Errorf("footer: %w", errDamaged)
+	}
+	return slots, t, nil
+}

@@ -1,0 +1,112 @@
+package disktier
+
+import "sync/atomic"
+
+// Op is what the disk could not do: the op label of the errors.
+type Op uint8
+
+const (
+	opAttach Op = iota // make, lock or list the directory
+	opRead
+	opWrite
+	opSync
+	opRemove
+	opRename
+	opPurge // write a tombstone
+	NumOps
+)
+
+var opNames = [NumOps]string{"attach", "read", "write", "sync", "remove", "rename", "purge"}
+
+// String returns the label.
+func (o Op) String() string { return opNames[o] }
+
+// Eviction is why an image left without being purged: the reason label.
+type Eviction uint8
+
+const (
+	EvictedForBudget Eviction = iota // oldest, and not read since it was written
+	EvictedForSpace                  // the disk was full
+	EvictedLost                      // its segment's file is gone
+	NumEvictions
+)
+
+var evictionNames = [NumEvictions]string{"budget", "space", "lost"}
+
+// String returns the label.
+func (e Eviction) String() string { return evictionNames[e] }
+
+// Skip is why an image was not taken by Put.
+type Skip uint8
+
+const (
+	SkipQueueFull Skip = iota // the disk is slower than what is made
+	SkipTooLarge              // over a quarter of the budget
+	SkipOff                   // the disk cannot be written
+	SkipFault                 // writing it failed
+	NumSkips
+)
+
+var skipNames = [NumSkips]string{"queue", "size", "off", "fault"}
+
+// String returns the label.
+func (s Skip) String() string { return skipNames[s] }
+
+type counters struct {
+	evicted [NumEvictions]atomic.Uint64
+	errors  [NumOps]atomic.Uint64
+	skipped [NumSkips]atomic.Uint64
+	damaged atomic.Uint64
+	kept    atomic.Uint64
+}
+
+// Stats are the numbers of a Tier. Counts are since Open.
+type Stats struct {
+	State      State
+	Recovering bool // segments are still being read
+	Bytes      int64
+	Limit      int64 // what Bytes may be: MaxBytes, or less while the disk is full
+	Entries    int64 // images that a Get can find, without the queue
+	Segments   int
+	IndexBytes int64
+
+	QueueLen   int // images Put and not yet written
+	QueueBytes int64
+
+	Evicted [NumEvictions]uint64 // images
+	Kept    uint64               // images appended again because they were read
+	Skipped [NumSkips]uint64     // images
+	Errors  [NumOps]uint64
+	// Damaged is how many records did not verify, each counted once. A stretch of a
+	// segment in which not even the frame headers read counts as one.
+	Damaged uint64
+}
+
+// Stats returns the numbers as they are now.
+func (t *Tier) Stats() Stats {
+	st := Stats{
+		State:      t.State(),
+		Entries:    t.index.entries.Load(),
+		IndexBytes: t.index.bytes(),
+		Kept:       t.count.kept.Load(),
+		Damaged:    t.count.damaged.Load(),
+	}
+	for i := range st.Evicted {
+		st.Evicted[i] = t.count.evicted[i].Load()
+	}
+	for i := range st.Skipped {
+		st.Skipped[i] = t.count.skipped[i].Load()
+	}
+	for i := range st.Errors {
+		st.Errors[i] = t.count.errors[i].Load()
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	st.Recovering = t.gone != nil
+	st.Bytes = t.total + t.purge.charge()
+	st.Limit = t.limit
+	st.Segments = len(t.segments)
+	st.QueueLen = len(t.pending)
+	st.QueueBytes = t.queued
+	return st
+}

@@ -1,0 +1,285 @@
+package disktier
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+)
+
+// What is here runs on the writer alone.
+
+var errNoRoom = errors.New("nothing is left to evict")
+
+// writeQueued writes all that is queued, and does what else was left to the writer.
+func (t *Tier) writeQueued() {
+	if t.health.leave.Swap(false) && t.attached() {
+		t.detach() // checkDisk begins again
+		t.log.Error("disk tier: its files were removed: off until they are made again")
+	}
+	t.dropLost()
+	if t.attached() {
+		t.makeRoom(0) // the budget may be smaller than it was
+	}
+	for it := t.takeNext(); it != nil; it = t.takeNext() {
+		t.store(it)
+	}
+	if t.purge.grown() && t.attached() {
+		if err := t.purge.compact(t.oldestPosition()); err != nil {
+			t.writeFault(opPurge, err)
+		}
+	}
+}
+
+func (t *Tier) oldestPosition() uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.segments) > 0 {
+		return position(t.segments[0].seq, 0)
+	}
+	return t.positionLocked()
+}
+
+// store writes one item, or skips it.
+func (t *Tier) store(it *item) {
+	const tries = 3 // a full disk that stays full after two segments were given up is not ours
+	for range tries {
+		err := t.append(it)
+		if err == nil {
+			return
+		}
+		t.retire()
+		if errors.Is(err, errNoRoom) {
+			break
+		}
+		if !isFull(err) {
+			t.writeFault(opWrite, err)
+			break
+		}
+		if !t.giveWay(err) {
+			break
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if it.from == 0 {
+		t.skipItemLocked(it, SkipFault)
+	}
+}
+
+func (t *Tier) skipItemLocked(it *item, why Skip) {
+	if !it.dead {
+		t.skipLocked(it.key, why)
+	}
+	t.settleLocked(it)
+}
+
+// append writes one item to the active segment. Without an error it is settled.
+//
+// Between the first and the last step a purge may come. Its position is behind the place
+// that the item was given, so that the item is gone after a restart; and the item is
+// dead, or its slot gone, when its place would be published.
+func (t *Tier) append(it *item) error {
+	if !t.attached() || t.health.writesOff.Load() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if it.from == 0 {
+			t.skipItemLocked(it, SkipOff)
+		}
+		return nil
+	}
+	length := int64(len(it.bytes))
+	if err := t.prepare(length); err != nil {
+		return err
+	}
+	s := t.active
+	t.mu.Lock()
+	if t.isDeadLocked(it) {
+		t.settleLocked(it)
+		t.mu.Unlock()
+		return nil
+	}
+	offset := s.end
+	s.end += length
+	t.rechargeLocked(s, chargeOf(s.end+footerBytes(len(s.slots)+1)))
+	t.mu.Unlock()
+
+	it.frame.put(it.bytes, s.marker)
+	if _, err := t.out.WriteAt(it.bytes, offset); err != nil {
+		return fmt.Errorf("append to segment %d: %w", s.seq, err)
+	}
+	s.slots = append(s.slots, footSlot{it.frame.name, offset, length})
+
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	at := placeOf(s.id, offset, length)
+	switch {
+	case it.from != 0:
+		t.index.move(it.frame.name, it.from, at)
+	case !it.dead:
+		t.index.put(it.frame.name, at)
+	}
+	t.markDirtyLocked(s)
+	t.settleLocked(it)
+	t.health.writeFaults.Store(0)
+	return nil
+}
+
+// isDeadLocked reports whether there is no point in writing it.
+func (t *Tier) isDeadLocked(it *item) bool {
+	if it.from == 0 {
+		return it.dead
+	}
+	at, ok := t.index.at(it.frame.name)
+	return !ok || !at.same(it.from)
+}
+
+// prepare makes sure that there is an active segment with room for length more bytes.
+func (t *Tier) prepare(length int64) error {
+	if s := t.active; s != nil && len(s.slots) > 0 && s.end+length > t.cfg.SegmentBytes {
+		t.seal()
+	}
+	if err := t.makeRoom(length); err != nil {
+		return err
+	}
+	if t.active != nil {
+		return nil
+	}
+	return t.begin()
+}
+
+// begin makes a new active segment.
+func (t *Tier) begin() error {
+	s := &segment{end: headerBytes, loaded: true, slots: []footSlot{}}
+	rand.Read(s.marker[:])
+	t.mu.Lock()
+	s.seq = t.nextSeq
+	s.id = t.freeIDLocked()
+	if s.id != 0 {
+		t.nextSeq++
+	}
+	t.mu.Unlock()
+	if s.id == 0 {
+		if !t.evict(EvictedForBudget) {
+			return errNoRoom
+		}
+		return t.begin()
+	}
+	s.path = t.segmentPath(s.seq)
+	f, err := t.fs.OpenFile(s.path, os.O_RDWR|os.O_CREATE|os.O_EXCL, filePerm)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("begin a segment: the directory is gone: %w", err)
+	}
+	if err != nil {
+		return fmt.Errorf("begin a segment: %w", err)
+	}
+	if _, err := f.WriteAt(appendHeader(nil, s.marker, s.seq), 0); err != nil {
+		f.Close()
+		t.remove(s.path)
+		return fmt.Errorf("begin segment %d: %w", s.seq, err)
+	}
+	t.out = f
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.active = s
+	t.segments = append(t.segments, s)
+	t.table[s.id].Store(s)
+	t.dirDirty = true
+	t.rechargeLocked(s, chargeOf(headerBytes))
+	return nil
+}
+
+func (t *Tier) rechargeLocked(s *segment, charge int64) {
+	t.total += charge - s.charge
+	s.charge = charge
+}
+
+// seal writes the footer of the active segment and ends it.
+func (t *Tier) seal() {
+	s := t.active
+	if s == nil {
+		return
+	}
+	if len(s.slots) == 0 {
+		t.retire()
+		return
+	}
+	footer := appendFooter(nil, s.marker, s.slots, s.end)
+	_, err := t.out.WriteAt(footer, s.end)
+	if err != nil {
+		t.count.errors[opWrite].Add(1) // it is scanned at the next start; slots stay in memory
+	}
+	charge := chargeOf(s.end + int64(len(footer)))
+	st, statErr := t.out.Stat()
+	t.out.Close()
+	t.out = nil
+	t.mu.Lock()
+	t.active = nil
+	if err == nil {
+		s.slots = nil
+	}
+	if statErr == nil {
+		charge = max(charge, st.allocated)
+	}
+	t.rechargeLocked(s, charge)
+	t.markDirtyLocked(s)
+	if statErr == nil && st.unlinked {
+		t.lost = append(t.lost, s)
+	}
+	t.mu.Unlock()
+	notify(t.syncNow)
+}
+
+// retire ends the active segment after a write to it has failed: what comes later goes to
+// another one, so that no position is given twice. What is behind its last whole record
+// is cut off; an empty one is removed.
+func (t *Tier) retire() {
+	s := t.active
+	if s == nil {
+		return
+	}
+	end := int64(headerBytes)
+	if n := len(s.slots); n > 0 {
+		end = s.slots[n-1].offset + s.slots[n-1].bytes
+	}
+	err := t.out.Truncate(end)
+	t.mu.Lock()
+	s.end = end
+	if err == nil {
+		t.rechargeLocked(s, chargeOf(end+footerBytes(len(s.slots))))
+	}
+	t.mu.Unlock()
+	if len(s.slots) > 0 {
+		t.seal()
+		return
+	}
+	t.out.Close()
+	t.out = nil
+	t.mu.Lock()
+	t.active = nil
+	t.mu.Unlock()
+	t.drop(s, EvictedLost)
+}
+
+// giveWay makes the tier smaller after the disk was full, and reports whether it could.
+func (t *Tier) giveWay(err error) bool {
+	t.count.errors[opWrite].Add(1)
+	t.health.setFault(err)
+	t.health.lastFull = time.Now()
+	if !t.health.full.Swap(true) {
+		t.log.Warn("disk tier: the disk is full, the oldest is given up", "bytes", t.used(), "err", err)
+	}
+	t.mu.Lock()
+	t.limit = min(t.limit, t.total)
+	t.mu.Unlock()
+	return t.evict(EvictedForSpace)
+}
+
+// used is how many bytes of the budget are taken.
+func (t *Tier) used() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.total + t.purge.charge()
+}
