@@ -3,6 +3,7 @@ package edge
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -126,6 +127,7 @@ var secrets = regexp.MustCompile(`(?i)secret|bucket|vips|internal\.|goroutine|\.
 // every GET without Range the HEAD is tried as well.
 type conversation struct {
 	addr   string
+	host   string // "": img.example.com
 	signer *imageurl.Signer
 	direct func(t *testing.T, line string) // obeys a line that begins with cache
 	asked  func() string                   // what asked is compared with
@@ -179,7 +181,7 @@ func (c *conversation) run(t *testing.T, file string) {
 			if fault := c.check(got, word, rest); fault != "" {
 				t.Errorf("%s:%d: %s %s: %s", file, n, method, target, fault)
 			}
-		case strings.ToUpper(word) == word && rest != "" && !strings.HasSuffix(word, ":"):
+		case aMethod.MatchString(word):
 			method, target, header, got = word, c.sign(t, rest), nil, nil
 		default:
 			header = append(header, line)
@@ -187,15 +189,17 @@ func (c *conversation) run(t *testing.T, file string) {
 	}
 }
 
+var aMethod = regexp.MustCompile(`^[A-Z]+$`)
+
 // sign replaces SIG.
 func (c *conversation) sign(t *testing.T, target string) string {
 	before, after, ok := strings.Cut(target, "/i/SIG/")
 	if !ok {
 		return target
 	}
-	path, query, _ := strings.Cut(after, "?")
-	if query != "" {
-		query = "?" + query
+	path, query := after, ""
+	if end := strings.IndexAny(after, "?%"); end >= 0 {
+		path, query = after[:end], after[end:]
 	}
 	ref, err := imageurl.ParseRef("/" + path)
 	if err != nil {
@@ -215,7 +219,7 @@ func (c *conversation) exchange(t *testing.T, method, target string, header []st
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\n", method, target)
-	host, body := "Host: img.example.com", ""
+	host, body := "Host: "+cmp.Or(c.host, "img.example.com"), ""
 	got := &spoken{method: method, target: target, header: http.Header{}}
 	for _, line := range header {
 		if strings.HasPrefix(line, "Host:") {

@@ -24,7 +24,6 @@ type explanation struct {
 	Why       string      `json:"why,omitempty"`    // of a Status that is not 200
 	Variants  []explained `json:"variants,omitempty"`
 	LastAsked *originTold `json:"last_origin,omitempty"`
-	Elapsed   jsonMillis  `json:"elapsed_ms"`
 }
 
 // signature is what Signer.Parse says of a path.
@@ -72,8 +71,6 @@ type originTold struct {
 	Error  string    `json:"error,omitempty"`
 }
 
-type jsonMillis float64
-
 // explain answers GET /v1/explain?url=, where url is a whole URL, a path, or the path of a
 // Ref without signature. It makes nothing, and signs nothing: whoever can only read is given
 // no way to have the tier make images.
@@ -83,10 +80,7 @@ func (p *private) explain(w http.ResponseWriter, r *http.Request) error {
 	if err != nil || len(query) != 1 || len(asked) != 1 || asked[0] == "" {
 		return refused(http.StatusBadRequest, "One parameter is needed: url, percent-encoded; a whole URL or its path.")
 	}
-	began := time.Now()
-	told := p.explainURL(r.Context(), asked[0])
-	told.Elapsed = jsonMillis(time.Since(began).Microseconds()) / 1000
-	return writeJSON(w, r, http.StatusOK, told)
+	return writeJSON(w, r, http.StatusOK, p.explainURL(r.Context(), asked[0]))
 }
 
 func (p *private) explainURL(ctx context.Context, asked string) explanation {

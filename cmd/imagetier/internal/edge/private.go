@@ -84,7 +84,10 @@ func Private(cfg PrivateConfig) http.Handler {
 	r := chi.NewRouter()
 	r.Use(p.guard)
 	r.NotFound(p.handle(func(http.ResponseWriter, *http.Request) error { return errNoSuchPage }))
-	r.MethodNotAllowed(func(w http.ResponseWriter, r *http.Request) { p.refuseMethod(w, r) })
+	r.MethodNotAllowed(p.handle(func(w http.ResponseWriter, req *http.Request) error {
+		w.Header()["Allow"] = []string{strings.Join(methodsOf(r, req.URL.Path), ", ")}
+		return errNoMethod
+	}))
 	get := func(path string, h http.HandlerFunc) {
 		r.Get(path, h)
 		r.Head(path, h)
@@ -132,6 +135,7 @@ func refused(status int, format string, args ...any) error {
 
 var (
 	errNoSuchPage = refused(http.StatusNotFound, "There is nothing at this path.")
+	errNoMethod   = refused(http.StatusMethodNotAllowed, "This path does not answer that method.")
 	errNoToken    = refused(http.StatusUnauthorized, "This needs the header Authorization: Bearer with the admin token.")
 	errTokenUnset = refused(http.StatusForbidden, "No admin token is configured (--admin-token), so nothing can be changed here.")
 	errCrossSite  = refused(http.StatusForbidden, "A page of another site cannot ask for this.")
@@ -241,9 +245,14 @@ func (p *private) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
-// refuseMethod is for paths that exist; chi has set Allow.
-func (p *private) refuseMethod(w http.ResponseWriter, r *http.Request) {
-	p.refuse(w, r, refused(http.StatusMethodNotAllowed, "This path is not there for %s.", r.Method))
+// methodsOf returns those that a path answers to.
+func methodsOf(routes chi.Routes, path string) (methods []string) {
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
+		if routes.Match(chi.NewRouteContext(), method, path) {
+			methods = append(methods, method)
+		}
+	}
+	return methods
 }
 
 // writeJSON answers with v.
