@@ -1,0 +1,88 @@
+// Small helpers to make and renew parts of the page. Nothing here reads HTML: all text is
+// set as text.
+
+export const $ = (id) => document.getElementById(id);
+
+// el makes an element: el("p", {class: "sub"}, "text", child, …).
+export function el(tag, attrs = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attrs)) {
+    if (value !== undefined && value !== null && value !== false) node.setAttribute(name, value);
+  }
+  node.append(...children.filter((c) => c !== null && c !== undefined));
+  return node;
+}
+
+// text sets an element's text if it is another, so that what is selected stays so.
+export function text(node, value) {
+  if (node.textContent !== value) node.textContent = value;
+}
+
+// mark sets or removes an attribute.
+export function mark(node, name, value) {
+  if (value === undefined || value === null || value === "" || value === false) node.removeAttribute(name);
+  else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
+}
+
+// list keeps one child of parent for each item, by its key: make(item) returns the new
+// node and a function that renews it.
+export function list(parent, make) {
+  const known = new Map();
+  return (items, keyOf) => {
+    const seen = new Set();
+    let after = null;
+    for (const item of items) {
+      const key = keyOf(item);
+      seen.add(key);
+      if (!known.has(key)) known.set(key, make(item));
+      const entry = known.get(key);
+      const place = after ? after.nextSibling : parent.firstChild;
+      if (entry.node !== place) parent.insertBefore(entry.node, place);
+      after = entry.node;
+      entry.set(item);
+    }
+    for (const [key, entry] of known) {
+      if (!seen.has(key)) {
+        entry.node.remove();
+        known.delete(key);
+      }
+    }
+  };
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+
+// spark makes a small line over time; its set takes the values, oldest first, null where
+// there is none, and how many fit.
+export function spark() {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("class", "spark");
+  svg.setAttribute("viewBox", "0 0 100 30");
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("aria-hidden", "true");
+  const area = document.createElementNS(SVG, "path");
+  area.setAttribute("class", "area");
+  const line = document.createElementNS(SVG, "path");
+  line.setAttribute("class", "line");
+  svg.append(area, line);
+  return {
+    node: svg,
+    set(values, room, top) {
+      const most = top ?? Math.max(...values.map((v) => v ?? 0)) * 1.15;
+      const points = [];
+      values.forEach((v, i) => {
+        if (v === null) return;
+        const x = 100 - ((values.length - 1 - i) / (room - 1)) * 100;
+        points.push([x, most > 0 ? 29 - (v / most) * 26 : 29]);
+      });
+      if (points.length < 2) {
+        area.setAttribute("d", "");
+        line.setAttribute("d", "");
+        return;
+      }
+      const d = points.map(([x, y], i) => (i ? "L" : "M") + x.toFixed(2) + " " + y.toFixed(2)).join("");
+      line.setAttribute("d", d);
+      area.setAttribute("d", `${d}L${points.at(-1)[0].toFixed(2)} 30L${points[0][0].toFixed(2)} 30Z`);
+    },
+  };
+}

@@ -1,0 +1,89 @@
+// The numbers of the last minutes. /v1/stats counts since the start of the process, so
+// what happened lately is the difference of two of its answers.
+
+export const SAMPLES = 150; // of 2 s each: five minutes
+const WINDOW = 60; // seconds that "last minute" looks back
+
+const samples = [];
+
+// add takes an answer of /v1/stats. After a restart of the tier the past means nothing.
+export function add(stats) {
+  const last = samples.at(-1);
+  if (last && (stats.uptime_seconds < last.uptime_seconds || stats.started !== last.started)) samples.length = 0;
+  samples.push(stats);
+  if (samples.length > SAMPLES) samples.shift();
+}
+
+// recent says by how much a number that pick finds has grown in the last minute, and by
+// how much in each second of it.
+export function recent() {
+  const now = latest();
+  const from = then();
+  const seconds = now.uptime_seconds - from.uptime_seconds;
+  const grown = (pick) => (seconds > 0 ? (pick(now) ?? 0) - (pick(from) ?? 0) : NaN);
+  return { grown, rate: (pick) => grown(pick) / seconds };
+}
+
+// course returns f(earlier, later, seconds) of each two neighbours, oldest first.
+export function course(f) {
+  const out = [];
+  for (let i = 1; i < samples.length; i++) {
+    const seconds = samples[i].uptime_seconds - samples[i - 1].uptime_seconds;
+    out.push(seconds > 0 ? f(samples[i - 1], samples[i], seconds) : null);
+  }
+  return out;
+}
+
+// HITS are the cache labels of answers that nobody had to make.
+export const HITS = ["memory", "disk", "derived", "stale", "negative"];
+export const MISSES = ["original", "origin"];
+
+export const of = (stats, labels, field = "count") =>
+  labels.reduce((sum, label) => sum + (stats.requests.by_cache[label]?.[field] ?? 0), 0);
+
+// ratio is the share of hits among what the cache was asked between two answers.
+export function ratio(from, to) {
+  const hits = of(to, HITS) - (from ? of(from, HITS) : 0);
+  const misses = of(to, MISSES) - (from ? of(from, MISSES) : 0);
+  return hits + misses > 0 ? hits / (hits + misses) : null;
+}
+
+export const latest = () => samples.at(-1);
+
+// then is the answer that the last minute begins with.
+export function then() {
+  const now = samples.at(-1);
+  let start = samples[0];
+  for (const s of samples) {
+    if (now.uptime_seconds - s.uptime_seconds <= WINDOW) break;
+    start = s;
+  }
+  return start;
+}
+
+// quantile estimates from the buckets of the last minute how long the share q of the
+// requests with these labels took at most: seconds, Infinity beyond the last bound, NaN
+// where there were none. It is as exact as the buckets are wide.
+export function quantile(labels, q) {
+  const now = latest();
+  const from = then();
+  const bounds = now.requests.bounds_seconds;
+  const counts = new Array(bounds.length + 1).fill(0);
+  for (const label of labels) {
+    now.requests.by_cache[label]?.buckets.forEach((n, i) => {
+      counts[i] += n - (from === now ? 0 : from.requests.by_cache[label]?.buckets[i] ?? 0);
+    });
+  }
+  const total = counts.reduce((a, b) => a + b, 0);
+  if (total <= 0) return NaN;
+  let below = 0;
+  for (let i = 0; i < counts.length; i++) {
+    if (below + counts[i] >= q * total && counts[i] > 0) {
+      if (i === bounds.length) return Infinity;
+      const low = i === 0 ? 0 : bounds[i - 1];
+      return low + ((q * total - below) / counts[i]) * (bounds[i] - low);
+    }
+    below += counts[i];
+  }
+  return NaN;
+}

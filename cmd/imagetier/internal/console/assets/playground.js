@@ -1,0 +1,211 @@
+// The playground: a form becomes a signed URL, and the URL a picture.
+
+import { $, el, mark, text } from "./dom.js";
+import { get, setToken } from "./api.js";
+import { bytes, time } from "./format.js";
+
+const form = $("shape");
+const field = (name) => form.elements[name];
+const value = (name) => field(name).value.trim();
+
+let signing = "off";
+let url = null; // what was signed last: {path, url, spec, note}
+let shown = false; // whether a picture has been asked for
+let blob = null;
+
+// spec spells what the form says, in the order of the grammar. The tier has the last word.
+export function spec() {
+  const kind = value("shape");
+  if (kind === "orig") return "orig";
+  if (kind === "info") return "info.json";
+  const options = [`${value("width")}x${value("height")}`];
+  const fit = value("fit");
+  options.push(fit);
+  if (fit === "cover") {
+    const gravity = value("gravity");
+    options.push(gravity === "at" ? `at${value("focusx") || 50}x${value("focusy") || 50}` : gravity);
+  }
+  const checked = (name) => (field(name).checked ? name : "");
+  options.push(checked("up"), checked("trim"), value("rotate"), value("mirror"), checked("gray"));
+  if (value("blur")) options.push("blur" + value("blur"));
+  options.push(checked("sharp"));
+  if (value("background")) options.push("bg" + value("background").toLowerCase());
+  if (value("watermark")) options.push("wm." + value("watermark"));
+  options.push(checked("still"), checked("credit"), checked("p3"));
+  if (value("quality")) options.push("q" + value("quality"));
+  return options.filter(Boolean).join("-") + "." + value("format");
+}
+
+// fit shows the fields that mean something now.
+function fit() {
+  const variant = value("shape") === "variant";
+  const cover = variant && value("fit") === "cover";
+  const shows = {
+    variant, cover, at: cover && value("gravity") === "at",
+    token: value("pin") !== "live",
+    watermarks: field("watermark").options.length > 1,
+    admin: signing === "token",
+  };
+  for (const node of form.querySelectorAll("[data-for]")) node.hidden = !shows[node.dataset.for];
+  field("token").required = shows.token;
+}
+
+function say(words, mood) {
+  text($("signing"), words);
+  mark($("signing"), "class", mood === "bad" ? "hint bad" : "hint");
+}
+
+function setURL(signed) {
+  url = signed;
+  text($("url"), signed ? signed.url : "Name a picture, and its URL stands here.");
+  mark($("url"), "data-set", signed ? "yes" : null);
+  $("copy").disabled = !signed;
+}
+
+let turn = 0; // answers that come after a newer question are dropped
+
+// sign renews the URL. It returns whether there is one.
+async function sign() {
+  const mine = ++turn;
+  if (!value("name") || (value("pin") !== "live" && !value("token"))) {
+    setURL(null);
+    say("", "");
+    return false;
+  }
+  const pin = value("pin");
+  const query = new URLSearchParams({
+    source: value("source"), name: value("name"), spec: spec(),
+    version: pin === "live" ? "live" : `${pin}.${value("token")}`,
+  });
+  try {
+    const signed = await get("/console/sign?" + query);
+    if (mine !== turn) return false;
+    setURL(signed);
+    say(signed.note ? `Signed as ${signed.spec}: ${signed.note}.` : "", "");
+    return true;
+  } catch (err) {
+    if (mine !== turn) return false;
+    setURL(null);
+    say(err.status === 401 ? "The admin token is needed to sign." : err.message, "bad");
+    return false;
+  }
+}
+
+function frame(state, ...children) {
+  mark($("frame"), "data-state", state);
+  if (children.length) $("frame").replaceChildren(...children);
+}
+
+// detail reads where the answer came from out of Cache-Status (RFC 9211).
+const detail = (headers) => /detail=([a-z]+)/.exec(headers.get("Cache-Status") ?? "")?.[1] ?? "";
+
+function headline(answer, took, size, dimensions) {
+  const badge = el("span", { class: "badge", "data-mood": answer.ok ? "good" : "bad" }, `${answer.status} ${detail(answer.headers)}`.trim());
+  const parts = [badge, el("b", {}, time(took / 1000)), el("span", {}, bytes(size))];
+  if (dimensions) parts.push(el("span", {}, dimensions));
+  const type = answer.headers.get("Content-Type");
+  if (type) parts.push(el("span", {}, type));
+  $("headline").replaceChildren(...parts);
+  $("headers").replaceChildren(...[...answer.headers].flatMap(([name, v]) => [el("dt", {}, name), el("dd", {}, v)]));
+  $("answer").hidden = false;
+  $("why").href = "#explain=" + encodeURIComponent(url.path);
+  $("open").href = "/console/image" + url.path;
+}
+
+// picture returns an element for a decoded image, and its dimensions.
+async function picture(body) {
+  if (blob) URL.revokeObjectURL(blob);
+  blob = URL.createObjectURL(body);
+  const img = new Image();
+  img.alt = "The variant";
+  img.src = blob;
+  await img.decode();
+  const scale = Math.min(2, window.devicePixelRatio);
+  img.width = Math.round(img.naturalWidth / scale); // a pixel is a pixel of the screen
+  return [img, `${img.naturalWidth} × ${img.naturalHeight}`];
+}
+
+function problem(answer, body) {
+  const title = body?.title ?? "No picture";
+  return el("div", { class: "problem" }, el("h3", { class: "bad" }, `${answer.status} ${title}`),
+    el("p", {}, body?.detail ?? body?.error ?? ""),
+    body?.request_id ? el("p", { class: "hint" }, "request " + body.request_id) : null);
+}
+
+// show asks for what the URL names, as a browser that knows every format would.
+async function show() {
+  if (!url) return;
+  const asked = url;
+  shown = true;
+  frame("busy");
+  const start = performance.now();
+  let answer, body;
+  try {
+    answer = await fetch("/console/image" + asked.path, { cache: "no-store", headers: { Accept: "image/avif,image/webp,image/*,*/*;q=0.8" } });
+    body = await answer.blob();
+  } catch {
+    frame("wrong", el("p", {}, "The answer broke off, or there was none."));
+    return;
+  }
+  const took = performance.now() - start;
+  if (asked !== url) return; // the form has moved on
+  const type = answer.headers.get("Content-Type") ?? "";
+  if (type.includes("json")) {
+    const json = JSON.parse(await body.text());
+    headline(answer, took, body.size);
+    if (answer.ok) frame("text", el("pre", {}, JSON.stringify(json, null, 2)));
+    else frame("wrong", problem(answer, json));
+    return;
+  }
+  try {
+    const [img, dimensions] = await picture(body);
+    headline(answer, took, body.size, dimensions);
+    frame("picture", img);
+  } catch {
+    headline(answer, took, body.size);
+    frame("wrong", el("p", {}, `This browser cannot show ${type || "this answer"}. The bytes came whole; “Open” downloads them.`));
+  }
+}
+
+let typing = 0;
+
+export async function start() {
+  form.addEventListener("input", (event) => {
+    if (event.target === $("admin")) setToken($("admin").value);
+    fit();
+    clearTimeout(typing);
+    typing = setTimeout(async () => {
+      // A name that is being typed is asked for by nobody; a chosen option is, at once.
+      const chosen = event.target.matches("select, [type=checkbox], [type=number]");
+      if ((await sign()) && shown && chosen) show();
+    }, 200);
+  });
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    clearTimeout(typing);
+    if (!(await sign())) return;
+    await show();
+    const top = $("frame").getBoundingClientRect().top; // on a phone it is below the form
+    if (top > innerHeight / 2) document.querySelector(".result").scrollIntoView({ behavior: "smooth" });
+  });
+  $("again").addEventListener("click", show);
+  $("copy").addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(url.url);
+    } catch { // no clipboard outside of https and localhost
+      getSelection().selectAllChildren($("url"));
+    }
+    text($("copy"), "Copied");
+    setTimeout(() => text($("copy"), "Copy"), 1500);
+  });
+
+  const config = await get("/console/config").catch(() => ({ signing: "off", sources: [], watermarks: [] }));
+  signing = config.signing;
+  field("source").replaceChildren(...config.sources.map((name) => el("option", {}, name)));
+  field("watermark").append(...config.watermarks.map((name) => el("option", {}, name)));
+  fit();
+  if (signing === "off") {
+    say("Nobody may sign here: no admin token is configured (--admin-token).", "bad");
+    form.querySelector("button.main").disabled = true;
+  }
+}

@@ -1,0 +1,131 @@
+package console
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/resize"
+)
+
+// signed is the answer of /console/sign.
+type signed struct {
+	Path string `json:"path"`           // from /i/ on
+	URL  string `json:"url"`            // with Config.PublicURL before it
+	Spec string `json:"spec"`           // "640x640-cover.webp": canonical
+	Note string `json:"note,omitempty"` // how the Spec was spelled otherwise than asked for
+}
+
+// refused is an error of this package's JSON endpoints.
+type refused struct {
+	Error string `json:"error"`
+}
+
+// sign answers GET /console/sign?source=posts&name=cat.jpg&version=v.1&spec=640x.webp with
+// a signed path. name and version's token are as they are, not as URLs spell them; spec
+// is read leniently. It is 400 with a reason, 401 without the admin token where one is
+// configured, and 403 where nobody may sign.
+func (c *console) sign(w http.ResponseWriter, r *http.Request) {
+	if status, why := c.mayNot(r); status != 0 {
+		if status == http.StatusUnauthorized {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+		}
+		answer(w, status, refused{why})
+		return
+	}
+	ref, note, err := c.ref(r.URL.Query())
+	if err != nil {
+		answer(w, http.StatusBadRequest, refused{err.Error()})
+		return
+	}
+	path := c.Signer.Path(ref)
+	answer(w, http.StatusOK, signed{Path: path, URL: c.PublicURL + path, Spec: ref.Spec().Name(), Note: note})
+}
+
+// ref names what the query describes.
+func (c *console) ref(query url.Values) (ref imageurl.Ref, note string, err error) {
+	source := query.Get("source")
+	if !slices.Contains(c.Sources, source) {
+		return ref, "", fmt.Errorf("there is no source %q", source)
+	}
+	spec, err := resize.ParseSpecName(query.Get("spec"))
+	var spelled *resize.SpellingError
+	if errors.As(err, &spelled) {
+		spec, note, err = spelled.Canonical, spelled.Reason, nil
+	}
+	if err != nil {
+		return ref, "", err
+	}
+	if spec.Watermark != "" && !slices.Contains(c.Watermarks, spec.Watermark) {
+		return ref, "", fmt.Errorf("there is no watermark %q", spec.Watermark)
+	}
+	version, err := versionOf(query.Get("version"))
+	if err != nil {
+		return ref, "", err
+	}
+	ref, err = imageurl.NewRef(source, query.Get("name"), version, spec)
+	return ref, note, err
+}
+
+// versionOf reads live, v.TOKEN, e.TOKEN or s.TOKEN, where TOKEN is any bytes. The quotes
+// of an entity tag that was copied from a header are dropped.
+func versionOf(text string) (imageurl.Version, error) {
+	kind, token, _ := strings.Cut(text, ".")
+	switch kind {
+	case "live":
+		return imageurl.NewVersion(imageurl.Live, token)
+	case "v":
+		return imageurl.NewVersion(imageurl.Trusted, token)
+	case "e":
+		if strings.HasPrefix(token, "W/") {
+			return imageurl.Version{}, errors.New("version: a weak entity tag pins nothing")
+		}
+		return imageurl.NewVersion(imageurl.ETag, strings.Trim(token, `"`))
+	case "s":
+		return imageurl.NewVersion(imageurl.VersionID, token)
+	}
+	return imageurl.Version{}, fmt.Errorf("version %q is none of live, v.TOKEN, e.TOKEN, s.TOKEN", text)
+}
+
+// mayNot returns 0 if the caller may have something signed, else why not. A signature is
+// what keeps strangers from making the tier work, so it takes the admin token.
+func (c *console) mayNot(r *http.Request) (status int, why string) {
+	if c.AdminToken != "" {
+		given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		// Hashed, so that the time says nothing about the length either.
+		want, got := sha256.Sum256([]byte(c.AdminToken)), sha256.Sum256([]byte(given))
+		if !ok || subtle.ConstantTimeCompare(want[:], got[:]) != 1 {
+			return http.StatusUnauthorized, "signing needs the admin token"
+		}
+		return 0, ""
+	}
+	if !c.Dev {
+		return http.StatusForbidden, "no admin token is configured, so nobody may sign here"
+	}
+	return 0, "" // being able to ask is all that counts: the listener refuses foreign names
+}
+
+// image passes a request for a signed path to the public listener's handler.
+func (c *console) image(w http.ResponseWriter, r *http.Request) {
+	path, _, _ := strings.Cut(r.RequestURI, "?")
+	if r.RequestURI == "" {
+		path = r.URL.EscapedPath()
+	}
+	_, path, _ = strings.Cut(path, "/console/image")
+	asked, err := http.NewRequestWithContext(r.Context(), http.MethodGet, path, nil)
+	if err != nil {
+		answer(w, http.StatusBadRequest, refused{"not a path"})
+		return
+	}
+	asked.RequestURI, asked.RemoteAddr, asked.Host = path, r.RemoteAddr, r.Host
+	if accept := r.Header["Accept"]; accept != nil {
+		asked.Header["Accept"] = accept
+	}
+	c.Public.ServeHTTP(w, asked)
+}
