@@ -492,6 +492,12 @@ func serveHandler(t testing.TB, cfg ServerConfig) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serves(t, s)
+}
+
+// serves runs s until the test ends, and returns its address.
+func serves(t testing.TB, s *Server) string {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,337 @@
+package edge
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// dial opens a connection that fails the test rather than hang.
+func dial(t *testing.T, addr string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	return conn
+}
+
+func say(t *testing.T, conn net.Conn, text string) {
+	t.Helper()
+	if _, err := io.WriteString(conn, text); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// hungUp waits until the server closes conn, and returns what it said before.
+func hungUp(t *testing.T, conn net.Conn) string {
+	t.Helper()
+	said, err := io.ReadAll(conn)
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		t.Fatalf("the connection stays open; the server said %q", said)
+	}
+	return string(said)
+}
+
+func hear(t *testing.T, r *bufio.Reader) (*http.Response, string) {
+	t.Helper()
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(body)
+}
+
+const hello = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+var greets = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") })
+
+func h2cClient(t *testing.T) *http.Client {
+	var only http.Protocols
+	only.SetUnencryptedHTTP2(true)
+	tr := &http.Transport{Protocols: &only}
+	t.Cleanup(tr.CloseIdleConnections)
+	return &http.Client{Transport: tr, Timeout: 20 * time.Second}
+}
+
+func TestAClientThatDoesNotFinishItsHeadersIsHungUpOn(t *testing.T) {
+	addr := serveHandler(t, ServerConfig{Handler: greets, HeaderTimeout: 100 * time.Millisecond})
+	for _, beginning := range []string{"", "G", "GET / HTTP/1.1\r\nHost: a\r\n", "PRI * HTTP"} {
+		conn := dial(t, addr)
+		say(t, conn, beginning)
+		if said := hungUp(t, conn); strings.Contains(said, "200") {
+			t.Errorf("after %q it said %q", beginning, said)
+		}
+	}
+	// Neither does a trickle keep it open.
+	conn := dial(t, addr)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		say := "GET / HTTP/1.1\r\nX: " + strings.Repeat("a", 10_000)
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for i := range len(say) {
+			if _, err := conn.Write([]byte{say[i]}); err != nil {
+				return
+			}
+			<-tick.C
+		}
+	}()
+	hungUp(t, conn)
+	conn.Close()
+	<-done
+}
+
+func TestAnIdleConnectionIsClosed(t *testing.T) {
+	addr := serveHandler(t, ServerConfig{Handler: greets, IdleTimeout: 50 * time.Millisecond})
+	conn := dial(t, addr)
+	r := bufio.NewReader(conn)
+	say(t, conn, hello)
+	if _, body := hear(t, r); body != "hello" {
+		t.Fatal(body)
+	}
+	if _, err := r.ReadByte(); err != io.EOF {
+		t.Errorf("reading on: %v, want the end", err)
+	}
+}
+
+func TestHeadersHaveALimit(t *testing.T) {
+	addr := serveHandler(t, ServerConfig{Handler: greets, MaxHeaderBytes: 8 << 10})
+	for size, want := range map[int]int{7 << 10: 200, 9 << 10: 431} {
+		conn := dial(t, addr)
+		say(t, conn, "GET / HTTP/1.1\r\nHost: a\r\nCookie: "+strings.Repeat("a", size)+"\r\n\r\n")
+		if resp, _ := hear(t, bufio.NewReader(conn)); resp.StatusCode != want {
+			t.Errorf("headers of %d bytes: %d, want %d", size, resp.StatusCode, want)
+		}
+	}
+}
+
+func TestTheLongestIdleConnectionMakesRoomForANewOne(t *testing.T) {
+	addr := serveHandler(t, ServerConfig{Handler: greets, MaxConnections: 2})
+	conns := make([]net.Conn, 3)
+	for i := range conns {
+		conns[i] = dial(t, addr)
+		say(t, conns[i], hello)
+		hear(t, bufio.NewReader(conns[i]))
+	}
+	// The first had to go; the second and third go on.
+	hungUp(t, conns[0])
+	for _, conn := range conns[1:] {
+		say(t, conn, hello)
+		if resp, _ := hear(t, bufio.NewReader(conn)); resp.StatusCode != 200 {
+			t.Error(resp.Status)
+		}
+	}
+}
+
+func TestWhenAllConnectionsAreBusyANewOneWaits(t *testing.T) {
+	entered, leave := make(chan struct{}), make(chan struct{})
+	var running, most atomic.Int32
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if n := running.Add(1); n > most.Load() {
+			most.Store(n)
+		}
+		entered <- struct{}{}
+		<-leave
+		running.Add(-1)
+		fmt.Fprint(w, "hello")
+	})
+	addr := serveHandler(t, ServerConfig{Handler: h, MaxConnections: 2})
+	var conns []net.Conn
+	for range 5 {
+		conn := dial(t, addr)
+		say(t, conn, hello)
+		conns = append(conns, conn)
+	}
+	<-entered
+	<-entered
+	for range conns {
+		leave <- struct{}{}
+		if running.Load() > 2 {
+			t.Error("more are served than may be")
+		}
+		select {
+		case <-entered:
+		default:
+			go func() { <-entered }()
+		}
+	}
+	for _, conn := range conns {
+		if resp, body := hear(t, bufio.NewReader(conn)); resp.StatusCode != 200 || body != "hello" {
+			t.Errorf("%s %q", resp.Status, body)
+		}
+	}
+	if most.Load() != 2 {
+		t.Errorf("%d were served at once, want 2", most.Load())
+	}
+}
+
+// running is a server that a test ends itself.
+type running struct {
+	addr  string
+	stop  context.CancelFunc
+	ended chan error
+}
+
+func run(t *testing.T, cfg ServerConfig) *running {
+	t.Helper()
+	s, err := NewServer(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	r := &running{addr: ln.Addr().String(), stop: stop, ended: make(chan error, 1)}
+	go func() { r.ended <- s.Run(ctx, ln) }()
+	return r
+}
+
+// stall is a handler that tells when it was entered and answers when it may, unless its
+// request's context ends first.
+type stall struct{ entered, leave chan struct{} }
+
+func (s stall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.entered <- struct{}{}
+	select {
+	case <-s.leave:
+		fmt.Fprint(w, strings.Repeat("whole", 100_000))
+	case <-r.Context().Done():
+	}
+}
+
+func TestDrainingCutsNothing(t *testing.T) {
+	for name, client := range map[string]func(t *testing.T) *http.Client{
+		"HTTP/1.1": func(*testing.T) *http.Client { return &http.Client{Transport: &http.Transport{}} },
+		"h2c":      h2cClient,
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := stall{make(chan struct{}), make(chan struct{})}
+			s := run(t, ServerConfig{Handler: h})
+			c := client(t)
+			got := make(chan error, 3)
+			for range 3 {
+				go func() {
+					resp, err := c.Get("http://" + s.addr)
+					if err == nil {
+						var body []byte
+						if body, err = io.ReadAll(resp.Body); err == nil && len(body) != 500_000 {
+							err = fmt.Errorf("%d bytes", len(body))
+						}
+						resp.Body.Close()
+					}
+					got <- err
+				}()
+				<-h.entered
+			}
+			s.stop()
+			// Nobody new gets in,
+			for {
+				conn, err := net.Dial("tcp", s.addr)
+				if err != nil {
+					break
+				}
+				conn.Close()
+			}
+			// and who is in is answered whole.
+			close(h.leave)
+			for range 3 {
+				if err := <-got; err != nil {
+					t.Error(err)
+				}
+			}
+			if err := <-s.ended; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestDrainingEndsThoughARequestDoesNot(t *testing.T) {
+	h := stall{make(chan struct{}, 1), make(chan struct{})}
+	s := run(t, ServerConfig{Handler: h, DrainTimeout: 50 * time.Millisecond})
+	conn := dial(t, s.addr)
+	say(t, conn, hello)
+	<-h.entered
+	s.stop()
+	if err := <-s.ended; !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Run ended with %v", err)
+	}
+	hungUp(t, conn)
+}
+
+func TestWhileItLingersAServerAnswersAndAsksToBeLeft(t *testing.T) {
+	s := run(t, ServerConfig{Handler: greets, Linger: time.Hour})
+	conn := dial(t, s.addr)
+	r := bufio.NewReader(conn)
+	say(t, conn, hello)
+	if resp, _ := hear(t, r); resp.Close {
+		t.Error("a server that is not ending closes the connection")
+	}
+	s.stop()
+	for { // until Run has seen it
+		c := dial(t, s.addr)
+		say(t, c, hello)
+		resp, body := hear(t, bufio.NewReader(c))
+		if body != "hello" {
+			t.Fatal(body)
+		}
+		if resp.Close {
+			break
+		}
+	}
+	say(t, conn, hello)
+	if resp, body := hear(t, r); !resp.Close || body != "hello" {
+		t.Errorf("the old connection: close %v, %q", resp.Close, body)
+	}
+}
+
+func TestAServerThatCannotServeSaysSo(t *testing.T) {
+	s, err := NewServer(ServerConfig{Handler: greets})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.Close()
+	if err := s.Run(t.Context(), ln); !errors.Is(err, net.ErrClosed) || !strings.Contains(err.Error(), ln.Addr().String()) {
+		t.Errorf("Run: %v", err)
+	}
+	for _, cfg := range []ServerConfig{{}, {Handler: greets, CertFile: "a.pem"}, {Handler: greets, KeyFile: "a.key"}, {Handler: greets, CertFile: "none.pem", KeyFile: "none.key"}} {
+		if _, err := NewServer(cfg); err == nil {
+			t.Errorf("NewServer(%+v) found no fault", cfg)
+		}
+	}
+}
+
+func TestHTTP2WithoutTLSIsSpoken(t *testing.T) {
+	addr := serveHandler(t, ServerConfig{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Proto) })})
+	resp, err := h2cClient(t).Get("http://" + addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, _ := io.ReadAll(resp.Body); string(body) != "HTTP/2.0" {
+		t.Errorf("it was %s", body)
+	}
+}
