@@ -1,7 +1,7 @@
 // Package measure counts and times what the tier does. It wraps each seam (Cache, Tier,
 // Source, Resizer) with a thing of the same kind that adds to the metrics of CONTRACT 6
 // and, where a request is traced, a span; what cannot be wrapped is told to a Set
-// (Observe, Stage) or read by it when somebody asks (Tier, Breaker, Workers).
+// (Observe, Waited) or read by it when somebody asks (Tier, Breaker, Workers).
 //
 // It is the only place that knows Prometheus' instruments and OpenTelemetry's spans, and
 // holds the only table error → label (label.go). The registry and the exporter are made

@@ -25,7 +25,7 @@ func (s *Set) newResizes() {
 
 // Resizer returns r, counting each Spec that it is asked for and timing each call. The
 // stage resize is the whole call: where r has a queue, the time in it is also part of
-// the stage queue (Stage).
+// the stage queue (Waited).
 func (s *Set) Resizer(r resize.Resizer) resize.Resizer { return &resizer{r, s} }
 
 type resizer struct {
@@ -37,7 +37,7 @@ func (r *resizer) Resize(ctx context.Context, original []byte, specs ...resize.S
 	ctx, sp := r.set.span(ctx, "resize", attribute.Int("imagetier.specs", len(specs)), attribute.Int("imagetier.bytes", len(original)))
 	start := r.set.now()
 	images, err := r.next.Resize(ctx, original, specs...)
-	r.set.stages[Resize].Observe(r.set.now().Sub(start).Seconds())
+	r.set.stages[stageResize].Observe(r.set.now().Sub(start).Seconds())
 	label := labelOf(resizeOutcomes, err)
 	for _, spec := range specs {
 		r.set.resizes.WithLabelValues(concrete(spec.Format), label).Inc()

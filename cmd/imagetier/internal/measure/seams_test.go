@@ -95,6 +95,22 @@ func TestWhatATierSaysOfItselfIsReadAtEachScrape(t *testing.T) {
 	)
 }
 
+func TestFaultsThatATierKeepsToItselfAreCountedToo(t *testing.T) {
+	set, scrape := newSet(t, Config{})
+	disk := set.Tier("disk", stubTier{errDisk}, func() TierStats {
+		return TierStats{Faults: map[string]int64{"verify": 2, "put": 3}}
+	})
+	_ = disk.Put(t.Context(), imagecache.KeyOf(someRef(t)), imagecache.Image{})
+	shows(t, scrape(),
+		`imagetier_cache_errors_total{op="verify",tier="disk"} 2`,
+		`imagetier_cache_errors_total{op="put",tier="disk"} 3`, // not 4
+		`imagetier_cache_errors_total{op="get",tier="disk"} 0`,
+	)
+	if n := set.Snapshot().Tiers[0].Errors; n != 5 {
+		t.Errorf("a snapshot counts %d faults, not 5", n)
+	}
+}
+
 func TestTwoTiersOfOneNameAreAMistake(t *testing.T) {
 	set, _ := newSet(t, Config{})
 	set.Tier("disk", stubTier{}, nil)
@@ -294,7 +310,7 @@ func TestThePoolAndTheBreakersAreReadAtEachScrape(t *testing.T) {
 			Restarts: map[string]int64{"killed": 3},
 		}
 	})
-	set.Stage(Queue, 3*time.Millisecond)
+	set.Waited(3 * time.Millisecond)
 	state = BreakerOpen
 	shows(t, scrape(),
 		`imagetier_origin_breaker_state{source="posts"} 2`,

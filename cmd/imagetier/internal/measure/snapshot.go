@@ -38,7 +38,7 @@ func BucketBounds() []float64 { return append([]float64(nil), buckets...) }
 // TierSnapshot is one tier.
 type TierSnapshot struct {
 	Name                 string
-	Hits, Misses, Errors int64
+	Hits, Misses, Errors int64 // Errors: those of callers and Faults
 	TierStats
 }
 
@@ -121,12 +121,11 @@ func (s *Set) Snapshot() Snapshot {
 	}
 	s.readRequests(&snap)
 	for _, t := range s.seen.allTiers() {
-		one := TierSnapshot{
-			Name: t.name, Hits: count(t.hits), Misses: count(t.misses),
-			Errors: count(t.getErr) + count(t.putErr) + count(t.purgeErr),
-		}
-		if t.stats != nil {
-			one.TierStats = t.stats()
+		one := TierSnapshot{Name: t.name, Hits: count(t.hits), Misses: count(t.misses)}
+		stats, faults := t.read()
+		one.TierStats = stats
+		for _, n := range faults {
+			one.Errors += n
 		}
 		snap.Tiers = append(snap.Tiers, one)
 	}

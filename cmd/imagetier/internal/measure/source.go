@@ -85,7 +85,7 @@ func (r *originRequest) end(err error) {
 	r.once.Do(func() {
 		took := r.set.now().Sub(r.start).Seconds()
 		r.duration.Observe(took)
-		r.set.stages[Origin].Observe(took)
+		r.set.stages[stageOrigin].Observe(took)
 		label := labelOf(originOutcomes, err)
 		r.outcomes[label].Inc()
 		if r.span.Span != nil {

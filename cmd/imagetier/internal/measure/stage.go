@@ -1,25 +1,23 @@
 package measure
 
-import (
-	"time"
-)
+import "time"
 
-// Stage is a part of the way to an answer.
-type Stage uint8
+// stage is a part of the way to an answer.
+type stage uint8
 
 const (
-	Lookup Stage = iota // one tier's Get
-	Origin              // one request to an origin, body included
-	Queue               // waiting for a resize process
-	Resize              // one job of the resizer
-	Store               // one tier's Put
+	stageLookup stage = iota // one tier's Get
+	stageOrigin              // one request to an origin, body included
+	stageQueue               // waiting for a resize process
+	stageResize              // one job of the resizer
+	stageStore               // one tier's Put
 	numStages
 )
 
 var stageNames = [numStages]string{"lookup", "origin", "queue", "resize", "store"}
 
 // String returns the label.
-func (st Stage) String() string { return stageNames[st] }
+func (st stage) String() string { return stageNames[st] }
 
 func (s *Set) newStages() {
 	vec := s.auto.NewHistogramVec(
@@ -30,8 +28,5 @@ func (s *Set) newStages() {
 	}
 }
 
-// Stage tells how long something took that no wrapper sees: Queue, of the pool of
-// resize processes. It may be given away as a func.
-func (s *Set) Stage(stage Stage, took time.Duration) {
-	s.stages[stage].Observe(took.Seconds())
-}
+// Waited tells how long a job waited for a resize process, which no wrapper sees.
+func (s *Set) Waited(took time.Duration) { s.stages[stageQueue].Observe(took.Seconds()) }

@@ -3,6 +3,7 @@ package measure
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/attribute"
@@ -18,14 +19,20 @@ type TierStats struct {
 	// Evictions by reason, since the start. Reasons are few and fixed, and all of them
 	// are there from the start.
 	Evictions map[string]int64
+	// Faults by operation, since the start, that the tier keeps to itself: a record that
+	// does not verify is a miss to its callers. They are counted in cache_errors_total
+	// with those that callers see, whose operations are get, put and purge; of an operation
+	// that stands here too, this number is the one that counts. Operations are few, fixed,
+	// and there from the start.
+	Faults map[string]int64
 	// State is "" while all is well, else a word for people: "off", "read-only".
 	State string
 }
 
 // tierMetrics are the vectors that the tiers share.
 type tierMetrics struct {
-	hits, misses, errors      *prometheus.CounterVec
-	bytes, entries, evictions *prometheus.Desc
+	hits, misses                      *prometheus.CounterVec
+	bytes, entries, evictions, errors *prometheus.Desc
 }
 
 func (s *Set) newTiers() {
@@ -38,11 +45,11 @@ func (s *Set) newTiers() {
 	s.tiers = tierMetrics{
 		hits:   counter("cache_hits_total", "Lookups that a tier answered.", "tier"),
 		misses: counter("cache_misses_total", "Lookups that a tier did not answer, faults included.", "tier"),
-		errors: counter("cache_errors_total", "Faults of a tier by operation.", "tier", "op"),
 
 		bytes:     desc("cache_bytes", "Bytes that a tier holds, as its budget counts them.", "tier"),
 		entries:   desc("cache_entries", "Images that a tier holds.", "tier"),
 		evictions: desc("cache_evictions_total", "Images that a tier dropped, by reason.", "tier", "reason"),
+		errors:    desc("cache_errors_total", "Faults of a tier by operation.", "tier", "op"),
 	}
 	s.reg.MustRegister(tierCollector{s})
 }
@@ -53,12 +60,9 @@ func (s *Set) newTiers() {
 func (s *Set) Tier(name string, t imagecache.Tier, stats func() TierStats) imagecache.Tier {
 	w := &tier{
 		Tier: t, set: s, name: name, stats: stats,
-		attrs:    []attribute.KeyValue{attribute.String("imagetier.tier", name)},
-		hits:     s.tiers.hits.WithLabelValues(name),
-		misses:   s.tiers.misses.WithLabelValues(name),
-		getErr:   s.tiers.errors.WithLabelValues(name, "get"),
-		putErr:   s.tiers.errors.WithLabelValues(name, "put"),
-		purgeErr: s.tiers.errors.WithLabelValues(name, "purge"),
+		attrs:  []attribute.KeyValue{attribute.String("imagetier.tier", name)},
+		hits:   s.tiers.hits.WithLabelValues(name),
+		misses: s.tiers.misses.WithLabelValues(name),
 	}
 	s.seen.addTier(w)
 	return w
@@ -71,7 +75,20 @@ type tier struct {
 	stats func() TierStats
 	attrs []attribute.KeyValue // made once: a hit allocates nothing
 
-	hits, misses, getErr, putErr, purgeErr prometheus.Counter
+	hits, misses             prometheus.Counter
+	getErr, putErr, purgeErr atomic.Int64
+}
+
+// read returns what the tier says of itself, and all of its faults by operation.
+func (t *tier) read() (stats TierStats, faults map[string]int64) {
+	if t.stats != nil {
+		stats = t.stats()
+	}
+	faults = map[string]int64{"get": t.getErr.Load(), "put": t.putErr.Load(), "purge": t.purgeErr.Load()}
+	for op, n := range stats.Faults {
+		faults[op] = n // the tier knows better
+	}
+	return stats, faults
 }
 
 // Get counts a fault as a miss too: that is what it is for the caller.
@@ -79,7 +96,7 @@ func (t *tier) Get(ctx context.Context, key imagecache.Key) (imagecache.Image, e
 	ctx, sp := t.set.span(ctx, "tier get", t.attrs...)
 	start := t.set.now()
 	img, err := t.Tier.Get(ctx, key)
-	t.set.stages[Lookup].Observe(t.set.now().Sub(start).Seconds())
+	t.set.stages[stageLookup].Observe(t.set.now().Sub(start).Seconds())
 	switch {
 	case err == nil:
 		t.hits.Inc()
@@ -91,7 +108,7 @@ func (t *tier) Get(ctx context.Context, key imagecache.Key) (imagecache.Image, e
 		return img, err // as it is: it is compared with ==
 	}
 	t.misses.Inc()
-	t.fault(ctx, t.getErr, err)
+	t.fault(ctx, &t.getErr, err)
 	sp.end(unknown, true)
 	return img, err
 }
@@ -100,8 +117,8 @@ func (t *tier) Put(ctx context.Context, key imagecache.Key, img imagecache.Image
 	ctx, sp := t.set.span(ctx, "tier put", t.attrs...)
 	start := t.set.now()
 	err := t.Tier.Put(ctx, key, img)
-	t.set.stages[Store].Observe(t.set.now().Sub(start).Seconds())
-	t.fault(ctx, t.putErr, err)
+	t.set.stages[stageStore].Observe(t.set.now().Sub(start).Seconds())
+	t.fault(ctx, &t.putErr, err)
 	sp.end(labelOf(nil, err), err != nil)
 	return err
 }
@@ -109,17 +126,17 @@ func (t *tier) Put(ctx context.Context, key imagecache.Key, img imagecache.Image
 func (t *tier) Purge(ctx context.Context, what imagecache.Target) (imagecache.Removed, error) {
 	ctx, sp := t.set.span(ctx, "tier purge", t.attrs...)
 	removed, err := t.Tier.Purge(ctx, what)
-	t.fault(ctx, t.purgeErr, err)
+	t.fault(ctx, &t.purgeErr, err)
 	sp.end(labelOf(nil, err), err != nil)
 	return removed, err
 }
 
 // fault counts err, unless all that failed is a caller who left.
-func (t *tier) fault(ctx context.Context, count prometheus.Counter, err error) {
+func (t *tier) fault(ctx context.Context, count *atomic.Int64, err error) {
 	if err == nil || ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return
 	}
-	count.Inc()
+	count.Add(1)
 }
 
 // tierCollector asks each tier once a scrape, so that its numbers are of one moment.
@@ -129,15 +146,19 @@ func (c tierCollector) Describe(out chan<- *prometheus.Desc) {
 	out <- c.set.tiers.bytes
 	out <- c.set.tiers.entries
 	out <- c.set.tiers.evictions
+	out <- c.set.tiers.errors
 }
 
 func (c tierCollector) Collect(out chan<- prometheus.Metric) {
 	vecs := &c.set.tiers
 	for _, t := range c.set.seen.allTiers() {
+		stats, faults := t.read()
+		for op, n := range faults {
+			out <- prometheus.MustNewConstMetric(vecs.errors, prometheus.CounterValue, float64(n), t.name, op)
+		}
 		if t.stats == nil {
 			continue
 		}
-		stats := t.stats()
 		out <- prometheus.MustNewConstMetric(vecs.bytes, prometheus.GaugeValue, float64(stats.Bytes), t.name)
 		out <- prometheus.MustNewConstMetric(vecs.entries, prometheus.GaugeValue, float64(stats.Entries), t.name)
 		for reason, n := range stats.Evictions {
