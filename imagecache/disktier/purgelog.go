@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -190,16 +191,19 @@ func (p *purgeLog) load() (entries []tombstone, found, intact bool, err error) {
 		found = found || err == nil
 		intact = intact && err == nil && whole
 	}
-	seen := make(map[tombstone]bool, len(have[0]))
-	for _, e := range have {
-		for _, t := range e {
-			if !seen[t] {
-				seen[t] = true
-				entries = append(entries, t)
+	entries = have[0]
+	if !slices.Equal(have[0], have[1]) {
+		intact = false
+		seen := make(map[tombstone]bool, len(entries))
+		for _, e := range entries {
+			seen[e] = true
+		}
+		for _, e := range have[1] {
+			if !seen[e] {
+				entries = append(entries, e)
 			}
 		}
 	}
-	intact = intact && len(have[0]) == len(entries) && len(have[1]) == len(entries)
 	p.size.Store(purgeHeaderBytes + int64(len(entries))*purgeEntryBytes)
 	p.floor.Store(p.size.Load())
 	return entries, found, intact, nil

@@ -73,11 +73,11 @@ func waitFor(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.After(20 * time.Second); !done(); {
+	for deadline := time.After(30 * time.Second); !done(); {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("waited 20 s for %s", what)
+			t.Fatalf("waited 30 s for %s", what)
 		}
 	}
 }
@@ -137,6 +137,8 @@ func (r running) fill(n, size int) {
 func originalOf(n int) imagecache.Original {
 	return imagecache.Original{Source: "posts", Name: fmt.Sprintf("2026/11/%d.jpg", n/4)}
 }
+
+func targetOf(n int) imagecache.Target { return imagecache.Target{Original: originalOf(n)} }
 
 // keyOf names image n; four of them are of one original.
 func keyOf(n int) imagecache.Key {

@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"time"
 )
@@ -157,9 +156,6 @@ func (t *Tier) begin() error {
 	t.mu.Lock()
 	s.seq = t.nextSeq
 	s.id = t.freeIDLocked()
-	if s.id != 0 {
-		t.nextSeq++
-	}
 	t.mu.Unlock()
 	if s.id == 0 {
 		if !t.evict(EvictedForBudget) {
@@ -168,27 +164,35 @@ func (t *Tier) begin() error {
 		return t.begin()
 	}
 	s.path = t.segmentPath(s.seq)
-	f, err := t.fs.OpenFile(s.path, os.O_RDWR|os.O_CREATE|os.O_EXCL, filePerm)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("begin a segment: the directory is gone: %w", err)
-	}
+	f, err := t.create(s)
+	// The number is used up only now that the segment is active: until then a purge takes
+	// its beginning for the next position, and what it does not concern will be behind.
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.nextSeq++
+	t.dirDirty = true
 	if err != nil {
-		return fmt.Errorf("begin a segment: %w", err)
+		return fmt.Errorf("begin segment %d: %w", s.seq, err)
+	}
+	t.out = f
+	t.active = s
+	t.segments = append(t.segments, s)
+	t.table[s.id].Store(s)
+	t.rechargeLocked(s, chargeOf(headerBytes))
+	return nil
+}
+
+func (t *Tier) create(s *segment) (file, error) {
+	f, err := t.fs.OpenFile(s.path, os.O_RDWR|os.O_CREATE|os.O_EXCL, filePerm)
+	if err != nil {
+		return nil, err
 	}
 	if _, err := f.WriteAt(appendHeader(nil, s.marker, s.seq), 0); err != nil {
 		f.Close()
 		t.remove(s.path)
-		return fmt.Errorf("begin segment %d: %w", s.seq, err)
+		return nil, err
 	}
-	t.out = f
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.active = s
-	t.segments = append(t.segments, s)
-	t.table[s.id].Store(s)
-	t.dirDirty = true
-	t.rechargeLocked(s, chargeOf(headerBytes))
-	return nil
+	return f, nil
 }
 
 func (t *Tier) rechargeLocked(s *segment, charge int64) {

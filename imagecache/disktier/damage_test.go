@@ -1,0 +1,360 @@
+package disktier_test
+
+import (
+	"bytes"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/novasocial/imagetier/imagecache/disktier"
+)
+
+// edit changes a file in place.
+func edit(t *testing.T, path string, change func(b []byte) []byte) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	b = change(b)
+	if _, err := f.WriteAt(b, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Truncate(int64(len(b))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// copyDir copies a directory that is in use, as a crash would leave it.
+func copyDir(t *testing.T, from string) string {
+	t.Helper()
+	to := t.TempDir()
+	names, err := filepath.Glob(filepath.Join(from, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		in, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer in.Close()
+		out, err := os.Create(filepath.Join(to, filepath.Base(name)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer out.Close()
+		if _, err := io.Copy(out, in); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return to
+}
+
+const (
+	damageImages = 400
+	damageSize   = 5000
+)
+
+// damage is something that happens to a segment. It returns how many images it hit, or -1
+// if it cannot know.
+type damage struct {
+	what string
+	do   func(t *testing.T, paths []string) (hit int)
+}
+
+var damages = []damage{
+	{"flipped bits in bodies", func(t *testing.T, paths []string) int {
+		random := rand.New(rand.NewPCG(3, 3))
+		hit := 0
+		for _, path := range paths {
+			edit(t, path, func(b []byte) []byte {
+				for i := range damageImages {
+					if at := bytes.Index(b, imageOf(i, damageSize).Body); at >= 0 && random.IntN(4) == 0 {
+						b[at+random.IntN(damageSize)] ^= 1 << random.IntN(8)
+						hit++
+					}
+				}
+				return b
+			})
+		}
+		return hit
+	}},
+	{"flipped bits in what is before a body", func(t *testing.T, paths []string) int {
+		random := rand.New(rand.NewPCG(4, 4))
+		hit := 0
+		for _, path := range paths {
+			edit(t, path, func(b []byte) []byte {
+				for i := range damageImages {
+					// Every eighth: two in a row would be one stretch that does not read.
+					if at := bytes.Index(b, imageOf(i, damageSize).Body); at >= 0 && i%8 == 0 {
+						b[at-1-random.IntN(90)] ^= 1 << random.IntN(8)
+						hit++
+					}
+				}
+				return b
+			})
+		}
+		return hit
+	}},
+	{"zeroed pages", func(t *testing.T, paths []string) int {
+		for _, path := range paths {
+			edit(t, path, func(b []byte) []byte {
+				for page := 3; page*4096 < len(b); page += 9 {
+					clear(b[page*4096 : min(len(b), (page+1)*4096)])
+				}
+				return b
+			})
+		}
+		return -1
+	}},
+	{"random bytes", func(t *testing.T, paths []string) int {
+		random := rand.New(rand.NewPCG(5, 5))
+		for _, path := range paths {
+			edit(t, path, func(b []byte) []byte {
+				for range 30 {
+					b[random.IntN(len(b))] ^= 1 << random.IntN(8)
+				}
+				return b
+			})
+		}
+		return -1
+	}},
+	{"a damaged header", func(t *testing.T, paths []string) int {
+		for _, path := range paths {
+			edit(t, path, func(b []byte) []byte { b[9] ^= 1; return b })
+		}
+		return 0
+	}},
+	{"a truncated segment", func(t *testing.T, paths []string) int {
+		edit(t, paths[0], func(b []byte) []byte { return b[:len(b)/2] })
+		return -1
+	}},
+	{"an emptied segment", func(t *testing.T, paths []string) int {
+		hit := imagesIn(t, paths[0])
+		edit(t, paths[0], func(b []byte) []byte { return nil })
+		return hit
+	}},
+	{"a missing segment", func(t *testing.T, paths []string) int {
+		hit := imagesIn(t, paths[1])
+		if err := os.Remove(paths[1]); err != nil {
+			t.Fatal(err)
+		}
+		return hit
+	}},
+}
+
+func imagesIn(t *testing.T, path string) int {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for i := range damageImages {
+		if bytes.Contains(b, imageOf(i, damageSize).Body) {
+			n++
+		}
+	}
+	return n
+}
+
+func TestDamageIsNeverServedAndCountedOnce(t *testing.T) {
+	cfg := disktier.Config{MaxBytes: 16 << 20, SegmentBytes: 256 << 10, OpenFiles: 1}
+	for _, d := range damages {
+		for _, when := range []string{"in use", "after a clean stop", "after a crash"} {
+			t.Run(d.what+" "+when, func(t *testing.T) {
+				cfg := cfg
+				cfg.Dir = t.TempDir()
+				tier := start(t, cfg)
+				tier.fill(damageImages, damageSize)
+				switch when {
+				case "after a clean stop":
+					tier.end()
+				case "after a crash":
+					cfg.Dir = copyDir(t, cfg.Dir)
+				}
+				paths := segmentsIn(t, cfg.Dir)
+				if len(paths) < 5 {
+					t.Fatalf("%d segments", len(paths))
+				}
+				if when == "in use" {
+					paths = paths[:len(paths)-1] // the tier writes in the last one
+				}
+				hit := d.do(t, paths)
+				if when != "in use" {
+					tier = recovered(t, start(t, cfg))
+				}
+				tier.hits(damageImages)
+				hits := tier.hits(damageImages) // a second time: nothing is counted twice
+				lost := damageImages - hits
+				if hit >= 0 && lost != hit {
+					t.Errorf("%d were hit, %d are lost", hit, lost)
+				}
+				if hits < damageImages/3 {
+					t.Errorf("only %d of %d are left", hits, damageImages)
+				}
+				damaged := int(tier.Stats().Damaged)
+				restarted := when != "in use"
+				switch {
+				case strings.HasSuffix(d.what, "segment"):
+					// What was in a file that is gone, nobody can know after a restart.
+					if !restarted && damaged != lost {
+						t.Errorf("%d lost, %d counted", lost, damaged)
+					}
+				case hit >= 0 && damaged != hit:
+					t.Errorf("%d were hit, %d counted", hit, damaged)
+				case damaged == 0 && hit != 0 || damaged > lost+len(paths):
+					t.Errorf("%d lost, %d counted", lost, damaged)
+				}
+				// It is fetched again, and stays.
+				tier.fill(damageImages, damageSize)
+				if hits := tier.hits(damageImages); hits != damageImages {
+					t.Errorf("%d of %d once put again", hits, damageImages)
+				}
+				tier.end()
+				tier = recovered(t, start(t, cfg))
+				if hits := tier.hits(damageImages); hits != damageImages {
+					t.Errorf("%d of %d once put again and restarted", hits, damageImages)
+				}
+			})
+		}
+	}
+}
+
+func TestASegmentOfAnUnknownFormatIsSetAsideUntilRoomIsNeeded(t *testing.T) {
+	dir := t.TempDir()
+	cfg := disktier.Config{Dir: dir, MaxBytes: 4 << 20}
+	tier := start(t, cfg)
+	tier.fill(300, 5000)
+	tier.end()
+	paths := segmentsIn(t, dir)
+	hit := 0
+	for _, path := range paths[:2] {
+		hit += imagesIn(t, path)
+		edit(t, path, asVersion2)
+	}
+	tier = recovered(t, start(t, cfg))
+	if hits := tier.hits(300); hits != 300-hit {
+		t.Errorf("%d of 300, %d are of another version", hits, hit)
+	}
+	aside, _ := filepath.Glob(filepath.Join(dir, "*.seg.unknown-1"))
+	if len(aside) != 2 {
+		t.Errorf("set aside: %v", aside)
+	}
+	tier.fill(2000, 5000)
+	if used := du(t, dir); used > cfg.MaxBytes {
+		t.Errorf("du says %d of %d", used, cfg.MaxBytes)
+	}
+	if aside, _ := filepath.Glob(filepath.Join(dir, "*.unknown-*")); len(aside) != 0 {
+		t.Errorf("still there although room was needed: %v", aside)
+	}
+}
+
+func TestAPurgeLogOfAnUnknownFormatSetsEverythingAside(t *testing.T) {
+	dir := t.TempDir()
+	tier := start(t, disktier.Config{Dir: dir})
+	tier.fill(10, 5000)
+	tier.end()
+	for _, name := range []string{"purges-1", "purges-2"} {
+		edit(t, filepath.Join(dir, name), asVersion2)
+	}
+	tier = recovered(t, start(t, disktier.Config{Dir: dir}))
+	if hits := tier.hits(10); hits != 0 {
+		t.Errorf("%d served", hits)
+	}
+	if aside, _ := filepath.Glob(filepath.Join(dir, "*.unknown-1")); len(aside) != 3 {
+		t.Errorf("set aside: %v", aside)
+	}
+	tier.fill(10, 5000)
+}
+
+// asVersion2 makes a header say that it is of format 2, and is whole.
+func asVersion2(b []byte) []byte {
+	b[8] = 2
+	return disktier.SignVersion(b)
+}
+
+func TestAPurgeOutlivesTheLossOfACopyOfItsLog(t *testing.T) {
+	for name, harm := range map[string]func(t *testing.T, path string){
+		"missing": func(t *testing.T, path string) { os.Remove(path) },
+		"emptied": func(t *testing.T, path string) { os.Truncate(path, 0) },
+		"cut":     func(t *testing.T, path string) { os.Truncate(path, 30) },
+		"zeroed": func(t *testing.T, path string) {
+			edit(t, path, func(b []byte) []byte { clear(b); return b })
+		},
+		"flipped": func(t *testing.T, path string) {
+			edit(t, path, func(b []byte) []byte { b[30] ^= 1; return b })
+		},
+	} {
+		for _, file := range []string{"purges-1", "purges-2"} {
+			t.Run(file+" "+name, func(t *testing.T) {
+				dir := t.TempDir()
+				tier := start(t, disktier.Config{Dir: dir})
+				tier.fill(40, 1000)
+				for i := 0; i < 40; i += 8 {
+					if _, err := tier.Purge(t.Context(), targetOf(i)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				tier.end()
+				harm(t, filepath.Join(dir, file))
+				tier = recovered(t, start(t, disktier.Config{Dir: dir}))
+				if hits := tier.hits(40); hits != 20 {
+					t.Errorf("%d of 20 that were not purged", hits)
+				}
+				tier.end()
+				a, _ := os.ReadFile(filepath.Join(dir, "purges-1"))
+				b, _ := os.ReadFile(filepath.Join(dir, "purges-2"))
+				if !slices.Equal(a, b) || len(a) < 100 {
+					t.Error("the copies were not made alike again")
+				}
+			})
+		}
+	}
+}
+
+func TestWithoutItsPurgeLogADirectoryIsNotTrusted(t *testing.T) {
+	dir := t.TempDir()
+	tier := start(t, disktier.Config{Dir: dir})
+	tier.fill(10, 1000)
+	tier.end()
+	os.Remove(filepath.Join(dir, "purges-1"))
+	os.Truncate(filepath.Join(dir, "purges-2"), 0)
+	tier = recovered(t, start(t, disktier.Config{Dir: dir}))
+	if hits := tier.hits(10); hits != 0 {
+		t.Errorf("%d served", hits)
+	}
+}
+
+func TestTombstonesAreForgottenWithWhatTheyConcern(t *testing.T) {
+	dir := t.TempDir()
+	tier := start(t, disktier.Config{Dir: dir, MaxBytes: 2 << 20})
+	for i := range 6000 {
+		tier.put(keyOf(i), imageOf(i, 2000))
+		if i%4 == 0 {
+			if _, err := tier.Purge(t.Context(), targetOf(i-8)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if i%100 == 99 {
+			tier.sync()
+		}
+	}
+	info, err := os.Stat(filepath.Join(dir, "purges-1"))
+	if err != nil || info.Size() > 6000/4*24*9/10 {
+		t.Errorf("the log has %d bytes, %v", info.Size(), err)
+	}
+	if tier.has(5999-40) || !tier.has(5999) {
+		t.Error("a purged image is there, or the last one is not")
+	}
+}

@@ -1,0 +1,296 @@
+package disktier_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/disktier"
+)
+
+// recovery is how long the tier may take after the disk has come back.
+const recovery = 30 * time.Second
+
+// backWithin waits in fake time until the tier serves again.
+func backWithin(t *testing.T, tier running, limit time.Duration) {
+	t.Helper()
+	began := time.Now()
+	waitFor(t, "the tier to serve again", func() bool { return tier.State() == disktier.Serving })
+	if took := time.Since(began); took > limit {
+		t.Errorf("it took %v", took)
+	}
+	if err := tier.Fault(); err != nil {
+		t.Errorf("serving, with a fault: %v", err)
+	}
+}
+
+func TestADiskThatCannotBeWrittenIsReadAndComesBack(t *testing.T) {
+	for _, test := range []struct {
+		err error
+		ops []string
+	}{
+		{syscall.EIO, []string{"write"}},
+		{syscall.EIO, []string{"sync"}},
+		{syscall.EROFS, []string{"write", "create", "remove", "rename", "truncate", "sync"}},
+		{syscall.EACCES, []string{"create"}},
+	} {
+		t.Run(test.err.Error()+" "+test.ops[0], func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				disk := newMemDisk()
+				tier := recovered(t, start(t, disktier.Config{Dir: "/c", MaxBytes: 8 << 20}.On(disk)))
+				defer tier.end()
+				tier.fill(100, 5000)
+				disk.failing(test.err, test.ops...)
+				for i := 100; tier.State() == disktier.Serving && i < 1000; i++ {
+					tier.put(keyOf(i), imageOf(i, 5000))
+					time.Sleep(100 * time.Millisecond) // fake
+				}
+				if s := tier.State(); s != disktier.ReadOnly || !s.Degraded() || tier.Fault() == nil {
+					t.Fatalf("state %v, %v", s, tier.Fault())
+				}
+				if hits := tier.hits(100); hits != 100 {
+					t.Errorf("%d of 100 are served", hits)
+				}
+				disk.failing(nil)
+				backWithin(t, tier, recovery)
+				tier.put(keyOf(2000), imageOf(2000, 5000))
+				tier.sync()
+				if !tier.has(2000) {
+					t.Error("nothing is kept after it came back")
+				}
+			})
+		})
+	}
+}
+
+func TestADiskThatCannotBeReadTurnsTheTierOffUntilItCan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := newMemDisk()
+		tier := recovered(t, start(t, disktier.Config{Dir: "/c", MaxBytes: 8 << 20}.On(disk)))
+		defer tier.end()
+		tier.fill(100, 5000)
+		disk.failing(syscall.EIO, "read")
+		failed := 0
+		for i := range 100 {
+			if _, err := tier.Get(context.Background(), keyOf(i)); err != imagecache.ErrMiss {
+				failed++
+			}
+		}
+		if failed == 0 || failed > 10 {
+			t.Errorf("%d Gets were told of the fault", failed)
+		}
+		if s := tier.State(); s != disktier.Off || tier.Fault() == nil {
+			t.Fatalf("state %v, %v", s, tier.Fault())
+		}
+		disk.failing(nil)
+		backWithin(t, tier, recovery)
+		if hits := tier.hits(100); hits != 100-failed {
+			t.Errorf("%d of 100 after %d failed", hits, failed)
+		}
+		if n := tier.Stats().Damaged; n != uint64(failed) {
+			t.Errorf("%d counted as damaged, %d were", n, failed)
+		}
+	})
+}
+
+func TestOneBadSectorDoesNotTurnTheTierOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := newMemDisk()
+		tier := recovered(t, start(t, disktier.Config{Dir: "/c", MaxBytes: 8 << 20}.On(disk)))
+		defer tier.end()
+		tier.fill(100, 5000)
+		for i := range 50 {
+			disk.failing(syscall.EIO, "read")
+			tier.Get(context.Background(), keyOf(i))
+			disk.failing(nil)
+			if !tier.has(50 + i) {
+				t.Fatal("it is off")
+			}
+		}
+		if s := tier.State(); s != disktier.Serving {
+			t.Errorf("state %v", s)
+		}
+	})
+}
+
+func TestADirectoryThatCannotBeUsedAtTheStartIsUsedOnceItCan(t *testing.T) {
+	for _, test := range []struct {
+		op  string
+		err error
+	}{{"mkdir", syscall.EROFS}, {"create", syscall.ENOSPC}, {"create", syscall.EACCES}, {"readdir", syscall.EIO}} {
+		t.Run(test.op+" "+test.err.Error(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				disk := newMemDisk()
+				disk.failing(test.err, test.op)
+				tier := start(t, disktier.Config{Dir: "/c", MaxBytes: 8 << 20}.On(disk))
+				defer tier.end()
+				tier.put(keyOf(1), imageOf(1, 1000))
+				if tier.has(1) || tier.State() != disktier.Off {
+					t.Errorf("state %v", tier.State())
+				}
+				if _, err := tier.Purge(context.Background(), imagecache.Target{Key: keyOf(1)}); err == nil {
+					t.Error("a purge that will not last succeeded")
+				}
+				disk.failing(nil)
+				backWithin(t, tier, recovery)
+				tier.put(keyOf(1), imageOf(1, 1000))
+				tier.sync()
+				if !tier.has(1) {
+					t.Error("nothing is kept after it came back")
+				}
+			})
+		})
+	}
+}
+
+func TestAFullDiskCostsTheOldestAndIsUsedAgainOnceThereIsRoom(t *testing.T) {
+	for _, test := range []struct {
+		what       string
+		fill, free func(d *memDisk)
+	}{
+		{"bytes", func(d *memDisk) { d.capacity = 3 << 20 }, func(d *memDisk) { d.capacity = 0 }},
+		{"inodes", func(d *memDisk) { d.inodes = 9 }, func(d *memDisk) { d.inodes = 0 }},
+	} {
+		t.Run(test.what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				disk := newMemDisk()
+				disk.set(test.fill)
+				tier := recovered(t, start(t, disktier.Config{Dir: "/c", MaxBytes: 8 << 20}.On(disk)))
+				defer tier.end()
+				stored := 0
+				for i := range 1500 {
+					tier.put(keyOf(i), imageOf(i, 5000))
+					tier.sync()
+					if tier.has(i) {
+						stored++
+					}
+				}
+				if stored < 1490 {
+					t.Errorf("%d of 1500 were stored", stored)
+				}
+				if !tier.State().Degraded() || tier.Stats().Evicted[disktier.EvictedForSpace] == 0 {
+					t.Errorf("%+v", tier.Stats())
+				}
+				if hits := tier.hits(1500); hits < 200 {
+					t.Errorf("%d are kept on 3 MiB", hits)
+				}
+				disk.set(test.free)
+				backWithin(t, tier, recovery)
+				tier.fill(2000, 5000)
+				if used := disk.used(); used < 6<<20 || used > 8<<20 {
+					t.Errorf("it uses %d of %d", used, 8<<20)
+				}
+			})
+		})
+	}
+}
+
+func TestAPurgeThatCannotBeWrittenSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := newMemDisk()
+		tier := recovered(t, start(t, disktier.Config{Dir: "/c", MaxBytes: 8 << 20}.On(disk)))
+		defer tier.end()
+		tier.fill(8, 1000)
+		for _, op := range []string{"write", "sync"} {
+			disk.failing(syscall.EIO, op)
+			if _, err := tier.Purge(context.Background(), imagecache.Target{Original: originalOf(0)}); err == nil || !strings.Contains(err.Error(), "purge") {
+				t.Errorf("%s: %v", op, err)
+			}
+			if tier.has(0) {
+				t.Error("it is served all the same")
+			}
+		}
+		disk.failing(nil)
+		if _, err := tier.Purge(context.Background(), imagecache.Target{Original: originalOf(0)}); err != nil {
+			t.Errorf("repeated: %v", err)
+		}
+		tier.end()
+		tier = recovered(t, start(t, disktier.Config{Dir: "/c", MaxBytes: 8 << 20}.On(disk)))
+		defer tier.end()
+		if hits := tier.hits(8); hits != 4 {
+			t.Errorf("%d are left", hits)
+		}
+	})
+}
+
+// Every image has a version, its size. A power failure may lose what was not synced, but
+// never what was, and never brings back what a purge has removed. (A newer version that
+// was torn leaves a miss: the older one has been replaced.)
+func TestAPowerFailureLosesNothingThatWasSynced(t *testing.T) {
+	rounds := 300
+	if testing.Short() {
+		rounds = 60
+	}
+	for seed := range rounds {
+		synctest.Test(t, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(uint64(seed), 2))
+			disk := newMemDisk()
+			oldest := make(map[int]int) // the least version that may be found
+			latest := make(map[int]int)
+			synced := make(map[int]bool) // latest is, so a miss is a loss
+			version := 0
+			for range 3 {
+				tier := recovered(t, start(t, disktier.Config{Dir: "/c", MaxBytes: 4 << 20, SyncEvery: time.Hour}.On(disk)))
+				for key, least := range oldest {
+					checkVersion(t, seed, tier, key, least, latest[key], synced[key])
+				}
+				for range 200 {
+					key := random.IntN(30)
+					switch random.IntN(12) {
+					case 0:
+						tier.sync()
+						for key := range latest {
+							oldest[key] = latest[key]
+							synced[key] = latest[key] > 0
+						}
+					case 1:
+						if _, err := tier.Purge(context.Background(), imagecache.Target{Original: originalOf(key)}); err != nil {
+							t.Fatal(err)
+						}
+						for k := key / 4 * 4; k < key/4*4+4; k++ {
+							oldest[k], latest[k], synced[k] = 0, 0, false
+						}
+					case 2:
+						if _, err := tier.Purge(context.Background(), imagecache.Target{Key: keyOf(key)}); err != nil {
+							t.Fatal(err)
+						}
+						oldest[key], latest[key], synced[key] = 0, 0, false
+					default:
+						version++
+						tier.put(keyOf(key), imageOf(key, 500+version))
+						latest[key], synced[key] = 500+version, false
+						if _, ok := oldest[key]; !ok {
+							oldest[key] = 0
+						}
+					}
+				}
+				synctest.Wait() // what is queued is written, and not synced
+				disk = func() *memDisk {
+					crashed := disk.afterPowerFailure(random)
+					tier.end()
+					return crashed
+				}()
+			}
+		})
+	}
+}
+
+func checkVersion(t *testing.T, seed int, tier running, key, least, most int, synced bool) {
+	t.Helper()
+	img, err := tier.Get(context.Background(), keyOf(key))
+	size := len(img.Body)
+	switch {
+	case err != nil && err != imagecache.ErrMiss:
+		t.Fatalf("seed %d: %v", seed, err)
+	case err != nil && synced:
+		t.Fatalf("seed %d: image %d was synced as %d and is lost", seed, key, least)
+	case err == nil && (size < least || size > most):
+		t.Fatalf("seed %d: image %d is %d, not %d to %d", seed, key, size, least, most)
+	}
+	tier.has(key) // compares every byte
+}
