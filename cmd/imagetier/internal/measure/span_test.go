@@ -78,6 +78,15 @@ func TestARequestThatIsNotSampledHasNoSpans(t *testing.T) {
 	}
 }
 
+func TestWorkThatNoRequestAskedForHasNoSpans(t *testing.T) {
+	spans := tracetest.NewInMemoryExporter()
+	set, _ := newSet(t, Config{Tracer: sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)).Tracer("test")})
+	_, _ = set.Tier("disk", stubTier{}, nil).Get(t.Context(), imagecache.KeyOf(someRef(t)))
+	if n := len(spans.GetSpans()); n != 0 {
+		t.Errorf("there are %d spans", n)
+	}
+}
+
 func TestWithoutATracerNothingStandsBetween(t *testing.T) {
 	set, _ := newSet(t, Config{})
 	h := http.NotFoundHandler()

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -78,12 +77,8 @@ func newScrubber(out io.Writer, secrets []string) io.Writer {
 
 // spellings returns how a secret may stand in a line.
 func spellings(secret string) []string {
-	all := []string{secret}
-	quoted := strconv.Quote(secret)
-	all = append(all, quoted[1:len(quoted)-1])
-	if asJSON, err := json.Marshal(secret); err == nil {
-		all = append(all, string(asJSON[1:len(asJSON)-1]))
-	}
+	quoted := strconv.Quote(secret) // as JSON would, but for control characters
+	all := []string{secret, quoted[1 : len(quoted)-1]}
 	if raw, err := hex.DecodeString(secret); err == nil {
 		all = append(all,
 			strings.ToLower(secret), strings.ToUpper(secret),

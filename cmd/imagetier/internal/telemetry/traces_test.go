@@ -67,6 +67,7 @@ func TestSpansReachTheCollectorBeforeClosed(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
 	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=images")
 	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=test")
+	t.Setenv("OTEL_SERVICE_NAME", "thumbnails-eu")
 
 	tel, _ := open(t, Config{Program: "imagetier", Version: "1.2.3"})
 	_, span := tel.Tracer.Start(t.Context(), "cache get")
@@ -74,8 +75,13 @@ func TestSpansReachTheCollectorBeforeClosed(t *testing.T) {
 	if err := tel.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	request := <-got
-	for _, part := range []string{"/v1/traces images ", "cache get", "imagetier", "1.2.3", "deployment.environment"} {
+	var request string
+	select {
+	case request = <-got:
+	default:
+		t.Fatal("the collector has got nothing")
+	}
+	for _, part := range []string{"/v1/traces images ", "cache get", "thumbnails-eu", "1.2.3", "deployment.environment"} {
 		if !strings.Contains(request, part) {
 			t.Errorf("%q is not in what the collector got: %q", part, request)
 		}
