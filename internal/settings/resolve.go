@@ -48,6 +48,7 @@ func (p Place) String() string {
 
 // Resolved are the settings that were read.
 type Resolved struct {
+	schema *Schema
 	Values []ResolvedValue // in the schema's order
 	faults Faults
 	faulty map[string]bool // settings by name
@@ -66,7 +67,7 @@ type ResolvedValue struct {
 // if there is one; what could be read is returned all the same, so that the caller can add
 // what it finds (Fault) and report all at once (Err).
 func (s *Schema) Resolve(in Input) *Resolved {
-	r := &Resolved{faults: slices.Clone(in.Faults), faulty: map[string]bool{}}
+	r := &Resolved{schema: s, faults: slices.Clone(in.Faults), faulty: map[string]bool{}}
 	layers := []layer{s.fromFlags(r, in.Flags), s.fromEnviron(r, in.Environ)}
 	if path, place := first(ConfigName, layers); path != nil {
 		layers = append(layers, s.fromFile(r, path[len(path)-1], place))

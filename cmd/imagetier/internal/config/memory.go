@@ -10,9 +10,9 @@ import (
 	"github.com/novasocial/imagetier/internal/settings"
 )
 
-// ChildMemory is what one resize process is reckoned to take, in bytes: 128 MiB of data,
-// which was enough for every photo tried (HOUSE), and 64 MiB for the program and libvips.
-const ChildMemory = 192 << 20
+// ChildMemory is what one resize process is reckoned to take, in bytes: one that has grown
+// past it is replaced after its job (workers.Config.MaxRSS).
+const ChildMemory = 256 << 20
 
 // GoMemoryLimit returns the limit to give to debug.SetMemoryLimit, in bytes: memory size
 // × 1.2 + 250 MiB (CONTRACT 4).

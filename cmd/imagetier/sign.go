@@ -1,0 +1,188 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/resize"
+)
+
+// signCmd prints signed URLs.
+type signCmd struct {
+	Source string `required:"" placeholder:"NAME" help:"The source's name, as --source NAME=URL of serve gives it."`
+	Name   string `required:"" placeholder:"NAME" help:"The original's name in its source, as it is: nothing in it is decoded. With - every line of standard input is one."`
+	// Version is called so in the contract; the program's own is a command.
+	Version string `required:"" placeholder:"VERSION" help:"What the URL promises of the original: v.TOKEN (you say so), e.ETAG, s.VERSION-ID or live."`
+	Spec    string `required:"" placeholder:"SHAPE" help:"640x640-cover and the like, orig, or info."`
+	Format  string `placeholder:"FORMAT" help:"jpg png webp avif gif heic jxl or auto; none with orig, json (or none) with info."`
+	Base    string `placeholder:"URL" help:"Print whole URLs that begin with this, not paths."`
+	With    string `placeholder:"ID" help:"Sign with the key of this id, not with the first one."`
+	JSON    bool   `name:"json" help:"Print an object a line."`
+
+	settingsOf
+}
+
+// Help teaches by example.
+func (signCmd) Help() string {
+	return `The keys come from --keys, IMAGETIER_KEYS, a file (--keys-file, IMAGETIER_KEYS_FILE) or keys in the file of --config.
+
+A square of 640 pixels, as WebP, of an original that never changes under its name:
+
+    imagetier sign --keys k1=HEX --source posts --name 2026/11/abc.jpg --version v.1 --spec 640x640-cover --format webp
+
+Whole URLs; the original of that ETag and no other; whatever is there now:
+
+    imagetier sign ... --base https://img.example.com
+    imagetier sign ... --version e.9f86d081884c7d65
+    imagetier sign ... --version live
+
+The original byte for byte, and facts about it:
+
+    imagetier sign ... --spec orig
+    imagetier sign ... --spec info
+
+Many at once:
+
+    find . -name '*.jpg' -printf '%P\n' | imagetier sign ... --name -
+
+A shape is size, then options joined by "-", each only where it is not the default: 640x480 640x x480; cover pad exact; smart top at30x70; up; trim; rot90 flip; gray blur5 sharp; bgffffff; wm.logo; still; credit; p3; q75. What is spelled otherwise is refused with the right spelling.`
+}
+
+// Run signs.
+func (c *signCmd) Run(p *program) error {
+	cfg, _, err := c.load(p)
+	if err != nil {
+		return err
+	}
+	signer, err := cfg.Signer()
+	if err != nil {
+		return usageError{err}
+	}
+	base, err := parseBase(c.Base)
+	if err != nil {
+		return usageError{err}
+	}
+	if c.Name != "-" {
+		if err := c.sign(p.stdout, signer, base, c.Name); err != nil {
+			return usageError{err}
+		}
+		return nil
+	}
+	out := bufio.NewWriter(p.stdout)
+	lines := bufio.NewScanner(p.stdin)
+	for n := 1; lines.Scan(); n++ {
+		if err := c.sign(out, signer, base, lines.Text()); err != nil {
+			return usageError{errors.Join(fmt.Errorf("line %d: %w", n, err), out.Flush())}
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("read names: %w", err)
+	}
+	return out.Flush()
+}
+
+// signedURL is what sign prints with --json.
+type signedURL struct {
+	Path    string `json:"path"`
+	URL     string `json:"url,omitempty"` // with --base
+	Source  string `json:"source"`
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Spec    string `json:"spec"`
+	Format  string `json:"format,omitempty"`
+}
+
+func (c *signCmd) sign(out io.Writer, signer *imageurl.Signer, base, name string) error {
+	ref, err := c.ref(name)
+	if err != nil {
+		return err
+	}
+	path := signer.Path(ref)
+	if c.With != "" {
+		if path, err = signer.PathWith(c.With, ref); err != nil {
+			return err
+		}
+	}
+	if !c.JSON {
+		_, err := fmt.Fprintln(out, base+path)
+		return err
+	}
+	said := signedURL{
+		Path: path, Source: ref.Source(), Name: ref.Name(), Version: ref.Version().String(),
+		Spec: ref.Spec().String(), Format: ref.Spec().Format.String(),
+	}
+	if base != "" {
+		said.URL = base + path
+	}
+	return json.NewEncoder(out).Encode(said)
+}
+
+// ref names what the flags describe.
+func (c *signCmd) ref(name string) (imageurl.Ref, error) {
+	format := c.Format
+	if c.Spec == "info" && format == "" {
+		format = "json"
+	}
+	spec, errSpec := resize.ParseSpec(c.Spec, format)
+	version, errVersion := parseVersion(c.Version)
+	if err := errors.Join(errSpec, errVersion); err != nil {
+		return imageurl.Ref{}, err
+	}
+	return imageurl.NewRef(c.Source, name, version, spec)
+}
+
+// parseVersion reads a version as URLs spell it, and a token that would have to be encoded
+// there as it is too: v.a/b.
+func parseVersion(text string) (imageurl.Version, error) {
+	version, err := imageurl.ParseVersion(text)
+	if err == nil {
+		return version, nil
+	}
+	for begins, pin := range map[string]imageurl.Pin{"v.": imageurl.Trusted, "e.": imageurl.ETag, "s.": imageurl.VersionID} {
+		if token, ok := strings.CutPrefix(text, begins); ok && !strings.HasPrefix(token, "~") {
+			return imageurl.NewVersion(pin, token)
+		}
+	}
+	return imageurl.Version{}, err
+}
+
+// parseBase returns what stands before a path; it ends in no "/".
+func parseBase(base string) (string, error) {
+	if base == "" {
+		return "", nil
+	}
+	u, err := url.Parse(base)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || strings.ContainsAny(base, "?#") {
+		return "", fmt.Errorf("--base %q: want https://host, without query and fragment", base)
+	}
+	return strings.TrimRight(base, "/"), nil
+}
+
+// eachLine calls do for every argument, and for every line of standard input where one is "-".
+func eachLine(ctx context.Context, p *program, args []string, do func(string) error) error {
+	for _, arg := range args {
+		if arg != "-" {
+			if err := do(arg); err != nil {
+				return err
+			}
+			continue
+		}
+		lines := bufio.NewScanner(p.stdin)
+		for lines.Scan() && ctx.Err() == nil {
+			if err := do(lines.Text()); err != nil {
+				return err
+			}
+		}
+		if err := lines.Err(); err != nil {
+			return fmt.Errorf("read standard input: %w", err)
+		}
+	}
+	return ctx.Err()
+}
