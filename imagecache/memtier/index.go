@@ -1,0 +1,122 @@
+package memtier
+
+import "sync"
+
+// place is the queue that an image is in.
+type place uint8
+
+const (
+	inSmall place = iota
+	inMain
+)
+
+func (p place) other() place { return inMain - p }
+
+// maxReads is how far reads are counted: two bits, as in the paper.
+const maxReads = 3
+
+// entry is what is known of an image without its record.
+type entry struct {
+	size  uint32
+	at    place
+	reads uint8 // since it came to where it is, up to maxReads
+}
+
+// index knows where each image is and how often it was read. An original's images are
+// all in one shard. The zero value is ready.
+type index struct {
+	shards [1024]shard
+}
+
+type shard struct {
+	mu    sync.Mutex
+	byID  map[uint64]entry
+	bytes int64
+}
+
+// shard returns that of the id's group.
+func (x *index) shard(id uint64) *shard { return &x.shards[id>>40%uint64(len(x.shards))] }
+
+// read returns where id is, and counts a read.
+func (x *index) read(id uint64) (place, bool) {
+	s := x.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, ok := s.byID[id]
+	if ok && e.reads < maxReads {
+		e.reads++
+		s.byID[id] = e
+	}
+	return e.at, ok
+}
+
+// at returns where id is.
+func (x *index) at(id uint64) (place, bool) {
+	s := x.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, ok := s.byID[id]
+	return e.at, ok
+}
+
+// add notes an image, unread.
+func (x *index) add(id uint64, at place, size int) {
+	s := x.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.byID == nil {
+		s.byID = make(map[uint64]entry)
+	}
+	s.bytes += int64(size) - int64(s.byID[id].size)
+	s.byID[id] = entry{size: uint32(size), at: at}
+}
+
+// setReads sets the count of an image that is there.
+func (x *index) setReads(id uint64, reads uint8) {
+	s := x.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e, ok := s.byID[id]; ok {
+		e.reads = reads
+		s.byID[id] = e
+	}
+}
+
+// remove forgets an image of that place, and returns how often it was read.
+func (x *index) remove(id uint64, at place) (reads uint8, ok bool) {
+	s := x.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, ok := s.byID[id]
+	if !ok || e.at != at {
+		return 0, false
+	}
+	delete(s.byID, id)
+	s.bytes -= int64(e.size)
+	return e.reads, true
+}
+
+// group returns the ids whose first 24 bits are those.
+func (x *index) group(group uint64) (ids []uint64) {
+	s := x.shard(group << 40)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id := range s.byID {
+		if id>>40 == group {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// totals returns the number of images and their bytes.
+func (x *index) totals() (entries, bytes int64) {
+	for i := range x.shards {
+		s := &x.shards[i]
+		s.mu.Lock()
+		entries += int64(len(s.byID))
+		bytes += s.bytes
+		s.mu.Unlock()
+	}
+	return entries, bytes
+}

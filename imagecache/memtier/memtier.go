@@ -1,0 +1,261 @@
+// Package memtier keeps images in memory: S3-FIFO (Yang et al., "FIFO queues are all you
+// need for cache eviction", SOSP 2023) over two bigcaches, whose storage the garbage
+// collector does not look into.
+//
+// What is new goes into a small queue, a tenth of the budget. What leaves it unread is
+// gone, but for a fingerprint in a ghost queue; what was read there, and what comes back
+// while its ghost is known, goes into the main queue, from which only what was not read
+// since leaves. So a flood of images that are asked for once passes through a tenth of
+// the memory and leaves the rest alone.
+package memtier
+
+import (
+	"context"
+	"fmt"
+	"hash/maphash"
+	"sync"
+
+	"github.com/novasocial/imagetier/imagecache"
+)
+
+// MinBytes is the least budget.
+const MinBytes = 4 << 20
+
+// Config of a Tier.
+type Config struct {
+	// MaxBytes is the budget: what the two queues allocate, images with their headers, is
+	// never more. Beside it each image takes some 60 bytes of index, and each ghost 40. At
+	// least MinBytes; counted in whole mebibytes.
+	MaxBytes int64
+}
+
+// Tier is an imagecache.Tier in memory. It is safe for concurrent use; it has no
+// goroutines and needs no closing.
+type Tier struct {
+	small, main *queue
+	index       index
+	seed        maphash.Seed
+
+	storing sync.Mutex // held by whoever changes the queues
+	// All of these are guarded by storing.
+	ghosts     ghosts
+	record     []byte   // buffer
+	left       []leaver // what the running store has pushed out of the queues
+	mainFilled bool     // main has evicted: until then whatever leaves small goes there
+	evicted    [numReasons]int64
+	refused    int64
+}
+
+// Reasons for which an image left.
+const (
+	unread   = iota // of the small queue: asked for once, or never
+	aged            // of the main queue: not read since it got there or came round
+	squeezed        // it was to move to the main queue and is too large for it
+	numReasons
+)
+
+var reasonNames = [numReasons]string{"unread", "aged", "squeezed"}
+
+// leaver is what a queue pushed out.
+type leaver struct {
+	id     uint64
+	from   place
+	record []byte
+}
+
+// New returns an empty Tier and allocates its memory, which the kernel hands out as it is
+// written to.
+func New(cfg Config) (*Tier, error) {
+	if cfg.MaxBytes < MinBytes {
+		return nil, fmt.Errorf("memory tier of %d bytes: the least is %d", cfg.MaxBytes, MinBytes)
+	}
+	t := &Tier{seed: maphash.MakeSeed()}
+	mib := int(cfg.MaxBytes >> 20)
+	smallMiB := max(1, mib/10)
+	var err error
+	if t.small, err = newQueue(smallMiB, t.leaves(inSmall)); err != nil {
+		return nil, fmt.Errorf("memory tier: %w", err)
+	}
+	if t.main, err = newQueue(mib-smallMiB, t.leaves(inMain)); err != nil {
+		return nil, fmt.Errorf("memory tier: %w", err)
+	}
+	return t, nil
+}
+
+// leaves is called by a queue, inside of its lock: it only notes.
+func (t *Tier) leaves(from place) func(id uint64, record []byte) {
+	return func(id uint64, record []byte) { t.left = append(t.left, leaver{id, from, record}) }
+}
+
+// id returns what a key is kept under: 24 bits of its original, so that all that is made
+// of one original lies in one shard of the index, and 40 of its path. Two keys may share
+// one: the record has the whole key. It is never 0, which bigcache takes for "deleted": the
+// bit that sees to that is not one of the lowest, which choose its shard.
+func (t *Tier) id(key imagecache.Key) uint64 {
+	const low = 1<<40 - 1
+	return t.group(key.Original())<<40 | maphash.String(t.seed, key.String())&low | 1<<39
+}
+
+func (t *Tier) group(of imagecache.Original) uint64 {
+	return (maphash.String(t.seed, of.Name) ^ maphash.String(t.seed, of.Source)*31) & (1<<24 - 1)
+}
+
+// Get returns the image under key. Its Body is a copy that is the caller's alone, as the
+// rest is.
+func (t *Tier) Get(_ context.Context, key imagecache.Key) (imagecache.Image, error) {
+	id := t.id(key)
+	at, ok := t.index.read(id)
+	if !ok {
+		return imagecache.Image{}, imagecache.ErrMiss
+	}
+	record, ok := t.queue(at).get(id)
+	if !ok { // it may have moved in between
+		if record, ok = t.queue(at.other()).get(id); !ok {
+			return imagecache.Image{}, imagecache.ErrMiss
+		}
+	}
+	stored, img, err := imagecache.ParseRecord(record)
+	if err != nil || stored != key {
+		return imagecache.Image{}, imagecache.ErrMiss
+	}
+	return img, nil
+}
+
+// Put keeps img. It is refused, which is no error, if it is larger than a quarter of a
+// shard of the queue that it belongs in: 1 MiB with budgets from 40 MiB on. An older
+// image under key is then gone.
+func (t *Tier) Put(_ context.Context, key imagecache.Key, img imagecache.Image) error {
+	id := t.id(key)
+	t.storing.Lock()
+	defer t.storing.Unlock()
+	t.record = imagecache.AppendRecord(t.record[:0], key, img)
+	if at, ok := t.index.at(id); ok {
+		if old, ok := t.queue(at).get(id); ok && string(old) == string(t.record) {
+			return nil // a second copy would only leave dead bytes behind
+		}
+		t.removeLocked(id, at)
+		t.store(id, at, t.record)
+	} else if t.ghosts.take(id) {
+		t.store(id, inMain, t.record)
+	} else {
+		t.store(id, inSmall, t.record)
+	}
+	t.settle()
+	if cap(t.record) > 4<<20 {
+		t.record = nil
+	}
+	return nil
+}
+
+// store appends to a queue. What that pushed out is in t.left.
+func (t *Tier) store(id uint64, at place, record []byte) {
+	q := t.queue(at)
+	if len(record) > q.largest {
+		t.refused++
+		return
+	}
+	if !q.set(id, record) {
+		t.refused++
+		return
+	}
+	t.index.add(id, at, len(record))
+}
+
+// settle decides on everything that the queues have pushed out. Moving one may push out
+// others: it ends because each round through main costs one of at most maxReads reads.
+func (t *Tier) settle() {
+	for len(t.left) > 0 {
+		last := len(t.left) - 1
+		l := t.left[last]
+		t.left[last] = leaver{}
+		t.left = t.left[:last]
+		reads, ok := t.index.remove(l.id, l.from)
+		if !ok {
+			continue // it was replaced meanwhile
+		}
+		if l.from == inMain {
+			t.mainFilled = true
+		}
+		switch {
+		case l.from == inSmall && reads == 0 && t.mainFilled:
+			t.evicted[unread]++
+			t.ghosts.add(l.id, t.main.len()*9/10)
+		case l.from == inMain && reads == 0:
+			t.evicted[aged]++
+		case len(l.record) > t.main.largest:
+			t.evicted[squeezed]++
+		case t.main.set(l.id, l.record):
+			t.index.add(l.id, inMain, len(l.record))
+			if l.from == inMain {
+				t.index.setReads(l.id, reads-1)
+			}
+		default:
+			t.evicted[squeezed]++
+		}
+	}
+}
+
+func (t *Tier) removeLocked(id uint64, at place) {
+	t.index.remove(id, at)
+	t.queue(at).remove(id)
+}
+
+// Purge removes one image or all of an original. The latter looks through a 1,024th of
+// the index.
+func (t *Tier) Purge(_ context.Context, what imagecache.Target) (removed imagecache.Removed, _ error) {
+	t.storing.Lock()
+	defer t.storing.Unlock()
+	one := what.Key != (imagecache.Key{})
+	var ids []uint64
+	if one {
+		ids = []uint64{t.id(what.Key)}
+	} else {
+		ids = t.index.group(t.group(what.Original))
+	}
+	for _, id := range ids {
+		at, ok := t.index.at(id)
+		if !ok {
+			continue
+		}
+		record, ok := t.queue(at).get(id)
+		if !ok {
+			continue
+		}
+		key, _, size, err := imagecache.ParseRecordHeader(record)
+		if err != nil || one && key != what.Key || !one && key.Original() != what.Original {
+			continue // another that shares the id, or the group
+		}
+		t.removeLocked(id, at)
+		removed.Images++
+		removed.Bytes += size.Body
+	}
+	return removed, nil
+}
+
+func (t *Tier) queue(at place) *queue {
+	if at == inMain {
+		return t.main
+	}
+	return t.small
+}
+
+// Stats are the numbers of a Tier. Counts are since New.
+type Stats struct {
+	Bytes     int64            // of images and their headers
+	Entries   int64            // images
+	Evictions map[string]int64 // images, by reason: unread, aged, squeezed
+	Refused   int64            // images that were too large
+	Ghosts    int64
+}
+
+// Stats returns the numbers now.
+func (t *Tier) Stats() Stats {
+	t.storing.Lock()
+	defer t.storing.Unlock()
+	s := Stats{Evictions: make(map[string]int64, numReasons), Refused: t.refused, Ghosts: int64(t.ghosts.len())}
+	s.Entries, s.Bytes = t.index.totals()
+	for reason, n := range t.evicted {
+		s.Evictions[reasonNames[reason]] = n
+	}
+	return s
+}

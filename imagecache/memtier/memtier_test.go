@@ -1,0 +1,223 @@
+package memtier_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/memtier"
+	"github.com/novasocial/imagetier/imagecache/tiertest"
+)
+
+var ctx = context.Background()
+
+func open(t testing.TB, mib int64) *memtier.Tier {
+	t.Helper()
+	tier, err := memtier.New(memtier.Config{MaxBytes: mib << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tier
+}
+
+func TestItIsATier(t *testing.T) {
+	tiertest.Run(t, func(t *testing.T) imagecache.Tier { return open(t, 64) })
+}
+
+func TestABudgetTooSmallIsRefused(t *testing.T) {
+	if _, err := memtier.New(memtier.Config{MaxBytes: memtier.MinBytes - 1}); err == nil {
+		t.Error("it was taken")
+	}
+}
+
+func put(t testing.TB, tier *memtier.Tier, key imagecache.Key, img imagecache.Image) {
+	t.Helper()
+	if err := tier.Put(ctx, key, img); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func holds(tier *memtier.Tier, key imagecache.Key) bool {
+	_, err := tier.Get(ctx, key)
+	return err == nil
+}
+
+func TestTheBudgetHoldsWhateverIsPut(t *testing.T) {
+	for _, mib := range []int64{4, 20, 64} {
+		tier := open(t, mib)
+		for i := range 5000 {
+			put(t, tier, tiertest.Key(t, i, 1), tiertest.Image(uint64(i), 1+rand.IntN(60_000)))
+			if s := tier.Stats(); s.Bytes > mib<<20 {
+				t.Fatalf("%d MiB hold %d bytes", mib, s.Bytes)
+			}
+		}
+		if s := tier.Stats(); s.Bytes < mib<<20*7/10 || s.Entries == 0 {
+			t.Errorf("%d MiB are filled with %d bytes only", mib, s.Bytes)
+		}
+	}
+}
+
+// One image that is larger than its shard would make bigcache drop all others of it.
+func TestAnImageThatIsTooLargeIsRefusedAndPushesNothingOut(t *testing.T) {
+	tier := open(t, 8)
+	for i := range 20 {
+		put(t, tier, tiertest.Key(t, i, 1), tiertest.Image(1, 10_000))
+	}
+	put(t, tier, tiertest.Key(t, 99, 1), tiertest.Image(1, 7<<20))
+	if holds(tier, tiertest.Key(t, 99, 1)) || tier.Stats().Refused != 1 {
+		t.Error("it was taken")
+	}
+	for i := range 20 {
+		if !holds(tier, tiertest.Key(t, i, 1)) {
+			t.Errorf("image %d was pushed out", i)
+		}
+	}
+}
+
+// An image that grew beyond what is taken must not leave its old self behind.
+func TestAnImageThatBecameTooLargeIsGone(t *testing.T) {
+	tier := open(t, 8)
+	put(t, tier, tiertest.Key(t, 1, 1), tiertest.Image(1, 10_000))
+	put(t, tier, tiertest.Key(t, 1, 1), tiertest.Image(2, 7<<20))
+	if holds(tier, tiertest.Key(t, 1, 1)) {
+		t.Error("the old image is served")
+	}
+}
+
+func TestAFloodOfImagesAskedForOnceLeavesTheReadOnes(t *testing.T) {
+	tier := open(t, 20)
+	for i := range 200 { // 5 MB that are read again and again
+		put(t, tier, tiertest.Key(t, i, 1), tiertest.Image(uint64(i), 25_000))
+	}
+	for flood := range 8000 { // 200 MB that are not
+		put(t, tier, tiertest.Key(t, 1000+flood, 1), tiertest.Image(1, 25_000))
+		if flood%10 == 0 {
+			for i := range 200 {
+				holds(tier, tiertest.Key(t, i, 1))
+			}
+		}
+	}
+	kept := 0
+	for i := range 200 {
+		if holds(tier, tiertest.Key(t, i, 1)) {
+			kept++
+		}
+	}
+	if kept < 195 {
+		t.Errorf("%d of 200 that are read all the time are left", kept)
+	}
+	if s := tier.Stats(); s.Evictions["unread"] == 0 || s.Ghosts == 0 {
+		t.Errorf("nothing left unread: %+v", s)
+	}
+}
+
+// What comes back soon after it left has proved itself: it goes to main and stays.
+func TestWhatComesBackIsRemembered(t *testing.T) {
+	tier := open(t, 20)
+	fill := func(from, n int) {
+		for i := range n {
+			put(t, tier, tiertest.Key(t, from+i, 1), tiertest.Image(1, 25_000))
+		}
+	}
+	fill(1000, 2000) // main is full from here on
+	probe := tiertest.Key(t, 1, 1)
+	put(t, tier, probe, tiertest.Image(7, 25_000))
+	fill(5000, 150) // more than small holds
+	if holds(tier, probe) {
+		t.Fatal("it never left")
+	}
+	put(t, tier, probe, tiertest.Image(7, 25_000))
+	fill(9000, 150)
+	if !holds(tier, probe) {
+		t.Error("it came back and left again with the flood")
+	}
+}
+
+// Writing the same image again, as a copy from disk does, costs no room.
+func TestTheSameImageAgainPushesNothingOut(t *testing.T) {
+	tier := open(t, 8)
+	for i := range 200 {
+		put(t, tier, tiertest.Key(t, i, 1), tiertest.Image(uint64(i), 20_000))
+	}
+	for range 5000 {
+		put(t, tier, tiertest.Key(t, 7, 1), tiertest.Image(7, 20_000))
+	}
+	for i := range 200 {
+		if !holds(tier, tiertest.Key(t, i, 1)) {
+			t.Errorf("image %d was pushed out", i)
+		}
+	}
+}
+
+// A long walk compared with a map: the tier may miss, and else says what was last put.
+func TestItNeverAnswersWithAnythingButTheLastPut(t *testing.T) {
+	tier := open(t, 8)
+	last := map[imagecache.Key]uint64{}
+	random := rand.New(rand.NewPCG(1, 2))
+	hits := 0
+	for step := range 60_000 {
+		original := int(random.ExpFloat64() * 100)
+		key := tiertest.Key(t, original, random.IntN(3))
+		switch random.IntN(20) {
+		case 0, 1, 2, 3, 4, 5:
+			seed := uint64(step)
+			put(t, tier, key, tiertest.Image(seed, 100+random.IntN(40_000)))
+			last[key] = seed
+		case 6:
+			if _, err := tier.Purge(ctx, imagecache.Target{Original: key.Original()}); err != nil {
+				t.Fatal(err)
+			}
+			for other := range last {
+				if other.Original() == key.Original() {
+					delete(last, other)
+				}
+			}
+		default:
+			img, err := tier.Get(ctx, key)
+			if err == imagecache.ErrMiss {
+				continue
+			}
+			hits++
+			seed, known := last[key]
+			if want := tiertest.Image(seed, len(img.Body)); err != nil || !known || img.ETag != want.ETag || string(img.Body) != string(want.Body) {
+				t.Fatalf("step %d: %s answers %s, %v; known %v", step, key, img.ETag, err, known)
+			}
+		}
+	}
+	if hits < 10_000 {
+		t.Errorf("%d hits: this compared next to nothing", hits)
+	}
+}
+
+func BenchmarkGet(b *testing.B) {
+	tier := open(b, 512)
+	keys := make([]imagecache.Key, 4000)
+	for i := range keys {
+		keys[i] = tiertest.Key(b, i, 1)
+		put(b, tier, keys[i], tiertest.Image(uint64(i), 25_000))
+	}
+	b.SetBytes(25_000)
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for i := rand.IntN(len(keys)); pb.Next(); i++ {
+			if _, err := tier.Get(ctx, keys[i%len(keys)]); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+}
+
+func BenchmarkPut(b *testing.B) {
+	tier := open(b, 512)
+	keys := make([]imagecache.Key, 50_000)
+	for i := range keys {
+		keys[i] = tiertest.Key(b, i, 1)
+	}
+	img := tiertest.Image(1, 25_000)
+	b.SetBytes(25_000)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		put(b, tier, keys[i%len(keys)], img)
+	}
+}

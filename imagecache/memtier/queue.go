@@ -1,0 +1,76 @@
+package memtier
+
+import (
+	"context"
+	"encoding/binary"
+	"time"
+
+	"github.com/allegro/bigcache/v3"
+)
+
+// queue is a FIFO of records in a bigcache.
+type queue struct {
+	cache   *bigcache.BigCache
+	largest int // bytes of a record that is taken
+	removed func(id uint64, record []byte)
+}
+
+// Shards let readers of one not wait for a writer of another. Each has to hold many
+// images: one that is larger than its shard would empty it.
+const shardBytes = 4 << 20
+
+// newQueue returns a queue of mib mebibytes. left is called, by whoever sets and with the
+// shard's lock held, with what is pushed out; record is its own copy.
+func newQueue(mib int, left func(id uint64, record []byte)) (*queue, error) {
+	shards := 1
+	for shards < 1024 && mib<<20/(2*shards) >= shardBytes {
+		shards *= 2
+	}
+	size := mib << 20 / shards
+	q := &queue{largest: size / 4}
+	cache, err := bigcache.New(context.Background(), bigcache.Config{
+		Shards:     shards,
+		LifeWindow: 100 * 365 * 24 * time.Hour, // never: freshness is the cache's
+		// No CleanWindow: no goroutine. Together the next two make bigcache allocate all
+		// of a shard at once; growing would copy it, with its lock held.
+		MaxEntriesInWindow: shards * (size >> 12),
+		MaxEntrySize:       1 << 12,
+		Hasher:             idHasher{},
+		HardMaxCacheSize:   mib,
+		OnRemoveWithReason: func(key string, record []byte, reason bigcache.RemoveReason) {
+			if reason == bigcache.NoSpace {
+				left(idOf(key), record)
+			}
+		},
+	})
+	q.cache = cache
+	return q, err
+}
+
+func (q *queue) get(id uint64) ([]byte, bool) {
+	record, err := q.cache.Get(keyOf(id))
+	return record, err == nil
+}
+
+func (q *queue) set(id uint64, record []byte) bool { return q.cache.Set(keyOf(id), record) == nil }
+
+func (q *queue) remove(id uint64) { _ = q.cache.Delete(keyOf(id)) } // an error: it is not there
+
+func (q *queue) len() int { return q.cache.Len() }
+
+// Keys are ids, spelled in eight bytes.
+func keyOf(id uint64) string {
+	var b [8]byte
+	binary.LittleEndian.PutUint64(b[:], id)
+	return string(b[:])
+}
+
+func idOf(key string) uint64 { return idHasher{}.Sum64(key) }
+
+type idHasher struct{}
+
+func (idHasher) Sum64(key string) uint64 {
+	var b [8]byte
+	copy(b[:], key)
+	return binary.LittleEndian.Uint64(b[:])
+}

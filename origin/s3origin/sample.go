@@ -1,0 +1,31 @@
+package s3origin
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+)
+
+// Sample returns at most n names of objects that end as images do, in the order of their
+// keys: for a first look, not for serving. It lists once (up to 1,000 keys), which needs
+// the permission s3:ListBucket.
+func (s *Source) Sample(ctx context.Context, n int) (names []string, err error) {
+	page, err := s.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &s.cfg.Bucket, Prefix: &s.cfg.Prefix})
+	if err != nil {
+		return nil, fmt.Errorf("list: %w", err)
+	}
+	for _, object := range page.Contents {
+		key := aws.ToString(object.Key)
+		switch strings.ToLower(path.Ext(key)) {
+		case ".jpg", ".jpeg", ".png", ".webp", ".avif", ".gif", ".heic":
+			if len(names) < n {
+				names = append(names, strings.TrimPrefix(key, s.cfg.Prefix))
+			}
+		}
+	}
+	return names, nil
+}
