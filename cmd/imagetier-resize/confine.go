@@ -28,7 +28,7 @@ func confine(memory int64, files uint64) (hello wire.Hello, err error) {
 		{"data", unix.RLIMIT_DATA, uint64(memory)},
 		{"address space", unix.RLIMIT_AS, addressSpace},
 		{"file size", unix.RLIMIT_FSIZE, files},
-		{"core", unix.RLIMIT_CORE, 0},       // nor a core: it would hold pictures
+		{"core", unix.RLIMIT_CORE, 0}, // nor a core: it would hold pictures
 		{"open files", unix.RLIMIT_NOFILE, 64},
 	} {
 		value := limit.value

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net"
 	"net/http"
@@ -13,10 +12,7 @@ import (
 
 	"github.com/novasocial/imagetier/cmd/imagetier/internal/config"
 	"github.com/novasocial/imagetier/origin"
-	"github.com/novasocial/imagetier/origin/dirorigin"
-	"github.com/novasocial/imagetier/origin/s3origin"
 	"github.com/novasocial/imagetier/origin/sourceurl"
-	"github.com/novasocial/imagetier/origin/weborigin"
 )
 
 // sources asks every source for an original that cannot be there.
@@ -30,7 +26,7 @@ func (d *doctor) source(ctx context.Context, s config.Source) {
 	what := "source " + s.Name
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.OriginTimeout)
 	defer cancel()
-	src, err := bareOrigin(ctx, s, d.cfg)
+	src, err := openSource(ctx, d.cfg, s.URL)
 	if err != nil {
 		mend := "look at its URL: " + s.Text
 		if errors.Is(err, fs.ErrNotExist) {
@@ -93,22 +89,6 @@ func privateHost(base string) bool {
 		}
 	}
 	return false
-}
-
-// bareOrigin makes a source without retries, limits and breaker.
-func bareOrigin(ctx context.Context, s config.Source, cfg config.Config) (origin.Source, error) {
-	switch s.URL.Kind {
-	case sourceurl.Dir:
-		return dirorigin.Open(dirorigin.Config{Dir: s.URL.Path, MaxBytes: cfg.Limits.MaxBytes})
-	case sourceurl.S3:
-		return s3origin.New(ctx, s3origin.Config{
-			Bucket: s.URL.Bucket, Prefix: s.URL.Prefix, Region: s.URL.Region, Endpoint: s.URL.Endpoint,
-			PathStyle: s.URL.PathStyle, MissingIs403: s.URL.MissingIs403,
-		})
-	case sourceurl.HTTP:
-		return weborigin.New(weborigin.Config{Base: s.URL.Base, RedirectHosts: s.URL.RedirectHosts, AllowPrivate: cfg.AllowPrivateOrigins})
-	}
-	return nil, fmt.Errorf("%s is of no known kind", s.Text)
 }
 
 // S3 refuses signatures that are 15 minutes off; freshness by Date goes wrong long before.

@@ -2,10 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"io"
-
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/config"
 )
 
 // serveCmd runs the tier.
@@ -18,8 +14,4 @@ func (c *serveCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	return serve(ctx, cfg, p.stderr)
-}
-
-func serve(context.Context, config.Config, io.Writer) error {
-	return errors.New("serve is not built yet")
 }

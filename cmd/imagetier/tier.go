@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/novasocial/imagetier/cmd/imagetier/internal/config"
+	"github.com/novasocial/imagetier/cmd/imagetier/internal/console"
+	"github.com/novasocial/imagetier/cmd/imagetier/internal/edge"
+	"github.com/novasocial/imagetier/cmd/imagetier/internal/measure"
+	"github.com/novasocial/imagetier/cmd/imagetier/internal/telemetry"
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/fill"
+	"github.com/novasocial/imagetier/resize/workers"
+)
+
+// linger is how long the public listener goes on accepting after readiness has failed:
+// balancers that look every second have then gone elsewhere.
+const linger = time.Second
+
+// serve builds the tier bottom-up, serves until ctx is done, and drains. out gets what
+// a person at a terminal wants to know; programs read the log.
+func serve(ctx context.Context, cfg config.Config, out io.Writer) (err error) {
+	b := build()
+	tel, err := telemetry.Open(ctx, telemetry.Config{
+		Program: "imagetier", Version: b.Version, Format: cfg.LogFormat, Level: cfg.LogLevel, Secrets: cfg.Secrets,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeWithin(tel.Close)) }()
+	debug.SetMemoryLimit(cfg.GoMemoryLimit())
+	set := measure.New(measure.Config{Registerer: tel.Registry, Version: b.Version, Revision: b.Commit, Tracer: tel.Tracer})
+
+	// What can be taken by somebody else is taken first: the ports, then the directories.
+	public, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("public listener: %w", err)
+	}
+	defer public.Close()
+	private, err := net.Listen("tcp", cfg.PrivateListen)
+	if err != nil {
+		return fmt.Errorf("private listener: %w", err)
+	}
+	defer private.Close()
+	tiers, err := openTiers(cfg, tel.Log, set)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, tiers.close()) }()
+	sources, err := openSources(ctx, cfg, set)
+	if err != nil {
+		return err
+	}
+	defer sources.close()
+	pool, err := workers.New(workers.Config{
+		Command: resizeCommand(cfg), Workers: cfg.Workers, Timeout: cfg.ResizeTimeout, Log: tel.Log,
+		Waited: set.Waited,
+	})
+	if err != nil {
+		return err
+	}
+	set.Workers(workerStats(pool))
+
+	cache := imagecache.New(imagecache.Config{
+		Layers:    []imagecache.Layer{{Tier: tiers.memory, Name: imagecache.Memory}, {Tier: tiers.disk, Name: imagecache.Disk}},
+		Originals: tiers.originals,
+		Filler: fill.New(fill.Config{
+			Sources: sources.guarded, Resizer: set.Resizer(pool), Limits: cfg.Limits, Originals: tiers.originals, LiveTTL: cfg.LiveTTL,
+		}),
+		FillTimeout: cfg.OriginTimeout + cfg.ResizeTimeout + 5*time.Second, // and waiting for both
+		NegativeTTL: cfg.NegativeTTL,
+		Log:         tel.Log,
+	})
+	signer, err := cfg.Signer()
+	if err != nil {
+		return err
+	}
+	measured := set.Cache(cache)
+	answers := &edge.Answers{}
+	handler := edge.Public(edge.Config{
+		Signer: signer, Cache: measured, Sources: edgeSources(cfg), NegativeTTL: cfg.NegativeTTL, Answers: answers, Log: tel.Log,
+		Observe: func(o edge.Observation) { set.Observe(measure.Observation(o)) },
+	})
+	wellbeing := &wellbeing{pool: pool, tiers: tiers}
+	status := &status{build: b, dev: cfg.Dev, started: time.Now(), set: set, health: wellbeing}
+	publicServer, err := edge.NewServer(edge.ServerConfig{
+		Handler: handler, CertFile: cfg.TLSCert, KeyFile: cfg.TLSKey, Linger: lingerOf(cfg), DrainTimeout: cfg.DrainTimeout, Log: tel.Log,
+	})
+	if err != nil {
+		return err
+	}
+	publicURL := urlOf(public, publicServer.TLS())
+	privateServer, err := edge.NewServer(edge.ServerConfig{
+		DrainTimeout: 5 * time.Second, Log: tel.Log,
+		Handler: edge.Private(edge.PrivateConfig{
+			Signer: signer, Explain: cache.Explain, Purge: measured.Purge, Sources: edgeSources(cfg), Answers: answers,
+			AdminToken: cfg.AdminToken, Dev: cfg.Dev, Ready: wellbeing.ready, Metrics: tel.Metrics(), Stats: status.stats, Log: tel.Log,
+			Console: console.New(console.Config{
+				Signer: signer, Public: handler, Sources: sourceNames(cfg), PublicURL: publicURL, AdminToken: cfg.AdminToken, Dev: cfg.Dev,
+			}),
+		}),
+	})
+	if err != nil {
+		return err
+	}
+
+	tel.Log.Info("serving", "public", publicURL, "private", urlOf(private, false), "version", b.Version, "workers", cfg.Workers)
+	greet(ctx, out, cfg, greeting{signer: signer, samples: sources.samples, public: publicURL, private: urlOf(private, false)})
+	return live(ctx, lives{
+		public:  func(ctx context.Context) error { return publicServer.Run(ctx, public) },
+		private: func(ctx context.Context) error { return privateServer.Run(ctx, private) },
+		parts:   append(tiers.run(), pool.Run),
+		drain:   wellbeing.drain,
+	})
+}
+
+// lives are what runs: the public listener ends first, then the private one, which tells
+// about the draining, and at last what both stand on.
+type lives struct {
+	public, private func(context.Context) error
+	parts           []func(context.Context) error
+	drain           func() // called when ctx is done, before anything ends
+}
+
+// live runs all of it until ctx is done, or until one of them fails.
+func live(ctx context.Context, l lives) error {
+	group, ctx := errgroup.WithContext(ctx) // done with the first failure too
+	privately, endPrivate := context.WithCancel(context.WithoutCancel(ctx))
+	below, endParts := context.WithCancel(context.WithoutCancel(ctx))
+	defer context.AfterFunc(ctx, l.drain)()
+	group.Go(func() error {
+		defer endPrivate()
+		return l.public(ctx)
+	})
+	group.Go(func() error {
+		defer endParts()
+		return l.private(privately)
+	})
+	for _, part := range l.parts {
+		group.Go(func() error { return part(below) })
+	}
+	return group.Wait()
+}
+
+// closeWithin gives the last of the telemetry a moment.
+func closeWithin(closing func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	return closing(ctx)
+}
+
+// lingerOf: nobody balances a developer's machine.
+func lingerOf(cfg config.Config) time.Duration {
+	if cfg.Dev {
+		return 0
+	}
+	return min(linger, cfg.DrainTimeout)
+}
+
+// resizeCommand tells a child the limits of this tier.
+func resizeCommand(cfg config.Config) []string {
+	return []string{cfg.ResizeCommand,
+		"-max-bytes", strconv.FormatInt(cfg.Limits.MaxBytes, 10), "-max-pixels", strconv.FormatInt(cfg.Limits.MaxPixels, 10),
+		"-max-side", strconv.Itoa(cfg.Limits.MaxSide), "-max-frames", strconv.Itoa(cfg.Limits.MaxFrames)}
+}
+
+func edgeSources(cfg config.Config) map[string]edge.Source {
+	sources := make(map[string]edge.Source, len(cfg.Sources))
+	for _, s := range cfg.Sources {
+		sources[s.Name] = edge.Source{Originals: s.URL.Originals}
+	}
+	return sources
+}
+
+func sourceNames(cfg config.Config) (names []string) {
+	for _, s := range cfg.Sources {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
+// urlOf returns what a browser on this machine would write.
+func urlOf(l net.Listener, tls bool) string {
+	scheme := "http"
+	if tls {
+		scheme = "https"
+	}
+	at, ok := l.Addr().(*net.TCPAddr)
+	if !ok || at.IP.IsUnspecified() {
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		return scheme + "://localhost:" + port
+	}
+	return scheme + "://" + l.Addr().String()
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+
+	"github.com/novasocial/imagetier/cmd/imagetier/internal/config"
+	"github.com/novasocial/imagetier/cmd/imagetier/internal/measure"
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/disktier"
+	"github.com/novasocial/imagetier/imagecache/memtier"
+	"github.com/novasocial/imagetier/resize/workers"
+)
+
+// tiers are where images are kept.
+type tiers struct {
+	memory, disk, originals imagecache.Tier // measured
+	disks                   []*disktier.Tier
+}
+
+// openTiers opens memory, disk and the kept originals. A disk that cannot be used is no
+// error: the tier works without it and says so; one that another process uses is.
+func openTiers(cfg config.Config, log *slog.Logger, set *measure.Set) (*tiers, error) {
+	memory, err := memtier.New(memtier.Config{MaxBytes: cfg.MemorySize})
+	if err != nil {
+		return nil, fmt.Errorf("memory tier: %w", err)
+	}
+	t := &tiers{memory: set.Tier("memory", memory, memoryStats(memory, cfg.MemorySize))}
+	if t.disk, err = t.open("disk", filepath.Join(cfg.CacheDir, "variants"), cfg.DiskSize, log, set); err != nil {
+		return nil, err
+	}
+	if t.originals, err = t.open("originals", filepath.Join(cfg.CacheDir, "originals"), cfg.OriginalsSize, log, set); err != nil {
+		return nil, errors.Join(err, t.close())
+	}
+	return t, nil
+}
+
+func (t *tiers) open(name, dir string, size int64, log *slog.Logger, set *measure.Set) (imagecache.Tier, error) {
+	disk, err := disktier.Open(disktier.Config{Dir: dir, MaxBytes: size, Log: log.With("tier", name)})
+	if err != nil {
+		return nil, fmt.Errorf("%s tier in %s: %w", name, dir, err)
+	}
+	t.disks = append(t.disks, disk)
+	return set.Tier(name, disk, diskStats(disk)), nil
+}
+
+// run returns what has to run for the tiers to work.
+func (t *tiers) run() (runs []func(context.Context) error) {
+	for _, disk := range t.disks {
+		runs = append(runs, disk.Run)
+	}
+	return runs
+}
+
+func (t *tiers) close() error {
+	var faults []error
+	for _, disk := range t.disks {
+		faults = append(faults, disk.Close())
+	}
+	return errors.Join(faults...)
+}
+
+// degraded says what is wrong with the disks, for people.
+func (t *tiers) degraded() (reasons []string) {
+	for i, disk := range t.disks {
+		if state := disk.Stats().State; state.Degraded() {
+			reasons = append(reasons, fmt.Sprintf("%s: %s", [...]string{"disk tier", "originals"}[i], state))
+		}
+	}
+	return reasons
+}
+
+func memoryStats(memory *memtier.Tier, budget int64) func() measure.TierStats {
+	return func() measure.TierStats {
+		s := memory.Stats()
+		return measure.TierStats{Bytes: s.Bytes, Budget: budget, Entries: s.Entries, Evictions: s.Evictions}
+	}
+}
+
+func diskStats(disk *disktier.Tier) func() measure.TierStats {
+	return func() measure.TierStats {
+		s := disk.Stats()
+		t := measure.TierStats{
+			Bytes: s.Bytes, Budget: s.Limit, Entries: s.Entries,
+			Evictions: map[string]int64{}, Faults: map[string]int64{},
+		}
+		for reason := range disktier.NumEvictions {
+			t.Evictions[reason.String()] = int64(s.Evicted[reason])
+		}
+		for op := range disktier.NumOps {
+			t.Faults[op.String()] = int64(s.Errors[op])
+		}
+		if s.State != disktier.Serving {
+			t.State = s.State.String()
+		}
+		return t
+	}
+}
+
+func workerStats(pool *workers.Pool) func() measure.WorkerStats {
+	return func() measure.WorkerStats {
+		s := pool.Stats()
+		return measure.WorkerStats{
+			Queued:   map[string]int{"live": s.Live, "warm": s.Warm},
+			Workers:  map[string]int{"starting": s.Starting, "idle": s.Idle, "busy": s.Busy},
+			Restarts: s.Restarts,
+		}
+	}
+}
