@@ -18,7 +18,9 @@ type Image struct {
 
 // A Resizer makes variants. resizetest is the script that every implementation passes.
 type Resizer interface {
-	// Resize makes one Image per Spec, in their order, from one decode of original.
+	// Resize makes one Image per Spec, in their order, decoding original no oftener than
+	// they need. The bytes of an Image depend on original and its Spec alone, not on what
+	// was made together with it: a URL names the same bytes on every node.
 	// Every Spec is a variant of a concrete format: ShapeVariant, never Auto.
 	// original is only read and may be used again once Resize has returned.
 	//

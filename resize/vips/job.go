@@ -6,7 +6,6 @@ import "C"
 import (
 	"context"
 	"fmt"
-	"math"
 	"strings"
 
 	"github.com/novasocial/imagetier/resize"
@@ -36,6 +35,7 @@ type look struct {
 	resize.Spec      // without what only the encoder is told
 	region      rect // of the original, in the stored frame: all of it, or without its border
 	plan        plan
+	shrink      int   // what the decoder makes the picture smaller by
 	wanted      []int // the indices of the Specs
 }
 
@@ -51,25 +51,28 @@ func lookOf(s resize.Spec) resize.Spec {
 // looks. What needs more is decoded once for each of them.
 const sharedDecode = 64 << 20
 
-// make makes all specs, which have been checked.
+// make makes all specs, which have been checked. Looks share a decode only at the scale
+// that each of them has when it is alone: so bytes depend on original and Spec, and not on
+// what else was asked for.
 func (j *job) make(ctx context.Context, specs []resize.Spec) ([]resize.Image, error) {
 	looks, err := j.looks(specs)
 	if err != nil {
 		return nil, err
 	}
-	var common bench
-	defer common.clear()
-	var decoded picture // of all looks, if they share it
-	if len(looks) > 1 {
-		if decoded, err = j.share(&common, looks); err != nil {
-			return nil, broken(err, j.kind)
-		}
-	}
 	images := make([]resize.Image, len(specs))
-	for _, l := range looks {
-		if err := j.show(ctx, l, decoded, specs, images); err != nil {
+	for len(looks) > 0 {
+		var same, others []*look
+		for _, l := range looks {
+			if l.shrink == looks[0].shrink {
+				same = append(same, l)
+			} else {
+				others = append(others, l)
+			}
+		}
+		if err := j.show(ctx, same, specs, images); err != nil {
 			return nil, err
 		}
+		looks = others
 	}
 	return images, nil
 }
@@ -90,6 +93,7 @@ func (j *job) looks(specs []resize.Spec) ([]*look, error) {
 				}
 				l.plan = planFor(l.Spec, l.region.size(), j.orientation)
 			}
+			l.shrink = j.shrink(l.plan.factor(l.region.size()))
 			known[l.Spec] = l
 			looks = append(looks, l)
 		}
@@ -130,13 +134,9 @@ func (j *job) open(b *bench, shrink int) (picture, error) {
 
 func off(a, b int) int { return max(a-b, b-a) }
 
-// share decodes once for all looks. The picture is zero if it would be too large.
-func (j *job) share(b *bench, looks []*look) (picture, error) {
-	factor := math.Inf(1)
-	for _, l := range looks {
-		factor = min(factor, l.plan.factor(l.region.size()))
-	}
-	lazy, err := j.open(b, j.shrink(factor))
+// share decodes once for several looks. The picture is zero if it would be too large.
+func (j *job) share(b *bench, shrink int) (picture, error) {
+	lazy, err := j.open(b, shrink)
 	if err != nil || lazy.bytes() > sharedDecode {
 		return picture{}, err
 	}
@@ -199,8 +199,27 @@ func (j *job) within(r rect, decoded size) rect {
 
 func ceil(a, b int) int { return (a + b - 1) / b }
 
-// show makes the images of one look, from decoded unless that is zero.
-func (j *job) show(ctx context.Context, l *look, decoded picture, specs []resize.Spec, images []resize.Image) error {
+// show makes the images of looks, whose shrink is the same.
+func (j *job) show(ctx context.Context, looks []*look, specs []resize.Spec, images []resize.Image) error {
+	var common bench
+	defer common.clear()
+	var decoded picture // of all looks, if they share it
+	if len(looks) > 1 {
+		var err error
+		if decoded, err = j.share(&common, looks[0].shrink); err != nil {
+			return broken(err, j.kind)
+		}
+	}
+	for _, l := range looks {
+		if err := j.showOne(ctx, l, decoded, specs, images); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// showOne makes the images of one look, from decoded unless that is zero.
+func (j *job) showOne(ctx context.Context, l *look, decoded picture, specs []resize.Spec, images []resize.Image) error {
 	var b bench
 	defer b.clear()
 	if err := ctx.Err(); err != nil {
@@ -229,7 +248,7 @@ func (j *job) small(b *bench, l *look, decoded picture) (picture, error) {
 	lazy := decoded
 	if lazy == (picture{}) {
 		var err error
-		if lazy, err = j.open(b, j.shrink(l.plan.factor(l.region.size()))); err != nil {
+		if lazy, err = j.open(b, l.shrink); err != nil {
 			return picture{}, err
 		}
 	}

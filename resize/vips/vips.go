@@ -80,10 +80,10 @@ func (r *Resizer) Close() {
 	bimg.Shutdown()
 }
 
-// Resize makes one Image per Spec. Specs that differ only in what the encoder is told
-// share everything else, and all of them share one decode, at the scale that the largest
-// needs, unless its pixels are too many to be held; so the bytes of a variant may depend
-// on what it was made together with.
+// Resize makes one Image per Spec. Specs that differ only in what the encoder is told share
+// everything else, and those whose decoder makes the picture smaller by the same factor
+// (440 and 640 pixels of a phone photo) share one decode, unless its pixels are too many to
+// be held. The bytes of an Image depend on original and Spec alone.
 //
 // ctx is looked at between the steps: a decode that has begun goes on to its end.
 func (r *Resizer) Resize(ctx context.Context, original []byte, specs ...resize.Spec) ([]resize.Image, error) {
