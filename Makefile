@@ -11,9 +11,24 @@ GOLANGCI_LINT := v2.15.0
 help: ## list what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
+.PHONY: go
+go: # says what to do where Go is missing or too old to fetch the toolchain of go.mod
+	@command -v go >/dev/null || { echo 'no Go here: install Go 1.21 or newer from https://go.dev/dl/ (Debian 12: apt-get install golang-go/bookworm-backports)' >&2; exit 1; }
+	@v=$$(cd / && go env GOVERSION | sed -E 's/^go1\.([0-9]+).*/\1/'); [ "$$v" -ge 21 ] || { echo "go is $$(cd / && go env GOVERSION): 1.21 or newer fetches the toolchain that go.mod names; get it from https://go.dev/dl/" >&2; exit 1; }
+
 .PHONY: deps
-deps: ## install what is missing: libvips and its headers (Debian)
+deps: go ## install what is missing: libvips and its headers (Debian)
 	@deploy/install-deps
+
+.PHONY: build
+build: deps ## bin/imagetier (static, no C) and bin/imagetier-resize (libvips)
+	@mkdir -p bin
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/ ./cmd/imagetier
+	CGO_ENABLED=1 go build -trimpath -ldflags '-s -w' -o bin/ ./cmd/imagetier-resize
+
+.PHONY: run
+run: build ## serve the sample photos (or ORIGIN=directory, s3://…, https://…) on this machine
+	@deploy/run
 
 .PHONY: tools
 tools: $(IMAGETIER_TOOLS)/versitygw ## build the servers that tests start
@@ -22,12 +37,16 @@ $(IMAGETIER_TOOLS)/versitygw:
 	mkdir -p $(@D)
 	GOBIN=$(@D) go install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW)
 
+.PHONY: deps-test
+deps-test: deps tools
+	@deploy/install-deps test
+
 .PHONY: test
-test: deps tools ## install what is missing and run every test
+test: deps-test ## install what is missing and run every test
 	go test ./...
 
 .PHONY: race
-race: deps tools ## every test under the race detector
+race: deps-test ## every test under the race detector
 	go test -race ./...
 
 .PHONY: fuzz

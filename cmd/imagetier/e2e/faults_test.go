@@ -1,0 +1,194 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A reader in the middle of a fill is answered whole although the tier was asked to end.
+func TestNothingInFlightIsCutWhenTheTierEnds(t *testing.T) {
+	photo, err := os.ReadFile(filepath.Join(photos(t), "phone-srgb.jpg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked, release := make(chan struct{}), make(chan struct{})
+	origin := listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(len(photo)))
+		w.Write(photo[:1000])
+		w.(http.Flusher).Flush()
+		close(asked)
+		<-release
+		w.Write(photo[1000:])
+	}))
+	x := start(t, "--keys", key, "--source", "posts="+origin+"/", "--allow-private-origins", "--cache-dir", t.TempDir())
+	url := x.public + sign(t, "a.jpg", "v.1", "640x", "jpg")
+	type result struct {
+		status int
+		body   []byte
+		err    error
+	}
+	answered := make(chan result, 1)
+	go func() {
+		resp, err := http.Get(url)
+		if err != nil {
+			answered <- result{err: err}
+			return
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		answered <- result{resp.StatusCode, body, err}
+	}()
+	<-asked
+	if err := x.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	// Readiness fails first, while the reader still waits.
+	unready := false
+	for range 500 {
+		resp, err := http.Get(x.private + "/readyz")
+		if err == nil {
+			resp.Body.Close()
+			if unready = resp.StatusCode == http.StatusServiceUnavailable; unready {
+				break
+			}
+		}
+		time.Sleep(10 * time.Millisecond) // the process's own time: there is no channel into it
+	}
+	if !unready {
+		t.Error("/readyz did not turn 503 after SIGTERM")
+	}
+	close(release)
+	got := <-answered
+	if got.err != nil || got.status != 200 || !bytes.HasPrefix(got.body, []byte{0xff, 0xd8}) || !bytes.HasSuffix(got.body, []byte{0xff, 0xd9}) {
+		t.Errorf("the reader in flight got %d, %d bytes, %v", got.status, len(got.body), got.err)
+	}
+	x.waitEnded()
+	if x.err != nil {
+		t.Errorf("it ended with %v", x.err)
+	}
+}
+
+// children returns the process ids of the resize children of x.
+func children(t *testing.T, x *tier) []int {
+	t.Helper()
+	var pids []int
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", x.cmd.Process.Pid))
+	if err != nil || len(tasks) == 0 {
+		t.Skip("this kernel does not list children in /proc")
+	}
+	for _, task := range tasks {
+		b, _ := os.ReadFile(task)
+		for _, field := range strings.Fields(string(b)) {
+			pid, err := strconv.Atoi(field)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+func TestDeadChildrenAreReplacedAndNobodyNotices(t *testing.T) {
+	dir := t.TempDir()
+	copyPhoto(t, dir, "phone-srgb.jpg")
+	x := start(t, "--keys", key, "--source", "posts=dir://"+dir, "--cache-dir", t.TempDir())
+	for round := range 3 {
+		pids := children(t, x)
+		if len(pids) == 0 {
+			t.Fatal("the tier has no resize children")
+		}
+		for _, pid := range pids {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		got := x.get(sign(t, "phone-srgb.jpg", "v."+strconv.Itoa(round), "640x", "webp"))
+		if got.StatusCode != 200 {
+			t.Fatalf("round %d: %s after the children were killed", round, got.Status)
+		}
+	}
+}
+
+func TestTheTierLeavesNoChildrenBehindWhenItIsKilled(t *testing.T) {
+	x := start(t, "--keys", key, "--source", "posts=dir://"+t.TempDir(), "--cache-dir", t.TempDir())
+	pids := children(t, x)
+	if len(pids) == 0 {
+		t.Fatal("the tier has no resize children")
+	}
+	x.kill()
+	for _, pid := range pids {
+		gone := false
+		for range 500 {
+			if gone = syscall.Kill(pid, 0) != nil; gone {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if !gone {
+			t.Errorf("child %d lives on", pid)
+		}
+	}
+}
+
+func TestACutPhotoIsRefusedAndAWholeOneIsServedLater(t *testing.T) {
+	dir := t.TempDir()
+	photo, err := os.ReadFile(filepath.Join(photos(t), "phone-srgb.jpg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "cut.jpg")
+	if err := os.WriteFile(file, photo[:len(photo)/2], 0o644); err != nil {
+		t.Fatal(err)
+	}
+	x := start(t, "--keys", key, "--source", "posts=dir://"+dir, "--cache-dir", t.TempDir(), "--negative-ttl", "1s")
+	path := sign(t, "cut.jpg", "v.1", "640x", "jpg")
+	got := x.get(path)
+	if got.StatusCode != 422 || got.Header.Get("Content-Type") != "application/problem+json" {
+		t.Fatalf("%s %s, want 422 with a problem", got.Status, got.Header.Get("Content-Type"))
+	}
+	if err := os.WriteFile(file, photo, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		if got = x.get(path); got.StatusCode == 200 {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Errorf("%s although the original is whole now", got.Status)
+}
+
+func TestAnUntamedOriginalIsAnsweredAndTheTierGoesOn(t *testing.T) {
+	dir := t.TempDir()
+	copyPhoto(t, dir, "phone-srgb.jpg")
+	hostile := map[string]struct {
+		body string
+		want int
+	}{
+		"page.jpg":    {"<!doctype html><title>no image</title>", 415},
+		"picture.svg": {`<svg xmlns="http://www.w3.org/2000/svg"/>`, 415},
+		"empty.jpg":   {"", 422},
+		"huge.gif":    {"GIF89a\xff\xff\xff\xff\x00\x00\x00,\x00\x00\x00\x00\xff\xff\xff\xff\x00\x02\x02D\x01\x00;", 413},
+		"paper.pdf":   {"%PDF-1.4\n%%EOF", 415},
+	}
+	for name, h := range hostile {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(h.body), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	x := start(t, "--keys", key, "--source", "posts=dir://"+dir, "--cache-dir", t.TempDir())
+	for name, h := range hostile {
+		if got := x.get(sign(t, name, "v.1", "640x", "jpg")); got.StatusCode != h.want {
+			t.Errorf("%s: %s, want %d", name, got.Status, h.want)
+		}
+	}
+	x.get(sign(t, "phone-srgb.jpg", "v.1", "640x", "jpg")).want(t, 200, "origin")
+}

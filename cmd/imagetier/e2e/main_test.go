@@ -1,0 +1,265 @@
+// Package e2e tries the built programs from outside: real processes, real sockets, a
+// real S3 server, a real browser. Everything listens on this machine alone.
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// bin is where TestMain built the programs.
+var bin string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "imagetier-e2e-")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		bin = dir
+		if out, err := build("0", "../"); err != nil {
+			fmt.Fprintf(os.Stderr, "build imagetier: %v\n%s", err, out)
+			return 1
+		}
+		if out, err := build("1", "../../imagetier-resize"); err != nil {
+			fmt.Fprintf(os.Stderr, "build imagetier-resize (is libvips-dev there? make test installs it): %v\n%s", err, out)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+func build(cgo, pkg string) ([]byte, error) {
+	cmd := exec.Command("go", "build", "-o", bin+"/", pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED="+cgo)
+	return cmd.CombinedOutput()
+}
+
+// key signs in all these tests.
+const key = "k1=000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+
+// tier is a running imagetier.
+type tier struct {
+	t       *testing.T
+	cmd     *exec.Cmd
+	public  string // http://127.0.0.1:port
+	private string
+	ended   chan struct{} // closed when the process is gone; then err holds
+	err     error
+	log     *logText
+}
+
+type logText struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logText) line(s string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.b.WriteString(s + "\n")
+}
+
+func (l *logText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// start runs imagetier serve with these flags on free ports, and returns when it is ready.
+func start(t *testing.T, flags ...string) *tier {
+	t.Helper()
+	return startWith(t, nil, flags...)
+}
+
+func startWith(t *testing.T, env []string, flags ...string) *tier {
+	t.Helper()
+	args := append([]string{"serve", "--listen", "127.0.0.1:0", "--private-listen", "127.0.0.1:0", "--log-format", "json",
+		"--cache-memory-size", "64MiB", "--cache-disk-size", "256MiB", "--cache-originals-size", "256MiB"}, flags...)
+	cmd := exec.Command(filepath.Join(bin, "imagetier"), args...)
+	cmd.Env = append(os.Environ(), env...)
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := &tier{t: t, cmd: cmd, ended: make(chan struct{}), log: &logText{}}
+	listening := make(chan [2]string, 1)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			x.log.line(lines.Text())
+			var said struct{ Msg, Public, Private string }
+			if json.Unmarshal(lines.Bytes(), &said) == nil && said.Msg == "serving" {
+				listening <- [2]string{said.Public, said.Private}
+			}
+		}
+		x.err = cmd.Wait()
+		close(x.ended)
+	}()
+	t.Cleanup(func() {
+		x.kill()
+		if t.Failed() {
+			t.Logf("imagetier said:\n%s", x.log)
+		}
+	})
+	select {
+	case at := <-listening:
+		x.public, x.private = at[0], at[1]
+	case <-x.ended:
+		t.Fatalf("imagetier ended: %v\n%s", x.err, x.log)
+	case <-time.After(30 * time.Second):
+		t.Fatalf("imagetier did not say where it listens\n%s", x.log)
+	}
+	x.waitReady()
+	return x
+}
+
+// waitReady returns when /readyz answers 200.
+func (x *tier) waitReady() {
+	x.t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for time.Now().Before(deadline) {
+		if resp, err := http.Get(x.private + "/readyz"); err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		select {
+		case <-x.ended:
+			x.t.Fatalf("imagetier ended: %v\n%s", x.err, x.log)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	x.t.Fatalf("imagetier did not get ready\n%s", x.log)
+}
+
+// stop asks imagetier to end, and fails the test if it does not end well.
+func (x *tier) stop() {
+	x.t.Helper()
+	_ = x.cmd.Process.Signal(syscall.SIGTERM)
+	x.waitEnded()
+	if x.err != nil {
+		x.t.Fatalf("imagetier ended with %v\n%s", x.err, x.log)
+	}
+}
+
+func (x *tier) kill() {
+	_ = x.cmd.Process.Kill()
+	x.waitEnded()
+}
+
+func (x *tier) waitEnded() {
+	x.t.Helper()
+	select {
+	case <-x.ended:
+	case <-time.After(40 * time.Second):
+		x.t.Fatalf("imagetier does not end\n%s", x.log)
+	}
+}
+
+// answer is a response, read whole.
+type answer struct {
+	*http.Response
+	body []byte
+}
+
+func (x *tier) get(path string) answer {
+	x.t.Helper()
+	return fetch(x.t, x.public+path)
+}
+
+func fetch(t *testing.T, url string) answer {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatalf("GET %s: %v", url, err)
+	}
+	return answer{resp, body}
+}
+
+// want fails the test unless the answer has that status and its Cache-Status ends so.
+func (a answer) want(t *testing.T, status int, detail string) {
+	t.Helper()
+	if got := a.Header.Get("Cache-Status"); a.StatusCode != status || !strings.HasSuffix(got, "detail="+detail) {
+		t.Fatalf("%s: %d %q, want %d with detail=%s\n%s", a.Request.URL, a.StatusCode, got, status, detail, firstBytes(a.body))
+	}
+}
+
+func firstBytes(b []byte) string { return fmt.Sprintf("%.300q", b) }
+
+// run runs imagetier and returns what it printed.
+func run(t *testing.T, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(filepath.Join(bin, "imagetier"), args...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("imagetier %s: %v\n%s", strings.Join(args, " "), err, &stderr)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// sign returns the path of a variant, as imagetier sign prints it.
+func sign(t *testing.T, name, version, spec, format string) string {
+	t.Helper()
+	args := []string{"sign", "--keys", key, "--source", "posts", "--name", name, "--version", version, "--spec", spec}
+	if format != "" {
+		args = append(args, "--format", format)
+	}
+	return run(t, args...)
+}
+
+// photos returns the directory of real photos, or skips the test.
+func photos(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs("../../../../shared/photos")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "phone-srgb.jpg")); err != nil {
+		t.Skip("no real photos in ../shared/photos beside the checkout")
+	}
+	return dir
+}
+
+// copyPhoto copies one of them to where a test may change it.
+func copyPhoto(t *testing.T, dir, name string) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(photos(t), name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
