@@ -3,6 +3,7 @@ package settings
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -25,8 +26,7 @@ func (r *Resolved) Report() []Reported {
 		if v.Name == ConfigName && v.Value.String() == "" {
 			continue
 		}
-		one := Reported{Name: v.Name, Value: v.Value.String(), File: v.SecretFile, At: v.Place.At}
-		one.From, _, _ = strings.Cut(v.Place.String(), " ")
+		one := Reported{Name: v.Name, Value: v.Value.String(), File: v.SecretFile, From: v.Place.Layer.String(), At: v.Place.At}
 		one.Set = one.Value != ""
 		if v.Secret {
 			one.Value = ""
@@ -58,7 +58,7 @@ func (r *Resolved) YAML() string {
 		case isList:
 			var items []string
 			for item := range strings.SplitSeq(text, ",") {
-				items = append(items, quote(item))
+				items = append(items, strconv.Quote(item))
 			}
 			t.put(key, "["+strings.Join(items, ", ")+"]", comment)
 		default:
@@ -77,7 +77,7 @@ func quote(text string) string {
 	}
 	b, err := yaml.Marshal(text)
 	if err != nil || strings.Count(string(b), "\n") > 1 {
-		return fmt.Sprintf("%q", text)
+		return strconv.Quote(text)
 	}
 	return strings.TrimSpace(string(b))
 }

@@ -31,19 +31,25 @@ const (
 	Flag
 )
 
+// String returns default, file, environment or flag.
+func (l Layer) String() string { return [...]string{"default", "file", "environment", "flag"}[l] }
+
 // Place is where a setting's value came from.
 type Place struct {
 	Layer Layer
 	At    string // --flag, VARIABLE, file:line:column; "" for Default, or why it is that one
 }
 
-// String returns "default", "flag --x", "environment X" or "file x.yaml:1:2".
+// String returns "default", "default, with --dev", "flag --x", "environment X" or
+// "file x.yaml:1:2".
 func (p Place) String() string {
-	word := [...]string{"default", "file", "environment", "flag"}[p.Layer]
-	if p.At == "" {
-		return word
+	switch {
+	case p.At == "":
+		return p.Layer.String()
+	case p.Layer == Default:
+		return p.Layer.String() + ", " + p.At
 	}
-	return word + " " + p.At
+	return p.Layer.String() + " " + p.At
 }
 
 // Resolved are the settings that were read.

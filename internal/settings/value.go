@@ -134,7 +134,11 @@ func ParseSize(text string) (int64, error) {
 		return 0, bad
 	}
 	n, err := strconv.ParseInt(whole, 10, 64)
-	if err != nil || n > math.MaxInt64/unit-1 {
+	most := math.MaxInt64 / unit
+	if dotted {
+		most-- // room for the fraction
+	}
+	if err != nil || n > most {
 		return 0, fmt.Errorf("%q: larger than a size can be", text)
 	}
 	n *= unit

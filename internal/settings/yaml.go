@@ -170,6 +170,9 @@ func (y *yamlReader) value(key, name string, pair *ast.MappingValueNode) {
 	y.layer.at[name] = y.at(pair.Key)
 	var values []string
 	switch v := pair.Value.(type) {
+	case *ast.NullNode:
+		y.say(pair.Key, "%s has no value", key)
+		return
 	case *ast.SequenceNode:
 		if !y.schema.isList(name) {
 			y.say(v, "%s is one value, not a list", key)

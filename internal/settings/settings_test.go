@@ -1,0 +1,303 @@
+package settings_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/novasocial/imagetier/internal/settings"
+)
+
+// told is what a program of these tests can be told.
+type told struct {
+	listen string
+	size   int64
+	wait   time.Duration
+	on     bool
+	items  []string
+	token  string
+	file   string
+}
+
+func (c *told) schema() *settings.Schema {
+	return &settings.Schema{
+		Prefix: "APP_",
+		Settings: []settings.Setting{
+			{Name: "config", Help: "h", Value: settings.String(&c.file)},
+			{Name: "listen", Help: "h", Default: ":1", Value: settings.String(&c.listen)},
+			{Name: "cache-disk-size", Help: "h", Default: "1GiB", Value: settings.Size(&c.size, 1)},
+			{Name: "cache-wait", Help: "h", Default: "5s", Value: settings.Duration(&c.wait, 0, time.Hour)},
+			{Name: "on", Help: "h", Default: "false", Value: settings.Bool(&c.on)},
+			{Name: "item", Help: "h", Value: settings.List(func() { c.items = nil }, func(item string) error {
+				if item == "bad" || item == "worse" {
+					return errors.New(item + " is no item")
+				}
+				c.items = append(c.items, item)
+				return nil
+			}, func() []string { return c.items })},
+			{Name: "admin-token", Help: "h", Secret: true, Value: settings.String(&c.token)},
+		},
+		Later:   []string{"image-prefix", "nats"},
+		Foreign: func(v string) bool { return v == "APP_OF_OTHERS" },
+	}
+}
+
+// read reads settings as a program does; yaml is the text of a file, "" for none. FILE in
+// what is returned stands for its name.
+func read(t *testing.T, args, environ []string, yaml string, only ...string) (told, *settings.Resolved, string) {
+	t.Helper()
+	var c told
+	schema := c.schema()
+	if err := schema.Check(); err != nil {
+		t.Fatal(err)
+	}
+	c = told{}
+	path := filepath.Join(t.TempDir(), "app.yaml")
+	if yaml != "" {
+		if err := os.WriteFile(path, []byte(yaml), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args = append([]string{"--config", path}, args...)
+	}
+	flags := schema.Flags()
+	var app struct {
+		Settings kong.Plugins `embed:""`
+	}
+	app.Settings = kong.Plugins{flags.Plugin()}
+	parser, err := kong.New(&app)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parser.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	r := schema.Resolve(settings.Input{Flags: flags, Environ: environ, Only: only})
+	said := ""
+	if err := r.Err(); err != nil {
+		said = strings.ReplaceAll(err.Error(), path, "FILE")
+	}
+	return c, r, said
+}
+
+func TestAFlagGoesBeforeTheEnvironmentBeforeTheFileBeforeTheDefault(t *testing.T) {
+	yaml, env, flag := "cache:\n  disk: {size: 2GiB}\n", []string{"APP_CACHE_DISK_SIZE=3GiB"}, []string{"--cache-disk-size", "4GiB"}
+	for _, c := range []struct {
+		flag, env []string
+		yaml      string
+		want      int64
+		place     string
+	}{
+		{nil, nil, "", 1 << 30, "default"},
+		{nil, nil, yaml, 2 << 30, "file FILE:2:10"},
+		{nil, env, yaml, 3 << 30, "environment APP_CACHE_DISK_SIZE"},
+		{flag, env, yaml, 4 << 30, "flag --cache-disk-size"},
+		{flag, nil, yaml, 4 << 30, "flag --cache-disk-size"},
+		{nil, []string{"APP_CACHE_DISK_SIZE="}, yaml, 2 << 30, "file FILE:2:10"}, // empty is as good as none
+	} {
+		got, r, said := read(t, c.flag, c.env, c.yaml)
+		place := r.Place("cache-disk-size").String()
+		if at := strings.Index(place, "/"); at >= 0 {
+			place = place[:at] + "FILE" + place[strings.Index(place, ".yaml")+len(".yaml"):]
+		}
+		if said != "" || got.size != c.want || place != c.place {
+			t.Errorf("%v %v %q: %d from %q, %s; want %d from %q", c.flag, c.env, c.yaml, got.size, place, said, c.want, c.place)
+		}
+	}
+}
+
+func TestAllFaultsAreReportedAtOnceEachWithItsPlace(t *testing.T) {
+	_, _, said := read(t,
+		[]string{"--cache-wait", "soon", "--listen", "a", "--listen", "b", "--item", "bad,good", "--item", "worse"},
+		[]string{"APP_CACHE_DISC_SIZE=1", "APP_ON=yes", "APP_NATS=x", "HOME=/", "APP_OF_OTHERS=1", "APP_SERVICE_HOST=10.0.0.1", "APP_PORT_8080_TCP_ADDR=10.0.0.1"},
+		"cache:\n  disk:\n    sise: 5\nimage:\n  prefix: x\nlisten: {a: b}\n")
+	want := `10 faults in the settings
+  --listen: given 2 times, it has one value
+  APP_CACHE_DISC_SIZE: unknown; the nearest is APP_CACHE_DISK_SIZE
+  APP_NATS: not available in this version
+  FILE:3:5: cache.disk.sise: unknown; the nearest is cache.disk.size
+  FILE:5:3: image.prefix: not available in this version
+  FILE:6:9: listen wants a plain value
+  --cache-wait: "soon": want a time from 0s to 1h, like 200ms, 5s or 1h30m
+  APP_ON: "yes": want true or false
+  --item: bad is no item
+  --item: worse is no item`
+	if said != want {
+		t.Errorf("said\n%s\nwant\n%s", said, want)
+	}
+}
+
+func TestAFileIsReadStrictlyAndItsFaultsHaveLineAndColumn(t *testing.T) {
+	for _, c := range []struct{ yaml, says string }{
+		{"listen: [a]\n", "FILE:1:9: listen is one value, not a list"},
+		{"listen: a\nlisten: b\n", "FILE:2:1: listen was given before, at FILE:1:1"},
+		{"cache.disk.size: 1GiB\ncache: {disk: {size: 2GiB}}\n", "FILE:2:16: cache.disk.size was given before, at FILE:1:1"},
+		{"listen:\n", "FILE:1:1: listen has no value"},
+		{"listen: *x\n", "FILE:1:9: listen wants a plain value"},
+		{"cache: 5GiB\n", "FILE:1:1: cache has no value of its own; it holds cache.disk.size, cache.wait"},
+		{"cache:\n", "FILE:1:1: cache is empty"},
+		{"cache-disk-size: 5GiB\n", "FILE:1:1: cache-disk-size: unknown; the nearest is cache.disk.size"},
+		{"lisen: x\n", "FILE:1:1: lisen: unknown; the nearest is listen"},
+		{"config: x\n", "FILE:1:1: config: unknown; the nearest is on"},
+		{"- a\n", "FILE:1:1: want keys and values, like cache.disk.size: 50GiB"},
+		{"listen: a\n---\nlisten: b\n", "FILE:3:7: a second document; settings are one"},
+		{"item: [[a]]\n", "FILE:1:8: item: an item is a plain value"},
+		{"admin:\n  token: hush\n  token-file: /x\n", "FILE:2:3: FILE:3:3 is there too; give one of them"},
+		{"nats: [a]\n", "FILE:1:1: nats: not available in this version"},
+	} {
+		if _, _, said := read(t, nil, nil, c.yaml); said != c.says {
+			t.Errorf("%q: said %q, want %q", c.yaml, said, c.says)
+		}
+	}
+	_, _, said := read(t, nil, nil, "admin:\n  token: hush\n listen: [\n")
+	if !strings.HasPrefix(said, "FILE:") || !strings.Contains(said, "not YAML") || strings.Contains(said, "hush") {
+		t.Errorf("what is no YAML: %q", said)
+	}
+	for _, yaml := range []string{"# nothing\n", "---\n", "\n"} {
+		if _, _, said := read(t, nil, nil, yaml); said != "" {
+			t.Errorf("%q: %s", yaml, said)
+		}
+	}
+}
+
+func TestValuesOfAFileAreTakenAsTheyAreWritten(t *testing.T) {
+	c, _, said := read(t, nil, nil, "admin.token: 0x10\nitem:\n  - 010\n  - \"a\"\n  - 1e3\non: true\nlisten: >\n  x\n")
+	if said != "" || c.token != "0x10" || !slices.Equal(c.items, []string{"010", "a", "1e3"}) || !c.on || c.listen != "x" {
+		t.Errorf("%+v, %s", c, said)
+	}
+	c, _, said = read(t, nil, nil, "item: a, b\n")
+	if said != "" || !slices.Equal(c.items, []string{"a", "b"}) {
+		t.Errorf("%+v, %s", c, said)
+	}
+	c, _, said = read(t, []string{"--item", "z"}, nil, "item: a, b\n")
+	if said != "" || !slices.Equal(c.items, []string{"z"}) {
+		t.Errorf("a list is replaced, not added to: %+v, %s", c, said)
+	}
+	c, _, said = read(t, nil, []string{"APP_ITEM=a"}, "item: []\n")
+	if said != "" || !slices.Equal(c.items, []string{"a"}) {
+		t.Errorf("%+v, %s", c, said)
+	}
+	if c, _, said = read(t, nil, nil, "item: []\n"); said != "" || c.items != nil {
+		t.Errorf("an empty list: %+v, %s", c, said)
+	}
+}
+
+func TestASecretMayBeInAFileAndIsNeverShown(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "token")
+	if err := os.WriteFile(path, []byte("hush-hush\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args, env []string
+		yaml      string
+	}{
+		{args: []string{"--admin-token-file", path}},
+		{env: []string{"APP_ADMIN_TOKEN_FILE=" + path}},
+		{yaml: "admin:\n  token-file: " + path + "\n"},
+		{args: []string{"--admin-token-file=" + path}, env: []string{"APP_ADMIN_TOKEN=other"}},
+		{args: []string{"--admin-token", "hush-hush"}, env: []string{"APP_ADMIN_TOKEN_FILE=/nowhere"}},
+		{env: []string{"APP_ADMIN_TOKEN=hush-hush"}, yaml: "admin.token: other"},
+	} {
+		got, r, said := read(t, c.args, c.env, c.yaml)
+		if said != "" || got.token != "hush-hush" {
+			t.Errorf("%+v: %q, %s", c, got.token, said)
+		}
+		if text := r.YAML(); strings.Contains(text, "hush") {
+			t.Errorf("%+v: shown: %s", c, text)
+		}
+		for _, one := range r.Report() {
+			if strings.Contains(one.Value, "hush") || one.Name == "admin-token" && !one.Set {
+				t.Errorf("%+v: reported %+v", c, one)
+			}
+		}
+	}
+	empty, large := filepath.Join(dir, "empty"), filepath.Join(dir, "large")
+	os.WriteFile(empty, []byte(" \n"), 0o600)
+	os.WriteFile(large, make([]byte, 65<<10), 0o600)
+	for _, c := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{"--admin-token", "a", "--admin-token-file", path}, "--admin-token: --admin-token-file is there too; give one of them"},
+		{[]string{"--admin-token-file", dir + "/no"}, "--admin-token-file: open the file of the secret: open " + dir + "/no: no such file or directory"},
+		{[]string{"--admin-token-file", empty}, "--admin-token-file: " + empty + " is empty"},
+		{[]string{"--admin-token-file", large}, "--admin-token-file: " + large + " has more than 64KiB"},
+	} {
+		if _, _, said := read(t, c.args, nil, ""); said != c.says {
+			t.Errorf("%v: said %q, want %q", c.args, said, c.says)
+		}
+	}
+}
+
+func TestOnlyWhatIsAskedForIsReadButEveryKeyIsChecked(t *testing.T) {
+	c, r, said := read(t, nil, []string{"APP_ON=nonsense", "APP_LISTEN=:2", "APP_LISTN=:3"}, "", "listen")
+	if c.listen != ":2" || said != "APP_LISTN: unknown; the nearest is APP_LISTEN" || r.Read("on") || !r.Read("listen") {
+		t.Errorf("%+v, %s", c, said)
+	}
+}
+
+func TestAnEmptyFlagIsAValue(t *testing.T) {
+	if c, _, said := read(t, []string{"--listen="}, []string{"APP_LISTEN=:2"}, ""); said != "" || c.listen != "" {
+		t.Errorf("%+v, %s", c, said)
+	}
+	if _, _, said := read(t, []string{"--cache-disk-size="}, nil, ""); !strings.Contains(said, "want a size") {
+		t.Error(said)
+	}
+	if c, _, said := read(t, []string{"--on=false"}, []string{"APP_ON=true"}, ""); said != "" || c.on {
+		t.Errorf("%+v, %s", c, said)
+	}
+	if c, _, said := read(t, []string{"--on"}, nil, ""); said != "" || !c.on {
+		t.Errorf("%+v, %s", c, said)
+	}
+}
+
+func TestAFileThatCannotBeReadIsAFaultOfWhoNamedIt(t *testing.T) {
+	_, _, said := read(t, nil, []string{"APP_CONFIG=/nowhere/x.yaml"}, "")
+	if said != "APP_CONFIG: open the file of settings: open /nowhere/x.yaml: no such file or directory" {
+		t.Error(said)
+	}
+}
+
+func TestASchemaThatContradictsItselfIsRefused(t *testing.T) {
+	var s string
+	one := func(name string) settings.Setting {
+		return settings.Setting{Name: name, Help: "h", Value: settings.String(&s)}
+	}
+	for _, c := range []struct {
+		schema settings.Schema
+		says   string
+	}{
+		{settings.Schema{Prefix: "A_", Settings: []settings.Setting{one("cache"), one("cache-dir")}}, "both a value and the parent of cache.dir"},
+		{settings.Schema{Prefix: "A_", Settings: []settings.Setting{one("cache")}, Later: []string{"cache-dir"}}, "both a value"},
+		{settings.Schema{Prefix: "A_", Settings: []settings.Setting{one("a"), one("a")}}, "a is there twice"},
+		{settings.Schema{Prefix: "A_", Settings: []settings.Setting{one("Ab")}}, "no name"},
+		{settings.Schema{Prefix: "A", Settings: []settings.Setting{one("a")}}, "no _"},
+		{settings.Schema{Prefix: "A_", Settings: []settings.Setting{one("service-port")}}, "Kubernetes"},
+		{settings.Schema{Prefix: "A_", Settings: []settings.Setting{{Name: "a", Value: settings.String(&s)}}}, "no help"},
+		{settings.Schema{Prefix: "A_", Settings: []settings.Setting{{Name: "a", Help: "h", Default: "x", Value: settings.Bool(new(bool))}}}, "default of a"},
+	} {
+		if err := c.schema.Check(); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%v, want %q", err, c.says)
+		}
+	}
+}
+
+func TestWhatIsPrintedReadsBack(t *testing.T) {
+	args := []string{"--listen", "[::1]:80 # x: {y}", "--item", "a=b://c?d=e&f=[g]", "--item", "true", "--on", "--cache-disk-size=1537MiB", "--cache-wait=45m30s"}
+	c, r, said := read(t, args, nil, "")
+	if said != "" {
+		t.Fatal(said)
+	}
+	text := r.YAML()
+	back, _, said := read(t, nil, nil, text)
+	back.file = ""
+	if said != "" || back.listen != c.listen || !slices.Equal(back.items, c.items) || back.on != c.on || back.size != c.size || back.wait != c.wait {
+		t.Errorf("%+v reads back as %+v, %s\n%s", c, back, said, text)
+	}
+}
