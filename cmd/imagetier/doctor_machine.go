@@ -49,7 +49,7 @@ func (d *doctor) settings() {
 		}
 	}
 	if len(d.findings) == before {
-		d.ok(what, "%d sources, %d keys", len(d.cfg.Sources), len(d.cfg.Keys))
+		d.ok(what, "%d of sources, %d of keys", len(d.cfg.Sources), len(d.cfg.Keys))
 	}
 }
 
