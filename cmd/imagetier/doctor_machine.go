@@ -49,7 +49,7 @@ func (d *doctor) settings() {
 		}
 	}
 	if len(d.findings) == before {
-		d.ok(what, "%d of sources, %d of keys", len(d.cfg.Sources), len(d.cfg.Keys))
+		d.ok(what, "sources: %d, keys: %d", len(d.cfg.Sources), len(d.cfg.Keys))
 	}
 }
 
