@@ -148,7 +148,7 @@ func TestExplainAsksTheTier(t *testing.T) {
 	if code != 0 || errs != "" || asked != "/v1/explain "+url {
 		t.Errorf("%d %s, asked %s", code, errs, asked)
 	}
-	for _, says := range []string{"It is _.", "posts", "live (whatever is there now)", "640x.webp", "memory: 2KiB, image/webp, ETag \"e\", fresh, 5s old, fresh for 1m0s", "asked at 2026-11-24T10:00:00Z: 200"} {
+	for _, says := range []string{"It is _.", "posts", "live (whatever is there now)", "640x.webp", "memory: 2048 bytes, image/webp, ETag \"e\", fresh, 5s old, fresh for 1m0s", "asked at 2026-11-24T10:00:00Z: 200"} {
 		if !strings.Contains(out, says) {
 			t.Errorf("does not say %q:\n%s", says, out)
 		}
@@ -286,9 +286,16 @@ func TestTheDoctorLooksAtCodecsDirectoriesAndPorts(t *testing.T) {
 	}
 	taken := httptest.NewServer(http.NotFoundHandler())
 	defer taken.Close()
+	// A tier that runs already is no fault: its private listener is well.
+	tier := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer tier.Close()
+	private := strings.TrimPrefix(tier.URL, "http://")
 	addr := strings.TrimPrefix(taken.URL, "http://")
 	if _, found = doctorFindings(t, "--listen", addr); found["--listen "+addr].Severity != fault {
 		t.Errorf("%+v", found["--listen "+addr])
+	}
+	if _, found = doctorFindings(t, "--listen", addr, "--private-listen", private); found["--listen "+addr].Severity != good || found["--private-listen "+private].Severity != good {
+		t.Errorf("%+v", found)
 	}
 	if _, found = doctorFindings(t, "--listen", "0.0.0.0:0"); found["settings"].Severity != warning {
 		t.Errorf("--dev for all the world: %+v", found["settings"])

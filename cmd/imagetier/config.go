@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/novasocial/imagetier/cmd/imagetier/internal/config"
 	"github.com/novasocial/imagetier/internal/settings"
 )
 
@@ -22,7 +23,7 @@ type configPrintCmd struct {
 
 // Help teaches by example.
 func (configPrintCmd) Help() string {
-	return `Prints the settings that serve would run with, as a file that --config reads. Secrets are left out, and the names of their files kept.
+	return `Prints the settings that serve would run with, as a file that --config reads; keys need not be there yet. Secrets are left out, and the names of their files kept.
 
     imagetier config print > imagetier.yaml
     imagetier config print --config imagetier.yaml --cache-disk-size 50GiB`
@@ -30,7 +31,9 @@ func (configPrintCmd) Help() string {
 
 // Run prints.
 func (c *configPrintCmd) Run(p *program) error {
-	_, resolved, err := c.load(p)
+	in := c.input(p)
+	in.Unfinished = true
+	_, resolved, err := config.Load(in)
 	if err != nil {
 		return err
 	}

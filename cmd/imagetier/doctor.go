@@ -126,7 +126,7 @@ func (d *doctor) print(p *program, asJSON bool) error {
 			fmt.Fprintf(&b, "         mend: %s\n", f.Mend)
 		}
 	}
-	fmt.Fprintf(&b, "\n%d faults, %d warnings\n", d.count(fault), d.count(warning))
+	fmt.Fprintf(&b, "\nfaults: %d, warnings: %d\n", d.count(fault), d.count(warning))
 	_, err := fmt.Fprint(p.stdout, b.String())
 	return err
 }

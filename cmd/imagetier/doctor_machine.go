@@ -240,6 +240,8 @@ func (d disk) unfit() (why, mend string) {
 
 // ports tries to listen where serve would.
 func (d *doctor) ports(ctx context.Context) {
+	status, _, _ := ask(ctx, privateURL(d.cfg.PrivateListen)+"/healthz", 2*time.Second)
+	runs := status == http.StatusOK
 	for _, x := range []struct{ name, addr string }{{"listen", d.cfg.Listen}, {"private-listen", d.cfg.PrivateListen}} {
 		what := "--" + x.name + " " + x.addr
 		var config net.ListenConfig
@@ -248,12 +250,9 @@ func (d *doctor) ports(ctx context.Context) {
 		case err == nil:
 			_ = l.Close()
 			d.ok(what, "it is free")
+		case errors.Is(err, syscall.EADDRINUSE) && runs:
+			d.ok(what, "it is taken, and the private listener says that it is well: imagetier runs already")
 		case errors.Is(err, syscall.EADDRINUSE):
-			status, _, _ := ask(ctx, privateURL(x.addr)+"/healthz", 2*time.Second)
-			if status == http.StatusOK {
-				d.ok(what, "something answers there that is well: imagetier runs already")
-				continue
-			}
 			d.fault(what, "end what listens there (ss -ltnp), or give another --"+x.name, "it is taken")
 		case errors.Is(err, fs.ErrPermission):
 			d.fault(what, "a port over 1023, or AmbientCapabilities=CAP_NET_BIND_SERVICE", "%v", err)

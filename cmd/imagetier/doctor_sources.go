@@ -39,7 +39,7 @@ func (d *doctor) source(ctx context.Context, s config.Source) {
 	}
 	begun := time.Now()
 	object, err := src.Open(ctx, "imagetier-doctor-"+rand.Text()+".jpg", origin.Cond{})
-	took := time.Since(begun).Round(time.Millisecond)
+	took := time.Since(begun).Round(100 * time.Microsecond)
 	switch {
 	case err == nil:
 		_ = object.Body.Close()
@@ -47,7 +47,7 @@ func (d *doctor) source(ctx context.Context, s config.Source) {
 	case errors.Is(err, origin.ErrNotFound):
 		d.ok(what, "it can be reached (%s), and says that a name is missing which is", took)
 	case errors.Is(err, origin.ErrDenied):
-		d.denied(what, s, err)
+		d.denied(ctx, what, s, err)
 	case errors.Is(err, context.DeadlineExceeded):
 		d.fault(what, "look at network and DNS from this machine, or give a longer --origin-timeout", "no answer within %s: %v", d.cfg.OriginTimeout, err)
 	default:
@@ -57,12 +57,12 @@ func (d *doctor) source(ctx context.Context, s config.Source) {
 }
 
 // denied tells the reasons apart for which an origin is not let in to.
-func (d *doctor) denied(what string, s config.Source, err error) {
+func (d *doctor) denied(ctx context.Context, what string, s config.Source, err error) {
 	switch {
 	case s.URL.Kind == sourceurl.S3 && !s.URL.MissingIs403:
 		d.fault(what, "if originals that exist can be read, the bucket hides what is missing: add ?missing=403 to the source, or allow s3:ListBucket; otherwise look at the credentials (AWS_…)",
 			"it answers 403 for a name that nothing has: %v", err)
-	case s.URL.Kind == sourceurl.HTTP && !d.cfg.AllowPrivateOrigins && privateHost(s.URL.Base):
+	case s.URL.Kind == sourceurl.HTTP && !d.cfg.AllowPrivateOrigins && privateHost(ctx, s.URL.Base):
 		d.fault(what, "if you mean it: --allow-private-origins", "it is at a private address: %v", err)
 	case s.URL.Kind == sourceurl.S3:
 		d.fault(what, "look at the credentials (AWS_…) and the bucket's policy", "%v", err)
@@ -72,12 +72,12 @@ func (d *doctor) denied(what string, s config.Source, err error) {
 }
 
 // privateHost reports whether a URL's host is, or resolves to, an address that is not public.
-func privateHost(base string) bool {
+func privateHost(ctx context.Context, base string) bool {
 	u, err := url.Parse(base)
 	if err != nil {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	addrs, err := net.DefaultResolver.LookupIPAddr(ctx, u.Hostname())
 	if err != nil {
@@ -105,7 +105,7 @@ func (d *doctor) clock(ctx context.Context, s config.Source) {
 		at = s.URL.Endpoint
 	case s.URL.Kind == sourceurl.S3 && s.URL.Region != "":
 		at = "https://s3." + s.URL.Region + ".amazonaws.com/"
-	case s.URL.Kind == sourceurl.HTTP && (d.cfg.AllowPrivateOrigins || !privateHost(at)):
+	case s.URL.Kind == sourceurl.HTTP && (d.cfg.AllowPrivateOrigins || !privateHost(ctx, at)):
 	default:
 		return
 	}

@@ -14,7 +14,6 @@ import (
 
 	"github.com/novasocial/imagetier/cmd/imagetier/internal/config"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
-	"github.com/novasocial/imagetier/internal/settings"
 )
 
 // explainCmd tells what a URL means.
@@ -37,7 +36,7 @@ func (explainCmd) Help() string {
 
 // Run explains.
 func (c *explainCmd) Run(ctx context.Context, p *program) error {
-	cfg, resolved, err := c.load(p)
+	cfg, _, err := c.load(p)
 	if err != nil {
 		return err
 	}
@@ -48,11 +47,11 @@ func (c *explainCmd) Run(ctx context.Context, p *program) error {
 		}
 		fmt.Fprintf(p.stderr, "imagetier: the tier was not asked (%v); this is what the URL says by itself:\n", err)
 	}
-	return c.local(p, cfg, resolved)
+	return c.local(p, cfg)
 }
 
 // local tells what can be told without a tier.
-func (c *explainCmd) local(p *program, cfg config.Config, _ *settings.Resolved) error {
+func (c *explainCmd) local(p *program, cfg config.Config) error {
 	signer, err := cfg.Signer()
 	var ids map[string]bool
 	if err != nil {
@@ -94,17 +93,7 @@ type explanation struct {
 	Why      string
 	Variants []struct {
 		Class, Key string
-		Held       []struct {
-			Where       string
-			Error       string
-			Bytes       int64
-			ContentType string `json:"content_type"`
-			ETag        string
-			Freshness   string
-			TTL         int64  `json:"ttl_seconds"`
-			Age         *int64 `json:"age_seconds"`
-			OriginETag  string `json:"origin_etag"`
-		}
+		Held       []explainedHeld
 	}
 	LastAsked *struct {
 		At     time.Time
@@ -113,6 +102,33 @@ type explanation struct {
 	} `json:"last_origin"`
 
 	raw []byte
+}
+
+// explainedHeld is one thing that the tier holds of a variant.
+type explainedHeld struct {
+	Where       string
+	Error       string
+	Bytes       int64
+	ContentType string `json:"content_type"`
+	ETag        string
+	Freshness   string
+	TTL         int64  `json:"ttl_seconds"`
+	Age         *int64 `json:"age_seconds"`
+}
+
+func (h explainedHeld) text() string {
+	if h.Error != "" {
+		return h.Where + ": " + h.Error
+	}
+	facts := []string{fmt.Sprintf("%d bytes", h.Bytes), h.ContentType}
+	if h.ETag != "" {
+		facts = append(facts, "ETag "+h.ETag)
+	}
+	facts = append(facts, h.Freshness)
+	if h.Age != nil {
+		facts = append(facts, fmt.Sprintf("%s old, fresh for %s", seconds(*h.Age), seconds(h.TTL)))
+	}
+	return h.Where + ": " + strings.Join(facts, ", ")
 }
 
 func (c *explainCmd) askTier(ctx context.Context, cfg config.Config) (*explanation, error) {
@@ -177,17 +193,7 @@ func (e *explanation) text() string {
 			row(name, "nowhere: the next request makes it")
 		}
 		for _, h := range v.Held {
-			text := h.Where
-			switch {
-			case h.Error != "":
-				text += ": " + h.Error
-			default:
-				text += fmt.Sprintf(": %s, %s, ETag %s, %s", settings.FormatSize(h.Bytes), h.ContentType, h.ETag, h.Freshness)
-				if h.Age != nil {
-					text += fmt.Sprintf(", %s old, fresh for %s", seconds(*h.Age), seconds(h.TTL))
-				}
-			}
-			row(name, "%s", text)
+			row(name, "%s", h.text())
 		}
 	}
 	if last := e.LastAsked; last != nil {

@@ -149,9 +149,11 @@ func newSettings(only ...string) settingsOf {
 }
 
 func (s *settingsOf) load(p *program) (config.Config, *settings.Resolved, error) {
-	unknown := p.unknown
-	p.unknown = nil // reported from here on
-	return config.Load(config.Input{Input: settings.Input{Flags: s.flags, Environ: p.environ, Only: s.only, Faults: unknown}})
+	return config.Load(s.input(p))
+}
+
+func (s *settingsOf) input(p *program) config.Input {
+	return config.Input{Input: settings.Input{Flags: s.flags, Environ: p.environ, Only: s.only, Faults: p.unknown}}
 }
 
 func (s *settingsOf) loadsSettings() {}

@@ -102,6 +102,8 @@ func (m Machine) orReal() Machine {
 type Input struct {
 	settings.Input
 	Machine Machine
+	// Unfinished leaves out what serving needs besides: keys, and enough memory.
+	Unfinished bool
 }
 
 // Schema returns imagetier's settings, for flags, completion and documentation. Values read
@@ -112,7 +114,7 @@ func Schema() *settings.Schema { return schema(new(Config)) }
 func Flags(only ...string) *settings.Flags { return Schema().Flags(only...) }
 
 // Load reads the settings. Where all of them are read (Input.Only is nil) they are checked as
-// for serving: keys or Dev, and enough memory in the cgroup. The error is of type
+// for serving: keys or Dev, and enough memory in the cgroup, unless Input.Unfinished. The error is of type
 // settings.Faults and has every fault. Resolved tells where each value came from; it is
 // there with an error too.
 func Load(in Input) (Config, *settings.Resolved, error) {
@@ -120,7 +122,7 @@ func Load(in Input) (Config, *settings.Resolved, error) {
 	machine := in.Machine.orReal()
 	r := schema(&c).Resolve(in.Input)
 	c.defaults(r, machine)
-	c.check(r, machine, in.Only == nil)
+	c.check(r, machine, in.Only == nil && !in.Unfinished)
 	for _, v := range r.Values {
 		if v.Secret && v.Value.String() != "" {
 			c.Secrets = append(c.Secrets, secretsOf(v.Value)...)
