@@ -230,14 +230,15 @@ func TestAPowerFailureLosesNothingThatWasSynced(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(uint64(seed), 2))
 			disk := newMemDisk()
-			oldest := make(map[int]int) // the least version that may be found
-			latest := make(map[int]int)
+			oldest := make(map[int]int)  // the least version that may be found
+			newest := make(map[int]int)  // the greatest
+			latest := make(map[int]int)  // what is found, as far as the test knows
 			synced := make(map[int]bool) // latest is, so a miss is a loss
 			version := 0
 			for range 3 {
 				tier := recovered(t, start(t, disktier.Config{Dir: "/c", MaxBytes: 4 << 20, SyncEvery: time.Hour}.On(disk)))
 				for key, least := range oldest {
-					checkVersion(t, seed, tier, key, least, latest[key], synced[key])
+					latest[key] = checkVersion(t, seed, tier, key, least, newest[key], synced[key])
 				}
 				for range 200 {
 					key := random.IntN(30)
@@ -245,25 +246,26 @@ func TestAPowerFailureLosesNothingThatWasSynced(t *testing.T) {
 					case 0:
 						tier.sync()
 						for key := range latest {
-							oldest[key] = latest[key]
-							synced[key] = latest[key] > 0
+							if latest[key] > 0 {
+								oldest[key], synced[key] = latest[key], true
+							}
 						}
 					case 1:
 						if _, err := tier.Purge(context.Background(), imagecache.Target{Original: originalOf(key)}); err != nil {
 							t.Fatal(err)
 						}
 						for k := key / 4 * 4; k < key/4*4+4; k++ {
-							oldest[k], latest[k], synced[k] = 0, 0, false
+							oldest[k], newest[k], latest[k], synced[k] = 0, 0, 0, false
 						}
 					case 2:
 						if _, err := tier.Purge(context.Background(), imagecache.Target{Key: keyOf(key)}); err != nil {
 							t.Fatal(err)
 						}
-						oldest[key], latest[key], synced[key] = 0, 0, false
+						oldest[key], newest[key], latest[key], synced[key] = 0, 0, 0, false
 					default:
 						version++
 						tier.put(keyOf(key), imageOf(key, 500+version))
-						latest[key], synced[key] = 500+version, false
+						newest[key], latest[key], synced[key] = 500+version, 500+version, false
 						if _, ok := oldest[key]; !ok {
 							oldest[key] = 0
 						}
@@ -280,7 +282,7 @@ func TestAPowerFailureLosesNothingThatWasSynced(t *testing.T) {
 	}
 }
 
-func checkVersion(t *testing.T, seed int, tier running, key, least, most int, synced bool) {
+func checkVersion(t *testing.T, seed int, tier running, key, least, most int, synced bool) (found int) {
 	t.Helper()
 	img, err := tier.Get(context.Background(), keyOf(key))
 	size := len(img.Body)
@@ -293,4 +295,5 @@ func checkVersion(t *testing.T, seed int, tier running, key, least, most int, sy
 		t.Fatalf("seed %d: image %d is %d, not %d to %d", seed, key, size, least, most)
 	}
 	tier.has(key) // compares every byte
+	return size
 }

@@ -67,6 +67,7 @@ func TestADiskFilledByOthersIsUsedAgainOnceTheyLeave(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes 10 s of real time")
 	}
+	t.Parallel()
 	mount := mountSmall(t, "size=20m")
 	tier := start(t, disktier.Config{Dir: filepath.Join(mount, "cache"), MaxBytes: 16 << 20})
 	other, err := os.Create(filepath.Join(mount, "other"))

@@ -16,6 +16,7 @@ import (
 
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/disktier"
+	"github.com/novasocial/imagetier/imagecache/tiertest"
 )
 
 // running is a Tier whose Run runs.
@@ -373,6 +374,7 @@ func TestADirectoryThatIsRemovedWhileInUseIsBegunAnew(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes 5 s of real time")
 	}
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "cache")
 	tier := start(t, disktier.Config{Dir: dir})
 	tier.fill(10, 1000)
@@ -408,4 +410,22 @@ func TestAConfigThatCannotBeIsRefused(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
+}
+
+func TestATierPassesTheScript(t *testing.T) {
+	t.Run("on disk", func(t *testing.T) {
+		tiertest.Run(t, func(t *testing.T) imagecache.Tier {
+			return start(t, disktier.Config{Dir: t.TempDir(), MaxBytes: 32 << 20})
+		})
+	})
+	t.Run("before anything is written", func(t *testing.T) {
+		tiertest.Run(t, func(t *testing.T) imagecache.Tier {
+			tier, err := disktier.Open(quiet(disktier.Config{Dir: t.TempDir()}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { tier.Close() })
+			return tier
+		})
+	})
 }
