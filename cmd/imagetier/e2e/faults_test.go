@@ -2,13 +2,11 @@ package e2e
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -80,20 +78,9 @@ func TestNothingInFlightIsCutWhenTheTierEnds(t *testing.T) {
 // children returns the process ids of the resize children of x.
 func children(t *testing.T, x *tier) []int {
 	t.Helper()
-	var pids []int
-	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", x.cmd.Process.Pid))
-	if err != nil || len(tasks) == 0 {
-		t.Skip("this kernel does not list children in /proc")
-	}
-	for _, task := range tasks {
-		b, _ := os.ReadFile(task)
-		for _, field := range strings.Fields(string(b)) {
-			pid, err := strconv.Atoi(field)
-			if err != nil {
-				t.Fatal(err)
-			}
-			pids = append(pids, pid)
-		}
+	pids := childPIDs(x)
+	if len(pids) == 0 {
+		t.Fatal("the tier has no resize children, or this kernel does not list them in /proc")
 	}
 	return pids
 }
@@ -104,9 +91,6 @@ func TestDeadChildrenAreReplacedAndNobodyNotices(t *testing.T) {
 	x := start(t, "--keys", key, "--source", "posts=dir://"+dir, "--cache-dir", t.TempDir())
 	for round := range 3 {
 		pids := children(t, x)
-		if len(pids) == 0 {
-			t.Fatal("the tier has no resize children")
-		}
 		for _, pid := range pids {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
@@ -120,9 +104,6 @@ func TestDeadChildrenAreReplacedAndNobodyNotices(t *testing.T) {
 func TestTheTierLeavesNoChildrenBehindWhenItIsKilled(t *testing.T) {
 	x := start(t, "--keys", key, "--source", "posts=dir://"+t.TempDir(), "--cache-dir", t.TempDir())
 	pids := children(t, x)
-	if len(pids) == 0 {
-		t.Fatal("the tier has no resize children")
-	}
 	x.kill()
 	for _, pid := range pids {
 		gone := false

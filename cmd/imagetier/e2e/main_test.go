@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -55,7 +56,7 @@ const key = "k1=000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f
 
 // tier is a running imagetier.
 type tier struct {
-	t       *testing.T
+	t       testing.TB
 	cmd     *exec.Cmd
 	public  string // http://127.0.0.1:port
 	private string
@@ -82,23 +83,29 @@ func (l *logText) String() string {
 }
 
 // start runs imagetier serve with these flags on free ports, and returns when it is ready.
-func start(t *testing.T, flags ...string) *tier {
+func start(t testing.TB, flags ...string) *tier {
 	t.Helper()
 	return startWith(t, nil, flags...)
 }
 
-func startWith(t *testing.T, env []string, flags ...string) *tier {
+func startWith(t testing.TB, env []string, flags ...string) *tier {
 	t.Helper()
-	args := append([]string{"serve", "--listen", "127.0.0.1:0", "--private-listen", "127.0.0.1:0", "--log-format", "json",
-		"--cache-memory-size", "64MiB", "--cache-disk-size", "256MiB", "--cache-originals-size", "256MiB"}, flags...)
+	args := append([]string{"serve", "--log-format", "json"}, flags...)
+	if !slices.Contains(flags, "--private-listen") {
+		args = append(args, "--listen", "127.0.0.1:0", "--private-listen", "127.0.0.1:0")
+	}
 	cmd := exec.Command(filepath.Join(bin, "imagetier"), args...)
-	cmd.Env = append(os.Environ(), env...)
+	cmd.Env = append(os.Environ(), "IMAGETIER_CACHE_MEMORY_SIZE=64MiB", "IMAGETIER_CACHE_DISK_SIZE=256MiB", "IMAGETIER_CACHE_ORIGINALS_SIZE=256MiB")
+	cmd.Env = append(cmd.Env, env...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	x := &tier{t: t, cmd: cmd, ended: make(chan struct{}), log: &logText{}}
 	listening := make(chan [2]string, 1)
+	if i := slices.Index(flags, "--private-listen"); i >= 0 { // it may be told to keep silent
+		listening <- [2]string{"http://" + flags[slices.Index(flags, "--listen")+1], "http://" + flags[i+1]}
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +114,10 @@ func startWith(t *testing.T, env []string, flags ...string) *tier {
 			x.log.line(lines.Text())
 			var said struct{ Msg, Public, Private string }
 			if json.Unmarshal(lines.Bytes(), &said) == nil && said.Msg == "serving" {
-				listening <- [2]string{said.Public, said.Private}
+				select {
+				case listening <- [2]string{said.Public, said.Private}:
+				default:
+				}
 			}
 		}
 		x.err = cmd.Wait()
@@ -186,7 +196,7 @@ func (x *tier) get(path string) answer {
 	return fetch(x.t, x.public+path)
 }
 
-func fetch(t *testing.T, url string) answer {
+func fetch(t testing.TB, url string) answer {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
@@ -217,7 +227,7 @@ func (a answer) want(t *testing.T, status int, detail string) {
 func firstBytes(b []byte) string { return fmt.Sprintf("%.300q", b) }
 
 // run runs imagetier and returns what it printed.
-func run(t *testing.T, args ...string) string {
+func run(t testing.TB, args ...string) string {
 	t.Helper()
 	cmd := exec.Command(filepath.Join(bin, "imagetier"), args...)
 	var stderr bytes.Buffer
@@ -230,7 +240,7 @@ func run(t *testing.T, args ...string) string {
 }
 
 // sign returns the path of a variant, as imagetier sign prints it.
-func sign(t *testing.T, name, version, spec, format string) string {
+func sign(t testing.TB, name, version, spec, format string) string {
 	t.Helper()
 	args := []string{"sign", "--keys", key, "--source", "posts", "--name", name, "--version", version, "--spec", spec}
 	if format != "" {
@@ -240,7 +250,7 @@ func sign(t *testing.T, name, version, spec, format string) string {
 }
 
 // photos returns the directory of real photos, or skips the test.
-func photos(t *testing.T) string {
+func photos(t testing.TB) string {
 	t.Helper()
 	dir, err := filepath.Abs("../../../../shared/photos")
 	if err != nil {

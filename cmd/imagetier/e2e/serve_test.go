@@ -119,7 +119,7 @@ func TestFiveHundredRequestsForAColdVariantMakeItOnce(t *testing.T) {
 }
 
 // metric returns the value of a series as /metrics spells it, "" if it is not there.
-func metric(t *testing.T, x *tier, series string) string {
+func metric(t testing.TB, x *tier, series string) string {
 	t.Helper()
 	for line := range strings.Lines(string(fetch(t, x.private+"/metrics").body)) {
 		if value, ok := strings.CutPrefix(line, series+" "); ok {

@@ -18,3 +18,14 @@ func listen(t *testing.T, h http.Handler) string {
 	t.Cleanup(func() { s.Close() })
 	return "http://" + l.Addr().String()
 }
+
+// freePort returns an address of this machine that nothing listens on at the moment.
+func freePort(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
