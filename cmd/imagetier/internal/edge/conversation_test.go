@@ -495,12 +495,16 @@ func serveHandler(t testing.TB, cfg ServerConfig) string {
 	return serves(t, s)
 }
 
-// serves runs s until the test ends, and returns its address.
-func serves(t testing.TB, s *Server) string {
+// serves runs s until the test ends, on a listener that wrap may wrap, and returns its
+// address.
+func serves(t testing.TB, s *Server, wrap ...func(net.Listener) net.Listener) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, w := range wrap {
+		ln = w(ln)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

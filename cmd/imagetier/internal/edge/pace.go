@@ -12,6 +12,11 @@ import (
 // line gets its image however long that takes, and one that has stopped reading holds a
 // goroutine for 42 s at most, whatever it asked for. What the kernel has accepted is the
 // kernel's to deliver.
+//
+// A hole: Linux lets a blocked writer go on only when a third of the send buffer is free,
+// and that buffer grows to 4 MB for a client that was fast. One that then falls to Rate in
+// the middle of something larger may not free so much in time, and is cut. (nginx, whose
+// send_timeout of 60 s is between two writes, has the same.)
 type Pace struct {
 	Grace time.Duration // 0 is 10 s
 	Rate  int           // bytes a second; 0 is 4,096, less than a phone on EDGE takes

@@ -85,10 +85,31 @@ func TestAStreamThatIsNotReadIsResetAndItsConnectionGoesOn(t *testing.T) {
 	}
 }
 
+// tightListener has the kernel keep little for a client, as on a line that was always slow.
+type tightListener struct{ net.Listener }
+
+func (ln tightListener) Accept() (net.Conn, error) {
+	conn, err := ln.Listener.Accept()
+	if err == nil {
+		_ = conn.(*net.TCPConn).SetWriteBuffer(64 << 10)
+	}
+	return conn, err
+}
+
 func TestAClientThatReadsSlowlyGetsItsImage(t *testing.T) {
-	const grace = 400 * time.Millisecond
-	addr, path, seen := servesLarge(t, Pace{Grace: grace, Rate: 1 << 30, Step: 64 << 10})
-	conn := dial(t, addr)
+	const grace = time.Second
+	cache := newFakeCache()
+	cache.img.Body = large
+	seen := make(chan Observation, 1)
+	cfg := publicConfig(t, cache)
+	cfg.Pace = Pace{Grace: grace, Rate: 1 << 30, Step: 64 << 10}
+	cfg.Observe = func(o Observation) { seen <- o }
+	s, err := NewServer(ServerConfig{Handler: Public(cfg)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := signBytes(t, "/640x480/v.1/posts/cat.jpg.webp")
+	conn := dial(t, serves(t, s, func(ln net.Listener) net.Listener { return tightListener{ln} }))
 	_ = conn.(*net.TCPConn).SetReadBuffer(64 << 10)
 	began := time.Now()
 	say(t, conn, "GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -100,7 +121,7 @@ func TestAClientThatReadsSlowlyGetsItsImage(t *testing.T) {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		_, err := io.CopyN(&got, resp.Body, 128<<10)
+		_, err := io.CopyN(&got, resp.Body, 64<<10)
 		if err == io.EOF {
 			break
 		}
