@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
@@ -80,10 +81,10 @@ func (c *configCheckCmd) Run(p *program) error {
 		return err
 	}
 	said := checked{Good: err == nil, Faults: []faultOfKey{}}
-	if faults, ok := err.(settings.Faults); ok {
-		for _, f := range faults {
-			said.Faults = append(said.Faults, faultOfKey{f.Where, f.Err.Error()})
-		}
+	var faults settings.Faults
+	errors.As(err, &faults)
+	for _, f := range faults {
+		said.Faults = append(said.Faults, faultOfKey{f.Where, f.Err.Error()})
 	}
 	if err := json.NewEncoder(p.stdout).Encode(said); err != nil {
 		return err

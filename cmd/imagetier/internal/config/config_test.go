@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -258,8 +259,8 @@ func TestEveryFaultIsReportedWithWhatIsWanted(t *testing.T) {
 		{"--log-format=xml", "json, text"},
 	} {
 		_, _, err := config.Load(input(t, []string{c.flag}, []string{"IMAGETIER_KEYS=k0=" + hex1}))
-		faults, ok := err.(settings.Faults)
-		if !ok || len(faults) != 1 || !strings.Contains(err.Error(), c.says) {
+		var faults settings.Faults
+		if !errors.As(err, &faults) || len(faults) != 1 || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v, want one fault that says %q", c.flag, err, c.says)
 		}
 		if err != nil && strings.Contains(err.Error(), hex1[:8]) {
