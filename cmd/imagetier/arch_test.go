@@ -33,6 +33,7 @@ var owners = map[string][]string{
 	"golang.org/x/time":                   {"origin/breaker"},
 	"golang.org/x/sys":                    {"origin/dirorigin", "imagecache/disktier", "resize/workers", "cmd/imagetier-resize", "cmd/imagetier", "cmd/imagetier/internal/config"},
 	"golang.org/x/sync":                   {""},
+	"golang.org/x/image":                  {"resize/resizetest"},
 	"github.com/landlock-lsm/go-landlock": {"cmd/imagetier-resize"},
 	"github.com/elastic/go-seccomp-bpf":   {"cmd/imagetier-resize"},
 	"kernel.org/pub/linux/libs/security":  {"cmd/imagetier-resize"},

@@ -1,0 +1,170 @@
+package resizetest
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/crc32"
+)
+
+// What cameras and editors write beside the picture, planted in files that have none.
+
+// segment is one JPEG segment.
+func segment(marker byte, parts ...string) []byte {
+	var body []byte
+	for _, p := range parts {
+		body = append(body, p...)
+	}
+	b := append([]byte{0xff, marker}, byte((len(body)+2)>>8), byte(len(body)+2))
+	return append(b, body...)
+}
+
+// inJPEG puts segments behind SOI.
+func inJPEG(file []byte, segments ...[]byte) []byte {
+	out := append([]byte(nil), file[:2]...)
+	for _, s := range segments {
+		out = append(out, s...)
+	}
+	return append(out, file[2:]...)
+}
+
+// oriented is a JPEG with nothing but an EXIF orientation planted.
+func oriented(file []byte, o int) []byte {
+	return inJPEG(file, segment(0xe1, "Exif\x00\x00", string(exif(o, "", ""))))
+}
+
+// exif is a TIFF block with an orientation, an artist and a GPS directory, each if given.
+func exif(orientation int, artist, gps string) []byte {
+	le := binary.LittleEndian
+	type entry struct {
+		tag, kind uint16
+		data      []byte // 2 bytes of a number, or more
+		sub       bool   // data is a directory, at its own offset
+	}
+	var directory func(at int, entries []entry) []byte
+	directory = func(at int, entries []entry) []byte {
+		b := le.AppendUint16(nil, uint16(len(entries)))
+		room := at + 2 + 12*len(entries) + 4
+		var after []byte
+		for _, e := range entries {
+			b = le.AppendUint16(le.AppendUint16(b, e.tag), e.kind)
+			switch {
+			case e.sub:
+				b = le.AppendUint32(le.AppendUint32(b, 1), uint32(room+len(after)))
+				after = append(after, directory(room+len(after), []entry{{1, 2, []byte("N\x00"), false}, {0x1b, 7, e.data, false}})...)
+			case e.kind == 3:
+				b = append(le.AppendUint32(b, 1), e.data[0], e.data[1], 0, 0)
+			case len(e.data) <= 4:
+				b = append(le.AppendUint32(b, uint32(len(e.data))), append(e.data, 0, 0, 0, 0)[:4]...)
+			default:
+				b = le.AppendUint32(le.AppendUint32(b, uint32(len(e.data))), uint32(room+len(after)))
+				after = append(after, e.data...)
+			}
+		}
+		return append(append(b, 0, 0, 0, 0), after...)
+	}
+	entries := []entry{{0x112, 3, []byte{byte(orientation), 0}, false}}
+	if artist != "" {
+		entries = append(entries, entry{0x13b, 2, []byte(artist + "\x00"), false})
+	}
+	if gps != "" {
+		entries = append(entries, entry{0x8825, 4, []byte("ASCII\x00\x00\x00" + gps), true})
+	}
+	return append([]byte("II*\x00\x08\x00\x00\x00"), directory(8, entries)...)
+}
+
+// xmp is a packet whose author is name.
+func xmp(name string) string {
+	return `<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">` +
+		`<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:creator><rdf:Seq><rdf:li>` + name + `</rdf:li></rdf:Seq></dc:creator></rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>`
+}
+
+// iptc is a Photoshop resource with a caption.
+func iptc(caption string) string {
+	data := "\x1c\x02\x78" + string([]byte{byte(len(caption) >> 8), byte(len(caption))}) + caption
+	if len(data)%2 == 1 {
+		data += "\x00"
+	}
+	return "Photoshop 3.0\x008BIM\x04\x04\x00\x00" + string(be32(uint32(len(data)))) + data
+}
+
+// withProfile is a JPEG with that ICC profile, cut into as many segments as it needs.
+func withProfile(file, icc []byte) []byte {
+	var parts [][]byte
+	for rest := icc; len(rest) > 0; {
+		n := min(len(rest), 65_000)
+		parts = append(parts, rest[:n])
+		rest = rest[n:]
+	}
+	var segments [][]byte
+	for i, p := range parts {
+		segments = append(segments, segment(0xe2, "ICC_PROFILE\x00", string([]byte{byte(i + 1), byte(len(parts))}), string(p)))
+	}
+	return inJPEG(file, segments...)
+}
+
+// profileOf returns the ICC profile of a JPEG, put together.
+func profileOf(file []byte) (icc []byte) {
+	for at := 2; at+4 <= len(file) && file[at] == 0xff && file[at+1] != 0xda; {
+		n := int(binary.BigEndian.Uint16(file[at+2:]))
+		body := file[at+4 : at+2+n]
+		if file[at+1] == 0xe2 && bytes.HasPrefix(body, []byte("ICC_PROFILE\x00")) {
+			icc = append(icc, body[14:]...)
+		}
+		at += 2 + n
+	}
+	return icc
+}
+
+func pngChunk(name string, body []byte) []byte {
+	b := append(append(be32(uint32(len(body))), name...), body...)
+	return append(b, be32(crc32.ChecksumIEEE(b[4:]))...)
+}
+
+// inPNG puts chunks behind IHDR.
+func inPNG(file []byte, chunks ...[]byte) []byte {
+	const header = 8 + 12 + 13
+	out := append([]byte(nil), file[:header]...)
+	for _, c := range chunks {
+		out = append(out, c...)
+	}
+	return append(out, file[header:]...)
+}
+
+func riffChunk(name string, body []byte) []byte {
+	b := binary.LittleEndian.AppendUint32([]byte(name), uint32(len(body)))
+	b = append(b, body...)
+	if len(body)%2 == 1 {
+		b = append(b, 0)
+	}
+	return b
+}
+
+// inWebP makes an extended file of a simple one of that size, with a profile, EXIF and XMP.
+func inWebP(file []byte, width, height int, icc, exif, xmp []byte) []byte {
+	le24 := func(n int) []byte { return []byte{byte(n), byte(n >> 8), byte(n >> 16)} }
+	header := append([]byte{0x20 | 0x08 | 0x04, 0, 0, 0}, le24(width-1)...)
+	header = append(header, le24(height-1)...)
+	body := []byte("WEBP")
+	for _, c := range [][]byte{riffChunk("VP8X", header), riffChunk("ICCP", icc), file[12:], riffChunk("EXIF", exif), riffChunk("XMP ", xmp)} {
+		body = append(body, c...)
+	}
+	return riffChunk("RIFF", body)
+}
+
+// inGIF puts a comment and an XMP application block behind the global colour table.
+func inGIF(file []byte, comment, xmp string) []byte {
+	at := 13
+	if flags := file[10]; flags&0x80 != 0 {
+		at += 3 << (flags&7 + 1)
+	}
+	block := append([]byte{0x21, 0xfe, byte(len(comment))}, comment...)
+	block = append(block, 0, 0x21, 0xff, 11)
+	block = append(block, "XMP DataXMP"...)
+	for rest := xmp; rest != ""; {
+		n := min(len(rest), 255)
+		block = append(append(block, byte(n)), rest[:n]...)
+		rest = rest[n:]
+	}
+	block = append(block, 0)
+	return append(append(append([]byte(nil), file[:at]...), block...), file[at:]...)
+}

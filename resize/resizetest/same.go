@@ -1,0 +1,128 @@
+package resizetest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"image"
+	"image/color/palette"
+	"image/draw"
+	"image/gif"
+	"sync"
+	"testing"
+
+	"github.com/novasocial/imagetier/resize"
+)
+
+// again resizes a rotated photo many times, with the collector at work: an engine that
+// reads memory that is no longer its own gives many different answers (bimg 1.1.9 with its
+// own EXIF rotation gave 55 in 60).
+func again(t *testing.T, r resize.Resizer) {
+	original := oriented(jpegOf(t, noisy(1200, 900)), 6)
+	first := one(t, r, original, "300x.jpg")
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			for range 15 {
+				images, err := r.Resize(t.Context(), bytes.Clone(original), spec(t, "300x.jpg"))
+				if err != nil {
+					if !errors.Is(err, resize.ErrBusy) {
+						t.Error(err)
+					}
+					continue
+				}
+				if !bytes.Equal(images[0].Body, first.Body) {
+					t.Error("another answer")
+				}
+			}
+		})
+	}
+	group.Wait()
+	for _, name := range []string{"300x.webp", "300x.png", "300x.avif", "300x300-cover-smart.webp"} {
+		if !bytes.Equal(one(t, r, original, name).Body, one(t, r, original, name).Body) {
+			t.Errorf("%s: two answers", name)
+		}
+	}
+}
+
+// togetherSpecs are of many scales, with several looks at each and several formats of a look.
+var togetherSpecs = []string{
+	"880x.webp", "440x.webp", "440x.jpg", "440x-q60.jpg", "640x640.jpg", "640x640.webp", "100x100-cover.webp", "100x100-cover-smart.jpg",
+	"100x100-cover-at20x80.png", "1320x.jpg", "320x320-pad.webp", "320x-rot90.jpg", "320x-gray.jpg", "90x-blur3.webp", "64x.avif", "200x-trim.png", "2000x2000.webp",
+}
+
+func together(t *testing.T, r resize.Resizer) {
+	originals := map[string][]byte{
+		"a photo": oriented(jpegOf(t, noisy(2400, 1800)), 6),
+		"alpha":   pngOf(t, veiled(scene(900, 700)).image()),
+		"webp":    encoded(t, r, noisy(1600, 1200), "webp"),
+	}
+	for kind, original := range originals {
+		t.Run(kind, func(t *testing.T) {
+			var specs []resize.Spec
+			for _, name := range togetherSpecs {
+				specs = append(specs, spec(t, name))
+			}
+			specs = append(specs, specs[0]) // twice the same
+			images, err := r.Resize(t.Context(), original, specs...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(images) != len(specs) {
+				t.Fatalf("%d images of %d specs", len(images), len(specs))
+			}
+			for i, s := range specs {
+				alone := one(t, r, original, s.Name())
+				if images[i].Format != s.Format || images[i].Width != alone.Width || images[i].Height != alone.Height {
+					t.Errorf("%s: it is %s of %dx%d pixels", s.Name(), images[i].Format, images[i].Width, images[i].Height)
+				}
+				if !bytes.Equal(images[i].Body, alone.Body) {
+					t.Errorf("%s: made with others it is another file", s.Name())
+				}
+			}
+		})
+	}
+	t.Run("no Spec, no image", func(t *testing.T) {
+		images, err := r.Resize(t.Context(), originals["alpha"])
+		if err != nil || len(images) != 0 {
+			t.Errorf("%d images, %v", len(images), err)
+		}
+	})
+}
+
+// stills: the first frame, whole, of what moves.
+func stills(t *testing.T, r resize.Resizer) {
+	one8 := func(of raster, at image.Rectangle) *image.Paletted {
+		p := image.NewPaletted(at, palette.Plan9)
+		draw.FloydSteinberg.Draw(p, at, of.image(), at.Min)
+		return p
+	}
+	first, second := scene(160, 120), scene(160, 120).turned(3)
+	film := gifOf(t, &gif.GIF{
+		Image: []*image.Paletted{one8(first, image.Rect(0, 0, 160, 120)), one8(second, image.Rect(40, 30, 120, 90))},
+		Delay: []int{10, 10},
+	})
+	for _, name := range []string{"80x-still.webp", "80x.jpg", "80x.png", "80x.avif", "60x60-cover.jpg"} {
+		near(t, r, one(t, r, film, name), want(first, spec(t, name)), 24)
+	}
+	t.Run("photos", func(t *testing.T) {
+		for _, name := range []string{"animation.gif", "animation-small.gif"} {
+			original := Photo(t, name)
+			g, err := gif.DecodeAll(bytes.NewReader(original))
+			if err != nil {
+				t.Fatal(err)
+			}
+			near(t, r, one(t, r, original, "120x.png"), want(rasterOf(g.Image[0]), spec(t, "120x.png")), 26)
+		}
+	})
+}
+
+func cancelled(t *testing.T, r resize.Resizer) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	images, err := r.Resize(ctx, jpegOf(t, noisy(640, 480)), spec(t, "320x.jpg"))
+	if !errors.Is(err, context.Canceled) || len(images) != 0 {
+		t.Errorf("%d images, %v", len(images), err)
+	}
+	one(t, r, jpegOf(t, noisy(64, 48)), "32x.jpg")
+}

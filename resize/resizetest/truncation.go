@@ -1,0 +1,127 @@
+package resizetest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"image"
+	"image/color/palette"
+	"image/draw"
+	"image/gif"
+	"testing"
+
+	"github.com/novasocial/imagetier/resize"
+)
+
+// wholes are originals of every kind, with noise in them so that no part is empty.
+func wholes(t *testing.T, r resize.Resizer) map[string][]byte {
+	picture := noisy(320, 240)
+	frame := image.NewPaletted(image.Rect(0, 0, 320, 240), palette.Plan9)
+	draw.Draw(frame, frame.Bounds(), picture, image.Point{}, draw.Src)
+	return map[string][]byte{
+		"jpeg":             jpegOf(t, picture),
+		"progressive jpeg": encoded(t, r, picture, "jpg"),
+		"png":              pngOf(t, picture),
+		"webp":             encoded(t, r, picture, "webp"),
+		"avif":             encoded(t, r, picture, "avif"),
+		"gif":              gifOf(t, &gif.GIF{Image: []*image.Paletted{frame}, Delay: []int{0}}),
+	}
+}
+
+// noisy is a scene with grain, the same every time.
+func noisy(w, h int) *image.NRGBA {
+	seed := uint32(1)
+	return scene(w, h).each(func(p [4]float64) [4]float64 {
+		seed = seed*1664525 + 1013904223
+		grain := (float64(seed>>16)/65536 - 0.5) * 0.12
+		return [4]float64{p[0] + grain, p[1] + grain, p[2] - grain, 1}
+	}).image()
+}
+
+func (r raster) each(f func(p [4]float64) [4]float64) raster {
+	return newRaster(r.w, r.h).fill(func(x, y int) [4]float64 { return f(r.at(x, y)) })
+}
+
+const cuts = 60
+
+func truncated(t *testing.T, r resize.Resizer) {
+	for kind, whole := range wholes(t, r) {
+		t.Run(kind, func(t *testing.T) {
+			one(t, r, whole, "100x.jpg")
+			for i := range cuts {
+				cutIsRefused(t, r, whole, len(whole)*i/cuts)
+			}
+			for left := 1; left <= 12; left++ {
+				cutIsRefused(t, r, whole, len(whole)-left)
+			}
+		})
+	}
+	for _, kind := range []string{"jpeg", "progressive jpeg"} {
+		t.Run(kind+" that was given an end", func(t *testing.T) {
+			whole := wholes(t, r)[kind]
+			start := bytes.Index(whole, []byte("\xff\xda"))
+			// Nearer to its end than this, what is missing may be the padding of a scan.
+			for at := start + 20; at < len(whole)-200; at += (len(whole) - start) / cuts {
+				ended := append(append([]byte(nil), whole[:at]...), 0xff, 0xd9)
+				refused(t, r, ended, "100x.jpg", resize.ErrCorrupt, fmt.Sprintf("the first %d of %d bytes and an end", at, len(whole)))
+			}
+		})
+	}
+	t.Run("photos", func(t *testing.T) {
+		for _, name := range []string{"phone-android.jpg", "progressive-p3.jpg", "paper-alpha.png", "vertical.webp", "photo.avif", "animation-small.gif"} {
+			whole := Photo(t, name)
+			for _, percent := range []int{3, 30, 60, 90, 99} {
+				cutIsRefused(t, r, whole, len(whole)*percent/100)
+			}
+		}
+	})
+}
+
+func cutIsRefused(t *testing.T, r resize.Resizer, whole []byte, at int) {
+	t.Helper()
+	what := fmt.Sprintf("the first %d of %d bytes", at, len(whole))
+	if at < 12 { // too little to tell the kind
+		if _, err := r.Resize(t.Context(), whole[:at], spec(t, "100x.jpg")); err == nil {
+			t.Errorf("%s: an image was made of it", what)
+		}
+		return
+	}
+	refused(t, r, whole[:at], "100x.jpg", resize.ErrCorrupt, what)
+}
+
+// refused fails the test unless Resize returns an error that wraps sentinel, and nothing else.
+func refused(t *testing.T, r resize.Resizer, original []byte, name string, sentinel error, what string) {
+	t.Helper()
+	images, err := r.Resize(t.Context(), original, spec(t, name))
+	if !errors.Is(err, sentinel) {
+		t.Errorf("%s: %d images and the error %v, want %v", what, len(images), err, sentinel)
+	}
+	if err != nil && len(images) != 0 {
+		t.Errorf("%s: %d images beside an error", what, len(images))
+	}
+}
+
+// trailing: a motion photo is a JPEG with a film behind it.
+func trailing(t *testing.T, r resize.Resizer) {
+	for kind, whole := range wholes(t, r) {
+		plain := one(t, r, whole, "100x.jpg")
+		for what, tail := range map[string]string{
+			"a film":  "\x00\x00\x00\x1cftypisom\x00\x00\x02\x00isomiso2mp41" + string(bytes.Repeat([]byte("film\xff\xd8\xff\xd9"), 5000)),
+			"zeros":   string(make([]byte, 5000)),
+			"a photo": string(jpegOf(t, noisy(80, 60))),
+		} {
+			t.Run(kind+" and "+what, func(t *testing.T) {
+				images, err := r.Resize(t.Context(), append(append([]byte(nil), whole...), tail...), spec(t, "100x.jpg"))
+				if err != nil {
+					if kind == "jpeg" || kind == "progressive jpeg" {
+						t.Errorf("it is refused: %v", err)
+					}
+					return // others do not come with tails; if they do, refusing is as good
+				}
+				if !bytes.Equal(images[0].Body, plain.Body) {
+					t.Error("it gives another picture")
+				}
+			})
+		}
+	}
+}
