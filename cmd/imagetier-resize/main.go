@@ -4,15 +4,14 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
-	"io"
+	"image"
+	"image/png"
 	"log"
 	"os"
-	"runtime"
 	"runtime/debug"
 
 	"golang.org/x/sys/unix"
@@ -27,54 +26,91 @@ beside its own program. There is nothing to do with it by hand but to ask:
 
   imagetier-resize --capabilities    what its libvips can read and write, and which
                                      sandbox this kernel allows, as JSON
+  imagetier-resize --version
+
+What imagetier tells it:
 
 `
 
+// settings are the flags.
+type settings struct {
+	limits                resize.Limits
+	memory                int64
+	unconfined            bool
+	capabilities, version bool
+}
+
+func flags() (*flag.FlagSet, *settings) {
+	var s settings
+	f := flag.NewFlagSet("imagetier-resize", flag.ExitOnError)
+	f.Usage = func() {
+		fmt.Fprint(f.Output(), usage)
+		f.PrintDefaults()
+	}
+	limits := resize.DefaultLimits()
+	f.BoolVar(&s.capabilities, "capabilities", false, "print what it can, as JSON, and exit")
+	f.BoolVar(&s.version, "version", false, "print versions and exit")
+	f.Int64Var(&s.memory, "memory", 512<<20, "`bytes` of data that the process may have (RLIMIT_DATA)")
+	f.BoolVar(&s.unconfined, "unconfined", false, "no Landlock and no seccomp: only to tell a fault of theirs from others")
+	f.Int64Var(&s.limits.MaxBytes, "max-bytes", limits.MaxBytes, "most `bytes` of an original")
+	f.Int64Var(&s.limits.MaxPixels, "max-pixels", limits.MaxPixels, "most `pixels` of an original")
+	f.IntVar(&s.limits.MaxSide, "max-side", limits.MaxSide, "longest side of an original in `pixels`")
+	f.IntVar(&s.limits.MaxFrames, "max-frames", limits.MaxFrames, "most `frames` of an original")
+	return f, &s
+}
+
 func main() {
 	log.SetFlags(0)
-	flag.Usage = func() {
-		fmt.Fprint(flag.CommandLine.Output(), usage)
-		flag.PrintDefaults()
+	log.SetPrefix("imagetier-resize: ")
+	f, s := flags()
+	for _, arg := range os.Args[1:] {
+		if arg == "-h" || arg == "-help" || arg == "--help" {
+			f.SetOutput(os.Stdout) // it was asked for
+		}
 	}
-	capabilities := flag.Bool("capabilities", false, "print what it can, as JSON")
-	memory := flag.Int64("memory", 1<<30, "bytes of memory that one process may have (RLIMIT_DATA)")
-	maxBytes := flag.Int64("max-bytes", resize.DefaultLimits().MaxBytes, "largest original in bytes")
-	maxPixels := flag.Int64("max-pixels", resize.DefaultLimits().MaxPixels, "most pixels of an original")
-	maxSide := flag.Int("max-side", resize.DefaultLimits().MaxSide, "longest side of an original in pixels")
-	maxFrames := flag.Int("max-frames", resize.DefaultLimits().MaxFrames, "most frames of an original")
-	flag.Parse()
-	if flag.NArg() > 0 {
-		log.Printf("imagetier-resize: unexpected argument %q", flag.Arg(0))
-		flag.Usage()
+	_ = f.Parse(os.Args[1:]) // it exits
+	if f.NArg() > 0 {
+		fmt.Fprintf(f.Output(), "imagetier-resize: unexpected argument %q\n\n", f.Arg(0))
+		f.Usage()
 		os.Exit(2)
 	}
-	limits := resize.Limits{MaxBytes: *maxBytes, MaxPixels: *maxPixels, MaxSide: *maxSide, MaxFrames: *maxFrames}
-	if err := run(limits, *memory, *capabilities); err != nil {
-		log.Fatalf("imagetier-resize: %v", err)
+	if err := run(*s); err != nil {
+		log.Fatal(err)
 	}
 }
 
-func run(limits resize.Limits, memory int64, capabilities bool) error {
+func run(s settings) error {
 	answers, err := claimStdout()
 	if err != nil {
 		return err
 	}
 	files := uint64(0) // nothing is written to disk
-	if capabilities {
+	if s.capabilities || s.version {
 		files = 1 << 20 // standard output may be one
 	}
-	hello, err := confine(memory, files)
-	if err != nil {
+	if err := limit(s.memory, files); err != nil {
 		return err
 	}
-	resizer, err := vips.New(vips.Config{Limits: limits, Explain: func(text string) { log.Print(text) }})
+	resizer, err := vips.New(vips.Config{Limits: s.limits, Explain: func(text string) { log.Print(text) }})
 	if err != nil {
 		return err
 	}
 	can := resizer.Capabilities()
-	hello.Libvips, hello.Loads, hello.Saves = can.Version, can.Loads, can.Saves
-	sandbox(&hello)
-	if capabilities {
+	if s.version {
+		_, err := fmt.Fprintf(answers, "imagetier-resize %s, libvips %s, protocol %d\n", version(), can.Version, wire.Version)
+		return err
+	}
+	hello := wire.Hello{Libvips: can.Version, Loads: can.Loads, Saves: can.Saves, Sandbox: []string{"rlimits"}}
+	if s.unconfined {
+		hello.Missing = []string{"landlock, seccomp: turned off (-unconfined)"}
+	} else {
+		sandbox(&hello)
+	}
+	hello.Missing = append(hello.Missing, loopholes()...)
+	if err := tryOut(resizer); err != nil {
+		return err
+	}
+	if s.capabilities {
 		enc := json.NewEncoder(answers)
 		enc.SetIndent("", "  ")
 		return enc.Encode(hello)
@@ -82,9 +118,32 @@ func run(limits resize.Limits, memory int64, capabilities bool) error {
 	if err := wire.WriteHello(answers, hello); err != nil {
 		return err
 	}
-	// One image is in memory at a time: the collector need not run while it is worked on.
+	// One image is in memory at a time, and the collector runs between two.
 	debug.SetGCPercent(400)
-	return serve(resizer, limits.MaxBytes, answers)
+	return serve(resizer, s.limits.MaxBytes, answers)
+}
+
+// tryOut makes an image of nothing, so that a process that cannot work fails before it has
+// greeted: later an image would be blamed for it.
+func tryOut(resizer *vips.Resizer) error {
+	var nothing bytes.Buffer
+	if err := png.Encode(&nothing, image.NewNRGBA(image.Rect(0, 0, 16, 16))); err != nil {
+		return err
+	}
+	spec := resize.Spec{Width: 8, Height: 8, Format: resize.JPEG}
+	if _, err := resizer.Resize(noDeadline, nothing.Bytes(), spec); err != nil {
+		return fmt.Errorf("a first image could not be made: %w", err)
+	}
+	return nil
+}
+
+// version is that of the module, as the build knows it.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(unknown)"
+	}
+	return info.Main.Version
 }
 
 // claimStdout takes standard output for answers alone: whatever else writes there, some
@@ -98,38 +157,4 @@ func claimStdout() (*os.File, error) {
 		return nil, fmt.Errorf("redirect standard output: %w", err)
 	}
 	return os.NewFile(uintptr(fd), "answers"), nil
-}
-
-type request struct {
-	original []byte
-	specs    []resize.Spec
-}
-
-// serve answers jobs until there are no more. The input is read ahead, so that its end is
-// seen while a decoder works, or hangs: then the process ends at once.
-func serve(resizer *vips.Resizer, maxBytes int64, answers io.Writer) error {
-	jobs := make(chan request)
-	go func() {
-		in := bufio.NewReaderSize(os.Stdin, 64<<10)
-		for {
-			original, specs, err := wire.ReadJob(in, maxBytes)
-			if errors.Is(err, io.EOF) {
-				os.Exit(0)
-			}
-			if err != nil {
-				log.Fatalf("imagetier-resize: read job: %v", err)
-			}
-			jobs <- request{original, specs}
-		}
-	}()
-	out := bufio.NewWriterSize(answers, 64<<10)
-	for job := range jobs {
-		images, err := resizer.Resize(noDeadline, job.original, job.specs...)
-		if err := wire.WriteAnswer(out, images, err); err != nil {
-			return fmt.Errorf("write answer: %w", err)
-		}
-		job.original, images = nil, nil
-		runtime.GC() // the original's megabytes go before the next one's come
-	}
-	return nil
 }

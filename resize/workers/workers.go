@@ -1,6 +1,21 @@
 // Package workers makes variants in child processes (cmd/imagetier-resize), because no
 // decode can be cancelled and some inputs end the process that decodes them: an image
 // costs at most its own answer, never the tier. It implements resize.Resizer.
+//
+// # What happens to a job
+//
+// It waits in one of two bounded lanes, live or warm, for a child that is idle. The child
+// gets the original and the names of the Specs over a pipe (package wire) and answers with
+// images or with a refusal. Where that does not come about:
+//
+//   - the lane is full: ErrBusy, at once;
+//   - the child dies of it: once more on a fresh child, then ErrCorrupt;
+//   - the child answers nonsense: likewise, then ErrFailed;
+//   - the time is up: the child is killed, ErrTimeout;
+//   - the caller's ctx ends: the caller has its error at once. A job that waited is gone;
+//     one that runs has a tenth of a second to end by itself, for which most need no more,
+//     and then its child is killed: nobody's image keeps no worker;
+//   - no child starts: ErrFailed, at once, while it is tried again with growing pauses.
 package workers
 
 import (
@@ -20,30 +35,43 @@ import (
 
 // Config of a Pool.
 type Config struct {
-	// Command is the path of imagetier-resize and its arguments. Required.
+	// Command is the path of imagetier-resize and, in front of what this package adds,
+	// its arguments. Required.
 	Command []string
 	// Env is the whole environment of a child; nil is DefaultEnv: no secret of the
 	// parent's reaches a process that decodes foreign bytes.
 	Env []string
-	// Workers is how many children there are. 0 is one per core: more gain nothing.
+	// Workers is how many children there are. 0 is one per core: more gain nothing. With
+	// more than one, the first of them takes live jobs only.
 	Workers int
 	// Queue is how many live jobs may wait. 0 is 16 per worker. One more is ErrBusy.
 	Queue int
 	// WarmQueue is the same of the warm lane. 0 is 4 per worker.
 	WarmQueue int
-	// Timeout is how long one job may run before its child is killed. 0 is 10 s.
+	// Timeout is how long one job may run, on both children if the first dies of it,
+	// before its child is killed. 0 is 10 s.
 	Timeout time.Duration
+	// Memory is how many bytes of data a child may have (RLIMIT_DATA): what would need
+	// more is refused, by the child or by its death. 0 is DefaultMemory.
+	Memory int64
 	// MaxJobs is after how many jobs a child is replaced. 0 is 5,000.
 	MaxJobs int
 	// MaxRSS is the resident memory in bytes over which a child that has just done a job
 	// is replaced. 0 is 256 MiB.
 	MaxRSS int64
-	// Backoff is the pause after a child that did not start; it doubles up to 32 times
-	// that. 0 is 100 ms.
+	// Limits are those of originals; the child checks them once more. A field that is 0
+	// means its default.
+	Limits resize.Limits
+	// Unconfined starts children without Landlock and seccomp, the limits stay: to tell
+	// a fault of the sandbox from others. Never for serving.
+	Unconfined bool
+	// Backoff is the pause after a child that did not start; it doubles with each that
+	// follows, up to 50 times that, give or take a half. 0 is 100 ms.
 	Backoff time.Duration
 	// Waited is told how long each job waited for a child; nil: nobody is.
 	Waited func(time.Duration)
-	// Log gets deaths, restarts and what children write to standard error. nil: slog's default.
+	// Log gets deaths, restarts and a bounded part of what children write to standard
+	// error. nil: slog's default.
 	Log *slog.Logger
 }
 
@@ -53,35 +81,9 @@ func DefaultEnv() []string {
 	return []string{"VIPS_BLOCK_UNTRUSTED=1", "VIPS_CONCURRENCY=1", "MALLOC_ARENA_MAX=2", "LANG=C", "TMPDIR=/nonexistent"}
 }
 
-// Reasons for which a child was replaced.
-const (
-	Died     = "died"     // by itself, in the middle of a job or idle
-	Deadline = "deadline" // killed: its job ran out of time
-	Left     = "left"     // killed: nobody waits for its job any more
-	Recycled = "recycled" // after MaxJobs, or grown over MaxRSS
-	Failed   = "failed"   // it did not start
-)
-
-var reasons = [...]string{Died, Deadline, Left, Recycled, Failed}
-
-// Pool is a set of children. Use is safe for concurrent callers; Run must be running.
-type Pool struct {
-	cfg   Config
-	live  chan *job
-	warm  chan *job
-	ready chan struct{} // closed when the first child has greeted
-	once  sync.Once
-	ended chan struct{} // closed when Run returns
-
-	starting, idle, busy atomic.Int64
-	restarts             [len(reasons)]atomic.Int64
-	hello                atomic.Pointer[wire.Hello]
-}
-
-// New returns a Pool. It starts nothing: Run does.
-func New(cfg Config) (*Pool, error) {
-	if len(cfg.Command) == 0 {
-		return nil, errors.New("resize workers: Config.Command is needed")
+func (cfg Config) withDefaults() (Config, error) {
+	if len(cfg.Command) == 0 || cfg.Command[0] == "" {
+		return cfg, errors.New("resize workers: Config.Command, the path of imagetier-resize, is needed")
 	}
 	if cfg.Env == nil {
 		cfg.Env = DefaultEnv()
@@ -92,8 +94,10 @@ func New(cfg Config) (*Pool, error) {
 	cfg.Queue = cmp.Or(cfg.Queue, 16*cfg.Workers)
 	cfg.WarmQueue = cmp.Or(cfg.WarmQueue, 4*cfg.Workers)
 	cfg.Timeout = cmp.Or(cfg.Timeout, 10*time.Second)
+	cfg.Memory = cmp.Or(cfg.Memory, DefaultMemory)
 	cfg.MaxJobs = cmp.Or(cfg.MaxJobs, 5000)
 	cfg.MaxRSS = cmp.Or(cfg.MaxRSS, 256<<20)
+	cfg.Limits.MaxBytes = cmp.Or(cfg.Limits.MaxBytes, resize.DefaultLimits().MaxBytes)
 	cfg.Backoff = cmp.Or(cfg.Backoff, 100*time.Millisecond)
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
@@ -101,110 +105,136 @@ func New(cfg Config) (*Pool, error) {
 	if cfg.Waited == nil {
 		cfg.Waited = func(time.Duration) {}
 	}
-	return &Pool{
-		cfg:   cfg,
-		live:  make(chan *job, cfg.Queue),
-		warm:  make(chan *job, cfg.WarmQueue),
-		ready: make(chan struct{}),
-		ended: make(chan struct{}),
-	}, nil
+	if cfg.Limits.MaxBytes > wire.MaxOriginal {
+		return cfg, fmt.Errorf("resize workers: Config.Limits.MaxBytes is %d, the most that can be sent is %d", cfg.Limits.MaxBytes, wire.MaxOriginal)
+	}
+	return cfg, nil
 }
 
-// Run starts the children and keeps them until ctx is done; then it ends them, answers
-// jobs that wait with ErrFailed, and returns nil.
-func (p *Pool) Run(ctx context.Context) error {
-	var all sync.WaitGroup
-	for range p.cfg.Workers {
-		all.Go(func() { (&worker{Pool: p}).run(ctx) })
+// Reasons for which a child was replaced.
+const (
+	Died     = "died"     // by itself, in the middle of a job or idle
+	Nonsense = "nonsense" // killed: its answer was none
+	Deadline = "deadline" // killed: its job ran out of time
+	Left     = "left"     // killed: nobody waits for its job any more
+	Recycled = "recycled" // after MaxJobs, or grown over MaxRSS
+	Failed   = "failed"   // it did not start
+)
+
+var reasons = [...]string{Died, Nonsense, Deadline, Left, Recycled, Failed}
+
+// Pool is a set of children. It is safe for concurrent callers. Jobs are done while Run
+// runs, and wait before.
+type Pool struct {
+	cfg   Config
+	queue queue
+	ready chan struct{} // closed when the first child has greeted
+	once  sync.Once
+
+	starting, idle, busy atomic.Int64
+	restarts             [len(reasons)]atomic.Int64
+	hello                atomic.Pointer[wire.Hello]
+
+	mu   sync.Mutex
+	able int // children that work or are being started; guarded by mu
+}
+
+// New returns a Pool. It starts nothing: Run does.
+func New(cfg Config) (*Pool, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
 	}
-	all.Wait()
-	close(p.ended)
-	for {
-		select {
-		case j := <-p.live:
-			j.end(nil, errStopped)
-		case j := <-p.warm:
-			j.end(nil, errStopped)
-		default:
-			return nil
-		}
-	}
+	p := &Pool{cfg: cfg, ready: make(chan struct{})}
+	p.queue.room = [lanes]int{live: cfg.Queue, warm: cfg.WarmQueue}
+	return p, nil
 }
 
 var errStopped = fmt.Errorf("%w: it was stopped", resize.ErrFailed)
 
+// Run starts the children and keeps them until ctx is done. Then jobs that run are
+// finished, those that wait or come are answered with ErrFailed, the children are ended,
+// and it returns nil: no process is left. It is called once.
+func (p *Pool) Run(ctx context.Context) error {
+	var all sync.WaitGroup
+	for i := range p.cfg.Workers {
+		w := &worker{Pool: p, seat: newSeat(i > 0 || p.cfg.Workers == 1)}
+		all.Go(func() { w.run(ctx) })
+	}
+	<-ctx.Done()
+	p.mu.Lock()
+	p.able = -1 << 30 // nothing that a worker still does lets jobs in again
+	p.mu.Unlock()
+	p.queue.refuse(errStopped)
+	all.Wait()
+	return nil
+}
+
 // Ready is closed when the first child has started and can work.
 func (p *Pool) Ready() <-chan struct{} { return p.ready }
 
-// Resize has a child make the variants, as resize.Resizer says. It waits in the live
-// lane. A child that dies of a job is replaced and the job tried once more; a second
-// death is ErrCorrupt, as no process survives decoding it.
-//
-// When ctx ends while the job runs, the job goes on for a moment, as most end soon, and
-// its child is killed if it does not: an image that nobody waits for keeps no worker.
+// Resize has a child make the variants, as resize.Resizer says; what becomes of a job
+// that cannot be done, the package says. It waits in the live lane.
 func (p *Pool) Resize(ctx context.Context, original []byte, specs ...resize.Spec) ([]resize.Image, error) {
-	return p.resize(ctx, p.live, original, specs)
+	return p.resize(ctx, live, original, specs)
 }
 
-// Warm returns a Resizer whose jobs run only when no live job waits, and of which fewer
-// may wait.
+// Warm returns a Resizer whose jobs run only when no live job waits, never on all of
+// several children at once, and of which fewer may wait.
 func (p *Pool) Warm() resize.Resizer { return warmLane{p} }
 
 type warmLane struct{ pool *Pool }
 
 func (w warmLane) Resize(ctx context.Context, original []byte, specs ...resize.Spec) ([]resize.Image, error) {
-	return w.pool.resize(ctx, w.pool.warm, original, specs)
+	return w.pool.resize(ctx, warm, original, specs)
 }
 
-func (p *Pool) resize(ctx context.Context, lane chan *job, original []byte, specs []resize.Spec) ([]resize.Image, error) {
+func (p *Pool) resize(ctx context.Context, l lane, original []byte, specs []resize.Spec) ([]resize.Image, error) {
 	if len(specs) == 0 {
 		return nil, nil
 	}
-	for _, s := range specs {
-		if err := s.Check(); err != nil {
-			return nil, err
-		}
+	if err := p.check(original, specs); err != nil {
+		return nil, err
 	}
-	j := &job{ctx: ctx, original: original, specs: specs, queued: time.Now(), done: make(chan struct{})}
-	select {
-	case lane <- j:
-	default:
-		return nil, fmt.Errorf("%w: %d jobs wait", resize.ErrBusy, cap(lane))
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("resize: %w", context.Cause(ctx))
+	}
+	j := &job{ctx: ctx, original: original, specs: specs, lane: l, queued: time.Now(), done: make(chan struct{})}
+	if err := p.queue.push(j); err != nil {
+		return nil, err
 	}
 	select {
 	case <-j.done:
+		return j.images, j.err
 	case <-ctx.Done():
-		if !j.taken.CompareAndSwap(false, true) {
-			<-j.done // a child has the bytes: its worker ends soon, and original is in use until then
+	}
+	if !p.queue.leave(j) {
+		// A worker has it. Once this lock is ours nobody reads original any more; it is
+		// another's no longer than a write to a pipe takes, which the child's death ends.
+		j.reading.Lock()
+		j.left = true
+		j.reading.Unlock()
+	}
+	return nil, fmt.Errorf("resize: %w", context.Cause(ctx))
+}
+
+// check refuses what no child could be told.
+func (p *Pool) check(original []byte, specs []resize.Spec) error {
+	if n, most := int64(len(original)), p.cfg.Limits.MaxBytes; n > most {
+		return fmt.Errorf("%w: it has %d bytes, allowed are %d", resize.ErrTooLarge, n, most)
+	}
+	if len(specs) > wire.MaxSpecs {
+		return fmt.Errorf("%w: %d at once, allowed are %d", resize.ErrSpec, len(specs), wire.MaxSpecs)
+	}
+	for _, s := range specs {
+		if err := s.Check(); err != nil {
+			return err
 		}
-		if j.images == nil {
-			return nil, fmt.Errorf("resize: %w", context.Cause(ctx))
-		}
-	case <-p.ended:
-		if !j.taken.CompareAndSwap(false, true) {
-			<-j.done
-		} else {
-			return nil, errStopped
+		if s.Shape != resize.ShapeVariant || !s.Format.Concrete() {
+			return fmt.Errorf("%w: %s: a variant of a concrete format is needed", resize.ErrSpec, s.Name())
 		}
 	}
-	return j.images, j.err
-}
-
-// job is one call of Resize. images and err are written before done is closed.
-type job struct {
-	ctx      context.Context
-	original []byte
-	specs    []resize.Spec
-	queued   time.Time
-	taken    atomic.Bool // by a worker, or by a caller who left before one took it
-	done     chan struct{}
-	images   []resize.Image
-	err      error
-}
-
-func (j *job) end(images []resize.Image, err error) {
-	j.images, j.err = images, err
-	close(j.done)
+	return nil
 }
 
 // Stats is what a Pool is doing.
@@ -217,7 +247,7 @@ type Stats struct {
 // Stats returns what the Pool is doing now. Restarts has every reason.
 func (p *Pool) Stats() Stats {
 	s := Stats{
-		Live: len(p.live), Warm: len(p.warm),
+		Live: p.queue.depth(live), Warm: p.queue.depth(warm),
 		Starting: int(p.starting.Load()), Idle: int(p.idle.Load()), Busy: int(p.busy.Load()),
 		Restarts: make(map[string]int64, len(reasons)),
 	}

@@ -1,18 +1,12 @@
 package workers_test
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"image"
-	"image/color"
-	"image/jpeg"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,76 +16,7 @@ import (
 
 	"github.com/novasocial/imagetier/resize"
 	"github.com/novasocial/imagetier/resize/workers"
-	"github.com/novasocial/imagetier/resize/workers/wire"
 )
-
-// This binary is its own child: with FAKE_CHILD set it plays one that behaves as the
-// original that it is sent says.
-func TestMain(m *testing.M) {
-	if os.Getenv("FAKE_CHILD") != "" {
-		fakeChild()
-		return
-	}
-	os.Exit(m.Run())
-}
-
-func fakeChild() {
-	if os.Getenv("FAKE_CHILD") == "mute" {
-		os.Exit(1)
-	}
-	if os.Getenv("FAKE_CHILD") == "stranger" {
-		fmt.Print("hello, I am no imagetier-resize")
-		return
-	}
-	if err := wire.WriteHello(os.Stdout, wire.Hello{Libvips: "fake"}); err != nil {
-		os.Exit(1)
-	}
-	in, out := bufio.NewReader(os.Stdin), bufio.NewWriter(os.Stdout)
-	for {
-		original, specs, err := wire.ReadJob(in, 1<<20)
-		if err != nil {
-			return
-		}
-		verb, arg, _ := strings.Cut(string(original), " ")
-		switch verb {
-		case "die":
-			os.Exit(3)
-		case "die-once": // arg is a file that says that it did
-			if _, err := os.Stat(arg); err != nil {
-				_ = os.WriteFile(arg, nil, 0o600)
-				os.Exit(3)
-			}
-		case "hang":
-			_ = os.WriteFile(arg, nil, 0o600)
-			select {}
-		case "garbage":
-			fmt.Print("\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff")
-			os.Stdout.Close()
-			select {}
-		case "lie": // an image of 4 GB
-			os.Stdout.Write([]byte{0, 1, byte(resize.JPEG), 1, 0, 0, 0, 1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff})
-			select {}
-		case "refuse":
-			if wire.WriteAnswer(out, nil, fmt.Errorf("%w: because", resize.ErrUnsupported)) != nil {
-				return
-			}
-			continue
-		}
-		images := make([]resize.Image, len(specs))
-		for i, s := range specs {
-			images[i] = resize.Image{Body: []byte(strconv.Itoa(os.Getpid())), Format: s.Format, Width: 1, Height: 1}
-		}
-		if wire.WriteAnswer(out, images, nil) != nil {
-			return
-		}
-	}
-}
-
-func fake(cfg workers.Config) workers.Config {
-	cfg.Command = []string{os.Args[0]}
-	cfg.Env = []string{"FAKE_CHILD=1", "GORACE=atexit_sleep_ms=0"}
-	return cfg
-}
 
 // running starts a Pool that ends with the test.
 func running(t *testing.T, cfg workers.Config) *workers.Pool {
@@ -131,7 +56,7 @@ func pid(t *testing.T, p resize.Resizer, original string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(images[0].Body)
+	return strings.TrimPrefix(string(images[0].Body), jpegMagic)
 }
 
 func TestOneChildDoesManyJobs(t *testing.T) {
@@ -169,9 +94,9 @@ func TestAnImageThatKillsTwiceIsBrokenAndNobodyElseNotices(t *testing.T) {
 }
 
 func TestAHangingDecodeIsKilledAtItsDeadline(t *testing.T) {
-	p := running(t, fake(workers.Config{Workers: 1, Timeout: 50 * time.Millisecond}))
+	p := running(t, fake(workers.Config{Workers: 1, Timeout: 300 * time.Millisecond}))
 	before := pid(t, p, "ok")
-	_, err := p.Resize(t.Context(), []byte("hang "+filepath.Join(t.TempDir(), "x")), small)
+	err := <-hang(t, p, t.Context())
 	if !errors.Is(err, resize.ErrTimeout) {
 		t.Errorf("%v, want ErrTimeout", err)
 	}
@@ -183,20 +108,35 @@ func TestAHangingDecodeIsKilledAtItsDeadline(t *testing.T) {
 	}
 }
 
-// hang makes the pool's only child hang, and returns when it does.
-func hang(t *testing.T, p *workers.Pool, ctx context.Context) (ended chan error) {
+// hang makes a child of the pool hang, and returns when it does.
+func hang(t *testing.T, r resize.Resizer, ctx context.Context) (ended chan error) {
 	t.Helper()
-	began := filepath.Join(t.TempDir(), "began")
+	began := fifo(t)
 	ended = make(chan error, 1)
 	go func() {
-		_, err := p.Resize(ctx, []byte("hang "+began), small)
+		_, err := r.Resize(ctx, []byte("hang "+began), small)
 		ended <- err
 	}()
-	for {
-		if _, err := os.Stat(began); err == nil {
-			return ended
-		}
-		time.Sleep(time.Millisecond) // another process's progress has no channel
+	if _, err := os.ReadFile(began); err != nil { // until the child has opened and closed it
+		t.Fatal(err)
+	}
+	return ended
+}
+
+// fifo returns the path of a new named pipe. Opening it for reading waits for a writer.
+func fifo(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "began")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// until waits for what another goroutine of this process is about to do.
+func until(done func() bool) {
+	for !done() {
+		runtime.Gosched()
 	}
 }
 
@@ -222,16 +162,12 @@ func TestAFullQueueIsBusyAtOnce(t *testing.T) {
 	for range 2 {
 		go func() { _, _ = p.Resize(ctx, []byte("ok"), small) }()
 	}
-	for p.Stats().Live < 2 {
-		time.Sleep(time.Millisecond)
-	}
+	until(func() bool { return p.Stats().Live == 2 })
 	if _, err := p.Resize(t.Context(), []byte("ok"), small); !errors.Is(err, resize.ErrBusy) {
 		t.Errorf("%v, want ErrBusy", err)
 	}
 	go func() { _, _ = p.Warm().Resize(ctx, []byte("ok"), small) }()
-	for p.Stats().Warm < 1 {
-		time.Sleep(time.Millisecond)
-	}
+	until(func() bool { return p.Stats().Warm == 1 })
 	if _, err := p.Warm().Resize(t.Context(), []byte("ok"), small); !errors.Is(err, resize.ErrBusy) {
 		t.Errorf("%v, want ErrBusy in the warm lane", err)
 	}
@@ -241,43 +177,48 @@ func TestLiveJobsGoBeforeWarmOnes(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 1, Timeout: 30 * time.Second}))
 	ctx, leave := context.WithCancel(t.Context())
 	ended := hang(t, p, ctx)
+	turn := map[string]string{} // by lane: the number of the job, as its child counts
 	var mu sync.Mutex
-	var order []string
 	var all sync.WaitGroup
-	do := func(lane resize.Resizer, name string) {
+	do := func(r resize.Resizer, lane string) {
 		all.Go(func() {
-			if _, err := lane.Resize(t.Context(), []byte("ok"), small); err != nil {
-				t.Error(err)
-			}
+			n := pid(t, r, "turn")
 			mu.Lock()
 			defer mu.Unlock()
-			order = append(order, name)
+			turn[lane] = n
 		})
 	}
 	do(p.Warm(), "warm")
-	for p.Stats().Warm < 1 {
-		time.Sleep(time.Millisecond)
-	}
+	until(func() bool { return p.Stats().Warm == 1 })
 	do(p, "live")
-	for p.Stats().Live < 1 {
-		time.Sleep(time.Millisecond)
-	}
+	until(func() bool { return p.Stats().Live == 1 })
 	leave()
 	<-ended
 	all.Wait()
-	if order[0] != "live" {
-		t.Errorf("order %v, want the live one first", order)
+	if turn["live"] != "1" || turn["warm"] != "2" {
+		t.Errorf("turns %v, want the live one first", turn)
 	}
 }
 
-func TestAChildThatTalksNonsenseIsReplaced(t *testing.T) {
+func TestAChildThatTalksNonsenseIsReplacedAndTheImageIsNotBlamed(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 1}))
-	for _, nonsense := range []string{"garbage", "lie"} {
-		if _, err := p.Resize(t.Context(), []byte(nonsense), small); !errors.Is(err, resize.ErrCorrupt) {
-			t.Errorf("%s: %v, want ErrCorrupt", nonsense, err)
+	for _, verb := range []string{"garbage", "lie", "lie-hugely", "wrong-id", "wrong-count", "wrong-format", "page", "no-size", "chatter", "unknown-code"} {
+		if _, err := p.Resize(t.Context(), []byte(verb), small); !errors.Is(err, resize.ErrFailed) {
+			t.Errorf("%s: %v, want ErrFailed", verb, err)
 		}
 		pid(t, p, "ok")
 	}
+	if n := p.Stats().Restarts[workers.Nonsense]; n != 20 {
+		t.Errorf("%d restarts for nonsense, want 2 for each of 10", n)
+	}
+}
+
+func TestAChildThatStopsInTheMiddleOfItsAnswerHasDied(t *testing.T) {
+	p := running(t, fake(workers.Config{Workers: 1}))
+	if _, err := p.Resize(t.Context(), []byte("half"), small); !errors.Is(err, resize.ErrCorrupt) {
+		t.Errorf("%v, want ErrCorrupt", err)
+	}
+	pid(t, p, "ok")
 }
 
 func TestWhatAChildRefusesIsItsOwnWordAndNoDeath(t *testing.T) {
@@ -318,12 +259,12 @@ func TestAnIdleChildThatIsKilledIsReplaced(t *testing.T) {
 }
 
 func TestAProgramThatDoesNotStartFailsJobsInsteadOfHoldingThem(t *testing.T) {
-	for _, env := range []string{"FAKE_CHILD=mute", "FAKE_CHILD=stranger"} {
+	for _, kind := range []string{"mute", "stranger"} {
 		cfg := fake(workers.Config{Workers: 2, Backoff: time.Millisecond})
-		cfg.Env = []string{env}
+		cfg.Env = fakeEnv(kind)
 		p := running(t, cfg)
 		if _, err := p.Resize(t.Context(), []byte("ok"), small); !errors.Is(err, resize.ErrFailed) {
-			t.Errorf("%s: %v, want ErrFailed", env, err)
+			t.Errorf("%s: %v, want ErrFailed", kind, err)
 		}
 	}
 	missing := fake(workers.Config{Workers: 1})
@@ -358,91 +299,266 @@ func TestThePoolEndsWithoutLeavingChildren(t *testing.T) {
 	}
 }
 
-// The real program.
-
-var realChild = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "imagetier-resize-")
-	if err != nil {
-		return "", err
+func TestAChildThatHasGrownIsReplaced(t *testing.T) {
+	p := running(t, fake(workers.Config{Workers: 1, MaxRSS: 100 << 20}))
+	first := pid(t, p, "ok")
+	if same := pid(t, p, "ok"); same != first {
+		t.Fatalf("child %s was replaced by %s without a reason", first, same)
 	}
-	path := filepath.Join(dir, "imagetier-resize")
-	out, err := exec.Command("go", "build", "-o", path, "../../cmd/imagetier-resize").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("build imagetier-resize: %w\n%s", err, out)
+	if same := pid(t, p, "grow"); same != first {
+		t.Errorf("%s answers, want %s still", same, first)
 	}
-	return path, nil
-})
-
-func withVips(t *testing.T, cfg workers.Config, args ...string) *workers.Pool {
-	t.Helper()
-	path, err := realChild()
-	if err != nil {
-		t.Fatal(err)
+	if next := pid(t, p, "ok"); next == first {
+		t.Error("it goes on with 100 MiB more than it may have")
 	}
-	cfg.Command = append([]string{path}, args...)
-	return running(t, cfg)
-}
-
-func photo(t testing.TB, width, height int) []byte {
-	t.Helper()
-	img := image.NewRGBA(image.Rect(0, 0, width, height))
-	for y := range height {
-		for x := range width {
-			img.SetRGBA(x, y, color.RGBA{uint8(x), uint8(y), uint8(x + y), 255})
-		}
-	}
-	var b bytes.Buffer
-	if err := jpeg.Encode(&b, img, nil); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
-func TestTheRealChildMakesThumbnailsInsideItsSandbox(t *testing.T) {
-	p := withVips(t, workers.Config{Workers: 2})
-	images, err := p.Resize(t.Context(), photo(t, 800, 600), spec("80x.jpg"), spec("40x40-cover.webp"), spec("80x.avif"), spec("80x.png"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, want := range [][2]int{{80, 60}, {40, 40}, {80, 60}, {80, 60}} {
-		if images[i].Width != want[0] || images[i].Height != want[1] || len(images[i].Body) == 0 {
-			t.Errorf("image %d is %dx%d of %d bytes, want %v", i, images[i].Width, images[i].Height, len(images[i].Body), want)
-		}
-	}
-	hello, ok := p.Hello()
-	if !ok || hello.Libvips == "" || len(hello.Sandbox) == 0 || hello.Sandbox[0] != "rlimits" {
-		t.Errorf("it greets with %+v", hello)
+	if n := p.Stats().Restarts[workers.Recycled]; n != 1 {
+		t.Errorf("%d recycled, want 1", n)
 	}
 }
 
-func TestTheRealChildRefusesWithTheRightWord(t *testing.T) {
-	p := withVips(t, workers.Config{Workers: 1})
-	whole := photo(t, 800, 600)
+func TestWarmJobsNeverTakeEveryChild(t *testing.T) {
+	p := running(t, fake(workers.Config{Workers: 2}))
+	until(func() bool { return p.Stats().Idle == 2 })
+	ctx, leave := context.WithCancel(t.Context())
+	first := hang(t, p.Warm(), ctx)
+	second := make(chan error, 1)
+	go func() {
+		_, err := p.Warm().Resize(ctx, []byte("ok"), small)
+		second <- err
+	}()
+	until(func() bool { return p.Stats().Warm == 1 })
+	pid(t, p, "ok") // at once: a child is kept for it
+	if s := p.Stats(); s.Warm != 1 || s.Busy != 1 {
+		t.Errorf("%+v, want the second warm job to wait while one child is busy", s)
+	}
+	leave()
+	<-first
+	<-second
+}
+
+func TestTheCallerHasItsErrorAtOnceAndItsBytesBack(t *testing.T) {
+	p := running(t, fake(workers.Config{Workers: 1}))
+	hangForever := hang(t, p, t.Context())
+	ctx, leave := context.WithCancelCause(t.Context())
+	waits := make(chan error, 1)
+	go func() {
+		_, err := p.Resize(ctx, []byte("ok"), small)
+		waits <- err
+	}()
+	until(func() bool { return p.Stats().Live == 1 })
+	why := errors.New("the reader closed the page")
+	leave(why)
+	if err := <-waits; !errors.Is(err, why) {
+		t.Errorf("%v, want the cause", err)
+	}
+	if n := p.Stats().Live; n != 0 {
+		t.Errorf("%d jobs wait, want none: nobody asks for it", n)
+	}
+	select {
+	case err := <-hangForever:
+		t.Errorf("the other job ended: %v", err)
+	default:
+	}
+}
+
+func TestACallerMayUseItsBytesAgainThoughTheJobIsTriedAgain(t *testing.T) {
+	// The race detector sees it if a worker still reads them.
+	p := running(t, fake(workers.Config{Workers: 1}))
+	for range 20 {
+		ctx, leave := context.WithCancel(t.Context())
+		original := append([]byte("die "), make([]byte, 1<<19)...)
+		ended := make(chan struct{})
+		go func() {
+			_, _ = p.Resize(ctx, original, small)
+			for i := range original {
+				original[i] = 1
+			}
+			close(ended)
+		}()
+		until(func() bool { return p.Stats().Busy == 1 })
+		leave()
+		<-ended
+	}
+}
+
+func TestWhatCannotBeSentIsRefusedHere(t *testing.T) {
+	p := running(t, fake(workers.Config{Workers: 1, Limits: resize.Limits{MaxBytes: 100}}))
+	many := make([]resize.Spec, 65)
+	for i := range many {
+		many[i] = small
+	}
 	for name, c := range map[string]struct {
 		original []byte
+		specs    []resize.Spec
 		want     error
 	}{
-		"a page":   {[]byte("<!doctype html>"), resize.ErrUnsupported},
-		"half":     {whole[:len(whole)/2], resize.ErrCorrupt},
-		"huge GIF": {[]byte("GIF89a\xff\xff\xff\xff\x00\x00\x00,\x00\x00\x00\x00\xff\xff\xff\xff\x00\x02\x02D\x01\x00;"), resize.ErrTooLarge},
+		"too many bytes": {make([]byte, 101), []resize.Spec{small}, resize.ErrTooLarge},
+		"too many Specs": {[]byte("ok"), many, resize.ErrSpec},
+		"no variant":     {[]byte("ok"), []resize.Spec{spec("orig")}, resize.ErrSpec},
+		"auto":           {[]byte("ok"), []resize.Spec{spec("10x.auto")}, resize.ErrSpec},
+		"no Spec at all": {[]byte("ok"), []resize.Spec{{Width: -1, Format: resize.JPEG}}, resize.ErrSpec},
 	} {
-		if _, err := p.Resize(t.Context(), c.original, small); !errors.Is(err, c.want) {
+		if _, err := p.Resize(t.Context(), c.original, c.specs...); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
 	}
-	if n := p.Stats().Restarts[workers.Died]; n != 0 {
-		t.Errorf("%d children died of it", n)
+	if images, err := p.Resize(t.Context(), []byte("ok"), many[:64]...); err != nil || len(images) != 64 {
+		t.Errorf("64 Specs: %d images, %v", len(images), err)
 	}
 }
 
-func TestAChildThatWantsTooMuchMemoryDiesAloneAndItsImageIsRefused(t *testing.T) {
-	p := withVips(t, workers.Config{Workers: 1}, "-memory", strconv.Itoa(160<<20))
-	// 36 megapixels that are turned at their full size do not fit; a small photo does.
-	_, err := p.Resize(t.Context(), photo(t, 6000, 6000), spec("6000x6000-cover-rot90.png"))
-	if !errors.Is(err, resize.ErrCorrupt) && !errors.Is(err, resize.ErrFailed) {
-		t.Errorf("%v, want a refusal", err)
+func TestAChildKnowsNothingOfTheParentsEnvironment(t *testing.T) {
+	t.Setenv("IMAGETIER_KEYS", "k1=secret")
+	p := running(t, fake(workers.Config{Workers: 1}))
+	images, err := p.Resize(t.Context(), []byte("environment"), small)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if _, err := p.Resize(t.Context(), photo(t, 80, 60), small); err != nil {
-		t.Errorf("the next one: %v", err)
+	if env := strings.TrimPrefix(string(images[0].Body), jpegMagic); env != "FAKE_CHILD=1 GORACE=atexit_sleep_ms=0 GOMAXPROCS=2" {
+		t.Errorf("a child has the environment %q", env)
+	}
+}
+
+func TestWhatChildrenSayIsLoggedUpToABound(t *testing.T) {
+	var log lockedBuffer
+	p := running(t, fake(workers.Config{Workers: 1, Log: slog.New(slog.NewTextHandler(&log, nil))}))
+	pid(t, p, "shout") // 10,000 lines of 10,000 bytes
+	pid(t, p, "ok")
+	pid(t, p, "die-once "+filepath.Join(t.TempDir(), "died")) // and all of it was read
+	got := log.String()
+	if n := strings.Count(got, "a resize process says"); n == 0 || n > 2*20 {
+		t.Errorf("%d lines were logged, want a few", n)
+	}
+	if len(got) > 64<<10 {
+		t.Errorf("%d bytes were logged", len(got))
+	}
+	if !strings.Contains(got, "said too much") {
+		t.Error("nobody is told that there was more")
+	}
+}
+
+func TestNothingIsLeftOfChildrenThatEnded(t *testing.T) {
+	p := running(t, fake(workers.Config{Workers: 2, MaxJobs: 2, Timeout: 200 * time.Millisecond}))
+	round := func() {
+		pid(t, p, "ok")
+		_, _ = p.Resize(t.Context(), []byte("die"), small)
+		_, _ = p.Resize(t.Context(), []byte("garbage"), small)
+		<-hang(t, p, t.Context())
+		pid(t, p, "ok")
+		until(func() bool { return p.Stats().Idle == 2 })
+	}
+	round()
+	files, goroutines := openFiles(t), runtime.NumGoroutine()
+	for range 5 {
+		round()
+	}
+	if now := openFiles(t); now > files {
+		t.Errorf("%d open files, there were %d", now, files)
+	}
+	if now := runtime.NumGoroutine(); now > goroutines+2 { // a caller of hang may be about to end
+		t.Errorf("%d goroutines, there were %d", now, goroutines)
+	}
+	if all := children(t); len(all) != 2 {
+		t.Errorf("children %v, want 2 and no zombie", all)
+	}
+}
+
+func TestChildrenEndWithAParentThatIsKilled(t *testing.T) {
+	// The pipe is open for writing in the child alone, so it ends when the child does.
+	began := fifo(t)
+	parent := startParent(t, began)
+	f, err := os.Open(began)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := parent.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Read(make([]byte, 1)); err == nil {
+		t.Error("the child wrote")
+	}
+	_ = parent.Wait()
+}
+
+func TestAPoolThatStopsFinishesWhatItDoes(t *testing.T) {
+	p, err := workers.New(fake(workers.Config{Workers: 1, Log: slog.New(slog.DiscardHandler)}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(ctx) }()
+	began, leave := fifo(t), fifo(t)
+	result := make(chan error, 1)
+	go func() {
+		_, err := p.Resize(t.Context(), []byte("wait "+began+" "+leave), small)
+		result <- err
+	}()
+	if _, err := os.ReadFile(began); err != nil {
+		t.Fatal(err)
+	}
+	waits := make(chan error, 1)
+	go func() {
+		_, err := p.Resize(t.Context(), []byte("ok"), small)
+		waits <- err
+	}()
+	until(func() bool { return p.Stats().Live == 1 })
+	stop()
+	if err := <-waits; !errors.Is(err, resize.ErrFailed) {
+		t.Errorf("a job that waited: %v, want ErrFailed", err)
+	}
+	if err := os.WriteFile(leave, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-result; err != nil {
+		t.Errorf("the job that ran: %v", err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestJobsThatComeBeforeRunWaitForIt(t *testing.T) {
+	p, err := workers.New(fake(workers.Config{Workers: 1, Log: slog.New(slog.DiscardHandler)}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := p.Resize(t.Context(), []byte("ok"), small)
+		done <- err
+	}()
+	until(func() bool { return p.Stats().Live == 1 })
+	ctx, stop := context.WithCancel(t.Context())
+	var run sync.WaitGroup
+	run.Go(func() { _ = p.Run(ctx) })
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	<-p.Ready()
+	stop()
+	run.Wait()
+}
+
+func TestAProgramThatComesBackIsUsedAgain(t *testing.T) {
+	cfg := fake(workers.Config{Workers: 1, Backoff: time.Millisecond})
+	path := filepath.Join(t.TempDir(), "imagetier-resize")
+	cfg.Command = []string{path}
+	p := running(t, cfg)
+	until(func() bool { return p.Stats().Restarts[workers.Failed] > 0 })
+	if err := os.Symlink(os.Args[0], path); err != nil {
+		t.Fatal(err)
+	}
+	<-p.Ready()
+	pid(t, p, "ok")
+}
+
+func TestAPoolNeedsAProgram(t *testing.T) {
+	if _, err := workers.New(workers.Config{}); err == nil || !strings.Contains(err.Error(), "Command") {
+		t.Errorf("%v, want it to name what is missing", err)
+	}
+	if _, err := workers.New(workers.Config{Command: []string{"x"}, Limits: resize.Limits{MaxBytes: 1 << 40}}); err == nil {
+		t.Error("a limit that cannot be sent is accepted")
 	}
 }

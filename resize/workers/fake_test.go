@@ -1,0 +1,234 @@
+package workers_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/novasocial/imagetier/resize"
+	"github.com/novasocial/imagetier/resize/workers"
+	"github.com/novasocial/imagetier/resize/workers/wire"
+)
+
+// This binary is its own child: with FAKE_CHILD set it plays one that behaves as the
+// original that it is sent says; with FAKE_PARENT set, a tier that has one.
+func TestMain(m *testing.M) {
+	switch {
+	case os.Getenv("FAKE_CHILD") != "":
+		fakeChild(os.Getenv("FAKE_CHILD"))
+	case os.Getenv("FAKE_PARENT") != "":
+		fakeParent(os.Getenv("FAKE_PARENT"))
+	default:
+		code := m.Run()
+		_ = os.RemoveAll(realDir)
+		os.Exit(code)
+	}
+}
+
+const jpegMagic = "\xff\xd8\xff"
+
+func fakeChild(kind string) {
+	switch kind {
+	case "mute":
+		os.Exit(1)
+	case "stranger":
+		fmt.Print("hello, I am no imagetier-resize")
+		return
+	case "shortlived":
+		_ = wire.WriteHello(os.Stdout, wire.Hello{Libvips: "fake"})
+		return
+	}
+	if err := wire.WriteHello(os.Stdout, wire.Hello{Libvips: "fake", Saves: []string{"jpg"}}); err != nil {
+		os.Exit(1)
+	}
+	in, out := bufio.NewReader(os.Stdin), bufio.NewWriter(os.Stdout)
+	for {
+		job, err := wire.ReadJob(in, 1<<20)
+		if err != nil {
+			return
+		}
+		verb, arg, _ := strings.Cut(string(bytes.TrimRight(job.Original, "\x00")), " ")
+		if misbehave(job, verb, arg) {
+			continue
+		}
+		body := jpegMagic + strconv.Itoa(os.Getpid())
+		switch verb {
+		case "environment":
+			body = jpegMagic + strings.Join(os.Environ(), " ")
+		case "turn":
+			body = jpegMagic + strconv.Itoa(int(job.ID))
+		}
+		images := make([]resize.Image, len(job.Specs))
+		for i, s := range job.Specs {
+			images[i] = resize.Image{Body: []byte(body), Format: s.Format, Width: 1, Height: 1}
+		}
+		if wire.WriteAnswer(out, job.ID, images, nil) != nil {
+			return
+		}
+	}
+}
+
+var grown []byte
+
+// misbehave does what the original says, and reports whether that was the answer.
+func misbehave(job wire.Job, verb, arg string) (answered bool) {
+	id := binary.LittleEndian.AppendUint32(nil, job.ID)
+	say := func(bytes ...byte) bool { _, _ = os.Stdout.Write(bytes); return true }
+	image := func(head ...byte) []byte { return append(append(id, 0, 1), head...) }
+	switch verb {
+	case "die":
+		os.Exit(3)
+	case "die-once": // arg is a file that says that it did
+		if _, err := os.Stat(arg); err != nil {
+			_ = os.WriteFile(arg, nil, 0o600)
+			os.Exit(3)
+		}
+	case "hang":
+		_ = os.WriteFile(arg, nil, 0o600)
+		forever()
+	case "hold": // and keep the file open
+		f, err := os.OpenFile(arg, os.O_WRONLY, 0)
+		if err != nil {
+			os.Exit(4)
+		}
+		defer f.Close()
+		forever()
+	case "wait":
+		began, leave, _ := strings.Cut(arg, " ")
+		_ = os.WriteFile(began, nil, 0)
+		_, _ = os.ReadFile(leave)
+	case "half":
+		say(image(byte(resize.JPEG), 1, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0, 0xff, 0xd8)...)
+		os.Exit(0)
+	case "garbage":
+		return say([]byte("\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff")...)
+	case "lie": // an image of 4 GB
+		return say(image(byte(resize.JPEG), 1, 0, 0, 0, 1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff)...)
+	case "lie-hugely": // a refusal of 4 GB
+		return say(append(id, 1, 0xff, 0xff, 0xff, 0xff)...)
+	case "wrong-id":
+		id[0]++
+		return say(image(byte(resize.JPEG), 1, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0, 0xff, 0xd8, 0xff)...)
+	case "wrong-count":
+		return say(append(id, 0, 2)...)
+	case "wrong-format":
+		return say(image(byte(resize.PNG), 1, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0, 0xff, 0xd8, 0xff)...)
+	case "page":
+		return say(append(image(byte(resize.JPEG), 1, 0, 0, 0, 1, 0, 0, 0, 6, 0, 0, 0), "<html>"...)...)
+	case "no-size":
+		return say(image(byte(resize.JPEG), 0, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0, 0xff, 0xd8, 0xff)...)
+	case "chatter": // and goes on
+		return say(image(byte(resize.JPEG), 1, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0, 0xff, 0xd8, 0xff, 0)...)
+	case "unknown-code":
+		return say(append(id, 99, 0, 0, 0, 0)...)
+	case "refuse":
+		return wire.WriteAnswer(bufio.NewWriter(os.Stdout), job.ID, nil, fmt.Errorf("%w: because\x00\n\xff", resize.ErrUnsupported)) == nil
+	case "grow":
+		grown = bytes.Repeat([]byte{1}, 120<<20)
+	case "shout":
+		line := append(bytes.Repeat([]byte{'A'}, 10_000), '\n')
+		for range 10_000 {
+			os.Stderr.Write(line)
+		}
+	}
+	return false
+}
+
+// forever is not select{}: the runtime would call that a deadlock.
+func forever() {
+	for {
+		time.Sleep(time.Hour)
+	}
+}
+
+func fake(cfg workers.Config) workers.Config {
+	cfg.Command = []string{os.Args[0]}
+	cfg.Env = fakeEnv("1")
+	return cfg
+}
+
+func fakeEnv(kind string) []string {
+	return []string{"FAKE_CHILD=" + kind, "GORACE=atexit_sleep_ms=0", "GOMAXPROCS=2"}
+}
+
+// fakeParent has a child that hangs, and holds the named pipe open.
+func fakeParent(pipe string) {
+	cfg := fake(workers.Config{Workers: 1, Timeout: time.Hour, Log: slog.New(slog.DiscardHandler)})
+	p, err := workers.New(cfg)
+	if err != nil {
+		panic(err)
+	}
+	go func() { _ = p.Run(context.Background()) }()
+	_, err = p.Resize(context.Background(), []byte("hold "+pipe), small)
+	panic(err)
+}
+
+func startParent(t *testing.T, pipe string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "FAKE_PARENT="+pipe)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return cmd
+}
+
+// children returns the processes that are this one's, zombies too.
+func children(t *testing.T) (pids []int) {
+	t.Helper()
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		stat, err := os.ReadFile("/proc/" + e.Name() + "/stat")
+		if err != nil {
+			continue
+		}
+		_, after, _ := strings.Cut(string(stat), ") ")
+		if fields := strings.Fields(after); len(fields) > 1 && fields[1] == strconv.Itoa(os.Getpid()) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}

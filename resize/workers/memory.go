@@ -1,0 +1,4 @@
+package workers
+
+// DefaultMemory is Config.Memory where that is 0.
+const DefaultMemory = 512 << 20

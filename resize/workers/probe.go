@@ -1,0 +1,52 @@
+package workers
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"image"
+	"image/png"
+	"runtime"
+	"time"
+
+	"github.com/novasocial/imagetier/resize"
+	"github.com/novasocial/imagetier/resize/workers/wire"
+)
+
+// Probe starts a child of its own, as a Pool of this Config would, has it make a tiny
+// image in every format that it says it can make, and ends it: for the doctor. The Hello
+// is valid also with an error, if the child came so far as to greet.
+func Probe(ctx context.Context, cfg Config) (wire.Hello, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return wire.Hello{}, err
+	}
+	runtime.LockOSThread() // see startChild
+	defer runtime.UnlockOSThread()
+	c, err := startChild(ctx, cfg)
+	if err != nil {
+		return wire.Hello{}, err
+	}
+	defer c.end()
+	var specs []resize.Spec
+	for _, name := range c.hello.Saves {
+		format, err := resize.ParseFormat(name)
+		if err != nil || !format.Concrete() || len(specs) == wire.MaxSpecs {
+			return c.hello, fmt.Errorf("probe %s: it says that it makes %.40q", cfg.Command[0], c.hello.Saves)
+		}
+		specs = append(specs, resize.Spec{Width: 4, Height: 4, Format: format})
+	}
+	var original bytes.Buffer
+	if err := png.Encode(&original, image.NewNRGBA(image.Rect(0, 0, 16, 16))); err != nil {
+		return c.hello, err
+	}
+	defer time.AfterFunc(cfg.Timeout, c.kill).Stop()
+	defer context.AfterFunc(ctx, c.kill)()
+	if _, err := c.exchange(&job{ctx: ctx, original: original.Bytes(), specs: specs}); err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return c.hello, fmt.Errorf("probe %s: make a tiny image: %w", cfg.Command[0], err)
+	}
+	return c.hello, nil
+}
