@@ -41,12 +41,13 @@ func serve(ctx context.Context, cfg config.Config, out io.Writer) (err error) {
 	set := measure.New(measure.Config{Registerer: tel.Registry, Version: b.Version, Revision: b.Commit, Tracer: tel.Tracer})
 
 	// What can be taken by somebody else is taken first: the ports, then the directories.
-	public, err := net.Listen("tcp", cfg.Listen)
+	var listener net.ListenConfig
+	public, err := listener.Listen(ctx, "tcp", cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("public listener: %w", err)
 	}
 	defer public.Close()
-	private, err := net.Listen("tcp", cfg.PrivateListen)
+	private, err := listener.Listen(ctx, "tcp", cfg.PrivateListen)
 	if err != nil {
 		return fmt.Errorf("private listener: %w", err)
 	}

@@ -264,7 +264,7 @@ func (p *purgeLog) replaceLocked(i int, b []byte) error {
 		err = p.fs.Rename(tmp, p.path(i))
 	}
 	if err != nil {
-		p.fs.Remove(tmp) // if it stays, the next start removes it
+		_ = p.fs.Remove(tmp) // if it stays, the next start removes it
 		return err
 	}
 	p.closeFileLocked(i) // the old one

@@ -263,7 +263,7 @@ func (t *Tier) Run(ctx context.Context) error {
 		}
 	}
 	others.Wait()
-	t.finish()
+	_ = t.finish() // its error is counted and shown by State
 	return nil
 }
 
@@ -332,7 +332,7 @@ func (t *Tier) syncLoop(ctx context.Context) {
 		case <-tick.C:
 		case <-t.syncNow:
 		}
-		t.syncDirty() // its error is counted and shown by State
+		_ = t.syncDirty() // its error is counted and shown by State
 	}
 }
 

@@ -20,7 +20,7 @@ func (t *Tier) writeQueued() {
 	}
 	t.dropLost()
 	if t.attached() {
-		t.makeRoom(0) // the budget may be smaller than it was
+		_ = t.makeRoom(0) // the budget may be smaller than it was
 	}
 	for it := t.takeNext(); it != nil; it = t.takeNext() {
 		t.store(it)

@@ -12,7 +12,6 @@ import (
 type queue struct {
 	cache   *bigcache.BigCache
 	largest int // bytes of a record that is taken
-	removed func(id uint64, record []byte)
 }
 
 // Shards let readers of one not wait for a writer of another. Each has to hold many

@@ -73,7 +73,7 @@ func (l *connLimit) admit(c *limitedConn) bool {
 		out := l.longestIdleLocked()
 		l.mu.Unlock()
 		if out != nil {
-			out.Close() // which makes room
+			_ = out.Close() // which makes room
 			continue
 		}
 		select {

@@ -274,7 +274,7 @@ func (c *conversation) check(got *spoken, word, rest string) (fault string) {
 		word += " " + name
 	}
 	verb, want, _ := strings.Cut(rest, " ")
-	ok := false
+	var ok bool
 	switch verb {
 	case "==":
 		ok = present && actual == want

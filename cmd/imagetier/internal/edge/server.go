@@ -154,7 +154,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 		_ = s.http.Close()
 		err = fmt.Errorf("drain %s: requests were still running after %s and are cut: %w", ln.Addr(), s.cfg.DrainTimeout, err)
 	}
-	<-ended
+	<-ended //nolint:errcheck // that it was closed
 	return err
 }
 
