@@ -61,3 +61,7 @@ $(IMAGETIER_TOOLS)/golangci-lint-$(GOLANGCI_LINT):
 	mkdir -p $(@D)
 	GOBIN=$(@D) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT)
 	mv $(@D)/golangci-lint $@
+
+.PHONY: bench
+bench: deps ## what answers, tiers and resizes cost, side by side (BENCH=regexp, BENCHTIME=2s)
+	go test -run '^$$' -bench '$(or $(BENCH),.)' -benchtime $(or $(BENCHTIME),2s) ./cmd/imagetier/e2e ./imagecache/... ./resize/vips ./cmd/imagetier/internal/edge

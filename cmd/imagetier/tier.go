@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"runtime/debug"
-	"strconv"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -63,7 +62,7 @@ func serve(ctx context.Context, cfg config.Config, out io.Writer) (err error) {
 	}
 	defer sources.close()
 	pool, err := workers.New(workers.Config{
-		Command: resizeCommand(cfg), Workers: cfg.Workers, Timeout: cfg.ResizeTimeout, Log: tel.Log,
+		Command: []string{cfg.ResizeCommand}, Limits: cfg.Limits, Workers: cfg.Workers, Timeout: cfg.ResizeTimeout, Log: tel.Log,
 		Waited: set.Waited,
 	})
 	if err != nil {
@@ -165,13 +164,6 @@ func lingerOf(cfg config.Config) time.Duration {
 		return 0
 	}
 	return min(linger, cfg.DrainTimeout)
-}
-
-// resizeCommand tells a child the limits of this tier.
-func resizeCommand(cfg config.Config) []string {
-	return []string{cfg.ResizeCommand,
-		"-max-bytes", strconv.FormatInt(cfg.Limits.MaxBytes, 10), "-max-pixels", strconv.FormatInt(cfg.Limits.MaxPixels, 10),
-		"-max-side", strconv.Itoa(cfg.Limits.MaxSide), "-max-frames", strconv.Itoa(cfg.Limits.MaxFrames)}
 }
 
 func edgeSources(cfg config.Config) map[string]edge.Source {
