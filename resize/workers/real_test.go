@@ -1,10 +1,345 @@
 package workers_test
 
 import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"image/jpeg"
+	"log/slog"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/novasocial/imagetier/resize"
+	"github.com/novasocial/imagetier/resize/workers"
 )
 
+// The tests of this file run the real program.
+
+// realDir is where it is built. TestMain removes it.
 var realDir string
-var _ sync.Once
-var _ = os.Args
+
+var realChild = sync.OnceValues(func() (path string, err error) {
+	if realDir, err = os.MkdirTemp("", "imagetier-resize-"); err != nil {
+		return "", err
+	}
+	path = filepath.Join(realDir, "imagetier-resize")
+	out, err := exec.Command("go", "build", "-o", path, "../../cmd/imagetier-resize").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("build imagetier-resize: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+func real(t testing.TB, cfg workers.Config) workers.Config {
+	t.Helper()
+	if exec.Command("pkg-config", "--exists", "vips").Run() != nil {
+		t.Skip("libvips and its headers are not here (make deps)")
+	}
+	path, err := realChild()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Command = []string{path}
+	return cfg
+}
+
+func withVips(t *testing.T, cfg workers.Config) *workers.Pool {
+	t.Helper()
+	return running(t, real(t, cfg))
+}
+
+// photo makes a JPEG that is not flat.
+func photo(t testing.TB, width, height int) []byte {
+	t.Helper()
+	img := image.NewRGBA(image.Rect(0, 0, width, height))
+	for y := range height {
+		for x := range width {
+			img.SetRGBA(x, y, color.RGBA{uint8(x), uint8(y), uint8(x * y), 255})
+		}
+	}
+	var b bytes.Buffer
+	if err := jpeg.Encode(&b, img, nil); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func TestTheRealChildMakesThumbnails(t *testing.T) {
+	p := withVips(t, workers.Config{Workers: 2})
+	images, err := p.Resize(t.Context(), photo(t, 800, 600), spec("80x.jpg"), spec("40x40-cover.webp"), spec("80x.avif"), spec("80x.png"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range [][2]int{{80, 60}, {40, 40}, {80, 60}, {80, 60}} {
+		h, err := resize.ReadHeader(images[i].Body)
+		if err != nil {
+			t.Errorf("image %d: %v", i, err)
+		}
+		if images[i].Width != want[0] || images[i].Height != want[1] || h.Width != want[0] || h.Height != want[1] {
+			t.Errorf("image %d is %dx%d, its header says %dx%d, want %v", i, images[i].Width, images[i].Height, h.Width, h.Height, want)
+		}
+	}
+}
+
+func TestTheSandboxHasNoLoopholes(t *testing.T) {
+	hello, err := workers.Probe(t.Context(), real(t, workers.Config{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(hello.Sandbox, "rlimits") {
+		t.Errorf("in force is %v, want rlimits anywhere", hello.Sandbox)
+	}
+	if !slices.Contains(hello.Sandbox, "landlock") || !slices.Contains(hello.Sandbox, "seccomp") {
+		t.Skipf("this kernel does not have all of it: %v", hello.Missing)
+	}
+	if len(hello.Missing) > 0 {
+		t.Errorf("from inside: %v", hello.Missing)
+	}
+	if hello.Libvips == "" || !slices.Contains(hello.Loads, "jpeg") || !slices.Contains(hello.Saves, "webp") {
+		t.Errorf("it greets with %+v", hello)
+	}
+}
+
+func TestWithoutASandboxTheChildSaysWhatItCanDo(t *testing.T) {
+	hello, err := workers.Probe(t.Context(), real(t, workers.Config{Unconfined: true}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"it can read files", "it can write files", "it can make TCP sockets", "it can start programs", "it can fork", "it can signal others"} {
+		if !slices.Contains(hello.Missing, want) {
+			t.Errorf("%q is missing in %q: the test of the sandbox from inside could not fail", want, hello.Missing)
+		}
+	}
+}
+
+func TestFromOutsideAChildIsBoundInEveryThread(t *testing.T) {
+	p := withVips(t, workers.Config{Workers: 1, Memory: 300 << 20})
+	pid(t, p, string(photo(t, 80, 60)))
+	for _, child := range children(t) {
+		proc := "/proc/" + strconv.Itoa(child)
+		tasks, err := filepath.Glob(proc + "/task/*/status")
+		if err != nil || len(tasks) < 2 {
+			t.Fatalf("threads %v, %v", tasks, err)
+		}
+		for _, task := range tasks {
+			status := read(t, task)
+			for _, want := range []string{"\nSeccomp:\t2\n", "\nNoNewPrivs:\t1\n"} {
+				if !strings.Contains(status, want) {
+					t.Errorf("%s has no %q", task, want)
+				}
+			}
+		}
+		for name, want := range map[string]string{
+			"Max data size": strconv.Itoa(300 << 20), "Max file size": "0", "Max core file size": "0", "Max open files": "64",
+		} {
+			if _, line, _ := strings.Cut(read(t, proc+"/limits"), name); strings.Fields(line)[0] != want || strings.Fields(line)[1] != want {
+				t.Errorf("%s is %.60q, want %s", name, line, want)
+			}
+		}
+		if env := strings.TrimRight(strings.ReplaceAll(read(t, proc+"/environ"), "\x00", " "), " "); env != strings.Join(workers.DefaultEnv(), " ") {
+			t.Errorf("its environment is %q", env)
+		}
+		files, err := os.ReadDir(proc + "/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			target, _ := os.Readlink(proc + "/fd/" + f.Name())
+			// The Go runtime reads the cgroup's share of the processors now and then.
+			own := strings.HasPrefix(target, "pipe:") || strings.HasPrefix(target, "anon_inode:") || strings.HasPrefix(target, "/sys/fs/cgroup/") || target == "/dev/null"
+			if !own {
+				t.Errorf("descriptor %s is %s", f.Name(), target)
+			}
+		}
+	}
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestTheRealChildRefusesWithTheRightWordAndLives(t *testing.T) {
+	p := withVips(t, workers.Config{Workers: 1, Limits: resize.Limits{MaxSide: 1000}})
+	whole := photo(t, 800, 600)
+	for name, c := range map[string]struct {
+		original []byte
+		want     error
+	}{
+		"a page":           {[]byte("<!doctype html>"), resize.ErrUnsupported},
+		"half":             {whole[:len(whole)/2], resize.ErrCorrupt},
+		"huge GIF":         {hugeGIF(), resize.ErrTooLarge},
+		"over a set limit": {photo(t, 1001, 10), resize.ErrTooLarge},
+	} {
+		if _, err := p.Resize(t.Context(), c.original, small); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+	}
+	if s := p.Stats(); s.Restarts[workers.Died]+s.Restarts[workers.Nonsense] != 0 {
+		t.Errorf("children died of it: %v", s.Restarts)
+	}
+}
+
+func hugeGIF() []byte {
+	return []byte("GIF89a\xff\xff\xff\xff\x00\x00\x00,\x00\x00\x00\x00\xff\xff\xff\xff\x00\x02\x02D\x01\x00;")
+}
+
+func TestHostileImagesDoNotKeepGoodOnesFromBeingMade(t *testing.T) {
+	p := withVips(t, workers.Config{Workers: 2, Queue: 100, Timeout: 20 * time.Second})
+	good := photo(t, 800, 600)
+	flipped := slices.Clone(good)
+	for i := 700; i < len(flipped)-2; i += 97 {
+		flipped[i] ^= 0x55
+	}
+	hostile := map[string][]byte{
+		"huge GIF":      hugeGIF(),
+		"svgz":          append([]byte("\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03"), bytes.Repeat([]byte{0xb3}, 175)...),
+		"SVG":           []byte(`<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><image href="file:///etc/passwd"/></svg>`),
+		"PDF":           []byte("%PDF-1.7\n1 0 obj\n"),
+		"MVG":           []byte("push graphic-context\nimage over 0,0 0,0 'https://example.com/'\n"),
+		"cut":           good[:len(good)-1000],
+		"flipped":       flipped,
+		"nothing":       {},
+		"only a header": good[:400],
+	}
+	var all sync.WaitGroup
+	for name, original := range hostile {
+		all.Go(func() {
+			images, err := p.Resize(t.Context(), original, small)
+			if name != "flipped" && err == nil { // that may still be a picture
+				t.Errorf("%s: %d images were made of it", name, len(images))
+			}
+			if err != nil && !errors.Is(err, resize.ErrCorrupt) && !errors.Is(err, resize.ErrUnsupported) && !errors.Is(err, resize.ErrTooLarge) {
+				t.Errorf("%s: %v, want it to be the image's fault", name, err)
+			}
+		})
+		all.Go(func() {
+			if _, err := p.Resize(t.Context(), good, small); err != nil {
+				t.Errorf("beside %s: %v", name, err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+func TestAChildThatIsKilledInTheMiddleFailsNobody(t *testing.T) {
+	p := withVips(t, workers.Config{Workers: 1})
+	original := photo(t, 2000, 1500)
+	for range 3 {
+		done := make(chan error, 1)
+		go func() {
+			_, err := p.Resize(t.Context(), original, spec("1000x.avif"))
+			done <- err
+		}()
+		until(func() bool { return p.Stats().Busy == 1 })
+		for _, child := range children(t) {
+			if err := syscall.Kill(child, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if n := p.Stats().Restarts[workers.Died]; n != 3 {
+		t.Errorf("%d deaths counted, want 3", n)
+	}
+}
+
+func TestAnImageThatWantsTooMuchMemoryIsRefusedAlone(t *testing.T) {
+	p := withVips(t, workers.Config{Workers: 1, Memory: 160 << 20, Timeout: time.Minute})
+	// 36 megapixels that are turned do not fit; a small photo does.
+	_, err := p.Resize(t.Context(), photo(t, 80, 60), spec("6000x6000-cover-up-rot90.jpg"))
+	if !errors.Is(err, resize.ErrCorrupt) && !errors.Is(err, resize.ErrFailed) {
+		t.Errorf("%v, want a refusal", err)
+	}
+	if _, err := p.Resize(t.Context(), photo(t, 80, 60), small); err != nil {
+		t.Errorf("the next one: %v", err)
+	}
+}
+
+func TestNothingIsWrittenToDisk(t *testing.T) {
+	dir := t.TempDir()
+	cfg := real(t, workers.Config{Workers: 1, Timeout: time.Minute, Memory: 4 << 30})
+	cfg.Env = workers.DefaultEnv()
+	for i, v := range cfg.Env {
+		if strings.HasPrefix(v, "TMPDIR=") {
+			cfg.Env[i] = "TMPDIR=" + dir
+		}
+	}
+	cfg.Env = append(cfg.Env, "HOME="+dir, "XDG_RUNTIME_DIR="+dir, "XDG_CACHE_HOME="+dir)
+	// Temporary files are removed as soon as they are open; the watch sees them all the same.
+	watch, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		t.Skipf("inotify: %v", err)
+	}
+	defer unix.Close(watch)
+	if _, err := unix.InotifyAddWatch(watch, dir, unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_MODIFY); err != nil {
+		t.Fatal(err)
+	}
+	events := make([]byte, 4096)
+	if err := os.WriteFile(filepath.Join(dir, "canary"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := unix.Read(watch, events); n <= 0 {
+		t.Fatalf("the watch sees nothing: %v", err)
+	}
+	p := running(t, cfg)
+	// More pixels than the 100 MB over which libvips would open a file on disk for them.
+	if _, err := p.Resize(t.Context(), photo(t, 80, 60), spec("6000x6000-cover-up-rot90.jpg"), spec("100x.webp"), spec("100x.avif")); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := unix.Read(watch, events); n > 0 {
+		t.Errorf("a file was made: %q", events[:n])
+	} else if err != unix.EAGAIN {
+		t.Error(err)
+	}
+}
+
+func TestAProbeThatIsTakenBackEnds(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := workers.Probe(ctx, real(t, workers.Config{})); err == nil {
+		t.Error("it succeeded")
+	}
+	cfg := fake(workers.Config{Log: slog.New(slog.DiscardHandler)})
+	cfg.Env = fakeEnv("mute")
+	if _, err := workers.Probe(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "exit status 1") {
+		t.Errorf("%v, want it to say how the child ended", err)
+	}
+}
+
+func TestTheProgramTellsAPersonWhatItIs(t *testing.T) {
+	path := real(t, workers.Config{}).Command[0]
+	for args, want := range map[string]string{
+		"--help":         "which starts it by itself",
+		"--version":      "libvips 8.",
+		"--capabilities": `"saves": [`,
+	} {
+		out, err := exec.Command(path, args).Output()
+		if err != nil || !strings.Contains(string(out), want) {
+			t.Errorf("%s: %v, and %q in %q", args, err, want, out)
+		}
+	}
+	var exit *exec.ExitError
+	if err := exec.Command(path, "photo.jpg").Run(); !errors.As(err, &exit) || exit.ExitCode() != 2 {
+		t.Errorf("an argument: %v, want exit status 2", err)
+	}
+}

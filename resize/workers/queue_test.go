@@ -1,0 +1,194 @@
+package workers
+
+import (
+	"errors"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/novasocial/imagetier/resize"
+)
+
+func newQueue(liveRoom, warmRoom int) *queue {
+	return &queue{room: [lanes]int{live: liveRoom, warm: warmRoom}}
+}
+
+func newJob(l lane) *job { return &job{lane: l, done: make(chan struct{})} }
+
+// at returns the job that has come to s, or nil.
+func at(s *seat) *job {
+	select {
+	case j := <-s.next:
+		return j
+	default:
+		return nil
+	}
+}
+
+func TestLanesAreFirstComeFirstServedAndLiveGoesFirst(t *testing.T) {
+	q := newQueue(9, 9)
+	jobs := []*job{newJob(warm), newJob(live), newJob(warm), newJob(live)}
+	for _, j := range jobs {
+		if err := q.push(j); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := newSeat(true)
+	for _, want := range []*job{jobs[1], jobs[3], jobs[0], jobs[2], nil} {
+		q.sit(s)
+		if got := at(s); got != want {
+			t.Errorf("%p comes, want %p", got, want)
+		}
+	}
+}
+
+func TestASeatForLiveJobsTakesNoWarmOnes(t *testing.T) {
+	q := newQueue(9, 9)
+	reserved, common := newSeat(false), newSeat(true)
+	q.sit(common)
+	q.sit(reserved)
+	first, second, third := newJob(live), newJob(warm), newJob(warm)
+	for _, j := range []*job{first, second, third} {
+		if err := q.push(j); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if at(reserved) != first || at(common) != second {
+		t.Error("the live job did not leave the common seat to the warm one")
+	}
+	q.sit(reserved)
+	if j := at(reserved); j != nil || q.depth(warm) != 1 {
+		t.Errorf("it took %p", j)
+	}
+	q.sit(common)
+	if at(common) != third {
+		t.Error("the common seat does not take it")
+	}
+}
+
+func TestWhoLeavesMakesRoom(t *testing.T) {
+	q := newQueue(1, 1)
+	j := newJob(live)
+	if err := q.push(j); err != nil {
+		t.Fatal(err)
+	}
+	if err := q.push(newJob(live)); !errors.Is(err, resize.ErrBusy) {
+		t.Errorf("%v, want ErrBusy", err)
+	}
+	if !q.leave(j) || q.leave(j) {
+		t.Error("one who waited can leave, and only once")
+	}
+	if err := q.push(newJob(live)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAJobThatCameToAWorkerThatCannotGoesBackToTheFront(t *testing.T) {
+	q := newQueue(1, 1)
+	s := newSeat(true)
+	q.sit(s)
+	handed, later := newJob(live), newJob(live)
+	for _, j := range []*job{handed, later} {
+		if err := q.push(j); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q.rise(s)
+	other := newSeat(true)
+	q.sit(other)
+	if at(other) != handed {
+		t.Error("it lost its place")
+	}
+	// With another worker idle it goes there at once.
+	q.sit(other)
+	if at(other) != later {
+		t.Error("the later one is not next")
+	}
+	q.sit(s)
+	if err := q.push(newJob(live)); err != nil {
+		t.Fatal(err)
+	}
+	q.sit(other)
+	q.rise(s)
+	if at(other) == nil {
+		t.Error("it waits although a worker does")
+	}
+}
+
+func TestARefusalAnswersAllAndEnds(t *testing.T) {
+	q := newQueue(2, 2)
+	why := errors.New("why")
+	s := newSeat(true)
+	q.sit(s)
+	handed, waiting := newJob(live), newJob(warm)
+	for _, j := range []*job{handed, waiting} {
+		if err := q.push(j); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q.refuse(why)
+	<-waiting.done
+	q.rise(s)
+	<-handed.done
+	if handed.err != why || waiting.err != why || q.push(newJob(live)) != why {
+		t.Error("not all were refused")
+	}
+	q.refuse(nil)
+	if err := q.push(newJob(live)); err != nil {
+		t.Error(err)
+	}
+}
+
+// Whatever comes in whatever order: no job waits while a worker does that may take it, none
+// is lost, and none is handed out twice.
+func TestNoJobWaitsWhileAWorkerDoes(t *testing.T) {
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		q := newQueue(3, 2)
+		seats := []*seat{newSeat(false), newSeat(true), newSeat(true)}
+		sitting := map[*seat]bool{}
+		inside := map[*job]bool{}
+		take := func(s *seat) {
+			if j := at(s); j != nil {
+				if !inside[j] || j.lane == warm && !s.warmToo {
+					t.Fatalf("seed %d: a job is handed out twice or to the wrong seat", seed)
+				}
+				delete(inside, j)
+				sitting[s] = false
+			}
+		}
+		for range 200 {
+			switch s := seats[r.IntN(len(seats))]; r.IntN(4) {
+			case 0, 1:
+				if j := newJob(lane(r.IntN(int(lanes)))); q.push(j) == nil {
+					inside[j] = true
+				}
+			case 2:
+				take(s)
+				if !sitting[s] {
+					sitting[s] = true
+					q.sit(s)
+				}
+			case 3:
+				if sitting[s] {
+					q.rise(s)
+					sitting[s] = false
+				}
+			}
+			idle, idleWarm := q.idle.Len(), 0
+			for e := q.idle.Front(); e != nil; e = e.Next() {
+				if e.Value.(*seat).warmToo {
+					idleWarm++
+				}
+			}
+			if q.depth(live) > 0 && idle > 0 || q.depth(warm) > 0 && idleWarm > 0 {
+				t.Fatalf("seed %d: %d live and %d warm jobs wait while %d workers do, %d of them for both", seed, q.depth(live), q.depth(warm), idle, idleWarm)
+			}
+		}
+		for _, s := range seats {
+			take(s)
+		}
+		if n := q.depth(live) + q.depth(warm); n != len(inside) {
+			t.Fatalf("seed %d: %d jobs are in, %d wait", seed, len(inside), n)
+		}
+	}
+}
