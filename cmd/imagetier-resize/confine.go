@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
@@ -16,6 +17,9 @@ const addressSpace = 16 << 30
 // limit sets the limits that need no libvips: on memory, and on files above all. memory is
 // for data (RLIMIT_DATA), files is how long a file may be that is written.
 func limit(memory int64, files uint64) error {
+	// Where memory runs out all the same the kernel is to take this process, whose loss is
+	// one image, and not the tier. No /proc, no such wish: it is not worth failing for.
+	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("900"), 0)
 	for _, limit := range []struct {
 		name     string
 		resource int
