@@ -155,7 +155,7 @@ var errGone = errors.New("the process is gone")
 // exchange sends j and reads the answer. Nothing of j.original is read once it returns.
 func (c *child) exchange(j *job) ([]resize.Image, error) {
 	j.reading.Lock()
-	if j.left || j.ctx.Err() != nil {
+	if j.ctx.Err() != nil {
 		j.reading.Unlock()
 		return nil, errUnsent
 	}

@@ -28,10 +28,9 @@ type job struct {
 	queued   time.Time
 	place    *list.Element // in its lane; nil once it has left it; guarded by queue.mu
 
-	// reading is held while original is read. Whoever finds left true must not read it:
-	// the caller is gone, and original is no longer ours.
+	// reading is held while original is read, which nobody begins once ctx is done: so
+	// when ctx is done and reading is free, original is the caller's again.
 	reading sync.Mutex
-	left    bool
 
 	done   chan struct{}
 	images []resize.Image

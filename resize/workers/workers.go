@@ -209,11 +209,10 @@ func (p *Pool) resize(ctx context.Context, l lane, original []byte, specs []resi
 	case <-ctx.Done():
 	}
 	if !p.queue.leave(j) {
-		// A worker has it. Once this lock is ours nobody reads original any more; it is
-		// another's no longer than a write to a pipe takes, which the child's death ends.
+		// A worker has it and may be reading original, no longer than a write to a pipe
+		// takes, which the child's death ends.
 		j.reading.Lock()
-		j.left = true
-		j.reading.Unlock()
+		defer j.reading.Unlock()
 	}
 	return nil, fmt.Errorf("resize: %w", context.Cause(ctx))
 }

@@ -242,6 +242,10 @@ func TestAChildIsReplacedAfterItsShareOfJobs(t *testing.T) {
 	if len(seen) != 3 {
 		t.Errorf("jobs by child %v, want 3 each", seen)
 	}
+	until(func() bool { return p.Stats().Idle == 1 })
+	if all := children(t); len(all) != 1 {
+		t.Errorf("children %v, want one: those that were replaced are to go", all)
+	}
 }
 
 func TestAnIdleChildThatIsKilledIsReplaced(t *testing.T) {

@@ -1,0 +1,16 @@
+package workers_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/novasocial/imagetier/resize"
+	"github.com/novasocial/imagetier/resize/resizetest"
+	"github.com/novasocial/imagetier/resize/workers"
+)
+
+func TestPoolIsAResizer(t *testing.T) {
+	resizetest.Run(t, func(t *testing.T) resize.Resizer {
+		return withVips(t, workers.Config{Workers: 2, Timeout: time.Minute})
+	})
+}
