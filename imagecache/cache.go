@@ -240,7 +240,7 @@ func (c *Cache) run(ctx context.Context, ref imageurl.Ref, key Key, stale *Image
 // isRefusal tells errors that say something lasting about the original from faults.
 func isRefusal(err error) bool {
 	for _, refusal := range []error{origin.ErrNotFound, origin.ErrChanged, origin.ErrTooLarge,
-		resize.ErrCorrupt, resize.ErrUnsupported, resize.ErrTooLarge} {
+		resize.ErrCorrupt, resize.ErrUnsupported, resize.ErrTooLarge, resize.ErrSpec} {
 		if errors.Is(err, refusal) {
 			return true
 		}

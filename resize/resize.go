@@ -46,3 +46,14 @@ var (
 	// made no sense); it says nothing about the image.
 	ErrFailed = errors.New("resizer failed")
 )
+
+// Missing is the error of a Spec that is right and that this Resizer cannot make yet. It
+// wraps ErrSpec, and What may be shown to a client.
+type Missing struct {
+	What string // "the gravity face"
+}
+
+func (m *Missing) Error() string { return "not available yet: " + m.What }
+
+// Unwrap returns ErrSpec.
+func (m *Missing) Unwrap() error { return ErrSpec }

@@ -71,7 +71,7 @@ func (f *Filler) Fill(ctx context.Context, ref imageurl.Ref, stale *imagecache.I
 	}
 	spec := ref.Spec()
 	if spec.Shape == resize.ShapeInfo {
-		return imagecache.Filled{}, fmt.Errorf("%w: info is not available yet", resize.ErrSpec)
+		return imagecache.Filled{}, &resize.Missing{What: "info"}
 	}
 	id := originalRef{source: ref.Source(), name: ref.Name(), version: ref.Version()}
 	if stale != nil {

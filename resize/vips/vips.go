@@ -154,7 +154,7 @@ func (r *Resizer) check(header resize.Header, s resize.Spec) error {
 		missing = "p3"
 	}
 	if missing != "" {
-		return fmt.Errorf("%w: not available yet: %s", resize.ErrSpec, missing)
+		return &resize.Missing{What: missing}
 	}
 	if err := r.cfg.Limits.CheckVariant(header, s); err != nil {
 		return err

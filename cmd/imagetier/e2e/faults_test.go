@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -172,4 +173,23 @@ func TestAnUntamedOriginalIsAnsweredAndTheTierGoesOn(t *testing.T) {
 		}
 	}
 	x.get(sign(t, "phone-srgb.jpg", "v.1", "640x", "jpg")).want(t, 200, "origin")
+}
+
+// What the grammar has and this tier cannot make yet is refused by name, and once.
+func TestWhatCannotBeMadeYetIsNamed(t *testing.T) {
+	dir := t.TempDir()
+	copyPhoto(t, dir, "phone-srgb.jpg")
+	copyPhoto(t, dir, "animation-small.gif")
+	x := start(t, "--keys", key, "--source", "posts=dir://"+dir, "--cache-dir", t.TempDir())
+	for _, c := range []struct{ name, spec, format, word string }{
+		{"phone-srgb.jpg", "64x64-cover-face", "jpg", "face"}, {"phone-srgb.jpg", "64x-p3", "jpg", "p3"},
+		{"phone-srgb.jpg", "64x-credit", "jpg", "credit"}, {"phone-srgb.jpg", "64x", "gif", "gif"},
+		{"animation-small.gif", "64x", "webp", "animation"}, {"phone-srgb.jpg", "info", "json", "info"},
+	} {
+		got := x.get(sign(t, c.name, "v.1", c.spec, c.format))
+		if got.StatusCode != 400 || !strings.Contains(string(got.body), c.word) || got.Header.Get("Cache-Control") != "public, max-age=60" {
+			t.Errorf("%s %s.%s: %s %s", c.name, c.spec, c.format, got.Status, got.body)
+		}
+	}
+	x.get(sign(t, "animation-small.gif", "v.1", "64x-still", "webp")).want(t, 200, "origin")
 }

@@ -141,6 +141,9 @@ func ReadJob(r io.Reader, max int64) (j Job, err error) {
 // codes are the sentinels of resize as numbers; their order never changes.
 var codes = [...]error{nil, resize.ErrSpec, resize.ErrUnsupported, resize.ErrTooLarge, resize.ErrCorrupt, resize.ErrFailed}
 
+// codeMissing is that of a *resize.Missing, whose text is its What.
+const codeMissing = 128
+
 // WriteAnswer answers the job id. An error that wraps no sentinel is sent as ErrFailed.
 func WriteAnswer(w *bufio.Writer, id uint32, images []resize.Image, err error) error {
 	total := 0
@@ -152,14 +155,7 @@ func WriteAnswer(w *bufio.Writer, id uint32, images []resize.Image, err error) e
 	}
 	head := binary.LittleEndian.AppendUint32(nil, id)
 	if err != nil {
-		code := byte(len(codes) - 1)
-		for i := 1; i < len(codes); i++ {
-			if errors.Is(err, codes[i]) {
-				code = byte(i)
-				break
-			}
-		}
-		text := err.Error()
+		code, text := refusal(err)
 		w.Write(appendBlock(append(head, code), []byte(text[:min(len(text), maxText)])))
 		return w.Flush()
 	}
@@ -173,6 +169,20 @@ func WriteAnswer(w *bufio.Writer, id uint32, images []resize.Image, err error) e
 		w.Write(img.Body)
 	}
 	return w.Flush() // and the first error of them all
+}
+
+// refusal spells err as a code and a text.
+func refusal(err error) (code byte, text string) {
+	var missing *resize.Missing
+	if errors.As(err, &missing) {
+		return codeMissing, missing.What
+	}
+	for i := 1; i < len(codes); i++ {
+		if errors.Is(err, codes[i]) {
+			return byte(i), err.Error()
+		}
+	}
+	return byte(len(codes) - 1), err.Error()
 }
 
 // Refused is what a child said against a job: it wraps the sentinel.
@@ -199,6 +209,10 @@ func ReadAnswer(r *bufio.Reader, id uint32, specs []resize.Spec) ([]resize.Image
 		text, err := readBlock(r, maxText)
 		if err != nil {
 			return nil, err
+		}
+		if code == codeMissing {
+			missing := &resize.Missing{What: Printable(string(text))}
+			return nil, &Refused{missing, missing.Error()}
 		}
 		if int(code) >= len(codes) {
 			return nil, nonsense("it answers with the unknown code %d", code)

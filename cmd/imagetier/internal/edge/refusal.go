@@ -124,7 +124,11 @@ func (x *exchange) refuse(err error) {
 	row := x.refusals.of(x.r.Context(), err)
 	x.err = err
 	detail := row.detail
-	if detail == "" {
+	var missing *resize.Missing
+	switch {
+	case errors.As(err, &missing):
+		detail = "This cannot be made here yet: " + missing.What + "."
+	case detail == "":
 		detail = err.Error()
 	}
 	h := x.w.Header()
