@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
@@ -277,8 +278,12 @@ func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
 	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxPrivateBody))
 	dec.DisallowUnknownFields()
 	err := dec.Decode(v)
-	if err == nil && dec.More() {
-		err = errors.New("something follows the JSON value")
+	if err == nil {
+		if _, err = dec.Token(); err == nil {
+			err = errors.New("something follows the JSON value")
+		} else if err == io.EOF {
+			err = nil
+		}
 	}
 	var long *http.MaxBytesError
 	switch {

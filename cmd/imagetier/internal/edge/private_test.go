@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -204,6 +205,8 @@ func TestNamesThatOthersCouldHavePointedHereAreRefusedOnLoopback(t *testing.T) {
 		{"127.0.0.1:8081", "127.0.0.1:8081", true, false},
 		{"[::1]:8081", "[::1]:8081", true, false},
 		{"localhost:8081", "127.0.0.1:8081", true, false},
+		{"LOCALHOST.:8081", "127.0.0.1:8081", true, false},
+		{"tier.localhost.", "127.0.0.1:8081", true, false},
 		{"tier.localhost", "127.0.0.1:8081", true, false},
 		{"imagetier", "127.0.0.1:8081", true, false},
 		{"ok.example:1", "127.0.0.1:8081", true, false},
@@ -214,6 +217,30 @@ func TestNamesThatOthersCouldHavePointedHereAreRefusedOnLoopback(t *testing.T) {
 		r := requestAt(t, c.host, c.local)
 		if _, got := p.foreignHost(r); got != c.want {
 			t.Errorf("Host %q at %s, dev %v: foreign is %v", c.host, c.local, c.dev, got)
+		}
+	}
+}
+
+func TestWhatIsPostedHasALimit(t *testing.T) {
+	s := &store{}
+	cfg := privateConfig(t, s)
+	cfg.Dev = true
+	h := Private(cfg)
+	post := func(body string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodPost, "/v1/purge", strings.NewReader(body))
+		r.Host = "localhost"
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w
+	}
+	for body, want := range map[string]int{
+		`{"source":"posts","name":"` + strings.Repeat("a", imageurl.MaxName) + `"}`:   http.StatusOK,
+		`{"source":"posts","name":"` + strings.Repeat("a", imageurl.MaxName+1) + `"}`: http.StatusBadRequest,
+		`{"source":"posts","name":"` + strings.Repeat("a", maxPrivateBody) + `"}`:     http.StatusRequestEntityTooLarge,
+		`{"source":"posts","name":"a"}` + strings.Repeat(" ", maxPrivateBody):         http.StatusRequestEntityTooLarge,
+	} {
+		if got := post(body); got.Code != want {
+			t.Errorf("%d bytes: %d %s, want %d", len(body), got.Code, got.Body, want)
 		}
 	}
 }
