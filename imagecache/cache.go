@@ -48,6 +48,9 @@ type Config struct {
 	// NegativeTTL is how long a refusal (no such original, a broken one) is repeated
 	// without asking again; 0 is never.
 	NegativeTTL time.Duration
+	// TakenDown reports whether an original was taken down: then its variants are neither
+	// answered nor made, but ErrTakenDown. It is asked for every Get. nil: none is.
+	TakenDown func(Original) bool
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 	// Log gets what a caller cannot see: a tier's fault, a fill's panic. nil is slog's default.
@@ -61,11 +64,13 @@ type Cache struct {
 	originals []Layer
 	filler    Filler
 	timeout   time.Duration
+	takenDown func(Original) bool
 	now       func() time.Time
 	log       *slog.Logger
 	epochs    epochs
 	flights   flights
 	negatives negatives
+	softs     softs
 }
 
 // New returns a Cache. It starts nothing: fills run on goroutines that end by themselves,
@@ -75,8 +80,13 @@ func New(cfg Config) *Cache {
 		layers:  cfg.Layers,
 		filler:  cfg.Filler,
 		timeout: cfg.FillTimeout,
-		now:     cfg.Now,
-		log:     cfg.Log,
+
+		takenDown: cfg.TakenDown,
+		now:       cfg.Now,
+		log:       cfg.Log,
+	}
+	if c.takenDown == nil {
+		c.takenDown = func(Original) bool { return false }
 	}
 	if cfg.Originals != nil {
 		c.originals = []Layer{{Tier: cfg.Originals, Name: Disk}}
@@ -101,6 +111,9 @@ func New(cfg Config) *Cache {
 // first; Outcome is valid with an error too.
 func (c *Cache) Get(ctx context.Context, ref imageurl.Ref) (Image, Outcome, error) {
 	key := KeyOf(ref)
+	if c.takenDown(key.original) {
+		return Image{}, Outcome{}, ErrTakenDown
+	}
 	held, at, err := c.lookup(ctx, ref, key)
 	if err != nil {
 		if n, ok := c.negatives.get(key, c.epochs.of(key.original), c.now()); ok {
@@ -109,6 +122,11 @@ func (c *Cache) Get(ctx context.Context, ref imageurl.Ref) (Image, Outcome, erro
 		return c.fill(ctx, ref, key, nil, None)
 	}
 	left, state := held.Fresh.at(c.now())
+	if since, soft := c.softs.stale(key); soft && state == fresh {
+		if left, state = since.Sub(c.now()), staleUsable; held.Fresh.MustRevalidate {
+			state = staleUnusable
+		}
+	}
 	switch state {
 	case fresh:
 		return held, Outcome{Detail: at, TTL: left}, nil
@@ -183,6 +201,9 @@ func (c *Cache) fill(ctx context.Context, ref imageurl.Ref, key Key, stale *Imag
 	if joined {
 		out.Collapsed, out.Stored = true, false
 	}
+	if c.takenDown(key.original) { // while this caller waited
+		return Image{}, out, ErrTakenDown
+	}
 	return f.img, out, f.err
 }
 
@@ -214,7 +235,8 @@ func (c *Cache) run(ctx context.Context, ref imageurl.Ref, key Key, stale *Image
 
 	// Another flight of this key may have ended between the caller's look and this one.
 	if held, name, err := c.lookup(ctx, ref, key); err == nil {
-		if left, state := held.Fresh.at(c.now()); state == fresh {
+		_, soft := c.softs.stale(key)
+		if left, state := held.Fresh.at(c.now()); state == fresh && !soft {
 			return held, Outcome{Detail: name, TTL: left}, nil
 		}
 	}
@@ -232,7 +254,9 @@ func (c *Cache) run(ctx context.Context, ref imageurl.Ref, key Key, stale *Image
 	}
 	if left, _ := filled.Image.Fresh.at(c.now()); !filled.Image.Fresh.NoStore {
 		out.TTL = left
-		out.Stored = c.storeIn(context.WithoutCancel(ctx), c.layersOf(ref), key, filled.Image, epoch)
+		if out.Stored = c.storeIn(context.WithoutCancel(ctx), c.layersOf(ref), key, filled.Image, epoch); out.Stored {
+			c.softs.renew(key)
+		}
 	}
 	return filled.Image, out, nil
 }

@@ -2,7 +2,6 @@ package imagecache
 
 import (
 	"context"
-	"errors"
 	"sync"
 )
 
@@ -72,24 +71,7 @@ func (c *Cache) Purge(ctx context.Context, what Target) (Receipt, error) {
 	if what.Key != (Key{}) {
 		what.Original = what.Key.original
 	}
-	var receipt Receipt
-	var faults []error
-	add := func(count *int, removed Removed, err error) {
-		*count += removed.Images
-		receipt.Bytes += removed.Bytes
-		faults = append(faults, err)
-	}
-	// Slowest first: what a faster tier could still copy from a slower one is gone by then.
-	if what.Key == (Key{}) {
-		c.epochs.move(what.Original)
-		removed, err := c.filler.Purge(ctx, what.Original)
-		add(&receipt.Originals, removed, err)
-	}
-	for i := len(c.layers) - 1; i >= 0; i-- {
-		c.epochs.move(what.Original)
-		removed, err := c.layers[i].Tier.Purge(ctx, what)
-		add(&receipt.Variants, removed, err)
-	}
-	c.epochs.move(what.Original)
-	return receipt, errors.Join(faults...)
+	receipt, err := c.purge(ctx, what, c.layers)
+	c.softs.end(what)
+	return receipt, err
 }

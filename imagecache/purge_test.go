@@ -1,0 +1,150 @@
+package imagecache_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/origin"
+)
+
+func get(t *testing.T, c *imagecache.Cache, path string) (string, imagecache.Outcome) {
+	t.Helper()
+	img, out, err := c.Get(t.Context(), ref(t, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(img.Body), out
+}
+
+var ofCat = imagecache.Target{Original: imagecache.Original{Source: "posts", Name: "cat.jpg"}}
+
+func TestASoftPurgeServesTheOldOnceMoreWhileTheNewIsMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(&kitchen{fill: serves("old")})
+		get(t, b.cache, cat)
+		receipt, err := b.cache.SoftPurge(t.Context(), ofCat)
+		if err != nil || receipt != (imagecache.Receipt{Variants: 1, Originals: 1, Bytes: 103}) {
+			t.Fatalf("%+v, %v; want what disk and originals held", receipt, err)
+		}
+		b.kitchen.fill = serves("new")
+		if body, out := get(t, b.cache, cat); body != "old" || out.Detail != imagecache.Stale || out.TTL > 0 {
+			t.Errorf("%s %+v, want the old one, stale", body, out)
+		}
+		synctest.Wait()
+		if body, out := get(t, b.cache, cat); body != "new" || out.Detail != imagecache.Memory {
+			t.Errorf("%s %+v, want the new one from memory", body, out)
+		}
+		if n := b.kitchen.fills.Load(); n != 2 {
+			t.Errorf("%d fills, want 2", n)
+		}
+	})
+}
+
+func TestASoftPurgeHoldsWhileTheOriginIsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(&kitchen{fill: serves("old")})
+		get(t, b.cache, cat)
+		if _, err := b.cache.SoftPurge(t.Context(), ofCat); err != nil {
+			t.Fatal(err)
+		}
+		b.kitchen.fill = fails(origin.ErrUnavailable)
+		for range 3 {
+			if body, out := get(t, b.cache, cat); body != "old" || out.Detail != imagecache.Stale {
+				t.Errorf("%s %+v, want the old one, stale", body, out)
+			}
+			synctest.Wait()
+		}
+	})
+}
+
+func TestASoftPurgeOfOneVariantLeavesItsSisters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(&kitchen{fill: serves("old")})
+		const sister = "/320x/v.1/posts/cat.jpg.webp"
+		get(t, b.cache, cat)
+		get(t, b.cache, sister)
+		if _, err := b.cache.SoftPurge(t.Context(), imagecache.Target{Key: imagecache.KeyOf(ref(t, cat))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, out := get(t, b.cache, sister); out.Detail != imagecache.Memory {
+			t.Errorf("the sister is %+v", out)
+		}
+		if _, out := get(t, b.cache, cat); out.Detail != imagecache.Stale {
+			t.Errorf("it is %+v, want stale", out)
+		}
+	})
+}
+
+func TestAPlainPurgeAfterASoftOneLeavesNothing(t *testing.T) {
+	b := newBench(&kitchen{fill: serves("old")})
+	get(t, b.cache, cat)
+	for _, purge := range []func(context.Context, imagecache.Target) (imagecache.Receipt, error){b.cache.SoftPurge, b.cache.Purge} {
+		if _, err := purge(t.Context(), ofCat); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.kitchen.fill = serves("new")
+	for _, want := range []imagecache.Detail{imagecache.FromOrigin, imagecache.Memory} {
+		if body, out := get(t, b.cache, cat); body != "new" || out.Detail != want {
+			t.Errorf("%s %+v, want the new one: %s", body, out, want)
+		}
+	}
+}
+
+func TestWhatIsTakenDownIsNeitherAnsweredNorMade(t *testing.T) {
+	var down atomic.Bool
+	k := &kitchen{fill: serves("cat")}
+	c := imagecache.New(imagecache.Config{
+		Layers: []imagecache.Layer{{Tier: &shelf{}, Name: imagecache.Memory}}, Filler: k,
+		TakenDown: func(of imagecache.Original) bool { return down.Load() && of == ofCat.Original },
+	})
+	get(t, c, cat)
+	down.Store(true)
+	for range 2 {
+		if img, _, err := c.Get(t.Context(), ref(t, cat)); !errors.Is(err, imagecache.ErrTakenDown) || len(img.Body) > 0 {
+			t.Errorf("%q, %v; want ErrTakenDown", img.Body, err)
+		}
+	}
+	if n := k.fills.Load(); n != 1 {
+		t.Errorf("%d fills: it was made again", n)
+	}
+	get(t, c, "/640x640-cover/v.1/posts/dog.jpg.webp")
+	down.Store(false)
+	get(t, c, cat)
+}
+
+// It goes down while somebody waits for it: they do not get it either.
+func TestATakedownReachesThoseWhoWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var down atomic.Bool
+		release := make(chan struct{})
+		k := &kitchen{fill: func(ctx context.Context, r imageurl.Ref, stale *imagecache.Image) (imagecache.Filled, error) {
+			<-release
+			return serves("cat")(ctx, r, stale)
+		}}
+		c := imagecache.New(imagecache.Config{
+			Layers: []imagecache.Layer{{Tier: &shelf{}, Name: imagecache.Memory}}, Filler: k,
+			TakenDown: func(imagecache.Original) bool { return down.Load() },
+		})
+		waiter := make(chan error, 1)
+		go func() {
+			img, _, err := c.Get(t.Context(), ref(t, cat))
+			if bytes.Contains(img.Body, []byte("cat")) {
+				err = errors.New("it was handed out")
+			}
+			waiter <- err
+		}()
+		synctest.Wait()
+		down.Store(true)
+		close(release)
+		if err := <-waiter; !errors.Is(err, imagecache.ErrTakenDown) {
+			t.Errorf("%v, want ErrTakenDown", err)
+		}
+	})
+}
