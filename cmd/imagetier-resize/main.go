@@ -50,7 +50,7 @@ func flags() (*flag.FlagSet, *settings) {
 	limits := resize.DefaultLimits()
 	f.BoolVar(&s.capabilities, "capabilities", false, "print what it can, as JSON, and exit")
 	f.BoolVar(&s.version, "version", false, "print versions and exit")
-	f.Int64Var(&s.memory, "memory", 512<<20, "`bytes` of data that the process may have (RLIMIT_DATA)")
+	f.Int64Var(&s.memory, "memory", 1<<30, "`bytes` of data that the process may have (RLIMIT_DATA)")
 	f.BoolVar(&s.unconfined, "unconfined", false, "no Landlock and no seccomp: only to tell a fault of theirs from others")
 	f.Int64Var(&s.limits.MaxBytes, "max-bytes", limits.MaxBytes, "most `bytes` of an original")
 	f.Int64Var(&s.limits.MaxPixels, "max-pixels", limits.MaxPixels, "most `pixels` of an original")

@@ -152,6 +152,9 @@ func TestFromOutsideAChildIsBoundInEveryThread(t *testing.T) {
 		if env := strings.TrimRight(strings.ReplaceAll(read(t, proc+"/environ"), "\x00", " "), " "); env != strings.Join(workers.DefaultEnv(), " ") {
 			t.Errorf("its environment is %q", env)
 		}
+		if score := strings.TrimSpace(read(t, proc+"/oom_score_adj")); score != "1000" {
+			t.Errorf("its oom_score_adj is %s: short of memory, the kernel could take the tier first", score)
+		}
 		files, err := os.ReadDir(proc + "/fd")
 		if err != nil {
 			t.Fatal(err)
@@ -248,7 +251,7 @@ func TestAChildThatIsKilledInTheMiddleFailsNobody(t *testing.T) {
 			_, err := p.Resize(t.Context(), original, spec("1000x.avif"))
 			done <- err
 		}()
-		until(func() bool { return p.Stats().Busy == 1 })
+		until(t, func() bool { return p.Stats().Busy == 1 })
 		for _, child := range children(t) {
 			if err := syscall.Kill(child, syscall.SIGKILL); err != nil {
 				t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -134,9 +135,12 @@ func fifo(t *testing.T) string {
 }
 
 // until waits for what another goroutine of this process is about to do.
-func until(done func() bool) {
-	for !done() {
-		runtime.Gosched()
+func until(t *testing.T, done func() bool) {
+	t.Helper()
+	for late := time.Now().Add(20 * time.Second); !done(); runtime.Gosched() {
+		if time.Now().After(late) {
+			t.Fatal("it does not come about")
+		}
 	}
 }
 
@@ -162,12 +166,12 @@ func TestAFullQueueIsBusyAtOnce(t *testing.T) {
 	for range 2 {
 		go func() { _, _ = p.Resize(ctx, []byte("ok"), small) }()
 	}
-	until(func() bool { return p.Stats().Live == 2 })
+	until(t, func() bool { return p.Stats().Live == 2 })
 	if _, err := p.Resize(t.Context(), []byte("ok"), small); !errors.Is(err, resize.ErrBusy) {
 		t.Errorf("%v, want ErrBusy", err)
 	}
 	go func() { _, _ = p.Warm().Resize(ctx, []byte("ok"), small) }()
-	until(func() bool { return p.Stats().Warm == 1 })
+	until(t, func() bool { return p.Stats().Warm == 1 })
 	if _, err := p.Warm().Resize(t.Context(), []byte("ok"), small); !errors.Is(err, resize.ErrBusy) {
 		t.Errorf("%v, want ErrBusy in the warm lane", err)
 	}
@@ -189,9 +193,9 @@ func TestLiveJobsGoBeforeWarmOnes(t *testing.T) {
 		})
 	}
 	do(p.Warm(), "warm")
-	until(func() bool { return p.Stats().Warm == 1 })
+	until(t, func() bool { return p.Stats().Warm == 1 })
 	do(p, "live")
-	until(func() bool { return p.Stats().Live == 1 })
+	until(t, func() bool { return p.Stats().Live == 1 })
 	leave()
 	<-ended
 	all.Wait()
@@ -242,7 +246,7 @@ func TestAChildIsReplacedAfterItsShareOfJobs(t *testing.T) {
 	if len(seen) != 3 {
 		t.Errorf("jobs by child %v, want 3 each", seen)
 	}
-	until(func() bool { return p.Stats().Idle == 1 })
+	until(t, func() bool { return p.Stats().Idle == 1 })
 	if all := children(t); len(all) != 1 {
 		t.Errorf("children %v, want one: those that were replaced are to go", all)
 	}
@@ -322,7 +326,7 @@ func TestAChildThatHasGrownIsReplaced(t *testing.T) {
 
 func TestWarmJobsNeverTakeEveryChild(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 2}))
-	until(func() bool { return p.Stats().Idle == 2 })
+	until(t, func() bool { return p.Stats().Idle == 2 })
 	ctx, leave := context.WithCancel(t.Context())
 	first := hang(t, p.Warm(), ctx)
 	second := make(chan error, 1)
@@ -330,7 +334,7 @@ func TestWarmJobsNeverTakeEveryChild(t *testing.T) {
 		_, err := p.Warm().Resize(ctx, []byte("ok"), small)
 		second <- err
 	}()
-	until(func() bool { return p.Stats().Warm == 1 })
+	until(t, func() bool { return p.Stats().Warm == 1 })
 	pid(t, p, "ok") // at once: a child is kept for it
 	if s := p.Stats(); s.Warm != 1 || s.Busy != 1 {
 		t.Errorf("%+v, want the second warm job to wait while one child is busy", s)
@@ -349,7 +353,7 @@ func TestTheCallerHasItsErrorAtOnceAndItsBytesBack(t *testing.T) {
 		_, err := p.Resize(ctx, []byte("ok"), small)
 		waits <- err
 	}()
-	until(func() bool { return p.Stats().Live == 1 })
+	until(t, func() bool { return p.Stats().Live == 1 })
 	why := errors.New("the reader closed the page")
 	leave(why)
 	if err := <-waits; !errors.Is(err, why) {
@@ -379,7 +383,7 @@ func TestACallerMayUseItsBytesAgainThoughTheJobIsTriedAgain(t *testing.T) {
 			}
 			close(ended)
 		}()
-		until(func() bool { return p.Stats().Busy == 1 })
+		until(t, func() bool { return p.Stats().Busy == 1 })
 		leave()
 		<-ended
 	}
@@ -442,6 +446,7 @@ func TestWhatChildrenSayIsLoggedUpToABound(t *testing.T) {
 }
 
 func TestNothingIsLeftOfChildrenThatEnded(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // it would close files that we have forgotten
 	p := running(t, fake(workers.Config{Workers: 2, MaxJobs: 2, Timeout: 200 * time.Millisecond}))
 	round := func() {
 		pid(t, p, "ok")
@@ -449,7 +454,7 @@ func TestNothingIsLeftOfChildrenThatEnded(t *testing.T) {
 		_, _ = p.Resize(t.Context(), []byte("garbage"), small)
 		<-hang(t, p, t.Context())
 		pid(t, p, "ok")
-		until(func() bool { return p.Stats().Idle == 2 })
+		until(t, func() bool { return p.Stats().Idle == 2 })
 	}
 	round()
 	files, goroutines := openFiles(t), runtime.NumGoroutine()
@@ -507,7 +512,7 @@ func TestAPoolThatStopsFinishesWhatItDoes(t *testing.T) {
 		_, err := p.Resize(t.Context(), []byte("ok"), small)
 		waits <- err
 	}()
-	until(func() bool { return p.Stats().Live == 1 })
+	until(t, func() bool { return p.Stats().Live == 1 })
 	stop()
 	if err := <-waits; !errors.Is(err, resize.ErrFailed) {
 		t.Errorf("a job that waited: %v, want ErrFailed", err)
@@ -533,7 +538,7 @@ func TestJobsThatComeBeforeRunWaitForIt(t *testing.T) {
 		_, err := p.Resize(t.Context(), []byte("ok"), small)
 		done <- err
 	}()
-	until(func() bool { return p.Stats().Live == 1 })
+	until(t, func() bool { return p.Stats().Live == 1 })
 	ctx, stop := context.WithCancel(t.Context())
 	var run sync.WaitGroup
 	run.Go(func() { _ = p.Run(ctx) })
@@ -550,7 +555,7 @@ func TestAProgramThatComesBackIsUsedAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "imagetier-resize")
 	cfg.Command = []string{path}
 	p := running(t, cfg)
-	until(func() bool { return p.Stats().Restarts[workers.Failed] > 0 })
+	until(t, func() bool { return p.Stats().Restarts[workers.Failed] > 0 })
 	if err := os.Symlink(os.Args[0], path); err != nil {
 		t.Fatal(err)
 	}
