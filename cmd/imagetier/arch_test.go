@@ -53,6 +53,7 @@ var walls = map[string][]string{
 	"imagecache/memtier":     {"imagecache", "imagecache/imageurl"},
 	"imagecache/disktier":    {"imagecache", "imagecache/imageurl"},
 	"imagecache/tiertest":    {"imagecache", "imagecache/imageurl", "resize"},
+	"imagecache/takedown":    {"imagecache"},
 	"imagecache/fill":        {"resize", "origin", "imagecache", "imagecache/imageurl"},
 	"internal/settings":      {},
 	"cmd/imagetier":          {""},

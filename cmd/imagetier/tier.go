@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"path/filepath"
 	"runtime/debug"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/novasocial/imagetier/cmd/imagetier/internal/telemetry"
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/fill"
+	"github.com/novasocial/imagetier/imagecache/takedown"
 	"github.com/novasocial/imagetier/resize/workers"
 )
 
@@ -70,7 +72,13 @@ func serve(ctx context.Context, cfg config.Config, out io.Writer) (err error) {
 	}
 	set.Workers(workerStats(pool))
 
+	down, err := takedown.Open(filepath.Join(cfg.CacheDir, "takedowns"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, down.Close()) }()
 	cache := imagecache.New(imagecache.Config{
+		TakenDown: down.Has,
 		Layers:    []imagecache.Layer{{Tier: tiers.memory, Name: imagecache.Memory}, {Tier: tiers.disk, Name: imagecache.Disk}},
 		Originals: tiers.originals,
 		Filler: fill.New(fill.Config{
@@ -102,7 +110,7 @@ func serve(ctx context.Context, cfg config.Config, out io.Writer) (err error) {
 	privateServer, err := edge.NewServer(edge.ServerConfig{
 		DrainTimeout: 5 * time.Second, Log: tel.Log,
 		Handler: edge.Private(edge.PrivateConfig{
-			Signer: signer, Explain: cache.Explain, Purge: measured.Purge, Sources: edgeSources(cfg), Answers: answers,
+			Signer: signer, Explain: cache.Explain, Purge: measured.Purge, SoftPurge: measured.SoftPurge, Takedown: takeDown(down, measured), Lift: down.Lift, Sources: edgeSources(cfg), Answers: answers,
 			AdminToken: cfg.AdminToken, Dev: cfg.Dev, Ready: wellbeing.ready, Metrics: tel.Metrics(), Stats: status.stats, Log: tel.Log,
 			Console: console.New(console.Config{
 				Signer: signer, Public: handler, Sources: sourceNames(cfg), PublicURL: publicURL, AdminToken: cfg.AdminToken, Dev: cfg.Dev,
@@ -149,6 +157,16 @@ func live(ctx context.Context, l lives) error {
 		group.Go(func() error { return part(below) })
 	}
 	return group.Wait()
+}
+
+// takeDown marks first and removes then: what is asked for in between is not made again.
+func takeDown(down *takedown.List, cache measure.Cache) func(context.Context, imagecache.Original) (imagecache.Receipt, error) {
+	return func(ctx context.Context, of imagecache.Original) (imagecache.Receipt, error) {
+		if _, err := down.Add(of); err != nil {
+			return imagecache.Receipt{}, err
+		}
+		return cache.Purge(ctx, imagecache.Target{Original: of})
+	}
 }
 
 // closeWithin gives the last of the telemetry a moment.

@@ -57,7 +57,7 @@ func writeUntilKilled(dir string) {
 			}
 		}()
 	}
-	for n := first; ; {
+	for n, synced := first, first; ; {
 		for range crashBatch {
 			tier.Put(context.Background(), keyOf(n), imageOf(n, crashImageSize(n)))
 			n++
@@ -65,9 +65,10 @@ func writeUntilKilled(dir string) {
 		if rand.IntN(2) == 0 {
 			tier.Sync(context.Background())
 			fmt.Println("sync", n)
+			synced = n
 		}
-		if rand.IntN(4) == 0 {
-			purged := rand.IntN(n - 8) // nothing of it is put any more
+		if rand.IntN(4) == 0 && synced > 8 {
+			purged := rand.IntN(synced - 8) // nothing of it is put any more, in no life
 			fmt.Println("purging", purged)
 			if _, err := tier.Purge(context.Background(), targetOf(purged)); err == nil {
 				fmt.Println("purge", purged)

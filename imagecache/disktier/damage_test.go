@@ -2,14 +2,17 @@ package disktier_test
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/disktier"
 )
 
@@ -216,6 +219,9 @@ func TestDamageIsNeverServedAndCountedOnce(t *testing.T) {
 				case damaged == 0 && hit != 0 || damaged > lost+len(paths):
 					t.Errorf("%d lost, %d counted", lost, damaged)
 				}
+				if d.what == "a missing segment" {
+					waitFor(t, "the rest of it to be forgotten", func() bool { return tier.Stats().Entries == int64(hits) })
+				}
 				// It is fetched again, and stays.
 				tier.fill(damageImages, damageSize)
 				if hits := tier.hits(damageImages); hits != damageImages {
@@ -356,5 +362,88 @@ func TestTombstonesAreForgottenWithWhatTheyConcern(t *testing.T) {
 	}
 	if tier.has(5999-40) || !tier.has(5999) {
 		t.Error("a purged image is there, or the last one is not")
+	}
+}
+
+func TestManyReadersCountOneDamagedRecordOnce(t *testing.T) {
+	dir := t.TempDir()
+	tier := start(t, disktier.Config{Dir: dir})
+	const images = 60
+	tier.fill(images, damageSize)
+	edit(t, segmentsIn(t, dir)[0], func(b []byte) []byte {
+		for i := range images {
+			b[bytes.Index(b, imageOf(i, damageSize).Body)] ^= 1
+		}
+		return b
+	})
+	for i := range images {
+		var readers sync.WaitGroup
+		for range 8 {
+			readers.Go(func() { tier.Get(context.Background(), keyOf(i)) })
+		}
+		readers.Wait()
+	}
+	if n := tier.Stats().Damaged; n != images {
+		t.Errorf("%d counted, %d are damaged", n, images)
+	}
+}
+
+func TestADamagedRecordDoesNotBringBackTheOneItReplaced(t *testing.T) {
+	for _, when := range []string{"sealed", "not sealed"} {
+		t.Run(when, func(t *testing.T) {
+			cfg := disktier.Config{Dir: t.TempDir()}
+			tier := start(t, cfg)
+			tier.put(keyOf(1), imageOf(1, damageSize))
+			tier.end()
+			tier = start(t, cfg)
+			tier.put(keyOf(1), imageOf(2, damageSize))
+			tier.sync()
+			if when == "sealed" {
+				tier.end()
+			} else {
+				cfg.Dir = copyDir(t, cfg.Dir)
+			}
+			paths := segmentsIn(t, cfg.Dir)
+			edit(t, paths[len(paths)-1], func(b []byte) []byte {
+				b[bytes.Index(b, imageOf(2, damageSize).Body)+100] ^= 1
+				return b
+			})
+			tier = recovered(t, start(t, cfg))
+			for range 2 {
+				if img, err := tier.Get(context.Background(), keyOf(1)); err != imagecache.ErrMiss {
+					t.Errorf("got the image of %s, %v", img.ETag, err)
+				}
+			}
+			if n := tier.Stats().Damaged; n != 1 {
+				t.Errorf("%d counted", n)
+			}
+		})
+	}
+}
+
+// A tombstone knows the number of its segment, which must not be given again to a new one
+// if the file of the old one was lost.
+func TestWhatIsPutAfterALostSegmentIsNotTakenForPurged(t *testing.T) {
+	cfg := disktier.Config{Dir: t.TempDir()}
+	tier := start(t, cfg)
+	tier.fill(4, 1000)
+	tier.end()
+	tier = start(t, cfg)
+	tier.put(keyOf(9), imageOf(9, 100_000))
+	tier.sync()
+	if _, err := tier.Purge(context.Background(), targetOf(9)); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Dir = copyDir(t, cfg.Dir)
+	paths := segmentsIn(t, cfg.Dir)
+	if err := os.Remove(paths[len(paths)-1]); err != nil {
+		t.Fatal(err)
+	}
+	tier = start(t, cfg)
+	tier.put(keyOf(9), imageOf(9, 1000))
+	tier.end()
+	tier = recovered(t, start(t, cfg))
+	if !tier.has(9) || !tier.has(0) {
+		t.Error("it is lost")
 	}
 }

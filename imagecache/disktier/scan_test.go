@@ -67,6 +67,9 @@ func FuzzReadContents(f *testing.F) {
 	damaged := bytes.Clone(whole)
 	damaged[slots[1].offset+9] ^= 1
 	f.Add(damaged)
+	flipped := bytes.Clone(whole[:slots[2].offset])
+	flipped[slots[1].offset+slots[1].bytes/2] ^= 1
+	f.Add(flipped)
 	f.Add(append(damaged[:len(damaged)-trailerBytes:len(damaged)-trailerBytes], damaged[headerBytes:]...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := readContents(bytes.NewReader(b), 7, int64(len(b)))

@@ -358,6 +358,23 @@ func TestTheOldestLeavesFirstAndWhatWasReadStays(t *testing.T) {
 	}
 }
 
+func TestAnEvictionKeepsAQuarterAtMost(t *testing.T) {
+	tier := start(t, disktier.Config{Dir: t.TempDir(), MaxBytes: 4 << 20})
+	for i := range 2000 {
+		tier.put(keyOf(i), imageOf(i, 5000))
+		if i%20 == 19 {
+			tier.sync()
+			for j := i - 19; j <= i; j++ {
+				tier.has(j) // everything is read
+			}
+		}
+	}
+	st := tier.Stats()
+	if evicted := st.Evicted[disktier.EvictedForBudget]; evicted < 500 || st.Kept == 0 || st.Kept*3 > evicted*11/10 {
+		t.Errorf("%d evicted, %d kept", evicted, st.Kept)
+	}
+}
+
 func TestASmallerBudgetIsKeptFromTheStart(t *testing.T) {
 	dir := t.TempDir()
 	tier := start(t, disktier.Config{Dir: dir, MaxBytes: 16 << 20})

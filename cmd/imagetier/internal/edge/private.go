@@ -29,6 +29,13 @@ type PrivateConfig struct {
 	Explain func(ctx context.Context, ref imageurl.Ref) []imagecache.Held
 	// Purge removes (imagecache.Cache.Purge); needed.
 	Purge func(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error)
+	// SoftPurge makes stale (imagecache.Cache.SoftPurge); needed.
+	SoftPurge func(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error)
+	// Takedown removes an original and what was made of it, and keeps it from coming back,
+	// also after a restart; Lift undoes the latter, and reports whether there was anything
+	// to undo. Needed, both.
+	Takedown func(ctx context.Context, of imagecache.Original) (imagecache.Receipt, error)
+	Lift     func(of imagecache.Original) (bool, error)
 	// Sources and Watermarks are those of Config.
 	Sources    map[string]Source
 	Watermarks map[string]bool
@@ -72,8 +79,8 @@ const maxPrivateBody = 64 << 10
 // so requests that come from other sites' pages, and under names that a foreign DNS server
 // could have pointed here, are refused.
 func Private(cfg PrivateConfig) http.Handler {
-	if cfg.Signer == nil || cfg.Explain == nil || cfg.Purge == nil {
-		panic("edge.Private: Signer, Explain and Purge are needed")
+	if cfg.Signer == nil || cfg.Explain == nil || cfg.Purge == nil || cfg.SoftPurge == nil || cfg.Takedown == nil || cfg.Lift == nil {
+		panic("edge.Private: Signer, Explain, Purge, SoftPurge, Takedown and Lift are needed")
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -113,6 +120,8 @@ func Private(cfg PrivateConfig) http.Handler {
 	get("/debug/pprof/symbol", pprof.Symbol)
 	get("/debug/pprof/trace", pprof.Trace)
 	r.Post("/v1/purge", p.handle(p.purge))
+	r.Post("/v1/takedown", p.handle(p.takedown))
+	r.Delete("/v1/takedown", p.handle(p.lift))
 	return r
 }
 

@@ -39,6 +39,30 @@ func (s *store) Purge(_ context.Context, what imagecache.Target) (imagecache.Rec
 	return imagecache.Receipt{Variants: 3, Originals: 1, Bytes: 4000}, nil
 }
 
+// SoftPurge, Takedown and Lift say what they were in what is asked.
+func (s *store) SoftPurge(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error) {
+	return s.marked("soft", ctx, what)
+}
+
+func (s *store) Takedown(ctx context.Context, of imagecache.Original) (imagecache.Receipt, error) {
+	return s.marked("down", ctx, imagecache.Target{Original: of})
+}
+
+func (s *store) Lift(of imagecache.Original) (bool, error) {
+	_, err := s.marked("lift", context.Background(), imagecache.Target{Original: of})
+	return of.Name == "cat.jpg" && err == nil, err
+}
+
+func (s *store) marked(how string, ctx context.Context, what imagecache.Target) (imagecache.Receipt, error) {
+	receipt, err := s.Purge(ctx, what)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if last := len(s.purged) - 1; err == nil {
+		s.purged[last] = how + " " + s.purged[last]
+	}
+	return receipt, err
+}
+
 // Explain holds webp variants in memory, live ones 30 s old, and jpg ones as a refusal.
 func (s *store) Explain(_ context.Context, ref imageurl.Ref) []imagecache.Held {
 	key := imagecache.KeyOf(ref)
@@ -93,6 +117,9 @@ func privateConfig(t testing.TB, s *store) PrivateConfig {
 		Signer:     newSigner(t),
 		Explain:    s.Explain,
 		Purge:      s.Purge,
+		SoftPurge:  s.SoftPurge,
+		Takedown:   s.Takedown,
+		Lift:       s.Lift,
 		Sources:    map[string]Source{"posts": {}},
 		Watermarks: map[string]bool{},
 		Answers:    answers,

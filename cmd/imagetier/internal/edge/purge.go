@@ -31,7 +31,8 @@ type nodes struct {
 	Known   int `json:"known"`
 }
 
-// purge removes and answers with the receipt: from then on nothing of it is served.
+// purge removes and answers with the receipt: from then on nothing of it is served, or,
+// where the purge is soft, only while what replaces it is made.
 func (p *private) purge(w http.ResponseWriter, r *http.Request) error {
 	var req purgeRequest
 	if err := readJSON(w, r, &req); err != nil {
@@ -41,20 +42,80 @@ func (p *private) purge(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	remove := p.Purge
+	if req.Soft {
+		remove = p.SoftPurge
+	}
 	done := receipt{Nodes: nodes{Applied: 1, Known: 1}}
 	for _, target := range targets {
-		one, err := p.Purge(r.Context(), target)
+		one, err := remove(r.Context(), target)
 		if err != nil {
 			p.Log.Error("purge failed", "source", req.Source, "name", req.Name, "path", req.Path, "remote", r.RemoteAddr, "err", err)
 			return errNoUndo
 		}
-		done.Variants += one.Variants
-		done.Originals += one.Originals
-		done.Bytes += one.Bytes
+		done.add(one)
 	}
-	p.Log.Info("purged", "source", req.Source, "name", req.Name, "path", req.Path, "remote", r.RemoteAddr,
+	p.Log.Info("purged", "source", req.Source, "name", req.Name, "path", req.Path, "soft", req.Soft, "remote", r.RemoteAddr,
 		"variants", done.Variants, "originals", done.Originals, "bytes", done.Bytes)
 	return writeJSON(w, r, http.StatusOK, done)
+}
+
+func (r *receipt) add(one imagecache.Receipt) {
+	r.Variants += one.Variants
+	r.Originals += one.Originals
+	r.Bytes += one.Bytes
+}
+
+// takedown removes all that was made of an original, and has it answered with 451 until
+// that is lifted.
+func (p *private) takedown(w http.ResponseWriter, r *http.Request) error {
+	of, err := p.readOriginal(w, r)
+	if err != nil {
+		return err
+	}
+	done := receipt{Nodes: nodes{Applied: 1, Known: 1}}
+	one, err := p.Takedown(r.Context(), of)
+	if err != nil {
+		p.Log.Error("takedown failed", "source", of.Source, "name", of.Name, "remote", r.RemoteAddr, "err", err)
+		return refused(http.StatusInternalServerError, "It could not be taken down durably, or not be removed everywhere: repeat the takedown.")
+	}
+	done.add(one)
+	p.Log.Info("taken down", "source", of.Source, "name", of.Name, "remote", r.RemoteAddr, "variants", done.Variants, "originals", done.Originals, "bytes", done.Bytes)
+	return writeJSON(w, r, http.StatusOK, done)
+}
+
+// lift ends a takedown.
+func (p *private) lift(w http.ResponseWriter, r *http.Request) error {
+	of, err := p.readOriginal(w, r)
+	if err != nil {
+		return err
+	}
+	lifted, err := p.Lift(of)
+	switch {
+	case err != nil:
+		p.Log.Error("lifting a takedown failed", "source", of.Source, "name", of.Name, "remote", r.RemoteAddr, "err", err)
+		return refused(http.StatusInternalServerError, "The takedown could not be lifted durably: repeat it.")
+	case !lifted:
+		return refused(http.StatusNotFound, "That original is not taken down.")
+	}
+	p.Log.Info("takedown lifted", "source", of.Source, "name", of.Name, "remote", r.RemoteAddr)
+	return writeJSON(w, r, http.StatusOK, receipt{Nodes: nodes{Applied: 1, Known: 1}})
+}
+
+// readOriginal reads which original a takedown is about.
+func (p *private) readOriginal(w http.ResponseWriter, r *http.Request) (of imagecache.Original, err error) {
+	var req purgeRequest
+	if err := readJSON(w, r, &req); err != nil {
+		return of, err
+	}
+	if req.Path != "" || req.Soft {
+		return of, refused(http.StatusBadRequest, `A takedown is of an original: {"source","name"}.`)
+	}
+	targets, err := p.targets(req)
+	if err != nil {
+		return of, err
+	}
+	return targets[0].Original, nil
 }
 
 // targets checks req and returns what is to be removed.
@@ -70,8 +131,6 @@ func (p *private) targets(req purgeRequest) ([]imagecache.Target, error) {
 		return nil, refused(http.StatusBadRequest, `One of {"source","name"} and {"path"} is needed.`)
 	case req.Tag != "":
 		return nil, refused(http.StatusBadRequest, "Purging by tag is not available yet.")
-	case req.Soft:
-		return nil, refused(http.StatusBadRequest, "Soft purges are not available yet.")
 	case req.Path != "":
 		return p.targetsOfPath(req.Path)
 	case req.Source == "" || req.Name == "":

@@ -13,12 +13,14 @@ import (
 const (
 	purgeVariant  = "variant"
 	purgeOriginal = "original"
+	purgeSoft     = "soft"
 )
 
 // Cache is what is measured of imagecache.Cache.
 type Cache interface {
 	Get(ctx context.Context, ref imageurl.Ref) (imagecache.Image, imagecache.Outcome, error)
 	Purge(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error)
+	SoftPurge(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error)
 }
 
 // Cache returns c, counting purges and requests that joined another's fill.
@@ -52,8 +54,16 @@ func (c *cache) Purge(ctx context.Context, what imagecache.Target) (imagecache.R
 	if what.Key == (imagecache.Key{}) {
 		kind = purgeOriginal
 	}
+	return c.purge(ctx, kind, what, c.Cache.Purge)
+}
+
+func (c *cache) SoftPurge(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error) {
+	return c.purge(ctx, purgeSoft, what, c.Cache.SoftPurge)
+}
+
+func (c *cache) purge(ctx context.Context, kind string, what imagecache.Target, purge func(context.Context, imagecache.Target) (imagecache.Receipt, error)) (imagecache.Receipt, error) {
 	ctx, sp := c.set.span(ctx, "cache purge", attribute.String("imagetier.kind", kind))
-	receipt, err := c.Cache.Purge(ctx, what)
+	receipt, err := purge(ctx, what)
 	c.set.purges.WithLabelValues(kind).Inc()
 	sp.end(kind, err != nil)
 	return receipt, err

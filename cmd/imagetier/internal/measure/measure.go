@@ -85,7 +85,7 @@ func New(cfg Config) *Set {
 		Namespace: namespace, Name: "purges_total",
 		Help: "Purges by kind of target, failed ones included.",
 	}, []string{"kind"})
-	for _, kind := range []string{purgeVariant, purgeOriginal} {
+	for _, kind := range []string{purgeVariant, purgeOriginal, purgeSoft} {
 		s.purges.WithLabelValues(kind)
 	}
 	s.auto.NewGaugeVec(prometheus.GaugeOpts{

@@ -142,6 +142,10 @@ func (c stubCache) Get(context.Context, imageurl.Ref) (imagecache.Image, imageca
 	return imagecache.Image{Body: []byte("picture")}, c.out, c.err
 }
 
+func (c stubCache) SoftPurge(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error) {
+	return c.Purge(ctx, what)
+}
+
 func (c stubCache) Purge(context.Context, imagecache.Target) (imagecache.Receipt, error) {
 	return imagecache.Receipt{Variants: 2}, c.err
 }
