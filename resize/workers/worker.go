@@ -148,15 +148,21 @@ func (w *worker) exchange(j *job, deadline time.Time) ([]resize.Image, error) {
 func (w *worker) startFor(j *job, deadline time.Time) error {
 	ctx, cancel := context.WithDeadlineCause(j.ctx, deadline, w.late())
 	defer cancel()
-	switch err := w.start(ctx); {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	default:
-		return errNoChild
+	for range patience {
+		switch err := w.start(ctx); {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		}
+		w.pause(ctx)
 	}
+	return errNoChild
 }
+
+// patience is how many starts of a worker may fail in a row before jobs are refused
+// instead of waiting: one that was killed while it started says nothing yet.
+const patience = 3
 
 var errNoChild = fmt.Errorf("%w: no process starts", resize.ErrFailed)
 
@@ -193,7 +199,11 @@ func (w *worker) start(ctx context.Context) error {
 		return err
 	}
 	w.failures++
-	w.enable(-1, errNoChild)
+	refusal := errNoChild
+	if w.failures < patience {
+		refusal = nil
+	}
+	w.enable(-1, refusal)
 	w.count(Failed)
 	w.cfg.Log.Error("a resize process does not start", "err", err, "failures", w.failures)
 	return err

@@ -15,7 +15,8 @@
 //   - the caller's ctx ends: the caller has its error at once. A job that waited is gone;
 //     one that runs has a tenth of a second to end by itself, for which most need no more,
 //     and then its child is killed: nobody's image keeps no worker;
-//   - no child starts: ErrFailed, at once, while it is tried again with growing pauses.
+//   - no child starts, three times in a row: ErrFailed, at once, while it is tried again
+//     with growing pauses.
 package workers
 
 import (
