@@ -67,7 +67,7 @@ type Cache struct {
 	takenDown func(Original) bool
 	now       func() time.Time
 	log       *slog.Logger
-	epochs    epochs
+	epochs    Epochs
 	flights   flights
 	negatives negatives
 	softs     softs
@@ -116,7 +116,7 @@ func (c *Cache) Get(ctx context.Context, ref imageurl.Ref) (Image, Outcome, erro
 	}
 	held, at, err := c.lookup(ctx, ref, key)
 	if err != nil {
-		if n, ok := c.negatives.get(key, c.epochs.of(key.original), c.now()); ok {
+		if n, ok := c.negatives.get(key, c.epochs.Of(key.original), c.now()); ok {
 			return Image{}, Outcome{Detail: Negative, TTL: n.left}, n.err
 		}
 		return c.fill(ctx, ref, key, nil, None)
@@ -145,7 +145,7 @@ func (c *Cache) Get(ctx context.Context, ref imageurl.Ref) (Image, Outcome, erro
 // Its error is ErrMiss.
 func (c *Cache) lookup(ctx context.Context, ref imageurl.Ref, key Key) (Image, Detail, error) {
 	layers := c.layersOf(ref)
-	epoch := c.epochs.of(key.original)
+	epoch := c.epochs.Of(key.original)
 	for i, layer := range layers {
 		img, err := layer.Tier.Get(ctx, key)
 		if err == nil {
@@ -172,7 +172,7 @@ func (c *Cache) layersOf(ref imageurl.Ref) []Layer {
 // storeIn keeps img in the layers unless a purge of its original has begun since epoch.
 // It reports whether at least one tier took it.
 func (c *Cache) storeIn(ctx context.Context, layers []Layer, key Key, img Image, epoch uint64) bool {
-	done, ok := c.epochs.store(key.original, epoch)
+	done, ok := c.epochs.Store(key.original, epoch)
 	if !ok {
 		return false
 	}
@@ -214,7 +214,7 @@ func (c *Cache) refresh(ctx context.Context, ref imageurl.Ref, key Key, stale *I
 }
 
 func (c *Cache) takeOff(ctx context.Context, ref imageurl.Ref, key Key, stale *Image, at Detail) (f *flight, joined bool) {
-	epoch := c.epochs.of(key.original)
+	epoch := c.epochs.Of(key.original)
 	return c.flights.join(ctx, key, epoch, c.timeout, func(ctx context.Context, f *flight) {
 		f.img, f.out, f.err = c.run(ctx, ref, key, stale, at, epoch)
 	})

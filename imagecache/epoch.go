@@ -5,7 +5,8 @@ import (
 	"sync"
 )
 
-// epochs order purges against stores, so that what a purge removed does not come back.
+// Epochs order purges against stores, so that what a purge removed does not come back. The
+// zero value is ready.
 //
 // The danger: a reader takes an old image from disk; a purge clears disk, then memory;
 // the reader copies its old image into memory, where it stays. So every original has an
@@ -16,7 +17,7 @@ import (
 //
 // Originals share stripes by hash. A purge of one then keeps a few others' fills
 // from being stored, once.
-type epochs struct {
+type Epochs struct {
 	stripes [512]epoch
 }
 
@@ -25,20 +26,20 @@ type epoch struct {
 	n       uint64 // guarded by storing; moves with every step of a purge
 }
 
-func (e *epochs) stripe(of Original) *epoch {
+func (e *Epochs) stripe(of Original) *epoch {
 	return &e.stripes[of.Hash()%uint64(len(e.stripes))]
 }
 
-// of returns the epoch of an original.
-func (e *epochs) of(o Original) uint64 {
+// Of returns the epoch of an original: to be noted before anything is read of it.
+func (e *Epochs) Of(o Original) uint64 {
 	s := e.stripe(o)
 	s.storing.RLock()
 	defer s.storing.RUnlock()
 	return s.n
 }
 
-// store reports whether the epoch is still n, and if so keeps it so until done is called.
-func (e *epochs) store(o Original, n uint64) (done func(), ok bool) {
+// Store reports whether the epoch is still n, and if so keeps it so until done is called.
+func (e *Epochs) Store(o Original, n uint64) (done func(), ok bool) {
 	s := e.stripe(o)
 	s.storing.RLock()
 	if s.n != n {
@@ -48,8 +49,8 @@ func (e *epochs) store(o Original, n uint64) (done func(), ok bool) {
 	return s.storing.RUnlock, true
 }
 
-// move begins a new epoch once all stores of the old one are done.
-func (e *epochs) move(o Original) {
+// Move begins a new epoch once all stores of the old one are done.
+func (e *Epochs) Move(o Original) {
 	s := e.stripe(o)
 	s.storing.Lock()
 	s.n++

@@ -48,7 +48,7 @@ func (c *Cache) Explain(ctx context.Context, ref imageurl.Ref) []Held {
 	for _, layer := range c.layersOf(ref) {
 		look(layer, layer.Name, key)
 	}
-	if n, ok := c.negatives.get(key, c.epochs.of(key.original), now); ok {
+	if n, ok := c.negatives.get(key, c.epochs.Of(key.original), now); ok {
 		all = append(all, Held{Where: Negative, Key: key, TTL: n.left, Err: n.err})
 	}
 	if ref.Spec().Shape == resize.ShapeOriginal {

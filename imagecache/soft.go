@@ -120,15 +120,21 @@ func (c *Cache) purge(ctx context.Context, what Target, layers []Layer) (Receipt
 		faults = append(faults, err)
 	}
 	if what.Key == (Key{}) {
-		c.epochs.move(what.Original)
+		c.epochs.Move(what.Original)
 		removed, err := c.filler.Purge(ctx, what.Original)
 		add(&receipt.Originals, removed, err)
+		// An original that a flight of before was about to store is stored by now, or never.
+		c.epochs.Move(what.Original)
+		for _, layer := range c.originals {
+			removed, err := layer.Tier.Purge(ctx, what)
+			add(&receipt.Originals, removed, err)
+		}
 	}
 	for i := len(layers) - 1; i >= 0; i-- {
-		c.epochs.move(what.Original)
+		c.epochs.Move(what.Original)
 		removed, err := layers[i].Tier.Purge(ctx, what)
 		add(&receipt.Variants, removed, err)
 	}
-	c.epochs.move(what.Original)
+	c.epochs.Move(what.Original)
 	return receipt, errors.Join(faults...)
 }

@@ -39,6 +39,7 @@ type Config struct {
 type Filler struct {
 	cfg    Config
 	shared shared
+	epochs imagecache.Epochs
 }
 
 // New returns a Filler. It starts nothing.
@@ -73,6 +74,7 @@ func (f *Filler) Fill(ctx context.Context, ref imageurl.Ref, stale *imagecache.I
 	if spec.Shape == resize.ShapeInfo {
 		return imagecache.Filled{}, &resize.Missing{What: "info"}
 	}
+	epoch := f.epochs.Of(imagecache.KeyOf(ref).Original())
 	id := originalRef{source: ref.Source(), name: ref.Name(), version: ref.Version()}
 	if stale != nil {
 		id.held = stale.Origin
@@ -91,7 +93,7 @@ func (f *Filler) Fill(ctx context.Context, ref imageurl.Ref, stale *imagecache.I
 	if stale != nil && strong(orig.Origin.ETag) && orig.Origin.ETag == stale.Origin.ETag {
 		// The original is the one that stale was made from, and good again. Only a strong
 		// tag says so: two originals of one second have the same Last-Modified.
-		f.keep(ctx, ref, orig)
+		f.keep(ctx, ref, orig, epoch)
 		filled.Image, filled.NotModified = *stale, true
 		filled.Image.Fresh = orig.Fresh
 		return filled, nil
@@ -103,7 +105,7 @@ func (f *Filler) Fill(ctx context.Context, ref imageurl.Ref, stale *imagecache.I
 		filled.Image, err = f.variant(ctx, orig, spec)
 	}
 	if err == nil {
-		f.keep(ctx, ref, orig)
+		f.keep(ctx, ref, orig, epoch)
 	}
 	return filled, err
 }
@@ -112,7 +114,9 @@ func strong(etag string) bool { return etag != "" && !strings.HasPrefix(etag, "W
 
 // Purge forgets the original in every version; fills that begin later fetch it again.
 func (f *Filler) Purge(ctx context.Context, of imagecache.Original) (imagecache.Removed, error) {
+	// In this order: a fill of the new epoch finds nothing that was fetched before it.
 	f.shared.forget(of)
+	f.epochs.Move(of)
 	if f.cfg.Originals == nil {
 		return imagecache.Removed{}, nil
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"image"
 	"image/png"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -37,6 +38,32 @@ func has(body []byte, fresh origin.Freshness) func(context.Context, origin.Cond)
 		obj.ETag, obj.Fresh = `"abc"`, fresh
 		return obj, nil
 	}
+}
+
+// shelf is a Tier that keeps everything.
+type shelf struct{ images sync.Map }
+
+func (s *shelf) Get(_ context.Context, key imagecache.Key) (imagecache.Image, error) {
+	if img, ok := s.images.Load(key); ok {
+		return img.(imagecache.Image), nil
+	}
+	return imagecache.Image{}, imagecache.ErrMiss
+}
+
+func (s *shelf) Put(_ context.Context, key imagecache.Key, img imagecache.Image) error {
+	s.images.Store(key, img)
+	return nil
+}
+
+func (s *shelf) Purge(_ context.Context, what imagecache.Target) (removed imagecache.Removed, _ error) {
+	s.images.Range(func(k, _ any) bool {
+		if k.(imagecache.Key).Original() == what.Original {
+			s.images.Delete(k)
+			removed.Images++
+		}
+		return true
+	})
+	return removed, nil
 }
 
 // press is a Resizer that answers with the name of the Spec.
@@ -244,4 +271,32 @@ func TestAVariantThatWouldBeOverTheLimitsNeverReachesTheResizer(t *testing.T) {
 	if _, err := f.Fill(t.Context(), ref(t, "/40x40-cover-up/v.1/posts/cat.png.webp"), nil); err != nil {
 		t.Error(err)
 	}
+}
+
+// A fill that fetched before a purge and ends after it must not leave its original behind:
+// other sizes would be made of it.
+func TestAnOriginalThatWasFetchedBeforeAPurgeIsNotKeptAfterIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &bucket{open: has(picture(t), origin.Freshness{Silent: true})}
+		p := &press{wait: make(chan struct{})}
+		originals := &shelf{}
+		f := fill.New(fill.Config{Sources: map[string]origin.Source{"posts": b}, Resizer: p, Originals: originals})
+		before := make(chan error)
+		go func() {
+			_, err := f.Fill(t.Context(), ref(t, "/10x/live/posts/a.png.webp"), nil)
+			before <- err
+		}()
+		synctest.Wait() // it has fetched, and is being resized
+		if _, err := f.Purge(t.Context(), imagecache.Original{Source: "posts", Name: "a.png"}); err != nil {
+			t.Fatal(err)
+		}
+		close(p.wait)
+		if err := <-before; err != nil {
+			t.Fatal(err)
+		}
+		after, err := f.Fill(t.Context(), ref(t, "/20x/live/posts/a.png.webp"), nil)
+		if err != nil || after.Detail != imagecache.FromOrigin || b.opens.Load() != 2 {
+			t.Errorf("%s after %d fetches, %v; want it fetched anew", after.Detail, b.opens.Load(), err)
+		}
+	})
 }

@@ -84,12 +84,19 @@ func (f *Filler) kept(ctx context.Context, ref imageurl.Ref) (imagecache.Image, 
 }
 
 // keep stores an original that was fetched and has proved to decode. Of an orig Ref the
-// Cache does it. A tier that cannot store costs a fetch later on, not this answer.
-func (f *Filler) keep(ctx context.Context, ref imageurl.Ref, orig original) {
+// Cache does it. A tier that cannot store costs a fetch later on, not this answer. What was
+// fetched before a purge is not kept after it.
+func (f *Filler) keep(ctx context.Context, ref imageurl.Ref, orig original, epoch uint64) {
 	key, ok := f.originalKey(ref)
-	if ok && orig.status != 0 && !orig.Fresh.NoStore && ref.Spec().Shape != resize.ShapeOriginal {
-		_ = f.cfg.Originals.Put(ctx, key, orig.Image)
+	if !ok || orig.status == 0 || orig.Fresh.NoStore || ref.Spec().Shape == resize.ShapeOriginal {
+		return
 	}
+	done, ok := f.epochs.Store(key.Original(), epoch)
+	if !ok {
+		return
+	}
+	defer done()
+	_ = f.cfg.Originals.Put(ctx, key, orig.Image)
 }
 
 // originalKey is what the original of ref is kept under: the key of its orig URL.
