@@ -182,6 +182,8 @@ func TestABrowserSignsAndShowsAPicture(t *testing.T) {
 		const show = () => document.querySelector("#shape button.main").click();`
 	run(t, ctx, typed+`set("name", "cat.jpg"); set("height", "480"); set("fit", "cover"); set("quality", "70"); show()`)
 	eventually(t, ctx, "#signing", "admin token is needed")
+	run(t, ctx, typed+`set("admin", "another"); show()`)
+	eventually(t, ctx, "#signing", "not the admin token")
 	run(t, ctx, typed+`set("admin", "an admin token"); show()`)
 	ref, err := imageurl.ParseRef("/640x480-cover-q70/live/posts/cat.jpg.webp")
 	if err != nil {

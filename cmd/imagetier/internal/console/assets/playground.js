@@ -72,6 +72,11 @@ async function sign() {
     say("", "");
     return false;
   }
+  if (signing === "token" && !$("admin").value) {
+    setURL(null);
+    say("The admin token is needed to sign.", "bad");
+    return false;
+  }
   const pin = value("pin");
   const query = new URLSearchParams({
     source: value("source"), name: value("name"), spec: spec(),
@@ -86,7 +91,7 @@ async function sign() {
   } catch (err) {
     if (mine !== turn) return false;
     setURL(null);
-    say(err.status === 401 ? "The admin token is needed to sign." : err.message, "bad");
+    say(err.status === 401 ? "That is not the admin token." : err.message, "bad");
     return false;
   }
 }
