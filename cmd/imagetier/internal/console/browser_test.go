@@ -151,7 +151,7 @@ func TestABrowserShowsTheNumbers(t *testing.T) {
 	eventually(t, ctx, "#notice", "the disk tier is off")
 	eventually(t, ctx, "#tiles", "500", "100 %", "99 µs", "500 KiB")
 	eventually(t, ctx, "#answers", "memory", "500", "100 %", "50 µs")
-	eventually(t, ctx, "#tiers", "256 MiB of 512 MiB", "12.3 k entries", "off")
+	eventually(t, ctx, "#tiers", "256 MiB of 512 MiB", "12.3 k entries", "not asked in the last minute", "off")
 	eventually(t, ctx, "#origins", "down: not asked", "timeout")
 	eventually(t, ctx, "#resizing", "3 busy", "7 live")
 	width, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.querySelector(".fill i").style.width`))

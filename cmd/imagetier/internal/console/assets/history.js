@@ -10,9 +10,17 @@ const samples = [];
 export function add(stats) {
   const last = samples.at(-1);
   if (last && (stats.uptime_seconds < last.uptime_seconds || stats.started !== last.started)) samples.length = 0;
+  // A tier that has just started has done all that it did in the last minute.
+  if (samples.length === 0 && stats.uptime_seconds < WINDOW) samples.push(beginning(stats));
   samples.push(stats);
   if (samples.length > SAMPLES) samples.shift();
 }
+
+// beginning is what /v1/stats would have said when the process started.
+const beginning = ({ started, requests }) => ({
+  started, uptime_seconds: 0, tiers: [], origins: [],
+  requests: { total: 0, bytes: 0, coalesced: 0, by_status: {}, by_cache: {}, bounds_seconds: requests.bounds_seconds },
+});
 
 // recent says by how much a number that pick finds has grown in the last minute, and by
 // how much in each second of it.

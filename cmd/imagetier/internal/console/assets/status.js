@@ -137,7 +137,7 @@ const tiers = list($("tiers"), ({ name }) => {
       const evicted = each((s) => sum(at(s)?.evictions));
       text(part.sub, [
         `${short(tier.entries)} ${tier.entries === 1 ? "entry" : "entries"}`,
-        `${percent(hits / (hits + misses))} of ${rate(each((s) => (at(s)?.hits ?? 0) + (at(s)?.misses ?? 0)))} lookups/s hit`,
+        hits + misses > 0 ? `${percent(hits / (hits + misses))} of ${rate(each((s) => (at(s)?.hits ?? 0) + (at(s)?.misses ?? 0)))} lookups/s hit` : "not asked in the last minute",
         evicted > 0 ? `${rate(evicted)} evictions/s` : "",
       ].filter(Boolean).join(" · "));
     },
@@ -157,7 +157,7 @@ const origins = list($("origins"), ({ name }) => {
       const faults = Object.keys(origin.requests).filter((o) => !FINE.includes(o))
         .map((o) => [o.replaceAll("_", " "), grown((s) => at(s)?.requests[o])]).filter(([, n]) => n > 0);
       part.badge(...(BREAKER[origin.breaker] ?? [origin.breaker, null]));
-      text(part.right, `${rate(each((s) => sum(at(s)?.requests)))} /s, mean ${time(grown((s) => at(s)?.seconds) / asked)}`);
+      text(part.right, asked > 0 ? `${rate(each((s) => sum(at(s)?.requests)))} /s, mean ${time(grown((s) => at(s)?.seconds) / asked)}` : "not asked");
       text(part.sub, faults.length ? "last minute: " + faults.map(([o, n]) => `${count(n)} ${o}`).join(", ") : named(origin.requests));
       mark(part.sub, "class", faults.length ? "sub bad" : "sub");
     },
