@@ -44,6 +44,7 @@ deps-test: deps tools
 .PHONY: test
 test: deps-test ## install what is missing and run every test
 	go test ./...
+	cd cmd/tierbench && go test ./...
 
 .PHONY: race
 race: deps-test ## every test under the race detector
@@ -56,6 +57,7 @@ fuzz: ## every fuzz target for FUZZTIME (5s)
 .PHONY: lint
 lint: deps $(IMAGETIER_TOOLS)/golangci-lint-$(GOLANGCI_LINT) ## format, vet, staticcheck and more (.golangci.yml)
 	$(IMAGETIER_TOOLS)/golangci-lint-$(GOLANGCI_LINT) run ./...
+	cd cmd/tierbench && $(IMAGETIER_TOOLS)/golangci-lint-$(GOLANGCI_LINT) run ./...
 
 $(IMAGETIER_TOOLS)/golangci-lint-$(GOLANGCI_LINT):
 	mkdir -p $(@D)
@@ -65,3 +67,7 @@ $(IMAGETIER_TOOLS)/golangci-lint-$(GOLANGCI_LINT):
 .PHONY: bench
 bench: deps ## what answers, tiers and resizes cost, side by side (BENCH=regexp, BENCHTIME=2s)
 	go test -run '^$$' -bench '$(or $(BENCH),.)' -benchtime $(or $(BENCHTIME),2s) ./cmd/imagetier/e2e ./imagecache/... ./resize/vips ./cmd/imagetier/internal/edge
+
+.PHONY: bench-replay
+bench-replay: deps ## hit ratios of the memory tier and of others on ../shared/traces, and their picture
+	cd cmd/tierbench && go run . replay --svg ../../deploy/docs/hit-ratio.svg

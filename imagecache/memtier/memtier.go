@@ -71,7 +71,7 @@ func New(cfg Config) (*Tier, error) {
 	}
 	t := &Tier{seed: maphash.MakeSeed()}
 	mib := int(cfg.MaxBytes >> 20)
-	smallMiB := max(1, mib/10)
+	smallMiB := max(1, (mib+5)/10)
 	var err error
 	if t.small, err = newQueue(smallMiB, t.leaves(inSmall)); err != nil {
 		return nil, fmt.Errorf("memory tier: %w", err)
@@ -121,9 +121,10 @@ func (t *Tier) Get(_ context.Context, key imagecache.Key) (imagecache.Image, err
 	return img, nil
 }
 
-// Put keeps img. It is refused, which is no error, if it is larger than a quarter of a
-// shard of the queue that it belongs in: 1 MiB with budgets from 40 MiB on. An older
-// image under key is then gone.
+// Put keeps img, unless it is large. Over half of a shard of small (5 % of budgets up to
+// 320 MiB, at least 8 MiB beyond) it would push too much out: it is kept from the second
+// Put on, if that comes soon. Over half of a shard of main (8 MiB with budgets from 36 MiB
+// on) it never is. An older image under key is then gone. Neither is an error.
 func (t *Tier) Put(_ context.Context, key imagecache.Key, img imagecache.Image) error {
 	id := t.id(key)
 	t.storing.Lock()
@@ -137,6 +138,8 @@ func (t *Tier) Put(_ context.Context, key imagecache.Key, img imagecache.Image) 
 		t.store(id, at, t.record)
 	} else if t.ghosts.take(id) {
 		t.store(id, inMain, t.record)
+	} else if size := len(t.record); size > t.small.largest && size <= t.main.largest {
+		t.ghosts.add(id, t.ghostsKept()) // it would empty half of small: let it come back
 	} else {
 		t.store(id, inSmall, t.record)
 	}
@@ -179,7 +182,7 @@ func (t *Tier) settle() {
 		switch {
 		case l.from == inSmall && reads == 0 && t.mainFilled:
 			t.evicted[unread]++
-			t.ghosts.add(l.id, t.main.len()*9/10)
+			t.ghosts.add(l.id, t.ghostsKept())
 		case l.from == inMain && reads == 0:
 			t.evicted[aged]++
 		case len(l.record) > t.main.largest:
@@ -194,6 +197,9 @@ func (t *Tier) settle() {
 		}
 	}
 }
+
+// ghostsKept is how many ghosts there may be: nine for ten images of main, as in the paper.
+func (t *Tier) ghostsKept() int { return max(64, t.main.len()*9/10) }
 
 func (t *Tier) removeLocked(id uint64, at place) {
 	t.index.remove(id, at)

@@ -75,6 +75,20 @@ func TestAnImageThatIsTooLargeIsRefusedAndPushesNothingOut(t *testing.T) {
 	}
 }
 
+// One that would push half of the new ones out is let in when it is asked for again.
+func TestALargeImageIsKeptFromItsSecondPutOn(t *testing.T) {
+	tier := open(t, 20)
+	large := tiertest.Key(t, 99, 1)
+	put(t, tier, large, tiertest.Image(1, 1<<20))
+	if holds(tier, large) {
+		t.Error("it was taken at once")
+	}
+	put(t, tier, large, tiertest.Image(1, 1<<20))
+	if !holds(tier, large) {
+		t.Error("it was not taken when it came back")
+	}
+}
+
 // An image that grew beyond what is taken must not leave its old self behind.
 func TestAnImageThatBecameTooLargeIsGone(t *testing.T) {
 	tier := open(t, 8)

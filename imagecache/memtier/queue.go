@@ -15,8 +15,10 @@ type queue struct {
 }
 
 // Shards let readers of one not wait for a writer of another. Each has to hold many
-// images: one that is larger than its shard would empty it.
-const shardBytes = 4 << 20
+// images: one that is larger than its shard would empty it. With 4 MiB and a quarter of
+// that for the largest image, byte hit ratios of small tiers were 8 points below those of
+// otter on traces with large objects; with 16 MiB and a half they are within one.
+const shardBytes = 16 << 20
 
 // newQueue returns a queue of mib mebibytes. left is called, by whoever sets and with the
 // shard's lock held, with what is pushed out; record is its own copy.
@@ -26,7 +28,7 @@ func newQueue(mib int, left func(id uint64, record []byte)) (*queue, error) {
 		shards *= 2
 	}
 	size := mib << 20 / shards
-	q := &queue{largest: size / 4}
+	q := &queue{largest: size / 2}
 	cache, err := bigcache.New(context.Background(), bigcache.Config{
 		Shards:     shards,
 		LifeWindow: 100 * 365 * 24 * time.Hour, // never: freshness is the cache's

@@ -174,7 +174,7 @@ func (l *List) rewrite(down map[imagecache.Original]time.Time) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(file.Name()) // gone already if all went well
+	defer func() { _ = os.Remove(file.Name()) }() // gone already if all went well
 	w := bufio.NewWriter(file)
 	enc := json.NewEncoder(w)
 	originals := slices.SortedFunc(maps.Keys(down), func(a, b imagecache.Original) int {

@@ -1,0 +1,25 @@
+// Command tierbench compares imagetier's tiers with others: on traces, side by side in
+// one run. It is a module of its own, so that what it compares with stays out of the product.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/alecthomas/kong"
+)
+
+type cli struct {
+	Replay replayCmd `cmd:"" help:"Hit ratios of the memory tier and of others on traces."`
+	Memory memoryCmd `cmd:"" help:"Reads a second, memory and garbage collection of a full memory tier."`
+}
+
+func main() {
+	var commands cli
+	ctx := kong.Parse(&commands, kong.Name("tierbench"), kong.UsageOnError(),
+		kong.Description("Compares imagetier's tiers with others. Every figure is measured in this run, on this machine."))
+	if err := ctx.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "tierbench:", err)
+		os.Exit(1)
+	}
+}
