@@ -71,3 +71,7 @@ bench: deps ## what answers, tiers and resizes cost, side by side (BENCH=regexp,
 .PHONY: bench-replay
 bench-replay: deps ## hit ratios of the memory tier and of others on ../shared/traces, and their picture
 	cd cmd/tierbench && go run . replay --svg ../../deploy/docs/hit-ratio.svg
+
+.PHONY: bench-peers
+bench-peers: ## what a hit costs beside nginx and Varnish, in one run
+	@deploy/bench-peers
