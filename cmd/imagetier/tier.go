@@ -101,7 +101,7 @@ func serve(ctx context.Context, cfg config.Config, out io.Writer) (err error) {
 	wellbeing := &wellbeing{pool: pool, tiers: tiers}
 	status := &status{build: b, dev: cfg.Dev, started: time.Now(), set: set, health: wellbeing}
 	publicServer, err := edge.NewServer(edge.ServerConfig{
-		Handler: handler, CertFile: cfg.TLSCert, KeyFile: cfg.TLSKey, Linger: lingerOf(cfg), DrainTimeout: cfg.DrainTimeout, Log: tel.Log,
+		Handler: set.Handler(handler), CertFile: cfg.TLSCert, KeyFile: cfg.TLSKey, Linger: lingerOf(cfg), DrainTimeout: cfg.DrainTimeout, Log: tel.Log,
 	})
 	if err != nil {
 		return err

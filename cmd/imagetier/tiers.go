@@ -93,6 +93,7 @@ func diskStats(disk *disktier.Tier) func() measure.TierStats {
 		for op := range disktier.NumOps {
 			t.Faults[op.String()] = int64(s.Errors[op])
 		}
+		t.Faults["verify"] = int64(s.Damaged)
 		if s.State != disktier.Serving {
 			t.State = s.State.String()
 		}
