@@ -50,11 +50,12 @@ func shapes(t *testing.T, r resize.Resizer) {
 		}
 	})
 	t.Run("trim cuts a border of one colour away", func(t *testing.T) {
+		inside := scene(120, 100)
 		framed := newRaster(200, 160).fill(func(x, y int) [4]float64 {
 			if x < 30 || y < 20 || x >= 150 || y >= 120 {
 				return [4]float64{1, 1, 1, 1}
 			}
-			return scene(120, 100).at(x-30, y-20)
+			return inside.at(x-30, y-20)
 		})
 		img := one(t, r, pngOf(t, framed.image()), "400x400-trim.png")
 		if d := max(img.Width-120, 120-img.Width, img.Height-100, 100-img.Height); d > 2 {

@@ -63,10 +63,19 @@ func truncated(t *testing.T, r resize.Resizer) {
 			// Nearer to its end than this, what is missing may be the padding of a scan.
 			for at := start + 20; at < len(whole)-200; at += (len(whole) - start) / cuts {
 				ended := append(append([]byte(nil), whole[:at]...), 0xff, 0xd9)
-				refused(t, r, ended, "100x.jpg", resize.ErrCorrupt, fmt.Sprintf("the first %d of %d bytes and an end", at, len(whole)))
+				what := fmt.Sprintf("the first %d of %d bytes and an end", at, len(whole))
+				refused(t, r, ended, "100x.jpg", resize.ErrCorrupt, what)
+				refused(t, r, ended, "320x20-cover-top.jpg", resize.ErrCorrupt, what+", of which the top is asked for")
 			}
 		})
 	}
+	t.Run("png that is damaged where nobody looks", func(t *testing.T) {
+		damaged := bytes.Clone(wholes(t, r)["png"])
+		clear(damaged[len(damaged)-2000 : len(damaged)-1900])
+		for _, name := range []string{"100x.jpg", "320x20-cover-top.jpg"} {
+			refused(t, r, damaged, name, resize.ErrCorrupt, name)
+		}
+	})
 	t.Run("photos", func(t *testing.T) {
 		for _, name := range []string{"phone-android.jpg", "progressive-p3.jpg", "paper-alpha.png", "vertical.webp", "photo.avif", "animation-small.gif"} {
 			whole := Photo(t, name)
