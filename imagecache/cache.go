@@ -71,6 +71,7 @@ type Cache struct {
 	flights   flights
 	negatives negatives
 	softs     softs
+	again     doorkeeper
 }
 
 // New returns a Cache. It starts nothing: fills run on goroutines that end by themselves,
@@ -121,7 +122,10 @@ func (c *Cache) Get(ctx context.Context, ref imageurl.Ref) (Image, Outcome, erro
 		}
 		return c.fill(ctx, ref, key, nil, None)
 	}
-	left, state := held.Fresh.at(c.now())
+	left, state := PinnedTTL, fresh
+	if !held.Fresh.Pinned() {
+		left, state = held.Fresh.at(c.now())
+	}
 	if since, soft := c.softs.stale(key); soft && state == fresh {
 		if left, state = since.Sub(c.now()), staleUsable; held.Fresh.MustRevalidate {
 			state = staleUnusable
@@ -141,15 +145,16 @@ func (c *Cache) Get(ctx context.Context, ref imageurl.Ref) (Image, Outcome, erro
 	return img, out, err
 }
 
-// lookup asks the tiers in turn and copies what a slower one holds into the faster ones.
-// Its error is ErrMiss.
+// lookup asks the tiers in turn, and copies what a slower one holds into the faster ones
+// when it is asked for a second time: what is read once from a disk would only push
+// out what is read often. Its error is ErrMiss.
 func (c *Cache) lookup(ctx context.Context, ref imageurl.Ref, key Key) (Image, Detail, error) {
 	layers := c.layersOf(ref)
 	epoch := c.epochs.Of(key.original)
 	for i, layer := range layers {
 		img, err := layer.Tier.Get(ctx, key)
 		if err == nil {
-			if i > 0 {
+			if i > 0 && c.again.seen(key) {
 				c.storeIn(ctx, layers[:i], key, img, epoch)
 			}
 			return img, layer.Name, nil

@@ -1,6 +1,9 @@
 package memtier
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // place is the queue that an image is in.
 type place uint8
@@ -23,31 +26,50 @@ type entry struct {
 }
 
 // index knows where each image is and how often it was read. An original's images are
-// all in one shard. The zero value is ready.
+// all in one shard.
 type index struct {
-	shards [1024]shard
+	shards   [1024]shard
+	hotBytes *atomic.Int64
 }
 
 type shard struct {
-	mu    sync.Mutex
-	byID  map[uint64]entry
-	bytes int64
+	mu      sync.Mutex
+	byID    map[uint64]entry
+	hot     map[uint64]*hotImage // some of byID
+	bytes   int64
+	changes uint32 // counts images that came and went
+}
+
+// look is what a read finds in the index.
+type look struct {
+	at      place
+	hot     *hotImage // nil: it is not hot
+	often   bool      // it was read maxReads times before
+	changes uint32    // of its shard
 }
 
 // shard returns that of the id's group.
 func (x *index) shard(id uint64) *shard { return &x.shards[id>>40%uint64(len(x.shards))] }
 
-// read returns where id is, and counts a read.
-func (x *index) read(id uint64) (place, bool) {
+// read looks id up, and counts a read.
+func (x *index) read(id uint64) (look, bool) {
 	s := x.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e, ok := s.byID[id]
-	if ok && e.reads < maxReads {
-		e.reads++
-		s.byID[id] = e
+	if !ok {
+		return look{}, false
 	}
-	return e.at, ok
+	found := look{at: e.at, changes: s.changes, often: e.reads == maxReads}
+	if found.often {
+		if found.hot = s.hot[id]; found.hot != nil {
+			found.hot.read = true
+		}
+		return found, true
+	}
+	e.reads++
+	s.byID[id] = e
+	return found, true
 }
 
 // at returns where id is.
@@ -68,6 +90,8 @@ func (x *index) add(id uint64, at place, size int) {
 		s.byID = make(map[uint64]entry)
 	}
 	s.bytes += int64(size) - int64(s.byID[id].size)
+	s.changes++
+	s.cool(id, x.hotBytes)
 	s.byID[id] = entry{size: uint32(size), at: at}
 }
 
@@ -93,6 +117,8 @@ func (x *index) remove(id uint64, at place) (reads uint8, ok bool) {
 	}
 	delete(s.byID, id)
 	s.bytes -= int64(e.size)
+	s.changes++
+	s.cool(id, x.hotBytes)
 	return e.reads, true
 }
 

@@ -24,7 +24,8 @@ const MinBytes = 4 << 20
 // Config of a Tier.
 type Config struct {
 	// MaxBytes is the budget: what the two queues allocate, images with their headers, is
-	// never more. Beside it each image takes some 60 bytes of index, and each ghost 40. At
+	// never more. Beside it each image takes some 60 bytes of index, each ghost 40, and
+	// copies of the images that are read most a 32nd of the budget, at most 64 MiB. At
 	// least MinBytes; counted in whole mebibytes.
 	MaxBytes int64
 }
@@ -34,6 +35,7 @@ type Config struct {
 type Tier struct {
 	small, main *queue
 	index       index
+	hot         hot
 	seed        maphash.Seed
 
 	storing sync.Mutex // held by whoever changes the queues
@@ -70,6 +72,8 @@ func New(cfg Config) (*Tier, error) {
 		return nil, fmt.Errorf("memory tier of %d bytes: the least is %d", cfg.MaxBytes, MinBytes)
 	}
 	t := &Tier{seed: maphash.MakeSeed()}
+	t.hot.max = min(cfg.MaxBytes/hotShare, hotMost)
+	t.index.hotBytes = &t.hot.bytes
 	mib := int(cfg.MaxBytes >> 20)
 	smallMiB := max(1, (mib+5)/10)
 	var err error
@@ -100,23 +104,29 @@ func (t *Tier) group(of imagecache.Original) uint64 {
 	return (maphash.String(t.seed, of.Name) ^ maphash.String(t.seed, of.Source)*31) & (1<<24 - 1)
 }
 
-// Get returns the image under key. Its Body is a copy that is the caller's alone, as the
-// rest is.
+// Get returns the image under key. Its Body may be shared with other callers, as that of
+// any Tier.
 func (t *Tier) Get(_ context.Context, key imagecache.Key) (imagecache.Image, error) {
 	id := t.id(key)
-	at, ok := t.index.read(id)
+	found, ok := t.index.read(id)
 	if !ok {
 		return imagecache.Image{}, imagecache.ErrMiss
 	}
-	record, ok := t.queue(at).get(id)
+	if found.hot != nil && found.hot.key == key {
+		return found.hot.img, nil
+	}
+	record, ok := t.queue(found.at).get(id)
 	if !ok { // it may have moved in between
-		if record, ok = t.queue(at.other()).get(id); !ok {
+		if record, ok = t.queue(found.at.other()).get(id); !ok {
 			return imagecache.Image{}, imagecache.ErrMiss
 		}
 	}
 	stored, img, err := imagecache.ParseRecord(record)
 	if err != nil || stored != key {
 		return imagecache.Image{}, imagecache.ErrMiss
+	}
+	if found.often && t.hot.due() {
+		t.heat(id, found.changes, key, img)
 	}
 	return img, nil
 }
@@ -252,13 +262,14 @@ type Stats struct {
 	Evictions map[string]int64 // images, by reason: unread, aged, squeezed
 	Refused   int64            // images that were too large
 	Ghosts    int64
+	Hot       int64 // bytes of the copies of what is read most
 }
 
 // Stats returns the numbers now.
 func (t *Tier) Stats() Stats {
 	t.storing.Lock()
 	defer t.storing.Unlock()
-	s := Stats{Evictions: make(map[string]int64, numReasons), Refused: t.refused, Ghosts: int64(t.ghosts.len())}
+	s := Stats{Evictions: make(map[string]int64, numReasons), Refused: t.refused, Ghosts: int64(t.ghosts.len()), Hot: t.hot.bytes.Load()}
 	s.Entries, s.Bytes = t.index.totals()
 	for reason, n := range t.evicted {
 		s.Evictions[reasonNames[reason]] = n

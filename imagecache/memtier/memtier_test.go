@@ -171,7 +171,7 @@ func TestItNeverAnswersWithAnythingButTheLastPut(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	hits := 0
 	for step := range 60_000 {
-		original := int(random.ExpFloat64() * 100)
+		original := int(random.ExpFloat64() * 20) // some are read often enough to be hot
 		key := tiertest.Key(t, original, random.IntN(3))
 		switch random.IntN(20) {
 		case 0, 1, 2, 3, 4, 5:
@@ -201,6 +201,66 @@ func TestItNeverAnswersWithAnythingButTheLastPut(t *testing.T) {
 	}
 	if hits < 10_000 {
 		t.Errorf("%d hits: this compared next to nothing", hits)
+	}
+}
+
+// Which image is hot shows in its bytes: they are the same ones each time.
+func hot(t testing.TB, tier *memtier.Tier, key imagecache.Key) bool {
+	t.Helper()
+	one, err := tier.Get(ctx, key)
+	two, err2 := tier.Get(ctx, key)
+	if err != nil || err2 != nil {
+		t.Fatal(err, err2)
+	}
+	return &one.Body[0] == &two.Body[0]
+}
+
+func TestWhatIsReadOftenIsNoLongerCopied(t *testing.T) {
+	tier := open(t, 64)
+	key := tiertest.Key(t, 1, 1)
+	put(t, tier, key, tiertest.Image(1, 20_000))
+	if hot(t, tier, key) {
+		t.Fatal("the first two reads share their bytes: this test sees nothing")
+	}
+	for range 20 {
+		holds(tier, key)
+	}
+	if !hot(t, tier, key) {
+		t.Error("after 20 reads each read copies")
+	}
+	put(t, tier, key, tiertest.Image(2, 20_000))
+	if img, err := tier.Get(ctx, key); err != nil || img.ETag != tiertest.Image(2, 20_000).ETag {
+		t.Errorf("after another Put: %s, %v", img.ETag, err)
+	}
+	for range 20 {
+		holds(tier, key)
+	}
+	if _, err := tier.Purge(ctx, imagecache.Target{Original: key.Original()}); err != nil || holds(tier, key) {
+		t.Errorf("it is held after its purge (%v)", err)
+	}
+}
+
+func TestHotCopiesStayWithinAThirtySecondOfTheBudget(t *testing.T) {
+	const images = 400
+	tier := open(t, 64) // 2 MiB of copies
+	for i := range images {
+		put(t, tier, tiertest.Key(t, i, 1), tiertest.Image(uint64(i), 20_000))
+	}
+	for range 40 {
+		for i := range images {
+			holds(tier, tiertest.Key(t, i, 1))
+		}
+	}
+	if s := tier.Stats(); s.Hot < 1<<20 || s.Hot > 2<<20 {
+		t.Errorf("%d bytes are hot, want 1 to 2 MiB", s.Hot)
+	}
+	for i := range images {
+		if _, err := tier.Purge(ctx, imagecache.Target{Key: tiertest.Key(t, i, 1)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := tier.Stats(); s.Hot != 0 {
+		t.Errorf("%d bytes are hot of nothing", s.Hot)
 	}
 }
 

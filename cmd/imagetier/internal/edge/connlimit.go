@@ -142,6 +142,7 @@ type limitedConn struct {
 	limit     *connLimit
 	idleSince atomic.Int64 // Unix nanoseconds; 0: busy
 	once      sync.Once
+	gathered  gathered
 }
 
 func (c *limitedConn) Close() error {

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -52,8 +53,18 @@ func (x *exchange) send(status int, body []byte) {
 	// A writer that has no deadlines is a test's or a wrapper's; it is served all the same.
 	_ = control.SetWriteDeadline(time.Now().Add(x.Pace.allowance(len(step))))
 	x.w.WriteHeader(status)
+	var conn *limitedConn
+	if len(step) >= gatherFrom {
+		if conn = connOf(x.r); conn != nil {
+			conn.gather()
+		}
+	}
 	for len(step) > 0 {
 		n, err := x.w.Write(step)
+		if conn != nil {
+			err = errors.Join(err, conn.release())
+			conn = nil
+		}
 		x.bytes += int64(n)
 		if err != nil {
 			// net/http closes what is shorter than its Content-Length.

@@ -88,6 +88,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		Protocols:                    &protocols,
 		DisableGeneralOptionsHandler: true, // OPTIONS * is 405 like any other
 		ConnState:                    s.limit.stateChanged,
+		ConnContext:                  withConn,
 		ErrorLog:                     slog.NewLogLogger(&quietHandler{cfg.Log.Handler()}, slog.LevelWarn),
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams:      cfg.Streams,

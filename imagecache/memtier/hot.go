@@ -1,0 +1,113 @@
+package memtier
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/novasocial/imagetier/imagecache"
+)
+
+// hot are the images that are read most, ready to be answered: reading one copies nothing
+// and leaves nothing for the garbage collector. They are copies of what the queues hold,
+// and are forgotten when that is removed, replaced or moved; so a purge needs to know
+// nothing of them. Among themselves they take turns by the clock algorithm.
+type hot struct {
+	max   int64        // bytes of bodies
+	bytes atomic.Int64 // of those that are there
+	reads atomic.Uint32
+
+	mu    sync.Mutex
+	turns []turn // guarded by mu; what has left meanwhile may still stand here
+	last  uint64 // guarded by mu: the newest turn's number
+}
+
+// turn is a place in the order of the clock.
+type turn struct{ id, number uint64 }
+
+// hotImage is guarded by the lock of its shard, but for key and img, which never change.
+type hotImage struct {
+	key    imagecache.Key
+	img    imagecache.Image
+	number uint64 // of its turn
+	read   bool   // since the clock came by
+}
+
+// hotShare is the part of the budget that the hot images may take beside it, at most
+// hotMost bytes.
+const (
+	hotShare = 32
+	hotMost  = 64 << 20
+)
+
+// due reports whether an image that was read often is to become hot now. One read in four
+// is enough for what is really hot, and keeps a working set that is larger than the hot
+// set from turning it over with each read.
+func (h *hot) due() bool { return h.reads.Add(1)%4 == 0 }
+
+// heat makes the image hot, unless its shard has changed since it was looked up: what was
+// read then may be the past.
+func (t *Tier) heat(id uint64, changes uint32, key imagecache.Key, img imagecache.Image) {
+	h := &t.hot
+	if int64(len(img.Body)) > h.max/8 {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.last++
+	if !t.index.heat(id, changes, &hotImage{key: key, img: img, number: h.last}, &h.bytes) {
+		return
+	}
+	h.turns = append(h.turns, turn{id, h.last})
+	// Two steps for one that came: places whose images have left do not pile up.
+	for step := 0; len(h.turns) > 0 && (step < 2 || h.bytes.Load() > h.max); step++ {
+		next := h.turns[0]
+		h.turns = h.turns[1:]
+		if t.index.stays(next, h.bytes.Load() > h.max, &h.bytes) {
+			h.turns = append(h.turns, next)
+		}
+	}
+}
+
+// heat puts an image among the hot ones of its shard.
+func (x *index) heat(id uint64, changes uint32, image *hotImage, bytes *atomic.Int64) bool {
+	s := x.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.byID[id]; !ok || s.changes != changes || s.hot[id] != nil {
+		return false
+	}
+	if s.hot == nil {
+		s.hot = make(map[uint64]*hotImage)
+	}
+	s.hot[id] = image
+	bytes.Add(int64(len(image.img.Body)))
+	return true
+}
+
+// stays reports whether the image of that turn keeps a place. If there is no room, only
+// one that was read since the clock last came by does.
+func (x *index) stays(t turn, full bool, bytes *atomic.Int64) bool {
+	s := x.shard(t.id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	image := s.hot[t.id]
+	switch {
+	case image == nil || image.number != t.number:
+		return false
+	case !full:
+		return true
+	case image.read:
+		image.read = false
+		return true
+	}
+	s.cool(t.id, bytes)
+	return false
+}
+
+// cool forgets a hot image. The shard is locked.
+func (s *shard) cool(id uint64, bytes *atomic.Int64) {
+	if image := s.hot[id]; image != nil {
+		delete(s.hot, id)
+		bytes.Add(-int64(len(image.img.Body)))
+	}
+}
