@@ -25,6 +25,7 @@ type memoryCmd struct {
 	MiB  int           `default:"2048" help:"Budget of the tier in MiB."`
 	For  time.Duration `default:"10s" help:"How long to read."`
 	Size int           `default:"25000" help:"Bytes of an image."`
+	Puts float64       `default:"1000" help:"New images a second that are put meanwhile."`
 }
 
 // Help says what is set as in the product.
@@ -80,11 +81,15 @@ func (c *memoryCmd) Run() error {
 		})
 	}
 	all.Go(func() {
-		for i := len(keys); time.Now().Before(end); i++ {
-			if put(i) == nil {
+		began := time.Now()
+		for i := len(keys); time.Now().Before(end); time.Sleep(time.Millisecond) {
+			// As many as are due: readers that never rest let it wake late.
+			for due := int64(c.Puts * time.Since(began).Seconds()); puts.Load() < due; i++ {
+				if put(i) != nil {
+					return
+				}
 				puts.Add(1)
 			}
-			time.Sleep(time.Millisecond)
 		}
 	})
 	all.Wait()
