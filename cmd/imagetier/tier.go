@@ -80,6 +80,9 @@ func serve(ctx context.Context, cfg config.Config, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, down.Close()) }()
+	if fault := down.Fault(); fault != nil {
+		tel.Log.Warn("nothing can be taken down until the disk can be written; what was taken down stays so", "err", fault)
+	}
 	cache := imagecache.New(imagecache.Config{
 		TakenDown: down.Has,
 		Layers:    []imagecache.Layer{{Tier: tiers.memory, Name: imagecache.Memory}, {Tier: tiers.disk, Name: imagecache.Disk}},

@@ -136,3 +136,49 @@ func TestWhatCannotBeWrittenIsNotDown(t *testing.T) {
 		t.Errorf("%t, %v: a takedown that a restart forgets was acknowledged", added, err)
 	}
 }
+
+// A name that leads nowhere stands in for a disk on which nothing can be made.
+func TestAListThatCannotBeWrittenIsWrittenOnceItCan(t *testing.T) {
+	dir := t.TempDir()
+	disk := filepath.Join(dir, "disk")
+	if err := os.Symlink(disk, filepath.Join(dir, "cache")); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "cache", "takedowns")
+	l := open(t, path)
+	if l.Fault() == nil || l.Len() != 0 {
+		t.Errorf("fault %v, %d are down", l.Fault(), l.Len())
+	}
+	if _, err := l.Add(original("a.jpg")); err == nil || l.Has(original("a.jpg")) {
+		t.Errorf("added: %v, and it is down: %t", err, l.Has(original("a.jpg")))
+	}
+	if err := os.Mkdir(disk, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	add(t, l, "a.jpg")
+	if l.Fault() != nil || !open(t, path).Has(original("a.jpg")) {
+		t.Errorf("fault %v, or what was added does not last", l.Fault())
+	}
+}
+
+// What comes to light only when the disk is back was not obeyed so far: that is no state
+// to acknowledge anything in.
+func TestAListThatWasNotTheOneThatWasReadIsNotWritten(t *testing.T) {
+	dir := t.TempDir()
+	disk := filepath.Join(dir, "disk")
+	if err := os.Symlink(disk, filepath.Join(dir, "cache")); err != nil {
+		t.Fatal(err)
+	}
+	l := open(t, filepath.Join(dir, "cache", "takedowns"))
+	if err := os.Mkdir(disk, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(disk, "takedowns")
+	add(t, open(t, path), "b.jpg")
+	if _, err := l.Add(original("a.jpg")); err == nil || !strings.Contains(err.Error(), "since it was read") {
+		t.Errorf("added: %v", err)
+	}
+	if again := open(t, path); again.Len() != 1 || !again.Has(original("b.jpg")) {
+		t.Error("what was there is gone")
+	}
+}
