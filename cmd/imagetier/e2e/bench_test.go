@@ -10,8 +10,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-
-	"github.com/novasocial/imagetier/imagecache/imageurl"
 )
 
 // clockTick is the unit of the times in /proc: 10 ms on every Linux that Go runs on.
@@ -70,19 +68,7 @@ func benchTier(b *testing.B, memory string) *tier {
 // signed is sign without a process.
 func signed(b *testing.B, name, version, spec, format string) string {
 	b.Helper()
-	keys, err := imageurl.ParseKeys(key)
-	if err != nil {
-		b.Fatal(err)
-	}
-	signer, err := imageurl.NewSigner(keys...)
-	if err != nil {
-		b.Fatal(err)
-	}
-	ref, err := imageurl.ParseRef("/" + spec + "/" + version + "/posts/" + name + "." + format)
-	if err != nil {
-		b.Fatal(err)
-	}
-	return signer.Path(ref)
+	return signedPath(b, "/"+spec+"/"+version+"/posts/"+name+"."+format)
 }
 
 // seriesOf returns the value of a metric.

@@ -7,7 +7,7 @@ import (
 )
 
 // listen serves h on a free port of this machine until the test ends, and returns its URL.
-func listen(t *testing.T, h http.Handler) string {
+func listen(t testing.TB, h http.Handler) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

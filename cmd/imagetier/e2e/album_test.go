@@ -1,0 +1,314 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"image"
+	"image/color"
+	"image/jpeg"
+	"image/png"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+)
+
+// Pictures of an album are fields of flat colour with noise over them: the noise makes
+// them large, and the colours tell whether a thumbnail is of this picture, and whole.
+const (
+	pictureWidth, pictureHeight = 240, 160
+	fieldsAcross, fieldsDown    = 6, 4
+	pictureBytes                = pictureWidth * pictureHeight * 3 // and a little: they are not compressed
+)
+
+// album is an origin of any number of pictures, all different, and the judge of what a
+// tier makes of them.
+type album struct {
+	t      testing.TB
+	source string // the value of --source
+	client *http.Client
+
+	mu    sync.Mutex
+	right map[string][]byte // by path: the bytes of the first answer, which was looked at
+}
+
+func newAlbum(t testing.TB) *album {
+	t.Helper()
+	a := &album{t: t, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}, right: make(map[string][]byte)}
+	a.source = "posts=" + listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n, err := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, "/"), ".png"))
+		if err != nil {
+			http.NotFound(w, r)
+			return
+		}
+		body := picture(n)
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		w.Header().Set("ETag", strconv.Quote(strconv.Itoa(n)))
+		w.Write(body)
+	})) + "/"
+	t.Cleanup(a.client.CloseIdleConnections)
+	return a
+}
+
+// flags are those of a tier over this album.
+func (a *album) flags(cache string, more ...string) []string {
+	return append([]string{"--keys", key, "--source", a.source, "--allow-private-origins", "--cache-dir", cache, "--log-level", "warn"}, more...)
+}
+
+// start runs a tier over this album. It says nothing but warnings, so it gets its ports here.
+func (a *album) start(cache string, more ...string) *tier {
+	a.t.Helper()
+	return start(a.t, append(a.flags(cache, more...), "--listen", freePort(a.t), "--private-listen", freePort(a.t))...)
+}
+
+// path returns the signed path of a thumbnail of picture n.
+func (a *album) path(n int) string { return a.pathOf(n, "200x") }
+
+func (a *album) pathOf(n int, shape string) string {
+	return signedPath(a.t, fmt.Sprintf("/%s/v.1/posts/%d.png.jpg", shape, n))
+}
+
+func fieldColor(n, field int) color.NRGBA {
+	r := rand.New(rand.NewPCG(uint64(n), uint64(field)))
+	return color.NRGBA{uint8(40 + r.IntN(176)), uint8(40 + r.IntN(176)), uint8(40 + r.IntN(176)), 255}
+}
+
+// picture returns picture n as a PNG.
+func picture(n int) []byte {
+	img := image.NewNRGBA(image.Rect(0, 0, pictureWidth, pictureHeight))
+	var fields [fieldsAcross * fieldsDown]color.NRGBA
+	for i := range fields {
+		fields[i] = fieldColor(n, i)
+	}
+	noise := rand.New(rand.NewPCG(uint64(n), 1<<32))
+	for y := range pictureHeight {
+		for x := range pictureWidth {
+			c := fields[y*fieldsDown/pictureHeight*fieldsAcross+x*fieldsAcross/pictureWidth]
+			dots := noise.Uint64()
+			img.SetNRGBA(x, y, color.NRGBA{c.R + uint8(dots)%32 - 16, c.G + uint8(dots>>8)%32 - 16, c.B + uint8(dots>>16)%32 - 16, 255})
+		}
+	}
+	var b bytes.Buffer
+	if err := (&png.Encoder{CompressionLevel: png.NoCompression}).Encode(&b, img); err != nil {
+		panic(err) // a buffer takes everything
+	}
+	return b.Bytes()
+}
+
+// isPicture reports why body is no whole thumbnail of picture n.
+func isPicture(n int, body []byte) error {
+	img, err := jpeg.Decode(bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	size := img.Bounds().Size()
+	for field := range fieldsAcross * fieldsDown {
+		want := fieldColor(n, field)
+		at := image.Pt((2*(field%fieldsAcross)+1)*size.X/(2*fieldsAcross), (2*(field/fieldsAcross)+1)*size.Y/(2*fieldsDown))
+		var sum [3]int
+		const around = 3
+		for y := -around; y <= around; y++ {
+			for x := -around; x <= around; x++ {
+				r, g, b, _ := img.At(at.X+x, at.Y+y).RGBA()
+				sum[0], sum[1], sum[2] = sum[0]+int(r>>8), sum[1]+int(g>>8), sum[2]+int(b>>8)
+			}
+		}
+		for i, c := range []uint8{want.R, want.G, want.B} {
+			if got := sum[i] / ((2*around + 1) * (2*around + 1)); got < int(c)-24 || got > int(c)+24 {
+				return fmt.Errorf("at %v it has %v of %d, not %d: another picture, or half of one", at, "RGB"[i:i+1], got, c)
+			}
+		}
+	}
+	return nil
+}
+
+// get asks x for a thumbnail of picture n and judges the answer. The error is a status
+// that is not 200, or that of the connection; bytes that are not right fail the test.
+func (a *album) get(ctx context.Context, x *tier, n int) (answer, error) {
+	return a.getPath(ctx, x, n, a.path(n))
+}
+
+func (a *album) getPath(ctx context.Context, x *tier, n int, path string) (answer, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, x.public+path, nil)
+	if err != nil {
+		return answer{}, err
+	}
+	resp, err := a.client.Do(req)
+	if err != nil {
+		return answer{}, err
+	}
+	defer resp.Body.Close()
+	got := answer{Response: resp}
+	if got.body, err = io.ReadAll(resp.Body); err != nil {
+		return got, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return got, fmt.Errorf("%s: %s %s", path, resp.Status, firstBytes(got.body))
+	}
+	a.judge(n, path, got)
+	return got, nil
+}
+
+// judge fails the test unless these are the bytes that the path stands for: a pinned
+// URL has one answer for ever, also when it is made anew.
+func (a *album) judge(n int, path string, got answer) {
+	a.mu.Lock()
+	right, known := a.right[path]
+	a.mu.Unlock()
+	if known {
+		if !bytes.Equal(got.body, right) {
+			a.t.Errorf("%s (%s): %d bytes that differ from the %d of the first answer", path, got.Header.Get("Cache-Status"), len(got.body), len(right))
+		}
+		return
+	}
+	if err := isPicture(n, got.body); err != nil {
+		a.t.Errorf("%s (%s): wrong bytes: %v", path, got.Header.Get("Cache-Status"), err)
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.right[path] = got.body
+}
+
+// isHit reports whether a tier answered.
+func isHit(got answer) bool { return strings.Contains(got.Header.Get("Cache-Status"), "; hit;") }
+
+// crowd asks for pictures all the time.
+type crowd struct {
+	a     *album
+	next  atomic.Int64 // the number of the next new picture
+	asked atomic.Int64 // answers that were 200 and right
+	stop  context.CancelFunc
+	all   sync.WaitGroup
+}
+
+// crowd lets so many readers ask x, each in turn for a new picture and for one of before.
+// An answer that is not 200 and right fails the test.
+func (a *album) crowd(x *tier, readers, first int) *crowd {
+	ctx, stop := context.WithCancel(a.t.Context())
+	c := &crowd{a: a, stop: stop}
+	c.next.Store(int64(first))
+	for range readers {
+		c.all.Go(func() {
+			pace := time.NewTicker(20 * time.Millisecond) // other tests want the machine too
+			defer pace.Stop()
+			for again := false; ctx.Err() == nil; again = !again {
+				<-pace.C
+				n := int(c.next.Load())
+				if again {
+					h := fnv.New32a()
+					fmt.Fprint(h, n)
+					n -= 1 + int(h.Sum32())%(n-first+1)
+					n = max(n, first)
+				} else {
+					n = int(c.next.Add(1)) - 1
+				}
+				if _, err := a.get(ctx, x, n); err != nil && ctx.Err() == nil {
+					a.t.Error(err)
+					return
+				} else if err == nil {
+					c.asked.Add(1)
+				}
+			}
+		})
+	}
+	a.t.Cleanup(c.leave)
+	return c
+}
+
+// leave ends the crowd.
+func (c *crowd) leave() {
+	c.stop()
+	c.all.Wait()
+}
+
+// waitFor waits until so many more answers have come.
+func (c *crowd) waitFor(answers int) {
+	c.a.t.Helper()
+	target := c.asked.Load() + int64(answers)
+	eventually(c.a.t, 60*time.Second, fmt.Sprintf("%d more right answers", answers), func() bool {
+		return c.asked.Load() >= target || c.a.t.Failed()
+	})
+}
+
+// eventually polls until it is so, and fails the test if it is not so in time. It returns how long it took.
+func eventually(t testing.TB, limit time.Duration, what string, so func() bool) time.Duration {
+	t.Helper()
+	began := time.Now()
+	for tick := time.Tick(10 * time.Millisecond); !so(); <-tick {
+		if time.Since(began) > limit {
+			t.Fatalf("waited %v for %s", limit, what)
+		}
+	}
+	return time.Since(began)
+}
+
+// condition is what /v1/stats says of the tier's health.
+type condition struct {
+	Status  string
+	Reasons []string
+}
+
+func (x *tier) condition() condition {
+	x.t.Helper()
+	var stats struct{ Health condition }
+	if err := json.Unmarshal(fetch(x.t, x.private+"/v1/stats").body, &stats); err != nil {
+		x.t.Fatal(err)
+	}
+	return stats.Health
+}
+
+// waitCondition waits until the health has that status, and every reason begins so.
+func (x *tier) waitCondition(limit time.Duration, status string, reasons ...string) time.Duration {
+	x.t.Helper()
+	var last condition
+	took := eventually(x.t, limit, fmt.Sprintf("health %q %q", status, reasons), func() bool {
+		last = x.condition()
+		if last.Status != status {
+			return false
+		}
+		for _, reason := range reasons {
+			if !strings.Contains(strings.Join(last.Reasons, "\n"), reason) {
+				return false
+			}
+		}
+		return true
+	})
+	x.t.Logf("health is %v after %v", last, took.Round(time.Millisecond))
+	return took
+}
+
+// number returns the value of a series, 0 if it is not there.
+func (x *tier) number(series string) float64 {
+	x.t.Helper()
+	v, _ := strconv.ParseFloat(metric(x.t, x, series), 64)
+	return v
+}
+
+// signedPath signs what follows the signature in a path.
+func signedPath(t testing.TB, resource string) string {
+	t.Helper()
+	keys, err := imageurl.ParseKeys(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := imageurl.NewSigner(keys...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref, err := imageurl.ParseRef(resource)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signer.Path(ref)
+}

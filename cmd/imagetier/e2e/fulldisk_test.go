@@ -1,0 +1,140 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// recovery is how long the tier may take after a disk has come back.
+const recovery = 30 * time.Second
+
+// mountSmall mounts a tmpfs of 50 MB for the test.
+func mountSmall(t *testing.T, options string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=50m"+options); err != nil {
+		t.Skipf("mounting a tmpfs is not permitted here (%v): run it as root; package disktier tries the same on a disk in memory", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Errorf("unmount: %v", err)
+		}
+	})
+	return dir
+}
+
+// fills are ways to take from a small file system what the tier needs of it.
+var fills = map[string]struct {
+	options string
+	fill    func(t *testing.T, dir string, left int) // but for so much of it
+	few     int                                      // of it let the tier begin and not go far
+}{
+	"bytes": {"", func(t *testing.T, dir string, left int) {
+		f, err := os.Create(filepath.Join(dir, "other"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		var st syscall.Statfs_t
+		if err := syscall.Statfs(dir, &st); err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Fallocate(int(f.Fd()), 0, 0, int64(st.Bavail)*st.Bsize-int64(left)); err != nil {
+			t.Fatal(err)
+		}
+	}, 8 << 20},
+	"inodes": {",nr_inodes=100", func(t *testing.T, dir string, left int) {
+		var st syscall.Statfs_t
+		if err := syscall.Statfs(dir, &st); err != nil {
+			t.Fatal(err)
+		}
+		for i := range int(st.Ffree) - left {
+			if err := os.WriteFile(filepath.Join(dir, "other-"+strconv.Itoa(i)), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}, 16},
+}
+
+func removeOthers(t *testing.T, dir string) {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, "other*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// smallDisks are budgets that fit on the 50 MB once nobody else is there.
+var smallDisks = []string{"--cache-memory-size", "8MiB", "--cache-disk-size", "16MiB", "--cache-originals-size", "24MiB"}
+
+// Others fill the disk, before the tier begins or while it runs: every answer is right,
+// and when they leave, the tier uses the disk again.
+func TestAFullDiskCostsNoAnswerAndIsUsedAgain(t *testing.T) {
+	for what, full := range fills {
+		for _, when := range []string{"before the start", "in use"} {
+			t.Run(what+" "+when, func(t *testing.T) {
+				t.Parallel() // it waits for most of its time
+				dir := mountSmall(t, full.options)
+				a := newAlbum(t)
+				if when == "before the start" {
+					full.fill(t, dir, 0)
+				} else {
+					full.fill(t, dir, full.few)
+				}
+				cache := filepath.Join(dir, "cache")
+				x := a.start(cache, smallDisks...)
+				readers := a.crowd(x, 4, 0)
+				x.waitCondition(recovery, "degraded")
+				readers.waitFor(200)
+				if got := fetch(t, x.private+"/readyz"); got.StatusCode != 200 {
+					t.Errorf("/readyz is %s: a full disk is no reason to go elsewhere", got.Status)
+				}
+				if status := x.condition().Status; status != "degraded" {
+					t.Errorf("health is %q although the disk is still full", status)
+				}
+
+				removeOthers(t, dir)
+				x.waitCondition(recovery, "ok")
+				readers.waitFor(50)
+				readers.leave()
+				keepsAcrossARestart(t, a, x, cache, int(readers.next.Load()))
+			})
+		}
+	}
+}
+
+// keepsAcrossARestart fails unless what is asked of x now is a disk hit after a restart.
+func keepsAcrossARestart(t *testing.T, a *album, x *tier, cache string, first int) {
+	t.Helper()
+	const pictures = 20
+	for n := first; n < first+pictures; n++ {
+		if _, err := a.get(t.Context(), x, n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	x.stop()
+	x = a.start(cache, smallDisks...)
+	waitRecovered(x, pictures)
+	for n := first; n < first+pictures; n++ {
+		if got, err := a.get(t.Context(), x, n); err != nil || !isHit(got) {
+			t.Fatalf("picture %d after a restart: %v, Cache-Status: %s", n, err, got.Header.Get("Cache-Status"))
+		}
+	}
+}
+
+// waitRecovered waits until the disk tier of x has found so many images of before.
+func waitRecovered(x *tier, images int) {
+	x.t.Helper()
+	eventually(x.t, recovery, "what is on the disk to be found", func() bool {
+		return x.number(`imagetier_cache_entries{tier="disk"}`) >= float64(images)
+	})
+}
