@@ -180,6 +180,22 @@ func (a *album) judge(n int, path string, got answer) {
 	a.right[path] = got.body
 }
 
+// ask asks for the pictures from one on up to another, and returns how many were hits. An
+// answer that is not 200 and right fails the test.
+func (a *album) ask(x *tier, from, to int) (hits int) {
+	a.t.Helper()
+	for n := from; n < to; n++ {
+		got, err := a.get(a.t.Context(), x, n)
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		if isHit(got) {
+			hits++
+		}
+	}
+	return hits
+}
+
 // isHit reports whether a tier answered.
 func isHit(got answer) bool { return strings.Contains(got.Header.Get("Cache-Status"), "; hit;") }
 
