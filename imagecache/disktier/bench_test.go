@@ -143,6 +143,8 @@ func settleWrites(s store) {
 	}
 }
 
+// BenchmarkRestart opens a directory until all of it is known: one that was closed, and one
+// as a kill leaves it.
 func BenchmarkRestart(b *testing.B) {
 	entries := benchEntries()
 	dir := b.TempDir()
@@ -155,19 +157,56 @@ func BenchmarkRestart(b *testing.B) {
 			tier.sync()
 		}
 	}
-	tier.end()
-	size := float64(du(b, dir))
-	for b.Loop() {
-		again := recovered(b, start(b, cfg))
-		st := again.Stats()
-		if int(st.Entries) != entries {
-			b.Fatalf("%d of %d", st.Entries, entries)
+	tier.sync()
+	b.Run("killed", func(b *testing.B) {
+		for b.Loop() {
+			b.StopTimer()
+			cfg.Dir = linkDir(b, dir) // the tier above goes on, but writes no more
+			b.StartTimer()
+			again := recovered(b, start(b, cfg))
+			b.StopTimer()
+			if st := again.Stats(); int(st.Entries) != entries {
+				b.Fatalf("%d of %d", st.Entries, entries)
+			}
+			again.end()
+			b.StartTimer()
 		}
-		b.ReportMetric(float64(st.IndexBytes)/float64(entries), "index-B/entry")
-		again.end()
+	})
+	tier.end()
+	cfg.Dir = dir
+	b.Run("closed", func(b *testing.B) {
+		size := float64(du(b, dir))
+		for b.Loop() {
+			again := recovered(b, start(b, cfg))
+			st := again.Stats()
+			if int(st.Entries) != entries {
+				b.Fatalf("%d of %d", st.Entries, entries)
+			}
+			b.ReportMetric(float64(st.IndexBytes)/float64(entries), "index-B/entry")
+			again.end()
+		}
+		b.ReportMetric((size/float64(entries)/benchSize-1)*100, "overhead-%")
+		b.ReportMetric(0, "B/op")
+	})
+}
+
+// linkDir returns a directory with the files of another, all but its lock.
+func linkDir(b *testing.B, from string) string {
+	b.Helper()
+	to := b.TempDir()
+	names, err := filepath.Glob(filepath.Join(from, "*"))
+	if err != nil {
+		b.Fatal(err)
 	}
-	b.ReportMetric((size/float64(entries)/benchSize-1)*100, "overhead-%")
-	b.ReportMetric(0, "B/op")
+	for _, name := range names {
+		if filepath.Base(name) == "lock" {
+			continue
+		}
+		if err := os.Link(name, filepath.Join(to, filepath.Base(name))); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return to
 }
 
 func BenchmarkPurge(b *testing.B) {
