@@ -8,11 +8,12 @@ import (
 	"hash/fnv"
 	"image"
 	"image/color"
-	"image/jpeg"
+	_ "image/jpeg"
 	"image/png"
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -40,11 +41,12 @@ type album struct {
 
 	mu    sync.Mutex
 	right map[string][]byte // by path: the bytes of the first answer, which was looked at
+	seen  map[int]bool      // the pictures of those paths
 }
 
 func newAlbum(t testing.TB) *album {
 	t.Helper()
-	a := &album{t: t, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}, right: make(map[string][]byte)}
+	a := &album{t: t, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}, right: make(map[string][]byte), seen: make(map[int]bool)}
 	a.source = "posts=" + listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n, err := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, "/"), ".png"))
 		if err != nil {
@@ -72,7 +74,7 @@ func (a *album) start(cache string, more ...string) *tier {
 }
 
 // path returns the signed path of a thumbnail of picture n.
-func (a *album) path(n int) string { return a.pathOf(n, "200x") }
+func (a *album) path(n int) string { return a.pathOf(n, "240x-q95") }
 
 func (a *album) pathOf(n int, shape string) string {
 	return signedPath(a.t, fmt.Sprintf("/%s/v.1/posts/%d.png.jpg", shape, n))
@@ -107,7 +109,7 @@ func picture(n int) []byte {
 
 // isPicture reports why body is no whole thumbnail of picture n.
 func isPicture(n int, body []byte) error {
-	img, err := jpeg.Decode(bytes.NewReader(body))
+	img, _, err := image.Decode(bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
@@ -177,7 +179,7 @@ func (a *album) judge(n int, path string, got answer) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.right[path] = got.body
+	a.right[path], a.seen[n] = got.body, true
 }
 
 // ask asks for the pictures from one on up to another, and returns how many were hits. An
@@ -196,6 +198,26 @@ func (a *album) ask(x *tier, from, to int) (hits int) {
 	return hits
 }
 
+// known returns the numbers of all pictures whose thumbnails were answered so far.
+func (a *album) known() (numbers []int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for n := range a.seen {
+		numbers = append(numbers, n)
+	}
+	slices.Sort(numbers)
+	return numbers
+}
+
+// askFor asks for these pictures and returns how many were hits, as ask does.
+func (a *album) askFor(x *tier, numbers []int) (hits int) {
+	a.t.Helper()
+	for _, n := range numbers {
+		hits += a.ask(x, n, n+1)
+	}
+	return hits
+}
+
 // isHit reports whether a tier answered.
 func isHit(got answer) bool { return strings.Contains(got.Header.Get("Cache-Status"), "; hit;") }
 
@@ -204,6 +226,7 @@ type crowd struct {
 	a     *album
 	next  atomic.Int64 // the number of the next new picture
 	asked atomic.Int64 // answers that were 200 and right
+	dying atomic.Bool  // the tier is about to be killed: what fails now is no fault of its
 	stop  context.CancelFunc
 	all   sync.WaitGroup
 }
@@ -230,7 +253,9 @@ func (a *album) crowd(x *tier, readers, first int) *crowd {
 					n = int(c.next.Add(1)) - 1
 				}
 				if _, err := a.get(ctx, x, n); err != nil && ctx.Err() == nil {
-					a.t.Error(err)
+					if !c.dying.Load() {
+						a.t.Error(err)
+					}
 					return
 				} else if err == nil {
 					c.asked.Add(1)
@@ -304,10 +329,13 @@ func (x *tier) waitCondition(limit time.Duration, status string, reasons ...stri
 	return took
 }
 
-// number returns the value of a series, 0 if it is not there.
+// number returns the value of a series. Labels are spelled in their alphabetical order.
 func (x *tier) number(series string) float64 {
 	x.t.Helper()
-	v, _ := strconv.ParseFloat(metric(x.t, x, series), 64)
+	v, err := strconv.ParseFloat(metric(x.t, x, series), 64)
+	if err != nil {
+		x.t.Fatalf("%s: %v", series, err)
+	}
 	return v
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -21,10 +22,12 @@ import (
 type faultyDisk struct {
 	dir string // where it is mounted
 
+	t       *testing.T
 	backing string
 	fd      int // of /dev/fuse
-	failing atomic.Pointer[func(op uint32) syscall.Errno]
-	failed  atomic.Int64
+	failing atomic.Pointer[func(op uint32, path string) syscall.Errno]
+	failed  atomic.Int64 // operations
+	held    atomic.Int64
 
 	mu      sync.Mutex
 	paths   map[uint64]string // by node, below backing; 1 is the root
@@ -85,7 +88,7 @@ var (
 func newFaultyDisk(t *testing.T) *faultyDisk {
 	t.Helper()
 	d := &faultyDisk{
-		dir: t.TempDir(), backing: t.TempDir(),
+		t: t, dir: t.TempDir(), backing: t.TempDir(),
 		paths: map[uint64]string{1: ""}, nodes: map[string]uint64{"": 1}, handles: map[uint64]handle{}, last: 1,
 	}
 	fd, err := syscall.Open("/dev/fuse", syscall.O_RDWR|syscall.O_CLOEXEC, 0)
@@ -117,13 +120,32 @@ func newFaultyDisk(t *testing.T) *faultyDisk {
 
 // fail makes these operations fail with err, from now on.
 func (d *faultyDisk) fail(err syscall.Errno, ops ...uint32) {
-	failing := func(op uint32) syscall.Errno {
+	failing := func(op uint32, _ string) syscall.Errno {
 		if slices.Contains(ops, op) {
 			return err
 		}
 		return 0
 	}
 	d.failing.Store(&failing)
+}
+
+// hold lets these operations on files of that ending wait, from now on until release is called.
+func (d *faultyDisk) hold(ending string, ops ...uint32) (release func()) {
+	released := make(chan struct{})
+	holding := func(op uint32, path string) syscall.Errno {
+		if slices.Contains(ops, op) && strings.HasSuffix(path, ending) {
+			d.held.Add(1)
+			<-released
+		}
+		return 0
+	}
+	d.failing.Store(&holding)
+	release = sync.OnceFunc(func() {
+		d.mend()
+		close(released)
+	})
+	d.t.Cleanup(release)
+	return release
 }
 
 // mend lets all be well again.
@@ -147,7 +169,7 @@ func (d *faultyDisk) serve() {
 		var out []byte
 		errno := syscall.Errno(0)
 		if failing := d.failing.Load(); failing != nil {
-			errno = (*failing)(op)
+			errno = (*failing)(op, d.pathOf(binary.LittleEndian.Uint64(in[16:])))
 		}
 		if errno != 0 {
 			d.failed.Add(1)
@@ -252,6 +274,12 @@ func (d *faultyDisk) do(op uint32, node uint64, in []byte) ([]byte, error) {
 
 // on returns where a path of this file system is in the backing directory.
 func (d *faultyDisk) on(path string) string { return filepath.Join(d.backing, path) }
+
+func (d *faultyDisk) pathOf(node uint64) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.paths[node]
+}
 
 // below returns the path of a name, as it stands in a question, in a directory.
 func (d *faultyDisk) below(node uint64, name []byte) string {
