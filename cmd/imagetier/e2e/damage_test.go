@@ -15,7 +15,7 @@ import (
 )
 
 // damagedPictures fit into the budgets of damageDisks, in several segments of each tier.
-const damagedPictures = 150
+const damagedPictures = 90
 
 var damageDisks = []string{"--cache-memory-size", "8MiB", "--cache-disk-size", "16MiB", "--cache-originals-size", "64MiB"}
 

@@ -48,6 +48,7 @@ func TestAThumbnailIsMadeOnceAndStays(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, "phone-orient6-p3.jpg")); err != nil {
 		t.Fatal(err)
 	}
+	x.get(path).want(t, 200, "disk") // asked for twice, it moves into memory
 	x.get(path).want(t, 200, "memory")
 	// Another size is made of the original that was kept.
 	x.get(sign(t, "phone-orient6-p3.jpg", "v.1", "320x", "webp")).want(t, 200, "original")
