@@ -25,7 +25,9 @@ type job struct {
 	original []byte
 	specs    []resize.Spec
 	lane     lane
+	cost     cost
 	queued   time.Time
+	due      time.Time     // what orders its lane
 	place    *list.Element // in its lane; nil once it has left it; guarded by queue.mu
 
 	// reading is held while original is read, which nobody begins once ctx is done: so
@@ -50,12 +52,20 @@ type seat struct {
 
 func newSeat(warmToo bool) *seat { return &seat{warmToo, make(chan *job, 1)} }
 
+// ageing is how much later than it came a job is due for each second that it takes: one
+// of two seconds lets those of nothing pass it that come in the eight seconds after it. So
+// cheap ones go first, and dear ones do not wait for ever.
+const ageing = 4
+
 // queue brings jobs and workers together. Jobs wait only while no worker that may take
-// them does, each lane in the order of arrival.
+// them does, or while a cap keeps them; each lane in the order in which they are due.
 type queue struct {
 	mu      sync.Mutex
-	waiting [lanes]list.List // of *job
+	waiting [lanes]list.List // of *job, the first to be due in front
 	room    [lanes]int
+	most    time.Duration // of CPU time that may wait before a job; 0: any
+	caps    caps          // a cap of 0 is none
+	running load
 	idle    list.List // of *seat
 	refusal error     // unless nil, nothing is taken in
 }
@@ -67,28 +77,84 @@ func (q *queue) push(j *job) error {
 	if q.refusal != nil {
 		return q.refusal
 	}
-	if s := q.seatLocked(j.lane); s != nil {
-		s.next <- j
+	ahead := q.placeLocked(j)
+	q.matchLocked()
+	if j.place == nil {
 		return nil
 	}
-	if q.waiting[j.lane].Len() >= q.room[j.lane] {
+	switch n := q.waiting[j.lane].Len(); {
+	case n > q.room[j.lane]:
+		q.takeLocked(j.place)
 		return fmt.Errorf("%w: %d jobs wait", resize.ErrBusy, q.room[j.lane])
+	case q.most > 0 && ahead >= q.most:
+		q.takeLocked(j.place)
+		return fmt.Errorf("%w: %v of work wait before it", resize.ErrBusy, ahead.Round(time.Millisecond))
 	}
-	j.place = q.waiting[j.lane].PushBack(j)
 	return nil
 }
 
-// seatLocked takes away a seat for a job of that lane; for a live one first the seat that
-// is for live ones alone, so that a warm one still finds the other.
-func (q *queue) seatLocked(l lane) *seat {
-	var best *list.Element
+// placeLocked lets j wait behind all that are due before it or with it, and returns the
+// CPU time that those take.
+func (q *queue) placeLocked(j *job) (ahead time.Duration) {
+	j.due = j.queued.Add(ageing * j.cost.cpu)
+	in := &q.waiting[j.lane]
+	next := in.Front()
+	for ; next != nil && !j.due.Before(next.Value.(*job).due); next = next.Next() {
+		ahead += next.Value.(*job).cost.cpu
+	}
+	if next == nil {
+		j.place = in.PushBack(j)
+	} else {
+		j.place = in.InsertBefore(j, next)
+	}
+	return ahead
+}
+
+// matchLocked hands waiting jobs to idle workers as long as there is a pair.
+func (q *queue) matchLocked() {
+	for l := live; l < lanes; l++ {
+		large := false // one waits for memory: none of its kind passes it
+		for e := q.waiting[l].Front(); e != nil && q.idle.Len() > 0; {
+			j := e.Value.(*job)
+			e = e.Next()
+			if large && j.cost.large() || !q.caps.admits(q.running, j.cost) {
+				large = large || j.cost.large()
+				continue
+			}
+			s := q.seatLocked(j)
+			if s == nil {
+				break // this lane's seats are taken
+			}
+			q.takeLocked(j.place)
+			q.running.add(j.cost, 1)
+			s.next <- j
+		}
+	}
+}
+
+// done says that j, which a worker had, has ended.
+func (q *queue) done(j *job) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.running.add(j.cost, -1)
+	q.matchLocked()
+}
+
+// seatLocked takes away a seat for j; for a cheap live one first the seat that is for live
+// ones alone, so that another still finds the other.
+func (q *queue) seatLocked(j *job) *seat {
+	var common, reserved *list.Element
 	for e := q.idle.Front(); e != nil; e = e.Next() {
 		switch s := e.Value.(*seat); {
-		case !s.warmToo && l == live:
-			return q.idle.Remove(e).(*seat)
-		case s.warmToo && best == nil:
-			best = e
+		case s.warmToo && common == nil:
+			common = e
+		case !s.warmToo && reserved == nil && j.lane == live:
+			reserved = e
 		}
+	}
+	best := reserved
+	if best == nil || common != nil && j.cost.dear() {
+		best = common
 	}
 	if best == nil {
 		return nil
@@ -100,20 +166,14 @@ func (q *queue) seatLocked(l lane) *seat {
 func (q *queue) sit(s *seat) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for l := live; l < lanes; l++ {
-		if first := q.waiting[l].Front(); first != nil && (l == live || s.warmToo) {
-			s.next <- q.takeLocked(first)
-			return
-		}
-	}
 	q.idle.PushBack(s)
+	q.matchLocked()
 }
 
-func (q *queue) takeLocked(place *list.Element) *job {
+func (q *queue) takeLocked(place *list.Element) {
 	j := place.Value.(*job)
 	q.waiting[j.lane].Remove(place)
 	j.place = nil
-	return j
 }
 
 // rise takes s away. A job that came to it meanwhile goes back to where it was.
@@ -131,11 +191,11 @@ func (q *queue) rise(s *seat) {
 	default:
 	}
 	refusal := q.refusal
-	if j != nil && refusal == nil {
-		if other := q.seatLocked(j.lane); other != nil {
-			other.next <- j
-		} else {
-			j.place = q.waiting[j.lane].PushFront(j)
+	if j != nil {
+		q.running.add(j.cost, -1)
+		if refusal == nil {
+			q.placeLocked(j)
+			q.matchLocked()
 		}
 	}
 	q.mu.Unlock()
@@ -162,7 +222,8 @@ func (q *queue) refuse(err error) {
 	var out []*job
 	for l := live; l < lanes && err != nil; l++ {
 		for first := q.waiting[l].Front(); first != nil; first = q.waiting[l].Front() {
-			out = append(out, q.takeLocked(first))
+			out = append(out, first.Value.(*job))
+			q.takeLocked(first)
 		}
 	}
 	q.mu.Unlock()

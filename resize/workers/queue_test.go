@@ -3,16 +3,30 @@ package workers
 import (
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/novasocial/imagetier/resize"
 )
 
 func newQueue(liveRoom, warmRoom int) *queue {
-	return &queue{room: [lanes]int{live: liveRoom, warm: warmRoom}}
+	return &queue{room: [lanes]int{live: liveRoom, warm: warmRoom}, caps: caps{dear: 1, avif: 1, memory: 1 << 30}}
 }
 
-func newJob(l lane) *job { return &job{lane: l, done: make(chan struct{})} }
+// Jobs are made in the order in which they come, a millisecond apart.
+var clock = time.Unix(0, 0)
+
+func newJob(l lane) *job {
+	clock = clock.Add(time.Millisecond)
+	return &job{lane: l, queued: clock, done: make(chan struct{})}
+}
+
+func newCostly(l lane, c cost) *job {
+	j := newJob(l)
+	j.cost = c
+	return j
+}
 
 // at returns the job that has come to s, or nil.
 func at(s *seat) *job {
@@ -190,5 +204,132 @@ func TestNoJobWaitsWhileAWorkerDoes(t *testing.T) {
 		if n := q.depth(live) + q.depth(warm); n != len(inside) {
 			t.Fatalf("seed %d: %d jobs are in, %d wait", seed, len(inside), n)
 		}
+	}
+}
+
+// order pushes jobs and returns in which order one worker is given them.
+func order(t *testing.T, q *queue, jobs ...*job) (got []int) {
+	t.Helper()
+	for _, j := range jobs {
+		if err := q.push(j); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := newSeat(true)
+	for range jobs {
+		q.sit(s)
+		j := at(s)
+		got = append(got, slices.Index(jobs, j))
+		if j != nil {
+			q.done(j)
+		}
+	}
+	return got
+}
+
+func TestCheapJobsGoFirstAndDearOnesAreNotForgotten(t *testing.T) {
+	dear, cheap := newCostly(live, cost{cpu: 500 * time.Millisecond}), newCostly(live, cost{cpu: 50 * time.Millisecond})
+	late := newCostly(live, cost{cpu: 50 * time.Millisecond})
+	late.queued = dear.queued.Add(2 * time.Second)
+	if got := order(t, newQueue(9, 9), dear, late, cheap); !slices.Equal(got, []int{2, 0, 1}) {
+		t.Errorf("they come as %v, want the cheap one, the dear one, and the one of two seconds later", got)
+	}
+}
+
+func TestADearJobIsNotOnAllChildrenAndLeavesTheReservedSeat(t *testing.T) {
+	q := newQueue(9, 9)
+	reserved, common := newSeat(false), newSeat(true)
+	q.sit(reserved)
+	q.sit(common)
+	first, second, cheap := newCostly(live, cost{cpu: time.Second}), newCostly(live, cost{cpu: time.Second}), newJob(live)
+	for _, j := range []*job{first, second} {
+		if err := q.push(j); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if at(common) != first || at(reserved) != nil {
+		t.Fatal("the first is not at the common seat, or the second is at the other")
+	}
+	if err := q.push(cheap); err != nil || at(reserved) != cheap {
+		t.Errorf("a cheap one does not pass the dear one that waits (%v)", err)
+	}
+	q.sit(common)
+	if at(common) != nil {
+		t.Error("the second began before the first was done")
+	}
+	q.done(first)
+	if at(common) != second {
+		t.Error("it does not begin when the first is done")
+	}
+}
+
+func TestEncodersOfAVIFAreCapped(t *testing.T) {
+	q := newQueue(9, 9)
+	a, b := newSeat(true), newSeat(true)
+	q.sit(a)
+	q.sit(b)
+	for range 2 {
+		if err := q.push(newCostly(live, cost{avif: true})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if q.depth(live) != 1 {
+		t.Errorf("%d wait, want 1", q.depth(live))
+	}
+}
+
+func TestLargeJobsAreAdmittedByTheirMemoryAndOneAloneAlways(t *testing.T) {
+	q := newQueue(9, 9)
+	seats := []*seat{newSeat(true), newSeat(true), newSeat(true)}
+	for _, s := range seats {
+		q.sit(s)
+	}
+	huge, half, small := newCostly(live, cost{memory: 2 << 30}), newCostly(live, cost{memory: 512 << 20}), newCostly(live, cost{memory: 64 << 20})
+	later := newCostly(live, cost{memory: 256 << 20})
+	for _, j := range []*job{half, huge, later, small} {
+		if err := q.push(j); err != nil {
+			t.Fatal(err)
+		}
+	}
+	running := map[*job]bool{}
+	gather := func() {
+		for _, s := range seats {
+			if j := at(s); j != nil {
+				running[j] = true
+			}
+		}
+	}
+	gather()
+	if !running[half] || !running[small] || running[huge] || running[later] {
+		t.Fatalf("half %v, small %v, huge %v, later %v: no large one may pass the one that waits", running[half], running[small], running[huge], running[later])
+	}
+	q.done(half)
+	gather()
+	if !running[huge] || running[later] {
+		t.Errorf("the huge one does not run alone: %v, later %v", running[huge], running[later])
+	}
+	q.sit(seats[0])
+	q.done(huge)
+	gather()
+	if !running[later] {
+		t.Error("the last one does not run")
+	}
+}
+
+func TestTooMuchWorkThatWaitsIsRefusedAtOnce(t *testing.T) {
+	q := newQueue(9, 9)
+	q.most = 3 * time.Second
+	for _, want := range []error{nil, nil, resize.ErrBusy} {
+		if err := q.push(newCostly(live, cost{cpu: 1500 * time.Millisecond})); !errors.Is(err, want) {
+			t.Errorf("%v, want %v", err, want)
+		}
+	}
+	if err := q.push(newCostly(live, cost{})); err != nil {
+		t.Errorf("one that costs nothing: %v", err)
+	}
+	alone := newQueue(9, 9)
+	alone.most = time.Second
+	if err := alone.push(newCostly(live, cost{cpu: 20 * time.Second})); err != nil {
+		t.Errorf("one that costs more than may wait, before any other: %v", err)
 	}
 }

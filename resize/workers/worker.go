@@ -45,6 +45,7 @@ func (w *worker) run(ctx context.Context) {
 		}
 		w.busy.Add(1)
 		w.do(ctx, j)
+		w.queue.done(j)
 		w.busy.Add(-1)
 	}
 	if w.child != nil {
@@ -75,6 +76,9 @@ func (w *worker) next(ctx context.Context) *job {
 func (w *worker) do(ctx context.Context, j *job) {
 	deadline := time.Now().Add(w.cfg.Timeout)
 	for try := 1; ; try++ {
+		if j.cost.dear() {
+			w.child.nice(dearNice)
+		}
 		images, err := w.exchange(j, deadline)
 		reason, verdict := Died, resize.ErrCorrupt
 		var refused *wire.Refused
@@ -228,7 +232,10 @@ func (p *Pool) enable(by int, refusal error) {
 func (w *worker) recycle(ctx context.Context) {
 	old := w.child
 	rss := old.rss()
-	if old.jobs < w.cfg.MaxJobs && rss <= w.cfg.MaxRSS || time.Now().Before(w.patience) {
+	if old.niced != 0 {
+		old.nice(0)
+	}
+	if old.niced == 0 && old.jobs < w.cfg.MaxJobs && rss <= w.cfg.MaxRSS || time.Now().Before(w.patience) {
 		return
 	}
 	failures := w.failures

@@ -4,7 +4,10 @@
 //
 // # What happens to a job
 //
-// It waits in one of two bounded lanes, live or warm, for a child that is idle. The child
+// It waits in one of two bounded lanes, live or warm, for a child that is idle, the cheap
+// before the dear: its cost is predicted by header and Specs. Dear jobs run niced and never
+// on all of several children, as those that encode AVIF; large ones are admitted by the
+// memory that all of them need together. The child
 // gets the original and the names of the Specs over a pipe (package wire) and answers with
 // images or with a refusal. Where that does not come about:
 //
@@ -49,6 +52,15 @@ type Config struct {
 	Queue int
 	// WarmQueue is the same of the warm lane. 0 is 4 per worker.
 	WarmQueue int
+	// MaxWait is how much CPU time, as predicted and for each worker, may wait before a job:
+	// one that would come behind more is ErrBusy. 0 is 5 s.
+	MaxWait time.Duration
+	// Dear is how many children may do dear jobs (300 ms of CPU and more, as predicted) at
+	// once, and AVIF how many may encode AVIF. 0 is half of Workers, at least one.
+	Dear, AVIF int
+	// LargeMemory bounds what the jobs that need 128 MiB or more take together, in bytes, as
+	// predicted. One alone may take more. 0 is DefaultLargeMemory.
+	LargeMemory int64
 	// Timeout is how long one job may run, on both children if the first dies of it,
 	// before its child is killed. 0 is 10 s.
 	Timeout time.Duration
@@ -94,6 +106,10 @@ func (cfg Config) withDefaults() (Config, error) {
 	}
 	cfg.Queue = cmp.Or(cfg.Queue, 16*cfg.Workers)
 	cfg.WarmQueue = cmp.Or(cfg.WarmQueue, 4*cfg.Workers)
+	cfg.MaxWait = cmp.Or(cfg.MaxWait, 5*time.Second)
+	cfg.Dear = cmp.Or(cfg.Dear, max(1, cfg.Workers/2))
+	cfg.AVIF = cmp.Or(cfg.AVIF, max(1, cfg.Workers/2))
+	cfg.LargeMemory = cmp.Or(cfg.LargeMemory, DefaultLargeMemory)
 	cfg.Timeout = cmp.Or(cfg.Timeout, 10*time.Second)
 	cfg.Memory = cmp.Or(cfg.Memory, DefaultMemory)
 	cfg.MaxJobs = cmp.Or(cfg.MaxJobs, 5000)
@@ -148,6 +164,8 @@ func New(cfg Config) (*Pool, error) {
 	}
 	p := &Pool{cfg: cfg, ready: make(chan struct{})}
 	p.queue.room = [lanes]int{live: cfg.Queue, warm: cfg.WarmQueue}
+	p.queue.most = time.Duration(cfg.Workers) * cfg.MaxWait
+	p.queue.caps = caps{dear: cfg.Dear, avif: cfg.AVIF, memory: cfg.LargeMemory}
 	return p, nil
 }
 
@@ -200,7 +218,7 @@ func (p *Pool) resize(ctx context.Context, l lane, original []byte, specs []resi
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("resize: %w", context.Cause(ctx))
 	}
-	j := &job{ctx: ctx, original: original, specs: specs, lane: l, queued: time.Now(), done: make(chan struct{})}
+	j := &job{ctx: ctx, original: original, specs: specs, lane: l, cost: costOf(original, specs).within(p.cfg.Timeout), queued: time.Now(), done: make(chan struct{})}
 	if err := p.queue.push(j); err != nil {
 		return nil, err
 	}

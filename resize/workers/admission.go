@@ -1,0 +1,38 @@
+package workers
+
+// caps bound what runs at once. Beyond a cap a job waits, and others pass it.
+type caps struct {
+	dear   int   // children with dear jobs
+	avif   int   // children that encode AVIF
+	memory int64 // bytes of all large jobs together; one alone may need more
+}
+
+// load is what runs.
+type load struct {
+	dear, avif, large int
+	memory            int64 // of the large jobs
+}
+
+func (l *load) add(c cost, by int) {
+	if c.dear() {
+		l.dear += by
+	}
+	if c.avif {
+		l.avif += by
+	}
+	if c.large() {
+		l.large += by
+		l.memory += int64(by) * c.memory
+	}
+}
+
+// admits reports whether a job of that cost may begin beside what runs.
+func (k caps) admits(running load, c cost) bool {
+	return !(c.dear() && running.dear >= k.dear ||
+		c.avif && running.avif >= k.avif ||
+		c.large() && running.large > 0 && running.memory+c.memory > k.memory)
+}
+
+// DefaultLargeMemory is Config.LargeMemory where that is 0: one job of the largest kind
+// that the default limits let in, or several of those that are half as large.
+const DefaultLargeMemory = 768 << 20

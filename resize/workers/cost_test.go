@@ -1,0 +1,97 @@
+package workers
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/novasocial/imagetier/resize"
+)
+
+func spec(t *testing.T, name string) resize.Spec {
+	t.Helper()
+	s, err := resize.ParseSpecName(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func photo(t *testing.T, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("../../../shared/photos", name))
+	if err != nil {
+		t.Skip("no real photos in ../shared/photos beside the checkout")
+	}
+	return b
+}
+
+// What was measured (README, "What it costs") is within a factor of two of what is predicted.
+func TestPredictionsAreOfTheOrderOfWhatWasMeasured(t *testing.T) {
+	for _, c := range []struct {
+		photo, spec string
+		measured    time.Duration
+		dear        bool
+	}{
+		{"phone-srgb.jpg", "640x.jpg", 52 * time.Millisecond, false},
+		{"phone-srgb.jpg", "640x.webp", 71 * time.Millisecond, false},
+		{"phone-srgb.jpg", "640x.avif", 107 * time.Millisecond, false},
+		{"progressive-p3.jpg", "640x.jpg", 170 * time.Millisecond, false},
+		{"photo.avif", "640x.jpg", 155 * time.Millisecond, false},
+		{"photo.heic", "640x.jpg", 485 * time.Millisecond, true},
+	} {
+		got := costOf(photo(t, c.photo), []resize.Spec{spec(t, c.spec)})
+		if got.cpu < c.measured/2 || got.cpu > c.measured*2 || got.dear() != c.dear {
+			t.Errorf("%s to %s: %v and dear %v, measured were %v", c.photo, c.spec, got.cpu, got.dear(), c.measured)
+		}
+	}
+}
+
+func TestEachSpecAddsItsEncodingAndTheDecodingCountsOnce(t *testing.T) {
+	original := photo(t, "phone-srgb.jpg")
+	one := costOf(original, []resize.Spec{spec(t, "640x.webp")})
+	two := costOf(original, []resize.Spec{spec(t, "640x.webp"), spec(t, "640x.avif")})
+	if two.cpu <= one.cpu || two.cpu >= 2*one.cpu+60*time.Millisecond || two.memory != one.memory || one.avif || !two.avif {
+		t.Errorf("one %+v, two %+v", one, two)
+	}
+	if none := costOf([]byte("no image"), []resize.Spec{spec(t, "640x.webp")}); none != (cost{}) {
+		t.Errorf("what is no image costs %+v", none)
+	}
+}
+
+func TestAnAnimationCostsAllItsFrames(t *testing.T) {
+	original := photo(t, "animation.gif")
+	all, first := costOf(original, []resize.Spec{spec(t, "320x.webp")}), costOf(original, []resize.Spec{spec(t, "320x-still.webp")})
+	if all.cpu < 2*first.cpu {
+		t.Errorf("all frames %v, the first %v", all.cpu, first.cpu)
+	}
+}
+
+func TestAChildIsNiceForAsLongAsItIsToldTo(t *testing.T) {
+	cmd := exec.Command("sleep", "60")
+	if err := cmd.Start(); err != nil {
+		t.Skip("there is no sleep to start: ", err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	c := &child{cmd: cmd}
+	niceness := func() int {
+		raw, err := unix.Getpriority(unix.PRIO_PROCESS, cmd.Process.Pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return 20 - raw // as the system call returns it
+	}
+	before := niceness()
+	c.nice(dearNice)
+	if got := niceness(); got != dearNice || c.niced != dearNice {
+		t.Errorf("%d, it says %d, want %d", got, c.niced, dearNice)
+	}
+	c.nice(before)
+	if got := niceness(); got != c.niced {
+		t.Errorf("%d, it says %d: without the right to take it back it must say so", got, c.niced)
+	}
+}
