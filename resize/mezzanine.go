@@ -1,0 +1,58 @@
+package resize
+
+// A mezzanine is what a large original is kept as once it has been decoded: upright, sRGB,
+// nearly lossless, at most so many pixels on its long side (--mezzanine), a tenth of a
+// phone photo's bytes. Most variants are made of it for a third of the work.
+//
+// Which ones depends on the Spec and on the original's own size and kind, never on what
+// happens to be kept: a URL names the same bytes on every node, whatever it was asked
+// before. A Spec that the rule lets through goes through the mezzanine's encoded bytes
+// also where the original is at hand.
+
+const (
+	// mezzanineWorth is how much longer than its mezzanine an original has to be. Smaller
+	// ones have not many more bytes than it would, and cost little to decode.
+	mezzanineWorth = 1.5
+	// mezzanineSpare is how many pixels of a mezzanine there have to be for one of the
+	// variant, on each axis: what its encoder did is averaged away then. On phone photos
+	// the loss against the original is at most 0.004 SSIM and 0.4 dB at this ratio (DESIGN.md).
+	mezzanineSpare = 1.3
+)
+
+// HasMezzanine reports whether an original is kept as a mezzanine whose long side is side
+// pixels: an opaque still that is a good deal larger than that. A side of 0 is no
+// mezzanines.
+func (h Header) HasMezzanine(side int) bool {
+	return side > 0 && !h.Alpha && !h.Animated && h.Frames == 1 &&
+		float64(max(h.Width, h.Height)) >= mezzanineWorth*float64(side)
+}
+
+// FromMezzanine reports whether s is made from the mezzanine of side pixels of an original
+// that has one, and that is width by height pixels when upright (Header.Upright). It is
+// not where the mezzanine has too few pixels for it, and where something is asked for that
+// the mezzanine has lost: the wide gamut of p3, the texts of credit, the exact border of
+// trim, the lossless pixels of png.
+func (s Spec) FromMezzanine(width, height, side int) bool {
+	if s.Shape != ShapeVariant || s.P3 || s.Credit || s.Trim || s.Format == PNG {
+		return false
+	}
+	if s.Rotate == 90 || s.Rotate == 270 {
+		width, height = height, width
+	}
+	kept := float64(side) / float64(max(width, height))
+	return s.scale(width, height)*mezzanineSpare <= kept
+}
+
+// scale returns by how much a picture of width by height pixels is scaled, 1 is not at all;
+// where the axes differ, the larger factor. The turn has been done.
+func (s Spec) scale(width, height int) float64 {
+	byWidth, byHeight := float64(s.Width)/float64(width), float64(s.Height)/float64(height)
+	factor := max(byWidth, byHeight) // cover, exact, and a box with one side
+	if s.Width != 0 && s.Height != 0 && (s.Fit == FitInside || s.Fit == FitPad) {
+		factor = min(byWidth, byHeight)
+	}
+	if s.Up {
+		return factor
+	}
+	return min(factor, 1)
+}
