@@ -64,7 +64,10 @@ func newAlbum(t testing.TB) *album {
 
 // flags are those of a tier over this album.
 func (a *album) flags(cache string, more ...string) []string {
-	return append([]string{"--keys", key, "--source", a.source, "--allow-private-origins", "--cache-dir", cache, "--log-level", "warn"}, more...)
+	if !slices.Contains(more, "--log-level") {
+		more = append(slices.Clone(more), "--log-level", "warn")
+	}
+	return append([]string{"--keys", key, "--source", a.source, "--allow-private-origins", "--cache-dir", cache}, more...)
 }
 
 // start runs a tier over this album. It says nothing but warnings, so it gets its ports here.

@@ -1,0 +1,293 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/novasocial/imagetier/origin/origintest/faulty"
+)
+
+// entries returns how many images each tier of x holds.
+func entries(x *tier) (n [3]float64) {
+	for i, name := range []string{"memory", "disk", "originals"} {
+		n[i] = x.number(fmt.Sprintf("imagetier_cache_entries{tier=%q}", name))
+	}
+	return n
+}
+
+// Every fault that package faulty knows comes to a tier of its own source, so that no
+// breaker spares the origin any, and all of them at once. What is no whole image is no
+// answer and is in no tier.
+func TestNothingThatAFaultyOriginSentIsKept(t *testing.T) {
+	t.Parallel()
+	const timeout = time.Second // of the origin
+	origin := faulty.Start(t, picture(1))
+	a := newAlbum(t)
+	faults := map[faulty.Fault][]int{
+		faulty.None: {200}, faulty.IgnoresIfMatch: {200}, faulty.FlippingTag: {200}, // of a version that the caller answers for
+		faulty.TooLong: {200}, // what was promised came, and no more is read
+		faulty.Cut:     {502}, faulty.CutChunked: {502}, faulty.Reset: {502}, faulty.ResetBody: {502},
+		faulty.WrongKind: {415}, faulty.Unavailable: {503}, faulty.Failed: {502}, faulty.BadGateway: {502},
+		faulty.Hang: {504}, faulty.HangHeaders: {504}, faulty.HangBody: {504}, faulty.Trickle: {504},
+		faulty.Endless: {413, 504}, faulty.EndlessHeaders: {502}, faulty.EndlessInterim: {502, 504},
+		faulty.Gzip: {502}, faulty.Partial: {502}, faulty.Switching: {502, 504}, faulty.NoContent: {502}, faulty.NotModified: {502},
+		faulty.TwoLengths: {502}, faulty.Garbage: {502}, faulty.ToPrivate: {502}, faulty.ToMetadata: {502}, faulty.ToElsewhere: {502},
+		faulty.ToFile: {502}, faulty.RedirectLoop: {502}, faulty.RedirectNowhere: {502},
+	}
+	flags := []string{"--log-level", "error", "--origin-timeout", timeout.String(), "--negative-ttl", "0s", "--max-original-bytes", "1MiB"}
+	for fault := range faults {
+		flags = append(flags, "--source", fmt.Sprintf("f-%s=%s/", fault, origin.URL))
+	}
+	cache := t.TempDir()
+	x := a.start(cache, flags...)
+	var kept atomic.Int64
+	var all sync.WaitGroup
+	for fault, want := range faults {
+		path := signedPath(t, fmt.Sprintf("/240x-q95/v.1/f-%s/%s/a.png.jpg", fault, fault))
+		all.Go(func() {
+			for range 2 { // an answer may not depend on the one before
+				began := time.Now()
+				got, err := a.getPath(t.Context(), x, 1, path)
+				if got.Response == nil {
+					t.Errorf("%s: %v", fault, err)
+					return
+				}
+				if !slices.Contains(want, got.StatusCode) {
+					t.Errorf("%s: %s, want one of %v: %s", fault, got.Status, want, firstBytes(got.body))
+				}
+				if kind := got.Header.Get("Content-Type"); got.StatusCode != 200 && kind != "application/problem+json" {
+					t.Errorf("%s: %s of type %s", fault, got.Status, kind)
+				}
+				if took := time.Since(began); took > timeout+5*time.Second { // resizing may wait, as may this machine
+					t.Errorf("%s: answered after %v, the origin has %v", fault, took, timeout)
+				}
+			}
+			if slices.Equal(want, []int{200}) {
+				kept.Add(1)
+			}
+		})
+		if slices.Equal(want, []int{502}) { // what fails once is asked for once more
+			once := signedPath(t, fmt.Sprintf("/240x-q95/v.1/f-ok/once/%s/a.png.jpg", fault))
+			all.Go(func() {
+				if got, err := a.getPath(t.Context(), x, 1, once); err == nil {
+					kept.Add(1)
+				} else if got.Response == nil || got.StatusCode != 502 { // redirects and such are no faults of a moment
+					t.Errorf("%s, once: %v", fault, err)
+				}
+			})
+		}
+	}
+	all.Wait()
+	want := float64(kept.Load())
+	eventually(t, 10*time.Second, "what was right to be on the disk", func() bool { return entries(x)[1] >= want })
+	if got := entries(x); got != [3]float64{want, want, want} {
+		t.Errorf("memory, disk and originals hold %v, %g were right", got, want)
+	}
+
+	// The origin is gone, and so is what was in memory: what is answered now was on the disk.
+	x.stop()
+	for i, flag := range flags {
+		if strings.HasPrefix(flag, "f-") {
+			name, _, _ := strings.Cut(flag, "=")
+			flags[i] = name + "=http://" + freePort(t) + "/"
+		}
+	}
+	x = a.start(cache, flags...)
+	waitRecovered(x, int(want))
+	for fault, want := range faults {
+		path := signedPath(t, fmt.Sprintf("/240x-q95/v.1/f-%s/%s/a.png.jpg", fault, fault))
+		got, err := a.getPath(t.Context(), x, 1, path)
+		if got.Response == nil {
+			t.Fatal(err)
+		}
+		if right := slices.Equal(want, []int{200}); right != (got.StatusCode == 200) {
+			t.Errorf("%s: %s from a tier whose origin is gone", fault, got.Status)
+		}
+	}
+}
+
+// An origin that changes its mind with every answer, whatever condition it was asked
+// on: who pinned one entity tag gets those bytes or none, and who did not gets whole
+// pictures.
+func TestAFlippingOriginNeverGivesTheOtherPicture(t *testing.T) {
+	t.Parallel()
+	a := newAlbum(t)
+	pictures := [2][]byte{picture(0), picture(1)}
+	var asked atomic.Int64
+	origin := listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n := asked.Add(1) % 2
+		w.Header().Set("ETag", fmt.Sprintf(`"of-%d"`, n))
+		w.Header().Set("Cache-Control", "max-age=0")
+		w.Header().Set("Content-Length", strconv.Itoa(len(pictures[n])))
+		w.Write(pictures[n])
+	}))
+	x := a.start(t.TempDir(), "--source", "flips="+origin+"/", "--negative-ttl", "0s")
+	var right, refused [2]atomic.Int64
+	var all sync.WaitGroup
+	for reader := range 4 {
+		all.Go(func() {
+			for i := range 30 {
+				n := (reader + i) % 2
+				path := signedPath(t, fmt.Sprintf("/%dx-q95/e.of-%d/flips/%d.png.jpg", 100+i, n, reader))
+				got, err := a.getPath(t.Context(), x, n, path)
+				switch {
+				case err == nil:
+					right[n].Add(1)
+				case got.Response != nil && got.StatusCode == 404:
+					refused[n].Add(1)
+				default:
+					t.Error(err)
+				}
+				live, err := a.client.Get(x.public + signedPath(t, fmt.Sprintf("/%dx-q95/live/flips/live.png.jpg", 100+i%3)))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				body, err := io.ReadAll(live.Body)
+				live.Body.Close()
+				if err != nil || live.StatusCode != 200 || isPicture(0, body) != nil && isPicture(1, body) != nil {
+					t.Errorf("live: %s, %d bytes, %v", live.Status, len(body), err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	for n := range 2 {
+		if right[n].Load() == 0 || refused[n].Load() == 0 {
+			t.Errorf("of-%d was answered %d times and refused %d times: it did not flip", n, right[n].Load(), refused[n].Load())
+		}
+	}
+}
+
+// An upload that broke off is all that the origin has: as long as it says, and half an
+// image. Every kind of file is refused, and kept nowhere.
+func TestHalfAFileOfAnyKindIsRefused(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob(filepath.Join(photos(t), "*.*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	origin := listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, err := os.ReadFile(filepath.Join(photos(t), filepath.Base(r.URL.Path)))
+		if err != nil {
+			http.NotFound(w, r)
+			return
+		}
+		b = b[:len(b)/2]
+		w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+		w.Header().Set("ETag", `"half"`)
+		w.Write(b)
+	}))
+	x := start(t, "--keys", key, "--source", "posts="+origin+"/", "--allow-private-origins", "--cache-dir", t.TempDir())
+	tried := 0
+	for _, file := range files {
+		name := filepath.Base(file)
+		if ext := filepath.Ext(name); ext == ".md" || ext == ".tsv" {
+			continue
+		}
+		tried++
+		for _, shape := range []string{"64x-still", "200x-still"} { // one may be made of less than the other
+			if got := x.get(signedPath(t, fmt.Sprintf("/%s/v.1/posts/%s.webp", shape, name))); got.StatusCode != 422 {
+				t.Errorf("%s of half of %s: %s", shape, name, got.Status)
+			}
+		}
+	}
+	if tried < 10 {
+		t.Errorf("only %d files were there to try", tried)
+	}
+	if got := entries(x); got != [3]float64{} {
+		t.Errorf("memory, disk and originals hold %v", got)
+	}
+}
+
+// Hundreds wait for an origin that does not answer. Hits of the same source, and misses of
+// another, are answered before any of them; and when the origin is back, so are they.
+func TestAHangingOriginSlowsNobodyElse(t *testing.T) {
+	t.Parallel()
+	a := newAlbum(t)
+	hanging, released := make(chan struct{}), make(chan struct{})
+	release := sync.OnceFunc(func() { close(released) })
+	t.Cleanup(release)
+	var hung atomic.Int64
+	origin := listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n, err := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, "/"), ".png"))
+		if err != nil {
+			http.NotFound(w, r)
+			return
+		}
+		if n >= 100 {
+			if hung.Add(1) == 1 {
+				close(hanging)
+			}
+			select {
+			case <-released:
+			case <-r.Context().Done():
+				return
+			}
+		}
+		w.Write(picture(n))
+	}))
+	x := a.start(t.TempDir(), "--source", "slow="+origin+"/", "--origin-timeout", "60s")
+	slow := func(n int) string { return signedPath(t, fmt.Sprintf("/240x-q95/v.1/slow/%d.png.jpg", n)) }
+	const kept = 20
+	for n := range kept {
+		if _, err := a.getPath(t.Context(), x, n, slow(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	const waiting = 200
+	var answered, right atomic.Int64
+	var all sync.WaitGroup
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	defer cancel()
+	for i := range waiting {
+		path := slow(100 + i)
+		all.Go(func() {
+			got, err := a.getPath(ctx, x, 100+i, path)
+			answered.Add(1)
+			switch {
+			case err == nil:
+				right.Add(1)
+			case got.Response == nil || got.StatusCode != 503: // so many do not even wait
+				t.Errorf("picture %d: %v", 100+i, err)
+			}
+		})
+	}
+	<-hanging
+	eventually(t, 20*time.Second, "the origin to have all that it may have", func() bool { return hung.Load() >= 50 })
+	for round := range 20 {
+		for n := range kept {
+			got, err := a.getPath(t.Context(), x, n, slow(n))
+			if err != nil || !isHit(got) {
+				t.Fatalf("a hit beside a hanging origin: %v, Cache-Status: %s", err, got.Header.Get("Cache-Status"))
+			}
+		}
+		if _, err := a.get(t.Context(), x, round); err != nil {
+			t.Fatalf("a miss of another source: %v", err)
+		}
+	}
+	if got := right.Load(); got != 0 {
+		t.Errorf("%d got an image of an origin that hangs", got)
+	}
+	release()
+	all.Wait()
+	if right.Load() < 50 {
+		t.Errorf("%d of %d got their image once the origin was back", right.Load(), waiting)
+	}
+	eventually(t, 20*time.Second, "the source to be asked again", func() bool {
+		_, err := a.getPath(t.Context(), x, 500, slow(500))
+		return err == nil
+	})
+}
