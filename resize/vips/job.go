@@ -60,6 +60,9 @@ func (j *job) make(ctx context.Context, specs []resize.Spec) ([]resize.Image, er
 		return nil, err
 	}
 	images := make([]resize.Image, len(specs))
+	if looks, err = j.showDirectly(ctx, looks, specs, images); err != nil {
+		return nil, err
+	}
 	for len(looks) > 0 {
 		var same, others []*look
 		for _, l := range looks {

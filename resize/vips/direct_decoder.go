@@ -1,0 +1,126 @@
+package vips
+
+// #cgo pkg-config: libjpeg libwebp lcms2
+// #cgo CFLAGS: -O3
+// #cgo LDFLAGS: -lm
+// #include <stdlib.h>
+// #include "direct.h"
+// #include "vips.h"
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"github.com/novasocial/imagetier/resize"
+)
+
+// errRare: a JPEG of a kind that the direct path leaves to libvips.
+var errRare = errors.New("a JPEG of a rare kind")
+
+// A directDecoder is one pass of the direct path through one original, which must stay
+// pinned until it is closed.
+type directDecoder struct{ d *C.struct_tier_direct }
+
+// openDirect reads the header. The decoder is to be closed, with an error or without.
+func openDirect(original []byte) (directDecoder, error) {
+	var d directDecoder
+	fault := C.tier_direct_open(unsafe.Pointer(&original[0]), C.size_t(len(original)), &d.d)
+	return d, directError(fault, "read its header")
+}
+
+func (d directDecoder) close() { C.tier_direct_close(d.d) }
+
+// directError says in our own words what a fault of direct.h means.
+func directError(fault C.int, doing string) error {
+	switch fault {
+	case 0:
+		return nil
+	case C.TIER_DIRECT_BROKEN:
+		return fmt.Errorf("%w: decode %s", resize.ErrCorrupt, resize.KindJPEG)
+	case C.TIER_DIRECT_OTHER:
+		return errRare
+	}
+	return fmt.Errorf("%w: %s", resize.ErrFailed, doing)
+}
+
+// size returns width and height as stored.
+func (d directDecoder) size() size {
+	var width, height, planes C.int
+	C.tier_direct_size(d.d, &width, &height, &planes)
+	return size{int(width), int(height)}
+}
+
+func (d directDecoder) grey() bool {
+	var width, height, planes C.int
+	C.tier_direct_size(d.d, &width, &height, &planes)
+	return planes == 1
+}
+
+// transform returns what brings the colours to sRGB, nil if nothing has to: there is no
+// profile, none that is of use, or one that is sRGB's give or take rounding. A profile of
+// grey is libvips' business.
+func (d directDecoder) transform(known transforms) (C.cmsHTRANSFORM, error) {
+	const rounding = 1 // of 255
+	var data unsafe.Pointer
+	var n C.size_t
+	if fault := C.tier_direct_profile(d.d, &data, &n); fault != 0 {
+		return nil, directError(fault, "read its profile")
+	}
+	if n == 0 {
+		return nil, nil
+	}
+	if d.grey() {
+		return nil, errRare
+	}
+	transform := known.from(unsafe.Slice((*byte)(data), int(n)), false)
+	if transform == nil || C.tier_transform_moves(transform) <= rounding {
+		return nil, nil
+	}
+	return transform, nil
+}
+
+// want adds the view of l. Views are numbered from 0.
+func (d directDecoder) want(l *look) error {
+	p := l.plan
+	return directError(C.tier_direct_want(d.d, C.struct_tier_want{
+		shrink: C.int(l.shrink),
+		width:  C.int(p.scaled.width), height: C.int(p.scaled.height),
+		left: C.int(p.crop.left), top: C.int(p.crop.top), kept_width: C.int(p.crop.width), kept_height: C.int(p.crop.height),
+	}), "plan a view")
+}
+
+// decode decodes the whole original and scales all views; shrink counts if there are none.
+func (d directDecoder) decode(shrink int) error {
+	return directError(C.tier_direct_decode(d.d, C.int(shrink)), "decode")
+}
+
+// finish turns a view and converts its colours unless transform is nil.
+func (d directDecoder) finish(view int, t turn, transform C.cmsHTRANSFORM) error {
+	return directError(C.tier_direct_finish(d.d, C.int(view), C.int(t.degrees), truth(t.mirror), transform), "finish the picture")
+}
+
+// encode encodes a view, which is that of l, as s.
+func (d directDecoder) encode(view int, l *look, s resize.Spec) (resize.Image, error) {
+	var buf *C.uchar
+	var n C.size_t
+	var fault C.int
+	switch s.Format {
+	case resize.JPEG:
+		fault = C.tier_direct_jpeg(d.d, C.int(view), C.int(s.EncodeQuality()), &buf, &n)
+	case resize.WebP:
+		fault = C.tier_direct_webp(d.d, C.int(view), C.int(s.EncodeQuality()), webpEffort, &buf, &n)
+	default:
+		return resize.Image{}, fmt.Errorf("%w: nothing here encodes %s", resize.ErrSpec, s.Format)
+	}
+	defer C.free(unsafe.Pointer(buf))
+	if fault != 0 {
+		return resize.Image{}, directError(fault, "encode "+s.Format.String())
+	}
+	seen := l.plan.turn.of(l.plan.crop.size())
+	return resize.Image{Body: C.GoBytes(unsafe.Pointer(buf), C.int(n)), Format: s.Format, Width: seen.width, Height: seen.height}, nil
+}
+
+// clearErrors empties libvips' error buffer.
+func clearErrors() { C.vips_error_clear() }

@@ -1,0 +1,163 @@
+package vips
+
+import (
+	"bytes"
+	"context"
+	"image"
+	"image/jpeg"
+	"math"
+	"runtime"
+	"testing"
+
+	"golang.org/x/image/webp"
+
+	"github.com/novasocial/imagetier/resize"
+)
+
+// A way is one of the two that an image can be made.
+type way func(j *job, looks []*look, specs []resize.Spec, images []resize.Image) ([]*look, error)
+
+// directly makes images without libvips, and leaves out those that it cannot make.
+func directly(j *job, looks []*look, specs []resize.Spec, images []resize.Image) ([]*look, error) {
+	return j.showDirectly(context.Background(), looks, specs, images)
+}
+
+// throughLibvips makes all images, as if there were no direct path.
+func throughLibvips(j *job, looks []*look, specs []resize.Spec, images []resize.Image) ([]*look, error) {
+	byShrink := map[int][]*look{}
+	for _, l := range looks {
+		byShrink[l.shrink] = append(byShrink[l.shrink], l)
+	}
+	for _, same := range byShrink {
+		if err := j.show(context.Background(), same, specs, images); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
+}
+
+// make makes images of original as Resize does, by the given way alone.
+func (w way) make(r *Resizer, original []byte, specs ...resize.Spec) ([]resize.Image, []*look, error) {
+	var images []resize.Image
+	var left []*look
+	err := r.alone(original, func(j *job) error {
+		looks, err := j.looks(specs)
+		if err != nil {
+			return err
+		}
+		images = make([]resize.Image, len(specs))
+		left, err = w(j, looks, specs, images)
+		return err
+	})
+	return images, left, err
+}
+
+// alone runs do with a job of original, as Resize does.
+func (r *Resizer) alone(original []byte, do func(j *job) error) error {
+	libvips.Lock()
+	defer libvips.Unlock()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	pin.Pin(&original[0])
+	clearErrors()
+	defer clearErrors()
+	header, err := resize.ReadHeader(original)
+	if err != nil {
+		return err
+	}
+	if err := resize.CheckComplete(original, header); err != nil {
+		return err
+	}
+	return do(newJob(original, header, r.transforms))
+}
+
+// pixels decodes a JPEG or WebP with Go's own decoders.
+func pixels(t testing.TB, img resize.Image) image.Image {
+	t.Helper()
+	var m image.Image
+	var err error
+	if img.Format == resize.WebP {
+		m, err = webp.Decode(bytes.NewReader(img.Body))
+	} else {
+		m, err = jpeg.Decode(bytes.NewReader(img.Body))
+	}
+	if err != nil {
+		t.Fatalf("decode what was made: %v", err)
+	}
+	if m.Bounds().Size() != image.Pt(img.Width, img.Height) {
+		t.Fatalf("it has %v pixels, the Image says %dx%d", m.Bounds().Size(), img.Width, img.Height)
+	}
+	return m
+}
+
+// A field is one number for each pixel, 0-255.
+type field struct {
+	w, h int
+	v    []float64
+}
+
+// luma returns the brightness of m (ITU-R BT.601), and its red, green and blue.
+func fieldsOf(m image.Image) (luma field, rgb [3]field) {
+	b := m.Bounds()
+	luma = field{b.Dx(), b.Dy(), make([]float64, b.Dx()*b.Dy())}
+	for c := range rgb {
+		rgb[c] = field{b.Dx(), b.Dy(), make([]float64, b.Dx()*b.Dy())}
+	}
+	for y := range b.Dy() {
+		for x := range b.Dx() {
+			red, green, blue, _ := m.At(b.Min.X+x, b.Min.Y+y).RGBA()
+			p := [3]float64{float64(red) / 257, float64(green) / 257, float64(blue) / 257}
+			for c := range rgb {
+				rgb[c].v[y*b.Dx()+x] = p[c]
+			}
+			luma.v[y*b.Dx()+x] = 0.299*p[0] + 0.587*p[1] + 0.114*p[2]
+		}
+	}
+	return luma, rgb
+}
+
+// ssim returns the mean structural similarity of two fields (Wang et al. 2004) over windows
+// of eight by eight pixels, at every fourth place.
+func ssim(a, b field) float64 {
+	const side, step = 8, 4
+	const c1, c2 = (0.01 * 255) * (0.01 * 255), (0.03 * 255) * (0.03 * 255)
+	sum, n := 0.0, 0
+	for top := 0; top+side <= a.h; top += step {
+		for left := 0; left+side <= a.w; left += step {
+			var sa, sb, saa, sbb, sab float64
+			for y := top; y < top+side; y++ {
+				for x := left; x < left+side; x++ {
+					p, q := a.v[y*a.w+x], b.v[y*a.w+x]
+					sa, sb, saa, sbb, sab = sa+p, sb+q, saa+p*p, sbb+q*q, sab+p*q
+				}
+			}
+			const k = side * side
+			ma, mb := sa/k, sb/k
+			va, vb, cov := saa/k-ma*ma, sbb/k-mb*mb, sab/k-ma*mb
+			sum += (2*ma*mb + c1) * (2*cov + c2) / ((ma*ma + mb*mb + c1) * (va + vb + c2))
+			n++
+		}
+	}
+	if n == 0 {
+		return 1
+	}
+	return sum / float64(n)
+}
+
+// psnr returns the distance of red, green and blue of two pictures in decibel.
+func psnr(a, b [3]field) float64 {
+	sum, n := 0.0, 0
+	for c := range a {
+		for i, v := range a[c].v {
+			d := v - b[c].v[i]
+			sum += d * d
+			n++
+		}
+	}
+	if sum == 0 {
+		return 99
+	}
+	return 10 * math.Log10(255*255*float64(n)/sum)
+}
