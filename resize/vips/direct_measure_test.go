@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"image"
+	"image/color"
 	"image/jpeg"
+	"image/png"
 	"math"
 	"runtime"
 	"testing"
@@ -88,6 +90,47 @@ func pixels(t testing.TB, img resize.Image) image.Image {
 	}
 	if m.Bounds().Size() != image.Pt(img.Width, img.Height) {
 		t.Fatalf("it has %v pixels, the Image says %dx%d", m.Bounds().Size(), img.Width, img.Height)
+	}
+	if img.Format == resize.WebP {
+		m = studio(m)
+	}
+	return m
+}
+
+// studio converts the luma and chroma of a WebP, which have the range of television (ITU-R
+// BT.601), where image.YCbCr takes them for JPEG's.
+func studio(m image.Image) image.Image {
+	coded, ok := m.(*image.YCbCr)
+	if !ok {
+		return m
+	}
+	to8 := func(v float64) uint8 { return uint8(math.Round(255 * min(max(v, 0), 1))) }
+	out := image.NewNRGBA(coded.Bounds())
+	for y := coded.Rect.Min.Y; y < coded.Rect.Max.Y; y++ {
+		for x := coded.Rect.Min.X; x < coded.Rect.Max.X; x++ {
+			c := coded.YCbCrAt(x, y)
+			luma, blue, red := (float64(c.Y)-16)/219, (float64(c.Cb)-128)/224, (float64(c.Cr)-128)/224
+			out.SetNRGBA(x, y, color.NRGBA{to8(luma + 1.402*red), to8(luma - 0.344136*blue - 0.714136*red), to8(luma + 1.772*blue), 255})
+		}
+	}
+	return out
+}
+
+// reference makes s of all pixels of original, by libvips, and loses nothing in an encoder.
+func reference(t testing.TB, r *Resizer, original []byte, s resize.Spec) image.Image {
+	t.Helper()
+	s.Format, s.Quality = resize.PNG, 0
+	w := way(func(j *job, looks []*look, specs []resize.Spec, images []resize.Image) ([]*look, error) {
+		looks[0].shrink = 1
+		return throughLibvips(j, looks, specs, images)
+	})
+	images, _, err := w.make(r, original, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := png.Decode(bytes.NewReader(images[0].Body))
+	if err != nil {
+		t.Fatal(err)
 	}
 	return m
 }
