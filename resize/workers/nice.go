@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dearNice is how nice a child is while it does a dear job: it gets a tenth of a core for
-// which another one competes, and all of one that is free.
-const dearNice = 10
+// dearNice is how nice a child is while it does a dear job: it gets a quarter of a core for
+// which another process competes, and all of one that is free.
+const dearNice = 5
 
 // nice sets the niceness of all threads of the child, which those that they start inherit.
 // Taking it back needs a right (CAP_SYS_NICE) that servers seldom have; a child that stays

@@ -64,7 +64,8 @@ type queue struct {
 	waiting [lanes]list.List // of *job, the first to be due in front
 	room    [lanes]int
 	most    time.Duration // of CPU time that may wait before a job; 0: any
-	caps    caps          // a cap of 0 is none
+	workers int
+	caps    caps // a cap of 0 is none
 	running load
 	idle    list.List // of *seat
 	refusal error     // unless nil, nothing is taken in
@@ -86,11 +87,20 @@ func (q *queue) push(j *job) error {
 	case n > q.room[j.lane]:
 		q.takeLocked(j.place)
 		return fmt.Errorf("%w: %d jobs wait", resize.ErrBusy, q.room[j.lane])
-	case q.most > 0 && ahead >= q.most:
+	case q.most > 0 && ahead >= q.mostBefore(j):
 		q.takeLocked(j.place)
 		return fmt.Errorf("%w: %v of work wait before it", resize.ErrBusy, ahead.Round(time.Millisecond))
 	}
 	return nil
+}
+
+// mostBefore is how much work may wait before j: before a dear job less, as fewer children
+// do what is dear.
+func (q *queue) mostBefore(j *job) time.Duration {
+	if j.cost.dear() && q.workers > q.caps.dear {
+		return q.most * time.Duration(q.caps.dear) / time.Duration(q.workers)
+	}
+	return q.most
 }
 
 // placeLocked lets j wait behind all that are due before it or with it, and returns the

@@ -327,6 +327,13 @@ func TestTooMuchWorkThatWaitsIsRefusedAtOnce(t *testing.T) {
 	if err := q.push(newCostly(live, cost{})); err != nil {
 		t.Errorf("one that costs nothing: %v", err)
 	}
+	few := newQueue(9, 9)
+	few.most, few.workers = 3*time.Second, 3 // one of which does what is dear
+	for _, want := range []error{nil, resize.ErrBusy} {
+		if err := few.push(newCostly(live, cost{cpu: 1500 * time.Millisecond})); !errors.Is(err, want) {
+			t.Errorf("of dear ones: %v, want %v", err, want)
+		}
+	}
 	alone := newQueue(9, 9)
 	alone.most = time.Second
 	if err := alone.push(newCostly(live, cost{cpu: 20 * time.Second})); err != nil {

@@ -165,6 +165,7 @@ func New(cfg Config) (*Pool, error) {
 	p := &Pool{cfg: cfg, ready: make(chan struct{})}
 	p.queue.room = [lanes]int{live: cfg.Queue, warm: cfg.WarmQueue}
 	p.queue.most = time.Duration(cfg.Workers) * cfg.MaxWait
+	p.queue.workers = cfg.Workers
 	p.queue.caps = caps{dear: cfg.Dear, avif: cfg.AVIF, memory: cfg.LargeMemory}
 	return p, nil
 }
