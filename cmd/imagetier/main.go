@@ -58,6 +58,8 @@ type cli struct {
 	Sign       signCmd       `cmd:"" help:"Print a signed URL."`
 	Verify     verifyCmd     `cmd:"" help:"Check signed URLs."`
 	Explain    explainCmd    `cmd:"" help:"Tell what a URL means and where its image is held."`
+	Purge      purgeCmd      `cmd:"" help:"Remove images from the running tier."`
+	Takedown   takedownCmd   `cmd:"" help:"Take originals down, until that is lifted."`
 	Config     configCmd     `cmd:"" help:"Print or check the settings."`
 	Doctor     doctorCmd     `cmd:"" help:"Look for what is wrong on this machine, and say how to mend it."`
 	Health     healthCmd     `cmd:"" help:"Ask the running tier whether it is well, for container checks."`
@@ -116,10 +118,12 @@ func run(ctx context.Context, p *program) (code int) {
 
 func newParser(p *program) (*kong.Kong, error) {
 	commands := &cli{
-		Serve:   serveCmd{settingsOf: newSettings()},
-		Sign:    signCmd{settingsOf: newSettings("keys", "dev")},
-		Verify:  verifyCmd{settingsOf: newSettings("keys", "dev")},
-		Explain: explainCmd{settingsOf: newSettings("keys", "dev", "private-listen")},
+		Serve:    serveCmd{settingsOf: newSettings()},
+		Sign:     signCmd{settingsOf: newSettings("keys", "dev")},
+		Verify:   verifyCmd{settingsOf: newSettings("keys", "dev")},
+		Explain:  explainCmd{settingsOf: newSettings("keys", "dev", "private-listen")},
+		Purge:    purgeCmd{settingsOf: newSettings("dev", "private-listen", "admin-token")},
+		Takedown: takedownCmd{settingsOf: newSettings("dev", "private-listen", "admin-token")},
 		Config: configCmd{
 			Print: configPrintCmd{settingsOf: newSettings()},
 			Check: configCheckCmd{settingsOf: newSettings()},

@@ -1,13 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/novasocial/imagetier/cmd/imagetier/internal/config"
 )
 
 // privateURL returns the URL of a private listener, as this machine reaches it.
@@ -36,6 +40,29 @@ func ask(ctx context.Context, url string, timeout time.Duration) (status int, bo
 	if err != nil {
 		return 0, nil, err
 	}
+	return exchange(req)
+}
+
+// order sends what as JSON, with the admin token, to a path of the private listener.
+func order(ctx context.Context, cfg config.Config, method, path string, what any, timeout time.Duration) (status int, body []byte, err error) {
+	text, err := json.Marshal(what)
+	if err != nil {
+		return 0, nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, privateURL(cfg.PrivateListen)+path, bytes.NewReader(text))
+	if err != nil {
+		return 0, nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if cfg.AdminToken != "" {
+		req.Header.Set("Authorization", "Bearer "+cfg.AdminToken)
+	}
+	return exchange(req)
+}
+
+func exchange(req *http.Request) (status int, body []byte, err error) {
 	// No proxy: the private listener is near, and what is asked is nobody's business.
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
@@ -45,7 +72,7 @@ func ask(ctx context.Context, url string, timeout time.Duration) (status int, bo
 	defer resp.Body.Close()
 	body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return 0, nil, fmt.Errorf("read the answer of %s: %w", url, err)
+		return 0, nil, fmt.Errorf("read the answer of %s: %w", req.URL, err)
 	}
 	return resp.StatusCode, body, nil
 }

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// told is a private listener that notes what it is told, and answers with status and body.
+func told(t *testing.T, status int, body string) (environ []string, said *[]string) {
+	t.Helper()
+	said = new([]string)
+	tier := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		what, _ := io.ReadAll(r.Body)
+		*said = append(*said, fmt.Sprintf("%s %s %s %s", r.Method, r.URL.Path, r.Header.Get("Authorization"), what))
+		w.WriteHeader(status)
+		fmt.Fprintln(w, body)
+	}))
+	t.Cleanup(tier.Close)
+	return []string{"IMAGETIER_PRIVATE_LISTEN=" + strings.TrimPrefix(tier.URL, "http://"), "IMAGETIER_ADMIN_TOKEN=secret-of-the-tier"}, said
+}
+
+const aReceipt = `{"variants":3,"originals":1,"bytes":12345,"nodes":{"applied":1,"known":1}}`
+
+func TestPurgeTellsTheTierAndPrintsTheReceipt(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		said []string
+		out  string
+	}{
+		{[]string{"purge", "--source", "posts", "--name", "a b.jpg"},
+			[]string{`POST /v1/purge Bearer secret-of-the-tier {"source":"posts","name":"a b.jpg"}`},
+			"posts a b.jpg: purged: 3 variants, 1 originals, 12345 bytes; 1 of 1 nodes\n"},
+		{[]string{"purge", "--soft", "--tag", "post:p1"},
+			[]string{`POST /v1/purge Bearer secret-of-the-tier {"tag":"post:p1","soft":true}`},
+			"post:p1: purged: 3 variants, 1 originals, 12345 bytes; 1 of 1 nodes\n"},
+		{[]string{"purge", "--json", "https://img.example.com/i/_/640x/live/posts/a.jpg.webp?x=1", "/i/_/orig/live/posts/a.jpg"},
+			[]string{`POST /v1/purge Bearer secret-of-the-tier {"path":"/i/_/640x/live/posts/a.jpg.webp"}`, `POST /v1/purge Bearer secret-of-the-tier {"path":"/i/_/orig/live/posts/a.jpg"}`},
+			aReceipt + "\n" + aReceipt + "\n"},
+		{[]string{"takedown", "--source", "posts", "--name", "a.jpg"},
+			[]string{`POST /v1/takedown Bearer secret-of-the-tier {"source":"posts","name":"a.jpg"}`},
+			"posts a.jpg: taken down: 3 variants, 1 originals, 12345 bytes; 1 of 1 nodes\n"},
+		{[]string{"takedown", "--lift", "--source", "posts", "--name", "a.jpg"},
+			[]string{`DELETE /v1/takedown Bearer secret-of-the-tier {"source":"posts","name":"a.jpg"}`},
+			"posts a.jpg: lifted: 3 variants, 1 originals, 12345 bytes; 1 of 1 nodes\n"},
+	} {
+		environ, said := told(t, http.StatusOK, aReceipt)
+		code, out, errs := imagetier(t, environ, c.args...)
+		if code != 0 || out != c.out || errs != "" {
+			t.Errorf("%v: exit code %d, %q, %q; want %q", c.args, code, out, errs, c.out)
+		}
+		if !slices.Equal(*said, c.said) {
+			t.Errorf("%v: the tier is told %q, want %q", c.args, *said, c.said)
+		}
+	}
+}
+
+func TestPurgeThatIsRefusedFailsAndSaysWhy(t *testing.T) {
+	for _, c := range []struct {
+		status int
+		body   string
+		says   string
+	}{
+		{http.StatusBadRequest, `{"title":"Bad Request","detail":"There is no source \"x\"."}`, `There is no source "x".`},
+		{http.StatusUnauthorized, "{}", "--admin-token"},
+		{http.StatusInternalServerError, "what\x1b[2J", "500: what [2J"},
+		{http.StatusOK, "no receipt", "read the receipt"},
+	} {
+		environ, _ := told(t, c.status, c.body)
+		code, out, errs := imagetier(t, environ, "purge", "--source", "x", "--name", "a.jpg")
+		if code != 1 || out != "" || !strings.Contains(errs, c.says) {
+			t.Errorf("%d %s: exit code %d, %q, %q; want %q", c.status, c.body, code, out, errs, c.says)
+		}
+	}
+	code, _, errs := imagetier(t, nil, "purge", "--private-listen", "127.0.0.1:1", "--source", "x", "--name", "a.jpg")
+	if code != 1 || !strings.Contains(errs, "does not answer") {
+		t.Errorf("without a tier: %d %s", code, errs)
+	}
+}
+
+func TestPurgeOfNothingOrOfTooMuchIsWrongUsage(t *testing.T) {
+	for _, args := range [][]string{
+		{"purge"}, {"takedown"}, {"purge", "--source", "posts"}, {"takedown", "--name", "a.jpg"},
+		{"purge", "--source", "posts", "--name", "a.jpg", "--tag", "post:p1"},
+		{"purge", "https://img.example.com"}, {"purge", "/healthz"},
+	} {
+		environ, said := told(t, http.StatusOK, aReceipt)
+		if code, _, errs := imagetier(t, environ, args...); code != 2 || errs == "" || len(*said) != 0 {
+			t.Errorf("%v: exit code %d, %q, told %q", args, code, errs, *said)
+		}
+	}
+}
