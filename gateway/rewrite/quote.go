@@ -1,0 +1,87 @@
+package rewrite
+
+import (
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// appendUnquoted appends the text that raw, which stands between the quotes of a JSON
+// string, spells. ok is false if it is no JSON or no Unicode: a surrogate without its other
+// half, or bytes that are no UTF-8.
+func appendUnquoted(dst, raw []byte) (text []byte, ok bool) {
+	for i := 0; i < len(raw); {
+		if raw[i] != '\\' {
+			c, n := utf8.DecodeRune(raw[i:])
+			if c == utf8.RuneError && n == 1 {
+				return dst, false
+			}
+			dst = append(dst, raw[i:i+n]...)
+			i += n
+			continue
+		}
+		if i+1 == len(raw) {
+			return dst, false
+		}
+		switch c := raw[i+1]; c {
+		case '"', '\\', '/':
+			dst = append(dst, c)
+		case 'b', 'f', 'n', 'r', 't':
+			dst = append(dst, map[byte]byte{'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}[c])
+		case 'u':
+			c, ok := hex4(raw[i:])
+			if !ok {
+				return dst, false
+			}
+			i += 4
+			if utf16.IsSurrogate(c) {
+				low, ok := hex4(raw[i+2:])
+				if c = utf16.DecodeRune(c, low); !ok || c == utf8.RuneError {
+					return dst, false
+				}
+				i += 6
+			}
+			dst = utf8.AppendRune(dst, c)
+		default:
+			return dst, false
+		}
+		i += 2
+	}
+	return dst, true
+}
+
+// hex4 reads \uXXXX.
+func hex4(raw []byte) (c rune, ok bool) {
+	if len(raw) < 6 || raw[0] != '\\' || raw[1] != 'u' {
+		return 0, false
+	}
+	for _, digit := range raw[2:6] {
+		switch {
+		case '0' <= digit && digit <= '9':
+			digit -= '0'
+		case 'a' <= digit && digit <= 'f':
+			digit -= 'a' - 10
+		case 'A' <= digit && digit <= 'F':
+			digit -= 'A' - 10
+		default:
+			return 0, false
+		}
+		c = c<<4 | rune(digit)
+	}
+	return c, true
+}
+
+// appendQuoted appends text as it stands between the quotes of a JSON string.
+func appendQuoted(dst []byte, text string) []byte {
+	const hex = "0123456789abcdef"
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', c)
+		case c < ' ':
+			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return dst
+}
