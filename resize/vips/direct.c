@@ -223,8 +223,10 @@ clear_view(struct tier_view *v)
 {
 	for (int c = 0; c < PLANES; c++) {
 		free(v->plane[c]);
-		tier_axis_clear(&v->across[c]);
-		tier_axis_clear(&v->down[c]);
+		if (v->own_axes[c]) {
+			tier_axis_clear(&v->across[c]);
+			tier_axis_clear(&v->down[c]);
+		}
 	}
 	free(v->rgb);
 }
@@ -324,6 +326,26 @@ finer(int first, int its, int first_block, int its_block)
 	return (double) first * first_block / ((double) its * its_block);
 }
 
+// make_axes makes the axes of a view's plane, or takes those of the plane before where they
+// are the same: across and down are samples of the plane for each of the view.
+static int
+make_axes(struct tier_view *v, int c, const struct ring *ring, double across, double down, const struct tier_want *w)
+{
+	v->steps[c][0] = across;
+	v->steps[c][1] = down;
+	if (c > 0 && v->across[c - 1].from == ring->width && v->down[c - 1].from == ring->height &&
+		v->steps[c - 1][0] == across && v->steps[c - 1][1] == down) {
+		v->across[c] = v->across[c - 1];
+		v->down[c] = v->down[c - 1];
+		return 0;
+	}
+	v->own_axes[c] = 1;
+	if (tier_axis_make(&v->across[c], ring->width, across, w->left, w->kept_width) ||
+		tier_axis_make(&v->down[c], ring->height, down, w->top, w->kept_height))
+		return no_memory();
+	return 0;
+}
+
 static int
 want_now(struct tier_direct *d, struct tier_view *v, const struct tier_want *w)
 {
@@ -337,10 +359,8 @@ want_now(struct tier_direct *d, struct tier_view *v, const struct tier_want *w)
 		double x = finer(first->h_samp_factor, comp->h_samp_factor, scale->ring[0].block, ring->block);
 		double y = finer(first->v_samp_factor, comp->v_samp_factor, scale->ring[0].block, ring->block);
 
-		v->plane[c] = malloc((size_t) w->kept_width * w->kept_height);
-		if (!v->plane[c] ||
-			tier_axis_make(&v->across[c], ring->width, (double) scale->width / w->width / x, w->left, w->kept_width) ||
-			tier_axis_make(&v->down[c], ring->height, (double) scale->height / w->height / y, w->top, w->kept_height))
+		if (!(v->plane[c] = malloc((size_t) w->kept_width * w->kept_height)) ||
+			make_axes(v, c, ring, (double) scale->width / w->width / x, (double) scale->height / w->height / y, w))
 			return no_memory();
 		if (v->down[c].taps > MOST_TAPS) {
 			vips_error("direct", "too much smaller");

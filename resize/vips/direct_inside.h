@@ -34,6 +34,8 @@ struct tier_view {
 	unsigned char *plane[PLANES]; // rows without gaps
 	unsigned char *rgb;
 	struct tier_axis across[PLANES], down[PLANES];
+	double steps[PLANES][2]; // samples of the plane for each of the view, across and down
+	int own_axes[PLANES];    // or they are those of the plane before
 	int planes;
 	int made[PLANES]; // rows
 };
