@@ -182,7 +182,7 @@ func TestReadersDoNotWaitForADirectoryThatIsBeingRead(t *testing.T) {
 	x.stop()
 
 	release := disk.hold(".seg", fuseRead)
-	defer release() // also when it fails: a tier that waits for the disk cannot be killed
+	defer release()                   // also when it fails: a tier that waits for the disk cannot be killed
 	x = a.start(cache, smallDisks...) // and it turned ready
 	eventually(t, recovery, "the directory to be read", func() bool { return disk.held.Load() > 0 })
 	if hits := a.ask(x, 0, pictures/2); hits != 0 {
