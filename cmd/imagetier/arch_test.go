@@ -30,6 +30,7 @@ var owners = map[string][]string{
 	"github.com/posener/complete":         {"cmd/imagetier"},
 	"github.com/goccy/go-yaml":            {"internal/settings", "cmd/imagetier/internal/config"},
 	"github.com/docker/go-units":          {"internal/settings", "cmd/imagetier/internal/config"},
+	"github.com/nats-io/":                 {"cmd/imagetier/internal/bus"},
 	"golang.org/x/time":                   {"origin/breaker"},
 	"golang.org/x/sys":                    {"origin/dirorigin", "imagecache/disktier", "resize/workers", "cmd/imagetier-resize", "cmd/imagetier", "cmd/imagetier/internal/config"},
 	"golang.org/x/sync":                   {""},
@@ -55,9 +56,11 @@ var walls = map[string][]string{
 	"imagecache/tiertest":    {"imagecache", "imagecache/imageurl", "resize"},
 	"imagecache/takedown":    {"imagecache"},
 	"imagecache/fill":        {"resize", "origin", "imagecache", "imagecache/imageurl"},
+	"prefetch/profile":       {"resize", "imagecache/imageurl"},
+	"prefetch":               {"resize", "origin", "imagecache", "prefetch/profile"},
 	"internal/settings":      {},
 	"cmd/imagetier":          {""},
-	"cmd/imagetier/internal": {"resize", "origin", "imagecache", "internal/settings"},
+	"cmd/imagetier/internal": {"resize", "origin", "imagecache", "prefetch", "internal/settings"},
 }
 
 type listed struct {
