@@ -116,7 +116,7 @@ func serve(ctx context.Context, cfg config.Config, out io.Writer) (err error) {
 	privateServer, err := edge.NewServer(edge.ServerConfig{
 		DrainTimeout: 5 * time.Second, Log: tel.Log,
 		Handler: edge.Private(edge.PrivateConfig{
-			Signer: signer, Explain: cache.Explain, Purge: measured.Purge, SoftPurge: measured.SoftPurge, Takedown: takeDown(down, measured), Lift: down.Lift, Sources: edgeSources(cfg), Answers: answers,
+			Signer: signer, Explain: cache.Explain, Info: measured.Get, Purge: measured.Purge, SoftPurge: measured.SoftPurge, Takedown: takeDown(down, measured), Lift: down.Lift, Sources: edgeSources(cfg), Answers: answers,
 			AdminToken: cfg.AdminToken, Dev: cfg.Dev, Ready: wellbeing.ready, Metrics: tel.Metrics(), Stats: status.stats, Log: tel.Log,
 			Console: console.New(console.Config{
 				Signer: signer, Public: handler, Sources: sourceNames(cfg), PublicURL: publicURL, AdminToken: cfg.AdminToken, Dev: cfg.Dev,

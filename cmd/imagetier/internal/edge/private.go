@@ -36,6 +36,9 @@ type PrivateConfig struct {
 	// to undo. Needed, both.
 	Takedown func(ctx context.Context, of imagecache.Original) (imagecache.Receipt, error)
 	Lift     func(of imagecache.Original) (bool, error)
+	// Info returns the facts about an original, or why there are none (imagecache.Cache.Get
+	// of ShapeInfo). nil: POST /v1/info answers 404.
+	Info func(ctx context.Context, ref imageurl.Ref) (imagecache.Image, imagecache.Outcome, error)
 	// Sources and Watermarks are those of Config.
 	Sources    map[string]Source
 	Watermarks map[string]bool
@@ -119,6 +122,9 @@ func Private(cfg PrivateConfig) http.Handler {
 	get("/debug/pprof/profile", pprof.Profile)
 	get("/debug/pprof/symbol", pprof.Symbol)
 	get("/debug/pprof/trace", pprof.Trace)
+	if cfg.Info != nil {
+		r.Post("/v1/info", p.handle(p.infos))
+	}
 	r.Post("/v1/purge", p.handle(p.purge))
 	r.Post("/v1/takedown", p.handle(p.takedown))
 	r.Delete("/v1/takedown", p.handle(p.lift))
@@ -284,7 +290,12 @@ func writeJSON(w http.ResponseWriter, r *http.Request, status int, v any) error 
 
 // readJSON reads the body of r, which is one JSON value with no field that v has not.
 func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxPrivateBody))
+	return readJSONUpTo(w, r, v, maxPrivateBody)
+}
+
+// readJSONUpTo is readJSON of a body of at most most bytes.
+func readJSONUpTo(w http.ResponseWriter, r *http.Request, v any, most int64) error {
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, most))
 	dec.DisallowUnknownFields()
 	err := dec.Decode(v)
 	if err == nil {
@@ -297,7 +308,7 @@ func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
 	var long *http.MaxBytesError
 	switch {
 	case errors.As(err, &long):
-		return refused(http.StatusRequestEntityTooLarge, "The body has more than %d bytes.", maxPrivateBody)
+		return refused(http.StatusRequestEntityTooLarge, "The body has more than %d bytes.", most)
 	case err != nil:
 		return refused(http.StatusBadRequest, "The body is not the JSON that is expected here: %s.", strings.TrimPrefix(err.Error(), "json: "))
 	}
