@@ -1,0 +1,211 @@
+// Package profile is what the tier, the gateway and the command line must agree on, so that
+// what is warmed is what is minted: the named lists of Specs (Set), and how the plain URL of
+// an image becomes an Image (Links). It imports the grammar of URLs and the standard library
+// only, holds no state that changes, and gives the same answer to the same question
+// everywhere.
+package profile
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/novasocial/imagetier/resize"
+)
+
+// Bounds of a Set.
+const (
+	MaxSpecs    = 64        // of one profile: more sizes than a screen has, and what a word has bits
+	MaxProfiles = 64        // of one Set
+	MaxName     = 32        // bytes of a profile's name
+	maxFile     = 256 << 10 // bytes of a file of profiles
+)
+
+// builtIn are the profiles of CONTRACT 4: the widths at which a feed, an avatar and a grid
+// of three are shown on an iPhone of 440 points, at @1x, @2x and @3x.
+var builtIn = map[string][]string{
+	"feed":   {"440x", "880x", "1320x"},
+	"avatar": {"32x32-cover", "64x64-cover", "96x96-cover"},
+	"grid":   {"146x146-cover", "292x292-cover", "438x438-cover"},
+}
+
+// A Profile is a named list of Specs: each concrete, no two alike.
+type Profile struct {
+	name  string
+	specs []resize.Spec
+}
+
+// Name returns the name: 1-32 of a-z 0-9 - and _, a letter first.
+func (p Profile) Name() string { return p.name }
+
+// Specs returns the Specs in the order in which they are listed: 1-64 of them.
+func (p Profile) Specs() []resize.Spec { return slices.Clone(p.specs) }
+
+// Formats returns the formats that the profile has, in the order of their first Specs.
+func (p Profile) Formats() []resize.Format {
+	var formats []resize.Format
+	for _, spec := range p.specs {
+		if !slices.Contains(formats, spec.Format) {
+			formats = append(formats, spec.Format)
+		}
+	}
+	return formats
+}
+
+// At returns the Spec for a screen of that scale (1 for @1x, 2, 3) in that format: the
+// Specs of a format are listed from @1x on, the last of them is for all larger scales, and
+// a scale below 1 is 1. ok is false if the profile has no Spec in that format.
+func (p Profile) At(scale int, format resize.Format) (spec resize.Spec, ok bool) {
+	at := 1
+	for _, listed := range p.specs {
+		if listed.Format != format {
+			continue
+		}
+		spec, ok = listed, true
+		if at >= scale {
+			break
+		}
+		at++
+	}
+	return spec, ok
+}
+
+// Set is profiles by name. The zero Set has none; BuiltIn and New make one.
+type Set struct {
+	byName map[string]Profile
+}
+
+// BuiltIn returns the profiles that there are without a file: feed, avatar and grid, each
+// in WebP and JPEG at three scales.
+func BuiltIn() *Set {
+	set, err := New(nil)
+	if err != nil {
+		panic(err) // TestTheBuiltInProfilesAreThoseOfTheContract
+	}
+	return set
+}
+
+// New returns the built-in profiles and those of lists, which replace the built-in ones of
+// the same name. A list names Specs as URLs do, shape and format: "640x640-cover-q70.webp".
+// auto, orig and info are not made of themselves and stand in no list. The error joins
+// every fault there is.
+func New(lists map[string][]string) (*Set, error) {
+	set := &Set{byName: make(map[string]Profile)}
+	var faults []error
+	for name, shapes := range builtIn {
+		var list []string
+		for _, format := range []string{".webp", ".jpg"} {
+			for _, shape := range shapes {
+				list = append(list, shape+format)
+			}
+		}
+		p, err := parse(name, list)
+		set.byName[name] = p
+		faults = append(faults, err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(lists)) {
+		p, err := parse(name, lists[name])
+		set.byName[name] = p
+		faults = append(faults, err)
+	}
+	if len(set.byName) > MaxProfiles {
+		faults = append(faults, fmt.Errorf("%d profiles, at most %d", len(set.byName), MaxProfiles))
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	return set, nil
+}
+
+// Load returns what New makes of a file of profiles, a mapping from names to lists. The
+// file is YAML, which unmarshal reads (yaml.Unmarshal): this package imports no YAML.
+// An empty path is the built-in profiles.
+func Load(path string, unmarshal func(text []byte, into any) error) (*Set, error) {
+	if path == "" {
+		return BuiltIn(), nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("profiles: %w", err)
+	}
+	if info.Size() > maxFile {
+		return nil, fmt.Errorf("profiles %s: %d bytes, at most %d", path, info.Size(), maxFile)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("profiles: %w", err)
+	}
+	var lists map[string][]string
+	if err := unmarshal(text, &lists); err != nil {
+		return nil, fmt.Errorf("profiles %s: %w", path, err)
+	}
+	set, err := New(lists)
+	if err != nil {
+		return nil, fmt.Errorf("profiles %s: %w", path, err)
+	}
+	return set, nil
+}
+
+// Get returns the profile of that name.
+func (s *Set) Get(name string) (Profile, bool) {
+	p, ok := s.byName[name]
+	return p, ok
+}
+
+// Names returns the names of all profiles, sorted.
+func (s *Set) Names() []string { return slices.Sorted(maps.Keys(s.byName)) }
+
+func parse(name string, list []string) (Profile, error) {
+	if !validName(name) {
+		return Profile{}, fmt.Errorf("profile %q: a name is a letter a-z, then up to %d of a-z 0-9 - _", name, MaxName-1)
+	}
+	if len(list) < 1 || len(list) > MaxSpecs {
+		return Profile{}, fmt.Errorf("profile %s: it lists %d Specs, not 1-%d", name, len(list), MaxSpecs)
+	}
+	p := Profile{name: name}
+	var faults []error
+	for i, item := range list {
+		spec, err := parseSpec(item)
+		switch {
+		case err != nil:
+			faults = append(faults, fmt.Errorf("profile %s[%d] %q: %w", name, i, item, err))
+		case slices.Contains(p.specs, spec):
+			faults = append(faults, fmt.Errorf("profile %s[%d] %q: it is listed twice", name, i, item))
+		default:
+			p.specs = append(p.specs, spec)
+		}
+	}
+	return p, errors.Join(faults...)
+}
+
+func parseSpec(item string) (resize.Spec, error) {
+	shape, format, ok := strings.Cut(item, ".")
+	// A watermark's name follows a dot too (wm.logo): the last one begins the format.
+	if at := strings.LastIndexByte(item, '.'); ok {
+		shape, format = item[:at], item[at+1:]
+	}
+	spec, err := resize.ParseSpec(shape, format)
+	if err != nil {
+		return resize.Spec{}, err
+	}
+	if !spec.Format.Concrete() {
+		return resize.Spec{}, fmt.Errorf("a profile lists what is made: no orig, no info, and a format instead of auto")
+	}
+	return spec, nil
+}
+
+func validName(name string) bool {
+	if len(name) < 1 || len(name) > MaxName || name[0] < 'a' || name[0] > 'z' {
+		return false
+	}
+	for i := range len(name) {
+		c := name[i]
+		if !('a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_') {
+			return false
+		}
+	}
+	return true
+}
