@@ -3,6 +3,9 @@ package e2e
 import (
 	"net"
 	"net/http"
+	"os"
+	"strconv"
+	"sync/atomic"
 	"testing"
 )
 
@@ -19,13 +22,25 @@ func listen(t testing.TB, h http.Handler) string {
 	return "http://" + l.Addr().String()
 }
 
-// freePort returns an address of this machine that nothing listens on at the moment.
+// lastPort is the port that freePort returned last.
+var lastPort atomic.Int32
+
+// freePort returns an address of this machine that nothing listens on at the moment, and
+// that it never returned before. The kernel gives ports below 32768 to nobody who does not
+// ask for them, so no other test gets it by chance before it is used.
 func freePort(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const first, ports = 20_000, 12_000
+	for range ports {
+		n := int(lastPort.Add(1))
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(first+(os.Getpid()*97+n)%ports))
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			continue // somebody does
+		}
+		l.Close()
+		return addr
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
