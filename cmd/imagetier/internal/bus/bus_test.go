@@ -274,11 +274,12 @@ func TestADamagedStoreIsSetAsideAndTheStartGoesOn(t *testing.T) {
 				t.Fatal(err)
 			}
 			var said bytes.Buffer
-			b, _ = run(t, Config{Dir: dir, Log: slog.New(slog.NewTextHandler(&said, nil))})
+			b, stop = run(t, Config{Dir: dir, Log: slog.New(slog.NewTextHandler(&said, nil))})
 			put(t, b, "new", 0, "x")
 			if got := done(t, next(t, b)); got != "x" {
 				t.Errorf("got %q", got)
 			}
+			stop() // nothing writes to the log any more
 			if !strings.Contains(said.String(), "damaged") {
 				t.Errorf("the log does not say it:\n%s", &said)
 			}
