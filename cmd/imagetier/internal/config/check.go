@@ -28,6 +28,7 @@ func (c *Config) check(r *settings.Resolved, m Machine, serving bool) {
 	if r.Read("private-listen") && r.Read("listen") && sameAddress(c.Listen, c.PrivateListen) {
 		r.FaultOf("private-listen", fmt.Errorf("%s is the public listener's address too", c.PrivateListen))
 	}
+	c.checkWarming(r)
 	if !serving {
 		return
 	}

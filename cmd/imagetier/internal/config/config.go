@@ -15,6 +15,7 @@ import (
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/settings"
 	"github.com/novasocial/imagetier/origin/sourceurl"
+	"github.com/novasocial/imagetier/prefetch/profile"
 	"github.com/novasocial/imagetier/resize"
 )
 
@@ -46,6 +47,15 @@ type Config struct {
 	NegativeTTL   time.Duration // how long a 404 is kept; 0 is not at all
 	LiveTTL       time.Duration // how long a live original is fresh whose origin is silent
 	DrainTimeout  time.Duration // how long requests may take to end after SIGTERM
+
+	NATS           string           // URLs of a NATS cluster, with commas; "" embeds the queue
+	WebhookSecrets []string         // whsec_…, checked: of those who send events; empty refuses them
+	Profiles       *profile.Set     // named lists of Specs
+	ProfilesFile   string           // where they come from; "" is the built-in ones
+	Prefixes       []profile.Prefix // as they were given, with HTTP set from the sources
+	Links          *profile.Links   // made of Prefixes
+	Warm           string           // "adaptive", "all" or "none"
+	Balancer       string           // base URL without a / at its end that warming asks; "" is this node itself
 
 	AdminToken string     // of POST and DELETE on the private listener; "" refuses them unless Dev
 	LogLevel   slog.Level //

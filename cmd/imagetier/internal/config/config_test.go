@@ -17,10 +17,14 @@ import (
 
 	"github.com/novasocial/imagetier/cmd/imagetier/internal/config"
 	"github.com/novasocial/imagetier/internal/settings"
+	"github.com/novasocial/imagetier/prefetch/profile"
 	"github.com/novasocial/imagetier/resize"
 )
 
 const (
+	secret1 = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"
+	secret2 = "whsec_MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0"
+
 	hex1 = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 	hex2 = "202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f"
 )
@@ -68,13 +72,25 @@ func another(t *testing.T) map[string]string {
 	cert, key := certificate(t)
 	return map[string]string{
 		"listen": "127.0.0.1:9080", "private-listen": "[::1]:9081", "tls-cert": cert, "tls-key": key, "admin-token": "open-sesame",
-		"source": "posts=s3://bucket/prefix?region=eu-central-1&originals=yes,old=dir:///srv/old%2C1", "keys": "k2=" + hex2 + ",k1=" + hex1,
+		"source": "posts=s3://bucket/prefix?region=eu-central-1&originals=yes,old=dir:///srv/old%2C1,new=https://images.example.com/", "keys": "k2=" + hex2 + ",k1=" + hex1,
 		"dev": "true", "allow-private-origins": "true", "cache-dir": "/var/cache/x", "cache-memory-size": "100MiB",
 		"cache-disk-size": "50GiB", "cache-originals-size": "7GB", "workers": "3", "resize-command": "/usr/libexec/r",
 		"max-original-bytes": "64MiB", "max-megapixels": "12.5", "max-side": "9000", "max-frames": "10",
 		"origin-timeout": "3s", "resize-timeout": "1m", "negative-ttl": "0s", "live-ttl": "1h30m", "drain-timeout": "5s",
 		"log-level": "debug", "log-format": "text",
+		"webhook-secrets": secret1 + "," + secret2, "warm": "all", "profiles": profilesFile(t), "balancer": "http://10.0.0.7:8080",
+		"image-prefix": "https://cdn.app.example/=new?version=query:v,/u/=new?version=etag", "nats": "nats://queue:sesame@10.0.0.8:4222,tls://10.0.0.9:4222",
 	}
+}
+
+// profilesFile is a file with one profile.
+func profilesFile(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "profiles.yaml")
+	if err := os.WriteFile(path, []byte("feed: [880x.webp, 440x.avif]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 func TestASettingMeansTheSameInItsThreeSpellings(t *testing.T) {
@@ -96,6 +112,9 @@ func TestASettingMeansTheSameInItsThreeSpellings(t *testing.T) {
 		also := map[string]string{"keys": "k0=" + hex1}
 		if strings.HasPrefix(x.Name, "tls-") {
 			also["tls-cert"], also["tls-key"] = values["tls-cert"], values["tls-key"]
+		}
+		if x.Name == "image-prefix" {
+			also["source"] = "new=https://images.example.com/"
 		}
 		also[x.Name] = value
 
@@ -166,12 +185,17 @@ func TestTheDefaultsAreThoseOfTheContract(t *testing.T) {
 	}
 	keys := c.Keys
 	c.Keys = nil
+	links, err := profile.NewLinks()
+	if err != nil {
+		t.Fatal(err)
+	}
 	want := config.Config{
 		Listen: ":8080", PrivateListen: "127.0.0.1:8081", CacheDir: "./cache",
 		MemorySize: 512 << 20, DiskSize: 10 << 30, OriginalsSize: 5 << 30,
 		Workers: 2, ResizeCommand: "/opt/bin/imagetier-resize", Limits: resize.DefaultLimits(),
 		OriginTimeout: 5 * time.Second, ResizeTimeout: 10 * time.Second, NegativeTTL: 10 * time.Second, LiveTTL: 24 * time.Hour,
 		DrainTimeout: 25 * time.Second, LogFormat: "json", Secrets: []string{hex1},
+		Warm: "adaptive", Profiles: profile.BuiltIn(), Links: links,
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("%+v\nwant %+v", c, want)
@@ -257,6 +281,18 @@ func TestEveryFaultIsReportedWithWhatIsWanted(t *testing.T) {
 		{"--live-ttl=9000h", "want a time"},
 		{"--log-level=trace", "debug, info, warn or error"},
 		{"--log-format=xml", "json, text"},
+		{"--warm=some", "adaptive, all, none"},
+		{"--webhook-secrets=" + hex1, "secret 1 does not begin with whsec_"},
+		{"--webhook-secrets=" + secret1 + ",whsec_" + hex1[:8] + "!", "secret 2 is not base64"},
+		{"--webhook-secrets=whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=", "secret 1 has 23 bytes, needed are at least 24"},
+		{"--webhook-secrets=" + secret1 + "," + secret1, "secret 2 is there twice"},
+		{"--profiles=/nonexistent/profiles.yaml", "--profiles: profiles: stat"},
+		{"--image-prefix=https://cdn.app.example/", "PREFIX that ends in /"},
+		{"--image-prefix=https://cdn.app.example/=posts", "there is no source \"posts\""},
+		{"--balancer=balancer:8080", "want a URL like http://balancer:8080"},
+		{"--balancer=http://user:sesame@balancer", "want a URL like"},
+		{"--nats=localhost:4222", "want URLs like nats://host:4222"},
+		{"--nats=nats://a:4222,http://b", "want URLs like nats://host:4222"},
 	} {
 		_, _, err := config.Load(input(t, []string{c.flag}, []string{"IMAGETIER_KEYS=k0=" + hex1}))
 		var faults settings.Faults
@@ -270,7 +306,7 @@ func TestEveryFaultIsReportedWithWhatIsWanted(t *testing.T) {
 }
 
 func TestWhatIsNotBuiltYetIsToldFromWhatIsUnknown(t *testing.T) {
-	for _, name := range []string{"MEZZANINE", "WATERMARK", "DERIVED", "NATS", "PROFILES", "IMAGE_PREFIX", "BALANCER", "WARM", "WEBHOOK_SECRETS"} {
+	for _, name := range []string{"MEZZANINE", "WATERMARK", "DERIVED"} {
 		_, _, err := config.Load(input(t, []string{"--dev"}, []string{"IMAGETIER_" + name + "=x"}))
 		if err == nil || err.Error() != "IMAGETIER_"+name+": not available in this version" {
 			t.Error(err)
@@ -376,8 +412,46 @@ func TestAPrintedConfigurationReadsBack(t *testing.T) {
 			t.Errorf("%s is shown:\n%s", secret, text)
 		}
 	}
-	back, _, err := config.Load(input(t, []string{"--config", write(t, text), "--keys", another(t)["keys"], "--admin-token", c.AdminToken}, nil))
+	back, _, err := config.Load(input(t, []string{"--config", write(t, text), "--keys", another(t)["keys"], "--admin-token", c.AdminToken,
+		"--webhook-secrets", another(t)["webhook-secrets"], "--nats", another(t)["nats"]}, nil))
 	if err != nil || !reflect.DeepEqual(back, c) {
 		t.Errorf("%v\n%+v\n%+v\n%s", err, back, c, text)
+	}
+}
+
+func TestProfilesAreReadFromTheirFileAndAddedToTheBuiltInOnes(t *testing.T) {
+	path := profilesFile(t)
+	c, err := load(t, "--dev", "--profiles", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	feed, _ := c.Profiles.Get("feed")
+	if _, ok := c.Profiles.Get("avatar"); !ok || len(feed.Specs()) != 2 || feed.Specs()[1].Format != resize.AVIF {
+		t.Errorf("%v, %v", c.Profiles.Names(), feed.Specs())
+	}
+	if err := os.WriteFile(path, []byte("feed: [880x.webp, 0x.webp]\nbad name: [1x.jpg]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := load(t, "--dev", "--profiles", path); err == nil || !strings.Contains(err.Error(), "feed[1]") || !strings.Contains(err.Error(), "bad name") {
+		t.Errorf("%v, want both faults", err)
+	}
+}
+
+func TestAPrefixOfAnHTTPSourceKeepsQueries(t *testing.T) {
+	c, err := load(t, "--dev", "--source", "web=https://images.example.com/,posts=dir:///srv", "--image-prefix", "https://a.example/=web", "--image-prefix", "https://b.example/=posts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for plain, name := range map[string]string{"https://a.example/x%20y?z=1": "x%20y?z=1", "https://b.example/x%20y?z=1": "x y"} {
+		if link, err := c.Links.Image(plain); err != nil || link.Name != name {
+			t.Errorf("%s: %q, %v, want %q", plain, link.Name, err, name)
+		}
+	}
+}
+
+func TestThePasswordOfAClusterIsASecretAndItsHostIsNone(t *testing.T) {
+	c, err := load(t, "--dev", "--nats", "nats://queue:sesame@10.0.0.8:4222,tls://a-token@10.0.0.9,nats://10.0.0.1:4222", "--webhook-secrets", secret1+"\n"+secret2)
+	if err != nil || !slices.Equal(c.Secrets, []string{secret1, secret2, "sesame", "a-token"}) || !slices.Equal(c.WebhookSecrets, []string{secret1, secret2}) {
+		t.Errorf("%q, %v", c.Secrets, err)
 	}
 }

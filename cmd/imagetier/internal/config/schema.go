@@ -22,7 +22,7 @@ const Prefix = "IMAGETIER_"
 
 // later are settings that the contract has and this version has not.
 var later = []string{
-	"mezzanine", "watermark", "derived", "nats", "profiles", "image-prefix", "balancer", "warm", "webhook-secrets",
+	"mezzanine", "watermark", "derived",
 }
 
 // foreign tells variables that begin like ours: the gateway's, and where make keeps the
@@ -36,6 +36,7 @@ const (
 	groupSource = "Sources and signatures:"
 	groupCache  = "Cache:"
 	groupResize = "Resizing, and limits of originals:"
+	groupWarm   = "Warming ahead of requests:"
 	groupTime   = "Times:"
 	groupLog    = "Log:"
 )
@@ -95,6 +96,8 @@ func schema(c *Config) *settings.Schema {
 		Help: "Originals that are wider or higher are 413, in pixels."})
 	add(settings.Setting{Name: "max-frames", Group: group, Placeholder: "N", Default: "200", Value: settings.Int(&c.Limits.MaxFrames, 1, 1<<20),
 		Help: "Animations of more frames are 413."})
+
+	addWarming(add, c)
 
 	group = groupTime
 	add(settings.Setting{Name: "origin-timeout", Group: group, Placeholder: "TIME", Default: "5s", Value: settings.Duration(&c.OriginTimeout, 10*time.Millisecond, time.Hour),
@@ -232,7 +235,11 @@ func keys(p *[]imageurl.Key) settings.Value {
 func secretsOf(v settings.Value) []string {
 	var all []string
 	for item := range strings.SplitSeq(v.String(), ",") {
-		if _, secret, ok := strings.Cut(item, "="); ok && secret != "" {
+		if strings.Contains(item, "://") {
+			all = append(all, secretOfURL(item)...)
+			continue
+		}
+		if _, secret, ok := strings.Cut(item, "="); ok && strings.Trim(secret, "=") != "" {
 			item = secret
 		}
 		all = append(all, item)

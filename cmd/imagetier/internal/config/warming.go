@@ -1,0 +1,146 @@
+package config
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/novasocial/imagetier/internal/settings"
+	"github.com/novasocial/imagetier/origin/sourceurl"
+	"github.com/novasocial/imagetier/prefetch/profile"
+)
+
+// addWarming adds what is about making images before they are asked for.
+func addWarming(add func(settings.Setting), c *Config) {
+	const group = groupWarm
+	add(settings.Setting{Name: "webhook-secrets", Group: group, Placeholder: "whsec_...,...", Secret: true, Value: webhookSecrets(&c.WebhookSecrets),
+		Help: "Secrets of those who send events (Standard Webhooks), at least 24 bytes each; several while one is being replaced. Without one, events are refused."})
+	add(settings.Setting{Name: "warm", Group: group, Placeholder: "MODE", Default: "adaptive", Value: settings.Choice(&c.Warm, "adaptive", "all", "none"),
+		Help: "Which Specs of a profile an event makes early: adaptive is those that are asked for, all, or none."})
+	add(settings.Setting{Name: "profiles", Group: group, Placeholder: "FILE", DefaultHelp: "feed, avatar and grid", Value: settings.String(&c.ProfilesFile),
+		Help: "A YAML file of named lists of Specs, like feed: [880x.webp, 440x.webp]. It adds to the built-in ones and replaces those of the same name."})
+	add(settings.Setting{Name: "image-prefix", Group: group, Placeholder: "PREFIX=SOURCE", Value: prefixes(&c.Prefixes),
+		Help: "What the plain URLs of events mean: https://cdn.app.example/=posts?version=RULE. RULE is fixed (names are never used again; the default), query:NAME or etag. May be given again."})
+	add(settings.Setting{Name: "balancer", Group: group, Placeholder: "URL", Value: balancer(&c.Balancer),
+		Help: "Warm by asking there, so that the node that keeps an image makes it. It has to reach the public listeners."})
+	add(settings.Setting{Name: "nats", Group: group, Placeholder: "URL", Secret: true, DefaultHelp: "embedded, in the cache directory", Value: natsURL(&c.NATS),
+		Help: "A NATS cluster with JetStream that holds the queue of several nodes: nats://host:4222 or tls://, several with commas."})
+}
+
+// minWebhookSecret is the least length of a secret, in bytes (CONTRACT 5).
+const minWebhookSecret = 24
+
+// webhookSecrets reads whsec_ and base64, several with commas or lines.
+func webhookSecrets(p *[]string) settings.Value {
+	return settings.Func(func(text string) error {
+		var secrets []string
+		for _, item := range strings.Fields(strings.ReplaceAll(text, ",", " ")) {
+			encoded, ok := strings.CutPrefix(item, "whsec_")
+			raw, err := base64.StdEncoding.Strict().DecodeString(encoded)
+			switch {
+			case !ok:
+				return fmt.Errorf("secret %d does not begin with whsec_", len(secrets)+1)
+			case err != nil:
+				return fmt.Errorf("secret %d is not base64 behind whsec_", len(secrets)+1)
+			case len(raw) < minWebhookSecret:
+				return fmt.Errorf("secret %d has %d bytes, needed are at least %d: `echo whsec_$(openssl rand -base64 32)` makes one", len(secrets)+1, len(raw), minWebhookSecret)
+			case slices.Contains(secrets, item):
+				return fmt.Errorf("secret %d is there twice", len(secrets)+1)
+			}
+			secrets = append(secrets, item)
+		}
+		*p = secrets
+		return nil
+	}, func() string { return strings.Join(*p, ",") })
+}
+
+func prefixes(p *[]profile.Prefix) settings.Value {
+	return settings.List(func() { *p = nil }, func(item string) error {
+		parsed, err := profile.ParsePrefix(item)
+		if err != nil {
+			return err
+		}
+		*p = append(*p, parsed)
+		return nil
+	}, func() (items []string) {
+		for _, prefix := range *p {
+			items = append(items, prefix.String())
+		}
+		return items
+	})
+}
+
+// balancer reads a base URL: scheme, host and perhaps a path, to which /i/… is added.
+func balancer(p *string) settings.Value {
+	return settings.Func(func(text string) error {
+		if text == "" {
+			*p = ""
+			return nil
+		}
+		u, err := url.Parse(text)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+			return fmt.Errorf("%q: want a URL like http://balancer:8080", text)
+		}
+		*p = strings.TrimRight(text, "/")
+		return nil
+	}, func() string { return *p })
+}
+
+// natsURL reads the URLs of servers. What it says of a wrong one shows no password.
+func natsURL(p *string) settings.Value {
+	return settings.Func(func(text string) error {
+		var urls []string
+		for _, item := range strings.Fields(strings.ReplaceAll(text, ",", " ")) {
+			u, err := url.Parse(item)
+			if err != nil || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) || u.Host == "" || u.Hostname() == "" {
+				return errors.New("want URLs like nats://host:4222 or tls://user:password@host:4222, several with commas")
+			}
+			urls = append(urls, item)
+		}
+		*p = strings.Join(urls, ",")
+		return nil
+	}, func() string { return *p })
+}
+
+// secretOfURL returns the password in a URL, or its user where that is a token by itself.
+func secretOfURL(text string) []string {
+	u, err := url.Parse(text)
+	if err != nil || u.User == nil {
+		return nil
+	}
+	if password, ok := u.User.Password(); ok && password != "" {
+		return []string{password}
+	}
+	if user := u.User.Username(); user != "" {
+		return []string{user}
+	}
+	return nil
+}
+
+// checkWarming reads the file of profiles, and looks whether prefixes lead to sources.
+func (c *Config) checkWarming(r *settings.Resolved) {
+	profiles, err := profile.Load(c.ProfilesFile, func(text []byte, into any) error { return yaml.UnmarshalWithOptions(text, into, yaml.Strict()) })
+	if err != nil {
+		r.FaultOf("profiles", err)
+	}
+	c.Profiles = profiles
+	kinds := make(map[string]sourceurl.Kind)
+	for _, source := range c.Sources {
+		kinds[source.Name] = source.URL.Kind
+	}
+	for i, prefix := range c.Prefixes {
+		kind, known := kinds[prefix.Source]
+		if !known && r.Read("source") && !r.Faulty("source") {
+			r.FaultOf("image-prefix", fmt.Errorf("%s: there is no source %q", prefix.Prefix, prefix.Source))
+		}
+		c.Prefixes[i].HTTP = c.Prefixes[i].HTTP || kind == sourceurl.HTTP
+	}
+	if c.Links, err = profile.NewLinks(c.Prefixes...); err != nil {
+		r.FaultOf("image-prefix", err)
+	}
+}
