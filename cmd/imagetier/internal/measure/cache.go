@@ -9,10 +9,11 @@ import (
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 )
 
-// Kinds of purges. A purge by tag is one of its originals each.
+// Kinds of purges.
 const (
 	purgeVariant  = "variant"
 	purgeOriginal = "original"
+	purgeTag      = "tag"
 	purgeSoft     = "soft"
 )
 

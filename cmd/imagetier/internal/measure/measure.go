@@ -54,6 +54,7 @@ type Set struct {
 	resizes   *prometheus.CounterVec
 	origins   originMetrics
 	tiers     tierMetrics
+	prefetch  prefetchMetrics
 	seen      seen // what Snapshot reads
 }
 
@@ -77,6 +78,7 @@ func New(cfg Config) *Set {
 	s.newOrigins()
 	s.newTiers()
 	s.newResizes()
+	s.newPrefetch()
 	s.coalesced = s.auto.NewCounter(prometheus.CounterOpts{
 		Namespace: namespace, Name: "coalesced_total",
 		Help: "Requests that joined another caller's fill instead of starting one.",
@@ -85,7 +87,7 @@ func New(cfg Config) *Set {
 		Namespace: namespace, Name: "purges_total",
 		Help: "Purges by kind of target, failed ones included.",
 	}, []string{"kind"})
-	for _, kind := range []string{purgeVariant, purgeOriginal, purgeSoft} {
+	for _, kind := range []string{purgeVariant, purgeOriginal, purgeTag, purgeSoft} {
 		s.purges.WithLabelValues(kind)
 	}
 	s.auto.NewGaugeVec(prometheus.GaugeOpts{
