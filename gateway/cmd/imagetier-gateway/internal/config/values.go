@@ -1,0 +1,263 @@
+package config
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/settings"
+	"github.com/novasocial/imagetier/prefetch/profile"
+)
+
+// Key is a signing key, and the day from which on posts are signed with it; zero: any.
+type Key struct {
+	imageurl.Key
+	From time.Time // midnight UTC
+}
+
+// address reads host:port.
+func address(p *string) settings.Value {
+	return settings.Func(func(text string) error {
+		host, port, err := net.SplitHostPort(text)
+		n, errPort := strconv.ParseUint(port, 10, 16)
+		if err != nil || errPort != nil || strconv.FormatUint(n, 10) != port || strings.ContainsAny(host, " /") {
+			return fmt.Errorf("%q: want host:port, like 127.0.0.1:8080, [::1]:8080 or :8080", text)
+		}
+		*p = text
+		return nil
+	}, func() string { return *p })
+}
+
+// httpURL reads http(s)://host[:port], a / at the end or not.
+func httpURL(p **url.URL) settings.Value {
+	return settings.Func(func(text string) error {
+		u, err := url.Parse(text)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||
+			u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
+			return fmt.Errorf("want http://host:port or https://host:port and nothing behind it")
+		}
+		u.Path = ""
+		*p = u
+		return nil
+	}, func() string {
+		if *p == nil {
+			return ""
+		}
+		return (*p).String()
+	})
+}
+
+// base reads what URLs of images begin with.
+func base(p *string) settings.Value {
+	var u *url.URL
+	v := httpURL(&u)
+	return settings.Func(func(text string) error {
+		if err := v.Set(text); err != nil {
+			return err
+		}
+		*p = u.String()
+		return nil
+	}, func() string { return *p })
+}
+
+func prefixes(p *[]profile.Prefix) settings.Value {
+	return settings.List(func() { *p = nil }, func(item string) error {
+		prefix, err := profile.ParsePrefix(item)
+		if err == nil {
+			*p = append(*p, prefix)
+		}
+		return err
+	}, func() (items []string) {
+		for _, prefix := range *p {
+			items = append(items, prefix.String())
+		}
+		return items
+	})
+}
+
+// keys reads k2=HEX@2026-12-01,k1=HEX; a file of keys may have one a line.
+func keys(p *[]Key) settings.Value {
+	const day = time.DateOnly
+	return settings.Func(func(text string) error {
+		var plain []string
+		var from []time.Time
+		var faults []error
+		for item := range strings.SplitSeq(strings.ReplaceAll(strings.TrimSpace(text), "\n", ","), ",") {
+			key, date, dated := strings.Cut(strings.TrimSpace(item), "@")
+			at, err := time.Parse(day, date)
+			if dated && err != nil {
+				faults = append(faults, fmt.Errorf("the date %q of a key is not one like 2026-12-01", date))
+			}
+			plain, from = append(plain, key), append(from, at)
+		}
+		parsed, err := imageurl.ParseKeys(strings.Join(plain, ","))
+		if err != nil {
+			faults = append(faults, err)
+		}
+		if n := len(from); err == nil && n > 0 && !from[n-1].IsZero() {
+			faults = append(faults, fmt.Errorf("the last key, %s, has a date, and nothing signs what is older", parsed[n-1].ID))
+		}
+		for i := 1; err == nil && i < len(from); i++ {
+			if !from[i-1].IsZero() && !from[i].Before(from[i-1]) {
+				faults = append(faults, fmt.Errorf("key %s is never used: %s before it has no later date", parsed[i].ID, parsed[i-1].ID))
+			}
+		}
+		if len(faults) > 0 {
+			return errors.Join(faults...)
+		}
+		*p = nil
+		for i, k := range parsed {
+			*p = append(*p, Key{k, from[i]})
+		}
+		return nil
+	}, func() string {
+		var items []string
+		for _, k := range *p {
+			item := k.ID + "=" + hex.EncodeToString(k.Secret)
+			if !k.From.IsZero() {
+				item += "@" + k.From.Format(day)
+			}
+			items = append(items, item)
+		}
+		return strings.Join(items, ",")
+	})
+}
+
+// minWebhookSecret is the least number of bytes (CONTRACT 5).
+const minWebhookSecret = 24
+
+// webhookSecret reads whsec_ and base64.
+func webhookSecret(p *[]byte) settings.Value {
+	const prefix = "whsec_"
+	return settings.Func(func(text string) error {
+		secret, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(text, prefix))
+		if err != nil || !strings.HasPrefix(text, prefix) || len(secret) < minWebhookSecret {
+			return fmt.Errorf("want %s and the base64 of at least %d bytes", prefix, minWebhookSecret)
+		}
+		*p = secret
+		return nil
+	}, func() string {
+		if *p == nil {
+			return ""
+		}
+		return prefix + base64.StdEncoding.EncodeToString(*p)
+	})
+}
+
+// token reads what can stand behind Bearer (RFC 6750, 2.1).
+func token(p *string) settings.Value {
+	return settings.Func(func(text string) error {
+		for _, c := range []byte(text) {
+			if c <= ' ' || c > '~' {
+				return errors.New("want printable ASCII characters without blanks")
+			}
+		}
+		*p = text
+		return nil
+	}, func() string { return *p })
+}
+
+func level(p *slog.Level) settings.Value {
+	return settings.Func(func(text string) error {
+		for _, l := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
+			if strings.ToLower(l.String()) == text {
+				*p = l
+				return nil
+			}
+		}
+		return fmt.Errorf("%q: want debug, info, warn or error", text)
+	}, func() string { return strings.ToLower(p.String()) })
+}
+
+// pair reads a=b, each a word.
+func pair(item, like string) (a, b string, err error) {
+	a, b, _ = strings.Cut(item, "=")
+	if a == "" || b == "" || strings.ContainsAny(item, "\" \t") {
+		return "", "", fmt.Errorf("%q: want one like %s", item, like)
+	}
+	return a, b, nil
+}
+
+func fields(p *[]Field) settings.Value {
+	return settings.List(func() { *p = nil }, func(item string) error {
+		name, of, err := pair(item, "imageUrl=feed")
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(*p, func(f Field) bool { return f.Name == name }) {
+			return fmt.Errorf("field %s is there twice", name)
+		}
+		*p = append(*p, Field{name, of})
+		return nil
+	}, func() (items []string) {
+		for _, f := range *p {
+			items = append(items, f.Name+"="+f.Profile)
+		}
+		return items
+	})
+}
+
+func fills(p *[]Fill) settings.Value {
+	return settings.List(func() { *p = nil }, func(item string) error {
+		field, source, err := pair(item, "thumbnailUrl=imageUrl")
+		if err == nil {
+			*p = append(*p, Fill{field, source})
+		}
+		return err
+	}, func() (items []string) {
+		for _, f := range *p {
+			items = append(items, f.Field+"="+f.Source)
+		}
+		return items
+	})
+}
+
+// checkProxy looks at what settings mean together for proxy.
+func (c *Config) checkProxy(r *settings.Resolved, needed bool) {
+	if needed && c.Proxy.Upstream == nil && !r.Faulty("upstream") {
+		r.FaultOf("upstream", errors.New("needed: the service that answers, like http://graphql:8080"))
+	}
+	known := map[string]bool{}
+	for _, f := range c.Proxy.Fields {
+		known[f.Name] = true
+		if _, ok := c.Profiles.Get(f.Profile); !ok && !r.Faulty("profiles") {
+			r.FaultOf("fields", fmt.Errorf("field %s: there is no profile %s; the nearest is %s", f.Name, f.Profile, settings.Nearest(f.Profile, c.Profiles.Names())))
+		}
+	}
+	if r.Place("fill").Layer == settings.Default && known["thumbnailUrl"] && known["imageUrl"] {
+		r.SetDefault("fill", "thumbnailUrl=imageUrl", "both are in --fields")
+	}
+	for i, f := range c.Proxy.Fill {
+		for _, name := range []string{f.Field, f.Source} {
+			if !known[name] && len(known) > 0 {
+				r.FaultOf("fill", fmt.Errorf("%s is none of --fields", name))
+			}
+		}
+		if f.Source != c.Proxy.Fill[0].Source || f.Source == f.Field {
+			r.FaultOf("fill", fmt.Errorf("%s=%s: all fields are filled from one other field, the first one's is %s", f.Field, f.Source, c.Proxy.Fill[0].Source))
+		}
+		if slices.ContainsFunc(c.Proxy.Fill[:i], func(other Fill) bool { return other.Field == f.Field }) {
+			r.FaultOf("fill", fmt.Errorf("%s is there twice", f.Field))
+		}
+	}
+}
+
+// secretsOf returns the parts of a secret setting that nobody may see.
+func secretsOf(v settings.Value) (all []string) {
+	for item := range strings.SplitSeq(v.String(), ",") {
+		if _, secret, ok := strings.Cut(item, "="); ok && secret != "" {
+			item, _, _ = strings.Cut(secret, "@")
+		}
+		all = append(all, item)
+	}
+	return all
+}
