@@ -21,10 +21,11 @@ deps: go ## install what is missing: libvips and its headers (Debian)
 	@deploy/install-deps
 
 .PHONY: build
-build: deps ## bin/imagetier (static, no C) and bin/imagetier-resize (libvips)
+build: deps ## bin/imagetier and bin/imagetier-gateway (static, no C), and bin/imagetier-resize (libvips)
 	@mkdir -p bin
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/ ./cmd/imagetier
 	CGO_ENABLED=1 go build -trimpath -ldflags '-s -w' -o bin/ ./cmd/imagetier-resize
+	cd gateway && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o ../bin/ ./cmd/imagetier-gateway
 
 .PHONY: run
 run: build ## serve the sample photos (or ORIGIN=directory, s3://…, https://…) on this machine
