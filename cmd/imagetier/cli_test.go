@@ -59,7 +59,7 @@ func imagetier(t *testing.T, environ []string, args ...string) (code int, stdout
 
 // What --help says is looked at by people: a change of it is to be seen. UPDATE=1 writes it.
 func TestTheHelpOfEveryCommandIsWhatItWas(t *testing.T) {
-	for _, command := range []string{"", "serve", "sign", "verify", "explain", "purge", "takedown", "config", "config print", "config check", "doctor", "health", "version", "completion"} {
+	for _, command := range []string{"", "serve", "sign", "verify", "explain", "purge", "takedown", "warm", "config", "config print", "config check", "doctor", "health", "version", "completion"} {
 		code, got, stderr := imagetier(t, nil, append(strings.Fields(command), "--help")...)
 		if code != 0 || stderr != "" {
 			t.Errorf("%s --help: exit code %d, %s", command, code, stderr)

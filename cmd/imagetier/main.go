@@ -60,6 +60,7 @@ type cli struct {
 	Explain    explainCmd    `cmd:"" help:"Tell what a URL means and where its image is held."`
 	Purge      purgeCmd      `cmd:"" help:"Remove images from the running tier."`
 	Takedown   takedownCmd   `cmd:"" help:"Take originals down, until that is lifted."`
+	Warm       warmCmd       `cmd:"" help:"Have images made before they are asked for."`
 	Config     configCmd     `cmd:"" help:"Print or check the settings."`
 	Doctor     doctorCmd     `cmd:"" help:"Look for what is wrong on this machine, and say how to mend it."`
 	Health     healthCmd     `cmd:"" help:"Ask the running tier whether it is well, for container checks."`
@@ -124,6 +125,7 @@ func newParser(p *program) (*kong.Kong, error) {
 		Explain:  explainCmd{settingsOf: newSettings("keys", "dev", "private-listen")},
 		Purge:    purgeCmd{settingsOf: newSettings("dev", "private-listen", "admin-token")},
 		Takedown: takedownCmd{settingsOf: newSettings("dev", "private-listen", "admin-token")},
+		Warm:     warmCmd{settingsOf: newSettings("dev", "private-listen", "admin-token")},
 		Config: configCmd{
 			Print: configPrintCmd{settingsOf: newSettings()},
 			Check: configCheckCmd{settingsOf: newSettings()},

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// warmer is a private listener that answers POST /v1/warm: what has "gone" in it fails, what
+// has "here" in it is a hit. It ends in the middle of the answer to its nth request, if n is
+// not 0.
+type warmer struct {
+	orders  []warmOrder
+	breakAt int
+}
+
+func (s *warmer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var order warmOrder
+	if r.Header.Get("Authorization") != "Bearer secret-of-the-tier" || json.NewDecoder(r.Body).Decode(&order) != nil || !order.Wait {
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	s.orders = append(s.orders, order)
+	var paths []string
+	paths = append(paths, order.Paths...)
+	for _, image := range order.Images {
+		paths = append(paths, string(image))
+	}
+	for i, path := range paths {
+		if s.breakAt == len(s.orders) && i == len(paths)/2 {
+			panic(http.ErrAbortHandler)
+		}
+		answer := map[string]any{"path": path, "outcome": "made"}
+		switch {
+		case strings.Contains(path, "gone"):
+			answer["outcome"], answer["error"] = "failed", map[string]any{"status": 404, "title": "Not Found"}
+		case strings.Contains(path, "here"):
+			answer["outcome"] = "hit"
+		}
+		_ = json.NewEncoder(w).Encode(answer)
+		_ = http.NewResponseController(w).Flush()
+	}
+}
+
+func startWarmer(t *testing.T, s *warmer) (environ []string) {
+	tier := httptest.NewServer(s)
+	t.Cleanup(tier.Close)
+	return []string{"IMAGETIER_PRIVATE_LISTEN=" + strings.TrimPrefix(tier.URL, "http://"), "IMAGETIER_ADMIN_TOKEN=secret-of-the-tier"}
+}
+
+func file(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "list")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestWarmReadsPathsURLsImagesAndAccessLogs(t *testing.T) {
+	s := &warmer{}
+	list := file(t, `# yesterday
+/i/_/880x/v.1/posts/a.jpg.webp
+https://img.example.com/i/k1.AAAAAAAAAAAAAAAAAAAAAA/880x/v.1/posts/a.jpg.webp?x=1
+
+192.0.2.1 - - [23/Nov/2026:10:00:00 +0000] "GET /i/_/880x/v.1/posts/here.jpg.webp HTTP/1.1" 200 5120
+192.0.2.1 - frank [23/Nov/2026:10:00:00 +0000] "GET https://img.example.com/i/_/440x/v.1/posts/b.jpg.webp?y HTTP/2.0" 304 0 "https://app.example/" "Phone \"7\""
+192.0.2.1 - - [23/Nov/2026:10:00:00 +0000] "GET /i/_/880x/v.1/posts/refused.jpg.webp HTTP/1.1" 403 120
+192.0.2.1 - - [23/Nov/2026:10:00:00 +0000] "POST /i/_/880x/v.1/posts/posted.jpg.webp HTTP/1.1" 200 120
+192.0.2.1 - - [23/Nov/2026:10:00:00 +0000] "GET /healthz HTTP/1.1" 200 3
+192.0.2.1 - - [23/Nov/2026:10:00:00 +0000] "\x16\x03\x01" 400 150
+{"time":"2026-11-23T10:00:00Z","level":"INFO","msg":"request","method":"GET","path":"/i/_/64x/v.1/posts/c.jpg.webp","status":200,"bytes":1}
+{"time":"2026-11-23T10:00:00Z","level":"INFO","msg":"serving"}
+{"path":"/i/_/64x/v.1/posts/gone.jpg.webp"}
+{"source":"posts","name":"d e.jpg","version":"v.1"}
+{"url":"https://cdn.app.example/e.jpg","profile":"avatar"}
+https://cdn.app.example/f.jpg
+nonsense
+`)
+	code, out, errs := imagetier(t, startWarmer(t, s), "warm", "--profile", "grid", list)
+	if code != 1 || !strings.HasPrefix(out, "8 images: 1 hit, 6 made, 1 failed; 1 lines are wrong; ") {
+		t.Errorf("exit code %d, %q", code, out)
+	}
+	if !strings.Contains(errs, "/i/_/64x/v.1/posts/gone.jpg.webp: 404 Not Found") || !strings.Contains(errs, "line 17: neither a path") {
+		t.Errorf("it says %q", errs)
+	}
+	var asked []string
+	for _, order := range s.orders {
+		for _, path := range order.Paths {
+			asked = append(asked, order.Profile+" "+path)
+		}
+		for _, image := range order.Images {
+			asked = append(asked, order.Profile+" "+string(image))
+		}
+	}
+	slices.Sort(asked)
+	want := []string{
+		" /i/_/440x/v.1/posts/b.jpg.webp", " /i/_/64x/v.1/posts/c.jpg.webp", " /i/_/64x/v.1/posts/gone.jpg.webp",
+		" /i/_/880x/v.1/posts/a.jpg.webp", " /i/_/880x/v.1/posts/here.jpg.webp",
+		`avatar {"url":"https://cdn.app.example/e.jpg"}`, `grid {"source":"posts","name":"d e.jpg","version":"v.1"}`, `grid {"url":"https://cdn.app.example/f.jpg"}`,
+	}
+	slices.Sort(want)
+	if !slices.Equal(asked, want) {
+		t.Errorf("asked is\n%s\nwant\n%s", strings.Join(asked, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestWarmPrintsEachAnswerAndTheSumsAsJSON(t *testing.T) {
+	code, out, errs := imagetierWith(t, "/i/_/1x/v.1/posts/here.jpg.webp\n/i/_/1x/v.1/posts/a.jpg.webp\n", startWarmer(t, &warmer{}), "warm", "--json", "-")
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	var sums warmSums
+	if code != 0 || errs != "" || len(lines) != 3 || json.Unmarshal([]byte(lines[2]), &sums) != nil || sums.Images != 2 || sums.Hit != 1 || sums.Made != 1 {
+		t.Errorf("exit code %d, %q, %q", code, out, errs)
+	}
+}
+
+// imagetierWith is imagetier with something to read.
+func imagetierWith(t *testing.T, stdin string, environ []string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(t.Context(), &program{args: args, environ: environ, stdin: strings.NewReader(stdin), stdout: &out, stderr: &errs})
+	return code, out.String(), errs.String()
+}
+
+// A run that ends in the middle goes on behind the last batch that was answered whole.
+func TestAWarmRunThatEndedGoesOnWhereItWas(t *testing.T) {
+	var list strings.Builder
+	for i := range 3*warmBatch + 10 {
+		fmt.Fprintf(&list, "/i/_/%dx/v.1/posts/a.jpg.webp\n", i+1)
+	}
+	s := &warmer{breakAt: 3}
+	environ, path, state := startWarmer(t, s), file(t, list.String()), filepath.Join(t.TempDir(), "state")
+	code, _, errs := imagetier(t, environ, "warm", "--state", state, path)
+	if code != 1 || !strings.Contains(errs, fmt.Sprintf("goes on behind line %d", 2*warmBatch)) {
+		t.Fatalf("exit code %d, %q", code, errs)
+	}
+	other := file(t, "/i/_/1x/v.1/posts/a.jpg.webp\n")
+	if code, _, errs := imagetier(t, environ, "warm", "--state", state, other); code != 1 || !strings.Contains(errs, "the state of another input") {
+		t.Errorf("another input: exit code %d, %q", code, errs)
+	}
+	s.orders = nil
+	s.breakAt = 0
+	code, out, errs := imagetier(t, environ, "warm", "--state", state, path)
+	if code != 0 || !strings.HasPrefix(out, fmt.Sprintf("%d images: 0 hit, %d made, 0 failed; ", 3*warmBatch+10, 3*warmBatch+10)) {
+		t.Errorf("exit code %d, %q, %q", code, out, errs)
+	}
+	if len(s.orders) != 2 || s.orders[0].Paths[0] != fmt.Sprintf("/i/_/%dx/v.1/posts/a.jpg.webp", 2*warmBatch+1) {
+		t.Errorf("%d requests, the first for %q", len(s.orders), s.orders[0].Paths[0])
+	}
+	if _, err := os.Stat(state); !os.IsNotExist(err) {
+		t.Errorf("the state is still there when all is done: %v", err)
+	}
+}
+
+func TestWarmThatIsUsedWronglyOrFindsNoTierSaysSo(t *testing.T) {
+	list := file(t, "/i/_/1x/v.1/posts/a.jpg.webp\n")
+	for _, c := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"warm"}, 2, "Name one file"},
+		{[]string{"warm", "a", "b"}, 2, "Name one file"},
+		{[]string{"warm", "--retry", list}, 2, "go with --dead"},
+		{[]string{"warm", "--dead", "--retry", "--discard"}, 2, "not both"},
+		{[]string{"warm", "--dead", "x"}, 2, "no number"},
+		{[]string{"warm", filepath.Join(t.TempDir(), "none")}, 2, "no such file"},
+		{[]string{"warm", "--private-listen", "127.0.0.1:1", list}, 1, "the tier does not answer"},
+		{[]string{"warm", "--private-listen", "127.0.0.1:1", "--dead"}, 1, "the tier does not answer"},
+	} {
+		if code, _, errs := imagetier(t, nil, c.args...); code != c.code || !strings.Contains(errs, c.says) {
+			t.Errorf("%v: exit code %d, %q, want %d and %q", c.args, code, errs, c.code, c.says)
+		}
+	}
+	if code, _, errs := imagetier(t, startWarmer(t, &warmer{}), "warm", "--admin-token", "another", list); code != 1 || !strings.Contains(errs, "--admin-token") {
+		t.Errorf("another token: exit code %d, %q", code, errs)
+	}
+}
+
+func TestDeadLettersAreListedRetriedAndForgotten(t *testing.T) {
+	var posted []string
+	tier := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Method == http.MethodPost:
+			body, _ := io.ReadAll(r.Body)
+			posted = append(posted, r.URL.Path+" "+string(body))
+			fmt.Fprintln(w, `{"settled":2}`)
+		case r.URL.RawQuery == "from=0":
+			fmt.Fprintln(w, `{"dead":[{"id":3,"died":"2026-11-24T10:00:00Z","attempts":6,"reason":"origin down","what":"v.1/posts/a.jpg"}],"next":4}`)
+		default:
+			fmt.Fprintln(w, `{"dead":[{"id":9,"died":"2026-11-24T10:00:01Z","attempts":1,"reason":"broken","what":"v.1/posts/b.jpg"}]}`)
+		}
+	}))
+	defer tier.Close()
+	environ := []string{"IMAGETIER_PRIVATE_LISTEN=" + strings.TrimPrefix(tier.URL, "http://")}
+	code, out, errs := imagetier(t, environ, "warm", "--dead")
+	if code != 0 || !strings.Contains(out, "3  ") || !strings.Contains(out, "6 attempts  v.1/posts/a.jpg: origin down\n") || !strings.Contains(out, "v.1/posts/b.jpg: broken\n") {
+		t.Errorf("exit code %d, %q, %q", code, out, errs)
+	}
+	if _, out, _ := imagetier(t, environ, "warm", "--dead", "--json", "9"); strings.Count(out, "\n") != 1 || !strings.Contains(out, `"id":9`) {
+		t.Errorf("%q", out)
+	}
+	if code, out, errs := imagetier(t, environ, "warm", "--dead", "--retry"); code != 0 || out != "2 dead letters queued again\n" {
+		t.Errorf("exit code %d, %q, %q", code, out, errs)
+	}
+	if code, out, errs := imagetier(t, environ, "warm", "--dead", "--discard", "9"); code != 0 || out != "2 dead letters forgotten\n" {
+		t.Errorf("exit code %d, %q, %q", code, out, errs)
+	}
+	if want := []string{`/v1/warm/dead {"do":"retry"}`, `/v1/warm/dead {"do":"discard","ids":[9]}`}; !slices.Equal(posted, want) {
+		t.Errorf("told is %q, want %q", posted, want)
+	}
+}
+
+func TestTheProgressLineFitsATerminal(t *testing.T) {
+	p := &progress{size: 1000}
+	line := p.line(warmSums{Images: 90210, Hit: 40000, Made: 50000, Failed: 210}, 455, 100*time.Second)
+	if want := "[=====       ]  46%  90210 images 902/s  hit 40000 made 50000 failed 210"; line != want || len(line) > 79 {
+		t.Errorf("%q (%d columns), want %q", line, len(line), want)
+	}
+}
