@@ -75,7 +75,7 @@ func New(cfg Config) (*Linker, error) {
 		faults = append(faults, fmt.Errorf("image base %q: want scheme and host, like https://img.example.com", cfg.Base))
 	}
 	if cfg.Links == nil {
-		faults = append(faults, errors.New("Links are needed"))
+		faults = append(faults, errors.New("config without Links"))
 	}
 	var keys []imageurl.Key
 	for i, k := range cfg.Keys {

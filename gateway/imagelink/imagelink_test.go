@@ -252,7 +252,7 @@ func TestEveryURLThatIsMintedIsOneThatIsWarmed(t *testing.T) {
 
 func TestWhatIsWrongWithAConfigIsSaidAtOnce(t *testing.T) {
 	_, err := imagelink.New(imagelink.Config{Base: "https://img.example.com/x"})
-	for _, want := range []string{"image base", "Links are needed", "no key"} {
+	for _, want := range []string{"image base", "config without Links", "no key"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in %v", want, err)
 		}
