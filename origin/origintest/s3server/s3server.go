@@ -31,12 +31,13 @@ type Server struct {
 	process              *process
 }
 
-// Start starts a server and waits until it answers.
+// Start starts a server, with these flags beside those that it always has, and waits until it
+// answers.
 //
 // The binary is $IMAGETIER_TOOLS/versitygw, else imagetier-tools/versitygw in the user's
 // cache directory, else versitygw in PATH. Without one the test is skipped; with CI=true
 // it fails.
-func Start(t testing.TB) *Server {
+func Start(t testing.TB, flags ...string) *Server {
 	t.Helper()
 	binary, err := find()
 	if err != nil {
@@ -49,7 +50,7 @@ func Start(t testing.TB) *Server {
 	versions := t.TempDir()
 	// The port is free when it is chosen and may be taken when it is used: once more then.
 	for try := 0; ; try++ {
-		err := s.start(t.Context(), binary, versions)
+		err := s.start(t.Context(), binary, versions, flags)
 		if err == nil {
 			break
 		}
@@ -84,14 +85,14 @@ func find() (string, error) {
 	return "", fmt.Errorf("this test needs versitygw, a small S3 server; `make tools` gets it (looked in %q and PATH)", dirs)
 }
 
-func (s *Server) start(ctx context.Context, binary, versions string) error {
+func (s *Server) start(ctx context.Context, binary, versions string, flags []string) error {
 	port, err := freePort()
 	if err != nil {
 		return err
 	}
 	s.Endpoint = "http://" + port
-	cmd := exec.Command(binary, "--port", port, "--keep-alive", "--quiet", "--health", "/healthz", "--region", s.Region,
-		"posix", "--versioning-dir", versions, s.Dir)
+	args := append([]string{"--port", port, "--keep-alive", "--quiet", "--health", "/healthz", "--region", s.Region}, flags...)
+	cmd := exec.Command(binary, append(args, "posix", "--versioning-dir", versions, s.Dir)...)
 	cmd.Env = []string{"ROOT_ACCESS_KEY=" + s.AccessKey, "ROOT_SECRET_KEY=" + s.SecretKey, "HOME=" + versions}
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
