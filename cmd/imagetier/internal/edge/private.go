@@ -39,6 +39,16 @@ type PrivateConfig struct {
 	// Info returns the facts about an original, or why there are none (imagecache.Cache.Get
 	// of ShapeInfo). nil: POST /v1/info answers 404.
 	Info func(ctx context.Context, ref imageurl.Ref) (imagecache.Image, imagecache.Outcome, error)
+	// Intake takes events and notifications; nil: POST /v1/events and /v1/events/s3 are 404.
+	Intake Intake
+	// WebhookSecrets are what an S3 server may show instead of the admin token (see notifier).
+	WebhookSecrets []string
+	// Warmer warms by hand; nil: POST /v1/warm is 404.
+	Warmer Warmer
+	// DeadLetters are the jobs that failed for good; nil: /v1/warm/dead is 404.
+	DeadLetters DeadLetters
+	// Observe is told what became of an event (measure.Set.Event); nil is nobody.
+	Observe func(kind, outcome string)
 	// Sources and Watermarks are those of Config.
 	Sources    map[string]Source
 	Watermarks map[string]bool
@@ -91,7 +101,10 @@ func Private(cfg PrivateConfig) http.Handler {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	p := &private{PrivateConfig: cfg, token: sha256.Sum256([]byte(cfg.AdminToken))}
+	p := &private{PrivateConfig: cfg, token: sha256.Sum256([]byte(cfg.AdminToken)), intakes: make(gate, intakesAtOnce), warms: make(gate, warmsAtOnce)}
+	for _, secret := range cfg.WebhookSecrets {
+		p.notifiers = append(p.notifiers, sha256.Sum256([]byte(secret)))
+	}
 	r := chi.NewRouter()
 	r.Use(p.guard)
 	r.NotFound(p.handle(func(http.ResponseWriter, *http.Request) error { return errNoSuchPage }))
@@ -125,6 +138,17 @@ func Private(cfg PrivateConfig) http.Handler {
 	if cfg.Info != nil {
 		r.Post("/v1/info", p.handle(p.infos))
 	}
+	if cfg.Intake != nil {
+		r.Post(eventsPath, p.handle(p.event))
+		r.Post(noticesPath, p.handle(p.notice))
+	}
+	if cfg.Warmer != nil {
+		r.Post("/v1/warm", p.handle(p.warm))
+	}
+	if cfg.DeadLetters != nil {
+		get("/v1/warm/dead", p.handle(p.dead))
+		r.Post("/v1/warm/dead", p.handle(p.settle))
+	}
 	r.Post("/v1/purge", p.handle(p.purge))
 	r.Post("/v1/takedown", p.handle(p.takedown))
 	r.Delete("/v1/takedown", p.handle(p.lift))
@@ -133,8 +157,11 @@ func Private(cfg PrivateConfig) http.Handler {
 
 type private struct {
 	PrivateConfig
-	token  [sha256.Size]byte
-	origin http.CrossOriginProtection
+	token     [sha256.Size]byte
+	notifiers [][sha256.Size]byte // digests of WebhookSecrets
+	origin    http.CrossOriginProtection
+	intakes   gate
+	warms     gate
 }
 
 // privateError is a refusal of the private listener; its detail is shown as it is.
@@ -204,6 +231,10 @@ func (p *private) admit(r *http.Request) error {
 	switch {
 	case r.Method == http.MethodGet || r.Method == http.MethodHead:
 		return nil
+	case r.URL.Path == eventsPath:
+		return nil // its signature says who sends it
+	case r.URL.Path == noticesPath:
+		return p.notifier(r)
 	case p.AdminToken == "" && p.Dev:
 		return nil
 	case p.AdminToken == "":
@@ -248,7 +279,7 @@ func (p *private) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case known.status == http.StatusUnauthorized:
 		h["Www-Authenticate"] = []string{`Bearer realm="imagetier"`}
-	case known.status == http.StatusServiceUnavailable:
+	case known.status == http.StatusServiceUnavailable, known.status == http.StatusTooManyRequests:
 		h["Retry-After"] = []string{"5"}
 	}
 	if r.ContentLength != 0 && r.ProtoMajor == 1 {
