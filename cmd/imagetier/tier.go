@@ -8,6 +8,7 @@ import (
 	"net"
 	"path/filepath"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -137,10 +138,11 @@ func serve(ctx context.Context, cfg config.Config, out io.Writer) (err error) {
 	})
 }
 
-// lives are what runs: the public listener ends first, then the private one, which tells
-// about the draining, and at last what both stand on.
+// lives are what runs: warming and the public listener end first, then the private one, which
+// tells about the draining, and at last what all of them stand on.
 type lives struct {
 	public, private func(context.Context) error
+	warm            []func(context.Context) error // what is done ahead of requests, and can be done later
 	parts           []func(context.Context) error
 	drain           func() // called when ctx is done, before anything ends
 }
@@ -155,8 +157,17 @@ func live(ctx context.Context, l lives) error {
 		defer endPrivate()
 		return l.public(ctx)
 	})
+	var warming sync.WaitGroup
+	for _, run := range l.warm {
+		warming.Add(1)
+		group.Go(func() error {
+			defer warming.Done()
+			return run(ctx)
+		})
+	}
 	group.Go(func() error {
 		defer endParts()
+		defer warming.Wait()
 		return l.private(privately)
 	})
 	for _, part := range l.parts {

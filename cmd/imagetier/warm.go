@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/novasocial/imagetier/cmd/imagetier/internal/config"
@@ -229,11 +230,30 @@ type warmAnswer struct {
 	} `json:"error"`
 }
 
-// ask tells the tier, and reads what it says while it works.
+// askTries is how often the tier is asked that has no room.
+const askTries = 6
+
+// ask tells the tier, and does so again where it says that it has no room now.
 func (w *warming) ask(ctx context.Context, order warmOrder, lines *warmReader) error {
+	for try := 1; ; try++ {
+		after, err := w.askOnce(ctx, order, lines)
+		if after == 0 || try == askTries {
+			return err
+		}
+		select {
+		case <-time.After(after):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// askOnce tells the tier, and reads what it says while it works. after is not 0 if the tier
+// has done nothing, and is to be asked again then.
+func (w *warming) askOnce(ctx context.Context, order warmOrder, lines *warmReader) (after time.Duration, err error) {
 	body, err := json.Marshal(order)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -241,20 +261,24 @@ func (w *warming) ask(ctx context.Context, order warmOrder, lines *warmReader) e
 	defer silent.Stop()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, privateURL(w.cfg.PrivateListen)+"/v1/warm", bytes.NewReader(body))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	authorize(req, w.cfg)
 	resp, err := w.client.Do(req)
 	if err != nil {
-		return w.unanswered(ctx, err)
+		return 0, w.unanswered(ctx, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 		if err != nil {
-			return w.unanswered(ctx, err)
+			return 0, w.unanswered(ctx, err)
 		}
-		return refusalOf(resp.StatusCode, text)
+		if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable {
+			seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After")) // none is one
+			after = time.Duration(min(max(seconds, 1), 60)) * time.Second
+		}
+		return after, refusalOf(resp.StatusCode, text)
 	}
 	answers := bufio.NewScanner(resp.Body)
 	answers.Buffer(nil, 1<<20)
@@ -265,17 +289,17 @@ func (w *warming) ask(ctx context.Context, order warmOrder, lines *warmReader) e
 		}
 		var one warmAnswer
 		if err := json.Unmarshal(answers.Bytes(), &one); err != nil {
-			return fmt.Errorf("the tier answers %q: %w", oneLine(answers.Bytes()), err)
+			return 0, fmt.Errorf("the tier answers %q: %w", oneLine(answers.Bytes()), err)
 		}
 		if err := w.count(one, answers.Bytes()); err != nil {
-			return err
+			return 0, err
 		}
 		w.progress.show(w.sums, lines.bytes)
 	}
 	if err := answers.Err(); err != nil { // also if the tier ended in the middle
-		return w.unanswered(ctx, err)
+		return 0, w.unanswered(ctx, err)
 	}
-	return nil
+	return 0, nil
 }
 
 func (w *warming) unanswered(ctx context.Context, err error) error {

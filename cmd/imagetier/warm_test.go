@@ -21,12 +21,18 @@ import (
 type warmer struct {
 	orders  []warmOrder
 	breakAt int
+	crowded int // requests that it has no room for at first
 }
 
 func (s *warmer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var order warmOrder
 	if r.Header.Get("Authorization") != "Bearer secret-of-the-tier" || json.NewDecoder(r.Body).Decode(&order) != nil || !order.Wait {
 		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	if s.crowded--; s.crowded >= 0 {
+		w.Header().Set("Retry-After", "0")
+		w.WriteHeader(http.StatusTooManyRequests)
 		return
 	}
 	s.orders = append(s.orders, order)
@@ -115,7 +121,7 @@ nonsense
 }
 
 func TestWarmPrintsEachAnswerAndTheSumsAsJSON(t *testing.T) {
-	code, out, errs := imagetierWith(t, "/i/_/1x/v.1/posts/here.jpg.webp\n/i/_/1x/v.1/posts/a.jpg.webp\n", startWarmer(t, &warmer{}), "warm", "--json", "-")
+	code, out, errs := imagetierWith(t, "/i/_/1x/v.1/posts/here.jpg.webp\n/i/_/1x/v.1/posts/a.jpg.webp\n", startWarmer(t, &warmer{crowded: 1}), "warm", "--json", "-")
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	var sums warmSums
 	if code != 0 || errs != "" || len(lines) != 3 || json.Unmarshal([]byte(lines[2]), &sums) != nil || sums.Images != 2 || sums.Hit != 1 || sums.Made != 1 {
@@ -226,4 +232,27 @@ func TestTheProgressLineFitsATerminal(t *testing.T) {
 	if want := "[=====       ]  46%  90210 images 902/s  hit 40000 made 50000 failed 210"; line != want || len(line) > 79 {
 		t.Errorf("%q (%d columns), want %q", line, len(line), want)
 	}
+}
+
+// Whatever a line is, it is read as a path, an image, nothing to warm or a fault, and never
+// as a path that is none.
+func FuzzWarmLine(f *testing.F) {
+	for _, line := range []string{
+		"/i/_/880x/v.1/posts/a.jpg.webp", `1.2.3.4 - - [x] "GET /i/_/a HTTP/1.1" 200 1`, `{"path":"/i/x"}`, `{"msg":"request","method":"GET","path":"/i/x","status":200}`,
+		`{"source":"a","name":"b"}`, "https://cdn.app.example/x", "# no", `"" 200`, `{"url":"\u0000"}`, "\"GET", "x",
+	} {
+		f.Add(line)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		item, err := warmLine(line, "feed")
+		if err != nil {
+			return
+		}
+		if (item.path == "") == (item.image == nil) {
+			t.Errorf("%q is %q and %q", line, item.path, item.image)
+		}
+		if item.path != "" && !strings.HasPrefix(item.path, "/i/") || item.image != nil && !json.Valid(item.image) {
+			t.Errorf("%q is %q and %q", line, item.path, item.image)
+		}
+	})
 }

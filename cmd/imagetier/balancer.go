@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/origin"
+	"github.com/novasocial/imagetier/resize"
+)
+
+// balancer warms by asking the load balancer before the nodes, so that the node that its hash
+// chooses for an original is the one that makes and keeps its variants. Nothing here knows
+// that hash.
+type balancer struct {
+	base   string // URL without a / at its end
+	signer *imageurl.Signer
+	client *http.Client
+}
+
+// newBalancer returns one that gives up on a request after timeout, which should be longer
+// than a node takes for the slowest fill.
+func newBalancer(base string, signer *imageurl.Signer, timeout time.Duration) *balancer {
+	return &balancer{base: base, signer: signer, client: &http.Client{
+		Timeout: timeout,
+		// No proxy: the balancer is ours. What it redirects to would be somebody else.
+		Transport:     &http.Transport{MaxIdleConnsPerHost: balancerAtOnce, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true, DisableCompression: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// balancerAtOnce bounds the variants of one call that are asked for at the same time: they
+// are of one original, whose fetch they share on the node that gets them.
+const balancerAtOnce = 8
+
+// Warm has the variants made where they are kept. The error joins those of all that are not
+// there now, each wrapping a sentinel of origin, resize or imagecache.
+func (b *balancer) Warm(ctx context.Context, refs ...imageurl.Ref) error {
+	faults := make([]error, len(refs))
+	slots := make(chan struct{}, balancerAtOnce)
+	var all sync.WaitGroup
+	for i, ref := range refs {
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			_, faults[i] = b.ask(ctx, ref)
+		})
+	}
+	all.Wait()
+	return errors.Join(faults...)
+}
+
+// ask asks for one variant, and reports whether it was there.
+func (b *balancer) ask(ctx context.Context, ref imageurl.Ref) (hit bool, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.base+b.signer.Path(ref), nil)
+	if err != nil {
+		return false, err
+	}
+	req.Header.Set("Priority", "u=7") // RFC 9218: any node serves it in its lane of what can wait
+	resp, err := b.client.Do(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return false, fmt.Errorf("ask the balancer for %s: %w", ref, ctx.Err())
+		}
+		return false, fmt.Errorf("ask the balancer for %s: %w: %w", ref, origin.ErrUnavailable, err)
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return false, fmt.Errorf("read the balancer's answer to %s: %w: %w", ref, origin.ErrUnavailable, err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return strings.Contains(resp.Header.Get("Cache-Status"), "; hit"), nil
+	}
+	return false, fmt.Errorf("the balancer answers %s to %s: %w", resp.Status, ref, meaningOf(resp))
+}
+
+// meaningOf is edge's table of errors, read backwards.
+func meaningOf(resp *http.Response) error {
+	switch resp.StatusCode {
+	case http.StatusBadRequest:
+		return resize.ErrSpec
+	case http.StatusNotFound:
+		return origin.ErrNotFound
+	case http.StatusRequestEntityTooLarge:
+		return resize.ErrTooLarge
+	case http.StatusUnsupportedMediaType:
+		return resize.ErrUnsupported
+	case http.StatusUnprocessableEntity:
+		return resize.ErrCorrupt
+	case http.StatusUnavailableForLegalReasons:
+		return imagecache.ErrTakenDown
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+		seconds, err := strconv.Atoi(resp.Header.Get("Retry-After"))
+		if err != nil || seconds < 0 {
+			return resize.ErrBusy
+		}
+		return errors.Join(resize.ErrBusy, &origin.Busy{RetryAfter: time.Duration(min(seconds, 60)) * time.Second})
+	}
+	return origin.ErrUnavailable
+}
+
+func (b *balancer) close() { b.client.CloseIdleConnections() }
