@@ -1,0 +1,129 @@
+package proxy
+
+import (
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/novasocial/imagetier/gateway/imagelink"
+	"github.com/novasocial/imagetier/gateway/rewrite"
+)
+
+// editor is a rewriter of some kind of text.
+type editor interface {
+	Append(dst, src []byte) []byte
+	Close(dst []byte) (out []byte, complete bool)
+}
+
+// incoming looks at an answer and decides what is done with it, before its headers are sent.
+func (p *Proxy) incoming(resp *http.Response) error {
+	x := exchangeOf(resp.Request.Context())
+	x.Status, x.First = resp.StatusCode, time.Since(x.started)
+	switch {
+	case resp.StatusCode == http.StatusSwitchingProtocols:
+		x.Kind = Upgraded
+		return nil
+	case resp.StatusCode == http.StatusNotModified:
+		p.notModified(resp, x)
+		return nil
+	case resp.StatusCode == http.StatusNoContent, resp.StatusCode == http.StatusPartialContent:
+		return nil
+	case resp.ContentLength == 0 && !x.head:
+		return nil // an empty body is none in any coding, too
+	}
+	kind, edit := p.editorFor(resp, x)
+	if edit == nil {
+		return nil
+	}
+	coding, ok := p.codings.of(resp.Header)
+	if !ok {
+		x.Kind = Unread
+		return nil
+	}
+	x.Kind = kind
+	p.changeHeaders(resp, x)
+	if x.head || resp.Body == nil {
+		return nil
+	}
+	resp.Body = p.newBody(resp, edit, coding)
+	resp.ContentLength = -1
+	return nil
+}
+
+// editorFor returns what rewrites an answer of that type; nil if it is to pass.
+func (p *Proxy) editorFor(resp *http.Response, x *exchange) (Kind, editor) {
+	contentType := resp.Header.Get("Content-Type")
+	media, params, err := mime.ParseMediaType(contentType)
+	if err != nil && media == "" {
+		return Passed, nil
+	}
+	switch {
+	case rewrite.IsJSON(contentType):
+		r := &rewrite.Rewriter{}
+		r.Reset(x.fields, p.link(x))
+		return JSON, r
+	case media == "text/event-stream":
+		e := &rewrite.Events{}
+		e.Reset(x.fields, p.link(x))
+		return Events, e
+	case media == "multipart/mixed" && params["boundary"] != "":
+		m := &rewrite.Multipart{}
+		m.Reset(params["boundary"], x.fields, p.link(x))
+		return Multipart, m
+	}
+	return Passed, nil
+}
+
+// changeHeaders makes the headers of an answer those of the rewritten one.
+func (p *Proxy) changeHeaders(resp *http.Response, x *exchange) {
+	h := resp.Header
+	for _, name := range []string{
+		"Content-Length",                                         // is not known before the end
+		"Content-Md5", "Digest", "Content-Digest", "Repr-Digest", // are those of other bytes
+		"Accept-Ranges", // of other bytes, and no range comes through
+	} {
+		h.Del(name)
+	}
+	addVary(h)
+	if tag := h.Get("Etag"); tag != "" {
+		if tag = p.derivedTag(tag, x.client); tag != "" {
+			h.Set("Etag", tag)
+		} else {
+			h.Del("Etag")
+		}
+	}
+}
+
+// notModified: what the client has is what it was sent, under the tag that it was sent with.
+func (p *Proxy) notModified(resp *http.Response, x *exchange) {
+	called, ok := x.tags[strings.TrimPrefix(resp.Header.Get("Etag"), "W/")]
+	if !ok && resp.Header.Get("Etag") == "" && len(x.tags) == 1 {
+		for _, called = range x.tags { // the service need not say what it was asked
+			ok = true
+		}
+	}
+	if ok {
+		resp.Header.Set("Etag", called)
+		addVary(resp.Header)
+	}
+}
+
+// addVary adds what rewritten answers depend on.
+func addVary(h http.Header) {
+	said := strings.Split(strings.Join(h["Vary"], ","), ",")
+	for i := range said {
+		said[i] = strings.TrimSpace(said[i])
+	}
+	said = slices.DeleteFunc(said, func(name string) bool { return name == "" })
+	if slices.Contains(said, "*") {
+		return
+	}
+	for name := range strings.SplitSeq(imagelink.Vary, ", ") {
+		if !slices.ContainsFunc(said, func(other string) bool { return strings.EqualFold(other, name) }) {
+			said = append(said, name)
+		}
+	}
+	h.Set("Vary", strings.Join(said, ", "))
+}

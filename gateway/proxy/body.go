@@ -1,0 +1,98 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+)
+
+// errCut: the service's answer ended before its JSON did, and nothing else told its end.
+var errCut = errors.New("the answer of the service was cut short")
+
+// maxEmptyReads is how often in a row a decoder may give nothing.
+const maxEmptyReads = 100
+
+// body reads an answer, rewritten, in the coding that the service chose. It reads ahead by no
+// more than a chunk, and gives what it has before it waits for more.
+type body struct {
+	raw     io.ReadCloser // as it came
+	decoded io.Reader
+	encoded encoder // nil: identity
+	done    func()  // gives the coding's parts back
+	edit    editor
+	chunk   *[chunk]byte
+	free    func(*[chunk]byte)
+	out     []byte // rewritten, identity
+	ready   []byte // for the client, not yet taken
+	// unframed: the answer ends with its connection, so that a cut looks like an end.
+	unframed bool
+	err      error // behind ready
+}
+
+func (p *Proxy) newBody(resp *http.Response, edit editor, c coding) *body {
+	b := &body{
+		raw: resp.Body, edit: edit, chunk: p.buffers.Get().(*[chunk]byte),
+		free:     func(c *[chunk]byte) { p.buffers.Put(c) },
+		unframed: resp.ContentLength < 0 && resp.ProtoMajor == 1 && !slices.Contains(resp.TransferEncoding, "chunked"),
+	}
+	b.decoded, b.encoded, b.done = c.open(resp.Body)
+	return b
+}
+
+// Read gives what there is, and waits only if there is nothing.
+func (b *body) Read(p []byte) (int, error) {
+	for len(b.ready) == 0 {
+		if b.err != nil {
+			return 0, b.err
+		}
+		b.more()
+	}
+	n := copy(p, b.ready)
+	b.ready = b.ready[n:]
+	return n, nil
+}
+
+// more reads a piece of the service's answer and makes ready what can be sent of it.
+func (b *body) more() {
+	var n int
+	var err error
+	for range maxEmptyReads {
+		if n, err = b.decoded.Read(b.chunk[:]); n > 0 || err != nil {
+			break
+		}
+	}
+	if n == 0 && err == nil {
+		err = io.ErrNoProgress
+	}
+	b.out = b.edit.Append(b.out[:0], b.chunk[:n])
+	if err == io.EOF {
+		complete := false
+		if b.out, complete = b.edit.Close(b.out); !complete && b.unframed {
+			err = errCut
+		}
+	}
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("read the answer of the service: %w", err)
+	}
+	b.ready, b.err = b.out, err
+	if b.encoded != nil {
+		var encodeErr error
+		if b.ready, encodeErr = b.encoded.encode(b.out, err == io.EOF); encodeErr != nil {
+			b.err = fmt.Errorf("compress the answer: %w", encodeErr)
+		}
+	}
+}
+
+// Close ends reading.
+func (b *body) Close() error {
+	err := b.raw.Close()
+	if b.chunk != nil {
+		b.free(b.chunk)
+		b.done()
+		b.chunk = nil
+		b.ready, b.err = nil, http.ErrBodyReadAfterClose
+	}
+	return err
+}

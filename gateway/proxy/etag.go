@@ -1,0 +1,118 @@
+package proxy
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/novasocial/imagetier/gateway/imagelink"
+)
+
+// A rewritten answer is another one than the service's, for each class of clients and each
+// configuration, so it has an ETag of its own: the service's, and behind it
+//
+//	~it, the strength of the service's tag (s or w), the class, the salt
+//
+// It is weak: the same answer may be compressed in other pieces another time. What the
+// client sends back is turned into the service's own, which then tells what has changed.
+
+const (
+	tagMark   = "~it"
+	tagSuffix = len(tagMark) + 1 + 1 + 8
+)
+
+func (p *Proxy) suffix(strength byte, client imagelink.Client) string {
+	class := byte('0') + byte(client.Format)*3 + byte(client.Scale)
+	return tagMark + string([]byte{strength, class}) + p.salt
+}
+
+// derivedTag returns the ETag of the rewritten answer, if tag is the service's; "" if it is
+// no entity tag.
+func (p *Proxy) derivedTag(tag string, client imagelink.Client) string {
+	strength := byte('s')
+	opaque, weak := strings.CutPrefix(tag, "W/")
+	if weak {
+		strength = 'w'
+	}
+	if len(opaque) < 2 || opaque[0] != '"' || opaque[len(opaque)-1] != '"' {
+		return ""
+	}
+	return "W/" + opaque[:len(opaque)-1] + p.suffix(strength, client) + `"`
+}
+
+// originalTag is the inverse of derivedTag. derived is false where tag is none of ours, and
+// ok is false where it is ours, but that of another class or configuration.
+func (p *Proxy) originalTag(tag string, client imagelink.Client) (original string, derived, ok bool) {
+	opaque := strings.TrimPrefix(tag, "W/")
+	at := len(opaque) - 1 - tagSuffix
+	if at < 1 || opaque[0] != '"' || opaque[at:at+len(tagMark)] != tagMark {
+		return tag, false, true
+	}
+	strength := opaque[at+len(tagMark)]
+	if strength != 's' && strength != 'w' {
+		return tag, false, true
+	}
+	if opaque[at:len(opaque)-1] != p.suffix(strength, client) {
+		return "", true, false
+	}
+	original = opaque[:at] + `"`
+	if strength == 'w' {
+		original = "W/" + original
+	}
+	return original, true, true
+}
+
+// originalTags puts the service's own tags into the conditions of a request, and returns
+// what the client calls those that were ours. A tag that is ours and means another class or
+// configuration is left out: what the client has is out of date, whatever the service says.
+// Tags that are not ours are those of answers that pass as they are.
+func (p *Proxy) originalTags(h http.Header, client imagelink.Client) map[string]string {
+	var called map[string]string
+	for _, name := range []string{"If-None-Match", "If-Match"} {
+		lines := h[name]
+		if len(lines) == 0 {
+			continue
+		}
+		var kept []string
+		for _, tag := range splitTags(strings.Join(lines, ",")) {
+			original, derived, ok := p.originalTag(tag, client)
+			if !ok {
+				if name == "If-None-Match" {
+					continue
+				}
+				original = tag // and the condition fails, as it must
+			}
+			if derived && ok {
+				if called == nil {
+					called = map[string]string{}
+				}
+				called[strings.TrimPrefix(original, "W/")] = tag
+			}
+			kept = append(kept, original)
+		}
+		if h.Del(name); len(kept) > 0 {
+			h.Set(name, strings.Join(kept, ", "))
+		}
+	}
+	return called
+}
+
+// splitTags splits a list of entity tags; a comma within a tag is none of the list.
+func splitTags(list string) (tags []string) {
+	quoted, from := false, 0
+	add := func(to int) {
+		if tag := strings.Trim(list[from:to], " \t"); tag != "" {
+			tags = append(tags, tag)
+		}
+		from = to + 1
+	}
+	for i := range len(list) {
+		switch {
+		case list[i] == '"':
+			quoted = !quoted
+		case list[i] == ',' && !quoted:
+			add(i)
+		}
+	}
+	add(len(list))
+	return tags
+}

@@ -1,0 +1,250 @@
+package proxy
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"sync"
+
+	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/parser"
+
+	"github.com/novasocial/imagetier/gateway/rewrite"
+)
+
+// form is how a request body holds GraphQL.
+type form uint8
+
+const (
+	noQuery    form = iota
+	jsonQuery       // {"query":…}, or an array of them
+	plainQuery      // application/graphql: the query itself
+	uploadForm      // multipart/form-data with a field operations (file uploads)
+)
+
+func queryForm(h http.Header) form {
+	if h.Get("Content-Encoding") != "" {
+		return noQuery
+	}
+	media, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	switch {
+	case err != nil:
+		return noQuery
+	case media == "application/json", media == "application/graphql-request+json", media == "application/graphql+json":
+		return jsonQuery
+	case media == "application/graphql":
+		return plainQuery
+	case media == "multipart/form-data":
+		return uploadForm
+	}
+	return noQuery
+}
+
+// operation is a request of GraphQL over HTTP.
+type operation struct {
+	Query      string `json:"query"`
+	Extensions struct {
+		PersistedQuery struct {
+			Hash string `json:"sha256Hash"`
+		} `json:"persistedQuery"`
+	} `json:"extensions"`
+}
+
+// operationOf reads the operation in a URL: GraphQL by GET.
+func operationOf(values url.Values) operation {
+	o := operation{Query: values.Get("query")}
+	if text := values.Get("extensions"); text != "" {
+		_ = json.Unmarshal([]byte(text), &o.Extensions) // what is none has no hash in it
+	}
+	return o
+}
+
+// readOperations reads the operations in a request's body, of which head is the begin. What
+// cannot be read has none: the service will say what is wrong with it.
+func readOperations(f form, contentType string, head []byte) []operation {
+	switch f {
+	case plainQuery:
+		return []operation{{Query: string(head)}}
+	case uploadForm:
+		_, params, err := mime.ParseMediaType(contentType)
+		if err != nil {
+			return nil
+		}
+		part, err := multipart.NewReader(bytes.NewReader(head), params["boundary"]).NextPart()
+		if err != nil || part.FormName() != "operations" { // the first field, as the specification asks
+			return nil
+		}
+		var text bytes.Buffer
+		if _, err := text.ReadFrom(part); err != nil {
+			return nil
+		}
+		head = text.Bytes()
+	}
+	if trimmed := bytes.TrimLeft(head, " \t\r\n"); len(trimmed) > 0 && trimmed[0] == '[' {
+		var batch []operation
+		if json.Unmarshal(head, &batch) != nil {
+			return nil
+		}
+		return batch
+	}
+	var one operation
+	if json.Unmarshal(head, &one) != nil {
+		return nil
+	}
+	return []operation{one}
+}
+
+// Bounds of an aliasCache.
+const (
+	maxQueries = 1024      // of each generation
+	maxTokens  = 50_000    // of a query that is parsed
+	maxParsed  = 128 << 10 // bytes of one
+)
+
+// aliasCache remembers the fields of queries: apps send few, again and again. It holds at
+// most two generations of maxQueries.
+type aliasCache struct {
+	mu       sync.Mutex
+	now, old map[[sha256.Size]byte]rewrite.Fields
+}
+
+// fields returns what members of the answer are called, if base are the fields of the schema.
+// An operation that is named by its hash only is known if it was seen before.
+func (c *aliasCache) fields(base rewrite.Fields, operations []operation) rewrite.Fields {
+	if len(operations) == 1 {
+		return c.of(base, operations[0])
+	}
+	// Answers of a batch come as one text: what is a field in one of them is one in all.
+	all := rewrite.Fields{}
+	for _, o := range operations {
+		for name, field := range c.of(base, o) {
+			if _, ok := all[name]; !ok {
+				all[name] = field
+			}
+		}
+	}
+	return all
+}
+
+func (c *aliasCache) of(base rewrite.Fields, o operation) rewrite.Fields {
+	hash := sha256.Sum256([]byte(o.Query))
+	if o.Query == "" && !decodeHash(&hash, o.Extensions.PersistedQuery.Hash) {
+		return base
+	}
+	if fields, ok := c.get(hash); ok {
+		return fields
+	}
+	if o.Query == "" || len(o.Query) > maxParsed {
+		return base
+	}
+	document, err := parser.ParseQueryWithTokenLimit(&ast.Source{Input: o.Query}, maxTokens)
+	if err != nil {
+		return base
+	}
+	fields := aliased(base, document)
+	c.put(hash, fields)
+	return fields
+}
+
+func (c *aliasCache) get(hash [sha256.Size]byte) (rewrite.Fields, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	fields, ok := c.now[hash]
+	if !ok {
+		if fields, ok = c.old[hash]; ok {
+			c.putLocked(hash, fields)
+		}
+	}
+	return fields, ok
+}
+
+func (c *aliasCache) put(hash [sha256.Size]byte, fields rewrite.Fields) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.putLocked(hash, fields)
+}
+
+func (c *aliasCache) putLocked(hash [sha256.Size]byte, fields rewrite.Fields) {
+	if len(c.now) >= maxQueries {
+		c.old, c.now = c.now, nil
+	}
+	if c.now == nil {
+		c.now = map[[sha256.Size]byte]rewrite.Fields{}
+	}
+	c.now[hash] = fields
+}
+
+// aliased returns what members are called in the answer to a document: base, less the names
+// that are aliases of other fields only, and the aliases of those of base. Where an alias
+// names several fields of base, the first one in the document counts.
+func aliased(base rewrite.Fields, document *ast.QueryDocument) rewrite.Fields {
+	found := rewrite.Fields{}      // aliases of fields of base
+	taken := map[string]bool{}     // names of base that are aliases of other fields
+	unaliased := map[string]bool{} // names of base that are asked for as they are
+	var walk func(ast.SelectionSet)
+	walk = func(set ast.SelectionSet) {
+		for _, selection := range set {
+			switch s := selection.(type) {
+			case *ast.Field:
+				field := base[s.Name]
+				switch {
+				case field != nil && s.Alias == s.Name:
+					unaliased[s.Name] = true
+				case field != nil && found[s.Alias] == nil:
+					found[s.Alias] = field
+				case field == nil && base[s.Alias] != nil:
+					taken[s.Alias] = true
+				}
+				walk(s.SelectionSet)
+			case *ast.InlineFragment:
+				walk(s.SelectionSet)
+			}
+		}
+	}
+	for _, o := range document.Operations {
+		walk(o.SelectionSet)
+	}
+	for _, f := range document.Fragments {
+		walk(f.SelectionSet)
+	}
+	if len(found) == 0 && len(taken) == 0 {
+		return base
+	}
+	for name, field := range base {
+		if unaliased[name] || !taken[name] && found[name] == nil {
+			found[name] = field
+		}
+	}
+	return found
+}
+
+// decodeHash reads the hash of a persisted query: 64 hex digits.
+func decodeHash(hash *[sha256.Size]byte, text string) bool {
+	if len(text) != 2*sha256.Size {
+		return false
+	}
+	for i := range len(text) {
+		c := text[i]
+		switch {
+		case '0' <= c && c <= '9':
+			c -= '0'
+		case 'a' <= c && c <= 'f':
+			c -= 'a' - 10
+		case 'A' <= c && c <= 'F':
+			c -= 'A' - 10
+		default:
+			return false
+		}
+		if i%2 == 0 {
+			c <<= 4
+			hash[i/2] = c
+		} else {
+			hash[i/2] |= c
+		}
+	}
+	return true
+}
