@@ -68,7 +68,7 @@ func (b *body) more() {
 	}
 	b.out = b.edit.Append(b.out[:0], b.chunk[:n])
 	if err == io.EOF {
-		complete := false
+		var complete bool
 		if b.out, complete = b.edit.Close(b.out); !complete && b.unframed {
 			err = errCut
 		}

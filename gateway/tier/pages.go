@@ -1,0 +1,199 @@
+package tier
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/novasocial/imagetier/prefetch/profile"
+)
+
+const (
+	sendTimeout = 2 * time.Second  // of one event
+	minPause    = time.Second      // after an event that the tier did not take
+	maxPause    = 30 * time.Second // also where it asks for more
+	// knownFor is how long an image is not told of again: the tier keeps it at least that
+	// long, unless it is far too small.
+	knownFor = 5 * time.Minute
+	maxKnown = 50_000 // images of each of two generations
+)
+
+// sendPages gathers what was handed out and sends it, one event after another.
+func (c *Client) sendPages(ctx context.Context) error {
+	known := recent{born: time.Now()}
+	var pause time.Time // until then nothing is sent
+	for {
+		gathered, err := c.gather(ctx, &known)
+		if err != nil {
+			return err
+		}
+		for name, images := range gathered {
+			for len(images) > 0 {
+				n := c.fitting(images)
+				if time.Now().Before(pause) {
+					c.cfg.Told(Dropped, n)
+					known.forget(name, images[:n])
+				} else if wait, err := c.send(ctx, name, images[:n]); err != nil {
+					c.cfg.Told(Refused, n)
+					known.forget(name, images[:n])
+					pause = time.Now().Add(wait)
+					c.cfg.Log.Warn("the tier did not take what was handed out", "images", n, "pause", wait, "err", err)
+				} else {
+					c.cfg.Told(Sent, n)
+				}
+				images = images[n:]
+			}
+		}
+	}
+}
+
+// gather waits for a page, and for more of them as long as Config.Gather says.
+func (c *Client) gather(ctx context.Context, known *recent) (map[string][]profile.Image, error) {
+	gathered := map[string][]profile.Image{}
+	var enough <-chan time.Time
+	n := 0
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-enough:
+			return gathered, nil
+		case p := <-c.pages:
+			for _, image := range p.images {
+				if !sayable(image) {
+					c.cfg.Told(Dropped, 1)
+					continue
+				}
+				if known.add(p.profile, image, time.Now()) {
+					c.cfg.Told(Known, 1)
+					continue
+				}
+				gathered[p.profile] = append(gathered[p.profile], image)
+				n++
+			}
+			switch {
+			case n >= maxPosts:
+				return gathered, nil
+			case n > 0 && enough == nil:
+				enough = time.After(c.cfg.Gather)
+			}
+		}
+	}
+}
+
+// fitting returns how many of the images one event can hold.
+func (c *Client) fitting(images []profile.Image) int {
+	size := 0
+	for n, image := range images {
+		size += 6*len(image.Name) + 1024 // each byte escaped, and what stands around
+		if n == maxPosts || n > 0 && size > maxEvent {
+			return n
+		}
+	}
+	return len(images)
+}
+
+// event is a feed.page event (CONTRACT 5). Its posts have no ids: a proxy knows none.
+type event struct {
+	Type      string    `json:"type"`
+	Timestamp time.Time `json:"timestamp"`
+	Data      struct {
+		Profile string `json:"profile"`
+		Posts   []post `json:"posts"`
+	} `json:"data"`
+}
+
+type post struct {
+	Image image `json:"image"`
+}
+
+// send sends one event. wait is how long to send none after an error.
+func (c *Client) send(ctx context.Context, profileName string, images []profile.Image) (wait time.Duration, err error) {
+	e := event{Type: "feed.page", Timestamp: time.Now().UTC()}
+	e.Data.Profile = profileName
+	for _, i := range images {
+		e.Data.Posts = append(e.Data.Posts, post{imageOf(i)})
+	}
+	body, err := json.Marshal(e)
+	if err != nil {
+		return minPause, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	req, err := c.request(ctx, "/v1/events", body)
+	if err != nil {
+		return minPause, err
+	}
+	sign(req.Header, c.cfg.WebhookSecret, "msg_"+rand.Text(), e.Timestamp, body)
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return minPause, err
+	}
+	defer resp.Body.Close()
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer)) // so that the connection is used again
+	if resp.StatusCode/100 == 2 {
+		return 0, nil
+	}
+	wait = minPause
+	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
+		wait = time.Duration(min(s, int(maxPause/time.Second))) * time.Second
+	}
+	return wait, fmt.Errorf("%s", resp.Status)
+}
+
+// sign adds the headers of Standard Webhooks 1.0: the HMAC-SHA256 of id, time and body.
+func sign(h http.Header, secret []byte, id string, at time.Time, body []byte) {
+	timestamp := strconv.FormatInt(at.Unix(), 10)
+	mac := hmac.New(sha256.New, secret)
+	fmt.Fprintf(mac, "%s.%s.", id, timestamp)
+	mac.Write(body)
+	h.Set("Webhook-Id", id)
+	h.Set("Webhook-Timestamp", timestamp)
+	h.Set("Webhook-Signature", "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
+}
+
+// recent is a set of images that the tier was told of, in two generations. It is for one
+// goroutine.
+type recent struct {
+	now, old map[told]struct{}
+	born     time.Time // of now
+}
+
+type told struct {
+	profile string
+	image   profile.Image
+}
+
+// add adds an image and reports whether it was there.
+func (r *recent) add(profileName string, image profile.Image, at time.Time) (there bool) {
+	if len(r.now) >= maxKnown || at.Sub(r.born) > knownFor {
+		r.now, r.old, r.born = nil, r.now, at
+	}
+	if r.now == nil {
+		r.now = map[told]struct{}{}
+	}
+	key := told{profileName, image}
+	if _, there = r.now[key]; there {
+		return true
+	}
+	_, there = r.old[key]
+	if !there {
+		r.now[key] = struct{}{}
+	}
+	return there
+}
+
+func (r *recent) forget(profileName string, images []profile.Image) {
+	for _, image := range images {
+		delete(r.now, told{profileName, image})
+		delete(r.old, told{profileName, image})
+	}
+}

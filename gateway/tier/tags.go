@@ -1,0 +1,117 @@
+package tier
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/novasocial/imagetier/prefetch/profile"
+)
+
+const (
+	askTimeout  = 10 * time.Second // of one question; the tier may have to fetch originals
+	askPause    = time.Second      // after one that failed
+	maxTags     = 50_000           // of each of two generations
+	staleFactor = 10               // times Fresh: how old a tag may be that nobody could ask for again
+)
+
+// tags are the entity tags that the tier has said.
+type tags struct {
+	fresh    time.Duration
+	wanted   chan profile.Image
+	mu       sync.Mutex
+	now, old map[profile.Image]*tagged
+}
+
+type tagged struct {
+	tag    string    // "" is none, or not known
+	at     time.Time // when it was said; zero: never
+	asking bool
+}
+
+func newTags(fresh time.Duration) *tags {
+	return &tags{fresh: fresh, wanted: make(chan profile.Image, 4*maxImages), now: map[profile.Image]*tagged{}}
+}
+
+// get returns a tag, and asks for it where it is not known or not fresh.
+func (t *tags) get(live profile.Image, at time.Time) (string, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	entry := t.entryLocked(live)
+	age := at.Sub(entry.at)
+	if (entry.at.IsZero() || age > t.fresh) && !entry.asking && sayable(live) {
+		select {
+		case t.wanted <- live:
+			entry.asking = true
+		default: // it is asked for with the next page
+		}
+	}
+	if entry.at.IsZero() || age > staleFactor*t.fresh {
+		return "", false
+	}
+	return entry.tag, entry.tag != ""
+}
+
+func (t *tags) entryLocked(live profile.Image) *tagged {
+	if entry, ok := t.now[live]; ok {
+		return entry
+	}
+	entry, ok := t.old[live]
+	if !ok {
+		entry = &tagged{}
+	}
+	if len(t.now) >= maxTags {
+		t.now, t.old = map[profile.Image]*tagged{}, t.now
+	}
+	t.now[live] = entry
+	return entry
+}
+
+// put notes what the tier said of images; nil is nothing.
+func (t *tags) put(images []profile.Image, facts []Facts, at time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i, image := range images {
+		entry := t.entryLocked(image)
+		entry.asking = false
+		if facts == nil || facts[i].Error.Status >= 500 {
+			continue // what was said before may still be true
+		}
+		entry.tag, _ = tagOf(facts[i].Version)
+		entry.at = at
+	}
+}
+
+// askTags asks for the tags that are wanted, as many as there are at a time.
+func (c *Client) askTags(ctx context.Context) error {
+	for {
+		var images []profile.Image
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case first := <-c.tags.wanted:
+			images = append(images, first)
+		}
+		for more := true; more && len(images) < maxImages; {
+			select {
+			case next := <-c.tags.wanted:
+				images = append(images, next)
+			default:
+				more = false
+			}
+		}
+		asked, cancel := context.WithTimeout(ctx, askTimeout)
+		facts, err := c.Info(asked, images)
+		cancel()
+		c.tags.put(images, facts, time.Now())
+		if err == nil {
+			continue
+		}
+		c.cfg.Log.Warn("the tier did not say the tags of originals", "images", len(images), "err", err)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(askPause):
+		}
+	}
+}

@@ -1,0 +1,231 @@
+// Package tier is what the gateway says to the tier: what it has handed out (feed.page
+// events, CONTRACT 5), and what it wants to know of originals (POST /v1/info, CONTRACT 3).
+//
+// HandedOut and Tag are called on the way of an answer and never wait: what a slow tier
+// does not take is dropped and counted, and what it has not said is not known.
+package tier
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/prefetch/profile"
+)
+
+// Bounds that the tier sets.
+const (
+	maxPosts  = 500       // of one event (CONTRACT 5)
+	maxImages = 100       // of one question (CONTRACT 3)
+	maxAnswer = 1 << 20   // bytes of an answer that are read
+	maxEvent  = 900 << 10 // bytes of an event; the tier takes 1 MiB
+)
+
+// Config of a Client.
+type Config struct {
+	// URL is scheme and host of the tier's private listener. Needed.
+	URL *url.URL
+	// AdminToken is for questions.
+	AdminToken string
+	// WebhookSecret signs events. Without it none are sent.
+	WebhookSecret []byte
+	// Transport is nil for one of its own.
+	Transport http.RoundTripper
+	// Gather is how long images are gathered into one event; 0 is 100 ms. A client shows the
+	// page later than that.
+	Gather time.Duration
+	// Fresh is how long a tag is believed without asking again; 0 is 30 s. An original that
+	// is overwritten is linked under its old tag for that long.
+	Fresh time.Duration
+	// Told is called with what became of images that were handed out. Nil: nobody counts.
+	Told func(what Outcome, images int)
+	// Log gets what went wrong; nil drops it.
+	Log *slog.Logger
+}
+
+// Outcome is what became of images that were handed out.
+type Outcome string
+
+const (
+	Sent    Outcome = "sent"    // the tier has taken the event
+	Known   Outcome = "known"   // it was told of them a moment ago
+	Dropped Outcome = "dropped" // it is slow, or has failed a moment ago
+	Refused Outcome = "failed"  // it did not take the event
+)
+
+// Outcomes are all there are.
+var Outcomes = []Outcome{Sent, Known, Dropped, Refused}
+
+// Client talks to one tier, or to a balancer before several.
+type Client struct {
+	cfg   Config
+	http  *http.Client
+	pages chan page
+	tags  *tags
+}
+
+// page is what one answer handed out of one profile.
+type page struct {
+	profile string
+	images  []profile.Image
+}
+
+// New returns a Client, which does nothing by itself before Run.
+func New(cfg Config) *Client {
+	cfg.Gather = cmp.Or(cfg.Gather, 100*time.Millisecond)
+	cfg.Fresh = cmp.Or(cfg.Fresh, 30*time.Second)
+	if cfg.Told == nil {
+		cfg.Told = func(Outcome, int) {}
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Transport == nil {
+		own := http.DefaultTransport.(*http.Transport).Clone()
+		own.Proxy = nil // the tier is near
+		own.MaxIdleConnsPerHost = 8
+		cfg.Transport = own
+	}
+	return &Client{
+		cfg: cfg, pages: make(chan page, 256), tags: newTags(cfg.Fresh),
+		http: &http.Client{Transport: cfg.Transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+	}
+}
+
+// Run sends and asks until ctx is done.
+func (c *Client) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return c.sendPages(ctx) })
+	group.Go(func() error { return c.askTags(ctx) })
+	err := group.Wait()
+	c.http.CloseIdleConnections()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// HandedOut notes that clients were sent URLs of these images, which it keeps, in a profile.
+// It never waits.
+func (c *Client) HandedOut(profileName string, images []profile.Image) {
+	if len(c.cfg.WebhookSecret) == 0 || len(images) == 0 {
+		return
+	}
+	select {
+	case c.pages <- page{profileName, images}:
+	default:
+		c.cfg.Told(Dropped, len(images))
+	}
+}
+
+// Tag returns the strong entity tag of a live image's original, without quotes, if the tier
+// has said it. It never waits; what is not known is asked for in the background.
+func (c *Client) Tag(live profile.Image) (tag string, ok bool) {
+	return c.tags.get(live, time.Now())
+}
+
+// Facts are what the tier knows of an original (CONTRACT 2, info).
+type Facts struct {
+	Width     int    `json:"width"` // as shown: after orientation
+	Height    int    `json:"height"`
+	Thumbhash string `json:"thumbhash"` // base64
+	Color     string `json:"color"`     // "#rrggbb"
+	// Version pins what the facts are of, as URLs spell it ("e.9f86"); "" if the origin has no
+	// strong entity tag, or the tier does not say.
+	Version string `json:"version"`
+	// Error is why there are no facts; its Status is 0 if there are.
+	Error struct {
+		Status int    `json:"status"`
+		Title  string `json:"title"`
+	} `json:"error"`
+}
+
+// Info asks for the facts of at most 100 images and returns them in the same order. The
+// tier has to fetch originals that it does not know, so ctx should have a deadline.
+func (c *Client) Info(ctx context.Context, images []profile.Image) ([]Facts, error) {
+	if len(images) > maxImages {
+		return nil, fmt.Errorf("ask the tier about %d images, at most %d", len(images), maxImages)
+	}
+	asked := struct {
+		Images []image `json:"images"`
+	}{make([]image, 0, len(images))}
+	for _, i := range images {
+		asked.Images = append(asked.Images, imageOf(i))
+	}
+	body, err := json.Marshal(asked)
+	if err != nil {
+		return nil, err
+	}
+	req, err := c.request(ctx, "/v1/info", body)
+	if err != nil {
+		return nil, err
+	}
+	if c.cfg.AdminToken != "" {
+		req.Header.Set("Authorization", "Bearer "+c.cfg.AdminToken)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("ask the tier: %w", err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("ask the tier: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("ask the tier: %s", resp.Status)
+	}
+	var answer struct {
+		Infos []Facts `json:"infos"`
+	}
+	if err := json.Unmarshal(text, &answer); err != nil {
+		return nil, fmt.Errorf("ask the tier: %w", err)
+	}
+	if len(answer.Infos) != len(images) {
+		return nil, fmt.Errorf("ask the tier about %d images: it says %d things", len(images), len(answer.Infos))
+	}
+	return answer.Infos, nil
+}
+
+func (c *Client) request(ctx context.Context, path string, body []byte) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.cfg.URL.JoinPath(path).String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	return req, nil
+}
+
+// image is how the tier reads an Image.
+type image struct {
+	Source  string `json:"source"`
+	Name    string `json:"name"`
+	Version string `json:"version"`
+}
+
+func imageOf(i profile.Image) image { return image{i.Source, i.Name, i.Version.String()} }
+
+// sayable reports whether JSON has a spelling for the image: names may be any bytes.
+func sayable(i profile.Image) bool { return utf8.ValidString(i.Name) }
+
+// tagOf returns the tag in a version as URLs spell it.
+func tagOf(version string) (string, bool) {
+	if !strings.HasPrefix(version, "e.") {
+		return "", false
+	}
+	v, err := imageurl.ParseVersion(version)
+	return v.Token(), err == nil
+}

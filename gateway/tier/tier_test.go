@@ -1,0 +1,336 @@
+package tier_test
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/novasocial/imagetier/gateway/tier"
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/prefetch/profile"
+)
+
+// fake is a tier as a function.
+type fake func(*http.Request) (*http.Response, error)
+
+func (f fake) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func answer(status int, body string, headers ...string) *http.Response {
+	h := http.Header{}
+	for _, header := range headers {
+		name, value, _ := strings.Cut(header, ": ")
+		h.Set(name, value)
+	}
+	return &http.Response{StatusCode: status, Status: http.StatusText(status), Header: h, Body: io.NopCloser(strings.NewReader(body))}
+}
+
+var secret = []byte("0123456789abcdef01234567")
+
+type counts map[tier.Outcome]int
+
+// run calls test beside a Client in a bubble of its own time.
+func run(t *testing.T, transport fake, test func(c *tier.Client, told counts)) {
+	synctest.Test(t, func(t *testing.T) {
+		told := counts{}
+		u, _ := url.Parse("http://tier:8081")
+		c := tier.New(tier.Config{
+			URL: u, AdminToken: "admin", WebhookSecret: secret, Transport: transport,
+			Told: func(what tier.Outcome, n int) { told[what] += n },
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- c.Run(ctx) }()
+		test(c, told)
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+}
+
+func pinned(name string) profile.Image {
+	v, _ := imageurl.NewVersion(imageurl.Trusted, "0")
+	return profile.Image{Source: "posts", Name: name, Version: v}
+}
+
+func names(n int) (images []profile.Image) {
+	for i := range n {
+		images = append(images, pinned(fmt.Sprintf("%d.jpg", i)))
+	}
+	return images
+}
+
+type event struct {
+	Type      string
+	Timestamp time.Time
+	Data      struct {
+		Profile string
+		Posts   []struct {
+			Image struct{ Source, Name, Version string }
+		}
+	}
+}
+
+// E: it tells the tier what it just handed out: feed.page, batched, signed.
+func TestWhatIsHandedOutIsToldInOneSignedEvent(t *testing.T) {
+	var events []event
+	run(t, func(r *http.Request) (*http.Response, error) {
+		body, _ := io.ReadAll(r.Body)
+		mac := hmac.New(sha256.New, secret)
+		fmt.Fprintf(mac, "%s.%s.%s", r.Header.Get("webhook-id"), r.Header.Get("webhook-timestamp"), body)
+		if want := "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil)); r.Header.Get("webhook-signature") != want || !strings.HasPrefix(r.Header.Get("webhook-id"), "msg_") {
+			t.Errorf("signed %v", r.Header)
+		}
+		if r.URL.String() != "http://tier:8081/v1/events" || r.Method != "POST" || r.Header.Get("Authorization") != "" {
+			t.Errorf("%s %s %v", r.Method, r.URL, r.Header)
+		}
+		var e event
+		if err := json.Unmarshal(body, &e); err != nil {
+			t.Error(err)
+		}
+		events = append(events, e)
+		return answer(202, ""), nil
+	}, func(c *tier.Client, told counts) {
+		c.HandedOut("feed", []profile.Image{pinned("a.jpg"), pinned("b.jpg")})
+		time.Sleep(50 * time.Millisecond)
+		c.HandedOut("feed", []profile.Image{pinned("b.jpg"), pinned("c.jpg")})
+		time.Sleep(40 * time.Millisecond)
+		synctest.Wait()
+		if len(events) != 0 {
+			t.Errorf("sent before more could come: %v", events)
+		}
+		time.Sleep(20 * time.Millisecond)
+		synctest.Wait()
+		if len(events) != 1 || events[0].Type != "feed.page" || events[0].Data.Profile != "feed" || len(events[0].Data.Posts) != 3 ||
+			events[0].Data.Posts[2].Image.Name != "c.jpg" || events[0].Data.Posts[2].Image.Version != "v.0" || events[0].Timestamp.IsZero() {
+			t.Errorf("sent %+v", events)
+		}
+		// What was told a moment ago is not told again, and later it is.
+		c.HandedOut("feed", []profile.Image{pinned("a.jpg")})
+		time.Sleep(time.Second)
+		if len(events) != 1 || told[tier.Known] != 2 || told[tier.Sent] != 3 {
+			t.Errorf("sent %d events, %v", len(events), told)
+		}
+		for range 3 {
+			time.Sleep(6 * time.Minute)
+			c.HandedOut("feed", []profile.Image{pinned("z.jpg")}) // time goes on for the set
+		}
+		time.Sleep(time.Second)
+		sent := len(events)
+		c.HandedOut("feed", []profile.Image{pinned("a.jpg")})
+		time.Sleep(time.Second)
+		if len(events) != sent+1 {
+			t.Errorf("%d events, not %d", len(events), sent+1)
+		}
+	})
+}
+
+func TestAnEventHasAtMost500Posts(t *testing.T) {
+	var posts []int
+	var longest int
+	run(t, func(r *http.Request) (*http.Response, error) {
+		body, _ := io.ReadAll(r.Body)
+		var e event
+		_ = json.Unmarshal(body, &e)
+		posts, longest = append(posts, len(e.Data.Posts)), max(longest, len(body))
+		return answer(202, ""), nil
+	}, func(c *tier.Client, told counts) {
+		c.HandedOut("feed", names(1200))
+		time.Sleep(time.Second)
+		if fmt.Sprint(posts) != "[500 500 200]" {
+			t.Errorf("posts %v", posts)
+		}
+		var images []profile.Image
+		for i := range 500 {
+			images = append(images, pinned(strings.Repeat("\x01", 1000)+fmt.Sprint(i)))
+		}
+		c.HandedOut("feed", images)
+		time.Sleep(time.Second)
+		if longest > 1<<20 || told[tier.Sent] != 1700 {
+			t.Errorf("an event of %d bytes, %v", longest, told)
+		}
+	})
+}
+
+func TestASlowTierDelaysNobody(t *testing.T) {
+	hang := true
+	run(t, func(r *http.Request) (*http.Response, error) {
+		if hang {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		}
+		return answer(202, ""), nil
+	}, func(c *tier.Client, told counts) {
+		started := time.Now()
+		for i := range 10_000 {
+			c.HandedOut("feed", []profile.Image{pinned(fmt.Sprintf("%d.jpg", i))})
+			if i == 0 {
+				time.Sleep(150 * time.Millisecond)
+			}
+		}
+		if waited := time.Since(started); waited != 150*time.Millisecond {
+			t.Errorf("waited for %s", waited)
+		}
+		time.Sleep(10 * time.Second)
+		if told[tier.Dropped] < 9_000 || told[tier.Refused] == 0 {
+			t.Errorf("%v", told)
+		}
+		// What it did not take it is told again.
+		hang = false
+		time.Sleep(time.Minute)
+		c.HandedOut("feed", []profile.Image{pinned("0.jpg")})
+		time.Sleep(time.Second)
+		if told[tier.Sent] != 1 {
+			t.Errorf("%v", told)
+		}
+	})
+}
+
+func TestATierThatIsFullIsLeftAlone(t *testing.T) {
+	calls := 0
+	run(t, func(*http.Request) (*http.Response, error) {
+		if calls++; calls == 1 {
+			return answer(429, "", "Retry-After: 7"), nil
+		}
+		return answer(202, ""), nil
+	}, func(c *tier.Client, told counts) {
+		for i := range 10 {
+			c.HandedOut("feed", []profile.Image{pinned(fmt.Sprint(i))})
+			time.Sleep(time.Second)
+		}
+		if calls != 4 || told[tier.Refused] != 1 || told[tier.Dropped] != 6 || told[tier.Sent] != 3 {
+			t.Errorf("%d calls, %v", calls, told)
+		}
+	})
+}
+
+func TestWithoutASecretNothingIsSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u, _ := url.Parse("http://tier:8081")
+		c := tier.New(tier.Config{URL: u, Transport: fake(func(*http.Request) (*http.Response, error) { t.Error("sent"); return nil, io.EOF })})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		c.HandedOut("feed", names(3))
+		_ = c.Run(ctx)
+	})
+}
+
+// infos answers /v1/info: each name is its own tag.
+func infos(t *testing.T, asked *[]int, version func(name string) string) fake {
+	return func(r *http.Request) (*http.Response, error) {
+		var q struct {
+			Images []struct{ Source, Name, Version string }
+		}
+		if err := json.NewDecoder(r.Body).Decode(&q); err != nil || r.URL.Path != "/v1/info" || r.Header.Get("Authorization") != "Bearer admin" {
+			t.Errorf("%v %s %v", err, r.URL, r.Header)
+		}
+		*asked = append(*asked, len(q.Images))
+		var all []string
+		for _, image := range q.Images {
+			all = append(all, fmt.Sprintf(`{"width":4,"height":3,"version":%q}`, version(image.Name)))
+		}
+		return answer(200, `{"infos":[`+strings.Join(all, ",")+`]}`), nil
+	}
+}
+
+func TestATagIsKnownOnceTheTierHasSaidIt(t *testing.T) {
+	var asked []int
+	tag := "one"
+	run(t, infos(t, &asked, func(name string) string {
+		if name == "none.jpg" {
+			return ""
+		}
+		return "e." + tag
+	}), func(c *tier.Client, _ counts) {
+		a, none := profile.Image{Source: "posts", Name: "a.jpg"}, profile.Image{Source: "posts", Name: "none.jpg"}
+		for range 3 { // asked once
+			if tag, ok := c.Tag(a); ok {
+				t.Errorf("known before it was said: %s", tag)
+			}
+			c.Tag(none)
+		}
+		synctest.Wait()
+		if tag, ok := c.Tag(a); !ok || tag != "one" {
+			t.Errorf("the tag is %q, %v", tag, ok)
+		}
+		if tag, ok := c.Tag(none); ok {
+			t.Errorf("what has no tag has %q", tag)
+		}
+		n := len(asked)
+		tag = "two"
+		time.Sleep(31 * time.Second)
+		if tag, _ := c.Tag(a); tag != "one" {
+			t.Errorf("while it is asked for again it is %q", tag)
+		}
+		synctest.Wait()
+		if tag, _ := c.Tag(a); tag != "two" || len(asked) != n+1 {
+			t.Errorf("after that it is %q, asked %v", tag, asked)
+		}
+		for i := range 300 {
+			c.Tag(profile.Image{Source: "posts", Name: fmt.Sprint(i)})
+		}
+		time.Sleep(time.Second)
+		for _, n := range asked {
+			if n > 100 {
+				t.Errorf("asked for %v at once", asked)
+			}
+		}
+	})
+}
+
+func TestATagThatNobodyConfirmsIsForgotten(t *testing.T) {
+	var asked []int
+	works := infos(t, &asked, func(string) string { return "e.one" })
+	down := false
+	run(t, func(r *http.Request) (*http.Response, error) {
+		if down {
+			return answer(503, ""), nil
+		}
+		return works(r)
+	}, func(c *tier.Client, _ counts) {
+		a := profile.Image{Source: "posts", Name: "a.jpg"}
+		c.Tag(a)
+		synctest.Wait()
+		down = true
+		time.Sleep(time.Minute)
+		if tag, ok := c.Tag(a); tag != "one" || !ok {
+			t.Errorf("a minute after the tier went away it is %q", tag)
+		}
+		time.Sleep(5 * time.Minute)
+		if tag, ok := c.Tag(a); ok {
+			t.Errorf("after six minutes it is %q", tag)
+		}
+		down = false
+		time.Sleep(2 * time.Second)
+		c.Tag(a)
+		synctest.Wait()
+		if _, ok := c.Tag(a); !ok {
+			t.Error("it is not known when the tier is back")
+		}
+	})
+}
+
+func TestAnAnswerThatIsNoneIsAnError(t *testing.T) {
+	for _, resp := range []*http.Response{answer(401, ""), answer(200, "<html>"), answer(200, `{"infos":[]}`), answer(302, "", "Location: /")} {
+		run(t, func(*http.Request) (*http.Response, error) { return resp, nil }, func(c *tier.Client, _ counts) {
+			if facts, err := c.Info(t.Context(), names(1)); err == nil {
+				t.Errorf("%d: %v", resp.StatusCode, facts)
+			}
+		})
+	}
+	run(t, nil, func(c *tier.Client, _ counts) {
+		if _, err := c.Info(t.Context(), names(101)); err == nil {
+			t.Error("101 images")
+		}
+	})
+}
