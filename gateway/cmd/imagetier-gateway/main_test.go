@@ -1,0 +1,239 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+const hexKey = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+// command runs a command in this process to its end.
+func command(t *testing.T, environ []string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(t.Context(), &program{args: args, environ: environ, stdout: &out, stderr: &errs})
+	return code, out.String(), errs.String()
+}
+
+// What --help says is looked at by people: a change of it is to be seen. UPDATE=1 writes it.
+func TestTheHelpOfEveryCommandIsWhatItWas(t *testing.T) {
+	for _, of := range []string{"", "proxy", "serve", "config", "config print", "config check", "health", "version"} {
+		code, got, stderr := command(t, nil, append(strings.Fields(of), "--help")...)
+		if code != 0 || stderr != "" {
+			t.Errorf("%s --help: exit code %d, %s", of, code, stderr)
+		}
+		file := filepath.Join("testdata/help", strings.ReplaceAll(strings.TrimSpace("imagetier-gateway "+of), " ", "-")+".txt")
+		if os.Getenv("UPDATE") != "" {
+			if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(file)
+		if err != nil || got != string(want) {
+			t.Errorf("%s --help differs from %s (UPDATE=1 go test ./cmd/imagetier-gateway writes it): %v\n%s", of, file, err, got)
+		}
+	}
+}
+
+func TestWrongUsageIsSaidAtOnceAndExitsWith2(t *testing.T) {
+	code, _, stderr := command(t, []string{"IMAGETIER_GATEWAY_IMAGE_BAES=x"}, "proxy", "--upstrem", "http://x", "--fields", "imageUrl=fed")
+	for _, want := range []string{"--upstrem: unknown; the nearest is --upstream", "IMAGETIER_GATEWAY_IMAGE_BAES: unknown; the nearest is IMAGETIER_GATEWAY_IMAGE_BASE", "no profile fed; the nearest is feed", "--image-prefix: needed"} {
+		if !strings.Contains(stderr, want) {
+			t.Errorf("%q is not in:\n%s", want, stderr)
+		}
+	}
+	if code != exitUsage {
+		t.Errorf("exit code %d", code)
+	}
+	if code, _, stderr := command(t, nil, "version", "--jsn"); code != exitUsage || !strings.Contains(stderr, "--json") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+	if code, stdout, _ := command(t, nil, "version", "--json"); code != 0 || !strings.Contains(stdout, `"go":"go1.`) {
+		t.Errorf("exit code %d: %s", code, stdout)
+	}
+	if code, stdout, stderr := command(t, []string{"IMAGETIER_GATEWAY_KEYS=k1=" + hexKey}, "config", "print"); code != 0 || strings.Contains(stdout, hexKey) || !strings.Contains(stdout, "image") {
+		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
+	}
+	if code, stdout, stderr := command(t, nil, "config", "check"); code != 0 || stdout != "ok\n" {
+		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
+	}
+}
+
+// running is a gateway in this process.
+type running struct {
+	public, private string // URLs
+	stop            context.CancelFunc
+	code            chan int
+	log             *bytes.Buffer // complete once code was received
+}
+
+// start runs a command that serves, and waits until it does.
+func start(t *testing.T, args ...string) *running {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	from, to := io.Pipe()
+	r := &running{stop: cancel, code: make(chan int, 1), log: &bytes.Buffer{}}
+	go func() {
+		code := run(ctx, &program{args: append(args, "--listen=127.0.0.1:0", "--private-listen=127.0.0.1:0"), stdout: io.Discard, stderr: to})
+		to.Close()
+		r.code <- code
+	}()
+	lines := bufio.NewReader(from)
+	for r.public == "" {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			t.Fatalf("it ended (%d): %s", <-r.code, r.log)
+		}
+		r.log.WriteString(line)
+		var said struct{ Msg, Public, Private string }
+		if json.Unmarshal([]byte(line), &said) == nil && said.Msg == "serving" {
+			r.public, r.private = "http://"+said.Public, "http://"+said.Private
+		}
+	}
+	logged := make(chan struct{})
+	go func() { io.Copy(r.log, lines); close(logged) }()
+	t.Cleanup(func() { cancel(); <-logged })
+	return r
+}
+
+func get(t *testing.T, url string) (int, string) {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+// E, drop-in mode: the program stands before a service, tells the tier, tells operators, and
+// drains.
+func TestTheProxyRuns(t *testing.T) {
+	hold := make(chan struct{})
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"picture":"https://cdn.app.example/a.jpg","small":null,"rest":`)
+		w.(http.Flusher).Flush()
+		if r.URL.Path == "/slow" {
+			<-hold
+		}
+		io.WriteString(w, `0}`)
+	}))
+	defer service.Close()
+	events := make(chan string, 10)
+	tier := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		events <- r.URL.Path + " " + string(body)
+		w.WriteHeader(http.StatusAccepted)
+	}))
+	defer tier.Close()
+	g := start(t, "proxy", "--upstream="+service.URL, "--image-base=https://img.example.com", "--image-prefix=https://cdn.app.example/=posts", "--keys=k1="+hexKey,
+		"--fields=picture=feed,small=avatar", "--fill=small=picture", "--tier="+tier.URL, "--webhook-secret=whsec_"+strings.Repeat("AAAA", 8))
+
+	_, body := get(t, g.public+"/")
+	if !strings.Contains(body, `"picture":"https://img.example.com/i/k1.`) || !strings.Contains(body, `"small":"https://img.example.com/i/k1.`) || !strings.Contains(body, "/64x64-cover/v.0/posts/a.jpg.jpg") {
+		t.Errorf("the answer is %s", body)
+	}
+	told := <-events + <-events // of two profiles
+	if !strings.Contains(told, `/v1/events {"type":"feed.page"`) || !strings.Contains(told, `"profile":"avatar","posts":[{"image":{"source":"posts","name":"a.jpg","version":"v.0"}}]`) {
+		t.Errorf("the tier was told %s", told)
+	}
+	for path, want := range map[string]string{"/healthz": "ok", "/readyz": "ready", "/debug/pprof/cmdline": ""} {
+		if status, body := get(t, g.private+path); status != 200 || !strings.Contains(body, want) {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
+	}
+	if code, stdout, stderr := command(t, nil, "health", "--ready", "--private-listen="+strings.TrimPrefix(g.private, "http://")); code != 0 || stdout != "ok\n" {
+		t.Errorf("health: %d %s", code, stderr)
+	}
+	waitFor(t, g.private+"/metrics", `imagetier_gateway_handed_out_images_total{outcome="sent"} 2`)
+	_, metrics := get(t, g.private+"/metrics")
+	for _, want := range []string{
+		`imagetier_gateway_proxy_requests_total{kind="json",status="2xx"} 1`, `imagetier_gateway_proxy_requests_total{kind="failed",status="5xx"} 0`,
+		`imagetier_gateway_urls_total{outcome="signed"} 2`, `imagetier_gateway_build_info{`, `mode="proxy"`, `imagetier_gateway_proxy_first_byte_seconds_count{kind="json"} 1`, "go_goroutines",
+	} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("%s is not in /metrics", want)
+		}
+	}
+	for line := range strings.Lines(metrics) {
+		if !strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "go_") && !strings.HasPrefix(line, "process_") && !strings.HasPrefix(line, "promhttp_") && !strings.HasPrefix(line, namespace+"_") {
+			t.Errorf("a metric without our prefix: %s", line)
+		}
+	}
+
+	// What is in flight when it drains is brought to its end.
+	slow, err := http.Get(g.public + "/slow")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slow.Body.Close()
+	g.stop()
+	waitFor(t, g.private+"/readyz", "draining")
+	close(hold)
+	if rest, err := io.ReadAll(slow.Body); err != nil || !strings.HasSuffix(string(rest), "0}") {
+		t.Errorf("in flight: %q, %v", rest, err)
+	}
+	if code := <-g.code; code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// waitFor asks until the answer has text in it.
+func waitFor(t *testing.T, url, text string) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(10 * time.Second); ; <-tick.C {
+		if _, body := get(t, url); strings.Contains(body, text) {
+			return
+		} else if time.Now().After(deadline) {
+			t.Fatalf("%s is not in %s:\n%s", text, url, body)
+		}
+	}
+}
+
+func TestAPortThatIsTakenIsSaid(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	code, _, stderr := command(t, nil, "proxy", "--upstream=http://127.0.0.1:1", "--image-base=https://img.example.com", "--image-prefix=https://cdn.app.example/=posts", "--dev",
+		"--listen="+l.Addr().String(), "--private-listen=127.0.0.1:0")
+	if code != exitFailed || !strings.Contains(stderr, "public listener") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+}
+
+func TestSecretsStayOutOfTheLog(t *testing.T) {
+	c := &proxyCmd{newSettings("proxy")}
+	cfg, _, err := c.load(&program{environ: []string{
+		"IMAGETIER_GATEWAY_UPSTREAM=http://x", "IMAGETIER_GATEWAY_IMAGE_BASE=https://x", "IMAGETIER_GATEWAY_IMAGE_PREFIX=https://y/=posts",
+		"IMAGETIER_GATEWAY_KEYS=k1=" + hexKey, "IMAGETIER_GATEWAY_ADMIN_TOKEN=geheim123",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	newLog(cfg, &out).Info("x", "err", fmt.Errorf("Bearer geheim123 and %s", hexKey))
+	if strings.Contains(out.String(), "geheim") || strings.Contains(out.String(), hexKey) || !strings.Contains(out.String(), "(secret)") {
+		t.Errorf("logged %s", &out)
+	}
+}
