@@ -172,17 +172,28 @@ func (l *Links) Image(plain string) (Link, error) {
 		return Link{}, fmt.Errorf("%w: %d bytes, at most %d", ErrURL, len(plain), MaxURL)
 	}
 	plain, _, _ = strings.Cut(plain, "#")
-	plain = normalize(plain)
-	for _, p := range l.prefixes {
-		if rest, ok := strings.CutPrefix(plain, p.Prefix); ok {
-			link, err := p.image(rest)
-			if err != nil {
-				return Link{}, fmt.Errorf("%w: %w", ErrURL, err)
-			}
-			return link, nil
+	p, rest, ok := l.find(plain)
+	if !ok { // what begins with a prefix as it is has nothing to be normalized
+		p, rest, ok = l.find(normalize(plain))
+	}
+	if !ok {
+		return Link{}, ErrNoPrefix
+	}
+	link, err := p.image(rest)
+	if err != nil {
+		return Link{}, fmt.Errorf("%w: %w", ErrURL, err)
+	}
+	return link, nil
+}
+
+// find returns the longest prefix that plain begins with, and what is behind it.
+func (l *Links) find(plain string) (p *Prefix, rest string, ok bool) {
+	for i := range l.prefixes {
+		if rest, ok := strings.CutPrefix(plain, l.prefixes[i].Prefix); ok {
+			return &l.prefixes[i], rest, true
 		}
 	}
-	return Link{}, ErrNoPrefix
+	return nil, "", false
 }
 
 // VersionOf returns the version that the URLs of a source carry when nothing but its name
@@ -221,7 +232,7 @@ func (p Prefix) image(rest string) (Link, error) {
 	if err != nil {
 		return Link{}, err
 	}
-	if slices.ContainsFunc(strings.Split(name, "/"), func(s string) bool { return s == "." || s == ".." }) {
+	if hasDotSegment(name) {
 		return Link{}, errors.New("a segment is . or .., so that the URL names something else than it spells")
 	}
 	if p.HTTP {
@@ -233,6 +244,16 @@ func (p Prefix) image(rest string) (Link, error) {
 	}
 	img, err := NewImage(p.Source, name, version)
 	return Link{Image: img, AskTag: p.Rule == AskTag}, err
+}
+
+// hasDotSegment reports whether a segment of name is . or ..
+func hasDotSegment(name string) bool {
+	for segment := range strings.SplitSeq(name, "/") {
+		if segment == "." || segment == ".." {
+			return true
+		}
+	}
+	return false
 }
 
 func (p Prefix) version(query string) (imageurl.Version, error) {
