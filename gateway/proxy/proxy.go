@@ -260,16 +260,20 @@ func problem(w http.ResponseWriter, status int, detail string) {
 
 // link returns what the rewriters ask.
 func (p *Proxy) link(x *exchange) rewrite.Link {
-	return func(field *rewrite.Field, url string) (string, bool) {
+	var profileName, plain, url string // the last one: thumbnailUrl often follows its imageUrl
+	return func(field *rewrite.Field, text string) (string, bool) {
 		name := p.profiles[field.Name]
-		minted, err := p.cfg.Linker.Mint(x.client, name, url, time.Time{})
-		if err != nil || minted.Image.IsZero() {
-			x.Foreign++
-			return "", false
+		if url == "" || name != profileName || text != plain {
+			minted, err := p.cfg.Linker.Mint(x.client, name, text, time.Time{})
+			if err != nil || minted.Image.IsZero() {
+				x.Foreign++
+				return "", false
+			}
+			profileName, plain, url = name, text, minted.URL
+			p.handOut(x, name, minted.Image)
 		}
 		x.Signed++
-		p.handOut(x, name, minted.Image)
-		return minted.URL, true
+		return url, true
 	}
 }
 
@@ -282,9 +286,6 @@ func (p *Proxy) handOut(x *exchange, name string, image profile.Image) {
 		return
 	}
 	images := x.handed[name]
-	if n := len(images); n > 0 && images[n-1] == image {
-		return // imageUrl and thumbnailUrl of one post
-	}
 	if x.handed == nil {
 		x.handed = map[string][]profile.Image{}
 	}

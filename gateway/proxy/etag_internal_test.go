@@ -1,0 +1,60 @@
+package proxy
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/novasocial/imagetier/gateway/imagelink"
+)
+
+// What a client is sent and sends back is what the service said, for any tag.
+func FuzzTheOriginalTagIsTheInverseOfTheDerivedOne(f *testing.F) {
+	for _, tag := range []string{`"v1"`, `W/"v1"`, `""`, `"a,b"`, `"x~its1saltsalt"`, `W/"~itw9"`, `v1`, `"`} {
+		f.Add(tag, `"other"`, uint8(4))
+	}
+	f.Fuzz(func(t *testing.T, tag, other string, class uint8) {
+		p := &Proxy{salt: "saltsalt"}
+		c := imagelink.Client{Format: imagelink.Format(class % 3), Scale: int(class/3)%3 + 1}
+		derived := p.derivedTag(tag, c)
+		if derived == "" || strings.ContainsAny(strings.Trim(tag, `W/"`), "\"\r\n") {
+			return
+		}
+		if original, ours, ok := p.originalTag(derived, c); original != tag || !ours || !ok {
+			t.Fatalf("%s became %s and then %s, %v %v", tag, derived, original, ours, ok)
+		}
+		for strength := range 2 {
+			another := imagelink.Client{Format: (c.Format + 1) % 3, Scale: c.Scale}
+			if strength == 1 {
+				another = imagelink.Client{Format: c.Format, Scale: c.Scale%3 + 1}
+			}
+			if original, _, ok := p.originalTag(derived, another); ok {
+				t.Fatalf("for another class %s is %s", derived, original)
+			}
+		}
+		if strings.Count(other, `"`)%2 != 0 || strings.Contains(other, tagMark) {
+			return
+		}
+		h := http.Header{"If-None-Match": {other + "," + derived}}
+		p.originalTags(h, c)
+		if got := h.Get("If-None-Match"); !strings.HasSuffix(got, tag) {
+			t.Fatalf("%s, %s became %s", other, derived, got)
+		}
+	})
+}
+
+func FuzzAcceptEncodingNamesNothingThatIsNotRead(f *testing.F) {
+	f.Add("gzip, deflate;q=0.5, *")
+	f.Fuzz(func(t *testing.T, said string) {
+		h := http.Header{"Accept-Encoding": {said}}
+		narrowEncodings(h)
+		for item := range strings.SplitSeq(h.Get("Accept-Encoding"), ",") {
+			name, _, _ := strings.Cut(item, ";")
+			switch strings.ToLower(strings.TrimSpace(name)) {
+			case "gzip", "x-gzip", "br", "zstd", "identity":
+			default:
+				t.Fatalf("%q became %q", said, h.Get("Accept-Encoding"))
+			}
+		}
+	})
+}
