@@ -33,7 +33,7 @@ func (p *Proxy) derivedTag(tag string, client imagelink.Client) string {
 	if weak {
 		strength = 'w'
 	}
-	if len(opaque) < 2 || opaque[0] != '"' || opaque[len(opaque)-1] != '"' {
+	if len(opaque) < 2 || opaque[0] != '"' || strings.IndexByte(opaque[1:], '"') != len(opaque)-2 {
 		return ""
 	}
 	return "W/" + opaque[:len(opaque)-1] + p.suffix(strength, client) + `"`

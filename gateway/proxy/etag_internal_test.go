@@ -17,7 +17,7 @@ func FuzzTheOriginalTagIsTheInverseOfTheDerivedOne(f *testing.F) {
 		p := &Proxy{salt: "saltsalt"}
 		c := imagelink.Client{Format: imagelink.Format(class % 3), Scale: int(class/3)%3 + 1}
 		derived := p.derivedTag(tag, c)
-		if derived == "" || strings.ContainsAny(strings.Trim(tag, `W/"`), "\"\r\n") {
+		if derived == "" { // tag is none
 			return
 		}
 		if original, ours, ok := p.originalTag(derived, c); original != tag || !ours || !ok {
