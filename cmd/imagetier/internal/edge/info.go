@@ -1,8 +1,10 @@
 package edge
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -104,5 +106,18 @@ func (p *private) info(ctx context.Context, image infoImage) (facts any) {
 		p.Log.Error("info is no JSON object", "key", ref.String())
 		return faultOf(http.StatusInternalServerError)
 	}
-	return json.RawMessage(img.Body)
+	return withVersion(img)
+}
+
+// withVersion returns the facts with the version that pins what they are of ("e.9f86"), where
+// a live original's entity tag says it: what a gateway needs for the rule version=etag.
+func withVersion(img imagecache.Image) json.RawMessage {
+	tag, opened := strings.CutPrefix(img.Origin.ETag, `"`)
+	tag, closed := strings.CutSuffix(tag, `"`)
+	version, err := imageurl.NewVersion(imageurl.ETag, tag)
+	body := bytes.TrimSpace(img.Body)
+	if !opened || !closed || err != nil || len(body) < len(`{"a":0}`) {
+		return body
+	}
+	return fmt.Appendf(nil, `%s,"version":"%s"}`, body[:len(body)-1], version) // URLs need no escapes
 }

@@ -44,7 +44,8 @@ func infoServer(t *testing.T) http.Handler {
 			if ref.Spec().Shape != resize.ShapeInfo {
 				t.Errorf("asked for %s", ref)
 			}
-			return imagecache.Image{Body: []byte(`{"width":` + ref.Name() + `}`)}, imagecache.Outcome{}, nil
+			tag := map[string]string{"71": `"9f86"`, "72": `W/"9f86"`, "73": `"a b"`, "74": "bare"}[ref.Name()]
+			return imagecache.Image{Body: []byte(`{"width":` + ref.Name() + `}`), Origin: imagecache.Validator{ETag: tag}}, imagecache.Outcome{}, nil
 		},
 	})
 }
@@ -100,5 +101,12 @@ func TestAHundredInfosAreAnsweredAndOneMoreIsRefused(t *testing.T) {
 	}
 	if code, got := postInfo(t, `{"images":[]}`); code != http.StatusOK || got != `{"infos":[]}` {
 		t.Errorf("%d %s", code, got)
+	}
+}
+
+func TestFactsOfALiveOriginalSayWhatPinsThem(t *testing.T) {
+	code, got := postInfo(t, `{"images":[{"source":"posts","name":"71","version":"live"},{"source":"posts","name":"72","version":"live"},{"source":"posts","name":"73","version":"live"},{"source":"posts","name":"74","version":"live"}]}`)
+	if want := `{"infos":[{"version":"e.9f86","width":71},{"width":72},{"version":"e.~YSBi","width":73},{"width":74}]}`; code != http.StatusOK || got != want {
+		t.Errorf("%d\n got %s\nwant %s", code, got, want)
 	}
 }
