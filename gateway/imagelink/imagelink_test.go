@@ -153,6 +153,9 @@ func TestAURLThatIsSignedStaysAsItIs(t *testing.T) {
 	if got := l.URL(client("webp@3x"), "feed", "https://img.example.com/i/holiday/a.jpg", time.Time{}); !strings.Contains(got, "/posts/i/holiday/a.jpg.webp") {
 		t.Errorf("a folder named i was taken for a signature: %s", got)
 	}
+	if got := l.URL(client("webp@3x"), "feed", "https://img.example.com/i/my.holiday/a.jpg", time.Time{}); !strings.Contains(got, "/posts/i/my.holiday/a.jpg.webp") {
+		t.Errorf("a folder with a dot was taken for a signature: %s", got)
+	}
 }
 
 func TestWhatIsNotTheTiersStaysAsItIs(t *testing.T) {

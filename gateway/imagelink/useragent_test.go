@@ -45,6 +45,7 @@ func TestTheUserAgentTellsFormatAndScale(t *testing.T) {
 		{"Mozilla/5.0 (X11; Linux x86_64; rv:120.0) Gecko/20100101 Firefox/120.0", "avif@2x"},
 		{"Mozilla/5.0 (X11; Linux x86_64; rv:78.0) Gecko/20100101 Firefox/78.0", "webp@2x"},
 		{"Mozilla/5.0 (compatible; MSIE 10.0; Windows NT 6.2)", "jpg@2x"},
+		{"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.0 Safari/605.1.15", "jpg@2x"}, // WebKitGTK, whose formats are the distribution's
 		{"okhttp/4.12.0", "webp@3x"},
 		{"Dalvik/2.1.0 (Linux; U; Android 14; Pixel 8 Build/UD1A)", "avif@3x"},
 		{"Dalvik/2.1.0 (Linux; U; Android 11; Pixel 3)", "webp@3x"},
@@ -68,7 +69,7 @@ func TestWhatAClientSaysGoesBeforeItsUserAgent(t *testing.T) {
 		h := http.Header{}
 		h.Set("User-Agent", "App/1.0 (iPhone; iOS 15.0; Scale/2.00)")
 		h.Set("X-Image-Client", said)
-		if got := imagelink.ClientOf(h); got.String() != want {
+		if got := imagelink.ClientOf(h); got.String() != want || got.Scale > 3 {
 			t.Errorf("%q is %s, not %s", said, got, want)
 		}
 	}

@@ -149,15 +149,15 @@ func TestPartsOfABodyAreNeitherAskedForNorRewritten(t *testing.T) {
 	s := stand(t, func(w http.ResponseWriter, r *http.Request) {
 		asked = r.Header.Clone()
 		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Content-Range", "bytes 0-10/100")
+		w.Header().Set("Content-Range", "bytes 0-10/1000")
 		w.WriteHeader(http.StatusPartialContent)
-		io.WriteString(w, before()[5:])
+		io.WriteString(w, before())
 	}, nil)
 	resp := s.do("GET", "/", "", "Range: bytes=5-", `If-Range: "v1"`)
 	if asked.Get("Range") != "" || asked.Get("If-Range") != "" {
 		t.Errorf("asked with %v", asked)
 	}
-	if got := text(t, resp); resp.StatusCode != 206 || got != before()[5:] {
+	if got := text(t, resp); resp.StatusCode != 206 || got != before() {
 		t.Errorf("206 became %d with %s", resp.StatusCode, got)
 	}
 }
@@ -493,6 +493,47 @@ func TestABodyOfAnyLengthTakesBoundedMemory(t *testing.T) {
 		}
 		if most > least+2<<20 {
 			t.Errorf("%d KiB of heap for a body of %.30s…", (most-least)>>10, body)
+		}
+	}
+}
+
+func TestWhatPassesIsNotDelayedEither(t *testing.T) {
+	end := make(gate)
+	s := stand(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "video/mp4")
+		w.Header().Set("Content-Length", "6")
+		io.WriteString(w, "abc")
+		w.(http.Flusher).Flush()
+		<-end
+		io.WriteString(w, "def")
+	}, nil)
+	resp := s.do("GET", "/", "")
+	got := make([]byte, 3)
+	if _, err := io.ReadFull(resp.Body, got); err != nil || string(got) != "abc" {
+		t.Errorf("%q, %v", got, err)
+	}
+	close(end)
+	if got := text(t, resp); got != "def" {
+		t.Errorf("and then %q", got)
+	}
+}
+
+func TestAQueryInChunksHasALengthAtTheService(t *testing.T) {
+	lengths := make(chan int64, 1)
+	s := stand(t, func(_ http.ResponseWriter, r *http.Request) { lengths <- r.ContentLength }, nil)
+	for contentType, want := range map[string]int64{"application/json": 13, "application/octet-stream": -1} {
+		req, err := http.NewRequestWithContext(t.Context(), "POST", s.url, io.MultiReader(strings.NewReader(`{"query":"{a`), strings.NewReader("}")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", contentType)
+		resp, err := browser.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if got := <-lengths; got != want {
+			t.Errorf("%s has length %d, not %d", contentType, got, want)
 		}
 	}
 }

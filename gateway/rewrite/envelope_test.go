@@ -78,15 +78,16 @@ func TestTheJSONPartsOfAMultipartBodyAreRewritten(t *testing.T) {
 
 func TestTheDataOfEventsIsRewritten(t *testing.T) {
 	for name, c := range map[string]struct{ in, want string }{
-		"as GraphQL servers send it": {"event: next\ndata: {\"imageUrl\":\"o/a\"}\n\nevent: complete\n\n", "event: next\ndata: {\"imageUrl\":\"imageUrl<a\"}\n\nevent: complete\n\n"},
-		"without a blank":            {"data:{\"imageUrl\":\"o/a\"}\n\n", "data:{\"imageUrl\":\"imageUrl<a\"}\n\n"},
-		"every line end":             {"data: {\"imageUrl\":\"o/a\"}\r\n\r\ndata: {\"imageUrl\":\"o/b\"}\r\rdata: {\"imageUrl\":\"o/c\"}\n\n", "data: {\"imageUrl\":\"imageUrl<a\"}\r\n\r\ndata: {\"imageUrl\":\"imageUrl<b\"}\r\rdata: {\"imageUrl\":\"imageUrl<c\"}\n\n"},
-		"other fields":               {": {\"imageUrl\":\"o/a\"}\nid: {\"imageUrl\":\"o/a\"}\ndatax: {\"imageUrl\":\"o/a\"}\nDATA: {\"imageUrl\":\"o/a\"}\n\n", ": {\"imageUrl\":\"o/a\"}\nid: {\"imageUrl\":\"o/a\"}\ndatax: {\"imageUrl\":\"o/a\"}\nDATA: {\"imageUrl\":\"o/a\"}\n\n"},
-		"text in several lines":      {"data: {\"imageUrl\":\ndata: \"o/a\",\ndata: \"thumbnailUrl\":null\ndata: }\n\n", "data: {\"imageUrl\":\ndata: \"imageUrl<a\",\ndata: \"thumbnailUrl\":\"thumbnailUrl<a\"\ndata: }\n\n"},
-		"one that is no JSON":        {"data: hello {\"imageUrl\":\"o/a\"}\n\ndata: {\"imageUrl\":\"o/b\"}\n\n", "data: hello {\"imageUrl\":\"o/a\"}\n\ndata: {\"imageUrl\":\"imageUrl<b\"}\n\n"},
-		"one that was not ended":     {"data: {\"imageUrl\":\"o/a\ndata: b\"}\n\ndata: {\"imageUrl\":\"o/b\"}\n\n", "data: {\"imageUrl\":\"o/a\ndata: b\"}\n\ndata: {\"imageUrl\":\"imageUrl<b\"}\n\n"},
-		"a cut value":                {"data: {\"imageUrl\":\"o/a", "data: {\"imageUrl\":\"o/a"},
-		"nothing":                    {"", ""},
+		"as GraphQL servers send it":  {"event: next\ndata: {\"imageUrl\":\"o/a\"}\n\nevent: complete\n\n", "event: next\ndata: {\"imageUrl\":\"imageUrl<a\"}\n\nevent: complete\n\n"},
+		"without a blank":             {"data:{\"imageUrl\":\"o/a\"}\n\n", "data:{\"imageUrl\":\"imageUrl<a\"}\n\n"},
+		"every line end":              {"data: {\"imageUrl\":\"o/a\"}\r\n\r\ndata: {\"imageUrl\":\"o/b\"}\r\rdata: {\"imageUrl\":\"o/c\"}\n\n", "data: {\"imageUrl\":\"imageUrl<a\"}\r\n\r\ndata: {\"imageUrl\":\"imageUrl<b\"}\r\rdata: {\"imageUrl\":\"imageUrl<c\"}\n\n"},
+		"other fields":                {": {\"imageUrl\":\"o/a\"}\nid: {\"imageUrl\":\"o/a\"}\ndatax: {\"imageUrl\":\"o/a\"}\nDATA: {\"imageUrl\":\"o/a\"}\n\n", ": {\"imageUrl\":\"o/a\"}\nid: {\"imageUrl\":\"o/a\"}\ndatax: {\"imageUrl\":\"o/a\"}\nDATA: {\"imageUrl\":\"o/a\"}\n\n"},
+		"text in several lines":       {"data: {\"imageUrl\":\ndata: \"o/a\",\ndata: \"thumbnailUrl\":null\ndata: }\n\n", "data: {\"imageUrl\":\ndata: \"imageUrl<a\",\ndata: \"thumbnailUrl\":\"thumbnailUrl<a\"\ndata: }\n\n"},
+		"lines that end in CR and LF": {"data: {\"imageUrl\":\r\ndata: \"o/a\"}\r\n\r\n", "data: {\"imageUrl\":\r\ndata: \"imageUrl<a\"}\r\n\r\n"},
+		"one that is no JSON":         {"data: hello {\"imageUrl\":\"o/a\"}\n\ndata: {\"imageUrl\":\"o/b\"}\n\n", "data: hello {\"imageUrl\":\"o/a\"}\n\ndata: {\"imageUrl\":\"imageUrl<b\"}\n\n"},
+		"one that was not ended":      {"data: {\"imageUrl\":\"o/a\ndata: b\"}\n\ndata: {\"imageUrl\":\"o/b\"}\n\n", "data: {\"imageUrl\":\"o/a\ndata: b\"}\n\ndata: {\"imageUrl\":\"imageUrl<b\"}\n\n"},
+		"a cut value":                 {"data: {\"imageUrl\":\"o/a", "data: {\"imageUrl\":\"o/a"},
+		"nothing":                     {"", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, n := range []int{1, 2, 5, 17, 1 << 20} {

@@ -146,7 +146,7 @@ func TestAnEventHasAtMost500Posts(t *testing.T) {
 		return answer(202, ""), nil
 	}, func(c *tier.Client, told counts) {
 		c.HandedOut("feed", names(1200))
-		time.Sleep(time.Second)
+		synctest.Wait() // it is enough: nothing more is waited for
 		if fmt.Sprint(posts) != "[500 500 200]" {
 			t.Errorf("posts %v", posts)
 		}
@@ -265,6 +265,13 @@ func TestATagIsKnownOnceTheTierHasSaidIt(t *testing.T) {
 		}
 		if tag, ok := c.Tag(none); ok {
 			t.Errorf("what has no tag has %q", tag)
+		}
+		sum := 0
+		for _, n := range asked {
+			sum += n
+		}
+		if sum != 2 {
+			t.Errorf("two images were asked for in %v", asked)
 		}
 		n := len(asked)
 		tag = "two"
