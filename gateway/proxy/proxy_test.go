@@ -84,6 +84,13 @@ func TestTheClientDecidesFormatAndScale(t *testing.T) {
 	}
 }
 
+func TestOneImageInTwoProfilesHasTwoURLs(t *testing.T) {
+	s := stand(t, answering("application/json", `{"imageUrl":"https://cdn.app.example/a.jpg","avatarUrl":"https://cdn.app.example/a.jpg"}`), nil)
+	if got := text(t, s.do("GET", "/", "")); !strings.Contains(got, "/1320x/v.0/posts/a.jpg.webp") || !strings.Contains(got, "/96x96-cover/v.0/posts/a.jpg.webp") {
+		t.Errorf("the answer is %s", got)
+	}
+}
+
 func TestHeadersOfTheOtherBodyAreLeftOut(t *testing.T) {
 	s := stand(t, answering("application/json", before(), "Content-MD5: x", "Digest: x", "Content-Digest: x", "Repr-Digest: x", "Accept-Ranges: bytes", "Cache-Control: max-age=5"), nil)
 	resp := s.do("GET", "/", "")

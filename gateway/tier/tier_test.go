@@ -10,7 +10,10 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,6 +22,12 @@ import (
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/prefetch/profile"
 )
+
+// pass lets time go by, and all that it brings.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
 
 // fake is a tier as a function.
 type fake func(*http.Request) (*http.Response, error)
@@ -36,16 +45,51 @@ func answer(status int, body string, headers ...string) *http.Response {
 
 var secret = []byte("0123456789abcdef01234567")
 
-type counts map[tier.Outcome]int
+// counts are images by outcome.
+type counts struct{ log log[counted] }
+
+type counted struct {
+	what tier.Outcome
+	n    int
+}
+
+func (c *counts) of(what tier.Outcome) (sum int) {
+	for _, each := range c.log.all() {
+		if each.what == what {
+			sum += each.n
+		}
+	}
+	return sum
+}
+
+func (c *counts) String() string { return fmt.Sprint(c.log.all()) }
+
+// log is what happened, in order.
+type log[T any] struct {
+	mu    sync.Mutex
+	items []T
+}
+
+func (l *log[T]) add(item T) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.items = append(l.items, item)
+}
+
+func (l *log[T]) all() []T {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.items)
+}
 
 // run calls test beside a Client in a bubble of its own time.
-func run(t *testing.T, transport fake, test func(c *tier.Client, told counts)) {
+func run(t *testing.T, transport fake, test func(c *tier.Client, told *counts)) {
 	synctest.Test(t, func(t *testing.T) {
-		told := counts{}
+		told := &counts{}
 		u, _ := url.Parse("http://tier:8081")
 		c := tier.New(tier.Config{
 			URL: u, AdminToken: "admin", WebhookSecret: secret, Transport: transport,
-			Told: func(what tier.Outcome, n int) { told[what] += n },
+			Told: func(what tier.Outcome, n int) { told.log.add(counted{what, n}) },
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
@@ -83,7 +127,7 @@ type event struct {
 
 // E: it tells the tier what it just handed out: feed.page, batched, signed.
 func TestWhatIsHandedOutIsToldInOneSignedEvent(t *testing.T) {
-	var events []event
+	var events log[event]
 	run(t, func(r *http.Request) (*http.Response, error) {
 		body, _ := io.ReadAll(r.Body)
 		mac := hmac.New(sha256.New, secret)
@@ -98,118 +142,118 @@ func TestWhatIsHandedOutIsToldInOneSignedEvent(t *testing.T) {
 		if err := json.Unmarshal(body, &e); err != nil {
 			t.Error(err)
 		}
-		events = append(events, e)
+		events.add(e)
 		return answer(202, ""), nil
-	}, func(c *tier.Client, told counts) {
+	}, func(c *tier.Client, told *counts) {
 		c.HandedOut("feed", []profile.Image{pinned("a.jpg"), pinned("b.jpg")})
-		time.Sleep(50 * time.Millisecond)
+		pass(50 * time.Millisecond)
 		c.HandedOut("feed", []profile.Image{pinned("b.jpg"), pinned("c.jpg")})
-		time.Sleep(40 * time.Millisecond)
-		synctest.Wait()
-		if len(events) != 0 {
-			t.Errorf("sent before more could come: %v", events)
+		pass(40 * time.Millisecond)
+		if len(events.all()) != 0 {
+			t.Errorf("sent before more could come: %v", events.all())
 		}
-		time.Sleep(20 * time.Millisecond)
-		synctest.Wait()
-		if len(events) != 1 || events[0].Type != "feed.page" || events[0].Data.Profile != "feed" || len(events[0].Data.Posts) != 3 ||
-			events[0].Data.Posts[2].Image.Name != "c.jpg" || events[0].Data.Posts[2].Image.Version != "v.0" || events[0].Timestamp.IsZero() {
-			t.Errorf("sent %+v", events)
+		pass(20 * time.Millisecond)
+		if len(events.all()) != 1 || events.all()[0].Type != "feed.page" || events.all()[0].Data.Profile != "feed" || len(events.all()[0].Data.Posts) != 3 ||
+			events.all()[0].Data.Posts[2].Image.Name != "c.jpg" || events.all()[0].Data.Posts[2].Image.Version != "v.0" || events.all()[0].Timestamp.IsZero() {
+			t.Errorf("sent %+v", events.all())
 		}
 		// What was told a moment ago is not told again, and later it is.
 		c.HandedOut("feed", []profile.Image{pinned("a.jpg")})
-		time.Sleep(time.Second)
-		if len(events) != 1 || told[tier.Known] != 2 || told[tier.Sent] != 3 {
-			t.Errorf("sent %d events, %v", len(events), told)
+		pass(time.Second)
+		if len(events.all()) != 1 || told.of(tier.Known) != 2 || told.of(tier.Sent) != 3 {
+			t.Errorf("sent %d events, %v", len(events.all()), told)
 		}
 		for range 3 {
-			time.Sleep(6 * time.Minute)
+			pass(6 * time.Minute)
 			c.HandedOut("feed", []profile.Image{pinned("z.jpg")}) // time goes on for the set
 		}
-		time.Sleep(time.Second)
-		sent := len(events)
+		pass(time.Second)
+		sent := len(events.all())
 		c.HandedOut("feed", []profile.Image{pinned("a.jpg")})
-		time.Sleep(time.Second)
-		if len(events) != sent+1 {
-			t.Errorf("%d events, not %d", len(events), sent+1)
+		pass(time.Second)
+		if len(events.all()) != sent+1 {
+			t.Errorf("%d events, not %d", len(events.all()), sent+1)
 		}
 	})
 }
 
 func TestAnEventHasAtMost500Posts(t *testing.T) {
-	var posts []int
-	var longest int
+	var posts, lengths log[int]
 	run(t, func(r *http.Request) (*http.Response, error) {
 		body, _ := io.ReadAll(r.Body)
 		var e event
 		_ = json.Unmarshal(body, &e)
-		posts, longest = append(posts, len(e.Data.Posts)), max(longest, len(body))
+		posts.add(len(e.Data.Posts))
+		lengths.add(len(body))
 		return answer(202, ""), nil
-	}, func(c *tier.Client, told counts) {
+	}, func(c *tier.Client, told *counts) {
 		c.HandedOut("feed", names(1200))
 		synctest.Wait() // it is enough: nothing more is waited for
-		if fmt.Sprint(posts) != "[500 500 200]" {
-			t.Errorf("posts %v", posts)
+		if fmt.Sprint(posts.all()) != "[500 500 200]" {
+			t.Errorf("posts %v", posts.all())
 		}
 		var images []profile.Image
 		for i := range 500 {
 			images = append(images, pinned(strings.Repeat("\x01", 1000)+fmt.Sprint(i)))
 		}
 		c.HandedOut("feed", images)
-		time.Sleep(time.Second)
-		if longest > 1<<20 || told[tier.Sent] != 1700 {
+		pass(time.Second)
+		longest := slices.Max(lengths.all())
+		if longest > 1<<20 || told.of(tier.Sent) != 1700 {
 			t.Errorf("an event of %d bytes, %v", longest, told)
 		}
 	})
 }
 
 func TestASlowTierDelaysNobody(t *testing.T) {
-	hang := true
+	var hang atomic.Bool
+	hang.Store(true)
 	run(t, func(r *http.Request) (*http.Response, error) {
-		if hang {
+		if hang.Load() {
 			<-r.Context().Done()
 			return nil, r.Context().Err()
 		}
 		return answer(202, ""), nil
-	}, func(c *tier.Client, told counts) {
+	}, func(c *tier.Client, told *counts) {
 		started := time.Now()
 		for i := range 10_000 {
 			c.HandedOut("feed", []profile.Image{pinned(fmt.Sprintf("%d.jpg", i))})
 			if i == 0 {
-				time.Sleep(150 * time.Millisecond)
+				pass(150 * time.Millisecond)
 			}
 		}
 		if waited := time.Since(started); waited != 150*time.Millisecond {
 			t.Errorf("waited for %s", waited)
 		}
-		time.Sleep(10 * time.Second)
-		if told[tier.Dropped] < 9_000 || told[tier.Refused] == 0 {
+		pass(10 * time.Second)
+		if told.of(tier.Dropped) < 9_000 || told.of(tier.Refused) == 0 {
 			t.Errorf("%v", told)
 		}
 		// What it did not take it is told again.
-		hang = false
-		time.Sleep(time.Minute)
+		hang.Store(false)
+		pass(time.Minute)
 		c.HandedOut("feed", []profile.Image{pinned("0.jpg")})
-		time.Sleep(time.Second)
-		if told[tier.Sent] != 1 {
+		pass(time.Second)
+		if told.of(tier.Sent) != 1 {
 			t.Errorf("%v", told)
 		}
 	})
 }
 
 func TestATierThatIsFullIsLeftAlone(t *testing.T) {
-	calls := 0
+	var calls atomic.Int32
 	run(t, func(*http.Request) (*http.Response, error) {
-		if calls++; calls == 1 {
+		if calls.Add(1) == 1 {
 			return answer(429, "", "Retry-After: 7"), nil
 		}
 		return answer(202, ""), nil
-	}, func(c *tier.Client, told counts) {
+	}, func(c *tier.Client, told *counts) {
 		for i := range 10 {
 			c.HandedOut("feed", []profile.Image{pinned(fmt.Sprint(i))})
-			time.Sleep(time.Second)
+			pass(time.Second)
 		}
-		if calls != 4 || told[tier.Refused] != 1 || told[tier.Dropped] != 6 || told[tier.Sent] != 3 {
-			t.Errorf("%d calls, %v", calls, told)
+		if calls.Load() != 4 || told.of(tier.Refused) != 1 || told.of(tier.Dropped) != 6 || told.of(tier.Sent) != 3 {
+			t.Errorf("%d calls, %v", calls.Load(), told)
 		}
 	})
 }
@@ -226,7 +270,7 @@ func TestWithoutASecretNothingIsSent(t *testing.T) {
 }
 
 // infos answers /v1/info: each name is its own tag.
-func infos(t *testing.T, asked *[]int, version func(name string) string) fake {
+func infos(t *testing.T, asked *log[int], version func(name string) string) fake {
 	return func(r *http.Request) (*http.Response, error) {
 		var q struct {
 			Images []struct{ Source, Name, Version string }
@@ -234,7 +278,7 @@ func infos(t *testing.T, asked *[]int, version func(name string) string) fake {
 		if err := json.NewDecoder(r.Body).Decode(&q); err != nil || r.URL.Path != "/v1/info" || r.Header.Get("Authorization") != "Bearer admin" {
 			t.Errorf("%v %s %v", err, r.URL, r.Header)
 		}
-		*asked = append(*asked, len(q.Images))
+		asked.add(len(q.Images))
 		var all []string
 		for _, image := range q.Images {
 			all = append(all, fmt.Sprintf(`{"width":4,"height":3,"version":%q}`, version(image.Name)))
@@ -244,14 +288,15 @@ func infos(t *testing.T, asked *[]int, version func(name string) string) fake {
 }
 
 func TestATagIsKnownOnceTheTierHasSaidIt(t *testing.T) {
-	var asked []int
-	tag := "one"
+	var asked log[int]
+	var current atomic.Value
+	current.Store("one")
 	run(t, infos(t, &asked, func(name string) string {
 		if name == "none.jpg" {
 			return ""
 		}
-		return "e." + tag
-	}), func(c *tier.Client, _ counts) {
+		return "e." + current.Load().(string)
+	}), func(c *tier.Client, _ *counts) {
 		a, none := profile.Image{Source: "posts", Name: "a.jpg"}, profile.Image{Source: "posts", Name: "none.jpg"}
 		for range 3 { // asked once
 			if tag, ok := c.Tag(a); ok {
@@ -267,58 +312,58 @@ func TestATagIsKnownOnceTheTierHasSaidIt(t *testing.T) {
 			t.Errorf("what has no tag has %q", tag)
 		}
 		sum := 0
-		for _, n := range asked {
+		for _, n := range asked.all() {
 			sum += n
 		}
 		if sum != 2 {
-			t.Errorf("two images were asked for in %v", asked)
+			t.Errorf("two images were asked for in %v", asked.all())
 		}
-		n := len(asked)
-		tag = "two"
-		time.Sleep(31 * time.Second)
+		n := len(asked.all())
+		current.Store("two")
+		pass(31 * time.Second)
 		if tag, _ := c.Tag(a); tag != "one" {
 			t.Errorf("while it is asked for again it is %q", tag)
 		}
 		synctest.Wait()
-		if tag, _ := c.Tag(a); tag != "two" || len(asked) != n+1 {
-			t.Errorf("after that it is %q, asked %v", tag, asked)
+		if tag, _ := c.Tag(a); tag != "two" || len(asked.all()) != n+1 {
+			t.Errorf("after that it is %q, asked %v", tag, asked.all())
 		}
 		for i := range 300 {
 			c.Tag(profile.Image{Source: "posts", Name: fmt.Sprint(i)})
 		}
-		time.Sleep(time.Second)
-		for _, n := range asked {
+		pass(time.Second)
+		for _, n := range asked.all() {
 			if n > 100 {
-				t.Errorf("asked for %v at once", asked)
+				t.Errorf("asked for %v at once", asked.all())
 			}
 		}
 	})
 }
 
 func TestATagThatNobodyConfirmsIsForgotten(t *testing.T) {
-	var asked []int
+	var asked log[int]
 	works := infos(t, &asked, func(string) string { return "e.one" })
-	down := false
+	var down atomic.Bool
 	run(t, func(r *http.Request) (*http.Response, error) {
-		if down {
+		if down.Load() {
 			return answer(503, ""), nil
 		}
 		return works(r)
-	}, func(c *tier.Client, _ counts) {
+	}, func(c *tier.Client, _ *counts) {
 		a := profile.Image{Source: "posts", Name: "a.jpg"}
 		c.Tag(a)
 		synctest.Wait()
-		down = true
-		time.Sleep(time.Minute)
+		down.Store(true)
+		pass(time.Minute)
 		if tag, ok := c.Tag(a); tag != "one" || !ok {
 			t.Errorf("a minute after the tier went away it is %q", tag)
 		}
-		time.Sleep(5 * time.Minute)
+		pass(5 * time.Minute)
 		if tag, ok := c.Tag(a); ok {
 			t.Errorf("after six minutes it is %q", tag)
 		}
-		down = false
-		time.Sleep(2 * time.Second)
+		down.Store(false)
+		pass(2 * time.Second)
 		c.Tag(a)
 		synctest.Wait()
 		if _, ok := c.Tag(a); !ok {
@@ -329,13 +374,13 @@ func TestATagThatNobodyConfirmsIsForgotten(t *testing.T) {
 
 func TestAnAnswerThatIsNoneIsAnError(t *testing.T) {
 	for _, resp := range []*http.Response{answer(401, ""), answer(200, "<html>"), answer(200, `{"infos":[]}`), answer(302, "", "Location: /")} {
-		run(t, func(*http.Request) (*http.Response, error) { return resp, nil }, func(c *tier.Client, _ counts) {
+		run(t, func(*http.Request) (*http.Response, error) { return resp, nil }, func(c *tier.Client, _ *counts) {
 			if facts, err := c.Info(t.Context(), names(1)); err == nil {
 				t.Errorf("%d: %v", resp.StatusCode, facts)
 			}
 		})
 	}
-	run(t, nil, func(c *tier.Client, _ counts) {
+	run(t, nil, func(c *tier.Client, _ *counts) {
 		if _, err := c.Info(t.Context(), names(101)); err == nil {
 			t.Error("101 images")
 		}
