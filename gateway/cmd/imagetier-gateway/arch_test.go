@@ -1,0 +1,123 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const (
+	module = "github.com/novasocial/imagetier/gateway/"
+	ofTier = "github.com/novasocial/imagetier/"
+)
+
+// owners are the rooms that may import what is foreign, by the beginning of its import path:
+// each foreign thing has one address. What is not named here has none.
+var owners = map[string][]string{
+	"github.com/alecthomas/kong":     {"cmd/imagetier-gateway"},
+	"github.com/goccy/go-yaml":       {"cmd/imagetier-gateway/internal/config"},
+	"github.com/prometheus/":         {"cmd/imagetier-gateway"},
+	"github.com/andybalholm/brotli":  {"proxy"},
+	"github.com/klauspost/compress":  {"proxy"},
+	"github.com/vektah/gqlparser/v2": {"proxy"},
+	"golang.org/x/sync":              {"tier", "tier", "cmd/imagetier-gateway"},
+}
+
+// walls are what a room may import of the gateway (by its name) and of the tier's module (after
+// a /). A room that is not here may import nothing of either.
+var walls = map[string][]string{
+	"rewrite":               {},
+	"imagelink":             {"/resize", "/imagecache/imageurl", "/prefetch/profile"},
+	"tier":                  {"/imagecache/imageurl", "/prefetch/profile"},
+	"proxy":                 {"rewrite", "imagelink", "/prefetch/profile"},
+	"cmd/imagetier-gateway": {"proxy", "imagelink", "tier", "/internal/settings", "/prefetch/profile", "/imagecache/imageurl"},
+}
+
+type listed struct {
+	ImportPath string
+	Imports    []string
+	Standard   bool
+}
+
+func list(t *testing.T, args ...string) (all []listed) {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Imports,Standard"}, args...)...)
+	cmd.Dir = "../.."
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, &stderr)
+	}
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p listed
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+func under(path, room string) bool {
+	return path == room || strings.HasPrefix(path, strings.TrimSuffix(room, "/")+"/")
+}
+
+// ofInnermost returns what a table says of the innermost room that it has.
+func ofInnermost(table map[string][]string, room string) []string {
+	for {
+		if said, ok := table[room]; ok {
+			return said
+		}
+		at := strings.LastIndexByte(room, '/')
+		if at < 0 {
+			return nil
+		}
+		room = room[:at]
+	}
+}
+
+func TestEveryRoomImportsOnlyWhatItMay(t *testing.T) {
+	std := map[string]bool{}
+	for _, p := range list(t, "-deps", "./...") {
+		std[p.ImportPath] = p.Standard
+	}
+	for _, p := range list(t, "./...") {
+		room := strings.TrimPrefix(p.ImportPath, module)
+		allowed := ofInnermost(walls, room)
+		for _, imported := range p.Imports {
+			own, isOwn := strings.CutPrefix(imported, module)
+			below, isTier := strings.CutPrefix(imported, ofTier)
+			switch {
+			case std[imported]:
+			case isOwn:
+				if !under(own, room) && !slices.ContainsFunc(allowed, func(a string) bool { return under(own, a) }) {
+					t.Errorf("%s imports %s, which does not lie below it", room, own)
+				}
+			case isTier:
+				if !slices.ContainsFunc(allowed, func(a string) bool { return strings.HasPrefix(a, "/") && under(below, a[1:]) }) {
+					t.Errorf("%s imports the tier's %s", room, below)
+				}
+			default:
+				if !slices.ContainsFunc(ownersOf(imported), func(owner string) bool { return under(room, owner) }) {
+					t.Errorf("%s imports %s, whose address is another", room, imported)
+				}
+			}
+		}
+	}
+}
+
+func ownersOf(imported string) (rooms []string) {
+	for prefix, owning := range owners {
+		if under(imported, prefix) || strings.HasSuffix(prefix, "/") && strings.HasPrefix(imported, prefix) {
+			rooms = append(rooms, owning...)
+		}
+	}
+	return rooms
+}
