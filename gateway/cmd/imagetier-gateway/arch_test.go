@@ -25,7 +25,7 @@ var owners = map[string][]string{
 	"github.com/andybalholm/brotli":  {"proxy"},
 	"github.com/klauspost/compress":  {"proxy"},
 	"github.com/vektah/gqlparser/v2": {"proxy"},
-	"golang.org/x/sync":              {"tier", "tier", "cmd/imagetier-gateway"},
+	"golang.org/x/sync":              {"tier", "cmd/imagetier-gateway"},
 }
 
 // walls are what a room may import of the gateway (by its name) and of the tier's module (after
