@@ -58,6 +58,7 @@ var walls = map[string][]string{
 	"imagecache/fill":        {"resize", "origin", "imagecache", "imagecache/imageurl"},
 	"prefetch/profile":       {"resize", "imagecache/imageurl"},
 	"prefetch":               {"resize", "origin", "imagecache", "prefetch/profile"},
+	"prefetch/warmer":        {"resize", "origin", "imagecache", "prefetch/profile", "prefetch/feed", "prefetch/tags"},
 	"internal/settings":      {},
 	"cmd/imagetier":          {""},
 	"cmd/imagetier/internal": {"resize", "origin", "imagecache", "prefetch", "internal/settings"},

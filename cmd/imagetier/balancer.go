@@ -14,6 +14,7 @@ import (
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/origin"
+	"github.com/novasocial/imagetier/prefetch/warmer"
 	"github.com/novasocial/imagetier/resize"
 )
 
@@ -41,21 +42,21 @@ func newBalancer(base string, signer *imageurl.Signer, timeout time.Duration) *b
 // are of one original, whose fetch they share on the node that gets them.
 const balancerAtOnce = 8
 
-// Warm has the variants made where they are kept. The error joins those of all that are not
-// there now, each wrapping a sentinel of origin, resize or imagecache.
-func (b *balancer) Warm(ctx context.Context, refs ...imageurl.Ref) error {
-	faults := make([]error, len(refs))
+// Make has the variants made where they are kept, and returns what became of each. Errors wrap
+// the sentinel of origin, resize or imagecache that the node's answer stands for.
+func (b *balancer) Make(ctx context.Context, refs []imageurl.Ref) []warmer.Outcome {
+	outcomes := make([]warmer.Outcome, len(refs))
 	slots := make(chan struct{}, balancerAtOnce)
 	var all sync.WaitGroup
 	for i, ref := range refs {
 		slots <- struct{}{}
 		all.Go(func() {
 			defer func() { <-slots }()
-			_, faults[i] = b.ask(ctx, ref)
+			outcomes[i].Hit, outcomes[i].Err = b.ask(ctx, ref)
 		})
 	}
 	all.Wait()
-	return errors.Join(faults...)
+	return outcomes
 }
 
 // ask asks for one variant, and reports whether it was there.

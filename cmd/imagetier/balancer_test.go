@@ -40,6 +40,9 @@ func TestABalancerIsAskedForWhatCanWaitAndItsAnswerMeansWhatItSays(t *testing.T)
 		mu.Lock()
 		asked = append(asked, r.Header.Get("Priority")+" "+r.URL.Path)
 		mu.Unlock()
+		if strings.Contains(r.URL.Path, "here") {
+			w.Header().Set("Cache-Status", "imagetier; hit; ttl=31536000; detail=memory")
+		}
 		w.Header().Set("Retry-After", "7")
 		w.Header().Set("Location", "http://elsewhere.example/")
 		for word, status := range answers {
@@ -51,16 +54,18 @@ func TestABalancerIsAskedForWhatCanWaitAndItsAnswerMeansWhatItSays(t *testing.T)
 	}))
 	b := newBalancer(server.URL, signer, time.Minute)
 	defer b.close()
-	if err := b.Warm(t.Context(), refsOf(t, "/100x/v.1/posts/a.jpg.webp", "/100x/v.1/posts/a.jpg.jpg")...); err != nil {
-		t.Error(err)
+	for i, out := range b.Make(t.Context(), refsOf(t, "/100x/v.1/posts/here.jpg.webp", "/100x/v.1/posts/a.jpg.jpg")) {
+		if out.Err != nil || out.Hit != (i == 0) {
+			t.Errorf("%d: %+v", i, out)
+		}
 	}
 	slices.Sort(asked)
-	if want := []string{"u=7 /i/_/100x/v.1/posts/a.jpg.jpg", "u=7 /i/_/100x/v.1/posts/a.jpg.webp"}; !slices.Equal(asked, want) {
+	if want := []string{"u=7 /i/_/100x/v.1/posts/a.jpg.jpg", "u=7 /i/_/100x/v.1/posts/here.jpg.webp"}; !slices.Equal(asked, want) {
 		t.Errorf("asked is %q, want %q", asked, want)
 	}
 	for word, want := range map[string]error{"busy": resize.ErrBusy, "gone": origin.ErrNotFound, "down": imagecache.ErrTakenDown, "large": resize.ErrTooLarge,
 		"kind": resize.ErrUnsupported, "broken": resize.ErrCorrupt, "bad": origin.ErrUnavailable, "away": origin.ErrUnavailable} {
-		err := b.Warm(t.Context(), refsOf(t, "/100x/v.1/posts/a.jpg.webp", "/100x/v.1/posts/"+word+".jpg")...)
+		err := b.Make(t.Context(), refsOf(t, "/100x/v.1/posts/a.jpg.webp", "/100x/v.1/posts/"+word+".jpg"))[1].Err
 		if !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", word, err, want)
 		}
@@ -70,7 +75,7 @@ func TestABalancerIsAskedForWhatCanWaitAndItsAnswerMeansWhatItSays(t *testing.T)
 		}
 	}
 	server.Close()
-	if err := b.Warm(t.Context(), refsOf(t, "/100x/v.1/posts/a.jpg.webp")...); !errors.Is(err, origin.ErrUnavailable) {
+	if err := b.Make(t.Context(), refsOf(t, "/100x/v.1/posts/a.jpg.webp"))[0].Err; !errors.Is(err, origin.ErrUnavailable) {
 		t.Errorf("without a balancer: %v", err)
 	}
 }

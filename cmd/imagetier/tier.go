@@ -8,6 +8,7 @@ import (
 	"net"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/fill"
 	"github.com/novasocial/imagetier/imagecache/takedown"
+	"github.com/novasocial/imagetier/prefetch/warmer"
 	"github.com/novasocial/imagetier/resize/workers"
 )
 
@@ -89,9 +91,9 @@ func serve(ctx context.Context, cfg config.Config, out io.Writer) (err error) {
 		Layers:    []imagecache.Layer{{Tier: tiers.memory, Name: imagecache.Memory}, {Tier: tiers.disk, Name: imagecache.Disk}},
 		Originals: tiers.originals,
 		Filler: fill.New(fill.Config{
-			Sources: sources.guarded, Resizer: set.Resizer(pool), Limits: cfg.Limits, Originals: tiers.originals, LiveTTL: cfg.LiveTTL,
+			Sources: sources.guarded, Resizer: warmer.Lanes(set.Resizer(pool), set.Resizer(pool.Warm())), Limits: cfg.Limits, Originals: tiers.originals, LiveTTL: cfg.LiveTTL,
 		}),
-		FillTimeout: cfg.OriginTimeout + cfg.ResizeTimeout + 5*time.Second, // and waiting for both
+		FillTimeout: fillTimeout(cfg),
 		NegativeTTL: cfg.NegativeTTL,
 		Log:         tel.Log,
 	})
@@ -100,9 +102,14 @@ func serve(ctx context.Context, cfg config.Config, out io.Writer) (err error) {
 		return err
 	}
 	measured := set.Cache(cache)
+	early, err := openPrefetch(cfg, prefetchParts{log: tel.Log, set: set, cache: measured, sources: sources.guarded, signer: signer})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, early.close()) }()
 	answers := &edge.Answers{}
 	handler := edge.Public(edge.Config{
-		Signer: signer, Cache: measured, Sources: edgeSources(cfg), NegativeTTL: cfg.NegativeTTL, Answers: answers, Log: tel.Log,
+		Signer: signer, Cache: early.watched(measured), Sources: edgeSources(cfg), NegativeTTL: cfg.NegativeTTL, Answers: answers, Log: tel.Log,
 		Observe: func(o edge.Observation) { set.Observe(measure.Observation(o)) },
 	})
 	wellbeing := &wellbeing{pool: pool, tiers: tiers}
@@ -118,6 +125,7 @@ func serve(ctx context.Context, cfg config.Config, out io.Writer) (err error) {
 		DrainTimeout: 5 * time.Second, Log: tel.Log,
 		Handler: edge.Private(edge.PrivateConfig{
 			Signer: signer, Explain: cache.Explain, Info: measured.Get, Purge: measured.Purge, SoftPurge: measured.SoftPurge, Takedown: takeDown(down, measured), Lift: down.Lift, Sources: edgeSources(cfg), Answers: answers,
+			Intake: early, Warmer: early, DeadLetters: early, WebhookSecrets: cfg.WebhookSecrets, Observe: set.Event, Tagged: early.tagged,
 			AdminToken: cfg.AdminToken, Dev: cfg.Dev, Ready: wellbeing.ready, Metrics: tel.Metrics(), Stats: status.stats, Log: tel.Log,
 			Console: console.New(console.Config{
 				Signer: signer, Public: handler, Sources: sourceNames(cfg), PublicURL: publicURL, AdminToken: cfg.AdminToken, Dev: cfg.Dev,
@@ -130,10 +138,12 @@ func serve(ctx context.Context, cfg config.Config, out io.Writer) (err error) {
 
 	tel.Log.Info("serving", "public", publicURL, "private", urlOf(private, false), "version", b.Version, "workers", cfg.Workers)
 	greet(ctx, out, cfg, greeting{signer: signer, samples: sources.samples, public: publicURL, private: urlOf(private, false)})
+	warming, below := early.run()
 	return live(ctx, lives{
 		public:  func(ctx context.Context) error { return publicServer.Run(ctx, public) },
 		private: func(ctx context.Context) error { return privateServer.Run(ctx, private) },
-		parts:   append(tiers.run(), pool.Run),
+		warm:    warming,
+		parts:   slices.Concat(tiers.run(), below, []func(context.Context) error{pool.Run}),
 		drain:   wellbeing.drain,
 	})
 }
@@ -184,6 +194,11 @@ func takeDown(down *takedown.List, cache measure.Cache) func(context.Context, im
 		}
 		return cache.Purge(ctx, imagecache.Target{Original: of})
 	}
+}
+
+// fillTimeout is for a fetch, a resize and waiting for both.
+func fillTimeout(cfg config.Config) time.Duration {
+	return cfg.OriginTimeout + cfg.ResizeTimeout + 5*time.Second
 }
 
 // closeWithin gives the last of the telemetry a moment.

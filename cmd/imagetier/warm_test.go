@@ -15,16 +15,16 @@ import (
 	"time"
 )
 
-// warmer is a private listener that answers POST /v1/warm: what has "gone" in it fails, what
+// warmTier is a private listener that answers POST /v1/warm: what has "gone" in it fails, what
 // has "here" in it is a hit. It ends in the middle of the answer to its nth request, if n is
 // not 0.
-type warmer struct {
+type warmTier struct {
 	orders  []warmOrder
 	breakAt int
 	crowded int // requests that it has no room for at first
 }
 
-func (s *warmer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *warmTier) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var order warmOrder
 	if r.Header.Get("Authorization") != "Bearer secret-of-the-tier" || json.NewDecoder(r.Body).Decode(&order) != nil || !order.Wait {
 		w.WriteHeader(http.StatusUnauthorized)
@@ -57,7 +57,7 @@ func (s *warmer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func startWarmer(t *testing.T, s *warmer) (environ []string) {
+func startWarmer(t *testing.T, s *warmTier) (environ []string) {
 	tier := httptest.NewServer(s)
 	t.Cleanup(tier.Close)
 	return []string{"IMAGETIER_PRIVATE_LISTEN=" + strings.TrimPrefix(tier.URL, "http://"), "IMAGETIER_ADMIN_TOKEN=secret-of-the-tier"}
@@ -73,7 +73,7 @@ func file(t *testing.T, text string) string {
 }
 
 func TestWarmReadsPathsURLsImagesAndAccessLogs(t *testing.T) {
-	s := &warmer{}
+	s := &warmTier{}
 	list := file(t, `# yesterday
 /i/_/880x/v.1/posts/a.jpg.webp
 https://img.example.com/i/k1.AAAAAAAAAAAAAAAAAAAAAA/880x/v.1/posts/a.jpg.webp?x=1
@@ -121,7 +121,7 @@ nonsense
 }
 
 func TestWarmPrintsEachAnswerAndTheSumsAsJSON(t *testing.T) {
-	code, out, errs := imagetierWith(t, "/i/_/1x/v.1/posts/here.jpg.webp\n/i/_/1x/v.1/posts/a.jpg.webp\n", startWarmer(t, &warmer{crowded: 1}), "warm", "--json", "-")
+	code, out, errs := imagetierWith(t, "/i/_/1x/v.1/posts/here.jpg.webp\n/i/_/1x/v.1/posts/a.jpg.webp\n", startWarmer(t, &warmTier{crowded: 1}), "warm", "--json", "-")
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	var sums warmSums
 	if code != 0 || errs != "" || len(lines) != 3 || json.Unmarshal([]byte(lines[2]), &sums) != nil || sums.Images != 2 || sums.Hit != 1 || sums.Made != 1 {
@@ -143,7 +143,7 @@ func TestAWarmRunThatEndedGoesOnWhereItWas(t *testing.T) {
 	for i := range 3*warmBatch + 10 {
 		fmt.Fprintf(&list, "/i/_/%dx/v.1/posts/a.jpg.webp\n", i+1)
 	}
-	s := &warmer{breakAt: 3}
+	s := &warmTier{breakAt: 3}
 	environ, path, state := startWarmer(t, s), file(t, list.String()), filepath.Join(t.TempDir(), "state")
 	code, _, errs := imagetier(t, environ, "warm", "--state", state, path)
 	if code != 1 || !strings.Contains(errs, fmt.Sprintf("goes on behind line %d", 2*warmBatch)) {
@@ -187,7 +187,7 @@ func TestWarmThatIsUsedWronglyOrFindsNoTierSaysSo(t *testing.T) {
 			t.Errorf("%v: exit code %d, %q, want %d and %q", c.args, code, errs, c.code, c.says)
 		}
 	}
-	if code, _, errs := imagetier(t, startWarmer(t, &warmer{}), "warm", "--admin-token", "another", list); code != 1 || !strings.Contains(errs, "--admin-token") {
+	if code, _, errs := imagetier(t, startWarmer(t, &warmTier{}), "warm", "--admin-token", "another", list); code != 1 || !strings.Contains(errs, "--admin-token") {
 		t.Errorf("another token: exit code %d, %q", code, errs)
 	}
 }

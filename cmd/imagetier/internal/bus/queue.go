@@ -41,14 +41,8 @@ func (b *Bus) Put(ctx context.Context, id string, messages ...Message) (repeated
 		return false, err
 	}
 	digest := digestOf(id)
-	if id != "" {
-		_, err := s.seen.GetLastMsgForSubject(ctx, seenSubject+digest)
-		if err == nil {
-			return true, nil
-		}
-		if !errors.Is(err, jetstream.ErrMsgNotFound) {
-			return false, putError("look for the id", err)
-		}
+	if seen, err := s.has(ctx, id); seen || err != nil {
+		return seen, err
 	}
 	if err := b.putAll(ctx, s, id, digest, messages); err != nil {
 		return false, err
@@ -64,6 +58,29 @@ func (b *Bus) Put(ctx context.Context, id string, messages ...Message) (repeated
 		return false, putError("note the id", err)
 	}
 	return false, nil
+}
+
+// Seen reports whether the id was accepted before, within Config.Window. The error is Put's.
+func (b *Bus) Seen(ctx context.Context, id string) (bool, error) {
+	s, err := b.session()
+	if err != nil {
+		return false, err
+	}
+	return s.has(ctx, id)
+}
+
+func (s *session) has(ctx context.Context, id string) (bool, error) {
+	if id == "" {
+		return false, nil
+	}
+	_, err := s.seen.GetLastMsgForSubject(ctx, seenSubject+digestOf(id))
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return false, nil
+	}
+	return false, putError("look for the id", err)
 }
 
 // putAll publishes all messages and waits for each to be stored.

@@ -36,6 +36,8 @@ type PrivateConfig struct {
 	// to undo. Needed, both.
 	Takedown func(ctx context.Context, of imagecache.Original) (imagecache.Receipt, error)
 	Lift     func(of imagecache.Original) (bool, error)
+	// Tagged returns the originals that are known to bear a tag; nil: purges by tag are refused.
+	Tagged func(tag string) []imagecache.Original
 	// Info returns the facts about an original, or why there are none (imagecache.Cache.Get
 	// of ShapeInfo). nil: POST /v1/info answers 404.
 	Info func(ctx context.Context, ref imageurl.Ref) (imagecache.Image, imagecache.Outcome, error)

@@ -8,7 +8,7 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// purgeRequest names what is to be removed: source and name, or path.
+// purgeRequest names what is to be removed: source and name, or path, or tag.
 type purgeRequest struct {
 	Source string `json:"source"`
 	Name   string `json:"name"` // decoded
@@ -50,12 +50,12 @@ func (p *private) purge(w http.ResponseWriter, r *http.Request) error {
 	for _, target := range targets {
 		one, err := remove(r.Context(), target)
 		if err != nil {
-			p.Log.Error("purge failed", "source", req.Source, "name", req.Name, "path", req.Path, "remote", r.RemoteAddr, "err", err)
+			p.Log.Error("purge failed", "source", req.Source, "name", req.Name, "path", req.Path, "tag", req.Tag, "remote", r.RemoteAddr, "err", err)
 			return errNoUndo
 		}
 		done.add(one)
 	}
-	p.Log.Info("purged", "source", req.Source, "name", req.Name, "path", req.Path, "soft", req.Soft, "remote", r.RemoteAddr,
+	p.Log.Info("purged", "source", req.Source, "name", req.Name, "path", req.Path, "tag", req.Tag, "soft", req.Soft, "remote", r.RemoteAddr,
 		"variants", done.Variants, "originals", done.Originals, "bytes", done.Bytes)
 	return writeJSON(w, r, http.StatusOK, done)
 }
@@ -69,53 +69,68 @@ func (r *receipt) add(one imagecache.Receipt) {
 // takedown removes all that was made of an original, and has it answered with 451 until
 // that is lifted.
 func (p *private) takedown(w http.ResponseWriter, r *http.Request) error {
-	of, err := p.readOriginal(w, r)
+	originals, err := p.readOriginals(w, r)
 	if err != nil {
 		return err
 	}
 	done := receipt{Nodes: nodes{Applied: 1, Known: 1}}
-	one, err := p.Takedown(r.Context(), of)
-	if err != nil {
-		p.Log.Error("takedown failed", "source", of.Source, "name", of.Name, "remote", r.RemoteAddr, "err", err)
-		return refused(http.StatusInternalServerError, "It could not be taken down durably, or not be removed everywhere: repeat the takedown.")
+	for _, of := range originals {
+		one, err := p.Takedown(r.Context(), of)
+		if err != nil {
+			p.Log.Error("takedown failed", "source", of.Source, "name", of.Name, "remote", r.RemoteAddr, "err", err)
+			return refused(http.StatusInternalServerError, "It could not be taken down durably, or not be removed everywhere: repeat the takedown.")
+		}
+		done.add(one)
+		p.Log.Info("taken down", "source", of.Source, "name", of.Name, "remote", r.RemoteAddr, "variants", one.Variants, "originals", one.Originals, "bytes", one.Bytes)
 	}
-	done.add(one)
-	p.Log.Info("taken down", "source", of.Source, "name", of.Name, "remote", r.RemoteAddr, "variants", done.Variants, "originals", done.Originals, "bytes", done.Bytes)
 	return writeJSON(w, r, http.StatusOK, done)
 }
 
 // lift ends a takedown.
 func (p *private) lift(w http.ResponseWriter, r *http.Request) error {
-	of, err := p.readOriginal(w, r)
+	originals, err := p.readOriginals(w, r)
 	if err != nil {
 		return err
 	}
-	lifted, err := p.Lift(of)
-	switch {
-	case err != nil:
-		p.Log.Error("lifting a takedown failed", "source", of.Source, "name", of.Name, "remote", r.RemoteAddr, "err", err)
-		return refused(http.StatusInternalServerError, "The takedown could not be lifted durably: repeat it.")
-	case !lifted:
+	any := false
+	for _, of := range originals {
+		lifted, err := p.Lift(of)
+		if err != nil {
+			p.Log.Error("lifting a takedown failed", "source", of.Source, "name", of.Name, "remote", r.RemoteAddr, "err", err)
+			return refused(http.StatusInternalServerError, "The takedown could not be lifted durably: repeat it.")
+		}
+		if lifted {
+			p.Log.Info("takedown lifted", "source", of.Source, "name", of.Name, "remote", r.RemoteAddr)
+		}
+		any = any || lifted
+	}
+	if !any {
 		return refused(http.StatusNotFound, "That original is not taken down.")
 	}
-	p.Log.Info("takedown lifted", "source", of.Source, "name", of.Name, "remote", r.RemoteAddr)
 	return writeJSON(w, r, http.StatusOK, receipt{Nodes: nodes{Applied: 1, Known: 1}})
 }
 
-// readOriginal reads which original a takedown is about.
-func (p *private) readOriginal(w http.ResponseWriter, r *http.Request) (of imagecache.Original, err error) {
+// readOriginals reads which originals a takedown is about. A tag that nothing bears is 404:
+// whoever takes down must not believe that something was.
+func (p *private) readOriginals(w http.ResponseWriter, r *http.Request) (originals []imagecache.Original, err error) {
 	var req purgeRequest
 	if err := readJSON(w, r, &req); err != nil {
-		return of, err
+		return nil, err
 	}
 	if req.Path != "" || req.Soft {
-		return of, refused(http.StatusBadRequest, `A takedown is of an original: {"source","name"}.`)
+		return nil, refused(http.StatusBadRequest, `A takedown is of an original: {"source","name"} or {"tag"}.`)
 	}
 	targets, err := p.targets(req)
 	if err != nil {
-		return of, err
+		return nil, err
 	}
-	return targets[0].Original, nil
+	if len(targets) == 0 {
+		return nil, refused(http.StatusNotFound, "No original is known to bear that tag.")
+	}
+	for _, target := range targets {
+		originals = append(originals, target.Original)
+	}
+	return originals, nil
 }
 
 // targets checks req and returns what is to be removed.
@@ -128,9 +143,9 @@ func (p *private) targets(req purgeRequest) ([]imagecache.Target, error) {
 	}
 	switch {
 	case ways != 1:
-		return nil, refused(http.StatusBadRequest, `One of {"source","name"} and {"path"} is needed.`)
+		return nil, refused(http.StatusBadRequest, `One of {"source","name"}, {"path"} and {"tag"} is needed.`)
 	case req.Tag != "":
-		return nil, refused(http.StatusBadRequest, "Purging by tag is not available yet.")
+		return p.targetsOfTag(req.Tag)
 	case req.Path != "":
 		return p.targetsOfPath(req.Path)
 	case req.Source == "" || req.Name == "":
@@ -159,6 +174,23 @@ func (p *private) targetsOfPath(path string) ([]imagecache.Target, error) {
 	var targets []imagecache.Target
 	for _, ref := range classesOf(ref) {
 		targets = append(targets, imagecache.Target{Key: imagecache.KeyOf(ref)})
+	}
+	return targets, nil
+}
+
+// maxTag bounds a tag, in bytes: post: or user: and the longest id of an event.
+const maxTag = 5 + 256
+
+// targetsOfTag returns all originals that are known to bear a tag; there may be none.
+func (p *private) targetsOfTag(tag string) (targets []imagecache.Target, err error) {
+	switch {
+	case p.Tagged == nil:
+		return nil, refused(http.StatusBadRequest, "There are no tags here.")
+	case len(tag) > maxTag:
+		return nil, refused(http.StatusBadRequest, "The tag has %d bytes, not 1-%d.", len(tag), maxTag)
+	}
+	for _, of := range p.Tagged(tag) {
+		targets = append(targets, imagecache.Target{Original: of})
 	}
 	return targets, nil
 }

@@ -54,7 +54,11 @@ func (x *exchange) serve() {
 		x.refuse(err)
 		return
 	}
-	img, out, err := x.Cache.Get(x.r.Context(), ref)
+	ctx := x.r.Context()
+	if background(x.r.Header["Priority"]) {
+		ctx = resize.Background(ctx)
+	}
+	img, out, err := x.Cache.Get(ctx, ref)
 	x.out = out
 	if out.Forward != imagecache.Hit {
 		x.Answers.note(ref, out, err, x.start)

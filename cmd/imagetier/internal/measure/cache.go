@@ -69,3 +69,6 @@ func (c *cache) purge(ctx context.Context, kind string, what imagecache.Target, 
 	sp.end(kind, err != nil)
 	return receipt, err
 }
+
+// PurgedByTag counts a purge by tag; those of its originals are counted each besides.
+func (s *Set) PurgedByTag() { s.purges.WithLabelValues(purgeTag).Inc() }

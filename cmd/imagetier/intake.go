@@ -1,0 +1,329 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/novasocial/imagetier/cmd/imagetier/internal/bus"
+	"github.com/novasocial/imagetier/cmd/imagetier/internal/config"
+	"github.com/novasocial/imagetier/cmd/imagetier/internal/edge"
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/origin/sourceurl"
+	"github.com/novasocial/imagetier/prefetch/feed"
+	"github.com/novasocial/imagetier/prefetch/profile"
+	"github.com/novasocial/imagetier/prefetch/warmer"
+)
+
+// Event is edge.Intake's. Without secrets events are refused; with --dev they pass unsigned,
+// so that one can be tried with curl.
+func (p *prefetch) Event(ctx context.Context, header http.Header, read func() ([]byte, error)) (kind string, repeated bool, err error) {
+	var claim feed.Claim
+	unsigned := p.verifier == nil && p.cfg.Dev
+	switch {
+	case unsigned:
+		claim.ID = header.Get("webhook-id")
+	case p.verifier == nil:
+		return "", false, fmt.Errorf("%w: no webhook secrets are configured (--webhook-secrets)", edge.ErrForged)
+	default:
+		if claim, err = p.verifier.Claim(header); err != nil {
+			return "", false, shown(edge.ErrForged, err)
+		}
+	}
+	body, err := read()
+	if err != nil {
+		return "", false, err
+	}
+	if !unsigned {
+		if err := p.verifier.Verify(claim, body); err != nil {
+			return "", false, shown(edge.ErrForged, err)
+		}
+	}
+	event, err := p.reader.ParseEvent(body)
+	if err != nil {
+		return "", false, shown(edge.ErrEvent, err)
+	}
+	plan, err := warmer.PlanEvent(event)
+	if err != nil {
+		return event.Type, false, err
+	}
+	id := claim.ID
+	if id != "" {
+		id = "event " + id
+	}
+	repeated, err = p.take(ctx, id, plan)
+	return event.Type, repeated, err
+}
+
+// shown makes err one that edge knows, with the text that a client may read.
+func shown(kind, err error) error { return &shownError{kind, err} }
+
+type shownError struct{ kind, err error }
+
+func (e *shownError) Error() string {
+	text := e.err.Error()
+	return strings.ToUpper(text[:1]) + text[1:]
+}
+func (e *shownError) Unwrap() []error { return []error{e.kind, e.err} }
+
+// take notes the tags and queues the rest, both durably. What was taken before under id changes
+// nothing: a post.published that is sent again does not undo the post.deleted behind it.
+func (p *prefetch) take(ctx context.Context, id string, plan warmer.Plan) (repeated bool, err error) {
+	seen, err := p.bus.Seen(ctx, id)
+	if seen || err != nil {
+		return seen, queued(err)
+	}
+	if err := errors.Join(p.tags.Learn(plan.Learn...), p.tags.End(plan.End...)); err != nil {
+		return false, fmt.Errorf("%w: %w", edge.ErrUnavailable, err)
+	}
+	messages := make([]bus.Message, len(plan.Messages))
+	for i, m := range plan.Messages {
+		messages[i] = bus.Message{Priority: m.Priority, Data: m.Data}
+	}
+	repeated, err = p.bus.Put(ctx, id, messages...)
+	return repeated, queued(err)
+}
+
+// bucket is a configured source that a notice may be about.
+type bucket struct {
+	name   string // of the bucket
+	prefix string // of keys; "" is none, else it ends in /
+	source string
+}
+
+func bucketsOf(cfg config.Config) (buckets []bucket) {
+	for _, s := range cfg.Sources {
+		if s.URL.Kind == sourceurl.S3 {
+			buckets = append(buckets, bucket{s.URL.Bucket, s.URL.Prefix, s.Name})
+		}
+	}
+	return buckets
+}
+
+// Notice is edge.Intake's. What was made or replaced is purged and warmed, in the versions that
+// URLs of it carry as --image-prefix says, by the profile feed; what was
+// removed is purged. Objects of no source are nothing to us.
+func (p *prefetch) Notice(ctx context.Context, body []byte) (kinds []string, err error) {
+	notices, err := feed.ParseNotices(body)
+	if err != nil {
+		return nil, shown(edge.ErrEvent, err)
+	}
+	for _, n := range notices {
+		for _, b := range p.buckets {
+			name, ok := strings.CutPrefix(n.Key, b.prefix)
+			if n.Bucket != b.name || !ok || name == "" {
+				continue
+			}
+			plan, err := p.planNotice(n, b.source, name)
+			if err != nil {
+				return nil, err
+			}
+			sum := sha256.Sum256([]byte(b.source + "\x00" + n.ID))
+			if _, err := p.take(ctx, "s3 "+hex.EncodeToString(sum[:]), plan); err != nil {
+				return nil, err
+			}
+			kind := "s3.created"
+			if n.Removed {
+				kind = "s3.removed"
+			}
+			kinds = append(kinds, kind)
+		}
+	}
+	return kinds, nil
+}
+
+// noticeProfile is what is made of an image that a bucket tells of.
+const noticeProfile = "feed"
+
+func (p *prefetch) planNotice(n feed.Notice, source, name string) (warmer.Plan, error) {
+	of := imagecache.Original{Source: source, Name: name}
+	job := warmer.Job{Purges: []warmer.Purge{warmer.PurgeOf(of)}}
+	if !n.Removed {
+		if v, ok := p.cfg.Links.VersionOf(source, n.ETag); ok {
+			if img, err := profile.NewImage(source, name, v); err == nil {
+				job.Warms = []warmer.Warm{{Image: img, Profile: noticeProfile}}
+			}
+		}
+	}
+	data, err := json.Marshal(job)
+	return warmer.Plan{Messages: []warmer.Message{{Priority: warmer.Second, Data: data}}}, err
+}
+
+// noticed takes in what an S3 server published over NATS.
+func (p *prefetch) noticed(ctx context.Context, _ string, data []byte) error {
+	kinds, err := p.Notice(ctx, data)
+	switch {
+	case errors.Is(err, edge.ErrEvent):
+		p.set.Event("unknown", "invalid")
+		return fmt.Errorf("%w: %w", bus.ErrUseless, err)
+	case err != nil:
+		return err
+	case len(kinds) == 0:
+		p.set.Event("unknown", "ignored")
+	}
+	for _, kind := range kinds {
+		p.set.Event(kind, "accepted")
+	}
+	return nil
+}
+
+// Queue is edge.Warmer's.
+func (p *prefetch) Queue(ctx context.Context, what edge.Warming) error {
+	images, err := p.images(what, func(err error) error { return err })
+	if err != nil {
+		return err
+	}
+	plan, err := warmer.PlanImages(what.Profile, images, what.Refs)
+	if err != nil {
+		return err
+	}
+	_, err = p.take(ctx, "", plan)
+	return err
+}
+
+// images reads the images of what; wrong decides what becomes of one that is none.
+func (p *prefetch) images(what edge.Warming, wrong func(error) error) (images []feed.Image, err error) {
+	if _, ok := p.cfg.Profiles.Get(what.Profile); !ok && len(what.Images) > 0 {
+		return nil, shown(edge.ErrEvent, fmt.Errorf("profile: there is no profile %q", what.Profile))
+	}
+	for i, said := range what.Images {
+		img, err := p.reader.Image(fmt.Sprintf("images[%d]", i), said.Source, said.Name, said.Version, said.URL, said.Tags)
+		if err == nil && img == nil {
+			err = fmt.Errorf("images[%d].url: no --image-prefix fits", i)
+		}
+		if err != nil {
+			if err := wrong(shown(edge.ErrEvent, err)); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		images = append(images, *img)
+	}
+	return images, nil
+}
+
+// Now is edge.Warmer's. As many originals are worked on at once as there are workers; the
+// lane of what can wait has room for some more, and what it refuses is asked again.
+func (p *prefetch) Now(ctx context.Context, what edge.Warming, report func(edge.Warmed)) error {
+	images, err := p.images(what, func(err error) error {
+		report(edge.Warmed{Name: err.Error(), Err: fmt.Errorf("%w: %w", imageurl.ErrSyntax, err)})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	var originals []imagecache.Original
+	byOriginal := make(map[imagecache.Original][]imageurl.Ref)
+	for _, ref := range what.Refs {
+		of := imagecache.KeyOf(ref).Original()
+		if byOriginal[of] == nil {
+			originals = append(originals, of)
+		}
+		byOriginal[of] = append(byOriginal[of], ref)
+	}
+	slots := make(chan struct{}, max(2, p.cfg.Workers))
+	var all sync.WaitGroup
+	each := func(work func()) bool {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			return false
+		}
+		all.Go(func() {
+			defer func() { <-slots }()
+			work()
+		})
+		return true
+	}
+	warm := func(refs []imageurl.Ref) {
+		for i, out := range p.worker.Make(ctx, refs) {
+			report(edge.Warmed{Ref: refs[i], Hit: out.Hit, Err: out.Err})
+		}
+	}
+	for _, of := range originals {
+		if !each(func() { warm(byOriginal[of]) }) {
+			break
+		}
+	}
+	for _, img := range images {
+		if !each(func() {
+			refs, _, err := p.worker.Refs(ctx, warmer.Warm{Image: img.Image, AskTag: img.AskTag, Profile: what.Profile, All: true})
+			if err != nil {
+				report(edge.Warmed{Name: img.String(), Err: err})
+				return
+			}
+			warm(refs)
+		}) {
+			break
+		}
+	}
+	all.Wait()
+	return nil
+}
+
+// deadPage is how many dead letters are listed at once.
+const deadPage = 100
+
+// Dead is edge.DeadLetters'.
+func (p *prefetch) Dead(ctx context.Context, from uint64) (letters []edge.DeadLetter, next uint64, err error) {
+	found, err := p.bus.Dead(ctx, from, deadPage)
+	if err != nil {
+		return nil, 0, queued(err)
+	}
+	for _, l := range found {
+		letter := edge.DeadLetter{ID: l.ID, Died: l.Died, Queued: l.Queued, Attempts: l.Attempts, Reason: l.Reason, Job: l.Data}
+		var job warmer.Job
+		if err := json.Unmarshal(l.Data, &job); err == nil {
+			letter.What = job.String()
+		}
+		letters = append(letters, letter)
+	}
+	if len(found) == deadPage {
+		next = found[deadPage-1].ID + 1
+	}
+	return letters, next, nil
+}
+
+// Retry is edge.DeadLetters'.
+func (p *prefetch) Retry(ctx context.Context, ids []uint64) (int, error) {
+	return p.settle(ctx, ids, p.bus.Retry)
+}
+
+// Discard is edge.DeadLetters'.
+func (p *prefetch) Discard(ctx context.Context, ids []uint64) (int, error) {
+	return p.settle(ctx, ids, p.bus.Discard)
+}
+
+func (p *prefetch) settle(ctx context.Context, ids []uint64, one func(context.Context, uint64) error) (n int, err error) {
+	if len(ids) == 0 {
+		for from := uint64(0); ; {
+			found, err := p.bus.Dead(ctx, from, deadPage)
+			if err != nil {
+				return 0, queued(err)
+			}
+			for _, l := range found {
+				ids = append(ids, l.ID)
+			}
+			if len(found) < deadPage {
+				break
+			}
+			from = found[deadPage-1].ID + 1
+		}
+	}
+	for _, id := range ids {
+		switch err := one(ctx, id); {
+		case err == nil:
+			n++
+		case !errors.Is(err, bus.ErrNotFound):
+			return n, queued(err)
+		}
+	}
+	return n, nil
+}

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/novasocial/imagetier/cmd/imagetier/internal/bus"
+	"github.com/novasocial/imagetier/cmd/imagetier/internal/config"
+	"github.com/novasocial/imagetier/cmd/imagetier/internal/edge"
+	"github.com/novasocial/imagetier/cmd/imagetier/internal/measure"
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/origin"
+	"github.com/novasocial/imagetier/prefetch/feed"
+	"github.com/novasocial/imagetier/prefetch/tags"
+	"github.com/novasocial/imagetier/prefetch/warmer"
+	"github.com/novasocial/imagetier/resize"
+)
+
+// prefetch is what makes images before they are asked for: what comes in is planned and put into
+// the queue (intake.go), a Worker works that off, and a Watch sees what was worth it.
+type prefetch struct {
+	cfg      config.Config
+	log      *slog.Logger
+	bus      *bus.Bus
+	tags     *tags.Store
+	watch    *warmer.Watch
+	worker   *warmer.Worker
+	reader   *feed.Reader
+	verifier *feed.Verifier // nil: there are no secrets
+	balancer *balancer      // nil: this node makes all of it
+	buckets  []bucket
+	cache    measure.Cache
+	set      *measure.Set
+}
+
+// prefetchParts are what it stands on.
+type prefetchParts struct {
+	log     *slog.Logger
+	set     *measure.Set
+	cache   measure.Cache
+	sources map[string]origin.Source
+	signer  *imageurl.Signer
+}
+
+// openPrefetch opens the store of tags and prepares the rest; it starts nothing. Nothing that
+// is wrong with the queue is an error: images are served without it.
+func openPrefetch(cfg config.Config, parts prefetchParts) (*prefetch, error) {
+	p := &prefetch{cfg: cfg, log: parts.log, cache: parts.cache, set: parts.set, buckets: bucketsOf(cfg)}
+	var err error
+	busConfig := bus.Config{Dir: filepath.Join(cfg.CacheDir, "queue"), URL: cfg.NATS, Log: parts.log}
+	if cfg.NATS == "" {
+		// Nobody else works on what this process was killed over: it may come again soon.
+		busConfig.AckWait = 5 * time.Second
+	}
+	if p.bus, err = bus.New(busConfig); err != nil {
+		return nil, err
+	}
+	if len(cfg.WebhookSecrets) > 0 {
+		if p.verifier, err = feed.NewVerifier(nil, cfg.WebhookSecrets...); err != nil {
+			return nil, err
+		}
+	}
+	mode, err := warmer.ParseMode(cfg.Warm)
+	if err != nil {
+		return nil, err
+	}
+	known := make(map[string]bool)
+	for _, source := range cfg.Sources {
+		known[source.Name] = true
+	}
+	p.reader = &feed.Reader{Links: cfg.Links, Profiles: cfg.Profiles, Known: func(source string) bool { return known[source] }}
+	p.watch = warmer.NewWatch(warmer.WatchConfig{Mode: mode, Profiles: cfg.Profiles, Lead: parts.set.Lead})
+	making := p.makeHere
+	if cfg.Balancer != "" {
+		p.balancer = newBalancer(cfg.Balancer, parts.signer, 2*fillTimeout(cfg))
+		making = p.balancer.Make
+	}
+	if p.tags, err = openTags(cfg, parts.log); err != nil {
+		return nil, err
+	}
+	p.worker = warmer.NewWorker(warmer.WorkerConfig{
+		Next: p.next, Make: making, Purge: p.purge, Tags: p.tags, Watch: p.watch, TagOf: tagOf(parts.sources),
+		AtOnce: max(2, cfg.Workers), Observe: parts.set.Job, Log: parts.log,
+	})
+	parts.set.Prefetch(p.stats)
+	return p, nil
+}
+
+// openTags opens the store of tags. A file that cannot be read is left where it is, and another
+// is begun: what it knew is not purged by tag any more, which the log says.
+func openTags(cfg config.Config, log *slog.Logger) (*tags.Store, error) {
+	path := filepath.Join(cfg.CacheDir, "tags")
+	store, skipped, err := tags.Open(tags.Config{Path: path})
+	if err != nil {
+		log.Error("the tags of originals cannot be read: they begin anew", "err", err)
+		store, skipped, err = tags.Open(tags.Config{Path: path + ".again"})
+	}
+	if err != nil {
+		return nil, err
+	}
+	if skipped > 0 {
+		log.Warn("some tags of originals could not be read: what they named is not purged by tag", "lines", skipped)
+	}
+	return store, nil
+}
+
+// run returns what works off the queue, and what the queue needs, which has to run longer.
+func (p *prefetch) run() (warm, below []func(context.Context) error) {
+	return []func(context.Context) error{p.worker.Run, func(ctx context.Context) error { return p.bus.Notices(ctx, p.noticed) }},
+		[]func(context.Context) error{p.bus.Run}
+}
+
+func (p *prefetch) close() error {
+	if p.balancer != nil {
+		p.balancer.close()
+	}
+	return p.tags.Close()
+}
+
+// watched returns the Cache that clients ask, with what they ask for watched.
+func (p *prefetch) watched(c edge.Cache) edge.Cache { return &watchedCache{c, p.watch} }
+
+type watchedCache struct {
+	edge.Cache
+	watch *warmer.Watch
+}
+
+// Get is the Cache's.
+func (c *watchedCache) Get(ctx context.Context, ref imageurl.Ref) (imagecache.Image, imagecache.Outcome, error) {
+	img, out, err := c.Cache.Get(ctx, ref)
+	if err == nil && !resize.InBackground(ctx) {
+		c.watch.Asked(ref)
+	}
+	return img, out, err
+}
+
+// makeHere makes variants of one original on this node, with one fetch and one decode.
+func (p *prefetch) makeHere(ctx context.Context, refs []imageurl.Ref) []warmer.Outcome {
+	outcomes := make([]warmer.Outcome, len(refs))
+	calls := make([]func(context.Context), len(refs))
+	for i, ref := range refs {
+		calls[i] = func(ctx context.Context) {
+			_, out, err := p.cache.Get(ctx, ref)
+			outcomes[i] = warmer.Outcome{Hit: err == nil && out.Forward == imagecache.Hit, Err: err}
+		}
+	}
+	warmer.Together(ctx, calls...)
+	return outcomes
+}
+
+func (p *prefetch) purge(ctx context.Context, of imagecache.Original) error {
+	_, err := p.cache.Purge(ctx, imagecache.Target{Original: of})
+	return err
+}
+
+// tagged returns the originals that bear a tag, for a purge of them.
+func (p *prefetch) tagged(tag string) []imagecache.Original {
+	p.set.PurgedByTag()
+	return p.tags.Of(tag)
+}
+
+// next takes the next job of the queue.
+func (p *prefetch) next(ctx context.Context) (warmer.Delivery, error) {
+	d, err := p.bus.Next(ctx)
+	if err != nil {
+		return warmer.Delivery{}, err
+	}
+	return warmer.Delivery{Data: d.Data, Queued: d.Queued, Done: d.Done, Again: d.Again, Bury: d.Bury, Release: d.Release}, nil
+}
+
+// tagOf asks origins for entity tags.
+func tagOf(sources map[string]origin.Source) func(context.Context, imagecache.Original) (string, error) {
+	return func(ctx context.Context, of imagecache.Original) (string, error) {
+		src, ok := sources[of.Source]
+		if !ok {
+			return "", fmt.Errorf("%w: no source %s", origin.ErrNotFound, of.Source)
+		}
+		object, err := src.Open(ctx, of.Name, origin.Cond{})
+		if err != nil {
+			return "", fmt.Errorf("ask for the tag of %s %s: %w", of.Source, of.Name, err)
+		}
+		defer object.Body.Close()
+		if n := len(object.ETag); n > 2 && object.ETag[0] == '"' && object.ETag[n-1] == '"' {
+			return object.ETag[1 : n-1], nil
+		}
+		return "", nil
+	}
+}
+
+// statsTime is how long the queue may take to tell how it is, in a scrape.
+const statsTime = time.Second
+
+func (p *prefetch) stats() measure.PrefetchStats {
+	ctx, cancel := context.WithTimeout(context.Background(), statsTime)
+	defer cancel()
+	var stats measure.PrefetchStats
+	stats.Used, stats.Wasted = p.watch.Counts()
+	if s, err := p.bus.Stats(ctx); err == nil {
+		stats.Available, stats.Waiting, stats.DeadLetters = true, s.Waiting, s.Dead
+		if !s.Oldest.IsZero() {
+			stats.Lag = max(time.Since(s.Oldest), 0)
+		}
+	}
+	return stats
+}
+
+// queued reads an error of the bus as edge wants it.
+func queued(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, bus.ErrFull):
+		return fmt.Errorf("%w: %w", edge.ErrFull, err)
+	case errors.Is(err, bus.ErrTooLarge):
+		return fmt.Errorf("%w: %w", edge.ErrTooLarge, err)
+	}
+	return fmt.Errorf("%w: %w", edge.ErrUnavailable, err)
+}

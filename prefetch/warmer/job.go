@@ -1,0 +1,263 @@
+package warmer
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/prefetch/feed"
+	"github.com/novasocial/imagetier/prefetch/profile"
+	"github.com/novasocial/imagetier/prefetch/tags"
+	"github.com/novasocial/imagetier/resize"
+)
+
+// Job is what lies in the queue: what is to be purged, and then what is to be warmed.
+type Job struct {
+	Gone   []string  `json:"gone,omitempty"`  // tags: all originals that bear one are purged, and the tag is forgotten
+	Stale  []string  `json:"stale,omitempty"` // tags: the originals that bear one and are asked for as what is live are purged
+	Purges []Purge   `json:"purge,omitempty"`
+	Warms  []Warm    `json:"warm,omitempty"`
+	Refs   []RefText `json:"refs,omitempty"` // variants that are warmed as they are
+}
+
+// Purge is an original that is purged whole.
+type Purge struct {
+	Source string `json:"source"`
+	Name   []byte `json:"name"` // base64: a name may be any bytes
+}
+
+// PurgeOf returns the Purge of an original.
+func PurgeOf(of imagecache.Original) Purge { return Purge{of.Source, []byte(of.Name)} }
+
+// Original returns what is purged.
+func (p Purge) Original() imagecache.Original {
+	return imagecache.Original{Source: p.Source, Name: string(p.Name)}
+}
+
+// Warm is an image whose profile says which variants are warmed.
+type Warm struct {
+	Image   profile.Image `json:"image"`
+	AskTag  bool          `json:"ask_tag,omitempty"` // its version is the origin's entity tag, to be asked
+	Profile string        `json:"profile"`
+	All     bool          `json:"all,omitempty"`  // all Specs of the profile, whatever the Planner thinks
+	Tags    []string      `json:"tags,omitempty"` // if one was ended since, there is nothing to warm
+}
+
+// RefText is a Ref as JSON: its String.
+type RefText struct{ imageurl.Ref }
+
+// MarshalJSON writes the Ref's String.
+func (r RefText) MarshalJSON() ([]byte, error) { return json.Marshal(r.String()) }
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (r *RefText) UnmarshalJSON(text []byte) (err error) {
+	var spelled string
+	if err := json.Unmarshal(text, &spelled); err != nil {
+		return err
+	}
+	r.Ref, err = imageurl.ParseRef(spelled)
+	return err
+}
+
+// Priorities of jobs: which are taken first.
+const (
+	First  = 0
+	Second = 1
+	Third  = 2
+)
+
+// Audiences from which on a post's images are taken first, or second.
+const (
+	LargeAudience = 10_000
+	SomeAudience  = 100
+)
+
+// Message is a Job for the queue.
+type Message struct {
+	Priority int
+	Data     []byte // JSON
+}
+
+// perJob is how many images one message holds: what is tried again when one of them fails.
+const perJob = 10
+
+// Plan is what an event comes to.
+type Plan struct {
+	Learn    []tags.Pair // tags that originals bear
+	End      []string    // tags of what was deleted
+	Messages []Message
+}
+
+// PlanEvent says what is to be done about an event.
+func PlanEvent(e feed.Event) (Plan, error) {
+	var p planning
+	switch e.Type {
+	case feed.PostDeleted:
+		job := Job{}
+		for _, post := range e.Posts {
+			p.End = append(p.End, "post:"+post.ID)
+			job.Gone = append(job.Gone, "post:"+post.ID)
+			if post.Image != nil {
+				job.Purges = append(job.Purges, PurgeOf(originalOf(post.Image.Image)))
+			}
+		}
+		err := p.put(First, job)
+		return p.Plan, err
+	case feed.UserUpdated:
+		job := Job{Stale: []string{"user:" + e.User.ID}} // what is pinned stays right
+		if e.User.Avatar != nil {
+			p.learn(*e.User.Avatar)
+			job.Purges = liveOf(*e.User.Avatar)
+			job.Warms = []Warm{warmOf(*e.User.Avatar, feed.Avatar)}
+		}
+		err := p.put(First, job)
+		return p.Plan, err
+	}
+	for _, post := range e.Posts {
+		priority := priorityOf(e.Type, post.Audience)
+		if img := post.Image; img != nil {
+			p.learn(*img)
+			if e.Type == feed.PostUpdated {
+				p.jobs[priority].Purges = append(p.jobs[priority].Purges, liveOf(*img)...)
+			}
+			if err := p.warm(priority, warmOf(*img, e.Profile)); err != nil {
+				return Plan{}, err
+			}
+		}
+		if a := post.Author; a != nil && a.Avatar != nil {
+			p.learn(*a.Avatar)
+			if err := p.warm(priority, warmOf(*a.Avatar, feed.Avatar)); err != nil {
+				return Plan{}, err
+			}
+		}
+	}
+	err := p.flush()
+	return p.Plan, err
+}
+
+// PlanImages says what is to be done about images that somebody wants warmed.
+func PlanImages(profileName string, images []feed.Image, refs []imageurl.Ref) (Plan, error) {
+	var p planning
+	for _, img := range images {
+		p.learn(img)
+		w := warmOf(img, profileName)
+		w.All = true
+		if err := p.warm(Second, w); err != nil {
+			return Plan{}, err
+		}
+	}
+	for chunk := range slices.Chunk(refs, perJob) {
+		job := Job{}
+		for _, ref := range chunk {
+			job.Refs = append(job.Refs, RefText{ref})
+		}
+		if err := p.put(Second, job); err != nil {
+			return Plan{}, err
+		}
+	}
+	err := p.flush()
+	return p.Plan, err
+}
+
+// planning is a Plan that is being made, with jobs that are not full.
+type planning struct {
+	Plan
+	jobs [3]Job
+	seen map[string]bool // images of this plan: an author of many posts has one avatar
+}
+
+func (p *planning) learn(img feed.Image) {
+	for _, tag := range img.Tags {
+		p.Learn = append(p.Learn, tags.Pair{Tag: tag, Of: originalOf(img.Image), Live: img.Version.Pin() == imageurl.Live})
+	}
+}
+
+func (p *planning) warm(priority int, w Warm) error {
+	key := w.Profile + " " + w.Image.String()
+	if p.seen[key] {
+		return nil
+	}
+	if p.seen == nil {
+		p.seen = make(map[string]bool)
+	}
+	p.seen[key] = true
+	job := &p.jobs[priority]
+	job.Warms = append(job.Warms, w)
+	if len(job.Warms) < perJob {
+		return nil
+	}
+	full := *job
+	*job = Job{}
+	return p.put(priority, full)
+}
+
+func (p *planning) put(priority int, job Job) error {
+	data, err := json.Marshal(job)
+	if err != nil {
+		return fmt.Errorf("plan: %w", err)
+	}
+	p.Messages = append(p.Messages, Message{priority, data})
+	return nil
+}
+
+func (p *planning) flush() error {
+	for priority, job := range p.jobs {
+		if len(job.Warms)+len(job.Purges) > 0 {
+			if err := p.put(priority, job); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func priorityOf(kind string, audience int) int {
+	switch {
+	case kind == feed.FeedPage, audience >= LargeAudience: // a page is about to be shown
+		return First
+	case audience >= SomeAudience:
+		return Second
+	}
+	return Third
+}
+
+func warmOf(img feed.Image, profileName string) Warm {
+	return Warm{Image: img.Image, AskTag: img.AskTag, Profile: profileName, Tags: img.Tags}
+}
+
+// liveOf returns the purge of an image that may have changed: one that is live, or whose tag
+// is not known. Of a pinned one nothing changes.
+func liveOf(img feed.Image) []Purge {
+	if img.Version.Pin() != imageurl.Live {
+		return nil
+	}
+	return []Purge{PurgeOf(originalOf(img.Image))}
+}
+
+func originalOf(img profile.Image) imagecache.Original {
+	return imagecache.Original{Source: img.Source, Name: img.Name}
+}
+
+// String says for people what a job is about.
+func (j Job) String() string {
+	var words []string
+	for _, tag := range slices.Concat(j.Gone, j.Stale) {
+		words = append(words, "purge "+tag)
+	}
+	for _, p := range j.Purges {
+		words = append(words, fmt.Sprintf("purge %s %s", p.Source, p.Name))
+	}
+	for _, w := range j.Warms {
+		words = append(words, fmt.Sprintf("%s %s", w.Profile, w.Image))
+	}
+	for _, r := range j.Refs {
+		words = append(words, r.String())
+	}
+	return strings.Join(words, ", ")
+}
+
+func resizeBusy(err error) bool { return errors.Is(err, resize.ErrBusy) }

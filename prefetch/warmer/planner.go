@@ -1,0 +1,283 @@
+package warmer
+
+import (
+	"fmt"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/prefetch/profile"
+	"github.com/novasocial/imagetier/resize"
+)
+
+// Mode says which Specs of a profile are made early.
+type Mode uint8
+
+const (
+	Adaptive Mode = iota // those that are asked for
+	All
+	None
+)
+
+// ParseMode reads adaptive, all or none.
+func ParseMode(text string) (Mode, error) {
+	for m, name := range []string{"adaptive", "all", "none"} {
+		if text == name {
+			return Mode(m), nil
+		}
+	}
+	return 0, fmt.Errorf("%q is none of adaptive, all, none", text)
+}
+
+// Thresholds of Adaptive. What is learnt of a Spec is an average that forgets: of the last some
+// learnOver images of its profile whose watch ended, the share of which somebody asked for that
+// Spec. It begins at 1, so that everything is made until enough was seen.
+const (
+	// enoughSeen is how many images must have been watched to their end before a Spec is left out.
+	enoughSeen = 20
+	// learnOver is how many images the average is of.
+	learnOver = 100
+	// leaveOut is the share below which a Spec is no longer made, and takeIn that from which
+	// it is made again. Making a variant early costs the same as making it late, when somebody
+	// waits for it: one of five that is used is what the target of 20 % wasted leaves.
+	leaveOut = 0.15
+	takeIn   = 0.25
+)
+
+// WatchConfig of a Watch.
+type WatchConfig struct {
+	Mode     Mode
+	Profiles *profile.Set // needed
+	// For is how long an image is watched; what nobody has asked for by then is wasted. 0 is
+	// 6 h: most of what a feed shows is looked at within the hours after it was posted.
+	For time.Duration
+	// Most is how many images are watched at the same time, some 150 bytes each; beyond it the
+	// oldest watches end early. 0 is 100,000.
+	Most int
+	// Lead is told how long after it was made early a variant was first asked for; nil is nobody.
+	Lead func(time.Duration)
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+}
+
+// Watch plans which Specs are made early, and watches which of them are asked for. It is safe for
+// concurrent use. What it has learnt ends with the process.
+type Watch struct {
+	cfg    WatchConfig
+	seed   maphash.Seed
+	any    atomic.Bool // there are watches: a request that is seen looks for one
+	used   atomic.Int64
+	wasted atomic.Int64
+
+	mu       sync.Mutex
+	watched  map[uint64]*watched // by Image; guarded by mu, as all below
+	order    []uint64            // oldest first
+	profiles map[string]*learnt
+}
+
+// watched is an image that was to be made early. Bits are places in the profile's list.
+type watched struct {
+	of    *learnt
+	since time.Time
+	made  uint64
+	asked uint64
+}
+
+// learnt is what is known of a profile's Specs.
+type learnt struct {
+	specs []resize.Spec
+	seen  int       // images whose watch ended
+	share []float64 // of which somebody asked for the Spec
+	out   uint64    // Specs that are left out
+}
+
+// NewWatch returns a Watch. It starts nothing: watches end when something else happens.
+func NewWatch(cfg WatchConfig) *Watch {
+	if cfg.For == 0 {
+		cfg.For = 6 * time.Hour
+	}
+	if cfg.Most == 0 {
+		cfg.Most = 100_000
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Watch{cfg: cfg, seed: maphash.MakeSeed(), watched: make(map[uint64]*watched), profiles: make(map[string]*learnt)}
+}
+
+// Specs returns which Specs of a profile are to be made early now; all of them if all. ok is
+// false if there is no such profile.
+func (w *Watch) Specs(name string, all bool) (specs []resize.Spec, ok bool) {
+	p, ok := w.cfg.Profiles.Get(name)
+	switch {
+	case !ok:
+		return nil, false
+	case all || w.cfg.Mode == All:
+		return p.Specs(), true
+	case w.cfg.Mode == None:
+		return nil, true
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l := w.profile(p)
+	for i, spec := range l.specs {
+		if l.out&(1<<i) == 0 {
+			specs = append(specs, spec)
+		}
+	}
+	return specs, true
+}
+
+func (w *Watch) profile(p profile.Profile) *learnt {
+	l := w.profiles[p.Name()]
+	if l == nil {
+		l = &learnt{specs: p.Specs()}
+		for range l.specs {
+			l.share = append(l.share, 1)
+		}
+		w.profiles[p.Name()] = l
+	}
+	return l
+}
+
+// Made notes that an image's variants of these Specs are there now, those among them that were made
+// for it and not found, and watches who asks. It is called for images of which nothing was made
+// too: what is asked of them teaches which Specs are wanted.
+func (w *Watch) Made(image profile.Image, profileName string, made []resize.Spec) {
+	p, ok := w.cfg.Profiles.Get(profileName)
+	if !ok {
+		return
+	}
+	key := w.key(image.String())
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := w.cfg.Now()
+	w.endOld(now)
+	l := w.profile(p)
+	one := w.watched[key]
+	if one == nil || one.of != l {
+		if one != nil {
+			w.end(key, one)
+		}
+		one = &watched{of: l, since: now}
+		w.watched[key] = one
+		w.order = append(w.order, key)
+		w.any.Store(true)
+	}
+	for i, spec := range l.specs {
+		for _, m := range made {
+			if m == spec {
+				one.made |= 1 << i
+			}
+		}
+	}
+}
+
+// Asked notes that somebody asked for a variant. It takes no lock while nothing is watched, and
+// allocates nothing.
+func (w *Watch) Asked(ref imageurl.Ref) {
+	if !w.any.Load() {
+		return
+	}
+	name, ok := imageOf(ref)
+	if !ok {
+		return
+	}
+	key := w.key(name)
+	w.mu.Lock()
+	one := w.watched[key]
+	var lead time.Duration
+	first := false
+	if one != nil {
+		spec := ref.Spec()
+		for i := range one.of.specs {
+			if one.of.specs[i] == spec && one.asked&(1<<i) == 0 {
+				one.asked |= 1 << i
+				if one.made&(1<<i) != 0 {
+					first, lead = true, w.cfg.Now().Sub(one.since)
+				}
+			}
+		}
+	}
+	w.mu.Unlock()
+	if first {
+		w.used.Add(1)
+		if w.cfg.Lead != nil {
+			w.cfg.Lead(lead)
+		}
+	}
+}
+
+// Counts returns how many variants that were made early were asked for, and how many were not
+// while they were watched.
+func (w *Watch) Counts() (used, wasted int64) {
+	w.mu.Lock()
+	w.endOld(w.cfg.Now())
+	w.mu.Unlock()
+	return w.used.Load(), w.wasted.Load()
+}
+
+// endOld ends watches that have lasted long enough, and those that are too many.
+func (w *Watch) endOld(now time.Time) {
+	for len(w.order) > 0 {
+		one := w.watched[w.order[0]]
+		if one != nil && now.Sub(one.since) < w.cfg.For && len(w.watched) < w.cfg.Most {
+			return
+		}
+		key := w.order[0]
+		w.order = w.order[1:]
+		if one != nil {
+			w.end(key, one)
+		}
+	}
+	w.any.Store(len(w.watched) > 0)
+}
+
+// end learns from a watch. Whatever was asked for counts, made early or not, so that a Spec that is
+// left out comes back when it is wanted again.
+func (w *Watch) end(key uint64, one *watched) {
+	delete(w.watched, key)
+	l := one.of
+	l.seen++
+	weight := 1 / float64(min(l.seen, learnOver))
+	for i := range l.share {
+		bit := uint64(1) << i
+		asked := 0.0
+		if one.asked&bit != 0 {
+			asked = 1
+		} else if one.made&bit != 0 {
+			w.wasted.Add(1)
+		}
+		l.share[i] += (asked - l.share[i]) * weight
+		switch {
+		case l.seen >= enoughSeen && l.share[i] < leaveOut:
+			l.out |= bit
+		case l.share[i] >= takeIn:
+			l.out &^= bit
+		}
+	}
+}
+
+func (w *Watch) key(image string) uint64 { return maphash.String(w.seed, image) }
+
+// imageOf returns the part of a Ref that names its image: what profile.Image.String gives.
+func imageOf(ref imageurl.Ref) (string, bool) {
+	text := ref.String() // /shape/version/source/name.format
+	if len(text) < 2 || ref.Spec().Shape != resize.ShapeVariant {
+		return "", false
+	}
+	at := 1
+	for at < len(text) && text[at] != '/' {
+		at++
+	}
+	end := len(text) - 1
+	for end > at && text[end] != '.' {
+		end--
+	}
+	if end <= at {
+		return "", false
+	}
+	return text[at+1 : end], true
+}

@@ -1,0 +1,355 @@
+package warmer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/origin"
+	"github.com/novasocial/imagetier/prefetch/profile"
+	"github.com/novasocial/imagetier/resize"
+)
+
+// Delivery is a job that a queue has handed out. One of its functions is called, once.
+type Delivery struct {
+	Data   []byte // a Job as JSON
+	Queued time.Time
+	Done   func(context.Context) error
+	// Again has it handed out once more, not before after; or buries it, if that was its last attempt.
+	Again func(ctx context.Context, reason string, after time.Duration) (buried bool, err error)
+	Bury  func(ctx context.Context, reason string) error
+	// Release gives it back untried: the process ends.
+	Release func() error
+}
+
+// Outcome is what became of one variant.
+type Outcome struct {
+	Hit bool  // it was there
+	Err error // why it is not there now; nil: it is
+}
+
+// WorkerConfig is what a Worker works with.
+type WorkerConfig struct {
+	// Next waits for the next job; needed.
+	Next func(context.Context) (Delivery, error)
+	// Make has the variants of one original made, and returns what became of each, in order; needed.
+	Make func(ctx context.Context, refs []imageurl.Ref) []Outcome
+	// Purge removes an original whole; needed.
+	Purge func(ctx context.Context, of imagecache.Original) error
+	// Tags says which originals bear tags, and forgets; needed.
+	Tags interface {
+		Of(tag string) []imagecache.Original
+		LiveOf(tag string) []imagecache.Original
+		Ended(tag string, since time.Time) bool
+		Forget(tag string) error
+	}
+	// Watch plans; needed.
+	Watch *Watch
+	// TagOf returns the entity tag of an original, as its origin says, without quotes; "" if it has
+	// no strong one. nil: images whose version is their tag are warmed as what is live.
+	TagOf func(ctx context.Context, of imagecache.Original) (string, error)
+	// AtOnce is how many jobs are worked on at the same time; 0 is 2.
+	AtOnce int
+	// Busy is how long a job waits, again and again, while there is no room for it; 0 is 250 ms,
+	// growing up to 20 times as much.
+	Busy time.Duration
+	// Observe is told what became of each attempt: ok, skipped, again, dead, invalid. nil is nobody.
+	Observe func(outcome string)
+	Log     *slog.Logger // nil drops
+}
+
+// Worker works off a queue.
+type Worker struct{ cfg WorkerConfig }
+
+// NewWorker returns a Worker. It starts nothing.
+func NewWorker(cfg WorkerConfig) *Worker {
+	if cfg.AtOnce == 0 {
+		cfg.AtOnce = 2
+	}
+	if cfg.Busy == 0 {
+		cfg.Busy = 250 * time.Millisecond
+	}
+	if cfg.Observe == nil {
+		cfg.Observe = func(string) {}
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Worker{cfg}
+}
+
+// Run works until ctx is done, gives back what it was working on, and returns nil.
+func (w *Worker) Run(ctx context.Context) error {
+	var all sync.WaitGroup
+	for range w.cfg.AtOnce {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				d, err := w.cfg.Next(ctx)
+				if err != nil {
+					if ctx.Err() == nil {
+						w.cfg.Log.Warn("cannot take the next job", "err", err)
+						sleep(ctx, time.Second)
+					}
+					continue
+				}
+				w.work(ctx, d)
+			}
+		})
+	}
+	all.Wait()
+	return nil
+}
+
+// settleTime is how long the queue may take to hear what became of a job.
+const settleTime = 10 * time.Second
+
+// work does one job and tells the queue.
+func (w *Worker) work(ctx context.Context, d Delivery) {
+	var job Job
+	settle, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
+	if err := json.Unmarshal(d.Data, &job); err != nil {
+		defer cancel()
+		w.cfg.Observe("invalid")
+		w.told(d.Bury(settle, "it cannot be read: "+err.Error()))
+		return
+	}
+	cancel()
+	did, err := w.do(ctx, job, d.Queued)
+	settle, cancel = context.WithTimeout(context.WithoutCancel(ctx), settleTime)
+	defer cancel()
+	switch {
+	case err == nil && did:
+		w.cfg.Observe("ok")
+		w.told(d.Done(settle))
+	case err == nil:
+		w.cfg.Observe("skipped")
+		w.told(d.Done(settle))
+	case ctx.Err() != nil:
+		w.told(d.Release())
+	case lasting(err):
+		w.cfg.Observe("dead")
+		w.cfg.Log.Warn("a job is dead", "job", clip(job.String()), "err", err)
+		w.told(d.Bury(settle, err.Error()))
+	default:
+		buried, faulty := d.Again(settle, err.Error(), pauseOf(err))
+		if buried {
+			w.cfg.Observe("dead")
+			w.cfg.Log.Warn("a job has failed too often", "job", clip(job.String()), "err", err)
+		} else {
+			w.cfg.Observe("again")
+			w.cfg.Log.Info("a job is tried again later", "job", clip(job.String()), "err", err)
+		}
+		w.told(faulty)
+	}
+}
+
+// told logs that the queue could not be told; it hands the job out again, then.
+func (w *Worker) told(err error) {
+	if err != nil {
+		w.cfg.Log.Warn("the queue was not told what became of a job", "err", err)
+	}
+}
+
+// do does a job, and reports whether there was anything to do. Its error is one that lasts only if
+// there is none beside that does not.
+func (w *Worker) do(ctx context.Context, job Job, queued time.Time) (did bool, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("%w: panic: %v", resize.ErrFailed, v)
+		}
+	}()
+	if err := w.purge(ctx, job); err != nil {
+		return true, err // what replaces it is not made before it is gone
+	}
+	did = len(job.Gone)+len(job.Stale)+len(job.Purges) > 0
+	var last, first error
+	note := func(err error) {
+		switch {
+		case err == nil, errors.Is(err, imagecache.ErrTakenDown):
+		case lasting(err):
+			last = err
+		case first == nil:
+			first = err
+		}
+	}
+	for _, warm := range job.Warms {
+		made, err := w.warm(ctx, warm, queued)
+		did = did || made
+		note(err)
+	}
+	byOriginal := make(map[imagecache.Original][]imageurl.Ref)
+	for _, ref := range job.Refs {
+		of := imagecache.KeyOf(ref.Ref).Original()
+		byOriginal[of] = append(byOriginal[of], ref.Ref)
+	}
+	for _, refs := range byOriginal {
+		did = true
+		for _, out := range w.Make(ctx, refs) {
+			note(out.Err)
+		}
+	}
+	if first != nil {
+		return did, first
+	}
+	return did, last
+}
+
+func (w *Worker) purge(ctx context.Context, job Job) error {
+	var originals []imagecache.Original
+	for _, tag := range job.Gone {
+		originals = append(originals, w.cfg.Tags.Of(tag)...)
+	}
+	for _, tag := range job.Stale {
+		originals = append(originals, w.cfg.Tags.LiveOf(tag)...)
+	}
+	for _, p := range job.Purges {
+		originals = append(originals, p.Original())
+	}
+	var faults []error
+	for _, of := range originals {
+		faults = append(faults, w.cfg.Purge(ctx, of))
+	}
+	if err := errors.Join(faults...); err != nil {
+		return fmt.Errorf("purge: %w", err)
+	}
+	for _, tag := range job.Gone {
+		if err := w.cfg.Tags.Forget(tag); err != nil {
+			w.cfg.Log.Warn("a tag is not forgotten", "tag", tag, "err", err) // it is purged again, then
+		}
+	}
+	return nil
+}
+
+// warm makes the variants of an image that its profile lists and the Watch wants.
+func (w *Worker) warm(ctx context.Context, warm Warm, queued time.Time) (did bool, err error) {
+	for _, tag := range warm.Tags {
+		if w.cfg.Tags.Ended(tag, queued) {
+			return false, nil // deleted since
+		}
+	}
+	refs, specs, err := w.Refs(ctx, warm)
+	if err != nil || len(refs) == 0 {
+		return false, err
+	}
+	w.watch(refs[0], warm.Profile, nil) // before it can be asked for
+	var made []resize.Spec
+	for i, out := range w.Make(ctx, refs) {
+		switch {
+		case out.Err != nil:
+			err = worse(err, out.Err)
+		case !out.Hit:
+			made = append(made, specs[i])
+		}
+	}
+	w.watch(refs[0], warm.Profile, made)
+	return true, err
+}
+
+func (w *Worker) watch(ref imageurl.Ref, profileName string, made []resize.Spec) {
+	w.cfg.Watch.Made(profile.Image{Source: ref.Source(), Name: ref.Name(), Version: ref.Version()}, profileName, made)
+}
+
+// worse keeps an error that does not last rather than one that does: the rest may still be made.
+func worse(a, b error) error {
+	if a == nil || lasting(a) && !lasting(b) {
+		return b
+	}
+	return a
+}
+
+// Refs returns the variants that a Warm stands for, and their Specs.
+func (w *Worker) Refs(ctx context.Context, warm Warm) (refs []imageurl.Ref, specs []resize.Spec, err error) {
+	specs, ok := w.cfg.Watch.Specs(warm.Profile, warm.All)
+	if !ok {
+		return nil, nil, fmt.Errorf("%w: there is no profile %q", resize.ErrSpec, warm.Profile)
+	}
+	image := warm.Image
+	if warm.AskTag && w.cfg.TagOf != nil && len(specs) > 0 {
+		tag, err := w.cfg.TagOf(ctx, imagecache.Original{Source: image.Source, Name: image.Name})
+		if err != nil {
+			return nil, nil, err
+		}
+		if tag != "" {
+			if pinned, err := image.WithETag(tag); err == nil {
+				image = pinned
+			}
+		}
+	}
+	for _, spec := range specs {
+		ref, err := image.Ref(spec)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%w: %w", resize.ErrSpec, err)
+		}
+		refs = append(refs, ref)
+	}
+	if len(refs) == 0 && warm.Profile != "" { // nothing is made, and what is asked for teaches all the same
+		w.cfg.Watch.Made(image, warm.Profile, nil)
+	}
+	return refs, specs, nil
+}
+
+// Make has variants of one original made, and waits, for as long as ctx lasts, while there is no room.
+func (w *Worker) Make(ctx context.Context, refs []imageurl.Ref) []Outcome {
+	outcomes := make([]Outcome, len(refs))
+	left := make([]int, len(refs))
+	for i := range refs {
+		left[i] = i
+	}
+	wait := w.cfg.Busy
+	for {
+		asked := make([]imageurl.Ref, len(left))
+		for i, at := range left {
+			asked[i] = refs[at]
+		}
+		var busy []int
+		for i, out := range w.cfg.Make(ctx, asked) {
+			outcomes[left[i]] = out
+			if errors.Is(out.Err, resize.ErrBusy) {
+				busy = append(busy, left[i])
+			}
+		}
+		if len(busy) == 0 || ctx.Err() != nil {
+			return outcomes
+		}
+		left = busy
+		sleep(ctx, wait/2+rand.N(wait))
+		wait = min(2*wait, 20*w.cfg.Busy)
+	}
+}
+
+// lasting reports whether an error says something of the original that trying again does not change.
+func lasting(err error) bool {
+	for _, kind := range []error{resize.ErrCorrupt, resize.ErrUnsupported, resize.ErrTooLarge, resize.ErrSpec, origin.ErrTooLarge, origin.ErrName, imagecache.ErrTakenDown} {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	return false
+}
+
+// pauseOf is how long an origin wants to be left alone; 0: it does not say.
+func pauseOf(err error) time.Duration {
+	var busy *origin.Busy
+	if errors.As(err, &busy) {
+		return min(busy.RetryAfter, 10*time.Minute)
+	}
+	return 0
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+func clip(text string) string { return text[:min(len(text), 300)] }

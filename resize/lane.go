@@ -1,0 +1,17 @@
+package resize
+
+import "context"
+
+type backgroundKey struct{}
+
+// Background marks what is done with ctx as what can wait: nobody is waiting for it now. Whoever
+// has two lanes takes such work in the slower one, and refuses it first.
+func Background(ctx context.Context) context.Context {
+	return context.WithValue(ctx, backgroundKey{}, true)
+}
+
+// InBackground reports whether ctx was marked.
+func InBackground(ctx context.Context) bool {
+	marked, _ := ctx.Value(backgroundKey{}).(bool)
+	return marked
+}
