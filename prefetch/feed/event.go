@@ -168,7 +168,9 @@ func (r *Reader) posts(e *Event, data dataJSON) error {
 	}
 	for i, p := range data.Posts {
 		at := fmt.Sprintf("data.posts[%d]", i)
-		if err := checkID(at+".id", p.ID); err != nil {
+		// Whoever shows a page need not know whose pictures they are: a proxy sees URLs alone.
+		nameless := p.ID == "" && e.Type == FeedPage
+		if err := checkID(at+".id", p.ID); err != nil && !nameless {
 			return err
 		}
 		if p.Audience < 0 {
@@ -179,7 +181,7 @@ func (r *Reader) posts(e *Event, data dataJSON) error {
 		if post.Image, err = r.image(at+".image", p.Image); err != nil {
 			return err
 		}
-		if post.Image != nil {
+		if post.Image != nil && !nameless {
 			post.Image.Tags = append(post.Image.Tags, "post:"+p.ID)
 		}
 		if post.Author, err = r.person(at+".author", p.Author); err != nil {
