@@ -1,0 +1,173 @@
+// Package e2e tries the gateway before a real tier: the built programs, on this machine
+// alone.
+package e2e
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	key        = "k1=000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+	hookSecret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+	adminToken = "e2e-admin"
+	iPhone     = "App/1.0 (iPhone; iOS 17.4; Scale/3.00)"
+)
+
+// bin is where TestMain built the programs.
+var bin string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "imagetier-gateway-e2e-")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		bin = dir
+		for _, b := range []struct{ module, pkg, cgo string }{{"../..", "./cmd/imagetier", "0"}, {"../..", "./cmd/imagetier-resize", "1"}, {"..", "./cmd/imagetier-gateway", "0"}} {
+			cmd := exec.Command("go", "build", "-o", dir+"/", b.pkg)
+			cmd.Dir = b.module
+			cmd.Env = append(os.Environ(), "CGO_ENABLED="+b.cgo)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				fmt.Fprintf(os.Stderr, "build %s (is libvips-dev there? make test installs it): %v\n%s", b.pkg, err, out)
+				return 1
+			}
+		}
+		return m.Run()
+	}())
+}
+
+// program is a running imagetier or imagetier-gateway.
+type program struct {
+	t               *testing.T
+	public, private string // URLs
+	mu              sync.Mutex
+	log             strings.Builder
+}
+
+// start runs a program on ports of its own until the test ends.
+func start(t *testing.T, name string, args ...string) *program {
+	t.Helper()
+	p := &program{t: t}
+	cmd := exec.Command(filepath.Join(bin, name), append(args, "--listen=127.0.0.1:0", "--private-listen=127.0.0.1:0")...)
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	serving, ended := make(chan [2]string, 1), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			p.mu.Lock()
+			p.log.WriteString(lines.Text() + "\n")
+			p.mu.Unlock()
+			var said struct{ Msg, Public, Private string }
+			if json.Unmarshal(lines.Bytes(), &said) == nil && said.Msg == "serving" {
+				serving <- [2]string{url(said.Public), url(said.Private)}
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+		<-ended
+		if t.Failed() {
+			t.Logf("%s said:\n%s", name, p.said())
+		}
+	})
+	select {
+	case at := <-serving:
+		p.public, p.private = at[0], at[1]
+	case <-ended:
+		t.Fatalf("%s ended: %s", name, p.said())
+	case <-time.After(30 * time.Second):
+		t.Fatalf("%s does not serve: %s", name, p.said())
+	}
+	return p
+}
+
+func (p *program) said() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.String()
+}
+
+func url(address string) string {
+	if strings.HasPrefix(address, "http") {
+		return address
+	}
+	return "http://" + address
+}
+
+// photos is a directory with a few pictures that the tier can read.
+func photos(t *testing.T) (dir string, names []string) {
+	t.Helper()
+	from, err := filepath.Abs("../../../shared/photos")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir = t.TempDir()
+	for _, name := range []string{"phone-srgb.jpg", "phone-orient6-p3.jpg", "alpha.png", "progressive-p3.jpg"} {
+		text, err := os.ReadFile(filepath.Join(from, name))
+		if err != nil {
+			t.Skipf("the sample photos are not there: %v", err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, name)
+	}
+	return dir, names
+}
+
+// get asks as client does, and returns status, headers and body.
+func get(t *testing.T, url string, headers ...string) (int, http.Header, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("User-Agent", iPhone)
+	for _, header := range headers {
+		name, value, _ := strings.Cut(header, ": ")
+		req.Header.Set(name, value)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, resp.Header, string(body)
+}
+
+// until asks again and again until done says so.
+func until(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(time.Minute); !done(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("in a minute this did not come about: %s", what)
+		}
+	}
+}
