@@ -231,6 +231,9 @@ func (r *Rewriter) goOnString(dst, src []byte, i, from int) ([]byte, int, int) {
 	start := i
 	for ; i < len(src); i++ {
 		c := src[i]
+		if plainByte[c] && !r.escape {
+			continue
+		}
 		switch {
 		case r.escape:
 			r.escape = false
@@ -267,6 +270,14 @@ func (r *Rewriter) goOnString(dst, src []byte, i, from int) ([]byte, int, int) {
 	}
 	return dst, i, from
 }
+
+// plainByte are the bytes that mean nothing in a string but themselves.
+var plainByte = func() (set [256]bool) {
+	for c := range set {
+		set[c] = c >= ' ' && c != '"' && c != '\\'
+	}
+	return set
+}()
 
 // endString is told what stands between the quotes, and after of the byte behind them.
 func (r *Rewriter) endString(dst, raw []byte, after, from int) ([]byte, int, int) {
