@@ -73,15 +73,18 @@ func hex4(raw []byte) (c rune, ok bool) {
 // appendQuoted appends text as it stands between the quotes of a JSON string.
 func appendQuoted(dst []byte, text string) []byte {
 	const hex = "0123456789abcdef"
+	from := 0 // text[from:i] needs no escape
 	for i := range len(text) {
-		switch c := text[i]; {
-		case c == '"' || c == '\\':
+		c := text[i]
+		if plainByte[c] {
+			continue
+		}
+		dst = append(dst, text[from:i]...)
+		if from = i + 1; c == '"' || c == '\\' {
 			dst = append(dst, '\\', c)
-		case c < ' ':
+		} else {
 			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		default:
-			dst = append(dst, c)
 		}
 	}
-	return dst
+	return append(dst, text[from:]...)
 }
