@@ -67,10 +67,7 @@ func shown(kind, err error) error { return &shownError{kind, err} }
 
 type shownError struct{ kind, err error }
 
-func (e *shownError) Error() string {
-	text := e.err.Error()
-	return strings.ToUpper(text[:1]) + text[1:]
-}
+func (e *shownError) Error() string   { return e.err.Error() }
 func (e *shownError) Unwrap() []error { return []error{e.kind, e.err} }
 
 // take notes the tags and queues the rest, both durably. What was taken before under id changes

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/novasocial/imagetier/cmd/imagetier/internal/bus"
@@ -139,6 +140,10 @@ func (c *watchedCache) Get(ctx context.Context, ref imageurl.Ref) (imagecache.Im
 	return img, out, err
 }
 
+// together is how many variants are made by one job at most: it holds all of them in memory, and
+// has the time of one. The profiles that are built in have six.
+const together = 8
+
 // makeHere makes variants of one original on this node, with one fetch and one decode.
 func (p *prefetch) makeHere(ctx context.Context, refs []imageurl.Ref) []warmer.Outcome {
 	outcomes := make([]warmer.Outcome, len(refs))
@@ -149,7 +154,9 @@ func (p *prefetch) makeHere(ctx context.Context, refs []imageurl.Ref) []warmer.O
 			outcomes[i] = warmer.Outcome{Hit: err == nil && out.Forward == imagecache.Hit, Err: err}
 		}
 	}
-	warmer.Together(ctx, calls...)
+	for some := range slices.Chunk(calls, together) {
+		warmer.Together(ctx, some...)
+	}
 	return outcomes
 }
 

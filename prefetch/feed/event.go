@@ -45,8 +45,8 @@ type Image struct {
 
 // Post is a post of an event.
 type Post struct {
-	ID       string
-	Audience int // how many will see it; 0: not said
+	ID       string // "": it has none, which only a FeedPage may have
+	Audience int    // how many will see it; 0: not said
 	Image    *Image
 	Author   *User
 }

@@ -1,0 +1,335 @@
+package e2e
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// hookSecret signs the events of these tests.
+const hookSecret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+
+// hook is an event on its way.
+type hook struct {
+	id, timestamp, signature string
+	body                     []byte
+}
+
+// signEvent returns an event as a feed service sends it.
+func signEvent(t testing.TB, id string, at time.Time, body string) hook {
+	t.Helper()
+	h := hook{id: id, timestamp: strconv.FormatInt(at.Unix(), 10), body: []byte(body)}
+	secret, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(hookSecret, "whsec_"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mac := hmac.New(sha256.New, secret)
+	fmt.Fprintf(mac, "%s.%s.%s", h.id, h.timestamp, h.body)
+	h.signature = "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
+	return h
+}
+
+// tell posts an event and returns the answer.
+func (x *tier) tell(h hook) answer {
+	x.t.Helper()
+	req, err := http.NewRequestWithContext(x.t.Context(), http.MethodPost, x.private+"/v1/events", bytes.NewReader(h.body))
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	for name, value := range map[string]string{"webhook-id": h.id, "webhook-timestamp": h.timestamp, "webhook-signature": h.signature} {
+		if value != "" {
+			req.Header.Set(name, value)
+		}
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	return answer{resp, body}
+}
+
+// published is a post.published of one post with an image of source posts.
+func published(post, name, version string) string {
+	return fmt.Sprintf(`{"type":"post.published","timestamp":"%s","data":{"profile":"feed","posts":[{"id":%q,"audience":1200,"image":{"source":"posts","name":%q,"version":%q}}]}}`,
+		time.Now().UTC().Format(time.RFC3339), post, name, version)
+}
+
+func deleted(post string) string {
+	return fmt.Sprintf(`{"type":"post.deleted","timestamp":"%s","data":{"posts":[{"id":%q}]}}`, time.Now().UTC().Format(time.RFC3339), post)
+}
+
+// countingOrigin serves one photo under every name, and counts who asks.
+type countingOrigin struct {
+	gets  atomic.Int64
+	photo atomic.Pointer[[]byte]
+
+	mu    sync.Mutex
+	names map[string]int
+}
+
+func newCountingOrigin(t testing.TB, photo string) (o *countingOrigin, url string) {
+	t.Helper()
+	body, err := os.ReadFile(filepath.Join(photos(t), photo))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o = &countingOrigin{names: make(map[string]int)}
+	o.photo.Store(&body)
+	return o, listen(t, o) + "/"
+}
+
+func (o *countingOrigin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	o.gets.Add(1)
+	o.mu.Lock()
+	o.names[r.URL.Path]++
+	o.mu.Unlock()
+	if strings.HasPrefix(r.URL.Path, "/missing") {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	w.Header().Set("Content-Type", "image/jpeg")
+	w.Write(*o.photo.Load())
+}
+
+// asked returns how often each name was asked for.
+func (o *countingOrigin) asked() map[string]int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	names := make(map[string]int, len(o.names))
+	for name, n := range o.names {
+		names[name] = n
+	}
+	return names
+}
+
+// warmFlags are those of a tier that takes in events.
+func warmFlags(origin string, more ...string) []string {
+	return append([]string{"--keys", key, "--source", "posts=" + origin, "--allow-private-origins", "--admin-token", token,
+		"--webhook-secrets", hookSecret}, more...)
+}
+
+// The point of it all: the first phone that looks finds it made.
+func TestAPublishedPostIsThereBeforeItIsAskedFor(t *testing.T) {
+	o, origin := newCountingOrigin(t, "phone-android.jpg")
+	x := start(t, warmFlags(origin, "--warm", "all", "--cache-dir", t.TempDir())...)
+	event := signEvent(t, "msg_1", time.Now(), published("p1", "a.jpg", "v.1"))
+	if got := x.tell(event); got.StatusCode != http.StatusAccepted {
+		t.Fatalf("%s\n%s", got.Status, got.body)
+	}
+	x.waitWarm(1)
+	if n := o.gets.Load(); n != 1 {
+		t.Errorf("the origin was asked %d times for the six variants of an original, want once", n)
+	}
+	for _, spec := range []string{"440x", "880x", "1320x"} {
+		for _, format := range []string{"webp", "jpg"} {
+			x.get(signedPath(t, "/"+spec+"/v.1/posts/a.jpg."+format)).want(t, 200, "memory")
+		}
+	}
+	if n := o.gets.Load(); n != 1 {
+		t.Errorf("the origin was asked %d times when they were read", n)
+	}
+
+	// A replay is answered alike, and does nothing.
+	made := metric(t, x, `imagetier_resize_jobs_total{format="webp",outcome="ok"}`)
+	if got := x.tell(event); got.StatusCode != http.StatusAccepted {
+		t.Errorf("a replay: %s\n%s", got.Status, got.body)
+	}
+	if n := metric(t, x, `imagetier_prefetch_events_total{outcome="repeated",type="post.published"}`); n != "1" {
+		t.Errorf("%q replays are counted, want 1", n)
+	}
+	if again := metric(t, x, `imagetier_resize_jobs_total{format="webp",outcome="ok"}`); again != made || metric(t, x, "imagetier_prefetch_queue_jobs") != "0" {
+		t.Errorf("a replay made something: %s resizes before, %s after", made, again)
+	}
+
+	// What is deleted is gone, by the tag that the first event taught.
+	if got := x.tell(signEvent(t, "msg_2", time.Now(), deleted("p1"))); got.StatusCode != http.StatusAccepted {
+		t.Fatalf("%s\n%s", got.Status, got.body)
+	}
+	eventually(t, 20*time.Second, "the deleted post's image is purged", func() bool {
+		return metric(t, x, `imagetier_cache_entries{tier="memory"}`) == "0"
+	})
+	x.get(signedPath(t, "/440x/v.1/posts/a.jpg.webp")).want(t, 200, "origin")
+	x.stop()
+}
+
+// waitWarm returns when n jobs of the queue are done and none waits.
+func (x *tier) waitWarm(n int) {
+	x.t.Helper()
+	eventually(x.t, 60*time.Second, fmt.Sprintf("%d jobs are done", n), func() bool {
+		done, _ := strconv.Atoi(metric(x.t, x, `imagetier_prefetch_jobs_total{outcome="ok"}`))
+		return done >= n && metric(x.t, x, "imagetier_prefetch_queue_jobs") == "0"
+	})
+}
+
+// No byte of an event can be another, and none that is refused causes a fetch.
+func TestWhatIsForgedStaleOrTooLargeIsRefusedAndFetchesNothing(t *testing.T) {
+	o, origin := newCountingOrigin(t, "phone-android.jpg")
+	x := start(t, warmFlags(origin, "--cache-dir", t.TempDir())...)
+	good := signEvent(t, "msg_1", time.Now(), published("p1", "a.jpg", "v.1"))
+	refused := func(what string, h hook, status int) {
+		t.Helper()
+		got := x.tell(h)
+		if got.StatusCode != status || !strings.HasPrefix(got.Header.Get("Content-Type"), "application/problem+json") || got.Header.Get("X-Request-Id") == "" {
+			t.Errorf("%s: %s %s, want %d\n%s", what, got.Status, got.Header.Get("Content-Type"), status, got.body)
+		}
+	}
+	for i := range good.body {
+		bad := good
+		bad.body = bytes.Clone(good.body)
+		bad.body[i] ^= 1
+		refused(fmt.Sprintf("byte %d of the body", i), bad, http.StatusUnauthorized)
+	}
+	for i := range good.signature {
+		bad := good
+		changed := []byte(good.signature)
+		changed[i] ^= 2
+		bad.signature = string(changed)
+		refused(fmt.Sprintf("byte %d of the signature", i), bad, http.StatusUnauthorized)
+	}
+	for what, bad := range map[string]hook{
+		"another id":        {"msg_2", good.timestamp, good.signature, good.body},
+		"another time":      {"msg_1", strconv.FormatInt(time.Now().Unix()+7, 10), good.signature, good.body},
+		"no id":             {"", good.timestamp, good.signature, good.body},
+		"no time":           {"msg_1", "", good.signature, good.body},
+		"no signature":      {"msg_1", good.timestamp, "", good.body},
+		"a cut body":        {"msg_1", good.timestamp, good.signature, good.body[:len(good.body)-1]},
+		"six minutes old":   signEvent(t, "msg_1", time.Now().Add(-6*time.Minute), string(good.body)),
+		"six minutes ahead": signEvent(t, "msg_1", time.Now().Add(6*time.Minute), string(good.body)),
+	} {
+		refused(what, bad, http.StatusUnauthorized)
+	}
+	refused("10 MB", signEvent(t, "msg_1", time.Now(), published("p1", strings.Repeat("a", 10<<20), "v.1")), http.StatusRequestEntityTooLarge)
+	posts := strings.TrimSuffix(strings.Repeat(`{"id":"p"},`, 100_000), ",")
+	refused("100,000 posts in more than a MiB", signEvent(t, "msg_1", time.Now(), `{"type":"post.published","timestamp":"2026-11-22T10:00:00Z","data":{"profile":"feed","posts":[`+posts+`]}}`), http.StatusRequestEntityTooLarge)
+	posts = strings.TrimSuffix(strings.Repeat(`{},`, 100_000), ",")
+	refused("100,000 empty posts", signEvent(t, "msg_1", time.Now(), `{"type":"post.published","timestamp":"2026-11-22T10:00:00Z","data":{"profile":"feed","posts":[`+posts+`]}}`), http.StatusUnprocessableEntity)
+
+	// Signed and wrong: the field is named.
+	for body, field := range map[string]string{
+		`{"type":"post.published","data":{"posts":[{"id":"p1","image":{"source":"posts","name":"../x","version":"v.1"}},{"id":"p2","image":{"source":"Posts!","name":"a","version":"v.1"}}]}}`: "data.posts[1].image",
+		`{"data":{}}`: "type",
+	} {
+		got := x.tell(signEvent(t, "msg_wrong"+field, time.Now(), body))
+		if got.StatusCode < 400 || got.StatusCode > 422 || !strings.Contains(string(got.body), field) {
+			t.Errorf("%s: %s, want a refusal that names %s\n%s", body, got.Status, field, got.body)
+		}
+	}
+	if n := o.gets.Load(); n != 0 {
+		t.Errorf("the origin was asked %d times", n)
+	}
+	if n := metric(t, x, "imagetier_prefetch_queue_jobs"); n != "0" {
+		t.Errorf("%s jobs wait", n)
+	}
+	if n := metric(t, x, `imagetier_prefetch_events_total{outcome="forged",type="unknown"}`); n == "0" || n == "" {
+		t.Errorf("%q forged events are counted", n)
+	}
+	// And the good one is taken still: its id was not burnt by those that bore it.
+	if got := x.tell(good); got.StatusCode != http.StatusAccepted {
+		t.Errorf("the good one: %s\n%s", got.Status, got.body)
+	}
+	x.waitWarm(1)
+}
+
+// Everything that was answered 202 is warmed after kill -9 in the middle, and once.
+func TestWhatWasAcceptedIsWarmedAfterAKill(t *testing.T) {
+	o, origin := newCountingOrigin(t, "phone-android.jpg")
+	cache := t.TempDir()
+	flags := warmFlags(origin, "--warm", "all", "--cache-dir", cache, "--workers", "2")
+	x := start(t, flags...)
+	const events = 24
+	for i := range events {
+		if got := x.tell(signEvent(t, fmt.Sprintf("msg_%d", i), time.Now(), published(fmt.Sprintf("p%d", i), fmt.Sprintf("a%d.jpg", i), "v.1"))); got.StatusCode != http.StatusAccepted {
+			t.Fatalf("event %d: %s\n%s", i, got.Status, got.body)
+		}
+	}
+	eventually(t, 30*time.Second, "it is in the middle of them", func() bool { return o.gets.Load() >= 3 })
+	x.kill()
+	if n := o.gets.Load(); n >= events {
+		t.Fatalf("the origin was asked %d times before the kill: too late to see anything", n)
+	}
+	x = start(t, flags...)
+	for i := range events { // a sender that got no answer sends again; all were answered, so nothing comes of it
+		if got := x.tell(signEvent(t, fmt.Sprintf("msg_%d", i), time.Now(), published(fmt.Sprintf("p%d", i), fmt.Sprintf("a%d.jpg", i), "v.1"))); got.StatusCode != http.StatusAccepted {
+			t.Fatalf("event %d again: %s\n%s", i, got.Status, got.body)
+		}
+	}
+	eventually(t, 90*time.Second, "the queue is empty", func() bool { return metric(t, x, "imagetier_prefetch_queue_jobs") == "0" })
+	before := o.gets.Load()
+	for i := range events {
+		got := x.get(signedPath(t, fmt.Sprintf("/440x/v.1/posts/a%d.jpg.webp", i)))
+		if got.StatusCode != 200 || !strings.Contains(got.Header.Get("Cache-Status"), "; hit;") {
+			t.Errorf("image %d: %s %s", i, got.Status, got.Header.Get("Cache-Status"))
+		}
+	}
+	if n := o.gets.Load(); n != before {
+		t.Errorf("reading asked the origin %d times", n-before)
+	}
+	twice := 0
+	for name, n := range o.asked() {
+		if n > 2 {
+			t.Errorf("%s was fetched %d times", name, n)
+		} else if n == 2 {
+			twice++
+		}
+	}
+	if twice > 4 { // what was being worked on when it was killed
+		t.Errorf("%d originals were fetched twice", twice)
+	}
+	if n := metric(t, x, `imagetier_prefetch_events_total{outcome="repeated",type="post.published"}`); n != strconv.Itoa(events) {
+		t.Errorf("%s of the %d repetitions are counted as such", n, events)
+	}
+}
+
+func TestNothingIsMadeEarlyWhereNothingIsToBe(t *testing.T) {
+	o, origin := newCountingOrigin(t, "phone-android.jpg")
+	x := start(t, warmFlags(origin, "--cache-dir", t.TempDir(), "--warm", "none")...)
+	if got := x.tell(signEvent(t, "msg_1", time.Now(), published("p1", "a.jpg", "v.1"))); got.StatusCode != http.StatusAccepted {
+		t.Fatalf("%s\n%s", got.Status, got.body)
+	}
+	eventually(t, 30*time.Second, "the queue is empty", func() bool { return metric(t, x, "imagetier_prefetch_queue_jobs") == "0" })
+	if n := o.gets.Load(); n != 0 {
+		t.Errorf("the origin was asked %d times", n)
+	}
+	path := signedPath(t, "/440x/v.1/posts/a.jpg.webp")
+	x.get(path).want(t, 200, "origin")
+	// The event has taught its tag all the same.
+	x.tell(signEvent(t, "msg_2", time.Now(), deleted("p1")))
+	eventually(t, 20*time.Second, "the post's image is purged", func() bool {
+		return metric(t, x, `imagetier_cache_entries{tier="memory"}`) == "0"
+	})
+}
+
+// A queue that cannot be written refuses events and takes nothing else down.
+func TestServingDoesNotDependOnTheQueue(t *testing.T) {
+	o, origin := newCountingOrigin(t, "phone-android.jpg")
+	cache := t.TempDir()
+	// A cluster that is not there.
+	x := start(t, warmFlags(origin, "--cache-dir", cache, "--nats", "nats://127.0.0.1:1")...)
+	if got := x.tell(signEvent(t, "msg_1", time.Now(), published("p1", "a.jpg", "v.1"))); got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == "" {
+		t.Errorf("%s, Retry-After %q\n%s", got.Status, got.Header.Get("Retry-After"), got.body)
+	}
+	x.waitReady()
+	x.get(signedPath(t, "/440x/v.1/posts/a.jpg.webp")).want(t, 200, "origin")
+	if n := o.gets.Load(); n != 1 {
+		t.Errorf("the origin was asked %d times", n)
+	}
+	x.stop()
+}

@@ -1,0 +1,156 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// Under some 500 requests a second no answer to a request that began after the receipt of a
+// purge by tag has the old bytes.
+func TestAPurgeByTagLeavesNothingOldUnderLoad(t *testing.T) {
+	dir := t.TempDir()
+	pictures := []string{"phone-srgb.jpg", "phone-android.jpg"}
+	var bodies [2][]byte
+	for i, name := range pictures {
+		copyPhoto(t, dir, name)
+		body, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		bodies[i] = body
+	}
+	const originals = 3
+	replace := func(with int) {
+		t.Helper()
+		for i := range originals {
+			err := os.WriteFile(filepath.Join(dir, "new"), bodies[with], 0o644)
+			if err == nil {
+				err = os.Rename(filepath.Join(dir, "new"), filepath.Join(dir, fmt.Sprintf("now%d.jpg", i)))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	replace(0)
+	x := start(t, "--keys", key, "--source", "posts=dir://"+dir, "--cache-dir", t.TempDir(), "--admin-token", token, "--webhook-secrets", hookSecret, "--warm", "none")
+	var paths []string
+	var made [2][]string
+	var posts []string
+	for i := range originals {
+		posts = append(posts, fmt.Sprintf(`{"id":"p1","image":{"source":"posts","name":"now%d.jpg","version":"live"}}`, i))
+		for _, spec := range []string{"60x", "100x"} {
+			paths = append(paths, signedPath(t, fmt.Sprintf("/%s/live/posts/now%d.jpg.jpg", spec, i)))
+			for which, name := range pictures {
+				made[which] = append(made[which], string(x.get(signedPath(t, "/"+spec+"/v.1/posts/"+name+".jpg")).body))
+			}
+		}
+	}
+	body := `{"type":"post.published","timestamp":"2026-11-22T10:00:00Z","data":{"profile":"feed","posts":[` + strings.Join(posts, ",") + `]}}`
+	if got := x.tell(signEvent(t, "msg_1", time.Now(), body)); got.StatusCode != http.StatusAccepted {
+		t.Fatalf("%s\n%s", got.Status, got.body)
+	}
+	eventually(t, 20*time.Second, "the tags are known", func() bool { return metric(t, x, "imagetier_prefetch_queue_jobs") == "0" })
+
+	// clock is even between a receipt and the next purge, and then says which picture it is.
+	var clock, told, asked atomic.Int64
+	var stop atomic.Bool
+	var readers sync.WaitGroup
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
+	defer client.CloseIdleConnections()
+	began := time.Now()
+	tick := time.NewTicker(time.Millisecond) // what is not taken in time is left out
+	defer tick.Stop()
+	for range 16 {
+		readers.Go(func() {
+			for i := 0; !stop.Load(); i++ {
+				<-tick.C
+				at := clock.Load()
+				n := int(asked.Add(1)) % len(paths)
+				resp, err := client.Get(x.public + paths[n])
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				var body bytes.Buffer
+				_, err = body.ReadFrom(resp.Body)
+				resp.Body.Close()
+				if err != nil || resp.StatusCode != http.StatusOK {
+					t.Errorf("%s, %v", resp.Status, err)
+					return
+				}
+				if at%2 != 0 || clock.Load() != at {
+					continue // the purge was under way: either picture is right
+				}
+				told.Add(1)
+				if body.String() != made[at/2%2][n] {
+					t.Errorf("after purge %d: not the picture that it left, but %s", at/2, resp.Header.Get("Cache-Status"))
+				}
+			}
+		})
+	}
+	const rounds, each = 10, 30
+	for round := range rounds {
+		for late := time.Now().Add(20 * time.Second); told.Load() < int64((round+1)*each) && time.Now().Before(late); {
+			time.Sleep(time.Millisecond) // load in between, until enough was seen of this picture
+		}
+		clock.Add(1)
+		replace((round + 1) % 2)
+		status, r := x.ask("POST", "/v1/purge", `{"tag":"post:p1"}`)
+		if status != http.StatusOK || r.Variants == 0 {
+			t.Fatalf("%d %+v", status, r)
+		}
+		clock.Add(1)
+	}
+	stop.Store(true)
+	readers.Wait()
+	t.Logf("%d requests in %v", asked.Load(), time.Since(began).Round(time.Millisecond))
+	if n := told.Load(); n < rounds*each {
+		t.Errorf("%d requests: too few to tell", n)
+	}
+	if n := metric(t, x, `imagetier_purges_total{kind="tag"}`); n != fmt.Sprint(rounds) {
+		t.Errorf("%s purges by tag are counted, want %d", n, rounds)
+	}
+	// At a shell, and of a tag that there is none of.
+	tell := []string{"--private-listen", strings.TrimPrefix(x.private, "http://"), "--admin-token", token}
+	if said := run(t, append([]string{"purge", "--tag", "post:p1"}, tell...)...); !strings.HasPrefix(said, "post:p1: purged: ") || strings.Contains(said, " 0 variants") {
+		t.Errorf("purge says %q", said)
+	}
+	if said := run(t, append([]string{"purge", "--tag", "post:nobody"}, tell...)...); !strings.Contains(said, "0 variants, 0 originals") {
+		t.Errorf("purge says %q", said)
+	}
+}
+
+// Tags outlive the process that learnt them.
+func TestATagIsKnownAfterAKillAndTakesDown(t *testing.T) {
+	dir, cache := t.TempDir(), t.TempDir()
+	copyPhoto(t, dir, "phone-android.jpg")
+	flags := []string{"--keys", key, "--source", "posts=dir://" + dir, "--cache-dir", cache, "--admin-token", token, "--webhook-secrets", hookSecret, "--warm", "none"}
+	x := start(t, flags...)
+	path := signedPath(t, "/100x/v.1/posts/phone-android.jpg.jpg")
+	x.get(path).want(t, 200, "origin")
+	if got := x.tell(signEvent(t, "msg_1", time.Now(), published("p1", "phone-android.jpg", "v.1"))); got.StatusCode != http.StatusAccepted {
+		t.Fatalf("%s\n%s", got.Status, got.body)
+	}
+	eventually(t, 20*time.Second, "the tag is known", func() bool { return metric(t, x, "imagetier_prefetch_queue_jobs") == "0" })
+	x.kill()
+	x = start(t, flags...)
+	if status, r := x.ask("POST", "/v1/takedown", `{"tag":"post:p1"}`); status != http.StatusOK || r.Variants != 1 {
+		t.Fatalf("%d %+v", status, r)
+	}
+	if got := x.get(path); got.StatusCode != http.StatusUnavailableForLegalReasons {
+		t.Errorf("taken down by tag, it is %s", got.Status)
+	}
+	if status, _ := x.ask("DELETE", "/v1/takedown", `{"tag":"post:p1"}`); status != http.StatusOK {
+		t.Errorf("lifting by tag: %d", status)
+	}
+	x.get(path).want(t, 200, "origin")
+}

@@ -1,0 +1,475 @@
+package warmer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/origin"
+	"github.com/novasocial/imagetier/prefetch/feed"
+	"github.com/novasocial/imagetier/prefetch/profile"
+	"github.com/novasocial/imagetier/resize"
+)
+
+func image(t testing.TB, name string) profile.Image {
+	t.Helper()
+	v, err := imageurl.ParseVersion("v.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := profile.NewImage("posts", name, v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
+func ref(t testing.TB, path string) imageurl.Ref {
+	t.Helper()
+	r, err := imageurl.ParseRef(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// spy is a Resizer that notes its jobs.
+type spy struct {
+	mu   sync.Mutex
+	jobs []string
+	fail func(specs []resize.Spec) error
+}
+
+func (s *spy) Resize(_ context.Context, original []byte, specs ...resize.Spec) ([]resize.Image, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var names []string
+	var images []resize.Image
+	for _, spec := range specs {
+		names = append(names, spec.String())
+		images = append(images, resize.Image{Body: []byte(string(original) + spec.String()), Width: spec.Width})
+	}
+	slices.Sort(names)
+	s.jobs = append(s.jobs, string(original)+": "+strings.Join(names, " "))
+	if s.fail != nil {
+		if err := s.fail(specs); err != nil {
+			return nil, err
+		}
+	}
+	return images, nil
+}
+
+func spec(width int) resize.Spec { return resize.Spec{Width: width, Format: resize.WebP} }
+
+func TestVariantsOfOneOriginalAreMadeByOneJobBehindWhatIsLive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		live, background := &spy{}, &spy{}
+		r := Lanes(live, background)
+		a, b := []byte("a"), []byte("b")
+		if _, err := r.Resize(t.Context(), a, spec(9)); err != nil {
+			t.Fatal(err)
+		}
+		var mu sync.Mutex
+		made := make(map[int]string)
+		call := func(original []byte, width int, after time.Duration) func(context.Context) {
+			return func(ctx context.Context) {
+				time.Sleep(after) // in the bubble: a fetch
+				images, err := r.Resize(ctx, original, spec(width))
+				if err != nil || len(images) != 1 {
+					t.Errorf("%d: %v, %d images", width, err, len(images))
+					return
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				made[width] = string(images[0].Body)
+			}
+		}
+		hit := func(context.Context) {}
+		Together(t.Context(), call(a, 1, 0), call(a, 2, time.Second), hit, call(b, 3, 2*time.Second), call(a, 4, 3*time.Second))
+		slices.Sort(background.jobs)
+		if want := []string{"a: 1x 2x 4x", "b: 3x"}; !slices.Equal(background.jobs, want) {
+			t.Errorf("jobs are %q, want %q", background.jobs, want)
+		}
+		if len(live.jobs) != 1 || made[1] != "a1x" || made[2] != "a2x" || made[3] != "b3x" || made[4] != "a4x" {
+			t.Errorf("live %q, made %v", live.jobs, made)
+		}
+	})
+}
+
+func TestAVariantThatCannotBeMadeTakesNoOtherWithIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		background := &spy{fail: func(specs []resize.Spec) error {
+			if slices.Contains(specs, spec(2)) {
+				return fmt.Errorf("%w: 2", resize.ErrSpec)
+			}
+			return nil
+		}}
+		r := Lanes(nil, background)
+		original := []byte("a")
+		faults := make([]error, 4)
+		var calls []func(context.Context)
+		for width := 1; width < 4; width++ {
+			calls = append(calls, func(ctx context.Context) { _, faults[width] = r.Resize(ctx, original, spec(width)) })
+		}
+		Together(t.Context(), calls...)
+		if faults[1] != nil || faults[3] != nil || !errors.Is(faults[2], resize.ErrSpec) {
+			t.Errorf("%v", faults)
+		}
+		// One that comes for a second time, or when its time is up, keeps nobody waiting.
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		Together(t.Context(),
+			func(ctx context.Context) {
+				for range 2 {
+					if _, err := r.Resize(ctx, original, spec(1)); err != nil {
+						t.Error(err)
+					}
+				}
+			},
+			func(inner context.Context) {
+				inner, stop := context.WithCancel(inner)
+				defer context.AfterFunc(ctx, stop)()
+				time.Sleep(2 * time.Second)
+				_, _ = r.Resize(inner, original, spec(3))
+			})
+	})
+}
+
+func watch(t *testing.T, cfg WatchConfig) *Watch {
+	t.Helper()
+	if cfg.Profiles == nil {
+		set, err := profile.New(map[string][]string{"two": {"100x.webp", "200x.webp"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Profiles = set
+	}
+	return NewWatch(cfg)
+}
+
+func names(specs []resize.Spec) string {
+	var all []string
+	for _, s := range specs {
+		all = append(all, s.String())
+	}
+	return strings.Join(all, " ")
+}
+
+func TestWhatNobodyAsksForIsSoonNoLongerMadeAndWhatSomebodyDoesComesBack(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	var leads []time.Duration
+	w := watch(t, WatchConfig{Now: func() time.Time { return now }, Lead: func(d time.Duration) { leads = append(leads, d) }})
+	n := 0
+	day := func(images int, asked ...string) (made string) {
+		for range images {
+			n++
+			specs, ok := w.Specs("two", false)
+			if !ok {
+				t.Fatal("there is no profile")
+			}
+			made = names(specs)
+			img := image(t, fmt.Sprint(n))
+			w.Made(img, "two", nil)
+			w.Made(img, "two", specs)
+			now = now.Add(time.Minute)
+			for _, spec := range asked {
+				for range 2 { // the second counts for nothing
+					w.Asked(ref(t, "/"+spec+"/v.1/posts/"+fmt.Sprint(n)+".webp"))
+				}
+				w.Asked(ref(t, "/"+spec+"/v.2/posts/"+fmt.Sprint(n)+".webp"))      // another version
+				w.Asked(ref(t, "/"+spec+"/v.1/posts/other"+fmt.Sprint(n)+".webp")) // another image
+			}
+		}
+		now = now.Add(7 * time.Hour)
+		w.Counts()
+		return made
+	}
+	if made := day(enoughSeen, "100x"); made != "100x 200x" {
+		t.Errorf("at first made is %q", made)
+	}
+	if used, wasted := w.Counts(); used != enoughSeen || wasted != enoughSeen {
+		t.Errorf("%d used, %d wasted, want %d each", used, wasted, enoughSeen)
+	}
+	if len(leads) != enoughSeen || leads[0] != time.Minute {
+		t.Errorf("leads are %v", leads)
+	}
+	if made := day(10, "100x"); made != "100x" {
+		t.Errorf("what nobody asked for is made still: %q", made)
+	}
+	if _, wasted := w.Counts(); wasted != enoughSeen {
+		t.Errorf("%d wasted, want no more than %d", wasted, enoughSeen)
+	}
+	day(60, "100x", "200x")
+	if made := day(1); made != "100x 200x" {
+		t.Errorf("what everybody asks for is not made again: %q", made)
+	}
+	for mode, want := range map[Mode]string{All: "100x 200x", None: ""} {
+		w := watch(t, WatchConfig{Mode: mode})
+		if specs, ok := w.Specs("two", false); !ok || names(specs) != want {
+			t.Errorf("mode %d: %q", mode, names(specs))
+		}
+		if specs, _ := w.Specs("two", true); names(specs) != "100x 200x" {
+			t.Errorf("mode %d, all: %q", mode, names(specs))
+		}
+	}
+	if _, ok := w.Specs("none", false); ok {
+		t.Error("there is a profile none")
+	}
+}
+
+func TestAWatchIsBoundedAndCostsARequestLittle(t *testing.T) {
+	w := watch(t, WatchConfig{Most: 10})
+	for i := range 100 {
+		w.Made(image(t, fmt.Sprint(i)), "two", []resize.Spec{spec(100)})
+	}
+	if len(w.watched) > 10 || len(w.order) > 10 {
+		t.Errorf("%d are watched, %d in order", len(w.watched), len(w.order))
+	}
+	asked := ref(t, "/100x/v.1/posts/99.webp")
+	if allocs := testing.AllocsPerRun(100, func() { w.Asked(asked) }); allocs != 0 {
+		t.Errorf("a request that is watched costs %v allocations", allocs)
+	}
+	if used, _ := w.Counts(); used != 1 {
+		t.Errorf("%d used", used)
+	}
+}
+
+func BenchmarkAsked(b *testing.B) {
+	w := NewWatch(WatchConfig{Profiles: profile.BuiltIn()})
+	for i := range 50_000 {
+		w.Made(image(b, fmt.Sprintf("2026/11/%d.jpg", i)), "feed", nil)
+	}
+	asked := ref(b, "/880x/v.1/posts/2026/11/777.jpg.webp")
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			w.Asked(asked)
+		}
+	})
+}
+
+// bench is a queue of one job and what a Worker does with it.
+type bench struct {
+	did     []string
+	makes   [][]string
+	err     map[string]error // of Make, by the Spec's name; taken away when it is returned, unless it lasts
+	tagged  map[string][]imagecache.Original
+	ended   map[string]bool
+	purge   error
+	tag     string
+	attempt int
+}
+
+func (b *bench) Of(tag string) []imagecache.Original     { return b.tagged[tag] }
+func (b *bench) LiveOf(tag string) []imagecache.Original { return b.tagged["live "+tag] }
+func (b *bench) Ended(tag string, _ time.Time) bool      { return b.ended[tag] }
+func (b *bench) Forget(tag string) error {
+	b.did = append(b.did, "forget "+tag)
+	return nil
+}
+
+func (b *bench) work(t *testing.T, job any) string {
+	t.Helper()
+	data, err := json.Marshal(job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, ok := job.(string); ok {
+		data = []byte(text)
+	}
+	b.did = nil
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	settled := func(what string) { b.did = append(b.did, what); cancel() }
+	given := false
+	w := NewWorker(WorkerConfig{
+		AtOnce: 1,
+		Next: func(ctx context.Context) (Delivery, error) {
+			if given {
+				<-ctx.Done()
+				return Delivery{}, ctx.Err()
+			}
+			given = true
+			return Delivery{
+				Data: data, Queued: time.Now(),
+				Done: func(context.Context) error { settled("done"); return nil },
+				Again: func(_ context.Context, reason string, after time.Duration) (bool, error) {
+					settled(fmt.Sprintf("again after %v: %s", after, reason))
+					return b.attempt > 5, nil
+				},
+				Bury:    func(_ context.Context, reason string) error { settled("bury: " + reason); return nil },
+				Release: func() error { settled("release"); return nil },
+			}, nil
+		},
+		Make: func(_ context.Context, refs []imageurl.Ref) []Outcome {
+			outcomes := make([]Outcome, len(refs))
+			var asked []string
+			for i, r := range refs {
+				asked = append(asked, r.String())
+				name := r.Spec().Name()
+				outcomes[i].Err = b.err[name]
+				if errors.Is(b.err[name], resize.ErrBusy) {
+					delete(b.err, name)
+				}
+			}
+			b.makes = append(b.makes, asked)
+			return outcomes
+		},
+		Purge: func(_ context.Context, of imagecache.Original) error {
+			b.did = append(b.did, "purge "+of.Name)
+			return b.purge
+		},
+		Tags: b, Watch: watch(t, WatchConfig{Mode: All}),
+		TagOf:   func(context.Context, imagecache.Original) (string, error) { return b.tag, nil },
+		Observe: func(outcome string) { b.did = append(b.did, outcome) },
+	})
+	if err := w.Run(ctx); err != nil {
+		t.Errorf("Run: %v", err)
+	}
+	return strings.Join(b.did, ", ")
+}
+
+func TestAJobPurgesThenWarmsAndIsDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &bench{tagged: map[string][]imagecache.Original{"post:p1": {{Source: "posts", Name: "b"}}, "live user:u1": {{Source: "posts", Name: "c"}}}}
+		job := Job{Gone: []string{"post:p1"}, Stale: []string{"user:u1"}, Purges: []Purge{{"posts", []byte("a")}},
+			Warms: []Warm{{Image: image(t, "a"), Profile: "two"}}, Refs: []RefText{{ref(t, "/9x/v.1/posts/d.webp")}}}
+		if did := b.work(t, job); did != "purge b, purge c, purge a, forget post:p1, ok, done" {
+			t.Error(did)
+		}
+		if got := fmt.Sprint(b.makes); got != "[[/100x/v.1/posts/a.webp /200x/v.1/posts/a.webp] [/9x/v.1/posts/d.webp]]" {
+			t.Error(got)
+		}
+	})
+}
+
+func TestWhatBecomesOfAJobThatFails(t *testing.T) {
+	for name, c := range map[string]struct {
+		job  any
+		set  func(*bench)
+		want string
+	}{
+		"a purge fails: nothing is warmed": {Job{Purges: []Purge{{"posts", []byte("a")}}, Warms: []Warm{{Profile: "two"}}}, func(b *bench) { b.purge = errors.New("disk") }, "purge a, again after 0s: purge: disk, again"},
+		"no original yet":                  {nil, func(b *bench) { b.err = map[string]error{"100x.webp": origin.ErrNotFound} }, "again after 0s: …, again"},
+		"an origin that wants to be left":  {nil, func(b *bench) { b.err = map[string]error{"100x.webp": &origin.Busy{RetryAfter: time.Minute}} }, "again after 1m0s: …, again"},
+		"too often":                        {nil, func(b *bench) { b.attempt, b.err = 6, map[string]error{"100x.webp": origin.ErrUnavailable} }, "again after 0s: …, dead"},
+		"a broken original": {nil, func(b *bench) {
+			b.err = map[string]error{"100x.webp": resize.ErrCorrupt, "200x.webp": resize.ErrCorrupt}
+		}, "dead, bury: …"},
+		"one that lasts and one that may go": {nil, func(b *bench) {
+			b.err = map[string]error{"100x.webp": resize.ErrCorrupt, "200x.webp": origin.ErrUnavailable}
+		}, "again after 0s: …, again"},
+		"taken down": {nil, func(b *bench) {
+			b.err = map[string]error{"100x.webp": imagecache.ErrTakenDown, "200x.webp": imagecache.ErrTakenDown}
+		}, "ok, done"},
+		"busy, and then not": {nil, func(b *bench) { b.err = map[string]error{"100x.webp": resize.ErrBusy} }, "ok, done"},
+		"deleted since":      {nil, func(b *bench) { b.ended = map[string]bool{"post:p1": true} }, "skipped, done"},
+		"unreadable":         {"{", nil, "invalid, bury: it cannot be read: …"},
+		"no such profile":    {Job{Warms: []Warm{{Image: image(t, "a"), Profile: "none"}}}, nil, "dead, bury: …"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := &bench{}
+			if c.set != nil {
+				c.set(b)
+			}
+			if c.job == nil {
+				c.job = Job{Warms: []Warm{{Image: image(t, "a"), Profile: "two", Tags: []string{"post:p1"}}}}
+			}
+			begin, end, _ := strings.Cut(c.want, "…")
+			if did := b.work(t, c.job); !strings.HasPrefix(did, begin) || !strings.HasSuffix(did, end) {
+				t.Errorf("%s: %s, want %s", name, did, c.want)
+			}
+			if name == "busy, and then not" && fmt.Sprint(b.makes) != "[[/100x/v.1/posts/a.webp /200x/v.1/posts/a.webp] [/100x/v.1/posts/a.webp]]" {
+				t.Errorf("%s: %v", name, b.makes)
+			}
+		})
+	}
+}
+
+func TestAnImageWhoseVersionIsItsTagIsWarmedUnderIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for tag, want := range map[string]string{"abc": "/100x/e.abc/posts/a.webp", "": "/100x/v.1/posts/a.webp"} {
+			b := &bench{tag: tag}
+			b.work(t, Job{Warms: []Warm{{Image: image(t, "a"), Profile: "two", AskTag: true}}})
+			if b.makes[0][0] != want {
+				t.Errorf("tag %q: %q, want %q", tag, b.makes[0][0], want)
+			}
+		}
+	})
+}
+
+func plan(t *testing.T, e feed.Event) (Plan, []Job) {
+	t.Helper()
+	p, err := PlanEvent(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var jobs []Job
+	for _, m := range p.Messages {
+		var job Job
+		if err := json.Unmarshal(m.Data, &job); err != nil {
+			t.Fatal(err)
+		}
+		jobs = append(jobs, job)
+	}
+	return p, jobs
+}
+
+func TestWhatEventsComeTo(t *testing.T) {
+	live := image(t, "l")
+	live.Version = imageurl.Version{}
+	avatar := &feed.User{ID: "u1", Avatar: &feed.Image{Image: image(t, "u1"), Tags: []string{"user:u1"}}}
+	var posts []feed.Post
+	for i := range 25 {
+		posts = append(posts, feed.Post{ID: fmt.Sprint(i), Audience: 5, Image: &feed.Image{Image: image(t, fmt.Sprint(i)), Tags: []string{fmt.Sprint("post:", i)}}, Author: avatar})
+	}
+	posts[7].Audience = LargeAudience
+	p, jobs := plan(t, feed.Event{Type: feed.PostPublished, Profile: "feed", Posts: posts})
+	warms := 0
+	for _, job := range jobs {
+		warms += len(job.Warms)
+		if len(job.Warms) > perJob {
+			t.Errorf("a job of %d images", len(job.Warms))
+		}
+	}
+	if warms != 26 || len(p.Learn) != 50 || len(p.End) != 0 { // one avatar for all
+		t.Errorf("%d images, %d pairs", warms, len(p.Learn))
+	}
+	first := 0
+	for i, m := range p.Messages {
+		if m.Priority == First {
+			first++
+			if jobs[i].Warms[0].Image.Name != "7" {
+				t.Errorf("first is %v", jobs[i].Warms[0].Image)
+			}
+		}
+	}
+	if first != 1 {
+		t.Errorf("%d jobs go first, want that of the large audience", first)
+	}
+
+	p, jobs = plan(t, feed.Event{Type: feed.PostUpdated, Profile: "feed", Posts: []feed.Post{{ID: "1", Image: &feed.Image{Image: live}}, {ID: "2", Image: &feed.Image{Image: image(t, "p")}}}})
+	if len(jobs) != 1 || len(jobs[0].Purges) != 1 || string(jobs[0].Purges[0].Name) != "l" || len(jobs[0].Warms) != 2 || p.Messages[0].Priority != Third {
+		t.Errorf("post.updated: %+v", jobs)
+	}
+	p, jobs = plan(t, feed.Event{Type: feed.PostDeleted, Posts: []feed.Post{{ID: "1", Image: &feed.Image{Image: image(t, "p")}}, {ID: "2"}}})
+	if len(jobs) != 1 || fmt.Sprint(jobs[0].Gone, p.End) != "[post:1 post:2] [post:1 post:2]" || len(jobs[0].Purges) != 1 || len(p.Learn) != 0 || p.Messages[0].Priority != First {
+		t.Errorf("post.deleted: %+v %+v", p, jobs)
+	}
+	p, jobs = plan(t, feed.Event{Type: feed.UserUpdated, User: avatar})
+	if len(jobs) != 1 || fmt.Sprint(jobs[0].Stale) != "[user:u1]" || jobs[0].Warms[0].Profile != "avatar" || len(jobs[0].Purges) != 0 || len(p.Learn) != 1 {
+		t.Errorf("user.updated: %+v", jobs)
+	}
+	if p, _ := plan(t, feed.Event{Type: feed.FeedPage, Profile: "feed", Posts: posts[:1]}); p.Messages[0].Priority != First {
+		t.Errorf("feed.page has priority %d", p.Messages[0].Priority)
+	}
+}
