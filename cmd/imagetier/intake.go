@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/novasocial/imagetier/cmd/imagetier/internal/bus"
 	"github.com/novasocial/imagetier/cmd/imagetier/internal/config"
@@ -50,6 +51,9 @@ func (p *prefetch) Event(ctx context.Context, header http.Header, read func() ([
 	if err != nil {
 		return "", false, shown(edge.ErrEvent, err)
 	}
+	if event.Type == feed.FeedPage {
+		p.leaveOut(&event)
+	}
 	plan, err := warmer.PlanEvent(event)
 	if err != nil {
 		return event.Type, false, err
@@ -60,6 +64,20 @@ func (p *prefetch) Event(ctx context.Context, header http.Header, read func() ([
 	}
 	repeated, err = p.take(ctx, id, plan)
 	return event.Type, repeated, err
+}
+
+// leaveOut takes from a page what was warmed a short time ago: most of what is on one is on
+// many, and each would be a job.
+func (p *prefetch) leaveOut(page *feed.Event) {
+	for i := range page.Posts {
+		post := &page.Posts[i]
+		if post.Image != nil && !post.Image.AskTag && p.watch.Lately(post.Image.Image, page.Profile) {
+			post.Image = nil
+		}
+		if a := post.Author; a != nil && a.Avatar != nil && !a.Avatar.AskTag && p.watch.Lately(a.Avatar.Image, feed.Avatar) {
+			post.Author = nil
+		}
+	}
 }
 
 // shown makes err one that edge knows, with the text that a client may read.
@@ -73,6 +91,7 @@ func (e *shownError) Unwrap() []error { return []error{e.kind, e.err} }
 // take notes the tags and queues the rest, both durably. What was taken before under id changes
 // nothing: a post.published that is sent again does not undo the post.deleted behind it.
 func (p *prefetch) take(ctx context.Context, id string, plan warmer.Plan) (repeated bool, err error) {
+	p.awaitStart(ctx)
 	seen, err := p.bus.Seen(ctx, id)
 	if seen || err != nil {
 		return seen, queued(err)
@@ -86,6 +105,19 @@ func (p *prefetch) take(ctx context.Context, id string, plan warmer.Plan) (repea
 	}
 	repeated, err = p.bus.Put(ctx, id, messages...)
 	return repeated, queued(err)
+}
+
+// startTime is how long the queue may take to start before events are refused for it.
+const startTime = 2 * time.Second
+
+// awaitStart waits for the queue where this process has only just started: senders that are
+// refused then come again much later than it takes.
+func (p *prefetch) awaitStart(ctx context.Context) {
+	if left := startTime - time.Since(p.started); left > 0 && !p.bus.Available() {
+		ctx, cancel := context.WithTimeout(ctx, left)
+		defer cancel()
+		_ = p.bus.Ready(ctx) // what is not ready then says so when it is asked
+	}
 }
 
 // bucket is a configured source that a notice may be about.

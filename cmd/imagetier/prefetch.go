@@ -37,6 +37,7 @@ type prefetch struct {
 	buckets  []bucket
 	cache    measure.Cache
 	set      *measure.Set
+	started  time.Time
 }
 
 // prefetchParts are what it stands on.
@@ -51,7 +52,7 @@ type prefetchParts struct {
 // openPrefetch opens the store of tags and prepares the rest; it starts nothing. Nothing that
 // is wrong with the queue is an error: images are served without it.
 func openPrefetch(cfg config.Config, parts prefetchParts) (*prefetch, error) {
-	p := &prefetch{cfg: cfg, log: parts.log, cache: parts.cache, set: parts.set, buckets: bucketsOf(cfg)}
+	p := &prefetch{cfg: cfg, log: parts.log, cache: parts.cache, set: parts.set, buckets: bucketsOf(cfg), started: time.Now()}
 	var err error
 	busConfig := bus.Config{Dir: filepath.Join(cfg.CacheDir, "queue"), URL: cfg.NATS, Log: parts.log}
 	if cfg.NATS == "" {
@@ -86,7 +87,7 @@ func openPrefetch(cfg config.Config, parts prefetchParts) (*prefetch, error) {
 	}
 	p.worker = warmer.NewWorker(warmer.WorkerConfig{
 		Next: p.next, Make: making, Purge: p.purge, Tags: p.tags, Watch: p.watch, TagOf: tagOf(parts.sources),
-		AtOnce: max(2, cfg.Workers), Observe: parts.set.Job, Log: parts.log,
+		Elsewhere: p.balancer != nil, AtOnce: max(2, cfg.Workers), Observe: parts.set.Job, Log: parts.log,
 	})
 	parts.set.Prefetch(p.stats)
 	return p, nil
@@ -124,18 +125,25 @@ func (p *prefetch) close() error {
 }
 
 // watched returns the Cache that clients ask, with what they ask for watched.
-func (p *prefetch) watched(c edge.Cache) edge.Cache { return &watchedCache{c, p.watch} }
+func (p *prefetch) watched(c edge.Cache) edge.Cache {
+	return &watchedCache{c, p.watch, p.balancer != nil}
+}
 
 type watchedCache struct {
 	edge.Cache
-	watch *warmer.Watch
+	watch     *warmer.Watch
+	forOthers bool // what can wait comes from nodes that warm through a balancer
 }
 
 // Get is the Cache's.
 func (c *watchedCache) Get(ctx context.Context, ref imageurl.Ref) (imagecache.Image, imagecache.Outcome, error) {
 	img, out, err := c.Cache.Get(ctx, ref)
-	if err == nil && !resize.InBackground(ctx) {
+	switch {
+	case err != nil:
+	case !resize.InBackground(ctx):
 		c.watch.Asked(ref)
+	case c.forOthers && out.Forward != imagecache.Hit:
+		c.watch.MadeFor(ref)
 	}
 	return img, out, err
 }

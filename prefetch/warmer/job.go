@@ -119,6 +119,9 @@ func PlanEvent(e feed.Event) (Plan, error) {
 	}
 	for _, post := range e.Posts {
 		priority := priorityOf(e.Type, post.Audience)
+		if e.Type == feed.PostUpdated {
+			p.jobs[priority].Stale = append(p.jobs[priority].Stale, "post:"+post.ID)
+		}
 		if img := post.Image; img != nil {
 			p.learn(*img)
 			if e.Type == feed.PostUpdated {
@@ -206,7 +209,7 @@ func (p *planning) put(priority int, job Job) error {
 
 func (p *planning) flush() error {
 	for priority, job := range p.jobs {
-		if len(job.Warms)+len(job.Purges) > 0 {
+		if len(job.Warms)+len(job.Purges)+len(job.Stale) > 0 {
 			if err := p.put(priority, job); err != nil {
 				return err
 			}

@@ -75,6 +75,8 @@ type Watch struct {
 	watched  map[uint64]*watched // by Image; guarded by mu, as all below
 	order    []uint64            // oldest first
 	profiles map[string]*learnt
+
+	bySpec map[resize.Spec]string // the first profile that lists it; never changed
 }
 
 // watched is an image that was to be made early. Bits are places in the profile's list.
@@ -104,7 +106,16 @@ func NewWatch(cfg WatchConfig) *Watch {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Watch{cfg: cfg, seed: maphash.MakeSeed(), watched: make(map[uint64]*watched), profiles: make(map[string]*learnt)}
+	w := &Watch{cfg: cfg, seed: maphash.MakeSeed(), watched: make(map[uint64]*watched), profiles: make(map[string]*learnt), bySpec: make(map[resize.Spec]string)}
+	for _, name := range cfg.Profiles.Names() {
+		p, _ := cfg.Profiles.Get(name)
+		for _, spec := range p.Specs() {
+			if w.bySpec[spec] == "" {
+				w.bySpec[spec] = name
+			}
+		}
+	}
+	return w
 }
 
 // Specs returns which Specs of a profile are to be made early now; all of them if all. ok is
@@ -173,6 +184,29 @@ func (w *Watch) Made(image profile.Image, profileName string, made []resize.Spec
 			}
 		}
 	}
+}
+
+// MadeFor notes that a variant was made here because another node, which took the job, asked for
+// it: the one that is asked by phones is this one, so that this one watches. The profile is
+// the first that lists its Spec.
+func (w *Watch) MadeFor(ref imageurl.Ref) {
+	spec := ref.Spec()
+	if name := w.bySpec[spec]; name != "" {
+		w.Made(profile.Image{Source: ref.Source(), Name: ref.Name(), Version: ref.Version()}, name, []resize.Spec{spec})
+	}
+}
+
+// lately is for how long an image that was warmed need not be warmed again because it is on a page.
+const lately = 10 * time.Minute
+
+// Lately reports whether the image began to be watched by that profile a short time ago: what
+// is on everybody's page need not be queued for each of them.
+func (w *Watch) Lately(image profile.Image, profileName string) bool {
+	key := w.key(image.String())
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	one := w.watched[key]
+	return one != nil && one.of == w.profiles[profileName] && w.cfg.Now().Sub(one.since) < lately
 }
 
 // Asked notes that somebody asked for a variant. It takes no lock while nothing is watched, and

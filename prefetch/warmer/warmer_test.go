@@ -226,6 +226,31 @@ func TestWhatNobodyAsksForIsSoonNoLongerMadeAndWhatSomebodyDoesComesBack(t *test
 	}
 }
 
+// Behind a balancer the node that makes a variant is not the one that took the job.
+func TestANodeWatchesWhatItMadeForAnother(t *testing.T) {
+	w := watch(t, WatchConfig{})
+	w.MadeFor(ref(t, "/100x/v.1/posts/a.webp"))
+	w.MadeFor(ref(t, "/200x/v.1/posts/a.webp"))
+	w.MadeFor(ref(t, "/201x/v.1/posts/a.webp")) // of no profile
+	w.Asked(ref(t, "/200x/v.1/posts/a.webp"))
+	if used, _ := w.Counts(); used != 1 || len(w.watched) != 1 {
+		t.Errorf("%d used of %d images", used, len(w.watched))
+	}
+}
+
+func TestWhatWasJustWarmedIsKnown(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	w := watch(t, WatchConfig{Now: func() time.Time { return now }})
+	w.Made(image(t, "a"), "two", nil)
+	if !w.Lately(image(t, "a"), "two") || w.Lately(image(t, "a"), "feed") || w.Lately(image(t, "b"), "two") {
+		t.Error("it is not known, or something else is")
+	}
+	now = now.Add(lately + time.Second)
+	if w.Lately(image(t, "a"), "two") {
+		t.Error("it is known still")
+	}
+}
+
 func TestAWatchIsBoundedAndCostsARequestLittle(t *testing.T) {
 	w := watch(t, WatchConfig{Most: 10})
 	for i := range 100 {
@@ -267,6 +292,7 @@ type bench struct {
 	purge   error
 	tag     string
 	attempt int
+	onMake  func(*bench)
 }
 
 func (b *bench) Of(tag string) []imagecache.Original     { return b.tagged[tag] }
@@ -322,6 +348,9 @@ func (b *bench) work(t *testing.T, job any) string {
 				}
 			}
 			b.makes = append(b.makes, asked)
+			if b.onMake != nil {
+				b.onMake(b)
+			}
 			return outcomes
 		},
 		Purge: func(_ context.Context, of imagecache.Original) error {
@@ -395,6 +424,15 @@ func TestWhatBecomesOfAJobThatFails(t *testing.T) {
 	}
 }
 
+func TestWhatIsDeletedWhileItIsMadeIsPurgedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &bench{ended: map[string]bool{}, onMake: func(b *bench) { b.ended["post:p1"] = true }}
+		if did := b.work(t, Job{Warms: []Warm{{Image: image(t, "a"), Profile: "two", Tags: []string{"post:p1"}}}}); did != "purge a, ok, done" {
+			t.Error(did)
+		}
+	})
+}
+
 func TestAnImageWhoseVersionIsItsTagIsWarmedUnderIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for tag, want := range map[string]string{"abc": "/100x/e.abc/posts/a.webp", "": "/100x/v.1/posts/a.webp"} {
@@ -458,7 +496,7 @@ func TestWhatEventsComeTo(t *testing.T) {
 	}
 
 	p, jobs = plan(t, feed.Event{Type: feed.PostUpdated, Profile: "feed", Posts: []feed.Post{{ID: "1", Image: &feed.Image{Image: live}}, {ID: "2", Image: &feed.Image{Image: image(t, "p")}}}})
-	if len(jobs) != 1 || len(jobs[0].Purges) != 1 || string(jobs[0].Purges[0].Name) != "l" || len(jobs[0].Warms) != 2 || p.Messages[0].Priority != Third {
+	if len(jobs) != 1 || fmt.Sprint(jobs[0].Stale) != "[post:1 post:2]" || len(jobs[0].Purges) != 1 || string(jobs[0].Purges[0].Name) != "l" || len(jobs[0].Warms) != 2 || p.Messages[0].Priority != Third {
 		t.Errorf("post.updated: %+v", jobs)
 	}
 	p, jobs = plan(t, feed.Event{Type: feed.PostDeleted, Posts: []feed.Post{{ID: "1", Image: &feed.Image{Image: image(t, "p")}}, {ID: "2"}}})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -52,6 +53,8 @@ type WorkerConfig struct {
 	}
 	// Watch plans; needed.
 	Watch *Watch
+	// Elsewhere: Make has others make the variants, who watch them (Watch.MadeFor).
+	Elsewhere bool
 	// TagOf returns the entity tag of an original, as its origin says, without quotes; "" if it has
 	// no strong one. nil: images whose version is their tag are warmed as what is live.
 	TagOf func(ctx context.Context, of imagecache.Original) (string, error)
@@ -229,10 +232,8 @@ func (w *Worker) purge(ctx context.Context, job Job) error {
 
 // warm makes the variants of an image that its profile lists and the Watch wants.
 func (w *Worker) warm(ctx context.Context, warm Warm, queued time.Time) (did bool, err error) {
-	for _, tag := range warm.Tags {
-		if w.cfg.Tags.Ended(tag, queued) {
-			return false, nil // deleted since
-		}
+	if w.ended(warm, queued) {
+		return false, nil
 	}
 	refs, specs, err := w.Refs(ctx, warm)
 	if err != nil || len(refs) == 0 {
@@ -249,15 +250,29 @@ func (w *Worker) warm(ctx context.Context, warm Warm, queued time.Time) (did boo
 		}
 	}
 	w.watch(refs[0], warm.Profile, made)
+	if w.ended(warm, queued) { // while it was made: its purge may have come too early
+		err = worse(err, w.cfg.Purge(ctx, imagecache.KeyOf(refs[0]).Original()))
+	}
 	return true, err
 }
 
+// ended reports whether what an image belongs to was deleted since.
+func (w *Worker) ended(warm Warm, queued time.Time) bool {
+	return slices.ContainsFunc(warm.Tags, func(tag string) bool { return w.cfg.Tags.Ended(tag, queued) })
+}
+
 func (w *Worker) watch(ref imageurl.Ref, profileName string, made []resize.Spec) {
+	if w.cfg.Elsewhere {
+		return
+	}
 	w.cfg.Watch.Made(profile.Image{Source: ref.Source(), Name: ref.Name(), Version: ref.Version()}, profileName, made)
 }
 
 // worse keeps an error that does not last rather than one that does: the rest may still be made.
 func worse(a, b error) error {
+	if b == nil {
+		return a
+	}
 	if a == nil || lasting(a) && !lasting(b) {
 		return b
 	}

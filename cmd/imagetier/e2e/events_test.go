@@ -333,3 +333,32 @@ func TestServingDoesNotDependOnTheQueue(t *testing.T) {
 	}
 	x.stop()
 }
+
+// An avatar that changes under its name is gone with the event, and the new one is there.
+func TestANewAvatarReplacesTheOneBefore(t *testing.T) {
+	o, origin := newCountingOrigin(t, "phone-android.jpg")
+	x := start(t, warmFlags(origin, "--warm", "all", "--cache-dir", t.TempDir(), "--image-prefix", "https://cdn.app.example/=posts?version=query:v")...)
+	const user = `{"specversion":"1.0","id":"%s","source":"/users","type":"user.updated","data":{"user":{"id":"u1","avatar":{"url":"https://cdn.app.example/u1.jpg"}}}}`
+	path := signedPath(t, "/64x64-cover/live/posts/u1.jpg.webp")
+	if got := x.tell(signEvent(t, "msg_1", time.Now(), fmt.Sprintf(user, "1"))); got.StatusCode != http.StatusAccepted {
+		t.Fatalf("%s\n%s", got.Status, got.body)
+	}
+	x.waitWarm(1)
+	first := x.get(path)
+	first.want(t, 200, "memory")
+	body, err := os.ReadFile(filepath.Join(photos(t), "phone-srgb.jpg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.photo.Store(&body)
+	x.get(path).want(t, 200, "memory") // nobody knows yet
+	if got := x.tell(signEvent(t, "msg_2", time.Now(), fmt.Sprintf(user, "2"))); got.StatusCode != http.StatusAccepted {
+		t.Fatalf("%s\n%s", got.Status, got.body)
+	}
+	x.waitWarm(2)
+	second := x.get(path)
+	second.want(t, 200, "memory")
+	if bytes.Equal(first.body, second.body) {
+		t.Error("it is the avatar of before")
+	}
+}

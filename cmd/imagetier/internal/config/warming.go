@@ -19,7 +19,7 @@ import (
 func addWarming(add func(settings.Setting), c *Config) {
 	const group = groupWarm
 	add(settings.Setting{Name: "webhook-secrets", Group: group, Placeholder: "whsec_...,...", Secret: true, Value: webhookSecrets(&c.WebhookSecrets),
-		Help: "Secrets of those who send events (Standard Webhooks), at least 24 bytes each; several while one is being replaced. Without one, events are refused."})
+		Help: "Secrets of those who send events (Standard Webhooks), at least 24 bytes each; several while one is being replaced. Without one, events are refused, unless --dev."})
 	add(settings.Setting{Name: "warm", Group: group, Placeholder: "MODE", Default: "adaptive", Value: settings.Choice(&c.Warm, "adaptive", "all", "none"),
 		Help: "Which Specs of a profile an event makes early: adaptive is those that are asked for, all, or none."})
 	add(settings.Setting{Name: "profiles", Group: group, Placeholder: "FILE", DefaultHelp: "feed, avatar and grid", Value: settings.String(&c.ProfilesFile),

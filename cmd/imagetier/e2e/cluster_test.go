@@ -1,0 +1,82 @@
+package e2e
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/novasocial/imagetier/origin/origintest/s3server"
+)
+
+// cluster is a NATS server on a port of this machine.
+func cluster(t *testing.T) (url string) {
+	t.Helper()
+	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go srv.Start()
+	t.Cleanup(func() {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+	})
+	if !srv.ReadyForConnections(30 * time.Second) {
+		t.Fatal("the NATS server does not start")
+	}
+	return srv.ClientURL()
+}
+
+// Nodes that share a queue: what one was told, another does when the first is gone.
+func TestANodeDoesWhatAnotherWasTold(t *testing.T) {
+	_, origin := newCountingOrigin(t, "phone-android.jpg")
+	url := cluster(t)
+	first := start(t, warmFlags(origin, "--warm", "all", "--cache-dir", t.TempDir(), "--nats", url)...)
+	eventually(t, 20*time.Second, "the queue is there", func() bool { return metric(t, first, "imagetier_prefetch_queue_up") == "1" })
+	for _, id := range []string{"1", "2", "3", "4", "5", "6", "7", "8"} {
+		if got := first.tell(signEvent(t, "msg_"+id, time.Now(), published("p"+id, id+".jpg", "v.1"))); got.StatusCode != http.StatusAccepted {
+			t.Fatalf("%s\n%s", got.Status, got.body)
+		}
+	}
+	first.stop() // what it was working on is given back
+	second := start(t, warmFlags(origin, "--warm", "all", "--cache-dir", t.TempDir(), "--nats", url)...)
+	// An event that the first took is known to the second.
+	eventually(t, 20*time.Second, "the queue is there", func() bool { return metric(t, second, "imagetier_prefetch_queue_up") == "1" })
+	second.tell(signEvent(t, "msg_1", time.Now(), published("p1", "1.jpg", "v.1")))
+	if n := metric(t, second, `imagetier_prefetch_events_total{outcome="repeated",type="post.published"}`); n != "1" {
+		t.Errorf("%s repetitions are known to the second node", n)
+	}
+	eventually(t, 60*time.Second, "the queue is empty", func() bool { return metric(t, second, "imagetier_prefetch_queue_jobs") == "0" })
+	if done := metric(t, second, `imagetier_prefetch_jobs_total{outcome="ok"}`); done == "0" {
+		t.Error("the second node did nothing")
+	}
+	second.stop()
+}
+
+// S3 servers that speak NATS need no URL of ours.
+func TestABucketsNotificationsOverNATSWarm(t *testing.T) {
+	url := cluster(t)
+	s3 := s3server.Start(t, "--event-nats-url", url, "--event-nats-topic", "imagetier.s3")
+	s3.Bucket(t, "photos", false)
+	env := []string{"AWS_ACCESS_KEY_ID=" + s3.AccessKey, "AWS_SECRET_ACCESS_KEY=" + s3.SecretKey}
+	x := startWith(t, env, "--keys", key, "--cache-dir", t.TempDir(), "--warm", "all", "--nats", url,
+		"--source", "posts=s3://photos?region="+s3.Region+"&endpoint="+s3.Endpoint+"&path-style=true",
+		"--image-prefix", "https://cdn.app.example/=posts?version=etag")
+	eventually(t, 20*time.Second, "the queue is there", func() bool { return metric(t, x, "imagetier_prefetch_queue_up") == "1" })
+	body, err := os.ReadFile(filepath.Join(photos(t), "phone-android.jpg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The stream that keeps notices is made when the node has begun to listen.
+	var etag string
+	eventually(t, 30*time.Second, "a notice is taken in", func() bool {
+		etag = s3.Put(t, "photos", "a.jpg", body).ETag
+		return metric(t, x, `imagetier_prefetch_events_total{outcome="accepted",type="s3.created"}`) != "0"
+	})
+	x.waitWarm(1)
+	x.get(signedPath(t, "/440x/e."+etag[1:len(etag)-1]+"/posts/a.jpg.webp")).want(t, 200, "memory")
+	x.stop()
+}
