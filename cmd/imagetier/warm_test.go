@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -19,12 +20,15 @@ import (
 // has "here" in it is a hit. It ends in the middle of the answer to its nth request, if n is
 // not 0.
 type warmTier struct {
+	mu      sync.Mutex // guards all below
 	orders  []warmOrder
 	breakAt int
 	crowded int // requests that it has no room for at first
 }
 
 func (s *warmTier) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var order warmOrder
 	if r.Header.Get("Authorization") != "Bearer secret-of-the-tier" || json.NewDecoder(r.Body).Decode(&order) != nil || !order.Wait {
 		w.WriteHeader(http.StatusUnauthorized)
@@ -153,8 +157,9 @@ func TestAWarmRunThatEndedGoesOnWhereItWas(t *testing.T) {
 	if code, _, errs := imagetier(t, environ, "warm", "--state", state, other); code != 1 || !strings.Contains(errs, "the state of another input") {
 		t.Errorf("another input: exit code %d, %q", code, errs)
 	}
-	s.orders = nil
-	s.breakAt = 0
+	s.mu.Lock()
+	s.orders, s.breakAt = nil, 0
+	s.mu.Unlock()
 	code, out, errs := imagetier(t, environ, "warm", "--state", state, path)
 	if code != 0 || !strings.HasPrefix(out, fmt.Sprintf("%d images: 0 hit, %d made, 0 failed; ", 3*warmBatch+10, 3*warmBatch+10)) {
 		t.Errorf("exit code %d, %q, %q", code, out, errs)
