@@ -167,6 +167,11 @@ func TestAPublishedPostIsThereBeforeItIsAskedFor(t *testing.T) {
 		return metric(t, x, `imagetier_cache_entries{tier="memory"}`) == "0"
 	})
 	x.get(signedPath(t, "/440x/v.1/posts/a.jpg.webp")).want(t, 200, "origin")
+	// A replay of what came before does not bring it back, nor teach its tag again.
+	x.tell(event)
+	if status, r := x.ask("POST", "/v1/purge", `{"tag":"post:p1"}`); status != http.StatusOK || r.Variants != 0 {
+		t.Errorf("after a replay the deleted post bears an image: %d %+v", status, r)
+	}
 	x.stop()
 }
 

@@ -1,6 +1,16 @@
 package edge
 
-import "testing"
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"testing"
+
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/resize"
+)
 
 func TestOnlyTheLeastUrgencyIsBackground(t *testing.T) {
 	for line, want := range map[string]bool{
@@ -14,4 +24,38 @@ func TestOnlyTheLeastUrgencyIsBackground(t *testing.T) {
 	if background(nil) || !background([]string{"i", "u=7"}) {
 		t.Error("without lines it is, or with several it is not")
 	}
+}
+
+// lanes notes which requests can wait.
+type lanes struct{ background []bool }
+
+func (l *lanes) Get(ctx context.Context, ref imageurl.Ref) (imagecache.Image, imagecache.Outcome, error) {
+	l.background = append(l.background, resize.InBackground(ctx))
+	return imagecache.Image{Body: []byte("x"), ContentType: "image/webp", ETag: `"x"`}, imagecache.Outcome{Detail: imagecache.Memory}, nil
+}
+
+func TestARequestOfTheLeastUrgencyIsServedInTheBackground(t *testing.T) {
+	l := &lanes{}
+	h := Public(Config{Signer: newSigner(t), Cache: l, Sources: map[string]Source{"posts": {}}})
+	for _, priority := range []string{"u=7", "u=1, i", ""} {
+		r := httptest.NewRequest(http.MethodGet, "http://localhost"+newSigner(t).Path(mustRef(t, "/100x/v.1/posts/a.jpg.webp")), nil)
+		if priority != "" {
+			r.Header.Set("Priority", priority)
+		}
+		if status, _, body := answerTo(h, r); status != http.StatusOK {
+			t.Fatalf("%d %s", status, body)
+		}
+	}
+	if !slices.Equal(l.background, []bool{true, false, false}) {
+		t.Errorf("in the background are %v", l.background)
+	}
+}
+
+func mustRef(t *testing.T, path string) imageurl.Ref {
+	t.Helper()
+	ref, err := imageurl.ParseRef(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ref
 }

@@ -1,0 +1,73 @@
+package imagecache_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/resize"
+)
+
+// lanes is a Filler whose fills take a minute in the background, and a second else.
+type lanes struct{ background, live atomic.Int64 }
+
+func (l *lanes) Fill(ctx context.Context, ref imageurl.Ref, _ *imagecache.Image) (imagecache.Filled, error) {
+	if resize.InBackground(ctx) {
+		l.background.Add(1)
+		time.Sleep(time.Minute)
+	} else {
+		l.live.Add(1)
+		time.Sleep(time.Second)
+	}
+	return imagecache.Filled{Image: imagecache.Image{Body: []byte(ref.String())}, Detail: imagecache.FromOrigin, Status: 200}, nil
+}
+
+func (l *lanes) Purge(context.Context, imagecache.Original) (imagecache.Removed, error) {
+	return imagecache.Removed{}, nil
+}
+
+// What can wait is behind everything else: whoever does not wait there does not join it, and
+// whatever waits joins whoever does not.
+func TestAReaderDoesNotJoinAFillInTheBackground(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		filler := &lanes{}
+		c := imagecache.New(imagecache.Config{Filler: filler, FillTimeout: time.Hour, Layers: []imagecache.Layer{{Tier: &shelf{}, Name: imagecache.Memory}}})
+		ref, err := imageurl.ParseRef("/100x/v.1/posts/a.jpg.webp")
+		if err != nil {
+			t.Fatal(err)
+		}
+		warmed := make(chan error)
+		go func() {
+			_, _, err := c.Get(resize.Background(t.Context()), ref)
+			warmed <- err
+		}()
+		synctest.Wait()
+		began := time.Now()
+		if _, out, err := c.Get(t.Context(), ref); err != nil || out.Collapsed || time.Since(began) != time.Second {
+			t.Errorf("after %v: %+v, %v", time.Since(began), out, err)
+		}
+		if err := <-warmed; err != nil {
+			t.Error(err)
+		}
+		if _, out, err := c.Get(t.Context(), ref); err != nil || out.Detail != imagecache.Memory {
+			t.Errorf("%+v, %v", out, err)
+		}
+		other, err := imageurl.ParseRef("/100x/v.1/posts/b.jpg.webp")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { _, _, _ = c.Get(t.Context(), other) }()
+		synctest.Wait()
+		began = time.Now()
+		if _, out, err := c.Get(resize.Background(t.Context()), other); err != nil || !out.Collapsed || time.Since(began) != time.Second {
+			t.Errorf("in the background, after %v: %+v, %v", time.Since(began), out, err)
+		}
+		if filler.background.Load() != 1 || filler.live.Load() != 2 {
+			t.Errorf("%d fills in the background, %d live, want 1 and 2", filler.background.Load(), filler.live.Load())
+		}
+	})
+}
