@@ -7,6 +7,7 @@ package warmer
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/novasocial/imagetier/resize"
 )
@@ -32,11 +33,19 @@ type batchKey struct{}
 
 // batch is some calls of Together. Those of them that come to the Resizer wait for the
 // others, until each has come or has ended without, and then one job makes all their Specs.
+//
+// They do not wait long: a call may itself be waiting for a fill that another batch has
+// begun, in which some call waits for a fill that was begun in this one.
 type batch struct {
 	mu      sync.Mutex
 	pending int // calls that have neither come nor ended; guarded by mu, as all below
 	waiting []*waiter
+	late    *time.Timer // starts the jobs of those that wait; nil while none does
 }
+
+// patience is how long a call waits for the others. Those of one fetch get its bytes at the same
+// moment, so all it has to bridge is a busy scheduler.
+const patience = 100 * time.Millisecond
 
 // waiter is a call that has come.
 type waiter struct {
@@ -83,8 +92,16 @@ func (b *batch) count(p *place) {
 		return
 	}
 	p.counted = true
-	if b.pending--; b.pending > 0 {
-		return
+	if b.pending--; b.pending == 0 {
+		b.start()
+	}
+}
+
+// start starts the jobs of all that wait.
+func (b *batch) start() {
+	if b.late != nil {
+		b.late.Stop()
+		b.late = nil
 	}
 	ready := b.waiting
 	b.waiting = nil
@@ -115,6 +132,13 @@ func (b *batch) resize(ctx context.Context, to resize.Resizer, original []byte, 
 	}
 	w := &waiter{ctx: ctx, to: to, original: original, spec: spec, done: make(chan struct{})}
 	b.waiting = append(b.waiting, w)
+	if b.late == nil {
+		b.late = time.AfterFunc(patience, func() {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.start()
+		})
+	}
 	b.count(p)
 	b.mu.Unlock()
 	select {

@@ -94,13 +94,55 @@ func TestVariantsOfOneOriginalAreMadeByOneJobBehindWhatIsLive(t *testing.T) {
 			}
 		}
 		hit := func(context.Context) {}
-		Together(t.Context(), call(a, 1, 0), call(a, 2, time.Second), hit, call(b, 3, 2*time.Second), call(a, 4, 3*time.Second))
+		Together(t.Context(), call(a, 1, 0), call(a, 2, patience/4), hit, call(b, 3, patience/2), call(a, 4, patience*3/4))
 		slices.Sort(background.jobs)
 		if want := []string{"a: 1x 2x 4x", "b: 3x"}; !slices.Equal(background.jobs, want) {
 			t.Errorf("jobs are %q, want %q", background.jobs, want)
 		}
 		if len(live.jobs) != 1 || made[1] != "a1x" || made[2] != "a2x" || made[3] != "b3x" || made[4] != "a4x" {
 			t.Errorf("live %q, made %v", live.jobs, made)
+		}
+	})
+}
+
+// Two batches whose calls wait for each other's fills both end.
+func TestBatchesThatWaitForEachOtherDoNotWaitForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		background := &spy{}
+		r := Lanes(nil, background)
+		began := time.Now()
+		var made [2]chan struct{}
+		for i := range made {
+			made[i] = make(chan struct{})
+		}
+		var both sync.WaitGroup
+		for i := range made {
+			both.Go(func() {
+				Together(t.Context(),
+					func(ctx context.Context) { // begins a fill
+						if _, err := r.Resize(ctx, []byte("a"), spec(i+1)); err != nil {
+							t.Error(err)
+						}
+						close(made[i])
+					},
+					func(context.Context) { <-made[1-i] }) // joined the one that the other began
+			})
+		}
+		both.Wait()
+		if took := time.Since(began); took != patience || len(background.jobs) != 2 {
+			t.Errorf("%v, %q", took, background.jobs)
+		}
+		// Who comes late is made too.
+		Together(t.Context(),
+			func(ctx context.Context) { _, _ = r.Resize(ctx, []byte("a"), spec(3)) },
+			func(ctx context.Context) {
+				time.Sleep(time.Second)
+				if _, err := r.Resize(ctx, []byte("a"), spec(4)); err != nil {
+					t.Error(err)
+				}
+			})
+		if got := strings.Join(background.jobs[2:], ", "); got != "a: 3x, a: 4x" {
+			t.Error(got)
 		}
 	})
 }
@@ -371,7 +413,7 @@ func TestAJobPurgesThenWarmsAndIsDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bench{tagged: map[string][]imagecache.Original{"post:p1": {{Source: "posts", Name: "b"}}, "live user:u1": {{Source: "posts", Name: "c"}}}}
 		job := Job{Gone: []string{"post:p1"}, Stale: []string{"user:u1"}, Purges: []Purge{{"posts", []byte("a")}},
-			Warms: []Warm{{Image: image(t, "a"), Profile: "two"}}, Refs: []RefText{{ref(t, "/9x/v.1/posts/d.webp")}}}
+			Warms: []Warm{{Image: image(t, "a"), Profile: "two"}}, Refs: []RefText{{ref(t, "/9x/v.1/posts/d.webp")}, {ref(t, "/9x/v.1/posts/d.webp")}}} // twice
 		if did := b.work(t, job); did != "purge b, purge c, purge a, forget post:p1, ok, done" {
 			t.Error(did)
 		}

@@ -310,13 +310,23 @@ func (w *Worker) Refs(ctx context.Context, warm Warm) (refs []imageurl.Ref, spec
 	return refs, specs, nil
 }
 
-// Make has variants of one original made, and waits, for as long as ctx lasts, while there is no room.
+// Make has variants of one original made, and waits, for as long as ctx lasts, while there is no
+// room. One that is there twice is made once.
 func (w *Worker) Make(ctx context.Context, refs []imageurl.Ref) []Outcome {
 	outcomes := make([]Outcome, len(refs))
-	left := make([]int, len(refs))
-	for i := range refs {
-		left[i] = i
+	first := make(map[imageurl.Ref]int, len(refs))
+	var left []int
+	for i, ref := range refs {
+		if _, again := first[ref]; !again {
+			first[ref] = i
+			left = append(left, i)
+		}
 	}
+	defer func() {
+		for i, ref := range refs {
+			outcomes[i] = outcomes[first[ref]]
+		}
+	}()
 	wait := w.cfg.Busy
 	for {
 		asked := make([]imageurl.Ref, len(left))

@@ -324,19 +324,43 @@ func TestNothingIsMadeEarlyWhereNothingIsToBe(t *testing.T) {
 
 // A queue that cannot be written refuses events and takes nothing else down.
 func TestServingDoesNotDependOnTheQueue(t *testing.T) {
-	o, origin := newCountingOrigin(t, "phone-android.jpg")
-	cache := t.TempDir()
-	// A cluster that is not there.
-	x := start(t, warmFlags(origin, "--cache-dir", cache, "--nats", "nats://127.0.0.1:1")...)
-	if got := x.tell(signEvent(t, "msg_1", time.Now(), published("p1", "a.jpg", "v.1"))); got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == "" {
-		t.Errorf("%s, Retry-After %q\n%s", got.Status, got.Header.Get("Retry-After"), got.body)
+	broken := t.TempDir()
+	if err := os.WriteFile(filepath.Join(broken, "queue"), nil, 0o600); err != nil { // where its directory should be
+		t.Fatal(err)
 	}
-	x.waitReady()
-	x.get(signedPath(t, "/440x/v.1/posts/a.jpg.webp")).want(t, 200, "origin")
-	if n := o.gets.Load(); n != 1 {
-		t.Errorf("the origin was asked %d times", n)
+	for what, flags := range map[string][]string{
+		"a cluster that is not there":      {"--cache-dir", t.TempDir(), "--nats", "nats://127.0.0.1:1"},
+		"a directory that cannot be there": {"--cache-dir", broken},
+	} {
+		o, origin := newCountingOrigin(t, "phone-android.jpg")
+		x := start(t, warmFlags(origin, flags...)...)
+		if got := x.tell(signEvent(t, "msg_1", time.Now(), published("p1", "a.jpg", "v.1"))); got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == "" {
+			t.Errorf("%s: %s, Retry-After %q\n%s", what, got.Status, got.Header.Get("Retry-After"), got.body)
+		}
+		x.waitReady()
+		x.get(signedPath(t, "/440x/v.1/posts/a.jpg.webp")).want(t, 200, "origin")
+		if n := o.gets.Load(); n != 1 {
+			t.Errorf("%s: the origin was asked %d times", what, n)
+		}
+		if up := metric(t, x, "imagetier_prefetch_queue_up"); up != "0" {
+			t.Errorf("%s: the queue is up: %s", what, up)
+		}
+		// By hand it is warmed all the same: that needs no queue.
+		if code, out, errs := x.shell("warm", list(t, "/i/_/880x/v.1/posts/a.jpg.webp")); code != 0 || !strings.Contains(out, "1 made") {
+			t.Errorf("%s: imagetier warm: %d, %q, %q", what, code, out, errs)
+		}
+		x.stop()
 	}
-	x.stop()
+}
+
+// list is a file of lines.
+func list(t *testing.T, lines ...string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "list")
+	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // An avatar that changes under its name is gone with the event, and the new one is there.

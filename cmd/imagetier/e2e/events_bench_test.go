@@ -1,0 +1,37 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// BenchmarkEvents posts events of one post each, signing included; 202 is what lies on the
+// disk. Nothing is made of them.
+func BenchmarkEvents(b *testing.B) {
+	_, origin := newCountingOrigin(b, "phone-android.jpg")
+	x := start(b, warmFlags(origin, "--cache-dir", b.TempDir(), "--warm", "none")...)
+	var n atomic.Int64
+	event := func() {
+		i := n.Add(1)
+		if got := x.tell(signEvent(b, fmt.Sprintf("msg_%d", i), time.Now(), published(fmt.Sprintf("p%d", i), fmt.Sprintf("%d.jpg", i), "v.1"))); got.StatusCode != http.StatusAccepted {
+			b.Errorf("%s\n%s", got.Status, got.body)
+		}
+	}
+	event()
+	b.Run("one sender", func(b *testing.B) {
+		for b.Loop() {
+			event()
+		}
+	})
+	b.Run("16 senders", func(b *testing.B) {
+		b.SetParallelism(8)
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				event()
+			}
+		})
+	})
+}

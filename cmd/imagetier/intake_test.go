@@ -1,0 +1,57 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/novasocial/imagetier/cmd/imagetier/internal/bus"
+	"github.com/novasocial/imagetier/cmd/imagetier/internal/config"
+	"github.com/novasocial/imagetier/cmd/imagetier/internal/edge"
+	"github.com/novasocial/imagetier/cmd/imagetier/internal/measure"
+	"github.com/novasocial/imagetier/internal/settings"
+)
+
+func TestWhatTheQueueSaysIsToldAsTheContractWants(t *testing.T) {
+	for from, to := range map[error]error{bus.ErrFull: edge.ErrFull, bus.ErrTooLarge: edge.ErrTooLarge, bus.ErrUnavailable: edge.ErrUnavailable, errors.New("EIO"): edge.ErrUnavailable} {
+		if err := queued(fmt.Errorf("put: %w", from)); !errors.Is(err, to) || !errors.Is(err, from) {
+			t.Errorf("%v becomes %v, want %v", from, err, to)
+		}
+	}
+	if queued(nil) != nil {
+		t.Error("nothing becomes an error")
+	}
+}
+
+// Without secrets nobody can send events, but to a developer's own machine.
+func TestEventsWithoutSecretsAreForDevelopersAlone(t *testing.T) {
+	open := func(flags ...string) *prefetch {
+		t.Helper()
+		cfg, _, err := config.Load(config.Input{Input: settings.Input{Environ: append(flags, "IMAGETIER_CACHE_DIR="+filepath.Join(t.TempDir(), "cache"))}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := openPrefetch(cfg, prefetchParts{set: measure.New(measure.Config{Registerer: prometheus.NewRegistry()})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { p.close() })
+		p.started = time.Time{} // nothing is waited for
+		return p
+	}
+	body := func() ([]byte, error) { return []byte(`{"type":"post.deleted","data":{"posts":[{"id":"p1"}]}}`), nil }
+	p := open("IMAGETIER_KEYS=k1=" + strings.Repeat("00", 32))
+	if _, _, err := p.Event(t.Context(), http.Header{}, body); !errors.Is(err, edge.ErrForged) || !strings.Contains(err.Error(), "--webhook-secrets") {
+		t.Errorf("%v", err)
+	}
+	p = open("IMAGETIER_DEV=true")
+	if kind, _, err := p.Event(t.Context(), http.Header{}, body); kind != "post.deleted" || !errors.Is(err, edge.ErrUnavailable) { // its queue does not run
+		t.Errorf("%s, %v", kind, err)
+	}
+}
