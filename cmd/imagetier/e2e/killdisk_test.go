@@ -54,6 +54,9 @@ func TestATierThatIsKilledAtAnyMomentKeepsWhatItAnswered(t *testing.T) {
 		starts = append(starts, time.Since(began))
 		known := a.known()
 		waitRecovered(x, len(known)*9/10)
+		// Any of them, but not all: a slow machine would make more in the meantime than it asks for.
+		random.Shuffle(len(known), func(i, j int) { known[i], known[j] = known[j], known[i] })
+		known = known[:min(len(known), 200)]
 
 		readers := a.crowd(x, 8, next)
 		if hits := a.askFor(x, known); hits*10 < len(known)*9 { // while the readers go on
