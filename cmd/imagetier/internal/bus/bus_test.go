@@ -358,3 +358,58 @@ func TestWhatWasAcceptedOutlivesKill9(t *testing.T) {
 		}
 	}
 }
+
+// A disk that cannot be written is tried again and again, and keeps nobody from ending.
+func TestAStoreThatCannotBeWrittenDoesNotKeepTheProcessFromEnding(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "queue")
+	_, stop := run(t, Config{Dir: dir})
+	stop()
+	store := filepath.Join(dir, "jetstream")
+	if err := os.RemoveAll(store); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(store, nil, 0o600); err != nil { // where its directory should be
+		t.Fatal(err)
+	}
+	log := &lines{}
+	b, err := New(Config{Dir: dir, Log: slog.New(slog.NewTextHandler(log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- b.Run(ctx) }()
+	for deadline := time.Now().Add(20 * time.Second); strings.Count(log.String(), "trying again") < 2; {
+		if time.Now().After(deadline) {
+			t.Fatalf("it was not tried again:\n%s", log)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	cancel()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it does not end")
+	}
+}
+
+// lines is a log that can be read while it is written.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}

@@ -70,12 +70,11 @@ func (b *Bus) start(ctx context.Context) (*nats.Conn, func(), error) {
 	}
 	said := &serverLog{log: b.cfg.Log}
 	srv.SetLoggerV2(said, false, false, false)
-	go srv.Start() // returns when all is started; its goroutines end with Shutdown
 	stop := func() {
 		srv.Shutdown()
 		srv.WaitForShutdown()
 	}
-	if !srv.ReadyForConnections(startTime) || !srv.JetStreamEnabled() {
+	if !ready(ctx, srv) {
 		stop()
 		return nil, nil, fmt.Errorf("embedded server does not start: %s", said.worst())
 	}
@@ -93,6 +92,27 @@ func (b *Bus) start(ctx context.Context) (*nats.Conn, func(), error) {
 		return nil, nil, err
 	}
 	return conn, end, nil
+}
+
+// ready starts the server, and returns whether it can be used. One that cannot use its
+// store says so in its log, ends its start, and would be waited for in vain.
+func ready(ctx context.Context, srv *server.Server) bool {
+	started := make(chan struct{})
+	go func() {
+		defer close(started)
+		srv.Start() // returns when all is started; its goroutines end with Shutdown
+	}()
+	late := time.NewTimer(startTime)
+	defer late.Stop()
+	select {
+	case <-started:
+	case <-late.C:
+		return false
+	case <-ctx.Done():
+		return false
+	}
+	// Once a start that went well has returned, this is true at once.
+	return srv.ReadyForConnections(50*time.Millisecond) && srv.JetStreamEnabled()
 }
 
 // storeBytes is what the streams may take together, and something for what surrounds messages.
