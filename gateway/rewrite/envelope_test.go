@@ -79,6 +79,8 @@ func TestTheJSONPartsOfAMultipartBodyAreRewritten(t *testing.T) {
 func TestTheDataOfEventsIsRewritten(t *testing.T) {
 	for name, c := range map[string]struct{ in, want string }{
 		"as GraphQL servers send it":  {"event: next\ndata: {\"imageUrl\":\"o/a\"}\n\nevent: complete\n\n", "event: next\ndata: {\"imageUrl\":\"imageUrl<a\"}\n\nevent: complete\n\n"},
+		"behind a byte order mark":    {"\xef\xbb\xbfdata:{\"imageUrl\":\"o/a\"}\n\n", "\xef\xbb\xbfdata:{\"imageUrl\":\"imageUrl<a\"}\n\n"},
+		"behind half of one":          {"\xefdata:{\"imageUrl\":\"o/a\"}\n\n", "\xefdata:{\"imageUrl\":\"o/a\"}\n\n"},
 		"without a blank":             {"data:{\"imageUrl\":\"o/a\"}\n\n", "data:{\"imageUrl\":\"imageUrl<a\"}\n\n"},
 		"every line end":              {"data: {\"imageUrl\":\"o/a\"}\r\n\r\ndata: {\"imageUrl\":\"o/b\"}\r\rdata: {\"imageUrl\":\"o/c\"}\n\n", "data: {\"imageUrl\":\"imageUrl<a\"}\r\n\r\ndata: {\"imageUrl\":\"imageUrl<b\"}\r\rdata: {\"imageUrl\":\"imageUrl<c\"}\n\n"},
 		"other fields":                {": {\"imageUrl\":\"o/a\"}\nid: {\"imageUrl\":\"o/a\"}\ndatax: {\"imageUrl\":\"o/a\"}\nDATA: {\"imageUrl\":\"o/a\"}\n\n", ": {\"imageUrl\":\"o/a\"}\nid: {\"imageUrl\":\"o/a\"}\ndatax: {\"imageUrl\":\"o/a\"}\nDATA: {\"imageUrl\":\"o/a\"}\n\n"},

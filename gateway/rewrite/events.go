@@ -13,6 +13,7 @@ type Events struct {
 	column  int  // how many bytes of a line are read, as long as they are those of dataField
 	inData  bool // behind dataField
 	skip    bool // in a line of another field
+	bom     int  // bytes of a byte order mark that were read; whole, or too late: 3
 	afterCR bool // a line feed would belong to the line end before it
 }
 
@@ -23,12 +24,22 @@ func (e *Events) Reset(fields Fields, link Link) {
 	e.fields, e.link = fields, link
 	e.column, e.inData, e.skip, e.afterCR = 0, false, false, false
 	e.data.Reset(fields, link)
+	e.bom = 0
 }
 
 // Append reads the next bytes of the stream and appends to dst what can be written of it.
 func (e *Events) Append(dst, src []byte) []byte {
 	for len(src) > 0 {
 		c := src[0]
+		if e.bom < len(byteOrderMark) {
+			if c == byteOrderMark[e.bom] {
+				e.bom++
+				src, dst = src[1:], append(dst, c)
+				continue
+			}
+			e.skip = e.bom > 0 // it was none, and is the begin of a field
+			e.bom = len(byteOrderMark)
+		}
 		switch {
 		case e.afterCR && c == '\n':
 			e.afterCR = false

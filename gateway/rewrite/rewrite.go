@@ -60,8 +60,12 @@ type Rewriter struct {
 	escape  bool   // the last byte of raw is a backslash that escapes the next one
 	escapes bool   // there is an escape in it
 
+	bom     uint8 // bytes of a byte order mark that were read; whole, or too late: 3
 	scratch []byte
 }
+
+// byteOrderMark may stand before JSON, where who reads it may ignore it (RFC 8259, 8.1).
+const byteOrderMark = "\xef\xbb\xbf"
 
 type state uint8
 
@@ -103,6 +107,7 @@ func (r *Rewriter) Reset(fields Fields, link Link) {
 	}
 	r.state, r.stack, r.field, r.urls = wantValue, r.stack[:0], nil, r.urls[:0]
 	r.raw, r.held, r.escape, r.escapes = r.raw[:0], false, false, false
+	r.bom = 0
 }
 
 // Append reads the next bytes of the text and appends to dst what can be written of it.
@@ -119,6 +124,18 @@ func (r *Rewriter) Append(dst, src []byte) []byte {
 		case inLiteral:
 			dst, i, from = r.goOnLiteral(dst, src, i, from)
 		default:
+			if r.bom < 3 {
+				if c == byteOrderMark[r.bom] {
+					r.bom++
+					i++
+					continue
+				}
+				if r.bom > 0 {
+					r.state = notJSON
+					continue
+				}
+				r.bom = 3
+			}
 			switch {
 			case c == ' ' || c == '\n' || c == '\r' || c == '\t':
 				i++

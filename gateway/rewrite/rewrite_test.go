@@ -51,6 +51,9 @@ func TestOnlyTheValuesOfTheFieldsChange(t *testing.T) {
 	long := strings.Repeat("x", rewrite.MaxValue)
 	for name, c := range map[string]struct{ in, want string }{
 		"a field":                      {`{"imageUrl":"o/a"}`, `{"imageUrl":"imageUrl<a"}`},
+		"a byte order mark":            {"\xef\xbb\xbf{\"imageUrl\":\"o/a\"}", "\xef\xbb\xbf{\"imageUrl\":\"imageUrl<a\"}"},
+		"half of one":                  {"\xef\xbb{\"imageUrl\":\"o/a\"}", "\xef\xbb{\"imageUrl\":\"o/a\"}"},
+		"one in the wrong place":       {"{}\xef\xbb\xbf{\"imageUrl\":\"o/a\"}", "{}\xef\xbb\xbf{\"imageUrl\":\"o/a\"}"},
 		"blanks stay":                  {" {\n\t\"imageUrl\" :\r\n \"o/a\" } \n", " {\n\t\"imageUrl\" :\r\n \"imageUrl<a\" } \n"},
 		"another field":                {`{"url":"o/a","imageurl":"o/a"}`, `{"url":"o/a","imageurl":"o/a"}`},
 		"a value that is a name":       {`{"a":"imageUrl","b":"o/a"}`, `{"a":"imageUrl","b":"o/a"}`},
