@@ -53,7 +53,7 @@ func TestNothingIsLeftOfAnswersThatBrokeOff(t *testing.T) {
 			to, flush = c, func() { c.Flush() }
 		}
 		for r.Context().Err() == nil {
-			if _, err := io.WriteString(to, strings.Repeat(before(), 100)); err != nil {
+			if _, err := io.WriteString(to, strings.Repeat(before(), 10)); err != nil {
 				return
 			}
 			flush()
