@@ -2,6 +2,12 @@
 // answers into signed thumbnail URLs, as they stream. The service and its clients need no
 // change; what is not JSON with such URLs in it passes as it is.
 //
+// What it does not see: messages of a WebSocket, JSON in UTF-16, aliases in queries that are
+// compressed, or begin beyond maxQuery, or were persisted before this process started. A field
+// that is to be filled stays empty where it comes before its source. Cache-Control:
+// no-transform binds proxies that nobody asked (RFC 9110, 7.7), and not this one, which the
+// service's owner put there.
+//
 // The way of a request is ServeHTTP, outgoing (what the service is asked), answer.go (what
 // is done with its answer) and body.go (the stream).
 package proxy
