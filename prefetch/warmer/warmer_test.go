@@ -466,6 +466,43 @@ func TestWhatBecomesOfAJobThatFails(t *testing.T) {
 	}
 }
 
+// What never has room together is asked for one by one, and what never has any goes back.
+func TestAJobThatHasNoRoomIsSplitAndGoesBackInTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked []int
+		fits := 1
+		w := NewWorker(WorkerConfig{Make: func(_ context.Context, refs []imageurl.Ref) []Outcome {
+			asked = append(asked, len(refs))
+			outcomes := make([]Outcome, len(refs))
+			for i := range outcomes {
+				if len(refs) > fits {
+					outcomes[i].Err = fmt.Errorf("%w: too large", resize.ErrBusy)
+				}
+			}
+			return outcomes
+		}})
+		refs := []imageurl.Ref{ref(t, "/1x/v.1/posts/a.webp"), ref(t, "/2x/v.1/posts/a.webp")}
+		for _, out := range w.Make(t.Context(), refs) {
+			if out.Err != nil {
+				t.Error(out.Err)
+			}
+		}
+		if fmt.Sprint(asked) != "[2 2 2 1 1]" {
+			t.Errorf("asked for at once are %v", asked)
+		}
+		fits = 0
+		began := time.Now()
+		for _, out := range w.Make(t.Context(), refs) {
+			if !errors.Is(out.Err, resize.ErrBusy) {
+				t.Error(out.Err)
+			}
+		}
+		if took := time.Since(began); took < patientFor || took > patientFor+10*time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
 func TestWhatIsDeletedWhileItIsMadeIsPurgedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bench{ended: map[string]bool{}, onMake: func(b *bench) { b.ended["post:p1"] = true }}

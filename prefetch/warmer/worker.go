@@ -310,8 +310,8 @@ func (w *Worker) Refs(ctx context.Context, warm Warm) (refs []imageurl.Ref, spec
 	return refs, specs, nil
 }
 
-// Make has variants of one original made, and waits, for as long as ctx lasts, while there is no
-// room. One that is there twice is made once.
+// Make has variants of one original made, and waits for a while where there is no room. One that
+// is there twice is made once.
 func (w *Worker) Make(ctx context.Context, refs []imageurl.Ref) []Outcome {
 	outcomes := make([]Outcome, len(refs))
 	first := make(map[imageurl.Ref]int, len(refs))
@@ -328,25 +328,40 @@ func (w *Worker) Make(ctx context.Context, refs []imageurl.Ref) []Outcome {
 		}
 	}()
 	wait := w.cfg.Busy
-	for {
-		asked := make([]imageurl.Ref, len(left))
-		for i, at := range left {
-			asked[i] = refs[at]
-		}
+	late := time.Now().Add(patientFor)
+	for round := 1; ; round++ {
 		var busy []int
-		for i, out := range w.cfg.Make(ctx, asked) {
-			outcomes[left[i]] = out
-			if errors.Is(out.Err, resize.ErrBusy) {
-				busy = append(busy, left[i])
+		for chunk := range slices.Chunk(left, sizeOfRound(round, len(left))) {
+			asked := make([]imageurl.Ref, len(chunk))
+			for i, at := range chunk {
+				asked[i] = refs[at]
+			}
+			for i, out := range w.cfg.Make(ctx, asked) {
+				outcomes[chunk[i]] = out
+				if errors.Is(out.Err, resize.ErrBusy) {
+					busy = append(busy, chunk[i])
+				}
 			}
 		}
-		if len(busy) == 0 || ctx.Err() != nil {
+		if len(busy) == 0 || ctx.Err() != nil || time.Now().After(late) {
 			return outcomes
 		}
 		left = busy
 		sleep(ctx, wait/2+rand.N(wait))
 		wait = min(2*wait, 20*w.cfg.Busy)
 	}
+}
+
+// patientFor is how long there may be no room for a job before it goes back into the queue.
+const patientFor = 2 * time.Minute
+
+// sizeOfRound is how many variants are asked for together: all of them at first, and later each by
+// itself, for what has no room together may have it alone.
+func sizeOfRound(round, all int) int {
+	if round > 3 {
+		return 1
+	}
+	return max(all, 1)
 }
 
 // lasting reports whether an error says something of the original that trying again does not change.
