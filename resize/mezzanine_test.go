@@ -1,6 +1,7 @@
 package resize_test
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/novasocial/imagetier/resize"
@@ -79,4 +80,29 @@ func FuzzAVariantFromAMezzanineIsNeverEnlarged(f *testing.F) {
 			t.Errorf("%s of %dx%d is %dx%d, its mezzanine %dx%d", s, w, h, outW, outH, mw, mh)
 		}
 	})
+}
+
+func TestNoURLNamesAMezzanineAndAJobDoes(t *testing.T) {
+	for _, side := range []int{1, 1440, resize.MaxBox} {
+		s := resize.Mezzanine(side)
+		if got, err := resize.ParseJobName(s.Name()); err != nil || got != s {
+			t.Errorf("%s: %+v, %v", s.Name(), got, err)
+		}
+		if _, err := resize.ParseSpecName(s.Name()); !errors.Is(err, resize.ErrSpec) {
+			t.Errorf("%s is a Spec of a URL: %v", s.Name(), err)
+		}
+		if err := s.Check(); !errors.Is(err, resize.ErrSpec) {
+			t.Errorf("%s: Check returns %v", s.Name(), err)
+		}
+	}
+	for _, name := range []string{"mezzanine.jpg", "mezzanine0.jpg", "mezzanine8193.jpg", "mezzanine01440.jpg", "mezzanine+9.jpg", "mezzanine-1.jpg", "mezzanine1440.webp", "mezzanine1440", "mezzanine1440.jpg ", "mezzanine1440-gray.jpg"} {
+		if s, err := resize.ParseJobName(name); !errors.Is(err, resize.ErrSpec) {
+			t.Errorf("%q is %+v, %v", name, s, err)
+		}
+	}
+	for _, name := range []string{"info.json", "orig", "640x-q70.webp"} {
+		if s, err := resize.ParseJobName(name); err != nil || s.Name() != name {
+			t.Errorf("%q is %+v, %v", name, s, err)
+		}
+	}
 }

@@ -9,7 +9,7 @@ import (
 	"errors"
 )
 
-// Image is one made variant: encoded bytes that decode whole.
+// Image is one made variant: encoded bytes that decode whole; or facts, as JSON.
 type Image struct {
 	Body          []byte // encoded in Format; never changed after it is returned
 	Format        Format
@@ -21,7 +21,9 @@ type Resizer interface {
 	// Resize makes one Image per Spec, in their order, decoding original no oftener than
 	// they need. The bytes of an Image depend on original and its Spec alone, not on what
 	// was made together with it: a URL names the same bytes on every node.
-	// Every Spec is a variant of a concrete format: ShapeVariant, never Auto.
+	// Every Spec is a variant of a concrete format (ShapeVariant, never Auto), a mezzanine
+	// (Mezzanine: a JPEG), or Spec{Shape: ShapeInfo, Format: JSON}, whose Image is the JSON
+	// of an Info, with width and height of the original when upright. Any other is ErrSpec.
 	// original is only read and may be used again once Resize has returned.
 	//
 	// It returns an error that wraps one of the sentinels below; on any error

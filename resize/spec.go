@@ -5,13 +5,15 @@ import (
 	"strconv"
 )
 
-// Shape tells the three things a URL can ask for apart.
+// Shape tells what is made apart: the three things that a URL can ask for, and the one
+// that only the tier itself asks for.
 type Shape uint8
 
 const (
-	ShapeVariant  Shape = iota // made from the original
-	ShapeOriginal              // the original, byte for byte
-	ShapeInfo                  // facts about the original, as JSON
+	ShapeVariant   Shape = iota // made from the original
+	ShapeOriginal               // the original, byte for byte
+	ShapeInfo                   // facts about the original, as JSON (Info)
+	ShapeMezzanine              // what a large original is kept as (Mezzanine); never in a URL
 )
 
 // Fit says how a picture comes into its box.
@@ -102,6 +104,9 @@ func (s Spec) Name() string {
 // EncodeQuality returns the quality to encode with, 1-100: the one that is set, or the
 // default of the format; 0 where the format has none.
 func (s Spec) EncodeQuality() int {
+	if s.Shape == ShapeMezzanine {
+		return mezzanineQuality
+	}
 	if s.Quality != 0 {
 		return s.Quality
 	}
@@ -148,6 +153,8 @@ func (s Spec) valid() error {
 			return fmt.Errorf("%w: %s", ErrSpec, why)
 		}
 		return nil
+	case ShapeMezzanine:
+		return fmt.Errorf("%w: no URL names a mezzanine", ErrSpec)
 	default:
 		return fmt.Errorf("%w: shape %d", ErrSpec, s.Shape)
 	}

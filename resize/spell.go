@@ -23,6 +23,8 @@ func (s Spec) AppendShape(b []byte) []byte {
 		return append(b, "orig"...)
 	case ShapeInfo:
 		return append(b, "info"...)
+	case ShapeMezzanine:
+		return appendSide(append(b, mezzanineWord...), s.Width)
 	}
 	b = appendSide(b, s.Width)
 	b = append(b, 'x')

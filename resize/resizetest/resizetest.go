@@ -31,6 +31,8 @@ func Run(t *testing.T, open func(t *testing.T) resize.Resizer) {
 		{"kinds of pixels all become sRGB", samples},
 		{"profiles are converted and not stripped", profiles},
 		{"photos keep their colours", photoColours},
+		{"facts are those of the original", facts},
+		{"a mezzanine is upright, sRGB and nearly lossless", mezzanines},
 		{"stills are made of animations", stills},
 		{"nothing but the picture is in a variant", needles},
 		{"what is cut short is refused", truncated},
@@ -81,12 +83,18 @@ func spec(t testing.TB, name string) resize.Spec {
 // one makes one variant, which must work.
 func one(t testing.TB, r resize.Resizer, original []byte, name string) resize.Image {
 	t.Helper()
-	images, err := r.Resize(t.Context(), original, spec(t, name))
+	return oneOf(t, r, original, spec(t, name))
+}
+
+// oneOf makes whatever s asks for, which must work.
+func oneOf(t testing.TB, r resize.Resizer, original []byte, s resize.Spec) resize.Image {
+	t.Helper()
+	images, err := r.Resize(t.Context(), original, s)
 	if err != nil {
-		t.Fatalf("%s: %v", name, err)
+		t.Fatalf("%s: %v", s.Name(), err)
 	}
 	if len(images) != 1 {
-		t.Fatalf("%s: %d images", name, len(images))
+		t.Fatalf("%s: %d images", s.Name(), len(images))
 	}
 	return images[0]
 }

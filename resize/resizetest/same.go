@@ -64,6 +64,7 @@ func together(t *testing.T, r resize.Resizer) {
 				specs = append(specs, spec(t, name))
 			}
 			specs = append(specs, specs[0]) // twice the same
+			specs = append(specs, resize.Mezzanine(1440), info, resize.Mezzanine(640))
 			images, err := r.Resize(t.Context(), original, specs...)
 			if err != nil {
 				t.Fatal(err)
@@ -72,7 +73,7 @@ func together(t *testing.T, r resize.Resizer) {
 				t.Fatalf("%d images of %d specs", len(images), len(specs))
 			}
 			for i, s := range specs {
-				alone := one(t, r, original, s.Name())
+				alone := oneOf(t, r, original, s)
 				if images[i].Format != s.Format || images[i].Width != alone.Width || images[i].Height != alone.Height {
 					t.Errorf("%s: it is %s of %dx%d pixels", s.Name(), images[i].Format, images[i].Width, images[i].Height)
 				}

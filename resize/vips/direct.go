@@ -53,7 +53,7 @@ func (j *job) takeDirect(looks []*look, specs []resize.Spec) (taken, left []*loo
 		mine, others := *l, *l
 		mine.wanted, others.wanted = nil, nil
 		for _, i := range l.wanted {
-			if f := specs[i].Format; f == resize.JPEG || f == resize.WebP {
+			if f := specs[i].Format; f == resize.JPEG || f == resize.WebP || f == resize.JSON {
 				mine.wanted = append(mine.wanted, i)
 			} else {
 				others.wanted = append(others.wanted, i)
@@ -140,10 +140,22 @@ func (j *job) showPass(ctx context.Context, looks []*look, specs []resize.Spec, 
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if images[i], err = d.encode(view, l, specs[i]); err != nil {
+			if images[i], err = j.saveDirectly(d, view, l, specs[i]); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// saveDirectly encodes a view, which is that of l, as s.
+func (j *job) saveDirectly(d directDecoder, view int, l *look, s resize.Spec) (resize.Image, error) {
+	if s.Shape != resize.ShapeInfo {
+		return d.encode(view, l, s)
+	}
+	m, err := d.pixels(view, l.plan.turn.of(l.plan.crop.size()))
+	if err != nil {
+		return resize.Image{}, err
+	}
+	return factsOf(j.header, len(j.original), m)
 }

@@ -21,6 +21,9 @@ enum tier_direct_fault {
 	TIER_DIRECT_FAILED,     // no memory, or a fault of our own
 };
 
+// TIER_MEZZANINE_ACROSS is how many pixels side by side share a colour in a mezzanine.
+enum { TIER_MEZZANINE_ACROSS = 2 };
+
 struct tier_direct;
 
 // tier_direct_open reads the header of a JPEG. buf must stay until tier_direct_close,
@@ -59,6 +62,13 @@ int tier_direct_finish(struct tier_direct *d, int view, int degrees, int mirror,
 // The encoders. *buf is freed with free.
 int tier_direct_jpeg(struct tier_direct *d, int view, int quality, unsigned char **buf, size_t *len);
 int tier_direct_webp(struct tier_direct *d, int view, int quality, int effort, unsigned char **buf, size_t *len);
+
+// tier_direct_mezzanine makes a JPEG that loses next to nothing and is decoded fast: not
+// progressive, and with colours as fine as TIER_MEZZANINE_ACROSS by 1 pixels.
+int tier_direct_mezzanine(struct tier_direct *d, int view, int quality, unsigned char **buf, size_t *len);
+
+// tier_direct_pixels lends packed RGB of a finished view, rows without gaps.
+int tier_direct_pixels(struct tier_direct *d, int view, const unsigned char **rgb);
 
 // tier_transform_moves returns by how much a transform of RGB of eight bits changes any of
 // some hundred colours at most: 0 and 1 are rounding.

@@ -108,6 +108,10 @@ func (d directDecoder) encode(view int, l *look, s resize.Spec) (resize.Image, e
 	var fault C.int
 	switch s.Format {
 	case resize.JPEG:
+		if s.Shape == resize.ShapeMezzanine {
+			fault = C.tier_direct_mezzanine(d.d, C.int(view), C.int(s.EncodeQuality()), &buf, &n)
+			break
+		}
 		fault = C.tier_direct_jpeg(d.d, C.int(view), C.int(s.EncodeQuality()), &buf, &n)
 	case resize.WebP:
 		fault = C.tier_direct_webp(d.d, C.int(view), C.int(s.EncodeQuality()), webpEffort, &buf, &n)

@@ -169,7 +169,7 @@ struct jpeg_out {
 };
 
 static void
-set_up(struct jpeg_out *j, const struct tier_view *v, int quality)
+set_up(struct jpeg_out *j, const struct tier_view *v, int quality, int mezzanine)
 {
 	struct jpeg_compress_struct *out = &j->out;
 
@@ -180,6 +180,11 @@ set_up(struct jpeg_out *j, const struct tier_view *v, int quality)
 	jpeg_set_defaults(out);
 	jpeg_set_quality(out, quality, TRUE);
 	out->optimize_coding = TRUE;
+	if (mezzanine) {
+		out->comp_info[0].h_samp_factor = TIER_MEZZANINE_ACROSS;
+		out->comp_info[0].v_samp_factor = 1;
+		return;
+	}
 	jpeg_simple_progression(out);
 	if (quality >= 90) // as libvips: what is this good keeps its colours sharp
 		out->comp_info[0].h_samp_factor = out->comp_info[0].v_samp_factor = 1;
@@ -208,8 +213,8 @@ write_rows(struct jpeg_out *j, const struct tier_view *v)
 	}
 }
 
-int
-tier_direct_jpeg(struct tier_direct *d, int view, int quality, unsigned char **buf, size_t *len)
+static int
+save_jpeg(struct tier_direct *d, int view, int quality, int mezzanine, unsigned char **buf, size_t *len)
 {
 	struct tier_view *v = tier_direct_view(d, view);
 	struct jpeg_out *j = v ? calloc(1, sizeof(*j)) : NULL;
@@ -224,7 +229,7 @@ tier_direct_jpeg(struct tier_direct *d, int view, int quality, unsigned char **b
 	if (setjmp(j->escape.to) == 0) {
 		jpeg_create_compress(&j->out);
 		jpeg_mem_dest(&j->out, &j->file, &j->len);
-		set_up(j, v, quality);
+		set_up(j, v, quality, mezzanine);
 		jpeg_start_compress(&j->out, TRUE);
 		write_rows(j, v);
 		jpeg_finish_compress(&j->out);
@@ -241,6 +246,29 @@ tier_direct_jpeg(struct tier_direct *d, int view, int quality, unsigned char **b
 	free(j->row);
 	free(j);
 	return fault;
+}
+
+int
+tier_direct_jpeg(struct tier_direct *d, int view, int quality, unsigned char **buf, size_t *len)
+{
+	return save_jpeg(d, view, quality, 0, buf, len);
+}
+
+int
+tier_direct_mezzanine(struct tier_direct *d, int view, int quality, unsigned char **buf, size_t *len)
+{
+	return save_jpeg(d, view, quality, 1, buf, len);
+}
+
+int
+tier_direct_pixels(struct tier_direct *d, int view, const unsigned char **rgb)
+{
+	struct tier_view *v = tier_direct_view(d, view);
+
+	if (!v || tier_view_rgb(v))
+		return TIER_DIRECT_FAILED;
+	*rgb = v->rgb;
+	return 0;
 }
 
 // ---- WebP

@@ -26,13 +26,18 @@ var longestSide = map[resize.Format]int{
 	resize.AVIF: 16_384, // libvips' own limit for HEIF
 }
 
-// encode saves p, which is bare.
-func encode(p picture, f resize.Format, quality int) ([]byte, error) {
+// encode saves p, which is bare, as s.
+func encode(p picture, s resize.Spec) ([]byte, error) {
+	f, quality := s.Format, s.EncodeQuality()
 	var buf unsafe.Pointer
 	var n C.size_t
 	var result C.int
 	switch f {
 	case resize.JPEG:
+		if s.Shape == resize.ShapeMezzanine {
+			result = C.tier_save_mezzanine(p.image, C.int(quality), &buf, &n)
+			break
+		}
 		result = C.tier_save_jpeg(p.image, C.int(quality), &buf, &n)
 	case resize.PNG:
 		result = C.tier_save_png(p.image, &buf, &n)

@@ -14,6 +14,7 @@ import (
 // A job is one call of Resize.
 type job struct {
 	original    []byte
+	header      resize.Header
 	kind        resize.Kind
 	stored      size // as the decoder hands it out, unless it makes it smaller
 	orientation int  // 1-8, what is left to be done after the decoder
@@ -21,7 +22,7 @@ type job struct {
 }
 
 func newJob(original []byte, h resize.Header, t transforms) *job {
-	j := &job{original, h.Kind, size{h.Width, h.Height}, h.Orientation, t}
+	j := &job{original, h, h.Kind, size{h.Width, h.Height}, h.Orientation, t}
 	switch h.Kind {
 	case resize.KindAVIF, resize.KindHEIC, resize.KindJXL: // their decoders turn
 		j.stored.width, j.stored.height = h.Upright()
@@ -40,6 +41,12 @@ type look struct {
 }
 
 func lookOf(s resize.Spec) resize.Spec {
+	switch s.Shape {
+	case resize.ShapeInfo:
+		return resize.Spec{Width: factsSide, Height: factsSide}
+	case resize.ShapeMezzanine:
+		return resize.Spec{Width: s.Width, Height: s.Height}
+	}
 	s.Format, s.Quality, s.Still = resize.NoFormat, 0, false
 	if s.Fit != resize.FitPad { // in a pad the background is part of the picture
 		s.Background = resize.Color{}
@@ -239,7 +246,7 @@ func (j *job) showOne(ctx context.Context, l *look, decoded picture, specs []res
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if images[i], err = save(&b, p, specs[i]); err != nil {
+		if images[i], err = j.save(&b, p, specs[i]); err != nil {
 			return failed(err, "encode "+specs[i].Format.String())
 		}
 	}
@@ -300,14 +307,21 @@ func (j *job) finish(b *bench, l *look, p picture) (picture, error) {
 }
 
 // save encodes p, which is finished, as s.
-func save(b *bench, p picture, s resize.Spec) (resize.Image, error) {
+func (j *job) save(b *bench, p picture, s resize.Spec) (resize.Image, error) {
+	if s.Shape == resize.ShapeInfo {
+		m, err := p.nrgba()
+		if err != nil {
+			return resize.Image{}, err
+		}
+		return factsOf(j.header, len(j.original), m)
+	}
 	if s.Format == resize.JPEG {
 		var err error
 		if p, err = b.flatten(p, s.Background); err != nil {
 			return resize.Image{}, err
 		}
 	}
-	body, err := encode(p, s.Format, s.EncodeQuality())
+	body, err := encode(p, s)
 	if err != nil {
 		return resize.Image{}, err
 	}

@@ -361,6 +361,13 @@ tier_save_jpeg(VipsImage *in, int quality, void **buf, size_t *len)
 }
 
 int
+tier_save_mezzanine(VipsImage *in, int quality, void **buf, size_t *len)
+{
+	return vips_jpegsave_buffer(in, buf, len,
+		"Q", quality, "subsample_mode", VIPS_FOREIGN_SUBSAMPLE_OFF, "strip", TRUE, NULL);
+}
+
+int
 tier_save_png(VipsImage *in, void **buf, size_t *len)
 {
 	return vips_pngsave_buffer(in, buf, len, "strip", TRUE, NULL);

@@ -85,6 +85,10 @@ int tier_bare(VipsImage *in, VipsImage **out);
 
 // The savers. *buf is freed with g_free.
 int tier_save_jpeg(VipsImage *in, int quality, void **buf, size_t *len);
+// tier_save_mezzanine makes what tier_direct_mezzanine makes, but for the colours, of which
+// libvips can only keep all or a quarter: all.
+int tier_save_mezzanine(VipsImage *in, int quality, void **buf, size_t *len);
+
 int tier_save_png(VipsImage *in, void **buf, size_t *len);
 int tier_save_webp(VipsImage *in, int quality, int effort, void **buf, size_t *len);
 int tier_save_avif(VipsImage *in, int quality, int effort, void **buf, size_t *len);

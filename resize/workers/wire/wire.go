@@ -126,7 +126,7 @@ func ReadJob(r io.Reader, max int64) (j Job, err error) {
 		return j, err
 	}
 	for name := range strings.SplitSeq(string(names), "\n") {
-		spec, err := resize.ParseSpecName(name)
+		spec, err := resize.ParseJobName(name)
 		if err != nil {
 			return j, nonsense("%v", err)
 		}
@@ -258,6 +258,12 @@ func readImage(r io.Reader, s resize.Spec, room int64) (resize.Image, error) {
 	var err error
 	if img.Body, err = readBlock(r, room); err != nil {
 		return resize.Image{}, err
+	}
+	if s.Shape == resize.ShapeInfo {
+		if len(img.Body) == 0 || img.Body[0] != '{' || !json.Valid(img.Body) {
+			return resize.Image{}, nonsense("it answers %s with what is no JSON", s.Name())
+		}
+		return img, nil
 	}
 	if kind := resize.KindOf(img.Body); kind.ContentType() != s.Format.ContentType() {
 		return resize.Image{}, nonsense("it answers %s with bytes of the kind %q", s.Name(), kind)
