@@ -55,3 +55,20 @@ func TestNoticesOfNoObjectAreNone(t *testing.T) {
 		}
 	}
 }
+
+func FuzzParseNotices(f *testing.F) {
+	for _, body := range []string{fromAWS, fromMinIO, fromVersityGW, `{"Type":"Notification","Message":"{\"Records\":[]}"}`, `{"Event":"s3:TestEvent"}`} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		notices, err := ParseNotices(body)
+		if err != nil && !errors.Is(err, ErrEvent) {
+			t.Fatalf("%v is not ErrEvent", err)
+		}
+		for _, n := range notices {
+			if n.Bucket == "" || n.Key == "" || n.ID == "" || len(notices) > maxRecords {
+				t.Fatalf("%+v", n)
+			}
+		}
+	})
+}
