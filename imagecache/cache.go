@@ -35,6 +35,9 @@ type Filled struct {
 type Layer struct {
 	Tier Tier
 	Name Detail
+	// Far is a tier over a network: it is asked once for however many callers, within the
+	// flight that would make the Image, and what it holds is copied nearer at once.
+	Far bool
 }
 
 // Config of a Cache.
@@ -115,7 +118,7 @@ func (c *Cache) Get(ctx context.Context, ref imageurl.Ref) (Image, Outcome, erro
 	if c.takenDown(key.original) {
 		return Image{}, Outcome{}, ErrTakenDown
 	}
-	held, at, err := c.lookup(ctx, ref, key)
+	held, at, err := c.lookup(ctx, ref, key, false)
 	if err != nil {
 		if n, ok := c.negatives.get(key, c.epochs.Of(key.original), c.now()); ok {
 			return Image{}, Outcome{Detail: Negative, TTL: n.left}, n.err
@@ -147,14 +150,17 @@ func (c *Cache) Get(ctx context.Context, ref imageurl.Ref) (Image, Outcome, erro
 
 // lookup asks the tiers in turn, and copies what a slower one holds into the faster ones
 // when it is asked for a second time: what is read once from a disk would only push
-// out what is read often. Its error is ErrMiss.
-func (c *Cache) lookup(ctx context.Context, ref imageurl.Ref, key Key) (Image, Detail, error) {
+// out what is read often. What is far is asked only if far is set. Its error is ErrMiss.
+func (c *Cache) lookup(ctx context.Context, ref imageurl.Ref, key Key, far bool) (Image, Detail, error) {
 	layers := c.layersOf(ref)
 	epoch := c.epochs.Of(key.original)
 	for i, layer := range layers {
+		if layer.Far && !far {
+			continue
+		}
 		img, err := layer.Tier.Get(ctx, key)
 		if err == nil {
-			if i > 0 && c.again.seen(key) {
+			if i > 0 && (layer.Far || c.again.seen(key)) {
 				c.storeIn(ctx, layers[:i], key, img, epoch)
 			}
 			return img, layer.Name, nil
@@ -239,7 +245,7 @@ func (c *Cache) run(ctx context.Context, ref imageurl.Ref, key Key, stale *Image
 	}()
 
 	// Another flight of this key may have ended between the caller's look and this one.
-	if held, name, err := c.lookup(ctx, ref, key); err == nil {
+	if held, name, err := c.lookup(ctx, ref, key, true); err == nil {
 		_, soft := c.softs.stale(key)
 		if left, state := held.Fresh.at(c.now()); state == fresh && !soft {
 			return held, Outcome{Detail: name, TTL: left}, nil

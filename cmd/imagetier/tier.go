@@ -64,6 +64,9 @@ func serve(ctx context.Context, cfg config.Config, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, tiers.close()) }()
+	if err := tiers.share(ctx, cfg, nil, tel.Log, set); err != nil {
+		return err
+	}
 	sources, err := openSources(ctx, cfg, set)
 	if err != nil {
 		return err
@@ -88,7 +91,7 @@ func serve(ctx context.Context, cfg config.Config, out io.Writer) (err error) {
 	}
 	cache := imagecache.New(imagecache.Config{
 		TakenDown: down.Has,
-		Layers:    []imagecache.Layer{{Tier: tiers.memory, Name: imagecache.Memory}, {Tier: tiers.disk, Name: imagecache.Disk}},
+		Layers:    tiers.layers(),
 		Originals: tiers.originals,
 		Filler: fill.New(fill.Config{
 			Sources: sources.guarded, Resizer: warmer.Lanes(set.Resizer(pool), set.Resizer(pool.Warm())), Limits: cfg.Limits, Originals: tiers.originals, LiveTTL: cfg.LiveTTL,

@@ -10,6 +10,8 @@ import (
 	"github.com/novasocial/imagetier/cmd/imagetier/internal/config"
 	"github.com/novasocial/imagetier/cmd/imagetier/internal/measure"
 	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/derived"
+	"github.com/novasocial/imagetier/imagecache/derived/s3store"
 	"github.com/novasocial/imagetier/imagecache/disktier"
 	"github.com/novasocial/imagetier/imagecache/memtier"
 	"github.com/novasocial/imagetier/resize/workers"
@@ -19,6 +21,8 @@ import (
 type tiers struct {
 	memory, disk, originals imagecache.Tier // measured
 	disks                   []*disktier.Tier
+	derived                 imagecache.Tier // measured; nil: there is none
+	shared                  *derived.Tier
 }
 
 // openTiers opens memory, disk and the kept originals. A disk that cannot be used is no
@@ -38,6 +42,50 @@ func openTiers(cfg config.Config, log *slog.Logger, set *measure.Set) (*tiers, e
 	return t, nil
 }
 
+// share opens the store that the nodes of a fleet share. fleet says how far this node is in
+// the log of purges; nil where it is alone.
+func (t *tiers) share(ctx context.Context, cfg config.Config, fleet func() derived.Position, log *slog.Logger, set *measure.Set) error {
+	if !cfg.Derived.Set() {
+		return nil
+	}
+	at := cfg.Derived.URL
+	store, err := s3store.New(ctx, s3store.Config{Bucket: at.Bucket, Prefix: at.Prefix, Region: at.Region, Endpoint: at.Endpoint, PathStyle: at.PathStyle})
+	if err != nil {
+		return err
+	}
+	if t.shared, err = derived.New(derived.Config{Store: store, Fleet: fleet, Log: log.With("tier", "derived")}); err != nil {
+		return err
+	}
+	t.derived = set.Tier("derived", t.shared, derivedStats(t.shared))
+	return nil
+}
+
+// layers are the tiers of variants, fastest first.
+func (t *tiers) layers() []imagecache.Layer {
+	layers := []imagecache.Layer{{Tier: t.memory, Name: imagecache.Memory}, {Tier: t.disk, Name: imagecache.Disk}}
+	if t.derived != nil {
+		layers = append(layers, imagecache.Layer{Tier: t.derived, Name: imagecache.Derived, Far: true})
+	}
+	return layers
+}
+
+// derivedStats: what is in the store is nobody's to count; bytes and entries are what waits
+// to be written.
+func derivedStats(shared *derived.Tier) func() measure.TierStats {
+	return func() measure.TierStats {
+		s := shared.Stats()
+		t := measure.TierStats{
+			Bytes: s.QueuedBytes, Entries: s.QueuedObjects,
+			Evictions: map[string]int64{"dropped": s.Dropped, "purged": s.Purged},
+			Faults:    map[string]int64{"verify": s.Damaged, "outdated": s.Distrusted},
+		}
+		if s.Open {
+			t.State = "left alone"
+		}
+		return t
+	}
+}
+
 func (t *tiers) open(name, dir string, size int64, log *slog.Logger, set *measure.Set) (imagecache.Tier, error) {
 	disk, err := disktier.Open(disktier.Config{Dir: dir, MaxBytes: size, Log: log.With("tier", name)})
 	if err != nil {
@@ -51,6 +99,9 @@ func (t *tiers) open(name, dir string, size int64, log *slog.Logger, set *measur
 func (t *tiers) run() (runs []func(context.Context) error) {
 	for _, disk := range t.disks {
 		runs = append(runs, disk.Run)
+	}
+	if t.shared != nil {
+		runs = append(runs, t.shared.Run)
 	}
 	return runs
 }

@@ -37,6 +37,7 @@ type Config struct {
 	MemorySize    int64  // bytes that the memory tier may hold
 	DiskSize      int64  // bytes that the disk tier may take
 	OriginalsSize int64  // bytes that kept originals may take
+	Derived       Derived
 
 	Workers       int           // resize processes, at least 1
 	ResizeCommand string        // path of imagetier-resize

@@ -77,7 +77,7 @@ func another(t *testing.T) map[string]string {
 		"cache-disk-size": "50GiB", "cache-originals-size": "7GB", "workers": "3", "resize-command": "/usr/libexec/r",
 		"max-original-bytes": "64MiB", "max-megapixels": "12.5", "max-side": "9000", "max-frames": "10",
 		"origin-timeout": "3s", "resize-timeout": "1m", "negative-ttl": "0s", "live-ttl": "1h30m", "drain-timeout": "5s",
-		"log-level": "debug", "log-format": "text",
+		"log-level": "debug", "log-format": "text", "derived": "s3://made/tier?region=eu-central-1",
 		"webhook-secrets": secret1 + "," + secret2, "warm": "all", "profiles": profilesFile(t), "balancer": "http://10.0.0.7:8080",
 		"image-prefix": "https://cdn.app.example/=new?version=query:v,/u/=new?version=etag", "nats": "nats://queue:sesame@10.0.0.8:4222,tls://10.0.0.9:4222",
 	}
@@ -293,6 +293,8 @@ func TestEveryFaultIsReportedWithWhatIsWanted(t *testing.T) {
 		{"--balancer=http://user:sesame@balancer", "want a URL like"},
 		{"--nats=localhost:4222", "want URLs like nats://host:4222"},
 		{"--nats=nats://a:4222,http://b", "want URLs like nats://host:4222"},
+		{"--derived=dir:///srv", "want s3://bucket/prefix"},
+		{"--derived=s3://bucket/x?originals=yes", "settings of sources"},
 	} {
 		_, _, err := config.Load(input(t, []string{c.flag}, []string{"IMAGETIER_KEYS=k0=" + hex1}))
 		var faults settings.Faults
@@ -306,7 +308,7 @@ func TestEveryFaultIsReportedWithWhatIsWanted(t *testing.T) {
 }
 
 func TestWhatIsNotBuiltYetIsToldFromWhatIsUnknown(t *testing.T) {
-	for _, name := range []string{"MEZZANINE", "WATERMARK", "DERIVED"} {
+	for _, name := range []string{"MEZZANINE", "WATERMARK"} {
 		_, _, err := config.Load(input(t, []string{"--dev"}, []string{"IMAGETIER_" + name + "=x"}))
 		if err == nil || err.Error() != "IMAGETIER_"+name+": not available in this version" {
 			t.Error(err)

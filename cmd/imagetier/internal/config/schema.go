@@ -22,7 +22,7 @@ const Prefix = "IMAGETIER_"
 
 // later are settings that the contract has and this version has not.
 var later = []string{
-	"mezzanine", "watermark", "derived",
+	"mezzanine", "watermark",
 }
 
 // foreign tells variables that begin like ours: the gateway's, and where make keeps the
@@ -82,6 +82,7 @@ func schema(c *Config) *settings.Schema {
 		Help: "Budget of the disk tier."})
 	add(settings.Setting{Name: "cache-originals-size", Group: group, Placeholder: "SIZE", Default: "5GiB", Value: settings.Size(&c.OriginalsSize, 16<<20),
 		Help: "Budget of kept originals."})
+	addFleet(add, group, c)
 
 	group = groupResize
 	add(settings.Setting{Name: "workers", Group: group, Placeholder: "N", DefaultHelp: "number of cores", Value: settings.Int(&c.Workers, 1, 1024),
