@@ -48,11 +48,12 @@ func encoded(t testing.TB, r resize.Resizer, m image.Image, format string) []byt
 }
 
 // decode reads a variant with other decoders than those that are tested, and checks what
-// the Resizer says of it. Nothing in Go reads AVIF: r makes a PNG of it first.
+// the Resizer says of it. Nothing in Go reads AVIF, HEIC and JXL: r makes a PNG of it first.
 func decode(t testing.TB, r resize.Resizer, img resize.Image) image.Image {
 	t.Helper()
 	kinds := map[resize.Format]resize.Kind{
 		resize.JPEG: resize.KindJPEG, resize.PNG: resize.KindPNG, resize.WebP: resize.KindWebP, resize.AVIF: resize.KindAVIF,
+		resize.GIF: resize.KindGIF, resize.HEIC: resize.KindHEIC, resize.JXL: resize.KindJXL,
 	}
 	if got := resize.KindOf(img.Body); got != kinds[img.Format] {
 		t.Fatalf("a %s begins as a %q does", img.Format, got)
@@ -61,9 +62,10 @@ func decode(t testing.TB, r resize.Resizer, img resize.Image) image.Image {
 	read := map[resize.Format]func([]byte) (image.Image, error){
 		resize.JPEG: func(b []byte) (image.Image, error) { return jpeg.Decode(bytes.NewReader(b)) },
 		resize.PNG:  func(b []byte) (image.Image, error) { return png.Decode(bytes.NewReader(b)) },
+		resize.GIF:  func(b []byte) (image.Image, error) { return gif.Decode(bytes.NewReader(b)) },
 		resize.WebP: func(b []byte) (image.Image, error) { return webp.Decode(bytes.NewReader(b)) },
 	}[img.Format]
-	if img.Format == resize.AVIF {
+	if img.Format == resize.AVIF || img.Format == resize.HEIC || img.Format == resize.JXL {
 		body = one(t, r, body, "8192x8192.png").Body
 		read = func(b []byte) (image.Image, error) { return png.Decode(bytes.NewReader(b)) }
 	}

@@ -66,7 +66,7 @@ func needles(t *testing.T, r resize.Resizer) {
 		if !bytes.Contains(original, []byte(needle)) {
 			t.Fatalf("%s: there is no needle to be lost", kind)
 		}
-		for _, name := range []string{"80x.jpg", "80x.png", "80x.webp", "80x.avif", "8192x8192.webp", "80x80-cover-smart-gray.png", "80x80-pad-rot90.jpg"} {
+		for _, name := range []string{"80x.jpg", "80x.png", "80x.webp", "80x.avif", "80x.gif", "80x.heic", "80x.jxl", "8192x8192.webp", "80x80-cover-smart-gray.png", "80x80-pad-rot90.jpg"} {
 			t.Run(kind+" to "+name, func(t *testing.T) { bare(t, one(t, r, original, name)) })
 		}
 	}
@@ -105,7 +105,8 @@ var harmless = map[resize.Format]map[string]bool{
 	resize.JPEG: {"e0": true, "ee": true, "db": true, "c2": true, "c4": true, "dd": true, "da": true},
 	resize.PNG:  {"IHDR": true, "PLTE": true, "tRNS": true, "IDAT": true, "IEND": true},
 	resize.WebP: {"VP8X": true, "ALPH": true, "VP8 ": true, "VP8L": true},
-	resize.AVIF: {},
+	resize.AVIF: {}, resize.HEIC: {}, resize.JXL: {},
+	resize.GIF: {"f9": true, ",": true, "NETSCAPE2.0": true},
 }
 
 // parts lists the segments before the first scan, the chunks, or what is forbidden of boxes.
@@ -131,16 +132,47 @@ func parts(img resize.Image) (names []string) {
 			n := int(binary.LittleEndian.Uint32(b[at+4:]))
 			at += 8 + n + n&1
 		}
-	case resize.AVIF:
+	case resize.GIF:
+		names = partsOfGIF(b)
+	case resize.AVIF, resize.HEIC, resize.JXL:
 		head := b
 		if i := bytes.Index(b, []byte("mdat")); i >= 0 {
 			head = b[:i]
 		}
-		for _, name := range []string{"Exif", "mime", "uri ", "prof", "rICC"} {
+		for _, name := range []string{"Exif", "mime", "uri ", "prof", "rICC", "xml ", "brob"} {
 			if bytes.Contains(head, []byte(name)) {
 				names = append(names, name)
 			}
 		}
+	}
+	return names
+}
+
+// partsOfGIF lists extensions by their label, or, of applications, by their name, and
+// pictures as ",".
+func partsOfGIF(b []byte) (names []string) {
+	table := func(flags byte) int {
+		if flags&0x80 == 0 {
+			return 0
+		}
+		return 3 << (flags&7 + 1)
+	}
+	at := 13 + table(b[10])
+	for at < len(b) && b[at] != ';' {
+		switch {
+		case b[at] == '!' && b[at+1] == 0xff:
+			names = append(names, string(b[at+3:at+3+int(b[at+2])]))
+			at += 2
+		case b[at] == '!':
+			names = append(names, string("0123456789abcdef"[b[at+1]>>4])+string("0123456789abcdef"[b[at+1]&15]))
+			at += 2
+		default:
+			names = append(names, ",")
+			at += 11 + table(b[at+9])
+		}
+		for ; b[at] != 0; at += 1 + int(b[at]) {
+		}
+		at++
 	}
 	return names
 }

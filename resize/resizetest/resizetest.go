@@ -34,6 +34,7 @@ func Run(t *testing.T, open func(t *testing.T) resize.Resizer) {
 		{"facts are those of the original", facts},
 		{"a mezzanine is upright, sRGB and nearly lossless", mezzanines},
 		{"stills are made of animations", stills},
+		{"animations stay animations", animations},
 		{"nothing but the picture is in a variant", needles},
 		{"what is cut short is refused", truncated},
 		{"what follows the picture does not matter", trailing},

@@ -97,6 +97,7 @@ func formats(t *testing.T, r resize.Resizer) {
 		dB   float64
 	}{
 		{"240x.jpg", 33}, {"240x-q95.jpg", 36}, {"240x.webp", 33}, {"240x-q95.webp", 35}, {"240x.avif", 33}, {"240x-q80.avif", 35}, {"240x.png", 38},
+		{"240x.gif", 26}, {"240x.heic", 33}, {"240x-q90.heic", 35}, {"240x.jxl", 33}, {"240x-q95.jxl", 36},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			img := one(t, r, original, c.name)
@@ -106,7 +107,7 @@ func formats(t *testing.T, r resize.Resizer) {
 			near(t, r, img, want(picture, spec(t, c.name)), c.dB)
 		})
 	}
-	for _, format := range []string{"jpg", "webp", "avif"} {
+	for _, format := range []string{"jpg", "webp", "avif", "heic", "jxl"} {
 		low, high := one(t, r, original, "240x-q10."+format), one(t, r, original, "240x-q95."+format)
 		if 2*len(low.Body) > len(high.Body) {
 			t.Errorf("%s: quality 10 takes %d bytes, quality 95 %d", format, len(low.Body), len(high.Body))
@@ -124,7 +125,7 @@ func formats(t *testing.T, r resize.Resizer) {
 	})
 	t.Run("alpha stays where the format has it", func(t *testing.T) {
 		alpha := veiled(scene(240, 180))
-		for name, dB := range map[string]float64{"120x.webp": 30, "120x.avif": 29, "120x.png": 36, "120x.jpg": 30} {
+		for name, dB := range map[string]float64{"120x.webp": 30, "120x.avif": 29, "120x.heic": 29, "120x.jxl": 29, "120x.png": 36, "120x.jpg": 30} {
 			near(t, r, one(t, r, pngOf(t, alpha.image()), name), want(alpha, spec(t, name)), dB)
 		}
 	})

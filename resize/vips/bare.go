@@ -10,11 +10,11 @@ import (
 
 var errLayout = errors.New("the encoder's output is not laid out as it should be")
 
-// bareWebP returns file with nothing in it but the picture and its alpha: without the
+// bareWebP returns file with nothing in it but the picture, or its frames, and their alpha: without the
 // chunks EXIF, XMP and ICCP, and without the extended header (VP8X) where all that it
-// would announce is gone. file is one still picture, and is written over.
+// would announce is gone. file is written over.
 func bareWebP(file []byte) ([]byte, error) {
-	const header, alphaFlag = 12, 0x10
+	const header, alphaFlag, animationFlag = 12, 0x10, 0x02
 	if len(file) < header || string(file[:4]) != "RIFF" || string(file[8:12]) != "WEBP" {
 		return nil, errLayout
 	}
@@ -35,10 +35,10 @@ func bareWebP(file []byte) ([]byte, error) {
 			if len(chunk) < 18 {
 				return nil, errLayout
 			}
-			if chunk[8] &= alphaFlag; chunk[8] != 0 {
+			if chunk[8] &= alphaFlag | animationFlag; chunk[8] != 0 {
 				out = append(out, chunk...)
 			}
-		case "ALPH", "VP8 ", "VP8L":
+		case "ALPH", "VP8 ", "VP8L", "ANIM", "ANMF":
 			out = append(out, chunk...) // never ahead of where it is read from
 		}
 	}

@@ -1,5 +1,8 @@
 package vips
 
+// #include "vips.h"
+import "C"
+
 import (
 	"github.com/h2non/bimg"
 
@@ -29,15 +32,34 @@ func (r *Resizer) Capabilities() Capabilities {
 			c.Loads = append(c.Loads, kind.kind.String())
 		}
 	}
-	for _, format := range []struct {
-		format resize.Format
-		typ    bimg.ImageType
-	}{
-		{resize.JPEG, bimg.JPEG}, {resize.PNG, bimg.PNG}, {resize.WebP, bimg.WEBP}, {resize.AVIF, bimg.AVIF},
-	} {
-		if bimg.VipsIsTypeSupportedSave(format.typ) {
-			c.Saves = append(c.Saves, format.format.String())
+	if C.tier_loads_jxl() != 0 {
+		c.Loads = append(c.Loads, resize.KindJXL.String())
+	}
+	for _, format := range formats {
+		if r.saves[format] {
+			c.Saves = append(c.Saves, format.String())
 		}
 	}
 	return c
+}
+
+// formats are all that a Spec can ask for, in the order of the grammar.
+var formats = []resize.Format{resize.JPEG, resize.PNG, resize.WebP, resize.AVIF, resize.GIF, resize.HEIC, resize.JXL}
+
+// savable tries every format on a tiny picture: that libvips has a saver does not say that
+// the library behind it has an encoder (HEIC without x265). The lock is held.
+func savable() map[resize.Format]bool {
+	can := map[resize.Format]bool{}
+	var b bench
+	defer b.clear()
+	defer C.vips_error_clear()
+	p, err := b.step(func(out **C.VipsImage) C.int { return C.tier_blank(64, 64, out) })
+	if err != nil {
+		return can
+	}
+	for _, format := range formats {
+		_, err := encode(p, resize.Spec{Format: format})
+		can[format] = err == nil
+	}
+	return can
 }

@@ -16,6 +16,12 @@ const (
 	// avifEffort is libvips' effort: 9 minus the speed of the AV1 encoder. Speed 8 takes
 	// 0.2 s for 640 pixels where bimg's default, speed 0, takes 6.6 s.
 	avifEffort = 1
+	// heicEffort is libvips' effort, of which libheif makes a preset of x265: 0-9.
+	heicEffort = 4
+	// gifEffort, 1-10, is how long a palette is looked for; 7 is libvips' own.
+	gifEffort = 7
+	// jxlEffort, 1-9, is cjxl's -e. 7, its own, takes several times as long.
+	jxlEffort = 4
 )
 
 // longestSide is what the format can hold, in pixels.
@@ -24,6 +30,9 @@ var longestSide = map[resize.Format]int{
 	resize.PNG:  1<<31 - 1,
 	resize.WebP: 16_383, // 14 bits
 	resize.AVIF: 16_384, // libvips' own limit for HEIF
+	resize.HEIC: 16_384,
+	resize.GIF:  65_535, // 16 bits
+	resize.JXL:  65_535, // what a Resizer's answer may say; the format holds more
 }
 
 // encode saves p, which is bare, as s.
@@ -45,6 +54,12 @@ func encode(p picture, s resize.Spec) ([]byte, error) {
 		result = C.tier_save_webp(p.image, C.int(quality), webpEffort, &buf, &n)
 	case resize.AVIF:
 		result = C.tier_save_avif(p.image, C.int(quality), avifEffort, &buf, &n)
+	case resize.HEIC:
+		result = C.tier_save_heic(p.image, C.int(quality), heicEffort, &buf, &n)
+	case resize.GIF:
+		result = C.tier_save_gif(p.image, gifEffort, &buf, &n)
+	case resize.JXL:
+		result = C.tier_save_jxl(p.image, C.int(quality), jxlEffort, &buf, &n)
 	default:
 		return nil, fmt.Errorf("%w: nothing here encodes %s", resize.ErrSpec, f)
 	}

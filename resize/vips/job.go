@@ -38,6 +38,7 @@ type look struct {
 	plan        plan
 	shrink      int   // what the decoder makes the picture smaller by
 	wanted      []int // the indices of the Specs
+	seen        *rect // where the eye goes, once a frame has been looked at
 }
 
 func lookOf(s resize.Spec) resize.Spec {
@@ -67,6 +68,9 @@ func (j *job) make(ctx context.Context, specs []resize.Spec) ([]resize.Image, er
 		return nil, err
 	}
 	images := make([]resize.Image, len(specs))
+	if looks, err = j.showAnimations(ctx, looks, specs, images); err != nil {
+		return nil, err
+	}
 	if looks, err = j.showDirectly(ctx, looks, specs, images); err != nil {
 		return nil, err
 	}
@@ -285,7 +289,7 @@ func (j *job) finish(b *bench, l *look, p picture) (picture, error) {
 	for _, s := range []step{
 		{true, func(p picture) (picture, error) { return j.transforms.srgb(b, p) }},
 		{plan.turn != turn{}, func(p picture) (picture, error) { return b.turn(p, plan.turn) }},
-		{plan.attention != size{}, func(p picture) (picture, error) { return b.attention(p, plan.attention) }},
+		{plan.attention != size{}, func(p picture) (picture, error) { return l.attend(b, p) }},
 		{plan.enlarged != size{}, func(p picture) (picture, error) { return b.scale(p, plan.enlarged) }},
 		{plan.canvas != size{}, func(p picture) (picture, error) { return b.flatten(p, l.Background) }},
 		{plan.canvas != size{}, func(p picture) (picture, error) { return b.pad(p, plan.canvas, l.Background) }},
@@ -304,6 +308,19 @@ func (j *job) finish(b *bench, l *look, p picture) (picture, error) {
 		}
 	}
 	return p, nil
+}
+
+// attend crops to where the eye goes: in the first frame, and there in all others.
+func (l *look) attend(b *bench, p picture) (picture, error) {
+	if l.seen != nil {
+		return b.crop(p, *l.seen)
+	}
+	out, err := b.attention(p, l.plan.attention)
+	if err == nil {
+		left, top := out.origin()
+		l.seen = &rect{left, top, out.size().width, out.size().height}
+	}
+	return out, err
 }
 
 // save encodes p, which is finished, as s.

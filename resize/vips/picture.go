@@ -83,6 +83,9 @@ var loaders = map[resize.Kind]C.enum_tier_kind{
 	resize.KindJXL:  C.TIER_JXL,
 }
 
+// address is where b lies, which has at least one byte and is pinned.
+func address(b []byte) unsafe.Pointer { return unsafe.Pointer(&b[0]) }
+
 // memory computes p.
 func (b *bench) memory(p picture) (picture, error) {
 	return b.step(func(out **C.VipsImage) C.int { return C.tier_memory(p.image, out) })
@@ -149,6 +152,10 @@ func (b *bench) attention(p picture, to size) (picture, error) {
 		return C.tier_attention(p.image, C.int(to.width), C.int(to.height), out)
 	})
 }
+
+// origin returns where p, which was cropped in the step that made it, begins in the
+// picture that it was cropped from.
+func (p picture) origin() (left, top int) { return -int(p.image.Xoffset), -int(p.image.Yoffset) }
 
 // flatten lays p on a background, where it has alpha.
 func (b *bench) flatten(p picture, on resize.Color) (picture, error) {

@@ -22,6 +22,7 @@ tier_start(void)
 	vips_operation_block_set("VipsForeignLoadHeif", FALSE);
 	vips_operation_block_set("VipsForeignLoadTiff", FALSE);
 	vips_operation_block_set("VipsForeignLoadJxl", FALSE);
+	vips_operation_block_set("VipsForeignSaveJxl", FALSE); // it counts as untrusted, though it reads nothing
 }
 
 // "memory" keeps what cannot be decoded in order (an interlaced PNG) out of TMPDIR.
@@ -49,6 +50,46 @@ tier_load(enum tier_kind kind, const void *buf, size_t len, int shrink, VipsImag
 		return vips_jxlload_buffer(b, len, out, COMMON, NULL);
 	}
 	return -1;
+}
+
+int
+tier_load_frames(enum tier_kind kind, const void *buf, size_t len, VipsImage **out)
+{
+	void *b = (void *) buf;
+
+	if (kind == TIER_GIF)
+		return vips_gifload_buffer(b, len, out, COMMON, "n", -1, NULL);
+	if (kind == TIER_WEBP)
+		return vips_webpload_buffer(b, len, out, COMMON, "n", -1, NULL);
+	return -1;
+}
+
+int
+tier_frames(VipsImage *in)
+{
+	int height = vips_image_get_page_height(in);
+
+	return height > 0 ? in->Ysize / height : 1;
+}
+
+int
+tier_join(VipsImage **frames, int n, VipsImage *like, VipsImage **out)
+{
+	VipsImage *joined;
+	int *delay, count, loop = 0;
+
+	if (vips_arrayjoin(frames, &joined, n, "across", 1, NULL))
+		return -1;
+	*out = vips_image_copy_memory(joined);
+	g_object_unref(joined);
+	if (!*out)
+		return -1;
+	vips_image_set_int(*out, VIPS_META_PAGE_HEIGHT, frames[0]->Ysize);
+	if (vips_image_get_typeof(like, "delay") && !vips_image_get_array_int(like, "delay", &delay, &count))
+		vips_image_set_array_int(*out, "delay", delay, count < n ? count : n);
+	if (vips_image_get_typeof(like, "loop") && !vips_image_get_int(like, "loop", &loop))
+		vips_image_set_int(*out, "loop", loop);
+	return 0;
 }
 
 size_t
@@ -384,4 +425,46 @@ tier_save_avif(VipsImage *in, int quality, int effort, void **buf, size_t *len)
 {
 	return vips_heifsave_buffer(in, buf, len,
 		"Q", quality, "compression", VIPS_FOREIGN_HEIF_COMPRESSION_AV1, "effort", effort, "strip", TRUE, NULL);
+}
+
+int
+tier_save_heic(VipsImage *in, int quality, int effort, void **buf, size_t *len)
+{
+	return vips_heifsave_buffer(in, buf, len,
+		"Q", quality, "compression", VIPS_FOREIGN_HEIF_COMPRESSION_HEVC, "effort", effort, "strip", TRUE, NULL);
+}
+
+int
+tier_save_gif(VipsImage *in, int effort, void **buf, size_t *len)
+{
+	return vips_gifsave_buffer(in, buf, len, "effort", effort, "strip", TRUE, NULL);
+}
+
+int
+tier_save_jxl(VipsImage *in, int quality, int effort, void **buf, size_t *len)
+{
+	return vips_jxlsave_buffer(in, buf, len, "Q", quality, "effort", effort, "strip", TRUE, NULL);
+}
+
+int
+tier_blank(int width, int height, VipsImage **out)
+{
+	VipsImage *t, *grey;
+	int result;
+
+	if (vips_black(&t, width, height, "bands", 3, NULL))
+		return -1;
+	result = vips_copy(t, &grey, "interpretation", VIPS_INTERPRETATION_sRGB, NULL);
+	g_object_unref(t);
+	if (result)
+		return -1;
+	*out = vips_image_copy_memory(grey);
+	g_object_unref(grey);
+	return *out ? 0 : -1;
+}
+
+int
+tier_loads_jxl(void)
+{
+	return vips_type_find("VipsOperation", "jxlload_buffer") != 0;
 }

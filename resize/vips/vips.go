@@ -44,11 +44,13 @@ type Config struct {
 // Resizer is a resize.Resizer that runs libvips in this process. It is safe for
 // concurrent use and does one call at a time.
 //
-// Of the grammar it makes all but these, for which it returns resize.ErrSpec: the formats
-// gif, heic and jxl, animations (a still of one is made), face, wm, credit and p3.
+// Of the grammar it makes all but these, for which it returns resize.ErrSpec: face, wm,
+// credit and p3; and formats that the libvips of this process cannot encode
+// (Capabilities). Animations are kept of GIF and WebP; of others the first frame is made.
 type Resizer struct {
 	cfg        Config
-	transforms transforms // guarded by libvips
+	saves      map[resize.Format]bool // what the libvips of this process can encode
+	transforms transforms             // guarded by libvips
 }
 
 // libvips is held while a job runs. Error buffer, caches and settings of libvips are
@@ -68,7 +70,7 @@ func New(cfg Config) (*Resizer, error) {
 	bimg.VipsCacheSetMaxMem(0)
 	C.vips_concurrency_set(1)
 	C.tier_start()
-	return &Resizer{cfg: cfg, transforms: transforms{}}, nil
+	return &Resizer{cfg: cfg, saves: savable(), transforms: transforms{}}, nil
 }
 
 // Close ends libvips in this process, after the job that runs. No Resizer of this process
@@ -143,10 +145,8 @@ func (r *Resizer) check(header resize.Header, s resize.Spec) error {
 	}
 	missing := ""
 	switch longest := longestSide[s.Format]; {
-	case longest == 0:
+	case longest == 0 || !r.saves[s.Format]:
 		missing = "the format " + s.Format.String()
-	case s.KeepsAnimation() && header.Frames > 1:
-		missing = "animation (still, jpg, png and avif show its first frame)"
 	case s.Gravity == resize.GravityFace:
 		missing = "the gravity face"
 	case s.Watermark != "":

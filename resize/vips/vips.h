@@ -29,6 +29,16 @@ void tier_start(void);
 // 1 for all others. The pixels come in order from the top, once, and never through a file.
 int tier_load(enum tier_kind kind, const void *buf, size_t len, int shrink, VipsImage **out);
 
+// tier_load_frames opens all frames of a GIF or WebP, one below the other.
+int tier_load_frames(enum tier_kind kind, const void *buf, size_t len, VipsImage **out);
+
+// tier_frames returns how many frames an image of tier_load_frames has.
+int tier_frames(VipsImage *in);
+
+// tier_join puts frames of one size below each other, to be saved as an animation with the
+// times and the loop of like.
+int tier_join(VipsImage **frames, int n, VipsImage *like, VipsImage **out);
+
 // tier_bytes returns how much memory the pixels of in take.
 size_t tier_bytes(VipsImage *in);
 
@@ -83,6 +93,12 @@ int tier_sharpen(VipsImage *in, VipsImage **out);
 // resolution, and what libvips and its loaders keep beside them.
 int tier_bare(VipsImage *in, VipsImage **out);
 
+// tier_blank makes a black picture in memory.
+int tier_blank(int width, int height, VipsImage **out);
+
+// tier_loads_jxl reports whether libvips was built to read JPEG XL.
+int tier_loads_jxl(void);
+
 // The savers. *buf is freed with g_free.
 int tier_save_jpeg(VipsImage *in, int quality, void **buf, size_t *len);
 // tier_save_mezzanine makes what tier_direct_mezzanine makes, but for the colours, of which
@@ -92,5 +108,8 @@ int tier_save_mezzanine(VipsImage *in, int quality, void **buf, size_t *len);
 int tier_save_png(VipsImage *in, void **buf, size_t *len);
 int tier_save_webp(VipsImage *in, int quality, int effort, void **buf, size_t *len);
 int tier_save_avif(VipsImage *in, int quality, int effort, void **buf, size_t *len);
+int tier_save_heic(VipsImage *in, int quality, int effort, void **buf, size_t *len);
+int tier_save_gif(VipsImage *in, int effort, void **buf, size_t *len);
+int tier_save_jxl(VipsImage *in, int quality, int effort, void **buf, size_t *len);
 
 #endif
