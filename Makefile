@@ -48,6 +48,10 @@ test: deps-test ## install what is missing and run every test
 	cd cmd/tierbench && go test ./...
 	cd gateway && go test ./...
 
+.PHONY: test-fleet
+test-fleet: deps-test ## three nodes, three NATS servers, an S3 server and nginx: killed, replaced, cut off
+	IMAGETIER_FLEET=full go test -count 1 -v -run 'Fleet' ./cmd/imagetier/e2e
+
 .PHONY: race
 race: deps-test ## every test under the race detector
 	go test -race ./...

@@ -62,6 +62,8 @@ type Receipt struct {
 	Variants  int   // made images
 	Originals int   // kept originals (and mezzanines)
 	Bytes     int64 // of both
+	// Applied of Known nodes of a fleet have applied it; both are 0 where there is no fleet.
+	Applied, Known int
 }
 
 // Purge removes what the target names from every tier; of an original that is every

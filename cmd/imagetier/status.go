@@ -14,6 +14,7 @@ import (
 type wellbeing struct {
 	pool     *workers.Pool
 	tiers    *tiers
+	fleet    *fleet
 	draining atomic.Bool
 }
 
@@ -32,7 +33,7 @@ func (h *wellbeing) ready() error {
 	}
 	select {
 	case <-h.pool.Ready():
-		return nil
+		return h.fleet.ready()
 	default:
 		return errStarting
 	}

@@ -59,12 +59,17 @@ func serve(ctx context.Context, cfg config.Config, out io.Writer) (err error) {
 		return fmt.Errorf("private listener: %w", err)
 	}
 	defer private.Close()
+	fleet, err := openFleet(ctx, cfg, tel.Log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, fleet.close()) }()
 	tiers, err := openTiers(cfg, tel.Log, set)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, tiers.close()) }()
-	if err := tiers.share(ctx, cfg, nil, tel.Log, set); err != nil {
+	if err := tiers.share(ctx, cfg, fleet.position(), tel.Log, set); err != nil {
 		return err
 	}
 	sources, err := openSources(ctx, cfg, set)
@@ -104,18 +109,19 @@ func serve(ctx context.Context, cfg config.Config, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	measured := set.Cache(cache)
+	measured := fleet.over(set.Cache(cache), down)
 	early, err := openPrefetch(cfg, prefetchParts{log: tel.Log, set: set, cache: measured, sources: sources.guarded, signer: signer})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, early.close()) }()
+	fleet.use(early.bus, tiers.shared)
 	answers := &edge.Answers{}
 	handler := edge.Public(edge.Config{
 		Signer: signer, Cache: early.watched(measured), Sources: edgeSources(cfg), NegativeTTL: cfg.NegativeTTL, Answers: answers, Log: tel.Log,
 		Observe: func(o edge.Observation) { set.Observe(measure.Observation(o)) },
 	})
-	wellbeing := &wellbeing{pool: pool, tiers: tiers}
+	wellbeing := &wellbeing{pool: pool, tiers: tiers, fleet: fleet}
 	status := &status{build: b, dev: cfg.Dev, started: time.Now(), set: set, health: wellbeing}
 	publicServer, err := edge.NewServer(edge.ServerConfig{
 		Handler: set.Handler(handler), CertFile: cfg.TLSCert, KeyFile: cfg.TLSKey, Linger: lingerOf(cfg), DrainTimeout: cfg.DrainTimeout, Log: tel.Log,
@@ -127,7 +133,7 @@ func serve(ctx context.Context, cfg config.Config, out io.Writer) (err error) {
 	privateServer, err := edge.NewServer(edge.ServerConfig{
 		DrainTimeout: 5 * time.Second, Log: tel.Log,
 		Handler: edge.Private(edge.PrivateConfig{
-			Signer: signer, Explain: cache.Explain, Info: measured.Get, Purge: measured.Purge, SoftPurge: measured.SoftPurge, Takedown: takeDown(down, measured), Lift: down.Lift, Sources: edgeSources(cfg), Answers: answers,
+			Signer: signer, Explain: cache.Explain, Info: measured.Get, Purge: measured.Purge, SoftPurge: measured.SoftPurge, Takedown: fleet.takedown, Lift: fleet.lift, Sources: edgeSources(cfg), Answers: answers,
 			Intake: early, Warmer: early, DeadLetters: early, WebhookSecrets: cfg.WebhookSecrets, Observe: set.Event, Tagged: early.tagged,
 			AdminToken: cfg.AdminToken, Dev: cfg.Dev, Ready: wellbeing.ready, Metrics: tel.Metrics(), Stats: status.stats, Log: tel.Log,
 			Console: console.New(console.Config{
@@ -146,7 +152,7 @@ func serve(ctx context.Context, cfg config.Config, out io.Writer) (err error) {
 		public:  func(ctx context.Context) error { return publicServer.Run(ctx, public) },
 		private: func(ctx context.Context) error { return privateServer.Run(ctx, private) },
 		warm:    warming,
-		parts:   slices.Concat(tiers.run(), below, []func(context.Context) error{pool.Run}),
+		parts:   slices.Concat(tiers.run(), fleet.run(), below, []func(context.Context) error{pool.Run}),
 		drain:   wellbeing.drain,
 	})
 }

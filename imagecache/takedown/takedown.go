@@ -174,6 +174,9 @@ func (l *List) Has(of imagecache.Original) bool {
 // Len returns how many are.
 func (l *List) Len() int { return len(*l.down.Load()) }
 
+// All returns the originals that are down, in no order.
+func (l *List) All() []imagecache.Original { return slices.Collect(maps.Keys(*l.down.Load())) }
+
 // Add takes of down. When it returns without an error, Has says so, and will after any
 // crash. It reports whether that is new.
 func (l *List) Add(of imagecache.Original) (added bool, err error) { return l.change(of, false) }

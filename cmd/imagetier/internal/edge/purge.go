@@ -57,13 +57,26 @@ func (p *private) purge(w http.ResponseWriter, r *http.Request) error {
 	}
 	p.Log.Info("purged", "source", req.Source, "name", req.Name, "path", req.Path, "tag", req.Tag, "soft", req.Soft, "remote", r.RemoteAddr,
 		"variants", done.Variants, "originals", done.Originals, "bytes", done.Bytes)
-	return writeJSON(w, r, http.StatusOK, done)
+	return writeJSON(w, r, done.status(), done)
 }
 
 func (r *receipt) add(one imagecache.Receipt) {
 	r.Variants += one.Variants
 	r.Originals += one.Originals
 	r.Bytes += one.Bytes
+	if one.Known > 0 { // of several targets the one that fewest nodes have applied counts
+		if r.Nodes.Known == 1 || one.Applied-one.Known < r.Nodes.Applied-r.Nodes.Known {
+			r.Nodes = nodes{Applied: one.Applied, Known: one.Known}
+		}
+	}
+}
+
+// status is 202 while some node has not applied it.
+func (r *receipt) status() int {
+	if r.Nodes.Applied < r.Nodes.Known {
+		return http.StatusAccepted
+	}
+	return http.StatusOK
 }
 
 // takedown removes all that was made of an original, and has it answered with 451 until
@@ -83,7 +96,7 @@ func (p *private) takedown(w http.ResponseWriter, r *http.Request) error {
 		done.add(one)
 		p.Log.Info("taken down", "source", of.Source, "name", of.Name, "remote", r.RemoteAddr, "variants", one.Variants, "originals", one.Originals, "bytes", one.Bytes)
 	}
-	return writeJSON(w, r, http.StatusOK, done)
+	return writeJSON(w, r, done.status(), done)
 }
 
 // lift ends a takedown.

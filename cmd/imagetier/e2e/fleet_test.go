@@ -1,0 +1,476 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"image"
+	"image/color"
+	"image/jpeg"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/novasocial/imagetier/origin/origintest/s3server"
+)
+
+// natsServers starts a cluster of three servers.
+func natsServers(t *testing.T) (servers []*server.Server, urls string) {
+	t.Helper()
+	const n = 3
+	var routes []*url.URL
+	var ports []int
+	for range n {
+		addr := freePort(t)
+		u, err := url.Parse("nats://" + addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var port int
+		if _, err := fmt.Sscanf(u.Port(), "%d", &port); err != nil {
+			t.Fatal(err)
+		}
+		routes, ports = append(routes, u), append(ports, port)
+	}
+	var all []string
+	for i := range n {
+		srv, err := server.NewServer(&server.Options{
+			ServerName: fmt.Sprintf("nats%d", i), Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
+			Cluster: server.ClusterOpts{Name: "fleet", Host: "127.0.0.1", Port: ports[i]}, Routes: routes,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		go srv.Start()
+		t.Cleanup(func() {
+			srv.Shutdown()
+			srv.WaitForShutdown()
+		})
+		servers = append(servers, srv)
+	}
+	for _, srv := range servers {
+		if !srv.ReadyForConnections(30 * time.Second) {
+			t.Fatal("a NATS server does not start")
+		}
+		all = append(all, srv.ClientURL())
+	}
+	eventually(t, 30*time.Second, "the cluster has a leader", func() bool {
+		for _, srv := range servers {
+			if srv.JetStreamIsLeader() {
+				return true
+			}
+		}
+		return false
+	})
+	return servers, strings.Join(all, ",")
+}
+
+// balanced starts nginx as deploy/nginx has it, before these nodes.
+func balanced(t *testing.T, nodes []string) (url string) {
+	t.Helper()
+	binary, err := exec.LookPath("nginx")
+	if err != nil {
+		binary = "/usr/sbin/nginx"
+		if _, err := os.Stat(binary); err != nil {
+			t.Skip("no nginx: make test installs it")
+		}
+	}
+	text, err := os.ReadFile("../../../deploy/nginx/imagetier.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf, dir, addr := string(text), t.TempDir(), freePort(t)
+	for i, node := range nodes {
+		conf = strings.Replace(conf, fmt.Sprintf("node%d:8080", i+1), node, 1)
+	}
+	conf = strings.Replace(conf, "listen 80;", "listen "+addr+";", 1)
+	conf = "daemon off; worker_processes 1; pid " + dir + "/pid; error_log " + dir + "/error.log;\nevents { worker_connections 4096; }\nhttp {\naccess_log off;\n" +
+		"client_body_temp_path " + dir + "/b; proxy_temp_path " + dir + "/p; fastcgi_temp_path " + dir + "/f; uwsgi_temp_path " + dir + "/u; scgi_temp_path " + dir + "/s;\n" + conf + "}\n"
+	file := filepath.Join(dir, "nginx.conf")
+	if err := os.WriteFile(file, []byte(conf), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(binary, "-p", dir, "-c", file, "-e", filepath.Join(dir, "start.log"))
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+	})
+	eventually(t, 10*time.Second, "nginx answers: "+out.String(), func() bool {
+		resp, err := http.Get("http://" + addr + "/healthz")
+		if err == nil {
+			resp.Body.Close()
+		}
+		return err == nil
+	})
+	return "http://" + addr
+}
+
+// shifting is an origin whose originals are all of one colour, which is the generation's.
+type shifting struct {
+	mu         sync.Mutex
+	asked      map[string]int
+	generation atomic.Int32
+	pictures   [2][]byte
+}
+
+func newShifting(t *testing.T) (*shifting, string) {
+	o := &shifting{asked: make(map[string]int)}
+	for i, c := range []color.Color{color.RGBA{200, 0, 0, 255}, color.RGBA{0, 0, 200, 255}} {
+		img := image.NewRGBA(image.Rect(0, 0, 64, 64))
+		for at := range 64 * 64 {
+			img.Set(at%64, at/64, c)
+		}
+		var b bytes.Buffer
+		if err := jpeg.Encode(&b, img, nil); err != nil {
+			t.Fatal(err)
+		}
+		o.pictures[i] = b.Bytes()
+	}
+	return o, listen(t, o)
+}
+
+func (o *shifting) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	o.mu.Lock()
+	o.asked[r.URL.Path]++
+	o.mu.Unlock()
+	w.Header().Set("Content-Type", "image/jpeg")
+	_, _ = w.Write(o.pictures[o.generation.Load()])
+}
+
+func (o *shifting) times(name string) int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.asked["/"+name]
+}
+
+// generationOf returns of which generation a variant was made.
+func generationOf(body []byte) (int, error) {
+	img, err := jpeg.Decode(bytes.NewReader(body))
+	if err != nil {
+		return 0, err
+	}
+	if r, _, b, _ := img.At(8, 8).RGBA(); b > r {
+		return 1, nil
+	}
+	return 0, nil
+}
+
+// fleet is three nodes behind nginx, with a NATS cluster and a derived store.
+type fleet struct {
+	t        *testing.T
+	origin   *shifting
+	nats     []*server.Server
+	nodes    []*tier
+	flags    [][]string
+	env      []string
+	balancer string
+}
+
+func newFleet(t *testing.T) *fleet {
+	t.Helper()
+	f := &fleet{t: t}
+	var urls, at string
+	f.nats, urls = natsServers(t)
+	f.origin, at = newShifting(t)
+	s3 := s3server.Start(t)
+	s3.Bucket(t, "derived", false)
+	f.env = []string{"AWS_ACCESS_KEY_ID=" + s3.AccessKey, "AWS_SECRET_ACCESS_KEY=" + s3.SecretKey}
+	var addrs []string
+	for range 3 {
+		addr := freePort(t)
+		addrs = append(addrs, addr)
+		f.flags = append(f.flags, []string{"--keys", key, "--source", "posts=" + at + "?originals=yes", "--allow-private-origins", "--cache-dir", t.TempDir(),
+			"--admin-token", token, "--webhook-secrets", hookSecret, "--warm", "none", "--workers", "1", "--nats", urls,
+			"--derived", "s3://derived/tier?region=" + s3.Region + "&endpoint=" + s3.Endpoint + "&path-style=true",
+			"--listen", addr, "--private-listen", freePort(t)})
+	}
+	f.nodes = make([]*tier, 3)
+	for i := range f.nodes {
+		f.nodes[i] = startWith(t, f.env, f.flags[i]...)
+	}
+	f.balancer = balanced(t, addrs)
+	return f
+}
+
+func (f *fleet) again(i int) { f.nodes[i] = startWith(f.t, f.env, f.flags[i]...) }
+
+// counted is a receipt with its nodes.
+type counted struct {
+	Status int
+	Nodes  struct{ Applied, Known int }
+}
+
+func (f *fleet) purge(i int, name string) (c counted) {
+	f.t.Helper()
+	req, err := http.NewRequestWithContext(f.t.Context(), http.MethodPost, f.nodes[i].private+"/v1/purge", strings.NewReader(`{"source":"posts","name":"`+name+`"}`))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	c.Status = resp.StatusCode
+	if err := json.NewDecoder(resp.Body).Decode(&c); err != nil {
+		f.t.Fatal(err)
+	}
+	return c
+}
+
+// load asks the balancer for these paths until it is ended; it returns how often something
+// else than the right bytes came, and how often nothing.
+func (f *fleet) load(clients int, paths []string, right [][]byte) (end func() (answers, wrong, failed int64)) {
+	ctx, cancel := context.WithCancel(f.t.Context())
+	var answers, wrong, failed atomic.Int64
+	var all sync.WaitGroup
+	for client := range clients {
+		all.Go(func() {
+			for i := client; ctx.Err() == nil; i++ {
+				n := i % len(paths)
+				resp, err := http.Get(f.balancer + paths[n])
+				if err != nil {
+					failed.Add(1)
+					continue
+				}
+				body, err := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				switch {
+				case err != nil || resp.StatusCode >= 500:
+					failed.Add(1)
+				case resp.StatusCode != http.StatusOK || !bytes.Equal(body, right[n]):
+					wrong.Add(1)
+				default:
+					answers.Add(1)
+				}
+			}
+		})
+	}
+	return func() (int64, int64, int64) {
+		cancel()
+		all.Wait()
+		return answers.Load(), wrong.Load(), failed.Load()
+	}
+}
+
+// A fleet as its operators fear for it. IMAGETIER_FLEET=full is make test-fleet; without, the
+// numbers are smaller.
+func TestAFleet(t *testing.T) {
+	purges, replaced := 100, 1
+	if os.Getenv("IMAGETIER_FLEET") == "full" {
+		purges, replaced = 500, 3
+	}
+	f := newFleet(t)
+	o := f.origin
+	path := func(shape, name string) string { return signedPath(t, "/"+shape+"/v.1/posts/"+name+".jpg") }
+
+	t.Run("one cold key asked 300 times at once is fetched once", func(t *testing.T) {
+		var all sync.WaitGroup
+		for range 300 {
+			all.Go(func() {
+				resp, err := http.Get(f.balancer + path("40x", "cold.jpg"))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer resp.Body.Close()
+				if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+					t.Errorf("%s %v", resp.Status, err)
+				}
+			})
+		}
+		all.Wait()
+		if n := o.times("cold.jpg"); n != 1 {
+			t.Errorf("%d fetches", n)
+		}
+	})
+
+	t.Run("all of one original goes to one node", func(t *testing.T) {
+		for i := range 20 {
+			name := fmt.Sprintf("p/%d.v2.jpg", i)
+			for _, p := range []string{path("20x", name), path("40x40-cover", name), signedPath(t, "/30x/v.1/posts/"+name+".webp"), signedPath(t, "/orig/v.1/posts/"+name)} {
+				if got := fetch(t, f.balancer+p); got.StatusCode != http.StatusOK {
+					t.Fatal(got.Status)
+				}
+			}
+			if n := o.times(name); n != 1 {
+				t.Errorf("%s was fetched %d times", name, n)
+			}
+		}
+	})
+
+	var paths []string
+	var right [][]byte
+	for i := range 40 {
+		paths = append(paths, path("40x", fmt.Sprintf("load/%d.jpg", i)))
+		right = append(right, fetch(t, f.balancer+paths[i]).body)
+	}
+
+	t.Run("a purge counts nodes", func(t *testing.T) {
+		eventually(t, 10*time.Second, "all know of each other", func() bool {
+			got := f.purge(0, "nothing.jpg")
+			return got.Status == http.StatusOK && got.Nodes.Applied == 3 && got.Nodes.Known == 3
+		})
+	})
+
+	t.Run("a takedown holds on every node until it is lifted", func(t *testing.T) {
+		p := path("40x", "down.jpg")
+		const what = `{"source":"posts","name":"down.jpg"}`
+		if status, _ := f.nodes[1].ask("POST", "/v1/takedown", what); status != http.StatusOK {
+			t.Fatal(status)
+		}
+		for _, x := range f.nodes {
+			eventually(t, 5*time.Second, "it is down", func() bool { return x.get(p).StatusCode == 451 })
+		}
+		if status, _ := f.nodes[2].ask("DELETE", "/v1/takedown", what); status != http.StatusOK {
+			t.Fatal(status)
+		}
+		for _, x := range f.nodes {
+			eventually(t, 5*time.Second, "it is lifted", func() bool { return x.get(p).StatusCode == 200 })
+		}
+	})
+
+	t.Run("a node that is killed costs the requests in flight at most", func(t *testing.T) {
+		end := f.load(8, paths, right)
+		time.Sleep(500 * time.Millisecond)
+		f.nodes[2].kill()
+		time.Sleep(2 * time.Second)
+		answers, wrong, failed := end()
+		t.Logf("%d right, %d wrong, %d failed", answers, wrong, failed)
+		if wrong > 0 || failed > 8 || answers < 100 {
+			t.Errorf("%d right, %d wrong, %d failed", answers, wrong, failed)
+		}
+		f.again(2)
+	})
+
+	t.Run("what was purged while a node was away it serves never again", func(t *testing.T) {
+		var old []string
+		for i := range purges {
+			old = append(old, fmt.Sprintf("old/%d.jpg", i))
+			if got := f.nodes[2].get(path("16x", old[i])); got.StatusCode != http.StatusOK {
+				t.Fatal(got.Status)
+			}
+		}
+		const down = `{"source":"posts","name":"old/0.jpg"}`
+		f.nodes[2].kill()
+		o.generation.Store(1)
+		late := 0
+		began := time.Now()
+		for _, name := range old {
+			if got := f.purge(0, name); got.Status == http.StatusAccepted && got.Nodes.Applied == 2 && got.Nodes.Known == 3 {
+				late++
+			}
+		}
+		t.Logf("%d purges with a node away took %s", purges, time.Since(began))
+		if late != purges {
+			t.Errorf("%d of %d receipts say that a node is missing", late, purges)
+		}
+		if status, _ := f.nodes[1].ask("POST", "/v1/takedown", down); status != http.StatusAccepted {
+			t.Errorf("takedown: %d", status)
+		}
+		f.again(2)
+		for i, name := range old {
+			for which, x := range f.nodes {
+				got := x.get(path("16x", name))
+				if i == 0 {
+					if got.StatusCode != 451 {
+						t.Errorf("node %d: %s of what was taken down", which, got.Status)
+					}
+					continue
+				}
+				if g, err := generationOf(got.body); err != nil || g != 1 {
+					t.Fatalf("node %d: %s is of generation %d (%s), %v", which, name, g, got.Header.Get("Cache-Status"), err)
+				}
+			}
+		}
+		f.nodes[1].ask("DELETE", "/v1/takedown", down)
+	})
+
+	t.Run("nodes are replaced one by one and nobody notices", func(t *testing.T) {
+		end := f.load(8, paths, right)
+		for i := range replaced {
+			f.nodes[i].stop()
+			f.again(i)
+			time.Sleep(2500 * time.Millisecond) // nginx tries it again
+		}
+		answers, wrong, failed := end()
+		t.Logf("%d right, %d wrong, %d failed", answers, wrong, failed)
+		if wrong+failed > 0 {
+			t.Errorf("%d right, %d wrong, %d failed", answers, wrong, failed)
+		}
+	})
+
+	t.Run("events and purges are accepted when the leader is gone", func(t *testing.T) {
+		killed := false
+		for _, srv := range f.nats {
+			if srv.JetStreamIsStreamLeader("$G", "IMAGETIER_WARM") {
+				srv.Shutdown()
+				killed = true
+				break
+			}
+		}
+		if !killed {
+			t.Fatal("nobody leads")
+		}
+		began := time.Now()
+		took := eventually(t, 20*time.Second, "an event is accepted", func() bool {
+			got := f.nodes[0].tell(signEvent(t, fmt.Sprintf("msg_%d", time.Since(began)), time.Now(), published("p9", "9.jpg", "v.1")))
+			return got.StatusCode == http.StatusAccepted
+		})
+		if took > 5*time.Second {
+			t.Errorf("it took %s", took)
+		}
+		purged := eventually(t, 20*time.Second, "a purge reaches all", func() bool {
+			got := f.purge(1, "nothing.jpg")
+			return got.Status == http.StatusOK && got.Nodes.Applied == 3
+		})
+		t.Logf("an event after %s, a purge on three nodes after %s more", took, purged)
+	})
+
+	t.Run("without the cluster a purge holds here and is told later", func(t *testing.T) {
+		for _, srv := range f.nats {
+			srv.Shutdown()
+		}
+		name := "load/0.jpg"
+		before := f.nodes[0].get(paths[0])
+		if before.StatusCode != http.StatusOK {
+			t.Fatal(before.Status)
+		}
+		if got := f.purge(0, name); got.Status != http.StatusAccepted || got.Nodes.Applied != 1 || got.Nodes.Known < 2 {
+			t.Errorf("%+v", got)
+		}
+		if detail := f.nodes[0].get(paths[0]).Header.Get("Cache-Status"); !strings.HasSuffix(detail, "detail=origin") {
+			t.Errorf("%s after a purge", detail)
+		}
+		if got, err := os.ReadFile(filepath.Join(cacheOf(f.flags[0]), "purges", "outbox")); err != nil || !bytes.Contains(got, []byte(`"purge"`)) {
+			t.Errorf("the outbox has %q, %v", got, err)
+		}
+	})
+}
+
+func cacheOf(flags []string) string {
+	for i, flag := range flags {
+		if flag == "--cache-dir" {
+			return flags[i+1]
+		}
+	}
+	return ""
+}
