@@ -50,7 +50,7 @@ test: deps-test ## install what is missing and run every test
 
 .PHONY: test-fleet
 test-fleet: deps-test ## three nodes, three NATS servers, an S3 server and nginx: killed, replaced, cut off
-	IMAGETIER_FLEET=full go test -count 1 -v -run 'Fleet' ./cmd/imagetier/e2e
+	TEST_FLEET=full go test -count 1 -v -run 'Fleet' ./cmd/imagetier/e2e
 
 .PHONY: race
 race: deps-test ## every test under the race detector

@@ -271,11 +271,11 @@ func (f *fleet) load(clients int, paths []string, right [][]byte) (end func() (a
 	}
 }
 
-// A fleet as its operators fear for it. IMAGETIER_FLEET=full is make test-fleet; without, the
+// A fleet as its operators fear for it. TEST_FLEET=full is make test-fleet; without, the
 // numbers are smaller.
 func TestAFleet(t *testing.T) {
 	purges, replaced := 100, 1
-	if os.Getenv("IMAGETIER_FLEET") == "full" {
+	if os.Getenv("TEST_FLEET") == "full" {
 		purges, replaced = 500, 3
 	}
 	f := newFleet(t)
