@@ -48,6 +48,22 @@ func (s Spec) IsMezzanine() bool {
 	return s == Mezzanine(s.Width) && 1 <= s.Width && s.Width <= MaxBox
 }
 
+// CheckJob returns nil exactly if a Resizer may be asked for s: a variant of a concrete
+// format that Check finds legal, the info of an original, or a mezzanine. Any other is an
+// error that wraps ErrSpec.
+func (s Spec) CheckJob() error {
+	if s.IsMezzanine() {
+		return nil
+	}
+	if err := s.Check(); err != nil {
+		return err
+	}
+	if s.Shape == ShapeInfo || s.Shape == ShapeVariant && s.Format.Concrete() {
+		return nil
+	}
+	return fmt.Errorf("%w: a variant of a concrete format, info or a mezzanine is needed", ErrSpec)
+}
+
 // ParseJobName reads what Spec.Name writes of everything that a Resizer makes: what
 // ParseSpecName reads, and mezzanines ("mezzanine1440.jpg"). It is for what the tier says to
 // its own processes, never for what a client says. Every error wraps ErrSpec.

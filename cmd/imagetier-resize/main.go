@@ -13,6 +13,7 @@ import (
 	"log"
 	"os"
 	"runtime/debug"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -38,10 +39,11 @@ type settings struct {
 	memory                int64
 	unconfined            bool
 	capabilities, version bool
+	watermarks            map[string]string // name → file
 }
 
 func flags() (*flag.FlagSet, *settings) {
-	var s settings
+	s := settings{watermarks: map[string]string{}}
 	f := flag.NewFlagSet("imagetier-resize", flag.ExitOnError)
 	f.Usage = func() {
 		fmt.Fprint(f.Output(), usage)
@@ -56,6 +58,14 @@ func flags() (*flag.FlagSet, *settings) {
 	f.Int64Var(&s.limits.MaxPixels, "max-pixels", limits.MaxPixels, "most `pixels` of an original")
 	f.IntVar(&s.limits.MaxSide, "max-side", limits.MaxSide, "longest side of an original in `pixels`")
 	f.IntVar(&s.limits.MaxFrames, "max-frames", limits.MaxFrames, "most `frames` of an original")
+	f.Func("watermark", "`NAME=FILE` of a watermark (again for each)", func(v string) error {
+		name, file, ok := strings.Cut(v, "=")
+		if !ok || name == "" || file == "" {
+			return fmt.Errorf("want NAME=FILE")
+		}
+		s.watermarks[name] = file
+		return nil
+	})
 	return f, &s
 }
 
@@ -91,7 +101,7 @@ func run(s settings) error {
 	if err := limit(s.memory, files); err != nil {
 		return err
 	}
-	resizer, err := vips.New(vips.Config{Limits: s.limits, Explain: func(text string) { log.Print(text) }})
+	resizer, err := vips.New(vips.Config{Limits: s.limits, Watermarks: s.watermarks, Explain: func(text string) { log.Print(text) }})
 	if err != nil {
 		return err
 	}

@@ -72,7 +72,7 @@ func (r *Resizer) alone(original []byte, do func(j *job) error) error {
 	if err := resize.CheckComplete(original, header); err != nil {
 		return err
 	}
-	return do(newJob(original, header, r.transforms))
+	return do(r.newJob(original, header))
 }
 
 // pixels decodes a JPEG or WebP with Go's own decoders.

@@ -88,7 +88,7 @@ type plan struct {
 	crop   rect // what is kept of that; stored frame
 	turn   turn // to the seen frame, that of all that follows
 
-	attention size // unless zero: cropped to this size, where the eye goes
+	attention size // unless zero: cropped to this size, where the eye goes or faces are
 	enlarged  size // unless zero: scaled to this size
 	canvas    size // unless zero: put in the middle of a background of this size
 }
@@ -109,7 +109,7 @@ func planFor(s resize.Spec, stored size, orientation int) plan {
 		kept, p.canvas = scaled, out
 	case resize.FitCover:
 		scaled = cover(seen, out)
-		if s.Gravity == resize.GravitySmart && scaled != out {
+		if (s.Gravity == resize.GravitySmart || s.Gravity == resize.GravityFace) && scaled != out {
 			p.attention = out
 			if scaled.width > seen.width {
 				// Where to look is found before the picture is enlarged: a long strip that

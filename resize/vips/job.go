@@ -19,10 +19,11 @@ type job struct {
 	stored      size // as the decoder hands it out, unless it makes it smaller
 	orientation int  // 1-8, what is left to be done after the decoder
 	transforms  transforms
+	watermarks  map[string]watermark
 }
 
-func newJob(original []byte, h resize.Header, t transforms) *job {
-	j := &job{original, h, h.Kind, size{h.Width, h.Height}, h.Orientation, t}
+func (r *Resizer) newJob(original []byte, h resize.Header) *job {
+	j := &job{original, h, h.Kind, size{h.Width, h.Height}, h.Orientation, r.transforms, r.watermarks}
 	switch h.Kind {
 	case resize.KindAVIF, resize.KindHEIC, resize.KindJXL: // their decoders turn
 		j.stored.width, j.stored.height = h.Upright()
@@ -296,6 +297,7 @@ func (j *job) finish(b *bench, l *look, p picture) (picture, error) {
 		{l.Gray, b.gray},
 		{l.Blur > 0, func(p picture) (picture, error) { return b.blur(p, l.Blur) }},
 		{l.Sharp, b.sharpen},
+		{l.Watermark != "", func(p picture) (picture, error) { return j.mark(b, p, j.watermarks[l.Watermark]) }},
 		{true, b.bare},
 		{true, b.memory},
 	} {
@@ -314,6 +316,16 @@ func (j *job) finish(b *bench, l *look, p picture) (picture, error) {
 func (l *look) attend(b *bench, p picture) (picture, error) {
 	if l.seen != nil {
 		return b.crop(p, *l.seen)
+	}
+	if l.Gravity == resize.GravityFace {
+		at, ok, err := b.face(p, l.plan.attention)
+		if err != nil {
+			return picture{}, err
+		}
+		if ok {
+			l.seen = &at
+			return b.crop(p, at)
+		} // without faces: as smart
 	}
 	out, err := b.attention(p, l.plan.attention)
 	if err == nil {

@@ -468,3 +468,27 @@ tier_loads_jxl(void)
 {
 	return vips_type_find("VipsOperation", "jxlload_buffer") != 0;
 }
+
+int
+tier_mark(VipsImage *in, VipsImage *mark, int left, int top, VipsImage **out)
+{
+	VipsImage *base, *over, *both, *eight;
+	int result = -1, alpha = vips_image_hasalpha(in);
+
+	if (vips_colourspace(in, &base, VIPS_INTERPRETATION_sRGB, NULL))
+		return -1;
+	if (vips_colourspace(mark, &over, VIPS_INTERPRETATION_sRGB, NULL)) {
+		g_object_unref(base);
+		return -1;
+	}
+	if (!vips_composite2(base, over, &both, VIPS_BLEND_MODE_OVER, "x", left, "y", top, NULL)) {
+		if (!vips_cast(both, &eight, VIPS_FORMAT_UCHAR, NULL)) {
+			result = alpha ? vips_copy(eight, out, NULL) : vips_extract_band(eight, out, 0, "n", 3, NULL);
+			g_object_unref(eight);
+		}
+		g_object_unref(both);
+	}
+	g_object_unref(over);
+	g_object_unref(base);
+	return result;
+}

@@ -36,6 +36,9 @@ type Config struct {
 	// Limits are held against the header of every original once more, although whoever
 	// sends it here has done so. A field that is 0 means its default.
 	Limits resize.Limits
+	// Watermarks are files by the name that Specs know them by (wm.NAME), images of any of
+	// the Kinds. New reads them. None by default; any other name is ErrSpec.
+	Watermarks map[string]string
 	// Explain, unless nil, is told what libvips said about a job that failed. The text
 	// may quote the image and belongs into a log, never into an answer.
 	Explain func(text string)
@@ -44,13 +47,14 @@ type Config struct {
 // Resizer is a resize.Resizer that runs libvips in this process. It is safe for
 // concurrent use and does one call at a time.
 //
-// Of the grammar it makes all but these, for which it returns resize.ErrSpec: face, wm,
+// Of the grammar it makes all but these, for which it returns resize.ErrSpec:
 // credit and p3; and formats that the libvips of this process cannot encode
 // (Capabilities). Animations are kept of GIF and WebP; of others the first frame is made.
 type Resizer struct {
 	cfg        Config
 	saves      map[resize.Format]bool // what the libvips of this process can encode
 	transforms transforms             // guarded by libvips
+	watermarks map[string]watermark   // by name
 }
 
 // libvips is held while a job runs. Error buffer, caches and settings of libvips are
@@ -70,7 +74,8 @@ func New(cfg Config) (*Resizer, error) {
 	bimg.VipsCacheSetMaxMem(0)
 	C.vips_concurrency_set(1)
 	C.tier_start()
-	return &Resizer{cfg: cfg, saves: savable(), transforms: transforms{}}, nil
+	r := &Resizer{cfg: cfg, saves: savable(), transforms: transforms{}, watermarks: map[string]watermark{}}
+	return r, r.readWatermarks()
 }
 
 // Close ends libvips in this process, after the job that runs. No Resizer of this process
@@ -101,6 +106,9 @@ func (r *Resizer) Resize(ctx context.Context, original []byte, specs ...resize.S
 	if len(original) > 0 {
 		pin.Pin(&original[0]) // libvips reads it later than in the call that it is handed to
 	}
+	for _, w := range r.watermarks {
+		pin.Pin(&w.file[0])
+	}
 	C.vips_error_clear()
 	images, err := r.resize(ctx, original, specs)
 	if err != nil {
@@ -129,28 +137,24 @@ func (r *Resizer) resize(ctx context.Context, original []byte, specs []resize.Sp
 	if err := resize.CheckComplete(original, header); err != nil {
 		return nil, err
 	}
-	return newJob(original, header, r.transforms).make(ctx, specs)
+	return r.newJob(original, header).make(ctx, specs)
 }
 
 // check returns nil if s can be made of an original with that header.
 func (r *Resizer) check(header resize.Header, s resize.Spec) error {
-	if s.IsMezzanine() || s == (resize.Spec{Shape: resize.ShapeInfo, Format: resize.JSON}) {
-		return nil // no larger than the original, and no format that could be missing
-	}
-	if err := s.Check(); err != nil {
+	if err := s.CheckJob(); err != nil {
 		return err
 	}
-	if s.Shape != resize.ShapeVariant || !s.Format.Concrete() {
-		return fmt.Errorf("%w: a variant of a concrete format is needed", resize.ErrSpec)
+	if s.Shape != resize.ShapeVariant {
+		return nil // no larger than the original, and no format that could be missing
+	}
+	if _, ok := r.watermarks[s.Watermark]; !ok && s.Watermark != "" {
+		return fmt.Errorf("%w: there is no watermark %s", resize.ErrSpec, s.Watermark)
 	}
 	missing := ""
 	switch longest := longestSide[s.Format]; {
 	case longest == 0 || !r.saves[s.Format]:
 		missing = "the format " + s.Format.String()
-	case s.Gravity == resize.GravityFace:
-		missing = "the gravity face"
-	case s.Watermark != "":
-		missing = "watermarks"
 	case s.Credit:
 		missing = "credit"
 	case s.P3:

@@ -93,6 +93,9 @@ int tier_sharpen(VipsImage *in, VipsImage **out);
 // resolution, and what libvips and its loaders keep beside them.
 int tier_bare(VipsImage *in, VipsImage **out);
 
+// tier_mark lays mark on in, which keeps its alpha or its lack of it and becomes sRGB.
+int tier_mark(VipsImage *in, VipsImage *mark, int left, int top, VipsImage **out);
+
 // tier_blank makes a black picture in memory.
 int tier_blank(int width, int height, VipsImage **out);
 

@@ -246,11 +246,8 @@ func (p *Pool) check(original []byte, specs []resize.Spec) error {
 		return fmt.Errorf("%w: %d at once, allowed are %d", resize.ErrSpec, len(specs), wire.MaxSpecs)
 	}
 	for _, s := range specs {
-		if err := s.Check(); err != nil {
-			return err
-		}
-		if s.Shape != resize.ShapeVariant || !s.Format.Concrete() {
-			return fmt.Errorf("%w: %s: a variant of a concrete format is needed", resize.ErrSpec, s.Name())
+		if err := s.CheckJob(); err != nil {
+			return fmt.Errorf("%s: %w", s.Name(), err)
 		}
 	}
 	return nil
