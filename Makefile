@@ -48,9 +48,13 @@ test: deps-test ## install what is missing and run every test
 	cd cmd/tierbench && go test ./...
 	cd gateway && go test ./...
 
+.PHONY: fleet
+fleet: deps-test ## three nodes, three NATS servers, an S3 server and nginx on this machine, until Ctrl-C
+	@TEST_FLEET=serve go test -count 1 -timeout 0 -run TestServeFleet ./cmd/imagetier/e2e
+
 .PHONY: test-fleet
 test-fleet: deps-test ## three nodes, three NATS servers, an S3 server and nginx: killed, replaced, cut off
-	TEST_FLEET=full go test -count 1 -v -run 'Fleet' ./cmd/imagetier/e2e
+	TEST_FLEET=full go test -count 1 -v -run TestAFleet ./cmd/imagetier/e2e
 
 .PHONY: race
 race: deps-test ## every test under the race detector

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -22,6 +23,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/novasocial/imagetier/origin/origintest/s3server"
 )
@@ -418,6 +421,37 @@ func TestAFleet(t *testing.T) {
 		}
 	})
 
+	t.Run("a node that the log does not reach back to begins empty", func(t *testing.T) {
+		p := path("24x", "kept.jpg")
+		f.nodes[2].get(p)
+		eventually(t, 10*time.Second, "it is kept", func() bool { return isHit(f.nodes[2].get(p)) })
+		f.nodes[2].stop()
+		f.again(2)
+		f.nodes[2].get(p).want(t, 200, "disk") // a restart alone loses nothing
+		f.nodes[2].stop()
+		conn, err := nats.Connect(f.nats[0].ClientURL())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		js, err := jetstream.New(conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := js.DeleteStream(t.Context(), "IMAGETIER_PURGES"); err != nil {
+			t.Fatal(err)
+		}
+		f.again(2)
+		if got := f.nodes[2].get(p).Header.Get("Cache-Status"); strings.HasSuffix(got, "detail=disk") || strings.HasSuffix(got, "detail=memory") {
+			t.Errorf("%s: it was kept", got)
+		}
+		// Those that ran go on with the new log.
+		eventually(t, 20*time.Second, "a purge reaches all", func() bool {
+			got := f.purge(0, "nothing.jpg")
+			return got.Status == http.StatusOK && got.Nodes.Applied == 3
+		})
+	})
+
 	t.Run("events and purges are accepted when the leader is gone", func(t *testing.T) {
 		killed := false
 		for _, srv := range f.nats {
@@ -473,4 +507,19 @@ func cacheOf(flags []string) string {
 		}
 	}
 	return ""
+}
+
+// TEST_FLEET=serve is make fleet: it runs until it is interrupted.
+func TestServeFleet(t *testing.T) {
+	if os.Getenv("TEST_FLEET") != "serve" {
+		t.Skip("make fleet runs it")
+	}
+	f := newFleet(t)
+	fmt.Printf("nginx before three nodes: %s%s\n", f.balancer, signedPath(t, "/40x/v.1/posts/a.jpg.jpg"))
+	for i, x := range f.nodes {
+		fmt.Printf("node %d: %s, private %s (admin token %s)\n", i+1, x.public, x.private, token)
+	}
+	interrupted, stop := signal.NotifyContext(t.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	<-interrupted.Done()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -129,6 +130,8 @@ func (b *Bus) Follow(ctx context.Context, l Log, f Follower) error {
 	return nil
 }
 
+var errLost = errors.New("it is not there any more")
+
 type refusal struct{ error }
 
 func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower) error {
@@ -147,7 +150,7 @@ func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower) error {
 		return &refusal{err}
 	}
 	consumer, err := stream.OrderedConsumer(opening, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(1, from),
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(1, from), MaxResetAttempts: 3,
 	})
 	if err != nil {
 		return err
@@ -158,8 +161,35 @@ func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower) error {
 	}
 	defer messages.Stop()
 	defer context.AfterFunc(ctx, messages.Stop)()
+	// A stream that was lost and made anew would be followed silently from a place that is
+	// another's.
+	watching, stopWatching := context.WithCancel(ctx)
+	defer stopWatching()
+	var lost atomic.Bool
+	go func() {
+		tick := time.NewTicker(lookEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-watching.Done():
+				return
+			case <-tick.C:
+			}
+			look, cancel := context.WithTimeout(watching, lookEvery)
+			now, err := s.js.Stream(look, l.stream)
+			cancel()
+			if errors.Is(err, jetstream.ErrStreamNotFound) || err == nil && stateOf(now.CachedInfo()).ID != stateOf(info).ID {
+				lost.Store(true)
+				messages.Stop()
+				return
+			}
+		}
+	}()
 	for {
 		msg, err := messages.Next()
+		if lost.Load() {
+			return errLost
+		}
 		if err != nil {
 			return err
 		}

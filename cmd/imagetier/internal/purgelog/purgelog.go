@@ -266,6 +266,11 @@ func (n *Node) beginPurges(log bus.LogState) (from uint64, err error) {
 	switch at := n.place.Purges; {
 	case at.Log == 0:
 		n.place.Purges = derived.Position{Log: log.ID, Entry: back(freshEntries) - min(back(freshEntries), 1)}
+	case n.begun[0] && at.Log != log.ID:
+		// The log was lost while this node followed it: it had applied all of it, up to what
+		// was appended in the moment of the loss, and goes on with the new one.
+		n.cfg.Log.Error("the log of purges was lost: another has begun")
+		n.place.Purges = derived.Position{Log: log.ID}
 	case behind(at, log):
 		if err := os.Remove(n.placeFile()); err != nil {
 			n.cfg.Log.Error("the place in the log cannot be forgotten", "err", err)
