@@ -1,0 +1,119 @@
+package vips
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/novasocial/imagetier/resize"
+)
+
+// mezzanineSide is the default of --mezzanine.
+const mezzanineSide = 1440
+
+// mezzanineOf makes the mezzanine of original.
+func mezzanineOf(t testing.TB, r *Resizer, original []byte) []byte {
+	t.Helper()
+	images, err := r.Resize(t.Context(), original, resize.Mezzanine(mezzanineSide))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return images[0].Body
+}
+
+// quality returns PSNR and SSIM of an image against the reference.
+func quality(t testing.TB, img resize.Image, luma field, rgb [3]field) (dB, similar float64) {
+	t.Helper()
+	gotLuma, gotRGB := fieldsOf(pixels(t, img))
+	return psnr(gotRGB, rgb), ssim(gotLuma, luma)
+}
+
+func TestFromTheMezzanineLittleIsLost(t *testing.T) {
+	r := newResizer(t)
+	names, photos := []string{"640x640.jpg", "640x640.webp", "200x200-cover.webp"}, phonePhotos
+	if testing.Short() {
+		photos = photos[:2]
+	}
+	for _, name := range names {
+		s := spec(t, name)
+		var lost, unlike float64
+		for _, file := range photos {
+			original := photo(t, file)
+			luma, rgb := fieldsOf(reference(t, r, original, s))
+			var dB, similar [2]float64
+			for i, from := range [][]byte{original, mezzanineOf(t, r, original)} {
+				images, err := r.Resize(t.Context(), from, s)
+				if err != nil {
+					t.Fatal(err)
+				}
+				dB[i], similar[i] = quality(t, images[0], luma, rgb)
+			}
+			lost += (dB[0] - dB[1]) / float64(len(photos))
+			unlike += (similar[0] - similar[1]) / float64(len(photos))
+		}
+		t.Logf("%s: %.2f dB and %.4f SSIM below what is made from the original", name, lost, unlike)
+		if lost > 0.4 || unlike > 0.004 {
+			t.Errorf("%s: %.2f dB and %.4f SSIM are lost in the mezzanine, allowed are 0.4 and 0.004", name, lost, unlike)
+		}
+	}
+}
+
+// BenchmarkMezzanine compares what is made from the mezzanine with what is made from the
+// original: CPU milliseconds, and PSNR and SSIM against a decode of all pixels and libvips'
+// Lanczos 3. It logs the table, each cell the mean over the photos.
+func BenchmarkMezzanine(b *testing.B) {
+	r := newResizer(b)
+	var table strings.Builder
+	for b.Loop() {
+		table.Reset()
+		var making, length float64
+		kept := map[string][]byte{}
+		for _, file := range phonePhotos {
+			original := photo(b, file)
+			making += ms(spent(b, func() error { kept[file] = mezzanineOf(b, r, original); return nil })) / float64(len(phonePhotos))
+			length += float64(len(kept[file])) / float64(len(phonePhotos))
+		}
+		fmt.Fprintf(&table, "\na mezzanine of %d pixels takes %.1f ms and %.0f bytes\n%-22s %26s %26s\n%-22s %8s %8s %8s %8s %8s %8s\n", mezzanineSide, making, length,
+			"", "from the original", "from the mezzanine", "mean of the photos", "ms", "dB", "SSIM", "ms", "dB", "SSIM")
+		for _, name := range directJobs {
+			s := spec(b, name)
+			var mean [2][3]float64
+			for _, file := range phonePhotos {
+				original := photo(b, file)
+				luma, rgb := fieldsOf(reference(b, r, original, s))
+				for i, from := range [][]byte{original, kept[file]} {
+					var images []resize.Image
+					var took []float64
+					for range 5 {
+						took = append(took, ms(spent(b, func() (err error) { images, err = r.Resize(b.Context(), from, s); return err })))
+					}
+					dB, similar := quality(b, images[0], luma, rgb)
+					for k, v := range [3]float64{median(took), dB, similar} {
+						mean[i][k] += v / float64(len(phonePhotos))
+					}
+				}
+			}
+			fmt.Fprintf(&table, "%-22s %8.1f %8.2f %8.4f %8.1f %8.2f %8.4f\n", name, mean[0][0], mean[0][1], mean[0][2], mean[1][0], mean[1][1], mean[1][2])
+		}
+	}
+	b.Log(table.String())
+}
+
+func TestWhatIsMadeTogetherOfAPhotoIsWhatIsMadeAlone(t *testing.T) {
+	r := newResizer(t)
+	all := []resize.Spec{spec(t, "640x640.webp"), {Shape: resize.ShapeInfo, Format: resize.JSON}, spec(t, "640x640.jpg"), spec(t, "100x100.webp"), resize.Mezzanine(640), spec(t, "100x100.jpg"), resize.Mezzanine(mezzanineSide)}
+	for _, file := range phonePhotos { // with profiles that are converted, and without
+		original := photo(t, file)
+		images, err := r.Resize(t.Context(), original, all...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, s := range all {
+			alone, err := r.Resize(t.Context(), original, s)
+			if err != nil || !bytes.Equal(alone[0].Body, images[i].Body) {
+				t.Errorf("%s, %s: made with others it is another file (%v)", file, s.Name(), err)
+			}
+		}
+	}
+}
