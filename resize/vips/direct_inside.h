@@ -33,6 +33,7 @@ struct tier_view {
 	int width, height;
 	unsigned char *plane[PLANES]; // rows without gaps
 	unsigned char *rgb;
+	int converted; // rgb has other colours than the planes, which count no more
 	struct tier_axis across[PLANES], down[PLANES];
 	double steps[PLANES][2]; // samples of the plane for each of the view, across and down
 	int own_axes[PLANES];    // or they are those of the plane before

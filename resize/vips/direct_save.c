@@ -133,8 +133,10 @@ tier_direct_finish(struct tier_direct *d, int view, int degrees, int mirror, cms
 		return TIER_DIRECT_FAILED;
 	if (degrees || mirror)
 		fault = turn_view(v, degrees, mirror);
-	if (!fault && transform && !(fault = tier_view_rgb(v)))
+	if (!fault && transform && !(fault = tier_view_rgb(v))) {
 		cmsDoTransform(transform, v->rgb, v->rgb, (cmsUInt32Number) v->width * v->height);
+		v->converted = 1;
+	}
 	return fault;
 }
 
@@ -175,8 +177,10 @@ set_up(struct jpeg_out *j, const struct tier_view *v, int quality, int mezzanine
 
 	out->image_width = v->width;
 	out->image_height = v->height;
-	out->input_components = v->rgb ? 3 : v->planes;
-	out->in_color_space = v->rgb ? JCS_RGB : v->planes == 1 ? JCS_GRAYSCALE : JCS_YCbCr;
+	// Not of rgb that another encoder has made of the planes: what is made together with a
+	// WebP is to be what is made alone.
+	out->input_components = v->converted ? 3 : v->planes;
+	out->in_color_space = v->converted ? JCS_RGB : v->planes == 1 ? JCS_GRAYSCALE : JCS_YCbCr;
 	jpeg_set_defaults(out);
 	jpeg_set_quality(out, quality, TRUE);
 	out->optimize_coding = TRUE;
@@ -198,7 +202,7 @@ write_rows(struct jpeg_out *j, const struct tier_view *v)
 	for (int y = 0; y < v->height; y++) {
 		size_t at = (size_t) y * v->width;
 
-		if (v->rgb) {
+		if (v->converted) {
 			row = v->rgb + 3 * at;
 		} else if (v->planes == 1) {
 			row = v->plane[0] + at;
