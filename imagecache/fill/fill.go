@@ -71,9 +71,6 @@ func (f *Filler) Fill(ctx context.Context, ref imageurl.Ref, stale *imagecache.I
 		return imagecache.Filled{}, fmt.Errorf("%w: %s", ErrSource, ref.Source())
 	}
 	spec := ref.Spec()
-	if spec.Shape == resize.ShapeInfo {
-		return imagecache.Filled{}, &resize.Missing{What: "info"}
-	}
 	epoch := f.epochs.Of(imagecache.KeyOf(ref).Original())
 	id := originalRef{source: ref.Source(), name: ref.Name(), version: ref.Version()}
 	if stale != nil {

@@ -100,8 +100,12 @@ func costOf(original []byte, specs []resize.Spec) cost {
 
 func times(d time.Duration, n float64) time.Duration { return time.Duration(float64(d) * n) }
 
-// outputMegapixels is about how large the image of s gets.
+// outputMegapixels is about how large the image of s gets. What info is told from has some
+// hundred pixels a side, which costs nothing beside the decode.
 func outputMegapixels(h resize.Header, s resize.Spec) float64 {
+	if s.Shape == resize.ShapeInfo {
+		return 0.01
+	}
 	w, hi := h.Upright()
 	width, height := float64(w), float64(hi)
 	scale := 1.0

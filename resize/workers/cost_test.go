@@ -71,6 +71,14 @@ func TestAnAnimationCostsAllItsFrames(t *testing.T) {
 	}
 }
 
+func TestInfoCostsLittleMoreThanTheDecode(t *testing.T) {
+	original := photo(t, "phone-srgb.jpg")
+	info := costOf(original, []resize.Spec{{Shape: resize.ShapeInfo, Format: resize.JSON}})
+	if small := costOf(original, []resize.Spec{spec(t, "200x200-cover.webp")}); info.cpu > small.cpu || info.dear() {
+		t.Errorf("info %v, 200x200 %v", info.cpu, small.cpu)
+	}
+}
+
 func TestAChildIsNiceForAsLongAsItIsToldTo(t *testing.T) {
 	cmd := exec.Command("sleep", "60")
 	if err := cmd.Start(); err != nil {

@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"bytes"
+	"image/gif"
+	"image/jpeg"
 	"io"
 	"net/http"
 	"os"
@@ -179,17 +181,50 @@ func TestAnUntamedOriginalIsAnsweredAndTheTierGoesOn(t *testing.T) {
 func TestWhatCannotBeMadeYetIsNamed(t *testing.T) {
 	dir := t.TempDir()
 	copyPhoto(t, dir, "phone-srgb.jpg")
-	copyPhoto(t, dir, "animation-small.gif")
 	x := start(t, "--keys", key, "--source", "posts=dir://"+dir, "--cache-dir", t.TempDir())
-	for _, c := range []struct{ name, spec, format, word string }{
-		{"phone-srgb.jpg", "64x64-cover-face", "jpg", "face"}, {"phone-srgb.jpg", "64x-p3", "jpg", "p3"},
-		{"phone-srgb.jpg", "64x-credit", "jpg", "credit"}, {"phone-srgb.jpg", "64x", "gif", "gif"},
-		{"animation-small.gif", "64x", "webp", "animation"}, {"phone-srgb.jpg", "info", "json", "info"},
-	} {
-		got := x.get(sign(t, c.name, "v.1", c.spec, c.format))
-		if got.StatusCode != 400 || !strings.Contains(string(got.body), c.word) || got.Header.Get("Cache-Control") != "public, max-age=60" {
-			t.Errorf("%s %s.%s: %s %s", c.name, c.spec, c.format, got.Status, got.body)
+	for _, word := range []string{"p3", "credit"} {
+		got := x.get(sign(t, "phone-srgb.jpg", "v.1", "64x-"+word, "jpg"))
+		if got.StatusCode != 400 || !strings.Contains(string(got.body), word) || got.Header.Get("Cache-Control") != "public, max-age=60" {
+			t.Errorf("%s: %s %s", word, got.Status, got.body)
 		}
 	}
-	x.get(sign(t, "animation-small.gif", "v.1", "64x-still", "webp")).want(t, 200, "origin")
+}
+
+// Faces, animations and GIF are made, and decode whole in another decoder.
+func TestFacesAnimationsAndGIFAreMade(t *testing.T) {
+	dir := t.TempDir()
+	copyPhoto(t, dir, "phone-srgb.jpg")
+	copyPhoto(t, dir, "animation-small.gif")
+	original, err := os.ReadFile(filepath.Join(dir, "animation-small.gif"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := gif.DecodeAll(bytes.NewReader(original))
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := start(t, "--keys", key, "--source", "posts=dir://"+dir, "--cache-dir", t.TempDir())
+	made := func(name, spec, format string) []byte {
+		t.Helper()
+		got := x.get(sign(t, name, "v.1", spec, format))
+		if got.StatusCode != 200 {
+			t.Fatalf("%s %s.%s: %s %s", name, spec, format, got.Status, firstBytes(got.body))
+		}
+		return got.body
+	}
+	if m, err := jpeg.Decode(bytes.NewReader(made("phone-srgb.jpg", "64x64-cover-face", "jpg"))); err != nil || m.Bounds().Dx() != 64 || m.Bounds().Dy() != 64 {
+		t.Errorf("face: %v", err)
+	}
+	if m, err := gif.Decode(bytes.NewReader(made("phone-srgb.jpg", "64x", "gif"))); err != nil || m.Bounds().Dx() != 64 {
+		t.Errorf("gif: %v", err)
+	}
+	if after, err := gif.DecodeAll(bytes.NewReader(made("animation-small.gif", "64x", "gif"))); err != nil || len(after.Image) != len(before.Image) || after.LoopCount != before.LoopCount {
+		t.Errorf("gif of a gif: %v", err)
+	}
+	if b := made("animation-small.gif", "64x", "webp"); bytes.Count(b, []byte("ANMF")) < 2 {
+		t.Errorf("webp of a gif has %d frames", bytes.Count(b, []byte("ANMF")))
+	}
+	if b := made("animation-small.gif", "64x-still", "webp"); bytes.Contains(b, []byte("ANMF")) {
+		t.Error("a still has frames")
+	}
 }
