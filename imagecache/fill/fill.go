@@ -1,5 +1,9 @@
-// Package fill makes what no tier holds: it is the only place where origin and resize
-// meet. Fills of one original that run at the same time share its bytes.
+// Package fill makes what no tier holds: it is the only place where origin and resize meet.
+//
+// Fills of one original that run at the same time share its bytes and its decode: the first
+// job makes its mezzanine (resize.Mezzanine) and whatever has to be made from the original
+// itself, a second one all that is made from the mezzanine. The mezzanine is what is kept of
+// a large original, so that Specs that are asked for later cost no fetch and no full decode.
 package fill
 
 import (
@@ -25,8 +29,12 @@ type Config struct {
 	Sources map[string]origin.Source // by alias, wrapped against faults as package origin says
 	Resizer resize.Resizer
 	Limits  resize.Limits // zero fields: its defaults
-	// Originals keeps what was fetched; nil: nothing does.
+	// Originals keeps what was fetched, or its mezzanine; nil: nothing does.
 	Originals imagecache.Tier
+	// Mezzanine is the long side, in pixels, of what a large original is kept as, 1 to
+	// resize.MaxBox; 0: originals are kept as they are, and everything is made from them.
+	// It decides the bytes of variants, so nodes of a fleet have the same.
+	Mezzanine int
 	// LiveTTL is the lifetime of a live original whose origin says nothing about it;
 	// 0 is 24 h. It may be served stale for a day more while it is renewed, and for a
 	// week when it cannot be.
@@ -38,8 +46,10 @@ type Config struct {
 // Filler makes Images. It implements imagecache.Filler.
 type Filler struct {
 	cfg    Config
-	shared shared
-	epochs imagecache.Epochs
+	works  works
+
+	epochs  imagecache.Epochs
+	purging purging
 }
 
 // New returns a Filler. It starts nothing.
@@ -56,11 +66,14 @@ func New(cfg Config) *Filler {
 	return &Filler{cfg: cfg}
 }
 
-// original is one original in memory, as an Image whose ETag is the origin's own.
+// original is what there is of one original, in memory: its bytes, as an Image whose ETag is
+// the origin's own, or its mezzanine alone.
 type original struct {
-	imagecache.Image
-	detail imagecache.Detail
-	status int
+	imagecache.Image               // without Body where mezz is set
+	header           resize.Header // of Body
+	mezz             *mezzanine
+	detail           imagecache.Detail
+	status           int
 }
 
 // Fill makes the Image that ref names, as imagecache.Filler says. Of a live Ref the
@@ -70,55 +83,45 @@ func (f *Filler) Fill(ctx context.Context, ref imageurl.Ref, stale *imagecache.I
 	if !ok {
 		return imagecache.Filled{}, fmt.Errorf("%w: %s", ErrSource, ref.Source())
 	}
-	spec := ref.Spec()
-	epoch := f.epochs.Of(imagecache.KeyOf(ref).Original())
-	id := originalRef{source: ref.Source(), name: ref.Name(), version: ref.Version()}
+	id := originalRef{source: ref.Source(), name: ref.Name(), version: ref.Version(), epoch: f.epochs.Of(imagecache.KeyOf(ref).Original())}
 	if stale != nil {
 		id.held = stale.Origin
 	}
-	orig, release, err := f.shared.get(ctx, id, func(ctx context.Context) (original, error) {
-		return f.fetch(ctx, src, ref, stale)
-	})
-	filled := imagecache.Filled{Detail: orig.detail, Status: orig.status}
-	if errors.Is(err, origin.ErrNotModified) && stale != nil {
-		return f.stillHolds(err, stale)
+	o := &order{ctx: ctx, spec: ref.Spec(), stale: stale, done: make(chan struct{})}
+	leave := f.works.order(id, o, func() *work { return newWork(f, src, ref, id, o) })
+	defer leave()
+	select {
+	case <-o.done:
+	case <-ctx.Done():
+		return imagecache.Filled{}, context.Cause(ctx)
 	}
-	if err != nil {
-		return filled, err
-	}
-	defer release()
-	if stale != nil && strong(orig.Origin.ETag) && orig.Origin.ETag == stale.Origin.ETag {
-		// The original is the one that stale was made from, and good again. Only a strong
-		// tag says so: two originals of one second have the same Last-Modified.
-		f.keep(ctx, ref, orig, epoch)
+	filled := imagecache.Filled{Detail: o.of.detail, Status: o.of.status}
+	switch {
+	case errors.Is(o.err, origin.ErrNotModified) && stale != nil:
+		return f.stillHolds(o.err, stale)
+	case o.err != nil:
+		return filled, o.err
+	case o.unchanged:
 		filled.Image, filled.NotModified = *stale, true
-		filled.Image.Fresh = orig.Fresh
+		filled.Image.Fresh = o.of.Fresh
 		return filled, nil
 	}
+	filled.Image = o.of.Image
+	filled.Image.Body = o.made.Body
+	if o.spec.Shape != resize.ShapeOriginal {
+		filled.Image.ContentType = o.made.Format.ContentType()
+	}
+	filled.Image.ETag = etagOf(o.made.Body)
+	return filled, nil
+}
 
-	if spec.Shape == resize.ShapeOriginal {
-		filled.Image, err = f.wholeOriginal(ctx, orig)
-	} else {
-		filled.Image, err = f.variant(ctx, orig, spec)
-	}
-	if err == nil {
-		f.keep(ctx, ref, orig, epoch)
-	}
-	return filled, err
+// unchanged reports whether the original is the one that stale was made from, and good
+// again. Only a strong tag says so: two originals of one second have the same Last-Modified.
+func unchanged(stale *imagecache.Image, orig original) bool {
+	return stale != nil && strong(orig.Origin.ETag) && orig.Origin.ETag == stale.Origin.ETag
 }
 
 func strong(etag string) bool { return etag != "" && !strings.HasPrefix(etag, "W/") }
-
-// Purge forgets the original in every version; fills that begin later fetch it again.
-func (f *Filler) Purge(ctx context.Context, of imagecache.Original) (imagecache.Removed, error) {
-	// In this order: a fill of the new epoch finds nothing that was fetched before it.
-	f.shared.forget(of)
-	f.epochs.Move(of)
-	if f.cfg.Originals == nil {
-		return imagecache.Removed{}, nil
-	}
-	return f.cfg.Originals.Purge(ctx, imagecache.Target{Original: of})
-}
 
 // stillHolds answers with what the cache had, as fresh as the origin's 304 made it
 // (RFC 9111, 4.3.4).
@@ -131,37 +134,6 @@ func (f *Filler) stillHolds(err error, stale *imagecache.Image) (imagecache.Fill
 	}
 	img.Fresh = f.freshness(fresh, f.cfg.Now())
 	return imagecache.Filled{Image: img, Detail: imagecache.FromOrigin, Status: 304, NotModified: true}, nil
-}
-
-func (f *Filler) variant(ctx context.Context, orig original, spec resize.Spec) (imagecache.Image, error) {
-	header, err := resize.ReadHeader(orig.Body)
-	if err != nil {
-		return imagecache.Image{}, err
-	}
-	if err := f.cfg.Limits.CheckVariant(header, spec); err != nil {
-		return imagecache.Image{}, err
-	}
-	made, err := f.cfg.Resizer.Resize(ctx, orig.Body, spec)
-	if err != nil {
-		return imagecache.Image{}, err
-	}
-	img := orig.Image
-	img.Body, img.ContentType = made[0].Body, made[0].Format.ContentType()
-	img.ETag = etagOf(img.Body)
-	return img, nil
-}
-
-// wholeOriginal lets an original pass that a decoder has seen whole. The smallest
-// variant costs the least that proves it.
-func (f *Filler) wholeOriginal(ctx context.Context, orig original) (imagecache.Image, error) {
-	if orig.detail == imagecache.FromOrigin {
-		if _, err := f.cfg.Resizer.Resize(ctx, orig.Body, resize.Spec{Width: 16, Height: 16, Format: resize.JPEG}); err != nil {
-			return imagecache.Image{}, err
-		}
-	}
-	img := orig.Image
-	img.ETag = etagOf(img.Body)
-	return img, nil
 }
 
 // etagOf returns a strong entity tag of the bytes: 128 bits of their SHA-256, so that

@@ -17,26 +17,56 @@ const (
 	silentIfError         = 7 * 24 * time.Hour
 )
 
+// open returns the mezzanine if it is kept and fresh, else the original.
+func (w *work) open() (original, error) {
+	now := w.f.cfg.Now()
+	m := w.f.keptMezzanine(w.ctx, w.ref)
+	switch {
+	case m == nil:
+		return w.fetch()
+	case m.of.Fresh.Pinned() || now.Before(m.of.Fresh.Until):
+		return m.original(imagecache.FromOriginal, 0), nil
+	}
+	cond, ofKept := condition(w.ref.Version(), m.of, true, nil)
+	orig, err := w.f.ask(w.ctx, w.src, w.ref, cond, now)
+	var same *origin.NotModified
+	if ofKept && errors.As(err, &same) {
+		m.of.Fresh = w.f.freshness(same.Fresh, now)
+		w.f.keepMezzanine(w.ctx, w.ref, m, w.id.epoch)
+		return m.original(imagecache.FromOriginal, 304), nil
+	}
+	return orig, err
+}
+
 // fetch returns the original, from where it is kept if it is fresh there, else from its
 // source; a kept one that is stale is asked for on condition. If the source says that
-// what stale was made from still holds, the error is origin.ErrNotModified.
-func (f *Filler) fetch(ctx context.Context, src origin.Source, ref imageurl.Ref, stale *imagecache.Image) (original, error) {
-	now := f.cfg.Now()
-	kept, haveKept := f.kept(ctx, ref)
+// what the stale variant was made from still holds, the error is origin.ErrNotModified.
+func (w *work) fetch() (original, error) {
+	f, now := w.f, w.f.cfg.Now()
+	kept, haveKept := f.kept(w.ctx, w.ref)
 	if haveKept && (kept.Fresh.Pinned() || now.Before(kept.Fresh.Until)) {
-		return original{Image: kept, detail: imagecache.FromOriginal}, nil
+		return kept, nil
 	}
-	cond, ofKept := condition(ref.Version(), kept, haveKept, stale)
+	held := imagecache.Image{Origin: w.id.held}
+	cond, ofKept := condition(w.ref.Version(), kept.Image, haveKept, &held)
+	orig, err := f.ask(w.ctx, w.src, w.ref, cond, now)
+	var same *origin.NotModified
+	if ofKept && errors.As(err, &same) {
+		kept.Fresh, kept.status = f.freshness(same.Fresh, now), 304
+		f.put(w.ctx, w.ref, kept.Image, w.id.epoch)
+		return kept, nil
+	}
+	return orig, err
+}
+
+// ask fetches the original from its source.
+func (f *Filler) ask(ctx context.Context, src origin.Source, ref imageurl.Ref, cond origin.Cond, now time.Time) (original, error) {
 	read, err := origin.ReadAll(ctx, src, ref.Name(), cond, f.cfg.Limits.MaxBytes)
-	if ofKept {
-		if renewed, ok := f.renew(err, kept, now); ok {
-			return renewed, nil
-		}
-	}
 	if err != nil {
 		return original{}, err
 	}
-	if err := f.check(read.Body); err != nil {
+	header, err := f.check(read.Body)
+	if err != nil {
 		return original{status: 200}, err
 	}
 	return original{
@@ -47,6 +77,7 @@ func (f *Filler) fetch(ctx context.Context, src origin.Source, ref imageurl.Ref,
 			Origin:       imagecache.Validator{ETag: read.ETag, LastModified: read.LastModified},
 			Fresh:        f.freshnessOf(ref.Version(), read.Fresh, now),
 		},
+		header: header,
 		detail: imagecache.FromOrigin,
 		status: 200,
 	}, nil
@@ -74,21 +105,71 @@ func condition(v imageurl.Version, kept imagecache.Image, haveKept bool, stale *
 
 // kept returns the original that the originals' tier holds. A tier that cannot read is
 // as good as one that holds nothing.
-func (f *Filler) kept(ctx context.Context, ref imageurl.Ref) (imagecache.Image, bool) {
-	key, ok := f.originalKey(ref)
-	if !ok {
-		return imagecache.Image{}, false
+func (f *Filler) kept(ctx context.Context, ref imageurl.Ref) (original, bool) {
+	key, err := originalKey(ref)
+	if f.cfg.Originals == nil || err != nil || f.purging.has(key.Original()) {
+		return original{}, false
 	}
 	img, err := f.cfg.Originals.Get(ctx, key)
-	return img, err == nil
+	if err != nil {
+		return original{}, false
+	}
+	header, err := resize.ReadHeader(img.Body)
+	return original{Image: img, header: header, detail: imagecache.FromOriginal}, err == nil
 }
 
-// keep stores an original that was fetched and has proved to decode. Of an orig Ref the
-// Cache does it. A tier that cannot store costs a fetch later on, not this answer. What was
-// fetched before a purge is not kept after it.
-func (f *Filler) keep(ctx context.Context, ref imageurl.Ref, orig original, epoch uint64) {
-	key, ok := f.originalKey(ref)
-	if !ok || orig.status == 0 || orig.Fresh.NoStore || ref.Spec().Shape == resize.ShapeOriginal {
+// keptMezzanine returns the mezzanine that the originals' tier holds, nil if it holds none
+// that is whole.
+func (f *Filler) keptMezzanine(ctx context.Context, ref imageurl.Ref) *mezzanine {
+	if f.cfg.Mezzanine == 0 || f.cfg.Originals == nil {
+		return nil
+	}
+	key, err := imagecache.MezzanineKey(ref, f.cfg.Mezzanine)
+	if err != nil || f.purging.has(key.Original()) {
+		return nil
+	}
+	img, err := f.cfg.Originals.Get(ctx, key)
+	if err != nil {
+		return nil
+	}
+	m, err := parseMezzanine(img)
+	if err != nil {
+		return nil
+	}
+	return m
+}
+
+// keep stores an original that was fetched and has proved to decode, unless it has a
+// mezzanine, which is kept in its stead. Of an orig Ref the Cache does it.
+func (w *work) keep(orig original) {
+	if orig.status != 200 || orig.mezz != nil || orig.header.HasMezzanine(w.f.cfg.Mezzanine) {
+		return
+	}
+	w.mu.Lock()
+	kept := w.kept
+	w.kept = true
+	w.mu.Unlock()
+	if !kept {
+		w.f.put(w.ctx, w.ref, orig.Image, w.id.epoch)
+	}
+}
+
+func (f *Filler) put(ctx context.Context, ref imageurl.Ref, orig imagecache.Image, epoch uint64) {
+	if key, err := originalKey(ref); err == nil {
+		f.store(ctx, key, orig, epoch)
+	}
+}
+
+func (f *Filler) keepMezzanine(ctx context.Context, ref imageurl.Ref, m *mezzanine, epoch uint64) {
+	if key, err := imagecache.MezzanineKey(ref, f.cfg.Mezzanine); err == nil {
+		f.store(ctx, key, m.image(), epoch)
+	}
+}
+
+// store puts img into the originals' tier. A tier that cannot store costs a fetch later on,
+// not this answer. What was fetched before a purge is not kept after it.
+func (f *Filler) store(ctx context.Context, key imagecache.Key, img imagecache.Image, epoch uint64) {
+	if f.cfg.Originals == nil || img.Fresh.NoStore {
 		return
 	}
 	done, ok := f.epochs.Store(key.Original(), epoch)
@@ -96,38 +177,27 @@ func (f *Filler) keep(ctx context.Context, ref imageurl.Ref, orig original, epoc
 		return
 	}
 	defer done()
-	_ = f.cfg.Originals.Put(ctx, key, orig.Image)
+	if !f.purging.has(key.Original()) {
+		_ = f.cfg.Originals.Put(context.WithoutCancel(ctx), key, img)
+	}
 }
 
 // originalKey is what the original of ref is kept under: the key of its orig URL.
-func (f *Filler) originalKey(ref imageurl.Ref) (imagecache.Key, bool) {
-	if f.cfg.Originals == nil {
-		return imagecache.Key{}, false
-	}
-	orig, err := imageurl.NewRef(ref.Source(), ref.Name(), ref.Version(), resize.Spec{Shape: resize.ShapeOriginal})
-	return imagecache.KeyOf(orig), err == nil
-}
-
-// renew returns the kept original with the freshness of a 304.
-func (f *Filler) renew(err error, kept imagecache.Image, now time.Time) (original, bool) {
-	var same *origin.NotModified
-	if !errors.As(err, &same) {
-		return original{}, false
-	}
-	kept.Fresh = f.freshness(same.Fresh, now)
-	return original{Image: kept, detail: imagecache.FromOriginal, status: 304}, true
+func originalKey(ref imageurl.Ref) (imagecache.Key, error) {
+	orig, err := ref.WithSpec(resize.Spec{Shape: resize.ShapeOriginal})
+	return imagecache.KeyOf(orig), err
 }
 
 // check refuses what no child should see, and what its structure shows to be cut short.
-func (f *Filler) check(body []byte) error {
+func (f *Filler) check(body []byte) (resize.Header, error) {
 	header, err := resize.ReadHeader(body)
-	if err != nil {
-		return err
+	if err == nil {
+		err = f.cfg.Limits.Check(header, len(body))
 	}
-	if err := f.cfg.Limits.Check(header, len(body)); err != nil {
-		return err
+	if err == nil {
+		err = resize.CheckComplete(body, header)
 	}
-	return resize.CheckComplete(body, header)
+	return header, err
 }
 
 func (f *Filler) freshnessOf(v imageurl.Version, said origin.Freshness, now time.Time) imagecache.Freshness {
