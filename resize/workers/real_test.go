@@ -267,7 +267,7 @@ func TestAChildThatIsKilledInTheMiddleFailsNobody(t *testing.T) {
 }
 
 func TestAnImageThatWantsTooMuchMemoryIsRefusedAlone(t *testing.T) {
-	p := withVips(t, workers.Config{Workers: 1, Memory: 160 << 20, Timeout: time.Minute})
+	p := withVips(t, workers.Config{Workers: 1, Memory: 224 << 20, Timeout: time.Minute})
 	// 36 megapixels that are turned do not fit; a small photo does.
 	_, err := p.Resize(t.Context(), photo(t, 80, 60), spec("6000x6000-cover-up-rot90.jpg"))
 	if !errors.Is(err, resize.ErrCorrupt) && !errors.Is(err, resize.ErrFailed) {
