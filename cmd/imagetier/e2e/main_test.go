@@ -90,6 +90,14 @@ func start(t testing.TB, flags ...string) *tier {
 
 func startWith(t testing.TB, env []string, flags ...string) *tier {
 	t.Helper()
+	x := launch(t, env, flags...)
+	x.waitReady()
+	return x
+}
+
+// launch returns when it listens, ready or not.
+func launch(t testing.TB, env []string, flags ...string) *tier {
+	t.Helper()
 	args := append([]string{"serve", "--log-format", "json"}, flags...)
 	if !slices.Contains(flags, "--private-listen") {
 		args = append(args, "--listen", "127.0.0.1:0", "--private-listen", "127.0.0.1:0")
@@ -137,7 +145,6 @@ func startWith(t testing.TB, env []string, flags ...string) *tier {
 	case <-time.After(30 * time.Second):
 		t.Fatalf("imagetier did not say where it listens\n%s", x.log)
 	}
-	x.waitReady()
 	return x
 }
 
