@@ -24,6 +24,9 @@ import (
 // bin is where TestMain built the programs.
 var bin string
 
+// raced: the tests run under the race detector, and so does the tier that they start.
+var raced bool
+
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "imagetier-e2e-")
@@ -33,7 +36,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		bin = dir
-		if out, err := build("0", "../"); err != nil {
+		if out, err := buildTier(); err != nil {
 			fmt.Fprintf(os.Stderr, "build imagetier: %v\n%s", err, out)
 			return 1
 		}
@@ -45,8 +48,16 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-func build(cgo, pkg string) ([]byte, error) {
-	cmd := exec.Command("go", "build", "-o", bin+"/", pkg)
+// buildTier builds imagetier, which has no C in it, unless the race detector is to look.
+func buildTier() ([]byte, error) {
+	if raced {
+		return build("1", "../", "-race")
+	}
+	return build("0", "../")
+}
+
+func build(cgo, pkg string, flags ...string) ([]byte, error) {
+	cmd := exec.Command("go", append(append([]string{"build", "-o", bin + "/"}, flags...), pkg)...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED="+cgo)
 	return cmd.CombinedOutput()
 }
@@ -133,6 +144,9 @@ func launch(t testing.TB, env []string, flags ...string) *tier {
 	}()
 	t.Cleanup(func() {
 		x.kill()
+		if strings.Contains(x.log.String(), "DATA RACE") {
+			t.Error("the race detector found something")
+		}
 		if t.Failed() {
 			t.Logf("imagetier said:\n%s", x.log)
 		}
