@@ -50,7 +50,12 @@ func newService(name, addr string, cfg Config) (*service, error) {
 		}),
 		grpc.WithKeepaliveParams(keepaliveOf(cfg)),
 		grpc.WithIdleTimeout(0), // a connection without calls stays
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(cfg.MaxMessage), grpc.MaxCallSendMsgSize(cfg.MaxMessage)),
+		grpc.WithDefaultCallOptions(
+			grpc.MaxCallRecvMsgSize(cfg.MaxMessage), grpc.MaxCallSendMsgSize(cfg.MaxMessage),
+			// connected has waited. Its answer may be some microseconds old, when a
+			// connection breaks under many calls: those wait here.
+			grpc.WaitForReady(true),
+		),
 		grpc.WithMaxHeaderListSize(64 << 10),
 		grpc.WithDisableServiceConfig(), // no TXT look-ups, and no policy from outside
 	}
