@@ -17,9 +17,10 @@ func TestTheDefaultsAreTheSeeds(t *testing.T) {
 	if cfg.ConnectTimeout != 5*time.Second || cfg.CallTimeout != 5*time.Second {
 		t.Errorf("connect %v, call %v, want 5s each", cfg.ConnectTimeout, cfg.CallTimeout)
 	}
-	// gRPC gives an attempt to connect as long as the pause after it, if that is longer.
-	if longest := longestPause * 12 / 10; longest > cfg.ConnectTimeout {
-		t.Errorf("a pause of up to %v would stretch the connect timeout", longest)
+	for _, timeout := range []time.Duration{time.Second, cfg.ConnectTimeout, time.Minute} {
+		if longest := longestPause(timeout) * 12 / 10; longest > timeout {
+			t.Errorf("a pause of up to %v would stretch a connect timeout of %v", longest, timeout)
+		}
 	}
 }
 
