@@ -320,6 +320,13 @@ func TestBeforeDialsForEveryCallAndAnswersTheQueryOfTheLoadTest(t *testing.T) {
 			t.Errorf("%s: %+v, want %d connections for as many calls", name, n, queries)
 		}
 	}
+	for deadline := time.After(30 * time.Second); open(s) > 0; {
+		select {
+		case <-deadline:
+			t.Fatalf("connections stay open: %+v", s.Counts())
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
 	if page.Cursor == nil || *page.Cursor != "after:40" || !page.HasMore || len(page.Posts) == 0 {
 		t.Errorf("%+v", page)
 	}
@@ -341,6 +348,13 @@ func TestBeforeDialsForEveryCallAndAnswersTheQueryOfTheLoadTest(t *testing.T) {
 	if len(page.Posts) != len(known) {
 		t.Errorf("%d posts, want %d", len(page.Posts), len(known))
 	}
+}
+
+func open(s *fakeservices.Server) (all int64) {
+	for _, n := range s.Counts() {
+		all += n.Open
+	}
+	return all
 }
 
 func TestThreeProcessesPlayOneServiceEachWithTheSameData(t *testing.T) {
