@@ -118,7 +118,7 @@ func serve(ctx context.Context, cfg config.Config, out io.Writer) (err error) {
 	fleet.use(early.bus, tiers.shared)
 	answers := &edge.Answers{}
 	handler := edge.Public(edge.Config{
-		Signer: signer, Cache: early.watched(measured), Sources: edgeSources(cfg), NegativeTTL: cfg.NegativeTTL, Answers: answers, Log: tel.Log,
+		Signer: signer, Cache: early.watched(measured), Sources: edgeSources(cfg), NegativeTTL: cfg.NegativeTTL, TagHeader: cfg.TagHeader(), Answers: answers, Log: tel.Log,
 		Observe: func(o edge.Observation) { set.Observe(measure.Observation(o)) },
 	})
 	wellbeing := &wellbeing{pool: pool, tiers: tiers, fleet: fleet}

@@ -37,6 +37,7 @@ const (
 	groupCache  = "Cache:"
 	groupResize = "Resizing, and limits of originals:"
 	groupWarm   = "Warming ahead of requests:"
+	groupCDN    = "A CDN in front:"
 	groupTime   = "Times:"
 	groupLog    = "Log:"
 )
@@ -99,6 +100,7 @@ func schema(c *Config) *settings.Schema {
 		Help: "Animations of more frames are 413."})
 
 	addWarming(add, c)
+	addCDN(add, c)
 
 	group = groupTime
 	add(settings.Setting{Name: "origin-timeout", Group: group, Placeholder: "TIME", Default: "5s", Value: settings.Duration(&c.OriginTimeout, 10*time.Millisecond, time.Hour),
