@@ -32,9 +32,12 @@ func (l Log) config() jetstream.StreamConfig {
 		Name: l.stream, Subjects: []string{l.subject + ".*"}, Storage: jetstream.FileStorage, AllowDirect: true,
 		MaxMsgSize: 64 << 10, Duplicates: 2 * time.Minute,
 	}
-	if l == Takedowns {
+	switch l {
+	case Hooks:
+		cfg.Description, cfg.MaxAge, cfg.MaxBytes, cfg.Discard, cfg.Retention = "imagetier: purges to be told of", hookAge, hookBytes, jetstream.DiscardOld, jetstream.WorkQueuePolicy
+	case Takedowns:
 		cfg.Description, cfg.MaxMsgsPerSubject, cfg.MaxBytes, cfg.Discard = "imagetier: the last word about originals that were taken down", 1, wordBytes, jetstream.DiscardNew
-	} else {
+	default:
 		cfg.Description, cfg.MaxAge, cfg.MaxBytes, cfg.Discard = "imagetier: purges", purgeAge, purgeBytes, jetstream.DiscardOld
 	}
 	return cfg
@@ -71,26 +74,32 @@ func PeekLog(ctx context.Context, url string, l Log) (LogState, error) {
 
 // Append adds an entry to a log, about something whose name is one token of a subject. The
 // same id again adds nothing, for two minutes. When it returns without an error, the
-// entry is stored on most servers of the cluster. It goes on trying until ctx is done, since a
+// entry is stored on most servers of the cluster, and number is its own. It goes on trying until ctx is done, since a
 // cluster needs some seconds for a new leader; without a connection it fails at once.
-func (b *Bus) Append(ctx context.Context, l Log, about, id string, data []byte) error {
+func (b *Bus) Append(ctx context.Context, l Log, about, id string, data []byte) (number uint64, err error) {
 	for {
 		s, err := b.session()
 		if err == nil && !s.conn.IsConnected() {
 			err = ErrUnavailable
 		}
 		if err != nil {
-			return err
+			return 0, err
 		}
 		try, cancel := context.WithTimeout(ctx, time.Second)
-		_, err = s.js.Publish(try, l.subject+"."+about, data, jetstream.WithMsgID(id))
+		ack, err := s.js.Publish(try, l.subject+"."+about, data, jetstream.WithMsgID(id))
 		cancel()
 		if err == nil {
-			return nil
+			return ack.Sequence, nil
+		}
+		if l == Hooks && errors.Is(err, jetstream.ErrNoStreamResponse) { // nobody has asked for it before
+			_, err = b.stream(ctx, s.js, l.config())
+			if err == nil {
+				continue
+			}
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%w: append to %s: %w", ErrUnavailable, l.stream, err)
+			return 0, fmt.Errorf("%w: append to %s: %w", ErrUnavailable, l.stream, err)
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
