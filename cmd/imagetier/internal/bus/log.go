@@ -19,12 +19,16 @@ var (
 	Purges = Log{"IMAGETIER_PURGES", "imagetier.purge"}
 	// Takedowns are the last word about each original, kept without limit of age.
 	Takedowns = Log{"IMAGETIER_TAKEDOWNS", "imagetier.takedown"}
+	// Tags are what events taught of the tags of originals, kept without limit of age.
+	Tags = Log{"IMAGETIER_TAGS", "imagetier.tag"}
 )
 
 const (
 	purgeAge   = 7 * 24 * time.Hour
 	purgeBytes = 1 << 30
 	wordBytes  = 1 << 30
+	tagBytes   = 128 << 20 // some 400,000 images
+	tagMessage = 512 << 10
 )
 
 func (l Log) config() jetstream.StreamConfig {
@@ -35,6 +39,8 @@ func (l Log) config() jetstream.StreamConfig {
 	switch l {
 	case Hooks:
 		cfg.Description, cfg.MaxAge, cfg.MaxBytes, cfg.Discard, cfg.Retention = "imagetier: purges to be told of", hookAge, hookBytes, jetstream.DiscardOld, jetstream.WorkQueuePolicy
+	case Tags:
+		cfg.Description, cfg.MaxBytes, cfg.MaxMsgSize, cfg.Discard = "imagetier: tags of originals", tagBytes, tagMessage, jetstream.DiscardOld
 	case Takedowns:
 		cfg.Description, cfg.MaxMsgsPerSubject, cfg.MaxBytes, cfg.Discard = "imagetier: the last word about originals that were taken down", 1, wordBytes, jetstream.DiscardNew
 	default:
@@ -66,6 +72,19 @@ func PeekLog(ctx context.Context, url string, l Log) (LogState, error) {
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return LogState{}, nil
 	}
+	if err != nil {
+		return LogState{}, fmt.Errorf("look at %s: %w", l.stream, err)
+	}
+	return stateOf(stream.CachedInfo()), nil
+}
+
+// State asks what a log has.
+func (b *Bus) State(ctx context.Context, l Log) (LogState, error) {
+	s, err := b.session()
+	if err != nil {
+		return LogState{}, err
+	}
+	stream, err := s.js.Stream(ctx, l.stream)
 	if err != nil {
 		return LogState{}, fmt.Errorf("look at %s: %w", l.stream, err)
 	}
