@@ -12,20 +12,21 @@ import (
 func TestAPostThatOneNodeWasToldOfIsPurgedByItsTagAtAnyOther(t *testing.T) {
 	o, origin := newShifting(t)
 	url := cluster(t)
-	node := func() *tier {
-		x := start(t, warmFlags(origin, "--warm", "none", "--cache-dir", t.TempDir(), "--nats", url)...)
+	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir()}
+	node := func(i int) *tier {
+		x := start(t, warmFlags(origin, "--warm", "none", "--cache-dir", dirs[i], "--nats", url)...)
 		eventually(t, 20*time.Second, "the queue is there", func() bool { return metric(t, x, "imagetier_prefetch_queue_up") == "1" })
 		return x
 	}
 	path := func(i int) string { return signedPath(t, fmt.Sprintf("/16x/v.1/posts/%d.jpg.jpg", i)) }
-	first, second := node(), node()
+	first, second := node(0), node(1)
 	const posts = 30
 	for i := range posts {
 		if got := first.tell(signEvent(t, fmt.Sprintf("msg_%d", i), time.Now(), published(fmt.Sprintf("p%d", i), fmt.Sprintf("%d.jpg", i), "v.1"))); got.StatusCode != http.StatusAccepted {
 			t.Fatalf("%s\n%s", got.Status, got.body)
 		}
 	}
-	third := node()
+	third := node(2)
 	nodes := []*tier{first, second, third}
 	for i := range posts {
 		for _, x := range nodes {
@@ -56,7 +57,22 @@ func TestAPostThatOneNodeWasToldOfIsPurgedByItsTagAtAnyOther(t *testing.T) {
 			return err == nil && g == 1
 		})
 	}
-	for _, x := range nodes {
-		x.stop()
+
+	// A node that was away catches up from where it was.
+	second.stop()
+	if got := first.tell(signEvent(t, "msg_away", time.Now(), published("away", "away.jpg", "v.1"))); got.StatusCode != http.StatusAccepted {
+		t.Fatalf("%s\n%s", got.Status, got.body)
 	}
+	first.get(signedPath(t, "/16x/v.1/posts/away.jpg.jpg"))
+	first.stop()
+	third.stop()
+	second = node(1)
+	second.get(signedPath(t, "/16x/v.1/posts/away.jpg.jpg"))
+	if status, r := second.ask("POST", "/v1/takedown", `{"tag":"post:away"}`); status == http.StatusNotFound {
+		t.Errorf("%d %+v: the tag is not known", status, r)
+	}
+	if got := second.get(signedPath(t, "/16x/v.1/posts/away.jpg.jpg")); got.StatusCode != http.StatusUnavailableForLegalReasons {
+		t.Errorf("taken down by a tag that was taught elsewhere, it is %s", got.Status)
+	}
+	second.stop()
 }
