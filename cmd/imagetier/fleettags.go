@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -45,6 +46,9 @@ func (alone) Run(context.Context) error { return nil }
 //
 // What this node is taught it notes at once, and again when the log comes to it. In between an
 // older entry may undo it for a moment; in the end what the log says last holds everywhere.
+//
+// An event is accepted also while the log has no leader: its entries wait in a file (the
+// outbox), and the other nodes know of them as soon as they could be appended.
 type fleetTags struct {
 	*tags.Store
 	bus  *bus.Bus
@@ -57,6 +61,15 @@ type fleetTags struct {
 	held    []tags.Pair
 	saved   time.Time
 	applied chan struct{} // closed when place moves
+
+	telling sync.Mutex // guards outbox; held while one is appended, so that they stay in order
+	outbox  []lesson
+}
+
+// lesson is an entry that is to be appended.
+type lesson struct {
+	ID    string `json:"id"`
+	Entry taught `json:"entry"`
 }
 
 // tagPlace is how far a node is in the log of tags.
@@ -83,7 +96,7 @@ type taughtPair struct {
 const (
 	pairsAtOnce   = 100             // in one entry
 	heldPairs     = 1000            // that are noted together while this node catches up: each note is synced
-	tagAppendTime = 5 * time.Second // as long as a cluster needs for a new leader
+	tagAppendTime = time.Second     // then it waits in the outbox
 	catchUpTime   = 5 * time.Second // how long a question waits for the log
 	placeEvery    = time.Second     // what was applied since is applied again after a kill, which changes nothing
 )
@@ -92,6 +105,9 @@ func newFleetTags(store *tags.Store, b *bus.Bus, path string, log *slog.Logger) 
 	f := &fleetTags{Store: store, bus: b, path: path, log: log, applied: make(chan struct{})}
 	if text, err := os.ReadFile(path); err == nil && store.Len() > 0 && json.Unmarshal(text, &f.place) != nil {
 		f.place = tagPlace{} // from the beginning, then
+	}
+	if text, err := os.ReadFile(f.outboxFile()); err == nil && json.Unmarshal(text, &f.outbox) != nil {
+		log.Error("what the other nodes were to be taught of tags does not read: they do not learn it", "file", f.outboxFile())
 	}
 	return f
 }
@@ -121,17 +137,82 @@ func (f *fleetTags) Take(ctx context.Context, id string, learn []tags.Pair, end 
 	return nil
 }
 
+// append appends an entry, or has it wait in the outbox. Its error is that it could do neither.
 func (f *fleetTags) append(ctx context.Context, id string, entry taught) error {
-	data, err := json.Marshal(entry)
-	if err != nil {
-		return fmt.Errorf("teach the fleet: %w", err)
+	f.telling.Lock()
+	defer f.telling.Unlock()
+	one := lesson{id, entry}
+	if len(f.outbox) == 0 && f.tell(ctx, one) == nil {
+		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, tagAppendTime)
-	defer cancel()
-	if _, err := f.bus.Append(ctx, bus.Tags, "of", id, data); err != nil {
+	f.outbox = append(f.outbox, one)
+	if err := f.saveOutbox(); err != nil {
+		f.outbox = f.outbox[:len(f.outbox)-1]
 		return fmt.Errorf("teach the fleet: %w", err)
 	}
 	return nil
+}
+
+func (f *fleetTags) tell(ctx context.Context, one lesson) error {
+	data, err := json.Marshal(one.Entry)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, tagAppendTime)
+	defer cancel()
+	_, err = f.bus.Append(ctx, bus.Tags, "of", one.ID, data)
+	return err
+}
+
+// flush appends what waits in the outbox, oldest first, until ctx is done.
+func (f *fleetTags) flush(ctx context.Context) {
+	tick := time.NewTicker(tagAppendTime)
+	defer tick.Stop()
+	for {
+		f.telling.Lock()
+		n := 0
+		for n < len(f.outbox) && f.tell(ctx, f.outbox[n]) == nil {
+			n++
+		}
+		if n > 0 {
+			f.outbox = slices.Clone(f.outbox[n:])
+			if err := f.saveOutbox(); err != nil {
+				f.log.Warn("what the other nodes were taught of tags cannot be taken out of its file: they are taught it again after a restart", "err", err)
+			}
+		}
+		f.telling.Unlock()
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (f *fleetTags) outboxFile() string { return f.path + ".outbox" }
+
+// saveOutbox is durable when it returns: an event is accepted for it.
+func (f *fleetTags) saveOutbox() error {
+	text, err := json.Marshal(f.outbox)
+	if err != nil {
+		return err
+	}
+	file, err := os.Create(f.outboxFile() + ".tmp")
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(text)
+	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(file.Name(), f.outboxFile()); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(f.path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // Of is tagStore's, of what the fleet was taught.
@@ -182,6 +263,9 @@ func (f *fleetTags) catchUp(tag string) {
 
 // Run follows the log until ctx is done.
 func (f *fleetTags) Run(ctx context.Context) error {
+	var flushing sync.WaitGroup
+	flushing.Go(func() { f.flush(ctx) })
+	defer flushing.Wait()
 	err := f.bus.Follow(ctx, bus.Tags, bus.Follower{Begin: f.begin, Apply: f.apply})
 	f.mu.Lock()
 	defer f.mu.Unlock()
