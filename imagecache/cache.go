@@ -138,6 +138,9 @@ func (c *Cache) Get(ctx context.Context, ref imageurl.Ref) (Image, Outcome, erro
 		if left, state = since.Sub(c.now()), staleUsable; held.Fresh.MustRevalidate {
 			state = staleUnusable
 		}
+		if !held.Fresh.Pinned() {
+			held.Fresh.Until = since // other caches are not to keep it for the rest of its time
+		}
 	}
 	switch state {
 	case fresh:

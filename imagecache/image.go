@@ -5,6 +5,8 @@ package imagecache
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"time"
 
@@ -59,6 +61,23 @@ func (k Key) Hash() uint64 { return fnv1a(fnvOffset, k.path) }
 func (o Original) Hash() uint64 {
 	return fnv1a(fnv1a(fnv1a(fnvOffset, o.Source), "\x00"), o.Name)
 }
+
+// CDNTagLen is the length of a CDNTag, in bytes.
+const CDNTagLen = 2 + 16
+
+// AppendCDNTag appends what a CDN knows all variants of the original by: "o-" and the first
+// 16 hex digits of SHA-256 of the source, a "/" and the name. No source has a "/" in it, so
+// no two originals are spelled alike; two of 2³² originals may share a tag by chance, and
+// are then purged together, which is right too.
+func (o Original) AppendCDNTag(b []byte) []byte {
+	var text [256]byte // longer ones are rare, and allocate
+	spelled := append(append(append(text[:0], o.Source...), '/'), o.Name...)
+	sum := sha256.Sum256(spelled)
+	return hex.AppendEncode(append(b, "o-"...), sum[:8])
+}
+
+// CDNTag returns it as a string.
+func (o Original) CDNTag() string { return string(o.AppendCDNTag(make([]byte, 0, CDNTagLen))) }
 
 // 64-bit FNV-1a (Fowler, Noll, Vo).
 const fnvOffset = 14695981039346656037

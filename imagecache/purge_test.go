@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
@@ -43,6 +44,29 @@ func TestASoftPurgeServesTheOldOnceMoreWhileTheNewIsMade(t *testing.T) {
 		if n := b.kitchen.fills.Load(); n != 2 {
 			t.Errorf("%d fills, want 2", n)
 		}
+	})
+}
+
+// Other caches on the way would else keep it for the rest of its time.
+func TestWhatIsLiveIsFreshForNobodyAfterASoftPurge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		fresh := imagecache.Freshness{Generated: began, Until: began.Add(time.Hour), StaleWhileRevalidate: time.Minute}
+		b := newBench(&kitchen{fill: func(context.Context, imageurl.Ref, *imagecache.Image) (imagecache.Filled, error) {
+			return imagecache.Filled{Image: imagecache.Image{Body: []byte("old"), Fresh: fresh}, Detail: imagecache.FromOrigin, Status: 200}, nil
+		}})
+		const live = "/640x640-cover/live/posts/cat.jpg.webp"
+		get(t, b.cache, live)
+		time.Sleep(time.Minute)
+		if _, err := b.cache.SoftPurge(t.Context(), ofCat); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		img, out, err := b.cache.Get(t.Context(), ref(t, live))
+		if err != nil || out.Detail != imagecache.Stale || img.Fresh.Until != began.Add(time.Minute) {
+			t.Errorf("%+v until %s after it was made, %v; want the minute that it was good for", out, img.Fresh.Until.Sub(began), err)
+		}
+		synctest.Wait()
 	})
 }
 

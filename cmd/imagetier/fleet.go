@@ -10,6 +10,7 @@ import (
 	"github.com/novasocial/imagetier/cmd/imagetier/internal/bus"
 	"github.com/novasocial/imagetier/cmd/imagetier/internal/config"
 	"github.com/novasocial/imagetier/cmd/imagetier/internal/measure"
+	"github.com/novasocial/imagetier/cmd/imagetier/internal/purgehook"
 	"github.com/novasocial/imagetier/cmd/imagetier/internal/purgelog"
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/derived"
@@ -22,20 +23,21 @@ type fleet struct {
 	node  *purgelog.Node // nil: this node is alone
 	cache measure.Cache
 	down  *takedown.List
+	hooks *hooks // nil: nobody is told of purges
 }
 
 // openFleet comes before the tiers are opened: it may have to empty them.
-func openFleet(ctx context.Context, cfg config.Config, log *slog.Logger) (*fleet, error) {
+func openFleet(ctx context.Context, cfg config.Config, log *slog.Logger, hooks *hooks) (*fleet, error) {
 	if cfg.NATS == "" {
-		return &fleet{}, nil
+		return &fleet{hooks: hooks}, nil
 	}
 	node, err := purgelog.Open(ctx, purgelog.Config{
-		Dir: filepath.Join(cfg.CacheDir, "purges"), URL: cfg.NATS, Log: log,
+		Dir: filepath.Join(cfg.CacheDir, "purges"), URL: cfg.NATS, Hooked: hooks != nil, Log: log,
 		Empty: func() error {
 			return errors.Join(os.RemoveAll(filepath.Join(cfg.CacheDir, "variants")), os.RemoveAll(filepath.Join(cfg.CacheDir, "originals")))
 		},
 	})
-	return &fleet{node: node}, err
+	return &fleet{node: node, hooks: hooks}, err
 }
 
 // position is for the derived store; nil where this node is alone.
@@ -46,17 +48,18 @@ func (f *fleet) position() func() derived.Position {
 	return f.node.Position
 }
 
-// over returns the cache whose purges reach every node.
+// over returns the cache whose purges reach every node, and who is to be told of them.
 func (f *fleet) over(cache measure.Cache, down *takedown.List) measure.Cache {
 	f.cache, f.down = cache, down
 	if f.node == nil {
-		return cache
+		return f.hooks.over(cache)
 	}
 	return &everywhere{cache, f.node}
 }
 
 // use comes before anything runs.
 func (f *fleet) use(b *bus.Bus, shared *derived.Tier) {
+	f.hooks.use(b)
 	if f.node != nil {
 		f.node.Use(purgelog.Parts{Bus: b, Cache: f.cache, Down: f.down, Shared: shared})
 	}
@@ -66,14 +69,29 @@ func (f *fleet) takedown(ctx context.Context, of imagecache.Original) (imagecach
 	if f.node != nil {
 		return f.node.Takedown(ctx, of)
 	}
-	return takeDown(f.down, f.cache)(ctx, of)
+	what := imagecache.Target{Original: of}
+	return f.hooks.around(ctx, orderOf(purgehook.Purge, purgehook.Takedown, what), func() (imagecache.Receipt, error) {
+		// Marked first and removed then: what is asked for in between is not made again.
+		if _, err := f.down.Add(of); err != nil {
+			return imagecache.Receipt{}, err
+		}
+		return f.cache.Purge(ctx, what)
+	})
 }
 
 func (f *fleet) lift(of imagecache.Original) (bool, error) {
 	if f.node != nil {
 		return f.node.Lift(of)
 	}
-	return f.down.Lift(of)
+	if !f.down.Has(of) {
+		return false, nil // and nobody is to be told
+	}
+	var lifted bool
+	_, err := f.hooks.around(context.Background(), orderOf(purgehook.Purge, purgehook.Lift, imagecache.Target{Original: of}), func() (_ imagecache.Receipt, err error) {
+		lifted, err = f.down.Lift(of)
+		return imagecache.Receipt{}, err
+	})
+	return lifted, err
 }
 
 // ready returns why this node may not serve: it may hold what others have purged.
@@ -85,10 +103,11 @@ func (f *fleet) ready() error {
 }
 
 func (f *fleet) run() []func(context.Context) error {
-	if f.node == nil {
-		return nil
+	parts := f.hooks.run()
+	if f.node != nil {
+		parts = append(parts, f.node.Run)
 	}
-	return []func(context.Context) error{f.node.Run}
+	return parts
 }
 
 func (f *fleet) close() error {

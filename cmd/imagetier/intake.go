@@ -96,7 +96,7 @@ func (p *prefetch) take(ctx context.Context, id string, plan warmer.Plan) (repea
 	if seen || err != nil {
 		return seen, queued(err)
 	}
-	if err := errors.Join(p.tags.Learn(plan.Learn...), p.tags.End(plan.End...)); err != nil {
+	if err := p.tags.Take(ctx, id, plan.Learn, plan.End); err != nil {
 		return false, fmt.Errorf("%w: %w", edge.ErrUnavailable, err)
 	}
 	messages := make([]bus.Message, len(plan.Messages))

@@ -28,7 +28,7 @@ type prefetch struct {
 	cfg      config.Config
 	log      *slog.Logger
 	bus      *bus.Bus
-	tags     *tags.Store
+	tags     tagStore
 	watch    *warmer.Watch
 	worker   *warmer.Worker
 	reader   *feed.Reader
@@ -82,8 +82,13 @@ func openPrefetch(cfg config.Config, parts prefetchParts) (*prefetch, error) {
 		p.balancer = newBalancer(cfg.Balancer, parts.signer, 2*fillTimeout(cfg))
 		making = p.balancer.Make
 	}
-	if p.tags, err = openTags(cfg, parts.log); err != nil {
+	store, err := openTags(cfg, parts.log)
+	if err != nil {
 		return nil, err
+	}
+	p.tags = alone{store}
+	if cfg.NATS != "" {
+		p.tags = newFleetTags(store, p.bus, filepath.Join(cfg.CacheDir, "tags.place"), parts.log)
 	}
 	p.worker = warmer.NewWorker(warmer.WorkerConfig{
 		Next: p.next, Make: making, Purge: p.purge, Tags: p.tags, Watch: p.watch, TagOf: tagOf(parts.sources),
@@ -114,7 +119,7 @@ func openTags(cfg config.Config, log *slog.Logger) (*tags.Store, error) {
 // run returns what works off the queue, and what the queue needs, which has to run longer.
 func (p *prefetch) run() (warm, below []func(context.Context) error) {
 	return []func(context.Context) error{p.worker.Run, func(ctx context.Context) error { return p.bus.Notices(ctx, p.noticed) }},
-		[]func(context.Context) error{p.bus.Run}
+		[]func(context.Context) error{p.bus.Run, p.tags.Run}
 }
 
 func (p *prefetch) close() error {

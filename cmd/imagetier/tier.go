@@ -59,7 +59,11 @@ func serve(ctx context.Context, cfg config.Config, out io.Writer) (err error) {
 		return fmt.Errorf("private listener: %w", err)
 	}
 	defer private.Close()
-	fleet, err := openFleet(ctx, cfg, tel.Log)
+	hooks, err := openHooks(cfg, tel.Log, set)
+	if err != nil {
+		return err
+	}
+	fleet, err := openFleet(ctx, cfg, tel.Log, hooks)
 	if err != nil {
 		return err
 	}
@@ -120,7 +124,8 @@ func serve(ctx context.Context, cfg config.Config, out io.Writer) (err error) {
 	fleet.use(early.bus, tiers.shared)
 	answers := &edge.Answers{}
 	handler := edge.Public(edge.Config{
-		Signer: signer, Cache: early.watched(measured), Sources: edgeSources(cfg), Watermarks: watermarkNames(cfg), NegativeTTL: cfg.NegativeTTL, Answers: answers, Log: tel.Log,
+		Signer: signer, Cache: early.watched(measured), Sources: edgeSources(cfg), Watermarks: watermarkNames(cfg), NegativeTTL: cfg.NegativeTTL,
+		TagHeader: cfg.TagHeader(), Answers: answers, Log: tel.Log,
 		Observe: func(o edge.Observation) { set.Observe(measure.Observation(o)) },
 	})
 	wellbeing := &wellbeing{pool: pool, tiers: tiers, fleet: fleet}
@@ -195,16 +200,6 @@ func live(ctx context.Context, l lives) error {
 		group.Go(func() error { return part(below) })
 	}
 	return group.Wait()
-}
-
-// takeDown marks first and removes then: what is asked for in between is not made again.
-func takeDown(down *takedown.List, cache measure.Cache) func(context.Context, imagecache.Original) (imagecache.Receipt, error) {
-	return func(ctx context.Context, of imagecache.Original) (imagecache.Receipt, error) {
-		if _, err := down.Add(of); err != nil {
-			return imagecache.Receipt{}, err
-		}
-		return cache.Purge(ctx, imagecache.Target{Original: of})
-	}
 }
 
 // fillTimeout is for a fetch, a resize and waiting for both.

@@ -28,10 +28,11 @@ func TestABucketsNotificationsWarmAndPurge(t *testing.T) {
 	}))
 	s3 := s3server.Start(t, "--event-webhook-url", strings.Replace(relay, "http://", "http://bucket:"+hookSecretInURL+"@", 1)+"/v1/events/s3")
 	s3.Bucket(t, "photos", false)
+	cdn := newCDNAdapter(t)
 	env := []string{"AWS_ACCESS_KEY_ID=" + s3.AccessKey, "AWS_SECRET_ACCESS_KEY=" + s3.SecretKey}
 	x := startWith(t, env, "--keys", key, "--cache-dir", t.TempDir(), "--admin-token", token, "--webhook-secrets", hookSecret, "--warm", "all",
 		"--source", "posts=s3://photos/2026?region="+s3.Region+"&endpoint="+s3.Endpoint+"&path-style=true",
-		"--image-prefix", "https://cdn.app.example/=posts")
+		"--image-prefix", "https://cdn.app.example/=posts", "--purge-hook", cdn.url, "--purge-secrets", cdnSecret)
 	at, err := url.Parse(x.private)
 	if err != nil {
 		t.Fatal(err)
@@ -67,10 +68,12 @@ func TestABucketsNotificationsWarmAndPurge(t *testing.T) {
 	eventually(t, 30*time.Second, "the live variant is of the new original", func() bool { return !bytes.Equal(x.get(live).body, was) })
 	// And what is removed is gone.
 	for name, spelled := range names {
+		told := cdn.times("image.purged " + name)
 		s3.Delete(t, "photos", "2026/"+name)
 		eventually(t, 30*time.Second, name+" is purged", func() bool {
 			return x.get(signedPath(t, "/440x/v.0/posts/"+spelled+".webp")).StatusCode == http.StatusNotFound
 		})
+		eventually(t, 30*time.Second, "a CDN is told of "+name, func() bool { return cdn.times("image.purged "+name) > told })
 	}
 	for what, change := range map[string]func(*http.Request){
 		"nothing":        func(*http.Request) {},

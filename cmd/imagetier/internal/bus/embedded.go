@@ -117,7 +117,7 @@ func ready(ctx context.Context, srv *server.Server) bool {
 
 // storeBytes is what the streams may take together, and something for what surrounds messages.
 func (b *Bus) storeBytes() int64 {
-	return b.cfg.QueueBytes + deadBytes + seenBytes + 64<<20
+	return b.cfg.QueueBytes + deadBytes + seenBytes + hookBytes + 64<<20
 }
 
 // inspect compares the store with the list of its streams that was written when it was

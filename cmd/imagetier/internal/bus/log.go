@@ -19,12 +19,16 @@ var (
 	Purges = Log{"IMAGETIER_PURGES", "imagetier.purge"}
 	// Takedowns are the last word about each original, kept without limit of age.
 	Takedowns = Log{"IMAGETIER_TAKEDOWNS", "imagetier.takedown"}
+	// Tags are what events taught of the tags of originals, kept without limit of age.
+	Tags = Log{"IMAGETIER_TAGS", "imagetier.tag"}
 )
 
 const (
 	purgeAge   = 7 * 24 * time.Hour
 	purgeBytes = 1 << 30
 	wordBytes  = 1 << 30
+	tagBytes   = 128 << 20 // some 400,000 images
+	tagMessage = 512 << 10
 )
 
 func (l Log) config() jetstream.StreamConfig {
@@ -32,9 +36,14 @@ func (l Log) config() jetstream.StreamConfig {
 		Name: l.stream, Subjects: []string{l.subject + ".*"}, Storage: jetstream.FileStorage, AllowDirect: true,
 		MaxMsgSize: 64 << 10, Duplicates: 2 * time.Minute,
 	}
-	if l == Takedowns {
+	switch l {
+	case Hooks:
+		cfg.Description, cfg.MaxAge, cfg.MaxBytes, cfg.Discard, cfg.Retention = "imagetier: purges to be told of", hookAge, hookBytes, jetstream.DiscardOld, jetstream.WorkQueuePolicy
+	case Tags:
+		cfg.Description, cfg.MaxBytes, cfg.MaxMsgSize, cfg.Discard = "imagetier: tags of originals", tagBytes, tagMessage, jetstream.DiscardOld
+	case Takedowns:
 		cfg.Description, cfg.MaxMsgsPerSubject, cfg.MaxBytes, cfg.Discard = "imagetier: the last word about originals that were taken down", 1, wordBytes, jetstream.DiscardNew
-	} else {
+	default:
 		cfg.Description, cfg.MaxAge, cfg.MaxBytes, cfg.Discard = "imagetier: purges", purgeAge, purgeBytes, jetstream.DiscardOld
 	}
 	return cfg
@@ -69,28 +78,47 @@ func PeekLog(ctx context.Context, url string, l Log) (LogState, error) {
 	return stateOf(stream.CachedInfo()), nil
 }
 
+// State asks what a log has.
+func (b *Bus) State(ctx context.Context, l Log) (LogState, error) {
+	s, err := b.session()
+	if err != nil {
+		return LogState{}, err
+	}
+	stream, err := s.js.Stream(ctx, l.stream)
+	if err != nil {
+		return LogState{}, fmt.Errorf("look at %s: %w", l.stream, err)
+	}
+	return stateOf(stream.CachedInfo()), nil
+}
+
 // Append adds an entry to a log, about something whose name is one token of a subject. The
 // same id again adds nothing, for two minutes. When it returns without an error, the
-// entry is stored on most servers of the cluster. It goes on trying until ctx is done, since a
+// entry is stored on most servers of the cluster, and number is its own. It goes on trying until ctx is done, since a
 // cluster needs some seconds for a new leader; without a connection it fails at once.
-func (b *Bus) Append(ctx context.Context, l Log, about, id string, data []byte) error {
+func (b *Bus) Append(ctx context.Context, l Log, about, id string, data []byte) (number uint64, err error) {
 	for {
 		s, err := b.session()
 		if err == nil && !s.conn.IsConnected() {
 			err = ErrUnavailable
 		}
 		if err != nil {
-			return err
+			return 0, err
 		}
 		try, cancel := context.WithTimeout(ctx, time.Second)
-		_, err = s.js.Publish(try, l.subject+"."+about, data, jetstream.WithMsgID(id))
+		ack, err := s.js.Publish(try, l.subject+"."+about, data, jetstream.WithMsgID(id))
 		cancel()
 		if err == nil {
-			return nil
+			return ack.Sequence, nil
+		}
+		if l == Hooks && errors.Is(err, jetstream.ErrNoStreamResponse) { // nobody has asked for it before
+			_, err = b.stream(ctx, s.js, l.config())
+			if err == nil {
+				continue
+			}
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%w: append to %s: %w", ErrUnavailable, l.stream, err)
+			return 0, fmt.Errorf("%w: append to %s: %w", ErrUnavailable, l.stream, err)
 		case <-time.After(100 * time.Millisecond):
 		}
 	}

@@ -30,6 +30,7 @@ func (c *Config) check(r *settings.Resolved, m Machine, serving bool) {
 	}
 	c.checkWarming(r)
 	c.readWatermarks(r)
+	c.checkCDN(r)
 	if !serving {
 		return
 	}

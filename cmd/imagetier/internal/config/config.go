@@ -60,6 +60,10 @@ type Config struct {
 	Warm           string           // "adaptive", "all" or "none"
 	Balancer       string           // base URL without a / at its end that warming asks; "" is this node itself
 
+	CDNTags      string   // "none", "surrogate-key" or "cache-tag": TagHeader says which header it is
+	PurgeHook    string   // URL that is told of purges; "" is none
+	PurgeSecrets []string // whsec_…, checked: each signs; set exactly when PurgeHook is
+
 	AdminToken string     // of POST and DELETE on the private listener; "" refuses them unless Dev
 	LogLevel   slog.Level //
 	LogFormat  string     // "json" or "text"

@@ -84,6 +84,7 @@ func another(t *testing.T) map[string]string {
 		"log-level": "debug", "log-format": "text", "derived": "s3://made/tier?region=eu-central-1",
 		"webhook-secrets": secret1 + "," + secret2, "warm": "all", "profiles": profilesFile(t), "balancer": "http://10.0.0.7:8080",
 		"image-prefix": "https://cdn.app.example/=new?version=query:v,/u/=new?version=etag", "nats": "nats://queue:sesame@10.0.0.8:4222,tls://10.0.0.9:4222",
+		"cdn-tags": "cache-tag", "purge-hook": "https://adapter.example/purges", "purge-secrets": secret2 + "," + secret1,
 	}
 }
 
@@ -119,6 +120,9 @@ func TestASettingMeansTheSameInItsThreeSpellings(t *testing.T) {
 		}
 		if x.Name == "image-prefix" {
 			also["source"] = "new=https://images.example.com/"
+		}
+		if strings.HasPrefix(x.Name, "purge-") {
+			also["purge-hook"], also["purge-secrets"] = values["purge-hook"], values["purge-secrets"]
 		}
 		also[x.Name] = value
 
@@ -199,7 +203,7 @@ func TestTheDefaultsAreThoseOfTheContract(t *testing.T) {
 		Workers: 2, ResizeCommand: "/opt/bin/imagetier-resize", Limits: resize.DefaultLimits(), Mezzanine: 1440,
 		OriginTimeout: 5 * time.Second, ResizeTimeout: 10 * time.Second, NegativeTTL: 10 * time.Second, LiveTTL: 24 * time.Hour,
 		DrainTimeout: 25 * time.Second, LogFormat: "json", Secrets: []string{hex1},
-		Warm: "adaptive", Profiles: profile.BuiltIn(), Links: links,
+		Warm: "adaptive", CDNTags: "none", Profiles: profile.BuiltIn(), Links: links,
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("%+v\nwant %+v", c, want)
@@ -305,6 +309,12 @@ func TestEveryFaultIsReportedWithWhatIsWanted(t *testing.T) {
 		{"--balancer=http://user:sesame@balancer", "want a URL like"},
 		{"--nats=localhost:4222", "want URLs like nats://host:4222"},
 		{"--nats=nats://a:4222,http://b", "want URLs like nats://host:4222"},
+		{"--cdn-tags=yes", "none, surrogate-key, cache-tag"},
+		{"--purge-hook=https://adapter.example/", "--purge-secrets"},
+		{"--purge-hook=adapter.example", "want a URL like"},
+		{"--purge-hook=https://" + hex1[:8] + ":x@adapter.example/", "without user and password"},
+		{"--purge-secrets=" + secret1, "--purge-hook"},
+		{"--purge-secrets=" + hex1, "secret 1 does not begin with whsec_"},
 		{"--derived=dir:///srv", "want s3://bucket/prefix"},
 		{"--derived=s3://bucket/x?originals=yes", "settings of sources"},
 	} {
@@ -441,7 +451,7 @@ func TestAPrintedConfigurationReadsBack(t *testing.T) {
 		}
 	}
 	back, _, err := config.Load(input(t, []string{"--config", write(t, text), "--keys", another(t)["keys"], "--admin-token", c.AdminToken,
-		"--webhook-secrets", another(t)["webhook-secrets"], "--nats", another(t)["nats"]}, nil))
+		"--webhook-secrets", another(t)["webhook-secrets"], "--purge-secrets", another(t)["purge-secrets"], "--nats", another(t)["nats"]}, nil))
 	if err != nil || !reflect.DeepEqual(back, c) {
 		t.Errorf("%v\n%+v\n%+v\n%s", err, back, c, text)
 	}

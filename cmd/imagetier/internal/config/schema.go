@@ -32,6 +32,7 @@ const (
 	groupCache  = "Cache:"
 	groupResize = "Resizing, and limits of originals:"
 	groupWarm   = "Warming ahead of requests:"
+	groupCDN    = "A CDN in front:"
 	groupTime   = "Times:"
 	groupLog    = "Log:"
 )
@@ -81,6 +82,7 @@ func schema(c *Config) *settings.Schema {
 
 	addResizing(add, c)
 	addWarming(add, c)
+	addCDN(add, c)
 
 	group = groupTime
 	add(settings.Setting{Name: "origin-timeout", Group: group, Placeholder: "TIME", Default: "5s", Value: settings.Duration(&c.OriginTimeout, 10*time.Millisecond, time.Hour),

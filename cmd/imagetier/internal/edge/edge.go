@@ -42,6 +42,9 @@ type Config struct {
 	Watermarks map[string]bool
 	// NegativeTTL is how long a 404 may be kept by others, in whole seconds; 0 is 10 s.
 	NegativeTTL time.Duration
+	// TagHeader is the header that tells a CDN the tag of the original (imagecache.Original's
+	// CDNTag) on every answer that it may keep; "" is none. Its spelling is the canonical one.
+	TagHeader string
 	// Pace is what is expected of a client that takes an answer.
 	Pace Pace
 	// Log gets one line a request; nil drops them.

@@ -135,6 +135,9 @@ func (x *exchange) refuse(err error) {
 	h["Cache-Control"] = []string{row.control}
 	h["Access-Control-Allow-Origin"] = anyOrigin // a page may read why it gets no image
 	x.cacheStatus(h)
+	if x.TagHeader != "" && x.of.Source != "" && row.control != byNobody {
+		h[x.TagHeader] = []string{x.of.CDNTag()}
+	}
 	if x.vary {
 		h["Vary"] = varyAccept
 	}

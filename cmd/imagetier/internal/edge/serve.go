@@ -21,8 +21,9 @@ type exchange struct {
 	start time.Time
 	id    string // X-Request-Id
 
-	vary   bool   // the answer depends on Accept
-	format string // Observation.Format
+	of     imagecache.Original // what the URL names, once that is known
+	vary   bool                // the answer depends on Accept
+	format string              // Observation.Format
 	out    imagecache.Outcome
 
 	quiet  bool // neither logged nor observed
@@ -87,7 +88,11 @@ func (x *exchange) parse(path string) (imageurl.Ref, error) {
 		spec = ref.Spec()
 	}
 	x.format = formatLabel(spec)
-	return ref, x.configured(ref)
+	if err := x.configured(ref); err != nil {
+		return ref, err
+	}
+	x.of = imagecache.Original{Source: ref.Source(), Name: ref.Name()}
+	return ref, nil
 }
 
 // configured returns why this configuration has nothing to do with ref.

@@ -66,15 +66,16 @@ func (x *exchange) headers(img *imagecache.Image, status int, now time.Time, len
 		n := len(values)
 		h[key] = values[n-1 : n : n]
 	}
+	own := x.ownText(img, status, length) // and one holds what is written anew for each
 	if status != http.StatusNotModified {
 		contentType := img.ContentType
 		if contentType == "" {
 			contentType = "application/octet-stream" // never sniffed
 		}
 		set("Content-Type", contentType)
-		set("Content-Length", strconv.Itoa(length))
-		if !img.LastModified.IsZero() {
-			set("Last-Modified", img.LastModified.UTC().Format(http.TimeFormat))
+		set("Content-Length", own.length)
+		if own.modified != "" {
+			set("Last-Modified", own.modified)
 		}
 		h["Accept-Ranges"] = acceptBytes
 		if contentRange != "" {
@@ -85,6 +86,9 @@ func (x *exchange) headers(img *imagecache.Image, status int, now time.Time, len
 		set("Etag", img.ETag)
 	}
 	set("X-Request-Id", x.id)
+	if own.tag != "" {
+		set(x.TagHeader, own.tag)
+	}
 	if img.Fresh.Pinned() {
 		h["Cache-Control"] = pinnedControl
 	} else {
@@ -101,6 +105,28 @@ func (x *exchange) headers(img *imagecache.Image, status int, now time.Time, len
 	h["Access-Control-Allow-Origin"] = anyOrigin
 	h["Timing-Allow-Origin"] = anyOrigin
 	x.hangUpOnBody(h)
+}
+
+// ownText is what headers writes anew for each answer; "" is none.
+type ownText struct{ length, modified, tag string }
+
+// ownText writes all of it into one string.
+func (x *exchange) ownText(img *imagecache.Image, status, length int) (own ownText) {
+	var buf [20 + len(http.TimeFormat) + imagecache.CDNTagLen]byte
+	b := buf[:0]
+	if status != http.StatusNotModified {
+		b = strconv.AppendInt(b, int64(length), 10)
+	}
+	digits := len(b)
+	if status != http.StatusNotModified && !img.LastModified.IsZero() {
+		b = img.LastModified.UTC().AppendFormat(b, http.TimeFormat)
+	}
+	date := len(b)
+	if x.TagHeader != "" {
+		b = x.of.AppendCDNTag(b)
+	}
+	text := string(b)
+	return ownText{text[:digits], text[digits:date], text[date:]}
 }
 
 // liveControl is the Cache-Control of what is not pinned: the freshness that the origin

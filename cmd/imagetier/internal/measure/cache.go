@@ -3,6 +3,7 @@ package measure
 import (
 	"context"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/novasocial/imagetier/imagecache"
@@ -72,3 +73,19 @@ func (c *cache) purge(ctx context.Context, kind string, what imagecache.Target, 
 
 // PurgedByTag counts a purge by tag; those of its originals are counted each besides.
 func (s *Set) PurgedByTag() { s.purges.WithLabelValues(purgeTag).Inc() }
+
+// hookOutcomes are what becomes of the webhooks that tell of purges.
+var hookOutcomes = []string{"sent", "failed", "expired"}
+
+// PurgeHooks exports what becomes of them, and returns what counts: attempts that were taken
+// (sent) or not (failed), and purges that were given up (expired).
+func (s *Set) PurgeHooks() func(outcome string) {
+	hooks := s.auto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "purge_hooks_total",
+		Help: "Attempts to tell the purge hook, by what became of them, and purges that it could not be told of (expired).",
+	}, []string{"outcome"})
+	for _, outcome := range hookOutcomes {
+		hooks.WithLabelValues(outcome)
+	}
+	return func(outcome string) { hooks.WithLabelValues(oneOf(hookOutcomes, outcome)).Inc() }
+}

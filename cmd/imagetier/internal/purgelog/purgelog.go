@@ -44,12 +44,16 @@ type Cache interface {
 
 // Config of a Node.
 type Config struct {
-	Dir   string         // where place and outbox are kept; made if missing
-	URL   string         // of the cluster
-	Empty func() error   // removes what the caches hold on disk, before they are opened
-	Wait  time.Duration  // how long a receipt waits for other nodes; 0 is 5 s
-	Log   *slog.Logger   // nil drops it
-	Down  *takedown.List // set by Use
+	Dir   string        // where place and outbox are kept; made if missing
+	URL   string        // of the cluster
+	Empty func() error  // removes what the caches hold on disk, before they are opened
+	Wait  time.Duration // how long a receipt waits for other nodes; 0 is 5 s
+	// Hooked: somebody is told of purges when every node has applied them (bus.Batch of
+	// bus.Purges), and hears it as what is said of done. Entries have the JSON of
+	// purgehook.Order.
+	Hooked bool
+	Log    *slog.Logger   // nil drops it
+	Down   *takedown.List // set by Use
 }
 
 // Node is one node's side of the logs.
@@ -68,6 +72,7 @@ type Node struct {
 	begun   [2]bool
 	words   map[imagecache.Original]bool // told by the log, while it is read from its start
 	outbox  []entry
+	late    []lateAck
 	heard   map[string]time.Time
 	waiting map[string]*waiting
 }
@@ -87,6 +92,8 @@ type entry struct {
 	Source string `json:"source"`
 	Name   []byte `json:"name"`
 	Path   string `json:"path,omitempty"` // of a variant
+	Why    string `json:"why,omitempty"`  // of a purge: takedown or lift, if it is for one
+	Word   uint64 `json:"word,omitempty"` // the number of that in the other log
 }
 
 const (
@@ -387,6 +394,7 @@ func (n *Node) applyWord(ctx context.Context, at uint64, data []byte) {
 	} else {
 		n.cfg.Log.Error("an entry of the log of takedowns does not read", "entry", at, "err", err)
 	}
+	defer n.acknowledgeLate()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.words != nil {

@@ -23,24 +23,29 @@ const (
 
 // Purge purges here and on every node. The receipt counts nodes.
 func (n *Node) Purge(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error) {
-	return n.everywhere(ctx, kindPurge, what)
+	return n.everywhere(ctx, n.entryOf(kindPurge, what))
 }
 
 // SoftPurge makes stale here and on every node. The receipt counts nodes.
 func (n *Node) SoftPurge(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error) {
-	return n.everywhere(ctx, kindSoft, what)
+	return n.everywhere(ctx, n.entryOf(kindSoft, what))
 }
 
-// Takedown takes an original down here and everywhere. The mark comes before the purge.
+// Takedown takes an original down here and everywhere. The mark comes before the purge, and
+// the receipt counts the nodes that have both.
 func (n *Node) Takedown(ctx context.Context, of imagecache.Original) (imagecache.Receipt, error) {
 	if _, err := n.cfg.Down.Add(of); err != nil {
 		return imagecache.Receipt{}, err
 	}
-	n.send(ctx, n.entryOf(kindTakedown, imagecache.Target{Original: of}))
-	return n.Purge(ctx, imagecache.Target{Original: of})
+	what := imagecache.Target{Original: of}
+	word, _ := n.send(ctx, n.entryOf(kindTakedown, what))
+	e := n.entryOf(kindPurge, what)
+	e.Why, e.Word = kindTakedown, word
+	return n.everywhere(ctx, e)
 }
 
-// Lift ends a takedown here, and soon everywhere.
+// Lift ends a takedown here, and soon everywhere. Where somebody is told of purges, it is one
+// too, of an original of which there is nothing: so it is told when every node has lifted it.
 func (n *Node) Lift(of imagecache.Original) (bool, error) {
 	lifted, err := n.cfg.Down.Lift(of)
 	if err != nil {
@@ -48,7 +53,16 @@ func (n *Node) Lift(of imagecache.Original) (bool, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), n.cfg.Wait)
 	defer cancel()
-	n.send(ctx, n.entryOf(kindLift, imagecache.Target{Original: of}))
+	what := imagecache.Target{Original: of}
+	word, _ := n.send(ctx, n.entryOf(kindLift, what))
+	if !lifted || !n.cfg.Hooked {
+		return lifted, nil
+	}
+	e := n.entryOf(kindPurge, what)
+	e.Why, e.Word = kindLift, word
+	if _, err := n.everywhere(ctx, e); err != nil {
+		n.cfg.Log.Warn("a takedown was lifted, and what is in front of the tier may not be told", "source", of.Source, "name", of.Name, "err", err)
+	}
 	return lifted, nil
 }
 
@@ -60,19 +74,21 @@ func (n *Node) entryOf(kind string, what imagecache.Target) entry {
 	return entry{ID: rand.Text(), From: n.id, Kind: kind, Source: of.Source, Name: []byte(of.Name), Path: what.Key.String()}
 }
 
-func (n *Node) everywhere(ctx context.Context, kind string, what imagecache.Target) (imagecache.Receipt, error) {
-	e := n.entryOf(kind, what)
+func (n *Node) everywhere(ctx context.Context, e entry) (imagecache.Receipt, error) {
 	receipt, err := n.remove(ctx, e)
 	w := n.expect(e.ID)
 	defer n.expectNoMore(e.ID)
 	limited, cancel := context.WithTimeout(ctx, n.cfg.Wait)
 	defer cancel()
-	sent := n.send(limited, e)
+	_, sent := n.send(limited, e)
 	if err != nil {
 		return receipt, err // the others do it all the same
 	}
 	if sent {
 		n.await(limited, w)
+		if n.cfg.Hooked {
+			n.say("done", said{Entry: e.ID})
+		}
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -87,16 +103,17 @@ func (n *Node) everywhere(ctx context.Context, kind string, what imagecache.Targ
 	return receipt, nil
 }
 
-// send appends an entry to its log, or has it wait in the outbox, and reports which.
-func (n *Node) send(ctx context.Context, e entry) (sent bool) {
+// send appends an entry to its log, or has it wait in the outbox, and reports which; of the
+// first, its number.
+func (n *Node) send(ctx context.Context, e entry) (number uint64, sent bool) {
 	data, err := json.Marshal(e)
 	if err == nil {
 		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.cfg.Wait)
 		defer cancel()
-		err = n.bus.Append(limited, e.log(), e.about(), e.ID, data)
+		number, err = n.bus.Append(limited, e.log(), e.about(), e.ID, data)
 	}
 	if err == nil {
-		return true
+		return number, true
 	}
 	n.cfg.Log.Error("an order could not be told to the other nodes: they are told as soon as the cluster can be reached",
 		"kind", e.Kind, "source", e.Source, "name", string(e.Name), "err", err)
@@ -104,7 +121,7 @@ func (n *Node) send(ctx context.Context, e entry) (sent bool) {
 	defer n.mu.Unlock()
 	n.outbox = append(n.outbox, e)
 	n.saveOutboxLocked()
-	return false
+	return 0, false
 }
 
 // waiting collects who has applied an entry; guarded by Node.mu.
@@ -177,9 +194,39 @@ func (n *Node) say(subject string, what said) {
 	}
 }
 
-// acknowledge tells whoever asked for it that this node has applied an entry.
+// acknowledge tells whoever asked for it that this node has applied an entry: once it has
+// heard the word that the entry is about.
 func (n *Node) acknowledge(e entry, receipt imagecache.Receipt) {
-	n.say("ack."+e.From, said{Entry: e.ID, Removed: receipt})
+	n.mu.Lock()
+	wait := e.Word > n.place.Takedowns.Entry
+	if wait && len(n.late) < maxLate {
+		n.late = append(n.late, lateAck{e, receipt})
+	}
+	n.mu.Unlock()
+	if !wait {
+		n.say("ack."+e.From, said{Entry: e.ID, Removed: receipt})
+	}
+}
+
+// lateAck is an acknowledgement that waits for a word.
+type lateAck struct {
+	of      entry
+	receipt imagecache.Receipt
+}
+
+// maxLate bounds them: they wait for milliseconds, unless the log of takedowns was lost, and
+// then nobody waits for them.
+const maxLate = 1000
+
+// acknowledgeLate tells what waited for the words that were heard by now.
+func (n *Node) acknowledgeLate() {
+	n.mu.Lock()
+	late := n.late
+	n.late = nil
+	n.mu.Unlock()
+	for _, ack := range late {
+		n.acknowledge(ack.of, ack.receipt)
+	}
 }
 
 func (n *Node) hearAck(data []byte) {
@@ -249,7 +296,7 @@ func (n *Node) flush(ctx context.Context) {
 		data, err := json.Marshal(e)
 		if err == nil {
 			limited, cancel := context.WithTimeout(ctx, 2*time.Second)
-			err = n.bus.Append(limited, e.log(), e.about(), e.ID, data)
+			_, err = n.bus.Append(limited, e.log(), e.about(), e.ID, data)
 			cancel()
 		}
 		if err != nil {

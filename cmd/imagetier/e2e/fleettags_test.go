@@ -1,0 +1,78 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+)
+
+// What one node was told of a post, every node knows: one that asks at once, and one that has
+// only just been started.
+func TestAPostThatOneNodeWasToldOfIsPurgedByItsTagAtAnyOther(t *testing.T) {
+	o, origin := newShifting(t)
+	url := cluster(t)
+	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir()}
+	node := func(i int) *tier {
+		x := start(t, warmFlags(origin, "--warm", "none", "--cache-dir", dirs[i], "--nats", url)...)
+		eventually(t, 20*time.Second, "the queue is there", func() bool { return metric(t, x, "imagetier_prefetch_queue_up") == "1" })
+		return x
+	}
+	path := func(i int) string { return signedPath(t, fmt.Sprintf("/16x/v.1/posts/%d.jpg.jpg", i)) }
+	first, second := node(0), node(1)
+	const posts = 30
+	for i := range posts {
+		if got := first.tell(signEvent(t, fmt.Sprintf("msg_%d", i), time.Now(), published(fmt.Sprintf("p%d", i), fmt.Sprintf("%d.jpg", i), "v.1"))); got.StatusCode != http.StatusAccepted {
+			t.Fatalf("%s\n%s", got.Status, got.body)
+		}
+	}
+	third := node(2)
+	nodes := []*tier{first, second, third}
+	for i := range posts {
+		for _, x := range nodes {
+			x.get(path(i))
+		}
+	}
+	eventually(t, 20*time.Second, "the three know of each other", func() bool {
+		return (&fleet{t: t, nodes: nodes}).purge(0, "nothing.jpg").Nodes.Known == 3
+	})
+	o.generation.Store(1)
+	for i := range posts - 1 {
+		if status, r := nodes[1+i%2].ask("POST", "/v1/purge", fmt.Sprintf(`{"tag":"post:p%d"}`, i)); status != http.StatusOK || r.Variants < 3 {
+			t.Errorf("post %d: %d %+v, want what three nodes held", i, status, r)
+		}
+	}
+	// An event that names only the post, whichever node works on it.
+	if got := third.tell(signEvent(t, "msg_gone", time.Now(), deleted(fmt.Sprintf("p%d", posts-1)))); got.StatusCode != http.StatusAccepted {
+		t.Fatalf("%s\n%s", got.Status, got.body)
+	}
+	for _, x := range nodes {
+		for i := range posts - 1 {
+			if g, err := generationOf(x.get(path(i)).body); err != nil || g != 1 {
+				t.Errorf("post %d is of generation %d, %v", i, g, err)
+			}
+		}
+		eventually(t, 10*time.Second, "the deleted post is purged here too", func() bool {
+			g, err := generationOf(x.get(path(posts - 1)).body)
+			return err == nil && g == 1
+		})
+	}
+
+	// A node that was away catches up from where it was.
+	second.stop()
+	if got := first.tell(signEvent(t, "msg_away", time.Now(), published("away", "away.jpg", "v.1"))); got.StatusCode != http.StatusAccepted {
+		t.Fatalf("%s\n%s", got.Status, got.body)
+	}
+	first.get(signedPath(t, "/16x/v.1/posts/away.jpg.jpg"))
+	first.stop()
+	third.stop()
+	second = node(1)
+	second.get(signedPath(t, "/16x/v.1/posts/away.jpg.jpg"))
+	if status, r := second.ask("POST", "/v1/takedown", `{"tag":"post:away"}`); status == http.StatusNotFound {
+		t.Errorf("%d %+v: the tag is not known", status, r)
+	}
+	if got := second.get(signedPath(t, "/16x/v.1/posts/away.jpg.jpg")); got.StatusCode != http.StatusUnavailableForLegalReasons {
+		t.Errorf("taken down by a tag that was taught elsewhere, it is %s", got.Status)
+	}
+	second.stop()
+}
