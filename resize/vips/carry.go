@@ -74,7 +74,10 @@ const exifPrefix = "Exif\x00\x00"
 func intoJPEG(file, profile, exif []byte) ([]byte, error) {
 	const soi, most = 2, 1<<16 - 3
 	at := soi
-	if len(file) >= soi+4 && file[2] == 0xff && file[3] == 0xe0 {
+	if len(file) < soi+4 || file[0] != 0xff || file[1] != 0xd8 {
+		return nil, errLayout
+	}
+	if file[2] == 0xff && file[3] == 0xe0 {
 		at += 2 + int(binary.BigEndian.Uint16(file[4:]))
 	}
 	if len(file) < at || len(profile) > most-14 || len(exif) > most-len(exifPrefix) {
@@ -95,7 +98,7 @@ func intoJPEG(file, profile, exif []byte) ([]byte, error) {
 // intoPNG puts chunks behind IHDR: a profile has to come before the palette.
 func intoPNG(file, profile, exif []byte) ([]byte, error) {
 	const header = 8 + 12 + 13
-	if len(file) < header {
+	if len(file) < header || string(file[12:16]) != "IHDR" {
 		return nil, errLayout
 	}
 	out := append([]byte(nil), file[:header]...)
