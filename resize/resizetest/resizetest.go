@@ -28,6 +28,7 @@ func Run(t *testing.T, open func(t *testing.T) resize.Resizer) {
 		{"transparent pixels do not bleed", bleeding},
 		{"orientation is applied and forgotten", orientations},
 		{"turns come after orientation", turns},
+		{"every kind of file is read", inputs},
 		{"kinds of pixels all become sRGB", samples},
 		{"profiles are converted and not stripped", profiles},
 		{"photos keep their colours", photoColours},
