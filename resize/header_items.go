@@ -4,8 +4,9 @@ package resize
 // refers to which other and lies where. Each is walked from its start every time: files
 // have some ten items, and a hostile one of many costs one pass over its bytes.
 
-// itemType returns the type of an item, "" if there is no such item.
-func (f bmff) itemType(id int) string {
+// eachItem calls do with the number of each item, and with what follows it in its entry:
+// the four letters of its type, and more.
+func (f bmff) eachItem(do func(id int, typ, after []byte)) {
 	c := cursor{b: f.iinf}
 	if c.number(4)>>24 == 0 {
 		c.number(2)
@@ -15,7 +16,7 @@ func (f bmff) itemType(id int) string {
 	for rest := c.b; len(rest) > 0; {
 		typ, body, after, err := nextBox(f.kind, rest)
 		if err != nil {
-			return ""
+			return
 		}
 		rest = after
 		if string(typ) != "infe" {
@@ -30,14 +31,46 @@ func (f bmff) itemType(id int) string {
 		default:
 			continue // of before HEIF, without a type
 		}
-		if int(c.number(idSize)) == id {
-			c.number(2) // protection
-			if len(c.b) >= 4 {
-				return string(c.b[:4])
-			}
+		id := int(c.number(idSize))
+		c.number(2) // protection
+		if len(c.b) >= 4 {
+			do(id, c.b[:4], c.b[4:])
 		}
 	}
-	return ""
+}
+
+// itemType returns the type of an item, "" if there is no such item.
+func (f bmff) itemType(id int) (typ string) {
+	f.eachItem(func(other int, of, _ []byte) {
+		if other == id && typ == "" {
+			typ = string(of)
+		}
+	})
+	return typ
+}
+
+// itemBytes returns the bytes of an item, nil if they are not in the file or more than
+// maxItem.
+func (f bmff) itemBytes(id int) (b []byte) {
+	const maxItem = 1 << 20
+	err := f.eachExtent(func(other int, inIdat bool, offset, length uint64) error {
+		from := f.file
+		if inIdat {
+			from = f.idat
+		}
+		if other != id {
+			return nil
+		}
+		if size := uint64(len(from)); offset > size || length > size-offset || length > uint64(maxItem-len(b)) {
+			return corrupt(f.kind, "an item is not within the file")
+		}
+		b = append(b, from[offset:offset+length]...)
+		return nil
+	})
+	if err != nil {
+		return nil
+	}
+	return b
 }
 
 // references returns the first of the items that an item refers to, and how many they are.

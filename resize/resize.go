@@ -49,10 +49,10 @@ var (
 	ErrFailed = errors.New("resizer failed")
 )
 
-// Missing is the error of a Spec that is right and that this Resizer cannot make yet. It
-// wraps ErrSpec, and What may be shown to a client.
+// Missing is the error of a Spec that is right and whose format the libraries of this Resizer
+// cannot write. It wraps ErrSpec, and What may be shown to a client.
 type Missing struct {
-	What string // "the gravity face"
+	What string // "the format jxl"
 }
 
 func (m *Missing) Error() string { return "not available yet: " + m.What }

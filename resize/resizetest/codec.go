@@ -51,6 +51,12 @@ func encoded(t testing.TB, r resize.Resizer, m image.Image, format string) []byt
 // the Resizer says of it. Nothing in Go reads AVIF, HEIC and JXL: r makes a PNG of it first.
 func decode(t testing.TB, r resize.Resizer, img resize.Image) image.Image {
 	t.Helper()
+	return decodeBy(t, r, img, "8192x8192.png")
+}
+
+// decodeBy is decode with the Spec, of a PNG, by which r helps.
+func decodeBy(t testing.TB, r resize.Resizer, img resize.Image, help string) image.Image {
+	t.Helper()
 	kinds := map[resize.Format]resize.Kind{
 		resize.JPEG: resize.KindJPEG, resize.PNG: resize.KindPNG, resize.WebP: resize.KindWebP, resize.AVIF: resize.KindAVIF,
 		resize.GIF: resize.KindGIF, resize.HEIC: resize.KindHEIC, resize.JXL: resize.KindJXL,
@@ -66,7 +72,7 @@ func decode(t testing.TB, r resize.Resizer, img resize.Image) image.Image {
 		resize.WebP: func(b []byte) (image.Image, error) { return webp.Decode(bytes.NewReader(b)) },
 	}[img.Format]
 	if img.Format == resize.AVIF || img.Format == resize.HEIC || img.Format == resize.JXL {
-		body = one(t, r, body, "8192x8192.png").Body
+		body = one(t, r, body, help).Body
 		read = func(b []byte) (image.Image, error) { return png.Decode(bytes.NewReader(b)) }
 	}
 	m, err := read(body)

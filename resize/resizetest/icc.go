@@ -117,8 +117,11 @@ func readProfile(b []byte) (profile, error) {
 }
 
 // toSRGB converts a picture, pixel by pixel, by relative colorimetry.
-func (p profile) toSRGB(r raster) raster {
-	back := inverse(srgb)
+func (p profile) toSRGB(r raster) raster { return p.to(srgb, r) }
+
+// to converts to the space of those primaries and sRGB's curve.
+func (p profile) to(primaries [3][3]float64, r raster) raster {
+	back := inverse(primaries)
 	var linear [256]float64
 	for i := range linear {
 		linear[i] = p.curve(float64(i) / 255)

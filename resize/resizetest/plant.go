@@ -34,42 +34,53 @@ func oriented(file []byte, o int) []byte {
 
 // exif is a TIFF block with an orientation, an artist and a GPS directory, each if given.
 func exif(orientation int, artist, gps string) []byte {
-	le := binary.LittleEndian
-	type entry struct {
-		tag, kind uint16
-		data      []byte // 2 bytes of a number, or more
-		sub       bool   // data is a directory, at its own offset
-	}
-	var directory func(at int, entries []entry) []byte
-	directory = func(at int, entries []entry) []byte {
-		b := le.AppendUint16(nil, uint16(len(entries)))
-		room := at + 2 + 12*len(entries) + 4
-		var after []byte
-		for _, e := range entries {
-			b = le.AppendUint16(le.AppendUint16(b, e.tag), e.kind)
-			switch {
-			case e.sub:
-				b = le.AppendUint32(le.AppendUint32(b, 1), uint32(room+len(after)))
-				after = append(after, directory(room+len(after), []entry{{1, 2, []byte("N\x00"), false}, {0x1b, 7, e.data, false}})...)
-			case e.kind == 3:
-				b = append(le.AppendUint32(b, 1), e.data[0], e.data[1], 0, 0)
-			case len(e.data) <= 4:
-				b = append(le.AppendUint32(b, uint32(len(e.data))), append(e.data, 0, 0, 0, 0)[:4]...)
-			default:
-				b = le.AppendUint32(le.AppendUint32(b, uint32(len(e.data))), uint32(room+len(after)))
-				after = append(after, e.data...)
-			}
-		}
-		return append(append(b, 0, 0, 0, 0), after...)
-	}
-	entries := []entry{{0x112, 3, []byte{byte(orientation), 0}, false}}
+	fields := []exifField{{tag: 0x112, kind: 3, data: []byte{byte(orientation), 0}}}
 	if artist != "" {
-		entries = append(entries, entry{0x13b, 2, []byte(artist + "\x00"), false})
+		fields = append(fields, exifField{tag: 0x13b, kind: 2, data: []byte(artist + "\x00")})
 	}
 	if gps != "" {
-		entries = append(entries, entry{0x8825, 4, []byte("ASCII\x00\x00\x00" + gps), true})
+		fields = append(fields, exifField{tag: 0x8825, sub: []exifField{{tag: 1, kind: 2, data: []byte("N\x00")}, {tag: 0x1b, kind: 7, data: []byte("ASCII\x00\x00\x00" + gps)}}})
 	}
-	return append([]byte("II*\x00\x08\x00\x00\x00"), directory(8, entries)...)
+	return exifOf(fields)
+}
+
+// exifField is one entry of a directory, in the order of whose tags they are to be.
+type exifField struct {
+	tag, kind uint16
+	data      []byte      // 2 bytes of a number of kind 3, or bytes
+	sub       []exifField // instead of data: a directory of its own
+}
+
+// exifOf is a TIFF block of one directory.
+func exifOf(fields []exifField) []byte {
+	return append([]byte("II*\x00\x08\x00\x00\x00"), exifDirectory(8, fields)...)
+}
+
+// exifDirectory is a directory that lies at that offset, with all that it refers to.
+func exifDirectory(at int, fields []exifField) []byte {
+	le := binary.LittleEndian
+	b := le.AppendUint16(nil, uint16(len(fields)))
+	room := at + 2 + 12*len(fields) + 4
+	var after []byte
+	for _, f := range fields {
+		where := uint32(room + len(after))
+		if f.sub != nil {
+			b = le.AppendUint32(le.AppendUint32(le.AppendUint16(le.AppendUint16(b, f.tag), 4), 1), where)
+			after = append(after, exifDirectory(int(where), f.sub)...)
+			continue
+		}
+		b = le.AppendUint16(le.AppendUint16(b, f.tag), f.kind)
+		switch {
+		case f.kind == 3:
+			b = append(le.AppendUint32(b, 1), f.data[0], f.data[1], 0, 0)
+		case len(f.data) <= 4:
+			b = append(le.AppendUint32(b, uint32(len(f.data))), append(bytes.Clone(f.data), 0, 0, 0, 0)[:4]...)
+		default:
+			b = le.AppendUint32(le.AppendUint32(b, uint32(len(f.data))), where)
+			after = append(after, f.data...)
+		}
+	}
+	return append(append(b, 0, 0, 0, 0), after...)
 }
 
 // xmp is a packet whose author is name.

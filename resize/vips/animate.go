@@ -80,7 +80,7 @@ func (j *job) animate(ctx context.Context, l *look, specs []resize.Spec, images 
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		body, err := encode(p, specs[i])
+		body, err := encode(&b, p, specs[i], j.carries(specs[i], p.rgb()))
 		if err != nil {
 			return failed(err, "encode "+specs[i].Format.String())
 		}

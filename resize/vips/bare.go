@@ -3,6 +3,7 @@ package vips
 import (
 	"encoding/binary"
 	"errors"
+	"hash/crc32"
 )
 
 // What savers write although nobody asked: libvips 8.14.1 gives every WebP that was a
@@ -44,6 +45,14 @@ func bareWebP(file []byte) ([]byte, error) {
 	}
 	binary.LittleEndian.PutUint32(out[4:], uint32(len(out)-8))
 	return out, nil
+}
+
+// appendPNGChunk appends one chunk.
+func appendPNGChunk(b []byte, name string, body []byte) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(len(body)))
+	at := len(b)
+	b = append(append(b, name...), body...)
+	return binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b[at:]))
 }
 
 // barePNG returns file with nothing in it but the chunks that its pixels need. file is

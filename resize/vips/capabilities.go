@@ -58,7 +58,7 @@ func savable() map[resize.Format]bool {
 		return can
 	}
 	for _, format := range formats {
-		_, err := encode(p, resize.Spec{Format: format})
+		_, err := encode(&b, p, resize.Spec{Format: format}, carried{})
 		can[format] = err == nil
 	}
 	return can

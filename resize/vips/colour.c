@@ -1,20 +1,26 @@
 #include "colour.h"
 
+static cmsHPROFILE
+open_profile(struct tier_icc icc)
+{
+	return icc.len ? cmsOpenProfileFromMem(icc.data, icc.len) : cmsCreate_sRGBProfile();
+}
+
 cmsHTRANSFORM
-tier_transform_new(const void *profile, size_t len, int alpha)
+tier_transform_new(struct tier_icc from, struct tier_icc to, int alpha)
 {
 	cmsHTRANSFORM transform = NULL;
-	cmsHPROFILE from = cmsOpenProfileFromMem(profile, len);
-	cmsHPROFILE to = cmsCreate_sRGBProfile();
+	cmsHPROFILE in = open_profile(from);
+	cmsHPROFILE out = open_profile(to);
 	cmsUInt32Number format = alpha ? TYPE_RGBA_8 : TYPE_RGB_8;
 
-	if (from && to && cmsGetColorSpace(from) == cmsSigRgbData)
-		transform = cmsCreateTransform(from, format, to, format,
+	if (in && out && cmsGetColorSpace(in) == cmsSigRgbData)
+		transform = cmsCreateTransform(in, format, out, format,
 			INTENT_RELATIVE_COLORIMETRIC, alpha ? cmsFLAGS_COPY_ALPHA : 0);
-	if (from)
-		cmsCloseProfile(from);
-	if (to)
-		cmsCloseProfile(to);
+	if (in)
+		cmsCloseProfile(in);
+	if (out)
+		cmsCloseProfile(out);
 	return transform;
 }
 

@@ -43,7 +43,8 @@ struct tier_direct {
 	const void *file;
 	size_t len;
 	int planes;
-	JOCTET *profile;
+	JOCTET *profile; // once it has been asked for
+	unsigned int profile_len;
 
 	struct scale scale[SCALES]; // the first is what libjpeg decodes at by itself
 	int scales;
@@ -259,16 +260,14 @@ tier_direct_size(const struct tier_direct *d, int *width, int *height, int *plan
 int
 tier_direct_profile(struct tier_direct *d, const void **data, size_t *len)
 {
-	unsigned int n = 0;
-
 	*data = NULL;
 	*len = 0;
 	if (setjmp(d->escape.to))
 		return tier_escape_fault((j_common_ptr) &d->in);
-	if (!d->profile && !jpeg_read_icc_profile(&d->in, &d->profile, &n))
+	if (!d->profile && !jpeg_read_icc_profile(&d->in, &d->profile, &d->profile_len))
 		return 0;
 	*data = d->profile;
-	*len = n;
+	*len = d->profile_len;
 	return 0;
 }
 

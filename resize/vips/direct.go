@@ -22,7 +22,7 @@ const mostLeft = 16
 // direct reports whether the direct path can show l of an original of that size.
 func (l *look) direct(stored size) bool {
 	rest := l.Spec
-	rest.Width, rest.Height, rest.Up, rest.Rotate, rest.Mirror, rest.Background = 0, 0, false, 0, resize.MirrorNone, resize.Color{}
+	rest.Width, rest.Height, rest.Up, rest.Rotate, rest.Mirror, rest.Background, rest.P3 = 0, 0, false, 0, resize.MirrorNone, resize.Color{}, false
 	switch rest.Fit {
 	case resize.FitInside, resize.FitCover:
 		rest.Fit = resize.FitInside
@@ -117,11 +117,11 @@ func (j *job) showPass(ctx context.Context, looks []*look, specs []resize.Spec, 
 	if d.size() != j.stored {
 		return fmt.Errorf("%w: %s: its header and its picture differ in size", resize.ErrCorrupt, j.kind)
 	}
-	transform, err := d.transform(j.transforms)
-	if err != nil {
-		return err
-	}
-	for _, l := range looks {
+	convert := make([]C.cmsHTRANSFORM, len(looks))
+	for view, l := range looks {
+		if convert[view], err = d.transform(j.transforms, l.P3); err != nil {
+			return err
+		}
 		if err := d.want(l); err != nil {
 			return err
 		}
@@ -133,7 +133,7 @@ func (j *job) showPass(ctx context.Context, looks []*look, specs []resize.Spec, 
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := d.finish(view, l.plan.turn, transform); err != nil {
+		if err := d.finish(view, l.plan.turn, convert[view]); err != nil {
 			return err
 		}
 		for _, i := range l.wanted {
@@ -151,7 +151,11 @@ func (j *job) showPass(ctx context.Context, looks []*look, specs []resize.Spec, 
 // saveDirectly encodes a view, which is that of l, as s.
 func (j *job) saveDirectly(d directDecoder, view int, l *look, s resize.Spec) (resize.Image, error) {
 	if s.Shape != resize.ShapeInfo {
-		return d.encode(view, l, s)
+		img, err := d.encode(view, l, s)
+		if err == nil {
+			img.Body, err = j.carries(s, !d.grey()).into(img.Body, s.Format)
+		}
+		return img, failed(err, "encode "+s.Format.String())
 	}
 	m, err := d.pixels(view, l.plan.turn.of(l.plan.crop.size()))
 	if err != nil {

@@ -43,7 +43,7 @@ func floor(t testing.TB, r *Resizer, original []byte, s resize.Spec) (decode, en
 		if err != nil {
 			return err
 		}
-		transform, err := d.transform(j.transforms)
+		transform, err := d.transform(j.transforms, false)
 		if err != nil {
 			return err
 		}

@@ -58,23 +58,23 @@ func (d directDecoder) grey() bool {
 	return planes == 1
 }
 
-// transform returns what brings the colours to sRGB, nil if nothing has to: there is no
-// profile, none that is of use, or one that is sRGB's give or take rounding. A profile of
-// grey is libvips' business.
-func (d directDecoder) transform(known transforms) (C.cmsHTRANSFORM, error) {
+// transform returns what brings the colours to sRGB, or to Display P3 if wide is true, nil if
+// nothing has to: they are grey, or it would change nothing but by rounding. A profile of
+// grey is libvips' business. It is to be asked for before decode.
+func (d directDecoder) transform(known transforms, wide bool) (C.cmsHTRANSFORM, error) {
 	const rounding = 1 // of 255
 	var data unsafe.Pointer
 	var n C.size_t
 	if fault := C.tier_direct_profile(d.d, &data, &n); fault != 0 {
 		return nil, directError(fault, "read its profile")
 	}
-	if n == 0 {
+	if d.grey() {
+		if n > 0 {
+			return nil, errRare
+		}
 		return nil, nil
 	}
-	if d.grey() {
-		return nil, errRare
-	}
-	transform := known.from(unsafe.Slice((*byte)(data), int(n)), false)
+	transform := known.towards(unsafe.Slice((*byte)(data), int(n)), false, wide)
 	if transform == nil || C.tier_transform_moves(transform) <= rounding {
 		return nil, nil
 	}

@@ -35,8 +35,28 @@ var longestSide = map[resize.Format]int{
 	resize.JXL:  65_535, // what a Resizer's answer may say; the format holds more
 }
 
-// encode saves p, which is bare, as s.
-func encode(p picture, s resize.Spec) ([]byte, error) {
+// encode saves p, which is bare, as s, in a file that holds what is carried and no more.
+func encode(b *bench, p picture, s resize.Spec, with carried) ([]byte, error) {
+	var err error
+	switch s.Format {
+	case resize.AVIF, resize.HEIC:
+		p, err = b.carry(p, carried{credit: with.credit})
+	case resize.JXL:
+		p, err = b.carry(p, carried{profile: with.profile})
+	}
+	if err != nil {
+		return nil, err
+	}
+	body, err := encodePicture(p, s)
+	if err != nil {
+		return nil, err
+	}
+	return with.into(body, s.Format)
+}
+
+// encodePicture saves p in a file that holds nothing else, or in AVIF, HEIC and JPEG XL
+// what p carries.
+func encodePicture(p picture, s resize.Spec) ([]byte, error) {
 	f, quality := s.Format, s.EncodeQuality()
 	var buf unsafe.Pointer
 	var n C.size_t

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/novasocial/imagetier/resize"
 )
@@ -20,10 +21,13 @@ type job struct {
 	orientation int  // 1-8, what is left to be done after the decoder
 	transforms  transforms
 	watermarks  map[string]watermark
+	credit      func() resize.Credit // of the original
 }
 
 func (r *Resizer) newJob(original []byte, h resize.Header) *job {
-	j := &job{original, h, h.Kind, size{h.Width, h.Height}, h.Orientation, r.transforms, r.watermarks}
+	j := &job{original, h, h.Kind, size{h.Width, h.Height}, h.Orientation, r.transforms, r.watermarks, nil}
+	j.credit = sync.OnceValue(func() resize.Credit { return resize.ReadCredit(original) })
+	r.transforms.trim()
 	switch h.Kind {
 	case resize.KindAVIF, resize.KindHEIC, resize.KindJXL: // their decoders turn
 		j.stored.width, j.stored.height = h.Upright()
@@ -49,7 +53,8 @@ func lookOf(s resize.Spec) resize.Spec {
 	case resize.ShapeMezzanine:
 		return resize.Spec{Width: s.Width, Height: s.Height}
 	}
-	s.Format, s.Quality, s.Still = resize.NoFormat, 0, false
+	s.P3 = wide(s)
+	s.Format, s.Quality, s.Still, s.Credit = resize.NoFormat, 0, false, false
 	if s.Fit != resize.FitPad { // in a pad the background is part of the picture
 		s.Background = resize.Color{}
 	}
@@ -287,17 +292,21 @@ func (j *job) finish(b *bench, l *look, p picture) (picture, error) {
 		take   func(picture) (picture, error)
 	}
 	plan := l.plan
+	// What will be grey becomes so from sRGB, by whose luminance grey is reckoned. Its numbers
+	// are those of grey in Display P3 too, so that a watermark in colours may lie on it.
+	p3 := l.P3 && !l.Gray
+	ground := j.transforms.ground(l.Background, p3)
 	for _, s := range []step{
-		{true, func(p picture) (picture, error) { return j.transforms.srgb(b, p) }},
+		{true, func(p picture) (picture, error) { return j.transforms.convert(b, p, p3) }},
 		{plan.turn != turn{}, func(p picture) (picture, error) { return b.turn(p, plan.turn) }},
 		{plan.attention != size{}, func(p picture) (picture, error) { return l.attend(b, p) }},
 		{plan.enlarged != size{}, func(p picture) (picture, error) { return b.scale(p, plan.enlarged) }},
-		{plan.canvas != size{}, func(p picture) (picture, error) { return b.flatten(p, l.Background) }},
-		{plan.canvas != size{}, func(p picture) (picture, error) { return b.pad(p, plan.canvas, l.Background) }},
+		{plan.canvas != size{}, func(p picture) (picture, error) { return b.flatten(p, ground) }},
+		{plan.canvas != size{}, func(p picture) (picture, error) { return b.pad(p, plan.canvas, ground) }},
 		{l.Gray, b.gray},
 		{l.Blur > 0, func(p picture) (picture, error) { return b.blur(p, l.Blur) }},
 		{l.Sharp, b.sharpen},
-		{l.Watermark != "", func(p picture) (picture, error) { return j.mark(b, p, j.watermarks[l.Watermark]) }},
+		{l.Watermark != "", func(p picture) (picture, error) { return j.mark(b, p, l) }},
 		{true, b.bare},
 		{true, b.memory},
 	} {
@@ -346,11 +355,11 @@ func (j *job) save(b *bench, p picture, s resize.Spec) (resize.Image, error) {
 	}
 	if s.Format == resize.JPEG {
 		var err error
-		if p, err = b.flatten(p, s.Background); err != nil {
+		if p, err = b.flatten(p, j.transforms.ground(s.Background, wide(s))); err != nil {
 			return resize.Image{}, err
 		}
 	}
-	body, err := encode(p, s)
+	body, err := encode(b, p, s, j.carries(s, p.rgb()))
 	if err != nil {
 		return resize.Image{}, err
 	}

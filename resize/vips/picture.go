@@ -138,6 +138,11 @@ func (b *bench) srgb(p picture, managed bool) (picture, error) {
 	return b.step(func(out **C.VipsImage) C.int { return C.tier_srgb(p.image, truth(managed), out) })
 }
 
+// wide converts to eight bits of Display P3 from the profile of p, which is not RGB.
+func (b *bench) wide(p picture) (picture, error) {
+	return b.step(func(out **C.VipsImage) C.int { return C.tier_wide(p.image, out) })
+}
+
 func (b *bench) turn(p picture, t turn) (picture, error) {
 	if t == (turn{}) {
 		return p, nil

@@ -232,16 +232,40 @@ tier_eight(VipsImage *in, VipsImage **out)
 	return result;
 }
 
-// honour converts from the profile of the image, or from that of an ordinary press
-// for CMYK without one.
+// profiled tells what honour can do something with.
 static int
-honour(VipsImage *in, VipsImage **out)
+profiled(VipsImage *in)
+{
+	return vips_image_get_typeof(in, VIPS_META_ICC_NAME) || in->Type == VIPS_INTERPRETATION_CMYK;
+}
+
+// honour converts from the profile of the image, or from that of an ordinary press
+// for CMYK without one, to one that libvips knows by name.
+static int
+honour(VipsImage *in, const char *to, VipsImage **out)
 {
 	int cmyk = in->Type == VIPS_INTERPRETATION_CMYK;
 
 	if (cmyk)
-		return vips_icc_transform(in, out, "srgb", "embedded", TRUE, "input_profile", "cmyk", "depth", 8, NULL);
-	return vips_icc_transform(in, out, "srgb", "embedded", TRUE, "depth", 8, NULL);
+		return vips_icc_transform(in, out, to, "embedded", TRUE, "input_profile", "cmyk", "depth", 8, NULL);
+	return vips_icc_transform(in, out, to, "embedded", TRUE, "depth", 8, NULL);
+}
+
+int
+tier_wide(VipsImage *in, VipsImage **out)
+{
+	VipsImage *eight, *lazy;
+	int result = -1;
+
+	if (tier_eight(in, &eight))
+		return -1;
+	if (profiled(eight) && !honour(eight, "p3", &lazy)) {
+		*out = vips_image_copy_memory(lazy);
+		result = *out ? 0 : -1;
+		g_object_unref(lazy);
+	}
+	g_object_unref(eight);
+	return result;
 }
 
 int
@@ -254,10 +278,10 @@ tier_srgb(VipsImage *in, int managed, VipsImage **out)
 	if (tier_eight(in, &eight))
 		return -1;
 	plain = NULL;
-	if (managed && (vips_image_get_typeof(eight, VIPS_META_ICC_NAME) || eight->Type == VIPS_INTERPRETATION_CMYK)) {
+	if (managed && profiled(eight)) {
 		// A profile that is broken, or of another kind of image, is none.
 		VipsImage *lazy;
-		if (honour(eight, &lazy) == 0) {
+		if (honour(eight, "srgb", &lazy) == 0) {
 			plain = vips_image_copy_memory(lazy);
 			g_object_unref(lazy);
 		}
@@ -421,17 +445,35 @@ tier_save_webp(VipsImage *in, int quality, int effort, void **buf, size_t *len)
 }
 
 int
+tier_carry(VipsImage *in, struct tier_carried with, VipsImage **out)
+{
+	if (vips_copy(in, out, NULL))
+		return -1;
+	if (with.profile_len)
+		vips_image_set_blob_copy(*out, VIPS_META_ICC_NAME, with.profile, with.profile_len);
+	if (with.exif_len)
+		vips_image_set_blob_copy(*out, VIPS_META_EXIF_NAME, with.exif, with.exif_len);
+	return 0;
+}
+
+static int
+carries(VipsImage *in)
+{
+	return vips_image_get_typeof(in, VIPS_META_ICC_NAME) || vips_image_get_typeof(in, VIPS_META_EXIF_NAME);
+}
+
+int
 tier_save_avif(VipsImage *in, int quality, int effort, void **buf, size_t *len)
 {
 	return vips_heifsave_buffer(in, buf, len,
-		"Q", quality, "compression", VIPS_FOREIGN_HEIF_COMPRESSION_AV1, "effort", effort, "strip", TRUE, NULL);
+		"Q", quality, "compression", VIPS_FOREIGN_HEIF_COMPRESSION_AV1, "effort", effort, "strip", !carries(in), NULL);
 }
 
 int
 tier_save_heic(VipsImage *in, int quality, int effort, void **buf, size_t *len)
 {
 	return vips_heifsave_buffer(in, buf, len,
-		"Q", quality, "compression", VIPS_FOREIGN_HEIF_COMPRESSION_HEVC, "effort", effort, "strip", TRUE, NULL);
+		"Q", quality, "compression", VIPS_FOREIGN_HEIF_COMPRESSION_HEVC, "effort", effort, "strip", !carries(in), NULL);
 }
 
 int
@@ -443,7 +485,7 @@ tier_save_gif(VipsImage *in, int effort, void **buf, size_t *len)
 int
 tier_save_jxl(VipsImage *in, int quality, int effort, void **buf, size_t *len)
 {
-	return vips_jxlsave_buffer(in, buf, len, "Q", quality, "effort", effort, "strip", TRUE, NULL);
+	return vips_jxlsave_buffer(in, buf, len, "Q", quality, "effort", effort, "strip", !carries(in), NULL);
 }
 
 int

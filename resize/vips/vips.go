@@ -47,9 +47,10 @@ type Config struct {
 // Resizer is a resize.Resizer that runs libvips in this process. It is safe for
 // concurrent use and does one call at a time.
 //
-// Of the grammar it makes all but these, for which it returns resize.ErrSpec:
-// credit and p3; and formats that the libvips of this process cannot encode
-// (Capabilities). Animations are kept of GIF and WebP; of others the first frame is made.
+// Of the grammar it makes all but the formats that the libvips of this process cannot
+// encode (Capabilities), for which it returns a *resize.Missing. Animations are kept of GIF
+// and WebP; of others the first frame is made. What p3 and credit put into a file is told in
+// carry.go: a GIF is sRGB with p3 too, and no file of grey has a profile.
 type Resizer struct {
 	cfg        Config
 	saves      map[resize.Format]bool // what the libvips of this process can encode
@@ -151,17 +152,8 @@ func (r *Resizer) check(header resize.Header, s resize.Spec) error {
 	if _, ok := r.watermarks[s.Watermark]; !ok && s.Watermark != "" {
 		return fmt.Errorf("%w: there is no watermark %s", resize.ErrSpec, s.Watermark)
 	}
-	missing := ""
-	switch longest := longestSide[s.Format]; {
-	case longest == 0 || !r.saves[s.Format]:
-		missing = "the format " + s.Format.String()
-	case s.Credit:
-		missing = "credit"
-	case s.P3:
-		missing = "p3"
-	}
-	if missing != "" {
-		return &resize.Missing{What: missing}
+	if longestSide[s.Format] == 0 || !r.saves[s.Format] {
+		return &resize.Missing{What: "the format " + s.Format.String()}
 	}
 	if err := r.cfg.Limits.CheckVariant(header, s); err != nil {
 		return err

@@ -68,6 +68,10 @@ int tier_eight(VipsImage *in, VipsImage **out);
 // profile; the profile that in carries is honoured if managed is true. Alpha stays.
 int tier_srgb(VipsImage *in, int managed, VipsImage **out);
 
+// tier_wide converts to eight bits of Display P3 from the profile, or from that of an
+// ordinary press for CMYK without one; -1 if there is nothing to go by.
+int tier_wide(VipsImage *in, VipsImage **out);
+
 // tier_turn turns by 0, 90, 180 or 270 degrees clockwise, then mirrors left and right.
 int tier_turn(VipsImage *in, int degrees, int mirror, VipsImage **out);
 
@@ -101,6 +105,19 @@ int tier_blank(int width, int height, VipsImage **out);
 
 // tier_loads_jxl reports whether libvips was built to read JPEG XL.
 int tier_loads_jxl(void);
+
+// A tier_carried is what a file is to hold beside its picture: nothing, a profile, an EXIF
+// block with the prefix that it has in a JPEG, or both.
+struct tier_carried {
+	const void *profile;
+	size_t profile_len;
+	const void *exif;
+	size_t exif_len;
+};
+
+// tier_carry gives an image that to the savers of AVIF, HEIC and JXL. The others let nothing
+// through.
+int tier_carry(VipsImage *in, struct tier_carried with, VipsImage **out);
 
 // The savers. *buf is freed with g_free.
 int tier_save_jpeg(VipsImage *in, int quality, void **buf, size_t *len);

@@ -65,9 +65,9 @@ func (r *Resizer) tryWatermark(w watermark) error {
 	return err
 }
 
-// mark lays the watermark on p. Its file is pinned by the caller of the job.
-func (j *job) mark(b *bench, p picture, w watermark) (picture, error) {
-	on := p.size()
+// mark lays the watermark of l on p. Its file is pinned by the caller of the job.
+func (j *job) mark(b *bench, p picture, l *look) (picture, error) {
+	on, w := p.size(), j.watermarks[l.Watermark]
 	mark, err := b.load(w.header.Kind, w.file, 1)
 	if err != nil {
 		return picture{}, err
@@ -75,7 +75,7 @@ func (j *job) mark(b *bench, p picture, w watermark) (picture, error) {
 	if mark, err = b.memory(mark); err != nil {
 		return picture{}, err
 	}
-	if mark, err = j.transforms.srgb(b, mark); err != nil {
+	if mark, err = j.transforms.convert(b, mark, l.P3); err != nil {
 		return picture{}, err
 	}
 	own := mark.size()

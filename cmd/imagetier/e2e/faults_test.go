@@ -9,10 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/novasocial/imagetier/resize"
 )
 
 // A reader in the middle of a fill is answered whole although the tier was asked to end.
@@ -177,15 +178,38 @@ func TestAnUntamedOriginalIsAnsweredAndTheTierGoesOn(t *testing.T) {
 	x.get(sign(t, "phone-srgb.jpg", "v.1", "640x", "jpg")).want(t, 200, "origin")
 }
 
-// What the grammar has and this tier cannot make yet is refused by name, and once.
-func TestWhatCannotBeMadeYetIsNamed(t *testing.T) {
+// What a file holds beside its picture is there when it is asked for, of a photo that has a
+// mezzanine too, and not otherwise.
+func TestP3AndCreditAreMade(t *testing.T) {
 	dir := t.TempDir()
-	copyPhoto(t, dir, "phone-srgb.jpg")
+	copyPhoto(t, dir, "phone-p3-b.jpg")
+	photo := filepath.Join(dir, "phone-p3-b.jpg")
+	original, err := os.ReadFile(photo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const text = "(c) A. Photographer"
+	block := resize.Credit{Copyright: text}.EXIF()
+	segment := append([]byte{0xff, 0xe1, 0, byte(8 + len(block))}, "Exif\x00\x00"...)
+	original = append(append(append([]byte("\xff\xd8"), segment...), block...), original[2:]...)
+	if err := os.WriteFile(photo, original, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	x := start(t, "--keys", key, "--source", "posts=dir://"+dir, "--cache-dir", t.TempDir())
-	for _, word := range []string{"p3", "credit"} {
-		got := x.get(sign(t, "phone-srgb.jpg", "v.1", "64x-"+word, "jpg"))
-		if got.StatusCode != 400 || !strings.Contains(string(got.body), word) || got.Header.Get("Cache-Control") != "public, max-age=60" {
-			t.Errorf("%s: %s %s", word, got.Status, got.body)
+	for shape, holds := range map[string]struct{ profile, credit bool }{
+		"64x": {false, false}, "64x-p3": {true, false}, "64x-credit": {false, true}, "64x-credit-p3": {true, true},
+	} {
+		got := x.get(sign(t, "phone-p3-b.jpg", "v.1", shape, "jpg"))
+		if got.StatusCode != 200 {
+			t.Errorf("%s: %s %s", shape, got.Status, firstBytes(got.body))
+			continue
+		}
+		profile, credit := bytes.Contains(got.body, []byte("ICC_PROFILE")), bytes.Contains(got.body, []byte(text))
+		if profile != holds.profile || credit != holds.credit {
+			t.Errorf("%s: profile %v, credit %v", shape, profile, credit)
+		}
+		if m, err := jpeg.Decode(bytes.NewReader(got.body)); err != nil || m.Bounds().Dx() != 64 {
+			t.Errorf("%s: %v", shape, err)
 		}
 	}
 }

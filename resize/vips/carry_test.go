@@ -1,0 +1,20 @@
+package vips
+
+import (
+	"testing"
+
+	"github.com/novasocial/imagetier/resize"
+)
+
+// What is put into a file goes where decoders look for it, or nowhere: an encoder whose
+// output is laid out in another way is an error, not a broken file.
+func TestNothingIsPutIntoAFileOfAnotherLayout(t *testing.T) {
+	all := carried{displayP3, resize.Credit{Author: "A"}}
+	for _, f := range formats {
+		for _, file := range []string{"", "x", "\xff\xd8\xff\xe0\xff\xff", string(make([]byte, 40)), "\x00\x00\x00\x0cftypavif\x00\x00\x00\x10meta\x00\x00\x00\x00\x00\x00\x00\x09", "\xff\x0b"} {
+			if got, err := all.into([]byte(file), f); err == nil {
+				t.Errorf("%s: %q became %.60q", f, file, got)
+			}
+		}
+	}
+}
