@@ -43,9 +43,9 @@ func TestSizesAskedForLaterCostNoFetch(t *testing.T) {
 // A URL names the same bytes on every node, whatever the node was asked for before.
 func TestTheBytesDoNotDependOnWhatIsKept(t *testing.T) {
 	_, origin := newCountingOrigin(t, "phone-orient6-p3.jpg")
-	paths := []string{"/320x/v.1/posts/a.jpg.jpg", "/880x/v.1/posts/a.jpg.webp", "/2000x/v.1/posts/a.jpg.jpg", "/200x200-cover/v.1/posts/a.jpg.webp", "/640x-trim/v.1/posts/a.jpg.jpg"}
+	paths := []string{"/320x/v.1/posts/a.jpg.jpg", "/880x/v.1/posts/a.jpg.webp", "/2000x/v.1/posts/a.jpg.jpg", "/200x200-cover/v.1/posts/a.jpg.webp", "/640x-p3/v.1/posts/a.jpg.jpg", "/640x-credit/v.1/posts/a.jpg.webp"}
 	etags := map[string]string{}
-	for _, order := range [][]int{{0, 1, 2, 3, 4}, {4, 3, 2, 1, 0}} {
+	for _, order := range [][]int{{0, 1, 2, 3, 4, 5}, {5, 4, 3, 2, 1, 0}} {
 		x := start(t, warmFlags(origin, "--cache-dir", t.TempDir())...)
 		for _, i := range order {
 			got := x.get(signedPath(t, paths[i]))
