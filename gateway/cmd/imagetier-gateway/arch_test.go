@@ -25,7 +25,10 @@ var owners = map[string][]string{
 	"github.com/andybalholm/brotli":  {"proxy"},
 	"github.com/klauspost/compress":  {"proxy"},
 	"github.com/vektah/gqlparser/v2": {"proxy"},
-	"golang.org/x/sync":              {"tier", "cmd/imagetier-gateway"},
+	"golang.org/x/sync":              {"tier", "feed", "cmd/imagetier-gateway"},
+	"github.com/redis/rueidis":       {"pagecache"},
+	"github.com/maypok86/otter/v2":   {"pagecache"},
+	"github.com/sony/gobreaker/v2":   {"pagecache"},
 }
 
 // walls are what a room may import of the gateway (by its name) and of the tier's module (after
@@ -35,6 +38,9 @@ var walls = map[string][]string{
 	"imagelink":             {"/resize", "/imagecache/imageurl", "/prefetch/profile"},
 	"tier":                  {"/imagecache/imageurl", "/prefetch/profile"},
 	"proxy":                 {"rewrite", "imagelink", "/prefetch/profile"},
+	"feed":                  {},
+	"loader":                {},
+	"pagecache":             {"feed"},
 	"cmd/imagetier-gateway": {"proxy", "imagelink", "tier", "/internal/settings", "/prefetch/profile", "/imagecache/imageurl"},
 }
 
