@@ -25,8 +25,10 @@ var owners = map[string][]string{
 	"github.com/andybalholm/brotli":  {"proxy"},
 	"github.com/klauspost/compress":  {"proxy"},
 	"github.com/vektah/gqlparser/v2": {"proxy"},
-	"golang.org/x/sync":              {"tier", "cmd/imagetier-gateway", "cmd/fakebackends"},
-	"github.com/sony/gobreaker/v2":   {"upstream"},
+	"golang.org/x/sync":              {"tier", "feed", "cmd/imagetier-gateway", "cmd/fakebackends"},
+	"github.com/redis/rueidis":       {"pagecache"},
+	"github.com/maypok86/otter/v2":   {"pagecache"},
+	"github.com/sony/gobreaker/v2":   {"upstream", "pagecache"},
 	"google.golang.org/grpc":         {"proto", "upstream"},
 	"google.golang.org/protobuf":     {"proto", "upstream"},
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc": {"upstream"},
@@ -45,6 +47,8 @@ var walls = map[string][]string{
 	"upstream/fakeservices": {"proto"},
 	"cmd/fakebackends":      {"upstream/fakeservices"},
 	"proxy":                 {"rewrite", "imagelink", "/prefetch/profile"},
+	"loader":                {},
+	"pagecache":             {"feed"},
 	"cmd/imagetier-gateway": {"proxy", "imagelink", "tier", "/internal/settings", "/prefetch/profile", "/imagecache/imageurl"},
 }
 
