@@ -1,8 +1,9 @@
 // Package tier is what the gateway says to the tier: what it has handed out (feed.page
 // events, CONTRACT 5), and what it wants to know of originals (POST /v1/info, CONTRACT 3).
 //
-// HandedOut and Tag are called on the way of an answer and never wait: what a slow tier
-// does not take is dropped and counted, and what it has not said is not known.
+// HandedOut and Tag are called on the way of an answer and never wait, Facts for 20 ms at
+// most: what a slow tier does not take is dropped and counted, and what it has not said is
+// not known.
 package tier
 
 import (
@@ -75,6 +76,7 @@ type Client struct {
 	http  *http.Client
 	pages chan page
 	tags  *tags
+	facts *facts
 }
 
 // page is what one answer handed out of one profile.
@@ -100,7 +102,7 @@ func New(cfg Config) *Client {
 		cfg.Transport = own
 	}
 	return &Client{
-		cfg: cfg, pages: make(chan page, 256), tags: newTags(cfg.Fresh),
+		cfg: cfg, pages: make(chan page, 256), tags: newTags(cfg.Fresh), facts: newFacts(),
 		http: &http.Client{Transport: cfg.Transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
 }
@@ -110,6 +112,9 @@ func (c *Client) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return c.sendPages(ctx) })
 	group.Go(func() error { return c.askTags(ctx) })
+	for range factsAskers {
+		group.Go(func() error { return c.answerFacts(ctx) })
+	}
 	err := group.Wait()
 	c.http.CloseIdleConnections()
 	if errors.Is(err, context.Canceled) {
