@@ -31,7 +31,7 @@ type kind[V any] struct {
 	codec   codec[V]
 	memory  *otter.Cache[string, *held[V]]
 	seed    maphash.Seed
-	stripes [256]stripe
+	stripes [4096]stripe // so many that one's drop seldom costs another's store
 }
 
 type stripe struct {
