@@ -2,7 +2,10 @@ package upstream_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"net/http/httptest"
 	"slices"
 	"testing"
 	"time"
@@ -10,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/novasocial/imagetier/gateway/feed"
@@ -108,6 +112,27 @@ func TestACallIsASpanThatTheServiceIsToldOf(t *testing.T) {
 	parent := "00-" + span.SpanContext().TraceID().String() + "-" + span.SpanContext().SpanID().String() + "-01"
 	if got := <-told; span.Name() != "feed.RecommendationService/GetFeed" || !slices.Equal(got, []string{parent}) {
 		t.Errorf("span %q, and the service was told %q, want %q", span.Name(), got, parent)
+	}
+}
+
+func TestTLSIsSpokenWhereItIsAskedFor(t *testing.T) {
+	web := httptest.NewTLSServer(nil) // for its certificate
+	defer web.Close()
+	addr := serve(t, func(g *grpc.Server) { feedpb.RegisterRecommendationServiceServer(g, careless{}) },
+		grpc.Creds(credentials.NewServerTLSFromCert(&web.TLS.Certificates[0])))
+	roots := x509.NewCertPool()
+	roots.AddCert(web.Certificate())
+	trusting := upstream.Config{
+		Feed: addr, Content: addr, User: addr, CallTimeout: soon, Wait: soon,
+		TLS: &tls.Config{RootCAs: roots, ServerName: "example.com"},
+	}
+	if err := getFeed(reach(t, trusting)); err != nil {
+		t.Error(err)
+	}
+	plain := trusting
+	plain.TLS, plain.Wait = nil, -1
+	if err := getFeed(reach(t, plain)); !errors.Is(err, feed.ErrUnavailable) {
+		t.Errorf("without TLS: %v, want ErrUnavailable", err)
 	}
 }
 

@@ -63,7 +63,7 @@ func TestConnectionsAreMadeBeforeTheFirstCall(t *testing.T) {
 // SEED.md G5.
 func TestServicesMayComeUpAfterTheGateway(t *testing.T) {
 	addrs := sockets(t)
-	s := reach(t, upstream.Config{Feed: addrs[fakeservices.Feed], Content: addrs[fakeservices.Content], User: addrs[fakeservices.User], Wait: -1})
+	s := reach(t, upstream.Config{Feed: addrs[fakeservices.Feed], Content: addrs[fakeservices.Content], User: addrs[fakeservices.User], Wait: -1, CallTimeout: soon})
 	for name, ready := range s.Ready() {
 		if ready {
 			t.Errorf("%s is ready, and is not there", name)
