@@ -36,7 +36,7 @@ func (c *Client) Facts(ctx context.Context, images []profile.Image) []Facts {
 		}
 		if e.asked == nil && sayable(image) && !now.Before(f.pause) {
 			if q == nil {
-				q = &question{at: now, done: make(chan struct{})}
+				q = &question{ctx: context.WithoutCancel(ctx), at: now, done: make(chan struct{})}
 			}
 			if len(q.images) < maxImages {
 				q.images, e.asked = append(q.images, image), q
@@ -99,6 +99,7 @@ type fact struct {
 
 // question is about images that a page has and nobody knows.
 type question struct {
+	ctx    context.Context // the page's, for its values: the trace that it is of
 	images []profile.Image
 	at     time.Time
 	done   chan struct{} // closed when it is over
@@ -160,8 +161,10 @@ func (c *Client) answerFacts(ctx context.Context) error {
 			return ctx.Err()
 		case q = <-f.questions:
 		}
-		asking, cancel := context.WithTimeout(ctx, askTimeout)
+		asking, cancel := context.WithTimeout(q.ctx, askTimeout)
+		stop := context.AfterFunc(ctx, cancel)
 		said, err := c.Info(asking, q.images)
+		stop()
 		cancel()
 		now := time.Now()
 		f.mu.Lock()

@@ -26,7 +26,7 @@ func TestFactsOfAPageAreOneQuestionAndKept(t *testing.T) {
 			t.Errorf("asked for %v", asked.all())
 		}
 		c.Facts(context.Background(), names(25)) // five are new
-		pass(24 * time.Hour)            // pinned bytes never change
+		pass(24 * time.Hour)                     // pinned bytes never change
 		c.Facts(context.Background(), names(25))
 		if fmt.Sprint(asked.all()) != "[20 5]" {
 			t.Errorf("asked for %v", asked.all())

@@ -45,6 +45,8 @@ type Config struct {
 	WebhookSecret []byte
 	// Transport is nil for one of its own.
 	Transport http.RoundTripper
+	// Wrap is put around the Transport: traces, say. Nil: nothing.
+	Wrap func(http.RoundTripper) http.RoundTripper
 	// Gather is how long images are gathered into one event; 0 is 100 ms. A client shows the
 	// page later than that.
 	Gather time.Duration
@@ -100,6 +102,9 @@ func New(cfg Config) *Client {
 		own.Proxy = nil // the tier is near
 		own.MaxIdleConnsPerHost = 8
 		cfg.Transport = own
+	}
+	if cfg.Wrap != nil {
+		cfg.Transport = cfg.Wrap(cfg.Transport)
 	}
 	return &Client{
 		cfg: cfg, pages: make(chan page, 256), tags: newTags(cfg.Fresh), facts: newFacts(),
