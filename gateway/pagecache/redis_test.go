@@ -124,7 +124,8 @@ type gateway struct {
 	told map[pagecache.Kind]map[pagecache.Outcome]int
 }
 
-// startGateway runs a Cache over these servers; none: in the process alone.
+// startGateway runs a Cache over these servers; none: in the process alone. Without a
+// RedisTimeout it waits for what a busy machine does.
 func startGateway(t *testing.T, cfg pagecache.Config, servers ...*redis) *gateway {
 	t.Helper()
 	g := &gateway{told: map[pagecache.Kind]map[pagecache.Outcome]int{}}
@@ -147,6 +148,9 @@ func startGateway(t *testing.T, cfg pagecache.Config, servers ...*redis) *gatewa
 		t.Fatal(err)
 	}
 	g.Cache = cache
+	if cfg.RedisTimeout == 0 {
+		pagecache.Patient(cache)
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- cache.Run(ctx) }()
