@@ -9,3 +9,10 @@ func Patient(c *Cache) {
 		c.link.cfg.RedisTimeout = 20 * time.Second
 	}
 }
+
+// Forgetful empties a Cache's memory.
+func Forgetful(c *Cache) {
+	c.pages.memory.InvalidateAll()
+	c.posts.memory.InvalidateAll()
+	c.profiles.memory.InvalidateAll()
+}
