@@ -361,3 +361,19 @@ func TestWhatWasAskedForBeforeADropIsNotKeptAfterIt(t *testing.T) {
 		}
 	}
 }
+
+// Nothing tells the gateway of the drop here, so only the script that stores can refuse.
+func TestWhatWasAskedForBeforeADropDoesNotReachRedisAfterIt(t *testing.T) {
+	server := startRedis(t, "--rename-command", "CLIENT", "")
+	a := startGateway(t, pagecache.Config{}, server).connected(t)
+	b := startGateway(t, pagecache.Config{}, server).connected(t)
+	post := feed.Post{ID: "p1", Caption: "before the edit"}
+	noted := lookUp(a, post)
+	b.Posts().Drop(context.Background(), []string{"p1"})
+	put(a, noted, post)
+	keep(a, feed.Post{ID: "marker"})
+	server.isInRedis("post:meta:marker")
+	if got := caption(b, "p1"); got != "" {
+		t.Errorf("the other gateway has %q", got)
+	}
+}
