@@ -33,6 +33,11 @@ build: deps ## bin/imagetier and bin/imagetier-gateway (static, no C), and bin/i
 run: build ## serve the sample photos (or ORIGIN=directory, s3://…, https://…) on this machine
 	@deploy/run
 
+.PHONY: run-gateway
+run-gateway: build ## the gateway on :8080 before test services, with Redis if there is one and the tier on :8090
+	cd gateway && CGO_ENABLED=0 go build -trimpath -o ../bin/ ./cmd/fakebackends
+	@deploy/run-gateway
+
 .PHONY: tools
 tools: $(IMAGETIER_TOOLS)/versitygw ## build the servers that tests start
 
@@ -96,7 +101,7 @@ $(IMAGETIER_TOOLS)/golangci-lint-$(GOLANGCI_LINT):
 .PHONY: bench
 bench: deps ## what answers, tiers and resizes cost, side by side (BENCH=regexp, BENCHTIME=2s)
 	go test -run '^$$' -bench '$(or $(BENCH),.)' -benchtime $(or $(BENCHTIME),2s) ./cmd/imagetier/e2e ./imagecache/... ./resize/vips ./cmd/imagetier/internal/edge
-	cd gateway && GOEXPERIMENT=jsonv2 go test -run '^$$' -bench '$(or $(BENCH),.)' -benchtime $(or $(BENCHTIME),2s) ./imagelink ./proxy # beside encoding/json/jsontext
+	cd gateway && GOEXPERIMENT=jsonv2 go test -run '^$$' -bench '$(or $(BENCH),.)' -benchtime $(or $(BENCHTIME),2s) ./imagelink ./proxy ./graph ./feed # beside encoding/json/jsontext and graph-gophers
 
 .PHONY: bench-replay
 bench-replay: deps ## hit ratios of the memory tier and of others on ../shared/traces, and their picture

@@ -1,0 +1,77 @@
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/novasocial/imagetier/gateway/upstream/fakeservices"
+)
+
+// redis runs a Redis on a socket until the test ends, or until it is killed.
+func redis(t *testing.T) (path string, kill func()) {
+	t.Helper()
+	program, err := exec.LookPath("redis-server")
+	if err != nil {
+		t.Skip("there is no redis-server (make deps-test installs it)")
+	}
+	dir := t.TempDir()
+	path = filepath.Join(dir, "redis")
+	cmd := exec.Command(program, "--port", "0", "--unixsocket", path, "--save", "", "--appendonly", "no", "--dir", dir)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	kill = func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
+	t.Cleanup(kill)
+	until(t, "Redis answers", func() bool {
+		c, err := net.Dial("unix", path)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+	return path, kill
+}
+
+// E: gateways share what they keep by Redis, and what an event drops; without it they go on.
+func TestGatewaysShareARedisAndGoOnWithoutIt(t *testing.T) {
+	services := fakes(t, fakeservices.Config{})
+	path, kill := redis(t)
+	one, two := serve(t, services, "--redis=unix://"+path, "--webhook-secrets="+hookSecret), serve(t, services, "--redis=unix://"+path)
+	connected := func(p *program) bool {
+		_, _, metrics := get(t, p.private+"/metrics")
+		return strings.Contains(metrics, `imagetier_gateway_connected{service="redis"} 1`)
+	}
+	until(t, "both have reached Redis", func() bool { return connected(one) && connected(two) })
+	calls := func(p *program) string {
+		services.Reset()
+		if a := ask(t, p, k6Query, nil); a.Data.Feed == nil || len(a.Data.Feed.Posts) != 20 || len(a.Errors) > 0 {
+			t.Errorf("%.300s", a.body)
+		}
+		n := services.Counts()
+		return fmt.Sprint(n[fakeservices.Feed].Calls, n[fakeservices.Content].Calls, n[fakeservices.User].Calls)
+	}
+	posts := ask(t, one, k6Query, nil).Data.Feed.Posts
+	until(t, "the other one has it by Redis", func() bool { return calls(two) == "0 0 0" })
+	until(t, "both keep it", func() bool { return calls(one) == "0 0 0" && calls(two) == "0 0 0" })
+	if status, body := event(t, one, "msg_1", fmt.Sprintf(`{"type":"post.deleted","data":{"posts":[{"id":%q}]}}`, posts[0].ID), hookSecret); status != 202 {
+		t.Fatalf("%d %s", status, body)
+	}
+	until(t, "what an event dropped here is dropped there", func() bool { return calls(two) == "0 1 0" })
+	kill()
+	limit := 20
+	until(t, "it is known that Redis is gone, while pages that nobody has are answered", func() bool {
+		limit = limit%100 + 1
+		if a := ask(t, one, k6Query, map[string]any{"limit": limit}); a.Data.Feed == nil || len(a.Data.Feed.Posts) != limit || len(a.Errors) > 0 {
+			t.Errorf("%.300s", a.body)
+		}
+		return !connected(one)
+	})
+	until(t, "what is kept here goes on without Redis", func() bool { return calls(one) == "0 0 0" })
+}
