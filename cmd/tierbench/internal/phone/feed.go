@@ -1,13 +1,13 @@
 package phone
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -47,17 +47,17 @@ type Server struct {
 	Token string
 }
 
-// Feed asks for the first page of so many posts.
-func (p *Phone) Feed(ctx context.Context, from Server, limit int) ([]Post, error) {
+// Feed asks for the first page of so many posts, and returns the bytes of the answer too.
+func (p *Phone) Feed(ctx context.Context, from Server, limit int) (posts []Post, bytes int64, err error) {
 	asked, err := json.Marshal(map[string]any{"query": query, "variables": map[string]any{"limit": limit, "cursor": nil}})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute) // URLSession's timeoutIntervalForRequest
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, from.URL, bytes.NewReader(asked))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, from.URL, strings.NewReader(string(asked)))
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", appUserAgent)
@@ -66,15 +66,15 @@ func (p *Phone) Feed(ctx context.Context, from Server, limit int) ([]Post, error
 	}
 	resp, err := p.client.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("feed query: %w", err)
+		return nil, 0, fmt.Errorf("feed query: %w", err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxPage))
 	if err != nil {
-		return nil, fmt.Errorf("feed query: %w", err)
+		return nil, 0, fmt.Errorf("feed query: %w", err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("feed query: %s: %.200q", resp.Status, body)
+		return nil, 0, fmt.Errorf("feed query: %s: %.200q", resp.Status, body)
 	}
 	var page struct {
 		Data struct {
@@ -87,15 +87,15 @@ func (p *Phone) Feed(ctx context.Context, from Server, limit int) ([]Post, error
 		} `json:"errors"`
 	}
 	if err := json.Unmarshal(body, &page); err != nil {
-		return nil, fmt.Errorf("feed query: %w", err)
+		return nil, 0, fmt.Errorf("feed query: %w", err)
 	}
 	switch {
 	case len(page.Errors) > 0:
-		return nil, fmt.Errorf("feed query: %q", page.Errors[0].Message)
+		return nil, 0, fmt.Errorf("feed query: %q", page.Errors[0].Message)
 	case page.Data.Feed == nil || len(page.Data.Feed.Posts) == 0:
-		return nil, errors.New("feed query: no posts")
+		return nil, 0, errors.New("feed query: no posts")
 	}
-	return page.Data.Feed.Posts, nil
+	return page.Data.Feed.Posts, int64(len(body)), nil
 }
 
 // rowsOnScreen is how many posts a screen shows at once, the second one cut.
@@ -108,6 +108,7 @@ type View struct {
 	Screen   time.Time // the pictures of the first rows were
 	Whole    time.Time // all pictures were
 	Posts    int
+	Page     int64     // bytes of the answer to the query
 	Pictures []Picture // in the order in which they were asked for
 	OnScreen int       // how many of them are of the first screen
 }
@@ -116,11 +117,11 @@ type View struct {
 // and for those of the rows below as soon as these are there and the reader scrolls.
 func (p *Phone) Open(ctx context.Context, from Server, limit int) (View, error) {
 	v := View{Asked: p.now()}
-	posts, err := p.Feed(ctx, from, limit)
+	posts, page, err := p.Feed(ctx, from, limit)
 	if err != nil {
 		return v, err
 	}
-	v.Answered, v.Posts = p.now(), len(posts)
+	v.Answered, v.Posts, v.Page = p.now(), len(posts), page
 	var screen, below []string
 	for i, post := range posts {
 		if i < rowsOnScreen {
@@ -137,8 +138,10 @@ func (p *Phone) Open(ctx context.Context, from Server, limit int) (View, error) 
 	return v, errors.Join(faults, more)
 }
 
-// Bytes returns how much was downloaded for the first screen, and for all of the page.
+// Bytes returns how much was downloaded for the first screen, and for all of the page, with
+// the answer to the query in both.
 func (v View) Bytes() (screen, whole int64) {
+	screen, whole = v.Page, v.Page
 	for i, pic := range v.Pictures {
 		whole += pic.Bytes
 		if i < v.OnScreen {

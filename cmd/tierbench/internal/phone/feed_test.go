@@ -50,7 +50,7 @@ func TestTheScreenIsThereBeforeTheRowsBelowAreAskedFor(t *testing.T) {
 		if want := []string{"/graphql", "/o2", "/t1", "/u1", "/u2", "/t3"}; !slices.Equal(got, want) {
 			t.Errorf("asked for %q, want %q", got, want)
 		}
-		if screen, whole := v.Bytes(); v.Posts != 4 || v.OnScreen != 4 || v.Downloads() != 5 || screen != 4*int64(len(jpeg)) || whole != 5*int64(len(jpeg)) {
+		if screen, whole := v.Bytes(); v.Posts != 4 || v.OnScreen != 4 || v.Downloads() != 5 || screen != int64(len(page)+4*len(jpeg)) || whole != int64(len(page)+5*len(jpeg)) {
 			t.Errorf("%d posts, %d pictures on the screen, %d downloads, %d and %d bytes", v.Posts, v.OnScreen, v.Downloads(), screen, whole)
 		}
 		again, err := p.Open(t.Context(), Server{URL: "https://api/graphql"}, 20)
@@ -62,7 +62,7 @@ func TestTheScreenIsThereBeforeTheRowsBelowAreAskedFor(t *testing.T) {
 
 func TestTheFeedIsAskedForAsTheLoadTestsDo(t *testing.T) {
 	s := &script{answer: feedOf(page)}
-	if _, err := New(s).Feed(t.Context(), Server{URL: "https://api/graphql", Token: "test-token"}, 20); err != nil {
+	if _, _, err := New(s).Feed(t.Context(), Server{URL: "https://api/graphql", Token: "test-token"}, 20); err != nil {
 		t.Fatal(err)
 	}
 	req := s.asked[0]
