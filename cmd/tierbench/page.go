@@ -9,19 +9,22 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/novasocial/imagetier/cmd/tierbench/internal/link"
 	"github.com/novasocial/imagetier/cmd/tierbench/internal/phone"
+	"github.com/novasocial/imagetier/cmd/tierbench/internal/stack"
 )
 
 // pageCmd plays an iPhone that opens the feed.
 type pageCmd struct {
 	Before    string            `help:"POST /graphql of the backends without a gateway: a connection per call, originals as pictures." placeholder:"URL"`
-	Gateway   string            `required:"" help:"POST /graphql of the gateway." placeholder:"URL"`
+	Gateway   string            `help:"POST /graphql of a gateway that runs; without it all that is needed is started here." placeholder:"URL"`
 	Tokens    []string          `default:"test-token" help:"Bearer tokens of users; each phone takes the next one."`
 	Originals string            `help:"Serve this directory as what --at begins with: the CDN of before." type:"existingdir" placeholder:"DIR"`
 	At        string            `default:"https://cdn.app.example/" help:"What the URLs of originals begin with." placeholder:"URL"`
@@ -31,7 +34,9 @@ type pageCmd struct {
 	Setup     int               `default:"2" help:"Round trips to open a connection: 2 are TCP and TLS 1.3."`
 	Limit     int               `default:"20" help:"Posts of the page."`
 	Rounds    int               `default:"3" help:"Phones of each kind; the middle one counts."`
-	SVG       string            `help:"Draw what is printed into this file." placeholder:"FILE"`
+	SVG       string            `help:"Draw what is printed into this file." placeholder:"FILE" type:"path"`
+
+	stackFlags
 }
 
 // Help says what is real and what is modelled.
@@ -59,8 +64,20 @@ type load struct {
 
 // Run plays and prints.
 func (c *pageCmd) Run() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
+	if c.Gateway == "" {
+		s, closeStack, err := c.start(ctx)
+		if err != nil {
+			return err
+		}
+		defer closeStack()
+		if err := c.ask(s); err != nil {
+			return err
+		}
+	}
 	base, closeBase, err := c.servers(ctx)
 	if err != nil {
 		return err
@@ -76,6 +93,19 @@ func (c *pageCmd) Run() error {
 		return nil
 	}
 	return os.WriteFile(c.SVG, report.picture(), 0o644)
+}
+
+// ask lets the phones ask s, each as a user of its own.
+func (c *pageCmd) ask(s *stack.Stack) error {
+	c.Before, c.Gateway, c.Originals, c.At, c.Tokens = s.Before, s.Gateway, s.Originals, stack.Prefix, nil
+	for i := range 3*c.Rounds + 1 {
+		token, err := s.Users.Token(fmt.Sprintf("phone%d", i))
+		if err != nil {
+			return err
+		}
+		c.Tokens = append(c.Tokens, token)
+	}
+	return nil
 }
 
 // play opens the feed on one phone after the other.
