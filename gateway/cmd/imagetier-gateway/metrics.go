@@ -1,7 +1,6 @@
 package main
 
 import (
-	"regexp"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,14 +14,10 @@ import (
 // namespace begins the name of every metric here.
 const namespace = "imagetier_gateway"
 
-// gcPauses are the runtime's stop-the-world pauses of the collector: a histogram, where
-// go_gc_duration_seconds has quantiles since the start.
-var gcPauses = regexp.MustCompile(`^/sched/pauses/total/gc:seconds$`)
-
 // newRegistry returns a registry with what every program tells of itself.
 func newRegistry(mode string) *prometheus.Registry {
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.GoRuntimeMetricsRule{Matcher: gcPauses})), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	b := build()
 	promauto.With(reg).NewGaugeVec(prometheus.GaugeOpts{
 		Namespace: namespace, Name: "build_info", Help: "1, by what this program is.",
