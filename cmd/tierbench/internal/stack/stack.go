@@ -108,7 +108,7 @@ func (s *Stack) startAll(ctx context.Context, secret secrets) (err error) {
 	if err := s.startRedis(ctx); err != nil {
 		return err
 	}
-	args := []string{"--dev", "--image-base=http://" + tier, "--image-prefix=" + Prefix + "=" + source, "--tier=http://" + tierPrivate, "--jwks=" + s.Users.JWKS}
+	args := []string{"--dev", "--dev-token=test-token=seed", "--image-base=http://" + tier, "--image-prefix=" + Prefix + "=" + source, "--tier=http://" + tierPrivate, "--jwks=" + s.Users.JWKS}
 	for i, name := range names {
 		args = append(args, "--"+name+"="+s.services[i])
 	}
