@@ -7,6 +7,8 @@ export IMAGETIER_TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/imagetier-tools
 VERSITYGW := v1.8.0
 GOLANGCI_LINT := v2.15.0
 K6 := v1.8.1
+PROTOC_GEN_GO := v1.36.12
+PROTOC_GEN_GO_GRPC := v1.6.2
 
 .PHONY: help
 help: ## list what there is
@@ -45,6 +47,16 @@ k6: $(IMAGETIER_TOOLS)/k6 ## build the load tester, which takes minutes
 $(IMAGETIER_TOOLS)/k6:
 	mkdir -p $(@D)
 	GOBIN=$(@D) go install go.k6.io/k6@$(K6)
+
+.PHONY: proto
+proto: go ## make the Go code of gateway/proto anew, after its .proto files have changed
+	@deploy/install-deps proto
+	GOBIN=$(IMAGETIER_TOOLS) go install google.golang.org/protobuf/cmd/protoc-gen-go@$(PROTOC_GEN_GO)
+	GOBIN=$(IMAGETIER_TOOLS) go install google.golang.org/grpc/cmd/protoc-gen-go-grpc@$(PROTOC_GEN_GO_GRPC)
+	cd gateway/proto && PATH="$(IMAGETIER_TOOLS):$$PATH" protoc \
+		--go_out=. --go_opt=module=github.com/novasocial/imagetier/gateway/proto \
+		--go-grpc_out=. --go-grpc_opt=module=github.com/novasocial/imagetier/gateway/proto *.proto
+	cd gateway/proto && sha256sum *.proto >made-of.sha256
 
 .PHONY: deps-test
 deps-test: deps tools

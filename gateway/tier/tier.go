@@ -1,8 +1,9 @@
 // Package tier is what the gateway says to the tier: what it has handed out (feed.page
 // events, CONTRACT 5), and what it wants to know of originals (POST /v1/info, CONTRACT 3).
 //
-// HandedOut and Tag are called on the way of an answer and never wait: what a slow tier
-// does not take is dropped and counted, and what it has not said is not known.
+// HandedOut and Tag are called on the way of an answer and never wait, Facts for 20 ms at
+// most: what a slow tier does not take is dropped and counted, and what it has not said is
+// not known.
 package tier
 
 import (
@@ -44,6 +45,8 @@ type Config struct {
 	WebhookSecret []byte
 	// Transport is nil for one of its own.
 	Transport http.RoundTripper
+	// Wrap is put around the Transport: traces, say. Nil: nothing.
+	Wrap func(http.RoundTripper) http.RoundTripper
 	// Gather is how long images are gathered into one event; 0 is 100 ms. A client shows the
 	// page later than that.
 	Gather time.Duration
@@ -75,6 +78,7 @@ type Client struct {
 	http  *http.Client
 	pages chan page
 	tags  *tags
+	facts *facts
 }
 
 // page is what one answer handed out of one profile.
@@ -99,8 +103,11 @@ func New(cfg Config) *Client {
 		own.MaxIdleConnsPerHost = 8
 		cfg.Transport = own
 	}
+	if cfg.Wrap != nil {
+		cfg.Transport = cfg.Wrap(cfg.Transport)
+	}
 	return &Client{
-		cfg: cfg, pages: make(chan page, 256), tags: newTags(cfg.Fresh),
+		cfg: cfg, pages: make(chan page, 256), tags: newTags(cfg.Fresh), facts: newFacts(),
 		http: &http.Client{Transport: cfg.Transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
 }
@@ -110,6 +117,9 @@ func (c *Client) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return c.sendPages(ctx) })
 	group.Go(func() error { return c.askTags(ctx) })
+	for range factsAskers {
+		group.Go(func() error { return c.answerFacts(ctx) })
+	}
 	err := group.Wait()
 	c.http.CloseIdleConnections()
 	if errors.Is(err, context.Canceled) {

@@ -24,8 +24,18 @@ var owners = map[string][]string{
 	"github.com/prometheus/":         {"cmd/imagetier-gateway"},
 	"github.com/andybalholm/brotli":  {"proxy"},
 	"github.com/klauspost/compress":  {"proxy"},
-	"github.com/vektah/gqlparser/v2": {"proxy"},
-	"golang.org/x/sync":              {"tier", "cmd/imagetier-gateway"},
+	"github.com/vektah/gqlparser/v2": {"proxy", "graph"},
+	"github.com/golang-jwt/jwt/v5":   {"auth"},
+	"github.com/MicahParks/":         {"auth"},
+	"golang.org/x/sync":              {"tier", "feed", "cmd/imagetier-gateway", "cmd/fakebackends"},
+	"github.com/redis/rueidis":       {"pagecache"},
+	"github.com/maypok86/otter/v2":   {"pagecache"},
+	"github.com/sony/gobreaker/v2":   {"upstream", "pagecache"},
+	"google.golang.org/grpc":         {"proto", "upstream"},
+	"google.golang.org/protobuf":     {"proto", "upstream"},
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc": {"upstream"},
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp":               {"telemetry"},
+	"go.opentelemetry.io/otel": {"upstream", "telemetry"},
 }
 
 // walls are what a room may import of the gateway (by its name) and of the tier's module (after
@@ -34,8 +44,19 @@ var walls = map[string][]string{
 	"rewrite":               {},
 	"imagelink":             {"/resize", "/imagecache/imageurl", "/prefetch/profile"},
 	"tier":                  {"/imagecache/imageurl", "/prefetch/profile"},
+	"feed":                  {},
+	"proto":                 {},
+	"upstream":              {"feed", "proto"},
+	"upstream/fakeservices": {"proto"},
+	"cmd/fakebackends":      {"upstream/fakeservices"},
 	"proxy":                 {"rewrite", "imagelink", "/prefetch/profile"},
-	"cmd/imagetier-gateway": {"proxy", "imagelink", "tier", "/internal/settings", "/prefetch/profile", "/imagecache/imageurl"},
+	"loader":                {},
+	"pagecache":             {"feed"},
+	"graph":                 {"feed", "imagelink", "/prefetch/profile"},
+	"auth":                  {},
+	"events":                {"/prefetch/feed"},
+	"telemetry":             {},
+	"cmd/imagetier-gateway": {"proxy", "imagelink", "tier", "graph", "auth", "events", "telemetry", "feed", "loader", "pagecache", "upstream", "/internal/settings", "/prefetch/profile", "/prefetch/feed", "/imagecache/imageurl"},
 }
 
 type listed struct {

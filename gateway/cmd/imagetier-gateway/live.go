@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/novasocial/imagetier/gateway/cmd/imagetier-gateway/internal/config"
+	"github.com/novasocial/imagetier/gateway/telemetry"
 )
 
 // linger is how long the public listener goes on accepting after readiness has failed:
@@ -28,6 +29,7 @@ type gateway struct {
 	cfg      config.Config
 	log      *slog.Logger
 	registry *prometheus.Registry
+	traces   *telemetry.Traces // nil: none
 	draining atomic.Bool
 }
 
@@ -41,8 +43,9 @@ type lives struct {
 	public http.Handler
 	// ready says why the gateway is not ready; nil is always ready. It is not asked any more
 	// while the gateway drains.
-	ready func(context.Context) error
-	parts []func(context.Context) error // run until the listeners are closed
+	ready   func(context.Context) error
+	private map[string]http.Handler       // more of the private listener, by pattern
+	parts   []func(context.Context) error // run until the listeners are closed
 }
 
 // live serves until ctx is done or a part fails, and drains: readiness fails first, then
@@ -59,7 +62,7 @@ func (g *gateway) live(ctx context.Context, l lives) error {
 		return fmt.Errorf("private listener: %w", err)
 	}
 	defer private.Close()
-	publicServer, privateServer := g.server(l.public), g.server(g.private(l.ready))
+	publicServer, privateServer := g.server(l.public), g.server(g.private(l))
 
 	group, ctx := errgroup.WithContext(ctx) // done with the first failure too
 	below, endParts := context.WithCancel(context.WithoutCancel(ctx))
@@ -117,8 +120,11 @@ func shutdown(s *http.Server, timeout time.Duration) error {
 }
 
 // private answers on the private listener.
-func (g *gateway) private(ready func(context.Context) error) http.Handler {
+func (g *gateway) private(l lives) http.Handler {
 	mux := http.NewServeMux()
+	for pattern, h := range l.private {
+		mux.Handle(pattern, h)
+	}
 	mux.Handle("GET /metrics", promhttp.HandlerFor(g.registry, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(g.log.Handler(), slog.LevelWarn), ErrorHandling: promhttp.ContinueOnError, Registry: g.registry, EnableOpenMetrics: true,
 	}))
@@ -127,8 +133,8 @@ func (g *gateway) private(ready func(context.Context) error) http.Handler {
 		err := errors.New("draining")
 		if !g.draining.Load() {
 			err = nil
-			if ready != nil {
-				err = ready(r.Context())
+			if l.ready != nil {
+				err = l.ready(r.Context())
 			}
 		}
 		w.Header().Set("Cache-Control", "no-store")

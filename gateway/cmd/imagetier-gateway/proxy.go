@@ -43,7 +43,7 @@ func (c *proxyCmd) Run(ctx context.Context, p *program) error {
 	}
 	set := newProxyMetrics(g.registry)
 	proxyConfig := proxy.Config{
-		Upstream: cfg.Proxy.Upstream, Linker: linker, Fields: proxyFields(cfg.Proxy), Salt: salt(cfg),
+		Upstream: cfg.Proxy.Upstream, Linker: linker, Fields: proxyFields(cfg), Salt: salt(cfg),
 		AnswerTimeout: cfg.Proxy.AnswerTimeout, Observe: set.observe, Log: g.log,
 	}
 	var parts []func(context.Context) error
@@ -59,10 +59,10 @@ func (c *proxyCmd) Run(ctx context.Context, p *program) error {
 	return g.live(ctx, lives{public: handler, parts: parts})
 }
 
-func proxyFields(cfg config.Proxy) (fields []proxy.Field) {
+func proxyFields(cfg config.Config) (fields []proxy.Field) {
 	for _, f := range cfg.Fields {
 		field := proxy.Field{Name: f.Name, Profile: f.Profile}
-		for _, fill := range cfg.Fill {
+		for _, fill := range cfg.Proxy.Fill {
 			if fill.Field == f.Name {
 				field.Fill = fill.Source
 			}
@@ -96,7 +96,7 @@ func (g *gateway) tier() *tier.Client {
 	told := newToldMetric(g.registry)
 	return tier.New(tier.Config{
 		URL: g.cfg.Tier, AdminToken: g.cfg.AdminToken, WebhookSecret: g.cfg.WebhookSecret,
-		Told: func(what tier.Outcome, n int) { told[what].Add(float64(n)) }, Log: g.log,
+		Wrap: g.traces.Transport, Told: func(what tier.Outcome, n int) { told[what].Add(float64(n)) }, Log: g.log,
 	})
 }
 

@@ -31,6 +31,7 @@ type Config struct {
 	Keys        []Key            // the first signs, unless a post is older than its date; empty only with Dev
 	ProfileFile string           // "" is the built-in profiles
 	Profiles    *profile.Set     // read from it
+	Fields      []Field
 
 	Tier          *url.URL // private listener of the tier; nil: it is told nothing and asked nothing
 	AdminToken    string   // for questions to the tier
@@ -90,7 +91,13 @@ func Load(p Purpose, in settings.Input) (Config, *settings.Resolved, error) {
 	}
 	c.check(r, p)
 	for _, v := range r.Values {
-		if v.Secret && v.Value.String() != "" {
+		switch {
+		case v.Name == "redis": // where it is, is none
+			if c.Serve.Redis != nil && c.Serve.Redis.Password != "" {
+				c.Secrets = append(c.Secrets, c.Serve.Redis.Password)
+			}
+		case v.Name == "test-token": // nor are these
+		case v.Secret && v.Value.String() != "":
 			c.Secrets = append(c.Secrets, secretsOf(v.Value)...)
 		}
 	}
@@ -113,11 +120,16 @@ func (c *Config) check(r *settings.Resolved, p Purpose) {
 	if _, err := profile.NewLinks(c.Prefixes...); err != nil {
 		r.FaultOf("image-prefix", err)
 	}
+	for _, f := range c.Fields {
+		if _, ok := c.Profiles.Get(f.Profile); !ok && !r.Faulty("profiles") {
+			r.FaultOf("fields", fmt.Errorf("field %s: there is no profile %s; the nearest is %s", f.Name, f.Profile, settings.Nearest(f.Profile, c.Profiles.Names())))
+		}
+	}
 	if p == ForProxy || p == ForAny {
 		c.checkProxy(r, p == ForProxy)
 	}
-	if p == ForServe {
-		c.checkServe(r)
+	if p == ForServe || p == ForAny {
+		c.checkServe(r, p == ForServe)
 	}
 	if p == ForAny {
 		return

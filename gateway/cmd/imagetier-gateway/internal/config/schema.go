@@ -22,7 +22,7 @@ const (
 // commonNames are the settings that proxy and serve both read.
 var commonNames = []string{
 	"listen", "private-listen", "drain-timeout", "dev",
-	"image-base", "image-prefix", "keys", "profiles",
+	"image-base", "image-prefix", "keys", "profiles", "fields",
 	"tier", "admin-token", "webhook-secret",
 	"log-level", "log-format",
 }
@@ -55,6 +55,8 @@ func schema(c *Config) *settings.Schema {
 		Help: "The tier's keys, at least 32 bytes each: the first signs. k2=HEX@2026-12-01,k1=HEX: with serve, k1 goes on to sign posts from before that day, so that their URLs do not change."})
 	add(groupImages, settings.Setting{Name: "profiles", Placeholder: "FILE", Value: settings.String(&c.ProfileFile),
 		DefaultHelp: "built in: feed, avatar, grid", Help: "The tier's YAML file of profiles."})
+	add(groupImages, settings.Setting{Name: "fields", Placeholder: "FIELD=PROFILE,...", Default: "imageUrl=feed,thumbnailUrl=feed,avatarUrl=avatar", Value: fields(&c.Fields),
+		Help: "Members of JSON objects whose values are image URLs, and the profiles of their thumbnails. serve knows these three; one that is left out is answered as the services have it."})
 
 	add(groupTier, settings.Setting{Name: "tier", Placeholder: "URL", Value: httpURL(&c.Tier),
 		Help: "The private listener of the tier, or of a balancer before it: http://tier:8081. It is told what was handed out, and asked for tags and facts."})
@@ -77,7 +79,6 @@ func schema(c *Config) *settings.Schema {
 type Proxy struct {
 	Upstream      *url.URL      // the service; no path
 	AnswerTimeout time.Duration // to the first byte of an answer
-	Fields        []Field
 	Fill          []Fill
 }
 
@@ -88,15 +89,13 @@ type Field struct{ Name, Profile string }
 // A Fill says that an empty Field gets the image of Source.
 type Fill struct{ Field, Source string }
 
-var proxyNames = []string{"upstream", "answer-timeout", "fields", "fill"}
+var proxyNames = []string{"upstream", "answer-timeout", "fill"}
 
 func (p *Proxy) settings(add func(settings.Setting)) {
 	add(settings.Setting{Name: "upstream", Placeholder: "URL", Value: httpURL(&p.Upstream),
 		Help: "The service that answers: http://graphql:8080."})
 	add(settings.Setting{Name: "answer-timeout", Placeholder: "TIME", Default: "10s", Value: settings.Duration(&p.AnswerTimeout, 10*time.Millisecond, time.Hour),
 		Help: "How long it may take to begin an answer; 504 then."})
-	add(settings.Setting{Name: "fields", Placeholder: "FIELD=PROFILE,...", Default: "imageUrl=feed,thumbnailUrl=feed,avatarUrl=avatar", Value: fields(&p.Fields),
-		Help: "Members of JSON objects whose values are image URLs, and the profiles of their thumbnails."})
 	add(settings.Setting{Name: "fill", Placeholder: "FIELD=FIELD,...", DefaultHelp: "thumbnailUrl=imageUrl, where both are in --fields", Value: fills(&p.Fill),
 		Help: "A field that is null or \"\" gets the thumbnail of the other one before it in the same object."})
 }

@@ -227,11 +227,8 @@ func (c *Config) checkProxy(r *settings.Resolved, needed bool) {
 		r.FaultOf("upstream", errors.New("needed: the service that answers, like http://graphql:8080"))
 	}
 	known := map[string]bool{}
-	for _, f := range c.Proxy.Fields {
+	for _, f := range c.Fields {
 		known[f.Name] = true
-		if _, ok := c.Profiles.Get(f.Profile); !ok && !r.Faulty("profiles") {
-			r.FaultOf("fields", fmt.Errorf("field %s: there is no profile %s; the nearest is %s", f.Name, f.Profile, settings.Nearest(f.Profile, c.Profiles.Names())))
-		}
 	}
 	if r.Place("fill").Layer == settings.Default && known["thumbnailUrl"] && known["imageUrl"] {
 		r.SetDefault("fill", "thumbnailUrl=imageUrl", "both are in --fields")

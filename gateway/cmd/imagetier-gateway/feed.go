@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+
+	"github.com/novasocial/imagetier/gateway/feed"
+	"github.com/novasocial/imagetier/gateway/loader"
+	"github.com/novasocial/imagetier/gateway/pagecache"
+	"github.com/novasocial/imagetier/gateway/upstream"
+)
+
+// pages are the parts that make a page:
+//
+//	feed.Assembler → pagecache (process, Redis) → loader → upstream (breaker, gRPC)
+type pages struct {
+	services  *upstream.Services
+	cache     *pagecache.Cache
+	assembler *feed.Assembler
+	readiness readiness
+}
+
+func (p *pages) ready(context.Context) error { return p.readiness.of(p.services.Ready()) }
+
+// openFeed makes them. It reaches nobody.
+func (g *gateway) openFeed(set *serveMetrics) (*pages, error) {
+	cfg := g.cfg.Serve
+	up := upstream.Config{
+		Feed: cfg.Feed, Content: cfg.Content, User: cfg.User, ConnectTimeout: cfg.ConnectTimeout, CallTimeout: cfg.CallTimeout,
+		Traces: g.traces.Provider(), Observe: set.call, Breaker: upstream.Breaker{Moved: func(service string, to upstream.State) { set.breaker(service, int(to)) }},
+	}
+	if cfg.TLS {
+		up.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	services, err := upstream.New(up)
+	if err != nil {
+		return nil, err
+	}
+	closing := func(err error) error { return errors.Join(err, services.Close()) }
+	posts := loader.New(loader.Config[feed.Post]{Fetch: services.Contents.Posts, ID: func(p *feed.Post) string { return p.ID }, Timeout: cfg.CallTimeout, Divisible: refused})
+	profiles := loader.New(loader.Config[feed.Profile]{Fetch: services.Users.Profiles, ID: func(p *feed.Profile) string { return p.ID }, Timeout: cfg.CallTimeout, Divisible: refused})
+	caching := pagecache.Config{
+		Redis: cfg.Redis, PageTTL: cfg.PageTTL, PostTTL: cfg.PostTTL, ProfileTTL: cfg.ProfileTTL, MemoryBytes: uint64(cfg.CacheMemory),
+		Forget: func(of pagecache.Kind, ids []string) {
+			switch of {
+			case pagecache.Posts:
+				posts.Forget(ids)
+			case pagecache.Profiles:
+				profiles.Forget(ids)
+			}
+		},
+		Told: set.cached, BreakerChanged: func(to pagecache.State) { set.breaker("redis", int(to)) }, Log: g.log,
+	}
+	cache, err := pagecache.New(caching)
+	if err != nil {
+		return nil, closing(fmt.Errorf("cache: %w", err))
+	}
+	assembler, err := feed.New(feed.Config{
+		Feeds: services.Feeds, Contents: batchedContents{services.Contents, posts}, Users: batchedUsers{profiles},
+		Pages: cache.Pages(), Posts: cache.Posts(), Profiles: cache.Profiles(),
+		Algorithm: cfg.Algorithm, CallTimeout: cfg.CallTimeout, Timeout: cfg.RequestTimeout,
+	})
+	if err != nil {
+		return nil, closing(err)
+	}
+	set.connections(g.registry, services.Ready, cache.Connected)
+	return &pages{services: services, cache: cache, assembler: assembler}, nil
+}
+
+// refused reports whether a service refused what it was asked, which may be one id's fault.
+func refused(err error) bool { return errors.Is(err, feed.ErrInvalid) }
+
+// batchedContents asks for posts in batches across requests.
+type batchedContents struct {
+	feed.Contents
+	posts *loader.Loader[feed.Post]
+}
+
+// Posts implements feed.Contents.
+func (c batchedContents) Posts(ctx context.Context, ids []string) ([]feed.Post, error) {
+	return c.posts.Load(ctx, ids)
+}
+
+// batchedUsers asks for profiles likewise.
+type batchedUsers struct{ profiles *loader.Loader[feed.Profile] }
+
+// Profiles implements feed.Users.
+func (u batchedUsers) Profiles(ctx context.Context, ids []string) ([]feed.Profile, error) {
+	return u.profiles.Load(ctx, ids)
+}

@@ -1,0 +1,160 @@
+// Package events takes what a feed service says has changed (POST /v1/events, CONTRACT 5),
+// so that what caches hold of it is dropped at once: the same signed events that the tier
+// gets.
+package events
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/novasocial/imagetier/prefetch/feed"
+)
+
+const (
+	maxBody = 1 << 20 // bytes (CONTRACT 5)
+	maxSeen = 50_000  // ids of each of two generations
+)
+
+// Outcome is what became of an event.
+type Outcome string
+
+const (
+	Taken     Outcome = "taken"
+	Repeated  Outcome = "repeated" // taken before
+	Forged    Outcome = "forged"   // not signed as it should be, or not for now
+	Malformed Outcome = "malformed"
+)
+
+// Outcomes are all there are.
+var Outcomes = []Outcome{Taken, Repeated, Forged, Malformed}
+
+// Types are those of events, for metrics.
+var Types = []string{feed.PostPublished, feed.PostUpdated, feed.PostDeleted, feed.FeedPage, feed.UserUpdated}
+
+// Config of a Handler. Verifier, Reader and the two Invalidates are needed.
+type Config struct {
+	Verifier *feed.Verifier
+	Reader   *feed.Reader
+	// InvalidatePosts and InvalidateProfiles drop what is cached. An event is answered when
+	// they return.
+	InvalidatePosts    func(ctx context.Context, ids []string)
+	InvalidateProfiles func(ctx context.Context, ids []string)
+	// Observe is told of every event; its type is "" where it is not known. Nil: nobody counts.
+	Observe func(eventType string, what Outcome)
+}
+
+// Handler answers POST /v1/events: 202 once caches have dropped what changed, and for what
+// was taken before; 401 for what is not signed as it should be; 400 and 413 for what is no
+// event. It is safe for concurrent use.
+type Handler struct {
+	cfg  Config
+	seen seen
+}
+
+// New returns a Handler.
+func New(cfg Config) *Handler {
+	if cfg.Observe == nil {
+		cfg.Observe = func(string, Outcome) {}
+	}
+	return &Handler{cfg: cfg}
+}
+
+// ServeHTTP answers.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	claim, err := h.cfg.Verifier.Claim(r.Header)
+	if err != nil {
+		h.refuse(w, http.StatusUnauthorized, Forged, err)
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var over *http.MaxBytesError
+	switch {
+	case errors.As(err, &over):
+		h.refuse(w, http.StatusRequestEntityTooLarge, Malformed, errors.New("the event has more than 1 MiB"))
+		return
+	case err != nil:
+		h.refuse(w, http.StatusBadRequest, Malformed, errors.New("the event did not come to its end"))
+		return
+	}
+	if err := h.cfg.Verifier.Verify(claim, body); err != nil {
+		h.refuse(w, http.StatusUnauthorized, Forged, err)
+		return
+	}
+	e, err := h.cfg.Reader.ParseEvent(body)
+	if err != nil {
+		h.refuse(w, http.StatusBadRequest, Malformed, err)
+		return
+	}
+	// An id is remembered once its event is done: one that is sent again meanwhile is done
+	// again, which drops the same things.
+	if h.seen.has(claim.ID) {
+		h.cfg.Observe(e.Type, Repeated)
+		accept(w, 0)
+		return
+	}
+	h.invalidate(r.Context(), e)
+	h.seen.add(claim.ID, time.Now())
+	h.cfg.Observe(e.Type, Taken)
+	accept(w, 1)
+}
+
+func (h *Handler) invalidate(ctx context.Context, e feed.Event) {
+	ctx = context.WithoutCancel(ctx)
+	switch e.Type {
+	case feed.PostUpdated, feed.PostDeleted:
+		ids := make([]string, 0, len(e.Posts))
+		for _, p := range e.Posts {
+			ids = append(ids, p.ID)
+		}
+		h.cfg.InvalidatePosts(ctx, ids)
+	case feed.UserUpdated:
+		h.cfg.InvalidateProfiles(ctx, []string{e.User.ID})
+	}
+}
+
+func accept(w http.ResponseWriter, n int) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusAccepted)
+	_ = json.NewEncoder(w).Encode(map[string]int{"accepted": n})
+}
+
+// refuse answers with a problem (RFC 9457). The texts of package feed may be shown.
+func (h *Handler) refuse(w http.ResponseWriter, status int, what Outcome, err error) {
+	h.cfg.Observe("", what)
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]any{
+		"type": "about:blank", "title": http.StatusText(status), "status": status, "detail": strings.ToUpper(err.Error()[:1]) + err.Error()[1:] + ".",
+	})
+}
+
+// seen are ids of events in two generations, each for as long as a signature is good.
+type seen struct {
+	mu       sync.Mutex
+	now, old map[string]struct{}
+	born     time.Time // of now
+}
+
+func (s *seen) has(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, now := s.now[id]
+	_, old := s.old[id]
+	return now || old
+}
+
+func (s *seen) add(id string, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.now == nil || len(s.now) >= maxSeen || at.Sub(s.born) > 2*feed.Tolerance {
+		s.now, s.old, s.born = map[string]struct{}{}, s.now, at
+	}
+	s.now[id] = struct{}{}
+}

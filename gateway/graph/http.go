@@ -1,0 +1,232 @@
+package graph
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/novasocial/imagetier/gateway/imagelink"
+)
+
+// Media types of answers (GraphQL over HTTP).
+const (
+	plainJSON    = "application/json"                  // 200 for all that is GraphQL
+	graphQLReply = "application/graphql-response+json" // 400 for what was not executed
+)
+
+// request is a GraphQL request as it is sent.
+type request struct {
+	Query         string         `json:"query"`
+	OperationName string         `json:"operationName"`
+	Variables     map[string]any `json:"variables"`
+	Extensions    struct {
+		PersistedQuery json.RawMessage `json:"persistedQuery"`
+	} `json:"extensions"`
+}
+
+// refusal is an answer to what is not executed.
+type refusal struct {
+	status int
+	*fault
+}
+
+func refuse(status int, code Code, text string) *refusal {
+	return &refusal{status, newFault(code, text)}
+}
+
+// buffers are what bodies are read into and answers are written to.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+const maxPooled = 128 << 10 // bytes of a buffer that is used again
+
+// ServeHTTP answers.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	started := time.Now()
+	header := w.Header()
+	header.Set("Cache-Control", "private, no-store")
+	header.Set("Vary", "Accept, Authorization, "+imagelink.Vary)
+	header.Set("X-Content-Type-Options", "nosniff")
+	kind, refused := accepted(r.Header)
+	header.Set("Content-Type", kind+"; charset=utf-8")
+	var asked request
+	var who asker
+	if refused == nil {
+		asked, refused = read(w, r)
+	}
+	if refused == nil {
+		who, refused = h.asker(r)
+	}
+	o := Observation{Operation: Nothing}
+	if refused != nil {
+		o.Status, o.Codes = refused.status, []Code{refused.Extensions.Code}
+		h.refuse(w, refused)
+	} else {
+		o = h.answer(w, r, kind, who, asked)
+	}
+	o.Duration = time.Since(started)
+	h.cfg.Observe(o)
+}
+
+// accepted returns the media type of the answer. Who names none gets application/json, as
+// everybody did before there was another one.
+func accepted(h http.Header) (kind string, refused *refusal) {
+	lines := h.Values("Accept")
+	if len(lines) == 0 || len(lines) == 1 && lines[0] == "*/*" {
+		return plainJSON, nil
+	}
+	q := map[string]float64{}
+	named := map[string]bool{}
+	for item := range strings.SplitSeq(strings.Join(lines, ","), ",") {
+		of, params, err := mime.ParseMediaType(item)
+		if err != nil {
+			continue
+		}
+		weight := 1.0
+		if said, ok := params["q"]; ok {
+			if weight, err = strconv.ParseFloat(said, 64); err != nil {
+				continue
+			}
+		}
+		for _, kind := range []string{plainJSON, graphQLReply} {
+			switch {
+			case of == kind:
+				q[kind], named[kind] = weight, true
+			case (of == "*/*" || of == "application/*") && !named[kind]:
+				q[kind] = max(q[kind], weight)
+			}
+		}
+	}
+	switch {
+	case q[plainJSON] <= 0 && q[graphQLReply] <= 0:
+		return plainJSON, refuse(http.StatusNotAcceptable, BadRequest, "Answers are application/json or application/graphql-response+json.")
+	case q[graphQLReply] > q[plainJSON], q[graphQLReply] == q[plainJSON] && named[graphQLReply]:
+		return graphQLReply, nil
+	}
+	return plainJSON, nil
+}
+
+// read reads the request.
+func read(w http.ResponseWriter, r *http.Request) (asked request, refused *refusal) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		return asked, refuse(http.StatusMethodNotAllowed, BadRequest, "Queries are sent by POST.")
+	}
+	if said := r.Header.Get("Content-Type"); said != plainJSON {
+		kind, params, err := mime.ParseMediaType(said)
+		if err != nil || kind != plainJSON || params["charset"] != "" && !strings.EqualFold(params["charset"], "utf-8") {
+			return asked, refuse(http.StatusUnsupportedMediaType, BadRequest, "A query is sent as application/json.")
+		}
+	}
+	if r.Header.Get("Content-Encoding") != "" {
+		return asked, refuse(http.StatusUnsupportedMediaType, BadRequest, "A query is sent without Content-Encoding.")
+	}
+	if r.ContentLength > maxBody {
+		return asked, tooLarge()
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var over *http.MaxBytesError
+	switch {
+	case errors.As(err, &over):
+		return asked, tooLarge()
+	case err != nil:
+		return asked, refuse(http.StatusBadRequest, BadRequest, "The request did not come to its end.")
+	}
+	if text := strings.TrimLeft(string(body[:min(len(body), 16)]), " \t\r\n"); strings.HasPrefix(text, "[") {
+		return asked, refuse(http.StatusBadRequest, BadRequest, "Arrays of queries are not answered: send one query in each request.")
+	}
+	if err := json.Unmarshal(body, &asked); err != nil {
+		return asked, refuse(http.StatusBadRequest, BadRequest, `The body is not JSON like {"query": "{ feed { cursor } }", "variables": {}}.`)
+	}
+	if asked.Query == "" {
+		if len(asked.Extensions.PersistedQuery) > 0 {
+			return asked, refuse(http.StatusOK, NoPersisted, "PersistedQueryNotSupported") // the text that Apollo's clients look for
+		}
+		return asked, refuse(http.StatusBadRequest, BadRequest, "There is no query in the body.")
+	}
+	return asked, nil
+}
+
+func tooLarge() *refusal {
+	return refuse(http.StatusRequestEntityTooLarge, BadInput, "A request has at most "+strconv.Itoa(maxBody)+" bytes.")
+}
+
+// asker says who asks. A token that is not good is never taken for none.
+func (h *Handler) asker(r *http.Request) (asker, *refusal) {
+	user, err := h.cfg.User(r)
+	switch {
+	case errors.Is(err, ErrAuth):
+		return asker{}, refuse(http.StatusServiceUnavailable, AuthDown, "Tokens cannot be verified now. Try again.")
+	case err != nil:
+		return asker{}, refuse(http.StatusUnauthorized, Unauthenticated, "The token is not good: it is expired, or not ours.")
+	}
+	return asker{user: user, client: imagelink.ClientOf(r.Header), key: r.Header.Get("Idempotency-Key")}, nil
+}
+
+func (h *Handler) refuse(w http.ResponseWriter, refused *refusal) {
+	switch refused.status {
+	case http.StatusUnauthorized:
+		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
+	case http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", "1")
+	}
+	write(w, refused.status, []*fault{refused.fault}, nil)
+}
+
+// answer executes.
+func (h *Handler) answer(w http.ResponseWriter, r *http.Request, kind string, who asker, asked request) Observation {
+	ctx, cancel := context.WithTimeout(r.Context(), h.cfg.Timeout)
+	defer cancel()
+	buffer := buffers.Get().(*[]byte)
+	got := h.execute(ctx, who, asked, (*buffer)[:0])
+	o := Observation{Operation: got.operation, Status: http.StatusOK, Stale: got.stale}
+	for _, f := range got.faults {
+		o.Codes = append(o.Codes, f.Extensions.Code)
+	}
+	data := got.data
+	if !got.executed {
+		data = nil
+		if kind == graphQLReply {
+			o.Status = http.StatusBadRequest
+		}
+		if slices.Contains(o.Codes, Internal) {
+			o.Status = http.StatusInternalServerError
+		}
+	}
+	write(w, o.Status, got.faults, data)
+	if cap(got.data) <= maxPooled {
+		*buffer = got.data
+		buffers.Put(buffer)
+	}
+	return o
+}
+
+// write writes an answer: errors first, as the specification advises.
+func write(w http.ResponseWriter, status int, faults []*fault, data []byte) {
+	before, after := "{", "}"
+	if len(faults) > 0 {
+		text, err := json.Marshal(faults)
+		if err != nil {
+			text = []byte(`[{"message":"` + wentWrong + `"}]`)
+		}
+		before += `"errors":` + string(text)
+		if data != nil {
+			before += ","
+		}
+	}
+	if data != nil {
+		before += `"data":`
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(before)+len(data)+len(after)))
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, before)
+	_, _ = w.Write(data)
+	_, _ = io.WriteString(w, after)
+}

@@ -1,0 +1,130 @@
+package graph
+
+import (
+	"fmt"
+
+	"github.com/vektah/gqlparser/v2/ast"
+)
+
+// plan is an operation as it is answered: fragments are spread, fields of one name merged,
+// and what is skipped is gone.
+type plan struct {
+	operation *ast.OperationDefinition
+	root      []node
+	calls     int // fields of root that ask a service
+}
+
+// node is a member of an object of the answer.
+type node struct {
+	key   string // as it is written: "name":
+	alias string
+	name  string // of the field
+	field *ast.Field
+	sub   []node
+}
+
+// plan returns the plan of an operation under coerced variables.
+func (doc *document) plan(op *ast.OperationDefinition, vars map[string]any) (*plan, *fault) {
+	doc.mu.Lock()
+	p := doc.plans[op.Name]
+	doc.mu.Unlock()
+	if p != nil {
+		return p, nil
+	}
+	m := planning{vars: vars, same: true}
+	p = &plan{operation: op, root: m.merged(m.fields(nil, op.SelectionSet))}
+	for _, n := range p.root {
+		if n.name[0] != '_' {
+			p.calls++
+		}
+	}
+	if p.calls > maxCalls {
+		return nil, newFault(BadInput, fmt.Sprintf("A request may have %d fields feed, batchLike or batchUnlike; this one has %d.", maxCalls, p.calls))
+	}
+	if m.same {
+		doc.mu.Lock()
+		doc.plans[op.Name] = p
+		doc.mu.Unlock()
+	}
+	return p, nil
+}
+
+// planning makes one plan.
+type planning struct {
+	vars map[string]any
+	same bool // for all variables
+}
+
+// fields appends the fields of a set that are not skipped, with fragments spread. No type of
+// the schema has several kinds of objects in it, so that each fragment that is valid applies.
+func (m *planning) fields(dst []*ast.Field, set ast.SelectionSet) []*ast.Field {
+	for _, selection := range set {
+		switch s := selection.(type) {
+		case *ast.Field:
+			if m.wanted(s.Directives) {
+				dst = append(dst, s)
+			}
+		case *ast.InlineFragment:
+			if m.wanted(s.Directives) {
+				dst = m.fields(dst, s.SelectionSet)
+			}
+		case *ast.FragmentSpread:
+			if m.wanted(s.Directives) {
+				dst = m.fields(dst, s.Definition.SelectionSet)
+			}
+		}
+	}
+	return dst
+}
+
+// merged makes one node of all fields that have a name in the answer; rules have checked
+// that they are the same field with the same arguments.
+func (m *planning) merged(fields []*ast.Field) (nodes []node) {
+	at := map[string]int{}
+	var subs [][]*ast.Field
+	for _, f := range fields {
+		i, there := at[f.Alias]
+		if !there {
+			i = len(nodes)
+			at[f.Alias] = i
+			nodes = append(nodes, node{key: `"` + f.Alias + `":`, alias: f.Alias, name: f.Name, field: f})
+			subs = append(subs, nil)
+		}
+		subs[i] = m.fields(subs[i], f.SelectionSet)
+	}
+	for i := range nodes {
+		nodes[i].sub = m.merged(subs[i])
+	}
+	return nodes
+}
+
+// wanted looks at @skip and @include.
+func (m *planning) wanted(directives ast.DirectiveList) bool {
+	for _, d := range directives {
+		if d.Name != "skip" && d.Name != "include" {
+			continue
+		}
+		arg := d.Arguments.ForName("if")
+		if arg == nil {
+			continue
+		}
+		if arg.Value.Kind == ast.Variable {
+			m.same = false
+		}
+		value, _ := arg.Value.Value(m.vars)
+		if is, _ := value.(bool); is == (d.Name == "skip") {
+			return false
+		}
+	}
+	return true
+}
+
+// find returns the first node of a field.
+func find(nodes []node, name string) *node {
+	for i := range nodes {
+		if nodes[i].name == name {
+			return &nodes[i]
+		}
+	}
+	return nil
+}

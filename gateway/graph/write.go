@@ -1,0 +1,311 @@
+package graph
+
+import (
+	"context"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/novasocial/imagetier/gateway/feed"
+	"github.com/novasocial/imagetier/gateway/imagelink"
+	"github.com/novasocial/imagetier/prefetch/profile"
+)
+
+// writer appends the JSON of an answer.
+type writer []byte
+
+func (w *writer) raw(text string) { *w = append(*w, text...) }
+
+func (w *writer) int(n int64) { *w = strconv.AppendInt(*w, n, 10) }
+
+func (w *writer) bool(is bool) { *w = strconv.AppendBool(*w, is) }
+
+// orNull writes a string; "" is null (G17).
+func (w *writer) orNull(text string) {
+	if text == "" {
+		w.raw("null")
+		return
+	}
+	w.string(text)
+}
+
+// string writes a string. What is not UTF-8 becomes U+FFFD.
+func (w *writer) string(text string) {
+	const hex = "0123456789abcdef"
+	b := append(*w, '"')
+	from := 0 // text[from:i] is written as it is
+	for i := 0; i < len(text); {
+		c := text[i]
+		if c >= utf8.RuneSelf {
+			r, size := utf8.DecodeRuneInString(text[i:])
+			if r == utf8.RuneError && size == 1 {
+				b = append(append(b, text[from:i]...), `\ufffd`...)
+				from = i + 1
+			}
+			i += size
+			continue
+		}
+		if c < ' ' || c == '"' || c == '\\' || c == 0x7f {
+			b = append(b, text[from:i]...)
+			if from = i + 1; c == '"' || c == '\\' {
+				b = append(b, '\\', c)
+			} else {
+				b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+			}
+		}
+		i++
+	}
+	*w = append(append(b, text[from:]...), '"')
+}
+
+// object writes the members of an object.
+func (w *writer) object(typeName string, nodes []node, member func(n *node)) {
+	w.raw("{")
+	for i := range nodes {
+		if i > 0 {
+			w.raw(",")
+		}
+		n := &nodes[i]
+		w.raw(n.key)
+		if n.name == "__typename" {
+			w.string(typeName)
+		} else {
+			member(n)
+		}
+	}
+	w.raw("}")
+}
+
+// write appends the data of an answer.
+func (x *run) write(ctx context.Context, dst []byte) []byte {
+	w := writer(dst)
+	typeName := "Query"
+	if x.plan.operation.Operation == "mutation" {
+		typeName = "Mutation"
+	}
+	w.raw("{")
+	for i := range x.plan.root {
+		if i > 0 {
+			w.raw(",")
+		}
+		n, r := &x.plan.root[i], &x.results[i]
+		w.raw(n.key)
+		switch {
+		case n.name == "__typename":
+			w.string(typeName)
+		case n.name == "__schema", n.name == "__type":
+			x.introspect(&w, n)
+		case r.page != nil:
+			pw := pageWriter{writer: &w, run: x, client: r.client}
+			pw.page(ctx, n.sub, r.page)
+		case r.liked:
+			w.object("BatchResult", n.sub, func(*node) { w.raw("true") }) // success
+		default:
+			w.raw("null")
+		}
+	}
+	w.raw("}")
+	return w
+}
+
+// pageWriter writes one page, and gathers what it shows.
+type pageWriter struct {
+	*writer
+	*run
+	client imagelink.Client
+	images []imagelink.Minted // of posts, if they were needed before; else nil
+	facts  []Facts            // likewise
+	shown  [3]shownIn         // a profile each
+}
+
+type shownIn struct {
+	profile string
+	images  []profile.Image
+}
+
+func (w *pageWriter) page(ctx context.Context, nodes []node, p *feed.Page) {
+	if posts := find(nodes, "posts"); posts != nil && w.cfg.Facts != nil && wantsFacts(nodes) {
+		w.ask(ctx, p)
+	}
+	w.object("Feed", nodes, func(n *node) {
+		switch n.name {
+		case "posts":
+			w.raw("[")
+			for i := range p.Items {
+				if i > 0 {
+					w.raw(",")
+				}
+				w.post(n.sub, &p.Items[i], i)
+			}
+			w.raw("]")
+		case "cursor":
+			w.orNull(p.NextCursor)
+		case "hasMore":
+			w.bool(p.HasMore)
+		}
+	})
+	for _, of := range w.shown {
+		if len(of.images) > 0 {
+			w.cfg.HandedOut(of.profile, of.images)
+		}
+	}
+}
+
+// wantsFacts reports whether a field of a post needs the tier.
+func wantsFacts(nodes []node) bool {
+	for _, n := range nodes {
+		for _, field := range n.sub {
+			switch field.name {
+			case "placeholder", "width", "height", "color":
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// ask asks for the facts of all posts at once.
+func (w *pageWriter) ask(ctx context.Context, p *feed.Page) {
+	w.images, w.facts = make([]imagelink.Minted, len(p.Items)), make([]Facts, len(p.Items))
+	asked, of := make([]profile.Image, 0, len(p.Items)), make([]int, 0, len(p.Items))
+	for i, item := range p.Items {
+		plain := item.Post.ImageURL
+		if plain == "" {
+			plain = item.Post.ThumbnailURL
+		}
+		w.images[i] = w.mint(w.cfg.Fields.ImageURL, plain, item.Post.CreatedAt)
+		if image := w.images[i].Image; !image.IsZero() {
+			asked, of = append(asked, image), append(of, i)
+		}
+	}
+	if len(asked) == 0 {
+		return
+	}
+	for i, facts := range w.cfg.Facts(ctx, asked) {
+		w.facts[of[i]] = facts
+	}
+}
+
+func (w *pageWriter) post(nodes []node, item *feed.Item, i int) {
+	p := item.Post
+	var image imagelink.Minted // of ImageURL, once it is made
+	minted := func() imagelink.Minted {
+		switch {
+		case image.URL != "" || p.ImageURL == "":
+		case w.images != nil:
+			image = w.images[i]
+		default:
+			image = w.mint(w.cfg.Fields.ImageURL, p.ImageURL, p.CreatedAt)
+		}
+		return image
+	}
+	var facts Facts
+	if w.facts != nil {
+		facts = w.facts[i]
+	}
+	w.object("Post", nodes, func(n *node) {
+		switch n.name {
+		case "id":
+			w.string(p.ID)
+		case "userId":
+			w.orNull(p.UserID)
+		case "caption":
+			w.orNull(p.Caption)
+		case "imageUrl":
+			w.url(w.cfg.Fields.ImageURL, minted())
+		case "thumbnailUrl":
+			small := p.ThumbnailURL
+			if small == "" {
+				small = p.ImageURL
+			}
+			if small == p.ImageURL && w.cfg.Fields.ThumbnailURL == w.cfg.Fields.ImageURL {
+				w.url(w.cfg.Fields.ThumbnailURL, minted())
+			} else {
+				w.url(w.cfg.Fields.ThumbnailURL, w.mint(w.cfg.Fields.ThumbnailURL, small, p.CreatedAt))
+			}
+		case "likeCount":
+			w.int(int64(clamped(p.Likes)))
+		case "commentCount":
+			w.int(int64(clamped(p.Comments)))
+		case "viewCount":
+			w.raw("0") // no service knows it (G17)
+		case "isLiked":
+			w.raw("null") // likewise
+		case "createdAt":
+			if p.CreatedAt.IsZero() {
+				w.raw("null")
+			} else {
+				w.int(p.CreatedAt.Unix())
+			}
+		case "placeholder":
+			w.orNull(facts.Placeholder)
+		case "color":
+			w.orNull(facts.Color)
+		case "width":
+			w.side(facts.Width)
+		case "height":
+			w.side(facts.Height)
+		case "author":
+			if item.Author == nil {
+				w.raw("null")
+			} else {
+				w.author(n.sub, item)
+			}
+		}
+	})
+}
+
+func (w *pageWriter) side(pixels int) {
+	if pixels <= 0 {
+		w.raw("null")
+		return
+	}
+	w.int(int64(clamped(int64(pixels))))
+}
+
+func (w *pageWriter) author(nodes []node, item *feed.Item) {
+	a := item.Author
+	w.object("User", nodes, func(n *node) {
+		switch n.name {
+		case "id":
+			w.string(a.ID)
+		case "username":
+			w.orNull(a.Username)
+		case "avatarUrl":
+			// Users have no date; that of the post keeps all URLs of an old post as they were.
+			w.url(w.cfg.Fields.AvatarURL, w.mint(w.cfg.Fields.AvatarURL, a.AvatarURL, item.Post.CreatedAt))
+		}
+	})
+}
+
+// mint returns plain as it is where it is none of the tier's.
+func (w *pageWriter) mint(profileName, plain string, created time.Time) imagelink.Minted {
+	if plain == "" || profileName == "" {
+		return imagelink.Minted{URL: plain}
+	}
+	minted, err := w.cfg.Linker.Mint(w.client, profileName, plain, created)
+	if err != nil {
+		return imagelink.Minted{URL: plain}
+	}
+	return minted
+}
+
+// url writes a URL, and notes what it shows.
+func (w *pageWriter) url(profileName string, minted imagelink.Minted) {
+	w.orNull(minted.URL)
+	if minted.Image.IsZero() || w.cfg.HandedOut == nil {
+		return
+	}
+	for i := range w.shown {
+		of := &w.shown[i]
+		if of.profile == "" {
+			of.profile, of.images = profileName, make([]profile.Image, 0, feed.DefaultLimit)
+		}
+		if of.profile == profileName {
+			if n := len(of.images); n == 0 || of.images[n-1] != minted.Image {
+				of.images = append(of.images, minted.Image)
+			}
+			return
+		}
+	}
+}

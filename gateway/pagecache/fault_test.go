@@ -1,0 +1,246 @@
+package pagecache_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/novasocial/imagetier/gateway/feed"
+	"github.com/novasocial/imagetier/gateway/pagecache"
+)
+
+// generous is how long a look-up may take that is to be over in 50 ms, on a machine that is
+// busy with other things.
+const generous = 5 * time.Second
+
+// lookUpTimed looks for a post that is nowhere in memory and returns how long that took.
+func lookUpTimed(t *testing.T, g *gateway, id string) time.Duration {
+	t.Helper()
+	start := time.Now()
+	if caption(g, id) != "" {
+		t.Errorf("there is something under %s", id)
+	}
+	return time.Since(start)
+}
+
+// SEED, caches of the gateway: a fault of Redis is a miss within 50 ms, never an error.
+func TestRedisKilledInTheMiddleIsAMissAndItComesBackByItself(t *testing.T) {
+	server := startRedis(t)
+	a := startGateway(t, pagecache.Config{BreakerPause: 50 * time.Millisecond}, server).connected(t)
+	b := startGateway(t, pagecache.Config{BreakerPause: 50 * time.Millisecond}, server).connected(t)
+
+	stop, readers := make(chan struct{}), sync.WaitGroup{}
+	var mu sync.Mutex
+	var longest time.Duration
+	rounds := map[*gateway]int{}
+	for n, g := range []*gateway{a, b} {
+		readers.Go(func() { // readers that never stop
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				post := feed.Post{ID: fmt.Sprintf("%d-%d", n, i), Caption: "c"}
+				start := time.Now()
+				keep(g, post)
+				if got := caption(g, post.ID); got != "c" && got != "old c" && got != "" {
+					t.Errorf("a gateway has %q under %s", got, post.ID)
+				}
+				mu.Lock()
+				longest = max(longest, time.Since(start))
+				rounds[g]++
+				mu.Unlock()
+			}
+		})
+	}
+	more := func(n int) func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		ra, rb := rounds[a]+n, rounds[b]+n
+		return func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return rounds[a] >= ra && rounds[b] >= rb
+		}
+	}
+	for range 3 {
+		eventually(t, "the readers go on", more(200))
+		server.kill()
+		eventually(t, "the readers go on without Redis", more(200))
+		eventually(t, "the breaker is open", func() bool { return !a.Connected() && !b.Connected() })
+		server.start()
+		eventually(t, "the breaker has closed", func() bool { return a.Connected() && b.Connected() })
+	}
+	close(stop)
+	readers.Wait()
+	if longest > generous {
+		t.Errorf("a look-up and a store took %v", longest)
+	}
+	t.Logf("the longest look-up, store and look-up: %v", longest)
+
+	// And they share again.
+	keep(a, feed.Post{ID: "after", Caption: "shared"})
+	server.isInRedis("post:meta:after")
+	eventually(t, "b has what a asked for", func() bool { return caption(b, "after") == "shared" })
+	a.Posts().Drop(context.Background(), []string{"after"})
+	eventually(t, "b is told of drops", func() bool { return caption(b, "after") == "" })
+}
+
+func TestAFrozenRedisIsAMissUntilTheBreakerLeavesItAlone(t *testing.T) {
+	server := startRedis(t)
+	var states []pagecache.State
+	var mu sync.Mutex
+	g := startGateway(t, pagecache.Config{BreakerPause: 100 * time.Millisecond, BreakerChanged: func(to pagecache.State) {
+		mu.Lock()
+		defer mu.Unlock()
+		states = append(states, to)
+	}}, server).connected(t)
+	lookUpTimed(t, g, "warm")
+	server.signal(syscall.SIGSTOP)
+	t.Cleanup(func() { server.signal(syscall.SIGCONT) })
+	for i := range 8 {
+		if took := lookUpTimed(t, g, strconv.Itoa(i)); took > generous {
+			t.Errorf("look-up %d took %v", i, took)
+		} else {
+			t.Logf("look-up %d: %v", i, took)
+		}
+	}
+	mu.Lock()
+	if len(states) == 0 || states[0] != pagecache.Open {
+		t.Errorf("the breaker went %v, want open first", states)
+	}
+	mu.Unlock()
+	if n := g.count(pagecache.Posts, pagecache.Failed); n != 8 {
+		t.Errorf("told of %d failures, want 8", n)
+	}
+	server.signal(syscall.SIGCONT)
+	eventually(t, "the breaker closes by itself", func() bool { caption(g, "x"); return g.Connected() })
+}
+
+// What a caller's leaving costs nobody else: it says nothing about Redis.
+func TestCallersThatLeaveDoNotOpenTheBreaker(t *testing.T) {
+	server := startRedis(t)
+	g := startGateway(t, pagecache.Config{BreakerPause: time.Hour}, server).connected(t)
+	gone, leave := context.WithCancel(context.Background())
+	leave()
+	for range 50 {
+		g.Posts().Get(gone, []string{"p"})
+	}
+	if !g.Connected() {
+		t.Error("the breaker has opened")
+	}
+}
+
+func TestAGatewayStartsWithoutItsRedisAndFindsItLater(t *testing.T) {
+	server := startRedis(t)
+	server.kill()
+	g := startGateway(t, pagecache.Config{}, server)
+	keep(g, feed.Post{ID: "p1", Caption: "c"})
+	if got := caption(g, "p1"); got != "c" || g.Connected() {
+		t.Errorf("without Redis it has %q (connected: %v)", got, g.Connected())
+	}
+	server.start()
+	g.connected(t)
+	keep(g, feed.Post{ID: "p2", Caption: "c"})
+	server.isInRedis("post:meta:p2")
+	// What was kept while nobody could say that it had changed is only good as stale.
+	if got := caption(g, "p1"); got != "old c" {
+		t.Errorf("what was kept before: %q", got)
+	}
+}
+
+// A server that takes connections and says nothing is worse than none.
+func TestARedisThatNeverAnswersIsAMiss(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	g := startGateway(t, pagecache.Config{}, &redis{t: t, address: silent.Addr().String()})
+	if took := lookUpTimed(t, g, "p1"); took > generous {
+		t.Errorf("a look-up took %v", took)
+	}
+}
+
+func TestADropThatRedisDidNotTakeCountsHereAndIsToldLater(t *testing.T) {
+	server := startRedis(t)
+	a := startGateway(t, pagecache.Config{}, server).connected(t)
+	b := startGateway(t, pagecache.Config{}, server).connected(t)
+	keep(a, feed.Post{ID: "p1", Caption: "before the edit"})
+	server.isInRedis("post:meta:p1")
+	server.do([]string{"CONFIG", "SET", "maxmemory", "1"}) // it answers, and stores nothing
+	a.Posts().Drop(context.Background(), []string{"p1"})
+	if got := caption(a, "p1"); got != "" {
+		t.Errorf("a, which dropped it, takes %q from Redis", got)
+	}
+	if n := a.count(pagecache.Posts, pagecache.Failed); n < 1 {
+		t.Error("nobody is told")
+	}
+	server.do([]string{"CONFIG", "SET", "maxmemory", "0"})
+	eventually(t, "Redis knows of the drop", func() bool { return caption(b, "p1") == "" })
+	keep(b, feed.Post{ID: "p1", Caption: "after the edit"})
+	eventually(t, "a believes Redis again", func() bool { return caption(a, "p1") == "after the edit" })
+}
+
+// SEED, caches of the gateway: a value that does not parse is a miss.
+func TestAValueThatDoesNotParseIsAMissAndIsReplaced(t *testing.T) {
+	server := startRedis(t)
+	a := startGateway(t, pagecache.Config{}, server).connected(t)
+	good := feed.Post{ID: "good", UserID: "u", Caption: strings.Repeat("c", 100)}
+	keep(a, good)
+	server.isInRedis("post:meta:good")
+	bytes, err := ptr(server.do([]string{"GET", "post:meta:good"})).ToString()
+	if err != nil {
+		t.Fatal(err)
+	}
+	flipped := []byte(bytes)
+	flipped[40] ^= 1
+	set := func(id, value string) { server.do([]string{"SET", "post:meta:" + id, value}) }
+	set("empty", "")
+	set("rubbish", "<html>not at all</html>")
+	set("json", `{"id":"json"}`)
+	set("cut", bytes[:len(bytes)-1])
+	set("longer", bytes+"x")
+	set("flipped", string(flipped))
+	set("another", bytes) // the record of another post
+	set("version", "\x02"+bytes[1:])
+	server.do([]string{"RPUSH", "post:meta:list", "x"})
+	ids := []string{"empty", "rubbish", "json", "cut", "longer", "flipped", "another", "version", "list"}
+	b := startGateway(t, pagecache.Config{}, server).connected(t)
+	for _, id := range ids {
+		if got := caption(b, id); got != "" {
+			t.Errorf("%s is read as %q", id, got)
+		}
+	}
+	if n := b.count(pagecache.Posts, pagecache.Unreadable); n != len(ids)-1 { // of a list, MGET says that it is nothing
+		t.Errorf("told of %d unreadable values, want %d", n, len(ids)-1)
+	}
+	if !b.Connected() {
+		t.Error("rubbish has opened the breaker")
+	}
+	c := startGateway(t, pagecache.Config{}, server).connected(t)
+	for _, id := range ids[:len(ids)-1] {
+		keep(b, feed.Post{ID: id, Caption: "mended"})
+		eventually(t, id+" is replaced", func() bool { return caption(c, id) == "mended" })
+	}
+}
+
+func TestARedisThatAnnouncesNothingIsUsedAndMemoryKeepsSeconds(t *testing.T) {
+	server := startRedis(t, "--rename-command", "CLIENT", "")
+	a := startGateway(t, pagecache.Config{}, server).connected(t)
+	keep(a, feed.Post{ID: "p1", Caption: "c"})
+	server.isInRedis("post:meta:p1")
+	if got := caption(a, "p1"); got != "c" {
+		t.Errorf("it has %q", got)
+	}
+	eventually(t, "memory asks Redis again after some seconds", func() bool {
+		return caption(a, "p1") == "c" && a.count(pagecache.Posts, pagecache.InRedis) > 0
+	})
+}

@@ -1,0 +1,259 @@
+package pagecache
+
+import (
+	"context"
+	"hash/maphash"
+	"math"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+
+	"github.com/novasocial/imagetier/gateway/feed"
+)
+
+// kind keeps the values of one kind, in memory and behind it in Redis.
+//
+// A service may say something, then be changed, then have its ids dropped, and only then is
+// what it said put here. So Get notes a lease, of three parts, and Put compares:
+//
+//	Local   moves with every drop of the id's stripe, before anything is removed
+//	Shared  is the generation of the key in Redis; a drop writes a new one, for longer than
+//	        any call takes, and a script stores only where it has not moved
+//	Link    moves when changes may have been missed: what is older is only good as stale
+type kind[V any] struct {
+	of      Kind
+	prefix  string
+	ttl     time.Duration
+	stale   time.Duration
+	cache   *Cache
+	codec   codec[V]
+	memory  *otter.Cache[string, *held[V]]
+	seed    maphash.Seed
+	stripes [4096]stripe // so many that one's drop seldom costs another's store
+}
+
+type stripe struct {
+	sync.Mutex        // held while memory is changed under an id of this stripe
+	epoch      uint64 // moves with every drop
+}
+
+// held is a value in memory. It is never changed.
+type held[V any] struct {
+	value *V
+	until time.Time // when it turns stale
+	gone  time.Time // when it is removed
+	link  uint32    // of when it was asked for
+}
+
+func newKind[V any](c *Cache, of Kind, prefix string, ttl time.Duration, bytes uint64, codec codec[V]) *kind[V] {
+	k := &kind[V]{of: of, prefix: prefix, ttl: ttl, stale: c.cfg.StaleFor, cache: c, codec: codec, seed: maphash.MakeSeed()}
+	k.memory = otter.Must(&otter.Options[string, *held[V]]{
+		MaximumWeight: bytes,
+		Weigher: func(id string, h *held[V]) uint32 {
+			// 200 bytes are what otter, held and the allocator take besides.
+			return uint32(min(len(id)+codec.size(h.value)+200, math.MaxUint32))
+		},
+		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[string, *held[V]]) time.Duration { return time.Until(e.Value.gone) }),
+	})
+	return k
+}
+
+// tracked kinds are announced by Redis when they change. Pages only age.
+func (k *kind[V]) tracked() bool { return k.of != Pages }
+
+func (k *kind[V]) idOf(key string) (string, bool) { return strings.CutPrefix(key, k.prefix) }
+
+func (k *kind[V]) stripe(id string) *stripe {
+	return &k.stripes[maphash.String(k.seed, id)%uint64(len(k.stripes))]
+}
+
+func (k *kind[V]) epoch(id string) uint64 {
+	s := k.stripe(id)
+	s.Lock()
+	defer s.Unlock()
+	return s.epoch
+}
+
+// linkNow is what values carry that are asked for now.
+func (k *kind[V]) linkNow() uint32 {
+	if k.cache.link == nil || !k.tracked() {
+		return 0
+	}
+	return k.cache.link.number.Load()
+}
+
+// Get implements feed.Cache.
+func (k *kind[V]) Get(ctx context.Context, ids []string) []feed.Entry[V] {
+	entries := make([]feed.Entry[V], len(ids))
+	now, linkNow := time.Now(), k.linkNow()
+	var rest []int // places of what memory does not have fresh
+	for i, id := range ids {
+		h, ok := k.memory.GetIfPresent(id)
+		if ok {
+			entries[i].Value = h.value
+			entries[i].Fresh = now.Before(h.until) && h.link == linkNow
+		}
+		if !entries[i].Fresh {
+			rest = append(rest, i)
+		}
+	}
+	k.tell(InMemory, len(ids)-len(rest))
+	if len(rest) > 0 {
+		k.tell(Miss, len(rest)-k.ask(ctx, ids, rest, entries))
+	}
+	return entries
+}
+
+// ask looks in Redis for the rest, and notes leases of what is not there either. It returns
+// how many it found fresh.
+func (k *kind[V]) ask(ctx context.Context, ids []string, rest []int, entries []feed.Entry[V]) (found int) {
+	for _, i := range rest {
+		entries[i].Lease.Local = k.epoch(ids[i]) // before Redis or a service is asked
+	}
+	var answers []reply
+	if k.cache.link != nil {
+		keys := make([]string, len(rest))
+		for at, i := range rest {
+			keys[at] = k.prefix + ids[i]
+		}
+		answers = k.cache.link.read(ctx, keys)
+	}
+	failed, unreadable := 0, 0
+	linkNow := k.linkNow()
+	for at, i := range rest {
+		e := &entries[i]
+		e.Lease.Link = linkNow
+		if answers == nil {
+			continue
+		}
+		if answers[at].err != nil {
+			failed++
+			continue
+		}
+		e.Lease.Asked = true
+		if answers[at].data == nil {
+			continue
+		}
+		e.Lease.Shared = generation(answers[at].data)
+		h, state := k.open(ids[i], answers[at].data)
+		switch {
+		case state == damaged:
+			unreadable++
+		case state == tombstone:
+			e.Value = nil // what memory has was missed when it was dropped
+		case time.Now().Before(h.until):
+			h.link = linkNow
+			k.remember(ids[i], h, e.Lease)
+			e.Value, e.Fresh = h.value, true
+			found++
+		default:
+			e.Value = h.value
+		}
+	}
+	if answers == nil && k.cache.link != nil {
+		failed = len(rest)
+	}
+	k.tell(Failed, failed)
+	k.tell(Unreadable, unreadable)
+	k.tell(InRedis, found)
+	return found
+}
+
+// open reads a record of Redis.
+func (k *kind[V]) open(id string, data []byte) (*held[V], state) {
+	payload, until, state := unseal(k.of, k.prefix+id, data)
+	if state != whole {
+		return nil, state
+	}
+	value, err := k.codec.parse(payload)
+	if err != nil || k.codec.id != nil && k.codec.id(&value) != id {
+		return nil, damaged
+	}
+	// Another gateway's clock may be ahead; nothing is fresh for longer than its TTL.
+	if most := time.Now().Add(k.ttl); until.After(most) {
+		until = most
+	}
+	return &held[V]{value: &value, until: until, gone: until.Add(k.stale)}, whole
+}
+
+// remember puts a value in memory, unless its id was dropped since the lease was noted.
+func (k *kind[V]) remember(id string, h *held[V], lease feed.Lease) bool {
+	if k.tracked() && k.cache.link != nil && k.cache.link.untracked.Load() {
+		h.until = earlier(h.until, time.Now().Add(untrackedTTL))
+	}
+	s := k.stripe(id)
+	s.Lock()
+	defer s.Unlock()
+	if s.epoch != lease.Local {
+		return false
+	}
+	k.memory.Set(id, h)
+	return true
+}
+
+// Put implements feed.Cache.
+func (k *kind[V]) Put(_ context.Context, values []feed.Kept[V]) {
+	until := time.Now().Add(k.ttl)
+	var records []record
+	for _, v := range values {
+		if !k.remember(v.ID, &held[V]{value: v.Value, until: until, gone: until.Add(k.stale), link: v.Lease.Link}, v.Lease) {
+			continue
+		}
+		if k.cache.link == nil || !v.Lease.Asked {
+			continue // without its generation it might overwrite what is newer
+		}
+		key := k.prefix + v.ID
+		next := v.Lease.Shared
+		if next == 0 {
+			next = newGeneration()
+		}
+		records = append(records, record{
+			key: key, expected: v.Lease.Shared, ttl: k.ttl + k.stale,
+			data: seal(k.of, key, next, until, func(b []byte) []byte { return k.codec.append(b, v.Value) }),
+		})
+	}
+	if len(records) > 0 && !k.cache.link.write(k.of, records) {
+		k.tell(Dropped, len(records))
+	}
+}
+
+// Drop implements feed.Cache.
+func (k *kind[V]) Drop(ctx context.Context, ids []string) {
+	k.forget(ids)
+	if k.cache.link == nil {
+		return
+	}
+	keys := make([]string, len(ids))
+	for i, id := range ids {
+		keys[i] = k.prefix + id
+	}
+	k.tell(Failed, k.cache.link.drop(ctx, k.of, keys))
+}
+
+// forget removes ids from memory. Whoever shares running calls forgets first: a call of
+// before that is joined now has a lease of before, too.
+func (k *kind[V]) forget(ids []string) {
+	k.cache.cfg.Forget(k.of, ids)
+	for _, id := range ids {
+		s := k.stripe(id)
+		s.Lock()
+		s.epoch++
+		k.memory.Invalidate(id)
+		s.Unlock()
+	}
+}
+
+func (k *kind[V]) tell(what Outcome, ids int) {
+	if ids > 0 {
+		k.cache.cfg.Told(k.of, what, ids)
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}

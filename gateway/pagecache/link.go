@@ -1,0 +1,337 @@
+package pagecache
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+	"github.com/sony/gobreaker/v2"
+)
+
+const (
+	// untrackedTTL is how long memory keeps what Redis does not announce changes of.
+	untrackedTTL = 5 * time.Second
+	// tombstoneTTL outlives every request (10 s) whose call may have begun before a drop.
+	tombstoneTTL = 30 * time.Second
+	// reconnect is how long to wait before connecting is tried again.
+	reconnect = time.Second
+	// maxPipeline is the most commands that are sent at once.
+	maxPipeline = 256
+	// slack is what the client gets, beyond its time, to give up by itself: it may have
+	// answers of some servers of a cluster.
+	slack = 5 * time.Millisecond
+)
+
+// State is where the breaker before Redis stands; its numbers are for a metric.
+type State int
+
+const (
+	Closed   State = 0
+	HalfOpen State = 1
+	Open     State = 2
+)
+
+// String returns the state's name.
+func (s State) String() string { return [...]string{"closed", "half-open", "open"}[s] }
+
+// link is what there is of Redis: nothing, a client, or one that is left alone for a while.
+type link struct {
+	cfg       Config
+	changed   func(key string)
+	client    atomic.Pointer[rueidis.Client] // nil: not connected yet
+	breaker   *gobreaker.TwoStepCircuitBreaker[struct{}]
+	queue     chan []record
+	untracked atomic.Bool // Redis does not announce changes
+
+	// number moves when changes may have been missed: a connection broke, one was dialed,
+	// and once more with the first answer after that, as only then it is told of changes.
+	number  atomic.Uint32
+	newLink atomic.Bool
+
+	owed owed
+}
+
+// reply is what Redis has under a key.
+type reply struct {
+	data []byte // nil: nothing
+	err  error
+}
+
+// record is one value to store.
+type record struct {
+	of       Kind
+	key      string
+	expected uint64 // the generation that it must have; 0: none
+	ttl      time.Duration
+	data     []byte
+}
+
+func newLink(cfg Config, changed func(key string)) *link {
+	l := &link{cfg: cfg, changed: changed, queue: make(chan []record, 256)}
+	l.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+		MaxRequests: 1, Timeout: cfg.BreakerPause, Interval: 10 * time.Second, BucketPeriod: time.Second,
+		ReadyToTrip: func(n gobreaker.Counts) bool {
+			ended := n.TotalSuccesses + n.TotalFailures
+			return n.ConsecutiveFailures >= 5 || ended >= 20 && n.TotalFailures*2 >= ended
+		},
+		IsExcluded: func(err error) bool { return errors.Is(err, errCallerLeft) },
+		OnStateChange: func(_ string, _, to gobreaker.State) {
+			if cfg.BreakerChanged != nil {
+				cfg.BreakerChanged(stateOf(to))
+			}
+		},
+	})
+	return l
+}
+
+// State returns where the breaker stands.
+func (l *link) State() State { return stateOf(l.breaker.State()) }
+
+func stateOf(s gobreaker.State) State {
+	switch s {
+	case gobreaker.StateOpen:
+		return Open
+	case gobreaker.StateHalfOpen:
+		return HalfOpen
+	}
+	return Closed
+}
+
+var (
+	errNotConnected = errors.New("redis is not reached")
+	errCallerLeft   = errors.New("says nothing about redis")
+)
+
+// do sends commands in one go and returns their results, or nil if there are none within
+// RedisTimeout: the client has waits that no context ends.
+func (l *link) do(ctx context.Context, commands func(client rueidis.Client) []rueidis.Completed) ([]rueidis.RedisResult, error) {
+	client := l.client.Load()
+	if client == nil {
+		return nil, errNotConnected
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	report, err := l.breaker.Allow()
+	if err != nil {
+		return nil, err
+	}
+	done := make(chan []rueidis.RedisResult, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.cfg.RedisTimeout)
+		defer cancel()
+		done <- (*client).DoMulti(ctx, commands(*client)...)
+	}()
+	timer := time.NewTimer(l.cfg.RedisTimeout + slack)
+	defer timer.Stop()
+	select {
+	case results := <-done:
+		err = allFailed(results)
+		report(err)
+		if err == nil && l.newLink.Load() && l.newLink.CompareAndSwap(true, false) {
+			l.number.Add(1)
+		}
+		return results, err
+	case <-ctx.Done():
+		report(errCallerLeft)
+		return nil, ctx.Err()
+	case <-timer.C:
+		report(context.DeadlineExceeded)
+		return nil, context.DeadlineExceeded
+	}
+}
+
+// allFailed returns an error if no command was answered. A server that answers is up, even
+// if it answers with an error; one of a cluster may be down.
+func allFailed(results []rueidis.RedisResult) (last error) {
+	for _, r := range results {
+		if last = r.NonRedisError(); last == nil {
+			return nil
+		}
+	}
+	return last
+}
+
+// read returns what Redis has under each key, or nil if it did not answer.
+func (l *link) read(ctx context.Context, keys []string) []reply {
+	oneCommand := false
+	results, err := l.do(ctx, func(client rueidis.Client) []rueidis.Completed {
+		if client.Mode() != rueidis.ClientModeCluster {
+			oneCommand = true
+			return []rueidis.Completed{client.B().Mget().Key(keys...).Build()}
+		}
+		gets := make([]rueidis.Completed, len(keys)) // one pipeline for each server
+		for i, key := range keys {
+			gets[i] = client.B().Get().Key(key).Build()
+		}
+		return gets
+	})
+	if err != nil {
+		return nil
+	}
+	replies := make([]reply, len(keys))
+	if oneCommand {
+		values, err := results[0].ToArray()
+		if err != nil || len(values) != len(keys) {
+			return nil
+		}
+		for i := range values {
+			replies[i] = replyOf(values[i].AsBytes())
+		}
+	} else {
+		for i := range results {
+			replies[i] = replyOf(results[i].AsBytes())
+		}
+	}
+	l.owed.strike(keys, replies)
+	return replies
+}
+
+func replyOf(data []byte, err error) reply {
+	if rueidis.IsRedisNil(err) {
+		return reply{}
+	}
+	return reply{data, err}
+}
+
+// write has records stored soon. It reports false if they are not, as too many wait.
+func (l *link) write(of Kind, records []record) bool {
+	if l.client.Load() == nil {
+		return false
+	}
+	for i := range records {
+		records[i].of = of
+	}
+	select {
+	case l.queue <- records:
+		return true
+	default:
+		return false
+	}
+}
+
+// storeIfSame stores a record if the key still has the generation that was there, or nothing
+// as there was nothing, when the service was asked.
+const storeIfSame = `local at = redis.call('GETRANGE', KEYS[1], 2, 9)
+if #at < 8 then at = '' end
+if at ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 1`
+
+// store sends records in one pipeline.
+func (l *link) store(ctx context.Context, records []record) {
+	results, err := l.do(ctx, func(client rueidis.Client) []rueidis.Completed {
+		commands := make([]rueidis.Completed, len(records))
+		for i, r := range records {
+			ttl := strconv.FormatInt(r.ttl.Milliseconds(), 10)
+			commands[i] = client.B().Eval().Script(storeIfSame).Numkeys(1).Key(r.key).
+				Arg(generationText(r.expected), rueidis.BinaryString(r.data), ttl).Build()
+		}
+		return commands
+	})
+	failed := map[Kind]int{}
+	for i, r := range records {
+		if err != nil || results[i].Error() != nil {
+			failed[r.of]++
+		}
+	}
+	for of, n := range failed {
+		l.cfg.Told(of, Failed, n)
+	}
+}
+
+// drop writes tombstones under keys. It returns how many it could not write; they are owed.
+func (l *link) drop(ctx context.Context, of Kind, keys []string) (failed int) {
+	for len(keys) > 0 {
+		n := min(len(keys), maxPipeline)
+		failed += l.bury(ctx, of, keys[:n])
+		keys = keys[n:]
+	}
+	return failed
+}
+
+func (l *link) bury(ctx context.Context, of Kind, keys []string) (failed int) {
+	results, err := l.do(context.WithoutCancel(ctx), func(client rueidis.Client) []rueidis.Completed {
+		commands := make([]rueidis.Completed, len(keys))
+		for i, key := range keys {
+			commands[i] = client.B().Set().Key(key).Value(rueidis.BinaryString(bury(key))).Px(tombstoneTTL).Build()
+		}
+		return commands
+	})
+	for i, key := range keys {
+		if err != nil || results[i].Error() != nil {
+			failed++
+			if !l.owed.add(of, key) {
+				l.cfg.Log.Error("a drop is lost, as too many wait for redis: other gateways may show what is old until its time is over", "key", key)
+			}
+		} else {
+			l.owed.settle(key)
+		}
+	}
+	return failed
+}
+
+// run connects, and then stores and drops what waits, until ctx is done.
+func (l *link) run(ctx context.Context) error {
+	retry := time.NewTicker(reconnect)
+	defer retry.Stop()
+	for said := false; l.client.Load() == nil; {
+		client, err := l.connect()
+		if err == nil {
+			l.client.Store(&client)
+			defer client.Close()
+			break
+		}
+		if !said {
+			l.cfg.Log.Warn("redis is not reached; this is tried again every second", "error", err)
+			said = true
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-retry.C:
+		}
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case records := <-l.queue:
+			for more := true; more && len(records) < maxPipeline; {
+				select {
+				case next := <-l.queue:
+					records = append(records, next...)
+				default:
+					more = false
+				}
+			}
+			l.store(ctx, records)
+		case <-retry.C:
+			for of, keys := range l.owed.all() {
+				l.drop(ctx, of, keys)
+			}
+		}
+	}
+}
+
+func (l *link) redialed() {
+	l.newLink.Store(true)
+	l.number.Add(1)
+}
+
+// announced is called by the client, in the order in which Redis changed something. Nil:
+// everything may have changed.
+func (l *link) announced(keys []rueidis.RedisMessage) {
+	if keys == nil {
+		l.number.Add(1)
+		return
+	}
+	for i := range keys {
+		if key, err := keys[i].ToString(); err == nil {
+			l.changed(key)
+		}
+	}
+}

@@ -1,0 +1,180 @@
+package tier
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/prefetch/profile"
+)
+
+const (
+	// factsPatience is how long a page waits for what the tier knows of its images: what
+	// comes later is there for the next one.
+	factsPatience = 20 * time.Millisecond
+	factsAskers   = 4      // questions at once; as many more wait
+	maxFacts      = 20_000 // of each of two generations
+)
+
+// Facts returns what the tier has said of images, in the same order; zero: nothing yet, or
+// that it knows nothing. What is not known is asked for in one question, which Facts waits
+// for at most 20 ms. Facts of a pinned image hold for ever, of a live one for Config.Fresh:
+// then they are asked for again, and returned meanwhile.
+func (c *Client) Facts(ctx context.Context, images []profile.Image) []Facts {
+	f := c.facts
+	known := make([]Facts, len(images))
+	var q *question
+	var waits []*question
+	now := time.Now()
+	f.mu.Lock()
+	for i, image := range images {
+		e := f.entry(image)
+		known[i] = e.facts
+		if e.fresh(image, now, c.cfg.Fresh) {
+			continue
+		}
+		if e.asked == nil && sayable(image) && !now.Before(f.pause) {
+			if q == nil {
+				q = &question{ctx: context.WithoutCancel(ctx), at: now, done: make(chan struct{})}
+			}
+			if len(q.images) < maxImages {
+				q.images, e.asked = append(q.images, image), q
+			}
+		}
+		if of := e.asked; of != nil && e.at.IsZero() && (len(waits) == 0 || waits[len(waits)-1] != of) {
+			waits = append(waits, of)
+		}
+	}
+	if q != nil {
+		select {
+		case f.questions <- q:
+		default: // it is slow, and asked enough
+			f.answered(q, nil, now)
+		}
+	}
+	f.mu.Unlock()
+	if len(waits) == 0 || !wait(ctx, waits) {
+		return known
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, image := range images {
+		known[i] = f.entry(image).facts
+	}
+	return known
+}
+
+// wait waits for questions, for each until factsPatience after it was asked, and reports
+// whether any was answered.
+func wait(ctx context.Context, questions []*question) (any bool) {
+	timer := time.NewTimer(factsPatience)
+	defer timer.Stop()
+	for _, q := range questions {
+		timer.Reset(max(0, factsPatience-time.Since(q.at)))
+		select {
+		case <-q.done:
+			any = true
+		case <-timer.C:
+		case <-ctx.Done():
+			return any
+		}
+	}
+	return any
+}
+
+// facts are what the tier has said of originals.
+type facts struct {
+	questions chan *question
+	mu        sync.Mutex
+	now, old  map[profile.Image]*fact // generations: the old one is dropped when now is full
+	pause     time.Time               // until then nothing is asked: it has failed
+}
+
+type fact struct {
+	facts Facts
+	at    time.Time // when it was said; zero: never
+	asked *question // that is out; nil: none
+}
+
+// question is about images that a page has and nobody knows.
+type question struct {
+	ctx    context.Context // the page's, for its values: the trace that it is of
+	images []profile.Image
+	at     time.Time
+	done   chan struct{} // closed when it is over
+}
+
+func newFacts() *facts {
+	return &facts{questions: make(chan *question, factsAskers), now: map[profile.Image]*fact{}}
+}
+
+// entry returns the fact of an image; f is locked.
+func (f *facts) entry(image profile.Image) *fact {
+	if e, ok := f.now[image]; ok {
+		return e
+	}
+	e, ok := f.old[image]
+	if !ok {
+		e = &fact{}
+	}
+	if len(f.now) >= maxFacts {
+		f.now, f.old = map[profile.Image]*fact{}, f.now
+	}
+	f.now[image] = e
+	return e
+}
+
+func (e *fact) fresh(image profile.Image, now time.Time, freshFor time.Duration) bool {
+	if e.at.IsZero() {
+		return false
+	}
+	pinned := image.Version.Pin() != imageurl.Live && e.facts.Error.Status == 0
+	return pinned || now.Sub(e.at) < freshFor
+}
+
+// answered ends a question; f is locked. said is nil if there is no answer.
+func (f *facts) answered(q *question, said []Facts, now time.Time) {
+	for i, image := range q.images {
+		e := f.entry(image)
+		if e.asked == q {
+			e.asked = nil
+		}
+		switch {
+		case said == nil:
+		case said[i].Error.Status >= 500 && !e.at.IsZero():
+			e.at = now // what was said before may still be true
+		default:
+			e.facts, e.at = said[i], now
+		}
+	}
+	close(q.done)
+}
+
+// answerFacts asks the questions of pages.
+func (c *Client) answerFacts(ctx context.Context) error {
+	f := c.facts
+	for {
+		var q *question
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case q = <-f.questions:
+		}
+		asking, cancel := context.WithTimeout(q.ctx, askTimeout)
+		stop := context.AfterFunc(ctx, cancel)
+		said, err := c.Info(asking, q.images)
+		stop()
+		cancel()
+		now := time.Now()
+		f.mu.Lock()
+		if err != nil {
+			said, f.pause = nil, now.Add(askPause)
+		}
+		f.answered(q, said, now)
+		f.mu.Unlock()
+		if err != nil && ctx.Err() == nil {
+			c.cfg.Log.Warn("the tier was asked for facts", "images", len(q.images), "err", err)
+		}
+	}
+}
