@@ -34,16 +34,18 @@ type pageCmd struct {
 	Setup     int               `default:"2" help:"Round trips to open a connection: 2 are TCP and TLS 1.3."`
 	Limit     int               `default:"20" help:"Posts of the page."`
 	Rounds    int               `default:"3" help:"Phones of each kind; the middle one counts."`
+	Others    int               `default:"200" help:"Users who ask for their feeds before the phones that are not the first, where all is started here."`
 	SVG       string            `help:"Draw what is printed into this file." placeholder:"FILE" type:"path"`
 
 	stackFlags
+	settle func(context.Context) error // between the first phone and the others; nil: nothing
 }
 
 // Help says what is real and what is modelled.
 func (pageCmd) Help() string {
 	return `An iPhone with SDWebImage opens the feed: one query, then the pictures of the two rows on the screen, then those of the rows below, six downloads at once. Servers and bytes are real. The network is a model: round trips, one link that all answers under way share packet by packet, and the opening of connections once for each host. No slow start, no loss, no DNS, no bytes of headers; decoding and drawing are not in it.
 
-Loads: "before" asks the backends as the app did; "nobody before" is the first phone after the caches of gateway and tier were empty (if they were); "just started" is another user's phone after it; "running" is one more, whose connections are open; "cached" is that phone again.`
+Loads: "before" asks the services as the app did. "nobody before" is the first phone of all: the caches of gateway and tier are empty. Then the feed service tells of its posts, so that the tier makes what they need, and --others ask for their feeds: what is left is how it is in daily use. "just started" is the app of a user who has not asked for a while; "running" is another one's, whose connections are open; "cached" is that phone again.`
 }
 
 // network is the modelled one.
@@ -105,7 +107,34 @@ func (c *pageCmd) ask(s *stack.Stack) error {
 		}
 		c.Tokens = append(c.Tokens, token)
 	}
+	c.settle = func(ctx context.Context) error {
+		if err := s.Warm(ctx); err != nil {
+			return err
+		}
+		return c.others(ctx, s)
+	}
 	return nil
+}
+
+// others ask for their feeds, some at once, over no network to speak of.
+func (c *pageCmd) others(ctx context.Context, s *stack.Stack) error {
+	const atOnce = 20
+	faults := make([]error, c.Others)
+	places := make(chan struct{}, atOnce)
+	var all sync.WaitGroup
+	for i := range c.Others {
+		places <- struct{}{}
+		all.Go(func() {
+			defer func() { <-places }()
+			token, err := s.Users.Token(fmt.Sprintf("other%d", i))
+			if err == nil {
+				_, _, err = phone.New(http.DefaultTransport).Feed(ctx, phone.Server{URL: s.Gateway, Token: token}, c.Limit)
+			}
+			faults[i] = err
+		})
+	}
+	all.Wait()
+	return errors.Join(faults...)
 }
 
 // play opens the feed on one phone after the other.
@@ -129,6 +158,9 @@ func (c *pageCmd) play(ctx context.Context, base http.RoundTripper) ([]load, err
 	running := load{name: "running", cfg: c.network(true)}
 	cached := load{name: "cached", cfg: c.network(true)}
 	err := c.onPhone(ctx, base, nobody.cfg, func(p *phone.Phone) error { return open(&nobody, p, c.Gateway, next()) })
+	if err == nil && c.settle != nil {
+		err = c.settle(ctx)
+	}
 	for round := 0; err == nil && round < c.Rounds; round++ {
 		if c.Before != "" {
 			err = c.onPhone(ctx, base, before.cfg, func(p *phone.Phone) error { return open(&before, p, c.Before, next()) })

@@ -46,7 +46,11 @@ type Stack struct {
 	Redis                                    *Process // nil: there is none
 	GatewayProgram, Tier                     *Process
 
-	cfg       Config
+	cfg            Config
+	secrets        secrets
+	posts, avatars []string // names below Prefix
+	tierPrivate    string   // URL
+
 	processes []*Process
 	services  [3]string // addresses
 	counts    [3]string // where they tell of their connections
@@ -70,16 +74,17 @@ func newSecrets() secrets {
 
 // Start starts everything. What it started is ended by Close, also where Start fails.
 func Start(ctx context.Context, cfg Config) (*Stack, error) {
-	s := &Stack{cfg: cfg, Originals: filepath.Join(cfg.Dir, "originals")}
-	if err := s.startAll(ctx, newSecrets()); err != nil {
+	s := &Stack{cfg: cfg, secrets: newSecrets(), Originals: filepath.Join(cfg.Dir, "originals")}
+	if err := s.startAll(ctx); err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *Stack) startAll(ctx context.Context, secret secrets) (err error) {
-	posts, err := copyPhotos(s.cfg.Photos, s.Originals)
+func (s *Stack) startAll(ctx context.Context) (err error) {
+	secret := s.secrets
+	s.posts, err = copyPhotos(s.cfg.Photos, s.Originals)
 	if err != nil {
 		return err
 	}
@@ -94,21 +99,22 @@ func (s *Stack) startAll(ctx context.Context, secret secrets) (err error) {
 	s.Tier = s.program("imagetier", tier, tierPrivate,
 		[]string{"IMAGETIER_KEYS=k1=" + secret.key, "IMAGETIER_WEBHOOK_SECRETS=" + secret.webhook, "IMAGETIER_ADMIN_TOKEN=" + secret.admin},
 		"--source="+source+"=dir://"+s.Originals, "--cache-dir="+filepath.Join(s.cfg.Dir, "cache"), "--cache-memory-size=256MiB", "--cache-disk-size=2GiB", "--cache-originals-size=1GiB",
-		"--image-prefix="+Prefix+"="+source)
+		"--image-prefix="+Prefix+"="+source, "--warm=all")
 	if err := s.Tier.start(ctx); err != nil {
 		return err
 	}
-	avatars, err := makeAvatars(ctx, "http://"+tier, secret.key, posts, s.Originals)
+	s.tierPrivate = "http://" + tierPrivate
+	s.avatars, err = makeAvatars(ctx, "http://"+tier, secret.key, s.posts, s.Originals)
 	if err != nil {
 		return err
 	}
-	if err := s.startServices(ctx, posts, avatars); err != nil {
+	if err := s.startServices(ctx); err != nil {
 		return err
 	}
 	if err := s.startRedis(ctx); err != nil {
 		return err
 	}
-	args := []string{"--dev", "--dev-token=test-token=seed", "--image-base=http://" + tier, "--image-prefix=" + Prefix + "=" + source, "--tier=http://" + tierPrivate, "--jwks=" + s.Users.JWKS}
+	args := []string{"--dev", "--test-token=test-token=seed", "--image-base=http://" + tier, "--image-prefix=" + Prefix + "=" + source, "--tier=" + s.tierPrivate, "--jwks=" + s.Users.JWKS}
 	for i, name := range names {
 		args = append(args, "--"+name+"="+s.services[i])
 	}
@@ -161,7 +167,7 @@ func (s *Stack) process(name, program string, args ...string) *Process {
 
 // startServices starts the three, each in a process of its own, on ports that they keep. The last
 // one plays what there was before the gateway, too.
-func (s *Stack) startServices(ctx context.Context, posts, avatars []string) error {
+func (s *Stack) startServices(ctx context.Context) error {
 	at, err := freeAddresses(7)
 	if err != nil {
 		return err
@@ -170,7 +176,7 @@ func (s *Stack) startServices(ctx context.Context, posts, avatars []string) erro
 		args := []string{
 			"--services=" + names[i], "--feed=" + at[0], "--content=" + at[1], "--user=" + at[2], "--http=" + at[3+i],
 			"--feed-latency=" + s.cfg.Feed.String(), "--content-latency=" + s.cfg.Content.String(), "--user-latency=" + s.cfg.User.String(), "--connect-latency=" + s.cfg.Connect.String(),
-			"--images-prefix=" + Prefix, "--image-names=" + strings.Join(posts, ","), "--avatar-names=" + strings.Join(avatars, ","),
+			"--images-prefix=" + Prefix, "--image-names=" + strings.Join(s.posts, ","), "--avatar-names=" + strings.Join(s.avatars, ","),
 		}
 		if i == 2 {
 			args = append(args, "--before="+at[6])
