@@ -46,7 +46,7 @@ func (f stackFlags) start(ctx context.Context) (*stack.Stack, func(), error) {
 // loadCmd plays k6's scenarios against the gateway, and breaks things meanwhile.
 type loadCmd struct {
 	stackFlags
-	K6      string   `required:"" help:"The program k6." type:"existingfile"`
+	K6      string   `name:"k6" required:"" help:"The program k6." type:"existingfile"`
 	Scripts string   `default:"../../deploy/k6" help:"Its scripts." type:"existingdir"`
 	Minutes float64  `default:"1" help:"How long each scenario takes."`
 	Full    bool     `help:"As long as the scenarios should take: 5 minutes, 10 for the spike, 2 hours for endurance."`

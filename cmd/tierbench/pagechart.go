@@ -34,7 +34,7 @@ func (r report) picture() []byte {
 	if waterfall != nil {
 		height += 62 + lineHeight*(len(waterfall.view.Pictures)+1)
 	}
-	width := barsLeft + barsWidth + 110
+	width := barsLeft + barsWidth + 140
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" font-family="system-ui, sans-serif" font-size="12" role="img">`, width, height, width, height)
 	b.WriteString("\n<title>How long a page of the feed takes on a phone</title>\n<style>text{fill:#333}.grid{stroke:#8884}.axis{stroke:#888}@media(prefers-color-scheme:dark){text{fill:#ddd}}</style>\n")
 	x := barsLeft

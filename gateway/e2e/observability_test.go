@@ -85,8 +85,10 @@ func exposed(t *testing.T) scraped {
 	dir, _ := photos(t)
 	tier := start(t, "imagetier", "serve", "--keys="+key, "--source=posts=dir://"+dir, "--cache-dir="+t.TempDir(), "--webhook-secrets="+hookSecret, "--admin-token="+adminToken)
 	proxy := start(t, "imagetier-gateway", "proxy", "--upstream=http://127.0.0.1:9", "--keys="+key, "--image-base="+tier.public, "--image-prefix=https://cdn.app.example/=posts")
+	// Services that are not there are enough: what is not connected shows as such.
+	serve := start(t, "imagetier-gateway", "serve", "--feed=127.0.0.1:9", "--content=127.0.0.1:9", "--user=127.0.0.1:9", "--tier="+tier.private, "--admin-token="+adminToken, "--webhook-secret="+hookSecret, "--keys="+key, "--image-base="+tier.public, "--image-prefix=https://cdn.app.example/=posts")
 	all := scraped{}
-	for _, program := range []*program{tier, proxy} {
+	for _, program := range []*program{tier, proxy, serve} {
 		_, _, text := get(t, program.private+"/metrics")
 		all.add(text)
 	}
@@ -129,7 +131,7 @@ func TestAlertsAndDashboardsAskForWhatTheProgramsShow(t *testing.T) {
 	}
 	dashboards, err := filepath.Glob("../../deploy/grafana/*.json")
 	if err != nil || len(dashboards) != 2 {
-		t.Errorf("%v, %v", dashboards, err)
+		t.Fatalf("%v, %v", dashboards, err)
 	}
 	for _, path := range dashboards {
 		text, err := os.ReadFile(path)

@@ -49,8 +49,8 @@ func TestAProcessIsKilledAndStartedAgain(t *testing.T) {
 	p.stop() // once more does nothing
 }
 
-func TestAFrozenProcessIsEndedToo(t *testing.T) {
-	p := shell(t, "echo ready; exec sleep 600")
+func TestAFrozenProcessEndsInOrder(t *testing.T) {
+	p := shell(t, "trap 'echo bye; exit' TERM; echo ready; while :; do sleep 0.1; done")
 	if err := p.start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -67,8 +67,8 @@ func TestAFrozenProcessIsEndedToo(t *testing.T) {
 	}
 	_ = p.Freeze()
 	p.stop()
-	if !p.has(t) {
-		t.Error("it goes on")
+	if !p.has(t) || !strings.Contains(p.lastWords(), "bye") {
+		t.Errorf("it ended: %v; it said %s", p.has(t), p.lastWords())
 	}
 }
 
