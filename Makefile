@@ -34,6 +34,11 @@ build: deps ## bin/imagetier and bin/imagetier-gateway (static, no C), and bin/i
 run: build ## serve the sample photos (or ORIGIN=directory, s3://…, https://…) on this machine
 	@deploy/run
 
+.PHONY: run-gateway
+run-gateway: build ## the gateway on :8080 before test services, with Redis if there is one and the tier on :8090
+	cd gateway && CGO_ENABLED=0 go build -trimpath -o ../bin/ ./cmd/fakebackends
+	@deploy/run-gateway
+
 .PHONY: tools
 tools: $(IMAGETIER_TOOLS)/versitygw ## build the servers that tests start
 

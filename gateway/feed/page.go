@@ -138,12 +138,9 @@ func (a *Assembler) Page(ctx context.Context, q Query) (Page, error) {
 	if err != nil {
 		return Page{}, err
 	}
-	page := Page{Items: []Item{}, NextCursor: slice.NextCursor, HasMore: slice.HasMore}
+	page := Page{NextCursor: slice.NextCursor, HasMore: slice.HasMore}
 	if stale {
 		page.Stale = append(page.Stale, FeedService)
-	}
-	if len(slice.IDs) == 0 {
-		return page, nil
 	}
 	if err := r.items(ctx, slice.IDs, &page); err != nil {
 		return Page{}, err

@@ -203,7 +203,7 @@ func TestG21OneIdThatPanicsOrIsRefusedNeverFailsTheOthers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := &service{latency: time.Millisecond, refuse: refuse}
+				s := &service{latency: 100 * time.Millisecond, refuse: refuse}
 				l := s.loader(loader.Config[user]{Divisible: func(err error) bool { return errors.Is(err, errBad) }})
 				load := func(ids ...string) func() {
 					return func() {
@@ -218,7 +218,10 @@ func TestG21OneIdThatPanicsOrIsRefusedNeverFailsTheOthers(t *testing.T) {
 						}
 					}
 				}
-				together(load("a"), load("b", "c"), load("d", "bad", "e"), load("f"), load("bad"))
+				together(load("a"), func() {
+					time.Sleep(time.Millisecond) // while that runs, all others gather
+					together(load("b", "c"), load("d", "bad", "e"), load("f"), load("bad"))
+				})
 			})
 		})
 	}
@@ -296,7 +299,10 @@ func TestWhatIsForgottenIsAskedForAnewWhileACallForItRuns(t *testing.T) {
 			l.Load(t.Context(), []string{"a"})
 		})
 		if want := [][]string{{"a", "b"}, {"a"}}; !slices.EqualFunc(s.calls, want, slices.Equal[[]string]) {
-			t.Errorf("calls %q, want %q", s.calls, want)
+			t.Fatalf("calls %q, want %q", s.calls, want)
+		}
+		if after := s.at[1].Sub(s.at[0]); after != 60*time.Millisecond {
+			t.Errorf("the second after %v, want 60 ms: 50, and the window", after)
 		}
 	})
 }

@@ -19,7 +19,7 @@ func TestHundredsOfConcurrentQueriesShareThreeConnections(t *testing.T) {
 	fakes := play(t, fakeservices.Config{ConnectLatency: 20 * time.Millisecond, Behaviour: map[fakeservices.Service]fakeservices.Behaviour{
 		fakeservices.Feed: {Latency: 5 * time.Millisecond}, fakeservices.Content: {Latency: 5 * time.Millisecond},
 	}})
-	s := reach(t, at(fakes, upstream.Config{CallTimeout: soon, Wait: soon}))
+	s := reach(t, at(fakes, upstream.Config{ConnectTimeout: soon, CallTimeout: soon, Wait: soon}))
 	ctx := t.Context()
 	const queries = 300 // all at once, the first of them before there is a connection
 	var asking sync.WaitGroup
@@ -162,14 +162,14 @@ func TestAnAttemptToConnectIsGivenUpAfterItsTimeout(t *testing.T) {
 	}
 }
 
-// SEED.md G4, with 11 s in place of 40: grpc-go pings every 10 s at most.
+// SEED.md G4, with 13 s in place of 40: grpc-go pings every 10 s at most.
 func TestAFrozenPeerIsReplacedUnderACallAndWhileIdle(t *testing.T) {
 	t.Parallel()
 	fakes := play(t, fakeservices.Config{})
 	called, idle := relayTo(t, fakes.Addr(fakeservices.Feed)), relayTo(t, fakes.Addr(fakeservices.Content))
 	s := reach(t, upstream.Config{
 		Feed: called.addr(), Content: idle.addr(), User: fakes.Addr(fakeservices.User),
-		KeepAlive: 10 * time.Second, KeepAliveTimeout: time.Second, CallTimeout: 2 * soon,
+		KeepAlive: 10 * time.Second, KeepAliveTimeout: 3 * time.Second, CallTimeout: 2 * soon,
 	})
 	untilReady(t, s)
 	called.freeze()
@@ -177,10 +177,10 @@ func TestAFrozenPeerIsReplacedUnderACallAndWhileIdle(t *testing.T) {
 	if err := getFeed(s); err != nil { // repeated on the new connection
 		t.Error("the call that was under way: ", err)
 	}
-	if n := called.accepted.Load(); n != 2 {
-		t.Errorf("%d connections to the service that is called, want 2", n)
+	if n := called.accepted.Load(); n < 2 {
+		t.Errorf("%d connections to the service that is called, want another one", n)
 	}
-	until(t, "the idle connection is replaced", func() bool { return idle.accepted.Load() == 2 })
+	until(t, "the idle connection is replaced", func() bool { return idle.accepted.Load() >= 2 })
 	untilReady(t, s)
 	if _, err := s.Contents.Posts(t.Context(), []string{"p000001"}); err != nil {
 		t.Error(err)

@@ -44,9 +44,7 @@ func judge(ctx context.Context, err error) (Outcome, error) {
 		return OK, nil
 	case errors.Is(left, context.Canceled) && (code == codes.Canceled || code == codes.DeadlineExceeded):
 		return Canceled, left
-	case left != nil && code == codes.DeadlineExceeded: // the caller's own time is over
-		return Timeout, fmt.Errorf("%w: %w", feed.ErrTimeout, left)
-	case code == codes.DeadlineExceeded:
+	case code == codes.DeadlineExceeded: // of this call, or of the caller's whole request
 		return Timeout, fmt.Errorf("%w: %v", feed.ErrTimeout, err)
 	case code == codes.Canceled: // by the service, or by Close
 		return Canceled, fmt.Errorf("%w: %v", feed.ErrUnavailable, err)

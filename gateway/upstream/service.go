@@ -30,9 +30,11 @@ type service struct {
 	lost atomic.Int64
 }
 
-// longestPause, with the fifth that gRPC adds by chance, stays below any ConnectTimeout of
-// use: gRPC gives an attempt as long as the pause after it, if that is longer.
-const longestPause = 4 * time.Second
+// longestPause lies between two attempts to connect. gRPC gives an attempt as long as the
+// pause after it, if that is longer than its timeout, and adds up to a fifth by chance.
+func longestPause(connectTimeout time.Duration) time.Duration {
+	return min(4*time.Second, connectTimeout*4/5)
+}
 
 func newService(name, addr string, cfg Config) (*service, error) {
 	if err := checkAddress(addr); err != nil {
@@ -45,7 +47,7 @@ func newService(name, addr string, cfg Config) (*service, error) {
 	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(secure),
 		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: longestPause},
+			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: longestPause(cfg.ConnectTimeout)},
 			MinConnectTimeout: cfg.ConnectTimeout,
 		}),
 		grpc.WithKeepaliveParams(keepaliveOf(cfg)),

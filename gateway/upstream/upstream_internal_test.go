@@ -1,10 +1,13 @@
 package upstream
 
 import (
+	"context"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc/keepalive"
+
+	"github.com/novasocial/imagetier/gateway/upstream/fakeservices"
 )
 
 // SEED.md G2, G4, G7: the figures of the rows. That they are kept is in the other tests,
@@ -17,10 +20,46 @@ func TestTheDefaultsAreTheSeeds(t *testing.T) {
 	if cfg.ConnectTimeout != 5*time.Second || cfg.CallTimeout != 5*time.Second {
 		t.Errorf("connect %v, call %v, want 5s each", cfg.ConnectTimeout, cfg.CallTimeout)
 	}
-	// gRPC gives an attempt to connect as long as the pause after it, if that is longer.
-	if longest := longestPause * 12 / 10; longest > cfg.ConnectTimeout {
-		t.Errorf("a pause of up to %v would stretch the connect timeout", longest)
+	for _, timeout := range []time.Duration{time.Second, cfg.ConnectTimeout, time.Minute} {
+		if longest := longestPause(timeout) * 12 / 10; longest > timeout {
+			t.Errorf("a pause of up to %v would stretch a connect timeout of %v", longest, timeout)
+		}
 	}
+}
+
+// Calls wait from then on, not from the start of a gateway that has run for days.
+func TestALossIsCountedFromWhenTheConnectionWasLost(t *testing.T) {
+	fakes, err := fakeservices.Start(fakeservices.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fakes.Close()
+	s, err := New(Config{Feed: fakes.Addr(fakeservices.Feed), Content: fakes.Addr(fakeservices.Content), User: fakes.Addr(fakeservices.User)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	ran := make(chan struct{})
+	go func() {
+		defer close(ran)
+		_ = s.Run(ctx)
+	}()
+	defer func() { stop(); <-ran }()
+	until := func(what string, holds func(lost int64) bool) {
+		t.Helper()
+		for deadline := time.After(30 * time.Second); !holds(s.all[0].lost.Load()); {
+			select {
+			case <-deadline:
+				t.Fatal(what)
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	}
+	until("a connection is still a loss", func(lost int64) bool { return lost == 0 })
+	killed := time.Now().UnixNano()
+	fakes.Close()
+	until("a lost connection is none", func(lost int64) bool { return lost >= killed })
 }
 
 // content.proto: created_at.

@@ -104,7 +104,7 @@ func TestFlagsAreWhatTheServicesDo(t *testing.T) {
 }
 
 func TestWrongFlagsAreRefused(t *testing.T) {
-	for _, args := range [][]string{{"--services", "feeds"}, {"--services", ""}, {"--images-dir", t.TempDir()}, {"serve"}, {"--no-such-flag"}} {
+	for _, args := range [][]string{{"--services", "feeds"}, {"--services", ""}, {"--images-dir", t.TempDir()}, {"--before", "127.0.0.1:0", "--services", "feed"}, {"serve"}, {"--no-such-flag"}} {
 		if _, err := parse(args, io.Discard); err == nil {
 			t.Errorf("%v was taken", args)
 		}

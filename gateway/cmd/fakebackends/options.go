@@ -77,6 +77,11 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	if len(o.config.Listen) == 0 {
 		return o, errors.New("--services: none is left")
 	}
+	for _, name := range fakeservices.Services {
+		if _, played := o.config.Listen[name]; !played && o.before != "" && strings.HasSuffix(o.addrs[name], ":0") {
+			return o, fmt.Errorf("--before: where is the %s service? --%s says", name, name)
+		}
+	}
 	return o, nil
 }
 

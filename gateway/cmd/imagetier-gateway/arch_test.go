@@ -134,6 +134,15 @@ func TestEveryRoomImportsOnlyWhatItMay(t *testing.T) {
 	}
 }
 
+// The doubles lie below upstream, which the program may import.
+func TestTheProgramHasNoTestDoubleInIt(t *testing.T) {
+	for _, p := range list(t, "-deps", "./cmd/imagetier-gateway") {
+		if under(p.ImportPath, module+"upstream/fakeservices") {
+			t.Error("imagetier-gateway is built with ", p.ImportPath)
+		}
+	}
+}
+
 func ownersOf(imported string) (rooms []string) {
 	for prefix, owning := range owners {
 		if under(imported, prefix) || strings.HasSuffix(prefix, "/") && strings.HasPrefix(imported, prefix) {

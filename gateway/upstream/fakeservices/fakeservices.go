@@ -2,19 +2,8 @@
 // over real gRPC, with the same data in every process and run, with latencies and faults,
 // and with counters of its connections.
 //
-// # What a real service must allow
-//
-// The gateway pings a connection that has been silent for 30 s, also one without a call. A
-// grpc-go server that is not told otherwise allows one ping in 5 minutes, and none without a
-// call (in 2 hours one): it answers GOAWAY with ENHANCE_YOUR_CALM, too_many_pings, and
-// closes the connection. So a service behind the gateway sets
-//
-//	grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{
-//		MinTime:             20 * time.Second, // at most 30 s; some less, as pings jitter
-//		PermitWithoutStream: true,
-//	})
-//
-// or what its language calls that. The services here do (Enforcement).
+// They allow the gateway's pings (Enforcement), which a real service has to allow, too:
+// package upstream says how.
 package fakeservices
 
 import (
