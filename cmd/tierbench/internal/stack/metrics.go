@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -56,8 +57,9 @@ func parse(text string) (Metrics, error) {
 // Since returns how much a counter has grown since before.
 func (m Metrics) Since(before Metrics, series string) float64 { return m[series] - before[series] }
 
-// Quantile returns the upper bound of the bucket of a histogram without labels in which the
-// q-th of what was observed since before lies; 0 if nothing was.
+// Quantile returns the q-th of what a histogram without labels has observed since before, as
+// Prometheus' histogram_quantile reckons: linearly within a bucket, and the last finite bound
+// for what is beyond it. It is 0 if nothing was observed.
 func (m Metrics) Quantile(before Metrics, name string, q float64) float64 {
 	type bucket struct{ bound, count float64 }
 	var buckets []bucket
@@ -72,23 +74,20 @@ func (m Metrics) Quantile(before Metrics, name string, q float64) float64 {
 		}
 		buckets = append(buckets, bucket{bound, m.Since(before, series)})
 	}
-	slices.SortFunc(buckets, func(a, b bucket) int {
-		switch {
-		case a.bound < b.bound:
-			return -1
-		case a.bound > b.bound:
-			return 1
-		}
-		return 0
-	})
+	slices.SortFunc(buckets, func(a, b bucket) int { return cmp.Compare(a.bound, b.bound) })
 	if len(buckets) == 0 || buckets[len(buckets)-1].count == 0 {
 		return 0
 	}
-	total := buckets[len(buckets)-1].count
+	rank := q * buckets[len(buckets)-1].count
+	var below bucket
 	for _, b := range buckets {
-		if b.count >= q*total {
-			return b.bound
+		if math.IsInf(b.bound, 1) {
+			break
 		}
+		if b.count >= rank {
+			return below.bound + (b.bound-below.bound)*(rank-below.count)/(b.count-below.count)
+		}
+		below = b
 	}
-	return math.Inf(1)
+	return below.bound
 }
