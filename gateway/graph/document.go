@@ -91,12 +91,12 @@ func (d *documents) read(text string) (*document, []*fault) {
 func (d *documents) bounded(doc *ast.QueryDocument) *fault {
 	b := bounds{documents: d, fragments: doc.Fragments}
 	for _, op := range doc.Operations {
-		if f := b.walk(op.SelectionSet, 1, 0); f != nil {
+		if f := b.walk(op.SelectionSet, 1); f != nil {
 			return f
 		}
 	}
 	for _, fragment := range doc.Fragments { // also those that nothing spreads: rules look at them
-		if f := b.walk(fragment.SelectionSet, 1, 1); f != nil {
+		if f := b.walk(fragment.SelectionSet, 1); f != nil {
 			return f
 		}
 	}
@@ -109,7 +109,9 @@ type bounds struct {
 	n         int // selections so far
 }
 
-func (b *bounds) walk(set ast.SelectionSet, depth, spread int) *fault {
+// walk looks at a set with its fragments spread. One that is in itself ends it by being too
+// many fields.
+func (b *bounds) walk(set ast.SelectionSet, depth int) *fault {
 	for _, selection := range set {
 		if b.n++; b.n > maxSelections {
 			return newFault(BadInput, fmt.Sprintf("The query selects more than %d fields.", maxSelections))
@@ -125,12 +127,12 @@ func (b *bounds) walk(set ast.SelectionSet, depth, spread int) *fault {
 			if depth > b.depth {
 				return newFault(BadInput, fmt.Sprintf("The query is nested deeper than %d fields.", b.depth))
 			}
-			f = b.walk(s.SelectionSet, depth+1, spread)
+			f = b.walk(s.SelectionSet, depth+1)
 		case *ast.InlineFragment:
-			f = b.within(s.SelectionSet, depth, spread)
+			f = b.walk(s.SelectionSet, depth)
 		case *ast.FragmentSpread:
 			if of := b.fragments.ForName(s.Name); of != nil {
-				f = b.within(of.SelectionSet, depth, spread)
+				f = b.walk(of.SelectionSet, depth)
 			}
 		}
 		if f != nil {
@@ -138,14 +140,6 @@ func (b *bounds) walk(set ast.SelectionSet, depth, spread int) *fault {
 		}
 	}
 	return nil
-}
-
-// within walks a fragment. One that is in itself ends here.
-func (b *bounds) within(set ast.SelectionSet, depth, spread int) *fault {
-	if spread >= maxFragments {
-		return newFault(BadInput, fmt.Sprintf("Fragments are nested deeper than %d, or in themselves.", maxFragments))
-	}
-	return b.walk(set, depth, spread+1)
 }
 
 // operation returns the operation that a request names.

@@ -36,7 +36,6 @@ const (
 	maxDepth      = 6        // feed, posts, author, id are 4
 	maxDepthDev   = 20       // what introspection asks for
 	maxSelections = 500      // after fragments are spread
-	maxFragments  = 20       // spread one in another
 	maxCalls      = 4        // feed fields of a query, or batches of a mutation
 	maxIDLength   = 256      // bytes of a post's id
 )

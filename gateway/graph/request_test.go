@@ -68,6 +68,11 @@ func TestWhatIsNoRequestIsRefusedClearly(t *testing.T) {
 	if a := do(t, h, r); a.status != 413 || endless.n > 128<<10 {
 		t.Errorf("%d after %d bytes", a.status, endless.n)
 	}
+	// Of one that is too large by its own word nothing is read.
+	endless.n, r.ContentLength = 0, 65<<10
+	if a := do(t, h, r); a.status != 413 || endless.n > 0 {
+		t.Errorf("%d after %d bytes", a.status, endless.n)
+	}
 }
 
 // counting is an endless body.

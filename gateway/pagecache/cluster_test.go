@@ -99,4 +99,7 @@ func TestAClusterIsOneCacheAndLosesNoMoreThanTheNodeThatIsLost(t *testing.T) {
 	if served < 10 {
 		t.Errorf("without one of three nodes %d of 20 look-ups found what the others have", served)
 	}
+	if d.count(pagecache.Posts, pagecache.Failed) == 0 {
+		t.Error("nobody is told that a node could not say")
+	}
 }
