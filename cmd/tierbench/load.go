@@ -35,12 +35,13 @@ func (f stackFlags) start(ctx context.Context) (*stack.Stack, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	remove := func() { _ = os.RemoveAll(dir) } // what stays is in the directory of what is temporary
 	s, err := stack.Start(ctx, stack.Config{Bin: f.Bin, Dir: dir, Photos: f.Photos, Feed: f.Feed, Content: f.Content, User: f.User, Connect: f.Connect})
 	if err != nil {
-		os.RemoveAll(dir)
+		remove()
 		return nil, nil, err
 	}
-	return s, func() { s.Close(); os.RemoveAll(dir) }, nil
+	return s, func() { s.Close(); remove() }, nil
 }
 
 // loadCmd plays k6's scenarios against the gateway, and breaks things meanwhile.
@@ -220,7 +221,7 @@ func (r *loadRun) k6(ctx context.Context, sc scenario, whole time.Duration) (s k
 	if err != nil {
 		return s, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	url := r.stack.Gateway
 	if sc.before {
 		url = r.stack.Before

@@ -219,7 +219,7 @@ func (c *pageCmd) servers(ctx context.Context) (http.RoundTripper, func(), error
 	to[at.Scheme+"://"+at.Host] = &url.URL{Scheme: "http", Host: l.Addr().String()}
 	return resolver{to, transport}, func() {
 		transport.CloseIdleConnections()
-		files.Close()
+		_ = files.Close()
 		serving.Wait()
 	}, nil
 }

@@ -95,9 +95,9 @@ func requests(b *strings.Builder, y int, one *row) {
 // stepOf returns a round step that gives at most ten marks.
 func stepOf(whole time.Duration) time.Duration {
 	for step := 10 * time.Millisecond; ; step *= 10 {
-		for _, by := range []time.Duration{1, 2, 5} {
-			if whole/(step*by) < 10 {
-				return step * by
+		for _, longer := range []time.Duration{step, 2 * step, 5 * step} {
+			if whole/longer < 10 {
+				return longer
 			}
 		}
 	}

@@ -73,7 +73,7 @@ func TestSixPicturesAreDownloadedAtOnceInTheirOrder(t *testing.T) {
 			t.Fatalf("%d at once, %v", s.most, err)
 		}
 		for i, pic := range pictures {
-			if round := time.Duration(i / 6); pic.Began.Sub(began) != round*time.Second || pic.Ended.Sub(pic.Began) != time.Second || !pic.Asked.Equal(began) {
+			if seconds := pic.Began.Sub(began).Seconds(); seconds != float64(i/6) || pic.Ended.Sub(pic.Began) != time.Second || !pic.Asked.Equal(began) {
 				t.Errorf("picture %d: from %s to %s", i, pic.Began.Sub(began), pic.Ended.Sub(began))
 			}
 		}

@@ -48,7 +48,7 @@ func newUsers() (*Users, error) {
 }
 
 func (u *Users) close() {
-	u.server.Close()
+	_ = u.server.Close() // its listener is all that could fail, and nobody asks any more
 	u.serving.Wait()
 }
 
