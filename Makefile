@@ -12,7 +12,7 @@ PROTOC_GEN_GO_GRPC := v1.6.2
 
 .PHONY: help
 help: ## list what there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 .PHONY: go
 go: # says what to do where Go is missing or too old to fetch the toolchain of go.mod
