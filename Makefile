@@ -105,7 +105,7 @@ $(IMAGETIER_TOOLS)/golangci-lint-$(GOLANGCI_LINT):
 .PHONY: bench
 bench: deps ## what answers, tiers and resizes cost, side by side (BENCH=regexp, BENCHTIME=2s)
 	go test -run '^$$' -bench '$(or $(BENCH),.)' -benchtime $(or $(BENCHTIME),2s) ./cmd/imagetier/e2e ./imagecache/... ./resize/vips ./cmd/imagetier/internal/edge
-	cd gateway && GOEXPERIMENT=jsonv2 go test -run '^$$' -bench '$(or $(BENCH),.)' -benchtime $(or $(BENCHTIME),2s) ./imagelink ./proxy # beside encoding/json/jsontext
+	cd gateway && GOEXPERIMENT=jsonv2 go test -run '^$$' -bench '$(or $(BENCH),.)' -benchtime $(or $(BENCHTIME),2s) ./imagelink ./proxy ./graph ./feed # beside encoding/json/jsontext and graph-gophers
 
 .PHONY: bench-replay
 bench-replay: deps ## hit ratios of the memory tier and of others on ../shared/traces, and their picture

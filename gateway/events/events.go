@@ -1,14 +1,17 @@
 // Package events takes what a feed service says has changed (POST /v1/events, CONTRACT 5),
-// so that what caches hold of it is dropped at once: the same signed events that the tier
-// gets.
+// so that what caches hold of it is dropped at once, and what is popular is there before it
+// is asked for: the same signed events that the tier gets.
 package events
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,8 +20,10 @@ import (
 )
 
 const (
-	maxBody = 1 << 20 // bytes (CONTRACT 5)
-	maxSeen = 50_000  // ids of each of two generations
+	maxBody   = 1 << 20 // bytes (CONTRACT 5)
+	maxSeen   = 50_000  // ids of each of two generations
+	maxWarm   = 100     // posts of an event that are warmed: those of the largest audience
+	maxQueued = 64      // events whose posts wait for it; of more none are warmed
 )
 
 // Outcome is what became of an event.
@@ -45,8 +50,13 @@ type Config struct {
 	// they return.
 	InvalidatePosts    func(ctx context.Context, ids []string)
 	InvalidateProfiles func(ctx context.Context, ids []string)
+	// Warm has caches hold posts. Run calls it, after the event was answered. Nil: nothing is
+	// warmed.
+	Warm func(ctx context.Context, ids []string) error
 	// Observe is told of every event; its type is "" where it is not known. Nil: nobody counts.
 	Observe func(eventType string, what Outcome)
+	// Log gets what could not be warmed; nil drops it.
+	Log *slog.Logger
 }
 
 // Handler answers POST /v1/events: 202 once caches have dropped what changed, and for what
@@ -55,6 +65,7 @@ type Config struct {
 type Handler struct {
 	cfg  Config
 	seen seen
+	warm chan []string
 }
 
 // New returns a Handler.
@@ -62,7 +73,24 @@ func New(cfg Config) *Handler {
 	if cfg.Observe == nil {
 		cfg.Observe = func(string, Outcome) {}
 	}
-	return &Handler{cfg: cfg}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Handler{cfg: cfg, warm: make(chan []string, maxQueued)}
+}
+
+// Run warms until ctx is done. It returns nil.
+func (h *Handler) Run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case ids := <-h.warm:
+			if err := h.cfg.Warm(ctx, ids); err != nil && ctx.Err() == nil {
+				h.cfg.Log.Debug("posts of an event could not be warmed", "posts", len(ids), "err", err)
+			}
+		}
+	}
 }
 
 // ServeHTTP answers.
@@ -107,12 +135,21 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) invalidate(ctx context.Context, e feed.Event) {
 	ctx = context.WithoutCancel(ctx)
 	switch e.Type {
-	case feed.PostUpdated, feed.PostDeleted:
+	case feed.PostPublished, feed.PostUpdated, feed.PostDeleted:
+		slices.SortStableFunc(e.Posts, func(a, b feed.Post) int { return cmp.Compare(b.Audience, a.Audience) })
 		ids := make([]string, 0, len(e.Posts))
 		for _, p := range e.Posts {
 			ids = append(ids, p.ID)
 		}
-		h.cfg.InvalidatePosts(ctx, ids)
+		if e.Type != feed.PostPublished {
+			h.cfg.InvalidatePosts(ctx, ids)
+		}
+		if e.Type != feed.PostDeleted && h.cfg.Warm != nil {
+			select {
+			case h.warm <- ids[:min(len(ids), maxWarm)]:
+			default: // they are asked for with the first page that has them
+			}
+		}
 	case feed.UserUpdated:
 		h.cfg.InvalidateProfiles(ctx, []string{e.User.ID})
 	}

@@ -22,6 +22,7 @@ type caches struct {
 	*events.Handler
 	dropped []string
 	seen    []string
+	warmed  chan string
 }
 
 func open(t *testing.T, secrets ...string) *caches {
@@ -38,11 +39,12 @@ func open(t *testing.T, secrets ...string) *caches {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &caches{}
+	c := &caches{warmed: make(chan string, 10)}
 	c.Handler = events.New(events.Config{
 		Verifier: verifier, Reader: &feed.Reader{Links: links, Profiles: profile.BuiltIn()},
 		InvalidatePosts:    func(_ context.Context, ids []string) { c.dropped = append(c.dropped, fmt.Sprint("posts", ids)) },
 		InvalidateProfiles: func(_ context.Context, ids []string) { c.dropped = append(c.dropped, fmt.Sprint("profiles", ids)) },
+		Warm:               func(_ context.Context, ids []string) error { c.warmed <- fmt.Sprint(ids); return nil },
 		Observe:            func(kind string, what events.Outcome) { c.seen = append(c.seen, kind+" "+string(what)) },
 	})
 	return c
@@ -123,5 +125,44 @@ func TestWhatIsForgedOrNoEventDropsNothing(t *testing.T) {
 	}
 	if w := open(t).send("msg_1", body, now, nil); w.Code != 401 {
 		t.Errorf("without secrets: %d", w.Code)
+	}
+}
+
+// Popular content is warmed by events, after they were answered.
+func TestWhatIsPublishedIsWarmedLargestAudienceFirst(t *testing.T) {
+	c := open(t, whsec)
+	var posts []string
+	for i := range 150 {
+		posts = append(posts, fmt.Sprintf(`{"id":"p%d","audience":%d}`, i, i))
+	}
+	for i, body := range []string{
+		`{"type":"post.deleted","data":{"posts":[{"id":"gone"}]}}`,
+		`{"type":"post.published","data":{"posts":[` + strings.Join(posts, ",") + `]}}`,
+		`{"type":"post.updated","data":{"posts":[{"id":"a"},{"id":"b"}]}}`,
+	} {
+		if w := c.send(fmt.Sprint("msg_", i), body, time.Now(), nil); w.Code != 202 {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+	}
+	if len(c.warmed) != 0 {
+		t.Error("the answer waited for what was warmed")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- c.Run(ctx) }()
+	if got := <-c.warmed; !strings.HasPrefix(got, "[p149 p148 ") || !strings.HasSuffix(got, " p50]") {
+		t.Errorf("warmed %s", got)
+	}
+	if got := <-c.warmed; got != "[a b]" {
+		t.Errorf("warmed %s", got)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	for i := range 200 { // nobody warms: events go on being taken
+		if w := c.send(fmt.Sprint("more_", i), `{"type":"post.published","data":{"posts":[{"id":"a"}]}}`, time.Now(), nil); w.Code != 202 {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
 	}
 }

@@ -61,7 +61,7 @@ func (c *serveCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	defer pages.services.Close()
+	defer func() { _ = pages.services.Close() }() // what is in flight has ended
 	verifier := auth.New(auth.Config{JWKS: cfg.Serve.JWKS, Issuer: cfg.Serve.JWTIssuer, Audience: cfg.Serve.JWTAudience, Static: cfg.Serve.TestTokens, Log: g.log})
 	parts := []func(context.Context) error{pages.services.Run, pages.cache.Run, verifier.Run}
 
@@ -81,6 +81,7 @@ func (c *serveCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
+	parts = append(parts, changes.Run)
 	return g.live(ctx, lives{
 		public: public(g.traces.Handler("POST /graphql", handler)), ready: pages.ready, parts: parts,
 		private: map[string]http.Handler{"POST /v1/events": changes},
@@ -148,7 +149,7 @@ func factsBy(talk *tier.Client) func(context.Context, []profile.Image) []graph.F
 }
 
 // events takes what the feed service says has changed.
-func (g *gateway) events(a *feed.Assembler, set *serveMetrics) (http.Handler, error) {
+func (g *gateway) events(a *feed.Assembler, set *serveMetrics) (*events.Handler, error) {
 	verifier, err := tierfeed.NewVerifier(nil, g.cfg.Serve.WebhookSecrets...)
 	if err != nil {
 		return nil, err
@@ -159,7 +160,7 @@ func (g *gateway) events(a *feed.Assembler, set *serveMetrics) (http.Handler, er
 	}
 	return events.New(events.Config{
 		Verifier: verifier, Reader: &tierfeed.Reader{Links: links, Profiles: g.cfg.Profiles},
-		InvalidatePosts: a.InvalidatePosts, InvalidateProfiles: a.InvalidateProfiles, Observe: set.event,
+		InvalidatePosts: a.InvalidatePosts, InvalidateProfiles: a.InvalidateProfiles, Warm: a.Warm, Observe: set.event, Log: g.log,
 	}), nil
 }
 
