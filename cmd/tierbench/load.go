@@ -77,7 +77,11 @@ func (c *loadCmd) Run() error {
 		}
 		fmt.Fprintf(os.Stderr, "%s: %s\n", sc.name, sc.what)
 		if err := run.play(ctx, sc); err != nil {
-			return errors.Join(fmt.Errorf("%s: %w", sc.name, err), s.Logs())
+			err = fmt.Errorf("%s: %w", sc.name, err)
+			if ctx.Err() != nil {
+				return err // it was told to end
+			}
+			return errors.Join(err, s.Logs())
 		}
 	}
 	return run.print(os.Stdout)
