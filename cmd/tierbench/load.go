@@ -122,8 +122,8 @@ var scenarios = []scenario{
 	{name: "feed", what: "100 users; the feed service is frozen for 8 s", script: "normal.js", users: 100, env: lasts, full: 5 * time.Minute, fault: freezeFeed},
 }
 
-// outcome is what a scenario came to.
-type outcome struct {
+// loadRow is what a scenario came to.
+type loadRow struct {
 	scenario
 	k6           k6Summary
 	rss, rssAt   int64 // of the gateway: in the end, and when a fifth of the time was over
@@ -146,7 +146,7 @@ func (s k6Summary) errors() int { return max(s.Failed, s.Empty) }
 type loadRun struct {
 	cmd    *loadCmd
 	stack  *stack.Stack
-	rows   []outcome
+	rows   []loadRow
 	probed []verdictOf
 }
 
@@ -165,7 +165,7 @@ func (r *loadRun) play(ctx context.Context, sc scenario) error {
 	if r.cmd.Full {
 		whole = sc.full
 	}
-	o := outcome{scenario: sc, gatewayKnown: !sc.before}
+	o := loadRow{scenario: sc, gatewayKnown: !sc.before}
 	connections, err := r.stack.Connections(ctx)
 	if err != nil {
 		return err

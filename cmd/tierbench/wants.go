@@ -13,50 +13,50 @@ type verdictOf struct {
 }
 
 // want is one figure that is wanted of a scenario.
-type want func(o outcome) (what string, held bool)
+type want func(o loadRow) (what string, held bool)
 
 // The figures of the analysis, and those that were to be beaten.
 var (
 	wantAlways = []want{
-		func(o outcome) (string, bool) {
+		func(o loadRow) (string, bool) {
 			return "thresholds of the script " + strings.Join(o.k6.Crossed, ", "), len(o.k6.Crossed) == 0
 		},
-		func(o outcome) (string, bool) {
+		func(o loadRow) (string, bool) {
 			return fmt.Sprintf("%.0f MB resident, wanted 150", float64(o.rss)/1e6), o.rss <= 150e6
 		},
-		func(o outcome) (string, bool) {
+		func(o loadRow) (string, bool) {
 			return fmt.Sprintf("%.1f KB allocated a request, wanted 55", o.bytes/1e3), o.bytes <= 55e3
 		},
-		func(o outcome) (string, bool) {
+		func(o loadRow) (string, bool) {
 			return fmt.Sprintf("%d connections to services made, %d open, wanted 0 and 3", o.made, o.open), o.made == 0 && o.open == 3
 		},
-		func(o outcome) (string, bool) {
+		func(o loadRow) (string, bool) {
 			return fmt.Sprintf("pauses of %s, wanted 10ms", o.pause), o.pause < 10*time.Millisecond
 		},
 	}
 	wantNormal = append(wantAlways[:len(wantAlways):len(wantAlways)], wantNoErrors,
-		func(o outcome) (string, bool) {
+		func(o loadRow) (string, bool) {
 			return fmt.Sprintf("p95 of %.0f ms with a cold start in it, wanted 230", o.k6.P95), o.k6.P95 <= 230
 		},
-		func(o outcome) (string, bool) {
+		func(o loadRow) (string, bool) {
 			return fmt.Sprintf("average of %.0f ms, wanted 30", o.k6.Avg), o.k6.Avg <= 30
 		},
 	)
 )
 
-func wantNoErrors(o outcome) (string, bool) {
+func wantNoErrors(o loadRow) (string, bool) {
 	return fmt.Sprintf("%d errors, wanted 0", o.k6.errors()), o.k6.errors() == 0
 }
 
 // wantNoGrowth compares with what there was after a fifth of the time.
-func wantNoGrowth(o outcome) (string, bool) {
+func wantNoGrowth(o loadRow) (string, bool) {
 	growth := float64(o.rss)/float64(max(o.rssAt, 1)) - 1
 	return fmt.Sprintf("grew by %.1f %%, wanted less than 5", 100*growth), growth < 0.05
 }
 
 // verdicts are what the scenarios and the probes say.
 func (r *loadRun) verdicts() (all []verdictOf) {
-	var before, normal *outcome
+	var before, normal *loadRow
 	for i, o := range r.rows {
 		switch o.name {
 		case "before":
