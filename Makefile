@@ -6,12 +6,13 @@ SHELL := /bin/bash
 export IMAGETIER_TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/imagetier-tools
 VERSITYGW := v1.8.0
 GOLANGCI_LINT := v2.15.0
+K6 := v1.8.1
 PROTOC_GEN_GO := v1.36.12
 PROTOC_GEN_GO_GRPC := v1.6.2
 
 .PHONY: help
 help: ## list what there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 .PHONY: go
 go: # says what to do where Go is missing or too old to fetch the toolchain of go.mod
@@ -44,6 +45,13 @@ tools: $(IMAGETIER_TOOLS)/versitygw ## build the servers that tests start
 $(IMAGETIER_TOOLS)/versitygw:
 	mkdir -p $(@D)
 	GOBIN=$(@D) go install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW)
+
+.PHONY: k6
+k6: $(IMAGETIER_TOOLS)/k6 ## build the load tester, which takes minutes
+
+$(IMAGETIER_TOOLS)/k6:
+	mkdir -p $(@D)
+	GOBIN=$(@D) go install go.k6.io/k6@$(K6)
 
 .PHONY: proto
 proto: go ## make the Go code of gateway/proto anew, after its .proto files have changed
@@ -106,6 +114,14 @@ bench: deps ## what answers, tiers and resizes cost, side by side (BENCH=regexp,
 .PHONY: bench-replay
 bench-replay: deps ## hit ratios of the memory tier and of others on ../shared/traces, and their picture
 	cd cmd/tierbench && go run . replay --svg ../../deploy/docs/hit-ratio.svg
+
+.PHONY: bench-page
+bench-page: build ## how long a page of the feed takes on a phone, before and after, and its picture
+	@deploy/load page --svg deploy/docs/page.svg
+
+.PHONY: load
+load: build k6 ## k6 scenarios and faults under load (MINUTES=1 each, LOAD=full as long as they should be, ONLY=spike,faults)
+	@deploy/load load
 
 .PHONY: bench-peers
 bench-peers: ## what a hit costs beside nginx and Varnish, in one run

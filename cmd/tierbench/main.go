@@ -12,6 +12,8 @@ import (
 type cli struct {
 	Replay replayCmd `cmd:"" help:"Hit ratios of the memory tier and of others on traces."`
 	Memory memoryCmd `cmd:"" help:"Reads a second, memory and garbage collection of a full memory tier."`
+	Page   pageCmd   `cmd:"" help:"How long a page of the feed takes on a phone, from the query to the last picture."`
+	Load   loadCmd   `cmd:"" help:"Load tests of the gateway by k6, with faults under load."`
 }
 
 func main() {

@@ -85,9 +85,11 @@ func TestWhatATierSaysOfItselfIsReadAtEachScrape(t *testing.T) {
 	stats := TierStats{Bytes: 100, Budget: 1000, Entries: 4, Evictions: map[string]int64{"space": 0, "age": 0}}
 	set.Tier("memory", stubTier{}, func() TierStats { return stats })
 	set.Tier("disk", stubTier{}, func() TierStats { return TierStats{Bytes: 7} })
-	shows(t, scrape(), `imagetier_cache_evictions_total{reason="space",tier="memory"} 0`)
-	stats.Bytes, stats.Evictions["space"] = 90, 5
+	shows(t, scrape(), `imagetier_cache_evictions_total{reason="space",tier="memory"} 0`, `imagetier_cache_degraded{tier="memory"} 0`)
+	stats.Bytes, stats.Evictions["space"], stats.State = 90, 5, "off"
 	shows(t, scrape(),
+		`imagetier_cache_degraded{tier="memory"} 1`,
+		`imagetier_cache_degraded{tier="disk"} 0`,
 		`imagetier_cache_bytes{tier="memory"} 90`,
 		`imagetier_cache_bytes{tier="disk"} 7`,
 		`imagetier_cache_entries{tier="memory"} 4`,

@@ -31,8 +31,8 @@ type TierStats struct {
 
 // tierMetrics are the vectors that the tiers share.
 type tierMetrics struct {
-	hits, misses                      *prometheus.CounterVec
-	bytes, entries, evictions, errors *prometheus.Desc
+	hits, misses                                *prometheus.CounterVec
+	bytes, entries, evictions, errors, degraded *prometheus.Desc
 }
 
 func (s *Set) newTiers() {
@@ -50,6 +50,7 @@ func (s *Set) newTiers() {
 		entries:   desc("cache_entries", "Images that a tier holds.", "tier"),
 		evictions: desc("cache_evictions_total", "Images that a tier dropped, by reason.", "tier", "reason"),
 		errors:    desc("cache_errors_total", "Faults of a tier by operation.", "tier", "op"),
+		degraded:  desc("cache_degraded", "1 while a tier cannot do all of its work: its disk is full or read-only, or it is off. /v1/stats says which.", "tier"),
 	}
 	s.reg.MustRegister(tierCollector{s})
 }
@@ -147,6 +148,7 @@ func (c tierCollector) Describe(out chan<- *prometheus.Desc) {
 	out <- c.set.tiers.entries
 	out <- c.set.tiers.evictions
 	out <- c.set.tiers.errors
+	out <- c.set.tiers.degraded
 }
 
 func (c tierCollector) Collect(out chan<- prometheus.Metric) {
@@ -161,6 +163,11 @@ func (c tierCollector) Collect(out chan<- prometheus.Metric) {
 		}
 		out <- prometheus.MustNewConstMetric(vecs.bytes, prometheus.GaugeValue, float64(stats.Bytes), t.name)
 		out <- prometheus.MustNewConstMetric(vecs.entries, prometheus.GaugeValue, float64(stats.Entries), t.name)
+		degraded := 0.0
+		if stats.State != "" {
+			degraded = 1
+		}
+		out <- prometheus.MustNewConstMetric(vecs.degraded, prometheus.GaugeValue, degraded, t.name)
 		for reason, n := range stats.Evictions {
 			out <- prometheus.MustNewConstMetric(vecs.evictions, prometheus.CounterValue, float64(n), t.name, reason)
 		}

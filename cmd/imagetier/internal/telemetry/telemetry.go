@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"regexp"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -45,6 +46,10 @@ type Telemetry struct {
 	provider *sdktrace.TracerProvider // nil as Tracer
 }
 
+// gcPauses are the runtime's stop-the-world pauses of the collector: a histogram, where
+// go_gc_duration_seconds has quantiles since the start.
+var gcPauses = regexp.MustCompile(`^/sched/pauses/total/gc:seconds$`)
+
 // Open makes logger, registry and tracer. Tracing is read from the environment, as every
 // OpenTelemetry program does (see Traces). It dials nothing: an exporter that cannot
 // reach its collector says so in the log, at most once a minute, and drops spans.
@@ -58,7 +63,7 @@ func Open(ctx context.Context, cfg Config) (*Telemetry, error) {
 	}
 	t := &Telemetry{Log: slog.New(handler), Registry: prometheus.NewRegistry()}
 	t.Registry.MustRegister(
-		collectors.NewGoCollector(),
+		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.GoRuntimeMetricsRule{Matcher: gcPauses})),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	t.provider, err = newProvider(ctx, cfg, t.Log)

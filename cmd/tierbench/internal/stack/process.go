@@ -1,0 +1,153 @@
+// Package stack runs what a page of a feed comes from, on this machine: the three services,
+// a Redis if there is one, tier and gateway, each a process of its own on a port of its own.
+// Each can be frozen, killed and started again, and all of them end with the stack.
+package stack
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// starting is how long a program may take until it says that it serves.
+const starting = 30 * time.Second
+
+// Process is one program that runs.
+type Process struct {
+	Name string
+
+	path, log string
+	args, env []string
+	ready     func(line string) bool // whether a line of what it says tells that it serves
+
+	cmd   *exec.Cmd
+	ended chan struct{} // closed when it has ended and said everything
+}
+
+// start runs the program until it says that it is ready.
+func (p *Process) start(ctx context.Context) error {
+	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	said, out, err := os.Pipe()
+	if err != nil {
+		log.Close()
+		return err
+	}
+	p.cmd = exec.Command(p.path, p.args...)
+	p.cmd.Stdout, p.cmd.Stderr = out, out
+	// What is set for programs of the one who runs this is not for these.
+	p.cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "IMAGETIER_") }), p.env...)
+	// The kernel ends it should this program be killed; SIGINT of a terminal is for us alone.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	if err := p.cmd.Start(); err != nil {
+		return errors.Join(fmt.Errorf("%s: %w", p.Name, err), log.Close(), said.Close(), out.Close())
+	}
+	out.Close()
+	serves := make(chan struct{})
+	p.ended = make(chan struct{})
+	go func() {
+		defer close(p.ended)
+		defer log.Close()
+		defer said.Close()
+		var once sync.Once
+		lines := bufio.NewScanner(io.TeeReader(said, log))
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			if p.ready(lines.Text()) {
+				once.Do(func() { close(serves) })
+			}
+		}
+		_ = p.cmd.Wait() // how it ended is in its log, or was asked for
+	}()
+	timer := time.NewTimer(starting)
+	defer timer.Stop()
+	select {
+	case <-serves:
+		return nil
+	case <-p.ended:
+		return fmt.Errorf("%s ended at once: %s", p.Name, p.lastWords())
+	case <-timer.C:
+		return fmt.Errorf("%s does not serve after %s: %s", p.Name, starting, p.lastWords())
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (p *Process) lastWords() string {
+	text, err := os.ReadFile(p.log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text[max(0, len(text)-500):])
+}
+
+// signal tells the process, unless it has ended.
+func (p *Process) signal(s syscall.Signal) error {
+	select {
+	case <-p.ended:
+		return nil
+	default:
+		return p.cmd.Process.Signal(s)
+	}
+}
+
+// Freeze stops it where it is: its connections stay open, and nobody answers.
+func (p *Process) Freeze() error { return p.signal(syscall.SIGSTOP) }
+
+// Thaw lets it go on.
+func (p *Process) Thaw() error { return p.signal(syscall.SIGCONT) }
+
+// Kill ends it without warning.
+func (p *Process) Kill() error {
+	err := p.signal(syscall.SIGKILL)
+	<-p.ended
+	return err
+}
+
+// Restart starts it again, where it was, after Kill.
+func (p *Process) Restart(ctx context.Context) error { return p.start(ctx) }
+
+// stop asks it to end, and ends it if it does not.
+func (p *Process) stop() {
+	if p.ended == nil {
+		return // it never began
+	}
+	_ = p.signal(syscall.SIGCONT)
+	_ = p.signal(syscall.SIGTERM)
+	timer := time.NewTimer(10 * time.Second)
+	defer timer.Stop()
+	select {
+	case <-p.ended:
+	case <-timer.C:
+		_ = p.Kill()
+	}
+}
+
+// RSS returns its resident memory in bytes; 0 if it has ended.
+func (p *Process) RSS() int64 {
+	text, err := os.ReadFile(filepath.Join("/proc", pid(p), "statm"))
+	fields := strings.Fields(string(text))
+	if err != nil || len(fields) < 2 {
+		return 0
+	}
+	pages, err := strconv.ParseInt(fields[1], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return pages * int64(os.Getpagesize())
+}
+
+func pid(p *Process) string { return strconv.Itoa(p.cmd.Process.Pid) }

@@ -1,0 +1,327 @@
+package stack
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Prefix is what the URLs of originals begin with, as the content service has them.
+const Prefix = "https://cdn.app.example/"
+
+// source is the tier's name for where they lie.
+const source = "posts"
+
+// Config of a Stack.
+type Config struct {
+	Bin    string // directory of imagetier, imagetier-resize, imagetier-gateway and fakebackends
+	Dir    string // for logs, caches and originals; has to be there
+	Photos string // directory of JPEGs that the originals are made of
+	// How long the services take: for a call each, and for a connection.
+	Feed, Content, User, Connect time.Duration
+	// NoRedis leaves Redis out, even where there is one.
+	NoRedis bool
+}
+
+// Stack runs. Its fields are for reading.
+type Stack struct {
+	Gateway   string // POST /graphql
+	Before    string // POST /graphql of the services alone, a connection per call
+	Private   string // the gateway's private listener
+	Originals string // directory of what lies under Prefix
+	Users     *Users
+
+	FeedService, ContentService, UserService *Process
+	Redis                                    *Process // nil: there is none
+	GatewayProgram, Tier                     *Process
+
+	cfg            Config
+	secrets        secrets
+	posts, avatars []string // names below Prefix
+	tierPrivate    string   // URL
+
+	processes []*Process
+	services  [3]string // addresses
+	counts    [3]string // where they tell of their connections
+	redis     string    // address
+}
+
+// names of the services.
+var names = [3]string{"feed", "content", "user"}
+
+// secrets of one run.
+type secrets struct{ key, webhook, admin string }
+
+func newSecrets() secrets {
+	random := func() []byte {
+		b := make([]byte, 32)
+		_, _ = rand.Read(b) // it never fails
+		return b
+	}
+	return secrets{key: hex.EncodeToString(random()), webhook: "whsec_" + base64.StdEncoding.EncodeToString(random()), admin: hex.EncodeToString(random())}
+}
+
+// Start starts everything. What it started is ended by Close, also where Start fails.
+func Start(ctx context.Context, cfg Config) (*Stack, error) {
+	s := &Stack{cfg: cfg, secrets: newSecrets(), Originals: filepath.Join(cfg.Dir, "originals")}
+	if err := s.startAll(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Stack) startAll(ctx context.Context) (err error) {
+	secret := s.secrets
+	s.posts, err = copyPhotos(s.cfg.Photos, s.Originals)
+	if err != nil {
+		return err
+	}
+	if s.Users, err = newUsers(); err != nil {
+		return err
+	}
+	at, err := freeAddresses(4)
+	if err != nil {
+		return err
+	}
+	tier, tierPrivate, gateway, gatewayPrivate := at[0], at[1], at[2], at[3]
+	s.Tier = s.program("imagetier", tier, tierPrivate,
+		[]string{"IMAGETIER_KEYS=k1=" + secret.key, "IMAGETIER_WEBHOOK_SECRETS=" + secret.webhook, "IMAGETIER_ADMIN_TOKEN=" + secret.admin},
+		"--source="+source+"=dir://"+s.Originals, "--cache-dir="+filepath.Join(s.cfg.Dir, "cache"), "--cache-memory-size=256MiB", "--cache-disk-size=2GiB", "--cache-originals-size=1GiB",
+		"--image-prefix="+Prefix+"="+source, "--warm=all")
+	if err := s.Tier.start(ctx); err != nil {
+		return err
+	}
+	s.tierPrivate = "http://" + tierPrivate
+	s.avatars, err = makeAvatars(ctx, "http://"+tier, secret.key, s.posts, s.Originals)
+	if err != nil {
+		return err
+	}
+	if err := s.startServices(ctx); err != nil {
+		return err
+	}
+	if err := s.startRedis(ctx); err != nil {
+		return err
+	}
+	args := []string{"--dev", "--test-token=test-token=seed", "--image-base=http://" + tier, "--image-prefix=" + Prefix + "=" + source, "--tier=" + s.tierPrivate, "--jwks=" + s.Users.JWKS}
+	for i, name := range names {
+		args = append(args, "--"+name+"="+s.services[i])
+	}
+	if s.Redis != nil {
+		args = append(args, "--redis="+s.redis)
+	}
+	s.GatewayProgram = s.program("imagetier-gateway", gateway, gatewayPrivate,
+		[]string{"IMAGETIER_GATEWAY_KEYS=k1=" + secret.key, "IMAGETIER_GATEWAY_WEBHOOK_SECRET=" + secret.webhook, "IMAGETIER_GATEWAY_ADMIN_TOKEN=" + secret.admin}, args...)
+	s.Gateway, s.Private = "http://"+gateway+"/graphql", "http://"+gatewayPrivate
+	if err := s.GatewayProgram.start(ctx); err != nil {
+		return err
+	}
+	return s.isReady(ctx)
+}
+
+// Forget starts Redis and the gateway anew, with nothing in their caches.
+func (s *Stack) Forget(ctx context.Context) error {
+	for _, p := range []*Process{s.GatewayProgram, s.Redis} {
+		if p != nil {
+			p.stop()
+		}
+	}
+	for _, p := range []*Process{s.Redis, s.GatewayProgram} {
+		if p != nil {
+			if err := p.start(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return s.isReady(ctx)
+}
+
+// program makes a process of imagetier or imagetier-gateway, which say as JSON that they serve.
+func (s *Stack) program(name, public, private string, env []string, args ...string) *Process {
+	p := s.process(name, name, append([]string{"serve", "--listen=" + public, "--private-listen=" + private, "--log-format=json"}, args...)...)
+	p.env = env
+	p.ready = func(line string) bool {
+		var said struct{ Msg string }
+		return json.Unmarshal([]byte(line), &said) == nil && said.Msg == "serving"
+	}
+	return p
+}
+
+// process makes a process of the stack, and starts nothing.
+func (s *Stack) process(name, program string, args ...string) *Process {
+	p := &Process{Name: name, path: filepath.Join(s.cfg.Bin, program), args: args, log: filepath.Join(s.cfg.Dir, name+".log")}
+	s.processes = append(s.processes, p)
+	return p
+}
+
+// startServices starts the three, each in a process of its own, on ports that they keep. The last
+// one plays what there was before the gateway, too.
+func (s *Stack) startServices(ctx context.Context) error {
+	at, err := freeAddresses(7)
+	if err != nil {
+		return err
+	}
+	for i, into := range []**Process{&s.FeedService, &s.ContentService, &s.UserService} {
+		args := []string{
+			"--services=" + names[i], "--feed=" + at[0], "--content=" + at[1], "--user=" + at[2], "--http=" + at[3+i],
+			"--feed-latency=" + s.cfg.Feed.String(), "--content-latency=" + s.cfg.Content.String(), "--user-latency=" + s.cfg.User.String(), "--connect-latency=" + s.cfg.Connect.String(),
+			"--images-prefix=" + Prefix, "--image-names=" + strings.Join(s.posts, ","), "--avatar-names=" + strings.Join(s.avatars, ","),
+		}
+		if i == 2 {
+			args = append(args, "--before="+at[6])
+		}
+		p := s.process(names[i], "fakebackends", args...)
+		p.ready = func(line string) bool { return line == "ready" }
+		if err := p.start(ctx); err != nil {
+			return err
+		}
+		*into = p
+		s.services[i], s.counts[i] = at[i], "http://"+at[3+i]+"/connections"
+	}
+	s.Before = "http://" + at[6] + "/graphql"
+	return nil
+}
+
+// startRedis starts one that keeps nothing, if this machine has it.
+func (s *Stack) startRedis(ctx context.Context) error {
+	path, err := exec.LookPath("redis-server")
+	if s.cfg.NoRedis || err != nil {
+		return nil
+	}
+	at, err := freeAddresses(1)
+	if err != nil {
+		return err
+	}
+	s.redis = at[0]
+	host, port, _ := net.SplitHostPort(s.redis)
+	p := s.process("redis", path, "--port", port, "--bind", host, "--save", "", "--appendonly", "no", "--dir", s.cfg.Dir)
+	p.path = path
+	p.ready = func(line string) bool { return strings.Contains(line, "Ready to accept connections") }
+	if err := p.start(ctx); err != nil {
+		return err
+	}
+	s.Redis = p
+	return nil
+}
+
+// freeAddresses returns addresses with ports of 127.0.0.1 that nobody has at the moment.
+func freeAddresses(n int) (free []string, err error) {
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close() // all of them at the end, so that none comes twice
+		free = append(free, l.Addr().String())
+	}
+	return free, nil
+}
+
+// isReady waits until the gateway says that it is.
+func (s *Stack) isReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, starting)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.Private+"/readyz", nil)
+		if err != nil {
+			return err
+		}
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("the gateway is not ready after %s: %s", starting, s.GatewayProgram.lastWords())
+		}
+	}
+}
+
+// Connections tells of the connections to all services: how many were made, and are open.
+type Connections struct{ Accepted, Open int64 }
+
+// Connections asks the services.
+func (s *Stack) Connections(ctx context.Context) (all Connections, err error) {
+	for _, at := range s.counts {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
+		if err != nil {
+			return all, err
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return all, err
+		}
+		var counts map[string]Connections
+		err = json.NewDecoder(resp.Body).Decode(&counts)
+		resp.Body.Close()
+		if err != nil {
+			return all, fmt.Errorf("%s: %w", at, err)
+		}
+		for _, c := range counts {
+			all.Accepted += c.Accepted
+			all.Open += c.Open
+		}
+	}
+	return all, nil
+}
+
+// Close ends all processes, those that were started last first.
+func (s *Stack) Close() {
+	for i := len(s.processes) - 1; i >= 0; i-- {
+		s.processes[i].stop()
+	}
+	if s.Users != nil {
+		s.Users.close()
+	}
+}
+
+// Logs returns the end of what each process said, for when something went wrong.
+func (s *Stack) Logs() error {
+	var all []error
+	for _, p := range s.processes {
+		all = append(all, fmt.Errorf("%s: %s", p.Name, p.lastWords()))
+	}
+	return errors.Join(all...)
+}
+
+// photosNeeded are as many as a page has posts, and some.
+const photosNeeded = 40
+
+// copyPhotos fills to with originals, made of the JPEGs in from, and returns their names.
+func copyPhotos(from, to string) (copied []string, err error) {
+	found, err := filepath.Glob(filepath.Join(from, "*.jpg"))
+	if err != nil || len(found) == 0 {
+		return nil, fmt.Errorf("no *.jpg in %s", from)
+	}
+	if err := os.MkdirAll(to, 0o755); err != nil {
+		return nil, err
+	}
+	for i := range photosNeeded {
+		text, err := os.ReadFile(found[i%len(found)])
+		if err != nil {
+			return nil, err
+		}
+		name := fmt.Sprintf("p%02d.jpg", i)
+		if err := os.WriteFile(filepath.Join(to, name), text, 0o644); err != nil {
+			return nil, err
+		}
+		copied = append(copied, name)
+	}
+	return copied, nil
+}

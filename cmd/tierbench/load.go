@@ -1,0 +1,302 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/novasocial/imagetier/cmd/tierbench/internal/stack"
+)
+
+// stackFlags say what runs on this machine, and how slow the services are: as in the table
+// of the analysis.
+type stackFlags struct {
+	Bin     string        `default:"../../bin" help:"Directory of imagetier, imagetier-resize, imagetier-gateway and fakebackends." type:"path"`
+	Photos  string        `default:"../../deploy/photos" help:"Directory of JPEGs." type:"path"`
+	Feed    time.Duration `default:"100ms" help:"What the feed service takes for a call."`
+	Content time.Duration `default:"100ms" help:"What the content service takes."`
+	User    time.Duration `default:"130ms" help:"What the user service takes."`
+	Connect time.Duration `default:"80ms" help:"What opening a connection to a service takes."`
+}
+
+// start runs the stack in a directory of its own. What it returns ends both.
+func (f stackFlags) start(ctx context.Context) (*stack.Stack, func(), error) {
+	dir, err := os.MkdirTemp("", "imagetier-stack-")
+	if err != nil {
+		return nil, nil, err
+	}
+	remove := func() { _ = os.RemoveAll(dir) } // what stays is in the directory of what is temporary
+	s, err := stack.Start(ctx, stack.Config{Bin: f.Bin, Dir: dir, Photos: f.Photos, Feed: f.Feed, Content: f.Content, User: f.User, Connect: f.Connect})
+	if err != nil {
+		remove()
+		return nil, nil, err
+	}
+	return s, func() { s.Close(); remove() }, nil
+}
+
+// loadCmd plays k6's scenarios against the gateway, and breaks things meanwhile.
+type loadCmd struct {
+	stackFlags
+	K6      string   `name:"k6" required:"" help:"The program k6." type:"existingfile"`
+	Scripts string   `default:"../../deploy/k6" help:"Its scripts." type:"existingdir"`
+	Minutes float64  `default:"1" help:"How long each scenario takes."`
+	Full    bool     `help:"As long as the scenarios should take: 5 minutes, 10 for the spike, 2 hours for endurance."`
+	Only    []string `help:"These scenarios alone: before, normal, distinct, open, spike, endurance, redis, restart, content, user, feed."`
+}
+
+// Help says what is started.
+func (loadCmd) Help() string {
+	return `Starts the three services, Redis if this machine has it, tier and gateway on free ports of this machine, plays each scenario, prints a table and what held of what is wanted, and ends everything. Exits with 1 if something did not hold.
+
+redis, restart, content, user and feed are the normal scenario with a fault in it: Redis killed and started again; each service killed and started again; a service frozen for 8 s, while users ask who never asked before.`
+}
+
+// Run plays and prints.
+func (c *loadCmd) Run() error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	s, closeStack, err := c.start(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeStack()
+	run := &loadRun{cmd: c, stack: s}
+	for _, sc := range scenarios {
+		if len(c.Only) == 0 && sc.asked || len(c.Only) > 0 && !slices.Contains(c.Only, sc.name) {
+			continue
+		}
+		fmt.Fprintf(os.Stderr, "%s: %s\n", sc.name, sc.what)
+		if err := run.play(ctx, sc); err != nil {
+			err = fmt.Errorf("%s: %w", sc.name, err)
+			if ctx.Err() != nil {
+				return err // it was told to end
+			}
+			return errors.Join(err, s.Logs())
+		}
+	}
+	return run.print(os.Stdout)
+}
+
+// scenario is one row of the table.
+type scenario struct {
+	name, what, script string
+	users              int  // with a token each; 0: the script's, who share one
+	before             bool // asks the services as before there was a gateway
+	fresh              bool // begins with nothing cached
+	asked              bool // only where it is asked for
+	env                func(whole time.Duration) []string
+	full               time.Duration // how long it should take
+	fault              func(ctx context.Context, r *loadRun, whole time.Duration) error
+	wants              []want
+}
+
+func lasts(whole time.Duration) []string { return []string{"DURATION=" + whole.String()} }
+
+// ramps takes a tenth for the ramp: of ten minutes a minute.
+func ramps(whole time.Duration) []string {
+	ramp := (whole / 10).Round(time.Second)
+	return []string{"RAMP=" + ramp.String(), "HOLD=" + (whole - ramp).String()}
+}
+
+var scenarios = []scenario{
+	{name: "before", what: "100 users of the services without a gateway", script: "normal.js", before: true, env: lasts, full: 5 * time.Minute},
+	{name: "normal", what: "the seed's script: 100 users, one token", script: "normal.js", fresh: true, env: lasts, full: 5 * time.Minute, wants: wantNormal},
+	{name: "distinct", what: "200 users with a token each", script: "normal.js", users: 200, fresh: true, env: lasts, full: 5 * time.Minute, wants: wantNormal},
+	{name: "open", what: "50 requests a second of 200 users", script: "open.js", users: 200, env: lasts, full: 5 * time.Minute, wants: wantAlways},
+	{name: "spike", what: "0 to 500 users, 250 requests a second", script: "spike.js", users: 500, env: ramps, full: 10 * time.Minute, wants: append(wantAlways, wantNoErrors)},
+	{name: "endurance", what: "50 users", script: "endurance.js", users: 50, asked: true, env: lasts, full: 2 * time.Hour, wants: append(wantAlways, wantNoErrors, wantNoGrowth)},
+	{name: "redis", what: "100 users; Redis is killed and comes back", script: "normal.js", users: 100, env: lasts, full: 5 * time.Minute, fault: killRedis, wants: []want{wantNoErrors}},
+	{name: "restart", what: "100 users; each service is killed and comes back", script: "normal.js", users: 100, env: lasts, full: 5 * time.Minute, fault: restartServices, wants: []want{wantNoErrors}},
+	{name: "content", what: "100 users; the content service is frozen for 8 s", script: "normal.js", users: 100, env: lasts, full: 5 * time.Minute, fault: freezeContent, wants: []want{wantNoErrors}},
+	{name: "user", what: "100 users; the user service is frozen for 8 s", script: "normal.js", users: 100, env: lasts, full: 5 * time.Minute, fault: freezeUser, wants: []want{wantNoErrors}},
+	{name: "feed", what: "100 users; the feed service is frozen for 8 s", script: "normal.js", users: 100, env: lasts, full: 5 * time.Minute, fault: freezeFeed},
+}
+
+// loadRow is what a scenario came to.
+type loadRow struct {
+	scenario
+	k6           k6Summary
+	rss, rssAt   int64 // of the gateway: in the end, and when a fifth of the time was over
+	made, open   int64 // connections to the services
+	bytes        float64
+	pause        time.Duration
+	gatewayKnown bool // the four above are of the gateway
+}
+
+// k6Summary is what the scripts write.
+type k6Summary struct {
+	Requests, Failed, Empty, Partial, Dropped int
+	Rate, Avg, P95                            float64
+	Crossed                                   []string
+}
+
+func (s k6Summary) errors() int { return max(s.Failed, s.Empty) }
+
+// loadRun is one run of loadCmd.
+type loadRun struct {
+	cmd    *loadCmd
+	stack  *stack.Stack
+	rows   []loadRow
+	probed []verdictOf
+}
+
+// play runs one scenario.
+func (r *loadRun) play(ctx context.Context, sc scenario) error {
+	if sc.fault != nil && sc.name == "redis" && r.stack.Redis == nil {
+		fmt.Fprintln(os.Stderr, "redis: there is none on this machine (Debian: redis-server)")
+		return nil
+	}
+	if sc.fresh {
+		if err := r.stack.Forget(ctx); err != nil {
+			return err
+		}
+	}
+	whole := time.Duration(r.cmd.Minutes * float64(time.Minute)).Round(time.Second)
+	if r.cmd.Full {
+		whole = sc.full
+	}
+	o := loadRow{scenario: sc, gatewayKnown: !sc.before}
+	connections, err := r.stack.Connections(ctx)
+	if err != nil {
+		return err
+	}
+	metrics, err := stack.Scrape(ctx, r.stack.Private)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, whole+2*time.Minute)
+	defer cancel()
+	faulty := make(chan error, 1)
+	go func() {
+		early := after(ctx, whole/5)
+		o.rssAt = r.stack.GatewayProgram.RSS()
+		if early != nil || sc.fault == nil {
+			faulty <- early
+			return
+		}
+		faulty <- sc.fault(ctx, r, whole)
+	}()
+	o.k6, err = r.k6(ctx, sc, whole)
+	if err = errors.Join(err, <-faulty); err != nil {
+		return err
+	}
+	o.rss = r.stack.GatewayProgram.RSS()
+	now, err := stack.Scrape(ctx, r.stack.Private)
+	if err != nil {
+		return err
+	}
+	o.bytes = now.Since(metrics, "go_memstats_alloc_bytes_total") / float64(max(o.k6.Requests, 1))
+	o.pause = time.Duration(now.Quantile(metrics, "go_sched_pauses_total_gc_seconds", 0.99) * float64(time.Second)).Round(time.Microsecond)
+	then, err := r.stack.Connections(ctx)
+	if err != nil {
+		return err
+	}
+	// A service that was started anew has counted anew.
+	o.made, o.open = max(then.Accepted-connections.Accepted, 0), then.Open
+	r.rows = append(r.rows, o)
+	return nil
+}
+
+// after waits.
+func after(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// k6 runs the scenario's script.
+func (r *loadRun) k6(ctx context.Context, sc scenario, whole time.Duration) (s k6Summary, err error) {
+	dir, err := os.MkdirTemp("", "imagetier-k6-")
+	if err != nil {
+		return s, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	url := r.stack.Gateway
+	if sc.before {
+		url = r.stack.Before
+	}
+	summary := filepath.Join(dir, "summary.json")
+	env := append([]string{"URL=" + url, "SUMMARY=" + summary}, sc.env(whole)...)
+	if sc.users > 0 {
+		tokens, err := r.tokens(sc.users)
+		if err != nil {
+			return s, err
+		}
+		file := filepath.Join(dir, "tokens")
+		if err := os.WriteFile(file, []byte(strings.Join(tokens, "\n")), 0o600); err != nil {
+			return s, err
+		}
+		env = append(env, "TOKENS="+file)
+		if sc.script != "open.js" {
+			env = append(env, fmt.Sprintf("USERS=%d", sc.users))
+		}
+	}
+	args := []string{"run", "--quiet", "--no-usage-report", "--address="}
+	for _, e := range env {
+		args = append(args, "-e", e)
+	}
+	cmd := exec.CommandContext(ctx, r.cmd.K6, append(args, filepath.Join(r.cmd.Scripts, sc.script))...)
+	out, err := cmd.CombinedOutput()
+	fmt.Fprintf(os.Stderr, "  %s\n", strings.TrimSpace(string(out)))
+	const crossed = 99 // a threshold did not hold, which the summary says
+	var exit *exec.ExitError
+	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != crossed) {
+		return s, fmt.Errorf("k6: %w", err)
+	}
+	text, err := os.ReadFile(summary)
+	if err != nil {
+		return s, err
+	}
+	return s, json.Unmarshal(text, &s)
+}
+
+// tokens of so many users, the same in every scenario.
+func (r *loadRun) tokens(n int) (tokens []string, err error) {
+	for i := range n {
+		token, err := r.stack.Users.Token(fmt.Sprintf("reader%d", i))
+		if err != nil {
+			return nil, err
+		}
+		tokens = append(tokens, token)
+	}
+	return tokens, nil
+}
+
+func (r *loadRun) print(out io.Writer) error {
+	fmt.Fprintf(out, "\n| scenario | requests/s | average ms | p95 ms | errors | partial | RSS MB | connections made / open | KB a request | GC pause p99 |\n|---|---|---|---|---|---|---|---|---|---|\n")
+	for _, o := range r.rows {
+		fmt.Fprintf(out, "| %s | %.1f | %.1f | %.1f | %d | %d |", o.name, o.k6.Rate, o.k6.Avg, o.k6.P95, o.k6.errors(), o.k6.Partial)
+		if o.gatewayKnown {
+			fmt.Fprintf(out, " %.0f | %d / %d | %.1f | %s |\n", float64(o.rss)/1e6, o.made, o.open, o.bytes/1e3, o.pause)
+		} else {
+			fmt.Fprintf(out, " | %d | | |\n", o.made)
+		}
+	}
+	fmt.Fprintln(out)
+	failed := 0
+	for _, v := range r.verdicts() {
+		fmt.Fprintf(out, "%s: %s: %s\n", v.scenario, v.what, verdict(v.held))
+		if !v.held {
+			failed++
+		}
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d of what is wanted did not hold", failed)
+	}
+	return nil
+}
