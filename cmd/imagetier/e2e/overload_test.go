@@ -40,7 +40,7 @@ func loadTier(t *testing.T) *tier {
 	if err := os.WriteFile(filepath.Join(dir, "large.avif"), large.Body, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	return start(t, "--keys", key, "--source", "posts=dir://"+dir, "--cache-dir", t.TempDir())
+	return start(t, "--listen", freePort(t), "--private-listen", freePort(t), "--log-level", "error", "--keys", key, "--source", "posts=dir://"+dir, "--cache-dir", t.TempDir())
 }
 
 // makeImages makes variants with the built resize program, of which more memory and time
@@ -166,14 +166,17 @@ func TestLoadOfFourTimesTheCapacityIsSurvived(t *testing.T) {
 	var asking sync.WaitGroup
 	asking.Go(func() { made = a.pace(t, 4*capacity, *loadTime, 2, fill) })
 	pause(t.Context(), *loadTime-time.Since(began))
+	// It has recovered at the first moment at which a fill begins that takes no longer than
+	// without overload.
 	ended := time.Now()
-	recovered := time.Duration(0)
-	for time.Since(ended) < 30*time.Second {
-		if got := a.ask(t.Context(), a.fill(t, "640x", "phone-srgb.jpg.jpg")); got.status == http.StatusOK && got.took <= idle {
-			recovered = time.Since(ended)
-			break
-		}
+	var probes [40]reply
+	var probing sync.WaitGroup
+	for i := range probes {
+		probing.Go(func() { probes[i] = a.ask(t.Context(), a.fill(t, "640x", "phone-srgb.jpg.jpg")) })
+		pause(t.Context(), time.Until(ended.Add(time.Duration(i+1)*250*time.Millisecond)))
 	}
+	probing.Wait()
+	recovered := slices.IndexFunc(probes[:], func(r reply) bool { return r.status == http.StatusOK && r.took <= idle })
 	asking.Wait()
 	cancel()
 	beside.Wait()
@@ -186,7 +189,7 @@ func TestLoadOfFourTimesTheCapacityIsSurvived(t *testing.T) {
 	t.Logf("refusals: p50 %v, p99 %v; fills that were made: p50 %v, p99 %v, without overload p99 %v", quantile(made, http.StatusServiceUnavailable, 0.5), quantile(made, http.StatusServiceUnavailable, 0.99),
 		quantile(made, http.StatusOK, 0.5), quantile(made, http.StatusOK, 0.99), idle)
 	t.Logf("memory of parent and children: %d MiB at the least, %d at the most", early>>20, most>>20)
-	t.Logf("recovered %v after the end", recovered.Round(time.Millisecond))
+	t.Logf("recovered %v after the end", time.Duration(recovered)*250*time.Millisecond)
 	if count(hits, http.StatusOK) != len(hits) || len(hits) == 0 {
 		t.Errorf("%d of %d hits were served", count(hits, http.StatusOK), len(hits))
 	}
@@ -199,8 +202,8 @@ func TestLoadOfFourTimesTheCapacityIsSurvived(t *testing.T) {
 	if at := quantile(made, http.StatusServiceUnavailable, 0.99); at > 250*time.Millisecond {
 		t.Errorf("refusals came after %v", at)
 	}
-	if recovered == 0 || recovered > 2*time.Second {
-		t.Errorf("it recovered after %v, allowed are 2 s", recovered)
+	if recovered < 0 || recovered > 8 {
+		t.Errorf("2 s after the end fills take longer than the %v before", idle)
 	}
 }
 
