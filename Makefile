@@ -90,6 +90,19 @@ bench: deps ## what answers, tiers and resizes cost, side by side (BENCH=regexp,
 bench-decode: deps ## what an image of a phone photo costs beside the floor, bimg and libvips, its quality, and their picture
 	go test -timeout 30m -run '^$$' -bench OneDecode -benchtime 1x ./resize/vips -chart $(CURDIR)/deploy/docs/resizing.svg
 
+.PHONY: bench-load
+bench-load: deps ## fills beside dear jobs at half of the capacity, and four times the capacity (5 min on a quiet machine)
+	TEST_LOAD=full go test -count 1 -v -timeout 30m -run TestLoadOf ./cmd/imagetier/e2e
+
+.PHONY: soak
+soak: deps ## memory of parent and children over SOAK (3m), and 10,000 mixed images at the least
+	TEST_SOAK=$(or $(SOAK),3m) go test -count 1 -v -timeout 0 -run 'TestSoak$$' ./cmd/imagetier/e2e
+
+.PHONY: bench-allocators
+bench-allocators: ## CPU time and memory of a resize process under glibc, jemalloc, tcmalloc and mimalloc
+	@deploy/install-deps allocators
+	go test -timeout 30m -run '^$$' -bench Allocators -benchtime $(or $(BENCHTIME),20s) ./resize/workers
+
 .PHONY: bench-replay
 bench-replay: deps ## hit ratios of the memory tier and of others on ../shared/traces, and their picture
 	cd cmd/tierbench && go run . replay --svg ../../deploy/docs/hit-ratio.svg

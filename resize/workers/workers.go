@@ -29,7 +29,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -95,9 +97,14 @@ type Config struct {
 func DearChildren(workers int) int { return max(1, workers/2) }
 
 // DefaultEnv is the environment of a child: no loaders of foreign code, one thread a
-// picture, and two malloc arenas, which were fastest and smallest.
+// picture, and two malloc arenas, which were fastest and smallest (BenchmarkAllocators), unless
+// the parent's MALLOC_ARENA_MAX says another number of them.
 func DefaultEnv() []string {
-	return []string{"VIPS_BLOCK_UNTRUSTED=1", "VIPS_CONCURRENCY=1", "MALLOC_ARENA_MAX=2", "LANG=C", "TMPDIR=/nonexistent"}
+	arenas, err := strconv.Atoi(os.Getenv("MALLOC_ARENA_MAX"))
+	if err != nil || arenas < 1 {
+		arenas = 2
+	}
+	return []string{"VIPS_BLOCK_UNTRUSTED=1", "VIPS_CONCURRENCY=1", "MALLOC_ARENA_MAX=" + strconv.Itoa(arenas), "LANG=C", "TMPDIR=/nonexistent"}
 }
 
 func (cfg Config) withDefaults() (Config, error) {
