@@ -79,9 +79,9 @@ type queue struct {
 	mu      sync.Mutex
 	waiting [lanes]list.List // of *job, the first to be due in front
 	room    [lanes]int
-	most    time.Duration // of CPU time that may wait before a job, for each worker; 0: any
-	workers int           // that do cheap jobs
-	dear    int           // that do dear ones
+	most    [2]time.Duration // of CPU time that may wait before a cheap, a dear job, for each such worker; 0: any
+	workers int              // that do cheap jobs
+	dear    int              // that do dear ones
 	caps    caps
 	running load
 	idle    list.List // of *seat
@@ -104,7 +104,7 @@ func (q *queue) push(j *job) error {
 	case n > q.room[j.lane]:
 		q.takeLocked(j.place)
 		return fmt.Errorf("%w: %d jobs wait", resize.ErrBusy, q.room[j.lane])
-	case q.most > 0 && ahead >= q.mostBefore(j):
+	case q.mostBefore(j) > 0 && ahead >= q.mostBefore(j):
 		q.takeLocked(j.place)
 		return fmt.Errorf("%w: %v of work wait before it", resize.ErrBusy, ahead.Round(time.Millisecond))
 	}
@@ -114,9 +114,9 @@ func (q *queue) push(j *job) error {
 // mostBefore is how much work may wait before j, of the kind that j is.
 func (q *queue) mostBefore(j *job) time.Duration {
 	if j.cost.dear() {
-		return q.most * time.Duration(q.dear)
+		return q.most[1] * time.Duration(q.dear)
 	}
-	return q.most * time.Duration(q.workers)
+	return q.most[0] * time.Duration(q.workers)
 }
 
 // placeLocked lets j wait behind all that are due before it or with it, and returns the

@@ -320,7 +320,7 @@ func TestLargeJobsAreAdmittedByTheirMemoryAndOneAloneAlways(t *testing.T) {
 
 func TestTooMuchWorkThatWaitsIsRefusedAtOnce(t *testing.T) {
 	q := newQueue(9, 9)
-	q.most = 3 * time.Second
+	q.most[1] = 3 * time.Second
 	for _, want := range []error{nil, nil, resize.ErrBusy} {
 		if err := q.push(newCostly(live, cost{cpu: 1500 * time.Millisecond})); !errors.Is(err, want) {
 			t.Errorf("%v, want %v", err, want)
@@ -330,7 +330,7 @@ func TestTooMuchWorkThatWaitsIsRefusedAtOnce(t *testing.T) {
 		t.Errorf("one that costs nothing: %v", err)
 	}
 	few := newQueue(9, 9)
-	few.most, few.workers = time.Second, 3 // and one that does what is dear
+	few.most, few.workers = [2]time.Duration{time.Second, time.Second}, 3 // and one that does what is dear
 	for _, c := range []struct {
 		cost time.Duration
 		want error
@@ -340,7 +340,7 @@ func TestTooMuchWorkThatWaitsIsRefusedAtOnce(t *testing.T) {
 		}
 	}
 	alone := newQueue(9, 9)
-	alone.most = time.Second
+	alone.most[1] = time.Second
 	if err := alone.push(newCostly(live, cost{cpu: 20 * time.Second})); err != nil {
 		t.Errorf("one that costs more than may wait, before any other: %v", err)
 	}

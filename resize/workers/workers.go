@@ -57,8 +57,9 @@ type Config struct {
 	WarmQueue int
 	// MaxWait is how much CPU time, as predicted and for each child that does such jobs, may
 	// wait before a job: one that would come behind more is ErrBusy. 0 is 2 s: so long after
-	// the end of an overload all is as before.
-	MaxWait time.Duration
+	// the end of an overload all is as before. MaxWaitDear is the same of dear jobs, which
+	// are in no other's way; 0 is 5 s: an album of HEICs has ten.
+	MaxWait, MaxWaitDear time.Duration
 	// Dear is how many children there are beside Workers for dear jobs (300 ms of CPU and
 	// more, as predicted), and AVIF how many of Workers may encode AVIF at once. 0 is half of
 	// Workers, at least one.
@@ -120,6 +121,7 @@ func (cfg Config) withDefaults() (Config, error) {
 	cfg.Queue = cmp.Or(cfg.Queue, 16*cfg.Workers)
 	cfg.WarmQueue = cmp.Or(cfg.WarmQueue, 4*cfg.Workers)
 	cfg.MaxWait = cmp.Or(cfg.MaxWait, 2*time.Second)
+	cfg.MaxWaitDear = cmp.Or(cfg.MaxWaitDear, 5*time.Second)
 	cfg.Dear = cmp.Or(cfg.Dear, DearChildren(cfg.Workers))
 	cfg.AVIF = cmp.Or(cfg.AVIF, max(1, cfg.Workers/2))
 	cfg.LargeMemory = cmp.Or(cfg.LargeMemory, DefaultLargeMemory)
@@ -177,7 +179,7 @@ func New(cfg Config) (*Pool, error) {
 	}
 	p := &Pool{cfg: cfg, ready: make(chan struct{})}
 	p.queue.room = [lanes]int{live: cfg.Queue, warm: cfg.WarmQueue}
-	p.queue.most = cfg.MaxWait
+	p.queue.most = [2]time.Duration{cfg.MaxWait, cfg.MaxWaitDear}
 	p.queue.workers, p.queue.dear = cfg.Workers, cfg.Dear
 	p.queue.caps = caps{avif: cfg.AVIF, memory: cfg.LargeMemory}
 	return p, nil
