@@ -20,6 +20,14 @@ const dearFrom = 300 * time.Millisecond
 
 func (c cost) dear() bool { return c.cpu >= dearFrom }
 
+// class is 0 for what is cheap and 1 for what is dear.
+func (c cost) class() int {
+	if c.dear() {
+		return 1
+	}
+	return 0
+}
+
 // within returns c with no more CPU time than a job is given: headers lie.
 func (c cost) within(timeout time.Duration) cost {
 	c.cpu = min(c.cpu, timeout)

@@ -80,6 +80,7 @@ type queue struct {
 	waiting [lanes]list.List // of *job, the first to be due in front
 	room    [lanes]int
 	most    [2]time.Duration // of CPU time that may wait before a cheap, a dear job, for each such worker; 0: any
+	pace    [2]pace          // how long cheap, dear jobs take here
 	workers int              // that do cheap jobs
 	dear    int              // that do dear ones
 	caps    caps
@@ -104,7 +105,7 @@ func (q *queue) push(j *job) error {
 	case n > q.room[j.lane]:
 		q.takeLocked(j.place)
 		return fmt.Errorf("%w: %d jobs wait", resize.ErrBusy, q.room[j.lane])
-	case q.mostBefore(j) > 0 && ahead >= q.mostBefore(j):
+	case q.mostBefore(j) > 0 && q.pace[j.cost.class()].of(ahead) >= q.mostBefore(j):
 		q.takeLocked(j.place)
 		return fmt.Errorf("%w: %v of work wait before it", resize.ErrBusy, ahead.Round(time.Millisecond))
 	}
@@ -113,10 +114,8 @@ func (q *queue) push(j *job) error {
 
 // mostBefore is how much work may wait before j, of the kind that j is.
 func (q *queue) mostBefore(j *job) time.Duration {
-	if j.cost.dear() {
-		return q.most[1] * time.Duration(q.dear)
-	}
-	return q.most[0] * time.Duration(q.workers)
+	class := j.cost.class()
+	return q.most[class] * time.Duration([2]int{q.workers, q.dear}[class])
 }
 
 // placeLocked lets j wait behind all that are due before it or with it, and returns the
@@ -158,6 +157,13 @@ func (q *queue) matchLocked() {
 			s.next <- j
 		}
 	}
+}
+
+// measured says that j, which was made, took that long.
+func (q *queue) measured(j *job, took time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.pace[j.cost.class()].learn(j.cost.cpu, took)
 }
 
 // done says that j, which a worker had, has ended.

@@ -345,3 +345,25 @@ func TestTooMuchWorkThatWaitsIsRefusedAtOnce(t *testing.T) {
 		t.Errorf("one that costs more than may wait, before any other: %v", err)
 	}
 }
+
+// On a machine that is four times as slow as predicted a quarter as much may wait.
+func TestWhatMayWaitIsWhatThisMachineDoesInTime(t *testing.T) {
+	admitted := func(q *queue) (n int) {
+		for q.push(newCostly(live, cost{cpu: 100 * time.Millisecond})) == nil {
+			n++
+		}
+		return n
+	}
+	fast, slow := newQueue(99, 9), newQueue(99, 9)
+	for _, q := range []*queue{fast, slow} {
+		q.most = [2]time.Duration{2 * time.Second, 2 * time.Second}
+	}
+	for range 200 {
+		slow.measured(newCostly(live, cost{cpu: 100 * time.Millisecond}), 400*time.Millisecond)
+		slow.measured(newCostly(live, cost{cpu: time.Millisecond}), time.Second) // says nothing
+		fast.measured(newCostly(live, cost{cpu: time.Second}), 4*time.Second)    // is a dear one's
+	}
+	if got := [2]int{admitted(fast), admitted(slow)}; got[0] != 20 || got[1] < 5 || got[1] > 6 { // as it rounds
+		t.Errorf("%d wait at the predicted pace and %d at a quarter of it, want 20 and 5", got[0], got[1])
+	}
+}

@@ -88,12 +88,16 @@ func (w *worker) do(ctx context.Context, j *job) {
 		}
 	}
 	for try := 1; ; try++ {
+		began := time.Now()
 		images, err := w.exchange(j, deadline)
 		reason, verdict := Died, resize.ErrCorrupt
 		var refused *wire.Refused
 		switch {
 		case err == nil, errors.As(err, &refused):
 			w.failures = 0
+			if err == nil {
+				w.queue.measured(j, time.Since(began))
+			}
 			j.end(images, err)
 			w.recycle(ctx)
 			return

@@ -99,7 +99,7 @@ func TestLoadOfDearJobsLeavesCheapOnesTheirTime(t *testing.T) {
 			var dear []reply
 			var beside sync.WaitGroup
 			cheap := a.pace(t, rate, *loadTime, uint64(pair), func(i int) string {
-				if with && i%100 == 50 {
+				if with && i%100 == 20 {
 					beside.Go(func() { dear = append(dear, a.ask(t.Context(), a.fill(t, "640x", "large.avif.avif"))) })
 				}
 				return a.fill(t, "640x", phoneJPEGs[i%len(phoneJPEGs)]+".jpg")
@@ -108,7 +108,7 @@ func TestLoadOfDearJobsLeavesCheapOnesTheirTime(t *testing.T) {
 			if n := count(cheap, http.StatusOK); n != len(cheap) {
 				t.Errorf("%d of %d fills were answered at half of the capacity", n, len(cheap))
 			}
-			if n := count(dear, http.StatusOK); n != len(dear) {
+			if n := count(dear, http.StatusOK); n != len(dear) || with && n == 0 {
 				t.Errorf("%d of %d dear jobs were answered", n, len(dear))
 			}
 			at := 0
