@@ -55,10 +55,11 @@ type Config struct {
 	Queue int
 	// WarmQueue is the same of the warm lane. 0 is 4 per worker.
 	WarmQueue int
-	// MaxWait is how much CPU time, as predicted, times what jobs took lately, and for each child that does such jobs, may
-	// wait before a job: one that would come behind more is ErrBusy. 0 is 2 s: so long after
-	// the end of an overload all is as before. MaxWaitDear is the same of dear jobs, which
-	// are in no other's way; 0 is 5 s: an album of HEICs has ten.
+	// MaxWait is how much work may wait before a job, for each child that does such jobs:
+	// CPU time as predicted, times how much longer jobs took lately. One that would come
+	// behind more is ErrBusy. 0 is 2 s: so long after the end of an overload all is as
+	// before. MaxWaitDear is the same of dear jobs, which are in no other's way; 0 is 5 s:
+	// an album of HEICs has ten.
 	MaxWait, MaxWaitDear time.Duration
 	// Dear is how many children there are beside Workers for dear jobs (300 ms of CPU and
 	// more, as predicted), and AVIF how many of Workers may encode AVIF at once. 0 is half of
