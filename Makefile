@@ -2,6 +2,10 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
+# The allocator of the programs that decode, also where a test or a benchmark does it in its
+# own process: glibc with two arenas was fastest and smallest (make bench-allocators).
+export MALLOC_ARENA_MAX ?= 2
+
 # Tools that the tests start as real servers are built once and kept here.
 export IMAGETIER_TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/imagetier-tools
 VERSITYGW := v1.8.0
@@ -108,8 +112,25 @@ $(IMAGETIER_TOOLS)/golangci-lint-$(GOLANGCI_LINT):
 
 .PHONY: bench
 bench: deps ## what answers, tiers and resizes cost, side by side (BENCH=regexp, BENCHTIME=2s)
-	go test -run '^$$' -bench '$(or $(BENCH),.)' -benchtime $(or $(BENCHTIME),2s) ./cmd/imagetier/e2e ./imagecache/... ./resize/vips ./cmd/imagetier/internal/edge
-	cd gateway && GOEXPERIMENT=jsonv2 go test -run '^$$' -bench '$(or $(BENCH),.)' -benchtime $(or $(BENCHTIME),2s) ./imagelink ./proxy ./graph ./feed # beside encoding/json/jsontext and graph-gophers
+	go test -timeout 60m -run '^$$' -bench '$(or $(BENCH),.)' -benchtime $(or $(BENCHTIME),2s) ./cmd/imagetier/e2e ./imagecache/... ./resize/vips ./cmd/imagetier/internal/edge
+	cd gateway && GOEXPERIMENT=jsonv2 go test -run '^$$' -bench '$(or $(BENCH),.)' -benchtime $(or $(BENCHTIME),2s) ./imagelink ./proxy ./graph ./feed ./pagecache # beside encoding/json/jsontext and graph-gophers
+
+.PHONY: bench-decode
+bench-decode: deps ## what an image of a phone photo costs beside the floor, bimg and libvips, its quality, and their picture
+	go test -timeout 30m -run '^$$' -bench OneDecode -benchtime 1x ./resize/vips -chart $(CURDIR)/deploy/docs/resizing.svg
+
+.PHONY: bench-load
+bench-load: deps ## fills beside dear jobs at half of the capacity, and four times the capacity (5 min on a quiet machine)
+	TEST_LOAD=full go test -count 1 -v -timeout 30m -run TestLoadOf ./cmd/imagetier/e2e
+
+.PHONY: soak
+soak: deps ## memory of parent and children over SOAK (3m), and 10,000 mixed images at the least
+	TEST_SOAK=$(or $(SOAK),3m) go test -count 1 -v -timeout 0 -run 'TestSoak$$' ./cmd/imagetier/e2e
+
+.PHONY: bench-allocators
+bench-allocators: ## CPU time and memory of a resize process under glibc, jemalloc, tcmalloc and mimalloc
+	@deploy/install-deps allocators
+	go test -timeout 30m -run '^$$' -bench Allocators -benchtime $(or $(BENCHTIME),20s) ./resize/workers
 
 .PHONY: bench-replay
 bench-replay: deps ## hit ratios of the memory tier and of others on ../shared/traces, and their picture

@@ -12,6 +12,7 @@ import (
 	"image/png"
 	"log"
 	"os"
+	"os/signal"
 	"runtime/debug"
 	"strings"
 
@@ -125,12 +126,24 @@ func run(s settings) error {
 		enc.SetIndent("", "  ")
 		return enc.Encode(hello)
 	}
+	endOnTime()
 	if err := wire.WriteHello(answers, hello); err != nil {
 		return err
 	}
 	// One image is in memory at a time, and the collector runs between two.
 	debug.SetGCPercent(400)
 	return serve(resizer, s.limits.MaxBytes, answers)
+}
+
+// endOnTime ends the process when it has used the CPU time that imagetier has given to its
+// job (RLIMIT_CPU): the Go runtime would ignore the kernel's word.
+func endOnTime() {
+	over := make(chan os.Signal, 1)
+	signal.Notify(over, unix.SIGXCPU)
+	go func() {
+		<-over
+		log.Fatal("a job took more CPU time than it was given")
+	}()
 }
 
 // tryOut makes an image of nothing, so that a process that cannot work fails before it has

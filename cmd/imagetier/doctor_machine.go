@@ -123,13 +123,13 @@ func orNone(list []string) string {
 // memory compares the budget with what the cgroup allows; what does not fit has been refused with
 // the settings.
 func (d *doctor) memory() {
-	need := d.cfg.GoMemoryLimit() + int64(d.cfg.Workers)*config.ChildMemory
+	need := d.cfg.GoMemoryLimit() + int64(d.cfg.Children())*config.ChildMemory
 	limit, where := config.CgroupMemory(os.DirFS("/"))
 	if limit == 0 {
-		d.ok("memory", "up to %d MiB are needed, %d workers included; there is no limit", need>>20, d.cfg.Workers)
+		d.ok("memory", "up to %d MiB are needed, %d resize processes included; there is no limit", need>>20, d.cfg.Children())
 		return
 	}
-	d.ok("memory", "up to %d MiB are needed, %d workers included; %s allows %d MiB", need>>20, d.cfg.Workers, where, limit>>20)
+	d.ok("memory", "up to %d MiB are needed, %d resize processes included; %s allows %d MiB", need>>20, d.cfg.Children(), where, limit>>20)
 }
 
 // files looks at how many files and connections may be open. Go has raised the soft limit

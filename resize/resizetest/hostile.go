@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -118,6 +119,31 @@ func noise(n int) []byte {
 	return b
 }
 
+// bomb fails the test unless h is refused as it wants, or an image of it has nothing else in it.
+func bomb(t *testing.T, r resize.Resizer, h Hostile) {
+	t.Helper()
+	if h.Want != nil {
+		refused(t, r, h.Original, "32x.jpg", h.Want, h.Name)
+		return
+	}
+	for _, name := range []string{"32x32-cover.jpg", "32x-still.webp"} {
+		images, err := r.Resize(t.Context(), h.Original, spec(t, name))
+		if err != nil {
+			if !errors.Is(err, resize.ErrCorrupt) && !errors.Is(err, resize.ErrTooLarge) && !errors.Is(err, resize.ErrUnsupported) {
+				t.Errorf("%s: %v, want it to be the image's fault", name, err)
+			}
+			if strings.Contains(err.Error(), Needle) {
+				t.Errorf("%s: the error tells what is in the original: %v", name, err)
+			}
+			continue
+		}
+		decode(t, r, images[0])
+		if bytes.Contains(images[0].Body, []byte(Needle)) {
+			t.Errorf("%s: what was planted is in the image", name)
+		}
+	}
+}
+
 func hostile(t *testing.T, r resize.Resizer) {
 	good := jpegOf(t, noisy(64, 48))
 	first := one(t, r, good, "32x.jpg")
@@ -132,6 +158,21 @@ func hostile(t *testing.T, r resize.Resizer) {
 			t.Fatalf("%s: a good picture is another after it", h.Name)
 		}
 	}
+	for _, h := range Bombs(t) {
+		t.Run(h.Name, func(t *testing.T) { bomb(t, r, h) })
+	}
+	if !bytes.Equal(one(t, r, good, "32x.jpg").Body, first.Body) {
+		t.Fatal("a good picture is another after the bombs")
+	}
+	t.Run("an AVIF that lies about its size", func(t *testing.T) {
+		whole := encoded(t, r, noisy(320, 240), "avif")
+		at := bytes.Index(whole, []byte("ispe")) + 8
+		for _, size := range [][2]uint32{{8, 8}, {319, 240}, {7000, 7000}, {320, 241}} {
+			lie := bytes.Clone(whole)
+			copy(lie[at:], append(be32(size[0]), be32(size[1])...))
+			refused(t, r, lie, "32x.jpg", resize.ErrCorrupt, fmt.Sprint(size))
+		}
+	})
 	t.Run("a strip of 1x20000 stays in its bounds", func(t *testing.T) {
 		strip := pngOf(t, newRaster(1, 20000).fill(func(x, y int) [4]float64 { return [4]float64{1, 1, 1, 1} }).image())
 		for _, name := range []string{"500x500-cover-up.jpg", "500x500-cover-smart-up.jpg", "500x500-pad-up.jpg", "20x20.png"} {

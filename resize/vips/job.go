@@ -15,6 +15,7 @@ import (
 // A job is one call of Resize.
 type job struct {
 	original    []byte
+	readable    []byte // what libvips is handed: original, or what matters of it
 	header      resize.Header
 	kind        resize.Kind
 	stored      size // as the decoder hands it out, unless it makes it smaller
@@ -25,7 +26,7 @@ type job struct {
 }
 
 func (r *Resizer) newJob(original []byte, h resize.Header) *job {
-	j := &job{original, h, h.Kind, size{h.Width, h.Height}, h.Orientation, r.transforms, r.watermarks, nil}
+	j := &job{original, original, h, h.Kind, size{h.Width, h.Height}, h.Orientation, r.transforms, r.watermarks, nil}
 	j.credit = sync.OnceValue(func() resize.Credit { return resize.ReadCredit(original) })
 	r.transforms.trim()
 	switch h.Kind {
@@ -142,7 +143,7 @@ func (j *job) shrink(factor float64) int {
 
 // open loads the picture, shrunk by the decoder.
 func (j *job) open(b *bench, shrink int) (picture, error) {
-	p, err := b.load(j.kind, j.original, shrink)
+	p, err := b.load(j.kind, j.readable, shrink)
 	if err != nil {
 		return picture{}, err
 	}

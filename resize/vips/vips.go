@@ -110,8 +110,12 @@ func (r *Resizer) Resize(ctx context.Context, original []byte, specs ...resize.S
 	for _, w := range r.watermarks {
 		pin.Pin(&w.file[0])
 	}
+	readable := withoutTexts(original)
+	if len(readable) > 0 {
+		pin.Pin(&readable[0])
+	}
 	C.vips_error_clear()
-	images, err := r.resize(ctx, original, specs)
+	images, err := r.resize(ctx, original, readable, specs)
 	if err != nil {
 		err = fmt.Errorf("resize: %w", err)
 		if text := C.GoString(C.vips_error_buffer()); r.cfg.Explain != nil && text != "" {
@@ -122,7 +126,8 @@ func (r *Resizer) Resize(ctx context.Context, original []byte, specs ...resize.S
 	return images, err
 }
 
-func (r *Resizer) resize(ctx context.Context, original []byte, specs []resize.Spec) ([]resize.Image, error) {
+// resize is Resize of an original whose decoder is handed readable instead.
+func (r *Resizer) resize(ctx context.Context, original, readable []byte, specs []resize.Spec) ([]resize.Image, error) {
 	header, err := resize.ReadHeader(original)
 	if err != nil {
 		return nil, err
@@ -138,7 +143,9 @@ func (r *Resizer) resize(ctx context.Context, original []byte, specs []resize.Sp
 	if err := resize.CheckComplete(original, header); err != nil {
 		return nil, err
 	}
-	return r.newJob(original, header).make(ctx, specs)
+	j := r.newJob(original, header)
+	j.readable = readable
+	return j.make(ctx, specs)
 }
 
 // check returns nil if s can be made of an original with that header.

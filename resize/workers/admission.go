@@ -2,22 +2,18 @@ package workers
 
 // caps bound what runs at once. Beyond a cap a job waits, and others pass it.
 type caps struct {
-	dear   int   // children with dear jobs
-	avif   int   // children that encode AVIF
+	avif   int   // of the children that do cheap jobs, those that encode AVIF
 	memory int64 // bytes of all large jobs together; one alone may need more
 }
 
 // load is what runs.
 type load struct {
-	dear, avif, large int
-	memory            int64 // of the large jobs
+	avif, large int
+	memory      int64 // of the large jobs
 }
 
 func (l *load) add(c cost, by int) {
-	if c.dear() {
-		l.dear += by
-	}
-	if c.avif {
+	if c.avif && !c.dear() {
 		l.avif += by
 	}
 	if c.large() {
@@ -28,8 +24,7 @@ func (l *load) add(c cost, by int) {
 
 // admits reports whether a job of that cost may begin beside what runs.
 func (k caps) admits(running load, c cost) bool {
-	return !(c.dear() && running.dear >= k.dear ||
-		c.avif && running.avif >= k.avif ||
+	return !(c.avif && !c.dear() && running.avif >= k.avif ||
 		c.large() && running.large > 0 && running.memory+c.memory > k.memory)
 }
 

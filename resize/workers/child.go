@@ -33,7 +33,6 @@ type child struct {
 	notes notes
 	hello wire.Hello
 	jobs  int // sent to it
-	niced int // how nice it is
 
 	dead chan struct{} // closed when it is gone and all it had is freed
 	how  string        // it ended; valid then

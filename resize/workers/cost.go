@@ -14,11 +14,19 @@ type cost struct {
 	avif   bool          // an AVIF is encoded
 }
 
-// dearFrom is the CPU time from which on a job is dear: it runs niced, and not on all
-// children at once. A 12-megapixel HEIC is, a 24-megapixel WebP is not.
+// dearFrom is the CPU time from which on a job is dear: it runs niced, on a child that does
+// nothing else. A 12-megapixel HEIC is, a 24-megapixel WebP is not.
 const dearFrom = 300 * time.Millisecond
 
 func (c cost) dear() bool { return c.cpu >= dearFrom }
+
+// class is 0 for what is cheap and 1 for what is dear.
+func (c cost) class() int {
+	if c.dear() {
+		return 1
+	}
+	return 0
+}
 
 // within returns c with no more CPU time than a job is given: headers lie.
 func (c cost) within(timeout time.Duration) cost {

@@ -184,7 +184,7 @@ func startParent(t *testing.T, pipe string) *exec.Cmd {
 }
 
 // children returns the processes that are this one's, zombies too.
-func children(t *testing.T) (pids []int) {
+func children(t testing.TB) (pids []int) {
 	t.Helper()
 	entries, err := os.ReadDir("/proc")
 	if err != nil {

@@ -46,11 +46,27 @@ func (j *job) end(images []resize.Image, err error) {
 
 // seat is where an idle worker waits for a job.
 type seat struct {
-	warmToo bool      // it takes jobs of both lanes, not only live ones
-	next    chan *job // holds one
+	kind seatKind
+	next chan *job // holds one
 }
 
-func newSeat(warmToo bool) *seat { return &seat{warmToo, make(chan *job, 1)} }
+func newSeat(kind seatKind) *seat { return &seat{kind, make(chan *job, 1)} }
+
+// seatKind is which jobs come to a seat.
+type seatKind int
+
+const (
+	forLive seatKind = iota // cheap ones of the live lane
+	forBoth                 // cheap ones of both lanes
+	forDear                 // dear ones of both lanes
+)
+
+func (k seatKind) takes(j *job) bool {
+	if j.cost.dear() {
+		return k == forDear
+	}
+	return k == forBoth || k == forLive && j.lane == live
+}
 
 // ageing is how much later than it came a job is due for each second that it takes: one
 // of two seconds lets those of nothing pass it that come in the eight seconds after it. So
@@ -63,9 +79,11 @@ type queue struct {
 	mu      sync.Mutex
 	waiting [lanes]list.List // of *job, the first to be due in front
 	room    [lanes]int
-	most    time.Duration // of CPU time that may wait before a job; 0: any
-	workers int
-	caps    caps // a cap of 0 is none
+	most    [2]time.Duration // of CPU time that may wait before a cheap, a dear job, for each such worker; 0: any
+	pace    [2]pace          // how long cheap, dear jobs take here
+	workers int              // that do cheap jobs
+	dear    int              // that do dear ones
+	caps    caps
 	running load
 	idle    list.List // of *seat
 	refusal error     // unless nil, nothing is taken in
@@ -87,30 +105,29 @@ func (q *queue) push(j *job) error {
 	case n > q.room[j.lane]:
 		q.takeLocked(j.place)
 		return fmt.Errorf("%w: %d jobs wait", resize.ErrBusy, q.room[j.lane])
-	case q.most > 0 && ahead >= q.mostBefore(j):
+	case q.mostBefore(j) > 0 && q.pace[j.cost.class()].of(ahead) >= q.mostBefore(j):
 		q.takeLocked(j.place)
 		return fmt.Errorf("%w: %v of work wait before it", resize.ErrBusy, ahead.Round(time.Millisecond))
 	}
 	return nil
 }
 
-// mostBefore is how much work may wait before j: before a dear job less, as fewer children
-// do what is dear.
+// mostBefore is how much work may wait before j, of the kind that j is.
 func (q *queue) mostBefore(j *job) time.Duration {
-	if j.cost.dear() && q.workers > q.caps.dear {
-		return q.most * time.Duration(q.caps.dear) / time.Duration(q.workers)
-	}
-	return q.most
+	class := j.cost.class()
+	return q.most[class] * time.Duration([2]int{q.workers, q.dear}[class])
 }
 
 // placeLocked lets j wait behind all that are due before it or with it, and returns the
-// CPU time that those take.
+// CPU time of those that the same workers do.
 func (q *queue) placeLocked(j *job) (ahead time.Duration) {
 	j.due = j.queued.Add(ageing * j.cost.cpu)
 	in := &q.waiting[j.lane]
 	next := in.Front()
 	for ; next != nil && !j.due.Before(next.Value.(*job).due); next = next.Next() {
-		ahead += next.Value.(*job).cost.cpu
+		if before := next.Value.(*job).cost; before.dear() == j.cost.dear() {
+			ahead += before.cpu
+		}
 	}
 	if next == nil {
 		j.place = in.PushBack(j)
@@ -133,13 +150,20 @@ func (q *queue) matchLocked() {
 			}
 			s := q.seatLocked(j)
 			if s == nil {
-				break // this lane's seats are taken
+				continue // the seats for such a one are taken
 			}
 			q.takeLocked(j.place)
 			q.running.add(j.cost, 1)
 			s.next <- j
 		}
 	}
+}
+
+// measured says that j, which was made, took that long.
+func (q *queue) measured(j *job, took time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.pace[j.cost.class()].learn(j.cost.cpu, took)
 }
 
 // done says that j, which a worker had, has ended.
@@ -153,18 +177,11 @@ func (q *queue) done(j *job) {
 // seatLocked takes away a seat for j; for a cheap live one first the seat that is for live
 // ones alone, so that another still finds the other.
 func (q *queue) seatLocked(j *job) *seat {
-	var common, reserved *list.Element
+	var best *list.Element
 	for e := q.idle.Front(); e != nil; e = e.Next() {
-		switch s := e.Value.(*seat); {
-		case s.warmToo && common == nil:
-			common = e
-		case !s.warmToo && reserved == nil && j.lane == live:
-			reserved = e
+		if kind := e.Value.(*seat).kind; kind.takes(j) && (best == nil || kind == forLive) {
+			best = e
 		}
-	}
-	best := reserved
-	if best == nil || common != nil && j.cost.dear() {
-		best = common
 	}
 	if best == nil {
 		return nil

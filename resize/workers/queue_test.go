@@ -11,7 +11,7 @@ import (
 )
 
 func newQueue(liveRoom, warmRoom int) *queue {
-	return &queue{room: [lanes]int{live: liveRoom, warm: warmRoom}, caps: caps{dear: 1, avif: 1, memory: 1 << 30}}
+	return &queue{room: [lanes]int{live: liveRoom, warm: warmRoom}, caps: caps{avif: 1, memory: 1 << 30}, workers: 1, dear: 1}
 }
 
 // Jobs are made in the order in which they come, a millisecond apart.
@@ -46,7 +46,7 @@ func TestLanesAreFirstComeFirstServedAndLiveGoesFirst(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := newSeat(true)
+	s := newSeat(forBoth)
 	for _, want := range []*job{jobs[1], jobs[3], jobs[0], jobs[2], nil} {
 		q.sit(s)
 		if got := at(s); got != want {
@@ -57,7 +57,7 @@ func TestLanesAreFirstComeFirstServedAndLiveGoesFirst(t *testing.T) {
 
 func TestASeatForLiveJobsTakesNoWarmOnes(t *testing.T) {
 	q := newQueue(9, 9)
-	reserved, common := newSeat(false), newSeat(true)
+	reserved, common := newSeat(forLive), newSeat(forBoth)
 	q.sit(common)
 	q.sit(reserved)
 	first, second, third := newJob(live), newJob(warm), newJob(warm)
@@ -98,7 +98,7 @@ func TestWhoLeavesMakesRoom(t *testing.T) {
 
 func TestAJobThatCameToAWorkerThatCannotGoesBackToTheFront(t *testing.T) {
 	q := newQueue(1, 1)
-	s := newSeat(true)
+	s := newSeat(forBoth)
 	q.sit(s)
 	handed, later := newJob(live), newJob(live)
 	for _, j := range []*job{handed, later} {
@@ -107,7 +107,7 @@ func TestAJobThatCameToAWorkerThatCannotGoesBackToTheFront(t *testing.T) {
 		}
 	}
 	q.rise(s)
-	other := newSeat(true)
+	other := newSeat(forBoth)
 	q.sit(other)
 	if at(other) != handed {
 		t.Error("it lost its place")
@@ -131,7 +131,7 @@ func TestAJobThatCameToAWorkerThatCannotGoesBackToTheFront(t *testing.T) {
 func TestARefusalAnswersAllAndEnds(t *testing.T) {
 	q := newQueue(2, 2)
 	why := errors.New("why")
-	s := newSeat(true)
+	s := newSeat(forBoth)
 	q.sit(s)
 	handed, waiting := newJob(live), newJob(warm)
 	for _, j := range []*job{handed, waiting} {
@@ -158,12 +158,12 @@ func TestNoJobWaitsWhileAWorkerDoes(t *testing.T) {
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		q := newQueue(3, 2)
-		seats := []*seat{newSeat(false), newSeat(true), newSeat(true)}
+		seats := []*seat{newSeat(forLive), newSeat(forBoth), newSeat(forBoth)}
 		sitting := map[*seat]bool{}
 		inside := map[*job]bool{}
 		take := func(s *seat) {
 			if j := at(s); j != nil {
-				if !inside[j] || j.lane == warm && !s.warmToo {
+				if !inside[j] || !s.kind.takes(j) {
 					t.Fatalf("seed %d: a job is handed out twice or to the wrong seat", seed)
 				}
 				delete(inside, j)
@@ -190,7 +190,7 @@ func TestNoJobWaitsWhileAWorkerDoes(t *testing.T) {
 			}
 			idle, idleWarm := q.idle.Len(), 0
 			for e := q.idle.Front(); e != nil; e = e.Next() {
-				if e.Value.(*seat).warmToo {
+				if e.Value.(*seat).kind == forBoth {
 					idleWarm++
 				}
 			}
@@ -215,7 +215,7 @@ func order(t *testing.T, q *queue, jobs ...*job) (got []int) {
 			t.Fatal(err)
 		}
 	}
-	s := newSeat(true)
+	s := newSeat(forBoth)
 	for range jobs {
 		q.sit(s)
 		j := at(s)
@@ -227,45 +227,47 @@ func order(t *testing.T, q *queue, jobs ...*job) (got []int) {
 	return got
 }
 
-func TestCheapJobsGoFirstAndDearOnesAreNotForgotten(t *testing.T) {
-	dear, cheap := newCostly(live, cost{cpu: 500 * time.Millisecond}), newCostly(live, cost{cpu: 50 * time.Millisecond})
+func TestCheaperJobsGoFirstAndOthersAreNotForgotten(t *testing.T) {
+	long, short := newCostly(live, cost{cpu: 250 * time.Millisecond}), newCostly(live, cost{cpu: 50 * time.Millisecond})
 	late := newCostly(live, cost{cpu: 50 * time.Millisecond})
-	late.queued = dear.queued.Add(2 * time.Second)
-	if got := order(t, newQueue(9, 9), dear, late, cheap); !slices.Equal(got, []int{2, 0, 1}) {
-		t.Errorf("they come as %v, want the cheap one, the dear one, and the one of two seconds later", got)
+	late.queued = long.queued.Add(time.Second)
+	if got := order(t, newQueue(9, 9), long, late, short); !slices.Equal(got, []int{2, 0, 1}) {
+		t.Errorf("they come as %v, want the short one, the long one, and the one of a second later", got)
 	}
 }
 
-func TestADearJobIsNotOnAllChildrenAndLeavesTheReservedSeat(t *testing.T) {
+func TestDearJobsHaveSeatsOfTheirOwnAndTakeNoOther(t *testing.T) {
 	q := newQueue(9, 9)
-	reserved, common := newSeat(false), newSeat(true)
-	q.sit(reserved)
-	q.sit(common)
-	first, second, cheap := newCostly(live, cost{cpu: time.Second}), newCostly(live, cost{cpu: time.Second}), newJob(live)
-	for _, j := range []*job{first, second} {
+	reserved, common, own := newSeat(forLive), newSeat(forBoth), newSeat(forDear)
+	for _, s := range []*seat{reserved, common, own} {
+		q.sit(s)
+	}
+	first, second := newCostly(warm, cost{cpu: time.Second}), newCostly(live, cost{cpu: time.Second})
+	cheap, warmed := newJob(live), newJob(warm)
+	for _, j := range []*job{first, second, cheap, warmed} {
 		if err := q.push(j); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if at(common) != first || at(reserved) != nil {
-		t.Fatal("the first is not at the common seat, or the second is at the other")
+	if at(own) != first || at(reserved) != cheap || at(common) != warmed || q.depth(live) != 1 {
+		t.Error("the dear one is not at its own seat, or a cheap one does not pass the dear one that waits")
 	}
-	if err := q.push(cheap); err != nil || at(reserved) != cheap {
-		t.Errorf("a cheap one does not pass the dear one that waits (%v)", err)
-	}
-	q.sit(common)
-	if at(common) != nil {
-		t.Error("the second began before the first was done")
+	later := newCostly(warm, cost{cpu: time.Second})
+	if err := q.push(later); err != nil {
+		t.Fatal(err)
 	}
 	q.done(first)
-	if at(common) != second {
-		t.Error("it does not begin when the first is done")
+	for _, want := range []*job{second, later} { // live before warm
+		q.sit(own)
+		if at(own) != want {
+			t.Error("the next dear one does not come when the first is done, or the warm one comes before the live one")
+		}
 	}
 }
 
 func TestEncodersOfAVIFAreCapped(t *testing.T) {
 	q := newQueue(9, 9)
-	a, b := newSeat(true), newSeat(true)
+	a, b := newSeat(forBoth), newSeat(forBoth)
 	q.sit(a)
 	q.sit(b)
 	for range 2 {
@@ -280,7 +282,7 @@ func TestEncodersOfAVIFAreCapped(t *testing.T) {
 
 func TestLargeJobsAreAdmittedByTheirMemoryAndOneAloneAlways(t *testing.T) {
 	q := newQueue(9, 9)
-	seats := []*seat{newSeat(true), newSeat(true), newSeat(true)}
+	seats := []*seat{newSeat(forBoth), newSeat(forBoth), newSeat(forBoth)}
 	for _, s := range seats {
 		q.sit(s)
 	}
@@ -318,7 +320,7 @@ func TestLargeJobsAreAdmittedByTheirMemoryAndOneAloneAlways(t *testing.T) {
 
 func TestTooMuchWorkThatWaitsIsRefusedAtOnce(t *testing.T) {
 	q := newQueue(9, 9)
-	q.most = 3 * time.Second
+	q.most[1] = 3 * time.Second
 	for _, want := range []error{nil, nil, resize.ErrBusy} {
 		if err := q.push(newCostly(live, cost{cpu: 1500 * time.Millisecond})); !errors.Is(err, want) {
 			t.Errorf("%v, want %v", err, want)
@@ -328,15 +330,40 @@ func TestTooMuchWorkThatWaitsIsRefusedAtOnce(t *testing.T) {
 		t.Errorf("one that costs nothing: %v", err)
 	}
 	few := newQueue(9, 9)
-	few.most, few.workers = 3*time.Second, 3 // one of which does what is dear
-	for _, want := range []error{nil, resize.ErrBusy} {
-		if err := few.push(newCostly(live, cost{cpu: 1500 * time.Millisecond})); !errors.Is(err, want) {
-			t.Errorf("of dear ones: %v, want %v", err, want)
+	few.most, few.workers = [2]time.Duration{time.Second, time.Second}, 3 // and one that does what is dear
+	for _, c := range []struct {
+		cost time.Duration
+		want error
+	}{{1500 * time.Millisecond, nil}, {1500 * time.Millisecond, resize.ErrBusy}, {290 * time.Millisecond, nil}} {
+		if err := few.push(newCostly(live, cost{cpu: c.cost})); !errors.Is(err, c.want) {
+			t.Errorf("%v: %v, want %v", c.cost, err, c.want)
 		}
 	}
 	alone := newQueue(9, 9)
-	alone.most = time.Second
+	alone.most[1] = time.Second
 	if err := alone.push(newCostly(live, cost{cpu: 20 * time.Second})); err != nil {
 		t.Errorf("one that costs more than may wait, before any other: %v", err)
+	}
+}
+
+// On a machine that is four times as slow as predicted a quarter as much may wait.
+func TestWhatMayWaitIsWhatThisMachineDoesInTime(t *testing.T) {
+	admitted := func(q *queue) (n int) {
+		for q.push(newCostly(live, cost{cpu: 100 * time.Millisecond})) == nil {
+			n++
+		}
+		return n
+	}
+	fast, slow := newQueue(99, 9), newQueue(99, 9)
+	for _, q := range []*queue{fast, slow} {
+		q.most = [2]time.Duration{2 * time.Second, 2 * time.Second}
+	}
+	for range 200 {
+		slow.measured(newCostly(live, cost{cpu: 100 * time.Millisecond}), 400*time.Millisecond)
+		slow.measured(newCostly(live, cost{cpu: time.Millisecond}), time.Second) // says nothing
+		fast.measured(newCostly(live, cost{cpu: time.Second}), 4*time.Second)    // is a dear one's
+	}
+	if got := [2]int{admitted(fast), admitted(slow)}; got[0] != 20 || got[1] < 5 || got[1] > 6 { // as it rounds
+		t.Errorf("%d wait at the predicted pace and %d at a quarter of it, want 20 and 5", got[0], got[1])
 	}
 }

@@ -266,6 +266,85 @@ func TestAChildThatIsKilledInTheMiddleFailsNobody(t *testing.T) {
 	}
 }
 
+// A child that nobody watches any more ends by itself when its CPU time is used up.
+func TestAChildEndsWhenItsCPUTimeIsUsedUp(t *testing.T) {
+	p := withVips(t, workers.Config{Workers: 1, Timeout: 2 * time.Minute})
+	pid(t, p, string(photo(t, 80, 60)))
+	child := children(t)[0]
+	var limit unix.Rlimit
+	if err := unix.Prlimit(child, unix.RLIMIT_CPU, nil, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if limit.Cur < 240 || limit.Cur > 300 {
+		t.Errorf("a job of 2 minutes has %d s of CPU time, want twice as much and what was used before", int64(limit.Cur))
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := p.Resize(t.Context(), photo(t, 400, 300), spec("8000x6000-up-q90.webp"))
+		done <- err
+	}()
+	dear := 0
+	until(t, func() bool { // it starts for the dear job, and has begun when its limit is set
+		for _, pid := range children(t) {
+			if pid != child && unix.Prlimit(pid, unix.RLIMIT_CPU, nil, &limit) == nil && limit.Cur < 1000 {
+				dear = pid
+			}
+		}
+		return dear != 0
+	})
+	limit.Cur = 1
+	if err := unix.Prlimit(dear, unix.RLIMIT_CPU, &limit, nil); err != nil {
+		t.Fatal(err)
+	}
+	until(t, func() bool { return p.Stats().Restarts[workers.Died] == 1 })
+	for _, pid := range children(t) { // the second try
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	<-done
+}
+
+func TestDearJobsRunOnANicedChildOfTheirOwn(t *testing.T) {
+	p := withVips(t, workers.Config{Workers: 1, Timeout: time.Minute})
+	pid(t, p, string(photo(t, 80, 60)))
+	cheap := children(t)[0]
+	ctx, leave := context.WithCancel(t.Context())
+	dear := make(chan error, 1)
+	go func() {
+		_, err := p.Resize(ctx, photo(t, 400, 300), spec("8000x6000-up-q90.webp"))
+		dear <- err
+	}()
+	until(t, func() bool { return p.Stats().Busy == 1 && len(children(t)) == 2 })
+	pid(t, p, string(photo(t, 80, 60))) // a cheap one does not wait for it
+	own, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, child := range children(t) {
+		until(t, func() bool {
+			tasks, err := os.ReadDir("/proc/" + strconv.Itoa(child) + "/task")
+			if err != nil || len(tasks) == 0 {
+				t.Fatalf("child %d: %v", child, err)
+			}
+			for _, task := range tasks {
+				tid, err := strconv.Atoi(task.Name())
+				if err != nil {
+					t.Fatal(err)
+				}
+				raw, err := unix.Getpriority(unix.PRIO_PROCESS, tid)
+				if err == nil && (raw == own) != (child == cheap) { // 20 less the niceness
+					return false
+				}
+			}
+			return true
+		})
+	}
+	leave()
+	<-dear
+	if n := p.Stats().Restarts[workers.Died]; n != 0 {
+		t.Errorf("%d children died", n)
+	}
+}
+
 func TestAnImageThatWantsTooMuchMemoryIsRefusedAlone(t *testing.T) {
 	p := withVips(t, workers.Config{Workers: 1, Memory: 224 << 20, Timeout: time.Minute})
 	// 36 megapixels that are turned do not fit; a small photo does.

@@ -17,7 +17,7 @@ import (
 // second, in which most end. To kill a child costs what it takes to start one.
 const leaveGrace = 100 * time.Millisecond
 
-// worker owns one child at a time.
+// worker owns one child at a time; one that does dear jobs has none until the first comes.
 type worker struct {
 	*Pool
 	seat     *seat
@@ -31,15 +31,13 @@ type worker struct {
 func (w *worker) run(ctx context.Context) {
 	runtime.LockOSThread()
 	for ctx.Err() == nil {
-		if w.child == nil {
+		if w.child == nil && !w.dear() {
 			w.pause(ctx)
 			if err := w.start(ctx); err != nil {
 				continue
 			}
 		}
-		w.idle.Add(1)
 		j := w.next(ctx)
-		w.idle.Add(-1)
 		if j == nil {
 			continue
 		}
@@ -53,14 +51,22 @@ func (w *worker) run(ctx context.Context) {
 	}
 }
 
+func (w *worker) dear() bool { return w.seat.kind == forDear }
+
 // next waits for a job. nil: ctx is done, or the idle child has died.
 func (w *worker) next(ctx context.Context) *job {
+	var dead chan struct{}
+	if w.child != nil {
+		dead = w.child.dead
+		w.idle.Add(1)
+		defer w.idle.Add(-1)
+	}
 	w.queue.sit(w.seat)
 	select {
 	case j := <-w.seat.next:
 		w.cfg.Waited(time.Since(j.queued))
 		return j
-	case <-w.child.dead:
+	case <-dead:
 		w.queue.rise(w.seat)
 		if w.child.jobs == 0 {
 			w.failures++
@@ -75,16 +81,23 @@ func (w *worker) next(ctx context.Context) *job {
 // do does one job, on a second child if the first dies of it.
 func (w *worker) do(ctx context.Context, j *job) {
 	deadline := time.Now().Add(w.cfg.Timeout)
-	for try := 1; ; try++ {
-		if j.cost.dear() {
-			w.child.nice(dearNice)
+	if w.child == nil {
+		if err := w.startFor(j, deadline); err != nil {
+			j.end(nil, err)
+			return
 		}
+	}
+	for try := 1; ; try++ {
+		began := time.Now()
 		images, err := w.exchange(j, deadline)
 		reason, verdict := Died, resize.ErrCorrupt
 		var refused *wire.Refused
 		switch {
 		case err == nil, errors.As(err, &refused):
 			w.failures = 0
+			if err == nil {
+				w.queue.measured(j, time.Since(began))
+			}
 			j.end(images, err)
 			w.recycle(ctx)
 			return
@@ -140,6 +153,7 @@ func (w *worker) exchange(j *job, deadline time.Time) ([]resize.Image, error) {
 	stopLeaving := context.AfterFunc(j.ctx, func() { time.AfterFunc(leaveGrace, kill(errLeft)) })
 	defer stopLeaving()
 
+	c.limitCPU(2 * w.cfg.Timeout)
 	images, err := c.exchange(j)
 	done := errors.New("done")
 	if !why.CompareAndSwap(nil, &done) {
@@ -148,7 +162,7 @@ func (w *worker) exchange(j *job, deadline time.Time) ([]resize.Image, error) {
 	return images, err
 }
 
-// startFor starts a child for the second try of j.
+// startFor starts a child for j: the first of dear ones, or that of a second try.
 func (w *worker) startFor(j *job, deadline time.Time) error {
 	ctx, cancel := context.WithDeadlineCause(j.ctx, deadline, w.late())
 	defer cancel()
@@ -193,6 +207,9 @@ func (w *worker) start(ctx context.Context) error {
 	w.starting.Add(-1)
 	if err == nil {
 		w.enable(0, nil)
+		if w.dear() {
+			c.nice(dearNice)
+		}
 		w.child = c
 		w.hello.Store(&c.hello)
 		w.once.Do(func() { close(w.ready) })
@@ -232,10 +249,7 @@ func (p *Pool) enable(by int, refusal error) {
 func (w *worker) recycle(ctx context.Context) {
 	old := w.child
 	rss := old.rss()
-	if old.niced != 0 {
-		old.nice(0)
-	}
-	if old.niced == 0 && old.jobs < w.cfg.MaxJobs && rss <= w.cfg.MaxRSS || time.Now().Before(w.patience) {
+	if old.jobs < w.cfg.MaxJobs && rss <= w.cfg.MaxRSS || time.Now().Before(w.patience) {
 		return
 	}
 	failures := w.failures

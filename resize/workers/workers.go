@@ -5,9 +5,10 @@
 // # What happens to a job
 //
 // It waits in one of two bounded lanes, live or warm, for a child that is idle, the cheap
-// before the dear: its cost is predicted by header and Specs. Dear jobs run niced and never
-// on all of several children, as those that encode AVIF; large ones are admitted by the
-// memory that all of them need together. The child
+// before the dear: its cost is predicted by header and Specs. Dear jobs have children of
+// their own, niced, which start with the first of them: no cheap one ever waits for a dear
+// one. Those that encode AVIF are never on all of several children; large ones are admitted
+// by the memory that all of them need together. The child
 // gets the original and the names of the Specs over a pipe (package wire) and answers with
 // images or with a refusal. Where that does not come about:
 //
@@ -28,7 +29,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,18 +48,22 @@ type Config struct {
 	// Env is the whole environment of a child; nil is DefaultEnv: no secret of the
 	// parent's reaches a process that decodes foreign bytes.
 	Env []string
-	// Workers is how many children there are. 0 is one per core: more gain nothing. With
-	// more than one, the first of them takes live jobs only.
+	// Workers is how many children do what is not dear. 0 is one per core: more gain
+	// nothing. With more than one, the first of them takes live jobs only.
 	Workers int
 	// Queue is how many live jobs may wait. 0 is 16 per worker. One more is ErrBusy.
 	Queue int
 	// WarmQueue is the same of the warm lane. 0 is 4 per worker.
 	WarmQueue int
-	// MaxWait is how much CPU time, as predicted and for each worker, may wait before a job:
-	// one that would come behind more is ErrBusy. 0 is 5 s.
-	MaxWait time.Duration
-	// Dear is how many children may do dear jobs (300 ms of CPU and more, as predicted) at
-	// once, and AVIF how many may encode AVIF. 0 is half of Workers, at least one.
+	// MaxWait is how much work may wait before a job, for each child that does such jobs:
+	// CPU time as predicted, times how much longer jobs took lately. One that would come
+	// behind more is ErrBusy. 0 is 2 s: so long after the end of an overload all is as
+	// before. MaxWaitDear is the same of dear jobs, which are in no other's way; 0 is 5 s:
+	// an album of HEICs has ten.
+	MaxWait, MaxWaitDear time.Duration
+	// Dear is how many children there are beside Workers for dear jobs (300 ms of CPU and
+	// more, as predicted), and AVIF how many of Workers may encode AVIF at once. 0 is half of
+	// Workers, at least one.
 	Dear, AVIF int
 	// LargeMemory bounds what the jobs that need 128 MiB or more take together, in bytes, as
 	// predicted. One alone may take more. 0 is DefaultLargeMemory.
@@ -91,10 +98,18 @@ type Config struct {
 	Log *slog.Logger
 }
 
+// DearChildren is Config.Dear where that is 0.
+func DearChildren(workers int) int { return max(1, workers/2) }
+
 // DefaultEnv is the environment of a child: no loaders of foreign code, one thread a
-// picture, and two malloc arenas, which were fastest and smallest.
+// picture, and two malloc arenas, which were fastest and smallest (BenchmarkAllocators), unless
+// the parent's MALLOC_ARENA_MAX says another number of them.
 func DefaultEnv() []string {
-	return []string{"VIPS_BLOCK_UNTRUSTED=1", "VIPS_CONCURRENCY=1", "MALLOC_ARENA_MAX=2", "LANG=C", "TMPDIR=/nonexistent"}
+	arenas, err := strconv.Atoi(os.Getenv("MALLOC_ARENA_MAX"))
+	if err != nil || arenas < 1 {
+		arenas = 2
+	}
+	return []string{"VIPS_BLOCK_UNTRUSTED=1", "VIPS_CONCURRENCY=1", "MALLOC_ARENA_MAX=" + strconv.Itoa(arenas), "LANG=C", "TMPDIR=/nonexistent"}
 }
 
 func (cfg Config) withDefaults() (Config, error) {
@@ -109,8 +124,9 @@ func (cfg Config) withDefaults() (Config, error) {
 	}
 	cfg.Queue = cmp.Or(cfg.Queue, 16*cfg.Workers)
 	cfg.WarmQueue = cmp.Or(cfg.WarmQueue, 4*cfg.Workers)
-	cfg.MaxWait = cmp.Or(cfg.MaxWait, 5*time.Second)
-	cfg.Dear = cmp.Or(cfg.Dear, max(1, cfg.Workers/2))
+	cfg.MaxWait = cmp.Or(cfg.MaxWait, 2*time.Second)
+	cfg.MaxWaitDear = cmp.Or(cfg.MaxWaitDear, 5*time.Second)
+	cfg.Dear = cmp.Or(cfg.Dear, DearChildren(cfg.Workers))
 	cfg.AVIF = cmp.Or(cfg.AVIF, max(1, cfg.Workers/2))
 	cfg.LargeMemory = cmp.Or(cfg.LargeMemory, DefaultLargeMemory)
 	cfg.Timeout = cmp.Or(cfg.Timeout, 10*time.Second)
@@ -175,9 +191,9 @@ func New(cfg Config) (*Pool, error) {
 	}
 	p := &Pool{cfg: cfg, marks: marks, ready: make(chan struct{})}
 	p.queue.room = [lanes]int{live: cfg.Queue, warm: cfg.WarmQueue}
-	p.queue.most = time.Duration(cfg.Workers) * cfg.MaxWait
-	p.queue.workers = cfg.Workers
-	p.queue.caps = caps{dear: cfg.Dear, avif: cfg.AVIF, memory: cfg.LargeMemory}
+	p.queue.most = [2]time.Duration{cfg.MaxWait, cfg.MaxWaitDear}
+	p.queue.workers, p.queue.dear = cfg.Workers, cfg.Dear
+	p.queue.caps = caps{avif: cfg.AVIF, memory: cfg.LargeMemory}
 	return p, nil
 }
 
@@ -188,8 +204,15 @@ var errStopped = fmt.Errorf("%w: it was stopped", resize.ErrFailed)
 // and it returns nil: no process is left. It is called once.
 func (p *Pool) Run(ctx context.Context) error {
 	var all sync.WaitGroup
-	for i := range p.cfg.Workers {
-		w := &worker{Pool: p, seat: newSeat(i > 0 || p.cfg.Workers == 1)}
+	for i := range p.cfg.Workers + p.cfg.Dear {
+		kind := forBoth
+		switch {
+		case i >= p.cfg.Workers:
+			kind = forDear
+		case i == 0 && p.cfg.Workers > 1:
+			kind = forLive
+		}
+		w := &worker{Pool: p, seat: newSeat(kind)}
 		all.Go(func() { w.run(ctx) })
 	}
 	<-ctx.Done()

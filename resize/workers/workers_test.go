@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,7 +21,7 @@ import (
 )
 
 // running starts a Pool that ends with the test.
-func running(t *testing.T, cfg workers.Config) *workers.Pool {
+func running(t testing.TB, cfg workers.Config) *workers.Pool {
 	t.Helper()
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -572,5 +573,14 @@ func TestAPoolNeedsAProgram(t *testing.T) {
 	}
 	if _, err := workers.New(workers.Config{Command: []string{"x"}, Limits: resize.Limits{MaxBytes: 1 << 40}}); err == nil {
 		t.Error("a limit that cannot be sent is accepted")
+	}
+}
+
+func TestTheNumberOfArenasIsTheParentsIfItSaysOne(t *testing.T) {
+	for _, c := range [][2]string{{"", "2"}, {"4", "4"}, {"0", "2"}, {"many", "2"}} {
+		t.Setenv("MALLOC_ARENA_MAX", c[0])
+		if env := workers.DefaultEnv(); !slices.Contains(env, "MALLOC_ARENA_MAX="+c[1]) {
+			t.Errorf("%q: %q", c[0], env)
+		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 const clockTick = 10e6 // ns
 
 // cpuOf returns the CPU time of a process and, if it has been waited for, its children, in ns.
-func cpuOf(b *testing.B, pid int) float64 {
+func cpuOf(b testing.TB, pid int) float64 {
 	b.Helper()
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

@@ -2,8 +2,11 @@ package e2e
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -91,5 +94,44 @@ func TestUnderOverloadHitsAreServedAndTheRestIsRefusedAtOnce(t *testing.T) {
 	t.Logf("of %d: %d made, %d refused; %d hits meanwhile", asked, made.Load(), refused.Load(), hits.Load())
 	if made.Load() < 3 || refused.Load() < 40 || made.Load()+refused.Load() != asked || hits.Load() < 100 {
 		t.Errorf("of %d: %d made, %d refused; %d hits meanwhile", asked, made.Load(), refused.Load(), hits.Load())
+	}
+}
+
+// A job that nobody waits for any more frees its child; one that another waits for goes on.
+func TestAClientThatLeavesFreesItsSlotIfNobodyElseWaits(t *testing.T) {
+	x := start(t, "--keys", key, "--source", "posts=dir://"+lay(t, pictures(t)), "--cache-dir", t.TempDir(), "--workers", "1", "--resize-timeout", "120s")
+	busy := func() bool { return metric(t, x, `imagetier_resize_workers{state="busy"}`) == "1" }
+	// A child that has just started for a dear job has taken 0.1 s or less.
+	works := func() bool {
+		return slices.ContainsFunc(childPIDs(x), func(pid int) bool { return cpuOf(t, pid) > 0.5e9 })
+	}
+	ask := func(ctx context.Context, path string) <-chan int {
+		status := make(chan int, 1)
+		go func() { status <- newAsker(x).ask(ctx, path).status }()
+		return status
+	}
+	const long = "/6000x4500-cover-up-q95/v.%s/posts/still.png.webp" // seconds
+	alone := signedPath(t, fmt.Sprintf(long, "alone"))
+	ctx, leave := context.WithCancel(t.Context())
+	left := ask(ctx, alone)
+	eventually(t, 30*time.Second, "a child works on it", works)
+	leave()
+	<-left
+	eventually(t, 20*time.Second, "the child is free", func() bool { return !busy() })
+	if n := metric(t, x, `imagetier_resize_worker_restarts_total{reason="left"}`); n != "1" {
+		t.Errorf("%s children were ended because nobody waited, want 1; %s", n, restarts(t, x))
+	}
+
+	shared := signedPath(t, fmt.Sprintf(long, "shared"))
+	ctx, leave = context.WithCancel(t.Context())
+	stays, left := ask(t.Context(), shared), ask(ctx, shared)
+	eventually(t, 30*time.Second, "a child works on it", works)
+	leave()
+	<-left
+	if got := <-stays; got != http.StatusOK {
+		t.Errorf("who stays is answered with %d", got)
+	}
+	if n := metric(t, x, `imagetier_resize_worker_restarts_total{reason="left"}`); n != "1" {
+		t.Errorf("%s children were ended because nobody waited, want 1 still", n)
 	}
 }

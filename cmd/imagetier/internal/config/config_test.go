@@ -364,7 +364,7 @@ func TestVariablesOfOthersAreLeftAlone(t *testing.T) {
 }
 
 func TestWhatDoesNotFitTheCgroupIsRefusedWithTheSum(t *testing.T) {
-	need := int64(512<<20+512<<20/5+250<<20) + 2*config.ChildMemory
+	need := int64(512<<20+512<<20/5+250<<20) + 3*config.ChildMemory
 	for _, c := range []struct {
 		name string
 		root fs.FS
@@ -393,13 +393,13 @@ func TestWhatDoesNotFitTheCgroupIsRefusedWithTheSum(t *testing.T) {
 			}
 			continue
 		}
-		if err == nil || !strings.Contains(err.Error(), "--cache-memory-size: 512MiB × 1.2 + 250MiB + 2 workers × 256MiB = 1376MiB, but "+c.at+" allows ") {
+		if err == nil || !strings.Contains(err.Error(), "--cache-memory-size: 512MiB × 1.2 + 250MiB + 3 children × 256MiB = 1632MiB, but "+c.at+" allows ") {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
 	// What is advised fits.
 	in := input(t, []string{"--dev"}, nil)
-	in.Machine.Root = v2("/", 1<<30)
+	in.Machine.Root = v2("/", 5<<28)
 	_, _, err := config.Load(in)
 	_, advice, ok := strings.Cut(fmt.Sprint(err), "--cache-memory-size ")
 	advice, _, _ = strings.Cut(advice, ",")
@@ -407,7 +407,7 @@ func TestWhatDoesNotFitTheCgroupIsRefusedWithTheSum(t *testing.T) {
 		t.Fatal(err)
 	}
 	in = input(t, []string{"--dev", "--cache-memory-size", advice}, nil)
-	in.Machine.Root = v2("/", 1<<30)
+	in.Machine.Root = v2("/", 5<<28)
 	if _, _, err := config.Load(in); err != nil {
 		t.Errorf("advised %s: %v", advice, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/novasocial/imagetier/internal/settings"
+	"github.com/novasocial/imagetier/resize/workers"
 )
 
 // ChildMemory is what one resize process is reckoned to take, in bytes: one that has grown
@@ -20,9 +21,13 @@ func (c Config) GoMemoryLimit() int64 { return goMemoryLimit(c.MemorySize) }
 
 func goMemoryLimit(memorySize int64) int64 { return memorySize + memorySize/5 + 250<<20 }
 
+// Children is how many resize processes there may be: --workers of them, and those that do
+// dear jobs.
+func (c Config) Children() int { return c.Workers + workers.DearChildren(c.Workers) }
+
 // fits returns an error if the process and its children may need more than limit bytes.
 func (c Config) fits(limit int64, where string) error {
-	children := int64(c.Workers) * ChildMemory
+	children := int64(c.Children()) * ChildMemory
 	need := c.GoMemoryLimit() + children
 	if need <= limit {
 		return nil
@@ -31,8 +36,8 @@ func (c Config) fits(limit int64, where string) error {
 	if room := (limit - children - 250<<20) / 6 * 5 >> 20 << 20; room >= 8<<20 {
 		advice = fmt.Sprintf("give the cgroup more, or --cache-memory-size %s, or fewer --workers", settings.FormatSize(room))
 	}
-	return fmt.Errorf("%s × 1.2 + 250MiB + %d workers × %s = %s, but %s allows %s: %s",
-		settings.FormatSize(c.MemorySize), c.Workers, settings.FormatSize(ChildMemory), mib(need), where, mib(limit), advice)
+	return fmt.Errorf("%s × 1.2 + 250MiB + %d children × %s = %s, but %s allows %s: %s",
+		settings.FormatSize(c.MemorySize), c.Children(), settings.FormatSize(ChildMemory), mib(need), where, mib(limit), advice)
 }
 
 func mib(n int64) string { return strconv.FormatInt(n>>20, 10) + "MiB" }

@@ -2,8 +2,6 @@ package vips
 
 import (
 	"bytes"
-	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/novasocial/imagetier/resize"
@@ -57,47 +55,6 @@ func TestFromTheMezzanineLittleIsLost(t *testing.T) {
 			t.Errorf("%s: %.2f dB and %.4f SSIM are lost in the mezzanine, allowed are 0.4 and 0.004", name, lost, unlike)
 		}
 	}
-}
-
-// BenchmarkMezzanine compares what is made from the mezzanine with what is made from the
-// original: CPU milliseconds, and PSNR and SSIM against a decode of all pixels and libvips'
-// Lanczos 3. It logs the table, each cell the mean over the photos.
-func BenchmarkMezzanine(b *testing.B) {
-	r := newResizer(b)
-	var table strings.Builder
-	for b.Loop() {
-		table.Reset()
-		var making, length float64
-		kept := map[string][]byte{}
-		for _, file := range phonePhotos {
-			original := photo(b, file)
-			making += ms(spent(b, func() error { kept[file] = mezzanineOf(b, r, original); return nil })) / float64(len(phonePhotos))
-			length += float64(len(kept[file])) / float64(len(phonePhotos))
-		}
-		fmt.Fprintf(&table, "\na mezzanine of %d pixels takes %.1f ms and %.0f bytes\n%-22s %26s %26s\n%-22s %8s %8s %8s %8s %8s %8s\n", mezzanineSide, making, length,
-			"", "from the original", "from the mezzanine", "mean of the photos", "ms", "dB", "SSIM", "ms", "dB", "SSIM")
-		for _, name := range directJobs {
-			s := spec(b, name)
-			var mean [2][3]float64
-			for _, file := range phonePhotos {
-				original := photo(b, file)
-				luma, rgb := fieldsOf(reference(b, r, original, s))
-				for i, from := range [][]byte{original, kept[file]} {
-					var images []resize.Image
-					var took []float64
-					for range 5 {
-						took = append(took, ms(spent(b, func() (err error) { images, err = r.Resize(b.Context(), from, s); return err })))
-					}
-					dB, similar := quality(b, images[0], luma, rgb)
-					for k, v := range [3]float64{median(took), dB, similar} {
-						mean[i][k] += v / float64(len(phonePhotos))
-					}
-				}
-			}
-			fmt.Fprintf(&table, "%-22s %8.1f %8.2f %8.4f %8.1f %8.2f %8.4f\n", name, mean[0][0], mean[0][1], mean[0][2], mean[1][0], mean[1][1], mean[1][2])
-		}
-	}
-	b.Log(table.String())
 }
 
 func TestWhatIsMadeTogetherOfAPhotoIsWhatIsMadeAlone(t *testing.T) {

@@ -1,0 +1,144 @@
+package e2e
+
+import (
+	"context"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// An asker asks a tier for variants and keeps what was answered. It is safe for concurrent
+// callers.
+type asker struct {
+	x      *tier
+	client *http.Client
+	serial *atomic.Int64 // makes every URL of a fill a new one
+}
+
+func newAsker(x *tier) *asker {
+	return &asker{x, &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}}, new(atomic.Int64)}
+}
+
+// reply is what came back, and when.
+type reply struct {
+	status     int
+	retryAfter bool
+	took       time.Duration
+}
+
+// ask fetches a path whole. An answer that does not come, or is cut, has the status 0.
+func (a *asker) ask(ctx context.Context, path string) reply {
+	began := time.Now()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.x.public+path, nil)
+	if err != nil {
+		return reply{}
+	}
+	resp, err := a.client.Do(req)
+	if err != nil {
+		return reply{}
+	}
+	defer resp.Body.Close()
+	if n, err := io.Copy(io.Discard, resp.Body); err != nil || n != resp.ContentLength {
+		return reply{}
+	}
+	return reply{resp.StatusCode, resp.Header.Get("Retry-After") != "", time.Since(began)}
+}
+
+// fill returns the path of a variant that nobody has asked for.
+func (a *asker) fill(t testing.TB, spec, name string) string {
+	return signedPath(t, "/"+spec+"/v."+strconv.FormatInt(a.serial.Add(1), 10)+"/posts/"+name)
+}
+
+// phoneJPEGs are the 12-megapixel photos of phones among the real ones.
+var phoneJPEGs = []string{"phone-srgb.jpg", "phone-orient6-p3.jpg", "phone-android.jpg", "phone-p3-b.jpg", "phone-portrait-p3.jpg", "vertical.jpg", "portrait-book.jpg"}
+
+// capacity returns how many fills of phone photos a second the tier makes when some more
+// are always waiting than it has workers.
+func (a *asker) capacity(t testing.TB, clients int, d time.Duration) float64 {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	var made atomic.Int64
+	var all sync.WaitGroup
+	for i := range clients {
+		all.Go(func() {
+			for k := i; ctx.Err() == nil; k++ {
+				if got := a.ask(ctx, a.fill(t, "640x", phoneJPEGs[k%len(phoneJPEGs)]+".jpg")); got.status == http.StatusOK {
+					made.Add(1)
+				} else if ctx.Err() == nil {
+					t.Errorf("a fill at capacity is answered with %d", got.status)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	return float64(made.Load()) / d.Seconds()
+}
+
+// pace asks for what next returns, at random moments and rate times a second on average,
+// whether answers come or not, for d; and returns the replies when all are there. The same
+// seed gives the same moments.
+func (a *asker) pace(t testing.TB, rate float64, d time.Duration, seed uint64, next func(i int) string) []reply {
+	t.Helper()
+	random := rand.New(rand.NewPCG(seed, 1))
+	var moments []time.Duration
+	for at := 0.0; at < d.Seconds(); at += random.ExpFloat64() / rate {
+		moments = append(moments, time.Duration(at*float64(time.Second)))
+	}
+	replies := make([]reply, len(moments))
+	began := time.Now()
+	var all sync.WaitGroup
+	for i, at := range moments {
+		path := next(i)
+		if !pause(t.Context(), time.Until(began.Add(at))) {
+			break
+		}
+		all.Go(func() { replies[i] = a.ask(t.Context(), path) })
+	}
+	all.Wait()
+	return replies
+}
+
+// pause waits for d, and reports whether ctx lasted as long.
+func pause(ctx context.Context, d time.Duration) bool {
+	over := time.NewTimer(d)
+	defer over.Stop()
+	select {
+	case <-over.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// quantile returns the time in which the share q of the replies with that status came.
+func quantile(replies []reply, status int, q float64) time.Duration {
+	var took []time.Duration
+	for _, r := range replies {
+		if r.status == status {
+			took = append(took, r.took)
+		}
+	}
+	if len(took) == 0 {
+		return 0
+	}
+	slices.Sort(took)
+	return took[min(int(q*float64(len(took))), len(took)-1)]
+}
+
+// count returns how many replies have that status.
+func count(replies []reply, status int) (n int) {
+	for _, r := range replies {
+		if r.status == status {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,97 @@
+package vips
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/h2non/bimg"
+
+	"github.com/novasocial/imagetier/resize"
+)
+
+// floor does what no way to make these images can leave out, and nothing more: it reads
+// the codes of the original and transforms them at the size that the decoder gives for the
+// Spec, and encodes a small picture that is there already. It returns what each took.
+func floor(t testing.TB, r *Resizer, original []byte, s resize.Spec) (decode, encode time.Duration, err error) {
+	err = r.alone(original, func(j *job) error {
+		looks, err := j.looks([]resize.Spec{s})
+		if err != nil {
+			return err
+		}
+		before := cpu(t)
+		d, err := openDirect(j.original)
+		if err == nil {
+			err = d.decode(looks[0].shrink)
+		}
+		d.close()
+		if err != nil {
+			return err
+		}
+		decode = cpu(t) - before
+
+		d, err = openDirect(j.original)
+		defer d.close()
+		if err != nil {
+			return err
+		}
+		transform, err := d.transform(j.transforms, false)
+		if err != nil {
+			return err
+		}
+		if err := d.want(looks[0]); err != nil {
+			return err
+		}
+		if err := d.decode(looks[0].shrink); err != nil {
+			return err
+		}
+		if err := d.finish(0, looks[0].plan.turn, transform); err != nil {
+			return err
+		}
+		before = cpu(t)
+		_, err = d.encode(0, looks[0], s)
+		encode = cpu(t) - before
+		return err
+	})
+	return decode, encode, err
+}
+
+// bimgResize makes s with bimg as nearly as it can.
+func bimgResize(original []byte, s resize.Spec) error {
+	kind := map[resize.Format]bimg.ImageType{resize.JPEG: bimg.JPEG, resize.WebP: bimg.WEBP}[s.Format]
+	header, err := resize.ReadHeader(original)
+	if err != nil {
+		return err
+	}
+	width, height := s.OutputSize(header.Upright())
+	if header.Orientation >= 5 { // it is not asked to turn
+		width, height = height, width
+	}
+	_, err = bimg.Resize(original, bimg.Options{
+		Width: width, Height: height, Crop: s.Fit == resize.FitCover, Type: kind, Quality: s.EncodeQuality(),
+		Interlace: true, StripMetadata: true, NoAutoRotate: true, OutputICC: "srgb",
+	})
+	return err
+}
+
+func check(b *testing.B, err error) {
+	b.Helper()
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+func median(v []float64) float64 {
+	v = slices.Sorted(slices.Values(v))
+	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
+}
+
+// spent returns the CPU time that do takes.
+func spent(b *testing.B, do func() error) time.Duration {
+	b.Helper()
+	before := cpu(b)
+	check(b, do())
+	return cpu(b) - before
+}
