@@ -12,6 +12,7 @@ import (
 type cli struct {
 	Replay replayCmd `cmd:"" help:"Hit ratios of the memory tier and of others on traces."`
 	Memory memoryCmd `cmd:"" help:"Reads a second, memory and garbage collection of a full memory tier."`
+	Feed   feedCmd   `cmd:"" help:"A day of a social feed against a running tier: what warming makes of it."`
 }
 
 func main() {

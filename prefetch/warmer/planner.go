@@ -196,8 +196,9 @@ func (w *Watch) MadeFor(ref imageurl.Ref) {
 	}
 }
 
-// lately is for how long an image that was warmed need not be warmed again because it is on a page.
-const lately = 10 * time.Minute
+// lately is which part of WatchConfig.For an image that was warmed need not be warmed again because
+// it is on a page: of 6 h it is ten minutes.
+const lately = 36
 
 // Lately reports whether the image began to be watched by that profile a short time ago: what
 // is on everybody's page need not be queued for each of them.
@@ -206,7 +207,7 @@ func (w *Watch) Lately(image profile.Image, profileName string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	one := w.watched[key]
-	return one != nil && one.of == w.profiles[profileName] && w.cfg.Now().Sub(one.since) < lately
+	return one != nil && one.of == w.profiles[profileName] && w.cfg.Now().Sub(one.since) < w.cfg.For/lately
 }
 
 // Asked notes that somebody asked for a variant. It takes no lock while nothing is watched, and

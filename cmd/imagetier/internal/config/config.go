@@ -56,6 +56,7 @@ type Config struct {
 	Prefixes       []profile.Prefix // as they were given, with HTTP set from the sources
 	Links          *profile.Links   // made of Prefixes
 	Warm           string           // "adaptive", "all" or "none"
+	WastedAfter    time.Duration    // how long what was made early is watched
 	Balancer       string           // base URL without a / at its end that warming asks; "" is this node itself
 
 	AdminToken string     // of POST and DELETE on the private listener; "" refuses them unless Dev
