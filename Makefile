@@ -86,6 +86,10 @@ bench: deps ## what answers, tiers and resizes cost, side by side (BENCH=regexp,
 bench-replay: deps ## hit ratios of the memory tier and of others on ../shared/traces, and their picture
 	cd cmd/tierbench && go run . replay --svg ../../deploy/docs/hit-ratio.svg
 
+.PHONY: bench-feed
+bench-feed: build ## a day of a social feed with warming and without, in some five minutes (FEED='--pairs 1': flags of tierbench feed)
+	cd cmd/tierbench && go run . feed $(FEED)
+
 .PHONY: bench-peers
 bench-peers: ## what a hit costs beside nginx and Varnish, in one run
 	@deploy/bench-peers

@@ -41,7 +41,7 @@ type feedCmd struct {
 func (feedCmd) Help() string {
 	return `A day of a synthetic social network (package socialday says what it is made of) is compressed into minutes and played against a tier: its feed service tells the tier of posts and pages by signed events, its phones ask for images. All on this machine: the client and the origin take part of the same cores.
 
-First the capacity for this mix is measured: the busiest part of the day, asked for as fast as 16 clients can, without warming. Then a network is made up that asks for a share of that (--load) in its busiest part, and its day is played once with --warm adaptive. Then the busiest part is played in pairs, with --warm adaptive and without warming or events, in turns; the figures of the pairs are medians. Every run begins with a tier that has just started on a copy of the same cache, which holds what was asked for of older posts.`
+First the capacity for this mix is measured: the busiest part of the day, asked for as fast as 16 clients can, without warming. Then a network is made up that asks for a share of that (--load) in its busiest part, and its day is played once with --warm adaptive. Then the busiest part is played in pairs, with --warm adaptive and without warming or events, in turns; the figures of the pairs are medians. Every run begins with a tier that has just started on a copy of the same cache, which holds what is asked for of posts from before, and avatars.`
 }
 
 // Run plays and prints.
@@ -118,14 +118,26 @@ func (c *feedCmd) playAgainst(ctx context.Context) error {
 	describe(cfg, w, c.Rate)
 	p := newPlayer(c.Tier, names)
 	defer p.close()
-	if _, _, err := p.rush(ctx, w.day, w.before(), 4, 10*time.Minute); err != nil {
-		return fmt.Errorf("ask for what is older: %w", err)
+	if err := p.fill(ctx, w); err != nil {
+		return err
 	}
 	ran, err := c.playDay(ctx, p, c.Private, c.Secret, w, c.Watch)
 	if err != nil {
 		return err
 	}
 	fmt.Print(dayTable(ran))
+	return nil
+}
+
+// fill has the tier make what it holds before a window begins.
+func (p *player) fill(ctx context.Context, w window) error {
+	paths, err := p.names.before(w)
+	if err == nil {
+		_, _, err = p.rush(ctx, paths, 4, 10*time.Minute)
+	}
+	if err != nil {
+		return fmt.Errorf("ask for what is older: %w", err)
+	}
 	return nil
 }
 
@@ -195,10 +207,7 @@ func (b *feedBench) prepare(ctx context.Context, w window) (dir string, err erro
 	defer x.stop()
 	p := newPlayer(x.public, b.names)
 	defer p.close()
-	if _, _, err = p.rush(ctx, w.day, w.before(), 4, 10*time.Minute); err != nil {
-		return "", fmt.Errorf("ask for what is older: %w", err)
-	}
-	return dir, nil
+	return dir, p.fill(ctx, w)
 }
 
 func (b *feedBench) run(ctx context.Context) error {
@@ -263,7 +272,11 @@ func (b *feedBench) capacity(ctx context.Context, part window) (float64, error) 
 	defer x.stop()
 	p := newPlayer(x.public, b.names)
 	defer p.close()
-	n, took, err := p.rush(ctx, part.day, part.asks(), askers, b.Probe)
+	paths, err := b.names.paths(part)
+	if err != nil {
+		return 0, err
+	}
+	n, took, err := p.rush(ctx, paths, askers, b.Probe)
 	if err != nil {
 		return 0, fmt.Errorf("measure the capacity: %w", err)
 	}

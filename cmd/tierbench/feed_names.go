@@ -7,6 +7,7 @@ import (
 	"github.com/novasocial/imagetier/cmd/tierbench/socialday"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/prefetch/profile"
+	"github.com/novasocial/imagetier/resize"
 )
 
 const (
@@ -54,15 +55,20 @@ func (n naming) path(day *socialday.Day, ask socialday.Ask) (string, error) {
 		if !ok {
 			break
 		}
-		version, err := imageurl.ParseVersion(versionText)
-		if err != nil {
-			return "", err
-		}
-		ref, err := imageurl.NewRef(sourceName, name, version, spec)
-		if err != nil {
-			return "", err
-		}
-		return n.signer.Path(ref), nil
+		return n.sign(name, spec)
 	}
 	return "", fmt.Errorf("profile %s has no format %s", list, device.Format)
+}
+
+// sign returns the signed path of a variant.
+func (n naming) sign(name string, spec resize.Spec) (string, error) {
+	version, err := imageurl.ParseVersion(versionText)
+	if err != nil {
+		return "", err
+	}
+	ref, err := imageurl.NewRef(sourceName, name, version, spec)
+	if err != nil {
+		return "", err
+	}
+	return n.signer.Path(ref), nil
 }

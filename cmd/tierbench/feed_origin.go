@@ -19,7 +19,7 @@ import (
 )
 
 // stub is the origin of a replay: it serves some photos under every name there is, each name
-// always the same one, as slowly as S3 answers. Names that begin with /avatars/ get a small one.
+// always the same one, as slowly as S3 answers. Avatars get a small one.
 type stub struct {
 	photos  [][]byte
 	avatar  []byte
@@ -60,7 +60,7 @@ func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *stub) bodyOf(path string) []byte {
-	if strings.Contains(path, "/avatars/") {
+	if strings.Contains(path, "avatars/") {
 		return s.avatar
 	}
 	h := fnv.New32a()

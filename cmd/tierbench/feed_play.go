@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -40,15 +41,52 @@ func (w window) asks() (asks []socialday.Ask) {
 	return asks
 }
 
-// before returns what a tier that ran before the window holds: what is asked for in it of posts
-// that were published before it, and avatars. Nothing holds old posts.
-func (w window) before() (asks []socialday.Ask) {
-	for _, ask := range w.asks() {
-		if post := w.day.Posts[ask.Post]; ask.Avatar || !post.Old && post.At < w.from {
-			asks = append(asks, ask)
+// before returns the paths of what a tier that ran before the window holds: what is asked for in it
+// of posts that were published before it, and the avatars of its authors in every size. Nothing
+// holds old posts.
+func (n naming) before(w window) (paths []string, err error) {
+	seen := make(map[string]bool)
+	add := func(path string, fault error) {
+		if fault != nil {
+			err = fault
+		}
+		if !seen[path] {
+			seen[path] = true
+			paths = append(paths, path)
 		}
 	}
-	return asks
+	authors := make(map[int]bool)
+	for _, ask := range w.asks() {
+		post := w.day.Posts[ask.Post]
+		authors[post.Author] = true
+		if !ask.Avatar && !post.Old && post.At < w.from {
+			add(n.path(w.day, ask))
+		}
+	}
+	for i, post := range w.day.Posts {
+		if w.fresh(i) {
+			authors[post.Author] = true
+		}
+	}
+	avatars, _ := n.set.Get("avatar")
+	for _, author := range slices.Sorted(maps.Keys(authors)) {
+		for _, spec := range avatars.Specs() {
+			add(n.sign(n.avatar(author), spec))
+		}
+	}
+	return paths, err
+}
+
+// paths returns those of what is asked for in the window.
+func (n naming) paths(w window) (paths []string, err error) {
+	for _, ask := range w.asks() {
+		path, err := n.path(w.day, ask)
+		if err != nil {
+			return nil, err
+		}
+		paths = append(paths, path)
+	}
+	return paths, nil
 }
 
 // player plays a window against a tier.
@@ -175,9 +213,9 @@ func (p *player) events(ctx context.Context, w window, refused *atomic.Int64) (e
 	return events, err
 }
 
-// rush asks for everything in order, as fast as so many askers can who each wait for their answers,
-// until all is asked for or the time is over.
-func (p *player) rush(ctx context.Context, day *socialday.Day, asks []socialday.Ask, askers int, most time.Duration) (done int, took time.Duration, err error) {
+// rush asks for paths in order, as fast as so many askers can who each wait for their answers,
+// until all are asked for or the time is over.
+func (p *player) rush(ctx context.Context, paths []string, askers int, most time.Duration) (done int, took time.Duration, err error) {
 	began := time.Now()
 	var next, answered, failed atomic.Int64
 	var all sync.WaitGroup
@@ -185,14 +223,10 @@ func (p *player) rush(ctx context.Context, day *socialday.Day, asks []socialday.
 		all.Go(func() {
 			for time.Since(began) < most && ctx.Err() == nil {
 				i := int(next.Add(1)) - 1
-				if i >= len(asks) {
+				if i >= len(paths) {
 					return
 				}
-				path, err := p.names.path(day, asks[i])
-				if err == nil {
-					err = p.get(ctx, path, time.Now()).err
-				}
-				if err != nil {
+				if p.get(ctx, paths[i], time.Now()).err != nil {
 					failed.Add(1)
 				} else {
 					answered.Add(1)
