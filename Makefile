@@ -56,9 +56,13 @@ fleet: deps-test ## three nodes, three NATS servers, an S3 server and nginx on t
 test-fleet: deps-test ## three nodes, three NATS servers, an S3 server and nginx: killed, replaced, cut off
 	TEST_FLEET=full go test -count 1 -v -run TestAFleet ./cmd/imagetier/e2e
 
+# What many goroutines of the whole tier do at once.
+RACED := TestAPublishedPost|TestFiveHundred|TestAPurge|TestSizesAskedForLater|TestNothingThatAFaultyOrigin|TestTheDirectoryNeverTakes
+
 .PHONY: race
-race: deps-test ## every test under the race detector
-	go test -race -timeout 20m ./...
+race: deps-test ## every test under the race detector; of those from outside some, the tier under it too
+	go test -race -timeout 20m $$(go list ./... | grep -v /e2e$$)
+	go test -race -timeout 20m -run '$(RACED)' ./cmd/imagetier/e2e
 	cd gateway && go test -race ./...
 
 .PHONY: fuzz

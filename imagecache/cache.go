@@ -54,6 +54,9 @@ type Config struct {
 	// TakenDown reports whether an original was taken down: then its variants are neither
 	// answered nor made, but ErrTakenDown. It is asked for every Get. nil: none is.
 	TakenDown func(Original) bool
+	// Watermarks are digests of the watermarks by name: they are part of the keys of what
+	// bears one, so that another picture under the same name is another image.
+	Watermarks map[string]string
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 	// Log gets what a caller cannot see: a tier's fault, a fill's panic. nil is slog's default.
@@ -68,6 +71,7 @@ type Cache struct {
 	filler    Filler
 	timeout   time.Duration
 	takenDown func(Original) bool
+	marks     map[string]string
 	now       func() time.Time
 	log       *slog.Logger
 	epochs    Epochs
@@ -86,6 +90,7 @@ func New(cfg Config) *Cache {
 		timeout: cfg.FillTimeout,
 
 		takenDown: cfg.TakenDown,
+		marks:     cfg.Watermarks,
 		now:       cfg.Now,
 		log:       cfg.Log,
 	}
@@ -114,7 +119,7 @@ func New(cfg Config) *Cache {
 // The error wraps a sentinel of origin or resize, or ctx's error if the caller left
 // first; Outcome is valid with an error too.
 func (c *Cache) Get(ctx context.Context, ref imageurl.Ref) (Image, Outcome, error) {
-	key := KeyOf(ref)
+	key := c.marked(KeyOf(ref))
 	if c.takenDown(key.original) {
 		return Image{}, Outcome{}, ErrTakenDown
 	}

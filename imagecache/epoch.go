@@ -72,7 +72,7 @@ type Receipt struct {
 // that it has removed it: the purge has to be repeated.
 func (c *Cache) Purge(ctx context.Context, what Target) (Receipt, error) {
 	if what.Key != (Key{}) {
-		what.Original = what.Key.original
+		what.Key, what.Original = c.marked(what.Key), what.Key.original
 	}
 	receipt, err := c.purge(ctx, what, c.layers)
 	c.softs.end(what)

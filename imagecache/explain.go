@@ -28,7 +28,7 @@ type Held struct {
 // is a concrete one. Nothing is made, and nothing copied from tier to tier; to a tier it
 // is a read like any other, which may count it as a hit or a miss, and as use.
 func (c *Cache) Explain(ctx context.Context, ref imageurl.Ref) []Held {
-	key := KeyOf(ref)
+	key := c.marked(KeyOf(ref))
 	now := c.now()
 	var all []Held
 	look := func(layer Layer, where Detail, key Key) {

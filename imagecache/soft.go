@@ -101,7 +101,7 @@ func (s *softs) end(what Target) {
 // what was stale.
 func (c *Cache) SoftPurge(ctx context.Context, what Target) (Receipt, error) {
 	if what.Key != (Key{}) {
-		what.Original = what.Key.original
+		what.Key, what.Original = c.marked(what.Key), what.Key.original
 	}
 	if len(c.layers) == 0 || !c.softs.add(what, c.now()) {
 		return c.Purge(ctx, what)

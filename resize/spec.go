@@ -241,6 +241,9 @@ func (s Spec) normal() (Spec, string) {
 	return s, why
 }
 
+// MaxWatermarks bounds how many a Resizer knows: each is an open file of each of its processes.
+const MaxWatermarks = 32
+
 // watermarkName reports whether a configuration can hold a watermark of that name.
 func watermarkName(name string) bool {
 	if len(name) < 1 || len(name) > 16 {

@@ -69,7 +69,11 @@ func (d *doctor) codecs(ctx context.Context) {
 	const what = "codecs"
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, d.cfg.ResizeCommand, "--capabilities")
+	args := []string{"--capabilities"}
+	for _, w := range d.cfg.Watermarks {
+		args = append(args, "--watermark", w.Name+"="+w.File) // it starts with all of them or not at all
+	}
+	cmd := exec.CommandContext(ctx, d.cfg.ResizeCommand, args...)
 	cmd.Env = workers.DefaultEnv()
 	cmd.WaitDelay = time.Second
 	var stderr bytes.Buffer

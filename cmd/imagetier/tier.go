@@ -79,7 +79,7 @@ func serve(ctx context.Context, cfg config.Config, out io.Writer) (err error) {
 	defer sources.close()
 	pool, err := workers.New(workers.Config{
 		Command: []string{cfg.ResizeCommand}, Limits: cfg.Limits, Workers: cfg.Workers, Timeout: cfg.ResizeTimeout, Log: tel.Log,
-		Waited: set.Waited,
+		Waited: set.Waited, Watermarks: watermarkFiles(cfg),
 	})
 	if err != nil {
 		return err
@@ -99,10 +99,12 @@ func serve(ctx context.Context, cfg config.Config, out io.Writer) (err error) {
 		Layers:    tiers.layers(),
 		Originals: tiers.originals,
 		Filler: fill.New(fill.Config{
-			Sources: sources.guarded, Resizer: warmer.Lanes(set.Resizer(pool), set.Resizer(pool.Warm())), Limits: cfg.Limits, Originals: tiers.originals, LiveTTL: cfg.LiveTTL,
+			Sources: sources.guarded, Resizer: warmer.Lanes(set.Resizer(pool), set.Resizer(pool.Warm())), Limits: cfg.Limits, Originals: tiers.originals,
+			Mezzanine: cfg.Mezzanine, LiveTTL: cfg.LiveTTL,
 		}),
 		FillTimeout: fillTimeout(cfg),
 		NegativeTTL: cfg.NegativeTTL,
+		Watermarks:  watermarkDigests(cfg),
 		Log:         tel.Log,
 	})
 	signer, err := cfg.Signer()
@@ -118,7 +120,7 @@ func serve(ctx context.Context, cfg config.Config, out io.Writer) (err error) {
 	fleet.use(early.bus, tiers.shared)
 	answers := &edge.Answers{}
 	handler := edge.Public(edge.Config{
-		Signer: signer, Cache: early.watched(measured), Sources: edgeSources(cfg), NegativeTTL: cfg.NegativeTTL, Answers: answers, Log: tel.Log,
+		Signer: signer, Cache: early.watched(measured), Sources: edgeSources(cfg), Watermarks: watermarkNames(cfg), NegativeTTL: cfg.NegativeTTL, Answers: answers, Log: tel.Log,
 		Observe: func(o edge.Observation) { set.Observe(measure.Observation(o)) },
 	})
 	wellbeing := &wellbeing{pool: pool, tiers: tiers, fleet: fleet}
@@ -133,7 +135,7 @@ func serve(ctx context.Context, cfg config.Config, out io.Writer) (err error) {
 	privateServer, err := edge.NewServer(edge.ServerConfig{
 		DrainTimeout: 5 * time.Second, Log: tel.Log,
 		Handler: edge.Private(edge.PrivateConfig{
-			Signer: signer, Explain: cache.Explain, Info: measured.Get, Purge: measured.Purge, SoftPurge: measured.SoftPurge, Takedown: fleet.takedown, Lift: fleet.lift, Sources: edgeSources(cfg), Answers: answers,
+			Signer: signer, Explain: cache.Explain, Info: measured.Get, Purge: measured.Purge, SoftPurge: measured.SoftPurge, Takedown: fleet.takedown, Lift: fleet.lift, Sources: edgeSources(cfg), Watermarks: watermarkNames(cfg), Answers: answers,
 			Intake: early, Warmer: early, DeadLetters: early, WebhookSecrets: cfg.WebhookSecrets, Observe: set.Event, Tagged: early.tagged,
 			AdminToken: cfg.AdminToken, Dev: cfg.Dev, Ready: wellbeing.ready, Metrics: tel.Metrics(), Stats: status.stats, Log: tel.Log,
 			Console: console.New(console.Config{

@@ -45,8 +45,8 @@ type Config struct {
 
 // Filler makes Images. It implements imagecache.Filler.
 type Filler struct {
-	cfg    Config
-	works  works
+	cfg   Config
+	works works
 
 	epochs  imagecache.Epochs
 	purging purging

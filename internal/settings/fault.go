@@ -47,11 +47,6 @@ func (f Faults) Unwrap() []error {
 // UnknownFlag returns the fault of a flag ("--cache-disk-szie") that a command does not
 // have; known are the flags that it has, spelled alike.
 func (s *Schema) UnknownFlag(flag string, known []string) Fault {
-	for _, later := range s.Later {
-		if flag == "--"+later {
-			return Fault{flag, errLater}
-		}
-	}
 	for _, name := range s.names() {
 		if flag == "--"+name {
 			return Fault{flag, fmt.Errorf("this command does not have this flag")}
@@ -59,8 +54,6 @@ func (s *Schema) UnknownFlag(flag string, known []string) Fault {
 	}
 	return Fault{flag, unknown(flag, known)}
 }
-
-var errLater = fmt.Errorf("not available in this version")
 
 // unknown returns the error of a key that is not one of known.
 func unknown(key string, known []string) error {

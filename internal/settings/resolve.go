@@ -148,8 +148,6 @@ func (s *Schema) fromEnviron(r *Resolved, environ []string) layer {
 		case ok:
 			l.values[name], l.at[name] = []string{value}, key
 		case !ours || kubernetes.MatchString(rest) || s.Foreign != nil && s.Foreign(key):
-		case slices.ContainsFunc(s.Later, func(later string) bool { return s.Env(later) == key }):
-			r.faults = append(r.faults, Fault{key, errLater})
 		default:
 			r.faults = append(r.faults, Fault{key, unknown(key, known)})
 		}

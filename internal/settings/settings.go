@@ -45,8 +45,6 @@ type Value interface {
 type Schema struct {
 	Prefix   string // of the environment variables, with its "_": IMAGETIER_
 	Settings []Setting
-	// Later names settings that exist, but not in this version.
-	Later []string
 	// Foreign reports whether a variable that begins with Prefix is somebody else's.
 	// What Kubernetes sets for a Service of the program's name is known without it.
 	Foreign func(variable string) bool
@@ -113,7 +111,7 @@ func (s *Schema) Check() error {
 		fault("prefix %q has no _ at its end", s.Prefix)
 	}
 	seen := map[string]bool{}
-	for _, name := range append(s.names(), s.Later...) {
+	for _, name := range s.names() {
 		if !nameForm.MatchString(name) {
 			fault("%q is no name of a setting", name)
 		}
@@ -126,7 +124,7 @@ func (s *Schema) Check() error {
 		}
 	}
 	var keys []string
-	for _, name := range append(s.names(), s.Later...) {
+	for _, name := range s.names() {
 		keys = append(keys, s.Key(name))
 	}
 	for _, key := range keys {

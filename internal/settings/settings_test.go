@@ -43,7 +43,6 @@ func (c *told) schema() *settings.Schema {
 			}, func() []string { return c.items })},
 			{Name: "admin-token", Help: "h", Secret: true, Value: settings.String(&c.token)},
 		},
-		Later:   []string{"image-prefix", "nats"},
 		Foreign: func(v string) bool { return v == "APP_OF_OTHERS" },
 	}
 }
@@ -119,9 +118,9 @@ func TestAllFaultsAreReportedAtOnceEachWithItsPlace(t *testing.T) {
 	want := `10 faults in the settings
   --listen: given 2 times, it has one value
   APP_CACHE_DISC_SIZE: unknown; the nearest is APP_CACHE_DISK_SIZE
-  APP_NATS: not available in this version
+  APP_NATS: unknown; the nearest is APP_ON
   FILE:3:5: cache.disk.sise: unknown; the nearest is cache.disk.size
-  FILE:5:3: image.prefix: not available in this version
+  FILE:4:1: image: unknown; the nearest is item
   FILE:6:9: listen wants a plain value
   --cache-wait: "soon": want a time from 0s to 1h, like 200ms, 5s or 1h30m
   APP_ON: "yes": want true or false
@@ -148,7 +147,6 @@ func TestAFileIsReadStrictlyAndItsFaultsHaveLineAndColumn(t *testing.T) {
 		{"listen: a\n---\nlisten: b\n", "FILE:3:7: a second document; settings are one"},
 		{"item: [[a]]\n", "FILE:1:8: item: an item is a plain value"},
 		{"admin:\n  token: hush\n  token-file: /x\n", "FILE:2:3: FILE:3:3 is there too; give one of them"},
-		{"nats: [a]\n", "FILE:1:1: nats: not available in this version"},
 	} {
 		if _, _, said := read(t, nil, nil, c.yaml); said != c.says {
 			t.Errorf("%q: said %q, want %q", c.yaml, said, c.says)
@@ -274,7 +272,6 @@ func TestASchemaThatContradictsItselfIsRefused(t *testing.T) {
 		says   string
 	}{
 		{settings.Schema{Prefix: "A_", Settings: []settings.Setting{one("cache"), one("cache-dir")}}, "both a value and the parent of cache.dir"},
-		{settings.Schema{Prefix: "A_", Settings: []settings.Setting{one("cache")}, Later: []string{"cache-dir"}}, "both a value"},
 		{settings.Schema{Prefix: "A_", Settings: []settings.Setting{one("a"), one("a")}}, "a is there twice"},
 		{settings.Schema{Prefix: "A_", Settings: []settings.Setting{one("Ab")}}, "no name"},
 		{settings.Schema{Prefix: "A", Settings: []settings.Setting{one("a")}}, "no _"},

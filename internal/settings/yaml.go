@@ -119,16 +119,12 @@ func (y *yamlReader) pair(parent string, pair *ast.MappingValueNode) {
 	switch name, known := y.name(key); {
 	case known:
 		y.value(key, name, pair)
-	case y.isLater(key):
-		y.say(pair.Key, "%s: %w", key, errLater)
 	case isParent && isMapping:
 		y.mapping(key, pair.Value)
 	case isParent && pair.Value.Type() == ast.NullType:
 		y.say(pair.Key, "%s is empty", key)
 	case isParent:
 		y.say(pair.Key, "%s has no value of its own; it holds %s", key, strings.Join(y.below(key), ", "))
-	case isMapping && y.mayHold(key):
-		y.mapping(key, pair.Value)
 	default:
 		y.say(pair.Key, "%s: %w", key, unknown(key, y.keys))
 	}
@@ -141,15 +137,6 @@ func (y *yamlReader) name(key string) (string, bool) {
 		}
 	}
 	return "", false
-}
-
-func (y *yamlReader) isLater(key string) bool {
-	return slices.ContainsFunc(y.schema.Later, func(name string) bool { return y.schema.Key(name) == key })
-}
-
-// mayHold reports whether a setting of a later version lies below key.
-func (y *yamlReader) mayHold(key string) bool {
-	return slices.ContainsFunc(y.schema.Later, func(name string) bool { return strings.HasPrefix(y.schema.Key(name), key+".") })
 }
 
 func (y *yamlReader) below(key string) []string {

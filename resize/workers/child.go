@@ -44,9 +44,10 @@ type child struct {
 
 // startChild starts a child and waits for its greeting. Whoever calls it keeps its thread
 // (runtime.LockOSThread) for as long as the child is to live.
-func startChild(ctx context.Context, cfg Config) (*child, error) {
+func startChild(ctx context.Context, cfg Config, m marks) (*child, error) {
 	c := &child{dead: make(chan struct{}), notes: notes{log: cfg.Log}}
-	c.cmd = exec.Command(cfg.Command[0], append(cfg.Command[1:len(cfg.Command):len(cfg.Command)], arguments(cfg)...)...)
+	c.cmd = exec.Command(cfg.Command[0], append(cfg.Command[1:len(cfg.Command):len(cfg.Command)], append(arguments(cfg), m.args...)...)...)
+	c.cmd.ExtraFiles = m.files
 	c.cmd.Env = cfg.Env
 	c.cmd.Dir = "/"
 	// A group of its own: a Ctrl-C at the terminal is the tier's to answer, which drains,

@@ -23,7 +23,12 @@ func Probe(ctx context.Context, cfg Config) (wire.Hello, error) {
 	}
 	runtime.LockOSThread() // see startChild
 	defer runtime.UnlockOSThread()
-	c, err := startChild(ctx, cfg)
+	m, err := seal(cfg.Watermarks)
+	if err != nil {
+		return wire.Hello{}, err
+	}
+	defer m.close()
+	c, err := startChild(ctx, cfg, m)
 	if err != nil {
 		return wire.Hello{}, err
 	}

@@ -189,7 +189,7 @@ func (w *worker) pause(ctx context.Context) {
 func (w *worker) start(ctx context.Context) error {
 	w.starting.Add(1)
 	w.enable(1, nil)
-	c, err := startChild(ctx, w.cfg)
+	c, err := startChild(ctx, w.cfg, w.marks)
 	w.starting.Add(-1)
 	if err == nil {
 		w.enable(0, nil)

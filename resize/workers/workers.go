@@ -75,6 +75,9 @@ type Config struct {
 	// Limits are those of originals; the child checks them once more. A field that is 0
 	// means its default.
 	Limits resize.Limits
+	// Watermarks are files of images by the name that Specs know them by (wm.NAME): at most
+	// resize.MaxWatermarks of them.
+	Watermarks map[string][]byte
 	// Unconfined starts children without Landlock and seccomp, the limits stay: to tell
 	// a fault of the sandbox from others. Never for serving.
 	Unconfined bool
@@ -122,6 +125,9 @@ func (cfg Config) withDefaults() (Config, error) {
 	if cfg.Waited == nil {
 		cfg.Waited = func(time.Duration) {}
 	}
+	if len(cfg.Watermarks) > resize.MaxWatermarks {
+		return cfg, fmt.Errorf("resize workers: %d watermarks, the most is %d", len(cfg.Watermarks), resize.MaxWatermarks)
+	}
 	if cfg.Limits.MaxBytes > wire.MaxOriginal {
 		return cfg, fmt.Errorf("resize workers: Config.Limits.MaxBytes is %d, the most that can be sent is %d", cfg.Limits.MaxBytes, wire.MaxOriginal)
 	}
@@ -144,6 +150,7 @@ var reasons = [...]string{Died, Nonsense, Deadline, Left, Recycled, Failed}
 // runs, and wait before.
 type Pool struct {
 	cfg   Config
+	marks marks
 	queue queue
 	ready chan struct{} // closed when the first child has greeted
 	once  sync.Once
@@ -162,7 +169,11 @@ func New(cfg Config) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pool{cfg: cfg, ready: make(chan struct{})}
+	marks, err := seal(cfg.Watermarks)
+	if err != nil {
+		return nil, err
+	}
+	p := &Pool{cfg: cfg, marks: marks, ready: make(chan struct{})}
 	p.queue.room = [lanes]int{live: cfg.Queue, warm: cfg.WarmQueue}
 	p.queue.most = time.Duration(cfg.Workers) * cfg.MaxWait
 	p.queue.workers = cfg.Workers

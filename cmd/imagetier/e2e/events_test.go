@@ -335,7 +335,7 @@ func TestServingDoesNotDependOnTheQueue(t *testing.T) {
 		"a directory that cannot be there": {"--cache-dir", broken},
 	} {
 		o, origin := newCountingOrigin(t, "phone-android.jpg")
-		x := start(t, warmFlags(origin, flags...)...)
+		x := launch(t, nil, warmFlags(origin, flags...)...)
 		if got := x.tell(signEvent(t, "msg_1", time.Now(), published("p1", "a.jpg", "v.1"))); got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == "" {
 			t.Errorf("%s: %s, Retry-After %q\n%s", what, got.Status, got.Header.Get("Retry-After"), got.body)
 		}

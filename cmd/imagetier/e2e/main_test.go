@@ -24,6 +24,9 @@ import (
 // bin is where TestMain built the programs.
 var bin string
 
+// raced: the tests run under the race detector, and so does the tier that they start.
+var raced bool
+
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "imagetier-e2e-")
@@ -33,7 +36,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		bin = dir
-		if out, err := build("0", "../"); err != nil {
+		if out, err := buildTier(); err != nil {
 			fmt.Fprintf(os.Stderr, "build imagetier: %v\n%s", err, out)
 			return 1
 		}
@@ -45,8 +48,16 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-func build(cgo, pkg string) ([]byte, error) {
-	cmd := exec.Command("go", "build", "-o", bin+"/", pkg)
+// buildTier builds imagetier, which has no C in it, unless the race detector is to look.
+func buildTier() ([]byte, error) {
+	if raced {
+		return build("1", "../", "-race")
+	}
+	return build("0", "../")
+}
+
+func build(cgo, pkg string, flags ...string) ([]byte, error) {
+	cmd := exec.Command("go", append(append([]string{"build", "-o", bin + "/"}, flags...), pkg)...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED="+cgo)
 	return cmd.CombinedOutput()
 }
@@ -90,6 +101,14 @@ func start(t testing.TB, flags ...string) *tier {
 
 func startWith(t testing.TB, env []string, flags ...string) *tier {
 	t.Helper()
+	x := launch(t, env, flags...)
+	x.waitReady()
+	return x
+}
+
+// launch returns when it listens, ready or not.
+func launch(t testing.TB, env []string, flags ...string) *tier {
+	t.Helper()
 	args := append([]string{"serve", "--log-format", "json"}, flags...)
 	if !slices.Contains(flags, "--private-listen") {
 		args = append(args, "--listen", "127.0.0.1:0", "--private-listen", "127.0.0.1:0")
@@ -125,6 +144,9 @@ func startWith(t testing.TB, env []string, flags ...string) *tier {
 	}()
 	t.Cleanup(func() {
 		x.kill()
+		if strings.Contains(x.log.String(), "DATA RACE") {
+			t.Error("the race detector found something")
+		}
 		if t.Failed() {
 			t.Logf("imagetier said:\n%s", x.log)
 		}
@@ -137,7 +159,6 @@ func startWith(t testing.TB, env []string, flags ...string) *tier {
 	case <-time.After(30 * time.Second):
 		t.Fatalf("imagetier did not say where it listens\n%s", x.log)
 	}
-	x.waitReady()
 	return x
 }
 

@@ -29,6 +29,7 @@ func (c *Config) check(r *settings.Resolved, m Machine, serving bool) {
 		r.FaultOf("private-listen", fmt.Errorf("%s is the public listener's address too", c.PrivateListen))
 	}
 	c.checkWarming(r)
+	c.readWatermarks(r)
 	if !serving {
 		return
 	}

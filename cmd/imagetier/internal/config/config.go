@@ -42,6 +42,8 @@ type Config struct {
 	Workers       int           // resize processes, at least 1
 	ResizeCommand string        // path of imagetier-resize
 	Limits        resize.Limits // of originals; no field is 0
+	Mezzanine     int           // long side of mezzanines in pixels; 0 is none
+	Watermarks    []Watermark   // no two have one name
 
 	OriginTimeout time.Duration // of one fetch, its second try included
 	ResizeTimeout time.Duration // of one resize

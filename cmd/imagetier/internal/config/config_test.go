@@ -1,8 +1,11 @@
 package config_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"image"
+	"image/png"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -76,6 +79,7 @@ func another(t *testing.T) map[string]string {
 		"dev": "true", "allow-private-origins": "true", "cache-dir": "/var/cache/x", "cache-memory-size": "100MiB",
 		"cache-disk-size": "50GiB", "cache-originals-size": "7GB", "workers": "3", "resize-command": "/usr/libexec/r",
 		"max-original-bytes": "64MiB", "max-megapixels": "12.5", "max-side": "9000", "max-frames": "10",
+		"mezzanine": "2048", "watermark": "logo=" + write(t, markPNG(t, 8)),
 		"origin-timeout": "3s", "resize-timeout": "1m", "negative-ttl": "0s", "live-ttl": "1h30m", "drain-timeout": "5s",
 		"log-level": "debug", "log-format": "text", "derived": "s3://made/tier?region=eu-central-1",
 		"webhook-secrets": secret1 + "," + secret2, "warm": "all", "wasted-after": "90m", "profiles": profilesFile(t), "balancer": "http://10.0.0.7:8080",
@@ -192,7 +196,7 @@ func TestTheDefaultsAreThoseOfTheContract(t *testing.T) {
 	want := config.Config{
 		Listen: ":8080", PrivateListen: "127.0.0.1:8081", CacheDir: "./cache",
 		MemorySize: 512 << 20, DiskSize: 10 << 30, OriginalsSize: 5 << 30,
-		Workers: 2, ResizeCommand: "/opt/bin/imagetier-resize", Limits: resize.DefaultLimits(),
+		Workers: 2, ResizeCommand: "/opt/bin/imagetier-resize", Limits: resize.DefaultLimits(), Mezzanine: 1440,
 		OriginTimeout: 5 * time.Second, ResizeTimeout: 10 * time.Second, NegativeTTL: 10 * time.Second, LiveTTL: 24 * time.Hour,
 		DrainTimeout: 25 * time.Second, LogFormat: "json", Secrets: []string{hex1},
 		Warm: "adaptive", WastedAfter: 6 * time.Hour, Profiles: profile.BuiltIn(), Links: links,
@@ -275,6 +279,14 @@ func TestEveryFaultIsReportedWithWhatIsWanted(t *testing.T) {
 		{"--max-megapixels=NaN", "millions of pixels"},
 		{"--max-side=0", "whole number"},
 		{"--max-frames=0", "whole number"},
+		{"--mezzanine=9000", "whole number from 0 to 8192"},
+		{"--watermark=logo", "want NAME=FILE"},
+		{"--watermark=Logo=x", "a name is 1-16 of a-z 0-9"},
+		{"--watermark=logo=/nonexistent.png", "watermark logo: stat /nonexistent.png"},
+		{"--watermark=logo=/", "watermark logo: / is no file"},
+		{"--watermark=logo=" + write(t, "<svg xmlns='http://www.w3.org/2000/svg'/>"), "unsupported kind of image: SVG"},
+		{"--watermark=logo=" + write(t, markPNG(t, 8)[:60]), "it ends within"},
+		{"--watermark=logo=" + write(t, markPNG(t, 8)) + ",logo=y", "watermark logo is there twice"},
 		{"--origin-timeout=5", "want a time"},
 		{"--origin-timeout=0s", "want a time"},
 		{"--resize-timeout=-1s", "want a time"},
@@ -307,13 +319,27 @@ func TestEveryFaultIsReportedWithWhatIsWanted(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotBuiltYetIsToldFromWhatIsUnknown(t *testing.T) {
-	for _, name := range []string{"MEZZANINE", "WATERMARK"} {
-		_, _, err := config.Load(input(t, []string{"--dev"}, []string{"IMAGETIER_" + name + "=x"}))
-		if err == nil || err.Error() != "IMAGETIER_"+name+": not available in this version" {
-			t.Error(err)
-		}
+// A picture is read once: what its file becomes afterwards changes nothing that is made.
+func TestAWatermarkIsItsFileAtTheStart(t *testing.T) {
+	first, second := write(t, markPNG(t, 8)), write(t, markPNG(t, 9))
+	c, err := load(t, "--dev", "--watermark", "logo="+first, "--watermark", "other="+second)
+	if err != nil || len(c.Watermarks) != 2 {
+		t.Fatal(c.Watermarks, err)
 	}
+	logo, other := c.Watermarks[0], c.Watermarks[1]
+	if logo.Name != "logo" || string(logo.Bytes) != markPNG(t, 8) || len(logo.Digest) != 16 || logo.Digest == other.Digest {
+		t.Errorf("%+v, %+v", logo, other)
+	}
+}
+
+// markPNG is a picture whose side is that many pixels.
+func markPNG(t *testing.T, side int) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := png.Encode(&b, image.NewNRGBA(image.Rect(0, 0, side, side))); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
 }
 
 func TestVariablesOfOthersAreLeftAlone(t *testing.T) {

@@ -20,11 +20,6 @@ import (
 // Prefix begins the environment variables of imagetier.
 const Prefix = "IMAGETIER_"
 
-// later are settings that the contract has and this version has not.
-var later = []string{
-	"mezzanine", "watermark",
-}
-
 // foreign tells variables that begin like ours: the gateway's, and where make keeps the
 // servers that tests start.
 func foreign(variable string) bool {
@@ -45,7 +40,7 @@ const year = 365 * 24 * time.Hour
 
 // schema returns the settings bound to c.
 func schema(c *Config) *settings.Schema {
-	s := &settings.Schema{Prefix: Prefix, Later: later, Foreign: foreign}
+	s := &settings.Schema{Prefix: Prefix, Foreign: foreign}
 	add := func(x settings.Setting) { s.Settings = append(s.Settings, x) }
 	var file string
 	add(settings.Setting{Name: settings.ConfigName, Placeholder: "FILE", Value: settings.String(&file),
@@ -84,20 +79,7 @@ func schema(c *Config) *settings.Schema {
 		Help: "Budget of kept originals."})
 	addFleet(add, group, c)
 
-	group = groupResize
-	add(settings.Setting{Name: "workers", Group: group, Placeholder: "N", DefaultHelp: "number of cores", Value: settings.Int(&c.Workers, 1, 1024),
-		Help: "Resize processes."})
-	add(settings.Setting{Name: "resize-command", Group: group, Placeholder: "FILE", DefaultHelp: "beside imagetier", Value: nonEmpty(&c.ResizeCommand),
-		Help: "The program imagetier-resize."})
-	add(settings.Setting{Name: "max-original-bytes", Group: group, Placeholder: "SIZE", Default: "32MiB", Value: settings.Size(&c.Limits.MaxBytes, 1<<10),
-		Help: "Larger originals are 413."})
-	add(settings.Setting{Name: "max-megapixels", Group: group, Placeholder: "N", Default: "60", Value: megapixels(&c.Limits.MaxPixels),
-		Help: "Originals of more pixels are 413. Each worker may need 4 bytes a pixel."})
-	add(settings.Setting{Name: "max-side", Group: group, Placeholder: "N", Default: "32768", Value: settings.Int(&c.Limits.MaxSide, 1, 1<<24),
-		Help: "Originals that are wider or higher are 413, in pixels."})
-	add(settings.Setting{Name: "max-frames", Group: group, Placeholder: "N", Default: "200", Value: settings.Int(&c.Limits.MaxFrames, 1, 1<<20),
-		Help: "Animations of more frames are 413."})
-
+	addResizing(add, c)
 	addWarming(add, c)
 
 	group = groupTime
@@ -185,11 +167,20 @@ func megapixels(p *int64) settings.Value {
 // sourceName is what the contract calls an alias (CONTRACT 1).
 var sourceName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
 
+// cutNamed splits a name from what it stands for; want says what that looks like.
+func cutNamed(item, want string) (name, value string, err error) {
+	name, value, ok := strings.Cut(item, "=")
+	if !ok || value == "" {
+		return "", "", fmt.Errorf("%q: want %s", item, want)
+	}
+	return name, value, nil
+}
+
 func sources(p *[]Source) settings.Value {
 	return settings.List(func() { *p = nil }, func(item string) error {
-		name, text, ok := strings.Cut(item, "=")
-		if !ok {
-			return fmt.Errorf("%q: want NAME=URL, like posts=s3://bucket/prefix", item)
+		name, text, err := cutNamed(item, "NAME=URL, like posts=s3://bucket/prefix")
+		if err != nil {
+			return err
 		}
 		if !sourceName.MatchString(name) {
 			return fmt.Errorf("source %q: a name is 1-32 of a-z 0-9 -, and begins with a letter", name)

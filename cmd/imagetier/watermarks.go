@@ -1,0 +1,29 @@
+package main
+
+import "github.com/novasocial/imagetier/cmd/imagetier/internal/config"
+
+// What each part has to know of the configured watermarks, by name.
+
+func watermarkFiles(cfg config.Config) map[string][]byte {
+	files := make(map[string][]byte, len(cfg.Watermarks))
+	for _, w := range cfg.Watermarks {
+		files[w.Name] = w.Bytes
+	}
+	return files
+}
+
+func watermarkDigests(cfg config.Config) map[string]string {
+	digests := make(map[string]string, len(cfg.Watermarks))
+	for _, w := range cfg.Watermarks {
+		digests[w.Name] = w.Digest
+	}
+	return digests
+}
+
+func watermarkNames(cfg config.Config) map[string]bool {
+	names := make(map[string]bool, len(cfg.Watermarks))
+	for _, w := range cfg.Watermarks {
+		names[w.Name] = true
+	}
+	return names
+}

@@ -1,0 +1,62 @@
+package imagecache_test
+
+import (
+	"testing"
+
+	"github.com/novasocial/imagetier/imagecache"
+)
+
+const marked = "/640x640-cover-wm.logo-q70/v.1/posts/cat.jpg.webp"
+
+// Whoever replaces a watermark and starts anew is not served pictures with the old one, and
+// what bears none stays warm.
+func TestAnotherWatermarkUnderTheSameNameIsAnotherImage(t *testing.T) {
+	memory := &shelf{}
+	caches := make(map[string]*imagecache.Cache)
+	for _, digest := range []string{"aaaa", "bbbb"} {
+		caches[digest] = imagecache.New(imagecache.Config{
+			Layers: []imagecache.Layer{{Tier: memory, Name: imagecache.Memory}}, Filler: &kitchen{fill: serves("with " + digest)},
+			Watermarks: map[string]string{"logo": digest},
+		})
+	}
+	for _, path := range []string{marked, cat} {
+		get(t, caches["aaaa"], path)
+	}
+	if body, out := get(t, caches["bbbb"], marked); body != "with bbbb" || out.Forward == imagecache.Hit {
+		t.Errorf("%s, %+v", body, out)
+	}
+	if body, out := get(t, caches["aaaa"], marked); body != "with aaaa" || out.Detail != imagecache.Memory {
+		t.Errorf("%s, %+v", body, out)
+	}
+	if body, out := get(t, caches["bbbb"], cat); body != "with aaaa" || out.Detail != imagecache.Memory {
+		t.Errorf("what bears none: %s, %+v", body, out)
+	}
+}
+
+// A name is looked for among the options alone.
+func TestAPathOfAWatermarkIsPurgedByItself(t *testing.T) {
+	memory := &shelf{}
+	c := imagecache.New(imagecache.Config{
+		Layers: []imagecache.Layer{{Tier: memory, Name: imagecache.Memory}}, Filler: &kitchen{fill: serves("cat")},
+		Watermarks: map[string]string{"logo": "aaaa"},
+	})
+	const named = "/640x640-cover/v.1/posts/x-wm.logo-y.jpg.webp"
+	for _, path := range []string{marked, named} {
+		get(t, c, path)
+	}
+	if held := c.Explain(t.Context(), ref(t, marked)); len(held) != 1 || held[0].Where != imagecache.Memory {
+		t.Errorf("explained as %+v", held)
+	}
+	for _, purge := range []imagecache.Target{{Key: imagecache.KeyOf(ref(t, marked))}, {Key: imagecache.KeyOf(ref(t, named))}} {
+		if receipt, err := c.Purge(t.Context(), purge); err != nil || receipt.Variants != 1 {
+			t.Errorf("%v: %+v, %v", purge.Key, receipt, err)
+		}
+	}
+	get(t, c, marked)
+	if _, err := c.SoftPurge(t.Context(), imagecache.Target{Key: imagecache.KeyOf(ref(t, marked))}); err != nil {
+		t.Fatal(err)
+	}
+	if _, out := get(t, c, marked); out.Detail != imagecache.Stale {
+		t.Errorf("after a soft purge: %+v", out)
+	}
+}
