@@ -69,7 +69,7 @@ func (c *feedCmd) Run() error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(work)
+	defer func() { _ = os.RemoveAll(work) }()
 	b := &feedBench{feedCmd: c, origin: origin, work: work}
 	if b.names, err = newNaming("", feedKeys); err != nil {
 		return err
@@ -329,7 +329,7 @@ func (b *feedBench) playPart(ctx context.Context, cache, warm string, w window, 
 	if err != nil {
 		return tally{}, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	defer x.stop()
 	p := newPlayer(x.public, b.names)
 	defer p.close()

@@ -149,7 +149,9 @@ func TestThePlanOfADayWastesLittleAndMissesLittle(t *testing.T) {
 	if first.percent() < 95 {
 		t.Errorf("%.1f %% of %d first views are hits", first.percent(), first.all)
 	}
-	if all := playPlan(t, warmer.All, 900, 1)[0]; all.first.percent() != 100 || all.wasted*2 < all.used+all.wasted {
-		t.Errorf("with all Specs: %v", all)
+	all := playPlan(t, warmer.All, 900, 1)[0]
+	t.Logf("with all Specs: %v", all)
+	if all.first.percent() != 100 || all.wasted*2 < all.used+all.wasted {
+		t.Error("that is another day")
 	}
 }
