@@ -6,6 +6,8 @@ SHELL := /bin/bash
 export IMAGETIER_TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/imagetier-tools
 VERSITYGW := v1.8.0
 GOLANGCI_LINT := v2.15.0
+PROTOC_GEN_GO := v1.36.12
+PROTOC_GEN_GO_GRPC := v1.6.2
 
 .PHONY: help
 help: ## list what there is
@@ -37,6 +39,16 @@ tools: $(IMAGETIER_TOOLS)/versitygw ## build the servers that tests start
 $(IMAGETIER_TOOLS)/versitygw:
 	mkdir -p $(@D)
 	GOBIN=$(@D) go install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW)
+
+.PHONY: proto
+proto: go ## make the Go code of gateway/proto anew, after its .proto files have changed
+	@deploy/install-deps proto
+	GOBIN=$(IMAGETIER_TOOLS) go install google.golang.org/protobuf/cmd/protoc-gen-go@$(PROTOC_GEN_GO)
+	GOBIN=$(IMAGETIER_TOOLS) go install google.golang.org/grpc/cmd/protoc-gen-go-grpc@$(PROTOC_GEN_GO_GRPC)
+	cd gateway/proto && PATH="$(IMAGETIER_TOOLS):$$PATH" protoc \
+		--go_out=. --go_opt=module=github.com/novasocial/imagetier/gateway/proto \
+		--go-grpc_out=. --go-grpc_opt=module=github.com/novasocial/imagetier/gateway/proto *.proto
+	cd gateway/proto && sha256sum *.proto >made-of.sha256
 
 .PHONY: deps-test
 deps-test: deps tools

@@ -25,7 +25,12 @@ var owners = map[string][]string{
 	"github.com/andybalholm/brotli":  {"proxy"},
 	"github.com/klauspost/compress":  {"proxy"},
 	"github.com/vektah/gqlparser/v2": {"proxy"},
-	"golang.org/x/sync":              {"tier", "cmd/imagetier-gateway"},
+	"golang.org/x/sync":              {"tier", "cmd/imagetier-gateway", "cmd/fakebackends"},
+	"github.com/sony/gobreaker/v2":   {"upstream"},
+	"google.golang.org/grpc":         {"proto", "upstream"},
+	"google.golang.org/protobuf":     {"proto", "upstream"},
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc": {"upstream"},
+	"go.opentelemetry.io/otel": {"upstream"},
 }
 
 // walls are what a room may import of the gateway (by its name) and of the tier's module (after
@@ -34,6 +39,11 @@ var walls = map[string][]string{
 	"rewrite":               {},
 	"imagelink":             {"/resize", "/imagecache/imageurl", "/prefetch/profile"},
 	"tier":                  {"/imagecache/imageurl", "/prefetch/profile"},
+	"feed":                  {},
+	"proto":                 {},
+	"upstream":              {"feed", "proto"},
+	"upstream/fakeservices": {"proto"},
+	"cmd/fakebackends":      {"upstream/fakeservices"},
 	"proxy":                 {"rewrite", "imagelink", "/prefetch/profile"},
 	"cmd/imagetier-gateway": {"proxy", "imagelink", "tier", "/internal/settings", "/prefetch/profile", "/imagecache/imageurl"},
 }
@@ -109,6 +119,15 @@ func TestEveryRoomImportsOnlyWhatItMay(t *testing.T) {
 					t.Errorf("%s imports %s, whose address is another", room, imported)
 				}
 			}
+		}
+	}
+}
+
+// The doubles lie below upstream, which the program may import.
+func TestTheProgramHasNoTestDoubleInIt(t *testing.T) {
+	for _, p := range list(t, "-deps", "./cmd/imagetier-gateway") {
+		if under(p.ImportPath, module+"upstream/fakeservices") {
+			t.Error("imagetier-gateway is built with ", p.ImportPath)
 		}
 	}
 }

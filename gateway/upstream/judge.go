@@ -1,0 +1,84 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/novasocial/imagetier/gateway/feed"
+)
+
+// Outcome is how a call ended, as a label of a metric.
+type Outcome string
+
+const (
+	OK          Outcome = "ok"
+	NotFound    Outcome = "not_found"
+	Invalid     Outcome = "invalid"      // the service refused the request
+	Canceled    Outcome = "canceled"     // its caller left
+	Timeout     Outcome = "timeout"      // no answer in time
+	Unavailable Outcome = "unavailable"  // not reached, or broken
+	BreakerOpen Outcome = "breaker_open" // not asked
+	panicked    Outcome = "panic"
+)
+
+// Outcomes are all of them that an answer can have.
+var Outcomes = []Outcome{OK, NotFound, Invalid, Canceled, Timeout, Unavailable, BreakerOpen}
+
+var (
+	errBreakerOpen = fmt.Errorf("%w: it is left alone for a while (breaker open)", feed.ErrUnavailable)
+	errNotFound    = errors.New("there is no such thing")
+	errNotText     = fmt.Errorf("%w: it has bytes that are not UTF-8", feed.ErrInvalid)
+)
+
+// judge returns what a status of gRPC is to the caller with the context ctx. What the
+// service said stands in the error's text, for the log.
+func judge(ctx context.Context, err error) (Outcome, error) {
+	code := status.Code(err)
+	left := ctx.Err()
+	switch {
+	case code == codes.OK:
+		return OK, nil
+	case errors.Is(left, context.Canceled) && (code == codes.Canceled || code == codes.DeadlineExceeded):
+		return Canceled, left
+	case code == codes.DeadlineExceeded: // of this call, or of the caller's whole request
+		return Timeout, fmt.Errorf("%w: %v", feed.ErrTimeout, err)
+	case code == codes.Canceled: // by the service, or by Close
+		return Canceled, fmt.Errorf("%w: %v", feed.ErrUnavailable, err)
+	case code == codes.NotFound:
+		return NotFound, fmt.Errorf("%w: %v", errNotFound, err)
+	case aboutTheRequest(code):
+		return Invalid, fmt.Errorf("%w: %v", feed.ErrInvalid, err)
+	}
+	return Unavailable, fmt.Errorf("%w: %v", feed.ErrUnavailable, err)
+}
+
+// aboutTheRequest tells the codes that say nothing of the service: were they failures, one
+// client with bad requests could open the breaker for all.
+func aboutTheRequest(code codes.Code) bool {
+	switch code {
+	case codes.InvalidArgument, codes.OutOfRange, codes.FailedPrecondition, codes.AlreadyExists,
+		codes.PermissionDenied, codes.Unauthenticated:
+		return true
+	}
+	return false
+}
+
+var (
+	errNoSign  = errors.New("says nothing about the service")
+	errFailure = errors.New("failed")
+)
+
+// sign reduces an outcome to what it says about the service, for its breaker.
+func sign(how Outcome) error {
+	switch how {
+	case OK:
+		return nil
+	case NotFound, Invalid, Canceled:
+		return errNoSign
+	}
+	return errFailure
+}
