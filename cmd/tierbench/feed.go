@@ -92,13 +92,14 @@ func (c *feedCmd) dayAt(rate float64) (socialday.Config, window) {
 		case try < 6:
 			cfg.People = min(max(int(float64(cfg.People)*math.Pow(off, 0.75)), fewest), most)
 		default:
-			cfg.Lasts = time.Duration(float64(cfg.Lasts) / math.Pow(off, 0.8))
+			// A machine that can next to nothing gets a day that asks for more, not one without end.
+			cfg.Lasts = min(time.Duration(float64(cfg.Lasts)/math.Pow(off, 0.8)), 2*c.Day)
 		}
 	}
 }
 
 // People of a network that is fitted to a rate.
-const fewest, most = 100, 20_000
+const fewest, most = 60, 20_000
 
 // sixHours of a compressed day, and what is not compressed of the way to the first view: how long
 // a tier watches what it has made early.

@@ -214,7 +214,7 @@ func (p *player) events(ctx context.Context, w window, refused *atomic.Int64) (e
 }
 
 // rush asks for paths in order, as fast as so many askers can who each wait for their answers,
-// until all are asked for or the time is over.
+// until all are asked for or the time is over. What is answered later than that is not counted.
 func (p *player) rush(ctx context.Context, paths []string, askers int, most time.Duration) (done int, took time.Duration, err error) {
 	began := time.Now()
 	var next, answered, failed atomic.Int64
@@ -228,7 +228,7 @@ func (p *player) rush(ctx context.Context, paths []string, askers int, most time
 				}
 				if p.get(ctx, paths[i], time.Now()).err != nil {
 					failed.Add(1)
-				} else {
+				} else if time.Since(began) <= most {
 					answered.Add(1)
 				}
 			}
@@ -238,7 +238,7 @@ func (p *player) rush(ctx context.Context, paths []string, askers int, most time
 	if n := failed.Load(); n > 0 {
 		return 0, 0, fmt.Errorf("%d of %d requests failed", n, n+answered.Load())
 	}
-	return int(answered.Load()), time.Since(began), ctx.Err()
+	return int(answered.Load()), min(time.Since(began), most), ctx.Err()
 }
 
 func pause(ctx context.Context, d time.Duration) error {
