@@ -224,7 +224,11 @@ func (p *planning) flush() error {
 
 func priorityOf(kind string, audience int) int {
 	switch {
-	case kind == feed.FeedPage, audience >= LargeAudience: // a page is about to be shown
+	case kind == feed.FeedPage:
+		// Whoever is shown it asks in the next moment, and is answered live; what is posted is made
+		// for all who look later, and there are many pages for each post.
+		return Third
+	case audience >= LargeAudience:
 		return First
 	case audience >= SomeAudience:
 		return Second

@@ -54,8 +54,8 @@ func (r Reach) viewers() float64 {
 	switch r {
 	case Unsaid:
 		return 30
-	case OnPage: // whoever is shown it, and some to whom it is shown next
-		return 3
+	case OnPage:
+		return 1
 	}
 	return math.Pow(10, float64(r-fewest)+0.5) / 2
 }

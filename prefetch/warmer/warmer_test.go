@@ -398,6 +398,7 @@ type bench struct {
 	tag     string
 	attempt int
 	onMake  func(*bench)
+	waited  time.Duration // in the queue
 }
 
 func (b *bench) Of(tag string) []imagecache.Original     { return b.tagged[tag] }
@@ -431,7 +432,7 @@ func (b *bench) work(t *testing.T, job any) string {
 			}
 			given = true
 			return Delivery{
-				Data: data, Queued: time.Now(),
+				Data: data, Queued: time.Now().Add(-b.waited),
 				Done: func(context.Context) error { settled("done"); return nil },
 				Again: func(_ context.Context, reason string, after time.Duration) (bool, error) {
 					settled(fmt.Sprintf("again after %v: %s", after, reason))
@@ -482,6 +483,23 @@ func TestAJobPurgesThenWarmsAndIsDone(t *testing.T) {
 		}
 		if got := fmt.Sprint(b.makes); got != "[[/100x/v.1/posts/a.webp /200x/v.1/posts/a.webp] [/9x/v.1/posts/d.webp]]" {
 			t.Error(got)
+		}
+	})
+}
+
+// Phones ask for what a page shows in the moment in which they have it: what would be made later than
+// that has been asked for.
+func TestAPageThatHasBeenShownIsNotWarmed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, c := range []struct {
+			reach  Reach
+			waited time.Duration
+			want   string
+		}{{OnPage, shown, "ok, done"}, {OnPage, shown + time.Second, "skipped, done"}, {ReachOf(50), time.Hour, "ok, done"}} {
+			b := &bench{waited: c.waited}
+			if did := b.work(t, Job{Warms: []Warm{{Image: image(t, "a"), Profile: "two", Reach: c.reach}}}); did != c.want || (len(b.makes) == 0) != (c.want == "skipped, done") {
+				t.Errorf("reach %d after %v: %s, made %v", c.reach, c.waited, did, b.makes)
+			}
 		}
 	})
 }
@@ -654,7 +672,7 @@ func TestWhatEventsComeTo(t *testing.T) {
 			t.Errorf("a post and its author have reaches %d and %d, want %d", jobs[0].Warms[0].Reach, jobs[0].Warms[1].Reach, reach)
 		}
 	}
-	if p, jobs := plan(t, feed.Event{Type: feed.FeedPage, Profile: "feed", Posts: posts[:1]}); p.Messages[0].Priority != First || jobs[0].Warms[0].Reach != OnPage {
+	if p, jobs := plan(t, feed.Event{Type: feed.FeedPage, Profile: "feed", Posts: posts[:1]}); p.Messages[0].Priority != Third || jobs[0].Warms[0].Reach != OnPage {
 		t.Errorf("feed.page has priority %d, reach %d", p.Messages[0].Priority, jobs[0].Warms[0].Reach)
 	}
 }
