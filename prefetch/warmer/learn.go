@@ -25,7 +25,7 @@ const (
 	learnOver  = 100
 	enoughSeen = 20
 	// wasteMost is below the target of 20 %: what is learnt lags behind what happens.
-	wasteMost = 0.16
+	wasteMost = 0.15
 )
 
 // Reach is how many are told to see an image soon: what is asked for of a post of a thousand
