@@ -144,6 +144,10 @@ bench-page: build ## how long a page of the feed takes on a phone, before and af
 load: build k6 ## k6 scenarios and faults under load (MINUTES=1 each, LOAD=full as long as they should be, ONLY=spike,faults)
 	@deploy/load load
 
+.PHONY: bench-feed
+bench-feed: build ## a day of a social feed with warming and without, in some five minutes (FEED='--pairs 1': flags of tierbench feed)
+	cd cmd/tierbench && go run . feed $(FEED)
+
 .PHONY: bench-peers
 bench-peers: ## what a hit costs beside nginx and Varnish, in one run
 	@deploy/bench-peers

@@ -76,7 +76,7 @@ func openPrefetch(cfg config.Config, parts prefetchParts) (*prefetch, error) {
 		known[source.Name] = true
 	}
 	p.reader = &feed.Reader{Links: cfg.Links, Profiles: cfg.Profiles, Known: func(source string) bool { return known[source] }}
-	p.watch = warmer.NewWatch(warmer.WatchConfig{Mode: mode, Profiles: cfg.Profiles, Lead: parts.set.Lead})
+	p.watch = warmer.NewWatch(warmer.WatchConfig{Mode: mode, Profiles: cfg.Profiles, For: cfg.WastedAfter, Lead: parts.set.Lead})
 	making := p.makeHere
 	if cfg.Balancer != "" {
 		p.balancer = newBalancer(cfg.Balancer, parts.signer, 2*fillTimeout(cfg))

@@ -43,6 +43,7 @@ type Warm struct {
 	Image   profile.Image `json:"image"`
 	AskTag  bool          `json:"ask_tag,omitempty"` // its version is the origin's entity tag, to be asked
 	Profile string        `json:"profile"`
+	Reach   Reach         `json:"reach,omitempty"`
 	All     bool          `json:"all,omitempty"`  // all Specs of the profile, whatever the Planner thinks
 	Tags    []string      `json:"tags,omitempty"` // if one was ended since, there is nothing to warm
 }
@@ -112,13 +113,16 @@ func PlanEvent(e feed.Event) (Plan, error) {
 		if e.User.Avatar != nil {
 			p.learn(*e.User.Avatar)
 			job.Purges = liveOf(*e.User.Avatar)
-			job.Warms = []Warm{warmOf(*e.User.Avatar, feed.Avatar)}
+			job.Warms = []Warm{warmOf(*e.User.Avatar, feed.Avatar, Unsaid)}
 		}
 		err := p.put(First, job)
 		return p.Plan, err
 	}
 	for _, post := range e.Posts {
-		priority := priorityOf(e.Type, post.Audience)
+		priority, reach := priorityOf(e.Type, post.Audience), ReachOf(post.Audience)
+		if e.Type == feed.FeedPage {
+			reach = OnPage
+		}
 		if e.Type == feed.PostUpdated {
 			p.jobs[priority].Stale = append(p.jobs[priority].Stale, "post:"+post.ID)
 		}
@@ -127,13 +131,13 @@ func PlanEvent(e feed.Event) (Plan, error) {
 			if e.Type == feed.PostUpdated {
 				p.jobs[priority].Purges = append(p.jobs[priority].Purges, liveOf(*img)...)
 			}
-			if err := p.warm(priority, warmOf(*img, e.Profile)); err != nil {
+			if err := p.warm(priority, warmOf(*img, e.Profile, reach)); err != nil {
 				return Plan{}, err
 			}
 		}
 		if a := post.Author; a != nil && a.Avatar != nil {
 			p.learn(*a.Avatar)
-			if err := p.warm(priority, warmOf(*a.Avatar, feed.Avatar)); err != nil {
+			if err := p.warm(priority, warmOf(*a.Avatar, feed.Avatar, reach)); err != nil {
 				return Plan{}, err
 			}
 		}
@@ -147,7 +151,7 @@ func PlanImages(profileName string, images []feed.Image, refs []imageurl.Ref) (P
 	var p planning
 	for _, img := range images {
 		p.learn(img)
-		w := warmOf(img, profileName)
+		w := warmOf(img, profileName, Unsaid)
 		w.All = true
 		if err := p.warm(Second, w); err != nil {
 			return Plan{}, err
@@ -220,7 +224,11 @@ func (p *planning) flush() error {
 
 func priorityOf(kind string, audience int) int {
 	switch {
-	case kind == feed.FeedPage, audience >= LargeAudience: // a page is about to be shown
+	case kind == feed.FeedPage:
+		// Whoever is shown it asks in the next moment, and is answered live; what is posted is made
+		// for all who look later, and there are many pages for each post.
+		return Third
+	case audience >= LargeAudience:
 		return First
 	case audience >= SomeAudience:
 		return Second
@@ -228,8 +236,8 @@ func priorityOf(kind string, audience int) int {
 	return Third
 }
 
-func warmOf(img feed.Image, profileName string) Warm {
-	return Warm{Image: img.Image, AskTag: img.AskTag, Profile: profileName, Tags: img.Tags}
+func warmOf(img feed.Image, profileName string, reach Reach) Warm {
+	return Warm{Image: img.Image, AskTag: img.AskTag, Profile: profileName, Reach: reach, Tags: img.Tags}
 }
 
 // liveOf returns the purge of an image that may have changed: one that is live, or whose tag

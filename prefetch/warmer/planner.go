@@ -3,6 +3,7 @@ package warmer
 import (
 	"fmt"
 	"hash/maphash"
+	"math/bits"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,21 +31,6 @@ func ParseMode(text string) (Mode, error) {
 	}
 	return 0, fmt.Errorf("%q is none of adaptive, all, none", text)
 }
-
-// Thresholds of Adaptive. What is learnt of a Spec is an average that forgets: of the last some
-// learnOver images of its profile whose watch ended, the share of which somebody asked for that
-// Spec. It begins at 1, so that everything is made until enough was seen.
-const (
-	// enoughSeen is how many images must have been watched to their end before a Spec is left out.
-	enoughSeen = 20
-	// learnOver is how many images the average is of.
-	learnOver = 100
-	// leaveOut is the share below which a Spec is no longer made, and takeIn that from which
-	// it is made again. Making a variant early costs the same as making it late, when somebody
-	// waits for it: one of five that is used is what the target of 20 % wasted leaves.
-	leaveOut = 0.15
-	takeIn   = 0.25
-)
 
 // WatchConfig of a Watch.
 type WatchConfig struct {
@@ -76,23 +62,22 @@ type Watch struct {
 	order    []uint64            // oldest first
 	profiles map[string]*learnt
 
-	bySpec map[resize.Spec]string // the first profile that lists it; never changed
+	bySpec map[resize.Spec]listed // never changed
+}
+
+// listed is a Spec of a profile.
+type listed struct {
+	profile string        // the first that lists it
+	asked   *atomic.Int64 // how often it was asked for, of any image
 }
 
 // watched is an image that was to be made early. Bits are places in the profile's list.
 type watched struct {
 	of    *learnt
+	reach Reach
 	since time.Time
 	made  uint64
 	asked uint64
-}
-
-// learnt is what is known of a profile's Specs.
-type learnt struct {
-	specs []resize.Spec
-	seen  int       // images whose watch ended
-	share []float64 // of which somebody asked for the Spec
-	out   uint64    // Specs that are left out
 }
 
 // NewWatch returns a Watch. It starts nothing: watches end when something else happens.
@@ -106,21 +91,21 @@ func NewWatch(cfg WatchConfig) *Watch {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	w := &Watch{cfg: cfg, seed: maphash.MakeSeed(), watched: make(map[uint64]*watched), profiles: make(map[string]*learnt), bySpec: make(map[resize.Spec]string)}
+	w := &Watch{cfg: cfg, seed: maphash.MakeSeed(), watched: make(map[uint64]*watched), profiles: make(map[string]*learnt), bySpec: make(map[resize.Spec]listed)}
 	for _, name := range cfg.Profiles.Names() {
 		p, _ := cfg.Profiles.Get(name)
 		for _, spec := range p.Specs() {
-			if w.bySpec[spec] == "" {
-				w.bySpec[spec] = name
+			if _, ok := w.bySpec[spec]; !ok {
+				w.bySpec[spec] = listed{name, new(atomic.Int64)}
 			}
 		}
 	}
 	return w
 }
 
-// Specs returns which Specs of a profile are to be made early now; all of them if all. ok is
-// false if there is no such profile.
-func (w *Watch) Specs(name string, all bool) (specs []resize.Spec, ok bool) {
+// Specs returns which Specs of a profile are to be made early now of an image that will be seen by so
+// many; all of them if all. ok is false if there is no such profile.
+func (w *Watch) Specs(name string, reach Reach, all bool) (specs []resize.Spec, ok bool) {
 	p, ok := w.cfg.Profiles.Get(name)
 	switch {
 	case !ok:
@@ -132,21 +117,15 @@ func (w *Watch) Specs(name string, all bool) (specs []resize.Spec, ok bool) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	l := w.profile(p)
-	for i, spec := range l.specs {
-		if l.out&(1<<i) == 0 {
-			specs = append(specs, spec)
-		}
-	}
-	return specs, true
+	return w.profile(p).plan(reach), true
 }
 
 func (w *Watch) profile(p profile.Profile) *learnt {
 	l := w.profiles[p.Name()]
 	if l == nil {
 		l = &learnt{specs: p.Specs()}
-		for range l.specs {
-			l.share = append(l.share, 1)
+		for _, spec := range l.specs {
+			l.asked = append(l.asked, w.bySpec[spec].asked)
 		}
 		w.profiles[p.Name()] = l
 	}
@@ -155,8 +134,9 @@ func (w *Watch) profile(p profile.Profile) *learnt {
 
 // Made notes that an image's variants of these Specs are there now, those among them that were made
 // for it and not found, and watches who asks. It is called for images of which nothing was made
-// too: what is asked of them teaches which Specs are wanted.
-func (w *Watch) Made(image profile.Image, profileName string, made []resize.Spec) {
+// too: what is asked of them teaches which Specs are wanted. An image that is watched keeps the Reach
+// with which that began: a page that shows a post is not what made it early.
+func (w *Watch) Made(image profile.Image, profileName string, reach Reach, made []resize.Spec) {
 	p, ok := w.cfg.Profiles.Get(profileName)
 	if !ok {
 		return
@@ -172,7 +152,7 @@ func (w *Watch) Made(image profile.Image, profileName string, made []resize.Spec
 		if one != nil {
 			w.end(key, one)
 		}
-		one = &watched{of: l, since: now}
+		one = &watched{of: l, reach: reach, since: now}
 		w.watched[key] = one
 		w.order = append(w.order, key)
 		w.any.Store(true)
@@ -191,13 +171,14 @@ func (w *Watch) Made(image profile.Image, profileName string, made []resize.Spec
 // the first that lists its Spec.
 func (w *Watch) MadeFor(ref imageurl.Ref) {
 	spec := ref.Spec()
-	if name := w.bySpec[spec]; name != "" {
-		w.Made(profile.Image{Source: ref.Source(), Name: ref.Name(), Version: ref.Version()}, name, []resize.Spec{spec})
+	if in, ok := w.bySpec[spec]; ok {
+		w.Made(profile.Image{Source: ref.Source(), Name: ref.Name(), Version: ref.Version()}, in.profile, Unsaid, []resize.Spec{spec})
 	}
 }
 
-// lately is for how long an image that was warmed need not be warmed again because it is on a page.
-const lately = 10 * time.Minute
+// lately is which part of WatchConfig.For an image that was warmed need not be warmed again because
+// it is on a page: of 6 h it is ten minutes.
+const lately = 36
 
 // Lately reports whether the image began to be watched by that profile a short time ago: what
 // is on everybody's page need not be queued for each of them.
@@ -206,12 +187,15 @@ func (w *Watch) Lately(image profile.Image, profileName string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	one := w.watched[key]
-	return one != nil && one.of == w.profiles[profileName] && w.cfg.Now().Sub(one.since) < lately
+	return one != nil && one.of == w.profiles[profileName] && w.cfg.Now().Sub(one.since) < w.cfg.For/lately
 }
 
 // Asked notes that somebody asked for a variant. It takes no lock while nothing is watched, and
 // allocates nothing.
 func (w *Watch) Asked(ref imageurl.Ref) {
+	if in, ok := w.bySpec[ref.Spec()]; ok {
+		in.asked.Add(1)
+	}
 	if !w.any.Load() {
 		return
 	}
@@ -273,25 +257,8 @@ func (w *Watch) endOld(now time.Time) {
 // left out comes back when it is wanted again.
 func (w *Watch) end(key uint64, one *watched) {
 	delete(w.watched, key)
-	l := one.of
-	l.seen++
-	weight := 1 / float64(min(l.seen, learnOver))
-	for i := range l.share {
-		bit := uint64(1) << i
-		asked := 0.0
-		if one.asked&bit != 0 {
-			asked = 1
-		} else if one.made&bit != 0 {
-			w.wasted.Add(1)
-		}
-		l.share[i] += (asked - l.share[i]) * weight
-		switch {
-		case l.seen >= enoughSeen && l.share[i] < leaveOut:
-			l.out |= bit
-		case l.share[i] >= takeIn:
-			l.out &^= bit
-		}
-	}
+	one.of.by[one.reach].end(len(one.of.specs), one.asked)
+	w.wasted.Add(int64(bits.OnesCount64(one.made &^ one.asked)))
 }
 
 func (w *Watch) key(image string) uint64 { return maphash.String(w.seed, image) }

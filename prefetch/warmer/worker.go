@@ -235,11 +235,17 @@ func (w *Worker) warm(ctx context.Context, warm Warm, queued time.Time) (did boo
 	if w.ended(warm, queued) {
 		return false, nil
 	}
+	if warm.Reach == OnPage && time.Since(queued) > shown {
+		if !warm.AskTag && !w.cfg.Elsewhere { // what is asked for teaches all the same
+			w.cfg.Watch.Made(warm.Image, warm.Profile, OnPage, nil)
+		}
+		return false, nil
+	}
 	refs, specs, err := w.Refs(ctx, warm)
 	if err != nil || len(refs) == 0 {
 		return false, err
 	}
-	w.watch(refs[0], warm.Profile, nil) // before it can be asked for
+	w.watch(refs[0], warm, nil) // before it can be asked for
 	var made []resize.Spec
 	for i, out := range w.Make(ctx, refs) {
 		switch {
@@ -249,23 +255,26 @@ func (w *Worker) warm(ctx context.Context, warm Warm, queued time.Time) (did boo
 			made = append(made, specs[i])
 		}
 	}
-	w.watch(refs[0], warm.Profile, made)
+	w.watch(refs[0], warm, made)
 	if w.ended(warm, queued) { // while it was made: its purge may have come too early
 		err = worse(err, w.cfg.Purge(ctx, imagecache.KeyOf(refs[0]).Original()))
 	}
 	return true, err
 }
 
+// shown is how long after its event a page has been shown: what is on it has been asked for by then.
+const shown = 2 * time.Second
+
 // ended reports whether what an image belongs to was deleted since.
 func (w *Worker) ended(warm Warm, queued time.Time) bool {
 	return slices.ContainsFunc(warm.Tags, func(tag string) bool { return w.cfg.Tags.Ended(tag, queued) })
 }
 
-func (w *Worker) watch(ref imageurl.Ref, profileName string, made []resize.Spec) {
+func (w *Worker) watch(ref imageurl.Ref, warm Warm, made []resize.Spec) {
 	if w.cfg.Elsewhere {
 		return
 	}
-	w.cfg.Watch.Made(profile.Image{Source: ref.Source(), Name: ref.Name(), Version: ref.Version()}, profileName, made)
+	w.cfg.Watch.Made(profile.Image{Source: ref.Source(), Name: ref.Name(), Version: ref.Version()}, warm.Profile, warm.Reach, made)
 }
 
 // worse keeps an error that does not last rather than one that does: the rest may still be made.
@@ -281,7 +290,7 @@ func worse(a, b error) error {
 
 // Refs returns the variants that a Warm stands for, and their Specs.
 func (w *Worker) Refs(ctx context.Context, warm Warm) (refs []imageurl.Ref, specs []resize.Spec, err error) {
-	specs, ok := w.cfg.Watch.Specs(warm.Profile, warm.All)
+	specs, ok := w.cfg.Watch.Specs(warm.Profile, warm.Reach, warm.All)
 	if !ok {
 		return nil, nil, fmt.Errorf("%w: there is no profile %q", resize.ErrSpec, warm.Profile)
 	}
@@ -305,7 +314,7 @@ func (w *Worker) Refs(ctx context.Context, warm Warm) (refs []imageurl.Ref, spec
 		refs = append(refs, ref)
 	}
 	if len(refs) == 0 && warm.Profile != "" { // nothing is made, and what is asked for teaches all the same
-		w.cfg.Watch.Made(image, warm.Profile, nil)
+		w.cfg.Watch.Made(image, warm.Profile, warm.Reach, nil)
 	}
 	return refs, specs, nil
 }

@@ -58,6 +58,7 @@ type Config struct {
 	Prefixes       []profile.Prefix // as they were given, with HTTP set from the sources
 	Links          *profile.Links   // made of Prefixes
 	Warm           string           // "adaptive", "all" or "none"
+	WastedAfter    time.Duration    // how long what was made early is watched
 	Balancer       string           // base URL without a / at its end that warming asks; "" is this node itself
 
 	CDNTags      string   // "none", "surrogate-key" or "cache-tag": TagHeader says which header it is

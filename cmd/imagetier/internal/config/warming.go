@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml"
 
@@ -22,6 +23,8 @@ func addWarming(add func(settings.Setting), c *Config) {
 		Help: "Secrets of those who send events (Standard Webhooks), at least 24 bytes each; several while one is being replaced. Without one, events are refused, unless --dev."})
 	add(settings.Setting{Name: "warm", Group: group, Placeholder: "MODE", Default: "adaptive", Value: settings.Choice(&c.Warm, "adaptive", "all", "none"),
 		Help: "Which Specs of a profile an event makes early: adaptive is those that are asked for, all, or none."})
+	add(settings.Setting{Name: "wasted-after", Group: group, Placeholder: "TIME", Default: "6h", Value: settings.Duration(&c.WastedAfter, time.Second, year),
+		Help: "How long what was made early is watched: a variant that nobody has asked for by then was wasted, from which adaptive learns."})
 	add(settings.Setting{Name: "profiles", Group: group, Placeholder: "FILE", DefaultHelp: "feed, avatar and grid", Value: settings.String(&c.ProfilesFile),
 		Help: "A YAML file of named lists of Specs, like feed: [880x.webp, 440x.webp]. It adds to the built-in ones and replaces those of the same name."})
 	add(settings.Setting{Name: "image-prefix", Group: group, Placeholder: "PREFIX=SOURCE", Value: prefixes(&c.Prefixes),

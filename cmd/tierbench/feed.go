@@ -1,0 +1,346 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/novasocial/imagetier/cmd/tierbench/socialday"
+)
+
+// feedCmd replays a day of a social feed.
+type feedCmd struct {
+	Day     time.Duration `default:"75s" help:"How long the day is, about."`
+	Seed    uint64        `default:"1" help:"Another seed is another day."`
+	Load    float64       `default:"0.5" help:"Share of the measured capacity that the busiest part of the day takes."`
+	Pairs   int           `default:"5" help:"Paired runs with and without warming; 0 is none."`
+	Part    time.Duration `default:"10s" help:"How long a paired run takes: the busiest part of the day of that length."`
+	Probe   time.Duration `default:"8s" help:"How long the capacity is measured, once or twice."`
+	Latency time.Duration `default:"30ms" help:"Time to the first byte of the origin: what S3 takes in its region."`
+	Photos  []string      `default:"../../../shared/photos,../../deploy/photos" help:"Directories of originals: the first that has 12-megapixel JPEGs." type:"path"`
+	Program string        `default:"../../bin/imagetier" help:"The tier to start." type:"path"`
+	Flags   []string      `help:"More flags for the tiers that are started." placeholder:"FLAG"`
+
+	Tier    string        `help:"Play against a tier that runs, at its public URL, and start none. It needs --private and --rate, and the source posts=http://the address of --listen." placeholder:"URL"`
+	Private string        `help:"Private URL of that tier." placeholder:"URL"`
+	Keys    string        `help:"Its keys; the first signs." placeholder:"ID=HEX" env:"IMAGETIER_KEYS"`
+	Secret  string        `help:"Its webhook secret." placeholder:"whsec_..." env:"IMAGETIER_WEBHOOK_SECRETS"`
+	Rate    float64       `help:"Requests a second in the busiest part of the day, instead of a share of the capacity."`
+	Watch   time.Duration `help:"How long that tier watches what it made early (its --wasted-after), so that it is waited for."`
+	Listen  string        `default:"127.0.0.1:0" help:"Where the origin of the replay listens."`
+}
+
+// Help says how the table is to be read.
+func (feedCmd) Help() string {
+	return `A day of a synthetic social network (package socialday says what it is made of) is compressed into minutes and played against a tier: its feed service tells the tier of posts and pages by signed events, its phones ask for images. All on this machine: the client and the origin take part of the same cores.
+
+First the capacity for this mix is measured: the busiest part of the day, asked for as fast as 16 clients can, without warming. Then a network is made up that asks for a share of that (--load) in its busiest part, and its day is played once with --warm adaptive. Then the busiest part is played in pairs, with --warm adaptive and without warming or events, in turns; the figures of the pairs are medians. Every run begins with a tier that has just started on a copy of the same cache, which holds what is asked for of posts from before, and avatars.`
+}
+
+// Run plays and prints.
+func (c *feedCmd) Run() error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	photos, from, err := readPhotos(c.Photos...)
+	if err != nil {
+		return err
+	}
+	avatar, err := avatarOf(photos[0])
+	if err != nil {
+		return err
+	}
+	origin, err := openStub(c.Listen, photos, avatar, c.Latency)
+	if err != nil {
+		return err
+	}
+	defer origin.close()
+	fmt.Printf("origin: %s, %v to the first byte\n", from, c.Latency)
+	if c.Tier != "" {
+		return c.playAgainst(ctx)
+	}
+	work, err := os.MkdirTemp("", "tierbench-feed-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(work) }()
+	b := &feedBench{feedCmd: c, origin: origin, work: work}
+	if b.names, err = newNaming("", feedKeys); err != nil {
+		return err
+	}
+	return b.run(ctx)
+}
+
+// dayAt returns the day of which the busiest part, returned too, asks for so much a second: of as
+// many people as that takes, and then a little longer or shorter.
+func (c *feedCmd) dayAt(rate float64) (socialday.Config, window) {
+	cfg := socialday.Config{People: 500, Lasts: c.Day, Seed: c.Seed}
+	for try := 0; ; try++ {
+		day := socialday.New(cfg)
+		begin := day.Busiest(c.Part)
+		w := window{&day, begin, begin + c.Part}
+		off := rate / (float64(len(w.asks())) / c.Part.Seconds())
+		switch {
+		case math.Abs(off-1) < 0.02 || try == 12:
+			return cfg, w
+		case try < 6:
+			cfg.People = min(max(int(float64(cfg.People)*math.Pow(off, 0.75)), fewest), most)
+		default:
+			// A machine that can next to nothing gets a day that asks for more, not one without end.
+			cfg.Lasts = min(time.Duration(float64(cfg.Lasts)/math.Pow(off, 0.8)), 2*c.Day)
+		}
+	}
+}
+
+// People of a network that is fitted to a rate.
+const fewest, most = 60, 20_000
+
+// sixHours of a compressed day, and what is not compressed of the way to the first view: how long
+// a tier watches what it has made early.
+func sixHours(lasts time.Duration) time.Duration { return (lasts/4 + 5*time.Second).Round(time.Second) }
+
+// playAgainst plays the day against a tier that runs.
+func (c *feedCmd) playAgainst(ctx context.Context) error {
+	if c.Private == "" || c.Rate == 0 || c.Keys == "" || c.Secret == "" {
+		return errors.New("--tier needs --private, --rate, --keys and --secret")
+	}
+	names, err := newNaming("r"+strconv.FormatInt(time.Now().Unix(), 36)+"-", c.Keys)
+	if err != nil {
+		return err
+	}
+	cfg, part := c.dayAt(c.Rate)
+	w := window{part.day, 0, cfg.Lasts}
+	describe(cfg, w, c.Rate)
+	p := newPlayer(c.Tier, names)
+	defer p.close()
+	if err := p.fill(ctx, w); err != nil {
+		return err
+	}
+	ran, err := c.playDay(ctx, p, c.Private, c.Secret, w, c.Watch)
+	if err != nil {
+		return err
+	}
+	fmt.Print(dayTable(ran))
+	return nil
+}
+
+// fill has the tier make what it holds before a window begins.
+func (p *player) fill(ctx context.Context, w window) error {
+	paths, err := p.names.before(w)
+	if err == nil {
+		_, _, err = p.rush(ctx, paths, 4, 10*time.Minute)
+	}
+	if err != nil {
+		return fmt.Errorf("ask for what is older: %w", err)
+	}
+	return nil
+}
+
+// dayRun is a day that was played.
+type dayRun struct {
+	tally
+	outcome
+	warmed warmed
+}
+
+// playDay plays a day with events, and waits until the tier knows what was wasted.
+func (c *feedCmd) playDay(ctx context.Context, p *player, private, secret string, w window, watch time.Duration) (ran dayRun, err error) {
+	before, err := scrape(ctx, private)
+	if err != nil {
+		return ran, err
+	}
+	key, err := readSecret(secret)
+	if err != nil {
+		return ran, err
+	}
+	p.service = &feedService{client: p.client, url: private, secret: key, names: p.names, now: time.Now}
+	if ran.outcome, err = p.play(ctx, w); err != nil {
+		return ran, err
+	}
+	if err := pause(ctx, watch+time.Second); err != nil {
+		return ran, err
+	}
+	after, err := scrape(ctx, private)
+	if err != nil {
+		return ran, err
+	}
+	ran.tally, ran.warmed = tallyOf(w, ran.answers), after.warmed().minus(before.warmed())
+	return ran, nil
+}
+
+// feedBench starts tiers and plays against them.
+type feedBench struct {
+	*feedCmd
+	names  naming
+	origin *stub
+	work   string
+	n      int // tiers that were started
+}
+
+// tier starts one on a copy of a cache; "" is an empty one.
+func (b *feedBench) tier(ctx context.Context, cache, warm string, watch time.Duration) (*tierProcess, string, error) {
+	b.n++
+	dir := filepath.Join(b.work, strconv.Itoa(b.n))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, "", err
+	}
+	if cache != "" {
+		if err := copyCache(cache, dir); err != nil {
+			return nil, "", err
+		}
+	}
+	x, err := startTier(ctx, tierConfig{program: b.Program, dir: dir, origin: b.origin.url, warm: warm, watch: watch, more: b.Flags})
+	return x, dir, err
+}
+
+// prepare returns a cache that holds what a tier that ran before the window holds.
+func (b *feedBench) prepare(ctx context.Context, w window) (dir string, err error) {
+	x, dir, err := b.tier(ctx, "", "none", time.Hour)
+	if err != nil {
+		return "", err
+	}
+	defer x.stop()
+	p := newPlayer(x.public, b.names)
+	defer p.close()
+	return dir, p.fill(ctx, w)
+}
+
+func (b *feedBench) run(ctx context.Context) error {
+	rate := b.Rate
+	var capacity float64
+	if rate == 0 {
+		var err error
+		if capacity, err = b.measureCapacity(ctx); err != nil {
+			return err
+		}
+		rate = b.Load * capacity
+	}
+	cfg, part := b.dayAt(rate)
+	day := window{part.day, 0, cfg.Lasts}
+	describe(cfg, day, rate)
+	ran, err := b.day(ctx, day, sixHours(cfg.Lasts))
+	if err != nil {
+		return err
+	}
+	fmt.Print(dayTable(ran))
+	if b.Pairs == 0 {
+		return nil
+	}
+	pairs, err := b.pairs(ctx, part, sixHours(cfg.Lasts))
+	if err != nil {
+		return err
+	}
+	fmt.Print(pairTable(pairs, rate, capacity))
+	return nil
+}
+
+// askers are the clients that measure the capacity.
+const askers = 16
+
+// measureCapacity returns how much a second the tier answers of the mix of the busiest part. In a
+// larger network a post has more views, each of them cheap; so it is measured once more with the
+// network that the first measurement comes to.
+func (b *feedBench) measureCapacity(ctx context.Context) (capacity float64, err error) {
+	for rate := 100.0; ; rate = b.Load * capacity {
+		cfg, part := b.dayAt(rate)
+		before := capacity
+		if capacity, err = b.capacity(ctx, part); err != nil {
+			return 0, err
+		}
+		fmt.Printf("capacity without warming, of a network of %d people: %.0f requests a second\n", cfg.People, capacity)
+		if before != 0 || math.Abs(b.Load*capacity/rate-1) < 0.15 {
+			return capacity, nil
+		}
+	}
+}
+
+func (b *feedBench) capacity(ctx context.Context, part window) (float64, error) {
+	part.to = part.from + 3*b.Part // more than is answered in the time, mostly
+	cache, err := b.prepare(ctx, part)
+	if err != nil {
+		return 0, err
+	}
+	x, _, err := b.tier(ctx, cache, "none", time.Hour)
+	if err != nil {
+		return 0, err
+	}
+	defer x.stop()
+	p := newPlayer(x.public, b.names)
+	defer p.close()
+	paths, err := b.names.paths(part)
+	if err != nil {
+		return 0, err
+	}
+	n, took, err := p.rush(ctx, paths, askers, b.Probe)
+	if err != nil {
+		return 0, fmt.Errorf("measure the capacity: %w", err)
+	}
+	return float64(n) / took.Seconds(), nil
+}
+
+// day plays all of it with warming.
+func (b *feedBench) day(ctx context.Context, w window, watch time.Duration) (ran dayRun, err error) {
+	cache, err := b.prepare(ctx, w)
+	if err != nil {
+		return ran, err
+	}
+	x, _, err := b.tier(ctx, cache, "adaptive", watch)
+	if err != nil {
+		return ran, err
+	}
+	defer x.stop()
+	p := newPlayer(x.public, b.names)
+	defer p.close()
+	return b.playDay(ctx, p, x.private, feedSecret, w, watch)
+}
+
+// pair is one run with warming and one without.
+type pair struct{ with, without tally }
+
+// pairs plays a part of the day in turns.
+func (b *feedBench) pairs(ctx context.Context, w window, watch time.Duration) (pairs []pair, err error) {
+	cache, err := b.prepare(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	for i := range b.Pairs {
+		var one pair
+		for turn := range 2 {
+			warm, into := "adaptive", &one.with
+			if (i+turn)%2 == 0 {
+				warm, into = "none", &one.without
+			}
+			if *into, err = b.playPart(ctx, cache, warm, w, watch); err != nil {
+				return nil, err
+			}
+		}
+		pairs = append(pairs, one)
+	}
+	return pairs, nil
+}
+
+func (b *feedBench) playPart(ctx context.Context, cache, warm string, w window, watch time.Duration) (tally, error) {
+	x, dir, err := b.tier(ctx, cache, warm, watch)
+	if err != nil {
+		return tally{}, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	defer x.stop()
+	p := newPlayer(x.public, b.names)
+	defer p.close()
+	if warm != "none" {
+		key, err := readSecret(feedSecret)
+		if err != nil {
+			return tally{}, err
+		}
+		p.service = &feedService{client: p.client, url: x.private, secret: key, names: p.names, now: time.Now}
+	}
+	out, err := p.play(ctx, w)
+	return tallyOf(w, out.answers), err
+}

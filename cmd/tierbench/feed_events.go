@@ -1,0 +1,108 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/novasocial/imagetier/cmd/tierbench/socialday"
+)
+
+// feedService tells a tier what is coming, by signed events (CONTRACT 5: Standard Webhooks).
+type feedService struct {
+	client *http.Client
+	url    string // of the tier's private listener
+	secret []byte
+	names  naming
+	now    func() time.Time
+}
+
+// readSecret returns the bytes of whsec_….
+func readSecret(text string) ([]byte, error) {
+	encoded, ok := strings.CutPrefix(text, "whsec_")
+	secret, err := base64.StdEncoding.DecodeString(encoded)
+	if !ok || err != nil {
+		return nil, fmt.Errorf("the webhook secret is not whsec_ and base64")
+	}
+	return secret, nil
+}
+
+// The words of an event.
+type (
+	eventBody struct {
+		Type      string    `json:"type"`
+		Timestamp time.Time `json:"timestamp"`
+		Data      eventData `json:"data"`
+	}
+	eventData struct {
+		Profile string      `json:"profile"`
+		Posts   []eventPost `json:"posts"`
+	}
+	eventPost struct {
+		ID       string      `json:"id"`
+		Audience int         `json:"audience,omitempty"`
+		Image    eventImage  `json:"image"`
+		Author   eventAuthor `json:"author"`
+	}
+	eventAuthor struct {
+		ID     string     `json:"id"`
+		Avatar eventImage `json:"avatar"`
+	}
+	eventImage struct {
+		Source  string `json:"source"`
+		Name    string `json:"name"`
+		Version string `json:"version"`
+	}
+)
+
+// body is an event of posts of the day.
+func (f *feedService) body(kind string, day *socialday.Day, posts ...int) ([]byte, error) {
+	e := eventBody{Type: kind, Timestamp: f.now().UTC(), Data: eventData{Profile: "feed"}}
+	for _, i := range posts {
+		post := day.Posts[i]
+		e.Data.Posts = append(e.Data.Posts, eventPost{
+			ID: f.names.run + strconv.Itoa(i), Audience: post.Audience,
+			Image:  eventImage{sourceName, f.names.post(i), versionText},
+			Author: eventAuthor{"u" + strconv.Itoa(post.Author), eventImage{sourceName, f.names.avatar(post.Author), versionText}},
+		})
+	}
+	return json.Marshal(e)
+}
+
+// send signs and posts a body, and returns an error unless the tier has taken it.
+func (f *feedService) send(ctx context.Context, id string, body []byte) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, f.url+"/v1/events", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	at := strconv.FormatInt(f.now().Unix(), 10)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Webhook-Id", id)
+	req.Header.Set("Webhook-Timestamp", at)
+	req.Header.Set("Webhook-Signature", "v1,"+f.sign(id, at, body))
+	resp, err := f.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	_, _ = io.Copy(io.Discard, resp.Body) // so that the connection is used again
+	if resp.StatusCode != http.StatusAccepted {
+		return fmt.Errorf("event %s: %s", id, resp.Status)
+	}
+	return nil
+}
+
+func (f *feedService) sign(id, at string, body []byte) string {
+	mac := hmac.New(sha256.New, f.secret)
+	fmt.Fprintf(mac, "%s.%s.%s", id, at, body)
+	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
+}

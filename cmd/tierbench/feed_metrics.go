@@ -1,0 +1,96 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// samples are samples by their names with labels, as they are spelled.
+type samples map[string]float64
+
+// readMetrics reads the text format of Prometheus, as far as a tier writes it.
+func readMetrics(r io.Reader) (samples, error) {
+	m := make(samples)
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		line := lines.Text()
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		at := strings.LastIndexByte(line, ' ')
+		if at < 0 {
+			return nil, fmt.Errorf("metrics: %q is no sample", line)
+		}
+		value, err := strconv.ParseFloat(line[at+1:], 64)
+		if err != nil {
+			return nil, fmt.Errorf("metrics: %q: %w", line, err)
+		}
+		m[line[:at]] = value
+	}
+	return m, lines.Err()
+}
+
+// scrape reads the metrics of a tier.
+func scrape(ctx context.Context, private string) (samples, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, private+"/metrics", nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("metrics: %s", resp.Status)
+	}
+	return readMetrics(resp.Body)
+}
+
+// warmed is what came of making images early: of those that were made, how many were asked for
+// and how many were not while they were watched.
+type warmed struct{ used, wasted float64 }
+
+func (m samples) warmed() warmed {
+	return warmed{m["imagetier_prefetch_used_total"], m["imagetier_prefetch_wasted_total"]}
+}
+
+func (w warmed) minus(before warmed) warmed {
+	return warmed{w.used - before.used, w.wasted - before.wasted}
+}
+
+// share returns what part was wasted, of all whose watch has ended or that were asked for.
+func (w warmed) share() float64 {
+	if w.used+w.wasted == 0 {
+		return 0
+	}
+	return w.wasted / (w.used + w.wasted)
+}
+
+// cacheStatus is what an answer says of where it came from (RFC 9211).
+type cacheStatus struct {
+	hit    bool
+	detail string
+}
+
+// readCacheStatus reads the header of one cache: "imagetier; hit; ttl=7; detail=memory".
+func readCacheStatus(text string) (s cacheStatus) {
+	for i, part := range strings.Split(text, ";") {
+		part = strings.TrimSpace(part)
+		if i == 0 {
+			continue
+		}
+		if part == "hit" {
+			s.hit = true
+		}
+		if detail, ok := strings.CutPrefix(part, "detail="); ok {
+			s.detail = detail
+		}
+	}
+	return s
+}

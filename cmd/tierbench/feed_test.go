@@ -1,0 +1,359 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image/jpeg"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/novasocial/imagetier/cmd/tierbench/socialday"
+	hook "github.com/novasocial/imagetier/prefetch/feed"
+	"github.com/novasocial/imagetier/prefetch/profile"
+)
+
+func TestMetricsAreReadAsATierWritesThem(t *testing.T) {
+	m, err := readMetrics(strings.NewReader("# HELP x y\n# TYPE x counter\nimagetier_prefetch_used_total 12\nimagetier_prefetch_wasted_total 4\nimagetier_requests_total{cache=\"memory\",status=\"200\"} 1.5e+03\n\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m[`imagetier_requests_total{cache="memory",status="200"}`] != 1500 {
+		t.Errorf("%v", m)
+	}
+	if got := m.warmed().minus(warmed{2, 2}); got != (warmed{10, 2}) || got.share() != 2.0/12 {
+		t.Errorf("%+v, share %v", got, got.share())
+	}
+	if (warmed{}).share() != 0 {
+		t.Error("of nothing something is wasted")
+	}
+	for _, bad := range []string{"word\n", "name word\n"} {
+		if _, err := readMetrics(strings.NewReader(bad)); err == nil {
+			t.Errorf("%q is read", bad)
+		}
+	}
+}
+
+func TestCacheStatusSaysWhereAnAnswerCameFrom(t *testing.T) {
+	for text, want := range map[string]cacheStatus{
+		"imagetier; hit; ttl=31536000; detail=memory":                    {true, "memory"},
+		"imagetier; hit; ttl=-20; detail=stale":                          {true, "stale"},
+		"imagetier; fwd=uri-miss; fwd-status=200; stored; detail=origin": {false, "origin"},
+		"imagetier; fwd=uri-miss; collapsed; detail=hit":                 {false, "hit"},
+		"": {},
+	} {
+		if got := readCacheStatus(text); got != want {
+			t.Errorf("%q: %+v, want %+v", text, got, want)
+		}
+	}
+}
+
+// smallDay is of few posts and people.
+func smallDay() *socialday.Day {
+	day := socialday.New(socialday.Config{People: 60, Lasts: 300 * time.Millisecond, Seed: 3})
+	return &day
+}
+
+func testNames(t *testing.T) naming {
+	t.Helper()
+	names, err := newNaming("t-", feedKeys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+// What is sent is what a tier takes: its own reader and verifier are asked.
+func TestEventsAreSignedAndReadAsTheContractSays(t *testing.T) {
+	verifier, err := hook.NewVerifier(nil, feedSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	links, err := profile.NewLinks()
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader := hook.Reader{Links: links, Profiles: profile.BuiltIn()}
+	events := make(chan hook.Event, 10)
+	status := http.StatusAccepted
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		claim, faultClaim := verifier.Claim(r.Header)
+		e, faultEvent := reader.ParseEvent(body)
+		if err := errors.Join(err, faultClaim, verifier.Verify(claim, body), faultEvent); err != nil || r.URL.Path != "/v1/events" {
+			t.Errorf("%s: %v", r.URL, err)
+		}
+		events <- e
+		w.WriteHeader(status)
+	}))
+	defer server.Close()
+	secret, err := readSecret(feedSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &feedService{client: server.Client(), url: server.URL, secret: secret, names: testNames(t), now: time.Now}
+	day := smallDay()
+	body, err := f.body("post.published", day, 0, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.send(t.Context(), "one", body); err != nil {
+		t.Fatal(err)
+	}
+	e := <-events
+	if len(e.Posts) != 2 || e.Type != hook.PostPublished || e.Posts[1].Audience != day.Posts[1].Audience || e.Posts[1].Image.Name != "t-posts/1.jpg" ||
+		e.Posts[1].Author.Avatar.Name != fmt.Sprintf("t-avatars/%d.jpg", day.Posts[1].Author) {
+		t.Errorf("%+v", e)
+	}
+	status = http.StatusTooManyRequests
+	if err := f.send(t.Context(), "two", body); err == nil {
+		t.Error("an event that was refused is taken for sent")
+	}
+	for _, bad := range []string{"", "whsec_!", "MDEy"} {
+		if _, err := readSecret(bad); err == nil {
+			t.Errorf("%q is a secret", bad)
+		}
+	}
+}
+
+// fakeTier answers every path, as a hit if an event has told of its image before. What is asked for
+// waits until the events are there: which of them a busy machine sends first is not at stake.
+type fakeTier struct {
+	await int           // posts of events
+	there chan struct{} // closed when they are
+
+	mu     sync.Mutex
+	told   map[string]bool
+	asked  map[string]int
+	events int
+}
+
+func newFakeTier(await int) *fakeTier {
+	f := &fakeTier{await: await, there: make(chan struct{}), told: make(map[string]bool), asked: make(map[string]int)}
+	if await == 0 {
+		close(f.there)
+	}
+	return f
+}
+
+func (f *fakeTier) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodGet {
+		select {
+		case <-f.there:
+		case <-r.Context().Done():
+			return
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if r.Method == http.MethodPost {
+		var e eventBody
+		if json.NewDecoder(r.Body).Decode(&e) == nil && e.Type == "post.published" {
+			for _, post := range e.Data.Posts {
+				f.told[post.Image.Name] = true
+			}
+			if len(f.told) == f.await {
+				close(f.there)
+			}
+		}
+		f.events++
+		w.WriteHeader(http.StatusAccepted)
+		return
+	}
+	f.asked[r.URL.Path]++
+	status := "imagetier; fwd=uri-miss; detail=origin"
+	for name := range f.told {
+		if strings.Contains(r.URL.Path, "/"+name+".") {
+			status = "imagetier; hit; ttl=1; detail=memory"
+		}
+	}
+	w.Header().Set("Cache-Status", status)
+}
+
+// A window is played whole, and what it comes to is counted: with events all first views hit.
+func TestAWindowIsPlayedWholeAndCounted(t *testing.T) {
+	w := window{smallDay(), 0, 300 * time.Millisecond}
+	// So short a day fans out nothing by itself.
+	for i := range w.day.Posts {
+		w.day.Posts[i].At = time.Duration(i) * time.Microsecond
+	}
+	w.day.Posts = append(w.day.Posts, socialday.Post{At: -1, Seen: -1, Old: true})
+	old := len(w.day.Posts) - 1
+	at := 200 * time.Millisecond
+	w.day.Pages = []socialday.Page{{At: at, Posts: []int{0, 1, old}, Asks: []socialday.Ask{
+		{At: at, Post: 0, Device: 0}, {At: at + 1, Post: 1, Device: 0}, {At: at + 2, Post: old}, {At: at, Post: 0, Avatar: true},
+	}}, {At: at + 50*time.Millisecond, Posts: []int{0}, Asks: []socialday.Ask{{At: at + 50*time.Millisecond, Post: 0, Device: 4}, {At: at + 51*time.Millisecond, Post: 0, Device: 4}}},
+		{At: time.Second, Posts: []int{0}, Asks: make([]socialday.Ask, 9)}} // after the window
+	secret, err := readSecret(feedSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tells := range []bool{true, false} {
+		posts := 0
+		if tells {
+			posts = old
+		}
+		tier := newFakeTier(posts)
+		server := httptest.NewServer(tier)
+		p := newPlayer(server.URL, testNames(t))
+		if tells {
+			p.service = &feedService{client: p.client, url: server.URL, secret: secret, names: p.names, now: time.Now}
+		}
+		out, err := p.play(context.Background(), w)
+		p.close()
+		server.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := tallyOf(w, out.answers)
+		want := tally{asked: 6, hits: share{0, 6}, first: share{0, 2}, variants: share{0, 3}, old: share{0, 1}}
+		if tells {
+			want.hits.some, want.first.some, want.variants.some = 4, 2, 3
+			if tier.events != old+2 || out.events != tier.events || out.refused != 0 {
+				t.Errorf("%d events of %d posts and 2 pages", tier.events, old)
+			}
+		}
+		want.p50, want.p99, want.againP50, want.againP99 = got.p50, got.p99, got.againP50, got.againP99
+		if got != want || got.p50 == 0 || got.againP50 == 0 || got.againP99 > got.p99 {
+			t.Errorf("events %v: %+v, want %+v", tells, got, want)
+		}
+		if len(tier.asked) != 5 {
+			t.Errorf("asked for %v", tier.asked)
+		}
+	}
+}
+
+func TestWhatIsThereBeforeAWindowIsOfPostsBeforeIt(t *testing.T) {
+	day := &socialday.Day{
+		Posts: []socialday.Post{{At: -5}, {At: 3, Author: 1}, {At: -9, Old: true}},
+		Pages: []socialday.Page{{At: 5, Asks: []socialday.Ask{{At: 5, Post: 0}, {At: 5, Post: 0}, {At: 5, Post: 1}, {At: 5, Post: 2}}}},
+	}
+	names := testNames(t)
+	paths, err := names.before(window{day, 0, 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	posts, avatars := 0, 0
+	for _, path := range paths {
+		if strings.Contains(path, "/t-posts/0.jpg") {
+			posts++
+		} else if strings.Contains(path, "/t-avatars/") {
+			avatars++
+		} else {
+			t.Errorf("there is %s", path)
+		}
+	}
+	if posts != 1 || avatars != 12 { // of two authors, six each
+		t.Errorf("%v", paths)
+	}
+}
+
+func TestQuantilesAndMedians(t *testing.T) {
+	var all []time.Duration
+	for i := range 100 {
+		all = append(all, time.Duration(100-i))
+	}
+	if a, b, c := quantile(all, 0.5), quantile(all, 0.99), quantile(nil, 0.5); a != 51 || b != 100 || c != 0 {
+		t.Errorf("%d %d %d", a, b, c)
+	}
+	if median([]float64{9, 1, 5}) != 5 || median([]int(nil)) != 0 {
+		t.Error("the median is another")
+	}
+}
+
+func TestTheOriginServesOnePhotoUnderANameAlways(t *testing.T) {
+	photo, err := madeUp(2000, 1500)
+	if err != nil {
+		t.Fatal(err)
+	}
+	avatar, err := avatarOf(photo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg, err := jpeg.DecodeConfig(bytes.NewReader(avatar)); err != nil || cfg.Width != 640 || cfg.Height != 640 {
+		t.Errorf("an avatar is %+v, %v", cfg, err)
+	}
+	s, err := openStub("127.0.0.1:0", [][]byte{photo, []byte("another")}, avatar, time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	get := func(path, match string) (int, string, []byte) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if match != "" {
+			req.Header.Set("If-Match", match)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, resp.Header.Get("ETag"), body
+	}
+	kinds := make(map[string]bool)
+	for i := range 20 {
+		path := fmt.Sprintf("posts/%d.jpg", i)
+		_, tag, body := get(path, "")
+		status, again, same := get(path, tag)
+		if tag == "" || status != http.StatusOK || again != tag || !bytes.Equal(body, same) {
+			t.Errorf("%s: %d, %s and then %s", path, status, tag, again)
+		}
+		kinds[string(body[:7])] = true
+	}
+	if len(kinds) != 2 {
+		t.Errorf("%d photos are served", len(kinds))
+	}
+	if _, _, body := get("t-avatars/1.jpg", ""); !bytes.Equal(body, avatar) {
+		t.Error("an avatar is a photo")
+	}
+	if status, _, _ := get("posts/1.jpg", `"other"`); status != http.StatusPreconditionFailed {
+		t.Errorf("another tag is %d", status)
+	}
+	if progressive(photo) || !progressive([]byte("\xff\xd8\xff\xe0\x00\x04xx\xff\xc2\x00\x02")) {
+		t.Error("progressive JPEGs are not told from others")
+	}
+}
+
+// A day is fitted to a rate: its busiest part asks for that much.
+func TestADayIsFittedToARate(t *testing.T) {
+	c := &feedCmd{Day: time.Minute, Part: 10 * time.Second, Seed: 1}
+	for _, rate := range []float64{40, 200} {
+		cfg, w := c.dayAt(rate)
+		got := float64(len(w.asks())) / w.to.Seconds()
+		got *= w.to.Seconds() / (w.to - w.from).Seconds()
+		if got < 0.9*rate || got > 1.1*rate || cfg.Lasts < 30*time.Second || cfg.Lasts > 2*time.Minute {
+			t.Errorf("%.0f a second instead of %.0f, in a day of %v", got, rate, cfg.Lasts)
+		}
+	}
+}
+
+func TestTheTablesHaveARowForEachTarget(t *testing.T) {
+	with := tally{p50: time.Millisecond, p99: 3 * time.Millisecond, first: share{99, 100}}
+	without := tally{p50: time.Millisecond, p99: 2 * time.Millisecond}
+	text := pairTable([]pair{{with, without}, {with, without}, {without, without}}, 50, 100)
+	for _, row := range []string{"| 3 pairs at 50 requests a second, 50 % of the capacity, medians |", "| p99 of all requests | 3.0 ms | 2.0 ms | 1.50 |", "| first view of a new post is a hit | 99.0 % | 0.0 % | |"} {
+		if !strings.Contains(text, row) {
+			t.Errorf("no row %q in\n%s", row, text)
+		}
+	}
+	text = dayTable(dayRun{tally: with, warmed: warmed{90, 10}})
+	for _, row := range []string{"| first view of a new post is a hit | 99.0 % | of 100 |", "| wasted | 10.0 % | of 100 made early |"} {
+		if !strings.Contains(text, row) {
+			t.Errorf("no row %q in\n%s", row, text)
+		}
+	}
+}
