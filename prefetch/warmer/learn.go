@@ -63,6 +63,9 @@ func (r Reach) viewers() float64 {
 // learnt is what is known of a profile's Specs.
 type learnt struct {
 	specs []resize.Spec
+	// told: somebody tells of images before they are on a page. Where nobody does, the first
+	// page is the first word of an image that many will look at.
+	told  bool
 	asked []*atomic.Int64 // how often each was asked for, of any image; profiles share them
 	by    [reaches]shares
 }
@@ -95,9 +98,13 @@ func (l *learnt) expect(r Reach) []float64 {
 	for _, n := range l.asked {
 		total += 1 + float64(n.Load())
 	}
+	viewers := r.viewers()
+	if r == OnPage && !l.told {
+		viewers = Unsaid.viewers()
+	}
 	guess := make([]float64, len(l.specs))
 	for i, n := range l.asked {
-		guess[i] = 1 - math.Exp(-(1+float64(n.Load()))/total*r.viewers())
+		guess[i] = 1 - math.Exp(-(1+float64(n.Load()))/total*viewers)
 	}
 	return guess
 }

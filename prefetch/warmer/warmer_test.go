@@ -304,6 +304,20 @@ func TestWhatIsMadeDependsOnHowManyWillLook(t *testing.T) {
 	}
 }
 
+// Where nothing but pages tells of images, the first page is the first word of an image that
+// many will look at; where posts are told of as they are published, a page is one more look.
+func TestAPageIsTheFirstWordOfAnImageWhereNobodyTellsOfPosts(t *testing.T) {
+	w := watch(t, WatchConfig{})
+	w.Made(image(t, "a"), "two", OnPage, nil)
+	if specs, _ := w.Specs("two", OnPage, false); names(specs) != "100x 200x" {
+		t.Errorf("of pages alone: %q", names(specs))
+	}
+	w.Made(image(t, "b"), "two", ReachOf(50), nil)
+	if specs, _ := w.Specs("two", OnPage, false); names(specs) != "" {
+		t.Errorf("beside posts: %q", names(specs))
+	}
+}
+
 // Watches take hours to end; requests tell at once which Specs nobody uses.
 func TestBeforeAnyWatchHasEndedRequestsTellWhatIsWanted(t *testing.T) {
 	w := watch(t, WatchConfig{})
@@ -483,23 +497,6 @@ func TestAJobPurgesThenWarmsAndIsDone(t *testing.T) {
 		}
 		if got := fmt.Sprint(b.makes); got != "[[/100x/v.1/posts/a.webp /200x/v.1/posts/a.webp] [/9x/v.1/posts/d.webp]]" {
 			t.Error(got)
-		}
-	})
-}
-
-// Phones ask for what a page shows in the moment in which they have it: what would be made later than
-// that has been asked for.
-func TestAPageThatHasBeenShownIsNotWarmed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		for _, c := range []struct {
-			reach  Reach
-			waited time.Duration
-			want   string
-		}{{OnPage, shown, "ok, done"}, {OnPage, shown + time.Second, "skipped, done"}, {ReachOf(50), time.Hour, "ok, done"}} {
-			b := &bench{waited: c.waited}
-			if did := b.work(t, Job{Warms: []Warm{{Image: image(t, "a"), Profile: "two", Reach: c.reach}}}); did != c.want || (len(b.makes) == 0) != (c.want == "skipped, done") {
-				t.Errorf("reach %d after %v: %s, made %v", c.reach, c.waited, did, b.makes)
-			}
 		}
 	})
 }

@@ -235,12 +235,6 @@ func (w *Worker) warm(ctx context.Context, warm Warm, queued time.Time) (did boo
 	if w.ended(warm, queued) {
 		return false, nil
 	}
-	if warm.Reach == OnPage && time.Since(queued) > shown {
-		if !warm.AskTag && !w.cfg.Elsewhere { // what is asked for teaches all the same
-			w.cfg.Watch.Made(warm.Image, warm.Profile, OnPage, nil)
-		}
-		return false, nil
-	}
 	refs, specs, err := w.Refs(ctx, warm)
 	if err != nil || len(refs) == 0 {
 		return false, err
@@ -261,9 +255,6 @@ func (w *Worker) warm(ctx context.Context, warm Warm, queued time.Time) (did boo
 	}
 	return true, err
 }
-
-// shown is how long after its event a page has been shown: what is on it has been asked for by then.
-const shown = 2 * time.Second
 
 // ended reports whether what an image belongs to was deleted since.
 func (w *Worker) ended(warm Warm, queued time.Time) bool {
