@@ -126,6 +126,9 @@ func FuzzThePartsAreThoseOfMimeMultipart(f *testing.F) {
 		if whole, same := edited(parts(boundary, hexMark), string(body), 1<<30); got != whole || complete != same {
 			t.Fatalf("in chunks of %d:\n%q\nwhole:\n%q", n, got, whole)
 		}
+		if ends := bytes.Count(body, []byte("\r\n")); ends != 0 && ends != bytes.Count(body, []byte("\n")) {
+			return // the oracle takes the first line's end for that of all delimiters; lines here may end in either
+		}
 		before, after := multipart.NewReader(bytes.NewReader(body), boundary), multipart.NewReader(strings.NewReader(got), boundary)
 		for {
 			was, err := before.NextRawPart()
