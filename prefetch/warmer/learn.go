@@ -64,8 +64,10 @@ func (r Reach) viewers() float64 {
 type learnt struct {
 	specs []resize.Spec
 	// told: somebody tells of images before they are on a page. Where nobody does, the first
-	// page is the first word of an image that many will look at.
+	// page is the first word of an image that many will look at; so it is taken to be once
+	// enoughSeen images were on pages first.
 	told  bool
+	paged int             // images that were on a page first, while not told
 	asked []*atomic.Int64 // how often each was asked for, of any image; profiles share them
 	by    [reaches]shares
 }
@@ -99,7 +101,7 @@ func (l *learnt) expect(r Reach) []float64 {
 		total += 1 + float64(n.Load())
 	}
 	viewers := r.viewers()
-	if r == OnPage && !l.told {
+	if r == OnPage && !l.told && l.paged >= enoughSeen {
 		viewers = Unsaid.viewers()
 	}
 	guess := make([]float64, len(l.specs))

@@ -153,7 +153,9 @@ func (w *Watch) Made(image profile.Image, profileName string, reach Reach, made 
 			w.end(key, one)
 		}
 		one = &watched{of: l, reach: reach, since: now}
-		l.told = l.told || reach != OnPage
+		if l.told = l.told || reach != OnPage; !l.told {
+			l.paged++
+		}
 		w.watched[key] = one
 		w.order = append(w.order, key)
 		w.any.Store(true)

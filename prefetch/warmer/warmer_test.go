@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -308,7 +309,12 @@ func TestWhatIsMadeDependsOnHowManyWillLook(t *testing.T) {
 // many will look at; where posts are told of as they are published, a page is one more look.
 func TestAPageIsTheFirstWordOfAnImageWhereNobodyTellsOfPosts(t *testing.T) {
 	w := watch(t, WatchConfig{})
-	w.Made(image(t, "a"), "two", OnPage, nil)
+	for i := range enoughSeen {
+		if specs, _ := w.Specs("two", OnPage, false); names(specs) != "" {
+			t.Errorf("after %d pages, when posts may yet be told of: %q", i, names(specs))
+		}
+		w.Made(image(t, strconv.Itoa(i)), "two", OnPage, nil)
+	}
 	if specs, _ := w.Specs("two", OnPage, false); names(specs) != "100x 200x" {
 		t.Errorf("of pages alone: %q", names(specs))
 	}
