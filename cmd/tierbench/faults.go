@@ -134,8 +134,12 @@ func (r *loadRun) strangers(ctx context.Context, name string) []asked {
 	return got
 }
 
-// freezePart freezes a service without which a page is partial: everybody gets one in time,
-// and some of them say what is missing (else nobody met the fault).
+// staleAfter is how long the gateway waits for a service where it has a stale copy.
+const staleAfter = time.Second
+
+// freezePart freezes a service without which a page is partial, or has what is stale: everybody
+// gets one in time, and some say what is missing or have waited for what is stale (else nobody
+// met the fault).
 func freezePart(ctx context.Context, r *loadRun, name string, p *stack.Process) error {
 	return freeze(ctx, p, func() {
 		said := 0
@@ -148,7 +152,7 @@ func freezePart(ctx context.Context, r *loadRun, name string, p *stack.Process) 
 				worst = a
 			}
 		}
-		r.probed = append(r.probed, verdictOf{name, fmt.Sprintf("ten strangers while it is frozen, the slowest: %s; wanted a page, partial, within %s", worst, patience), held && said > 0})
+		r.probed = append(r.probed, verdictOf{name, fmt.Sprintf("ten strangers while it is frozen, the slowest: %s; wanted a page, partial or with what is stale, within %s", worst, patience), held && (said > 0 || worst.took >= staleAfter)})
 	})
 }
 
