@@ -15,3 +15,17 @@ func InBackground(ctx context.Context) bool {
 	marked, _ := ctx.Value(backgroundKey{}).(bool)
 	return marked
 }
+
+type begunKey struct{}
+
+// Begun marks what is done with ctx as the rest of work that was let in before and of which most
+// is done: whoever has more work than time does it first, and does not refuse it.
+func Begun(ctx context.Context) context.Context {
+	return context.WithValue(ctx, begunKey{}, true)
+}
+
+// HasBegun reports whether ctx was marked by Begun.
+func HasBegun(ctx context.Context) bool {
+	marked, _ := ctx.Value(begunKey{}).(bool)
+	return marked
+}

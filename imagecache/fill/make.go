@@ -78,7 +78,7 @@ func (w *work) makeFromOriginal(orders []*order) {
 			units = append(units, &unit{specs: []resize.Spec{o.spec}, orders: []*order{o}})
 		}
 	}
-	w.make(orig.Body, orders, units)
+	w.make(orig.Body, orders, units, false)
 	for _, u := range units {
 		if u == first && u.err == nil {
 			u.images, u.err = w.haveMezzanine(orig, u.images)
@@ -101,14 +101,15 @@ func (w *work) haveMezzanine(orig original, images []resize.Image) ([]resize.Ima
 	return images[1:], nil
 }
 
-// makeFromMezzanine makes orders from the encoded bytes of the mezzanine, which is there.
+// makeFromMezzanine makes orders from the encoded bytes of the mezzanine, which is there. Where it
+// was made for them, most of their work is done: to refuse the rest would be to waste that.
 func (w *work) makeFromMezzanine(orders []*order) {
 	m := w.mezzanine()
 	var units []*unit
 	for _, o := range orders {
 		units = append(units, &unit{specs: []resize.Spec{m.spec(o.spec)}, orders: []*order{o}})
 	}
-	w.make(m.jpeg, orders, units)
+	w.make(m.jpeg, orders, units, m.made)
 	for _, u := range units {
 		w.answer(w.opened.orig, u)
 	}
@@ -137,7 +138,7 @@ func (w *work) pass(o *order) {
 	}
 	if orig.status == 200 {
 		u := &unit{specs: []resize.Spec{{Width: 16, Height: 16, Format: resize.JPEG}}, orders: []*order{o}}
-		if w.make(orig.Body, u.orders, []*unit{u}); u.err != nil {
+		if w.make(orig.Body, u.orders, []*unit{u}, false); u.err != nil {
 			o.fail(orig, u.err)
 			return
 		}
@@ -160,15 +161,15 @@ func (w *work) answer(orig original, u *unit) {
 }
 
 // make has all units made in one job. Where that is refused for what may be the fault of one
-// of them, each is tried by itself.
-func (w *work) make(body []byte, orders []*order, units []*unit) {
+// of them, each is tried by itself. begun is resize.Begun.
+func (w *work) make(body []byte, orders []*order, units []*unit, begun bool) {
 	if len(units) == 0 {
 		return
 	}
-	err := w.job(body, orders, units)
+	err := w.job(body, orders, units, begun)
 	if len(units) > 1 && blamesOne(err) {
 		for _, u := range units {
-			err := w.job(body, orders, []*unit{u})
+			err := w.job(body, orders, []*unit{u}, begun)
 			u.err = err
 		}
 		return
@@ -190,13 +191,17 @@ func blamesOne(err error) bool {
 }
 
 // job is one call of the Resizer. It ends when all of orders have left.
-func (w *work) job(body []byte, orders []*order, units []*unit) (err error) {
+func (w *work) job(body []byte, orders []*order, units []*unit, begun bool) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w: resizing panicked: %v", resize.ErrFailed, p)
 		}
 	}()
-	ctx, cancel := context.WithCancelCause(context.WithoutCancel(orders[0].ctx))
+	ctx := context.WithoutCancel(orders[0].ctx)
+	if begun {
+		ctx = resize.Begun(ctx)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(w.ctx, func() { cancel(context.Cause(w.ctx)) })()
 	var here atomic.Int32

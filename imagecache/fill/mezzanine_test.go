@@ -27,6 +27,7 @@ import (
 type studio struct {
 	mu    sync.Mutex
 	jobs  []string // "original: 10x.webp info.json", "mezzanine: …"
+	begun []bool   // which of them were marked so (resize.Begun)
 	enter func(specs []resize.Spec) error
 }
 
@@ -44,6 +45,7 @@ func (s *studio) Resize(ctx context.Context, original []byte, specs ...resize.Sp
 	}
 	s.mu.Lock()
 	s.jobs = append(s.jobs, of)
+	s.begun = append(s.begun, resize.HasBegun(ctx))
 	enter := s.enter
 	s.mu.Unlock()
 	if enter != nil {
@@ -180,6 +182,18 @@ func TestAURLNamesTheSameBytesHoweverItCameToBeAsked(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Of an image that makes its mezzanine first the second job is the smaller part: under overload
+// it is not refused, which one that begins with a kept mezzanine is.
+func TestWhatMadeItsMezzanineHasBegun(t *testing.T) {
+	b := &bucket{open: has(picture(t), origin.Freshness{Silent: true})}
+	kept, s := &shelf{}, &studio{}
+	must(t, withMezzanines(b, s, kept), "/10x/v.1/posts/a.png.webp")
+	must(t, withMezzanines(b, s, kept), "/8x/v.1/posts/a.png.webp")
+	if want := []bool{false, true, false}; !slices.Equal(s.begun, want) {
+		t.Errorf("of %q these had begun: %v", s.did(), s.begun)
+	}
 }
 
 func TestASpecThatIsAskedForLaterIsMadeWithoutTheOrigin(t *testing.T) {

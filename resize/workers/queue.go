@@ -27,6 +27,7 @@ type job struct {
 	lane     lane
 	cost     cost
 	queued   time.Time
+	begun    bool          // it is the rest of what was let in before (resize.Begun)
 	due      time.Time     // what orders its lane
 	place    *list.Element // in its lane; nil once it has left it; guarded by queue.mu
 
@@ -73,6 +74,10 @@ func (k seatKind) takes(j *job) bool {
 // cheap ones go first, and dear ones do not wait for ever.
 const ageing = 4
 
+// headStart is by how much what has begun is due before all that has not: longer than anything
+// may wait.
+const headStart = time.Hour
+
 // queue brings jobs and workers together. Jobs wait only while no worker that may take
 // them does, or while a cap keeps them; each lane in the order in which they are due.
 type queue struct {
@@ -98,7 +103,7 @@ func (q *queue) push(j *job) error {
 	}
 	ahead := q.placeLocked(j)
 	q.matchLocked()
-	if j.place == nil {
+	if j.place == nil || j.begun {
 		return nil
 	}
 	switch n := q.waiting[j.lane].Len(); {
@@ -121,7 +126,9 @@ func (q *queue) mostBefore(j *job) time.Duration {
 // placeLocked lets j wait behind all that are due before it or with it, and returns the
 // CPU time of those that the same workers do.
 func (q *queue) placeLocked(j *job) (ahead time.Duration) {
-	j.due = j.queued.Add(ageing * j.cost.cpu)
+	if j.due = j.queued.Add(ageing * j.cost.cpu); j.begun {
+		j.due = j.queued.Add(-headStart)
+	}
 	in := &q.waiting[j.lane]
 	next := in.Front()
 	for ; next != nil && !j.due.Before(next.Value.(*job).due); next = next.Next() {

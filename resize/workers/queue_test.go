@@ -227,6 +227,15 @@ func order(t *testing.T, q *queue, jobs ...*job) (got []int) {
 	return got
 }
 
+func TestWhatHasBegunIsNotRefusedAndGoesFirst(t *testing.T) {
+	q := newQueue(1, 1)
+	waits, rest := newJob(live), newCostly(live, cost{cpu: 250 * time.Millisecond})
+	rest.begun = true
+	if got := order(t, q, waits, rest); !slices.Equal(got, []int{1, 0}) {
+		t.Errorf("they come as %v, want what has begun first", got)
+	}
+}
+
 func TestCheaperJobsGoFirstAndOthersAreNotForgotten(t *testing.T) {
 	long, short := newCostly(live, cost{cpu: 250 * time.Millisecond}), newCostly(live, cost{cpu: 50 * time.Millisecond})
 	late := newCostly(live, cost{cpu: 50 * time.Millisecond})

@@ -253,7 +253,7 @@ func (p *Pool) resize(ctx context.Context, l lane, original []byte, specs []resi
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("resize: %w", context.Cause(ctx))
 	}
-	j := &job{ctx: ctx, original: original, specs: specs, lane: l, cost: costOf(original, specs).within(p.cfg.Timeout), queued: time.Now(), done: make(chan struct{})}
+	j := &job{ctx: ctx, original: original, specs: specs, lane: l, cost: costOf(original, specs).within(p.cfg.Timeout), queued: time.Now(), begun: resize.HasBegun(ctx), done: make(chan struct{})}
 	if err := p.queue.push(j); err != nil {
 		return nil, err
 	}
