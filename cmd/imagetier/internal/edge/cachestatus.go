@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"net/http"
 	"strconv"
 
 	"github.com/novasocial/imagetier/imagecache"
@@ -16,18 +15,17 @@ var pinnedHits = func() (hits [imagecache.NumDetails][]string) {
 	return hits
 }()
 
-// cacheStatus sets Cache-Status if the cache took part.
-func (x *exchange) cacheStatus(h http.Header) {
+// cacheStatus returns the Cache-Status, nil if the cache took no part.
+func (x *exchange) cacheStatus() []string {
 	out := &x.out
 	switch {
 	case out.Forward != imagecache.Hit:
 	case out.Detail == imagecache.None:
-		return
+		return nil
 	case out.TTL == imagecache.PinnedTTL:
-		h["Cache-Status"] = pinnedHits[out.Detail]
-		return
+		return pinnedHits[out.Detail]
 	}
-	h["Cache-Status"] = []string{string(appendCacheStatus(make([]byte, 0, 96), *out))}
+	return []string{string(appendCacheStatus(make([]byte, 0, 96), *out))}
 }
 
 var forwardNames = [...]string{

@@ -1,7 +1,9 @@
 package edge
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"net"
 	"net/http"
 )
@@ -9,15 +11,21 @@ import (
 // net/http writes an answer in two: the headers with what of the body fits into its
 // buffer of 4 KiB, then the rest. Each is a system call that takes a packet through the
 // network stack and wakes the client, most of what a hit costs. A connection that was told
-// to gather keeps the first of the two back and sends it together with the second.
+// to gather keeps the first of the two back and sends it together with the second, with
+// its own lines behind the status line.
 type gathered struct {
 	armed bool   // the next Write is kept back
-	held  []byte // what was kept back; its array is used again
+	lines []byte // header fields for it, each with its CRLF; their array is used again
+	held  []byte // what was kept back; likewise
 }
 
 // gatherFrom is the length of a body from which on an answer is two writes: net/http's
 // buffer is shorter, so that a second one always comes.
 const gatherFrom = 4 << 10
+
+// errNoStatusLine cannot happen: net/http sends nothing before an answer but 100 Continue,
+// and that only to who reads the body.
+var errNoStatusLine = errors.New("answer does not begin with a status line")
 
 type connKey struct{}
 
@@ -40,8 +48,21 @@ func connOf(r *http.Request) *limitedConn {
 	return c
 }
 
-// gather makes the next two writes one. Only the goroutine that writes may call it.
+// gather makes the next two writes one, and puts the lines into it. Only the goroutine that
+// writes may call it.
 func (c *limitedConn) gather() { c.gathered.armed = true }
+
+// hold keeps p back, which begins with a status line, with the lines behind that.
+func (g *gathered) hold(p []byte) error {
+	end := bytes.IndexByte(p, '\n') + 1
+	if end == 0 || !bytes.HasPrefix(p, []byte("HTTP/1.")) {
+		return errNoStatusLine
+	}
+	g.held = append(g.held[:0], p[:end]...)
+	g.held = append(g.held, g.lines...)
+	g.held = append(g.held, p[end:]...)
+	return nil
+}
 
 // release ends gathering, and sends what is still kept back: nothing, after two writes.
 func (c *limitedConn) release() error {
@@ -59,7 +80,9 @@ func (c *limitedConn) Write(p []byte) (int, error) {
 	g := &c.gathered
 	if g.armed {
 		g.armed = false
-		g.held = append(g.held[:0], p...)
+		if err := g.hold(p); err != nil {
+			return 0, err // and net/http closes the connection
+		}
 		return len(p), nil
 	}
 	if len(g.held) == 0 {

@@ -1,15 +1,20 @@
 package edge
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"os"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache"
 )
 
 // wire records what is written to it.
@@ -27,29 +32,36 @@ func (w *wire) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// top is how net/http begins an answer.
+const top = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"
+
 func TestWhatIsGatheredGoesOutWholeAndInOrder(t *testing.T) {
 	w := &wire{}
 	c := &limitedConn{Conn: w}
+	sent := ""
 	for _, step := range []struct {
-		gather bool
-		text   string
-		sent   string // so far
+		gather      bool
+		lines, text string
+		goes        string // over the wire, now
 	}{
-		{false, "a", "a"},
-		{true, "head", "a"},
-		{false, "body", "aheadbody"},
-		{false, "b", "aheadbodyb"},
-		{true, "more", "aheadbodyb"},
-		{false, "last", "aheadbodybmorelast"},
+		{false, "", "a", "a"},
+		{true, "", top, ""},
+		{false, "", "body", top + "body"},
+		{false, "", "b", "b"},
+		{true, "A: 1\r\nB: 2\r\n", top + "mo", ""},
+		{false, "", "last", "HTTP/1.1 200 OK\r\nA: 1\r\nB: 2\r\nContent-Length: 9\r\n\r\nmolast"},
+		{false, "", top, top}, // not gathered: no lines
 	} {
 		if step.gather {
+			c.gathered.lines = append(c.gathered.lines[:0], step.lines...)
 			c.gather()
 		}
 		if n, err := io.WriteString(c, step.text); n != len(step.text) || err != nil {
 			t.Errorf("write %q: %d, %v", step.text, n, err)
 		}
-		if sent := strings.Join(w.writes, ""); sent != step.sent {
-			t.Errorf("after %q the wire has %q, want %q", step.text, sent, step.sent)
+		sent += step.goes
+		if got := strings.Join(w.writes, ""); got != sent {
+			t.Errorf("after %q the wire has %q, want %q", step.text, got, sent)
 		}
 	}
 }
@@ -66,8 +78,8 @@ func TestReleaseSendsWhatIsKeptBack(t *testing.T) {
 		t.Errorf("it gathers after its release: %q", w.writes)
 	}
 	c.gather()
-	_, _ = io.WriteString(c, "head")
-	if err := c.release(); err != nil || strings.Join(w.writes, "") != "ahead" {
+	_, _ = io.WriteString(c, top)
+	if err := c.release(); err != nil || strings.Join(w.writes, "") != "a"+top {
 		t.Errorf("the wire has %q, %v", w.writes, err)
 	}
 }
@@ -76,9 +88,68 @@ func TestAnErrorOfWhatWasKeptBackIsTold(t *testing.T) {
 	cut := errors.New("cut")
 	c := &limitedConn{Conn: &wire{err: cut}}
 	c.gather()
-	_, _ = io.WriteString(c, "head")
+	_, _ = io.WriteString(c, top)
 	if n, err := io.WriteString(c, "body"); n != 0 || !errors.Is(err, cut) {
 		t.Errorf("%d, %v", n, err)
+	}
+}
+
+func TestLinesAreNotPutIntoWhatIsNoAnswer(t *testing.T) {
+	for _, text := range []string{"HTTP/1.1 200 OK", "body\r\n", "\n", ""} {
+		w := &wire{}
+		c := &limitedConn{Conn: w}
+		c.gathered.lines = []byte("A: 1\r\n")
+		c.gather()
+		if n, err := io.WriteString(c, text); n != 0 || err == nil || len(w.writes) != 0 {
+			t.Errorf("%q: %d, %v, the wire has %q", text, n, err, w.writes)
+		}
+	}
+}
+
+// The map and the lines are two ways to send the same fields, whatever they are.
+func TestGatheredAnswersHaveTheSameFieldsAsOthers(t *testing.T) {
+	held := newFakeCache()
+	cache := &constant{img: held.img, out: held.out}
+	cache.img.ContentType = "image/x\r\nSet-Cookie: a=b\n"
+	cfg := publicConfig(t, cache)
+	cfg.TagHeader = "Surrogate-Key"
+	addr := serveHandler(t, ServerConfig{Handler: Public(cfg)})
+	for _, live := range []bool{false, true} {
+		if live {
+			cache.img.Fresh = imagecache.Freshness{Generated: time.Now(), Until: time.Now().Add(time.Hour)}
+		}
+		for _, header := range []string{"X-Nothing: 1", "Range: bytes=100-99999"} {
+			answers := map[bool]http.Header{}
+			for _, gathered := range []bool{false, true} {
+				cache.img.Body = bytes.Repeat([]byte("x"), 300)
+				if gathered {
+					cache.img.Body = bytes.Repeat([]byte("x"), 30000)
+				}
+				conn := dial(t, addr)
+				say(t, conn, "GET "+signBytes(t, "/640x480/v.1/posts/cat.jpg.auto")+" HTTP/1.1\r\nHost: a\r\nX-Request-Id: 7\r\nConnection: close\r\n"+header+"\r\n\r\n")
+				answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				body, err := io.ReadAll(answer.Body)
+				if err != nil || answer.ContentLength != int64(len(body)) || len(body) < 200 || answer.Header.Get("Content-Length") != strconv.Itoa(len(body)) {
+					t.Fatalf("%d bytes announced, %d came: %v", answer.ContentLength, len(body), err)
+				}
+				if got := answer.Header.Get("Content-Type"); got != "image/x  Set-Cookie: a=b" {
+					t.Errorf("Content-Type %q", got)
+				}
+				for _, own := range []string{"Date", "Content-Length", "Content-Range", "X-Request-Id", "Age"} {
+					if (len(answer.Header[own]) != 1) != (own == "Content-Range" && answer.StatusCode == 200 || own == "Age" && !live) {
+						t.Errorf("%d: %s %q", answer.StatusCode, own, answer.Header[own])
+					}
+					answer.Header.Del(own)
+				}
+				answers[gathered] = answer.Header
+			}
+			if !reflect.DeepEqual(answers[false], answers[true]) {
+				t.Errorf("%s: the map sends\n%v\nthe lines\n%v", header, answers[false], answers[true])
+			}
+		}
 	}
 }
 

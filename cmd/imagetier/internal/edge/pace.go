@@ -42,8 +42,9 @@ func (p *Pace) allowance(n int) time.Duration {
 	return p.Grace + time.Duration(n)*time.Second/time.Duration(p.Rate)
 }
 
-// send writes status and body; the headers are set. HEAD gets no body.
-func (x *exchange) send(status int, body []byte) {
+// send writes status and body; the headers are set. HEAD gets no body. conn is nil, or gathers the
+// answer.
+func (x *exchange) send(status int, body []byte, conn *limitedConn) {
 	x.status = status
 	control := http.NewResponseController(x.w)
 	if x.r.Method == http.MethodHead {
@@ -53,11 +54,8 @@ func (x *exchange) send(status int, body []byte) {
 	// A writer that has no deadlines is a test's or a wrapper's; it is served all the same.
 	_ = control.SetWriteDeadline(time.Now().Add(x.Pace.allowance(len(step))))
 	x.w.WriteHeader(status)
-	var conn *limitedConn
-	if len(step) >= gatherFrom {
-		if conn = connOf(x.r); conn != nil {
-			conn.gather()
-		}
+	if conn != nil {
+		conn.gather()
 	}
 	for len(step) > 0 {
 		n, err := x.w.Write(step)

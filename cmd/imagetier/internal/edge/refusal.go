@@ -134,7 +134,9 @@ func (x *exchange) refuse(err error) {
 	h := x.w.Header()
 	h["Cache-Control"] = []string{row.control}
 	h["Access-Control-Allow-Origin"] = anyOrigin // a page may read why it gets no image
-	x.cacheStatus(h)
+	if value := x.cacheStatus(); value != nil {
+		h["Cache-Status"] = value
+	}
 	if x.TagHeader != "" && x.of.Source != "" && row.control != byNobody {
 		h[x.TagHeader] = []string{x.of.CDNTag()}
 	}
@@ -148,7 +150,7 @@ func (x *exchange) refuse(err error) {
 		h["Retry-After"] = []string{retryAfter(err)}
 	}
 	x.hangUpOnBody(h)
-	x.send(row.status, problemBody(h, row.status, detail, x.id))
+	x.send(row.status, problemBody(h, row.status, detail, x.id), nil)
 }
 
 // problemBody makes a problem and sets the headers that describe it.

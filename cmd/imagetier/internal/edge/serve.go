@@ -172,7 +172,7 @@ func (x *exchange) healthy() {
 	h["Cache-Control"] = noStore
 	h["X-Content-Type-Options"] = nosniff
 	h["X-Request-Id"] = []string{x.id}
-	x.send(http.StatusOK, okBody)
+	x.send(http.StatusOK, okBody, nil)
 }
 
 var (

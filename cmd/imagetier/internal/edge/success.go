@@ -13,8 +13,6 @@ import (
 var (
 	acceptBytes    = []string{"bytes"}
 	nosniff        = []string{"nosniff"}
-	sandbox        = []string{"default-src 'none'; sandbox"} // an SVG or HTML that got in as orig is dead
-	crossOrigin    = []string{"cross-origin"}
 	anyOrigin      = []string{"*"}
 	varyAccept     = []string{"Accept"}
 	pinnedControl  = []string{"public, max-age=31536000, immutable"}
@@ -51,60 +49,56 @@ func (x *exchange) answer(img *imagecache.Image) {
 			body, status = body[part.first:part.last+1], http.StatusPartialContent
 		}
 	}
-	x.headers(img, status, now, len(body), contentRange)
-	x.send(status, body)
+	var conn *limitedConn
+	if x.r.Method == http.MethodGet && len(body) >= gatherFrom {
+		conn = connOf(x.r)
+	}
+	x.headers(img, status, now, len(body), contentRange, conn)
+	x.send(status, body, conn)
 }
 
-// headers sets those of a 200, 206 or 304 (CONTRACT 2). A 304 has those that RFC 9110
-// (15.4.5) asks for and those that a browser takes over into what it has stored.
-func (x *exchange) headers(img *imagecache.Image, status int, now time.Time, length int, contentRange string) {
-	h := x.w.Header()
-	var one [8]string // one allocation holds every value that is this answer's own
-	values := one[:0:len(one)]
-	set := func(key, value string) {
-		values = append(values, value)
-		n := len(values)
-		h[key] = values[n-1 : n : n]
-	}
-	own := x.ownText(img, status, length) // and one holds what is written anew for each
+// headers sets those of a 200, 206 or 304 (CONTRACT 2), on conn if it is not nil. A 304 has
+// those that RFC 9110 (15.4.5) asks for and those that a browser takes over into what it
+// has stored.
+func (x *exchange) headers(img *imagecache.Image, status int, now time.Time, length int, contentRange string, conn *limitedConn) {
+	f := fieldsOf(x.w.Header(), conn)
+	own := x.ownText(img, status, length) // one allocation for what is written anew for each
 	if status != http.StatusNotModified {
 		contentType := img.ContentType
 		if contentType == "" {
-			contentType = "application/octet-stream" // never sniffed
+			contentType = "application/octet-stream"
 		}
-		set("Content-Type", contentType)
-		set("Content-Length", own.length)
+		f.set("Content-Type", contentType)
+		f.keep("Content-Length", own.length)
 		if own.modified != "" {
-			set("Last-Modified", own.modified)
+			f.set("Last-Modified", own.modified)
 		}
-		h["Accept-Ranges"] = acceptBytes
+		f.share("Accept-Ranges", acceptBytes)
 		if contentRange != "" {
-			h["Content-Range"] = []string{contentRange}
+			f.set("Content-Range", contentRange)
 		}
 	}
 	if img.ETag != "" {
-		set("Etag", img.ETag)
+		f.set("Etag", img.ETag)
 	}
-	set("X-Request-Id", x.id)
+	f.set("X-Request-Id", x.id)
 	if own.tag != "" {
-		set(x.TagHeader, own.tag)
+		f.set(x.TagHeader, own.tag)
 	}
 	if img.Fresh.Pinned() {
-		h["Cache-Control"] = pinnedControl
+		f.share("Cache-Control", pinnedControl)
 	} else {
-		set("Cache-Control", liveControl(img.Fresh))
-		set("Age", strconv.FormatInt(seconds(now.Sub(img.Fresh.Generated)), 10))
+		f.set("Cache-Control", liveControl(img.Fresh))
+		f.set("Age", strconv.FormatInt(seconds(now.Sub(img.Fresh.Generated)), 10))
 	}
-	x.cacheStatus(h)
+	if value := x.cacheStatus(); value != nil {
+		f.share("Cache-Status", value)
+	}
 	if x.vary {
-		h["Vary"] = varyAccept
+		f.share("Vary", varyAccept)
 	}
-	h["X-Content-Type-Options"] = nosniff
-	h["Content-Security-Policy"] = sandbox
-	h["Cross-Origin-Resource-Policy"] = crossOrigin
-	h["Access-Control-Allow-Origin"] = anyOrigin
-	h["Timing-Allow-Origin"] = anyOrigin
-	x.hangUpOnBody(h)
+	f.shareImageFields()
+	x.hangUpOnBody(f.h)
 }
 
 // ownText is what headers writes anew for each answer; "" is none.
