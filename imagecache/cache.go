@@ -78,7 +78,7 @@ type Cache struct {
 	flights   flights
 	negatives negatives
 	softs     softs
-	again     doorkeeper
+	door      doorkeeper
 }
 
 // New returns a Cache. It starts nothing: fills run on goroutines that end by themselves,
@@ -157,8 +157,8 @@ func (c *Cache) Get(ctx context.Context, ref imageurl.Ref) (Image, Outcome, erro
 }
 
 // lookup asks the tiers in turn, and copies what a slower one holds into the faster ones
-// when it is asked for a second time: what is read once from a disk would only push
-// out what is read often. What is far is asked only if far is set. Its error is ErrMiss.
+// when it is asked for a fourth time: what is read seldom would only push out what is read
+// often, and a copy costs more than three reads from a disk whose pages are in memory. What is far is asked only if far is set. Its error is ErrMiss.
 func (c *Cache) lookup(ctx context.Context, ref imageurl.Ref, key Key, far bool) (Image, Detail, error) {
 	layers := c.layersOf(ref)
 	epoch := c.epochs.Of(key.original)
@@ -168,7 +168,7 @@ func (c *Cache) lookup(ctx context.Context, ref imageurl.Ref, key Key, far bool)
 		}
 		img, err := layer.Tier.Get(ctx, key)
 		if err == nil {
-			if i > 0 && (layer.Far || c.again.seen(key)) {
+			if i > 0 && (layer.Far || c.door.letsIn(key)) {
 				c.storeIn(ctx, layers[:i], key, img, epoch)
 			}
 			return img, layer.Name, nil

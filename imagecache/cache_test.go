@@ -132,7 +132,9 @@ func TestAnImageIsMadeOnceAndThenServedFromMemoryAndFromDisk(t *testing.T) {
 		{Detail: imagecache.FromOrigin, Forward: imagecache.URIMiss, Status: 200, Stored: true, TTL: imagecache.PinnedTTL},
 		{Detail: imagecache.Memory, TTL: imagecache.PinnedTTL},
 		{Detail: imagecache.Disk, TTL: imagecache.PinnedTTL}, // memory is emptied before
-		{Detail: imagecache.Disk, TTL: imagecache.PinnedTTL}, // asked for again, it is copied
+		{Detail: imagecache.Disk, TTL: imagecache.PinnedTTL},
+		{Detail: imagecache.Disk, TTL: imagecache.PinnedTTL},
+		{Detail: imagecache.Disk, TTL: imagecache.PinnedTTL}, // asked for a fourth time, it is copied
 		{Detail: imagecache.Memory, TTL: imagecache.PinnedTTL},
 	} {
 		if i == 2 {

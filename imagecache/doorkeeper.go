@@ -2,21 +2,29 @@ package imagecache
 
 import "sync/atomic"
 
-// doorkeeper knows which keys it was asked about lately. It forgets: a key that shares its
+// doorkeeper counts how often keys were asked for lately. It forgets: a key that shares its
 // place, one of 16,384, pushes another out. The zero value is ready.
 type doorkeeper struct {
 	marks [1 << 14]atomic.Uint32
 }
 
-// seen reports whether it was asked about key before, and has not forgotten that. After
-// that it is asked for the first time again.
-func (d *doorkeeper) seen(key Key) bool {
+// often is how many times a key is asked for until the doorkeeper lets it in.
+const often = 4
+
+// letsIn counts that key is asked for, and reports whether that is the fourth time. The
+// next is the first again.
+func (d *doorkeeper) letsIn(key Key) bool {
 	hash := key.Hash()
 	mark := &d.marks[hash%uint64(len(d.marks))]
-	is := uint32(hash>>32) | 1 // never 0, which is nobody
-	if mark.CompareAndSwap(is, 0) {
+	is := uint32(hash>>32) &^ (often - 1) // the lowest bits count
+	switch old := mark.Load(); {
+	case old&^(often-1) != is:
+		mark.Store(is | 1)
+	case old&(often-1) == often-1:
+		mark.Store(is)
 		return true
+	default:
+		mark.Store(old + 1) // of two at once only one may count: what is read often comes again
 	}
-	mark.Store(is)
 	return false
 }

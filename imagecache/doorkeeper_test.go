@@ -1,0 +1,30 @@
+package imagecache
+
+import (
+	"fmt"
+	"testing"
+)
+
+func TestTheDoorkeeperLetsInEachFourthTimeAndForgetsWhatSharesAPlace(t *testing.T) {
+	var d doorkeeper
+	key := Key{path: "a"}
+	for i := 1; i <= 12; i++ {
+		if got := d.letsIn(key); got != (i%4 == 0) {
+			t.Errorf("time %d: %t", i, got)
+		}
+	}
+	rival := Key{}
+	for i := 0; rival.path == ""; i++ {
+		other := Key{path: fmt.Sprint("b", i)}
+		if other.Hash()%uint64(len(d.marks)) == key.Hash()%uint64(len(d.marks)) {
+			rival = other
+		}
+	}
+	for range 3 {
+		d.letsIn(key)
+	}
+	d.letsIn(rival)
+	if d.letsIn(key) {
+		t.Error("it remembers a key whose place was taken")
+	}
+}
