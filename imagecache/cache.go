@@ -157,8 +157,8 @@ func (c *Cache) Get(ctx context.Context, ref imageurl.Ref) (Image, Outcome, erro
 }
 
 // lookup asks the tiers in turn, and copies what a slower one holds into the faster ones
-// when it is asked for a fourth time: what is read seldom would only push out what is read
-// often, and a copy costs more than three reads from a disk whose pages are in memory. What is far is asked only if far is set. Its error is ErrMiss.
+// when it is asked for an eighth time: what is read seldom would only push out what is read
+// often, and a copy costs as much as several reads of a disk whose pages are in memory. What is far is asked only if far is set. Its error is ErrMiss.
 func (c *Cache) lookup(ctx context.Context, ref imageurl.Ref, key Key, far bool) (Image, Detail, error) {
 	layers := c.layersOf(ref)
 	epoch := c.epochs.Of(key.original)

@@ -128,15 +128,14 @@ const cat = "/640x640-cover/v.1/posts/cat.jpg.webp"
 func TestAnImageIsMadeOnceAndThenServedFromMemoryAndFromDisk(t *testing.T) {
 	b := newBench(&kitchen{fill: serves("cat")})
 	r := ref(t, cat)
-	for i, want := range []imagecache.Outcome{
+	wants := []imagecache.Outcome{
 		{Detail: imagecache.FromOrigin, Forward: imagecache.URIMiss, Status: 200, Stored: true, TTL: imagecache.PinnedTTL},
 		{Detail: imagecache.Memory, TTL: imagecache.PinnedTTL},
-		{Detail: imagecache.Disk, TTL: imagecache.PinnedTTL}, // memory is emptied before
-		{Detail: imagecache.Disk, TTL: imagecache.PinnedTTL},
-		{Detail: imagecache.Disk, TTL: imagecache.PinnedTTL},
-		{Detail: imagecache.Disk, TTL: imagecache.PinnedTTL}, // asked for a fourth time, it is copied
-		{Detail: imagecache.Memory, TTL: imagecache.PinnedTTL},
-	} {
+	}
+	for range 8 { // memory is emptied before; asked for an eighth time, it is copied
+		wants = append(wants, imagecache.Outcome{Detail: imagecache.Disk, TTL: imagecache.PinnedTTL})
+	}
+	for i, want := range append(wants, wants[1]) {
 		if i == 2 {
 			b.memory.images = nil
 		}

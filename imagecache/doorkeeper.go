@@ -9,9 +9,9 @@ type doorkeeper struct {
 }
 
 // often is how many times a key is asked for until the doorkeeper lets it in.
-const often = 4
+const often = 8
 
-// letsIn counts that key is asked for, and reports whether that is the fourth time. The
+// letsIn counts that key is asked for, and reports whether that is the eighth time. The
 // next is the first again.
 func (d *doorkeeper) letsIn(key Key) bool {
 	hash := key.Hash()

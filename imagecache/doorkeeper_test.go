@@ -5,11 +5,11 @@ import (
 	"testing"
 )
 
-func TestTheDoorkeeperLetsInEachFourthTimeAndForgetsWhatSharesAPlace(t *testing.T) {
+func TestTheDoorkeeperLetsInEachEighthTimeAndForgetsWhatSharesAPlace(t *testing.T) {
 	var d doorkeeper
 	key := Key{path: "a"}
-	for i := 1; i <= 12; i++ {
-		if got := d.letsIn(key); got != (i%4 == 0) {
+	for i := 1; i <= 24; i++ {
+		if got := d.letsIn(key); got != (i%8 == 0) {
 			t.Errorf("time %d: %t", i, got)
 		}
 	}
@@ -20,7 +20,7 @@ func TestTheDoorkeeperLetsInEachFourthTimeAndForgetsWhatSharesAPlace(t *testing.
 			rival = other
 		}
 	}
-	for range 3 {
+	for range 7 {
 		d.letsIn(key)
 	}
 	d.letsIn(rival)

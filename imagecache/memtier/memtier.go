@@ -51,7 +51,7 @@ type Tier struct {
 // Reasons for which an image left.
 const (
 	unread   = iota // of the small queue: asked for once, or never
-	aged            // of the main queue: not read since it got there or came round
+	aged            // of the main queue: not read since it got there or came round, or all are
 	squeezed        // it was to move to the main queue and is too large for it
 	numReasons
 )
@@ -174,10 +174,15 @@ func (t *Tier) store(id uint64, at place, record []byte) {
 	t.index.add(id, at, len(record))
 }
 
+// mostMoves is how many images one Put may move to the end of main. Where all of main is read
+// between two Puts there would be no end to it, at a copy each; what comes next then
+// leaves, although it was read.
+const mostMoves = 64
+
 // settle decides on everything that the queues have pushed out. Moving one may push out
-// others: it ends because each round through main costs one of at most maxReads reads.
+// others.
 func (t *Tier) settle() {
-	for len(t.left) > 0 {
+	for moves := 0; len(t.left) > 0; {
 		last := len(t.left) - 1
 		l := t.left[last]
 		t.left[last] = leaver{}
@@ -193,7 +198,7 @@ func (t *Tier) settle() {
 		case l.from == inSmall && reads == 0 && t.mainFilled:
 			t.evicted[unread]++
 			t.ghosts.add(l.id, t.ghostsKept())
-		case l.from == inMain && reads == 0:
+		case l.from == inMain && (reads == 0 || moves >= mostMoves):
 			t.evicted[aged]++
 		case len(l.record) > t.main.largest:
 			t.evicted[squeezed]++
@@ -201,6 +206,7 @@ func (t *Tier) settle() {
 			t.index.add(l.id, inMain, len(l.record))
 			if l.from == inMain {
 				t.index.setReads(l.id, reads-1)
+				moves++
 			}
 		default:
 			t.evicted[squeezed]++

@@ -295,3 +295,42 @@ func BenchmarkPut(b *testing.B) {
 		put(b, tier, keys[i%len(keys)], img)
 	}
 }
+
+// Where all of main is read between two Puts, looking for one that was not would copy all
+// of it, three times.
+func TestAPutMovesABoundedNumberOfImages(t *testing.T) {
+	const bytes = 20_000
+	tier := open(t, 8)
+	read := func(i int) bool {
+		for range 3 {
+			if !holds(tier, tiertest.Key(t, i, 1)) {
+				return false
+			}
+		}
+		return true
+	}
+	n := 0
+	for ; n < 600; n++ { // more than there is room for
+		put(t, tier, tiertest.Key(t, n, 1), tiertest.Image(uint64(n), bytes))
+		read(n)
+	}
+	var before []int // what is held, all of it read: main, in its order, and then small
+	for i := range n {
+		if read(i) {
+			before = append(before, i)
+		}
+	}
+	aged := tier.Stats().Evictions["aged"]
+	for ; tier.Stats().Evictions["aged"] == aged; n++ {
+		put(t, tier, tiertest.Key(t, n, 1), tiertest.Image(uint64(n), bytes)) // so that one of small moves to main
+	}
+	for at, i := range before {
+		if !holds(tier, tiertest.Key(t, i, 1)) {
+			if at != 64 {
+				t.Errorf("the one in place %d has left, want that in place 64 of %d", at, len(before))
+			}
+			return
+		}
+	}
+	t.Error("nothing has left")
+}
