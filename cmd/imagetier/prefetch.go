@@ -30,6 +30,7 @@ type prefetch struct {
 	bus      *bus.Bus
 	tags     tagStore
 	watch    *warmer.Watch
+	learnt   *learnt
 	worker   *warmer.Worker
 	reader   *feed.Reader
 	verifier *feed.Verifier // nil: there are no secrets
@@ -77,6 +78,8 @@ func openPrefetch(cfg config.Config, parts prefetchParts) (*prefetch, error) {
 	}
 	p.reader = &feed.Reader{Links: cfg.Links, Profiles: cfg.Profiles, Known: func(source string) bool { return known[source] }}
 	p.watch = warmer.NewWatch(warmer.WatchConfig{Mode: mode, Profiles: cfg.Profiles, For: cfg.WastedAfter, Lead: parts.set.Lead})
+	p.learnt = &learnt{filepath.Join(cfg.CacheDir, "warming.json"), p.watch, parts.log}
+	p.learnt.recall()
 	making := p.makeHere
 	if cfg.Balancer != "" {
 		p.balancer = newBalancer(cfg.Balancer, parts.signer, 2*fillTimeout(cfg))
@@ -119,7 +122,7 @@ func openTags(cfg config.Config, log *slog.Logger) (*tags.Store, error) {
 // run returns what works off the queue, and what the queue needs, which has to run longer.
 func (p *prefetch) run() (warm, below []func(context.Context) error) {
 	return []func(context.Context) error{p.worker.Run, func(ctx context.Context) error { return p.bus.Notices(ctx, p.noticed) }},
-		[]func(context.Context) error{p.bus.Run, p.tags.Run}
+		[]func(context.Context) error{p.bus.Run, p.tags.Run, p.learnt.run}
 }
 
 func (p *prefetch) close() error {

@@ -41,7 +41,7 @@ type feedCmd struct {
 func (feedCmd) Help() string {
 	return `A day of a synthetic social network (package socialday says what it is made of) is compressed into minutes and played against a tier: its feed service tells the tier of posts and pages by signed events, its phones ask for images. All on this machine: the client and the origin take part of the same cores.
 
-First the capacity for this mix is measured: the busiest part of the day, asked for as fast as 16 clients can, without warming. Then a network is made up that asks for a share of that (--load) in its busiest part, and its day is played once with --warm adaptive. Then the busiest part is played in pairs, with --warm adaptive and without warming or events, in turns; the figures of the pairs are medians. Every run begins with a tier that has just started on a copy of the same cache, which holds what is asked for of posts from before, and avatars.`
+First the capacity for this mix is measured: the busiest part of the day, asked for as fast as 16 clients can, without warming. Then a network is made up that asks for a share of that (--load) in its busiest part, and its day is played with --warm adaptive, twice: the day before is that of another network of that size (--seed and 1000), from which the tier learns what is asked for. Then the busiest part is played in pairs, with --warm adaptive and without warming or events, in turns; the figures of the pairs are medians. Every run but that of the day before begins with a tier that has just started on a copy of the same cache, which holds what is asked for of posts from before, and avatars, and on what was learnt the day before.`
 }
 
 // Run plays and prints.
@@ -126,7 +126,7 @@ func (c *feedCmd) playAgainst(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Print(dayTable(ran))
+	fmt.Print(dayTable("a day with warming", ran))
 	return nil
 }
 
@@ -183,15 +183,26 @@ type feedBench struct {
 	n      int // tiers that were started
 }
 
-// tier starts one on a copy of a cache; "" is an empty one.
-func (b *feedBench) tier(ctx context.Context, cache, warm string, watch time.Duration) (*tierProcess, string, error) {
+// inherited is what a tier begins with: directories of tiers that have ended, "" for nothing.
+type inherited struct {
+	cache  string // whose images it has
+	learnt string // who taught it what is asked for
+}
+
+// tier starts one.
+func (b *feedBench) tier(ctx context.Context, with inherited, warm string, watch time.Duration) (*tierProcess, string, error) {
 	b.n++
 	dir := filepath.Join(b.work, strconv.Itoa(b.n))
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, "", err
 	}
-	if cache != "" {
-		if err := copyCache(cache, dir); err != nil {
+	if with.cache != "" {
+		if err := copyCache(with.cache, dir); err != nil {
+			return nil, "", err
+		}
+	}
+	if with.learnt != "" {
+		if err := copyLearnt(with.learnt, dir); err != nil {
 			return nil, "", err
 		}
 	}
@@ -201,7 +212,7 @@ func (b *feedBench) tier(ctx context.Context, cache, warm string, watch time.Dur
 
 // prepare returns a cache that holds what a tier that ran before the window holds.
 func (b *feedBench) prepare(ctx context.Context, w window) (dir string, err error) {
-	x, dir, err := b.tier(ctx, "", "none", time.Hour)
+	x, dir, err := b.tier(ctx, inherited{}, "none", time.Hour)
 	if err != nil {
 		return "", err
 	}
@@ -224,15 +235,23 @@ func (b *feedBench) run(ctx context.Context) error {
 	cfg, part := b.dayAt(rate)
 	day := window{part.day, 0, cfg.Lasts}
 	describe(cfg, day, rate)
-	ran, err := b.day(ctx, day, sixHours(cfg.Lasts))
+	watch := sixHours(cfg.Lasts)
+	yesterday := cfg
+	yesterday.Seed += 1000
+	network := socialday.New(yesterday)
+	ran, learnt, err := b.day(ctx, window{&network, 0, cfg.Lasts}, watch, "")
 	if err != nil {
 		return err
 	}
-	fmt.Print(dayTable(ran))
+	fmt.Print(dayTable("the first day of a tier, that of another network of that size", ran))
+	if ran, _, err = b.day(ctx, day, watch, learnt); err != nil {
+		return err
+	}
+	fmt.Print(dayTable("the day after", ran))
 	if b.Pairs == 0 {
 		return nil
 	}
-	pairs, err := b.pairs(ctx, part, sixHours(cfg.Lasts))
+	pairs, err := b.pairs(ctx, part, watch, learnt)
 	if err != nil {
 		return err
 	}
@@ -266,7 +285,7 @@ func (b *feedBench) capacity(ctx context.Context, part window) (float64, error) 
 	if err != nil {
 		return 0, err
 	}
-	x, _, err := b.tier(ctx, cache, "none", time.Hour)
+	x, _, err := b.tier(ctx, inherited{cache: cache}, "none", time.Hour)
 	if err != nil {
 		return 0, err
 	}
@@ -284,27 +303,29 @@ func (b *feedBench) capacity(ctx context.Context, part window) (float64, error) 
 	return float64(n) / took.Seconds(), nil
 }
 
-// day plays all of it with warming.
-func (b *feedBench) day(ctx context.Context, w window, watch time.Duration) (ran dayRun, err error) {
+// day plays all of it with warming, by a tier that was taught by the one that left learnt. It
+// returns the directory of the tier.
+func (b *feedBench) day(ctx context.Context, w window, watch time.Duration, learnt string) (ran dayRun, dir string, err error) {
 	cache, err := b.prepare(ctx, w)
 	if err != nil {
-		return ran, err
+		return ran, "", err
 	}
-	x, _, err := b.tier(ctx, cache, "adaptive", watch)
+	x, dir, err := b.tier(ctx, inherited{cache, learnt}, "adaptive", watch)
 	if err != nil {
-		return ran, err
+		return ran, "", err
 	}
 	defer x.stop()
 	p := newPlayer(x.public, b.names)
 	defer p.close()
-	return b.playDay(ctx, p, x.private, feedSecret, w, watch)
+	ran, err = b.playDay(ctx, p, x.private, feedSecret, w, watch)
+	return ran, dir, err
 }
 
 // pair is one run with warming and one without.
 type pair struct{ with, without tally }
 
 // pairs plays a part of the day in turns.
-func (b *feedBench) pairs(ctx context.Context, w window, watch time.Duration) (pairs []pair, err error) {
+func (b *feedBench) pairs(ctx context.Context, w window, watch time.Duration, learnt string) (pairs []pair, err error) {
 	cache, err := b.prepare(ctx, w)
 	if err != nil {
 		return nil, err
@@ -316,7 +337,7 @@ func (b *feedBench) pairs(ctx context.Context, w window, watch time.Duration) (p
 			if (i+turn)%2 == 0 {
 				warm, into = "none", &one.without
 			}
-			if *into, err = b.playPart(ctx, cache, warm, w, watch); err != nil {
+			if *into, err = b.playPart(ctx, inherited{cache, learnt}, warm, w, watch); err != nil {
 				return nil, err
 			}
 		}
@@ -325,8 +346,8 @@ func (b *feedBench) pairs(ctx context.Context, w window, watch time.Duration) (p
 	return pairs, nil
 }
 
-func (b *feedBench) playPart(ctx context.Context, cache, warm string, w window, watch time.Duration) (tally, error) {
-	x, dir, err := b.tier(ctx, cache, warm, watch)
+func (b *feedBench) playPart(ctx context.Context, with inherited, warm string, w window, watch time.Duration) (tally, error) {
+	x, dir, err := b.tier(ctx, with, warm, watch)
 	if err != nil {
 		return tally{}, err
 	}

@@ -23,10 +23,10 @@ func describe(cfg socialday.Config, w window, rate float64) {
 	fmt.Println()
 }
 
-// dayTable is what warming did in a day.
-func dayTable(ran dayRun) string {
+// dayTable is what warming did in a day of that title.
+func dayTable(title string, ran dayRun) string {
 	var b strings.Builder
-	b.WriteString("\n| a day with warming | | |\n|---|---|---|\n")
+	fmt.Fprintf(&b, "\n| %s | | |\n|---|---|---|\n", title)
 	row := func(what string, s share) {
 		fmt.Fprintf(&b, "| %s | %.1f %% | of %d |\n", what, s.percent(), s.all)
 	}

@@ -350,7 +350,7 @@ func TestTheTablesHaveARowForEachTarget(t *testing.T) {
 			t.Errorf("no row %q in\n%s", row, text)
 		}
 	}
-	text = dayTable(dayRun{tally: with, warmed: warmed{90, 10}})
+	text = dayTable("a day", dayRun{tally: with, warmed: warmed{90, 10}})
 	for _, row := range []string{"| first view of a new post is a hit | 99.0 % | of 100 |", "| wasted | 10.0 % | of 100 made early |"} {
 		if !strings.Contains(text, row) {
 			t.Errorf("no row %q in\n%s", row, text)

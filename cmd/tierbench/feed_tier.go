@@ -145,3 +145,16 @@ func copyCache(from, to string) error {
 	}
 	return nil
 }
+
+// copyLearnt copies what a tier that has ended has learnt about warming.
+func copyLearnt(from, to string) error {
+	const name = "warming.json"
+	text, err := os.ReadFile(filepath.Join(from, name))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(to, name), text, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("copy what was learnt: %w", err)
+	}
+	return nil
+}

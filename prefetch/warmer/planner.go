@@ -49,7 +49,7 @@ type WatchConfig struct {
 }
 
 // Watch plans which Specs are made early, and watches which of them are asked for. It is safe for
-// concurrent use. What it has learnt ends with the process.
+// concurrent use. What it has learnt ends with it, but for Learnt and Recall.
 type Watch struct {
 	cfg    WatchConfig
 	seed   maphash.Seed

@@ -1,0 +1,62 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What phones ask for is learnt in hours; a restart is not to forget it.
+func TestWhatIsLearntAboutWarmingOutlivesARestart(t *testing.T) {
+	_, origin := newCountingOrigin(t, "phone-android.jpg")
+	dir := t.TempDir()
+	flags := warmFlags(origin, "--warm", "adaptive", "--wasted-after", "4s", "--cache-dir", dir)
+	x := start(t, flags...)
+	const posts = 25 // 20 are enough to learn from
+	for i := range posts {
+		id := fmt.Sprint("p", i)
+		if got := x.tell(signEvent(t, "msg_"+id, time.Now(), published(id, id+".jpg", "v.1"))); got.StatusCode != http.StatusAccepted {
+			t.Fatalf("%s\n%s", got.Status, got.body)
+		}
+		x.waitWarm(i + 1)
+		x.get(signedPath(t, "/880x/v.1/posts/"+id+".jpg.webp")).want(t, 200, "memory")
+	}
+	last := time.Now()
+	eventually(t, 30*time.Second, "all watches have ended", func() bool {
+		used := metric(t, x, "imagetier_prefetch_used_total") // which ends what is due
+		return time.Since(last) > 5*time.Second && used == fmt.Sprint(posts)
+	})
+	x.stop()
+
+	x = start(t, flags...)
+	x.tell(signEvent(t, "msg_new", time.Now(), published("new", "new.jpg", "v.1")))
+	x.waitWarm(1)
+	x.get(signedPath(t, "/880x/v.1/posts/new.jpg.webp")).want(t, 200, "memory")
+	x.get(signedPath(t, "/1320x/v.1/posts/new.jpg.jpg")).want(t, 200, "origin") // which nobody asked for
+	x.stop()
+
+	// Damaged, it is set aside, and the plan begins anew.
+	file := filepath.Join(dir, "warming.json")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, text[:len(text)/2], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	x = start(t, flags...)
+	if log := x.log.String(); !strings.Contains(log, "what was learnt about warming cannot be read") {
+		t.Errorf("the log does not tell:\n%s", log)
+	}
+	if aside, err := os.ReadFile(file + ".damaged"); err != nil || string(aside) != string(text[:len(text)/2]) {
+		t.Errorf("it was not set aside: %v", err)
+	}
+	x.tell(signEvent(t, "msg_last", time.Now(), published("last", "last.jpg", "v.1")))
+	x.waitWarm(1)
+	x.get(signedPath(t, "/1320x/v.1/posts/last.jpg.jpg")).want(t, 200, "memory")
+	x.stop()
+}

@@ -1,0 +1,138 @@
+package warmer
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
+)
+
+// kept is what a Watch has learnt, as JSON. Specs are spelled as Spec.Name does, so that what is
+// known of one that is still there survives a change of the profiles.
+type kept struct {
+	Format   int                    `json:"format"`
+	Asked    map[string]int64       `json:"asked"` // requests by Spec
+	Profiles map[string]keptProfile `json:"profiles"`
+}
+
+type keptProfile struct {
+	Told  bool                 `json:"told"`
+	Paged int                  `json:"paged"`
+	By    map[string]keptReach `json:"by"` // Reach.String
+}
+
+type keptReach struct {
+	Seen  int                `json:"seen"`
+	Asked map[string]float64 `json:"asked"` // share by Spec, 0 to 1
+}
+
+// keptFormat is the format that is written, and the only one that is read.
+const keptFormat = 1
+
+// String returns unsaid, page, or the least audience.
+func (r Reach) String() string {
+	switch r {
+	case Unsaid:
+		return "unsaid"
+	case OnPage:
+		return "page"
+	}
+	return strconv.Itoa(int(math.Pow10(int(r - fewest))))
+}
+
+// Learnt returns what the Watch has learnt, for Recall: some kilobytes of JSON. What is being
+// watched is not in it.
+func (w *Watch) Learnt() ([]byte, error) {
+	k := kept{Format: keptFormat, Asked: make(map[string]int64), Profiles: make(map[string]keptProfile)}
+	for spec, in := range w.bySpec {
+		k.Asked[spec.Name()] = in.asked.Load()
+	}
+	w.mu.Lock()
+	w.endOld(w.cfg.Now())
+	for name, l := range w.profiles {
+		p := keptProfile{Told: l.told, Paged: l.paged, By: make(map[string]keptReach)}
+		for r := range Reach(reaches) {
+			s := &l.by[r]
+			if s.seen == 0 {
+				continue
+			}
+			one := keptReach{s.seen, make(map[string]float64)}
+			for i, share := range s.asked {
+				one.Asked[l.specs[i].Name()] = share
+			}
+			p.By[r.String()] = one
+		}
+		k.Profiles[name] = p
+	}
+	w.mu.Unlock()
+	text, err := json.Marshal(k)
+	if err != nil {
+		return nil, fmt.Errorf("write down what was learnt: %w", err)
+	}
+	return text, nil
+}
+
+// Recall takes over what another Watch has learnt. It is called before anything else. What is known
+// of profiles and Specs that are no longer there is left out; where a Spec has come, what was
+// learnt of its profile's images begins anew, so that it gets its chance. With an error nothing is
+// taken over.
+func (w *Watch) Recall(text []byte) error {
+	var k kept
+	if err := json.Unmarshal(text, &k); err != nil {
+		return fmt.Errorf("read what was learnt: %w", err)
+	}
+	if k.Format != keptFormat {
+		return fmt.Errorf("read what was learnt: format %d, not %d", k.Format, keptFormat)
+	}
+	if err := k.check(); err != nil {
+		return fmt.Errorf("read what was learnt: %w", err)
+	}
+	for spec, in := range w.bySpec {
+		in.asked.Store(k.Asked[spec.Name()])
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for name, was := range k.Profiles {
+		p, ok := w.cfg.Profiles.Get(name)
+		if !ok {
+			continue
+		}
+		l := w.profile(p)
+		l.told, l.paged = was.Told, was.Paged
+		for r := range Reach(reaches) {
+			l.recall(r, was.By[r.String()])
+		}
+	}
+	return nil
+}
+
+func (l *learnt) recall(r Reach, was keptReach) {
+	asked := make([]float64, len(l.specs))
+	for i, spec := range l.specs {
+		share, ok := was.Asked[spec.Name()]
+		if !ok {
+			return
+		}
+		asked[i] = share
+	}
+	l.by[r] = shares{was.Seen, asked}
+}
+
+// check errs for numbers that no Watch writes.
+func (k *kept) check() error {
+	for name, n := range k.Asked {
+		if n < 0 {
+			return fmt.Errorf("%s was asked for %d times", name, n)
+		}
+	}
+	for name, p := range k.Profiles {
+		for reach, s := range p.By {
+			for spec, share := range s.Asked {
+				if s.Seen <= 0 || share < 0 || share > 1 {
+					return fmt.Errorf("profile %s, %s: a share of %v of %d images for %s", name, reach, share, s.Seen, spec)
+				}
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,117 @@
+package warmer
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/novasocial/imagetier/prefetch/profile"
+)
+
+// taught returns what a Watch has learnt that saw 100x asked for of all images and 200x of none.
+func taught(t *testing.T) []byte {
+	t.Helper()
+	now := time.Unix(1e9, 0)
+	w := watch(t, WatchConfig{Now: func() time.Time { return now }})
+	for _, reach := range []Reach{OnPage, ReachOf(50)} {
+		for i := range 30 {
+			name := fmt.Sprintf("%d-%d", reach, i)
+			w.Made(image(t, name), "two", reach, nil)
+			w.Asked(ref(t, "/100x/v.1/posts/"+name+".webp"))
+		}
+	}
+	now = now.Add(7 * time.Hour)
+	text, err := w.Learnt()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func TestWhatIsLearntOutlivesTheProcess(t *testing.T) {
+	text := taught(t)
+	w := watch(t, WatchConfig{})
+	if err := w.Recall(text); err != nil {
+		t.Fatal(err)
+	}
+	// Of neither reach one watch has ended here.
+	for _, reach := range []Reach{OnPage, ReachOf(50)} {
+		if specs, _ := w.Specs("two", reach, false); names(specs) != "100x" {
+			t.Errorf("reach %v: %q", reach, names(specs))
+		}
+	}
+	again, err := w.Learnt()
+	if err != nil || string(again) != string(text) {
+		t.Errorf("it was\n%s\nand is\n%s (%v)", text, again, err)
+	}
+	if used, wasted := w.Counts(); used+wasted != 0 {
+		t.Errorf("%d used and %d wasted of another process", used, wasted)
+	}
+}
+
+func TestWhatWasLearntOfOtherProfilesIsLeftOut(t *testing.T) {
+	text := taught(t)
+	for _, c := range []struct {
+		profile string
+		specs   []string
+		want    string
+		seen    int
+	}{
+		{"two", []string{"100x.webp"}, "100x", 30},                          // one has gone
+		{"two", []string{"200x.webp", "100x.webp"}, "100x", 30},             // another order
+		{"two", []string{"100x.webp", "200x.webp", "300x.webp"}, "100x", 0}, // one has come
+		{"three", []string{"100x.webp", "200x.webp"}, "100x", 0},            // another name
+	} {
+		set, err := profile.New(map[string][]string{c.profile: c.specs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := watch(t, WatchConfig{Profiles: set})
+		if err := w.Recall(text); err != nil {
+			t.Fatal(err)
+		}
+		p, _ := set.Get(c.profile)
+		if seen := w.profile(p).by[ReachOf(50)].seen; seen != c.seen {
+			t.Errorf("%s %v: %d images are known, want %d", c.profile, c.specs, seen, c.seen)
+		}
+		if specs, _ := w.Specs(c.profile, ReachOf(50), false); names(specs) != c.want {
+			t.Errorf("%s %v: %q, want %q", c.profile, c.specs, names(specs), c.want)
+		}
+	}
+}
+
+func TestNoNonsenseIsRecalled(t *testing.T) {
+	good := string(taught(t))
+	if !strings.Contains(good, `"100x.webp":1,`) {
+		t.Fatal(good)
+	}
+	for _, text := range []string{
+		"", "{}", "null", good[:len(good)/2], good + "}",
+		strings.Replace(good, `"format":1`, `"format":2`, 1),
+		strings.Replace(good, `"100x.webp":1,`, `"100x.webp":1.5,`, 1),
+		strings.Replace(good, `"100x.webp":1,`, `"100x.webp":-1,`, 1),
+		strings.Replace(good, `"seen":30`, `"seen":0`, 1),
+		strings.Replace(good, `"asked":{"100x.webp":60`, `"asked":{"100x.webp":-60`, 1),
+	} {
+		if text == good {
+			t.Fatal("nothing was replaced")
+		}
+		w := watch(t, WatchConfig{})
+		if err := w.Recall([]byte(text)); err == nil {
+			t.Errorf("recalled: %s", text)
+		}
+		if len(w.profiles) != 0 || w.bySpec[w.profile(mustProfile(t, w)).specs[0]].asked.Load() != 0 {
+			t.Errorf("something was taken over of %s", text)
+		}
+	}
+}
+
+func mustProfile(t *testing.T, w *Watch) profile.Profile {
+	t.Helper()
+	p, ok := w.cfg.Profiles.Get("two")
+	if !ok {
+		t.Fatal("no profile")
+	}
+	return p
+}
