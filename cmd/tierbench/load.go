@@ -174,6 +174,7 @@ func (r *loadRun) play(ctx context.Context, sc scenario) error {
 	if err != nil {
 		return err
 	}
+	pauses := len(r.stack.GatewayProgram.Pauses())
 	ctx, cancel := context.WithTimeout(ctx, whole+2*time.Minute)
 	defer cancel()
 	faulty := make(chan error, 1)
@@ -196,7 +197,7 @@ func (r *loadRun) play(ctx context.Context, sc scenario) error {
 		return err
 	}
 	o.bytes = now.Since(metrics, "go_memstats_alloc_bytes_total") / float64(max(o.k6.Requests, 1))
-	o.pause = time.Duration(now.Quantile(metrics, "go_sched_pauses_total_gc_seconds", 0.99) * float64(time.Second)).Round(time.Microsecond)
+	o.pause = quantile(r.stack.GatewayProgram.Pauses()[pauses:], 0.99).Round(time.Microsecond)
 	then, err := r.stack.Connections(ctx)
 	if err != nil {
 		return err

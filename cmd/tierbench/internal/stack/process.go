@@ -31,6 +31,9 @@ type Process struct {
 	args, env []string
 	ready     func(line string) bool // whether a line of what it says tells that it serves
 
+	mu     sync.Mutex
+	pauses []time.Duration // guarded by mu; of the collector
+
 	cmd   *exec.Cmd
 	ended chan struct{} // closed when it has ended and said everything
 }
@@ -68,6 +71,11 @@ func (p *Process) start(ctx context.Context) error {
 		for lines.Scan() {
 			if p.ready(lines.Text()) {
 				once.Do(func() { close(serves) })
+			}
+			if pauses := gcPauses(lines.Text()); pauses != nil {
+				p.mu.Lock()
+				p.pauses = append(p.pauses, pauses...)
+				p.mu.Unlock()
 			}
 		}
 		_ = p.cmd.Wait() // how it ended is in its log, or was asked for

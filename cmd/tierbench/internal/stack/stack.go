@@ -122,7 +122,7 @@ func (s *Stack) startAll(ctx context.Context) (err error) {
 		args = append(args, "--redis="+s.redis)
 	}
 	s.GatewayProgram = s.program("imagetier-gateway", gateway, gatewayPrivate,
-		[]string{"IMAGETIER_GATEWAY_KEYS=k1=" + secret.key, "IMAGETIER_GATEWAY_WEBHOOK_SECRET=" + secret.webhook, "IMAGETIER_GATEWAY_ADMIN_TOKEN=" + secret.admin}, args...)
+		[]string{gcTrace, "IMAGETIER_GATEWAY_KEYS=k1=" + secret.key, "IMAGETIER_GATEWAY_WEBHOOK_SECRET=" + secret.webhook, "IMAGETIER_GATEWAY_ADMIN_TOKEN=" + secret.admin}, args...)
 	s.Gateway, s.Private = "http://"+gateway+"/graphql", "http://"+gatewayPrivate
 	if err := s.GatewayProgram.start(ctx); err != nil {
 		return err
