@@ -18,13 +18,14 @@ var owners = map[string][]string{
 	"C":                                   {"resize/vips"},
 	"github.com/h2non/bimg":               {"resize/vips"},
 	"github.com/allegro/bigcache/v3":      {"imagecache/memtier"},
+	"github.com/google/renameio/v2":       {"internal/durable"},
 	"github.com/aws/aws-sdk-go-v2":        {"origin/s3origin", "origin/origintest/s3server", "imagecache/derived/s3store"},
 	"github.com/aws/smithy-go":            {"origin/s3origin"},
 	"github.com/dunglas/httpsfv":          {"origin/rfc9111"},
 	"github.com/sony/gobreaker/v2":        {"origin/breaker"},
 	"github.com/go-chi/chi/v5":            {"cmd/imagetier/internal/edge"},
 	"github.com/prometheus/":              {"cmd/imagetier/internal/measure", "cmd/imagetier/internal/telemetry"},
-	"go.opentelemetry.io/":                {"cmd/imagetier/internal/measure", "cmd/imagetier/internal/telemetry"},
+	"go.opentelemetry.io/":                {"cmd/imagetier/internal/measure", "cmd/imagetier/internal/telemetry", "internal/tracing"},
 	"github.com/alecthomas/kong":          {"internal/settings", "cmd/imagetier", "cmd/imagetier/internal/config"},
 	"github.com/willabides/kongplete":     {"cmd/imagetier"},
 	"github.com/posener/complete":         {"cmd/imagetier"},
@@ -64,9 +65,11 @@ var walls = map[string][]string{
 	"prefetch":                        {"resize", "origin", "imagecache", "prefetch/profile"},
 	"prefetch/warmer":                 {"resize", "origin", "imagecache", "prefetch/profile", "prefetch/feed", "prefetch/tags"},
 	"internal/settings":               {},
+	"internal/tracing":                {},
+	"internal/durable":                {},
 	"cmd/imagetier":                   {""},
 	"cmd/imagetier/internal/purgelog": {"imagecache", "cmd/imagetier/internal/bus"},
-	"cmd/imagetier/internal":          {"resize", "origin", "imagecache", "prefetch", "internal/settings"},
+	"cmd/imagetier/internal":          {"resize", "origin", "imagecache", "prefetch", "internal/settings", "internal/tracing", "internal/durable"},
 }
 
 type listed struct {

@@ -8,13 +8,13 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/novasocial/imagetier/cmd/imagetier/internal/bus"
 	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/internal/durable"
 	"github.com/novasocial/imagetier/prefetch/tags"
 )
 
@@ -197,22 +197,7 @@ func (f *fleetTags) saveOutbox() error {
 	if err != nil {
 		return err
 	}
-	file, err := os.Create(f.outboxFile() + ".tmp")
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(text)
-	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(file.Name(), f.outboxFile()); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(f.path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return durable.WriteFile(f.outboxFile(), text)
 }
 
 // Of is tagStore's, of what the fleet was taught.
@@ -334,9 +319,7 @@ func (f *fleetTags) saveLocked() {
 	f.saved = time.Now()
 	text, err := json.Marshal(f.place)
 	if err == nil {
-		if err = os.WriteFile(f.path+".tmp", text, 0o640); err == nil {
-			err = os.Rename(f.path+".tmp", f.path)
-		}
+		err = durable.WriteFile(f.path, text)
 	}
 	if err != nil {
 		f.log.Warn("the place in the log of tags cannot be written: after a restart entries are applied again", "err", err)

@@ -3,14 +3,12 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"time"
 
-	"github.com/google/renameio/v2"
-
+	"github.com/novasocial/imagetier/internal/durable"
 	"github.com/novasocial/imagetier/prefetch/warmer"
 )
 
@@ -67,8 +65,5 @@ func (l *learnt) save() error {
 	if err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(l.path, text, 0o600); err != nil {
-		return fmt.Errorf("write %s: %w", l.path, err)
-	}
-	return nil
+	return durable.WriteFile(l.path, text)
 }

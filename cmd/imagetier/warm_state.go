@@ -10,8 +10,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
+
+	"github.com/novasocial/imagetier/internal/durable"
 )
 
 // warmState is how far a run of imagetier warm came, in a file.
@@ -85,16 +86,8 @@ func (s *warmState) write() error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(s.path), ".warm-*")
-	if err != nil {
+	if err := durable.WriteFile(s.path, append(text, '\n')); err != nil {
 		return fmt.Errorf("note how far it came: %w", err)
-	}
-	_, err = f.Write(append(text, '\n'))
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), s.path)
-	}
-	if err != nil {
-		return fmt.Errorf("note how far it came: %w", errors.Join(err, os.Remove(f.Name())))
 	}
 	s.saved = time.Now()
 	return nil

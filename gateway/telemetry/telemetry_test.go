@@ -10,35 +10,6 @@ import (
 	"github.com/novasocial/imagetier/gateway/telemetry"
 )
 
-func TestTheEnvironmentSaysWhetherThereAreTraces(t *testing.T) {
-	for _, c := range []struct {
-		env  string
-		want bool
-		bad  string // in the error
-	}{
-		{env: ""},
-		{env: "OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318", want: true},
-		{env: "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://localhost:4318/v1/traces", want: true},
-		{env: "OTEL_TRACES_EXPORTER=otlp", want: true},
-		{env: "OTEL_TRACES_EXPORTER=none OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318"},
-		{env: "OTEL_SDK_DISABLED=true OTEL_TRACES_EXPORTER=otlp"},
-		{env: "OTEL_TRACES_EXPORTER=zipkin", bad: "OTEL_TRACES_EXPORTER"},
-		{env: "OTEL_TRACES_EXPORTER=otlp OTEL_EXPORTER_OTLP_PROTOCOL=grpc", bad: "OTEL_EXPORTER_OTLP_PROTOCOL"},
-		{env: "OTEL_TRACES_EXPORTER=otlp OTEL_EXPORTER_OTLP_PROTOCOL=grpc OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/json", want: true},
-	} {
-		t.Run(c.env, func(t *testing.T) {
-			for setting := range strings.FieldsSeq(c.env) {
-				name, value, _ := strings.Cut(setting, "=")
-				t.Setenv(name, value)
-			}
-			asked, err := telemetry.Asked()
-			if asked != c.want || (err != nil) != (c.bad != "") || err != nil && !strings.Contains(err.Error(), c.bad) {
-				t.Errorf("%t, %v", asked, err)
-			}
-		})
-	}
-}
-
 // Traces from the gateway through every call to the tier: one trace, sent before Close ends.
 func TestARequestAndItsCallsAreOneTrace(t *testing.T) {
 	got := make(chan string, 1)

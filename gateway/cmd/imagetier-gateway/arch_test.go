@@ -55,7 +55,7 @@ var walls = map[string][]string{
 	"graph":                 {"feed", "imagelink", "/prefetch/profile"},
 	"auth":                  {},
 	"events":                {"/prefetch/feed"},
-	"telemetry":             {},
+	"telemetry":             {"/internal/tracing"},
 	"cmd/imagetier-gateway": {"proxy", "imagelink", "tier", "graph", "auth", "events", "telemetry", "feed", "loader", "pagecache", "upstream", "/internal/settings", "/prefetch/profile", "/prefetch/feed", "/imagecache/imageurl"},
 }
 

@@ -18,6 +18,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/novasocial/imagetier/internal/durable"
 )
 
 const (
@@ -175,7 +177,7 @@ func (b *Bus) writeStreams() error {
 	if err != nil {
 		return err
 	}
-	return writeFile(b.listed(), text)
+	return durable.WriteFile(b.listed(), text)
 }
 
 // setAside renames the store and logs why. It does not where the disk itself is at fault:
@@ -238,27 +240,6 @@ func countDeath(dir string) int {
 }
 
 func forgetDeaths(dir string) { _ = os.Remove(deathsFile(dir)) }
-
-// writeFile puts text in place of a file, durably and all at once.
-func writeFile(path string, text []byte) error {
-	tmp := path + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o640)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
-}
 
 // serverLog takes the server's log lines: its faults are ours, the rest is for debugging.
 type serverLog struct {

@@ -17,6 +17,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/novasocial/imagetier/internal/tracing"
 )
 
 // Config of a Telemetry.
@@ -66,7 +68,7 @@ func Open(ctx context.Context, cfg Config) (*Telemetry, error) {
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.GoRuntimeMetricsRule{Matcher: gcPauses})),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
-	t.provider, err = newProvider(ctx, cfg, t.Log)
+	t.provider, err = tracing.NewProvider(ctx, cfg.Program, cfg.Version, t.Log)
 	if err != nil {
 		return nil, fmt.Errorf("tracing: %w", err)
 	}

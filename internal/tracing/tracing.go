@@ -1,4 +1,6 @@
-package telemetry
+// Package tracing is what the tier's and the gateway's traces have in common: whether the
+// environment asks for any, and the provider that sends them by OTLP.
+package tracing
 
 import (
 	"context"
@@ -15,7 +17,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
-// Traces reports whether the environment asks for traces, as OpenTelemetry's
+// Asked reports whether the environment asks for traces, as OpenTelemetry's
 // specification says ("Environment Variable Specification", "OTLP Exporter"), but for
 // one thing: without a word about an exporter or its endpoint there are none, where the
 // specification would send them to localhost. It errs if it asks for what cannot be done.
@@ -25,7 +27,7 @@ import (
 //	OTEL_TRACES_EXPORTER=none, OTEL_SDK_DISABLED=true   there are none
 //
 // The sampler, headers, timeouts and the rest are read by OpenTelemetry's own SDK.
-func Traces() (bool, error) {
+func Asked() (bool, error) {
 	if off, _ := strconv.ParseBool(os.Getenv("OTEL_SDK_DISABLED")); off {
 		return false, nil
 	}
@@ -53,9 +55,9 @@ func Traces() (bool, error) {
 	return true, nil
 }
 
-// newProvider returns nil where no traces are asked for.
-func newProvider(ctx context.Context, cfg Config, log *slog.Logger) (*sdktrace.TracerProvider, error) {
-	if asked, err := Traces(); err != nil || !asked {
+// NewProvider returns nil where no traces are asked for. log gets what cannot be sent.
+func NewProvider(ctx context.Context, program, version string, log *slog.Logger) (*sdktrace.TracerProvider, error) {
+	if asked, err := Asked(); err != nil || !asked {
 		return nil, err
 	}
 	exporter, err := otlptracehttp.New(ctx)
@@ -63,7 +65,7 @@ func newProvider(ctx context.Context, cfg Config, log *slog.Logger) (*sdktrace.T
 		return nil, fmt.Errorf("make the exporter: %w", err)
 	}
 	about, err := resource.New(ctx,
-		resource.WithAttributes(attribute.String("service.name", cfg.Program), attribute.String("service.version", cfg.Version)),
+		resource.WithAttributes(attribute.String("service.name", program), attribute.String("service.version", version)),
 		resource.WithTelemetrySDK(),
 		resource.WithFromEnv(), // OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES: what is said last holds
 	)
