@@ -145,7 +145,7 @@ load: build k6 ## k6 scenarios and faults under load (MINUTES=1 each, LOAD=full 
 	@deploy/load load
 
 .PHONY: bench-feed
-bench-feed: build ## a day of a social feed with warming and without, in some eight minutes (FEED='--pairs 1': flags of tierbench feed)
+bench-feed: build ## a day of a social feed with warming and without, in some twelve minutes (FEED='--pairs 1': flags of tierbench feed)
 	cd cmd/tierbench && go run . feed $(FEED)
 
 .PHONY: bench-peers
