@@ -74,8 +74,9 @@ func (w warmed) share() float64 {
 
 // cacheStatus is what an answer says of where it came from (RFC 9211).
 type cacheStatus struct {
-	hit    bool
-	detail string
+	hit       bool
+	detail    string
+	collapsed bool // it was being made already
 }
 
 // readCacheStatus reads the header of one cache: "imagetier; hit; ttl=7; detail=memory".
@@ -85,8 +86,11 @@ func readCacheStatus(text string) (s cacheStatus) {
 		if i == 0 {
 			continue
 		}
-		if part == "hit" {
+		switch part {
+		case "hit":
 			s.hit = true
+		case "collapsed":
+			s.collapsed = true
 		}
 		if detail, ok := strings.CutPrefix(part, "detail="); ok {
 			s.detail = detail

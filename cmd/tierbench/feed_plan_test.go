@@ -58,7 +58,7 @@ func playPlan(t *testing.T, mode warmer.Mode, people int, days ...uint64) (all [
 				}
 				had[name] = true
 			}
-			specs, _ := watch.Specs(list, reach, false)
+			specs, _ := watch.Specs(img, list, reach, false)
 			var made []resize.Spec
 			for _, spec := range specs {
 				ref, err := img.Ref(spec)

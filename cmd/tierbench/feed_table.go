@@ -31,6 +31,7 @@ func dayTable(title string, ran dayRun) string {
 		fmt.Fprintf(&b, "| %s | %.1f %% | of %d |\n", what, s.percent(), s.all)
 	}
 	row("first view of a new post is a hit", ran.first)
+	row("of those that are not: within a second of publication, or while it was being made", ran.soon)
 	row("first request for a size of a new post is a hit", ran.variants)
 	row("first view of an old post, of which its page told, is a hit", ran.old)
 	row("all requests are hits", ran.hits)

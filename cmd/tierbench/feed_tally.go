@@ -31,12 +31,16 @@ type tally struct {
 	failed   int
 	hits     share // of all
 	first    share // first views of new posts that are hits: by anybody, in whatever Spec
+	soon     share // of those that are none, those within soonAfter of publication or of what was being made
 	variants share // first requests for a Spec of a new post that are hits
 	old      share // requests for what only the page told of that are hits
 	p50, p99 time.Duration
 	// of what has been asked for before: nobody has to make it
 	againP50, againP99 time.Duration
 }
+
+// soonAfter publication nothing may be there yet: a job takes about as long.
+const soonAfter = time.Second
 
 // tallyOf counts. Which request is the first is told by when it was due, not by when it was
 // answered.
@@ -74,6 +78,9 @@ func tallyOf(w window, answers []answer) (t tally) {
 		case w.fresh(a.ask.Post):
 			if !seen[a.ask.Post] {
 				t.first.count(a.from.hit)
+				if !a.from.hit {
+					t.soon.count(a.from.collapsed || a.ask.At-w.day.Posts[a.ask.Post].At < soonAfter)
+				}
 			}
 			if !asked[v] {
 				t.variants.count(a.from.hit)

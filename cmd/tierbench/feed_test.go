@@ -43,10 +43,10 @@ func TestMetricsAreReadAsATierWritesThem(t *testing.T) {
 
 func TestCacheStatusSaysWhereAnAnswerCameFrom(t *testing.T) {
 	for text, want := range map[string]cacheStatus{
-		"imagetier; hit; ttl=31536000; detail=memory":                    {true, "memory"},
-		"imagetier; hit; ttl=-20; detail=stale":                          {true, "stale"},
-		"imagetier; fwd=uri-miss; fwd-status=200; stored; detail=origin": {false, "origin"},
-		"imagetier; fwd=uri-miss; collapsed; detail=hit":                 {false, "hit"},
+		"imagetier; hit; ttl=31536000; detail=memory":                    {true, "memory", false},
+		"imagetier; hit; ttl=-20; detail=stale":                          {true, "stale", false},
+		"imagetier; fwd=uri-miss; fwd-status=200; stored; detail=origin": {false, "origin", false},
+		"imagetier; fwd=uri-miss; collapsed; detail=hit":                 {false, "hit", true},
 		"": {},
 	} {
 		if got := readCacheStatus(text); got != want {
@@ -213,9 +213,9 @@ func TestAWindowIsPlayedWholeAndCounted(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := tallyOf(w, out.answers)
-		want := tally{asked: 6, hits: share{0, 6}, first: share{0, 2}, variants: share{0, 3}, old: share{0, 1}}
+		want := tally{asked: 6, hits: share{0, 6}, first: share{0, 2}, soon: share{2, 2}, variants: share{0, 3}, old: share{0, 1}}
 		if tells {
-			want.hits.some, want.first.some, want.variants.some = 4, 2, 3
+			want.hits.some, want.first.some, want.variants.some, want.soon = 4, 2, 3, share{}
 			if tier.events != old+2 || out.events != tier.events || out.refused != 0 {
 				t.Errorf("%d events of %d posts and 2 pages", tier.events, old)
 			}
@@ -342,7 +342,7 @@ func TestADayIsFittedToARate(t *testing.T) {
 }
 
 func TestTheTablesHaveARowForEachTarget(t *testing.T) {
-	with := tally{p50: time.Millisecond, p99: 3 * time.Millisecond, first: share{99, 100}}
+	with := tally{p50: time.Millisecond, p99: 3 * time.Millisecond, first: share{99, 100}, soon: share{1, 1}}
 	without := tally{p50: time.Millisecond, p99: 2 * time.Millisecond}
 	text := pairTable([]pair{{with, without}, {with, without}, {without, without}}, 50, 100)
 	for _, row := range []string{"| 3 pairs at 50 requests a second, 50 % of the capacity, medians |", "| p99 of all requests | 3.0 ms | 2.0 ms | 1.50 |", "| first view of a new post is a hit | 99.0 % | 0.0 % | |"} {

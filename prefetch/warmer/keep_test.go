@@ -37,7 +37,7 @@ func TestWhatIsLearntOutlivesTheProcess(t *testing.T) {
 	}
 	// Of neither reach one watch has ended here.
 	for _, reach := range []Reach{OnPage, ReachOf(50)} {
-		if specs, _ := w.Specs("two", reach, false); names(specs) != "100x" {
+		if specs, _ := w.Specs(image(t, "x"), "two", reach, false); names(specs) != "100x" {
 			t.Errorf("reach %v: %q", reach, names(specs))
 		}
 	}
@@ -75,7 +75,7 @@ func TestWhatWasLearntOfOtherProfilesIsLeftOut(t *testing.T) {
 		if seen := w.profile(p).by[ReachOf(50)].seen; seen != c.seen {
 			t.Errorf("%s %v: %d images are known, want %d", c.profile, c.specs, seen, c.seen)
 		}
-		if specs, _ := w.Specs(c.profile, ReachOf(50), false); names(specs) != c.want {
+		if specs, _ := w.Specs(image(t, "x"), c.profile, ReachOf(50), false); names(specs) != c.want {
 			t.Errorf("%s %v: %q, want %q", c.profile, c.specs, names(specs), c.want)
 		}
 	}

@@ -15,7 +15,9 @@ import (
 // some learnOver images of that Reach whose watch ended, the share of which somebody asked for that
 // Spec. Those with the largest shares are made, as many as can be without more than wasteMost of
 // what is made being wasted, as far as is known: what is made of small posts is weighed against what
-// is made of large ones. What pages tell of is weighed by itself.
+// is made of large ones. What pages tell of is weighed by itself. Of the first for which that does not
+// suffice, if at least someFrom of the images are asked for it, it is made of as many images as it
+// does: the hash of an image's name says of which.
 //
 // Before enoughSeen images of a Reach were watched to their end, which takes hours, the share is
 // guessed from what is asked for at all: of a Spec that is a part q of the profile's requests, an
@@ -25,7 +27,10 @@ const (
 	learnOver  = 100
 	enoughSeen = 20
 	// wasteMost is below the target of 20 %: what is learnt lags behind what happens.
-	wasteMost = 0.15
+	wasteMost = 0.13
+	// someFrom is the share from which on a Spec for which not all of the budget is left is made of
+	// some images.
+	someFrom = 0.25
 )
 
 // Reach is how many are told to see an image soon: what is asked for of a post of a thousand
@@ -111,8 +116,9 @@ func (l *learnt) expect(r Reach) []float64 {
 	return guess
 }
 
-// plan returns the Specs that are worth making early of an image of a Reach.
-func (l *learnt) plan(of Reach) (specs []resize.Spec) {
+// plan returns the Specs that are worth making early of an image of a Reach. lot is the image's, from 0
+// to below 1.
+func (l *learnt) plan(of Reach, lot float64) (specs []resize.Spec) {
 	type candidate struct {
 		reach Reach
 		spec  int
@@ -132,13 +138,22 @@ func (l *learnt) plan(of Reach) (specs []resize.Spec) {
 	made, wasted := 0.0, 0.0
 	var worth uint64
 	for _, c := range all {
-		made, wasted = made+c.many, wasted+c.many*(1-c.share)
-		if wasted > wasteMost*made {
+		left := wasteMost*made - wasted
+		cost := c.many * (1 - c.share - wasteMost) // of what may be wasted; what is used gives something back
+		part := 1.0
+		if cost > left {
+			part = left / cost
+		}
+		if part < 1 && c.share < someFrom {
 			break
 		}
-		if c.reach == of {
+		if c.reach == of && lot < part {
 			worth |= 1 << c.spec
 		}
+		if part < 1 {
+			break
+		}
+		made, wasted = made+c.many, wasted+c.many*(1-c.share)
 	}
 	for i, spec := range l.specs {
 		if worth&(1<<i) != 0 {

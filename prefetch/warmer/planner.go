@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/prefetch/profile"
 	"github.com/novasocial/imagetier/resize"
@@ -105,7 +106,7 @@ func NewWatch(cfg WatchConfig) *Watch {
 
 // Specs returns which Specs of a profile are to be made early now of an image that will be seen by so
 // many; all of them if all. ok is false if there is no such profile.
-func (w *Watch) Specs(name string, reach Reach, all bool) (specs []resize.Spec, ok bool) {
+func (w *Watch) Specs(image profile.Image, name string, reach Reach, all bool) (specs []resize.Spec, ok bool) {
 	p, ok := w.cfg.Profiles.Get(name)
 	switch {
 	case !ok:
@@ -117,7 +118,14 @@ func (w *Watch) Specs(name string, reach Reach, all bool) (specs []resize.Spec, 
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.profile(p).plan(reach), true
+	return w.profile(p).plan(reach, lotOf(image)), true
+}
+
+// lotOf returns a number from 0 to below 1, the same in every process and on every node.
+func lotOf(image profile.Image) float64 {
+	const golden = 0x9E3779B97F4A7C15 // spreads the hashes of names that differ by a digit
+	hash := imagecache.Original{Source: image.Source, Name: image.Name}.Hash() * golden
+	return float64(hash>>11) / (1 << 53)
 }
 
 func (w *Watch) profile(p profile.Profile) *learnt {

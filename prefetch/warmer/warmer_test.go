@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -215,7 +216,7 @@ func TestWhatNobodyAsksForIsSoonNoLongerMadeAndWhatSomebodyDoesComesBack(t *test
 	day := func(images int, asked ...string) (made string) { // of the first of them
 		for i := range images {
 			n++
-			specs, ok := w.Specs("two", Unsaid, false)
+			specs, ok := w.Specs(image(t, "x"), "two", Unsaid, false)
 			if !ok {
 				t.Fatal("there is no profile")
 			}
@@ -260,14 +261,14 @@ func TestWhatNobodyAsksForIsSoonNoLongerMadeAndWhatSomebodyDoesComesBack(t *test
 	}
 	for mode, want := range map[Mode]string{All: "100x 200x", None: ""} {
 		w := watch(t, WatchConfig{Mode: mode})
-		if specs, ok := w.Specs("two", Unsaid, false); !ok || names(specs) != want {
+		if specs, ok := w.Specs(image(t, "x"), "two", Unsaid, false); !ok || names(specs) != want {
 			t.Errorf("mode %d: %q", mode, names(specs))
 		}
-		if specs, _ := w.Specs("two", Unsaid, true); names(specs) != "100x 200x" {
+		if specs, _ := w.Specs(image(t, "x"), "two", Unsaid, true); names(specs) != "100x 200x" {
 			t.Errorf("mode %d, all: %q", mode, names(specs))
 		}
 	}
-	if _, ok := w.Specs("none", Unsaid, false); ok {
+	if _, ok := w.Specs(image(t, "x"), "none", Unsaid, false); ok {
 		t.Error("there is a profile none")
 	}
 }
@@ -280,7 +281,7 @@ func TestWhatIsMadeDependsOnHowManyWillLook(t *testing.T) {
 	for i, part := range []struct {
 		reach Reach
 		rare  int // one in so many is asked for as 200x
-	}{{ReachOf(20), 3}, {ReachOf(5000), 1}, {OnPage, 3}} {
+	}{{ReachOf(20), 5}, {ReachOf(5000), 1}, {OnPage, 5}} {
 		for n := range enoughSeen * 2 {
 			name := fmt.Sprintf("%d-%d", i, n)
 			w.Made(image(t, name), "two", part.reach, nil)
@@ -293,7 +294,7 @@ func TestWhatIsMadeDependsOnHowManyWillLook(t *testing.T) {
 	now = now.Add(7 * time.Hour)
 	w.Counts()
 	for reach, want := range map[Reach]string{ReachOf(99): "100x", ReachOf(1000): "100x 200x", OnPage: "100x"} {
-		if specs, _ := w.Specs("two", reach, false); names(specs) != want {
+		if specs, _ := w.Specs(image(t, "x"), "two", reach, false); names(specs) != want {
 			t.Errorf("reach %d: %q, want %q", reach, names(specs), want)
 		}
 	}
@@ -305,21 +306,54 @@ func TestWhatIsMadeDependsOnHowManyWillLook(t *testing.T) {
 	}
 }
 
+// A Spec that 40 of 100 images are asked for is worth making of some, as far as the budget goes, and
+// of the same ones each time.
+func TestASpecForWhichTheBudgetDoesNotSufficeIsMadeOfSomeImages(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	w := watch(t, WatchConfig{Now: func() time.Time { return now }})
+	for n := range learnOver {
+		name := strconv.Itoa(n)
+		w.Made(image(t, name), "two", Unsaid, nil)
+		w.Asked(ref(t, "/100x/v.1/posts/"+name+".webp"))
+		if n%5 < 2 {
+			w.Asked(ref(t, "/200x/v.1/posts/"+name+".webp"))
+		}
+	}
+	now = now.Add(7 * time.Hour)
+	w.Counts()
+	const images = 2000
+	both := 0
+	for n := range images {
+		img := image(t, "new"+strconv.Itoa(n))
+		specs, _ := w.Specs(img, "two", Unsaid, false)
+		again, _ := w.Specs(img, "two", Unsaid, false)
+		if names(specs) != names(again) || names(specs) != "100x" && names(specs) != "100x 200x" {
+			t.Fatalf("%q and then %q", names(specs), names(again))
+		}
+		both += len(specs) - 1
+	}
+	// Of n images so many bear 200x that wasteMost of all that is made is wasted: b(1-0.4) = 0.13(n+b).
+	want := wasteMost / (1 - 0.4 - wasteMost) * images
+	if math.Abs(float64(both)-want) > 0.03*images {
+		t.Errorf("200x is made of %d of %d images, want some %.0f", both, images, want)
+	}
+}
+
 // Where nothing but pages tells of images, the first page is the first word of an image that
 // many will look at; where posts are told of as they are published, a page is one more look.
 func TestAPageIsTheFirstWordOfAnImageWhereNobodyTellsOfPosts(t *testing.T) {
 	w := watch(t, WatchConfig{})
 	for i := range enoughSeen {
-		if specs, _ := w.Specs("two", OnPage, false); names(specs) != "" {
+		if specs, _ := w.Specs(image(t, "x"), "two", OnPage, false); names(specs) != "" {
 			t.Errorf("after %d pages, when posts may yet be told of: %q", i, names(specs))
 		}
 		w.Made(image(t, strconv.Itoa(i)), "two", OnPage, nil)
 	}
-	if specs, _ := w.Specs("two", OnPage, false); names(specs) != "100x 200x" {
+	if specs, _ := w.Specs(image(t, "x"), "two", OnPage, false); names(specs) != "100x 200x" {
 		t.Errorf("of pages alone: %q", names(specs))
 	}
 	w.Made(image(t, "b"), "two", ReachOf(50), nil)
-	if specs, _ := w.Specs("two", OnPage, false); names(specs) != "" {
+	if specs, _ := w.Specs(image(t, "x"), "two", OnPage, false); names(specs) != "" {
 		t.Errorf("beside posts: %q", names(specs))
 	}
 }
@@ -328,17 +362,17 @@ func TestAPageIsTheFirstWordOfAnImageWhereNobodyTellsOfPosts(t *testing.T) {
 func TestBeforeAnyWatchHasEndedRequestsTellWhatIsWanted(t *testing.T) {
 	w := watch(t, WatchConfig{})
 	large, small := ReachOf(100_000), ReachOf(30)
-	if specs, _ := w.Specs("two", small, false); names(specs) != "100x 200x" {
+	if specs, _ := w.Specs(image(t, "x"), "two", small, false); names(specs) != "100x 200x" {
 		t.Errorf("before anything was asked for: %q", names(specs))
 	}
 	for i := range 200 {
 		w.Asked(ref(t, fmt.Sprintf("/100x/v.1/posts/%d.webp", i)))
 	}
 	w.Asked(ref(t, "/200x/v.1/posts/1.webp"))
-	if specs, _ := w.Specs("two", small, false); names(specs) != "100x" {
+	if specs, _ := w.Specs(image(t, "x"), "two", small, false); names(specs) != "100x" {
 		t.Errorf("of a small post: %q", names(specs))
 	}
-	if specs, _ := w.Specs("two", large, false); names(specs) != "100x 200x" {
+	if specs, _ := w.Specs(image(t, "x"), "two", large, false); names(specs) != "100x 200x" {
 		t.Errorf("of one that a hundred thousand will see: %q", names(specs))
 	}
 }

@@ -281,7 +281,7 @@ func worse(a, b error) error {
 
 // Refs returns the variants that a Warm stands for, and their Specs.
 func (w *Worker) Refs(ctx context.Context, warm Warm) (refs []imageurl.Ref, specs []resize.Spec, err error) {
-	specs, ok := w.cfg.Watch.Specs(warm.Profile, warm.Reach, warm.All)
+	specs, ok := w.cfg.Watch.Specs(warm.Image, warm.Profile, warm.Reach, warm.All)
 	if !ok {
 		return nil, nil, fmt.Errorf("%w: there is no profile %q", resize.ErrSpec, warm.Profile)
 	}
