@@ -129,7 +129,7 @@ func TestWhatWasPutHalfIsCompletedAndNothingOfItIsTwice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.putAll(t.Context(), s, "id", digestOf("id"), []Message{{Data: []byte("0")}, {Data: []byte("1")}}); err != nil {
+	if err := b.putAll(t.Context(), s, digestOf("id"), []Message{{Data: []byte("0")}, {Data: []byte("1")}}); err != nil {
 		t.Fatal(err)
 	}
 	put(t, b, "id", 0, "0", "1", "2")

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -40,11 +41,15 @@ func (b *Bus) Put(ctx context.Context, id string, messages ...Message) (repeated
 	if err != nil {
 		return false, err
 	}
-	digest := digestOf(id)
 	if seen, err := s.has(ctx, id); seen || err != nil {
 		return seen, err
 	}
-	if err := b.putAll(ctx, s, id, digest, messages); err != nil {
+	digest := digestOf(id)
+	if id == "" {
+		digest = rand.Text() // for the second try below
+	}
+	err = insist(ctx, time.Duration(len(messages))*messageTime, func(ctx context.Context) error { return b.putAll(ctx, s, digest, messages) })
+	if err != nil {
 		return false, err
 	}
 	select {
@@ -54,10 +59,36 @@ func (b *Bus) Put(ctx context.Context, id string, messages ...Message) (repeated
 	if id == "" {
 		return false, nil
 	}
-	if _, err := s.js.PublishMsg(ctx, &nats.Msg{Subject: seenSubject + digest}); err != nil {
-		return false, putError("note the id", err)
+	return false, insist(ctx, 0, func(ctx context.Context) error {
+		if _, err := s.js.PublishMsg(ctx, &nats.Msg{Subject: seenSubject + digest}); err != nil {
+			return putError("note the id", err)
+		}
+		return nil
+	})
+}
+
+// How long the server may take for one thing, and how much longer for each message of many. Three
+// tries, because what a leader was asked for that is gone now is never answered: its successor is
+// asked again, and all of it is done within the five seconds that senders of events are promised.
+const (
+	tries       = 3
+	tryTime     = 1500 * time.Millisecond
+	messageTime = 10 * time.Millisecond
+)
+
+// insist does what can be done twice until it is answered, extra longer each time. The error is
+// ErrUnavailable if it never is.
+func insist(ctx context.Context, extra time.Duration, do func(context.Context) error) (err error) {
+	for range tries {
+		try, cancel := context.WithTimeout(ctx, tryTime+extra)
+		err = do(try)
+		late := try.Err() != nil && ctx.Err() == nil
+		cancel()
+		if err == nil || !late {
+			return err
+		}
 	}
-	return false, nil
+	return fmt.Errorf("%w: the server does not answer: %w", ErrUnavailable, err)
 }
 
 // Seen reports whether the id was accepted before, within Config.Window. The error is Put's.
@@ -73,24 +104,28 @@ func (s *session) has(ctx context.Context, id string) (bool, error) {
 	if id == "" {
 		return false, nil
 	}
-	_, err := s.seen.GetLastMsgForSubject(ctx, seenSubject+digestOf(id))
-	switch {
-	case err == nil:
-		return true, nil
-	case errors.Is(err, jetstream.ErrMsgNotFound):
-		return false, nil
-	}
-	return false, putError("look for the id", err)
+	seen := false
+	err := insist(ctx, 0, func(ctx context.Context) error {
+		_, err := s.seen.GetLastMsgForSubject(ctx, seenSubject+digestOf(id))
+		switch {
+		case err == nil:
+			seen = true
+			return nil
+		case errors.Is(err, jetstream.ErrMsgNotFound):
+			return nil
+		}
+		return putError("look for the id", err)
+	})
+	return seen, err
 }
 
-// putAll publishes all messages and waits for each to be stored.
-func (b *Bus) putAll(ctx context.Context, s *session, id, digest string, messages []Message) error {
+// putAll publishes all messages and waits for each to be stored. Those that are, under that digest, are
+// not stored again.
+func (b *Bus) putAll(ctx context.Context, s *session, digest string, messages []Message) error {
 	acks := make([]jetstream.PubAckFuture, 0, len(messages))
 	for i, m := range messages {
 		msg := &nats.Msg{Subject: subject(min(max(m.Priority, 0), NumPriorities-1)), Data: m.Data, Header: nats.Header{}}
-		if id != "" {
-			msg.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("%s.%d", digest, i))
-		}
+		msg.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("%s.%d", digest, i))
 		ack, err := s.js.PublishMsgAsync(msg)
 		if err != nil {
 			return putError("queue", err)
