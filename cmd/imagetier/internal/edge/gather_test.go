@@ -108,49 +108,49 @@ func TestLinesAreNotPutIntoWhatIsNoAnswer(t *testing.T) {
 
 // The map and the lines are two ways to send the same fields, whatever they are.
 func TestGatheredAnswersHaveTheSameFieldsAsOthers(t *testing.T) {
-	held := newFakeCache()
-	cache := &constant{img: held.img, out: held.out}
-	cache.img.ContentType = "image/x\r\nSet-Cookie: a=b\n"
-	cfg := publicConfig(t, cache)
-	cfg.TagHeader = "Surrogate-Key"
-	addr := serveHandler(t, ServerConfig{Handler: Public(cfg)})
 	for _, live := range []bool{false, true} {
-		if live {
-			cache.img.Fresh = imagecache.Freshness{Generated: time.Now(), Until: time.Now().Add(time.Hour)}
-		}
 		for _, header := range []string{"X-Nothing: 1", "Range: bytes=100-99999"} {
-			answers := map[bool]http.Header{}
-			for _, gathered := range []bool{false, true} {
-				cache.img.Body = bytes.Repeat([]byte("x"), 300)
-				if gathered {
-					cache.img.Body = bytes.Repeat([]byte("x"), 30000)
-				}
-				conn := dial(t, addr)
-				say(t, conn, "GET "+signBytes(t, "/640x480/v.1/posts/cat.jpg.auto")+" HTTP/1.1\r\nHost: a\r\nX-Request-Id: 7\r\nConnection: close\r\n"+header+"\r\n\r\n")
-				answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				body, err := io.ReadAll(answer.Body)
-				if err != nil || answer.ContentLength != int64(len(body)) || len(body) < 200 || answer.Header.Get("Content-Length") != strconv.Itoa(len(body)) {
-					t.Fatalf("%d bytes announced, %d came: %v", answer.ContentLength, len(body), err)
-				}
-				if got := answer.Header.Get("Content-Type"); got != "image/x  Set-Cookie: a=b" {
-					t.Errorf("Content-Type %q", got)
-				}
-				for _, own := range []string{"Date", "Content-Length", "Content-Range", "X-Request-Id", "Age"} {
-					if (len(answer.Header[own]) != 1) != (own == "Content-Range" && answer.StatusCode == 200 || own == "Age" && !live) {
-						t.Errorf("%d: %s %q", answer.StatusCode, own, answer.Header[own])
-					}
-					answer.Header.Del(own)
-				}
-				answers[gathered] = answer.Header
-			}
-			if !reflect.DeepEqual(answers[false], answers[true]) {
-				t.Errorf("%s: the map sends\n%v\nthe lines\n%v", header, answers[false], answers[true])
+			short, long := fieldsOfAnswer(t, live, header, 300), fieldsOfAnswer(t, live, header, 30_000)
+			if !reflect.DeepEqual(short, long) {
+				t.Errorf("%s: the map sends\n%v\nthe lines\n%v", header, short, long)
 			}
 		}
 	}
+}
+
+// fieldsOfAnswer returns the header fields of an answer of so many bytes, or of a part of it,
+// without those that are its own.
+func fieldsOfAnswer(t *testing.T, live bool, header string, size int) http.Header {
+	t.Helper()
+	held := newFakeCache()
+	cache := &constant{img: held.img, out: held.out}
+	cache.img.ContentType = "image/x\r\nSet-Cookie: a=b\n"
+	cache.img.Body = bytes.Repeat([]byte("x"), size)
+	if live {
+		cache.img.Fresh = imagecache.Freshness{Generated: time.Now(), Until: time.Now().Add(time.Hour)}
+	}
+	cfg := publicConfig(t, cache)
+	cfg.TagHeader = "Surrogate-Key"
+	conn := dial(t, serveHandler(t, ServerConfig{Handler: Public(cfg)}))
+	say(t, conn, "GET "+signBytes(t, "/640x480/v.1/posts/cat.jpg.auto")+" HTTP/1.1\r\nHost: a\r\nX-Request-Id: 7\r\nConnection: close\r\n"+header+"\r\n\r\n")
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(answer.Body)
+	if err != nil || answer.ContentLength != int64(len(body)) || len(body) < 200 || answer.Header.Get("Content-Length") != strconv.Itoa(len(body)) {
+		t.Fatalf("%d bytes announced, %d came: %v", answer.ContentLength, len(body), err)
+	}
+	if got := answer.Header.Get("Content-Type"); got != "image/x  Set-Cookie: a=b" {
+		t.Errorf("Content-Type %q", got)
+	}
+	for _, own := range []string{"Date", "Content-Length", "Content-Range", "X-Request-Id", "Age"} {
+		if (len(answer.Header[own]) != 1) != (own == "Content-Range" && answer.StatusCode == 200 || own == "Age" && !live) {
+			t.Errorf("%d: %s %q", answer.StatusCode, own, answer.Header[own])
+		}
+		answer.Header.Del(own)
+	}
+	return answer.Header
 }
 
 // writeCalls is how many times this process has asked the kernel to write.
