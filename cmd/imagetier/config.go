@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/config"
+	"github.com/novasocial/imagetier/internal/config"
 	"github.com/novasocial/imagetier/internal/settings"
 )
 

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/config"
+	"github.com/novasocial/imagetier/internal/config"
 	"github.com/novasocial/imagetier/internal/settings"
 )
 

@@ -16,7 +16,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/config"
+	"github.com/novasocial/imagetier/internal/config"
 	"github.com/novasocial/imagetier/internal/settings"
 	"github.com/novasocial/imagetier/resize/workers"
 	"github.com/novasocial/imagetier/resize/workers/wire"

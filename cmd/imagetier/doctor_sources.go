@@ -10,7 +10,7 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/config"
+	"github.com/novasocial/imagetier/internal/config"
 	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/origin/sourceurl"
 )

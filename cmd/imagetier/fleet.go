@@ -7,21 +7,21 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/bus"
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/config"
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/measure"
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/purgehook"
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/purgelog"
 	"github.com/novasocial/imagetier/imagecache"
-	"github.com/novasocial/imagetier/imagecache/derived"
+	"github.com/novasocial/imagetier/imagecache/sharedstore"
 	"github.com/novasocial/imagetier/imagecache/takedown"
+	"github.com/novasocial/imagetier/internal/config"
+	"github.com/novasocial/imagetier/internal/jetstream"
+	"github.com/novasocial/imagetier/internal/metrics"
+	"github.com/novasocial/imagetier/internal/purgehook"
+	"github.com/novasocial/imagetier/internal/purgelog"
 )
 
 // fleet is what makes this node one of several. Without --nats there is none: purges and
 // takedowns are then this node's own, and need no queue.
 type fleet struct {
 	node  *purgelog.Node // nil: this node is alone
-	cache measure.Cache
+	cache metrics.Cache
 	down  *takedown.List
 	hooks *hooks // nil: nobody is told of purges
 }
@@ -41,7 +41,7 @@ func openFleet(ctx context.Context, cfg config.Config, log *slog.Logger, hooks *
 }
 
 // position is for the derived store; nil where this node is alone.
-func (f *fleet) position() func() derived.Position {
+func (f *fleet) position() func() sharedstore.Position {
 	if f.node == nil {
 		return nil
 	}
@@ -49,7 +49,7 @@ func (f *fleet) position() func() derived.Position {
 }
 
 // over returns the cache whose purges reach every node, and who is to be told of them.
-func (f *fleet) over(cache measure.Cache, down *takedown.List) measure.Cache {
+func (f *fleet) over(cache metrics.Cache, down *takedown.List) metrics.Cache {
 	f.cache, f.down = cache, down
 	if f.node == nil {
 		return f.hooks.over(cache)
@@ -58,7 +58,7 @@ func (f *fleet) over(cache measure.Cache, down *takedown.List) measure.Cache {
 }
 
 // use comes before anything runs.
-func (f *fleet) use(b *bus.Bus, shared *derived.Tier) {
+func (f *fleet) use(b *jetstream.Bus, shared *sharedstore.Tier) {
 	f.hooks.use(b)
 	if f.node != nil {
 		f.node.Use(purgelog.Parts{Bus: b, Cache: f.cache, Down: f.down, Shared: shared})
@@ -119,7 +119,7 @@ func (f *fleet) close() error {
 
 // everywhere is a Cache that is purged on all nodes.
 type everywhere struct {
-	measure.Cache
+	metrics.Cache
 	node *purgelog.Node
 }
 

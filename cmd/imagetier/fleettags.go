@@ -12,9 +12,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/bus"
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/internal/durable"
+	"github.com/novasocial/imagetier/internal/jetstream"
 	"github.com/novasocial/imagetier/prefetch/tags"
 )
 
@@ -40,7 +40,7 @@ func (a alone) Take(_ context.Context, _ string, learn []tags.Pair, end []string
 func (alone) Run(context.Context) error { return nil }
 
 // fleetTags has every node of a fleet know what any was taught: it is an entry of a log
-// (bus.Tags), which each follows. Whoever asks what bears a tag is answered when all is applied
+// (jetstream.Tags), which each follows. Whoever asks what bears a tag is answered when all is applied
 // that was in the log at that moment: a post that one node was told of can be purged by its tag
 // at any other.
 //
@@ -51,7 +51,7 @@ func (alone) Run(context.Context) error { return nil }
 // outbox), and the other nodes know of them as soon as they could be appended.
 type fleetTags struct {
 	*tags.Store
-	bus  *bus.Bus
+	bus  *jetstream.Bus
 	path string // of the file that says how far this node is
 	log  *slog.Logger
 
@@ -101,7 +101,7 @@ const (
 	placeEvery    = time.Second     // what was applied since is applied again after a kill, which changes nothing
 )
 
-func newFleetTags(store *tags.Store, b *bus.Bus, path string, log *slog.Logger) *fleetTags {
+func newFleetTags(store *tags.Store, b *jetstream.Bus, path string, log *slog.Logger) *fleetTags {
 	f := &fleetTags{Store: store, bus: b, path: path, log: log, applied: make(chan struct{})}
 	if text, err := os.ReadFile(path); err == nil && store.Len() > 0 && json.Unmarshal(text, &f.place) != nil {
 		f.place = tagPlace{} // from the beginning, then
@@ -160,7 +160,7 @@ func (f *fleetTags) tell(ctx context.Context, one lesson) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, tagAppendTime)
 	defer cancel()
-	_, err = f.bus.Append(ctx, bus.Tags, "of", one.ID, data)
+	_, err = f.bus.Append(ctx, jetstream.Tags, "of", one.ID, data)
 	return err
 }
 
@@ -226,9 +226,9 @@ func (f *fleetTags) catchUp(tag string) {
 	ctx, cancel := context.WithTimeout(context.Background(), catchUpTime)
 	defer cancel()
 	err := f.bus.Ready(ctx)
-	var now bus.LogState
+	var now jetstream.LogState
 	if err == nil {
-		now, err = f.bus.State(ctx, bus.Tags)
+		now, err = f.bus.State(ctx, jetstream.Tags)
 	}
 	for err == nil {
 		f.mu.Lock()
@@ -251,14 +251,14 @@ func (f *fleetTags) Run(ctx context.Context) error {
 	var flushing sync.WaitGroup
 	flushing.Go(func() { f.flush(ctx) })
 	defer flushing.Wait()
-	err := f.bus.Follow(ctx, bus.Tags, bus.Follower{Begin: f.begin, Apply: f.apply})
+	err := f.bus.Follow(ctx, jetstream.Tags, jetstream.Follower{Begin: f.begin, Apply: f.apply})
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.saveLocked()
 	return err
 }
 
-func (f *fleetTags) begin(log bus.LogState) (from uint64, err error) {
+func (f *fleetTags) begin(log jetstream.LogState) (from uint64, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.place.Log != log.ID || f.place.Entry > log.Last {

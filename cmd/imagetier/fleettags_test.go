@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/bus"
 	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/internal/jetstream"
 	"github.com/novasocial/imagetier/prefetch/tags"
 )
 
@@ -22,7 +22,7 @@ func TestWhatTheFleetCannotBeTaughtNowWaitsInAFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = store.Close() })
-		nobody, err := bus.New(bus.Config{URL: "nats://127.0.0.1:1"}) // never run: there is no connection
+		nobody, err := jetstream.New(jetstream.Config{URL: "nats://127.0.0.1:1"}) // never run: there is no connection
 		if err != nil {
 			t.Fatal(err)
 		}

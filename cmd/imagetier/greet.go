@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/config"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/config"
 	"github.com/novasocial/imagetier/resize"
 )
 

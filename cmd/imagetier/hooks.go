@@ -10,29 +10,29 @@ import (
 	"sync"
 	"time"
 
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/bus"
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/config"
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/measure"
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/purgehook"
 	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/internal/config"
+	"github.com/novasocial/imagetier/internal/jetstream"
+	"github.com/novasocial/imagetier/internal/metrics"
+	"github.com/novasocial/imagetier/internal/purgehook"
 )
 
 // hooks have somebody outside told of purges. In a fleet the log of purges is what is told, by
-// one node of all. A node that is alone writes its purges into a log for that (bus.Hooks)
+// one node of all. A node that is alone writes its purges into a log for that (jetstream.Hooks)
 // before it obeys them, so that a kill in between loses none: it is told of one too many, then.
 type hooks struct {
 	sender  *purgehook.Sender
 	alone   bool
 	log     *slog.Logger
 	started time.Time
-	bus     *bus.Bus // set by use
+	bus     *jetstream.Bus // set by use
 
 	mu      sync.Mutex
 	pending []purgehook.Order // that could not be written; guarded by mu
 }
 
 // openHooks returns nil where nobody is to be told.
-func openHooks(cfg config.Config, log *slog.Logger, set *measure.Set) (*hooks, error) {
+func openHooks(cfg config.Config, log *slog.Logger, set *metrics.Set) (*hooks, error) {
 	if cfg.PurgeHook == "" {
 		return nil, nil
 	}
@@ -41,14 +41,14 @@ func openHooks(cfg config.Config, log *slog.Logger, set *measure.Set) (*hooks, e
 }
 
 // use comes before anything runs.
-func (h *hooks) use(b *bus.Bus) {
+func (h *hooks) use(b *jetstream.Bus) {
 	if h != nil {
 		h.bus = b
 	}
 }
 
 // over returns the cache whose purges are told.
-func (h *hooks) over(cache measure.Cache) measure.Cache {
+func (h *hooks) over(cache metrics.Cache) metrics.Cache {
 	if h == nil || !h.alone {
 		return cache
 	}
@@ -56,7 +56,7 @@ func (h *hooks) over(cache measure.Cache) measure.Cache {
 }
 
 type hooked struct {
-	measure.Cache
+	metrics.Cache
 	hooks *hooks
 }
 
@@ -120,7 +120,7 @@ func (h *hooks) append(ctx context.Context, o purgehook.Order) error {
 		return fmt.Errorf("write an order: %w", err)
 	}
 	of := imagecache.Original{Source: o.Source, Name: string(o.Name)}
-	_, err = h.bus.Append(ctx, bus.Hooks, of.CDNTag(), o.ID, data)
+	_, err = h.bus.Append(ctx, jetstream.Hooks, of.CDNTag(), o.ID, data)
 	return err
 }
 
@@ -129,15 +129,15 @@ func (h *hooks) run() []func(context.Context) error {
 	if h == nil {
 		return nil
 	}
-	log := bus.Purges
+	log := jetstream.Purges
 	if h.alone {
-		log = bus.Hooks
+		log = jetstream.Hooks
 	}
 	parts := []func(context.Context) error{
 		func(ctx context.Context) error { return h.bus.Listen(ctx, "done", h.sender.Heard) },
 		func(ctx context.Context) error {
 			defer h.sender.Close()
-			return h.bus.Batch(ctx, log, bus.Batcher{Name: "hooks", Most: purgehook.Most, Do: h.send})
+			return h.bus.Batch(ctx, log, jetstream.Batcher{Name: "hooks", Most: purgehook.Most, Do: h.send})
 		},
 	}
 	if h.alone {
@@ -146,7 +146,7 @@ func (h *hooks) run() []func(context.Context) error {
 	return parts
 }
 
-func (h *hooks) send(ctx context.Context, batch []bus.Entry) (done int, again time.Duration) {
+func (h *hooks) send(ctx context.Context, batch []jetstream.Entry) (done int, again time.Duration) {
 	items := make([]purgehook.Item, len(batch))
 	for i, e := range batch {
 		items[i] = purgehook.Item{Data: e.Data, At: e.At}

@@ -12,13 +12,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/bus"
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/config"
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/edge"
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/config"
+	"github.com/novasocial/imagetier/internal/edge"
+	"github.com/novasocial/imagetier/internal/jetstream"
 	"github.com/novasocial/imagetier/origin/sourceurl"
-	"github.com/novasocial/imagetier/prefetch/feed"
+	"github.com/novasocial/imagetier/prefetch/events"
 	"github.com/novasocial/imagetier/prefetch/profile"
 	"github.com/novasocial/imagetier/prefetch/warmer"
 )
@@ -26,7 +26,7 @@ import (
 // Event is edge.Intake's. Without secrets events are refused; with --dev they pass unsigned,
 // so that one can be tried with curl.
 func (p *prefetch) Event(ctx context.Context, header http.Header, read func() ([]byte, error)) (kind string, repeated bool, err error) {
-	var claim feed.Claim
+	var claim events.Claim
 	unsigned := p.verifier == nil && p.cfg.Dev
 	switch {
 	case unsigned:
@@ -51,7 +51,7 @@ func (p *prefetch) Event(ctx context.Context, header http.Header, read func() ([
 	if err != nil {
 		return "", false, shown(edge.ErrEvent, err)
 	}
-	if event.Type == feed.FeedPage {
+	if event.Type == events.FeedPage {
 		p.leaveOut(&event)
 	}
 	plan, err := warmer.PlanEvent(event)
@@ -68,13 +68,13 @@ func (p *prefetch) Event(ctx context.Context, header http.Header, read func() ([
 
 // leaveOut takes from a page what was warmed a short time ago: most of what is on one is on
 // many, and each would be a job.
-func (p *prefetch) leaveOut(page *feed.Event) {
+func (p *prefetch) leaveOut(page *events.Event) {
 	for i := range page.Posts {
 		post := &page.Posts[i]
 		if post.Image != nil && !post.Image.AskTag && p.watch.Lately(post.Image.Image, page.Profile) {
 			post.Image = nil
 		}
-		if a := post.Author; a != nil && a.Avatar != nil && !a.Avatar.AskTag && p.watch.Lately(a.Avatar.Image, feed.Avatar) {
+		if a := post.Author; a != nil && a.Avatar != nil && !a.Avatar.AskTag && p.watch.Lately(a.Avatar.Image, events.Avatar) {
 			post.Author = nil
 		}
 	}
@@ -99,9 +99,9 @@ func (p *prefetch) take(ctx context.Context, id string, plan warmer.Plan) (repea
 	if err := p.tags.Take(ctx, id, plan.Learn, plan.End); err != nil {
 		return false, fmt.Errorf("%w: %w", edge.ErrUnavailable, err)
 	}
-	messages := make([]bus.Message, len(plan.Messages))
+	messages := make([]jetstream.Message, len(plan.Messages))
 	for i, m := range plan.Messages {
-		messages[i] = bus.Message{Priority: m.Priority, Data: m.Data}
+		messages[i] = jetstream.Message{Priority: m.Priority, Data: m.Data}
 	}
 	repeated, err = p.bus.Put(ctx, id, messages...)
 	return repeated, queued(err)
@@ -140,7 +140,7 @@ func bucketsOf(cfg config.Config) (buckets []bucket) {
 // URLs of it carry as --image-prefix says, by the profile feed; what was
 // removed is purged. Objects of no source are nothing to us.
 func (p *prefetch) Notice(ctx context.Context, body []byte) (kinds []string, err error) {
-	notices, err := feed.ParseNotices(body)
+	notices, err := events.ParseNotices(body)
 	if err != nil {
 		return nil, shown(edge.ErrEvent, err)
 	}
@@ -171,7 +171,7 @@ func (p *prefetch) Notice(ctx context.Context, body []byte) (kinds []string, err
 // noticeProfile is what is made of an image that a bucket tells of.
 const noticeProfile = "feed"
 
-func (p *prefetch) planNotice(n feed.Notice, source, name string) (warmer.Plan, error) {
+func (p *prefetch) planNotice(n events.Notice, source, name string) (warmer.Plan, error) {
 	of := imagecache.Original{Source: source, Name: name}
 	job := warmer.Job{Purges: []warmer.Purge{warmer.PurgeOf(of)}}
 	if !n.Removed {
@@ -191,7 +191,7 @@ func (p *prefetch) noticed(ctx context.Context, _ string, data []byte) error {
 	switch {
 	case errors.Is(err, edge.ErrEvent):
 		p.set.Event("unknown", "invalid")
-		return fmt.Errorf("%w: %w", bus.ErrUseless, err)
+		return fmt.Errorf("%w: %w", jetstream.ErrUseless, err)
 	case err != nil:
 		return err
 	case len(kinds) == 0:
@@ -218,7 +218,7 @@ func (p *prefetch) Queue(ctx context.Context, what edge.Warming) error {
 }
 
 // images reads the images of what; wrong decides what becomes of one that is none.
-func (p *prefetch) images(what edge.Warming, wrong func(error) error) (images []feed.Image, err error) {
+func (p *prefetch) images(what edge.Warming, wrong func(error) error) (images []events.Image, err error) {
 	if _, ok := p.cfg.Profiles.Get(what.Profile); !ok && len(what.Images) > 0 {
 		return nil, shown(edge.ErrEvent, fmt.Errorf("profile: there is no profile %q", what.Profile))
 	}
@@ -350,7 +350,7 @@ func (p *prefetch) settle(ctx context.Context, ids []uint64, one func(context.Co
 		switch err := one(ctx, id); {
 		case err == nil:
 			n++
-		case !errors.Is(err, bus.ErrNotFound):
+		case !errors.Is(err, jetstream.ErrNotFound):
 			return n, queued(err)
 		}
 	}

@@ -11,15 +11,15 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/bus"
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/config"
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/edge"
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/measure"
+	"github.com/novasocial/imagetier/internal/config"
+	"github.com/novasocial/imagetier/internal/edge"
+	"github.com/novasocial/imagetier/internal/jetstream"
+	"github.com/novasocial/imagetier/internal/metrics"
 	"github.com/novasocial/imagetier/internal/settings"
 )
 
 func TestWhatTheQueueSaysIsToldAsTheContractWants(t *testing.T) {
-	for from, to := range map[error]error{bus.ErrFull: edge.ErrFull, bus.ErrTooLarge: edge.ErrTooLarge, bus.ErrUnavailable: edge.ErrUnavailable, errors.New("EIO"): edge.ErrUnavailable} {
+	for from, to := range map[error]error{jetstream.ErrFull: edge.ErrFull, jetstream.ErrTooLarge: edge.ErrTooLarge, jetstream.ErrUnavailable: edge.ErrUnavailable, errors.New("EIO"): edge.ErrUnavailable} {
 		if err := queued(fmt.Errorf("put: %w", from)); !errors.Is(err, to) || !errors.Is(err, from) {
 			t.Errorf("%v becomes %v, want %v", from, err, to)
 		}
@@ -37,7 +37,7 @@ func TestEventsWithoutSecretsAreForDevelopersAlone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := openPrefetch(cfg, prefetchParts{set: measure.New(measure.Config{Registerer: prometheus.NewRegistry()})})
+		p, err := openPrefetch(cfg, prefetchParts{set: metrics.New(metrics.Config{Registerer: prometheus.NewRegistry()})})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,14 +9,14 @@ import (
 	"slices"
 	"time"
 
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/bus"
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/config"
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/edge"
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/measure"
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/config"
+	"github.com/novasocial/imagetier/internal/edge"
+	"github.com/novasocial/imagetier/internal/jetstream"
+	"github.com/novasocial/imagetier/internal/metrics"
 	"github.com/novasocial/imagetier/origin"
-	"github.com/novasocial/imagetier/prefetch/feed"
+	"github.com/novasocial/imagetier/prefetch/events"
 	"github.com/novasocial/imagetier/prefetch/tags"
 	"github.com/novasocial/imagetier/prefetch/warmer"
 	"github.com/novasocial/imagetier/resize"
@@ -27,25 +27,25 @@ import (
 type prefetch struct {
 	cfg      config.Config
 	log      *slog.Logger
-	bus      *bus.Bus
+	bus      *jetstream.Bus
 	tags     tagStore
 	watch    *warmer.Watch
 	learnt   *learnt
 	worker   *warmer.Worker
-	reader   *feed.Reader
-	verifier *feed.Verifier // nil: there are no secrets
-	balancer *balancer      // nil: this node makes all of it
+	reader   *events.Reader
+	verifier *events.Verifier // nil: there are no secrets
+	balancer *balancer        // nil: this node makes all of it
 	buckets  []bucket
-	cache    measure.Cache
-	set      *measure.Set
+	cache    metrics.Cache
+	set      *metrics.Set
 	started  time.Time
 }
 
 // prefetchParts are what it stands on.
 type prefetchParts struct {
 	log     *slog.Logger
-	set     *measure.Set
-	cache   measure.Cache
+	set     *metrics.Set
+	cache   metrics.Cache
 	sources map[string]origin.Source
 	signer  *imageurl.Signer
 }
@@ -55,16 +55,16 @@ type prefetchParts struct {
 func openPrefetch(cfg config.Config, parts prefetchParts) (*prefetch, error) {
 	p := &prefetch{cfg: cfg, log: parts.log, cache: parts.cache, set: parts.set, buckets: bucketsOf(cfg), started: time.Now()}
 	var err error
-	busConfig := bus.Config{Dir: filepath.Join(cfg.CacheDir, "queue"), URL: cfg.NATS, Log: parts.log}
+	busConfig := jetstream.Config{Dir: filepath.Join(cfg.CacheDir, "queue"), URL: cfg.NATS, Log: parts.log}
 	if cfg.NATS == "" {
 		// Nobody else works on what this process was killed over: it may come again soon.
 		busConfig.AckWait = 5 * time.Second
 	}
-	if p.bus, err = bus.New(busConfig); err != nil {
+	if p.bus, err = jetstream.New(busConfig); err != nil {
 		return nil, err
 	}
 	if len(cfg.WebhookSecrets) > 0 {
-		if p.verifier, err = feed.NewVerifier(nil, cfg.WebhookSecrets...); err != nil {
+		if p.verifier, err = events.NewVerifier(nil, cfg.WebhookSecrets...); err != nil {
 			return nil, err
 		}
 	}
@@ -76,7 +76,7 @@ func openPrefetch(cfg config.Config, parts prefetchParts) (*prefetch, error) {
 	for _, source := range cfg.Sources {
 		known[source.Name] = true
 	}
-	p.reader = &feed.Reader{Links: cfg.Links, Profiles: cfg.Profiles, Known: func(source string) bool { return known[source] }}
+	p.reader = &events.Reader{Links: cfg.Links, Profiles: cfg.Profiles, Known: func(source string) bool { return known[source] }}
 	p.watch = warmer.NewWatch(warmer.WatchConfig{Mode: mode, Profiles: cfg.Profiles, For: cfg.WastedAfter, Lead: parts.set.Lead})
 	p.learnt = &learnt{filepath.Join(cfg.CacheDir, "warming.json"), p.watch, parts.log}
 	p.learnt.recall()
@@ -218,10 +218,10 @@ func tagOf(sources map[string]origin.Source) func(context.Context, imagecache.Or
 // statsTime is how long the queue may take to tell how it is, in a scrape.
 const statsTime = time.Second
 
-func (p *prefetch) stats() measure.PrefetchStats {
+func (p *prefetch) stats() metrics.PrefetchStats {
 	ctx, cancel := context.WithTimeout(context.Background(), statsTime)
 	defer cancel()
-	var stats measure.PrefetchStats
+	var stats metrics.PrefetchStats
 	stats.Used, stats.Wasted = p.watch.Counts()
 	if s, err := p.bus.Stats(ctx); err == nil {
 		stats.Available, stats.Waiting, stats.DeadLetters = true, s.Waiting, s.Dead
@@ -237,9 +237,9 @@ func queued(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, bus.ErrFull):
+	case errors.Is(err, jetstream.ErrFull):
 		return fmt.Errorf("%w: %w", edge.ErrFull, err)
-	case errors.Is(err, bus.ErrTooLarge):
+	case errors.Is(err, jetstream.ErrTooLarge):
 		return fmt.Errorf("%w: %w", edge.ErrTooLarge, err)
 	}
 	return fmt.Errorf("%w: %w", edge.ErrUnavailable, err)

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/config"
+	"github.com/novasocial/imagetier/internal/config"
 )
 
 // privateURL returns the URL of a private listener, as this machine reaches it.

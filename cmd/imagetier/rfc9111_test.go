@@ -18,10 +18,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/edge"
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/fill"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/edge"
 	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/origin/weborigin"
 	"github.com/novasocial/imagetier/resize"

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/config"
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/measure"
+	"github.com/novasocial/imagetier/internal/config"
+	"github.com/novasocial/imagetier/internal/metrics"
 	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/origin/breaker"
 	"github.com/novasocial/imagetier/origin/dirorigin"
@@ -25,7 +25,7 @@ type sources struct {
 
 // openSources opens every configured source and puts around each what package origin
 // says. The error joins those of all that could not be opened.
-func openSources(ctx context.Context, cfg config.Config, set *measure.Set) (*sources, error) {
+func openSources(ctx context.Context, cfg config.Config, set *metrics.Set) (*sources, error) {
 	s := &sources{guarded: make(map[string]origin.Source), samples: make(map[string]sampler)}
 	var faults []error
 	for _, configured := range cfg.Sources {
@@ -74,7 +74,7 @@ func openSource(ctx context.Context, cfg config.Config, s sourceurl.Source) (ori
 }
 
 // guard puts the wrappers around a source in the order that package origin gives.
-func guard(name string, src origin.Source, cfg config.Config, set *measure.Set) origin.Source {
+func guard(name string, src origin.Source, cfg config.Config, set *metrics.Set) origin.Source {
 	src = set.Source(name, src)
 	src = origin.Retry(src, origin.RetryConfig{MaxBytes: cfg.Limits.MaxBytes})
 	src = origin.Deadline(src, cfg.OriginTimeout)

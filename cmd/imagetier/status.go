@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/console"
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/measure"
+	"github.com/novasocial/imagetier/internal/httpapi/console"
+	"github.com/novasocial/imagetier/internal/metrics"
 	"github.com/novasocial/imagetier/resize/workers"
 )
 
@@ -58,7 +58,7 @@ type status struct {
 	build   buildInfo
 	dev     bool
 	started time.Time
-	set     *measure.Set
+	set     *metrics.Set
 	health  *wellbeing
 }
 
@@ -70,7 +70,7 @@ func (s *status) stats() any {
 		Health: s.health.status(), Process: console.ReadProcess(),
 		Requests: console.Requests{
 			Coalesced: snap.Coalesced, ByStatus: snap.ByStatus,
-			ByCache: make(map[string]console.CacheRequests), BoundsSeconds: measure.BucketBounds(),
+			ByCache: make(map[string]console.CacheRequests), BoundsSeconds: metrics.BucketBounds(),
 		},
 	}
 	for label, r := range snap.ByCache {

@@ -14,14 +14,14 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/config"
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/console"
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/edge"
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/measure"
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/telemetry"
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/fill"
 	"github.com/novasocial/imagetier/imagecache/takedown"
+	"github.com/novasocial/imagetier/internal/config"
+	"github.com/novasocial/imagetier/internal/edge"
+	"github.com/novasocial/imagetier/internal/httpapi/console"
+	"github.com/novasocial/imagetier/internal/metrics"
+	"github.com/novasocial/imagetier/internal/telemetry"
 	"github.com/novasocial/imagetier/prefetch/warmer"
 	"github.com/novasocial/imagetier/resize/workers"
 )
@@ -45,7 +45,7 @@ func serve(ctx context.Context, cfg config.Config, out io.Writer) (err error) {
 	// of 2 spares a tier with a small memory tier most of its collections.
 	debug.SetMemoryLimit(cfg.GoMemoryLimit())
 	debug.SetGCPercent(400)
-	set := measure.New(measure.Config{Registerer: tel.Registry, Version: b.Version, Revision: b.Commit, Tracer: tel.Tracer})
+	set := metrics.New(metrics.Config{Registerer: tel.Registry, Version: b.Version, Revision: b.Commit, Tracer: tel.Tracer})
 
 	// What can be taken by somebody else is taken first: the ports, then the directories.
 	var listener net.ListenConfig
@@ -126,7 +126,7 @@ func serve(ctx context.Context, cfg config.Config, out io.Writer) (err error) {
 	handler := edge.Public(edge.Config{
 		Signer: signer, Cache: early.watched(measured), Sources: edgeSources(cfg), Watermarks: watermarkNames(cfg), NegativeTTL: cfg.NegativeTTL,
 		TagHeader: cfg.TagHeader(), Answers: answers, Log: tel.Log,
-		Observe: func(o edge.Observation) { set.Observe(measure.Observation(o)) },
+		Observe: func(o edge.Observation) { set.Observe(metrics.Observation(o)) },
 	})
 	wellbeing := &wellbeing{pool: pool, tiers: tiers, fleet: fleet}
 	status := &status{build: b, dev: cfg.Dev, started: time.Now(), set: set, health: wellbeing}

@@ -7,13 +7,13 @@ import (
 	"log/slog"
 	"path/filepath"
 
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/config"
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/measure"
 	"github.com/novasocial/imagetier/imagecache"
-	"github.com/novasocial/imagetier/imagecache/derived"
-	"github.com/novasocial/imagetier/imagecache/derived/s3store"
 	"github.com/novasocial/imagetier/imagecache/disktier"
 	"github.com/novasocial/imagetier/imagecache/memtier"
+	"github.com/novasocial/imagetier/imagecache/sharedstore"
+	"github.com/novasocial/imagetier/imagecache/sharedstore/s3store"
+	"github.com/novasocial/imagetier/internal/config"
+	"github.com/novasocial/imagetier/internal/metrics"
 	"github.com/novasocial/imagetier/resize/workers"
 )
 
@@ -22,12 +22,12 @@ type tiers struct {
 	memory, disk, originals imagecache.Tier // measured
 	disks                   []*disktier.Tier
 	derived                 imagecache.Tier // measured; nil: there is none
-	shared                  *derived.Tier
+	shared                  *sharedstore.Tier
 }
 
 // openTiers opens memory, disk and the kept originals. A disk that cannot be used is no
 // error: the tier works without it and says so; one that another process uses is.
-func openTiers(cfg config.Config, log *slog.Logger, set *measure.Set) (*tiers, error) {
+func openTiers(cfg config.Config, log *slog.Logger, set *metrics.Set) (*tiers, error) {
 	memory, err := memtier.New(memtier.Config{MaxBytes: cfg.MemorySize})
 	if err != nil {
 		return nil, fmt.Errorf("memory tier: %w", err)
@@ -44,7 +44,7 @@ func openTiers(cfg config.Config, log *slog.Logger, set *measure.Set) (*tiers, e
 
 // share opens the store that the nodes of a fleet share. fleet says how far this node is in
 // the log of purges; nil where it is alone.
-func (t *tiers) share(ctx context.Context, cfg config.Config, fleet func() derived.Position, log *slog.Logger, set *measure.Set) error {
+func (t *tiers) share(ctx context.Context, cfg config.Config, fleet func() sharedstore.Position, log *slog.Logger, set *metrics.Set) error {
 	if !cfg.Derived.Set() {
 		return nil
 	}
@@ -53,7 +53,7 @@ func (t *tiers) share(ctx context.Context, cfg config.Config, fleet func() deriv
 	if err != nil {
 		return err
 	}
-	if t.shared, err = derived.New(derived.Config{Store: store, Fleet: fleet, Log: log.With("tier", "derived")}); err != nil {
+	if t.shared, err = sharedstore.New(sharedstore.Config{Store: store, Fleet: fleet, Log: log.With("tier", "derived")}); err != nil {
 		return err
 	}
 	t.derived = set.Tier("derived", t.shared, derivedStats(t.shared))
@@ -71,10 +71,10 @@ func (t *tiers) layers() []imagecache.Layer {
 
 // derivedStats: what is in the store is nobody's to count; bytes and entries are what waits
 // to be written.
-func derivedStats(shared *derived.Tier) func() measure.TierStats {
-	return func() measure.TierStats {
+func derivedStats(shared *sharedstore.Tier) func() metrics.TierStats {
+	return func() metrics.TierStats {
 		s := shared.Stats()
-		t := measure.TierStats{
+		t := metrics.TierStats{
 			Bytes: s.QueuedBytes, Entries: s.QueuedObjects,
 			Evictions: map[string]int64{"dropped": s.Dropped, "purged": s.Purged},
 			Faults:    map[string]int64{"verify": s.Damaged, "outdated": s.Distrusted},
@@ -86,7 +86,7 @@ func derivedStats(shared *derived.Tier) func() measure.TierStats {
 	}
 }
 
-func (t *tiers) open(name, dir string, size int64, log *slog.Logger, set *measure.Set) (imagecache.Tier, error) {
+func (t *tiers) open(name, dir string, size int64, log *slog.Logger, set *metrics.Set) (imagecache.Tier, error) {
 	disk, err := disktier.Open(disktier.Config{Dir: dir, MaxBytes: size, Log: log.With("tier", name)})
 	if err != nil {
 		return nil, fmt.Errorf("%s tier in %s: %w", name, dir, err)
@@ -124,17 +124,17 @@ func (t *tiers) degraded() (reasons []string) {
 	return reasons
 }
 
-func memoryStats(memory *memtier.Tier, budget int64) func() measure.TierStats {
-	return func() measure.TierStats {
+func memoryStats(memory *memtier.Tier, budget int64) func() metrics.TierStats {
+	return func() metrics.TierStats {
 		s := memory.Stats()
-		return measure.TierStats{Bytes: s.Bytes, Budget: budget, Entries: s.Entries, Evictions: s.Evictions}
+		return metrics.TierStats{Bytes: s.Bytes, Budget: budget, Entries: s.Entries, Evictions: s.Evictions}
 	}
 }
 
-func diskStats(disk *disktier.Tier) func() measure.TierStats {
-	return func() measure.TierStats {
+func diskStats(disk *disktier.Tier) func() metrics.TierStats {
+	return func() metrics.TierStats {
 		s := disk.Stats()
-		t := measure.TierStats{
+		t := metrics.TierStats{
 			Bytes: s.Bytes, Budget: s.Limit, Entries: s.Entries,
 			Evictions: map[string]int64{}, Faults: map[string]int64{},
 		}
@@ -152,10 +152,10 @@ func diskStats(disk *disktier.Tier) func() measure.TierStats {
 	}
 }
 
-func workerStats(pool *workers.Pool) func() measure.WorkerStats {
-	return func() measure.WorkerStats {
+func workerStats(pool *workers.Pool) func() metrics.WorkerStats {
+	return func() metrics.WorkerStats {
 		s := pool.Stats()
-		return measure.WorkerStats{
+		return metrics.WorkerStats{
 			Queued:   map[string]int{"live": s.Live, "warm": s.Warm},
 			Workers:  map[string]int{"starting": s.Starting, "idle": s.Idle, "busy": s.Busy},
 			Restarts: s.Restarts,

@@ -14,7 +14,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/config"
+	"github.com/novasocial/imagetier/internal/config"
 )
 
 // warmCmd has a running tier make images before they are asked for.

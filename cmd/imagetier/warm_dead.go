@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/novasocial/imagetier/cmd/imagetier/internal/config"
+	"github.com/novasocial/imagetier/internal/config"
 )
 
 // deadLetter is one as GET /v1/warm/dead shows it.

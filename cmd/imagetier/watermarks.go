@@ -1,6 +1,6 @@
 package main
 
-import "github.com/novasocial/imagetier/cmd/imagetier/internal/config"
+import "github.com/novasocial/imagetier/internal/config"
 
 // What each part has to know of the configured watermarks, by name.
 

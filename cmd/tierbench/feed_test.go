@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/cmd/tierbench/socialday"
-	hook "github.com/novasocial/imagetier/prefetch/feed"
+	hook "github.com/novasocial/imagetier/prefetch/events"
 	"github.com/novasocial/imagetier/prefetch/profile"
 )
 

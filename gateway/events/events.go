@@ -16,7 +16,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/novasocial/imagetier/prefetch/feed"
+	tierevents "github.com/novasocial/imagetier/prefetch/events"
 )
 
 const (
@@ -40,12 +40,12 @@ const (
 var Outcomes = []Outcome{Taken, Repeated, Forged, Malformed}
 
 // Types are those of events, for metrics.
-var Types = []string{feed.PostPublished, feed.PostUpdated, feed.PostDeleted, feed.FeedPage, feed.UserUpdated}
+var Types = []string{tierevents.PostPublished, tierevents.PostUpdated, tierevents.PostDeleted, tierevents.FeedPage, tierevents.UserUpdated}
 
 // Config of a Handler. Verifier, Reader and the two Invalidates are needed.
 type Config struct {
-	Verifier *feed.Verifier
-	Reader   *feed.Reader
+	Verifier *tierevents.Verifier
+	Reader   *tierevents.Reader
 	// InvalidatePosts and InvalidateProfiles drop what is cached. An event is answered when
 	// they return.
 	InvalidatePosts    func(ctx context.Context, ids []string)
@@ -132,25 +132,25 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	accept(w, 1)
 }
 
-func (h *Handler) invalidate(ctx context.Context, e feed.Event) {
+func (h *Handler) invalidate(ctx context.Context, e tierevents.Event) {
 	ctx = context.WithoutCancel(ctx)
 	switch e.Type {
-	case feed.PostPublished, feed.PostUpdated, feed.PostDeleted:
-		slices.SortStableFunc(e.Posts, func(a, b feed.Post) int { return cmp.Compare(b.Audience, a.Audience) })
+	case tierevents.PostPublished, tierevents.PostUpdated, tierevents.PostDeleted:
+		slices.SortStableFunc(e.Posts, func(a, b tierevents.Post) int { return cmp.Compare(b.Audience, a.Audience) })
 		ids := make([]string, 0, len(e.Posts))
 		for _, p := range e.Posts {
 			ids = append(ids, p.ID)
 		}
-		if e.Type != feed.PostPublished {
+		if e.Type != tierevents.PostPublished {
 			h.cfg.InvalidatePosts(ctx, ids)
 		}
-		if e.Type != feed.PostDeleted && h.cfg.Warm != nil {
+		if e.Type != tierevents.PostDeleted && h.cfg.Warm != nil {
 			select {
 			case h.warm <- ids[:min(len(ids), maxWarm)]:
 			default: // they are asked for with the first page that has them
 			}
 		}
-	case feed.UserUpdated:
+	case tierevents.UserUpdated:
 		h.cfg.InvalidateProfiles(ctx, []string{e.User.ID})
 	}
 }
@@ -190,7 +190,7 @@ func (s *seen) has(id string) bool {
 func (s *seen) add(id string, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.now == nil || len(s.now) >= maxSeen || at.Sub(s.born) > 2*feed.Tolerance {
+	if s.now == nil || len(s.now) >= maxSeen || at.Sub(s.born) > 2*tierevents.Tolerance {
 		s.now, s.old, s.born = map[string]struct{}{}, s.now, at
 	}
 	s.now[id] = struct{}{}

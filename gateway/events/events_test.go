@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/gateway/events"
-	"github.com/novasocial/imagetier/prefetch/feed"
+	tierevents "github.com/novasocial/imagetier/prefetch/events"
 	"github.com/novasocial/imagetier/prefetch/profile"
 )
 
@@ -35,13 +35,13 @@ func open(t *testing.T, secrets ...string) *caches {
 	if err != nil {
 		t.Fatal(err)
 	}
-	verifier, err := feed.NewVerifier(nil, secrets...)
+	verifier, err := tierevents.NewVerifier(nil, secrets...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := &caches{warmed: make(chan string, 10)}
 	c.Handler = events.New(events.Config{
-		Verifier: verifier, Reader: &feed.Reader{Links: links, Profiles: profile.BuiltIn()},
+		Verifier: verifier, Reader: &tierevents.Reader{Links: links, Profiles: profile.BuiltIn()},
 		InvalidatePosts:    func(_ context.Context, ids []string) { c.dropped = append(c.dropped, fmt.Sprint("posts", ids)) },
 		InvalidateProfiles: func(_ context.Context, ids []string) { c.dropped = append(c.dropped, fmt.Sprint("profiles", ids)) },
 		Warm:               func(_ context.Context, ids []string) error { c.warmed <- fmt.Sprint(ids); return nil },

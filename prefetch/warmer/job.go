@@ -9,7 +9,7 @@ import (
 
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
-	"github.com/novasocial/imagetier/prefetch/feed"
+	"github.com/novasocial/imagetier/prefetch/events"
 	"github.com/novasocial/imagetier/prefetch/profile"
 	"github.com/novasocial/imagetier/prefetch/tags"
 	"github.com/novasocial/imagetier/resize"
@@ -94,10 +94,10 @@ type Plan struct {
 }
 
 // PlanEvent says what is to be done about an event.
-func PlanEvent(e feed.Event) (Plan, error) {
+func PlanEvent(e events.Event) (Plan, error) {
 	var p planning
 	switch e.Type {
-	case feed.PostDeleted:
+	case events.PostDeleted:
 		job := Job{}
 		for _, post := range e.Posts {
 			p.End = append(p.End, "post:"+post.ID)
@@ -108,27 +108,27 @@ func PlanEvent(e feed.Event) (Plan, error) {
 		}
 		err := p.put(First, job)
 		return p.Plan, err
-	case feed.UserUpdated:
+	case events.UserUpdated:
 		job := Job{Stale: []string{"user:" + e.User.ID}} // what is pinned stays right
 		if e.User.Avatar != nil {
 			p.learn(*e.User.Avatar)
 			job.Purges = liveOf(*e.User.Avatar)
-			job.Warms = []Warm{warmOf(*e.User.Avatar, feed.Avatar, Unsaid)}
+			job.Warms = []Warm{warmOf(*e.User.Avatar, events.Avatar, Unsaid)}
 		}
 		err := p.put(First, job)
 		return p.Plan, err
 	}
 	for _, post := range e.Posts {
 		priority, reach := priorityOf(e.Type, post.Audience), ReachOf(post.Audience)
-		if e.Type == feed.FeedPage {
+		if e.Type == events.FeedPage {
 			reach = OnPage
 		}
-		if e.Type == feed.PostUpdated {
+		if e.Type == events.PostUpdated {
 			p.jobs[priority].Stale = append(p.jobs[priority].Stale, "post:"+post.ID)
 		}
 		if img := post.Image; img != nil {
 			p.learn(*img)
-			if e.Type == feed.PostUpdated {
+			if e.Type == events.PostUpdated {
 				p.jobs[priority].Purges = append(p.jobs[priority].Purges, liveOf(*img)...)
 			}
 			if err := p.warm(priority, warmOf(*img, e.Profile, reach)); err != nil {
@@ -137,7 +137,7 @@ func PlanEvent(e feed.Event) (Plan, error) {
 		}
 		if a := post.Author; a != nil && a.Avatar != nil {
 			p.learn(*a.Avatar)
-			if err := p.warm(priority, warmOf(*a.Avatar, feed.Avatar, reach)); err != nil {
+			if err := p.warm(priority, warmOf(*a.Avatar, events.Avatar, reach)); err != nil {
 				return Plan{}, err
 			}
 		}
@@ -147,7 +147,7 @@ func PlanEvent(e feed.Event) (Plan, error) {
 }
 
 // PlanImages says what is to be done about images that somebody wants warmed.
-func PlanImages(profileName string, images []feed.Image, refs []imageurl.Ref) (Plan, error) {
+func PlanImages(profileName string, images []events.Image, refs []imageurl.Ref) (Plan, error) {
 	var p planning
 	for _, img := range images {
 		p.learn(img)
@@ -177,7 +177,7 @@ type planning struct {
 	seen map[string]bool // images of this plan: an author of many posts has one avatar
 }
 
-func (p *planning) learn(img feed.Image) {
+func (p *planning) learn(img events.Image) {
 	for _, tag := range img.Tags {
 		p.Learn = append(p.Learn, tags.Pair{Tag: tag, Of: originalOf(img.Image), Live: img.Version.Pin() == imageurl.Live})
 	}
@@ -224,7 +224,7 @@ func (p *planning) flush() error {
 
 func priorityOf(kind string, audience int) int {
 	switch {
-	case kind == feed.FeedPage:
+	case kind == events.FeedPage:
 		// Whoever is shown it asks in the next moment, and is answered live; what is posted is made
 		// for all who look later, and there are many pages for each post.
 		return Third
@@ -236,13 +236,13 @@ func priorityOf(kind string, audience int) int {
 	return Third
 }
 
-func warmOf(img feed.Image, profileName string, reach Reach) Warm {
+func warmOf(img events.Image, profileName string, reach Reach) Warm {
 	return Warm{Image: img.Image, AskTag: img.AskTag, Profile: profileName, Reach: reach, Tags: img.Tags}
 }
 
 // liveOf returns the purge of an image that may have changed: one that is live, or whose tag
 // is not known. Of a pinned one nothing changes.
-func liveOf(img feed.Image) []Purge {
+func liveOf(img events.Image) []Purge {
 	if img.Version.Pin() != imageurl.Live {
 		return nil
 	}

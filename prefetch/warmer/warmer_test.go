@@ -17,7 +17,7 @@ import (
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/origin"
-	"github.com/novasocial/imagetier/prefetch/feed"
+	"github.com/novasocial/imagetier/prefetch/events"
 	"github.com/novasocial/imagetier/prefetch/profile"
 	"github.com/novasocial/imagetier/resize"
 )
@@ -642,7 +642,7 @@ func TestAnImageWhoseVersionIsItsTagIsWarmedUnderIt(t *testing.T) {
 	})
 }
 
-func plan(t *testing.T, e feed.Event) (Plan, []Job) {
+func plan(t *testing.T, e events.Event) (Plan, []Job) {
 	t.Helper()
 	p, err := PlanEvent(e)
 	if err != nil {
@@ -662,13 +662,13 @@ func plan(t *testing.T, e feed.Event) (Plan, []Job) {
 func TestWhatEventsComeTo(t *testing.T) {
 	live := image(t, "l")
 	live.Version = imageurl.Version{}
-	avatar := &feed.User{ID: "u1", Avatar: &feed.Image{Image: image(t, "u1"), Tags: []string{"user:u1"}}}
-	var posts []feed.Post
+	avatar := &events.User{ID: "u1", Avatar: &events.Image{Image: image(t, "u1"), Tags: []string{"user:u1"}}}
+	var posts []events.Post
 	for i := range 25 {
-		posts = append(posts, feed.Post{ID: fmt.Sprint(i), Audience: 5, Image: &feed.Image{Image: image(t, fmt.Sprint(i)), Tags: []string{fmt.Sprint("post:", i)}}, Author: avatar})
+		posts = append(posts, events.Post{ID: fmt.Sprint(i), Audience: 5, Image: &events.Image{Image: image(t, fmt.Sprint(i)), Tags: []string{fmt.Sprint("post:", i)}}, Author: avatar})
 	}
 	posts[7].Audience = LargeAudience
-	p, jobs := plan(t, feed.Event{Type: feed.PostPublished, Profile: "feed", Posts: posts})
+	p, jobs := plan(t, events.Event{Type: events.PostPublished, Profile: "feed", Posts: posts})
 	warms := 0
 	for _, job := range jobs {
 		warms += len(job.Warms)
@@ -692,24 +692,24 @@ func TestWhatEventsComeTo(t *testing.T) {
 		t.Errorf("%d jobs go first, want that of the large audience", first)
 	}
 
-	p, jobs = plan(t, feed.Event{Type: feed.PostUpdated, Profile: "feed", Posts: []feed.Post{{ID: "1", Image: &feed.Image{Image: live}}, {ID: "2", Image: &feed.Image{Image: image(t, "p")}}}})
+	p, jobs = plan(t, events.Event{Type: events.PostUpdated, Profile: "feed", Posts: []events.Post{{ID: "1", Image: &events.Image{Image: live}}, {ID: "2", Image: &events.Image{Image: image(t, "p")}}}})
 	if len(jobs) != 1 || fmt.Sprint(jobs[0].Stale) != "[post:1 post:2]" || len(jobs[0].Purges) != 1 || string(jobs[0].Purges[0].Name) != "l" || len(jobs[0].Warms) != 2 || p.Messages[0].Priority != Third {
 		t.Errorf("post.updated: %+v", jobs)
 	}
-	p, jobs = plan(t, feed.Event{Type: feed.PostDeleted, Posts: []feed.Post{{ID: "1", Image: &feed.Image{Image: image(t, "p")}}, {ID: "2"}}})
+	p, jobs = plan(t, events.Event{Type: events.PostDeleted, Posts: []events.Post{{ID: "1", Image: &events.Image{Image: image(t, "p")}}, {ID: "2"}}})
 	if len(jobs) != 1 || fmt.Sprint(jobs[0].Gone, p.End) != "[post:1 post:2] [post:1 post:2]" || len(jobs[0].Purges) != 1 || len(p.Learn) != 0 || p.Messages[0].Priority != First {
 		t.Errorf("post.deleted: %+v %+v", p, jobs)
 	}
-	p, jobs = plan(t, feed.Event{Type: feed.UserUpdated, User: avatar})
+	p, jobs = plan(t, events.Event{Type: events.UserUpdated, User: avatar})
 	if len(jobs) != 1 || fmt.Sprint(jobs[0].Stale) != "[user:u1]" || jobs[0].Warms[0].Profile != "avatar" || len(jobs[0].Purges) != 0 || len(p.Learn) != 1 {
 		t.Errorf("user.updated: %+v", jobs)
 	}
 	for i, reach := range []Reach{ReachOf(5), ReachOf(LargeAudience)} {
-		if _, jobs := plan(t, feed.Event{Type: feed.PostPublished, Profile: "feed", Posts: posts[6+i : 7+i]}); jobs[0].Warms[0].Reach != reach || jobs[0].Warms[1].Reach != reach {
+		if _, jobs := plan(t, events.Event{Type: events.PostPublished, Profile: "feed", Posts: posts[6+i : 7+i]}); jobs[0].Warms[0].Reach != reach || jobs[0].Warms[1].Reach != reach {
 			t.Errorf("a post and its author have reaches %d and %d, want %d", jobs[0].Warms[0].Reach, jobs[0].Warms[1].Reach, reach)
 		}
 	}
-	if p, jobs := plan(t, feed.Event{Type: feed.FeedPage, Profile: "feed", Posts: posts[:1]}); p.Messages[0].Priority != Third || jobs[0].Warms[0].Reach != OnPage {
+	if p, jobs := plan(t, events.Event{Type: events.FeedPage, Profile: "feed", Posts: posts[:1]}); p.Messages[0].Priority != Third || jobs[0].Warms[0].Reach != OnPage {
 		t.Errorf("feed.page has priority %d, reach %d", p.Messages[0].Priority, jobs[0].Warms[0].Reach)
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache"
-	"github.com/novasocial/imagetier/prefetch/feed"
+	"github.com/novasocial/imagetier/prefetch/events"
 )
 
 const cdnSecret = "whsec_YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXphYmNkZWY="
@@ -30,7 +30,7 @@ type cdnAdapter struct {
 
 func newCDNAdapter(t *testing.T) *cdnAdapter {
 	t.Helper()
-	verifier, err := feed.NewVerifier(nil, cdnSecret)
+	verifier, err := events.NewVerifier(nil, cdnSecret)
 	if err != nil {
 		t.Fatal(err)
 	}

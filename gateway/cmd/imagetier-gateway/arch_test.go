@@ -54,9 +54,9 @@ var walls = map[string][]string{
 	"pagecache":             {"feed"},
 	"graph":                 {"feed", "imagelink", "/prefetch/profile"},
 	"auth":                  {},
-	"events":                {"/prefetch/feed"},
+	"events":                {"/prefetch/events"},
 	"telemetry":             {"/internal/tracing"},
-	"cmd/imagetier-gateway": {"proxy", "imagelink", "tier", "graph", "auth", "events", "telemetry", "feed", "loader", "pagecache", "upstream", "/internal/settings", "/prefetch/profile", "/prefetch/feed", "/imagecache/imageurl"},
+	"cmd/imagetier-gateway": {"proxy", "imagelink", "tier", "graph", "auth", "events", "telemetry", "feed", "loader", "pagecache", "upstream", "/internal/settings", "/prefetch/profile", "/prefetch/events", "/imagecache/imageurl"},
 }
 
 type listed struct {

@@ -18,7 +18,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/graph"
 	"github.com/novasocial/imagetier/gateway/telemetry"
 	"github.com/novasocial/imagetier/gateway/tier"
-	tierfeed "github.com/novasocial/imagetier/prefetch/feed"
+	tierevents "github.com/novasocial/imagetier/prefetch/events"
 	"github.com/novasocial/imagetier/prefetch/profile"
 )
 
@@ -150,7 +150,7 @@ func factsBy(talk *tier.Client) func(context.Context, []profile.Image) []graph.F
 
 // events takes what the feed service says has changed.
 func (g *gateway) events(a *feed.Assembler, set *serveMetrics) (*events.Handler, error) {
-	verifier, err := tierfeed.NewVerifier(nil, g.cfg.Serve.WebhookSecrets...)
+	verifier, err := tierevents.NewVerifier(nil, g.cfg.Serve.WebhookSecrets...)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +159,7 @@ func (g *gateway) events(a *feed.Assembler, set *serveMetrics) (*events.Handler,
 		return nil, err
 	}
 	return events.New(events.Config{
-		Verifier: verifier, Reader: &tierfeed.Reader{Links: links, Profiles: g.cfg.Profiles},
+		Verifier: verifier, Reader: &tierevents.Reader{Links: links, Profiles: g.cfg.Profiles},
 		InvalidatePosts: a.InvalidatePosts, InvalidateProfiles: a.InvalidateProfiles, Warm: a.Warm, Observe: set.event, Log: g.log,
 	}), nil
 }

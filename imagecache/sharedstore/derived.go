@@ -1,0 +1,283 @@
+// Package sharedstore is a tier that the nodes of a fleet share: an object store, which a new
+// node finds filled. What is made is written behind, and read before it would be made
+// again. It keeps what is pinned only.
+//
+// It may fail as it likes: reading has a short time, a store that fails is left alone for
+// some seconds, what cannot be written is dropped, and an object that is not what was
+// written is a miss.
+//
+// # Purges
+//
+// The key of an object begins with the hash of its source and name, so that all of an
+// original is one listing away. Alone (Config.Fleet unset) a purge deletes these objects
+// before it returns, after the writes of them that were under way.
+//
+// In a fleet that is not enough: another node that has not heard of a purge yet may write
+// what it removes just after it was deleted. So every object says how far in the log of
+// purges its writer was, and a node does not believe one that was written before a purge
+// of its original that it knows of. The purge itself only stops believing; the objects are
+// deleted by one node for all of them (Delete), once at first and once when every write
+// that was under way has ended.
+package sharedstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache"
+)
+
+// ErrNotFound is the error of a Store that has no object of that key. It may be wrapped.
+var ErrNotFound = errors.New("no such object")
+
+// Store is where objects are. It is safe for concurrent use.
+type Store interface {
+	// Get returns the object, or ErrNotFound.
+	Get(ctx context.Context, key string) ([]byte, error)
+	// Put makes or replaces an object, whole or not at all.
+	Put(ctx context.Context, key string, object []byte) error
+	// DeleteAll removes every object whose key begins with prefix, and returns how many
+	// there were and how large they were together. With an error some may be left.
+	DeleteAll(ctx context.Context, prefix string) (objects int, bytes int64, err error)
+}
+
+// Config of a Tier.
+type Config struct {
+	Store Store // needed
+	// ReadTimeout is how long reading may hold up what would else be made; 0 is 300 ms.
+	ReadTimeout time.Duration
+	// WriteTimeout bounds one write, and a deletion that a purge waits for; 0 is 5 s.
+	WriteTimeout time.Duration
+	// Writers is how many objects are written at once; 0 is 4.
+	Writers int
+	// QueueBytes bounds what waits to be written; beyond it what is new is not kept. 0 is 64 MiB.
+	QueueBytes int64
+	// Fleet says how far this node is in the fleet's log of purges; nil: there is no fleet,
+	// and no other process uses the store.
+	Fleet func() Position
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+	// Log gets what nobody else hears of; nil is slog's default.
+	Log *slog.Logger
+
+	live bool // keep what is live too; tests
+}
+
+// Position is a place in a log of purges.
+type Position struct {
+	Log   uint64 // which log: one that was lost and begun anew is another
+	Entry uint64 // all entries up to this one have been applied
+}
+
+// Tier is an imagecache.Tier over a Store. Call Run, or nothing is ever written.
+type Tier struct {
+	cfg      Config
+	breaker  breaker
+	distrust distrust
+	count    counters
+
+	mu      sync.Mutex
+	queue   []*item // what no writer has taken yet, oldest first
+	pending map[imagecache.Key]*item
+	groups  map[imagecache.Original]map[*item]struct{} // everything that is not settled
+	queued  int64                                      // bytes of pending
+	wake    chan struct{}
+	owed    map[imagecache.Original]time.Time // deletions that failed, and when to try again
+}
+
+// item is an object on its way.
+type item struct {
+	key    imagecache.Key
+	object []byte
+	dead   bool          // guarded by Tier.mu: a purge has taken it away
+	taken  bool          // guarded by Tier.mu: a writer has it
+	ended  chan struct{} // closed when a writer that had taken it is done
+	after  *item         // one of the same key that was under way when this was Put
+	unsure bool          // the write failed, and may have happened; valid when ended is closed
+}
+
+type counters struct {
+	written, dropped, purged, damaged, distrusted, skipped atomic.Int64
+}
+
+// maxObject is the largest image that is kept, in bytes.
+const maxObject = 8 << 20
+
+// maxOwed bounds the deletions that are tried again.
+const maxOwed = 100_000
+
+// New returns a Tier. It starts nothing.
+func New(cfg Config) (*Tier, error) {
+	if cfg.Store == nil {
+		return nil, errors.New("derived: a store is needed")
+	}
+	if cfg.ReadTimeout == 0 {
+		cfg.ReadTimeout = 300 * time.Millisecond
+	}
+	if cfg.WriteTimeout == 0 {
+		cfg.WriteTimeout = 5 * time.Second
+	}
+	if cfg.Writers == 0 {
+		cfg.Writers = 4
+	}
+	if cfg.QueueBytes == 0 {
+		cfg.QueueBytes = 64 << 20
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	return &Tier{
+		cfg: cfg, pending: make(map[imagecache.Key]*item), groups: make(map[imagecache.Original]map[*item]struct{}),
+		wake: make(chan struct{}, 1), owed: make(map[imagecache.Original]time.Time),
+	}, nil
+}
+
+// Get returns the Image under key, from the store or from what waits to be written. It takes
+// ReadTimeout at most, and no time at all while the store is left alone.
+func (t *Tier) Get(ctx context.Context, key imagecache.Key) (imagecache.Image, error) {
+	of := key.Original()
+	t.mu.Lock()
+	it := t.pending[key]
+	_, owed := t.owed[of]
+	t.mu.Unlock()
+	if it != nil {
+		if found, err := decode(it.object); err == nil {
+			return found.img, nil
+		}
+	}
+	if owed || t.distrust.all(of) || !t.breaker.pass(t.cfg.Now()) {
+		return imagecache.Image{}, imagecache.ErrMiss
+	}
+	limited, cancel := context.WithTimeout(ctx, t.cfg.ReadTimeout)
+	defer cancel()
+	object, err := t.cfg.Store.Get(limited, keyOf(key))
+	switch {
+	case errors.Is(err, ErrNotFound):
+		t.breaker.succeed()
+		return imagecache.Image{}, imagecache.ErrMiss
+	case err != nil && ctx.Err() != nil: // the caller's end, not the store's fault
+		t.breaker.abandon()
+		return imagecache.Image{}, imagecache.ErrMiss
+	case err != nil:
+		t.breaker.fail(t.cfg.Now())
+		return imagecache.Image{}, fmt.Errorf("read from the derived store: %w", err)
+	}
+	t.breaker.succeed()
+	found, err := decode(object)
+	if err != nil || found.key != key {
+		t.count.damaged.Add(1)
+		return imagecache.Image{}, imagecache.ErrMiss
+	}
+	if t.distrust.of(of, found.at) {
+		t.count.distrusted.Add(1)
+		return imagecache.Image{}, imagecache.ErrMiss
+	}
+	return found.img, nil
+}
+
+// Put has img written soon, if it is pinned, not too large and there is room in the queue.
+// It never waits.
+func (t *Tier) Put(_ context.Context, key imagecache.Key, img imagecache.Image) error {
+	if !img.Fresh.Pinned() && !t.cfg.live || len(img.Body) > maxObject || len(img.Body) == 0 {
+		t.count.skipped.Add(1)
+		return nil
+	}
+	var at Position
+	if t.cfg.Fleet != nil {
+		at = t.cfg.Fleet()
+	}
+	object, ok := encode(key, img, at)
+	if !ok {
+		t.count.skipped.Add(1)
+		return nil
+	}
+	it := &item{key: key, object: object, ended: make(chan struct{})}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.queued+int64(len(object)) > t.cfg.QueueBytes {
+		t.count.dropped.Add(1)
+		// An older one of this key on its way would come back as if it were the last.
+		if old := t.pending[key]; old != nil {
+			old.dead = true
+			t.leaveLocked(old)
+		}
+		return nil
+	}
+	if old := t.pending[key]; old != nil {
+		if old.taken {
+			it.after = old
+		} else {
+			old.dead = true
+		}
+		t.leaveLocked(old)
+	}
+	t.pending[key] = it
+	group := t.groups[key.Original()]
+	if group == nil {
+		group = make(map[*item]struct{})
+		t.groups[key.Original()] = group
+	}
+	group[it] = struct{}{}
+	t.queued += int64(len(object))
+	t.queue = append(t.queue, it)
+	t.wakeLocked()
+	return nil
+}
+
+// leaveLocked takes an item out of what Get finds. If a writer has it, a purge still knows.
+func (t *Tier) leaveLocked(it *item) {
+	if t.pending[it.key] == it {
+		delete(t.pending, it.key)
+		t.queued -= int64(len(it.object))
+	}
+	if !it.taken {
+		t.forgetLocked(it)
+	}
+}
+
+func (t *Tier) forgetLocked(it *item) {
+	of := it.key.Original()
+	delete(t.groups[of], it)
+	if len(t.groups[of]) == 0 {
+		delete(t.groups, of)
+	}
+}
+
+func (t *Tier) wakeLocked() {
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Stats are the numbers of a Tier. Counts are since New.
+type Stats struct {
+	QueuedBytes   int64 // waiting to be written
+	QueuedObjects int64
+	Written       int64 // objects
+	Dropped       int64 // not kept: the queue was full, or the store left alone
+	Purged        int64 // not written: a purge came first
+	Skipped       int64 // never kept here: live, too large, too long a name
+	Damaged       int64 // objects read that were not what was written
+	Distrusted    int64 // objects read that a purge was to remove
+	Open          bool  // the store is left alone at the moment
+}
+
+// Stats returns the numbers now.
+func (t *Tier) Stats() Stats {
+	t.mu.Lock()
+	s := Stats{QueuedBytes: t.queued, QueuedObjects: int64(len(t.pending))}
+	t.mu.Unlock()
+	s.Written, s.Dropped, s.Purged = t.count.written.Load(), t.count.dropped.Load(), t.count.purged.Load()
+	s.Skipped, s.Damaged, s.Distrusted = t.count.skipped.Load(), t.count.damaged.Load(), t.count.distrusted.Load()
+	s.Open = t.breaker.open(t.cfg.Now())
+	return s
+}

@@ -1,0 +1,307 @@
+package sharedstore_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/sharedstore"
+	"github.com/novasocial/imagetier/imagecache/tiertest"
+)
+
+// shelf is a Store that is a map, with faults to order.
+type shelf struct {
+	mu      sync.Mutex
+	objects map[string][]byte
+	gets    atomic.Int32
+	get     func(ctx context.Context) error // called before each Get
+	put     func(ctx context.Context) error
+	remove  func(ctx context.Context) error
+}
+
+func (s *shelf) Get(ctx context.Context, key string) ([]byte, error) {
+	s.gets.Add(1)
+	if s.get != nil {
+		if err := s.get(ctx); err != nil {
+			return nil, err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o, ok := s.objects[key]; ok {
+		return o, nil
+	}
+	return nil, sharedstore.ErrNotFound
+}
+
+func (s *shelf) Put(ctx context.Context, key string, object []byte) error {
+	if s.put != nil {
+		if err := s.put(ctx); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.objects == nil {
+		s.objects = make(map[string][]byte)
+	}
+	s.objects[key] = object
+	return nil
+}
+
+func (s *shelf) DeleteAll(ctx context.Context, prefix string) (n int, size int64, err error) {
+	if s.remove != nil {
+		if err := s.remove(ctx); err != nil {
+			return 0, 0, err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, o := range s.objects {
+		if strings.HasPrefix(key, prefix) {
+			delete(s.objects, key)
+			n++
+			size += int64(len(o))
+		}
+	}
+	return n, size, nil
+}
+
+func (s *shelf) len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.objects)
+}
+
+func open(t *testing.T, cfg sharedstore.Config) *sharedstore.Tier {
+	t.Helper()
+	cfg.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	tier, err := sharedstore.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- tier.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return tier
+}
+
+func TestIsATier(t *testing.T) {
+	tiertest.Run(t, func(t *testing.T) imagecache.Tier {
+		return open(t, sharedstore.Config{Store: &shelf{}}.KeepLive())
+	})
+}
+
+func TestANewNodeFindsWhatAnotherMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &shelf{}
+		old := open(t, sharedstore.Config{Store: store})
+		key, img := tiertest.Key(t, 1, 1), tiertest.Image(1, 40_000)
+		if err := old.Put(t.Context(), key, img); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if got, err := open(t, sharedstore.Config{Store: store}).Get(t.Context(), key); err != nil || string(got.Body) != string(img.Body) || got.ETag != img.ETag {
+			t.Errorf("%d bytes, %v", len(got.Body), err)
+		}
+	})
+}
+
+func TestWhatIsLiveIsNotKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &shelf{}
+		tier := open(t, sharedstore.Config{Store: store})
+		img := tiertest.Image(1, 1000)
+		img.Fresh.Generated = time.Now()
+		if err := tier.Put(t.Context(), tiertest.KeyAt(t, "/10x/live/posts/a.jpg.webp"), img); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if store.len() != 0 || tier.Stats().Skipped != 1 {
+			t.Errorf("%d objects, %+v", store.len(), tier.Stats())
+		}
+	})
+}
+
+func TestEveryFlippedBitAndEveryCutIsAMiss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &shelf{}
+		tier := open(t, sharedstore.Config{Store: store})
+		key := tiertest.Key(t, 1, 1)
+		if err := tier.Put(t.Context(), key, tiertest.Image(1, 300)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		whole := store.objects[sharedstore.KeyOf(key)]
+		for at := range whole {
+			changed := append([]byte(nil), whole...)
+			changed[at] ^= 1 << (at % 8)
+			for _, object := range [][]byte{changed, whole[:at]} {
+				store.objects[sharedstore.KeyOf(key)] = object
+				if _, err := tier.Get(t.Context(), key); err != imagecache.ErrMiss {
+					t.Fatalf("byte %d: %v", at, err)
+				}
+			}
+		}
+		if got := tier.Stats().Damaged; got != int64(2*len(whole)) {
+			t.Errorf("%d counted, want %d", got, 2*len(whole))
+		}
+		store.objects[sharedstore.KeyOf(tiertest.Key(t, 1, 2))] = whole // whole, and of another
+		if _, err := tier.Get(t.Context(), tiertest.Key(t, 1, 2)); err != imagecache.ErrMiss {
+			t.Error(err)
+		}
+	})
+}
+
+func hangs(ctx context.Context) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestAStoreThatHangsIsLeftAloneAfterFiveTries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &shelf{get: hangs}
+		tier := open(t, sharedstore.Config{Store: store})
+		began := time.Now()
+		for range 100 {
+			if _, err := tier.Get(t.Context(), tiertest.Key(t, 1, 1)); err == nil {
+				t.Fatal("a hit")
+			}
+		}
+		if took := time.Since(began); took != 5*300*time.Millisecond || store.gets.Load() != 5 {
+			t.Errorf("%s and %d requests, want five of 300 ms", took, store.gets.Load())
+		}
+		store.get = nil
+		time.Sleep(6 * time.Second) // of the bubble's clock
+		if _, err := tier.Get(t.Context(), tiertest.Key(t, 1, 1)); err != imagecache.ErrMiss || tier.Stats().Open {
+			t.Errorf("%v, %+v: it is asked again after a pause", err, tier.Stats())
+		}
+	})
+}
+
+func TestAFullQueueDropsAndNobodyWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &shelf{put: hangs}
+		tier := open(t, sharedstore.Config{Store: store, QueueBytes: 20_000})
+		began := time.Now()
+		for i := range 50 {
+			if err := tier.Put(t.Context(), tiertest.Key(t, i, 1), tiertest.Image(1, 1000)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if s := tier.Stats(); time.Since(began) != 0 || s.Dropped == 0 || s.QueuedBytes > 20_000 {
+			t.Errorf("after %s: %+v", time.Since(began), s)
+		}
+	})
+}
+
+func TestAPurgeWaitsForTheWriteUnderWayAndDeletesIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		store := &shelf{put: func(context.Context) error { <-release; return nil }}
+		tier := open(t, sharedstore.Config{Store: store})
+		key := tiertest.Key(t, 1, 1)
+		if err := tier.Put(t.Context(), key, tiertest.Image(1, 1000)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		purged := make(chan imagecache.Removed)
+		go func() {
+			removed, err := tier.Purge(t.Context(), imagecache.Target{Original: key.Original()})
+			if err != nil {
+				t.Error(err)
+			}
+			purged <- removed
+		}()
+		synctest.Wait()
+		close(release)
+		if removed := <-purged; removed != (imagecache.Removed{Images: 1, Bytes: 1000}) || store.len() != 0 {
+			t.Errorf("%+v, %d objects are left", removed, store.len())
+		}
+	})
+}
+
+func TestWhatCannotBeDeletedIsNotReadAndDeletedLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &shelf{}
+		tier := open(t, sharedstore.Config{Store: store})
+		key := tiertest.Key(t, 1, 1)
+		if err := tier.Put(t.Context(), key, tiertest.Image(1, 1000)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		var down atomic.Bool
+		down.Store(true)
+		store.remove = func(context.Context) error {
+			if down.Load() {
+				return errors.New("down")
+			}
+			return nil
+		}
+		if _, err := tier.Purge(t.Context(), imagecache.Target{Original: key.Original()}); err == nil {
+			t.Error("the purge says that all is well")
+		}
+		if _, err := tier.Get(t.Context(), key); err != imagecache.ErrMiss {
+			t.Errorf("%v: it is read", err)
+		}
+		down.Store(false)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if store.len() != 0 {
+			t.Error("it is still there")
+		}
+	})
+}
+
+// Another node, which has not heard of the purge, writes what it removes just after.
+func TestAWriteOfANodeThatIsBehindIsNotBelieved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &shelf{}
+		var here, there atomic.Uint64
+		here.Store(7)
+		there.Store(7)
+		at := func(entry *atomic.Uint64) func() sharedstore.Position {
+			return func() sharedstore.Position { return sharedstore.Position{Log: 1, Entry: entry.Load()} }
+		}
+		mine := open(t, sharedstore.Config{Store: store, Fleet: at(&here)})
+		other := open(t, sharedstore.Config{Store: store, Fleet: at(&there)})
+		key := tiertest.Key(t, 1, 1)
+		purge := imagecache.Target{Original: key.Original()}
+		if _, err := mine.Purge(t.Context(), purge); err != nil {
+			t.Fatal(err)
+		}
+		write := func() {
+			if err := other.Put(t.Context(), key, tiertest.Image(1, 1000)); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		write()
+		if _, err := mine.Get(t.Context(), key); err != imagecache.ErrMiss {
+			t.Errorf("%v: believed while the purge has no place in the log", err)
+		}
+		mine.Purged(key.Original(), sharedstore.Position{Log: 1, Entry: 8})
+		if _, err := mine.Get(t.Context(), key); err != imagecache.ErrMiss || mine.Stats().Distrusted != 1 {
+			t.Errorf("%v: believed", err)
+		}
+		there.Store(8)
+		write()
+		if _, err := mine.Get(t.Context(), key); err != nil {
+			t.Errorf("%v: what was made after the purge is not believed", err)
+		}
+	})
+}

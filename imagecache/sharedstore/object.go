@@ -1,0 +1,83 @@
+package sharedstore
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"hash/crc32"
+
+	"github.com/novasocial/imagetier/imagecache"
+)
+
+// An object is a head of headBytes and the image's body:
+//
+//	8  magic, with the version of the format
+//	4  CRC-32C (Castagnoli) of all that follows, as the disk tier has it
+//	8  log, 8 entry: how far its writer was in the log of purges, little-endian
+//	   the header of the record of key and image (imagecache.AppendRecordHeader)
+//	   zeros
+//
+// The head has one length, so that what a listing says of an object tells how large its
+// image is. A name so long that the header does not fit is not kept: over some 300 bytes.
+const (
+	magic     = "imgtier\x01"
+	headBytes = 512
+	sumAt     = len(magic)
+	placeAt   = sumAt + 4
+	recordAt  = placeAt + 16
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// keyOf returns the key of an object: hash of source and name, hash of the variant's path.
+func keyOf(key imagecache.Key) string {
+	sum := sha256.Sum256([]byte(key.String()))
+	return prefixOf(key.Original()) + hex.EncodeToString(sum[:16])
+}
+
+// prefixOf is what the keys of all objects of an original begin with.
+func prefixOf(of imagecache.Original) string {
+	sum := sha256.Sum256([]byte(of.Source + "\x00" + of.Name))
+	return hex.EncodeToString(sum[:16]) + "/"
+}
+
+func encode(key imagecache.Key, img imagecache.Image, at Position) (object []byte, ok bool) {
+	object = make([]byte, 0, headBytes+len(img.Body))
+	object = append(object, magic...)
+	object = append(object, 0, 0, 0, 0)
+	object = binary.LittleEndian.AppendUint64(object, at.Log)
+	object = binary.LittleEndian.AppendUint64(object, at.Entry)
+	object = imagecache.AppendRecordHeader(object, key, img)
+	if len(object) > headBytes {
+		return nil, false
+	}
+	clear(object[len(object):headBytes])
+	object = append(object[:headBytes], img.Body...)
+	binary.LittleEndian.PutUint32(object[sumAt:], crc32.Checksum(object[placeAt:], castagnoli))
+	return object, true
+}
+
+type decoded struct {
+	key imagecache.Key
+	img imagecache.Image
+	at  Position
+}
+
+var errDamaged = errors.New("not an object that was written here")
+
+// decode reads an object. Body aliases it.
+func decode(object []byte) (decoded, error) {
+	if len(object) < headBytes || string(object[:sumAt]) != magic ||
+		binary.LittleEndian.Uint32(object[sumAt:]) != crc32.Checksum(object[placeAt:], castagnoli) {
+		return decoded{}, errDamaged
+	}
+	key, img, size, err := imagecache.ParseRecordHeader(object[recordAt:headBytes])
+	if err != nil || size.Body != int64(len(object)-headBytes) {
+		return decoded{}, errDamaged
+	}
+	img.Body = object[headBytes:len(object):len(object)]
+	return decoded{key: key, img: img, at: Position{
+		Log: binary.LittleEndian.Uint64(object[placeAt:]), Entry: binary.LittleEndian.Uint64(object[placeAt+8:]),
+	}}, nil
+}

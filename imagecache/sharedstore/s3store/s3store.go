@@ -1,0 +1,151 @@
+// Package s3store is a sharedstore.Store in a bucket of S3, or of a server that speaks its
+// protocol.
+package s3store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/novasocial/imagetier/imagecache/sharedstore"
+)
+
+// Config says which bucket, and how it is reached: as s3origin.Config.
+type Config struct {
+	Bucket string // needed
+	// Prefix is put before every key, as it is. "" is none.
+	Prefix string
+	// Region is the bucket's. "" is the environment's; where that says nothing either,
+	// us-east-1 with an Endpoint, and an error without.
+	Region string
+	// Endpoint is the URL of a server that is not Amazon's; "" is the environment's, or Amazon's.
+	Endpoint string
+	// PathStyle asks for endpoint/bucket/key instead of bucket.endpoint/key.
+	PathStyle bool
+	// Credentials are used instead of the standard chain; nil is the chain.
+	Credentials aws.CredentialsProvider
+}
+
+// Store is a sharedstore.Store.
+type Store struct {
+	client         *s3.Client
+	bucket, prefix string
+}
+
+// maxObject is the most that is read of an object, in bytes.
+const maxObject = 16 << 20
+
+// New reads the standard configuration and credentials chain, and asks the network for
+// nothing. Nothing is tried twice: what the store does not do at once is done without it.
+func New(ctx context.Context, cfg Config) (*Store, error) {
+	if cfg.Bucket == "" {
+		return nil, errors.New("open the derived store: no bucket is named")
+	}
+	options := []func(*config.LoadOptions) error{config.WithHTTPClient(
+		awshttp.NewBuildableClient().WithTransportOptions(func(tr *http.Transport) {
+			tr.MaxIdleConns, tr.MaxIdleConnsPerHost = 256, 128
+			tr.DisableCompression = true
+			tr.ResponseHeaderTimeout = 10 * time.Second
+		}))}
+	if cfg.Region != "" {
+		options = append(options, config.WithRegion(cfg.Region))
+	}
+	if cfg.Credentials != nil {
+		options = append(options, config.WithCredentialsProvider(cfg.Credentials))
+	}
+	loaded, err := config.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		return nil, fmt.Errorf("open the derived store in %s: %w", cfg.Bucket, err)
+	}
+	if loaded.Region == "" {
+		if cfg.Endpoint == "" && loaded.BaseEndpoint == nil {
+			return nil, fmt.Errorf("open the derived store in %s: no region: set region= or AWS_REGION", cfg.Bucket)
+		}
+		loaded.Region = "us-east-1"
+	}
+	client := s3.NewFromConfig(loaded, func(o *s3.Options) {
+		o.UsePathStyle = o.UsePathStyle || cfg.PathStyle
+		o.Retryer = aws.NopRetryer{}
+		o.DisableLogOutputChecksumValidationSkipped = true
+		if cfg.Endpoint != "" {
+			o.BaseEndpoint = aws.String(cfg.Endpoint)
+		}
+	})
+	return &Store{client: client, bucket: cfg.Bucket, prefix: cfg.Prefix}, nil
+}
+
+// Get implements sharedstore.Store.
+func (s *Store) Get(ctx context.Context, key string) ([]byte, error) {
+	out, err := s.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &s.bucket, Key: aws.String(s.prefix + key)})
+	if err != nil {
+		var missing *types.NoSuchKey
+		var answer *awshttp.ResponseError
+		if errors.As(err, &missing) || errors.As(err, &answer) && answer.HTTPStatusCode() == http.StatusNotFound {
+			return nil, sharedstore.ErrNotFound
+		}
+		return nil, fmt.Errorf("get object %s: %w", key, err)
+	}
+	defer out.Body.Close()
+	size := aws.ToInt64(out.ContentLength)
+	if size < 0 || size > maxObject {
+		return nil, fmt.Errorf("get object %s: %d bytes are too many", key, size)
+	}
+	object := make([]byte, size)
+	if _, err := io.ReadFull(out.Body, object); err != nil {
+		return nil, fmt.Errorf("get object %s: %w", key, err)
+	}
+	return object, nil
+}
+
+// Put implements sharedstore.Store.
+func (s *Store) Put(ctx context.Context, key string, object []byte) error {
+	_, err := s.client.PutObject(ctx, &s3.PutObjectInput{
+		Bucket: &s.bucket, Key: aws.String(s.prefix + key), Body: bytes.NewReader(object), ContentType: aws.String("application/octet-stream"),
+	})
+	if err != nil {
+		return fmt.Errorf("put object %s: %w", key, err)
+	}
+	return nil
+}
+
+// DeleteAll implements sharedstore.Store: one listing, and one request for each 1,000 objects.
+func (s *Store) DeleteAll(ctx context.Context, prefix string) (objects int, size int64, err error) {
+	in := &s3.ListObjectsV2Input{Bucket: &s.bucket, Prefix: aws.String(s.prefix + prefix)}
+	for {
+		page, err := s.client.ListObjectsV2(ctx, in)
+		if err != nil {
+			return objects, size, fmt.Errorf("list objects %s: %w", prefix, err)
+		}
+		if len(page.Contents) > 0 {
+			var names []types.ObjectIdentifier
+			var bytes int64
+			for _, o := range page.Contents {
+				names = append(names, types.ObjectIdentifier{Key: o.Key})
+				bytes += aws.ToInt64(o.Size)
+			}
+			out, err := s.client.DeleteObjects(ctx, &s3.DeleteObjectsInput{Bucket: &s.bucket, Delete: &types.Delete{Objects: names, Quiet: aws.Bool(true)}})
+			if err != nil {
+				return objects, size, fmt.Errorf("delete objects %s: %w", prefix, err)
+			}
+			if len(out.Errors) > 0 {
+				return objects, size, fmt.Errorf("delete objects %s: %d of %d are left: %s", prefix, len(out.Errors), len(names), aws.ToString(out.Errors[0].Code))
+			}
+			objects += len(names)
+			size += bytes
+		}
+		if !aws.ToBool(page.IsTruncated) || page.NextContinuationToken == nil {
+			return objects, size, nil
+		}
+		in.ContinuationToken = page.NextContinuationToken
+	}
+}

@@ -1,0 +1,119 @@
+package sharedstore
+
+import (
+	"math"
+	"sync"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache"
+)
+
+// maxDistrust bounds how many purges are remembered: some 6 MB. What a purge is to remove is
+// deleted within minutes, so this has to be more than the purges of some minutes only.
+const maxDistrust = 100_000
+
+// distrust knows, by the hash of an original, the last purge of it. Two originals of one
+// hash share theirs, which costs one of them a fill. The zero value is ready.
+type distrust struct {
+	mu   sync.RWMutex
+	last map[uint64]Position
+	ring []uint64 // in the order in which they came
+	next int
+}
+
+// doubt: a purge that has no place in the log yet. Nothing is believed until it has.
+func (d *distrust) doubt(of imagecache.Original) {
+	d.set(of, Position{Entry: math.MaxUint64})
+}
+
+// purged: what was written before at is not believed, and what was written since is.
+func (d *distrust) purged(of imagecache.Original, at Position) { d.set(of, at) }
+
+func (d *distrust) set(of imagecache.Original, at Position) {
+	hash := of.Hash()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.last == nil {
+		d.last = make(map[uint64]Position)
+	}
+	if _, there := d.last[hash]; !there {
+		if len(d.ring) < maxDistrust {
+			d.ring = append(d.ring, hash)
+		} else {
+			delete(d.last, d.ring[d.next])
+			d.ring[d.next] = hash
+			d.next = (d.next + 1) % maxDistrust
+		}
+	}
+	d.last[hash] = at
+}
+
+// all reports whether nothing of an original is believed.
+func (d *distrust) all(of imagecache.Original) bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.last[of.Hash()].Entry == math.MaxUint64
+}
+
+// of reports whether what was written at that position is not to be believed. A position in
+// another log says nothing, so it is not either.
+func (d *distrust) of(of imagecache.Original, at Position) bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	last, there := d.last[of.Hash()]
+	return there && (at.Log != last.Log || at.Entry < last.Entry)
+}
+
+// A breaker leaves a store alone that fails. The zero value is closed.
+type breaker struct {
+	mu     sync.Mutex
+	faults int       // in a row
+	until  time.Time // while faults is at least maxFaults
+	trying bool      // one has been let through, and has not ended
+}
+
+const (
+	maxFaults = 5
+	leftAlone = 5 * time.Second
+)
+
+// pass reports whether the store may be asked. After the pause one is let through to see.
+// Who passes says how it went: succeed, fail or abandon.
+func (b *breaker) pass(now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.faults < maxFaults {
+		return true
+	}
+	if b.trying || now.Before(b.until) {
+		return false
+	}
+	b.trying = true
+	return true
+}
+
+func (b *breaker) succeed() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.faults, b.trying = 0, false
+}
+
+func (b *breaker) fail(now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.faults++
+	b.until, b.trying = now.Add(leftAlone), false
+}
+
+// abandon: nothing was learned.
+func (b *breaker) abandon() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.trying = false
+}
+
+func (b *breaker) open(now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.faults >= maxFaults && now.Before(b.until)
+}

@@ -1,0 +1,232 @@
+package sharedstore
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache"
+)
+
+// Run writes what was Put until ctx is done, and then what still waits, for a moment: what
+// is left after that is made again by whoever needs it. It returns nil.
+func (t *Tier) Run(ctx context.Context) error {
+	var all sync.WaitGroup
+	for range t.cfg.Writers {
+		all.Go(func() {
+			for {
+				it := t.take()
+				if it != nil {
+					// A write is not cut off by the end: half of a request to a store leaves
+					// nobody sure whether it was heard.
+					t.write(context.WithoutCancel(ctx), it)
+					continue
+				}
+				select {
+				case <-t.wake:
+				case <-ctx.Done():
+					t.drain(ctx)
+					return
+				}
+			}
+		})
+	}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			all.Wait()
+			return nil
+		case <-tick.C:
+			t.repay(ctx)
+		}
+	}
+}
+
+// drainTime is how long what waits may still be written after the end.
+const drainTime = 3 * time.Second
+
+func (t *Tier) drain(ctx context.Context) {
+	until := t.cfg.Now().Add(drainTime)
+	for t.cfg.Now().Before(until) {
+		it := t.take()
+		if it == nil {
+			return
+		}
+		t.write(context.WithoutCancel(ctx), it)
+	}
+}
+
+// take returns the next item that is still to be written, nil if there is none, and wakes
+// another writer if there are more.
+func (t *Tier) take() *item {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for len(t.queue) > 0 {
+		it := t.queue[0]
+		t.queue[0] = nil
+		if t.queue = t.queue[1:]; len(t.queue) == 0 {
+			t.queue = nil
+		}
+		if it.dead {
+			continue
+		}
+		it.taken = true
+		if len(t.queue) > 0 {
+			t.wakeLocked()
+		}
+		return it
+	}
+	return nil
+}
+
+func (t *Tier) write(ctx context.Context, it *item) {
+	if it.after != nil { // the last one counts
+		<-it.after.ended
+		it.after = nil
+	}
+	t.mu.Lock()
+	dead := it.dead
+	t.mu.Unlock()
+	var err error
+	if dead {
+		// A purge came while this waited; whoever purged counted on a write, or on none.
+	} else if t.breaker.pass(t.cfg.Now()) {
+		limited, cancel := context.WithTimeout(ctx, t.cfg.WriteTimeout)
+		err = t.cfg.Store.Put(limited, keyOf(it.key), it.object)
+		cancel()
+		if err != nil {
+			t.breaker.fail(t.cfg.Now())
+			t.count.dropped.Add(1)
+			it.unsure = true
+			t.cfg.Log.Warn("a variant could not be written to the derived store", "key", it.key.String(), "err", err)
+		} else {
+			t.breaker.succeed()
+			t.count.written.Add(1)
+		}
+	} else {
+		t.count.dropped.Add(1)
+	}
+	t.mu.Lock()
+	t.leaveLocked(it)
+	t.forgetLocked(it)
+	t.mu.Unlock()
+	close(it.ended)
+}
+
+// Purge stops everything of the target that waits to be written, waits for what is being
+// written, and deletes what is in the store. In a fleet (Config.Fleet) nothing is deleted, but
+// nothing of the original believed either until Purged says what may be; it then takes no
+// time, and counts only what waited.
+//
+// After an error the original's objects are not read until they have been deleted, which is
+// tried again; a restart forgets that, so the purge has to be repeated.
+func (t *Tier) Purge(ctx context.Context, what imagecache.Target) (imagecache.Removed, error) {
+	var removed imagecache.Removed
+	single := what.Key != imagecache.Key{}
+	if single {
+		what.Original = what.Key.Original()
+	}
+	t.mu.Lock()
+	var underWay []*item
+	for it := range t.groups[what.Original] {
+		if single && it.key != what.Key {
+			continue
+		}
+		if !it.dead && !it.taken {
+			removed.Images++
+			removed.Bytes += int64(len(it.object) - headBytes)
+			t.count.purged.Add(1)
+		}
+		it.dead = true
+		t.leaveLocked(it)
+		if it.taken {
+			underWay = append(underWay, it)
+		}
+	}
+	t.mu.Unlock()
+	if t.cfg.Fleet != nil {
+		t.distrust.doubt(what.Original)
+		return removed, nil
+	}
+	for _, it := range underWay {
+		select {
+		case <-it.ended: // within WriteTimeout
+		case <-ctx.Done():
+			t.owe(what.Original)
+			return removed, ctx.Err()
+		}
+		if it.unsure {
+			// The request may still be on its way through the store: once more, later.
+			defer t.owe(what.Original)
+		}
+	}
+	prefix := prefixOf(what.Original)
+	if single {
+		prefix = keyOf(what.Key)
+	}
+	n, err := t.deleteAll(ctx, prefix)
+	removed.Images += n.Images
+	removed.Bytes += n.Bytes
+	if err != nil {
+		t.owe(what.Original)
+	}
+	return removed, err
+}
+
+// Purged tells that entry at of the fleet's log was a purge of an original: what was written
+// before it is not believed from now on.
+func (t *Tier) Purged(of imagecache.Original, at Position) { t.distrust.purged(of, at) }
+
+// Delete removes all objects of an original, or the one of a variant: for whoever deletes
+// for the whole fleet.
+func (t *Tier) Delete(ctx context.Context, what imagecache.Target) error {
+	prefix := prefixOf(what.Original)
+	if what.Key != (imagecache.Key{}) {
+		prefix = keyOf(what.Key)
+	}
+	_, err := t.deleteAll(ctx, prefix)
+	return err
+}
+
+func (t *Tier) deleteAll(ctx context.Context, prefix string) (imagecache.Removed, error) {
+	limited, cancel := context.WithTimeout(ctx, t.cfg.WriteTimeout)
+	defer cancel()
+	objects, bytes, err := t.cfg.Store.DeleteAll(limited, prefix)
+	return imagecache.Removed{Images: objects, Bytes: max(0, bytes-int64(objects)*headBytes)}, err
+}
+
+// owe has what is left of an original deleted later, and not read before.
+func (t *Tier) owe(of imagecache.Original) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.owed) < maxOwed {
+		t.owed[of] = t.cfg.Now().Add(t.cfg.WriteTimeout)
+	}
+}
+
+// repay tries the deletions that are due.
+func (t *Tier) repay(ctx context.Context) {
+	now := t.cfg.Now()
+	var due []imagecache.Original
+	t.mu.Lock()
+	for of, when := range t.owed {
+		if !when.After(now) && len(due) < 100 {
+			due = append(due, of)
+		}
+	}
+	t.mu.Unlock()
+	for _, of := range due {
+		if _, err := t.deleteAll(ctx, prefixOf(of)); err != nil {
+			t.owe(of)
+			if ctx.Err() == nil {
+				t.cfg.Log.Warn("purged objects cannot be deleted from the derived store: trying again", "source", of.Source, "name", of.Name, "err", err)
+			}
+			return
+		}
+		t.mu.Lock()
+		delete(t.owed, of)
+		t.mu.Unlock()
+	}
+}

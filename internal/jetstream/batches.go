@@ -1,0 +1,166 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Hooks are the purges of a node that is alone, each until somebody outside was told of it. A
+// fleet has Purges for that.
+var Hooks = Log{"IMAGETIER_HOOKS", "imagetier.hook"}
+
+// Bounds of Hooks.
+const (
+	hookBytes = 16 << 20 // some 60,000 purges that nobody could be told of
+	hookAge   = 7 * 24 * time.Hour
+)
+
+// lookBack is how far before its first start a batcher of a fleet's log begins: what was
+// appended while this node was connecting.
+const lookBack = time.Minute
+
+// Entry is one of a log.
+type Entry struct {
+	Data []byte
+	At   time.Time // when it was appended
+}
+
+// Batcher is who is handed a log in batches, once for all nodes.
+type Batcher struct {
+	Name string // of the batchers that share the log; one token of a subject
+	Most int    // entries of a batch
+	// Do takes a batch: what has come so far, oldest first. The first done of them never come
+	// again; the others do, to whichever node asks, after the pause again, in which this node
+	// takes no batch.
+	Do func(ctx context.Context, batch []Entry) (done int, again time.Duration)
+}
+
+// Batch hands each entry of a log to one node of all that call it with that Batcher's name. A
+// node that dies over a batch leaves it to the others, or to itself when it is back, after
+// Config.AckWait. It returns nil when ctx is done.
+func (b *Bus) Batch(ctx context.Context, l Log, to Batcher) error {
+	for ctx.Err() == nil {
+		s, err := b.wait(ctx)
+		if err != nil {
+			return nil
+		}
+		err = b.batch(ctx, s, l, to)
+		if ctx.Err() != nil {
+			return nil
+		}
+		b.cfg.Log.Warn("a log cannot be read in batches: trying again", "log", l.stream, "err", err)
+		pause(ctx, noticePause)
+	}
+	return nil
+}
+
+func (b *Bus) batch(ctx context.Context, s *session, l Log, to Batcher) error {
+	consumer, err := b.batcher(ctx, s, l, to)
+	if err != nil {
+		return err
+	}
+	for {
+		first, err := consumer.Next(jetstream.FetchContext(ctx))
+		if err != nil {
+			return err
+		}
+		messages := []jetstream.Msg{first}
+		if to.Most > 1 {
+			more, err := consumer.FetchNoWait(to.Most - 1)
+			if err != nil {
+				return err
+			}
+			for msg := range more.Messages() {
+				messages = append(messages, msg)
+			}
+		}
+		entries := make([]Entry, len(messages))
+		for i, msg := range messages {
+			meta, err := msg.Metadata()
+			if err != nil {
+				return err
+			}
+			entries[i] = Entry{Data: msg.Data(), At: meta.Timestamp}
+		}
+		working := b.keepAlive(messages)
+		done, again := to.Do(ctx, entries)
+		working()
+		for i, msg := range messages {
+			if i < done {
+				err = msg.DoubleAck(context.WithoutCancel(ctx)) // bounded by the library's own time
+			} else {
+				err = msg.NakWithDelay(again)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if done < len(messages) {
+			pause(ctx, again)
+		}
+	}
+}
+
+// batcher opens or makes the consumer that all nodes share.
+func (b *Bus) batcher(ctx context.Context, s *session, l Log, to Batcher) (jetstream.Consumer, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	stream, err := b.stream(ctx, s.js, l.config())
+	if err != nil {
+		return nil, err
+	}
+	consumer, err := stream.Consumer(ctx, to.Name)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		cfg := jetstream.ConsumerConfig{
+			Durable: to.Name, AckPolicy: jetstream.AckExplicitPolicy, AckWait: b.cfg.AckWait, MaxDeliver: -1, MaxAckPending: 10 * to.Most,
+		}
+		if l != Hooks { // a week of what is past is nobody's business
+			since := time.Now().Add(-lookBack)
+			cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &since
+		}
+		if consumer, err = stream.CreateConsumer(ctx, cfg); errors.Is(err, jetstream.ErrConsumerExists) { // another node was faster
+			consumer, err = stream.Consumer(ctx, to.Name)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("consumer %s of %s: %w", to.Name, l.stream, err)
+	}
+	return consumer, nil
+}
+
+// keepAlive says of messages that they are being worked on, until it is ended.
+func (b *Bus) keepAlive(messages []jetstream.Msg) (end func()) {
+	ended, gone := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(gone)
+		tick := time.NewTicker(b.cfg.AckWait / 3)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ended:
+				return
+			case <-tick.C:
+			}
+			for _, msg := range messages {
+				_ = msg.InProgress() // lost: it is handed out again, which is allowed
+			}
+		}
+	}()
+	return func() {
+		close(ended)
+		<-gone
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

@@ -1,0 +1,135 @@
+package jetstream
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+func words(batch []Entry) (all []string) {
+	for _, e := range batch {
+		all = append(all, string(e.Data))
+	}
+	return all
+}
+
+func appendAll(t *testing.T, b *Bus, data ...string) {
+	t.Helper()
+	for _, d := range data {
+		if _, err := b.Append(t.Context(), Hooks, "x", d, []byte(d)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// take waits for what a batcher says.
+func take[T any](t *testing.T, from <-chan T) T {
+	t.Helper()
+	select {
+	case said := <-from:
+		return said
+	case <-time.After(time.Minute):
+		t.Fatal("no batch comes")
+		panic("unreachable")
+	}
+}
+
+// batching runs do as a batcher until it is ended.
+func batching(t *testing.T, b *Bus, do func(context.Context, []Entry) (int, time.Duration)) (end func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- b.Batch(ctx, Hooks, Batcher{Name: "test", Most: 10, Do: do}) }()
+	end = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(end)
+	return end
+}
+
+func TestABatchHasWhatHasComeSoFarAndWhatIsDoneNeverComesAgain(t *testing.T) {
+	b, _ := run(t, Config{Dir: filepath.Join(t.TempDir(), "queue"), AckWait: 2 * time.Second})
+	appendAll(t, b, "a", "b", "c", "a") // the second a has the id of the first
+	got := make(chan []string)
+	answers := make(chan int)
+	end := batching(t, b, func(_ context.Context, batch []Entry) (int, time.Duration) {
+		got <- words(batch)
+		return take(t, answers), 10 * time.Millisecond
+	})
+	var seen []string
+	first := take(t, got)
+	if strings.Join(first, "")[:1] != "a" {
+		t.Errorf("the first batch is %q", first)
+	}
+	answers <- 1
+	for len(seen) < 2 { // what was not done comes again
+		batch := take(t, got)
+		seen = append(seen, batch...)
+		answers <- len(batch)
+	}
+	slices.Sort(seen)
+	if !slices.Equal(seen, []string{"b", "c"}) {
+		t.Errorf("then %q, want b and c", seen)
+	}
+	appendAll(t, b, "d")
+	if batch := take(t, got); !slices.Equal(batch, []string{"d"}) {
+		t.Errorf("then %q, want d", batch)
+	}
+	answers <- 1
+	end()
+}
+
+func TestABatchThatIsWorkedOnLongerThanAckWaitIsHandedOutOnce(t *testing.T) {
+	b, _ := run(t, Config{Dir: filepath.Join(t.TempDir(), "queue"), AckWait: 500 * time.Millisecond})
+	appendAll(t, b, "slow")
+	got := make(chan []string, 10)
+	release := make(chan struct{})
+	do := func(_ context.Context, batch []Entry) (int, time.Duration) {
+		got <- words(batch)
+		if string(batch[0].Data) == "slow" {
+			<-release
+		}
+		return len(batch), 0
+	}
+	batching(t, b, do)
+	take(t, got)
+	batching(t, b, do) // another node
+	time.Sleep(3 * b.cfg.AckWait)
+	appendAll(t, b, "next")
+	if batch := take(t, got); !slices.Equal(batch, []string{"next"}) {
+		t.Errorf("%q, want next alone", batch)
+	}
+	close(release)
+}
+
+func TestWhatWasNotDoneIsThereAfterARestart(t *testing.T) {
+	cfg := Config{Dir: filepath.Join(t.TempDir(), "queue"), AckWait: time.Second}
+	b, stop := run(t, cfg)
+	appendAll(t, b, "kept")
+	taken := make(chan struct{})
+	end := batching(t, b, func(ctx context.Context, _ []Entry) (int, time.Duration) {
+		close(taken)
+		<-ctx.Done()
+		return 0, time.Millisecond
+	})
+	take(t, taken)
+	end()
+	stop()
+	b, _ = run(t, cfg)
+	got := make(chan string, 10)
+	batching(t, b, func(_ context.Context, batch []Entry) (int, time.Duration) {
+		got <- fmt.Sprint(words(batch), time.Since(batch[0].At) < time.Hour)
+		return len(batch), 0
+	})
+	if batch := take(t, got); batch != "[kept] true" {
+		t.Error(batch)
+	}
+}

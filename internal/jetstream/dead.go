@@ -1,0 +1,136 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Letter is a dead letter: a message that failed too often, or for good.
+type Letter struct {
+	ID       uint64 // names it to Retry and Discard
+	Data     []byte
+	Priority int
+	Reason   string    // of its last attempt
+	Attempts int       // how many there were
+	Queued   time.Time // when it was put at first
+	Died     time.Time
+}
+
+// Headers of a dead letter.
+const (
+	reasonHeader   = "Imagetier-Reason"
+	attemptsHeader = "Imagetier-Attempts"
+	priorityHeader = "Imagetier-Priority"
+	queuedHeader   = "Imagetier-Queued"
+)
+
+// maxReason bounds what is kept of a reason, in bytes.
+const maxReason = 500
+
+// Bury makes it a dead letter. It is stored as one before it leaves the queue; when the
+// process dies in between, the next who gets it buries it again, under the same id, which
+// leaves one letter.
+func (d *Delivery) Bury(ctx context.Context, reason string) error {
+	d.end()
+	s, err := d.bus.session()
+	if err != nil {
+		return err
+	}
+	meta, err := d.msg.Metadata()
+	if err != nil {
+		return err
+	}
+	reason = strings.ToValidUTF8(strings.Join(strings.Fields(reason), " "), "?")
+	msg := &nats.Msg{Subject: deadSubject, Data: d.Data, Header: nats.Header{}}
+	msg.Header.Set(reasonHeader, strings.ToValidUTF8(reason[:min(len(reason), maxReason)], ""))
+	msg.Header.Set(attemptsHeader, strconv.Itoa(d.Attempt))
+	msg.Header.Set(priorityHeader, strconv.Itoa(d.Priority))
+	msg.Header.Set(queuedHeader, d.Queued.UTC().Format(time.RFC3339Nano))
+	id := fmt.Sprintf("%d.%d", meta.Sequence.Stream, meta.Timestamp.UnixNano())
+	if _, err := s.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id)); err != nil {
+		return putError("bury", err)
+	}
+	return d.Done(ctx)
+}
+
+// Dead returns the dead letters, oldest first, at most limit of them from that ID on
+// (0: from the first).
+func (b *Bus) Dead(ctx context.Context, from uint64, limit int) ([]Letter, error) {
+	s, err := b.session()
+	if err != nil {
+		return nil, err
+	}
+	info, err := s.dead.Info(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list the dead letters: %w: %w", ErrUnavailable, err)
+	}
+	letters := []Letter{}
+	for id := max(from, info.State.FirstSeq); id <= info.State.LastSeq && len(letters) < limit && info.State.Msgs > 0; id++ {
+		letter, err := read(ctx, s, id)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		letters = append(letters, letter)
+	}
+	return letters, nil
+}
+
+func read(ctx context.Context, s *session, id uint64) (Letter, error) {
+	raw, err := s.dead.GetMsg(ctx, id)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return Letter{}, ErrNotFound
+	}
+	if err != nil {
+		return Letter{}, fmt.Errorf("read dead letter %d: %w: %w", id, ErrUnavailable, err)
+	}
+	letter := Letter{ID: id, Data: raw.Data, Reason: raw.Header.Get(reasonHeader), Died: raw.Time}
+	// What is not a number, or no time, was not written here: zero.
+	letter.Attempts, _ = strconv.Atoi(raw.Header.Get(attemptsHeader))
+	letter.Priority, _ = strconv.Atoi(raw.Header.Get(priorityHeader))
+	letter.Queued, _ = time.Parse(time.RFC3339Nano, raw.Header.Get(queuedHeader))
+	return letter, nil
+}
+
+// Retry queues a dead letter again, from its first attempt. It leaves the dead letters when
+// it is queued: after a crash in between it is in both, and retried once all the same.
+func (b *Bus) Retry(ctx context.Context, id uint64) error {
+	s, err := b.session()
+	if err != nil {
+		return err
+	}
+	letter, err := read(ctx, s, id)
+	if err != nil {
+		return err
+	}
+	again := fmt.Sprintf("dead letter %d of %d", id, letter.Died.UnixNano())
+	if _, err := b.Put(ctx, again, Message{Priority: letter.Priority, Data: letter.Data}); err != nil {
+		return fmt.Errorf("retry dead letter %d: %w", id, err)
+	}
+	return b.Discard(ctx, id)
+}
+
+// Discard removes a dead letter. The error is ErrNotFound if there is none of that ID.
+func (b *Bus) Discard(ctx context.Context, id uint64) error {
+	s, err := b.session()
+	if err != nil {
+		return err
+	}
+	if _, err := read(ctx, s, id); err != nil {
+		return err
+	}
+	err = s.dead.DeleteMsg(ctx, id)
+	if err != nil {
+		return fmt.Errorf("remove dead letter %d: %w: %w", id, ErrUnavailable, err)
+	}
+	return nil
+}

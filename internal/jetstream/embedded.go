@@ -1,0 +1,278 @@
+package jetstream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/novasocial/imagetier/internal/durable"
+)
+
+const (
+	// startTime is how long the server may take to read its store; it reads the whole of
+	// it where its index is missing.
+	startTime = time.Minute
+	// maxPayload is the largest message of the embedded server, in bytes. A cluster's own
+	// setting is 1 MiB if nobody changed it.
+	maxPayload = 4 << 20
+	// maxDeaths is how many starts in a row may end with the end of the process before the
+	// store itself is taken for the cause.
+	maxDeaths = 3
+	// keepAside is how many damaged stores are kept for somebody to look at.
+	keepAside = 2
+)
+
+// errDamaged: the store could be opened, and is not what was written.
+var errDamaged = errors.New("the store is damaged")
+
+// embed starts the server inside of this process and connects to it. A damaged store is set
+// aside: what waited in it is lost, which the log says, and the start goes on.
+func (b *Bus) embed(ctx context.Context) (*nats.Conn, func(), error) {
+	if deaths := countDeath(b.cfg.Dir); deaths >= maxDeaths {
+		if err := b.setAside(fmt.Errorf("%w: the process has died %d times while opening it", errDamaged, deaths)); err != nil {
+			return nil, nil, err
+		}
+	}
+	conn, end, err := b.start(ctx)
+	if errors.Is(err, errDamaged) {
+		if aside := b.setAside(err); aside != nil {
+			return nil, nil, errors.Join(err, aside)
+		}
+		conn, end, err = b.start(ctx)
+	}
+	forgetDeaths(b.cfg.Dir)
+	return conn, end, err
+}
+
+func (b *Bus) start(ctx context.Context) (*nats.Conn, func(), error) {
+	if err := os.MkdirAll(b.cfg.Dir, 0o750); err != nil {
+		return nil, nil, fmt.Errorf("make the queue's directory: %w", err)
+	}
+	srv, err := server.NewServer(&server.Options{
+		ServerName: "imagetier", DontListen: true, NoSigs: true,
+		JetStream: true, StoreDir: b.cfg.Dir, SyncAlways: true, MaxPayload: maxPayload,
+		JetStreamMaxMemory: 16 << 20, JetStreamMaxStore: b.storeBytes(), DisableJetStreamBanner: true,
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("embedded server: %w", err)
+	}
+	said := &serverLog{log: b.cfg.Log}
+	srv.SetLoggerV2(said, false, false, false)
+	stop := func() {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+	}
+	if !ready(ctx, srv) {
+		stop()
+		return nil, nil, fmt.Errorf("embedded server does not start: %s", said.worst())
+	}
+	conn, err := nats.Connect("", append(b.options(), nats.InProcessServer(srv))...)
+	if err != nil {
+		stop()
+		return nil, nil, fmt.Errorf("embedded server: %w", err)
+	}
+	end := func() {
+		conn.Close()
+		stop()
+	}
+	if err := b.inspect(ctx, conn); err != nil {
+		end()
+		return nil, nil, err
+	}
+	return conn, end, nil
+}
+
+// ready starts the server, and returns whether it can be used. One that cannot use its
+// store says so in its log, ends its start, and would be waited for in vain.
+func ready(ctx context.Context, srv *server.Server) bool {
+	started := make(chan struct{})
+	go func() {
+		defer close(started)
+		srv.Start() // returns when all is started; its goroutines end with Shutdown
+	}()
+	late := time.NewTimer(startTime)
+	defer late.Stop()
+	select {
+	case <-started:
+	case <-late.C:
+		return false
+	case <-ctx.Done():
+		return false
+	}
+	// Once a start that went well has returned, this is true at once.
+	return srv.ReadyForConnections(50*time.Millisecond) && srv.JetStreamEnabled()
+}
+
+// storeBytes is what the streams may take together, and something for what surrounds messages.
+func (b *Bus) storeBytes() int64 {
+	return b.cfg.QueueBytes + deadBytes + seenBytes + hookBytes + 64<<20
+}
+
+// inspect compares the store with the list of its streams that was written when it was
+// last open. The server leaves out a stream that it cannot read, says so in its log, and
+// goes on without; left alone it would be made anew, empty, over the old files.
+func (b *Bus) inspect(ctx context.Context, conn *nats.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return err
+	}
+	for _, name := range b.readStreams() {
+		stream, err := js.Stream(ctx, name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			return fmt.Errorf("%w: stream %s cannot be read", errDamaged, name)
+		}
+		if err != nil {
+			return fmt.Errorf("stream %s: %w", name, err)
+		}
+		info := stream.CachedInfo()
+		if lost := info.State.Lost; lost != nil && len(lost.Msgs) > 0 {
+			b.cfg.Log.Error("the store of the queue is damaged in places: messages are lost", "stream", name, "lost", len(lost.Msgs), "bytes", lost.Bytes)
+		}
+		if info.State.Msgs == 0 {
+			continue
+		}
+		for _, seq := range []uint64{info.State.FirstSeq, info.State.LastSeq} {
+			if _, err := stream.GetMsg(ctx, seq); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) && ctx.Err() == nil {
+				return fmt.Errorf("%w: message %d of %s cannot be read: %w", errDamaged, seq, name, err)
+			}
+		}
+	}
+	return b.writeStreams()
+}
+
+// The list of streams lies beside the store's own directory, so that nothing that happens
+// in there touches it.
+func (b *Bus) listed() string { return filepath.Join(b.cfg.Dir, "streams.json") }
+
+func (b *Bus) readStreams() (names []string) {
+	text, err := os.ReadFile(b.listed())
+	if err != nil || json.Unmarshal(text, &names) != nil {
+		return nil
+	}
+	return names
+}
+
+func (b *Bus) writeStreams() error {
+	names := []string{queueName, deadName, seenName}
+	if slices.Equal(names, b.readStreams()) {
+		return nil
+	}
+	text, err := json.Marshal(names)
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(b.listed(), text)
+}
+
+// setAside renames the store and logs why. It does not where the disk itself is at fault:
+// then the store may be whole, and a new one could not be written either.
+func (b *Bus) setAside(why error) error {
+	if err := probe(filepath.Dir(b.cfg.Dir)); err != nil {
+		return fmt.Errorf("the disk of the queue cannot be written: %w", err)
+	}
+	to := b.cfg.Dir + ".damaged-" + time.Now().UTC().Format("20060102T150405.000")
+	if err := os.Rename(b.cfg.Dir, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("set the damaged queue aside: %w", err)
+	}
+	b.cfg.Log.Error("the queue was damaged: it is set aside, and what waited in it is not warmed", "moved_to", to, "err", why)
+	old, err := filepath.Glob(b.cfg.Dir + ".damaged-*")
+	if err != nil {
+		return nil // the name of the directory is a pattern that is none: all are kept
+	}
+	slices.Sort(old)
+	for _, path := range old[:max(0, len(old)-keepAside)] {
+		if err := os.RemoveAll(path); err != nil {
+			b.cfg.Log.Warn("an old damaged queue cannot be removed", "dir", path, "err", err)
+		}
+	}
+	return nil
+}
+
+// probe writes and syncs a little.
+func probe(dir string) error {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ".probe-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(f.Name()) }()
+	_, err = f.Write(make([]byte, 64<<10))
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// Starts that have not ended are counted in a file beside the directory.
+func deathsFile(dir string) string { return dir + ".starting" }
+
+// countDeath returns how many starts before this one did not come to an end.
+func countDeath(dir string) int {
+	text, err := os.ReadFile(deathsFile(dir))
+	n := 0
+	if err == nil {
+		n, _ = strconv.Atoi(strings.TrimSpace(string(text))) // what is no number counts as none
+	}
+	if n >= maxDeaths {
+		forgetDeaths(dir)
+		_ = os.WriteFile(deathsFile(dir), []byte("1"), 0o640)
+		return n
+	}
+	// Where it cannot be written nothing is counted, which is as it was without.
+	_ = os.MkdirAll(filepath.Dir(dir), 0o750)
+	_ = os.WriteFile(deathsFile(dir), []byte(strconv.Itoa(n+1)), 0o640)
+	return n
+}
+
+func forgetDeaths(dir string) { _ = os.Remove(deathsFile(dir)) }
+
+// serverLog takes the server's log lines: its faults are ours, the rest is for debugging.
+type serverLog struct {
+	log  *slog.Logger
+	last atomic.Pointer[string]
+}
+
+func (l *serverLog) fault(format string, args []any) string {
+	text := strings.TrimSpace(fmt.Sprintf(format, args...))
+	l.last.Store(&text)
+	return text
+}
+
+// worst returns the last fault.
+func (l *serverLog) worst() string {
+	if text := l.last.Load(); text != nil {
+		return *text
+	}
+	return "it gives no reason"
+}
+
+// Each of these takes one kind of the server's log lines.
+func (l *serverLog) Noticef(format string, args ...any) {
+	l.log.Debug("embedded queue: " + strings.TrimSpace(fmt.Sprintf(format, args...)))
+}
+func (l *serverLog) Warnf(format string, args ...any) {
+	l.log.Warn("embedded queue: " + l.fault(format, args))
+}
+func (l *serverLog) Errorf(format string, args ...any) {
+	l.log.Error("embedded queue: " + l.fault(format, args))
+}
+func (l *serverLog) Fatalf(format string, args ...any) { // the server goes on; we look whether it runs
+	l.log.Error("embedded queue: " + l.fault(format, args))
+}
+func (l *serverLog) Debugf(string, ...any) {}
+func (l *serverLog) Tracef(string, ...any) {}

@@ -1,0 +1,113 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+)
+
+// cluster is an outside server on a port of this machine.
+func cluster(t *testing.T) (url string) {
+	t.Helper()
+	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go srv.Start()
+	t.Cleanup(func() {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+	})
+	if !srv.ReadyForConnections(30 * time.Second) {
+		t.Fatal("the server does not start")
+	}
+	return srv.ClientURL()
+}
+
+func TestWhatS3ServersPublishIsTakenInOnceAndWaitsWhileNobodyRuns(t *testing.T) {
+	url := cluster(t)
+	b, stop := run(t, Config{URL: url})
+	type notice struct{ id, data string }
+	got := make(chan notice, 10)
+	failures := 1
+	listen := func(b *Bus) (end func()) {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() {
+			ended <- b.Notices(ctx, func(_ context.Context, id string, data []byte) error {
+				switch {
+				case string(data) == "useless":
+					return fmt.Errorf("read it: %w", ErrUseless)
+				case string(data) == "third" && failures > 0:
+					failures--
+					return errors.New("the queue is full")
+				}
+				got <- notice{id, string(data)}
+				return nil
+			})
+		}()
+		return func() {
+			cancel()
+			if err := <-ended; err != nil {
+				t.Errorf("Notices: %v", err)
+			}
+		}
+	}
+	conn, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	publish := func(texts ...string) {
+		t.Helper()
+		for _, text := range texts {
+			if _, err := conn.Request(NoticeSubject, []byte(text), 10*time.Second); err != nil { // the stream answers
+				t.Fatal(err)
+			}
+		}
+	}
+	want := func(text string) notice {
+		t.Helper()
+		select {
+		case n := <-got:
+			if n.data != text {
+				t.Fatalf("%q comes, want %q", n.data, text)
+			}
+			return n
+		case <-time.After(30 * time.Second):
+			t.Fatalf("%q does not come", text)
+			return notice{}
+		}
+	}
+	end := listen(b)
+	// The stream is there when its first notice is answered.
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		if _, err := conn.Request(NoticeSubject, []byte("first"), time.Second); err == nil {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+	first := want("first")
+	publish("useless", "second")
+	if second := want("second"); second.id == first.id {
+		t.Errorf("two notices have one id, %q", first.id)
+	}
+	end()
+	stop()
+	publish("third", "fourth")
+	b, _ = run(t, Config{URL: url})
+	defer listen(b)()
+	want("fourth") // the third could not be taken in, and comes again
+	want("third")
+	select {
+	case n := <-got:
+		t.Errorf("%q came twice", n.data)
+	default:
+	}
+}

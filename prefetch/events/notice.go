@@ -1,0 +1,100 @@
+package events
+
+import (
+	"encoding/json"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// Notice is a word of an S3 server about one object.
+type Notice struct {
+	Bucket  string
+	Key     string // decoded
+	Removed bool   // else it was made, or replaced
+	ETag    string // without quotes; "" is not said, or not a strong one
+	// ID is what tells this notice from others: the same for one that is sent again.
+	ID string
+}
+
+// maxRecords bounds one request; S3 sends one record, SNS and NATS a few.
+const maxRecords = 1000
+
+// recordJSON is what all senders have of AWS's record. Each writes some of it its own way.
+type recordJSON struct {
+	EventSource string `json:"eventSource"`
+	EventTime   string `json:"eventTime"`
+	EventName   string `json:"eventName"` // AWS: ObjectCreated:Put; MinIO and versitygw: s3:ObjectCreated:Put
+	S3          struct {
+		Bucket struct {
+			Name string `json:"name"`
+		} `json:"bucket"`
+		Object struct {
+			Key       string `json:"key"`
+			ETag      string `json:"eTag"`
+			VersionID string `json:"versionId"`
+			Sequencer string `json:"sequencer"`
+		} `json:"object"`
+	} `json:"s3"`
+}
+
+// ParseNotices reads what S3, MinIO or versitygw send when objects are made or removed, as they
+// are or as the message of an SNS notification. Other events, like the test that a server
+// sends at its start, are left out. The error wraps ErrEvent.
+func ParseNotices(body []byte) ([]Notice, error) {
+	var said struct {
+		Records []recordJSON
+		Event   string // s3:TestEvent
+		Type    string // of SNS
+		Message string // of SNS
+	}
+	if err := decode(body, &said, ""); err != nil {
+		return nil, err
+	}
+	switch {
+	case said.Type == "Notification" && said.Message != "":
+		if !json.Valid([]byte(said.Message)) {
+			return nil, fault("Message", "it is no JSON")
+		}
+		return ParseNotices([]byte(said.Message))
+	case len(said.Records) > maxRecords:
+		return nil, fault("Records", "there are %d, allowed are %d", len(said.Records), maxRecords)
+	case said.Records == nil && said.Event == "" && said.Type == "":
+		return nil, fault("Records", "it is missing")
+	}
+	var notices []Notice
+	for i, r := range said.Records {
+		name := strings.TrimPrefix(r.EventName, "s3:")
+		removed := strings.HasPrefix(name, "ObjectRemoved:")
+		if !removed && !strings.HasPrefix(name, "ObjectCreated:") {
+			continue
+		}
+		key, err := keyOf(r)
+		if err != nil || key == "" || r.S3.Bucket.Name == "" {
+			return nil, fault("Records["+strconv.Itoa(i)+"].s3", "it does not name a bucket and an object")
+		}
+		notices = append(notices, Notice{
+			Bucket: r.S3.Bucket.Name, Key: key, Removed: removed, ETag: tagOf(r.S3.Object.ETag),
+			ID: strings.Join([]string{name, r.S3.Bucket.Name, key, r.S3.Object.VersionID, r.S3.Object.Sequencer, r.S3.Object.ETag, r.EventTime}, "\x00"),
+		})
+	}
+	return notices, nil
+}
+
+// keyOf returns the object's name. AWS and MinIO send it percent-encoded as forms are, + for a
+// blank; versitygw (1.8) sends it as it is. It can be told by the way it writes the event's
+// name: with s3: before, as MinIO does, but under aws:s3 as its source.
+func keyOf(r recordJSON) (string, error) {
+	if strings.HasPrefix(r.EventName, "s3:") && r.EventSource == "aws:s3" {
+		return r.S3.Object.Key, nil
+	}
+	return url.QueryUnescape(r.S3.Object.Key)
+}
+
+// tagOf returns a strong entity tag without its quotes.
+func tagOf(text string) string {
+	if strings.HasPrefix(text, "W/") {
+		return ""
+	}
+	return strings.Trim(text, `"`)
+}
