@@ -68,6 +68,8 @@ var walls = map[string][]string{
 	"internal/tracing":       {},
 	"internal/durable":       {},
 	"cmd/imagetier":          {""},
+	"internal/server":        {""},
+	"internal/sources":       {"origin", "internal/config", "internal/metrics"},
 	"internal/purgelog":      {"imagecache", "internal/jetstream"},
 	"internal":               {"resize", "origin", "imagecache", "prefetch", "internal/settings", "internal/tracing", "internal/durable"},
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/internal/config"
+	"github.com/novasocial/imagetier/internal/sources"
 	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/origin/sourceurl"
 )
@@ -26,7 +27,7 @@ func (d *doctor) source(ctx context.Context, s config.Source) {
 	what := "source " + s.Name
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.OriginTimeout)
 	defer cancel()
-	src, err := openSource(ctx, d.cfg, s.URL)
+	src, err := sources.Open(ctx, d.cfg, s.URL)
 	if err != nil {
 		mend := "look at its URL: " + s.Text
 		if errors.Is(err, fs.ErrNotExist) {

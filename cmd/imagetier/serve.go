@@ -2,16 +2,28 @@ package main
 
 import (
 	"context"
+	"errors"
+
+	"github.com/novasocial/imagetier/internal/server"
 )
 
 // serveCmd runs the tier.
 type serveCmd struct{ settingsOf }
 
-// Run serves.
-func (c *serveCmd) Run(ctx context.Context, p *program) error {
+// Run serves until ctx is done.
+func (c *serveCmd) Run(ctx context.Context, p *program) (err error) {
 	cfg, _, err := c.load(p)
 	if err != nil {
 		return err
 	}
-	return serve(ctx, cfg, p.stderr)
+	b := build()
+	s, err := server.New(ctx, server.Config{
+		Config: cfg, Terminal: p.stderr,
+		Build: server.Build{Version: b.Version, Commit: b.Commit, Go: b.Go},
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	return s.Run(ctx)
 }

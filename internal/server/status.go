@@ -1,65 +1,19 @@
-package main
+package server
 
 import (
-	"errors"
-	"sync/atomic"
 	"time"
 
 	"github.com/novasocial/imagetier/internal/httpapi/console"
 	"github.com/novasocial/imagetier/internal/metrics"
-	"github.com/novasocial/imagetier/resize/workers"
 )
 
-// wellbeing is what /readyz answers.
-type wellbeing struct {
-	pool     *workers.Pool
-	tiers    *tiers
-	fleet    *fleet
-	draining atomic.Bool
-}
-
-func (h *wellbeing) drain() { h.draining.Store(true) }
-
-var (
-	errDraining = errors.New("draining")
-	errStarting = errors.New("starting: no resize process has started yet")
-)
-
-// ready returns why no requests should come here. A disk that fails is no reason: the
-// tier serves without it.
-func (h *wellbeing) ready() error {
-	if h.draining.Load() {
-		return errDraining
-	}
-	select {
-	case <-h.pool.Ready():
-		return h.fleet.ready()
-	default:
-		return errStarting
-	}
-}
-
-func (h *wellbeing) status() console.Health {
-	switch err := h.ready(); err {
-	case nil:
-	case errDraining:
-		return console.Health{Status: "draining"}
-	default:
-		return console.Health{Status: "starting", Reasons: []string{err.Error()}}
-	}
-	if reasons := h.tiers.degraded(); len(reasons) > 0 {
-		return console.Health{Status: "degraded", Reasons: reasons}
-	}
-	return console.Health{Status: "ok"}
-}
-
-// status makes the numbers of the status page.
+// status collects the numbers of GET /v1/stats and the status page.
 type status struct {
-	build   buildInfo
-	dev     bool
-	started time.Time
-	set     *metrics.Set
-	health  *wellbeing
+	build     Build
+	dev       bool
+	started   time.Time
+	set       *metrics.Set
+	readiness *readiness
 }
 
 func (s *status) stats() any {
@@ -67,7 +21,7 @@ func (s *status) stats() any {
 	stats := console.Stats{
 		Version: s.build.Version, Revision: s.build.Commit, GoVersion: s.build.Go, Dev: s.dev,
 		Started: s.started, UptimeSeconds: time.Since(s.started).Seconds(),
-		Health: s.health.status(), Process: console.ReadProcess(),
+		Health: s.readiness.health(), Process: console.ReadProcess(),
 		Requests: console.Requests{
 			Coalesced: snap.Coalesced, ByStatus: snap.ByStatus,
 			ByCache: make(map[string]console.CacheRequests), BoundsSeconds: metrics.BucketBounds(),

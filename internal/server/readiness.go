@@ -1,0 +1,53 @@
+package server
+
+import (
+	"errors"
+	"sync/atomic"
+
+	"github.com/novasocial/imagetier/internal/httpapi/console"
+	"github.com/novasocial/imagetier/resize/workers"
+)
+
+// readiness decides what /readyz answers.
+type readiness struct {
+	pool     *workers.Pool
+	tiers    *tiers
+	fleet    *fleet
+	draining atomic.Bool
+}
+
+func (r *readiness) drain() { r.draining.Store(true) }
+
+var (
+	errDraining = errors.New("draining")
+	errStarting = errors.New("starting: no resize process has started yet")
+)
+
+// err returns why this node should get no requests, nil if it is ready. A failing disk is
+// no reason: the tier serves without it.
+func (r *readiness) err() error {
+	if r.draining.Load() {
+		return errDraining
+	}
+	select {
+	case <-r.pool.Ready():
+		return r.fleet.ready()
+	default:
+		return errStarting
+	}
+}
+
+// health returns what the status page shows of it.
+func (r *readiness) health() console.Health {
+	switch err := r.err(); err {
+	case nil:
+	case errDraining:
+		return console.Health{Status: "draining"}
+	default:
+		return console.Health{Status: "starting", Reasons: []string{err.Error()}}
+	}
+	if reasons := r.tiers.degraded(); len(reasons) > 0 {
+		return console.Health{Status: "degraded", Reasons: reasons}
+	}
+	return console.Health{Status: "ok"}
+}

@@ -1,0 +1,319 @@
+// Package server composes the tier: it opens every part bottom-up, runs them together and
+// closes them in reverse.
+//
+// [New] in this file is the floor plan, one step for each layer: telemetry and ports,
+// storage, origins, cache, prefetching, HTTP. The order in which parts stop is runGroup's.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/fill"
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/imagecache/takedown"
+	"github.com/novasocial/imagetier/internal/config"
+	"github.com/novasocial/imagetier/internal/edge"
+	"github.com/novasocial/imagetier/internal/httpapi/console"
+	"github.com/novasocial/imagetier/internal/metrics"
+	"github.com/novasocial/imagetier/internal/sources"
+	"github.com/novasocial/imagetier/internal/telemetry"
+	"github.com/novasocial/imagetier/prefetch/warmer"
+	"github.com/novasocial/imagetier/resize/workers"
+)
+
+// Config configures a [Server].
+type Config struct {
+	config.Config
+
+	Build    Build
+	Terminal io.Writer // with --dev, gets URLs to try
+}
+
+// Build identifies the program.
+type Build struct {
+	Version, Commit, Go string
+}
+
+// Server is one node of the tier.
+type Server struct {
+	cfg       Config
+	telemetry *telemetry.Telemetry
+	log       *slog.Logger
+	metrics   *metrics.Set
+
+	publicListener, privateListener net.Listener
+
+	hooks     *hooks
+	fleet     *fleet
+	tiers     *tiers
+	sources   *sources.Set
+	workers   *workers.Pool
+	takedowns *takedown.List
+	signer    *imageurl.Signer
+	local     *imagecache.Cache // this node's; its purges reach no other node
+	cache     metrics.Cache     // local, with metrics; its purges reach the whole fleet
+	prefetch  *prefetch
+	readiness *readiness
+
+	publicServer, privateServer *edge.Server
+	publicURL, privateURL       string
+
+	closers []func() error // of what has been opened, in that order
+}
+
+// New opens everything that the server needs, and listens. The caller must call Close.
+func New(ctx context.Context, cfg Config) (*Server, error) {
+	s := &Server{cfg: cfg}
+	for _, open := range []func(context.Context) error{
+		s.openTelemetry,
+		s.listen, // before the directories: both can be in use by another process
+		s.openFleet,
+		s.openTiers,
+		s.openSources,
+		s.openCache,
+		s.openPrefetch,
+		s.openHTTP,
+	} {
+		if err := open(ctx); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
+	return s, nil
+}
+
+// Close closes what New has opened. Run must have returned.
+func (s *Server) Close() error {
+	var errs []error
+	for _, closer := range slices.Backward(s.closers) {
+		errs = append(errs, closer())
+	}
+	s.closers = nil
+	return errors.Join(errs...)
+}
+
+// Run serves until ctx is done, then drains. It can be called once.
+func (s *Server) Run(ctx context.Context) error {
+	s.log.Info("serving", "public", s.publicURL, "private", s.privateURL, "version", s.cfg.Build.Version, "workers", s.cfg.Workers)
+	if s.cfg.Dev {
+		s.greet(ctx)
+	}
+	warming, base := s.prefetch.run()
+	return runGroup{
+		public:  func(ctx context.Context) error { return s.publicServer.Run(ctx, s.publicListener) },
+		private: func(ctx context.Context) error { return s.privateServer.Run(ctx, s.privateListener) },
+		warming: warming,
+		base:    slices.Concat(s.tiers.run(), s.fleet.run(), base, []func(context.Context) error{s.workers.Run}),
+		drain:   s.readiness.drain,
+	}.run(ctx)
+}
+
+func (s *Server) onClose(f func() error) { s.closers = append(s.closers, f) }
+
+func (s *Server) openTelemetry(ctx context.Context) (err error) {
+	s.telemetry, err = telemetry.Open(ctx, telemetry.Config{
+		Program: "imagetier", Version: s.cfg.Build.Version, Format: s.cfg.LogFormat, Level: s.cfg.LogLevel, Secrets: s.cfg.Secrets,
+	})
+	if err != nil {
+		return err
+	}
+	s.onClose(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		defer cancel()
+		return s.telemetry.Close(ctx)
+	})
+	s.log = s.telemetry.Log
+	s.metrics = metrics.New(metrics.Config{
+		Registerer: s.telemetry.Registry, Version: s.cfg.Build.Version, Revision: s.cfg.Build.Commit, Tracer: s.telemetry.Tracer,
+	})
+	// Within the memory limit, a garbage collection at 5 times the live heap instead of
+	// twice saves most collections of a tier whose memory tier is small.
+	debug.SetMemoryLimit(s.cfg.GoMemoryLimit())
+	debug.SetGCPercent(400)
+	return nil
+}
+
+func (s *Server) listen(ctx context.Context) (err error) {
+	var listener net.ListenConfig
+	if s.publicListener, err = listener.Listen(ctx, "tcp", s.cfg.Listen); err != nil {
+		return fmt.Errorf("public listener: %w", err)
+	}
+	s.onClose(func() error { return closeListener(s.publicListener) })
+	if s.privateListener, err = listener.Listen(ctx, "tcp", s.cfg.PrivateListen); err != nil {
+		return fmt.Errorf("private listener: %w", err)
+	}
+	s.onClose(func() error { return closeListener(s.privateListener) })
+	return nil
+}
+
+// closeListener closes a listener that an HTTP server may have closed already.
+func closeListener(l net.Listener) error {
+	if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+// openFleet comes before openTiers: a node that is too far behind has its tiers emptied.
+func (s *Server) openFleet(ctx context.Context) (err error) {
+	if s.hooks, err = openHooks(s.cfg.Config, s.log, s.metrics); err != nil {
+		return err
+	}
+	if s.fleet, err = openFleet(ctx, s.cfg.Config, s.log, s.hooks); err != nil {
+		return err
+	}
+	s.onClose(s.fleet.close)
+	return nil
+}
+
+func (s *Server) openTiers(ctx context.Context) (err error) {
+	if s.tiers, err = openTiers(s.cfg.Config, s.log, s.metrics); err != nil {
+		return err
+	}
+	s.onClose(s.tiers.close)
+	return s.tiers.share(ctx, s.cfg.Config, s.fleet.position(), s.log, s.metrics)
+}
+
+func (s *Server) openSources(ctx context.Context) (err error) {
+	if s.sources, err = sources.OpenAll(ctx, s.cfg.Config, s.metrics); err != nil {
+		return err
+	}
+	s.onClose(s.sources.Close)
+	return nil
+}
+
+func (s *Server) openCache(context.Context) (err error) {
+	s.workers, err = workers.New(workers.Config{
+		Command: []string{s.cfg.ResizeCommand}, Limits: s.cfg.Limits, Workers: s.cfg.Workers, Timeout: s.cfg.ResizeTimeout,
+		Log: s.log, Waited: s.metrics.Waited, Watermarks: watermarkFiles(s.cfg.Config),
+	})
+	if err != nil {
+		return err
+	}
+	s.metrics.Workers(workerStats(s.workers))
+	if s.takedowns, err = takedown.Open(filepath.Join(s.cfg.CacheDir, "takedowns")); err != nil {
+		return err
+	}
+	s.onClose(s.takedowns.Close)
+	if err := s.takedowns.Fault(); err != nil {
+		s.log.Warn("takedown list is read-only until the disk can be written; existing takedowns still hold", "err", err)
+	}
+	s.local = imagecache.New(imagecache.Config{
+		TakenDown: s.takedowns.Has,
+		Layers:    s.tiers.layers(),
+		Originals: s.tiers.originals,
+		Filler: fill.New(fill.Config{
+			Sources: s.sources.Guarded,
+			Resizer: warmer.Lanes(s.metrics.Resizer(s.workers), s.metrics.Resizer(s.workers.Warm())),
+			Limits:  s.cfg.Limits, Originals: s.tiers.originals, Mezzanine: s.cfg.Mezzanine, LiveTTL: s.cfg.LiveTTL,
+		}),
+		FillTimeout: fillTimeout(s.cfg.Config),
+		NegativeTTL: s.cfg.NegativeTTL,
+		Watermarks:  watermarkDigests(s.cfg.Config),
+		Log:         s.log,
+	})
+	s.cache = s.fleet.over(s.metrics.Cache(s.local), s.takedowns)
+	return nil
+}
+
+func (s *Server) openPrefetch(context.Context) (err error) {
+	if s.signer, err = s.cfg.Signer(); err != nil {
+		return err
+	}
+	s.prefetch, err = openPrefetch(s.cfg.Config, prefetchParts{
+		log: s.log, set: s.metrics, cache: s.cache, sources: s.sources.Guarded, signer: s.signer,
+	})
+	if err != nil {
+		return err
+	}
+	s.onClose(s.prefetch.close)
+	s.fleet.use(s.prefetch.bus, s.tiers.shared)
+	return nil
+}
+
+func (s *Server) openHTTP(context.Context) (err error) {
+	answers := &edge.Answers{}
+	images := edge.Public(edge.Config{
+		Signer: s.signer, Cache: s.prefetch.watched(s.cache), Sources: edgeSources(s.cfg.Config), Watermarks: watermarkNames(s.cfg.Config),
+		NegativeTTL: s.cfg.NegativeTTL, TagHeader: s.cfg.TagHeader(), Answers: answers, Log: s.log,
+		Observe: func(o edge.Observation) { s.metrics.Observe(metrics.Observation(o)) },
+	})
+	s.publicServer, err = edge.NewServer(edge.ServerConfig{
+		Handler: s.metrics.Handler(images), CertFile: s.cfg.TLSCert, KeyFile: s.cfg.TLSKey,
+		Linger: linger(s.cfg.Config), DrainTimeout: s.cfg.DrainTimeout, Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.publicURL = urlOf(s.publicListener, s.publicServer.TLS())
+	s.privateURL = urlOf(s.privateListener, false)
+	s.readiness = &readiness{pool: s.workers, tiers: s.tiers, fleet: s.fleet}
+	status := &status{build: s.cfg.Build, dev: s.cfg.Dev, started: time.Now(), set: s.metrics, readiness: s.readiness}
+	s.privateServer, err = edge.NewServer(edge.ServerConfig{
+		DrainTimeout: 5 * time.Second, Log: s.log,
+		Handler: edge.Private(edge.PrivateConfig{
+			Signer: s.signer, Sources: edgeSources(s.cfg.Config), Watermarks: watermarkNames(s.cfg.Config), Answers: answers,
+			Explain: s.local.Explain, Info: s.cache.Get, Purge: s.cache.Purge, SoftPurge: s.cache.SoftPurge,
+			Takedown: s.fleet.takedown, Lift: s.fleet.lift, Tagged: s.prefetch.tagged,
+			Intake: s.prefetch, Warmer: s.prefetch, DeadLetters: s.prefetch, WebhookSecrets: s.cfg.WebhookSecrets, Observe: s.metrics.Event,
+			AdminToken: s.cfg.AdminToken, Dev: s.cfg.Dev, Ready: s.readiness.err, Metrics: s.telemetry.Metrics(), Stats: status.stats, Log: s.log,
+			Console: console.New(console.Config{
+				Signer: s.signer, Public: images, Sources: sourceNames(s.cfg.Config), PublicURL: s.publicURL,
+				AdminToken: s.cfg.AdminToken, Dev: s.cfg.Dev,
+			}),
+		}),
+	})
+	return err
+}
+
+// fillTimeout bounds a fill: a fetch, a resize and waiting for both.
+func fillTimeout(cfg config.Config) time.Duration {
+	return cfg.OriginTimeout + cfg.ResizeTimeout + 5*time.Second
+}
+
+// linger is how long the public listener accepts connections after readiness has failed:
+// long enough for load balancers that probe every second.
+func linger(cfg config.Config) time.Duration {
+	if cfg.Dev {
+		return 0
+	}
+	return min(time.Second, cfg.DrainTimeout)
+}
+
+func edgeSources(cfg config.Config) map[string]edge.Source {
+	byName := make(map[string]edge.Source, len(cfg.Sources))
+	for _, s := range cfg.Sources {
+		byName[s.Name] = edge.Source{Originals: s.URL.Originals}
+	}
+	return byName
+}
+
+func sourceNames(cfg config.Config) (names []string) {
+	for _, s := range cfg.Sources {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
+// urlOf returns the URL of a listener for a browser on this machine.
+func urlOf(l net.Listener, tls bool) string {
+	scheme := "http"
+	if tls {
+		scheme = "https"
+	}
+	addr, ok := l.Addr().(*net.TCPAddr)
+	if !ok || addr.IP.IsUnspecified() {
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		return scheme + "://localhost:" + port
+	}
+	return scheme + "://" + l.Addr().String()
+}

@@ -1,0 +1,96 @@
+// Package sources opens the origins that the configuration names.
+//
+// [Open] opens one, as it is: doctor asks it what the origin answers. [OpenAll] opens all
+// of them for the tier, with metrics, retries, deadlines, limits and circuit breakers.
+package sources
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/novasocial/imagetier/internal/config"
+	"github.com/novasocial/imagetier/internal/metrics"
+	"github.com/novasocial/imagetier/origin"
+	"github.com/novasocial/imagetier/origin/breaker"
+	"github.com/novasocial/imagetier/origin/dirorigin"
+	"github.com/novasocial/imagetier/origin/s3origin"
+	"github.com/novasocial/imagetier/origin/sourceurl"
+	"github.com/novasocial/imagetier/origin/weborigin"
+)
+
+// Set holds the configured sources.
+type Set struct {
+	Guarded  map[string]origin.Source // by name, wrapped by guard
+	Samplers map[string]Sampler       // by name; the sources that can list originals
+
+	closers []io.Closer
+}
+
+// Sampler is a source that can list some of its originals.
+type Sampler interface {
+	// Sample returns the names of at most n originals that look like images.
+	Sample(ctx context.Context, n int) ([]string, error)
+}
+
+// OpenAll opens every configured source. The error joins those of all that failed.
+func OpenAll(ctx context.Context, cfg config.Config, set *metrics.Set) (*Set, error) {
+	s := &Set{Guarded: make(map[string]origin.Source), Samplers: make(map[string]Sampler)}
+	var errs []error
+	for _, source := range cfg.Sources {
+		src, err := Open(ctx, cfg, source.URL)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("source %s: %w", source.Name, err))
+			continue
+		}
+		if c, ok := src.(io.Closer); ok {
+			s.closers = append(s.closers, c)
+		}
+		if sampler, ok := src.(Sampler); ok {
+			s.Samplers[source.Name] = sampler
+		}
+		s.Guarded[source.Name] = guard(source.Name, src, cfg, set)
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(append(errs, s.Close())...)
+	}
+	return s, nil
+}
+
+// Close closes the sources that hold something open.
+func (s *Set) Close() error {
+	var errs []error
+	for _, c := range s.closers {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Open opens one source without any wrapper.
+func Open(ctx context.Context, cfg config.Config, u sourceurl.Source) (origin.Source, error) {
+	switch u.Kind {
+	case sourceurl.Dir:
+		return dirorigin.Open(dirorigin.Config{Dir: u.Path, MaxBytes: cfg.Limits.MaxBytes})
+	case sourceurl.S3:
+		return s3origin.New(ctx, s3origin.Config{
+			Bucket: u.Bucket, Prefix: u.Prefix, Region: u.Region, Endpoint: u.Endpoint,
+			PathStyle: u.PathStyle, MissingIs403: u.MissingIs403,
+		})
+	default:
+		return weborigin.New(weborigin.Config{
+			Base: u.Base, RedirectHosts: u.RedirectHosts, AllowPrivate: cfg.AllowPrivateOrigins, MaxHeuristic: cfg.LiveTTL,
+		})
+	}
+}
+
+// guard wraps a source in the order that package origin documents.
+func guard(name string, src origin.Source, cfg config.Config, set *metrics.Set) origin.Source {
+	src = set.Source(name, src)
+	src = origin.Retry(src, origin.RetryConfig{MaxBytes: cfg.Limits.MaxBytes})
+	src = origin.Deadline(src, cfg.OriginTimeout)
+	src = origin.Limit(src, origin.LimitConfig{})
+	guarded := breaker.New(src, breaker.Config{})
+	set.Breaker(name, func() int { return int(guarded.State()) })
+	return guarded
+}
