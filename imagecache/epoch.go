@@ -57,15 +57,6 @@ func (e *Epochs) Move(o Original) {
 	s.storing.Unlock()
 }
 
-// Receipt says what a purge removed.
-type Receipt struct {
-	Variants  int   // made images
-	Originals int   // kept originals (and mezzanines)
-	Bytes     int64 // of both
-	// Applied of Known nodes of a fleet have applied it; both are 0 where there is no fleet.
-	Applied, Known int
-}
-
 // Purge removes what the target names from every tier; of an original that is every
 // variant, and the original itself. When it returns without an error, no Get that
 // begins later answers with what was there before. On an error some tier could not say

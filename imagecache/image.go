@@ -112,14 +112,8 @@ type Tier interface {
 	// An error is a fault of the tier. img.Body is the tier's to read until Put
 	// returns and never to change.
 	Put(ctx context.Context, key Key, img Image) error
-	// Purge removes what the target names, and returns how many Images and bytes
-	// of Body it removed. When it returns, no Get that begins later finds any of them,
-	// and no Put that returned before it brings them back, also after a restart.
+	// Purge removes what the target names, and returns which Images it removed. When it
+	// returns, no Get that begins later finds any of them, and no Put that returned before
+	// it brings them back, also after a restart.
 	Purge(ctx context.Context, what Target) (Removed, error)
-}
-
-// Removed counts what a purge took away.
-type Removed struct {
-	Images int
-	Bytes  int64
 }

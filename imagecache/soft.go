@@ -112,29 +112,32 @@ func (c *Cache) SoftPurge(ctx context.Context, what Target) (Receipt, error) {
 // purge removes from the filler and from these layers, slowest first: what a faster tier
 // could still copy from a slower one is gone by then.
 func (c *Cache) purge(ctx context.Context, what Target, layers []Layer) (Receipt, error) {
-	var receipt Receipt
+	var variants, originals Removed
 	var faults []error
-	add := func(count *int, removed Removed, err error) {
-		*count += removed.Images
-		receipt.Bytes += removed.Bytes
+	add := func(sum *Removed, removed Removed, err error) {
+		sum.Merge(removed)
 		faults = append(faults, err)
 	}
 	if what.Key == (Key{}) {
 		c.epochs.Move(what.Original)
 		removed, err := c.filler.Purge(ctx, what.Original)
-		add(&receipt.Originals, removed, err)
+		add(&originals, removed, err)
 		// An original that a flight of before was about to store is stored by now, or never.
 		c.epochs.Move(what.Original)
 		for _, layer := range c.originals {
 			removed, err := layer.Tier.Purge(ctx, what)
-			add(&receipt.Originals, removed, err)
+			add(&originals, removed, err)
 		}
 	}
 	for i := len(layers) - 1; i >= 0; i-- {
 		c.epochs.Move(what.Original)
 		removed, err := layers[i].Tier.Purge(ctx, what)
-		add(&receipt.Variants, removed, err)
+		add(&variants, removed, err)
 	}
 	c.epochs.Move(what.Original)
-	return receipt, errors.Join(faults...)
+	return Receipt{
+		Variants: variants.Images, VariantSizes: variants.Sizes,
+		Originals: originals.Images, OriginalSizes: originals.Sizes,
+		Bytes: variants.Bytes + originals.Bytes,
+	}, errors.Join(faults...)
 }

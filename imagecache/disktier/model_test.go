@@ -49,7 +49,7 @@ func compareWithAMap(t *testing.T, seed uint64, budget int64, forgets bool) {
 			}
 			delete(model, key)
 		}
-		if !forgets && removed != want || removed.Images > want.Images {
+		if !forgets && (removed.Images != want.Images || removed.Bytes != want.Bytes) || removed.Images > want.Images {
 			t.Fatalf("seed %d: purge of %v removed %+v, want %+v", seed, what, removed, want)
 		}
 	}

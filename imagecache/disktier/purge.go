@@ -33,7 +33,7 @@ func (t *Tier) Purge(_ context.Context, what imagecache.Target) (imagecache.Remo
 		return removed, fmt.Errorf("purge: %w", ErrClosed)
 	}
 	stone.position = t.positionLocked()
-	queued := t.killLocked(what, single, &removed)
+	t.killLocked(what, single, &removed)
 	slots := t.forgetLocked(what, single)
 	if t.gone != nil {
 		t.gone.add(stone)
@@ -47,10 +47,7 @@ func (t *Tier) Purge(_ context.Context, what imagecache.Target) (imagecache.Remo
 		err = errDetached
 	}
 	for _, sl := range slots {
-		if body, ok := t.sizeOf(what, single, sl.at); ok && !queued[sl.tag] {
-			removed.Images++
-			removed.Bytes += body
-		}
+		t.countRemoved(what, single, sl.at, &removed)
 	}
 	if err != nil {
 		t.writeFault(opPurge, err)
@@ -71,52 +68,49 @@ func (t *Tier) forgetLocked(what imagecache.Target, single bool) []slot {
 	return nil
 }
 
-// killLocked makes dead what is queued of the target, and returns its tags.
-func (t *Tier) killLocked(what imagecache.Target, single bool, removed *imagecache.Removed) map[uint64]bool {
-	tags := make(map[uint64]bool)
+// killLocked marks queued items of the target as dead, and counts them as removed.
+func (t *Tier) killLocked(what imagecache.Target, single bool, removed *imagecache.Removed) {
 	kill := func(key imagecache.Key, it *item) {
 		it.dead = true
 		delete(t.pending, key)
-		tags[it.frame.tag()] = true
-		removed.Images++
-		removed.Bytes += it.body
+		removed.Add(key, it.body)
 	}
 	if single {
 		if it := t.pending[what.Key]; it != nil {
 			kill(what.Key, it)
 		}
-		return tags
+		return
 	}
 	for key, it := range t.pending {
 		if key.Original() == what.Original {
 			kill(key, it)
 		}
 	}
-	return tags
 }
 
-// sizeOf reads from a record that is already forgotten how large its image is. It is not
-// ok if the record does not read, or is of another key with the same hashes.
-func (t *Tier) sizeOf(what imagecache.Target, single bool, at place) (body int64, ok bool) {
+// countRemoved reads the key and the size of an image from a record that the index has
+// already forgotten. A record that cannot be read, or is of another key with the same
+// hashes, is not counted.
+func (t *Tier) countRemoved(what imagecache.Target, single bool, at place, removed *imagecache.Removed) {
 	s := t.table[at.segment()].Load()
 	if s == nil {
-		return 0, false
+		return
 	}
 	h, err := t.files.acquire(s)
 	if err != nil {
-		return 0, false
+		return
 	}
 	defer h.release()
 	b := make([]byte, min(at.bytes(), 4096)) // more than any header has
 	if _, err := h.file.ReadAt(b, at.offset()); err != nil {
-		return 0, false
+		return
 	}
 	if _, ok := parseFrame(b, s.marker); !ok {
-		return 0, false
+		return
 	}
 	key, _, size, err := imagecache.ParseRecordHeader(b[frameBytes:])
 	if err != nil || single && key != what.Key || !single && key.Original() != what.Original {
-		return 0, false
+		return
 	}
-	return size.Body, true
+	removed.Add(key, size.Body)
 }

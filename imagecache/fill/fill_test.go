@@ -59,7 +59,7 @@ func (s *shelf) Purge(_ context.Context, what imagecache.Target) (removed imagec
 	s.images.Range(func(k, _ any) bool {
 		if k.(imagecache.Key).Original() == what.Original {
 			s.images.Delete(k)
-			removed.Images++
+			removed.Add(k.(imagecache.Key), 0)
 		}
 		return true
 	})

@@ -248,8 +248,7 @@ func (t *Tier) Purge(_ context.Context, what imagecache.Target) (removed imageca
 			continue // another that shares the id, or the group
 		}
 		t.removeLocked(id, at)
-		removed.Images++
-		removed.Bytes += size.Body
+		removed.Add(key, size.Body)
 	}
 	return removed, nil
 }

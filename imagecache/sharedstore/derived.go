@@ -41,9 +41,15 @@ type Store interface {
 	Get(ctx context.Context, key string) ([]byte, error)
 	// Put makes or replaces an object, whole or not at all.
 	Put(ctx context.Context, key string, object []byte) error
-	// DeleteAll removes every object whose key begins with prefix, and returns how many
-	// there were and how large they were together. With an error some may be left.
-	DeleteAll(ctx context.Context, prefix string) (objects int, bytes int64, err error)
+	// DeleteAll removes every object whose key begins with prefix, and returns those that
+	// it removed. With an error some may be left.
+	DeleteAll(ctx context.Context, prefix string) ([]Object, error)
+}
+
+// Object is the key and the size, in bytes, of an object in a Store.
+type Object struct {
+	Key  string
+	Size int64
 }
 
 // Config of a Tier.

@@ -57,10 +57,10 @@ func (s *shelf) Put(ctx context.Context, key string, object []byte) error {
 	return nil
 }
 
-func (s *shelf) DeleteAll(ctx context.Context, prefix string) (n int, size int64, err error) {
+func (s *shelf) DeleteAll(ctx context.Context, prefix string) (deleted []sharedstore.Object, err error) {
 	if s.remove != nil {
 		if err := s.remove(ctx); err != nil {
-			return 0, 0, err
+			return nil, err
 		}
 	}
 	s.mu.Lock()
@@ -68,11 +68,10 @@ func (s *shelf) DeleteAll(ctx context.Context, prefix string) (n int, size int64
 	for key, o := range s.objects {
 		if strings.HasPrefix(key, prefix) {
 			delete(s.objects, key)
-			n++
-			size += int64(len(o))
+			deleted = append(deleted, sharedstore.Object{Key: key, Size: int64(len(o))})
 		}
 	}
-	return n, size, nil
+	return deleted, nil
 }
 
 func (s *shelf) len() int {
@@ -229,7 +228,7 @@ func TestAPurgeWaitsForTheWriteUnderWayAndDeletesIt(t *testing.T) {
 		}()
 		synctest.Wait()
 		close(release)
-		if removed := <-purged; removed != (imagecache.Removed{Images: 1, Bytes: 1000}) || store.len() != 0 {
+		if removed := <-purged; removed.Images != 1 || removed.Bytes != 1000 || store.len() != 0 {
 			t.Errorf("%+v, %d objects are left", removed, store.len())
 		}
 	})

@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"hash/crc32"
+	"strconv"
+	"strings"
 
 	"github.com/novasocial/imagetier/imagecache"
 )
@@ -40,6 +42,17 @@ func keyOf(key imagecache.Key) string {
 func prefixOf(of imagecache.Original) string {
 	sum := sha256.Sum256([]byte(of.Source + "\x00" + of.Name))
 	return hex.EncodeToString(sum[:16]) + "/"
+}
+
+// digestOf returns the [imagecache.Key.Digest] of the image under an object key: keyOf and
+// Digest begin with the same 64 bits. Of a key that keyOf did not make it is arbitrary.
+func digestOf(objectKey string) uint64 {
+	_, sum, _ := strings.Cut(objectKey, "/")
+	digest, err := strconv.ParseUint(sum[:min(16, len(sum))], 16, 64)
+	if err != nil {
+		return uint64(crc32.ChecksumIEEE([]byte(objectKey)))
+	}
+	return digest
 }
 
 func encode(key imagecache.Key, img imagecache.Image, at Position) (object []byte, ok bool) {

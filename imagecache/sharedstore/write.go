@@ -135,8 +135,7 @@ func (t *Tier) Purge(ctx context.Context, what imagecache.Target) (imagecache.Re
 			continue
 		}
 		if !it.dead && !it.taken {
-			removed.Images++
-			removed.Bytes += int64(len(it.object) - headBytes)
+			removed.Add(it.key, int64(len(it.object)-headBytes))
 			t.count.purged.Add(1)
 		}
 		it.dead = true
@@ -167,8 +166,7 @@ func (t *Tier) Purge(ctx context.Context, what imagecache.Target) (imagecache.Re
 		prefix = keyOf(what.Key)
 	}
 	n, err := t.deleteAll(ctx, prefix)
-	removed.Images += n.Images
-	removed.Bytes += n.Bytes
+	removed.Merge(n)
 	if err != nil {
 		t.owe(what.Original)
 	}
@@ -193,8 +191,12 @@ func (t *Tier) Delete(ctx context.Context, what imagecache.Target) error {
 func (t *Tier) deleteAll(ctx context.Context, prefix string) (imagecache.Removed, error) {
 	limited, cancel := context.WithTimeout(ctx, t.cfg.WriteTimeout)
 	defer cancel()
-	objects, bytes, err := t.cfg.Store.DeleteAll(limited, prefix)
-	return imagecache.Removed{Images: objects, Bytes: max(0, bytes-int64(objects)*headBytes)}, err
+	objects, err := t.cfg.Store.DeleteAll(limited, prefix)
+	var removed imagecache.Removed
+	for _, o := range objects {
+		removed.AddDigest(digestOf(o.Key), max(0, o.Size-headBytes))
+	}
+	return removed, err
 }
 
 // owe has what is left of an original deleted later, and not read before.

@@ -92,9 +92,7 @@ func (n *Node) everywhere(ctx context.Context, e entry) (imagecache.Receipt, err
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	receipt.Variants += w.sum.Variants
-	receipt.Originals += w.sum.Originals
-	receipt.Bytes += w.sum.Bytes
+	receipt.Merge(w.sum)
 	receipt.Applied, receipt.Known = len(w.applied), len(n.nodesLocked(forgotten))
 	if !sent {
 		// Whoever else there is has not heard of it, also if none is known at the moment.
@@ -241,9 +239,7 @@ func (n *Node) hearAck(data []byte) {
 		return
 	}
 	w.applied[s.Node] = true
-	w.sum.Variants += s.Removed.Variants
-	w.sum.Originals += s.Removed.Originals
-	w.sum.Bytes += s.Removed.Bytes
+	w.sum.Merge(s.Removed)
 	select {
 	case w.changed <- struct{}{}:
 	default:

@@ -416,8 +416,7 @@ func (s *shelf) Purge(_ context.Context, what imagecache.Target) (removed imagec
 	s.images.Range(func(k, v any) bool {
 		if key := k.(imagecache.Key); key == what.Key || what.Key == (imagecache.Key{}) && key.Original() == what.Original {
 			s.images.Delete(k)
-			removed.Images++
-			removed.Bytes += int64(len(v.(imagecache.Image).Body))
+			removed.Add(key, int64(len(v.(imagecache.Image).Body)))
 		}
 		return true
 	})

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -119,32 +120,33 @@ func (s *Store) Put(ctx context.Context, key string, object []byte) error {
 }
 
 // DeleteAll implements sharedstore.Store: one listing, and one request for each 1,000 objects.
-func (s *Store) DeleteAll(ctx context.Context, prefix string) (objects int, size int64, err error) {
+func (s *Store) DeleteAll(ctx context.Context, prefix string) (deleted []sharedstore.Object, err error) {
 	in := &s3.ListObjectsV2Input{Bucket: &s.bucket, Prefix: aws.String(s.prefix + prefix)}
 	for {
 		page, err := s.client.ListObjectsV2(ctx, in)
 		if err != nil {
-			return objects, size, fmt.Errorf("list objects %s: %w", prefix, err)
+			return deleted, fmt.Errorf("list objects %s: %w", prefix, err)
 		}
 		if len(page.Contents) > 0 {
 			var names []types.ObjectIdentifier
-			var bytes int64
+			var objects []sharedstore.Object
 			for _, o := range page.Contents {
 				names = append(names, types.ObjectIdentifier{Key: o.Key})
-				bytes += aws.ToInt64(o.Size)
+				objects = append(objects, sharedstore.Object{
+					Key: strings.TrimPrefix(aws.ToString(o.Key), s.prefix), Size: aws.ToInt64(o.Size),
+				})
 			}
 			out, err := s.client.DeleteObjects(ctx, &s3.DeleteObjectsInput{Bucket: &s.bucket, Delete: &types.Delete{Objects: names, Quiet: aws.Bool(true)}})
 			if err != nil {
-				return objects, size, fmt.Errorf("delete objects %s: %w", prefix, err)
+				return deleted, fmt.Errorf("delete objects %s: %w", prefix, err)
 			}
 			if len(out.Errors) > 0 {
-				return objects, size, fmt.Errorf("delete objects %s: %d of %d are left: %s", prefix, len(out.Errors), len(names), aws.ToString(out.Errors[0].Code))
+				return deleted, fmt.Errorf("delete objects %s: %d of %d are left: %s", prefix, len(out.Errors), len(names), aws.ToString(out.Errors[0].Code))
 			}
-			objects += len(names)
-			size += bytes
+			deleted = append(deleted, objects...)
 		}
 		if !aws.ToBool(page.IsTruncated) || page.NextContinuationToken == nil {
-			return objects, size, nil
+			return deleted, nil
 		}
 		in.ContinuationToken = page.NextContinuationToken
 	}
