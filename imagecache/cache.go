@@ -274,7 +274,7 @@ func (c *Cache) run(ctx context.Context, ref imageurl.Ref, key Key, stale *Image
 	if left, _ := filled.Image.Fresh.at(c.now()); !filled.Image.Fresh.NoStore {
 		out.TTL = left
 		if out.Stored = c.storeIn(context.WithoutCancel(ctx), c.layersOf(ref), key, filled.Image, epoch); out.Stored {
-			c.softs.renew(key)
+			c.softs.renew(key, epoch)
 		}
 	}
 	return filled.Image, out, nil

@@ -1,9 +1,6 @@
 package imagecache
 
-import (
-	"context"
-	"sync"
-)
+import "sync"
 
 // Epochs order purges against stores, so that what a purge removed does not come back. The
 // zero value is ready.
@@ -55,17 +52,4 @@ func (e *Epochs) Move(o Original) {
 	s.storing.Lock()
 	s.n++
 	s.storing.Unlock()
-}
-
-// Purge removes what the target names from every tier; of an original that is every
-// variant, and the original itself. When it returns without an error, no Get that
-// begins later answers with what was there before. On an error some tier could not say
-// that it has removed it: the purge has to be repeated.
-func (c *Cache) Purge(ctx context.Context, what Target) (Receipt, error) {
-	if what.Key != (Key{}) {
-		what.Key, what.Original = c.marked(what.Key), what.Key.original
-	}
-	receipt, err := c.purge(ctx, what, c.layers)
-	c.softs.end(what)
-	return receipt, err
 }

@@ -2,47 +2,66 @@ package imagecache
 
 import (
 	"context"
-	"errors"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// maxSoft bounds what is remembered of soft purges; beyond it a purge is a plain one,
-// which is right too, and slower for whoever asks next.
-const maxSoft = 10_000
+const (
+	// softFor bounds a soft purge: what is still stale after this time is removed.
+	softFor = 24 * time.Hour
+	// maxSofts and maxRenewed bound the memory of soft purges, of some 200 bytes for each
+	// target and each renewed key. Beyond them the oldest soft purge is ended early.
+	maxSofts   = 10_000
+	maxRenewed = 100_000
+	// softRetry is how soon a failed removal is tried again.
+	softRetry = time.Minute
+)
 
-// softs are the targets of soft purges: what the fastest tier holds of them is stale, but
-// for what was made since. The zero value is ready.
+// softs are the soft purges that have not ended: images of their targets in the fastest tier
+// are stale unless they were renewed. The zero value is ready.
 type softs struct {
-	any   atomic.Bool // there are some: a hit asks no more
-	mu    sync.Mutex
-	ofAll map[Original]*soft
-	ofOne map[Key]time.Time
+	any      atomic.Bool // false: there are none, and a hit takes no lock
+	mu       sync.RWMutex
+	byTarget map[Target]*soft
+	renewed  int       // keys in renewed of all of byTarget
+	warned   time.Time // when the bound was last logged
 }
 
+// soft is one soft purge. Its fields are guarded by softs.mu.
 type soft struct {
+	target  Target
 	since   time.Time
+	first   uint64 // the first epoch whose fills count as renewals; notYet while the purge runs
 	renewed map[Key]struct{}
+	expiry  *time.Timer // nil while the purge runs
 }
 
-// add makes what the target names stale from now on, and reports whether there was room.
-func (s *softs) add(what Target, now time.Time) bool {
+const notYet = math.MaxUint64
+
+// begin makes stale from now on what the target names.
+func (s *softs) begin(what Target, now time.Time) *soft {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.ofAll)+len(s.ofOne) >= maxSoft {
-		return false
+	if s.byTarget == nil {
+		s.byTarget = make(map[Target]*soft)
 	}
-	if s.ofAll == nil {
-		s.ofAll, s.ofOne = make(map[Original]*soft), make(map[Key]time.Time)
-	}
-	if what.Key != (Key{}) {
-		s.ofOne[what.Key] = now
-	} else {
-		s.ofAll[what.Original] = &soft{since: now, renewed: make(map[Key]struct{})}
-	}
+	s.forgetLocked(s.byTarget[what])
+	p := &soft{target: what, since: now, first: notYet, renewed: make(map[Key]struct{})}
+	s.byTarget[what] = p
 	s.any.Store(true)
-	return true
+	return p
+}
+
+// complete lets fills that noted epoch first, or a later one, renew what p made stale, and
+// has expire called after softFor.
+func (s *softs) complete(p *soft, first uint64, expire func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.byTarget[p.target] == p {
+		p.first, p.expiry = first, time.AfterFunc(softFor, expire)
+	}
 }
 
 // stale returns since when what is held under key is stale.
@@ -50,94 +69,160 @@ func (s *softs) stale(key Key) (since time.Time, ok bool) {
 	if !s.any.Load() {
 		return time.Time{}, false
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if since, ok := s.ofOne[key]; ok {
-		return since, true
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, target := range []Target{{Key: key, Original: key.original}, {Original: key.original}} {
+		p := s.byTarget[target]
+		if p == nil {
+			continue
+		}
+		if _, renewed := p.renewed[key]; !renewed && p.since.After(since) {
+			since, ok = p.since, true
+		}
 	}
-	all := s.ofAll[key.original]
-	if all == nil {
-		return time.Time{}, false
-	}
-	if _, renewed := all.renewed[key]; renewed {
-		return time.Time{}, false
-	}
-	return all.since, true
+	return since, ok
 }
 
-// renew notes that what is held under key was made after the soft purge.
-func (s *softs) renew(key Key) {
+// renew notes that a fill which noted epoch before it read anything was stored under key.
+func (s *softs) renew(key Key, epoch uint64) {
 	if !s.any.Load() {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.ofOne, key)
-	if all := s.ofAll[key.original]; all != nil {
-		all.renewed[key] = struct{}{}
+	if one := s.byTarget[Target{Key: key, Original: key.original}]; one != nil && epoch >= one.first {
+		s.forgetLocked(one)
+	}
+	if all := s.byTarget[Target{Original: key.original}]; all != nil && epoch >= all.first {
+		if _, known := all.renewed[key]; !known {
+			all.renewed[key] = struct{}{}
+			s.renewed++
+		}
 	}
 }
 
-// end forgets a soft purge, because a plain one has taken away all that it was about.
-func (s *softs) end(what Target) {
-	if !s.any.Load() {
-		return
-	}
+// of returns the soft purge of the target, nil if there is none.
+func (s *softs) of(what Target) *soft {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.byTarget[what]
+}
+
+// forget ends p, unless another of the same target has replaced it.
+func (s *softs) forget(p *soft) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if what.Key != (Key{}) {
-		delete(s.ofOne, what.Key)
+	if p != nil && s.byTarget[p.target] == p {
+		s.forgetLocked(p)
+	}
+}
+
+func (s *softs) forgetLocked(p *soft) {
+	if p == nil {
 		return
 	}
-	delete(s.ofAll, what.Original)
+	delete(s.byTarget, p.target)
+	s.renewed -= len(p.renewed)
+	if p.expiry != nil {
+		p.expiry.Stop()
+	}
+	s.any.Store(len(s.byTarget) > 0)
+}
+
+// excess returns the oldest soft purge that can be ended if there are too many, and whether
+// there are.
+func (s *softs) excess() (oldest *soft, full bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if len(s.byTarget) < maxSofts && s.renewed < maxRenewed {
+		return nil, false
+	}
+	for _, p := range s.byTarget {
+		if p.first != notYet && (oldest == nil || p.since.Before(oldest.since)) {
+			oldest = p
+		}
+	}
+	return oldest, true
+}
+
+// warnFull reports whether to log that the bound was reached: once an hour.
+func (s *softs) warnFull(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now.Sub(s.warned) < time.Hour {
+		return false
+	}
+	s.warned = now
+	return true
 }
 
 // SoftPurge makes stale what the target names: the kept original and what slower tiers
-// hold are removed, and what the fastest tier holds is served as stale to whoever asks
-// next, once more or until it has been made anew in the background. An origin that is
-// down does not take it away. What must be revalidated (RFC 9111, 5.2.2.2) is not served.
+// hold are removed, and what the fastest tier holds is served as stale until it has been
+// made anew in the background. An origin that is down does not take it away. What must be
+// revalidated (RFC 9111, 5.2.2.2) is not served.
 //
-// The receipt counts what was removed. A restart, or eviction, ends the staleness with
-// what was stale.
+// What is still stale after 24 hours is removed. Beyond 10,000 soft purges the oldest is
+// ended in the same way, which is logged. The receipt counts what was removed at once.
+//
+// A fill that began before the purge must not count as a renewal:
+//
+//  1. A fill notes the epoch and fetches the old original.
+//  2. SoftPurge marks the target as stale.
+//  3. The fill stores the old image in the fastest tier: the epoch has not moved yet.
+//  4. SoftPurge moves the epoch, removes the kept original and what slower tiers hold, moves
+//     the epoch again after each, and notes the last one as the first whose fills renew.
+//  5. The fill reports that it stored the key. It noted an epoch before that one, so the
+//     image stays stale, and the next Get makes it anew.
+//
+// Between 2 and 4 no fill renews anything: one that begins there may still read the kept
+// original.
 func (c *Cache) SoftPurge(ctx context.Context, what Target) (Receipt, error) {
 	if what.Key != (Key{}) {
 		what.Key, what.Original = c.marked(what.Key), what.Key.original
 	}
-	if len(c.layers) == 0 || !c.softs.add(what, c.now()) {
+	if len(c.layers) == 0 || !c.limitSofts(ctx) {
 		return c.Purge(ctx, what)
 	}
-	return c.purge(ctx, what, c.layers[1:])
+	p := c.softs.begin(what, c.now())
+	receipt, err := c.purge(ctx, what, c.layers[1:])
+	c.softs.complete(p, c.epochs.Of(what.Original), func() { c.expireSoft(p) })
+	return receipt, err
 }
 
-// purge removes from the filler and from these layers, slowest first: what a faster tier
-// could still copy from a slower one is gone by then.
-func (c *Cache) purge(ctx context.Context, what Target, layers []Layer) (Receipt, error) {
-	var variants, originals Removed
-	var faults []error
-	add := func(sum *Removed, removed Removed, err error) {
-		sum.Merge(removed)
-		faults = append(faults, err)
-	}
-	if what.Key == (Key{}) {
-		c.epochs.Move(what.Original)
-		removed, err := c.filler.Purge(ctx, what.Original)
-		add(&originals, removed, err)
-		// An original that a flight of before was about to store is stored by now, or never.
-		c.epochs.Move(what.Original)
-		for _, layer := range c.originals {
-			removed, err := layer.Tier.Purge(ctx, what)
-			add(&originals, removed, err)
+// limitSofts ends the oldest soft purges until there is room for another one, and reports
+// whether there is.
+func (c *Cache) limitSofts(ctx context.Context) bool {
+	for {
+		oldest, full := c.softs.excess()
+		if !full {
+			return true
+		}
+		if c.softs.warnFull(c.now()) {
+			c.log.Warn("soft purges at limit, ending the oldest early", "purges", maxSofts, "renewed_keys", maxRenewed)
+		}
+		if oldest == nil || c.endSoft(ctx, oldest) != nil {
+			return false
 		}
 	}
-	for i := len(layers) - 1; i >= 0; i-- {
-		c.epochs.Move(what.Original)
-		removed, err := layers[i].Tier.Purge(ctx, what)
-		add(&variants, removed, err)
+}
+
+func (c *Cache) expireSoft(p *soft) {
+	if err := c.endSoft(context.Background(), p); err != nil {
+		c.log.Warn("removal of stale images failed, will be retried", "source", p.target.Original.Source, "name", p.target.Original.Name, "err", err)
+		p.expiry.Reset(softRetry)
 	}
-	c.epochs.Move(what.Original)
-	return Receipt{
-		Variants: variants.Images, VariantSizes: variants.Sizes,
-		Originals: originals.Images, OriginalSizes: originals.Sizes,
-		Bytes: variants.Bytes + originals.Bytes,
-	}, errors.Join(faults...)
+}
+
+// endSoft removes what p left in the fastest tier. What was renewed goes with it, and is
+// still in the slower ones. The epoch moves, so that nothing stale is being stored there.
+func (c *Cache) endSoft(ctx context.Context, p *soft) error {
+	if c.softs.of(p.target) != p {
+		return nil
+	}
+	c.epochs.Move(p.target.Original)
+	if _, err := c.layers[0].Tier.Purge(ctx, p.target); err != nil {
+		return err
+	}
+	c.softs.forget(p)
+	return nil
 }
