@@ -304,3 +304,61 @@ func TestAWriteOfANodeThatIsBehindIsNotBelieved(t *testing.T) {
 		}
 	})
 }
+
+// A backlog that outlasts the service manager's patience would keep the disk tier from being
+// closed.
+func TestTier_Run_StopsWritingSoonAfterItsContextIsDone(t *testing.T) {
+	for name, took := range map[string]time.Duration{"slow": 400 * time.Millisecond, "hanging": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := &shelf{put: func(ctx context.Context) error {
+					select {
+					case <-time.After(took):
+						return nil
+					case <-ctx.Done():
+						return ctx.Err()
+					}
+				}}
+				tier, err := sharedstore.New(sharedstore.Config{Store: store, Writers: 1, Log: slog.New(slog.DiscardHandler)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				ended := make(chan error)
+				go func() { ended <- tier.Run(ctx) }()
+				for i := range 100 {
+					if err := tier.Put(t.Context(), tiertest.Key(t, i, 1), tiertest.Image(1, 1000)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				synctest.Wait()
+				cancel()
+				began := time.Now()
+				if err := <-ended; err != nil || time.Since(began) != 3*time.Second {
+					t.Errorf("%v after %s, want 3s", err, time.Since(began))
+				}
+				if want := int(3 * time.Second / took); store.len() != want {
+					t.Errorf("%d objects were written, want %d", store.len(), want)
+				}
+			})
+		})
+	}
+}
+
+func TestTier_Run_WritesWhatIsQueuedAtShutdown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &shelf{}
+		tier, err := sharedstore.New(sharedstore.Config{Store: store})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tier.Put(t.Context(), tiertest.Key(t, 1, 1), tiertest.Image(1, 1000)); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := tier.Run(ctx); err != nil || store.len() != 1 {
+			t.Errorf("%v, %d objects; want 1", err, store.len())
+		}
+	})
+}

@@ -8,35 +8,29 @@ import (
 	"github.com/novasocial/imagetier/imagecache"
 )
 
-// Run writes what was Put until ctx is done, and then what still waits, for a moment: what
-// is left after that is made again by whoever needs it. It returns nil.
+// drainTime bounds how long Run goes on writing after its context is done.
+const drainTime = 3 * time.Second
+
+// Run writes what was Put until ctx is done, and then what is still queued for at most
+// drainTime: writes that have not ended by then are cancelled. What is left unwritten is
+// made again by the node that needs it. Run returns nil.
 func (t *Tier) Run(ctx context.Context) error {
-	var all sync.WaitGroup
+	writing, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	var writers sync.WaitGroup
 	for range t.cfg.Writers {
-		all.Go(func() {
-			for {
-				it := t.take()
-				if it != nil {
-					// A write is not cut off by the end: half of a request to a store leaves
-					// nobody sure whether it was heard.
-					t.write(context.WithoutCancel(ctx), it)
-					continue
-				}
-				select {
-				case <-t.wake:
-				case <-ctx.Done():
-					t.drain(ctx)
-					return
-				}
-			}
-		})
+		writers.Go(func() { t.writeQueued(ctx, writing) })
 	}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			all.Wait()
+			defer time.AfterFunc(drainTime, cancel).Stop()
+			writers.Wait()
+			if left := t.Stats().QueuedObjects; left > 0 {
+				t.cfg.Log.Warn("shared store not fully written at shutdown", "objects", left)
+			}
 			return nil
 		case <-tick.C:
 			t.repay(ctx)
@@ -44,17 +38,21 @@ func (t *Tier) Run(ctx context.Context) error {
 	}
 }
 
-// drainTime is how long what waits may still be written after the end.
-const drainTime = 3 * time.Second
-
-func (t *Tier) drain(ctx context.Context) {
-	until := t.cfg.Now().Add(drainTime)
-	for t.cfg.Now().Before(until) {
+// writeQueued writes until ctx is done and the queue is empty, or until writing is done.
+func (t *Tier) writeQueued(ctx, writing context.Context) {
+	for writing.Err() == nil {
 		it := t.take()
-		if it == nil {
+		switch {
+		case it != nil:
+			t.write(writing, it)
+		case ctx.Err() != nil:
 			return
+		default:
+			select {
+			case <-t.wake:
+			case <-ctx.Done():
+			}
 		}
-		t.write(context.WithoutCancel(ctx), it)
 	}
 }
 
@@ -82,7 +80,7 @@ func (t *Tier) take() *item {
 }
 
 func (t *Tier) write(ctx context.Context, it *item) {
-	if it.after != nil { // the last one counts
+	if it.after != nil { // the newest must be written last
 		<-it.after.ended
 		it.after = nil
 	}
@@ -91,7 +89,7 @@ func (t *Tier) write(ctx context.Context, it *item) {
 	t.mu.Unlock()
 	var err error
 	if dead {
-		// A purge came while this waited; whoever purged counted on a write, or on none.
+		// Purged while it waited.
 	} else if t.breaker.pass(t.cfg.Now()) {
 		limited, cancel := context.WithTimeout(ctx, t.cfg.WriteTimeout)
 		err = t.cfg.Store.Put(limited, keyOf(it.key), it.object)
@@ -100,7 +98,7 @@ func (t *Tier) write(ctx context.Context, it *item) {
 			t.breaker.fail(t.cfg.Now())
 			t.count.dropped.Add(1)
 			it.unsure = true
-			t.cfg.Log.Warn("a variant could not be written to the derived store", "key", it.key.String(), "err", err)
+			t.cfg.Log.Warn("shared store write failed", "key", it.key.String(), "err", err)
 		} else {
 			t.breaker.succeed()
 			t.count.written.Add(1)
@@ -223,7 +221,7 @@ func (t *Tier) repay(ctx context.Context) {
 		if _, err := t.deleteAll(ctx, prefixOf(of)); err != nil {
 			t.owe(of)
 			if ctx.Err() == nil {
-				t.cfg.Log.Warn("purged objects cannot be deleted from the derived store: trying again", "source", of.Source, "name", of.Name, "err", err)
+				t.cfg.Log.Warn("shared store delete failed, will be retried", "source", of.Source, "name", of.Name, "err", err)
 			}
 			return
 		}
