@@ -69,6 +69,13 @@ func (t *Tier) attach() (err error) {
 	for _, n := range found.tmp {
 		t.remove(filepath.Join(t.cfg.Dir, n))
 	}
+	discard := t.overflowed()
+	if discard {
+		t.log.Error("disk tier: too many purges waited for the disk, removing all segments", "limit", maxUnwritten, "segments", len(found.segments))
+		if err := t.discard(&found); err != nil {
+			return err
+		}
+	}
 	gone, err := t.attachPurges(&found)
 	if err != nil {
 		return err
@@ -76,6 +83,10 @@ func (t *Tier) attach() (err error) {
 
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.unwritten.overflow && !discard {
+		return errors.New("too many purges wait for the disk")
+	}
+	t.unwritten.overflow = false
 	for _, n := range found.aside {
 		t.addAsideLocked(filepath.Join(t.cfg.Dir, n))
 	}
@@ -91,6 +102,7 @@ func (t *Tier) attach() (err error) {
 		t.segments = append(t.segments, s)
 		t.table[s.id].Store(s)
 	}
+	t.unwritten.hand(gone, position(t.nextSeq, 0))
 	t.gone, t.dirDirty = gone, true
 	t.health.detached.Store(false)
 	return nil
@@ -134,13 +146,9 @@ func (t *Tier) attachPurges(found *listing) (*tombstones, error) {
 		return nil, err
 	case !exists && len(found.segments) > 0:
 		t.log.Error("disk tier: the purge log is gone, so what was purged is not known: all segments are dropped", "segments", len(found.segments))
-		for _, seq := range found.segments {
-			if err := t.fs.Remove(t.segmentPath(seq)); err != nil {
-				return nil, fmt.Errorf("drop what cannot be trusted: %w", err)
-			}
-			t.nextSeq = max(t.nextSeq, seq+1)
+		if err := t.discard(found); err != nil {
+			return nil, err
 		}
-		found.segments = nil
 	case exists && !intact:
 		t.log.Warn("disk tier: a copy of the purge log was damaged, the other one is used")
 	}
@@ -148,7 +156,7 @@ func (t *Tier) attachPurges(found *listing) (*tombstones, error) {
 	kept := entries[:0:0]
 	for _, e := range entries {
 		// Positions are of numbers below nextSeq when they were written.
-		t.nextSeq = max(t.nextSeq, e.position>>24+1)
+		t.beginAfter(e.position >> 24)
 		if len(found.segments) > 0 && e.position > position(found.segments[0], 0) {
 			kept = append(kept, e)
 			gone.add(e)
@@ -161,6 +169,25 @@ func (t *Tier) attachPurges(found *listing) (*tombstones, error) {
 		}
 	}
 	return gone, nil
+}
+
+// discard removes all segments: what was purged of them is not known.
+func (t *Tier) discard(found *listing) error {
+	for _, seq := range found.segments {
+		if err := t.fs.Remove(t.segmentPath(seq)); err != nil {
+			return fmt.Errorf("remove a segment that cannot be trusted: %w", err)
+		}
+		t.beginAfter(seq)
+	}
+	found.segments = nil
+	return nil
+}
+
+// beginAfter gives later segments numbers above seq.
+func (t *Tier) beginAfter(seq uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.nextSeq = max(t.nextSeq, seq+1)
 }
 
 // measure returns the size of a file and what it takes of the budget.

@@ -130,8 +130,10 @@ func (t *Tier) checkDisk() (attached bool) {
 		t.health.readsOff.Store(false)
 		t.health.writesOff.Store(false)
 		t.log.Info("disk tier: on again")
+		t.writePurges()
 		return true
 	}
+	t.writePurges()
 	if t.health.readsOff.Load() {
 		if err := t.probeRead(); err == nil {
 			t.health.readFaults.Store(0)

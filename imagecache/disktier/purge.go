@@ -11,9 +11,11 @@ import (
 var errDetached = errors.New("the directory is not in use")
 
 // Purge removes one image or all of an original, from the queue, the index and, by a
-// tombstone, from what a restart will find; with the tombstone synced it returns. An
-// error says that the tombstone could not be written: what the target names is not found
-// any more, but may be after a restart, and the purge has to be repeated.
+// tombstone, from what a restart will find; with the tombstone synced it returns.
+//
+// An error says that the tombstone could not be written, as the disk fails or is not there.
+// What the target names is not served all the same, also not once the disk comes back, but
+// it may be after a restart of the process: the purge has to be repeated.
 //
 // All of an original costs a scan of a 256th of the index, and a small read for each
 // image that it removes.
@@ -38,6 +40,7 @@ func (t *Tier) Purge(_ context.Context, what imagecache.Target) (imagecache.Remo
 	if t.gone != nil {
 		t.gone.add(stone)
 	}
+	t.unwritten.add(stone)
 	t.mu.Unlock()
 
 	var err error
@@ -53,6 +56,9 @@ func (t *Tier) Purge(_ context.Context, what imagecache.Target) (imagecache.Remo
 		t.writeFault(opPurge, err)
 		return removed, fmt.Errorf("purge: %w", err)
 	}
+	t.mu.Lock()
+	t.unwritten.written(stone)
+	t.mu.Unlock()
 	return removed, nil
 }
 

@@ -111,14 +111,16 @@ type purgeBatch struct {
 	err   error
 }
 
-// append makes t durable. Tombstones of concurrent callers share one sync.
-func (p *purgeLog) append(t tombstone) error {
+// append makes tombstones durable. Those of concurrent callers share one sync.
+func (p *purgeLog) append(ts ...tombstone) error {
 	p.mu.Lock()
 	if p.pending == nil {
 		p.pending = new(purgeBatch)
 	}
 	batch := p.pending
-	batch.bytes = appendTombstone(batch.bytes, t)
+	for _, t := range ts {
+		batch.bytes = appendTombstone(batch.bytes, t)
+	}
 	p.mu.Unlock()
 
 	p.writing.Lock()
@@ -142,7 +144,7 @@ func (p *purgeLog) write(b []byte) error {
 			err = p.rewriteLocked(entries)
 		}
 		if err != nil {
-			return fmt.Errorf("mend the purge log: %w", err)
+			return fmt.Errorf("repair the purge log: %w", err)
 		}
 	}
 	for i := range p.files {

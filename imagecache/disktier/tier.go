@@ -127,10 +127,11 @@ type Tier struct {
 	total    int64 // bytes of the budget in use, without the purge log
 	limit    int64 // what total may be: MaxBytes, or less after the disk was full
 	// gone says what recovery must not bring back; nil once all is recovered.
-	gone    *tombstones
-	closing bool
-	stop    context.CancelFunc
-	stopped chan struct{} // closed when Run has ended; nil if it never began
+	gone      *tombstones
+	unwritten unwritten
+	closing   bool
+	stop      context.CancelFunc
+	stopped   chan struct{} // closed when Run has ended; nil if it never began
 }
 
 // asideFile is a file of an unknown format. It is kept as long as there is room.
@@ -294,6 +295,7 @@ func (t *Tier) Close() error {
 // finish writes what is queued and makes everything durable.
 func (t *Tier) finish() error {
 	t.writeQueued()
+	t.writePurges()
 	t.seal()
 	return t.syncDirty()
 }
