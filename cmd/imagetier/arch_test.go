@@ -67,11 +67,12 @@ var walls = map[string][]string{
 	"internal/settings":      {},
 	"internal/tracing":       {},
 	"internal/durable":       {},
+	"internal/webhook":       {},
 	"cmd/imagetier":          {""},
 	"internal/server":        {""},
 	"internal/sources":       {"origin", "internal/config", "internal/metrics"},
 	"internal/purgelog":      {"imagecache", "internal/jetstream"},
-	"internal":               {"resize", "origin", "imagecache", "prefetch", "internal/settings", "internal/tracing", "internal/durable"},
+	"internal":               {"resize", "origin", "imagecache", "prefetch", "internal/settings", "internal/tracing", "internal/durable", "internal/webhook"},
 }
 
 type listed struct {

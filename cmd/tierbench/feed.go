@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/cmd/tierbench/socialday"
+	"github.com/novasocial/imagetier/internal/webhook"
 )
 
 // feedCmd replays a day of a social feed.
@@ -155,11 +156,11 @@ func (c *feedCmd) playDay(ctx context.Context, p *player, private, secret string
 	if err != nil {
 		return ran, err
 	}
-	key, err := readSecret(secret)
+	signer, err := webhook.NewSigner(secret)
 	if err != nil {
 		return ran, err
 	}
-	p.service = &feedService{client: p.client, url: private, secret: key, names: p.names, now: time.Now}
+	p.service = &feedService{client: p.client, url: private, signer: signer, names: p.names, now: time.Now}
 	if ran.outcome, err = p.play(ctx, w); err != nil {
 		return ran, err
 	}
@@ -356,11 +357,11 @@ func (b *feedBench) playPart(ctx context.Context, with inherited, warm string, w
 	p := newPlayer(x.public, b.names)
 	defer p.close()
 	if warm != "none" {
-		key, err := readSecret(feedSecret)
+		signer, err := webhook.NewSigner(feedSecret)
 		if err != nil {
 			return tally{}, err
 		}
-		p.service = &feedService{client: p.client, url: x.private, secret: key, names: p.names, now: time.Now}
+		p.service = &feedService{client: p.client, url: x.private, signer: signer, names: p.names, now: time.Now}
 	}
 	out, err := p.play(ctx, w)
 	return tallyOf(w, out.answers), err

@@ -3,37 +3,24 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/novasocial/imagetier/cmd/tierbench/socialday"
+	"github.com/novasocial/imagetier/internal/webhook"
 )
 
 // feedService tells a tier what is coming, by signed events (CONTRACT 5: Standard Webhooks).
 type feedService struct {
 	client *http.Client
 	url    string // of the tier's private listener
-	secret []byte
+	signer *webhook.Signer
 	names  naming
 	now    func() time.Time
-}
-
-// readSecret returns the bytes of whsec_….
-func readSecret(text string) ([]byte, error) {
-	encoded, ok := strings.CutPrefix(text, "whsec_")
-	secret, err := base64.StdEncoding.DecodeString(encoded)
-	if !ok || err != nil {
-		return nil, fmt.Errorf("the webhook secret is not whsec_ and base64")
-	}
-	return secret, nil
 }
 
 // The words of an event.
@@ -84,11 +71,8 @@ func (f *feedService) send(ctx context.Context, id string, body []byte) error {
 	if err != nil {
 		return err
 	}
-	at := strconv.FormatInt(f.now().Unix(), 10)
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Webhook-Id", id)
-	req.Header.Set("Webhook-Timestamp", at)
-	req.Header.Set("Webhook-Signature", "v1,"+f.sign(id, at, body))
+	f.signer.Sign(req.Header, id, f.now(), body)
 	resp, err := f.client.Do(req)
 	if err != nil {
 		return err
@@ -99,10 +83,4 @@ func (f *feedService) send(ctx context.Context, id string, body []byte) error {
 		return fmt.Errorf("event %s: %s", id, resp.Status)
 	}
 	return nil
-}
-
-func (f *feedService) sign(id, at string, body []byte) string {
-	mac := hmac.New(sha256.New, f.secret)
-	fmt.Fprintf(mac, "%s.%s.%s", id, at, body)
-	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/cmd/tierbench/socialday"
+	"github.com/novasocial/imagetier/internal/webhook"
 	hook "github.com/novasocial/imagetier/prefetch/events"
 	"github.com/novasocial/imagetier/prefetch/profile"
 )
@@ -72,7 +73,7 @@ func testNames(t *testing.T) naming {
 
 // What is sent is what a tier takes: its own reader and verifier are asked.
 func TestEventsAreSignedAndReadAsTheContractSays(t *testing.T) {
-	verifier, err := hook.NewVerifier(nil, feedSecret)
+	verifier, err := webhook.NewVerifier(nil, feedSecret)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,11 +95,11 @@ func TestEventsAreSignedAndReadAsTheContractSays(t *testing.T) {
 		w.WriteHeader(status)
 	}))
 	defer server.Close()
-	secret, err := readSecret(feedSecret)
+	signer, err := webhook.NewSigner(feedSecret)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &feedService{client: server.Client(), url: server.URL, secret: secret, names: testNames(t), now: time.Now}
+	f := &feedService{client: server.Client(), url: server.URL, signer: signer, names: testNames(t), now: time.Now}
 	day := smallDay()
 	body, err := f.body("post.published", day, 0, 1)
 	if err != nil {
@@ -115,11 +116,6 @@ func TestEventsAreSignedAndReadAsTheContractSays(t *testing.T) {
 	status = http.StatusTooManyRequests
 	if err := f.send(t.Context(), "two", body); err == nil {
 		t.Error("an event that was refused is taken for sent")
-	}
-	for _, bad := range []string{"", "whsec_!", "MDEy"} {
-		if _, err := readSecret(bad); err == nil {
-			t.Errorf("%q is a secret", bad)
-		}
 	}
 }
 
@@ -191,7 +187,7 @@ func TestAWindowIsPlayedWholeAndCounted(t *testing.T) {
 		{At: at, Post: 0, Device: 0}, {At: at + 1, Post: 1, Device: 0}, {At: at + 2, Post: old}, {At: at, Post: 0, Avatar: true},
 	}}, {At: at + 50*time.Millisecond, Posts: []int{0}, Asks: []socialday.Ask{{At: at + 50*time.Millisecond, Post: 0, Device: 4}, {At: at + 51*time.Millisecond, Post: 0, Device: 4}}},
 		{At: time.Second, Posts: []int{0}, Asks: make([]socialday.Ask, 9)}} // after the window
-	secret, err := readSecret(feedSecret)
+	signer, err := webhook.NewSigner(feedSecret)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +200,7 @@ func TestAWindowIsPlayedWholeAndCounted(t *testing.T) {
 		server := httptest.NewServer(tier)
 		p := newPlayer(server.URL, testNames(t))
 		if tells {
-			p.service = &feedService{client: p.client, url: server.URL, secret: secret, names: p.names, now: time.Now}
+			p.service = &feedService{client: p.client, url: server.URL, signer: signer, names: p.names, now: time.Now}
 		}
 		out, err := p.play(context.Background(), w)
 		p.close()

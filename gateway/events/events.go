@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/novasocial/imagetier/internal/webhook"
 	tierevents "github.com/novasocial/imagetier/prefetch/events"
 )
 
@@ -44,7 +45,7 @@ var Types = []string{tierevents.PostPublished, tierevents.PostUpdated, tierevent
 
 // Config of a Handler. Verifier, Reader and the two Invalidates are needed.
 type Config struct {
-	Verifier *tierevents.Verifier
+	Verifier *webhook.Verifier
 	Reader   *tierevents.Reader
 	// InvalidatePosts and InvalidateProfiles drop what is cached. An event is answered when
 	// they return.
@@ -190,7 +191,7 @@ func (s *seen) has(id string) bool {
 func (s *seen) add(id string, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.now == nil || len(s.now) >= maxSeen || at.Sub(s.born) > 2*tierevents.Tolerance {
+	if s.now == nil || len(s.now) >= maxSeen || at.Sub(s.born) > 2*webhook.Tolerance {
 		s.now, s.old, s.born = map[string]struct{}{}, s.now, at
 	}
 	s.now[id] = struct{}{}

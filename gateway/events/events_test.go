@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/gateway/events"
+	"github.com/novasocial/imagetier/internal/webhook"
 	tierevents "github.com/novasocial/imagetier/prefetch/events"
 	"github.com/novasocial/imagetier/prefetch/profile"
 )
@@ -35,7 +36,7 @@ func open(t *testing.T, secrets ...string) *caches {
 	if err != nil {
 		t.Fatal(err)
 	}
-	verifier, err := tierevents.NewVerifier(nil, secrets...)
+	verifier, err := webhook.NewVerifier(nil, secrets...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,14 +2,10 @@ package tier
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"strconv"
 	"time"
 
@@ -132,7 +128,7 @@ func (c *Client) send(ctx context.Context, profileName string, images []profile.
 	if err != nil {
 		return minPause, err
 	}
-	sign(req.Header, c.cfg.WebhookSecret, "msg_"+rand.Text(), e.Timestamp, body)
+	c.cfg.Signer.Sign(req.Header, "msg_"+rand.Text(), e.Timestamp, body)
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return minPause, err
@@ -147,17 +143,6 @@ func (c *Client) send(ctx context.Context, profileName string, images []profile.
 		wait = time.Duration(min(s, int(maxPause/time.Second))) * time.Second
 	}
 	return wait, fmt.Errorf("%s", resp.Status)
-}
-
-// sign adds the headers of Standard Webhooks 1.0: the HMAC-SHA256 of id, time and body.
-func sign(h http.Header, secret []byte, id string, at time.Time, body []byte) {
-	timestamp := strconv.FormatInt(at.Unix(), 10)
-	mac := hmac.New(sha256.New, secret)
-	fmt.Fprintf(mac, "%s.%s.", id, timestamp)
-	mac.Write(body)
-	h.Set("Webhook-Id", id)
-	h.Set("Webhook-Timestamp", timestamp)
-	h.Set("Webhook-Signature", "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
 }
 
 // recent is a set of images that the tier was told of, in two generations. It is for one

@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/webhook"
 	"github.com/novasocial/imagetier/prefetch/profile"
 )
 
@@ -41,8 +42,8 @@ type Config struct {
 	URL *url.URL
 	// AdminToken is for questions.
 	AdminToken string
-	// WebhookSecret signs events. Without it none are sent.
-	WebhookSecret []byte
+	// Signer signs events. If Signer is nil, no events are sent.
+	Signer *webhook.Signer
 	// Transport is nil for one of its own.
 	Transport http.RoundTripper
 	// Wrap is put around the Transport: traces, say. Nil: nothing.
@@ -131,7 +132,7 @@ func (c *Client) Run(ctx context.Context) error {
 // HandedOut notes that clients were sent URLs of these images, which it keeps, in a profile.
 // It never waits.
 func (c *Client) HandedOut(profileName string, images []profile.Image) {
-	if len(c.cfg.WebhookSecret) == 0 || len(images) == 0 {
+	if c.cfg.Signer == nil || len(images) == 0 {
 		return
 	}
 	select {

@@ -2,10 +2,8 @@ package tier_test
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -20,6 +18,7 @@ import (
 
 	"github.com/novasocial/imagetier/gateway/tier"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/webhook"
 	"github.com/novasocial/imagetier/prefetch/profile"
 )
 
@@ -43,7 +42,7 @@ func answer(status int, body string, headers ...string) *http.Response {
 	return &http.Response{StatusCode: status, Status: http.StatusText(status), Header: h, Body: io.NopCloser(strings.NewReader(body))}
 }
 
-var secret = []byte("0123456789abcdef01234567")
+const secret = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
 
 // counts are images by outcome.
 type counts struct{ log log[counted] }
@@ -87,8 +86,12 @@ func run(t *testing.T, transport fake, test func(c *tier.Client, told *counts)) 
 	synctest.Test(t, func(t *testing.T) {
 		told := &counts{}
 		u, _ := url.Parse("http://tier:8081")
+		signer, err := webhook.NewSigner(secret)
+		if err != nil {
+			t.Fatal(err)
+		}
 		c := tier.New(tier.Config{
-			URL: u, AdminToken: "admin", WebhookSecret: secret, Transport: transport,
+			URL: u, AdminToken: "admin", Signer: signer, Transport: transport,
 			Told: func(what tier.Outcome, n int) { told.log.add(counted{what, n}) },
 		})
 		ctx, cancel := context.WithCancel(t.Context())
@@ -128,12 +131,15 @@ type event struct {
 // E: it tells the tier what it just handed out: feed.page, batched, signed.
 func TestWhatIsHandedOutIsToldInOneSignedEvent(t *testing.T) {
 	var events log[event]
+	verifier, err := webhook.NewVerifier(nil, secret)
+	if err != nil {
+		t.Fatal(err)
+	}
 	run(t, func(r *http.Request) (*http.Response, error) {
 		body, _ := io.ReadAll(r.Body)
-		mac := hmac.New(sha256.New, secret)
-		fmt.Fprintf(mac, "%s.%s.%s", r.Header.Get("webhook-id"), r.Header.Get("webhook-timestamp"), body)
-		if want := "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil)); r.Header.Get("webhook-signature") != want || !strings.HasPrefix(r.Header.Get("webhook-id"), "msg_") {
-			t.Errorf("signed %v", r.Header)
+		claim, err := verifier.Claim(r.Header)
+		if err := errors.Join(err, verifier.Verify(claim, body)); err != nil || !strings.HasPrefix(claim.ID, "msg_") {
+			t.Errorf("%v: %v", r.Header, err)
 		}
 		if r.URL.String() != "http://tier:8081/v1/events" || r.Method != "POST" || r.Header.Get("Authorization") != "" {
 			t.Errorf("%s %s %v", r.Method, r.URL, r.Header)

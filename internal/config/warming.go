@@ -1,7 +1,6 @@
 package config
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/url"
@@ -12,6 +11,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/novasocial/imagetier/internal/settings"
+	"github.com/novasocial/imagetier/internal/webhook"
 	"github.com/novasocial/imagetier/origin/sourceurl"
 	"github.com/novasocial/imagetier/prefetch/profile"
 )
@@ -35,30 +35,11 @@ func addWarming(add func(settings.Setting), c *Config) {
 		Help: "A NATS cluster with JetStream that holds the queue of several nodes: nats://host:4222 or tls://, several with commas."})
 }
 
-// minWebhookSecret is the least length of a secret, in bytes (CONTRACT 5).
-const minWebhookSecret = 24
-
-// webhookSecrets reads whsec_ and base64, several with commas or lines.
+// webhookSecrets parses secrets of Standard Webhooks, separated by commas or white space.
 func webhookSecrets(p *[]string) settings.Value {
-	return settings.Func(func(text string) error {
-		var secrets []string
-		for _, item := range strings.Fields(strings.ReplaceAll(text, ",", " ")) {
-			encoded, ok := strings.CutPrefix(item, "whsec_")
-			raw, err := base64.StdEncoding.Strict().DecodeString(encoded)
-			switch {
-			case !ok:
-				return fmt.Errorf("secret %d does not begin with whsec_", len(secrets)+1)
-			case err != nil:
-				return fmt.Errorf("secret %d is not base64 behind whsec_", len(secrets)+1)
-			case len(raw) < minWebhookSecret:
-				return fmt.Errorf("secret %d has %d bytes, needed are at least %d: `echo whsec_$(openssl rand -base64 32)` makes one", len(secrets)+1, len(raw), minWebhookSecret)
-			case slices.Contains(secrets, item):
-				return fmt.Errorf("secret %d is there twice", len(secrets)+1)
-			}
-			secrets = append(secrets, item)
-		}
-		*p = secrets
-		return nil
+	return settings.Func(func(text string) (err error) {
+		*p, err = webhook.ParseSecrets(text)
+		return err
 	}, func() string { return strings.Join(*p, ",") })
 }
 

@@ -3,9 +3,7 @@ package purgehook
 import (
 	"bytes"
 	"context"
-	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -29,18 +27,9 @@ func (s *Sender) post(ctx context.Context, id string, body []byte) (after time.D
 	if err != nil {
 		return 0, err
 	}
-	timestamp := strconv.FormatInt(s.cfg.Now().Unix(), 10)
-	var signatures []string
-	for _, secret := range s.secrets {
-		mac := hmac.New(sha256.New, secret)
-		fmt.Fprintf(mac, "%s.%s.%s", id, timestamp, body)
-		signatures = append(signatures, "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
-	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "imagetier")
-	req.Header.Set("webhook-id", id)
-	req.Header.Set("webhook-timestamp", timestamp)
-	req.Header.Set("webhook-signature", strings.Join(signatures, " "))
+	s.signer.Sign(req.Header, id, s.cfg.Now(), body)
 	resp, err := s.client.Do(req)
 	if err != nil {
 		return 0, err

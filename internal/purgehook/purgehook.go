@@ -9,18 +9,17 @@ package purgehook
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/internal/webhook"
 )
 
 // Order is what the tier was told to do, as it lies in a log: the JSON of an entry of
@@ -76,9 +75,9 @@ const Most = 100
 
 // Sender posts. It is safe for concurrent use.
 type Sender struct {
-	cfg     Config
-	secrets [][]byte
-	client  *http.Client
+	cfg    Config
+	signer *webhook.Signer
+	client *http.Client
 
 	mu       sync.Mutex
 	receipts map[string]time.Time // orders that were obeyed, and when that was heard
@@ -88,8 +87,12 @@ type Sender struct {
 
 // New returns a Sender. It starts nothing.
 func New(cfg Config) (*Sender, error) {
-	if cfg.URL == "" || len(cfg.Secrets) == 0 {
-		return nil, errors.New("purgehook: a URL and a secret are needed")
+	if cfg.URL == "" {
+		return nil, errors.New("purgehook: no URL")
+	}
+	signer, err := webhook.NewSigner(cfg.Secrets...)
+	if err != nil {
+		return nil, fmt.Errorf("purgehook: %w", err)
 	}
 	for _, d := range []struct {
 		of      *time.Duration
@@ -108,15 +111,7 @@ func New(cfg Config) (*Sender, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Sender{cfg: cfg, receipts: make(map[string]time.Time), changed: make(chan struct{})}
-	for i, text := range cfg.Secrets {
-		encoded, ok := strings.CutPrefix(text, "whsec_")
-		secret, err := base64.StdEncoding.DecodeString(encoded)
-		if !ok || err != nil {
-			return nil, fmt.Errorf("purgehook: secret %d is not whsec_ and base64", i+1)
-		}
-		s.secrets = append(s.secrets, secret)
-	}
+	s := &Sender{cfg: cfg, signer: signer, receipts: make(map[string]time.Time), changed: make(chan struct{})}
 	s.client = &http.Client{
 		Timeout: cfg.Timeout,
 		// What was signed for one is for nobody else.

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache"
-	"github.com/novasocial/imagetier/prefetch/events"
+	"github.com/novasocial/imagetier/internal/webhook"
 )
 
 const (
@@ -34,7 +34,7 @@ type adapter struct {
 
 func newAdapter(t *testing.T, secret string) *adapter {
 	t.Helper()
-	verifier, err := events.NewVerifier(nil, secret)
+	verifier, err := webhook.NewVerifier(nil, secret)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/novasocial/imagetier/internal/config"
 	"github.com/novasocial/imagetier/internal/edge"
 	"github.com/novasocial/imagetier/internal/jetstream"
+	"github.com/novasocial/imagetier/internal/webhook"
 	"github.com/novasocial/imagetier/origin/sourceurl"
 	"github.com/novasocial/imagetier/prefetch/events"
 	"github.com/novasocial/imagetier/prefetch/profile"
@@ -26,7 +27,7 @@ import (
 // Event is edge.Intake's. Without secrets events are refused; with --dev they pass unsigned,
 // so that one can be tried with curl.
 func (p *prefetch) Event(ctx context.Context, header http.Header, read func() ([]byte, error)) (kind string, repeated bool, err error) {
-	var claim events.Claim
+	var claim webhook.Claim
 	unsigned := p.verifier == nil && p.cfg.Dev
 	switch {
 	case unsigned:

@@ -15,6 +15,7 @@ import (
 	"github.com/novasocial/imagetier/internal/edge"
 	"github.com/novasocial/imagetier/internal/jetstream"
 	"github.com/novasocial/imagetier/internal/metrics"
+	"github.com/novasocial/imagetier/internal/webhook"
 	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/prefetch/events"
 	"github.com/novasocial/imagetier/prefetch/tags"
@@ -33,8 +34,8 @@ type prefetch struct {
 	learnt   *learnt
 	worker   *warmer.Worker
 	reader   *events.Reader
-	verifier *events.Verifier // nil: there are no secrets
-	balancer *balancer        // nil: this node makes all of it
+	verifier *webhook.Verifier // nil if no secrets are configured
+	balancer *balancer         // nil: this node makes all of it
 	buckets  []bucket
 	cache    metrics.Cache
 	set      *metrics.Set
@@ -64,7 +65,7 @@ func openPrefetch(cfg config.Config, parts prefetchParts) (*prefetch, error) {
 		return nil, err
 	}
 	if len(cfg.WebhookSecrets) > 0 {
-		if p.verifier, err = events.NewVerifier(nil, cfg.WebhookSecrets...); err != nil {
+		if p.verifier, err = webhook.NewVerifier(nil, cfg.WebhookSecrets...); err != nil {
 			return nil, err
 		}
 	}

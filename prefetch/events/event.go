@@ -1,3 +1,6 @@
+// Package events parses events of feed services (the plain envelope of Standard Webhooks, or
+// CloudEvents) and notifications of S3 buckets. It checks no signatures, fetches nothing and
+// keeps nothing. Start with Reader.ParseEvent.
 package events
 
 import (

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache"
-	"github.com/novasocial/imagetier/prefetch/events"
+	"github.com/novasocial/imagetier/internal/webhook"
 )
 
 const cdnSecret = "whsec_YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXphYmNkZWY="
@@ -30,7 +30,7 @@ type cdnAdapter struct {
 
 func newCDNAdapter(t *testing.T) *cdnAdapter {
 	t.Helper()
-	verifier, err := events.NewVerifier(nil, cdnSecret)
+	verifier, err := webhook.NewVerifier(nil, cdnSecret)
 	if err != nil {
 		t.Fatal(err)
 	}

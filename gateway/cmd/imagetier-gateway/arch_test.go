@@ -43,7 +43,7 @@ var owners = map[string][]string{
 var walls = map[string][]string{
 	"rewrite":               {},
 	"imagelink":             {"/resize", "/imagecache/imageurl", "/prefetch/profile"},
-	"tier":                  {"/imagecache/imageurl", "/prefetch/profile"},
+	"tier":                  {"/imagecache/imageurl", "/prefetch/profile", "/internal/webhook"},
 	"feed":                  {},
 	"proto":                 {},
 	"upstream":              {"feed", "proto"},
@@ -54,9 +54,9 @@ var walls = map[string][]string{
 	"pagecache":             {"feed"},
 	"graph":                 {"feed", "imagelink", "/prefetch/profile"},
 	"auth":                  {},
-	"events":                {"/prefetch/events"},
+	"events":                {"/prefetch/events", "/internal/webhook"},
 	"telemetry":             {"/internal/tracing"},
-	"cmd/imagetier-gateway": {"proxy", "imagelink", "tier", "graph", "auth", "events", "telemetry", "feed", "loader", "pagecache", "upstream", "/internal/settings", "/prefetch/profile", "/prefetch/events", "/imagecache/imageurl"},
+	"cmd/imagetier-gateway": {"proxy", "imagelink", "tier", "graph", "auth", "events", "telemetry", "feed", "loader", "pagecache", "upstream", "/internal/settings", "/internal/webhook", "/prefetch/profile", "/prefetch/events", "/imagecache/imageurl"},
 }
 
 type listed struct {

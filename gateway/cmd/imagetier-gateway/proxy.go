@@ -11,6 +11,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/imagelink"
 	"github.com/novasocial/imagetier/gateway/proxy"
 	"github.com/novasocial/imagetier/gateway/tier"
+	"github.com/novasocial/imagetier/internal/webhook"
 	"github.com/novasocial/imagetier/prefetch/profile"
 )
 
@@ -36,7 +37,10 @@ func (c *proxyCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	talk := g.tier()
+	talk, err := g.tier()
+	if err != nil {
+		return err
+	}
 	linker, err := g.linker(talk)
 	if err != nil {
 		return err
@@ -88,16 +92,23 @@ func (g *gateway) linker(talk *tier.Client) (*imagelink.Linker, error) {
 	return imagelink.New(cfg)
 }
 
-// tier returns who talks to the tier; nil where none is configured.
-func (g *gateway) tier() *tier.Client {
+// tier returns a client of the tier, or nil if none is configured.
+func (g *gateway) tier() (*tier.Client, error) {
 	if g.cfg.Tier == nil {
-		return nil
+		return nil, nil
+	}
+	var signer *webhook.Signer
+	if len(g.cfg.WebhookSecret) > 0 {
+		var err error
+		if signer, err = webhook.NewSigner(g.cfg.WebhookSecret...); err != nil {
+			return nil, err
+		}
 	}
 	told := newToldMetric(g.registry)
 	return tier.New(tier.Config{
-		URL: g.cfg.Tier, AdminToken: g.cfg.AdminToken, WebhookSecret: g.cfg.WebhookSecret,
+		URL: g.cfg.Tier, AdminToken: g.cfg.AdminToken, Signer: signer,
 		Wrap: g.traces.Transport, Told: func(what tier.Outcome, n int) { told[what].Add(float64(n)) }, Log: g.log,
-	})
+	}), nil
 }
 
 // salt names all that the URLs depend on, without giving a key away.

@@ -18,6 +18,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/graph"
 	"github.com/novasocial/imagetier/gateway/telemetry"
 	"github.com/novasocial/imagetier/gateway/tier"
+	"github.com/novasocial/imagetier/internal/webhook"
 	tierevents "github.com/novasocial/imagetier/prefetch/events"
 	"github.com/novasocial/imagetier/prefetch/profile"
 )
@@ -51,7 +52,10 @@ func (c *serveCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer g.closeTraces()
-	talk := g.tier()
+	talk, err := g.tier()
+	if err != nil {
+		return err
+	}
 	linker, err := g.linker(talk)
 	if err != nil {
 		return err
@@ -150,7 +154,7 @@ func factsBy(talk *tier.Client) func(context.Context, []profile.Image) []graph.F
 
 // events takes what the feed service says has changed.
 func (g *gateway) events(a *feed.Assembler, set *serveMetrics) (*events.Handler, error) {
-	verifier, err := tierevents.NewVerifier(nil, g.cfg.Serve.WebhookSecrets...)
+	verifier, err := webhook.NewVerifier(nil, g.cfg.Serve.WebhookSecrets...)
 	if err != nil {
 		return nil, err
 	}

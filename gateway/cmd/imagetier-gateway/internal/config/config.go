@@ -35,7 +35,7 @@ type Config struct {
 
 	Tier          *url.URL // private listener of the tier; nil: it is told nothing and asked nothing
 	AdminToken    string   // for questions to the tier
-	WebhookSecret []byte   // signs events; nil: none are sent
+	WebhookSecret []string // each signs events; nil: no events are sent
 
 	LogLevel  slog.Level
 	LogFormat string // "json" or "text"

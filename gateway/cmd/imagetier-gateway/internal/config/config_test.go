@@ -88,7 +88,7 @@ func TestAllFaultsAreReportedAtOnce(t *testing.T) {
 			},
 			[]string{
 				"UPSTREAM: want http", "IMAGE_BASE: want http", "IMAGE_PREFIX:", "KEYS: signing key", "no profile fed; the nearest is feed",
-				"a is none of --fields", "IMAGETIER_GATEWAY_UPSTREEM: unknown; the nearest is IMAGETIER_GATEWAY_UPSTREAM", "at least 24 bytes", "public listener's address too",
+				"a is none of --fields", "IMAGETIER_GATEWAY_UPSTREEM: unknown; the nearest is IMAGETIER_GATEWAY_UPSTREAM", "needs at least 24", "public listener's address too",
 			},
 		},
 		"dates":                    {append(good[:3:3], "IMAGETIER_GATEWAY_KEYS=k3="+hex1+"@2026-01-01,k2="+hex2+"@2026-12-01"), []string{"the last key, k2, has a date", "key k2 is never used"}},

@@ -62,7 +62,7 @@ func schema(c *Config) *settings.Schema {
 		Help: "The private listener of the tier, or of a balancer before it: http://tier:8081. It is told what was handed out, and asked for tags and facts."})
 	add(groupTier, settings.Setting{Name: "admin-token", Placeholder: "TOKEN", Secret: true, Value: token(&c.AdminToken),
 		Help: "The tier's admin token, for /v1/info."})
-	add(groupTier, settings.Setting{Name: "webhook-secret", Placeholder: "WHSEC", Secret: true, Value: webhookSecret(&c.WebhookSecret),
+	add(groupTier, settings.Setting{Name: "webhook-secret", Placeholder: "WHSEC", Secret: true, Value: webhookSecrets(&c.WebhookSecret),
 		Help: "One of the tier's webhook secrets (whsec_...), which signs feed.page events. Without it none are sent."})
 
 	c.Proxy.settings(func(x settings.Setting) { add(groupProxy, x) })

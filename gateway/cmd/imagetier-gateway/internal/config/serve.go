@@ -1,7 +1,6 @@
 package config
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/url"
@@ -147,19 +146,4 @@ func testTokens(p *[]string) settings.Value {
 		*p = append(*p, item)
 		return nil
 	}, func() []string { return *p })
-}
-
-// webhookSecrets reads secrets with commas, or one a line in a file.
-func webhookSecrets(p *[]string) settings.Value {
-	return settings.Func(func(text string) error {
-		*p = nil
-		for item := range strings.FieldsFuncSeq(text, func(c rune) bool { return c == ',' || c == '\n' || c == '\r' || c == ' ' }) {
-			var secret []byte
-			if err := webhookSecret(&secret).Set(item); err != nil {
-				return fmt.Errorf("secret %d: %w", len(*p)+1, err)
-			}
-			*p = append(*p, "whsec_"+base64.StdEncoding.EncodeToString(secret))
-		}
-		return nil
-	}, func() string { return strings.Join(*p, ",") })
 }

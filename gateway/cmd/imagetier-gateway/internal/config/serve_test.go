@@ -16,7 +16,7 @@ var goodServe = append(good[1:4:4], "IMAGETIER_GATEWAY_FEED=feed:9090", "IMAGETI
 const whsec = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 
 func TestTheEnvironmentIsEnoughForServe(t *testing.T) {
-	c, _, err := config.Load(config.ForServe, settings.Input{Environ: append(goodServe, "IMAGETIER_GATEWAY_REDIS=redis://gw:sesame@redis:6379/1", "IMAGETIER_GATEWAY_WEBHOOK_SECRETS="+whsec+"\n"+whsec,
+	c, _, err := config.Load(config.ForServe, settings.Input{Environ: append(goodServe, "IMAGETIER_GATEWAY_REDIS=redis://gw:sesame@redis:6379/1", "IMAGETIER_GATEWAY_WEBHOOK_SECRETS=whsec_"+strings.Repeat("A", 32)+"\n"+whsec,
 		"IMAGETIER_GATEWAY_DEV=true", "IMAGETIER_GATEWAY_TEST_TOKEN=test-token=user1", "IMAGETIER_GATEWAY_JWKS=https://id.example.com/.well-known/jwks.json")})
 	if err != nil {
 		t.Fatal(err)

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/settings"
+	"github.com/novasocial/imagetier/internal/webhook"
 	"github.com/novasocial/imagetier/prefetch/profile"
 )
 
@@ -132,25 +132,12 @@ func keys(p *[]Key) settings.Value {
 	})
 }
 
-// minWebhookSecret is the least number of bytes (CONTRACT 5).
-const minWebhookSecret = 24
-
-// webhookSecret reads whsec_ and base64.
-func webhookSecret(p *[]byte) settings.Value {
-	const prefix = "whsec_"
-	return settings.Func(func(text string) error {
-		secret, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(text, prefix))
-		if err != nil || !strings.HasPrefix(text, prefix) || len(secret) < minWebhookSecret {
-			return fmt.Errorf("want %s and the base64 of at least %d bytes", prefix, minWebhookSecret)
-		}
-		*p = secret
-		return nil
-	}, func() string {
-		if *p == nil {
-			return ""
-		}
-		return prefix + base64.StdEncoding.EncodeToString(*p)
-	})
+// webhookSecrets parses secrets of Standard Webhooks, separated by commas or white space.
+func webhookSecrets(p *[]string) settings.Value {
+	return settings.Func(func(text string) (err error) {
+		*p, err = webhook.ParseSecrets(text)
+		return err
+	}, func() string { return strings.Join(*p, ",") })
 }
 
 // token reads what can stand behind Bearer (RFC 6750, 2.1).

@@ -1,16 +1,16 @@
-package events
+package webhook
 
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 )
 
-// The example of the specification's reference libraries: secret, id, time and body with the
-// signature that they give.
+// The example of the specification's reference libraries.
 const (
 	specSecret    = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 	specID        = "msg_p5jXN8AQM9LWM0D4loKWxJek"
@@ -37,13 +37,13 @@ func verify(t *testing.T, v *Verifier, h http.Header, body string) error {
 	if err == nil {
 		err = v.Verify(claim, []byte(body))
 	}
-	if err != nil && !errors.Is(err, ErrForged) {
-		t.Errorf("%v is not ErrForged", err)
+	if err != nil && !errors.Is(err, ErrUnverified) {
+		t.Errorf("%v is not ErrUnverified", err)
 	}
 	return err
 }
 
-func TestTheSpecificationsOwnExampleIsGood(t *testing.T) {
+func TestVerifier_Verify_SpecificationExample(t *testing.T) {
 	v, err := NewVerifier(at(specTime), "whsec_"+strings.Repeat("A", 32), specSecret)
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +55,7 @@ func TestTheSpecificationsOwnExampleIsGood(t *testing.T) {
 	}
 }
 
-func TestAnyOtherByteIsForged(t *testing.T) {
+func TestVerifier_Verify_RejectsAnyChange(t *testing.T) {
 	v, err := NewVerifier(at(specTime), specSecret)
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +99,7 @@ func TestAnyOtherByteIsForged(t *testing.T) {
 	}
 }
 
-func TestAnEventIsGoodForFiveMinutesBeforeAndAfter(t *testing.T) {
+func TestVerifier_Claim_Tolerance(t *testing.T) {
 	for off, good := range map[int64]bool{-301: false, -300: true, 0: true, 300: true, 301: false, -1 << 62: false} {
 		v, err := NewVerifier(at(specTime+off), specSecret)
 		if err != nil {
@@ -111,10 +111,51 @@ func TestAnEventIsGoodForFiveMinutesBeforeAndAfter(t *testing.T) {
 	}
 }
 
-func TestAShortOrUnreadableSecretIsRefused(t *testing.T) {
-	for _, secret := range []string{"", "whsec_", "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_!"} {
-		if _, err := NewVerifier(nil, specSecret, secret); err == nil || strings.Contains(err.Error(), "MfKQ") {
-			t.Errorf("%q: %v", secret, err)
+func TestParseSecrets_RejectsShortOrMalformed(t *testing.T) {
+	for _, secret := range []string{"whsec", "whsec_", "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_!"} {
+		_, errList := ParseSecrets(specSecret + "\n" + secret)
+		_, errVerifier := NewVerifier(nil, specSecret, secret)
+		_, errSigner := NewSigner(specSecret, secret)
+		for _, err := range []error{errList, errVerifier, errSigner} {
+			if err == nil || !strings.Contains(err.Error(), "secret 2") || strings.Contains(err.Error(), "MfKQ") {
+				t.Errorf("%q: %v", secret, err)
+			}
 		}
+	}
+}
+
+func TestParseSecrets_Lists(t *testing.T) {
+	other := "whsec_" + strings.Repeat("A", 32)
+	got, err := ParseSecrets(specSecret + "," + other + "\r\n")
+	if err != nil || !slices.Equal(got, []string{specSecret, other}) {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := ParseSecrets(other + " " + other); err == nil || err.Error() != "secret 2 is a duplicate" {
+		t.Errorf("duplicate: %v", err)
+	}
+}
+
+func TestSigner_Sign_EverySecretSigns(t *testing.T) {
+	other := "whsec_" + strings.Repeat("A", 32)
+	s, err := NewSigner(other, specSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := http.Header{}
+	s.Sign(h, specID, time.Unix(specTime, 999), []byte(specBody))
+	if got := strings.Fields(h.Get("webhook-signature")); len(got) != 2 || got[1] != specSignature {
+		t.Errorf("signatures %q", got)
+	}
+	for _, secret := range []string{other, specSecret} {
+		v, err := NewVerifier(at(specTime), secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := verify(t, v, h, specBody); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := NewSigner(); err == nil {
+		t.Error("a Signer without secrets")
 	}
 }
