@@ -3,6 +3,7 @@ module github.com/novasocial/imagetier
 go 1.26.0
 
 require (
+	github.com/agnivade/levenshtein v1.2.1
 	github.com/alecthomas/kong v1.17.0
 	github.com/allegro/bigcache/v3 v3.2.0
 	github.com/aws/aws-sdk-go-v2 v1.45.1

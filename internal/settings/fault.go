@@ -3,6 +3,8 @@ package settings
 import (
 	"fmt"
 	"strings"
+
+	"github.com/agnivade/levenshtein"
 )
 
 // Fault is one thing that is wrong with the settings.
@@ -63,13 +65,13 @@ func unknown(key string, known []string) error {
 	return fmt.Errorf("unknown; the nearest is %s", Nearest(key, known))
 }
 
-// Nearest returns the word that takes the fewest changed, added, lost and swapped letters
-// to become key, the first of several; "" if there are none. Dashes, dots and underscores
-// are as good as each other, and so are the cases.
+// Nearest returns the word that takes the fewest changed, added and lost letters to become
+// key, the first of several; "" if there are no words. Dashes, dots and underscores are
+// equal, and so are upper and lower case.
 func Nearest(key string, words []string) string {
 	nearest, least := "", -1
 	for _, word := range words {
-		if d := distance(plain(key), plain(word)); least < 0 || d < least {
+		if d := levenshtein.ComputeDistance(plain(key), plain(word)); least < 0 || d < least {
 			nearest, least = word, d
 		}
 	}
@@ -78,28 +80,4 @@ func Nearest(key string, words []string) string {
 
 func plain(key string) string {
 	return strings.ToLower(strings.NewReplacer(".", "-", "_", "-").Replace(key))
-}
-
-// distance is the optimal string alignment distance (Damerau and Levenshtein, each pair of
-// letters swapped at most once).
-func distance(a, b string) int {
-	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-		}
-		before, last, row = last, row, before
-	}
-	return last[len(b)]
 }

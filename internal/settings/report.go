@@ -2,7 +2,6 @@ package settings
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -36,87 +35,47 @@ func (r *Resolved) Report() []Reported {
 	return all
 }
 
-// YAML returns the settings that were read as a file that reads back as the same settings, with
-// a comment that says where each came from. Of secrets it has the file that holds them or,
-// where there is none, a comment.
+// YAML returns the settings that were read as a file that reads back as the same
+// settings, a line each, with a comment that says where the value came from. A secret is
+// left out; the name of the file that holds it is not.
 func (r *Resolved) YAML() string {
-	s := r.schema
-	t := &yamlTree{}
+	var b strings.Builder
 	for _, v := range r.Values {
 		if v.Name == ConfigName {
 			continue
 		}
-		key, comment := s.Key(v.Name), strings.Join(strings.Fields(v.Place.String()), " ")
-		text := v.Value.String()
-		switch _, isList := v.Value.(list); {
-		case v.SecretFile != "":
-			t.put(s.Key(v.Name+fileSuffix), quote(v.SecretFile), comment)
-		case text == "":
-			t.put(key, "", "not set")
-		case v.Secret:
-			t.put(key, "", "(secret), "+comment)
-		case isList:
-			var items []string
-			for item := range strings.SplitSeq(text, ",") {
-				items = append(items, strconv.Quote(item))
-			}
-			t.put(key, "["+strings.Join(items, ", ")+"]", comment)
-		default:
-			t.put(key, quote(text), comment)
+		key, place, text := r.schema.Key(v.Name), v.Place.String(), v.Value.String()
+		var value any = text
+		if _, isList := v.Value.(list); isList {
+			value = strings.Split(text, ",")
 		}
+		switch {
+		case v.SecretFile != "":
+			key, value = r.schema.Key(FileOf(v.Name)), v.SecretFile
+		case text == "":
+			key, value, place = "# "+key, nil, "not set"
+		case v.Secret:
+			key, value, place = "# "+key, nil, "(secret), "+place
+		}
+		fmt.Fprintf(&b, "%-44s # %s\n", key+": "+yamlValue(value), strings.Join(strings.Fields(place), " "))
 	}
-	var b strings.Builder
-	t.write(&b, "")
 	return b.String()
 }
 
-// quote spells a value so that YAML reads it back as this text, or as what is read alike.
-func quote(text string) string {
-	if text == "true" || text == "false" || digits(text) {
-		return text
+// yamlValue spells a value on one line; nil is nothing.
+func yamlValue(value any) string {
+	text, isText := value.(string)
+	switch {
+	case value == nil:
+		return ""
+	case text == "true" || text == "false" || digits(text):
+		return text // need no quotes: values are read as they are written
 	}
-	b, err := yaml.Marshal(text)
-	if err != nil || strings.Count(string(b), "\n") > 1 {
+	b, err := yaml.MarshalWithOptions(value, yaml.Flow(true))
+	if line := strings.TrimSpace(string(b)); err == nil && !strings.Contains(line, "\n") {
+		return line
+	} else if isText {
 		return strconv.Quote(text)
 	}
-	return strings.TrimSpace(string(b))
-}
-
-// yamlTree is a mapping in the order it is printed in.
-type yamlTree struct {
-	key, value, comment string
-	inside              []*yamlTree
-}
-
-func (t *yamlTree) put(key, value, comment string) {
-	for word := range strings.SplitSeq(key, ".") {
-		at := slices.IndexFunc(t.inside, func(x *yamlTree) bool { return x.key == word })
-		if at < 0 {
-			t.inside = append(t.inside, &yamlTree{key: word})
-			at = len(t.inside) - 1
-		}
-		t = t.inside[at]
-	}
-	t.value, t.comment = value, comment
-}
-
-// given reports whether anything in t has a value: a mapping of comments alone is none.
-func (t *yamlTree) given() bool {
-	return t.value != "" || slices.ContainsFunc(t.inside, (*yamlTree).given)
-}
-
-func (t *yamlTree) write(b *strings.Builder, indent string) {
-	for _, x := range t.inside {
-		mark := ""
-		if !x.given() {
-			mark = "# "
-		}
-		line := strings.TrimRight(indent+mark+x.key+": "+x.value, " ")
-		if len(x.inside) > 0 {
-			b.WriteString(line + "\n")
-			x.write(b, indent+"  ")
-			continue
-		}
-		fmt.Fprintf(b, "%-44s # %s\n", line, x.comment)
-	}
+	return fmt.Sprintf("%q", value)
 }
