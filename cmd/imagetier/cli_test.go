@@ -13,6 +13,10 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/novasocial/imagetier/internal/config"
+	"github.com/novasocial/imagetier/internal/program"
+	"github.com/novasocial/imagetier/internal/program/programtest"
 )
 
 func TestMain(m *testing.M) {
@@ -49,84 +53,18 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// imagetier runs a command in this process.
-func imagetier(t *testing.T, environ []string, args ...string) (code int, stdout, stderr string) {
+// command runs a command in this process.
+func command(t *testing.T, environ []string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	var out, errs bytes.Buffer
-	code = run(t.Context(), &program{args: args, environ: environ, stdin: strings.NewReader(""), stdout: &out, stderr: &errs})
-	return code, out.String(), errs.String()
+	return programtest.Run(t, imagetier(), programtest.Command{Args: args, Environ: environ})
 }
 
-// What --help says is looked at by people: a change of it is to be seen. UPDATE=1 writes it.
-func TestTheHelpOfEveryCommandIsWhatItWas(t *testing.T) {
-	for _, command := range []string{"", "serve", "sign", "verify", "explain", "purge", "takedown", "warm", "config", "config print", "config check", "doctor", "health", "version", "completion"} {
-		code, got, stderr := imagetier(t, nil, append(strings.Fields(command), "--help")...)
-		if code != 0 || stderr != "" {
-			t.Errorf("%s --help: exit code %d, %s", command, code, stderr)
-		}
-		file := filepath.Join("testdata/help", strings.ReplaceAll(strings.TrimSpace("imagetier "+command), " ", "-")+".txt")
-		if os.Getenv("UPDATE") != "" {
-			if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(file)
-		if err != nil || got != string(want) {
-			t.Errorf("%s --help differs from %s (UPDATE=1 go test ./cmd/imagetier writes it): %v\n%s", command, file, err, got)
-		}
-		// Each has an example, or its commands have.
-		if !strings.Contains(got, "    imagetier ") && command != "config" && command != "serve" && command != "version" {
-			t.Errorf("%s --help has no example", command)
-		}
-	}
+func TestImagetier_Help(t *testing.T) {
+	programtest.Help(t, imagetier, "serve", "sign", "verify", "explain", "purge", "takedown", "warm", "doctor")
 }
 
-func TestHealthTellsWhatTheTierSays(t *testing.T) {
-	ready := http.StatusServiceUnavailable
-	tier := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch r.URL.Path {
-		case "/healthz":
-			fmt.Fprintln(w, "ok")
-		case "/readyz":
-			w.WriteHeader(ready)
-			fmt.Fprintln(w, `{"detail": "draining"}`)
-		default:
-			t.Errorf("asked for %s", r.URL)
-		}
-	}))
-	defer tier.Close()
-	environ := []string{"IMAGETIER_PRIVATE_LISTEN=" + strings.TrimPrefix(tier.URL, "http://")}
-	if code, out, errs := imagetier(t, environ, "health"); code != 0 || out != "ok\n" || errs != "" {
-		t.Errorf("%d %q %q", code, out, errs)
-	}
-	code, out, errs := imagetier(t, environ, "health", "--ready")
-	if code != 1 || out != "" || !strings.Contains(errs, `503 {"detail": "draining"}`) {
-		t.Errorf("%d %q %q", code, out, errs)
-	}
-	code, out, _ = imagetier(t, environ, "health", "--ready", "--json")
-	var said health
-	if err := json.Unmarshal([]byte(out), &said); err != nil || code != 1 || said.Well || said.Status != 503 || said.URL != tier.URL+"/readyz" {
-		t.Errorf("%d %s %v", code, out, err)
-	}
-	ready = http.StatusOK
-	if code, _, errs := imagetier(t, environ, "health", "--ready"); code != 0 {
-		t.Errorf("%d %s", code, errs)
-	}
-	tier.Close()
-	if code, _, errs := imagetier(t, environ, "health"); code != 1 || !strings.Contains(errs, "not well") {
-		t.Errorf("%d %s", code, errs)
-	}
-}
-
-func TestHealthDoesNotWaitForEver(t *testing.T) {
-	ended := make(chan struct{})
-	tier := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done(); close(ended) }))
-	defer tier.Close()
-	code, _, errs := imagetier(t, nil, "health", "--timeout", "30ms", "--private-listen", strings.TrimPrefix(tier.URL, "http://"))
-	<-ended
-	if code != 1 || !strings.Contains(errs, "deadline") {
-		t.Errorf("%d %s", code, errs)
-	}
+func TestImagetier_SettingSpellings(t *testing.T) {
+	programtest.Spellings(t, imagetier, config.Prefix)
 }
 
 const heldPath = "/i/_/640x.webp"
@@ -144,7 +82,7 @@ func TestExplainAsksTheTier(t *testing.T) {
 	defer tier.Close()
 	environ := []string{"IMAGETIER_PRIVATE_LISTEN=" + strings.TrimPrefix(tier.URL, "http://")}
 	url := "https://img.example.com/i/_/640x/live/posts/a.jpg.webp?x=1&y#z"
-	code, out, errs := imagetier(t, environ, "explain", url)
+	code, out, errs := command(t, environ, "explain", url)
 	if code != 0 || errs != "" || asked != "/v1/explain "+url {
 		t.Errorf("%d %s, asked %s", code, errs, asked)
 	}
@@ -153,16 +91,16 @@ func TestExplainAsksTheTier(t *testing.T) {
 			t.Errorf("does not say %q:\n%s", says, out)
 		}
 	}
-	code, out, _ = imagetier(t, environ, "explain", "--json", url)
+	code, out, _ = command(t, environ, "explain", "--json", url)
 	if code != 0 || !json.Valid([]byte(out)) || strings.Count(out, "\n") != 1 || !strings.Contains(out, `"last_origin"`) {
 		t.Errorf("%d %s", code, out)
 	}
 	answer = `{"url":"u","path":"/x","signature":{"verdict":"missing","detail":"There is none."},"error":"not an image URL"}`
-	if code, out, _ := imagetier(t, environ, "explain", "/x"); code != 1 || !strings.Contains(out, "not an image URL") {
+	if code, out, _ := command(t, environ, "explain", "/x"); code != 1 || !strings.Contains(out, "not an image URL") {
 		t.Errorf("%d %s", code, out)
 	}
 	asked = ""
-	if code, out, _ := imagetier(t, environ, "explain", "--local", heldPath); code != 1 || asked != "" || !strings.Contains(out, "BAD") {
+	if code, out, _ := command(t, environ, "explain", "--local", heldPath); code != 1 || asked != "" || !strings.Contains(out, "BAD") {
 		t.Errorf("%d %s, asked %q", code, out, asked)
 	}
 }
@@ -174,7 +112,7 @@ func doctorFindings(t *testing.T, args ...string) (code int, found map[string]fi
 		"IMAGETIER_DEV=true", "IMAGETIER_LISTEN=127.0.0.1:0", "IMAGETIER_PRIVATE_LISTEN=127.0.0.1:0", "IMAGETIER_CACHE_DIR=" + t.TempDir(),
 		"IMAGETIER_CACHE_DISK_SIZE=16MiB", "IMAGETIER_CACHE_ORIGINALS_SIZE=16MiB", "IMAGETIER_RESIZE_COMMAND=/nowhere/imagetier-resize",
 	}
-	code, out, errs := imagetier(t, environ, append([]string{"doctor", "--json"}, args...)...)
+	code, out, errs := command(t, environ, append([]string{"doctor", "--json"}, args...)...)
 	var said struct {
 		Worst    severity
 		Findings []finding
@@ -189,7 +127,7 @@ func doctorFindings(t *testing.T, args ...string) (code int, found map[string]fi
 		}
 		found[f.What] = f
 	}
-	if want := map[severity]int{good: 0, warning: exitWarnings, fault: exitFailed}[said.Worst]; code != want {
+	if want := map[severity]program.Exit{good: 0, warning: program.Warnings, fault: program.Failed}[said.Worst]; code != int(want) {
 		t.Errorf("exit code %d, worst %s", code, said.Worst)
 	}
 	return code, found
@@ -315,8 +253,8 @@ func TestWhoStopsTheDoctorGetsNoVerdict(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var out, errs bytes.Buffer
-	code := run(ctx, &program{args: []string{"doctor", "--dev"}, stdin: strings.NewReader(""), stdout: &out, stderr: &errs})
-	if code != exitFailed || out.Len() > 0 {
+	code := imagetier().Run(ctx, &program.Process{Args: []string{"doctor", "--dev"}, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs})
+	if code != int(program.Failed) || out.Len() > 0 {
 		t.Errorf("%d %s %s", code, &out, &errs)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/novasocial/imagetier/internal/config"
+	"github.com/novasocial/imagetier/internal/program"
 	"github.com/novasocial/imagetier/internal/settings"
 )
 
@@ -64,7 +65,7 @@ func (d *doctor) fault(what, mend, format string, args ...any) {
 }
 
 // Run looks.
-func (c *doctorCmd) Run(ctx context.Context, p *program) error {
+func (c *doctorCmd) Run(ctx context.Context, p *program.Process) error {
 	cfg, resolved, err := c.load(p)
 	if err != nil {
 		return err
@@ -85,9 +86,9 @@ func (c *doctorCmd) Run(ctx context.Context, p *program) error {
 	}
 	switch d.worst() {
 	case fault:
-		return exit(exitFailed)
+		return program.Failed
 	case warning:
-		return exit(exitWarnings)
+		return program.Warnings
 	}
 	return nil
 }
@@ -111,9 +112,9 @@ func (d *doctor) worst() severity {
 	return good
 }
 
-func (d *doctor) print(p *program, asJSON bool) error {
+func (d *doctor) print(p *program.Process, asJSON bool) error {
 	if asJSON {
-		enc := json.NewEncoder(p.stdout)
+		enc := json.NewEncoder(p.Stdout)
 		enc.SetIndent("", "  ")
 		return enc.Encode(map[string]any{
 			"worst": d.worst(), "faults": d.count(fault), "warnings": d.count(warning), "findings": d.findings,
@@ -127,6 +128,6 @@ func (d *doctor) print(p *program, asJSON bool) error {
 		}
 	}
 	fmt.Fprintf(&b, "\nfaults: %d, warnings: %d\n", d.count(fault), d.count(warning))
-	_, err := fmt.Fprint(p.stdout, b.String())
+	_, err := fmt.Fprint(p.Stdout, b.String())
 	return err
 }

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/novasocial/imagetier/internal/adminclient"
 	"github.com/novasocial/imagetier/internal/config"
 	"github.com/novasocial/imagetier/internal/settings"
 	"github.com/novasocial/imagetier/resize/workers"
@@ -84,7 +85,7 @@ func (d *doctor) codecs(ctx context.Context) {
 		d.fault(what, "`make build` puts both programs into bin/; or give --resize-command", "there is no %s", d.cfg.ResizeCommand)
 		return
 	case err != nil:
-		d.fault(what, "run `"+d.cfg.ResizeCommand+" --capabilities`; is libvips installed (`make deps`)?", "%s does not start: %v: %s", d.cfg.ResizeCommand, err, oneLine(stderr.Bytes()))
+		d.fault(what, "run `"+d.cfg.ResizeCommand+" --capabilities`; is libvips installed (`make deps`)?", "%s does not start: %v: %s", d.cfg.ResizeCommand, err, adminclient.OneLine(stderr.Bytes()))
 		return
 	}
 	var can wire.Hello
@@ -244,7 +245,8 @@ func (d disk) unfit() (why, mend string) {
 
 // ports tries to listen where serve would.
 func (d *doctor) ports(ctx context.Context) {
-	status, _, _ := ask(ctx, privateURL(d.cfg.PrivateListen)+"/healthz", 2*time.Second)
+	tier := adminclient.Client{Listen: d.cfg.PrivateListen, Timeout: 2 * time.Second}
+	status, _, _ := tier.Get(ctx, "/healthz")
 	runs := status == http.StatusOK
 	for _, x := range []struct{ name, addr string }{{"listen", d.cfg.Listen}, {"private-listen", d.cfg.PrivateListen}} {
 		what := "--" + x.name + " " + x.addr

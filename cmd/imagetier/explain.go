@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/adminclient"
 	"github.com/novasocial/imagetier/internal/config"
+	"github.com/novasocial/imagetier/internal/program"
 )
 
 // explainCmd tells what a URL means.
@@ -35,7 +37,7 @@ func (explainCmd) Help() string {
 }
 
 // Run explains.
-func (c *explainCmd) Run(ctx context.Context, p *program) error {
+func (c *explainCmd) Run(ctx context.Context, p *program.Process) error {
 	cfg, _, err := c.load(p)
 	if err != nil {
 		return err
@@ -45,13 +47,13 @@ func (c *explainCmd) Run(ctx context.Context, p *program) error {
 		if err == nil {
 			return c.print(p, said)
 		}
-		fmt.Fprintf(p.stderr, "imagetier: the tier was not asked (%v); this is what the URL says by itself:\n", err)
+		fmt.Fprintf(p.Stderr, "imagetier: the tier was not asked (%v); this is what the URL says by itself:\n", err)
 	}
 	return c.local(p, cfg)
 }
 
 // local tells what can be told without a tier.
-func (c *explainCmd) local(p *program, cfg config.Config) error {
+func (c *explainCmd) local(p *program.Process, cfg config.Config) error {
 	signer, err := cfg.Signer()
 	var ids map[string]bool
 	if err != nil {
@@ -61,12 +63,12 @@ func (c *explainCmd) local(p *program, cfg config.Config) error {
 	}
 	v := readURL(signer, ids, c.URL)
 	if c.JSON {
-		err = json.NewEncoder(p.stdout).Encode(v)
+		err = json.NewEncoder(p.Stdout).Encode(v)
 	} else {
-		err = v.print(p.stdout)
+		err = v.print(p.Stdout)
 	}
 	if err == nil && !v.Good {
-		return exit(exitFailed)
+		return program.Failed
 	}
 	return err
 }
@@ -132,8 +134,8 @@ func (h explainedHeld) text() string {
 }
 
 func (c *explainCmd) askTier(ctx context.Context, cfg config.Config) (*explanation, error) {
-	asked := privateURL(cfg.PrivateListen) + "/v1/explain?" + url.Values{"url": {c.URL}}.Encode()
-	status, body, err := ask(ctx, asked, c.Timeout)
+	tier := adminclient.Client{Listen: cfg.PrivateListen, Timeout: c.Timeout}
+	status, body, err := tier.Get(ctx, "/v1/explain?"+url.Values{"url": {c.URL}}.Encode())
 	var answer *url.Error
 	switch {
 	case errors.As(err, &answer):
@@ -141,7 +143,7 @@ func (c *explainCmd) askTier(ctx context.Context, cfg config.Config) (*explanati
 	case err != nil:
 		return nil, err
 	case status != http.StatusOK:
-		return nil, fmt.Errorf("it answers %d: %s", status, oneLine(body))
+		return nil, fmt.Errorf("it answers %d: %s", status, adminclient.OneLine(body))
 	}
 	said := &explanation{raw: body}
 	if err := json.Unmarshal(body, said); err != nil {
@@ -150,18 +152,18 @@ func (c *explainCmd) askTier(ctx context.Context, cfg config.Config) (*explanati
 	return said, nil
 }
 
-func (c *explainCmd) print(p *program, said *explanation) error {
+func (c *explainCmd) print(p *program.Process, said *explanation) error {
 	var err error
 	if c.JSON {
 		var line bytes.Buffer
 		if err = json.Compact(&line, said.raw); err == nil {
-			_, err = fmt.Fprintln(p.stdout, line.String())
+			_, err = fmt.Fprintln(p.Stdout, line.String())
 		}
 	} else {
-		_, err = io.WriteString(p.stdout, said.text())
+		_, err = io.WriteString(p.Stdout, said.text())
 	}
 	if err == nil && (said.Error != "" || said.Ref == nil) {
-		return exit(exitFailed)
+		return program.Failed
 	}
 	return err
 }

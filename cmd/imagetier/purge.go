@@ -10,6 +10,9 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/novasocial/imagetier/internal/adminclient"
+	"github.com/novasocial/imagetier/internal/program"
 )
 
 // purgeCmd removes images from a running tier.
@@ -39,10 +42,10 @@ One variant; of a live URL, its original too:
 }
 
 // Run purges.
-func (c *purgeCmd) Run(ctx context.Context, p *program) error {
+func (c *purgeCmd) Run(ctx context.Context, p *program.Process) error {
 	whats, err := c.targets()
 	if err != nil {
-		return usageError{err}
+		return program.UsageError{Err: err}
 	}
 	return c.orders(ctx, p, removal{http.MethodPost, "/v1/purge", "purged", c.Timeout, c.JSON}, whats)
 }
@@ -89,13 +92,13 @@ func (takedownCmd) Help() string {
 }
 
 // Run takes down, or lifts.
-func (c *takedownCmd) Run(ctx context.Context, p *program) error {
+func (c *takedownCmd) Run(ctx context.Context, p *program.Process) error {
 	what, err := original(c.Source, c.Name, c.Tag)
 	if err == nil && what == (target{}) {
 		err = errors.New("what is to be taken down? Name --source and --name, or --tag")
 	}
 	if err != nil {
-		return usageError{err}
+		return program.UsageError{Err: err}
 	}
 	how := removal{http.MethodPost, "/v1/takedown", "taken down", c.Timeout, c.JSON}
 	if c.Lift {
@@ -159,14 +162,15 @@ type removal struct {
 
 // orders tells the tier, one target after the other, and prints what it says. All are
 // tried, whatever becomes of the first.
-func (s *settingsOf) orders(ctx context.Context, p *program, how removal, whats []target) error {
+func (s *settingsOf) orders(ctx context.Context, p *program.Process, how removal, whats []target) error {
 	cfg, _, err := s.load(p)
 	if err != nil {
 		return err
 	}
 	failed := false
+	tier := adminclient.Client{Listen: cfg.PrivateListen, Token: cfg.AdminToken, Timeout: how.timeout}
 	for _, what := range whats {
-		status, body, err := order(ctx, cfg, how.method, how.path, what, how.timeout)
+		status, body, err := tier.Send(ctx, how.method, how.path, what)
 		var unreached *url.Error
 		switch {
 		case errors.As(err, &unreached):
@@ -181,22 +185,22 @@ func (s *settingsOf) orders(ctx context.Context, p *program, how removal, whats 
 		}
 		if err != nil {
 			failed = true
-			fmt.Fprintf(p.stderr, "imagetier: %s: %v\n", what, err)
+			fmt.Fprintf(p.Stderr, "imagetier: %s: %v\n", what, err)
 		}
 	}
 	if failed {
-		return exit(exitFailed)
+		return program.Failed
 	}
 	return nil
 }
 
-func (how removal) print(p *program, what target, body []byte) error {
+func (how removal) print(p *program.Process, what target, body []byte) error {
 	if how.json {
 		var line bytes.Buffer
 		if err := json.Compact(&line, body); err != nil {
 			return fmt.Errorf("read the receipt: %w", err)
 		}
-		_, err := fmt.Fprintln(p.stdout, line.String())
+		_, err := fmt.Fprintln(p.Stdout, line.String())
 		return err
 	}
 	var receipt struct {
@@ -207,7 +211,7 @@ func (how removal) print(p *program, what target, body []byte) error {
 	if err := json.Unmarshal(body, &receipt); err != nil {
 		return fmt.Errorf("read the receipt: %w", err)
 	}
-	_, err := fmt.Fprintf(p.stdout, "%s: %s: %d variants, %d originals, %d bytes; %d of %d nodes\n",
+	_, err := fmt.Fprintf(p.Stdout, "%s: %s: %d variants, %d originals, %d bytes; %d of %d nodes\n",
 		what, how.done, receipt.Variants, receipt.Originals, receipt.Bytes, receipt.Nodes.Applied, receipt.Nodes.Known)
 	return err
 }
@@ -216,7 +220,7 @@ func (how removal) print(p *program, what target, body []byte) error {
 func problemOf(status int, body []byte) string {
 	var problem struct{ Title, Detail string }
 	if json.Unmarshal(body, &problem) == nil && problem.Detail != "" {
-		return fmt.Sprintf("%d: %s", status, oneLine([]byte(problem.Detail)))
+		return fmt.Sprintf("%d: %s", status, adminclient.OneLine([]byte(problem.Detail)))
 	}
-	return fmt.Sprintf("%d: %s", status, oneLine(body))
+	return fmt.Sprintf("%d: %s", status, adminclient.OneLine(body))
 }

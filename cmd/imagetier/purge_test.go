@@ -49,7 +49,7 @@ func TestPurgeTellsTheTierAndPrintsTheReceipt(t *testing.T) {
 			"posts a.jpg: lifted: 3 variants, 1 originals, 12345 bytes; 1 of 1 nodes\n"},
 	} {
 		environ, said := told(t, http.StatusOK, aReceipt)
-		code, out, errs := imagetier(t, environ, c.args...)
+		code, out, errs := command(t, environ, c.args...)
 		if code != 0 || out != c.out || errs != "" {
 			t.Errorf("%v: exit code %d, %q, %q; want %q", c.args, code, out, errs, c.out)
 		}
@@ -71,12 +71,12 @@ func TestPurgeThatIsRefusedFailsAndSaysWhy(t *testing.T) {
 		{http.StatusOK, "no receipt", "read the receipt"},
 	} {
 		environ, _ := told(t, c.status, c.body)
-		code, out, errs := imagetier(t, environ, "purge", "--source", "x", "--name", "a.jpg")
+		code, out, errs := command(t, environ, "purge", "--source", "x", "--name", "a.jpg")
 		if code != 1 || out != "" || !strings.Contains(errs, c.says) {
 			t.Errorf("%d %s: exit code %d, %q, %q; want %q", c.status, c.body, code, out, errs, c.says)
 		}
 	}
-	code, _, errs := imagetier(t, nil, "purge", "--private-listen", "127.0.0.1:1", "--source", "x", "--name", "a.jpg")
+	code, _, errs := command(t, nil, "purge", "--private-listen", "127.0.0.1:1", "--source", "x", "--name", "a.jpg")
 	if code != 1 || !strings.Contains(errs, "does not answer") {
 		t.Errorf("without a tier: %d %s", code, errs)
 	}
@@ -89,7 +89,7 @@ func TestPurgeOfNothingOrOfTooMuchIsWrongUsage(t *testing.T) {
 		{"purge", "https://img.example.com"}, {"purge", "/healthz"},
 	} {
 		environ, said := told(t, http.StatusOK, aReceipt)
-		if code, _, errs := imagetier(t, environ, args...); code != 2 || errs == "" || len(*said) != 0 {
+		if code, _, errs := command(t, environ, args...); code != 2 || errs == "" || len(*said) != 0 {
 			t.Errorf("%v: exit code %d, %q, told %q", args, code, errs, *said)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/novasocial/imagetier/internal/program"
 	"github.com/novasocial/imagetier/internal/server"
 )
 
@@ -11,14 +12,14 @@ import (
 type serveCmd struct{ settingsOf }
 
 // Run serves until ctx is done.
-func (c *serveCmd) Run(ctx context.Context, p *program) (err error) {
+func (c *serveCmd) Run(ctx context.Context, p *program.Process) (err error) {
 	cfg, _, err := c.load(p)
 	if err != nil {
 		return err
 	}
-	b := build()
+	b := program.Build()
 	s, err := server.New(ctx, server.Config{
-		Config: cfg, Terminal: p.stderr,
+		Config: cfg, Terminal: p.Stderr,
 		Build: server.Build{Version: b.Version, Commit: b.Commit, Go: b.Go},
 	})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/program"
 	"github.com/novasocial/imagetier/resize"
 )
 
@@ -56,30 +57,30 @@ A shape is size, then options joined by "-", each only where it is not the defau
 }
 
 // Run signs.
-func (c *signCmd) Run(p *program) error {
+func (c *signCmd) Run(p *program.Process) error {
 	cfg, _, err := c.load(p)
 	if err != nil {
 		return err
 	}
 	signer, err := cfg.Signer()
 	if err != nil {
-		return usageError{err}
+		return program.UsageError{Err: err}
 	}
 	base, err := parseBase(c.Base)
 	if err != nil {
-		return usageError{err}
+		return program.UsageError{Err: err}
 	}
 	if c.Name != "-" {
-		if err := c.sign(p.stdout, signer, base, c.Name); err != nil {
-			return usageError{err}
+		if err := c.sign(p.Stdout, signer, base, c.Name); err != nil {
+			return program.UsageError{Err: err}
 		}
 		return nil
 	}
-	out := bufio.NewWriter(p.stdout)
-	lines := bufio.NewScanner(p.stdin)
+	out := bufio.NewWriter(p.Stdout)
+	lines := bufio.NewScanner(p.Stdin)
 	for n := 1; lines.Scan(); n++ {
 		if err := c.sign(out, signer, base, lines.Text()); err != nil {
-			return usageError{errors.Join(fmt.Errorf("line %d: %w", n, err), out.Flush())}
+			return program.UsageError{Err: errors.Join(fmt.Errorf("line %d: %w", n, err), out.Flush())}
 		}
 	}
 	if err := lines.Err(); err != nil {
@@ -166,7 +167,7 @@ func parseBase(base string) (string, error) {
 }
 
 // eachLine calls do for every argument, and for every line of standard input where one is "-".
-func eachLine(ctx context.Context, p *program, args []string, do func(string) error) error {
+func eachLine(ctx context.Context, p *program.Process, args []string, do func(string) error) error {
 	for _, arg := range args {
 		if arg != "-" {
 			if err := do(arg); err != nil {
@@ -174,7 +175,7 @@ func eachLine(ctx context.Context, p *program, args []string, do func(string) er
 			}
 			continue
 		}
-		lines := bufio.NewScanner(p.stdin)
+		lines := bufio.NewScanner(p.Stdin)
 		for lines.Scan() && ctx.Err() == nil {
 			if err := do(lines.Text()); err != nil {
 				return err

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/program"
 )
 
 // verifyCmd checks URLs.
@@ -28,14 +29,14 @@ func (verifyCmd) Help() string {
 }
 
 // Run verifies.
-func (c *verifyCmd) Run(ctx context.Context, p *program) error {
+func (c *verifyCmd) Run(ctx context.Context, p *program.Process) error {
 	cfg, _, err := c.load(p)
 	if err != nil {
 		return err
 	}
 	signer, err := cfg.Signer()
 	if err != nil {
-		return usageError{err}
+		return program.UsageError{Err: err}
 	}
 	ids := idsOf(cfg.Keys)
 	bad := false
@@ -43,12 +44,12 @@ func (c *verifyCmd) Run(ctx context.Context, p *program) error {
 		v := readURL(signer, ids, text)
 		bad = bad || !v.Good
 		if c.JSON {
-			return json.NewEncoder(p.stdout).Encode(v)
+			return json.NewEncoder(p.Stdout).Encode(v)
 		}
-		return v.print(p.stdout)
+		return v.print(p.Stdout)
 	})
 	if err == nil && bad {
-		return exit(exitFailed)
+		return program.Failed
 	}
 	return err
 }

@@ -14,7 +14,9 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/novasocial/imagetier/internal/adminclient"
 	"github.com/novasocial/imagetier/internal/config"
+	"github.com/novasocial/imagetier/internal/program"
 )
 
 // warmCmd has a running tier make images before they are asked for.
@@ -53,15 +55,15 @@ Empty lines, those that begin with # and repetitions are left out. Exits with 0 
 const warmBatch = 256
 
 // Run warms.
-func (c *warmCmd) Run(ctx context.Context, p *program) error {
+func (c *warmCmd) Run(ctx context.Context, p *program.Process) error {
 	if c.Dead {
 		return c.dead(ctx, p)
 	}
 	if c.Retry || c.Discard {
-		return usageError{errors.New("--retry and --discard go with --dead")}
+		return program.UsageError{Err: errors.New("--retry and --discard go with --dead")}
 	}
 	if len(c.What) != 1 {
-		return usageError{errors.New("what is to be warmed? Name one file, or - for standard input")}
+		return program.UsageError{Err: errors.New("what is to be warmed? Name one file, or - for standard input")}
 	}
 	cfg, _, err := c.load(p)
 	if err != nil {
@@ -69,11 +71,11 @@ func (c *warmCmd) Run(ctx context.Context, p *program) error {
 	}
 	in, size, err := c.open(p)
 	if err != nil {
-		return usageError{err}
+		return program.UsageError{Err: err}
 	}
 	defer in.Close()
 	w := &warming{
-		cmd: c, p: p, cfg: cfg, progress: newProgress(p.stderr, size), began: time.Now(),
+		cmd: c, p: p, cfg: cfg, progress: newProgress(p.Stderr, size), began: time.Now(),
 		// No proxy: the private listener is near.
 		client: &http.Client{Transport: &http.Transport{}},
 	}
@@ -82,9 +84,9 @@ func (c *warmCmd) Run(ctx context.Context, p *program) error {
 }
 
 // open returns the input and its size, 0 if that is not known.
-func (c *warmCmd) open(p *program) (io.ReadCloser, int64, error) {
+func (c *warmCmd) open(p *program.Process) (io.ReadCloser, int64, error) {
 	if c.What[0] == "-" {
-		return io.NopCloser(p.stdin), 0, nil
+		return io.NopCloser(p.Stdin), 0, nil
 	}
 	f, err := os.Open(c.What[0])
 	if err != nil {
@@ -115,7 +117,7 @@ type warmSums struct {
 // warming is one run.
 type warming struct {
 	cmd      *warmCmd
-	p        *program
+	p        *program.Process
 	cfg      config.Config
 	client   *http.Client
 	progress *progress
@@ -155,7 +157,7 @@ func (w *warming) run(ctx context.Context, in io.Reader) error {
 		return stopped
 	}
 	if w.sums.Failed > 0 || w.sums.Wrong > 0 {
-		return exit(exitFailed)
+		return program.Failed
 	}
 	return nil
 }
@@ -259,18 +261,17 @@ func (w *warming) askOnce(ctx context.Context, order warmOrder, lines *warmReade
 	defer cancel(nil)
 	silent := time.AfterFunc(w.cmd.Timeout, func() { cancel(fmt.Errorf("it was silent for %s", w.cmd.Timeout)) })
 	defer silent.Stop()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, privateURL(w.cfg.PrivateListen)+"/v1/warm", bytes.NewReader(body))
+	req, err := w.cmd.tier(w.cfg).NewRequest(ctx, http.MethodPost, "/v1/warm", body)
 	if err != nil {
 		return 0, err
 	}
-	authorize(req, w.cfg)
 	resp, err := w.client.Do(req)
 	if err != nil {
 		return 0, w.unanswered(ctx, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+		text, err := io.ReadAll(io.LimitReader(resp.Body, adminclient.MaxAnswer))
 		if err != nil {
 			return 0, w.unanswered(ctx, err)
 		}
@@ -289,7 +290,7 @@ func (w *warming) askOnce(ctx context.Context, order warmOrder, lines *warmReade
 		}
 		var one warmAnswer
 		if err := json.Unmarshal(answers.Bytes(), &one); err != nil {
-			return 0, fmt.Errorf("the tier answers %q: %w", oneLine(answers.Bytes()), err)
+			return 0, fmt.Errorf("the tier answers %q: %w", adminclient.OneLine(answers.Bytes()), err)
 		}
 		if err := w.count(one, answers.Bytes()); err != nil {
 			return 0, err
@@ -325,7 +326,7 @@ func (w *warming) count(one warmAnswer, line []byte) error {
 		w.sums.Failed++
 	}
 	if w.cmd.JSON {
-		_, err := fmt.Fprintf(w.p.stdout, "%s\n", line)
+		_, err := fmt.Fprintf(w.p.Stdout, "%s\n", line)
 		return err
 	}
 	if one.Outcome == "failed" {
@@ -348,23 +349,15 @@ func (w *warming) fault(what, why string) {
 // print prints the sums.
 func (w *warming) print() error {
 	if w.cmd.JSON {
-		return json.NewEncoder(w.p.stdout).Encode(w.sums)
+		return json.NewEncoder(w.p.Stdout).Encode(w.sums)
 	}
 	s := w.sums
 	text := fmt.Sprintf("%d images: %d hit, %d made, %d failed", s.Images, s.Hit, s.Made, s.Failed)
 	if s.Wrong > 0 {
 		text += fmt.Sprintf("; %d lines are wrong", s.Wrong)
 	}
-	_, err := fmt.Fprintf(w.p.stdout, "%s; %.1f s, %.0f images/s\n", text, s.Seconds, float64(s.Images)/max(s.Seconds, 0.001))
+	_, err := fmt.Fprintf(w.p.Stdout, "%s; %.1f s, %.0f images/s\n", text, s.Seconds, float64(s.Images)/max(s.Seconds, 0.001))
 	return err
-}
-
-// authorize adds what the private listener wants of who changes something.
-func authorize(req *http.Request, cfg config.Config) {
-	req.Header.Set("Content-Type", "application/json")
-	if cfg.AdminToken != "" {
-		req.Header.Set("Authorization", "Bearer "+cfg.AdminToken)
-	}
 }
 
 // refusalOf is an answer of the private listener that is no success, as an error.

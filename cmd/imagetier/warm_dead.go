@@ -10,7 +10,9 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/novasocial/imagetier/internal/adminclient"
 	"github.com/novasocial/imagetier/internal/config"
+	"github.com/novasocial/imagetier/internal/program"
 )
 
 // deadLetter is one as GET /v1/warm/dead shows it.
@@ -25,10 +27,10 @@ type deadLetter struct {
 }
 
 // dead lists the dead letters, or queues them again, or forgets them.
-func (c *warmCmd) dead(ctx context.Context, p *program) error {
+func (c *warmCmd) dead(ctx context.Context, p *program.Process) error {
 	ids, err := c.ids()
 	if err != nil {
-		return usageError{err}
+		return program.UsageError{Err: err}
 	}
 	cfg, _, err := c.load(p)
 	if err != nil {
@@ -58,7 +60,7 @@ func (c *warmCmd) dead(ctx context.Context, p *program) error {
 		from = next
 	}
 	if listed == 0 && !c.JSON {
-		_, err = fmt.Fprintln(p.stdout, "there are no dead letters")
+		_, err = fmt.Fprintln(p.Stdout, "there are no dead letters")
 	}
 	return err
 }
@@ -81,7 +83,7 @@ func (c *warmCmd) ids() (map[uint64]bool, error) {
 // letters returns some dead letters from that number on, and where the next begin; 0: there
 // are no more.
 func (c *warmCmd) letters(ctx context.Context, cfg config.Config, from uint64) ([]deadLetter, uint64, error) {
-	status, body, err := ask(ctx, privateURL(cfg.PrivateListen)+"/v1/warm/dead?from="+strconv.FormatUint(from, 10), c.Timeout)
+	status, body, err := c.tier(cfg).Get(ctx, "/v1/warm/dead?from="+strconv.FormatUint(from, 10))
 	if err != nil {
 		return nil, 0, unreached(err)
 	}
@@ -98,17 +100,21 @@ func (c *warmCmd) letters(ctx context.Context, cfg config.Config, from uint64) (
 	return said.Dead, said.Next, nil
 }
 
-func (c *warmCmd) printLetter(p *program, letter deadLetter) error {
+func (c *warmCmd) tier(cfg config.Config) adminclient.Client {
+	return adminclient.Client{Listen: cfg.PrivateListen, Token: cfg.AdminToken, Timeout: c.Timeout}
+}
+
+func (c *warmCmd) printLetter(p *program.Process, letter deadLetter) error {
 	if c.JSON {
-		return json.NewEncoder(p.stdout).Encode(letter)
+		return json.NewEncoder(p.Stdout).Encode(letter)
 	}
-	_, err := fmt.Fprintf(p.stdout, "%d  %s  %d attempts  %s: %s\n", letter.ID, letter.Died.Local().Format("2006-01-02 15:04:05"),
-		letter.Attempts, oneLine([]byte(letter.What)), oneLine([]byte(letter.Reason)))
+	_, err := fmt.Fprintf(p.Stdout, "%d  %s  %d attempts  %s: %s\n", letter.ID, letter.Died.Local().Format("2006-01-02 15:04:05"),
+		letter.Attempts, adminclient.OneLine([]byte(letter.What)), adminclient.OneLine([]byte(letter.Reason)))
 	return err
 }
 
 // settle queues dead letters again, or forgets them: those that are named, or all.
-func (c *warmCmd) settle(ctx context.Context, p *program, cfg config.Config, ids map[uint64]bool) error {
+func (c *warmCmd) settle(ctx context.Context, p *program.Process, cfg config.Config, ids map[uint64]bool) error {
 	what := struct {
 		Do  string   `json:"do"`
 		IDs []uint64 `json:"ids,omitempty"`
@@ -119,7 +125,7 @@ func (c *warmCmd) settle(ctx context.Context, p *program, cfg config.Config, ids
 	for id := range ids {
 		what.IDs = append(what.IDs, id)
 	}
-	status, body, err := order(ctx, cfg, http.MethodPost, "/v1/warm/dead", what, c.Timeout)
+	status, body, err := c.tier(cfg).Send(ctx, http.MethodPost, "/v1/warm/dead", what)
 	if err != nil {
 		return unreached(err)
 	}
@@ -127,7 +133,7 @@ func (c *warmCmd) settle(ctx context.Context, p *program, cfg config.Config, ids
 		return refusalOf(status, body)
 	}
 	if c.JSON {
-		_, err = fmt.Fprintf(p.stdout, "%s\n", oneLine(body))
+		_, err = fmt.Fprintf(p.Stdout, "%s\n", adminclient.OneLine(body))
 		return err
 	}
 	var said struct{ Settled int }
@@ -138,7 +144,7 @@ func (c *warmCmd) settle(ctx context.Context, p *program, cfg config.Config, ids
 	if c.Discard {
 		done = "forgotten"
 	}
-	_, err = fmt.Fprintf(p.stdout, "%d dead letters %s\n", said.Settled, done)
+	_, err = fmt.Fprintf(p.Stdout, "%d dead letters %s\n", said.Settled, done)
 	return err
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/novasocial/imagetier/internal/program/programtest"
 )
 
 // warmTier is a private listener that answers POST /v1/warm: what has "gone" in it fails, what
@@ -96,7 +97,7 @@ https://img.example.com/i/k1.AAAAAAAAAAAAAAAAAAAAAA/880x/v.1/posts/a.jpg.webp?x=
 https://cdn.app.example/f.jpg
 nonsense
 `)
-	code, out, errs := imagetier(t, startWarmer(t, s), "warm", "--profile", "grid", list)
+	code, out, errs := command(t, startWarmer(t, s), "warm", "--profile", "grid", list)
 	if code != 1 || !strings.HasPrefix(out, "8 images: 1 hit, 6 made, 1 failed; 1 lines are wrong; ") {
 		t.Errorf("exit code %d, %q", code, out)
 	}
@@ -133,12 +134,10 @@ func TestWarmPrintsEachAnswerAndTheSumsAsJSON(t *testing.T) {
 	}
 }
 
-// imagetierWith is imagetier with something to read.
+// imagetierWith runs a command that reads stdin.
 func imagetierWith(t *testing.T, stdin string, environ []string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	var out, errs bytes.Buffer
-	code = run(t.Context(), &program{args: args, environ: environ, stdin: strings.NewReader(stdin), stdout: &out, stderr: &errs})
-	return code, out.String(), errs.String()
+	return programtest.Run(t, imagetier(), programtest.Command{Args: args, Environ: environ, Stdin: stdin})
 }
 
 // A run that ends in the middle goes on behind the last batch that was answered whole.
@@ -149,18 +148,18 @@ func TestAWarmRunThatEndedGoesOnWhereItWas(t *testing.T) {
 	}
 	s := &warmTier{breakAt: 3}
 	environ, path, state := startWarmer(t, s), file(t, list.String()), filepath.Join(t.TempDir(), "state")
-	code, _, errs := imagetier(t, environ, "warm", "--state", state, path)
+	code, _, errs := command(t, environ, "warm", "--state", state, path)
 	if code != 1 || !strings.Contains(errs, fmt.Sprintf("goes on behind line %d", 2*warmBatch)) {
 		t.Fatalf("exit code %d, %q", code, errs)
 	}
 	other := file(t, "/i/_/1x/v.1/posts/a.jpg.webp\n")
-	if code, _, errs := imagetier(t, environ, "warm", "--state", state, other); code != 1 || !strings.Contains(errs, "the state of another input") {
+	if code, _, errs := command(t, environ, "warm", "--state", state, other); code != 1 || !strings.Contains(errs, "the state of another input") {
 		t.Errorf("another input: exit code %d, %q", code, errs)
 	}
 	s.mu.Lock()
 	s.orders, s.breakAt = nil, 0
 	s.mu.Unlock()
-	code, out, errs := imagetier(t, environ, "warm", "--state", state, path)
+	code, out, errs := command(t, environ, "warm", "--state", state, path)
 	if code != 0 || !strings.HasPrefix(out, fmt.Sprintf("%d images: 0 hit, %d made, 0 failed; ", 3*warmBatch+10, 3*warmBatch+10)) {
 		t.Errorf("exit code %d, %q, %q", code, out, errs)
 	}
@@ -188,11 +187,11 @@ func TestWarmThatIsUsedWronglyOrFindsNoTierSaysSo(t *testing.T) {
 		{[]string{"warm", "--private-listen", "127.0.0.1:1", list}, 1, "the tier does not answer"},
 		{[]string{"warm", "--private-listen", "127.0.0.1:1", "--dead"}, 1, "the tier does not answer"},
 	} {
-		if code, _, errs := imagetier(t, nil, c.args...); code != c.code || !strings.Contains(errs, c.says) {
+		if code, _, errs := command(t, nil, c.args...); code != c.code || !strings.Contains(errs, c.says) {
 			t.Errorf("%v: exit code %d, %q, want %d and %q", c.args, code, errs, c.code, c.says)
 		}
 	}
-	if code, _, errs := imagetier(t, startWarmer(t, &warmTier{}), "warm", "--admin-token", "another", list); code != 1 || !strings.Contains(errs, "--admin-token") {
+	if code, _, errs := command(t, startWarmer(t, &warmTier{}), "warm", "--admin-token", "another", list); code != 1 || !strings.Contains(errs, "--admin-token") {
 		t.Errorf("another token: exit code %d, %q", code, errs)
 	}
 }
@@ -213,17 +212,17 @@ func TestDeadLettersAreListedRetriedAndForgotten(t *testing.T) {
 	}))
 	defer tier.Close()
 	environ := []string{"IMAGETIER_PRIVATE_LISTEN=" + strings.TrimPrefix(tier.URL, "http://")}
-	code, out, errs := imagetier(t, environ, "warm", "--dead")
+	code, out, errs := command(t, environ, "warm", "--dead")
 	if code != 0 || !strings.Contains(out, "3  ") || !strings.Contains(out, "6 attempts  v.1/posts/a.jpg: origin down\n") || !strings.Contains(out, "v.1/posts/b.jpg: broken\n") {
 		t.Errorf("exit code %d, %q, %q", code, out, errs)
 	}
-	if _, out, _ := imagetier(t, environ, "warm", "--dead", "--json", "9"); strings.Count(out, "\n") != 1 || !strings.Contains(out, `"id":9`) {
+	if _, out, _ := command(t, environ, "warm", "--dead", "--json", "9"); strings.Count(out, "\n") != 1 || !strings.Contains(out, `"id":9`) {
 		t.Errorf("%q", out)
 	}
-	if code, out, errs := imagetier(t, environ, "warm", "--dead", "--retry"); code != 0 || out != "2 dead letters queued again\n" {
+	if code, out, errs := command(t, environ, "warm", "--dead", "--retry"); code != 0 || out != "2 dead letters queued again\n" {
 		t.Errorf("exit code %d, %q, %q", code, out, errs)
 	}
-	if code, out, errs := imagetier(t, environ, "warm", "--dead", "--discard", "9"); code != 0 || out != "2 dead letters forgotten\n" {
+	if code, out, errs := command(t, environ, "warm", "--dead", "--discard", "9"); code != 0 || out != "2 dead letters forgotten\n" {
 		t.Errorf("exit code %d, %q, %q", code, out, errs)
 	}
 	if want := []string{`/v1/warm/dead {"do":"retry"}`, `/v1/warm/dead {"do":"discard","ids":[9]}`}; !slices.Equal(posted, want) {

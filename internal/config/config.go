@@ -128,9 +128,6 @@ type Input struct {
 // through it go nowhere.
 func Schema() *settings.Schema { return schema(new(Config)) }
 
-// Flags returns the flags of the named settings, or of all of them.
-func Flags(only ...string) *settings.Flags { return Schema().Flags(only...) }
-
 // Load reads the settings. Where all of them are read (Input.Only is nil) they are checked as
 // for serving: keys or Dev, and enough memory in the cgroup, unless Input.Unfinished. The error is of type
 // settings.Faults and has every fault. Resolved tells where each value came from; it is

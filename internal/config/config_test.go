@@ -16,9 +16,8 @@ import (
 	"testing/fstest"
 	"time"
 
-	"github.com/alecthomas/kong"
-
 	"github.com/novasocial/imagetier/internal/config"
+	"github.com/novasocial/imagetier/internal/program/programtest"
 	"github.com/novasocial/imagetier/internal/settings"
 	"github.com/novasocial/imagetier/prefetch/profile"
 	"github.com/novasocial/imagetier/resize"
@@ -43,19 +42,7 @@ func machine() config.Machine {
 
 func input(t *testing.T, args, environ []string) config.Input {
 	t.Helper()
-	flags := config.Flags()
-	var app struct {
-		Settings kong.Plugins `embed:""`
-	}
-	app.Settings = kong.Plugins{flags.Plugin()}
-	parser, err := kong.New(&app)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := parser.Parse(args); err != nil {
-		t.Fatal(err)
-	}
-	return config.Input{Input: settings.Input{Flags: flags, Environ: environ}, Machine: machine()}
+	return config.Input{Input: settings.Input{Flags: programtest.Flags(args), Environ: environ}, Machine: machine()}
 }
 
 func load(t *testing.T, args ...string) (config.Config, error) {

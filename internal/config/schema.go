@@ -63,7 +63,8 @@ func schema(c *Config) *settings.Schema {
 	add(settings.Setting{Name: "source", Group: group, Placeholder: "NAME=URL", Value: sources(&c.Sources),
 		Help: "Where originals are: dir:///path, s3://bucket/prefix?region=&endpoint=&path-style=true or https://host/prefix. May be given again; in the environment with commas (a comma inside of a URL is %2C). ?originals=yes allows /orig, ?missing=403 is for buckets that hide what is missing."})
 	add(settings.Setting{Name: "keys", Group: group, Placeholder: "ID=HEX,...", Secret: true, Value: keys(&c.Keys),
-		Help: "Keys of signatures, at least 32 bytes each: the first signs, all verify."})
+		Required: "required unless --dev",
+		Help:     "Keys of signatures, at least 32 bytes each: the first signs, all verify."})
 	add(settings.Setting{Name: "dev", Group: group, Value: settings.Bool(&c.Dev),
 		Help: "For trying things out: _ is accepted as a signature, both listeners are on 127.0.0.1, and the cache is in the user's cache directory."})
 	add(settings.Setting{Name: "allow-private-origins", Group: group, Default: "false", Value: settings.Bool(&c.AllowPrivateOrigins),

@@ -11,8 +11,8 @@ import (
 
 // Input is where settings come from.
 type Input struct {
-	Flags   *Flags   // nil: none
-	Environ []string // KEY=VALUE, as os.Environ gives it
+	Flags   map[string][]string // values of flags by name without --, in order
+	Environ []string            // KEY=VALUE, as os.Environ gives it
 	// Faults that were found before, like flags that there are none of: they are
 	// reported together with the others.
 	Faults []Fault
@@ -109,10 +109,10 @@ func first(name string, layers []layer) ([]string, Place) {
 	return nil, Place{}
 }
 
-func (s *Schema) fromFlags(r *Resolved, f *Flags) layer {
+func (s *Schema) fromFlags(r *Resolved, flags map[string][]string) layer {
 	l := newLayer(Flag)
 	for _, name := range s.names() {
-		values := f.values(name)
+		values := flags[name]
 		if values == nil {
 			continue
 		}
@@ -214,6 +214,16 @@ func readSecret(path string) (string, error) {
 		return "", fmt.Errorf("%s is empty", path)
 	}
 	return text, nil
+}
+
+// Text returns the value of a setting as a user would spell it, "" if it was not read.
+func (r *Resolved) Text(name string) string {
+	for _, v := range r.Values {
+		if v.Name == name {
+			return v.Value.String()
+		}
+	}
+	return ""
 }
 
 // Place returns where the value of a setting came from.

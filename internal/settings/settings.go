@@ -27,6 +27,7 @@ type Setting struct {
 	Group       string // the heading of --help it stands under
 	Default     string // as a user would spell it; "" leaves Value as it is
 	DefaultHelp string // what --help says instead of Default, where that depends on the machine
+	Required    string // what --help says of a setting without which the program does not start: "required"
 	Value       Value
 	// Secret settings are never printed, and may be given as the name of a file that
 	// holds them: flag --NAME-file, variable PREFIX_NAME_FILE, YAML key name-file.
@@ -52,6 +53,9 @@ type Schema struct {
 
 // fileSuffix makes the name of the file that holds a secret.
 const fileSuffix = "-file"
+
+// FileOf returns the name by which the file of a secret is given.
+func FileOf(name string) string { return name + fileSuffix }
 
 // Env returns the environment variable of a setting.
 func (s *Schema) Env(name string) string {

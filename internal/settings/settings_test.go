@@ -9,8 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alecthomas/kong"
-
+	"github.com/novasocial/imagetier/internal/program/programtest"
 	"github.com/novasocial/imagetier/internal/settings"
 )
 
@@ -64,19 +63,7 @@ func read(t *testing.T, args, environ []string, yaml string, only ...string) (to
 		}
 		args = append([]string{"--config", path}, args...)
 	}
-	flags := schema.Flags()
-	var app struct {
-		Settings kong.Plugins `embed:""`
-	}
-	app.Settings = kong.Plugins{flags.Plugin()}
-	parser, err := kong.New(&app)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := parser.Parse(args); err != nil {
-		t.Fatal(err)
-	}
-	r := schema.Resolve(settings.Input{Flags: flags, Environ: environ, Only: only})
+	r := schema.Resolve(settings.Input{Flags: programtest.Flags(args), Environ: environ, Only: only})
 	said := ""
 	if err := r.Err(); err != nil {
 		said = strings.ReplaceAll(err.Error(), path, "FILE")

@@ -32,6 +32,12 @@ func Bool(p *bool) Value { return boolean{p} }
 
 type boolean struct{ p *bool }
 
+// IsBool reports whether v is the Value of true and false.
+func IsBool(v Value) bool {
+	_, ok := v.(boolean)
+	return ok
+}
+
 func (b boolean) Set(text string) error {
 	switch text {
 	case "true":

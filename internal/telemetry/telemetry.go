@@ -65,7 +65,9 @@ func Open(ctx context.Context, cfg Config) (*Telemetry, error) {
 	}
 	t := &Telemetry{Log: slog.New(handler), Registry: prometheus.NewRegistry()}
 	t.Registry.MustRegister(
-		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.GoRuntimeMetricsRule{Matcher: gcPauses})),
+		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(
+			collectors.MetricsGC, collectors.GoRuntimeMetricsRule{Matcher: gcPauses},
+		)),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	t.provider, err = tracing.NewProvider(ctx, cfg.Program, cfg.Version, t.Log)
@@ -76,6 +78,14 @@ func Open(ctx context.Context, cfg Config) (*Telemetry, error) {
 		t.Tracer = t.provider.Tracer("github.com/novasocial/imagetier")
 	}
 	return t, nil
+}
+
+// Provider returns what libraries make spans with; nil without a Tracer.
+func (t *Telemetry) Provider() trace.TracerProvider {
+	if t.provider == nil {
+		return nil
+	}
+	return t.provider
 }
 
 // Metrics returns the handler of /metrics: the text format of Prometheus, OpenMetrics,

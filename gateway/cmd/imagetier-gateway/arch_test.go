@@ -19,7 +19,6 @@ const (
 // owners are the rooms that may import what is foreign, by the beginning of its import path:
 // each foreign thing has one address. What is not named here has none.
 var owners = map[string][]string{
-	"github.com/alecthomas/kong":     {"cmd/imagetier-gateway"},
 	"github.com/goccy/go-yaml":       {"cmd/imagetier-gateway/internal/config"},
 	"github.com/prometheus/":         {"cmd/imagetier-gateway"},
 	"github.com/andybalholm/brotli":  {"proxy"},
@@ -34,8 +33,8 @@ var owners = map[string][]string{
 	"google.golang.org/grpc":         {"proto", "upstream"},
 	"google.golang.org/protobuf":     {"proto", "upstream"},
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc": {"upstream"},
-	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp":               {"telemetry"},
-	"go.opentelemetry.io/otel": {"upstream", "telemetry"},
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp":               {"cmd/imagetier-gateway"},
+	"go.opentelemetry.io/otel": {"upstream", "cmd/imagetier-gateway"},
 }
 
 // walls are what a room may import of the gateway (by its name) and of the tier's module (after
@@ -55,8 +54,7 @@ var walls = map[string][]string{
 	"graph":                 {"feed", "imagelink", "/prefetch/profile"},
 	"auth":                  {},
 	"events":                {"/prefetch/events", "/internal/webhook"},
-	"telemetry":             {"/internal/tracing"},
-	"cmd/imagetier-gateway": {"proxy", "imagelink", "tier", "graph", "auth", "events", "telemetry", "feed", "loader", "pagecache", "upstream", "/internal/settings", "/internal/webhook", "/prefetch/profile", "/prefetch/events", "/imagecache/imageurl"},
+	"cmd/imagetier-gateway": {"proxy", "imagelink", "tier", "graph", "auth", "events", "feed", "loader", "pagecache", "upstream", "/internal/settings", "/internal/program", "/internal/telemetry", "/internal/webhook", "/prefetch/profile", "/prefetch/events", "/imagecache/imageurl"},
 }
 
 type listed struct {

@@ -29,7 +29,7 @@ func (g *gateway) openFeed(set *serveMetrics) (*pages, error) {
 	cfg := g.cfg.Serve
 	up := upstream.Config{
 		Feed: cfg.Feed, Content: cfg.Content, User: cfg.User, ConnectTimeout: cfg.ConnectTimeout, CallTimeout: cfg.CallTimeout,
-		Traces: g.traces.Provider(), Observe: set.call, Breaker: upstream.Breaker{Moved: func(service string, to upstream.State) { set.breaker(service, int(to)) }},
+		Traces: g.telemetry.Provider(), Observe: set.call, Breaker: upstream.Breaker{Moved: func(service string, to upstream.State) { set.breaker(service, int(to)) }},
 	}
 	if cfg.TLS {
 		up.TLS = &tls.Config{MinVersion: tls.VersionTLS12}

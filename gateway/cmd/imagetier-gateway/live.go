@@ -13,11 +13,11 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/novasocial/imagetier/gateway/cmd/imagetier-gateway/internal/config"
-	"github.com/novasocial/imagetier/gateway/telemetry"
+	"github.com/novasocial/imagetier/internal/program"
+	"github.com/novasocial/imagetier/internal/telemetry"
 )
 
 // linger is how long the public listener goes on accepting after readiness has failed:
@@ -29,13 +29,31 @@ type gateway struct {
 	cfg      config.Config
 	log      *slog.Logger
 	registry *prometheus.Registry
-	traces   *telemetry.Traces // nil: none
-	draining atomic.Bool
+	// telemetry made log and registry, and sends traces where the environment asks for them.
+	telemetry *telemetry.Telemetry
+	draining  atomic.Bool
 }
 
-// openGateway makes log and registry. It starts nothing.
-func openGateway(cfg config.Config, mode string, stderr io.Writer) (*gateway, error) {
-	return &gateway{cfg: cfg, log: newLog(cfg, stderr), registry: newRegistry(mode)}, nil
+// openGateway makes the log, the registry and the tracer. It starts nothing.
+func openGateway(ctx context.Context, cfg config.Config, mode string, stderr io.Writer) (*gateway, error) {
+	t, err := telemetry.Open(ctx, telemetry.Config{
+		Program: "imagetier-gateway", Version: program.Build().Version,
+		Output: stderr, Format: cfg.LogFormat, Level: cfg.LogLevel, Secrets: cfg.Secrets,
+	})
+	if err != nil {
+		return nil, err
+	}
+	newBuildInfo(t.Registry, mode)
+	return &gateway{cfg: cfg, log: t.Log, registry: t.Registry, telemetry: t}, nil
+}
+
+// close sends the last traces.
+func (g *gateway) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if err := g.telemetry.Close(ctx); err != nil {
+		g.log.Warn("traces lost", "err", err)
+	}
 }
 
 // lives are what a gateway runs.
@@ -85,7 +103,7 @@ func (g *gateway) live(ctx context.Context, l lives) error {
 		}
 		return shutdown(privateServer, time.Second)
 	})
-	g.log.Info("serving", "public", public.Addr().String(), "private", private.Addr().String(), "version", build().Version)
+	g.log.Info("serving", "public", public.Addr().String(), "private", private.Addr().String(), "version", program.Build().Version)
 	return group.Wait()
 }
 
@@ -125,9 +143,7 @@ func (g *gateway) private(l lives) http.Handler {
 	for pattern, h := range l.private {
 		mux.Handle(pattern, h)
 	}
-	mux.Handle("GET /metrics", promhttp.HandlerFor(g.registry, promhttp.HandlerOpts{
-		ErrorLog: slog.NewLogLogger(g.log.Handler(), slog.LevelWarn), ErrorHandling: promhttp.ContinueOnError, Registry: g.registry, EnableOpenMetrics: true,
-	}))
+	mux.Handle("GET /metrics", g.telemetry.Metrics())
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		err := errors.New("draining")

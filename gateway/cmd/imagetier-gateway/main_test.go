@@ -10,11 +10,13 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/novasocial/imagetier/gateway/cmd/imagetier-gateway/internal/config"
+	"github.com/novasocial/imagetier/internal/program"
+	"github.com/novasocial/imagetier/internal/program/programtest"
 )
 
 const hexKey = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -22,29 +24,13 @@ const hexKey = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
 // command runs a command in this process to its end.
 func command(t *testing.T, environ []string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	var out, errs bytes.Buffer
-	code = run(t.Context(), &program{args: args, environ: environ, stdout: &out, stderr: &errs})
-	return code, out.String(), errs.String()
+	return programtest.Run(t, gatewayProgram(), programtest.Command{Args: args, Environ: environ})
 }
 
-// What --help says is looked at by people: a change of it is to be seen. UPDATE=1 writes it.
-func TestTheHelpOfEveryCommandIsWhatItWas(t *testing.T) {
-	for _, of := range []string{"", "proxy", "serve", "config", "config print", "config check", "health", "version"} {
-		code, got, stderr := command(t, nil, append(strings.Fields(of), "--help")...)
-		if code != 0 || stderr != "" {
-			t.Errorf("%s --help: exit code %d, %s", of, code, stderr)
-		}
-		file := filepath.Join("testdata/help", strings.ReplaceAll(strings.TrimSpace("imagetier-gateway "+of), " ", "-")+".txt")
-		if os.Getenv("UPDATE") != "" {
-			if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(file)
-		if err != nil || got != string(want) {
-			t.Errorf("%s --help differs from %s (UPDATE=1 go test ./cmd/imagetier-gateway writes it): %v\n%s", of, file, err, got)
-		}
-	}
+func TestGateway_Help(t *testing.T) { programtest.Help(t, gatewayProgram, "proxy", "serve") }
+
+func TestGateway_SettingSpellings(t *testing.T) {
+	programtest.Spellings(t, gatewayProgram, config.EnvPrefix)
 }
 
 func TestWrongUsageIsSaidAtOnceAndExitsWith2(t *testing.T) {
@@ -54,10 +40,10 @@ func TestWrongUsageIsSaidAtOnceAndExitsWith2(t *testing.T) {
 			t.Errorf("%q is not in:\n%s", want, stderr)
 		}
 	}
-	if code != exitUsage {
+	if code != int(program.Usage) {
 		t.Errorf("exit code %d", code)
 	}
-	if code, _, stderr := command(t, nil, "version", "--jsn"); code != exitUsage || !strings.Contains(stderr, "--json") {
+	if code, _, stderr := command(t, nil, "version", "--jsn"); code != int(program.Usage) || !strings.Contains(stderr, "--json") {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 	if code, stdout, _ := command(t, nil, "version", "--json"); code != 0 || !strings.Contains(stdout, `"go":"go1.`) {
@@ -86,7 +72,9 @@ func start(t *testing.T, args ...string) *running {
 	from, to := io.Pipe()
 	r := &running{stop: cancel, code: make(chan int, 1), log: &bytes.Buffer{}}
 	go func() {
-		code := run(ctx, &program{args: append(args, "--listen=127.0.0.1:0", "--private-listen=127.0.0.1:0"), stdout: io.Discard, stderr: to})
+		code := gatewayProgram().Run(ctx, &program.Process{
+			Args: append(args, "--listen=127.0.0.1:0", "--private-listen=127.0.0.1:0"), Stdout: io.Discard, Stderr: to,
+		})
 		to.Close()
 		r.code <- code
 	}()
@@ -217,14 +205,14 @@ func TestAPortThatIsTakenIsSaid(t *testing.T) {
 	defer l.Close()
 	code, _, stderr := command(t, nil, "proxy", "--upstream=http://127.0.0.1:1", "--image-base=https://img.example.com", "--image-prefix=https://cdn.app.example/=posts", "--dev",
 		"--listen="+l.Addr().String(), "--private-listen=127.0.0.1:0")
-	if code != exitFailed || !strings.Contains(stderr, "public listener") {
+	if code != int(program.Failed) || !strings.Contains(stderr, "public listener") {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 }
 
 func TestSecretsStayOutOfTheLog(t *testing.T) {
-	c := &proxyCmd{newSettings("proxy")}
-	cfg, _, err := c.load(&program{environ: []string{
+	c := &proxyCmd{reads(config.ForProxy)}
+	cfg, err := c.load(&program.Process{Environ: []string{
 		"IMAGETIER_GATEWAY_UPSTREAM=http://x", "IMAGETIER_GATEWAY_IMAGE_BASE=https://x", "IMAGETIER_GATEWAY_IMAGE_PREFIX=https://y/=posts",
 		"IMAGETIER_GATEWAY_KEYS=k1=" + hexKey, "IMAGETIER_GATEWAY_ADMIN_TOKEN=geheim123",
 	}})
@@ -232,7 +220,11 @@ func TestSecretsStayOutOfTheLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	newLog(cfg, &out).Info("x", "err", fmt.Errorf("Bearer geheim123 and %s", hexKey))
+	g, err := openGateway(t.Context(), cfg, "proxy", &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.log.Info("x", "err", fmt.Errorf("Bearer geheim123 and %s", hexKey))
 	if strings.Contains(out.String(), "geheim") || strings.Contains(out.String(), hexKey) || !strings.Contains(out.String(), "(secret)") {
 		t.Errorf("logged %s", &out)
 	}

@@ -1,31 +1,25 @@
 package main
 
 import (
-	"regexp"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/novasocial/imagetier/gateway/proxy"
 	"github.com/novasocial/imagetier/gateway/tier"
+	"github.com/novasocial/imagetier/internal/program"
 )
 
 // namespace begins the name of every metric here.
 const namespace = "imagetier_gateway"
 
-// newRegistry returns a registry with what every program tells of itself.
-func newRegistry(mode string) *prometheus.Registry {
-	reg := prometheus.NewRegistry()
-	reg.MustRegister(collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(
-		collectors.MetricsGC, collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile(`^/sched/pauses/total/gc:seconds$`)},
-	)), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	b := build()
+// newBuildInfo registers a metric that says which build runs in which mode.
+func newBuildInfo(reg prometheus.Registerer, mode string) {
+	b := program.Build()
 	promauto.With(reg).NewGaugeVec(prometheus.GaugeOpts{
-		Namespace: namespace, Name: "build_info", Help: "1, by what this program is.",
+		Namespace: namespace, Name: "build_info", Help: "1, labelled with the build and the command that runs.",
 	}, []string{"version", "revision", "mode"}).WithLabelValues(b.Version, b.Commit, mode).Set(1)
-	return reg
 }
 
 // proxyMetrics count what the proxy does. Label values are made at the start, so that zeros

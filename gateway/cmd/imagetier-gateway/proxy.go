@@ -11,6 +11,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/imagelink"
 	"github.com/novasocial/imagetier/gateway/proxy"
 	"github.com/novasocial/imagetier/gateway/tier"
+	"github.com/novasocial/imagetier/internal/program"
 	"github.com/novasocial/imagetier/internal/webhook"
 	"github.com/novasocial/imagetier/prefetch/profile"
 )
@@ -18,7 +19,7 @@ import (
 // proxyCmd stands before a service.
 type proxyCmd struct{ settingsOf }
 
-// Help teaches by example.
+// Help implements kong.HelpProvider.
 func (proxyCmd) Help() string {
 	return `Everything is forwarded, and in answers of JSON (also in multipart/mixed, text/event-stream and NDJSON) the values of --fields become signed URLs of the tier, as the bodies stream. The format and the size are chosen by User-Agent; X-Image-Client: webp@3x goes before it.
 
@@ -28,15 +29,16 @@ The first key signs every URL here: posts have no dates that could be trusted in
 }
 
 // Run serves.
-func (c *proxyCmd) Run(ctx context.Context, p *program) error {
-	cfg, _, err := c.load(p)
+func (c *proxyCmd) Run(ctx context.Context, p *program.Process) error {
+	cfg, err := c.load(p)
 	if err != nil {
 		return err
 	}
-	g, err := openGateway(cfg, "proxy", p.stderr)
+	g, err := openGateway(ctx, cfg, "proxy", p.Stderr)
 	if err != nil {
 		return err
 	}
+	defer g.close()
 	talk, err := g.tier()
 	if err != nil {
 		return err
@@ -60,7 +62,7 @@ func (c *proxyCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer handler.Close()
-	return g.live(ctx, lives{public: handler, parts: parts})
+	return g.live(ctx, lives{public: g.traced("proxy", handler), parts: parts})
 }
 
 func proxyFields(cfg config.Config) (fields []proxy.Field) {
@@ -107,7 +109,7 @@ func (g *gateway) tier() (*tier.Client, error) {
 	told := newToldMetric(g.registry)
 	return tier.New(tier.Config{
 		URL: g.cfg.Tier, AdminToken: g.cfg.AdminToken, Signer: signer,
-		Wrap: g.traces.Transport, Told: func(what tier.Outcome, n int) { told[what].Add(float64(n)) }, Log: g.log,
+		Wrap: g.transport, Told: func(what tier.Outcome, n int) { told[what].Add(float64(n)) }, Log: g.log,
 	}), nil
 }
 

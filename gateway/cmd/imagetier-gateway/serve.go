@@ -16,8 +16,8 @@ import (
 	"github.com/novasocial/imagetier/gateway/events"
 	"github.com/novasocial/imagetier/gateway/feed"
 	"github.com/novasocial/imagetier/gateway/graph"
-	"github.com/novasocial/imagetier/gateway/telemetry"
 	"github.com/novasocial/imagetier/gateway/tier"
+	"github.com/novasocial/imagetier/internal/program"
 	"github.com/novasocial/imagetier/internal/webhook"
 	tierevents "github.com/novasocial/imagetier/prefetch/events"
 	"github.com/novasocial/imagetier/prefetch/profile"
@@ -26,7 +26,7 @@ import (
 // serveCmd is the GraphQL service of a feed.
 type serveCmd struct{ settingsOf }
 
-// Help teaches by example.
+// Help implements kong.HelpProvider.
 func (serveCmd) Help() string {
 	return `POST /graphql answers feed(limit, cursor), batchLike and batchUnlike from the feed, content and user services, with signed thumbnail URLs of the tier. The format and the size are chosen by User-Agent; X-Image-Client: webp@3x goes before it, and the argument client before that.
 
@@ -38,20 +38,16 @@ Traces are sent where OTEL_EXPORTER_OTLP_ENDPOINT says.`
 }
 
 // Run serves.
-func (c *serveCmd) Run(ctx context.Context, p *program) error {
-	cfg, _, err := c.load(p)
+func (c *serveCmd) Run(ctx context.Context, p *program.Process) error {
+	cfg, err := c.load(p)
 	if err != nil {
 		return err
 	}
-	g, err := openGateway(cfg, "serve", p.stderr)
+	g, err := openGateway(ctx, cfg, "serve", p.Stderr)
 	if err != nil {
 		return err
 	}
-	g.traces, err = telemetry.Open(ctx, telemetry.Config{Program: "imagetier-gateway", Version: build().Version, Log: g.log})
-	if err != nil {
-		return err
-	}
-	defer g.closeTraces()
+	defer g.close()
 	talk, err := g.tier()
 	if err != nil {
 		return err
@@ -87,18 +83,9 @@ func (c *serveCmd) Run(ctx context.Context, p *program) error {
 	}
 	parts = append(parts, changes.Run)
 	return g.live(ctx, lives{
-		public: public(g.traces.Handler("POST /graphql", handler)), ready: pages.ready, parts: parts,
+		public: public(g.traced("POST /graphql", handler)), ready: pages.ready, parts: parts,
 		private: map[string]http.Handler{"POST /v1/events": changes},
 	})
-}
-
-// closeTraces sends what is left of them.
-func (g *gateway) closeTraces() {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	if err := g.traces.Close(ctx); err != nil {
-		g.log.Warn("the last traces could not be sent", "err", err)
-	}
 }
 
 // maxRead is how long a request may take until it was read.

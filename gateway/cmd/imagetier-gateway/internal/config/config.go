@@ -51,21 +51,18 @@ type Config struct {
 type Purpose string
 
 const (
-	ForProxy  Purpose = "proxy"
-	ForServe  Purpose = "serve"
-	ForHealth Purpose = "health"
-	ForAny    Purpose = "any" // what is absent may be absent, what is there is checked
+	ForProxy Purpose = "proxy"
+	ForServe Purpose = "serve"
+	ForAny   Purpose = "any" // required settings may be absent; what is there is checked
 )
 
-// names returns the settings that are read for p; nil is all.
-func (p Purpose) names() []string {
+// Names returns the settings that are read for p; nil is all.
+func (p Purpose) Names() []string {
 	switch p {
 	case ForProxy:
 		return slices.Concat(commonNames, proxyNames)
 	case ForServe:
 		return slices.Concat(commonNames, serveNames)
-	case ForHealth:
-		return []string{"private-listen"}
 	}
 	return nil
 }
@@ -74,15 +71,12 @@ func (p Purpose) names() []string {
 // nowhere.
 func Schema() *settings.Schema { return schema(new(Config)) }
 
-// Flags returns the flags of a command.
-func Flags(p Purpose) *settings.Flags { return Schema().Flags(p.names()...) }
-
 // Load reads the settings that p needs and checks them. The error is of type
 // settings.Faults and has every fault; Resolved, which tells where each value came from, is
 // there with an error too. in.Only is Load's.
 func Load(p Purpose, in settings.Input) (Config, *settings.Resolved, error) {
 	var c Config
-	in.Only = p.names()
+	in.Only = p.Names()
 	r := schema(&c).Resolve(in)
 	if c.Dev {
 		const why = "with --dev"
@@ -112,9 +106,6 @@ func Load(p Purpose, in settings.Input) (Config, *settings.Resolved, error) {
 func (c *Config) check(r *settings.Resolved, p Purpose) {
 	if r.Read("private-listen") && r.Read("listen") && sameAddress(c.Listen, c.PrivateListen) {
 		r.FaultOf("private-listen", fmt.Errorf("%s is the public listener's address too", c.PrivateListen))
-	}
-	if p == ForHealth {
-		return
 	}
 	c.readProfiles(r)
 	if _, err := profile.NewLinks(c.Prefixes...); err != nil {

@@ -47,11 +47,11 @@ func schema(c *Config) *settings.Schema {
 	add(groupListen, settings.Setting{Name: "dev", Value: settings.Bool(&c.Dev),
 		Help: "For trying things out: without keys URLs are signed with _, which a tier takes with --dev, and the public listener is on 127.0.0.1."})
 
-	add(groupImages, settings.Setting{Name: "image-base", Placeholder: "URL", Value: base(&c.ImageBase),
+	add(groupImages, settings.Setting{Name: "image-base", Placeholder: "URL", Value: base(&c.ImageBase), Required: "required",
 		Help: "Where clients reach the tier: https://img.example.com."})
-	add(groupImages, settings.Setting{Name: "image-prefix", Placeholder: "PREFIX=SOURCE", Value: prefixes(&c.Prefixes),
+	add(groupImages, settings.Setting{Name: "image-prefix", Placeholder: "PREFIX=SOURCE", Value: prefixes(&c.Prefixes), Required: "required",
 		Help: "What image URLs begin with, and the tier's source that they are in: https://cdn.app.example/=posts. May be given again. ?version=fixed says that a URL never gets another content (and is what counts where nothing is said), ?version=query:v that its parameter v changes with it, ?version=etag asks the tier; &kind=http is for sources that the tier fetches by HTTP."})
-	add(groupImages, settings.Setting{Name: "keys", Placeholder: "ID=HEX,...", Secret: true, Value: keys(&c.Keys),
+	add(groupImages, settings.Setting{Name: "keys", Placeholder: "ID=HEX,...", Secret: true, Value: keys(&c.Keys), Required: "required unless --dev",
 		Help: "The tier's keys, at least 32 bytes each: the first signs. k2=HEX@2026-12-01,k1=HEX: with serve, k1 goes on to sign posts from before that day, so that their URLs do not change."})
 	add(groupImages, settings.Setting{Name: "profiles", Placeholder: "FILE", Value: settings.String(&c.ProfileFile),
 		DefaultHelp: "built in: feed, avatar, grid", Help: "The tier's YAML file of profiles."})
@@ -92,7 +92,7 @@ type Fill struct{ Field, Source string }
 var proxyNames = []string{"upstream", "answer-timeout", "fill"}
 
 func (p *Proxy) settings(add func(settings.Setting)) {
-	add(settings.Setting{Name: "upstream", Placeholder: "URL", Value: httpURL(&p.Upstream),
+	add(settings.Setting{Name: "upstream", Placeholder: "URL", Value: httpURL(&p.Upstream), Required: "required by proxy",
 		Help: "The service that answers: http://graphql:8080."})
 	add(settings.Setting{Name: "answer-timeout", Placeholder: "TIME", Default: "10s", Value: settings.Duration(&p.AnswerTimeout, 10*time.Millisecond, time.Hour),
 		Help: "How long it may take to begin an answer; 504 then."})

@@ -50,7 +50,7 @@ func (s *Serve) settings(add func(settings.Setting)) {
 		name string
 		p    *string
 	}{{"feed", &s.Feed}, {"content", &s.Content}, {"user", &s.User}} {
-		add(settings.Setting{Name: of.name, Placeholder: "ADDR", Value: backend(of.p),
+		add(settings.Setting{Name: of.name, Placeholder: "ADDR", Value: backend(of.p), Required: "required by serve",
 			Help: "Where the " + of.name + " service answers gRPC: " + of.name + ":9090, dns:///host:port or unix:PATH. It has to allow pings every 20 s."})
 	}
 	add(settings.Setting{Name: "backend-tls", Value: settings.Bool(&s.TLS), Help: "Speak TLS with the three services."})

@@ -1,4 +1,4 @@
-package telemetry_test
+package main
 
 import (
 	"io"
@@ -7,11 +7,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/novasocial/imagetier/gateway/telemetry"
+	"github.com/novasocial/imagetier/gateway/cmd/imagetier-gateway/internal/config"
 )
 
-// Traces from the gateway through every call to the tier: one trace, sent before Close ends.
-func TestARequestAndItsCallsAreOneTrace(t *testing.T) {
+// A request and its calls of the tier are one trace, sent before close returns.
+func TestGateway_Traced_ConnectsRequestAndCalls(t *testing.T) {
 	got := make(chan string, 1)
 	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -19,15 +19,15 @@ func TestARequestAndItsCallsAreOneTrace(t *testing.T) {
 	}))
 	defer collector.Close()
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
-	traces, err := telemetry.Open(t.Context(), telemetry.Config{Program: "gateway", Version: "1.2.3"})
+	g, err := openGateway(t.Context(), config.Config{}, "serve", io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var told string
 	tier := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { told = r.Header.Get("Traceparent") }))
 	defer tier.Close()
-	client := &http.Client{Transport: traces.Transport(http.DefaultTransport)}
-	h := traces.Handler("POST /graphql", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	client := &http.Client{Transport: g.transport(http.DefaultTransport)}
+	h := g.traced("POST /graphql", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		req, _ := http.NewRequestWithContext(r.Context(), http.MethodPost, tier.URL, nil)
 		resp, err := client.Do(req)
 		if err != nil {
@@ -43,12 +43,10 @@ func TestARequestAndItsCallsAreOneTrace(t *testing.T) {
 	if !strings.Contains(told, id) {
 		t.Errorf("the tier was told of trace %q", told)
 	}
-	if err := traces.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	g.close()
 	select {
 	case sent := <-got:
-		for _, part := range []string{"/v1/traces ", "POST /graphql", "gateway", "1.2.3"} {
+		for _, part := range []string{"/v1/traces ", "POST /graphql", "imagetier-gateway"} {
 			if !strings.Contains(sent, part) {
 				t.Errorf("%q is not in what the collector got: %q", part, sent)
 			}
@@ -58,9 +56,12 @@ func TestARequestAndItsCallsAreOneTrace(t *testing.T) {
 	}
 }
 
-func TestWithoutAWordThereAreNone(t *testing.T) {
-	traces, err := telemetry.Open(t.Context(), telemetry.Config{})
-	if traces != nil || err != nil || traces.Provider() != nil || traces.Transport(nil) != nil || traces.Handler("", nil) != nil || traces.Close(t.Context()) != nil {
-		t.Errorf("%v, %v", traces, err)
+func TestGateway_Traced_NothingWithoutCollector(t *testing.T) {
+	g, err := openGateway(t.Context(), config.Config{}, "proxy", io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g.telemetry.Provider() != nil || g.transport(nil) != nil || g.traced("", nil) != nil {
+		t.Error("requests are traced")
 	}
 }
