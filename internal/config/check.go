@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 
 	"github.com/novasocial/imagetier/internal/settings"
 )
@@ -25,7 +24,7 @@ func (c *Config) check(r *settings.Resolved, m Machine, serving bool) {
 			r.FaultOf("tls-cert", err)
 		}
 	}
-	if r.Read("private-listen") && r.Read("listen") && sameAddress(c.Listen, c.PrivateListen) {
+	if r.Read("private-listen") && r.Read("listen") && settings.SameAddress(c.Listen, c.PrivateListen) {
 		r.FaultOf("private-listen", fmt.Errorf("%s is the public listener's address too", c.PrivateListen))
 	}
 	c.checkWarming(r)
@@ -44,12 +43,4 @@ func (c *Config) check(r *settings.Resolved, m Machine, serving bool) {
 			}
 		}
 	}
-}
-
-// sameAddress reports whether two listeners would surely meet: one port, and one host or
-// all hosts.
-func sameAddress(a, b string) bool {
-	hostA, portA, errA := net.SplitHostPort(a)
-	hostB, portB, errB := net.SplitHostPort(b)
-	return errA == nil && errB == nil && portA == portB && portA != "0" && (hostA == hostB || hostA == "" || hostB == "")
 }

@@ -4,9 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math"
-	"net"
 	"regexp"
 	"strconv"
 	"strings"
@@ -48,15 +46,15 @@ func schema(c *Config) *settings.Schema {
 		Help: "A YAML file of settings: --cache-disk-size is cache.disk.size in it, and IMAGETIER_CACHE_DISK_SIZE in the environment. Flags go before the environment, the environment before the file."})
 
 	group := groupListen
-	add(settings.Setting{Name: "listen", Group: group, Placeholder: "ADDR", Default: ":8080", Value: address(&c.Listen),
+	add(settings.Setting{Name: "listen", Group: group, Placeholder: "ADDR", Default: ":8080", Value: settings.Address(&c.Listen),
 		DefaultHelp: ":8080; with --dev 127.0.0.1:8080", Help: "Address of the public listener: images and /healthz."})
-	add(settings.Setting{Name: "private-listen", Group: group, Placeholder: "ADDR", Default: "127.0.0.1:8081", Value: address(&c.PrivateListen),
+	add(settings.Setting{Name: "private-listen", Group: group, Placeholder: "ADDR", Default: "127.0.0.1:8081", Value: settings.Address(&c.PrivateListen),
 		Help: "Address of the private listener: metrics, readiness, purges, profiles."})
 	add(settings.Setting{Name: "tls-cert", Group: group, Placeholder: "FILE", Value: settings.String(&c.TLSCert),
 		Help: "PEM file of the public listener's certificate chain. Needs --tls-key."})
 	add(settings.Setting{Name: "tls-key", Group: group, Placeholder: "FILE", Value: settings.String(&c.TLSKey),
 		Help: "PEM file of the certificate's key."})
-	add(settings.Setting{Name: "admin-token", Group: group, Placeholder: "TOKEN", Secret: true, Value: token(&c.AdminToken),
+	add(settings.Setting{Name: "admin-token", Group: group, Placeholder: "TOKEN", Secret: true, Value: settings.Token(&c.AdminToken),
 		Help: "What POST and DELETE on the private listener need as Authorization: Bearer. Without it they are refused."})
 
 	group = groupSource
@@ -98,7 +96,7 @@ func schema(c *Config) *settings.Schema {
 		Help: "How long requests in flight may take after SIGTERM."})
 
 	group = groupLog
-	add(settings.Setting{Name: "log-level", Group: group, Placeholder: "LEVEL", Default: "info", Value: level(&c.LogLevel),
+	add(settings.Setting{Name: "log-level", Group: group, Placeholder: "LEVEL", Default: "info", Value: settings.Level(&c.LogLevel),
 		Help: "debug, info, warn or error."})
 	add(settings.Setting{Name: "log-format", Group: group, Placeholder: "FORMAT", Default: "json", Value: settings.Choice(&c.LogFormat, "json", "text"),
 		DefaultHelp: "json; with --dev text", Help: "json or text."})
@@ -106,19 +104,6 @@ func schema(c *Config) *settings.Schema {
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }
-
-// address reads host:port.
-func address(p *string) settings.Value {
-	return settings.Func(func(text string) error {
-		host, port, err := net.SplitHostPort(text)
-		n, errPort := strconv.ParseUint(port, 10, 16)
-		if err != nil || errPort != nil || strconv.FormatUint(n, 10) != port || strings.ContainsAny(host, " /") {
-			return fmt.Errorf("%q: want host:port, like 127.0.0.1:8080, [::1]:8080 or :8080", text)
-		}
-		*p = text
-		return nil
-	}, func() string { return *p })
-}
 
 func nonEmpty(p *string) settings.Value {
 	return settings.Func(func(text string) error {
@@ -128,31 +113,6 @@ func nonEmpty(p *string) settings.Value {
 		*p = text
 		return nil
 	}, func() string { return *p })
-}
-
-// token reads what can stand behind Bearer (RFC 6750, 2.1).
-func token(p *string) settings.Value {
-	return settings.Func(func(text string) error {
-		for _, c := range []byte(text) {
-			if c <= ' ' || c > '~' {
-				return errors.New("want printable ASCII characters without blanks")
-			}
-		}
-		*p = text
-		return nil
-	}, func() string { return *p })
-}
-
-func level(p *slog.Level) settings.Value {
-	return settings.Func(func(text string) error {
-		for _, l := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
-			if strings.ToLower(l.String()) == text {
-				*p = l
-				return nil
-			}
-		}
-		return fmt.Errorf("%q: want debug, info, warn or error", text)
-	}, func() string { return strings.ToLower(p.String()) })
 }
 
 // megapixels reads millions of pixels, fractions allowed.

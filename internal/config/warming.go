@@ -27,7 +27,7 @@ func addWarming(add func(settings.Setting), c *Config) {
 		Help: "How long what was made early is watched: a variant that nobody has asked for by then was wasted, from which adaptive learns."})
 	add(settings.Setting{Name: "profiles", Group: group, Placeholder: "FILE", DefaultHelp: "feed, avatar and grid", Value: settings.String(&c.ProfilesFile),
 		Help: "A YAML file of named lists of Specs, like feed: [880x.webp, 440x.webp]. It adds to the built-in ones and replaces those of the same name."})
-	add(settings.Setting{Name: "image-prefix", Group: group, Placeholder: "PREFIX=SOURCE", Value: prefixes(&c.Prefixes),
+	add(settings.Setting{Name: "image-prefix", Group: group, Placeholder: "PREFIX=SOURCE", Value: settings.Items(&c.Prefixes, profile.ParsePrefix),
 		Help: "What the plain URLs of events mean: https://cdn.app.example/=posts?version=RULE. RULE is fixed (names are never used again; the default), query:NAME or etag. May be given again."})
 	add(settings.Setting{Name: "balancer", Group: group, Placeholder: "URL", Value: balancer(&c.Balancer),
 		Help: "Warm by asking there, so that the node that keeps an image makes it. It has to reach the public listeners."})
@@ -41,22 +41,6 @@ func webhookSecrets(p *[]string) settings.Value {
 		*p, err = webhook.ParseSecrets(text)
 		return err
 	}, func() string { return strings.Join(*p, ",") })
-}
-
-func prefixes(p *[]profile.Prefix) settings.Value {
-	return settings.List(func() { *p = nil }, func(item string) error {
-		parsed, err := profile.ParsePrefix(item)
-		if err != nil {
-			return err
-		}
-		*p = append(*p, parsed)
-		return nil
-	}, func() (items []string) {
-		for _, prefix := range *p {
-			items = append(items, prefix.String())
-		}
-		return items
-	})
 }
 
 // balancer reads a base URL: scheme, host and perhaps a path, to which /i/… is added.

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/url"
 	"slices"
 	"time"
@@ -104,7 +103,7 @@ func Load(p Purpose, in settings.Input) (Config, *settings.Resolved, error) {
 // check looks at what settings mean together. Values that could not be read are zero and
 // have been reported.
 func (c *Config) check(r *settings.Resolved, p Purpose) {
-	if r.Read("private-listen") && r.Read("listen") && sameAddress(c.Listen, c.PrivateListen) {
+	if r.Read("private-listen") && r.Read("listen") && settings.SameAddress(c.Listen, c.PrivateListen) {
 		r.FaultOf("private-listen", fmt.Errorf("%s is the public listener's address too", c.PrivateListen))
 	}
 	c.readProfiles(r)
@@ -154,12 +153,4 @@ func (c *Config) readProfiles(r *settings.Resolved) {
 		set = profile.BuiltIn()
 	}
 	c.Profiles = set
-}
-
-// sameAddress reports whether two listeners would surely meet: one port, and one host or
-// all hosts.
-func sameAddress(a, b string) bool {
-	hostA, portA, errA := net.SplitHostPort(a)
-	hostB, portB, errB := net.SplitHostPort(b)
-	return errA == nil && errB == nil && portA == portB && portA != "0" && (hostA == hostB || hostA == "" || hostB == "")
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/internal/settings"
+	"github.com/novasocial/imagetier/prefetch/profile"
 )
 
 // EnvPrefix begins the environment variables of the gateway.
@@ -38,9 +39,9 @@ func schema(c *Config) *settings.Schema {
 	add("", settings.Setting{Name: settings.ConfigName, Placeholder: "FILE", Value: settings.String(&file),
 		Help: "A YAML file of settings: --image-base is image.base in it, and IMAGETIER_GATEWAY_IMAGE_BASE in the environment. Flags go before the environment, the environment before the file."})
 
-	add(groupListen, settings.Setting{Name: "listen", Placeholder: "ADDR", Default: ":8080", Value: address(&c.Listen),
+	add(groupListen, settings.Setting{Name: "listen", Placeholder: "ADDR", Default: ":8080", Value: settings.Address(&c.Listen),
 		DefaultHelp: ":8080; with --dev 127.0.0.1:8080", Help: "Address of the public listener."})
-	add(groupListen, settings.Setting{Name: "private-listen", Placeholder: "ADDR", Default: "127.0.0.1:8083", Value: address(&c.PrivateListen),
+	add(groupListen, settings.Setting{Name: "private-listen", Placeholder: "ADDR", Default: "127.0.0.1:8083", Value: settings.Address(&c.PrivateListen),
 		Help: "Address of the private listener: metrics, health, readiness, profiles of the program."})
 	add(groupListen, settings.Setting{Name: "drain-timeout", Placeholder: "TIME", Default: "25s", Value: settings.Duration(&c.DrainTimeout, 0, time.Hour),
 		Help: "How long requests in flight may take after SIGTERM."})
@@ -49,7 +50,7 @@ func schema(c *Config) *settings.Schema {
 
 	add(groupImages, settings.Setting{Name: "image-base", Placeholder: "URL", Value: base(&c.ImageBase), Required: "required",
 		Help: "Where clients reach the tier: https://img.example.com."})
-	add(groupImages, settings.Setting{Name: "image-prefix", Placeholder: "PREFIX=SOURCE", Value: prefixes(&c.Prefixes), Required: "required",
+	add(groupImages, settings.Setting{Name: "image-prefix", Placeholder: "PREFIX=SOURCE", Value: settings.Items(&c.Prefixes, profile.ParsePrefix), Required: "required",
 		Help: "What image URLs begin with, and the tier's source that they are in: https://cdn.app.example/=posts. May be given again. ?version=fixed says that a URL never gets another content (and is what counts where nothing is said), ?version=query:v that its parameter v changes with it, ?version=etag asks the tier; &kind=http is for sources that the tier fetches by HTTP."})
 	add(groupImages, settings.Setting{Name: "keys", Placeholder: "ID=HEX,...", Secret: true, Value: keys(&c.Keys), Required: "required unless --dev",
 		Help: "The tier's keys, at least 32 bytes each: the first signs. k2=HEX@2026-12-01,k1=HEX: with serve, k1 goes on to sign posts from before that day, so that their URLs do not change."})
@@ -60,7 +61,7 @@ func schema(c *Config) *settings.Schema {
 
 	add(groupTier, settings.Setting{Name: "tier", Placeholder: "URL", Value: httpURL(&c.Tier),
 		Help: "The private listener of the tier, or of a balancer before it: http://tier:8081. It is told what was handed out, and asked for tags and facts."})
-	add(groupTier, settings.Setting{Name: "admin-token", Placeholder: "TOKEN", Secret: true, Value: token(&c.AdminToken),
+	add(groupTier, settings.Setting{Name: "admin-token", Placeholder: "TOKEN", Secret: true, Value: settings.Token(&c.AdminToken),
 		Help: "The tier's admin token, for /v1/info."})
 	add(groupTier, settings.Setting{Name: "webhook-secret", Placeholder: "WHSEC", Secret: true, Value: webhookSecrets(&c.WebhookSecret),
 		Help: "One of the tier's webhook secrets (whsec_...), which signs feed.page events. Without it none are sent."})
@@ -68,7 +69,7 @@ func schema(c *Config) *settings.Schema {
 	c.Proxy.settings(func(x settings.Setting) { add(groupProxy, x) })
 	c.Serve.settings(func(x settings.Setting) { add(groupServe, x) })
 
-	add(groupLog, settings.Setting{Name: "log-level", Placeholder: "LEVEL", Default: "info", Value: level(&c.LogLevel),
+	add(groupLog, settings.Setting{Name: "log-level", Placeholder: "LEVEL", Default: "info", Value: settings.Level(&c.LogLevel),
 		Help: "debug, info, warn or error."})
 	add(groupLog, settings.Setting{Name: "log-format", Placeholder: "FORMAT", Default: "json", Value: settings.Choice(&c.LogFormat, "json", "text"),
 		DefaultHelp: "json; with --dev text", Help: "json or text."})

@@ -4,37 +4,20 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/settings"
 	"github.com/novasocial/imagetier/internal/webhook"
-	"github.com/novasocial/imagetier/prefetch/profile"
 )
 
 // Key is a signing key, and the day from which on posts are signed with it; zero: any.
 type Key struct {
 	imageurl.Key
 	From time.Time // midnight UTC
-}
-
-// address reads host:port.
-func address(p *string) settings.Value {
-	return settings.Func(func(text string) error {
-		host, port, err := net.SplitHostPort(text)
-		n, errPort := strconv.ParseUint(port, 10, 16)
-		if err != nil || errPort != nil || strconv.FormatUint(n, 10) != port || strings.ContainsAny(host, " /") {
-			return fmt.Errorf("%q: want host:port, like 127.0.0.1:8080, [::1]:8080 or :8080", text)
-		}
-		*p = text
-		return nil
-	}, func() string { return *p })
 }
 
 // httpURL reads http(s)://host[:port], a / at the end or not.
@@ -67,21 +50,6 @@ func base(p *string) settings.Value {
 		*p = u.String()
 		return nil
 	}, func() string { return *p })
-}
-
-func prefixes(p *[]profile.Prefix) settings.Value {
-	return settings.List(func() { *p = nil }, func(item string) error {
-		prefix, err := profile.ParsePrefix(item)
-		if err == nil {
-			*p = append(*p, prefix)
-		}
-		return err
-	}, func() (items []string) {
-		for _, prefix := range *p {
-			items = append(items, prefix.String())
-		}
-		return items
-	})
 }
 
 // keys reads k2=HEX@2026-12-01,k1=HEX; a file of keys may have one a line.
@@ -138,31 +106,6 @@ func webhookSecrets(p *[]string) settings.Value {
 		*p, err = webhook.ParseSecrets(text)
 		return err
 	}, func() string { return strings.Join(*p, ",") })
-}
-
-// token reads what can stand behind Bearer (RFC 6750, 2.1).
-func token(p *string) settings.Value {
-	return settings.Func(func(text string) error {
-		for _, c := range []byte(text) {
-			if c <= ' ' || c > '~' {
-				return errors.New("want printable ASCII characters without blanks")
-			}
-		}
-		*p = text
-		return nil
-	}, func() string { return *p })
-}
-
-func level(p *slog.Level) settings.Value {
-	return settings.Func(func(text string) error {
-		for _, l := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
-			if strings.ToLower(l.String()) == text {
-				*p = l
-				return nil
-			}
-		}
-		return fmt.Errorf("%q: want debug, info, warn or error", text)
-	}, func() string { return strings.ToLower(p.String()) })
 }
 
 // pair reads a=b, each a word.
