@@ -28,14 +28,7 @@ type deadline struct {
 
 func (s *deadline) Open(ctx context.Context, name string, cond Cond) (*Object, error) {
 	bounded, cancel := context.WithTimeout(ctx, s.d)
-	explain := func(err error) error {
-		ours := ctx.Err() == nil && bounded.Err() == context.DeadlineExceeded
-		late := errors.Is(err, context.DeadlineExceeded) || !IsSentinel(err)
-		if err == nil || err == io.EOF || !ours || !late {
-			return err
-		}
-		return fmt.Errorf("%w: not read after %v: %w", ErrUnavailable, s.d, context.DeadlineExceeded)
-	}
+	explain := func(err error) error { return s.explain(ctx, bounded, err) }
 	obj, err := s.src.Open(bounded, name, cond)
 	if err != nil {
 		err = explain(err)
@@ -48,6 +41,24 @@ func (s *deadline) Open(ctx context.Context, name string, cond Cond) (*Object, e
 	}
 	obj.Body = &heldBody{ReadCloser: obj.Body, explain: explain, release: cancel}
 	return obj, nil
+}
+
+// Head has the same time as Open.
+func (s *deadline) Head(ctx context.Context, name string) (Metadata, error) {
+	bounded, cancel := context.WithTimeout(ctx, s.d)
+	defer cancel()
+	meta, err := s.src.Head(bounded, name)
+	return meta, s.explain(ctx, bounded, err)
+}
+
+// explain replaces an error that the deadline caused by one that says so.
+func (s *deadline) explain(ctx, bounded context.Context, err error) error {
+	ours := ctx.Err() == nil && bounded.Err() == context.DeadlineExceeded
+	late := errors.Is(err, context.DeadlineExceeded) || !IsSentinel(err)
+	if err == nil || err == io.EOF || !ours || !late {
+		return err
+	}
+	return fmt.Errorf("%w: not read after %v: %w", ErrUnavailable, s.d, context.DeadlineExceeded)
 }
 
 // heldBody lets go of something when it is closed.

@@ -67,6 +67,15 @@ func (l *limit) Open(ctx context.Context, name string, cond Cond) (obj *Object, 
 	return obj, nil
 }
 
+// Head takes the same slots as Open, until it returns.
+func (l *limit) Head(ctx context.Context, name string) (Metadata, error) {
+	if err := l.acquire(ctx); err != nil {
+		return Metadata{}, err
+	}
+	defer l.release()
+	return l.src.Head(ctx, name)
+}
+
 func (l *limit) acquire(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err

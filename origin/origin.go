@@ -31,6 +31,10 @@ type Source interface {
 	// Faults of the bytes (a checksum that differs) may show only at the very end, so
 	// what was read is good once Read has returned io.EOF and not before.
 	Open(ctx context.Context, name string, cond Cond) (*Object, error)
+
+	// Head returns what Open without a condition would say of the named object, without
+	// fetching its bytes: an entity tag costs no download. Errors are those of Open.
+	Head(ctx context.Context, name string) (Metadata, error)
 }
 
 // Cond pins what is opened, or revalidates what the caller has. At most one of
@@ -49,7 +53,12 @@ type Cond struct {
 
 // Object is an opened original.
 type Object struct {
-	Body         io.ReadCloser
+	Metadata
+	Body io.ReadCloser
+}
+
+// Metadata describes an original.
+type Metadata struct {
 	Size         int64  // bytes; -1 where the origin did not say
 	ETag         string // as the origin spells it: quoted, W/ before a weak one; "" is none
 	LastModified time.Time

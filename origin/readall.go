@@ -6,16 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 )
 
 // Original is an Object that was read whole: all of its bytes, in memory, as many as
 // were promised.
 type Original struct {
-	Body         []byte
-	ETag         string // as Object.ETag
-	LastModified time.Time
-	Fresh        Freshness
+	Metadata // Size is len(Body), whatever the origin promised
+	Body     []byte
 }
 
 // ReadAll opens the object and reads it to its end. It returns what Open returns, and
@@ -40,7 +37,9 @@ func ReadAll(ctx context.Context, src Source, name string, cond Cond, max int64)
 	if err != nil {
 		return Original{}, err
 	}
-	return Original{Body: body, ETag: obj.ETag, LastModified: obj.LastModified, Fresh: obj.Fresh}, nil
+	meta := obj.Metadata
+	meta.Size = int64(len(body))
+	return Original{Metadata: meta, Body: body}, nil
 }
 
 // firstPiece is what is read before a promised size is believed. 256 KiB costs one
@@ -119,7 +118,7 @@ func (*wholeBody) Close() error { return nil }
 func NewWhole(body []byte) *Object {
 	b := &wholeBody{all: body}
 	b.Reset(body)
-	return &Object{Body: b, Size: int64(len(body))}
+	return &Object{Metadata: Metadata{Size: int64(len(body))}, Body: b}
 }
 
 // Whole returns the bytes of an Object that NewWhole made. They must not be changed.

@@ -50,34 +50,42 @@ type retry struct {
 }
 
 func (r *retry) Open(ctx context.Context, name string, cond Cond) (*Object, error) {
-	obj, err := r.first(ctx, name, cond)
-	if err == nil || ctx.Err() != nil || !errors.Is(err, ErrUnavailable) {
-		return obj, err
-	}
-	if !pause(ctx, r.cfg.Pause/2+rand.N(r.cfg.Pause)) {
-		return nil, err
-	}
-	obj, second := r.read(ctx, r.src, name, cond)
-	if second != nil {
-		return nil, fmt.Errorf("%w (second try; the first: %v)", second, err)
-	}
-	return obj, nil
+	return twice(ctx, r, func(ctx context.Context, src Source) (*Object, error) {
+		o, err := ReadAll(ctx, src, name, cond, r.cfg.MaxBytes)
+		if err != nil {
+			return nil, err
+		}
+		obj := NewWhole(o.Body)
+		obj.Metadata = o.Metadata
+		return obj, nil
+	})
 }
 
-func (r *retry) read(ctx context.Context, src Source, name string, cond Cond) (*Object, error) {
-	o, err := ReadAll(ctx, src, name, cond, r.cfg.MaxBytes)
-	if err != nil {
-		return nil, err
+// Head is tried again as Open is.
+func (r *retry) Head(ctx context.Context, name string) (Metadata, error) {
+	return twice(ctx, r, func(ctx context.Context, src Source) (Metadata, error) { return src.Head(ctx, name) })
+}
+
+// twice calls try, and once more after a pause if the origin was unavailable.
+func twice[T any](ctx context.Context, r *retry, try func(context.Context, Source) (T, error)) (got T, err error) {
+	got, err = first(ctx, r, try)
+	if err == nil || ctx.Err() != nil || !errors.Is(err, ErrUnavailable) {
+		return got, err
 	}
-	obj := NewWhole(o.Body)
-	obj.ETag, obj.LastModified, obj.Fresh = o.ETag, o.LastModified, o.Fresh
-	return obj, nil
+	if !pause(ctx, r.cfg.Pause/2+rand.N(r.cfg.Pause)) {
+		return got, err
+	}
+	got, second := try(ctx, r.src)
+	if second != nil {
+		return got, fmt.Errorf("%w (second try; the first: %v)", second, err)
+	}
+	return got, nil
 }
 
 var errStalled = errors.New("stalled")
 
 // first is a try that is given up when nothing comes for a while.
-func (r *retry) first(ctx context.Context, name string, cond Cond) (*Object, error) {
+func first[T any](ctx context.Context, r *retry, try func(context.Context, Source) (T, error)) (got T, err error) {
 	stall := r.cfg.Stall
 	if deadline, ok := ctx.Deadline(); stall == 0 && ok {
 		stall = time.Until(deadline) / 2
@@ -85,18 +93,18 @@ func (r *retry) first(ctx context.Context, name string, cond Cond) (*Object, err
 		stall = 2500 * time.Millisecond
 	}
 	if stall <= 0 {
-		return r.read(ctx, r.src, name, cond)
+		return try(ctx, r.src)
 	}
 	watched, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	watch := &watchdog{src: r.src, stall: stall}
 	watch.timer = time.AfterFunc(stall, func() { cancel(errStalled) })
 	defer watch.timer.Stop()
-	obj, err := r.read(watched, watch, name, cond)
+	got, err = try(watched, watch)
 	if err != nil && ctx.Err() == nil && context.Cause(watched) == errStalled {
-		return nil, fmt.Errorf("%w: nothing came for %v: %w", ErrUnavailable, stall, context.DeadlineExceeded)
+		return got, fmt.Errorf("%w: nothing came for %v: %w", ErrUnavailable, stall, context.DeadlineExceeded)
 	}
-	return obj, err
+	return got, err
 }
 
 // watchdog is a Source that sets its timer back whenever something comes.
@@ -115,6 +123,10 @@ func (w *watchdog) Open(ctx context.Context, name string, cond Cond) (*Object, e
 		}
 	}
 	return obj, err
+}
+
+func (w *watchdog) Head(ctx context.Context, name string) (Metadata, error) {
+	return w.src.Head(ctx, name)
 }
 
 type watchedBody struct {

@@ -25,9 +25,17 @@ func (f sourceFunc) Open(ctx context.Context, name string, cond origin.Cond) (*o
 	return f(ctx, name, cond)
 }
 
+func (f sourceFunc) Head(ctx context.Context, name string) (origin.Metadata, error) {
+	obj, err := f(ctx, name, origin.Cond{})
+	if err != nil {
+		return origin.Metadata{}, err
+	}
+	return obj.Metadata, nil
+}
+
 // object has a body that is read as it comes from r, and a promised size.
 func object(r io.Reader, size int64) *origin.Object {
-	return &origin.Object{Body: io.NopCloser(r), Size: size, ETag: `"1"`}
+	return &origin.Object{Metadata: origin.Metadata{Size: size, ETag: `"1"`}, Body: io.NopCloser(r)}
 }
 
 // hang is a Reader that waits for the end of ctx.
@@ -442,5 +450,81 @@ func TestEntityTagsAreComparedAsTheRFCSays(t *testing.T) {
 		if origin.SameETag(c.a, c.b) != c.same {
 			t.Errorf("%s and %s: %v", c.a, c.b, !c.same)
 		}
+	}
+}
+
+// heads is a Source that answers its nth Head by the nth function.
+type heads struct {
+	origin.Source
+	calls atomic.Int64
+	do    []func(ctx context.Context) (origin.Metadata, error)
+}
+
+func (h *heads) Head(ctx context.Context, _ string) (origin.Metadata, error) {
+	return h.do[h.calls.Add(1)-1](ctx)
+}
+
+func headFails(err error) func(context.Context) (origin.Metadata, error) {
+	return func(context.Context) (origin.Metadata, error) { return origin.Metadata{}, err }
+}
+
+func headOK(context.Context) (origin.Metadata, error) { return origin.Metadata{ETag: `"1"`}, nil }
+
+func headHangs(ctx context.Context) (origin.Metadata, error) {
+	<-ctx.Done()
+	return origin.Metadata{}, ctx.Err()
+}
+
+func TestRetry_Head(t *testing.T) {
+	type try = func(context.Context) (origin.Metadata, error)
+	for _, c := range []struct {
+		name  string
+		do    []try
+		calls int64
+		err   error
+	}{
+		{"at once", []try{headOK}, 1, nil},
+		{"after a failure", []try{headFails(errDown), headOK}, 2, nil},
+		{"after a stall", []try{headHangs, headOK}, 2, nil},
+		{"twice in vain", []try{headFails(errDown), headFails(errDown)}, 2, origin.ErrUnavailable},
+		{"not found", []try{headFails(origin.ErrNotFound)}, 1, origin.ErrNotFound},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				src := &heads{do: c.do}
+				meta, err := origin.Retry(src, origin.RetryConfig{}).Head(t.Context(), "a")
+				if !errors.Is(err, c.err) || (err == nil) != (c.err == nil) || src.calls.Load() != c.calls {
+					t.Errorf("%d calls, error %v; want %d, %v", src.calls.Load(), err, c.calls, c.err)
+				}
+				if err == nil && meta.ETag != `"1"` {
+					t.Errorf("got %+v", meta)
+				}
+			})
+		})
+	}
+}
+
+func TestDeadline_Head_EndsWithErrUnavailable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := origin.Deadline(&heads{do: []func(context.Context) (origin.Metadata, error){headHangs}}, time.Second)
+		_, err := src.Head(t.Context(), "a")
+		if !errors.Is(err, origin.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+func TestLimit_Head_TakesASlotAndReturnsIt(t *testing.T) {
+	src := &heads{}
+	limited := origin.Limit(src, origin.LimitConfig{Requests: 1, Queue: -1})
+	src.do = []func(context.Context) (origin.Metadata, error){
+		func(ctx context.Context) (origin.Metadata, error) { return limited.Head(ctx, "b") },
+		headOK,
+	}
+	if _, err := limited.Head(t.Context(), "a"); !errors.Is(err, origin.ErrBusy) {
+		t.Errorf("a second request at once: error %v, want ErrBusy", err)
+	}
+	if _, err := limited.Head(t.Context(), "a"); err != nil {
+		t.Errorf("the slot was not returned: %v", err)
 	}
 }

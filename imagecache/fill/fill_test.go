@@ -32,6 +32,10 @@ func (b *bucket) Open(ctx context.Context, _ string, cond origin.Cond) (*origin.
 	return b.open(ctx, cond)
 }
 
+func (b *bucket) Head(context.Context, string) (origin.Metadata, error) {
+	return origin.Metadata{}, errors.New("a fill asks for no metadata")
+}
+
 func has(body []byte, fresh origin.Freshness) func(context.Context, origin.Cond) (*origin.Object, error) {
 	return func(context.Context, origin.Cond) (*origin.Object, error) {
 		obj := origin.NewWhole(body)

@@ -161,9 +161,17 @@ func (f sourceFunc) Open(ctx context.Context, _ string, _ origin.Cond) (*origin.
 	return f(ctx)
 }
 
+func (f sourceFunc) Head(ctx context.Context, _ string) (origin.Metadata, error) {
+	obj, err := f(ctx)
+	if err != nil {
+		return origin.Metadata{}, err
+	}
+	return obj.Metadata, nil
+}
+
 // streamed is an Object whose body is not in memory.
 func streamed(body io.Reader) *origin.Object {
-	return &origin.Object{Body: io.NopCloser(body), Size: -1}
+	return &origin.Object{Metadata: origin.Metadata{Size: -1}, Body: io.NopCloser(body)}
 }
 
 func TestARequestToAnOriginEndsWithItsBody(t *testing.T) {
@@ -223,6 +231,19 @@ func TestWhatIsWrongWithAnOriginIsItsLabel(t *testing.T) {
 type failing struct{ err error }
 
 func (r failing) Read([]byte) (int, error) { return 0, r.err }
+
+func TestSource_Head_IsCounted(t *testing.T) {
+	set, scrape := newSet(t, Config{})
+	var fault error
+	src := set.Source("posts", sourceFunc(func(context.Context) (*origin.Object, error) { return streamed(nil), fault }))
+	for _, fault = range []error{nil, origin.ErrNotFound} {
+		_, _ = src.Head(t.Context(), "cat.jpg")
+	}
+	shows(t, scrape(),
+		`imagetier_origin_requests_total{outcome="ok",source="posts"} 1`,
+		`imagetier_origin_requests_total{outcome="not_found",source="posts"} 1`,
+	)
+}
 
 func TestACallerWhoLeftIsToldFromOneWhoHadEnough(t *testing.T) {
 	set, scrape := newSet(t, Config{})

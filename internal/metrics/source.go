@@ -71,6 +71,16 @@ func (w *source) Open(ctx context.Context, name string, cond origin.Cond) (*orig
 	return obj, nil
 }
 
+// Head is a request without a body: it ends when it returns.
+func (w *source) Head(ctx context.Context, name string) (origin.Metadata, error) {
+	spanned, sp := w.set.span(ctx, "origin head", attribute.String("imagetier.source", w.name))
+	req := &originRequest{source: w, span: sp, start: w.set.now()}
+	defer req.panicked()
+	meta, err := w.src.Head(spanned, name)
+	req.end(err)
+	return meta, err
+}
+
 // originRequest is one request, counted once.
 type originRequest struct {
 	*source

@@ -204,11 +204,10 @@ func tagOf(sources map[string]origin.Source) func(context.Context, imagecache.Or
 		if !ok {
 			return "", fmt.Errorf("%w: no source %s", origin.ErrNotFound, of.Source)
 		}
-		object, err := src.Open(ctx, of.Name, origin.Cond{})
+		object, err := src.Head(ctx, of.Name)
 		if err != nil {
 			return "", fmt.Errorf("ask for the tag of %s %s: %w", of.Source, of.Name, err)
 		}
-		defer object.Body.Close()
 		if n := len(object.ETag); n > 2 && object.ETag[0] == '"' && object.ETag[n-1] == '"' {
 			return object.ETag[1 : n-1], nil
 		}

@@ -140,6 +140,22 @@ func (b *Breaker) Open(ctx context.Context, name string, cond origin.Cond) (*ori
 	return obj, nil
 }
 
+// Head implements origin.Source. It counts as an original that is read does.
+func (b *Breaker) Head(ctx context.Context, name string) (origin.Metadata, error) {
+	if err := ctx.Err(); err != nil {
+		return origin.Metadata{}, err
+	}
+	done, err := b.cb.Allow()
+	if err != nil {
+		return origin.Metadata{}, fmt.Errorf("%w: %w", origin.ErrUnavailable, ErrOpen)
+	}
+	r := &report{done: done}
+	defer r.panicked()
+	meta, err := b.src.Head(ctx, name)
+	r.end(sign(ctx, err))
+	return meta, err
+}
+
 var (
 	errNoSign = errors.New("says nothing about the origin")
 	errPanic  = errors.New("panic")
@@ -148,6 +164,8 @@ var (
 // sign reduces an error to what it says about the origin: nil is that it is up.
 func sign(ctx context.Context, err error) error {
 	switch {
+	case err == nil:
+		return nil
 	case errors.Is(err, origin.ErrUnavailable):
 		return err
 	case errors.Is(err, origin.ErrBusy), errors.Is(err, origin.ErrName):

@@ -26,13 +26,19 @@ func (s *script) Open(ctx context.Context, _ string, _ origin.Cond) (*origin.Obj
 	return s.do(ctx)
 }
 
+func (s *script) Head(ctx context.Context, _ string) (origin.Metadata, error) {
+	s.calls++
+	_, err := s.do(ctx)
+	return origin.Metadata{}, err
+}
+
 func fails(err error) func(context.Context) (*origin.Object, error) {
 	return func(context.Context) (*origin.Object, error) { return nil, fmt.Errorf("x: %w", err) }
 }
 
 func gives(r io.Reader) func(context.Context) (*origin.Object, error) {
 	return func(context.Context) (*origin.Object, error) {
-		return &origin.Object{Body: io.NopCloser(r), Size: -1}, nil
+		return &origin.Object{Metadata: origin.Metadata{Size: -1}, Body: io.NopCloser(r)}, nil
 	}
 }
 
@@ -230,4 +236,15 @@ func TestOneOpenBodyIsOneProbe(t *testing.T) {
 			t.Error(b.State())
 		}
 	})
+}
+
+func TestBreaker_Head_OpensAndIsRefused(t *testing.T) {
+	src := &script{do: fails(origin.ErrUnavailable)}
+	b := breaker.New(src, breaker.Config{})
+	for range 10 {
+		_, _ = b.Head(t.Context(), "a.jpg")
+	}
+	if _, err := b.Head(t.Context(), "a.jpg"); !errors.Is(err, breaker.ErrOpen) || src.calls != 10 {
+		t.Errorf("error %v after %d calls", err, src.calls)
+	}
 }

@@ -90,6 +90,15 @@ func (s *Source) Open(ctx context.Context, name string, cond origin.Cond) (*orig
 	return obj, nil
 }
 
+// Head implements origin.Source. A file whose hash is not remembered is read for it.
+func (s *Source) Head(ctx context.Context, name string) (origin.Metadata, error) {
+	obj, err := s.Open(ctx, name, origin.Cond{})
+	if err != nil {
+		return origin.Metadata{}, err
+	}
+	return obj.Metadata, obj.Body.Close()
+}
+
 func (s *Source) open(ctx context.Context, name string, cond origin.Cond) (*origin.Object, error) {
 	f, id, err := s.openFile(name)
 	if err != nil {
@@ -147,11 +156,8 @@ func (s *Source) object(ctx context.Context, f *os.File, id identity, cond origi
 		return nil, &origin.NotModified{ETag: etag, LastModified: modified, Fresh: origin.Freshness{Silent: true}}
 	}
 	return &origin.Object{
-		Body:         body.New(ctx, &reader{File: f, hash: sha256.New(), sum: sum, hashes: s.hashes, id: id}, id.size),
-		Size:         id.size,
-		ETag:         etag,
-		LastModified: modified,
-		Fresh:        origin.Freshness{Silent: true},
+		Metadata: origin.Metadata{Size: id.size, ETag: etag, LastModified: modified, Fresh: origin.Freshness{Silent: true}},
+		Body:     body.New(ctx, &reader{File: f, hash: sha256.New(), sum: sum, hashes: s.hashes, id: id}, id.size),
 	}, nil
 }
 

@@ -60,6 +60,7 @@ func Run(t *testing.T, make func(t *testing.T) Origin) {
 		{"EndsWithItsCaller", endsWithItsCaller},
 		{"ServesManyAtOnce", servesManyAtOnce},
 		{"SurvivesBodiesLeftUnread", survivesBodiesLeftUnread},
+		{"HeadAgreesWithOpen", headAgreesWithOpen},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.f(t, make(t)) })
 	}
@@ -363,6 +364,48 @@ func survivesBodiesLeftUnread(t *testing.T, o Origin) {
 		}
 	}
 	is(t, o, "a.jpg", origin.Cond{}, want)
+}
+
+func headAgreesWithOpen(t *testing.T, o Origin) {
+	ctx := t.Context()
+	puts := map[string]func(testing.TB, string, []byte){"a.jpg": o.Put, "empty.jpg": o.Put, "weak.jpg": o.PutWeak, "bare.jpg": o.PutBare}
+	for name, put := range puts {
+		if put == nil {
+			continue
+		}
+		body := Bytes(5, 4321)
+		if name == "empty.jpg" {
+			body = nil
+		}
+		put(t, name, body)
+		head, err := o.Source.Head(ctx, name)
+		if err != nil {
+			t.Fatalf("head %s: %v", name, err)
+		}
+		obj := is(t, o, name, origin.Cond{}, body)
+		if head.Size != int64(len(body)) || head.ETag != obj.ETag || !head.LastModified.Equal(obj.LastModified) || head.Fresh.Silent != obj.Fresh.Silent {
+			t.Errorf("head %s: %+v, open: %+v", name, head, obj.Metadata)
+		}
+	}
+	for _, name := range o.Names {
+		o.Put(t, name, []byte(name))
+		if head, err := o.Source.Head(ctx, name); err != nil || head.Size != int64(len(name)) {
+			t.Errorf("head %q: %+v, %v", name, head, err)
+		}
+	}
+	for _, name := range append([]string{""}, o.Bad...) {
+		if _, err := o.Source.Head(ctx, name); !errors.Is(err, origin.ErrName) {
+			t.Errorf("head %q: error %v, want ErrName", name, err)
+		}
+	}
+	if _, err := o.Source.Head(ctx, "nothing.jpg"); !errors.Is(err, origin.ErrNotFound) {
+		t.Errorf("head of nothing: error %v, want ErrNotFound", err)
+	}
+	canceled, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := o.Source.Head(canceled, "a.jpg"); !errors.Is(err, context.Canceled) || origin.IsSentinel(err) {
+		t.Errorf("head for a caller that had left: error %v", err)
+	}
 }
 
 // OddNames are names of every awkward kind that a file or an object can have, as bytes.

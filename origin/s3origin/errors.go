@@ -15,7 +15,7 @@ import (
 	"github.com/novasocial/imagetier/origin/rfc9111"
 )
 
-// explain gives an error of GetObject its sentinel, by S3's code where there is one and
+// explain gives an error of GetObject or HeadObject its sentinel, by S3's code where there is one and
 // by the status where not.
 func (s *Source) explain(ctx context.Context, err error, cond origin.Cond, requested, received time.Time) error {
 	if ctx.Err() != nil {

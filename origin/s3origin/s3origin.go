@@ -1,7 +1,7 @@
 // Package s3origin is an origin.Source over a bucket of S3, or of a server that speaks
 // its protocol.
 //
-// Each object is one GetObject: If-Match, VersionId and the conditions of a revalidation
+// Open is one GetObject and Head one HeadObject. If-Match, VersionId and the conditions of a revalidation
 // go with it, and the answer's own ETag and version id are compared again, because there
 // are servers that ignore what they do not know. A checksum that the store has for the
 // whole object is verified while the body is read, and a body that fails it ends with
@@ -28,6 +28,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/novasocial/imagetier/origin"
@@ -149,17 +150,54 @@ func (s *Source) open(ctx context.Context, name string, cond origin.Cond) (*orig
 	return obj, nil
 }
 
-func (s *Source) input(name string, cond origin.Cond) (*s3.GetObjectInput, error) {
+// Head implements origin.Source. The answer to a HEAD has no body and so no code of S3: a
+// bucket that does not exist cannot be told from a missing object and is ErrNotFound.
+func (s *Source) Head(ctx context.Context, name string) (origin.Metadata, error) {
+	meta, err := s.head(ctx, name)
+	if err != nil {
+		return origin.Metadata{}, fmt.Errorf("head object %q: %w", name, err)
+	}
+	return meta, nil
+}
+
+func (s *Source) head(ctx context.Context, name string) (origin.Metadata, error) {
+	if err := ctx.Err(); err != nil {
+		return origin.Metadata{}, err
+	}
+	key, err := s.key(name)
+	if err != nil {
+		return origin.Metadata{}, err
+	}
+	requested := time.Now()
+	out, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &s.cfg.Bucket, Key: &key})
+	received := time.Now()
+	if err != nil {
+		return origin.Metadata{}, s.explain(ctx, err, origin.Cond{}, requested, received)
+	}
+	return describe(out.ETag, out.ContentLength, out.LastModified, out.ResultMetadata, requested, received)
+}
+
+// key returns the key of a name, or an error that wraps ErrName.
+func (s *Source) key(name string) (string, error) {
 	key := s.cfg.Prefix + name
 	switch {
 	case name == "":
-		return nil, fmt.Errorf("%w: it is empty", origin.ErrName)
+		return "", fmt.Errorf("%w: it is empty", origin.ErrName)
 	case len(key) > 1024:
-		return nil, fmt.Errorf("%w: a key of %d bytes, S3 has at most 1024", origin.ErrName, len(key))
+		return "", fmt.Errorf("%w: a key of %d bytes, S3 has at most 1024", origin.ErrName, len(key))
 	case !utf8.ValidString(key):
-		return nil, fmt.Errorf("%w: not UTF-8", origin.ErrName)
+		return "", fmt.Errorf("%w: not UTF-8", origin.ErrName)
 	case s.foreign && climbs(name):
-		return nil, fmt.Errorf("%w: a segment . or .., or a NUL, for a server that may keep objects in files", origin.ErrName)
+		return "", fmt.Errorf("%w: a segment . or .., or a NUL, for a server that may keep objects in files", origin.ErrName)
+	}
+	return key, nil
+}
+
+func (s *Source) input(name string, cond origin.Cond) (*s3.GetObjectInput, error) {
+	key, err := s.key(name)
+	switch {
+	case err != nil:
+		return nil, err
 	case !cond.CanMatch():
 		return nil, fmt.Errorf("%w: no entity tag can be %q", origin.ErrChanged, cond.Match)
 	case cond.VersionID == "null":
@@ -195,34 +233,34 @@ func object(ctx context.Context, out *s3.GetObjectOutput, cond origin.Cond, requ
 	if v := aws.ToString(out.VersionId); cond.VersionID != "" && v != cond.VersionID {
 		return nil, fmt.Errorf("%w: asked for version %.100q and got %.100q", origin.ErrNotFound, cond.VersionID, v)
 	}
-	etag := aws.ToString(out.ETag)
-	if !origin.ValidETag(etag) {
-		etag = ""
+	meta, err := describe(out.ETag, out.ContentLength, out.LastModified, out.ResultMetadata, requested, received)
+	if err == nil {
+		err = cond.CheckETag(meta.ETag)
 	}
-	if err := cond.CheckETag(etag); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	size := int64(-1)
-	if out.ContentLength != nil {
-		size = *out.ContentLength
+	return &origin.Object{Metadata: meta, Body: body.New(ctx, out.Body, meta.Size)}, nil
+}
+
+// describe reads what GetObject and HeadObject answer alike.
+func describe(etag *string, size *int64, modified *time.Time, result middleware.Metadata, requested, received time.Time) (origin.Metadata, error) {
+	meta := origin.Metadata{Size: -1, ETag: aws.ToString(etag), LastModified: aws.ToTime(modified)}
+	if !origin.ValidETag(meta.ETag) {
+		meta.ETag = ""
 	}
-	obj := &origin.Object{
-		Body: body.New(ctx, out.Body, size),
-		Size: size,
-		ETag: etag,
+	if size != nil {
+		meta.Size = *size
 	}
-	if out.LastModified != nil {
-		obj.LastModified = *out.LastModified
-	}
-	raw, ok := awsmiddleware.GetRawResponse(out.ResultMetadata).(*smithyhttp.Response)
+	raw, ok := awsmiddleware.GetRawResponse(result).(*smithyhttp.Response)
 	if !ok {
-		return nil, fmt.Errorf("%w: the SDK hides the response", origin.ErrUnavailable)
+		return origin.Metadata{}, fmt.Errorf("%w: the SDK hides the response", origin.ErrUnavailable)
 	}
 	if raw.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%w: status %d", origin.ErrUnavailable, raw.StatusCode)
+		return origin.Metadata{}, fmt.Errorf("%w: status %d", origin.ErrUnavailable, raw.StatusCode)
 	}
-	obj.Fresh = rfc9111.Freshness(metadata(raw.Header, requested, received))
-	return obj, nil
+	meta.Fresh = rfc9111.Freshness(metadata(raw.Header, requested, received))
+	return meta, nil
 }
 
 // metadata is what an object's own metadata says: the Vary that S3 adds for CORS is the

@@ -408,3 +408,22 @@ func TestAConfigurationThatCannotWorkIsRefused(t *testing.T) {
 		t.Errorf("an endpoint needs no region: %v", err)
 	}
 }
+
+func TestSource_Head_Refusals(t *testing.T) {
+	for _, c := range []struct {
+		status int
+		hidden bool
+		want   error
+	}{
+		{404, false, origin.ErrNotFound},
+		{403, false, origin.ErrDenied},
+		{403, true, origin.ErrNotFound},
+		{500, false, origin.ErrUnavailable},
+		{503, false, origin.ErrBusy},
+	} {
+		src, requests := scripted(t, s3origin.Config{MissingIs403: c.hidden}, refuses(c.status, ""))
+		if _, err := src.Head(t.Context(), "a"); !errors.Is(err, c.want) || requests.Load() != 1 {
+			t.Errorf("%d: error %v after %d requests, want %v", c.status, err, requests.Load(), c.want)
+		}
+	}
+}

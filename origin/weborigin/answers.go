@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -42,6 +43,11 @@ func hostOf(u *url.URL) string {
 	return host + ":" + port
 }
 
+// errMethod is wrapped when a server does not take HEAD.
+var errMethod = fmt.Errorf("%w: HEAD is refused", origin.ErrUnavailable)
+
+var headRefused = []int{http.StatusMethodNotAllowed, http.StatusNotImplemented}
+
 // refusal is the one table from statuses other than 200 and 304 to sentinels.
 func refusal(resp *http.Response, cond origin.Cond) error {
 	sentinel := origin.ErrUnavailable
@@ -56,6 +62,9 @@ func refusal(resp *http.Response, cond origin.Cond) error {
 		}
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		sentinel = &origin.Busy{RetryAfter: retryAfter(resp.Header.Get("Retry-After"), time.Now())}
+	}
+	if resp.Request.Method == http.MethodHead && slices.Contains(headRefused, resp.StatusCode) {
+		sentinel = errMethod
 	}
 	return fmt.Errorf("%w: status %d", sentinel, resp.StatusCode)
 }

@@ -137,14 +137,29 @@ func transport(cfg Config) *http.Transport {
 // Open implements origin.Source. name is the path below the base, with its query, in the
 // spelling of a URL: it is sent as it is, and ErrName if it is none.
 func (s *Source) Open(ctx context.Context, name string, cond origin.Cond) (*origin.Object, error) {
-	obj, err := s.open(ctx, name, cond)
+	obj, err := s.request(ctx, http.MethodGet, name, cond)
 	if err != nil {
 		return nil, fmt.Errorf("get %q: %w", name, err)
 	}
 	return obj, nil
 }
 
-func (s *Source) open(ctx context.Context, name string, cond origin.Cond) (*origin.Object, error) {
+// Head implements origin.Source. A server that refuses the method (405, 501) is asked with a
+// GET whose body is not read.
+func (s *Source) Head(ctx context.Context, name string) (origin.Metadata, error) {
+	obj, err := s.request(ctx, http.MethodHead, name, origin.Cond{})
+	if errors.Is(err, errMethod) {
+		obj, err = s.request(ctx, http.MethodGet, name, origin.Cond{})
+	}
+	if err != nil {
+		return origin.Metadata{}, fmt.Errorf("head %q: %w", name, err)
+	}
+	obj.Body.Close()
+	return obj.Metadata, nil
+}
+
+// request asks once. Of a HEAD the Object's Body is not to be read.
+func (s *Source) request(ctx context.Context, method, name string, cond origin.Cond) (*origin.Object, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -157,7 +172,7 @@ func (s *Source) open(ctx context.Context, name string, cond origin.Cond) (*orig
 	case !cond.CanMatch():
 		return nil, fmt.Errorf("%w: no entity tag can be %q", origin.ErrChanged, cond.Match)
 	}
-	req := &http.Request{Method: http.MethodGet, URL: t.below(s.base), Host: s.base.Host, Header: s.header(cond)}
+	req := &http.Request{Method: method, URL: t.below(s.base), Host: s.base.Host, Header: s.header(cond)}
 	requested := s.cfg.Now()
 	resp, err := s.client.Do(req.WithContext(ctx))
 	if err != nil {
@@ -209,13 +224,10 @@ func (s *Source) object(ctx context.Context, resp *http.Response, cond origin.Co
 	if err := cond.CheckETag(etag); err != nil {
 		return nil, err
 	}
-	return &origin.Object{
-		Body:         body.New(ctx, resp.Body, resp.ContentLength),
-		Size:         resp.ContentLength,
-		ETag:         etag,
-		LastModified: lastModified(resp.Header),
-		Fresh:        rfc9111.Freshness(a),
-	}, nil
+	meta := origin.Metadata{
+		Size: resp.ContentLength, ETag: etag, LastModified: lastModified(resp.Header), Fresh: rfc9111.Freshness(a),
+	}
+	return &origin.Object{Metadata: meta, Body: body.New(ctx, resp.Body, resp.ContentLength)}, nil
 }
 
 func notModified(a rfc9111.Answer, cond origin.Cond) error {

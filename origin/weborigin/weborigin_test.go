@@ -428,3 +428,26 @@ func TestANameThatIsReboundToAPrivateAddressIsRefused(t *testing.T) {
 		t.Error("the server was asked")
 	}
 }
+
+func TestSource_Head_FallsBackToGet(t *testing.T) {
+	for _, status := range []int{http.StatusMethodNotAllowed, http.StatusNotImplemented} {
+		var asked []string
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			asked = append(asked, r.Method)
+			w.Header().Set("ETag", `"1"`)
+			if r.Method == http.MethodHead {
+				w.WriteHeader(status)
+				return
+			}
+			w.Header().Set("Content-Length", "1000000000")
+			w.(http.Flusher).Flush()
+			<-r.Context().Done() // the body is never read
+		}))
+		src := newSource(t, Config{Base: server.URL, AllowPrivate: true})
+		meta, err := src.Head(t.Context(), "a.jpg")
+		server.Close()
+		if err != nil || meta.ETag != `"1"` || meta.Size != 1000000000 || strings.Join(asked, " ") != "HEAD GET" {
+			t.Errorf("status %d: %+v, %v, asked %v", status, meta, err, asked)
+		}
+	}
+}

@@ -80,6 +80,8 @@ func deleted(post string) string {
 // countingOrigin serves one photo under every name, and counts who asks.
 type countingOrigin struct {
 	gets  atomic.Int64
+	heads atomic.Int64
+	etag  string // sent if it is not ""
 	photo atomic.Pointer[[]byte]
 
 	mu    sync.Mutex
@@ -98,7 +100,11 @@ func newCountingOrigin(t testing.TB, photo string) (o *countingOrigin, url strin
 }
 
 func (o *countingOrigin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	o.gets.Add(1)
+	if r.Method == http.MethodHead {
+		o.heads.Add(1)
+	} else {
+		o.gets.Add(1)
+	}
 	o.mu.Lock()
 	o.names[r.URL.Path]++
 	o.mu.Unlock()
@@ -107,6 +113,9 @@ func (o *countingOrigin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "image/jpeg")
+	if o.etag != "" {
+		w.Header().Set("ETag", o.etag)
+	}
 	w.Write(*o.photo.Load())
 }
 
@@ -119,6 +128,22 @@ func (o *countingOrigin) asked() map[string]int {
 		names[name] = n
 	}
 	return names
+}
+
+func TestWarm_ETagCostsNoDownload(t *testing.T) {
+	o, origin := newCountingOrigin(t, "phone-android.jpg")
+	o.etag = `"abc"`
+	x := start(t, warmFlags(origin, "--warm", "all", "--cache-dir", t.TempDir(), "--image-prefix", "https://cdn.app.example/=posts?version=etag")...)
+	event := fmt.Sprintf(`{"type":"post.published","timestamp":"%s","data":{"profile":"feed","posts":[{"id":"p1","image":{"url":"https://cdn.app.example/a.jpg"}}]}}`,
+		time.Now().UTC().Format(time.RFC3339))
+	if got := x.tell(signEvent(t, "msg_1", time.Now(), event)); got.StatusCode != http.StatusAccepted {
+		t.Fatalf("%s\n%s", got.Status, got.body)
+	}
+	x.waitWarm(1)
+	if heads, gets := o.heads.Load(), o.gets.Load(); heads != 1 || gets != 1 {
+		t.Errorf("the origin had %d HEAD and %d GET requests, want one of each", heads, gets)
+	}
+	x.get(signedPath(t, "/440x/e.abc/posts/a.jpg.webp")).want(t, 200, "memory")
 }
 
 // warmFlags are those of a tier that takes in events.
