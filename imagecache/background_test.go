@@ -16,7 +16,7 @@ import (
 type lanes struct{ background, live atomic.Int64 }
 
 func (l *lanes) Fill(ctx context.Context, ref imageurl.Ref, _ *imagecache.Image) (imagecache.Filled, error) {
-	if resize.InBackground(ctx) {
+	if resize.PriorityOf(ctx) == resize.PriorityWarm {
 		l.background.Add(1)
 		time.Sleep(time.Minute)
 	} else {
@@ -30,9 +30,9 @@ func (l *lanes) Purge(context.Context, imagecache.Original) (imagecache.Removed,
 	return imagecache.Removed{}, nil
 }
 
-// What can wait is behind everything else: whoever does not wait there does not join it, and
-// whatever waits joins whoever does not.
-func TestAReaderDoesNotJoinAFillInTheBackground(t *testing.T) {
+// Foreground requests never wait for background ones: a live Get does not join a warm fill; a
+// warm Get joins a live one.
+func TestCache_Get_LiveDoesNotJoinWarm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		filler := &lanes{}
 		c := imagecache.New(imagecache.Config{Filler: filler, FillTimeout: time.Hour, Layers: []imagecache.Layer{{Tier: &shelf{}, Name: imagecache.Memory}}})
@@ -42,7 +42,7 @@ func TestAReaderDoesNotJoinAFillInTheBackground(t *testing.T) {
 		}
 		warmed := make(chan error)
 		go func() {
-			_, _, err := c.Get(resize.Background(t.Context()), ref)
+			_, _, err := c.Get(resize.WithPriority(t.Context(), resize.PriorityWarm), ref)
 			warmed <- err
 		}()
 		synctest.Wait()
@@ -63,7 +63,7 @@ func TestAReaderDoesNotJoinAFillInTheBackground(t *testing.T) {
 		go func() { _, _, _ = c.Get(t.Context(), other) }()
 		synctest.Wait()
 		began = time.Now()
-		if _, out, err := c.Get(resize.Background(t.Context()), other); err != nil || !out.Collapsed || time.Since(began) != time.Second {
+		if _, out, err := c.Get(resize.WithPriority(t.Context(), resize.PriorityWarm), other); err != nil || !out.Collapsed || time.Since(began) != time.Second {
 			t.Errorf("in the background, after %v: %+v, %v", time.Since(began), out, err)
 		}
 		if filler.background.Load() != 1 || filler.live.Load() != 2 {

@@ -18,7 +18,7 @@ type flight struct {
 	done    chan struct{}
 	cancel  context.CancelFunc
 	waiters int  // guarded by flights.mu
-	waits   bool // it is done in the background (resize.Background)
+	warm    bool // its priority is resize.PriorityWarm
 
 	img Image
 	out Outcome
@@ -33,22 +33,22 @@ type flights struct {
 
 // join counts the caller as a waiter of key's flight, starting one that calls run if
 // there is none that began in this epoch. The flight's context keeps ctx's values but
-// not its end: it ends after timeout, or when the last waiter leaves. A flight in the
-// background, which all others go before, is joined by nobody who is not: it would wait with it.
+// not its end: it ends after timeout, or when the last waiter leaves. A live caller never joins
+// a warm flight: all live work goes before that, and the caller would wait with it.
 func (fs *flights) join(ctx context.Context, key Key, epoch uint64, timeout time.Duration, run func(context.Context, *flight)) (f *flight, joined bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	background := resize.InBackground(ctx)
-	if f := fs.byKey[key]; f != nil && f.epoch == epoch && (background || !f.waits) {
+	warm := resize.PriorityOf(ctx) == resize.PriorityWarm
+	if f := fs.byKey[key]; f != nil && f.epoch == epoch && (warm || !f.warm) {
 		f.waiters++
 		return f, true
 	}
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), timeout, errFillTimeout)
-	f = &flight{key: key, epoch: epoch, done: make(chan struct{}), cancel: cancel, waiters: 1, waits: background}
+	f = &flight{key: key, epoch: epoch, done: make(chan struct{}), cancel: cancel, waiters: 1, warm: warm}
 	if fs.byKey == nil {
 		fs.byKey = make(map[Key]*flight)
 	}
-	fs.byKey[key] = f // one of an older epoch, or in the background, goes on for those who wait for it
+	fs.byKey[key] = f // one of an older epoch, or a warm one, goes on for those who wait for it
 	go func() {
 		// Overwritten by run, unless run ends by runtime.Goexit.
 		f.err = fmt.Errorf("fill %s: %w", key.path, resize.ErrFailed)

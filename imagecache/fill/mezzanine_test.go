@@ -402,7 +402,7 @@ func TestNobodyWhoIsWaitedForWaitsForTheBackground(t *testing.T) {
 		b := &bucket{open: has(picture(t), origin.Freshness{Silent: true})}
 		s := &studio{enter: func([]resize.Spec) error { <-blocked; return nil }}
 		f := withMezzanines(b, s, &shelf{})
-		go f.Fill(resize.Background(t.Context()), ref(t, "/10x/v.1/posts/a.png.webp"), nil)
+		go f.Fill(resize.WithPriority(t.Context(), resize.PriorityWarm), ref(t, "/10x/v.1/posts/a.png.webp"), nil)
 		synctest.Wait()
 		s.mu.Lock()
 		s.enter = nil

@@ -74,8 +74,8 @@ type works struct {
 //	order → opened (kept mezzanine, kept original or fetch) → line fromMezzanine → made
 //	                                                        ↘ line fromOriginal  → made
 //
-// There is a pair of lines for either lane (resize.Background): nobody who is waited for
-// waits for what is done in the background.
+// Each priority has a pair of lines of its own: foreground requests never wait for background
+// ones.
 type work struct {
 	f    *Filler
 	src  origin.Source
@@ -94,7 +94,7 @@ type work struct {
 	gathering []*order   // until then
 	mezz      *mezzanine // once it is there
 	kept      bool       // the original was put into its tier
-	lanes     [2]lane    // live, background
+	lanes     [resize.Priorities]lane
 }
 
 // order hands o to the work on id, which begin makes if there is none. The caller calls
@@ -186,7 +186,7 @@ func (w *work) dispatch(orders ...*order) {
 // place returns the line of o, or nil: then o is done, or is being made by itself.
 func (w *work) place(o *order) *line {
 	orig, err := w.opened.orig, w.opened.err
-	l := w.laneOf(o)
+	l := &w.lanes[resize.PriorityOf(o.ctx)]
 	switch {
 	case err != nil:
 		o.fail(orig, err)
@@ -220,13 +220,6 @@ func (w *work) place(o *order) *line {
 		return nil
 	}
 	return from
-}
-
-func (w *work) laneOf(o *order) *lane {
-	if resize.InBackground(o.ctx) {
-		return &w.lanes[1]
-	}
-	return &w.lanes[0]
 }
 
 // dear reports whether making s takes so long that others should not wait for it.

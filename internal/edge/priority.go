@@ -1,14 +1,11 @@
 package edge
 
-import (
-	"strings"
-)
+import "strings"
 
-// background reports whether a request says that it is of the least urgency there is: u=7 in
-// the header Priority (RFC 9218, 4.1), which is what warming through a balancer says.
-// Such a request waits behind all others, and is the first to be refused. Of several values
-// the last counts (RFC 8941, 3.2); what cannot be read says nothing.
-func background(lines []string) bool {
+// leastUrgent reports whether the header Priority (RFC 9218, 4.1) asks for the least urgency,
+// u=7. Warming through a balancer sends it: such a request has resize.PriorityWarm. Of several
+// values the last counts (RFC 8941, 3.2); values that do not parse are ignored.
+func leastUrgent(lines []string) bool {
 	if len(lines) == 0 {
 		return false
 	}

@@ -17,11 +17,11 @@ func TestOnlyTheLeastUrgencyIsBackground(t *testing.T) {
 		"u=7": true, "u=7, i": true, "i, u=7": true, "i,\tu=7;x=1": true, "u=1, u=7": true,
 		"": false, "u=6": false, "i": false, "u=7, u=3": false, "u=77": false, "u=-7": false, "xu=7": false, "u": false, "U=7": false, "u = 7": false,
 	} {
-		if got := background([]string{line}); got != want {
-			t.Errorf("Priority: %q is background %v, want %v", line, got, want)
+		if got := leastUrgent([]string{line}); got != want {
+			t.Errorf("Priority: %q is least urgent %v, want %v", line, got, want)
 		}
 	}
-	if background(nil) || !background([]string{"i", "u=7"}) {
+	if leastUrgent(nil) || !leastUrgent([]string{"i", "u=7"}) {
 		t.Error("without lines it is, or with several it is not")
 	}
 }
@@ -30,7 +30,7 @@ func TestOnlyTheLeastUrgencyIsBackground(t *testing.T) {
 type lanes struct{ background []bool }
 
 func (l *lanes) Get(ctx context.Context, ref imageurl.Ref) (imagecache.Image, imagecache.Outcome, error) {
-	l.background = append(l.background, resize.InBackground(ctx))
+	l.background = append(l.background, resize.PriorityOf(ctx) == resize.PriorityWarm)
 	return imagecache.Image{Body: []byte("x"), ContentType: "image/webp", ETag: `"x"`}, imagecache.Outcome{Detail: imagecache.Memory}, nil
 }
 

@@ -56,8 +56,8 @@ func (x *exchange) serve() {
 		return
 	}
 	ctx := x.r.Context()
-	if background(x.r.Header["Priority"]) {
-		ctx = resize.Background(ctx)
+	if leastUrgent(x.r.Header["Priority"]) {
+		ctx = resize.WithPriority(ctx, resize.PriorityWarm)
 	}
 	img, out, err := x.Cache.Get(ctx, ref)
 	x.out = out

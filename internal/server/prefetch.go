@@ -149,7 +149,7 @@ func (c *watchedCache) Get(ctx context.Context, ref imageurl.Ref) (imagecache.Im
 	img, out, err := c.Cache.Get(ctx, ref)
 	switch {
 	case err != nil:
-	case !resize.InBackground(ctx):
+	case resize.PriorityOf(ctx) == resize.PriorityLive:
 		c.watch.Asked(ref)
 	case c.forOthers && out.Forward != imagecache.Hit:
 		c.watch.MadeFor(ref)

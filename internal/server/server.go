@@ -213,7 +213,7 @@ func (s *Server) openCache(context.Context) (err error) {
 		Originals: s.tiers.originals,
 		Filler: fill.New(fill.Config{
 			Sources: s.sources.Guarded,
-			Resizer: warmer.Lanes(s.metrics.Resizer(s.workers), s.metrics.Resizer(s.workers.Warm())),
+			Resizer: warmer.Lanes(s.metrics.Resizer(s.workers), s.metrics.Resizer(s.workers)),
 			Limits:  s.cfg.Limits, Originals: s.tiers.originals, Mezzanine: s.cfg.Mezzanine, LiveTTL: s.cfg.LiveTTL,
 		}),
 		FillTimeout: fillTimeout(s.cfg.Config),

@@ -20,7 +20,7 @@ type lanes struct{ live, background resize.Resizer }
 
 // Resize is resize.Resizer's.
 func (l lanes) Resize(ctx context.Context, original []byte, specs ...resize.Spec) ([]resize.Image, error) {
-	if !resize.InBackground(ctx) {
+	if resize.PriorityOf(ctx) == resize.PriorityLive {
 		return l.live.Resize(ctx, original, specs...)
 	}
 	if b, ok := ctx.Value(batchKey{}).(*batch); ok && len(specs) == 1 && len(original) > 0 {
@@ -63,7 +63,7 @@ type waiter struct {
 // one job: each may come to it once.
 func Together(ctx context.Context, each ...func(context.Context)) {
 	b := &batch{pending: len(each)}
-	ctx = context.WithValue(resize.Background(ctx), batchKey{}, b)
+	ctx = context.WithValue(resize.WithPriority(ctx, resize.PriorityWarm), batchKey{}, b)
 	var all sync.WaitGroup
 	for _, call := range each {
 		all.Go(func() {

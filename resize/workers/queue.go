@@ -10,13 +10,10 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// lane is one of the two queues.
-type lane int
-
 const (
-	live lane = iota
-	warm
-	lanes
+	live  = resize.PriorityLive
+	warm  = resize.PriorityWarm
+	lanes = resize.Priorities // each priority waits in a lane of its own
 )
 
 // job is one call of Resize. images and err are written before done is closed.
@@ -24,7 +21,7 @@ type job struct {
 	ctx      context.Context
 	original []byte
 	specs    []resize.Spec
-	lane     lane
+	lane     resize.Priority
 	cost     cost
 	queued   time.Time
 	begun    bool          // it is the rest of what was let in before (resize.Begun)
@@ -267,7 +264,7 @@ func (q *queue) refuse(err error) {
 }
 
 // depth returns how many jobs wait in a lane.
-func (q *queue) depth(l lane) int {
+func (q *queue) depth(l resize.Priority) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.waiting[l].Len()

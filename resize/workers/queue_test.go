@@ -17,12 +17,12 @@ func newQueue(liveRoom, warmRoom int) *queue {
 // Jobs are made in the order in which they come, a millisecond apart.
 var clock = time.Unix(0, 0)
 
-func newJob(l lane) *job {
+func newJob(l resize.Priority) *job {
 	clock = clock.Add(time.Millisecond)
 	return &job{lane: l, queued: clock, done: make(chan struct{})}
 }
 
-func newCostly(l lane, c cost) *job {
+func newCostly(l resize.Priority, c cost) *job {
 	j := newJob(l)
 	j.cost = c
 	return j
@@ -173,7 +173,7 @@ func TestNoJobWaitsWhileAWorkerDoes(t *testing.T) {
 		for range 200 {
 			switch s := seats[r.IntN(len(seats))]; r.IntN(4) {
 			case 0, 1:
-				if j := newJob(lane(r.IntN(int(lanes)))); q.push(j) == nil {
+				if j := newJob(resize.Priority(r.IntN(int(lanes)))); q.push(j) == nil {
 					inside[j] = true
 				}
 			case 2:

@@ -227,23 +227,11 @@ func (p *Pool) Run(ctx context.Context) error {
 // Ready is closed when the first child has started and can work.
 func (p *Pool) Ready() <-chan struct{} { return p.ready }
 
-// Resize has a child make the variants, as resize.Resizer says; what becomes of a job
-// that cannot be done, the package says. It waits in the live lane.
+// Resize has a child make the variants, as resize.Resizer says; the package comment says what
+// happens to a job that cannot be done. The job waits in the lane of its priority
+// (resize.PriorityOf): jobs of PriorityWarm run only when no live job waits, never on all of
+// several children at once, and fewer of them may wait.
 func (p *Pool) Resize(ctx context.Context, original []byte, specs ...resize.Spec) ([]resize.Image, error) {
-	return p.resize(ctx, live, original, specs)
-}
-
-// Warm returns a Resizer whose jobs run only when no live job waits, never on all of
-// several children at once, and of which fewer may wait.
-func (p *Pool) Warm() resize.Resizer { return warmLane{p} }
-
-type warmLane struct{ pool *Pool }
-
-func (w warmLane) Resize(ctx context.Context, original []byte, specs ...resize.Spec) ([]resize.Image, error) {
-	return w.pool.resize(ctx, warm, original, specs)
-}
-
-func (p *Pool) resize(ctx context.Context, l lane, original []byte, specs []resize.Spec) ([]resize.Image, error) {
 	if len(specs) == 0 {
 		return nil, nil
 	}
@@ -253,7 +241,10 @@ func (p *Pool) resize(ctx context.Context, l lane, original []byte, specs []resi
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("resize: %w", context.Cause(ctx))
 	}
-	j := &job{ctx: ctx, original: original, specs: specs, lane: l, cost: costOf(original, specs).within(p.cfg.Timeout), queued: time.Now(), begun: resize.HasBegun(ctx), done: make(chan struct{})}
+	j := &job{
+		ctx: ctx, original: original, specs: specs, lane: resize.PriorityOf(ctx),
+		cost: costOf(original, specs).within(p.cfg.Timeout), queued: time.Now(), begun: resize.HasBegun(ctx), done: make(chan struct{}),
+	}
 	if err := p.queue.push(j); err != nil {
 		return nil, err
 	}

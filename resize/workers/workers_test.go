@@ -171,11 +171,22 @@ func TestAFullQueueIsBusyAtOnce(t *testing.T) {
 	if _, err := p.Resize(t.Context(), []byte("ok"), small); !errors.Is(err, resize.ErrBusy) {
 		t.Errorf("%v, want ErrBusy", err)
 	}
-	go func() { _, _ = p.Warm().Resize(ctx, []byte("ok"), small) }()
+	go func() { _, _ = p.Resize(warm(ctx), []byte("ok"), small) }()
 	until(t, func() bool { return p.Stats().Warm == 1 })
-	if _, err := p.Warm().Resize(t.Context(), []byte("ok"), small); !errors.Is(err, resize.ErrBusy) {
+	if _, err := p.Resize(warm(t.Context()), []byte("ok"), small); !errors.Is(err, resize.ErrBusy) {
 		t.Errorf("%v, want ErrBusy in the warm lane", err)
 	}
+}
+
+func warm(ctx context.Context) context.Context {
+	return resize.WithPriority(ctx, resize.PriorityWarm)
+}
+
+// warmPool is a Pool whose jobs are all warm ones.
+type warmPool struct{ *workers.Pool }
+
+func (p warmPool) Resize(ctx context.Context, original []byte, specs ...resize.Spec) ([]resize.Image, error) {
+	return p.Pool.Resize(warm(ctx), original, specs...)
 }
 
 func TestLiveJobsGoBeforeWarmOnes(t *testing.T) {
@@ -193,7 +204,7 @@ func TestLiveJobsGoBeforeWarmOnes(t *testing.T) {
 			turn[lane] = n
 		})
 	}
-	do(p.Warm(), "warm")
+	do(warmPool{p}, "warm")
 	until(t, func() bool { return p.Stats().Warm == 1 })
 	do(p, "live")
 	until(t, func() bool { return p.Stats().Live == 1 })
@@ -329,10 +340,10 @@ func TestWarmJobsNeverTakeEveryChild(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 2}))
 	until(t, func() bool { return p.Stats().Idle == 2 })
 	ctx, leave := context.WithCancel(t.Context())
-	first := hang(t, p.Warm(), ctx)
+	first := hang(t, p, warm(ctx))
 	second := make(chan error, 1)
 	go func() {
-		_, err := p.Warm().Resize(ctx, []byte("ok"), small)
+		_, err := p.Resize(warm(ctx), []byte("ok"), small)
 		second <- err
 	}()
 	until(t, func() bool { return p.Stats().Warm == 1 })
