@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache"
@@ -33,30 +32,18 @@ func newBalancer(base string, signer *imageurl.Signer, timeout time.Duration) *b
 	return &balancer{base: base, signer: signer, client: &http.Client{
 		Timeout: timeout,
 		// No proxy: the balancer is ours. What it redirects to would be somebody else.
-		Transport:     &http.Transport{MaxIdleConnsPerHost: balancerAtOnce, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true, DisableCompression: true},
+		Transport:     &http.Transport{MaxIdleConnsPerHost: variantsAtOnce, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true, DisableCompression: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
 
-// balancerAtOnce bounds the variants of one call that are asked for at the same time: they
-// are of one original, whose fetch they share on the node that gets them.
-const balancerAtOnce = 8
-
-// Make has the variants made where they are kept, and returns what became of each. Errors wrap
-// the sentinel of origin, resize or imagecache that the node's answer stands for.
+// Make requests the variants through the balancer, and returns the outcome of each. Errors wrap the
+// sentinel of origin, resize or imagecache that the node's answer stands for.
 func (b *balancer) Make(ctx context.Context, refs []imageurl.Ref) []warmer.Outcome {
-	outcomes := make([]warmer.Outcome, len(refs))
-	slots := make(chan struct{}, balancerAtOnce)
-	var all sync.WaitGroup
-	for i, ref := range refs {
-		slots <- struct{}{}
-		all.Go(func() {
-			defer func() { <-slots }()
-			outcomes[i].Hit, outcomes[i].Err = b.ask(ctx, ref)
-		})
-	}
-	all.Wait()
-	return outcomes
+	return forEach(refs, func(ref imageurl.Ref) (out warmer.Outcome) {
+		out.Hit, out.Err = b.ask(ctx, ref)
+		return out
+	})
 }
 
 // ask asks for one variant, and reports whether it was there.
@@ -65,7 +52,7 @@ func (b *balancer) ask(ctx context.Context, ref imageurl.Ref) (hit bool, err err
 	if err != nil {
 		return false, err
 	}
-	req.Header.Set("Priority", "u=7") // RFC 9218: any node serves it in its lane of what can wait
+	req.Header.Set("Priority", "u=7") // RFC 9218: the node serves it with resize.PriorityWarm
 	resp, err := b.client.Do(req)
 	if err != nil {
 		if ctx.Err() != nil {

@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
-	"slices"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
@@ -157,24 +158,33 @@ func (c *watchedCache) Get(ctx context.Context, ref imageurl.Ref) (imagecache.Im
 	return img, out, err
 }
 
-// together is how many variants are made by one job at most: it holds all of them in memory, and
-// has the time of one. The profiles that are built in have six.
-const together = 8
+// variantsAtOnce bounds the variants of one original that are requested at the same time. Package
+// fill makes them together and holds all of them in memory; the built-in profiles have six.
+const variantsAtOnce = 8
 
-// makeHere makes variants of one original on this node, with one fetch and one decode.
-func (p *prefetch) makeHere(ctx context.Context, refs []imageurl.Ref) []warmer.Outcome {
+// forEach calls request for each of refs, variantsAtOnce at a time, and returns the outcomes in order.
+func forEach(refs []imageurl.Ref, request func(imageurl.Ref) warmer.Outcome) []warmer.Outcome {
 	outcomes := make([]warmer.Outcome, len(refs))
-	calls := make([]func(context.Context), len(refs))
+	var group errgroup.Group
+	group.SetLimit(variantsAtOnce)
 	for i, ref := range refs {
-		calls[i] = func(ctx context.Context) {
-			_, out, err := p.cache.Get(ctx, ref)
-			outcomes[i] = warmer.Outcome{Hit: err == nil && out.Forward == imagecache.Hit, Err: err}
-		}
+		group.Go(func() error {
+			outcomes[i] = request(ref)
+			return nil
+		})
 	}
-	for some := range slices.Chunk(calls, together) {
-		warmer.Together(ctx, some...)
-	}
+	_ = group.Wait()
 	return outcomes
+}
+
+// makeHere makes variants of one original on this node. Fills of one original that run at the
+// same time share its fetch and its decode.
+func (p *prefetch) makeHere(ctx context.Context, refs []imageurl.Ref) []warmer.Outcome {
+	ctx = resize.WithPriority(ctx, resize.PriorityWarm)
+	return forEach(refs, func(ref imageurl.Ref) warmer.Outcome {
+		_, out, err := p.cache.Get(ctx, ref)
+		return warmer.Outcome{Hit: err == nil && out.Forward == imagecache.Hit, Err: err}
+	})
 }
 
 func (p *prefetch) purge(ctx context.Context, of imagecache.Original) error {

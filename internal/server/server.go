@@ -27,7 +27,6 @@ import (
 	"github.com/novasocial/imagetier/internal/metrics"
 	"github.com/novasocial/imagetier/internal/sources"
 	"github.com/novasocial/imagetier/internal/telemetry"
-	"github.com/novasocial/imagetier/prefetch/warmer"
 	"github.com/novasocial/imagetier/resize/workers"
 )
 
@@ -213,7 +212,7 @@ func (s *Server) openCache(context.Context) (err error) {
 		Originals: s.tiers.originals,
 		Filler: fill.New(fill.Config{
 			Sources: s.sources.Guarded,
-			Resizer: warmer.Lanes(s.metrics.Resizer(s.workers), s.metrics.Resizer(s.workers)),
+			Resizer: s.metrics.Resizer(s.workers),
 			Limits:  s.cfg.Limits, Originals: s.tiers.originals, Mezzanine: s.cfg.Mezzanine, LiveTTL: s.cfg.LiveTTL,
 		}),
 		FillTimeout: fillTimeout(s.cfg.Config),

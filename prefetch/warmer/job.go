@@ -2,7 +2,6 @@ package warmer
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,7 +11,6 @@ import (
 	"github.com/novasocial/imagetier/prefetch/events"
 	"github.com/novasocial/imagetier/prefetch/profile"
 	"github.com/novasocial/imagetier/prefetch/tags"
-	"github.com/novasocial/imagetier/resize"
 )
 
 // Job is what lies in the queue: what is to be purged, and then what is to be warmed.
@@ -270,5 +268,3 @@ func (j Job) String() string {
 	}
 	return strings.Join(words, ", ")
 }
-
-func resizeBusy(err error) bool { return errors.Is(err, resize.ErrBusy) }

@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,149 +42,7 @@ func ref(t testing.TB, path string) imageurl.Ref {
 	return r
 }
 
-// spy is a Resizer that notes its jobs.
-type spy struct {
-	mu   sync.Mutex
-	jobs []string
-	fail func(specs []resize.Spec) error
-}
-
-func (s *spy) Resize(_ context.Context, original []byte, specs ...resize.Spec) ([]resize.Image, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var names []string
-	var images []resize.Image
-	for _, spec := range specs {
-		names = append(names, spec.String())
-		images = append(images, resize.Image{Body: []byte(string(original) + spec.String()), Width: spec.Width})
-	}
-	slices.Sort(names)
-	s.jobs = append(s.jobs, string(original)+": "+strings.Join(names, " "))
-	if s.fail != nil {
-		if err := s.fail(specs); err != nil {
-			return nil, err
-		}
-	}
-	return images, nil
-}
-
 func spec(width int) resize.Spec { return resize.Spec{Width: width, Format: resize.WebP} }
-
-func TestVariantsOfOneOriginalAreMadeByOneJobBehindWhatIsLive(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		live, background := &spy{}, &spy{}
-		r := Lanes(live, background)
-		a, b := []byte("a"), []byte("b")
-		if _, err := r.Resize(t.Context(), a, spec(9)); err != nil {
-			t.Fatal(err)
-		}
-		var mu sync.Mutex
-		made := make(map[int]string)
-		call := func(original []byte, width int, after time.Duration) func(context.Context) {
-			return func(ctx context.Context) {
-				time.Sleep(after) // in the bubble: a fetch
-				images, err := r.Resize(ctx, original, spec(width))
-				if err != nil || len(images) != 1 {
-					t.Errorf("%d: %v, %d images", width, err, len(images))
-					return
-				}
-				mu.Lock()
-				defer mu.Unlock()
-				made[width] = string(images[0].Body)
-			}
-		}
-		hit := func(context.Context) {}
-		Together(t.Context(), call(a, 1, 0), call(a, 2, patience/4), hit, call(b, 3, patience/2), call(a, 4, patience*3/4))
-		slices.Sort(background.jobs)
-		if want := []string{"a: 1x 2x 4x", "b: 3x"}; !slices.Equal(background.jobs, want) {
-			t.Errorf("jobs are %q, want %q", background.jobs, want)
-		}
-		if len(live.jobs) != 1 || made[1] != "a1x" || made[2] != "a2x" || made[3] != "b3x" || made[4] != "a4x" {
-			t.Errorf("live %q, made %v", live.jobs, made)
-		}
-	})
-}
-
-// Two batches whose calls wait for each other's fills both end.
-func TestBatchesThatWaitForEachOtherDoNotWaitForLong(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		background := &spy{}
-		r := Lanes(nil, background)
-		began := time.Now()
-		var made [2]chan struct{}
-		for i := range made {
-			made[i] = make(chan struct{})
-		}
-		var both sync.WaitGroup
-		for i := range made {
-			both.Go(func() {
-				Together(t.Context(),
-					func(ctx context.Context) { // begins a fill
-						if _, err := r.Resize(ctx, []byte("a"), spec(i+1)); err != nil {
-							t.Error(err)
-						}
-						close(made[i])
-					},
-					func(context.Context) { <-made[1-i] }) // joined the one that the other began
-			})
-		}
-		both.Wait()
-		if took := time.Since(began); took != patience || len(background.jobs) != 2 {
-			t.Errorf("%v, %q", took, background.jobs)
-		}
-		// Who comes late is made too.
-		Together(t.Context(),
-			func(ctx context.Context) { _, _ = r.Resize(ctx, []byte("a"), spec(3)) },
-			func(ctx context.Context) {
-				time.Sleep(time.Second)
-				if _, err := r.Resize(ctx, []byte("a"), spec(4)); err != nil {
-					t.Error(err)
-				}
-			})
-		if got := strings.Join(background.jobs[2:], ", "); got != "a: 3x, a: 4x" {
-			t.Error(got)
-		}
-	})
-}
-
-func TestAVariantThatCannotBeMadeTakesNoOtherWithIt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		background := &spy{fail: func(specs []resize.Spec) error {
-			if slices.Contains(specs, spec(2)) {
-				return fmt.Errorf("%w: 2", resize.ErrSpec)
-			}
-			return nil
-		}}
-		r := Lanes(nil, background)
-		original := []byte("a")
-		faults := make([]error, 4)
-		var calls []func(context.Context)
-		for width := 1; width < 4; width++ {
-			calls = append(calls, func(ctx context.Context) { _, faults[width] = r.Resize(ctx, original, spec(width)) })
-		}
-		Together(t.Context(), calls...)
-		if faults[1] != nil || faults[3] != nil || !errors.Is(faults[2], resize.ErrSpec) {
-			t.Errorf("%v", faults)
-		}
-		// One that comes for a second time, or when its time is up, keeps nobody waiting.
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		Together(t.Context(),
-			func(ctx context.Context) {
-				for range 2 {
-					if _, err := r.Resize(ctx, original, spec(1)); err != nil {
-						t.Error(err)
-					}
-				}
-			},
-			func(inner context.Context) {
-				inner, stop := context.WithCancel(inner)
-				defer context.AfterFunc(ctx, stop)()
-				time.Sleep(2 * time.Second)
-				_, _ = r.Resize(inner, original, spec(3))
-			})
-	})
-}
 
 func watch(t *testing.T, cfg WatchConfig) *Watch {
 	t.Helper()
