@@ -23,25 +23,30 @@ func (g runGroup) run(ctx context.Context) error {
 	privateCtx, stopPrivate := context.WithCancel(context.WithoutCancel(ctx))
 	baseCtx, stopBase := context.WithCancel(context.WithoutCancel(ctx))
 	defer context.AfterFunc(ctx, g.drain)()
-	group.Go(func() error {
-		defer stopPrivate()
-		return g.public(ctx)
-	})
-	var warming sync.WaitGroup
-	for _, part := range g.warming {
-		warming.Add(1)
+
+	var users sync.WaitGroup // parts that use the base
+	use := func(ctx context.Context, part func(context.Context) error) {
+		users.Add(1)
 		group.Go(func() error {
-			defer warming.Done()
+			defer users.Done()
 			return part(ctx)
 		})
 	}
-	group.Go(func() error {
-		defer stopBase()
-		defer warming.Wait()
-		return g.private(privateCtx)
+	use(ctx, func(ctx context.Context) error {
+		defer stopPrivate()
+		return g.public(ctx)
 	})
+	use(privateCtx, g.private)
+	for _, part := range g.warming {
+		use(ctx, part)
+	}
 	for _, part := range g.base {
 		group.Go(func() error { return part(baseCtx) })
 	}
+	group.Go(func() error {
+		users.Wait()
+		stopBase()
+		return nil
+	})
 	return group.Wait()
 }
