@@ -68,7 +68,7 @@ func TestPurgeThatIsRefusedFailsAndSaysWhy(t *testing.T) {
 		{http.StatusBadRequest, `{"title":"Bad Request","detail":"There is no source \"x\"."}`, `There is no source "x".`},
 		{http.StatusUnauthorized, "{}", "--admin-token"},
 		{http.StatusInternalServerError, "what\x1b[2J", "500: what [2J"},
-		{http.StatusOK, "no receipt", "read the receipt"},
+		{http.StatusOK, "no receipt", "read the answer"},
 	} {
 		environ, _ := told(t, c.status, c.body)
 		code, out, errs := command(t, environ, "purge", "--source", "x", "--name", "a.jpg")

@@ -17,20 +17,19 @@ import (
 
 // signCmd prints signed URLs.
 type signCmd struct {
-	Source string `required:"" placeholder:"NAME" help:"The source's name, as --source NAME=URL of serve gives it."`
-	Name   string `required:"" placeholder:"NAME" help:"The original's name in its source, as it is: nothing in it is decoded. With - every line of standard input is one."`
-	// Version is called so in the contract; the program's own is a command.
-	Version string `required:"" placeholder:"VERSION" help:"What the URL promises of the original: v.TOKEN (you say so), e.ETAG, s.VERSION-ID or live."`
-	Spec    string `required:"" placeholder:"SHAPE" help:"640x640-cover and the like, orig, or info."`
-	Format  string `placeholder:"FORMAT" help:"jpg png webp avif gif heic jxl or auto; none with orig, json (or none) with info."`
-	Base    string `placeholder:"URL" help:"Print whole URLs that begin with this, not paths."`
-	With    string `placeholder:"ID" help:"Sign with the key of this id, not with the first one."`
-	JSON    bool   `name:"json" help:"Print an object a line."`
+	Source  string `required:"" placeholder:"NAME" help:"Name of the source, as in --source NAME=URL of serve."`
+	Name    string `required:"" placeholder:"NAME" help:"Name of the original in its source; nothing in it is decoded. With -, every line of standard input is a name."`
+	Version string `required:"" placeholder:"VERSION" help:"Version of the original: v.TOKEN (fixed by you), e.ETAG, s.VERSION-ID or live."`
+	Spec    string `required:"" placeholder:"SHAPE" help:"Shape, such as 640x640-cover; or orig, or info."`
+	Format  string `placeholder:"FORMAT" help:"jpg png webp avif gif heic jxl or auto. Leave it out with orig and info."`
+	Base    string `placeholder:"URL" help:"Print URLs that begin with this instead of paths."`
+	With    string `placeholder:"ID" help:"Sign with the key of this id instead of the first one."`
+	JSON    bool   `name:"json" help:"Print JSON, one object a line."`
 
 	settingsOf
 }
 
-// Help teaches by example.
+// Help implements kong.HelpProvider.
 func (signCmd) Help() string {
 	return `The keys come from --keys, IMAGETIER_KEYS, a file (--keys-file, IMAGETIER_KEYS_FILE) or keys in the file of --config.
 
@@ -38,7 +37,7 @@ A square of 640 pixels, as WebP, of an original that never changes under its nam
 
     imagetier sign --keys k1=HEX --source posts --name 2026/11/abc.jpg --version v.1 --spec 640x640-cover --format webp
 
-Whole URLs; the original of that ETag and no other; whatever is there now:
+A complete URL; only the original with that ETag; the current original:
 
     imagetier sign ... --base https://img.example.com
     imagetier sign ... --version e.9f86d081884c7d65
@@ -53,7 +52,7 @@ Many at once:
 
     find . -name '*.jpg' -printf '%P\n' | imagetier sign ... --name -
 
-A shape is size, then options joined by "-", each only where it is not the default: 640x480 640x x480; cover pad exact; smart top at30x70; up; trim; rot90 flip; gray blur5 sharp; bgffffff; wm.logo; still; credit; p3; q75. What is spelled otherwise is refused with the right spelling.`
+A shape is size, then options joined by "-", each only where it is not the default: 640x480 640x x480; cover pad exact; smart top at30x70; up; trim; rot90 flip; gray blur5 sharp; bgffffff; wm.logo; still; credit; p3; q75. Any other spelling is refused, and the error names the right one.`
 }
 
 // Run signs.
@@ -166,7 +165,7 @@ func parseBase(base string) (string, error) {
 	return strings.TrimRight(base, "/"), nil
 }
 
-// eachLine calls do for every argument, and for every line of standard input where one is "-".
+// eachLine calls do with every argument, and with every line of standard input for "-".
 func eachLine(ctx context.Context, p *program.Process, args []string, do func(string) error) error {
 	for _, arg := range args {
 		if arg != "-" {

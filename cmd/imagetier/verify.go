@@ -14,15 +14,15 @@ import (
 
 // verifyCmd checks URLs.
 type verifyCmd struct {
-	URLs []string `arg:"" name:"url" help:"Whole URLs, or paths from /i/ on; - reads them from standard input."`
-	JSON bool     `name:"json" help:"Print an object a line."`
+	URLs []string `arg:"" name:"url" help:"URLs, or paths from /i/ on; - reads them from standard input."`
+	JSON bool     `name:"json" help:"Print JSON, one object a line."`
 
 	settingsOf
 }
 
-// Help teaches by example.
+// Help implements kong.HelpProvider.
 func (verifyCmd) Help() string {
-	return `Says of each URL whether its signature is good and what it means, without asking the tier. Exits with 1 if one is not good. A whole URL is taken as a client would send it: host, query and fragment do not count.
+	return `Checks the signature of each URL and explains its parts, without asking the tier. Exits with 1 if one is not good. Host, query and fragment of a URL are ignored, as the tier does.
 
     imagetier verify --keys k1=HEX /i/k1.Jf3kPq0u2mVbXyWc8tRz1A/640x640-cover/v.1/posts/2026/11/abc.jpg.webp
     imagetier verify --json - < urls.txt`
@@ -38,7 +38,7 @@ func (c *verifyCmd) Run(ctx context.Context, p *program.Process) error {
 	if err != nil {
 		return program.UsageError{Err: err}
 	}
-	ids := idsOf(cfg.Keys)
+	ids := keyIDs(cfg.Keys)
 	bad := false
 	err = eachLine(ctx, p, c.URLs, func(text string) error {
 		v := readURL(signer, ids, text)
@@ -54,7 +54,7 @@ func (c *verifyCmd) Run(ctx context.Context, p *program.Process) error {
 	return err
 }
 
-// verdict is what can be said of a URL without asking anybody.
+// verdict is what a URL and the keys say, without the tier.
 type verdict struct {
 	URL       string `json:"url"`
 	Good      bool   `json:"good"`
@@ -69,11 +69,11 @@ type verdict struct {
 	CacheKey  string `json:"cache_key,omitempty"`
 }
 
-// readURL reads a URL; signer may be nil, then its signature is not looked at. ids are the
-// keys that there are.
+// readURL parses a URL. If signer is nil its signature is not checked. ids holds the ids of
+// the configured keys.
 func readURL(signer *imageurl.Signer, ids map[string]bool, text string) verdict {
 	v := verdict{URL: text}
-	path := rawPath(text)
+	path := imageurl.PathOf(text)
 	rest, ok := strings.CutPrefix(path, imageurl.Prefix)
 	if !ok {
 		v.Signature, v.Error = "missing", fmt.Sprintf("its path does not begin with %s", imageurl.Prefix)
@@ -105,35 +105,21 @@ func readURL(signer *imageurl.Signer, ids map[string]bool, text string) verdict 
 	case !errors.Is(err, imageurl.ErrSignature):
 		v.Signature, v.Error = "good", err.Error()
 	case signature == "_":
-		v.Signature, v.Error = "missing", "_ is accepted with --dev only"
+		v.Signature, v.Error = "missing", "_ is only accepted with --dev"
 	case !dotted:
-		v.Signature, v.Error = "missing", fmt.Sprintf("%q is no signature: one is KEY.MAC", signature)
+		v.Signature, v.Error = "missing", fmt.Sprintf("%q is not a signature of the form KEY.MAC", signature)
 	case !ids[key]:
-		v.Signature, v.Error = "wrong", fmt.Sprintf("there is no key %q", key)
+		v.Signature, v.Error = "wrong", fmt.Sprintf("no key %q is configured", key)
 	default:
-		v.Signature, v.Error = "wrong", "it is not what the key "+key+" signs; something in the URL or the key was changed"
+		v.Signature, v.Error = "wrong", "the key "+key+" does not sign this URL: the URL or the key was changed"
 	}
 	return v
 }
 
-// rawPath returns the path of a URL, or of a path, as a client would send it.
-func rawPath(text string) string {
-	text, _, _ = strings.Cut(strings.TrimSpace(text), "#")
-	text, _, _ = strings.Cut(text, "?")
-	if scheme, rest, ok := strings.Cut(text, "://"); ok && !strings.Contains(scheme, "/") {
-		at := strings.IndexByte(rest, '/')
-		if at < 0 {
-			return "/"
-		}
-		return rest[at:]
-	}
-	return text
-}
-
 func (v verdict) print(out io.Writer) error {
 	var b strings.Builder
-	word := map[bool]string{true: "good", false: "BAD"}[v.Good]
-	fmt.Fprintf(&b, "%s  %s\n", word, v.URL)
+	grade := map[bool]string{true: "good", false: "BAD"}[v.Good]
+	fmt.Fprintf(&b, "%s  %s\n", grade, v.URL)
 	row := func(name, value string) {
 		if value != "" {
 			fmt.Fprintf(&b, "  %-9s  %s\n", name, value)
@@ -167,7 +153,7 @@ func versionText(version string) string {
 	return version
 }
 
-// printable quotes a name that would do something to a terminal.
+// printable quotes a name that holds characters a terminal would interpret.
 func printable(name string) string {
 	if quoted := fmt.Sprintf("%q", name); quoted != `"`+name+`"` {
 		return quoted

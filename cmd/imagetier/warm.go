@@ -1,48 +1,44 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"os"
-	"strconv"
 	"time"
 
 	"github.com/novasocial/imagetier/internal/adminclient"
 	"github.com/novasocial/imagetier/internal/config"
 	"github.com/novasocial/imagetier/internal/program"
+	"github.com/novasocial/imagetier/internal/warmlist"
 )
 
-// warmCmd has a running tier make images before they are asked for.
+// warmCmd makes a running tier fill its cache from a list.
 type warmCmd struct {
-	What    []string      `arg:"" optional:"" name:"file" help:"What to warm; - is standard input. With --dead: the numbers of dead letters, none for all."`
-	Profile string        `default:"feed" placeholder:"NAME" help:"The profile whose Specs are made of lines that name an image and no Spec (${default})."`
-	State   string        `placeholder:"FILE" help:"Note there how far it came, and go on from there if it exists. It is removed when all is done."`
-	Dead    bool          `help:"List the jobs of the queue that failed for good."`
+	What    []string      `arg:"" optional:"" name:"file" help:"What to warm; - is standard input. With --dead: numbers of dead letters; all if none is given."`
+	Profile string        `default:"feed" placeholder:"NAME" help:"Profile whose variants are made of lines that name an image without a Spec (default: ${default})."`
+	State   string        `placeholder:"FILE" help:"File that records progress, so that the same command continues there. It is removed at the end."`
+	Dead    bool          `help:"List the queued jobs that failed for good."`
 	Retry   bool          `help:"With --dead: queue them again."`
-	Discard bool          `help:"With --dead: forget them."`
-	Timeout time.Duration `default:"2m" placeholder:"TIME" help:"How long the tier may be silent (${default})."`
-	JSON    bool          `name:"json" help:"Print an object for each image as the tier answers, and one of the sums at the end."`
+	Discard bool          `help:"With --dead: delete them."`
+	Timeout time.Duration `default:"2m" placeholder:"TIME" help:"How long the tier may send nothing (default: ${default})."`
+	JSON    bool          `name:"json" help:"Print JSON: an object for each image, then one with the totals."`
 
 	settingsOf
 }
 
-// Help teaches by example.
+// Help implements kong.HelpProvider.
 func (warmCmd) Help() string {
-	return `Asks the tier that runs with the same settings (its private listener, --admin-token) for every image that FILE names, behind whatever is asked of it live, and counts what was there (hit), what was made, and what failed. A line is
+	return `Makes the tier that runs with the same settings (its private listener, --admin-token) fill its cache with every image that FILE names, at a lower priority than live requests, and counts images that were cached (hit), made, and failed. A line is
 
-    /i/k1.Jf3kPq0u2mVbXyWc8tRz1A/880x/v.1/posts/abc.jpg.webp    a path or URL; signatures are not looked at
+    /i/k1.Jf3kPq0u2mVbXyWc8tRz1A/880x/v.1/posts/abc.jpg.webp    a path or URL; signatures are not checked
     https://cdn.app.example/abc.jpg                             a plain URL, by the tier's --image-prefix
     {"source":"posts","name":"abc.jpg","version":"v.1"}         an image, optionally with "profile"
-    an access log, common or combined format, or this program's own: what was answered with an image
+    a line of an access log in common or combined format or of the tier's own: requests answered with an image
 
-Empty lines, those that begin with # and repetitions are left out. Exits with 0 if all images are there now, 1 if some are not or the tier does not answer, 2 for wrong usage.
+Empty lines, lines that begin with # and repetitions are skipped. Exits with 0 if all images are cached now, 1 if some are not or the tier does not answer, 2 for wrong arguments.
 
     imagetier warm yesterday.log
     zcat access.log.*.gz | imagetier warm --state warm.state -
@@ -50,20 +46,15 @@ Empty lines, those that begin with # and repetitions are left out. Exits with 0 
     imagetier warm --dead --retry`
 }
 
-// warmBatch is how many images are asked for at once: what is done again when a run that was
-// ended goes on.
-const warmBatch = 256
-
 // Run warms.
 func (c *warmCmd) Run(ctx context.Context, p *program.Process) error {
-	if c.Dead {
-		return c.dead(ctx, p)
-	}
-	if c.Retry || c.Discard {
+	switch {
+	case c.Dead:
+		return c.runDead(ctx, p)
+	case c.Retry || c.Discard:
 		return program.UsageError{Err: errors.New("--retry and --discard go with --dead")}
-	}
-	if len(c.What) != 1 {
-		return program.UsageError{Err: errors.New("what is to be warmed? Name one file, or - for standard input")}
+	case len(c.What) != 1:
+		return program.UsageError{Err: errors.New("nothing to warm: name one file, or - for standard input")}
 	}
 	cfg, _, err := c.load(p)
 	if err != nil {
@@ -74,16 +65,15 @@ func (c *warmCmd) Run(ctx context.Context, p *program.Process) error {
 		return program.UsageError{Err: err}
 	}
 	defer in.Close()
-	w := &warming{
-		cmd: c, p: p, cfg: cfg, progress: newProgress(p.Stderr, size), began: time.Now(),
-		// No proxy: the private listener is near.
-		client: &http.Client{Transport: &http.Transport{}},
-	}
-	defer w.client.CloseIdleConnections()
-	return w.run(ctx, in)
+	run := &warmRun{cmd: c, p: p, tier: c.tier(cfg), progress: newProgress(p.Stderr, size), start: time.Now()}
+	return run.run(ctx, in)
 }
 
-// open returns the input and its size, 0 if that is not known.
+func (c *warmCmd) tier(cfg config.Config) adminclient.Client {
+	return adminclient.Client{Listen: cfg.PrivateListen, Token: cfg.AdminToken, Timeout: c.Timeout}
+}
+
+// open returns the input and its size, 0 if unknown.
 func (c *warmCmd) open(p *program.Process) (io.ReadCloser, int64, error) {
 	if c.What[0] == "-" {
 		return io.NopCloser(p.Stdin), 0, nil
@@ -102,268 +92,148 @@ func (c *warmCmd) open(p *program.Process) (io.ReadCloser, int64, error) {
 	return f, info.Size(), nil
 }
 
-// warmSums are what a run came to, and what --json prints last.
-type warmSums struct {
-	Images  int64   `json:"images"`
-	Hit     int64   `json:"hit"`
-	Made    int64   `json:"made"`
-	Failed  int64   `json:"failed"`
-	Wrong   int64   `json:"wrong_lines"`
-	Skipped int64   `json:"skipped_lines"`
-	Again   int64   `json:"repetitions"`
-	Seconds float64 `json:"seconds"`
-}
+// warmBatch is the number of items in one request: what an interrupted run repeats.
+const warmBatch = 256
 
-// warming is one run.
-type warming struct {
+// warmRun is one run of the command.
+type warmRun struct {
 	cmd      *warmCmd
 	p        *program.Process
-	cfg      config.Config
-	client   *http.Client
+	tier     adminclient.Client
 	progress *progress
-	began    time.Time
-	sums     warmSums
-	shown    int // failures on stderr
+	start    time.Time
+	list     *warmlist.Reader
+	counts   warmlist.Counts
+	problems int // printed
 }
 
-func (w *warming) run(ctx context.Context, in io.Reader) error {
-	state, in, err := openWarmState(w.cmd.State, in)
+func (r *warmRun) run(ctx context.Context, in io.Reader) error {
+	state, in, err := warmlist.OpenState(r.cmd.State, in)
 	if err != nil {
 		return err
 	}
-	w.sums = state.Sums
+	r.counts = state.Counts
 	if state.Lines > 0 {
-		w.progress.say(fmt.Sprintf("imagetier: %d lines were done before\n", state.Lines))
+		r.progress.print(fmt.Sprintf("imagetier: continuing after line %d\n", state.Lines))
 	}
-	lines := newWarmReader(in, w.cmd.Profile, func(line int64, err error) {
-		w.sums.Wrong++
-		w.fault(fmt.Sprintf("line %d", line), err.Error())
+	r.list = warmlist.NewReader(in, warmlist.Config{
+		Profile: r.cmd.Profile, Done: state.Lines,
+		Invalid: func(line int64, err error) {
+			r.counts.Invalid++
+			r.printProblem(fmt.Sprintf("line %d", line), err.Error())
+		},
 	})
-	stopped := w.all(ctx, lines, state)
-	w.sums.Skipped, w.sums.Again = lines.skipped, lines.again
-	w.sums.Seconds = time.Since(w.began).Seconds()
-	w.progress.end()
-	if stopped == nil {
-		stopped = state.remove()
-	} else if err := state.write(); err != nil {
-		stopped = errors.Join(stopped, err)
-	} else if w.cmd.State != "" {
-		stopped = fmt.Errorf("%w (the same command goes on behind line %d)", stopped, state.Lines)
+	err = r.warmAll(ctx, state)
+	r.counts.Skipped, r.counts.Repeated = r.list.Skipped, r.list.Repeated
+	r.counts.Seconds = time.Since(r.start).Seconds()
+	r.progress.clear()
+	switch {
+	case err == nil:
+		err = state.Remove()
+	case r.cmd.State != "":
+		if errSave := state.Save(); errSave != nil {
+			err = errors.Join(err, errSave)
+		} else {
+			err = fmt.Errorf("%w (the same command continues after line %d)", err, state.Lines)
+		}
 	}
-	if err := w.print(); err != nil {
-		return err
+	if errPrint := r.printCounts(); errPrint != nil {
+		return errPrint
 	}
-	if stopped != nil {
-		return stopped
-	}
-	if w.sums.Failed > 0 || w.sums.Wrong > 0 {
+	if err == nil && r.counts.Failed+r.counts.Invalid > 0 {
 		return program.Failed
+	}
+	return err
+}
+
+// warmAll warms batch after batch.
+func (r *warmRun) warmAll(ctx context.Context, state *warmlist.State) error {
+	for last := false; !last; {
+		batch, end, err := r.readBatch()
+		if err != nil {
+			return err
+		}
+		for _, req := range batch {
+			if err := r.tier.Warm(ctx, *req, r.count); err != nil {
+				return err
+			}
+		}
+		if last = end; !last {
+			if err := state.Advance(r.list.Line, r.counts); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
 
-// all warms batch after batch.
-func (w *warming) all(ctx context.Context, lines *warmReader, state *warmState) error {
-	for {
-		batch, last, err := w.fill(lines, state.Lines)
-		if err != nil {
-			return err
-		}
-		if err := w.send(ctx, batch, lines); err != nil {
-			return err
-		}
-		if last {
-			return nil
-		}
-		if err := state.advance(lines.line, w.sums); err != nil {
-			return err
-		}
-	}
-}
-
-// fill reads a batch. Images of one profile go together, so it may be shorter than it could be.
-func (w *warming) fill(lines *warmReader, done int64) (batch map[string][]warmItem, last bool, err error) {
-	batch = make(map[string][]warmItem)
+// readBatch returns the next requests, one for each profile.
+func (r *warmRun) readBatch() (batch map[string]*adminclient.WarmRequest, last bool, err error) {
+	batch = make(map[string]*adminclient.WarmRequest)
 	for range warmBatch {
-		item, err := lines.next(done)
+		item, err := r.list.Next()
 		if errors.Is(err, io.EOF) {
 			return batch, true, nil
 		}
 		if err != nil {
 			return nil, false, err
 		}
-		batch[item.profile] = append(batch[item.profile], item)
+		req := batch[item.Profile]
+		if req == nil {
+			req = &adminclient.WarmRequest{Profile: item.Profile}
+			batch[item.Profile] = req
+		}
+		if item.Path != "" {
+			req.Paths = append(req.Paths, item.Path)
+		} else {
+			req.Images = append(req.Images, item.Image)
+		}
 	}
 	return batch, false, nil
 }
 
-// warmOrder is the body of POST /v1/warm.
-type warmOrder struct {
-	Paths   []string          `json:"paths,omitempty"`
-	Profile string            `json:"profile,omitempty"`
-	Images  []json.RawMessage `json:"images,omitempty"`
-	Wait    bool              `json:"wait"`
-}
-
-func (w *warming) send(ctx context.Context, batch map[string][]warmItem, lines *warmReader) error {
-	for profile, items := range batch {
-		order := warmOrder{Profile: profile, Wait: true}
-		for _, item := range items {
-			if item.path != "" {
-				order.Paths = append(order.Paths, item.path)
-			} else {
-				order.Images = append(order.Images, item.image)
-			}
-		}
-		if err := w.ask(ctx, order, lines); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// warmAnswer is a line of what the tier answers.
-type warmAnswer struct {
-	Path    string `json:"path"`
-	Outcome string `json:"outcome"` // hit, made, failed
-	Error   struct {
-		Status int    `json:"status"`
-		Title  string `json:"title"`
-	} `json:"error"`
-}
-
-// askTries is how often the tier is asked that has no room.
-const askTries = 6
-
-// ask tells the tier, and does so again where it says that it has no room now.
-func (w *warming) ask(ctx context.Context, order warmOrder, lines *warmReader) error {
-	for try := 1; ; try++ {
-		after, err := w.askOnce(ctx, order, lines)
-		if after == 0 || try == askTries {
-			return err
-		}
-		select {
-		case <-time.After(after):
-		case <-ctx.Done():
-			return err
-		}
-	}
-}
-
-// askOnce tells the tier, and reads what it says while it works. after is not 0 if the tier
-// has done nothing, and is to be asked again then.
-func (w *warming) askOnce(ctx context.Context, order warmOrder, lines *warmReader) (after time.Duration, err error) {
-	body, err := json.Marshal(order)
-	if err != nil {
-		return 0, err
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	silent := time.AfterFunc(w.cmd.Timeout, func() { cancel(fmt.Errorf("it was silent for %s", w.cmd.Timeout)) })
-	defer silent.Stop()
-	req, err := w.cmd.tier(w.cfg).NewRequest(ctx, http.MethodPost, "/v1/warm", body)
-	if err != nil {
-		return 0, err
-	}
-	resp, err := w.client.Do(req)
-	if err != nil {
-		return 0, w.unanswered(ctx, err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		text, err := io.ReadAll(io.LimitReader(resp.Body, adminclient.MaxAnswer))
-		if err != nil {
-			return 0, w.unanswered(ctx, err)
-		}
-		if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable {
-			seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After")) // none is one
-			after = time.Duration(min(max(seconds, 1), 60)) * time.Second
-		}
-		return after, refusalOf(resp.StatusCode, text)
-	}
-	answers := bufio.NewScanner(resp.Body)
-	answers.Buffer(nil, 1<<20)
-	for answers.Scan() {
-		silent.Reset(w.cmd.Timeout)
-		if len(bytes.TrimSpace(answers.Bytes())) == 0 {
-			continue
-		}
-		var one warmAnswer
-		if err := json.Unmarshal(answers.Bytes(), &one); err != nil {
-			return 0, fmt.Errorf("the tier answers %q: %w", adminclient.OneLine(answers.Bytes()), err)
-		}
-		if err := w.count(one, answers.Bytes()); err != nil {
-			return 0, err
-		}
-		w.progress.show(w.sums, lines.bytes)
-	}
-	if err := answers.Err(); err != nil { // also if the tier ended in the middle
-		return 0, w.unanswered(ctx, err)
-	}
-	return 0, nil
-}
-
-func (w *warming) unanswered(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); cause != nil {
-		err = cause
-	}
-	var unreached *url.Error
-	if errors.As(err, &unreached) {
-		err = unreached.Err
-	}
-	return fmt.Errorf("the tier does not answer: %w", err)
-}
-
-// count adds an answer to the sums and prints it where it is to be seen.
-func (w *warming) count(one warmAnswer, line []byte) error {
-	w.sums.Images++
-	switch one.Outcome {
+// count adds a result to the counts and prints it where it matters.
+func (r *warmRun) count(result adminclient.WarmResult) error {
+	r.counts.Images++
+	switch result.Outcome {
 	case "hit":
-		w.sums.Hit++
+		r.counts.Hit++
 	case "made":
-		w.sums.Made++
+		r.counts.Made++
 	default:
-		w.sums.Failed++
+		r.counts.Failed++
 	}
-	if w.cmd.JSON {
-		_, err := fmt.Fprintf(w.p.Stdout, "%s\n", line)
-		return err
+	if r.cmd.JSON {
+		if _, err := fmt.Fprintf(r.p.Stdout, "%s\n", result.JSON); err != nil {
+			return err
+		}
+	} else if result.Outcome == "failed" {
+		r.printProblem(printable(result.Path), fmt.Sprintf("%d %s", result.Error.Status, result.Error.Title))
 	}
-	if one.Outcome == "failed" {
-		w.fault(printable(one.Path), fmt.Sprintf("%d %s", one.Error.Status, one.Error.Title))
-	}
+	r.progress.show(r.counts, r.list.Bytes)
 	return nil
 }
 
-// maxFaultsShown bounds what is printed of failures: a whole source may be down.
-const maxFaultsShown = 20
+// maxProblems limits the failures that are printed: a whole source may be down.
+const maxProblems = 20
 
-func (w *warming) fault(what, why string) {
-	if w.shown++; w.shown <= maxFaultsShown {
-		w.progress.say(fmt.Sprintf("imagetier: %s: %s\n", what, why))
-	} else if w.shown == maxFaultsShown+1 {
-		w.progress.say("imagetier: there are more that failed; --json prints all\n")
+func (r *warmRun) printProblem(subject, problem string) {
+	if r.problems++; r.problems <= maxProblems {
+		r.progress.print(fmt.Sprintf("imagetier: %s: %s\n", subject, problem))
+	} else if r.problems == maxProblems+1 {
+		r.progress.print("imagetier: more have failed; --json prints all of them\n")
 	}
 }
 
-// print prints the sums.
-func (w *warming) print() error {
-	if w.cmd.JSON {
-		return json.NewEncoder(w.p.Stdout).Encode(w.sums)
+func (r *warmRun) printCounts() error {
+	if r.cmd.JSON {
+		return json.NewEncoder(r.p.Stdout).Encode(r.counts)
 	}
-	s := w.sums
-	text := fmt.Sprintf("%d images: %d hit, %d made, %d failed", s.Images, s.Hit, s.Made, s.Failed)
-	if s.Wrong > 0 {
-		text += fmt.Sprintf("; %d lines are wrong", s.Wrong)
+	n := r.counts
+	text := fmt.Sprintf("%d images: %d hit, %d made, %d failed", n.Images, n.Hit, n.Made, n.Failed)
+	if n.Invalid > 0 {
+		text += fmt.Sprintf("; %d invalid lines", n.Invalid)
 	}
-	_, err := fmt.Fprintf(w.p.Stdout, "%s; %.1f s, %.0f images/s\n", text, s.Seconds, float64(s.Images)/max(s.Seconds, 0.001))
+	_, err := fmt.Fprintf(r.p.Stdout, "%s; %.1f s, %.0f images/s\n", text, n.Seconds, float64(n.Images)/max(n.Seconds, 0.001))
 	return err
-}
-
-// refusalOf is an answer of the private listener that is no success, as an error.
-func refusalOf(status int, body []byte) error {
-	if status == http.StatusUnauthorized {
-		return errors.New("the tier wants its --admin-token (IMAGETIER_ADMIN_TOKEN)")
-	}
-	return errors.New(problemOf(status, body))
 }

@@ -14,8 +14,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/novasocial/imagetier/internal/adminclient"
 	"github.com/novasocial/imagetier/internal/program/programtest"
+	"github.com/novasocial/imagetier/internal/warmlist"
 )
+
+// warmOrder is the body of POST /v1/warm.
+type warmOrder struct {
+	adminclient.WarmRequest
+	Wait bool
+}
 
 // warmTier is a private listener that answers POST /v1/warm: what has "gone" in it fails, what
 // has "here" in it is a hit. It ends in the middle of the answer to its nth request, if n is
@@ -98,7 +106,7 @@ https://cdn.app.example/f.jpg
 nonsense
 `)
 	code, out, errs := command(t, startWarmer(t, s), "warm", "--profile", "grid", list)
-	if code != 1 || !strings.HasPrefix(out, "8 images: 1 hit, 6 made, 1 failed; 1 lines are wrong; ") {
+	if code != 1 || !strings.HasPrefix(out, "8 images: 1 hit, 6 made, 1 failed; 1 invalid lines; ") {
 		t.Errorf("exit code %d, %q", code, out)
 	}
 	if !strings.Contains(errs, "/i/_/64x/v.1/posts/gone.jpg.webp: 404 Not Found") || !strings.Contains(errs, "line 17: neither a path") {
@@ -128,7 +136,7 @@ nonsense
 func TestWarmPrintsEachAnswerAndTheSumsAsJSON(t *testing.T) {
 	code, out, errs := imagetierWith(t, "/i/_/1x/v.1/posts/here.jpg.webp\n/i/_/1x/v.1/posts/a.jpg.webp\n", startWarmer(t, &warmTier{crowded: 1}), "warm", "--json", "-")
 	lines := strings.Split(strings.TrimSpace(out), "\n")
-	var sums warmSums
+	var sums warmlist.Counts
 	if code != 0 || errs != "" || len(lines) != 3 || json.Unmarshal([]byte(lines[2]), &sums) != nil || sums.Images != 2 || sums.Hit != 1 || sums.Made != 1 {
 		t.Errorf("exit code %d, %q, %q", code, out, errs)
 	}
@@ -149,7 +157,7 @@ func TestAWarmRunThatEndedGoesOnWhereItWas(t *testing.T) {
 	s := &warmTier{breakAt: 3}
 	environ, path, state := startWarmer(t, s), file(t, list.String()), filepath.Join(t.TempDir(), "state")
 	code, _, errs := command(t, environ, "warm", "--state", state, path)
-	if code != 1 || !strings.Contains(errs, fmt.Sprintf("goes on behind line %d", 2*warmBatch)) {
+	if code != 1 || !strings.Contains(errs, fmt.Sprintf("continues after line %d", 2*warmBatch)) {
 		t.Fatalf("exit code %d, %q", code, errs)
 	}
 	other := file(t, "/i/_/1x/v.1/posts/a.jpg.webp\n")
@@ -178,11 +186,11 @@ func TestWarmThatIsUsedWronglyOrFindsNoTierSaysSo(t *testing.T) {
 		code int
 		says string
 	}{
-		{[]string{"warm"}, 2, "Name one file"},
-		{[]string{"warm", "a", "b"}, 2, "Name one file"},
+		{[]string{"warm"}, 2, "name one file"},
+		{[]string{"warm", "a", "b"}, 2, "name one file"},
 		{[]string{"warm", "--retry", list}, 2, "go with --dead"},
 		{[]string{"warm", "--dead", "--retry", "--discard"}, 2, "not both"},
-		{[]string{"warm", "--dead", "x"}, 2, "no number"},
+		{[]string{"warm", "--dead", "x"}, 2, "not the number"},
 		{[]string{"warm", filepath.Join(t.TempDir(), "none")}, 2, "no such file"},
 		{[]string{"warm", "--private-listen", "127.0.0.1:1", list}, 1, "the tier does not answer"},
 		{[]string{"warm", "--private-listen", "127.0.0.1:1", "--dead"}, 1, "the tier does not answer"},
@@ -222,7 +230,7 @@ func TestDeadLettersAreListedRetriedAndForgotten(t *testing.T) {
 	if code, out, errs := command(t, environ, "warm", "--dead", "--retry"); code != 0 || out != "2 dead letters queued again\n" {
 		t.Errorf("exit code %d, %q, %q", code, out, errs)
 	}
-	if code, out, errs := command(t, environ, "warm", "--dead", "--discard", "9"); code != 0 || out != "2 dead letters forgotten\n" {
+	if code, out, errs := command(t, environ, "warm", "--dead", "--discard", "9"); code != 0 || out != "2 dead letters discarded\n" {
 		t.Errorf("exit code %d, %q, %q", code, out, errs)
 	}
 	if want := []string{`/v1/warm/dead {"do":"retry"}`, `/v1/warm/dead {"do":"discard","ids":[9]}`}; !slices.Equal(posted, want) {
@@ -232,31 +240,8 @@ func TestDeadLettersAreListedRetriedAndForgotten(t *testing.T) {
 
 func TestTheProgressLineFitsATerminal(t *testing.T) {
 	p := &progress{size: 1000}
-	line := p.line(warmSums{Images: 90210, Hit: 40000, Made: 50000, Failed: 210}, 455, 100*time.Second)
+	line := p.line(warmlist.Counts{Images: 90210, Hit: 40000, Made: 50000, Failed: 210}, 455, 100*time.Second)
 	if want := "[=====       ]  46%  90210 images 902/s  hit 40000 made 50000 failed 210"; line != want || len(line) > 79 {
 		t.Errorf("%q (%d columns), want %q", line, len(line), want)
 	}
-}
-
-// Whatever a line is, it is read as a path, an image, nothing to warm or a fault, and never
-// as a path that is none.
-func FuzzWarmLine(f *testing.F) {
-	for _, line := range []string{
-		"/i/_/880x/v.1/posts/a.jpg.webp", `1.2.3.4 - - [x] "GET /i/_/a HTTP/1.1" 200 1`, `{"path":"/i/x"}`, `{"msg":"request","method":"GET","path":"/i/x","status":200}`,
-		`{"source":"a","name":"b"}`, "https://cdn.app.example/x", "# no", `"" 200`, `{"url":"\u0000"}`, "\"GET", "x",
-	} {
-		f.Add(line)
-	}
-	f.Fuzz(func(t *testing.T, line string) {
-		item, err := warmLine(line, "feed")
-		if err != nil {
-			return
-		}
-		if (item.path == "") == (item.image == nil) {
-			t.Errorf("%q is %q and %q", line, item.path, item.image)
-		}
-		if item.path != "" && !strings.HasPrefix(item.path, "/i/") || item.image != nil && !json.Valid(item.image) {
-			t.Errorf("%q is %q and %q", line, item.path, item.image)
-		}
-	})
 }

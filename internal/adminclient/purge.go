@@ -1,0 +1,46 @@
+package adminclient
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+)
+
+// Target names what to remove: an original by Source and Name, one variant by Path, or
+// all originals with a Tag.
+type Target struct {
+	Source string `json:"source,omitempty"`
+	Name   string `json:"name,omitempty"`
+	Path   string `json:"path,omitempty"`
+	Tag    string `json:"tag,omitempty"`
+	Soft   bool   `json:"soft,omitempty"` // purge: only make it stale
+}
+
+// Receipt says what has been removed, and on how many nodes.
+type Receipt struct {
+	Variants, Originals int
+	Bytes               int64
+	Nodes               struct{ Applied, Known int }
+
+	JSON json.RawMessage `json:"-"` // the answer
+}
+
+// Purge removes images.
+func (c Client) Purge(ctx context.Context, what Target) (Receipt, error) {
+	return c.remove(ctx, http.MethodPost, "/v1/purge", what)
+}
+
+// Takedown removes originals and everything made of them, and keeps them removed.
+func (c Client) Takedown(ctx context.Context, what Target) (Receipt, error) {
+	return c.remove(ctx, http.MethodPost, "/v1/takedown", what)
+}
+
+// Lift ends a takedown.
+func (c Client) Lift(ctx context.Context, what Target) (Receipt, error) {
+	return c.remove(ctx, http.MethodDelete, "/v1/takedown", what)
+}
+
+func (c Client) remove(ctx context.Context, method, path string, what Target) (r Receipt, err error) {
+	r.JSON, err = c.call(ctx, method, path, what, &r)
+	return r, err
+}
