@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"os/exec"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -12,8 +13,8 @@ import (
 
 const module = "github.com/novasocial/imagetier/"
 
-// owners are the rooms that may import what is foreign, by the beginning of its import
-// path: each foreign thing has one address. What is not named here has none.
+// owners lists the packages of this module that may import a foreign package, by the
+// beginning of its import path. A foreign package that is not listed may not be imported.
 var owners = map[string][]string{
 	"C":                                   {"resize/vips"},
 	"github.com/h2non/bimg":               {"resize/vips"},
@@ -33,7 +34,7 @@ var owners = map[string][]string{
 	"github.com/goccy/go-yaml":            {"internal/settings", "internal/config"},
 	"github.com/nats-io/":                 {"internal/jetstream"},
 	"golang.org/x/time":                   {"origin/breaker"},
-	"golang.org/x/sys":                    {"origin/dirorigin", "imagecache/disktier", "resize/workers", "cmd/imagetier-resize", "cmd/imagetier", "internal/config"},
+	"golang.org/x/sys":                    {"origin/dirorigin", "imagecache/disktier", "resize/workers", "cmd/imagetier-resize", "internal/doctor", "internal/config"},
 	"golang.org/x/sync":                   {""},
 	"golang.org/x/image":                  {"resize/resizetest"},
 	"go.n16f.net/thumbhash":               {"resize/vips", "resize/resizetest"},
@@ -44,9 +45,9 @@ var owners = map[string][]string{
 	"kernel.org/pub/linux/libs/security":  {"cmd/imagetier-resize"},
 }
 
-// walls are what a room may import of this module: imports point down. A room that is not
-// here may import nothing of it; "" is the module's root, and stands for all.
-var walls = map[string][]string{
+// allowed lists what the packages below a directory may import of this module: imports
+// point down. The innermost directory that is listed counts.
+var allowed = map[string][]string{
 	"resize":                 {},
 	"resize/resizetest":      {"resize"},
 	"resize/vips":            {"resize"},
@@ -69,12 +70,17 @@ var walls = map[string][]string{
 	"internal/program":       {"internal/program", "internal/settings", "internal/adminclient"},
 	"internal/tracing":       {},
 	"internal/durable":       {},
-	"internal/webhook":       {},
-	"cmd/imagetier":          {""},
-	"internal/server":        {""},
-	"internal/sources":       {"origin", "internal/config", "internal/metrics"},
-	"internal/purgelog":      {"imagecache", "internal/jetstream"},
-	"internal":               {"resize", "origin", "imagecache", "prefetch", "internal/settings", "internal/tracing", "internal/durable", "internal/webhook"},
+	"cmd/imagetier": {
+		"resize", "imagecache/imageurl", "internal/adminclient", "internal/config", "internal/doctor", "internal/program",
+		"internal/server", "internal/settings", "internal/warmlist",
+	},
+	"internal/server":   {"resize", "origin", "imagecache", "prefetch", "internal"},
+	"internal/doctor":   {"resize/workers", "origin", "internal/adminclient", "internal/config", "internal/settings", "internal/sources"},
+	"internal/warmlist": {"imagecache/imageurl", "internal/durable"},
+	"internal/webhook":  {},
+	"internal/sources":  {"origin", "internal/config", "internal/metrics"},
+	"internal/purgelog": {"imagecache", "internal/jetstream"},
+	"internal":          {"resize", "origin", "imagecache", "prefetch", "internal/settings", "internal/tracing", "internal/durable", "internal/webhook"},
 }
 
 type listed struct {
@@ -83,6 +89,7 @@ type listed struct {
 	Standard   bool
 }
 
+// list returns what go list prints about packages.
 func list(t *testing.T, args ...string) []listed {
 	t.Helper()
 	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Imports,Standard"}, args...)...)
@@ -105,72 +112,66 @@ func list(t *testing.T, args ...string) []listed {
 	}
 }
 
-// under reports whether path is room or lies in it.
-func under(path, room string) bool {
-	return room == "" || path == room || strings.HasPrefix(path, strings.TrimSuffix(room, "/")+"/")
+// under reports whether path is dir or lies below it.
+func under(path, dir string) bool {
+	return dir == "" || path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }
 
-func underAny(path string, rooms []string) bool {
-	return slices.ContainsFunc(rooms, func(room string) bool { return under(path, room) })
+func underAny(path string, dirs []string) bool {
+	return slices.ContainsFunc(dirs, func(dir string) bool { return under(path, dir) })
 }
 
-// wallOf returns the rule of the innermost room that has one.
-func wallOf(room string) []string {
-	for {
-		if allowed, ok := walls[room]; ok {
-			return allowed
+// allowedIn returns what a package may import.
+func allowedIn(pkg string) []string {
+	for dir := pkg; dir != "."; dir = path.Dir(dir) {
+		if dirs, ok := allowed[dir]; ok {
+			return dirs
 		}
-		at := strings.LastIndexByte(room, '/')
-		if at < 0 {
-			return nil
-		}
-		room = room[:at]
 	}
+	return nil
 }
 
-func TestEveryRoomImportsOnlyWhatItMay(t *testing.T) {
+func TestPackages_ImportOnlyBelow(t *testing.T) {
 	std := map[string]bool{"C": false}
 	for _, p := range list(t, "-deps", "./...") {
 		std[p.ImportPath] = p.Standard
 	}
 	for _, p := range list(t, "./...") {
-		room := strings.TrimPrefix(p.ImportPath, module)
+		pkg := strings.TrimPrefix(p.ImportPath, module)
 		for _, imported := range p.Imports {
-			switch own, ok := strings.CutPrefix(imported, module); {
-			case ok:
-				if own != room && !underAny(own, wallOf(room)) && !under(own, room) && !sameHouse(own, room) {
-					t.Errorf("%s imports %s, which does not lie below it", room, own)
-				}
-			case std[imported]:
-			default:
-				if !owned(imported, room) {
-					t.Errorf("%s imports %s, whose address is another", room, imported)
-				}
+			own, ok := strings.CutPrefix(imported, module)
+			switch {
+			case ok && own == "internal/server" && pkg != "cmd/imagetier":
+				t.Errorf("%s imports %s, which is for cmd/imagetier only", pkg, own)
+			case ok && !under(own, pkg) && !underAny(own, allowedIn(pkg)) && !withinOrigin(own, pkg):
+				t.Errorf("%s imports %s, which is not below it", pkg, own)
+			case !ok && !std[imported] && !owned(imported, pkg):
+				t.Errorf("%s imports %s, which other packages own", pkg, imported)
 			}
 		}
 	}
 }
 
-// sameHouse: rooms of origin know origin and what is internal to it.
-func sameHouse(own, room string) bool {
-	return under(room, "origin") && (own == "origin" || under(own, "origin/internal") || under(own, "origin/rfc9111") || under(room, "origin/origintest") && under(own, "origin"))
+// withinOrigin reports whether an import is between packages of origin: all of them use
+// origin, its internal packages and rfc9111, and the tests' servers use every source.
+func withinOrigin(own, pkg string) bool {
+	return under(pkg, "origin") && (own == "origin" || under(own, "origin/internal") || under(own, "origin/rfc9111") ||
+		under(pkg, "origin/origintest") && under(own, "origin"))
 }
 
-func owned(imported, room string) bool {
-	for prefix, rooms := range owners {
-		if strings.HasSuffix(prefix, "/") && strings.HasPrefix(imported, prefix) || under(imported, prefix) {
-			if underAny(room, rooms) {
-				return true
-			}
+func owned(imported, pkg string) bool {
+	for prefix, pkgs := range owners {
+		if (strings.HasSuffix(prefix, "/") && strings.HasPrefix(imported, prefix) || under(imported, prefix)) && underAny(pkg, pkgs) {
+			return true
 		}
 	}
 	return false
 }
 
-func TestTheTierHasNoC(t *testing.T) {
+func TestTier_ImportsNoC(t *testing.T) {
 	for _, p := range list(t, "-deps", "./cmd/imagetier") {
 		if !p.Standard && (slices.Contains(p.Imports, "C") || under(p.ImportPath, module+"resize/vips")) {
-			t.Errorf("imagetier depends on %s, which has C in it", p.ImportPath)
+			t.Errorf("imagetier depends on %s, which uses C", p.ImportPath)
 		}
 	}
 }

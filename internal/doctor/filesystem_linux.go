@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"fmt"
@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kinds of file systems by their magic number (statfs(2)).
+// kinds names file systems by the magic number of statfs(2).
 var kinds = map[int64]string{
 	unix.EXT4_SUPER_MAGIC: "ext4", unix.XFS_SUPER_MAGIC: "xfs", unix.BTRFS_SUPER_MAGIC: "btrfs", 0x2fc12fc1: "zfs",
 	unix.TMPFS_MAGIC: "tmpfs", unix.RAMFS_MAGIC: "ramfs", unix.OVERLAYFS_SUPER_MAGIC: "overlayfs",
@@ -14,15 +14,15 @@ var kinds = map[int64]string{
 	unix.V9FS_MAGIC: "9p", unix.CEPH_SUPER_MAGIC: "ceph", unix.F2FS_SUPER_MAGIC: "f2fs",
 }
 
-// diskAt returns what the directory is on.
-func diskAt(dir string) (disk, error) {
+// statFS returns the file system that holds a directory.
+func statFS(dir string) (filesystem, error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil {
-		return disk{}, fmt.Errorf("statfs %s: %w", dir, err)
+		return filesystem{}, fmt.Errorf("statfs %s: %w", dir, err)
 	}
 	kind, ok := kinds[int64(s.Type)&0xffffffff]
 	if !ok {
 		kind = fmt.Sprintf("file system %#x", s.Type)
 	}
-	return disk{kind, int64(s.Bavail) * s.Bsize}, nil
+	return filesystem{kind: kind, free: int64(s.Bavail) * s.Bsize}, nil
 }

@@ -1,0 +1,108 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/novasocial/imagetier/internal/settings"
+)
+
+// CacheDir checks the cache's directory, which serve creates if it is missing, and the
+// file system below it.
+func CacheDir(_ context.Context, in Input) []Finding {
+	name := "cache directory " + in.Config.CacheDir
+	dir, err := filepath.Abs(in.Config.CacheDir)
+	if err != nil {
+		return []Finding{fault(name, "give --cache-dir an absolute path", "%v", err)}
+	}
+	existing, err := existingParent(dir)
+	switch {
+	case errors.Is(err, errNotDir):
+		return []Finding{fault(name, "move it away, or give another --cache-dir", "%v", err)}
+	case err != nil:
+		return []Finding{fault(name, "give this user access, or give another --cache-dir", "%v", err)}
+	}
+	if err := tryWrite(existing); err != nil {
+		return []Finding{fault(name, "chown it to the user that imagetier runs as, or give another --cache-dir", "not writable: %v", err)}
+	}
+	return space(name, dir, existing, in.Config.DiskSize+in.Config.OriginalsSize)
+}
+
+var errNotDir = errors.New("not a directory")
+
+// existingParent returns dir or the closest directory above it that exists.
+func existingParent(dir string) (string, error) {
+	for {
+		info, err := os.Stat(dir)
+		switch {
+		case err == nil && info.IsDir():
+			return dir, nil
+		case err == nil:
+			return "", fmt.Errorf("%s: %w", dir, errNotDir)
+		case !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir):
+			return "", err
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
+func tryWrite(dir string) error {
+	f, err := os.CreateTemp(dir, ".imagetier-doctor-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(make([]byte, 4096))
+	return errors.Join(err, f.Sync(), f.Close(), os.Remove(f.Name()))
+}
+
+// space compares the budgets, in bytes, with what is free and what the cache takes already.
+func space(name, dir, existing string, budget int64) (found []Finding) {
+	fsys, err := statFS(existing)
+	if err != nil {
+		return []Finding{warning(name, "look with df", "free space cannot be read: %v", err)}
+	}
+	if why, fix := fsys.unsuitable(); why != "" {
+		found = append(found, warning(name, fix, "on %s: %s", fsys.kind, why))
+	}
+	if free := fsys.free + sizeOf(dir); free < budget {
+		return append(found, warning(name,
+			"use a smaller --cache-disk-size or --cache-originals-size; a full disk lowers the hit ratio but fails no request",
+			"the budgets are %s, but only %d MiB are free or used by the cache already", settings.FormatSize(budget), free>>20))
+	}
+	return append(found, ok(name, "writable; %d MiB free on %s, budgets are %s", fsys.free>>20, fsys.kind, settings.FormatSize(budget)))
+}
+
+func sizeOf(dir string) (n int64) {
+	_ = filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Type().IsRegular() {
+			if info, err := entry.Info(); err == nil {
+				n += info.Size()
+			}
+		}
+		return nil
+	})
+	return n
+}
+
+// filesystem holds the cache.
+type filesystem struct {
+	kind string // ext4, xfs, …
+	free int64  // bytes that this user can write
+}
+
+// unsuitable says why a cache should not be on such a file system; "" if it may.
+func (f filesystem) unsuitable() (why, fix string) {
+	switch f.kind {
+	case "nfs", "cifs", "smb2", "fuse", "9p", "ceph":
+		return "file locks and fsync over a network are slow or unreliable", "put --cache-dir on a local disk"
+	case "tmpfs", "ramfs":
+		return "it is memory: the cgroup counts it, and a restart loses it", "put --cache-dir on a disk"
+	case "overlayfs":
+		return "it is deleted with the container", "mount a volume at --cache-dir"
+	}
+	return "", ""
+}

@@ -1,0 +1,186 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/novasocial/imagetier/internal/config"
+	"github.com/novasocial/imagetier/internal/program/programtest"
+	"github.com/novasocial/imagetier/internal/settings"
+)
+
+// run runs all checks with flags and returns the findings by name.
+func run(t *testing.T, flags ...string) map[string]Finding {
+	t.Helper()
+	cfg, resolved, err := config.Load(config.Input{Input: settings.Input{Flags: programtest.Flags(flags), Environ: []string{
+		"IMAGETIER_DEV=true", "IMAGETIER_LISTEN=127.0.0.1:0", "IMAGETIER_PRIVATE_LISTEN=127.0.0.1:0", "IMAGETIER_CACHE_DIR=" + t.TempDir(),
+		"IMAGETIER_CACHE_DISK_SIZE=16MiB", "IMAGETIER_CACHE_ORIGINALS_SIZE=16MiB", "IMAGETIER_RESIZE_COMMAND=/nowhere/imagetier-resize",
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := Run(t.Context(), Input{Config: cfg, Resolved: resolved}, All()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := make(map[string]Finding)
+	for _, f := range report {
+		if (f.Level == OK) != (f.Fix == "") {
+			t.Errorf("%+v: a fix is wanted for what is not OK", f)
+		}
+		found[f.Name] = f
+	}
+	return found
+}
+
+func TestRun_Canceled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	report, err := Run(ctx, Input{}, Memory)
+	if !errors.Is(err, context.Canceled) || report != nil {
+		t.Errorf("%v, %v; want no report", report, err)
+	}
+}
+
+func TestReport_Worst(t *testing.T) {
+	for _, c := range []struct {
+		levels []Level
+		want   Level
+	}{
+		{nil, OK},
+		{[]Level{OK, OK}, OK},
+		{[]Level{OK, Warning}, Warning},
+		{[]Level{Fault, Warning}, Fault},
+	} {
+		var r Report
+		for _, level := range c.levels {
+			r = append(r, Finding{Level: level})
+		}
+		if got := r.Worst(); got != c.want {
+			t.Errorf("%v: %s, want %s", c.levels, got, c.want)
+		}
+	}
+}
+
+func TestSources_RandomName(t *testing.T) {
+	status := http.StatusNotFound
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(status) }))
+	defer origin.Close()
+	dir := t.TempDir()
+	sources := []string{"--source", "dir=dir://" + dir, "--source", "gone=dir://" + dir + "/gone", "--source", "web=" + origin.URL + "/x"}
+	private := append(sources, "--allow-private-origins")
+
+	found := run(t, private...)
+	for what, want := range map[string]Level{"source dir": OK, "source gone": Fault, "source web": OK, "clock against source web": OK} {
+		if found[what].Level != want {
+			t.Errorf("%s: %+v, want %s", what, found[what], want)
+		}
+	}
+	found = run(t, sources...)
+	if f := found["source web"]; f.Level != Fault || !strings.Contains(f.Fix, "--allow-private-origins") {
+		t.Errorf("a private address: %+v", f)
+	}
+	for code, fix := range map[int]string{200: "404", 403: "404", 500: "network"} {
+		status = code
+		if found = run(t, private...); found["source web"].Level != Fault || !strings.Contains(found["source web"].Fix, fix) {
+			t.Errorf("an origin that answers %d: %+v", code, found["source web"])
+		}
+	}
+}
+
+func TestSources_BucketHidesMissing(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "a")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "b")
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/xml")
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprint(w, `<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>`)
+	}))
+	defer server.Close()
+	source := "s=s3://bucket/prefix?region=us-east-1&path-style=true&endpoint=" + server.URL
+	found := run(t, "--source", source)
+	if f := found["source s"]; f.Level != Fault || !strings.Contains(f.Fix, "?missing=403") {
+		t.Errorf("%+v", f)
+	}
+	found = run(t, "--source", source+"&missing=403")
+	if f := found["source s"]; f.Level != OK {
+		t.Errorf("%+v", f)
+	}
+}
+
+func TestSources_Clock(t *testing.T) {
+	date := "Mon, 23 Nov 2020 10:00:00 GMT"
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Date", date)
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	defer origin.Close()
+	found := run(t, "--allow-private-origins", "--source", "web="+origin.URL+"/")
+	if f := found["clock against source web"]; f.Level != Fault || !strings.Contains(f.Fix, "NTP") {
+		t.Errorf("%+v", f)
+	}
+}
+
+func TestAll_CodecsDirectoriesPorts(t *testing.T) {
+	resizer := filepath.Join(t.TempDir(), "imagetier-resize")
+	script := func(text string) {
+		if err := os.WriteFile(resizer, []byte("#!/bin/sh\n"+text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	script(`echo '{"libvips":"8.14.1","loads":["jpeg","png","webp","gif","avif"],"saves":["jpg","png","webp","avif"],"sandbox":["rlimits","landlock"]}'`)
+	found := run(t, "--resize-command", resizer)
+	if found["codecs"].Level != OK || found["sandbox"].Level != OK || !strings.Contains(found["codecs"].Text, "8.14.1") {
+		t.Errorf("%+v %+v", found["codecs"], found["sandbox"])
+	}
+	script(`echo '{"libvips":"8.14.1","loads":["jpeg","png","webp","gif"],"saves":["jpg","png","webp"],"sandbox":["rlimits"],"missing":["landlock: not supported"]}'`)
+	found = run(t, "--resize-command", resizer)
+	if found["codecs"].Level != Fault || found["sandbox"].Level != Warning || !strings.Contains(found["codecs"].Text, "read avif or write avif") {
+		t.Errorf("%+v %+v", found["codecs"], found["sandbox"])
+	}
+	script("echo libvips.so.42: no such file >&2; exit 127")
+	if found = run(t, "--resize-command", resizer); found["codecs"].Level != Fault || !strings.Contains(found["codecs"].Text, "libvips.so.42") {
+		t.Errorf("%+v", found["codecs"])
+	}
+	if found = run(t, "--resize-command", resizer+"-gone"); found["codecs"].Level != Fault || !strings.Contains(found["codecs"].Fix, "make build") {
+		t.Errorf("%+v", found["codecs"])
+	}
+	if found = run(t, "--cache-dir", resizer+"/cache"); found["cache directory "+resizer+"/cache"].Level != Fault {
+		t.Errorf("a cache below a file: %+v", found)
+	}
+	if found = run(t, "--cache-disk-size", "4096TiB"); !anyOf(found, "cache directory", Warning) {
+		t.Errorf("a budget over the disk: %+v", found)
+	}
+	taken := httptest.NewServer(http.NotFoundHandler())
+	defer taken.Close()
+	// A tier that runs already is no fault: its private listener is well.
+	tier := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer tier.Close()
+	private := strings.TrimPrefix(tier.URL, "http://")
+	addr := strings.TrimPrefix(taken.URL, "http://")
+	if found = run(t, "--listen", addr); found["--listen "+addr].Level != Fault {
+		t.Errorf("%+v", found["--listen "+addr])
+	}
+	if found = run(t, "--listen", addr, "--private-listen", private); found["--listen "+addr].Level != OK || found["--private-listen "+private].Level != OK {
+		t.Errorf("%+v", found)
+	}
+	if found = run(t, "--listen", "0.0.0.0:0"); found["settings"].Level != Warning {
+		t.Errorf("--dev for all the world: %+v", found["settings"])
+	}
+}
+
+func anyOf(found map[string]Finding, what string, s Level) bool {
+	for name, f := range found {
+		if strings.HasPrefix(name, what) && f.Level == s {
+			return true
+		}
+	}
+	return false
+}
