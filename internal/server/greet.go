@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -11,29 +12,37 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
+// greeting is what greet shows.
+type greeting struct {
+	sources         []string // names, in the order of the configuration
+	samplers        map[string]sources.Sampler
+	signer          *imageurl.Signer
+	public, private string // URLs of the listeners
+}
+
 // greet prints URLs to try.
-func (s *Server) greet(ctx context.Context) {
+func greet(ctx context.Context, out io.Writer, g greeting) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	var b strings.Builder
 	b.WriteString("\nimagetier is serving. Try:\n\n")
 	shown := false
-	for _, source := range s.cfg.Sources {
-		for i, path := range samplePaths(ctx, s.signer, source.Name, s.sources.Samplers[source.Name]) {
-			fmt.Fprintf(&b, "  %-14s %s%s\n", [...]string{"thumbnail", "same, square", "another"}[i], s.publicURL, path)
+	for _, source := range g.sources {
+		for i, path := range samplePaths(ctx, g.signer, source, g.samplers[source]) {
+			fmt.Fprintf(&b, "  %-14s %s%s\n", [...]string{"thumbnail", "same, square", "another"}[i], g.public, path)
 			shown = true
 		}
 		if shown {
 			break
 		}
 	}
-	if !shown && len(s.cfg.Sources) > 0 {
+	if !shown && len(g.sources) > 0 {
 		fmt.Fprintf(&b, "  %-14s imagetier sign --source %s --name NAME --version v.1 --spec 880x --format webp --base %s\n",
-			"thumbnail", s.cfg.Sources[0].Name, s.publicURL)
+			"thumbnail", g.sources[0], g.public)
 	}
-	fmt.Fprintf(&b, "  %-14s %s/\n", "status page", s.privateURL)
-	fmt.Fprintf(&b, "  %-14s curl -s %s/metrics | grep ^imagetier_\n\n", "metrics", s.privateURL)
-	fmt.Fprint(s.cfg.Terminal, b.String())
+	fmt.Fprintf(&b, "  %-14s %s/\n", "status page", g.private)
+	fmt.Fprintf(&b, "  %-14s curl -s %s/metrics | grep ^imagetier_\n\n", "metrics", g.private)
+	fmt.Fprint(out, b.String())
 }
 
 // samplePaths returns up to three signed paths: two variants of one original and one of another.

@@ -104,7 +104,9 @@ func (s *Server) Close() error {
 func (s *Server) Run(ctx context.Context) error {
 	s.log.Info("serving", "public", s.publicURL, "private", s.privateURL, "version", s.cfg.Build.Version, "workers", s.cfg.Workers)
 	if s.cfg.Dev {
-		s.greet(ctx)
+		greet(ctx, s.cfg.Terminal, greeting{
+			sources: sourceNames(s.cfg.Config), samplers: s.sources.Samplers, signer: s.signer, public: s.publicURL, private: s.privateURL,
+		})
 	}
 	warming, base := s.prefetch.run()
 	return runGroup{
@@ -272,11 +274,6 @@ func (s *Server) openHTTP(context.Context) (err error) {
 		}),
 	})
 	return err
-}
-
-// fillTimeout bounds a fill: a fetch, a resize and waiting for both.
-func fillTimeout(cfg config.Config) time.Duration {
-	return cfg.OriginTimeout + cfg.ResizeTimeout + 5*time.Second
 }
 
 // linger is how long the public listener accepts connections after readiness has failed:

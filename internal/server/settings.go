@@ -1,8 +1,15 @@
 package server
 
-import "github.com/novasocial/imagetier/internal/config"
+import (
+	"time"
 
-// What each part has to know of the configured watermarks, by name.
+	"github.com/novasocial/imagetier/internal/config"
+)
+
+// fillTimeout bounds a fill: a fetch, a resize and waiting for both.
+func fillTimeout(cfg config.Config) time.Duration {
+	return cfg.OriginTimeout + cfg.ResizeTimeout + 5*time.Second
+}
 
 func watermarkFiles(cfg config.Config) map[string][]byte {
 	files := make(map[string][]byte, len(cfg.Watermarks))
