@@ -70,17 +70,20 @@ var allowed = map[string][]string{
 	"internal/program":       {"internal/program", "internal/settings", "internal/adminclient"},
 	"internal/tracing":       {},
 	"internal/durable":       {},
-	"cmd/imagetier": {
-		"resize", "imagecache/imageurl", "internal/adminclient", "internal/config", "internal/doctor", "internal/program",
-		"internal/server", "internal/settings", "internal/warmlist",
-	},
-	"internal/server":   {"resize", "origin", "imagecache", "prefetch", "internal"},
-	"internal/doctor":   {"resize/workers", "origin", "internal/adminclient", "internal/config", "internal/settings", "internal/sources"},
-	"internal/warmlist": {"imagecache/imageurl", "internal/durable"},
-	"internal/webhook":  {},
-	"internal/sources":  {"origin", "internal/config", "internal/metrics"},
-	"internal/purgelog": {"imagecache", "internal/jetstream"},
-	"internal":          {"resize", "origin", "imagecache", "prefetch", "internal/settings", "internal/tracing", "internal/durable", "internal/webhook"},
+	"cmd/imagetier":          forCommands,
+	"internal/server":        {"resize", "origin", "imagecache", "prefetch", "internal"},
+	"internal/doctor":        {"resize/workers", "origin", "internal/adminclient", "internal/config", "internal/settings", "internal/sources"},
+	"internal/warmlist":      {"imagecache/imageurl", "internal/durable"},
+	"internal/webhook":       {},
+	"internal/sources":       {"origin", "internal/config", "internal/metrics"},
+	"internal/purgelog":      {"imagecache", "internal/jetstream"},
+	"internal":               {"resize", "origin", "imagecache", "prefetch", "internal/settings", "internal/tracing", "internal/durable", "internal/webhook"},
+}
+
+// forCommands is what the commands of imagetier need.
+var forCommands = []string{
+	"resize", "imagecache/imageurl", "internal/adminclient", "internal/config", "internal/doctor", "internal/program",
+	"internal/server", "internal/settings", "internal/warmlist",
 }
 
 type listed struct {

@@ -55,15 +55,15 @@ func TestScripts(t *testing.T) {
 // command runs a command in this process.
 func command(t *testing.T, environ []string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	return programtest.Run(t, imagetier(), programtest.Command{Args: args, Environ: environ})
+	return programtest.Run(t, newProgram(), programtest.Command{Args: args, Environ: environ})
 }
 
 func TestImagetier_Help(t *testing.T) {
-	programtest.Help(t, imagetier, "serve", "sign", "verify", "explain", "purge", "takedown", "warm", "doctor")
+	programtest.Help(t, newProgram, "serve", "sign", "verify", "explain", "purge", "takedown", "warm", "doctor")
 }
 
 func TestImagetier_SettingSpellings(t *testing.T) {
-	programtest.Spellings(t, imagetier, config.Prefix)
+	programtest.Spellings(t, newProgram, config.Prefix)
 }
 
 const heldPath = "/i/_/640x.webp"
@@ -108,7 +108,7 @@ func TestWhoStopsTheDoctorGetsNoVerdict(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var out, errs bytes.Buffer
-	code := imagetier().Run(ctx, &program.Process{Args: []string{"doctor", "--dev"}, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs})
+	code := newProgram().Run(ctx, &program.Process{Args: []string{"doctor", "--dev"}, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs})
 	if code != int(program.Failed) || out.Len() > 0 {
 		t.Errorf("%d %s %s", code, &out, &errs)
 	}

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/adminclient"
 	"github.com/novasocial/imagetier/internal/config"
 	"github.com/novasocial/imagetier/internal/program"
@@ -68,14 +67,6 @@ func (c *explainCmd) explainLocally(p *program.Process, cfg config.Config) error
 		return program.Failed
 	}
 	return err
-}
-
-func keyIDs(keys []imageurl.Key) map[string]bool {
-	ids := make(map[string]bool, len(keys))
-	for _, k := range keys {
-		ids[k.ID] = true
-	}
-	return ids
 }
 
 func (c *explainCmd) print(p *program.Process, e adminclient.Explanation) (err error) {

@@ -16,7 +16,7 @@ import (
 	"github.com/novasocial/imagetier/internal/settings"
 )
 
-func main() { imagetier().Main() }
+func main() { newProgram().Main() }
 
 // cli are the commands; each lives in the file of its name. Package program adds those
 // that the gateway has too.
@@ -49,8 +49,8 @@ A setting has three spellings: the flag --cache-disk-size 50GiB, the variable IM
 Exit codes: 0 success; 1 the command failed, or what it checked is not good; 2 wrong arguments or settings; 3 doctor found nothing worse than warnings.`
 }
 
-// imagetier returns the program.
-func imagetier() program.Program {
+// newProgram returns the program.
+func newProgram() program.Program {
 	return program.Program{
 		Name: "imagetier",
 		Description: "An image tier: makes thumbnails of originals in S3, a directory or HTTP, caches them in memory and " +
@@ -71,14 +71,4 @@ func imagetier() program.Program {
 			return resolved, err
 		},
 	}
-}
-
-// settingsOf are the settings that a command reads.
-type settingsOf struct{ program.Settings }
-
-// reads returns the flags of the named settings, or of all of them.
-func reads(only ...string) settingsOf { return settingsOf{program.Reads(config.Schema(), only...)} }
-
-func (s *settingsOf) load(p *program.Process) (config.Config, *settings.Resolved, error) {
-	return config.Load(config.Input{Input: s.Input(p)})
 }

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -157,16 +155,6 @@ func (how removal) print(p *program.Process, target adminclient.Target, r adminc
 	}
 	_, err := fmt.Fprintf(p.Stdout, "%s: %s: %d variants, %d originals, %d bytes; %d of %d nodes\n",
 		targetText(target), how.done, r.Variants, r.Originals, r.Bytes, r.Nodes.Applied, r.Nodes.Known)
-	return err
-}
-
-// printCompact prints an answer of the tier on one line.
-func printCompact(p *program.Process, text json.RawMessage) error {
-	var line bytes.Buffer
-	if err := json.Compact(&line, text); err != nil {
-		return err
-	}
-	_, err := fmt.Fprintln(p.Stdout, line.String())
 	return err
 }
 

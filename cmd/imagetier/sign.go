@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -163,26 +162,4 @@ func parseBase(base string) (string, error) {
 		return "", fmt.Errorf("--base %q: want https://host, without query and fragment", base)
 	}
 	return strings.TrimRight(base, "/"), nil
-}
-
-// eachLine calls do with every argument, and with every line of standard input for "-".
-func eachLine(ctx context.Context, p *program.Process, args []string, do func(string) error) error {
-	for _, arg := range args {
-		if arg != "-" {
-			if err := do(arg); err != nil {
-				return err
-			}
-			continue
-		}
-		lines := bufio.NewScanner(p.Stdin)
-		for lines.Scan() && ctx.Err() == nil {
-			if err := do(lines.Text()); err != nil {
-				return err
-			}
-		}
-		if err := lines.Err(); err != nil {
-			return fmt.Errorf("read standard input: %w", err)
-		}
-	}
-	return ctx.Err()
 }

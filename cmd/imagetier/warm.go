@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/internal/adminclient"
-	"github.com/novasocial/imagetier/internal/config"
 	"github.com/novasocial/imagetier/internal/program"
 	"github.com/novasocial/imagetier/internal/warmlist"
 )
@@ -50,13 +49,16 @@ Empty lines, lines that begin with # and repetitions are skipped. Exits with 0 i
 func (c *warmCmd) Run(ctx context.Context, p *program.Process) error {
 	switch {
 	case c.Dead:
-		return c.runDead(ctx, p)
+		return deadLetters{
+			numbers: c.What, retry: c.Retry, discard: c.Discard, json: c.JSON,
+			client: func() (adminclient.Client, error) { return c.client(p) },
+		}.run(ctx, p)
 	case c.Retry || c.Discard:
 		return program.UsageError{Err: errors.New("--retry and --discard go with --dead")}
 	case len(c.What) != 1:
 		return program.UsageError{Err: errors.New("nothing to warm: name one file, or - for standard input")}
 	}
-	cfg, _, err := c.load(p)
+	tier, err := c.client(p)
 	if err != nil {
 		return err
 	}
@@ -65,12 +67,13 @@ func (c *warmCmd) Run(ctx context.Context, p *program.Process) error {
 		return program.UsageError{Err: err}
 	}
 	defer in.Close()
-	run := &warmRun{cmd: c, p: p, tier: c.tier(cfg), progress: newProgress(p.Stderr, size), start: time.Now()}
+	run := &warmRun{cmd: c, p: p, tier: tier, progress: newProgress(p.Stderr, size), start: time.Now()}
 	return run.run(ctx, in)
 }
 
-func (c *warmCmd) tier(cfg config.Config) adminclient.Client {
-	return adminclient.Client{Listen: cfg.PrivateListen, Token: cfg.AdminToken, Timeout: c.Timeout}
+func (c *warmCmd) client(p *program.Process) (adminclient.Client, error) {
+	cfg, _, err := c.load(p)
+	return adminclient.Client{Listen: cfg.PrivateListen, Token: cfg.AdminToken, Timeout: c.Timeout}, err
 }
 
 // open returns the input and its size, 0 if unknown.

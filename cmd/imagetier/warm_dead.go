@@ -13,19 +13,24 @@ import (
 	"github.com/novasocial/imagetier/internal/program"
 )
 
-// runDead lists, retries or discards dead letters.
-func (c *warmCmd) runDead(ctx context.Context, p *program.Process) error {
-	ids, err := c.ids()
+// deadLetters lists, retries or discards jobs of the warming queue that failed for good.
+type deadLetters struct {
+	numbers              []string // all if empty
+	retry, discard, json bool
+	client               func() (adminclient.Client, error)
+}
+
+func (d deadLetters) run(ctx context.Context, p *program.Process) error {
+	ids, err := d.ids()
 	if err != nil {
 		return program.UsageError{Err: err}
 	}
-	cfg, _, err := c.load(p)
+	tier, err := d.client()
 	if err != nil {
 		return err
 	}
-	tier := c.tier(cfg)
-	if c.Retry || c.Discard {
-		return c.settle(ctx, p, tier, slices.Sorted(maps.Keys(ids)))
+	if d.retry || d.discard {
+		return d.settle(ctx, p, tier, slices.Sorted(maps.Keys(ids)))
 	}
 	listed := 0
 	err = tier.DeadLetters(ctx, func(letter adminclient.DeadLetter) error {
@@ -33,21 +38,20 @@ func (c *warmCmd) runDead(ctx context.Context, p *program.Process) error {
 			return nil
 		}
 		listed++
-		return c.printLetter(p, letter)
+		return d.print(p, letter)
 	})
-	if err == nil && listed == 0 && !c.JSON {
+	if err == nil && listed == 0 && !d.json {
 		_, err = fmt.Fprintln(p.Stdout, "there are no dead letters")
 	}
 	return err
 }
 
-// ids returns the dead letters that are named, none for all.
-func (c *warmCmd) ids() (map[uint64]bool, error) {
-	if c.Retry && c.Discard {
+func (d deadLetters) ids() (map[uint64]bool, error) {
+	if d.retry && d.discard {
 		return nil, errors.New("give --retry or --discard, not both")
 	}
 	ids := make(map[uint64]bool)
-	for _, text := range c.What {
+	for _, text := range d.numbers {
 		id, err := strconv.ParseUint(text, 10, 64)
 		if err != nil || id == 0 {
 			return nil, fmt.Errorf("%s is not the number of a dead letter", printable(text))
@@ -57,8 +61,8 @@ func (c *warmCmd) ids() (map[uint64]bool, error) {
 	return ids, nil
 }
 
-func (c *warmCmd) printLetter(p *program.Process, letter adminclient.DeadLetter) error {
-	if c.JSON {
+func (d deadLetters) print(p *program.Process, letter adminclient.DeadLetter) error {
+	if d.json {
 		return json.NewEncoder(p.Stdout).Encode(letter)
 	}
 	_, err := fmt.Fprintf(p.Stdout, "%d  %s  %d attempts  %s: %s\n", letter.ID, letter.Died.Local().Format("2006-01-02 15:04:05"),
@@ -66,16 +70,16 @@ func (c *warmCmd) printLetter(p *program.Process, letter adminclient.DeadLetter)
 	return err
 }
 
-func (c *warmCmd) settle(ctx context.Context, p *program.Process, tier adminclient.Client, ids []uint64) error {
+func (d deadLetters) settle(ctx context.Context, p *program.Process, tier adminclient.Client, ids []uint64) error {
 	settle, done := tier.RetryDeadLetters, "queued again"
-	if c.Discard {
+	if d.discard {
 		settle, done = tier.DiscardDeadLetters, "discarded"
 	}
 	n, err := settle(ctx, ids)
 	if err != nil {
 		return err
 	}
-	if c.JSON {
+	if d.json {
 		return json.NewEncoder(p.Stdout).Encode(map[string]int{"settled": n})
 	}
 	_, err = fmt.Fprintf(p.Stdout, "%d dead letters %s\n", n, done)

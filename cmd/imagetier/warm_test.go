@@ -145,7 +145,7 @@ func TestWarmPrintsEachAnswerAndTheSumsAsJSON(t *testing.T) {
 // imagetierWith runs a command that reads stdin.
 func imagetierWith(t *testing.T, stdin string, environ []string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	return programtest.Run(t, imagetier(), programtest.Command{Args: args, Environ: environ, Stdin: stdin})
+	return programtest.Run(t, newProgram(), programtest.Command{Args: args, Environ: environ, Stdin: stdin})
 }
 
 // A run that ends in the middle goes on behind the last batch that was answered whole.

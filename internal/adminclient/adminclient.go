@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -25,6 +26,8 @@ type Client struct {
 	Token  string // admin token; "" sends none
 	// Timeout limits a whole exchange, and each pause in the answer of Warm; 0 is no limit.
 	Timeout time.Duration
+
+	transport http.RoundTripper // nil: a new connection for each request
 }
 
 // ErrNoAnswer is the error of a request that got no answer, or only a part of it.
@@ -122,9 +125,12 @@ func (c Client) send(ctx context.Context, method, path string, in any) (*http.Re
 	if in != nil && c.Token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.Token)
 	}
-	// No proxy: the private listener is near, and its answers are confidential.
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	return client.Do(req)
+	transport := c.transport
+	if transport == nil {
+		// No proxy: the private listener is near, and its answers are confidential.
+		transport = &http.Transport{DisableKeepAlives: true}
+	}
+	return (&http.Client{Transport: transport}).Do(req)
 }
 
 // maxAnswer limits the part of an answer that is read, in bytes.
@@ -160,6 +166,12 @@ func refusal(resp *http.Response, body []byte) *Error {
 		e.retryAfter = retryAfter(resp)
 	}
 	return e
+}
+
+// retryAfter returns when to try again, between a second and a minute.
+func retryAfter(resp *http.Response) time.Duration {
+	seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After")) // without one: a second
+	return time.Duration(min(max(seconds, 1), 60)) * time.Second
 }
 
 // OneLine returns the beginning of an answer as one line for a terminal.

@@ -97,12 +97,6 @@ func (c Client) warm(ctx context.Context, req WarmRequest, each func(WarmResult)
 	return nil
 }
 
-// retryAfter returns when to try again, between a second and a minute.
-func retryAfter(resp *http.Response) time.Duration {
-	seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After")) // without one: a second
-	return time.Duration(min(max(seconds, 1), 60)) * time.Second
-}
-
 // DeadLetter is a job of the warming queue that failed for good.
 type DeadLetter struct {
 	ID       uint64          `json:"id"`

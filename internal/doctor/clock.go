@@ -2,7 +2,9 @@ package doctor
 
 import (
 	"context"
+	"net"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/novasocial/imagetier/internal/config"
@@ -15,9 +17,9 @@ const (
 	clockFault   = 10 * time.Minute
 )
 
-// clock compares this machine's clock with the Date header of a source. It finds nothing
-// where the source sends none or cannot be reached, which is for source to report.
-func clock(ctx context.Context, cfg config.Config, s config.Source) []Finding {
+// checkClock compares this machine's clock with the Date header of a source. It finds nothing
+// where the source sends none or cannot be reached, which checkSource reports.
+func checkClock(ctx context.Context, cfg config.Config, s config.Source) []Finding {
 	at := clockURL(ctx, cfg, s)
 	if at == "" {
 		return nil
@@ -65,4 +67,24 @@ func clockURL(ctx context.Context, cfg config.Config, s config.Source) string {
 		return s.URL.Base
 	}
 	return ""
+}
+
+// privateHost reports whether a URL's host is, or resolves to, an address that is not public.
+func privateHost(ctx context.Context, base string) bool {
+	u, err := url.Parse(base)
+	if err != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	addrs, err := net.DefaultResolver.LookupIPAddr(ctx, u.Hostname())
+	if err != nil {
+		return false
+	}
+	for _, a := range addrs {
+		if a.IP.IsLoopback() || a.IP.IsPrivate() || a.IP.IsLinkLocalUnicast() || a.IP.IsUnspecified() {
+			return true
+		}
+	}
+	return false
 }

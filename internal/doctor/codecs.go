@@ -58,7 +58,7 @@ func capabilities(ctx context.Context, in Input) (stdout, stderr []byte, err err
 }
 
 func codecs(name string, hello wire.Hello) Finding {
-	loaders, savers := missing(requiredLoaders, hello.Loads), missing(requiredSavers, hello.Saves)
+	loaders, savers := lacking(requiredLoaders, hello.Loads), lacking(requiredSavers, hello.Saves)
 	if len(loaders)+len(savers) > 0 {
 		return fault(name, "install a libvips that has them (Debian: libvips42 and libheif1)",
 			"libvips %s cannot read %s or write %s", hello.Libvips, list(loaders), list(savers))
@@ -74,7 +74,7 @@ func sandbox(hello wire.Hello) Finding {
 	return ok("sandbox", "resize processes run with %s", list(hello.Sandbox))
 }
 
-func missing(required, have []string) (lost []string) {
+func lacking(required, have []string) (lost []string) {
 	for _, name := range required {
 		if !slices.Contains(have, name) {
 			lost = append(lost, name)

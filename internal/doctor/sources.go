@@ -5,8 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"io/fs"
-	"net"
-	"net/url"
 	"time"
 
 	"github.com/novasocial/imagetier/internal/config"
@@ -19,13 +17,13 @@ import (
 // and compares clocks.
 func Sources(ctx context.Context, in Input) (found []Finding) {
 	for _, s := range in.Config.Sources {
-		found = append(found, source(ctx, in.Config, s))
-		found = append(found, clock(ctx, in.Config, s)...)
+		found = append(found, checkSource(ctx, in.Config, s))
+		found = append(found, checkClock(ctx, in.Config, s)...)
 	}
 	return found
 }
 
-func source(ctx context.Context, cfg config.Config, s config.Source) Finding {
+func checkSource(ctx context.Context, cfg config.Config, s config.Source) Finding {
 	name := "source " + s.Name
 	ctx, cancel := context.WithTimeout(ctx, cfg.OriginTimeout)
 	defer cancel()
@@ -70,24 +68,4 @@ func denied(ctx context.Context, cfg config.Config, s config.Source, err error) 
 		return fault(name, "check the credentials (AWS_…) and the bucket's policy", "%v", err)
 	}
 	return fault(name, "make the origin answer 404 for missing names, and give this machine access", "access denied: %v", err)
-}
-
-// privateHost reports whether a URL's host is, or resolves to, an address that is not public.
-func privateHost(ctx context.Context, base string) bool {
-	u, err := url.Parse(base)
-	if err != nil {
-		return false
-	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	addrs, err := net.DefaultResolver.LookupIPAddr(ctx, u.Hostname())
-	if err != nil {
-		return false
-	}
-	for _, a := range addrs {
-		if a.IP.IsLoopback() || a.IP.IsPrivate() || a.IP.IsLinkLocalUnicast() || a.IP.IsUnspecified() {
-			return true
-		}
-	}
-	return false
 }
