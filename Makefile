@@ -112,7 +112,7 @@ $(IMAGETIER_TOOLS)/golangci-lint-$(GOLANGCI_LINT):
 
 .PHONY: bench
 bench: deps ## what answers, tiers and resizes cost, side by side (BENCH=regexp, BENCHTIME=2s)
-	go test -timeout 60m -run '^$$' -bench '$(or $(BENCH),.)' -benchtime $(or $(BENCHTIME),2s) ./cmd/imagetier/e2e ./imagecache/... ./resize/vips ./internal/edge
+	go test -timeout 60m -run '^$$' -bench '$(or $(BENCH),.)' -benchtime $(or $(BENCHTIME),2s) ./cmd/imagetier/e2e ./imagecache/... ./resize/vips ./internal/httpapi/images
 	cd gateway && GOEXPERIMENT=jsonv2 go test -run '^$$' -bench '$(or $(BENCH),.)' -benchtime $(or $(BENCHTIME),2s) ./imagelink ./proxy ./graph ./feed ./pagecache # beside encoding/json/jsontext and graph-gophers
 
 .PHONY: bench-decode

@@ -10,14 +10,13 @@ import (
 	"github.com/novasocial/imagetier/imagecache"
 )
 
-// Observation is what one request of the public listener came to. Its fields are those
-// of edge.Observation, so that one converts to the other.
+// Observation is one answered request of the public listener.
 type Observation struct {
-	Status   int               // of the answer; 499: the client hung up first
-	Cache    imagecache.Detail // where the answer came from
-	Format   string            // jpg png webp avif gif heic jxl json orig none
-	Duration time.Duration
-	Bytes    int64 // of the body that were sent
+	Status   int               // 499: the client hung up before the end of the answer
+	Cache    imagecache.Detail // where the answer came from; None if no cache took part
+	Format   string            // jpg png webp avif gif heic jxl (never auto), json, orig, or none if the URL was refused
+	Duration time.Duration     // from the end of the request's headers to the last byte handed to the kernel
+	Bytes    int64             // of the body that were handed to the kernel
 }
 
 // statuses and formats bound two labels: any other value is counted as "other".

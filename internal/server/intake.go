@@ -15,7 +15,8 @@ import (
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/config"
-	"github.com/novasocial/imagetier/internal/edge"
+	"github.com/novasocial/imagetier/internal/httpapi/admin"
+	"github.com/novasocial/imagetier/internal/httpapi/problem"
 	"github.com/novasocial/imagetier/internal/jetstream"
 	"github.com/novasocial/imagetier/internal/webhook"
 	"github.com/novasocial/imagetier/origin/sourceurl"
@@ -24,7 +25,7 @@ import (
 	"github.com/novasocial/imagetier/prefetch/warmer"
 )
 
-// Event is edge.Intake's. Without secrets events are refused; with --dev they pass unsigned,
+// Event is admin.Intake's. Without secrets events are refused; with --dev they pass unsigned,
 // so that one can be tried with curl.
 func (p *prefetch) Event(ctx context.Context, header http.Header, read func() ([]byte, error)) (kind string, repeated bool, err error) {
 	var claim webhook.Claim
@@ -33,10 +34,10 @@ func (p *prefetch) Event(ctx context.Context, header http.Header, read func() ([
 	case unsigned:
 		claim.ID = header.Get("webhook-id")
 	case p.verifier == nil:
-		return "", false, fmt.Errorf("%w: no webhook secrets are configured (--webhook-secrets)", edge.ErrForged)
+		return "", false, fmt.Errorf("%w: no webhook secrets are configured (--webhook-secrets)", problem.ErrForged)
 	default:
 		if claim, err = p.verifier.Claim(header); err != nil {
-			return "", false, shown(edge.ErrForged, err)
+			return "", false, shown(problem.ErrForged, err)
 		}
 	}
 	body, err := read()
@@ -45,12 +46,12 @@ func (p *prefetch) Event(ctx context.Context, header http.Header, read func() ([
 	}
 	if !unsigned {
 		if err := p.verifier.Verify(claim, body); err != nil {
-			return "", false, shown(edge.ErrForged, err)
+			return "", false, shown(problem.ErrForged, err)
 		}
 	}
 	event, err := p.reader.ParseEvent(body)
 	if err != nil {
-		return "", false, shown(edge.ErrEvent, err)
+		return "", false, shown(problem.ErrEvent, err)
 	}
 	if event.Type == events.FeedPage {
 		p.leaveOut(&event)
@@ -98,7 +99,7 @@ func (p *prefetch) take(ctx context.Context, id string, plan warmer.Plan) (repea
 		return seen, queued(err)
 	}
 	if err := p.tags.Take(ctx, id, plan.Learn, plan.End); err != nil {
-		return false, fmt.Errorf("%w: %w", edge.ErrUnavailable, err)
+		return false, fmt.Errorf("%w: %w", problem.ErrQueue, err)
 	}
 	messages := make([]jetstream.Message, len(plan.Messages))
 	for i, m := range plan.Messages {
@@ -137,13 +138,13 @@ func bucketsOf(cfg config.Config) (buckets []bucket) {
 	return buckets
 }
 
-// Notice is edge.Intake's. What was made or replaced is purged and warmed, in the versions that
+// Notice is admin.Intake's. What was made or replaced is purged and warmed, in the versions that
 // URLs of it carry as --image-prefix says, by the profile feed; what was
 // removed is purged. Objects of no source are nothing to us.
 func (p *prefetch) Notice(ctx context.Context, body []byte) (kinds []string, err error) {
 	notices, err := events.ParseNotices(body)
 	if err != nil {
-		return nil, shown(edge.ErrEvent, err)
+		return nil, shown(problem.ErrEvent, err)
 	}
 	for _, n := range notices {
 		for _, b := range p.buckets {
@@ -190,7 +191,7 @@ func (p *prefetch) planNotice(n events.Notice, source, name string) (warmer.Plan
 func (p *prefetch) noticed(ctx context.Context, _ string, data []byte) error {
 	kinds, err := p.Notice(ctx, data)
 	switch {
-	case errors.Is(err, edge.ErrEvent):
+	case errors.Is(err, problem.ErrEvent):
 		p.set.Event("unknown", "invalid")
 		return fmt.Errorf("%w: %w", jetstream.ErrUseless, err)
 	case err != nil:
@@ -204,8 +205,8 @@ func (p *prefetch) noticed(ctx context.Context, _ string, data []byte) error {
 	return nil
 }
 
-// Queue is edge.Warmer's.
-func (p *prefetch) Queue(ctx context.Context, what edge.Warming) error {
+// Queue is admin.Warmer's.
+func (p *prefetch) Queue(ctx context.Context, what admin.Warming) error {
 	images, err := p.images(what, func(err error) error { return err })
 	if err != nil {
 		return err
@@ -219,9 +220,9 @@ func (p *prefetch) Queue(ctx context.Context, what edge.Warming) error {
 }
 
 // images reads the images of what; wrong decides what becomes of one that is none.
-func (p *prefetch) images(what edge.Warming, wrong func(error) error) (images []events.Image, err error) {
+func (p *prefetch) images(what admin.Warming, wrong func(error) error) (images []events.Image, err error) {
 	if _, ok := p.cfg.Profiles.Get(what.Profile); !ok && len(what.Images) > 0 {
-		return nil, shown(edge.ErrEvent, fmt.Errorf("profile: there is no profile %q", what.Profile))
+		return nil, shown(problem.ErrEvent, fmt.Errorf("profile: there is no profile %q", what.Profile))
 	}
 	for i, said := range what.Images {
 		img, err := p.reader.Image(fmt.Sprintf("images[%d]", i), said.Source, said.Name, said.Version, said.URL, said.Tags)
@@ -229,7 +230,7 @@ func (p *prefetch) images(what edge.Warming, wrong func(error) error) (images []
 			err = fmt.Errorf("images[%d].url: no --image-prefix fits", i)
 		}
 		if err != nil {
-			if err := wrong(shown(edge.ErrEvent, err)); err != nil {
+			if err := wrong(shown(problem.ErrEvent, err)); err != nil {
 				return nil, err
 			}
 			continue
@@ -239,11 +240,11 @@ func (p *prefetch) images(what edge.Warming, wrong func(error) error) (images []
 	return images, nil
 }
 
-// Now is edge.Warmer's. As many originals are worked on at once as there are workers; the
+// Now is admin.Warmer's. As many originals are worked on at once as there are workers; the
 // lane of what can wait has room for some more, and what it refuses is asked again.
-func (p *prefetch) Now(ctx context.Context, what edge.Warming, report func(edge.Warmed)) error {
+func (p *prefetch) Now(ctx context.Context, what admin.Warming, report func(admin.Warmed)) error {
 	images, err := p.images(what, func(err error) error {
-		report(edge.Warmed{Name: err.Error(), Err: fmt.Errorf("%w: %w", imageurl.ErrSyntax, err)})
+		report(admin.Warmed{Name: err.Error(), Err: fmt.Errorf("%w: %w", imageurl.ErrSyntax, err)})
 		return nil
 	})
 	if err != nil {
@@ -274,7 +275,7 @@ func (p *prefetch) Now(ctx context.Context, what edge.Warming, report func(edge.
 	}
 	warm := func(refs []imageurl.Ref) {
 		for i, out := range p.worker.Make(ctx, refs) {
-			report(edge.Warmed{Ref: refs[i], Hit: out.Hit, Err: out.Err})
+			report(admin.Warmed{Ref: refs[i], Hit: out.Hit, Err: out.Err})
 		}
 	}
 	for _, of := range originals {
@@ -286,7 +287,7 @@ func (p *prefetch) Now(ctx context.Context, what edge.Warming, report func(edge.
 		if !each(func() {
 			refs, _, err := p.worker.Refs(ctx, warmer.Warm{Image: img.Image, AskTag: img.AskTag, Profile: what.Profile, All: true})
 			if err != nil {
-				report(edge.Warmed{Name: img.String(), Err: err})
+				report(admin.Warmed{Name: img.String(), Err: err})
 				return
 			}
 			warm(refs)
@@ -301,14 +302,14 @@ func (p *prefetch) Now(ctx context.Context, what edge.Warming, report func(edge.
 // deadPage is how many dead letters are listed at once.
 const deadPage = 100
 
-// Dead is edge.DeadLetters'.
-func (p *prefetch) Dead(ctx context.Context, from uint64) (letters []edge.DeadLetter, next uint64, err error) {
+// Dead is admin.DeadLetters'.
+func (p *prefetch) Dead(ctx context.Context, from uint64) (letters []admin.DeadLetter, next uint64, err error) {
 	found, err := p.bus.Dead(ctx, from, deadPage)
 	if err != nil {
 		return nil, 0, queued(err)
 	}
 	for _, l := range found {
-		letter := edge.DeadLetter{ID: l.ID, Died: l.Died, Queued: l.Queued, Attempts: l.Attempts, Reason: l.Reason, Job: l.Data}
+		letter := admin.DeadLetter{ID: l.ID, Died: l.Died, Queued: l.Queued, Attempts: l.Attempts, Reason: l.Reason, Job: l.Data}
 		var job warmer.Job
 		if err := json.Unmarshal(l.Data, &job); err == nil {
 			letter.What = job.String()
@@ -321,12 +322,12 @@ func (p *prefetch) Dead(ctx context.Context, from uint64) (letters []edge.DeadLe
 	return letters, next, nil
 }
 
-// Retry is edge.DeadLetters'.
+// Retry is admin.DeadLetters'.
 func (p *prefetch) Retry(ctx context.Context, ids []uint64) (int, error) {
 	return p.settle(ctx, ids, p.bus.Retry)
 }
 
-// Discard is edge.DeadLetters'.
+// Discard is admin.DeadLetters'.
 func (p *prefetch) Discard(ctx context.Context, ids []uint64) (int, error) {
 	return p.settle(ctx, ids, p.bus.Discard)
 }

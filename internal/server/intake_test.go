@@ -12,14 +12,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/novasocial/imagetier/internal/config"
-	"github.com/novasocial/imagetier/internal/edge"
+	"github.com/novasocial/imagetier/internal/httpapi/problem"
 	"github.com/novasocial/imagetier/internal/jetstream"
 	"github.com/novasocial/imagetier/internal/metrics"
 	"github.com/novasocial/imagetier/internal/settings"
 )
 
 func TestWhatTheQueueSaysIsToldAsTheContractWants(t *testing.T) {
-	for from, to := range map[error]error{jetstream.ErrFull: edge.ErrFull, jetstream.ErrTooLarge: edge.ErrTooLarge, jetstream.ErrUnavailable: edge.ErrUnavailable, errors.New("EIO"): edge.ErrUnavailable} {
+	for from, to := range map[error]error{jetstream.ErrFull: problem.ErrQueueFull, jetstream.ErrTooLarge: problem.ErrQueueTooLarge, jetstream.ErrUnavailable: problem.ErrQueue, errors.New("EIO"): problem.ErrQueue} {
 		if err := queued(fmt.Errorf("put: %w", from)); !errors.Is(err, to) || !errors.Is(err, from) {
 			t.Errorf("%v becomes %v, want %v", from, err, to)
 		}
@@ -47,11 +47,11 @@ func TestEventsWithoutSecretsAreForDevelopersAlone(t *testing.T) {
 	}
 	body := func() ([]byte, error) { return []byte(`{"type":"post.deleted","data":{"posts":[{"id":"p1"}]}}`), nil }
 	p := open("IMAGETIER_KEYS=k1=" + strings.Repeat("00", 32))
-	if _, _, err := p.Event(t.Context(), http.Header{}, body); !errors.Is(err, edge.ErrForged) || !strings.Contains(err.Error(), "--webhook-secrets") {
+	if _, _, err := p.Event(t.Context(), http.Header{}, body); !errors.Is(err, problem.ErrForged) || !strings.Contains(err.Error(), "--webhook-secrets") {
 		t.Errorf("%v", err)
 	}
 	p = open("IMAGETIER_DEV=true")
-	if kind, _, err := p.Event(t.Context(), http.Header{}, body); kind != "post.deleted" || !errors.Is(err, edge.ErrUnavailable) { // its queue does not run
+	if kind, _, err := p.Event(t.Context(), http.Header{}, body); kind != "post.deleted" || !errors.Is(err, problem.ErrQueue) { // its queue does not run
 		t.Errorf("%s, %v", kind, err)
 	}
 }

@@ -13,7 +13,8 @@ import (
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/config"
-	"github.com/novasocial/imagetier/internal/edge"
+	"github.com/novasocial/imagetier/internal/httpapi/images"
+	"github.com/novasocial/imagetier/internal/httpapi/problem"
 	"github.com/novasocial/imagetier/internal/jetstream"
 	"github.com/novasocial/imagetier/internal/metrics"
 	"github.com/novasocial/imagetier/internal/webhook"
@@ -135,12 +136,12 @@ func (p *prefetch) close() error {
 }
 
 // watched returns the Cache that clients ask, with what they ask for watched.
-func (p *prefetch) watched(c edge.Cache) edge.Cache {
+func (p *prefetch) watched(c images.Cache) images.Cache {
 	return &watchedCache{c, p.watch, p.balancer != nil}
 }
 
 type watchedCache struct {
-	edge.Cache
+	images.Cache
 	watch     *warmer.Watch
 	forOthers bool // what can wait comes from nodes that warm through a balancer
 }
@@ -248,9 +249,9 @@ func queued(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, jetstream.ErrFull):
-		return fmt.Errorf("%w: %w", edge.ErrFull, err)
+		return fmt.Errorf("%w: %w", problem.ErrQueueFull, err)
 	case errors.Is(err, jetstream.ErrTooLarge):
-		return fmt.Errorf("%w: %w", edge.ErrTooLarge, err)
+		return fmt.Errorf("%w: %w", problem.ErrQueueTooLarge, err)
 	}
-	return fmt.Errorf("%w: %w", edge.ErrUnavailable, err)
+	return fmt.Errorf("%w: %w", problem.ErrQueue, err)
 }

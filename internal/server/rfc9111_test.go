@@ -21,7 +21,8 @@ import (
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/fill"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
-	"github.com/novasocial/imagetier/internal/edge"
+	"github.com/novasocial/imagetier/internal/httpapi"
+	"github.com/novasocial/imagetier/internal/httpapi/images"
 	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/origin/weborigin"
 	"github.com/novasocial/imagetier/resize"
@@ -91,8 +92,8 @@ func newStory(t *testing.T) *story {
 		}),
 		NegativeTTL: 10 * time.Second, Now: s.clock,
 	})
-	s.tier = httptest.NewServer(edge.Public(edge.Config{
-		Signer: signer, Cache: s.cache, Now: s.clock, Sources: map[string]edge.Source{"web": {Originals: true}},
+	s.tier = httptest.NewServer(images.New(images.Config{
+		Signer: signer, Cache: s.cache, Now: s.clock, Catalog: httpapi.Catalog{Sources: map[string]httpapi.Source{"web": {Originals: true}}},
 	}))
 	t.Cleanup(s.tier.Close)
 	return s

@@ -22,8 +22,11 @@ import (
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/imagecache/takedown"
 	"github.com/novasocial/imagetier/internal/config"
-	"github.com/novasocial/imagetier/internal/edge"
+	"github.com/novasocial/imagetier/internal/httpapi"
+	"github.com/novasocial/imagetier/internal/httpapi/admin"
 	"github.com/novasocial/imagetier/internal/httpapi/console"
+	"github.com/novasocial/imagetier/internal/httpapi/images"
+	"github.com/novasocial/imagetier/internal/httpserver"
 	"github.com/novasocial/imagetier/internal/metrics"
 	"github.com/novasocial/imagetier/internal/sources"
 	"github.com/novasocial/imagetier/internal/telemetry"
@@ -64,7 +67,7 @@ type Server struct {
 	prefetch  *prefetch
 	readiness *readiness
 
-	publicServer, privateServer *edge.Server
+	publicServer, privateServer *httpserver.Server
 	publicURL, privateURL       string
 
 	closers []func() error // of what has been opened, in that order
@@ -242,14 +245,13 @@ func (s *Server) openPrefetch(context.Context) (err error) {
 }
 
 func (s *Server) openHTTP(context.Context) (err error) {
-	answers := &edge.Answers{}
-	images := edge.Public(edge.Config{
-		Signer: s.signer, Cache: s.prefetch.watched(s.cache), Sources: edgeSources(s.cfg.Config), Watermarks: watermarkNames(s.cfg.Config),
-		NegativeTTL: s.cfg.NegativeTTL, TagHeader: s.cfg.TagHeader(), Answers: answers, Log: s.log,
-		Observe: func(o edge.Observation) { s.metrics.Observe(metrics.Observation(o)) },
+	origins, catalog := &httpapi.OriginAnswers{}, catalogOf(s.cfg.Config)
+	public := images.New(images.Config{
+		Signer: s.signer, Cache: s.prefetch.watched(s.cache), Catalog: catalog, NegativeTTL: s.cfg.NegativeTTL,
+		TagHeader: s.cfg.TagHeader(), Origins: origins, Log: s.log, Observe: s.metrics.Observe,
 	})
-	s.publicServer, err = edge.NewServer(edge.ServerConfig{
-		Handler: s.metrics.Handler(images), CertFile: s.cfg.TLSCert, KeyFile: s.cfg.TLSKey,
+	s.publicServer, err = httpserver.New(httpserver.Config{
+		Handler: s.metrics.Handler(public), CertFile: s.cfg.TLSCert, KeyFile: s.cfg.TLSKey,
 		Linger: linger(s.cfg.Config), DrainTimeout: s.cfg.DrainTimeout, Log: s.log,
 	})
 	if err != nil {
@@ -259,16 +261,16 @@ func (s *Server) openHTTP(context.Context) (err error) {
 	s.privateURL = urlOf(s.privateListener, false)
 	s.readiness = &readiness{pool: s.workers, tiers: s.tiers, fleet: s.fleet}
 	status := &status{build: s.cfg.Build, dev: s.cfg.Dev, started: time.Now(), set: s.metrics, readiness: s.readiness}
-	s.privateServer, err = edge.NewServer(edge.ServerConfig{
+	s.privateServer, err = httpserver.New(httpserver.Config{
 		DrainTimeout: 5 * time.Second, Log: s.log,
-		Handler: edge.Private(edge.PrivateConfig{
-			Signer: s.signer, Sources: edgeSources(s.cfg.Config), Watermarks: watermarkNames(s.cfg.Config), Answers: answers,
+		Handler: admin.New(admin.Config{
+			Signer: s.signer, Catalog: catalog, Origins: origins,
 			Explain: s.local.Explain, Info: s.cache.Get, Purge: s.cache.Purge, SoftPurge: s.cache.SoftPurge,
 			Takedown: s.fleet.takedown, Lift: s.fleet.lift, Tagged: s.prefetch.tagged,
 			Intake: s.prefetch, Warmer: s.prefetch, DeadLetters: s.prefetch, WebhookSecrets: s.cfg.WebhookSecrets, Observe: s.metrics.Event,
 			AdminToken: s.cfg.AdminToken, Dev: s.cfg.Dev, Ready: s.readiness.err, Metrics: s.telemetry.Metrics(), Stats: status.stats, Log: s.log,
 			Console: console.New(console.Config{
-				Signer: s.signer, Public: images, Sources: sourceNames(s.cfg.Config), PublicURL: s.publicURL,
+				Signer: s.signer, Public: public, Sources: sourceNames(s.cfg.Config), PublicURL: s.publicURL,
 				AdminToken: s.cfg.AdminToken, Dev: s.cfg.Dev,
 			}),
 		}),
@@ -285,12 +287,12 @@ func linger(cfg config.Config) time.Duration {
 	return min(time.Second, cfg.DrainTimeout)
 }
 
-func edgeSources(cfg config.Config) map[string]edge.Source {
-	byName := make(map[string]edge.Source, len(cfg.Sources))
+func catalogOf(cfg config.Config) httpapi.Catalog {
+	byName := make(map[string]httpapi.Source, len(cfg.Sources))
 	for _, s := range cfg.Sources {
-		byName[s.Name] = edge.Source{Originals: s.URL.Originals}
+		byName[s.Name] = httpapi.Source{Originals: s.URL.Originals}
 	}
-	return byName
+	return httpapi.Catalog{Sources: byName, Watermarks: watermarkNames(cfg)}
 }
 
 func sourceNames(cfg config.Config) (names []string) {

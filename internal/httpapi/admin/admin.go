@@ -1,0 +1,348 @@
+// Package admin is the API of the private listener: purges and takedowns, events, warming,
+// facts about images, metrics and profiles.
+//
+// Start with admin.go: New lists the routes, guard is what every request passes first.
+package admin
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/pprof"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/httpapi"
+	"github.com/novasocial/imagetier/internal/httpapi/problem"
+)
+
+// Config of the private listener. What is nil answers 404.
+type Config struct {
+	Signer *imageurl.Signer // needed
+	// Explain returns what is held of a variant (imagecache.Cache.Explain); needed.
+	Explain func(ctx context.Context, ref imageurl.Ref) []imagecache.Held
+	// Purge removes (imagecache.Cache.Purge); needed.
+	Purge func(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error)
+	// SoftPurge makes stale (imagecache.Cache.SoftPurge); needed.
+	SoftPurge func(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error)
+	// Takedown removes an original and what was made of it, and keeps it from coming back,
+	// also after a restart; Lift undoes the latter, and reports whether there was anything
+	// to undo. Needed, both.
+	Takedown func(ctx context.Context, of imagecache.Original) (imagecache.Receipt, error)
+	Lift     func(of imagecache.Original) (bool, error)
+	// Tagged returns the originals that are known to bear a tag; nil: purges by tag are refused.
+	Tagged func(tag string) []imagecache.Original
+	// Info returns the facts about an original, or why there are none (imagecache.Cache.Get
+	// of ShapeInfo). nil: POST /v1/info answers 404.
+	Info func(ctx context.Context, ref imageurl.Ref) (imagecache.Image, imagecache.Outcome, error)
+	// Intake takes events and notifications; nil: POST /v1/events and /v1/events/s3 are 404.
+	Intake Intake
+	// WebhookSecrets are what an S3 server may show instead of the admin token (see notifier).
+	WebhookSecrets []string
+	// Warmer warms by hand; nil: POST /v1/warm is 404.
+	Warmer Warmer
+	// DeadLetters are the jobs that failed for good; nil: /v1/warm/dead is 404.
+	DeadLetters DeadLetters
+	// Observe is told what became of an event (measure.Set.Event); nil is nobody.
+	Observe func(kind, outcome string)
+	Catalog httpapi.Catalog
+	Origins *httpapi.OriginAnswers // that of images.Config
+	// AdminToken is what POST and DELETE have to bring; "": they are refused, unless Dev.
+	AdminToken string
+	// Dev lets POST and DELETE pass without a token where none is configured.
+	Dev bool
+	// Hosts are names that the listener may be called by, besides those that foreignHost
+	// lets pass.
+	Hosts []string
+	// Ready returns nil if requests should come here, and why not; nil: they always should.
+	Ready func() error
+	// Metrics answers /metrics.
+	Metrics http.Handler
+	// Stats returns what /v1/stats shows: anything that encoding/json can write.
+	Stats func() any
+	// Console answers / and what is below /console/.
+	Console http.Handler
+	// Log gets a line for each change that is asked for, and for each fault; nil drops them.
+	Log *slog.Logger
+	// Now is the clock that ages are reckoned with; nil is time.Now.
+	Now func() time.Time
+}
+
+// How long a client of the private listener may take.
+const (
+	privateReadTime  = 10 * time.Second // to send a body
+	privateWriteTime = time.Minute      // from its headers to the end of the answer
+	profileWriteTime = 10 * time.Minute // the same of a profile, which is taken meanwhile
+)
+
+// maxPrivateBody bounds what is posted, in bytes.
+const maxPrivateBody = 64 << 10
+
+// Private returns the handler of the private listener (CONTRACT 3). It panics if what
+// cfg needs is missing.
+//
+// Whoever can reach it can read; that is for the network to decide. To change something
+// takes the admin token. A web page that an operator happens to visit can reach it as well,
+// so requests that come from other sites' pages, and under names that a foreign DNS server
+// could have pointed here, are refused.
+func New(cfg Config) http.Handler {
+	if cfg.Signer == nil || cfg.Explain == nil || cfg.Purge == nil || cfg.SoftPurge == nil || cfg.Takedown == nil || cfg.Lift == nil {
+		panic("admin.New: Signer, Explain, Purge, SoftPurge, Takedown and Lift are needed")
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	p := &api{Config: cfg, token: sha256.Sum256([]byte(cfg.AdminToken)), intakes: make(gate, intakesAtOnce), warms: make(gate, warmsAtOnce)}
+	for _, secret := range cfg.WebhookSecrets {
+		p.notifiers = append(p.notifiers, sha256.Sum256([]byte(secret)))
+	}
+	r := chi.NewRouter()
+	r.Use(p.guard)
+	r.NotFound(p.handle(func(http.ResponseWriter, *http.Request) error { return problem.ErrPath }))
+	r.MethodNotAllowed(p.handle(func(w http.ResponseWriter, req *http.Request) error {
+		w.Header()["Allow"] = []string{strings.Join(methodsOf(r, req.URL.Path), ", ")}
+		return problem.ErrNoMethod
+	}))
+	get := func(path string, h http.HandlerFunc) {
+		r.Get(path, h)
+		r.Head(path, h)
+	}
+	get("/healthz", p.handle(p.healthy))
+	get("/readyz", p.handle(p.ready))
+	get("/v1/explain", p.handle(p.explain))
+	if cfg.Stats != nil {
+		get("/v1/stats", p.handle(p.stats))
+	}
+	if cfg.Metrics != nil {
+		get("/metrics", cfg.Metrics.ServeHTTP)
+	}
+	if cfg.Console != nil {
+		get("/", cfg.Console.ServeHTTP)
+		get("/console/*", cfg.Console.ServeHTTP)
+	}
+	// Without cmdline: secrets may be given as flags.
+	get("/debug/pprof", http.RedirectHandler("/debug/pprof/", http.StatusMovedPermanently).ServeHTTP)
+	get("/debug/pprof/*", pprof.Index)
+	get("/debug/pprof/profile", pprof.Profile)
+	get("/debug/pprof/symbol", pprof.Symbol)
+	get("/debug/pprof/trace", pprof.Trace)
+	if cfg.Info != nil {
+		r.Post("/v1/info", p.handle(p.infos))
+	}
+	if cfg.Intake != nil {
+		r.Post(eventsPath, p.handle(p.event))
+		r.Post(noticesPath, p.handle(p.notice))
+	}
+	if cfg.Warmer != nil {
+		r.Post("/v1/warm", p.handle(p.warm))
+	}
+	if cfg.DeadLetters != nil {
+		get("/v1/warm/dead", p.handle(p.dead))
+		r.Post("/v1/warm/dead", p.handle(p.settle))
+	}
+	r.Post("/v1/purge", p.handle(p.purge))
+	r.Post("/v1/takedown", p.handle(p.takedown))
+	r.Delete("/v1/takedown", p.handle(p.lift))
+	return r
+}
+
+type api struct {
+	Config
+	token     [sha256.Size]byte
+	notifiers [][sha256.Size]byte // digests of WebhookSecrets
+	origin    http.CrossOriginProtection
+	intakes   gate
+	warms     gate
+}
+
+// guard stands before every route.
+func (p *api) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := httpapi.RequestID(r)
+		h := w.Header()
+		h["X-Request-Id"] = []string{id}
+		h["Cache-Control"] = []string{"no-store"}
+		h["X-Content-Type-Options"] = []string{"nosniff"}
+		defer func() {
+			if v := recover(); v != nil {
+				if v == http.ErrAbortHandler {
+					panic(v)
+				}
+				p.refuse(w, r, fmt.Errorf("panic: %v\n%s", v, debug.Stack()))
+			}
+		}()
+		// A writer that has no deadlines is a test's.
+		control := http.NewResponseController(w)
+		limit := privateWriteTime
+		if strings.HasPrefix(r.URL.Path, "/debug/pprof") {
+			limit = profileWriteTime
+		}
+		_ = control.SetWriteDeadline(time.Now().Add(limit))
+		if r.ContentLength != 0 {
+			_ = control.SetReadDeadline(time.Now().Add(privateReadTime))
+		}
+		if err := p.admit(r); err != nil {
+			p.refuse(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// admit returns why r may not pass.
+func (p *api) admit(r *http.Request) error {
+	if host, foreign := p.foreignHost(r); foreign {
+		return problem.Errorf(problem.ErrHost, "This listener is not called %q. Ask for it by its address or as localhost.", host)
+	}
+	if err := p.origin.Check(r); err != nil {
+		return problem.ErrCrossSite
+	}
+	switch {
+	case r.Method == http.MethodGet || r.Method == http.MethodHead:
+		return nil
+	case r.URL.Path == eventsPath:
+		return nil // its signature says who sends it
+	case r.URL.Path == noticesPath:
+		return p.notifier(r)
+	case p.AdminToken == "" && p.Dev:
+		return nil
+	case p.AdminToken == "":
+		return problem.ErrTokenUnset
+	case !p.authorized(r):
+		return problem.ErrToken
+	}
+	return nil
+}
+
+// authorized compares digests: neither the time it takes nor where it ends tells anything
+// about the token.
+func (p *api) authorized(r *http.Request) bool {
+	lines := r.Header["Authorization"]
+	if len(lines) != 1 {
+		return false
+	}
+	scheme, given, _ := strings.Cut(lines[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return false
+	}
+	sum := sha256.Sum256([]byte(strings.TrimLeft(given, " ")))
+	return subtle.ConstantTimeCompare(sum[:], p.token[:]) == 1
+}
+
+// handle makes a handler of a function that returns its refusal.
+func (p *api) handle(serve func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := serve(w, r); err != nil {
+			p.refuse(w, r, err)
+		}
+	}
+}
+
+func (p *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	row := problem.Of(err)
+	h := w.Header()
+	id := h.Get("X-Request-Id")
+	if row.Level >= slog.LevelError {
+		p.Log.Error("private request failed", "method", r.Method, "path", r.URL.Path, "request_id", id, "err", err)
+	}
+	body := row.Body(h, err, id)
+	h["Cache-Control"] = []string{"no-store"}
+	if r.ContentLength != 0 && r.ProtoMajor == 1 {
+		h["Connection"] = []string{"close"} // its body may not have been read
+	}
+	w.WriteHeader(row.Status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body)
+	}
+}
+
+// methodsOf returns those that a path answers to.
+func methodsOf(routes chi.Routes, path string) (methods []string) {
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
+		if routes.Match(chi.NewRouteContext(), method, path) {
+			methods = append(methods, method)
+		}
+	}
+	return methods
+}
+
+// writeJSON answers with v.
+func writeJSON(w http.ResponseWriter, r *http.Request, status int, v any) error {
+	body, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write JSON: %w", err)
+	}
+	body = append(body, '\n')
+	h := w.Header()
+	h["Content-Type"] = []string{"application/json"}
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body)
+	}
+	return nil
+}
+
+// readJSON reads the body of r, which is one JSON value with no field that v has not.
+func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
+	return readJSONUpTo(w, r, v, maxPrivateBody)
+}
+
+// readJSONUpTo is readJSON of a body of at most most bytes.
+func readJSONUpTo(w http.ResponseWriter, r *http.Request, v any, most int64) error {
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, most))
+	dec.DisallowUnknownFields()
+	err := dec.Decode(v)
+	if err == nil {
+		if _, err = dec.Token(); err == nil {
+			err = errors.New("something follows the JSON value")
+		} else if err == io.EOF {
+			err = nil
+		}
+	}
+	var long *http.MaxBytesError
+	switch {
+	case errors.As(err, &long):
+		return problem.Errorf(problem.ErrBodyLarge, "The body has more than %d bytes.", most)
+	case err != nil:
+		return problem.Errorf(problem.ErrRequest, "The body is not the JSON that is expected here: %s.", strings.TrimPrefix(err.Error(), "json: "))
+	}
+	return nil
+}
+
+func (p *api) healthy(w http.ResponseWriter, r *http.Request) error {
+	w.Header()["Content-Type"] = []string{"text/plain; charset=utf-8"}
+	w.Header()["Content-Length"] = []string{"3"}
+	if r.Method != http.MethodHead {
+		_, _ = w.Write([]byte("ok\n"))
+	}
+	return nil
+}
+
+func (p *api) ready(w http.ResponseWriter, r *http.Request) error {
+	if p.Ready != nil {
+		if err := p.Ready(); err != nil {
+			return problem.Errorf(problem.ErrNotReady, "Not ready: %v.", err)
+		}
+	}
+	return p.healthy(w, r)
+}
+
+func (p *api) stats(w http.ResponseWriter, r *http.Request) error {
+	return writeJSON(w, r, http.StatusOK, p.Stats())
+}

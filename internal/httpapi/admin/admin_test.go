@@ -1,0 +1,295 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/httpapi"
+	"github.com/novasocial/imagetier/internal/httpapi/apitest"
+	"github.com/novasocial/imagetier/origin"
+)
+
+// store is what the private listener asks, and remembers what it was asked.
+type store struct {
+	mu     sync.Mutex
+	purged []string
+	broken bool
+}
+
+func (s *store) Purge(_ context.Context, what imagecache.Target) (imagecache.Receipt, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.broken {
+		return imagecache.Receipt{}, errors.New("disk at /secret/internal.d is read-only")
+	}
+	if what.Key != (imagecache.Key{}) {
+		s.purged = append(s.purged, what.Key.String())
+		return imagecache.Receipt{Variants: 1, Bytes: 100}, nil
+	}
+	s.purged = append(s.purged, what.Original.Source+" "+what.Original.Name)
+	return imagecache.Receipt{Variants: 3, Originals: 1, Bytes: 4000}, nil
+}
+
+// SoftPurge, Takedown and Lift say what they were in what is asked.
+func (s *store) SoftPurge(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error) {
+	return s.marked("soft", ctx, what)
+}
+
+func (s *store) Takedown(ctx context.Context, of imagecache.Original) (imagecache.Receipt, error) {
+	return s.marked("down", ctx, imagecache.Target{Original: of})
+}
+
+func (s *store) Lift(of imagecache.Original) (bool, error) {
+	_, err := s.marked("lift", context.Background(), imagecache.Target{Original: of})
+	return of.Name == "cat.jpg" && err == nil, err
+}
+
+func (s *store) marked(how string, ctx context.Context, what imagecache.Target) (imagecache.Receipt, error) {
+	receipt, err := s.Purge(ctx, what)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if last := len(s.purged) - 1; err == nil {
+		s.purged[last] = how + " " + s.purged[last]
+	}
+	return receipt, err
+}
+
+// Explain holds webp variants in memory, live ones 30 s old, and jpg ones as a refusal.
+func (s *store) Explain(_ context.Context, ref imageurl.Ref) []imagecache.Held {
+	key := imagecache.KeyOf(ref)
+	switch {
+	case strings.HasSuffix(key.String(), ".webp"):
+		held := imagecache.Held{Where: imagecache.Memory, Key: key, Bytes: 5, TTL: imagecache.PinnedTTL,
+			Image: imagecache.Image{ContentType: "image/webp", ETag: `"tag"`, LastModified: apitest.Noon}}
+		if ref.Version().Pin() == imageurl.Live {
+			held.TTL = 70 * time.Second
+			held.Image.Fresh = imagecache.Freshness{Generated: apitest.Noon.Add(-30 * time.Second), Until: apitest.Noon.Add(70 * time.Second), StaleIfError: time.Minute}
+			held.Image.Origin.ETag = `"o"`
+		}
+		return []imagecache.Held{held}
+	case strings.HasSuffix(key.String(), ".jpg.jpg"):
+		return []imagecache.Held{{Where: imagecache.Negative, Key: key, TTL: 7 * time.Second, Err: origin.ErrNotFound}}
+	}
+	return nil
+}
+
+func (s *store) direct(t *testing.T, line string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch line {
+	case "fails":
+		s.broken = true
+	case "works":
+		s.broken = false
+	default:
+		t.Fatalf("cache %s: what?", line)
+	}
+}
+
+// asked returns what was purged since it was asked last.
+func (s *store) asked() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	purged := strings.Join(s.purged, ", ")
+	s.purged = nil
+	return purged
+}
+
+const adminToken = "0f4cdb62c6be4d0d"
+
+func privateConfig(t testing.TB, s *store) Config {
+	answers := &httpapi.OriginAnswers{}
+	ref, err := imageurl.ParseRef("/640x480/v.1/posts/gone.jpg.jpg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers.Note(ref, imagecache.Outcome{Forward: imagecache.URIMiss, Detail: imagecache.FromOrigin, Status: 404}, origin.ErrNotFound, apitest.Noon)
+	return Config{
+		Signer:    apitest.NewSigner(t),
+		Explain:   s.Explain,
+		Purge:     s.Purge,
+		SoftPurge: s.SoftPurge,
+		Takedown:  s.Takedown,
+		Lift:      s.Lift,
+		Catalog:   httpapi.Catalog{Sources: map[string]httpapi.Source{"posts": {}}},
+		Origins:   answers,
+		Stats:     func() any { return map[string]int{"requests": 7} },
+		Metrics:   http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "imagetier_requests_total 7\n") }),
+		Console:   http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "console "+r.URL.Path) }),
+		Now:       func() time.Time { return apitest.Noon },
+	}
+}
+
+// The directories of testdata/private are three configurations: with a token, without, and
+// without but with --dev.
+func TestPrivateConversations(t *testing.T) {
+	for name, change := range map[string]func(*Config){
+		"token":  func(cfg *Config) { cfg.AdminToken = adminToken; cfg.Hosts = []string{"tier.example.com"} },
+		"closed": func(cfg *Config) { cfg.Stats, cfg.Metrics, cfg.Console = nil, nil, nil },
+		"dev":    func(cfg *Config) { cfg.Dev = true },
+	} {
+		files, _ := filepath.Glob("testdata/" + name + "/*.txt")
+		if len(files) == 0 {
+			t.Errorf("there are none for %s", name)
+		}
+		for _, file := range files {
+			t.Run(name+"/"+strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+				s := &store{}
+				cfg := privateConfig(t, s)
+				change(&cfg)
+				c := &apitest.Conversation{
+					Addr:   serve(t, New(cfg)),
+					Signer: cfg.Signer,
+					Host:   "127.0.0.1:8081",
+					Direct: s.direct,
+					Asked:  s.asked,
+					Common: func(t *testing.T, got *apitest.Exchange) {
+						if got.Response.StatusCode >= 400 {
+							apitest.ProblemCommon(t, got)
+						}
+						if h := got.Response.Header; h.Get("X-Request-Id") == "" || h.Get("Cache-Control") != "no-store" || h.Get("Access-Control-Allow-Origin") != "" {
+							t.Errorf("%s: headers %v", got.Target, h)
+						}
+					},
+				}
+				c.Run(t, file)
+			})
+		}
+	}
+}
+
+func TestReadinessFollowsWhatItIsTold(t *testing.T) {
+	var why error
+	cfg := privateConfig(t, &store{})
+	cfg.Ready = func() error { return why }
+	h := New(cfg)
+	for _, step := range []struct {
+		why  error
+		path string
+		want int
+	}{
+		{nil, "/readyz", http.StatusOK},
+		{errors.New("draining"), "/readyz", http.StatusServiceUnavailable},
+		{errors.New("draining"), "/healthz", http.StatusOK}, // it lives until it has ended
+		{nil, "/readyz", http.StatusOK},
+	} {
+		why = step.why
+		got := apitest.Call(h, http.MethodGet, step.path, nil)
+		if got.Code != step.want || step.want != 200 && !strings.Contains(got.Body.String(), "draining") {
+			t.Errorf("%s while %v: %d %s", step.path, step.why, got.Code, got.Body)
+		}
+	}
+}
+
+func TestProfilesAreServedAndSecretsInFlagsAreNot(t *testing.T) {
+	addr := serve(t, New(privateConfig(t, &store{})))
+	for path, want := range map[string]int{
+		"/debug/pprof/":                      200,
+		"/debug/pprof":                       200, // redirected
+		"/debug/pprof/heap?debug=1":          200,
+		"/debug/pprof/goroutine?debug=1":     200,
+		"/debug/pprof/profile?seconds=1":     200,
+		"/debug/pprof/trace?seconds=0.01":    200,
+		"/debug/pprof/symbol":                200,
+		"/debug/pprof/cmdline":               404,
+		"/debug/pprof/nothing-of-that-name/": 404,
+	} {
+		resp, err := http.Get("http://" + addr + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != want || len(body) == 0 {
+			t.Errorf("%s: %s, %d bytes, %v; want %d", path, resp.Status, len(body), err, want)
+		}
+	}
+}
+
+// A clustered listener is called by names that the tier does not know; one on the loopback
+// interface is not.
+func TestNamesThatOthersCouldHavePointedHereAreRefusedOnLoopback(t *testing.T) {
+	for _, c := range []struct {
+		host, local string
+		dev, want   bool
+	}{
+		{"evil.example:8081", "127.0.0.1:8081", false, true},
+		{"evil.example.", "[::1]:8081", false, true},
+		{"EVIL.example", "[::ffff:127.0.0.1]:8081", false, true},
+		{"evil.example", "10.0.0.7:8081", false, false},
+		{"evil.example", "10.0.0.7:8081", true, true},
+		{"10.0.0.7.evil.example", "10.0.0.7:8081", true, true},
+		{"127.0.0.1:8081", "127.0.0.1:8081", true, false},
+		{"[::1]:8081", "[::1]:8081", true, false},
+		{"localhost:8081", "127.0.0.1:8081", true, false},
+		{"LOCALHOST.:8081", "127.0.0.1:8081", true, false},
+		{"tier.localhost.", "127.0.0.1:8081", true, false},
+		{"tier.localhost", "127.0.0.1:8081", true, false},
+		{"imagetier", "127.0.0.1:8081", true, false},
+		{"ok.example:1", "127.0.0.1:8081", true, false},
+		{"not-ok.example:1", "127.0.0.1:8081", true, true},
+		{"", "127.0.0.1:8081", true, false},
+	} {
+		p := &api{Config: Config{Dev: c.dev, Hosts: []string{"ok.example"}}}
+		r := requestAt(t, c.host, c.local)
+		if _, got := p.foreignHost(r); got != c.want {
+			t.Errorf("Host %q at %s, dev %v: foreign is %v", c.host, c.local, c.dev, got)
+		}
+	}
+}
+
+func TestWhatIsPostedHasALimit(t *testing.T) {
+	s := &store{}
+	cfg := privateConfig(t, s)
+	cfg.Dev = true
+	h := New(cfg)
+	post := func(body string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodPost, "/v1/purge", strings.NewReader(body))
+		r.Host = "localhost"
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w
+	}
+	for body, want := range map[string]int{
+		`{"source":"posts","name":"` + strings.Repeat("a", imageurl.MaxName) + `"}`:   http.StatusOK,
+		`{"source":"posts","name":"` + strings.Repeat("a", imageurl.MaxName+1) + `"}`: http.StatusBadRequest,
+		`{"source":"posts","name":"` + strings.Repeat("a", maxPrivateBody) + `"}`:     http.StatusRequestEntityTooLarge,
+		`{"source":"posts","name":"a"}` + strings.Repeat(" ", maxPrivateBody):         http.StatusRequestEntityTooLarge,
+	} {
+		if got := post(body); got.Code != want {
+			t.Errorf("%d bytes: %d %s, want %d", len(body), got.Code, got.Body, want)
+		}
+	}
+}
+
+func TestAPanicOfThePrivateListenerIsAnAnswer(t *testing.T) {
+	cfg := privateConfig(t, &store{})
+	cfg.Stats = func() any { panic("secret") }
+	got := apitest.Call(New(cfg), http.MethodGet, "/v1/stats", nil)
+	if got.Code != http.StatusInternalServerError || strings.Contains(got.Body.String(), "secret") {
+		t.Errorf("%d %s", got.Code, got.Body)
+	}
+	cfg.Stats = func() any { return func() {} } // which JSON cannot write
+	if got := apitest.Call(New(cfg), http.MethodGet, "/v1/stats", nil); got.Code != http.StatusInternalServerError {
+		t.Errorf("%d %s", got.Code, got.Body)
+	}
+}
+
+func FuzzNew_ServeHTTP(f *testing.F) {
+	apitest.AddTargets(f)
+	h := New(privateConfig(f, &store{}))
+	f.Fuzz(func(t *testing.T, method, target, name, value string) {
+		apitest.CheckAnswered(t, h, method, target, name, value)
+	})
+}

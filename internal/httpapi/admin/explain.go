@@ -1,0 +1,199 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/httpapi"
+	"github.com/novasocial/imagetier/internal/httpapi/problem"
+	"github.com/novasocial/imagetier/resize"
+)
+
+// explanation is what the tier makes of a URL.
+type explanation struct {
+	URL       string      `json:"url"`
+	Path      string      `json:"path"`            // what was read, without host, query and fragment
+	Signature signature   `json:"signature"`       // of a path that has one
+	Error     string      `json:"error,omitempty"` // why it is no image URL; then nothing follows
+	Ref       *refParts   `json:"ref,omitempty"`
+	Status    int         `json:"status,omitempty"` // what the edge answers before it looks into the cache; 200 if nothing is in the way
+	Why       string      `json:"why,omitempty"`    // of a Status that is not 200
+	Variants  []explained `json:"variants,omitempty"`
+	LastAsked *originTold `json:"last_origin,omitempty"`
+}
+
+// signature is what Signer.Parse says of a path.
+type signature struct {
+	Verdict string `json:"verdict"` // good, wrong, missing, development
+	Key     string `json:"key,omitempty"`
+	Detail  string `json:"detail"`
+}
+
+type refParts struct {
+	Source  string `json:"source"`
+	Name    string `json:"name"` // decoded
+	Version string `json:"version"`
+	Pinned  bool   `json:"pinned"`
+	Shape   string `json:"shape"`
+	Format  string `json:"format,omitempty"`
+}
+
+// explained is one variant: with auto there is one for each class of clients.
+type explained struct {
+	Class string `json:"class,omitempty"` // of Accept, with auto only
+	Key   string `json:"key"`
+	Held  []held `json:"held"`
+}
+
+type held struct {
+	Where        string     `json:"where"`         // memory disk derived original negative
+	Key          string     `json:"key,omitempty"` // where it is not the variant's
+	Error        string     `json:"error,omitempty"`
+	Bytes        int64      `json:"bytes,omitempty"`
+	ContentType  string     `json:"content_type,omitempty"`
+	ETag         string     `json:"etag,omitempty"`
+	LastModified *time.Time `json:"last_modified,omitempty"`
+	Freshness    string     `json:"freshness"` // pinned, fresh, stale
+	TTL          int64      `json:"ttl_seconds"`
+	Age          *int64     `json:"age_seconds,omitempty"` // live only
+	WhileRenewed int64      `json:"stale_while_revalidate_seconds,omitempty"`
+	OnError      int64      `json:"stale_if_error_seconds,omitempty"`
+	OriginETag   string     `json:"origin_etag,omitempty"`
+}
+
+type originTold struct {
+	At     time.Time `json:"at"`
+	Status int       `json:"status,omitempty"`
+	Error  string    `json:"error,omitempty"`
+}
+
+// explain answers GET /v1/explain?url=, where url is a whole URL, a path, or the path of a
+// Ref without signature. It makes nothing, and signs nothing: whoever can only read is given
+// no way to have the tier make images.
+func (p *api) explain(w http.ResponseWriter, r *http.Request) error {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	asked := query["url"]
+	if err != nil || len(query) != 1 || len(asked) != 1 || asked[0] == "" {
+		return problem.Errorf(problem.ErrRequest, "One parameter is needed: url, percent-encoded; a whole URL or its path.")
+	}
+	return writeJSON(w, r, http.StatusOK, p.explainURL(r.Context(), asked[0]))
+}
+
+func (p *api) explainURL(ctx context.Context, asked string) explanation {
+	told := explanation{URL: asked, Path: pathOf(asked)}
+	var ref imageurl.Ref
+	var err error
+	told.Signature, ref, err = p.readPath(told.Path)
+	if err != nil {
+		told.Error = err.Error()
+		return told
+	}
+	spec := ref.Spec()
+	told.Ref = &refParts{
+		Source: ref.Source(), Name: ref.Name(), Version: ref.Version().String(),
+		Pinned: ref.Version().Pin() != imageurl.Live, Shape: spec.String(), Format: spec.Format.String(),
+	}
+	told.Status = http.StatusOK
+	if err := p.Catalog.Check(ref); err != nil {
+		row := problem.Of(err)
+		told.Status, told.Why = row.Status, row.DetailOf(err)
+	}
+	if told.Signature.Verdict == "wrong" || told.Signature.Verdict == "missing" {
+		told.Status, told.Why = http.StatusForbidden, told.Signature.Detail
+	}
+	for _, variant := range classesOf(ref) {
+		one := explained{Key: variant.String(), Held: []held{}}
+		if spec.Format == resize.Auto {
+			one.Class = variant.Spec().Format.String()
+			if one.Class == "jpg" {
+				one.Class = "other"
+			}
+		}
+		for _, h := range p.Explain(ctx, variant) {
+			one.Held = append(one.Held, p.describe(h, one.Key))
+		}
+		told.Variants = append(told.Variants, one)
+	}
+	if last, ok := p.Origins.Of(imagecache.Original{Source: ref.Source(), Name: ref.Name()}); ok {
+		told.LastAsked = &originTold{At: last.At.UTC(), Status: last.Status, Error: last.Err}
+	}
+	return told
+}
+
+func (p *api) describe(h imagecache.Held, key string) held {
+	one := held{Where: h.Where.String(), TTL: seconds(h.TTL)}
+	if h.Key.String() != key {
+		one.Key = h.Key.String()
+	}
+	if h.Err != nil {
+		one.Error = h.Err.Error()
+		return one
+	}
+	img := h.Image
+	one.Bytes, one.ContentType, one.ETag, one.OriginETag = h.Bytes, img.ContentType, img.ETag, img.Origin.ETag
+	if !img.LastModified.IsZero() {
+		one.LastModified = &img.LastModified
+	}
+	switch {
+	case img.Fresh.Pinned():
+		one.Freshness = "pinned"
+		return one
+	case h.TTL > 0:
+		one.Freshness = "fresh"
+	default:
+		one.Freshness = "stale"
+	}
+	age := seconds(p.Now().Sub(img.Fresh.Generated))
+	one.Age = &age
+	if !img.Fresh.MustRevalidate {
+		one.WhileRenewed, one.OnError = seconds(img.Fresh.StaleWhileRevalidate), seconds(img.Fresh.StaleIfError)
+	}
+	return one
+}
+
+// classesOf returns ref, or with auto what each class of clients is sent.
+func classesOf(ref imageurl.Ref) []imageurl.Ref {
+	if ref.Spec().Format != resize.Auto {
+		return []imageurl.Ref{ref}
+	}
+	return []imageurl.Ref{ref.Resolve(resize.AVIF), ref.Resolve(resize.WebP), ref.Resolve(resize.JPEG)}
+}
+
+// pathOf returns the raw path of a URL, or of a path.
+func pathOf(text string) string {
+	text, _, _ = strings.Cut(text, "#")
+	return httpapi.PathOf(text)
+}
+
+// readPath reads a path whether or not its signature is good, or there.
+func (p *api) readPath(path string) (signature, imageurl.Ref, error) {
+	ref, err := p.Signer.Parse(path)
+	rest, below := strings.CutPrefix(path, imageurl.Prefix)
+	given, _, _ := strings.Cut(rest, "/")
+	key, _, _ := strings.Cut(given, ".")
+	switch {
+	case errors.Is(err, imageurl.ErrSignature), errors.Is(err, imageurl.ErrNotImage):
+	case given == "_":
+		return signature{"development", "", "It is _, which --dev accepts from anybody."}, ref, err
+	default:
+		return signature{"good", key, "It is good, by the key " + key + "."}, ref, err
+	}
+	missing := signature{"missing", "", "There is none, so this is 403."}
+	if !below {
+		ref, err = imageurl.ParseRef(path)
+		return missing, ref, err
+	}
+	if ref, err := imageurl.ParseRef("/" + rest); err == nil {
+		return missing, ref, nil
+	}
+	ref, err = imageurl.ParseRef(strings.TrimPrefix(rest, given))
+	return signature{"wrong", "", "It is wrong, or of a key that is not live, so this is 403."}, ref, err
+}
+
+func seconds(d time.Duration) int64 { return int64(d / time.Second) }

@@ -1,0 +1,108 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/novasocial/imagetier/internal/httpapi/problem"
+)
+
+// Intake takes in what is to be warmed or purged later. Its methods return nil once that lies in
+// the queue, durably; nothing is fetched or made before they return. Their errors are one
+// of the queue errors of package problem, wrapped.
+type Intake interface {
+	// Event takes what a feed service posted. It reads the body when the headers are good,
+	// and takes it in if the signature is. kind is the event's type, "" if that was not
+	// read; repeated: its id was taken before, and nothing is done now.
+	Event(ctx context.Context, header http.Header, read func() ([]byte, error)) (kind string, repeated bool, err error)
+	// Notice takes what an S3 server posted. kinds are s3.created and s3.removed, one for
+	// each object of a configured source; of none is no error.
+	Notice(ctx context.Context, body []byte) (kinds []string, err error)
+}
+
+// Bounds of what is posted to an Intake.
+const (
+	maxEventBody  = 1 << 20 // bytes (CONTRACT 5)
+	intakesAtOnce = 32      // bodies that are held at the same time
+)
+
+// gate admits at most so many at once.
+type gate chan struct{}
+
+// enter returns what has to be called at the end, or a refusal.
+func (g gate) enter() (leave func(), err error) {
+	select {
+	case g <- struct{}{}:
+		return func() { <-g }, nil
+	default:
+		return nil, errCrowded
+	}
+}
+
+var errCrowded = problem.Errorf(problem.ErrConcurrency, "Too much is being taken in right now. Try again.")
+
+// readBody reads at most most bytes, and none if the body says itself that it has more.
+func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
+	long := problem.Errorf(problem.ErrBodyLarge, "The body has more than %d bytes.", most)
+	if r.ContentLength > most {
+		return nil, long
+	}
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
+		return nil, problem.Errorf(problem.ErrEncoding, "The body is encoded (Content-Encoding), which is not read here.")
+	}
+	var body bytes.Buffer
+	if r.ContentLength > 0 {
+		body.Grow(int(r.ContentLength) + bytes.MinRead)
+	}
+	_, err := io.Copy(&body, http.MaxBytesReader(w, r.Body, most))
+	var over *http.MaxBytesError
+	switch {
+	case errors.As(err, &over):
+		return nil, long
+	case err != nil:
+		return nil, problem.Errorf(problem.ErrRequest, "The body ended before it was whole.")
+	}
+	return body.Bytes(), nil
+}
+
+// outcomeOf returns the label of err in metrics, and err as an error of the problem table.
+func outcomeOf(err error) (label string, _ error) {
+	if err == nil {
+		return "accepted", nil
+	}
+	row := problem.Of(err)
+	switch row.Status {
+	case http.StatusUnauthorized:
+		return "forged", err
+	case http.StatusRequestEntityTooLarge:
+		return "too_large", err
+	case http.StatusTooManyRequests:
+		return "full", err
+	case http.StatusServiceUnavailable:
+		return "unavailable", err
+	case http.StatusInternalServerError:
+		return "unavailable", fmt.Errorf("%w: %w", problem.ErrQueue, err)
+	}
+	return "invalid", err
+}
+
+// count tells the observer what became of an event.
+func (p *api) count(kind, outcome string) {
+	if p.Observe != nil {
+		if kind == "" {
+			kind = "unknown"
+		}
+		p.Observe(kind, outcome)
+	}
+}
+
+// accepted is the answer to what lies in the queue.
+func accepted(w http.ResponseWriter, r *http.Request, n int) error {
+	return writeJSON(w, r, http.StatusAccepted, struct {
+		Accepted int `json:"accepted"`
+	}{n})
+}

@@ -1,0 +1,375 @@
+package admin
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/novasocial/imagetier/internal/httpapi/problem"
+	"github.com/novasocial/imagetier/origin"
+)
+
+// intake is one that answers what it is told to, and notes what reaches it.
+type intake struct {
+	err      error
+	repeated bool
+	bodies   []string
+	queued   []Warming
+	counted  []string
+	release  chan struct{} // not nil: Now waits for it between its two variants
+}
+
+func (s *intake) Event(_ context.Context, h http.Header, read func() ([]byte, error)) (string, bool, error) {
+	if h.Get("webhook-signature") == "" {
+		return "", false, fmt.Errorf("%w: webhook-signature is missing", problem.ErrForged)
+	}
+	body, err := read()
+	if err != nil {
+		return "", false, err
+	}
+	s.bodies = append(s.bodies, string(body))
+	return "post.published", s.repeated, s.err
+}
+
+func (s *intake) Notice(_ context.Context, body []byte) ([]string, error) {
+	s.bodies = append(s.bodies, string(body))
+	if string(body) == "test" {
+		return nil, s.err
+	}
+	return []string{"s3.created", "s3.removed"}, s.err
+}
+
+func (s *intake) Queue(_ context.Context, what Warming) error {
+	s.queued = append(s.queued, what)
+	return s.err
+}
+
+func (s *intake) Now(ctx context.Context, what Warming, report func(Warmed)) error {
+	if s.err != nil {
+		return s.err
+	}
+	for i, ref := range what.Refs {
+		report([]Warmed{{Ref: ref}, {Ref: ref, Hit: true}, {Ref: ref, Err: fmt.Errorf("fill: %w", origin.ErrNotFound)}}[i%3])
+		if s.release != nil {
+			select {
+			case <-s.release:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+func (s *intake) count(kind, outcome string) { s.counted = append(s.counted, kind+" "+outcome) }
+
+func (s *intake) handler(t *testing.T, change func(*Config)) http.Handler {
+	cfg := privateConfig(t, &store{})
+	cfg.Intake, cfg.Warmer, cfg.Observe, cfg.AdminToken = s, s, s.count, adminToken
+	if change != nil {
+		change(&cfg)
+	}
+	return New(cfg)
+}
+
+// counted counts what is read of it.
+type counted struct {
+	io.Reader
+	n int64
+}
+
+func (c *counted) Read(b []byte) (int, error) {
+	n, err := c.Reader.Read(b)
+	c.n += int64(n)
+	return n, err
+}
+
+func answerTo(h http.Handler, r *http.Request) (int, http.Header, string) {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w.Code, w.Header(), w.Body.String()
+}
+
+func anEvent(body io.Reader, header ...string) *http.Request {
+	r := httptest.NewRequest(http.MethodPost, "http://localhost/v1/events", body)
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	return r
+}
+
+func TestAnEventNeedsNoAdminTokenAndIsAcceptedOnceItIsQueued(t *testing.T) {
+	s := &intake{}
+	h := s.handler(t, nil)
+	if status, _, body := answerTo(h, anEvent(strings.NewReader(`{"type":"x"}`), "webhook-signature", "v1,x")); status != http.StatusAccepted || !strings.Contains(body, `"accepted": 1`) {
+		t.Errorf("%d %s", status, body)
+	}
+	s.repeated = true
+	if status, _, body := answerTo(h, anEvent(strings.NewReader(`{"type":"x"}`), "webhook-signature", "v1,x")); status != http.StatusAccepted || !strings.Contains(body, `"accepted": 0`) {
+		t.Errorf("a repetition: %d %s", status, body)
+	}
+	if got := strings.Join(s.counted, ", "); got != "post.published accepted, post.published repeated" {
+		t.Errorf("counted is %s", got)
+	}
+}
+
+func TestWhatAnIntakeRefusesIsAnsweredAsTheContractSays(t *testing.T) {
+	for _, c := range []struct {
+		err    error
+		status int
+		says   string
+	}{
+		{fmt.Errorf("%w: webhook-timestamp is too old", problem.ErrForged), http.StatusUnauthorized, "webhook-timestamp"},
+		{fmt.Errorf("%w: data.posts[3].image.version: it is neither", problem.ErrEvent), http.StatusUnprocessableEntity, "data.posts[3].image.version"},
+		{fmt.Errorf("put: %w", problem.ErrQueueTooLarge), http.StatusRequestEntityTooLarge, "send less"},
+		{fmt.Errorf("put: %w", problem.ErrQueueFull), http.StatusTooManyRequests, "full"},
+		{fmt.Errorf("put: %w: disk at /secret", problem.ErrQueue), http.StatusServiceUnavailable, "cannot be written"},
+		{errors.New("anything else at /secret"), http.StatusServiceUnavailable, "cannot be written"},
+	} {
+		s := &intake{err: c.err}
+		status, header, body := answerTo(s.handler(t, nil), anEvent(strings.NewReader("{}"), "webhook-signature", "v1,x"))
+		var said struct {
+			Detail    string
+			Status    int
+			RequestID string `json:"request_id"`
+		}
+		if err := json.Unmarshal([]byte(body), &said); err != nil || status != c.status || said.Status != c.status || !strings.Contains(said.Detail, c.says) || said.RequestID == "" || strings.Contains(body, "secret") {
+			t.Errorf("%v: %d %s", c.err, status, body)
+		}
+		later := status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable
+		if later != (header.Get("Retry-After") != "") {
+			t.Errorf("%v: %d with Retry-After %q", c.err, status, header.Get("Retry-After"))
+		}
+	}
+}
+
+func TestNoMoreOfABodyIsReadThanIsAllowed(t *testing.T) {
+	s := &intake{}
+	h := s.handler(t, nil)
+	ten := &counted{Reader: strings.NewReader(strings.Repeat("a", 10<<20))}
+	r := anEvent(ten, "webhook-signature", "v1,x")
+	r.ContentLength = 10 << 20
+	if status, _, _ := answerTo(h, r); status != http.StatusRequestEntityTooLarge || ten.n != 0 {
+		t.Errorf("of a body that says its length: %d, %d bytes are read", status, ten.n)
+	}
+	r = anEvent(ten, "webhook-signature", "v1,x")
+	r.ContentLength = -1
+	if status, _, _ := answerTo(h, r); status != http.StatusRequestEntityTooLarge || ten.n > maxEventBody+1 {
+		t.Errorf("of a body that does not: %d, %d bytes are read", status, ten.n)
+	}
+	small := &counted{Reader: strings.NewReader("{}")}
+	r = anEvent(small)
+	r.ContentLength = 2
+	if status, _, _ := answerTo(h, r); status != http.StatusUnauthorized || small.n != 0 {
+		t.Errorf("without a signature: %d, %d bytes are read", status, small.n)
+	}
+	if status, _, _ := answerTo(h, anEvent(strings.NewReader("x"), "webhook-signature", "v1,x", "Content-Encoding", "gzip")); status != http.StatusUnsupportedMediaType {
+		t.Errorf("gzip: %d", status)
+	}
+	if len(s.bodies) != 0 {
+		t.Errorf("%d bodies are taken in", len(s.bodies))
+	}
+	if got := strings.Join(s.counted, ", "); got != "unknown too_large, unknown too_large, unknown forged, unknown invalid" {
+		t.Errorf("counted is %s", got)
+	}
+	whole := strings.Repeat("a", maxEventBody)
+	if status, _, _ := answerTo(h, anEvent(strings.NewReader(whole), "webhook-signature", "v1,x")); status != http.StatusAccepted || s.bodies[0] != whole {
+		t.Errorf("a MiB: %d", status)
+	}
+}
+
+func TestABucketsServerShowsASecretOrTheToken(t *testing.T) {
+	const secret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"
+	notice := func(h http.Handler, header ...string) int {
+		r := anEvent(strings.NewReader("x"), header...)
+		r.URL.Path = "/v1/events/s3"
+		status, _, _ := answerTo(h, r)
+		return status
+	}
+	basic := func(password string) string {
+		r := &http.Request{Header: http.Header{}}
+		r.SetBasicAuth("any", password)
+		return r.Header.Get("Authorization")
+	}
+	s := &intake{}
+	h := s.handler(t, func(cfg *Config) { cfg.WebhookSecrets = []string{"whsec_old", secret} })
+	for header, want := range map[string]int{
+		"Bearer " + secret: 202, "bearer  " + secret: 202, basic(secret): 202, "Bearer " + adminToken: 202, basic(adminToken): 202,
+		"": 401, "Bearer": 401, "Bearer x": 401, basic(""): 401, basic("x"): 401, secret: 401, "Digest " + secret: 401,
+	} {
+		if got := notice(h, "Authorization", header); got != want {
+			t.Errorf("Authorization: %q is %d, want %d", header, got, want)
+		}
+	}
+	// A secret opens nothing else.
+	r := httptest.NewRequest(http.MethodPost, "http://localhost/v1/purge", strings.NewReader(`{"source":"posts","name":"a"}`))
+	r.Header.Set("Authorization", "Bearer "+secret)
+	if status, _, _ := answerTo(h, r); status != http.StatusUnauthorized {
+		t.Errorf("a purge with a webhook secret: %d", status)
+	}
+	none := s.handler(t, func(cfg *Config) { cfg.AdminToken = "" })
+	if got := notice(none); got != http.StatusForbidden {
+		t.Errorf("with nothing configured: %d", got)
+	}
+	dev := s.handler(t, func(cfg *Config) { cfg.AdminToken, cfg.Dev = "", true })
+	if got := notice(dev); got != http.StatusAccepted {
+		t.Errorf("with --dev: %d", got)
+	}
+}
+
+func aWarm(body string) *http.Request {
+	r := httptest.NewRequest(http.MethodPost, "http://localhost/v1/warm", strings.NewReader(body))
+	r.Header.Set("Authorization", "Bearer "+adminToken)
+	return r
+}
+
+func TestWarmQueuesPathsOfAllClassesAndImages(t *testing.T) {
+	s := &intake{}
+	h := s.handler(t, nil)
+	status, _, body := answerTo(h, aWarm(`{"paths":["/i/_/100x/v.1/posts/a.jpg.auto","/i/x/100x/v.1/posts/b.jpg.png"],"profile":"feed","images":[{"url":"https://cdn.app.example/a","tags":["post:p1"]}]}`))
+	if status != http.StatusAccepted || !strings.Contains(body, `"accepted": 3`) || len(s.queued) != 1 {
+		t.Fatalf("%d %s", status, body)
+	}
+	var refs []string
+	for _, ref := range s.queued[0].Refs {
+		refs = append(refs, ref.String())
+	}
+	if got := strings.Join(refs, " "); got != "/100x/v.1/posts/a.jpg.avif /100x/v.1/posts/a.jpg.webp /100x/v.1/posts/a.jpg.jpg /100x/v.1/posts/b.jpg.png" {
+		t.Errorf("queued is %s", got)
+	}
+	if q := s.queued[0]; q.Profile != "feed" || len(q.Images) != 1 || q.Images[0].Tags[0] != "post:p1" {
+		t.Errorf("queued is %+v", q)
+	}
+	for body, says := range map[string]string{
+		`{}`:                              "is needed",
+		`{"paths":["/i/_/100x/v.1/x/a"]}`: "paths[0]",
+		`{"paths":["/i/_/100x/v.1/posts/a.png","/i/_/100x/v.1/nowhere/a.jpg"]}`: "paths[1]: no such source",
+		`{"images":[{"url":"x"}]}`: "profile",
+		`{"pahts":[]}`:             "pahts",
+	} {
+		if status, _, got := answerTo(h, aWarm(body)); status != http.StatusBadRequest || !strings.Contains(got, says) {
+			t.Errorf("%s: %d %s, want %q", body, status, got, says)
+		}
+	}
+	many := `{"paths":["` + strings.Repeat(`a","`, maxWarmPaths) + `b"]}`
+	if status, _, got := answerTo(h, aWarm(many)); status != http.StatusRequestEntityTooLarge {
+		t.Errorf("too many paths: %d %s", status, got)
+	}
+	r := aWarm(`{"paths":["/i/_/100x/v.1/posts/a.jpg"]}`)
+	r.Header.Del("Authorization")
+	if status, _, _ := answerTo(h, r); status != http.StatusUnauthorized {
+		t.Errorf("without the token: %d", status)
+	}
+	if len(s.queued) != 1 {
+		t.Errorf("something of what was refused is queued: %+v", s.queued[1:])
+	}
+}
+
+func TestWhoWaitsReadsWhatBecomesOfEachVariant(t *testing.T) {
+	s := &intake{release: make(chan struct{})}
+	server := httptest.NewServer(s.handler(t, nil))
+	defer server.Close()
+	ask := func(body string) *http.Response {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/v1/warm", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+adminToken)
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { resp.Body.Close() })
+		return resp
+	}
+	resp := ask(`{"wait":true,"paths":["/i/_/100x/v.1/posts/a.jpg.auto","/i/_/0x/v.1/posts/a.jpg"]}`)
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "application/x-ndjson" {
+		t.Fatalf("%s %s", resp.Status, resp.Header.Get("Content-Type"))
+	}
+	lines := bufio.NewScanner(resp.Body)
+	var got []string
+	for lines.Scan() { // each comes while the next is waited for
+		var line warmLine
+		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
+			t.Fatal(err)
+		}
+		if line.Error != nil {
+			line.Outcome += fmt.Sprintf(" %d %s", line.Error.Status, line.Error.Title)
+		}
+		rest := line.Path[strings.Index(line.Path[3:], "/")+3:]
+		got = append(got, rest+" "+line.Outcome)
+		if len(got) > 1 {
+			s.release <- struct{}{}
+		}
+	}
+	want := "/0x/v.1/posts/a.jpg failed 400 Bad Request, /100x/v.1/posts/a.jpg.avif made, /100x/v.1/posts/a.jpg.webp hit, /100x/v.1/posts/a.jpg.jpg failed 404 Not Found"
+	if strings.Join(got, ", ") != want || lines.Err() != nil {
+		t.Errorf("%s, %v, want\n%s", strings.Join(got, ", "), lines.Err(), want)
+	}
+	s.err = fmt.Errorf("%w: images[0].url: no image prefix fits", problem.ErrEvent)
+	if resp := ask(`{"wait":true,"profile":"feed","images":[{"url":"x"}]}`); resp.StatusCode != http.StatusUnprocessableEntity {
+		t.Errorf("an image that is none: %s", resp.Status)
+	}
+}
+
+// letters are dead letters of numbers that are even.
+type letters struct{ settled string }
+
+func (l *letters) Dead(_ context.Context, from uint64) ([]DeadLetter, uint64, error) {
+	if from > 4 {
+		return nil, 0, nil
+	}
+	return []DeadLetter{{ID: from + 2, Died: time.Unix(0, 0).UTC(), Reason: "broken\xff", What: "a.jpg", Job: json.RawMessage("{no JSON")}}, from + 3, nil
+}
+
+func (l *letters) Retry(_ context.Context, ids []uint64) (int, error) {
+	l.settled = fmt.Sprint("retry", ids)
+	return max(len(ids), 7), nil
+}
+
+func (l *letters) Discard(_ context.Context, ids []uint64) (int, error) {
+	return 0, fmt.Errorf("look: %w", problem.ErrQueue)
+}
+
+func TestDeadLettersAreListedAndSettled(t *testing.T) {
+	l := &letters{}
+	h := (&intake{}).handler(t, func(cfg *Config) { cfg.DeadLetters = l })
+	status, _, body := answerTo(h, httptest.NewRequest(http.MethodGet, "http://localhost/v1/warm/dead?from=2", nil))
+	var said struct {
+		Dead []DeadLetter
+		Next uint64
+	}
+	if err := json.Unmarshal([]byte(body), &said); err != nil || status != 200 || said.Next != 5 || said.Dead[0].ID != 4 || said.Dead[0].Reason != "broken?" {
+		t.Errorf("%d %s %v", status, body, err)
+	}
+	if status, _, body := answerTo(h, httptest.NewRequest(http.MethodGet, "http://localhost/v1/warm/dead?from=9", nil)); status != 200 || !strings.Contains(body, `"dead": []`) {
+		t.Errorf("%d %s", status, body)
+	}
+	if status, _, _ := answerTo(h, httptest.NewRequest(http.MethodGet, "http://localhost/v1/warm/dead?from=x", nil)); status != 400 {
+		t.Errorf("from=x: %d", status)
+	}
+	settle := func(body string) (int, string) {
+		r := aWarm(body)
+		r.URL.Path = "/v1/warm/dead"
+		status, _, said := answerTo(h, r)
+		return status, said
+	}
+	if status, said := settle(`{"do":"retry","ids":[3,4]}`); status != 200 || !strings.Contains(said, `"settled": 7`) || l.settled != "retry[3 4]" {
+		t.Errorf("%d %s, %s", status, said, l.settled)
+	}
+	if status, _ := settle(`{"do":"discard"}`); status != http.StatusServiceUnavailable {
+		t.Errorf("a queue that is not there: %d", status)
+	}
+	if status, _ := settle(`{"do":"what"}`); status != http.StatusBadRequest {
+		t.Errorf("do what: %d", status)
+	}
+}

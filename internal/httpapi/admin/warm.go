@@ -1,0 +1,302 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/httpapi/problem"
+)
+
+// Warming is what is to be warmed by hand: images, of which Profile lists the Specs, and
+// variants.
+type Warming struct {
+	Profile string
+	Images  []WarmImage
+	Refs    []imageurl.Ref // of concrete formats
+}
+
+// WarmImage is an Image of CONTRACT 3, as it was sent.
+type WarmImage struct {
+	Source  string   `json:"source"`
+	Name    string   `json:"name"`
+	Version string   `json:"version"`
+	URL     string   `json:"url"`
+	Tags    []string `json:"tags"`
+}
+
+// A Warmer warms by hand. Its errors are those of an Intake.
+type Warmer interface {
+	// Queue returns when what is to be warmed lies in the queue, durably.
+	Queue(ctx context.Context, what Warming) error
+	// Now warms, in the lane of what can wait, and tells report of each variant; calls of
+	// it may come at the same time. What is no image is reported too. It returns when all
+	// are done, or ctx is. The error says that nothing was begun, because of what.
+	Now(ctx context.Context, what Warming, report func(Warmed)) error
+}
+
+// Warmed is what became of one variant, or, where Ref is zero, of what names none.
+type Warmed struct {
+	Ref  imageurl.Ref
+	Name string // of what names none, as it was sent
+	Hit  bool   // it was there
+	Err  error  // why it is not there now; nil: it is
+}
+
+// Bounds of POST /v1/warm.
+const (
+	maxWarmBody   = 10 << 20         // bytes
+	maxWarmPaths  = 10_000           // paths and images of one request
+	warmsAtOnce   = 4                // requests that wait for what they ask for
+	warmWriteTime = 30 * time.Second // for each line of an answer to be taken
+	warmPulse     = 20 * time.Second // after so long without a line an empty one says that it goes on
+)
+
+// warm answers POST /v1/warm: 202 once all of it is queued, or, where the client waits, 200
+// and a line of JSON for each variant when it is there or will not be.
+func (p *api) warm(w http.ResponseWriter, r *http.Request) error {
+	var req struct {
+		Profile string      `json:"profile"`
+		Images  []WarmImage `json:"images"`
+		Paths   []string    `json:"paths"`
+		Wait    bool        `json:"wait"`
+	}
+	if r.ContentLength > maxWarmBody {
+		return problem.Errorf(problem.ErrBodyLarge, "The body has more than %d bytes.", maxWarmBody)
+	}
+	leave, err := p.warms.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if err := readJSONUpTo(w, r, &req, maxWarmBody); err != nil {
+		return err
+	}
+	asked := len(req.Images) + len(req.Paths)
+	switch {
+	case asked == 0:
+		return problem.Errorf(problem.ErrRequest, `{"profile","images":[…]} or {"paths":[…]} is needed.`)
+	case asked > maxWarmPaths:
+		return problem.Errorf(problem.ErrBodyLarge, "There are %d paths and images, allowed are %d.", asked, maxWarmPaths)
+	case len(req.Images) > 0 && req.Profile == "":
+		return problem.Errorf(problem.ErrRequest, "profile: images need the name of one.")
+	}
+	what := Warming{Profile: req.Profile, Images: req.Images}
+	var wrong []Warmed
+	for i, path := range req.Paths {
+		refs, err := p.warmable(path)
+		if err != nil && !req.Wait {
+			return problem.Errorf(problem.ErrRequest, "paths[%d]: %v", i, err)
+		}
+		if err != nil {
+			wrong = append(wrong, Warmed{Name: path, Err: err})
+		}
+		what.Refs = append(what.Refs, refs...)
+	}
+	if req.Wait {
+		return p.warmNow(w, r, what, wrong)
+	}
+	label, refusal := outcomeOf(p.Warmer.Queue(r.Context(), what))
+	p.count("warm", label)
+	if refusal != nil {
+		return refusal
+	}
+	return accepted(w, r, asked)
+}
+
+// warmable returns what a path stands for: with auto that is the variants of all classes of clients. Its
+// signature may be any.
+func (p *api) warmable(path string) ([]imageurl.Ref, error) {
+	_, ref, err := p.readPath(path)
+	if err == nil {
+		err = p.Catalog.Check(ref)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return classesOf(ref), nil
+}
+
+// warmNow streams what becomes of each variant, and what is wrong.
+func (p *api) warmNow(w http.ResponseWriter, r *http.Request, what Warming, wrong []Warmed) error {
+	s := &warmStream{w: w, control: http.NewResponseController(w), path: p.Signer.Path}
+	_ = s.control.SetReadDeadline(time.Time{}) // the body is read, and nothing else comes
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	s.broken = cancel
+	pulse := time.NewTicker(warmPulse)
+	defer pulse.Stop()
+	ended := make(chan struct{})
+	var beating sync.WaitGroup
+	beating.Go(func() {
+		for {
+			select {
+			case <-pulse.C:
+				s.beat()
+			case <-ended:
+				return
+			}
+		}
+	})
+	for _, one := range wrong {
+		s.report(one)
+	}
+	err := p.Warmer.Now(ctx, what, s.report)
+	close(ended)
+	beating.Wait()
+	if s.began {
+		if err != nil || ctx.Err() != nil {
+			panic(http.ErrAbortHandler) // cut, so that nobody takes it for the whole
+		}
+		return nil
+	}
+	if _, refusal := outcomeOf(err); refusal != nil {
+		return refusal
+	}
+	s.begin()
+	return nil
+}
+
+// warmStream writes lines as they come.
+type warmStream struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	path    func(imageurl.Ref) string
+	broken  func() // called when the client does not take what is written
+
+	mu    sync.Mutex
+	began bool // guarded by mu while Now runs
+}
+
+// warmLine is CONTRACT 3's, and why it failed.
+type warmLine struct {
+	Path    string     `json:"path"`
+	Outcome string     `json:"outcome"` // hit, made, failed
+	Error   *warmFault `json:"error,omitempty"`
+}
+
+type warmFault struct {
+	Status int    `json:"status"`
+	Title  string `json:"title"`
+}
+
+func (s *warmStream) report(one Warmed) {
+	line := warmLine{Path: one.Name, Outcome: "made"}
+	if one.Ref != (imageurl.Ref{}) {
+		line.Path = s.path(one.Ref)
+	}
+	switch {
+	case one.Err != nil:
+		status := problem.Of(one.Err).Status
+		line.Outcome, line.Error = "failed", &warmFault{status, http.StatusText(status)}
+	case one.Hit:
+		line.Outcome = "hit"
+	}
+	text, err := json.Marshal(line)
+	if err != nil {
+		panic(err) // strings and numbers always have a JSON
+	}
+	s.write(append(text, '\n'))
+}
+
+func (s *warmStream) beat() { s.write([]byte("\n")) }
+
+func (s *warmStream) begin() {
+	if !s.began {
+		s.began = true
+		s.w.Header()["Content-Type"] = []string{"application/x-ndjson"}
+		s.w.WriteHeader(http.StatusOK)
+	}
+}
+
+func (s *warmStream) write(line []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.begin()
+	_ = s.control.SetWriteDeadline(time.Now().Add(warmWriteTime))
+	_, err := s.w.Write(line)
+	if err = errors.Join(err, s.control.Flush()); err != nil {
+		s.broken()
+	}
+}
+
+// DeadLetters are the jobs of the queue that failed for good. The errors are those of an Intake.
+type DeadLetters interface {
+	// Dead returns letters from a number on, oldest first, and where the next begin; 0:
+	// there are no more.
+	Dead(ctx context.Context, from uint64) (letters []DeadLetter, next uint64, err error)
+	// Retry queues letters again, Discard forgets them: those of these numbers, or all if there
+	// are none. n is how many there were.
+	Retry(ctx context.Context, ids []uint64) (n int, err error)
+	Discard(ctx context.Context, ids []uint64) (n int, err error)
+}
+
+// DeadLetter is a job that failed too often, or for good.
+type DeadLetter struct {
+	ID       uint64          `json:"id"`
+	Died     time.Time       `json:"died"`
+	Queued   time.Time       `json:"queued"`
+	Attempts int             `json:"attempts"`
+	Reason   string          `json:"reason"`
+	What     string          `json:"what"`          // for people
+	Job      json.RawMessage `json:"job,omitempty"` // as it lies in the queue
+}
+
+// dead lists dead letters.
+func (p *api) dead(w http.ResponseWriter, r *http.Request) error {
+	from := uint64(0)
+	if text := r.URL.Query().Get("from"); text != "" {
+		n, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			return problem.Errorf(problem.ErrRequest, "from: a whole number is needed.")
+		}
+		from = n
+	}
+	letters, next, err := p.DeadLetters.Dead(r.Context(), from)
+	if _, refusal := outcomeOf(err); refusal != nil {
+		return refusal
+	}
+	for i := range letters {
+		if !json.Valid(letters[i].Job) {
+			letters[i].Job = nil
+		}
+		letters[i].Reason = string(bytes.ToValidUTF8([]byte(letters[i].Reason), []byte("?")))
+	}
+	return writeJSON(w, r, http.StatusOK, struct {
+		Dead []DeadLetter `json:"dead"`
+		Next uint64       `json:"next,omitempty"`
+	}{append([]DeadLetter{}, letters...), next})
+}
+
+// settle queues dead letters again, or forgets them.
+func (p *api) settle(w http.ResponseWriter, r *http.Request) error {
+	var req struct {
+		Do  string   `json:"do"`
+		IDs []uint64 `json:"ids"`
+	}
+	if err := readJSONUpTo(w, r, &req, maxEventBody); err != nil {
+		return err
+	}
+	settle := p.DeadLetters.Retry
+	switch req.Do {
+	case "retry":
+	case "discard":
+		settle = p.DeadLetters.Discard
+	default:
+		return problem.Errorf(problem.ErrRequest, `do: "retry" or "discard" is needed.`)
+	}
+	n, err := settle(r.Context(), req.IDs)
+	if _, refusal := outcomeOf(err); refusal != nil {
+		return refusal
+	}
+	p.Log.Info("dead letters settled", "do", req.Do, "letters", n, "remote", r.RemoteAddr)
+	return writeJSON(w, r, http.StatusOK, struct {
+		Settled int `json:"settled"`
+	}{n})
+}

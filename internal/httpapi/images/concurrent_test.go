@@ -1,0 +1,196 @@
+package images
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/httpapi/apitest"
+	"github.com/novasocial/imagetier/resize"
+)
+
+// stuck is a Cache that answers nobody.
+type stuck struct{ entered chan struct{} }
+
+func (s *stuck) Get(ctx context.Context, _ imageurl.Ref) (imagecache.Image, imagecache.Outcome, error) {
+	s.entered <- struct{}{}
+	<-ctx.Done()
+	return imagecache.Image{}, imagecache.Outcome{Forward: imagecache.URIMiss}, fmt.Errorf("wait: %w", ctx.Err())
+}
+
+// shelf is a Tier that is a map.
+type shelf struct{ images sync.Map }
+
+func (s *shelf) Get(_ context.Context, key imagecache.Key) (imagecache.Image, error) {
+	if img, ok := s.images.Load(key); ok {
+		return img.(imagecache.Image), nil
+	}
+	return imagecache.Image{}, imagecache.ErrMiss
+}
+
+func (s *shelf) Put(_ context.Context, key imagecache.Key, img imagecache.Image) error {
+	s.images.Store(key, img)
+	return nil
+}
+
+func (s *shelf) Purge(context.Context, imagecache.Target) (imagecache.Removed, error) {
+	s.images.Clear()
+	return imagecache.Removed{}, nil
+}
+
+// kitchen is a Filler with room for so many at a time, that works while the test lets it.
+type kitchen struct {
+	slots   chan struct{}
+	entered chan struct{} // one for each fill that begins; nil: nobody listens
+	leave   chan struct{}
+	fills   atomic.Int32
+}
+
+func (k *kitchen) Fill(ctx context.Context, ref imageurl.Ref, _ *imagecache.Image) (imagecache.Filled, error) {
+	select {
+	case k.slots <- struct{}{}:
+		defer func() { <-k.slots }()
+	default:
+		return imagecache.Filled{}, fmt.Errorf("queue for %s: %w", ref, resize.ErrBusy)
+	}
+	k.fills.Add(1)
+	if k.entered != nil {
+		k.entered <- struct{}{}
+	}
+	select {
+	case <-k.leave:
+	case <-ctx.Done():
+		return imagecache.Filled{}, ctx.Err()
+	}
+	return imagecache.Filled{
+		Image:  imagecache.Image{Body: []byte("made of " + ref.Name()), ContentType: "image/webp", ETag: `"t"`, LastModified: apitest.Noon},
+		Detail: imagecache.FromOrigin, Status: 200,
+	}, nil
+}
+
+func (k *kitchen) Purge(context.Context, imagecache.Original) (imagecache.Removed, error) {
+	return imagecache.Removed{}, nil
+}
+
+func signedPath(t testing.TB, name string) string {
+	return apitest.SignBytes(t, "/640x480/v.1/posts/"+name+".webp")
+}
+
+type reply struct {
+	status int
+	header http.Header
+	body   string
+	err    error
+}
+
+func fetch(client *http.Client, url string) reply {
+	resp, err := client.Get(url)
+	if err != nil {
+		return reply{err: err}
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return reply{resp.StatusCode, resp.Header, string(body), err}
+}
+
+func TestFiveHundredRequestsForOneColdVariantMakeItOnce(t *testing.T) {
+	k := &kitchen{slots: make(chan struct{}, 1), entered: make(chan struct{}, 1), leave: make(chan struct{})}
+	cache := imagecache.New(imagecache.Config{Layers: []imagecache.Layer{{Tier: &shelf{}, Name: imagecache.Memory}}, Filler: k})
+	asked := &counting{Cache: cache, all: make(chan struct{}), n: 500}
+	addr := serve(t, New(publicConfig(t, asked)))
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 500}, Timeout: 30 * time.Second}
+	defer client.CloseIdleConnections()
+	url := "http://" + addr + signedPath(t, "cat.jpg")
+
+	replies := make(chan reply, 500)
+	for range 500 {
+		go func() { replies <- fetch(client, url) }()
+	}
+	<-k.entered
+	<-asked.all // all of them are in the cache, and nothing has been made yet
+	close(k.leave)
+	stored, collapsed, hits := 0, 0, 0
+	for range 500 {
+		got := <-replies
+		if got.err != nil || got.status != 200 || got.body != "made of cat.jpg" {
+			t.Fatalf("%+v", got)
+		}
+		switch status := got.header.Get("Cache-Status"); {
+		case strings.Contains(status, "; stored"):
+			stored++
+		case strings.Contains(status, "; collapsed"):
+			collapsed++
+		case strings.Contains(status, "; hit"):
+			hits++
+		}
+	}
+	// A request may have been counted just before it looked, and come too late to wait.
+	if k.fills.Load() != 1 || stored != 1 || collapsed+hits != 499 || collapsed == 0 {
+		t.Errorf("%d fills; %d stored, %d collapsed, %d hits", k.fills.Load(), stored, collapsed, hits)
+	}
+}
+
+// counting tells when so many have asked.
+type counting struct {
+	Cache
+	asked atomic.Int32
+	n     int32
+	all   chan struct{}
+}
+
+func (c *counting) Get(ctx context.Context, ref imageurl.Ref) (imagecache.Image, imagecache.Outcome, error) {
+	if c.asked.Add(1) == c.n {
+		close(c.all)
+	}
+	return c.Cache.Get(ctx, ref)
+}
+
+func TestWhileFillsAreRefusedHitsGoOn(t *testing.T) {
+	k := &kitchen{slots: make(chan struct{}, 2), entered: make(chan struct{}, 3), leave: make(chan struct{})}
+	cache := imagecache.New(imagecache.Config{
+		Layers: []imagecache.Layer{{Tier: &shelf{}, Name: imagecache.Memory}}, Filler: k, NegativeTTL: time.Minute,
+	})
+	addr := serve(t, New(publicConfig(t, cache)))
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}, Timeout: 30 * time.Second}
+	defer client.CloseIdleConnections()
+	get := func(name string) reply { return fetch(client, "http://"+addr+signedPath(t, name)) }
+
+	go func() { k.leave <- struct{}{} }() // for the first
+	if got := get("warm.jpg"); got.status != 200 {
+		t.Fatalf("%+v", got)
+	}
+	<-k.entered
+	// Two that take for ever fill every slot.
+	slow := make(chan reply, 2)
+	for i := range 2 {
+		go func() { slow <- get(fmt.Sprintf("slow%d.jpg", i)) }()
+	}
+	<-k.entered
+	<-k.entered
+	for i := range 50 {
+		if got := get(fmt.Sprintf("cold%d.jpg", i)); got.status != 503 || got.header.Get("Retry-After") == "" || got.header.Get("Cache-Control") != "no-store" {
+			t.Fatalf("a miss beyond the queue: %+v", got)
+		}
+		if got := get("warm.jpg"); got.status != 200 || !strings.Contains(got.header.Get("Cache-Status"), "; hit") {
+			t.Fatalf("a hit meanwhile: %+v", got)
+		}
+	}
+	close(k.leave)
+	for range 2 {
+		if got := <-slow; got.status != 200 {
+			t.Errorf("%+v", got)
+		}
+	}
+	// Being busy is not remembered of a variant.
+	if got := get("cold0.jpg"); got.status != 200 {
+		t.Errorf("once there is room: %+v", got)
+	}
+}

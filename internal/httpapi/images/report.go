@@ -1,0 +1,52 @@
+package images
+
+import (
+	"log/slog"
+
+	"github.com/novasocial/imagetier/internal/httpapi/problem"
+	"github.com/novasocial/imagetier/internal/metrics"
+)
+
+// maxLogged bounds how much of a path is logged, in bytes.
+const maxLogged = 512
+
+// report writes the one line of this request and tells the observer.
+func (x *exchange) report() {
+	if x.quiet {
+		return
+	}
+	level := x.AccessLevel
+	if x.err != nil && x.status != problem.StatusClientGone {
+		level = max(level, x.problems.Of(x.r.Context(), x.err).Level)
+	}
+	ctx := x.r.Context()
+	logged := x.Log.Enabled(ctx, level)
+	if !logged && x.Observe == nil {
+		return
+	}
+	took := x.Now().Sub(x.start)
+	if x.Observe != nil {
+		x.Observe(metrics.Observation{Status: x.status, Cache: x.out.Detail, Format: x.format, Duration: took, Bytes: x.bytes})
+	}
+	if !logged {
+		return
+	}
+	path := requestPath(x.r)
+	path = path[:min(len(path), maxLogged)]
+	attrs := make([]slog.Attr, 0, 10)
+	attrs = append(attrs,
+		slog.String("method", x.r.Method),
+		slog.String("path", path),
+		slog.Int("status", x.status),
+		slog.Int64("bytes", x.bytes),
+		slog.Duration("took", took),
+		slog.String("cache", x.out.Detail.String()),
+		slog.String("request_id", x.id),
+		slog.String("remote", x.r.RemoteAddr),
+		slog.String("proto", x.r.Proto),
+	)
+	if x.err != nil {
+		attrs = append(attrs, slog.String("err", x.err.Error()))
+	}
+	x.Log.LogAttrs(ctx, level, "request", attrs...)
+}

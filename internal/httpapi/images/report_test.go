@@ -1,0 +1,154 @@
+package images
+
+import (
+	"bytes"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/internal/httpapi/apitest"
+	"github.com/novasocial/imagetier/internal/metrics"
+)
+
+type logLine struct {
+	Level     string
+	Msg       string
+	Method    string
+	Path      string
+	Status    int
+	Bytes     int64
+	Cache     string
+	RequestID string `json:"request_id"`
+	Err       string
+}
+
+// reported asks a handler one thing after the other, and returns what was logged and seen.
+func reported(t *testing.T, level, access slog.Level, cache *fakeCache, ask func(h http.Handler)) (lines []logLine, seen []metrics.Observation) {
+	t.Helper()
+	var log bytes.Buffer
+	cfg := publicConfig(t, cache)
+	cfg.Log = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: level}))
+	cfg.AccessLevel = access
+	cfg.Observe = func(o metrics.Observation) { seen = append(seen, o) }
+	tick := apitest.Noon
+	cfg.Now = func() time.Time { tick = tick.Add(3 * time.Millisecond); return tick }
+	ask(New(cfg))
+	for text := range strings.Lines(log.String()) {
+		var line logLine
+		if err := json.Unmarshal([]byte(text), &line); err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, line)
+	}
+	return lines, seen
+}
+
+func TestEachRequestIsOneLineAndOneObservation(t *testing.T) {
+	cache := newFakeCache()
+	path := apitest.SignBytes(t, "/640x480/v.1/posts/cat.jpg.webp")
+	var id string
+	lines, seen := reported(t, slog.LevelDebug, slog.LevelInfo, cache, func(h http.Handler) {
+		id = apitest.Call(h, http.MethodGet, path+"?secret=1", nil).Header().Get("X-Request-Id")
+		apitest.Call(h, http.MethodGet, "/healthz", nil)
+		apitest.Call(h, http.MethodHead, path, nil)
+		apitest.Call(h, http.MethodGet, "/i/k1.AAAAAAAAAAAAAAAAAAAAAA/640x480/v.1/posts/cat.jpg.webp", nil)
+		cache.direct(t, "fails resize.ErrBusy")
+		apitest.Call(h, http.MethodGet, path, nil)
+		cache.direct(t, "fails something else")
+		apitest.Call(h, http.MethodGet, path, nil)
+		apitest.Call(h, http.MethodGet, "/"+strings.Repeat("a", 5000), nil)
+	})
+	want := []logLine{
+		{Level: "INFO", Status: 200, Bytes: 10, Cache: "memory", Method: "GET", Path: path, RequestID: id},
+		{Level: "INFO", Status: 200, Cache: "memory", Method: "HEAD", Path: path},
+		{Level: "INFO", Status: 403, Cache: "none", Method: "GET", Path: "/i/k1.AAAAAAAAAAAAAAAAAAAAAA/640x480/v.1/posts/cat.jpg.webp", Err: "wrong signature"},
+		{Level: "WARN", Status: 503, Cache: "origin", Method: "GET", Path: path},
+		{Level: "ERROR", Status: 500, Cache: "origin", Method: "GET", Path: path},
+		{Level: "INFO", Status: 404, Cache: "none", Method: "GET", Path: "/" + strings.Repeat("a", maxLogged-1), Err: "no such path"},
+	}
+	if len(lines) != len(want) || len(seen) != len(want) {
+		t.Fatalf("%d lines and %d observations of %d requests: %+v", len(lines), len(seen), len(want), lines)
+	}
+	for i, line := range lines {
+		w := want[i]
+		if line.Level != w.Level || line.Status != w.Status || line.Cache != w.Cache || line.Method != w.Method || line.Path != w.Path ||
+			line.Msg != "request" || line.RequestID == "" || w.RequestID != "" && line.RequestID != w.RequestID || w.Err != "" && line.Err != w.Err {
+			t.Errorf("line %d: %+v, want %+v", i, line, w)
+		}
+		if w.Status == 200 && line.Bytes != w.Bytes {
+			t.Errorf("line %d: %d bytes, want %d", i, line.Bytes, w.Bytes)
+		}
+		if seen[i].Status != w.Status || seen[i].Cache.String() != w.Cache || seen[i].Duration < 3*time.Millisecond {
+			t.Errorf("observation %d: %+v", i, seen[i])
+		}
+	}
+	// What no client may know stands in the log.
+	if !strings.Contains(lines[3].Err, "bucket.secret.internal") {
+		t.Errorf("the log hides the cause: %q", lines[3].Err)
+	}
+	if seen[0].Format != "webp" || seen[2].Format != "none" || seen[0].Bytes != 10 || seen[1].Bytes != 0 {
+		t.Errorf("observations %+v", seen)
+	}
+}
+
+func TestABusyTierMaySilenceWhatIsWell(t *testing.T) {
+	cache := newFakeCache()
+	path := apitest.SignBytes(t, "/640x480/v.1/posts/cat.jpg.webp")
+	lines, seen := reported(t, slog.LevelInfo, slog.LevelDebug, cache, func(h http.Handler) {
+		apitest.Call(h, http.MethodGet, path, nil)
+		apitest.Call(h, http.MethodGet, "/nothing", nil)
+		cache.direct(t, "fails resize.ErrCorrupt")
+		apitest.Call(h, http.MethodGet, path, nil)
+		cache.direct(t, "fails origin.ErrUnavailable")
+		apitest.Call(h, http.MethodGet, path, nil)
+	})
+	if len(lines) != 2 || lines[0].Status != 422 || lines[0].Level != "INFO" || lines[1].Status != 502 || lines[1].Level != "WARN" {
+		t.Errorf("logged: %+v, want a broken original and a fault", lines)
+	}
+	if len(seen) != 4 {
+		t.Errorf("%d of 4 requests were observed", len(seen))
+	}
+}
+
+// A panic after the header is on its way cannot become a 500: the connection has to be cut.
+func TestAPanicInTheMiddleOfABodyCutsIt(t *testing.T) {
+	cfg := publicConfig(t, newFakeCache())
+	var seen metrics.Observation
+	cfg.Observe = func(o metrics.Observation) { seen = o }
+	w := &explosive{ResponseRecorder: httptest.NewRecorder()}
+	defer func() {
+		if v := recover(); v != http.ErrAbortHandler {
+			t.Errorf("it panicked with %v, which net/http does not take for a cut", v)
+		}
+		if seen.Status != http.StatusInternalServerError || seen.Cache != imagecache.Memory {
+			t.Errorf("it was observed as %+v", seen)
+		}
+	}()
+	New(cfg).ServeHTTP(w, httptest.NewRequest(http.MethodGet, apitest.SignBytes(t, "/640x480/v.1/posts/cat.jpg.webp"), nil))
+	t.Error("the handler returned as if nothing had happened")
+}
+
+type explosive struct{ *httptest.ResponseRecorder }
+
+func (*explosive) Write([]byte) (int, error) { panic("out of order") }
+
+func TestAConfigurationWithoutSignerOrCacheIsNone(t *testing.T) {
+	for name, make := range map[string]func(){
+		"no cache":  func() { New(Config{Signer: apitest.NewSigner(t)}) },
+		"no signer": func() { New(Config{Cache: newFakeCache()}) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: it was taken", name)
+				}
+			}()
+			make()
+		}()
+	}
+}

@@ -1,0 +1,153 @@
+package images
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/httpapi"
+	"github.com/novasocial/imagetier/internal/httpapi/problem"
+	"github.com/novasocial/imagetier/internal/httpserver"
+	"github.com/novasocial/imagetier/resize"
+)
+
+// exchange is one request and its answer. It lives on the stack of ServeHTTP.
+type exchange struct {
+	*handler
+	w     http.ResponseWriter
+	r     *http.Request
+	start time.Time
+	id    string // X-Request-Id
+
+	original imagecache.Original // what the URL names, once that is known
+	vary     bool                // the answer depends on Accept
+	format   string              // metrics.Observation.Format
+	out      imagecache.Outcome
+
+	quiet  bool // neither logged nor observed
+	status int  // 0 until the header is written
+	bytes  int64
+	err    error // nil: success
+}
+
+// ServeHTTP answers one request.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := exchange{handler: h, w: w, r: r, start: h.Now(), id: httpapi.RequestID(r), format: "none"}
+	defer x.end()
+	x.serve()
+}
+
+// serve is the read path.
+func (x *exchange) serve() {
+	if x.r.Method != http.MethodGet && x.r.Method != http.MethodHead {
+		x.refuse(problem.ErrMethod)
+		return
+	}
+	path := requestPath(x.r)
+	if path == "/healthz" {
+		x.healthy()
+		return
+	}
+	ref, err := x.parse(path)
+	if err != nil {
+		x.refuse(err)
+		return
+	}
+	ctx := x.r.Context()
+	if leastUrgent(x.r.Header["Priority"]) {
+		ctx = resize.WithPriority(ctx, resize.PriorityWarm)
+	}
+	img, out, err := x.Cache.Get(ctx, ref)
+	x.out = out
+	if out.Forward != imagecache.Hit {
+		x.Origins.Note(ref, out, err, x.start)
+	}
+	if err == nil && len(img.Body) == 0 {
+		err = problem.ErrEmpty // some clients never retry a 200 that does not decode
+	}
+	if err != nil {
+		x.refuse(err)
+		return
+	}
+	x.answer(&img)
+}
+
+// parse reads the path and checks it against the catalog. The Ref it returns has a concrete
+// format.
+func (x *exchange) parse(path string) (imageurl.Ref, error) {
+	ref, err := x.Signer.Parse(path)
+	if err != nil {
+		return ref, err
+	}
+	spec := ref.Spec()
+	if spec.Format == resize.Auto {
+		x.vary = true
+		ref = ref.Resolve(negotiate(x.r.Header["Accept"]))
+		spec = ref.Spec()
+	}
+	x.format = formatLabel(spec)
+	if err := x.Catalog.Check(ref); err != nil {
+		return ref, err
+	}
+	x.original = imagecache.Original{Source: ref.Source(), Name: ref.Name()}
+	return ref, nil
+}
+
+func formatLabel(spec resize.Spec) string {
+	if spec.Shape == resize.ShapeOriginal {
+		return "orig"
+	}
+	return spec.Format.String()
+}
+
+// requestPath returns the path of the request line as it was sent.
+func requestPath(r *http.Request) string {
+	if r.RequestURI == "" { // the request was made in this process
+		return r.URL.EscapedPath()
+	}
+	return httpapi.PathOf(r.RequestURI)
+}
+
+// send writes the status and body; the header is set.
+func (x *exchange) send(status int, body []byte, resp *httpserver.Response) {
+	x.status = status
+	var err error
+	if x.bytes, err = resp.Send(status, body, &x.Pace); err != nil {
+		x.err = fmt.Errorf("%w: %w", errCut, err)
+		x.status = problem.StatusClientGone
+	}
+}
+
+var errCut = errors.New("client left, or was too slow, before the end of the body")
+
+// end answers a panic, then logs and observes the request.
+func (x *exchange) end() {
+	if v := recover(); v != nil {
+		if x.status != 0 || v == http.ErrAbortHandler {
+			// Part of the answer is on its way: cut it, so that it is not taken for the whole.
+			x.err = fmt.Errorf("panic while answering: %v\n%s", v, debug.Stack())
+			x.status = http.StatusInternalServerError
+			x.report()
+			panic(http.ErrAbortHandler)
+		}
+		x.refuse(fmt.Errorf("panic: %v\n%s", v, debug.Stack()))
+	}
+	x.report()
+}
+
+// healthy answers /healthz, which says that the process lives.
+func (x *exchange) healthy() {
+	x.quiet = true
+	h := x.w.Header()
+	h["Content-Type"] = []string{"text/plain; charset=utf-8"}
+	h["Content-Length"] = []string{"3"}
+	h["Cache-Control"] = []string{"no-store"}
+	h["X-Content-Type-Options"] = []string{"nosniff"}
+	h["X-Request-Id"] = []string{x.id}
+	resp := httpserver.NewResponse(x.w, x.r, 0)
+	x.send(http.StatusOK, []byte("ok\n"), &resp)
+}

@@ -1,0 +1,154 @@
+package images
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/internal/httpapi/problem"
+	"github.com/novasocial/imagetier/internal/httpserver"
+)
+
+// Header values that many answers share. They are never changed in place.
+var (
+	acceptBytes   = []string{"bytes"}
+	anyOrigin     = []string{"*"}
+	varyAccept    = []string{"Accept"}
+	pinnedControl = []string{"public, max-age=31536000, immutable"}
+)
+
+// imageFields are those of every image.
+var imageFields = httpserver.NewFields(
+	"X-Content-Type-Options", "nosniff",
+	"Content-Security-Policy", "default-src 'none'; sandbox", // disarms SVG and HTML served as orig
+	"Cross-Origin-Resource-Policy", "cross-origin",
+	"Access-Control-Allow-Origin", "*",
+	"Timing-Allow-Origin", "*",
+)
+
+// answer sends img, a range of it, or 304.
+func (x *exchange) answer(img *imagecache.Image) {
+	now := x.start
+	if img.Fresh.Pinned() {
+		// Nothing below depends on the time.
+	} else if now = x.Now(); now.Before(img.Fresh.Generated) {
+		now = img.Fresh.Generated // clocks differ; Age is never negative
+	}
+	current := validators{
+		etag: img.ETag, modified: img.LastModified,
+		strongDate: img.Fresh.Pinned() || now.Sub(img.LastModified) >= time.Second,
+	}
+	verdict := precondition(x.r.Header, current)
+	if verdict == preconditionFailed {
+		x.refuse(problem.ErrPrecondition)
+		return
+	}
+	body, status := img.Body, http.StatusOK
+	var contentRange string
+	if verdict == notModified {
+		body, status = nil, http.StatusNotModified
+	} else if lines := x.r.Header["Range"]; len(lines) > 0 && x.r.Method == http.MethodGet && ifRange(x.r.Header, current) {
+		part, kind := parseRange(lines, int64(len(body)))
+		switch kind {
+		case rangeUnsatisfiable:
+			x.w.Header()["Content-Range"] = []string{"bytes */" + strconv.Itoa(len(body))}
+			x.refuse(problem.ErrRange)
+			return
+		case rangePart:
+			contentRange = part.contentRange(int64(len(body)))
+			body, status = body[part.first:part.last+1], http.StatusPartialContent
+		}
+	}
+	resp := httpserver.NewResponse(x.w, x.r, len(body))
+	x.headers(&resp, img, status, now, len(body), contentRange)
+	x.send(status, body, &resp)
+}
+
+// headers sets the header of a 200, 206 or 304. A 304 has the fields that RFC 9110 (15.4.5)
+// asks for and those that browsers copy into the stored response.
+func (x *exchange) headers(resp *httpserver.Response, img *imagecache.Image, status int, now time.Time, length int, contentRange string) {
+	own := x.ownText(img, status, length)
+	if status != http.StatusNotModified {
+		contentType := img.ContentType
+		if contentType == "" {
+			contentType = "application/octet-stream"
+		}
+		resp.Set("Content-Type", contentType)
+		resp.SetContentLength(own.length)
+		if own.modified != "" {
+			resp.Set("Last-Modified", own.modified)
+		}
+		resp.SetShared("Accept-Ranges", acceptBytes)
+		if contentRange != "" {
+			resp.Set("Content-Range", contentRange)
+		}
+	}
+	if img.ETag != "" {
+		resp.Set("Etag", img.ETag)
+	}
+	resp.Set("X-Request-Id", x.id)
+	if own.tag != "" {
+		resp.Set(x.TagHeader, own.tag)
+	}
+	if img.Fresh.Pinned() {
+		resp.SetShared("Cache-Control", pinnedControl)
+	} else {
+		resp.Set("Cache-Control", liveControl(img.Fresh))
+		resp.Set("Age", strconv.FormatInt(seconds(now.Sub(img.Fresh.Generated)), 10))
+	}
+	if value := x.cacheStatus(); value != nil {
+		resp.SetShared("Cache-Status", value)
+	}
+	if x.vary {
+		resp.SetShared("Vary", varyAccept)
+	}
+	resp.SetFields(imageFields)
+}
+
+// ownText is the header text that each answer formats anew; "" is absent.
+type ownText struct{ length, modified, tag string }
+
+// ownText formats it into one string: one allocation.
+func (x *exchange) ownText(img *imagecache.Image, status, length int) (own ownText) {
+	var buf [20 + len(http.TimeFormat) + imagecache.CDNTagLen]byte
+	b := buf[:0]
+	if status != http.StatusNotModified {
+		b = strconv.AppendInt(b, int64(length), 10)
+	}
+	digits := len(b)
+	if status != http.StatusNotModified && !img.LastModified.IsZero() {
+		b = img.LastModified.UTC().AppendFormat(b, http.TimeFormat)
+	}
+	date := len(b)
+	if x.TagHeader != "" {
+		b = x.original.AppendCDNTag(b)
+	}
+	text := string(b)
+	return ownText{text[:digits], text[digits:date], text[date:]}
+}
+
+// liveControl is the Cache-Control of an answer that is not pinned: the freshness lifetime
+// that the origin (or, where it was silent, the configuration) gave it, counted from
+// Generated. Age says how much of it has passed, so caches on the way count nothing twice.
+func liveControl(f imagecache.Freshness) string {
+	if f.NoStore {
+		return "no-store"
+	}
+	b := make([]byte, 0, 96)
+	b = append(b, "public, max-age="...)
+	b = strconv.AppendInt(b, max(0, seconds(f.Until.Sub(f.Generated))), 10)
+	if f.MustRevalidate {
+		return string(append(b, ", must-revalidate"...))
+	}
+	if s := seconds(f.StaleWhileRevalidate); s > 0 {
+		b = strconv.AppendInt(append(b, ", stale-while-revalidate="...), s, 10)
+	}
+	if s := seconds(f.StaleIfError); s > 0 {
+		b = strconv.AppendInt(append(b, ", stale-if-error="...), s, 10)
+	}
+	return string(b)
+}
+
+// seconds truncates toward zero.
+func seconds(d time.Duration) int64 { return int64(d / time.Second) }

@@ -1,0 +1,62 @@
+package problem
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"regexp"
+	"testing"
+	"time"
+)
+
+func TestTable_Codes_AreDistinctAndDocumented(t *testing.T) {
+	doc, err := os.ReadFile("../../../docs/errors.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
+	seen := map[string]bool{}
+	for _, row := range append(private, internal, clientGone) {
+		if seen[row.Code] || !plain.MatchString(row.Code) {
+			t.Errorf("code %q of %v is not distinct and plain", row.Code, row.Err)
+		}
+		seen[row.Code] = true
+		line := fmt.Sprintf("| `%s` | %d |", row.Code, row.Status)
+		if !regexp.MustCompile("(?m)^" + regexp.QuoteMeta(line)).Match(doc) {
+			t.Errorf("docs/errors.md has no row %s", line)
+		}
+		if http.StatusText(row.Status) == "" && row.Status != StatusClientGone {
+			t.Errorf("%s: status %d", row.Code, row.Status)
+		}
+	}
+}
+
+func TestTable_Of_PrefersSpecificRow(t *testing.T) {
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, c := range []struct {
+		ctx  context.Context
+		err  error
+		code string
+	}{
+		{t.Context(), fmt.Errorf("%w: %w", ErrPurge, context.DeadlineExceeded), "purge_incomplete"},
+		{t.Context(), context.DeadlineExceeded, "timeout"},
+		{t.Context(), context.Canceled, "shutting_down"},
+		{canceled, fmt.Errorf("wait: %w", context.Canceled), "client_gone"},
+		{t.Context(), errors.New("other"), "internal"},
+	} {
+		if row := private.Of(c.ctx, c.err); row.Code != c.code {
+			t.Errorf("%v is %s, want %s", c.err, row.Code, c.code)
+		}
+	}
+}
+
+func TestNew_NegativeTTL(t *testing.T) {
+	for _, row := range New(90 * time.Second) {
+		if row.CacheControl == "" || row.Status == http.StatusNotFound && row.CacheControl != "public, max-age=90" {
+			t.Errorf("%s: Cache-Control %q", row.Code, row.CacheControl)
+		}
+	}
+}

@@ -1,0 +1,160 @@
+package problem
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/fill"
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/origin"
+	"github.com/novasocial/imagetier/resize"
+)
+
+// Errors of the handlers themselves. Their texts go to logs; clients read the table's.
+var (
+	ErrMethod       = errors.New("method is neither GET nor HEAD")
+	ErrSource       = errors.New("no such source")
+	ErrWatermark    = errors.New("no such watermark")
+	ErrOriginals    = errors.New("source does not serve originals")
+	ErrPrecondition = errors.New("precondition failed")
+	ErrRange        = errors.New("range not satisfiable")
+	ErrEmpty        = errors.New("cache returned an image without a body")
+)
+
+// Errors of the private API. [Errorf] gives most of them a detail.
+var (
+	ErrRequest     = errors.New("invalid request")
+	ErrPath        = errors.New("nothing at this path")
+	ErrNoMethod    = errors.New("method not answered at this path")
+	ErrToken       = errors.New("missing or wrong token")
+	ErrTokenUnset  = errors.New("no token is configured")
+	ErrCrossSite   = errors.New("request from a page of another site")
+	ErrHost        = errors.New("unknown host name")
+	ErrBodyLarge   = errors.New("request body too large")
+	ErrEncoding    = errors.New("request body is encoded")
+	ErrPurge       = errors.New("purge incomplete")
+	ErrTakedown    = errors.New("takedown incomplete")
+	ErrLift        = errors.New("lifting a takedown failed")
+	ErrNotDown     = errors.New("not taken down")
+	ErrTag         = errors.New("unknown tag")
+	ErrNotReady    = errors.New("not ready")
+	ErrConcurrency = errors.New("too many requests of this kind at once")
+)
+
+// Errors of the queue of events and jobs.
+var (
+	ErrForged        = errors.New("the signature is not good")         // the text is shown
+	ErrEvent         = errors.New("not what is expected here")         // the text is shown, and names the field
+	ErrQueueFull     = errors.New("the queue is full")                 //
+	ErrQueueTooLarge = errors.New("more than the queue takes at once") //
+	ErrQueue         = errors.New("the queue cannot be written")       //
+)
+
+// Who may cache an error. What the next attempt may answer differently is not cached; what
+// is wrong with the URL or the original is cached for as long as a fix takes.
+const (
+	noStore     = "no-store"
+	minute      = "public, max-age=60"
+	fiveMinutes = "public, max-age=300"
+	negative    = "" // NegativeTTL of the configuration
+)
+
+const (
+	detailInternal = "The tier failed to answer. Try again."
+	detailSource   = "There is no source of that name."
+)
+
+// public maps errors of the image path to answers. The first row that errors.Is finds in an error applies, so
+// a more specific error stands above what it is wrapped with: an origin timeout is both a
+// deadline and an unavailable origin.
+var public = Table{
+	{imageurl.ErrSignature, 403, "signature_invalid", noStore, slog.LevelDebug,
+		"The signature of this URL is missing, wrong, or of a key that is no longer live."},
+	{ErrOriginals, 403, "originals_not_allowed", noStore, slog.LevelDebug, "This source does not hand out originals."},
+	{imageurl.ErrNotImage, 404, "path_unknown", negative, slog.LevelDebug,
+		"There is nothing at this path: images are below /i/."},
+	{ErrMethod, 405, "method_not_allowed", noStore, slog.LevelDebug, "Only GET and HEAD are answered."},
+	{ErrRange, 416, "range_not_satisfiable", noStore, slog.LevelDebug,
+		"The image has no such bytes; Content-Range says how many it has."},
+	{ErrPrecondition, 412, "precondition_failed", noStore, slog.LevelDebug,
+		"The image is not the one that If-Match or If-Unmodified-Since asks for."},
+
+	{imageurl.ErrSyntax, 400, "url_invalid", minute, slog.LevelDebug, ""}, // the text repeats what the client sent
+	{ErrSource, 400, "source_unknown", minute, slog.LevelDebug, detailSource},
+	// The catalog and the filler were configured with different sources.
+	{fill.ErrSource, 400, "source_not_configured", minute, slog.LevelWarn, detailSource},
+	{ErrWatermark, 400, "watermark_unknown", minute, slog.LevelDebug, "There is no watermark of that name."},
+	{resize.ErrSpec, 400, "spec_unsupported", minute, slog.LevelInfo, "This shape or format cannot be made here."},
+	{origin.ErrName, 400, "name_invalid", minute, slog.LevelDebug, "The source can have no original of that name."},
+
+	{imagecache.ErrTakenDown, 451, "taken_down", fiveMinutes, slog.LevelDebug, "This image was taken down."},
+	{origin.ErrNotFound, 404, "original_not_found", negative, slog.LevelDebug, "There is no such original."},
+	{origin.ErrChanged, 404, "version_not_found", negative, slog.LevelDebug,
+		"There is no such version of the original."},
+	{origin.ErrTooLarge, 413, "original_too_large", minute, slog.LevelInfo,
+		"The original has more bytes than are allowed."},
+	{resize.ErrTooLarge, 413, "original_over_limits", minute, slog.LevelInfo,
+		"The original has more bytes, pixels or frames, or a longer side, than is allowed."},
+	{resize.ErrUnsupported, 415, "original_unsupported", minute, slog.LevelInfo,
+		"The original is no image of a kind that is allowed."},
+	{resize.ErrCorrupt, 422, "original_damaged", minute, slog.LevelInfo, "The original is broken or cut short."},
+
+	{origin.ErrBusy, 503, "origin_overloaded", noStore, slog.LevelWarn,
+		"Too much is being fetched right now. Try again."},
+	{resize.ErrBusy, 503, "resize_overloaded", noStore, slog.LevelWarn,
+		"Too much is being resized right now. Try again."},
+	{resize.ErrTimeout, 504, "resize_timeout", noStore, slog.LevelWarn, "Making the image took too long."},
+	{context.DeadlineExceeded, 504, "timeout", noStore, slog.LevelWarn, "Fetching or making the image took too long."},
+	{origin.ErrDenied, 502, "origin_denied", noStore, slog.LevelWarn, "The origin did not hand out the original."},
+	{origin.ErrUnavailable, 502, "origin_unavailable", noStore, slog.LevelWarn,
+		"The origin did not answer as it should."},
+	// Canceled although the client is still there: the tier is closing.
+	{context.Canceled, 503, "shutting_down", noStore, slog.LevelWarn, "The tier is shutting down. Try again."},
+	{resize.ErrFailed, 500, "resize_failed", noStore, slog.LevelError, detailInternal},
+	{ErrEmpty, 500, "image_empty", noStore, slog.LevelError, detailInternal},
+}
+
+var (
+	// internal is the row of an error that no row names: a bug or an unexpected fault.
+	internal = Row{nil, 500, "internal", noStore, slog.LevelError, detailInternal}
+	// clientGone is the row of a client that hung up. It is written all the same: a client
+	// that closed only its half of the connection must not take silence for an empty 200.
+	clientGone = Row{nil, StatusClientGone, "client_gone", noStore, slog.LevelDebug, "The client closed the request."}
+)
+
+// private has the rows of the private API. They come before those of the image path, since
+// a purge that failed for a deadline is still an incomplete purge.
+var private = append(Table{
+	{ErrRequest, 400, "request_invalid", noStore, slog.LevelInfo, "The request is not what is expected here."},
+	{ErrToken, 401, "token_invalid", noStore, slog.LevelInfo,
+		"This needs the header Authorization: Bearer with the admin token."},
+	{ErrTokenUnset, 403, "token_not_configured", noStore, slog.LevelInfo,
+		"No admin token is configured (--admin-token), so nothing can be changed here."},
+	{ErrCrossSite, 403, "cross_site", noStore, slog.LevelInfo, "A page of another site cannot ask for this."},
+	{ErrPath, 404, "endpoint_unknown", noStore, slog.LevelInfo, "There is nothing at this path."},
+	{ErrTag, 404, "tag_unknown", noStore, slog.LevelInfo, "No original is known to bear that tag."},
+	{ErrNotDown, 404, "not_taken_down", noStore, slog.LevelInfo, "That original is not taken down."},
+	{ErrNoMethod, 405, "endpoint_method", noStore, slog.LevelInfo, "This path does not answer that method."},
+	{ErrBodyLarge, 413, "body_too_large", noStore, slog.LevelInfo, "The request body is too large."},
+	{ErrEncoding, 415, "body_encoded", noStore, slog.LevelInfo,
+		"The body is encoded (Content-Encoding), which is not read here."},
+	{ErrHost, 421, "host_unknown", noStore, slog.LevelInfo, "This listener does not answer to that name."},
+	{ErrConcurrency, 429, "too_many_requests", noStore, slog.LevelInfo, "Too many requests at once. Try again."},
+	{ErrPurge, 500, "purge_incomplete", noStore, slog.LevelError,
+		"Not every tier could remove it, so it may still be served: repeat the purge."},
+	{ErrTakedown, 500, "takedown_incomplete", noStore, slog.LevelError,
+		"It could not be taken down durably, or not be removed everywhere: repeat the takedown."},
+	{ErrLift, 500, "lift_incomplete", noStore, slog.LevelError,
+		"The takedown could not be lifted durably: repeat it."},
+	{ErrNotReady, 503, "not_ready", noStore, slog.LevelInfo, "Not ready."},
+
+	// The queue of events and jobs.
+	{ErrForged, 401, "event_signature_invalid", noStore, slog.LevelInfo, ""},
+	{ErrQueueTooLarge, 413, "event_too_large", noStore, slog.LevelInfo,
+		"This is more than the queue takes at once: send less of it in each event."},
+	{ErrEvent, 422, "event_invalid", noStore, slog.LevelInfo, ""},
+	{ErrQueueFull, 429, "queue_full", noStore, slog.LevelInfo, "The queue is full. Try again."},
+	{ErrQueue, 503, "queue_unavailable", noStore, slog.LevelError, "The queue cannot be written now. Try again."},
+}, public...)

@@ -1,0 +1,194 @@
+// Package httpserver runs one HTTP listener: TLS certificates that follow their files,
+// deadlines for slow senders, a limit on connections, draining, and a write path that
+// sends most answers in one system call and gives up on clients that stopped reading. It
+// is the only package that touches net.Conn.
+//
+// Start with server.go; response.go is the write path.
+package httpserver
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// Config configures the server of one listener. Limits on slow readers are set per answer,
+// by the [Pace] given to [Response.Send].
+type Config struct {
+	Handler http.Handler // required
+	// CertFile and KeyFile are PEM files. With both, the listener speaks TLS 1.2 and later
+	// only. Changed files are reloaded, see certificates.go.
+	CertFile, KeyFile string
+	// HeaderTimeout bounds a TLS handshake, and the time from the first byte of a request
+	// (for the first request: from accepting the connection) to the end of its headers; 0
+	// is 10 s.
+	HeaderTimeout time.Duration
+	// IdleTimeout is how long a connection may wait for its next request; 0 is 75 s. Keep
+	// it longer than the idle timeout of a load balancer in front, which otherwise sends
+	// requests into connections that are being closed.
+	IdleTimeout time.Duration
+	// MaxHeaderBytes bounds the request line and headers (431 above it); 0 is 32 KiB.
+	MaxHeaderBytes int
+	// MaxConnections bounds open connections, about 20 KB each; 0 is 8,192. At the limit a
+	// new connection replaces the one that has been idle longest, or waits if all are busy.
+	MaxConnections int
+	// Streams is the maximum number of open requests per HTTP/2 connection; 0 is 128.
+	Streams int
+	// Linger is how long Run keeps accepting after its context is done, so that load
+	// balancers that poll /readyz have time to move away. HTTP/1 answers meanwhile carry
+	// Connection: close. 0 means no lingering.
+	Linger time.Duration
+	// DrainTimeout is how long requests may take to finish after Linger; 0 is 30 s.
+	DrainTimeout time.Duration
+	// Log receives events that belong to no request; nil drops them.
+	Log *slog.Logger
+}
+
+// Server serves HTTP/1.1, HTTP/2 over TLS, and HTTP/2 without TLS for clients that know
+// beforehand (h2c) on one listener.
+//
+// net/http answers what is not valid HTTP: 400, 431 or 505 as a line of text, after which
+// it closes the connection.
+type Server struct {
+	http     *http.Server
+	limit    *connLimit
+	certs    *certificates // nil: no TLS
+	cfg      Config
+	draining atomic.Bool
+}
+
+// New returns a Server. It fails if the handler is missing, if only one of CertFile and
+// KeyFile is set, or if they are not a certificate and its key.
+func New(cfg Config) (*Server, error) {
+	if cfg.Handler == nil {
+		return nil, errors.New("server: Handler is required")
+	}
+	if (cfg.CertFile == "") != (cfg.KeyFile == "") {
+		return nil, errors.New("server: a certificate needs its key, and a key its certificate")
+	}
+	cfg.HeaderTimeout = cmp.Or(cfg.HeaderTimeout, 10*time.Second)
+	cfg.IdleTimeout = cmp.Or(cfg.IdleTimeout, 75*time.Second)
+	cfg.MaxHeaderBytes = cmp.Or(cfg.MaxHeaderBytes, 32<<10)
+	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, 8192)
+	cfg.Streams = cmp.Or(cfg.Streams, 128)
+	cfg.DrainTimeout = cmp.Or(cfg.DrainTimeout, 30*time.Second)
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{cfg: cfg, limit: newConnLimit(cfg.MaxConnections)}
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	protocols.SetUnencryptedHTTP2(true)
+	s.http = &http.Server{
+		Handler:                      s.closing(cfg.Handler),
+		ReadHeaderTimeout:            cfg.HeaderTimeout,
+		IdleTimeout:                  cfg.IdleTimeout,
+		MaxHeaderBytes:               max(cfg.MaxHeaderBytes-slop, 1),
+		Protocols:                    &protocols,
+		DisableGeneralOptionsHandler: true, // OPTIONS * is 405 like any other
+		ConnState:                    s.limit.stateChanged,
+		ConnContext:                  withConn,
+		ErrorLog:                     slog.NewLogLogger(&quietHandler{cfg.Log.Handler()}, slog.LevelWarn),
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams:      cfg.Streams,
+			MaxReceiveBufferPerStream: 64 << 10, // request bodies are small
+			SendPingTimeout:           30 * time.Second,
+			PingTimeout:               15 * time.Second,
+			WriteByteTimeout:          30 * time.Second,
+		},
+	}
+	if cfg.CertFile != "" {
+		certs, err := loadCertificates(cfg.CertFile, cfg.KeyFile, cfg.Log)
+		if err != nil {
+			return nil, fmt.Errorf("server: %w", err)
+		}
+		s.certs = certs
+		s.http.TLSConfig = certs.config()
+	}
+	return s, nil
+}
+
+// slop is how many bytes net/http allows headers beyond MaxHeaderBytes.
+const slop = 4 << 10
+
+// TLS reports whether the server speaks TLS.
+func (s *Server) TLS() bool { return s.certs != nil }
+
+// Run serves on ln, which it closes, until ctx is done. It then lingers, stops accepting,
+// and waits for running requests. It returns nil if all were answered within DrainTimeout;
+// otherwise it cuts the rest off and returns an error. Any other error means that it could
+// not serve. Run may be called once.
+func (s *Server) Run(ctx context.Context, ln net.Listener) error {
+	ln = s.limit.listen(ln)
+	// Requests outlive ctx, so that they can be drained.
+	s.http.BaseContext = func(net.Listener) context.Context { return context.WithoutCancel(ctx) }
+	ended := make(chan error, 1)
+	go func() {
+		if s.certs != nil {
+			ended <- s.http.ServeTLS(ln, "", "")
+			return
+		}
+		ended <- s.http.Serve(ln)
+	}()
+	select {
+	case err := <-ended:
+		_ = s.http.Close()
+		return fmt.Errorf("serve on %s: %w", ln.Addr(), err)
+	case <-ctx.Done():
+	}
+	s.draining.Store(true)
+	if s.cfg.Linger > 0 {
+		linger := time.NewTimer(s.cfg.Linger)
+		defer linger.Stop()
+		select {
+		case err := <-ended:
+			_ = s.http.Close()
+			return fmt.Errorf("serve on %s: %w", ln.Addr(), err)
+		case <-linger.C:
+		}
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.DrainTimeout)
+	defer cancel()
+	err := s.http.Shutdown(drain)
+	if err != nil {
+		_ = s.http.Close()
+		err = fmt.Errorf("drain %s: requests still running after %s were cut off: %w", ln.Addr(), s.cfg.DrainTimeout, err)
+	}
+	<-ended //nolint:errcheck // http.ErrServerClosed
+	return err
+}
+
+// closing asks HTTP/1 clients to close their connection while the server drains: closing it
+// while idle could lose a request that is already on its way. HTTP/2 uses GOAWAY.
+func (s *Server) closing(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor == 1 && s.draining.Load() {
+			w.Header()["Connection"] = closeConnection
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// quietHandler lowers to debug level what net/http reports as an error although any client
+// can cause it.
+type quietHandler struct{ slog.Handler }
+
+func (h *quietHandler) Handle(ctx context.Context, record slog.Record) error {
+	for _, noise := range []string{"http: TLS handshake error", "http2: "} {
+		if strings.HasPrefix(record.Message, noise) {
+			record.Level = slog.LevelDebug
+			if !h.Enabled(ctx, record.Level) {
+				return nil
+			}
+		}
+	}
+	return h.Handler.Handle(ctx, record)
+}

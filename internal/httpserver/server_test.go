@@ -1,0 +1,330 @@
+package httpserver
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/novasocial/imagetier/internal/httpapi/apitest"
+)
+
+const hello = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+var greets = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") })
+
+// serve runs a server until the test ends, and returns the address.
+func serve(t *testing.T, cfg Config) string {
+	t.Helper()
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return apitest.Serve(t, s.Run)
+}
+
+func TestAClientThatDoesNotFinishItsHeadersIsHungUpOn(t *testing.T) {
+	addr := serve(t, Config{Handler: greets, HeaderTimeout: 100 * time.Millisecond})
+	for _, beginning := range []string{"", "G", "GET / HTTP/1.1\r\nHost: a\r\n", "PRI * HTTP"} {
+		conn := apitest.Dial(t, addr)
+		apitest.Say(t, conn, beginning)
+		if said := apitest.HungUp(t, conn); strings.Contains(said, "200") {
+			t.Errorf("after %q it said %q", beginning, said)
+		}
+	}
+	// Neither does a trickle keep it open.
+	conn := apitest.Dial(t, addr)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		say := "GET / HTTP/1.1\r\nX: " + strings.Repeat("a", 10_000)
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for i := range len(say) {
+			if _, err := conn.Write([]byte{say[i]}); err != nil {
+				return
+			}
+			<-tick.C
+		}
+	}()
+	apitest.HungUp(t, conn)
+	conn.Close()
+	<-done
+}
+
+func TestAnIdleConnectionIsClosed(t *testing.T) {
+	addr := serve(t, Config{Handler: greets, IdleTimeout: 50 * time.Millisecond})
+	conn := apitest.Dial(t, addr)
+	r := bufio.NewReader(conn)
+	apitest.Say(t, conn, hello)
+	if _, body := apitest.Hear(t, r); body != "hello" {
+		t.Fatal(body)
+	}
+	if _, err := r.ReadByte(); err != io.EOF {
+		t.Errorf("reading on: %v, want the end", err)
+	}
+}
+
+func TestHeadersHaveALimit(t *testing.T) {
+	addr := serve(t, Config{Handler: greets, MaxHeaderBytes: 8 << 10})
+	for size, want := range map[int]int{7 << 10: 200, 9 << 10: 431} {
+		conn := apitest.Dial(t, addr)
+		apitest.Say(t, conn, "GET / HTTP/1.1\r\nHost: a\r\nCookie: "+strings.Repeat("a", size)+"\r\n\r\n")
+		if resp, _ := apitest.Hear(t, bufio.NewReader(conn)); resp.StatusCode != want {
+			t.Errorf("headers of %d bytes: %d, want %d", size, resp.StatusCode, want)
+		}
+	}
+}
+
+// The server notes that a connection is idle a moment after its client has read the
+// answer, so which of two was idle longest is not the client's to say.
+func TestAnIdleConnectionMakesRoomForANewOne(t *testing.T) {
+	addr := serve(t, Config{Handler: greets, MaxConnections: 2})
+	conns := make([]net.Conn, 3)
+	for i := range conns {
+		conns[i] = apitest.Dial(t, addr)
+		apitest.Say(t, conns[i], hello)
+		apitest.Hear(t, bufio.NewReader(conns[i]))
+	}
+	closed := make(chan int, 2)
+	for i, conn := range conns[:2] {
+		go func() {
+			var one [1]byte
+			if _, err := conn.Read(one[:]); err == io.EOF {
+				closed <- i
+			}
+		}()
+	}
+	out := <-closed
+	for _, conn := range []net.Conn{conns[1-out], conns[2]} {
+		// A reader waits on one of them: it takes the first byte, which says enough.
+		apitest.Say(t, conn, hello)
+	}
+	if resp, _ := apitest.Hear(t, bufio.NewReader(conns[2])); resp.StatusCode != http.StatusOK {
+		t.Error(resp.Status)
+	}
+}
+
+func TestTheConnectionThatHasBeenIdleLongestMakesRoom(t *testing.T) {
+	l := newConnLimit(3)
+	var conns []*conn
+	for _, since := range []int64{30, 10, 20, 0} {
+		ours, theirs := net.Pipe()
+		defer theirs.Close()
+		c := &conn{Conn: ours, limit: l}
+		c.idleSince.Store(since)
+		l.open[c] = struct{}{}
+		conns = append(conns, c)
+	}
+	for _, want := range []*conn{conns[1], conns[2], conns[0], nil} {
+		l.mu.Lock()
+		got := l.longestIdleLocked()
+		l.mu.Unlock()
+		if got != want {
+			t.Fatalf("%v, want the one that has been idle longest", got)
+		}
+	}
+}
+
+func TestWhenAllConnectionsAreBusyANewOneWaits(t *testing.T) {
+	entered, leave := make(chan struct{}), make(chan struct{})
+	var running, most atomic.Int32
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if n := running.Add(1); n > most.Load() {
+			most.Store(n)
+		}
+		entered <- struct{}{}
+		<-leave
+		running.Add(-1)
+		fmt.Fprint(w, "hello")
+	})
+	addr := serve(t, Config{Handler: h, MaxConnections: 2})
+	var conns []net.Conn
+	for range 5 {
+		conn := apitest.Dial(t, addr)
+		apitest.Say(t, conn, hello)
+		conns = append(conns, conn)
+	}
+	<-entered
+	<-entered
+	for range conns {
+		leave <- struct{}{}
+		if running.Load() > 2 {
+			t.Error("more are served than may be")
+		}
+		select {
+		case <-entered:
+		default:
+			go func() { <-entered }()
+		}
+	}
+	for _, conn := range conns {
+		if resp, body := apitest.Hear(t, bufio.NewReader(conn)); resp.StatusCode != 200 || body != "hello" {
+			t.Errorf("%s %q", resp.Status, body)
+		}
+	}
+	if most.Load() != 2 {
+		t.Errorf("%d were served at once, want 2", most.Load())
+	}
+}
+
+// running is a server that a test ends itself.
+type running struct {
+	addr  string
+	stop  context.CancelFunc
+	ended chan error
+}
+
+func run(t *testing.T, cfg Config) *running {
+	t.Helper()
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	r := &running{addr: ln.Addr().String(), stop: stop, ended: make(chan error, 1)}
+	go func() { r.ended <- s.Run(ctx, ln) }()
+	return r
+}
+
+// stall is a handler that tells when it was entered and answers when it may, unless its
+// request's context ends first.
+type stall struct{ entered, leave chan struct{} }
+
+func (s stall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.entered <- struct{}{}
+	select {
+	case <-s.leave:
+		fmt.Fprint(w, strings.Repeat("whole", 100_000))
+	case <-r.Context().Done():
+	}
+}
+
+func TestDrainingCutsNothing(t *testing.T) {
+	for name, client := range map[string]func(t *testing.T) *http.Client{
+		"HTTP/1.1": func(*testing.T) *http.Client { return &http.Client{Transport: &http.Transport{}} },
+		"h2c":      apitest.H2CClient,
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := stall{make(chan struct{}), make(chan struct{})}
+			s := run(t, Config{Handler: h})
+			c := client(t)
+			got := make(chan error, 3)
+			for range 3 {
+				go func() {
+					resp, err := c.Get("http://" + s.addr)
+					if err == nil {
+						var body []byte
+						if body, err = io.ReadAll(resp.Body); err == nil && len(body) != 500_000 {
+							err = fmt.Errorf("%d bytes", len(body))
+						}
+						resp.Body.Close()
+					}
+					got <- err
+				}()
+				<-h.entered
+			}
+			s.stop()
+			// Nobody new gets in,
+			for {
+				conn, err := net.Dial("tcp", s.addr)
+				if err != nil {
+					break
+				}
+				conn.Close()
+			}
+			// and who is in is answered whole.
+			close(h.leave)
+			for range 3 {
+				if err := <-got; err != nil {
+					t.Error(err)
+				}
+			}
+			if err := <-s.ended; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestDrainingEndsThoughARequestDoesNot(t *testing.T) {
+	h := stall{make(chan struct{}, 1), make(chan struct{})}
+	s := run(t, Config{Handler: h, DrainTimeout: 50 * time.Millisecond})
+	conn := apitest.Dial(t, s.addr)
+	apitest.Say(t, conn, hello)
+	<-h.entered
+	s.stop()
+	if err := <-s.ended; !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Run ended with %v", err)
+	}
+	apitest.HungUp(t, conn)
+}
+
+func TestWhileItLingersAServerAnswersAndAsksToBeLeft(t *testing.T) {
+	s := run(t, Config{Handler: greets, Linger: time.Hour})
+	conn := apitest.Dial(t, s.addr)
+	r := bufio.NewReader(conn)
+	apitest.Say(t, conn, hello)
+	if resp, _ := apitest.Hear(t, r); resp.Close {
+		t.Error("a server that is not ending closes the connection")
+	}
+	s.stop()
+	for { // until Run has seen it
+		c := apitest.Dial(t, s.addr)
+		apitest.Say(t, c, hello)
+		resp, body := apitest.Hear(t, bufio.NewReader(c))
+		if body != "hello" {
+			t.Fatal(body)
+		}
+		if resp.Close {
+			break
+		}
+	}
+	apitest.Say(t, conn, hello)
+	if resp, body := apitest.Hear(t, r); !resp.Close || body != "hello" {
+		t.Errorf("the old connection: close %v, %q", resp.Close, body)
+	}
+}
+
+func TestAServerThatCannotServeSaysSo(t *testing.T) {
+	s, err := New(Config{Handler: greets})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.Close()
+	if err := s.Run(t.Context(), ln); !errors.Is(err, net.ErrClosed) || !strings.Contains(err.Error(), ln.Addr().String()) {
+		t.Errorf("Run: %v", err)
+	}
+	for _, cfg := range []Config{{}, {Handler: greets, CertFile: "a.pem"}, {Handler: greets, KeyFile: "a.key"}, {Handler: greets, CertFile: "none.pem", KeyFile: "none.key"}} {
+		if _, err := New(cfg); err == nil {
+			t.Errorf("New(%+v) found no fault", cfg)
+		}
+	}
+}
+
+func TestHTTP2WithoutTLSIsSpoken(t *testing.T) {
+	addr := serve(t, Config{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Proto) })})
+	resp, err := apitest.H2CClient(t).Get("http://" + addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, _ := io.ReadAll(resp.Body); string(body) != "HTTP/2.0" {
+		t.Errorf("it was %s", body)
+	}
+}
