@@ -174,6 +174,9 @@ func (l *List) Has(of imagecache.Original) bool {
 // Len returns how many are.
 func (l *List) Len() int { return len(*l.down.Load()) }
 
+// Since returns what is down, and since when. The map is not to be changed.
+func (l *List) Since() map[imagecache.Original]time.Time { return *l.down.Load() }
+
 // All returns the originals that are down, in no order.
 func (l *List) All() []imagecache.Original { return slices.Collect(maps.Keys(*l.down.Load())) }
 

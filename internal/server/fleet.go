@@ -1,16 +1,19 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/sharedstore"
 	"github.com/novasocial/imagetier/imagecache/takedown"
 	"github.com/novasocial/imagetier/internal/config"
+	"github.com/novasocial/imagetier/internal/httpapi/admin"
 	"github.com/novasocial/imagetier/internal/jetstream"
 	"github.com/novasocial/imagetier/internal/metrics"
 	"github.com/novasocial/imagetier/internal/purgehook"
@@ -79,19 +82,33 @@ func (f *fleet) takedown(ctx context.Context, of imagecache.Original) (imagecach
 	})
 }
 
-func (f *fleet) lift(of imagecache.Original) (bool, error) {
+func (f *fleet) lift(ctx context.Context, of imagecache.Original) (receipt imagecache.Receipt, lifted bool, err error) {
 	if f.node != nil {
-		return f.node.Lift(of)
+		lifted, err = f.node.Lift(of)
+		return receipt, lifted, err
 	}
 	if !f.down.Has(of) {
-		return false, nil // and nobody is to be told
+		return receipt, false, nil
 	}
-	var lifted bool
-	_, err := f.hooks.around(context.Background(), orderOf(purgehook.Purge, purgehook.Lift, imagecache.Target{Original: of}), func() (_ imagecache.Receipt, err error) {
+	order := orderOf(purgehook.Purge, purgehook.Lift, imagecache.Target{Original: of})
+	receipt, err = f.hooks.around(ctx, order, func() (_ imagecache.Receipt, err error) {
 		lifted, err = f.down.Lift(of)
 		return imagecache.Receipt{}, err
 	})
-	return lifted, err
+	return receipt, lifted, err
+}
+
+// takedowns returns at most limit takedowns behind an original, sorted by source and name.
+func (f *fleet) takedowns(after imagecache.Original, limit int) (page []admin.Takedown) {
+	for of, since := range f.down.Since() {
+		page = append(page, admin.Takedown{Original: of, Since: since})
+	}
+	compare := func(a, b imagecache.Original) int {
+		return cmp.Or(cmp.Compare(a.Source, b.Source), cmp.Compare(a.Name, b.Name))
+	}
+	page = slices.DeleteFunc(page, func(t admin.Takedown) bool { return compare(t.Original, after) <= 0 })
+	slices.SortFunc(page, func(a, b admin.Takedown) int { return compare(a.Original, b.Original) })
+	return page[:min(limit, len(page))]
 }
 
 // ready returns why this node may not serve: it may hold what others have purged.

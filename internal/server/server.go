@@ -266,7 +266,7 @@ func (s *Server) openHTTP(context.Context) (err error) {
 		Handler: admin.New(admin.Config{
 			Signer: s.signer, Catalog: catalog, Origins: origins,
 			Explain: s.local.Explain, Info: s.cache.Get, Purge: s.cache.Purge, SoftPurge: s.cache.SoftPurge,
-			Takedown: s.fleet.takedown, Lift: s.fleet.lift, Tagged: s.prefetch.tagged,
+			Takedown: s.fleet.takedown, Lift: s.fleet.lift, Takedowns: s.fleet.takedowns, Tagged: s.prefetch.tagged,
 			Intake: s.prefetch, Warmer: s.prefetch, DeadLetters: s.prefetch, WebhookSecrets: s.cfg.WebhookSecrets, Observe: s.metrics.Event,
 			AdminToken: s.cfg.AdminToken, Dev: s.cfg.Dev, Ready: s.readiness.err, Metrics: s.telemetry.Metrics(), Stats: status.stats, Log: s.log,
 			Console: console.New(console.Config{

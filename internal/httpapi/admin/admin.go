@@ -38,10 +38,11 @@ type Config struct {
 	// SoftPurge makes stale (imagecache.Cache.SoftPurge); needed.
 	SoftPurge func(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error)
 	// Takedown removes an original and what was made of it, and keeps it from coming back,
-	// also after a restart; Lift undoes the latter, and reports whether there was anything
-	// to undo. Needed, both.
-	Takedown func(ctx context.Context, of imagecache.Original) (imagecache.Receipt, error)
-	Lift     func(of imagecache.Original) (bool, error)
+	// across restarts. Lift ends that, and reports whether there was a takedown. Takedowns
+	// returns at most limit of them behind an original, sorted by source and name. Required.
+	Takedown  func(ctx context.Context, of imagecache.Original) (imagecache.Receipt, error)
+	Lift      func(ctx context.Context, of imagecache.Original) (receipt imagecache.Receipt, lifted bool, err error)
+	Takedowns func(after imagecache.Original, limit int) []Takedown
 	// Tagged returns the originals that are known to bear a tag; nil: purges by tag are refused.
 	Tagged func(tag string) []imagecache.Original
 	// Info returns the facts about an original, or why there are none (imagecache.Cache.Get
@@ -80,6 +81,12 @@ type Config struct {
 	Now func() time.Time
 }
 
+// Takedown is an original that is taken down.
+type Takedown struct {
+	Original imagecache.Original
+	Since    time.Time
+}
+
 // How long a client of the private listener may take.
 const (
 	privateReadTime  = 10 * time.Second // to send a body
@@ -98,8 +105,9 @@ const maxPrivateBody = 64 << 10
 // so requests that come from other sites' pages, and under names that a foreign DNS server
 // could have pointed here, are refused.
 func New(cfg Config) http.Handler {
-	if cfg.Signer == nil || cfg.Explain == nil || cfg.Purge == nil || cfg.SoftPurge == nil || cfg.Takedown == nil || cfg.Lift == nil {
-		panic("admin.New: Signer, Explain, Purge, SoftPurge, Takedown and Lift are needed")
+	if cfg.Signer == nil || cfg.Explain == nil || cfg.Purge == nil || cfg.SoftPurge == nil ||
+		cfg.Takedown == nil || cfg.Lift == nil || cfg.Takedowns == nil {
+		panic("admin.New: Signer, Explain, Purge, SoftPurge, Takedown, Lift and Takedowns are required")
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -156,6 +164,7 @@ func New(cfg Config) http.Handler {
 		r.Post("/v1/warm/dead", p.handle(p.settle))
 	}
 	r.Post("/v1/purge", p.handle(p.purge))
+	get("/v1/takedown", p.handle(p.takedowns))
 	r.Post("/v1/takedown", p.handle(p.takedown))
 	r.Delete("/v1/takedown", p.handle(p.lift))
 	return r

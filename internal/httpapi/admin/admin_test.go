@@ -50,9 +50,20 @@ func (s *store) Takedown(ctx context.Context, of imagecache.Original) (imagecach
 	return s.marked("down", ctx, imagecache.Target{Original: of})
 }
 
-func (s *store) Lift(of imagecache.Original) (bool, error) {
-	_, err := s.marked("lift", context.Background(), imagecache.Target{Original: of})
-	return of.Name == "cat.jpg" && err == nil, err
+func (s *store) Lift(ctx context.Context, of imagecache.Original) (imagecache.Receipt, bool, error) {
+	_, err := s.marked("lift", ctx, imagecache.Target{Original: of})
+	return imagecache.Receipt{Applied: 2, Known: 3}, of.Name == "cat.jpg" && err == nil, err
+}
+
+// Takedowns has 1,500, and asserts the order of pages by the name that a page begins behind.
+func (s *store) Takedowns(after imagecache.Original, limit int) (page []Takedown) {
+	for n := range 1500 {
+		name := fmt.Sprintf("%04d ü.jpg", n)
+		if name > after.Name && len(page) < limit {
+			page = append(page, Takedown{imagecache.Original{Source: "posts", Name: name}, apitest.Noon})
+		}
+	}
+	return page
 }
 
 func (s *store) marked(how string, ctx context.Context, what imagecache.Target) (imagecache.Receipt, error) {
@@ -122,6 +133,7 @@ func privateConfig(t testing.TB, s *store) Config {
 		SoftPurge: s.SoftPurge,
 		Takedown:  s.Takedown,
 		Lift:      s.Lift,
+		Takedowns: s.Takedowns,
 		Catalog:   httpapi.Catalog{Sources: map[string]httpapi.Source{"posts": {}}},
 		Origins:   answers,
 		Stats:     func() any { return map[string]int{"requests": 7} },

@@ -30,7 +30,10 @@ func infoServer(t *testing.T) http.Handler {
 		Takedown: func(context.Context, imagecache.Original) (imagecache.Receipt, error) {
 			return imagecache.Receipt{}, nil
 		},
-		Lift: func(imagecache.Original) (bool, error) { return false, nil },
+		Lift: func(context.Context, imagecache.Original) (imagecache.Receipt, bool, error) {
+			return imagecache.Receipt{}, false, nil
+		},
+		Takedowns: func(imagecache.Original, int) []admin.Takedown { return nil },
 		Info: func(_ context.Context, ref imageurl.Ref) (imagecache.Image, imagecache.Outcome, error) {
 			switch ref.Name() {
 			case "gone":

@@ -1,8 +1,15 @@
 package admin
 
 import (
+	"context"
 	"fmt"
 	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
@@ -19,7 +26,7 @@ type purgeRequest struct {
 	Soft   bool   `json:"soft"`
 }
 
-// receipt is imagecache.Receipt as CONTRACT 3 spells it.
+// receipt is the JSON of an [imagecache.Receipt].
 type receipt struct {
 	Variants  int   `json:"variants"`
 	Originals int   `json:"originals"`
@@ -27,14 +34,78 @@ type receipt struct {
 	Nodes     nodes `json:"nodes"`
 }
 
-// nodes are those of a fleet that have applied a purge, of those that are known.
+// nodes counts the nodes of the fleet that have applied a change.
 type nodes struct {
 	Applied int `json:"applied"`
 	Known   int `json:"known"`
 }
 
-// purge removes and answers with the receipt: from then on nothing of it is served, or,
-// where the purge is soft, only while what replaces it is made.
+// writeReceipt answers 200, or 202 while some node has not applied the change.
+func writeReceipt(w http.ResponseWriter, r *http.Request, total imagecache.Receipt) error {
+	if total.Known == 0 { // no fleet
+		total.Applied, total.Known = 1, 1
+	}
+	status := http.StatusOK
+	if total.Applied < total.Known {
+		status = http.StatusAccepted
+	}
+	return writeJSON(w, r, status, receipt{total.Variants, total.Originals, total.Bytes, nodes{total.Applied, total.Known}})
+}
+
+// Bounds of a change of all originals of a tag.
+const (
+	changeTime     = 40 * time.Second // within privateWriteTime
+	changesAtOnce  = 64               // each waits up to 5 s for the nodes of a fleet
+	changeListSize = 1000             // takedowns on one page
+)
+
+// change applies a change to all targets, several at once and under one deadline, and
+// merges the receipts. It tries every target even if some fail. An error of kind then says
+// how many failed, and wraps the first cause for the log.
+func change(ctx context.Context, kind error, targets []imagecache.Target,
+	apply func(context.Context, imagecache.Target) (imagecache.Receipt, error),
+) (total imagecache.Receipt, err error) {
+	ctx, cancel := context.WithTimeout(ctx, changeTime)
+	defer cancel()
+	var (
+		group  errgroup.Group
+		mu     sync.Mutex // guards all below
+		failed int
+		cause  error
+	)
+	group.SetLimit(changesAtOnce)
+	for _, target := range targets {
+		group.Go(func() error {
+			one, err := imagecache.Receipt{}, ctx.Err()
+			if err == nil {
+				one, err = apply(ctx, target)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				failed++
+				if cause == nil {
+					cause = err
+				}
+				return nil
+			}
+			total.Merge(one)
+			return nil
+		})
+	}
+	_ = group.Wait() // errors are counted
+	switch {
+	case failed == 0:
+		return total, nil
+	case len(targets) == 1:
+		return total, fmt.Errorf("%w: %w", kind, cause)
+	}
+	return total, fmt.Errorf("%w: %w", problem.Errorf(kind, "%d of %d failed, so they are as before: repeat the request.",
+		failed, len(targets)), cause)
+}
+
+// purge removes what the request names: from then on it is not served, or, if the purge is
+// soft, only until its replacement is made.
 func (p *api) purge(w http.ResponseWriter, r *http.Request) error {
 	var req purgeRequest
 	if err := readJSON(w, r, &req); err != nil {
@@ -44,105 +115,104 @@ func (p *api) purge(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	remove := p.Purge
+	apply := p.Purge
 	if req.Soft {
-		remove = p.SoftPurge
+		apply = p.SoftPurge
 	}
-	done := receipt{Nodes: nodes{Applied: 1, Known: 1}}
-	for _, target := range targets {
-		one, err := remove(r.Context(), target)
-		if err != nil {
-			return fmt.Errorf("%w: %w", problem.ErrPurge, err)
-		}
-		done.add(one)
-	}
-	p.Log.Info("purged", "source", req.Source, "name", req.Name, "path", req.Path, "tag", req.Tag, "soft", req.Soft, "remote", r.RemoteAddr,
-		"variants", done.Variants, "originals", done.Originals, "bytes", done.Bytes)
-	return writeJSON(w, r, done.status(), done)
-}
-
-func (r *receipt) add(one imagecache.Receipt) {
-	r.Variants += one.Variants
-	r.Originals += one.Originals
-	r.Bytes += one.Bytes
-	if one.Known > 0 { // of several targets the one that fewest nodes have applied counts
-		if r.Nodes.Known == 1 || one.Applied-one.Known < r.Nodes.Applied-r.Nodes.Known {
-			r.Nodes = nodes{Applied: one.Applied, Known: one.Known}
-		}
-	}
-}
-
-// status is 202 while some node has not applied it.
-func (r *receipt) status() int {
-	if r.Nodes.Applied < r.Nodes.Known {
-		return http.StatusAccepted
-	}
-	return http.StatusOK
-}
-
-// takedown removes all that was made of an original, and has it answered with 451 until
-// that is lifted.
-func (p *api) takedown(w http.ResponseWriter, r *http.Request) error {
-	originals, err := p.readOriginals(w, r)
+	total, err := change(r.Context(), problem.ErrPurge, targets, apply)
 	if err != nil {
 		return err
 	}
-	done := receipt{Nodes: nodes{Applied: 1, Known: 1}}
-	for _, of := range originals {
-		one, err := p.Takedown(r.Context(), of)
-		if err != nil {
-			return fmt.Errorf("%w: %s %s: %w", problem.ErrTakedown, of.Source, of.Name, err)
-		}
-		done.add(one)
-		p.Log.Info("taken down", "source", of.Source, "name", of.Name, "remote", r.RemoteAddr, "variants", one.Variants, "originals", one.Originals, "bytes", one.Bytes)
+	p.logChange(r, "purged", req, len(targets), total)
+	return writeReceipt(w, r, total)
+}
+
+func (p *api) logChange(r *http.Request, what string, req purgeRequest, targets int, total imagecache.Receipt) {
+	p.Log.Info(what, "source", req.Source, "name", req.Name, "path", req.Path, "tag", req.Tag, "soft", req.Soft,
+		"remote", r.RemoteAddr, "targets", targets, "variants", total.Variants, "originals", total.Originals, "bytes", total.Bytes)
+}
+
+// takedown removes everything made of an original, which is then answered 451 until the
+// takedown is lifted.
+func (p *api) takedown(w http.ResponseWriter, r *http.Request) error {
+	req, targets, err := p.readOriginals(w, r)
+	if err != nil {
+		return err
 	}
-	return writeJSON(w, r, done.status(), done)
+	total, err := change(r.Context(), problem.ErrTakedown, targets,
+		func(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error) {
+			return p.Takedown(ctx, target.Original)
+		})
+	if err != nil {
+		return err
+	}
+	p.logChange(r, "taken down", req, len(targets), total)
+	return writeReceipt(w, r, total)
 }
 
 // lift ends a takedown.
 func (p *api) lift(w http.ResponseWriter, r *http.Request) error {
-	originals, err := p.readOriginals(w, r)
+	req, targets, err := p.readOriginals(w, r)
 	if err != nil {
 		return err
 	}
-	any := false
-	for _, of := range originals {
-		lifted, err := p.Lift(of)
-		if err != nil {
-			return fmt.Errorf("%w: %s %s: %w", problem.ErrLift, of.Source, of.Name, err)
-		}
-		if lifted {
-			p.Log.Info("takedown lifted", "source", of.Source, "name", of.Name, "remote", r.RemoteAddr)
-		}
-		any = any || lifted
-	}
-	if !any {
+	var lifted atomic.Int64
+	total, err := change(r.Context(), problem.ErrLift, targets,
+		func(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error) {
+			receipt, was, err := p.Lift(ctx, target.Original)
+			if was {
+				lifted.Add(1)
+			}
+			return receipt, err
+		})
+	switch {
+	case err != nil:
+		return err
+	case lifted.Load() == 0:
 		return problem.ErrNotDown
 	}
-	return writeJSON(w, r, http.StatusOK, receipt{Nodes: nodes{Applied: 1, Known: 1}})
+	p.logChange(r, "takedown lifted", req, int(lifted.Load()), total)
+	return writeReceipt(w, r, total)
 }
 
-// readOriginals reads which originals a takedown is about. A tag that nothing bears is 404:
-// whoever takes down must not believe that something was.
-func (p *api) readOriginals(w http.ResponseWriter, r *http.Request) (originals []imagecache.Original, err error) {
-	var req purgeRequest
+// takedowns answers GET /v1/takedown?source=&name=: what is taken down and since when,
+// sorted by source and name, from behind that original. next is the query of the next page,
+// absent on the last.
+func (p *api) takedowns(w http.ResponseWriter, r *http.Request) error {
+	query := r.URL.Query()
+	page := p.Takedowns(imagecache.Original{Source: query.Get("source"), Name: query.Get("name")}, changeListSize)
+	type item struct {
+		Source string    `json:"source"`
+		Name   string    `json:"name"`
+		Since  time.Time `json:"since"`
+	}
+	answer := struct {
+		Takedowns []item `json:"takedowns"`
+		Next      string `json:"next,omitempty"`
+	}{Takedowns: []item{}}
+	for _, t := range page {
+		answer.Takedowns = append(answer.Takedowns, item{t.Original.Source, t.Original.Name, t.Since.UTC()})
+	}
+	if len(page) == changeListSize {
+		last := page[len(page)-1].Original
+		answer.Next = url.Values{"source": {last.Source}, "name": {last.Name}}.Encode()
+	}
+	return writeJSON(w, r, http.StatusOK, answer)
+}
+
+// readOriginals reads which originals a takedown is about. A tag without originals is 404,
+// so that it is not mistaken for a takedown of something.
+func (p *api) readOriginals(w http.ResponseWriter, r *http.Request) (req purgeRequest, targets []imagecache.Target, err error) {
 	if err := readJSON(w, r, &req); err != nil {
-		return nil, err
+		return req, nil, err
 	}
 	if req.Path != "" || req.Soft {
-		return nil, problem.Errorf(problem.ErrRequest, `A takedown is of an original: {"source","name"} or {"tag"}.`)
+		return req, nil, problem.Errorf(problem.ErrRequest, `A takedown is of an original: {"source","name"} or {"tag"}.`)
 	}
-	targets, err := p.targets(req)
-	if err != nil {
-		return nil, err
+	if targets, err = p.targets(req); err == nil && len(targets) == 0 {
+		err = problem.ErrTag
 	}
-	if len(targets) == 0 {
-		return nil, problem.ErrTag
-	}
-	for _, target := range targets {
-		originals = append(originals, target.Original)
-	}
-	return originals, nil
+	return req, targets, err
 }
 
 // targets checks req and returns what is to be removed.
