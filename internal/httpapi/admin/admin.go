@@ -28,14 +28,14 @@ import (
 	"github.com/novasocial/imagetier/internal/httpapi/problem"
 )
 
-// Config of the private listener. What is nil answers 404.
+// Config configures the private API. Endpoints of optional fields that are nil answer 404.
 type Config struct {
-	Signer *imageurl.Signer // needed
-	// Explain returns what is held of a variant (imagecache.Cache.Explain); needed.
+	Signer *imageurl.Signer // required
+	// Explain returns where a variant is held ([imagecache.Cache.Explain]). Required.
 	Explain func(ctx context.Context, ref imageurl.Ref) []imagecache.Held
-	// Purge removes (imagecache.Cache.Purge); needed.
+	// Purge removes ([imagecache.Cache.Purge]). Required.
 	Purge func(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error)
-	// SoftPurge makes stale (imagecache.Cache.SoftPurge); needed.
+	// SoftPurge makes stale ([imagecache.Cache.SoftPurge]). Required.
 	SoftPurge func(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error)
 	// Takedown removes an original and what was made of it, and keeps it from coming back,
 	// across restarts. Lift ends that, and reports whether there was a takedown. Takedowns
@@ -43,41 +43,31 @@ type Config struct {
 	Takedown  func(ctx context.Context, of imagecache.Original) (imagecache.Receipt, error)
 	Lift      func(ctx context.Context, of imagecache.Original) (receipt imagecache.Receipt, lifted bool, err error)
 	Takedowns func(after imagecache.Original, limit int) []Takedown
-	// Tagged returns the originals that are known to bear a tag; nil: purges by tag are refused.
+	// Tagged returns the originals with a tag; nil: purges by tag are refused.
 	Tagged func(tag string) []imagecache.Original
-	// Info returns the facts about an original, or why there are none (imagecache.Cache.Get
-	// of ShapeInfo). nil: POST /v1/info answers 404.
-	Info func(ctx context.Context, ref imageurl.Ref) (imagecache.Image, imagecache.Outcome, error)
-	// Intake takes events and notifications; nil: POST /v1/events and /v1/events/s3 are 404.
-	Intake Intake
-	// WebhookSecrets are what an S3 server may show instead of the admin token (see notifier).
+	// Info returns the facts about an original: [imagecache.Cache.Get] of ShapeInfo.
+	Info   func(ctx context.Context, ref imageurl.Ref) (imagecache.Image, imagecache.Outcome, error)
+	Intake Intake // POST /v1/events and /v1/events/s3
+	// WebhookSecrets are accepted from S3 servers instead of the admin token (s3events.go).
 	WebhookSecrets []string
-	// Warmer warms by hand; nil: POST /v1/warm is 404.
-	Warmer Warmer
-	// DeadLetters are the jobs that failed for good; nil: /v1/warm/dead is 404.
-	DeadLetters DeadLetters
-	// Observe is told what became of an event (measure.Set.Event); nil is nobody.
-	Observe func(kind, outcome string)
-	Catalog httpapi.Catalog
-	Origins *httpapi.OriginAnswers // that of images.Config
-	// AdminToken is what POST and DELETE have to bring; "": they are refused, unless Dev.
-	AdminToken string
-	// Dev lets POST and DELETE pass without a token where none is configured.
-	Dev bool
-	// Hosts are names that the listener may be called by, besides those that foreignHost
-	// lets pass.
-	Hosts []string
-	// Ready returns nil if requests should come here, and why not; nil: they always should.
-	Ready func() error
+	Warmer         Warmer                     // POST /v1/warm
+	DeadLetters    DeadLetters                // /v1/warm/dead
+	Observe        func(kind, outcome string) // called with each event; may be nil
+	Catalog        httpapi.Catalog
+	Origins        *httpapi.OriginAnswers // the one of images.Config; may be nil
+	AdminToken     string                 // required by POST and DELETE; "": they are refused, unless Dev
+	Dev            bool                   // POST and DELETE need no token if none is configured
+	Hosts          []string               // host names accepted besides those of foreignHost
+	Ready          func() error           // why the node is not ready; nil: it always is
 	// Metrics answers /metrics.
 	Metrics http.Handler
-	// Stats returns what /v1/stats shows: anything that encoding/json can write.
+	// Stats returns what /v1/stats answers, as any type that encoding/json can marshal.
 	Stats func() any
-	// Console answers / and what is below /console/.
+	// Console answers / and /console/.
 	Console http.Handler
-	// Log gets a line for each change that is asked for, and for each fault; nil drops them.
+	// Log receives a line for each change and each failure; nil drops them.
 	Log *slog.Logger
-	// Now is the clock that ages are reckoned with; nil is time.Now.
+	// Now is the clock for ages; nil is time.Now.
 	Now func() time.Time
 }
 
@@ -87,23 +77,22 @@ type Takedown struct {
 	Since    time.Time
 }
 
-// How long a client of the private listener may take.
+// Deadlines for clients of the private listener.
 const (
 	privateReadTime  = 10 * time.Second // to send a body
-	privateWriteTime = time.Minute      // from its headers to the end of the answer
-	profileWriteTime = 10 * time.Minute // the same of a profile, which is taken meanwhile
+	privateWriteTime = time.Minute      // from the request's headers to the end of the answer
+	profileWriteTime = 10 * time.Minute // the same for a profile, which is recorded meanwhile
 )
 
-// maxPrivateBody bounds what is posted, in bytes.
+// maxPrivateBody is the default maximum of a request body, in bytes.
 const maxPrivateBody = 64 << 10
 
-// Private returns the handler of the private listener (CONTRACT 3). It panics if what
-// cfg needs is missing.
+// New returns the handler of the private listener. It panics if a required field is missing.
 //
-// Whoever can reach it can read; that is for the network to decide. To change something
-// takes the admin token. A web page that an operator happens to visit can reach it as well,
-// so requests that come from other sites' pages, and under names that a foreign DNS server
-// could have pointed here, are refused.
+// Reading needs no token: the network decides who can reach the listener. Changes need the
+// admin token. Since a web page that an operator visits can reach the listener too, requests
+// from pages of other sites, and under host names that a foreign DNS server could have
+// pointed here, are refused.
 func New(cfg Config) http.Handler {
 	if cfg.Signer == nil || cfg.Explain == nil || cfg.Purge == nil || cfg.SoftPurge == nil ||
 		cfg.Takedown == nil || cfg.Lift == nil || cfg.Takedowns == nil {
@@ -115,7 +104,7 @@ func New(cfg Config) http.Handler {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	p := &api{Config: cfg, token: sha256.Sum256([]byte(cfg.AdminToken)), intakes: make(gate, intakesAtOnce), warms: make(gate, warmsAtOnce)}
+	p := &api{Config: cfg, token: sha256.Sum256([]byte(cfg.AdminToken)), intakes: make(limiter, intakesAtOnce), warms: make(limiter, warmsAtOnce)}
 	for _, secret := range cfg.WebhookSecrets {
 		p.notifiers = append(p.notifiers, sha256.Sum256([]byte(secret)))
 	}
@@ -175,8 +164,8 @@ type api struct {
 	token     [sha256.Size]byte
 	notifiers [][sha256.Size]byte // digests of WebhookSecrets
 	origin    http.CrossOriginProtection
-	intakes   gate
-	warms     gate
+	intakes   limiter
+	warms     limiter
 }
 
 // guard stands before every route.

@@ -18,13 +18,13 @@ import (
 
 // Bounds of one POST /v1/info.
 const (
-	maxInfos     = 100              // images (CONTRACT 3)
+	maxInfos     = 100              // images
 	maxInfoBody  = 1 << 20          // bytes: a hundred of the longest names, escaped
 	infosAtOnce  = 8                // images that are looked up at the same time
 	infoDeadline = 20 * time.Second // what is not known by then is 504, the rest is answered
 )
 
-// infoImage names an original (CONTRACT 3). Tags are taken and mean nothing here.
+// infoImage names an original. Tags are taken and mean nothing here.
 type infoImage struct {
 	Source  string   `json:"source"`
 	Name    string   `json:"name"`    // decoded

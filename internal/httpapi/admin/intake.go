@@ -26,18 +26,18 @@ type Intake interface {
 
 // Bounds of what is posted to an Intake.
 const (
-	maxEventBody  = 1 << 20 // bytes (CONTRACT 5)
+	maxEventBody  = 1 << 20 // bytes
 	intakesAtOnce = 32      // bodies that are held at the same time
 )
 
-// gate admits at most so many at once.
-type gate chan struct{}
+// limiter admits as many requests at once as it has room for.
+type limiter chan struct{}
 
-// enter returns what has to be called at the end, or a refusal.
-func (g gate) enter() (leave func(), err error) {
+// enter returns the function to call at the end, or an error.
+func (l limiter) enter() (leave func(), err error) {
 	select {
-	case g <- struct{}{}:
-		return func() { <-g }, nil
+	case l <- struct{}{}:
+		return func() { <-l }, nil
 	default:
 		return nil, errCrowded
 	}

@@ -22,7 +22,7 @@ type Warming struct {
 	Refs    []imageurl.Ref // of concrete formats
 }
 
-// WarmImage is an Image of CONTRACT 3, as it was sent.
+// WarmImage is an image as the request named it.
 type WarmImage struct {
 	Source  string   `json:"source"`
 	Name    string   `json:"name"`
@@ -174,7 +174,7 @@ type warmStream struct {
 	began bool // guarded by mu while Now runs
 }
 
-// warmLine is CONTRACT 3's, and why it failed.
+// warmLine is one line of the answer.
 type warmLine struct {
 	Path    string     `json:"path"`
 	Outcome string     `json:"outcome"` // hit, made, failed
