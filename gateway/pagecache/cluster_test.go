@@ -11,6 +11,7 @@ import (
 
 	"github.com/novasocial/imagetier/gateway/feed"
 	"github.com/novasocial/imagetier/gateway/pagecache"
+	"github.com/novasocial/imagetier/internal/circuit"
 )
 
 // startCluster starts a cluster of three servers.
@@ -85,7 +86,7 @@ func TestAClusterIsOneCacheAndLosesNoMoreThanTheNodeThatIsLost(t *testing.T) {
 		t.Errorf("a third gateway has %d", n)
 	}
 	nodes[2].kill()
-	d := startGateway(t, pagecache.Config{RedisTimeout: inTime, BreakerPause: time.Minute}, nodes[0]).connected(t)
+	d := startGateway(t, pagecache.Config{RedisTimeout: inTime, Breaker: circuit.Config{Pause: time.Minute}}, nodes[0]).connected(t)
 	served := 0
 	for range 20 {
 		switch n := has(d); {

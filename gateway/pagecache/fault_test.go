@@ -14,6 +14,7 @@ import (
 
 	"github.com/novasocial/imagetier/gateway/feed"
 	"github.com/novasocial/imagetier/gateway/pagecache"
+	"github.com/novasocial/imagetier/internal/circuit"
 )
 
 // generous is how long a look-up may take that is to be over in 50 ms, on a machine that is
@@ -36,8 +37,8 @@ func lookUpTimed(t *testing.T, g *gateway, id string) time.Duration {
 // SEED, caches of the gateway: a fault of Redis is a miss within 50 ms, never an error.
 func TestRedisKilledInTheMiddleIsAMissAndItComesBackByItself(t *testing.T) {
 	server := startRedis(t)
-	a := startGateway(t, pagecache.Config{RedisTimeout: inTime, BreakerPause: 50 * time.Millisecond}, server).connected(t)
-	b := startGateway(t, pagecache.Config{RedisTimeout: inTime, BreakerPause: 50 * time.Millisecond}, server).connected(t)
+	a := startGateway(t, pagecache.Config{RedisTimeout: inTime, Breaker: circuit.Config{Pause: 50 * time.Millisecond}}, server).connected(t)
+	b := startGateway(t, pagecache.Config{RedisTimeout: inTime, Breaker: circuit.Config{Pause: 50 * time.Millisecond}}, server).connected(t)
 
 	stop, readers := make(chan struct{}), sync.WaitGroup{}
 	var mu sync.Mutex
@@ -110,13 +111,13 @@ func TestRedisKilledInTheMiddleIsAMissAndItComesBackByItself(t *testing.T) {
 
 func TestAFrozenRedisIsAMissUntilTheBreakerLeavesItAlone(t *testing.T) {
 	server := startRedis(t)
-	var states []pagecache.State
+	var states []circuit.State
 	var mu sync.Mutex
-	g := startGateway(t, pagecache.Config{RedisTimeout: inTime, BreakerPause: 100 * time.Millisecond, BreakerChanged: func(to pagecache.State) {
+	g := startGateway(t, pagecache.Config{RedisTimeout: inTime, Breaker: circuit.Config{Pause: 100 * time.Millisecond, Changed: func(_ string, to circuit.State) {
 		mu.Lock()
 		defer mu.Unlock()
 		states = append(states, to)
-	}}, server).connected(t)
+	}}}, server).connected(t)
 	lookUpTimed(t, g, "warm")
 	server.signal(syscall.SIGSTOP)
 	t.Cleanup(func() { server.signal(syscall.SIGCONT) })
@@ -128,7 +129,7 @@ func TestAFrozenRedisIsAMissUntilTheBreakerLeavesItAlone(t *testing.T) {
 		}
 	}
 	mu.Lock()
-	if len(states) == 0 || states[0] != pagecache.Open {
+	if len(states) == 0 || states[0] != circuit.Open {
 		t.Errorf("the breaker went %v, want open first", states)
 	}
 	mu.Unlock()
@@ -142,7 +143,7 @@ func TestAFrozenRedisIsAMissUntilTheBreakerLeavesItAlone(t *testing.T) {
 // What a caller's leaving costs nobody else: it says nothing about Redis.
 func TestCallersThatLeaveDoNotOpenTheBreaker(t *testing.T) {
 	server := startRedis(t)
-	g := startGateway(t, pagecache.Config{BreakerPause: time.Hour}, server).connected(t)
+	g := startGateway(t, pagecache.Config{Breaker: circuit.Config{Pause: time.Hour}}, server).connected(t)
 	gone, leave := context.WithCancel(context.Background())
 	leave()
 	for range 50 {

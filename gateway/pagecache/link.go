@@ -8,7 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
-	"github.com/sony/gobreaker/v2"
+
+	"github.com/novasocial/imagetier/internal/circuit"
 )
 
 const (
@@ -25,24 +26,12 @@ const (
 	slack = 5 * time.Millisecond
 )
 
-// State is where the breaker before Redis stands; its numbers are for a metric.
-type State int
-
-const (
-	Closed   State = 0
-	HalfOpen State = 1
-	Open     State = 2
-)
-
-// String returns the state's name.
-func (s State) String() string { return [...]string{"closed", "half-open", "open"}[s] }
-
 // link is what there is of Redis: nothing, a client, or one that is left alone for a while.
 type link struct {
 	cfg       Config
 	changed   func(key string)
 	client    atomic.Pointer[rueidis.Client] // nil: not connected yet
-	breaker   *gobreaker.TwoStepCircuitBreaker[struct{}]
+	breaker   *circuit.Breaker
 	queue     chan []record
 	untracked atomic.Bool // Redis does not announce changes
 
@@ -70,40 +59,10 @@ type record struct {
 }
 
 func newLink(cfg Config, changed func(key string)) *link {
-	l := &link{cfg: cfg, changed: changed, queue: make(chan []record, 256)}
-	l.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-		MaxRequests: 1, Timeout: cfg.BreakerPause, Interval: 10 * time.Second, BucketPeriod: time.Second,
-		ReadyToTrip: func(n gobreaker.Counts) bool {
-			ended := n.TotalSuccesses + n.TotalFailures
-			return n.ConsecutiveFailures >= 5 || ended >= 20 && n.TotalFailures*2 >= ended
-		},
-		IsExcluded: func(err error) bool { return errors.Is(err, errCallerLeft) },
-		OnStateChange: func(_ string, _, to gobreaker.State) {
-			if cfg.BreakerChanged != nil {
-				cfg.BreakerChanged(stateOf(to))
-			}
-		},
-	})
-	return l
+	return &link{cfg: cfg, changed: changed, queue: make(chan []record, 256), breaker: circuit.New(cfg.Breaker)}
 }
 
-// State returns where the breaker stands.
-func (l *link) State() State { return stateOf(l.breaker.State()) }
-
-func stateOf(s gobreaker.State) State {
-	switch s {
-	case gobreaker.StateOpen:
-		return Open
-	case gobreaker.StateHalfOpen:
-		return HalfOpen
-	}
-	return Closed
-}
-
-var (
-	errNotConnected = errors.New("redis is not reached")
-	errCallerLeft   = errors.New("says nothing about redis")
-)
+var errNotConnected = errors.New("redis is not reached")
 
 // do sends commands in one go and returns their results, or nil if there are none within
 // RedisTimeout: the client has waits that no context ends.
@@ -129,17 +88,20 @@ func (l *link) do(ctx context.Context, commands func(client rueidis.Client) []ru
 	defer timer.Stop()
 	select {
 	case results := <-done:
-		err = allFailed(results)
-		report(err)
-		if err == nil && l.newLink.Load() && l.newLink.CompareAndSwap(true, false) {
+		if err = allFailed(results); err != nil {
+			report(circuit.Failure)
+			return results, err
+		}
+		report(circuit.Success)
+		if l.newLink.Load() && l.newLink.CompareAndSwap(true, false) {
 			l.number.Add(1)
 		}
-		return results, err
+		return results, nil
 	case <-ctx.Done():
-		report(errCallerLeft)
+		report(circuit.Ignored)
 		return nil, ctx.Err()
 	case <-timer.C:
-		report(context.DeadlineExceeded)
+		report(circuit.Failure)
 		return nil, context.DeadlineExceeded
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/gateway/feed"
+	"github.com/novasocial/imagetier/internal/circuit"
 )
 
 // MaxTTL is the longest that anything counts as fresh: all of it can change.
@@ -64,18 +65,15 @@ type Config struct {
 	MemoryBytes uint64
 	// RedisTimeout is how long Redis may take; 0 is 40 ms, more than 45 ms is refused.
 	RedisTimeout time.Duration
-	// BreakerPause is how long Redis is left alone after it has failed several times; 0 is
-	// 1 s.
-	BreakerPause time.Duration
+	// Breaker configures the breaker in front of Redis: its Pause is 1 s unless set, and its
+	// Changed must not call the Cache.
+	Breaker circuit.Config
 	// Forget is called for ids before they are dropped, here or by another gateway: whoever
 	// shares calls that run may not share those of before. Nil: nobody does. It must not
 	// call the Cache.
 	Forget func(of Kind, ids []string)
 	// Told is called with what became of ids. Nil: nobody counts.
 	Told func(of Kind, what Outcome, ids int)
-	// BreakerChanged is called when the breaker before Redis changes, with a lock held: it
-	// must not call the Cache. Nil: nobody cares.
-	BreakerChanged func(to State)
 	// Log gets what went wrong; nil drops it.
 	Log *slog.Logger
 }
@@ -97,7 +95,7 @@ func New(cfg Config) (*Cache, error) {
 	cfg.StaleFor = cmp.Or(cfg.StaleFor, 10*time.Minute)
 	cfg.MemoryBytes = cmp.Or(cfg.MemoryBytes, 64<<20)
 	cfg.RedisTimeout = cmp.Or(cfg.RedisTimeout, 40*time.Millisecond)
-	cfg.BreakerPause = cmp.Or(cfg.BreakerPause, time.Second)
+	cfg.Breaker.Pause = cmp.Or(cfg.Breaker.Pause, time.Second)
 	var faults []error
 	for _, ttl := range []struct {
 		of  Kind
@@ -160,7 +158,7 @@ func (c *Cache) Run(ctx context.Context) error {
 // Connected reports whether Redis is reached and the breaker before it closed. Without Redis
 // it is always true.
 func (c *Cache) Connected() bool {
-	return c.link == nil || c.link.client.Load() != nil && c.link.State() == Closed
+	return c.link == nil || c.link.client.Load() != nil && c.link.breaker.State() == circuit.Closed
 }
 
 // changed is told by Redis that a key was changed by another gateway.

@@ -13,6 +13,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/feed"
 	"github.com/novasocial/imagetier/gateway/upstream"
 	"github.com/novasocial/imagetier/gateway/upstream/fakeservices"
+	"github.com/novasocial/imagetier/internal/circuit"
 )
 
 // moves keeps what breakers were moved to.
@@ -21,7 +22,7 @@ type moves struct {
 	all []string
 }
 
-func (m *moves) moved(service string, to upstream.State) {
+func (m *moves) moved(service string, to circuit.State) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.all = append(m.all, service+" "+to.String())
@@ -40,7 +41,7 @@ var broken = fakeservices.Behaviour{ErrorRate: 1, Code: codes.Internal}
 func TestFiveFailuresInARowOpenTheBreakerOfThatServiceAlone(t *testing.T) {
 	fakes := play(t, fakeservices.Config{Behaviour: map[fakeservices.Service]fakeservices.Behaviour{fakeservices.Feed: broken}})
 	var m moves
-	s := reach(t, at(fakes, upstream.Config{Wait: soon, CallTimeout: soon, Breaker: upstream.Breaker{Pause: time.Hour, Moved: m.moved}}))
+	s := reach(t, at(fakes, upstream.Config{Wait: soon, CallTimeout: soon, Breaker: circuit.Config{Pause: time.Hour, Changed: m.moved}}))
 	untilReady(t, s)
 	for range 8 {
 		if err := getFeed(s); !errors.Is(err, feed.ErrUnavailable) {
@@ -65,7 +66,7 @@ func TestFiveFailuresInARowOpenTheBreakerOfThatServiceAlone(t *testing.T) {
 func TestTheBreakerTriesAfterItsPauseAndClosesByItself(t *testing.T) {
 	fakes := play(t, fakeservices.Config{Behaviour: map[fakeservices.Service]fakeservices.Behaviour{fakeservices.User: broken}})
 	var m moves
-	s := reach(t, at(fakes, upstream.Config{Wait: soon, CallTimeout: soon, Breaker: upstream.Breaker{Pause: 50 * time.Millisecond, Moved: m.moved}}))
+	s := reach(t, at(fakes, upstream.Config{Wait: soon, CallTimeout: soon, Breaker: circuit.Config{Pause: 50 * time.Millisecond, Changed: m.moved}}))
 	untilReady(t, s)
 	profiles := func() error {
 		_, err := s.Users.Profiles(context.Background(), []string{"u00001"})
@@ -77,7 +78,7 @@ func TestTheBreakerTriesAfterItsPauseAndClosesByItself(t *testing.T) {
 	}
 	fakes.Behave(fakeservices.User, fakeservices.Behaviour{})
 	until(t, "a call succeeds again", func() bool { return profiles() == nil })
-	if all := m.seen(); all[len(all)-1] != "user closed" || s.States()[upstream.User] != upstream.Closed {
+	if all := m.seen(); all[len(all)-1] != "user closed" || s.States()[upstream.User] != circuit.Closed {
 		t.Errorf("breaker moved %q and is %v, want closed", all, s.States())
 	}
 }
@@ -87,14 +88,14 @@ func TestHalfOfTheCallsFailingOpensTheBreaker(t *testing.T) {
 	fakes := play(t, fakeservices.Config{Behaviour: map[fakeservices.Service]fakeservices.Behaviour{
 		fakeservices.Feed: {ErrorRate: 0.5, Code: codes.Internal}, // every second one: never two in a row
 	}})
-	s := reach(t, at(fakes, upstream.Config{Wait: soon, CallTimeout: soon, Breaker: upstream.Breaker{Pause: time.Hour, Window: time.Hour}}))
+	s := reach(t, at(fakes, upstream.Config{Wait: soon, CallTimeout: soon, Breaker: circuit.Config{Pause: time.Hour, Window: time.Hour}}))
 	for i := range 20 {
-		if s.States()[upstream.Feed] != upstream.Closed {
+		if s.States()[upstream.Feed] != circuit.Closed {
 			t.Fatalf("open after %d calls, want 20", i)
 		}
 		_ = getFeed(s)
 	}
-	if state := s.States()[upstream.Feed]; state != upstream.Open {
+	if state := s.States()[upstream.Feed]; state != circuit.Open {
 		t.Errorf("the breaker is %v after 10 failures of 20 calls, want open", state)
 	}
 }
@@ -112,7 +113,7 @@ func TestWhatTellsOfTheRequestDoesNotOpenTheBreaker(t *testing.T) {
 			for range 30 {
 				_ = getFeed(s)
 			}
-			if n := fakes.Counts()[fakeservices.Feed].Calls; n != 30 || s.States()[upstream.Feed] != upstream.Closed {
+			if n := fakes.Counts()[fakeservices.Feed].Calls; n != 30 || s.States()[upstream.Feed] != circuit.Closed {
 				t.Errorf("of 30 calls %d came, and the breaker is %v", n, s.States()[upstream.Feed])
 			}
 		})
@@ -139,7 +140,7 @@ func TestCallersThatLeaveDoNotOpenTheBreaker(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if state := s.States()[upstream.Feed]; state != upstream.Closed {
+	if state := s.States()[upstream.Feed]; state != circuit.Closed {
 		t.Errorf("the breaker is %v", state)
 	}
 }
@@ -148,14 +149,14 @@ func TestAServiceThatIsNotThereOpensItsBreaker(t *testing.T) {
 	addrs := sockets(t)
 	s := reach(t, upstream.Config{
 		Feed: addrs[fakeservices.Feed], Content: addrs[fakeservices.Content], User: addrs[fakeservices.User],
-		Wait: -1, Breaker: upstream.Breaker{Pause: time.Hour},
+		Wait: -1, Breaker: circuit.Config{Pause: time.Hour},
 	})
 	for range 5 {
 		if err := getFeed(s); !errors.Is(err, feed.ErrUnavailable) {
 			t.Fatal(err)
 		}
 	}
-	if state := s.States()[upstream.Feed]; state != upstream.Open {
+	if state := s.States()[upstream.Feed]; state != circuit.Open {
 		t.Errorf("the breaker is %v, want open", state)
 	}
 }

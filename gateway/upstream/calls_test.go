@@ -15,6 +15,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/feed"
 	"github.com/novasocial/imagetier/gateway/upstream"
 	"github.com/novasocial/imagetier/gateway/upstream/fakeservices"
+	"github.com/novasocial/imagetier/internal/circuit"
 )
 
 // SEED.md G7.
@@ -54,7 +55,7 @@ func TestACallerWithoutTimeAsksNothingAndBlamesNobody(t *testing.T) {
 			t.Errorf("%v, want ErrTimeout", err)
 		}
 	}
-	if n := fakes.Counts()[fakeservices.Feed].Calls; n > 0 || s.States()[upstream.Feed] != upstream.Closed {
+	if n := fakes.Counts()[fakeservices.Feed].Calls; n > 0 || s.States()[upstream.Feed] != circuit.Closed {
 		t.Errorf("asked %d times; the breaker is %v", n, s.States()[upstream.Feed])
 	}
 }
@@ -162,7 +163,7 @@ func TestBytesThatAreNoTextAreRefusedAndNotSent(t *testing.T) {
 		}
 	}
 	for name, state := range s.States() {
-		if state != upstream.Closed {
+		if state != circuit.Closed {
 			t.Errorf("%s's breaker is %v", name, state)
 		}
 	}
@@ -201,7 +202,7 @@ func TestEveryCallIsObservedAsItEnded(t *testing.T) {
 	var mu sync.Mutex
 	var seen []string
 	s := reach(t, at(fakes, upstream.Config{
-		CallTimeout: soon, Wait: soon, Breaker: upstream.Breaker{Failures: 1, Pause: time.Hour},
+		CallTimeout: soon, Wait: soon, Breaker: circuit.Config{Failures: 1, Pause: time.Hour},
 		Observe: func(service, method string, how upstream.Outcome, took time.Duration) {
 			mu.Lock()
 			defer mu.Unlock()

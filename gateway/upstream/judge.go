@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/novasocial/imagetier/gateway/feed"
+	"github.com/novasocial/imagetier/internal/circuit"
 )
 
 // Outcome is how a call ended, as a label of a metric.
@@ -67,18 +68,13 @@ func aboutTheRequest(code codes.Code) bool {
 	return false
 }
 
-var (
-	errNoSign  = errors.New("says nothing about the service")
-	errFailure = errors.New("failed")
-)
-
-// sign reduces an outcome to what it says about the service, for its breaker.
-func sign(how Outcome) error {
+// resultOf returns what an outcome says about the service.
+func resultOf(how Outcome) circuit.Result {
 	switch how {
 	case OK:
-		return nil
+		return circuit.Success
 	case NotFound, Invalid, Canceled:
-		return errNoSign
+		return circuit.Ignored
 	}
-	return errFailure
+	return circuit.Failure
 }

@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/sony/gobreaker/v2"
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"go.opentelemetry.io/otel/propagation"
 	"google.golang.org/grpc"
@@ -17,6 +16,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
+
+	"github.com/novasocial/imagetier/internal/circuit"
 )
 
 // service is one connection and its breaker.
@@ -24,7 +25,7 @@ type service struct {
 	name    string
 	cfg     Config // with its defaults
 	conn    *grpc.ClientConn
-	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
+	breaker *circuit.Breaker
 	// lost is when the connection was lost, in Unix nanoseconds, as far as watch has seen;
 	// 0 while there is one.
 	lost atomic.Int64
@@ -69,7 +70,8 @@ func newService(name, addr string, cfg Config) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &service{name: name, cfg: cfg, conn: conn, breaker: cfg.Breaker.of(name)}
+	cfg.Breaker.Name = name
+	s := &service{name: name, cfg: cfg, conn: conn, breaker: circuit.New(cfg.Breaker)}
 	s.lost.Store(time.Now().UnixNano())
 	return s, nil
 }
@@ -143,7 +145,7 @@ func call[Answer any](ctx context.Context, s *service, method string, do func(co
 		how = BreakerOpen
 		return answer, fmt.Errorf("%s %s: %w", s.name, method, errBreakerOpen)
 	}
-	defer func() { done(sign(how)) }()
+	defer func() { done(resultOf(how)) }()
 	answer, err = attempts(ctx, s, do)
 	if how, err = judge(ctx, err); err != nil {
 		return answer, fmt.Errorf("%s %s: %w", s.name, method, err)

@@ -47,6 +47,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/proto/contentpb"
 	"github.com/novasocial/imagetier/gateway/proto/feedpb"
 	"github.com/novasocial/imagetier/gateway/proto/userpb"
+	"github.com/novasocial/imagetier/internal/circuit"
 )
 
 // The services' names, in the order in which a page asks them.
@@ -76,8 +77,11 @@ type Config struct {
 	KeepAlive, KeepAliveTimeout time.Duration
 	// MaxMessage bounds a message of either direction, in bytes. 0 is 4 MiB.
 	MaxMessage int
-	// Breaker is each service's breaker.
-	Breaker Breaker
+	// Breaker configures each service's breaker; its name is the service's. Failures are
+	// timeouts, services that cannot be reached, and those that report an internal error.
+	// Ignored are callers that left, and answers about the request (NOT_FOUND,
+	// INVALID_ARGUMENT).
+	Breaker circuit.Config
 	// Traces makes a span of every call, and tells the service of it (W3C traceparent).
 	// nil: none.
 	Traces trace.TracerProvider
@@ -93,7 +97,6 @@ func (c Config) withDefaults() Config {
 	c.KeepAlive = cmp.Or(c.KeepAlive, 30*time.Second)
 	c.KeepAliveTimeout = cmp.Or(c.KeepAliveTimeout, 10*time.Second)
 	c.MaxMessage = cmp.Or(c.MaxMessage, 4<<20)
-	c.Breaker = c.Breaker.withDefaults()
 	if c.Observe == nil {
 		c.Observe = func(string, string, Outcome, time.Duration) {}
 	}
@@ -141,16 +144,16 @@ func (s *Services) Run(ctx context.Context) error {
 func (s *Services) Ready() map[string]bool {
 	ready := make(map[string]bool, len(s.all))
 	for _, one := range s.all {
-		ready[one.name] = one.conn.GetState() == connectivity.Ready && one.State() != Open
+		ready[one.name] = one.conn.GetState() == connectivity.Ready && one.breaker.State() != circuit.Open
 	}
 	return ready
 }
 
-// States tells where the breakers stand, by service.
-func (s *Services) States() map[string]State {
-	states := make(map[string]State, len(s.all))
+// States returns the states of the breakers, by service.
+func (s *Services) States() map[string]circuit.State {
+	states := make(map[string]circuit.State, len(s.all))
 	for _, one := range s.all {
-		states[one.name] = one.State()
+		states[one.name] = one.breaker.State()
 	}
 	return states
 }

@@ -30,6 +30,7 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/internal/circuit"
 )
 
 // ErrNotFound is the error of a Store that has no object of that key. It may be wrapped.
@@ -83,7 +84,7 @@ type Position struct {
 // Tier is an imagecache.Tier over a Store. Call Run, or nothing is ever written.
 type Tier struct {
 	cfg      Config
-	breaker  breaker
+	breaker  *circuit.Breaker
 	distrust distrust
 	count    counters
 
@@ -110,6 +111,10 @@ type item struct {
 type counters struct {
 	written, dropped, purged, damaged, distrusted, skipped atomic.Int64
 }
+
+// breakerPause is how long a store that failed is not used. It is longer than for an origin: a
+// miss costs a fill, not an error.
+const breakerPause = 5 * time.Second
 
 // maxObject is the largest image that is kept, in bytes.
 const maxObject = 8 << 20
@@ -141,7 +146,7 @@ func New(cfg Config) (*Tier, error) {
 		cfg.Log = slog.Default()
 	}
 	return &Tier{
-		cfg: cfg, pending: make(map[imagecache.Key]*item), groups: make(map[imagecache.Original]map[*item]struct{}),
+		cfg: cfg, breaker: circuit.New(circuit.Config{Pause: breakerPause}), pending: make(map[imagecache.Key]*item), groups: make(map[imagecache.Original]map[*item]struct{}),
 		wake: make(chan struct{}, 1), owed: make(map[imagecache.Original]time.Time),
 	}, nil
 }
@@ -159,7 +164,11 @@ func (t *Tier) Get(ctx context.Context, key imagecache.Key) (imagecache.Image, e
 			return found.img, nil
 		}
 	}
-	if owed || t.distrust.all(of) || !t.breaker.pass(t.cfg.Now()) {
+	if owed || t.distrust.all(of) {
+		return imagecache.Image{}, imagecache.ErrMiss
+	}
+	done, err := t.breaker.Allow()
+	if err != nil {
 		return imagecache.Image{}, imagecache.ErrMiss
 	}
 	limited, cancel := context.WithTimeout(ctx, t.cfg.ReadTimeout)
@@ -167,16 +176,16 @@ func (t *Tier) Get(ctx context.Context, key imagecache.Key) (imagecache.Image, e
 	object, err := t.cfg.Store.Get(limited, keyOf(key))
 	switch {
 	case errors.Is(err, ErrNotFound):
-		t.breaker.succeed()
+		done(circuit.Success)
 		return imagecache.Image{}, imagecache.ErrMiss
-	case err != nil && ctx.Err() != nil: // the caller's end, not the store's fault
-		t.breaker.abandon()
+	case err != nil && ctx.Err() != nil: // the caller left: not the store's fault
+		done(circuit.Ignored)
 		return imagecache.Image{}, imagecache.ErrMiss
 	case err != nil:
-		t.breaker.fail(t.cfg.Now())
+		done(circuit.Failure)
 		return imagecache.Image{}, fmt.Errorf("read from the derived store: %w", err)
 	}
-	t.breaker.succeed()
+	done(circuit.Success)
 	found, err := decode(object)
 	if err != nil || found.key != key {
 		t.count.damaged.Add(1)
@@ -284,6 +293,6 @@ func (t *Tier) Stats() Stats {
 	t.mu.Unlock()
 	s.Written, s.Dropped, s.Purged = t.count.written.Load(), t.count.dropped.Load(), t.count.purged.Load()
 	s.Skipped, s.Damaged, s.Distrusted = t.count.skipped.Load(), t.count.damaged.Load(), t.count.distrusted.Load()
-	s.Open = t.breaker.open(t.cfg.Now())
+	s.Open = t.breaker.State() == circuit.Open
 	return s
 }

@@ -3,7 +3,6 @@ package sharedstore
 import (
 	"math"
 	"sync"
-	"time"
 
 	"github.com/novasocial/imagetier/imagecache"
 )
@@ -62,58 +61,4 @@ func (d *distrust) of(of imagecache.Original, at Position) bool {
 	defer d.mu.RUnlock()
 	last, there := d.last[of.Hash()]
 	return there && (at.Log != last.Log || at.Entry < last.Entry)
-}
-
-// A breaker leaves a store alone that fails. The zero value is closed.
-type breaker struct {
-	mu     sync.Mutex
-	faults int       // in a row
-	until  time.Time // while faults is at least maxFaults
-	trying bool      // one has been let through, and has not ended
-}
-
-const (
-	maxFaults = 5
-	leftAlone = 5 * time.Second
-)
-
-// pass reports whether the store may be asked. After the pause one is let through to see.
-// Who passes says how it went: succeed, fail or abandon.
-func (b *breaker) pass(now time.Time) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.faults < maxFaults {
-		return true
-	}
-	if b.trying || now.Before(b.until) {
-		return false
-	}
-	b.trying = true
-	return true
-}
-
-func (b *breaker) succeed() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.faults, b.trying = 0, false
-}
-
-func (b *breaker) fail(now time.Time) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.faults++
-	b.until, b.trying = now.Add(leftAlone), false
-}
-
-// abandon: nothing was learned.
-func (b *breaker) abandon() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.trying = false
-}
-
-func (b *breaker) open(now time.Time) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.faults >= maxFaults && now.Before(b.until)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/internal/circuit"
 )
 
 // drainTime bounds how long Run goes on writing after its context is done.
@@ -90,17 +91,17 @@ func (t *Tier) write(ctx context.Context, it *item) {
 	var err error
 	if dead {
 		// Purged while it waited.
-	} else if t.breaker.pass(t.cfg.Now()) {
+	} else if done, errOpen := t.breaker.Allow(); errOpen == nil {
 		limited, cancel := context.WithTimeout(ctx, t.cfg.WriteTimeout)
 		err = t.cfg.Store.Put(limited, keyOf(it.key), it.object)
 		cancel()
 		if err != nil {
-			t.breaker.fail(t.cfg.Now())
+			done(circuit.Failure)
 			t.count.dropped.Add(1)
 			it.unsure = true
 			t.cfg.Log.Warn("shared store write failed", "key", it.key.String(), "err", err)
 		} else {
-			t.breaker.succeed()
+			done(circuit.Success)
 			t.count.written.Add(1)
 		}
 	} else {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/novasocial/imagetier/internal/circuit"
 	"github.com/novasocial/imagetier/internal/config"
 	"github.com/novasocial/imagetier/internal/metrics"
 	"github.com/novasocial/imagetier/origin"
@@ -90,7 +91,7 @@ func guard(name string, src origin.Source, cfg config.Config, set *metrics.Set) 
 	src = origin.Retry(src, origin.RetryConfig{MaxBytes: cfg.Limits.MaxBytes})
 	src = origin.Deadline(src, cfg.OriginTimeout)
 	src = origin.Limit(src, origin.LimitConfig{})
-	guarded := breaker.New(src, breaker.Config{})
+	guarded := breaker.New(src, circuit.Config{})
 	set.Breaker(name, func() int { return int(guarded.State()) })
 	return guarded
 }

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/novasocial/imagetier/internal/circuit"
 	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/origin/breaker"
 )
@@ -53,33 +54,33 @@ func TestAnOriginThatIsDownIsLeftAloneAndTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var changes []string
 		src := &script{do: fails(origin.ErrUnavailable)}
-		b := breaker.New(src, breaker.Config{Changed: func(from, to breaker.State) { changes = append(changes, fmt.Sprint(from, "→", to)) }})
+		b := breaker.New(src, circuit.Config{Changed: func(_ string, to circuit.State) { changes = append(changes, to.String()) }})
 		for i := range 10 {
-			if b.State() != breaker.Closed {
+			if b.State() != circuit.Closed {
 				t.Fatalf("open after %d failures", i)
 			}
-			if err := read(t.Context(), b); errors.Is(err, breaker.ErrOpen) {
+			if err := read(t.Context(), b); errors.Is(err, circuit.ErrOpen) {
 				t.Fatal(err)
 			}
 		}
 		for range 100 {
-			if err := read(t.Context(), b); !errors.Is(err, origin.ErrUnavailable) || !errors.Is(err, breaker.ErrOpen) {
+			if err := read(t.Context(), b); !errors.Is(err, origin.ErrUnavailable) || !errors.Is(err, circuit.ErrOpen) {
 				t.Fatalf("error %v", err)
 			}
 		}
-		if src.calls != 10 || b.State() != breaker.Open {
+		if src.calls != 10 || b.State() != circuit.Open {
 			t.Fatalf("asked %d times, %v", src.calls, b.State())
 		}
 
 		// Still down when the cooldown has passed: one request is enough to know.
 		time.Sleep(2*time.Second + 1)
-		if b.State() != breaker.HalfOpen {
+		if b.State() != circuit.HalfOpen {
 			t.Fatal(b.State())
 		}
 		for range 10 {
 			_ = read(t.Context(), b)
 		}
-		if src.calls != 11 || b.State() != breaker.Open {
+		if src.calls != 11 || b.State() != circuit.Open {
 			t.Fatalf("asked %d times, %v", src.calls, b.State())
 		}
 
@@ -91,10 +92,10 @@ func TestAnOriginThatIsDownIsLeftAloneAndTriedAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if b.State() != breaker.Closed {
+		if b.State() != circuit.Closed {
 			t.Fatal(b.State())
 		}
-		want := "[closed→open open→half-open half-open→open open→half-open half-open→closed]"
+		want := "[open half-open open half-open closed]"
 		if got := fmt.Sprint(changes); got != want {
 			t.Errorf("changes %s, want %s", got, want)
 		}
@@ -106,27 +107,27 @@ func TestOnlyWhatSaysThatTheOriginIsDownOpens(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		do   func(ctx context.Context) (*origin.Object, error)
-		want breaker.State
+		want circuit.State
 	}{
-		{"good", works, breaker.Closed},
-		{"in memory", func(context.Context) (*origin.Object, error) { return origin.NewWhole(nil), nil }, breaker.Closed},
-		{"not found", fails(origin.ErrNotFound), breaker.Closed},
-		{"changed", fails(origin.ErrChanged), breaker.Closed},
-		{"not modified", fails(&origin.NotModified{}), breaker.Closed},
-		{"denied", fails(origin.ErrDenied), breaker.Closed},
-		{"too large", fails(origin.ErrTooLarge), breaker.Closed},
-		{"too large, counted", gives(strings.NewReader(strings.Repeat("x", 1000))), breaker.Closed},
-		{"busy", fails(&origin.Busy{}), breaker.Closed},
-		{"no name", fails(origin.ErrName), breaker.Closed},
-		{"unavailable", fails(origin.ErrUnavailable), breaker.Open},
-		{"too slow", fails(fmt.Errorf("%w: %w", origin.ErrUnavailable, context.DeadlineExceeded)), breaker.Open},
-		{"nameless", fails(stuck), breaker.Open},
-		{"cut body", gives(iotest.ErrReader(origin.ErrUnavailable)), breaker.Open},
-		{"nameless body", gives(iotest.ErrReader(stuck)), breaker.Open},
+		{"good", works, circuit.Closed},
+		{"in memory", func(context.Context) (*origin.Object, error) { return origin.NewWhole(nil), nil }, circuit.Closed},
+		{"not found", fails(origin.ErrNotFound), circuit.Closed},
+		{"changed", fails(origin.ErrChanged), circuit.Closed},
+		{"not modified", fails(&origin.NotModified{}), circuit.Closed},
+		{"denied", fails(origin.ErrDenied), circuit.Closed},
+		{"too large", fails(origin.ErrTooLarge), circuit.Closed},
+		{"too large, counted", gives(strings.NewReader(strings.Repeat("x", 1000))), circuit.Closed},
+		{"busy", fails(&origin.Busy{}), circuit.Closed},
+		{"no name", fails(origin.ErrName), circuit.Closed},
+		{"unavailable", fails(origin.ErrUnavailable), circuit.Open},
+		{"too slow", fails(fmt.Errorf("%w: %w", origin.ErrUnavailable, context.DeadlineExceeded)), circuit.Open},
+		{"nameless", fails(stuck), circuit.Open},
+		{"cut body", gives(iotest.ErrReader(origin.ErrUnavailable)), circuit.Open},
+		{"nameless body", gives(iotest.ErrReader(stuck)), circuit.Open},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := breaker.New(&script{do: c.do}, breaker.Config{})
+				b := breaker.New(&script{do: c.do}, circuit.Config{})
 				for range 50 {
 					_ = read(t.Context(), b)
 				}
@@ -142,7 +143,7 @@ func TestACallerThatLeavesOrIsLateSaysNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		waits := func(ctx context.Context) (*origin.Object, error) { <-ctx.Done(); return nil, ctx.Err() }
 		src := &script{do: waits}
-		b := breaker.New(src, breaker.Config{})
+		b := breaker.New(src, circuit.Config{})
 		for range 30 {
 			late, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 			if err := read(late, b); !errors.Is(err, context.DeadlineExceeded) {
@@ -153,7 +154,7 @@ func TestACallerThatLeavesOrIsLateSaysNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if b.State() != breaker.Closed || src.calls != 30 {
+		if b.State() != circuit.Closed || src.calls != 30 {
 			t.Errorf("%v, asked %d times", b.State(), src.calls)
 		}
 		// They do not take the place of those that say something either.
@@ -161,7 +162,7 @@ func TestACallerThatLeavesOrIsLateSaysNothing(t *testing.T) {
 		for range 10 {
 			_ = read(t.Context(), b)
 		}
-		if b.State() != breaker.Open {
+		if b.State() != circuit.Open {
 			t.Errorf("%v", b.State())
 		}
 	})
@@ -170,14 +171,14 @@ func TestACallerThatLeavesOrIsLateSaysNothing(t *testing.T) {
 func TestAFewFailuresAmongManyDoNotOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := &script{}
-		b := breaker.New(src, breaker.Config{})
+		b := breaker.New(src, circuit.Config{})
 		for i := range 1000 {
 			src.do = works
 			if i%5 > 2 { // two of five
 				src.do = fails(origin.ErrUnavailable)
 			}
 			_ = read(t.Context(), b)
-			if b.State() != breaker.Closed {
+			if b.State() != circuit.Closed {
 				t.Fatalf("open after %d", i)
 			}
 		}
@@ -187,7 +188,7 @@ func TestAFewFailuresAmongManyDoNotOpen(t *testing.T) {
 		for range 10 {
 			_ = read(t.Context(), b)
 		}
-		if b.State() != breaker.Open {
+		if b.State() != circuit.Open {
 			t.Errorf("%v: old successes count", b.State())
 		}
 	})
@@ -196,19 +197,19 @@ func TestAFewFailuresAmongManyDoNotOpen(t *testing.T) {
 func TestAPanicIsAnEndToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := &script{do: func(context.Context) (*origin.Object, error) { panic("bug") }}
-		b := breaker.New(src, breaker.Config{Probes: 1})
+		b := breaker.New(src, circuit.Config{Probes: 1})
 		for range 10 {
 			func() {
 				defer func() { _ = recover() }()
 				_ = read(t.Context(), b)
 			}()
 		}
-		if b.State() != breaker.Open {
+		if b.State() != circuit.Open {
 			t.Fatal(b.State())
 		}
 		time.Sleep(2*time.Second + 1)
 		src.do = works
-		if err := read(t.Context(), b); err != nil || b.State() != breaker.Closed {
+		if err := read(t.Context(), b); err != nil || b.State() != circuit.Closed {
 			t.Errorf("error %v, %v", err, b.State())
 		}
 	})
@@ -217,7 +218,7 @@ func TestAPanicIsAnEndToo(t *testing.T) {
 func TestOneOpenBodyIsOneProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := &script{do: fails(origin.ErrUnavailable)}
-		b := breaker.New(src, breaker.Config{Probes: 1})
+		b := breaker.New(src, circuit.Config{Probes: 1})
 		for range 10 {
 			_ = read(t.Context(), b)
 		}
@@ -227,12 +228,12 @@ func TestOneOpenBodyIsOneProbe(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := b.Open(t.Context(), "b.jpg", origin.Cond{}); !errors.Is(err, breaker.ErrOpen) {
+		if _, err := b.Open(t.Context(), "b.jpg", origin.Cond{}); !errors.Is(err, circuit.ErrOpen) {
 			t.Errorf("a second probe: error %v", err)
 		}
 		obj.Body.Close()
 		obj.Body.Close()
-		if b.State() != breaker.Closed {
+		if b.State() != circuit.Closed {
 			t.Error(b.State())
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/novasocial/imagetier/internal/circuit"
 	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/origin/breaker"
 )
@@ -15,7 +16,7 @@ func Example() {
 	src = origin.Retry(src, origin.RetryConfig{MaxBytes: 32 << 20})
 	src = origin.Deadline(src, 5*time.Second)
 	src = origin.Limit(src, origin.LimitConfig{Requests: 64})
-	src = breaker.New(src, breaker.Config{})
+	src = breaker.New(src, circuit.Config{})
 
 	original, err := origin.ReadAll(context.Background(), src, "2026/11/abc.jpg", origin.Cond{}, 32<<20)
 	fmt.Printf("%s %v\n", original.Body, err)

@@ -29,7 +29,6 @@ var owners = map[string][]string{
 	"golang.org/x/sync":              {"tier", "feed", "cmd/imagetier-gateway", "cmd/fakebackends"},
 	"github.com/redis/rueidis":       {"pagecache"},
 	"github.com/maypok86/otter/v2":   {"pagecache"},
-	"github.com/sony/gobreaker/v2":   {"upstream", "pagecache"},
 	"google.golang.org/grpc":         {"proto", "upstream"},
 	"google.golang.org/protobuf":     {"proto", "upstream"},
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc": {"upstream"},
@@ -45,16 +44,16 @@ var walls = map[string][]string{
 	"tier":                  {"/imagecache/imageurl", "/prefetch/profile", "/internal/webhook"},
 	"feed":                  {},
 	"proto":                 {},
-	"upstream":              {"feed", "proto"},
+	"upstream":              {"feed", "proto", "/internal/circuit"},
 	"upstream/fakeservices": {"proto"},
 	"cmd/fakebackends":      {"upstream/fakeservices"},
 	"proxy":                 {"rewrite", "imagelink", "/prefetch/profile"},
 	"loader":                {},
-	"pagecache":             {"feed"},
+	"pagecache":             {"feed", "/internal/circuit"},
 	"graph":                 {"feed", "imagelink", "/prefetch/profile"},
 	"auth":                  {},
 	"events":                {"/prefetch/events", "/internal/webhook"},
-	"cmd/imagetier-gateway": {"proxy", "imagelink", "tier", "graph", "auth", "events", "feed", "loader", "pagecache", "upstream", "/internal/settings", "/internal/program", "/internal/telemetry", "/internal/webhook", "/prefetch/profile", "/prefetch/events", "/imagecache/imageurl"},
+	"cmd/imagetier-gateway": {"proxy", "imagelink", "tier", "graph", "auth", "events", "feed", "loader", "pagecache", "upstream", "/internal/circuit", "/internal/settings", "/internal/program", "/internal/telemetry", "/internal/webhook", "/prefetch/profile", "/prefetch/events", "/imagecache/imageurl"},
 }
 
 type listed struct {

@@ -10,6 +10,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/loader"
 	"github.com/novasocial/imagetier/gateway/pagecache"
 	"github.com/novasocial/imagetier/gateway/upstream"
+	"github.com/novasocial/imagetier/internal/circuit"
 )
 
 // pages are the parts that make a page:
@@ -29,7 +30,7 @@ func (g *gateway) openFeed(set *serveMetrics) (*pages, error) {
 	cfg := g.cfg.Serve
 	up := upstream.Config{
 		Feed: cfg.Feed, Content: cfg.Content, User: cfg.User, ConnectTimeout: cfg.ConnectTimeout, CallTimeout: cfg.CallTimeout,
-		Traces: g.telemetry.Provider(), Observe: set.call, Breaker: upstream.Breaker{Moved: func(service string, to upstream.State) { set.breaker(service, int(to)) }},
+		Traces: g.telemetry.Provider(), Observe: set.call, Breaker: circuit.Config{Changed: set.breaker},
 	}
 	if cfg.TLS {
 		up.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
@@ -51,7 +52,7 @@ func (g *gateway) openFeed(set *serveMetrics) (*pages, error) {
 				profiles.Forget(ids)
 			}
 		},
-		Told: set.cached, BreakerChanged: func(to pagecache.State) { set.breaker("redis", int(to)) }, Log: g.log,
+		Told: set.cached, Breaker: circuit.Config{Name: "redis", Changed: set.breaker}, Log: g.log,
 	}
 	cache, err := pagecache.New(caching)
 	if err != nil {

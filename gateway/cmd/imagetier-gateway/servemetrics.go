@@ -10,6 +10,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/graph"
 	"github.com/novasocial/imagetier/gateway/pagecache"
 	"github.com/novasocial/imagetier/gateway/upstream"
+	"github.com/novasocial/imagetier/internal/circuit"
 )
 
 // serviceNames are the label values of services.
@@ -99,7 +100,7 @@ func (m *serveMetrics) call(service, _ string, how upstream.Outcome, took time.D
 	m.callTimes[service].Observe(took.Seconds())
 }
 
-func (m *serveMetrics) breaker(of string, state int) { m.breakers[of].Set(float64(state)) }
+func (m *serveMetrics) breaker(of string, to circuit.State) { m.breakers[of].Set(float64(to)) }
 
 func (m *serveMetrics) cached(kind pagecache.Kind, what pagecache.Outcome, ids int) {
 	m.caches.WithLabelValues(string(kind), string(what)).Add(float64(ids))
