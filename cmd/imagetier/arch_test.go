@@ -76,6 +76,7 @@ var allowed = map[string][]string{
 	"internal/warmlist":      {"imagecache/imageurl", "internal/durable"},
 	"internal/webhook":       {},
 	"internal/circuit":       {},
+	"internal/boundedcache":  {},
 	"internal/sources":       {"origin", "internal/circuit", "internal/config", "internal/metrics"},
 	"internal/purgelog":      {"imagecache", "internal/jetstream"},
 	"internal":               {"resize", "origin", "imagecache", "prefetch", "internal/settings", "internal/tracing", "internal/durable", "internal/webhook", "internal/circuit"},

@@ -14,8 +14,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
+	"github.com/novasocial/imagetier/internal/boundedcache"
 	"github.com/novasocial/imagetier/internal/webhook"
 	tierevents "github.com/novasocial/imagetier/prefetch/events"
 )
@@ -65,7 +65,8 @@ type Config struct {
 // event. It is safe for concurrent use.
 type Handler struct {
 	cfg  Config
-	seen seen
+	mu   sync.Mutex
+	seen boundedcache.Map[string, struct{}] // ids of events; guarded by mu
 	warm chan []string
 }
 
@@ -77,7 +78,9 @@ func New(cfg Config) *Handler {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Handler{cfg: cfg, warm: make(chan []string, maxQueued)}
+	h := &Handler{cfg: cfg, warm: make(chan []string, maxQueued)}
+	h.seen.Max, h.seen.TTL = maxSeen, 2*webhook.Tolerance // as long as a signature is good
+	return h
 }
 
 // Run warms until ctx is done. It returns nil.
@@ -122,13 +125,18 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	// An id is remembered once its event is done: one that is sent again meanwhile is done
 	// again, which drops the same things.
-	if h.seen.has(claim.ID) {
+	h.mu.Lock()
+	_, repeated := h.seen.Get(claim.ID)
+	h.mu.Unlock()
+	if repeated {
 		h.cfg.Observe(e.Type, Repeated)
 		accept(w, 0)
 		return
 	}
 	h.invalidate(r.Context(), e)
-	h.seen.add(claim.ID, time.Now())
+	h.mu.Lock()
+	h.seen.Put(claim.ID, struct{}{})
+	h.mu.Unlock()
 	h.cfg.Observe(e.Type, Taken)
 	accept(w, 1)
 }
@@ -171,28 +179,4 @@ func (h *Handler) refuse(w http.ResponseWriter, status int, what Outcome, err er
 	_ = json.NewEncoder(w).Encode(map[string]any{
 		"type": "about:blank", "title": http.StatusText(status), "status": status, "detail": strings.ToUpper(err.Error()[:1]) + err.Error()[1:] + ".",
 	})
-}
-
-// seen are ids of events in two generations, each for as long as a signature is good.
-type seen struct {
-	mu       sync.Mutex
-	now, old map[string]struct{}
-	born     time.Time // of now
-}
-
-func (s *seen) has(id string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, now := s.now[id]
-	_, old := s.old[id]
-	return now || old
-}
-
-func (s *seen) add(id string, at time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.now == nil || len(s.now) >= maxSeen || at.Sub(s.born) > 2*webhook.Tolerance {
-		s.now, s.old, s.born = map[string]struct{}{}, s.now, at
-	}
-	s.now[id] = struct{}{}
 }

@@ -119,6 +119,7 @@ func New(cfg Config) (*Proxy, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	p := &Proxy{cfg: cfg, fields: rewrite.Fields{}, profiles: map[string]string{}}
+	p.queries.known.Max = maxQueries
 	source := ""
 	for _, f := range cfg.Fields {
 		if f.Fill != "" && source != "" && f.Fill != source {

@@ -14,6 +14,7 @@ import (
 	"github.com/vektah/gqlparser/v2/parser"
 
 	"github.com/novasocial/imagetier/gateway/rewrite"
+	"github.com/novasocial/imagetier/internal/boundedcache"
 )
 
 // form is how a request body holds GraphQL.
@@ -100,16 +101,15 @@ func readOperations(f form, contentType string, head []byte) []operation {
 
 // Bounds of an aliasCache.
 const (
-	maxQueries = 1024      // of each generation
+	maxQueries = 1024      // of each of two generations
 	maxTokens  = 50_000    // of a query that is parsed
 	maxParsed  = 128 << 10 // bytes of one
 )
 
-// aliasCache remembers the fields of queries: apps send few, again and again. It holds at
-// most two generations of maxQueries.
+// aliasCache keeps the fields of queries: apps send the same few again and again.
 type aliasCache struct {
-	mu       sync.Mutex
-	now, old map[[sha256.Size]byte]rewrite.Fields
+	mu    sync.Mutex
+	known boundedcache.Map[[sha256.Size]byte, rewrite.Fields]
 }
 
 // fields returns what members of the answer are called, if base are the fields of the schema.
@@ -135,7 +135,13 @@ func (c *aliasCache) of(base rewrite.Fields, o operation) rewrite.Fields {
 	if o.Query == "" && !decodeHash(&hash, o.Extensions.PersistedQuery.Hash) {
 		return base
 	}
-	if fields, ok := c.get(hash); ok {
+	c.mu.Lock()
+	fields, ok := c.known.Get(hash)
+	if ok {
+		c.known.Put(hash, fields)
+	}
+	c.mu.Unlock()
+	if ok {
 		return fields
 	}
 	if o.Query == "" || len(o.Query) > maxParsed {
@@ -145,37 +151,11 @@ func (c *aliasCache) of(base rewrite.Fields, o operation) rewrite.Fields {
 	if err != nil {
 		return base
 	}
-	fields := aliased(base, document)
-	c.put(hash, fields)
+	fields = aliased(base, document)
+	c.mu.Lock()
+	c.known.Put(hash, fields)
+	c.mu.Unlock()
 	return fields
-}
-
-func (c *aliasCache) get(hash [sha256.Size]byte) (rewrite.Fields, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	fields, ok := c.now[hash]
-	if !ok {
-		if fields, ok = c.old[hash]; ok {
-			c.putLocked(hash, fields)
-		}
-	}
-	return fields, ok
-}
-
-func (c *aliasCache) put(hash [sha256.Size]byte, fields rewrite.Fields) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.putLocked(hash, fields)
-}
-
-func (c *aliasCache) putLocked(hash [sha256.Size]byte, fields rewrite.Fields) {
-	if len(c.now) >= maxQueries {
-		c.old, c.now = c.now, nil
-	}
-	if c.now == nil {
-		c.now = map[[sha256.Size]byte]rewrite.Fields{}
-	}
-	c.now[hash] = fields
 }
 
 // aliased returns what members are called in the answer to a document: base, less the names

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/boundedcache"
 	"github.com/novasocial/imagetier/prefetch/profile"
 )
 
@@ -87,8 +88,8 @@ func wait(ctx context.Context, questions []*question) (any bool) {
 type facts struct {
 	questions chan *question
 	mu        sync.Mutex
-	now, old  map[profile.Image]*fact // generations: the old one is dropped when now is full
-	pause     time.Time               // until then nothing is asked: it has failed
+	known     boundedcache.Map[profile.Image, *fact]
+	pause     time.Time // until then nothing is asked: it has failed
 }
 
 type fact struct {
@@ -106,23 +107,14 @@ type question struct {
 }
 
 func newFacts() *facts {
-	return &facts{questions: make(chan *question, factsAskers), now: map[profile.Image]*fact{}}
+	f := &facts{questions: make(chan *question, factsAskers)}
+	f.known.Max = maxFacts
+	return f
 }
 
 // entry returns the fact of an image; f is locked.
 func (f *facts) entry(image profile.Image) *fact {
-	if e, ok := f.now[image]; ok {
-		return e
-	}
-	e, ok := f.old[image]
-	if !ok {
-		e = &fact{}
-	}
-	if len(f.now) >= maxFacts {
-		f.now, f.old = map[profile.Image]*fact{}, f.now
-	}
-	f.now[image] = e
-	return e
+	return f.known.GetOrPut(image, func() *fact { return &fact{} })
 }
 
 func (e *fact) fresh(image profile.Image, now time.Time, freshFor time.Duration) bool {

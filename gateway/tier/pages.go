@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/novasocial/imagetier/internal/boundedcache"
 	"github.com/novasocial/imagetier/prefetch/profile"
 )
 
@@ -16,15 +17,15 @@ const (
 	sendTimeout = 2 * time.Second  // of one event
 	minPause    = time.Second      // after an event that the tier did not take
 	maxPause    = 30 * time.Second // also where it asks for more
-	// knownFor is how long an image is not told of again: the tier keeps it at least that
-	// long, unless it is far too small.
+	// knownFor is how long an image is not sent again, at least: the tier keeps it longer,
+	// unless it is far too small.
 	knownFor = 5 * time.Minute
 	maxKnown = 50_000 // images of each of two generations
 )
 
 // sendPages gathers what was handed out and sends it, one event after another.
 func (c *Client) sendPages(ctx context.Context) error {
-	known := recent{born: time.Now()}
+	known := boundedcache.Map[told, struct{}]{Max: maxKnown, TTL: knownFor}
 	var pause time.Time // until then nothing is sent
 	for {
 		gathered, err := c.gather(ctx, &known)
@@ -36,10 +37,10 @@ func (c *Client) sendPages(ctx context.Context) error {
 				n := c.fitting(images)
 				if time.Now().Before(pause) {
 					c.cfg.Told(Dropped, n)
-					known.forget(name, images[:n])
+					forget(&known, name, images[:n])
 				} else if wait, err := c.send(ctx, name, images[:n]); err != nil {
 					c.cfg.Told(Refused, n)
-					known.forget(name, images[:n])
+					forget(&known, name, images[:n])
 					pause = time.Now().Add(wait)
 					c.cfg.Log.Warn("the tier did not take what was handed out", "images", n, "pause", wait, "err", err)
 				} else {
@@ -52,7 +53,7 @@ func (c *Client) sendPages(ctx context.Context) error {
 }
 
 // gather waits for a page, and for more of them as long as Config.Gather says.
-func (c *Client) gather(ctx context.Context, known *recent) (map[string][]profile.Image, error) {
+func (c *Client) gather(ctx context.Context, known *boundedcache.Map[told, struct{}]) (map[string][]profile.Image, error) {
 	gathered := map[string][]profile.Image{}
 	var enough <-chan time.Time
 	n := 0
@@ -68,10 +69,12 @@ func (c *Client) gather(ctx context.Context, known *recent) (map[string][]profil
 					c.cfg.Told(Dropped, 1)
 					continue
 				}
-				if known.add(p.profile, image, time.Now()) {
+				key := told{p.profile, image}
+				if _, ok := known.Get(key); ok {
 					c.cfg.Told(Known, 1)
 					continue
 				}
+				known.Put(key, struct{}{})
 				gathered[p.profile] = append(gathered[p.profile], image)
 				n++
 			}
@@ -145,40 +148,14 @@ func (c *Client) send(ctx context.Context, profileName string, images []profile.
 	return wait, fmt.Errorf("%s", resp.Status)
 }
 
-// recent is a set of images that the tier was told of, in two generations. It is for one
-// goroutine.
-type recent struct {
-	now, old map[told]struct{}
-	born     time.Time // of now
-}
-
+// told is an image of a profile that the tier knows.
 type told struct {
 	profile string
 	image   profile.Image
 }
 
-// add adds an image and reports whether it was there.
-func (r *recent) add(profileName string, image profile.Image, at time.Time) (there bool) {
-	if len(r.now) >= maxKnown || at.Sub(r.born) > knownFor {
-		r.now, r.old, r.born = nil, r.now, at
-	}
-	if r.now == nil {
-		r.now = map[told]struct{}{}
-	}
-	key := told{profileName, image}
-	if _, there = r.now[key]; there {
-		return true
-	}
-	_, there = r.old[key]
-	if !there {
-		r.now[key] = struct{}{}
-	}
-	return there
-}
-
-func (r *recent) forget(profileName string, images []profile.Image) {
+func forget(known *boundedcache.Map[told, struct{}], profileName string, images []profile.Image) {
 	for _, image := range images {
-		delete(r.now, told{profileName, image})
-		delete(r.old, told{profileName, image})
+		known.Delete(told{profileName, image})
 	}
 }

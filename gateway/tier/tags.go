@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/novasocial/imagetier/internal/boundedcache"
 	"github.com/novasocial/imagetier/prefetch/profile"
 )
 
@@ -17,10 +18,10 @@ const (
 
 // tags are the entity tags that the tier has said.
 type tags struct {
-	fresh    time.Duration
-	wanted   chan profile.Image
-	mu       sync.Mutex
-	now, old map[profile.Image]*tagged
+	fresh  time.Duration
+	wanted chan profile.Image
+	mu     sync.Mutex
+	known  boundedcache.Map[profile.Image, *tagged]
 }
 
 type tagged struct {
@@ -30,7 +31,9 @@ type tagged struct {
 }
 
 func newTags(fresh time.Duration) *tags {
-	return &tags{fresh: fresh, wanted: make(chan profile.Image, 4*maxImages), now: map[profile.Image]*tagged{}}
+	t := &tags{fresh: fresh, wanted: make(chan profile.Image, 4*maxImages)}
+	t.known.Max = maxTags
+	return t
 }
 
 // get returns a tag, and asks for it where it is not known or not fresh.
@@ -53,18 +56,7 @@ func (t *tags) get(live profile.Image, at time.Time) (string, bool) {
 }
 
 func (t *tags) entryLocked(live profile.Image) *tagged {
-	if entry, ok := t.now[live]; ok {
-		return entry
-	}
-	entry, ok := t.old[live]
-	if !ok {
-		entry = &tagged{}
-	}
-	if len(t.now) >= maxTags {
-		t.now, t.old = map[profile.Image]*tagged{}, t.now
-	}
-	t.now[live] = entry
-	return entry
+	return t.known.GetOrPut(live, func() *tagged { return &tagged{} })
 }
 
 // put notes what the tier said of images; nil is nothing.

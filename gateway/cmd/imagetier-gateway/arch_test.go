@@ -41,18 +41,18 @@ var owners = map[string][]string{
 var walls = map[string][]string{
 	"rewrite":               {},
 	"imagelink":             {"/resize", "/imagecache/imageurl", "/prefetch/profile"},
-	"tier":                  {"/imagecache/imageurl", "/prefetch/profile", "/internal/webhook"},
+	"tier":                  {"/imagecache/imageurl", "/prefetch/profile", "/internal/boundedcache", "/internal/webhook"},
 	"feed":                  {},
 	"proto":                 {},
 	"upstream":              {"feed", "proto", "/internal/circuit"},
 	"upstream/fakeservices": {"proto"},
 	"cmd/fakebackends":      {"upstream/fakeservices"},
-	"proxy":                 {"rewrite", "imagelink", "/prefetch/profile"},
+	"proxy":                 {"rewrite", "imagelink", "/prefetch/profile", "/internal/boundedcache"},
 	"loader":                {},
 	"pagecache":             {"feed", "/internal/circuit"},
 	"graph":                 {"feed", "imagelink", "/prefetch/profile"},
 	"auth":                  {},
-	"events":                {"/prefetch/events", "/internal/webhook"},
+	"events":                {"/prefetch/events", "/internal/boundedcache", "/internal/webhook"},
 	"cmd/imagetier-gateway": {"proxy", "imagelink", "tier", "graph", "auth", "events", "feed", "loader", "pagecache", "upstream", "/internal/circuit", "/internal/settings", "/internal/program", "/internal/telemetry", "/internal/webhook", "/prefetch/profile", "/prefetch/events", "/imagecache/imageurl"},
 }
 
