@@ -35,7 +35,7 @@ func (l *lanes) Purge(context.Context, imagecache.Original) (imagecache.Removed,
 func TestCache_Get_LiveDoesNotJoinWarm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		filler := &lanes{}
-		c := imagecache.New(imagecache.Config{Filler: filler, FillTimeout: time.Hour, Layers: []imagecache.Layer{{Tier: &shelf{}, Name: imagecache.Memory}}})
+		c := imagecache.New(imagecache.Config{Filler: filler, FillTimeout: time.Hour, Layers: []imagecache.Layer{{Tier: &fakeTier{}, Name: imagecache.Memory}}})
 		ref, err := imageurl.ParseRef("/100x/v.1/posts/a.jpg.webp")
 		if err != nil {
 			t.Fatal(err)

@@ -12,7 +12,7 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// A Filler makes what no tier holds. imagecache/fill is the one that there is.
+// A Filler makes Images that no tier holds. Package fill implements it.
 type Filler interface {
 	// Fill makes the Image that ref names. stale is nil, or what the cache holds and
 	// may no longer serve: then Fill may find that it still holds, and return it with
@@ -31,19 +31,19 @@ type Filled struct {
 	NotModified bool   // Image is stale's, with new freshness
 }
 
-// Layer is one tier of a Cache and what its hits are called.
+// Layer is one tier of a Cache and the name of its hits.
 type Layer struct {
 	Tier Tier
 	Name Detail
-	// Far is a tier over a network: it is asked once for however many callers, within the
-	// flight that would make the Image, and what it holds is copied nearer at once.
+	// Far is a tier over a network: it is read within a flight, once for all its callers, and
+	// its images are copied into the faster tiers at once.
 	Far bool
 }
 
 // Config of a Cache.
 type Config struct {
 	Layers []Layer // fastest first
-	// Originals keeps what ShapeOriginal names; nil: nothing does.
+	// Originals keeps Images of ShapeOriginal. If it is nil, they are not kept.
 	Originals Tier
 	Filler    Filler
 	// FillTimeout bounds one fill from start to end, waiting included; 0 is 20 s.
@@ -51,20 +51,20 @@ type Config struct {
 	// NegativeTTL is how long a refusal (no such original, a broken one) is repeated
 	// without asking again; 0 is never.
 	NegativeTTL time.Duration
-	// TakenDown reports whether an original was taken down: then its variants are neither
-	// answered nor made, but ErrTakenDown. It is asked for every Get. nil: none is.
+	// TakenDown reports whether an original was taken down: Get then returns ErrTakenDown and
+	// makes nothing. It is called for every Get. If it is nil, no original is taken down.
 	TakenDown func(Original) bool
 	// Watermarks are digests of the watermarks by name: they are part of the keys of what
 	// bears one, so that another picture under the same name is another image.
 	Watermarks map[string]string
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
-	// Log gets what a caller cannot see: a tier's fault, a fill's panic. nil is slog's default.
+	// Log gets faults that no caller sees: of a tier, or a fill's panic. nil is slog's default.
 	Log *slog.Logger
 }
 
-// Cache serves Images from its tiers, fastest first, and has each that is missing made
-// once however many ask for it.
+// Cache serves Images from its tiers, fastest first, and makes each missing one once, however
+// many callers ask for it.
 type Cache struct {
 	layers    []Layer
 	originals []Layer
@@ -139,7 +139,7 @@ func (c *Cache) Get(ctx context.Context, ref imageurl.Ref) (Image, Outcome, erro
 			state = staleUnusable
 		}
 		if !held.Fresh.Pinned() {
-			held.Fresh.Until = since // other caches are not to keep it for the rest of its time
+			held.Fresh.Until = since // so that caches in front do not keep it either
 		}
 	}
 	switch state {
@@ -156,9 +156,9 @@ func (c *Cache) Get(ctx context.Context, ref imageurl.Ref) (Image, Outcome, erro
 	return img, out, err
 }
 
-// lookup asks the tiers in turn, and copies what a slower one holds into the faster ones
-// when it is asked for an eighth time: what is read seldom would only push out what is read
-// often, and a copy costs as much as several reads of a disk whose pages are in memory. What is far is asked only if far is set. Its error is ErrMiss.
+// lookup asks the tiers in turn. A hit in a slower tier is copied into the faster ones at its
+// eighth read: cold images would evict hot ones, and a copy costs as much as several reads
+// from the page cache. Far tiers are asked only if far is set. The error is ErrMiss.
 func (c *Cache) lookup(ctx context.Context, ref imageurl.Ref, key Key, far bool) (Image, Detail, error) {
 	layers := c.layersOf(ref)
 	epoch := c.epochs.Of(key.original)
@@ -214,7 +214,8 @@ func (c *Cache) fill(ctx context.Context, ref imageurl.Ref, key Key, stale *Imag
 	case <-f.done:
 	case <-ctx.Done():
 		c.flights.leave(f)
-		return Image{}, Outcome{Detail: None, Forward: URIMiss, Collapsed: joined}, fmt.Errorf("wait for %s: %w", key.path, ctx.Err())
+		out := Outcome{Detail: None, Forward: URIMiss, Collapsed: joined}
+		return Image{}, out, fmt.Errorf("wait for %s: %w", key.path, ctx.Err())
 	}
 	out := f.out
 	if joined {
@@ -240,7 +241,9 @@ func (c *Cache) takeOff(ctx context.Context, ref imageurl.Ref, key Key, stale *I
 }
 
 // run is one flight: look again, make, store.
-func (c *Cache) run(ctx context.Context, ref imageurl.Ref, key Key, stale *Image, at Detail, epoch uint64) (img Image, out Outcome, err error) {
+func (c *Cache) run(
+	ctx context.Context, ref imageurl.Ref, key Key, stale *Image, at Detail, epoch uint64,
+) (img Image, out Outcome, err error) {
 	out = Outcome{Detail: FromOrigin, Forward: URIMiss}
 	if stale != nil {
 		out.Forward = FwdStale
@@ -280,7 +283,7 @@ func (c *Cache) run(ctx context.Context, ref imageurl.Ref, key Key, stale *Image
 	return filled.Image, out, nil
 }
 
-// isRefusal tells errors that say something lasting about the original from faults.
+// isRefusal reports whether err says something lasting about the original.
 func isRefusal(err error) bool {
 	for _, refusal := range []error{origin.ErrNotFound, origin.ErrChanged, origin.ErrTooLarge,
 		resize.ErrCorrupt, resize.ErrUnsupported, resize.ErrTooLarge, resize.ErrSpec} {
@@ -291,8 +294,8 @@ func isRefusal(err error) bool {
 	return false
 }
 
-// isFault tells errors that a stale image may stand in for (RFC 5861, 4) from an
-// origin's word that there is nothing any more. A client that left is neither.
+// isFault reports whether a stale image may be served instead of err (RFC 5861, 4). A refusal
+// of the origin is no fault, nor is a client that left.
 func isFault(err error) bool {
 	return !isRefusal(err) && !errors.Is(err, context.Canceled) ||
 		errors.Is(err, resize.ErrCorrupt) || errors.Is(err, resize.ErrUnsupported)

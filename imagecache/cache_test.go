@@ -17,17 +17,17 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// shelf is a Tier that is a map, with faults to order.
-type shelf struct {
+// fakeTier is a Tier that is a map, with faults to order.
+type fakeTier struct {
 	mu     sync.Mutex
 	images map[imagecache.Key]imagecache.Image
 	broken bool
 	onGet  func(held imagecache.Image) // called between the read and its return
 }
 
-var errBroken = errors.New("shelf broke")
+var errBroken = errors.New("tier is broken")
 
-func (s *shelf) Get(_ context.Context, key imagecache.Key) (imagecache.Image, error) {
+func (s *fakeTier) Get(_ context.Context, key imagecache.Key) (imagecache.Image, error) {
 	s.mu.Lock()
 	img, ok := s.images[key]
 	broken, onGet := s.broken, s.onGet
@@ -44,7 +44,7 @@ func (s *shelf) Get(_ context.Context, key imagecache.Key) (imagecache.Image, er
 	return img, nil
 }
 
-func (s *shelf) Put(_ context.Context, key imagecache.Key, img imagecache.Image) error {
+func (s *fakeTier) Put(_ context.Context, key imagecache.Key, img imagecache.Image) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.broken {
@@ -57,7 +57,7 @@ func (s *shelf) Put(_ context.Context, key imagecache.Key, img imagecache.Image)
 	return nil
 }
 
-func (s *shelf) Purge(_ context.Context, what imagecache.Target) (imagecache.Removed, error) {
+func (s *fakeTier) Purge(_ context.Context, what imagecache.Target) (imagecache.Removed, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var removed imagecache.Removed
@@ -70,18 +70,18 @@ func (s *shelf) Purge(_ context.Context, what imagecache.Target) (imagecache.Rem
 	return removed, nil
 }
 
-// kitchen is a Filler that does as the test says.
-type kitchen struct {
+// fakeFiller is a Filler that does as the test says.
+type fakeFiller struct {
 	fills atomic.Int32
 	fill  func(ctx context.Context, ref imageurl.Ref, stale *imagecache.Image) (imagecache.Filled, error)
 }
 
-func (k *kitchen) Fill(ctx context.Context, ref imageurl.Ref, stale *imagecache.Image) (imagecache.Filled, error) {
+func (k *fakeFiller) Fill(ctx context.Context, ref imageurl.Ref, stale *imagecache.Image) (imagecache.Filled, error) {
 	k.fills.Add(1)
 	return k.fill(ctx, ref, stale)
 }
 
-func (k *kitchen) Purge(context.Context, imagecache.Original) (imagecache.Removed, error) {
+func (k *fakeFiller) Purge(context.Context, imagecache.Original) (imagecache.Removed, error) {
 	return imagecache.Removed{Images: 1, Bytes: 100}, nil
 }
 
@@ -97,14 +97,14 @@ func fails(err error) func(context.Context, imageurl.Ref, *imagecache.Image) (im
 	}
 }
 
-type bench struct {
+type fixture struct {
 	cache        *imagecache.Cache
-	memory, disk *shelf
-	kitchen      *kitchen
+	memory, disk *fakeTier
+	filler       *fakeFiller
 }
 
-func newBench(k *kitchen) bench {
-	b := bench{memory: &shelf{}, disk: &shelf{}, kitchen: k}
+func newFixture(k *fakeFiller) fixture {
+	b := fixture{memory: &fakeTier{}, disk: &fakeTier{}, filler: k}
 	b.cache = imagecache.New(imagecache.Config{
 		Layers:      []imagecache.Layer{{Tier: b.memory, Name: imagecache.Memory}, {Tier: b.disk, Name: imagecache.Disk}},
 		Filler:      k,
@@ -124,8 +124,8 @@ func ref(t testing.TB, path string) imageurl.Ref {
 
 const cat = "/640x640-cover/v.1/posts/cat.jpg.webp"
 
-func TestAnImageIsMadeOnceAndThenServedFromMemoryAndFromDisk(t *testing.T) {
-	b := newBench(&kitchen{fill: serves("cat")})
+func TestCache_Get_FillsOnceThenHitsMemoryAndDisk(t *testing.T) {
+	b := newFixture(&fakeFiller{fill: serves("cat")})
 	r := ref(t, cat)
 	wants := []imagecache.Outcome{
 		{Detail: imagecache.FromOrigin, Forward: imagecache.URIMiss, Status: 200, Stored: true, TTL: imagecache.PinnedTTL},
@@ -143,15 +143,15 @@ func TestAnImageIsMadeOnceAndThenServedFromMemoryAndFromDisk(t *testing.T) {
 			t.Fatalf("step %d: %q, %+v, %v; want %+v", i, img.Body, out, err, want)
 		}
 	}
-	if n := b.kitchen.fills.Load(); n != 1 {
+	if n := b.filler.fills.Load(); n != 1 {
 		t.Errorf("%d fills, want 1", n)
 	}
 }
 
-func TestFiveHundredCallersShareOneFill(t *testing.T) {
+func TestCache_Get_SharesOneFillAmongCallers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		open := make(chan struct{})
-		b := newBench(&kitchen{fill: func(ctx context.Context, r imageurl.Ref, s *imagecache.Image) (imagecache.Filled, error) {
+		b := newFixture(&fakeFiller{fill: func(ctx context.Context, r imageurl.Ref, s *imagecache.Image) (imagecache.Filled, error) {
 			<-open
 			return serves("cat")(ctx, r, s)
 		}})
@@ -173,16 +173,16 @@ func TestFiveHundredCallersShareOneFill(t *testing.T) {
 		synctest.Wait()
 		close(open)
 		synctest.Wait()
-		if b.kitchen.fills.Load() != 1 || collapsed.Load() != 499 || stored.Load() != 1 {
-			t.Errorf("fills %d, collapsed %d, stored %d; want 1, 499, 1", b.kitchen.fills.Load(), collapsed.Load(), stored.Load())
+		if b.filler.fills.Load() != 1 || collapsed.Load() != 499 || stored.Load() != 1 {
+			t.Errorf("fills %d, collapsed %d, stored %d; want 1, 499, 1", b.filler.fills.Load(), collapsed.Load(), stored.Load())
 		}
 	})
 }
 
-func TestFillOutlivesTheCallerThatStartedIt(t *testing.T) {
+func TestCache_Get_FillOutlivesItsFirstCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		open := make(chan struct{})
-		b := newBench(&kitchen{fill: func(ctx context.Context, r imageurl.Ref, s *imagecache.Image) (imagecache.Filled, error) {
+		b := newFixture(&fakeFiller{fill: func(ctx context.Context, r imageurl.Ref, s *imagecache.Image) (imagecache.Filled, error) {
 			select {
 			case <-open:
 				return serves("cat")(ctx, r, s)
@@ -205,16 +205,16 @@ func TestFillOutlivesTheCallerThatStartedIt(t *testing.T) {
 		if err := <-got; err != nil {
 			t.Errorf("who stayed got %v", err)
 		}
-		if n := b.kitchen.fills.Load(); n != 1 {
+		if n := b.filler.fills.Load(); n != 1 {
 			t.Errorf("%d fills, want 1", n)
 		}
 	})
 }
 
-func TestTheLastCallerToLeaveStopsTheFill(t *testing.T) {
+func TestCache_Get_LastCallerCancelsTheFill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stopped := make(chan struct{})
-		b := newBench(&kitchen{fill: func(ctx context.Context, _ imageurl.Ref, _ *imagecache.Image) (imagecache.Filled, error) {
+		b := newFixture(&fakeFiller{fill: func(ctx context.Context, _ imageurl.Ref, _ *imagecache.Image) (imagecache.Filled, error) {
 			<-ctx.Done()
 			close(stopped)
 			return imagecache.Filled{}, ctx.Err()
@@ -229,9 +229,9 @@ func TestTheLastCallerToLeaveStopsTheFill(t *testing.T) {
 	})
 }
 
-func TestAHangingFillEndsAtItsDeadline(t *testing.T) {
+func TestCache_Get_EndsAHangingFill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(&kitchen{fill: func(ctx context.Context, _ imageurl.Ref, _ *imagecache.Image) (imagecache.Filled, error) {
+		b := newFixture(&fakeFiller{fill: func(ctx context.Context, _ imageurl.Ref, _ *imagecache.Image) (imagecache.Filled, error) {
 			<-ctx.Done()
 			return imagecache.Filled{}, context.Cause(ctx)
 		}})
@@ -243,12 +243,12 @@ func TestAHangingFillEndsAtItsDeadline(t *testing.T) {
 	})
 }
 
-func TestAPanicAndAVanishedGoroutineAnswerEveryWaiter(t *testing.T) {
+func TestCache_Get_AnswersEveryWaiterAfterAPanic(t *testing.T) {
 	for name, end := range map[string]func(){"panic": func() { panic("boom") }, "goexit": runtime.Goexit} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				open := make(chan struct{})
-				b := newBench(&kitchen{fill: func(context.Context, imageurl.Ref, *imagecache.Image) (imagecache.Filled, error) {
+				b := newFixture(&fakeFiller{fill: func(context.Context, imageurl.Ref, *imagecache.Image) (imagecache.Filled, error) {
 					<-open
 					end()
 					return imagecache.Filled{}, nil
@@ -264,7 +264,7 @@ func TestAPanicAndAVanishedGoroutineAnswerEveryWaiter(t *testing.T) {
 						t.Errorf("got %v, want ErrFailed", err)
 					}
 				}
-				b.kitchen.fill = serves("cat")
+				b.filler.fill = serves("cat")
 				if _, _, err := b.cache.Get(t.Context(), ref(t, cat)); err != nil {
 					t.Errorf("afterwards: %v", err)
 				}
@@ -273,8 +273,8 @@ func TestAPanicAndAVanishedGoroutineAnswerEveryWaiter(t *testing.T) {
 	}
 }
 
-func TestABrokenTierCostsNoAnswer(t *testing.T) {
-	b := newBench(&kitchen{fill: serves("cat")})
+func TestCache_Get_FillsWhenATierFails(t *testing.T) {
+	b := newFixture(&fakeFiller{fill: serves("cat")})
 	b.disk.broken, b.memory.broken = true, true
 	img, out, err := b.cache.Get(t.Context(), ref(t, cat))
 	if err != nil || string(img.Body) != "cat" || out.Stored {
@@ -282,7 +282,7 @@ func TestABrokenTierCostsNoAnswer(t *testing.T) {
 	}
 }
 
-func TestARefusalIsRepeatedForItsTimeAndAFaultIsNot(t *testing.T) {
+func TestCache_Get_CachesRefusalsButNotFaults(t *testing.T) {
 	for _, c := range []struct {
 		err   error
 		fills int32
@@ -292,7 +292,7 @@ func TestARefusalIsRepeatedForItsTimeAndAFaultIsNot(t *testing.T) {
 	} {
 		t.Run(c.err.Error(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := newBench(&kitchen{fill: fails(c.err)})
+				b := newFixture(&fakeFiller{fill: fails(c.err)})
 				get := func() imagecache.Outcome {
 					_, out, err := b.cache.Get(t.Context(), ref(t, cat))
 					if !errors.Is(err, c.err) {
@@ -307,7 +307,7 @@ func TestARefusalIsRepeatedForItsTimeAndAFaultIsNot(t *testing.T) {
 				}
 				time.Sleep(8 * time.Second)
 				get()
-				if n := b.kitchen.fills.Load(); n != c.fills {
+				if n := b.filler.fills.Load(); n != c.fills {
 					t.Errorf("%d fills, want %d", n, c.fills)
 				}
 			})
@@ -323,9 +323,9 @@ func live(body string, now time.Time) imagecache.Image {
 	}}
 }
 
-func TestALiveImageIsRenewedInTheBackgroundAndServedStaleWhenItCannotBe(t *testing.T) {
+func TestCache_Get_RevalidatesLiveImagesInTheBackground(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(&kitchen{fill: func(_ context.Context, _ imageurl.Ref, stale *imagecache.Image) (imagecache.Filled, error) {
+		b := newFixture(&fakeFiller{fill: func(_ context.Context, _ imageurl.Ref, stale *imagecache.Image) (imagecache.Filled, error) {
 			return imagecache.Filled{Image: live("old", time.Now()), Detail: imagecache.FromOrigin, Status: 200}, nil
 		}})
 		r := ref(t, "/640x/live/posts/cat.jpg.webp")
@@ -340,18 +340,18 @@ func TestALiveImageIsRenewedInTheBackgroundAndServedStaleWhenItCannotBe(t *testi
 		get("old", imagecache.Outcome{Detail: imagecache.FromOrigin, Forward: imagecache.URIMiss, Status: 200, Stored: true, TTL: time.Minute})
 		time.Sleep(40 * time.Second)
 		get("old", imagecache.Outcome{Detail: imagecache.Memory, TTL: 20 * time.Second})
-		b.kitchen.fill = func(context.Context, imageurl.Ref, *imagecache.Image) (imagecache.Filled, error) {
+		b.filler.fill = func(context.Context, imageurl.Ref, *imagecache.Image) (imagecache.Filled, error) {
 			return imagecache.Filled{Image: live("new", time.Now()), Detail: imagecache.FromOrigin, Status: 200}, nil
 		}
 		time.Sleep(40 * time.Second)
 		get("old", imagecache.Outcome{Detail: imagecache.Stale, TTL: -20 * time.Second})
 		get("new", imagecache.Outcome{Detail: imagecache.Memory, TTL: time.Minute})
 
-		b.kitchen.fill = fails(origin.ErrUnavailable)
+		b.filler.fill = fails(origin.ErrUnavailable)
 		time.Sleep(30 * time.Minute)
 		get("new", imagecache.Outcome{Detail: imagecache.Stale, TTL: -29 * time.Minute})
 
-		b.kitchen.fill = func(_ context.Context, _ imageurl.Ref, stale *imagecache.Image) (imagecache.Filled, error) {
+		b.filler.fill = func(_ context.Context, _ imageurl.Ref, stale *imagecache.Image) (imagecache.Filled, error) {
 			img := *stale
 			img.Fresh = live("", time.Now()).Fresh
 			return imagecache.Filled{Image: img, Detail: imagecache.FromOrigin, Status: 304, NotModified: true}, nil
@@ -361,8 +361,8 @@ func TestALiveImageIsRenewedInTheBackgroundAndServedStaleWhenItCannotBe(t *testi
 	})
 }
 
-func TestAnImageThatMayNotBeStoredIsAnsweredAndNotKept(t *testing.T) {
-	b := newBench(&kitchen{fill: func(context.Context, imageurl.Ref, *imagecache.Image) (imagecache.Filled, error) {
+func TestCache_Get_DoesNotStoreNoStoreImages(t *testing.T) {
+	b := newFixture(&fakeFiller{fill: func(context.Context, imageurl.Ref, *imagecache.Image) (imagecache.Filled, error) {
 		now := time.Now()
 		return imagecache.Filled{Image: imagecache.Image{Body: []byte("mine"), Fresh: imagecache.Freshness{Generated: now, Until: now, NoStore: true}}}, nil
 	}})
@@ -372,13 +372,13 @@ func TestAnImageThatMayNotBeStoredIsAnsweredAndNotKept(t *testing.T) {
 	}
 }
 
-func TestAPurgeWinsOverAFillAndOverACopyBegunBeforeIt(t *testing.T) {
+func TestCache_Purge_WinsOverEarlierFillsAndCopies(t *testing.T) {
 	t.Run("fill", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			open := make(chan struct{})
-			b := newBench(&kitchen{})
-			b.kitchen.fill = func(ctx context.Context, r imageurl.Ref, s *imagecache.Image) (imagecache.Filled, error) {
-				if b.kitchen.fills.Load() == 1 {
+			b := newFixture(&fakeFiller{})
+			b.filler.fill = func(ctx context.Context, r imageurl.Ref, s *imagecache.Image) (imagecache.Filled, error) {
+				if b.filler.fills.Load() == 1 {
 					<-open
 					return serves("old")(ctx, r, s)
 				}
@@ -401,7 +401,7 @@ func TestAPurgeWinsOverAFillAndOverACopyBegunBeforeIt(t *testing.T) {
 		})
 	})
 	t.Run("copy", func(t *testing.T) {
-		b := newBench(&kitchen{fill: serves("new")})
+		b := newFixture(&fakeFiller{fill: serves("new")})
 		key := imagecache.KeyOf(ref(t, cat))
 		if err := b.disk.Put(t.Context(), key, imagecache.Image{Body: []byte("old")}); err != nil {
 			t.Fatal(err)

@@ -2,8 +2,8 @@ package imagecache
 
 import "sync/atomic"
 
-// doorkeeper counts how often keys were asked for lately. It forgets: a key that shares its
-// place, one of 16,384, pushes another out. The zero value is ready.
+// doorkeeper counts recent requests by key in 16,384 slots. A key evicts another one that has
+// the same slot. The zero value is ready.
 type doorkeeper struct {
 	marks [1 << 14]atomic.Uint32
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestTheDoorkeeperLetsInEachEighthTimeAndForgetsWhatSharesAPlace(t *testing.T) {
+func TestDoorkeeper_LetsInEveryEighthRequest(t *testing.T) {
 	var d doorkeeper
 	key := Key{path: "a"}
 	for i := 1; i <= 24; i++ {
@@ -25,6 +25,6 @@ func TestTheDoorkeeperLetsInEachEighthTimeAndForgetsWhatSharesAPlace(t *testing.
 	}
 	d.letsIn(rival)
 	if d.letsIn(key) {
-		t.Error("it remembers a key whose place was taken")
+		t.Error("it remembers a key whose slot was taken")
 	}
 }

@@ -5,15 +5,19 @@ import "sync"
 // Epochs order purges against stores, so that what a purge removed does not come back. The
 // zero value is ready.
 //
-// The danger: a reader takes an old image from disk; a purge clears disk, then memory;
-// the reader copies its old image into memory, where it stays. So every original has an
-// epoch that moves with each step of a purge. A fill or a copy notes the epoch before
-// it reads anything, and stores only if the epoch has not moved, holding the stripe's
-// read lock while it stores: a purge's step waits for stores under way, and removes
+// Without them a purge could be undone:
+//
+//  1. A reader takes an old image from disk.
+//  2. A purge clears disk, then memory.
+//  3. The reader copies its old image into memory, where it stays.
+//
+// So every original has an epoch that moves with each step of a purge. A fill or a copy notes
+// the epoch before it reads anything, and stores only if the epoch has not moved, holding the
+// stripe's read lock while it stores: a step of a purge waits for running stores, and removes
 // what they stored.
 //
-// Originals share stripes by hash. A purge of one then keeps a few others' fills
-// from being stored, once.
+// Originals share stripes by hash. A purge of one keeps running fills of a few others from
+// being stored.
 type Epochs struct {
 	stripes [512]epoch
 }
@@ -27,7 +31,7 @@ func (e *Epochs) stripe(of Original) *epoch {
 	return &e.stripes[of.Hash()%uint64(len(e.stripes))]
 }
 
-// Of returns the epoch of an original: to be noted before anything is read of it.
+// Of returns the epoch of an original. Note it before reading anything of the original.
 func (e *Epochs) Of(o Original) uint64 {
 	s := e.stripe(o)
 	s.storing.RLock()

@@ -10,10 +10,10 @@ import (
 	"github.com/novasocial/imagetier/origin"
 )
 
-func TestExplainTellsWhereAnImageIsHeldAndMovesNothing(t *testing.T) {
-	originals := &shelf{}
-	k := &kitchen{fill: serves("cat")}
-	b := bench{memory: &shelf{}, disk: &shelf{}, kitchen: k}
+func TestCache_Explain_ListsTiersWithoutCopying(t *testing.T) {
+	originals := &fakeTier{}
+	k := &fakeFiller{fill: serves("cat")}
+	b := fixture{memory: &fakeTier{}, disk: &fakeTier{}, filler: k}
 	b.cache = imagecache.New(imagecache.Config{
 		Layers:    []imagecache.Layer{{Tier: b.memory, Name: imagecache.Memory}, {Tier: b.disk, Name: imagecache.Disk}},
 		Originals: originals,
@@ -24,7 +24,7 @@ func TestExplainTellsWhereAnImageIsHeldAndMovesNothing(t *testing.T) {
 		t.Fatalf("an empty cache holds %+v", held)
 	}
 	for _, put := range []struct {
-		tier *shelf
+		tier *fakeTier
 		key  imagecache.Key
 		body string
 	}{{b.disk, imagecache.KeyOf(r), "cat"}, {originals, imagecache.KeyOf(orig), "the whole cat"}} {
@@ -50,9 +50,9 @@ func TestExplainTellsWhereAnImageIsHeldAndMovesNothing(t *testing.T) {
 	}
 }
 
-func TestExplainTellsOfRefusalsAndOfTiersThatCannotSay(t *testing.T) {
+func TestCache_Explain_ListsRefusalsAndFaults(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(&kitchen{fill: fails(origin.ErrNotFound)})
+		b := newFixture(&fakeFiller{fill: fails(origin.ErrNotFound)})
 		r := ref(t, cat)
 		if _, _, err := b.cache.Get(t.Context(), r); !errors.Is(err, origin.ErrNotFound) {
 			t.Fatal(err)

@@ -10,23 +10,23 @@ import (
 	"github.com/novasocial/imagetier/origin"
 )
 
-// farShelf counts what it is asked.
-type farShelf struct {
-	shelf
+// farTier counts what it is asked.
+type farTier struct {
+	fakeTier
 	asked atomic.Int32
 }
 
-func (s *farShelf) Get(ctx context.Context, key imagecache.Key) (imagecache.Image, error) {
+func (s *farTier) Get(ctx context.Context, key imagecache.Key) (imagecache.Image, error) {
 	s.asked.Add(1)
-	return s.shelf.Get(ctx, key)
+	return s.fakeTier.Get(ctx, key)
 }
 
-func TestAFarTierIsAskedOnceForAllAndCopiedAtOnce(t *testing.T) {
+func TestCache_Get_ReadsAFarTierOnceAndCopiesAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		far, near := &farShelf{}, &shelf{}
+		far, near := &farTier{}, &fakeTier{}
 		c := imagecache.New(imagecache.Config{
 			Layers: []imagecache.Layer{{Tier: near, Name: imagecache.Memory}, {Tier: far, Name: imagecache.Derived, Far: true}},
-			Filler: &kitchen{fill: fails(origin.ErrUnavailable)},
+			Filler: &fakeFiller{fill: fails(origin.ErrUnavailable)},
 		})
 		r := ref(t, cat)
 		held := make(chan struct{})

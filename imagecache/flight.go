@@ -10,7 +10,7 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// flight is one running fill and everybody who waits for it. img, out and err are
+// flight is one running fill and its waiters. img, out and err are
 // written before done is closed and only read after it.
 type flight struct {
 	key     Key
@@ -34,8 +34,10 @@ type flights struct {
 // join counts the caller as a waiter of key's flight, starting one that calls run if
 // there is none that began in this epoch. The flight's context keeps ctx's values but
 // not its end: it ends after timeout, or when the last waiter leaves. A live caller never joins
-// a warm flight: all live work goes before that, and the caller would wait with it.
-func (fs *flights) join(ctx context.Context, key Key, epoch uint64, timeout time.Duration, run func(context.Context, *flight)) (f *flight, joined bool) {
+// a warm flight, whose priority is lower.
+func (fs *flights) join(
+	ctx context.Context, key Key, epoch uint64, timeout time.Duration, run func(context.Context, *flight),
+) (f *flight, joined bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	warm := resize.PriorityOf(ctx) == resize.PriorityWarm
@@ -65,7 +67,7 @@ func (fs *flights) join(ctx context.Context, key Key, epoch uint64, timeout time
 // errFillTimeout is why a flight's context ends by itself.
 var errFillTimeout = fmt.Errorf("fill took longer than it may: %w", context.DeadlineExceeded)
 
-// leave takes one waiter off f. The last one cancels it, and nobody joins it any more.
+// leave removes one waiter from f. The last one cancels it, and no caller joins it any more.
 func (fs *flights) leave(f *flight) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()

@@ -10,7 +10,7 @@ type Freshness struct {
 	StaleWhileRevalidate time.Duration // after Until
 	StaleIfError         time.Duration // after Until
 	MustRevalidate       bool          // never served stale
-	NoStore              bool          // answered to those who wait for it and kept by nobody
+	NoStore              bool          // answered to its waiters, never stored
 }
 
 // Pinned reports whether the Image's bytes never change.

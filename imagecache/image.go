@@ -1,6 +1,9 @@
-// Package imagecache keeps made variants in tiers and has each made once when no tier
-// holds it. Tier is a place to keep them (memtier, disktier; tiertest is the script
-// that each passes), Filler is what makes them (fill), Cache puts the two together.
+// Package imagecache caches image variants in tiers and makes each missing one once, however
+// many requests ask for it. A Tier stores images (memtier, disktier, sharedstore; tiertest is
+// their conformance suite), a Filler makes them (fill), and Cache combines the two.
+//
+// The read path is Cache.Get in cache.go. Purges are in purge.go and soft.go, and epoch.go
+// explains how they are ordered against stores.
 package imagecache
 
 import (

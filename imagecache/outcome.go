@@ -33,7 +33,7 @@ const (
 	Bypass           // fwd=bypass
 )
 
-// Outcome is how an answer of the Cache came about: what Cache-Status (RFC 9211) tells.
+// Outcome is how the Cache came to its answer, as Cache-Status (RFC 9211) reports it.
 type Outcome struct {
 	Detail    Detail
 	Forward   Forward

@@ -25,15 +25,15 @@ func get(t *testing.T, c *imagecache.Cache, path string) (string, imagecache.Out
 
 var ofCat = imagecache.Target{Original: imagecache.Original{Source: "posts", Name: "cat.jpg"}}
 
-func TestASoftPurgeServesTheOldOnceMoreWhileTheNewIsMade(t *testing.T) {
+func TestCache_SoftPurge_ServesStaleWhileItRefills(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(&kitchen{fill: serves("old")})
+		b := newFixture(&fakeFiller{fill: serves("old")})
 		get(t, b.cache, cat)
 		receipt, err := b.cache.SoftPurge(t.Context(), ofCat)
 		if err != nil || receipt.Variants != 1 || receipt.Originals != 1 || receipt.Bytes != 103 {
 			t.Fatalf("%+v, %v; want what disk and originals held", receipt, err)
 		}
-		b.kitchen.fill = serves("new")
+		b.filler.fill = serves("new")
 		if body, out := get(t, b.cache, cat); body != "old" || out.Detail != imagecache.Stale || out.TTL > 0 {
 			t.Errorf("%s %+v, want the old one, stale", body, out)
 		}
@@ -41,18 +41,18 @@ func TestASoftPurgeServesTheOldOnceMoreWhileTheNewIsMade(t *testing.T) {
 		if body, out := get(t, b.cache, cat); body != "new" || out.Detail != imagecache.Memory {
 			t.Errorf("%s %+v, want the new one from memory", body, out)
 		}
-		if n := b.kitchen.fills.Load(); n != 2 {
+		if n := b.filler.fills.Load(); n != 2 {
 			t.Errorf("%d fills, want 2", n)
 		}
 	})
 }
 
 // Other caches on the way would else keep it for the rest of its time.
-func TestWhatIsLiveIsFreshForNobodyAfterASoftPurge(t *testing.T) {
+func TestCache_SoftPurge_EndsTheFreshnessOfLiveImages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		fresh := imagecache.Freshness{Generated: began, Until: began.Add(time.Hour), StaleWhileRevalidate: time.Minute}
-		b := newBench(&kitchen{fill: func(context.Context, imageurl.Ref, *imagecache.Image) (imagecache.Filled, error) {
+		b := newFixture(&fakeFiller{fill: func(context.Context, imageurl.Ref, *imagecache.Image) (imagecache.Filled, error) {
 			return imagecache.Filled{Image: imagecache.Image{Body: []byte("old"), Fresh: fresh}, Detail: imagecache.FromOrigin, Status: 200}, nil
 		}})
 		const live = "/640x640-cover/live/posts/cat.jpg.webp"
@@ -70,14 +70,14 @@ func TestWhatIsLiveIsFreshForNobodyAfterASoftPurge(t *testing.T) {
 	})
 }
 
-func TestASoftPurgeHoldsWhileTheOriginIsDown(t *testing.T) {
+func TestCache_SoftPurge_HoldsWhileTheOriginIsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(&kitchen{fill: serves("old")})
+		b := newFixture(&fakeFiller{fill: serves("old")})
 		get(t, b.cache, cat)
 		if _, err := b.cache.SoftPurge(t.Context(), ofCat); err != nil {
 			t.Fatal(err)
 		}
-		b.kitchen.fill = fails(origin.ErrUnavailable)
+		b.filler.fill = fails(origin.ErrUnavailable)
 		for range 3 {
 			if body, out := get(t, b.cache, cat); body != "old" || out.Detail != imagecache.Stale {
 				t.Errorf("%s %+v, want the old one, stale", body, out)
@@ -87,9 +87,9 @@ func TestASoftPurgeHoldsWhileTheOriginIsDown(t *testing.T) {
 	})
 }
 
-func TestASoftPurgeOfOneVariantLeavesItsSisters(t *testing.T) {
+func TestCache_SoftPurge_OfOneVariantKeepsTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(&kitchen{fill: serves("old")})
+		b := newFixture(&fakeFiller{fill: serves("old")})
 		const sister = "/320x/v.1/posts/cat.jpg.webp"
 		get(t, b.cache, cat)
 		get(t, b.cache, sister)
@@ -105,15 +105,15 @@ func TestASoftPurgeOfOneVariantLeavesItsSisters(t *testing.T) {
 	})
 }
 
-func TestAPlainPurgeAfterASoftOneLeavesNothing(t *testing.T) {
-	b := newBench(&kitchen{fill: serves("old")})
+func TestCache_Purge_AfterASoftPurgeLeavesNothing(t *testing.T) {
+	b := newFixture(&fakeFiller{fill: serves("old")})
 	get(t, b.cache, cat)
 	for _, purge := range []func(context.Context, imagecache.Target) (imagecache.Receipt, error){b.cache.SoftPurge, b.cache.Purge} {
 		if _, err := purge(t.Context(), ofCat); err != nil {
 			t.Fatal(err)
 		}
 	}
-	b.kitchen.fill = serves("new")
+	b.filler.fill = serves("new")
 	for _, want := range []imagecache.Detail{imagecache.FromOrigin, imagecache.Memory} {
 		if body, out := get(t, b.cache, cat); body != "new" || out.Detail != want {
 			t.Errorf("%s %+v, want the new one: %s", body, out, want)
@@ -121,11 +121,11 @@ func TestAPlainPurgeAfterASoftOneLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestWhatIsTakenDownIsNeitherAnsweredNorMade(t *testing.T) {
+func TestCache_Get_RefusesWhatIsTakenDown(t *testing.T) {
 	var down atomic.Bool
-	k := &kitchen{fill: serves("cat")}
+	k := &fakeFiller{fill: serves("cat")}
 	c := imagecache.New(imagecache.Config{
-		Layers: []imagecache.Layer{{Tier: &shelf{}, Name: imagecache.Memory}}, Filler: k,
+		Layers: []imagecache.Layer{{Tier: &fakeTier{}, Name: imagecache.Memory}}, Filler: k,
 		TakenDown: func(of imagecache.Original) bool { return down.Load() && of == ofCat.Original },
 	})
 	get(t, c, cat)
@@ -144,16 +144,16 @@ func TestWhatIsTakenDownIsNeitherAnsweredNorMade(t *testing.T) {
 }
 
 // It goes down while somebody waits for it: they do not get it either.
-func TestATakedownReachesThoseWhoWait(t *testing.T) {
+func TestCache_Get_RefusesWaitersAfterATakedown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var down atomic.Bool
 		release := make(chan struct{})
-		k := &kitchen{fill: func(ctx context.Context, r imageurl.Ref, stale *imagecache.Image) (imagecache.Filled, error) {
+		k := &fakeFiller{fill: func(ctx context.Context, r imageurl.Ref, stale *imagecache.Image) (imagecache.Filled, error) {
 			<-release
 			return serves("cat")(ctx, r, stale)
 		}}
 		c := imagecache.New(imagecache.Config{
-			Layers: []imagecache.Layer{{Tier: &shelf{}, Name: imagecache.Memory}}, Filler: k,
+			Layers: []imagecache.Layer{{Tier: &fakeTier{}, Name: imagecache.Memory}}, Filler: k,
 			TakenDown: func(imagecache.Original) bool { return down.Load() },
 		})
 		waiter := make(chan error, 1)

@@ -10,7 +10,7 @@ import (
 )
 
 func TestCache_Purge_CountsAVariantInTwoTiersOnce(t *testing.T) {
-	b := newBench(&kitchen{fill: serves("cat")})
+	b := newFixture(&fakeFiller{fill: serves("cat")})
 	get(t, b.cache, cat) // stored in memory and on disk
 	receipt, err := b.cache.Purge(t.Context(), ofCat)
 	if err != nil || receipt.Variants != 1 || receipt.Originals != 1 || receipt.Bytes != 103 {

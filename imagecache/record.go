@@ -34,8 +34,8 @@ const (
 	knownFlags         = flagLive | flagMustRevalidate | flagNoStore
 )
 
-// contentTypes are stored as their place in this list. Entries are only ever added at
-// its end: records on disk hold the places. Place 0 means that the type follows, spelled out.
+// contentTypes are stored as their index in this list. Entries are only ever added at its end,
+// as records on disk hold the indexes. Index 0 means that the type follows as text.
 var contentTypes = [...]string{"", "image/jpeg", "image/png", "image/webp", "image/avif",
 	"image/gif", "image/heic", "image/jxl", "application/json"}
 
@@ -50,7 +50,7 @@ func AppendRecord(dst []byte, key Key, img Image) []byte {
 	return append(AppendRecordHeader(dst, key, img), img.Body...)
 }
 
-// AppendRecordHeader appends the record without the body, for whoever writes the two
+// AppendRecordHeader appends the record without the body, for callers that write the two
 // with one writev instead of copying the body.
 func AppendRecordHeader(dst []byte, key Key, img Image) []byte {
 	start := len(dst)
@@ -97,7 +97,7 @@ func RecordSize(key Key, img Image) int {
 
 // ParseRecord reads what AppendRecord wrote, all of b. Image.Body aliases b, so b must
 // not change as long as the Image is in use; everything else is copied. The error wraps
-// ErrRecord: bytes that are no record are expected by whoever reads a disk.
+// ErrRecord: bytes that are not a record, which readers of a disk expect.
 func ParseRecord(b []byte) (Key, Image, error) {
 	key, img, size, err := ParseRecordHeader(b)
 	if err != nil {
@@ -182,9 +182,9 @@ func appendText(dst []byte, s string) []byte {
 	return append(dst, s...)
 }
 
-// appendPiece appends s as one plus the place in whole where it stands and its length,
-// or as 0 and its bytes if it stands nowhere. Source and name stand in the path of
-// almost every Key, so they cost two or three bytes each.
+// appendPiece appends s as one plus its offset in whole and its length, or as 0 and its bytes
+// if whole does not contain it. The path of almost every Key contains source and name, so they
+// cost two or three bytes each.
 func appendPiece(dst []byte, whole, s string) []byte {
 	at := strings.LastIndex(whole, s)
 	dst = binary.AppendUvarint(dst, uint64(at+1))
@@ -195,9 +195,9 @@ func appendPiece(dst []byte, whole, s string) []byte {
 }
 
 func appendContentType(dst []byte, contentType string) []byte {
-	for place := 1; place < len(contentTypes); place++ {
-		if contentTypes[place] == contentType {
-			return append(dst, byte(place))
+	for index := 1; index < len(contentTypes); index++ {
+		if contentTypes[index] == contentType {
+			return append(dst, byte(index))
 		}
 	}
 	return appendText(append(dst, 0), contentType)
@@ -271,12 +271,12 @@ func (r *recordReader) piece(whole string) string {
 }
 
 func (r *recordReader) contentType() string {
-	place := r.uvarint()
+	index := r.uvarint()
 	switch {
-	case place == 0:
+	case index == 0:
 		return r.text()
-	case place < uint64(len(contentTypes)):
-		return contentTypes[place]
+	case index < uint64(len(contentTypes)):
+		return contentTypes[index]
 	}
 	r.fail()
 	return ""

@@ -35,7 +35,7 @@ func liveRecord() (imagecache.Key, imagecache.Image) {
 	return imagecache.NewKey("/64x/live/posts/~w6k.webp", imagecache.Original{Source: "posts", Name: "é"}), img
 }
 
-func TestARecordReadsBackAsItWasWritten(t *testing.T) {
+func TestParseRecord_ReadsWhatAppendRecordWrote(t *testing.T) {
 	pinned, pinnedImage := pinnedRecord()
 	live, liveImage := liveRecord()
 	for _, test := range []struct {
@@ -67,7 +67,7 @@ func TestARecordReadsBackAsItWasWritten(t *testing.T) {
 	}
 }
 
-func TestARecordsHeaderReadsWithoutItsBody(t *testing.T) {
+func TestParseRecordHeader_NeedsNoBody(t *testing.T) {
 	key, img := liveRecord()
 	whole := imagecache.AppendRecord(nil, key, img)
 	header := imagecache.AppendRecordHeader(nil, key, img)
@@ -88,7 +88,7 @@ func TestARecordsHeaderReadsWithoutItsBody(t *testing.T) {
 	expectSame(t, gotKey, gotImg, key, img)
 }
 
-func TestWhatTheRecordCannotKeepIsRoundedDown(t *testing.T) {
+func TestAppendRecord_RoundsTimesDown(t *testing.T) {
 	key, img := liveRecord()
 	img.LastModified = time.Unix(100, 999_999_999).In(time.FixedZone("", 3600))
 	img.Fresh.Until = time.Unix(200, 1_999_999)
@@ -104,7 +104,7 @@ func TestWhatTheRecordCannotKeepIsRoundedDown(t *testing.T) {
 	}
 }
 
-func TestARecordCutOrLengthenedAnywhereIsRefused(t *testing.T) {
+func TestParseRecord_RefusesTruncatedAndLongerRecords(t *testing.T) {
 	key, img := liveRecord()
 	b := imagecache.AppendRecord(nil, key, img)
 	for n := range len(b) {
@@ -117,7 +117,7 @@ func TestARecordCutOrLengthenedAnywhereIsRefused(t *testing.T) {
 	}
 }
 
-func TestARecordOfAnotherVersionOrUnknownFlagsIsRefused(t *testing.T) {
+func TestParseRecord_RefusesUnknownVersionsAndFlags(t *testing.T) {
 	key, img := pinnedRecord()
 	for _, flip := range []struct {
 		at   int
@@ -132,7 +132,7 @@ func TestARecordOfAnotherVersionOrUnknownFlagsIsRefused(t *testing.T) {
 }
 
 // Records on disks were written by version 1, and are read for as long as it is called that.
-func TestRecordsOfVersionOneStayReadable(t *testing.T) {
+func TestParseRecord_ReadsVersionOne(t *testing.T) {
 	const stored = "\x01\x07v\x00\x00\x00\x10\x00\x00\x00\x00\x00\x00\x00" +
 		"\x19/64x/live/posts/~w6k.webp\x0b\x05\x00\x02é\x03\"\"9f86d081884c7d659a2feaa0c55ad015\"\xc0\x9f\xa9\xb0\r" +
 		"\x06W/\"é\"\x80\x9b\xec\xaf\r\xf6\x8d\x9e\xc2\xc1h\xf8\xc7\xd5\xc5\xc1h\xa0\xfe\n\x80\xba\xb7\x03" +
@@ -145,7 +145,7 @@ func TestRecordsOfVersionOneStayReadable(t *testing.T) {
 	expectSame(t, key, img, wantKey, want)
 }
 
-func TestReadingARecordTakesOneAllocation(t *testing.T) {
+func TestParseRecord_AllocatesOnce(t *testing.T) {
 	key, img := liveRecord()
 	b := imagecache.AppendRecord(nil, key, img)
 	var err error

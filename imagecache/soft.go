@@ -208,7 +208,8 @@ func (c *Cache) limitSofts(ctx context.Context) bool {
 
 func (c *Cache) expireSoft(p *soft) {
 	if err := c.endSoft(context.Background(), p); err != nil {
-		c.log.Warn("removal of stale images failed, will be retried", "source", p.target.Original.Source, "name", p.target.Original.Name, "err", err)
+		of := p.target.Original
+		c.log.Warn("removal of stale images failed, will be retried", "source", of.Source, "name", of.Name, "err", err)
 		p.expiry.Reset(softRetry)
 	}
 }

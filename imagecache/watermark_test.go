@@ -10,12 +10,12 @@ const marked = "/640x640-cover-wm.logo-q70/v.1/posts/cat.jpg.webp"
 
 // Whoever replaces a watermark and starts anew is not served pictures with the old one, and
 // what bears none stays warm.
-func TestAnotherWatermarkUnderTheSameNameIsAnotherImage(t *testing.T) {
-	memory := &shelf{}
+func TestCache_Get_TellsWatermarksApartByDigest(t *testing.T) {
+	memory := &fakeTier{}
 	caches := make(map[string]*imagecache.Cache)
 	for _, digest := range []string{"aaaa", "bbbb"} {
 		caches[digest] = imagecache.New(imagecache.Config{
-			Layers: []imagecache.Layer{{Tier: memory, Name: imagecache.Memory}}, Filler: &kitchen{fill: serves("with " + digest)},
+			Layers: []imagecache.Layer{{Tier: memory, Name: imagecache.Memory}}, Filler: &fakeFiller{fill: serves("with " + digest)},
 			Watermarks: map[string]string{"logo": digest},
 		})
 	}
@@ -34,10 +34,10 @@ func TestAnotherWatermarkUnderTheSameNameIsAnotherImage(t *testing.T) {
 }
 
 // A name is looked for among the options alone.
-func TestAPathOfAWatermarkIsPurgedByItself(t *testing.T) {
-	memory := &shelf{}
+func TestCache_Purge_OfAWatermarkedPath(t *testing.T) {
+	memory := &fakeTier{}
 	c := imagecache.New(imagecache.Config{
-		Layers: []imagecache.Layer{{Tier: memory, Name: imagecache.Memory}}, Filler: &kitchen{fill: serves("cat")},
+		Layers: []imagecache.Layer{{Tier: memory, Name: imagecache.Memory}}, Filler: &fakeFiller{fill: serves("cat")},
 		Watermarks: map[string]string{"logo": "aaaa"},
 	})
 	const named = "/640x640-cover/v.1/posts/x-wm.logo-y.jpg.webp"

@@ -25,7 +25,7 @@ const (
 type listing struct {
 	segments []uint64 // numbers, ascending
 	aside    []string // names of files that were set aside
-	tmp      []string // names of what a crash left half made
+	tmp      []string // names of files that a crash left unfinished
 }
 
 func parseListing(names []string) listing {
@@ -71,7 +71,8 @@ func (t *Tier) attach() (err error) {
 	}
 	discard := t.overflowed()
 	if discard {
-		t.log.Error("disk tier: too many purges waited for the disk, removing all segments", "limit", maxUnwritten, "segments", len(found.segments))
+		t.log.Error("disk tier missed too many purges, removing all segments",
+			"limit", maxUnwritten, "segments", len(found.segments))
 		if err := t.discard(&found); err != nil {
 			return err
 		}
@@ -134,7 +135,7 @@ func (t *Tier) attachPurges(found *listing) (*tombstones, error) {
 	entries, exists, intact, err := t.purge.load()
 	switch {
 	case errors.Is(err, errUnknownFormat):
-		t.log.Warn("disk tier: all segments are set aside", "err", err)
+		t.log.Warn("disk tier sets all segments aside", "err", err)
 		for _, n := range purgeFiles {
 			t.setAsideFile(filepath.Join(t.cfg.Dir, n))
 		}
@@ -145,12 +146,12 @@ func (t *Tier) attachPurges(found *listing) (*tombstones, error) {
 	case err != nil:
 		return nil, err
 	case !exists && len(found.segments) > 0:
-		t.log.Error("disk tier: the purge log is gone, so what was purged is not known: all segments are dropped", "segments", len(found.segments))
+		t.log.Error("disk tier has no purge log, removing all segments", "segments", len(found.segments))
 		if err := t.discard(found); err != nil {
 			return nil, err
 		}
 	case exists && !intact:
-		t.log.Warn("disk tier: a copy of the purge log was damaged, the other one is used")
+		t.log.Warn("disk tier uses one copy of the purge log, the other one is damaged")
 	}
 	gone := &tombstones{make(map[uint64]uint64), make(map[uint64]uint64)}
 	kept := entries[:0:0]
@@ -163,7 +164,7 @@ func (t *Tier) attachPurges(found *listing) (*tombstones, error) {
 		}
 	}
 	if !exists || !intact || len(kept) < len(entries) {
-		// If this fails, a log that exists is still good, and mended before the next purge.
+		// If this fails, a log that exists is still good, and repaired before the next purge.
 		if err := t.purge.rewrite(kept); err != nil && !exists {
 			return nil, err
 		}
@@ -242,7 +243,7 @@ func (t *Tier) setAsideFile(path string) string {
 		}
 	}
 	t.count.errors[opRename].Add(1)
-	t.log.Error("disk tier: cannot set a file aside", "file", path, "err", err)
+	t.log.Error("disk tier cannot set a file aside", "file", path, "err", err)
 	return path
 }
 
@@ -256,7 +257,7 @@ func (t *Tier) remove(path string) bool {
 	return false
 }
 
-// detach lets go of the directory and forgets what it holds.
+// detach stops using the directory and forgets what it holds.
 func (t *Tier) detach() {
 	if t.health.detached.Swap(true) {
 		return
@@ -305,7 +306,7 @@ func (t *Tier) recovery(ctx context.Context) func() {
 			t.gone = nil
 		}
 		t.mu.Unlock()
-		t.log.Info("disk tier: recovered", "entries", t.index.entries.Load(), "segments", len(segments))
+		t.log.Info("disk tier recovered", "entries", t.index.entries.Load(), "segments", len(segments))
 	}
 }
 
@@ -325,7 +326,7 @@ func (t *Tier) recoverSegment(ctx context.Context, s *segment, gone *tombstones)
 			t.reportLost(s) // it was removed, or emptied, or a crash came before its first record
 			return
 		case errors.Is(err, errUnknownFormat), errors.Is(err, errDamaged):
-			t.log.Warn("disk tier: a segment is set aside", "segment", s.path, "err", err)
+			t.log.Warn("disk tier sets a segment aside", "segment", s.path, "err", err)
 			t.setAside(s)
 			return
 		}
@@ -379,7 +380,7 @@ func (t *Tier) setAside(s *segment) {
 func (t *Tier) publish(s *segment, c contents, gone *tombstones) {
 	if n := c.damaged(); n > 0 {
 		t.count.damaged.Add(uint64(n))
-		t.log.Warn("disk tier: a segment is damaged", "segment", s.path, "records", n)
+		t.log.Warn("disk tier found a damaged segment", "segment", s.path, "records", n)
 	}
 	if !c.sealed && len(c.slots) == 0 {
 		t.shadow(s, c.torn, gone)
@@ -402,7 +403,7 @@ func (t *Tier) publish(s *segment, c contents, gone *tombstones) {
 		s.marker, s.end, s.loaded = c.marker, c.end, true
 		for _, slot := range slices.Backward(rest[from:]) {
 			if !gone.covers(slot.name, position(s.seq, slot.offset)) {
-				t.index.add(slot.name, placeOf(s.id, slot.offset, slot.bytes))
+				t.index.add(slot.name, locationOf(s.id, slot.offset, slot.bytes))
 			}
 		}
 		t.mu.Unlock()
@@ -410,7 +411,7 @@ func (t *Tier) publish(s *segment, c contents, gone *tombstones) {
 	}
 }
 
-// shadow keeps what is older than torn records from being found in their place.
+// shadow hides records that are older than a torn record of the same key.
 func (t *Tier) shadow(s *segment, torn []footSlot, gone *tombstones) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -79,7 +79,7 @@ func writeUntilKilled(dir string) {
 
 // One directory lives through all kills. What was synced in any life is there in the next,
 // what was purged is not, and no byte is wrong.
-func TestKillingTheProcessAtAnyMomentLosesNothingThatWasSynced(t *testing.T) {
+func TestTier_Sync_SurvivesAKill(t *testing.T) {
 	t.Parallel()
 	lives := 12
 	if n, err := strconv.Atoi(os.Getenv("DISKTIER_LIVES")); err == nil {

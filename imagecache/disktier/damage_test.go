@@ -171,7 +171,7 @@ func imagesIn(t *testing.T, path string) int {
 	return n
 }
 
-func TestDamageIsNeverServedAndCountedOnce(t *testing.T) {
+func TestTier_Get_CountsDamageOnceAndMisses(t *testing.T) {
 	cfg := disktier.Config{MaxBytes: 16 << 20, SegmentBytes: 256 << 10, OpenFiles: 1}
 	for _, d := range damages {
 		for _, when := range []string{"in use", "after a clean stop", "after a crash"} {
@@ -237,7 +237,7 @@ func TestDamageIsNeverServedAndCountedOnce(t *testing.T) {
 	}
 }
 
-func TestASegmentOfAnUnknownFormatIsSetAsideUntilRoomIsNeeded(t *testing.T) {
+func TestOpen_SetsUnknownSegmentsAside(t *testing.T) {
 	dir := t.TempDir()
 	cfg := disktier.Config{Dir: dir, MaxBytes: 4 << 20}
 	tier := start(t, cfg)
@@ -266,7 +266,7 @@ func TestASegmentOfAnUnknownFormatIsSetAsideUntilRoomIsNeeded(t *testing.T) {
 	}
 }
 
-func TestAPurgeLogOfAnUnknownFormatSetsEverythingAside(t *testing.T) {
+func TestOpen_SetsAllAsideForAnUnknownPurgeLog(t *testing.T) {
 	dir := t.TempDir()
 	tier := start(t, disktier.Config{Dir: dir})
 	tier.fill(10, 5000)
@@ -290,7 +290,7 @@ func asVersion2(b []byte) []byte {
 	return disktier.SignVersion(b)
 }
 
-func TestAPurgeOutlivesTheLossOfACopyOfItsLog(t *testing.T) {
+func TestTier_Purge_SurvivesTheLossOfOneLog(t *testing.T) {
 	for name, harm := range map[string]func(t *testing.T, path string){
 		"missing": func(t *testing.T, path string) { os.Remove(path) },
 		"emptied": func(t *testing.T, path string) { os.Truncate(path, 0) },
@@ -329,7 +329,7 @@ func TestAPurgeOutlivesTheLossOfACopyOfItsLog(t *testing.T) {
 	}
 }
 
-func TestWithoutItsPurgeLogADirectoryIsNotTrusted(t *testing.T) {
+func TestOpen_DiscardsSegmentsWithoutAPurgeLog(t *testing.T) {
 	dir := t.TempDir()
 	tier := start(t, disktier.Config{Dir: dir})
 	tier.fill(10, 1000)
@@ -342,7 +342,7 @@ func TestWithoutItsPurgeLogADirectoryIsNotTrusted(t *testing.T) {
 	}
 }
 
-func TestTombstonesAreForgottenWithWhatTheyConcern(t *testing.T) {
+func TestTier_Purge_ForgetsOldTombstones(t *testing.T) {
 	dir := t.TempDir()
 	tier := start(t, disktier.Config{Dir: dir, MaxBytes: 2 << 20})
 	for i := range 6000 {
@@ -365,7 +365,7 @@ func TestTombstonesAreForgottenWithWhatTheyConcern(t *testing.T) {
 	}
 }
 
-func TestManyReadersCountOneDamagedRecordOnce(t *testing.T) {
+func TestTier_Get_CountsDamageOnceAmongReaders(t *testing.T) {
 	dir := t.TempDir()
 	tier := start(t, disktier.Config{Dir: dir})
 	const images = 60
@@ -388,7 +388,7 @@ func TestManyReadersCountOneDamagedRecordOnce(t *testing.T) {
 	}
 }
 
-func TestADamagedRecordDoesNotBringBackTheOneItReplaced(t *testing.T) {
+func TestTier_Get_DoesNotReviveAReplacedRecord(t *testing.T) {
 	for _, when := range []string{"sealed", "not sealed"} {
 		t.Run(when, func(t *testing.T) {
 			cfg := disktier.Config{Dir: t.TempDir()}
@@ -423,7 +423,7 @@ func TestADamagedRecordDoesNotBringBackTheOneItReplaced(t *testing.T) {
 
 // A tombstone knows the number of its segment, which must not be given again to a new one
 // if the file of the old one was lost.
-func TestWhatIsPutAfterALostSegmentIsNotTakenForPurged(t *testing.T) {
+func TestTier_Put_AfterALostSegmentIsNotPurged(t *testing.T) {
 	cfg := disktier.Config{Dir: t.TempDir()}
 	tier := start(t, cfg)
 	tier.fill(4, 1000)

@@ -4,7 +4,7 @@ import (
 	"slices"
 )
 
-// What is here runs on the writer alone.
+// Everything in this file runs on the writer alone.
 
 // reserve of the budget stays free for what an eviction writes before it frees.
 func (t *Tier) reserve() int64 { return t.cfg.SegmentBytes/4 + slackBytes }
@@ -63,7 +63,7 @@ func (t *Tier) evict(why Eviction) bool {
 	return t.drop(s, why)
 }
 
-// evictAside removes a file of an unknown format: nothing else is worth less.
+// evictAside removes a file of an unknown format: these go before any segment.
 func (t *Tier) evictAside() bool {
 	t.mu.Lock()
 	if len(t.aside) == 0 {
@@ -96,7 +96,7 @@ func (t *Tier) keepHit(s *segment) {
 	room := t.cfg.SegmentBytes / 4
 	for _, slot := range slots {
 		at, ok := t.index.at(slot.name)
-		if !ok || !at.same(placeOf(s.id, slot.offset, slot.bytes)) || at&hitBit == 0 || slot.bytes > room {
+		if !ok || !at.same(locationOf(s.id, slot.offset, slot.bytes)) || at&hitBit == 0 || slot.bytes > room {
 			continue
 		}
 		b := make([]byte, slot.bytes)
@@ -153,7 +153,7 @@ func (t *Tier) drop(s *segment, why Eviction) bool {
 	case !loaded:
 	case known:
 		for _, slot := range slots {
-			if t.index.remove(slot.name, placeOf(s.id, slot.offset, slot.bytes)) {
+			if t.index.remove(slot.name, locationOf(s.id, slot.offset, slot.bytes)) {
 				gone++
 			}
 		}
@@ -171,14 +171,14 @@ func (t *Tier) drop(s *segment, why Eviction) bool {
 	defer t.mu.Unlock()
 	t.dirDirty = true
 	if !removed {
-		t.aside = append(t.aside, asideFile{s.path, s.charge}) // it still takes its place
+		t.aside = append(t.aside, asideFile{s.path, s.charge}) // its file still takes up space
 		return false
 	}
 	t.total -= s.charge
 	return true
 }
 
-// reportLost tells the writer of a segment whose file is gone or holds nothing.
+// reportLost has the writer drop a segment whose file is gone or empty.
 func (t *Tier) reportLost(s *segment) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

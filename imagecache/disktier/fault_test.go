@@ -29,7 +29,7 @@ func backWithin(t *testing.T, tier running, limit time.Duration) {
 	}
 }
 
-func TestADiskThatCannotBeWrittenIsReadAndComesBack(t *testing.T) {
+func TestTier_Put_RecoversFromFailedWrites(t *testing.T) {
 	for _, test := range []struct {
 		err error
 		ops []string
@@ -68,7 +68,7 @@ func TestADiskThatCannotBeWrittenIsReadAndComesBack(t *testing.T) {
 	}
 }
 
-func TestADiskThatCannotBeReadTurnsTheTierOffUntilItCan(t *testing.T) {
+func TestTier_Get_TurnsOffWhileReadsFail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := newMemDisk()
 		tier := recovered(t, start(t, disktier.Config{Dir: "/c", MaxBytes: 8 << 20}.On(disk)))
@@ -98,7 +98,7 @@ func TestADiskThatCannotBeReadTurnsTheTierOffUntilItCan(t *testing.T) {
 	})
 }
 
-func TestOneBadSectorDoesNotTurnTheTierOff(t *testing.T) {
+func TestTier_Get_StaysOnAfterOneBadSector(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := newMemDisk()
 		tier := recovered(t, start(t, disktier.Config{Dir: "/c", MaxBytes: 8 << 20}.On(disk)))
@@ -118,7 +118,7 @@ func TestOneBadSectorDoesNotTurnTheTierOff(t *testing.T) {
 	})
 }
 
-func TestADirectoryThatCannotBeUsedAtTheStartIsUsedOnceItCan(t *testing.T) {
+func TestOpen_RetriesADirectoryThatFails(t *testing.T) {
 	for _, test := range []struct {
 		op  string
 		err error
@@ -148,7 +148,7 @@ func TestADirectoryThatCannotBeUsedAtTheStartIsUsedOnceItCan(t *testing.T) {
 	}
 }
 
-func TestAFullDiskCostsTheOldestAndIsUsedAgainOnceThereIsRoom(t *testing.T) {
+func TestTier_Put_EvictsWhileTheDiskIsFull(t *testing.T) {
 	for _, test := range []struct {
 		what       string
 		fill, free func(d *memDisk)
@@ -190,7 +190,7 @@ func TestAFullDiskCostsTheOldestAndIsUsedAgainOnceThereIsRoom(t *testing.T) {
 	}
 }
 
-func TestAPurgeThatCannotBeWrittenSaysSo(t *testing.T) {
+func TestTier_Purge_ReportsFailedWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := newMemDisk()
 		tier := recovered(t, start(t, disktier.Config{Dir: "/c", MaxBytes: 8 << 20}.On(disk)))
@@ -221,7 +221,7 @@ func TestAPurgeThatCannotBeWrittenSaysSo(t *testing.T) {
 // Every image has a version, its size. A power failure may lose what was not synced, but
 // never what was, and never brings back what a purge has removed. (A newer version that
 // was torn leaves a miss: the older one has been replaced.)
-func TestAPowerFailureLosesNothingThatWasSynced(t *testing.T) {
+func TestTier_Sync_SurvivesAPowerFailure(t *testing.T) {
 	rounds := 300
 	if testing.Short() {
 		rounds = 60

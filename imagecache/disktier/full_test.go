@@ -28,7 +28,7 @@ func mountSmall(t *testing.T, options string) string {
 	return dir
 }
 
-func TestARealFileSystemThatIsFullIsUsedAsFarAsItGoes(t *testing.T) {
+func TestTier_Put_UsesAFullFileSystem(t *testing.T) {
 	for what, options := range map[string]string{"bytes": "size=50m", "inodes": "size=50m,nr_inodes=12"} {
 		t.Run(what, func(t *testing.T) {
 			mount := mountSmall(t, options)
@@ -63,7 +63,7 @@ func TestARealFileSystemThatIsFullIsUsedAsFarAsItGoes(t *testing.T) {
 	}
 }
 
-func TestADiskFilledByOthersIsUsedAgainOnceTheyLeave(t *testing.T) {
+func TestTier_Put_RecoversWhenOthersFreeSpace(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes 10 s of real time")
 	}
@@ -97,7 +97,7 @@ func TestADiskFilledByOthersIsUsedAgainOnceTheyLeave(t *testing.T) {
 	}
 }
 
-func TestAReadOnlyFileSystemIsServedFrom(t *testing.T) {
+func TestOpen_ServesAReadOnlyFileSystem(t *testing.T) {
 	mount := mountSmall(t, "size=50m")
 	cfg := disktier.Config{Dir: filepath.Join(mount, "cache"), MaxBytes: 32 << 20}
 	tier := start(t, cfg)
@@ -126,7 +126,7 @@ func TestAReadOnlyFileSystemIsServedFrom(t *testing.T) {
 // sync0 is sync where it may fail.
 func (r running) sync0() { r.Sync(context.Background()) }
 
-func TestTheBudgetHoldsUnderConcurrentWritesOfAllSizes(t *testing.T) {
+func TestTier_Put_KeepsTheBudget(t *testing.T) {
 	dir := t.TempDir()
 	const budget = 8 << 20
 	tier := start(t, disktier.Config{Dir: dir, MaxBytes: budget})

@@ -34,19 +34,19 @@ var stateNames = [numStates]string{"serving", "full", "read-only", "off", "close
 // String returns the label.
 func (s State) String() string { return stateNames[s] }
 
-// Degraded reports whether the disk needs somebody's attention.
+// Degraded reports whether an operator should look at the disk.
 func (s State) Degraded() bool { return s == Full || s == ReadOnly || s == Off }
 
 const (
-	// checkEvery is how often the tier tries whether what it cannot do has become possible.
+	// checkEvery is how often failed operations are tried again.
 	checkEvery = 5 * time.Second
-	// So many failures in a row, without a success between, are no bad sector any more.
+	// This many failures in a row, without a success between, are not just a bad sector.
 	maxReadFaults  = 5
 	maxWriteFaults = 3
 	probeBytes     = 64 << 10
 )
 
-// health says what has failed. The flags are set by whoever sees it and cleared by checkDisk.
+// health holds what has failed. Any operation sets a flag, checkDisk clears it.
 type health struct {
 	detached  atomic.Bool // the directory is not in use
 	leave     atomic.Bool // the directory, or something vital in it, was removed
@@ -95,14 +95,14 @@ func (t *Tier) attached() bool { return !t.health.detached.Load() }
 func (t *Tier) turnOff(op Op, err error) {
 	t.count.errors[op].Add(1)
 	t.health.setFault(err)
-	t.log.Error("disk tier: off, serving goes on without it", "err", err)
+	t.log.Error("disk tier off", "err", err)
 }
 
 func (t *Tier) readFault(err error) {
 	t.count.errors[opRead].Add(1)
 	t.health.setFault(err)
 	if t.health.readFaults.Add(1) >= maxReadFaults && !t.health.readsOff.Swap(true) {
-		t.log.Error("disk tier: the disk does not read: off, serving goes on without it", "err", err)
+		t.log.Error("disk tier off, reads fail", "err", err)
 	}
 }
 
@@ -115,7 +115,7 @@ func (t *Tier) writeFault(op Op, err error) {
 	}
 	lasting := errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrPermission)
 	if (t.health.writeFaults.Add(1) >= maxWriteFaults || lasting) && !t.health.writesOff.Swap(true) {
-		t.log.Error("disk tier: the disk cannot be written, what is there is served", "err", err)
+		t.log.Error("disk tier read-only, writes fail", "err", err)
 	}
 }
 
@@ -129,7 +129,7 @@ func (t *Tier) checkDisk() (attached bool) {
 		}
 		t.health.readsOff.Store(false)
 		t.health.writesOff.Store(false)
-		t.log.Info("disk tier: on again")
+		t.log.Info("disk tier on again")
 		t.writePurges()
 		return true
 	}
@@ -138,7 +138,7 @@ func (t *Tier) checkDisk() (attached bool) {
 		if err := t.probeRead(); err == nil {
 			t.health.readFaults.Store(0)
 			t.health.readsOff.Store(false)
-			t.log.Info("disk tier: the disk reads again")
+			t.log.Info("disk tier on again, reads succeed")
 		}
 	}
 	if t.health.writesOff.Load() || t.health.full.Load() && time.Since(t.health.lastFull) >= checkEvery {
@@ -154,13 +154,13 @@ func (t *Tier) checkWrites() {
 	}
 	if t.health.writesOff.Swap(false) {
 		t.health.writeFaults.Store(0)
-		t.log.Info("disk tier: the disk can be written again")
+		t.log.Info("disk tier writable again")
 	}
 	if err == nil && t.health.full.Swap(false) {
 		t.mu.Lock()
 		t.limit = t.cfg.MaxBytes
 		t.mu.Unlock()
-		t.log.Info("disk tier: there is room again")
+		t.log.Info("disk tier no longer full")
 	}
 }
 

@@ -8,9 +8,9 @@ import (
 // index says where each key's record is, in 16 bytes a slot: open addressing with linear
 // probing, between 57 and 80 % full, so 20 to 28 bytes a key.
 //
-// A key's shard follows from its original, its place within the shard from the key: so
-// all variants of an original lie in one of 256 shards, and removing them all scans
-// that one only. Which of the shard's slots are theirs is told by 32 further bits.
+// The hash of the original selects one of 256 shards, the hash of the key a slot in it. All
+// variants of an original are therefore in one shard, and removing them scans only that one,
+// comparing 32 further bits of the original's hash.
 type index struct {
 	shards  [256]shard
 	entries atomic.Int64
@@ -26,23 +26,23 @@ type shard struct {
 // readers set its hit bit; with the lock held it belongs to the holder.
 type slot struct {
 	tag uint64 // 32 bits of the key's hash, 32 of its original's
-	at  place
+	at  location
 }
 
-// place is where a record is: 16 bits of a segment's id (never 0), 24 of the offset and
+// location is where a record is: 16 bits of a segment's id (never 0), 24 of the offset and
 // 23 of the length, both in units, and whether it was read since it was written there.
-type place uint64
+type location uint64
 
-const hitBit place = 1
+const hitBit location = 1
 
-func placeOf(id uint16, offset, bytes int64) place {
-	return place(uint64(id)<<48 | uint64(offset/unit)<<24 | uint64(bytes/unit)<<1)
+func locationOf(id uint16, offset, bytes int64) location {
+	return location(uint64(id)<<48 | uint64(offset/unit)<<24 | uint64(bytes/unit)<<1)
 }
 
-func (p place) segment() uint16       { return uint16(p >> 48) }
-func (p place) offset() int64         { return int64(p>>24&(1<<24-1)) * unit }
-func (p place) bytes() int64          { return int64(p>>1&(1<<23-1)) * unit }
-func (p place) same(other place) bool { return p|hitBit == other|hitBit }
+func (l location) segment() uint16          { return uint16(l >> 48) }
+func (l location) offset() int64            { return int64(l>>24&(1<<24-1)) * unit }
+func (l location) bytes() int64             { return int64(l>>1&(1<<23-1)) * unit }
+func (l location) same(other location) bool { return l|hitBit == other|hitBit }
 
 func (n name) tag() uint64 { return n.key>>32<<32 | n.original&0xffffffff }
 
@@ -58,7 +58,7 @@ func (s *shard) find(tag uint64) int {
 		return -1
 	}
 	for i := s.home(tag); ; {
-		at := place(atomic.LoadUint64((*uint64)(&s.slots[i].at)))
+		at := location(atomic.LoadUint64((*uint64)(&s.slots[i].at)))
 		if at == 0 {
 			return -1
 		}
@@ -72,7 +72,7 @@ func (s *shard) find(tag uint64) int {
 }
 
 // hit returns where n is, and remembers that it was asked for.
-func (x *index) hit(n name) (place, bool) {
+func (x *index) hit(n name) (location, bool) {
 	s := x.shard(n.original)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -80,7 +80,7 @@ func (x *index) hit(n name) (place, bool) {
 	if i < 0 {
 		return 0, false
 	}
-	at := place(atomic.LoadUint64((*uint64)(&s.slots[i].at)))
+	at := location(atomic.LoadUint64((*uint64)(&s.slots[i].at)))
 	if at&hitBit == 0 {
 		atomic.OrUint64((*uint64)(&s.slots[i].at), uint64(hitBit))
 	}
@@ -88,7 +88,7 @@ func (x *index) hit(n name) (place, bool) {
 }
 
 // at returns where n is.
-func (x *index) at(n name) (place, bool) {
+func (x *index) at(n name) (location, bool) {
 	s := x.shard(n.original)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -96,11 +96,11 @@ func (x *index) at(n name) (place, bool) {
 	if i < 0 {
 		return 0, false
 	}
-	return place(atomic.LoadUint64((*uint64)(&s.slots[i].at))), true
+	return location(atomic.LoadUint64((*uint64)(&s.slots[i].at))), true
 }
 
 // put sets where n is.
-func (x *index) put(n name, at place) {
+func (x *index) put(n name, at location) {
 	s := x.shard(n.original)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -113,7 +113,7 @@ func (x *index) put(n name, at place) {
 }
 
 // add sets where n is if that is not known, and reports whether it did.
-func (x *index) add(n name, at place) bool {
+func (x *index) add(n name, at location) bool {
 	s := x.shard(n.original)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -126,7 +126,7 @@ func (x *index) add(n name, at place) bool {
 }
 
 // move sets where n is if it still is at from, and reports whether it was.
-func (x *index) move(n name, from, to place) bool {
+func (x *index) move(n name, from, to location) bool {
 	s := x.shard(n.original)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -138,8 +138,8 @@ func (x *index) move(n name, from, to place) bool {
 	return true
 }
 
-// remove forgets n if it still is at that place, and reports whether it was.
-func (x *index) remove(n name, at place) bool {
+// remove forgets n if it still is at that location, and reports whether it was.
+func (x *index) remove(n name, at location) bool {
 	s := x.shard(n.original)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -153,7 +153,7 @@ func (x *index) remove(n name, at place) bool {
 }
 
 // removeKey forgets n wherever it is, and returns where it was.
-func (x *index) removeKey(n name) (place, bool) {
+func (x *index) removeKey(n name) (location, bool) {
 	s := x.shard(n.original)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -175,8 +175,8 @@ func (x *index) removeOriginal(original uint64) []slot {
 	return x.removeLocked(s, func(sl slot) bool { return uint32(sl.tag) == uint32(original) })
 }
 
-// removeSegment forgets all that is in a segment, and returns how many that were. It
-// looks at every slot: for segments that cannot say themselves what is in them.
+// removeSegment forgets all records of a segment, and returns their number. It looks at
+// every slot, for segments without a readable footer.
 func (x *index) removeSegment(id uint16) int {
 	removed := 0
 	for i := range x.shards {

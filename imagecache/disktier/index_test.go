@@ -5,15 +5,15 @@ import (
 	"testing"
 )
 
-func TestTheIndexBehavesAsAMapAndStaysSmall(t *testing.T) {
+func TestIndex_BehavesLikeAMap(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 1))
 	var x index
-	model := make(map[name]place)
+	model := make(map[name]location)
 	var names []name
 	for i := range 200_000 {
 		n := name{mix(uint64(i)), mix(uint64(i / 8))}
 		names = append(names, n)
-		at := placeOf(uint16(1+i%100), int64(i%1000)*unit, unit)
+		at := locationOf(uint16(1+i%100), int64(i%1000)*unit, unit)
 		x.put(n, at)
 		model[n] = at
 		if i%3 == 0 { // removes, so that holes are closed

@@ -12,7 +12,7 @@ import (
 
 // A Tier is compared with a map: what it returns is what was put last, and never what was
 // purged; with a budget that holds everything nothing is missing.
-func TestATierBehavesAsAMapThatMayForget(t *testing.T) {
+func TestTier_BehavesLikeAMap(t *testing.T) {
 	for _, test := range []struct {
 		what    string
 		budget  int64

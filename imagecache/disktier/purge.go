@@ -27,8 +27,8 @@ func (t *Tier) Purge(_ context.Context, what imagecache.Target) (imagecache.Remo
 		stone = tombstone{hash: nameOf(what.Key).key}
 	}
 
-	// Position and index under one lock: what is given a place later was either Put after
-	// this purge began, or is not found in the index any more and is not moved.
+	// Position and index under one lock: a record that is given an offset later was either
+	// Put after this purge began, or has left the index and is not moved.
 	t.mu.Lock()
 	if t.closing {
 		t.mu.Unlock()
@@ -97,7 +97,7 @@ func (t *Tier) killLocked(what imagecache.Target, single bool, removed *imagecac
 // countRemoved reads the key and the size of an image from a record that the index has
 // already forgotten. A record that cannot be read, or is of another key with the same
 // hashes, is not counted.
-func (t *Tier) countRemoved(what imagecache.Target, single bool, at place, removed *imagecache.Removed) {
+func (t *Tier) countRemoved(what imagecache.Target, single bool, at location, removed *imagecache.Removed) {
 	s := t.table[at.segment()].Load()
 	if s == nil {
 		return

@@ -13,8 +13,8 @@ type item struct {
 	bytes []byte // the whole frame; the writer fills in its header
 	body  int64  // bytes of the image alone
 
-	// from is where an eviction takes it from; 0 if it was Put.
-	from place
+	// from is the location that an eviction moves it from; 0 if it was Put.
+	from location
 
 	dead bool // guarded by Tier.mu: purged or replaced; not to be found any more
 }
@@ -100,7 +100,7 @@ func (t *Tier) positionLocked() uint64 {
 	return position(t.nextSeq, 0)
 }
 
-// settleLocked takes a queued item off the books: it is written, skipped or dead.
+// settleLocked ends the accounting of a queued item that is written, skipped or dead.
 func (t *Tier) settleLocked(it *item) {
 	if it.from != 0 {
 		return // never queued

@@ -59,7 +59,7 @@ func holds(t *testing.T, tier *Tier, key imagecache.Key) bool {
 	return err == nil
 }
 
-func TestTwoKeysOfOneHashAreNeverTakenForEachOther(t *testing.T) {
+func TestTier_Get_TellsHashCollisionsApart(t *testing.T) {
 	tier := stepped(t, t.TempDir(), nil)
 	a, img := raceKey("a")
 	b, _ := raceKey("b")
@@ -81,7 +81,7 @@ func TestTwoKeysOfOneHashAreNeverTakenForEachOther(t *testing.T) {
 // A purge may come at each moment of a write: before the writer takes the item, while it
 // writes, and after. The item is Put, or moved by an eviction. It is gone, also after a
 // restart; and what is put after the purge is there.
-func TestAPurgeAtAnyMomentOfAWriteRemovesWhatIsWritten(t *testing.T) {
+func TestTier_Purge_DuringAWrite(t *testing.T) {
 	for _, moved := range []bool{false, true} {
 		for _, moment := range []string{"before", "during", "after"} {
 			for _, first := range []bool{false, true} { // whether the write begins a segment
@@ -140,7 +140,7 @@ func TestAPurgeAtAnyMomentOfAWriteRemovesWhatIsWritten(t *testing.T) {
 	}
 }
 
-func TestWhatIsPutWhileASegmentBeginsOutlivesAPurgeBeforeIt(t *testing.T) {
+func TestTier_Put_AfterAPurgeWhileASegmentBegins(t *testing.T) {
 	dir := t.TempDir()
 	disk := &hookedDisk{}
 	tier := stepped(t, dir, disk)

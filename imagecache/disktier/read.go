@@ -59,8 +59,8 @@ func (t *Tier) queuedItem(key imagecache.Key) *item {
 	return t.pending[key]
 }
 
-// read fills b from the record of n at that place. The error is ErrMiss if it is not there.
-func (t *Tier) read(s *segment, n name, at place, b []byte) error {
+// read fills b from the record of n at that location. The error is ErrMiss if it is not there.
+func (t *Tier) read(s *segment, n name, at location, b []byte) error {
 	h, err := t.files.acquire(s)
 	if err == nil {
 		_, err = h.file.ReadAt(b, at.offset())
@@ -102,7 +102,7 @@ func verify(b []byte, m marker) (frame, error) {
 
 // damaged forgets a record that does not read, and counts it, once. What is older must not
 // come to light in its place while segments are still being recovered.
-func (t *Tier) damaged(s *segment, n name, at place) {
+func (t *Tier) damaged(s *segment, n name, at location) {
 	t.mu.Lock()
 	if t.gone != nil {
 		t.gone.add(tombstone{hash: n.key, position: position(s.seq, at.offset())})
@@ -113,6 +113,7 @@ func (t *Tier) damaged(s *segment, n name, at place) {
 	}
 	t.count.damaged.Add(1)
 	if !s.blamed.Swap(true) {
-		t.log.Warn("disk tier: a record does not verify; others of its segment are not logged", "segment", s.path, "offset", at.offset())
+		// Only the first of a segment is logged.
+		t.log.Warn("disk tier found a damaged record", "segment", s.path, "offset", at.offset())
 	}
 }

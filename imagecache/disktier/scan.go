@@ -110,7 +110,7 @@ func (w *window) checksum(offset, n int64) (sum uint32, err error) {
 	return sum, nil
 }
 
-// next returns the first place from offset on where a frame could begin, or size.
+// next returns the first offset, from offset on, at which a frame could begin, or size.
 func (w *window) next(offset int64, m marker) (int64, error) {
 	for offset+frameBytes <= w.size {
 		b, err := w.at(offset, windowBytes)

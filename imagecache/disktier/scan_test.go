@@ -22,7 +22,7 @@ func testSegment(m marker, bodies ...string) (b []byte, slots []footSlot) {
 	return appendFooter(b, m, slots, int64(len(b))), slots
 }
 
-func TestAScanFindsWhatTheFooterLists(t *testing.T) {
+func TestScan_FindsWhatTheFooterLists(t *testing.T) {
 	b, slots := testSegment(marker{1, 2, 3}, "one", "", "three")
 	sealed, err := readContents(bytes.NewReader(b), 7, int64(len(b)))
 	if err != nil || !sealed.sealed || !slices.Equal(sealed.slots, slots) {
@@ -36,7 +36,7 @@ func TestAScanFindsWhatTheFooterLists(t *testing.T) {
 	}
 }
 
-func TestAFrameInsideOfAPictureIsNotTakenForARecord(t *testing.T) {
+func TestScan_IgnoresFramesInsideBodies(t *testing.T) {
 	m := marker{9, 9, 9}
 	foreign, _ := testSegment(marker{6, 6, 6}, "poison")
 	body := append(make([]byte, 5*unit), foreign[headerBytes:]...)
@@ -51,7 +51,7 @@ func TestAFrameInsideOfAPictureIsNotTakenForARecord(t *testing.T) {
 	}
 }
 
-func TestASegmentUnderAnotherNameIsOfNoKnownFormat(t *testing.T) {
+func TestReadContents_RefusesARenamedSegment(t *testing.T) {
 	b, _ := testSegment(marker{1}, "one")
 	if _, err := readContents(bytes.NewReader(b), 8, int64(len(b))); !errors.Is(err, errUnknownFormat) {
 		t.Error(err)

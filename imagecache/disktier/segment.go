@@ -33,7 +33,7 @@ type segment struct {
 	slots []footSlot
 }
 
-// position orders all that was ever written: a place in the log of all segments.
+// position is an offset in the log of all segments: it orders everything ever written.
 func position(seq uint64, offset int64) uint64 { return seq<<24 | uint64(offset/unit) }
 
 // handle is a file open for reading, closed when its last user is done.
@@ -93,7 +93,7 @@ func (hs *handles) acquire(s *segment) (*handle, error) {
 	h := &handle{file: f}
 	h.refs.Store(2) // the caller's and hs's
 	if s.dropped.Load() {
-		h.refs.Store(1) // nobody would call forget again
+		h.refs.Store(1) // forget is not called again
 		return h, nil
 	}
 	for len(hs.open) >= hs.max {

@@ -182,7 +182,7 @@ func du(t testing.TB, dir string) int64 {
 	return n
 }
 
-func TestWhatWasPutIsFoundAtOnceAndAfterARestart(t *testing.T) {
+func TestTier_Get_FindsPutsBeforeAndAfterARestart(t *testing.T) {
 	dir := t.TempDir()
 	tier := start(t, disktier.Config{Dir: dir})
 	for i := range 500 {
@@ -197,7 +197,7 @@ func TestWhatWasPutIsFoundAtOnceAndAfterARestart(t *testing.T) {
 	}
 }
 
-func TestALaterPutReplacesAnEarlierOneAlsoAfterARestart(t *testing.T) {
+func TestTier_Put_ReplacesAlsoAfterARestart(t *testing.T) {
 	dir := t.TempDir()
 	tier := start(t, disktier.Config{Dir: dir})
 	for version := range 5 {
@@ -216,7 +216,7 @@ func TestALaterPutReplacesAnEarlierOneAlsoAfterARestart(t *testing.T) {
 	}
 }
 
-func TestASecondTierOnTheDirectoryIsRefused(t *testing.T) {
+func TestOpen_RefusesALockedDirectory(t *testing.T) {
 	dir := t.TempDir()
 	first := start(t, disktier.Config{Dir: dir})
 	if _, err := disktier.Open(quiet(disktier.Config{Dir: dir})); !errors.Is(err, disktier.ErrLocked) {
@@ -226,7 +226,7 @@ func TestASecondTierOnTheDirectoryIsRefused(t *testing.T) {
 	start(t, disktier.Config{Dir: dir}).end()
 }
 
-func TestWhatIsTooLargeIsSkippedAndWhatItWouldReplaceIsForgotten(t *testing.T) {
+func TestTier_Put_SkipsTooLargeImages(t *testing.T) {
 	tier := start(t, disktier.Config{Dir: t.TempDir(), MaxBytes: 4 << 20})
 	tier.put(keyOf(1), imageOf(1, 1000))
 	tier.sync()
@@ -244,7 +244,7 @@ func TestWhatIsTooLargeIsSkippedAndWhatItWouldReplaceIsForgotten(t *testing.T) {
 	}
 }
 
-func TestAFullQueueSkips(t *testing.T) {
+func TestTier_Put_SkipsWhenTheQueueIsFull(t *testing.T) {
 	tier, err := disktier.Open(quiet(disktier.Config{Dir: t.TempDir(), QueueBytes: 10_000}))
 	if err != nil {
 		t.Fatal(err)
@@ -264,7 +264,7 @@ func TestAFullQueueSkips(t *testing.T) {
 	}
 }
 
-func TestACloseWithoutRunStillWritesWhatWasPut(t *testing.T) {
+func TestTier_Close_WritesWithoutRun(t *testing.T) {
 	dir := t.TempDir()
 	tier, err := disktier.Open(quiet(disktier.Config{Dir: dir}))
 	if err != nil {
@@ -279,7 +279,7 @@ func TestACloseWithoutRunStillWritesWhatWasPut(t *testing.T) {
 	}
 }
 
-func TestAPurgeRemovesAndStaysAlsoAfterARestart(t *testing.T) {
+func TestTier_Purge_HoldsAfterARestart(t *testing.T) {
 	for _, test := range []struct {
 		what   string
 		target imagecache.Target
@@ -326,7 +326,7 @@ func TestAPurgeRemovesAndStaysAlsoAfterARestart(t *testing.T) {
 	}
 }
 
-func TestTheOldestLeavesFirstAndWhatWasReadStays(t *testing.T) {
+func TestTier_Put_EvictsTheOldestUnread(t *testing.T) {
 	dir := t.TempDir()
 	tier := start(t, disktier.Config{Dir: dir, MaxBytes: 4 << 20})
 	const hot = 6 // fewer bytes than a quarter of a segment
@@ -358,7 +358,7 @@ func TestTheOldestLeavesFirstAndWhatWasReadStays(t *testing.T) {
 	}
 }
 
-func TestAnEvictionKeepsAQuarterAtMost(t *testing.T) {
+func TestTier_Put_KeepsAtMostAQuarterOfASegment(t *testing.T) {
 	tier := start(t, disktier.Config{Dir: t.TempDir(), MaxBytes: 4 << 20})
 	for i := range 2000 {
 		tier.put(keyOf(i), imageOf(i, 5000))
@@ -375,7 +375,7 @@ func TestAnEvictionKeepsAQuarterAtMost(t *testing.T) {
 	}
 }
 
-func TestASmallerBudgetIsKeptFromTheStart(t *testing.T) {
+func TestOpen_AppliesASmallerBudget(t *testing.T) {
 	dir := t.TempDir()
 	tier := start(t, disktier.Config{Dir: dir, MaxBytes: 16 << 20})
 	tier.fill(1000, 10_000)
@@ -387,7 +387,7 @@ func TestASmallerBudgetIsKeptFromTheStart(t *testing.T) {
 	}
 }
 
-func TestADirectoryThatIsRemovedWhileInUseIsBegunAnew(t *testing.T) {
+func TestTier_Run_StartsOverWhenTheDirectoryIsRemoved(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes 5 s of real time")
 	}
@@ -406,7 +406,7 @@ func TestADirectoryThatIsRemovedWhileInUseIsBegunAnew(t *testing.T) {
 	})
 }
 
-func TestAConfigThatCannotBeIsRefused(t *testing.T) {
+func TestOpen_RefusesBadConfigs(t *testing.T) {
 	dir := t.TempDir()
 	for what, cfg := range map[string]disktier.Config{
 		"no directory":         {MaxBytes: 1 << 30},
@@ -429,7 +429,7 @@ func TestAConfigThatCannotBeIsRefused(t *testing.T) {
 	}
 }
 
-func TestATierPassesTheScript(t *testing.T) {
+func TestTier_Conformance(t *testing.T) {
 	t.Run("on disk", func(t *testing.T) {
 		tiertest.Run(t, func(t *testing.T) imagecache.Tier {
 			return start(t, disktier.Config{Dir: t.TempDir(), MaxBytes: 32 << 20})

@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// What is here runs on the writer alone.
+// Everything in this file runs on the writer alone.
 
 var errNoRoom = errors.New("nothing is left to evict")
 
-// writeQueued writes all that is queued, and does what else was left to the writer.
+// writeQueued writes what is queued, drops lost segments and keeps the budget.
 func (t *Tier) writeQueued() {
 	if t.health.leave.Swap(false) && t.attached() {
 		t.detach() // checkDisk begins again
-		t.log.Error("disk tier: its files were removed: off until they are made again")
+		t.log.Error("disk tier off, its files were removed")
 	}
 	t.dropLost()
 	if t.attached() {
@@ -77,9 +77,12 @@ func (t *Tier) skipItemLocked(it *item, why Skip) {
 
 // append writes one item to the active segment. Without an error it is settled.
 //
-// Between the first and the last step a purge may come. Its position is behind the place
-// that the item was given, so that the item is gone after a restart; and the item is
-// dead, or its slot gone, when its place would be published.
+// A purge may come between the steps:
+//
+//  1. append reserves an offset for the item.
+//  2. Purge notes a position behind that offset, so that a restart does not find the item,
+//     and marks the item as dead, or removes its slot.
+//  3. append writes the item, sees that it is dead, and leaves it out of the index.
 func (t *Tier) append(it *item) error {
 	if !t.attached() || t.health.writesOff.Load() {
 		t.mu.Lock()
@@ -113,7 +116,7 @@ func (t *Tier) append(it *item) error {
 
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	at := placeOf(s.id, offset, length)
+	at := locationOf(s.id, offset, length)
 	switch {
 	case it.from != 0:
 		t.index.move(it.frame.name, it.from, at)
@@ -126,7 +129,7 @@ func (t *Tier) append(it *item) error {
 	return nil
 }
 
-// isDeadLocked reports whether there is no point in writing it.
+// isDeadLocked reports whether the item was purged or replaced.
 func (t *Tier) isDeadLocked(it *item) bool {
 	if it.from == 0 {
 		return it.dead
@@ -273,7 +276,7 @@ func (t *Tier) giveWay(err error) bool {
 	t.health.setFault(err)
 	t.health.lastFull = time.Now()
 	if !t.health.full.Swap(true) {
-		t.log.Warn("disk tier: the disk is full, the oldest is given up", "bytes", t.used(), "err", err)
+		t.log.Warn("disk tier full, evicting the oldest segments", "bytes", t.used(), "err", err)
 	}
 	t.mu.Lock()
 	t.limit = min(t.limit, t.total)

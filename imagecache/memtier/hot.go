@@ -17,11 +17,11 @@ type hot struct {
 	reads atomic.Uint32
 
 	mu    sync.Mutex
-	turns []turn // guarded by mu; what has left meanwhile may still stand here
+	turns []turn // guarded by mu; may include images that have left
 	last  uint64 // guarded by mu: the newest turn's number
 }
 
-// turn is a place in the order of the clock.
+// turn is an entry in the clock's order.
 type turn struct{ id, number uint64 }
 
 // hotImage is guarded by the lock of its shard, but for key and img, which never change.
@@ -29,7 +29,7 @@ type hotImage struct {
 	key    imagecache.Key
 	img    imagecache.Image
 	number uint64 // of its turn
-	read   bool   // since the clock came by
+	read   bool   // since the clock last passed
 }
 
 // hotShare is the part of the budget that the hot images may take beside it, at most
@@ -58,7 +58,7 @@ func (t *Tier) heat(id uint64, changes uint32, key imagecache.Key, img imagecach
 		return
 	}
 	h.turns = append(h.turns, turn{id, h.last})
-	// Two steps for one that came: places whose images have left do not pile up.
+	// Two steps for each new one, so that turns of images that have left do not pile up.
 	for step := 0; len(h.turns) > 0 && (step < 2 || h.bytes.Load() > h.max); step++ {
 		next := h.turns[0]
 		h.turns = h.turns[1:]
@@ -84,8 +84,8 @@ func (x *index) heat(id uint64, changes uint32, image *hotImage, bytes *atomic.I
 	return true
 }
 
-// stays reports whether the image of that turn keeps a place. If there is no room, only
-// one that was read since the clock last came by does.
+// stays reports whether the image of that turn stays hot. If there is no room, only one
+// that was read since the clock last passed does.
 func (x *index) stays(t turn, full bool, bytes *atomic.Int64) bool {
 	s := x.shard(t.id)
 	s.mu.Lock()

@@ -5,15 +5,15 @@ import (
 	"sync/atomic"
 )
 
-// place is the queue that an image is in.
-type place uint8
+// queueID is the queue that an image is in.
+type queueID uint8
 
 const (
-	inSmall place = iota
+	inSmall queueID = iota
 	inMain
 )
 
-func (p place) other() place { return inMain - p }
+func (q queueID) other() queueID { return inMain - q }
 
 // maxReads is how far reads are counted: two bits, as in the paper.
 const maxReads = 3
@@ -21,8 +21,8 @@ const maxReads = 3
 // entry is what is known of an image without its record.
 type entry struct {
 	size  uint32
-	at    place
-	reads uint8 // since it came to where it is, up to maxReads
+	at    queueID
+	reads uint8 // since it entered that queue, up to maxReads
 }
 
 // index knows where each image is and how often it was read. An original's images are
@@ -40,9 +40,9 @@ type shard struct {
 	changes uint32 // counts images that came and went
 }
 
-// look is what a read finds in the index.
+// look is the result of looking an image up in the index.
 type look struct {
-	at      place
+	at      queueID
 	hot     *hotImage // nil: it is not hot
 	often   bool      // it was read maxReads times before
 	changes uint32    // of its shard
@@ -73,7 +73,7 @@ func (x *index) read(id uint64) (look, bool) {
 }
 
 // at returns where id is.
-func (x *index) at(id uint64) (place, bool) {
+func (x *index) at(id uint64) (queueID, bool) {
 	s := x.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,7 +82,7 @@ func (x *index) at(id uint64) (place, bool) {
 }
 
 // add notes an image, unread.
-func (x *index) add(id uint64, at place, size int) {
+func (x *index) add(id uint64, at queueID, size int) {
 	s := x.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -106,8 +106,8 @@ func (x *index) setReads(id uint64, reads uint8) {
 	}
 }
 
-// remove forgets an image of that place, and returns how often it was read.
-func (x *index) remove(id uint64, at place) (reads uint8, ok bool) {
+// remove forgets an image that is in that queue, and returns how often it was read.
+func (x *index) remove(id uint64, at queueID) (reads uint8, ok bool) {
 	s := x.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()

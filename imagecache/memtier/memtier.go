@@ -38,7 +38,7 @@ type Tier struct {
 	hot         hot
 	seed        maphash.Seed
 
-	storing sync.Mutex // held by whoever changes the queues
+	storing sync.Mutex // held while the queues change
 	// All of these are guarded by storing.
 	ghosts     ghosts
 	record     []byte   // buffer
@@ -61,7 +61,7 @@ var reasonNames = [numReasons]string{"unread", "aged", "squeezed"}
 // leaver is what a queue pushed out.
 type leaver struct {
 	id     uint64
-	from   place
+	from   queueID
 	record []byte
 }
 
@@ -86,8 +86,9 @@ func New(cfg Config) (*Tier, error) {
 	return t, nil
 }
 
-// leaves is called by a queue, inside of its lock: it only notes.
-func (t *Tier) leaves(from place) func(id uint64, record []byte) {
+// leaves returns the callback of a queue. It is called with the queue's lock held and only
+// notes what left.
+func (t *Tier) leaves(from queueID) func(id uint64, record []byte) {
 	return func(id uint64, record []byte) { t.left = append(t.left, leaver{id, from, record}) }
 }
 
@@ -161,7 +162,7 @@ func (t *Tier) Put(_ context.Context, key imagecache.Key, img imagecache.Image) 
 }
 
 // store appends to a queue. What that pushed out is in t.left.
-func (t *Tier) store(id uint64, at place, record []byte) {
+func (t *Tier) store(id uint64, at queueID, record []byte) {
 	q := t.queue(at)
 	if len(record) > q.largest {
 		t.refused++
@@ -217,7 +218,7 @@ func (t *Tier) settle() {
 // ghostsKept is how many ghosts there may be: nine for ten images of main, as in the paper.
 func (t *Tier) ghostsKept() int { return max(64, t.main.len()*9/10) }
 
-func (t *Tier) removeLocked(id uint64, at place) {
+func (t *Tier) removeLocked(id uint64, at queueID) {
 	t.index.remove(id, at)
 	t.queue(at).remove(id)
 }
@@ -253,7 +254,7 @@ func (t *Tier) Purge(_ context.Context, what imagecache.Target) (removed imageca
 	return removed, nil
 }
 
-func (t *Tier) queue(at place) *queue {
+func (t *Tier) queue(at queueID) *queue {
 	if at == inMain {
 		return t.main
 	}
@@ -274,7 +275,10 @@ type Stats struct {
 func (t *Tier) Stats() Stats {
 	t.storing.Lock()
 	defer t.storing.Unlock()
-	s := Stats{Evictions: make(map[string]int64, numReasons), Refused: t.refused, Ghosts: int64(t.ghosts.len()), Hot: t.hot.bytes.Load()}
+	s := Stats{
+		Evictions: make(map[string]int64, numReasons), Refused: t.refused,
+		Ghosts: int64(t.ghosts.len()), Hot: t.hot.bytes.Load(),
+	}
 	s.Entries, s.Bytes = t.index.totals()
 	for reason, n := range t.evicted {
 		s.Evictions[reasonNames[reason]] = n

@@ -21,11 +21,11 @@ func open(t testing.TB, mib int64) *memtier.Tier {
 	return tier
 }
 
-func TestItIsATier(t *testing.T) {
+func TestTier_Conformance(t *testing.T) {
 	tiertest.Run(t, func(t *testing.T) imagecache.Tier { return open(t, 64) })
 }
 
-func TestABudgetTooSmallIsRefused(t *testing.T) {
+func TestNew_RefusesASmallBudget(t *testing.T) {
 	if _, err := memtier.New(memtier.Config{MaxBytes: memtier.MinBytes - 1}); err == nil {
 		t.Error("it was taken")
 	}
@@ -43,7 +43,7 @@ func holds(tier *memtier.Tier, key imagecache.Key) bool {
 	return err == nil
 }
 
-func TestTheBudgetHoldsWhateverIsPut(t *testing.T) {
+func TestTier_Put_KeepsTheBudget(t *testing.T) {
 	for _, mib := range []int64{4, 20, 64} {
 		tier := open(t, mib)
 		for i := range 5000 {
@@ -59,7 +59,7 @@ func TestTheBudgetHoldsWhateverIsPut(t *testing.T) {
 }
 
 // One image that is larger than its shard would make bigcache drop all others of it.
-func TestAnImageThatIsTooLargeIsRefusedAndPushesNothingOut(t *testing.T) {
+func TestTier_Put_RefusesTooLargeImages(t *testing.T) {
 	tier := open(t, 8)
 	for i := range 20 {
 		put(t, tier, tiertest.Key(t, i, 1), tiertest.Image(1, 10_000))
@@ -76,7 +76,7 @@ func TestAnImageThatIsTooLargeIsRefusedAndPushesNothingOut(t *testing.T) {
 }
 
 // One that would push half of the new ones out is let in when it is asked for again.
-func TestALargeImageIsKeptFromItsSecondPutOn(t *testing.T) {
+func TestTier_Put_KeepsLargeImagesFromTheSecondTime(t *testing.T) {
 	tier := open(t, 20)
 	large := tiertest.Key(t, 99, 1)
 	put(t, tier, large, tiertest.Image(1, 1<<20))
@@ -90,7 +90,7 @@ func TestALargeImageIsKeptFromItsSecondPutOn(t *testing.T) {
 }
 
 // An image that grew beyond what is taken must not leave its old self behind.
-func TestAnImageThatBecameTooLargeIsGone(t *testing.T) {
+func TestTier_Put_ForgetsAnImageThatBecameTooLarge(t *testing.T) {
 	tier := open(t, 8)
 	put(t, tier, tiertest.Key(t, 1, 1), tiertest.Image(1, 10_000))
 	put(t, tier, tiertest.Key(t, 1, 1), tiertest.Image(2, 7<<20))
@@ -99,7 +99,7 @@ func TestAnImageThatBecameTooLargeIsGone(t *testing.T) {
 	}
 }
 
-func TestAFloodOfImagesAskedForOnceLeavesTheReadOnes(t *testing.T) {
+func TestTier_Put_KeepsReadImagesInAScan(t *testing.T) {
 	tier := open(t, 20)
 	for i := range 200 { // 5 MB that are read again and again
 		put(t, tier, tiertest.Key(t, i, 1), tiertest.Image(uint64(i), 25_000))
@@ -127,7 +127,7 @@ func TestAFloodOfImagesAskedForOnceLeavesTheReadOnes(t *testing.T) {
 }
 
 // What comes back soon after it left has proved itself: it goes to main and stays.
-func TestWhatComesBackIsRemembered(t *testing.T) {
+func TestTier_Put_AdmitsGhostsToMain(t *testing.T) {
 	tier := open(t, 20)
 	fill := func(from, n int) {
 		for i := range n {
@@ -149,7 +149,7 @@ func TestWhatComesBackIsRemembered(t *testing.T) {
 }
 
 // Writing the same image again, as a copy from disk does, costs no room.
-func TestTheSameImageAgainPushesNothingOut(t *testing.T) {
+func TestTier_Put_OfTheSameImageEvictsNothing(t *testing.T) {
 	tier := open(t, 8)
 	for i := range 200 {
 		put(t, tier, tiertest.Key(t, i, 1), tiertest.Image(uint64(i), 20_000))
@@ -165,7 +165,7 @@ func TestTheSameImageAgainPushesNothingOut(t *testing.T) {
 }
 
 // A long walk compared with a map: the tier may miss, and else says what was last put.
-func TestItNeverAnswersWithAnythingButTheLastPut(t *testing.T) {
+func TestTier_Get_ReturnsOnlyTheLastPut(t *testing.T) {
 	tier := open(t, 8)
 	last := map[imagecache.Key]uint64{}
 	random := rand.New(rand.NewPCG(1, 2))
@@ -215,7 +215,7 @@ func hot(t testing.TB, tier *memtier.Tier, key imagecache.Key) bool {
 	return &one.Body[0] == &two.Body[0]
 }
 
-func TestWhatIsReadOftenIsNoLongerCopied(t *testing.T) {
+func TestTier_Get_SharesTheBodyOfHotImages(t *testing.T) {
 	tier := open(t, 64)
 	key := tiertest.Key(t, 1, 1)
 	put(t, tier, key, tiertest.Image(1, 20_000))
@@ -240,7 +240,7 @@ func TestWhatIsReadOftenIsNoLongerCopied(t *testing.T) {
 	}
 }
 
-func TestHotCopiesStayWithinAThirtySecondOfTheBudget(t *testing.T) {
+func TestTier_Get_BoundsHotCopies(t *testing.T) {
 	const images = 400
 	tier := open(t, 64) // 2 MiB of copies
 	for i := range images {
@@ -298,7 +298,7 @@ func BenchmarkPut(b *testing.B) {
 
 // Where all of main is read between two Puts, looking for one that was not would copy all
 // of it, three times.
-func TestAPutMovesABoundedNumberOfImages(t *testing.T) {
+func TestTier_Put_BoundsMoves(t *testing.T) {
 	const bytes = 20_000
 	tier := open(t, 8)
 	read := func(i int) bool {
@@ -327,7 +327,7 @@ func TestAPutMovesABoundedNumberOfImages(t *testing.T) {
 	for at, i := range before {
 		if !holds(tier, tiertest.Key(t, i, 1)) {
 			if at != 64 {
-				t.Errorf("the one in place %d has left, want that in place 64 of %d", at, len(before))
+				t.Errorf("entry %d has left, want entry 64 of %d", at, len(before))
 			}
 			return
 		}

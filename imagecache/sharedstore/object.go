@@ -20,8 +20,9 @@ import (
 //	   the header of the record of key and image (imagecache.AppendRecordHeader)
 //	   zeros
 //
-// The head has one length, so that what a listing says of an object tells how large its
-// image is. A name so long that the header does not fit is not kept: over some 300 bytes.
+// The head has a fixed length, so that the size of the image follows from the size of the
+// object in a listing. An image whose header does not fit is not kept: its name has more
+// than some 300 bytes.
 const (
 	magic     = "imgtier\x01"
 	headBytes = 512
@@ -77,7 +78,7 @@ type decoded struct {
 	at  Position
 }
 
-var errDamaged = errors.New("not an object that was written here")
+var errDamaged = errors.New("not an object of the shared store")
 
 // decode reads an object. Body aliases it.
 func decode(object []byte) (decoded, error) {

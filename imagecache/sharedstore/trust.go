@@ -7,8 +7,8 @@ import (
 	"github.com/novasocial/imagetier/imagecache"
 )
 
-// maxDistrust bounds how many purges are remembered: some 6 MB. What a purge is to remove is
-// deleted within minutes, so this has to be more than the purges of some minutes only.
+// maxDistrust bounds how many purges are remembered, in some 6 MB. Purged objects are deleted
+// within minutes, so it only has to exceed the number of purges in some minutes.
 const maxDistrust = 100_000
 
 // distrust knows, by the hash of an original, the last purge of it. Two originals of one
@@ -20,12 +20,12 @@ type distrust struct {
 	next int
 }
 
-// doubt: a purge that has no place in the log yet. Nothing is believed until it has.
+// doubt notes a purge that is not in the log yet: until it is, no object is believed.
 func (d *distrust) doubt(of imagecache.Original) {
 	d.set(of, Position{Entry: math.MaxUint64})
 }
 
-// purged: what was written before at is not believed, and what was written since is.
+// purged notes a purge at that position: objects written before it are not believed.
 func (d *distrust) purged(of imagecache.Original, at Position) { d.set(of, at) }
 
 func (d *distrust) set(of imagecache.Original, at Position) {

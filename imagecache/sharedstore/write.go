@@ -172,12 +172,12 @@ func (t *Tier) Purge(ctx context.Context, what imagecache.Target) (imagecache.Re
 	return removed, err
 }
 
-// Purged tells that entry at of the fleet's log was a purge of an original: what was written
-// before it is not believed from now on.
+// Purged notes that entry at of the fleet's log is a purge of an original: objects written
+// before it are not believed from now on.
 func (t *Tier) Purged(of imagecache.Original, at Position) { t.distrust.purged(of, at) }
 
-// Delete removes all objects of an original, or the one of a variant: for whoever deletes
-// for the whole fleet.
+// Delete removes all objects of an original, or the one of a variant. One node of a fleet
+// calls it for all of them.
 func (t *Tier) Delete(ctx context.Context, what imagecache.Target) error {
 	prefix := prefixOf(what.Original)
 	if what.Key != (imagecache.Key{}) {
@@ -198,7 +198,7 @@ func (t *Tier) deleteAll(ctx context.Context, prefix string) (imagecache.Removed
 	return removed, err
 }
 
-// owe has what is left of an original deleted later, and not read before.
+// owe schedules the deletion of an original's objects. Until then they are not read.
 func (t *Tier) owe(of imagecache.Original) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -207,7 +207,7 @@ func (t *Tier) owe(of imagecache.Original) {
 	}
 }
 
-// repay tries the deletions that are due.
+// repay retries the deletions that are due.
 func (t *Tier) repay(ctx context.Context) {
 	now := t.cfg.Now()
 	var due []imagecache.Original

@@ -1,5 +1,5 @@
-// Package tiertest is the script that every imagecache.Tier passes, and what its tests
-// are made with.
+// Package tiertest is the conformance suite of imagecache.Tier, with the fixtures that tests of
+// tiers share.
 package tiertest
 
 import (
@@ -49,7 +49,7 @@ func Image(seed uint64, n int) imagecache.Image {
 	}
 }
 
-// Run runs the script. make returns a new and empty Tier that has room for at least 8 MiB.
+// Run runs the suite. make returns a new and empty Tier that has room for at least 8 MiB.
 // It may keep what it is given or not; what it does keep it answers with byte for byte.
 func Run(t *testing.T, make func(t *testing.T) imagecache.Tier) {
 	for _, part := range []struct {
@@ -61,14 +61,14 @@ func Run(t *testing.T, make func(t *testing.T) imagecache.Tier) {
 		{"a live image comes back with its freshness", keepsFreshness},
 		{"the last put counts", theLastPutCounts},
 		{"the caller's bytes are its own", doesNotAlias},
-		{"every kind of name and size is told apart", tellsNamesApart},
+		{"every kind of name and size is a key of its own", tellsNamesApart},
 		{"a purged variant is gone and its sisters stay", purgesOne},
 		{"a purged original is gone in every version and size", purgesAnOriginal},
 		{"a purge of nothing removes nothing", purgesNothing},
 		{"a purge counts an image once", purgesEachOnce},
 		{"what is put after a purge is there", putsAfterAPurge},
 		{"many at once never see another's image", manyAtOnce},
-		{"nobody sees what was purged before", purgesWhileOthersPut},
+		{"purged images stay gone while others are put", purgesWhileOthersPut},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, make(t)) })
 	}
@@ -100,7 +100,7 @@ func misses(t *testing.T, tier imagecache.Tier, key imagecache.Key) {
 	}
 }
 
-// difference says in what a and b differ, "" if in nothing.
+// difference says how a and b differ; "" if they do not.
 func difference(a, b imagecache.Image) string {
 	switch {
 	case !bytes.Equal(a.Body, b.Body):

@@ -16,7 +16,7 @@ import (
 	"github.com/novasocial/imagetier/origin/origintest/s3server"
 )
 
-func TestObjectsOfAPrefixAreGoneTogether(t *testing.T) {
+func TestStore_DeleteAll_RemovesAPrefix(t *testing.T) {
 	s3 := s3server.Start(t)
 	s3.Bucket(t, "derived", false)
 	store, err := s3store.New(t.Context(), s3store.Config{

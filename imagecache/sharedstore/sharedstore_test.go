@@ -17,8 +17,8 @@ import (
 	"github.com/novasocial/imagetier/imagecache/tiertest"
 )
 
-// shelf is a Store that is a map, with faults to order.
-type shelf struct {
+// fakeStore is a Store that is a map, with faults to order.
+type fakeStore struct {
 	mu      sync.Mutex
 	objects map[string][]byte
 	gets    atomic.Int32
@@ -27,7 +27,7 @@ type shelf struct {
 	remove  func(ctx context.Context) error
 }
 
-func (s *shelf) Get(ctx context.Context, key string) ([]byte, error) {
+func (s *fakeStore) Get(ctx context.Context, key string) ([]byte, error) {
 	s.gets.Add(1)
 	if s.get != nil {
 		if err := s.get(ctx); err != nil {
@@ -42,7 +42,7 @@ func (s *shelf) Get(ctx context.Context, key string) ([]byte, error) {
 	return nil, sharedstore.ErrNotFound
 }
 
-func (s *shelf) Put(ctx context.Context, key string, object []byte) error {
+func (s *fakeStore) Put(ctx context.Context, key string, object []byte) error {
 	if s.put != nil {
 		if err := s.put(ctx); err != nil {
 			return err
@@ -57,7 +57,7 @@ func (s *shelf) Put(ctx context.Context, key string, object []byte) error {
 	return nil
 }
 
-func (s *shelf) DeleteAll(ctx context.Context, prefix string) (deleted []sharedstore.Object, err error) {
+func (s *fakeStore) DeleteAll(ctx context.Context, prefix string) (deleted []sharedstore.Object, err error) {
 	if s.remove != nil {
 		if err := s.remove(ctx); err != nil {
 			return nil, err
@@ -74,7 +74,7 @@ func (s *shelf) DeleteAll(ctx context.Context, prefix string) (deleted []shareds
 	return deleted, nil
 }
 
-func (s *shelf) len() int {
+func (s *fakeStore) len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.objects)
@@ -99,15 +99,15 @@ func open(t *testing.T, cfg sharedstore.Config) *sharedstore.Tier {
 	return tier
 }
 
-func TestIsATier(t *testing.T) {
+func TestTier_Conformance(t *testing.T) {
 	tiertest.Run(t, func(t *testing.T) imagecache.Tier {
-		return open(t, sharedstore.Config{Store: &shelf{}}.KeepLive())
+		return open(t, sharedstore.Config{Store: &fakeStore{}}.KeepLive())
 	})
 }
 
-func TestANewNodeFindsWhatAnotherMade(t *testing.T) {
+func TestTier_Get_ReadsWhatAnotherNodeWrote(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &shelf{}
+		store := &fakeStore{}
 		old := open(t, sharedstore.Config{Store: store})
 		key, img := tiertest.Key(t, 1, 1), tiertest.Image(1, 40_000)
 		if err := old.Put(t.Context(), key, img); err != nil {
@@ -120,9 +120,9 @@ func TestANewNodeFindsWhatAnotherMade(t *testing.T) {
 	})
 }
 
-func TestWhatIsLiveIsNotKept(t *testing.T) {
+func TestTier_Put_SkipsLiveImages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &shelf{}
+		store := &fakeStore{}
 		tier := open(t, sharedstore.Config{Store: store})
 		img := tiertest.Image(1, 1000)
 		img.Fresh.Generated = time.Now()
@@ -136,9 +136,9 @@ func TestWhatIsLiveIsNotKept(t *testing.T) {
 	})
 }
 
-func TestEveryFlippedBitAndEveryCutIsAMiss(t *testing.T) {
+func TestTier_Get_MissesDamagedObjects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &shelf{}
+		store := &fakeStore{}
 		tier := open(t, sharedstore.Config{Store: store})
 		key := tiertest.Key(t, 1, 1)
 		if err := tier.Put(t.Context(), key, tiertest.Image(1, 300)); err != nil {
@@ -171,9 +171,9 @@ func hangs(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func TestAStoreThatHangsIsLeftAloneAfterFiveTries(t *testing.T) {
+func TestTier_Get_StopsAskingAStoreThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &shelf{get: hangs}
+		store := &fakeStore{get: hangs}
 		tier := open(t, sharedstore.Config{Store: store})
 		began := time.Now()
 		for range 100 {
@@ -192,9 +192,9 @@ func TestAStoreThatHangsIsLeftAloneAfterFiveTries(t *testing.T) {
 	})
 }
 
-func TestAFullQueueDropsAndNobodyWaits(t *testing.T) {
+func TestTier_Put_DropsWhenTheQueueIsFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &shelf{put: hangs}
+		store := &fakeStore{put: hangs}
 		tier := open(t, sharedstore.Config{Store: store, QueueBytes: 20_000})
 		began := time.Now()
 		for i := range 50 {
@@ -208,10 +208,10 @@ func TestAFullQueueDropsAndNobodyWaits(t *testing.T) {
 	})
 }
 
-func TestAPurgeWaitsForTheWriteUnderWayAndDeletesIt(t *testing.T) {
+func TestTier_Purge_WaitsForARunningWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		store := &shelf{put: func(context.Context) error { <-release; return nil }}
+		store := &fakeStore{put: func(context.Context) error { <-release; return nil }}
 		tier := open(t, sharedstore.Config{Store: store})
 		key := tiertest.Key(t, 1, 1)
 		if err := tier.Put(t.Context(), key, tiertest.Image(1, 1000)); err != nil {
@@ -234,9 +234,9 @@ func TestAPurgeWaitsForTheWriteUnderWayAndDeletesIt(t *testing.T) {
 	})
 }
 
-func TestWhatCannotBeDeletedIsNotReadAndDeletedLater(t *testing.T) {
+func TestTier_Purge_RetriesFailedDeletes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &shelf{}
+		store := &fakeStore{}
 		tier := open(t, sharedstore.Config{Store: store})
 		key := tiertest.Key(t, 1, 1)
 		if err := tier.Put(t.Context(), key, tiertest.Image(1, 1000)); err != nil {
@@ -267,9 +267,9 @@ func TestWhatCannotBeDeletedIsNotReadAndDeletedLater(t *testing.T) {
 }
 
 // Another node, which has not heard of the purge, writes what it removes just after.
-func TestAWriteOfANodeThatIsBehindIsNotBelieved(t *testing.T) {
+func TestTier_Get_DistrustsWritesOlderThanAPurge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &shelf{}
+		store := &fakeStore{}
 		var here, there atomic.Uint64
 		here.Store(7)
 		there.Store(7)
@@ -311,7 +311,7 @@ func TestTier_Run_StopsWritingSoonAfterItsContextIsDone(t *testing.T) {
 	for name, took := range map[string]time.Duration{"slow": 400 * time.Millisecond, "hanging": time.Hour} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				store := &shelf{put: func(ctx context.Context) error {
+				store := &fakeStore{put: func(ctx context.Context) error {
 					select {
 					case <-time.After(took):
 						return nil
@@ -347,7 +347,7 @@ func TestTier_Run_StopsWritingSoonAfterItsContextIsDone(t *testing.T) {
 
 func TestTier_Run_WritesWhatIsQueuedAtShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := &shelf{}
+		store := &fakeStore{}
 		tier, err := sharedstore.New(sharedstore.Config{Store: store})
 		if err != nil {
 			t.Fatal(err)

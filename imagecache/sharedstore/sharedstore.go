@@ -1,23 +1,22 @@
-// Package sharedstore is a tier that the nodes of a fleet share: an object store, which a new
-// node finds filled. What is made is written behind, and read before it would be made
-// again. It keeps what is pinned only.
+// Package sharedstore is a tier in an object store that the nodes of a fleet share, so that a
+// new node does not begin with an empty cache. Images are written in the background, and read
+// before a node makes one itself. Only pinned images are kept.
 //
-// It may fail as it likes: reading has a short time, a store that fails is left alone for
-// some seconds, what cannot be written is dropped, and an object that is not what was
-// written is a miss.
+// Faults of the store never fail a request: reads have a short timeout, a breaker pauses
+// requests to a store that fails, images that cannot be written are dropped, and an object
+// that does not verify is a miss. The read path is Get, the write path Put and write.go.
 //
 // # Purges
 //
-// The key of an object begins with the hash of its source and name, so that all of an
-// original is one listing away. Alone (Config.Fleet unset) a purge deletes these objects
-// before it returns, after the writes of them that were under way.
+// The key of an object begins with the hash of its source and name, so that one listing finds
+// all objects of an original. On a single node (Config.Fleet unset) a purge waits for running
+// writes of these objects and deletes them before it returns.
 //
-// In a fleet that is not enough: another node that has not heard of a purge yet may write
-// what it removes just after it was deleted. So every object says how far in the log of
-// purges its writer was, and a node does not believe one that was written before a purge
-// of its original that it knows of. The purge itself only stops believing; the objects are
-// deleted by one node for all of them (Delete), once at first and once when every write
-// that was under way has ended.
+// In a fleet that is not enough: a node that has not applied the purge yet may write an object
+// just after it was deleted. So every object has the position of its writer in the log of
+// purges, and a node ignores objects that are older than a purge of their original. The purge
+// itself deletes nothing; one node deletes for all (Delete), at once and again when every
+// write that was running has ended.
 package sharedstore
 
 import (
@@ -56,26 +55,26 @@ type Object struct {
 // Config of a Tier.
 type Config struct {
 	Store Store // needed
-	// ReadTimeout is how long reading may hold up what would else be made; 0 is 300 ms.
+	// ReadTimeout bounds one read; 0 is 300 ms.
 	ReadTimeout time.Duration
 	// WriteTimeout bounds one write, and a deletion that a purge waits for; 0 is 5 s.
 	WriteTimeout time.Duration
 	// Writers is how many objects are written at once; 0 is 4.
 	Writers int
-	// QueueBytes bounds what waits to be written; beyond it what is new is not kept. 0 is 64 MiB.
+	// QueueBytes bounds the images that wait to be written; others are dropped. 0 is 64 MiB.
 	QueueBytes int64
-	// Fleet says how far this node is in the fleet's log of purges; nil: there is no fleet,
-	// and no other process uses the store.
+	// Fleet returns this node's position in the fleet's log of purges. If it is nil, no other
+	// process uses the store.
 	Fleet func() Position
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
-	// Log gets what nobody else hears of; nil is slog's default.
+	// Log gets faults that no caller sees; nil is slog's default.
 	Log *slog.Logger
 
 	live bool // keep what is live too; tests
 }
 
-// Position is a place in a log of purges.
+// Position is an offset in a log of purges.
 type Position struct {
 	Log   uint64 // which log: one that was lost and begun anew is another
 	Entry uint64 // all entries up to this one have been applied
@@ -97,15 +96,15 @@ type Tier struct {
 	owed    map[imagecache.Original]time.Time // deletions that failed, and when to try again
 }
 
-// item is an object on its way.
+// item is an object that is queued or being written.
 type item struct {
 	key    imagecache.Key
 	object []byte
 	dead   bool          // guarded by Tier.mu: a purge has taken it away
 	taken  bool          // guarded by Tier.mu: a writer has it
-	ended  chan struct{} // closed when a writer that had taken it is done
-	after  *item         // one of the same key that was under way when this was Put
-	unsure bool          // the write failed, and may have happened; valid when ended is closed
+	ended  chan struct{} // closed when its writer is done
+	after  *item         // an item of the same key that was being written when this was Put
+	unsure bool          // the write failed and may still have happened; valid when ended is closed
 }
 
 type counters struct {
@@ -125,7 +124,7 @@ const maxOwed = 100_000
 // New returns a Tier. It starts nothing.
 func New(cfg Config) (*Tier, error) {
 	if cfg.Store == nil {
-		return nil, errors.New("derived: a store is needed")
+		return nil, errors.New("open shared store: no store is given")
 	}
 	if cfg.ReadTimeout == 0 {
 		cfg.ReadTimeout = 300 * time.Millisecond
@@ -151,8 +150,8 @@ func New(cfg Config) (*Tier, error) {
 	}, nil
 }
 
-// Get returns the Image under key, from the store or from what waits to be written. It takes
-// ReadTimeout at most, and no time at all while the store is left alone.
+// Get returns the Image under key, from the store or from the queue. It takes ReadTimeout at
+// most, and returns at once while the breaker is open.
 func (t *Tier) Get(ctx context.Context, key imagecache.Key) (imagecache.Image, error) {
 	of := key.Original()
 	t.mu.Lock()
@@ -183,7 +182,7 @@ func (t *Tier) Get(ctx context.Context, key imagecache.Key) (imagecache.Image, e
 		return imagecache.Image{}, imagecache.ErrMiss
 	case err != nil:
 		done(circuit.Failure)
-		return imagecache.Image{}, fmt.Errorf("read from the derived store: %w", err)
+		return imagecache.Image{}, fmt.Errorf("read from the shared store: %w", err)
 	}
 	done(circuit.Success)
 	found, err := decode(object)
@@ -219,7 +218,7 @@ func (t *Tier) Put(_ context.Context, key imagecache.Key, img imagecache.Image) 
 	defer t.mu.Unlock()
 	if t.queued+int64(len(object)) > t.cfg.QueueBytes {
 		t.count.dropped.Add(1)
-		// An older one of this key on its way would come back as if it were the last.
+		// An older item of this key must not be written as if it were the newest.
 		if old := t.pending[key]; old != nil {
 			old.dead = true
 			t.leaveLocked(old)
@@ -278,12 +277,12 @@ type Stats struct {
 	QueuedBytes   int64 // waiting to be written
 	QueuedObjects int64
 	Written       int64 // objects
-	Dropped       int64 // not kept: the queue was full, or the store left alone
+	Dropped       int64 // not kept: the queue was full, or the breaker open
 	Purged        int64 // not written: a purge came first
 	Skipped       int64 // never kept here: live, too large, too long a name
-	Damaged       int64 // objects read that were not what was written
-	Distrusted    int64 // objects read that a purge was to remove
-	Open          bool  // the store is left alone at the moment
+	Damaged       int64 // objects read that did not verify
+	Distrusted    int64 // objects read that were older than a purge
+	Open          bool  // the breaker is open
 }
 
 // Stats returns the numbers now.
