@@ -8,7 +8,7 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// Held is one thing that a Cache has to answer for a Ref with.
+// Held is one answer that a Cache has for a Ref.
 type Held struct {
 	// Where is the tier (Memory, Disk, Derived). FromOriginal is the original that the
 	// variant can be made from without asking the origin; Negative is a refusal that is
@@ -23,10 +23,9 @@ type Held struct {
 	Err error
 }
 
-// Explain returns everything that the cache has for ref, in the order in which Get would
-// come across it: for whoever wonders why they are sent what they are sent. ref's format
-// is a concrete one. Nothing is made, and nothing copied from tier to tier; to a tier it
-// is a read like any other, which may count it as a hit or a miss, and as use.
+// Explain returns everything that the cache has for ref, in the order in which Get would find
+// it. ref's format is a concrete one. Nothing is made or copied between tiers, but a tier
+// counts it as a read.
 func (c *Cache) Explain(ctx context.Context, ref imageurl.Ref) []Held {
 	key := c.marked(KeyOf(ref))
 	now := c.now()

@@ -10,8 +10,8 @@ import (
 	"github.com/novasocial/imagetier/imagecache"
 )
 
-// Get returns what was last Put under key, written or still queued. What does not verify
-// is ErrMiss, counted and forgotten. Any other error is a fault of the disk.
+// Get returns the image that was last Put under key, written or still queued. A record that
+// does not verify is counted, forgotten and ErrMiss. Any other error is a fault of the disk.
 func (t *Tier) Get(_ context.Context, key imagecache.Key) (imagecache.Image, error) {
 	if t.health.off() {
 		return imagecache.Image{}, imagecache.ErrMiss
@@ -100,8 +100,8 @@ func verify(b []byte, m marker) (frame, error) {
 	return f, nil
 }
 
-// damaged forgets a record that does not read, and counts it, once. What is older must not
-// come to light in its place while segments are still being recovered.
+// damaged forgets a record that does not verify, and counts it once. An older record of the
+// key must not replace it while segments are still being recovered.
 func (t *Tier) damaged(s *segment, n name, at location) {
 	t.mu.Lock()
 	if t.gone != nil {

@@ -1,22 +1,24 @@
-// Package disktier keeps images on disk: in segments of tens of megabytes that are only
-// ever appended to, with an index in memory.
+// Package disktier keeps images on disk, in append-only segments of tens of megabytes with an
+// index in memory.
 //
-// A read is one pread, and every byte of it is verified (CRC32C) and compared with the
-// whole key before it is served. Put queues; one writer appends. What is oldest leaves
-// first, but what was read since it was written is appended again. Nothing is served
-// that a Purge has removed, also after a crash.
+// A read is one pread. Every byte of it is verified (CRC32C), and the whole key compared,
+// before it is served. Put queues, and one writer appends. The oldest segment is evicted
+// first; its images that were read since they were written are appended again. A purged image
+// is never served, also not after a crash.
 //
-// What a disk can do to it, and what it does then:
+// Faults of the disk, and what the tier does:
 //
-//   - damaged, cut, emptied or missing files: those records are misses, counted
-//   - full (also of inodes, or over a quota): it gives up its oldest segments and stays
-//     small until there is room again
-//   - read-only, or failing to write: it serves what it has (State ReadOnly)
-//   - failing to read, or a directory that cannot be made: Off, everything is a miss
+//   - damaged, truncated or missing files: their records are misses, and counted
+//   - full (bytes, inodes or quota): it evicts its oldest segments, and stays smaller until
+//     there is room again
+//   - read-only, or writes fail: it serves what it has (State ReadOnly)
+//   - reads fail, or the directory cannot be used: every Get is a miss (State Off)
 //   - removed while in use: it begins again, empty
 //
-// From all of them it recovers by itself within seconds of the disk's recovery. Two
+// It recovers within seconds of the disk. Purges that came meanwhile hold (unwritten.go). Two
 // processes cannot use one directory.
+//
+// The read path is read.go; the write path begins at Put in put.go and goes on in write.go.
 package disktier
 
 import (

@@ -1,12 +1,14 @@
 // Package memtier keeps images in memory: S3-FIFO (Yang et al., "FIFO queues are all you
 // need for cache eviction", SOSP 2023) over two bigcaches, whose storage the garbage
-// collector does not look into.
+// collector does not scan.
 //
-// What is new goes into a small queue, a tenth of the budget. What leaves it unread is
-// gone, but for a fingerprint in a ghost queue; what was read there, and what comes back
-// while its ghost is known, goes into the main queue, from which only what was not read
-// since leaves. So a flood of images that are asked for once passes through a tenth of
-// the memory and leaves the rest alone.
+// New images enter a small queue, a tenth of the budget. An image that leaves it unread is
+// evicted, and its id is kept in a ghost queue. An image that was read there, or that is Put
+// again while it is a ghost, enters the main queue, which evicts only images that were not
+// read since they entered. So a scan of images that are requested once passes through a tenth
+// of the memory and evicts nothing from the rest.
+//
+// The read path is Tier.Get, the write path Tier.Put and settle.
 package memtier
 
 import (
@@ -18,7 +20,7 @@ import (
 	"github.com/novasocial/imagetier/imagecache"
 )
 
-// MinBytes is the least budget.
+// MinBytes is the minimum budget.
 const MinBytes = 4 << 20
 
 // Config of a Tier.
@@ -42,23 +44,23 @@ type Tier struct {
 	// All of these are guarded by storing.
 	ghosts     ghosts
 	record     []byte   // buffer
-	left       []leaver // what the running store has pushed out of the queues
-	mainFilled bool     // main has evicted: until then whatever leaves small goes there
+	left       []leaver // evicted from the queues by the running store
+	mainFilled bool     // main has evicted: until then all images that leave small enter it
 	evicted    [numReasons]int64
 	refused    int64
 }
 
 // Reasons for which an image left.
 const (
-	unread   = iota // of the small queue: asked for once, or never
-	aged            // of the main queue: not read since it got there or came round, or all are
-	squeezed        // it was to move to the main queue and is too large for it
+	unread   = iota // from the small queue: not read since it was Put
+	aged            // from the main queue: not read since it entered or moved, or mostMoves was reached
+	squeezed        // too large for the main queue
 	numReasons
 )
 
 var reasonNames = [numReasons]string{"unread", "aged", "squeezed"}
 
-// leaver is what a queue pushed out.
+// leaver is an image that a queue evicted.
 type leaver struct {
 	id     uint64
 	from   queueID
@@ -132,10 +134,10 @@ func (t *Tier) Get(_ context.Context, key imagecache.Key) (imagecache.Image, err
 	return img, nil
 }
 
-// Put keeps img, unless it is large. Over half of a shard of small (5 % of budgets up to
-// 320 MiB, at least 8 MiB beyond) it would push too much out: it is kept from the second
-// Put on, if that comes soon. Over half of a shard of main (8 MiB with budgets from 36 MiB
-// on) it never is. An older image under key is then gone. Neither is an error.
+// Put keeps img, unless it is large. One of over half a shard of small (5 % of budgets up to
+// 320 MiB, at least 8 MiB beyond) would evict too many others: it is kept from the second Put
+// on, if that comes soon. One of over half a shard of main (8 MiB with budgets from 36 MiB on)
+// is never kept. An older image under key is then removed. Neither is an error.
 func (t *Tier) Put(_ context.Context, key imagecache.Key, img imagecache.Image) error {
 	id := t.id(key)
 	t.storing.Lock()
@@ -143,7 +145,7 @@ func (t *Tier) Put(_ context.Context, key imagecache.Key, img imagecache.Image) 
 	t.record = imagecache.AppendRecord(t.record[:0], key, img)
 	if at, ok := t.index.at(id); ok {
 		if old, ok := t.queue(at).get(id); ok && string(old) == string(t.record) {
-			return nil // a second copy would only leave dead bytes behind
+			return nil // a second copy would only waste memory
 		}
 		t.removeLocked(id, at)
 		t.store(id, at, t.record)
@@ -161,7 +163,7 @@ func (t *Tier) Put(_ context.Context, key imagecache.Key, img imagecache.Image) 
 	return nil
 }
 
-// store appends to a queue. What that pushed out is in t.left.
+// store appends to a queue. Images that it evicted are in t.left.
 func (t *Tier) store(id uint64, at queueID, record []byte) {
 	q := t.queue(at)
 	if len(record) > q.largest {
@@ -175,13 +177,12 @@ func (t *Tier) store(id uint64, at queueID, record []byte) {
 	t.index.add(id, at, len(record))
 }
 
-// mostMoves is how many images one Put may move to the end of main. Where all of main is read
-// between two Puts there would be no end to it, at a copy each; what comes next then
-// leaves, although it was read.
+// mostMoves bounds the images that one Put moves to the end of main. If all of main is read
+// between two Puts, it would otherwise copy all of them; the next image is then evicted
+// although it was read.
 const mostMoves = 64
 
-// settle decides on everything that the queues have pushed out. Moving one may push out
-// others.
+// settle moves or evicts every image in t.left. Moving one may add others.
 func (t *Tier) settle() {
 	for moves := 0; len(t.left) > 0; {
 		last := len(t.left) - 1
@@ -215,7 +216,7 @@ func (t *Tier) settle() {
 	}
 }
 
-// ghostsKept is how many ghosts there may be: nine for ten images of main, as in the paper.
+// ghostsKept is the maximum number of ghosts: nine for ten images of main, as in the paper.
 func (t *Tier) ghostsKept() int { return max(64, t.main.len()*9/10) }
 
 func (t *Tier) removeLocked(id uint64, at queueID) {
@@ -223,8 +224,7 @@ func (t *Tier) removeLocked(id uint64, at queueID) {
 	t.queue(at).remove(id)
 }
 
-// Purge removes one image or all of an original. The latter looks through a 1,024th of
-// the index.
+// Purge removes one image or all of an original. The latter scans a 1,024th of the index.
 func (t *Tier) Purge(_ context.Context, what imagecache.Target) (removed imagecache.Removed, _ error) {
 	t.storing.Lock()
 	defer t.storing.Unlock()

@@ -11,17 +11,17 @@ import (
 // queue is a FIFO of records in a bigcache.
 type queue struct {
 	cache   *bigcache.BigCache
-	largest int // bytes of a record that is taken
+	largest int // maximum size of a record, in bytes
 }
 
-// Shards let readers of one not wait for a writer of another. Each has to hold many
-// images: one that is larger than its shard would empty it. With 4 MiB and a quarter of
+// Readers of one shard do not wait for writers of another. Each has to hold many images, as
+// one of the size of a shard would evict all others. With 4 MiB and a quarter of
 // that for the largest image, byte hit ratios of small tiers were 8 points below those of
 // otter on traces with large objects; with 16 MiB and a half they are within one.
 const shardBytes = 16 << 20
 
-// newQueue returns a queue of mib mebibytes. left is called, by whoever sets and with the
-// shard's lock held, with what is pushed out; record is its own copy.
+// newQueue returns a queue of mib mebibytes. set calls left for each record that it evicts,
+// with the shard's lock held; record is a copy that left may keep.
 func newQueue(mib int, left func(id uint64, record []byte)) (*queue, error) {
 	shards := 1
 	for shards < 1024 && mib<<20/(2*shards) >= shardBytes {
