@@ -241,11 +241,11 @@ func TestOneOpenBodyIsOneProbe(t *testing.T) {
 
 func TestBreaker_Head_OpensAndIsRefused(t *testing.T) {
 	src := &script{do: fails(origin.ErrUnavailable)}
-	b := breaker.New(src, breaker.Config{})
+	b := breaker.New(src, circuit.Config{})
 	for range 10 {
 		_, _ = b.Head(t.Context(), "a.jpg")
 	}
-	if _, err := b.Head(t.Context(), "a.jpg"); !errors.Is(err, breaker.ErrOpen) || src.calls != 10 {
+	if _, err := b.Head(t.Context(), "a.jpg"); !errors.Is(err, circuit.ErrOpen) || src.calls != 10 {
 		t.Errorf("error %v after %d calls", err, src.calls)
 	}
 }
