@@ -95,7 +95,7 @@ func (h *hooks) around(ctx context.Context, o purgehook.Order, obey func() (imag
 	return receipt, err
 }
 
-// writeTime is how long a purge waits for its order to be written; startTime is how long one
+// writeTime is how long a purge waits for its order to be written; busStartTime is how long one
 // does that comes while the queue is starting.
 const writeTime = time.Second
 
@@ -106,7 +106,7 @@ func (h *hooks) write(ctx context.Context, o purgehook.Order) error {
 	if failing { // a disk that fails is not to slow down every purge
 		return errors.New("others wait to be written")
 	}
-	starting, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(0, startTime-time.Since(h.started)))
+	starting, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(0, busStartTime-time.Since(h.started)))
 	_ = h.bus.Ready(starting) // what is not ready then says so
 	cancel()
 	writing, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTime)
@@ -184,3 +184,6 @@ func (h *hooks) writePending(ctx context.Context) error {
 		}
 	}
 }
+
+// busStartTime is how long the queue may take to start before a hook gives up on it.
+const busStartTime = 2 * time.Second

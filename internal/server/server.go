@@ -27,9 +27,11 @@ import (
 	"github.com/novasocial/imagetier/internal/httpapi/console"
 	"github.com/novasocial/imagetier/internal/httpapi/images"
 	"github.com/novasocial/imagetier/internal/httpserver"
+	"github.com/novasocial/imagetier/internal/jetstream"
 	"github.com/novasocial/imagetier/internal/metrics"
 	"github.com/novasocial/imagetier/internal/sources"
 	"github.com/novasocial/imagetier/internal/telemetry"
+	"github.com/novasocial/imagetier/prefetch/service"
 	"github.com/novasocial/imagetier/resize/workers"
 )
 
@@ -64,7 +66,9 @@ type Server struct {
 	signer    *imageurl.Signer
 	local     *imagecache.Cache // this node's; its purges reach no other node
 	cache     metrics.Cache     // local, with metrics; its purges reach the whole fleet
-	prefetch  *prefetch
+	bus       *jetstream.Bus
+	tags      tagStore
+	prefetch  *service.Service
 	readiness *readiness
 
 	publicServer, privateServer *httpserver.Server
@@ -111,12 +115,11 @@ func (s *Server) Run(ctx context.Context) error {
 			sources: sourceNames(s.cfg.Config), samplers: s.sources.Samplers, signer: s.signer, public: s.publicURL, private: s.privateURL,
 		})
 	}
-	warming, base := s.prefetch.run()
 	return runGroup{
 		public:  func(ctx context.Context) error { return s.publicServer.Run(ctx, s.publicListener) },
 		private: func(ctx context.Context) error { return s.privateServer.Run(ctx, s.privateListener) },
-		warming: warming,
-		base:    slices.Concat(s.tiers.run(), s.fleet.run(), base, []func(context.Context) error{s.workers.Run}),
+		warming: s.prefetch.Run(),
+		base:    slices.Concat(s.tiers.run(), s.fleet.run(), []func(context.Context) error{s.bus.Run, s.tags.Run, s.prefetch.RunState, s.workers.Run}),
 		drain:   s.readiness.drain,
 	}.run(ctx)
 }
@@ -229,25 +232,10 @@ func (s *Server) openCache(context.Context) (err error) {
 	return nil
 }
 
-func (s *Server) openPrefetch(context.Context) (err error) {
-	if s.signer, err = s.cfg.Signer(); err != nil {
-		return err
-	}
-	s.prefetch, err = openPrefetch(s.cfg.Config, prefetchParts{
-		log: s.log, set: s.metrics, cache: s.cache, sources: s.sources.Guarded, signer: s.signer,
-	})
-	if err != nil {
-		return err
-	}
-	s.onClose(s.prefetch.close)
-	s.fleet.use(s.prefetch.bus, s.tiers.shared)
-	return nil
-}
-
 func (s *Server) openHTTP(context.Context) (err error) {
 	origins, catalog := &httpapi.OriginAnswers{}, catalogOf(s.cfg.Config)
 	public := images.New(images.Config{
-		Signer: s.signer, Cache: s.prefetch.watched(s.cache), Catalog: catalog, NegativeTTL: s.cfg.NegativeTTL,
+		Signer: s.signer, Cache: s.prefetch.Watched(s.cache), Catalog: catalog, NegativeTTL: s.cfg.NegativeTTL,
 		TagHeader: s.cfg.TagHeader(), Origins: origins, Log: s.log, Observe: s.metrics.Observe,
 	})
 	s.publicServer, err = httpserver.New(httpserver.Config{
@@ -266,7 +254,7 @@ func (s *Server) openHTTP(context.Context) (err error) {
 		Handler: admin.New(admin.Config{
 			Signer: s.signer, Catalog: catalog, Origins: origins,
 			Explain: s.local.Explain, Info: s.cache.Get, Purge: s.cache.Purge, SoftPurge: s.cache.SoftPurge,
-			Takedown: s.fleet.takedown, Lift: s.fleet.lift, Takedowns: s.fleet.takedowns, Tagged: s.prefetch.tagged,
+			Takedown: s.fleet.takedown, Lift: s.fleet.lift, Takedowns: s.fleet.takedowns, Tagged: s.tagged,
 			Intake: s.prefetch, Warmer: s.prefetch, DeadLetters: s.prefetch, WebhookSecrets: s.cfg.WebhookSecrets, Observe: s.metrics.Event,
 			AdminToken: s.cfg.AdminToken, Dev: s.cfg.Dev, Ready: s.readiness.err, Metrics: s.telemetry.Metrics(), Stats: status.stats, Log: s.log,
 			Console: console.New(console.Config{

@@ -9,6 +9,7 @@ import (
 	"net/http"
 
 	"github.com/novasocial/imagetier/internal/httpapi/problem"
+	"github.com/novasocial/imagetier/prefetch/service"
 )
 
 // Intake takes in what is to be warmed or purged later. Its methods return nil once that lies in
@@ -85,7 +86,7 @@ func outcomeOf(err error) (label string, _ error) {
 	case http.StatusServiceUnavailable:
 		return "unavailable", err
 	case http.StatusInternalServerError:
-		return "unavailable", fmt.Errorf("%w: %w", problem.ErrQueue, err)
+		return "unavailable", fmt.Errorf("%w: %w", service.ErrUnavailable, err)
 	}
 	return "invalid", err
 }

@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/novasocial/imagetier/internal/httpapi/problem"
 	"github.com/novasocial/imagetier/origin"
+	"github.com/novasocial/imagetier/prefetch/service"
 )
 
 // intake is one that answers what it is told to, and notes what reaches it.
@@ -22,14 +22,14 @@ type intake struct {
 	err      error
 	repeated bool
 	bodies   []string
-	queued   []Warming
+	queued   []service.WarmRequest
 	counted  []string
 	release  chan struct{} // not nil: Now waits for it between its two variants
 }
 
 func (s *intake) Event(_ context.Context, h http.Header, read func() ([]byte, error)) (string, bool, error) {
 	if h.Get("webhook-signature") == "" {
-		return "", false, fmt.Errorf("%w: webhook-signature is missing", problem.ErrForged)
+		return "", false, fmt.Errorf("%w: webhook-signature is missing", service.ErrForged)
 	}
 	body, err := read()
 	if err != nil {
@@ -47,17 +47,17 @@ func (s *intake) Notice(_ context.Context, body []byte) ([]string, error) {
 	return []string{"s3.created", "s3.removed"}, s.err
 }
 
-func (s *intake) Queue(_ context.Context, what Warming) error {
+func (s *intake) Queue(_ context.Context, what service.WarmRequest) error {
 	s.queued = append(s.queued, what)
 	return s.err
 }
 
-func (s *intake) Now(ctx context.Context, what Warming, report func(Warmed)) error {
+func (s *intake) Now(ctx context.Context, what service.WarmRequest, report func(service.WarmResult)) error {
 	if s.err != nil {
 		return s.err
 	}
 	for i, ref := range what.Refs {
-		report([]Warmed{{Ref: ref}, {Ref: ref, Hit: true}, {Ref: ref, Err: fmt.Errorf("fill: %w", origin.ErrNotFound)}}[i%3])
+		report([]service.WarmResult{{Ref: ref}, {Ref: ref, Hit: true}, {Ref: ref, Err: fmt.Errorf("fill: %w", origin.ErrNotFound)}}[i%3])
 		if s.release != nil {
 			select {
 			case <-s.release:
@@ -127,11 +127,11 @@ func TestWhatAnIntakeRefusesIsAnsweredAsTheContractSays(t *testing.T) {
 		status int
 		says   string
 	}{
-		{fmt.Errorf("%w: webhook-timestamp is too old", problem.ErrForged), http.StatusUnauthorized, "webhook-timestamp"},
-		{fmt.Errorf("%w: data.posts[3].image.version: it is neither", problem.ErrEvent), http.StatusUnprocessableEntity, "data.posts[3].image.version"},
-		{fmt.Errorf("put: %w", problem.ErrQueueTooLarge), http.StatusRequestEntityTooLarge, "send less"},
-		{fmt.Errorf("put: %w", problem.ErrQueueFull), http.StatusTooManyRequests, "full"},
-		{fmt.Errorf("put: %w: disk at /secret", problem.ErrQueue), http.StatusServiceUnavailable, "cannot be written"},
+		{fmt.Errorf("%w: webhook-timestamp is too old", service.ErrForged), http.StatusUnauthorized, "webhook-timestamp"},
+		{fmt.Errorf("%w: data.posts[3].image.version: it is neither", service.ErrInvalid), http.StatusUnprocessableEntity, "data.posts[3].image.version"},
+		{fmt.Errorf("put: %w", service.ErrTooLarge), http.StatusRequestEntityTooLarge, "send less"},
+		{fmt.Errorf("put: %w", service.ErrQueueFull), http.StatusTooManyRequests, "full"},
+		{fmt.Errorf("put: %w: disk at /secret", service.ErrUnavailable), http.StatusServiceUnavailable, "cannot be written"},
 		{errors.New("anything else at /secret"), http.StatusServiceUnavailable, "cannot be written"},
 	} {
 		s := &intake{err: c.err}
@@ -315,7 +315,7 @@ func TestWhoWaitsReadsWhatBecomesOfEachVariant(t *testing.T) {
 	if strings.Join(got, ", ") != want || lines.Err() != nil {
 		t.Errorf("%s, %v, want\n%s", strings.Join(got, ", "), lines.Err(), want)
 	}
-	s.err = fmt.Errorf("%w: images[0].url: no image prefix fits", problem.ErrEvent)
+	s.err = fmt.Errorf("%w: images[0].url: no image prefix fits", service.ErrInvalid)
 	if resp := ask(`{"wait":true,"profile":"feed","images":[{"url":"x"}]}`); resp.StatusCode != http.StatusUnprocessableEntity {
 		t.Errorf("an image that is none: %s", resp.Status)
 	}
@@ -324,11 +324,11 @@ func TestWhoWaitsReadsWhatBecomesOfEachVariant(t *testing.T) {
 // letters are dead letters of numbers that are even.
 type letters struct{ settled string }
 
-func (l *letters) Dead(_ context.Context, from uint64) ([]DeadLetter, uint64, error) {
+func (l *letters) Dead(_ context.Context, from uint64) ([]service.DeadLetter, uint64, error) {
 	if from > 4 {
 		return nil, 0, nil
 	}
-	return []DeadLetter{{ID: from + 2, Died: time.Unix(0, 0).UTC(), Reason: "broken\xff", What: "a.jpg", Job: json.RawMessage("{no JSON")}}, from + 3, nil
+	return []service.DeadLetter{{ID: from + 2, Died: time.Unix(0, 0).UTC(), Reason: "broken\xff", What: "a.jpg", Job: json.RawMessage("{no JSON")}}, from + 3, nil
 }
 
 func (l *letters) Retry(_ context.Context, ids []uint64) (int, error) {
@@ -337,7 +337,7 @@ func (l *letters) Retry(_ context.Context, ids []uint64) (int, error) {
 }
 
 func (l *letters) Discard(_ context.Context, ids []uint64) (int, error) {
-	return 0, fmt.Errorf("look: %w", problem.ErrQueue)
+	return 0, fmt.Errorf("look: %w", service.ErrUnavailable)
 }
 
 func TestDeadLettersAreListedAndSettled(t *testing.T) {
@@ -345,7 +345,7 @@ func TestDeadLettersAreListedAndSettled(t *testing.T) {
 	h := (&intake{}).handler(t, func(cfg *Config) { cfg.DeadLetters = l })
 	status, _, body := answerTo(h, httptest.NewRequest(http.MethodGet, "http://localhost/v1/warm/dead?from=2", nil))
 	var said struct {
-		Dead []DeadLetter
+		Dead []service.DeadLetter
 		Next uint64
 	}
 	if err := json.Unmarshal([]byte(body), &said); err != nil || status != 200 || said.Next != 5 || said.Dead[0].ID != 4 || said.Dead[0].Reason != "broken?" {

@@ -12,41 +12,17 @@ import (
 
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/httpapi/problem"
+	"github.com/novasocial/imagetier/prefetch/service"
 )
-
-// Warming is what is to be warmed by hand: images, of which Profile lists the Specs, and
-// variants.
-type Warming struct {
-	Profile string
-	Images  []WarmImage
-	Refs    []imageurl.Ref // of concrete formats
-}
-
-// WarmImage is an image as the request named it.
-type WarmImage struct {
-	Source  string   `json:"source"`
-	Name    string   `json:"name"`
-	Version string   `json:"version"`
-	URL     string   `json:"url"`
-	Tags    []string `json:"tags"`
-}
 
 // A Warmer warms by hand. Its errors are those of an Intake.
 type Warmer interface {
 	// Queue returns when what is to be warmed lies in the queue, durably.
-	Queue(ctx context.Context, what Warming) error
+	Queue(ctx context.Context, what service.WarmRequest) error
 	// Now warms, in the lane of what can wait, and tells report of each variant; calls of
 	// it may come at the same time. What is no image is reported too. It returns when all
 	// are done, or ctx is. The error says that nothing was begun, because of what.
-	Now(ctx context.Context, what Warming, report func(Warmed)) error
-}
-
-// Warmed is what became of one variant, or, where Ref is zero, of what names none.
-type Warmed struct {
-	Ref  imageurl.Ref
-	Name string // of what names none, as it was sent
-	Hit  bool   // it was there
-	Err  error  // why it is not there now; nil: it is
+	Now(ctx context.Context, what service.WarmRequest, report func(service.WarmResult)) error
 }
 
 // Bounds of POST /v1/warm.
@@ -62,10 +38,10 @@ const (
 // and a line of JSON for each variant when it is there or will not be.
 func (p *api) warm(w http.ResponseWriter, r *http.Request) error {
 	var req struct {
-		Profile string      `json:"profile"`
-		Images  []WarmImage `json:"images"`
-		Paths   []string    `json:"paths"`
-		Wait    bool        `json:"wait"`
+		Profile string              `json:"profile"`
+		Images  []service.WarmImage `json:"images"`
+		Paths   []string            `json:"paths"`
+		Wait    bool                `json:"wait"`
 	}
 	if r.ContentLength > maxWarmBody {
 		return problem.Errorf(problem.ErrBodyLarge, "The body has more than %d bytes.", maxWarmBody)
@@ -87,15 +63,15 @@ func (p *api) warm(w http.ResponseWriter, r *http.Request) error {
 	case len(req.Images) > 0 && req.Profile == "":
 		return problem.Errorf(problem.ErrRequest, "profile: images need the name of one.")
 	}
-	what := Warming{Profile: req.Profile, Images: req.Images}
-	var wrong []Warmed
+	what := service.WarmRequest{Profile: req.Profile, Images: req.Images}
+	var wrong []service.WarmResult
 	for i, path := range req.Paths {
 		refs, err := p.warmable(path)
 		if err != nil && !req.Wait {
 			return problem.Errorf(problem.ErrRequest, "paths[%d]: %v", i, err)
 		}
 		if err != nil {
-			wrong = append(wrong, Warmed{Name: path, Err: err})
+			wrong = append(wrong, service.WarmResult{Name: path, Err: err})
 		}
 		what.Refs = append(what.Refs, refs...)
 	}
@@ -124,7 +100,7 @@ func (p *api) warmable(path string) ([]imageurl.Ref, error) {
 }
 
 // warmNow streams what becomes of each variant, and what is wrong.
-func (p *api) warmNow(w http.ResponseWriter, r *http.Request, what Warming, wrong []Warmed) error {
+func (p *api) warmNow(w http.ResponseWriter, r *http.Request, what service.WarmRequest, wrong []service.WarmResult) error {
 	s := &warmStream{w: w, control: http.NewResponseController(w), path: p.Signer.Path}
 	_ = s.control.SetReadDeadline(time.Time{}) // the body is read, and nothing else comes
 	ctx, cancel := context.WithCancel(r.Context())
@@ -186,7 +162,7 @@ type warmFault struct {
 	Title  string `json:"title"`
 }
 
-func (s *warmStream) report(one Warmed) {
+func (s *warmStream) report(one service.WarmResult) {
 	line := warmLine{Path: one.Name, Outcome: "made"}
 	if one.Ref != (imageurl.Ref{}) {
 		line.Path = s.path(one.Ref)
@@ -230,22 +206,11 @@ func (s *warmStream) write(line []byte) {
 type DeadLetters interface {
 	// Dead returns letters from a number on, oldest first, and where the next begin; 0:
 	// there are no more.
-	Dead(ctx context.Context, from uint64) (letters []DeadLetter, next uint64, err error)
+	Dead(ctx context.Context, from uint64) (letters []service.DeadLetter, next uint64, err error)
 	// Retry queues letters again, Discard forgets them: those of these numbers, or all if there
 	// are none. n is how many there were.
 	Retry(ctx context.Context, ids []uint64) (n int, err error)
 	Discard(ctx context.Context, ids []uint64) (n int, err error)
-}
-
-// DeadLetter is a job that failed too often, or for good.
-type DeadLetter struct {
-	ID       uint64          `json:"id"`
-	Died     time.Time       `json:"died"`
-	Queued   time.Time       `json:"queued"`
-	Attempts int             `json:"attempts"`
-	Reason   string          `json:"reason"`
-	What     string          `json:"what"`          // for people
-	Job      json.RawMessage `json:"job,omitempty"` // as it lies in the queue
 }
 
 // dead lists dead letters.
@@ -269,9 +234,9 @@ func (p *api) dead(w http.ResponseWriter, r *http.Request) error {
 		letters[i].Reason = string(bytes.ToValidUTF8([]byte(letters[i].Reason), []byte("?")))
 	}
 	return writeJSON(w, r, http.StatusOK, struct {
-		Dead []DeadLetter `json:"dead"`
-		Next uint64       `json:"next,omitempty"`
-	}{append([]DeadLetter{}, letters...), next})
+		Dead []service.DeadLetter `json:"dead"`
+		Next uint64               `json:"next,omitempty"`
+	}{append([]service.DeadLetter{}, letters...), next})
 }
 
 // settle queues dead letters again, or forgets them.

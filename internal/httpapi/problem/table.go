@@ -9,6 +9,7 @@ import (
 	"github.com/novasocial/imagetier/imagecache/fill"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/origin"
+	"github.com/novasocial/imagetier/prefetch/service"
 	"github.com/novasocial/imagetier/resize"
 )
 
@@ -41,15 +42,6 @@ var (
 	ErrTag         = errors.New("unknown tag")
 	ErrNotReady    = errors.New("not ready")
 	ErrConcurrency = errors.New("too many requests of this kind at once")
-)
-
-// Errors of the queue of events and jobs.
-var (
-	ErrForged        = errors.New("the signature is not good")         // the text is shown
-	ErrEvent         = errors.New("not what is expected here")         // the text is shown, and names the field
-	ErrQueueFull     = errors.New("the queue is full")                 //
-	ErrQueueTooLarge = errors.New("more than the queue takes at once") //
-	ErrQueue         = errors.New("the queue cannot be written")       //
 )
 
 // Who may cache an error. What the next attempt may answer differently is not cached; what
@@ -151,10 +143,10 @@ var private = append(Table{
 	{ErrNotReady, 503, "not_ready", noStore, slog.LevelInfo, "Not ready."},
 
 	// The queue of events and jobs.
-	{ErrForged, 401, "event_signature_invalid", noStore, slog.LevelInfo, ""},
-	{ErrQueueTooLarge, 413, "event_too_large", noStore, slog.LevelInfo,
+	{service.ErrForged, 401, "event_signature_invalid", noStore, slog.LevelInfo, ""},
+	{service.ErrTooLarge, 413, "event_too_large", noStore, slog.LevelInfo,
 		"This is more than the queue takes at once: send less of it in each event."},
-	{ErrEvent, 422, "event_invalid", noStore, slog.LevelInfo, ""},
-	{ErrQueueFull, 429, "queue_full", noStore, slog.LevelInfo, "The queue is full. Try again."},
-	{ErrQueue, 503, "queue_unavailable", noStore, slog.LevelError, "The queue cannot be written now. Try again."},
+	{service.ErrInvalid, 422, "event_invalid", noStore, slog.LevelInfo, ""},
+	{service.ErrQueueFull, 429, "queue_full", noStore, slog.LevelInfo, "The queue is full. Try again."},
+	{service.ErrUnavailable, 503, "queue_unavailable", noStore, slog.LevelError, "The queue cannot be written now. Try again."},
 }, public...)

@@ -1,4 +1,4 @@
-package server
+package service
 
 import (
 	"context"
@@ -17,9 +17,8 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// balancer warms by asking the load balancer before the nodes, so that the node that its hash
-// chooses for an original is the one that makes and keeps its variants. Nothing here knows
-// that hash.
+// balancer makes variants by requesting them through the load balancer in front of the nodes, so
+// that the node that its hash chooses for an original makes and keeps them.
 type balancer struct {
 	base   string // URL without a / at its end
 	signer *imageurl.Signer
@@ -31,8 +30,10 @@ type balancer struct {
 func newBalancer(base string, signer *imageurl.Signer, timeout time.Duration) *balancer {
 	return &balancer{base: base, signer: signer, client: &http.Client{
 		Timeout: timeout,
-		// No proxy: the balancer is ours. What it redirects to would be somebody else.
-		Transport:     &http.Transport{MaxIdleConnsPerHost: variantsAtOnce, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true, DisableCompression: true},
+		// No proxy and no redirects: the balancer is ours.
+		Transport: &http.Transport{
+			MaxIdleConnsPerHost: variantsAtOnce, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true, DisableCompression: true,
+		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
@@ -70,7 +71,7 @@ func (b *balancer) ask(ctx context.Context, ref imageurl.Ref) (hit bool, err err
 	return false, fmt.Errorf("the balancer answers %s to %s: %w", resp.Status, ref, meaningOf(resp))
 }
 
-// meaningOf is edge's table of errors, read backwards.
+// meaningOf is the table of package problem, read backwards.
 func meaningOf(resp *http.Response) error {
 	switch resp.StatusCode {
 	case http.StatusBadRequest:

@@ -1,4 +1,4 @@
-package server
+package service
 
 import (
 	"bytes"
@@ -49,17 +49,17 @@ func (r *fakeResizer) Resize(ctx context.Context, _ []byte, specs ...resize.Spec
 	return images, nil
 }
 
-func TestPrefetch_makeHere_OneJobOfOneOriginal(t *testing.T) {
+func TestService_makeHere_OneJobOfOneOriginal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var body bytes.Buffer
 		if err := jpeg.Encode(&body, image.NewGray(image.Rect(0, 0, 800, 600)), nil); err != nil {
 			t.Fatal(err)
 		}
 		r := &fakeResizer{}
-		p := &prefetch{cache: imagecache.New(imagecache.Config{
+		s := &Service{cfg: Config{Cache: imagecache.New(imagecache.Config{
 			FillTimeout: time.Minute,
 			Filler:      fill.New(fill.Config{Sources: map[string]origin.Source{"posts": fakeSource{body.Bytes()}}, Resizer: r}),
-		})}
+		})}}
 		var refs []imageurl.Ref
 		for _, variant := range []string{"440x webp", "880x webp", "1320x webp", "440x jpg", "880x jpg", "1320x jpg"} {
 			shape, format, _ := bytes.Cut([]byte(variant), []byte(" "))
@@ -69,7 +69,7 @@ func TestPrefetch_makeHere_OneJobOfOneOriginal(t *testing.T) {
 			}
 			refs = append(refs, ref)
 		}
-		for i, out := range p.makeHere(t.Context(), refs) {
+		for i, out := range s.makeHere(t.Context(), refs) {
 			if out.Err != nil || out.Hit {
 				t.Errorf("%s: %+v", refs[i], out)
 			}

@@ -1,0 +1,70 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/novasocial/imagetier/internal/webhook"
+	"github.com/novasocial/imagetier/prefetch/events"
+	"github.com/novasocial/imagetier/prefetch/warmer"
+)
+
+// Event takes what a feed service posted. It reads the body once the headers are good, and queues
+// the event if its signature is. kind is the event's type, "" if that was not read; repeated means
+// that its id was taken before, and nothing is done now. Without secrets events are refused; with
+// Dev they are accepted unsigned, so that curl is enough to try one.
+func (s *Service) Event(ctx context.Context, header http.Header, read func() ([]byte, error)) (kind string, repeated bool, err error) {
+	var claim webhook.Claim
+	unsigned := s.verifier == nil && s.cfg.Dev
+	switch {
+	case unsigned:
+		claim.ID = header.Get("webhook-id")
+	case s.verifier == nil:
+		return "", false, fmt.Errorf("%w: no webhook secrets are configured (--webhook-secrets)", ErrForged)
+	default:
+		if claim, err = s.verifier.Claim(header); err != nil {
+			return "", false, clientError(ErrForged, err)
+		}
+	}
+	body, err := read()
+	if err != nil {
+		return "", false, err
+	}
+	if !unsigned {
+		if err := s.verifier.Verify(claim, body); err != nil {
+			return "", false, clientError(ErrForged, err)
+		}
+	}
+	event, err := s.reader.ParseEvent(body)
+	if err != nil {
+		return "", false, clientError(ErrInvalid, err)
+	}
+	if event.Type == events.FeedPage {
+		s.skipRecent(&event)
+	}
+	plan, err := warmer.PlanEvent(event)
+	if err != nil {
+		return event.Type, false, err
+	}
+	id := claim.ID
+	if id != "" {
+		id = "event " + id
+	}
+	repeated, err = s.take(ctx, id, plan)
+	return event.Type, repeated, err
+}
+
+// skipRecent removes from a page the images that were warmed a short time ago: most of them are on
+// many pages, and each would be a job.
+func (s *Service) skipRecent(page *events.Event) {
+	for i := range page.Posts {
+		post := &page.Posts[i]
+		if post.Image != nil && !post.Image.AskTag && s.watch.Lately(post.Image.Image, page.Profile) {
+			post.Image = nil
+		}
+		if a := post.Author; a != nil && a.Avatar != nil && !a.Avatar.AskTag && s.watch.Lately(a.Avatar.Image, events.Avatar) {
+			post.Author = nil
+		}
+	}
+}

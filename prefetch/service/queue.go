@@ -1,0 +1,51 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/novasocial/imagetier/internal/jetstream"
+	"github.com/novasocial/imagetier/prefetch/warmer"
+)
+
+// take stores the tags of a plan and queues its jobs, both durably. A plan whose id was taken before
+// changes nothing: a post.published that is sent again does not undo a later post.deleted.
+func (s *Service) take(ctx context.Context, id string, plan warmer.Plan) (repeated bool, err error) {
+	s.awaitStart(ctx)
+	seen, err := s.cfg.Bus.Seen(ctx, id)
+	if seen || err != nil {
+		return seen, queueError(err)
+	}
+	if err := s.cfg.Tags.Take(ctx, id, plan.Learn, plan.End); err != nil {
+		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	messages := make([]jetstream.Message, len(plan.Messages))
+	for i, m := range plan.Messages {
+		messages[i] = jetstream.Message{Priority: m.Priority, Data: m.Data}
+	}
+	repeated, err = s.cfg.Bus.Put(ctx, id, messages...)
+	return repeated, queueError(err)
+}
+
+// startTime is how long the queue may take to start before events are refused.
+const startTime = 2 * time.Second
+
+// awaitStart waits for the queue of a process that has only just started: a sender that is refused
+// comes back much later than the queue takes to start.
+func (s *Service) awaitStart(ctx context.Context) {
+	if left := startTime - time.Since(s.started); left > 0 && !s.cfg.Bus.Available() {
+		ctx, cancel := context.WithTimeout(ctx, left)
+		defer cancel()
+		_ = s.cfg.Bus.Ready(ctx) // a queue that is not ready says so when it is used
+	}
+}
+
+// next takes the next job of the queue.
+func (s *Service) next(ctx context.Context) (warmer.Delivery, error) {
+	d, err := s.cfg.Bus.Next(ctx)
+	if err != nil {
+		return warmer.Delivery{}, err
+	}
+	return warmer.Delivery{Data: d.Data, Queued: d.Queued, Done: d.Done, Again: d.Again, Bury: d.Bury, Release: d.Release}, nil
+}

@@ -1,0 +1,162 @@
+// Package service makes images before they are requested. Reading order: intake.go takes events
+// and S3 notifications, warm.go takes images and paths from an operator, queue.go puts both into
+// the durable queue, make.go and balancer.go make what the worker takes out of it, and watch.go
+// sees which of it was requested. deadletters.go lists what failed for good. What to make, and
+// how a job is done, is package warmer's.
+package service
+
+import (
+	"context"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/jetstream"
+	"github.com/novasocial/imagetier/internal/webhook"
+	"github.com/novasocial/imagetier/origin"
+	"github.com/novasocial/imagetier/prefetch/events"
+	"github.com/novasocial/imagetier/prefetch/profile"
+	"github.com/novasocial/imagetier/prefetch/tags"
+	"github.com/novasocial/imagetier/prefetch/warmer"
+)
+
+// Cache is what the service needs of the cache.
+type Cache interface {
+	Getter
+	Purge(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error)
+}
+
+// Getter answers requests for variants.
+type Getter interface {
+	Get(ctx context.Context, ref imageurl.Ref) (imagecache.Image, imagecache.Outcome, error)
+}
+
+// Tags knows which originals bear a tag. Implementations replicate it in a fleet.
+type Tags interface {
+	Of(tag string) []imagecache.Original
+	LiveOf(tag string) []imagecache.Original
+	Ended(tag string, since time.Time) bool
+	Forget(tag string) error
+	// Take stores what an event says, durably. Taking the same id again may add nothing.
+	Take(ctx context.Context, id string, learn []tags.Pair, end []string) error
+}
+
+// Metrics counts what the service does.
+type Metrics interface {
+	Event(kind, outcome string)
+	Job(outcome string)
+	Lead(time.Duration)
+}
+
+// Config of a Service. All fields are needed unless their comment says otherwise.
+type Config struct {
+	Cache   Cache
+	Sources map[string]origin.Source // by alias
+	Bus     *jetstream.Bus
+	Tags    Tags
+	Metrics Metrics
+	Log     *slog.Logger
+	// Dir is where what was learnt about requests is kept across restarts.
+	Dir      string
+	Links    *profile.Links
+	Profiles *profile.Set
+	Buckets  []Bucket // configured S3 sources; nil: none
+	// WebhookSecrets verify events. nil: events are refused, or with Dev accepted unsigned.
+	WebhookSecrets []string
+	Dev            bool
+	Mode           warmer.Mode   // which Specs of a profile are made
+	WastedAfter    time.Duration // without a request until then a variant counts as wasted
+	Workers        int           // resize processes
+	// Balancer is a URL through which variants are made where they are kept. "": this node makes
+	// them. Signer and BalancerTimeout are needed with it; the timeout should be longer than the
+	// slowest fill.
+	Balancer        string
+	Signer          *imageurl.Signer
+	BalancerTimeout time.Duration
+}
+
+// Service plans, queues and makes images ahead of requests. It is safe for concurrent use.
+type Service struct {
+	cfg      Config
+	watch    *warmer.Watch
+	state    *state
+	worker   *warmer.Worker
+	reader   *events.Reader
+	verifier *webhook.Verifier // nil if no secrets are configured
+	balancer *balancer         // nil: this node makes everything
+	started  time.Time
+}
+
+// New returns a Service. It starts nothing. A queue that is not available is no error: images are
+// served without it.
+func New(cfg Config) (*Service, error) {
+	s := &Service{cfg: cfg, started: time.Now()}
+	if len(cfg.WebhookSecrets) > 0 {
+		var err error
+		if s.verifier, err = webhook.NewVerifier(nil, cfg.WebhookSecrets...); err != nil {
+			return nil, err
+		}
+	}
+	s.reader = &events.Reader{Links: cfg.Links, Profiles: cfg.Profiles, Known: func(source string) bool {
+		_, ok := cfg.Sources[source]
+		return ok
+	}}
+	s.watch = warmer.NewWatch(warmer.WatchConfig{Mode: cfg.Mode, Profiles: cfg.Profiles, For: cfg.WastedAfter, Lead: cfg.Metrics.Lead})
+	s.state = &state{filepath.Join(cfg.Dir, "warming.json"), s.watch, cfg.Log}
+	s.state.restore()
+	request := s.makeHere
+	if cfg.Balancer != "" {
+		s.balancer = newBalancer(cfg.Balancer, cfg.Signer, cfg.BalancerTimeout)
+		request = s.balancer.Make
+	}
+	s.worker = warmer.NewWorker(warmer.WorkerConfig{
+		Next: s.next, Make: request, Purge: s.purge, Tags: cfg.Tags, Watch: s.watch, TagOf: s.etagOf,
+		Elsewhere: s.balancer != nil, AtOnce: max(2, cfg.Workers), Observe: cfg.Metrics.Job, Log: cfg.Log,
+	})
+	return s, nil
+}
+
+// Run does the jobs of the queue and takes S3 notifications from NATS until ctx is done.
+func (s *Service) Run() []func(context.Context) error {
+	return []func(context.Context) error{
+		s.worker.Run,
+		func(ctx context.Context) error { return s.cfg.Bus.Notices(ctx, s.notified) },
+	}
+}
+
+// RunState keeps what was learnt about requests on disk until ctx is done.
+func (s *Service) RunState(ctx context.Context) error { return s.state.run(ctx) }
+
+// Close frees connections. The queue and the tags are their owner's.
+func (s *Service) Close() {
+	if s.balancer != nil {
+		s.balancer.close()
+	}
+}
+
+// Stats describes the queue and the use of what was made. The first three hold where Available is
+// true.
+type Stats struct {
+	Lag          time.Duration // age of the oldest job; 0: none waits
+	Waiting      int           // jobs in the queue, those being worked on included
+	DeadLetters  int           // jobs
+	Available    bool          // the queue answered
+	Used, Wasted int64         // variants made early that were requested, or not in time
+}
+
+// Stats returns the current numbers, within a second.
+func (s *Service) Stats() Stats {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	var stats Stats
+	stats.Used, stats.Wasted = s.watch.Counts()
+	if q, err := s.cfg.Bus.Stats(ctx); err == nil {
+		stats.Available, stats.Waiting, stats.DeadLetters = true, q.Waiting, q.Dead
+		if !q.Oldest.IsZero() {
+			stats.Lag = max(time.Since(q.Oldest), 0)
+		}
+	}
+	return stats
+}

@@ -1,0 +1,68 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/novasocial/imagetier/internal/durable"
+	"github.com/novasocial/imagetier/prefetch/warmer"
+)
+
+// state keeps what a Watch has learnt in a file: without it, a node would make unwanted variants for
+// some hours after every restart.
+type state struct {
+	path  string
+	watch *warmer.Watch
+	log   *slog.Logger
+}
+
+// saveEvery is how often the file is written; a kill loses that much.
+const saveEvery = time.Minute
+
+// restore reads the file, if there is one. One that cannot be read is renamed, and learning starts
+// over.
+func (s *state) restore() {
+	text, err := os.ReadFile(s.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if err == nil {
+		err = s.watch.Recall(text)
+	}
+	if err != nil {
+		aside := s.path + ".damaged"
+		s.log.Warn("warming statistics unreadable, starting over", "renamed_to", aside, "err", errors.Join(err, os.Rename(s.path, aside)))
+	}
+}
+
+// run writes the file every saveEvery and when ctx is done. It logs the first failure in a row.
+func (s *state) run(ctx context.Context) error {
+	ticker := time.NewTicker(saveEvery)
+	defer ticker.Stop()
+	for failed := false; ; {
+		select {
+		case <-ctx.Done():
+		case <-ticker.C:
+		}
+		err := s.save()
+		if err != nil && !failed {
+			s.log.Warn("warming statistics not saved", "err", err)
+		}
+		failed = err != nil
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+func (s *state) save() error {
+	text, err := s.watch.Learnt()
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(s.path, text)
+}

@@ -1,0 +1,132 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/prefetch/events"
+	"github.com/novasocial/imagetier/prefetch/warmer"
+)
+
+// WarmRequest is what an operator wants warmed: images, whose Specs Profile lists, and variants.
+type WarmRequest struct {
+	Profile string
+	Images  []WarmImage
+	Refs    []imageurl.Ref // of concrete formats
+}
+
+// WarmImage is an image as a client names it: by source, name and version, or by URL.
+type WarmImage struct {
+	Source  string   `json:"source"`
+	Name    string   `json:"name"`
+	Version string   `json:"version"`
+	URL     string   `json:"url"`
+	Tags    []string `json:"tags"`
+}
+
+// WarmResult is the outcome of one variant, or, where Ref is zero, of something that names none.
+type WarmResult struct {
+	Ref  imageurl.Ref
+	Name string // as it was sent, where Ref is zero
+	Hit  bool   // it was there
+	Err  error  // why it is not there now; nil: it is
+}
+
+// Queue returns when what is to be warmed is queued, durably.
+func (s *Service) Queue(ctx context.Context, what WarmRequest) error {
+	images, err := s.images(what, func(err error) error { return err })
+	if err != nil {
+		return err
+	}
+	plan, err := warmer.PlanImages(what.Profile, images, what.Refs)
+	if err != nil {
+		return err
+	}
+	_, err = s.take(ctx, "", plan)
+	return err
+}
+
+// images reads the images of what; wrong decides what happens to one that is not valid.
+func (s *Service) images(what WarmRequest, wrong func(error) error) (images []events.Image, err error) {
+	if _, ok := s.cfg.Profiles.Get(what.Profile); !ok && len(what.Images) > 0 {
+		return nil, clientError(ErrInvalid, fmt.Errorf("profile: there is no profile %q", what.Profile))
+	}
+	for i, said := range what.Images {
+		img, err := s.reader.Image(fmt.Sprintf("images[%d]", i), said.Source, said.Name, said.Version, said.URL, said.Tags)
+		if err == nil && img == nil {
+			err = fmt.Errorf("images[%d].url: no --image-prefix fits", i)
+		}
+		if err != nil {
+			if err := wrong(clientError(ErrInvalid, err)); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		images = append(images, *img)
+	}
+	return images, nil
+}
+
+// Now warms at once, with resize.PriorityWarm, and calls report for each variant and for each image
+// that is not valid; calls may be concurrent. It returns when all are done, or ctx is. With an error
+// nothing was begun. As many originals are worked on at once as there are workers; the
+// lane of what can wait has room for some more, and what it refuses is asked again.
+func (s *Service) Now(ctx context.Context, what WarmRequest, report func(WarmResult)) error {
+	images, err := s.images(what, func(err error) error {
+		report(WarmResult{Name: err.Error(), Err: fmt.Errorf("%w: %w", imageurl.ErrSyntax, err)})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	var originals []imagecache.Original
+	byOriginal := make(map[imagecache.Original][]imageurl.Ref)
+	for _, ref := range what.Refs {
+		of := imagecache.KeyOf(ref).Original()
+		if byOriginal[of] == nil {
+			originals = append(originals, of)
+		}
+		byOriginal[of] = append(byOriginal[of], ref)
+	}
+	slots := make(chan struct{}, max(2, s.cfg.Workers))
+	var all sync.WaitGroup
+	each := func(work func()) bool {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			return false
+		}
+		all.Go(func() {
+			defer func() { <-slots }()
+			work()
+		})
+		return true
+	}
+	warm := func(refs []imageurl.Ref) {
+		for i, out := range s.worker.Make(ctx, refs) {
+			report(WarmResult{Ref: refs[i], Hit: out.Hit, Err: out.Err})
+		}
+	}
+	for _, of := range originals {
+		if !each(func() { warm(byOriginal[of]) }) {
+			break
+		}
+	}
+	for _, img := range images {
+		if !each(func() {
+			refs, _, err := s.worker.Refs(ctx, warmer.Warm{Image: img.Image, AskTag: img.AskTag, Profile: what.Profile, All: true})
+			if err != nil {
+				report(WarmResult{Name: img.String(), Err: err})
+				return
+			}
+			warm(refs)
+		}) {
+			break
+		}
+	}
+	all.Wait()
+	return nil
+}
