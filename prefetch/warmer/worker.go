@@ -30,7 +30,7 @@ type Delivery struct {
 	Release func() error
 }
 
-// Outcome is what became of one variant.
+// Outcome is the outcome of one variant.
 type Outcome struct {
 	Hit bool  // it was there
 	Err error // why it is not there now; nil: it is
@@ -40,7 +40,7 @@ type Outcome struct {
 type WorkerConfig struct {
 	// Next waits for the next job; needed.
 	Next func(context.Context) (Delivery, error)
-	// Make has the variants of one original made, and returns what became of each, in order; needed.
+	// Make makes variants of one original and returns their outcomes in order; needed.
 	Make func(ctx context.Context, refs []imageurl.Ref) []Outcome
 	// Purge removes an original whole; needed.
 	Purge func(ctx context.Context, of imagecache.Original) error
@@ -60,15 +60,16 @@ type WorkerConfig struct {
 	TagOf func(ctx context.Context, of imagecache.Original) (string, error)
 	// AtOnce is how many jobs are worked on at the same time; 0 is 2.
 	AtOnce int
-	// Busy is how long a job waits, again and again, while there is no room for it; 0 is 250 ms,
-	// growing up to 20 times as much.
+	// Busy is the first pause while the resize queue is full; it doubles up to 20 times as much. 0 is
+	// 250 ms.
 	Busy time.Duration
-	// Observe is told what became of each attempt: ok, skipped, again, dead, invalid. nil is nobody.
+	// Observe is called with the outcome of each attempt: ok, skipped, again, dead, invalid. It may
+	// be nil.
 	Observe func(outcome string)
 	Log     *slog.Logger // nil drops
 }
 
-// Worker works off a queue.
+// Worker does the jobs of a queue.
 type Worker struct{ cfg WorkerConfig }
 
 // NewWorker returns a Worker. It starts nothing.
@@ -88,7 +89,7 @@ func NewWorker(cfg WorkerConfig) *Worker {
 	return &Worker{cfg}
 }
 
-// Run works until ctx is done, gives back what it was working on, and returns nil.
+// Run works until ctx is done, returns unfinished jobs to the queue, and returns nil.
 func (w *Worker) Run(ctx context.Context) error {
 	var all sync.WaitGroup
 	for range w.cfg.AtOnce {
@@ -97,7 +98,7 @@ func (w *Worker) Run(ctx context.Context) error {
 				d, err := w.cfg.Next(ctx)
 				if err != nil {
 					if ctx.Err() == nil {
-						w.cfg.Log.Warn("cannot take the next job", "err", err)
+						w.cfg.Log.Warn("taking the next prefetch job failed", "err", err)
 						sleep(ctx, time.Second)
 					}
 					continue
@@ -110,17 +111,17 @@ func (w *Worker) Run(ctx context.Context) error {
 	return nil
 }
 
-// settleTime is how long the queue may take to hear what became of a job.
+// settleTime bounds the acknowledgement of a job.
 const settleTime = 10 * time.Second
 
-// work does one job and tells the queue.
+// work does one job and acknowledges it.
 func (w *Worker) work(ctx context.Context, d Delivery) {
 	var job Job
 	settle, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	if err := json.Unmarshal(d.Data, &job); err != nil {
 		defer cancel()
 		w.cfg.Observe("invalid")
-		w.told(d.Bury(settle, "it cannot be read: "+err.Error()))
+		w.logAckError(d.Bury(settle, "not a job: "+err.Error()))
 		return
 	}
 	cancel()
@@ -130,33 +131,33 @@ func (w *Worker) work(ctx context.Context, d Delivery) {
 	switch {
 	case err == nil && did:
 		w.cfg.Observe("ok")
-		w.told(d.Done(settle))
+		w.logAckError(d.Done(settle))
 	case err == nil:
 		w.cfg.Observe("skipped")
-		w.told(d.Done(settle))
+		w.logAckError(d.Done(settle))
 	case ctx.Err() != nil:
-		w.told(d.Release())
+		w.logAckError(d.Release())
 	case lasting(err):
 		w.cfg.Observe("dead")
-		w.cfg.Log.Warn("a job is dead", "job", clip(job.String()), "err", err)
-		w.told(d.Bury(settle, err.Error()))
+		w.cfg.Log.Warn("prefetch job failed for good", "job", clip(job.String()), "err", err)
+		w.logAckError(d.Bury(settle, err.Error()))
 	default:
 		buried, faulty := d.Again(settle, err.Error(), pauseOf(err))
 		if buried {
 			w.cfg.Observe("dead")
-			w.cfg.Log.Warn("a job has failed too often", "job", clip(job.String()), "err", err)
+			w.cfg.Log.Warn("prefetch job failed too often", "job", clip(job.String()), "err", err)
 		} else {
 			w.cfg.Observe("again")
-			w.cfg.Log.Info("a job is tried again later", "job", clip(job.String()), "err", err)
+			w.cfg.Log.Info("prefetch job failed, retrying later", "job", clip(job.String()), "err", err)
 		}
-		w.told(faulty)
+		w.logAckError(faulty)
 	}
 }
 
-// told logs that the queue could not be told; it hands the job out again, then.
-func (w *Worker) told(err error) {
+// logAckError logs a failed acknowledgement; the job will be redelivered.
+func (w *Worker) logAckError(err error) {
 	if err != nil {
-		w.cfg.Log.Warn("the queue was not told what became of a job", "err", err)
+		w.cfg.Log.Warn("prefetch job not acknowledged, it will be redelivered", "err", err)
 	}
 }
 
@@ -224,7 +225,7 @@ func (w *Worker) purge(ctx context.Context, job Job) error {
 	}
 	for _, tag := range job.Gone {
 		if err := w.cfg.Tags.Forget(tag); err != nil {
-			w.cfg.Log.Warn("a tag is not forgotten", "tag", tag, "err", err) // it is purged again, then
+			w.cfg.Log.Warn("forgetting a tag failed", "tag", tag, "err", err) // the next purge of it purges these again
 		}
 	}
 	return nil
@@ -268,7 +269,7 @@ func (w *Worker) watch(ref imageurl.Ref, warm Warm, made []resize.Spec) {
 	w.cfg.Watch.Made(profile.Image{Source: ref.Source(), Name: ref.Name(), Version: ref.Version()}, warm.Profile, warm.Reach, made)
 }
 
-// worse keeps an error that does not last rather than one that does: the rest may still be made.
+// worse prefers an error that a retry may cure: the rest may still be made.
 func worse(a, b error) error {
 	if b == nil {
 		return a
@@ -310,8 +311,8 @@ func (w *Worker) Refs(ctx context.Context, warm Warm) (refs []imageurl.Ref, spec
 	return refs, specs, nil
 }
 
-// Make has variants of one original made, and waits for a while where there is no room. One that
-// is there twice is made once.
+// Make makes variants of one original, and waits for a while where the resize queue is full.
+// Duplicates are made once.
 func (w *Worker) Make(ctx context.Context, refs []imageurl.Ref) []Outcome {
 	outcomes := make([]Outcome, len(refs))
 	first := make(map[imageurl.Ref]int, len(refs))
@@ -328,7 +329,7 @@ func (w *Worker) Make(ctx context.Context, refs []imageurl.Ref) []Outcome {
 		}
 	}()
 	wait := w.cfg.Busy
-	late := time.Now().Add(patientFor)
+	late := time.Now().Add(maxBusy)
 	for round := 1; ; round++ {
 		var busy []int
 		for chunk := range slices.Chunk(left, sizeOfRound(round, len(left))) {
@@ -352,11 +353,11 @@ func (w *Worker) Make(ctx context.Context, refs []imageurl.Ref) []Outcome {
 	}
 }
 
-// patientFor is how long there may be no room for a job before it goes back into the queue.
-const patientFor = 2 * time.Minute
+// maxBusy is how long the resize queue may be full before a job is returned to the queue.
+const maxBusy = 2 * time.Minute
 
-// sizeOfRound is how many variants are asked for together: all of them at first, and later each by
-// itself, for what has no room together may have it alone.
+// sizeOfRound is how many variants are requested together: all of them at first, later one at a time,
+// because a full queue may admit one where it refuses several.
 func sizeOfRound(round, all int) int {
 	if round > 3 {
 		return 1
@@ -364,7 +365,7 @@ func sizeOfRound(round, all int) int {
 	return max(all, 1)
 }
 
-// lasting reports whether an error says something of the original that trying again does not change.
+// lasting reports whether a retry cannot cure the error, because it is about the original itself.
 func lasting(err error) bool {
 	for _, kind := range []error{resize.ErrCorrupt, resize.ErrUnsupported, resize.ErrTooLarge, resize.ErrSpec, origin.ErrTooLarge, origin.ErrName, imagecache.ErrTakenDown} {
 		if errors.Is(err, kind) {
@@ -374,7 +375,7 @@ func lasting(err error) bool {
 	return false
 }
 
-// pauseOf is how long an origin wants to be left alone; 0: it does not say.
+// pauseOf returns the origin's Retry-After, at most ten minutes; 0: it gave none.
 func pauseOf(err error) time.Duration {
 	var busy *origin.Busy
 	if errors.As(err, &busy) {

@@ -39,7 +39,7 @@ func TestWhatIsLearntAboutWarmingOutlivesARestart(t *testing.T) {
 	x.get(signedPath(t, "/1320x/v.1/posts/new.jpg.jpg")).want(t, 200, "origin") // which nobody asked for
 	x.stop()
 
-	// Damaged, it is set aside, and the plan begins anew.
+	// A damaged file is renamed, and learning starts over.
 	file := filepath.Join(dir, "warming.json")
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -49,7 +49,7 @@ func TestWhatIsLearntAboutWarmingOutlivesARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	x = start(t, flags...)
-	if log := x.log.String(); !strings.Contains(log, "what was learnt about warming cannot be read") {
+	if log := x.log.String(); !strings.Contains(log, "warming statistics unreadable") {
 		t.Errorf("the log does not tell:\n%s", log)
 	}
 	if aside, err := os.ReadFile(file + ".damaged"); err != nil || string(aside) != string(text[:len(text)/2]) {
