@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/internal/config"
 	"github.com/novasocial/imagetier/internal/jetstream"
 	"github.com/novasocial/imagetier/internal/metrics"
@@ -86,10 +85,4 @@ func bucketsOf(cfg config.Config) (buckets []service.Bucket) {
 		}
 	}
 	return buckets
-}
-
-// tagged returns the originals that bear a tag, for a purge of them.
-func (s *Server) tagged(tag string) []imagecache.Original {
-	s.metrics.PurgedByTag()
-	return s.tags.Of(tag)
 }

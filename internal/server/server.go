@@ -70,6 +70,7 @@ type Server struct {
 	tags      tagStore
 	prefetch  *service.Service
 	readiness *readiness
+	started   time.Time
 
 	publicServer, privateServer *httpserver.Server
 	publicURL, privateURL       string
@@ -79,7 +80,7 @@ type Server struct {
 
 // New opens everything that the server needs, and listens. The caller must call Close.
 func New(ctx context.Context, cfg Config) (*Server, error) {
-	s := &Server{cfg: cfg}
+	s := &Server{cfg: cfg, started: time.Now()}
 	for _, open := range []func(context.Context) error{
 		s.openTelemetry,
 		s.listen, // before the directories: both can be in use by another process
@@ -248,15 +249,13 @@ func (s *Server) openHTTP(context.Context) (err error) {
 	s.publicURL = urlOf(s.publicListener, s.publicServer.TLS())
 	s.privateURL = urlOf(s.privateListener, false)
 	s.readiness = &readiness{pool: s.workers, tiers: s.tiers, fleet: s.fleet}
-	status := &status{build: s.cfg.Build, dev: s.cfg.Dev, started: time.Now(), set: s.metrics, readiness: s.readiness}
 	s.privateServer, err = httpserver.New(httpserver.Config{
 		DrainTimeout: 5 * time.Second, Log: s.log,
 		Handler: admin.New(admin.Config{
 			Signer: s.signer, Catalog: catalog, Origins: origins,
-			Explain: s.local.Explain, Info: s.cache.Get, Purge: s.cache.Purge, SoftPurge: s.cache.SoftPurge,
-			Takedown: s.fleet.takedown, Lift: s.fleet.lift, Takedowns: s.fleet.takedowns, Tagged: s.tagged,
-			Intake: s.prefetch, Warmer: s.prefetch, DeadLetters: s.prefetch, WebhookSecrets: s.cfg.WebhookSecrets, Observe: s.metrics.Event,
-			AdminToken: s.cfg.AdminToken, Dev: s.cfg.Dev, Ready: s.readiness.err, Metrics: s.telemetry.Metrics(), Stats: status.stats, Log: s.log,
+			Operator:       &operator{s.prefetch, s},
+			WebhookSecrets: s.cfg.WebhookSecrets, Observe: s.metrics.Event,
+			AdminToken: s.cfg.AdminToken, Dev: s.cfg.Dev, Metrics: s.telemetry.Metrics(), Log: s.log,
 			Console: console.New(console.Config{
 				Signer: s.signer, Public: public, Sources: sourceNames(s.cfg.Config), PublicURL: s.publicURL,
 				AdminToken: s.cfg.AdminToken, Dev: s.cfg.Dev,

@@ -7,19 +7,11 @@ import (
 	"github.com/novasocial/imagetier/internal/metrics"
 )
 
-// status collects the numbers of GET /v1/stats and the status page.
-type status struct {
-	build     Build
-	dev       bool
-	started   time.Time
-	set       *metrics.Set
-	readiness *readiness
-}
-
-func (s *status) stats() any {
-	snap := s.set.Snapshot()
+// stats collects the numbers of GET /v1/stats and the status page.
+func (s *Server) stats() console.Stats {
+	snap := s.metrics.Snapshot()
 	stats := console.Stats{
-		Version: s.build.Version, Revision: s.build.Commit, GoVersion: s.build.Go, Dev: s.dev,
+		Version: s.cfg.Build.Version, Revision: s.cfg.Build.Commit, GoVersion: s.cfg.Build.Go, Dev: s.cfg.Dev,
 		Started: s.started, UptimeSeconds: time.Since(s.started).Seconds(),
 		Health: s.readiness.health(), Process: console.ReadProcess(),
 		Requests: console.Requests{

@@ -24,8 +24,9 @@ type DeadLetter struct {
 // deadPage is the number of dead letters on a page.
 const deadPage = 100
 
-// Dead is DeadLetters'.
-func (s *Service) Dead(ctx context.Context, from uint64) (letters []DeadLetter, next uint64, err error) {
+// DeadLetters returns a page of them from an id on, oldest first, and the id from which the next
+// page begins; 0: there is none.
+func (s *Service) DeadLetters(ctx context.Context, from uint64) (letters []DeadLetter, next uint64, err error) {
 	found, err := s.cfg.Bus.Dead(ctx, from, deadPage)
 	if err != nil {
 		return nil, 0, queueError(err)
@@ -44,16 +45,18 @@ func (s *Service) Dead(ctx context.Context, from uint64) (letters []DeadLetter, 
 	return letters, next, nil
 }
 
-// Retry is DeadLetters'.
+// Retry queues the dead letters of these ids again, or all if ids is empty. n is how many there
+// were.
 func (s *Service) Retry(ctx context.Context, ids []uint64) (int, error) {
 	return s.settle(ctx, ids, s.cfg.Bus.Retry)
 }
 
-// Discard is DeadLetters'.
+// Discard deletes the dead letters of these ids, or all if ids is empty. n is how many there were.
 func (s *Service) Discard(ctx context.Context, ids []uint64) (int, error) {
 	return s.settle(ctx, ids, s.cfg.Bus.Discard)
 }
 
+// settle calls one for each of ids, or for all dead letters if ids is empty.
 func (s *Service) settle(ctx context.Context, ids []uint64, one func(context.Context, uint64) error) (n int, err error) {
 	if len(ids) == 0 {
 		for from := uint64(0); ; {

@@ -1,11 +1,11 @@
 // Package admin is the API of the private listener: purges and takedowns, events, warming,
 // facts about images, metrics and profiles.
 //
-// Start with admin.go: New lists the routes, guard is what every request passes first.
+// Start with admin.go: New lists the routes, and every request passes guard first.
+// operator.go lists what the handlers need of the tier.
 package admin
 
 import (
-	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
@@ -22,59 +22,32 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
-	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/httpapi"
 	"github.com/novasocial/imagetier/internal/httpapi/problem"
 )
 
-// Config configures the private API. Endpoints of optional fields that are nil answer 404.
+// Config configures the private API.
 type Config struct {
 	Signer *imageurl.Signer // required
-	// Explain returns where a variant is held ([imagecache.Cache.Explain]). Required.
-	Explain func(ctx context.Context, ref imageurl.Ref) []imagecache.Held
-	// Purge removes ([imagecache.Cache.Purge]). Required.
-	Purge func(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error)
-	// SoftPurge makes stale ([imagecache.Cache.SoftPurge]). Required.
-	SoftPurge func(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error)
-	// Takedown removes an original and what was made of it, and keeps it from coming back,
-	// across restarts. Lift ends that, and reports whether there was a takedown. Takedowns
-	// returns at most limit of them behind an original, sorted by source and name. Required.
-	Takedown  func(ctx context.Context, of imagecache.Original) (imagecache.Receipt, error)
-	Lift      func(ctx context.Context, of imagecache.Original) (receipt imagecache.Receipt, lifted bool, err error)
-	Takedowns func(after imagecache.Original, limit int) []Takedown
-	// Tagged returns the originals with a tag; nil: purges by tag are refused.
-	Tagged func(tag string) []imagecache.Original
-	// Info returns the facts about an original: [imagecache.Cache.Get] of ShapeInfo.
-	Info   func(ctx context.Context, ref imageurl.Ref) (imagecache.Image, imagecache.Outcome, error)
-	Intake Intake // POST /v1/events and /v1/events/s3
+	// Operator carries out requests. Required.
+	Operator Operator
 	// WebhookSecrets are accepted from S3 servers instead of the admin token (s3events.go).
 	WebhookSecrets []string
-	Warmer         Warmer                     // POST /v1/warm
-	DeadLetters    DeadLetters                // /v1/warm/dead
 	Observe        func(kind, outcome string) // called with each event; may be nil
 	Catalog        httpapi.Catalog
 	Origins        *httpapi.OriginAnswers // the one of images.Config; may be nil
 	AdminToken     string                 // required by POST and DELETE; "": they are refused, unless Dev
 	Dev            bool                   // POST and DELETE need no token if none is configured
 	Hosts          []string               // host names accepted besides those of foreignHost
-	Ready          func() error           // why the node is not ready; nil: it always is
-	// Metrics answers /metrics.
+	// Metrics answers /metrics; nil: 404.
 	Metrics http.Handler
-	// Stats returns what /v1/stats answers, as any type that encoding/json can marshal.
-	Stats func() any
-	// Console answers / and /console/.
+	// Console answers / and /console/; nil: 404.
 	Console http.Handler
 	// Log receives a line for each change and each failure; nil drops them.
 	Log *slog.Logger
 	// Now is the clock for ages; nil is time.Now.
 	Now func() time.Time
-}
-
-// Takedown is an original that is taken down.
-type Takedown struct {
-	Original imagecache.Original
-	Since    time.Time
 }
 
 // Deadlines for clients of the private listener.
@@ -94,9 +67,8 @@ const maxPrivateBody = 64 << 10
 // from pages of other sites, and under host names that a foreign DNS server could have
 // pointed here, are refused.
 func New(cfg Config) http.Handler {
-	if cfg.Signer == nil || cfg.Explain == nil || cfg.Purge == nil || cfg.SoftPurge == nil ||
-		cfg.Takedown == nil || cfg.Lift == nil || cfg.Takedowns == nil {
-		panic("admin.New: Signer, Explain, Purge, SoftPurge, Takedown, Lift and Takedowns are required")
+	if cfg.Signer == nil || cfg.Operator == nil {
+		panic("admin.New: Signer and Operator are required")
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -122,9 +94,7 @@ func New(cfg Config) http.Handler {
 	get("/healthz", p.handle(p.healthy))
 	get("/readyz", p.handle(p.ready))
 	get("/v1/explain", p.handle(p.explain))
-	if cfg.Stats != nil {
-		get("/v1/stats", p.handle(p.stats))
-	}
+	get("/v1/stats", p.handle(p.stats))
 	if cfg.Metrics != nil {
 		get("/metrics", cfg.Metrics.ServeHTTP)
 	}
@@ -138,20 +108,12 @@ func New(cfg Config) http.Handler {
 	get("/debug/pprof/profile", pprof.Profile)
 	get("/debug/pprof/symbol", pprof.Symbol)
 	get("/debug/pprof/trace", pprof.Trace)
-	if cfg.Info != nil {
-		r.Post("/v1/info", p.handle(p.infos))
-	}
-	if cfg.Intake != nil {
-		r.Post(eventsPath, p.handle(p.event))
-		r.Post(noticesPath, p.handle(p.notice))
-	}
-	if cfg.Warmer != nil {
-		r.Post("/v1/warm", p.handle(p.warm))
-	}
-	if cfg.DeadLetters != nil {
-		get("/v1/warm/dead", p.handle(p.dead))
-		r.Post("/v1/warm/dead", p.handle(p.settle))
-	}
+	r.Post("/v1/info", p.handle(p.infos))
+	r.Post(eventsPath, p.handle(p.event))
+	r.Post(noticesPath, p.handle(p.notice))
+	r.Post("/v1/warm", p.handle(p.warm))
+	get("/v1/warm/dead", p.handle(p.dead))
+	r.Post("/v1/warm/dead", p.handle(p.settle))
 	r.Post("/v1/purge", p.handle(p.purge))
 	get("/v1/takedown", p.handle(p.takedowns))
 	r.Post("/v1/takedown", p.handle(p.takedown))
@@ -333,14 +295,12 @@ func (p *api) healthy(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (p *api) ready(w http.ResponseWriter, r *http.Request) error {
-	if p.Ready != nil {
-		if err := p.Ready(); err != nil {
-			return problem.Errorf(problem.ErrNotReady, "Not ready: %v.", err)
-		}
+	if err := p.Operator.Ready(); err != nil {
+		return problem.Errorf(problem.ErrNotReady, "Not ready: %v.", err)
 	}
 	return p.healthy(w, r)
 }
 
 func (p *api) stats(w http.ResponseWriter, r *http.Request) error {
-	return writeJSON(w, r, http.StatusOK, p.Stats())
+	return writeJSON(w, r, http.StatusOK, p.Operator.Stats())
 }

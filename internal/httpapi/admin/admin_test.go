@@ -117,6 +117,29 @@ func (s *store) asked() string {
 	return purged
 }
 
+// Tagged knows the tag post:p1 only.
+func (s *store) Tagged(tag string) []imagecache.Original {
+	if tag != "post:p1" {
+		return nil
+	}
+	return []imagecache.Original{{Source: "posts", Name: "cat.jpg"}, {Source: "posts", Name: "dog.jpg"}}
+}
+
+// fakeOperator answers with its parts. A call of a part that is nil panics.
+type fakeOperator struct {
+	*store
+	*intake
+	info     func(context.Context, imageurl.Ref) (imagecache.Image, error)
+	stats    func() any
+	notReady error
+}
+
+func (o *fakeOperator) Info(ctx context.Context, ref imageurl.Ref) (imagecache.Image, error) {
+	return o.info(ctx, ref)
+}
+func (o *fakeOperator) Ready() error { return o.notReady }
+func (o *fakeOperator) Stats() any   { return o.stats() }
+
 const adminToken = "0f4cdb62c6be4d0d"
 
 func privateConfig(t testing.TB, s *store) Config {
@@ -127,19 +150,13 @@ func privateConfig(t testing.TB, s *store) Config {
 	}
 	answers.Note(ref, imagecache.Outcome{Forward: imagecache.URIMiss, Detail: imagecache.FromOrigin, Status: 404}, origin.ErrNotFound, apitest.Noon)
 	return Config{
-		Signer:    apitest.NewSigner(t),
-		Explain:   s.Explain,
-		Purge:     s.Purge,
-		SoftPurge: s.SoftPurge,
-		Takedown:  s.Takedown,
-		Lift:      s.Lift,
-		Takedowns: s.Takedowns,
-		Catalog:   httpapi.Catalog{Sources: map[string]httpapi.Source{"posts": {}}},
-		Origins:   answers,
-		Stats:     func() any { return map[string]int{"requests": 7} },
-		Metrics:   http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "imagetier_requests_total 7\n") }),
-		Console:   http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "console "+r.URL.Path) }),
-		Now:       func() time.Time { return apitest.Noon },
+		Signer:   apitest.NewSigner(t),
+		Operator: &fakeOperator{store: s, stats: func() any { return map[string]int{"requests": 7} }},
+		Catalog:  httpapi.Catalog{Sources: map[string]httpapi.Source{"posts": {}}},
+		Origins:  answers,
+		Metrics:  http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "imagetier_requests_total 7\n") }),
+		Console:  http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "console "+r.URL.Path) }),
+		Now:      func() time.Time { return apitest.Noon },
 	}
 }
 
@@ -148,7 +165,7 @@ func privateConfig(t testing.TB, s *store) Config {
 func TestPrivateConversations(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"token":  func(cfg *Config) { cfg.AdminToken = adminToken; cfg.Hosts = []string{"tier.example.com"} },
-		"closed": func(cfg *Config) { cfg.Stats, cfg.Metrics, cfg.Console = nil, nil, nil },
+		"closed": func(cfg *Config) { cfg.Metrics, cfg.Console = nil, nil },
 		"dev":    func(cfg *Config) { cfg.Dev = true },
 	} {
 		files, _ := filepath.Glob("testdata/" + name + "/*.txt")
@@ -182,9 +199,9 @@ func TestPrivateConversations(t *testing.T) {
 }
 
 func TestReadinessFollowsWhatItIsTold(t *testing.T) {
-	var why error
 	cfg := privateConfig(t, &store{})
-	cfg.Ready = func() error { return why }
+	op := &fakeOperator{}
+	cfg.Operator = op
 	h := New(cfg)
 	for _, step := range []struct {
 		why  error
@@ -196,7 +213,7 @@ func TestReadinessFollowsWhatItIsTold(t *testing.T) {
 		{errors.New("draining"), "/healthz", http.StatusOK}, // it lives until it has ended
 		{nil, "/readyz", http.StatusOK},
 	} {
-		why = step.why
+		op.notReady = step.why
 		got := apitest.Call(h, http.MethodGet, step.path, nil)
 		if got.Code != step.want || step.want != 200 && !strings.Contains(got.Body.String(), "draining") {
 			t.Errorf("%s while %v: %d %s", step.path, step.why, got.Code, got.Body)
@@ -287,12 +304,12 @@ func TestWhatIsPostedHasALimit(t *testing.T) {
 
 func TestAPanicOfThePrivateListenerIsAnAnswer(t *testing.T) {
 	cfg := privateConfig(t, &store{})
-	cfg.Stats = func() any { panic("secret") }
+	cfg.Operator = &fakeOperator{stats: func() any { panic("secret") }}
 	got := apitest.Call(New(cfg), http.MethodGet, "/v1/stats", nil)
 	if got.Code != http.StatusInternalServerError || strings.Contains(got.Body.String(), "secret") {
 		t.Errorf("%d %s", got.Code, got.Body)
 	}
-	cfg.Stats = func() any { return func() {} } // which JSON cannot write
+	cfg.Operator = &fakeOperator{stats: func() any { return func() {} }} // which JSON cannot write
 	if got := apitest.Call(New(cfg), http.MethodGet, "/v1/stats", nil); got.Code != http.StatusInternalServerError {
 		t.Errorf("%d %s", got.Code, got.Body)
 	}

@@ -19,7 +19,7 @@ func (p *api) event(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer leave()
-	kind, repeated, err := p.Intake.Event(r.Context(), r.Header, func() ([]byte, error) {
+	kind, repeated, err := p.Operator.Event(r.Context(), r.Header, func() ([]byte, error) {
 		return readBody(w, r, maxEventBody)
 	})
 	label, refusal := outcomeOf(err)

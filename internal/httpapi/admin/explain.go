@@ -115,7 +115,7 @@ func (p *api) explainURL(ctx context.Context, asked string) explanation {
 				one.Class = "other"
 			}
 		}
-		for _, h := range p.Explain(ctx, variant) {
+		for _, h := range p.Operator.Explain(ctx, variant) {
 			one.Held = append(one.Held, p.describe(h, one.Key))
 		}
 		told.Variants = append(told.Variants, one)

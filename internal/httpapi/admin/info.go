@@ -98,7 +98,7 @@ func (p *api) info(ctx context.Context, image infoImage) (facts any) {
 	}
 	var img imagecache.Image
 	if err == nil {
-		img, _, err = p.Info(ctx, ref)
+		img, err = p.Operator.Info(ctx, ref)
 	}
 	switch {
 	case err != nil:

@@ -1,4 +1,4 @@
-package admin_test
+package admin
 
 import (
 	"context"
@@ -12,7 +12,6 @@ import (
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/httpapi"
-	"github.com/novasocial/imagetier/internal/httpapi/admin"
 	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/resize"
 )
@@ -23,25 +22,16 @@ func infoServer(t *testing.T) http.Handler {
 	if err != nil {
 		t.Fatal(err)
 	}
-	removed := func(context.Context, imagecache.Target) (imagecache.Receipt, error) { return imagecache.Receipt{}, nil }
-	return admin.New(admin.Config{
+	return New(Config{
 		Signer: signer, Dev: true, Catalog: httpapi.Catalog{Sources: map[string]httpapi.Source{"posts": {}}},
-		Explain: func(context.Context, imageurl.Ref) []imagecache.Held { return nil }, Purge: removed, SoftPurge: removed,
-		Takedown: func(context.Context, imagecache.Original) (imagecache.Receipt, error) {
-			return imagecache.Receipt{}, nil
-		},
-		Lift: func(context.Context, imagecache.Original) (imagecache.Receipt, bool, error) {
-			return imagecache.Receipt{}, false, nil
-		},
-		Takedowns: func(imagecache.Original, int) []admin.Takedown { return nil },
-		Info: func(_ context.Context, ref imageurl.Ref) (imagecache.Image, imagecache.Outcome, error) {
+		Operator: &fakeOperator{info: func(_ context.Context, ref imageurl.Ref) (imagecache.Image, error) {
 			switch ref.Name() {
 			case "gone":
-				return imagecache.Image{}, imagecache.Outcome{}, fmt.Errorf("fill: %w", origin.ErrNotFound)
+				return imagecache.Image{}, fmt.Errorf("fill: %w", origin.ErrNotFound)
 			case "slow":
-				return imagecache.Image{}, imagecache.Outcome{}, context.DeadlineExceeded
+				return imagecache.Image{}, context.DeadlineExceeded
 			case "down":
-				return imagecache.Image{}, imagecache.Outcome{}, imagecache.ErrTakenDown
+				return imagecache.Image{}, imagecache.ErrTakenDown
 			case "boom":
 				panic("boom")
 			}
@@ -49,8 +39,8 @@ func infoServer(t *testing.T) http.Handler {
 				t.Errorf("asked for %s", ref)
 			}
 			tag := map[string]string{"71": `"9f86"`, "72": `W/"9f86"`, "73": `"a b"`, "74": "bare"}[ref.Name()]
-			return imagecache.Image{Body: []byte(`{"width":` + ref.Name() + `}`), Origin: imagecache.Validator{ETag: tag}}, imagecache.Outcome{}, nil
-		},
+			return imagecache.Image{Body: []byte(`{"width":` + ref.Name() + `}`), Origin: imagecache.Validator{ETag: tag}}, nil
+		}},
 	})
 }
 

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,20 +11,7 @@ import (
 	"github.com/novasocial/imagetier/prefetch/service"
 )
 
-// Intake takes in what is to be warmed or purged later. Its methods return nil once that lies in
-// the queue, durably; nothing is fetched or made before they return. Their errors are one
-// of the queue errors of package problem, wrapped.
-type Intake interface {
-	// Event takes what a feed service posted. It reads the body when the headers are good,
-	// and takes it in if the signature is. kind is the event's type, "" if that was not
-	// read; repeated: its id was taken before, and nothing is done now.
-	Event(ctx context.Context, header http.Header, read func() ([]byte, error)) (kind string, repeated bool, err error)
-	// Notice takes what an S3 server posted. kinds are s3.created and s3.removed, one for
-	// each object of a configured source; of none is no error.
-	Notice(ctx context.Context, body []byte) (kinds []string, err error)
-}
-
-// Bounds of what is posted to an Intake.
+// Bounds of events and notifications.
 const (
 	maxEventBody  = 1 << 20 // bytes
 	intakesAtOnce = 32      // bodies that are held at the same time

@@ -24,6 +24,7 @@ type intake struct {
 	bodies   []string
 	queued   []service.WarmRequest
 	counted  []string
+	settled  string        // the last call of Retry
 	release  chan struct{} // not nil: Now waits for it between its two variants
 }
 
@@ -73,7 +74,7 @@ func (s *intake) count(kind, outcome string) { s.counted = append(s.counted, kin
 
 func (s *intake) handler(t *testing.T, change func(*Config)) http.Handler {
 	cfg := privateConfig(t, &store{})
-	cfg.Intake, cfg.Warmer, cfg.Observe, cfg.AdminToken = s, s, s.count, adminToken
+	cfg.Operator, cfg.Observe, cfg.AdminToken = &fakeOperator{intake: s}, s.count, adminToken
 	if change != nil {
 		change(&cfg)
 	}
@@ -321,28 +322,26 @@ func TestWhoWaitsReadsWhatBecomesOfEachVariant(t *testing.T) {
 	}
 }
 
-// letters are dead letters of numbers that are even.
-type letters struct{ settled string }
-
-func (l *letters) Dead(_ context.Context, from uint64) ([]service.DeadLetter, uint64, error) {
+// DeadLetters has two, with the ids 2 and 4.
+func (s *intake) DeadLetters(_ context.Context, from uint64) ([]service.DeadLetter, uint64, error) {
 	if from > 4 {
 		return nil, 0, nil
 	}
 	return []service.DeadLetter{{ID: from + 2, Died: time.Unix(0, 0).UTC(), Reason: "broken\xff", What: "a.jpg", Job: json.RawMessage("{no JSON")}}, from + 3, nil
 }
 
-func (l *letters) Retry(_ context.Context, ids []uint64) (int, error) {
-	l.settled = fmt.Sprint("retry", ids)
+func (s *intake) Retry(_ context.Context, ids []uint64) (int, error) {
+	s.settled = fmt.Sprint("retry", ids)
 	return max(len(ids), 7), nil
 }
 
-func (l *letters) Discard(_ context.Context, ids []uint64) (int, error) {
+func (s *intake) Discard(_ context.Context, ids []uint64) (int, error) {
 	return 0, fmt.Errorf("look: %w", service.ErrUnavailable)
 }
 
 func TestDeadLettersAreListedAndSettled(t *testing.T) {
-	l := &letters{}
-	h := (&intake{}).handler(t, func(cfg *Config) { cfg.DeadLetters = l })
+	s := &intake{}
+	h := s.handler(t, nil)
 	status, _, body := answerTo(h, httptest.NewRequest(http.MethodGet, "http://localhost/v1/warm/dead?from=2", nil))
 	var said struct {
 		Dead []service.DeadLetter
@@ -363,8 +362,8 @@ func TestDeadLettersAreListedAndSettled(t *testing.T) {
 		status, _, said := answerTo(h, r)
 		return status, said
 	}
-	if status, said := settle(`{"do":"retry","ids":[3,4]}`); status != 200 || !strings.Contains(said, `"settled": 7`) || l.settled != "retry[3 4]" {
-		t.Errorf("%d %s, %s", status, said, l.settled)
+	if status, said := settle(`{"do":"retry","ids":[3,4]}`); status != 200 || !strings.Contains(said, `"settled": 7`) || s.settled != "retry[3 4]" {
+		t.Errorf("%d %s, %s", status, said, s.settled)
 	}
 	if status, _ := settle(`{"do":"discard"}`); status != http.StatusServiceUnavailable {
 		t.Errorf("a queue that is not there: %d", status)

@@ -115,9 +115,9 @@ func (p *api) purge(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	apply := p.Purge
+	apply := p.Operator.Purge
 	if req.Soft {
-		apply = p.SoftPurge
+		apply = p.Operator.SoftPurge
 	}
 	total, err := change(r.Context(), problem.ErrPurge, targets, apply)
 	if err != nil {
@@ -141,7 +141,7 @@ func (p *api) takedown(w http.ResponseWriter, r *http.Request) error {
 	}
 	total, err := change(r.Context(), problem.ErrTakedown, targets,
 		func(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error) {
-			return p.Takedown(ctx, target.Original)
+			return p.Operator.Takedown(ctx, target.Original)
 		})
 	if err != nil {
 		return err
@@ -159,7 +159,7 @@ func (p *api) lift(w http.ResponseWriter, r *http.Request) error {
 	var lifted atomic.Int64
 	total, err := change(r.Context(), problem.ErrLift, targets,
 		func(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error) {
-			receipt, was, err := p.Lift(ctx, target.Original)
+			receipt, was, err := p.Operator.Lift(ctx, target.Original)
 			if was {
 				lifted.Add(1)
 			}
@@ -180,7 +180,7 @@ func (p *api) lift(w http.ResponseWriter, r *http.Request) error {
 // absent on the last.
 func (p *api) takedowns(w http.ResponseWriter, r *http.Request) error {
 	query := r.URL.Query()
-	page := p.Takedowns(imagecache.Original{Source: query.Get("source"), Name: query.Get("name")}, changeListSize)
+	page := p.Operator.Takedowns(imagecache.Original{Source: query.Get("source"), Name: query.Get("name")}, changeListSize)
 	type item struct {
 		Source string    `json:"source"`
 		Name   string    `json:"name"`
@@ -265,13 +265,10 @@ const maxTag = 5 + 256
 
 // targetsOfTag returns all originals that are known to bear a tag; there may be none.
 func (p *api) targetsOfTag(tag string) (targets []imagecache.Target, err error) {
-	switch {
-	case p.Tagged == nil:
-		return nil, problem.Errorf(problem.ErrRequest, "There are no tags here.")
-	case len(tag) > maxTag:
+	if len(tag) > maxTag {
 		return nil, problem.Errorf(problem.ErrRequest, "The tag has %d bytes, not 1-%d.", len(tag), maxTag)
 	}
-	for _, of := range p.Tagged(tag) {
+	for _, of := range p.Operator.Tagged(tag) {
 		targets = append(targets, imagecache.Target{Original: of})
 	}
 	return targets, nil

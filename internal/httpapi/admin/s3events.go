@@ -57,7 +57,7 @@ func (p *api) notice(w http.ResponseWriter, r *http.Request) error {
 	body, err := readBody(w, r, maxEventBody)
 	var kinds []string
 	if err == nil {
-		kinds, err = p.Intake.Notice(r.Context(), body)
+		kinds, err = p.Operator.Notice(r.Context(), body)
 	}
 	label, refusal := outcomeOf(err)
 	switch {

@@ -15,16 +15,6 @@ import (
 	"github.com/novasocial/imagetier/prefetch/service"
 )
 
-// A Warmer warms by hand. Its errors are those of an Intake.
-type Warmer interface {
-	// Queue returns when what is to be warmed lies in the queue, durably.
-	Queue(ctx context.Context, what service.WarmRequest) error
-	// Now warms, in the lane of what can wait, and tells report of each variant; calls of
-	// it may come at the same time. What is no image is reported too. It returns when all
-	// are done, or ctx is. The error says that nothing was begun, because of what.
-	Now(ctx context.Context, what service.WarmRequest, report func(service.WarmResult)) error
-}
-
 // Bounds of POST /v1/warm.
 const (
 	maxWarmBody   = 10 << 20         // bytes
@@ -78,7 +68,7 @@ func (p *api) warm(w http.ResponseWriter, r *http.Request) error {
 	if req.Wait {
 		return p.warmNow(w, r, what, wrong)
 	}
-	label, refusal := outcomeOf(p.Warmer.Queue(r.Context(), what))
+	label, refusal := outcomeOf(p.Operator.Queue(r.Context(), what))
 	p.count("warm", label)
 	if refusal != nil {
 		return refusal
@@ -123,7 +113,7 @@ func (p *api) warmNow(w http.ResponseWriter, r *http.Request, what service.WarmR
 	for _, one := range wrong {
 		s.report(one)
 	}
-	err := p.Warmer.Now(ctx, what, s.report)
+	err := p.Operator.Now(ctx, what, s.report)
 	close(ended)
 	beating.Wait()
 	if s.began {
@@ -202,17 +192,6 @@ func (s *warmStream) write(line []byte) {
 	}
 }
 
-// DeadLetters are the jobs of the queue that failed for good. The errors are those of an Intake.
-type DeadLetters interface {
-	// Dead returns letters from a number on, oldest first, and where the next begin; 0:
-	// there are no more.
-	Dead(ctx context.Context, from uint64) (letters []service.DeadLetter, next uint64, err error)
-	// Retry queues letters again, Discard forgets them: those of these numbers, or all if there
-	// are none. n is how many there were.
-	Retry(ctx context.Context, ids []uint64) (n int, err error)
-	Discard(ctx context.Context, ids []uint64) (n int, err error)
-}
-
 // dead lists dead letters.
 func (p *api) dead(w http.ResponseWriter, r *http.Request) error {
 	from := uint64(0)
@@ -223,7 +202,7 @@ func (p *api) dead(w http.ResponseWriter, r *http.Request) error {
 		}
 		from = n
 	}
-	letters, next, err := p.DeadLetters.Dead(r.Context(), from)
+	letters, next, err := p.Operator.DeadLetters(r.Context(), from)
 	if _, refusal := outcomeOf(err); refusal != nil {
 		return refusal
 	}
@@ -248,11 +227,11 @@ func (p *api) settle(w http.ResponseWriter, r *http.Request) error {
 	if err := readJSONUpTo(w, r, &req, maxEventBody); err != nil {
 		return err
 	}
-	settle := p.DeadLetters.Retry
+	settle := p.Operator.Retry
 	switch req.Do {
 	case "retry":
 	case "discard":
-		settle = p.DeadLetters.Discard
+		settle = p.Operator.Discard
 	default:
 		return problem.Errorf(problem.ErrRequest, `do: "retry" or "discard" is needed.`)
 	}
