@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-func TestWhatIsMadeEarlyIsCounted(t *testing.T) {
+func TestSet_Prefetch_CountsEventsAndJobs(t *testing.T) {
 	set, scrape := newSet(t, Config{})
 	set.Event("post.published", "accepted")
 	set.Event("post.published", "repeated")
@@ -17,9 +17,16 @@ func TestWhatIsMadeEarlyIsCounted(t *testing.T) {
 	set.Lead(2 * time.Second)
 	set.PurgedByTag()
 	set.Prefetch(func() PrefetchStats {
-		return PrefetchStats{Lag: 1500 * time.Millisecond, Waiting: 7, DeadLetters: 2, Available: true, Used: 40, Wasted: 5}
+		return PrefetchStats{
+			Lag:         1500 * time.Millisecond,
+			Waiting:     7,
+			DeadLetters: 2,
+			Available:   true,
+			Used:        40,
+			Wasted:      5,
+		}
 	})
-	shows(t, scrape(),
+	wantLines(t, scrape(),
 		`imagetier_prefetch_events_total{outcome="accepted",type="post.published"} 1`,
 		`imagetier_prefetch_events_total{outcome="repeated",type="post.published"} 1`,
 		`imagetier_prefetch_events_total{outcome="forged",type="other"} 1`,

@@ -1,8 +1,8 @@
 package metrics
 
 import (
+	"slices"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,102 +19,82 @@ type Observation struct {
 	Bytes    int64             // of the body that were handed to the kernel
 }
 
-// statuses and formats bound two labels: any other value is counted as "other".
-var (
-	statuses = [...]int{200, 206, 304, 400, 403, 404, 405, 412, 413, 415, 416, 422, 451, 499, 500, 502, 503, 504}
-	formats  = [...]string{"jpg", "png", "webp", "avif", "gif", "heic", "jxl", "json", "orig", "none"}
-)
-
-const other = "other"
-
-// requests is requests_total with its counters at hand by number: looking one up by
-// its three labels would cost several times what counting does.
-type requests struct {
-	vec      *prometheus.CounterVec
-	counters [len(statuses) + 1][imagecache.NumDetails][len(formats) + 1]atomic.Pointer[prometheus.Counter]
+// RequestStats are the requests of one cache label.
+type RequestStats struct {
+	Count   int64
+	Bytes   int64   // of bodies
+	Seconds float64 // sum of their durations
+	// Buckets counts the requests that took at most as long as BucketBounds says, and in one more element those
+	// beyond the last bound. They are not cumulative.
+	Buckets []int64
 }
 
-func (s *Set) newRequests() {
-	s.requests.vec = s.auto.NewCounterVec(prometheus.CounterOpts{
-		Namespace: namespace, Name: "requests_total",
-		Help: "Requests of the public listener by status, by where the answer came from and by its format.",
-	}, []string{"status", "cache", "format"})
-	durations := s.auto.NewHistogramVec(
-		histogram("request_duration_seconds", "Time from a request's headers to the last byte of its answer."),
-		[]string{"cache"})
-	answered := s.auto.NewCounterVec(prometheus.CounterOpts{
-		Namespace: namespace, Name: "response_bytes_total",
-		Help: "Bytes of bodies sent by the public listener.",
-	}, []string{"cache"})
-	for d := range imagecache.NumDetails {
-		s.durations[d] = durations.WithLabelValues(d.String())
-		s.answered[d] = answered.WithLabelValues(d.String())
+// statuses and formats bound two labels: any other value is counted as "other".
+var (
+	statuses = []int{200, 206, 304, 400, 403, 404, 405, 412, 413, 415, 416, 422, 451, 499, 500, 502, 503, 504}
+	formats  = []string{"jpg", "png", "webp", "avif", "gif", "heic", "jxl", "json", "orig", "none"}
+)
+
+type requests struct {
+	total       *prometheus.CounterVec
+	statusLabel map[int]string // spelled once: counting allocates nothing
+	durations   [imagecache.NumDetails]prometheus.Observer
+	bytes       [imagecache.NumDetails]prometheus.Counter
+}
+
+func newRequests(in *instruments) *requests {
+	r := &requests{statusLabel: make(map[int]string)}
+	r.total = in.counters("requests_total",
+		"Requests of the public listener by status, by where the answer came from and by its format.",
+		"status", "cache", "format")
+	durations := in.histograms("request_duration_seconds",
+		"Time from a request's headers to the last byte of its answer.", "cache")
+	bytes := in.counters("response_bytes_total", "Bytes of bodies sent by the public listener.", "cache")
+	// All combinations would be 1,672 series, most of them impossible. Each status, and each cache and format of a
+	// success, exists from the start.
+	for _, status := range statuses {
+		r.statusLabel[status] = strconv.Itoa(status)
+		r.total.WithLabelValues(r.statusLabel[status], imagecache.None.String(), "none")
 	}
-	// All combinations are 1,672 series, most of which can never be. Each status, and
-	// each cache and format of a success, is there once.
-	for i := range statuses {
-		s.requests.at(i, imagecache.None, formatIndex("none"))
-	}
 	for d := range imagecache.NumDetails {
+		r.durations[d] = durations.WithLabelValues(d.String())
+		r.bytes[d] = bytes.WithLabelValues(d.String())
 		if d != imagecache.Negative && d != imagecache.None {
 			for _, format := range []string{"jpg", "webp", "avif", "png"} {
-				s.requests.at(0, d, formatIndex(format))
+				r.total.WithLabelValues("200", d.String(), format)
 			}
 		}
 	}
+	return r
 }
 
 // Observe counts one answered request.
-func (s *Set) Observe(o Observation) {
+func (r *requests) Observe(o Observation) {
 	if o.Cache >= imagecache.NumDetails {
 		o.Cache = imagecache.None
 	}
-	s.requests.at(statusIndex(o.Status), o.Cache, formatIndex(o.Format)).Inc()
-	s.durations[o.Cache].Observe(o.Duration.Seconds())
-	if o.Bytes > 0 {
-		s.answered[o.Cache].Add(float64(o.Bytes))
+	status, known := r.statusLabel[o.Status]
+	if !known {
+		status = other
 	}
+	r.total.WithLabelValues(status, o.Cache.String(), oneOf(formats, o.Format)).Inc()
+	r.durations[o.Cache].Observe(o.Duration.Seconds())
+	r.bytes[o.Cache].Add(float64(max(o.Bytes, 0)))
 }
 
-// at returns the counter of those labels, which it makes if this is its first time.
-func (r *requests) at(status int, cache imagecache.Detail, format int) prometheus.Counter {
-	slot := &r.counters[status][cache][format]
-	if c := slot.Load(); c != nil {
-		return *c
-	}
-	c := r.vec.WithLabelValues(statusLabel(status), cache.String(), formatLabel(format))
-	slot.Store(&c) // another goroutine may have stored the same counter
-	return c
-}
-
-func statusIndex(status int) int {
-	for i, known := range statuses {
-		if status == known {
-			return i
+func (r *requests) byCache() map[string]RequestStats {
+	all := make(map[string]RequestStats)
+	for d := range imagecache.NumDetails {
+		h := read(r.durations[d].(prometheus.Metric)).GetHistogram()
+		one := RequestStats{Count: int64(h.GetSampleCount()), Bytes: count(r.bytes[d]), Seconds: h.GetSampleSum()}
+		cumulative := []int64{0}
+		for _, b := range h.GetBucket() {
+			cumulative = append(cumulative, int64(b.GetCumulativeCount()))
 		}
-	}
-	return len(statuses)
-}
-
-func statusLabel(i int) string {
-	if i == len(statuses) {
-		return other
-	}
-	return strconv.Itoa(statuses[i])
-}
-
-func formatIndex(format string) int {
-	for i, known := range formats {
-		if format == known {
-			return i
+		for i, n := range append(slices.Clone(cumulative[1:]), one.Count) {
+			one.Buckets = append(one.Buckets, n-cumulative[i])
 		}
+		all[d.String()] = one
 	}
-	return len(formats)
-}
-
-func formatLabel(i int) string {
-	if i == len(formats) {
-		return other
-	}
-	return formats[i]
+	return all
 }

@@ -11,10 +11,20 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-func TestASnapshotHasRequestsByCacheAndStatus(t *testing.T) {
+func TestSet_Snapshot_Requests(t *testing.T) {
 	set, _ := newSet(t, Config{})
-	set.Observe(Observation{Status: 200, Cache: imagecache.Memory, Format: "webp", Duration: 80 * time.Microsecond, Bytes: 1000})
-	set.Observe(Observation{Status: 206, Cache: imagecache.Memory, Format: "jpg", Duration: 30 * time.Second, Bytes: 500})
+	set.Observe(
+		Observation{
+			Status:   200,
+			Cache:    imagecache.Memory,
+			Format:   "webp",
+			Duration: 80 * time.Microsecond,
+			Bytes:    1000,
+		},
+	)
+	set.Observe(
+		Observation{Status: 206, Cache: imagecache.Memory, Format: "jpg", Duration: 30 * time.Second, Bytes: 500},
+	)
 	set.Observe(Observation{Status: 404, Cache: imagecache.Negative, Format: "jpg"})
 	snap := set.Snapshot()
 
@@ -37,15 +47,18 @@ func TestASnapshotHasRequestsByCacheAndStatus(t *testing.T) {
 	}
 }
 
-func TestASnapshotHasWhatTheWrappedPartsSay(t *testing.T) {
+func TestSet_Snapshot_WrappedParts(t *testing.T) {
 	set, _ := newSet(t, Config{})
 	if snap := set.Snapshot(); snap.Workers != nil || len(snap.Tiers) != 0 || len(snap.Origins) != 0 {
 		t.Errorf("an empty Set has parts: %+v", snap)
 	}
-	tier := set.Tier("memory", stubTier{}, func() TierStats { return TierStats{Bytes: 5, Budget: 10, State: "off"} })
-	_, _ = tier.Get(t.Context(), imagecache.KeyOf(someRef(t)))
-	_, _ = set.Tier("disk", stubTier{errDisk}, nil).Get(t.Context(), imagecache.KeyOf(someRef(t)))
-	src := set.Source("posts", sourceFunc(func(context.Context) (*origin.Object, error) { return nil, origin.ErrDenied }))
+	tier := set.Tier("memory", fakeTier{}, func() TierStats { return TierStats{Bytes: 5, Budget: 10, State: "off"} })
+	_, _ = tier.Get(t.Context(), imagecache.KeyOf(testRef(t)))
+	_, _ = set.Tier("disk", fakeTier{errDisk}, nil).Get(t.Context(), imagecache.KeyOf(testRef(t)))
+	src := set.Source(
+		"posts",
+		sourceFunc(func(context.Context) (*origin.Object, error) { return nil, origin.ErrDenied }),
+	)
 	set.Source("avatars", src)
 	set.Breaker("posts", func() int { return BreakerOpen })
 	_, _ = src.Open(t.Context(), "cat.jpg", origin.Cond{})

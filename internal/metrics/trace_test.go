@@ -20,7 +20,7 @@ import (
 
 const secretPath = "/i/k1.Jf3kPq0u2mVbXyWc8tRz1A/64x64/v.1/posts/cat.jpg.webp"
 
-// traced serves one request through every seam and returns the spans that it left.
+// traced serves one request through every wrapper and returns its spans.
 func traced(t *testing.T, sampler sdktrace.Sampler, header http.Header) tracetest.SpanStubs {
 	t.Helper()
 	spans := tracetest.NewInMemoryExporter()
@@ -31,11 +31,11 @@ func traced(t *testing.T, sampler sdktrace.Sampler, header http.Header) tracetes
 		return streamed(strings.NewReader("picture")), nil
 	}))
 	small := set.Resizer(resizerFunc(func([]resize.Spec) ([]resize.Image, error) { return nil, resize.ErrCorrupt }))
-	tier := set.Tier("disk", stubTier{imagecache.ErrMiss}, nil)
-	cache := set.Cache(stubCache{out: imagecache.Outcome{Detail: imagecache.FromOrigin}})
+	tier := set.Tier("disk", fakeTier{imagecache.ErrMiss}, nil)
+	cache := set.Cache(fakeCache{out: imagecache.Outcome{Detail: imagecache.FromOrigin}})
 	h := set.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _, _ = cache.Get(r.Context(), someRef(t))
-		_, _ = tier.Get(r.Context(), imagecache.KeyOf(someRef(t)))
+		_, _, _ = cache.Get(r.Context(), testRef(t))
+		_, _ = tier.Get(r.Context(), imagecache.KeyOf(testRef(t)))
 		_, _ = origin.ReadAll(r.Context(), src, "cat.jpg", origin.Cond{}, 100)
 		_, _ = small.Resize(r.Context(), nil, resize.Spec{Format: resize.JPEG})
 		if err := http.NewResponseController(w).Flush(); err != nil {
@@ -49,7 +49,7 @@ func traced(t *testing.T, sampler sdktrace.Sampler, header http.Header) tracetes
 	return spans.GetSpans()
 }
 
-func TestATracedRequestLeavesASpanAtEachSeam(t *testing.T) {
+func TestSet_Handler_TracesEachPart(t *testing.T) {
 	spans := traced(t, sdktrace.AlwaysSample(), http.Header{
 		"Traceparent": {"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
 	})
@@ -61,7 +61,7 @@ func TestATracedRequestLeavesASpanAtEachSeam(t *testing.T) {
 		}
 		for _, attr := range s.Attributes {
 			if strings.Contains(attr.Value.String(), "Jf3k") {
-				t.Errorf("%s shows the signature", s.Name)
+				t.Errorf("%s wantLines the signature", s.Name)
 			}
 		}
 	}
@@ -72,22 +72,22 @@ func TestATracedRequestLeavesASpanAtEachSeam(t *testing.T) {
 	}
 }
 
-func TestARequestThatIsNotSampledHasNoSpans(t *testing.T) {
+func TestSet_Handler_NotSampled(t *testing.T) {
 	if spans := traced(t, sdktrace.NeverSample(), http.Header{}); len(spans) != 0 {
 		t.Errorf("there are %d spans", len(spans))
 	}
 }
 
-func TestWorkThatNoRequestAskedForHasNoSpans(t *testing.T) {
+func TestSet_Tier_NoSpanOutsideRequest(t *testing.T) {
 	spans := tracetest.NewInMemoryExporter()
 	set, _ := newSet(t, Config{Tracer: sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)).Tracer("test")})
-	_, _ = set.Tier("disk", stubTier{}, nil).Get(t.Context(), imagecache.KeyOf(someRef(t)))
+	_, _ = set.Tier("disk", fakeTier{}, nil).Get(t.Context(), imagecache.KeyOf(testRef(t)))
 	if n := len(spans.GetSpans()); n != 0 {
 		t.Errorf("there are %d spans", n)
 	}
 }
 
-func TestWithoutATracerNothingStandsBetween(t *testing.T) {
+func TestSet_Handler_WithoutTracer(t *testing.T) {
 	set, _ := newSet(t, Config{})
 	h := http.NotFoundHandler()
 	r := httptest.NewRequest(http.MethodGet, secretPath, nil)
@@ -103,7 +103,7 @@ func TestWithoutATracerNothingStandsBetween(t *testing.T) {
 	}
 }
 
-func TestAnAnswerWithoutAnExplicitStatusIs200(t *testing.T) {
+func TestSet_Handler_ImplicitStatus200(t *testing.T) {
 	spans := tracetest.NewInMemoryExporter()
 	provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans))
 	set, _ := newSet(t, Config{Tracer: provider.Tracer("test")})

@@ -18,19 +18,55 @@ const (
 	purgeSoft     = "soft"
 )
 
-// Cache is what is measured of imagecache.Cache.
+// Cache is the part of imagecache.Cache that is measured.
 type Cache interface {
 	Get(ctx context.Context, ref imageurl.Ref) (imagecache.Image, imagecache.Outcome, error)
 	Purge(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error)
 	SoftPurge(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error)
 }
 
-// Cache returns c, counting purges and requests that joined another's fill.
-func (s *Set) Cache(c Cache) Cache { return &cache{c, s} }
+type caches struct {
+	*instruments
+	coalesced prometheus.Counter
+	purges    *prometheus.CounterVec
+}
+
+func newCaches(in *instruments) *caches {
+	c := &caches{
+		instruments: in,
+		coalesced: in.counter("coalesced_total",
+			"Requests that joined another caller's fill instead of starting one."),
+		purges: in.counters("purges_total", "Purges by kind of target, failed ones included.", "kind"),
+	}
+	for _, kind := range []string{purgeVariant, purgeOriginal, purgeTag, purgeSoft} {
+		c.purges.WithLabelValues(kind)
+	}
+	return c
+}
+
+// PurgedByTag counts a purge by tag. The purges of its originals are counted as well, one each.
+func (s *caches) PurgedByTag() { s.purges.WithLabelValues(purgeTag).Inc() }
+
+// hookOutcomes are the outcomes of purge webhooks.
+var hookOutcomes = []string{"sent", "failed", "expired"}
+
+// PurgeHooks registers the counter of purge webhooks and returns the function that counts: attempts that succeeded
+// (sent) or not (failed), and purges that were given up (expired).
+func (s *caches) PurgeHooks() func(outcome string) {
+	hooks := s.counters("purge_hooks_total",
+		"Attempts to send a purge to the purge hook by outcome; expired counts purges that were given up.", "outcome")
+	for _, outcome := range hookOutcomes {
+		hooks.WithLabelValues(outcome)
+	}
+	return func(outcome string) { hooks.WithLabelValues(oneOf(hookOutcomes, outcome)).Inc() }
+}
+
+// Cache wraps c to count purges and the requests that joined another request's fill.
+func (s *caches) Cache(c Cache) Cache { return &cache{c, s} }
 
 type cache struct {
 	Cache
-	set *Set
+	set *caches
 }
 
 func (c *cache) Get(ctx context.Context, ref imageurl.Ref) (imagecache.Image, imagecache.Outcome, error) {
@@ -63,29 +99,14 @@ func (c *cache) SoftPurge(ctx context.Context, what imagecache.Target) (imagecac
 	return c.purge(ctx, purgeSoft, what, c.Cache.SoftPurge)
 }
 
-func (c *cache) purge(ctx context.Context, kind string, what imagecache.Target, purge func(context.Context, imagecache.Target) (imagecache.Receipt, error)) (imagecache.Receipt, error) {
+type purgeFunc func(context.Context, imagecache.Target) (imagecache.Receipt, error)
+
+func (c *cache) purge(
+	ctx context.Context, kind string, what imagecache.Target, purge purgeFunc,
+) (imagecache.Receipt, error) {
 	ctx, sp := c.set.span(ctx, "cache purge", attribute.String("imagetier.kind", kind))
 	receipt, err := purge(ctx, what)
 	c.set.purges.WithLabelValues(kind).Inc()
 	sp.end(kind, err != nil)
 	return receipt, err
-}
-
-// PurgedByTag counts a purge by tag; those of its originals are counted each besides.
-func (s *Set) PurgedByTag() { s.purges.WithLabelValues(purgeTag).Inc() }
-
-// hookOutcomes are what becomes of the webhooks that tell of purges.
-var hookOutcomes = []string{"sent", "failed", "expired"}
-
-// PurgeHooks exports what becomes of them, and returns what counts: attempts that were taken
-// (sent) or not (failed), and purges that were given up (expired).
-func (s *Set) PurgeHooks() func(outcome string) {
-	hooks := s.auto.NewCounterVec(prometheus.CounterOpts{
-		Namespace: namespace, Name: "purge_hooks_total",
-		Help: "Attempts to tell the purge hook, by what became of them, and purges that it could not be told of (expired).",
-	}, []string{"outcome"})
-	for _, outcome := range hookOutcomes {
-		hooks.WithLabelValues(outcome)
-	}
-	return func(outcome string) { hooks.WithLabelValues(oneOf(hookOutcomes, outcome)).Inc() }
 }

@@ -10,21 +10,21 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// span is a trace.Span, or none.
+// span is a trace.Span, or nothing if the request is not traced.
 type span struct{ trace.Span }
 
-// span begins one below the request's. Where the request is not traced (no tracer, not
-// sampled, no request at all) there is none, and it costs a look into ctx at most.
-func (s *Set) span(ctx context.Context, name string, attrs ...attribute.KeyValue) (context.Context, span) {
-	if s.tracer == nil || !trace.SpanFromContext(ctx).IsRecording() {
+// span starts a span below the request's. If the request is not traced (no tracer, not sampled, background work) it
+// costs at most a look into ctx.
+func (in *instruments) span(ctx context.Context, name string, attrs ...attribute.KeyValue) (context.Context, span) {
+	if in.tracer == nil || !trace.SpanFromContext(ctx).IsRecording() {
 		return ctx, span{}
 	}
-	ctx, sp := s.tracer.Start(ctx, name, trace.WithAttributes(attrs...))
+	ctx, sp := in.tracer.Start(ctx, name, trace.WithAttributes(attrs...))
 	return ctx, span{sp}
 }
 
-// end ends the span with the label of how it went. An error's text stays out: it can
-// name hosts and keys, and traces are read by more people than logs are.
+// end ends the span with an outcome label. An error's text stays out: it can name hosts and keys, and more people
+// read traces than logs.
 func (sp span) end(label string, failed bool) {
 	if sp.Span == nil {
 		return
@@ -36,17 +36,16 @@ func (sp span) end(label string, failed bool) {
 	sp.End()
 }
 
-// Handler returns h with a span for each request, below the caller's where it sent one
-// (W3C Trace Context). Without a Tracer it is h. The path is left out of the span: with
-// its signature it is what lets somebody see the image.
-func (s *Set) Handler(h http.Handler) http.Handler {
-	if s.tracer == nil {
+// Handler returns h with a span for each request, below the caller's if it sent one (W3C Trace Context). Without a
+// Tracer it returns h. The span does not have the path: with its signature it grants access to the image.
+func (in *instruments) Handler(h http.Handler) http.Handler {
+	if in.tracer == nil {
 		return h
 	}
 	from := propagation.TraceContext{}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := from.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
-		ctx, sp := s.tracer.Start(ctx, "GET /i/", trace.WithSpanKind(trace.SpanKindServer),
+		ctx, sp := in.tracer.Start(ctx, "GET /i/", trace.WithSpanKind(trace.SpanKindServer),
 			trace.WithAttributes(attribute.String("http.request.method", method(r.Method))))
 		if !sp.IsRecording() {
 			defer sp.End()
@@ -65,7 +64,7 @@ func (s *Set) Handler(h http.Handler) http.Handler {
 	})
 }
 
-// method bounds what a client can put into a span.
+// method returns a known HTTP method or "_OTHER": a client must not choose the values in a span.
 func method(name string) string {
 	switch name {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPost, http.MethodPut, http.MethodDelete:
@@ -74,7 +73,7 @@ func method(name string) string {
 	return "_OTHER"
 }
 
-// statusWriter remembers the status. Unwrap lets http.ResponseController through.
+// statusWriter remembers the status. Unwrap is for http.ResponseController.
 type statusWriter struct {
 	http.ResponseWriter
 	status int

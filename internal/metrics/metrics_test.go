@@ -17,7 +17,7 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// newSet returns a Set and what a scrape of it would show.
+// newSet returns a Set and a function that scrapes it.
 func newSet(t testing.TB, cfg Config) (*Set, func() string) {
 	t.Helper()
 	reg := prometheus.NewPedanticRegistry()
@@ -38,8 +38,8 @@ func newSet(t testing.TB, cfg Config) (*Set, func() string) {
 	}
 }
 
-// shows fails the test unless a scrape has each of the lines.
-func shows(t *testing.T, scrape string, lines ...string) {
+// wantLines fails the test unless the scrape has each of the lines.
+func wantLines(t *testing.T, scrape string, lines ...string) {
 	t.Helper()
 	for _, line := range lines {
 		if !strings.Contains("\n"+scrape, "\n"+line+"\n") {
@@ -50,18 +50,26 @@ func shows(t *testing.T, scrape string, lines ...string) {
 					near = append(near, strings.TrimSpace(have))
 				}
 			}
-			t.Errorf("a scrape has no line\n  %s\nbut\n  %s", line, strings.Join(near, "\n  "))
+			t.Errorf("the scrape has no line\n  %s\nonly\n  %s", line, strings.Join(near, "\n  "))
 		}
 	}
 }
 
-func TestARequestIsCountedByStatusCacheAndFormat(t *testing.T) {
+func TestSet_Observe_CountsByStatusCacheAndFormat(t *testing.T) {
 	set, scrape := newSet(t, Config{})
 	for range 3 {
-		set.Observe(Observation{Status: 200, Cache: imagecache.Memory, Format: "webp", Duration: 80 * time.Microsecond, Bytes: 1000})
+		set.Observe(
+			Observation{
+				Status:   200,
+				Cache:    imagecache.Memory,
+				Format:   "webp",
+				Duration: 80 * time.Microsecond,
+				Bytes:    1000,
+			},
+		)
 	}
 	set.Observe(Observation{Status: 403, Cache: imagecache.None, Format: "none", Duration: time.Second})
-	shows(t, scrape(),
+	wantLines(t, scrape(),
 		`imagetier_requests_total{cache="memory",format="webp",status="200"} 3`,
 		`imagetier_requests_total{cache="none",format="none",status="403"} 1`,
 		`imagetier_request_duration_seconds_bucket{cache="memory",le="5e-05"} 0`,
@@ -71,10 +79,10 @@ func TestARequestIsCountedByStatusCacheAndFormat(t *testing.T) {
 	)
 }
 
-func TestNothingThatAClientSendsBecomesALabel(t *testing.T) {
+func TestSet_Observe_BoundsLabels(t *testing.T) {
 	set, scrape := newSet(t, Config{})
 	set.Observe(Observation{Status: 299, Cache: imagecache.NumDetails + 7, Format: `x"} 1`})
-	shows(t, scrape(), `imagetier_requests_total{cache="none",format="other",status="other"} 1`)
+	wantLines(t, scrape(), `imagetier_requests_total{cache="none",format="other",status="other"} 1`)
 	for status := range 1000 {
 		set.Observe(Observation{Status: status, Format: fmt.Sprint(status)})
 	}
@@ -83,12 +91,12 @@ func TestNothingThatAClientSendsBecomesALabel(t *testing.T) {
 	}
 }
 
-func TestZerosShowBeforeAnythingHappens(t *testing.T) {
+func TestNew_SeriesExistFromTheStart(t *testing.T) {
 	set, scrape := newSet(t, Config{Version: "1.2.3"})
 	set.Source("posts", nil)
 	set.Tier("disk", nil, nil)
 	text := scrape()
-	shows(t, text,
+	wantLines(t, text,
 		`imagetier_requests_total{cache="none",format="none",status="503"} 0`,
 		`imagetier_requests_total{cache="stale",format="webp",status="200"} 0`,
 		`imagetier_origin_requests_total{outcome="timeout",source="posts"} 0`,
@@ -106,13 +114,17 @@ func TestZerosShowBeforeAnythingHappens(t *testing.T) {
 	}
 }
 
-func TestTheMetricsFollowTheConventionsOfPrometheus(t *testing.T) {
+func TestSet_PassesPromlint(t *testing.T) {
 	set, scrape := newSet(t, Config{})
 	set.Source("posts", nil)
 	set.Breaker("posts", func() int { return 0 })
 	set.Tier("memory", nil, func() TierStats { return TierStats{Evictions: map[string]int64{"space": 1}} })
 	set.Workers(func() WorkerStats {
-		return WorkerStats{Queued: map[string]int{"live": 1}, Workers: map[string]int{"idle": 2}, Restarts: map[string]int64{"recycled": 3}}
+		return WorkerStats{
+			Queued:   map[string]int{"live": 1},
+			Workers:  map[string]int{"idle": 2},
+			Restarts: map[string]int64{"recycled": 3},
+		}
 	})
 	problems, err := promlint.New(strings.NewReader(scrape())).Lint()
 	if err != nil {
@@ -123,7 +135,7 @@ func TestTheMetricsFollowTheConventionsOfPrometheus(t *testing.T) {
 	}
 }
 
-func TestANewSetNeedsARegistry(t *testing.T) {
+func TestNew_PanicsWithoutRegisterer(t *testing.T) {
 	defer func() {
 		if recover() == nil {
 			t.Error("New made a Set that counts nothing")
@@ -132,68 +144,79 @@ func TestANewSetNeedsARegistry(t *testing.T) {
 	New(Config{})
 }
 
-// stubCache is a Cache that answers as it is told.
-type stubCache struct {
+// fakeCache answers every call with its outcome and error.
+type fakeCache struct {
 	out imagecache.Outcome
 	err error
 }
 
-func (c stubCache) Get(context.Context, imageurl.Ref) (imagecache.Image, imagecache.Outcome, error) {
+func (c fakeCache) Get(context.Context, imageurl.Ref) (imagecache.Image, imagecache.Outcome, error) {
 	return imagecache.Image{Body: []byte("picture")}, c.out, c.err
 }
 
-func (c stubCache) SoftPurge(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error) {
+func (c fakeCache) SoftPurge(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error) {
 	return c.Purge(ctx, what)
 }
 
-func (c stubCache) Purge(context.Context, imagecache.Target) (imagecache.Receipt, error) {
+func (c fakeCache) Purge(context.Context, imagecache.Target) (imagecache.Receipt, error) {
 	return imagecache.Receipt{Variants: 2}, c.err
 }
 
-func someRef(t testing.TB) imageurl.Ref {
+func testRef(t testing.TB) imageurl.Ref {
 	t.Helper()
-	ref, err := imageurl.NewRef("posts", "cat.jpg", imageurl.Version{}, resize.Spec{Width: 64, Height: 64, Format: resize.WebP})
+	ref, err := imageurl.NewRef(
+		"posts",
+		"cat.jpg",
+		imageurl.Version{},
+		resize.Spec{Width: 64, Height: 64, Format: resize.WebP},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return ref
 }
 
-func TestRequestsThatJoinedAnothersFillAreCounted(t *testing.T) {
+func TestSet_Cache_CountsCoalescedRequests(t *testing.T) {
 	set, scrape := newSet(t, Config{})
-	joined := set.Cache(stubCache{out: imagecache.Outcome{Detail: imagecache.FromOrigin, Collapsed: true}})
-	alone := set.Cache(stubCache{out: imagecache.Outcome{Detail: imagecache.FromOrigin}})
+	joined := set.Cache(fakeCache{out: imagecache.Outcome{Detail: imagecache.FromOrigin, Collapsed: true}})
+	alone := set.Cache(fakeCache{out: imagecache.Outcome{Detail: imagecache.FromOrigin}})
 	for range 2 {
-		if img, _, err := joined.Get(t.Context(), someRef(t)); err != nil || string(img.Body) != "picture" {
+		if img, _, err := joined.Get(t.Context(), testRef(t)); err != nil || string(img.Body) != "picture" {
 			t.Fatal(img, err)
 		}
-		_, _, _ = alone.Get(t.Context(), someRef(t))
+		_, _, _ = alone.Get(t.Context(), testRef(t))
 	}
-	shows(t, scrape(), `imagetier_coalesced_total 2`)
+	wantLines(t, scrape(), `imagetier_coalesced_total 2`)
 }
 
-func TestPurgesAreCountedByWhatTheyRemove(t *testing.T) {
+func TestSet_Cache_CountsPurgesByKind(t *testing.T) {
 	set, scrape := newSet(t, Config{})
-	c := set.Cache(stubCache{})
-	key := imagecache.KeyOf(someRef(t))
+	c := set.Cache(fakeCache{})
+	key := imagecache.KeyOf(testRef(t))
 	if receipt, err := c.Purge(t.Context(), imagecache.Target{Key: key}); err != nil || receipt.Variants != 2 {
 		t.Fatal(receipt, err)
 	}
 	for range 2 {
 		_, _ = c.Purge(t.Context(), imagecache.Target{Original: key.Original()})
 	}
-	shows(t, scrape(), `imagetier_purges_total{kind="variant"} 1`, `imagetier_purges_total{kind="original"} 2`)
+	wantLines(t, scrape(), `imagetier_purges_total{kind="variant"} 1`, `imagetier_purges_total{kind="original"} 2`)
 }
 
-func TestCountingARequestAllocatesNothing(t *testing.T) {
+func TestSet_HitAllocatesNothing(t *testing.T) {
 	set, _ := newSet(t, Config{})
-	o := Observation{Status: 200, Cache: imagecache.Memory, Format: "webp", Duration: 80 * time.Microsecond, Bytes: 25_000}
+	o := Observation{
+		Status:   200,
+		Cache:    imagecache.Memory,
+		Format:   "webp",
+		Duration: 80 * time.Microsecond,
+		Bytes:    25_000,
+	}
 	set.Observe(o)
 	if n := testing.AllocsPerRun(100, func() { set.Observe(o) }); n > 0 {
 		t.Errorf("Observe allocates %.0f times", n)
 	}
-	tier := set.Tier("memory", stubTier{}, nil)
-	key := imagecache.KeyOf(someRef(t))
+	tier := set.Tier("memory", fakeTier{}, nil)
+	key := imagecache.KeyOf(testRef(t))
 	ctx := t.Context()
 	if n := testing.AllocsPerRun(100, func() { _, _ = tier.Get(ctx, key) }); n > 0 {
 		t.Errorf("Get of a tier allocates %.0f times", n)
@@ -202,7 +225,13 @@ func TestCountingARequestAllocatesNothing(t *testing.T) {
 
 func BenchmarkObserve(b *testing.B) {
 	set, _ := newSet(b, Config{})
-	o := Observation{Status: 200, Cache: imagecache.Memory, Format: "webp", Duration: 80 * time.Microsecond, Bytes: 25_000}
+	o := Observation{
+		Status:   200,
+		Cache:    imagecache.Memory,
+		Format:   "webp",
+		Duration: 80 * time.Microsecond,
+		Bytes:    25_000,
+	}
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
@@ -213,8 +242,8 @@ func BenchmarkObserve(b *testing.B) {
 
 func BenchmarkTierGet(b *testing.B) {
 	set, _ := newSet(b, Config{})
-	tier := set.Tier("memory", stubTier{}, nil)
-	key := imagecache.KeyOf(someRef(b))
+	tier := set.Tier("memory", fakeTier{}, nil)
+	key := imagecache.KeyOf(testRef(b))
 	b.ReportAllocs()
 	for b.Loop() {
 		_, _ = tier.Get(b.Context(), key)

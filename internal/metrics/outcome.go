@@ -8,21 +8,21 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// What an outcome label is of a thing that did not fail, and of an error of no known kind.
+// Outcome labels of success, and of an error that is in no table.
 const (
 	ok      = "ok"
 	unknown = "error"
 )
 
-// outcome is a row of the one table error → label.
+// outcome is a row of a table from error to label.
 type outcome struct {
 	err   error
 	label string
 }
 
-// An error has the label of the first row that errors.Is finds in it, so what is more
-// exact stands above what it is wrapped with: an origin that was too slow is unavailable
-// too. Labels are told apart by what an operator would do about them.
+// An error has the label of the first row that errors.Is finds in it, so an exact error stands above what it is
+// wrapped with: an origin that was too slow is unavailable too. Two errors have two labels if an operator would do
+// something else about each.
 var (
 	originOutcomes = []outcome{
 		{origin.ErrNotModified, "not_modified"},
@@ -50,8 +50,7 @@ var (
 	}
 )
 
-// errUnread: the reader of an original stopped before its end (it was too large, or no
-// longer wanted).
+// errUnread is the end of a request whose body was closed before its end: it was too large, or no longer needed.
 var errUnread = errors.New("body not read to its end")
 
 // labelOf returns ok, the label of err, or unknown.
@@ -67,7 +66,7 @@ func labelOf(rows []outcome, err error) string {
 	return unknown
 }
 
-// labelsOf returns every label that labelOf can return, each once.
+// labelsOf returns each label that labelOf can return, once.
 func labelsOf(rows []outcome) []string {
 	labels := []string{ok, unknown}
 	seen := map[string]bool{ok: true, unknown: true}

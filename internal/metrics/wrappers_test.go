@@ -21,23 +21,23 @@ import (
 
 var errDisk = errors.New("input/output error")
 
-// stubTier answers everything with its error.
-type stubTier struct{ err error }
+// fakeTier answers everything with its error.
+type fakeTier struct{ err error }
 
-func (t stubTier) Get(context.Context, imagecache.Key) (imagecache.Image, error) {
+func (t fakeTier) Get(context.Context, imagecache.Key) (imagecache.Image, error) {
 	return imagecache.Image{}, t.err
 }
-func (t stubTier) Put(context.Context, imagecache.Key, imagecache.Image) error { return t.err }
-func (t stubTier) Purge(context.Context, imagecache.Target) (imagecache.Removed, error) {
+func (t fakeTier) Put(context.Context, imagecache.Key, imagecache.Image) error { return t.err }
+func (t fakeTier) Purge(context.Context, imagecache.Target) (imagecache.Removed, error) {
 	return imagecache.Removed{Images: 3}, t.err
 }
 
-func TestATierIsCountedAsItAnswers(t *testing.T) {
+func TestSet_Tier_CountsHitsMissesAndErrors(t *testing.T) {
 	set, scrape := newSet(t, Config{})
-	key := imagecache.KeyOf(someRef(t))
-	hit := set.Tier("memory", stubTier{}, nil)
-	miss := set.Tier("disk", stubTier{imagecache.ErrMiss}, nil)
-	broken := set.Tier("originals", stubTier{errDisk}, nil)
+	key := imagecache.KeyOf(testRef(t))
+	hit := set.Tier("memory", fakeTier{}, nil)
+	miss := set.Tier("disk", fakeTier{imagecache.ErrMiss}, nil)
+	broken := set.Tier("originals", fakeTier{errDisk}, nil)
 	for range 2 {
 		if _, err := hit.Get(t.Context(), key); err != nil {
 			t.Fatal(err)
@@ -54,10 +54,11 @@ func TestATierIsCountedAsItAnswers(t *testing.T) {
 	if err := broken.Put(t.Context(), key, imagecache.Image{}); !errors.Is(err, errDisk) {
 		t.Fatal(err)
 	}
-	if removed, err := broken.Purge(t.Context(), imagecache.Target{Key: key}); !errors.Is(err, errDisk) || removed.Images != 3 {
+	if removed, err := broken.Purge(t.Context(), imagecache.Target{Key: key}); !errors.Is(err, errDisk) ||
+		removed.Images != 3 {
 		t.Fatal(removed, err)
 	}
-	shows(t, scrape(),
+	wantLines(t, scrape(),
 		`imagetier_cache_hits_total{tier="memory"} 2`,
 		`imagetier_cache_misses_total{tier="memory"} 0`,
 		`imagetier_cache_misses_total{tier="disk"} 2`,
@@ -71,23 +72,28 @@ func TestATierIsCountedAsItAnswers(t *testing.T) {
 	)
 }
 
-func TestACallerWhoLeftIsNoFaultOfATier(t *testing.T) {
+func TestSet_Tier_IgnoresCanceledCaller(t *testing.T) {
 	set, scrape := newSet(t, Config{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	tier := set.Tier("disk", stubTier{fmt.Errorf("read: %w", context.Canceled)}, nil)
-	_, _ = tier.Get(ctx, imagecache.KeyOf(someRef(t)))
-	shows(t, scrape(), `imagetier_cache_errors_total{op="get",tier="disk"} 0`)
+	tier := set.Tier("disk", fakeTier{fmt.Errorf("read: %w", context.Canceled)}, nil)
+	_, _ = tier.Get(ctx, imagecache.KeyOf(testRef(t)))
+	wantLines(t, scrape(), `imagetier_cache_errors_total{op="get",tier="disk"} 0`)
 }
 
-func TestWhatATierSaysOfItselfIsReadAtEachScrape(t *testing.T) {
+func TestSet_Tier_ReadsStatsAtEachScrape(t *testing.T) {
 	set, scrape := newSet(t, Config{})
 	stats := TierStats{Bytes: 100, Budget: 1000, Entries: 4, Evictions: map[string]int64{"space": 0, "age": 0}}
-	set.Tier("memory", stubTier{}, func() TierStats { return stats })
-	set.Tier("disk", stubTier{}, func() TierStats { return TierStats{Bytes: 7} })
-	shows(t, scrape(), `imagetier_cache_evictions_total{reason="space",tier="memory"} 0`, `imagetier_cache_degraded{tier="memory"} 0`)
+	set.Tier("memory", fakeTier{}, func() TierStats { return stats })
+	set.Tier("disk", fakeTier{}, func() TierStats { return TierStats{Bytes: 7} })
+	wantLines(
+		t,
+		scrape(),
+		`imagetier_cache_evictions_total{reason="space",tier="memory"} 0`,
+		`imagetier_cache_degraded{tier="memory"} 0`,
+	)
 	stats.Bytes, stats.Evictions["space"], stats.State = 90, 5, "off"
-	shows(t, scrape(),
+	wantLines(t, scrape(),
 		`imagetier_cache_degraded{tier="memory"} 1`,
 		`imagetier_cache_degraded{tier="disk"} 0`,
 		`imagetier_cache_bytes{tier="memory"} 90`,
@@ -97,13 +103,13 @@ func TestWhatATierSaysOfItselfIsReadAtEachScrape(t *testing.T) {
 	)
 }
 
-func TestFaultsThatATierKeepsToItselfAreCountedToo(t *testing.T) {
+func TestSet_Tier_CountsInternalFaults(t *testing.T) {
 	set, scrape := newSet(t, Config{})
-	disk := set.Tier("disk", stubTier{errDisk}, func() TierStats {
+	disk := set.Tier("disk", fakeTier{errDisk}, func() TierStats {
 		return TierStats{Faults: map[string]int64{"verify": 2, "put": 3}}
 	})
-	_ = disk.Put(t.Context(), imagecache.KeyOf(someRef(t)), imagecache.Image{})
-	shows(t, scrape(),
+	_ = disk.Put(t.Context(), imagecache.KeyOf(testRef(t)), imagecache.Image{})
+	wantLines(t, scrape(),
 		`imagetier_cache_errors_total{op="verify",tier="disk"} 2`,
 		`imagetier_cache_errors_total{op="put",tier="disk"} 3`, // not 4
 		`imagetier_cache_errors_total{op="get",tier="disk"} 0`,
@@ -113,18 +119,18 @@ func TestFaultsThatATierKeepsToItselfAreCountedToo(t *testing.T) {
 	}
 }
 
-func TestTwoTiersOfOneNameAreAMistake(t *testing.T) {
+func TestSet_Tier_PanicsOnDuplicateName(t *testing.T) {
 	set, _ := newSet(t, Config{})
-	set.Tier("disk", stubTier{}, nil)
+	set.Tier("disk", fakeTier{}, nil)
 	defer func() {
 		if recover() == nil {
 			t.Error("the second one was taken")
 		}
 	}()
-	set.Tier("disk", stubTier{}, nil)
+	set.Tier("disk", fakeTier{}, nil)
 }
 
-func TestAMeasuredSourceIsASource(t *testing.T) {
+func TestSet_Source_Conformance(t *testing.T) {
 	origintest.Run(t, func(t *testing.T) origintest.Origin {
 		dir := t.TempDir()
 		src, err := dirorigin.Open(dirorigin.Config{Dir: dir})
@@ -174,7 +180,7 @@ func streamed(body io.Reader) *origin.Object {
 	return &origin.Object{Metadata: origin.Metadata{Size: -1}, Body: io.NopCloser(body)}
 }
 
-func TestARequestToAnOriginEndsWithItsBody(t *testing.T) {
+func TestSet_Source_RequestEndsWithBody(t *testing.T) {
 	set, scrape := newSet(t, Config{})
 	src := set.Source("posts", sourceFunc(func(context.Context) (*origin.Object, error) {
 		return streamed(strings.NewReader("picture")), nil
@@ -183,13 +189,13 @@ func TestARequestToAnOriginEndsWithItsBody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shows(t, scrape(), `imagetier_origin_requests_total{outcome="ok",source="posts"} 0`)
+	wantLines(t, scrape(), `imagetier_origin_requests_total{outcome="ok",source="posts"} 0`)
 	if body, err := io.ReadAll(obj.Body); err != nil || string(body) != "picture" {
 		t.Fatal(string(body), err)
 	}
 	obj.Body.Close()
 	obj.Body.Close()
-	shows(t, scrape(),
+	wantLines(t, scrape(),
 		`imagetier_origin_requests_total{outcome="ok",source="posts"} 1`,
 		`imagetier_origin_requests_total{outcome="unread",source="posts"} 0`,
 		`imagetier_origin_duration_seconds_count{source="posts"} 1`,
@@ -197,7 +203,7 @@ func TestARequestToAnOriginEndsWithItsBody(t *testing.T) {
 	)
 }
 
-func TestWhatIsWrongWithAnOriginIsItsLabel(t *testing.T) {
+func TestSet_Source_OutcomeLabels(t *testing.T) {
 	cut := fmt.Errorf("read: %w", origin.ErrUnavailable)
 	fails := func(err error) sourceFunc {
 		return func(context.Context) (*origin.Object, error) { return nil, fmt.Errorf("get: %w", err) }
@@ -222,7 +228,7 @@ func TestWhatIsWrongWithAnOriginIsItsLabel(t *testing.T) {
 		t.Run(label, func(t *testing.T) {
 			set, scrape := newSet(t, Config{})
 			_, _ = origin.ReadAll(t.Context(), set.Source("posts", src), "cat.jpg", origin.Cond{}, 10)
-			shows(t, scrape(), fmt.Sprintf(`imagetier_origin_requests_total{outcome=%q,source="posts"} 1`, label))
+			wantLines(t, scrape(), fmt.Sprintf(`imagetier_origin_requests_total{outcome=%q,source="posts"} 1`, label))
 		})
 	}
 }
@@ -232,20 +238,23 @@ type failing struct{ err error }
 
 func (r failing) Read([]byte) (int, error) { return 0, r.err }
 
-func TestSource_Head_IsCounted(t *testing.T) {
+func TestSet_Source_CountsHead(t *testing.T) {
 	set, scrape := newSet(t, Config{})
 	var fault error
-	src := set.Source("posts", sourceFunc(func(context.Context) (*origin.Object, error) { return streamed(nil), fault }))
+	src := set.Source(
+		"posts",
+		sourceFunc(func(context.Context) (*origin.Object, error) { return streamed(nil), fault }),
+	)
 	for _, fault = range []error{nil, origin.ErrNotFound} {
 		_, _ = src.Head(t.Context(), "cat.jpg")
 	}
-	shows(t, scrape(),
+	wantLines(t, scrape(),
 		`imagetier_origin_requests_total{outcome="ok",source="posts"} 1`,
 		`imagetier_origin_requests_total{outcome="not_found",source="posts"} 1`,
 	)
 }
 
-func TestACallerWhoLeftIsToldFromOneWhoHadEnough(t *testing.T) {
+func TestSet_Source_CanceledIsNotUnread(t *testing.T) {
 	set, scrape := newSet(t, Config{})
 	ctx, cancel := context.WithCancel(t.Context())
 	src := set.Source("posts", sourceFunc(func(context.Context) (*origin.Object, error) {
@@ -257,22 +266,22 @@ func TestACallerWhoLeftIsToldFromOneWhoHadEnough(t *testing.T) {
 	}
 	cancel()
 	obj.Body.Close()
-	shows(t, scrape(), `imagetier_origin_requests_total{outcome="canceled",source="posts"} 1`)
+	wantLines(t, scrape(), `imagetier_origin_requests_total{outcome="canceled",source="posts"} 1`)
 }
 
-func TestASourceThatPanicsIsCounted(t *testing.T) {
+func TestSet_Source_CountsPanic(t *testing.T) {
 	set, scrape := newSet(t, Config{})
 	src := set.Source("posts", sourceFunc(func(context.Context) (*origin.Object, error) { panic("nil map") }))
 	func() {
 		defer func() { _ = recover() }()
 		_, _ = src.Open(t.Context(), "cat.jpg", origin.Cond{})
 	}()
-	shows(t, scrape(), `imagetier_origin_requests_total{outcome="error",source="posts"} 1`)
+	wantLines(t, scrape(), `imagetier_origin_requests_total{outcome="error",source="posts"} 1`)
 }
 
-func TestEachTryOfARetryIsARequest(t *testing.T) { synctest.Test(t, eachTryOfARetryIsARequest) }
+func TestSet_Source_CountsEachTry(t *testing.T) { synctest.Test(t, testSourceCountsEachTry) }
 
-func eachTryOfARetryIsARequest(t *testing.T) {
+func testSourceCountsEachTry(t *testing.T) {
 	set, scrape := newSet(t, Config{})
 	tries := 0
 	src := origin.Retry(set.Source("posts", sourceFunc(func(context.Context) (*origin.Object, error) {
@@ -284,7 +293,7 @@ func eachTryOfARetryIsARequest(t *testing.T) {
 	if _, err := origin.ReadAll(t.Context(), src, "cat.jpg", origin.Cond{}, 100); err != nil {
 		t.Fatal(err)
 	}
-	shows(t, scrape(),
+	wantLines(t, scrape(),
 		`imagetier_origin_requests_total{outcome="unavailable",source="posts"} 1`,
 		`imagetier_origin_requests_total{outcome="ok",source="posts"} 1`)
 }
@@ -296,7 +305,7 @@ func (f resizerFunc) Resize(_ context.Context, _ []byte, specs ...resize.Spec) (
 	return f(specs)
 }
 
-func TestEachVariantThatWasToBeMadeIsCounted(t *testing.T) {
+func TestSet_Resizer_CountsEachVariant(t *testing.T) {
 	var err error
 	set, scrape := newSet(t, Config{})
 	r := set.Resizer(resizerFunc(func(specs []resize.Spec) ([]resize.Image, error) {
@@ -306,11 +315,12 @@ func TestEachVariantThatWasToBeMadeIsCounted(t *testing.T) {
 	if images, err := r.Resize(t.Context(), nil, webp, webp, jpg); err != nil || len(images) != 3 {
 		t.Fatal(images, err)
 	}
-	for _, err = range []error{resize.ErrCorrupt, resize.ErrBusy, fmt.Errorf("%w: %w", resize.ErrTimeout, context.DeadlineExceeded)} {
+	for _, err = range []error{resize.ErrCorrupt, resize.ErrBusy,
+		fmt.Errorf("%w: %w", resize.ErrTimeout, context.DeadlineExceeded)} {
 		_, _ = r.Resize(t.Context(), nil, jpg)
 	}
 	_, _ = r.Resize(t.Context(), nil, resize.Spec{Format: resize.Auto})
-	shows(t, scrape(),
+	wantLines(t, scrape(),
 		`imagetier_resize_jobs_total{format="webp",outcome="ok"} 2`,
 		`imagetier_resize_jobs_total{format="jpg",outcome="ok"} 1`,
 		`imagetier_resize_jobs_total{format="jpg",outcome="corrupt"} 1`,
@@ -321,7 +331,7 @@ func TestEachVariantThatWasToBeMadeIsCounted(t *testing.T) {
 	)
 }
 
-func TestThePoolAndTheBreakersAreReadAtEachScrape(t *testing.T) {
+func TestSet_WorkersAndBreaker_ReadAtEachScrape(t *testing.T) {
 	set, scrape := newSet(t, Config{})
 	state := BreakerClosed
 	set.Breaker("posts", func() int { return state })
@@ -335,7 +345,7 @@ func TestThePoolAndTheBreakersAreReadAtEachScrape(t *testing.T) {
 	})
 	set.Waited(3 * time.Millisecond)
 	state = BreakerOpen
-	shows(t, scrape(),
+	wantLines(t, scrape(),
 		`imagetier_origin_breaker_state{source="posts"} 2`,
 		`imagetier_origin_breaker_state{source="avatars"} 1`,
 		`imagetier_resize_queue_depth{lane="live"} 4`,

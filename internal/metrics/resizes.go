@@ -1,0 +1,89 @@
+package metrics
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/attribute"
+
+	"github.com/novasocial/imagetier/resize"
+)
+
+// WorkerStats is what a pool of resize processes reports about itself. The keys of its maps are fixed.
+type WorkerStats struct {
+	Queued   map[string]int   // waiting jobs by priority: live, warm
+	Workers  map[string]int   // processes by state: idle, busy, starting
+	Restarts map[string]int64 // since the start, by reason
+}
+
+type resizes struct {
+	*instruments
+	jobs *prometheus.CounterVec
+	pool atomic.Pointer[func() WorkerStats]
+}
+
+func newResizes(in *instruments) *resizes {
+	r := &resizes{instruments: in}
+	r.jobs = in.counters("resize_jobs_total", "Requested variants by format and outcome.", "format", "outcome")
+	for f := resize.JPEG; f.Concrete(); f++ {
+		r.jobs.WithLabelValues(f.String(), ok)
+	}
+	for _, label := range labelsOf(resizeOutcomes) { // those of all formats would be 77 series
+		r.jobs.WithLabelValues(resize.JPEG.String(), label)
+		r.jobs.WithLabelValues(resize.WebP.String(), label)
+	}
+	return r
+}
+
+// Workers exports the state of a pool of resize processes. stats is called for each scrape and each Snapshot.
+func (r *resizes) Workers(stats func() WorkerStats) {
+	queued := sampledGauge("resize_queue_depth", "Jobs that wait for a resize process, by priority.", "lane")
+	workers := sampledGauge("resize_workers", "Resize processes by state.", "state")
+	restarts := sampledCounter("resize_worker_restarts_total",
+		"Resize processes that were replaced, by reason.", "reason")
+	r.reg.MustRegister(collect(func(out chan<- prometheus.Metric) {
+		s := stats()
+		sendEach(queued, out, s.Queued)
+		sendEach(workers, out, s.Workers)
+		sendEach(restarts, out, s.Restarts)
+	}))
+	r.pool.Store(&stats)
+}
+
+// workers returns the state of the pool, nil if there is none.
+func (r *resizes) workers() *WorkerStats {
+	stats := r.pool.Load()
+	if stats == nil {
+		return nil
+	}
+	s := (*stats)()
+	return &s
+}
+
+// Resizer wraps next to count each Spec that it is asked for and to time each call. If next has a queue, the time
+// in it counts for the stage resize as well as for the stage queue (Waited).
+func (r *resizes) Resizer(next resize.Resizer) resize.Resizer { return &resizer{next, r} }
+
+type resizer struct {
+	next resize.Resizer
+	set  *resizes
+}
+
+func (r *resizer) Resize(ctx context.Context, original []byte, specs ...resize.Spec) ([]resize.Image, error) {
+	ctx, sp := r.set.span(ctx, "resize",
+		attribute.Int("imagetier.specs", len(specs)), attribute.Int("imagetier.bytes", len(original)))
+	start := r.set.now()
+	images, err := r.next.Resize(ctx, original, specs...)
+	r.set.since(start, stageResize)
+	label := labelOf(resizeOutcomes, err)
+	for _, spec := range specs {
+		format := other
+		if spec.Format.Concrete() {
+			format = spec.Format.String()
+		}
+		r.set.jobs.WithLabelValues(format, label).Inc()
+	}
+	sp.end(label, err != nil)
+	return images, err
+}
