@@ -9,23 +9,23 @@ import (
 	"unicode/utf8"
 )
 
-// Credit is who made a picture and whose it is, as its file says: all that the option
-// credit keeps of a file's metadata. Both are plain text of at most maxCredit bytes of
-// UTF-8, without control characters, and empty where the file does not say.
+// Credit is the author and copyright notice that a file names: the only metadata that the
+// option credit keeps. Both are plain UTF-8 of at most maxCredit bytes without control
+// characters, and empty if the file names none.
 type Credit struct {
 	Author    string
 	Copyright string
 }
 
-// maxCredit is how long each text may be, in bytes. What is longer is cut.
+// maxCredit is the maximum length of each text, in bytes. Longer texts are truncated.
 const maxCredit = 300
 
-// ReadCredit looks for author and copyright of an original in EXIF, IPTC, XMP and, of a
-// PNG, its keywords, in this order; IPTC's credit line is the last resort for an
-// author. It trusts nothing that b says of its own lengths: what is broken says nothing.
+// ReadCredit looks for author and copyright in EXIF, IPTC, XMP and the text chunks of a PNG, in
+// this order; the last resort for an author is IPTC's credit line. It trusts no length in b and
+// ignores broken blocks.
 //
-// It does not read what JPEG XL packs with Brotli, what is spread over several segments
-// of a JPEG, nor GIF's comments, which have no fields.
+// It does not read blocks of JPEG XL that are compressed with Brotli, blocks that span several
+// segments of a JPEG, or GIF comments, which have no fields.
 func ReadCredit(b []byte) Credit {
 	var f creditFinder
 	switch kind := KindOf(b); kind {
@@ -50,7 +50,7 @@ func ReadCredit(b []byte) Credit {
 	}
 }
 
-// EXIF returns a block that says c and nothing else, as TIFF, or nil if c is empty.
+// EXIF returns an EXIF block (a TIFF) that contains only c, or nil if c is empty.
 func (c Credit) EXIF() []byte {
 	type field struct {
 		tag  uint16
@@ -72,7 +72,7 @@ func (c Credit) EXIF() []byte {
 	for _, f := range fields {
 		text := append([]byte(f.text), 0)
 		b = binary.BigEndian.AppendUint16(b, f.tag)
-		b = binary.BigEndian.AppendUint16(b, 2) // ASCII, in which everyone writes UTF-8
+		b = binary.BigEndian.AppendUint16(b, 2) // ASCII, which in practice holds UTF-8
 		b = binary.BigEndian.AppendUint32(b, uint32(len(text)))
 		if len(text) <= inline {
 			b = append(b, append(text, 0, 0, 0, 0)[:inline]...)
@@ -81,21 +81,21 @@ func (c Credit) EXIF() []byte {
 		b = binary.BigEndian.AppendUint32(b, uint32(after+len(texts)))
 		texts = append(texts, text...)
 		if len(texts)%2 == 1 {
-			texts = append(texts, 0) // values begin at even offsets
+			texts = append(texts, 0) // values start at even offsets
 		}
 	}
 	return append(append(b, 0, 0, 0, 0), texts...)
 }
 
-// A creditFinder collects what the parts of a file say. The first block of each kind counts,
-// and no other is read, so that a file of a thousand costs no more.
+// A creditFinder collects the credits of the blocks of a file. It reads only the first block of
+// each kind, so a file with a thousand blocks does not cost more.
 type creditFinder struct {
 	exif, iptc, xmp, text    Credit
-	line                     string // IPTC's credit line: who is to be named, often an agency
+	line                     string // IPTC's credit line, often an agency
 	sawEXIF, sawIPTC, sawXMP bool
 }
 
-// searchJPEG looks through the segments before the first scan.
+// searchJPEG searches the segments before the first scan.
 func (f *creditFinder) searchJPEG(b []byte) {
 	for at := 2; ; {
 		marker, body, next, err := jpegSegment(b, at)
@@ -114,7 +114,7 @@ func (f *creditFinder) searchJPEG(b []byte) {
 	}
 }
 
-// searchPNG looks through all chunks: texts may follow the picture.
+// searchPNG searches all chunks: texts may follow the image data.
 func (f *creditFinder) searchPNG(b []byte) {
 	for at := len(pngMagic); ; {
 		typ, body, next, err := pngChunk(b, at)
@@ -126,26 +126,26 @@ func (f *creditFinder) searchPNG(b []byte) {
 		case "eXIf":
 			f.readEXIF(body)
 		case "tEXt":
-			word, text, _ := bytes.Cut(body, []byte{0})
-			f.readKeyword(string(word), text)
+			keyword, text, _ := bytes.Cut(body, []byte{0})
+			f.readKeyword(string(keyword), text)
 		case "iTXt":
-			word, rest, _ := bytes.Cut(body, []byte{0})
+			keyword, rest, _ := bytes.Cut(body, []byte{0})
 			if len(rest) < 2 || rest[0] != 0 { // compressed
 				continue
 			}
 			_, rest, _ = bytes.Cut(rest[2:], []byte{0}) // the language
-			_, text, _ := bytes.Cut(rest, []byte{0})    // the word in that language
-			if string(word) == "XML:com.adobe.xmp" {
+			_, text, _ := bytes.Cut(rest, []byte{0})    // the translated keyword
+			if string(keyword) == "XML:com.adobe.xmp" {
 				f.readXMP(text)
 			}
-			f.readKeyword(string(word), text)
+			f.readKeyword(string(keyword), text)
 		}
 	}
 }
 
-// readKeyword reads a text that PNG has a word of its own for.
-func (f *creditFinder) readKeyword(word string, text []byte) {
-	switch word {
+// readKeyword reads a text chunk with one of PNG's predefined keywords.
+func (f *creditFinder) readKeyword(keyword string, text []byte) {
+	switch keyword {
 	case "Author":
 		f.text.Author = cmp.Or(f.text.Author, creditText(text))
 	case "Copyright":
@@ -167,16 +167,16 @@ func (f *creditFinder) searchWebP(b []byte) {
 	}
 }
 
-// searchGIF looks for a packet of XMP, which lies in its application extension as it is:
-// its bytes are walked as if they were lengths, and a tail brings any walk to its end.
+// searchGIF looks for an XMP application extension. It holds the packet without sub-block
+// lengths, followed by a trailer that lets decoders skip it.
 func (f *creditFinder) searchGIF(b []byte) {
-	const mark = "\x21\xff\x0bXMP DataXMP"
-	if i := bytes.Index(b, []byte(mark)); i >= 0 {
-		f.readXMP(b[i+len(mark):])
+	const prefix = "\x21\xff\x0bXMP DataXMP"
+	if i := bytes.Index(b, []byte(prefix)); i >= 0 {
+		f.readXMP(b[i+len(prefix):])
 	}
 }
 
-// searchBMFF looks for the first item of EXIF and the first of XMP.
+// searchBMFF reads the first EXIF item and the first XMP item.
 func (f *creditFinder) searchBMFF(b []byte, kind Kind) {
 	boxes, err := openBMFF(kind, b)
 	if err != nil {
@@ -188,7 +188,7 @@ func (f *creditFinder) searchBMFF(b []byte, kind Kind) {
 		case exif < 0 && string(typ) == "Exif":
 			exif = id
 		case xmp < 0 && string(typ) == "mime":
-			_, contentType, _ := bytes.Cut(after, []byte{0}) // behind its name
+			_, contentType, _ := bytes.Cut(after, []byte{0}) // follows the item's name
 			if bytes.HasPrefix(contentType, []byte("application/rdf+xml\x00")) {
 				xmp = id
 			}
@@ -204,7 +204,7 @@ func (f *creditFinder) searchBMFF(b []byte, kind Kind) {
 
 func (f *creditFinder) searchJXL(b []byte) {
 	if !bytes.HasPrefix(b, []byte(jxlMagic)) {
-		return // a bare codestream holds nothing else
+		return // a bare codestream has no metadata
 	}
 	for rest := b; len(rest) > 0; {
 		typ, body, after, err := nextBox(KindJXL, rest)
@@ -221,10 +221,10 @@ func (f *creditFinder) searchJXL(b []byte) {
 	}
 }
 
-// creditText makes plain text of what a field holds. Fields are UTF-8, or Latin-1 where
-// they cannot be; several values in one are parted by NUL, as EXIF has it.
+// creditText converts a field to plain text. Fields are UTF-8, or else Latin-1; several values
+// in one field are separated by NUL, as in EXIF.
 func creditText(field []byte) string {
-	const enough = 4 * maxCredit // white space and the like will go
+	const enough = 4 * maxCredit // white space and the like is removed below
 	if len(field) > enough {
 		end := enough
 		for end > enough-utf8.UTFMax && !utf8.RuneStart(field[end]) {
@@ -255,7 +255,7 @@ func creditText(field []byte) string {
 	return joinCredit(values)
 }
 
-// cutText returns at most the first maxCredit bytes of text, whole characters.
+// cutText truncates text to maxCredit bytes without splitting a character.
 func cutText(text string) string {
 	if len(text) <= maxCredit {
 		return text

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// The three blocks that name an author: EXIF (CIPA DC-008), IPTC's IIM 4.2 in a Photoshop
+// The three blocks that can name an author: EXIF (CIPA DC-008), IPTC's IIM 4.2 in a Photoshop
 // resource, and XMP (ISO 16684-1).
 
 const (
@@ -23,12 +23,12 @@ const (
 	photoshopName = "Photoshop 3.0\x00"
 )
 
-// text returns the bytes of e, nil if they are none or point out of the file.
+// text returns the bytes of e, or nil if e has another type or points outside the file.
 func (t tiff) text(e tiffEntry) []byte {
 	size := 1
 	switch e.typ {
 	case 1, 2, 7, 129: // bytes, ASCII, undefined, UTF-8
-	case 4: // some write IPTC so
+	case 4: // some programs write IPTC like this
 		size = 4
 	default:
 		return nil
@@ -60,8 +60,8 @@ func (f *creditFinder) readEXIF(b []byte) {
 	}
 }
 
-// readOffsetEXIF reads an EXIF block as boxes hold it: behind the length of what comes
-// before its header.
+// readOffsetEXIF reads an EXIF block from a box, where it is preceded by the offset of its TIFF
+// header.
 func (f *creditFinder) readOffsetEXIF(b []byte) {
 	c := cursor{b: b}
 	if before := c.number(4); before <= uint64(len(c.b)) {
@@ -69,8 +69,8 @@ func (f *creditFinder) readOffsetEXIF(b []byte) {
 	}
 }
 
-// readTIFF reads the first directory of a TIFF, which has EXIF's fields and the other
-// blocks as fields of their own.
+// readTIFF reads the first directory of a TIFF, which has EXIF's fields and contains the other
+// blocks as fields.
 func (f *creditFinder) readTIFF(b []byte) {
 	f.readEXIF(b)
 	t, entries, ok := openTIFF(b)
@@ -89,8 +89,8 @@ func (f *creditFinder) readTIFF(b []byte) {
 	}
 }
 
-// readPhotoshop looks for IPTC among image resources: 8BIM, a number, a name, a length,
-// data; name and data are padded to an even length.
+// readPhotoshop looks for IPTC among image resources: 8BIM, ID, name, length, data. Name and
+// data are padded to an even length.
 func (f *creditFinder) readPhotoshop(b []byte) {
 	const iptc = 0x0404
 	for len(b) >= 12 && string(b[:4]) == "8BIM" {
@@ -110,7 +110,7 @@ func (f *creditFinder) readPhotoshop(b []byte) {
 	}
 }
 
-// readIPTC reads datasets: a mark, record and number, a length, data.
+// readIPTC reads datasets: a tag marker, record, number, length, data.
 func (f *creditFinder) readIPTC(b []byte) {
 	const byLine, credit, copyright = 80, 110, 116
 	if f.sawIPTC {
@@ -120,7 +120,7 @@ func (f *creditFinder) readIPTC(b []byte) {
 	var authors []string
 	for len(b) >= 5 && b[0] == 0x1c {
 		record, number, length := b[1], b[2], be16(b[3:])
-		if b = b[5:]; length > len(b) { // one of 32 KiB and more is longer than any of ours
+		if b = b[5:]; length > len(b) { // also extended datasets of 32 KiB and more, which are not credits
 			break
 		}
 		data := b[:length]
@@ -140,11 +140,11 @@ func (f *creditFinder) readIPTC(b []byte) {
 	f.iptc.Author = cmp.Or(f.iptc.Author, joinCredit(authors))
 }
 
-// maxBlock is how much of IPTC or XMP is read, in bytes. Those of photos have some kilobytes.
+// maxBlock is how much of IPTC or XMP is read, in bytes. Those of photos have a few kilobytes.
 const maxBlock = 256 << 10
 
-// readXMP reads dc:creator and dc:rights of a packet, as elements or as attributes, until
-// its end or its first fault.
+// readXMP reads dc:creator and dc:rights of a packet, as elements or as attributes, up to its
+// end or its first syntax error.
 func (f *creditFinder) readXMP(packet []byte) {
 	const dc = "http://purl.org/dc/elements/1.1/"
 	begin := bytes.IndexByte(packet, '<')
@@ -154,8 +154,8 @@ func (f *creditFinder) readXMP(packet []byte) {
 	f.sawXMP = true
 	in := xml.NewDecoder(io.LimitReader(bytes.NewReader(packet[begin:]), maxBlock))
 	var authors, rights []string
-	var within *[]string // of the two, in whose element we are
-	depth := 0           // how deep in it
+	var within *[]string // the list for the current creator or rights element
+	depth := 0           // nesting within it
 	var text []byte
 	for {
 		token, err := in.Token()
@@ -199,15 +199,15 @@ func (f *creditFinder) readXMP(packet []byte) {
 		}
 	}
 	f.xmp.Author = cmp.Or(f.xmp.Author, joinCredit(authors))
-	if len(rights) > 0 { // the others are the same in other languages
+	if len(rights) > 0 { // the others are translations
 		f.xmp.Copyright = cmp.Or(f.xmp.Copyright, rights[0])
 	}
 }
 
-// appendCredit appends what a field says, once, and no more than can be told.
+// appendCredit appends the text of a field unless it is empty, a duplicate or over the limit.
 func appendCredit(values []string, field []byte) []string {
-	const enough = 20 // authors
-	if len(values) >= enough {
+	const maxAuthors = 20
+	if len(values) >= maxAuthors {
 		return values
 	}
 	if text := creditText(field); text != "" && !slices.Contains(values, text) {

@@ -5,11 +5,11 @@ import (
 	"strconv"
 )
 
-// Format is the last part of a URL: what a variant is encoded as.
+// Format is the encoding of a variant: the extension in its URL.
 type Format uint8
 
 const (
-	NoFormat Format = iota // of ShapeOriginal only
+	NoFormat Format = iota // only for ShapeOriginal
 	JPEG
 	PNG
 	WebP
@@ -17,13 +17,13 @@ const (
 	GIF
 	HEIC
 	JXL
-	Auto // by Accept; resolved by Spec.Resolve before anything is made
-	JSON // of ShapeInfo only
+	Auto // chosen by the Accept header; Spec.Resolve replaces it before anything is made
+	JSON // only for ShapeInfo
 	numFormats
 )
 
-// formats holds what is fixed about each Format. The default qualities are part of the
-// grammar (CONTRACT 1): a URL without q means this number for ever.
+// formats holds the properties of each Format. The default qualities are part of the URL
+// grammar and must never change: a URL without q keeps meaning this number.
 var formats = [numFormats]struct {
 	name        string
 	contentType string
@@ -41,7 +41,7 @@ var formats = [numFormats]struct {
 	JSON:     {"json", "application/json", 0},
 }
 
-// String returns the format as URLs spell it: jpg png webp avif gif heic jxl auto json,
+// String returns the format as in URLs: jpg png webp avif gif heic jxl auto json,
 // and "" for NoFormat.
 func (f Format) String() string {
 	if f >= numFormats {
@@ -50,7 +50,7 @@ func (f Format) String() string {
 	return formats[f].name
 }
 
-// ContentType returns the media type, "" for NoFormat and Auto, which have none.
+// ContentType returns the media type, or "" for NoFormat and Auto.
 func (f Format) ContentType() string {
 	if f >= numFormats {
 		return ""
@@ -58,8 +58,8 @@ func (f Format) ContentType() string {
 	return formats[f].contentType
 }
 
-// DefaultQuality returns the quality, 1-100, that a Spec without one means, or 0 for the
-// formats that have no quality (PNG, GIF) or none of their own (Auto).
+// DefaultQuality returns the quality, 1-100, of a Spec that sets none. It is 0 for formats
+// without a quality (PNG, GIF) and for Auto.
 func (f Format) DefaultQuality() int {
 	if f >= numFormats {
 		return 0
@@ -67,17 +67,17 @@ func (f Format) DefaultQuality() int {
 	return formats[f].quality
 }
 
-// Concrete reports whether an image can be encoded as f: not NoFormat, Auto, JSON.
+// Concrete reports whether an image can be encoded as f: false for NoFormat, Auto and JSON.
 func (f Format) Concrete() bool { return f >= JPEG && f <= JXL }
 
-// Animates reports whether variants in this format keep an animation. Auto does,
-// because one of its classes does.
+// Animates reports whether variants in this format keep an animation. Auto does, because it
+// may resolve to WebP.
 func (f Format) Animates() bool { return f == GIF || f == WebP || f == Auto }
 
-// ParseFormat reads what Format.String writes, except "". Any other spelling is an error
+// ParseFormat parses what [Format.String] returns, except "". Any other spelling is an error
 // that wraps ErrSpec.
 func ParseFormat(name string) (Format, error) {
-	switch name { // a switch, not a loop: the read path comes through here
+	switch name { // a switch instead of a loop, because every request comes through here
 	case "jpg":
 		return JPEG, nil
 	case "png":
@@ -100,11 +100,11 @@ func ParseFormat(name string) (Format, error) {
 	return NoFormat, fmt.Errorf("%w: format %s is none of jpg png webp avif gif heic jxl auto", ErrSpec, quote(name))
 }
 
-// quote makes what a client sent fit to be shown in an error: quoted, and short.
+// quote quotes and shortens client input for use in an error.
 func quote(s string) string {
-	const most = 64
-	if len(s) > most {
-		return strconv.QuoteToASCII(s[:most]) + "…"
+	const maxLength = 64
+	if len(s) > maxLength {
+		return strconv.QuoteToASCII(s[:maxLength]) + "…"
 	}
 	return strconv.QuoteToASCII(s)
 }

@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// Kind is what an original is encoded as, told by its first bytes. Only these are decoded.
+// Kind is the encoding of an original, detected by its first bytes. No others are decoded.
 type Kind uint8
 
 const (
@@ -50,36 +50,36 @@ func (k Kind) ContentType() string {
 	return kinds[k].contentType
 }
 
-// Header is what an original's own bytes say of it before anything is decoded: enough to
-// refuse what is too large, to answer info, and to guess what a decode will cost.
+// Header is what can be read of an original without decoding it: enough to enforce limits, to
+// answer info requests and to estimate the cost of decoding.
 type Header struct {
 	Kind Kind
-	// Width and Height are pixels, of the whole canvas where there are frames, as stored:
-	// before Orientation is applied. Both are at least 1.
+	// Width and Height are in pixels, as stored (before Orientation is applied). For
+	// animations they are those of the canvas. Both are at least 1.
 	Width, Height int
 	// LargestWidth and LargestHeight bound what a decoder may have to hold for one frame:
-	// at least Width and Height, and every frame, tile grid, thumbnail or auxiliary image
-	// whose size stands in the header. Limits are checked against these.
+	// at least Width and Height, and the size of every frame, tile grid, thumbnail or
+	// auxiliary image in the header. Limits are checked against these.
 	LargestWidth, LargestHeight int
-	// Orientation, 1-8 as in EXIF, is what turns the stored pixels upright (1: nothing).
-	// Of AVIF, HEIC and JXL it is the container's own, which libheif and libjxl apply
-	// themselves while they decode; EXIF is not asked there, as their standards demand.
+	// Orientation, 1-8 as in EXIF, is the transformation that makes the stored pixels
+	// upright (1: none). For AVIF, HEIC and JXL it is the container's, which libheif and
+	// libjxl apply while decoding; their standards say that EXIF is ignored there.
 	Orientation int
-	// Frames is 1 for stills, and for animations as many as were found (GIF, WebP) or
-	// promised (APNG, AVIF and HEIC sequences). Of an animated JXL, which only a decoder
-	// can count, it is 1. Pages of a TIFF and images of a HEIC collection are no frames.
+	// Frames is 1 for stills. For animations it is the number found (GIF, WebP) or declared
+	// (APNG, AVIF and HEIC sequences). For animated JXL, whose frames only a decoder can
+	// count, it is 1. Pages of a TIFF and images of a HEIC collection do not count.
 	Frames   int
-	Animated bool // also an animation of one frame, where the file says that it is one
-	// Channels are those of one coded pixel, alpha included: 1-5.
+	Animated bool // true also for an animation of one frame, if the file declares it as one
+	// Channels is the number of channels per coded pixel, including alpha: 1-5.
 	Channels    int
-	BitDepth    int // of one channel: 1-32
+	BitDepth    int // bits per channel: 1-32
 	Alpha       bool
 	CMYK        bool
 	Progressive bool // a progressive JPEG, an interlaced PNG or GIF: decoded in several passes
 	Profile     bool // an ICC profile is embedded
 }
 
-// Upright returns width and height after Orientation.
+// Upright returns width and height after applying Orientation.
 func (h Header) Upright() (width, height int) {
 	if h.Orientation >= 5 {
 		return h.Height, h.Width
@@ -87,14 +87,14 @@ func (h Header) Upright() (width, height int) {
 	return h.Width, h.Height
 }
 
-// widen makes the largest frame at least that wide and high.
+// widen raises the largest frame to at least width by height.
 func (h *Header) widen(width, height int) {
 	h.LargestWidth = max(h.LargestWidth, width)
 	h.LargestHeight = max(h.LargestHeight, height)
 }
 
-// KindOf tells the kind of an original by its first bytes (16 are enough for all but AVIF
-// and HEIC, whose list of brands may be longer), or NoKind.
+// KindOf detects the kind of an original by its first bytes, or returns NoKind. 16 bytes are
+// enough for all kinds except AVIF and HEIC, whose list of brands may be longer.
 func KindOf(b []byte) Kind {
 	switch {
 	case bytes.HasPrefix(b, []byte("\xff\xd8\xff")):
@@ -115,13 +115,12 @@ func KindOf(b []byte) Kind {
 	return NoKind
 }
 
-// ReadHeader reads the header of a whole original. It decodes no pixel, trusts nothing
-// that b says of its own lengths, and takes time and memory that len(b) bounds: it only
-// hops from one part of the file to the next.
+// ReadHeader parses the header of a complete original. It decodes no pixels, trusts no length
+// in b, and takes time and memory bounded by len(b).
 //
-// The error wraps ErrUnsupported if b is of none of the Kinds, or of a variety that none
-// of our decoders reads, and ErrCorrupt if the header contradicts itself or ends early.
-// Whether the rest of the file is there is for CheckComplete to say.
+// The error wraps ErrUnsupported if b is of none of the Kinds or of a variety that none of
+// our decoders reads, and ErrCorrupt if the header contradicts itself or is truncated. Use
+// [CheckComplete] to find out whether the rest of the file is there.
 func ReadHeader(b []byte) (Header, error) {
 	kind := KindOf(b)
 	h := Header{Kind: kind, Orientation: 1, Frames: 1}
@@ -143,7 +142,7 @@ func ReadHeader(b []byte) (Header, error) {
 		err = h.readJXL(b)
 	default:
 		if len(b) < 12 {
-			return Header{}, fmt.Errorf("%w: it has %d bytes", ErrCorrupt, len(b))
+			return Header{}, fmt.Errorf("%w: it has only %d bytes", ErrCorrupt, len(b))
 		}
 		return Header{}, fmt.Errorf("%w: %s", ErrUnsupported, refusedKind(b))
 	}
@@ -157,14 +156,13 @@ func ReadHeader(b []byte) (Header, error) {
 	return h, nil
 }
 
-// CheckComplete reports whether b, whose header h is, ends where its own structure says
-// that it ends: a PNG at IEND, a GIF at its trailer, a JPEG at EOI, WebP, AVIF, HEIC and
-// TIFF where the last part that they refer to ends. What follows that end (the film of a
-// motion photo) does not matter. Nothing is decoded, so a file that is whole in structure
-// can still turn out broken; a bare JXL codestream tells its length to a decoder only.
+// CheckComplete checks that b, whose header is h, is complete by its own structure: a PNG up
+// to IEND, a GIF up to its trailer, a JPEG up to EOI, WebP, AVIF, HEIC and TIFF up to the last
+// part that they refer to. Data after that (the video of a motion photo) is ignored. Nothing
+// is decoded, so a complete file can still be corrupt. A bare JXL codestream always passes,
+// because only a decoder can find its end.
 //
-// The error wraps ErrCorrupt, or ErrTooLarge for a JPEG of more scans than any encoder
-// makes, each of which costs a pass over the whole picture.
+// The error wraps ErrCorrupt, or ErrTooLarge for a JPEG with more than maxScans scans.
 func CheckComplete(b []byte, h Header) error {
 	switch h.Kind {
 	case KindJPEG:
@@ -182,24 +180,36 @@ func CheckComplete(b []byte, h Header) error {
 	case KindJXL:
 		return completeJXL(b)
 	}
-	return fmt.Errorf("%w: check whether it is complete", ErrUnsupported)
+	return fmt.Errorf("%w: cannot check whether it is complete", ErrUnsupported)
 }
 
-// refusedKind names what is most often taken for an image and never decoded.
+// refusedKind names kinds that are often taken for images but are not decoded.
 func refusedKind(b []byte) string {
 	for _, k := range [...]struct{ magic, name string }{
-		{"BM", "BMP"}, {"8BPS", "Photoshop"}, {"%PDF", "PDF"}, {"\x1f\x8b", "gzip (svgz)"}, {"<?xml", "XML (SVG)"}, {"<svg", "SVG"},
-		{"\x00\x00\x01\x00", "icon"}, {"II+\x00", "BigTIFF"}, {"MM\x00+", "BigTIFF"}, {"\x00\x00\x00\x0cjP  ", "JPEG 2000"},
-		{"\xff\x4f\xff\x51", "JPEG 2000"}, {"<!", "HTML"}, {"<html", "HTML"}, {"\x1aE\xdf\xa3", "Matroska"}, {"push graphic-context", "MVG"},
+		{"BM", "BMP"},
+		{"8BPS", "Photoshop"},
+		{"%PDF", "PDF"},
+		{"\x1f\x8b", "gzip (svgz)"},
+		{"<?xml", "XML (SVG)"},
+		{"<svg", "SVG"},
+		{"\x00\x00\x01\x00", "icon"},
+		{"II+\x00", "BigTIFF"},
+		{"MM\x00+", "BigTIFF"},
+		{"\x00\x00\x00\x0cjP  ", "JPEG 2000"},
+		{"\xff\x4f\xff\x51", "JPEG 2000"},
+		{"<!", "HTML"},
+		{"<html", "HTML"},
+		{"\x1aE\xdf\xa3", "Matroska"},
+		{"push graphic-context", "MVG"},
 	} {
 		if bytes.HasPrefix(b, []byte(k.magic)) {
 			return k.name
 		}
 	}
 	if string(b[4:8]) == "ftyp" {
-		return "film, or another file of boxes"
+		return "video or another ISO media file"
 	}
-	return "the first bytes are of no known kind"
+	return "the first bytes match no known format"
 }
 
 // corrupt returns an error that wraps ErrCorrupt.
@@ -212,8 +222,8 @@ func unsupported(kind Kind, format string, args ...any) error {
 	return fmt.Errorf("%w: %s: %s", ErrUnsupported, kind, fmt.Sprintf(format, args...))
 }
 
-// Numbers of 2, 3, 4 bytes, big-endian and little-endian. The caller has checked the length.
-// An int has 64 bits wherever this runs, so the sum of two of them cannot overflow.
+// be16 to le32 decode integers of 2, 3 or 4 bytes, big-endian and little-endian. The caller has
+// checked the length. An int has 64 bits on all supported platforms, so sums cannot overflow.
 func be16(b []byte) int { return int(binary.BigEndian.Uint16(b)) }
 func be32(b []byte) int { return int(binary.BigEndian.Uint32(b)) }
 func le16(b []byte) int { return int(binary.LittleEndian.Uint16(b)) }

@@ -2,23 +2,23 @@ package resize
 
 import "encoding/binary"
 
-// AVIF and HEIC: files of boxes (ISO/IEC 14496-12) that hold items (ISO/IEC 23008-12,
-// HEIF). The meta box lists items, their properties and where their bytes are.
+// AVIF and HEIC: box-structured files (ISO/IEC 14496-12) that contain items (ISO/IEC 23008-12,
+// HEIF). The meta box lists the items, their properties and where their bytes are.
 
-// nextBox returns the first box of b and what follows it. If the box says that it is
-// longer than b, body is what there is of it, and the error wraps ErrCorrupt.
+// nextBox returns the first box of b and the bytes after it. If the box is longer than b,
+// body is the part that exists, and the error wraps ErrCorrupt.
 func nextBox(kind Kind, b []byte) (typ, body, rest []byte, err error) {
 	if len(b) < 8 {
-		return nil, nil, nil, corrupt(kind, "it ends within a box")
+		return nil, nil, nil, corrupt(kind, "truncated within a box")
 	}
 	typ = b[4:8]
 	head, length := 8, uint64(be32(b))
 	switch {
-	case length == 0: // to the end
+	case length == 0: // extends to the end
 		length = uint64(len(b))
 	case length == 1:
 		if len(b) < 16 {
-			return typ, nil, nil, corrupt(kind, "it ends within a box")
+			return typ, nil, nil, corrupt(kind, "truncated within a box")
 		}
 		head, length = 16, binary.BigEndian.Uint64(b[8:])
 	}
@@ -26,12 +26,12 @@ func nextBox(kind Kind, b []byte) (typ, body, rest []byte, err error) {
 		return typ, nil, nil, corrupt(kind, "a box has the length %d", length)
 	}
 	if length > uint64(len(b)) {
-		return typ, b[head:], nil, corrupt(kind, "it ends within a box")
+		return typ, b[head:], nil, corrupt(kind, "truncated within a box")
 	}
 	return typ, b[head:length], b[length:], nil
 }
 
-// kindOfBrands tells AVIF and HEIC from other files of boxes by the brands in ftyp.
+// kindOfBrands distinguishes AVIF, HEIC and other box-structured files by the brands in ftyp.
 func kindOfBrands(b []byte) Kind {
 	_, body, _, _ := nextBox(NoKind, b)
 	if len(body) < 4 {
@@ -46,8 +46,8 @@ func kindOfBrands(b []byte) Kind {
 	return kind
 }
 
-// kindOfBrand returns what a brand promises. Of the two brands of HEIF at large it is HEIC,
-// until readBMFF has seen the item.
+// kindOfBrand returns the kind that a brand declares. For the generic HEIF brands it returns
+// HEIC; readBMFF corrects that when it has read the primary item.
 func kindOfBrand(brand string) Kind {
 	switch brand {
 	case "avif", "avis":
@@ -58,17 +58,16 @@ func kindOfBrand(brand string) Kind {
 	return NoKind
 }
 
-// bmff is a file of boxes, as far as its header goes: the bodies of the boxes that list
-// its items, without version and flags where they are in the way.
+// bmff is the header of a box-structured file: the bodies of the boxes that list its items.
 type bmff struct {
 	kind                         Kind // for errors
 	file                         []byte
-	iinf, iloc, iref, iprp, idat []byte // from version and flags on
-	moov                         []byte // of a sequence
-	primary                      int    // id of the item that is the picture; 0 is none
+	iinf, iloc, iref, iprp, idat []byte // starting with version and flags
+	moov                         []byte // for sequences
+	primary                      int    // ID of the primary item, or 0
 }
 
-// openBMFF finds the boxes of the header. A box that is cut short ends the search.
+// openBMFF finds the boxes of the header. It stops at a truncated box.
 func openBMFF(kind Kind, b []byte) (bmff, error) {
 	f := bmff{kind: kind, file: b}
 	var meta []byte
@@ -125,8 +124,8 @@ func openBMFF(kind Kind, b []byte) (bmff, error) {
 	return f, nil
 }
 
-// completeBoxes looks whether every box of the file is within it. Bytes after the last
-// box whose name is not one are no box but something appended.
+// completeBoxes checks that every top-level box lies within the file. Bytes that do not start
+// with a valid box type are treated as appended data, not as a box.
 func completeBoxes(kind Kind, b []byte) error {
 	for len(b) > 0 {
 		typ, _, rest, err := nextBox(kind, b)
@@ -150,7 +149,7 @@ func boxName(typ []byte) bool {
 	return len(typ) == 4
 }
 
-// completeBMFF looks whether every box and every item's bytes are within the file.
+// completeBMFF checks that every box and the bytes of every item lie within the file.
 func completeBMFF(kind Kind, b []byte) error {
 	if err := completeBoxes(kind, b); err != nil {
 		return err
@@ -165,7 +164,7 @@ func completeBMFF(kind Kind, b []byte) error {
 			size = uint64(len(f.idat))
 		}
 		if offset > size || length > size-offset {
-			return corrupt(kind, "it ends before its pictures do")
+			return corrupt(kind, "truncated within an image")
 		}
 		return nil
 	})

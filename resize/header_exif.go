@@ -2,8 +2,8 @@ package resize
 
 import "encoding/binary"
 
-// TIFF 6.0: a header, then directories (IFD) of 12-byte entries. EXIF is a TIFF without
-// a picture.
+// TIFF 6.0: a header, then directories (IFD) of 12-byte entries. EXIF is a TIFF without image
+// data.
 
 const (
 	tagWidth       = 256
@@ -23,7 +23,7 @@ const (
 	tagDNGVersion  = 50706
 )
 
-// tiff is a file or an EXIF block, with its byte order.
+// tiff is a TIFF file or an EXIF block, with its byte order.
 type tiff struct {
 	b     []byte
 	order binary.ByteOrder
@@ -35,7 +35,7 @@ type tiffEntry struct {
 	value           []byte // the four bytes of value or offset
 }
 
-// openTIFF returns the file and the entries of its first directory, 12 bytes each.
+// openTIFF returns the file and the 12-byte entries of its first directory.
 func openTIFF(b []byte) (t tiff, entries []byte, ok bool) {
 	if len(b) < 8 {
 		return tiff{}, nil, false
@@ -59,14 +59,14 @@ func openTIFF(b []byte) (t tiff, entries []byte, ok bool) {
 	return t, b[at+2 : at+2+12*count], true
 }
 
-// entry reads the i-th of entries.
+// entry decodes the i-th entry.
 func (t tiff) entry(entries []byte, i int) tiffEntry {
 	e := entries[12*i : 12*i+12]
 	return tiffEntry{int(t.order.Uint16(e)), int(t.order.Uint16(e[2:])), int(t.order.Uint32(e[4:])), e[8:12]}
 }
 
-// numbers returns what e holds as a list of unsigned numbers of size bytes each (1, 2, 4),
-// and false if e is of another type or points out of the file.
+// numbers returns the value of e as a list of unsigned integers of size bytes (1, 2 or 4). ok is
+// false if e has another type or points outside the file.
 func (t tiff) numbers(e tiffEntry) (list []byte, size int, ok bool) {
 	switch e.typ {
 	case 1:
@@ -86,7 +86,7 @@ func (t tiff) numbers(e tiffEntry) (list []byte, size int, ok bool) {
 	return nil, 0, false
 }
 
-// number returns the i-th number of a list.
+// number returns the i-th integer of a list.
 func (t tiff) number(list []byte, size, i int) int {
 	switch size {
 	case 1:
@@ -97,7 +97,7 @@ func (t tiff) number(list []byte, size, i int) int {
 	return int(t.order.Uint32(list[4*i:]))
 }
 
-// first returns the first number of e, or 0.
+// first returns the first integer of e, or 0.
 func (t tiff) first(e tiffEntry) int {
 	list, size, ok := t.numbers(e)
 	if !ok || len(list) == 0 {
@@ -106,8 +106,8 @@ func (t tiff) first(e tiffEntry) int {
 	return t.number(list, size, 0)
 }
 
-// exifOrientation returns the orientation of an EXIF block, 1-8; 1 where it has none or is
-// broken, as every decoder does it.
+// exifOrientation returns the orientation of an EXIF block, 1-8. Like all decoders it returns 1
+// if the block has none or is broken.
 func exifOrientation(b []byte) int {
 	t, entries, ok := openTIFF(b)
 	if !ok {

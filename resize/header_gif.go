@@ -1,15 +1,15 @@
 package resize
 
-// GIF89a: a screen, then blocks; pictures and extensions are chains of sub-blocks of at
-// most 255 bytes, each ended by an empty one.
+// GIF89a: a screen descriptor, then blocks. Images and extensions are chains of sub-blocks of
+// at most 255 bytes, terminated by an empty one.
 
 func (h *Header) readGIF(b []byte) error {
-	// A file that is cut short within its frames has a header all the same.
+	// A file that is truncated within its frames still has a header.
 	if _, err := h.walkGIF(b); err != nil && h.Frames == 0 {
 		return err
 	}
 	if h.Frames == 0 {
-		return corrupt(KindGIF, "it has no picture")
+		return corrupt(KindGIF, "it has no image")
 	}
 	h.Animated = h.Frames > 1
 	if h.Alpha {
@@ -28,18 +28,18 @@ func completeGIF(b []byte) error {
 	case !trailer:
 		return corrupt(KindGIF, "it ends without a trailer")
 	case h.Frames == 0:
-		return corrupt(KindGIF, "it has no picture")
+		return corrupt(KindGIF, "it has no image")
 	}
 	return nil
 }
 
-// walkGIF reads the screen and counts the frames. trailer is false if b ended after a
-// whole block.
+// walkGIF reads the screen descriptor and counts the frames. trailer is false if b ends after
+// a complete block without a trailer.
 func (h *Header) walkGIF(b []byte) (trailer bool, err error) {
 	h.Frames = 0
 	h.BitDepth, h.Channels = 8, 3
 	if len(b) < 13 {
-		return false, corrupt(KindGIF, "it ends within its header")
+		return false, corrupt(KindGIF, "truncated within its header")
 	}
 	h.Width, h.Height = le16(b[6:]), le16(b[8:])
 	at := 13 + gifTable(b[10])
@@ -47,12 +47,12 @@ func (h *Header) walkGIF(b []byte) (trailer bool, err error) {
 		block := b[at]
 		at++
 		switch block {
-		case 0x00: // some encoders pad
+		case 0x00: // padding by some encoders
 		case 0x3b:
 			return true, nil
 		case 0x21:
 			if len(b)-at < 1 {
-				return false, corrupt(KindGIF, "it ends within a block")
+				return false, corrupt(KindGIF, "truncated within a block")
 			}
 			label := b[at]
 			if label == 0xf9 && len(b)-at >= 6 && b[at+1] == 4 && b[at+2]&1 != 0 {
@@ -63,10 +63,10 @@ func (h *Header) walkGIF(b []byte) (trailer bool, err error) {
 			}
 		case 0x2c:
 			if len(b)-at < 9 {
-				return false, corrupt(KindGIF, "it ends within a block")
+				return false, corrupt(KindGIF, "truncated within a block")
 			}
 			h.addGIFFrame(b[at : at+9])
-			at += 9 + gifTable(b[at+8]) + 1 // and the size of LZW codes
+			at += 9 + gifTable(b[at+8]) + 1 // and the LZW code size
 			if at, err = gifSubBlocks(b, at); err != nil {
 				return false, err
 			}
@@ -75,7 +75,7 @@ func (h *Header) walkGIF(b []byte) (trailer bool, err error) {
 		}
 	}
 	if at > len(b) {
-		return false, corrupt(KindGIF, "it ends within its colours")
+		return false, corrupt(KindGIF, "truncated within its colour table")
 	}
 	return false, nil
 }
@@ -85,7 +85,7 @@ func (h *Header) addGIFFrame(d []byte) {
 	right, bottom := le16(d)+le16(d[4:]), le16(d[2:])+le16(d[6:])
 	if h.Frames == 0 {
 		h.Progressive = d[8]&0x40 != 0
-		if h.Width == 0 || h.Height == 0 { // no screen: decoders take the first frame for it
+		if h.Width == 0 || h.Height == 0 { // without a screen size, decoders use the first frame's
 			h.Width, h.Height = right, bottom
 		}
 	}
@@ -93,7 +93,7 @@ func (h *Header) addGIFFrame(d []byte) {
 	h.Frames++
 }
 
-// gifTable returns how many bytes of colours follow such flags.
+// gifTable returns the length in bytes of the colour table that flags announce.
 func gifTable(flags byte) int {
 	if flags&0x80 == 0 {
 		return 0
@@ -101,7 +101,7 @@ func gifTable(flags byte) int {
 	return 3 << (flags&7 + 1)
 }
 
-// gifSubBlocks returns where the chain of sub-blocks at b[at] ends.
+// gifSubBlocks returns the offset after the chain of sub-blocks at b[at].
 func gifSubBlocks(b []byte, at int) (next int, err error) {
 	for at < len(b) {
 		n := int(b[at])
@@ -110,5 +110,5 @@ func gifSubBlocks(b []byte, at int) (next int, err error) {
 			return at, nil
 		}
 	}
-	return 0, corrupt(KindGIF, "it ends within a block")
+	return 0, corrupt(KindGIF, "truncated within a block")
 }

@@ -1,14 +1,14 @@
 package resize
 
-// The items of AVIF and HEIC: which one is the picture, and what its properties say.
+// The items of AVIF and HEIC: which one is the image, and what its properties say.
 
-// cursor reads big-endian numbers. At the end it returns zeros and notes that b was short.
+// cursor reads big-endian integers. At the end it returns zeros and sets short.
 type cursor struct {
 	b     []byte
 	short bool
 }
 
-// number reads one of size bytes: 0 to 8.
+// number reads an integer of size bytes, 0 to 8.
 func (c *cursor) number(size int) (n uint64) {
 	if len(c.b) < size {
 		c.b, c.short = nil, true
@@ -21,7 +21,7 @@ func (c *cursor) number(size int) (n uint64) {
 	return n
 }
 
-// readBMFF reads the primary item, or where there is none the track of a sequence.
+// readBMFF reads the primary item and, if there is one, the track of a sequence.
 func (h *Header) readBMFF(b []byte) error {
 	f, err := openBMFF(h.Kind, b)
 	if err != nil {
@@ -35,9 +35,9 @@ func (h *Header) readBMFF(b []byte) error {
 	}
 	if f.primary == 0 {
 		if f.moov != nil {
-			return unsupported(h.Kind, "a sequence without a still picture")
+			return unsupported(h.Kind, "a sequence without a still image")
 		}
-		return corrupt(h.Kind, "it has no picture")
+		return corrupt(h.Kind, "it has no image")
 	}
 	props, err := f.properties()
 	if err != nil {
@@ -48,7 +48,7 @@ func (h *Header) readBMFF(b []byte) error {
 	}
 	if err := f.eachAssociation(f.primary, func(index int) error {
 		if index < 1 || index > len(props) {
-			return nil // 0 is none, and libheif skips what is not there
+			return nil // 0 means no property, and libheif ignores indices out of range
 		}
 		return h.readProperty(props[index-1])
 	}); err != nil {
@@ -60,14 +60,14 @@ func (h *Header) readBMFF(b []byte) error {
 	return h.readItem(f, props)
 }
 
-// readItem looks at what the primary item is: one coded picture, or a grid of them.
+// readItem reads the primary item: one coded image, or a grid of them.
 func (h *Header) readItem(f bmff, props []property) error {
 	typ := f.itemType(f.primary)
 	switch typ {
 	case "grid", "iden":
 		tile, tiles := f.references("dimg", f.primary)
 		if tiles == 0 {
-			return corrupt(h.Kind, "its picture is made of none")
+			return corrupt(h.Kind, "its derived image has no sources")
 		}
 		if typ == "grid" {
 			if err := h.readGrid(f, props, tile, tiles); err != nil {
@@ -82,15 +82,15 @@ func (h *Header) readItem(f bmff, props []property) error {
 	case "hvc1", "hev1":
 		h.Kind = KindHEIC
 	case "":
-		return corrupt(h.Kind, "it has no picture")
+		return corrupt(h.Kind, "it has no image")
 	default:
-		return unsupported(h.Kind, "a picture of type %s", quote(typ))
+		return unsupported(h.Kind, "an image of type %s", quote(typ))
 	}
 	return nil
 }
 
-// readGrid reads the item that says how tiles lie (HEIF 6.6.2.3), and has the largest
-// frame hold all tiles whole: a decoder makes each, however little of it the picture has.
+// readGrid reads a grid item (HEIF 6.6.2.3) and widens the largest frame to all of its tiles,
+// because a decoder decodes each tile completely.
 func (h *Header) readGrid(f bmff, props []property, tile, tiles int) error {
 	var data []byte
 	err := f.eachExtent(func(id int, inIdat bool, offset, length uint64) error {
@@ -120,7 +120,7 @@ func (h *Header) readGrid(f bmff, props []property, tile, tiles int) error {
 	c := cursor{b: data[4:]}
 	width, height := int(c.number(size)), int(c.number(size))
 	if c.short || rows*columns != tiles {
-		return corrupt(h.Kind, "its grid is %dx%d tiles and has %d", columns, rows, tiles)
+		return corrupt(h.Kind, "its grid is %dx%d tiles but has %d", columns, rows, tiles)
 	}
 	var t Header
 	if err := f.eachAssociation(tile, func(index int) error {
@@ -132,7 +132,16 @@ func (h *Header) readGrid(f bmff, props []property, tile, tiles int) error {
 		return err
 	}
 	if t.Width*columns < width || t.Height*rows < height {
-		return corrupt(h.Kind, "%dx%d tiles of %dx%d are no %dx%d", columns, rows, t.Width, t.Height, width, height)
+		return corrupt(
+			h.Kind,
+			"%dx%d tiles of %dx%d do not cover %dx%d",
+			columns,
+			rows,
+			t.Width,
+			t.Height,
+			width,
+			height,
+		)
 	}
 	h.widen(width, height)
 	h.widen(t.Width*columns, t.Height*rows)
@@ -142,7 +151,7 @@ func (h *Header) readGrid(f bmff, props []property, tile, tiles int) error {
 // property is one box of ipco.
 type property struct{ typ, body []byte }
 
-// maxProperties is how many an association can name: its index has 15 bits.
+// maxProperties is the largest property index: indices have 15 bits.
 const maxProperties = 1<<15 - 1
 
 // properties returns the boxes of ipco.
@@ -171,7 +180,7 @@ func (f bmff) properties() (props []property, err error) {
 	return props, nil
 }
 
-// readAnyProperty reads what matters of whichever item it is.
+// readAnyProperty reads the properties that matter no matter which item they belong to.
 func (h *Header) readAnyProperty(p property) {
 	switch string(p.typ) {
 	case "ispe":
@@ -188,8 +197,8 @@ func (h *Header) readAnyProperty(p property) {
 	}
 }
 
-// readProperty reads a property of the primary item. Those that turn and crop stand in the
-// order in which they are to be done.
+// readProperty reads a property of the primary item. Rotations, mirrors and crops are listed in
+// the order in which they apply.
 func (h *Header) readProperty(p property) error {
 	switch string(p.typ) {
 	case "ispe":
@@ -200,13 +209,13 @@ func (h *Header) readProperty(p property) error {
 	case "clap":
 		h.crop(p.body)
 	case "irot":
-		if len(p.body) >= 1 { // quarters, counter-clockwise
+		if len(p.body) >= 1 { // quarter turns, counter-clockwise
 			for range p.body[0] & 3 {
 				h.Orientation = turned[h.Orientation&7]
 			}
 		}
 	case "imir":
-		if len(p.body) >= 1 { // 0: top and bottom change places, 1: left and right
+		if len(p.body) >= 1 { // 0 swaps top and bottom, 1 left and right
 			h.Orientation = mirrored[p.body[0]&1][h.Orientation&7]
 		}
 	case "pixi":
@@ -221,8 +230,9 @@ func (h *Header) readProperty(p property) error {
 	return nil
 }
 
-// What becomes of an orientation (its lowest three bits: 8 is 0) when the picture that it
-// has made upright is turned a quarter counter-clockwise, or mirrored.
+// turned and mirrored map an orientation (its lowest three bits, so 8 is at index 0) to the one
+// that results when the upright image is then rotated a quarter turn counter-clockwise or
+// mirrored.
 var (
 	turned   = [8]int{0: 3, 1: 8, 2: 5, 3: 6, 4: 7, 5: 4, 6: 1, 7: 2}
 	mirrored = [2][8]int{
@@ -231,16 +241,16 @@ var (
 	}
 )
 
-// crop reads a clean aperture: width and height as fractions. Where they are whole numbers
-// and not over the picture, they are its size; decoders crop before they turn.
+// crop reads a clean aperture, whose width and height are fractions. If they are integers no
+// larger than the image, they become its size. Decoders crop before they rotate.
 func (h *Header) crop(body []byte) {
 	if len(body) < 32 {
 		return
 	}
-	whole := func(b []byte, most int) int {
+	whole := func(b []byte, limit int) int {
 		n, d := be32(b), be32(b[4:])
-		if d == 0 || n%d != 0 || n/d < 1 || n/d > most {
-			return most
+		if d == 0 || n%d != 0 || n/d < 1 || n/d > limit {
+			return limit
 		}
 		return n / d
 	}

@@ -1,11 +1,10 @@
 package resize
 
-// The tables of AVIF and HEIC that say which item is of what type, has which properties,
-// refers to which other and lies where. Each is walked from its start every time: files
-// have some ten items, and a hostile one of many costs one pass over its bytes.
+// The tables of AVIF and HEIC that give the type, properties, references and location of each
+// item. Each lookup walks its table from the start: files have about ten items, and a hostile
+// file with many costs one pass over its bytes.
 
-// eachItem calls do with the number of each item, and with what follows it in its entry:
-// the four letters of its type, and more.
+// eachItem calls do with the ID and type of each item, and with the rest of its entry.
 func (f bmff) eachItem(do func(id int, typ, after []byte)) {
 	c := cursor{b: f.iinf}
 	if c.number(4)>>24 == 0 {
@@ -29,7 +28,7 @@ func (f bmff) eachItem(do func(id int, typ, after []byte)) {
 		case 3:
 			idSize = 4
 		default:
-			continue // of before HEIF, without a type
+			continue // versions before HEIF have no type
 		}
 		id := int(c.number(idSize))
 		c.number(2) // protection
@@ -49,8 +48,7 @@ func (f bmff) itemType(id int) (typ string) {
 	return typ
 }
 
-// itemBytes returns the bytes of an item, nil if they are not in the file or more than
-// maxItem.
+// itemBytes returns the bytes of an item, or nil if they are not in the file or exceed maxItem.
 func (f bmff) itemBytes(id int) (b []byte) {
 	const maxItem = 1 << 20
 	err := f.eachExtent(func(other int, inIdat bool, offset, length uint64) error {
@@ -62,7 +60,7 @@ func (f bmff) itemBytes(id int) (b []byte) {
 			return nil
 		}
 		if size := uint64(len(from)); offset > size || length > size-offset || length > uint64(maxItem-len(b)) {
-			return corrupt(f.kind, "an item is not within the file")
+			return corrupt(f.kind, "an item extends beyond the file")
 		}
 		b = append(b, from[offset:offset+length]...)
 		return nil
@@ -73,7 +71,7 @@ func (f bmff) itemBytes(id int) (b []byte) {
 	return b
 }
 
-// references returns the first of the items that an item refers to, and how many they are.
+// references returns the first item that an item refers to, and the number of references.
 func (f bmff) references(typ string, from int) (first, count int) {
 	c := cursor{b: f.iref}
 	idSize := 2
@@ -103,7 +101,7 @@ func (f bmff) references(typ string, from int) (first, count int) {
 	return 0, 0
 }
 
-// eachAssociation calls do with the index of each property of an item, from 1 on, in order.
+// eachAssociation calls do with the 1-based index of each property of an item, in order.
 func (f bmff) eachAssociation(id int, do func(index int) error) error {
 	for rest := f.iprp; len(rest) > 0; {
 		typ, body, after, err := nextBox(f.kind, rest)
@@ -126,7 +124,7 @@ func (f bmff) eachAssociation(id int, do func(index int) error) error {
 		for range c.number(4) {
 			item, count := int(c.number(idSize)), int(c.number(1))
 			for range count {
-				index := int(c.number(size)) &^ (1 << (8*size - 1)) // without the bit "essential"
+				index := int(c.number(size)) &^ (1 << (8*size - 1)) // without the "essential" bit
 				if item != id || c.short {
 					continue
 				}
@@ -135,15 +133,15 @@ func (f bmff) eachAssociation(id int, do func(index int) error) error {
 				}
 			}
 			if c.short {
-				return corrupt(f.kind, "the list of properties ends early")
+				return corrupt(f.kind, "the list of properties is truncated")
 			}
 		}
 	}
 	return nil
 }
 
-// eachExtent calls do with each piece of each item's bytes. Pieces in other files, in
-// other items, and those that reach to the end of the file by default are left out.
+// eachExtent calls do with each extent of each item. It skips extents in other files or in
+// other items, and those that extend to the end of the file by default.
 func (f bmff) eachExtent(do func(id int, inIdat bool, offset, length uint64) error) error {
 	c := cursor{b: f.iloc}
 	version := c.number(4) >> 24
@@ -153,7 +151,7 @@ func (f bmff) eachExtent(do func(id int, inIdat bool, offset, length uint64) err
 		indexSize = 0
 	}
 	if max(offsetSize, lengthSize, baseSize, indexSize) > 8 {
-		return corrupt(f.kind, "the list of places has numbers of more than 8 bytes")
+		return corrupt(f.kind, "the list of locations has integers of more than 8 bytes")
 	}
 	idSize := 2
 	if version >= 2 {
@@ -169,7 +167,7 @@ func (f bmff) eachExtent(do func(id int, inIdat bool, offset, length uint64) err
 		base := c.number(baseSize)
 		extents := c.number(2)
 		if offsetSize+lengthSize+indexSize == 0 {
-			extents = min(extents, 1) // they take no bytes, so nothing else bounds them
+			extents = min(extents, 1) // they take no bytes, so the table's length does not bound them
 		}
 		for range extents {
 			c.number(indexSize)
@@ -188,18 +186,18 @@ func (f bmff) eachExtent(do func(id int, inIdat bool, offset, length uint64) err
 			}
 		}
 		if c.short {
-			return corrupt(f.kind, "the list of places ends early")
+			return corrupt(f.kind, "the list of locations is truncated")
 		}
 	}
 	return nil
 }
 
-// sequence returns the most frames, and the largest size, of the picture tracks of a
+// sequence returns the largest number of frames and the largest size of the image tracks of a
 // sequence (ISO/IEC 14496-12, 8.3 to 8.7).
 func (f bmff) sequence() (frames, width, height int) {
 	eachBox(f.moov, "trak", func(trak []byte) {
 		eachBox(trak, "tkhd", func(b []byte) {
-			if len(b) >= 8 { // the last two numbers, 16.16
+			if len(b) >= 8 { // the last two integers, 16.16 fixed point
 				width = max(width, be32(b[len(b)-8:])>>16)
 				height = max(height, be32(b[len(b)-4:])>>16)
 			}
@@ -220,7 +218,7 @@ func (f bmff) sequence() (frames, width, height int) {
 						}
 					})
 					eachBox(stbl, "stsd", func(b []byte) {
-						if len(b) >= 44 { // of the first entry
+						if len(b) >= 44 { // in the first entry
 							width = max(width, be16(b[40:]))
 							height = max(height, be16(b[42:]))
 						}
@@ -232,7 +230,7 @@ func (f bmff) sequence() (frames, width, height int) {
 	return frames, width, height
 }
 
-// eachBox calls do with the body of each box of that type in b, up to the first broken one.
+// eachBox calls do with the body of each box of type want in b, up to the first broken one.
 func eachBox(b []byte, want string, do func(body []byte)) {
 	for len(b) > 0 {
 		typ, body, rest, err := nextBox(NoKind, b)

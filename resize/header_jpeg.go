@@ -2,7 +2,7 @@ package resize
 
 import "bytes"
 
-// JPEG: ITU-T T.81, annex B. Segments of a marker and a length, then scans without one.
+// JPEG: ITU-T T.81, annex B. Segments of marker and length, and scans without a length.
 
 const (
 	jpegSOI = 0xd8
@@ -13,24 +13,24 @@ const (
 	jpegDAC = 0xcc
 )
 
-// maxScans is the most scans of a JPEG that is decoded; libjpeg's own progression has ten.
-// Each scan of a progressive JPEG costs a pass over all of its coefficients and can be some
-// ten bytes long (libjpeg-turbo, "Two Issues with the JPEG Standard").
+// maxScans is the largest number of scans of a JPEG that is decoded; libjpeg's default
+// progression has ten. Each scan of a progressive JPEG costs a pass over all coefficients and
+// can be as short as ten bytes (libjpeg-turbo, "Two Issues with the JPEG Standard").
 const maxScans = 100
 
-// jpegSegment returns the first segment at or after b[at]: its marker, its body without
-// the length (nil for markers that stand alone), and where the next one begins.
+// jpegSegment returns the first segment at or after b[at]: its marker, its body without the
+// length (nil for stand-alone markers), and the offset after it.
 func jpegSegment(b []byte, at int) (marker byte, body []byte, next int, err error) {
 	for {
-		// Encoders leave bytes between segments, and decoders skip them with a warning.
+		// Some encoders leave bytes between segments; decoders skip them with a warning.
 		i := bytes.IndexByte(b[at:], 0xff)
 		if i < 0 {
-			return 0, nil, 0, corrupt(KindJPEG, "it ends before its picture does")
+			return 0, nil, 0, corrupt(KindJPEG, "truncated")
 		}
 		for at += i; at < len(b) && b[at] == 0xff; at++ {
 		}
 		if at == len(b) {
-			return 0, nil, 0, corrupt(KindJPEG, "it ends before its picture does")
+			return 0, nil, 0, corrupt(KindJPEG, "truncated")
 		}
 		marker = b[at]
 		at++
@@ -42,14 +42,14 @@ func jpegSegment(b []byte, at int) (marker byte, body []byte, next int, err erro
 		return marker, nil, at, nil
 	}
 	if len(b)-at < 2 {
-		return 0, nil, 0, corrupt(KindJPEG, "it ends before its picture does")
+		return 0, nil, 0, corrupt(KindJPEG, "truncated")
 	}
 	length := be16(b[at:])
 	if length < 2 {
 		return 0, nil, 0, corrupt(KindJPEG, "a segment has the length %d", length)
 	}
 	if length > len(b)-at {
-		return 0, nil, 0, corrupt(KindJPEG, "it ends within a segment")
+		return 0, nil, 0, corrupt(KindJPEG, "truncated within a segment")
 	}
 	return marker, b[at+2 : at+length], at + length, nil
 }
@@ -81,9 +81,9 @@ func (h *Header) readJPEG(b []byte) error {
 			}
 			return nil
 		case marker == jpegSOI, marker == jpegEOI:
-			return corrupt(KindJPEG, "it ends or begins anew before its picture")
+			return corrupt(KindJPEG, "it has no image before its end")
 		case marker == 0xe1 && !exif && bytes.HasPrefix(body, []byte("Exif\x00")) && len(body) > 6:
-			exif = true // the first counts, as in libvips
+			exif = true // the first one counts, as in libvips
 			h.Orientation = exifOrientation(body[6:])
 		case marker == 0xe2 && bytes.HasPrefix(body, []byte("ICC_PROFILE\x00")):
 			h.Profile = true
@@ -105,7 +105,7 @@ func (h *Header) readJPEGFrame(marker byte, body []byte) error {
 		return unsupported(KindJPEG, "process %x (lossless or hierarchical)", marker)
 	}
 	if h.BitDepth != 8 {
-		return unsupported(KindJPEG, "%d bits a sample", h.BitDepth)
+		return unsupported(KindJPEG, "%d bits per sample", h.BitDepth)
 	}
 	if h.Channels != 1 && h.Channels != 3 && h.Channels != 4 {
 		return unsupported(KindJPEG, "%d components", h.Channels)
@@ -118,8 +118,8 @@ func (h *Header) readJPEGFrame(marker byte, body []byte) error {
 	}
 	h.CMYK = h.Channels == 4
 	if h.Height == 0 {
-		// B.2.5 allows it, with the number of lines after the first scan; no decoder does.
-		return corrupt(KindJPEG, "its frame header leaves the height out")
+		// B.2.5 allows 0, with the height after the first scan, but no decoder supports it.
+		return corrupt(KindJPEG, "its frame header has no height")
 	}
 	return nil
 }
@@ -137,13 +137,13 @@ func completeJPEG(b []byte) error {
 		case marker == jpegEOI:
 			return nil
 		case marker == jpegSOI, jpegFrame(marker) && scans > 0:
-			return corrupt(KindJPEG, "a picture begins within another")
+			return corrupt(KindJPEG, "an image begins within another")
 		case marker == jpegSOS:
 			if scans++; scans > maxScans {
-				return tooLarge("a JPEG of more than %d scans", maxScans)
+				return tooLarge("a JPEG with more than %d scans", maxScans)
 			}
 		}
-		// In a scan, 0xff is followed by 0 (a data byte), or by one of the restart
-		// markers, which jpegSegment returns like any other.
+		// In a scan, 0xff is followed by 0 (a data byte) or by a restart marker, which
+		// jpegSegment returns like any other marker.
 	}
 }

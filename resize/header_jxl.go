@@ -6,7 +6,7 @@ import "bytes"
 
 const jxlMagic = "\x00\x00\x00\x0cJXL \x0d\x0a\x87\x0a"
 
-// jxlHeaderBytes are more than SizeHeader and the part of ImageMetadata that is read have.
+// jxlHeaderBytes is more than SizeHeader and the parsed part of ImageMetadata take.
 const jxlHeaderBytes = 64
 
 func (h *Header) readJXL(b []byte) error {
@@ -26,23 +26,23 @@ func (h *Header) readJXL(b []byte) error {
 	h.Channels, h.BitDepth = 3, 8
 	h.readJXLMetadata(&r)
 	if r.short {
-		return corrupt(KindJXL, "it ends within its header")
+		return corrupt(KindJXL, "truncated within its header")
 	}
 	return nil
 }
 
-// jxlStream appends the first bytes of the codestream to buf: it may be in pieces.
+// jxlStream appends the first bytes of the codestream, which may be split, to buf.
 func jxlStream(b, buf []byte) ([]byte, error) {
 	for len(b) > 0 && len(buf) < cap(buf) {
 		typ, body, rest, err := nextBox(KindJXL, b)
 		switch string(typ) {
 		case "jxlp":
-			body = body[min(4, len(body)):] // its number
+			body = body[min(4, len(body)):] // skip the part number
 			buf = append(buf, body[:min(len(body), cap(buf)-len(buf))]...)
 		case "jxlc":
 			buf = append(buf, body[:min(len(body), cap(buf)-len(buf))]...)
 		}
-		if err != nil { // cut short: what there is may do for a header
+		if err != nil { // truncated, but the header may be complete
 			break
 		}
 		b = rest
@@ -50,14 +50,14 @@ func jxlStream(b, buf []byte) ([]byte, error) {
 	return buf, nil
 }
 
-// readJXLMetadata reads ImageMetadata as far as the extra channels.
+// readJXLMetadata parses ImageMetadata up to the extra channels.
 func (h *Header) readJXLMetadata(r *bitReader) {
 	if r.bits(1) == 1 { // all default
 		return
 	}
 	if r.bits(1) == 1 { // extra fields
 		h.Orientation = 1 + r.bits(3)
-		if r.bits(1) == 1 { // intrinsic size: how to show it, not what is stored
+		if r.bits(1) == 1 { // intrinsic size: for display, not what is stored
 			jxlSize(r)
 		}
 		if r.bits(1) == 1 {
@@ -65,7 +65,7 @@ func (h *Header) readJXLMetadata(r *bitReader) {
 		}
 		if r.bits(1) == 1 {
 			h.Animated = true
-			r.choose([4]uint{0, 0, 10, 30}, [4]int{100, 1000, 1, 1}) // ticks a second
+			r.choose([4]uint{0, 0, 10, 30}, [4]int{100, 1000, 1, 1}) // ticks per second
 			r.choose([4]uint{0, 0, 8, 10}, [4]int{1, 1001, 1, 1})
 			r.choose([4]uint{0, 3, 16, 32}, [4]int{}) // loops
 			r.bits(1)                                 // timecodes
@@ -76,7 +76,7 @@ func (h *Header) readJXLMetadata(r *bitReader) {
 	extra := r.choose([4]uint{0, 0, 4, 12}, [4]int{0, 1, 2, 1})
 	for i := range extra {
 		if i == 4 {
-			break // enough to know
+			break // the rest does not matter
 		}
 		if r.bits(1) == 1 { // all default: 8-bit alpha
 			h.Alpha = true
@@ -85,7 +85,7 @@ func (h *Header) readJXLMetadata(r *bitReader) {
 		kind := r.choose([4]uint{0, 0, 4, 6}, [4]int{0, 1, 2, 18})
 		h.Alpha = h.Alpha || kind == 0
 		h.CMYK = h.CMYK || kind == 4
-		// What follows depends on the kind; the rest of the channels stay unread.
+		// What follows depends on the type; the other channels are not parsed.
 		break
 	}
 	if h.Alpha {
@@ -96,7 +96,7 @@ func (h *Header) readJXLMetadata(r *bitReader) {
 	}
 }
 
-// jxlDepth reads BitDepth.
+// jxlDepth parses BitDepth.
 func jxlDepth(r *bitReader) int {
 	if r.bits(1) == 0 {
 		return r.choose([4]uint{0, 0, 0, 6}, [4]int{8, 10, 12, 1})
@@ -106,7 +106,7 @@ func jxlDepth(r *bitReader) int {
 	return depth
 }
 
-// jxlSize reads SizeHeader.
+// jxlSize parses SizeHeader.
 func jxlSize(r *bitReader) (width, height int) {
 	small := r.bits(1) == 1
 	side := func() int {
@@ -122,7 +122,7 @@ func jxlSize(r *bitReader) (width, height int) {
 	return width, height
 }
 
-// jxlPreview reads PreviewHeader.
+// jxlPreview parses PreviewHeader.
 func jxlPreview(r *bitReader) (width, height int) {
 	blocks := r.bits(1) == 1
 	side := func() int {
@@ -138,7 +138,7 @@ func jxlPreview(r *bitReader) (width, height int) {
 	return width, height
 }
 
-// jxlRatio returns the width of a picture of that height and aspect ratio, 0 if it is free.
+// jxlRatio returns the width for a height and an aspect ratio code, or 0 if ratio is 0.
 func jxlRatio(ratio, height int) int {
 	switch ratio {
 	case 1:
@@ -159,8 +159,7 @@ func jxlRatio(ratio, height int) int {
 	return 0
 }
 
-// bitReader reads bits, the lowest of each byte first. At the end it returns zeros and
-// notes that b was too short.
+// bitReader reads bits, least significant first. At the end it returns zeros and sets short.
 type bitReader struct {
 	b     []byte
 	at    int // in bits
@@ -180,16 +179,16 @@ func (r *bitReader) bits(n uint) (v int) {
 	return v
 }
 
-// choose reads a U32: two bits choose how many more there are and what to add to them.
+// choose parses a U32: two bits select the width of the value and the number added to it.
 func (r *bitReader) choose(widths [4]uint, plus [4]int) int {
 	i := r.bits(2)
 	return r.bits(widths[i]) + plus[i]
 }
 
-// completeJXL looks whether all boxes are within the file.
+// completeJXL checks that all boxes lie within the file.
 func completeJXL(b []byte) error {
 	if string(b[:2]) == "\xff\x0a" {
-		return nil // it tells its length to a decoder only
+		return nil // only a decoder can find its end
 	}
 	return completeBoxes(KindJXL, b)
 }

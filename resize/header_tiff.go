@@ -17,7 +17,7 @@ func (h *Header) readTIFF(b []byte) error {
 		case tagBits:
 			list, size, ok := t.numbers(e)
 			if !ok || len(list) == 0 {
-				return corrupt(KindTIFF, "it has no bits a sample")
+				return corrupt(KindTIFF, "its bits per sample are missing")
 			}
 			h.BitDepth = 0
 			for j := range min(len(list)/size, 8) {
@@ -44,22 +44,21 @@ func (h *Header) readTIFF(b []byte) error {
 		}
 	}
 	if h.Channels < 1 || h.Channels > 5 {
-		return unsupported(KindTIFF, "%d samples a pixel", h.Channels)
+		return unsupported(KindTIFF, "%d samples per pixel", h.Channels)
 	}
 	if h.BitDepth < 1 || h.BitDepth > 32 {
-		return unsupported(KindTIFF, "%d bits a sample", h.BitDepth)
+		return unsupported(KindTIFF, "%d bits per sample", h.BitDepth)
 	}
 	h.Alpha = extra > 0
-	// A tile is decoded whole, however little of it the picture has.
+	// A tile is decoded completely, even if only part of it is in the image.
 	h.widen(tileWidth, tileHeight)
 	return nil
 }
 
-// tiffSizes are the bytes of one value of each type of entry (TIFF 6.0, section 2).
+// tiffSizes are the sizes in bytes of one value of each entry type (TIFF 6.0, section 2).
 var tiffSizes = [...]int{1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 
-// completeTIFF looks whether every value, strip and tile of the first page is within the
-// file.
+// completeTIFF checks that every value, strip and tile of the first page lies within the file.
 func completeTIFF(b []byte) error {
 	t, entries, ok := openTIFF(b)
 	if !ok {
@@ -74,7 +73,7 @@ func completeTIFF(b []byte) error {
 			ok = length <= 4 || int(t.order.Uint32(e.value))+length <= len(b)
 		}
 		if !ok {
-			return corrupt(KindTIFF, "it ends within its directory")
+			return corrupt(KindTIFF, "truncated within its directory")
 		}
 		switch e.tag {
 		case tagStrips, tagTiles:
@@ -87,11 +86,11 @@ func completeTIFF(b []byte) error {
 		}
 	}
 	if len(offsets) == 0 || len(counts) == 0 || len(offsets)/offsetSize != len(counts)/countSize {
-		return corrupt(KindTIFF, "it has no strips, or not the size of each")
+		return corrupt(KindTIFF, "its strips or their sizes are missing")
 	}
 	for i := range len(offsets) / offsetSize {
 		if t.number(offsets, offsetSize, i)+t.number(counts, countSize, i) > len(b) {
-			return corrupt(KindTIFF, "it ends before its picture does")
+			return corrupt(KindTIFF, "truncated within its image")
 		}
 	}
 	return nil

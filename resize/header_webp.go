@@ -1,12 +1,12 @@
 package resize
 
-// WebP: RFC 9649. RIFF chunks of type, length, data, padded to an even length.
+// WebP: RFC 9649. RIFF chunks of type, length and data, padded to an even length.
 
-// webpChunk returns the first chunk of b and what follows it. rest is nil at the end, and
-// cut is true if the chunk is longer than b; body is then what there is of it.
+// webpChunk returns the first chunk of b and the bytes after it. rest is nil at the end. cut is
+// true if the chunk is longer than b; body is then the part that exists.
 func webpChunk(b []byte) (typ, body, rest []byte, cut bool) {
 	if len(b) < 8 {
-		return nil, nil, nil, false // the rest is too short for one: padding
+		return nil, nil, nil, false // too short for a chunk: padding
 	}
 	length := le32(b[4:])
 	typ, b = b[:4], b[8:]
@@ -16,11 +16,11 @@ func webpChunk(b []byte) (typ, body, rest []byte, cut bool) {
 	return typ, b[:length], b[min(length+length&1, len(b)):], false
 }
 
-// webpBody returns the chunks of a file: as long as RIFF says or as there are bytes.
+// webpBody returns the chunks of a file, up to the length in the RIFF header or the end of b.
 func webpBody(b []byte) (chunks []byte, err error) {
 	length := le32(b[4:])
 	if length < 12 {
-		return nil, corrupt(KindWebP, "it has the length %d", length)
+		return nil, corrupt(KindWebP, "its length field is %d", length)
 	}
 	return b[12:min(8+length, len(b))], nil
 }
@@ -38,7 +38,7 @@ func (h *Header) readWebP(b []byte) error {
 	case "VP8X":
 		err = h.readVP8X(body, rest)
 	default:
-		err = corrupt(KindWebP, "its first chunk is no picture")
+		err = corrupt(KindWebP, "its first chunk is not an image")
 	}
 	if h.Alpha {
 		h.Channels = 4
@@ -46,10 +46,10 @@ func (h *Header) readWebP(b []byte) error {
 	return err
 }
 
-// readVP8X reads the extended format: canvas and flags in body, the other chunks in rest.
+// readVP8X reads the extended format: canvas and flags from body, the other chunks from rest.
 func (h *Header) readVP8X(body, rest []byte) error {
 	if len(body) < 10 {
-		return corrupt(KindWebP, "its extended header is cut short")
+		return corrupt(KindWebP, "its extended header is truncated")
 	}
 	const animation, alpha = 0x02, 0x10
 	h.Animated, h.Alpha = body[0]&animation != 0, body[0]&alpha != 0
@@ -68,7 +68,7 @@ func (h *Header) readVP8X(body, rest []byte) error {
 				return err
 			}
 			if width != h.Width || height != h.Height {
-				return corrupt(KindWebP, "the canvas is %dx%d and the picture %dx%d", h.Width, h.Height, width, height)
+				return corrupt(KindWebP, "the canvas is %dx%d but the image %dx%d", h.Width, h.Height, width, height)
 			}
 			h.Frames = 1
 		case "ANMF":
@@ -82,21 +82,21 @@ func (h *Header) readVP8X(body, rest []byte) error {
 			h.Profile = true
 		case "EXIF":
 			if len(body) > 6 && string(body[:6]) == "Exif\x00\x00" {
-				body = body[6:] // some writers put JPEG's prefix there
+				body = body[6:] // some encoders add JPEG's prefix
 			}
 			h.Orientation = exifOrientation(body)
 		}
 	}
 	if h.Frames == 0 {
-		return corrupt(KindWebP, "it has no picture")
+		return corrupt(KindWebP, "it has no image")
 	}
 	return nil
 }
 
-// addWebPFrame reads an ANMF chunk: the frame's place in the canvas, and its bitstream.
+// addWebPFrame reads an ANMF chunk: the position of the frame in the canvas, and its bitstream.
 func (h *Header) addWebPFrame(body []byte) error {
 	if len(body) < 16 {
-		return corrupt(KindWebP, "frame %d is cut short", h.Frames+1)
+		return corrupt(KindWebP, "frame %d is truncated", h.Frames+1)
 	}
 	left, top := 2*le24(body), 2*le24(body[3:])
 	width, height := 1+le24(body[6:]), 1+le24(body[9:])
@@ -114,15 +114,15 @@ func (h *Header) addWebPFrame(body []byte) error {
 			return err
 		}
 		if w != width || ht != height {
-			return corrupt(KindWebP, "frame %d is said to be %dx%d and is %dx%d", h.Frames+1, width, height, w, ht)
+			return corrupt(KindWebP, "frame %d is declared as %dx%d but is %dx%d", h.Frames+1, width, height, w, ht)
 		}
 		h.Frames++
 		return nil
 	}
-	return corrupt(KindWebP, "frame %d has no picture", h.Frames+1)
+	return corrupt(KindWebP, "frame %d has no image", h.Frames+1)
 }
 
-// webpBitstream reads the first bytes of a key frame of VP8 (RFC 6386, 9.1) or of VP8L
+// webpBitstream reads the size and alpha of a VP8 key frame (RFC 6386, 9.1) or of VP8L
 // (RFC 9649, 3.4).
 func webpBitstream(typ []byte, b []byte) (width, height int, alpha bool, err error) {
 	if string(typ) == "VP8 " {
@@ -138,8 +138,8 @@ func webpBitstream(typ []byte, b []byte) (width, height int, alpha bool, err err
 	return 1 + bits&0x3fff, 1 + bits>>14&0x3fff, bits>>28&1 != 0, nil
 }
 
-// completeWebP looks whether all chunks are within the length that RIFF says, and that
-// within the file.
+// completeWebP checks that all chunks lie within the length in the RIFF header, and that within
+// the file.
 func completeWebP(b []byte) error {
 	chunks, err := webpBody(b)
 	if err != nil {
@@ -151,7 +151,7 @@ func completeWebP(b []byte) error {
 	for rest := chunks; rest != nil; {
 		var cut bool
 		if _, _, rest, cut = webpChunk(rest); cut {
-			return corrupt(KindWebP, "it ends within a chunk")
+			return corrupt(KindWebP, "truncated within a chunk")
 		}
 	}
 	return nil

@@ -5,23 +5,23 @@ import (
 	"fmt"
 )
 
-// Info are facts about an original, in the JSON of CONTRACT 2. All fields are always there.
+// Info describes an original. In JSON all fields are always present.
 type Info struct {
 	Width       int    `json:"width"` // pixels, after Orientation
 	Height      int    `json:"height"`
-	Format      string `json:"format"` // as formats are spelled in URLs (jpg, png, …), or tiff
+	Format      string `json:"format"` // as in URLs (jpg, png, …), or tiff
 	Bytes       int    `json:"bytes"`  // of the original
 	Animated    bool   `json:"animated"`
 	Frames      int    `json:"frames"`      // 1 for stills; see Header.Frames
-	Orientation int    `json:"orientation"` // 1-8 as in EXIF: what has been applied to Width and Height
+	Orientation int    `json:"orientation"` // EXIF orientation, 1-8, already applied to Width and Height
 	ThumbHash   string `json:"thumbhash"`   // of the first frame, base64 with padding
-	BlurHash    string `json:"blurhash"`    // of 4x3 or 3x4 components, transparent parts on white
-	Color       string `json:"color"`       // #rrggbb: the mean of what is not transparent
+	BlurHash    string `json:"blurhash"`    // 4x3 or 3x4 components, transparency on white
+	Color       string `json:"color"`       // #rrggbb: the mean of the pixels that are not transparent
 }
 
-// FactsOf returns what header and length of an original say of it: an Info without
-// ThumbHash, BlurHash and Color, for which its pixels are needed.
-func FactsOf(h Header, bytes int) Info {
+// NewInfo returns the Info of an original with header h and a length in bytes. ThumbHash,
+// BlurHash and Color stay empty: they need decoded pixels.
+func NewInfo(h Header, bytes int) Info {
 	width, height := h.Upright()
 	format := h.Kind.String()
 	if h.Kind == KindJPEG {
@@ -33,11 +33,11 @@ func FactsOf(h Header, bytes int) Info {
 	}
 }
 
-// Image returns i as a Resizer hands it out.
+// Image returns i encoded as JSON, as a [Resizer] returns it.
 func (i Info) Image() (Image, error) {
 	body, err := json.Marshal(i)
 	if err != nil {
-		return Image{}, fmt.Errorf("write info: %w", err)
+		return Image{}, fmt.Errorf("encode info: %w", err)
 	}
 	return Image{Body: body, Format: JSON, Width: i.Width, Height: i.Height}, nil
 }

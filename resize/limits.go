@@ -5,16 +5,15 @@ import (
 	"fmt"
 )
 
-// Limits say which originals are too large to be decoded. A field that is 0 means its
-// default (CONTRACT 4).
+// Limits bound the originals that are decoded. A field that is 0 means its default.
 type Limits struct {
-	MaxBytes  int64 // of the file; 32 MiB
-	MaxPixels int64 // width times height, and times frames where they are all made; 60 million
-	MaxSide   int   // width or height in pixels; 32,768
-	MaxFrames int   // 200
+	MaxBytes  int64 // size of the file; default 32 MiB
+	MaxPixels int64 // width × height, and × frames where all frames are made; default 60 million
+	MaxSide   int   // width or height in pixels; default 32,768
+	MaxFrames int   // default 200
 }
 
-// DefaultLimits returns the defaults, written out.
+// DefaultLimits returns the default limits with every field set.
 func DefaultLimits() Limits { return Limits{}.orDefaults() }
 
 func (l Limits) orDefaults() Limits {
@@ -26,29 +25,29 @@ func (l Limits) orDefaults() Limits {
 	}
 }
 
-// Check returns nil if an original of size bytes with that header may be decoded, and
-// otherwise an error that wraps ErrTooLarge and may be shown to the client. Sides and
-// pixels are those of the largest thing that a decoder may have to hold for one frame.
+// Check returns nil if an original of size bytes with header h may be decoded, and otherwise
+// an error that wraps ErrTooLarge and may be shown to the client. Sides and pixels are those
+// of the largest frame, tile grid or thumbnail that a decoder may have to hold.
 func (l Limits) Check(h Header, size int) error {
 	l = l.orDefaults()
 	width, height := h.LargestWidth, h.LargestHeight
 	switch {
 	case int64(size) > l.MaxBytes:
-		return tooLarge("it has %d bytes, allowed are %d", size, l.MaxBytes)
+		return tooLarge("it has %d bytes, the limit is %d", size, l.MaxBytes)
 	case width > l.MaxSide || height > l.MaxSide:
-		return tooLarge("it is %dx%d pixels, a side may have %d", width, height, l.MaxSide)
+		return tooLarge("it is %dx%d pixels, the limit for a side is %d", width, height, l.MaxSide)
 	case pixels(width, height, 1) > l.MaxPixels:
-		return tooLarge("it is %dx%d pixels, allowed are %.4g megapixels", width, height, float64(l.MaxPixels)/1e6)
+		return tooLarge("it is %dx%d pixels, the limit is %.4g megapixels", width, height, float64(l.MaxPixels)/1e6)
 	case h.Frames > l.MaxFrames:
-		return tooLarge("it has %d frames, allowed are %d", h.Frames, l.MaxFrames)
+		return tooLarge("it has %d frames, the limit is %d", h.Frames, l.MaxFrames)
 	}
 	return nil
 }
 
-// CheckVariant returns nil if making s of such an original stays within MaxPixels too, and
-// otherwise an error that wraps ErrTooLarge: what is made has no more pixels than an
-// original may have, and where an animation is kept all of its frames count, as they are
-// read and as they are made. A still of that animation may be allowed all the same.
+// CheckVariant returns nil if making s from an original with header h stays within MaxPixels,
+// and otherwise an error that wraps ErrTooLarge. The output has the same limit as the input.
+// Where an animation is kept, all frames count, in the input and in the output; a still of
+// the same animation may be allowed.
 func (l Limits) CheckVariant(h Header, s Spec) error {
 	if s.Shape != ShapeVariant {
 		return nil
@@ -59,18 +58,20 @@ func (l Limits) CheckVariant(h Header, s Spec) error {
 		frames = h.Frames
 	}
 	if frames > 1 && pixels(h.LargestWidth, h.LargestHeight, frames) > l.MaxPixels {
-		return tooLarge("it is %d frames of %dx%d pixels, allowed are %.4g megapixels in all", frames, h.LargestWidth, h.LargestHeight, float64(l.MaxPixels)/1e6)
+		return tooLarge("it is %d frames of %dx%d pixels, the limit is %.4g megapixels in total",
+			frames, h.LargestWidth, h.LargestHeight, float64(l.MaxPixels)/1e6)
 	}
 	if width, height := s.OutputSize(h.Upright()); pixels(width, height, frames) > l.MaxPixels {
-		return tooLarge("%s of it would be %d×%dx%d pixels, allowed are %.4g megapixels in all", s, frames, width, height, float64(l.MaxPixels)/1e6)
+		return tooLarge("%s of it would be %d×%dx%d pixels, the limit is %.4g megapixels in total",
+			s, frames, width, height, float64(l.MaxPixels)/1e6)
 	}
 	return nil
 }
 
-// decodesFrames reports whether our decoders read more than the first frame of the kind.
+// decodesFrames reports whether more than the first frame of this kind is decoded.
 func (k Kind) decodesFrames() bool { return k == KindGIF || k == KindWebP }
 
-// pixels multiplies without overflow: more than an int64 holds is the most that it holds.
+// pixels returns width × height × frames, or the largest int64 if the product overflows.
 func pixels(width, height, frames int) int64 {
 	n := int64(1)
 	for _, side := range [...]int{width, height, frames} {
@@ -90,15 +91,15 @@ func tooLarge(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrTooLarge, fmt.Sprintf(format, args...))
 }
 
-// OutputSize returns the size of the variant of a picture that is width by height pixels
-// when upright (Header.Upright). Trim is not reckoned with: it depends on the pixels.
+// OutputSize returns the size of the variant of an image that is width by height pixels when
+// upright ([Header.Upright]). It ignores Trim, which depends on the pixels.
 //
-//   - The turn comes first: it changes width and height.
-//   - FitInside scales to the largest that fits in the box, by at most 1 without Up.
-//   - FitCover is the box; without Up, where the picture is too small to fill the box
-//     unscaled, it is the largest crop of the box's ratio.
+//   - Rotation comes first: it swaps width and height.
+//   - FitInside scales to the largest size that fits in the box, by at most 1 without Up.
+//   - FitCover is the box; without Up, where the image is too small to fill the box
+//     unscaled, it is the largest crop with the box's aspect ratio.
 //   - FitPad is the box, always.
-//   - FitExact is the box; without Up each side is at most that of the picture.
+//   - FitExact is the box; without Up no side is larger than that of the image.
 //
 // Sides are rounded to the nearest pixel, and at least 1.
 func (s Spec) OutputSize(width, height int) (int, int) {
@@ -132,7 +133,7 @@ func (s Spec) OutputSize(width, height int) (int, int) {
 	return width, height
 }
 
-// scaled returns n*by/of, rounded to the nearest, at least 1.
+// scaled returns n*by/of, rounded to the nearest integer and at least 1.
 func scaled(n, by, of int) int {
 	return max(1, (n*by+of/2)/of)
 }

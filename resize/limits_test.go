@@ -7,9 +7,16 @@ import (
 	"testing"
 )
 
-func TestOriginalsOverALimitAreTooLarge(t *testing.T) {
+func TestLimits_Check(t *testing.T) {
 	still := func(width, height int) Header {
-		return Header{Kind: KindJPEG, Width: width, Height: height, LargestWidth: width, LargestHeight: height, Frames: 1}
+		return Header{
+			Kind:          KindJPEG,
+			Width:         width,
+			Height:        height,
+			LargestWidth:  width,
+			LargestHeight: height,
+			Frames:        1,
+		}
 	}
 	animation := still(100, 100)
 	animation.Frames = 200
@@ -25,27 +32,30 @@ func TestOriginalsOverALimitAreTooLarge(t *testing.T) {
 		says   string
 	}{
 		{"a photo of 60 megapixels", Limits{}, still(10_000, 6_000), 32 << 20, ""},
-		{"one byte more", Limits{}, still(1, 1), 32<<20 + 1, "33554433 bytes, allowed are 33554432"},
-		{"one column more", Limits{}, still(10_001, 6_000), 1, "10001x6000 pixels, allowed are 60 megapixels"},
+		{"one byte more", Limits{}, still(1, 1), 32<<20 + 1, "33554433 bytes, the limit is 33554432"},
+		{"one column more", Limits{}, still(10_001, 6_000), 1, "10001x6000 pixels, the limit is 60 megapixels"},
 		{"the longest side", Limits{}, still(32_768, 1), 1, ""},
-		{"a longer one", Limits{}, still(1, 32_769), 1, "1x32769 pixels, a side may have 32768"},
+		{"a longer one", Limits{}, still(1, 32_769), 1, "1x32769 pixels, the limit for a side is 32768"},
 		{"a frame that is larger than the canvas", Limits{}, hidden, 1, "40000x100"},
 		{"200 frames", Limits{}, animation, 1, ""},
-		{"201 frames", Limits{}, longer, 1, "201 frames, allowed are 200"},
+		{"201 frames", Limits{}, longer, 1, "201 frames, the limit is 200"},
 		{"a product that no int64 holds", Limits{MaxSide: math.MaxInt, MaxPixels: math.MaxInt64 - 1}, still(1<<40, 1<<40), 1, "pixels"},
-		{"limits that are set", Limits{MaxBytes: 10, MaxPixels: 5_000_000, MaxSide: 3_000, MaxFrames: 2}, still(2_501, 2_000), 10, "allowed are 5 megapixels"},
+		{"limits that are set", Limits{MaxBytes: 10, MaxPixels: 5_000_000, MaxSide: 3_000, MaxFrames: 2}, still(2_501, 2_000), 10, "the limit is 5 megapixels"},
 	} {
-		err := c.limits.Check(c.h, c.size)
-		if (err == nil) != (c.says == "") || err != nil && (!errors.Is(err, ErrTooLarge) || !strings.Contains(err.Error(), c.says)) {
-			t.Errorf("%s: %v, want %q", c.name, err, c.says)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			err := c.limits.Check(c.h, c.size)
+			if (err == nil) != (c.says == "") ||
+				err != nil && (!errors.Is(err, ErrTooLarge) || !strings.Contains(err.Error(), c.says)) {
+				t.Errorf("%v, want %q", err, c.says)
+			}
+		})
 	}
 	if got, want := DefaultLimits(), (Limits{32 << 20, 60_000_000, 32_768, 200}); got != want {
 		t.Errorf("the defaults are %+v", got)
 	}
 }
 
-func TestASmallGIFThatClaimsToBeHugeIsTooLarge(t *testing.T) {
+func TestLimits_Check_SmallGIFWithHugeCanvas(t *testing.T) {
 	b := []byte(gif(65535, 65535, gifFrame(0, 0, 65535, 65535)+strings.Repeat("\x21\xfe\x01.\x00", 50)+"\x3b"))
 	h, err := ReadHeader(b)
 	if err != nil || h.Width != 65535 || h.Height != 65535 {
@@ -56,8 +66,17 @@ func TestASmallGIFThatClaimsToBeHugeIsTooLarge(t *testing.T) {
 	}
 }
 
-func TestAnAnimationCountsWithAllItsFramesWhereItIsKept(t *testing.T) {
-	film := Header{Kind: KindGIF, Width: 1000, Height: 1000, LargestWidth: 1000, LargestHeight: 1000, Orientation: 1, Frames: 100, Animated: true}
+func TestLimits_CheckVariant_CountsKeptFrames(t *testing.T) {
+	animation := Header{
+		Kind:          KindGIF,
+		Width:         1000,
+		Height:        1000,
+		LargestWidth:  1000,
+		LargestHeight: 1000,
+		Orientation:   1,
+		Frames:        100,
+		Animated:      true,
+	}
 	for name, fits := range map[string]bool{
 		"100x.gif":        false, // 100 frames of 1 megapixel are read
 		"100x.webp":       false,
@@ -67,35 +86,41 @@ func TestAnAnimationCountsWithAllItsFramesWhereItIsKept(t *testing.T) {
 		"orig":            true,
 		"info.json":       true,
 	} {
-		s, err := ParseSpecName(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := (Limits{}).CheckVariant(film, s); (err == nil) != fits || err != nil && !errors.Is(err, ErrTooLarge) {
-			t.Errorf("%s: %v", name, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			s, err := ParseSpecName(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := (Limits{}).CheckVariant(animation, s); (err == nil) != fits ||
+				err != nil && !errors.Is(err, ErrTooLarge) {
+				t.Error(err)
+			}
+		})
 	}
 	for _, kind := range []Kind{KindPNG, KindAVIF, KindHEIC, KindJXL} { // of which the first frame is read
-		other := film
+		other := animation
 		other.Kind = kind
 		if s, err := ParseSpecName("100x.webp"); err != nil || (Limits{}).CheckVariant(other, s) != nil {
 			t.Errorf("%v: %v", kind, (Limits{}).CheckVariant(other, s))
 		}
 	}
-	film.LargestWidth, film.LargestHeight, film.Width, film.Height = 100, 100, 100, 100
+	animation.LargestWidth, animation.LargestHeight, animation.Width, animation.Height = 100, 100, 100, 100
 	for name, fits := range map[string]bool{"100x.gif": true, "1000x-up.gif": false, "1000x-up-still.gif": true, "8192x8192-pad.jpg": false, "8192x.jpg": true, "8192x-up.jpg": false} {
-		s, err := ParseSpecName(name)
-		if err != nil {
+		t.Run(name, func(t *testing.T) {
+			s, err := ParseSpecName(name)
+			if err != nil {
 
-			t.Fatal(err)
-		}
-		if err := (Limits{}).CheckVariant(film, s); (err == nil) != fits || err != nil && !errors.Is(err, ErrTooLarge) {
-			t.Errorf("%s of a small one: %v", name, err)
-		}
+				t.Fatal(err)
+			}
+			if err := (Limits{}).CheckVariant(animation, s); (err == nil) != fits ||
+				err != nil && !errors.Is(err, ErrTooLarge) {
+				t.Errorf("%s of a small one: %v", name, err)
+			}
+		})
 	}
 }
 
-func TestTheSizeOfAVariantFollowsFromItsSpec(t *testing.T) {
+func TestSpec_OutputSize(t *testing.T) {
 	for _, c := range []struct {
 		name                  string
 		width, height         int
@@ -128,13 +153,24 @@ func TestTheSizeOfAVariantFollowsFromItsSpec(t *testing.T) {
 		{name: "640x-rot270", width: 4032, height: 3024, wantWidth: 640, wantHeight: 853},
 		{name: "640x-rot180", width: 4032, height: 3024, wantWidth: 640, wantHeight: 480},
 	} {
-		s, err := ParseSpecName(c.name + ".webp")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if width, height := s.OutputSize(c.width, c.height); width != c.wantWidth || height != c.wantHeight {
-			t.Errorf("%s of %dx%d is %dx%d, want %dx%d", c.name, c.width, c.height, width, height, c.wantWidth, c.wantHeight)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			s, err := ParseSpecName(c.name + ".webp")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if width, height := s.OutputSize(c.width, c.height); width != c.wantWidth || height != c.wantHeight {
+				t.Errorf(
+					"%s of %dx%d is %dx%d, want %dx%d",
+					c.name,
+					c.width,
+					c.height,
+					width,
+					height,
+					c.wantWidth,
+					c.wantHeight,
+				)
+			}
+		})
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-func TestOnlyLargeOpaqueStillsHaveAMezzanine(t *testing.T) {
+func TestHeader_HasMezzanine(t *testing.T) {
 	photo := resize.Header{Kind: resize.KindJPEG, Width: 4032, Height: 3024, Orientation: 1, Frames: 1}
 	with := func(change func(*resize.Header)) resize.Header {
 		h := photo
@@ -28,13 +28,15 @@ func TestOnlyLargeOpaqueStillsHaveAMezzanine(t *testing.T) {
 		"one of one frame":   {with(func(h *resize.Header) { h.Animated = true }), 1440, false},
 		"none is configured": {photo, 0, false},
 	} {
-		if got := c.h.HasMezzanine(c.side); got != c.want {
-			t.Errorf("%s: %t", name, got)
-		}
+		t.Run(name, func(t *testing.T) {
+			if got := c.h.HasMezzanine(c.side); got != c.want {
+				t.Errorf("%t", got)
+			}
+		})
 	}
 }
 
-func TestWhatAMezzanineIsTooSmallForOrHasLostIsMadeFromTheOriginal(t *testing.T) {
+func TestSpec_FromMezzanine(t *testing.T) {
 	const w, h = 4032, 3024 // its mezzanine is 1440x1080
 	for name, want := range map[string]bool{
 		"640x.jpg": true, "640x640.webp": true, "x480.avif": true, "200x200-cover-face.webp": true, "880x-wm.logo.webp": true,
@@ -47,13 +49,15 @@ func TestWhatAMezzanineIsTooSmallForOrHasLostIsMadeFromTheOriginal(t *testing.T)
 		"640x-gray-blur5-sharp.jpg": true, "640x-still.webp": true,
 		"orig": false, "info.json": false,
 	} {
-		spec, err := resize.ParseSpecName(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := spec.FromMezzanine(w, h, 1440); got != want {
-			t.Errorf("%s: %t", name, got)
-		}
+		t.Run(name, func(t *testing.T) {
+			spec, err := resize.ParseSpecName(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := spec.FromMezzanine(w, h, 1440); got != want {
+				t.Errorf("%t", got)
+			}
+		})
 	}
 	wide, _ := resize.ParseSpecName("400x400-cover.jpg")
 	if wide.FromMezzanine(12000, 2000, 1440) {
@@ -61,13 +65,14 @@ func TestWhatAMezzanineIsTooSmallForOrHasLostIsMadeFromTheOriginal(t *testing.T)
 	}
 }
 
-// Whatever is made from a mezzanine has the size that it has from the original.
-func FuzzAVariantFromAMezzanineIsNeverEnlarged(f *testing.F) {
+// A variant made from a mezzanine must have the same size as one made from the original.
+func FuzzSpec_FromMezzanine_NeverEnlarges(f *testing.F) {
 	f.Add(4032, 3024, 640, 480, uint8(0), 0, false)
 	f.Add(3024, 4032, 200, 200, uint8(1), 90, true)
 	f.Fuzz(func(t *testing.T, w, h, boxW, boxH int, fit uint8, turn int, up bool) {
 		s := resize.Spec{Width: boxW, Height: boxH, Fit: resize.Fit(fit % 4), Rotate: turn, Up: up, Format: resize.JPEG}
-		if s.Check() != nil || w < 1 || h < 1 || w > 30_000 || h > 30_000 || max(w, h) < 2160 || !s.FromMezzanine(w, h, 1440) {
+		if s.Check() != nil || w < 1 || h < 1 || w > 30_000 || h > 30_000 || max(w, h) < 2160 ||
+			!s.FromMezzanine(w, h, 1440) {
 			return
 		}
 		long := float64(max(w, h))
@@ -82,7 +87,7 @@ func FuzzAVariantFromAMezzanineIsNeverEnlarged(f *testing.F) {
 	})
 }
 
-func TestNoURLNamesAMezzanineAndAJobDoes(t *testing.T) {
+func TestParseJobName_Mezzanine(t *testing.T) {
 	for _, side := range []int{1, 1440, resize.MaxBox} {
 		s := resize.Mezzanine(side)
 		if got, err := resize.ParseJobName(s.Name()); err != nil || got != s {

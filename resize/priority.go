@@ -2,19 +2,19 @@ package resize
 
 import "context"
 
-// Priority says who waits for a piece of work. It travels in the context, from the request or
-// the warming job down to the queue of the resize workers.
+// Priority orders the queue of the resize workers. It travels in the context, from the
+// request or the warming job.
 type Priority uint8
 
 const (
-	PriorityLive Priority = iota // a client waits for it; the default
-	PriorityWarm                 // made ahead of requests: foreground requests never wait for it
-	Priorities                   // how many there are
+	PriorityLive  Priority = iota // a client waits for it; the default
+	PriorityWarm                  // made ahead of requests, which never wait for it
+	NumPriorities                 // the number of priorities
 )
 
 type priorityKey struct{}
 
-// WithPriority returns a context for work of that priority.
+// WithPriority returns a context for work of priority p.
 func WithPriority(ctx context.Context, p Priority) context.Context {
 	return context.WithValue(ctx, priorityKey{}, p)
 }
@@ -25,16 +25,16 @@ func PriorityOf(ctx context.Context) Priority {
 	return p
 }
 
-type begunKey struct{}
+type continuationKey struct{}
 
-// Begun marks work as the rest of something that was admitted before and is mostly done. The
-// queue takes it first within its priority and does not refuse it.
-func Begun(ctx context.Context) context.Context {
-	return context.WithValue(ctx, begunKey{}, true)
+// WithContinuation marks work that finishes something which was admitted earlier and is mostly
+// done. The queue takes it first within its priority and never refuses it.
+func WithContinuation(ctx context.Context) context.Context {
+	return context.WithValue(ctx, continuationKey{}, true)
 }
 
-// HasBegun reports whether ctx was marked by Begun.
-func HasBegun(ctx context.Context) bool {
-	marked, _ := ctx.Value(begunKey{}).(bool)
+// IsContinuation reports whether ctx was marked by [WithContinuation].
+func IsContinuation(ctx context.Context) bool {
+	marked, _ := ctx.Value(continuationKey{}).(bool)
 	return marked
 }

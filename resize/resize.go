@@ -1,7 +1,9 @@
-// Package resize says what a variant is (Spec), what may be decoded (Header,
-// Limits) and what makes one (Resizer). It knows no URL, no HTTP and no storage,
-// and imports the standard library only: libvips lives in resize/vips, the child
-// processes that run it in resize/workers.
+// Package resize defines what a variant is ([Spec]), which originals may be decoded
+// ([Header], [Limits]) and the interface that makes variants ([Resizer]). It knows nothing
+// of URLs, HTTP or storage and imports only the standard library: resize/vips uses libvips,
+// and resize/workers runs it in child processes.
+//
+// Start with spec.go (variants and their names), then header.go (reading originals).
 package resize
 
 import (
@@ -9,53 +11,53 @@ import (
 	"errors"
 )
 
-// Image is one made variant: encoded bytes that decode whole; or facts, as JSON.
+// Image is a finished variant: a complete encoded image, or an [Info] as JSON.
 type Image struct {
-	Body          []byte // encoded in Format; never changed after it is returned
+	Body          []byte // encoded in Format; never modified after it is returned
 	Format        Format
 	Width, Height int // pixels, as encoded
 }
 
-// A Resizer makes variants. resizetest is the script that every implementation passes.
+// A Resizer makes variants. Every implementation passes the tests of resizetest.
 type Resizer interface {
-	// Resize makes one Image per Spec, in their order, decoding original no oftener than
-	// they need. The bytes of an Image depend on original and its Spec alone, not on what
-	// was made together with it: a URL names the same bytes on every node.
-	// Every Spec is a variant of a concrete format (ShapeVariant, never Auto), a mezzanine
-	// (Mezzanine: a JPEG), or Spec{Shape: ShapeInfo, Format: JSON}, whose Image is the JSON
-	// of an Info, with width and height of the original when upright. Any other is ErrSpec.
-	// original is only read and may be used again once Resize has returned.
+	// Resize makes one Image per Spec, in the order of specs, and decodes original as few
+	// times as possible. The bytes of an Image depend only on original and its own Spec, not
+	// on the other specs: a URL names the same bytes on every node.
 	//
-	// It returns an error that wraps one of the sentinels below; on any error
-	// there are no images.
+	// Every Spec must be a variant of a concrete format (ShapeVariant, never Auto), a
+	// [Mezzanine], or Spec{Shape: ShapeInfo, Format: JSON}, whose Image is the JSON of an
+	// Info with the upright width and height of the original. Any other is ErrSpec.
+	// Resize does not modify original and does not use it after returning.
+	//
+	// Errors wrap one of the sentinels below; with an error there are no images.
 	Resize(ctx context.Context, original []byte, specs ...Spec) ([]Image, error)
 }
 
 var (
-	// ErrSpec: the Spec is not one, or not one that this Resizer can make.
-	ErrSpec = errors.New("no such shape")
-	// ErrUnsupported: the first bytes are of no kind that may be decoded.
+	// ErrSpec: the Spec is invalid, or this Resizer cannot make it.
+	ErrSpec = errors.New("invalid shape")
+	// ErrUnsupported: the first bytes are not those of a kind that is decoded.
 	ErrUnsupported = errors.New("unsupported kind of image")
-	// ErrTooLarge: bytes, pixels, a side or the number of frames is over the Limits.
-	ErrTooLarge = errors.New("image over the limits")
-	// ErrCorrupt: the image is broken or cut short, or no process survived decoding it.
-	ErrCorrupt = errors.New("broken image")
-	// ErrBusy: no slot and no room in the queue. Nothing was begun.
+	// ErrTooLarge: bytes, pixels, a side or the number of frames exceeds the Limits.
+	ErrTooLarge = errors.New("image too large")
+	// ErrCorrupt: the image is damaged or truncated, or every process that decoded it died.
+	ErrCorrupt = errors.New("corrupt image")
+	// ErrBusy: the queue is full. Nothing was started.
 	ErrBusy = errors.New("resizer busy")
-	// ErrTimeout: the work took longer than its deadline and was stopped.
-	ErrTimeout = errors.New("resize took too long")
-	// ErrFailed: the resizer itself failed (it could not be started, or its answer
-	// made no sense); it says nothing about the image.
+	// ErrTimeout: the job exceeded its time limit and was stopped.
+	ErrTimeout = errors.New("resize timed out")
+	// ErrFailed: the resizer itself failed (it could not be started, or its answer was
+	// invalid); this says nothing about the image.
 	ErrFailed = errors.New("resizer failed")
 )
 
-// Missing is the error of a Spec that is right and whose format the libraries of this Resizer
-// cannot write. It wraps ErrSpec, and What may be shown to a client.
-type Missing struct {
+// UnavailableError is returned for a valid Spec whose format the installed libraries cannot
+// write. It wraps ErrSpec, and What may be shown to a client.
+type UnavailableError struct {
 	What string // "the format jxl"
 }
 
-func (m *Missing) Error() string { return "not available yet: " + m.What }
+func (e *UnavailableError) Error() string { return "not available: " + e.What }
 
 // Unwrap returns ErrSpec.
-func (m *Missing) Unwrap() error { return ErrSpec }
+func (e *UnavailableError) Unwrap() error { return ErrSpec }

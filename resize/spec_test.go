@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestEveryRowOfTheGrammarReadsAndWritesItself(t *testing.T) {
+func TestParseSpecName_RoundTrip(t *testing.T) {
 	for _, name := range []string{
 		"640x480.jpg", "640x.webp", "x480.avif", "1x1.png", "8192x8192.gif", "640x480.heic", "640x480.jxl", "640x480.auto",
 		"640x480-cover.jpg", "640x480-pad.jpg", "640x480-exact.jpg",
@@ -22,21 +22,23 @@ func TestEveryRowOfTheGrammarReadsAndWritesItself(t *testing.T) {
 		"8192x8192-cover-at100x100-up-trim-rot270-flip-gray-blur100-sharp-bg000000-wm.0123456789abcdef-still-credit-p3-q100.auto",
 		"orig", "info.json",
 	} {
-		s, err := ParseSpecName(name)
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-			continue
-		}
-		if got := s.Name(); got != name {
-			t.Errorf("%s is written %s", name, got)
-		}
-		if err := s.Check(); err != nil {
-			t.Errorf("%s: Check: %v", name, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			s, err := ParseSpecName(name)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if got := s.Name(); got != name {
+				t.Errorf("%s is written %s", name, got)
+			}
+			if err := s.Check(); err != nil {
+				t.Errorf("Check: %v", err)
+			}
+		})
 	}
 }
 
-func TestASpellingThatIsUnderstoodIsRefusedAndTheCanonicalOneIsNamed(t *testing.T) {
+func TestParseSpec_SpellingError_NamesCanonicalShape(t *testing.T) {
 	for _, c := range []struct{ shape, format, canonical, reason string }{
 		{"640x480-up-cover", "jpg", "640x480-cover-up", "the order is"},
 		{"cover-640x480", "jpg", "640x480-cover", "the order is"},
@@ -79,39 +81,43 @@ func TestASpellingThatIsUnderstoodIsRefusedAndTheCanonicalOneIsNamed(t *testing.
 		{"640x480-", "jpg", "640x480", "empty option"},
 		{"640x480-cover-cover", "jpg", "640x480-cover", "twice"},
 	} {
-		_, err := ParseSpec(c.shape, c.format)
-		var spelling *SpellingError
-		if !errors.As(err, &spelling) || !errors.Is(err, ErrSpec) {
-			t.Errorf("%s.%s: error %v, want a SpellingError", c.shape, c.format, err)
-			continue
-		}
-		if got := spelling.Canonical.String(); got != c.canonical {
-			t.Errorf("%s.%s: canonical %s, want %s", c.shape, c.format, got, c.canonical)
-		}
-		if text := err.Error(); !strings.Contains(text, `"`+c.canonical+`"`) || !strings.Contains(text, c.reason) {
-			t.Errorf("%s.%s: %q does not name %q and say %q", c.shape, c.format, text, c.canonical, c.reason)
-		}
-		if _, err := ParseSpec(spelling.Canonical.String(), spelling.Canonical.Format.String()); err != nil {
-			t.Errorf("%s.%s: the spelling it names is refused: %v", c.shape, c.format, err)
-		}
+		t.Run(c.shape+"."+c.format, func(t *testing.T) {
+			_, err := ParseSpec(c.shape, c.format)
+			var spelling *SpellingError
+			if !errors.As(err, &spelling) || !errors.Is(err, ErrSpec) {
+				t.Errorf("error %v, want a SpellingError", err)
+				return
+			}
+			if got := spelling.Canonical.String(); got != c.canonical {
+				t.Errorf("canonical %s, want %s", got, c.canonical)
+			}
+			if text := err.Error(); !strings.Contains(text, `"`+c.canonical+`"`) || !strings.Contains(text, c.reason) {
+				t.Errorf("%q does not name %q and say %q", text, c.canonical, c.reason)
+			}
+			if _, err := ParseSpec(spelling.Canonical.String(), spelling.Canonical.Format.String()); err != nil {
+				t.Errorf("the spelling it names is refused: %v", err)
+			}
+		})
 	}
 }
 
-func TestAFormatThatIsUnderstoodIsNamed(t *testing.T) {
+func TestParseSpec_SpellingError_NamesCanonicalFormat(t *testing.T) {
 	for _, c := range []struct{ shape, format, want string }{
 		{"640x", "JPG", `format "JPG" is spelled "jpg"`},
 		{"640x", "jpeg", `format "jpeg" is spelled "jpg"`},
 		{"640x", "heif", `format "heif" is spelled "heic"`},
 		{"640X", "Jpeg", `shape and format "640X.Jpeg" are spelled "640x.jpg"`},
 	} {
-		_, err := ParseSpec(c.shape, c.format)
-		if err == nil || !strings.HasPrefix(err.Error(), c.want) {
-			t.Errorf("%s.%s: %v, want %s", c.shape, c.format, err, c.want)
-		}
+		t.Run(c.shape+"."+c.format, func(t *testing.T) {
+			_, err := ParseSpec(c.shape, c.format)
+			if err == nil || !strings.HasPrefix(err.Error(), c.want) {
+				t.Errorf("%v, want %s", err, c.want)
+			}
+		})
 	}
 }
 
-func TestWhatHasNoCanonicalSpellingIsRefusedWithTheWordThatIsWrong(t *testing.T) {
+func TestParseSpec_Invalid(t *testing.T) {
 	for _, c := range []struct{ shape, format, says string }{
 		{"", "jpg", "no size"},
 		{"cover", "jpg", "no size"},
@@ -152,28 +158,30 @@ func TestWhatHasNoCanonicalSpellingIsRefusedWithTheWordThatIsWrong(t *testing.T)
 		{strings.Repeat("cover-", 100) + "640x480", "jpg", "longer than any shape"},
 		{"640x480", "", "has no format"},
 		{"640x480", "bmp", `format "bmp" is none of`},
-		{"640x480", "json", "json is of info only"},
+		{"640x480", "json", "only info has the format json"},
 		{"orig", "jpg", "orig has no format"},
 		{"orig-q70", "jpg", `no option "orig"`},
 		{"info", "", "format of info is json"},
 		{"info", "jpg", "format of info is json"},
 	} {
-		s, err := ParseSpec(c.shape, c.format)
-		var spelling *SpellingError
-		if err == nil || errors.As(err, &spelling) || !errors.Is(err, ErrSpec) {
-			t.Errorf("%q.%q: %v, %v: want an error without a canonical spelling", c.shape, c.format, s, err)
-			continue
-		}
-		if !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%q.%q: %q does not say %q", c.shape, c.format, err, c.says)
-		}
-		if len(err.Error()) > 300 {
-			t.Errorf("%q.%q: the error is %d bytes long", c.shape, c.format, len(err.Error()))
-		}
+		t.Run(c.shape+"."+c.format, func(t *testing.T) {
+			s, err := ParseSpec(c.shape, c.format)
+			var spelling *SpellingError
+			if err == nil || errors.As(err, &spelling) || !errors.Is(err, ErrSpec) {
+				t.Errorf("%v, %v: want an error without a canonical spelling", s, err)
+				return
+			}
+			if !strings.Contains(err.Error(), c.says) {
+				t.Errorf("%q does not say %q", err, c.says)
+			}
+			if len(err.Error()) > 300 {
+				t.Errorf("the error is %d bytes long", len(err.Error()))
+			}
+		})
 	}
 }
 
-func TestAResolvedSpecIsTheOneThatAsksForTheFormat(t *testing.T) {
+func TestSpec_Resolve(t *testing.T) {
 	for _, c := range []struct {
 		auto string
 		f    Format
@@ -195,27 +203,29 @@ func TestAResolvedSpecIsTheOneThatAsksForTheFormat(t *testing.T) {
 		{"orig", JPEG, "orig"},
 		{"info.json", JPEG, "info.json"},
 	} {
-		s, err := ParseSpecName(c.auto)
-		if c.want == "" {
-			if err == nil {
-				t.Errorf("%s was accepted", c.auto)
+		t.Run(c.auto, func(t *testing.T) {
+			s, err := ParseSpecName(c.auto)
+			if c.want == "" {
+				if err == nil {
+					t.Errorf("%s was accepted", c.auto)
+				}
+				return
 			}
-			continue
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		want, err := ParseSpecName(c.want)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := s.Resolve(c.f); got != want {
-			t.Errorf("%s resolved to %v is %s, want %s", c.auto, c.f, got.Name(), c.want)
-		}
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, err := ParseSpecName(c.want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := s.Resolve(c.f); got != want {
+				t.Errorf("%s resolved to %v is %s, want %s", c.auto, c.f, got.Name(), c.want)
+			}
+		})
 	}
 }
 
-func TestASpecMadeByHandIsLegalExactlyIfItReadsBack(t *testing.T) {
+func TestSpec_Check_AgreesWithParseSpec(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	legal := 0
 	for range 200_000 {
@@ -301,7 +311,7 @@ func randomSpec(r *rand.Rand) Spec {
 	return s
 }
 
-func TestWhiteIsTheZeroBackground(t *testing.T) {
+func TestColor_ZeroIsWhite(t *testing.T) {
 	if RGB(255, 255, 255) != (Color{}) {
 		t.Error("white is not the zero Color")
 	}
@@ -310,7 +320,7 @@ func TestWhiteIsTheZeroBackground(t *testing.T) {
 	}
 }
 
-func TestReadingASpecAllocatesNothing(t *testing.T) {
+func TestParseSpec_NoAllocations(t *testing.T) {
 	allocs := testing.AllocsPerRun(100, func() {
 		if _, err := ParseSpec("640x640-cover-at30x70-up-bg102030-wm.logo-q70", "jpg"); err != nil {
 			t.Fatal(err)
@@ -346,7 +356,7 @@ func FuzzParseSpec(f *testing.F) {
 		if errors.As(err, &spelling) {
 			c := spelling.Canonical
 			if back, err := ParseSpec(c.String(), c.Format.String()); err != nil || back != c {
-				t.Fatalf("%q.%q: the canonical spelling %q that was named is no good: %v", shape, format, c.Name(), err)
+				t.Fatalf("%q.%q: the canonical spelling %q does not parse: %v", shape, format, c.Name(), err)
 			}
 		}
 	})

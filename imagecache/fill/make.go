@@ -161,7 +161,7 @@ func (w *work) answer(orig original, u *unit) {
 }
 
 // make has all units made in one job. Where that is refused for what may be the fault of one
-// of them, each is tried by itself. begun is resize.Begun.
+// of them, each is tried by itself. begun is resize.WithContinuation.
 func (w *work) make(body []byte, orders []*order, units []*unit, begun bool) {
 	if len(units) == 0 {
 		return
@@ -199,7 +199,7 @@ func (w *work) job(body []byte, orders []*order, units []*unit, begun bool) (err
 	}()
 	ctx := context.WithoutCancel(orders[0].ctx)
 	if begun {
-		ctx = resize.Begun(ctx)
+		ctx = resize.WithContinuation(ctx)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -27,7 +27,7 @@ import (
 type studio struct {
 	mu    sync.Mutex
 	jobs  []string // "original: 10x.webp info.json", "mezzanine: …"
-	begun []bool   // which of them were marked so (resize.Begun)
+	begun []bool   // which of them were marked so (resize.WithContinuation)
 	enter func(specs []resize.Spec) error
 }
 
@@ -45,7 +45,7 @@ func (s *studio) Resize(ctx context.Context, original []byte, specs ...resize.Sp
 	}
 	s.mu.Lock()
 	s.jobs = append(s.jobs, of)
-	s.begun = append(s.begun, resize.HasBegun(ctx))
+	s.begun = append(s.begun, resize.IsContinuation(ctx))
 	enter := s.enter
 	s.mu.Unlock()
 	if enter != nil {
@@ -71,7 +71,7 @@ func (s *studio) Resize(ctx context.Context, original []byte, specs ...resize.Sp
 			}
 			img.Body = b.Bytes()
 		case resize.ShapeInfo:
-			if img, err = resize.FactsOf(h, len(original)).Image(); err != nil {
+			if img, err = resize.NewInfo(h, len(original)).Image(); err != nil {
 				return nil, err
 			}
 		}
@@ -333,7 +333,7 @@ func TestASpecThatCannotBeMadeFailsNobodyElse(t *testing.T) {
 		s := &studio{enter: func(specs []resize.Spec) error {
 			for _, spec := range specs {
 				if spec.Gray {
-					return fmt.Errorf("gray: %w", &resize.Missing{What: "gray"})
+					return fmt.Errorf("gray: %w", &resize.UnavailableError{What: "gray"})
 				}
 			}
 			return nil

@@ -94,7 +94,7 @@ type work struct {
 	gathering []*order   // until then
 	mezz      *mezzanine // once it is there
 	kept      bool       // the original was put into its tier
-	lanes     [resize.Priorities]lane
+	lanes     [resize.NumPriorities]lane
 }
 
 // order hands o to the work on id, which begin makes if there is none. The caller calls

@@ -23,7 +23,7 @@ const factsSide = 100
 // factsOf makes the Info of an original whose first frame, upright and small, is m. The
 // pixels of m are not premultiplied, as those of an image.NRGBA.
 func factsOf(h resize.Header, bytes int, m *image.NRGBA) (resize.Image, error) {
-	info := resize.FactsOf(h, bytes)
+	info := resize.NewInfo(h, bytes)
 	// The encoder copies into an image.RGBA and takes what it finds there for colours that
 	// are not premultiplied: so it is handed such colours under that name.
 	info.ThumbHash = base64.StdEncoding.EncodeToString(thumbhash.EncodeImage(&image.RGBA{Pix: m.Pix, Stride: m.Stride, Rect: m.Rect}))

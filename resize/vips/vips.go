@@ -48,7 +48,7 @@ type Config struct {
 // concurrent use and does one call at a time.
 //
 // Of the grammar it makes all but the formats that the libvips of this process cannot
-// encode (Capabilities), for which it returns a *resize.Missing. Animations are kept of GIF
+// encode (Capabilities), for which it returns a *resize.UnavailableError. Animations are kept of GIF
 // and WebP; of others the first frame is made. What p3 and credit put into a file is told in
 // carry.go: a GIF is sRGB with p3 too, and no file of grey has a profile.
 type Resizer struct {
@@ -160,7 +160,7 @@ func (r *Resizer) check(header resize.Header, s resize.Spec) error {
 		return fmt.Errorf("%w: there is no watermark %s", resize.ErrSpec, s.Watermark)
 	}
 	if longestSide[s.Format] == 0 || !r.saves[s.Format] {
-		return &resize.Missing{What: "the format " + s.Format.String()}
+		return &resize.UnavailableError{What: "the format " + s.Format.String()}
 	}
 	if err := r.cfg.Limits.CheckVariant(header, s); err != nil {
 		return err

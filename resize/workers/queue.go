@@ -13,7 +13,7 @@ import (
 const (
 	live  = resize.PriorityLive
 	warm  = resize.PriorityWarm
-	lanes = resize.Priorities // each priority waits in a lane of its own
+	lanes = resize.NumPriorities // each priority waits in a lane of its own
 )
 
 // job is one call of Resize. images and err are written before done is closed.
@@ -24,7 +24,7 @@ type job struct {
 	lane     resize.Priority
 	cost     cost
 	queued   time.Time
-	begun    bool          // it is the rest of what was let in before (resize.Begun)
+	begun    bool          // it is the rest of what was let in before (resize.WithContinuation)
 	due      time.Time     // what orders its lane
 	place    *list.Element // in its lane; nil once it has left it; guarded by queue.mu
 

@@ -243,7 +243,7 @@ func (p *Pool) Resize(ctx context.Context, original []byte, specs ...resize.Spec
 	}
 	j := &job{
 		ctx: ctx, original: original, specs: specs, lane: resize.PriorityOf(ctx),
-		cost: costOf(original, specs).within(p.cfg.Timeout), queued: time.Now(), begun: resize.HasBegun(ctx), done: make(chan struct{}),
+		cost: costOf(original, specs).within(p.cfg.Timeout), queued: time.Now(), begun: resize.IsContinuation(ctx), done: make(chan struct{}),
 	}
 	if err := p.queue.push(j); err != nil {
 		return nil, err

@@ -84,7 +84,7 @@ func Errorf(kind error, format string, args ...any) error {
 // to be shown.
 func (row *Row) DetailOf(err error) string {
 	var own *detailed
-	var missing *resize.Missing
+	var missing *resize.UnavailableError
 	switch {
 	case errors.As(err, &own):
 		return own.detail

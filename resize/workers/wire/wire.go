@@ -141,7 +141,7 @@ func ReadJob(r io.Reader, max int64) (j Job, err error) {
 // codes are the sentinels of resize as numbers; their order never changes.
 var codes = [...]error{nil, resize.ErrSpec, resize.ErrUnsupported, resize.ErrTooLarge, resize.ErrCorrupt, resize.ErrFailed}
 
-// codeMissing is that of a *resize.Missing, whose text is its What.
+// codeMissing is that of a *resize.UnavailableError, whose text is its What.
 const codeMissing = 128
 
 // WriteAnswer answers the job id. An error that wraps no sentinel is sent as ErrFailed.
@@ -173,7 +173,7 @@ func WriteAnswer(w *bufio.Writer, id uint32, images []resize.Image, err error) e
 
 // refusal spells err as a code and a text.
 func refusal(err error) (code byte, text string) {
-	var missing *resize.Missing
+	var missing *resize.UnavailableError
 	if errors.As(err, &missing) {
 		return codeMissing, missing.What
 	}
@@ -211,7 +211,7 @@ func ReadAnswer(r *bufio.Reader, id uint32, specs []resize.Spec) ([]resize.Image
 			return nil, err
 		}
 		if code == codeMissing {
-			missing := &resize.Missing{What: Printable(string(text))}
+			missing := &resize.UnavailableError{What: Printable(string(text))}
 			return nil, &Refused{missing, missing.Error()}
 		}
 		if int(code) >= len(codes) {

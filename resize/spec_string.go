@@ -2,10 +2,10 @@ package resize
 
 import "strconv"
 
-// The spelling of Specs: options joined by "-", in the order of the table of CONTRACT 1,
-// defaults left out. spell.go writes it, parse.go reads it.
+// The spelling of Specs: options joined by "-", in a fixed order, defaults left out.
+// spec_string.go writes it and spec_parse.go parses it.
 
-// maxShape is more than the longest canonical shape has bytes (114).
+// maxShape exceeds the length in bytes of the longest canonical shape (114).
 const maxShape = 128
 
 var (
@@ -16,7 +16,7 @@ var (
 	}
 )
 
-// AppendShape appends what String returns to b: for readers that must not allocate.
+// AppendShape appends what String returns to b, without allocating.
 func (s Spec) AppendShape(b []byte) []byte {
 	switch s.Shape {
 	case ShapeOriginal:
@@ -24,7 +24,7 @@ func (s Spec) AppendShape(b []byte) []byte {
 	case ShapeInfo:
 		return append(b, "info"...)
 	case ShapeMezzanine:
-		return appendSide(append(b, mezzanineWord...), s.Width)
+		return appendSide(append(b, mezzaninePrefix...), s.Width)
 	}
 	b = appendSide(b, s.Width)
 	b = append(b, 'x')
@@ -57,11 +57,11 @@ func (s Spec) AppendShape(b []byte) []byte {
 	case MirrorFlop:
 		b = append(b, "-flop"...)
 	}
-	return s.appendLook(b)
+	return s.appendAppearance(b)
 }
 
-// appendLook appends the options that do not move a pixel, from tone to quality.
-func (s Spec) appendLook(b []byte) []byte {
+// appendAppearance appends the options that do not change geometry, from gray to quality.
+func (s Spec) appendAppearance(b []byte) []byte {
 	if s.Gray {
 		b = append(b, "-gray"...)
 	}
