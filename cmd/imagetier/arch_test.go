@@ -53,6 +53,7 @@ var allowed = map[string][]string{
 	"resize/workers":         {"resize", "resize/workers"},
 	"cmd/imagetier-resize":   {"resize"},
 	"origin":                 {"origin/internal", "internal/circuit"},
+	"origin/origintest":      {"internal/testutil"},
 	"imagecache/imageurl":    {"resize"},
 	"imagecache":             {"resize", "origin", "imagecache/imageurl"},
 	"imagecache/memtier":     {"imagecache", "imagecache/imageurl"},

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/novasocial/imagetier/internal/testutil"
 )
 
 // settingsOf returns the variables that a program reads.
@@ -64,10 +66,7 @@ func TestWhatIsDeployedSetsOnlyWhatThereIs(t *testing.T) {
 }
 
 func TestSystemdTakesTheUnits(t *testing.T) {
-	analyze, err := exec.LookPath("systemd-analyze")
-	if err != nil {
-		t.Skip("no systemd here")
-	}
+	analyze := testutil.Command(t, "apt-get install systemd", "systemd-analyze")
 	units, err := filepath.Glob("../../deploy/systemd/*.service")
 	if err != nil || len(units) != 2 {
 		t.Fatalf("%q, %v", units, err)

@@ -14,19 +14,14 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/novasocial/imagetier/internal/testutil"
 )
 
 // k6 is where make k6 has put it.
 func k6(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join(os.Getenv("IMAGETIER_TOOLS"), "k6")
-	if _, err := os.Stat(path); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("no k6: run make k6 (%v)", err)
-		}
-		t.Skipf("no k6 (make k6 builds it): %v", err)
-	}
-	return path
+	return testutil.Command(t, "make k6", filepath.Join(os.Getenv("IMAGETIER_TOOLS"), "k6"))
 }
 
 // asked is what a gateway was asked by the scripts.

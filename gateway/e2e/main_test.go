@@ -5,6 +5,7 @@ package e2e
 import (
 	"bufio"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/novasocial/imagetier/internal/testutil"
 )
 
 const (
@@ -29,6 +32,11 @@ const (
 var bin string
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if testing.Short() {
+		fmt.Println("end-to-end tests do not run with -short")
+		os.Exit(0)
+	}
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "imagetier-gateway-e2e-")
 		if err != nil {
@@ -118,15 +126,12 @@ func url(address string) string {
 // photos is a directory with a few pictures that the tier can read.
 func photos(t *testing.T) (dir string, names []string) {
 	t.Helper()
-	from, err := filepath.Abs("../../../shared/photos")
-	if err != nil {
-		t.Fatal(err)
-	}
+	from := testutil.Photos(t)
 	dir = t.TempDir()
 	for _, name := range []string{"phone-srgb.jpg", "phone-orient6-p3.jpg", "alpha.png", "progressive-p3.jpg"} {
 		text, err := os.ReadFile(filepath.Join(from, name))
 		if err != nil {
-			t.Skipf("the sample photos are not there: %v", err)
+			t.Fatal(err)
 		}
 		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
 			t.Fatal(err)

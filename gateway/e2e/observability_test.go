@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/novasocial/imagetier/internal/testutil"
 )
 
 // What alerts and dashboards ask for: a metric, and what its labels have to be.
@@ -173,13 +175,7 @@ func TestWhatNoProgramShowsIsFound(t *testing.T) {
 }
 
 func TestAlertsFireAsTheirTestsSay(t *testing.T) {
-	promtool, err := exec.LookPath("promtool")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("no promtool (Debian: prometheus)")
-		}
-		t.Skip("promtool is not installed (Debian: prometheus)")
-	}
+	promtool := testutil.Command(t, "apt-get install prometheus", "promtool")
 	for _, args := range [][]string{{"check", "rules", "rules.yml"}, {"test", "rules", "rules_test.yml"}, {"check", "config", "prometheus.yml"}} {
 		cmd := exec.CommandContext(t.Context(), promtool, args...)
 		cmd.Dir = "../../deploy/prometheus"

@@ -9,15 +9,13 @@ import (
 	"testing"
 
 	"github.com/novasocial/imagetier/gateway/upstream/fakeservices"
+	"github.com/novasocial/imagetier/internal/testutil"
 )
 
 // redis runs a Redis on a socket until the test ends, or until it is killed.
 func redis(t *testing.T) (path string, kill func()) {
 	t.Helper()
-	program, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Skip("there is no redis-server (make deps-test installs it)")
-	}
+	program := testutil.Command(t, "make deps-test", "redis-server")
 	dir := t.TempDir()
 	path = filepath.Join(dir, "redis")
 	cmd := exec.Command(program, "--port", "0", "--unixsocket", path, "--save", "", "--appendonly", "no", "--dir", dir)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/novasocial/imagetier/gateway/feed"
 	"github.com/novasocial/imagetier/gateway/pagecache"
+	"github.com/novasocial/imagetier/internal/testutil"
 )
 
 // redis is a real server of the test's own.
@@ -45,10 +46,7 @@ func startRedis(t testing.TB, args ...string) *redis {
 
 func (r *redis) start() {
 	r.t.Helper()
-	program, err := exec.LookPath("redis-server")
-	if err != nil {
-		r.t.Skip("no redis-server here: deploy/install-deps test installs it")
-	}
+	program := testutil.Command(r.t, "make deps-test", "redis-server")
 	r.cmd = exec.Command(program, r.args...)
 	if err := r.cmd.Start(); err != nil {
 		r.t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/internal/metrics"
+	"github.com/novasocial/imagetier/internal/testutil"
 )
 
 // open is Open with an environment that asks for no traces, and a log in memory.
@@ -63,10 +64,7 @@ func TestScrapersGetTheFormatThatTheyAskFor(t *testing.T) {
 }
 
 func TestPromtoolFindsNothingToSayAboutTheMetrics(t *testing.T) {
-	promtool, err := exec.LookPath("promtool")
-	if err != nil {
-		t.Skip("promtool is not installed (package prometheus)")
-	}
+	promtool := testutil.Command(t, "apt-get install prometheus", "promtool")
 	tel, _ := open(t, Config{})
 	set := metrics.New(metrics.Config{Registerer: tel.Registry, Version: "1.0.0"})
 	set.Source("posts", nil)

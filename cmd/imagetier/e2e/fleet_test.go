@@ -26,6 +26,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/novasocial/imagetier/internal/testutil"
 	"github.com/novasocial/imagetier/origin/origintest/s3server"
 )
 
@@ -83,13 +84,7 @@ func natsServers(t *testing.T) (servers []*server.Server, urls string) {
 // balanced starts nginx as deploy/nginx has it, before these nodes.
 func balanced(t *testing.T, nodes []string) (url string) {
 	t.Helper()
-	binary, err := exec.LookPath("nginx")
-	if err != nil {
-		binary = "/usr/sbin/nginx"
-		if _, err := os.Stat(binary); err != nil {
-			t.Skip("no nginx: make test installs it")
-		}
-	}
+	binary := testutil.Command(t, "make deps-test", "nginx", "/usr/sbin/nginx")
 	text, err := os.ReadFile("../../../deploy/nginx/imagetier.conf")
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -19,6 +20,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/novasocial/imagetier/internal/testutil"
 )
 
 // bin is where TestMain built the programs.
@@ -28,6 +31,11 @@ var bin string
 var raced bool
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if testing.Short() {
+		fmt.Println("end-to-end tests do not run with -short")
+		os.Exit(0)
+	}
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "imagetier-e2e-")
 		if err != nil {
@@ -273,14 +281,7 @@ func sign(t testing.TB, name, version, spec, format string) string {
 // photos returns the directory of real photos, or skips the test.
 func photos(t testing.TB) string {
 	t.Helper()
-	dir, err := filepath.Abs("../../../../shared/photos")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(filepath.Join(dir, "phone-srgb.jpg")); err != nil {
-		t.Skip("no real photos in ../shared/photos beside the checkout")
-	}
-	return dir
+	return testutil.Photos(t)
 }
 
 // copyPhoto copies one of them to where a test may change it.

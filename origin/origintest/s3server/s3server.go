@@ -20,6 +20,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/novasocial/imagetier/internal/testutil"
 )
 
 // Server is a running server. It ends with its test.
@@ -40,12 +42,7 @@ type Server struct {
 func Start(t testing.TB, flags ...string) *Server {
 	t.Helper()
 	binary, err := find()
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	testutil.Require(t, err, "make tools")
 	s := &Server{Region: "us-east-1", AccessKey: "imagetier", SecretKey: "imagetier-secret", Dir: t.TempDir()}
 	versions := t.TempDir()
 	// The port is free when it is chosen and may be taken when it is used: once more then.
