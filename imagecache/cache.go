@@ -57,6 +57,9 @@ type Config struct {
 	// Watermarks are digests of the watermarks by name: they are part of the keys of what
 	// bears one, so that another picture under the same name is another image.
 	Watermarks map[string]string
+	// Observe is called at the start of each Get, which uses the context that it returns and
+	// calls done with its result. nil is not called.
+	Observe func(ctx context.Context, ref imageurl.Ref) (_ context.Context, done func(Image, Outcome, error))
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 	// Log gets faults that no caller sees: of a tier, or a fill's panic. nil is slog's default.
@@ -72,6 +75,7 @@ type Cache struct {
 	timeout   time.Duration
 	takenDown func(Original) bool
 	marks     map[string]string
+	observe   func(context.Context, imageurl.Ref) (context.Context, func(Image, Outcome, error))
 	now       func() time.Time
 	log       *slog.Logger
 	epochs    Epochs
@@ -91,6 +95,7 @@ func New(cfg Config) *Cache {
 
 		takenDown: cfg.TakenDown,
 		marks:     cfg.Watermarks,
+		observe:   cfg.Observe,
 		now:       cfg.Now,
 		log:       cfg.Log,
 	}
@@ -119,6 +124,16 @@ func New(cfg Config) *Cache {
 // The error wraps a sentinel of origin or resize, or ctx's error if the caller left
 // first; Outcome is valid with an error too.
 func (c *Cache) Get(ctx context.Context, ref imageurl.Ref) (Image, Outcome, error) {
+	if c.observe == nil {
+		return c.get(ctx, ref)
+	}
+	ctx, done := c.observe(ctx, ref)
+	img, out, err := c.get(ctx, ref)
+	done(img, out, err)
+	return img, out, err
+}
+
+func (c *Cache) get(ctx context.Context, ref imageurl.Ref) (Image, Outcome, error) {
 	key := c.marked(KeyOf(ref))
 	if c.takenDown(key.original) {
 		return Image{}, Outcome{}, ErrTakenDown

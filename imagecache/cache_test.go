@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -420,4 +421,34 @@ func TestCache_Purge_WinsOverEarlierFillsAndCopies(t *testing.T) {
 			t.Errorf("after the purge: %q, %v: the old image was copied into memory", img.Body, err)
 		}
 	})
+}
+
+func TestCache_Get_Observed(t *testing.T) {
+	type marker struct{}
+	tier := &fakeTier{}
+	var filled, done string
+	cache := imagecache.New(imagecache.Config{
+		Layers: []imagecache.Layer{{Tier: tier, Name: imagecache.Memory}},
+		Filler: &fakeFiller{fill: func(ctx context.Context, _ imageurl.Ref, _ *imagecache.Image) (imagecache.Filled, error) {
+			filled, _ = ctx.Value(marker{}).(string)
+			return imagecache.Filled{Image: imagecache.Image{Body: []byte("a")}, Detail: imagecache.FromOrigin}, nil
+		}},
+		Observe: func(
+			ctx context.Context, ref imageurl.Ref,
+		) (context.Context, func(imagecache.Image, imagecache.Outcome, error)) {
+			return context.WithValue(ctx, marker{}, "observed"), func(img imagecache.Image, out imagecache.Outcome, err error) {
+				done = fmt.Sprint(ref.Name(), " ", string(img.Body), " ", out.Detail, " ", err)
+			}
+		},
+	})
+	ref, err := imageurl.ParseRef("/640x480/v.1/posts/cat.jpg.webp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := cache.Get(t.Context(), ref); err != nil {
+		t.Fatal(err)
+	}
+	if filled != "observed" || done != "cat.jpg a origin <nil>" {
+		t.Errorf("the filler's context is %q, done was called with %q", filled, done)
+	}
 }

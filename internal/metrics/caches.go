@@ -18,7 +18,7 @@ const (
 	purgeSoft     = "soft"
 )
 
-// Cache is the part of imagecache.Cache that is measured.
+// Cache is an [imagecache.Cache], or one that purges more than one.
 type Cache interface {
 	Get(ctx context.Context, ref imageurl.Ref) (imagecache.Image, imagecache.Outcome, error)
 	Purge(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error)
@@ -29,6 +29,7 @@ type caches struct {
 	*instruments
 	coalesced prometheus.Counter
 	purges    *prometheus.CounterVec
+	countGet  func(imagecache.Image, imagecache.Outcome, error) // a field, since a method value allocates
 }
 
 func newCaches(in *instruments) *caches {
@@ -37,6 +38,11 @@ func newCaches(in *instruments) *caches {
 		coalesced: in.counter("coalesced_total",
 			"Requests that joined another caller's fill instead of starting one."),
 		purges: in.counters("purges_total", "Purges by kind of target, failed ones included.", "kind"),
+	}
+	c.countGet = func(_ imagecache.Image, out imagecache.Outcome, _ error) {
+		if out.Collapsed {
+			c.coalesced.Inc()
+		}
 	}
 	for _, kind := range []string{purgeVariant, purgeOriginal, purgeTag, purgeSoft} {
 		c.purges.WithLabelValues(kind)
@@ -61,21 +67,22 @@ func (s *caches) PurgeHooks() func(outcome string) {
 	return func(outcome string) { hooks.WithLabelValues(oneOf(hookOutcomes, outcome)).Inc() }
 }
 
-// Cache wraps c to count purges and the requests that joined another request's fill.
-func (s *caches) Cache(c Cache) Cache { return &cache{c, s} }
-
-type cache struct {
-	Cache
-	set *caches
+// ObserveGet is the Observe function of an [imagecache.Config]. It makes a span and counts requests that joined another
+// request's fill. It allocates nothing if the request is not traced.
+func (s *caches) ObserveGet(
+	ctx context.Context, ref imageurl.Ref,
+) (context.Context, func(imagecache.Image, imagecache.Outcome, error)) {
+	ctx, sp := s.span(ctx, "cache get")
+	if sp.Span == nil {
+		return ctx, s.countGet
+	}
+	return ctx, s.endGet(sp, ref)
 }
 
-func (c *cache) Get(ctx context.Context, ref imageurl.Ref) (imagecache.Image, imagecache.Outcome, error) {
-	ctx, sp := c.set.span(ctx, "cache get")
-	img, out, err := c.Cache.Get(ctx, ref)
-	if out.Collapsed {
-		c.set.coalesced.Inc()
-	}
-	if sp.Span != nil {
+// endGet is a function of its own because ref moves to the heap.
+func (s *caches) endGet(sp span, ref imageurl.Ref) func(imagecache.Image, imagecache.Outcome, error) {
+	return func(img imagecache.Image, out imagecache.Outcome, err error) {
+		s.countGet(img, out, err)
 		sp.SetAttributes(
 			attribute.String("imagetier.source", ref.Source()),
 			attribute.String("imagetier.spec", ref.Spec().Name()),
@@ -84,7 +91,14 @@ func (c *cache) Get(ctx context.Context, ref imageurl.Ref) (imagecache.Image, im
 		)
 		sp.end(out.Detail.String(), err != nil)
 	}
-	return img, out, err
+}
+
+// Cache wraps c to count purges. ObserveGet counts the rest.
+func (s *caches) Cache(c Cache) Cache { return &cache{c, s} }
+
+type cache struct {
+	Cache
+	set *caches
 }
 
 func (c *cache) Purge(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error) {

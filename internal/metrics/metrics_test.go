@@ -61,14 +61,14 @@ func TestSet_Observe_CountsByStatusCacheAndFormat(t *testing.T) {
 		set.Observe(
 			Observation{
 				Status:   200,
-				Cache:    imagecache.Memory,
+				Outcome:  imagecache.Outcome{Detail: imagecache.Memory},
 				Format:   "webp",
 				Duration: 80 * time.Microsecond,
 				Bytes:    1000,
 			},
 		)
 	}
-	set.Observe(Observation{Status: 403, Cache: imagecache.None, Format: "none", Duration: time.Second})
+	set.Observe(Observation{Status: 403, Outcome: imagecache.Outcome{Detail: imagecache.None}, Format: "none", Duration: time.Second})
 	wantLines(t, scrape(),
 		`imagetier_requests_total{cache="memory",format="webp",status="200"} 3`,
 		`imagetier_requests_total{cache="none",format="none",status="403"} 1`,
@@ -81,7 +81,7 @@ func TestSet_Observe_CountsByStatusCacheAndFormat(t *testing.T) {
 
 func TestSet_Observe_BoundsLabels(t *testing.T) {
 	set, scrape := newSet(t, Config{})
-	set.Observe(Observation{Status: 299, Cache: imagecache.NumDetails + 7, Format: `x"} 1`})
+	set.Observe(Observation{Status: 299, Outcome: imagecache.Outcome{Detail: imagecache.NumDetails + 7}, Format: `x"} 1`})
 	wantLines(t, scrape(), `imagetier_requests_total{cache="none",format="other",status="other"} 1`)
 	for status := range 1000 {
 		set.Observe(Observation{Status: status, Format: fmt.Sprint(status)})
@@ -176,15 +176,11 @@ func testRef(t testing.TB) imageurl.Ref {
 	return ref
 }
 
-func TestSet_Cache_CountsCoalescedRequests(t *testing.T) {
+func TestSet_ObserveGet_CountsCoalesced(t *testing.T) {
 	set, scrape := newSet(t, Config{})
-	joined := set.Cache(fakeCache{out: imagecache.Outcome{Detail: imagecache.FromOrigin, Collapsed: true}})
-	alone := set.Cache(fakeCache{out: imagecache.Outcome{Detail: imagecache.FromOrigin}})
-	for range 2 {
-		if img, _, err := joined.Get(t.Context(), testRef(t)); err != nil || string(img.Body) != "picture" {
-			t.Fatal(img, err)
-		}
-		_, _, _ = alone.Get(t.Context(), testRef(t))
+	for _, out := range []imagecache.Outcome{{Collapsed: true}, {}, {Collapsed: true}} {
+		_, done := set.ObserveGet(t.Context(), testRef(t))
+		done(imagecache.Image{}, out, nil)
 	}
 	wantLines(t, scrape(), `imagetier_coalesced_total 2`)
 }
@@ -206,7 +202,7 @@ func TestSet_HitAllocatesNothing(t *testing.T) {
 	set, _ := newSet(t, Config{})
 	o := Observation{
 		Status:   200,
-		Cache:    imagecache.Memory,
+		Outcome:  imagecache.Outcome{Detail: imagecache.Memory},
 		Format:   "webp",
 		Duration: 80 * time.Microsecond,
 		Bytes:    25_000,
@@ -218,6 +214,14 @@ func TestSet_HitAllocatesNothing(t *testing.T) {
 	tier := set.Tier("memory", fakeTier{}, nil)
 	key := imagecache.KeyOf(testRef(t))
 	ctx := t.Context()
+	ref := testRef(t)
+	get := func() {
+		_, done := set.ObserveGet(ctx, ref)
+		done(imagecache.Image{}, imagecache.Outcome{}, nil)
+	}
+	if n := testing.AllocsPerRun(100, get); n > 0 {
+		t.Errorf("ObserveGet allocates %.0f times", n)
+	}
 	if n := testing.AllocsPerRun(100, func() { _, _ = tier.Get(ctx, key) }); n > 0 {
 		t.Errorf("Get of a tier allocates %.0f times", n)
 	}
@@ -227,7 +231,7 @@ func BenchmarkObserve(b *testing.B) {
 	set, _ := newSet(b, Config{})
 	o := Observation{
 		Status:   200,
-		Cache:    imagecache.Memory,
+		Outcome:  imagecache.Outcome{Detail: imagecache.Memory},
 		Format:   "webp",
 		Duration: 80 * time.Microsecond,
 		Bytes:    25_000,

@@ -8,15 +8,20 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/resize"
 )
 
 // Observation is one answered request of the public listener.
 type Observation struct {
-	Status   int               // 499: the client hung up before the end of the answer
-	Cache    imagecache.Detail // where the answer came from; None if no cache took part
-	Format   string            // jpg png webp avif gif heic jxl (never auto), json, orig, or none if the URL was refused
-	Duration time.Duration     // from the end of the request's headers to the last byte handed to the kernel
-	Bytes    int64             // of the body that were handed to the kernel
+	Status   int                // 499: the client hung up before the end of the answer
+	Outcome  imagecache.Outcome // of the cache; zero if it was not asked
+	Ref      imageurl.Ref       // requested from the cache; zero if it was not asked
+	Found    bool               // the cache returned an image
+	Priority resize.Priority    // of the request to the cache
+	Format   string             // jpg png webp avif gif heic jxl (never auto), json, orig, or none if the URL was refused
+	Duration time.Duration      // from the end of the request's headers to the last byte handed to the kernel
+	Bytes    int64              // of the body that were handed to the kernel
 }
 
 // RequestStats are the requests of one cache label.
@@ -70,16 +75,17 @@ func newRequests(in *instruments) *requests {
 
 // Observe counts one answered request.
 func (r *requests) Observe(o Observation) {
-	if o.Cache >= imagecache.NumDetails {
-		o.Cache = imagecache.None
+	from := o.Outcome.Detail
+	if from >= imagecache.NumDetails {
+		from = imagecache.None
 	}
 	status, known := r.statusLabel[o.Status]
 	if !known {
 		status = other
 	}
-	r.total.WithLabelValues(status, o.Cache.String(), oneOf(formats, o.Format)).Inc()
-	r.durations[o.Cache].Observe(o.Duration.Seconds())
-	r.bytes[o.Cache].Add(float64(max(o.Bytes, 0)))
+	r.total.WithLabelValues(status, from.String(), oneOf(formats, o.Format)).Inc()
+	r.durations[from].Observe(o.Duration.Seconds())
+	r.bytes[from].Add(float64(max(o.Bytes, 0)))
 }
 
 func (r *requests) byCache() map[string]RequestStats {

@@ -16,16 +16,16 @@ func TestSet_Snapshot_Requests(t *testing.T) {
 	set.Observe(
 		Observation{
 			Status:   200,
-			Cache:    imagecache.Memory,
+			Outcome:  imagecache.Outcome{Detail: imagecache.Memory},
 			Format:   "webp",
 			Duration: 80 * time.Microsecond,
 			Bytes:    1000,
 		},
 	)
 	set.Observe(
-		Observation{Status: 206, Cache: imagecache.Memory, Format: "jpg", Duration: 30 * time.Second, Bytes: 500},
+		Observation{Status: 206, Outcome: imagecache.Outcome{Detail: imagecache.Memory}, Format: "jpg", Duration: 30 * time.Second, Bytes: 500},
 	)
-	set.Observe(Observation{Status: 404, Cache: imagecache.Negative, Format: "jpg"})
+	set.Observe(Observation{Status: 404, Outcome: imagecache.Outcome{Detail: imagecache.Negative}, Format: "jpg"})
 	snap := set.Snapshot()
 
 	if want := (map[string]int64{"200": 1, "206": 1, "404": 1}); !reflect.DeepEqual(snap.ByStatus, want) {

@@ -32,10 +32,10 @@ func traced(t *testing.T, sampler sdktrace.Sampler, header http.Header) tracetes
 	}))
 	small := set.Resizer(resizerFunc(func([]resize.Spec) ([]resize.Image, error) { return nil, resize.ErrCorrupt }))
 	tier := set.Tier("disk", fakeTier{imagecache.ErrMiss}, nil)
-	cache := set.Cache(fakeCache{out: imagecache.Outcome{Detail: imagecache.FromOrigin}})
 	h := set.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _, _ = cache.Get(r.Context(), testRef(t))
-		_, _ = tier.Get(r.Context(), imagecache.KeyOf(testRef(t)))
+		ctx, done := set.ObserveGet(r.Context(), testRef(t))
+		_, _ = tier.Get(ctx, imagecache.KeyOf(testRef(t)))
+		done(imagecache.Image{}, imagecache.Outcome{Detail: imagecache.FromOrigin}, nil)
 		_, _ = origin.ReadAll(r.Context(), src, "cat.jpg", origin.Cond{}, 100)
 		_, _ = small.Resize(r.Context(), nil, resize.Spec{Format: resize.JPEG})
 		if err := http.NewResponseController(w).Flush(); err != nil {

@@ -227,6 +227,7 @@ func (s *Server) openCache(context.Context) (err error) {
 		FillTimeout: fillTimeout(s.cfg.Config),
 		NegativeTTL: s.cfg.NegativeTTL,
 		Watermarks:  watermarkDigests(s.cfg.Config),
+		Observe:     s.metrics.ObserveGet,
 		Log:         s.log,
 	})
 	s.cache = s.fleet.over(s.metrics.Cache(s.local), s.takedowns)
@@ -236,8 +237,8 @@ func (s *Server) openCache(context.Context) (err error) {
 func (s *Server) openHTTP(context.Context) (err error) {
 	origins, catalog := &httpapi.OriginAnswers{}, catalogOf(s.cfg.Config)
 	public := images.New(images.Config{
-		Signer: s.signer, Cache: s.prefetch.Watched(s.cache), Catalog: catalog, NegativeTTL: s.cfg.NegativeTTL,
-		TagHeader: s.cfg.TagHeader(), Origins: origins, Log: s.log, Observe: s.metrics.Observe,
+		Signer: s.signer, Cache: s.cache, Catalog: catalog, NegativeTTL: s.cfg.NegativeTTL,
+		TagHeader: s.cfg.TagHeader(), Origins: origins, Log: s.log, Observe: s.observe,
 	})
 	s.publicServer, err = httpserver.New(httpserver.Config{
 		Handler: s.metrics.Handler(public), CertFile: s.cfg.TLSCert, KeyFile: s.cfg.TLSKey,
@@ -263,6 +264,14 @@ func (s *Server) openHTTP(context.Context) (err error) {
 		}),
 	})
 	return err
+}
+
+// observe is called with each request of the public listener.
+func (s *Server) observe(o metrics.Observation) {
+	s.metrics.Observe(o)
+	if o.Found {
+		s.prefetch.Requested(o.Ref, o.Outcome, o.Priority)
+	}
 }
 
 // linger is how long the public listener accepts connections after readiness has failed:

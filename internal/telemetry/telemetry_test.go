@@ -75,7 +75,7 @@ func TestPromtoolFindsNothingToSayAboutTheMetrics(t *testing.T) {
 	set.Workers(func() metrics.WorkerStats {
 		return metrics.WorkerStats{Queued: map[string]int{"live": 1}, Workers: map[string]int{"idle": 1}, Restarts: map[string]int64{"recycled": 1}}
 	})
-	set.Observe(metrics.Observation{Status: 200, Cache: imagecache.Memory, Format: "webp", Duration: time.Millisecond, Bytes: 1})
+	set.Observe(metrics.Observation{Status: 200, Outcome: imagecache.Outcome{Detail: imagecache.Memory}, Format: "webp", Duration: time.Millisecond, Bytes: 1})
 
 	check := exec.CommandContext(t.Context(), promtool, "check", "metrics")
 	check.Stdin = scrape(t, tel, "").Body

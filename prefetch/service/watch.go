@@ -1,31 +1,18 @@
 package service
 
 import (
-	"context"
-
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
-	"github.com/novasocial/imagetier/prefetch/warmer"
 	"github.com/novasocial/imagetier/resize"
 )
 
-// Watched returns c, noting which variants clients request.
-func (s *Service) Watched(c Getter) Getter { return &watched{c, s.watch, s.balancer != nil} }
-
-type watched struct {
-	Getter
-	watch     *warmer.Watch
-	forOthers bool // requests of PriorityWarm come from nodes that warm through the balancer
-}
-
-func (c *watched) Get(ctx context.Context, ref imageurl.Ref) (imagecache.Image, imagecache.Outcome, error) {
-	img, out, err := c.Getter.Get(ctx, ref)
+// Requested notes that the public listener was asked for a variant and the cache had it or made
+// it. Requests of PriorityWarm come from nodes that warm through the balancer.
+func (s *Service) Requested(ref imageurl.Ref, out imagecache.Outcome, priority resize.Priority) {
 	switch {
-	case err != nil:
-	case resize.PriorityOf(ctx) == resize.PriorityLive:
-		c.watch.Asked(ref)
-	case c.forOthers && out.Forward != imagecache.Hit:
-		c.watch.MadeFor(ref)
+	case priority == resize.PriorityLive:
+		s.watch.Asked(ref)
+	case s.balancer != nil && out.Forward != imagecache.Hit:
+		s.watch.MadeFor(ref)
 	}
-	return img, out, err
 }

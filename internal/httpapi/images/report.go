@@ -26,7 +26,10 @@ func (x *exchange) report() {
 	}
 	took := x.Now().Sub(x.start)
 	if x.Observe != nil {
-		x.Observe(metrics.Observation{Status: x.status, Cache: x.out.Detail, Format: x.format, Duration: took, Bytes: x.bytes})
+		x.Observe(metrics.Observation{
+			Status: x.status, Outcome: x.out, Ref: x.ref, Found: x.found, Priority: x.priority,
+			Format: x.format, Duration: took, Bytes: x.bytes,
+		})
 	}
 	if !logged {
 		return

@@ -83,13 +83,17 @@ func TestEachRequestIsOneLineAndOneObservation(t *testing.T) {
 		if w.Status == 200 && line.Bytes != w.Bytes {
 			t.Errorf("line %d: %d bytes, want %d", i, line.Bytes, w.Bytes)
 		}
-		if seen[i].Status != w.Status || seen[i].Cache.String() != w.Cache || seen[i].Duration < 3*time.Millisecond {
+		if seen[i].Status != w.Status || seen[i].Outcome.Detail.String() != w.Cache || seen[i].Duration < 3*time.Millisecond {
 			t.Errorf("observation %d: %+v", i, seen[i])
 		}
 	}
 	// What no client may know stands in the log.
 	if !strings.Contains(lines[3].Err, "bucket.secret.internal") {
 		t.Errorf("the log hides the cause: %q", lines[3].Err)
+	}
+	ref := seen[0].Ref
+	if ref.String() != "/640x480/v.1/posts/cat.jpg.webp" || !seen[0].Found || !seen[1].Found || seen[2].Found || seen[3].Found {
+		t.Errorf("observations %+v", seen)
 	}
 	if seen[0].Format != "webp" || seen[2].Format != "none" || seen[0].Bytes != 10 || seen[1].Bytes != 0 {
 		t.Errorf("observations %+v", seen)
@@ -125,7 +129,7 @@ func TestAPanicInTheMiddleOfABodyCutsIt(t *testing.T) {
 		if v := recover(); v != http.ErrAbortHandler {
 			t.Errorf("it panicked with %v, which net/http does not take for a cut", v)
 		}
-		if seen.Status != http.StatusInternalServerError || seen.Cache != imagecache.Memory {
+		if seen.Status != http.StatusInternalServerError || seen.Outcome.Detail != imagecache.Memory {
 			t.Errorf("it was observed as %+v", seen)
 		}
 	}()

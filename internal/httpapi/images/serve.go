@@ -26,7 +26,11 @@ type exchange struct {
 	original imagecache.Original // what the URL names, once that is known
 	vary     bool                // the answer depends on Accept
 	format   string              // metrics.Observation.Format
+
+	ref      imageurl.Ref // what the cache was asked for
+	priority resize.Priority
 	out      imagecache.Outcome
+	found    bool // the cache returned an image
 
 	quiet  bool // neither logged nor observed
 	status int  // 0 until the header is written
@@ -59,10 +63,11 @@ func (x *exchange) serve() {
 	}
 	ctx := x.r.Context()
 	if leastUrgent(x.r.Header["Priority"]) {
-		ctx = resize.WithPriority(ctx, resize.PriorityWarm)
+		x.priority = resize.PriorityWarm
+		ctx = resize.WithPriority(ctx, x.priority)
 	}
 	img, out, err := x.Cache.Get(ctx, ref)
-	x.out = out
+	x.ref, x.out, x.found = ref, out, err == nil
 	if out.Forward != imagecache.Hit {
 		x.Origins.Note(ref, out, err, x.start)
 	}

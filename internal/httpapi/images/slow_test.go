@@ -51,7 +51,7 @@ func TestAClientThatStopsReadingIsHungUpOn(t *testing.T) {
 			conn := apitest.Dial(t, addr)
 			apitest.Say(t, conn, "GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n")
 			o := observed(t, seen)
-			if o.Status != problem.StatusClientGone || o.Bytes >= int64(len(large)) || o.Cache != imagecache.Memory {
+			if o.Status != problem.StatusClientGone || o.Bytes >= int64(len(large)) || o.Outcome.Detail != imagecache.Memory {
 				t.Errorf("%+v", o)
 			}
 			// What it gets is cut, and shows that.
