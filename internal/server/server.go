@@ -32,6 +32,7 @@ import (
 	"github.com/novasocial/imagetier/internal/sources"
 	"github.com/novasocial/imagetier/internal/telemetry"
 	"github.com/novasocial/imagetier/prefetch/service"
+	"github.com/novasocial/imagetier/prefetch/warmer"
 	"github.com/novasocial/imagetier/resize/workers"
 )
 
@@ -234,6 +235,41 @@ func (s *Server) openCache(context.Context) (err error) {
 	return nil
 }
 
+func (s *Server) openPrefetch(context.Context) (err error) {
+	if s.signer, err = s.cfg.Signer(); err != nil {
+		return err
+	}
+	mode, err := warmer.ParseMode(s.cfg.Warm)
+	if err != nil {
+		return err
+	}
+	if s.bus, err = openBus(s.cfg.Config, s.log); err != nil {
+		return err
+	}
+	store, err := openTags(s.cfg.Config, s.log)
+	if err != nil {
+		return err
+	}
+	s.onClose(store.Close)
+	s.tags = alone{store}
+	if s.cfg.NATS != "" {
+		s.tags = newFleetTags(store, s.bus, filepath.Join(s.cfg.CacheDir, "tags.place"), s.log)
+	}
+	s.prefetch, err = service.New(service.Config{
+		Cache: s.cache, Sources: s.sources.Guarded, Bus: s.bus, Tags: s.tags, Metrics: s.metrics, Log: s.log,
+		Dir: s.cfg.CacheDir, Links: s.cfg.Links, Profiles: s.cfg.Profiles, Buckets: bucketsOf(s.cfg.Config),
+		WebhookSecrets: s.cfg.WebhookSecrets, Dev: s.cfg.Dev, Mode: mode, WastedAfter: s.cfg.WastedAfter, Workers: s.cfg.Workers,
+		Balancer: s.cfg.Balancer, Signer: s.signer, BalancerTimeout: 2 * fillTimeout(s.cfg.Config),
+	})
+	if err != nil {
+		return err
+	}
+	s.onClose(func() error { s.prefetch.Close(); return nil })
+	s.metrics.Prefetch(func() metrics.PrefetchStats { return metrics.PrefetchStats(s.prefetch.Stats()) })
+	s.fleet.use(s.bus, s.tiers.shared)
+	return nil
+}
+
 func (s *Server) openHTTP(context.Context) (err error) {
 	origins, catalog := &httpapi.OriginAnswers{}, catalogOf(s.cfg.Config)
 	public := images.New(images.Config{
@@ -254,7 +290,13 @@ func (s *Server) openHTTP(context.Context) (err error) {
 		DrainTimeout: 5 * time.Second, Log: s.log,
 		Handler: admin.New(admin.Config{
 			Signer: s.signer, Catalog: catalog, Origins: origins,
-			Operator:       &operator{s.prefetch, s},
+			Operator: &operator{
+				Service: s.prefetch, local: s.local, cache: s.cache, fleet: s.fleet, tags: s.tags, metrics: s.metrics,
+				readiness: s.readiness, start: console.Stats{
+					Version: s.cfg.Build.Version, Revision: s.cfg.Build.Commit, GoVersion: s.cfg.Build.Go,
+					Dev: s.cfg.Dev, Started: s.started,
+				},
+			},
 			WebhookSecrets: s.cfg.WebhookSecrets, Observe: s.metrics.Event,
 			AdminToken: s.cfg.AdminToken, Dev: s.cfg.Dev, Metrics: s.telemetry.Metrics(), Log: s.log,
 			Console: console.New(console.Config{
@@ -272,30 +314,6 @@ func (s *Server) observe(o metrics.Observation) {
 	if o.Found {
 		s.prefetch.Requested(o.Ref, o.Outcome, o.Priority)
 	}
-}
-
-// linger is how long the public listener accepts connections after readiness has failed:
-// long enough for load balancers that probe every second.
-func linger(cfg config.Config) time.Duration {
-	if cfg.Dev {
-		return 0
-	}
-	return min(time.Second, cfg.DrainTimeout)
-}
-
-func catalogOf(cfg config.Config) httpapi.Catalog {
-	byName := make(map[string]httpapi.Source, len(cfg.Sources))
-	for _, s := range cfg.Sources {
-		byName[s.Name] = httpapi.Source{Originals: s.URL.Originals}
-	}
-	return httpapi.Catalog{Sources: byName, Watermarks: watermarkNames(cfg)}
-}
-
-func sourceNames(cfg config.Config) (names []string) {
-	for _, s := range cfg.Sources {
-		names = append(names, s.Name)
-	}
-	return names
 }
 
 // urlOf returns the URL of a listener for a browser on this machine.

@@ -4,6 +4,9 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/internal/config"
+	"github.com/novasocial/imagetier/internal/httpapi"
+	"github.com/novasocial/imagetier/origin/sourceurl"
+	"github.com/novasocial/imagetier/prefetch/service"
 )
 
 // fillTimeout bounds a fill: a fetch, a resize and waiting for both.
@@ -33,4 +36,37 @@ func watermarkNames(cfg config.Config) map[string]bool {
 		names[w.Name] = true
 	}
 	return names
+}
+
+// linger is how long the public listener accepts connections after readiness has failed:
+// long enough for load balancers that probe every second.
+func linger(cfg config.Config) time.Duration {
+	if cfg.Dev {
+		return 0
+	}
+	return min(time.Second, cfg.DrainTimeout)
+}
+
+func catalogOf(cfg config.Config) httpapi.Catalog {
+	byName := make(map[string]httpapi.Source, len(cfg.Sources))
+	for _, s := range cfg.Sources {
+		byName[s.Name] = httpapi.Source{Originals: s.URL.Originals}
+	}
+	return httpapi.Catalog{Sources: byName, Watermarks: watermarkNames(cfg)}
+}
+
+func sourceNames(cfg config.Config) (names []string) {
+	for _, s := range cfg.Sources {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
+func bucketsOf(cfg config.Config) (buckets []service.Bucket) {
+	for _, s := range cfg.Sources {
+		if s.URL.Kind == sourceurl.S3 {
+			buckets = append(buckets, service.Bucket{Name: s.URL.Bucket, Prefix: s.URL.Prefix, Source: s.Name})
+		}
+	}
+	return buckets
 }

@@ -7,17 +7,14 @@ import (
 	"github.com/novasocial/imagetier/internal/metrics"
 )
 
-// stats collects the numbers of GET /v1/stats and the status page.
-func (s *Server) stats() console.Stats {
-	snap := s.metrics.Snapshot()
-	stats := console.Stats{
-		Version: s.cfg.Build.Version, Revision: s.cfg.Build.Commit, GoVersion: s.cfg.Build.Go, Dev: s.cfg.Dev,
-		Started: s.started, UptimeSeconds: time.Since(s.started).Seconds(),
-		Health: s.readiness.health(), Process: console.ReadProcess(),
-		Requests: console.Requests{
-			Coalesced: snap.Coalesced, ByStatus: snap.ByStatus,
-			ByCache: make(map[string]console.CacheRequests), BoundsSeconds: metrics.BucketBounds(),
-		},
+// stats adds the current numbers to stats: what GET /v1/stats and the status page show.
+func stats(stats console.Stats, set *metrics.Set, ready *readiness) console.Stats {
+	snap := set.Snapshot()
+	stats.UptimeSeconds = time.Since(stats.Started).Seconds()
+	stats.Health, stats.Process = ready.health(), console.ReadProcess()
+	stats.Requests = console.Requests{
+		Coalesced: snap.Coalesced, ByStatus: snap.ByStatus,
+		ByCache: make(map[string]console.CacheRequests), BoundsSeconds: metrics.BucketBounds(),
 	}
 	for label, r := range snap.ByCache {
 		stats.Requests.Total += r.Count
