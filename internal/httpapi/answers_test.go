@@ -16,7 +16,12 @@ func TestOriginAnswers_Of_ForgetsOldest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a.Note(ref, imagecache.Outcome{Forward: imagecache.URIMiss, Detail: imagecache.FromOrigin, Status: 200}, nil, time.Now())
+		a.Note(
+			ref,
+			imagecache.Outcome{Forward: imagecache.URIMiss, Detail: imagecache.FromOrigin, Status: 200},
+			nil,
+			time.Now(),
+		)
 	}
 	for i := range maxOriginAnswers + 10 {
 		note(i)

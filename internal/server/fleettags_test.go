@@ -36,11 +36,14 @@ func TestWhatTheFleetCannotBeTaughtNowWaitsInAFile(t *testing.T) {
 	if err := f.Take(t.Context(), "event 2", nil, []string{"post:p1"}); err != nil {
 		t.Fatal(err)
 	}
-	if got := f.Store.Of("post:p1"); !slices.Equal(got, []imagecache.Original{of}) || !f.Ended("post:p1", time.Now().Add(-time.Hour)) {
+	if got := f.Store.Of("post:p1"); !slices.Equal(got, []imagecache.Original{of}) ||
+		!f.Ended("post:p1", time.Now().Add(-time.Hour)) {
 		t.Errorf("%v is known here", got)
 	}
 	again := open()
-	if len(again.outbox) != 2 || again.outbox[0].ID != "event 1.0" || string(again.outbox[0].Entry.Learn[0].Name) != "a.jpg" || again.outbox[1].Entry.End[0] != "post:p1" {
+	if len(again.outbox) != 2 || again.outbox[0].ID != "event 1.0" ||
+		string(again.outbox[0].Entry.Learn[0].Name) != "a.jpg" ||
+		again.outbox[1].Entry.End[0] != "post:p1" {
 		t.Errorf("after a restart there waits %+v", again.outbox)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

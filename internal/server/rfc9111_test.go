@@ -75,7 +75,9 @@ func newStory(t *testing.T) *story {
 	s.origin.start = s.start
 	server := httptest.NewServer(&s.origin)
 	t.Cleanup(server.Close)
-	src, err := weborigin.New(weborigin.Config{Base: server.URL + "/", AllowPrivate: true, MaxHeuristic: 24 * time.Hour, Now: s.clock})
+	src, err := weborigin.New(
+		weborigin.Config{Base: server.URL + "/", AllowPrivate: true, MaxHeuristic: 24 * time.Hour, Now: s.clock},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,12 +194,22 @@ func (s *story) get(line, rest string) {
 	}
 	got := map[string]string{
 		"detail": detail(resp), "status": strconv.Itoa(resp.StatusCode), "age": resp.Header.Get("Age"),
-		"cc": resp.Header.Get("Cache-Control"), "cs": strings.TrimPrefix(resp.Header.Get("Cache-Status"), "imagetier; "),
+		"cc": resp.Header.Get(
+			"Cache-Control",
+		), "cs": strings.TrimPrefix(resp.Header.Get("Cache-Status"), "imagetier; "),
 		"asked": strconv.Itoa(asked), "sent": sent, "body": body[:min(1, len(body))], "vary": resp.Header.Get("Vary"),
 	}
 	for key, value := range want {
 		if have, known := got[key]; known && have != value {
-			s.t.Errorf("%s\n\t%s is %q, want %q (%s, Cache-Status: %s)", line, key, have, value, resp.Status, resp.Header.Get("Cache-Status"))
+			s.t.Errorf(
+				"%s\n\t%s is %q, want %q (%s, Cache-Status: %s)",
+				line,
+				key,
+				have,
+				value,
+				resp.Status,
+				resp.Header.Get("Cache-Status"),
+			)
 		}
 	}
 }
@@ -339,7 +351,8 @@ func (o *scripted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	o.sent = map[[2]bool]string{{true, true}: "both", {true, false}: "etag", {false, true}: "date", {}: "none"}[[2]bool{byTag != "", byDate != ""}]
 	all := http.Header{}
 	o.write(all, o.headers)
-	holds := byTag != "" && byTag == all.Get("ETag") || byTag == "" && byDate != "" && byDate == all.Get("Last-Modified")
+	holds := byTag != "" && byTag == all.Get("ETag") ||
+		byTag == "" && byDate != "" && byDate == all.Get("Last-Modified")
 	if (o.answer == "A" || o.answer == "B") && holds && !o.never304 {
 		lines := o.headers
 		if o.on304 != nil {
@@ -415,7 +428,8 @@ func (s *shelf) Put(_ context.Context, key imagecache.Key, img imagecache.Image)
 
 func (s *shelf) Purge(_ context.Context, what imagecache.Target) (removed imagecache.Removed, _ error) {
 	s.images.Range(func(k, v any) bool {
-		if key := k.(imagecache.Key); key == what.Key || what.Key == (imagecache.Key{}) && key.Original() == what.Original {
+		if key := k.(imagecache.Key); key == what.Key ||
+			what.Key == (imagecache.Key{}) && key.Original() == what.Original {
 			s.images.Delete(k)
 			removed.Add(key, int64(len(v.(imagecache.Image).Body)))
 		}

@@ -111,18 +111,34 @@ func (s *Server) Close() error {
 
 // Run serves until ctx is done, then drains. It can be called once.
 func (s *Server) Run(ctx context.Context) error {
-	s.log.Info("serving", "public", s.publicURL, "private", s.privateURL, "version", s.cfg.Build.Version, "workers", s.cfg.Workers)
+	s.log.Info(
+		"serving",
+		"public",
+		s.publicURL,
+		"private",
+		s.privateURL,
+		"version",
+		s.cfg.Build.Version,
+		"workers",
+		s.cfg.Workers,
+	)
 	if s.cfg.Dev {
 		greet(ctx, s.cfg.Terminal, greeting{
-			sources: sourceNames(s.cfg.Config), samplers: s.sources.Samplers, signer: s.signer, public: s.publicURL, private: s.privateURL,
+			sources: sourceNames(
+				s.cfg.Config,
+			), samplers: s.sources.Samplers, signer: s.signer, public: s.publicURL, private: s.privateURL,
 		})
 	}
 	return runGroup{
 		public:  func(ctx context.Context) error { return s.publicServer.Run(ctx, s.publicListener) },
 		private: func(ctx context.Context) error { return s.privateServer.Run(ctx, s.privateListener) },
 		warming: s.prefetch.Run(),
-		base:    slices.Concat(s.tiers.run(), s.fleet.run(), []func(context.Context) error{s.bus.Run, s.tags.Run, s.prefetch.RunState, s.workers.Run}),
-		drain:   s.readiness.drain,
+		base: slices.Concat(
+			s.tiers.run(),
+			s.fleet.run(),
+			[]func(context.Context) error{s.bus.Run, s.tags.Run, s.prefetch.RunState, s.workers.Run},
+		),
+		drain: s.readiness.drain,
 	}.run(ctx)
 }
 
@@ -202,7 +218,9 @@ func (s *Server) openSources(ctx context.Context) (err error) {
 
 func (s *Server) openCache(context.Context) (err error) {
 	s.workers, err = workers.New(workers.Config{
-		Command: []string{s.cfg.ResizeCommand}, Limits: s.cfg.Limits, Workers: s.cfg.Workers, Timeout: s.cfg.ResizeTimeout,
+		Command: []string{
+			s.cfg.ResizeCommand,
+		}, Limits: s.cfg.Limits, Workers: s.cfg.Workers, Timeout: s.cfg.ResizeTimeout,
 		Log: s.log, Waited: s.metrics.Waited, Watermarks: watermarkFiles(s.cfg.Config),
 	})
 	if err != nil {
@@ -214,7 +232,11 @@ func (s *Server) openCache(context.Context) (err error) {
 	}
 	s.onClose(s.takedowns.Close)
 	if err := s.takedowns.Fault(); err != nil {
-		s.log.Warn("takedown list is read-only until the disk can be written; existing takedowns still hold", "err", err)
+		s.log.Warn(
+			"takedown list is read-only until the disk can be written; existing takedowns still hold",
+			"err",
+			err,
+		)
 	}
 	s.local = imagecache.New(imagecache.Config{
 		TakenDown: s.takedowns.Has,

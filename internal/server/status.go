@@ -19,7 +19,12 @@ func stats(stats console.Stats, set *metrics.Set, ready *readiness) console.Stat
 	for label, r := range snap.ByCache {
 		stats.Requests.Total += r.Count
 		stats.Requests.Bytes += r.Bytes
-		stats.Requests.ByCache[label] = console.CacheRequests{Count: r.Count, Bytes: r.Bytes, Seconds: r.Seconds, Buckets: r.Buckets}
+		stats.Requests.ByCache[label] = console.CacheRequests{
+			Count:   r.Count,
+			Bytes:   r.Bytes,
+			Seconds: r.Seconds,
+			Buckets: r.Buckets,
+		}
 	}
 	for _, t := range snap.Tiers {
 		stats.Tiers = append(stats.Tiers, console.Tier{
@@ -32,7 +37,10 @@ func stats(stats console.Stats, set *metrics.Set, ready *readiness) console.Stat
 		if o.Breaker >= 0 {
 			breaker = [...]string{"closed", "half-open", "open"}[o.Breaker]
 		}
-		stats.Origins = append(stats.Origins, console.Origin{Name: o.Name, Breaker: breaker, Requests: o.Requests, Seconds: o.Seconds})
+		stats.Origins = append(
+			stats.Origins,
+			console.Origin{Name: o.Name, Breaker: breaker, Requests: o.Requests, Seconds: o.Seconds},
+		)
 	}
 	if w := snap.Workers; w != nil {
 		stats.Resize = &console.Resize{Workers: w.Workers, Queue: w.Queued, Restarts: w.Restarts, Jobs: snap.Resizes}

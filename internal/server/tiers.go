@@ -44,12 +44,27 @@ func openTiers(cfg config.Config, log *slog.Logger, set *metrics.Set) (*tiers, e
 
 // share opens the store that the nodes of a fleet share. fleet says how far this node is in
 // the log of purges; nil where it is alone.
-func (t *tiers) share(ctx context.Context, cfg config.Config, fleet func() sharedstore.Position, log *slog.Logger, set *metrics.Set) error {
+func (t *tiers) share(
+	ctx context.Context,
+	cfg config.Config,
+	fleet func() sharedstore.Position,
+	log *slog.Logger,
+	set *metrics.Set,
+) error {
 	if !cfg.Derived.Set() {
 		return nil
 	}
 	at := cfg.Derived.URL
-	store, err := s3store.New(ctx, s3store.Config{Bucket: at.Bucket, Prefix: at.Prefix, Region: at.Region, Endpoint: at.Endpoint, PathStyle: at.PathStyle})
+	store, err := s3store.New(
+		ctx,
+		s3store.Config{
+			Bucket:    at.Bucket,
+			Prefix:    at.Prefix,
+			Region:    at.Region,
+			Endpoint:  at.Endpoint,
+			PathStyle: at.PathStyle,
+		},
+	)
 	if err != nil {
 		return err
 	}

@@ -126,7 +126,11 @@ func (r *Reader) ParseEvent(body []byte) (Event, error) {
 	case said.Type == nil:
 		return Event{}, fault("type", "it is missing")
 	case !slices.Contains([]string{PostPublished, PostUpdated, PostDeleted, FeedPage, UserUpdated}, *said.Type):
-		return Event{}, fault("type", "%q is none of post.published, post.updated, post.deleted, feed.page, user.updated", clipped(*said.Type))
+		return Event{}, fault(
+			"type",
+			"%q is none of post.published, post.updated, post.deleted, feed.page, user.updated",
+			clipped(*said.Type),
+		)
 	case len(said.Data) == 0 || string(said.Data) == "null":
 		return Event{}, fault("data", "it is missing")
 	}

@@ -24,7 +24,11 @@ func reader(t testing.TB) *Reader {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Reader{Links: links, Profiles: profile.BuiltIn(), Known: func(source string) bool { return source == "posts" }}
+	return &Reader{
+		Links:    links,
+		Profiles: profile.BuiltIn(),
+		Known:    func(source string) bool { return source == "posts" },
+	}
 }
 
 const contractEvent = `{"type":"post.published","timestamp":"2026-11-22T10:00:00Z",
@@ -40,7 +44,8 @@ func TestTheContractsEventsAreRead(t *testing.T) {
 		t.Fatalf("%+v", e)
 	}
 	p := e.Posts[0]
-	if p.ID != "p1" || p.Audience != 120000 || p.Image.String() != "e.9f86/posts/2026/11/abc.jpg" || fmt.Sprint(p.Image.Tags) != "[post:p1]" {
+	if p.ID != "p1" || p.Audience != 120000 || p.Image.String() != "e.9f86/posts/2026/11/abc.jpg" ||
+		fmt.Sprint(p.Image.Tags) != "[post:p1]" {
 		t.Errorf("%+v %v", p, p.Image)
 	}
 	if a := p.Author.Avatar; a.String() != "v.7/posts/u1.jpg" || fmt.Sprint(a.Tags) != "[user:u1]" {
@@ -69,7 +74,9 @@ func TestTheContractsEventsAreRead(t *testing.T) {
 			t.Errorf("%s: AskTag is %v", body, img.AskTag)
 		}
 	}
-	e, err = reader(t).ParseEvent([]byte(`{"type":"user.updated","data":{"user":{"id":"u1","avatar":{"source":"posts","name":"a","version":"v.2"}}}}`))
+	e, err = reader(
+		t,
+	).ParseEvent([]byte(`{"type":"user.updated","data":{"user":{"id":"u1","avatar":{"source":"posts","name":"a","version":"v.2"}}}}`))
 	if err != nil || e.User.ID != "u1" || e.User.Avatar.Version.Pin() != imageurl.Trusted {
 		t.Errorf("%+v, %v", e, err)
 	}

@@ -75,7 +75,18 @@ func ParseNotices(body []byte) ([]Notice, error) {
 		}
 		notices = append(notices, Notice{
 			Bucket: r.S3.Bucket.Name, Key: key, Removed: removed, ETag: tagOf(r.S3.Object.ETag),
-			ID: strings.Join([]string{name, r.S3.Bucket.Name, key, r.S3.Object.VersionID, r.S3.Object.Sequencer, r.S3.Object.ETag, r.EventTime}, "\x00"),
+			ID: strings.Join(
+				[]string{
+					name,
+					r.S3.Bucket.Name,
+					key,
+					r.S3.Object.VersionID,
+					r.S3.Object.Sequencer,
+					r.S3.Object.ETag,
+					r.EventTime,
+				},
+				"\x00",
+			),
 		})
 	}
 	return notices, nil

@@ -14,18 +14,33 @@ const (
 )
 
 func TestNoticesOfThreeServersMeanTheSame(t *testing.T) {
-	sns := `{"Type":"Notification","MessageId":"x","Message":` + strings.ReplaceAll(strings.ReplaceAll(`"`+strings.ReplaceAll(fromAWS, `\`, `\\`), `"`, `\"`), `\"{`, `"{`) + `"}`
+	sns := `{"Type":"Notification","MessageId":"x","Message":` + strings.ReplaceAll(
+		strings.ReplaceAll(`"`+strings.ReplaceAll(fromAWS, `\`, `\\`), `"`, `\"`),
+		`\"{`,
+		`"{`,
+	) + `"}`
 	for who, body := range map[string]string{"AWS": fromAWS, "MinIO": fromMinIO, "versitygw": fromVersityGW, "SNS": sns} {
 		notices, err := ParseNotices([]byte(body))
 		if err != nil || len(notices) != 1 {
 			t.Errorf("%s: %v, %v", who, notices, err)
 			continue
 		}
-		if n := notices[0]; n.Bucket != "photos" || n.Key != "2026/a b+ü.jpg" || n.Removed || n.ETag != "5d41402abc4b2a76b9719d911017c592" || n.ID == "" {
+		if n := notices[0]; n.Bucket != "photos" || n.Key != "2026/a b+ü.jpg" || n.Removed ||
+			n.ETag != "5d41402abc4b2a76b9719d911017c592" ||
+			n.ID == "" {
 			t.Errorf("%s: %+v", who, n)
 		}
 	}
-	removed, err := ParseNotices([]byte(strings.Replace(strings.Replace(fromVersityGW, "ObjectCreated:Put", "ObjectRemoved:Delete", 1), `"\"5d41402abc4b2a76b9719d911017c592\""`, "null", 1)))
+	removed, err := ParseNotices(
+		[]byte(
+			strings.Replace(
+				strings.Replace(fromVersityGW, "ObjectCreated:Put", "ObjectRemoved:Delete", 1),
+				`"\"5d41402abc4b2a76b9719d911017c592\""`,
+				"null",
+				1,
+			),
+		),
+	)
 	if err != nil || len(removed) != 1 || !removed[0].Removed || removed[0].ETag != "" {
 		t.Errorf("%+v, %v", removed, err)
 	}

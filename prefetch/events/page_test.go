@@ -17,7 +17,8 @@ func TestPostsOfAPageNeedNoIDs(t *testing.T) {
 	r := &events.Reader{Links: links, Profiles: profile.BuiltIn()}
 	const body = `{"type":"feed.page","data":{"profile":"avatar","posts":[{"image":{"source":"posts","name":"a.jpg","version":"v.0"}}]}}`
 	e, err := r.ParseEvent([]byte(body))
-	if err != nil || len(e.Posts) != 1 || e.Posts[0].Image == nil || len(e.Posts[0].Image.Tags) != 0 || e.Posts[0].ID != "" {
+	if err != nil || len(e.Posts) != 1 || e.Posts[0].Image == nil || len(e.Posts[0].Image.Tags) != 0 ||
+		e.Posts[0].ID != "" {
 		t.Errorf("%+v, %v", e, err)
 	}
 	if _, err := r.ParseEvent([]byte(strings.Replace(body, "feed.page", "post.published", 1))); err == nil {

@@ -46,7 +46,9 @@ func TestAScaleIsTheSpecAtItsPlaceAndTheLastForLargerOnes(t *testing.T) {
 }
 
 func TestListsReplaceAndAddAndAreRefusedWithEveryFault(t *testing.T) {
-	set, err := New(map[string][]string{"feed": {"500x.avif"}, "story": {"1080x1920-cover-q70.jpg", "64x64-wm.logo.png"}})
+	set, err := New(
+		map[string][]string{"feed": {"500x.avif"}, "story": {"1080x1920-cover-q70.jpg", "64x64-wm.logo.png"}},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +61,9 @@ func TestListsReplaceAndAddAndAreRefusedWithEveryFault(t *testing.T) {
 		t.Errorf("story is %v", specs)
 	}
 	_, err = New(map[string][]string{
-		"Feed": {"440x.webp"}, "empty": {}, "twice": {"440x.webp", "440x.webp"}, "auto": {"440x.auto"}, "orig": {"orig"}, "no": {"x.webp"},
+		"Feed": {
+			"440x.webp",
+		}, "empty": {}, "twice": {"440x.webp", "440x.webp"}, "auto": {"440x.auto"}, "orig": {"orig"}, "no": {"x.webp"},
 	})
 	for _, fault := range []string{`"Feed"`, "empty: it lists 0", "twice[1]", "auto[0]", "orig[0]", "no[0]"} {
 		if err == nil || !strings.Contains(err.Error(), fault) {
@@ -166,7 +170,12 @@ func TestPrefixesThatCannotBeAreRefused(t *testing.T) {
 }
 
 func TestTheVersionOfABucketsObjectIsToldWhereItCanBe(t *testing.T) {
-	l := links(t, "https://a.example/=fixed", "https://b.example/=tagged?version=etag", "https://c.example/=asked?version=query:v")
+	l := links(
+		t,
+		"https://a.example/=fixed",
+		"https://b.example/=tagged?version=etag",
+		"https://c.example/=asked?version=query:v",
+	)
 	for source, want := range map[string]string{"fixed": "v.0", "tagged": "e.abc", "asked": "", "unknown": ""} {
 		v, ok := l.VersionOf(source, "abc")
 		if ok != (want != "") || ok && v.String() != want {

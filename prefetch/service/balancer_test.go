@@ -35,7 +35,16 @@ func TestABalancerIsAskedForWhatCanWaitAndItsAnswerMeansWhatItSays(t *testing.T)
 	}
 	var mu sync.Mutex
 	var asked []string
-	answers := map[string]int{"busy": 503, "gone": 404, "down": 451, "large": 413, "kind": 415, "broken": 422, "bad": 502, "away": 302}
+	answers := map[string]int{
+		"busy":   503,
+		"gone":   404,
+		"down":   451,
+		"large":  413,
+		"kind":   415,
+		"broken": 422,
+		"bad":    502,
+		"away":   302,
+	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		asked = append(asked, r.Header.Get("Priority")+" "+r.URL.Path)
@@ -60,7 +69,10 @@ func TestABalancerIsAskedForWhatCanWaitAndItsAnswerMeansWhatItSays(t *testing.T)
 		}
 	}
 	slices.Sort(asked)
-	if want := []string{"u=7 /i/_/100x/v.1/posts/a.jpg.jpg", "u=7 /i/_/100x/v.1/posts/here.jpg.webp"}; !slices.Equal(asked, want) {
+	if want := []string{"u=7 /i/_/100x/v.1/posts/a.jpg.jpg", "u=7 /i/_/100x/v.1/posts/here.jpg.webp"}; !slices.Equal(
+		asked,
+		want,
+	) {
 		t.Errorf("asked is %q, want %q", asked, want)
 	}
 	for word, want := range map[string]error{"busy": resize.ErrBusy, "gone": origin.ErrNotFound, "down": imagecache.ErrTakenDown, "large": resize.ErrTooLarge,
@@ -75,7 +87,10 @@ func TestABalancerIsAskedForWhatCanWaitAndItsAnswerMeansWhatItSays(t *testing.T)
 		}
 	}
 	server.Close()
-	if err := b.Make(t.Context(), refsOf(t, "/100x/v.1/posts/a.jpg.webp"))[0].Err; !errors.Is(err, origin.ErrUnavailable) {
+	if err := b.Make(t.Context(), refsOf(t, "/100x/v.1/posts/a.jpg.webp"))[0].Err; !errors.Is(
+		err,
+		origin.ErrUnavailable,
+	) {
 		t.Errorf("without a balancer: %v", err)
 	}
 }

@@ -32,7 +32,14 @@ func (s *Service) DeadLetters(ctx context.Context, from uint64) (letters []DeadL
 		return nil, 0, queueError(err)
 	}
 	for _, l := range found {
-		letter := DeadLetter{ID: l.ID, Died: l.Died, Queued: l.Queued, Attempts: l.Attempts, Reason: l.Reason, Job: l.Data}
+		letter := DeadLetter{
+			ID:       l.ID,
+			Died:     l.Died,
+			Queued:   l.Queued,
+			Attempts: l.Attempts,
+			Reason:   l.Reason,
+			Job:      l.Data,
+		}
 		var job warmer.Job
 		if err := json.Unmarshal(l.Data, &job); err == nil {
 			letter.What = job.String()
@@ -57,7 +64,11 @@ func (s *Service) Discard(ctx context.Context, ids []uint64) (int, error) {
 }
 
 // settle calls one for each of ids, or for all dead letters if ids is empty.
-func (s *Service) settle(ctx context.Context, ids []uint64, one func(context.Context, uint64) error) (n int, err error) {
+func (s *Service) settle(
+	ctx context.Context,
+	ids []uint64,
+	one func(context.Context, uint64) error,
+) (n int, err error) {
 	if len(ids) == 0 {
 		for from := uint64(0); ; {
 			found, err := s.cfg.Bus.Dead(ctx, from, deadPage)

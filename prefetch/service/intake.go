@@ -14,7 +14,11 @@ import (
 // the event if its signature is. kind is the event's type, "" if that was not read; repeated means
 // that its id was taken before, and nothing is done now. Without secrets events are refused; with
 // Dev they are accepted unsigned, so that curl is enough to try one.
-func (s *Service) Event(ctx context.Context, header http.Header, read func() ([]byte, error)) (kind string, repeated bool, err error) {
+func (s *Service) Event(
+	ctx context.Context,
+	header http.Header,
+	read func() ([]byte, error),
+) (kind string, repeated bool, err error) {
 	var claim webhook.Claim
 	unsigned := s.verifier == nil && s.cfg.Dev
 	switch {
@@ -63,7 +67,8 @@ func (s *Service) skipRecent(page *events.Event) {
 		if post.Image != nil && !post.Image.AskTag && s.watch.Lately(post.Image.Image, page.Profile) {
 			post.Image = nil
 		}
-		if a := post.Author; a != nil && a.Avatar != nil && !a.Avatar.AskTag && s.watch.Lately(a.Avatar.Image, events.Avatar) {
+		if a := post.Author; a != nil && a.Avatar != nil && !a.Avatar.AskTag &&
+			s.watch.Lately(a.Avatar.Image, events.Avatar) {
 			post.Author = nil
 		}
 	}

@@ -58,7 +58,9 @@ func TestService_makeHere_OneJobOfOneOriginal(t *testing.T) {
 		r := &fakeResizer{}
 		s := &Service{cfg: Config{Cache: imagecache.New(imagecache.Config{
 			FillTimeout: time.Minute,
-			Filler:      fill.New(fill.Config{Sources: map[string]origin.Source{"posts": fakeSource{body.Bytes()}}, Resizer: r}),
+			Filler: fill.New(
+				fill.Config{Sources: map[string]origin.Source{"posts": fakeSource{body.Bytes()}}, Resizer: r},
+			),
 		})}}
 		var refs []imageurl.Ref
 		for _, variant := range []string{"440x webp", "880x webp", "1320x webp", "440x jpg", "880x jpg", "1320x jpg"} {
@@ -75,7 +77,13 @@ func TestService_makeHere_OneJobOfOneOriginal(t *testing.T) {
 			}
 		}
 		if r.jobs != 1 || r.specs != len(refs) || r.priority != resize.PriorityWarm {
-			t.Errorf("%d jobs of %d Specs with priority %d, want one of %d with PriorityWarm", r.jobs, r.specs, r.priority, len(refs))
+			t.Errorf(
+				"%d jobs of %d Specs with priority %d, want one of %d with PriorityWarm",
+				r.jobs,
+				r.specs,
+				r.priority,
+				len(refs),
+			)
 		}
 	})
 }

@@ -47,5 +47,12 @@ func (s *Service) next(ctx context.Context) (warmer.Delivery, error) {
 	if err != nil {
 		return warmer.Delivery{}, err
 	}
-	return warmer.Delivery{Data: d.Data, Queued: d.Queued, Done: d.Done, Again: d.Again, Bury: d.Bury, Release: d.Release}, nil
+	return warmer.Delivery{
+		Data:    d.Data,
+		Queued:  d.Queued,
+		Done:    d.Done,
+		Again:   d.Again,
+		Bury:    d.Bury,
+		Release: d.Release,
+	}, nil
 }

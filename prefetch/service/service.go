@@ -98,7 +98,9 @@ func New(cfg Config) (*Service, error) {
 		_, ok := cfg.Sources[source]
 		return ok
 	}}
-	s.watch = warmer.NewWatch(warmer.WatchConfig{Mode: cfg.Mode, Profiles: cfg.Profiles, For: cfg.WastedAfter, Lead: cfg.Metrics.Lead})
+	s.watch = warmer.NewWatch(
+		warmer.WatchConfig{Mode: cfg.Mode, Profiles: cfg.Profiles, For: cfg.WastedAfter, Lead: cfg.Metrics.Lead},
+	)
 	s.state = &state{filepath.Join(cfg.Dir, "warming.json"), s.watch, cfg.Log}
 	s.state.restore()
 	request := s.makeHere

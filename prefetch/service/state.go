@@ -35,7 +35,13 @@ func (s *state) restore() {
 	}
 	if err != nil {
 		aside := s.path + ".damaged"
-		s.log.Warn("warming statistics unreadable, starting over", "renamed_to", aside, "err", errors.Join(err, os.Rename(s.path, aside)))
+		s.log.Warn(
+			"warming statistics unreadable, starting over",
+			"renamed_to",
+			aside,
+			"err",
+			errors.Join(err, os.Rename(s.path, aside)),
+		)
 	}
 }
 

@@ -55,7 +55,14 @@ func (s *Service) images(what WarmRequest, wrong func(error) error) (images []ev
 		return nil, clientError(ErrInvalid, fmt.Errorf("profile: there is no profile %q", what.Profile))
 	}
 	for i, said := range what.Images {
-		img, err := s.reader.Image(fmt.Sprintf("images[%d]", i), said.Source, said.Name, said.Version, said.URL, said.Tags)
+		img, err := s.reader.Image(
+			fmt.Sprintf("images[%d]", i),
+			said.Source,
+			said.Name,
+			said.Version,
+			said.URL,
+			said.Tags,
+		)
 		if err == nil && img == nil {
 			err = fmt.Errorf("images[%d].url: no --image-prefix fits", i)
 		}
@@ -117,7 +124,10 @@ func (s *Service) Now(ctx context.Context, what WarmRequest, report func(WarmRes
 	}
 	for _, img := range images {
 		if !each(func() {
-			refs, _, err := s.worker.Refs(ctx, warmer.Warm{Image: img.Image, AskTag: img.AskTag, Profile: what.Profile, All: true})
+			refs, _, err := s.worker.Refs(
+				ctx,
+				warmer.Warm{Image: img.Image, AskTag: img.AskTag, Profile: what.Profile, All: true},
+			)
 			if err != nil {
 				report(WarmResult{Name: img.String(), Err: err})
 				return

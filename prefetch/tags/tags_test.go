@@ -36,7 +36,13 @@ func TestWhatWasLearntIsKnownAfterAnyCrash(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cache", "tags")
 	s := open(t, Config{Path: path})
 	odd := of("a\xff\nb")
-	learn(t, s, Pair{Tag: "post:p1", Of: of("a")}, Pair{Tag: "post:p1", Of: odd, Live: true}, Pair{Tag: "user:u1", Of: of("b"), Live: true})
+	learn(
+		t,
+		s,
+		Pair{Tag: "post:p1", Of: of("a")},
+		Pair{Tag: "post:p1", Of: odd, Live: true},
+		Pair{Tag: "user:u1", Of: of("b"), Live: true},
+	)
 	learn(t, s, Pair{Tag: "user:u1", Of: of("b")}) // what was live once stays so
 	if err := s.End("post:p2"); err != nil {
 		t.Fatal(err)
@@ -64,7 +70,9 @@ func TestWhatWasLearntIsKnownAfterAnyCrash(t *testing.T) {
 		if got := again.LiveOf("user:u1"); len(got) != 1 {
 			t.Errorf("live of user:u1 is %q", got)
 		}
-		if !again.Ended("post:p2", time.Now().Add(-time.Minute)) || again.Ended("post:p2", time.Now().Add(time.Minute)) || again.Ended("post:p1", time.Time{}) {
+		if !again.Ended("post:p2", time.Now().Add(-time.Minute)) ||
+			again.Ended("post:p2", time.Now().Add(time.Minute)) ||
+			again.Ended("post:p1", time.Time{}) {
 			t.Error("it does not know what was ended")
 		}
 		learn(t, again, Pair{Tag: "post:p3", Of: of("c")})

@@ -177,7 +177,10 @@ type planning struct {
 
 func (p *planning) learn(img events.Image) {
 	for _, tag := range img.Tags {
-		p.Learn = append(p.Learn, tags.Pair{Tag: tag, Of: originalOf(img.Image), Live: img.Version.Pin() == imageurl.Live})
+		p.Learn = append(
+			p.Learn,
+			tags.Pair{Tag: tag, Of: originalOf(img.Image), Live: img.Version.Pin() == imageurl.Live},
+		)
 	}
 }
 

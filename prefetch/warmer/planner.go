@@ -92,7 +92,13 @@ func NewWatch(cfg WatchConfig) *Watch {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	w := &Watch{cfg: cfg, seed: maphash.MakeSeed(), watched: make(map[uint64]*watched), profiles: make(map[string]*learnt), bySpec: make(map[resize.Spec]listed)}
+	w := &Watch{
+		cfg:      cfg,
+		seed:     maphash.MakeSeed(),
+		watched:  make(map[uint64]*watched),
+		profiles: make(map[string]*learnt),
+		bySpec:   make(map[resize.Spec]listed),
+	}
 	for _, name := range cfg.Profiles.Names() {
 		p, _ := cfg.Profiles.Get(name)
 		for _, spec := range p.Specs() {
@@ -183,7 +189,12 @@ func (w *Watch) Made(image profile.Image, profileName string, reach Reach, made 
 func (w *Watch) MadeFor(ref imageurl.Ref) {
 	spec := ref.Spec()
 	if in, ok := w.bySpec[spec]; ok {
-		w.Made(profile.Image{Source: ref.Source(), Name: ref.Name(), Version: ref.Version()}, in.profile, Unsaid, []resize.Spec{spec})
+		w.Made(
+			profile.Image{Source: ref.Source(), Name: ref.Name(), Version: ref.Version()},
+			in.profile,
+			Unsaid,
+			[]resize.Spec{spec},
+		)
 	}
 }
 

@@ -67,7 +67,10 @@ func names(specs []resize.Spec) string {
 func TestWhatNobodyAsksForIsSoonNoLongerMadeAndWhatSomebodyDoesComesBack(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	var leads []time.Duration
-	w := watch(t, WatchConfig{Now: func() time.Time { return now }, Lead: func(d time.Duration) { leads = append(leads, d) }})
+	w := watch(
+		t,
+		WatchConfig{Now: func() time.Time { return now }, Lead: func(d time.Duration) { leads = append(leads, d) }},
+	)
 	n := 0
 	day := func(images int, asked ...string) (made string) { // of the first of them
 		for i := range images {
@@ -385,9 +388,16 @@ func (b *bench) work(t *testing.T, job any) string {
 
 func TestAJobPurgesThenWarmsAndIsDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &bench{tagged: map[string][]imagecache.Original{"post:p1": {{Source: "posts", Name: "b"}}, "live user:u1": {{Source: "posts", Name: "c"}}}}
+		b := &bench{
+			tagged: map[string][]imagecache.Original{
+				"post:p1":      {{Source: "posts", Name: "b"}},
+				"live user:u1": {{Source: "posts", Name: "c"}},
+			},
+		}
 		job := Job{Gone: []string{"post:p1"}, Stale: []string{"user:u1"}, Purges: []Purge{{"posts", []byte("a")}},
-			Warms: []Warm{{Image: image(t, "a"), Profile: "two"}}, Refs: []RefText{{ref(t, "/9x/v.1/posts/d.webp")}, {ref(t, "/9x/v.1/posts/d.webp")}}} // twice
+			Warms: []Warm{
+				{Image: image(t, "a"), Profile: "two"},
+			}, Refs: []RefText{{ref(t, "/9x/v.1/posts/d.webp")}, {ref(t, "/9x/v.1/posts/d.webp")}}} // twice
 		if did := b.work(t, job); did != "purge b, purge c, purge a, forget post:p1, ok, done" {
 			t.Error(did)
 		}
@@ -433,7 +443,8 @@ func TestWhatBecomesOfAJobThatFails(t *testing.T) {
 			if did := b.work(t, c.job); !strings.HasPrefix(did, begin) || !strings.HasSuffix(did, end) {
 				t.Errorf("%s: %s, want %s", name, did, c.want)
 			}
-			if name == "busy, and then not" && fmt.Sprint(b.makes) != "[[/100x/v.1/posts/a.webp /200x/v.1/posts/a.webp] [/100x/v.1/posts/a.webp]]" {
+			if name == "busy, and then not" &&
+				fmt.Sprint(b.makes) != "[[/100x/v.1/posts/a.webp /200x/v.1/posts/a.webp] [/100x/v.1/posts/a.webp]]" {
 				t.Errorf("%s: %v", name, b.makes)
 			}
 		})
@@ -521,7 +532,15 @@ func TestWhatEventsComeTo(t *testing.T) {
 	avatar := &events.User{ID: "u1", Avatar: &events.Image{Image: image(t, "u1"), Tags: []string{"user:u1"}}}
 	var posts []events.Post
 	for i := range 25 {
-		posts = append(posts, events.Post{ID: fmt.Sprint(i), Audience: 5, Image: &events.Image{Image: image(t, fmt.Sprint(i)), Tags: []string{fmt.Sprint("post:", i)}}, Author: avatar})
+		posts = append(
+			posts,
+			events.Post{
+				ID:       fmt.Sprint(i),
+				Audience: 5,
+				Image:    &events.Image{Image: image(t, fmt.Sprint(i)), Tags: []string{fmt.Sprint("post:", i)}},
+				Author:   avatar,
+			},
+		)
 	}
 	posts[7].Audience = LargeAudience
 	p, jobs := plan(t, events.Event{Type: events.PostPublished, Profile: "feed", Posts: posts})
@@ -548,24 +567,55 @@ func TestWhatEventsComeTo(t *testing.T) {
 		t.Errorf("%d jobs go first, want that of the large audience", first)
 	}
 
-	p, jobs = plan(t, events.Event{Type: events.PostUpdated, Profile: "feed", Posts: []events.Post{{ID: "1", Image: &events.Image{Image: live}}, {ID: "2", Image: &events.Image{Image: image(t, "p")}}}})
-	if len(jobs) != 1 || fmt.Sprint(jobs[0].Stale) != "[post:1 post:2]" || len(jobs[0].Purges) != 1 || string(jobs[0].Purges[0].Name) != "l" || len(jobs[0].Warms) != 2 || p.Messages[0].Priority != Third {
+	p, jobs = plan(
+		t,
+		events.Event{
+			Type:    events.PostUpdated,
+			Profile: "feed",
+			Posts: []events.Post{
+				{ID: "1", Image: &events.Image{Image: live}},
+				{ID: "2", Image: &events.Image{Image: image(t, "p")}},
+			},
+		},
+	)
+	if len(jobs) != 1 || fmt.Sprint(jobs[0].Stale) != "[post:1 post:2]" || len(jobs[0].Purges) != 1 ||
+		string(jobs[0].Purges[0].Name) != "l" ||
+		len(jobs[0].Warms) != 2 ||
+		p.Messages[0].Priority != Third {
 		t.Errorf("post.updated: %+v", jobs)
 	}
-	p, jobs = plan(t, events.Event{Type: events.PostDeleted, Posts: []events.Post{{ID: "1", Image: &events.Image{Image: image(t, "p")}}, {ID: "2"}}})
-	if len(jobs) != 1 || fmt.Sprint(jobs[0].Gone, p.End) != "[post:1 post:2] [post:1 post:2]" || len(jobs[0].Purges) != 1 || len(p.Learn) != 0 || p.Messages[0].Priority != First {
+	p, jobs = plan(
+		t,
+		events.Event{
+			Type:  events.PostDeleted,
+			Posts: []events.Post{{ID: "1", Image: &events.Image{Image: image(t, "p")}}, {ID: "2"}},
+		},
+	)
+	if len(jobs) != 1 || fmt.Sprint(jobs[0].Gone, p.End) != "[post:1 post:2] [post:1 post:2]" ||
+		len(jobs[0].Purges) != 1 ||
+		len(p.Learn) != 0 ||
+		p.Messages[0].Priority != First {
 		t.Errorf("post.deleted: %+v %+v", p, jobs)
 	}
 	p, jobs = plan(t, events.Event{Type: events.UserUpdated, User: avatar})
-	if len(jobs) != 1 || fmt.Sprint(jobs[0].Stale) != "[user:u1]" || jobs[0].Warms[0].Profile != "avatar" || len(jobs[0].Purges) != 0 || len(p.Learn) != 1 {
+	if len(jobs) != 1 || fmt.Sprint(jobs[0].Stale) != "[user:u1]" || jobs[0].Warms[0].Profile != "avatar" ||
+		len(jobs[0].Purges) != 0 ||
+		len(p.Learn) != 1 {
 		t.Errorf("user.updated: %+v", jobs)
 	}
 	for i, reach := range []Reach{ReachOf(5), ReachOf(LargeAudience)} {
-		if _, jobs := plan(t, events.Event{Type: events.PostPublished, Profile: "feed", Posts: posts[6+i : 7+i]}); jobs[0].Warms[0].Reach != reach || jobs[0].Warms[1].Reach != reach {
-			t.Errorf("a post and its author have reaches %d and %d, want %d", jobs[0].Warms[0].Reach, jobs[0].Warms[1].Reach, reach)
+		if _, jobs := plan(t, events.Event{Type: events.PostPublished, Profile: "feed", Posts: posts[6+i : 7+i]}); jobs[0].Warms[0].Reach != reach ||
+			jobs[0].Warms[1].Reach != reach {
+			t.Errorf(
+				"a post and its author have reaches %d and %d, want %d",
+				jobs[0].Warms[0].Reach,
+				jobs[0].Warms[1].Reach,
+				reach,
+			)
 		}
 	}
-	if p, jobs := plan(t, events.Event{Type: events.FeedPage, Profile: "feed", Posts: posts[:1]}); p.Messages[0].Priority != Third || jobs[0].Warms[0].Reach != OnPage {
+	if p, jobs := plan(t, events.Event{Type: events.FeedPage, Profile: "feed", Posts: posts[:1]}); p.Messages[0].Priority != Third ||
+		jobs[0].Warms[0].Reach != OnPage {
 		t.Errorf("feed.page has priority %d, reach %d", p.Messages[0].Priority, jobs[0].Warms[0].Reach)
 	}
 }

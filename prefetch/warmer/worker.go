@@ -266,7 +266,12 @@ func (w *Worker) watch(ref imageurl.Ref, warm Warm, made []resize.Spec) {
 	if w.cfg.Elsewhere {
 		return
 	}
-	w.cfg.Watch.Made(profile.Image{Source: ref.Source(), Name: ref.Name(), Version: ref.Version()}, warm.Profile, warm.Reach, made)
+	w.cfg.Watch.Made(
+		profile.Image{Source: ref.Source(), Name: ref.Name(), Version: ref.Version()},
+		warm.Profile,
+		warm.Reach,
+		made,
+	)
 }
 
 // worse prefers an error that a retry may cure: the rest may still be made.

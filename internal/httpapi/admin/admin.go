@@ -76,7 +76,12 @@ func New(cfg Config) http.Handler {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	p := &api{Config: cfg, token: sha256.Sum256([]byte(cfg.AdminToken)), intakes: make(limiter, intakesAtOnce), warms: make(limiter, warmsAtOnce)}
+	p := &api{
+		Config:  cfg,
+		token:   sha256.Sum256([]byte(cfg.AdminToken)),
+		intakes: make(limiter, intakesAtOnce),
+		warms:   make(limiter, warmsAtOnce),
+	}
 	for _, secret := range cfg.WebhookSecrets {
 		p.notifiers = append(p.notifiers, sha256.Sum256([]byte(secret)))
 	}
@@ -167,7 +172,11 @@ func (p *api) guard(next http.Handler) http.Handler {
 // admit returns why r may not pass.
 func (p *api) admit(r *http.Request) error {
 	if host, foreign := p.foreignHost(r); foreign {
-		return problem.Errorf(problem.ErrHost, "This listener is not called %q. Ask for it by its address or as localhost.", host)
+		return problem.Errorf(
+			problem.ErrHost,
+			"This listener is not called %q. Ask for it by its address or as localhost.",
+			host,
+		)
 	}
 	if err := p.origin.Check(r); err != nil {
 		return problem.ErrCrossSite
@@ -280,7 +289,11 @@ func readJSONUpTo(w http.ResponseWriter, r *http.Request, v any, most int64) err
 	case errors.As(err, &long):
 		return problem.Errorf(problem.ErrBodyLarge, "The body has more than %d bytes.", most)
 	case err != nil:
-		return problem.Errorf(problem.ErrRequest, "The body is not the JSON that is expected here: %s.", strings.TrimPrefix(err.Error(), "json: "))
+		return problem.Errorf(
+			problem.ErrRequest,
+			"The body is not the JSON that is expected here: %s.",
+			strings.TrimPrefix(err.Error(), "json: "),
+		)
 	}
 	return nil
 }

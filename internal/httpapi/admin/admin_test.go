@@ -85,7 +85,11 @@ func (s *store) Explain(_ context.Context, ref imageurl.Ref) []imagecache.Held {
 			Image: imagecache.Image{ContentType: "image/webp", ETag: `"tag"`, LastModified: apitest.Noon}}
 		if ref.Version().Pin() == imageurl.Live {
 			held.TTL = 70 * time.Second
-			held.Image.Fresh = imagecache.Freshness{Generated: apitest.Noon.Add(-30 * time.Second), Until: apitest.Noon.Add(70 * time.Second), StaleIfError: time.Minute}
+			held.Image.Fresh = imagecache.Freshness{
+				Generated:    apitest.Noon.Add(-30 * time.Second),
+				Until:        apitest.Noon.Add(70 * time.Second),
+				StaleIfError: time.Minute,
+			}
 			held.Image.Origin.ETag = `"o"`
 		}
 		return []imagecache.Held{held}
@@ -148,15 +152,24 @@ func privateConfig(t testing.TB, s *store) Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answers.Note(ref, imagecache.Outcome{Forward: imagecache.URIMiss, Detail: imagecache.FromOrigin, Status: 404}, origin.ErrNotFound, apitest.Noon)
+	answers.Note(
+		ref,
+		imagecache.Outcome{Forward: imagecache.URIMiss, Detail: imagecache.FromOrigin, Status: 404},
+		origin.ErrNotFound,
+		apitest.Noon,
+	)
 	return Config{
 		Signer:   apitest.NewSigner(t),
 		Operator: &fakeOperator{store: s, stats: func() any { return map[string]int{"requests": 7} }},
 		Catalog:  httpapi.Catalog{Sources: map[string]httpapi.Source{"posts": {}}},
 		Origins:  answers,
-		Metrics:  http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "imagetier_requests_total 7\n") }),
-		Console:  http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "console "+r.URL.Path) }),
-		Now:      func() time.Time { return apitest.Noon },
+		Metrics: http.HandlerFunc(
+			func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "imagetier_requests_total 7\n") },
+		),
+		Console: http.HandlerFunc(
+			func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "console "+r.URL.Path) },
+		),
+		Now: func() time.Time { return apitest.Noon },
 	}
 }
 
@@ -187,7 +200,9 @@ func TestPrivateConversations(t *testing.T) {
 						if got.Response.StatusCode >= 400 {
 							apitest.ProblemCommon(t, got)
 						}
-						if h := got.Response.Header; h.Get("X-Request-Id") == "" || h.Get("Cache-Control") != "no-store" || h.Get("Access-Control-Allow-Origin") != "" {
+						if h := got.Response.Header; h.Get("X-Request-Id") == "" ||
+							h.Get("Cache-Control") != "no-store" ||
+							h.Get("Access-Control-Allow-Origin") != "" {
 							t.Errorf("%s: headers %v", got.Target, h)
 						}
 					},

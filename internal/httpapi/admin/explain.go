@@ -80,7 +80,10 @@ func (p *api) explain(w http.ResponseWriter, r *http.Request) error {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	asked := query["url"]
 	if err != nil || len(query) != 1 || len(asked) != 1 || asked[0] == "" {
-		return problem.Errorf(problem.ErrRequest, "One parameter is needed: url, percent-encoded; a whole URL or its path.")
+		return problem.Errorf(
+			problem.ErrRequest,
+			"One parameter is needed: url, percent-encoded; a whole URL or its path.",
+		)
 	}
 	return writeJSON(w, r, http.StatusOK, p.explainURL(r.Context(), asked[0]))
 }

@@ -92,7 +92,12 @@ func (p *api) info(ctx context.Context, image infoImage) (facts any) {
 	if err != nil || image.URL != "" {
 		return faultOf(http.StatusBadRequest)
 	}
-	ref, err := imageurl.NewRef(image.Source, image.Name, version, resize.Spec{Shape: resize.ShapeInfo, Format: resize.JSON})
+	ref, err := imageurl.NewRef(
+		image.Source,
+		image.Name,
+		version,
+		resize.Spec{Shape: resize.ShapeInfo, Format: resize.JSON},
+	)
 	if err == nil {
 		err = p.Catalog.Check(ref)
 	}

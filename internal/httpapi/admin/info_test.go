@@ -39,7 +39,10 @@ func infoServer(t *testing.T) http.Handler {
 				t.Errorf("asked for %s", ref)
 			}
 			tag := map[string]string{"71": `"9f86"`, "72": `W/"9f86"`, "73": `"a b"`, "74": "bare"}[ref.Name()]
-			return imagecache.Image{Body: []byte(`{"width":` + ref.Name() + `}`), Origin: imagecache.Validator{ETag: tag}}, nil
+			return imagecache.Image{
+				Body:   []byte(`{"width":` + ref.Name() + `}`),
+				Origin: imagecache.Validator{ETag: tag},
+			}, nil
 		}},
 	})
 }
@@ -47,7 +50,12 @@ func infoServer(t *testing.T) http.Handler {
 func postInfo(t *testing.T, body string) (int, string) {
 	t.Helper()
 	w := httptest.NewRecorder()
-	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "http://localhost/v1/info", strings.NewReader(body))
+	r := httptest.NewRequestWithContext(
+		t.Context(),
+		http.MethodPost,
+		"http://localhost/v1/info",
+		strings.NewReader(body),
+	)
 	infoServer(t).ServeHTTP(w, r)
 	var compact any
 	if err := json.Unmarshal(w.Body.Bytes(), &compact); err != nil {
@@ -65,8 +73,16 @@ func TestInfosComeInTheOrderOfTheQuestionAndAFailureCostsOnlyItself(t *testing.T
 		return fmt.Sprintf(`{"source":%q,"name":%q,"version":%q,"tags":["post:p1"]}`, source, name, version)
 	}
 	code, got := postInfo(t, `{"images":[`+strings.Join([]string{
-		image("posts", "7", "v.1"), image("posts", "gone", "live"), image("posts", "slow", "v.1"), image("posts", "down", "v.1"),
-		image("nowhere", "7", "v.1"), image("posts", "7", "w.1"), image("posts", "boom", "v.1"), image("posts", "8", "e.abc"),
+		image(
+			"posts",
+			"7",
+			"v.1",
+		), image("posts", "gone", "live"), image("posts", "slow", "v.1"), image("posts", "down", "v.1"),
+		image(
+			"nowhere",
+			"7",
+			"v.1",
+		), image("posts", "7", "w.1"), image("posts", "boom", "v.1"), image("posts", "8", "e.abc"),
 	}, ",")+`]}`)
 	fault := func(status int, title string) string {
 		return fmt.Sprintf(`{"error":{"status":%d,"title":%q}}`, status, title)
@@ -99,8 +115,12 @@ func TestAHundredInfosAreAnsweredAndOneMoreIsRefused(t *testing.T) {
 }
 
 func TestFactsOfALiveOriginalSayWhatPinsThem(t *testing.T) {
-	code, got := postInfo(t, `{"images":[{"source":"posts","name":"71","version":"live"},{"source":"posts","name":"72","version":"live"},{"source":"posts","name":"73","version":"live"},{"source":"posts","name":"74","version":"live"}]}`)
-	if want := `{"infos":[{"version":"e.9f86","width":71},{"width":72},{"version":"e.~YSBi","width":73},{"width":74}]}`; code != http.StatusOK || got != want {
+	code, got := postInfo(
+		t,
+		`{"images":[{"source":"posts","name":"71","version":"live"},{"source":"posts","name":"72","version":"live"},{"source":"posts","name":"73","version":"live"},{"source":"posts","name":"74","version":"live"}]}`,
+	)
+	if want := `{"infos":[{"version":"e.9f86","width":71},{"width":72},{"version":"e.~YSBi","width":73},{"width":74}]}`; code != http.StatusOK ||
+		got != want {
 		t.Errorf("%d\n got %s\nwant %s", code, got, want)
 	}
 }

@@ -58,7 +58,9 @@ func (s *intake) Now(ctx context.Context, what service.WarmRequest, report func(
 		return s.err
 	}
 	for i, ref := range what.Refs {
-		report([]service.WarmResult{{Ref: ref}, {Ref: ref, Hit: true}, {Ref: ref, Err: fmt.Errorf("fill: %w", origin.ErrNotFound)}}[i%3])
+		report(
+			[]service.WarmResult{{Ref: ref}, {Ref: ref, Hit: true}, {Ref: ref, Err: fmt.Errorf("fill: %w", origin.ErrNotFound)}}[i%3],
+		)
 		if s.release != nil {
 			select {
 			case <-s.release:
@@ -110,11 +112,13 @@ func anEvent(body io.Reader, header ...string) *http.Request {
 func TestAnEventNeedsNoAdminTokenAndIsAcceptedOnceItIsQueued(t *testing.T) {
 	s := &intake{}
 	h := s.handler(t, nil)
-	if status, _, body := answerTo(h, anEvent(strings.NewReader(`{"type":"x"}`), "webhook-signature", "v1,x")); status != http.StatusAccepted || !strings.Contains(body, `"accepted": 1`) {
+	if status, _, body := answerTo(h, anEvent(strings.NewReader(`{"type":"x"}`), "webhook-signature", "v1,x")); status != http.StatusAccepted ||
+		!strings.Contains(body, `"accepted": 1`) {
 		t.Errorf("%d %s", status, body)
 	}
 	s.repeated = true
-	if status, _, body := answerTo(h, anEvent(strings.NewReader(`{"type":"x"}`), "webhook-signature", "v1,x")); status != http.StatusAccepted || !strings.Contains(body, `"accepted": 0`) {
+	if status, _, body := answerTo(h, anEvent(strings.NewReader(`{"type":"x"}`), "webhook-signature", "v1,x")); status != http.StatusAccepted ||
+		!strings.Contains(body, `"accepted": 0`) {
 		t.Errorf("a repetition: %d %s", status, body)
 	}
 	if got := strings.Join(s.counted, ", "); got != "post.published accepted, post.published repeated" {
@@ -136,13 +140,19 @@ func TestWhatAnIntakeRefusesIsAnsweredAsTheContractSays(t *testing.T) {
 		{errors.New("anything else at /secret"), http.StatusServiceUnavailable, "cannot be written"},
 	} {
 		s := &intake{err: c.err}
-		status, header, body := answerTo(s.handler(t, nil), anEvent(strings.NewReader("{}"), "webhook-signature", "v1,x"))
+		status, header, body := answerTo(
+			s.handler(t, nil),
+			anEvent(strings.NewReader("{}"), "webhook-signature", "v1,x"),
+		)
 		var said struct {
 			Detail    string
 			Status    int
 			RequestID string `json:"request_id"`
 		}
-		if err := json.Unmarshal([]byte(body), &said); err != nil || status != c.status || said.Status != c.status || !strings.Contains(said.Detail, c.says) || said.RequestID == "" || strings.Contains(body, "secret") {
+		if err := json.Unmarshal([]byte(body), &said); err != nil || status != c.status || said.Status != c.status ||
+			!strings.Contains(said.Detail, c.says) ||
+			said.RequestID == "" ||
+			strings.Contains(body, "secret") {
 			t.Errorf("%v: %d %s", c.err, status, body)
 		}
 		later := status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable
@@ -182,7 +192,8 @@ func TestNoMoreOfABodyIsReadThanIsAllowed(t *testing.T) {
 		t.Errorf("counted is %s", got)
 	}
 	whole := strings.Repeat("a", maxEventBody)
-	if status, _, _ := answerTo(h, anEvent(strings.NewReader(whole), "webhook-signature", "v1,x")); status != http.StatusAccepted || s.bodies[0] != whole {
+	if status, _, _ := answerTo(h, anEvent(strings.NewReader(whole), "webhook-signature", "v1,x")); status != http.StatusAccepted ||
+		s.bodies[0] != whole {
 		t.Errorf("a MiB: %d", status)
 	}
 }
@@ -211,7 +222,11 @@ func TestABucketsServerShowsASecretOrTheToken(t *testing.T) {
 		}
 	}
 	// A secret opens nothing else.
-	r := httptest.NewRequest(http.MethodPost, "http://localhost/v1/purge", strings.NewReader(`{"source":"posts","name":"a"}`))
+	r := httptest.NewRequest(
+		http.MethodPost,
+		"http://localhost/v1/purge",
+		strings.NewReader(`{"source":"posts","name":"a"}`),
+	)
 	r.Header.Set("Authorization", "Bearer "+secret)
 	if status, _, _ := answerTo(h, r); status != http.StatusUnauthorized {
 		t.Errorf("a purge with a webhook secret: %d", status)
@@ -235,7 +250,12 @@ func aWarm(body string) *http.Request {
 func TestWarmQueuesPathsOfAllClassesAndImages(t *testing.T) {
 	s := &intake{}
 	h := s.handler(t, nil)
-	status, _, body := answerTo(h, aWarm(`{"paths":["/i/_/100x/v.1/posts/a.jpg.auto","/i/x/100x/v.1/posts/b.jpg.png"],"profile":"feed","images":[{"url":"https://cdn.app.example/a","tags":["post:p1"]}]}`))
+	status, _, body := answerTo(
+		h,
+		aWarm(
+			`{"paths":["/i/_/100x/v.1/posts/a.jpg.auto","/i/x/100x/v.1/posts/b.jpg.png"],"profile":"feed","images":[{"url":"https://cdn.app.example/a","tags":["post:p1"]}]}`,
+		),
+	)
 	if status != http.StatusAccepted || !strings.Contains(body, `"accepted": 3`) || len(s.queued) != 1 {
 		t.Fatalf("%d %s", status, body)
 	}
@@ -280,7 +300,12 @@ func TestWhoWaitsReadsWhatBecomesOfEachVariant(t *testing.T) {
 	defer server.Close()
 	ask := func(body string) *http.Response {
 		t.Helper()
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/v1/warm", strings.NewReader(body))
+		r, err := http.NewRequestWithContext(
+			t.Context(),
+			http.MethodPost,
+			server.URL+"/v1/warm",
+			strings.NewReader(body),
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -327,7 +352,15 @@ func (s *intake) DeadLetters(_ context.Context, from uint64) ([]service.DeadLett
 	if from > 4 {
 		return nil, 0, nil
 	}
-	return []service.DeadLetter{{ID: from + 2, Died: time.Unix(0, 0).UTC(), Reason: "broken\xff", What: "a.jpg", Job: json.RawMessage("{no JSON")}}, from + 3, nil
+	return []service.DeadLetter{
+		{
+			ID:     from + 2,
+			Died:   time.Unix(0, 0).UTC(),
+			Reason: "broken\xff",
+			What:   "a.jpg",
+			Job:    json.RawMessage("{no JSON"),
+		},
+	}, from + 3, nil
 }
 
 func (s *intake) Retry(_ context.Context, ids []uint64) (int, error) {
@@ -347,10 +380,13 @@ func TestDeadLettersAreListedAndSettled(t *testing.T) {
 		Dead []service.DeadLetter
 		Next uint64
 	}
-	if err := json.Unmarshal([]byte(body), &said); err != nil || status != 200 || said.Next != 5 || said.Dead[0].ID != 4 || said.Dead[0].Reason != "broken?" {
+	if err := json.Unmarshal([]byte(body), &said); err != nil || status != 200 || said.Next != 5 ||
+		said.Dead[0].ID != 4 ||
+		said.Dead[0].Reason != "broken?" {
 		t.Errorf("%d %s %v", status, body, err)
 	}
-	if status, _, body := answerTo(h, httptest.NewRequest(http.MethodGet, "http://localhost/v1/warm/dead?from=9", nil)); status != 200 || !strings.Contains(body, `"dead": []`) {
+	if status, _, body := answerTo(h, httptest.NewRequest(http.MethodGet, "http://localhost/v1/warm/dead?from=9", nil)); status != 200 ||
+		!strings.Contains(body, `"dead": []`) {
 		t.Errorf("%d %s", status, body)
 	}
 	if status, _, _ := answerTo(h, httptest.NewRequest(http.MethodGet, "http://localhost/v1/warm/dead?from=x", nil)); status != 400 {
@@ -362,7 +398,8 @@ func TestDeadLettersAreListedAndSettled(t *testing.T) {
 		status, _, said := answerTo(h, r)
 		return status, said
 	}
-	if status, said := settle(`{"do":"retry","ids":[3,4]}`); status != 200 || !strings.Contains(said, `"settled": 7`) || s.settled != "retry[3 4]" {
+	if status, said := settle(`{"do":"retry","ids":[3,4]}`); status != 200 || !strings.Contains(said, `"settled": 7`) ||
+		s.settled != "retry[3 4]" {
 		t.Errorf("%d %s, %s", status, said, s.settled)
 	}
 	if status, _ := settle(`{"do":"discard"}`); status != http.StatusServiceUnavailable {

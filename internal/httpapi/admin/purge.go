@@ -49,7 +49,12 @@ func writeReceipt(w http.ResponseWriter, r *http.Request, total imagecache.Recei
 	if total.Applied < total.Known {
 		status = http.StatusAccepted
 	}
-	return writeJSON(w, r, status, receipt{total.Variants, total.Originals, total.Bytes, nodes{total.Applied, total.Known}})
+	return writeJSON(
+		w,
+		r,
+		status,
+		receipt{total.Variants, total.Originals, total.Bytes, nodes{total.Applied, total.Known}},
+	)
 }
 
 // Bounds of a change of all originals of a tag.
@@ -100,8 +105,12 @@ func change(ctx context.Context, kind error, targets []imagecache.Target,
 	case len(targets) == 1:
 		return total, fmt.Errorf("%w: %w", kind, cause)
 	}
-	return total, fmt.Errorf("%w: %w", problem.Errorf(kind, "%d of %d failed, so they are as before: repeat the request.",
-		failed, len(targets)), cause)
+	return total, fmt.Errorf(
+		"%w: %w",
+		problem.Errorf(kind, "%d of %d failed, so they are as before: repeat the request.",
+			failed, len(targets)),
+		cause,
+	)
 }
 
 // purge removes what the request names: from then on it is not served, or, if the purge is
@@ -128,8 +137,29 @@ func (p *api) purge(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (p *api) logChange(r *http.Request, what string, req purgeRequest, targets int, total imagecache.Receipt) {
-	p.Log.Info(what, "source", req.Source, "name", req.Name, "path", req.Path, "tag", req.Tag, "soft", req.Soft,
-		"remote", r.RemoteAddr, "targets", targets, "variants", total.Variants, "originals", total.Originals, "bytes", total.Bytes)
+	p.Log.Info(
+		what,
+		"source",
+		req.Source,
+		"name",
+		req.Name,
+		"path",
+		req.Path,
+		"tag",
+		req.Tag,
+		"soft",
+		req.Soft,
+		"remote",
+		r.RemoteAddr,
+		"targets",
+		targets,
+		"variants",
+		total.Variants,
+		"originals",
+		total.Originals,
+		"bytes",
+		total.Bytes,
+	)
 }
 
 // takedown removes everything made of an original, which is then answered 451 until the
@@ -180,7 +210,10 @@ func (p *api) lift(w http.ResponseWriter, r *http.Request) error {
 // absent on the last.
 func (p *api) takedowns(w http.ResponseWriter, r *http.Request) error {
 	query := r.URL.Query()
-	page := p.Operator.Takedowns(imagecache.Original{Source: query.Get("source"), Name: query.Get("name")}, changeListSize)
+	page := p.Operator.Takedowns(
+		imagecache.Original{Source: query.Get("source"), Name: query.Get("name")},
+		changeListSize,
+	)
 	type item struct {
 		Source string    `json:"source"`
 		Name   string    `json:"name"`
@@ -202,12 +235,18 @@ func (p *api) takedowns(w http.ResponseWriter, r *http.Request) error {
 
 // readOriginals reads which originals a takedown is about. A tag without originals is 404,
 // so that it is not mistaken for a takedown of something.
-func (p *api) readOriginals(w http.ResponseWriter, r *http.Request) (req purgeRequest, targets []imagecache.Target, err error) {
+func (p *api) readOriginals(
+	w http.ResponseWriter,
+	r *http.Request,
+) (req purgeRequest, targets []imagecache.Target, err error) {
 	if err := readJSON(w, r, &req); err != nil {
 		return req, nil, err
 	}
 	if req.Path != "" || req.Soft {
-		return req, nil, problem.Errorf(problem.ErrRequest, `A takedown is of an original: {"source","name"} or {"tag"}.`)
+		return req, nil, problem.Errorf(
+			problem.ErrRequest,
+			`A takedown is of an original: {"source","name"} or {"tag"}.`,
+		)
 	}
 	if targets, err = p.targets(req); err == nil && len(targets) == 0 {
 		err = problem.ErrTag
@@ -233,7 +272,12 @@ func (p *api) targets(req purgeRequest) ([]imagecache.Target, error) {
 	case req.Source == "" || req.Name == "":
 		return nil, problem.Errorf(problem.ErrRequest, "An original is named by source and name, both.")
 	case len(req.Name) > imageurl.MaxName:
-		return nil, problem.Errorf(problem.ErrRequest, "The name has %d bytes, not 1-%d.", len(req.Name), imageurl.MaxName)
+		return nil, problem.Errorf(
+			problem.ErrRequest,
+			"The name has %d bytes, not 1-%d.",
+			len(req.Name),
+			imageurl.MaxName,
+		)
 	}
 	return p.whole(req.Source, req.Name)
 }

@@ -17,7 +17,10 @@ import (
 // targetsOf returns n targets named by their number.
 func targetsOf(n int) (targets []imagecache.Target) {
 	for i := range n {
-		targets = append(targets, imagecache.Target{Original: imagecache.Original{Source: "posts", Name: strings.Repeat("a", i+1)}})
+		targets = append(
+			targets,
+			imagecache.Target{Original: imagecache.Original{Source: "posts", Name: strings.Repeat("a", i+1)}},
+		)
 	}
 	return targets
 }
@@ -31,9 +34,16 @@ func TestChange_ManyTargets_RunTogether(t *testing.T) {
 				time.Sleep(5 * time.Second)
 				return imagecache.Receipt{Variants: 2, Originals: 1, Bytes: 10, Applied: 1, Known: 2}, nil
 			})
-		want := imagecache.Receipt{Variants: 4 * changesAtOnce, Originals: 2 * changesAtOnce, Bytes: 20 * changesAtOnce, Applied: 1, Known: 2}
+		want := imagecache.Receipt{
+			Variants:  4 * changesAtOnce,
+			Originals: 2 * changesAtOnce,
+			Bytes:     20 * changesAtOnce,
+			Applied:   1,
+			Known:     2,
+		}
 		if err != nil || total.Variants != want.Variants || total.Originals != want.Originals || total.Bytes != want.Bytes ||
-			total.Applied != 1 || total.Known != 2 {
+			total.Applied != 1 ||
+			total.Known != 2 {
 			t.Errorf("%+v, %v, want %+v", total, err, want)
 		}
 		if took := time.Since(begun); took != 10*time.Second {

@@ -11,7 +11,10 @@ import (
 
 const noticesPath = "/v1/events/s3"
 
-var errNoNotifier = problem.Errorf(problem.ErrToken, "This needs a webhook secret or the admin token, as Authorization: Bearer or as the password of Authorization: Basic (http://any:PASSWORD@host/v1/events/s3).")
+var errNoNotifier = problem.Errorf(
+	problem.ErrToken,
+	"This needs a webhook secret or the admin token, as Authorization: Bearer or as the password of Authorization: Basic (http://any:PASSWORD@host/v1/events/s3).",
+)
 
 // notifier returns why r may not tell what happens in buckets. S3 servers cannot sign as feed
 // services do: MinIO sends a token (Authorization: Bearer), versitygw and SNS send what
@@ -22,7 +25,10 @@ func (p *api) notifier(r *http.Request) error {
 		if p.Dev {
 			return nil
 		}
-		return problem.Errorf(problem.ErrTokenUnset, "Neither webhook secrets nor an admin token are configured (--webhook-secrets, --admin-token), so nothing is taken in here.")
+		return problem.Errorf(
+			problem.ErrTokenUnset,
+			"Neither webhook secrets nor an admin token are configured (--webhook-secrets, --admin-token), so nothing is taken in here.",
+		)
 	}
 	given := ""
 	if _, password, ok := r.BasicAuth(); ok {

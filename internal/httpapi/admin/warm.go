@@ -49,7 +49,12 @@ func (p *api) warm(w http.ResponseWriter, r *http.Request) error {
 	case asked == 0:
 		return problem.Errorf(problem.ErrRequest, `{"profile","images":[…]} or {"paths":[…]} is needed.`)
 	case asked > maxWarmPaths:
-		return problem.Errorf(problem.ErrBodyLarge, "There are %d paths and images, allowed are %d.", asked, maxWarmPaths)
+		return problem.Errorf(
+			problem.ErrBodyLarge,
+			"There are %d paths and images, allowed are %d.",
+			asked,
+			maxWarmPaths,
+		)
 	case len(req.Images) > 0 && req.Profile == "":
 		return problem.Errorf(problem.ErrRequest, "profile: images need the name of one.")
 	}
@@ -90,7 +95,12 @@ func (p *api) warmable(path string) ([]imageurl.Ref, error) {
 }
 
 // warmNow streams what becomes of each variant, and what is wrong.
-func (p *api) warmNow(w http.ResponseWriter, r *http.Request, what service.WarmRequest, wrong []service.WarmResult) error {
+func (p *api) warmNow(
+	w http.ResponseWriter,
+	r *http.Request,
+	what service.WarmRequest,
+	wrong []service.WarmResult,
+) error {
 	s := &warmStream{w: w, control: http.NewResponseController(w), path: p.Signer.Path}
 	_ = s.control.SetReadDeadline(time.Time{}) // the body is read, and nothing else comes
 	ctx, cancel := context.WithCancel(r.Context())

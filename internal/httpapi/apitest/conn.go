@@ -13,7 +13,11 @@ import (
 
 // Serve calls run with a listener on a free port, ends it with the test, and returns the
 // address. wrap may wrap the listener.
-func Serve(t testing.TB, run func(context.Context, net.Listener) error, wrap ...func(net.Listener) net.Listener) string {
+func Serve(
+	t testing.TB,
+	run func(context.Context, net.Listener) error,
+	wrap ...func(net.Listener) net.Listener,
+) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

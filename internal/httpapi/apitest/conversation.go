@@ -240,11 +240,25 @@ func sameHeaders(t *testing.T, get, head *Exchange) {
 	if len(get.Header["X-Request-Id"]) == 0 && get.Response.StatusCode >= 400 {
 		// The body repeats the id, which is as long each time.
 		if get.Response.ContentLength != head.Response.ContentLength {
-			t.Errorf("HEAD %s: Content-Length %d, GET %d", get.Target, head.Response.ContentLength, get.Response.ContentLength)
+			t.Errorf(
+				"HEAD %s: Content-Length %d, GET %d",
+				get.Target,
+				head.Response.ContentLength,
+				get.Response.ContentLength,
+			)
 		}
 	}
-	if get.Response.StatusCode != head.Response.StatusCode || !maps.EqualFunc(a, b, slices.Equal[[]string]) || head.Body != "" {
-		t.Errorf("HEAD %s: %s %v %q, GET: %s %v", get.Target, head.Response.Status, b, head.Body, get.Response.Status, a)
+	if get.Response.StatusCode != head.Response.StatusCode || !maps.EqualFunc(a, b, slices.Equal[[]string]) ||
+		head.Body != "" {
+		t.Errorf(
+			"HEAD %s: %s %v %q, GET: %s %v",
+			get.Target,
+			head.Response.Status,
+			b,
+			head.Body,
+			get.Response.Status,
+			a,
+		)
 	}
 }
 

@@ -31,7 +31,12 @@ func browser(t *testing.T) (context.Context, func() []string) {
 		t.Skip("starts a browser")
 	}
 	path := testutil.Command(t, "apt-get install chromium", "chromium", "chromium-browser", "google-chrome")
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()))
+	options := append(
+		chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(path),
+		chromedp.NoSandbox,
+		chromedp.UserDataDir(t.TempDir()),
+	)
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	t.Cleanup(cancel)
 	ctx, stop := chromedp.NewExecAllocator(ctx, options...)
@@ -94,15 +99,21 @@ func stub(t *testing.T, cfg Config) *httptest.Server {
 			Version: "9.8.7", Started: start, UptimeSeconds: float64(asked) / 500, Health: Health{Status: "degraded", Reasons: []string{"the disk tier is off"}},
 			Requests: Requests{
 				Total: asked, Bytes: asked << 10, ByStatus: map[string]int64{"200": asked}, BoundsSeconds: []float64{.0001, .001},
-				ByCache: map[string]CacheRequests{"memory": {Count: asked, Buckets: []int64{asked, 0, 0}, Seconds: float64(asked) * 1e-5}},
+				ByCache: map[string]CacheRequests{
+					"memory": {Count: asked, Buckets: []int64{asked, 0, 0}, Seconds: float64(asked) * 1e-5},
+				},
 			},
-			Tiers:   []Tier{{Name: "memory", Bytes: 256 << 20, BudgetBytes: 512 << 20, Entries: 12_345}, {Name: "disk", State: "off"}},
+			Tiers: []Tier{
+				{Name: "memory", Bytes: 256 << 20, BudgetBytes: 512 << 20, Entries: 12_345},
+				{Name: "disk", State: "off"},
+			},
 			Origins: []Origin{{Name: "posts", Breaker: "open", Requests: map[string]int64{"timeout": asked}}},
 			Resize:  &Resize{Workers: map[string]int{"idle": 1, "busy": 3}, Queue: map[string]int{"live": 7}},
 		})
 	})
 	mux.HandleFunc("/v1/explain", func(w http.ResponseWriter, r *http.Request) {
-		_ = json.NewEncoder(w).Encode(map[string]any{"path": r.URL.Query().Get("url"), "variants": []any{map[string]any{"ttl_seconds": 7200}}})
+		_ = json.NewEncoder(w).
+			Encode(map[string]any{"path": r.URL.Query().Get("url"), "variants": []any{map[string]any{"ttl_seconds": 7200}}})
 	})
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)

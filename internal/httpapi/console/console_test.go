@@ -61,7 +61,8 @@ func TestThePageAndAllItsPartsAreServed(t *testing.T) {
 		}
 		seen[target] = true
 		part := get(t, cfg, target)
-		if part.Code != http.StatusOK || part.Header().Get("Content-Type") == "" || part.Header().Get("Content-Security-Policy") != policy {
+		if part.Code != http.StatusOK || part.Header().Get("Content-Type") == "" ||
+			part.Header().Get("Content-Security-Policy") != policy {
 			t.Errorf("%s is %d, %v", target, part.Code, part.Header())
 		}
 		if strings.HasSuffix(target, ".js") {
@@ -90,7 +91,9 @@ func TestThePageNeedsNoNetworkAndRunsNothingInline(t *testing.T) {
 		t.Fatal(err)
 	}
 	foreign := regexp.MustCompile(`(?i)(https?:)?//[a-z0-9-]+\.[a-z]`)
-	inline := regexp.MustCompile(`(?i)<script[^>]*>[^<]|<style|\sstyle=|\son[a-z]+=|javascript:|innerHTML|insertAdjacentHTML|document\.write|\beval\(`)
+	inline := regexp.MustCompile(
+		`(?i)<script[^>]*>[^<]|<style|\sstyle=|\son[a-z]+=|javascript:|innerHTML|insertAdjacentHTML|document\.write|\beval\(`,
+	)
 	for _, f := range files {
 		body, err := assets.ReadFile(path.Join("assets", f.Name()))
 		if err != nil {
@@ -110,7 +113,8 @@ func TestABrowserHasThePageUntilItChanges(t *testing.T) {
 	cfg := open(t)
 	first := get(t, cfg, "/console/main.js")
 	again := get(t, cfg, "/console/main.js", "If-None-Match", first.Header().Get("ETag"))
-	if again.Code != http.StatusNotModified || again.Body.Len() > 0 || first.Header().Get("Cache-Control") != "no-cache" {
+	if again.Code != http.StatusNotModified || again.Body.Len() > 0 ||
+		first.Header().Get("Cache-Control") != "no-cache" {
 		t.Error(again.Code, again.Body.Len(), first.Header())
 	}
 }
@@ -226,7 +230,8 @@ func TestThePageIsToldWhoMaySign(t *testing.T) {
 			Signing, PublicURL  string
 			Sources, Watermarks []string
 		}
-		if err := json.Unmarshal(rec.Body.Bytes(), &body); err != nil || body.Signing != want || len(body.Sources) != 1 {
+		if err := json.Unmarshal(rec.Body.Bytes(), &body); err != nil || body.Signing != want ||
+			len(body.Sources) != 1 {
 			t.Errorf("%v: %s, not %s", err, rec.Body, want)
 		}
 		if strings.Contains(rec.Body.String(), "secret-of") {
@@ -246,14 +251,25 @@ func TestThePictureIsThePublicListenersAnswer(t *testing.T) {
 	}
 	signed := cfg.Signer.Path(ref)
 	cfg.Public = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.RequestURI != signed || r.Header.Get("Accept") != "image/avif" || r.Header.Get("Authorization") != "" || r.Header.Get("Cookie") != "" {
+		if r.RequestURI != signed || r.Header.Get("Accept") != "image/avif" || r.Header.Get("Authorization") != "" ||
+			r.Header.Get("Cookie") != "" {
 			t.Errorf("the public listener is asked for %s with %v", r.RequestURI, r.Header)
 		}
 		w.Header().Set("Cache-Status", "imagetier; hit; detail=memory")
 		w.WriteHeader(http.StatusTeapot)
 		_, _ = w.Write([]byte("picture"))
 	})
-	rec := get(t, cfg, "/console/image"+signed+"?x=1", "Accept", "image/avif", "Authorization", "Bearer x", "Cookie", "a=b")
+	rec := get(
+		t,
+		cfg,
+		"/console/image"+signed+"?x=1",
+		"Accept",
+		"image/avif",
+		"Authorization",
+		"Bearer x",
+		"Cookie",
+		"a=b",
+	)
 	if rec.Code != http.StatusTeapot || rec.Body.String() != "picture" || rec.Header().Get("Cache-Status") == "" {
 		t.Error(rec.Code, rec.Body, rec.Header())
 	}

@@ -26,7 +26,11 @@ func hitAllocates(t *testing.T, tagHeader string, most float64) {
 	cfg.Observe = func(metrics.Observation) {}
 	cfg.TagHeader = tagHeader
 	h := New(cfg)
-	r := httptest.NewRequest(http.MethodGet, apitest.SignBytes(t, "/640x640-cover-q70/v.1/posts/2026/11/abc.jpg.webp"), nil)
+	r := httptest.NewRequest(
+		http.MethodGet,
+		apitest.SignBytes(t, "/640x640-cover-q70/v.1/posts/2026/11/abc.jpg.webp"),
+		nil,
+	)
 	w := &sink{header: http.Header{}}
 	got := testing.AllocsPerRun(1000, func() {
 		clear(w.header)
@@ -35,7 +39,8 @@ func hitAllocates(t *testing.T, tagHeader string, most float64) {
 	if w.status != http.StatusOK || got > most {
 		t.Errorf("tag header %q: %d with %v allocations, want at most %v", tagHeader, w.status, got, most)
 	}
-	if tags := w.header[tagHeader]; tagHeader != "" && (len(tags) != 1 || tags[0] != (imagecache.Original{Source: "posts", Name: "2026/11/abc.jpg"}).CDNTag()) {
+	if tags := w.header[tagHeader]; tagHeader != "" &&
+		(len(tags) != 1 || tags[0] != (imagecache.Original{Source: "posts", Name: "2026/11/abc.jpg"}).CDNTag()) {
 		t.Errorf("%s: %q", tagHeader, tags)
 	}
 }

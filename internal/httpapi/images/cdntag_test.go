@@ -59,7 +59,8 @@ func TestEveryAnswerThatACDNMayKeepBearsTheTagOfItsOriginal(t *testing.T) {
 	}
 	cfg.TagHeader = ""
 	cache.err = nil
-	if got := apitest.Call(New(cfg), http.MethodGet, path("/640x/v.1/posts/2026/11/abc.jpg.webp"), nil); got.Header()["Cache-Tag"] != nil || got.Header()[""] != nil {
+	if got := apitest.Call(New(cfg), http.MethodGet, path("/640x/v.1/posts/2026/11/abc.jpg.webp"), nil); got.Header()["Cache-Tag"] != nil ||
+		got.Header()[""] != nil {
 		t.Errorf("not configured, and there is %v", got.Header())
 	}
 }

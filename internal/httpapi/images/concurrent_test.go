@@ -71,7 +71,12 @@ func (k *kitchen) Fill(ctx context.Context, ref imageurl.Ref, _ *imagecache.Imag
 		return imagecache.Filled{}, ctx.Err()
 	}
 	return imagecache.Filled{
-		Image:  imagecache.Image{Body: []byte("made of " + ref.Name()), ContentType: "image/webp", ETag: `"t"`, LastModified: apitest.Noon},
+		Image: imagecache.Image{
+			Body:         []byte("made of " + ref.Name()),
+			ContentType:  "image/webp",
+			ETag:         `"t"`,
+			LastModified: apitest.Noon,
+		},
 		Detail: imagecache.FromOrigin, Status: 200,
 	}, nil
 }
@@ -103,7 +108,9 @@ func fetch(client *http.Client, url string) reply {
 
 func TestFiveHundredRequestsForOneColdVariantMakeItOnce(t *testing.T) {
 	k := &kitchen{slots: make(chan struct{}, 1), entered: make(chan struct{}, 1), leave: make(chan struct{})}
-	cache := imagecache.New(imagecache.Config{Layers: []imagecache.Layer{{Tier: &shelf{}, Name: imagecache.Memory}}, Filler: k})
+	cache := imagecache.New(
+		imagecache.Config{Layers: []imagecache.Layer{{Tier: &shelf{}, Name: imagecache.Memory}}, Filler: k},
+	)
 	asked := &counting{Cache: cache, all: make(chan struct{}), n: 500}
 	addr := serve(t, New(publicConfig(t, asked)))
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 500}, Timeout: 30 * time.Second}
@@ -176,7 +183,8 @@ func TestWhileFillsAreRefusedHitsGoOn(t *testing.T) {
 	<-k.entered
 	<-k.entered
 	for i := range 50 {
-		if got := get(fmt.Sprintf("cold%d.jpg", i)); got.status != 503 || got.header.Get("Retry-After") == "" || got.header.Get("Cache-Control") != "no-store" {
+		if got := get(fmt.Sprintf("cold%d.jpg", i)); got.status != 503 || got.header.Get("Retry-After") == "" ||
+			got.header.Get("Cache-Control") != "no-store" {
 			t.Fatalf("a miss beyond the queue: %+v", got)
 		}
 		if got := get("warm.jpg"); got.status != 200 || !strings.Contains(got.header.Get("Cache-Status"), "; hit") {

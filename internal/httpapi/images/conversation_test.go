@@ -137,7 +137,12 @@ func (c *fakeCache) direct(t *testing.T, line string) {
 			t.Fatalf("cache %s: there is no error %q", line, text)
 		}
 		c.out = imagecache.Outcome{Detail: imagecache.FromOrigin, Forward: imagecache.URIMiss}
-		c.err, rest = fmt.Errorf("fill /x: GET s3://bucket.secret.internal/key: VipsJpeg: %w", err), strings.Fields(tail)
+		c.err, rest = fmt.Errorf(
+			"fill /x: GET s3://bucket.secret.internal/key: VipsJpeg: %w",
+			err,
+		), strings.Fields(
+			tail,
+		)
 	case "panics":
 		c.panic = true
 	case "empty":
@@ -193,7 +198,8 @@ func publicCommon(t *testing.T, got *apitest.Exchange) {
 	if len(got.Response.TransferEncoding) > 0 {
 		t.Errorf("%s: it is chunked", where)
 	}
-	if code != http.StatusNotModified && h.Get("Content-Length") != strconv.Itoa(len(got.Body)) && got.Method != http.MethodHead {
+	if code != http.StatusNotModified && h.Get("Content-Length") != strconv.Itoa(len(got.Body)) &&
+		got.Method != http.MethodHead {
 		t.Errorf("%s: Content-Length %s, body %d", where, h.Get("Content-Length"), len(got.Body))
 	}
 	for name, values := range h {

@@ -18,7 +18,9 @@ import (
 // What the grammar allows (RFC 9110, 8.8.3, 13.1 and 14.2), to tell where two who read
 // leniently may differ.
 var (
-	aTagList  = regexp.MustCompile(`^[ \t,]*((W/)?"[!#-~\x80-\xff]*"([ \t]*,[ \t,]*((W/)?"[!#-~\x80-\xff]*"|$))*)?[ \t,]*$`)
+	aTagList = regexp.MustCompile(
+		`^[ \t,]*((W/)?"[!#-~\x80-\xff]*"([ \t]*,[ \t,]*((W/)?"[!#-~\x80-\xff]*"|$))*)?[ \t,]*$`,
+	)
 	aTag      = regexp.MustCompile(`^(W/)?"[!#-~\x80-\xff]*"$`)
 	oneRange  = regexp.MustCompile(`^bytes=(([0-9]+)-([0-9]*)|-([0-9]+))$`)
 	noSuffix  = regexp.MustCompile(`^bytes=-0+$`)
@@ -76,8 +78,11 @@ func FuzzRangesAndConditionsAreThoseOfServeContent(f *testing.F) {
 		want.Header().Set("Content-Type", "image/webp")
 		http.ServeContent(want, request(), "", cache.img.LastModified, bytes.NewReader(cache.img.Body))
 
-		if comparable := comparableRange(strings.Trim(rng, " \t\r\n")); !comparable && want.Code != http.StatusNotModified && want.Code != http.StatusPreconditionFailed {
-			if got.Code != http.StatusOK && got.Code != http.StatusPartialContent && got.Code != http.StatusRequestedRangeNotSatisfiable ||
+		if comparable := comparableRange(strings.Trim(rng, " \t\r\n")); !comparable &&
+			want.Code != http.StatusNotModified &&
+			want.Code != http.StatusPreconditionFailed {
+			if got.Code != http.StatusOK && got.Code != http.StatusPartialContent &&
+				got.Code != http.StatusRequestedRangeNotSatisfiable ||
 				got.Code == http.StatusOK && got.Body.String() != string(cache.img.Body) {
 				t.Errorf("%v: %d %q", request().Header, got.Code, got.Body)
 			}
@@ -90,7 +95,12 @@ func FuzzRangesAndConditionsAreThoseOfServeContent(f *testing.F) {
 			t.Errorf("%v: %q, want %q", request().Header, got.Body, want.Body)
 		}
 		if got.Header().Get("Content-Range") != want.Header().Get("Content-Range") {
-			t.Errorf("%v: Content-Range %q, want %q", request().Header, got.Header().Get("Content-Range"), want.Header().Get("Content-Range"))
+			t.Errorf(
+				"%v: Content-Range %q, want %q",
+				request().Header,
+				got.Header().Get("Content-Range"),
+				want.Header().Get("Content-Range"),
+			)
 		}
 	})
 }
@@ -179,7 +189,8 @@ func FuzzNegotiationIsThatOfTheGrammar(f *testing.F) {
 			}
 		}
 		// Two lines are one list.
-		if plainAccept.MatchString(accept) && negotiate([]string{accept, "image/webp"}) != negotiate([]string{accept + ",image/webp"}) {
+		if plainAccept.MatchString(accept) &&
+			negotiate([]string{accept, "image/webp"}) != negotiate([]string{accept + ",image/webp"}) {
 			t.Errorf("%q: two lines are read otherwise than one", accept)
 		}
 	})

@@ -42,13 +42,21 @@ func fieldsOfAnswer(t *testing.T, live bool, header string, size int) http.Heade
 	cfg := publicConfig(t, cache)
 	cfg.TagHeader = "Surrogate-Key"
 	conn := apitest.Dial(t, serve(t, New(cfg)))
-	apitest.Say(t, conn, "GET "+apitest.SignBytes(t, "/640x480/v.1/posts/cat.jpg.auto")+" HTTP/1.1\r\nHost: a\r\nX-Request-Id: 7\r\nConnection: close\r\n"+header+"\r\n\r\n")
+	apitest.Say(
+		t,
+		conn,
+		"GET "+apitest.SignBytes(
+			t,
+			"/640x480/v.1/posts/cat.jpg.auto",
+		)+" HTTP/1.1\r\nHost: a\r\nX-Request-Id: 7\r\nConnection: close\r\n"+header+"\r\n\r\n",
+	)
 	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	body, err := io.ReadAll(answer.Body)
-	if err != nil || answer.ContentLength != int64(len(body)) || len(body) < 200 || answer.Header.Get("Content-Length") != strconv.Itoa(len(body)) {
+	if err != nil || answer.ContentLength != int64(len(body)) || len(body) < 200 ||
+		answer.Header.Get("Content-Length") != strconv.Itoa(len(body)) {
 		t.Fatalf("%d bytes announced, %d came: %v", answer.ContentLength, len(body), err)
 	}
 	if got := answer.Header.Get("Content-Type"); got != "image/x  Set-Cookie: a=b" {
@@ -100,7 +108,8 @@ func TestAnAnswerIsOneWrite(t *testing.T) {
 			}
 			return
 		}
-		if _, err := io.ReadFull(conn, answer[:length]); err != nil || !bytes.HasSuffix(answer[:length], cache.img.Body) {
+		if _, err := io.ReadFull(conn, answer[:length]); err != nil ||
+			!bytes.HasSuffix(answer[:length], cache.img.Body) {
 			t.Fatalf("another answer: %v", err)
 		}
 	}

@@ -33,14 +33,30 @@ type lanes struct{ background []bool }
 
 func (l *lanes) Get(ctx context.Context, ref imageurl.Ref) (imagecache.Image, imagecache.Outcome, error) {
 	l.background = append(l.background, resize.PriorityOf(ctx) == resize.PriorityWarm)
-	return imagecache.Image{Body: []byte("x"), ContentType: "image/webp", ETag: `"x"`}, imagecache.Outcome{Detail: imagecache.Memory}, nil
+	return imagecache.Image{
+			Body:        []byte("x"),
+			ContentType: "image/webp",
+			ETag:        `"x"`,
+		}, imagecache.Outcome{
+			Detail: imagecache.Memory,
+		}, nil
 }
 
 func TestARequestOfTheLeastUrgencyIsServedInTheBackground(t *testing.T) {
 	l := &lanes{}
-	h := New(Config{Signer: apitest.NewSigner(t), Cache: l, Catalog: httpapi.Catalog{Sources: map[string]httpapi.Source{"posts": {}}}})
+	h := New(
+		Config{
+			Signer:  apitest.NewSigner(t),
+			Cache:   l,
+			Catalog: httpapi.Catalog{Sources: map[string]httpapi.Source{"posts": {}}},
+		},
+	)
 	for _, priority := range []string{"u=7", "u=1, i", ""} {
-		r := httptest.NewRequest(http.MethodGet, "http://localhost"+apitest.NewSigner(t).Path(mustRef(t, "/100x/v.1/posts/a.jpg.webp")), nil)
+		r := httptest.NewRequest(
+			http.MethodGet,
+			"http://localhost"+apitest.NewSigner(t).Path(mustRef(t, "/100x/v.1/posts/a.jpg.webp")),
+			nil,
+		)
 		if priority != "" {
 			r.Header.Set("Priority", priority)
 		}

@@ -28,7 +28,12 @@ type logLine struct {
 }
 
 // reported asks a handler one thing after the other, and returns what was logged and seen.
-func reported(t *testing.T, level, access slog.Level, cache *fakeCache, ask func(h http.Handler)) (lines []logLine, seen []metrics.Observation) {
+func reported(
+	t *testing.T,
+	level, access slog.Level,
+	cache *fakeCache,
+	ask func(h http.Handler),
+) (lines []logLine, seen []metrics.Observation) {
 	t.Helper()
 	var log bytes.Buffer
 	cfg := publicConfig(t, cache)
@@ -66,10 +71,24 @@ func TestEachRequestIsOneLineAndOneObservation(t *testing.T) {
 	want := []logLine{
 		{Level: "INFO", Status: 200, Bytes: 10, Cache: "memory", Method: "GET", Path: path, RequestID: id},
 		{Level: "INFO", Status: 200, Cache: "memory", Method: "HEAD", Path: path},
-		{Level: "INFO", Status: 403, Cache: "none", Method: "GET", Path: "/i/k1.AAAAAAAAAAAAAAAAAAAAAA/640x480/v.1/posts/cat.jpg.webp", Err: "wrong signature"},
+		{
+			Level:  "INFO",
+			Status: 403,
+			Cache:  "none",
+			Method: "GET",
+			Path:   "/i/k1.AAAAAAAAAAAAAAAAAAAAAA/640x480/v.1/posts/cat.jpg.webp",
+			Err:    "wrong signature",
+		},
 		{Level: "WARN", Status: 503, Cache: "origin", Method: "GET", Path: path},
 		{Level: "ERROR", Status: 500, Cache: "origin", Method: "GET", Path: path},
-		{Level: "INFO", Status: 404, Cache: "none", Method: "GET", Path: "/" + strings.Repeat("a", maxLogged-1), Err: "no such path"},
+		{
+			Level:  "INFO",
+			Status: 404,
+			Cache:  "none",
+			Method: "GET",
+			Path:   "/" + strings.Repeat("a", maxLogged-1),
+			Err:    "no such path",
+		},
 	}
 	if len(lines) != len(want) || len(seen) != len(want) {
 		t.Fatalf("%d lines and %d observations of %d requests: %+v", len(lines), len(seen), len(want), lines)
@@ -77,13 +96,15 @@ func TestEachRequestIsOneLineAndOneObservation(t *testing.T) {
 	for i, line := range lines {
 		w := want[i]
 		if line.Level != w.Level || line.Status != w.Status || line.Cache != w.Cache || line.Method != w.Method || line.Path != w.Path ||
-			line.Msg != "request" || line.RequestID == "" || w.RequestID != "" && line.RequestID != w.RequestID || w.Err != "" && line.Err != w.Err {
+			line.Msg != "request" || line.RequestID == "" || w.RequestID != "" && line.RequestID != w.RequestID ||
+			w.Err != "" && line.Err != w.Err {
 			t.Errorf("line %d: %+v, want %+v", i, line, w)
 		}
 		if w.Status == 200 && line.Bytes != w.Bytes {
 			t.Errorf("line %d: %d bytes, want %d", i, line.Bytes, w.Bytes)
 		}
-		if seen[i].Status != w.Status || seen[i].Outcome.Detail.String() != w.Cache || seen[i].Duration < 3*time.Millisecond {
+		if seen[i].Status != w.Status || seen[i].Outcome.Detail.String() != w.Cache ||
+			seen[i].Duration < 3*time.Millisecond {
 			t.Errorf("observation %d: %+v", i, seen[i])
 		}
 	}
@@ -92,7 +113,8 @@ func TestEachRequestIsOneLineAndOneObservation(t *testing.T) {
 		t.Errorf("the log hides the cause: %q", lines[3].Err)
 	}
 	ref := seen[0].Ref
-	if ref.String() != "/640x480/v.1/posts/cat.jpg.webp" || !seen[0].Found || !seen[1].Found || seen[2].Found || seen[3].Found {
+	if ref.String() != "/640x480/v.1/posts/cat.jpg.webp" || !seen[0].Found || !seen[1].Found || seen[2].Found ||
+		seen[3].Found {
 		t.Errorf("observations %+v", seen)
 	}
 	if seen[0].Format != "webp" || seen[2].Format != "none" || seen[0].Bytes != 10 || seen[1].Bytes != 0 {
@@ -111,7 +133,8 @@ func TestABusyTierMaySilenceWhatIsWell(t *testing.T) {
 		cache.direct(t, "fails origin.ErrUnavailable")
 		apitest.Call(h, http.MethodGet, path, nil)
 	})
-	if len(lines) != 2 || lines[0].Status != 422 || lines[0].Level != "INFO" || lines[1].Status != 502 || lines[1].Level != "WARN" {
+	if len(lines) != 2 || lines[0].Status != 422 || lines[0].Level != "INFO" || lines[1].Status != 502 ||
+		lines[1].Level != "WARN" {
 		t.Errorf("logged: %+v, want a broken original and a fault", lines)
 	}
 	if len(seen) != 4 {
@@ -133,7 +156,9 @@ func TestAPanicInTheMiddleOfABodyCutsIt(t *testing.T) {
 			t.Errorf("it was observed as %+v", seen)
 		}
 	}()
-	New(cfg).ServeHTTP(w, httptest.NewRequest(http.MethodGet, apitest.SignBytes(t, "/640x480/v.1/posts/cat.jpg.webp"), nil))
+	New(
+		cfg,
+	).ServeHTTP(w, httptest.NewRequest(http.MethodGet, apitest.SignBytes(t, "/640x480/v.1/posts/cat.jpg.webp"), nil))
 	t.Error("the handler returned as if nothing had happened")
 }
 

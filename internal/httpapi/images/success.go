@@ -67,7 +67,14 @@ func (x *exchange) answer(img *imagecache.Image) {
 
 // headers sets the header of a 200, 206 or 304. A 304 has the fields that RFC 9110 (15.4.5)
 // asks for and those that browsers copy into the stored response.
-func (x *exchange) headers(resp *httpserver.Response, img *imagecache.Image, status int, now time.Time, length int, contentRange string) {
+func (x *exchange) headers(
+	resp *httpserver.Response,
+	img *imagecache.Image,
+	status int,
+	now time.Time,
+	length int,
+	contentRange string,
+) {
 	own := x.ownText(img, status, length)
 	if status != http.StatusNotModified {
 		contentType := img.ContentType

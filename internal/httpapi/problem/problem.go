@@ -109,7 +109,9 @@ type body struct {
 // Body returns the body of the answer to err, and sets the header fields that belong to it
 // and to the status.
 func (row *Row) Body(h http.Header, err error, requestID string) []byte {
-	text, marshalErr := json.Marshal(body{"about:blank", Title(row.Status), row.Status, row.Code, row.DetailOf(err), requestID})
+	text, marshalErr := json.Marshal(
+		body{"about:blank", Title(row.Status), row.Status, row.Code, row.DetailOf(err), requestID},
+	)
 	if marshalErr != nil {
 		panic(marshalErr) // strings and a number always marshal
 	}

@@ -148,5 +148,12 @@ var private = append(Table{
 		"This is more than the queue takes at once: send less of it in each event."},
 	{service.ErrInvalid, 422, "event_invalid", noStore, slog.LevelInfo, ""},
 	{service.ErrQueueFull, 429, "queue_full", noStore, slog.LevelInfo, "The queue is full. Try again."},
-	{service.ErrUnavailable, 503, "queue_unavailable", noStore, slog.LevelError, "The queue cannot be written now. Try again."},
+	{
+		service.ErrUnavailable,
+		503,
+		"queue_unavailable",
+		noStore,
+		slog.LevelError,
+		"The queue cannot be written now. Try again.",
+	},
 }, public...)
