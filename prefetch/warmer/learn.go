@@ -11,41 +11,39 @@ import (
 
 // Thresholds of Adaptive.
 //
-// What is learnt is, for each Reach and each Spec of a profile, an average that forgets: of the last
-// some learnOver images of that Reach whose watch ended, the share of which somebody asked for that
-// Spec. Those with the largest shares are made, as many as can be without more than wasteMost of
-// what is made being wasted, as far as is known: what is made of small posts is weighed against what
-// is made of large ones. What pages tell of is weighed by itself. Of the first for which that does not
-// suffice, if at least someFrom of the images are asked for it, it is made of as many images as it
-// does: the hash of an image's name says of which.
+// For each Reach and each Spec of a profile, a moving average is kept: the share of the last
+// learnOver images of that Reach for which the Spec was requested before their watch ended. The
+// Specs with the largest shares are made, as many as possible while at most wasteMost of all
+// variants made early are expected to be wasted, over all Reaches together. OnPage is budgeted
+// separately. The first Spec that exceeds the budget is made for a part of the images, selected
+// by the hash of their names, if its share is at least someFrom.
 //
-// Before enoughSeen images of a Reach were watched to their end, which takes hours, the share is
-// guessed from what is asked for at all: of a Spec that is a part q of the profile's requests, an
-// image that n will see is asked for with probability 1 - e^(-qn). Before any request all Specs
-// are taken to be asked for alike.
+// Until enoughSeen images of a Reach were watched to their end, which takes hours, the share is
+// estimated from all requests: if a Spec has the fraction q of the profile's requests, an image
+// with n viewers is requested in it with probability 1 - e^(-qn). Before any request all Specs
+// are assumed to be equally frequent.
 const (
 	learnOver  = 100
 	enoughSeen = 20
-	// wasteMost is below the target of 20 %: what is learnt lags behind what happens.
+	// wasteMost is below the target of 20 % because the averages lag behind.
 	wasteMost = 0.13
-	// someFrom is the share from which on a Spec for which not all of the budget is left is made of
-	// some images.
+	// someFrom is the least share of a Spec that is made for a part of the images.
 	someFrom = 0.25
 )
 
-// Reach is how many are told to see an image soon: what is asked for of a post of a thousand
-// followers is more than of one of ten, and of one that one page has told of least.
+// Reach is the expected number of viewers of an image, in classes: an image for a thousand
+// followers is requested in more variants than one for ten, or one on a single page.
 type Reach uint8
 
 const (
-	Unsaid Reach = iota // nobody says
-	OnPage              // a page is about to be shown to somebody
+	Unsaid Reach = iota // unknown
+	OnPage              // from an event feed.page, which is about one viewer
 	// and from here on by the digits of the audience: 1-9, 10-99, ..., a million and more
 	fewest
 	reaches = fewest + 7
 )
 
-// ReachOf returns the Reach of an audience; 0: it is not said.
+// ReachOf returns the Reach of an audience; 0: it is unknown.
 func ReachOf(audience int) Reach {
 	if audience <= 0 {
 		return Unsaid
@@ -53,8 +51,8 @@ func ReachOf(audience int) Reach {
 	return min(fewest+Reach(math.Log10(float64(audience))), reaches-1)
 }
 
-// viewers is how many see an image of that Reach within some hours, until it is known: half of the
-// audience, or as many as see a post that is neither large nor small.
+// viewers estimates how many see an image of a Reach within some hours: half of the audience, or
+// 30 if it is unknown.
 func (r Reach) viewers() float64 {
 	switch r {
 	case Unsaid:
@@ -65,25 +63,24 @@ func (r Reach) viewers() float64 {
 	return math.Pow(10, float64(r-fewest)+0.5) / 2
 }
 
-// learnt is what is known of a profile's Specs.
+// learnt has the statistics of a profile's Specs.
 type learnt struct {
 	specs []resize.Spec
-	// told: somebody tells of images before they are on a page. Where nobody does, the first
-	// page is the first word of an image that many will look at; so it is taken to be once
-	// enoughSeen images were on pages first.
+	// told: some event announced an image before it was on a page. Otherwise, after enoughSeen
+	// images, the first page with an image counts as its announcement to many viewers.
 	told  bool
-	paged int             // images that were on a page first, while not told
-	asked []*atomic.Int64 // how often each was asked for, of any image; profiles share them
+	paged int             // images that were on a page first, while told was false
+	asked []*atomic.Int64 // requests of each Spec for any image; profiles share the counters
 	by    [reaches]shares
 }
 
-// shares is what is known of the images of one Reach.
+// shares has the statistics of the images of one Reach.
 type shares struct {
 	seen  int       // images whose watch ended
-	asked []float64 // the share of which somebody asked for each Spec; nil: none was seen
+	asked []float64 // the share that was requested in each Spec; nil if seen is 0
 }
 
-// end learns from an image of which these Specs were asked for.
+// end adds an image that was requested in these Specs, as bits.
 func (s *shares) end(specs int, asked uint64) {
 	if s.asked == nil {
 		s.asked = make([]float64, specs)
@@ -96,7 +93,7 @@ func (s *shares) end(specs int, asked uint64) {
 	}
 }
 
-// expect returns the share of images of a Reach of which somebody is expected to ask for each Spec.
+// expect returns the share of images of a Reach that will be requested, for each Spec.
 func (l *learnt) expect(r Reach) []float64 {
 	if s := &l.by[r]; s.seen >= enoughSeen {
 		return s.asked
@@ -116,8 +113,7 @@ func (l *learnt) expect(r Reach) []float64 {
 	return guess
 }
 
-// plan returns the Specs that are worth making early of an image of a Reach. lot is the image's, from 0
-// to below 1.
+// plan returns the Specs to make early for an image of a Reach. lot in [0, 1) is a hash of its name.
 func (l *learnt) plan(of Reach, lot float64) (specs []resize.Spec) {
 	type candidate struct {
 		reach Reach
@@ -139,7 +135,7 @@ func (l *learnt) plan(of Reach, lot float64) (specs []resize.Spec) {
 	var worth uint64
 	for _, c := range all {
 		left := wasteMost*made - wasted
-		cost := c.many * (1 - c.share - wasteMost) // of what may be wasted; what is used gives something back
+		cost := c.many * (1 - c.share - wasteMost) // of the waste budget; a Spec with a large share adds to it
 		part := 1.0
 		if cost > left {
 			part = left / cost

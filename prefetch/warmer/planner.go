@@ -37,24 +37,24 @@ func ParseMode(text string) (Mode, error) {
 type WatchConfig struct {
 	Mode     Mode
 	Profiles *profile.Set // needed
-	// For is how long an image is watched; what nobody has asked for by then is wasted. 0 is
-	// 6 h: most of what a feed shows is looked at within the hours after it was posted.
+	// For is how long an image is watched; variants not requested by then count as wasted. 0 is
+	// 6 h, since most images of a feed are viewed within hours after they were posted.
 	For time.Duration
 	// Most is how many images are watched at the same time, some 150 bytes each; beyond it the
 	// oldest watches end early. 0 is 100,000.
 	Most int
-	// Lead is told how long after it was made early a variant was first asked for; nil is nobody.
+	// Lead is called at the first request of a variant with the time since it was made; may be nil.
 	Lead func(time.Duration)
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
 
-// Watch plans which Specs are made early, and watches which of them are asked for. It is safe for
-// concurrent use. What it has learnt ends with it, but for Learnt and Recall.
+// Watch plans which Specs are made early, and watches which of them are requested. It is safe for
+// concurrent use. Learnt and Recall carry its statistics over a restart.
 type Watch struct {
 	cfg    WatchConfig
 	seed   maphash.Seed
-	any    atomic.Bool // there are watches: a request that is seen looks for one
+	any    atomic.Bool // something is watched
 	used   atomic.Int64
 	wasted atomic.Int64
 
@@ -69,10 +69,10 @@ type Watch struct {
 // listed is a Spec of a profile.
 type listed struct {
 	profile string        // the first that lists it
-	asked   *atomic.Int64 // how often it was asked for, of any image
+	asked   *atomic.Int64 // requests for any image
 }
 
-// watched is an image that was to be made early. Bits are places in the profile's list.
+// watched is an image that was planned. Bits are indexes into the profile's Specs.
 type watched struct {
 	of    *learnt
 	reach Reach
@@ -81,7 +81,7 @@ type watched struct {
 	asked uint64
 }
 
-// NewWatch returns a Watch. It starts nothing: watches end when something else happens.
+// NewWatch returns a Watch. It starts no goroutine: other calls end old watches.
 func NewWatch(cfg WatchConfig) *Watch {
 	if cfg.For == 0 {
 		cfg.For = 6 * time.Hour
@@ -110,8 +110,8 @@ func NewWatch(cfg WatchConfig) *Watch {
 	return w
 }
 
-// Specs returns which Specs of a profile are to be made early now of an image that will be seen by so
-// many; all of them if all. ok is false if there is no such profile.
+// Specs returns the Specs of a profile to make early for an image; every Spec if all is true. ok is
+// false if there is no such profile.
 func (w *Watch) Specs(image profile.Image, name string, reach Reach, all bool) (specs []resize.Spec, ok bool) {
 	p, ok := w.cfg.Profiles.Get(name)
 	switch {
@@ -146,10 +146,9 @@ func (w *Watch) profile(p profile.Profile) *learnt {
 	return l
 }
 
-// Made notes that an image's variants of these Specs are there now, those among them that were made
-// for it and not found, and watches who asks. It is called for images of which nothing was made
-// too: what is asked of them teaches which Specs are wanted. An image that is watched keeps the Reach
-// with which that began: a page that shows a post is not what made it early.
+// Made begins to watch an image, of which variants of these Specs were made early. It is also called
+// if none was made, to learn which Specs are requested. An image that is watched already keeps its
+// Reach.
 func (w *Watch) Made(image profile.Image, profileName string, reach Reach, made []resize.Spec) {
 	p, ok := w.cfg.Profiles.Get(profileName)
 	if !ok {
@@ -183,9 +182,8 @@ func (w *Watch) Made(image profile.Image, profileName string, reach Reach, made 
 	}
 }
 
-// MadeFor notes that a variant was made here because another node, which took the job, asked for
-// it: the one that is asked by phones is this one, so that this one watches. The profile is
-// the first that lists its Spec.
+// MadeFor begins to watch a variant that was made here for the job of another node: the balancer
+// sends clients' requests for it to this node, too. The profile is the first that lists its Spec.
 func (w *Watch) MadeFor(ref imageurl.Ref) {
 	spec := ref.Spec()
 	if in, ok := w.bySpec[spec]; ok {
@@ -198,12 +196,12 @@ func (w *Watch) MadeFor(ref imageurl.Ref) {
 	}
 }
 
-// lately is which part of WatchConfig.For an image that was warmed need not be warmed again because
-// it is on a page: of 6 h it is ten minutes.
+// lately is the divisor of WatchConfig.For that gives the time in which an image on a page is not
+// warmed again: ten minutes for 6 h.
 const lately = 36
 
-// Lately reports whether the image began to be watched by that profile a short time ago: what
-// is on everybody's page need not be queued for each of them.
+// Lately reports whether a watch of the image for that profile began a short time ago. An image
+// that is on many pages is then queued once.
 func (w *Watch) Lately(image profile.Image, profileName string) bool {
 	key := w.key(image.String())
 	w.mu.Lock()
@@ -212,7 +210,7 @@ func (w *Watch) Lately(image profile.Image, profileName string) bool {
 	return one != nil && one.of == w.profiles[profileName] && w.cfg.Now().Sub(one.since) < w.cfg.For/lately
 }
 
-// Asked notes that somebody asked for a variant. It takes no lock while nothing is watched, and
+// Asked notes a client's request for a variant. It takes no lock while nothing is watched, and
 // allocates nothing.
 func (w *Watch) Asked(ref imageurl.Ref) {
 	if in, ok := w.bySpec[ref.Spec()]; ok {
@@ -250,8 +248,8 @@ func (w *Watch) Asked(ref imageurl.Ref) {
 	}
 }
 
-// Counts returns how many variants that were made early were asked for, and how many were not
-// while they were watched.
+// Counts returns how many variants that were made early were requested, and how many were not while
+// they were watched.
 func (w *Watch) Counts() (used, wasted int64) {
 	w.mu.Lock()
 	w.endOld(w.cfg.Now())
@@ -275,8 +273,8 @@ func (w *Watch) endOld(now time.Time) {
 	w.any.Store(len(w.watched) > 0)
 }
 
-// end learns from a watch. Whatever was asked for counts, made early or not, so that a Spec that is
-// left out comes back when it is wanted again.
+// end adds a watch to the statistics. All requested Specs count, made early or not, so that a Spec
+// that is not made early can be again.
 func (w *Watch) end(key uint64, one *watched) {
 	delete(w.watched, key)
 	one.of.by[one.reach].end(len(one.of.specs), one.asked)

@@ -6,9 +6,9 @@ import (
 
 const eventsPath = "/v1/events"
 
-// event answers POST /v1/events: 202 once what the feed service says lies in the queue, and
-// for what was taken before; 401 if it is not signed as it should be, or not now; 413 and 422
-// for what is too large or no event; 429 and 503 for what should be sent again.
+// event answers POST /v1/events: 202 once the event is queued, or was queued before; 401 if its
+// signature or timestamp is not valid; 413 if it is too large; 422 if it is not valid; 429 and
+// 503 if it should be sent again.
 //
 // Of a body that is too large by its own word nothing is read, of any other at most one byte
 // more than is allowed. Nothing that an event names is fetched before the answer.

@@ -15,7 +15,7 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// explanation is what the tier makes of a URL.
+// explanation is the answer of GET /v1/explain.
 type explanation struct {
 	URL       string      `json:"url"`
 	Path      string      `json:"path"`            // what was read, without host, query and fragment
@@ -28,7 +28,7 @@ type explanation struct {
 	LastAsked *originTold `json:"last_origin,omitempty"`
 }
 
-// signature is what Signer.Parse says of a path.
+// signature describes the signature of a path.
 type signature struct {
 	Verdict string `json:"verdict"` // good, wrong, missing, development
 	Key     string `json:"key,omitempty"`

@@ -50,7 +50,7 @@ func (p *api) notifier(r *http.Request) error {
 	return nil
 }
 
-// notice answers POST /v1/events/s3: 202 once what happened in a bucket lies in the queue.
+// notice answers POST /v1/events/s3: 202 once the notification is queued.
 // What is about no source of ours, like the test that a server sends when it starts, is 202
 // too: a server that is refused would send it for ever.
 func (p *api) notice(w http.ResponseWriter, r *http.Request) error {

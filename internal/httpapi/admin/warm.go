@@ -94,7 +94,7 @@ func (p *api) warmable(path string) ([]imageurl.Ref, error) {
 	return classesOf(ref), nil
 }
 
-// warmNow streams what becomes of each variant, and what is wrong.
+// warmNow streams the outcome of each variant and each invalid path.
 func (p *api) warmNow(
 	w http.ResponseWriter,
 	r *http.Request,
@@ -128,7 +128,7 @@ func (p *api) warmNow(
 	beating.Wait()
 	if s.began {
 		if err != nil || ctx.Err() != nil {
-			panic(http.ErrAbortHandler) // cut, so that nobody takes it for the whole
+			panic(http.ErrAbortHandler) // cut the answer, so that it is not taken for complete
 		}
 		return nil
 	}
