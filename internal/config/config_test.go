@@ -249,7 +249,7 @@ func TestEveryFaultIsReportedWithWhatIsWanted(t *testing.T) {
 		{"--private-listen=:8080", "public listener's address too"},
 		{"--tls-cert=x", "--tls-cert: needs --tls-key"},
 		{"--tls-key=x", "--tls-key: needs --tls-cert"},
-		{"--admin-token=a b", "without blanks"},
+		{"--admin-token=a b", "without spaces"},
 		{"--source=posts", "want NAME=URL"},
 		{"--source=Posts=dir:///x", "begins with a letter"},
 		{"--source=a=dir:///x,a=dir:///y", "source a is there twice"},

@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -9,7 +10,7 @@ import (
 
 // Fault is one thing that is wrong with the settings.
 type Fault struct {
-	Where string // the flag, the variable, or the file with line and column
+	Where string // the flag, the environment variable, or the file with line and column
 	Err   error
 }
 
@@ -22,8 +23,7 @@ func (f Fault) Error() string {
 
 func (f Fault) Unwrap() error { return f.Err }
 
-// Faults is the error of settings that cannot be used: everything that is wrong, one line
-// a fault.
+// Faults is the error of invalid settings: everything that is wrong, one fault per line.
 type Faults []Fault
 
 func (f Faults) Error() string {
@@ -40,34 +40,22 @@ func (f Faults) Error() string {
 
 func (f Faults) Unwrap() []error {
 	all := make([]error, len(f))
-	for i, fault := range f {
-		all[i] = fault
+	for i := range f {
+		all[i] = f[i]
 	}
 	return all
-}
-
-// UnknownFlag returns the fault of a flag ("--cache-disk-szie") that a command does not
-// have; known are the flags that it has, spelled alike.
-func (s *Schema) UnknownFlag(flag string, known []string) Fault {
-	for _, name := range s.names() {
-		if flag == "--"+name {
-			return Fault{flag, fmt.Errorf("this command does not have this flag")}
-		}
-	}
-	return Fault{flag, unknown(flag, known)}
 }
 
 // unknown returns the error of a key that is not one of known.
 func unknown(key string, known []string) error {
 	if len(known) == 0 {
-		return fmt.Errorf("unknown")
+		return errors.New("unknown")
 	}
 	return fmt.Errorf("unknown; the nearest is %s", Nearest(key, known))
 }
 
-// Nearest returns the word that takes the fewest changed, added and lost letters to become
-// key, the first of several; "" if there are no words. Dashes, dots and underscores are
-// equal, and so are upper and lower case.
+// Nearest returns the word with the smallest edit distance to key, the first of several; "" if there are no words.
+// Dashes, dots and underscores are equal, and so are upper and lower case.
 func Nearest(key string, words []string) string {
 	nearest, least := "", -1
 	for _, word := range words {

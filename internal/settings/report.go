@@ -8,14 +8,14 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// Reported is a setting as it may be shown.
+// Reported is a setting without secrets.
 type Reported struct {
 	Name  string `json:"name"`
-	Value string `json:"value,omitempty"` // never of a secret
+	Value string `json:"value,omitempty"` // empty for secrets
 	Set   bool   `json:"set"`             // whether there is a value
 	From  string `json:"from"`            // default, file, environment, flag
-	At    string `json:"at,omitempty"`    // which flag or variable, which line of the file
-	File  string `json:"file,omitempty"`  // that holds the secret
+	At    string `json:"at,omitempty"`    // the flag, the variable, or the line of the file
+	File  string `json:"file,omitempty"`  // the file that the secret was read from
 }
 
 // Report returns the settings that were read, without secrets.
@@ -25,7 +25,9 @@ func (r *Resolved) Report() []Reported {
 		if v.Name == ConfigName && v.Value.String() == "" {
 			continue
 		}
-		one := Reported{Name: v.Name, Value: v.Value.String(), File: v.SecretFile, From: v.Place.Layer.String(), At: v.Place.At}
+		one := Reported{
+			Name: v.Name, Value: v.Value.String(), File: v.SecretFile, From: v.Place.Layer.String(), At: v.Place.At,
+		}
 		one.Set = one.Value != ""
 		if v.Secret {
 			one.Value = ""
@@ -35,9 +37,8 @@ func (r *Resolved) Report() []Reported {
 	return all
 }
 
-// YAML returns the settings that were read as a file that reads back as the same
-// settings, a line each, with a comment that says where the value came from. A secret is
-// left out; the name of the file that holds it is not.
+// YAML returns the settings that were read as a file for --config, one per line, with a comment that says where the
+// value came from. Secrets are left out; the names of their files are not.
 func (r *Resolved) YAML() string {
 	var b strings.Builder
 	for _, v := range r.Values {
@@ -62,14 +63,14 @@ func (r *Resolved) YAML() string {
 	return b.String()
 }
 
-// yamlValue spells a value on one line; nil is nothing.
+// yamlValue formats a value on one line; nil is "".
 func yamlValue(value any) string {
 	text, isText := value.(string)
 	switch {
 	case value == nil:
 		return ""
 	case text == "true" || text == "false" || digits(text):
-		return text // need no quotes: values are read as they are written
+		return text // needs no quotes: scalars are read as they are written
 	}
 	b, err := yaml.MarshalWithOptions(value, yaml.Flow(true))
 	if line := strings.TrimSpace(string(b)); err == nil && !strings.Contains(line, "\n") {

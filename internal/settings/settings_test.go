@@ -13,8 +13,8 @@ import (
 	"github.com/novasocial/imagetier/internal/settings"
 )
 
-// told is what a program of these tests can be told.
-type told struct {
+// testConfig is the configuration of the test program.
+type testConfig struct {
 	listen string
 	size   int64
 	wait   time.Duration
@@ -24,7 +24,7 @@ type told struct {
 	file   string
 }
 
-func (c *told) schema() *settings.Schema {
+func (c *testConfig) schema() *settings.Schema {
 	return &settings.Schema{
 		Prefix: "APP_",
 		Settings: []settings.Setting{
@@ -42,20 +42,20 @@ func (c *told) schema() *settings.Schema {
 			}, func() []string { return c.items })},
 			{Name: "admin-token", Help: "h", Secret: true, Value: settings.String(&c.token)},
 		},
-		Foreign: func(v string) bool { return v == "APP_OF_OTHERS" },
+		Foreign: func(v string) bool { return v == "APP_FOREIGN" },
 	}
 }
 
-// read reads settings as a program does; yaml is the text of a file, "" for none. FILE in
-// what is returned stands for its name.
-func read(t *testing.T, args, environ []string, yaml string, only ...string) (told, *settings.Resolved, string) {
+// read resolves settings as a program does. yaml is the text of the file, "" for no file. FILE stands for its name in
+// the returned error.
+func read(t *testing.T, args, environ []string, yaml string, only ...string) (testConfig, *settings.Resolved, string) {
 	t.Helper()
-	var c told
+	var c testConfig
 	schema := c.schema()
 	if err := schema.Check(); err != nil {
 		t.Fatal(err)
 	}
-	c = told{}
+	c = testConfig{}
 	path := filepath.Join(t.TempDir(), "app.yaml")
 	if yaml != "" {
 		if err := os.WriteFile(path, []byte(yaml), 0o600); err != nil {
@@ -71,8 +71,13 @@ func read(t *testing.T, args, environ []string, yaml string, only ...string) (to
 	return c, r, said
 }
 
-func TestAFlagGoesBeforeTheEnvironmentBeforeTheFileBeforeTheDefault(t *testing.T) {
-	yaml, env, flag := "cache:\n  disk: {size: 2GiB}\n", []string{"APP_CACHE_DISK_SIZE=3GiB"}, []string{"--cache-disk-size", "4GiB"}
+func TestSchema_Resolve_Precedence(t *testing.T) {
+	yaml, env, flag := "cache:\n  disk: {size: 2GiB}\n", []string{
+		"APP_CACHE_DISK_SIZE=3GiB",
+	}, []string{
+		"--cache-disk-size",
+		"4GiB",
+	}
 	for _, c := range []struct {
 		flag, env []string
 		yaml      string
@@ -84,7 +89,7 @@ func TestAFlagGoesBeforeTheEnvironmentBeforeTheFileBeforeTheDefault(t *testing.T
 		{nil, env, yaml, 3 << 30, "environment APP_CACHE_DISK_SIZE"},
 		{flag, env, yaml, 4 << 30, "flag --cache-disk-size"},
 		{flag, nil, yaml, 4 << 30, "flag --cache-disk-size"},
-		{nil, []string{"APP_CACHE_DISK_SIZE="}, yaml, 2 << 30, "file FILE:2:10"}, // empty is as good as none
+		{nil, []string{"APP_CACHE_DISK_SIZE="}, yaml, 2 << 30, "file FILE:2:10"}, // empty is unset
 	} {
 		got, r, said := read(t, c.flag, c.env, c.yaml)
 		place := r.Place("cache-disk-size").String()
@@ -92,23 +97,43 @@ func TestAFlagGoesBeforeTheEnvironmentBeforeTheFileBeforeTheDefault(t *testing.T
 			place = place[:at] + "FILE" + place[strings.Index(place, ".yaml")+len(".yaml"):]
 		}
 		if said != "" || got.size != c.want || place != c.place {
-			t.Errorf("%v %v %q: %d from %q, %s; want %d from %q", c.flag, c.env, c.yaml, got.size, place, said, c.want, c.place)
+			t.Errorf(
+				"%v %v %q: %d from %q, %s; want %d from %q",
+				c.flag,
+				c.env,
+				c.yaml,
+				got.size,
+				place,
+				said,
+				c.want,
+				c.place,
+			)
 		}
 	}
 }
 
-func TestAllFaultsAreReportedAtOnceEachWithItsPlace(t *testing.T) {
-	_, _, said := read(t,
+func TestSchema_Resolve_ReportsAllFaults(t *testing.T) {
+	_, _, said := read(
+		t,
 		[]string{"--cache-wait", "soon", "--listen", "a", "--listen", "b", "--item", "bad,good", "--item", "worse"},
-		[]string{"APP_CACHE_DISC_SIZE=1", "APP_ON=yes", "APP_NATS=x", "HOME=/", "APP_OF_OTHERS=1", "APP_SERVICE_HOST=10.0.0.1", "APP_PORT_8080_TCP_ADDR=10.0.0.1"},
-		"cache:\n  disk:\n    sise: 5\nimage:\n  prefix: x\nlisten: {a: b}\n")
+		[]string{
+			"APP_CACHE_DISC_SIZE=1",
+			"APP_ON=yes",
+			"APP_NATS=x",
+			"HOME=/",
+			"APP_FOREIGN=1",
+			"APP_SERVICE_HOST=10.0.0.1",
+			"APP_PORT_8080_TCP_ADDR=10.0.0.1",
+		},
+		"cache:\n  disk:\n    sise: 5\nimage:\n  prefix: x\nlisten: {a: b}\n",
+	)
 	want := `10 faults in the settings
-  --listen: given 2 times, it has one value
+  --listen: given 2 times, but takes one value
   APP_CACHE_DISC_SIZE: unknown; the nearest is APP_CACHE_DISK_SIZE
   APP_NATS: unknown; the nearest is APP_ON
   FILE:3:5: cache.disk.sise: unknown; the nearest is cache.disk.size
   FILE:4:1: image: unknown; the nearest is item
-  FILE:6:9: listen wants a plain value
+  FILE:6:9: listen: want a plain value
   --cache-wait: "soon": want a time from 0s to 1h, like 200ms, 5s or 1h30m
   APP_ON: "yes": want true or false
   --item: bad is no item
@@ -118,22 +143,22 @@ func TestAllFaultsAreReportedAtOnceEachWithItsPlace(t *testing.T) {
 	}
 }
 
-func TestAFileIsReadStrictlyAndItsFaultsHaveLineAndColumn(t *testing.T) {
+func TestSchema_Resolve_FileFaults(t *testing.T) {
 	for _, c := range []struct{ yaml, says string }{
-		{"listen: [a]\n", "FILE:1:9: listen is one value, not a list"},
-		{"listen: a\nlisten: b\n", "FILE:2:1: listen was given before, at FILE:1:1"},
-		{"cache.disk.size: 1GiB\ncache: {disk: {size: 2GiB}}\n", "FILE:2:16: cache.disk.size was given before, at FILE:1:1"},
+		{"listen: [a]\n", "FILE:1:9: listen takes one value, not a list"},
+		{"listen: a\nlisten: b\n", "FILE:2:1: listen is a duplicate of FILE:1:1"},
+		{"cache.disk.size: 1GiB\ncache: {disk: {size: 2GiB}}\n", "FILE:2:16: cache.disk.size is a duplicate of FILE:1:1"},
 		{"listen:\n", "FILE:1:1: listen has no value"},
-		{"listen: *x\n", "FILE:1:9: listen wants a plain value"},
-		{"cache: 5GiB\n", "FILE:1:1: cache has no value of its own; it holds cache.disk.size, cache.wait"},
+		{"listen: *x\n", "FILE:1:9: listen: want a plain value"},
+		{"cache: 5GiB\n", "FILE:1:1: cache cannot have a value; it contains cache.disk.size, cache.wait"},
 		{"cache:\n", "FILE:1:1: cache is empty"},
 		{"cache-disk-size: 5GiB\n", "FILE:1:1: cache-disk-size: unknown; the nearest is cache.disk.size"},
 		{"lisen: x\n", "FILE:1:1: lisen: unknown; the nearest is listen"},
 		{"config: x\n", "FILE:1:1: config: unknown; the nearest is on"},
 		{"- a\n", "FILE:1:1: want keys and values, like cache.disk.size: 50GiB"},
-		{"listen: a\n---\nlisten: b\n", "FILE:3:7: a second document; settings are one"},
-		{"item: [[a]]\n", "FILE:1:8: item: an item is a plain value"},
-		{"admin:\n  token: hush\n  token-file: /x\n", "FILE:2:3: FILE:3:3 is there too; give one of them"},
+		{"listen: a\n---\nlisten: b\n", "FILE:3:7: second YAML document; settings are one document"},
+		{"item: [[a]]\n", "FILE:1:8: item: want a plain value as item"},
+		{"admin:\n  token: hush\n  token-file: /x\n", "FILE:2:3: FILE:3:3 is set too; set only one of them"},
 	} {
 		if _, _, said := read(t, nil, nil, c.yaml); said != c.says {
 			t.Errorf("%q: said %q, want %q", c.yaml, said, c.says)
@@ -150,9 +175,10 @@ func TestAFileIsReadStrictlyAndItsFaultsHaveLineAndColumn(t *testing.T) {
 	}
 }
 
-func TestValuesOfAFileAreTakenAsTheyAreWritten(t *testing.T) {
+func TestSchema_Resolve_FileValues(t *testing.T) {
 	c, _, said := read(t, nil, nil, "admin.token: 0x10\nitem:\n  - 010\n  - \"a\"\n  - 1e3\non: true\nlisten: >\n  x\n")
-	if said != "" || c.token != "0x10" || !slices.Equal(c.items, []string{"010", "a", "1e3"}) || !c.on || c.listen != "x" {
+	if said != "" || c.token != "0x10" || !slices.Equal(c.items, []string{"010", "a", "1e3"}) || !c.on ||
+		c.listen != "x" {
 		t.Errorf("%+v, %s", c, said)
 	}
 	c, _, said = read(t, nil, nil, "item: a, b\n")
@@ -172,7 +198,7 @@ func TestValuesOfAFileAreTakenAsTheyAreWritten(t *testing.T) {
 	}
 }
 
-func TestASecretMayBeInAFileAndIsNeverShown(t *testing.T) {
+func TestSchema_Resolve_Secrets(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "token")
 	if err := os.WriteFile(path, []byte("hush-hush\n"), 0o600); err != nil {
@@ -209,10 +235,10 @@ func TestASecretMayBeInAFileAndIsNeverShown(t *testing.T) {
 		args []string
 		says string
 	}{
-		{[]string{"--admin-token", "a", "--admin-token-file", path}, "--admin-token: --admin-token-file is there too; give one of them"},
-		{[]string{"--admin-token-file", dir + "/no"}, "--admin-token-file: open the file of the secret: open " + dir + "/no: no such file or directory"},
+		{[]string{"--admin-token", "a", "--admin-token-file", path}, "--admin-token: --admin-token-file is set too; set only one of them"},
+		{[]string{"--admin-token-file", dir + "/no"}, "--admin-token-file: open secret file: open " + dir + "/no: no such file or directory"},
 		{[]string{"--admin-token-file", empty}, "--admin-token-file: " + empty + " is empty"},
-		{[]string{"--admin-token-file", large}, "--admin-token-file: " + large + " has more than 64KiB"},
+		{[]string{"--admin-token-file", large}, "--admin-token-file: " + large + " is larger than 64KiB"},
 	} {
 		if _, _, said := read(t, c.args, nil, ""); said != c.says {
 			t.Errorf("%v: said %q, want %q", c.args, said, c.says)
@@ -220,14 +246,15 @@ func TestASecretMayBeInAFileAndIsNeverShown(t *testing.T) {
 	}
 }
 
-func TestOnlyWhatIsAskedForIsReadButEveryKeyIsChecked(t *testing.T) {
+func TestSchema_Resolve_Only(t *testing.T) {
 	c, r, said := read(t, nil, []string{"APP_ON=nonsense", "APP_LISTEN=:2", "APP_LISTN=:3"}, "", "listen")
-	if c.listen != ":2" || said != "APP_LISTN: unknown; the nearest is APP_LISTEN" || r.Read("on") || !r.Read("listen") {
+	if c.listen != ":2" || said != "APP_LISTN: unknown; the nearest is APP_LISTEN" || r.Read("on") ||
+		!r.Read("listen") {
 		t.Errorf("%+v, %s", c, said)
 	}
 }
 
-func TestAnEmptyFlagIsAValue(t *testing.T) {
+func TestSchema_Resolve_EmptyFlag(t *testing.T) {
 	if c, _, said := read(t, []string{"--listen="}, []string{"APP_LISTEN=:2"}, ""); said != "" || c.listen != "" {
 		t.Errorf("%+v, %s", c, said)
 	}
@@ -242,14 +269,14 @@ func TestAnEmptyFlagIsAValue(t *testing.T) {
 	}
 }
 
-func TestAFileThatCannotBeReadIsAFaultOfWhoNamedIt(t *testing.T) {
+func TestSchema_Resolve_UnreadableFile(t *testing.T) {
 	_, _, said := read(t, nil, []string{"APP_CONFIG=/nowhere/x.yaml"}, "")
-	if said != "APP_CONFIG: open the file of settings: open /nowhere/x.yaml: no such file or directory" {
+	if said != "APP_CONFIG: open settings file: open /nowhere/x.yaml: no such file or directory" {
 		t.Error(said)
 	}
 }
 
-func TestASchemaThatContradictsItselfIsRefused(t *testing.T) {
+func TestSchema_Check(t *testing.T) {
 	var s string
 	one := func(name string) settings.Setting {
 		return settings.Setting{Name: name, Help: "h", Value: settings.String(&s)}
@@ -259,11 +286,11 @@ func TestASchemaThatContradictsItselfIsRefused(t *testing.T) {
 		says   string
 	}{
 		{settings.Schema{Prefix: "A_", Settings: []settings.Setting{one("cache"), one("cache-dir")}}, "both a value and the parent of cache.dir"},
-		{settings.Schema{Prefix: "A_", Settings: []settings.Setting{one("a"), one("a")}}, "a is there twice"},
-		{settings.Schema{Prefix: "A_", Settings: []settings.Setting{one("Ab")}}, "no name"},
-		{settings.Schema{Prefix: "A", Settings: []settings.Setting{one("a")}}, "no _"},
+		{settings.Schema{Prefix: "A_", Settings: []settings.Setting{one("a"), one("a")}}, "a is a duplicate"},
+		{settings.Schema{Prefix: "A_", Settings: []settings.Setting{one("Ab")}}, "not a valid name"},
+		{settings.Schema{Prefix: "A", Settings: []settings.Setting{one("a")}}, "does not end with _"},
 		{settings.Schema{Prefix: "A_", Settings: []settings.Setting{one("service-port")}}, "Kubernetes"},
-		{settings.Schema{Prefix: "A_", Settings: []settings.Setting{{Name: "a", Value: settings.String(&s)}}}, "no help"},
+		{settings.Schema{Prefix: "A_", Settings: []settings.Setting{{Name: "a", Value: settings.String(&s)}}}, "no Help"},
 		{settings.Schema{Prefix: "A_", Settings: []settings.Setting{{Name: "a", Help: "h", Default: "x", Value: settings.Bool(new(bool))}}}, "default of a"},
 	} {
 		if err := c.schema.Check(); err == nil || !strings.Contains(err.Error(), c.says) {
@@ -272,8 +299,18 @@ func TestASchemaThatContradictsItselfIsRefused(t *testing.T) {
 	}
 }
 
-func TestWhatIsPrintedReadsBack(t *testing.T) {
-	args := []string{"--listen", "[::1]:80 # x: {y}", "--item", "a=b://c?d=e&f=[g]", "--item", "true", "--on", "--cache-disk-size=1537MiB", "--cache-wait=45m30s"}
+func TestResolved_YAML_ReadsBack(t *testing.T) {
+	args := []string{
+		"--listen",
+		"[::1]:80 # x: {y}",
+		"--item",
+		"a=b://c?d=e&f=[g]",
+		"--item",
+		"true",
+		"--on",
+		"--cache-disk-size=1537MiB",
+		"--cache-wait=45m30s",
+	}
 	c, r, said := read(t, args, nil, "")
 	if said != "" {
 		t.Fatal(said)
@@ -281,7 +318,9 @@ func TestWhatIsPrintedReadsBack(t *testing.T) {
 	text := r.YAML()
 	back, _, said := read(t, nil, nil, text)
 	back.file = ""
-	if said != "" || back.listen != c.listen || !slices.Equal(back.items, c.items) || back.on != c.on || back.size != c.size || back.wait != c.wait {
+	if said != "" || back.listen != c.listen || !slices.Equal(back.items, c.items) || back.on != c.on ||
+		back.size != c.size ||
+		back.wait != c.wait {
 		t.Errorf("%+v reads back as %+v, %s\n%s", c, back, said, text)
 	}
 }

@@ -3,15 +3,23 @@ package settings
 import (
 	"errors"
 	"fmt"
-	"math"
+	"log/slog"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// Func returns a Value that reads with set and writes with get. What set changes is as if
-// each call were the first.
+// Value reads a setting's text and stores it where the program wants it.
+type Value interface {
+	// Set reads text. The error says what is expected and never contains a secret.
+	Set(text string) error
+	// String returns the current value as Set would read it.
+	String() string
+}
+
+// Func returns a Value that reads with set and formats with get. set must not depend on earlier calls.
 func Func(set func(text string) error, get func() string) Value { return funcs{set, get} }
 
 type funcs struct {
@@ -22,12 +30,21 @@ type funcs struct {
 func (f funcs) Set(text string) error { return f.set(text) }
 func (f funcs) String() string        { return f.get() }
 
-// String returns the Value of a text.
-func String(p *string) Value {
-	return Func(func(text string) error { *p = text; return nil }, func() string { return *p })
+// Checked returns the Value of a text for which check returns no error.
+func Checked(p *string, check func(text string) error) Value {
+	return Func(func(text string) error {
+		err := check(text)
+		if err == nil {
+			*p = text
+		}
+		return err
+	}, func() string { return *p })
 }
 
-// Bool returns the Value of true and false. As a flag it stands for true without a value.
+// String returns the Value of any text.
+func String(p *string) Value { return Checked(p, func(string) error { return nil }) }
+
+// Bool returns the Value of true and false. A flag without a value means true.
 func Bool(p *bool) Value { return boolean{p} }
 
 type boolean struct{ p *bool }
@@ -52,43 +69,42 @@ func (b boolean) Set(text string) error {
 
 func (b boolean) String() string { return strconv.FormatBool(*b.p) }
 
-// Int returns the Value of a whole number of at least least and at most most.
-func Int(p *int, least, most int) Value {
+// Int returns the Value of a whole number from low to high.
+func Int(p *int, low, high int) Value {
 	return Func(func(text string) error {
 		n, err := strconv.Atoi(text)
-		if err != nil || n < least || n > most {
-			return fmt.Errorf("%q: want a whole number from %d to %d", text, least, most)
+		if err != nil || n < low || n > high {
+			return fmt.Errorf("%q: want a whole number from %d to %d", text, low, high)
 		}
 		*p = n
 		return nil
 	}, func() string { return strconv.Itoa(*p) })
 }
 
-// Choice returns the Value of one of words.
+// Choice returns the Value of one of a list of words.
 func Choice(p *string, words ...string) Value {
-	return Func(func(text string) error {
+	return Checked(p, func(text string) error {
 		if !slices.Contains(words, text) {
 			return fmt.Errorf("%q: want one of %s", text, strings.Join(words, ", "))
 		}
-		*p = text
 		return nil
-	}, func() string { return *p })
+	})
 }
 
-// Duration returns the Value of a time as Go spells it (1h30m, 5s, 200ms), of at least least
-// and at most most.
-func Duration(p *time.Duration, least, most time.Duration) Value {
+// Duration returns the Value of a Go duration (1h30m, 5s, 200ms) from low to high.
+func Duration(p *time.Duration, low, high time.Duration) Value {
 	return Func(func(text string) error {
 		d, err := time.ParseDuration(text)
-		if err != nil || d < least || d > most {
-			return fmt.Errorf("%q: want a time from %s to %s, like 200ms, 5s or 1h30m", text, FormatDuration(least), FormatDuration(most))
+		if err != nil || d < low || d > high {
+			return fmt.Errorf("%q: want a time from %s to %s, like 200ms, 5s or 1h30m",
+				text, FormatDuration(low), FormatDuration(high))
 		}
 		*p = d
 		return nil
 	}, func() string { return FormatDuration(*p) })
 }
 
-// FormatDuration spells a time without the zeros that Duration.String adds: 24h, not 24h0m0s.
+// FormatDuration formats a duration without the zeros that Duration.String adds: 24h, not 24h0m0s.
 func FormatDuration(d time.Duration) string {
 	text := d.String()
 	if strings.HasSuffix(text, "m0s") {
@@ -100,78 +116,9 @@ func FormatDuration(d time.Duration) string {
 	return text
 }
 
-// Size returns the Value of a number of bytes (ParseSize) of at least least.
-func Size(p *int64, least int64) Value {
-	return Func(func(text string) error {
-		n, err := ParseSize(text)
-		if err != nil {
-			return err
-		}
-		if n < least {
-			return fmt.Errorf("%q: want at least %s", text, FormatSize(least))
-		}
-		*p = n
-		return nil
-	}, func() string { return FormatSize(*p) })
-}
-
-// sizeUnits are what may stand behind a size's number.
-var sizeUnits = []struct {
-	name  string
-	bytes int64
-}{
-	{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10},
-	{"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}, {"B", 1},
-}
-
-// ParseSize reads a number of bytes: 50GiB, 1.5GiB, 512MiB, 4KiB (powers of 1,024), 50GB
-// (powers of 1,000), 4096. A unit that means both, like 50G or 50g, is refused.
-func ParseSize(text string) (int64, error) {
-	number, unit := text, int64(1)
-	for _, u := range sizeUnits {
-		if rest, ok := strings.CutSuffix(text, u.name); ok {
-			number, unit = rest, u.bytes
-			break
-		}
-	}
-	whole, fraction, dotted := strings.Cut(number, ".")
-	bad := fmt.Errorf("%q: want a size like 50GiB, 512MiB or 1.5GB", text)
-	if !digits(whole) || dotted && (!digits(fraction) || len(fraction) > 6) {
-		return 0, bad
-	}
-	n, err := strconv.ParseInt(whole, 10, 64)
-	most := math.MaxInt64 / unit
-	if dotted {
-		most-- // room for the fraction
-	}
-	if err != nil || n > most {
-		return 0, fmt.Errorf("%q: larger than a size can be", text)
-	}
-	n *= unit
-	if dotted {
-		part, _ := strconv.ParseInt(fraction, 10, 64)
-		scale := int64(math.Pow10(len(fraction)))
-		// Both factors are at most 2^40, so the remainder keeps the product small.
-		n += unit/scale*part + unit%scale*part/scale
-	}
-	return n, nil
-}
-
-func digits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
-
-// FormatSize spells a number of bytes exactly, in the largest unit that does.
-func FormatSize(n int64) string {
-	for _, u := range sizeUnits[:4] {
-		if n != 0 && n%u.bytes == 0 {
-			return strconv.FormatInt(n/u.bytes, 10) + u.name
-		}
-	}
-	return strconv.FormatInt(n, 10) + "B"
-}
-
 // List returns the Value of a list: a flag given more than once, a YAML list, or a text
-// with commas. No item can have a comma. add reads one item, reset forgets all, and items
-// gives them back; faults of several items are reported together.
+// with commas. An item cannot contain a comma. reset empties the list, add parses and appends one item, and items
+// returns all of them as text. Faults of several items are reported together.
 func List(reset func(), add func(item string) error, items func() []string) Value {
 	return list{reset, add, items}
 }
@@ -195,3 +142,63 @@ func (l list) Set(text string) error {
 }
 
 func (l list) String() string { return strings.Join(l.items(), ",") }
+
+// Items returns the Value of a list whose items are parsed by parse and formatted by their String method.
+func Items[T fmt.Stringer](p *[]T, parse func(string) (T, error)) Value {
+	return List(func() { *p = nil }, func(text string) error {
+		item, err := parse(text)
+		if err == nil {
+			*p = append(*p, item)
+		}
+		return err
+	}, func() (all []string) {
+		for _, item := range *p {
+			all = append(all, item.String())
+		}
+		return all
+	})
+}
+
+// Address returns the Value of an address to listen on: host:port, where the host may be empty.
+func Address(p *string) Value {
+	return Checked(p, func(text string) error {
+		host, port, err := net.SplitHostPort(text)
+		n, errPort := strconv.ParseUint(port, 10, 16)
+		if err != nil || errPort != nil || strconv.FormatUint(n, 10) != port || strings.ContainsAny(host, " /") {
+			return fmt.Errorf("%q: want host:port, like 127.0.0.1:8080, [::1]:8080 or :8080", text)
+		}
+		return nil
+	})
+}
+
+// Token returns the Value of a bearer token (RFC 6750, section 2.1).
+func Token(p *string) Value {
+	return Checked(p, func(text string) error {
+		if strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c > '~' }) {
+			return errors.New("want printable ASCII characters without spaces")
+		}
+		return nil
+	})
+}
+
+// SameAddress reports whether two listeners certainly conflict: they have the same port, and the same host or one of
+// them has all hosts.
+func SameAddress(a, b string) bool {
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	sameHost := hostA == hostB || hostA == "" || hostB == ""
+	return errA == nil && errB == nil && portA == portB && portA != "0" && sameHost
+}
+
+// Level returns the Value of a log level.
+func Level(p *slog.Level) Value {
+	return Func(func(text string) error {
+		for _, l := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
+			if strings.ToLower(l.String()) == text {
+				*p = l
+				return nil
+			}
+		}
+		return fmt.Errorf("%q: want debug, info, warn or error", text)
+	}, func() string { return strings.ToLower(p.String()) })
+}

@@ -7,7 +7,7 @@ import (
 	"github.com/novasocial/imagetier/internal/settings"
 )
 
-func TestSizesAreReadExactly(t *testing.T) {
+func TestParseSize(t *testing.T) {
 	for text, want := range map[string]int64{
 		"0": 0, "4096": 4096, "4096B": 4096, "50GiB": 50 << 30, "1.5GiB": 3 << 29, "512MiB": 512 << 20, "1KiB": 1024,
 		"2TiB": 2 << 40, "50GB": 50e9, "1.25MB": 1_250_000, "1kB": 1000, "1TB": 1e12, "0.5B": 0, "8388607TiB": 8388607 << 40,
@@ -26,7 +26,7 @@ func TestSizesAreReadExactly(t *testing.T) {
 	}
 }
 
-func FuzzSizesReadBack(f *testing.F) {
+func FuzzFormatSize_ReadsBack(f *testing.F) {
 	for _, n := range []int64{0, 1, 1023, 1024, 5 << 30, 1<<62 - 1} {
 		f.Add(n)
 	}
@@ -41,7 +41,7 @@ func FuzzSizesReadBack(f *testing.F) {
 	})
 }
 
-func TestDurationsAreWrittenShort(t *testing.T) {
+func TestFormatDuration(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		0: "0s", 5 * time.Second: "5s", 90 * time.Minute: "1h30m", 24 * time.Hour: "24h", time.Hour + time.Second: "1h0m1s",
 		200 * time.Millisecond: "200ms", 10 * time.Minute: "10m", 70 * time.Second: "1m10s",
@@ -53,8 +53,19 @@ func TestDurationsAreWrittenShort(t *testing.T) {
 	}
 }
 
-func TestTheNearestNameIsTheOneThatWasMeant(t *testing.T) {
-	names := []string{"listen", "private-listen", "cache-dir", "cache-disk-size", "cache-memory-size", "cache-originals-size", "keys", "keys-file", "workers", "log-level"}
+func TestNearest(t *testing.T) {
+	names := []string{
+		"listen",
+		"private-listen",
+		"cache-dir",
+		"cache-disk-size",
+		"cache-memory-size",
+		"cache-originals-size",
+		"keys",
+		"keys-file",
+		"workers",
+		"log-level",
+	}
 	for typed, want := range map[string]string{
 		"cache-disc-size": "cache-disk-size", "cache-size": "cache-dir", "cache_disk_size": "cache-disk-size", "CACHE.DISK.SIZE": "cache-disk-size",
 		"key": "keys", "kesy": "keys", "worker": "workers", "privatelisten": "private-listen", "loglevel": "log-level", "cache-mem-size": "cache-memory-size",

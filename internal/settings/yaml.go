@@ -5,91 +5,86 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
 )
 
-// maxFile is how long a file of settings may be, in bytes.
-const maxFile = 1 << 20
-
-func (s *Schema) fromFile(r *Resolved, path string, from Place) layer {
-	l := newLayer(File)
-	text, err := readFile(path)
+// fromFile reads a YAML file. err is that it could not be read, faults are in its text.
+func (s *Schema) fromFile(path string) (l layer, faults Faults, err error) {
+	l = newLayer(FromFile)
+	text, err := readFile("settings", path, 1<<20)
 	if err != nil {
-		r.Fault(ConfigName, from, err)
-		return l
+		return l, nil, err
 	}
+	y := &yamlReader{schema: s, path: path, layer: l, keys: s.keys()}
 	file, err := parser.ParseBytes(text, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
-		// The error's own text shows the lines around it, which may hold a secret.
+		// The error's own text shows the lines around it, which may contain a secret.
 		where := path
 		var at yaml.Error
 		if errors.As(err, &at) && at.GetToken() != nil {
-			where = place(path, at.GetToken().Position.Line, at.GetToken().Position.Column)
+			where = position(path, at.GetToken().Position)
 			err = errors.New(at.GetMessage())
 		}
-		r.faults = append(r.faults, Fault{where, fmt.Errorf("not YAML: %w", err)})
-		return l
+		return l, Faults{{where, fmt.Errorf("not YAML: %w", err)}}, nil
 	}
-	y := &yamlReader{schema: s, path: path, layer: l, keys: s.keys(), fault: func(f Fault) { r.faults = append(r.faults, f) }}
 	documents := 0
 	for _, doc := range file.Docs {
 		if doc.Body == nil || doc.Body.Type() == ast.NullType || doc.Body.Type() == ast.CommentType {
 			continue
 		}
 		if documents++; documents > 1 {
-			y.say(doc.Body, "a second document; settings are one")
+			y.fault(doc.Body, "second YAML document; settings are one document")
 			continue
 		}
 		y.mapping("", doc.Body)
 	}
-	return l
+	return l, y.faults, nil
 }
 
-func readFile(path string) ([]byte, error) {
+// readFile reads a file of at most size bytes. kind says in errors what it holds.
+func readFile(kind, path string, size int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("open the file of settings: %w", err)
+		return nil, fmt.Errorf("open %s file: %w", kind, err)
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	b, err := io.ReadAll(io.LimitReader(f, size+1))
 	if err != nil {
-		return nil, fmt.Errorf("read the file of settings: %w", err)
+		return nil, fmt.Errorf("read %s file: %w", kind, err)
 	}
-	if len(b) > maxFile {
-		return nil, fmt.Errorf("%s has more than %s", path, FormatSize(maxFile))
+	if int64(len(b)) > size {
+		return nil, fmt.Errorf("%s is larger than %s", path, FormatSize(size))
 	}
 	return b, nil
 }
 
-func place(path string, line, column int) string {
-	return fmt.Sprintf("%s:%d:%d", path, line, column)
+func position(path string, at *token.Position) string {
+	return fmt.Sprintf("%s:%d:%d", path, at.Line, at.Column)
 }
 
-// yamlReader takes settings out of a tree of mappings. A key may be written in one piece
-// too: cache.disk.size at the top is size within disk within cache.
+// yamlReader collects settings from nested mappings. A dotted key is the same as nested ones: cache.disk.size.
 type yamlReader struct {
 	schema *Schema
 	path   string
 	layer  layer
-	keys   []string
-	fault  func(Fault)
+	keys   []string // known YAML keys
+	faults Faults
 }
 
 func (y *yamlReader) at(n ast.Node) string {
 	if n == nil || n.GetToken() == nil {
 		return y.path
 	}
-	p := n.GetToken().Position
-	return place(y.path, p.Line, p.Column)
+	return position(y.path, n.GetToken().Position)
 }
 
-func (y *yamlReader) say(n ast.Node, format string, args ...any) {
-	y.fault(Fault{y.at(n), fmt.Errorf(format, args...)})
+func (y *yamlReader) fault(n ast.Node, format string, args ...any) {
+	y.faults = append(y.faults, Fault{y.at(n), fmt.Errorf(format, args...)})
 }
 
 func (y *yamlReader) mapping(parent string, n ast.Node) {
@@ -101,20 +96,21 @@ func (y *yamlReader) mapping(parent string, n ast.Node) {
 	case *ast.MappingValueNode:
 		y.pair(parent, m)
 	default:
-		y.say(n, "want keys and values, like cache.disk.size: 50GiB")
+		y.fault(n, "want keys and values, like cache.disk.size: 50GiB")
 	}
 }
 
 func (y *yamlReader) pair(parent string, pair *ast.MappingValueNode) {
-	key, ok := text(pair.Key)
+	key, ok := scalar(pair.Key)
 	if !ok {
-		y.say(pair.Key, "a key is a plain word")
+		y.fault(pair.Key, "want a plain word as key")
 		return
 	}
 	if parent != "" {
 		key = parent + "." + key
 	}
-	isParent := slices.ContainsFunc(y.keys, func(known string) bool { return strings.HasPrefix(known, key+".") })
+	children := y.below(key)
+	isParent := len(children) > 0
 	isMapping := pair.Value.Type() == ast.MappingType || pair.Value.Type() == ast.MappingValueType
 	switch name, known := y.name(key); {
 	case known:
@@ -122,14 +118,15 @@ func (y *yamlReader) pair(parent string, pair *ast.MappingValueNode) {
 	case isParent && isMapping:
 		y.mapping(key, pair.Value)
 	case isParent && pair.Value.Type() == ast.NullType:
-		y.say(pair.Key, "%s is empty", key)
+		y.fault(pair.Key, "%s is empty", key)
 	case isParent:
-		y.say(pair.Key, "%s has no value of its own; it holds %s", key, strings.Join(y.below(key), ", "))
+		y.fault(pair.Key, "%s cannot have a value; it contains %s", key, strings.Join(children, ", "))
 	default:
-		y.say(pair.Key, "%s: %w", key, unknown(key, y.keys))
+		y.fault(pair.Key, "%s: %w", key, unknown(key, y.keys))
 	}
 }
 
+// name returns the setting with that key.
 func (y *yamlReader) name(key string) (string, bool) {
 	for _, name := range y.schema.names() {
 		if name != ConfigName && y.schema.Key(name) == key {
@@ -139,6 +136,7 @@ func (y *yamlReader) name(key string) (string, bool) {
 	return "", false
 }
 
+// below returns the known keys within key.
 func (y *yamlReader) below(key string) []string {
 	var keys []string
 	for _, known := range y.keys {
@@ -151,24 +149,24 @@ func (y *yamlReader) below(key string) []string {
 
 func (y *yamlReader) value(key, name string, pair *ast.MappingValueNode) {
 	if before, twice := y.layer.at[name]; twice {
-		y.say(pair.Key, "%s was given before, at %s", key, before)
+		y.fault(pair.Key, "%s is a duplicate of %s", key, before)
 		return
 	}
 	y.layer.at[name] = y.at(pair.Key)
 	var values []string
 	switch v := pair.Value.(type) {
 	case *ast.NullNode:
-		y.say(pair.Key, "%s has no value", key)
+		y.fault(pair.Key, "%s has no value", key)
 		return
 	case *ast.SequenceNode:
 		if !y.schema.isList(name) {
-			y.say(v, "%s is one value, not a list", key)
+			y.fault(v, "%s takes one value, not a list", key)
 			return
 		}
 		for _, item := range v.Values {
-			value, ok := text(item)
+			value, ok := scalar(item)
 			if !ok {
-				y.say(item, "%s: an item is a plain value", key)
+				y.fault(item, "%s: want a plain value as item", key)
 				return
 			}
 			values = append(values, value)
@@ -177,9 +175,9 @@ func (y *yamlReader) value(key, name string, pair *ast.MappingValueNode) {
 			values = []string{""}
 		}
 	default:
-		value, ok := text(v)
+		value, ok := scalar(v)
 		if !ok {
-			y.say(v, "%s wants a plain value", key)
+			y.fault(v, "%s: want a plain value", key)
 			return
 		}
 		values = []string{value}
@@ -187,8 +185,8 @@ func (y *yamlReader) value(key, name string, pair *ast.MappingValueNode) {
 	y.layer.values[name] = values
 }
 
-// text returns a plain value as it is written: 010 is 010 and no number.
-func text(n any) (string, bool) {
+// scalar returns a scalar as it is written: 010 stays "010".
+func scalar(n any) (string, bool) {
 	switch v := n.(type) {
 	case *ast.StringNode:
 		return v.Value, true
@@ -197,7 +195,7 @@ func text(n any) (string, bool) {
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
 		return v.(ast.Node).GetToken().Value, true
 	case *ast.TagNode:
-		return text(v.Value)
+		return scalar(v.Value)
 	}
 	return "", false
 }

@@ -160,7 +160,7 @@ func (c *Config) checkProxy(r *settings.Resolved, needed bool) {
 	for _, f := range c.Fields {
 		known[f.Name] = true
 	}
-	if r.Place("fill").Layer == settings.Default && known["thumbnailUrl"] && known["imageUrl"] {
+	if r.Place("fill").Layer == settings.FromDefault && known["thumbnailUrl"] && known["imageUrl"] {
 		r.SetDefault("fill", "thumbnailUrl=imageUrl", "both are in --fields")
 	}
 	for i, f := range c.Proxy.Fill {
