@@ -1,75 +1,75 @@
-// Package config is what imagetier can be told: one schema that makes flags, environment
-// variables (IMAGETIER_…), YAML keys and help (package settings), and the checks over
-// several settings. It alone reads the environment. AWS_* and OTEL_* are not its: the
-// libraries that they belong to read them.
+// Package config has the settings of imagetier: one schema for flags, environment variables (IMAGETIER_…), YAML keys
+// and --help (see package settings), and the checks that involve several settings. Only this package reads the
+// environment, except AWS_* and OTEL_*, which their libraries read.
+//
+// Start reading at [Load]; the settings are in schema.go.
 package config
 
 import (
-	"io/fs"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
-	"runtime"
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache/imageurl"
-	"github.com/novasocial/imagetier/internal/settings"
 	"github.com/novasocial/imagetier/origin/sourceurl"
 	"github.com/novasocial/imagetier/prefetch/profile"
 	"github.com/novasocial/imagetier/resize"
 )
 
-// Config is what imagetier was told, checked. Its zero value is nothing to serve with:
-// Load makes it.
+// Config is the checked settings of imagetier. [Load] makes it; its zero value cannot serve.
 type Config struct {
 	Listen        string // public address, host:port; the host may be empty (all), the port 0 (any)
-	PrivateListen string // private address; "127.0.0.1:8081"
+	PrivateListen string // private address, host:port
 	TLSCert       string // PEM file of the public listener's certificate chain; "" is plain HTTP
-	TLSKey        string // PEM file of its key; set exactly when TLSCert is
+	TLSKey        string // PEM file of its key; set exactly if TLSCert is
 
-	Sources             []Source // in the order they were given; no two have one name
+	Sources             []Source // in the order they were given, with unique names
 	AllowPrivateOrigins bool     // HTTP sources may reach private addresses
 
 	Keys []imageurl.Key // the first signs, all verify; empty only with Dev
-	Dev  bool           // "_" signs too, both listeners are on 127.0.0.1 unless told otherwise
+	Dev  bool           // "_" is a valid signature, both listeners are on 127.0.0.1 by default
 
-	CacheDir      string // disk tier and originals; made by whoever opens it
-	MemorySize    int64  // bytes that the memory tier may hold
-	DiskSize      int64  // bytes that the disk tier may take
-	OriginalsSize int64  // bytes that kept originals may take
+	CacheDir      string // directory of the disk tier and of originals
+	MemorySize    int64  // maximum of the memory tier, in bytes
+	DiskSize      int64  // maximum of the disk tier, in bytes
+	OriginalsSize int64  // maximum of kept originals, in bytes
 	Derived       Derived
 
 	Workers       int           // resize processes, at least 1
 	ResizeCommand string        // path of imagetier-resize
 	Limits        resize.Limits // of originals; no field is 0
-	Mezzanine     int           // long side of mezzanines in pixels; 0 is none
-	Watermarks    []Watermark   // no two have one name
+	Mezzanine     int           // long side of mezzanines in pixels; 0 is no mezzanines
+	Watermarks    []Watermark   // with unique names
 
-	OriginTimeout time.Duration // of one fetch, its second try included
+	OriginTimeout time.Duration // of one fetch, its retry included
 	ResizeTimeout time.Duration // of one resize
-	NegativeTTL   time.Duration // how long a 404 is kept; 0 is not at all
-	LiveTTL       time.Duration // how long a live original is fresh whose origin is silent
+	NegativeTTL   time.Duration // how long a 404 is kept; 0 does not keep it
+	LiveTTL       time.Duration // how long a live original is fresh if its origin does not say
 	DrainTimeout  time.Duration // how long requests may take to end after SIGTERM
 
-	NATS           string           // URLs of a NATS cluster, with commas; "" embeds the queue
-	WebhookSecrets []string         // whsec_…, checked: of those who send events; empty refuses them
+	NATS           string           // URLs of a NATS cluster, separated by commas; "" embeds the queue
+	WebhookSecrets []string         // whsec_…, valid; of the services that send events; empty rejects events
 	Profiles       *profile.Set     // named lists of Specs
-	ProfilesFile   string           // where they come from; "" is the built-in ones
+	ProfilesFile   string           // file of Profiles; "" is the built-in ones
 	Prefixes       []profile.Prefix // as they were given, with HTTP set from the sources
-	Links          *profile.Links   // made of Prefixes
+	Links          *profile.Links   // made from Prefixes
 	Warm           string           // "adaptive", "all" or "none"
-	WastedAfter    time.Duration    // how long what was made early is watched
-	Balancer       string           // base URL without a / at its end that warming asks; "" is this node itself
+	WastedAfter    time.Duration    // how long a variant that was made early is watched
+	Balancer       string           // base URL for warming, without a / at its end; "" is this node itself
 
-	CDNTags      string   // "none", "surrogate-key" or "cache-tag": TagHeader says which header it is
-	PurgeHook    string   // URL that is told of purges; "" is none
-	PurgeSecrets []string // whsec_…, checked: each signs; set exactly when PurgeHook is
+	CDNTags      string   // "none", "surrogate-key" or "cache-tag"; see TagHeader
+	PurgeHook    string   // URL of the purge webhook; "" is none
+	PurgeSecrets []string // whsec_…, valid; each signs; set exactly if PurgeHook is
 
-	AdminToken string     // of POST and DELETE on the private listener; "" refuses them unless Dev
-	LogLevel   slog.Level //
-	LogFormat  string     // "json" or "text"
+	AdminToken string // for POST and DELETE on the private listener; "" rejects them unless Dev
+	LogLevel   slog.Level
+	LogFormat  string // "json" or "text"
 
-	// Secrets are all secrets as they were spelled, for a log to leave out.
+	// Secrets are all secrets as they were written, to keep them out of the log.
 	Secrets []string
 }
 
@@ -77,11 +77,60 @@ type Config struct {
 type Source struct {
 	Name string // [a-z][a-z0-9-]{0,31}
 	URL  sourceurl.Source
-	Text string // the URL as it was given; it has no secret in it
+	Text string // the URL as it was given; contains no secret
 }
 
-// Signer returns the signer of the configured keys; with Dev one that takes "_" too. The
-// error says that there are no keys.
+// String returns NAME=URL.
+func (s Source) String() string { return s.Name + "=" + s.Text }
+
+// Derived is where the nodes of a fleet share variants; the zero value is nowhere.
+type Derived struct {
+	URL  sourceurl.Source // of kind S3
+	Text string           // the URL as it was given; contains no secret
+}
+
+// Set reports whether there is such a store.
+func (d Derived) Set() bool { return d.Text != "" }
+
+// Watermark is a configured watermark, called wm.NAME in Specs.
+type Watermark struct {
+	Name   string // [a-z0-9]{1,16}
+	File   string
+	Bytes  []byte // of the file at the start; later changes of the file have no effect
+	Digest string // first 16 hex digits of the SHA-256 of Bytes; part of the cache key
+}
+
+// String returns NAME=FILE.
+func (w Watermark) String() string { return w.Name + "=" + w.File }
+
+// read sets Bytes and Digest from File.
+func (w *Watermark) read(limits resize.Limits) error {
+	info, err := os.Stat(w.File)
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file", w.File)
+	}
+	if w.Bytes, err = os.ReadFile(w.File); err != nil {
+		return err
+	}
+	header, err := resize.ReadHeader(w.Bytes)
+	if err == nil {
+		err = errors.Join(limits.Check(header, len(w.Bytes)), resize.CheckComplete(w.Bytes, header))
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", w.File, err)
+	}
+	sum := sha256.Sum256(w.Bytes)
+	w.Digest = hex.EncodeToString(sum[:8])
+	return nil
+}
+
+var errNoKeys = errors.New("no keys: set --keys k1=HEX (or IMAGETIER_KEYS, or --keys-file) with at least 64 hex " +
+	"digits, as `openssl rand -hex 32` prints them; or --dev to try things out without keys")
+
+// Signer returns the signer of the configured keys; with Dev one that accepts "_" too. It fails if there are no keys.
 func (c Config) Signer() (*imageurl.Signer, error) {
 	switch {
 	case c.Dev:
@@ -92,75 +141,13 @@ func (c Config) Signer() (*imageurl.Signer, error) {
 	return imageurl.NewSigner(c.Keys...)
 }
 
-// Machine is what Load asks the machine. A field that is zero asks the real one.
-type Machine struct {
-	Root         fs.FS                  // the file system from /, for the cgroup's limit
-	Cores        int                    // default of Workers
-	Executable   func() (string, error) // imagetier-resize stands beside it
-	UserCacheDir func() (string, error) // default of CacheDir with Dev
-}
-
-func (m Machine) orReal() Machine {
-	if m.Root == nil {
-		m.Root = os.DirFS("/")
+// TagHeader returns the header that has the tag of an original for a CDN; "" is none.
+func (c Config) TagHeader() string {
+	switch c.CDNTags {
+	case "surrogate-key":
+		return "Surrogate-Key"
+	case "cache-tag":
+		return "Cache-Tag"
 	}
-	if m.Cores == 0 {
-		m.Cores = runtime.GOMAXPROCS(0) // knows the cgroup's share of the cores
-	}
-	if m.Executable == nil {
-		m.Executable = os.Executable
-	}
-	if m.UserCacheDir == nil {
-		m.UserCacheDir = os.UserCacheDir
-	}
-	return m
-}
-
-// Input is where Load reads from. Its zero value is defaults alone.
-type Input struct {
-	settings.Input
-	Machine Machine
-	// Unfinished leaves out what serving needs besides: keys, and enough memory.
-	Unfinished bool
-}
-
-// Schema returns imagetier's settings, for flags, completion and documentation. Values read
-// through it go nowhere.
-func Schema() *settings.Schema { return schema(new(Config)) }
-
-// Load reads the settings. Where all of them are read (Input.Only is nil) they are checked as
-// for serving: keys or Dev, and enough memory in the cgroup, unless Input.Unfinished. The error is of type
-// settings.Faults and has every fault. Resolved tells where each value came from; it is
-// there with an error too.
-func Load(in Input) (Config, *settings.Resolved, error) {
-	var c Config
-	machine := in.Machine.orReal()
-	r := schema(&c).Resolve(in.Input)
-	c.defaults(r, machine)
-	c.check(r, machine, in.Only == nil && !in.Unfinished)
-	for _, v := range r.Values {
-		if v.Secret && v.Value.String() != "" {
-			c.Secrets = append(c.Secrets, secretsOf(v.Value)...)
-		}
-	}
-	if err := r.Err(); err != nil {
-		return Config{}, r, err
-	}
-	return c, r, nil
-}
-
-// defaults sets what depends on other settings or on the machine.
-func (c *Config) defaults(r *settings.Resolved, m Machine) {
-	if c.Dev {
-		const why = "with --dev"
-		r.SetDefault("listen", "127.0.0.1:8080", why)
-		r.SetDefault("log-format", "text", why)
-		if dir, err := m.UserCacheDir(); err == nil {
-			r.SetDefault("cache-dir", filepath.Join(dir, "imagetier"), why)
-		}
-	}
-	r.SetDefault("workers", itoa(m.Cores), "the number of cores")
-	if self, err := m.Executable(); err == nil {
-		r.SetDefault("resize-command", filepath.Join(filepath.Dir(self), "imagetier-resize"), "beside imagetier")
-	}
+	return ""
 }

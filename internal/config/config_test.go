@@ -31,7 +31,7 @@ const (
 	hex2 = "202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f"
 )
 
-// machine is one of two cores and no limits.
+// machine has two cores and no memory limit.
 func machine() config.Machine {
 	return config.Machine{
 		Root: fstest.MapFS{}, Cores: 2,
@@ -51,14 +51,14 @@ func load(t *testing.T, args ...string) (config.Config, error) {
 	return c, err
 }
 
-func TestTheSchemaHoldsTogether(t *testing.T) {
+func TestSchema_Check(t *testing.T) {
 	if err := config.Schema().Check(); err != nil {
 		t.Error(err)
 	}
 }
 
-// another are values for every setting that are not the defaults.
-func another(t *testing.T) map[string]string {
+// otherValues has a value for every setting that is not its default.
+func otherValues(t *testing.T) map[string]string {
 	cert, key := certificate(t)
 	return map[string]string{
 		"listen": "127.0.0.1:9080", "private-listen": "[::1]:9081", "tls-cert": cert, "tls-key": key, "admin-token": "open-sesame",
@@ -75,7 +75,7 @@ func another(t *testing.T) map[string]string {
 	}
 }
 
-// profilesFile is a file with one profile.
+// profilesFile writes a file with one profile.
 func profilesFile(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "profiles.yaml")
@@ -85,8 +85,8 @@ func profilesFile(t *testing.T) string {
 	return path
 }
 
-func TestASettingMeansTheSameInItsThreeSpellings(t *testing.T) {
-	values, schema := another(t), config.Schema()
+func TestLoad_FlagVariableAndKeyAreEqual(t *testing.T) {
+	values, schema := otherValues(t), config.Schema()
 	byDefault, err := load(t, "--keys", "k0="+hex1)
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +100,7 @@ func TestASettingMeansTheSameInItsThreeSpellings(t *testing.T) {
 			t.Errorf("%s is not in the table", x.Name)
 			continue
 		}
-		// What the others need beside them.
+		// Settings that this one requires.
 		also := map[string]string{"keys": "k0=" + hex1}
 		if strings.HasPrefix(x.Name, "tls-") {
 			also["tls-cert"], also["tls-key"] = values["tls-cert"], values["tls-key"]
@@ -132,12 +132,19 @@ func TestASettingMeansTheSameInItsThreeSpellings(t *testing.T) {
 			t.Errorf("%s=%s changes nothing", x.Name, value)
 		}
 		if !reflect.DeepEqual(flag, env) || !reflect.DeepEqual(flag, file) || !reflect.DeepEqual(flag, nested) {
-			t.Errorf("%s:\nflag        %+v\nenvironment %+v\nfile        %+v\nnested      %+v", x.Name, flag, env, file, nested)
+			t.Errorf(
+				"%s:\nflag        %+v\nenvironment %+v\nfile        %+v\nnested      %+v",
+				x.Name,
+				flag,
+				env,
+				file,
+				nested,
+			)
 		}
 	}
 }
 
-// nest writes settings as YAML with a mapping for each word of a name but the last.
+// nest formats settings as nested YAML mappings.
 func nest(values map[string]string) string {
 	var b strings.Builder
 	written := map[string]bool{}
@@ -173,7 +180,7 @@ func write(t *testing.T, text string) string {
 	return path
 }
 
-func TestTheDefaultsAreThoseOfTheContract(t *testing.T) {
+func TestLoad_Defaults(t *testing.T) {
 	c, err := load(t, "--keys", "k1="+hex1)
 	if err != nil {
 		t.Fatal(err)
@@ -203,9 +210,11 @@ func TestTheDefaultsAreThoseOfTheContract(t *testing.T) {
 	}
 }
 
-func TestDevIsForThisMachineAloneUnlessToldOtherwise(t *testing.T) {
+func TestLoad_DevDefaults(t *testing.T) {
 	c, err := load(t, "--dev")
-	if err != nil || c.Listen != "127.0.0.1:8080" || c.PrivateListen != "127.0.0.1:8081" || c.CacheDir != "/home/u/.cache/imagetier" || c.LogFormat != "text" {
+	if err != nil || c.Listen != "127.0.0.1:8080" || c.PrivateListen != "127.0.0.1:8081" ||
+		c.CacheDir != "/home/u/.cache/imagetier" ||
+		c.LogFormat != "text" {
 		t.Errorf("%+v, %v", c, err)
 	}
 	signer, err := c.Signer()
@@ -215,12 +224,15 @@ func TestDevIsForThisMachineAloneUnlessToldOtherwise(t *testing.T) {
 	if _, err := signer.Parse("/i/_/640x/live/posts/a.jpg"); err != nil {
 		t.Error(err)
 	}
-	if c, err = load(t, "--dev", "--listen", ":80", "--cache-dir", "x", "--log-format", "json"); err != nil || c.Listen != ":80" || c.CacheDir != "x" || c.LogFormat != "json" {
+	if c, err = load(t, "--dev", "--listen", ":80", "--cache-dir", "x", "--log-format", "json"); err != nil ||
+		c.Listen != ":80" ||
+		c.CacheDir != "x" ||
+		c.LogFormat != "json" {
 		t.Errorf("%+v, %v", c, err)
 	}
 }
 
-func TestWithoutKeysNothingIsServed(t *testing.T) {
+func TestLoad_RequiresKeys(t *testing.T) {
 	for _, args := range [][]string{nil, {"--keys="}, {"--keys", " "}, {"--dev=false"}} {
 		if c, err := load(t, args...); err == nil || !strings.Contains(err.Error(), "no keys") {
 			t.Errorf("%v: %+v, %v", args, c, err)
@@ -231,7 +243,7 @@ func TestWithoutKeysNothingIsServed(t *testing.T) {
 	}
 }
 
-func TestKeysMayBeLinesOfAFile(t *testing.T) {
+func TestLoad_KeysFile(t *testing.T) {
 	path := write(t, "k2="+hex2+"\nk1="+hex1+"\n")
 	c, err := load(t, "--keys-file", path)
 	if err != nil || len(c.Keys) != 2 || c.Keys[0].ID != "k2" || !slices.Equal(c.Secrets, []string{hex2, hex1}) {
@@ -239,7 +251,7 @@ func TestKeysMayBeLinesOfAFile(t *testing.T) {
 	}
 }
 
-func TestEveryFaultIsReportedWithWhatIsWanted(t *testing.T) {
+func TestLoad_Faults(t *testing.T) {
 	for _, c := range []struct{ flag, says string }{
 		{"--listen=8080", "--listen: \"8080\": want host:port"},
 		{"--listen=:http", "want host:port"},
@@ -252,7 +264,7 @@ func TestEveryFaultIsReportedWithWhatIsWanted(t *testing.T) {
 		{"--admin-token=a b", "without spaces"},
 		{"--source=posts", "want NAME=URL"},
 		{"--source=Posts=dir:///x", "begins with a letter"},
-		{"--source=a=dir:///x,a=dir:///y", "source a is there twice"},
+		{"--source=a=dir:///x,a=dir:///y", "source a is a duplicate"},
 		{"--source=a=ftp://x", "source a: \"ftp://x\" is no source"},
 		{"--source=a=dir:///x?color=blue", "unknown setting \"color\""},
 		{"--keys=k1=abcd", "needed are at least 32"},
@@ -272,12 +284,12 @@ func TestEveryFaultIsReportedWithWhatIsWanted(t *testing.T) {
 		{"--max-frames=0", "whole number"},
 		{"--mezzanine=9000", "whole number from 0 to 8192"},
 		{"--watermark=logo", "want NAME=FILE"},
-		{"--watermark=Logo=x", "a name is 1-16 of a-z 0-9"},
+		{"--watermark=Logo=x", "a name has 1-16 of a-z 0-9"},
 		{"--watermark=logo=/nonexistent.png", "watermark logo: stat /nonexistent.png"},
-		{"--watermark=logo=/", "watermark logo: / is no file"},
+		{"--watermark=logo=/", "watermark logo: / is not a regular file"},
 		{"--watermark=logo=" + write(t, "<svg xmlns='http://www.w3.org/2000/svg'/>"), "unsupported kind of image: SVG"},
 		{"--watermark=logo=" + write(t, markPNG(t, 8)[:60]), "it ends within"},
-		{"--watermark=logo=" + write(t, markPNG(t, 8)) + ",logo=y", "watermark logo is there twice"},
+		{"--watermark=logo=" + write(t, markPNG(t, 8)) + ",logo=y", "watermark logo is a duplicate"},
 		{"--origin-timeout=5", "want a time"},
 		{"--origin-timeout=0s", "want a time"},
 		{"--resize-timeout=-1s", "want a time"},
@@ -303,7 +315,7 @@ func TestEveryFaultIsReportedWithWhatIsWanted(t *testing.T) {
 		{"--purge-secrets=" + secret1, "--purge-hook"},
 		{"--purge-secrets=" + hex1, "secret 1 does not begin with whsec_"},
 		{"--derived=dir:///srv", "want s3://bucket/prefix"},
-		{"--derived=s3://bucket/x?originals=yes", "settings of sources"},
+		{"--derived=s3://bucket/x?originals=yes", "only for --source"},
 	} {
 		_, _, err := config.Load(input(t, []string{c.flag}, []string{"IMAGETIER_KEYS=k0=" + hex1}))
 		var faults settings.Faults
@@ -316,20 +328,20 @@ func TestEveryFaultIsReportedWithWhatIsWanted(t *testing.T) {
 	}
 }
 
-// A picture is read once: what its file becomes afterwards changes nothing that is made.
-func TestAWatermarkIsItsFileAtTheStart(t *testing.T) {
+func TestLoad_ReadsWatermarks(t *testing.T) {
 	first, second := write(t, markPNG(t, 8)), write(t, markPNG(t, 9))
 	c, err := load(t, "--dev", "--watermark", "logo="+first, "--watermark", "other="+second)
 	if err != nil || len(c.Watermarks) != 2 {
 		t.Fatal(c.Watermarks, err)
 	}
 	logo, other := c.Watermarks[0], c.Watermarks[1]
-	if logo.Name != "logo" || string(logo.Bytes) != markPNG(t, 8) || len(logo.Digest) != 16 || logo.Digest == other.Digest {
+	if logo.Name != "logo" || string(logo.Bytes) != markPNG(t, 8) || len(logo.Digest) != 16 ||
+		logo.Digest == other.Digest {
 		t.Errorf("%+v, %+v", logo, other)
 	}
 }
 
-// markPNG is a picture whose side is that many pixels.
+// markPNG returns a square PNG with that side, in pixels.
 func markPNG(t *testing.T, side int) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -339,7 +351,7 @@ func markPNG(t *testing.T, side int) string {
 	return b.String()
 }
 
-func TestVariablesOfOthersAreLeftAlone(t *testing.T) {
+func TestLoad_IgnoresForeignVariables(t *testing.T) {
 	environ := []string{"IMAGETIER_GATEWAY_KEYS=x", "AWS_REGION=x", "OTEL_SERVICE_NAME=x", "IMAGETIERX=1", "PATH=/bin",
 		"IMAGETIER_SERVICE_HOST=10.0.0.1", "IMAGETIER_SERVICE_PORT_HTTP=80", "IMAGETIER_PORT=tcp://10.0.0.1:80", "IMAGETIER_PORT_80_TCP=x", "IMAGETIER_PRIVATE_SERVICE_HOST=10.0.0.1"}
 	if _, _, err := config.Load(input(t, []string{"--dev"}, environ)); err != nil {
@@ -350,7 +362,7 @@ func TestVariablesOfOthersAreLeftAlone(t *testing.T) {
 	}
 }
 
-func TestWhatDoesNotFitTheCgroupIsRefusedWithTheSum(t *testing.T) {
+func TestLoad_MemoryMustFitCgroup(t *testing.T) {
 	need := int64(512<<20+512<<20/5+250<<20) + 3*config.ChildMemory
 	for _, c := range []struct {
 		name string
@@ -380,11 +392,15 @@ func TestWhatDoesNotFitTheCgroupIsRefusedWithTheSum(t *testing.T) {
 			}
 			continue
 		}
-		if err == nil || !strings.Contains(err.Error(), "--cache-memory-size: 512MiB × 1.2 + 250MiB + 3 children × 256MiB = 1632MiB, but "+c.at+" allows ") {
+		if err == nil ||
+			!strings.Contains(
+				err.Error(),
+				"--cache-memory-size: 512MiB × 1.2 + 250MiB + 3 children × 256MiB = 1632MiB, but "+c.at+" allows ",
+			) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
-	// What is advised fits.
+	// The suggested size fits.
 	in := input(t, []string{"--dev"}, nil)
 	in.Machine.Root = v2("/", 5<<28)
 	_, _, err := config.Load(in)
@@ -414,7 +430,7 @@ func v2(cgroup string, limit int64) fs.FS {
 	}
 }
 
-func TestASubsetIsReadWithoutWhatServingNeeds(t *testing.T) {
+func TestLoad_Only(t *testing.T) {
 	in := input(t, nil, []string{"IMAGETIER_LISTEN=nonsense", "IMAGETIER_PRIVATE_LISTEN=:1"})
 	in.Only = []string{"private-listen"}
 	if c, _, err := config.Load(in); err != nil || c.PrivateListen != ":1" {
@@ -422,9 +438,9 @@ func TestASubsetIsReadWithoutWhatServingNeeds(t *testing.T) {
 	}
 }
 
-func TestAPrintedConfigurationReadsBack(t *testing.T) {
+func TestResolved_YAML_ReadsBack(t *testing.T) {
 	var args []string
-	for name, value := range another(t) {
+	for name, value := range otherValues(t) {
 		args = append(args, "--"+name+"="+value)
 	}
 	c, resolved, err := config.Load(input(t, args, nil))
@@ -437,14 +453,17 @@ func TestAPrintedConfigurationReadsBack(t *testing.T) {
 			t.Errorf("%s is shown:\n%s", secret, text)
 		}
 	}
-	back, _, err := config.Load(input(t, []string{"--config", write(t, text), "--keys", another(t)["keys"], "--admin-token", c.AdminToken,
-		"--webhook-secrets", another(t)["webhook-secrets"], "--purge-secrets", another(t)["purge-secrets"], "--nats", another(t)["nats"]}, nil))
+	args = []string{"--config", write(t, text)}
+	for _, name := range []string{"keys", "admin-token", "webhook-secrets", "purge-secrets", "nats"} {
+		args = append(args, "--"+name, otherValues(t)[name])
+	}
+	back, _, err := config.Load(input(t, args, nil))
 	if err != nil || !reflect.DeepEqual(back, c) {
 		t.Errorf("%v\n%+v\n%+v\n%s", err, back, c, text)
 	}
 }
 
-func TestProfilesAreReadFromTheirFileAndAddedToTheBuiltInOnes(t *testing.T) {
+func TestLoad_Profiles(t *testing.T) {
 	path := profilesFile(t)
 	c, err := load(t, "--dev", "--profiles", path)
 	if err != nil {
@@ -457,13 +476,23 @@ func TestProfilesAreReadFromTheirFileAndAddedToTheBuiltInOnes(t *testing.T) {
 	if err := os.WriteFile(path, []byte("feed: [880x.webp, 0x.webp]\nbad name: [1x.jpg]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := load(t, "--dev", "--profiles", path); err == nil || !strings.Contains(err.Error(), "feed[1]") || !strings.Contains(err.Error(), "bad name") {
+	if _, err := load(t, "--dev", "--profiles", path); err == nil || !strings.Contains(err.Error(), "feed[1]") ||
+		!strings.Contains(err.Error(), "bad name") {
 		t.Errorf("%v, want both faults", err)
 	}
 }
 
-func TestAPrefixOfAnHTTPSourceKeepsQueries(t *testing.T) {
-	c, err := load(t, "--dev", "--source", "web=https://images.example.com/,posts=dir:///srv", "--image-prefix", "https://a.example/=web", "--image-prefix", "https://b.example/=posts")
+func TestLoad_PrefixOfHTTPSourceKeepsQuery(t *testing.T) {
+	c, err := load(
+		t,
+		"--dev",
+		"--source",
+		"web=https://images.example.com/,posts=dir:///srv",
+		"--image-prefix",
+		"https://a.example/=web",
+		"--image-prefix",
+		"https://b.example/=posts",
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -474,9 +503,17 @@ func TestAPrefixOfAnHTTPSourceKeepsQueries(t *testing.T) {
 	}
 }
 
-func TestThePasswordOfAClusterIsASecretAndItsHostIsNone(t *testing.T) {
-	c, err := load(t, "--dev", "--nats", "nats://queue:sesame@10.0.0.8:4222,tls://a-token@10.0.0.9,nats://10.0.0.1:4222", "--webhook-secrets", secret1+"\n"+secret2)
-	if err != nil || !slices.Equal(c.Secrets, []string{secret1, secret2, "sesame", "a-token"}) || !slices.Equal(c.WebhookSecrets, []string{secret1, secret2}) {
+func TestLoad_NATSPasswordIsSecret(t *testing.T) {
+	c, err := load(
+		t,
+		"--dev",
+		"--nats",
+		"nats://queue:sesame@10.0.0.8:4222,tls://a-token@10.0.0.9,nats://10.0.0.1:4222",
+		"--webhook-secrets",
+		secret1+"\n"+secret2,
+	)
+	if err != nil || !slices.Equal(c.Secrets, []string{secret1, secret2, "sesame", "a-token"}) ||
+		!slices.Equal(c.WebhookSecrets, []string{secret1, secret2}) {
 		t.Errorf("%q, %v", c.Secrets, err)
 	}
 }

@@ -1,203 +1,225 @@
 package config
 
 import (
-	"encoding/hex"
-	"errors"
-	"fmt"
-	"math"
-	"regexp"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/settings"
-	"github.com/novasocial/imagetier/origin/sourceurl"
+	"github.com/novasocial/imagetier/prefetch/profile"
+	"github.com/novasocial/imagetier/resize"
 )
 
 // Prefix begins the environment variables of imagetier.
 const Prefix = "IMAGETIER_"
 
-// foreign tells variables that begin like ours: the gateway's, and where make keeps the
-// servers that tests start.
+// foreign reports whether a variable with our prefix belongs to the gateway, or is where make keeps test servers.
 func foreign(variable string) bool {
 	return strings.HasPrefix(variable, "IMAGETIER_GATEWAY_") || variable == "IMAGETIER_TOOLS"
 }
-
-const (
-	groupListen = "Listeners:"
-	groupSource = "Sources and signatures:"
-	groupCache  = "Cache:"
-	groupResize = "Resizing, and limits of originals:"
-	groupWarm   = "Warming ahead of requests:"
-	groupCDN    = "A CDN in front:"
-	groupTime   = "Times:"
-	groupLog    = "Log:"
-)
 
 const year = 365 * 24 * time.Hour
 
 // schema returns the settings bound to c.
 func schema(c *Config) *settings.Schema {
-	s := &settings.Schema{Prefix: Prefix, Foreign: foreign}
-	add := func(x settings.Setting) { s.Settings = append(s.Settings, x) }
 	var file string
-	add(settings.Setting{Name: settings.ConfigName, Placeholder: "FILE", Value: settings.String(&file),
-		Help: "A YAML file of settings: --cache-disk-size is cache.disk.size in it, and IMAGETIER_CACHE_DISK_SIZE in the environment. Flags go before the environment, the environment before the file."})
-
-	group := groupListen
-	add(settings.Setting{Name: "listen", Group: group, Placeholder: "ADDR", Default: ":8080", Value: settings.Address(&c.Listen),
-		DefaultHelp: ":8080; with --dev 127.0.0.1:8080", Help: "Address of the public listener: images and /healthz."})
-	add(settings.Setting{Name: "private-listen", Group: group, Placeholder: "ADDR", Default: "127.0.0.1:8081", Value: settings.Address(&c.PrivateListen),
-		Help: "Address of the private listener: metrics, readiness, purges, profiles."})
-	add(settings.Setting{Name: "tls-cert", Group: group, Placeholder: "FILE", Value: settings.String(&c.TLSCert),
-		Help: "PEM file of the public listener's certificate chain. Needs --tls-key."})
-	add(settings.Setting{Name: "tls-key", Group: group, Placeholder: "FILE", Value: settings.String(&c.TLSKey),
-		Help: "PEM file of the certificate's key."})
-	add(settings.Setting{Name: "admin-token", Group: group, Placeholder: "TOKEN", Secret: true, Value: settings.Token(&c.AdminToken),
-		Help: "What POST and DELETE on the private listener need as Authorization: Bearer. Without it they are refused."})
-
-	group = groupSource
-	add(settings.Setting{Name: "source", Group: group, Placeholder: "NAME=URL", Value: sources(&c.Sources),
-		Help: "Where originals are: dir:///path, s3://bucket/prefix?region=&endpoint=&path-style=true or https://host/prefix. May be given again; in the environment with commas (a comma inside of a URL is %2C). ?originals=yes allows /orig, ?missing=403 is for buckets that hide what is missing."})
-	add(settings.Setting{Name: "keys", Group: group, Placeholder: "ID=HEX,...", Secret: true, Value: keys(&c.Keys),
-		Required: "required unless --dev",
-		Help:     "Keys of signatures, at least 32 bytes each: the first signs, all verify."})
-	add(settings.Setting{Name: "dev", Group: group, Value: settings.Bool(&c.Dev),
-		Help: "For trying things out: _ is accepted as a signature, both listeners are on 127.0.0.1, and the cache is in the user's cache directory."})
-	add(settings.Setting{Name: "allow-private-origins", Group: group, Default: "false", Value: settings.Bool(&c.AllowPrivateOrigins),
-		Help: "Let HTTP sources reach private, loopback and link-local addresses."})
-
-	group = groupCache
-	add(settings.Setting{Name: "cache-dir", Group: group, Placeholder: "DIR", Default: "./cache", Value: nonEmpty(&c.CacheDir),
-		DefaultHelp: "./cache; with --dev in the user's cache directory", Help: "Directory of the disk tier and of kept originals."})
-	add(settings.Setting{Name: "cache-memory-size", Group: group, Placeholder: "SIZE", Default: "512MiB", Value: settings.Size(&c.MemorySize, 8<<20),
-		Help: "Budget of the memory tier. The process takes this × 1.2 + 250MiB, which has to fit the cgroup beside the workers."})
-	add(settings.Setting{Name: "cache-disk-size", Group: group, Placeholder: "SIZE", Default: "10GiB", Value: settings.Size(&c.DiskSize, 16<<20),
-		Help: "Budget of the disk tier."})
-	add(settings.Setting{Name: "cache-originals-size", Group: group, Placeholder: "SIZE", Default: "5GiB", Value: settings.Size(&c.OriginalsSize, 16<<20),
-		Help: "Budget of kept originals."})
-	addFleet(add, group, c)
-
-	addResizing(add, c)
-	addWarming(add, c)
-	addCDN(add, c)
-
-	group = groupTime
-	add(settings.Setting{Name: "origin-timeout", Group: group, Placeholder: "TIME", Default: "5s", Value: settings.Duration(&c.OriginTimeout, 10*time.Millisecond, time.Hour),
-		Help: "Longest fetch of an original, its second try included."})
-	add(settings.Setting{Name: "resize-timeout", Group: group, Placeholder: "TIME", Default: "10s", Value: settings.Duration(&c.ResizeTimeout, 10*time.Millisecond, time.Hour),
-		Help: "Longest resize; the process is killed then."})
-	add(settings.Setting{Name: "negative-ttl", Group: group, Placeholder: "TIME", Default: "10s", Value: settings.Duration(&c.NegativeTTL, 0, year),
-		Help: "How long a 404 is kept; 0s is not at all."})
-	add(settings.Setting{Name: "live-ttl", Group: group, Placeholder: "TIME", Default: "24h", Value: settings.Duration(&c.LiveTTL, 0, year),
-		Help: "How long a live original is fresh whose origin does not say."})
-	add(settings.Setting{Name: "drain-timeout", Group: group, Placeholder: "TIME", Default: "25s", Value: settings.Duration(&c.DrainTimeout, 0, time.Hour),
-		Help: "How long requests in flight may take after SIGTERM."})
-
-	group = groupLog
-	add(settings.Setting{Name: "log-level", Group: group, Placeholder: "LEVEL", Default: "info", Value: settings.Level(&c.LogLevel),
-		Help: "debug, info, warn or error."})
-	add(settings.Setting{Name: "log-format", Group: group, Placeholder: "FORMAT", Default: "json", Value: settings.Choice(&c.LogFormat, "json", "text"),
-		DefaultHelp: "json; with --dev text", Help: "json or text."})
-	return s
+	config := []settings.Setting{{
+		Name: settings.ConfigName, Placeholder: "FILE", Value: settings.String(&file),
+		Help: "A YAML file of settings: --cache-disk-size is cache.disk.size in it, and IMAGETIER_CACHE_DISK_SIZE " +
+			"in the environment. Flags override the environment, the environment overrides the file.",
+	}}
+	return &settings.Schema{Prefix: Prefix, Foreign: foreign, Settings: slices.Concat(
+		config,
+		group("Listeners:", listeners(c)),
+		group("Sources and signatures:", sourcesAndKeys(c)),
+		group("Cache:", cache(c)),
+		group("Resizing, and limits of originals:", resizing(c)),
+		group("Warming ahead of requests:", warming(c)),
+		group("A CDN in front:", cdn(c)),
+		group("Times:", times(c)),
+		group("Log:", logging(c)),
+	)}
 }
 
-func itoa(n int) string { return strconv.Itoa(n) }
-
-func nonEmpty(p *string) settings.Value {
-	return settings.Func(func(text string) error {
-		if text == "" || strings.IndexByte(text, 0) >= 0 {
-			return errors.New("want a path")
-		}
-		*p = text
-		return nil
-	}, func() string { return *p })
-}
-
-// megapixels reads millions of pixels, fractions allowed.
-func megapixels(p *int64) settings.Value {
-	return settings.Func(func(text string) error {
-		n, err := strconv.ParseFloat(text, 64)
-		if err != nil || strings.Trim(text, "0123456789.") != "" || n < 0.01 || n > 10_000 {
-			return fmt.Errorf("%q: want millions of pixels from 0.01 to 10000", text)
-		}
-		*p = int64(math.Round(n * 1e6))
-		return nil
-	}, func() string { return strconv.FormatFloat(float64(*p)/1e6, 'f', -1, 64) })
-}
-
-// sourceName is what the contract calls an alias (CONTRACT 1).
-var sourceName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
-
-// cutNamed splits a name from what it stands for; want says what that looks like.
-func cutNamed(item, want string) (name, value string, err error) {
-	name, value, ok := strings.Cut(item, "=")
-	if !ok || value == "" {
-		return "", "", fmt.Errorf("%q: want %s", item, want)
-	}
-	return name, value, nil
-}
-
-func sources(p *[]Source) settings.Value {
-	return settings.List(func() { *p = nil }, func(item string) error {
-		name, text, err := cutNamed(item, "NAME=URL, like posts=s3://bucket/prefix")
-		if err != nil {
-			return err
-		}
-		if !sourceName.MatchString(name) {
-			return fmt.Errorf("source %q: a name is 1-32 of a-z 0-9 -, and begins with a letter", name)
-		}
-		for _, other := range *p {
-			if other.Name == name {
-				return fmt.Errorf("source %s is there twice", name)
-			}
-		}
-		parsed, err := sourceurl.Parse(text)
-		if err != nil {
-			return fmt.Errorf("source %s: %w", name, err)
-		}
-		*p = append(*p, Source{Name: name, URL: parsed, Text: text})
-		return nil
-	}, func() []string {
-		var items []string
-		for _, s := range *p {
-			items = append(items, s.Name+"="+s.Text)
-		}
-		return items
-	})
-}
-
-// keys reads k2=HEX,k1=HEX; a file of keys may have one a line.
-func keys(p *[]imageurl.Key) settings.Value {
-	return settings.Func(func(text string) error {
-		parsed, err := imageurl.ParseKeys(strings.Join(strings.Fields(strings.ReplaceAll(text, "\n", ",")), ""))
-		if err != nil {
-			return err
-		}
-		*p = parsed
-		return nil
-	}, func() string {
-		var items []string
-		for _, k := range *p {
-			items = append(items, k.ID+"="+hex.EncodeToString(k.Secret))
-		}
-		return strings.Join(items, ",")
-	})
-}
-
-// secretsOf returns the parts of a secret setting that nobody may see.
-func secretsOf(v settings.Value) []string {
-	var all []string
-	for item := range strings.SplitSeq(v.String(), ",") {
-		if strings.Contains(item, "://") {
-			all = append(all, secretOfURL(item)...)
-			continue
-		}
-		if _, secret, ok := strings.Cut(item, "="); ok && strings.Trim(secret, "=") != "" {
-			item = secret
-		}
-		all = append(all, item)
+// group puts settings under a heading of --help.
+func group(heading string, all []settings.Setting) []settings.Setting {
+	for i := range all {
+		all[i].Group = heading
 	}
 	return all
+}
+
+func listeners(c *Config) []settings.Setting {
+	return []settings.Setting{{
+		Name: "listen", Placeholder: "ADDR", Default: ":8080", Value: settings.Address(&c.Listen),
+		DefaultHelp: ":8080; with --dev 127.0.0.1:8080", Help: "Address of the public listener: images and /healthz.",
+	}, {
+		Name: "private-listen", Placeholder: "ADDR", Default: "127.0.0.1:8081",
+		Value: settings.Address(&c.PrivateListen),
+		Help:  "Address of the private listener: metrics, readiness, purges, profiles.",
+	}, {
+		Name: "tls-cert", Placeholder: "FILE", Value: settings.String(&c.TLSCert),
+		Help: "PEM file of the public listener's certificate chain. Needs --tls-key.",
+	}, {
+		Name: "tls-key", Placeholder: "FILE", Value: settings.String(&c.TLSKey),
+		Help: "PEM file of the certificate's key.",
+	}, {
+		Name: "admin-token", Placeholder: "TOKEN", Secret: true, Value: settings.Token(&c.AdminToken),
+		Help: "Bearer token that POST and DELETE on the private listener require. Without it they are rejected.",
+	}}
+}
+
+func sourcesAndKeys(c *Config) []settings.Setting {
+	return []settings.Setting{{
+		Name: "source", Placeholder: "NAME=URL", Value: sources(&c.Sources),
+		Help: "Where originals are: dir:///path, s3://bucket/prefix?region=&endpoint=&path-style=true or " +
+			"https://host/prefix. Repeatable; in the environment separated by commas (write a comma in a URL as " +
+			"%2C). ?originals=yes allows /orig; ?missing=403 is for buckets that answer 403 for missing objects.",
+	}, {
+		Name: "keys", Placeholder: "ID=HEX,...", Secret: true, Value: keys(&c.Keys), Required: "required unless --dev",
+		Help: "Keys of signatures, at least 32 bytes each: the first signs, all verify.",
+	}, {
+		Name: "dev", Value: settings.Bool(&c.Dev),
+		Help: "For trying things out: _ is accepted as a signature, both listeners are on 127.0.0.1, and the cache " +
+			"is in the user's cache directory.",
+	}, {
+		Name: "allow-private-origins", Default: "false", Value: settings.Bool(&c.AllowPrivateOrigins),
+		Help: "Let HTTP sources reach private, loopback and link-local addresses.",
+	}}
+}
+
+func cache(c *Config) []settings.Setting {
+	return []settings.Setting{{
+		Name: "cache-dir", Placeholder: "DIR", Default: "./cache", Value: nonEmpty(&c.CacheDir),
+		DefaultHelp: "./cache; with --dev in the user's cache directory",
+		Help:        "Directory of the disk tier and of kept originals.",
+	}, {
+		Name: "cache-memory-size", Placeholder: "SIZE", Default: "512MiB", Value: settings.Size(&c.MemorySize, 8<<20),
+		Help: "Size of the memory tier. The process needs 1.2 times this plus 250MiB, which must fit into the " +
+			"cgroup together with the workers.",
+	}, {
+		Name: "cache-disk-size", Placeholder: "SIZE", Default: "10GiB", Value: settings.Size(&c.DiskSize, 16<<20),
+		Help: "Size of the disk tier.",
+	}, {
+		Name: "cache-originals-size", Placeholder: "SIZE", Default: "5GiB",
+		Value: settings.Size(&c.OriginalsSize, 16<<20),
+		Help:  "Size of the kept originals on disk.",
+	}, {
+		Name: "derived", Placeholder: "URL", Value: derivedURL(&c.Derived),
+		Help: "A store of variants that nodes share: s3://bucket/prefix?region=&endpoint=&path-style=true. With more " +
+			"than one node, set --nats too, so that purges reach all of them.",
+	}}
+}
+
+func resizing(c *Config) []settings.Setting {
+	return []settings.Setting{{
+		Name: "workers", Placeholder: "N", DefaultHelp: "number of cores", Value: settings.Int(&c.Workers, 1, 1024),
+		Help: "Number of resize processes.",
+	}, {
+		Name: "resize-command", Placeholder: "FILE", DefaultHelp: "beside imagetier", Value: nonEmpty(&c.ResizeCommand),
+		Help: "Path of the program imagetier-resize.",
+	}, {
+		Name: "mezzanine", Placeholder: "N", Default: "1440", Value: settings.Int(&c.Mezzanine, 0, resize.MaxBox),
+		Help: "Larger originals are kept reduced to this long side, in pixels, and small variants are made from that. " +
+			"0 keeps originals as they are. All nodes of a fleet need the same value: it changes the bytes of variants.",
+	}, {
+		Name: "watermark", Placeholder: "NAME=FILE", Value: watermarks(&c.Watermarks),
+		Help: "Image that wm.NAME draws in the lower right corner, over at most a quarter of the width and height. " +
+			"Read at the start. Repeatable.",
+	}, {
+		Name: "max-original-bytes", Placeholder: "SIZE", Default: "32MiB", Value: settings.Size(&c.Limits.MaxBytes, 1<<10),
+		Help: "Largest original; larger ones are answered with 413.",
+	}, {
+		Name: "max-megapixels", Placeholder: "N", Default: "60", Value: megapixels(&c.Limits.MaxPixels),
+		Help: "Most pixels of an original, in millions; larger ones are answered with 413. Each worker may need 4 " +
+			"bytes per pixel.",
+	}, {
+		Name: "max-side", Placeholder: "N", Default: "32768", Value: settings.Int(&c.Limits.MaxSide, 1, 1<<24),
+		Help: "Largest width and height of an original, in pixels; larger ones are answered with 413.",
+	}, {
+		Name: "max-frames", Placeholder: "N", Default: "200", Value: settings.Int(&c.Limits.MaxFrames, 1, 1<<20),
+		Help: "Most frames of an animation; longer ones are answered with 413.",
+	}}
+}
+
+func warming(c *Config) []settings.Setting {
+	return []settings.Setting{{
+		Name: "webhook-secrets", Placeholder: "whsec_...,...", Secret: true, Value: webhookSecrets(&c.WebhookSecrets),
+		Help: "Secrets of the services that send events (Standard Webhooks), at least 24 bytes each; several while one " +
+			"is being replaced. Without one, events are rejected, unless --dev.",
+	}, {
+		Name: "warm", Placeholder: "MODE", Default: "adaptive",
+		Value: settings.Choice(&c.Warm, "adaptive", "all", "none"),
+		Help:  "Which Specs of a profile an event makes early: adaptive (those that are requested), all, or none.",
+	}, {
+		Name: "wasted-after", Placeholder: "TIME", Default: "6h",
+		Value: settings.Duration(&c.WastedAfter, time.Second, year),
+		Help: "How long to wait for a first request before a variant that was made early counts as wasted. Adaptive " +
+			"warming learns from that.",
+	}, {
+		Name: "profiles", Placeholder: "FILE", DefaultHelp: "feed, avatar and grid", Value: settings.String(&c.ProfilesFile),
+		Help: "A YAML file of named lists of Specs, like feed: [880x.webp, 440x.webp]. It adds to the built-in ones and " +
+			"replaces those of the same name.",
+	}, {
+		Name: "image-prefix", Placeholder: "PREFIX=SOURCE", Value: settings.Items(&c.Prefixes, profile.ParsePrefix),
+		Help: "Maps plain URLs in events to a source: https://cdn.app.example/=posts?version=RULE. RULE is fixed (names " +
+			"are never reused; the default), query:NAME or etag. Repeatable.",
+	}, {
+		Name: "balancer", Placeholder: "URL", Value: balancer(&c.Balancer),
+		Help: "Warm by sending requests to this URL, so that each image is made on the node that keeps it. It must lead " +
+			"to the public listeners.",
+	}, {
+		Name: "nats", Placeholder: "URL", Secret: true, DefaultHelp: "embedded, in the cache directory",
+		Value: natsURL(&c.NATS),
+		Help: "A NATS cluster with JetStream that holds the queue of several nodes: nats://host:4222 or tls://, several " +
+			"separated by commas.",
+	}}
+}
+
+func cdn(c *Config) []settings.Setting {
+	return []settings.Setting{{
+		Name: "cdn-tags", Placeholder: "HEADER", Default: "none",
+		Value: settings.Choice(&c.CDNTags, "none", "surrogate-key", "cache-tag"),
+		Help: "Send a tag of the original with every answer that a CDN may keep, as Surrogate-Key (Fastly) or Cache-Tag " +
+			"(Cloudflare, CloudFront): none, surrogate-key or cache-tag.",
+	}, {
+		Name: "purge-hook", Placeholder: "URL", Value: hookURL(&c.PurgeHook),
+		Help: "URL of an adapter that purges the CDN. It gets a signed webhook with the tags of originals that were " +
+			"purged, taken down or restored. Needs --purge-secrets.",
+	}, {
+		Name: "purge-secrets", Placeholder: "whsec_...,...", Secret: true, Value: webhookSecrets(&c.PurgeSecrets),
+		Help: "Secrets that sign the purge webhook (Standard Webhooks), at least 24 bytes each. Each of them signs, so " +
+			"that one can be replaced.",
+	}}
+}
+
+func times(c *Config) []settings.Setting {
+	return []settings.Setting{{
+		Name: "origin-timeout", Placeholder: "TIME", Default: "5s",
+		Value: settings.Duration(&c.OriginTimeout, 10*time.Millisecond, time.Hour),
+		Help:  "Longest fetch of an original, its retry included.",
+	}, {
+		Name: "resize-timeout", Placeholder: "TIME", Default: "10s",
+		Value: settings.Duration(&c.ResizeTimeout, 10*time.Millisecond, time.Hour),
+		Help:  "Longest resize; after it the process is killed.",
+	}, {
+		Name: "negative-ttl", Placeholder: "TIME", Default: "10s", Value: settings.Duration(&c.NegativeTTL, 0, year),
+		Help: "How long a 404 is kept; 0s does not keep it.",
+	}, {
+		Name: "live-ttl", Placeholder: "TIME", Default: "24h", Value: settings.Duration(&c.LiveTTL, 0, year),
+		Help: "How long a live original is fresh if its origin does not say.",
+	}, {
+		Name: "drain-timeout", Placeholder: "TIME", Default: "25s", Value: settings.Duration(&c.DrainTimeout, 0, time.Hour),
+		Help: "How long requests in flight may take after SIGTERM.",
+	}}
+}
+
+func logging(c *Config) []settings.Setting {
+	return []settings.Setting{{
+		Name: "log-level", Placeholder: "LEVEL", Default: "info", Value: settings.Level(&c.LogLevel),
+		Help: "debug, info, warn or error.",
+	}, {
+		Name: "log-format", Placeholder: "FORMAT", Default: "json", Value: settings.Choice(&c.LogFormat, "json", "text"),
+		DefaultHelp: "json; with --dev text", Help: "json or text.",
+	}}
 }
