@@ -30,23 +30,11 @@ func (c Config) checkMemory(limit int64, file string) error {
 	}
 	advice := "raise the limit, or lower --workers"
 	if room := (limit - children - 250<<20) / 6 * 5 >> 20 << 20; room >= 8<<20 {
-		advice = fmt.Sprintf(
-			"raise the limit, or set --cache-memory-size %s, or lower --workers",
-			settings.FormatSize(room),
-		)
+		advice = "raise the limit, or set --cache-memory-size " + settings.FormatSize(room) + ", or lower --workers"
 	}
-	return fmt.Errorf(
-		"%s × 1.2 + 250MiB + %d children × %s = %s, but %s allows %s: %s",
-		settings.FormatSize(
-			c.MemorySize,
-		),
-		c.Children(),
-		settings.FormatSize(ChildMemory),
-		mib(need),
-		file,
-		mib(limit),
-		advice,
-	)
+	return fmt.Errorf("%s × 1.2 + 250MiB + %d children × %s = %s, but %s allows %s: %s",
+		settings.FormatSize(c.MemorySize), c.Children(), settings.FormatSize(ChildMemory),
+		mib(need), file, mib(limit), advice)
 }
 
 func mib(n int64) string { return strconv.FormatInt(n>>20, 10) + "MiB" }

@@ -30,14 +30,14 @@ func schema(c *Config) *settings.Schema {
 	}}
 	return &settings.Schema{Prefix: Prefix, Foreign: foreign, Settings: slices.Concat(
 		config,
-		group("Listeners:", listeners(c)),
-		group("Sources and signatures:", sourcesAndKeys(c)),
-		group("Cache:", cache(c)),
-		group("Resizing, and limits of originals:", resizing(c)),
-		group("Warming ahead of requests:", warming(c)),
-		group("A CDN in front:", cdn(c)),
-		group("Times:", times(c)),
-		group("Log:", logging(c)),
+		group("Listeners:", listenerSettings(c)),
+		group("Sources and signatures:", sourceSettings(c)),
+		group("Cache:", cacheSettings(c)),
+		group("Resizing, and limits of originals:", resizeSettings(c)),
+		group("Warming ahead of requests:", warmSettings(c)),
+		group("A CDN in front:", cdnSettings(c)),
+		group("Times:", timeSettings(c)),
+		group("Log:", logSettings(c)),
 	)}
 }
 
@@ -49,7 +49,7 @@ func group(heading string, all []settings.Setting) []settings.Setting {
 	return all
 }
 
-func listeners(c *Config) []settings.Setting {
+func listenerSettings(c *Config) []settings.Setting {
 	return []settings.Setting{{
 		Name: "listen", Placeholder: "ADDR", Default: ":8080", Value: settings.Address(&c.Listen),
 		DefaultHelp: ":8080; with --dev 127.0.0.1:8080", Help: "Address of the public listener: images and /healthz.",
@@ -69,14 +69,14 @@ func listeners(c *Config) []settings.Setting {
 	}}
 }
 
-func sourcesAndKeys(c *Config) []settings.Setting {
+func sourceSettings(c *Config) []settings.Setting {
 	return []settings.Setting{{
 		Name: "source", Placeholder: "NAME=URL", Value: sources(&c.Sources),
 		Help: "Where originals are: dir:///path, s3://bucket/prefix?region=&endpoint=&path-style=true or " +
 			"https://host/prefix. Repeatable; in the environment separated by commas (write a comma in a URL as " +
 			"%2C). ?originals=yes allows /orig; ?missing=403 is for buckets that answer 403 for missing objects.",
 	}, {
-		Name: "keys", Placeholder: "ID=HEX,...", Secret: true, Value: keys(&c.Keys), Required: "required unless --dev",
+		Name: "keys", Placeholder: "ID=HEX,...", Secret: true, Value: signingKeys(&c.Keys), Required: "required unless --dev",
 		Help: "Keys of signatures, at least 32 bytes each: the first signs, all verify.",
 	}, {
 		Name: "dev", Value: settings.Bool(&c.Dev),
@@ -88,7 +88,7 @@ func sourcesAndKeys(c *Config) []settings.Setting {
 	}}
 }
 
-func cache(c *Config) []settings.Setting {
+func cacheSettings(c *Config) []settings.Setting {
 	return []settings.Setting{{
 		Name: "cache-dir", Placeholder: "DIR", Default: "./cache", Value: nonEmpty(&c.CacheDir),
 		DefaultHelp: "./cache; with --dev in the user's cache directory",
@@ -111,7 +111,7 @@ func cache(c *Config) []settings.Setting {
 	}}
 }
 
-func resizing(c *Config) []settings.Setting {
+func resizeSettings(c *Config) []settings.Setting {
 	return []settings.Setting{{
 		Name: "workers", Placeholder: "N", DefaultHelp: "number of cores", Value: settings.Int(&c.Workers, 1, 1024),
 		Help: "Number of resize processes.",
@@ -142,7 +142,7 @@ func resizing(c *Config) []settings.Setting {
 	}}
 }
 
-func warming(c *Config) []settings.Setting {
+func warmSettings(c *Config) []settings.Setting {
 	return []settings.Setting{{
 		Name: "webhook-secrets", Placeholder: "whsec_...,...", Secret: true, Value: webhookSecrets(&c.WebhookSecrets),
 		Help: "Secrets of the services that send events (Standard Webhooks), at least 24 bytes each; several while one " +
@@ -176,7 +176,7 @@ func warming(c *Config) []settings.Setting {
 	}}
 }
 
-func cdn(c *Config) []settings.Setting {
+func cdnSettings(c *Config) []settings.Setting {
 	return []settings.Setting{{
 		Name: "cdn-tags", Placeholder: "HEADER", Default: "none",
 		Value: settings.Choice(&c.CDNTags, "none", "surrogate-key", "cache-tag"),
@@ -193,7 +193,7 @@ func cdn(c *Config) []settings.Setting {
 	}}
 }
 
-func times(c *Config) []settings.Setting {
+func timeSettings(c *Config) []settings.Setting {
 	return []settings.Setting{{
 		Name: "origin-timeout", Placeholder: "TIME", Default: "5s",
 		Value: settings.Duration(&c.OriginTimeout, 10*time.Millisecond, time.Hour),
@@ -214,7 +214,7 @@ func times(c *Config) []settings.Setting {
 	}}
 }
 
-func logging(c *Config) []settings.Setting {
+func logSettings(c *Config) []settings.Setting {
 	return []settings.Setting{{
 		Name: "log-level", Placeholder: "LEVEL", Default: "info", Value: settings.Level(&c.LogLevel),
 		Help: "debug, info, warn or error.",

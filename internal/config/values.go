@@ -90,8 +90,8 @@ func watermarks(p *[]Watermark) settings.Value {
 	})
 }
 
-// keys parses k2=HEX,k1=HEX; a file of keys may have one per line.
-func keys(p *[]imageurl.Key) settings.Value {
+// signingKeys parses k2=HEX,k1=HEX; a file of keys may have one per line.
+func signingKeys(p *[]imageurl.Key) settings.Value {
 	return settings.Func(func(text string) error {
 		parsed, err := imageurl.ParseKeys(strings.Join(strings.Fields(strings.ReplaceAll(text, "\n", ",")), ""))
 		if err != nil {
