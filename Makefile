@@ -131,7 +131,7 @@ bench: deps ## benchmark requests, tiers and resizing (BENCH=regexp, BENCHTIME=2
 
 .PHONY: bench-decode
 bench-decode: deps ## compare cost and quality of resizing a phone photo with bimg and libvips, and draw the chart
-	go test -timeout 30m -run '^$$' -bench OneDecode -benchtime 1x ./resize/vips -chart $(CURDIR)/deploy/docs/resizing.svg
+	go test -timeout 30m -run '^$$' -bench OneDecode -benchtime 1x ./resize/vips -chart $(CURDIR)/docs/benchmarks/resizing.svg
 
 .PHONY: bench-load
 bench-load: deps ## measure fills beside expensive jobs, and at four times the capacity (5 min on a quiet machine)
@@ -148,11 +148,11 @@ bench-allocators: ## compare glibc, jemalloc, tcmalloc and mimalloc in the resiz
 
 .PHONY: bench-replay
 bench-replay: deps ## compare hit ratios with other caches on the traces of ../shared/traces, and draw the chart
-	cd cmd/tierbench && go run . replay --svg ../../deploy/docs/hit-ratio.svg
+	cd cmd/tierbench && go run . replay --svg ../../docs/benchmarks/hit-ratio.svg
 
 .PHONY: bench-page
 bench-page: build ## measure the loading of a feed page on a modelled phone, and draw the chart
-	@deploy/load page --svg deploy/docs/page.svg
+	@deploy/load page --svg docs/benchmarks/page.svg
 
 .PHONY: load
 load: build k6 ## run k6 scenarios and faults under load (MINUTES=1 each, LOAD=full for full length, ONLY=spike,faults)

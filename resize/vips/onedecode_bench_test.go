@@ -28,7 +28,7 @@ const (
 	mostOfSet   = 45   // per cent of making each of a post's set from the original by libvips
 )
 
-// BenchmarkOneDecode prints the tables of deploy/docs/resizing.md, measured in one run, the
+// BenchmarkOneDecode prints the tables of docs/benchmarks/resizing.md, measured in one run, the
 // ways in turn: CPU time of all threads in milliseconds, each figure the mean over the
 // photos of the median of the rounds; then quality.
 func BenchmarkOneDecode(b *testing.B) {
