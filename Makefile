@@ -93,14 +93,14 @@ test-one: go ## run the tests of PKG that match RUN: make test-one PKG=./gateway
 
 .PHONY: fleet
 fleet: deps-test ## run three nodes, three NATS servers, an S3 server and nginx until Ctrl-C
-	@TEST_FLEET=serve go test -count 1 -timeout 0 -run TestServeFleet ./cmd/imagetier/e2e
+	@TEST_FLEET=serve go test -count 1 -timeout 0 -run TestFleet_Serve ./cmd/imagetier/e2e
 
 .PHONY: test-fleet
 test-fleet: deps-test ## test a fleet whose nodes and NATS servers are killed, replaced and cut off
-	TEST_FLEET=full go test -count 1 -v -run TestAFleet ./cmd/imagetier/e2e
+	TEST_FLEET=full go test -count 1 -v -run TestFleet ./cmd/imagetier/e2e
 
 # Tests of the whole tier with many concurrent requests.
-RACED := TestAPublishedPost|TestFiveHundred|TestAPurge|TestSizesAskedForLater|TestNothingThatAFaultyOrigin|TestTheDirectoryNeverTakes
+RACED := TestTier_(Events_Published|Serve_Coalesces|Purge|Mezzanine_Later|FaultyOrigin|Disk_Stays)
 
 .PHONY: race
 race: deps-test ## run tests with the race detector: all but resize/vips (cgo), and some of cmd/imagetier/e2e
@@ -135,7 +135,7 @@ bench-decode: deps ## compare cost and quality of resizing a phone photo with bi
 
 .PHONY: bench-load
 bench-load: deps ## measure fills beside expensive jobs, and at four times the capacity (5 min on a quiet machine)
-	TEST_LOAD=full go test -count 1 -v -timeout 30m -run TestLoadOf ./cmd/imagetier/e2e
+	TEST_LOAD=full go test -count 1 -v -timeout 30m -run TestLoad_ ./cmd/imagetier/e2e
 
 .PHONY: soak
 soak: deps ## watch memory use for SOAK (3m) and at least 10,000 images

@@ -68,7 +68,7 @@ func TestImagetier_SettingSpellings(t *testing.T) {
 
 const heldPath = "/i/_/640x.webp"
 
-func TestExplainAsksTheTier(t *testing.T) {
+func TestExplain_AsksTheTier(t *testing.T) {
 	answer := `{"url":"u","path":"/i/_/640x/live/posts/a.jpg.webp","signature":{"verdict":"development","detail":"It is _."},
 		"ref":{"source":"posts","name":"a.jpg","version":"live","pinned":false,"shape":"640x","format":"webp"},"status":200,
 		"variants":[{"key":"k","held":[{"where":"memory","bytes":2048,"content_type":"image/webp","etag":"\"e\"","freshness":"fresh","ttl_seconds":60,"age_seconds":5}]}],
@@ -104,7 +104,7 @@ func TestExplainAsksTheTier(t *testing.T) {
 	}
 }
 
-func TestWhoStopsTheDoctorGetsNoVerdict(t *testing.T) {
+func TestDoctor_Interrupted_GivesNoVerdict(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var out, errs bytes.Buffer

@@ -26,7 +26,7 @@ func told(t *testing.T, status int, body string) (environ []string, said *[]stri
 
 const aReceipt = `{"variants":3,"originals":1,"bytes":12345,"nodes":{"applied":1,"known":1}}`
 
-func TestPurgeTellsTheTierAndPrintsTheReceipt(t *testing.T) {
+func TestPurge_PrintsReceipt(t *testing.T) {
 	for _, c := range []struct {
 		args []string
 		said []string
@@ -59,7 +59,7 @@ func TestPurgeTellsTheTierAndPrintsTheReceipt(t *testing.T) {
 	}
 }
 
-func TestPurgeThatIsRefusedFailsAndSaysWhy(t *testing.T) {
+func TestPurge_Refused_SaysWhy(t *testing.T) {
 	for _, c := range []struct {
 		status int
 		body   string
@@ -82,7 +82,7 @@ func TestPurgeThatIsRefusedFailsAndSaysWhy(t *testing.T) {
 	}
 }
 
-func TestPurgeOfNothingOrOfTooMuchIsWrongUsage(t *testing.T) {
+func TestPurge_WrongUsage(t *testing.T) {
 	for _, args := range [][]string{
 		{"purge"}, {"takedown"}, {"purge", "--source", "posts"}, {"takedown", "--name", "a.jpg"},
 		{"purge", "--source", "posts", "--name", "a.jpg", "--tag", "post:p1"},

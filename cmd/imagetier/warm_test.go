@@ -85,7 +85,7 @@ func file(t *testing.T, text string) string {
 	return path
 }
 
-func TestWarmReadsPathsURLsImagesAndAccessLogs(t *testing.T) {
+func TestWarm_ReadsPathsURLsImagesAndLogs(t *testing.T) {
 	s := &warmTier{}
 	list := file(t, `# yesterday
 /i/_/880x/v.1/posts/a.jpg.webp
@@ -133,7 +133,7 @@ nonsense
 	}
 }
 
-func TestWarmPrintsEachAnswerAndTheSumsAsJSON(t *testing.T) {
+func TestWarm_JSON(t *testing.T) {
 	code, out, errs := imagetierWith(t, "/i/_/1x/v.1/posts/here.jpg.webp\n/i/_/1x/v.1/posts/a.jpg.webp\n", startWarmer(t, &warmTier{crowded: 1}), "warm", "--json", "-")
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	var sums warmlist.Counts
@@ -149,7 +149,7 @@ func imagetierWith(t *testing.T, stdin string, environ []string, args ...string)
 }
 
 // A run that ends in the middle goes on behind the last batch that was answered whole.
-func TestAWarmRunThatEndedGoesOnWhereItWas(t *testing.T) {
+func TestWarm_Resumes(t *testing.T) {
 	var list strings.Builder
 	for i := range 3*warmBatch + 10 {
 		fmt.Fprintf(&list, "/i/_/%dx/v.1/posts/a.jpg.webp\n", i+1)
@@ -179,7 +179,7 @@ func TestAWarmRunThatEndedGoesOnWhereItWas(t *testing.T) {
 	}
 }
 
-func TestWarmThatIsUsedWronglyOrFindsNoTierSaysSo(t *testing.T) {
+func TestWarm_WrongUsageAndNoTier(t *testing.T) {
 	list := file(t, "/i/_/1x/v.1/posts/a.jpg.webp\n")
 	for _, c := range []struct {
 		args []string
@@ -204,7 +204,7 @@ func TestWarmThatIsUsedWronglyOrFindsNoTierSaysSo(t *testing.T) {
 	}
 }
 
-func TestDeadLettersAreListedRetriedAndForgotten(t *testing.T) {
+func TestWarmDead_ListRetryDiscard(t *testing.T) {
 	var posted []string
 	tier := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -238,7 +238,7 @@ func TestDeadLettersAreListedRetriedAndForgotten(t *testing.T) {
 	}
 }
 
-func TestTheProgressLineFitsATerminal(t *testing.T) {
+func TestProgress_FitsTerminal(t *testing.T) {
 	p := &progress{size: 1000}
 	line := p.line(warmlist.Counts{Images: 90210, Hit: 40000, Made: 50000, Failed: 210}, 455, 100*time.Second)
 	if want := "[=====       ]  46%  90210 images 902/s  hit 40000 made 50000 failed 210"; line != want || len(line) > 79 {

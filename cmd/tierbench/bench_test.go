@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestIDsAreReadInTheOrderOfTheirBytes(t *testing.T) {
+func TestTrace_IDByteOrder(t *testing.T) {
 	raw := []byte{0, 0, 1, 2, 0, 0, 0, 3}
 	big := idsOf(raw, binary.BigEndian, 0)
 	little := idsOf(raw, binary.LittleEndian, 1)
@@ -17,7 +17,7 @@ func TestIDsAreReadInTheOrderOfTheirBytes(t *testing.T) {
 	}
 }
 
-func TestSizesAreAsTheTracesSay(t *testing.T) {
+func TestTrace_Sizes(t *testing.T) {
 	total, n := 0.0, 20_000
 	for id := range n {
 		size := sizeOf(uint32(id))
@@ -32,7 +32,7 @@ func TestSizesAreAsTheTracesSay(t *testing.T) {
 }
 
 // Three objects in a cache for two, asked in a way of which each outcome is known.
-func TestHitsAreCountedByObjectAndByByte(t *testing.T) {
+func TestReplay_CountsObjectsAndBytes(t *testing.T) {
 	a, b, c := request{1, 100}, request{2, 50}, request{3, 50}
 	played := trace{"known", []request{a, b, a, c, b, a}} // LRU of 150: miss miss hit miss(b out) miss(a out) miss
 	got := played.through(newLRU(150))
@@ -44,7 +44,7 @@ func TestHitsAreCountedByObjectAndByByte(t *testing.T) {
 	}
 }
 
-func TestEveryContenderHitsWhatItHolds(t *testing.T) {
+func TestCaches_HitWhatTheyHold(t *testing.T) {
 	for _, who := range contenders {
 		c, err := who.open(32 << 20)
 		if err != nil {
@@ -57,7 +57,7 @@ func TestEveryContenderHitsWhatItHolds(t *testing.T) {
 	}
 }
 
-func TestTheFeedIsTheSameEachTimeAndMostlyNew(t *testing.T) {
+func TestFeedTrace_Deterministic(t *testing.T) {
 	one, two := feed(10_000), feed(10_000)
 	for i := range one.requests {
 		if one.requests[i] != two.requests[i] {
@@ -69,7 +69,7 @@ func TestTheFeedIsTheSameEachTimeAndMostlyNew(t *testing.T) {
 	}
 }
 
-func TestTheChartIsWellFormedAndHasALineForEach(t *testing.T) {
+func TestChart_WellFormed(t *testing.T) {
 	svg := chart([]result{{trace: "a<b", ratios: [][]ratio{{{40, 30}, {50, 40}, {60, 50}}, {{41, 30}, {51, 40}, {61, 50}}}}})
 	lines := 0
 	for dec := xml.NewDecoder(bytes.NewReader(svg)); ; {

@@ -137,7 +137,7 @@ func playPlan(t *testing.T, mode warmer.Mode, people int, days ...uint64) (all [
 
 // The plan alone, on a machine that makes everything at once, wastes less than a fifth, from the first
 // day on, and still makes nearly all that first viewers ask for.
-func TestThePlanOfADayWastesLittleAndMissesLittle(t *testing.T) {
+func TestPlan_Day_WithinBudget(t *testing.T) {
 	var first share
 	for i, p := range playPlan(t, warmer.Adaptive, 900, 1, 2, 3) {
 		t.Logf("day %d: %v", i+1, p)

@@ -21,7 +21,7 @@ import (
 	"github.com/novasocial/imagetier/prefetch/profile"
 )
 
-func TestMetricsAreReadAsATierWritesThem(t *testing.T) {
+func TestMetrics_ReadTierOutput(t *testing.T) {
 	m, err := readMetrics(strings.NewReader("# HELP x y\n# TYPE x counter\nimagetier_prefetch_used_total 12\nimagetier_prefetch_wasted_total 4\nimagetier_requests_total{cache=\"memory\",status=\"200\"} 1.5e+03\n\n"))
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +42,7 @@ func TestMetricsAreReadAsATierWritesThem(t *testing.T) {
 	}
 }
 
-func TestCacheStatusSaysWhereAnAnswerCameFrom(t *testing.T) {
+func TestCacheStatus_Source(t *testing.T) {
 	for text, want := range map[string]cacheStatus{
 		"imagetier; hit; ttl=31536000; detail=memory":                    {true, "memory", false},
 		"imagetier; hit; ttl=-20; detail=stale":                          {true, "stale", false},
@@ -72,7 +72,7 @@ func testNames(t *testing.T) naming {
 }
 
 // What is sent is what a tier takes: its own reader and verifier are asked.
-func TestEventsAreSignedAndReadAsTheContractSays(t *testing.T) {
+func TestFeedService_SignsEvents(t *testing.T) {
 	verifier, err := webhook.NewVerifier(nil, feedSecret)
 	if err != nil {
 		t.Fatal(err)
@@ -174,7 +174,7 @@ func (f *fakeTier) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // A window is played whole, and what it comes to is counted: with events all first views hit.
-func TestAWindowIsPlayedWholeAndCounted(t *testing.T) {
+func TestPlayer_Window_CountsAll(t *testing.T) {
 	w := window{smallDay(), 0, 300 * time.Millisecond}
 	// So short a day fans out nothing by itself.
 	for i := range w.day.Posts {
@@ -226,7 +226,7 @@ func TestAWindowIsPlayedWholeAndCounted(t *testing.T) {
 	}
 }
 
-func TestWhatIsThereBeforeAWindowIsOfPostsBeforeIt(t *testing.T) {
+func TestPlayer_Preload_EarlierPostsOnly(t *testing.T) {
 	day := &socialday.Day{
 		Posts: []socialday.Post{{At: -5}, {At: 3, Author: 1}, {At: -9, Old: true}},
 		Pages: []socialday.Page{{At: 5, Asks: []socialday.Ask{{At: 5, Post: 0}, {At: 5, Post: 0}, {At: 5, Post: 1}, {At: 5, Post: 2}}}},
@@ -251,7 +251,7 @@ func TestWhatIsThereBeforeAWindowIsOfPostsBeforeIt(t *testing.T) {
 	}
 }
 
-func TestQuantilesAndMedians(t *testing.T) {
+func TestQuantile(t *testing.T) {
 	var all []time.Duration
 	for i := range 100 {
 		all = append(all, time.Duration(100-i))
@@ -264,7 +264,7 @@ func TestQuantilesAndMedians(t *testing.T) {
 	}
 }
 
-func TestTheOriginServesOnePhotoUnderANameAlways(t *testing.T) {
+func TestOrigin_OnePhotoPerName(t *testing.T) {
 	photo, err := madeUp(2000, 1500)
 	if err != nil {
 		t.Fatal(err)
@@ -325,7 +325,7 @@ func TestTheOriginServesOnePhotoUnderANameAlways(t *testing.T) {
 }
 
 // A day is fitted to a rate: its busiest part asks for that much.
-func TestADayIsFittedToARate(t *testing.T) {
+func TestDay_FitsRate(t *testing.T) {
 	c := &feedCmd{Day: time.Minute, Part: 10 * time.Second, Seed: 1}
 	for _, rate := range []float64{40, 200} {
 		cfg, w := c.dayAt(rate)
@@ -337,7 +337,7 @@ func TestADayIsFittedToARate(t *testing.T) {
 	}
 }
 
-func TestTheTablesHaveARowForEachTarget(t *testing.T) {
+func TestTables_RowPerTarget(t *testing.T) {
 	with := tally{p50: time.Millisecond, p99: 3 * time.Millisecond, first: share{99, 100}, soon: share{1, 1}}
 	without := tally{p50: time.Millisecond, p99: 2 * time.Millisecond}
 	text := pairTable([]pair{{with, without}, {with, without}, {without, without}}, 50, 100)

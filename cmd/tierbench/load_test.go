@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-func TestTheTableSaysWhatDidNotHold(t *testing.T) {
+func TestLoadTable_ListsFailures(t *testing.T) {
 	good := loadRow{k6: k6Summary{Requests: 6000, Rate: 93, Avg: 20, P95: 200}, rss: 48e6, rssAt: 47e6, open: 3, bytes: 40e3, pause: time.Millisecond, gatewayKnown: true}
 	good.scenario = scenario{name: "normal", wants: append(slices.Clone(wantNormal), wantNoGrowth)}
 	before := loadRow{scenario: scenario{name: "before"}, k6: k6Summary{Avg: 600}}
@@ -45,7 +45,7 @@ func TestTheTableSaysWhatDidNotHold(t *testing.T) {
 	}
 }
 
-func TestAnAnswerIsReadWithItsErrors(t *testing.T) {
+func TestAnswer_ReadsErrors(t *testing.T) {
 	for body, want := range map[string]asked{
 		`{"data":{"feed":{"posts":[{"id":"a"},{"id":"b"}]}}}`: {posts: 2},
 		`{"data":{"feed":{"posts":[{"id":"a"}]}},"errors":[{"extensions":{"code":"UPSTREAM_TIMEOUT"}},{"extensions":{"code":"UPSTREAM_TIMEOUT"}}]}`: {posts: 1, codes: []string{"UPSTREAM_TIMEOUT"}},
@@ -66,7 +66,7 @@ func TestAnAnswerIsReadWithItsErrors(t *testing.T) {
 	}
 }
 
-func TestTheSpikeRampsForATenthOfItsTime(t *testing.T) {
+func TestSpike_Ramp(t *testing.T) {
 	if got := ramps(10 * time.Minute); !slices.Equal(got, []string{"RAMP=1m0s", "HOLD=9m0s"}) {
 		t.Errorf("%q", got)
 	}

@@ -60,7 +60,7 @@ func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { ret
 // With 8 Mbit/s a byte takes a microsecond. Of the screen's two images and two avatars the
 // query's 1,000 bytes, and 2,050,000 or 100,000, have to pass; of the rows below two images,
 // as their authors' avatars are there.
-func TestAPageTakesWhatItsPartsTake(t *testing.T) {
+func TestPage_SumsItsParts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cmd := pageCmd{Before: "https://before/graphql", Gateway: "https://gateway/graphql", Tokens: []string{"a"}, RTT: 50 * time.Millisecond, Bandwidth: 8, Setup: 2, Limit: 4, Rounds: 3}
 		loads, err := cmd.play(t.Context(), roundTripper(cast(t)))
@@ -84,7 +84,7 @@ func TestAPageTakesWhatItsPartsTake(t *testing.T) {
 	})
 }
 
-func TestTheReportSaysWhatHeldAndIsDrawn(t *testing.T) {
+func TestPage_ReportAndChart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cmd := pageCmd{Gateway: "https://gateway/graphql", Tokens: []string{"a"}, RTT: 200 * time.Millisecond, Bandwidth: 8, Limit: 4, Rounds: 1}
 		loads, err := cmd.play(t.Context(), roundTripper(cast(t)))
@@ -112,7 +112,7 @@ func TestTheReportSaysWhatHeldAndIsDrawn(t *testing.T) {
 	})
 }
 
-func TestAPictureThatFailsFailsThePage(t *testing.T) {
+func TestPage_FailsWithItsPictures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		good := cast(t)
 		bad := func(req *http.Request) (*http.Response, error) {
@@ -129,7 +129,7 @@ func TestAPictureThatFailsFailsThePage(t *testing.T) {
 	})
 }
 
-func TestOriginalsAreServedWhereTheirURLsSay(t *testing.T) {
+func TestPage_ServesOriginals(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "cat.jpg"), []byte("cat"), 0o600); err != nil {
 		t.Fatal(err)

@@ -30,7 +30,7 @@ func browser(t *testing.T) context.Context {
 
 // A page of another origin shows thumbnails: they decode, at their size, the right way
 // up, and scripts may read their pixels and their timing.
-func TestABrowserShowsThumbnailsTheRightWayUp(t *testing.T) {
+func TestTier_Browser_AppliesOrientation(t *testing.T) {
 	dir := t.TempDir()
 	copyPhoto(t, dir, "phone-orient6-p3.jpg")
 	copyPhoto(t, dir, "photo.avif")

@@ -31,7 +31,7 @@ func cluster(t *testing.T) (url string) {
 }
 
 // Nodes that share a queue: what one was told, another does when the first is gone.
-func TestANodeDoesWhatAnotherWasTold(t *testing.T) {
+func TestTier_Queue_SharedByNodes(t *testing.T) {
 	_, origin := newCountingOrigin(t, "phone-android.jpg")
 	url := cluster(t)
 	first := start(t, warmFlags(origin, "--warm", "all", "--cache-dir", t.TempDir(), "--nats", url)...)
@@ -57,7 +57,7 @@ func TestANodeDoesWhatAnotherWasTold(t *testing.T) {
 }
 
 // S3 servers that speak NATS need no URL of ours.
-func TestABucketsNotificationsOverNATSWarm(t *testing.T) {
+func TestTier_S3Notices_OverNATSWarm(t *testing.T) {
 	url := cluster(t)
 	s3 := s3server.Start(t, "--event-nats-url", url, "--event-nats-topic", "imagetier.s3")
 	s3.Bucket(t, "photos", false)

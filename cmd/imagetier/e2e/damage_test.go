@@ -103,7 +103,7 @@ var damages = map[string]func(t *testing.T, a *album, random *rand.Rand, paths [
 
 // A directory is damaged while no tier uses it, or below one: readers come at once, also
 // while it is still being read, and none of them gets a wrong byte.
-func TestADamagedDirectoryServesNoWrongByte(t *testing.T) {
+func TestTier_DamagedDisk_ServesNoWrongByte(t *testing.T) {
 	t.Parallel()
 	a := newAlbum(t)
 	whole := t.TempDir()
@@ -171,7 +171,7 @@ func (a *album) with(t *testing.T) *album {
 }
 
 // A slow disk takes its time to be read after a start. Nobody waits for it.
-func TestReadersDoNotWaitForADirectoryThatIsBeingRead(t *testing.T) {
+func TestTier_DiskRecovery_DoesNotDelayRequests(t *testing.T) {
 	t.Parallel()
 	disk := newFaultyDisk(t)
 	a := newAlbum(t)
@@ -225,7 +225,7 @@ func ignoreMissing(err error) error {
 
 // Readers ask for more than fits all the time. What the two budgets allow is never
 // exceeded, at any moment.
-func TestTheDirectoryNeverTakesMoreThanItsBudgets(t *testing.T) {
+func TestTier_Disk_StaysWithinBudgets(t *testing.T) {
 	t.Parallel()
 	const budget = 16 << 20
 	a := newAlbum(t)

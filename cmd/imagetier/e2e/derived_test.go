@@ -26,7 +26,7 @@ func objects(t testing.TB, s3 *s3server.Server, bucket string) (files []string) 
 	return files
 }
 
-func TestANewNodeIsWarmAtOnceAndADamagedObjectIsMadeAgain(t *testing.T) {
+func TestTier_SharedStore_WarmsNewNode(t *testing.T) {
 	s3 := s3server.Start(t)
 	s3.Bucket(t, "derived", false)
 	dir := t.TempDir()
@@ -79,7 +79,7 @@ func TestANewNodeIsWarmAtOnceAndADamagedObjectIsMadeAgain(t *testing.T) {
 }
 
 // A store that takes connections and never says a word.
-func TestADerivedStoreThatHangsCostsItsTimeoutAtMost(t *testing.T) {
+func TestTier_SharedStore_HangingStoreTimesOut(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -153,7 +153,7 @@ func warmFlags(origin string, more ...string) []string {
 }
 
 // The point of it all: the first phone that looks finds it made.
-func TestAPublishedPostIsThereBeforeItIsAskedFor(t *testing.T) {
+func TestTier_Events_PublishedPostIsWarmed(t *testing.T) {
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	x := start(t, warmFlags(origin, "--warm", "all", "--cache-dir", t.TempDir())...)
 	event := signEvent(t, "msg_1", time.Now(), published("p1", "a.jpg", "v.1"))
@@ -211,7 +211,7 @@ func (x *tier) waitWarm(n int) {
 }
 
 // No byte of an event can be another, and none that is refused causes a fetch.
-func TestWhatIsForgedStaleOrTooLargeIsRefusedAndFetchesNothing(t *testing.T) {
+func TestTier_Events_RefusesForgedStaleAndLarge(t *testing.T) {
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	x := start(t, warmFlags(origin, "--cache-dir", t.TempDir())...)
 	good := signEvent(t, "msg_1", time.Now(), published("p1", "a.jpg", "v.1"))
@@ -280,7 +280,7 @@ func TestWhatIsForgedStaleOrTooLargeIsRefusedAndFetchesNothing(t *testing.T) {
 }
 
 // Everything that was answered 202 is warmed after kill -9 in the middle, and once.
-func TestWhatWasAcceptedIsWarmedAfterAKill(t *testing.T) {
+func TestTier_Events_SurviveKill(t *testing.T) {
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	cache := t.TempDir()
 	flags := warmFlags(origin, "--warm", "all", "--cache-dir", cache, "--workers", "2")
@@ -329,7 +329,7 @@ func TestWhatWasAcceptedIsWarmedAfterAKill(t *testing.T) {
 	}
 }
 
-func TestNothingIsMadeEarlyWhereNothingIsToBe(t *testing.T) {
+func TestTier_Events_WarmNone(t *testing.T) {
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	x := start(t, warmFlags(origin, "--cache-dir", t.TempDir(), "--warm", "none")...)
 	if got := x.tell(signEvent(t, "msg_1", time.Now(), published("p1", "a.jpg", "v.1"))); got.StatusCode != http.StatusAccepted {
@@ -350,7 +350,7 @@ func TestNothingIsMadeEarlyWhereNothingIsToBe(t *testing.T) {
 
 // A queue that cannot be written refuses events and takes nothing else down. A node that does
 // not know what its fleet has purged says that nothing should be sent to it, and why.
-func TestServingDoesNotDependOnTheQueue(t *testing.T) {
+func TestTier_Serve_WithoutQueue(t *testing.T) {
 	broken := t.TempDir()
 	if err := os.WriteFile(filepath.Join(broken, "queue"), nil, 0o600); err != nil { // where its directory should be
 		t.Fatal(err)
@@ -395,7 +395,7 @@ func list(t *testing.T, lines ...string) string {
 }
 
 // An avatar that changes under its name is gone with the event, and the new one is there.
-func TestANewAvatarReplacesTheOneBefore(t *testing.T) {
+func TestTier_Events_NewAvatarReplacesOld(t *testing.T) {
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	x := start(t, warmFlags(origin, "--warm", "all", "--cache-dir", t.TempDir(), "--image-prefix", "https://cdn.app.example/=posts?version=query:v")...)
 	const user = `{"specversion":"1.0","id":"%s","source":"/users","type":"user.updated","data":{"user":{"id":"u1","avatar":{"url":"https://cdn.app.example/u1.jpg"}}}}`

@@ -17,7 +17,7 @@ import (
 )
 
 // A reader in the middle of a fill is answered whole although the tier was asked to end.
-func TestNothingInFlightIsCutWhenTheTierEnds(t *testing.T) {
+func TestTier_Shutdown_FinishesRequests(t *testing.T) {
 	photo, err := os.ReadFile(filepath.Join(photos(t), "phone-srgb.jpg"))
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +89,7 @@ func children(t *testing.T, x *tier) []int {
 	return pids
 }
 
-func TestDeadChildrenAreReplacedAndNobodyNotices(t *testing.T) {
+func TestTier_Children_KilledOnesAreReplaced(t *testing.T) {
 	dir := t.TempDir()
 	copyPhoto(t, dir, "phone-srgb.jpg")
 	x := start(t, "--keys", key, "--source", "posts=dir://"+dir, "--cache-dir", t.TempDir())
@@ -105,7 +105,7 @@ func TestDeadChildrenAreReplacedAndNobodyNotices(t *testing.T) {
 	}
 }
 
-func TestTheTierLeavesNoChildrenBehindWhenItIsKilled(t *testing.T) {
+func TestTier_Children_EndWithTheTier(t *testing.T) {
 	x := start(t, "--keys", key, "--source", "posts=dir://"+t.TempDir(), "--cache-dir", t.TempDir())
 	pids := children(t, x)
 	x.kill()
@@ -123,7 +123,7 @@ func TestTheTierLeavesNoChildrenBehindWhenItIsKilled(t *testing.T) {
 	}
 }
 
-func TestACutPhotoIsRefusedAndAWholeOneIsServedLater(t *testing.T) {
+func TestTier_TruncatedOriginal_RefusedUntilReplaced(t *testing.T) {
 	dir := t.TempDir()
 	photo, err := os.ReadFile(filepath.Join(photos(t), "phone-srgb.jpg"))
 	if err != nil {
@@ -151,7 +151,7 @@ func TestACutPhotoIsRefusedAndAWholeOneIsServedLater(t *testing.T) {
 	t.Errorf("%s although the original is whole now", got.Status)
 }
 
-func TestAnUntamedOriginalIsAnsweredAndTheTierGoesOn(t *testing.T) {
+func TestTier_HugeOriginal_RefusedAlone(t *testing.T) {
 	dir := t.TempDir()
 	copyPhoto(t, dir, "phone-srgb.jpg")
 	hostile := map[string]struct {
@@ -180,7 +180,7 @@ func TestAnUntamedOriginalIsAnsweredAndTheTierGoesOn(t *testing.T) {
 
 // What a file holds beside its picture is there when it is asked for, of a photo that has a
 // mezzanine too, and not otherwise.
-func TestP3AndCreditAreMade(t *testing.T) {
+func TestTier_Spec_P3AndCredit(t *testing.T) {
 	dir := t.TempDir()
 	copyPhoto(t, dir, "phone-p3-b.jpg")
 	photo := filepath.Join(dir, "phone-p3-b.jpg")
@@ -215,7 +215,7 @@ func TestP3AndCreditAreMade(t *testing.T) {
 }
 
 // Faces, animations and GIF are made, and decode whole in another decoder.
-func TestFacesAnimationsAndGIFAreMade(t *testing.T) {
+func TestTier_Spec_FacesAnimationsAndGIF(t *testing.T) {
 	dir := t.TempDir()
 	copyPhoto(t, dir, "phone-srgb.jpg")
 	copyPhoto(t, dir, "animation-small.gif")

@@ -271,7 +271,7 @@ func (f *fleet) load(clients int, paths []string, right [][]byte) (end func() (a
 
 // A fleet as its operators fear for it. TEST_FLEET=full is make test-fleet; without, the
 // numbers are smaller.
-func TestAFleet(t *testing.T) {
+func TestFleet(t *testing.T) {
 	purges, replaced := 100, 1
 	if os.Getenv("TEST_FLEET") == "full" {
 		purges, replaced = 500, 3
@@ -507,7 +507,7 @@ func cacheOf(flags []string) string {
 }
 
 // TEST_FLEET=serve is make fleet: it runs until it is interrupted.
-func TestServeFleet(t *testing.T) {
+func TestFleet_Serve(t *testing.T) {
 	if os.Getenv("TEST_FLEET") != "serve" {
 		t.Skip("make fleet runs it")
 	}

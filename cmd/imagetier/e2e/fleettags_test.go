@@ -9,7 +9,7 @@ import (
 
 // What one node was told of a post, every node knows: one that asks at once, and one that has
 // only just been started.
-func TestAPostThatOneNodeWasToldOfIsPurgedByItsTagAtAnyOther(t *testing.T) {
+func TestFleet_PurgeByTag_OnAnotherNode(t *testing.T) {
 	o, origin := newShifting(t)
 	url := cluster(t)
 	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir()}

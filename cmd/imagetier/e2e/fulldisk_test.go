@@ -78,7 +78,7 @@ var smallDisks = []string{"--cache-memory-size", "8MiB", "--cache-disk-size", "1
 
 // Others fill the disk, before the tier begins or while it runs: every answer is right,
 // and when they leave, the tier uses the disk again.
-func TestAFullDiskCostsNoAnswerAndIsUsedAgain(t *testing.T) {
+func TestTier_FullDisk_ServesAndRecovers(t *testing.T) {
 	for what, full := range fills {
 		for _, when := range []string{"before the start", "in use"} {
 			t.Run(what+" "+when, func(t *testing.T) {

@@ -101,7 +101,7 @@ func (a *cdnAdapter) awaitTold(t *testing.T, what string) {
 }
 
 // The adapter looks at the tier when it is told: a CDN that is purged then gets nothing old.
-func TestAPurgeIsToldToACDNWhenNothingOldIsLeft(t *testing.T) {
+func TestTier_PurgeHook_PostsAfterPurge(t *testing.T) {
 	a := newCDNAdapter(t)
 	o, origin := newShifting(t)
 	flags := []string{"--keys", key, "--source", "posts=" + origin, "--allow-private-origins", "--cache-dir", t.TempDir(), "--admin-token", token,
@@ -171,7 +171,7 @@ func TestAPurgeIsToldToACDNWhenNothingOldIsLeft(t *testing.T) {
 }
 
 // Of a fleet one node tells, when all have obeyed; and another, when that one is gone.
-func TestAFleetTellsACDNOnceWhenEveryNodeHasObeyed(t *testing.T) {
+func TestFleet_PurgeHook_PostsOnceAfterAllNodes(t *testing.T) {
 	a := newCDNAdapter(t)
 	f := newFleet(t, "--purge-hook", a.url, "--purge-secrets", cdnSecret)
 	path := func(name string) string { return signedPath(t, "/16x/v.1/posts/"+name+".jpg") }

@@ -101,7 +101,7 @@ func hostileOrigin(t *testing.T, ready map[string][]byte, whole []specimen) (url
 // Whatever comes in: the tier lives, each is answered within its time with an image or as
 // the client's fault, good images are all made meanwhile, no temporary file is left, and no
 // answer has anything of the input's metadata or libvips' words in it.
-func TestNothingThatComesInHarmsTheTier(t *testing.T) {
+func TestTier_HostileOriginals_DoNoHarm(t *testing.T) {
 	whole := pictures(t)
 	ready := map[string][]byte{}
 	for _, s := range append(whole, broken(whole)...) {
@@ -252,7 +252,7 @@ func decodesElsewhere(format string, body []byte) error {
 }
 
 // Every format that is served decodes whole in a decoder that did not make it.
-func TestEveryFormatDecodesInAnotherDecoder(t *testing.T) {
+func TestTier_Formats_DecodeElsewhere(t *testing.T) {
 	whole := pictures(t)
 	x := start(t, "--keys", key, "--source", "posts=dir://"+lay(t, whole), "--cache-dir", t.TempDir())
 	for _, format := range []string{"jpg", "png", "webp", "gif", "avif", "heic", "jxl"} {

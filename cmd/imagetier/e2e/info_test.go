@@ -72,7 +72,7 @@ func (x *tier) infos(t *testing.T, images ...string) []facts {
 	return answer.Infos
 }
 
-func TestInfoTellsAPhotosFactsAndIsKeptLikeAVariant(t *testing.T) {
+func TestTier_Info_IsCachedLikeAVariant(t *testing.T) {
 	dir := t.TempDir()
 	copyPhoto(t, dir, "phone-srgb.jpg")
 	file := filepath.Join(dir, "phone-srgb.jpg")
@@ -96,7 +96,7 @@ func TestInfoTellsAPhotosFactsAndIsKeptLikeAVariant(t *testing.T) {
 	x.get(sign(t, "phone-srgb.jpg", one.Version, "64x", "webp")).want(t, 200, "origin")
 }
 
-func TestAHundredInfosAreAnsweredInOneCall(t *testing.T) {
+func TestTier_Info_HundredInOneRequest(t *testing.T) {
 	dir := t.TempDir()
 	photo, err := os.ReadFile(filepath.Join(photos(t), "phone-srgb.jpg"))
 	if err != nil {

@@ -38,7 +38,7 @@ func fromEnvironment(t *testing.T, name string, usual, short int) int {
 
 // Each life ends by kill -9 in the middle of its work, and the next begins in the
 // same directory. IMAGETIER_E2E_LIVES says how many (10), IMAGETIER_E2E_SEED when they end.
-func TestATierThatIsKilledAtAnyMomentKeepsWhatItAnswered(t *testing.T) {
+func TestTier_Kill_KeepsStoredImages(t *testing.T) {
 	t.Parallel()
 	lives := fromEnvironment(t, "IMAGETIER_E2E_LIVES", 10, 3)
 	seed := fromEnvironment(t, "IMAGETIER_E2E_SEED", rand.IntN(1_000_000), 1)
@@ -79,7 +79,7 @@ func TestATierThatIsKilledAtAnyMomentKeepsWhatItAnswered(t *testing.T) {
 }
 
 // A second tier on the same directory would write into what the first one reads.
-func TestASecondTierOnTheSameDirectoryIsRefused(t *testing.T) {
+func TestTier_CacheDir_RefusesSecondProcess(t *testing.T) {
 	t.Parallel()
 	a := newAlbum(t)
 	cache := t.TempDir()
@@ -112,7 +112,7 @@ func TestASecondTierOnTheSameDirectoryIsRefused(t *testing.T) {
 
 // After a downgrade the directory may hold what this version cannot read: it is kept, and
 // the log says so.
-func TestWhatAnotherVersionWroteIsSetAsideAndSaid(t *testing.T) {
+func TestTier_CacheDir_SetsOtherVersionsAside(t *testing.T) {
 	t.Parallel()
 	a := newAlbum(t)
 	cache := t.TempDir()

@@ -11,7 +11,7 @@ import (
 )
 
 // What phones ask for is learnt in hours; a restart is not to forget it.
-func TestWhatIsLearntAboutWarmingOutlivesARestart(t *testing.T) {
+func TestTier_Warming_LearnedStateSurvivesRestart(t *testing.T) {
 	_, origin := newCountingOrigin(t, "phone-android.jpg")
 	dir := t.TempDir()
 	flags := warmFlags(origin, "--warm", "adaptive", "--wasted-after", "4s", "--cache-dir", dir)

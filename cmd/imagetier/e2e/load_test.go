@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-func TestPurgesAndTakedownsAtAShell(t *testing.T) {
+func TestTier_Commands_PurgeAndTakedown(t *testing.T) {
 	dir := t.TempDir()
 	copyPhoto(t, dir, "phone-android.jpg")
 	x := start(t, "--keys", key, "--source", "posts=dir://"+dir, "--cache-dir", t.TempDir(), "--admin-token", token)
@@ -38,7 +38,7 @@ func TestPurgesAndTakedownsAtAShell(t *testing.T) {
 
 // More is asked than can be made: hits are all served, and what cannot be made is refused
 // at once with word on when to come again.
-func TestUnderOverloadHitsAreServedAndTheRestIsRefusedAtOnce(t *testing.T) {
+func TestTier_Overload_ServesHitsRefusesRest(t *testing.T) {
 	x := start(t, "--keys", key, "--source", "posts=dir://"+photos(t), "--cache-dir", t.TempDir(), "--workers", "2")
 	warm := sign(t, "phone-android.jpg", "v.1", "200x", "jpg")
 	x.get(warm).want(t, 200, "origin")
@@ -102,7 +102,7 @@ func TestUnderOverloadHitsAreServedAndTheRestIsRefusedAtOnce(t *testing.T) {
 }
 
 // A job that nobody waits for any more frees its child; one that another waits for goes on.
-func TestAClientThatLeavesFreesItsSlotIfNobodyElseWaits(t *testing.T) {
+func TestTier_ClientLeaves_FreesChild(t *testing.T) {
 	x := start(t, "--keys", key, "--source", "posts=dir://"+lay(t, pictures(t)), "--cache-dir", t.TempDir(), "--workers", "1", "--resize-timeout", "120s")
 	busy := func() bool { return metric(t, x, `imagetier_resize_workers{state="busy"}`) == "1" }
 	// A child that has just started for a dear job has taken 0.1 s or less.

@@ -18,7 +18,7 @@ import (
 
 // One fetch and one decode serve whatever size is asked for later, and what is kept for it
 // is a fraction of the original.
-func TestSizesAskedForLaterCostNoFetch(t *testing.T) {
+func TestTier_Mezzanine_LaterSizesNeedNoFetch(t *testing.T) {
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	flags := warmFlags(origin, "--cache-dir", t.TempDir())
 	x := start(t, flags...)
@@ -41,7 +41,7 @@ func TestSizesAskedForLaterCostNoFetch(t *testing.T) {
 }
 
 // A URL names the same bytes on every node, whatever the node was asked for before.
-func TestTheBytesDoNotDependOnWhatIsKept(t *testing.T) {
+func TestTier_Mezzanine_BytesDoNotDependOnCache(t *testing.T) {
 	_, origin := newCountingOrigin(t, "phone-orient6-p3.jpg")
 	paths := []string{"/320x/v.1/posts/a.jpg.jpg", "/880x/v.1/posts/a.jpg.webp", "/2000x/v.1/posts/a.jpg.jpg", "/200x200-cover/v.1/posts/a.jpg.webp", "/640x-p3/v.1/posts/a.jpg.jpg", "/640x-credit/v.1/posts/a.jpg.webp"}
 	etags := map[string]string{}
@@ -69,7 +69,7 @@ func TestTheBytesDoNotDependOnWhatIsKept(t *testing.T) {
 // The watermark of a URL is the one of the configuration: another picture under its name is
 // another image, also in a cache that holds the old ones, and a file that is replaced while
 // the tier runs changes nothing.
-func TestAWatermarkIsLaidOnAndIsPartOfTheName(t *testing.T) {
+func TestTier_Watermark_IsPartOfCacheKey(t *testing.T) {
 	_, origin := newCountingOrigin(t, "phone-srgb.jpg")
 	logo := filepath.Join(t.TempDir(), "logo.png")
 	flags := warmFlags(origin, "--cache-dir", t.TempDir(), "--watermark", "logo="+logo)

@@ -30,7 +30,7 @@ func entries(x *tier) (n [3]float64) {
 // Every fault that package faulty knows comes to a tier of its own source, so that no
 // breaker spares the origin any, and all of them at once. What is no whole image is no
 // answer and is in no tier.
-func TestNothingThatAFaultyOriginSentIsKept(t *testing.T) {
+func TestTier_FaultyOrigin_StoresNothing(t *testing.T) {
 	t.Parallel()
 	const timeout = 3 * time.Second // of the origin
 	origin := faulty.Start(t, picture(1))
@@ -122,7 +122,7 @@ func TestNothingThatAFaultyOriginSentIsKept(t *testing.T) {
 // An origin that changes its mind with every answer, whatever condition it was asked
 // on: who pinned one entity tag gets those bytes or none, and who did not gets whole
 // pictures.
-func TestAFlippingOriginNeverGivesTheOtherPicture(t *testing.T) {
+func TestTier_FlippingOrigin_ETagVersionsNeverMix(t *testing.T) {
 	t.Parallel()
 	a := newAlbum(t)
 	pictures := [2][]byte{picture(0), picture(1)}
@@ -173,7 +173,7 @@ func TestAFlippingOriginNeverGivesTheOtherPicture(t *testing.T) {
 
 // An upload that broke off is all that the origin has: as long as it says, and half an
 // image. Every kind of file is refused, and kept nowhere.
-func TestHalfAFileOfAnyKindIsRefused(t *testing.T) {
+func TestTier_TruncatedOriginal_AnyFormatRefused(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob(filepath.Join(photos(t), "*.*"))
 	if err != nil {
@@ -214,7 +214,7 @@ func TestHalfAFileOfAnyKindIsRefused(t *testing.T) {
 
 // Hundreds wait for an origin that does not answer. Hits of the same source, and misses of
 // another, are answered before any of them; and when the origin is back, so are they.
-func TestAHangingOriginSlowsNobodyElse(t *testing.T) {
+func TestTier_HangingOrigin_DoesNotDelayOthers(t *testing.T) {
 	t.Parallel()
 	a := newAlbum(t)
 	hanging, released := make(chan struct{}), make(chan struct{})

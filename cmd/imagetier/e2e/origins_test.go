@@ -90,7 +90,7 @@ func (o *unwell) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // Whatever an origin does, no answer is a wrong or a cut image, none is kept, what hangs
 // is answered within the deadline, and hits go on meanwhile.
-func TestNoFaultOfAnOriginReachesAPhone(t *testing.T) {
+func TestTier_OriginFaults_ServeStale(t *testing.T) {
 	photo, err := os.ReadFile(filepath.Join(photos(t), "phone-srgb.jpg"))
 	if err != nil {
 		t.Fatal(err)

@@ -85,7 +85,7 @@ func photoBytes(t testing.TB, name string) []byte {
 // At half of the capacity, 1 % of jobs that decode an AVIF of 50 megapixels and encode
 // another leave the 99th percentile of fills of phone photos within 1.5 times, as the
 // median of pairs of runs whose moments are the same.
-func TestLoadOfDearJobsLeavesCheapOnesTheirTime(t *testing.T) {
+func TestLoad_ExpensiveJobs_LeaveCheapOnesTime(t *testing.T) {
 	x := loadTier(t)
 	a := newAsker(x)
 	a.capacity(t, 8, *loadTime/10) // the children warm up
@@ -131,7 +131,7 @@ func TestLoadOfDearJobsLeavesCheapOnesTheirTime(t *testing.T) {
 
 // At four times the capacity hits are all served, the rest is refused at once with word on
 // when to come again, memory stays flat, and 2 s after the end a fill takes what it took.
-func TestLoadOfFourTimesTheCapacityIsSurvived(t *testing.T) {
+func TestLoad_FourTimesCapacity(t *testing.T) {
 	x := loadTier(t)
 	a := newAsker(x)
 	hit := a.fill(t, "640x", "phone-srgb.jpg.jpg")

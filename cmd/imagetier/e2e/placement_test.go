@@ -30,7 +30,7 @@ func rulesOf(t *testing.T, file string, line *regexp.Regexp, unescape *strings.R
 
 // The key of every variant of an original is one, and no other original's; orig has no format
 // behind its name.
-func TestBalancersPlaceByTheOriginal(t *testing.T) {
+func TestBalancers_HashByOriginal(t *testing.T) {
 	envoy := "../../../deploy/envoy/envoy.yaml"
 	yaml := strings.NewReplacer(`\\`, `\`)
 	matches := rulesOf(t, envoy, regexp.MustCompile(`match: \{ safe_regex: \{ regex: "(.*)" \} \}`), yaml)
@@ -77,7 +77,7 @@ func TestBalancersPlaceByTheOriginal(t *testing.T) {
 func signBytes(signed string) string { return "k1." + (strings.Repeat("A", 22) + signed)[:22] }
 
 // A list of takedowns that cannot be read could let through what must not be served.
-func TestANodeWithADamagedListOfTakedownsDoesNotStart(t *testing.T) {
+func TestTier_Takedown_DamagedListStopsStart(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "takedowns"), []byte("{\"at\":\"2026-11-28T10:00:00Z\",\"source\":\"posts\",\"name\":\"YQ==\"}\nnonsense\n{}\n"), 0o640); err != nil {
 		t.Fatal(err)

@@ -42,7 +42,7 @@ func (x *tier) ask(method, path, body string) (int, receipt) {
 
 const token = "a-token-of-these-tests"
 
-func TestATakedownHoldsAcrossAKillUntilItIsLifted(t *testing.T) {
+func TestTier_Takedown_SurvivesKill(t *testing.T) {
 	dir, cache := t.TempDir(), t.TempDir()
 	copyPhoto(t, dir, "phone-srgb.jpg")
 	flags := []string{"--keys", key, "--source", "posts=dir://" + dir, "--cache-dir", cache, "--admin-token", token}
@@ -78,7 +78,7 @@ func TestATakedownHoldsAcrossAKillUntilItIsLifted(t *testing.T) {
 
 // Under load no answer to a request that began after the receipt has the old bytes,
 // from whichever tier, and none comes back later.
-func TestAPurgedLiveImageIsNeverServedAgain(t *testing.T) {
+func TestTier_Purge_LiveImageNeverServedAgain(t *testing.T) {
 	dir := t.TempDir()
 	pictures := []string{"phone-srgb.jpg", "phone-android.jpg"}
 	for _, name := range pictures {

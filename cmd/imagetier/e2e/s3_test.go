@@ -12,7 +12,7 @@ import (
 )
 
 // Real photos in a real S3 server: made, kept, and served on when the server is gone.
-func TestPhotosInS3AreServedAndStayWhenS3IsGone(t *testing.T) {
+func TestTier_S3_CachedImagesOutliveOutage(t *testing.T) {
 	dir := photos(t)
 	s3 := s3server.Start(t)
 	s3.Bucket(t, "photos", false)

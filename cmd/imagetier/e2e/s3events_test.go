@@ -17,7 +17,7 @@ import (
 
 // A bucket's own notifications warm and purge, without a feed service. The names are ones
 // that senders spell differently.
-func TestABucketsNotificationsWarmAndPurge(t *testing.T) {
+func TestTier_S3Notices_WarmAndPurge(t *testing.T) {
 	// The server sends a test when it starts, and wants it answered; the tier comes only then. A
 	// name and a password in the URL are all that it can show.
 	var private atomic.Pointer[url.URL]

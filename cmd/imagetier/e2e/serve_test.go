@@ -15,7 +15,7 @@ import (
 
 // The story that the tier exists for: made once, then from memory, after a restart from
 // disk, and still there when the origin is not.
-func TestAThumbnailIsMadeOnceAndStays(t *testing.T) {
+func TestTier_Serve_MakesThumbnailOnce(t *testing.T) {
 	dir, cache := t.TempDir(), t.TempDir()
 	copyPhoto(t, dir, "phone-orient6-p3.jpg")
 	flags := []string{"--keys", key, "--source", "posts=dir://" + dir, "--cache-dir", cache}
@@ -56,7 +56,7 @@ func TestAThumbnailIsMadeOnceAndStays(t *testing.T) {
 	x.get(sign(t, "phone-orient6-p3.jpg", "v.1", "320x", "webp")).want(t, 200, "original")
 }
 
-func TestOneChangedCharacterIsForbidden(t *testing.T) {
+func TestTier_Serve_ForbidsChangedURLs(t *testing.T) {
 	dir := t.TempDir()
 	copyPhoto(t, dir, "phone-srgb.jpg")
 	x := start(t, "--keys", key, "--source", "posts=dir://"+dir, "--cache-dir", t.TempDir())
@@ -69,7 +69,7 @@ func TestOneChangedCharacterIsForbidden(t *testing.T) {
 	x.get(path).want(t, 200, "origin")
 }
 
-func TestFiveHundredRequestsForAColdVariantMakeItOnce(t *testing.T) {
+func TestTier_Serve_CoalescesFiveHundredRequests(t *testing.T) {
 	photos(t)
 	var gets struct {
 		sync.Mutex

@@ -10,7 +10,7 @@ import (
 // A disk fails below a running tier, by a file system that answers with the error: every
 // answer is right, the health says what is wrong, and when the disk is mended the tier
 // finds what it had on it.
-func TestADiskThatFailsCostsNoAnswerAndIsUsedAgain(t *testing.T) {
+func TestTier_FailingDisk_ServesAndRecovers(t *testing.T) {
 	for _, c := range []struct {
 		what  string
 		err   syscall.Errno
@@ -67,7 +67,7 @@ func TestADiskThatFailsCostsNoAnswerAndIsUsedAgain(t *testing.T) {
 
 // A machine whose file system came up read-only serves what is on it, and takes to
 // writing when it can.
-func TestAReadOnlyDirectoryIsServedFromAndUsedAgain(t *testing.T) {
+func TestTier_ReadOnlyDisk_ServesAndRecovers(t *testing.T) {
 	t.Parallel()
 	dir := mountSmall(t, "")
 	a := newAlbum(t)

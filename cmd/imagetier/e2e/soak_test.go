@@ -137,7 +137,7 @@ func restarts(t *testing.T, x *tier) string {
 	return strings.Join(all, ", ")
 }
 
-func TestGrowthOfMemoryIsSeen(t *testing.T) {
+func TestSoak_GrowthIsDetected(t *testing.T) {
 	var flat, growing []memorySample
 	for i := range int64(100) {
 		flat = append(flat, memorySample{i, 1000 + i%7, 5000 - i%5})

@@ -15,7 +15,7 @@ import (
 
 // Under some 500 requests a second no answer to a request that began after the receipt of a
 // purge by tag has the old bytes.
-func TestAPurgeByTagLeavesNothingOldUnderLoad(t *testing.T) {
+func TestTier_PurgeByTag_UnderLoad(t *testing.T) {
 	dir := t.TempDir()
 	pictures := []string{"phone-srgb.jpg", "phone-android.jpg"}
 	var bodies [2][]byte
@@ -131,7 +131,7 @@ func TestAPurgeByTagLeavesNothingOldUnderLoad(t *testing.T) {
 }
 
 // Tags outlive the process that learnt them.
-func TestATagIsKnownAfterAKillAndTakesDown(t *testing.T) {
+func TestTier_Tags_SurviveKill(t *testing.T) {
 	dir, cache := t.TempDir(), t.TempDir()
 	copyPhoto(t, dir, "phone-android.jpg")
 	flags := []string{"--keys", key, "--source", "posts=dir://" + dir, "--cache-dir", cache, "--admin-token", token, "--webhook-secrets", hookSecret, "--warm", "none"}

@@ -33,7 +33,7 @@ func (x *tier) shell(args ...string) (code int, stdout, stderr string) {
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }
 
-func TestAListIsWarmedByHandAndOneThatEndedGoesOn(t *testing.T) {
+func TestTier_WarmCommand_Resumes(t *testing.T) {
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	x := start(t, warmFlags(origin, "--cache-dir", t.TempDir(), "--image-prefix", "https://cdn.app.example/=posts")...)
 	x.get(signedPath(t, "/100x/v.1/posts/0.jpg.webp")).want(t, 200, "origin")
@@ -103,7 +103,7 @@ func TestAListIsWarmedByHandAndOneThatEndedGoesOn(t *testing.T) {
 	}
 }
 
-func TestWarmingIsQueuedByPathsAndByImages(t *testing.T) {
+func TestTier_WarmAPI_PathsAndImages(t *testing.T) {
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	x := start(t, warmFlags(origin, "--cache-dir", t.TempDir())...)
 	post := func(body, bearer string) (int, string) {
@@ -176,7 +176,7 @@ func (x *tier) explainHeld(resource string) bool {
 }
 
 // What fails for good can be seen, and tried again when it is mended.
-func TestDeadLettersAreSeenAndTriedAgain(t *testing.T) {
+func TestTier_WarmAPI_RetriesDeadLetters(t *testing.T) {
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	x := start(t, warmFlags(origin, "--cache-dir", t.TempDir(), "--warm", "all", "--negative-ttl", "0s")...)
 	photo := o.photo.Load()
@@ -206,7 +206,7 @@ func TestDeadLettersAreSeenAndTriedAgain(t *testing.T) {
 
 // Behind a balancer the node that keeps an image makes it: warming goes through it, marked as
 // what can wait.
-func TestWarmingGoesThroughTheBalancer(t *testing.T) {
+func TestTier_Warming_GoesThroughBalancer(t *testing.T) {
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	keeper := start(t, warmFlags(origin, "--cache-dir", t.TempDir())...)
 	at, err := url.Parse(keeper.public)

@@ -9,7 +9,7 @@ import (
 
 var lasts = 2 * time.Minute
 
-func TestADayIsTheSameEachTimeAndAnotherByAnotherSeed(t *testing.T) {
+func TestDay_Seed(t *testing.T) {
 	one, two := New(Config{People: 200, Lasts: lasts, Seed: 7}), New(Config{People: 200, Lasts: lasts, Seed: 7})
 	if !reflect.DeepEqual(one, two) {
 		t.Error("it differs")
@@ -19,7 +19,7 @@ func TestADayIsTheSameEachTimeAndAnotherByAnotherSeed(t *testing.T) {
 	}
 }
 
-func TestNothingIsSeenBeforeItWasPublishedAndFannedOut(t *testing.T) {
+func TestDay_ViewsFollowFanOut(t *testing.T) {
 	day := New(Config{People: 600, Lasts: lasts, Seed: 1})
 	asks := 0
 	for _, page := range day.Pages {
@@ -36,7 +36,7 @@ func TestNothingIsSeenBeforeItWasPublishedAndFannedOut(t *testing.T) {
 	}
 }
 
-func TestPagesAndPostsAreInTheOrderOfTheirTimes(t *testing.T) {
+func TestDay_Ordered(t *testing.T) {
 	day := New(Config{People: 300, Lasts: lasts, Seed: 1})
 	for i := 1; i < len(day.Pages); i++ {
 		if day.Pages[i].At < day.Pages[i-1].At {
@@ -51,7 +51,7 @@ func TestPagesAndPostsAreInTheOrderOfTheirTimes(t *testing.T) {
 }
 
 // Followers fall off with rank as Zipf's law says.
-func TestAuthorsAreFollowedByZipfsLaw(t *testing.T) {
+func TestPeople_ZipfFollowers(t *testing.T) {
 	day := New(Config{People: 3000, Lasts: lasts, Seed: 1})
 	followers := make(map[int]float64)
 	for _, post := range day.Posts {
@@ -72,7 +72,7 @@ func TestAuthorsAreFollowedByZipfsLaw(t *testing.T) {
 	}
 }
 
-func TestPeopleLookByTheHourOfTheirDay(t *testing.T) {
+func TestPeople_HoursOfTheDay(t *testing.T) {
 	total := 0.0
 	for _, activity := range Curve {
 		total += activity
@@ -107,7 +107,7 @@ func TestPeopleLookByTheHourOfTheirDay(t *testing.T) {
 	}
 }
 
-func TestFirstViewsFollowPublicationBySeconds(t *testing.T) {
+func TestDay_FirstViewDelay(t *testing.T) {
 	day := New(Config{People: 1500, Lasts: lasts, Seed: 1})
 	s := day.Between(0, lasts)
 	if s.Lead < 1200*time.Millisecond || s.Lead > 10*time.Second {
@@ -121,7 +121,7 @@ func TestFirstViewsFollowPublicationBySeconds(t *testing.T) {
 	}
 }
 
-func TestNobodyAsksForAnImageTwice(t *testing.T) {
+func TestDay_NoImageTwicePerPhone(t *testing.T) {
 	day := New(Config{People: 1, Lasts: lasts, Seed: 1})
 	if len(day.Pages) != 0 {
 		t.Error("one who follows nobody sees pages")
@@ -142,7 +142,7 @@ func TestNobodyAsksForAnImageTwice(t *testing.T) {
 	}
 }
 
-func TestTheBusiestPartIsFound(t *testing.T) {
+func TestDay_Busiest(t *testing.T) {
 	day := Day{Pages: []Page{{At: 0, Asks: make([]Ask, 2)}, {At: 10, Asks: make([]Ask, 3)}, {At: 12, Asks: make([]Ask, 3)}, {At: 30, Asks: make([]Ask, 4)}}}
 	if at := day.Busiest(5); at != 10 {
 		t.Errorf("it begins at %d", at)

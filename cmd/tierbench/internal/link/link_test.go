@@ -74,7 +74,7 @@ const ms = time.Millisecond
 // megabyte a second: a packet of 1,460 bytes takes 1.46 ms.
 const megabyte = 8e6
 
-func TestAnAnswerTakesItsServersTimeARoundTripAndItsBytes(t *testing.T) {
+func TestLink_ResponseTime(t *testing.T) {
 	play(t, Config{RTT: 50 * ms, Bandwidth: megabyte}, far{takes: 30 * ms, bytes: 100_000}, func(t *testing.T, n *Network) {
 		head, whole := fetch(t, n, "https://a/")
 		if head != 80*ms || whole != 180*ms {
@@ -83,7 +83,7 @@ func TestAnAnswerTakesItsServersTimeARoundTripAndItsBytes(t *testing.T) {
 	})
 }
 
-func TestWithoutABandwidthBytesTakeNoTime(t *testing.T) {
+func TestLink_UnlimitedBandwidth(t *testing.T) {
 	play(t, Config{RTT: 50 * ms}, far{bytes: 10_000_000}, func(t *testing.T, n *Network) {
 		if head, whole := fetch(t, n, "https://a/"); head != 50*ms || whole != 50*ms {
 			t.Errorf("headers after %s and all after %s, want 50 ms", head, whole)
@@ -93,7 +93,7 @@ func TestWithoutABandwidthBytesTakeNoTime(t *testing.T) {
 
 // Six answers of 100 packets: all of them together take what 600 packets take, and as they
 // take turns, none ends before the last two rounds (who comes first is two packets ahead).
-func TestAnswersUnderWayShareTheLinkInTurns(t *testing.T) {
+func TestLink_SharesBandwidth(t *testing.T) {
 	const packets, all = 100, 6
 	play(t, Config{Bandwidth: megabyte}, far{bytes: packets * packet}, func(t *testing.T, n *Network) {
 		var took [all]time.Duration
@@ -117,7 +117,7 @@ func TestAnswersUnderWayShareTheLinkInTurns(t *testing.T) {
 }
 
 // A small answer that comes while a large one is under way waits for one packet at most.
-func TestASmallAnswerDoesNotWaitForALargeOne(t *testing.T) {
+func TestLink_SmallResponseBesideLarge(t *testing.T) {
 	base := roundTripper(func(req *http.Request) (*http.Response, error) {
 		if req.URL.Path == "/large" {
 			return far{bytes: 1_000_000}.RoundTrip(req)
@@ -135,7 +135,7 @@ func TestASmallAnswerDoesNotWaitForALargeOne(t *testing.T) {
 	})
 }
 
-func TestALinkThatWasIdleDoesNotCatchUp(t *testing.T) {
+func TestLink_IdleDoesNotCatchUp(t *testing.T) {
 	play(t, Config{Bandwidth: megabyte}, far{bytes: 10_000}, func(t *testing.T, n *Network) {
 		for range 2 {
 			if _, whole := fetch(t, n, "https://a/"); whole != 10*ms {
@@ -146,7 +146,7 @@ func TestALinkThatWasIdleDoesNotCatchUp(t *testing.T) {
 	})
 }
 
-func TestAConnectionIsOpenedOnceForEachHost(t *testing.T) {
+func TestLink_OneConnectionPerHost(t *testing.T) {
 	play(t, Config{RTT: 50 * ms, SetupRTTs: 2}, far{}, func(t *testing.T, n *Network) {
 		var group sync.WaitGroup
 		for range 3 { // those that come while it is opened wait for it
@@ -165,7 +165,7 @@ func TestAConnectionIsOpenedOnceForEachHost(t *testing.T) {
 	})
 }
 
-func TestABodyThatBreaksOffDoesSoBehindItsBytes(t *testing.T) {
+func TestLink_BrokenBody(t *testing.T) {
 	broken := errors.New("broken off")
 	body := io.MultiReader(strings.NewReader("half a picture"), errReader{broken})
 	play(t, Config{RTT: 50 * ms, Bandwidth: megabyte}, far{body: body}, func(t *testing.T, n *Network) {
@@ -181,7 +181,7 @@ func TestABodyThatBreaksOffDoesSoBehindItsBytes(t *testing.T) {
 	})
 }
 
-func TestACallerWhoGoesAwayIsNotKept(t *testing.T) {
+func TestLink_Canceled(t *testing.T) {
 	play(t, Config{RTT: time.Hour, Bandwidth: 8}, far{bytes: 100}, func(t *testing.T, n *Network) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()

@@ -28,7 +28,7 @@ const page = `{"data":{"feed":{"posts":[
 	{"imageUrl":null,"thumbnailUrl":null,"author":null}]}}}`
 
 // The query takes a second and each picture another.
-func TestTheScreenIsThereBeforeTheRowsBelowAreAskedFor(t *testing.T) {
+func TestFeed_ScreenBeforeRowsBelow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{takes: time.Second, answer: feedOf(page)}
 		p := New(s)
@@ -60,7 +60,7 @@ func TestTheScreenIsThereBeforeTheRowsBelowAreAskedFor(t *testing.T) {
 	})
 }
 
-func TestTheFeedIsAskedForAsTheLoadTestsDo(t *testing.T) {
+func TestFeed_SendsLoadTestQuery(t *testing.T) {
 	s := &script{answer: feedOf(page)}
 	if _, _, err := New(s).Feed(t.Context(), Server{URL: "https://api/graphql", Token: "test-token"}, 20); err != nil {
 		t.Fatal(err)
@@ -80,7 +80,7 @@ func TestTheFeedIsAskedForAsTheLoadTestsDo(t *testing.T) {
 	}
 }
 
-func TestAPageThatIsNoneIsAnError(t *testing.T) {
+func TestFeed_InvalidPage(t *testing.T) {
 	for _, page := range []string{``, `{}`, `{"data":{"feed":{"posts":[]}}}`, `{"data":{"feed":null},"errors":[{"message":"late"}]}`} {
 		if _, err := New(&script{answer: feedOf(page)}).Open(t.Context(), Server{URL: "https://api/graphql"}, 20); err == nil {
 			t.Errorf("%s was taken for a page", page)

@@ -64,7 +64,7 @@ func numbered(n int) (urls []string) {
 	return urls
 }
 
-func TestSixPicturesAreDownloadedAtOnceInTheirOrder(t *testing.T) {
+func TestPhone_SixDownloadsInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{takes: time.Second}
 		began := time.Now()
@@ -80,7 +80,7 @@ func TestSixPicturesAreDownloadedAtOnceInTheirOrder(t *testing.T) {
 	})
 }
 
-func TestPicturesAreAskedForAsSDWebImageDoes(t *testing.T) {
+func TestPhone_SDWebImageHeaders(t *testing.T) {
 	s := &script{}
 	p := New(s)
 	for _, url := range numbered(2) {
@@ -96,7 +96,7 @@ func TestPicturesAreAskedForAsSDWebImageDoes(t *testing.T) {
 	}
 }
 
-func TestAPictureIsCachedByItsWholeURL(t *testing.T) {
+func TestPhone_CachesByURL(t *testing.T) {
 	s := &script{}
 	p := New(s)
 	for _, urls := range [][]string{
@@ -117,7 +117,7 @@ func TestAPictureIsCachedByItsWholeURL(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoPictureIsNeverAskedForAgainAndAnErrorIs(t *testing.T) {
+func TestPhone_RetriesErrorsOnly(t *testing.T) {
 	s := &script{answer: func(req *http.Request) (int, string) {
 		if req.URL.Path == "/html" {
 			return 200, "<!doctype html>"
@@ -139,7 +139,7 @@ func TestWhatIsNoPictureIsNeverAskedForAgainAndAnErrorIs(t *testing.T) {
 	}
 }
 
-func TestADownloadThatTakesFifteenSecondsFails(t *testing.T) {
+func TestPhone_DownloadTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		_, err := New(&script{takes: time.Minute}).Show(t.Context(), numbered(1))
@@ -149,7 +149,7 @@ func TestADownloadThatTakesFifteenSecondsFails(t *testing.T) {
 	})
 }
 
-func TestARedirectIsFollowed(t *testing.T) {
+func TestPhone_FollowsRedirects(t *testing.T) {
 	s := &script{answer: func(req *http.Request) (int, string) {
 		if req.URL.Path == "/old" {
 			return 302, "to https://img/new"
@@ -164,7 +164,7 @@ func TestARedirectIsFollowed(t *testing.T) {
 	}
 }
 
-func TestPicturesOfIOSAreToldByTheirFirstBytes(t *testing.T) {
+func TestPhone_RecognizesFormats(t *testing.T) {
 	for head, want := range map[string]bool{
 		jpeg: true, "\x89PNG\r\n\x1a\n": true, "GIF89a": true, "RIFF\x00\x00\x00\x00WEBPVP": true,
 		"\x00\x00\x00\x20ftypavif": true, "\x00\x00\x00\x20ftypheic": true,

@@ -27,7 +27,7 @@ func (p *Process) has(t *testing.T) bool {
 	}
 }
 
-func TestAProcessIsKilledAndStartedAgain(t *testing.T) {
+func TestProcess_KillAndRestart(t *testing.T) {
 	p := shell(t, "echo ready; exec sleep 600")
 	if err := p.start(t.Context()); err != nil {
 		t.Fatal(err)
@@ -49,7 +49,7 @@ func TestAProcessIsKilledAndStartedAgain(t *testing.T) {
 	p.stop() // once more does nothing
 }
 
-func TestAFrozenProcessEndsInOrder(t *testing.T) {
+func TestProcess_FrozenEnds(t *testing.T) {
 	p := shell(t, "trap 'echo bye; exit' TERM; echo ready; while :; do sleep 0.1; done")
 	if err := p.start(t.Context()); err != nil {
 		t.Fatal(err)
@@ -83,14 +83,14 @@ func state(t *testing.T, p *Process) string {
 	return rest[:1]
 }
 
-func TestAProcessThatEndsAtOnceSaysWhy(t *testing.T) {
+func TestProcess_EndsAtOnce(t *testing.T) {
 	err := shell(t, "echo no such flag >&2; exit 2").start(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "no such flag") {
 		t.Error(err)
 	}
 }
 
-func TestPhotosAreCopiedUntilThereAreEnough(t *testing.T) {
+func TestPhotos_CopiedUntilEnough(t *testing.T) {
 	from, to := t.TempDir(), filepath.Join(t.TempDir(), "originals")
 	if _, err := copyPhotos(from, to); err == nil {
 		t.Error("there were none")
@@ -109,7 +109,7 @@ func TestPhotosAreCopiedUntilThereAreEnough(t *testing.T) {
 	}
 }
 
-func TestFreeAddressesAreDifferent(t *testing.T) {
+func TestFreeAddresses_Differ(t *testing.T) {
 	free, err := freeAddresses(20)
 	if err != nil {
 		t.Fatal(err)

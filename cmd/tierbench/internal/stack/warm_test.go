@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestWhatCouldNotBeWarmedIsAnError(t *testing.T) {
+func TestWarm_Failure(t *testing.T) {
 	for lines, good := range map[string]bool{
 		`{"path":"/a","outcome":"made"}` + "\n\n" + `{"path":"/b","outcome":"hit"}`:  true,
 		`{"path":"/a","outcome":"made"}`:                                             false, // of two images
