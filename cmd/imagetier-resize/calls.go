@@ -15,7 +15,7 @@ import (
 //
 // It is a list of what is forbidden, not of what is allowed: what the Go runtime, glibc
 // and the codecs call differs by version and machine, and a codec that fails of a call
-// that nobody thought of is an outage. Landlock stands behind it.
+// that was overlooked is an outage. Landlock stands behind it.
 var forbidden = []string{
 	// The network, and talking to other processes.
 	"socket", "socketpair", "connect", "bind", "listen", "accept", "accept4",
@@ -117,7 +117,7 @@ func confineArchitecture(native uint32) error {
 	return nil
 }
 
-// execve starts a program, of which there is none: it always returns.
+// execve tries to start a program that does not exist: it always returns.
 func execve(program *byte) error {
 	argv := []*byte{program, nil}
 	_, _, errno := unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(program)), uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&argv[1])))

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// told is a private listener that notes what it is told, and answers with status and body.
+// told is a fake private listener: it records requests, and answers with status and body.
 func told(t *testing.T, status int, body string) (environ []string, said *[]string) {
 	t.Helper()
 	said = new([]string)
@@ -54,7 +54,7 @@ func TestPurge_PrintsReceipt(t *testing.T) {
 			t.Errorf("%v: exit code %d, %q, %q; want %q", c.args, code, out, errs, c.out)
 		}
 		if !slices.Equal(*said, c.said) {
-			t.Errorf("%v: the tier is told %q, want %q", c.args, *said, c.said)
+			t.Errorf("%v: the tier received %q, want %q", c.args, *said, c.said)
 		}
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Colours that are told apart in light and dark, and by people who see few.
+// Colours that can be distinguished on light and dark backgrounds and by colour-blind readers.
 var colours = []string{"#1b7f5c", "#3a6fd8", "#c8791b", "#8a8a8a"}
 
 const (

@@ -138,7 +138,7 @@ func (r *loadRun) strangers(ctx context.Context, name string) []asked {
 const staleAfter = time.Second
 
 // freezePart freezes a service without which a page is partial, or has what is stale: everybody
-// gets one in time, and some say what is missing or have waited for what is stale (else nobody
+// gets one in time, and some say what is missing or have waited for what is stale (else no request
 // met the fault).
 func freezePart(ctx context.Context, r *loadRun, name string, p *stack.Process) error {
 	return freeze(ctx, p, func() {
@@ -165,7 +165,7 @@ func freezeUser(ctx context.Context, r *loadRun, _ time.Duration) error {
 }
 
 // freezeFeed freezes the one service that a page cannot be without: who has a page goes on
-// getting it, others are told in time.
+// getting it, others get an error in time.
 func freezeFeed(ctx context.Context, r *loadRun, _ time.Duration) error {
 	const reader = "reader-of-a-cached-page"
 	if a := r.ask(ctx, reader); a.err != nil || a.posts == 0 {

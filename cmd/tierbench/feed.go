@@ -21,7 +21,7 @@ type feedCmd struct {
 	Day     time.Duration `default:"3m" help:"How long the day is, about."`
 	Seed    uint64        `default:"1" help:"Another seed is another day."`
 	Load    float64       `default:"0.5" help:"Share of the measured capacity that the busiest part of the day takes."`
-	Pairs   int           `default:"5" help:"Paired runs with and without warming; 0 is none."`
+	Pairs   int           `default:"5" help:"Paired runs with and without warming; 0 plays none."`
 	Part    time.Duration `default:"8s" help:"How long a paired run takes: the busiest part of the day of that length."`
 	Probe   time.Duration `default:"8s" help:"How long the capacity is measured, once or twice."`
 	Latency time.Duration `default:"30ms" help:"Time to the first byte of the origin: what S3 takes in its region."`

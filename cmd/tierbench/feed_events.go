@@ -14,7 +14,7 @@ import (
 	"github.com/novasocial/imagetier/internal/webhook"
 )
 
-// feedService tells a tier what is coming, by signed events (CONTRACT 5: Standard Webhooks).
+// feedService announces posts and pages to a tier by signed events (Standard Webhooks).
 type feedService struct {
 	client *http.Client
 	url    string // of the tier's private listener

@@ -94,7 +94,7 @@ type player struct {
 	client  *http.Client
 	public  string
 	names   naming
-	service *feedService // nil: nobody tells the tier anything
+	service *feedService // nil: the tier receives no events
 }
 
 func newPlayer(public string, names naming) *player {

@@ -13,7 +13,7 @@ func describe(cfg socialday.Config, w window, rate float64) {
 	s := w.day.Between(w.from, w.to)
 	fmt.Printf("the day: %d people, %v long, %.0f requests a second on average and %.0f in its busiest part; %d posts, %d pages, %d requests, %d of them for avatars and %d for old posts\n",
 		cfg.People, cfg.Lasts.Round(time.Second), float64(s.Asks)/cfg.Lasts.Seconds(), rate, s.Posts, s.Pages, s.Asks, s.Avatars, s.Old)
-	fmt.Printf("a post: %.0f views on average, by nobody %.1f %%, the first %v after it was published (median); of those that are seen somebody asks with", s.Views, 100*s.Unseen, s.Lead.Round(100*time.Millisecond))
+	fmt.Printf("a post: %.0f views on average, %.1f %% never seen, first view %v after publication (median); share of seen posts requested with", s.Views, 100*s.Unseen, s.Lead.Round(100*time.Millisecond))
 	for i, device := range socialday.Devices {
 		fmt.Printf(" %s %.0f %%", device.Name, 100*s.Asked[i])
 		if i < len(socialday.Devices)-1 {

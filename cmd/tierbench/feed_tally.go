@@ -31,18 +31,18 @@ type tally struct {
 	failed   int
 	hits     share // of all
 	first    share // first views of new posts that are hits: by anybody, in whatever Spec
-	soon     share // of those that are none, those within soonAfter of publication or of what was being made
+	soon     share // of the misses among them, those within soonAfter of publication or of what was being made
 	variants share // first requests for a Spec of a new post that are hits
-	old      share // requests for what only the page told of that are hits
+	old      share // requests for images named by a page alone that are hits
 	p50, p99 time.Duration
-	// of what has been asked for before: nobody has to make it
+	// of images requested before, which need no resize
 	againP50, againP99 time.Duration
 }
 
 // soonAfter publication nothing may be there yet: a job takes about as long.
 const soonAfter = time.Second
 
-// tallyOf counts. Which request is the first is told by when it was due, not by when it was
+// tallyOf counts. The first request is the one that was due first, not by when it was
 // answered.
 func tallyOf(w window, answers []answer) (t tally) {
 	answers = slices.Clone(answers)

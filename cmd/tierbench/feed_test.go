@@ -119,7 +119,7 @@ func TestFeedService_SignsEvents(t *testing.T) {
 	}
 }
 
-// fakeTier answers every path, as a hit if an event has told of its image before. What is asked for
+// fakeTier answers every path, as a hit if an event has named its image before. What is asked for
 // waits until the events are there: which of them a busy machine sends first is not at stake.
 type fakeTier struct {
 	await int           // posts of events

@@ -79,7 +79,7 @@ func (c *loadCmd) Run() error {
 		if err := run.play(ctx, sc); err != nil {
 			err = fmt.Errorf("%s: %w", sc.name, err)
 			if ctx.Err() != nil {
-				return err // it was told to end
+				return err // interrupted
 			}
 			return errors.Join(err, s.Logs())
 		}
@@ -153,7 +153,7 @@ type loadRun struct {
 // play runs one scenario.
 func (r *loadRun) play(ctx context.Context, sc scenario) error {
 	if sc.fault != nil && sc.name == "redis" && r.stack.Redis == nil {
-		fmt.Fprintln(os.Stderr, "redis: there is none on this machine (Debian: redis-server)")
+		fmt.Fprintln(os.Stderr, "redis: redis-server is not installed (Debian: apt-get install redis-server)")
 		return nil
 	}
 	if sc.fresh {

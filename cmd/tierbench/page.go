@@ -26,7 +26,7 @@ type pageCmd struct {
 	Before    string            `help:"POST /graphql of the backends without a gateway: a connection per call, originals as pictures." placeholder:"URL"`
 	Gateway   string            `help:"POST /graphql of a gateway that runs; without it all that is needed is started here." placeholder:"URL"`
 	Tokens    []string          `default:"test-token" help:"Bearer tokens of users; each phone takes the next one."`
-	Originals string            `help:"Serve this directory as what --at begins with: the CDN of before." type:"existingdir" placeholder:"DIR"`
+	Originals string            `help:"Serve this directory under the prefix of --at, as the CDN of the app without gateway." type:"existingdir" placeholder:"DIR"`
 	At        string            `default:"https://cdn.app.example/" help:"What the URLs of originals begin with." placeholder:"URL"`
 	Resolve   map[string]string `help:"Ask another address for what lies at a host: https://img.example.com=http://127.0.0.1:8090." placeholder:"FROM=TO"`
 	RTT       time.Duration     `default:"50ms" help:"Round trip of the modelled network."`
@@ -45,7 +45,7 @@ type pageCmd struct {
 func (pageCmd) Help() string {
 	return `An iPhone with SDWebImage opens the feed: one query, then the pictures of the two rows on the screen, then those of the rows below, six downloads at once. Servers and bytes are real. The network is a model: round trips, one link that all answers under way share packet by packet, and the opening of connections once for each host. No slow start, no loss, no DNS, no bytes of headers; decoding and drawing are not in it.
 
-Loads: "before" asks the services as the app did. "nobody before" is the first phone of all: the caches of gateway and tier are empty. Then the feed service tells of its posts, so that the tier makes what they need, and --others ask for their feeds: what is left is how it is in daily use. "just started" is the app of a user who has not asked for a while; "running" is another one's, whose connections are open; "cached" is that phone again.`
+Loads: "before" asks the services as the app did. "first phone" is the first of all: the caches of gateway and tier are empty. Then the feed service announces its posts, so that the tier makes what they need, and --others ask for their feeds: what is left is how it is in daily use. "just started" is the app of a user who has not asked for a while; "running" is another one's, whose connections are open; "cached" is that phone again.`
 }
 
 // network is the modelled one.
@@ -153,11 +153,11 @@ func (c *pageCmd) play(ctx context.Context, base http.RoundTripper) ([]load, err
 	}
 	next := func() string { users++; return c.Tokens[(users-1)%len(c.Tokens)] }
 	before := load{name: "before", cfg: c.network(false)}
-	nobody := load{name: "nobody before", cfg: c.network(false)}
+	first := load{name: "first phone", cfg: c.network(false)}
 	started := load{name: "just started", cfg: c.network(false)}
 	running := load{name: "running", cfg: c.network(true)}
 	cached := load{name: "cached", cfg: c.network(true)}
-	err := c.onPhone(ctx, base, nobody.cfg, func(p *phone.Phone) error { return open(&nobody, p, c.Gateway, next()) })
+	err := c.onPhone(ctx, base, first.cfg, func(p *phone.Phone) error { return open(&first, p, c.Gateway, next()) })
 	if err == nil && c.settle != nil {
 		err = c.settle(ctx)
 	}
@@ -172,7 +172,7 @@ func (c *pageCmd) play(ctx context.Context, base http.RoundTripper) ([]load, err
 				return errors.Join(open(&running, p, c.Gateway, token), open(&cached, p, c.Gateway, token))
 			}))
 	}
-	loads := []load{nobody, started, running, cached}
+	loads := []load{first, started, running, cached}
 	if c.Before != "" {
 		loads = slices.Insert(loads, 0, before)
 	}

@@ -73,7 +73,7 @@ func TestPage_SumsItsParts(t *testing.T) {
 		}
 		want := []string{
 			"before: 200 + 951 + 2100 = 3251, 5301 of 4051, 6",
-			"nobody before: 200 + 381 + 150 = 731, 831 of 151, 6",
+			"first phone: 200 + 381 + 150 = 731, 831 of 151, 6",
 			"just started: 200 + 56 + 150 = 406, 506 of 151, 6",
 			"running: 0 + 56 + 150 = 206, 306 of 151, 6",
 			"cached: 0 + 56 + 0 = 56, 56 of 1, 0",

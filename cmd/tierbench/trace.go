@@ -145,7 +145,7 @@ func picker(weights []float64) func(*rand.Rand) int {
 
 // feed is a day of a social feed: posts by authors whose followers are Zipf, read mostly
 // when they are new, each in one or two of four sizes, and now and then something old
-// that nobody asks for again.
+// that are never requested again.
 func feed(n int) trace {
 	random := rand.New(rand.NewPCG(3, 4))
 	audience := rand.NewZipf(random, 1.1, 8, 20_000)

@@ -19,7 +19,7 @@ import (
 // begin with (?-i).
 var ruledOut = []string{
 	`nobody`, `somebody`, `whoever`, `whomever`, // name the subject: the client, the caller
-	`(is|are) none`,               // "there is no …", "is not a …"
+	`that (is|are) none`,          // "invalid", "missing"
 	`(is|are|was|were|been) told`, // "receives", "is notified of"
 	`told (of|about)`,
 	`dear(er|est)?`,         // expensive

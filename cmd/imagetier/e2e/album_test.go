@@ -234,7 +234,7 @@ type crowd struct {
 	all   sync.WaitGroup
 }
 
-// crowd lets so many readers ask x, each in turn for a new picture and for one of before.
+// crowd lets so many readers ask x, each in turn for a new picture and for an earlier one.
 // An answer that is not 200 and right fails the test.
 func (a *album) crowd(x *tier, readers, first int) *crowd {
 	ctx, stop := context.WithCancel(a.t.Context())

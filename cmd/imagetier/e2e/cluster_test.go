@@ -30,7 +30,7 @@ func cluster(t *testing.T) (url string) {
 	return srv.ClientURL()
 }
 
-// Nodes that share a queue: what one was told, another does when the first is gone.
+// Nodes share a queue: a job that one accepted is done by another when the first is gone.
 func TestTier_Queue_SharedByNodes(t *testing.T) {
 	_, origin := newCountingOrigin(t, "phone-android.jpg")
 	url := cluster(t)

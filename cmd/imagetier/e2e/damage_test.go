@@ -170,7 +170,7 @@ func (a *album) with(t *testing.T) *album {
 	return &album{t: t, source: a.source, client: a.client, right: a.right, seen: a.seen}
 }
 
-// A slow disk takes its time to be read after a start. Nobody waits for it.
+// Requests do not wait while a slow disk is scanned after a start.
 func TestTier_DiskRecovery_DoesNotDelayRequests(t *testing.T) {
 	t.Parallel()
 	disk := newFaultyDisk(t)
@@ -186,7 +186,7 @@ func TestTier_DiskRecovery_DoesNotDelayRequests(t *testing.T) {
 	x = a.start(cache, smallDisks...) // and it turned ready
 	eventually(t, recovery, "the directory to be read", func() bool { return disk.held.Load() > 0 })
 	if hits := a.ask(x, 0, pictures/2); hits != 0 {
-		t.Errorf("%d hits of what nobody could read yet", hits)
+		t.Errorf("%d hits of images that are not scanned yet", hits)
 	}
 	release()
 	waitRecovered(x, pictures)

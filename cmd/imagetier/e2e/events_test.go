@@ -411,7 +411,7 @@ func TestTier_Events_NewAvatarReplacesOld(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.photo.Store(&body)
-	x.get(path).want(t, 200, "memory") // nobody knows yet
+	x.get(path).want(t, 200, "memory") // no event yet
 	if got := x.tell(signEvent(t, "msg_2", time.Now(), fmt.Sprintf(user, "2"))); got.StatusCode != http.StatusAccepted {
 		t.Fatalf("%s\n%s", got.Status, got.body)
 	}
@@ -419,6 +419,6 @@ func TestTier_Events_NewAvatarReplacesOld(t *testing.T) {
 	second := x.get(path)
 	second.want(t, 200, "memory")
 	if bytes.Equal(first.body, second.body) {
-		t.Error("it is the avatar of before")
+		t.Error("got the old avatar")
 	}
 }

@@ -17,7 +17,7 @@ import (
 )
 
 // faultyDisk is a file system in user space that passes everything on to a directory,
-// and fails what it is told to fail. The kernel's protocol is that of linux/fuse.h, as
+// and fails the operations that a test chooses. The kernel's protocol is that of linux/fuse.h, as
 // much of it as a tier needs.
 type faultyDisk struct {
 	dir string // where it is mounted
@@ -141,15 +141,15 @@ func (d *faultyDisk) hold(ending string, ops ...uint32) (release func()) {
 	}
 	d.failing.Store(&holding)
 	release = sync.OnceFunc(func() {
-		d.mend()
+		d.repair()
 		close(released)
 	})
 	d.t.Cleanup(release)
 	return release
 }
 
-// mend lets all be well again.
-func (d *faultyDisk) mend() { d.failing.Store(nil) }
+// repair lets all operations succeed again.
+func (d *faultyDisk) repair() { d.failing.Store(nil) }
 
 // serve answers what the kernel asks, until the file system is unmounted.
 func (d *faultyDisk) serve() {

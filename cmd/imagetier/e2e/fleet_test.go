@@ -404,7 +404,7 @@ func TestFleet(t *testing.T) {
 		f.nodes[1].ask("DELETE", "/v1/takedown", down)
 	})
 
-	t.Run("nodes are replaced one by one and nobody notices", func(t *testing.T) {
+	t.Run("nodes are replaced one by one without errors", func(t *testing.T) {
 		end := f.load(8, paths, right)
 		for i := range replaced {
 			f.nodes[i].stop()
@@ -459,7 +459,7 @@ func TestFleet(t *testing.T) {
 			}
 		}
 		if !killed {
-			t.Fatal("nobody leads")
+			t.Fatal("no server leads")
 		}
 		began := time.Now()
 		took := eventually(t, 20*time.Second, "an event is accepted", func() bool {
@@ -476,7 +476,7 @@ func TestFleet(t *testing.T) {
 		t.Logf("an event after %s, a purge on three nodes after %s more", took, purged)
 	})
 
-	t.Run("without the cluster a purge holds here and is told later", func(t *testing.T) {
+	t.Run("without the cluster a purge holds here and is sent later", func(t *testing.T) {
 		for _, srv := range f.nats {
 			srv.Shutdown()
 		}

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// What one node was told of a post, every node knows: one that asks at once, and one that has
+// An event that one node received is known to every node: one that asks at once, and one that has
 // only just been started.
 func TestFleet_PurgeByTag_OnAnotherNode(t *testing.T) {
 	o, origin := newShifting(t)

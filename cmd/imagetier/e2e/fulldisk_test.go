@@ -73,7 +73,7 @@ func removeOthers(t *testing.T, dir string) {
 	}
 }
 
-// smallDisks are budgets that fit on the 50 MB once nobody else is there.
+// smallDisks are budgets that fit on the 50 MB once no other file is there.
 var smallDisks = []string{"--cache-memory-size", "8MiB", "--cache-disk-size", "16MiB", "--cache-originals-size", "24MiB"}
 
 // Others fill the disk, before the tier begins or while it runs: every answer is right,
@@ -125,7 +125,7 @@ func keepsAcrossARestart(t *testing.T, a *album, x *tier, cache string, first in
 	}
 }
 
-// waitRecovered waits until the disk tier of x has found so many images of before.
+// waitRecovered waits until the disk tier of x has recovered so many images.
 func waitRecovered(x *tier, images int) {
 	x.t.Helper()
 	eventually(x.t, recovery, "what is on the disk to be found", func() bool {

@@ -24,7 +24,7 @@ type cdnAdapter struct {
 	fails  bool
 	failed int                            // hooks that it did not take
 	posts  int                            // hooks that it took
-	told   map[string]int                 // how often it was told of "type name"
+	told   map[string]int                 // hooks received, by "type name"
 	onHook func(kind string, name string) // called for each original before it is answered
 }
 
@@ -97,10 +97,10 @@ func (a *cdnAdapter) failures() int {
 
 func (a *cdnAdapter) awaitTold(t *testing.T, what string) {
 	t.Helper()
-	eventually(t, 60*time.Second, "the adapter is told "+what, func() bool { return a.times(what) > 0 })
+	eventually(t, 60*time.Second, "the adapter receives "+what, func() bool { return a.times(what) > 0 })
 }
 
-// The adapter looks at the tier when it is told: a CDN that is purged then gets nothing old.
+// The adapter asks the tier when it receives a hook: a CDN that is purged then gets nothing old.
 func TestTier_PurgeHook_PostsAfterPurge(t *testing.T) {
 	a := newCDNAdapter(t)
 	o, origin := newShifting(t)
@@ -146,14 +146,14 @@ func TestTier_PurgeHook_PostsAfterPurge(t *testing.T) {
 	a.awaitTold(t, "image.purged d.jpg")
 	a.set(func() {
 		if statuses["image.taken_down"] != http.StatusUnavailableForLegalReasons || statuses["image.lifted"] != http.StatusOK {
-			t.Errorf("when the adapter was told: %v", statuses)
+			t.Errorf("when the adapter received the hook: %v", statuses)
 		}
 		a.fails = true
 	})
 
 	// It fails; the tier is killed before it could tell.
 	asked("POST", "/v1/purge", `{"source":"posts","name":"e.jpg"}`)
-	eventually(t, 60*time.Second, "it is told in vain, and again", func() bool { return a.failures() >= 2 })
+	eventually(t, 60*time.Second, "failed hooks are retried", func() bool { return a.failures() >= 2 })
 	if n := metric(t, x, `imagetier_purge_hooks_total{outcome="failed"}`); n == "0" {
 		t.Error("no failure is counted")
 	}
@@ -163,7 +163,7 @@ func TestTier_PurgeHook_PostsAfterPurge(t *testing.T) {
 	a.awaitTold(t, "image.purged e.jpg")
 	for _, what := range []string{"image.purged a.jpg", "image.purged b.jpg", "image.taken_down c.jpg", "image.lifted c.jpg", "image.purged d.jpg", "image.purged e.jpg"} {
 		if n := a.times(what); n != 1 {
-			t.Errorf("%s was told %d times", what, n)
+			t.Errorf("%s was posted %d times", what, n)
 		}
 	}
 	eventually(t, 20*time.Second, "it is counted", func() bool { return metric(t, x, `imagetier_purge_hooks_total{outcome="sent"}`) == "1" })
@@ -224,7 +224,7 @@ func TestFleet_PurgeHook_PostsOnceAfterAllNodes(t *testing.T) {
 	a.awaitTold(t, "image.lifted w/0.jpg")
 	for i := range purges {
 		if n := a.times(fmt.Sprintf("image.purged w/%d.jpg", i)); n != 1 {
-			t.Errorf("w/%d.jpg was told %d times", i, n)
+			t.Errorf("w/%d.jpg was posted %d times", i, n)
 		}
 	}
 	if n := a.count() - began; n > purges+2 {
@@ -236,7 +236,7 @@ func TestFleet_PurgeHook_PostsOnceAfterAllNodes(t *testing.T) {
 	if got := f.purge(0, "gone.jpg"); got.Status != http.StatusOK {
 		t.Fatalf("%+v", got)
 	}
-	eventually(t, 60*time.Second, "it is told in vain", func() bool { return a.failures() > 0 })
+	eventually(t, 60*time.Second, "a hook fails", func() bool { return a.failures() > 0 })
 	f.nodes[0].kill()
 	f.nodes[1].kill()
 	a.set(func() { a.fails = false })

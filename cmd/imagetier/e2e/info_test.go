@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// facts are what info answers (CONTRACT 2), with what POST /v1/info adds.
+// facts are the answer of info, and the fields that POST /v1/info adds.
 type facts struct {
 	Width, Height, Bytes, Frames, Orientation int
 	Format, ThumbHash, BlurHash, Color        string

@@ -36,7 +36,7 @@ func TestTier_Warming_LearnedStateSurvivesRestart(t *testing.T) {
 	x.tell(signEvent(t, "msg_new", time.Now(), published("new", "new.jpg", "v.1")))
 	x.waitWarm(1)
 	x.get(signedPath(t, "/880x/v.1/posts/new.jpg.webp")).want(t, 200, "memory")
-	x.get(signedPath(t, "/1320x/v.1/posts/new.jpg.jpg")).want(t, 200, "origin") // which nobody asked for
+	x.get(signedPath(t, "/1320x/v.1/posts/new.jpg.jpg")).want(t, 200, "origin") // not requested before
 	x.stop()
 
 	// A damaged file is renamed, and learning starts over.

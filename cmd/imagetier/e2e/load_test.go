@@ -101,11 +101,11 @@ func TestTier_Overload_ServesHitsRefusesRest(t *testing.T) {
 	}
 }
 
-// A job that nobody waits for any more frees its child; one that another waits for goes on.
+// A job without waiting clients frees its child; one with another waiting client goes on.
 func TestTier_ClientLeaves_FreesChild(t *testing.T) {
 	x := start(t, "--keys", key, "--source", "posts=dir://"+lay(t, pictures(t)), "--cache-dir", t.TempDir(), "--workers", "1", "--resize-timeout", "120s")
 	busy := func() bool { return metric(t, x, `imagetier_resize_workers{state="busy"}`) == "1" }
-	// A child that has just started for a dear job has taken 0.1 s or less.
+	// A child that has just started for an expensive job has taken 0.1 s or less.
 	works := func() bool {
 		return slices.ContainsFunc(childPIDs(x), func(pid int) bool { return cpuOf(t, pid) > 0.5e9 })
 	}
@@ -123,7 +123,7 @@ func TestTier_ClientLeaves_FreesChild(t *testing.T) {
 	<-left
 	eventually(t, 20*time.Second, "the child is free", func() bool { return !busy() })
 	if n := metric(t, x, `imagetier_resize_worker_restarts_total{reason="left"}`); n != "1" {
-		t.Errorf("%s children were ended because nobody waited, want 1; %s", n, restarts(t, x))
+		t.Errorf("%s children were ended without waiting clients, want 1; %s", n, restarts(t, x))
 	}
 
 	shared := signedPath(t, fmt.Sprintf(long, "shared"))
@@ -136,6 +136,6 @@ func TestTier_ClientLeaves_FreesChild(t *testing.T) {
 		t.Errorf("who stays is answered with %d", got)
 	}
 	if n := metric(t, x, `imagetier_resize_worker_restarts_total{reason="left"}`); n != "1" {
-		t.Errorf("%s children were ended because nobody waited, want 1 still", n)
+		t.Errorf("%s children were ended without waiting clients, want 1 still", n)
 	}
 }

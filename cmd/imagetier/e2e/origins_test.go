@@ -153,7 +153,7 @@ func TestTier_OriginFaults_ServeStale(t *testing.T) {
 				t.Errorf("%s took %v", fault, took)
 			}
 			if fault == "hang" && hits.Load() == before {
-				t.Error("nobody was answered while an origin hung")
+				t.Error("no request was answered while an origin hung")
 			}
 			for i := range 3 {
 				x.get(signedPath(t, fmt.Sprintf("/60x/v.1/posts/well-%s-%d-%d.jpg.jpg", fault, round, i))).want(t, 200, "origin")

@@ -20,7 +20,7 @@ import (
 // The tests of this file measure, and mean something on a quiet machine only: make bench-load.
 var (
 	loadFull  = os.Getenv("TEST_LOAD") == "full"
-	loadPairs = flag.Int("load-pairs", 5, "pairs of runs with and without dear jobs")
+	loadPairs = flag.Int("load-pairs", 5, "pairs of runs with and without expensive jobs")
 	loadTime  = flag.Duration("load-time", 20*time.Second, "how long one run lasts")
 )
 
@@ -96,11 +96,11 @@ func TestLoad_ExpensiveJobs_LeaveCheapOnesTime(t *testing.T) {
 		var p99 [2]time.Duration
 		for k := range 2 {
 			with := k == pair%2 // the order takes turns
-			var dear []reply
+			var expensive []reply
 			var beside sync.WaitGroup
 			cheap := a.pace(t, rate, *loadTime, uint64(pair), func(i int) string {
 				if with && i%100 == 20 {
-					beside.Go(func() { dear = append(dear, a.ask(t.Context(), a.fill(t, "640x", "large.avif.avif"))) })
+					beside.Go(func() { expensive = append(expensive, a.ask(t.Context(), a.fill(t, "640x", "large.avif.avif"))) })
 				}
 				return a.fill(t, "640x", phoneJPEGs[i%len(phoneJPEGs)]+".jpg")
 			})
@@ -108,24 +108,24 @@ func TestLoad_ExpensiveJobs_LeaveCheapOnesTime(t *testing.T) {
 			if n := count(cheap, http.StatusOK); n != len(cheap) {
 				t.Errorf("%d of %d fills were answered at half of the capacity", n, len(cheap))
 			}
-			if n := count(dear, http.StatusOK); n != len(dear) || with && n == 0 {
-				t.Errorf("%d of %d dear jobs were answered", n, len(dear))
+			if n := count(expensive, http.StatusOK); n != len(expensive) || with && n == 0 {
+				t.Errorf("%d of %d expensive jobs were answered", n, len(expensive))
 			}
 			at := 0
 			if with {
 				at = 1
 			}
 			p99[at] = quantile(cheap, http.StatusOK, 0.99)
-			t.Logf("pair %d, dear jobs %2d: %4d fills, p50 %v, p99 %v; a dear one took %v", pair+1, len(dear), len(cheap),
-				quantile(cheap, http.StatusOK, 0.5).Round(time.Millisecond), p99[at].Round(time.Millisecond), quantile(dear, http.StatusOK, 0.5).Round(time.Millisecond))
+			t.Logf("pair %d, expensive jobs %2d: %4d fills, p50 %v, p99 %v; an expensive one took %v", pair+1, len(expensive), len(cheap),
+				quantile(cheap, http.StatusOK, 0.5).Round(time.Millisecond), p99[at].Round(time.Millisecond), quantile(expensive, http.StatusOK, 0.5).Round(time.Millisecond))
 		}
 		ratios = append(ratios, float64(p99[1])/float64(p99[0]))
 	}
 	slices.Sort(ratios)
 	median := ratios[len(ratios)/2]
-	t.Logf("p99 with dear jobs to p99 without: %.2f (median of %.2f)", median, ratios)
+	t.Logf("p99 with expensive jobs to p99 without: %.2f (median of %.2f)", median, ratios)
 	if median > 1.5 {
-		t.Errorf("dear jobs make p99 %.2f times as long, allowed is 1.5", median)
+		t.Errorf("expensive jobs make p99 %.2f times as long, allowed is 1.5", median)
 	}
 }
 
@@ -139,7 +139,7 @@ func TestLoad_FourTimesCapacity(t *testing.T) {
 	a.capacity(t, 8, *loadTime/10)
 	capacity := a.capacity(t, 8, *loadTime/2)
 	fill := func(i int) string {
-		if i%20 == 19 { // among them dear ones
+		if i%20 == 19 { // among them expensive ones
 			return a.fill(t, "640x", "photo.heic.webp")
 		}
 		return a.fill(t, "640x", phoneJPEGs[i%len(phoneJPEGs)]+".jpg")

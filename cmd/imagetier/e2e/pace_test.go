@@ -50,7 +50,7 @@ func (a *asker) ask(ctx context.Context, path string) reply {
 	return reply{resp.StatusCode, resp.Header.Get("Retry-After") != "", time.Since(began)}
 }
 
-// fill returns the path of a variant that nobody has asked for.
+// fill returns the path of a variant that was not requested before.
 func (a *asker) fill(t testing.TB, spec, name string) string {
 	return signedPath(t, "/"+spec+"/v."+strconv.FormatInt(a.serial.Add(1), 10)+"/posts/"+name)
 }

@@ -73,7 +73,7 @@ func TestTier_S3Notices_WarmAndPurge(t *testing.T) {
 		eventually(t, 30*time.Second, name+" is purged", func() bool {
 			return x.get(signedPath(t, "/440x/v.0/posts/"+spelled+".webp")).StatusCode == http.StatusNotFound
 		})
-		eventually(t, 30*time.Second, "a CDN is told of "+name, func() bool { return cdn.times("image.purged "+name) > told })
+		eventually(t, 30*time.Second, "a CDN hook for "+name, func() bool { return cdn.times("image.purged "+name) > told })
 	}
 	for what, change := range map[string]func(*http.Request){
 		"nothing":        func(*http.Request) {},

@@ -64,7 +64,7 @@ func TestTier_Serve_ForbidsChangedURLs(t *testing.T) {
 	forged := strings.Replace(path, "/640x/", "/641x/", 1)
 	got := x.get(forged)
 	if got.StatusCode != http.StatusForbidden || got.Header.Get("Cache-Control") != "no-store" {
-		t.Errorf("%d %s, want 403 that nobody keeps", got.StatusCode, got.Header.Get("Cache-Control"))
+		t.Errorf("%d %s, want an uncacheable 403", got.StatusCode, got.Header.Get("Cache-Control"))
 	}
 	x.get(path).want(t, 200, "origin")
 }

@@ -26,7 +26,7 @@ func listen(t testing.TB, h http.Handler) string {
 var lastPort atomic.Int32
 
 // freePort returns an address of this machine that nothing listens on at the moment, and
-// that it never returned before. The kernel gives ports below 32768 to nobody who does not
+// that it never returned before. The kernel gives ports below 32768 to no process that does not
 // ask for them, so no other test gets it by chance before it is used.
 func freePort(t testing.TB) string {
 	t.Helper()
@@ -36,7 +36,7 @@ func freePort(t testing.TB) string {
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(first+(os.Getpid()*97+n)%ports))
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
-			continue // somebody does
+			continue // taken
 		}
 		l.Close()
 		return addr

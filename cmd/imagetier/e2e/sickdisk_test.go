@@ -8,7 +8,7 @@ import (
 )
 
 // A disk fails below a running tier, by a file system that answers with the error: every
-// answer is right, the health says what is wrong, and when the disk is mended the tier
+// answer is right, the health says what is wrong, and when the disk works again the tier
 // finds what it had on it.
 func TestTier_FailingDisk_ServesAndRecovers(t *testing.T) {
 	for _, c := range []struct {
@@ -54,7 +54,7 @@ func TestTier_FailingDisk_ServesAndRecovers(t *testing.T) {
 				t.Error("nothing has failed")
 			}
 
-			disk.mend()
+			disk.repair()
 			x.waitCondition(recovery, "ok")
 			readers.leave()
 			if hits := a.ask(x, pictures/2, pictures); hits < pictures/2*9/10 {

@@ -175,7 +175,7 @@ func (x *tier) explainHeld(resource string) bool {
 	return false
 }
 
-// What fails for good can be seen, and tried again when it is mended.
+// Dead letters can be listed, and retried once their cause is fixed.
 func TestTier_WarmAPI_RetriesDeadLetters(t *testing.T) {
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	x := start(t, warmFlags(origin, "--cache-dir", t.TempDir(), "--warm", "all", "--negative-ttl", "0s")...)

@@ -7,21 +7,21 @@
 // all the time (lognormal). They follow authors drawn by Zipf's law, so that a few have followers by
 // the hundred and most have a few; a person posts 0.2 times a day, popular ones more. A session shows
 // the posts of followed authors that its person has not seen, newest first, page by page of eight.
-// A phone keeps what it was sent: nobody asks for the same image twice, nor for an avatar
-// more than once a day. One page in ten has an old post on it, of which nobody else asks for
-// anything: no event has told of it before the page does.
+// A phone caches what it received: no user requests the same image twice, nor an avatar
+// more than once a day. One page in ten has an old post on it, of which no other user requests
+// anything: no event has named it before the page does.
 //
-// The share of posts that nobody sees is no parameter: it comes out of that, as does which Specs of
+// The share of posts that are never seen is no parameter: it follows from that, as does which Specs of
 // a post are asked for (Stats counts both).
 //
 // # Two clocks
 //
 // The day is compressed (Config.Lasts), and the machine that it is played against is not. So what
-// races with that machine stays in real time: a post is seen by nobody before it has been fanned out
+// races with that machine stays in real time: no user sees a post before it has been fanned out
 // to its followers (FanOut, a second and more after the event), and a phone asks for images some
-// tenth of a second after the page was sent to it. One in fifty followers is told of a post by a
+// tenth of a second after the page was sent to it. One in fifty followers learns of a post from a
 // notification and looks within seconds. All others come with their next session, which a compressed
-// day makes come sooner: of a post with many followers somebody looks the moment that it can be
+// day makes come sooner: a post with many followers is viewed the moment that it can be
 // seen. That is against the tier, which has less time than it would have.
 //
 // # What is not
@@ -57,7 +57,7 @@ type Post struct {
 	Old      bool // of long before: no event tells of it
 }
 
-// Page is what somebody is shown.
+// Page is one page that a user is shown.
 type Page struct {
 	At     time.Duration // when it is sent to the phone
 	Device int           // of Devices
@@ -86,7 +86,7 @@ const (
 	layout      = 250 * time.Millisecond // median of a page's way to the phone and onto its screen
 	scroll      = 400 * time.Millisecond // between images below the first three
 	notified    = 0.02                   // of followers
-	glance      = 5 * time.Second        // median of how long after a notification somebody looks
+	glance      = 5 * time.Second        // median of how long after a notification its user looks
 )
 
 const (
@@ -215,7 +215,7 @@ func (f *phone) open(at time.Duration, candidates []int) {
 
 func (f *phone) page(at time.Duration, posts []int) {
 	if f.random.Float64() < oldOnPage {
-		// An old one by whoever: it is a post of its own, from before all others.
+		// An old post of any author: a post of its own, older than all others.
 		by := f.day.Posts[posts[0]]
 		f.day.Posts = append(f.day.Posts, Post{At: -f.cfg.Lasts, Seen: -f.cfg.Lasts, Author: by.Author, Audience: by.Audience, Old: true})
 		posts = append(posts, len(f.day.Posts)-1)

@@ -114,7 +114,7 @@ func TestDay_FirstViewDelay(t *testing.T) {
 		t.Errorf("the median is %v", s.Lead)
 	}
 	if s.Unseen < 0.001 || s.Unseen > 0.2 {
-		t.Errorf("%.1f %% of posts are seen by nobody", 100*s.Unseen)
+		t.Errorf("%.1f %% of posts are never seen", 100*s.Unseen)
 	}
 	if s.Asked[0] < 0.8 || s.Asked[4] > 0.8*s.Asked[0] {
 		t.Errorf("Specs are asked for as %v", s.Asked)
@@ -124,7 +124,7 @@ func TestDay_FirstViewDelay(t *testing.T) {
 func TestDay_NoImageTwicePerPhone(t *testing.T) {
 	day := New(Config{People: 1, Lasts: lasts, Seed: 1})
 	if len(day.Pages) != 0 {
-		t.Error("one who follows nobody sees pages")
+		t.Error("a user who follows no author sees pages")
 	}
 	day = New(Config{People: 40, Lasts: lasts, Seed: 1})
 	views := make(map[int]int)

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Device is what somebody looks with.
+// Device is the device of a user.
 type Device struct {
 	Name   string
 	Share  float64 // of all people
@@ -69,7 +69,7 @@ const (
 // weight of a rank, from 0.
 func weight(rank int, exponent float64) float64 { return math.Pow(float64(rank+flat), -exponent) }
 
-// person is somebody of the network, who may be an author too: the index is the rank.
+// person is a user of the network, who may be an author too: the index is the rank.
 type person struct {
 	zone     float64
 	device   int

@@ -10,12 +10,12 @@ type Stats struct {
 	Posts, Pages, Asks int
 	Avatars            int     // of Asks
 	Old                int     // of Asks: for images of which no event told before their page
-	Unseen             float64 // share of the posts of this part that nobody saw in it
+	Unseen             float64 // share of the posts of this part that were not seen in it
 	Views              float64 // of a post, on average
-	// Asked is the share of the posts that were seen of which somebody asked for the Spec of
+	// Asked is the share of the posts that were seen that were requested with the Spec of
 	// each device class.
 	Asked []float64
-	// Lead is the median of how long after a post was published somebody first asked for it.
+	// Lead is the median of the time from publication to the first request.
 	Lead time.Duration
 }
 

@@ -4,7 +4,7 @@
 //
 //	fakebackends --feed-latency 100ms --content-latency 100ms --user-latency 130ms --connect-latency 80ms
 //
-// prints a line for everything that it listens on, then "ready", and runs until it is told
+// prints a line for everything that it listens on, then "ready", and runs until it is asked
 // to stop (SIGINT, SIGTERM). To freeze or kill one service alone, run it in a process of its
 // own: --services content.
 package main
@@ -38,7 +38,7 @@ func main() {
 	}
 }
 
-// drainFor is how long calls may take to end once it is told to stop.
+// drainFor is how long calls may take to end after a signal to stop.
 const drainFor = 5 * time.Second
 
 // run plays until ctx ends.

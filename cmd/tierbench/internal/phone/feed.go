@@ -101,7 +101,7 @@ func (p *Phone) Feed(ctx context.Context, from Server, limit int) (posts []Post,
 // rowsOnScreen is how many posts a screen shows at once, the second one cut.
 const rowsOnScreen = 2
 
-// View is a page as somebody saw it.
+// View is a page as a user saw it.
 type View struct {
 	Asked    time.Time // for the feed
 	Answered time.Time // the page was there whole

@@ -112,7 +112,7 @@ func (p *Process) signal(s syscall.Signal) error {
 	}
 }
 
-// Freeze stops it where it is: its connections stay open, and nobody answers.
+// Freeze suspends the process: its connections stay open and unanswered.
 func (p *Process) Freeze() error { return p.signal(syscall.SIGSTOP) }
 
 // Thaw lets it go on.

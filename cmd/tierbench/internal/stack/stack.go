@@ -43,7 +43,7 @@ type Stack struct {
 	Users     *Users
 
 	FeedService, ContentService, UserService *Process
-	Redis                                    *Process // nil: there is none
+	Redis                                    *Process // nil without Redis
 	GatewayProgram, Tier                     *Process
 
 	cfg            Config
@@ -215,7 +215,7 @@ func (s *Stack) startRedis(ctx context.Context) error {
 	return nil
 }
 
-// freeAddresses returns addresses with ports of 127.0.0.1 that nobody has at the moment.
+// freeAddresses returns addresses of 127.0.0.1 with ports that are free at the moment.
 func freeAddresses(n int) (free []string, err error) {
 	for range n {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -48,7 +48,7 @@ func newUsers() (*Users, error) {
 }
 
 func (u *Users) close() {
-	_ = u.server.Close() // its listener is all that could fail, and nobody asks any more
+	_ = u.server.Close() // only closing the listener can fail, and no request follows
 	u.serving.Wait()
 }
 
