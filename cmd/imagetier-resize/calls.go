@@ -106,7 +106,12 @@ func confineArchitecture(native uint32) error {
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
 	}
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	thread, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&program)))
+	thread, _, errno := unix.Syscall(
+		unix.SYS_SECCOMP,
+		unix.SECCOMP_SET_MODE_FILTER,
+		unix.SECCOMP_FILTER_FLAG_TSYNC,
+		uintptr(unsafe.Pointer(&program)),
+	)
 	runtime.KeepAlive(filter)
 	if errno != 0 {
 		return fmt.Errorf("other architectures: %w", errno)
@@ -120,7 +125,12 @@ func confineArchitecture(native uint32) error {
 // execve tries to start a program that does not exist: it always returns.
 func execve(program *byte) error {
 	argv := []*byte{program, nil}
-	_, _, errno := unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(program)), uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&argv[1])))
+	_, _, errno := unix.RawSyscall(
+		unix.SYS_EXECVE,
+		uintptr(unsafe.Pointer(program)),
+		uintptr(unsafe.Pointer(&argv[0])),
+		uintptr(unsafe.Pointer(&argv[1])),
+	)
 	return errno
 }
 

@@ -91,7 +91,8 @@ func TestExplain_AsksTheTier(t *testing.T) {
 		}
 	}
 	code, out, _ = command(t, environ, "explain", "--json", url)
-	if code != 0 || !json.Valid([]byte(out)) || strings.Count(out, "\n") != 1 || !strings.Contains(out, `"last_origin"`) {
+	if code != 0 || !json.Valid([]byte(out)) || strings.Count(out, "\n") != 1 ||
+		!strings.Contains(out, `"last_origin"`) {
 		t.Errorf("%d %s", code, out)
 	}
 	answer = `{"url":"u","path":"/x","signature":{"verdict":"missing","detail":"There is none."},"error":"not an image URL"}`
@@ -99,7 +100,8 @@ func TestExplain_AsksTheTier(t *testing.T) {
 		t.Errorf("%d %s", code, out)
 	}
 	asked = ""
-	if code, out, _ := command(t, environ, "explain", "--local", heldPath); code != 1 || asked != "" || !strings.Contains(out, "BAD") {
+	if code, out, _ := command(t, environ, "explain", "--local", heldPath); code != 1 || asked != "" ||
+		!strings.Contains(out, "BAD") {
 		t.Errorf("%d %s, asked %q", code, out, asked)
 	}
 }

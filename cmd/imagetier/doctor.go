@@ -54,7 +54,9 @@ func (c *doctorCmd) print(p *program.Process, report doctor.Report) error {
 	if c.JSON {
 		enc := json.NewEncoder(p.Stdout)
 		enc.SetIndent("", "  ")
-		return enc.Encode(map[string]any{"worst": report.Worst(), "faults": faults, "warnings": warnings, "findings": report})
+		return enc.Encode(
+			map[string]any{"worst": report.Worst(), "faults": faults, "warnings": warnings, "findings": report},
+		)
 	}
 	var b strings.Builder
 	for _, f := range report {

@@ -21,7 +21,10 @@ func told(t *testing.T, status int, body string) (environ []string, said *[]stri
 		fmt.Fprintln(w, body)
 	}))
 	t.Cleanup(tier.Close)
-	return []string{"IMAGETIER_PRIVATE_LISTEN=" + strings.TrimPrefix(tier.URL, "http://"), "IMAGETIER_ADMIN_TOKEN=secret-of-the-tier"}, said
+	return []string{
+		"IMAGETIER_PRIVATE_LISTEN=" + strings.TrimPrefix(tier.URL, "http://"),
+		"IMAGETIER_ADMIN_TOKEN=secret-of-the-tier",
+	}, said
 }
 
 const aReceipt = `{"variants":3,"originals":1,"bytes":12345,"nodes":{"applied":1,"known":1}}`

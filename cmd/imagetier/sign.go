@@ -158,7 +158,8 @@ func parseBase(base string) (string, error) {
 		return "", nil
 	}
 	u, err := url.Parse(base)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || strings.ContainsAny(base, "?#") {
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil ||
+		strings.ContainsAny(base, "?#") {
 		return "", fmt.Errorf("--base %q: want https://host, without query and fragment", base)
 	}
 	return strings.TrimRight(base, "/"), nil

@@ -65,8 +65,15 @@ func (d deadLetters) print(p *program.Process, letter adminclient.DeadLetter) er
 	if d.json {
 		return json.NewEncoder(p.Stdout).Encode(letter)
 	}
-	_, err := fmt.Fprintf(p.Stdout, "%d  %s  %d attempts  %s: %s\n", letter.ID, letter.Died.Local().Format("2006-01-02 15:04:05"),
-		letter.Attempts, adminclient.OneLine([]byte(letter.What)), adminclient.OneLine([]byte(letter.Reason)))
+	_, err := fmt.Fprintf(
+		p.Stdout,
+		"%d  %s  %d attempts  %s: %s\n",
+		letter.ID,
+		letter.Died.Local().Format("2006-01-02 15:04:05"),
+		letter.Attempts,
+		adminclient.OneLine([]byte(letter.What)),
+		adminclient.OneLine([]byte(letter.Reason)),
+	)
 	return err
 }
 

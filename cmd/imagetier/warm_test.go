@@ -39,7 +39,8 @@ func (s *warmTier) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var order warmOrder
-	if r.Header.Get("Authorization") != "Bearer secret-of-the-tier" || json.NewDecoder(r.Body).Decode(&order) != nil || !order.Wait {
+	if r.Header.Get("Authorization") != "Bearer secret-of-the-tier" || json.NewDecoder(r.Body).Decode(&order) != nil ||
+		!order.Wait {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
@@ -73,7 +74,10 @@ func (s *warmTier) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func startWarmer(t *testing.T, s *warmTier) (environ []string) {
 	tier := httptest.NewServer(s)
 	t.Cleanup(tier.Close)
-	return []string{"IMAGETIER_PRIVATE_LISTEN=" + strings.TrimPrefix(tier.URL, "http://"), "IMAGETIER_ADMIN_TOKEN=secret-of-the-tier"}
+	return []string{
+		"IMAGETIER_PRIVATE_LISTEN=" + strings.TrimPrefix(tier.URL, "http://"),
+		"IMAGETIER_ADMIN_TOKEN=secret-of-the-tier",
+	}
 }
 
 func file(t *testing.T, text string) string {
@@ -109,7 +113,8 @@ nonsense
 	if code != 1 || !strings.HasPrefix(out, "8 images: 1 hit, 6 made, 1 failed; 1 invalid lines; ") {
 		t.Errorf("exit code %d, %q", code, out)
 	}
-	if !strings.Contains(errs, "/i/_/64x/v.1/posts/gone.jpg.webp: 404 Not Found") || !strings.Contains(errs, "line 17: neither a path") {
+	if !strings.Contains(errs, "/i/_/64x/v.1/posts/gone.jpg.webp: 404 Not Found") ||
+		!strings.Contains(errs, "line 17: neither a path") {
 		t.Errorf("it says %q", errs)
 	}
 	var asked []string
@@ -134,10 +139,20 @@ nonsense
 }
 
 func TestWarm_JSON(t *testing.T) {
-	code, out, errs := imagetierWith(t, "/i/_/1x/v.1/posts/here.jpg.webp\n/i/_/1x/v.1/posts/a.jpg.webp\n", startWarmer(t, &warmTier{crowded: 1}), "warm", "--json", "-")
+	code, out, errs := imagetierWith(
+		t,
+		"/i/_/1x/v.1/posts/here.jpg.webp\n/i/_/1x/v.1/posts/a.jpg.webp\n",
+		startWarmer(t, &warmTier{crowded: 1}),
+		"warm",
+		"--json",
+		"-",
+	)
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	var sums warmlist.Counts
-	if code != 0 || errs != "" || len(lines) != 3 || json.Unmarshal([]byte(lines[2]), &sums) != nil || sums.Images != 2 || sums.Hit != 1 || sums.Made != 1 {
+	if code != 0 || errs != "" || len(lines) != 3 || json.Unmarshal([]byte(lines[2]), &sums) != nil ||
+		sums.Images != 2 ||
+		sums.Hit != 1 ||
+		sums.Made != 1 {
 		t.Errorf("exit code %d, %q, %q", code, out, errs)
 	}
 }
@@ -161,14 +176,16 @@ func TestWarm_Resumes(t *testing.T) {
 		t.Fatalf("exit code %d, %q", code, errs)
 	}
 	other := file(t, "/i/_/1x/v.1/posts/a.jpg.webp\n")
-	if code, _, errs := command(t, environ, "warm", "--state", state, other); code != 1 || !strings.Contains(errs, "the state of another input") {
+	if code, _, errs := command(t, environ, "warm", "--state", state, other); code != 1 ||
+		!strings.Contains(errs, "the state of another input") {
 		t.Errorf("another input: exit code %d, %q", code, errs)
 	}
 	s.mu.Lock()
 	s.orders, s.breakAt = nil, 0
 	s.mu.Unlock()
 	code, out, errs := command(t, environ, "warm", "--state", state, path)
-	if code != 0 || !strings.HasPrefix(out, fmt.Sprintf("%d images: 0 hit, %d made, 0 failed; ", 3*warmBatch+10, 3*warmBatch+10)) {
+	if code != 0 ||
+		!strings.HasPrefix(out, fmt.Sprintf("%d images: 0 hit, %d made, 0 failed; ", 3*warmBatch+10, 3*warmBatch+10)) {
 		t.Errorf("exit code %d, %q, %q", code, out, errs)
 	}
 	if len(s.orders) != 2 || s.orders[0].Paths[0] != fmt.Sprintf("/i/_/%dx/v.1/posts/a.jpg.webp", 2*warmBatch+1) {
@@ -199,7 +216,8 @@ func TestWarm_WrongUsageAndNoTier(t *testing.T) {
 			t.Errorf("%v: exit code %d, %q, want %d and %q", c.args, code, errs, c.code, c.says)
 		}
 	}
-	if code, _, errs := command(t, startWarmer(t, &warmTier{}), "warm", "--admin-token", "another", list); code != 1 || !strings.Contains(errs, "--admin-token") {
+	if code, _, errs := command(t, startWarmer(t, &warmTier{}), "warm", "--admin-token", "another", list); code != 1 ||
+		!strings.Contains(errs, "--admin-token") {
 		t.Errorf("another token: exit code %d, %q", code, errs)
 	}
 }
@@ -213,27 +231,41 @@ func TestWarmDead_ListRetryDiscard(t *testing.T) {
 			posted = append(posted, r.URL.Path+" "+string(body))
 			fmt.Fprintln(w, `{"settled":2}`)
 		case r.URL.RawQuery == "from=0":
-			fmt.Fprintln(w, `{"dead":[{"id":3,"died":"2026-11-24T10:00:00Z","attempts":6,"reason":"origin down","what":"v.1/posts/a.jpg"}],"next":4}`)
+			fmt.Fprintln(
+				w,
+				`{"dead":[{"id":3,"died":"2026-11-24T10:00:00Z","attempts":6,"reason":"origin down","what":"v.1/posts/a.jpg"}],"next":4}`,
+			)
 		default:
-			fmt.Fprintln(w, `{"dead":[{"id":9,"died":"2026-11-24T10:00:01Z","attempts":1,"reason":"broken","what":"v.1/posts/b.jpg"}]}`)
+			fmt.Fprintln(
+				w,
+				`{"dead":[{"id":9,"died":"2026-11-24T10:00:01Z","attempts":1,"reason":"broken","what":"v.1/posts/b.jpg"}]}`,
+			)
 		}
 	}))
 	defer tier.Close()
 	environ := []string{"IMAGETIER_PRIVATE_LISTEN=" + strings.TrimPrefix(tier.URL, "http://")}
 	code, out, errs := command(t, environ, "warm", "--dead")
-	if code != 0 || !strings.Contains(out, "3  ") || !strings.Contains(out, "6 attempts  v.1/posts/a.jpg: origin down\n") || !strings.Contains(out, "v.1/posts/b.jpg: broken\n") {
+	if code != 0 || !strings.Contains(out, "3  ") ||
+		!strings.Contains(out, "6 attempts  v.1/posts/a.jpg: origin down\n") ||
+		!strings.Contains(out, "v.1/posts/b.jpg: broken\n") {
 		t.Errorf("exit code %d, %q, %q", code, out, errs)
 	}
-	if _, out, _ := command(t, environ, "warm", "--dead", "--json", "9"); strings.Count(out, "\n") != 1 || !strings.Contains(out, `"id":9`) {
+	if _, out, _ := command(t, environ, "warm", "--dead", "--json", "9"); strings.Count(out, "\n") != 1 ||
+		!strings.Contains(out, `"id":9`) {
 		t.Errorf("%q", out)
 	}
-	if code, out, errs := command(t, environ, "warm", "--dead", "--retry"); code != 0 || out != "2 dead letters queued again\n" {
+	if code, out, errs := command(t, environ, "warm", "--dead", "--retry"); code != 0 ||
+		out != "2 dead letters queued again\n" {
 		t.Errorf("exit code %d, %q, %q", code, out, errs)
 	}
-	if code, out, errs := command(t, environ, "warm", "--dead", "--discard", "9"); code != 0 || out != "2 dead letters discarded\n" {
+	if code, out, errs := command(t, environ, "warm", "--dead", "--discard", "9"); code != 0 ||
+		out != "2 dead letters discarded\n" {
 		t.Errorf("exit code %d, %q, %q", code, out, errs)
 	}
-	if want := []string{`/v1/warm/dead {"do":"retry"}`, `/v1/warm/dead {"do":"discard","ids":[9]}`}; !slices.Equal(posted, want) {
+	if want := []string{`/v1/warm/dead {"do":"retry"}`, `/v1/warm/dead {"do":"discard","ids":[9]}`}; !slices.Equal(
+		posted,
+		want,
+	) {
 		t.Errorf("told is %q, want %q", posted, want)
 	}
 }
@@ -241,7 +273,8 @@ func TestWarmDead_ListRetryDiscard(t *testing.T) {
 func TestProgress_FitsTerminal(t *testing.T) {
 	p := &progress{size: 1000}
 	line := p.line(warmlist.Counts{Images: 90210, Hit: 40000, Made: 50000, Failed: 210}, 455, 100*time.Second)
-	if want := "[=====       ]  46%  90210 images 902/s  hit 40000 made 50000 failed 210"; line != want || len(line) > 79 {
+	if want := "[=====       ]  46%  90210 images 902/s  hit 40000 made 50000 failed 210"; line != want ||
+		len(line) > 79 {
 		t.Errorf("%q (%d columns), want %q", line, len(line), want)
 	}
 }

@@ -70,7 +70,9 @@ func TestFeedTrace_Deterministic(t *testing.T) {
 }
 
 func TestChart_WellFormed(t *testing.T) {
-	svg := chart([]result{{trace: "a<b", ratios: [][]ratio{{{40, 30}, {50, 40}, {60, 50}}, {{41, 30}, {51, 40}, {61, 50}}}}})
+	svg := chart(
+		[]result{{trace: "a<b", ratios: [][]ratio{{{40, 30}, {50, 40}, {60, 50}}, {{41, 30}, {51, 40}, {61, 50}}}}},
+	)
 	lines := 0
 	for dec := xml.NewDecoder(bytes.NewReader(svg)); ; {
 		token, err := dec.Token()

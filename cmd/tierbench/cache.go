@@ -56,7 +56,11 @@ func (c *tierCache) ask(r request) bool {
 	if _, err := c.tier.Get(context.Background(), key); err == nil {
 		return true
 	}
-	_ = c.tier.Put(context.Background(), key, imagecache.Image{Body: zeros[:r.size], ContentType: "image/webp", ETag: `"00000000000000000000000000000000"`})
+	_ = c.tier.Put(
+		context.Background(),
+		key,
+		imagecache.Image{Body: zeros[:r.size], ContentType: "image/webp", ETag: `"00000000000000000000000000000000"`},
+	)
 	return false
 }
 

@@ -152,7 +152,18 @@ func freezePart(ctx context.Context, r *loadRun, name string, p *stack.Process) 
 				worst = a
 			}
 		}
-		r.probed = append(r.probed, verdictOf{name, fmt.Sprintf("ten strangers while it is frozen, the slowest: %s; wanted a page, partial or with what is stale, within %s", worst, patience), held && (said > 0 || worst.took >= staleAfter)})
+		r.probed = append(
+			r.probed,
+			verdictOf{
+				name,
+				fmt.Sprintf(
+					"ten strangers while it is frozen, the slowest: %s; wanted a page, partial or with what is stale, within %s",
+					worst,
+					patience,
+				),
+				held && (said > 0 || worst.took >= staleAfter),
+			},
+		)
 	})
 }
 
@@ -173,8 +184,18 @@ func freezeFeed(ctx context.Context, r *loadRun, _ time.Duration) error {
 	}
 	return freeze(ctx, r.stack.FeedService, func() {
 		cached, stranger := r.ask(ctx, reader), r.ask(ctx, "stranger-feed")
-		r.probed = append(r.probed,
-			verdictOf{"feed", fmt.Sprintf("a page that is cached while it is frozen: %s; wanted 20 posts at once", cached), cached.err == nil && cached.posts == 20 && cached.took < time.Second},
-			verdictOf{"feed", fmt.Sprintf("a stranger meanwhile: %s; wanted UPSTREAM_TIMEOUT within %s", stranger, patience), stranger.took <= patience && slices.Contains(stranger.codes, "UPSTREAM_TIMEOUT")})
+		r.probed = append(
+			r.probed,
+			verdictOf{
+				"feed",
+				fmt.Sprintf("a page that is cached while it is frozen: %s; wanted 20 posts at once", cached),
+				cached.err == nil && cached.posts == 20 && cached.took < time.Second,
+			},
+			verdictOf{
+				"feed",
+				fmt.Sprintf("a stranger meanwhile: %s; wanted UPSTREAM_TIMEOUT within %s", stranger, patience),
+				stranger.took <= patience && slices.Contains(stranger.codes, "UPSTREAM_TIMEOUT"),
+			},
+		)
 	})
 }

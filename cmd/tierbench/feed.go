@@ -151,7 +151,13 @@ type dayRun struct {
 }
 
 // playDay plays a day with events, and waits until the tier knows what was wasted.
-func (c *feedCmd) playDay(ctx context.Context, p *player, private, secret string, w window, watch time.Duration) (ran dayRun, err error) {
+func (c *feedCmd) playDay(
+	ctx context.Context,
+	p *player,
+	private, secret string,
+	w window,
+	watch time.Duration,
+) (ran dayRun, err error) {
 	before, err := scrape(ctx, private)
 	if err != nil {
 		return ran, err
@@ -191,7 +197,12 @@ type inherited struct {
 }
 
 // tier starts one.
-func (b *feedBench) tier(ctx context.Context, with inherited, warm string, watch time.Duration) (*tierProcess, string, error) {
+func (b *feedBench) tier(
+	ctx context.Context,
+	with inherited,
+	warm string,
+	watch time.Duration,
+) (*tierProcess, string, error) {
 	b.n++
 	dir := filepath.Join(b.work, strconv.Itoa(b.n))
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -207,7 +218,10 @@ func (b *feedBench) tier(ctx context.Context, with inherited, warm string, watch
 			return nil, "", err
 		}
 	}
-	x, err := startTier(ctx, tierConfig{program: b.Program, dir: dir, origin: b.origin.url, warm: warm, watch: watch, more: b.Flags})
+	x, err := startTier(
+		ctx,
+		tierConfig{program: b.Program, dir: dir, origin: b.origin.url, warm: warm, watch: watch, more: b.Flags},
+	)
 	return x, dir, err
 }
 
@@ -273,7 +287,11 @@ func (b *feedBench) measureCapacity(ctx context.Context) (capacity float64, err 
 		if capacity, err = b.capacity(ctx, part); err != nil {
 			return 0, err
 		}
-		fmt.Printf("capacity without warming, of a network of %d people: %.0f requests a second\n", cfg.People, capacity)
+		fmt.Printf(
+			"capacity without warming, of a network of %d people: %.0f requests a second\n",
+			cfg.People,
+			capacity,
+		)
 		if before != 0 || math.Abs(b.Load*capacity/rate-1) < 0.15 {
 			return capacity, nil
 		}
@@ -306,7 +324,12 @@ func (b *feedBench) capacity(ctx context.Context, part window) (float64, error) 
 
 // day plays all of it with warming, by a tier that was taught by the one that left learnt. It
 // returns the directory of the tier.
-func (b *feedBench) day(ctx context.Context, w window, watch time.Duration, learnt string) (ran dayRun, dir string, err error) {
+func (b *feedBench) day(
+	ctx context.Context,
+	w window,
+	watch time.Duration,
+	learnt string,
+) (ran dayRun, dir string, err error) {
 	cache, err := b.prepare(ctx, w)
 	if err != nil {
 		return ran, "", err
@@ -347,7 +370,13 @@ func (b *feedBench) pairs(ctx context.Context, w window, watch time.Duration, le
 	return pairs, nil
 }
 
-func (b *feedBench) playPart(ctx context.Context, with inherited, warm string, w window, watch time.Duration) (tally, error) {
+func (b *feedBench) playPart(
+	ctx context.Context,
+	with inherited,
+	warm string,
+	w window,
+	watch time.Duration,
+) (tally, error) {
 	x, dir, err := b.tier(ctx, with, warm, watch)
 	if err != nil {
 		return tally{}, err

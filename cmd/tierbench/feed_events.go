@@ -58,8 +58,11 @@ func (f *feedService) body(kind string, day *socialday.Day, posts ...int) ([]byt
 		post := day.Posts[i]
 		e.Data.Posts = append(e.Data.Posts, eventPost{
 			ID: f.names.run + strconv.Itoa(i), Audience: post.Audience,
-			Image:  eventImage{sourceName, f.names.post(i), versionText},
-			Author: eventAuthor{"u" + strconv.Itoa(post.Author), eventImage{sourceName, f.names.avatar(post.Author), versionText}},
+			Image: eventImage{sourceName, f.names.post(i), versionText},
+			Author: eventAuthor{
+				"u" + strconv.Itoa(post.Author),
+				eventImage{sourceName, f.names.avatar(post.Author), versionText},
+			},
 		})
 	}
 	return json.Marshal(e)

@@ -78,7 +78,8 @@ func readPhotos(dirs ...string) (photos [][]byte, from string, err error) {
 			if err != nil {
 				return nil, "", err
 			}
-			if cfg, err := jpeg.DecodeConfig(bytes.NewReader(body)); err == nil && cfg.Width*cfg.Height >= 6_000_000 && !progressive(body) {
+			if cfg, err := jpeg.DecodeConfig(bytes.NewReader(body)); err == nil && cfg.Width*cfg.Height >= 6_000_000 &&
+				!progressive(body) {
 				photos = append(photos, body)
 			}
 		}

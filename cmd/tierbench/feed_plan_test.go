@@ -21,8 +21,15 @@ type planned struct {
 }
 
 func (p planned) String() string {
-	return fmt.Sprintf("first views %.1f %% of %d, sizes %.1f %% of %d, wasted %.1f %% of %d", p.first.percent(), p.first.all,
-		p.variants.percent(), p.variants.all, 100*float64(p.wasted)/float64(p.used+p.wasted), p.used+p.wasted)
+	return fmt.Sprintf(
+		"first views %.1f %% of %d, sizes %.1f %% of %d, wasted %.1f %% of %d",
+		p.first.percent(),
+		p.first.all,
+		p.variants.percent(),
+		p.variants.all,
+		100*float64(p.wasted)/float64(p.used+p.wasted),
+		p.used+p.wasted,
+	)
 }
 
 // playPlan plays days to a Watch as a tier would that makes what it plans in no time and forgets
@@ -31,7 +38,9 @@ func playPlan(t *testing.T, mode warmer.Mode, people int, days ...uint64) (all [
 	t.Helper()
 	const lasts = 24 * time.Hour
 	now := time.Unix(1e9, 0)
-	watch := warmer.NewWatch(warmer.WatchConfig{Mode: mode, Profiles: profile.BuiltIn(), Now: func() time.Time { return now }})
+	watch := warmer.NewWatch(
+		warmer.WatchConfig{Mode: mode, Profiles: profile.BuiltIn(), Now: func() time.Time { return now }},
+	)
 	version, err := imageurl.ParseVersion(versionText)
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +96,9 @@ func playPlan(t *testing.T, mode warmer.Mode, people int, days ...uint64) (all [
 			}
 			actions = append(actions, action{page.At, func(time.Time) {
 				for _, i := range page.Posts {
-					if img, err := profile.NewImage(sourceName, names.post(i), version); err == nil && (w.fresh(i) || day.Posts[i].Old) && !watch.Lately(img, "feed") {
+					if img, err := profile.NewImage(sourceName, names.post(i), version); err == nil &&
+						(w.fresh(i) || day.Posts[i].Old) &&
+						!watch.Lately(img, "feed") {
 						warm(names.post(i), "feed", warmer.OnPage)
 					}
 				}

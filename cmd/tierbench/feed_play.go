@@ -215,7 +215,12 @@ func (p *player) events(ctx context.Context, w window, refused *atomic.Int64) (e
 
 // rush asks for paths in order, as fast as so many askers can who each wait for their answers,
 // until all are asked for or the time is over. What is answered later than that is not counted.
-func (p *player) rush(ctx context.Context, paths []string, askers int, most time.Duration) (done int, took time.Duration, err error) {
+func (p *player) rush(
+	ctx context.Context,
+	paths []string,
+	askers int,
+	most time.Duration,
+) (done int, took time.Duration, err error) {
 	began := time.Now()
 	var next, answered, failed atomic.Int64
 	var all sync.WaitGroup

@@ -11,9 +11,24 @@ import (
 // describe says what a day is made of.
 func describe(cfg socialday.Config, w window, rate float64) {
 	s := w.day.Between(w.from, w.to)
-	fmt.Printf("the day: %d people, %v long, %.0f requests a second on average and %.0f in its busiest part; %d posts, %d pages, %d requests, %d of them for avatars and %d for old posts\n",
-		cfg.People, cfg.Lasts.Round(time.Second), float64(s.Asks)/cfg.Lasts.Seconds(), rate, s.Posts, s.Pages, s.Asks, s.Avatars, s.Old)
-	fmt.Printf("a post: %.0f views on average, %.1f %% never seen, first view %v after publication (median); share of seen posts requested with", s.Views, 100*s.Unseen, s.Lead.Round(100*time.Millisecond))
+	fmt.Printf(
+		"the day: %d people, %v long, %.0f requests a second on average and %.0f in its busiest part; %d posts, %d pages, %d requests, %d of them for avatars and %d for old posts\n",
+		cfg.People,
+		cfg.Lasts.Round(time.Second),
+		float64(s.Asks)/cfg.Lasts.Seconds(),
+		rate,
+		s.Posts,
+		s.Pages,
+		s.Asks,
+		s.Avatars,
+		s.Old,
+	)
+	fmt.Printf(
+		"a post: %.0f views on average, %.1f %% never seen, first view %v after publication (median); share of seen posts requested with",
+		s.Views,
+		100*s.Unseen,
+		s.Lead.Round(100*time.Millisecond),
+	)
 	for i, device := range socialday.Devices {
 		fmt.Printf(" %s %.0f %%", device.Name, 100*s.Asked[i])
 		if i < len(socialday.Devices)-1 {
@@ -35,10 +50,21 @@ func dayTable(title string, ran dayRun) string {
 	row("first request for a size of a new post is a hit", ran.variants)
 	row("first view of an old post, of which its page told, is a hit", ran.old)
 	row("all requests are hits", ran.hits)
-	fmt.Fprintf(&b, "| wasted | %.1f %% | of %.0f made early |\n", 100*ran.warmed.share(), ran.warmed.used+ran.warmed.wasted)
+	fmt.Fprintf(
+		&b,
+		"| wasted | %.1f %% | of %.0f made early |\n",
+		100*ran.warmed.share(),
+		ran.warmed.used+ran.warmed.wasted,
+	)
 	fmt.Fprintf(&b, "| p50, p99 | %s | %s |\n", ms(ran.p50), ms(ran.p99))
 	if ran.failed+ran.refused > 0 {
-		fmt.Fprintf(&b, "| requests that failed, events that were refused | %d | %d of %d |\n", ran.failed, ran.refused, ran.events)
+		fmt.Fprintf(
+			&b,
+			"| requests that failed, events that were refused | %d | %d of %d |\n",
+			ran.failed,
+			ran.refused,
+			ran.events,
+		)
 	}
 	return b.String()
 }
@@ -50,7 +76,12 @@ func pairTable(pairs []pair, rate, capacity float64) string {
 	if capacity != 0 {
 		at += fmt.Sprintf(", %.0f %% of the capacity", 100*rate/capacity)
 	}
-	fmt.Fprintf(&b, "\n| %d pairs at %s, medians | with warming | without | ratio |\n|---|---|---|---|\n", len(pairs), at)
+	fmt.Fprintf(
+		&b,
+		"\n| %d pairs at %s, medians | with warming | without | ratio |\n|---|---|---|---|\n",
+		len(pairs),
+		at,
+	)
 	row := func(what string, of func(tally) time.Duration) {
 		var with, without []time.Duration
 		var ratios []float64

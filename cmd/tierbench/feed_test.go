@@ -22,7 +22,11 @@ import (
 )
 
 func TestMetrics_ReadTierOutput(t *testing.T) {
-	m, err := readMetrics(strings.NewReader("# HELP x y\n# TYPE x counter\nimagetier_prefetch_used_total 12\nimagetier_prefetch_wasted_total 4\nimagetier_requests_total{cache=\"memory\",status=\"200\"} 1.5e+03\n\n"))
+	m, err := readMetrics(
+		strings.NewReader(
+			"# HELP x y\n# TYPE x counter\nimagetier_prefetch_used_total 12\nimagetier_prefetch_wasted_total 4\nimagetier_requests_total{cache=\"memory\",status=\"200\"} 1.5e+03\n\n",
+		),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +92,8 @@ func TestFeedService_SignsEvents(t *testing.T) {
 		body, err := io.ReadAll(r.Body)
 		claim, faultClaim := verifier.Claim(r.Header)
 		e, faultEvent := reader.ParseEvent(body)
-		if err := errors.Join(err, faultClaim, verifier.Verify(claim, body), faultEvent); err != nil || r.URL.Path != "/v1/events" {
+		if err := errors.Join(err, faultClaim, verifier.Verify(claim, body), faultEvent); err != nil ||
+			r.URL.Path != "/v1/events" {
 			t.Errorf("%s: %v", r.URL, err)
 		}
 		events <- e
@@ -109,7 +114,8 @@ func TestFeedService_SignsEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := <-events
-	if len(e.Posts) != 2 || e.Type != hook.PostPublished || e.Posts[1].Audience != day.Posts[1].Audience || e.Posts[1].Image.Name != "t-posts/1.jpg" ||
+	if len(e.Posts) != 2 || e.Type != hook.PostPublished || e.Posts[1].Audience != day.Posts[1].Audience ||
+		e.Posts[1].Image.Name != "t-posts/1.jpg" ||
 		e.Posts[1].Author.Avatar.Name != fmt.Sprintf("t-avatars/%d.jpg", day.Posts[1].Author) {
 		t.Errorf("%+v", e)
 	}
@@ -184,7 +190,11 @@ func TestPlayer_Window_CountsAll(t *testing.T) {
 	old := len(w.day.Posts) - 1
 	at := 200 * time.Millisecond
 	w.day.Pages = []socialday.Page{{At: at, Posts: []int{0, 1, old}, Asks: []socialday.Ask{
-		{At: at, Post: 0, Device: 0}, {At: at + 1, Post: 1, Device: 0}, {At: at + 2, Post: old}, {At: at, Post: 0, Avatar: true},
+		{
+			At:     at,
+			Post:   0,
+			Device: 0,
+		}, {At: at + 1, Post: 1, Device: 0}, {At: at + 2, Post: old}, {At: at, Post: 0, Avatar: true},
 	}}, {At: at + 50*time.Millisecond, Posts: []int{0}, Asks: []socialday.Ask{{At: at + 50*time.Millisecond, Post: 0, Device: 4}, {At: at + 51*time.Millisecond, Post: 0, Device: 4}}},
 		{At: time.Second, Posts: []int{0}, Asks: make([]socialday.Ask, 9)}} // after the window
 	signer, err := webhook.NewSigner(feedSecret)
@@ -209,7 +219,14 @@ func TestPlayer_Window_CountsAll(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := tallyOf(w, out.answers)
-		want := tally{asked: 6, hits: share{0, 6}, first: share{0, 2}, soon: share{2, 2}, variants: share{0, 3}, old: share{0, 1}}
+		want := tally{
+			asked:    6,
+			hits:     share{0, 6},
+			first:    share{0, 2},
+			soon:     share{2, 2},
+			variants: share{0, 3},
+			old:      share{0, 1},
+		}
 		if tells {
 			want.hits.some, want.first.some, want.variants.some, want.soon = 4, 2, 3, share{}
 			if tier.events != old+2 || out.events != tier.events || out.refused != 0 {
@@ -229,7 +246,9 @@ func TestPlayer_Window_CountsAll(t *testing.T) {
 func TestPlayer_Preload_EarlierPostsOnly(t *testing.T) {
 	day := &socialday.Day{
 		Posts: []socialday.Post{{At: -5}, {At: 3, Author: 1}, {At: -9, Old: true}},
-		Pages: []socialday.Page{{At: 5, Asks: []socialday.Ask{{At: 5, Post: 0}, {At: 5, Post: 0}, {At: 5, Post: 1}, {At: 5, Post: 2}}}},
+		Pages: []socialday.Page{
+			{At: 5, Asks: []socialday.Ask{{At: 5, Post: 0}, {At: 5, Post: 0}, {At: 5, Post: 1}, {At: 5, Post: 2}}},
+		},
 	}
 	names := testNames(t)
 	paths, err := names.before(window{day, 0, 10})

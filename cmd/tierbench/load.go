@@ -36,7 +36,18 @@ func (f stackFlags) start(ctx context.Context) (*stack.Stack, func(), error) {
 		return nil, nil, err
 	}
 	remove := func() { _ = os.RemoveAll(dir) } // what stays is in the directory of what is temporary
-	s, err := stack.Start(ctx, stack.Config{Bin: f.Bin, Dir: dir, Photos: f.Photos, Feed: f.Feed, Content: f.Content, User: f.User, Connect: f.Connect})
+	s, err := stack.Start(
+		ctx,
+		stack.Config{
+			Bin:     f.Bin,
+			Dir:     dir,
+			Photos:  f.Photos,
+			Feed:    f.Feed,
+			Content: f.Content,
+			User:    f.User,
+			Connect: f.Connect,
+		},
+	)
 	if err != nil {
 		remove()
 		return nil, nil, err
@@ -109,17 +120,110 @@ func ramps(whole time.Duration) []string {
 }
 
 var scenarios = []scenario{
-	{name: "before", what: "100 users of the services without a gateway", script: "normal.js", before: true, env: lasts, full: 5 * time.Minute},
-	{name: "normal", what: "the seed's script: 100 users, one token", script: "normal.js", fresh: true, env: lasts, full: 5 * time.Minute, wants: wantNormal},
-	{name: "distinct", what: "200 users with a token each", script: "normal.js", users: 200, fresh: true, env: lasts, full: 5 * time.Minute, wants: wantNormal},
-	{name: "open", what: "50 requests a second of 200 users", script: "open.js", users: 200, env: lasts, full: 5 * time.Minute, wants: wantAlways},
-	{name: "spike", what: "0 to 500 users, 250 requests a second", script: "spike.js", users: 500, env: ramps, full: 10 * time.Minute, wants: append(wantAlways, wantNoErrors)},
-	{name: "endurance", what: "50 users", script: "endurance.js", users: 50, asked: true, env: lasts, full: 2 * time.Hour, wants: append(wantAlways, wantNoErrors, wantNoGrowth)},
-	{name: "redis", what: "100 users; Redis is killed and comes back", script: "normal.js", users: 100, env: lasts, full: 5 * time.Minute, fault: killRedis, wants: []want{wantNoErrors}},
-	{name: "restart", what: "100 users; each service is killed and comes back", script: "normal.js", users: 100, env: lasts, full: 5 * time.Minute, fault: restartServices, wants: []want{wantNoErrors}},
-	{name: "content", what: "100 users; the content service is frozen for 8 s", script: "normal.js", users: 100, env: lasts, full: 5 * time.Minute, fault: freezeContent, wants: []want{wantNoErrors}},
-	{name: "user", what: "100 users; the user service is frozen for 8 s", script: "normal.js", users: 100, env: lasts, full: 5 * time.Minute, fault: freezeUser, wants: []want{wantNoErrors}},
-	{name: "feed", what: "100 users; the feed service is frozen for 8 s", script: "normal.js", users: 100, env: lasts, full: 5 * time.Minute, fault: freezeFeed},
+	{
+		name:   "before",
+		what:   "100 users of the services without a gateway",
+		script: "normal.js",
+		before: true,
+		env:    lasts,
+		full:   5 * time.Minute,
+	},
+	{
+		name:   "normal",
+		what:   "the load test: 100 users, one token",
+		script: "normal.js",
+		fresh:  true,
+		env:    lasts,
+		full:   5 * time.Minute,
+		wants:  wantNormal,
+	},
+	{
+		name:   "distinct",
+		what:   "200 users with a token each",
+		script: "normal.js",
+		users:  200,
+		fresh:  true,
+		env:    lasts,
+		full:   5 * time.Minute,
+		wants:  wantNormal,
+	},
+	{
+		name:   "open",
+		what:   "50 requests a second of 200 users",
+		script: "open.js",
+		users:  200,
+		env:    lasts,
+		full:   5 * time.Minute,
+		wants:  wantAlways,
+	},
+	{
+		name:   "spike",
+		what:   "0 to 500 users, 250 requests a second",
+		script: "spike.js",
+		users:  500,
+		env:    ramps,
+		full:   10 * time.Minute,
+		wants:  append(wantAlways, wantNoErrors),
+	},
+	{
+		name:   "endurance",
+		what:   "50 users",
+		script: "endurance.js",
+		users:  50,
+		asked:  true,
+		env:    lasts,
+		full:   2 * time.Hour,
+		wants:  append(wantAlways, wantNoErrors, wantNoGrowth),
+	},
+	{
+		name:   "redis",
+		what:   "100 users; Redis is killed and comes back",
+		script: "normal.js",
+		users:  100,
+		env:    lasts,
+		full:   5 * time.Minute,
+		fault:  killRedis,
+		wants:  []want{wantNoErrors},
+	},
+	{
+		name:   "restart",
+		what:   "100 users; each service is killed and comes back",
+		script: "normal.js",
+		users:  100,
+		env:    lasts,
+		full:   5 * time.Minute,
+		fault:  restartServices,
+		wants:  []want{wantNoErrors},
+	},
+	{
+		name:   "content",
+		what:   "100 users; the content service is frozen for 8 s",
+		script: "normal.js",
+		users:  100,
+		env:    lasts,
+		full:   5 * time.Minute,
+		fault:  freezeContent,
+		wants:  []want{wantNoErrors},
+	},
+	{
+		name:   "user",
+		what:   "100 users; the user service is frozen for 8 s",
+		script: "normal.js",
+		users:  100,
+		env:    lasts,
+		full:   5 * time.Minute,
+		fault:  freezeUser,
+		wants:  []want{wantNoErrors},
+	},
+	{
+		name:   "feed",
+		what:   "100 users; the feed service is frozen for 8 s",
+		script: "normal.js",
+		users:  100,
+		env:    lasts,
+		full:   5 * time.Minute,
+		fault:  freezeFeed,
+	},
 }
 
 // loadRow is what a scenario came to.
@@ -279,11 +383,31 @@ func (r *loadRun) tokens(n int) (tokens []string, err error) {
 }
 
 func (r *loadRun) print(out io.Writer) error {
-	fmt.Fprintf(out, "\n| scenario | requests/s | average ms | p95 ms | errors | partial | RSS MB | connections made / open | KB a request | GC pause p99 |\n|---|---|---|---|---|---|---|---|---|---|\n")
+	fmt.Fprintf(
+		out,
+		"\n| scenario | requests/s | average ms | p95 ms | errors | partial | RSS MB | connections made / open | KB a request | GC pause p99 |\n|---|---|---|---|---|---|---|---|---|---|\n",
+	)
 	for _, o := range r.rows {
-		fmt.Fprintf(out, "| %s | %.1f | %.1f | %.1f | %d | %d |", o.name, o.k6.Rate, o.k6.Avg, o.k6.P95, o.k6.errors(), o.k6.Partial)
+		fmt.Fprintf(
+			out,
+			"| %s | %.1f | %.1f | %.1f | %d | %d |",
+			o.name,
+			o.k6.Rate,
+			o.k6.Avg,
+			o.k6.P95,
+			o.k6.errors(),
+			o.k6.Partial,
+		)
 		if o.gatewayKnown {
-			fmt.Fprintf(out, " %.0f | %d / %d | %.1f | %s |\n", float64(o.rss)/1e6, o.made, o.open, o.bytes/1e3, o.pause)
+			fmt.Fprintf(
+				out,
+				" %.0f | %d / %d | %.1f | %s |\n",
+				float64(o.rss)/1e6,
+				o.made,
+				o.open,
+				o.bytes/1e3,
+				o.pause,
+			)
 		} else {
 			fmt.Fprintf(out, " | %d | | |\n", o.made)
 		}

@@ -11,7 +11,15 @@ import (
 )
 
 func TestLoadTable_ListsFailures(t *testing.T) {
-	good := loadRow{k6: k6Summary{Requests: 6000, Rate: 93, Avg: 20, P95: 200}, rss: 48e6, rssAt: 47e6, open: 3, bytes: 40e3, pause: time.Millisecond, gatewayKnown: true}
+	good := loadRow{
+		k6:           k6Summary{Requests: 6000, Rate: 93, Avg: 20, P95: 200},
+		rss:          48e6,
+		rssAt:        47e6,
+		open:         3,
+		bytes:        40e3,
+		pause:        time.Millisecond,
+		gatewayKnown: true,
+	}
 	good.scenario = scenario{name: "normal", wants: append(slices.Clone(wantNormal), wantNoGrowth)}
 	before := loadRow{scenario: scenario{name: "before"}, k6: k6Summary{Avg: 600}}
 	run := &loadRun{rows: []loadRow{before, good}, probed: []verdictOf{{"feed", "a stranger", true}}}
@@ -19,7 +27,11 @@ func TestLoadTable_ListsFailures(t *testing.T) {
 	if err := run.print(&text); err != nil {
 		t.Errorf("%v\n%s", err, &text)
 	}
-	if want := "| normal | 93.0 | 20.0 | 200.0 | 0 | 0 | 48 | 0 / 3 | 40.0 | 1ms |"; !strings.Contains(text.String(), want) || !strings.Contains(text.String(), "30.0 times as long: held") {
+	if want := "| normal | 93.0 | 20.0 | 200.0 | 0 | 0 | 48 | 0 / 3 | 40.0 | 1ms |"; !strings.Contains(
+		text.String(),
+		want,
+	) ||
+		!strings.Contains(text.String(), "30.0 times as long: held") {
 		t.Errorf("no %s in\n%s", want, &text)
 	}
 	for what, spoil := range map[string]func(*loadRow){
@@ -39,7 +51,8 @@ func TestLoadTable_ListsFailures(t *testing.T) {
 		spoil(&bad)
 		var text bytes.Buffer
 		err := (&loadRun{rows: []loadRow{bad}}).print(&text)
-		if err == nil || strings.Count(text.String(), "NOT held") != 1 || !strings.Contains(text.String(), "normal: "+what) {
+		if err == nil || strings.Count(text.String(), "NOT held") != 1 ||
+			!strings.Contains(text.String(), "normal: "+what) {
 			t.Errorf("%s: %v\n%s", what, err, &text)
 		}
 	}

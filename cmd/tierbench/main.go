@@ -19,8 +19,14 @@ type cli struct {
 
 func main() {
 	var commands cli
-	ctx := kong.Parse(&commands, kong.Name("tierbench"), kong.UsageOnError(),
-		kong.Description("Compares imagetier's tiers with others. Every figure is measured in this run, on this machine."))
+	ctx := kong.Parse(
+		&commands,
+		kong.Name("tierbench"),
+		kong.UsageOnError(),
+		kong.Description(
+			"Compares imagetier's tiers with others. Every figure is measured in this run, on this machine.",
+		),
+	)
 	if err := ctx.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "tierbench:", err)
 		os.Exit(1)

@@ -49,7 +49,11 @@ func (c *memoryCmd) Run() error {
 			return err
 		}
 		keys[i%len(keys)] = imagecache.KeyOf(ref)
-		return tier.Put(context.Background(), keys[i%len(keys)], imagecache.Image{Body: body, ContentType: "image/webp"})
+		return tier.Put(
+			context.Background(),
+			keys[i%len(keys)],
+			imagecache.Image{Body: body, ContentType: "image/webp"},
+		)
 	}
 	for i := range keys {
 		if err := put(i); err != nil {
@@ -95,9 +99,22 @@ func (c *memoryCmd) Run() error {
 	all.Wait()
 	s := tier.Stats()
 	p50, p99 := quantiles(before, pauses())
-	fmt.Printf("| budget | images | reads/s | puts/s beside | GC pause p50 / p99 | RSS | budget × 1.2 + 300 MB |\n|---|---|---|---|---|---|---|\n")
-	fmt.Printf("| %d MiB | %d | %.0f | %.0f | %s / %s | %d MiB | %d MiB |\n", c.MiB, s.Entries,
-		float64(gets.Load())/c.For.Seconds(), float64(puts.Load())/c.For.Seconds(), p50, p99, rss()>>20, (budget+budget/5+300_000_000)>>20)
+	fmt.Printf(
+		"| budget | images | reads/s | puts/s beside | GC pause p50 / p99 | RSS | budget × 1.2 + 300 MB |\n|---|---|---|---|---|---|---|\n",
+	)
+	fmt.Printf(
+		"| %d MiB | %d | %.0f | %.0f | %s / %s | %d MiB | %d MiB |\n",
+		c.MiB,
+		s.Entries,
+		float64(
+			gets.Load(),
+		)/c.For.Seconds(),
+		float64(puts.Load())/c.For.Seconds(),
+		p50,
+		p99,
+		rss()>>20,
+		(budget+budget/5+300_000_000)>>20,
+	)
 	return nil
 }
 

@@ -128,7 +128,8 @@ func (c *pageCmd) others(ctx context.Context, s *stack.Stack) error {
 			defer func() { <-places }()
 			token, err := s.Users.Token(fmt.Sprintf("other%d", i))
 			if err == nil {
-				_, _, err = phone.New(http.DefaultTransport).Feed(ctx, phone.Server{URL: s.Gateway, Token: token}, c.Limit)
+				_, _, err = phone.New(http.DefaultTransport).
+					Feed(ctx, phone.Server{URL: s.Gateway, Token: token}, c.Limit)
 			}
 			faults[i] = err
 		})
@@ -163,14 +164,26 @@ func (c *pageCmd) play(ctx context.Context, base http.RoundTripper) ([]load, err
 	}
 	for round := 0; err == nil && round < c.Rounds; round++ {
 		if c.Before != "" {
-			err = c.onPhone(ctx, base, before.cfg, func(p *phone.Phone) error { return open(&before, p, c.Before, next()) })
+			err = c.onPhone(
+				ctx,
+				base,
+				before.cfg,
+				func(p *phone.Phone) error { return open(&before, p, c.Before, next()) },
+			)
 		}
-		err = errors.Join(err,
-			c.onPhone(ctx, base, started.cfg, func(p *phone.Phone) error { return open(&started, p, c.Gateway, next()) }),
+		err = errors.Join(
+			err,
+			c.onPhone(
+				ctx,
+				base,
+				started.cfg,
+				func(p *phone.Phone) error { return open(&started, p, c.Gateway, next()) },
+			),
 			c.onPhone(ctx, base, running.cfg, func(p *phone.Phone) error {
 				token := next()
 				return errors.Join(open(&running, p, c.Gateway, token), open(&cached, p, c.Gateway, token))
-			}))
+			}),
+		)
 	}
 	loads := []load{first, started, running, cached}
 	if c.Before != "" {
@@ -180,7 +193,12 @@ func (c *pageCmd) play(ctx context.Context, base http.RoundTripper) ([]load, err
 }
 
 // onPhone gives do a phone with a network of its own.
-func (c *pageCmd) onPhone(ctx context.Context, base http.RoundTripper, cfg link.Config, do func(*phone.Phone) error) error {
+func (c *pageCmd) onPhone(
+	ctx context.Context,
+	base http.RoundTripper,
+	cfg link.Config,
+	do func(*phone.Phone) error,
+) error {
 	ctx, stop := context.WithCancel(ctx)
 	network := link.New(cfg, base)
 	var running sync.WaitGroup
@@ -213,7 +231,10 @@ func (c *pageCmd) servers(ctx context.Context) (http.RoundTripper, func(), error
 	if err != nil {
 		return nil, nil, err
 	}
-	files := &http.Server{Handler: http.StripPrefix(strings.TrimSuffix(at.Path, "/"), http.FileServerFS(os.DirFS(c.Originals))), ReadHeaderTimeout: 10 * time.Second}
+	files := &http.Server{
+		Handler:           http.StripPrefix(strings.TrimSuffix(at.Path, "/"), http.FileServerFS(os.DirFS(c.Originals))),
+		ReadHeaderTimeout: 10 * time.Second,
+	}
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = files.Serve(l) }) // ends with Close
 	to[at.Scheme+"://"+at.Host] = &url.URL{Scheme: "http", Host: l.Addr().String()}
@@ -259,7 +280,10 @@ type report struct {
 func (c *pageCmd) reportOf(loads []load) report {
 	r := report{cmd: c}
 	for _, l := range loads {
-		slices.SortFunc(l.views, func(a, b phone.View) int { return int(a.Screen.Sub(a.Asked) - b.Screen.Sub(b.Asked)) })
+		slices.SortFunc(
+			l.views,
+			func(a, b phone.View) int { return int(a.Screen.Sub(a.Asked) - b.Screen.Sub(b.Asked)) },
+		)
 		r.rows = append(r.rows, rowOf(l.name, l.cfg, l.views[len(l.views)/2]))
 	}
 	return r
@@ -290,7 +314,14 @@ const (
 )
 
 func (r report) print(out io.Writer) {
-	fmt.Fprintf(out, "A page of %d posts over %s and %g Mbit/s, milliseconds; the middle of %d phones of each kind\n\n", r.rows[0].view.Posts, r.cmd.RTT, r.cmd.Bandwidth, r.cmd.Rounds)
+	fmt.Fprintf(
+		out,
+		"A page of %d posts over %s and %g Mbit/s, milliseconds; the middle of %d phones of each kind\n\n",
+		r.rows[0].view.Posts,
+		r.cmd.RTT,
+		r.cmd.Bandwidth,
+		r.cmd.Rounds,
+	)
 	line := func(what string, cell func(row) string) {
 		fmt.Fprintf(out, "| %s |", what)
 		for _, one := range r.rows {
@@ -310,14 +341,29 @@ func (r report) print(out io.Writer) {
 	line("**whole page**", in(func(one row) time.Duration { return one.whole }))
 	line("its floor: bytes over bandwidth", in(func(one row) time.Duration { return one.floor }))
 	line("downloads", func(one row) string { return fmt.Sprint(one.downloads) })
-	line("KB of the first screen / page", func(one row) string { return fmt.Sprintf("%d / %d", one.screenBytes/1000, one.bytes/1000) })
+	line(
+		"KB of the first screen / page",
+		func(one row) string { return fmt.Sprintf("%d / %d", one.screenBytes/1000, one.bytes/1000) },
+	)
 	fmt.Fprintln(out)
 	for _, one := range r.rows {
 		switch one.name {
 		case "running":
-			fmt.Fprintf(out, "first screen of a running app: %s ms, wanted %s: %s\n", millis(one.screen), millis(wantScreen), verdict(one.screen <= wantScreen))
+			fmt.Fprintf(
+				out,
+				"first screen of a running app: %s ms, wanted %s: %s\n",
+				millis(one.screen),
+				millis(wantScreen),
+				verdict(one.screen <= wantScreen),
+			)
 		case "cached":
-			fmt.Fprintf(out, "page that is cached: %s ms, wanted %s: %s\n", millis(one.whole), millis(wantCached), verdict(one.whole <= wantCached))
+			fmt.Fprintf(
+				out,
+				"page that is cached: %s ms, wanted %s: %s\n",
+				millis(one.whole),
+				millis(wantCached),
+				verdict(one.whole <= wantCached),
+			)
 		}
 	}
 }

@@ -39,7 +39,12 @@ func cast(t *testing.T) func(*http.Request) (*http.Response, error) {
 		default:
 			t.Errorf("asked for %s", req.URL)
 		}
-		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text)), Request: req}, nil
+		return &http.Response{
+			StatusCode: 200,
+			Header:     http.Header{},
+			Body:       io.NopCloser(strings.NewReader(text)),
+			Request:    req,
+		}, nil
 	}
 }
 
@@ -47,7 +52,15 @@ func cast(t *testing.T) func(*http.Request) (*http.Response, error) {
 func pageOf(image string) string {
 	var posts []string
 	for i := range 4 {
-		posts = append(posts, fmt.Sprintf(`{"imageUrl":"%s%d","thumbnailUrl":null,"author":{"avatarUrl":"https://img/u%d"}}`, image, i, i%2))
+		posts = append(
+			posts,
+			fmt.Sprintf(
+				`{"imageUrl":"%s%d","thumbnailUrl":null,"author":{"avatarUrl":"https://img/u%d"}}`,
+				image,
+				i,
+				i%2,
+			),
+		)
 	}
 	page := `{"data":{"feed":{"posts":[` + strings.Join(posts, ",") + `]}}}`
 	return page + strings.Repeat(" ", 1000-len(page))
@@ -62,14 +75,36 @@ func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { ret
 // as their authors' avatars are there.
 func TestPage_SumsItsParts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cmd := pageCmd{Before: "https://before/graphql", Gateway: "https://gateway/graphql", Tokens: []string{"a"}, RTT: 50 * time.Millisecond, Bandwidth: 8, Setup: 2, Limit: 4, Rounds: 3}
+		cmd := pageCmd{
+			Before:    "https://before/graphql",
+			Gateway:   "https://gateway/graphql",
+			Tokens:    []string{"a"},
+			RTT:       50 * time.Millisecond,
+			Bandwidth: 8,
+			Setup:     2,
+			Limit:     4,
+			Rounds:    3,
+		}
 		loads, err := cmd.play(t.Context(), roundTripper(cast(t)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		var got []string
 		for _, r := range cmd.reportOf(loads).rows {
-			got = append(got, fmt.Sprintf("%s: %s + %s + %s = %s, %s of %s, %d", r.name, millis(r.connections), millis(r.query), millis(r.images), millis(r.screen), millis(r.whole), millis(r.floor), r.downloads))
+			got = append(
+				got,
+				fmt.Sprintf(
+					"%s: %s + %s + %s = %s, %s of %s, %d",
+					r.name,
+					millis(r.connections),
+					millis(r.query),
+					millis(r.images),
+					millis(r.screen),
+					millis(r.whole),
+					millis(r.floor),
+					r.downloads,
+				),
+			)
 		}
 		want := []string{
 			"before: 200 + 951 + 2100 = 3251, 5301 of 4051, 6",
@@ -86,7 +121,14 @@ func TestPage_SumsItsParts(t *testing.T) {
 
 func TestPage_ReportAndChart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cmd := pageCmd{Gateway: "https://gateway/graphql", Tokens: []string{"a"}, RTT: 200 * time.Millisecond, Bandwidth: 8, Limit: 4, Rounds: 1}
+		cmd := pageCmd{
+			Gateway:   "https://gateway/graphql",
+			Tokens:    []string{"a"},
+			RTT:       200 * time.Millisecond,
+			Bandwidth: 8,
+			Limit:     4,
+			Rounds:    1,
+		}
 		loads, err := cmd.play(t.Context(), roundTripper(cast(t)))
 		if err != nil {
 			t.Fatal(err)
@@ -123,7 +165,8 @@ func TestPage_FailsWithItsPictures(t *testing.T) {
 			return resp, err
 		}
 		cmd := pageCmd{Gateway: "https://gateway/graphql", Tokens: []string{"a"}, Bandwidth: 8, Limit: 4, Rounds: 1}
-		if _, err := cmd.play(t.Context(), roundTripper(bad)); err == nil || !strings.Contains(err.Error(), "https://img/thumb3") {
+		if _, err := cmd.play(t.Context(), roundTripper(bad)); err == nil ||
+			!strings.Contains(err.Error(), "https://img/thumb3") {
 			t.Error(err)
 		}
 	})
@@ -140,7 +183,13 @@ func TestPage_ServesOriginals(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer closeBase()
-	resp, err := base.RoundTrip(&http.Request{Method: http.MethodGet, URL: &url.URL{Scheme: "https", Host: "cdn.app.example", Path: "/posts/cat.jpg"}, Header: http.Header{}})
+	resp, err := base.RoundTrip(
+		&http.Request{
+			Method: http.MethodGet,
+			URL:    &url.URL{Scheme: "https", Host: "cdn.app.example", Path: "/posts/cat.jpg"},
+			Header: http.Header{},
+		},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

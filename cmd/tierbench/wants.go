@@ -28,7 +28,12 @@ var (
 			return fmt.Sprintf("%.1f KB allocated a request, wanted 55", o.bytes/1e3), o.bytes <= 55e3
 		},
 		func(o loadRow) (string, bool) {
-			return fmt.Sprintf("%d connections to services made, %d open, wanted 0 and 3", o.made, o.open), o.made == 0 && o.open == 3
+			return fmt.Sprintf(
+					"%d connections to services made, %d open, wanted 0 and 3",
+					o.made,
+					o.open,
+				), o.made == 0 &&
+					o.open == 3
 		},
 		func(o loadRow) (string, bool) {
 			return fmt.Sprintf("pauses of %s, wanted 10ms", o.pause), o.pause < 10*time.Millisecond
@@ -70,7 +75,18 @@ func (r *loadRun) verdicts() (all []verdictOf) {
 		}
 	}
 	if before != nil && normal != nil {
-		all = append(all, verdictOf{"normal", fmt.Sprintf("before it was %.0f ms on average, %.1f times as long", before.k6.Avg, before.k6.Avg/normal.k6.Avg), normal.k6.Avg < before.k6.Avg})
+		all = append(
+			all,
+			verdictOf{
+				"normal",
+				fmt.Sprintf(
+					"before it was %.0f ms on average, %.1f times as long",
+					before.k6.Avg,
+					before.k6.Avg/normal.k6.Avg,
+				),
+				normal.k6.Avg < before.k6.Avg,
+			},
+		)
 	}
 	return append(all, r.probed...)
 }

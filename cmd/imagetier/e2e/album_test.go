@@ -46,7 +46,12 @@ type album struct {
 
 func newAlbum(t testing.TB) *album {
 	t.Helper()
-	a := &album{t: t, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}, right: make(map[string][]byte), seen: make(map[int]bool)}
+	a := &album{
+		t:      t,
+		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
+		right:  make(map[string][]byte),
+		seen:   make(map[int]bool),
+	}
 	a.source = "posts=" + listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n, err := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, "/"), ".png"))
 		if err != nil {
@@ -67,7 +72,9 @@ func (a *album) flags(cache string, more ...string) []string {
 	if !slices.Contains(more, "--log-level") {
 		more = append(slices.Clone(more), "--log-level", "warn")
 	}
-	return append([]string{"--keys", key, "--source", a.source, "--allow-private-origins", "--cache-dir", cache}, more...)
+	return append(
+		[]string{"--keys", key, "--source", a.source, "--allow-private-origins", "--cache-dir", cache},
+		more...)
 }
 
 // start runs a tier over this album. It says nothing but warnings, so it gets its ports here.
@@ -100,7 +107,16 @@ func picture(n int) []byte {
 		for x := range pictureWidth {
 			c := fields[y*fieldsDown/pictureHeight*fieldsAcross+x*fieldsAcross/pictureWidth]
 			dots := noise.Uint64()
-			img.SetNRGBA(x, y, color.NRGBA{c.R + uint8(dots)%32 - 16, c.G + uint8(dots>>8)%32 - 16, c.B + uint8(dots>>16)%32 - 16, 255})
+			img.SetNRGBA(
+				x,
+				y,
+				color.NRGBA{
+					c.R + uint8(dots)%32 - 16,
+					c.G + uint8(dots>>8)%32 - 16,
+					c.B + uint8(dots>>16)%32 - 16,
+					255,
+				},
+			)
 		}
 	}
 	var b bytes.Buffer
@@ -119,7 +135,10 @@ func isPicture(n int, body []byte) error {
 	size := img.Bounds().Size()
 	for field := range fieldsAcross * fieldsDown {
 		want := fieldColor(n, field)
-		at := image.Pt((2*(field%fieldsAcross)+1)*size.X/(2*fieldsAcross), (2*(field/fieldsAcross)+1)*size.Y/(2*fieldsDown))
+		at := image.Pt(
+			(2*(field%fieldsAcross)+1)*size.X/(2*fieldsAcross),
+			(2*(field/fieldsAcross)+1)*size.Y/(2*fieldsDown),
+		)
 		var sum [3]int
 		const around = 3
 		for y := -around; y <= around; y++ {
@@ -130,7 +149,13 @@ func isPicture(n int, body []byte) error {
 		}
 		for i, c := range []uint8{want.R, want.G, want.B} {
 			if got := sum[i] / ((2*around + 1) * (2*around + 1)); got < int(c)-24 || got > int(c)+24 {
-				return fmt.Errorf("at %v it has %v of %d, not %d: another picture, or half of one", at, "RGB"[i:i+1], got, c)
+				return fmt.Errorf(
+					"at %v it has %v of %d, not %d: another picture, or half of one",
+					at,
+					"RGB"[i:i+1],
+					got,
+					c,
+				)
 			}
 		}
 	}
@@ -172,7 +197,13 @@ func (a *album) judge(n int, path string, got answer) {
 	a.mu.Unlock()
 	if known {
 		if !bytes.Equal(got.body, right) {
-			a.t.Errorf("%s (%s): %d bytes that differ from the %d of the first answer", path, got.Header.Get("Cache-Status"), len(got.body), len(right))
+			a.t.Errorf(
+				"%s (%s): %d bytes that differ from the %d of the first answer",
+				path,
+				got.Header.Get("Cache-Status"),
+				len(got.body),
+				len(right),
+			)
 		}
 		return
 	}

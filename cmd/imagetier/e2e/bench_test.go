@@ -61,8 +61,27 @@ func childPIDs(x *tier) (pids []int) {
 func benchTier(b *testing.B, memory string) *tier {
 	b.Helper()
 	dir := photos(b)
-	return start(b, "--listen", freePort(b), "--private-listen", freePort(b), "--keys", key, "--source", "posts=dir://"+dir, "--cache-dir", b.TempDir(), "--log-level", "warn",
-		"--cache-memory-size", memory, "--cache-disk-size", "2GiB", "--cache-originals-size", "1GiB")
+	return start(
+		b,
+		"--listen",
+		freePort(b),
+		"--private-listen",
+		freePort(b),
+		"--keys",
+		key,
+		"--source",
+		"posts=dir://"+dir,
+		"--cache-dir",
+		b.TempDir(),
+		"--log-level",
+		"warn",
+		"--cache-memory-size",
+		memory,
+		"--cache-disk-size",
+		"2GiB",
+		"--cache-originals-size",
+		"1GiB",
+	)
 }
 
 // signed is sign without a process.
@@ -140,7 +159,10 @@ func BenchmarkAnswer(b *testing.B) {
 		}
 		served := seriesOf(b, x, `imagetier_cache_hits_total{tier="disk"}`)
 		hits(b, x, urls, "")
-		b.ReportMetric(100*(seriesOf(b, x, `imagetier_cache_hits_total{tier="disk"}`)-served)/float64(b.N), "%from-disk")
+		b.ReportMetric(
+			100*(seriesOf(b, x, `imagetier_cache_hits_total{tier="disk"}`)-served)/float64(b.N),
+			"%from-disk",
+		)
 	})
 	for _, c := range [][3]string{
 		{"phone-srgb.jpg", "640x", "jpg"}, {"phone-srgb.jpg", "640x", "webp"}, {"phone-srgb.jpg", "640x", "avif"},

@@ -15,7 +15,16 @@ import (
 // cluster is a NATS server on a port of this machine.
 func cluster(t *testing.T) (url string) {
 	t.Helper()
-	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir()})
+	srv, err := server.NewServer(
+		&server.Options{
+			Host:      "127.0.0.1",
+			Port:      server.RANDOM_PORT,
+			NoSigs:    true,
+			NoLog:     true,
+			JetStream: true,
+			StoreDir:  t.TempDir(),
+		},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +44,12 @@ func TestTier_Queue_SharedByNodes(t *testing.T) {
 	_, origin := newCountingOrigin(t, "phone-android.jpg")
 	url := cluster(t)
 	first := start(t, warmFlags(origin, "--warm", "all", "--cache-dir", t.TempDir(), "--nats", url)...)
-	eventually(t, 20*time.Second, "the queue is there", func() bool { return metric(t, first, "imagetier_prefetch_queue_up") == "1" })
+	eventually(
+		t,
+		20*time.Second,
+		"the queue is there",
+		func() bool { return metric(t, first, "imagetier_prefetch_queue_up") == "1" },
+	)
 	for _, id := range []string{"1", "2", "3", "4", "5", "6", "7", "8"} {
 		if got := first.tell(signEvent(t, "msg_"+id, time.Now(), published("p"+id, id+".jpg", "v.1"))); got.StatusCode != http.StatusAccepted {
 			t.Fatalf("%s\n%s", got.Status, got.body)
@@ -44,12 +58,22 @@ func TestTier_Queue_SharedByNodes(t *testing.T) {
 	first.stop() // what it was working on is given back
 	second := start(t, warmFlags(origin, "--warm", "all", "--cache-dir", t.TempDir(), "--nats", url)...)
 	// An event that the first took is known to the second.
-	eventually(t, 20*time.Second, "the queue is there", func() bool { return metric(t, second, "imagetier_prefetch_queue_up") == "1" })
+	eventually(
+		t,
+		20*time.Second,
+		"the queue is there",
+		func() bool { return metric(t, second, "imagetier_prefetch_queue_up") == "1" },
+	)
 	second.tell(signEvent(t, "msg_1", time.Now(), published("p1", "1.jpg", "v.1")))
 	if n := metric(t, second, `imagetier_prefetch_events_total{outcome="repeated",type="post.published"}`); n != "1" {
 		t.Errorf("%s repetitions are known to the second node", n)
 	}
-	eventually(t, 60*time.Second, "the queue is empty", func() bool { return metric(t, second, "imagetier_prefetch_queue_jobs") == "0" })
+	eventually(
+		t,
+		60*time.Second,
+		"the queue is empty",
+		func() bool { return metric(t, second, "imagetier_prefetch_queue_jobs") == "0" },
+	)
 	if done := metric(t, second, `imagetier_prefetch_jobs_total{outcome="ok"}`); done == "0" {
 		t.Error("the second node did nothing")
 	}
@@ -65,7 +89,12 @@ func TestTier_S3Notices_OverNATSWarm(t *testing.T) {
 	x := startWith(t, env, "--keys", key, "--cache-dir", t.TempDir(), "--warm", "all", "--nats", url,
 		"--source", "posts=s3://photos?region="+s3.Region+"&endpoint="+s3.Endpoint+"&path-style=true",
 		"--image-prefix", "https://cdn.app.example/=posts?version=etag")
-	eventually(t, 20*time.Second, "the queue is there", func() bool { return metric(t, x, "imagetier_prefetch_queue_up") == "1" })
+	eventually(
+		t,
+		20*time.Second,
+		"the queue is there",
+		func() bool { return metric(t, x, "imagetier_prefetch_queue_up") == "1" },
+	)
 	body, err := os.ReadFile(filepath.Join(photos(t), "phone-android.jpg"))
 	if err != nil {
 		t.Fatal(err)

@@ -17,7 +17,14 @@ import (
 // damagedPictures fit into the budgets of damageDisks, in several segments of each tier.
 const damagedPictures = 90
 
-var damageDisks = []string{"--cache-memory-size", "8MiB", "--cache-disk-size", "16MiB", "--cache-originals-size", "64MiB"}
+var damageDisks = []string{
+	"--cache-memory-size",
+	"8MiB",
+	"--cache-disk-size",
+	"16MiB",
+	"--cache-originals-size",
+	"64MiB",
+}
 
 // damages are what can happen to the files of a tier, oldest first. Each returns how many
 // thumbnails it hit, or -1 if that cannot be known from outside.
@@ -266,7 +273,12 @@ func TestTier_Disk_StaysWithinBudgets(t *testing.T) {
 	watcher.Wait()
 	for i, limit := range []int64{budget, budget, 2 * budget} {
 		if most[i] > limit || most[i] < limit/2 {
-			t.Errorf("du of %s said %d at most, the budget is %d", [...]string{"variants", "originals", "all"}[i], most[i], limit)
+			t.Errorf(
+				"du of %s said %d at most, the budget is %d",
+				[...]string{"variants", "originals", "all"}[i],
+				most[i],
+				limit,
+			)
 		}
 	}
 	for _, name := range []string{"disk", "originals"} {

@@ -33,8 +33,20 @@ func TestTier_SharedStore_WarmsNewNode(t *testing.T) {
 	copyPhoto(t, dir, "phone-srgb.jpg")
 	env := []string{"AWS_ACCESS_KEY_ID=" + s3.AccessKey, "AWS_SECRET_ACCESS_KEY=" + s3.SecretKey}
 	node := func() *tier {
-		return startWith(t, env, "--keys", key, "--source", "posts=dir://"+dir, "--cache-dir", t.TempDir(), "--admin-token", token,
-			"--derived", "s3://derived/tier?region="+s3.Region+"&endpoint="+s3.Endpoint+"&path-style=true")
+		return startWith(
+			t,
+			env,
+			"--keys",
+			key,
+			"--source",
+			"posts=dir://"+dir,
+			"--cache-dir",
+			t.TempDir(),
+			"--admin-token",
+			token,
+			"--derived",
+			"s3://derived/tier?region="+s3.Region+"&endpoint="+s3.Endpoint+"&path-style=true",
+		)
 	}
 	path, live := sign(t, "phone-srgb.jpg", "v.1", "200x", "jpg"), sign(t, "phone-srgb.jpg", "live", "200x", "jpg")
 	first := node()
@@ -45,7 +57,8 @@ func TestTier_SharedStore_WarmsNewNode(t *testing.T) {
 	second := node()
 	got := second.get(path)
 	got.want(t, 200, "derived")
-	if !bytes.Equal(got.body, made.body) || got.Header.Get("ETag") != made.Header.Get("ETag") || got.Header.Get("Last-Modified") != made.Header.Get("Last-Modified") {
+	if !bytes.Equal(got.body, made.body) || got.Header.Get("ETag") != made.Header.Get("ETag") ||
+		got.Header.Get("Last-Modified") != made.Header.Get("Last-Modified") {
 		t.Error("the second node answers otherwise than the first")
 	}
 	second.get(path).want(t, 200, "memory")
@@ -67,7 +80,8 @@ func TestTier_SharedStore_WarmsNewNode(t *testing.T) {
 		t.Errorf("%s damaged objects are counted", n)
 	}
 	// And a purge deletes it.
-	if status, r := third.ask("POST", "/v1/purge", `{"source":"posts","name":"phone-srgb.jpg"}`); status != 200 || r.Variants < 2 {
+	if status, r := third.ask("POST", "/v1/purge", `{"source":"posts","name":"phone-srgb.jpg"}`); status != 200 ||
+		r.Variants < 2 {
 		t.Errorf("%d %+v", status, r)
 	}
 	if left := objects(t, s3, "derived"); len(left) != 0 {
@@ -94,11 +108,24 @@ func TestTier_SharedStore_HangingStoreTimesOut(t *testing.T) {
 	}()
 	dir := t.TempDir()
 	copyPhoto(t, dir, "phone-srgb.jpg")
-	x := startWith(t, []string{"AWS_ACCESS_KEY_ID=x", "AWS_SECRET_ACCESS_KEY=x"}, "--keys", key, "--source", "posts=dir://"+dir, "--cache-dir", t.TempDir(),
-		"--derived", "s3://derived/tier?region=us-east-1&endpoint=http://"+l.Addr().String()+"&path-style=true")
+	x := startWith(
+		t,
+		[]string{"AWS_ACCESS_KEY_ID=x", "AWS_SECRET_ACCESS_KEY=x"},
+		"--keys",
+		key,
+		"--source",
+		"posts=dir://"+dir,
+		"--cache-dir",
+		t.TempDir(),
+		"--derived",
+		"s3://derived/tier?region=us-east-1&endpoint=http://"+l.Addr().String()+"&path-style=true",
+	)
 	var slowest time.Duration
 	for i := range 20 {
-		path := signedPath(t, "/"+[]string{"60x", "80x", "100x", "120x"}[i%4]+"/v."+string(rune('a'+i/4))+"/posts/phone-srgb.jpg.jpg")
+		path := signedPath(
+			t,
+			"/"+[]string{"60x", "80x", "100x", "120x"}[i%4]+"/v."+string(rune('a'+i/4))+"/posts/phone-srgb.jpg.jpg",
+		)
 		began := time.Now()
 		if got := x.get(path); got.StatusCode != 200 {
 			t.Fatal(got.Status)

@@ -45,7 +45,12 @@ func signEvent(t testing.TB, id string, at time.Time, body string) hook {
 // tell posts an event and returns the answer.
 func (x *tier) tell(h hook) answer {
 	x.t.Helper()
-	req, err := http.NewRequestWithContext(x.t.Context(), http.MethodPost, x.private+"/v1/events", bytes.NewReader(h.body))
+	req, err := http.NewRequestWithContext(
+		x.t.Context(),
+		http.MethodPost,
+		x.private+"/v1/events",
+		bytes.NewReader(h.body),
+	)
 	if err != nil {
 		x.t.Fatal(err)
 	}
@@ -69,12 +74,21 @@ func (x *tier) tell(h hook) answer {
 
 // published is a post.published of one post with an image of source posts.
 func published(post, name, version string) string {
-	return fmt.Sprintf(`{"type":"post.published","timestamp":"%s","data":{"profile":"feed","posts":[{"id":%q,"audience":1200,"image":{"source":"posts","name":%q,"version":%q}}]}}`,
-		time.Now().UTC().Format(time.RFC3339), post, name, version)
+	return fmt.Sprintf(
+		`{"type":"post.published","timestamp":"%s","data":{"profile":"feed","posts":[{"id":%q,"audience":1200,"image":{"source":"posts","name":%q,"version":%q}}]}}`,
+		time.Now().UTC().Format(time.RFC3339),
+		post,
+		name,
+		version,
+	)
 }
 
 func deleted(post string) string {
-	return fmt.Sprintf(`{"type":"post.deleted","timestamp":"%s","data":{"posts":[{"id":%q}]}}`, time.Now().UTC().Format(time.RFC3339), post)
+	return fmt.Sprintf(
+		`{"type":"post.deleted","timestamp":"%s","data":{"posts":[{"id":%q}]}}`,
+		time.Now().UTC().Format(time.RFC3339),
+		post,
+	)
 }
 
 // countingOrigin serves one photo under every name, and counts who asks.
@@ -133,9 +147,21 @@ func (o *countingOrigin) asked() map[string]int {
 func TestWarm_ETagCostsNoDownload(t *testing.T) {
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	o.etag = `"abc"`
-	x := start(t, warmFlags(origin, "--warm", "all", "--cache-dir", t.TempDir(), "--image-prefix", "https://cdn.app.example/=posts?version=etag")...)
-	event := fmt.Sprintf(`{"type":"post.published","timestamp":"%s","data":{"profile":"feed","posts":[{"id":"p1","image":{"url":"https://cdn.app.example/a.jpg"}}]}}`,
-		time.Now().UTC().Format(time.RFC3339))
+	x := start(
+		t,
+		warmFlags(
+			origin,
+			"--warm",
+			"all",
+			"--cache-dir",
+			t.TempDir(),
+			"--image-prefix",
+			"https://cdn.app.example/=posts?version=etag",
+		)...)
+	event := fmt.Sprintf(
+		`{"type":"post.published","timestamp":"%s","data":{"profile":"feed","posts":[{"id":"p1","image":{"url":"https://cdn.app.example/a.jpg"}}]}}`,
+		time.Now().UTC().Format(time.RFC3339),
+	)
 	if got := x.tell(signEvent(t, "msg_1", time.Now(), event)); got.StatusCode != http.StatusAccepted {
 		t.Fatalf("%s\n%s", got.Status, got.body)
 	}
@@ -148,8 +174,10 @@ func TestWarm_ETagCostsNoDownload(t *testing.T) {
 
 // warmFlags are those of a tier that takes in events.
 func warmFlags(origin string, more ...string) []string {
-	return append([]string{"--keys", key, "--source", "posts=" + origin, "--allow-private-origins", "--admin-token", token,
-		"--webhook-secrets", hookSecret}, more...)
+	return append(
+		[]string{"--keys", key, "--source", "posts=" + origin, "--allow-private-origins", "--admin-token", token,
+			"--webhook-secrets", hookSecret},
+		more...)
 }
 
 // The point of it all: the first phone that looks finds it made.
@@ -181,7 +209,8 @@ func TestTier_Events_PublishedPostIsWarmed(t *testing.T) {
 	if n := metric(t, x, `imagetier_prefetch_events_total{outcome="repeated",type="post.published"}`); n != "1" {
 		t.Errorf("%q replays are counted, want 1", n)
 	}
-	if again := metric(t, x, `imagetier_resize_jobs_total{format="webp",outcome="ok"}`); again != made || metric(t, x, "imagetier_prefetch_queue_jobs") != "0" {
+	if again := metric(t, x, `imagetier_resize_jobs_total{format="webp",outcome="ok"}`); again != made ||
+		metric(t, x, "imagetier_prefetch_queue_jobs") != "0" {
 		t.Errorf("a replay made something: %s resizes before, %s after", made, again)
 	}
 
@@ -218,7 +247,8 @@ func TestTier_Events_RefusesForgedStaleAndLarge(t *testing.T) {
 	refused := func(what string, h hook, status int) {
 		t.Helper()
 		got := x.tell(h)
-		if got.StatusCode != status || !strings.HasPrefix(got.Header.Get("Content-Type"), "application/problem+json") || got.Header.Get("X-Request-Id") == "" {
+		if got.StatusCode != status || !strings.HasPrefix(got.Header.Get("Content-Type"), "application/problem+json") ||
+			got.Header.Get("X-Request-Id") == "" {
 			t.Errorf("%s: %s %s, want %d\n%s", what, got.Status, got.Header.Get("Content-Type"), status, got.body)
 		}
 	}
@@ -247,11 +277,33 @@ func TestTier_Events_RefusesForgedStaleAndLarge(t *testing.T) {
 	} {
 		refused(what, bad, http.StatusUnauthorized)
 	}
-	refused("10 MB", signEvent(t, "msg_1", time.Now(), published("p1", strings.Repeat("a", 10<<20), "v.1")), http.StatusRequestEntityTooLarge)
+	refused(
+		"10 MB",
+		signEvent(t, "msg_1", time.Now(), published("p1", strings.Repeat("a", 10<<20), "v.1")),
+		http.StatusRequestEntityTooLarge,
+	)
 	posts := strings.TrimSuffix(strings.Repeat(`{"id":"p"},`, 100_000), ",")
-	refused("100,000 posts in more than a MiB", signEvent(t, "msg_1", time.Now(), `{"type":"post.published","timestamp":"2026-11-22T10:00:00Z","data":{"profile":"feed","posts":[`+posts+`]}}`), http.StatusRequestEntityTooLarge)
+	refused(
+		"100,000 posts in more than a MiB",
+		signEvent(
+			t,
+			"msg_1",
+			time.Now(),
+			`{"type":"post.published","timestamp":"2026-11-22T10:00:00Z","data":{"profile":"feed","posts":[`+posts+`]}}`,
+		),
+		http.StatusRequestEntityTooLarge,
+	)
 	posts = strings.TrimSuffix(strings.Repeat(`{},`, 100_000), ",")
-	refused("100,000 empty posts", signEvent(t, "msg_1", time.Now(), `{"type":"post.published","timestamp":"2026-11-22T10:00:00Z","data":{"profile":"feed","posts":[`+posts+`]}}`), http.StatusUnprocessableEntity)
+	refused(
+		"100,000 empty posts",
+		signEvent(
+			t,
+			"msg_1",
+			time.Now(),
+			`{"type":"post.published","timestamp":"2026-11-22T10:00:00Z","data":{"profile":"feed","posts":[`+posts+`]}}`,
+		),
+		http.StatusUnprocessableEntity,
+	)
 
 	// Signed and wrong: the field is named.
 	for body, field := range map[string]string{
@@ -302,7 +354,12 @@ func TestTier_Events_SurviveKill(t *testing.T) {
 			t.Fatalf("event %d again: %s\n%s", i, got.Status, got.body)
 		}
 	}
-	eventually(t, 90*time.Second, "the queue is empty", func() bool { return metric(t, x, "imagetier_prefetch_queue_jobs") == "0" })
+	eventually(
+		t,
+		90*time.Second,
+		"the queue is empty",
+		func() bool { return metric(t, x, "imagetier_prefetch_queue_jobs") == "0" },
+	)
 	before := o.gets.Load()
 	for i := range events {
 		got := x.get(signedPath(t, fmt.Sprintf("/440x/v.1/posts/a%d.jpg.webp", i)))
@@ -324,7 +381,9 @@ func TestTier_Events_SurviveKill(t *testing.T) {
 	if twice > 4 { // what was being worked on when it was killed
 		t.Errorf("%d originals were fetched twice", twice)
 	}
-	if n := metric(t, x, `imagetier_prefetch_events_total{outcome="repeated",type="post.published"}`); n != strconv.Itoa(events) {
+	if n := metric(t, x, `imagetier_prefetch_events_total{outcome="repeated",type="post.published"}`); n != strconv.Itoa(
+		events,
+	) {
 		t.Errorf("%s of the %d repetitions are counted as such", n, events)
 	}
 }
@@ -335,7 +394,12 @@ func TestTier_Events_WarmNone(t *testing.T) {
 	if got := x.tell(signEvent(t, "msg_1", time.Now(), published("p1", "a.jpg", "v.1"))); got.StatusCode != http.StatusAccepted {
 		t.Fatalf("%s\n%s", got.Status, got.body)
 	}
-	eventually(t, 30*time.Second, "the queue is empty", func() bool { return metric(t, x, "imagetier_prefetch_queue_jobs") == "0" })
+	eventually(
+		t,
+		30*time.Second,
+		"the queue is empty",
+		func() bool { return metric(t, x, "imagetier_prefetch_queue_jobs") == "0" },
+	)
 	if n := o.gets.Load(); n != 0 {
 		t.Errorf("the origin was asked %d times", n)
 	}
@@ -361,7 +425,8 @@ func TestTier_Serve_WithoutQueue(t *testing.T) {
 	} {
 		o, origin := newCountingOrigin(t, "phone-android.jpg")
 		x := launch(t, nil, warmFlags(origin, flags...)...)
-		if got := x.tell(signEvent(t, "msg_1", time.Now(), published("p1", "a.jpg", "v.1"))); got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == "" {
+		if got := x.tell(signEvent(t, "msg_1", time.Now(), published("p1", "a.jpg", "v.1"))); got.StatusCode != http.StatusServiceUnavailable ||
+			got.Header.Get("Retry-After") == "" {
 			t.Errorf("%s: %s, Retry-After %q\n%s", what, got.Status, got.Header.Get("Retry-After"), got.body)
 		}
 		if !slices.Contains(flags, "--nats") {
@@ -377,7 +442,8 @@ func TestTier_Serve_WithoutQueue(t *testing.T) {
 			t.Errorf("%s: the queue is up: %s", what, up)
 		}
 		// By hand it is warmed all the same: that needs no queue.
-		if code, out, errs := x.shell("warm", list(t, "/i/_/880x/v.1/posts/a.jpg.webp")); code != 0 || !strings.Contains(out, "1 made") {
+		if code, out, errs := x.shell("warm", list(t, "/i/_/880x/v.1/posts/a.jpg.webp")); code != 0 ||
+			!strings.Contains(out, "1 made") {
 			t.Errorf("%s: imagetier warm: %d, %q, %q", what, code, out, errs)
 		}
 		x.stop()
@@ -397,7 +463,17 @@ func list(t *testing.T, lines ...string) string {
 // An avatar that changes under its name is gone with the event, and the new one is there.
 func TestTier_Events_NewAvatarReplacesOld(t *testing.T) {
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
-	x := start(t, warmFlags(origin, "--warm", "all", "--cache-dir", t.TempDir(), "--image-prefix", "https://cdn.app.example/=posts?version=query:v")...)
+	x := start(
+		t,
+		warmFlags(
+			origin,
+			"--warm",
+			"all",
+			"--cache-dir",
+			t.TempDir(),
+			"--image-prefix",
+			"https://cdn.app.example/=posts?version=query:v",
+		)...)
 	const user = `{"specversion":"1.0","id":"%s","source":"/users","type":"user.updated","data":{"user":{"id":"u1","avatar":{"url":"https://cdn.app.example/u1.jpg"}}}}`
 	path := signedPath(t, "/64x64-cover/live/posts/u1.jpg.webp")
 	if got := x.tell(signEvent(t, "msg_1", time.Now(), fmt.Sprintf(user, "1"))); got.StatusCode != http.StatusAccepted {

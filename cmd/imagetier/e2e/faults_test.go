@@ -70,7 +70,8 @@ func TestTier_Shutdown_FinishesRequests(t *testing.T) {
 	}
 	close(release)
 	got := <-answered
-	if got.err != nil || got.status != 200 || !bytes.HasPrefix(got.body, []byte{0xff, 0xd8}) || !bytes.HasSuffix(got.body, []byte{0xff, 0xd9}) {
+	if got.err != nil || got.status != 200 || !bytes.HasPrefix(got.body, []byte{0xff, 0xd8}) ||
+		!bytes.HasSuffix(got.body, []byte{0xff, 0xd9}) {
 		t.Errorf("the reader in flight got %d, %d bytes, %v", got.status, len(got.body), got.err)
 	}
 	x.waitEnded()
@@ -161,8 +162,11 @@ func TestTier_HugeOriginal_RefusedAlone(t *testing.T) {
 		"page.jpg":    {"<!doctype html><title>no image</title>", 415},
 		"picture.svg": {`<svg xmlns="http://www.w3.org/2000/svg"/>`, 415},
 		"empty.jpg":   {"", 422},
-		"huge.gif":    {"GIF89a\xff\xff\xff\xff\x00\x00\x00,\x00\x00\x00\x00\xff\xff\xff\xff\x00\x02\x02D\x01\x00;", 413},
-		"paper.pdf":   {"%PDF-1.4\n%%EOF", 415},
+		"huge.gif": {
+			"GIF89a\xff\xff\xff\xff\x00\x00\x00,\x00\x00\x00\x00\xff\xff\xff\xff\x00\x02\x02D\x01\x00;",
+			413,
+		},
+		"paper.pdf": {"%PDF-1.4\n%%EOF", 415},
 	}
 	for name, h := range hostile {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(h.body), 0o644); err != nil {
@@ -236,13 +240,18 @@ func TestTier_Spec_FacesAnimationsAndGIF(t *testing.T) {
 		}
 		return got.body
 	}
-	if m, err := jpeg.Decode(bytes.NewReader(made("phone-srgb.jpg", "64x64-cover-face", "jpg"))); err != nil || m.Bounds().Dx() != 64 || m.Bounds().Dy() != 64 {
+	if m, err := jpeg.Decode(bytes.NewReader(made("phone-srgb.jpg", "64x64-cover-face", "jpg"))); err != nil ||
+		m.Bounds().Dx() != 64 ||
+		m.Bounds().Dy() != 64 {
 		t.Errorf("face: %v", err)
 	}
-	if m, err := gif.Decode(bytes.NewReader(made("phone-srgb.jpg", "64x", "gif"))); err != nil || m.Bounds().Dx() != 64 {
+	if m, err := gif.Decode(bytes.NewReader(made("phone-srgb.jpg", "64x", "gif"))); err != nil ||
+		m.Bounds().Dx() != 64 {
 		t.Errorf("gif: %v", err)
 	}
-	if after, err := gif.DecodeAll(bytes.NewReader(made("animation-small.gif", "64x", "gif"))); err != nil || len(after.Image) != len(before.Image) || after.LoopCount != before.LoopCount {
+	if after, err := gif.DecodeAll(bytes.NewReader(made("animation-small.gif", "64x", "gif"))); err != nil ||
+		len(after.Image) != len(before.Image) ||
+		after.LoopCount != before.LoopCount {
 		t.Errorf("gif of a gif: %v", err)
 	}
 	if b := made("animation-small.gif", "64x", "webp"); bytes.Count(b, []byte("ANMF")) < 2 {

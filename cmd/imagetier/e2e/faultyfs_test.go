@@ -80,8 +80,19 @@ const (
 // The operations that change something, and those that read file contents.
 var (
 	diskReads  = []uint32{fuseRead}
-	diskWrites = []uint32{fuseSetattr, fuseMkdir, fuseUnlink, fuseRmdir, fuseRename, fuseRename2, fuseWrite, fuseFsync, fuseFsyncdir, fuseCreate}
-	diskAll    = append([]uint32{fuseRead, fuseOpen, fuseOpendir, fuseReaddir, fuseLookup, fuseGetattr}, diskWrites...)
+	diskWrites = []uint32{
+		fuseSetattr,
+		fuseMkdir,
+		fuseUnlink,
+		fuseRmdir,
+		fuseRename,
+		fuseRename2,
+		fuseWrite,
+		fuseFsync,
+		fuseFsyncdir,
+		fuseCreate,
+	}
+	diskAll = append([]uint32{fuseRead, fuseOpen, fuseOpendir, fuseReaddir, fuseLookup, fuseGetattr}, diskWrites...)
 )
 
 // newFaultyDisk mounts one, or skips the test where that is not permitted.
@@ -93,13 +104,25 @@ func newFaultyDisk(t *testing.T) *faultyDisk {
 	}
 	fd, err := syscall.Open("/dev/fuse", syscall.O_RDWR|syscall.O_CLOEXEC, 0)
 	if err != nil {
-		t.Skipf("there is no FUSE here (%v): run it as root where /dev/fuse is; package disktier injects the same faults below its own code", err)
+		t.Skipf(
+			"there is no FUSE here (%v): run it as root where /dev/fuse is; package disktier injects the same faults below its own code",
+			err,
+		)
 	}
 	d.fd = fd
-	options := fmt.Sprintf("fd=%d,rootmode=40755,user_id=%d,group_id=%d,max_read=%d", fd, os.Getuid(), os.Getgid(), fuseMaxWrite)
+	options := fmt.Sprintf(
+		"fd=%d,rootmode=40755,user_id=%d,group_id=%d,max_read=%d",
+		fd,
+		os.Getuid(),
+		os.Getgid(),
+		fuseMaxWrite,
+	)
 	if err := syscall.Mount("faulty", d.dir, "fuse", syscall.MS_NODEV|syscall.MS_NOSUID, options); err != nil {
 		syscall.Close(fd)
-		t.Skipf("mounting a FUSE file system is not permitted here (%v): run it as root; package disktier injects the same faults below its own code", err)
+		t.Skipf(
+			"mounting a FUSE file system is not permitted here (%v): run it as root; package disktier injects the same faults below its own code",
+			err,
+		)
 	}
 	var serving sync.WaitGroup
 	for range 8 {

@@ -51,7 +51,10 @@ func natsServers(t *testing.T) (servers []*server.Server, urls string) {
 	var all []string
 	for i := range n {
 		srv, err := server.NewServer(&server.Options{
-			ServerName: fmt.Sprintf("nats%d", i), Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
+			ServerName: fmt.Sprintf(
+				"nats%d",
+				i,
+			), Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
 			Cluster: server.ClusterOpts{Name: "fleet", Host: "127.0.0.1", Port: ports[i]}, Routes: routes,
 		})
 		if err != nil {
@@ -194,10 +197,36 @@ func newFleet(t *testing.T, more ...string) *fleet {
 	for range 3 {
 		addr := freePort(t)
 		addrs = append(addrs, addr)
-		f.flags = append(f.flags, append([]string{"--keys", key, "--source", "posts=" + at + "?originals=yes", "--allow-private-origins", "--cache-dir", t.TempDir(),
-			"--admin-token", token, "--webhook-secrets", hookSecret, "--warm", "none", "--workers", "1", "--nats", urls,
-			"--derived", "s3://derived/tier?region=" + s3.Region + "&endpoint=" + s3.Endpoint + "&path-style=true",
-			"--listen", addr, "--private-listen", freePort(t)}, more...))
+		f.flags = append(
+			f.flags,
+			append(
+				[]string{
+					"--keys",
+					key,
+					"--source",
+					"posts=" + at + "?originals=yes",
+					"--allow-private-origins",
+					"--cache-dir",
+					t.TempDir(),
+					"--admin-token",
+					token,
+					"--webhook-secrets",
+					hookSecret,
+					"--warm",
+					"none",
+					"--workers",
+					"1",
+					"--nats",
+					urls,
+					"--derived",
+					"s3://derived/tier?region=" + s3.Region + "&endpoint=" + s3.Endpoint + "&path-style=true",
+					"--listen",
+					addr,
+					"--private-listen",
+					freePort(t),
+				},
+				more...),
+		)
 	}
 	f.nodes = make([]*tier, 3)
 	for i := range f.nodes {
@@ -217,7 +246,12 @@ type counted struct {
 
 func (f *fleet) purge(i int, name string) (c counted) {
 	f.t.Helper()
-	req, err := http.NewRequestWithContext(f.t.Context(), http.MethodPost, f.nodes[i].private+"/v1/purge", strings.NewReader(`{"source":"posts","name":"`+name+`"}`))
+	req, err := http.NewRequestWithContext(
+		f.t.Context(),
+		http.MethodPost,
+		f.nodes[i].private+"/v1/purge",
+		strings.NewReader(`{"source":"posts","name":"`+name+`"}`),
+	)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -375,7 +409,8 @@ func TestFleet(t *testing.T) {
 		late := 0
 		began := time.Now()
 		for _, name := range old {
-			if got := f.purge(0, name); got.Status == http.StatusAccepted && got.Nodes.Applied == 2 && got.Nodes.Known == 3 {
+			if got := f.purge(0, name); got.Status == http.StatusAccepted && got.Nodes.Applied == 2 &&
+				got.Nodes.Known == 3 {
 				late++
 			}
 		}
@@ -397,7 +432,14 @@ func TestFleet(t *testing.T) {
 					continue
 				}
 				if g, err := generationOf(got.body); err != nil || g != 1 {
-					t.Fatalf("node %d: %s is of generation %d (%s), %v", which, name, g, got.Header.Get("Cache-Status"), err)
+					t.Fatalf(
+						"node %d: %s is of generation %d (%s), %v",
+						which,
+						name,
+						g,
+						got.Header.Get("Cache-Status"),
+						err,
+					)
 				}
 			}
 		}
@@ -439,7 +481,8 @@ func TestFleet(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.again(2)
-		if got := f.nodes[2].get(p).Header.Get("Cache-Status"); strings.HasSuffix(got, "detail=disk") || strings.HasSuffix(got, "detail=memory") {
+		if got := f.nodes[2].get(p).Header.Get("Cache-Status"); strings.HasSuffix(got, "detail=disk") ||
+			strings.HasSuffix(got, "detail=memory") {
 			t.Errorf("%s: it was kept", got)
 		}
 		// Those that ran go on with the new log.
@@ -463,7 +506,9 @@ func TestFleet(t *testing.T) {
 		}
 		began := time.Now()
 		took := eventually(t, 20*time.Second, "an event is accepted", func() bool {
-			got := f.nodes[0].tell(signEvent(t, fmt.Sprintf("msg_%d", time.Since(began)), time.Now(), published("p9", "9.jpg", "v.1")))
+			got := f.nodes[0].tell(
+				signEvent(t, fmt.Sprintf("msg_%d", time.Since(began)), time.Now(), published("p9", "9.jpg", "v.1")),
+			)
 			return got.StatusCode == http.StatusAccepted
 		})
 		if took > 5*time.Second {
@@ -491,7 +536,8 @@ func TestFleet(t *testing.T) {
 		if detail := f.nodes[0].get(paths[0]).Header.Get("Cache-Status"); !strings.HasSuffix(detail, "detail=origin") {
 			t.Errorf("%s after a purge", detail)
 		}
-		if got, err := os.ReadFile(filepath.Join(cacheOf(f.flags[0]), "purges", "outbox")); err != nil || !bytes.Contains(got, []byte(`"purge"`)) {
+		if got, err := os.ReadFile(filepath.Join(cacheOf(f.flags[0]), "purges", "outbox")); err != nil ||
+			!bytes.Contains(got, []byte(`"purge"`)) {
 			t.Errorf("the outbox has %q, %v", got, err)
 		}
 	})

@@ -15,7 +15,12 @@ func TestFleet_PurgeByTag_OnAnotherNode(t *testing.T) {
 	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir()}
 	node := func(i int) *tier {
 		x := start(t, warmFlags(origin, "--warm", "none", "--cache-dir", dirs[i], "--nats", url)...)
-		eventually(t, 20*time.Second, "the queue is there", func() bool { return metric(t, x, "imagetier_prefetch_queue_up") == "1" })
+		eventually(
+			t,
+			20*time.Second,
+			"the queue is there",
+			func() bool { return metric(t, x, "imagetier_prefetch_queue_up") == "1" },
+		)
 		return x
 	}
 	path := func(i int) string { return signedPath(t, fmt.Sprintf("/16x/v.1/posts/%d.jpg.jpg", i)) }
@@ -38,7 +43,8 @@ func TestFleet_PurgeByTag_OnAnotherNode(t *testing.T) {
 	})
 	o.generation.Store(1)
 	for i := range posts - 1 {
-		if status, r := nodes[1+i%2].ask("POST", "/v1/purge", fmt.Sprintf(`{"tag":"post:p%d"}`, i)); status != http.StatusOK || r.Variants < 3 {
+		if status, r := nodes[1+i%2].ask("POST", "/v1/purge", fmt.Sprintf(`{"tag":"post:p%d"}`, i)); status != http.StatusOK ||
+			r.Variants < 3 {
 			t.Errorf("post %d: %d %+v, want what three nodes held", i, status, r)
 		}
 	}

@@ -17,7 +17,10 @@ func mountSmall(t *testing.T, options string) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=50m"+options); err != nil {
-		t.Skipf("mounting a tmpfs is not permitted here (%v): run it as root; package disktier tries the same on a disk in memory", err)
+		t.Skipf(
+			"mounting a tmpfs is not permitted here (%v): run it as root; package disktier tries the same on a disk in memory",
+			err,
+		)
 	}
 	t.Cleanup(func() {
 		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
@@ -74,7 +77,14 @@ func removeOthers(t *testing.T, dir string) {
 }
 
 // smallDisks are budgets that fit on the 50 MB once no other file is there.
-var smallDisks = []string{"--cache-memory-size", "8MiB", "--cache-disk-size", "16MiB", "--cache-originals-size", "24MiB"}
+var smallDisks = []string{
+	"--cache-memory-size",
+	"8MiB",
+	"--cache-disk-size",
+	"16MiB",
+	"--cache-originals-size",
+	"24MiB",
+}
 
 // Others fill the disk, before the tier begins or while it runs: every answer is right,
 // and when they leave, the tier uses the disk again.

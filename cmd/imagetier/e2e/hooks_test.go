@@ -65,7 +65,8 @@ func newCDNAdapter(t *testing.T) *cdnAdapter {
 		}
 		a.posts++
 		for _, o := range said.Data.Originals {
-			if want := (imagecache.Original{Source: "posts", Name: o.Name}).CDNTag(); o.Tag != want || o.Source != "posts" {
+			if want := (imagecache.Original{Source: "posts", Name: o.Name}).CDNTag(); o.Tag != want ||
+				o.Source != "posts" {
 				t.Errorf("%+v, want the tag %s", o, want)
 			}
 			if a.onHook != nil {
@@ -104,8 +105,27 @@ func (a *cdnAdapter) awaitTold(t *testing.T, what string) {
 func TestTier_PurgeHook_PostsAfterPurge(t *testing.T) {
 	a := newCDNAdapter(t)
 	o, origin := newShifting(t)
-	flags := []string{"--keys", key, "--source", "posts=" + origin, "--allow-private-origins", "--cache-dir", t.TempDir(), "--admin-token", token,
-		"--webhook-secrets", hookSecret, "--warm", "none", "--cdn-tags", "surrogate-key", "--purge-hook", a.url, "--purge-secrets", cdnSecret}
+	flags := []string{
+		"--keys",
+		key,
+		"--source",
+		"posts=" + origin,
+		"--allow-private-origins",
+		"--cache-dir",
+		t.TempDir(),
+		"--admin-token",
+		token,
+		"--webhook-secrets",
+		hookSecret,
+		"--warm",
+		"none",
+		"--cdn-tags",
+		"surrogate-key",
+		"--purge-hook",
+		a.url,
+		"--purge-secrets",
+		cdnSecret,
+	}
 	x := start(t, flags...)
 	path := func(name string) string { return signedPath(t, "/40x/v.1/posts/"+name+".jpg") }
 	for _, name := range []string{"a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg"} {
@@ -133,7 +153,11 @@ func TestTier_PurgeHook_PostsAfterPurge(t *testing.T) {
 	}
 	asked("POST", "/v1/purge", `{"source":"posts","name":"a.jpg"}`)
 	a.awaitTold(t, "image.purged a.jpg")
-	asked("POST", "/v1/purge", `{"path":"`+signedPath(t, "/99x/live/posts/b.jpg.webp")+`"}`) // of what is live: all of it
+	asked(
+		"POST",
+		"/v1/purge",
+		`{"path":"`+signedPath(t, "/99x/live/posts/b.jpg.webp")+`"}`,
+	) // of what is live: all of it
 	a.awaitTold(t, "image.purged b.jpg")
 	asked("POST", "/v1/takedown", `{"source":"posts","name":"c.jpg"}`)
 	a.awaitTold(t, "image.taken_down c.jpg")
@@ -145,7 +169,8 @@ func TestTier_PurgeHook_PostsAfterPurge(t *testing.T) {
 	}
 	a.awaitTold(t, "image.purged d.jpg")
 	a.set(func() {
-		if statuses["image.taken_down"] != http.StatusUnavailableForLegalReasons || statuses["image.lifted"] != http.StatusOK {
+		if statuses["image.taken_down"] != http.StatusUnavailableForLegalReasons ||
+			statuses["image.lifted"] != http.StatusOK {
 			t.Errorf("when the adapter received the hook: %v", statuses)
 		}
 		a.fails = true
@@ -166,7 +191,12 @@ func TestTier_PurgeHook_PostsAfterPurge(t *testing.T) {
 			t.Errorf("%s was posted %d times", what, n)
 		}
 	}
-	eventually(t, 20*time.Second, "it is counted", func() bool { return metric(t, x, `imagetier_purge_hooks_total{outcome="sent"}`) == "1" })
+	eventually(
+		t,
+		20*time.Second,
+		"it is counted",
+		func() bool { return metric(t, x, `imagetier_purge_hooks_total{outcome="sent"}`) == "1" },
+	)
 	x.stop()
 }
 

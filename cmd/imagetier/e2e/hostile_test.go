@@ -121,8 +121,27 @@ func TestTier_HostileOriginals_DoNoHarm(t *testing.T) {
 	}
 	tmp := t.TempDir()
 	// Its time is that of a busy machine.
-	x := startWith(t, []string{"TMPDIR=" + tmp, "HOME=" + tmp}, "--listen", freePort(t), "--private-listen", freePort(t), "--log-level", "error",
-		"--keys", key, "--source", "posts="+hostileOrigin(t, ready, whole)+"/", "--allow-private-origins", "--cache-dir", t.TempDir(), "--resize-timeout", "60s", "--origin-timeout", "30s")
+	x := startWith(
+		t,
+		[]string{"TMPDIR=" + tmp, "HOME=" + tmp},
+		"--listen",
+		freePort(t),
+		"--private-listen",
+		freePort(t),
+		"--log-level",
+		"error",
+		"--keys",
+		key,
+		"--source",
+		"posts="+hostileOrigin(t, ready, whole)+"/",
+		"--allow-private-origins",
+		"--cache-dir",
+		t.TempDir(),
+		"--resize-timeout",
+		"60s",
+		"--origin-timeout",
+		"30s",
+	)
 	a := newAsker(x)
 
 	var good int
@@ -163,7 +182,15 @@ func TestTier_HostileOriginals_DoNoHarm(t *testing.T) {
 	}
 	close(done)
 	beside.Wait()
-	t.Logf("%d originals were answered with %v, the slowest, %s, after %v; %d good images meanwhile; restarts: %s", len(names), answers, slow, slowest, good, restarts(t, x))
+	t.Logf(
+		"%d originals were answered with %v, the slowest, %s, after %v; %d good images meanwhile; restarts: %s",
+		len(names),
+		answers,
+		slow,
+		slowest,
+		good,
+		restarts(t, x),
+	)
 	if good < 10 {
 		t.Errorf("only %d good images were made meanwhile", good)
 	}

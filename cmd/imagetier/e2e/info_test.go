@@ -43,10 +43,16 @@ func (f facts) check(t *testing.T, file string) {
 	if f.Orientation >= 5 {
 		photo.Width, photo.Height = photo.Height, photo.Width
 	}
-	if f.Width != photo.Width || f.Height != photo.Height || int64(f.Bytes) != stat.Size() || f.Format != "jpg" || f.Frames != 1 || f.Animated || f.Orientation < 1 || f.Orientation > 8 {
+	if f.Width != photo.Width || f.Height != photo.Height || int64(f.Bytes) != stat.Size() || f.Format != "jpg" ||
+		f.Frames != 1 ||
+		f.Animated ||
+		f.Orientation < 1 ||
+		f.Orientation > 8 {
 		t.Errorf("%+v of a JPEG of %dx%d and %d bytes", f, photo.Width, photo.Height, stat.Size())
 	}
-	if hash, err := base64.StdEncoding.DecodeString(f.ThumbHash); err != nil || len(hash) < 5 || len(hash) > 40 || len(f.BlurHash) < 20 || !hexColor.MatchString(f.Color) {
+	if hash, err := base64.StdEncoding.DecodeString(f.ThumbHash); err != nil || len(hash) < 5 || len(hash) > 40 ||
+		len(f.BlurHash) < 20 ||
+		!hexColor.MatchString(f.Color) {
 		t.Errorf("thumbhash %q (%v), blurhash %q, color %q", f.ThumbHash, err, f.BlurHash, f.Color)
 	}
 }
@@ -54,7 +60,12 @@ func (f facts) check(t *testing.T, file string) {
 // infos posts to /v1/info of a tier with --admin-token secret.
 func (x *tier) infos(t *testing.T, images ...string) []facts {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, x.private+"/v1/info", strings.NewReader(`{"images":[`+strings.Join(images, ",")+`]}`))
+	req, err := http.NewRequestWithContext(
+		t.Context(),
+		http.MethodPost,
+		x.private+"/v1/info",
+		strings.NewReader(`{"images":[`+strings.Join(images, ",")+`]}`),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

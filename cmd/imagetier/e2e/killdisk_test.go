@@ -72,7 +72,12 @@ func TestTier_Kill_KeepsStoredImages(t *testing.T) {
 		}
 	}
 	slices.Sort(starts)
-	t.Logf("%d images; ready after %v (median), %v (longest)", len(a.known()), starts[len(starts)/2], starts[len(starts)-1])
+	t.Logf(
+		"%d images; ready after %v (median), %v (longest)",
+		len(a.known()),
+		starts[len(starts)/2],
+		starts[len(starts)-1],
+	)
 	if median := starts[len(starts)/2]; median > readyWithin {
 		t.Errorf("ready after %v, want %v", median, readyWithin)
 	}
@@ -87,7 +92,10 @@ func TestTier_CacheDir_RefusesSecondProcess(t *testing.T) {
 	a.ask(x, 0, 5)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	second := exec.CommandContext(ctx, filepath.Join(bin, "imagetier"), append([]string{"serve"}, a.flags(cache, "--listen", "127.0.0.1:0", "--private-listen", "127.0.0.1:0")...)...)
+	second := exec.CommandContext(
+		ctx,
+		filepath.Join(bin, "imagetier"),
+		append([]string{"serve"}, a.flags(cache, "--listen", "127.0.0.1:0", "--private-listen", "127.0.0.1:0")...)...)
 	said, err := second.CombinedOutput()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 1 {
@@ -135,7 +143,9 @@ func TestTier_CacheDir_SetsOtherVersionsAside(t *testing.T) {
 		t.Error("all are hits although one file cannot be read")
 	}
 	eventually(t, recovery, "the log to say that it is set aside", func() bool {
-		return strings.Contains(x.log.String(), "set aside") && strings.Contains(x.log.String(), filepath.Base(oldest)) && strings.Contains(x.log.String(), "version 2")
+		return strings.Contains(x.log.String(), "set aside") &&
+			strings.Contains(x.log.String(), filepath.Base(oldest)) &&
+			strings.Contains(x.log.String(), "version 2")
 	})
 	aside, err := filepath.Glob(filepath.Join(cache, "variants", "*.unknown-*"))
 	if err != nil || len(aside) != 1 {

@@ -94,16 +94,36 @@ func TestTier_Overload_ServesHitsRefusesRest(t *testing.T) {
 	})
 	stop.Store(true)
 	readers.Wait()
-	said := fmt.Sprintf("of %d: %d made, %d refused, %d late; %d hits meanwhile", asked, made.Load(), refused.Load(), late.Load(), hits.Load())
+	said := fmt.Sprintf(
+		"of %d: %d made, %d refused, %d late; %d hits meanwhile",
+		asked,
+		made.Load(),
+		refused.Load(),
+		late.Load(),
+		hits.Load(),
+	)
 	t.Log(said)
-	if made.Load() < 3 || refused.Load() < 40 || made.Load()+refused.Load()+late.Load() != asked || late.Load() > 20 || hits.Load() < 100 {
+	if made.Load() < 3 || refused.Load() < 40 || made.Load()+refused.Load()+late.Load() != asked || late.Load() > 20 ||
+		hits.Load() < 100 {
 		t.Error(said)
 	}
 }
 
 // A job without waiting clients frees its child; one with another waiting client goes on.
 func TestTier_ClientLeaves_FreesChild(t *testing.T) {
-	x := start(t, "--keys", key, "--source", "posts=dir://"+lay(t, pictures(t)), "--cache-dir", t.TempDir(), "--workers", "1", "--resize-timeout", "120s")
+	x := start(
+		t,
+		"--keys",
+		key,
+		"--source",
+		"posts=dir://"+lay(t, pictures(t)),
+		"--cache-dir",
+		t.TempDir(),
+		"--workers",
+		"1",
+		"--resize-timeout",
+		"120s",
+	)
 	busy := func() bool { return metric(t, x, `imagetier_resize_workers{state="busy"}`) == "1" }
 	// A child that has just started for an expensive job has taken 0.1 s or less.
 	works := func() bool {

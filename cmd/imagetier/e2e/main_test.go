@@ -49,7 +49,12 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		if out, err := build("1", "../../imagetier-resize"); err != nil {
-			fmt.Fprintf(os.Stderr, "build imagetier-resize (is libvips-dev there? make test installs it): %v\n%s", err, out)
+			fmt.Fprintf(
+				os.Stderr,
+				"build imagetier-resize (is libvips-dev there? make test installs it): %v\n%s",
+				err,
+				out,
+			)
 			return 1
 		}
 		return m.Run()
@@ -122,7 +127,12 @@ func launch(t testing.TB, env []string, flags ...string) *tier {
 		args = append(args, "--listen", "127.0.0.1:0", "--private-listen", "127.0.0.1:0")
 	}
 	cmd := exec.Command(filepath.Join(bin, "imagetier"), args...)
-	cmd.Env = append(os.Environ(), "IMAGETIER_CACHE_MEMORY_SIZE=64MiB", "IMAGETIER_CACHE_DISK_SIZE=256MiB", "IMAGETIER_CACHE_ORIGINALS_SIZE=256MiB")
+	cmd.Env = append(
+		os.Environ(),
+		"IMAGETIER_CACHE_MEMORY_SIZE=64MiB",
+		"IMAGETIER_CACHE_DISK_SIZE=256MiB",
+		"IMAGETIER_CACHE_ORIGINALS_SIZE=256MiB",
+	)
 	cmd.Env = append(cmd.Env, env...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
@@ -249,7 +259,15 @@ func fetch(t testing.TB, url string) answer {
 func (a answer) want(t *testing.T, status int, detail string) {
 	t.Helper()
 	if got := a.Header.Get("Cache-Status"); a.StatusCode != status || !strings.HasSuffix(got, "detail="+detail) {
-		t.Fatalf("%s: %d %q, want %d with detail=%s\n%s", a.Request.URL, a.StatusCode, got, status, detail, firstBytes(a.body))
+		t.Fatalf(
+			"%s: %d %q, want %d with detail=%s\n%s",
+			a.Request.URL,
+			a.StatusCode,
+			got,
+			status,
+			detail,
+			firstBytes(a.body),
+		)
 	}
 }
 

@@ -43,7 +43,14 @@ func TestTier_Mezzanine_LaterSizesNeedNoFetch(t *testing.T) {
 // A URL names the same bytes on every node, whatever the node was asked for before.
 func TestTier_Mezzanine_BytesDoNotDependOnCache(t *testing.T) {
 	_, origin := newCountingOrigin(t, "phone-orient6-p3.jpg")
-	paths := []string{"/320x/v.1/posts/a.jpg.jpg", "/880x/v.1/posts/a.jpg.webp", "/2000x/v.1/posts/a.jpg.jpg", "/200x200-cover/v.1/posts/a.jpg.webp", "/640x-p3/v.1/posts/a.jpg.jpg", "/640x-credit/v.1/posts/a.jpg.webp"}
+	paths := []string{
+		"/320x/v.1/posts/a.jpg.jpg",
+		"/880x/v.1/posts/a.jpg.webp",
+		"/2000x/v.1/posts/a.jpg.jpg",
+		"/200x200-cover/v.1/posts/a.jpg.webp",
+		"/640x-p3/v.1/posts/a.jpg.jpg",
+		"/640x-credit/v.1/posts/a.jpg.webp",
+	}
 	etags := map[string]string{}
 	for _, order := range [][]int{{0, 1, 2, 3, 4, 5}, {5, 4, 3, 2, 1, 0}} {
 		x := start(t, warmFlags(origin, "--cache-dir", t.TempDir())...)
@@ -103,7 +110,8 @@ func TestTier_Watermark_IsPartOfCacheKey(t *testing.T) {
 	} else if img, _, err := image.Decode(bytes.NewReader(body)); err != nil || !near(color.NRGBAModel.Convert(img.At(285, 285)).(color.NRGBA), red) {
 		t.Errorf("another child has another watermark: %v", err)
 	}
-	if got := x.get(signedPath(t, "/400x400-cover-wm.other/v.1/posts/a.jpg.png")); got.StatusCode != http.StatusBadRequest || !bytes.Contains(got.body, []byte("watermark")) {
+	if got := x.get(signedPath(t, "/400x400-cover-wm.other/v.1/posts/a.jpg.png")); got.StatusCode != http.StatusBadRequest ||
+		!bytes.Contains(got.body, []byte("watermark")) {
 		t.Errorf("of no watermark: %s %s", got.Status, firstBytes(got.body))
 	}
 	x.stop()

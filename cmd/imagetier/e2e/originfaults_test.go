@@ -36,17 +36,32 @@ func TestTier_FaultyOrigin_StoresNothing(t *testing.T) {
 	origin := faulty.Start(t, picture(1))
 	a := newAlbum(t)
 	faults := map[faulty.Fault][]int{
-		faulty.None: {200}, faulty.IgnoresIfMatch: {200}, faulty.FlippingTag: {200}, // of a version that the caller answers for
+		faulty.None: {
+			200,
+		}, faulty.IgnoresIfMatch: {200}, faulty.FlippingTag: {200}, // of a version that the caller answers for
 		faulty.TooLong: {200}, // what was promised came, and no more is read
 		faulty.Cut:     {502}, faulty.CutChunked: {502}, faulty.Reset: {502}, faulty.ResetBody: {502},
 		faulty.WrongKind: {415}, faulty.Unavailable: {503}, faulty.Failed: {502}, faulty.BadGateway: {502},
 		faulty.Hang: {504}, faulty.HangHeaders: {504}, faulty.HangBody: {504}, faulty.Trickle: {504},
 		faulty.Endless: {413, 504}, faulty.EndlessHeaders: {502}, faulty.EndlessInterim: {502, 504},
-		faulty.Gzip: {502}, faulty.Partial: {502}, faulty.Switching: {502, 504}, faulty.NoContent: {502}, faulty.NotModified: {502},
-		faulty.TwoLengths: {502}, faulty.Garbage: {502}, faulty.ToPrivate: {502}, faulty.ToMetadata: {502}, faulty.ToElsewhere: {502},
+		faulty.Gzip: {
+			502,
+		}, faulty.Partial: {502}, faulty.Switching: {502, 504}, faulty.NoContent: {502}, faulty.NotModified: {502},
+		faulty.TwoLengths: {
+			502,
+		}, faulty.Garbage: {502}, faulty.ToPrivate: {502}, faulty.ToMetadata: {502}, faulty.ToElsewhere: {502},
 		faulty.ToFile: {502}, faulty.RedirectLoop: {502}, faulty.RedirectNowhere: {502},
 	}
-	flags := []string{"--log-level", "error", "--origin-timeout", timeout.String(), "--negative-ttl", "0s", "--max-original-bytes", "1MiB"}
+	flags := []string{
+		"--log-level",
+		"error",
+		"--origin-timeout",
+		timeout.String(),
+		"--negative-ttl",
+		"0s",
+		"--max-original-bytes",
+		"1MiB",
+	}
 	for fault := range faults {
 		flags = append(flags, "--source", fmt.Sprintf("f-%s=%s/", fault, origin.URL))
 	}
@@ -64,7 +79,8 @@ func TestTier_FaultyOrigin_StoresNothing(t *testing.T) {
 					t.Errorf("%s: %v", fault, err)
 					return
 				}
-				late := got.StatusCode == 504 && time.Since(began) >= timeout && !slices.Contains(want, 200) // of a busy machine, for whatever reason
+				late := got.StatusCode == 504 && time.Since(began) >= timeout &&
+					!slices.Contains(want, 200) // of a busy machine, for whatever reason
 				if !slices.Contains(want, got.StatusCode) && !late {
 					t.Errorf("%s: %s, want one of %v: %s", fault, got.Status, want, firstBytes(got.body))
 				}
@@ -150,7 +166,9 @@ func TestTier_FlippingOrigin_ETagVersionsNeverMix(t *testing.T) {
 				default:
 					t.Error(err)
 				}
-				live, err := a.client.Get(x.public + signedPath(t, fmt.Sprintf("/%dx-q95/live/flips/live.png.jpg", 100+i%3)))
+				live, err := a.client.Get(
+					x.public + signedPath(t, fmt.Sprintf("/%dx-q95/live/flips/live.png.jpg", 100+i%3)),
+				)
 				if err != nil {
 					t.Error(err)
 					return
@@ -166,7 +184,12 @@ func TestTier_FlippingOrigin_ETagVersionsNeverMix(t *testing.T) {
 	all.Wait()
 	for n := range 2 {
 		if right[n].Load() == 0 || refused[n].Load() == 0 {
-			t.Errorf("of-%d was answered %d times and refused %d times: it did not flip", n, right[n].Load(), refused[n].Load())
+			t.Errorf(
+				"of-%d was answered %d times and refused %d times: it did not flip",
+				n,
+				right[n].Load(),
+				refused[n].Load(),
+			)
 		}
 	}
 }

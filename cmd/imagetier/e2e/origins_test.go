@@ -123,7 +123,8 @@ func TestTier_OriginFaults_ServeStale(t *testing.T) {
 	for range 2 {
 		hitters.Go(func() {
 			for !stop.Load() {
-				if got := x.get(well); got.StatusCode != 200 || !bytes.Equal(got.body, want.body) || !strings.Contains(got.Header.Get("Cache-Status"), "; hit;") {
+				if got := x.get(well); got.StatusCode != 200 || !bytes.Equal(got.body, want.body) ||
+					!strings.Contains(got.Header.Get("Cache-Status"), "; hit;") {
 					t.Errorf("a hit beside the faults: %s %s", got.Status, got.Header.Get("Cache-Status"))
 					return
 				}
@@ -144,7 +145,14 @@ func TestTier_OriginFaults_ServeStale(t *testing.T) {
 				allowed = allowed || got.StatusCode == status
 			}
 			if !allowed || strings.HasPrefix(got.Header.Get("Content-Type"), "image/") {
-				t.Errorf("%s, round %d: %s %s, want one of %v", fault, round, got.Status, got.Header.Get("Content-Type"), statuses)
+				t.Errorf(
+					"%s, round %d: %s %s, want one of %v",
+					fault,
+					round,
+					got.Status,
+					got.Header.Get("Content-Type"),
+					statuses,
+				)
 			}
 			if !strings.HasPrefix(got.Header.Get("Content-Type"), "application/problem+json") {
 				t.Errorf("%s: the answer is %s", fault, got.Header.Get("Content-Type"))
@@ -156,7 +164,8 @@ func TestTier_OriginFaults_ServeStale(t *testing.T) {
 				t.Error("no request was answered while an origin hung")
 			}
 			for i := range 3 {
-				x.get(signedPath(t, fmt.Sprintf("/60x/v.1/posts/well-%s-%d-%d.jpg.jpg", fault, round, i))).want(t, 200, "origin")
+				x.get(signedPath(t, fmt.Sprintf("/60x/v.1/posts/well-%s-%d-%d.jpg.jpg", fault, round, i))).
+					want(t, 200, "origin")
 			}
 		}
 	}

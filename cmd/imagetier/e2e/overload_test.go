@@ -40,7 +40,21 @@ func loadTier(t *testing.T) *tier {
 	if err := os.WriteFile(filepath.Join(dir, "large.avif"), large.Body, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	return start(t, "--listen", freePort(t), "--private-listen", freePort(t), "--log-level", "error", "--keys", key, "--source", "posts=dir://"+dir, "--cache-dir", t.TempDir())
+	return start(
+		t,
+		"--listen",
+		freePort(t),
+		"--private-listen",
+		freePort(t),
+		"--log-level",
+		"error",
+		"--keys",
+		key,
+		"--source",
+		"posts=dir://"+dir,
+		"--cache-dir",
+		t.TempDir(),
+	)
 }
 
 // makeImages makes variants with the built resize program, of which more memory and time
@@ -48,7 +62,9 @@ func loadTier(t *testing.T) *tier {
 func makeImages(t testing.TB, original []byte, names ...string) []resize.Image {
 	t.Helper()
 	pool, err := workers.New(workers.Config{
-		Command: []string{filepath.Join(bin, "imagetier-resize")}, Workers: 1, Memory: 8 << 30, Timeout: 3 * time.Minute,
+		Command: []string{
+			filepath.Join(bin, "imagetier-resize"),
+		}, Workers: 1, Memory: 8 << 30, Timeout: 3 * time.Minute,
 		Limits: resize.Limits{MaxPixels: 100_000_000},
 	})
 	if err != nil {
@@ -100,7 +116,9 @@ func TestLoad_ExpensiveJobs_LeaveCheapOnesTime(t *testing.T) {
 			var beside sync.WaitGroup
 			cheap := a.pace(t, rate, *loadTime, uint64(pair), func(i int) string {
 				if with && i%100 == 20 {
-					beside.Go(func() { expensive = append(expensive, a.ask(t.Context(), a.fill(t, "640x", "large.avif.avif"))) })
+					beside.Go(
+						func() { expensive = append(expensive, a.ask(t.Context(), a.fill(t, "640x", "large.avif.avif"))) },
+					)
 				}
 				return a.fill(t, "640x", phoneJPEGs[i%len(phoneJPEGs)]+".jpg")
 			})
@@ -116,8 +134,19 @@ func TestLoad_ExpensiveJobs_LeaveCheapOnesTime(t *testing.T) {
 				at = 1
 			}
 			p99[at] = quantile(cheap, http.StatusOK, 0.99)
-			t.Logf("pair %d, expensive jobs %2d: %4d fills, p50 %v, p99 %v; an expensive one took %v", pair+1, len(expensive), len(cheap),
-				quantile(cheap, http.StatusOK, 0.5).Round(time.Millisecond), p99[at].Round(time.Millisecond), quantile(expensive, http.StatusOK, 0.5).Round(time.Millisecond))
+			t.Logf(
+				"pair %d, expensive jobs %2d: %4d fills, p50 %v, p99 %v; an expensive one took %v",
+				pair+1,
+				len(expensive),
+				len(cheap),
+				quantile(
+					cheap,
+					http.StatusOK,
+					0.5,
+				).Round(time.Millisecond),
+				p99[at].Round(time.Millisecond),
+				quantile(expensive, http.StatusOK, 0.5).Round(time.Millisecond),
+			)
 		}
 		ratios = append(ratios, float64(p99[1])/float64(p99[0]))
 	}
@@ -176,20 +205,59 @@ func TestLoad_FourTimesCapacity(t *testing.T) {
 		pause(t.Context(), time.Until(ended.Add(time.Duration(i+1)*250*time.Millisecond)))
 	}
 	probing.Wait()
-	recovered := slices.IndexFunc(probes[:], func(r reply) bool { return r.status == http.StatusOK && r.took <= idle*3/2 })
+	recovered := slices.IndexFunc(
+		probes[:],
+		func(r reply) bool { return r.status == http.StatusOK && r.took <= idle*3/2 },
+	)
 	asking.Wait()
 	cancel()
 	beside.Wait()
 
-	ok, refused, late := count(made, http.StatusOK), count(made, http.StatusServiceUnavailable), count(made, http.StatusGatewayTimeout)
+	ok, refused, late := count(
+		made,
+		http.StatusOK,
+	), count(
+		made,
+		http.StatusServiceUnavailable,
+	), count(
+		made,
+		http.StatusGatewayTimeout,
+	)
 	// The first quarter is the way from idle to full. After it memory is to stay what it is.
 	full := memory[len(memory)/4:]
 	first, second := median(full[:len(full)/2]), median(full[len(full)/2:])
-	t.Logf("capacity %.1f fills a second; asked for %d in %v: %d made (%.1f a second), %d refused, %d too late", capacity, len(made), *loadTime, ok, float64(ok)/loadTime.Seconds(), refused, late)
-	t.Logf("hits: %d of %d served, p50 %v, p99 %v", count(hits, http.StatusOK), len(hits), quantile(hits, http.StatusOK, 0.5), quantile(hits, http.StatusOK, 0.99))
-	t.Logf("refusals: p50 %v, p99 %v; fills that were made: p50 %v, p99 %v, without overload p99 %v", quantile(made, http.StatusServiceUnavailable, 0.5), quantile(made, http.StatusServiceUnavailable, 0.99),
-		quantile(made, http.StatusOK, 0.5), quantile(made, http.StatusOK, 0.99), idle)
-	t.Logf("memory of parent and children, MiB: idle %d; under overload, medians of its second and third part, %d and %d; at the most %d", memory[0]>>20, first>>20, second>>20, slices.Max(memory)>>20)
+	t.Logf(
+		"capacity %.1f fills a second; asked for %d in %v: %d made (%.1f a second), %d refused, %d too late",
+		capacity,
+		len(made),
+		*loadTime,
+		ok,
+		float64(ok)/loadTime.Seconds(),
+		refused,
+		late,
+	)
+	t.Logf(
+		"hits: %d of %d served, p50 %v, p99 %v",
+		count(hits, http.StatusOK),
+		len(hits),
+		quantile(hits, http.StatusOK, 0.5),
+		quantile(hits, http.StatusOK, 0.99),
+	)
+	t.Logf(
+		"refusals: p50 %v, p99 %v; fills that were made: p50 %v, p99 %v, without overload p99 %v",
+		quantile(made, http.StatusServiceUnavailable, 0.5),
+		quantile(made, http.StatusServiceUnavailable, 0.99),
+		quantile(made, http.StatusOK, 0.5),
+		quantile(made, http.StatusOK, 0.99),
+		idle,
+	)
+	t.Logf(
+		"memory of parent and children, MiB: idle %d; under overload, medians of its second and third part, %d and %d; at the most %d",
+		memory[0]>>20,
+		first>>20,
+		second>>20,
+		slices.Max(memory)>>20,
+	)
 	t.Logf("recovered %v after the end", time.Duration(recovered)*250*time.Millisecond)
 	if count(hits, http.StatusOK) != len(hits) || len(hits) == 0 {
 		t.Errorf("%d of %d hits were served", count(hits, http.StatusOK), len(hits))
@@ -197,7 +265,10 @@ func TestLoad_FourTimesCapacity(t *testing.T) {
 	if ok+refused != len(made) || refused < len(made)/2 {
 		t.Errorf("of %d %d were made and %d refused", len(made), ok, refused)
 	}
-	if slices.ContainsFunc(made, func(r reply) bool { return r.status == http.StatusServiceUnavailable && !r.retryAfter }) {
+	if slices.ContainsFunc(
+		made,
+		func(r reply) bool { return r.status == http.StatusServiceUnavailable && !r.retryAfter },
+	) {
 		t.Error("a refusal has no Retry-After")
 	}
 	if at := quantile(made, http.StatusServiceUnavailable, 0.99); at > 250*time.Millisecond {

@@ -56,7 +56,15 @@ func (a *asker) fill(t testing.TB, spec, name string) string {
 }
 
 // phoneJPEGs are the 12-megapixel photos of phones among the real ones.
-var phoneJPEGs = []string{"phone-srgb.jpg", "phone-orient6-p3.jpg", "phone-android.jpg", "phone-p3-b.jpg", "phone-portrait-p3.jpg", "vertical.jpg", "portrait-book.jpg"}
+var phoneJPEGs = []string{
+	"phone-srgb.jpg",
+	"phone-orient6-p3.jpg",
+	"phone-android.jpg",
+	"phone-p3-b.jpg",
+	"phone-portrait-p3.jpg",
+	"vertical.jpg",
+	"portrait-book.jpg",
+}
 
 // capacity returns how many fills of phone photos a second the tier makes when some more
 // are always waiting than it has workers.

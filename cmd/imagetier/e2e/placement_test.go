@@ -35,15 +35,26 @@ func TestBalancers_HashByOriginal(t *testing.T) {
 	yaml := strings.NewReplacer(`\\`, `\`)
 	matches := rulesOf(t, envoy, regexp.MustCompile(`match: \{ safe_regex: \{ regex: "(.*)" \} \}`), yaml)
 	rewrites := rulesOf(t, envoy, regexp.MustCompile(`pattern: \{ regex: "(.*)" \}`), yaml)
-	nginx := rulesOf(t, "../../../deploy/nginx/imagetier.conf", regexp.MustCompile(`(?m)^\s+"~(\^/i/.*)"\s`), strings.NewReplacer("(?<", "(?P<"))
+	nginx := rulesOf(
+		t,
+		"../../../deploy/nginx/imagetier.conf",
+		regexp.MustCompile(`(?m)^\s+"~(\^/i/.*)"\s`),
+		strings.NewReplacer("(?<", "(?P<"),
+	)
 	if len(matches) != 2 || len(rewrites) != 2 || len(nginx) != 2 {
 		t.Fatalf("%q %q %q", matches, rewrites, nginx)
 	}
 	balancers := map[string][]rule{}
 	for i := range 2 {
 		// Envoy matches the whole path, without its query; the rewrite has all of it.
-		balancers["envoy"] = append(balancers["envoy"], rule{regexp.MustCompile("^(?:" + matches[i] + ")$"), regexp.MustCompile(rewrites[i])})
-		balancers["nginx"] = append(balancers["nginx"], rule{regexp.MustCompile(nginx[i]), regexp.MustCompile(nginx[i])})
+		balancers["envoy"] = append(
+			balancers["envoy"],
+			rule{regexp.MustCompile("^(?:" + matches[i] + ")$"), regexp.MustCompile(rewrites[i])},
+		)
+		balancers["nginx"] = append(
+			balancers["nginx"],
+			rule{regexp.MustCompile(nginx[i]), regexp.MustCompile(nginx[i])},
+		)
 	}
 	keyOf := func(rules []rule, path string) string {
 		for _, r := range rules {
@@ -85,7 +96,8 @@ func TestTier_Takedown_DamagedListStopsStart(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, filepath.Join(bin, "imagetier"), "serve", "--keys", key, "--source", "posts=dir://"+t.TempDir(), "--cache-dir", dir,
-		"--cache-memory-size", "64MiB", "--listen", "127.0.0.1:0", "--private-listen", "127.0.0.1:0").CombinedOutput()
+		"--cache-memory-size", "64MiB", "--listen", "127.0.0.1:0", "--private-listen", "127.0.0.1:0").
+		CombinedOutput()
 	if err == nil || ctx.Err() != nil || !strings.Contains(string(out), "takedowns:2") {
 		t.Errorf("%v\n%s", err, out)
 	}

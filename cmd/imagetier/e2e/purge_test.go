@@ -46,7 +46,10 @@ func TestTier_Takedown_SurvivesKill(t *testing.T) {
 	dir, cache := t.TempDir(), t.TempDir()
 	copyPhoto(t, dir, "phone-srgb.jpg")
 	flags := []string{"--keys", key, "--source", "posts=dir://" + dir, "--cache-dir", cache, "--admin-token", token}
-	paths := []string{sign(t, "phone-srgb.jpg", "v.1", "200x", "jpg"), sign(t, "phone-srgb.jpg", "live", "100x", "webp")}
+	paths := []string{
+		sign(t, "phone-srgb.jpg", "v.1", "200x", "jpg"),
+		sign(t, "phone-srgb.jpg", "live", "100x", "webp"),
+	}
 	x := start(t, flags...)
 	for _, path := range paths {
 		if got := x.get(path); got.StatusCode != 200 {
@@ -99,7 +102,19 @@ func TestTier_Purge_LiveImageNeverServedAgain(t *testing.T) {
 	}
 	replace(0)
 	// Little memory, so that images go to and fro between memory and disk.
-	x := start(t, "--keys", key, "--source", "posts=dir://"+dir, "--cache-dir", t.TempDir(), "--admin-token", token, "--cache-memory-size", "8MiB")
+	x := start(
+		t,
+		"--keys",
+		key,
+		"--source",
+		"posts=dir://"+dir,
+		"--cache-dir",
+		t.TempDir(),
+		"--admin-token",
+		token,
+		"--cache-memory-size",
+		"8MiB",
+	)
 	specs := []string{"60x", "80x", "100x", "120x"}
 	paths := make([]string, len(specs))
 	var made [2][]string // what each picture gives, by Spec
@@ -134,7 +149,11 @@ func TestTier_Purge_LiveImageNeverServedAgain(t *testing.T) {
 				}
 				told.Add(1)
 				if body.String() != made[began/2%2][i%len(paths)] {
-					t.Errorf("after purge %d: not the picture that it left, but %s", began/2, resp.Header.Get("Cache-Status"))
+					t.Errorf(
+						"after purge %d: not the picture that it left, but %s",
+						began/2,
+						resp.Header.Get("Cache-Status"),
+					)
 				}
 			}
 		})

@@ -16,7 +16,15 @@ func TestTier_S3_CachedImagesOutliveOutage(t *testing.T) {
 	dir := photos(t)
 	s3 := s3server.Start(t)
 	s3.Bucket(t, "photos", false)
-	names := []string{"phone-srgb.jpg", "phone-orient6-p3.jpg", "progressive-p3.jpg", "paper-alpha.png", "vertical.webp", "photo.avif", "animation-small.gif"}
+	names := []string{
+		"phone-srgb.jpg",
+		"phone-orient6-p3.jpg",
+		"progressive-p3.jpg",
+		"paper-alpha.png",
+		"vertical.webp",
+		"photo.avif",
+		"animation-small.gif",
+	}
 	etags := map[string]string{}
 	for _, name := range names {
 		body, err := os.ReadFile(filepath.Join(dir, name))
@@ -66,7 +74,12 @@ func TestTier_S3_CachedImagesOutliveOutage(t *testing.T) {
 			t.Errorf("%s: other bytes after the restart", name)
 		}
 	}
-	if got := x.get(sign(t, "gone.jpg", "v.1", "640x640", "jpg")); got.StatusCode != 502 || got.Header.Get("Cache-Control") != "no-store" {
-		t.Errorf("an uncached image while the origin is down: %s %s, want an uncacheable 502", got.Status, got.Header.Get("Cache-Control"))
+	if got := x.get(sign(t, "gone.jpg", "v.1", "640x640", "jpg")); got.StatusCode != 502 ||
+		got.Header.Get("Cache-Control") != "no-store" {
+		t.Errorf(
+			"an uncached image while the origin is down: %s %s, want an uncacheable 502",
+			got.Status,
+			got.Header.Get("Cache-Control"),
+		)
 	}
 }

@@ -26,13 +26,36 @@ func TestTier_S3Notices_WarmAndPurge(t *testing.T) {
 			httputil.NewSingleHostReverseProxy(to).ServeHTTP(w, r)
 		}
 	}))
-	s3 := s3server.Start(t, "--event-webhook-url", strings.Replace(relay, "http://", "http://bucket:"+hookSecretInURL+"@", 1)+"/v1/events/s3")
+	s3 := s3server.Start(
+		t,
+		"--event-webhook-url",
+		strings.Replace(relay, "http://", "http://bucket:"+hookSecretInURL+"@", 1)+"/v1/events/s3",
+	)
 	s3.Bucket(t, "photos", false)
 	cdn := newCDNAdapter(t)
 	env := []string{"AWS_ACCESS_KEY_ID=" + s3.AccessKey, "AWS_SECRET_ACCESS_KEY=" + s3.SecretKey}
-	x := startWith(t, env, "--keys", key, "--cache-dir", t.TempDir(), "--admin-token", token, "--webhook-secrets", hookSecret, "--warm", "all",
-		"--source", "posts=s3://photos/2026?region="+s3.Region+"&endpoint="+s3.Endpoint+"&path-style=true",
-		"--image-prefix", "https://cdn.app.example/=posts", "--purge-hook", cdn.url, "--purge-secrets", cdnSecret)
+	x := startWith(
+		t,
+		env,
+		"--keys",
+		key,
+		"--cache-dir",
+		t.TempDir(),
+		"--admin-token",
+		token,
+		"--webhook-secrets",
+		hookSecret,
+		"--warm",
+		"all",
+		"--source",
+		"posts=s3://photos/2026?region="+s3.Region+"&endpoint="+s3.Endpoint+"&path-style=true",
+		"--image-prefix",
+		"https://cdn.app.example/=posts",
+		"--purge-hook",
+		cdn.url,
+		"--purge-secrets",
+		cdnSecret,
+	)
 	at, err := url.Parse(x.private)
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +88,12 @@ func TestTier_S3Notices_WarmAndPurge(t *testing.T) {
 	live := signedPath(t, "/100x/live/posts/a.jpg.webp")
 	was := x.get(live).body
 	s3.Put(t, "photos", "2026/a.jpg", second)
-	eventually(t, 30*time.Second, "the live variant is of the new original", func() bool { return !bytes.Equal(x.get(live).body, was) })
+	eventually(
+		t,
+		30*time.Second,
+		"the live variant is of the new original",
+		func() bool { return !bytes.Equal(x.get(live).body, was) },
+	)
 	// And what is removed is gone.
 	for name, spelled := range names {
 		told := cdn.times("image.purged " + name)
@@ -73,13 +101,23 @@ func TestTier_S3Notices_WarmAndPurge(t *testing.T) {
 		eventually(t, 30*time.Second, name+" is purged", func() bool {
 			return x.get(signedPath(t, "/440x/v.0/posts/"+spelled+".webp")).StatusCode == http.StatusNotFound
 		})
-		eventually(t, 30*time.Second, "a CDN hook for "+name, func() bool { return cdn.times("image.purged "+name) > told })
+		eventually(
+			t,
+			30*time.Second,
+			"a CDN hook for "+name,
+			func() bool { return cdn.times("image.purged "+name) > told },
+		)
 	}
 	for what, change := range map[string]func(*http.Request){
 		"nothing":        func(*http.Request) {},
 		"another secret": func(r *http.Request) { r.SetBasicAuth("bucket", "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDA=") },
 	} {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, x.private+"/v1/events/s3", strings.NewReader(`{"Records":[]}`))
+		req, err := http.NewRequestWithContext(
+			t.Context(),
+			http.MethodPost,
+			x.private+"/v1/events/s3",
+			strings.NewReader(`{"Records":[]}`),
+		)
 		if err != nil {
 			t.Fatal(err)
 		}

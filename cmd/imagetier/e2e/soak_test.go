@@ -31,8 +31,27 @@ func TestSoak(t *testing.T) {
 	}
 	whole := pictures(t)
 	bad := broken(whole)
-	x := start(t, "--listen", freePort(t), "--private-listen", freePort(t), "--log-level", "error", "--keys", key, "--source", "posts=dir://"+lay(t, append(whole, bad...)),
-		"--cache-dir", t.TempDir(), "--cache-memory-size", "16MiB", "--cache-disk-size", "128MiB", "--cache-originals-size", "128MiB")
+	x := start(
+		t,
+		"--listen",
+		freePort(t),
+		"--private-listen",
+		freePort(t),
+		"--log-level",
+		"error",
+		"--keys",
+		key,
+		"--source",
+		"posts=dir://"+lay(t, append(whole, bad...)),
+		"--cache-dir",
+		t.TempDir(),
+		"--cache-memory-size",
+		"16MiB",
+		"--cache-disk-size",
+		"128MiB",
+		"--cache-originals-size",
+		"128MiB",
+	)
 	a := newAsker(x)
 	var asked, made, refused atomic.Int64
 	one := func(random *rand.Rand) {
@@ -77,7 +96,14 @@ func TestSoak(t *testing.T) {
 	}
 	cancel()
 	asking.Wait()
-	t.Logf("%d answers in %v: %d images, %d refusals; restarts of children by reason: %s", asked.Load(), time.Since(began).Round(time.Second), made.Load(), refused.Load(), restarts(t, x))
+	t.Logf(
+		"%d answers in %v: %d images, %d refusals; restarts of children by reason: %s",
+		asked.Load(),
+		time.Since(began).Round(time.Second),
+		made.Load(),
+		refused.Load(),
+		restarts(t, x),
+	)
 	t.Log("\n" + memoryTable(samples))
 	for what, growth := range growthOf(samples) {
 		if growth >= 0.05 {
@@ -103,7 +129,11 @@ func mediansOf(samples []memorySample, from, to float64) (m memorySample) {
 		slices.Sort(v)
 		return v[len(v)/2]
 	}
-	return memorySample{part[len(part)-1].answers, middle(func(s memorySample) int64 { return s.parent }), middle(func(s memorySample) int64 { return s.resizers })}
+	return memorySample{
+		part[len(part)-1].answers,
+		middle(func(s memorySample) int64 { return s.parent }),
+		middle(func(s memorySample) int64 { return s.resizers }),
+	}
 }
 
 func memoryTable(samples []memorySample) string {

@@ -67,7 +67,16 @@ func cloth(w, h int, alpha uint8) *image.NRGBA {
 	for y := range h {
 		for x := range w {
 			fx, fy := float64(x), float64(y)
-			m.SetNRGBA(x, y, color.NRGBA{u(math.Sin(fx/9+fy/31) * math.Cos(fy/7)), u(math.Sin(fx*fx/4000 + fy/5)), u(math.Cos(fx/13) * math.Sin(fy*fx/9000)), alpha})
+			m.SetNRGBA(
+				x,
+				y,
+				color.NRGBA{
+					u(math.Sin(fx/9+fy/31) * math.Cos(fy/7)),
+					u(math.Sin(fx*fx/4000 + fy/5)),
+					u(math.Cos(fx/13) * math.Sin(fy*fx/9000)),
+					alpha,
+				},
+			)
 		}
 	}
 	return m
@@ -79,7 +88,10 @@ func broken(whole []specimen) (all []specimen) {
 		all = append(all, specimen{"half-" + s.name, s.body[:len(s.body)*6/10], false})
 	}
 	for i, h := range resizetest.Hostiles() {
-		all = append(all, specimen{"hostile-" + string(rune('a'+i/26)) + string(rune('a'+i%26)) + ".jpg", h.Original, false})
+		all = append(
+			all,
+			specimen{"hostile-" + string(rune('a'+i/26)) + string(rune('a'+i%26)) + ".jpg", h.Original, false},
+		)
 	}
 	return all
 }

@@ -41,12 +41,29 @@ func TestTier_PurgeByTag_UnderLoad(t *testing.T) {
 		}
 	}
 	replace(0)
-	x := start(t, "--keys", key, "--source", "posts=dir://"+dir, "--cache-dir", t.TempDir(), "--admin-token", token, "--webhook-secrets", hookSecret, "--warm", "none")
+	x := start(
+		t,
+		"--keys",
+		key,
+		"--source",
+		"posts=dir://"+dir,
+		"--cache-dir",
+		t.TempDir(),
+		"--admin-token",
+		token,
+		"--webhook-secrets",
+		hookSecret,
+		"--warm",
+		"none",
+	)
 	var paths []string
 	var made [2][]string
 	var posts []string
 	for i := range originals {
-		posts = append(posts, fmt.Sprintf(`{"id":"p1","image":{"source":"posts","name":"now%d.jpg","version":"live"}}`, i))
+		posts = append(
+			posts,
+			fmt.Sprintf(`{"id":"p1","image":{"source":"posts","name":"now%d.jpg","version":"live"}}`, i),
+		)
 		for _, spec := range []string{"60x", "100x"} {
 			paths = append(paths, signedPath(t, fmt.Sprintf("/%s/live/posts/now%d.jpg.jpg", spec, i)))
 			for which, name := range pictures {
@@ -54,11 +71,19 @@ func TestTier_PurgeByTag_UnderLoad(t *testing.T) {
 			}
 		}
 	}
-	body := `{"type":"post.published","timestamp":"2026-11-22T10:00:00Z","data":{"profile":"feed","posts":[` + strings.Join(posts, ",") + `]}}`
+	body := `{"type":"post.published","timestamp":"2026-11-22T10:00:00Z","data":{"profile":"feed","posts":[` + strings.Join(
+		posts,
+		",",
+	) + `]}}`
 	if got := x.tell(signEvent(t, "msg_1", time.Now(), body)); got.StatusCode != http.StatusAccepted {
 		t.Fatalf("%s\n%s", got.Status, got.body)
 	}
-	eventually(t, 20*time.Second, "the tags are known", func() bool { return metric(t, x, "imagetier_prefetch_queue_jobs") == "0" })
+	eventually(
+		t,
+		20*time.Second,
+		"the tags are known",
+		func() bool { return metric(t, x, "imagetier_prefetch_queue_jobs") == "0" },
+	)
 
 	// clock is even between a receipt and the next purge, and then says which picture it is.
 	var clock, told, asked atomic.Int64
@@ -92,7 +117,11 @@ func TestTier_PurgeByTag_UnderLoad(t *testing.T) {
 				}
 				told.Add(1)
 				if body.String() != made[at/2%2][n] {
-					t.Errorf("after purge %d: not the picture that it left, but %s", at/2, resp.Header.Get("Cache-Status"))
+					t.Errorf(
+						"after purge %d: not the picture that it left, but %s",
+						at/2,
+						resp.Header.Get("Cache-Status"),
+					)
 				}
 			}
 		})
@@ -122,10 +151,17 @@ func TestTier_PurgeByTag_UnderLoad(t *testing.T) {
 	// With the command, and with an unknown tag.
 	x.get(paths[0]) // may not be cached since the last purge
 	tell := []string{"--private-listen", strings.TrimPrefix(x.private, "http://"), "--admin-token", token}
-	if said := run(t, append([]string{"purge", "--tag", "post:p1"}, tell...)...); !strings.HasPrefix(said, "post:p1: purged: ") || strings.Contains(said, " 0 variants") {
+	if said := run(t, append([]string{"purge", "--tag", "post:p1"}, tell...)...); !strings.HasPrefix(
+		said,
+		"post:p1: purged: ",
+	) ||
+		strings.Contains(said, " 0 variants") {
 		t.Errorf("purge says %q", said)
 	}
-	if said := run(t, append([]string{"purge", "--tag", "post:unknown"}, tell...)...); !strings.Contains(said, "0 variants, 0 originals") {
+	if said := run(t, append([]string{"purge", "--tag", "post:unknown"}, tell...)...); !strings.Contains(
+		said,
+		"0 variants, 0 originals",
+	) {
 		t.Errorf("purge says %q", said)
 	}
 }
@@ -134,14 +170,32 @@ func TestTier_PurgeByTag_UnderLoad(t *testing.T) {
 func TestTier_Tags_SurviveKill(t *testing.T) {
 	dir, cache := t.TempDir(), t.TempDir()
 	copyPhoto(t, dir, "phone-android.jpg")
-	flags := []string{"--keys", key, "--source", "posts=dir://" + dir, "--cache-dir", cache, "--admin-token", token, "--webhook-secrets", hookSecret, "--warm", "none"}
+	flags := []string{
+		"--keys",
+		key,
+		"--source",
+		"posts=dir://" + dir,
+		"--cache-dir",
+		cache,
+		"--admin-token",
+		token,
+		"--webhook-secrets",
+		hookSecret,
+		"--warm",
+		"none",
+	}
 	x := start(t, flags...)
 	path := signedPath(t, "/100x/v.1/posts/phone-android.jpg.jpg")
 	x.get(path).want(t, 200, "origin")
 	if got := x.tell(signEvent(t, "msg_1", time.Now(), published("p1", "phone-android.jpg", "v.1"))); got.StatusCode != http.StatusAccepted {
 		t.Fatalf("%s\n%s", got.Status, got.body)
 	}
-	eventually(t, 20*time.Second, "the tag is known", func() bool { return metric(t, x, "imagetier_prefetch_queue_jobs") == "0" })
+	eventually(
+		t,
+		20*time.Second,
+		"the tag is known",
+		func() bool { return metric(t, x, "imagetier_prefetch_queue_jobs") == "0" },
+	)
 	x.kill()
 	x = start(t, flags...)
 	if status, r := x.ask("POST", "/v1/takedown", `{"tag":"post:p1"}`); status != http.StatusOK || r.Variants != 1 {

@@ -22,7 +22,9 @@ import (
 // shell runs imagetier against x, and returns its exit code and what it printed.
 func (x *tier) shell(args ...string) (code int, stdout, stderr string) {
 	x.t.Helper()
-	cmd := exec.Command(filepath.Join(bin, "imagetier"), append(args, "--private-listen", strings.TrimPrefix(x.private, "http://"), "--admin-token", token)...)
+	cmd := exec.Command(
+		filepath.Join(bin, "imagetier"),
+		append(args, "--private-listen", strings.TrimPrefix(x.private, "http://"), "--admin-token", token)...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
@@ -43,14 +45,20 @@ func TestTier_WarmCommand_Resumes(t *testing.T) {
 	for i := range 20 {
 		fmt.Fprintf(&lines, "%s\n", signedPath(t, fmt.Sprintf("/%dx/v.1/posts/%d.jpg.webp", 100+i%2*20, i/2)))
 	}
-	lines.WriteString("192.0.2.1 - - [23/Nov/2026:10:00:00 +0000] \"GET " + signedPath(t, "/64x/v.1/posts/log.jpg.webp") + " HTTP/1.1\" 200 5120\n")
+	lines.WriteString(
+		"192.0.2.1 - - [23/Nov/2026:10:00:00 +0000] \"GET " + signedPath(
+			t,
+			"/64x/v.1/posts/log.jpg.webp",
+		) + " HTTP/1.1\" 200 5120\n",
+	)
 	lines.WriteString("https://cdn.app.example/plain.jpg\n")
 	lines.WriteString("/i/_/100x/v.1/posts/missing.jpg.webp\n")
 	if err := os.WriteFile(list, []byte(lines.String()), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	code, out, errs := x.shell("warm", "--profile", "avatar", "--state", state, list)
-	if code != 1 || !strings.HasPrefix(out, "28 images: 1 hit, 26 made, 1 failed; ") || !strings.Contains(errs, "missing.jpg.webp: 404 Not Found") {
+	if code != 1 || !strings.HasPrefix(out, "28 images: 1 hit, 26 made, 1 failed; ") ||
+		!strings.Contains(errs, "missing.jpg.webp: 404 Not Found") {
 		t.Errorf("exit code %d, %q, %q", code, out, errs)
 	}
 	if n := o.gets.Load(); n != 13 { // ten, log, plain, missing: the variants of one share its fetch
@@ -63,7 +71,9 @@ func TestTier_WarmCommand_Resumes(t *testing.T) {
 	code, out, _ = x.shell("warm", "--json", "--profile", "avatar", list)
 	answers := strings.Split(strings.TrimSpace(out), "\n")
 	var sums struct{ Images, Hit, Made, Failed int }
-	if err := json.Unmarshal([]byte(answers[len(answers)-1]), &sums); err != nil || code != 1 || sums.Hit != 27 || sums.Failed != 1 || len(answers) != 29 {
+	if err := json.Unmarshal([]byte(answers[len(answers)-1]), &sums); err != nil || code != 1 || sums.Hit != 27 ||
+		sums.Failed != 1 ||
+		len(answers) != 29 {
 		t.Errorf("exit code %d, %+v, %v", code, sums, err)
 	}
 
@@ -81,7 +91,17 @@ func TestTier_WarmCommand_Resumes(t *testing.T) {
 	if err := os.WriteFile(list, []byte(lines.String()), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(filepath.Join(bin, "imagetier"), "warm", "--state", state, list, "--private-listen", strings.TrimPrefix(x.private, "http://"), "--admin-token", token)
+	cmd := exec.Command(
+		filepath.Join(bin, "imagetier"),
+		"warm",
+		"--state",
+		state,
+		list,
+		"--private-listen",
+		strings.TrimPrefix(x.private, "http://"),
+		"--admin-token",
+		token,
+	)
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	if err := cmd.Start(); err != nil {
@@ -95,7 +115,8 @@ func TestTier_WarmCommand_Resumes(t *testing.T) {
 	if err := cmd.Wait(); err == nil || !strings.Contains(said.String(), "goes on behind line") {
 		t.Errorf("interrupted: %v, %s", err, &said)
 	}
-	if code, out, errs := x.shell("warm", "--state", state, list); code != 0 || !strings.HasPrefix(out, "1200 images: ") {
+	if code, out, errs := x.shell("warm", "--state", state, list); code != 0 ||
+		!strings.HasPrefix(out, "1200 images: ") {
 		t.Errorf("exit code %d, %q, %q", code, out, errs)
 	}
 	if _, err := os.Stat(state); !os.IsNotExist(err) {
@@ -108,7 +129,12 @@ func TestTier_WarmAPI_PathsAndImages(t *testing.T) {
 	x := start(t, warmFlags(origin, "--cache-dir", t.TempDir())...)
 	post := func(body, bearer string) (int, string) {
 		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, x.private+"/v1/warm", strings.NewReader(body))
+		req, err := http.NewRequestWithContext(
+			t.Context(),
+			http.MethodPost,
+			x.private+"/v1/warm",
+			strings.NewReader(body),
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -124,14 +150,17 @@ func TestTier_WarmAPI_PathsAndImages(t *testing.T) {
 		}
 		return resp.StatusCode, text.String()
 	}
-	if status, said := post(`{"paths":["/i/_/100x/v.1/posts/a.jpg.webp","/i/_/120x/v.1/posts/b.jpg.auto"]}`, token); status != http.StatusAccepted || !strings.Contains(said, `"accepted": 2`) {
+	if status, said := post(`{"paths":["/i/_/100x/v.1/posts/a.jpg.webp","/i/_/120x/v.1/posts/b.jpg.auto"]}`, token); status != http.StatusAccepted ||
+		!strings.Contains(said, `"accepted": 2`) {
 		t.Fatalf("%d %s", status, said)
 	}
-	if status, said := post(`{"profile":"avatar","images":[{"source":"posts","name":"c.jpg","version":"v.1","tags":["user:u1"]}]}`, token); status != http.StatusAccepted || !strings.Contains(said, `"accepted": 1`) {
+	if status, said := post(`{"profile":"avatar","images":[{"source":"posts","name":"c.jpg","version":"v.1","tags":["user:u1"]}]}`, token); status != http.StatusAccepted ||
+		!strings.Contains(said, `"accepted": 1`) {
 		t.Fatalf("%d %s", status, said)
 	}
 	eventually(t, 60*time.Second, "all is made", func() bool {
-		return x.explainHeld("/100x/v.1/posts/a.jpg.webp") && x.explainHeld("/120x/v.1/posts/b.jpg.avif") && x.explainHeld("/120x/v.1/posts/b.jpg.webp") &&
+		return x.explainHeld("/100x/v.1/posts/a.jpg.webp") && x.explainHeld("/120x/v.1/posts/b.jpg.avif") &&
+			x.explainHeld("/120x/v.1/posts/b.jpg.webp") &&
 			x.explainHeld("/96x96-cover/v.1/posts/c.jpg.jpg")
 	})
 	if n := o.gets.Load(); n != 3 {
@@ -185,7 +214,12 @@ func TestTier_WarmAPI_RetriesDeadLetters(t *testing.T) {
 	if got := x.tell(signEvent(t, "msg_1", time.Now(), published("p1", "a.jpg", "v.1"))); got.StatusCode != http.StatusAccepted {
 		t.Fatalf("%s\n%s", got.Status, got.body)
 	}
-	eventually(t, 60*time.Second, "it is a dead letter", func() bool { return metric(t, x, "imagetier_prefetch_dead_letters") == "1" })
+	eventually(
+		t,
+		60*time.Second,
+		"it is a dead letter",
+		func() bool { return metric(t, x, "imagetier_prefetch_dead_letters") == "1" },
+	)
 	if n := metric(t, x, "imagetier_prefetch_dead_total"); n != "1" {
 		t.Errorf("%s dead letters are counted", n)
 	}
@@ -229,7 +263,11 @@ func TestTier_Warming_GoesThroughBalancer(t *testing.T) {
 	}
 	taker.waitWarm(1)
 	if background.Load() != 6 || others.Load() != 0 {
-		t.Errorf("the balancer got %d requests that can wait and %d others, want 6 and none", background.Load(), others.Load())
+		t.Errorf(
+			"the balancer got %d requests that can wait and %d others, want 6 and none",
+			background.Load(),
+			others.Load(),
+		)
 	}
 	keeper.get(signedPath(t, "/440x/v.1/posts/a.jpg.webp")).want(t, 200, "memory")
 	if n := o.gets.Load(); n != 1 {

@@ -217,7 +217,10 @@ func (f *phone) page(at time.Duration, posts []int) {
 	if f.random.Float64() < oldOnPage {
 		// An old post of any author: a post of its own, older than all others.
 		by := f.day.Posts[posts[0]]
-		f.day.Posts = append(f.day.Posts, Post{At: -f.cfg.Lasts, Seen: -f.cfg.Lasts, Author: by.Author, Audience: by.Audience, Old: true})
+		f.day.Posts = append(
+			f.day.Posts,
+			Post{At: -f.cfg.Lasts, Seen: -f.cfg.Lasts, Author: by.Author, Audience: by.Audience, Old: true},
+		)
 		posts = append(posts, len(f.day.Posts)-1)
 	}
 	page := Page{At: at, Device: f.device, Posts: posts}

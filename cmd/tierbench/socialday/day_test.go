@@ -27,7 +27,13 @@ func TestDay_ViewsFollowFanOut(t *testing.T) {
 			asks++
 			post := day.Posts[ask.Post]
 			if !post.Old && (post.Seen < post.At+fanOutLeast || page.At < post.Seen) || ask.At < page.At {
-				t.Fatalf("published at %v, to be seen from %v, on a page at %v, asked for at %v", post.At, post.Seen, page.At, ask.At)
+				t.Fatalf(
+					"published at %v, to be seen from %v, on a page at %v, asked for at %v",
+					post.At,
+					post.Seen,
+					page.At,
+					ask.At,
+				)
 			}
 		}
 	}
@@ -80,7 +86,8 @@ func TestPeople_HoursOfTheDay(t *testing.T) {
 	if math.Abs(total/24-1) > 0.02 {
 		t.Errorf("the curve's mean is %.3f", total/24)
 	}
-	if night, evening := Activity(4*time.Hour, 0), Activity(20*time.Hour, 1); night != Curve[4] || evening != Curve[21] {
+	if night, evening := Activity(4*time.Hour, 0), Activity(20*time.Hour, 1); night != Curve[4] ||
+		evening != Curve[21] {
 		t.Errorf("%v at four, %v at nine in the evening of another zone", night, evening)
 	}
 	day := New(Config{People: 2000, Lasts: lasts, Seed: 1})
@@ -143,7 +150,14 @@ func TestDay_NoImageTwicePerPhone(t *testing.T) {
 }
 
 func TestDay_Busiest(t *testing.T) {
-	day := Day{Pages: []Page{{At: 0, Asks: make([]Ask, 2)}, {At: 10, Asks: make([]Ask, 3)}, {At: 12, Asks: make([]Ask, 3)}, {At: 30, Asks: make([]Ask, 4)}}}
+	day := Day{
+		Pages: []Page{
+			{At: 0, Asks: make([]Ask, 2)},
+			{At: 10, Asks: make([]Ask, 3)},
+			{At: 12, Asks: make([]Ask, 3)},
+			{At: 30, Asks: make([]Ask, 4)},
+		},
+	}
 	if at := day.Busiest(5); at != 10 {
 		t.Errorf("it begins at %d", at)
 	}

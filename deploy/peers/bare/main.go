@@ -23,19 +23,23 @@ func run(args []string) error {
 		return errors.New("usage: bare HOST:PORT; /N is answered with N bytes")
 	}
 	body := make([]byte, 1<<20)
-	server := &http.Server{Addr: args[0], ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		n, err := strconv.Atoi(r.URL.Path[1:])
-		if err != nil || n < 0 || n > len(body) {
-			http.Error(w, "ask for /N, N bytes up to 1 MiB", http.StatusBadRequest)
-			return
-		}
-		h := w.Header()
-		for _, field := range fields {
-			h[field[0]] = field[1:]
-		}
-		h["Content-Length"] = []string{r.URL.Path[1:]}
-		_, _ = w.Write(body[:n])
-	})}
+	server := &http.Server{
+		Addr:              args[0],
+		ReadHeaderTimeout: 10 * time.Second,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			n, err := strconv.Atoi(r.URL.Path[1:])
+			if err != nil || n < 0 || n > len(body) {
+				http.Error(w, "ask for /N, N bytes up to 1 MiB", http.StatusBadRequest)
+				return
+			}
+			h := w.Header()
+			for _, field := range fields {
+				h[field[0]] = field[1:]
+			}
+			h["Content-Length"] = []string{r.URL.Path[1:]}
+			_, _ = w.Write(body[:n])
+		}),
+	}
 	return server.ListenAndServe()
 }
 

@@ -29,15 +29,31 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	addr, behaviour := map[fakeservices.Service]*string{}, map[fakeservices.Service]*fakeservices.Behaviour{}
 	for _, name := range fakeservices.Services {
 		how := &fakeservices.Behaviour{}
-		addr[name], behaviour[name] = f.String(string(name), "127.0.0.1:0", "where the "+string(name)+" service listens (unix:PATH too), or where --before finds one that is not played"), how
+		addr[name], behaviour[name] = f.String(
+			string(name),
+			"127.0.0.1:0",
+			"where the "+string(
+				name,
+			)+" service listens (unix:PATH too), or where --before finds one that is not played",
+		), how
 		f.DurationVar(&how.Latency, string(name)+"-latency", 0, "how long its answers take")
-		f.Float64Var(&how.ErrorRate, string(name)+"-error-rate", 0, "the share of its calls that fail with UNAVAILABLE, 0 to 1")
+		f.Float64Var(
+			&how.ErrorRate,
+			string(name)+"-error-rate",
+			0,
+			"the share of its calls that fail with UNAVAILABLE, 0 to 1",
+		)
 		f.BoolVar(&how.Hang, string(name)+"-hang", false, "it never answers")
 	}
 	services := f.String("services", "feed,content,user", "which services to play")
 	f.DurationVar(&o.config.ConnectLatency, "connect-latency", 0, "how long each new connection takes")
 	f.StringVar(&o.http, "http", "", "where GET /connections and POST /connections/reset are answered; empty: nowhere")
-	f.StringVar(&o.before, "before", "", "where POST /graphql is answered as before there was a gateway: a dial per call, one after another; empty: nowhere")
+	f.StringVar(
+		&o.before,
+		"before",
+		"",
+		"where POST /graphql is answered as before there was a gateway: a dial per call, one after another; empty: nowhere",
+	)
 	d := &o.config.Data
 	f.IntVar(&d.Posts, "posts", 2000, "how many posts there are")
 	f.IntVar(&d.Authors, "authors", 200, "how many users wrote them")
@@ -46,7 +62,11 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	empty := f.String("empty-feed", "", "users with an empty feed, comma-separated")
 	f.StringVar(&d.Prefix, "images-prefix", "https://cdn.app.example/", "what URLs of images begin with")
 	names := f.String("image-names", "", "names of posts' images below the prefix, comma-separated")
-	avatars := f.String("avatar-names", "", "names of avatars below the prefix, comma-separated; those of posts' images if there are none")
+	avatars := f.String(
+		"avatar-names",
+		"",
+		"names of avatars below the prefix, comma-separated; those of posts' images if there are none",
+	)
 	dir := f.String("images-dir", "", "a directory whose image files are the names of posts' images")
 	if err := f.Parse(args); err != nil {
 		return o, err

@@ -75,12 +75,17 @@ const ms = time.Millisecond
 const megabyte = 8e6
 
 func TestLink_ResponseTime(t *testing.T) {
-	play(t, Config{RTT: 50 * ms, Bandwidth: megabyte}, far{takes: 30 * ms, bytes: 100_000}, func(t *testing.T, n *Network) {
-		head, whole := fetch(t, n, "https://a/")
-		if head != 80*ms || whole != 180*ms {
-			t.Errorf("headers after %s and all after %s, want 80 and 180 ms", head, whole)
-		}
-	})
+	play(
+		t,
+		Config{RTT: 50 * ms, Bandwidth: megabyte},
+		far{takes: 30 * ms, bytes: 100_000},
+		func(t *testing.T, n *Network) {
+			head, whole := fetch(t, n, "https://a/")
+			if head != 80*ms || whole != 180*ms {
+				t.Errorf("headers after %s and all after %s, want 80 and 180 ms", head, whole)
+			}
+		},
+	)
 }
 
 func TestLink_UnlimitedBandwidth(t *testing.T) {

@@ -49,7 +49,9 @@ type Server struct {
 
 // Feed asks for the first page of so many posts, and returns the bytes of the answer too.
 func (p *Phone) Feed(ctx context.Context, from Server, limit int) (posts []Post, bytes int64, err error) {
-	asked, err := json.Marshal(map[string]any{"query": query, "variables": map[string]any{"limit": limit, "cursor": nil}})
+	asked, err := json.Marshal(
+		map[string]any{"query": query, "variables": map[string]any{"limit": limit, "cursor": nil}},
+	)
 	if err != nil {
 		return nil, 0, err
 	}

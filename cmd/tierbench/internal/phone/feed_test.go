@@ -50,8 +50,17 @@ func TestFeed_ScreenBeforeRowsBelow(t *testing.T) {
 		if want := []string{"/graphql", "/o2", "/t1", "/u1", "/u2", "/t3"}; !slices.Equal(got, want) {
 			t.Errorf("asked for %q, want %q", got, want)
 		}
-		if screen, whole := v.Bytes(); v.Posts != 4 || v.OnScreen != 4 || v.Downloads() != 5 || screen != int64(len(page)+4*len(jpeg)) || whole != int64(len(page)+5*len(jpeg)) {
-			t.Errorf("%d posts, %d pictures on the screen, %d downloads, %d and %d bytes", v.Posts, v.OnScreen, v.Downloads(), screen, whole)
+		if screen, whole := v.Bytes(); v.Posts != 4 || v.OnScreen != 4 || v.Downloads() != 5 ||
+			screen != int64(len(page)+4*len(jpeg)) ||
+			whole != int64(len(page)+5*len(jpeg)) {
+			t.Errorf(
+				"%d posts, %d pictures on the screen, %d downloads, %d and %d bytes",
+				v.Posts,
+				v.OnScreen,
+				v.Downloads(),
+				screen,
+				whole,
+			)
 		}
 		again, err := p.Open(t.Context(), Server{URL: "https://api/graphql"}, 20)
 		if err != nil || again.Downloads() != 0 || again.Whole.Sub(again.Asked) != time.Second {
@@ -72,7 +81,10 @@ func TestFeed_SendsLoadTestQuery(t *testing.T) {
 		Query     string
 		Variables map[string]any
 	}
-	if err := json.Unmarshal(text, &asked); err != nil || !strings.HasPrefix(asked.Query, "query GetFeed($limit: Int, $cursor: String)") || asked.Variables["limit"] != 20.0 || asked.Variables["cursor"] != nil {
+	if err := json.Unmarshal(text, &asked); err != nil ||
+		!strings.HasPrefix(asked.Query, "query GetFeed($limit: Int, $cursor: String)") ||
+		asked.Variables["limit"] != 20.0 ||
+		asked.Variables["cursor"] != nil {
 		t.Errorf("%+v, %v", asked, err)
 	}
 	if req.Header.Get("Authorization") != "Bearer test-token" || req.Header.Get("Content-Type") != "application/json" {

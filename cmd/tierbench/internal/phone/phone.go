@@ -166,5 +166,6 @@ func isPicture(head []byte) bool {
 	case "image/jpeg", "image/png", "image/gif", "image/webp":
 		return true
 	}
-	return len(head) >= 12 && (bytes.Equal(head[4:12], []byte("ftypavif")) || bytes.Equal(head[4:12], []byte("ftypheic")))
+	return len(head) >= 12 &&
+		(bytes.Equal(head[4:12], []byte("ftypavif")) || bytes.Equal(head[4:12], []byte("ftypheic")))
 }

@@ -46,7 +46,13 @@ func (s *script) RoundTrip(req *http.Request) (*http.Response, error) {
 	if to, ok := strings.CutPrefix(body, "to "); ok {
 		header.Set("Location", to)
 	}
-	return &http.Response{StatusCode: status, Status: fmt.Sprint(status), Header: header, Body: io.NopCloser(strings.NewReader(body)), Request: req}, nil
+	return &http.Response{
+		StatusCode: status,
+		Status:     fmt.Sprint(status),
+		Header:     header,
+		Body:       io.NopCloser(strings.NewReader(body)),
+		Request:    req,
+	}, nil
 }
 
 // paths that were asked for, in order.
@@ -73,7 +79,9 @@ func TestPhone_SixDownloadsInOrder(t *testing.T) {
 			t.Fatalf("%d at once, %v", s.most, err)
 		}
 		for i, pic := range pictures {
-			if seconds := pic.Began.Sub(began).Seconds(); seconds != float64(i/6) || pic.Ended.Sub(pic.Began) != time.Second || !pic.Asked.Equal(began) {
+			if seconds := pic.Began.Sub(began).Seconds(); seconds != float64(i/6) ||
+				pic.Ended.Sub(pic.Began) != time.Second ||
+				!pic.Asked.Equal(began) {
 				t.Errorf("picture %d: from %s to %s", i, pic.Began.Sub(began), pic.Ended.Sub(began))
 			}
 		}
@@ -109,7 +117,8 @@ func TestPhone_CachesByURL(t *testing.T) {
 		}
 	}
 	pictures, err := p.Show(t.Context(), []string{"https://img/a", "https://img/b"})
-	if err != nil || !pictures[0].Cached || pictures[0].Bytes != 0 || pictures[1].Cached || pictures[1].Bytes != int64(len(jpeg)) {
+	if err != nil || !pictures[0].Cached || pictures[0].Bytes != 0 || pictures[1].Cached ||
+		pictures[1].Bytes != int64(len(jpeg)) {
 		t.Errorf("%+v, %v", pictures, err)
 	}
 	if got := s.paths(); len(got) != 4 {

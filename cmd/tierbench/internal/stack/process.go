@@ -52,7 +52,9 @@ func (p *Process) start(ctx context.Context) error {
 	p.cmd = exec.Command(p.path, p.args...)
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	// What is set for programs of the one who runs this is not for these.
-	p.cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "IMAGETIER_") }), p.env...)
+	p.cmd.Env = append(
+		slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "IMAGETIER_") }),
+		p.env...)
 	// The kernel ends it should this program be killed; SIGINT of a terminal is for us alone.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	if err := p.cmd.Start(); err != nil {

@@ -11,7 +11,13 @@ import (
 // shell is a process of a script that is ready when it says so.
 func shell(t *testing.T, script string) *Process {
 	t.Helper()
-	p := &Process{Name: "shell", path: "/bin/sh", args: []string{"-c", script}, log: filepath.Join(t.TempDir(), "log"), ready: func(line string) bool { return line == "ready" }}
+	p := &Process{
+		Name:  "shell",
+		path:  "/bin/sh",
+		args:  []string{"-c", script},
+		log:   filepath.Join(t.TempDir(), "log"),
+		ready: func(line string) bool { return line == "ready" },
+	}
 	t.Cleanup(p.stop)
 	return p
 }

@@ -69,7 +69,11 @@ func newSecrets() secrets {
 		_, _ = rand.Read(b) // it never fails
 		return b
 	}
-	return secrets{key: hex.EncodeToString(random()), webhook: "whsec_" + base64.StdEncoding.EncodeToString(random()), admin: hex.EncodeToString(random())}
+	return secrets{
+		key:     hex.EncodeToString(random()),
+		webhook: "whsec_" + base64.StdEncoding.EncodeToString(random()),
+		admin:   hex.EncodeToString(random()),
+	}
 }
 
 // Start starts everything. What it started is ended by Close, also where Start fails.
@@ -96,10 +100,23 @@ func (s *Stack) startAll(ctx context.Context) (err error) {
 		return err
 	}
 	tier, tierPrivate, gateway, gatewayPrivate := at[0], at[1], at[2], at[3]
-	s.Tier = s.program("imagetier", tier, tierPrivate,
-		[]string{"IMAGETIER_KEYS=k1=" + secret.key, "IMAGETIER_WEBHOOK_SECRETS=" + secret.webhook, "IMAGETIER_ADMIN_TOKEN=" + secret.admin},
-		"--source="+source+"=dir://"+s.Originals, "--cache-dir="+filepath.Join(s.cfg.Dir, "cache"), "--cache-memory-size=256MiB", "--cache-disk-size=2GiB", "--cache-originals-size=1GiB",
-		"--image-prefix="+Prefix+"="+source, "--warm=all")
+	s.Tier = s.program(
+		"imagetier",
+		tier,
+		tierPrivate,
+		[]string{
+			"IMAGETIER_KEYS=k1=" + secret.key,
+			"IMAGETIER_WEBHOOK_SECRETS=" + secret.webhook,
+			"IMAGETIER_ADMIN_TOKEN=" + secret.admin,
+		},
+		"--source="+source+"=dir://"+s.Originals,
+		"--cache-dir="+filepath.Join(s.cfg.Dir, "cache"),
+		"--cache-memory-size=256MiB",
+		"--cache-disk-size=2GiB",
+		"--cache-originals-size=1GiB",
+		"--image-prefix="+Prefix+"="+source,
+		"--warm=all",
+	)
 	if err := s.Tier.start(ctx); err != nil {
 		return err
 	}
@@ -114,15 +131,31 @@ func (s *Stack) startAll(ctx context.Context) (err error) {
 	if err := s.startRedis(ctx); err != nil {
 		return err
 	}
-	args := []string{"--dev", "--test-token=test-token=seed", "--image-base=http://" + tier, "--image-prefix=" + Prefix + "=" + source, "--tier=" + s.tierPrivate, "--jwks=" + s.Users.JWKS}
+	args := []string{
+		"--dev",
+		"--test-token=test-token=seed",
+		"--image-base=http://" + tier,
+		"--image-prefix=" + Prefix + "=" + source,
+		"--tier=" + s.tierPrivate,
+		"--jwks=" + s.Users.JWKS,
+	}
 	for i, name := range names {
 		args = append(args, "--"+name+"="+s.services[i])
 	}
 	if s.Redis != nil {
 		args = append(args, "--redis="+s.redis)
 	}
-	s.GatewayProgram = s.program("imagetier-gateway", gateway, gatewayPrivate,
-		[]string{gcTrace, "IMAGETIER_GATEWAY_KEYS=k1=" + secret.key, "IMAGETIER_GATEWAY_WEBHOOK_SECRET=" + secret.webhook, "IMAGETIER_GATEWAY_ADMIN_TOKEN=" + secret.admin}, args...)
+	s.GatewayProgram = s.program(
+		"imagetier-gateway",
+		gateway,
+		gatewayPrivate,
+		[]string{
+			gcTrace,
+			"IMAGETIER_GATEWAY_KEYS=k1=" + secret.key,
+			"IMAGETIER_GATEWAY_WEBHOOK_SECRET=" + secret.webhook,
+			"IMAGETIER_GATEWAY_ADMIN_TOKEN=" + secret.admin,
+		},
+		args...)
 	s.Gateway, s.Private = "http://"+gateway+"/graphql", "http://"+gatewayPrivate
 	if err := s.GatewayProgram.start(ctx); err != nil {
 		return err
@@ -149,7 +182,10 @@ func (s *Stack) Forget(ctx context.Context) error {
 
 // program makes a process of imagetier or imagetier-gateway, which say as JSON that they serve.
 func (s *Stack) program(name, public, private string, env []string, args ...string) *Process {
-	p := s.process(name, name, append([]string{"serve", "--listen=" + public, "--private-listen=" + private, "--log-format=json"}, args...)...)
+	p := s.process(
+		name,
+		name,
+		append([]string{"serve", "--listen=" + public, "--private-listen=" + private, "--log-format=json"}, args...)...)
 	p.env = env
 	p.ready = func(line string) bool {
 		var said struct{ Msg string }
@@ -160,7 +196,12 @@ func (s *Stack) program(name, public, private string, env []string, args ...stri
 
 // process makes a process of the stack, and starts nothing.
 func (s *Stack) process(name, program string, args ...string) *Process {
-	p := &Process{Name: name, path: filepath.Join(s.cfg.Bin, program), args: args, log: filepath.Join(s.cfg.Dir, name+".log")}
+	p := &Process{
+		Name: name,
+		path: filepath.Join(s.cfg.Bin, program),
+		args: args,
+		log:  filepath.Join(s.cfg.Dir, name+".log"),
+	}
 	s.processes = append(s.processes, p)
 	return p
 }
@@ -205,7 +246,20 @@ func (s *Stack) startRedis(ctx context.Context) error {
 	}
 	s.redis = at[0]
 	host, port, _ := net.SplitHostPort(s.redis)
-	p := s.process("redis", path, "--port", port, "--bind", host, "--save", "", "--appendonly", "no", "--dir", s.cfg.Dir)
+	p := s.process(
+		"redis",
+		path,
+		"--port",
+		port,
+		"--bind",
+		host,
+		"--save",
+		"",
+		"--appendonly",
+		"no",
+		"--dir",
+		s.cfg.Dir,
+	)
 	p.path = path
 	p.ready = func(line string) bool { return strings.Contains(line, "Ready to accept connections") }
 	if err := p.start(ctx); err != nil {

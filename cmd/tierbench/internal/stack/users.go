@@ -33,16 +33,23 @@ func newUsers() (*Users, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys := fmt.Sprintf(`{"keys":[{"kty":"EC","crv":"P-256","alg":"ES256","use":"sig","kid":"load","x":%q,"y":%q}]}`, b64(public[1:33]), b64(public[33:]))
+	keys := fmt.Sprintf(
+		`{"keys":[{"kty":"EC","crv":"P-256","alg":"ES256","use":"sig","kid":"load","x":%q,"y":%q}]}`,
+		b64(public[1:33]),
+		b64(public[33:]),
+	)
 	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	u := &Users{key: key, JWKS: "http://" + l.Addr().String() + "/jwks.json"}
-	u.server = &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		fmt.Fprint(w, keys)
-	})}
+	u.server = &http.Server{
+		ReadHeaderTimeout: 10 * time.Second,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprint(w, keys)
+		}),
+	}
 	u.serving.Go(func() { _ = u.server.Serve(l) }) // ends with Close
 	return u, nil
 }
