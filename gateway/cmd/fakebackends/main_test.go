@@ -16,12 +16,12 @@ import (
 	"github.com/novasocial/imagetier/gateway/upstream/fakeservices"
 )
 
-func TestRun_PrintsAddressesAndStops(t *testing.T) {
+func TestItSaysWhereItListensAndEndsWhenItIsTold(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	out, in := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- run(ctx, []string{"--http", "127.0.0.1:0", "--before", "127.0.0.1:0", "--empty-feed", "newcomer", "--feed-latency", "1ms"}, in, io.Discard)
+		ended <- run(ctx, []string{"--http", "127.0.0.1:0", "--before", "127.0.0.1:0", "--empty-feed", "nobody", "--feed-latency", "1ms"}, in, io.Discard)
 		in.Close()
 	}()
 	at := map[string]string{}
@@ -38,7 +38,7 @@ func TestRun_PrintsAddressesAndStops(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Header.Set("Authorization", "Bearer newcomer")
+	r.Header.Set("Authorization", "Bearer nobody")
 	if got := body(t, r); got != `{"data":{"feed":{"posts":[],"cursor":null,"hasMore":false}}}` {
 		t.Errorf("an empty feed before: %s", got)
 	}
@@ -75,7 +75,7 @@ func body(t *testing.T, r *http.Request) string {
 	return strings.TrimSpace(string(b))
 }
 
-func TestRun_Flags(t *testing.T) {
+func TestFlagsAreWhatTheServicesDo(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"b.JPG", "a.webp", "README.md"} {
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
@@ -91,12 +91,10 @@ func TestRun_Flags(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := o.config
-	if len(c.Listen) != 2 || c.Listen[fakeservices.Content] != "127.0.0.1:7001" ||
-		o.addrs[fakeservices.Feed] != "127.0.0.1:7000" {
+	if len(c.Listen) != 2 || c.Listen[fakeservices.Content] != "127.0.0.1:7001" || o.addrs[fakeservices.Feed] != "127.0.0.1:7000" {
 		t.Errorf("listens at %v, finds %v", c.Listen, o.addrs)
 	}
-	if got, want := c.Behaviour[fakeservices.Content], (fakeservices.Behaviour{Latency: 100 * time.Millisecond, ErrorRate: 0.5}); got != want ||
-		!c.Behaviour[fakeservices.User].Hang {
+	if got, want := c.Behaviour[fakeservices.Content], (fakeservices.Behaviour{Latency: 100 * time.Millisecond, ErrorRate: 0.5}); got != want || !c.Behaviour[fakeservices.User].Hang {
 		t.Errorf("behaves as %+v", c.Behaviour)
 	}
 	if !slices.Equal(c.Data.Images, []string{"a.webp", "b.JPG"}) || !slices.Equal(c.Data.Avatars, []string{"me.jpg"}) ||
@@ -105,14 +103,13 @@ func TestRun_Flags(t *testing.T) {
 	}
 }
 
-func TestRun_WrongFlags(t *testing.T) {
+func TestWrongFlagsAreRefused(t *testing.T) {
 	for _, args := range [][]string{{"--services", "feeds"}, {"--services", ""}, {"--images-dir", t.TempDir()}, {"--before", "127.0.0.1:0", "--services", "feed"}, {"serve"}, {"--no-such-flag"}} {
 		if _, err := parse(args, io.Discard); err == nil {
 			t.Errorf("%v was taken", args)
 		}
 	}
-	if err := run(t.Context(), []string{"--before", "nowhere"}, io.Discard, io.Discard); err == nil ||
-		errors.Is(err, context.Canceled) {
-		t.Errorf("an invalid address: %v", err)
+	if err := run(t.Context(), []string{"--before", "nowhere"}, io.Discard, io.Discard); err == nil || errors.Is(err, context.Canceled) {
+		t.Errorf("an address that is none: %v", err)
 	}
 }

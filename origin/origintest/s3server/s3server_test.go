@@ -13,7 +13,7 @@ import (
 	"github.com/novasocial/imagetier/origin/origintest/s3server"
 )
 
-func TestServer_EndsWithItsProcess(t *testing.T) {
+func TestAServerEndsWithTheProcessThatStartedIt(t *testing.T) {
 	if os.Getenv("S3SERVER_TEST_CHILD") != "" {
 		s := s3server.Start(t)
 		fmt.Println("endpoint", s.Endpoint)
@@ -49,7 +49,7 @@ func TestServer_EndsWithItsProcess(t *testing.T) {
 	}
 }
 
-func TestServer_Put(t *testing.T) {
+func TestAServerKeepsWhatIsPut(t *testing.T) {
 	s := s3server.Start(t)
 	s.Bucket(t, "posts", true)
 	first, second := s.Put(t, "posts", "a", []byte("1")), s.Put(t, "posts", "a", []byte("2"))
