@@ -172,6 +172,9 @@ func imagesIn(t *testing.T, path string) int {
 }
 
 func TestTier_Get_CountsDamageOnceAndMisses(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	cfg := disktier.Config{MaxBytes: 16 << 20, SegmentBytes: 256 << 10, OpenFiles: 1}
 	for _, d := range damages {
 		for _, when := range []string{"in use", "after a clean stop", "after a crash"} {
@@ -343,6 +346,9 @@ func TestOpen_DiscardsSegmentsWithoutAPurgeLog(t *testing.T) {
 }
 
 func TestTier_Purge_ForgetsOldTombstones(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	dir := t.TempDir()
 	tier := start(t, disktier.Config{Dir: dir, MaxBytes: 2 << 20})
 	for i := range 6000 {

@@ -149,6 +149,9 @@ func TestOpen_RetriesADirectoryThatFails(t *testing.T) {
 }
 
 func TestTier_Put_EvictsWhileTheDiskIsFull(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	for _, test := range []struct {
 		what       string
 		fill, free func(d *memDisk)

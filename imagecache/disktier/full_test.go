@@ -29,6 +29,9 @@ func mountSmall(t *testing.T, options string) string {
 }
 
 func TestTier_Put_UsesAFullFileSystem(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	for what, options := range map[string]string{"bytes": "size=50m", "inodes": "size=50m,nr_inodes=12"} {
 		t.Run(what, func(t *testing.T) {
 			mount := mountSmall(t, options)
@@ -127,6 +130,9 @@ func TestOpen_ServesAReadOnlyFileSystem(t *testing.T) {
 func (r running) sync0() { r.Sync(context.Background()) }
 
 func TestTier_Put_KeepsTheBudget(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	dir := t.TempDir()
 	const budget = 8 << 20
 	tier := start(t, disktier.Config{Dir: dir, MaxBytes: budget})

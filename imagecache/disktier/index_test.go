@@ -6,6 +6,9 @@ import (
 )
 
 func TestIndex_BehavesLikeAMap(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	random := rand.New(rand.NewPCG(1, 1))
 	var x index
 	model := make(map[name]location)

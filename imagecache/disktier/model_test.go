@@ -13,6 +13,9 @@ import (
 // A Tier is compared with a map: what it returns is what was put last, and never what was
 // purged; with a budget that holds everything nothing is missing.
 func TestTier_BehavesLikeAMap(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	for _, test := range []struct {
 		what    string
 		budget  int64

@@ -44,6 +44,9 @@ func holds(tier *memtier.Tier, key imagecache.Key) bool {
 }
 
 func TestTier_Put_KeepsTheBudget(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	for _, mib := range []int64{4, 20, 64} {
 		tier := open(t, mib)
 		for i := range 5000 {
@@ -100,6 +103,9 @@ func TestTier_Put_ForgetsAnImageThatBecameTooLarge(t *testing.T) {
 }
 
 func TestTier_Put_KeepsReadImagesInAScan(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	tier := open(t, 20)
 	for i := range 200 { // 5 MB that are read again and again
 		put(t, tier, tiertest.Key(t, i, 1), tiertest.Image(uint64(i), 25_000))
@@ -166,6 +172,9 @@ func TestTier_Put_OfTheSameImageEvictsNothing(t *testing.T) {
 
 // A long walk compared with a map: the tier may miss, and else says what was last put.
 func TestTier_Get_ReturnsOnlyTheLastPut(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	tier := open(t, 8)
 	last := map[imagecache.Key]uint64{}
 	random := rand.New(rand.NewPCG(1, 2))
