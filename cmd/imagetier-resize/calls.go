@@ -15,7 +15,7 @@ import (
 //
 // It is a list of what is forbidden, not of what is allowed: what the Go runtime, glibc
 // and the codecs call differs by version and machine, and a codec that fails of a call
-// that was overlooked is an outage. Landlock stands behind it.
+// that nobody thought of is an outage. Landlock stands behind it.
 var forbidden = []string{
 	// The network, and talking to other processes.
 	"socket", "socketpair", "connect", "bind", "listen", "accept", "accept4",
@@ -106,12 +106,7 @@ func confineArchitecture(native uint32) error {
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
 	}
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	thread, _, errno := unix.Syscall(
-		unix.SYS_SECCOMP,
-		unix.SECCOMP_SET_MODE_FILTER,
-		unix.SECCOMP_FILTER_FLAG_TSYNC,
-		uintptr(unsafe.Pointer(&program)),
-	)
+	thread, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&program)))
 	runtime.KeepAlive(filter)
 	if errno != 0 {
 		return fmt.Errorf("other architectures: %w", errno)
@@ -122,15 +117,10 @@ func confineArchitecture(native uint32) error {
 	return nil
 }
 
-// execve tries to start a program that does not exist: it always returns.
+// execve starts a program, of which there is none: it always returns.
 func execve(program *byte) error {
 	argv := []*byte{program, nil}
-	_, _, errno := unix.RawSyscall(
-		unix.SYS_EXECVE,
-		uintptr(unsafe.Pointer(program)),
-		uintptr(unsafe.Pointer(&argv[0])),
-		uintptr(unsafe.Pointer(&argv[1])),
-	)
+	_, _, errno := unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(program)), uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&argv[1])))
 	return errno
 }
 

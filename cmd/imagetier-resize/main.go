@@ -54,12 +54,7 @@ func flags() (*flag.FlagSet, *settings) {
 	f.BoolVar(&s.capabilities, "capabilities", false, "print what it can, as JSON, and exit")
 	f.BoolVar(&s.version, "version", false, "print versions and exit")
 	f.Int64Var(&s.memory, "memory", 1<<30, "`bytes` of data that the process may have (RLIMIT_DATA)")
-	f.BoolVar(
-		&s.unconfined,
-		"unconfined",
-		false,
-		"no Landlock and no seccomp: only to tell a fault of theirs from others",
-	)
+	f.BoolVar(&s.unconfined, "unconfined", false, "no Landlock and no seccomp: only to tell a fault of theirs from others")
 	f.Int64Var(&s.limits.MaxBytes, "max-bytes", limits.MaxBytes, "most `bytes` of an original")
 	f.Int64Var(&s.limits.MaxPixels, "max-pixels", limits.MaxPixels, "most `pixels` of an original")
 	f.IntVar(&s.limits.MaxSide, "max-side", limits.MaxSide, "longest side of an original in `pixels`")
@@ -107,21 +102,13 @@ func run(s settings) error {
 	if err := limit(s.memory, files); err != nil {
 		return err
 	}
-	resizer, err := vips.New(
-		vips.Config{Limits: s.limits, Watermarks: s.watermarks, Explain: func(text string) { log.Print(text) }},
-	)
+	resizer, err := vips.New(vips.Config{Limits: s.limits, Watermarks: s.watermarks, Explain: func(text string) { log.Print(text) }})
 	if err != nil {
 		return err
 	}
 	can := resizer.Capabilities()
 	if s.version {
-		_, err := fmt.Fprintf(
-			answers,
-			"imagetier-resize %s, libvips %s, protocol %d\n",
-			version(),
-			can.Version,
-			wire.Version,
-		)
+		_, err := fmt.Fprintf(answers, "imagetier-resize %s, libvips %s, protocol %d\n", version(), can.Version, wire.Version)
 		return err
 	}
 	hello := wire.Hello{Libvips: can.Version, Loads: can.Loads, Saves: can.Saves, Sandbox: []string{"rlimits"}}
