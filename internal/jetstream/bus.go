@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -41,6 +42,9 @@ type Config struct {
 	Dir string
 	// URL of an outside cluster, nats:// or tls://, several with commas; "" embeds a server.
 	URL string
+	// Replicas is how many servers of the cluster hold each stream; 0 is 3. A cluster that has
+	// fewer servers is unavailable until it has them. An embedded server has one.
+	Replicas int
 	// QueueBytes bounds what waits in the queue; 0 is 256 MiB. Beyond it is ErrFull.
 	QueueBytes int64
 	// QueueAge is how long something may wait: what is older is dropped, since nobody is
@@ -63,6 +67,9 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
+	if c.Replicas == 0 {
+		c.Replicas = 3
+	}
 	if c.QueueBytes == 0 {
 		c.QueueBytes = 256 << 20
 	}
@@ -106,6 +113,8 @@ type session struct {
 	seen      jetstream.Stream
 	dead      jetstream.Stream
 	consumers [NumPriorities]jetstream.Consumer
+	logs      sync.Map // of Log: its jetstream.Stream
+	members   atomic.Pointer[jetstream.KeyValue]
 }
 
 // New returns a Bus, which can be used once Run has it running.
@@ -254,22 +263,37 @@ func (b *Bus) stream(ctx context.Context, js jetstream.JetStream, cfg jetstream.
 		}
 		return stream, nil
 	}
+	cfg.Replicas = b.cfg.Replicas
 	stream, err := js.Stream(ctx, cfg.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		// Three copies where there are servers for them, or else one.
-		cfg.Replicas = 3
-		if stream, err = js.CreateStream(ctx, cfg); err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-			cfg.Replicas = 1
-			stream, err = js.CreateStream(ctx, cfg)
+		// An error is the caller's to try again: fewer replicas than configured would lose with
+		// one server what was acknowledged.
+		if stream, err = js.CreateStream(ctx, cfg); err == nil {
+			b.cfg.Log.Info("stream created", "stream", cfg.Name, "replicas", cfg.Replicas)
 		}
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another node was faster
 			stream, err = js.Stream(ctx, cfg.Name)
 		}
 	}
+	if err == nil && stream.CachedInfo().Config.Replicas < cfg.Replicas {
+		stream, err = b.replicate(ctx, js, stream.CachedInfo().Config)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("stream %s: %w", cfg.Name, err)
+		return nil, fmt.Errorf("stream %s with %d replicas (--stream-replicas): %w", cfg.Name, cfg.Replicas, err)
 	}
 	return stream, nil
+}
+
+// replicate gives a stream that has too few replicas as many as are configured, and leaves the
+// rest of its configuration to the operator.
+func (b *Bus) replicate(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
+	had := cfg.Replicas
+	cfg.Replicas = b.cfg.Replicas
+	stream, err := js.UpdateStream(ctx, cfg)
+	if err == nil {
+		b.cfg.Log.Warn("stream had too few replicas", "stream", cfg.Name, "had", had, "replicas", cfg.Replicas)
+	}
+	return stream, err
 }
 
 func (b *Bus) set(s *session) {

@@ -23,6 +23,9 @@ var (
 	Tags = Log{"IMAGETIER_TAGS", "imagetier.tag"}
 )
 
+// String returns the name of the stream.
+func (l Log) String() string { return l.stream }
+
 const (
 	purgeAge   = 7 * 24 * time.Hour
 	purgeBytes = 1 << 30
@@ -50,10 +53,13 @@ func (l Log) config() jetstream.StreamConfig {
 }
 
 // LogState is what a log has: a log that was lost and begun anew has another ID.
-type LogState struct{ ID, First, Last uint64 }
+type LogState struct {
+	ID, First, Last uint64
+	FirstAt         time.Time // when First was appended, by the server's clock; zero if it is empty
+}
 
 func stateOf(info *jetstream.StreamInfo) LogState {
-	return LogState{ID: uint64(info.Created.UnixNano()), First: info.State.FirstSeq, Last: info.State.LastSeq}
+	return LogState{ID: uint64(info.Created.UnixNano()), First: info.State.FirstSeq, Last: info.State.LastSeq, FirstAt: info.State.FirstTime}
 }
 
 // PeekLog asks a cluster what a log has, over a connection of its own. A log that is not
@@ -97,10 +103,7 @@ func (b *Bus) State(ctx context.Context, l Log) (LogState, error) {
 // cluster needs some seconds for a new leader; without a connection it fails at once.
 func (b *Bus) Append(ctx context.Context, l Log, about, id string, data []byte) (number uint64, err error) {
 	for {
-		s, err := b.session()
-		if err == nil && !s.conn.IsConnected() {
-			err = ErrUnavailable
-		}
+		s, err := b.connected()
 		if err != nil {
 			return 0, err
 		}
@@ -124,17 +127,94 @@ func (b *Bus) Append(ctx context.Context, l Log, about, id string, data []byte) 
 	}
 }
 
+// ErrConflict: something else was appended about the same subject in the meantime.
+var ErrConflict = errors.New("the subject has a newer message")
+
+// AppendAfter appends an entry if last is still the number of the subject's last message (0:
+// there is none); otherwise the error is ErrConflict. After any other error it may have been
+// appended or not: Last says. It is tried once.
+func (b *Bus) AppendAfter(ctx context.Context, l Log, about string, last uint64, data []byte) (number uint64, err error) {
+	s, err := b.connected()
+	if err != nil {
+		return 0, err
+	}
+	ack, err := s.js.Publish(ctx, l.subject+"."+about, data, jetstream.WithExpectLastSequencePerSubject(last))
+	var refused *jetstream.APIError
+	switch {
+	case err == nil:
+		return ack.Sequence, nil
+	case errors.As(err, &refused) && (refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || refused.ErrorCode == wrongLastSequence):
+		return 0, ErrConflict
+	}
+	return 0, fmt.Errorf("%w: append to %s: %w", ErrUnavailable, l.stream, err)
+}
+
+// wrongLastSequence is what newer servers answer, without the number of the last message.
+const wrongLastSequence = 10164
+
+// Last returns the last message about a subject and its number, which is 0 if there is none. It
+// may be one that another was appended after a moment ago: AppendAfter sees that.
+func (b *Bus) Last(ctx context.Context, l Log, about string) (number uint64, data []byte, err error) {
+	s, err := b.connected()
+	if err != nil {
+		return 0, nil, err
+	}
+	stream, err := s.log(ctx, b, l)
+	if err != nil {
+		return 0, nil, err
+	}
+	msg, err := stream.GetLastMsgForSubject(ctx, l.subject+"."+about)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return 0, nil, nil
+	}
+	if err != nil {
+		return 0, nil, fmt.Errorf("%w: read %s: %w", ErrUnavailable, l.stream, err)
+	}
+	return msg.Sequence, msg.Data, nil
+}
+
+// connected returns the session if its connection is up, and ErrUnavailable at once if not.
+func (b *Bus) connected() (*session, error) {
+	s, err := b.session()
+	if err == nil && !s.conn.IsConnected() {
+		err = ErrUnavailable
+	}
+	return s, err
+}
+
+// log returns the handle of a log's stream, which it opens once in a session.
+func (s *session) log(ctx context.Context, b *Bus, l Log) (jetstream.Stream, error) {
+	if stream, ok := s.logs.Load(l); ok {
+		return stream.(jetstream.Stream), nil
+	}
+	stream, err := b.stream(ctx, s.js, l.config())
+	if err == nil {
+		s.logs.Store(l, stream)
+	}
+	return stream, err
+}
+
+// Numbered is an entry of a log and its number.
+type Numbered struct {
+	Number uint64
+	Data   []byte
+}
+
 // Follower is who follows a log.
 type Follower struct {
 	// Begin is told what the log has whenever following begins, and returns the entry to
 	// begin with. An error of it ends Follow.
 	Begin func(LogState) (from uint64, err error)
-	// Apply is handed every entry, in order.
-	Apply func(ctx context.Context, entry uint64, data []byte)
+	// Apply is handed every entry, in order: as many at once as have come, up to MaxBatch. An
+	// error of it ends Follow.
+	Apply func(ctx context.Context, entries []Numbered) error
 }
 
+// MaxBatch is how many entries Follower.Apply gets at once.
+const MaxBatch = 1000
+
 // Follow hands the entries of a log to f, from the first on that f has not seen and as they
-// come, until ctx is done; then it returns nil. Only an error of f.Begin ends it before.
+// come, until ctx is done; then it returns nil. Only an error of f ends it before.
 func (b *Bus) Follow(ctx context.Context, l Log, f Follower) error {
 	var refused *refusal
 	for ctx.Err() == nil {
@@ -214,19 +294,36 @@ func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower) error {
 		}
 	}()
 	for {
-		msg, err := messages.Next()
+		entries, err := nextEntries(messages)
 		if lost.Load() {
 			return errLost
 		}
 		if err != nil {
 			return err
 		}
+		if err := f.Apply(ctx, entries); err != nil {
+			return &refusal{err}
+		}
+	}
+}
+
+// nextEntries waits for one entry, and returns with it what else has come by then.
+func nextEntries(messages jetstream.MessagesContext) (entries []Numbered, err error) {
+	msg, err := messages.Next()
+	for err == nil {
 		meta, err := msg.Metadata()
 		if err != nil {
-			return err
+			return nil, err
 		}
-		f.Apply(ctx, meta.Sequence.Stream, msg.Data())
+		entries = append(entries, Numbered{meta.Sequence.Stream, msg.Data()})
+		if len(entries) == MaxBatch {
+			return entries, nil
+		}
+		if msg, err = messages.Next(jetstream.NextMaxWait(time.Millisecond)); err != nil {
+			return entries, nil // a lasting fault is the next call's
+		}
 	}
+	return nil, err
 }
 
 // Share hands each entry of the purges to one node of all that call it, which does what has

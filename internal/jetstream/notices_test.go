@@ -31,7 +31,7 @@ func cluster(t *testing.T) (url string) {
 
 func TestWhatS3ServersPublishIsTakenInOnceAndWaitsWhileNobodyRuns(t *testing.T) {
 	url := cluster(t)
-	b, stop := run(t, Config{URL: url})
+	b, stop := run(t, Config{URL: url, Replicas: 1})
 	type notice struct{ id, data string }
 	got := make(chan notice, 10)
 	failures := 1
@@ -101,7 +101,7 @@ func TestWhatS3ServersPublishIsTakenInOnceAndWaitsWhileNobodyRuns(t *testing.T) 
 	end()
 	stop()
 	publish("third", "fourth")
-	b, _ = run(t, Config{URL: url})
+	b, _ = run(t, Config{URL: url, Replicas: 1})
 	defer listen(b)()
 	want("fourth") // the third could not be taken in, and comes again
 	want("third")

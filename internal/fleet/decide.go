@@ -1,0 +1,241 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/sharedstore"
+	"github.com/novasocial/imagetier/internal/jetstream"
+)
+
+// Config of a Node.
+type Config struct {
+	State *State
+	Cache Cache
+	// Shared is nil where nodes share no store.
+	Shared Shared
+	// Cluster is the NATS cluster of the fleet or, where Alone is set, the embedded server, which
+	// only hooks need. Nil: this node is alone and nothing is told to a CDN.
+	Cluster Cluster
+	Alone   bool
+	// Hook is told of purges when every node has applied them; nil is nothing.
+	Hook *Hook
+	// Wait is how long a receipt waits for other nodes; 0 is 5 s.
+	Wait time.Duration
+	Log  *slog.Logger // nil discards
+}
+
+// Node is one node's side of the fleet. Its methods are safe for concurrent use.
+type Node struct {
+	cfg   Config
+	state *State
+	id    string
+	kick  chan struct{} // has one while the outbox may have something to send
+
+	listing listing
+
+	saving sync.Mutex // held while offsets are written; guards saved
+	saved  offsets
+
+	mu       sync.Mutex // guards all below; State.mu is taken inside it
+	replayed bool
+	begun    map[jetstream.Log]bool
+	goal     map[jetstream.Log]uint64       // what has to be applied before this node is ready
+	applied  map[jetstream.Log]uint64       // the last entry that was handed in
+	owed     map[sharedstore.Position]Entry // purges that failed; the offset stays before them
+	missing  map[imagecache.Original]bool   // what the takedown stream may lack; nil: nothing
+	joined   bool
+	ready    bool
+	receipts map[string]*pending
+	moved    chan struct{} // closed when tags were applied
+
+	takedownLog  uint64 // the stream that is followed now
+	missingAfter uint64 // missing is right when this entry of it is applied
+}
+
+// New returns a Node, which has to be Run.
+func New(cfg Config) *Node {
+	if cfg.Wait == 0 {
+		cfg.Wait = 5 * time.Second
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Node{
+		cfg: cfg, state: cfg.State, id: cfg.State.offsets.Node, kick: make(chan struct{}, 1),
+		begun: make(map[jetstream.Log]bool), goal: make(map[jetstream.Log]uint64), applied: make(map[jetstream.Log]uint64),
+		owed: make(map[sharedstore.Position]Entry), receipts: make(map[string]*pending), moved: make(chan struct{}),
+	}
+}
+
+// Purge purges here and on every node. The receipt counts nodes.
+func (n *Node) Purge(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error) {
+	return n.everywhere(ctx, entryOf(KindPurge, target))
+}
+
+// SoftPurge makes stale here and on every node. The receipt counts nodes.
+func (n *Node) SoftPurge(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error) {
+	return n.everywhere(ctx, entryOf(KindSoft, target))
+}
+
+// Takedown takes an original down on every node. The receipt counts the nodes that have made
+// that durable and have purged the original.
+func (n *Node) Takedown(ctx context.Context, of imagecache.Original) (imagecache.Receipt, error) {
+	return n.everywhere(ctx, entryOf(KindTakedown, imagecache.Target{Original: of}))
+}
+
+// Lift ends a takedown on every node. The receipt counts the nodes that have made that durable.
+// If of is not down here, nothing is decided: a takedown that this node has not heard of is not
+// lifted unseen.
+func (n *Node) Lift(ctx context.Context, of imagecache.Original) (receipt imagecache.Receipt, lifted bool, err error) {
+	if !n.state.TakenDown(of) {
+		return imagecache.Receipt{}, false, nil
+	}
+	receipt, err = n.everywhere(ctx, entryOf(KindLift, imagecache.Target{Original: of}))
+	return receipt, err == nil, err
+}
+
+func entryOf(kind Kind, target imagecache.Target) Entry {
+	of := target.Original
+	if target.Key != (imagecache.Key{}) {
+		of = target.Key.Original()
+	}
+	return Entry{Kind: kind, Source: of.Source, Name: []byte(of.Name), Path: target.Key.String()}
+}
+
+// everywhere decides, and waits until every node that lives has applied the decision, or for
+// Config.Wait.
+func (n *Node) everywhere(ctx context.Context, e Entry) (imagecache.Receipt, error) {
+	p, err := n.decide(ctx, e)
+	if err != nil {
+		return imagecache.Receipt{}, err
+	}
+	defer n.forget(p)
+	n.wake()
+	ctx, cancel := context.WithTimeout(ctx, n.cfg.Wait)
+	defer cancel()
+	members := n.await(ctx, p)
+	if n.cfg.Hook != nil {
+		n.say(appliedSubject, message{Entry: p.entry.ID})
+	}
+	receipt, _ := n.count(p, members)
+	return receipt, nil
+}
+
+// decide makes a decision durable, and applies it here. After an error it was not acknowledged,
+// and may take effect all the same.
+//
+// Invariant 3. The outbox comes first, so that every step can be the last before a power cut:
+//
+//  1. Before the outbox is synced, nothing was changed and nothing acknowledged.
+//  2. Behind it, the next start applies the decision here (State.replay, Node.Replay) and sends
+//     it, in the order of the outbox.
+//  3. It leaves the outbox when the streams have it.
+//
+// Without the outbox, a node that crashed between its register and the stream would have a
+// takedown that no other node ever hears of.
+func (n *Node) decide(ctx context.Context, e Entry) (*pending, error) {
+	e.Stamp = n.stamp(e)
+	p := n.expect(e)
+	failed := func(err error) (*pending, error) {
+		n.forget(p)
+		return nil, fmt.Errorf("%s %s %s: %w", e.Kind, e.Source, e.Name, err)
+	}
+	if n.cfg.Cluster != nil && !(n.cfg.Alone && e.Kind == KindTags) {
+		var err error
+		if p.out, err = n.state.outbox.add(e); err != nil {
+			if e.purges() && !e.decides() {
+				_, _ = n.remove(ctx, e) // not acknowledged, and better than serving it
+			}
+			return failed(err)
+		}
+	}
+	receipt, err := n.apply(ctx, e)
+	if err != nil {
+		n.wake() // the other nodes get it all the same
+		return failed(err)
+	}
+	n.acknowledged(p, n.id, receipt)
+	return p, nil
+}
+
+// stamp returns the time of a decision that is made now: after every decision about the same
+// original or tag that this node knows of.
+func (n *Node) stamp(e Entry) Stamp {
+	s := Stamp{At: Instant(n.state.cfg.Now().UnixNano()), Node: n.id, ID: n.state.cfg.NewID()}
+	switch {
+	case e.decides():
+		if known, ok := n.state.takedowns.of(e.original()); ok {
+			s.At = max(s.At, known.At+1)
+		}
+	case e.Kind == KindTags:
+		s.At = max(s.At, n.state.tags.newest(e)+1)
+	}
+	return s
+}
+
+// apply applies an entry here. The register comes before the purge: a request in between is
+// answered with 451 and fills nothing.
+func (n *Node) apply(ctx context.Context, e Entry) (receipt imagecache.Receipt, err error) {
+	switch {
+	case e.Kind == KindTags:
+		return receipt, n.state.tags.apply(e)
+	case e.decides():
+		if _, err := n.state.takedowns.apply(e); err != nil {
+			return receipt, err
+		}
+	}
+	return n.remove(ctx, e)
+}
+
+// remove purges the caches of this node.
+func (n *Node) remove(ctx context.Context, e Entry) (imagecache.Receipt, error) {
+	switch {
+	case !e.purges():
+		return imagecache.Receipt{}, nil
+	case e.Kind == KindSoft:
+		return n.cfg.Cache.SoftPurge(ctx, e.target())
+	}
+	return n.cfg.Cache.Purge(ctx, e.target())
+}
+
+// pairsPerEntry bounds an entry of tags, which has to fit a message.
+const pairsPerEntry = 100
+
+// Take learns which originals have tags, and which tags have ended, here and on every node. When
+// it returns without an error, that is durable here.
+func (n *Node) Take(ctx context.Context, learn []Pair, end []string) error {
+	for some := range slices.Chunk(learn, pairsPerEntry) {
+		e := Entry{Kind: KindTags}
+		for _, p := range some {
+			e.Learn = append(e.Learn, learnt{p.Tag, p.Of.Source, []byte(p.Of.Name), p.Live})
+		}
+		if err := n.decideTags(ctx, e); err != nil {
+			return err
+		}
+	}
+	if len(end) == 0 {
+		return nil
+	}
+	return n.decideTags(ctx, Entry{Kind: KindTags, End: end})
+}
+
+// Forget forgets which originals have a tag, here and on every node, but not that it ended.
+func (n *Node) Forget(tag string) error {
+	return n.decideTags(context.Background(), Entry{Kind: KindTags, Forget: tag})
+}
+
+func (n *Node) decideTags(ctx context.Context, e Entry) error {
+	p, err := n.decide(ctx, e)
+	if err != nil {
+		return err
+	}
+	n.forget(p)
+	n.wake()
+	return nil
+}

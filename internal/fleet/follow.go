@@ -1,0 +1,363 @@
+package fleet
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/sharedstore"
+	"github.com/novasocial/imagetier/internal/jetstream"
+)
+
+// rememberPurges is how many entries before its offset a node reads again, to know which shared
+// objects are not to be believed.
+const rememberPurges = 20_000
+
+// beginPurges returns where to follow the stream of purges from. Its error is ErrBehind.
+func (n *Node) beginPurges(log jetstream.LogState) (from uint64, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.state.mu.Lock()
+	defer n.state.mu.Unlock()
+	at := n.state.offsets.Purges
+	switch {
+	case at.Log == 0:
+		// The caches were emptied at the start, and the stream could not be asked: all that it
+		// has is applied to what was filled since. What it has dropped must be older than that.
+		at = sharedstore.Position{Log: log.ID, Entry: max(log.First, 1) - 1}
+		if at.Entry > 0 && !log.FirstAt.Before(n.state.opened.Add(-maxSkew)) {
+			return 0, n.fallBehindLocked()
+		}
+	case n.begun[jetstream.Purges] && at.Log != log.ID:
+		// The stream was lost while this node followed it. It goes on with the new one: every
+		// node would empty its caches at the same moment otherwise. What was appended and not
+		// applied here yet when the stream was lost, is not purged here.
+		n.cfg.Log.Error("the stream of purges was lost and made anew; purges of that moment may be lost")
+		at = sharedstore.Position{Log: log.ID}
+	}
+	if behind(at, log) {
+		return 0, n.fallBehindLocked()
+	}
+	if !n.begun[jetstream.Purges] || n.state.offsets.Purges.Log != log.ID {
+		n.applied[jetstream.Purges] = at.Entry // else it may be ahead of the offset, by what is owed
+	}
+	n.state.offsets.Purges = at
+	n.beginLocked(jetstream.Purges, log)
+	from = n.applied[jetstream.Purges] + 1
+	if n.cfg.Shared != nil {
+		from = min(from, max(log.First, log.Last-min(log.Last, rememberPurges), 1))
+	}
+	return from, nil
+}
+
+// maxSkew is how far clocks of nodes and of the cluster may be apart, where one is compared with
+// the other. Stamps allow any skew.
+const maxSkew = time.Minute
+
+// fallBehindLocked has the next start empty the caches.
+func (n *Node) fallBehindLocked() error {
+	n.state.offsets.Purges = sharedstore.Position{}
+	if err := n.state.save(n.state.offsets); err != nil {
+		n.cfg.Log.Error("offset cannot be reset; the next start compares it with the stream again", "err", err)
+	}
+	return ErrBehind
+}
+
+// checkGap returns ErrBehind if the stream has dropped entries that were not applied here: this
+// node was slower than the stream is long.
+func (n *Node) checkGap(ctx context.Context) error {
+	log, err := n.cfg.Cluster.State(ctx, jetstream.Purges)
+	if err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.state.mu.Lock()
+	defer n.state.mu.Unlock()
+	if n.begun[jetstream.Purges] && n.state.offsets.Purges.Log == log.ID && n.applied[jetstream.Purges]+1 < log.First {
+		return n.fallBehindLocked()
+	}
+	return nil
+}
+
+// beginLocked notes how far a stream has to be followed until this node is ready.
+func (n *Node) beginLocked(l jetstream.Log, log jetstream.LogState) {
+	if log.First > log.Last { // it is empty
+		n.applied[l] = max(n.applied[l], log.Last)
+	}
+	n.begun[l] = true
+	if !n.ready {
+		n.goal[l], n.joined = log.Last, false
+	}
+}
+
+// applyPurges applies entries of the stream of purges. After an error none may be passed over:
+// it has to be called with the same again.
+//
+// Invariant 2. In this order: the decisions, with one sync; the purges; the acknowledgements. The
+// offset is written later (saveOffsets): after a crash entries are applied again, which changes
+// nothing.
+func (n *Node) applyPurges(ctx context.Context, numbered []jetstream.Numbered) error {
+	n.mu.Lock()
+	done := n.applied[jetstream.Purges]
+	n.mu.Unlock()
+	if numbered[0].Number > done+1 { // or an operator deleted some in between
+		if err := n.checkGap(ctx); err != nil {
+			return err
+		}
+	}
+	log := n.state.Position().Log
+	entries := n.decodeAll(jetstream.Purges, numbered)
+	var fresh []Entry
+	for i, e := range entries {
+		if numbered[i].Number > done {
+			fresh = append(fresh, e)
+		}
+	}
+	if _, err := n.state.takedowns.apply(fresh...); err != nil {
+		return err
+	}
+	for i, e := range entries {
+		number := numbered[i].Number
+		if e.ID == "" {
+			continue
+		}
+		if number > done {
+			n.applyPurge(ctx, log, number, e)
+		}
+		if n.cfg.Shared != nil && e.purges() {
+			n.cfg.Shared.Purged(e.original(), sharedstore.Position{Log: log, Entry: number})
+		}
+	}
+	n.advance(jetstream.Purges, numbered)
+	return nil
+}
+
+// applyPurge purges and acknowledges. A purge that fails is owed: later ones go on, and neither
+// the offset nor, if it was missed, readiness gets past it.
+func (n *Node) applyPurge(ctx context.Context, log, number uint64, e Entry) {
+	removed, err := n.remove(ctx, e)
+	if err == nil {
+		n.acknowledge(e, removed)
+		return
+	}
+	n.cfg.Log.Error("purge failed and is tried again", "number", number, "source", e.Source, "name", string(e.Name), "err", err)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.owed[sharedstore.Position{Log: log, Entry: number}] = e
+}
+
+// repay tries purges that failed.
+func (n *Node) repay(ctx context.Context) {
+	n.mu.Lock()
+	owed := maps.Clone(n.owed)
+	n.mu.Unlock()
+	for _, at := range slices.SortedFunc(maps.Keys(owed), comparePositions) {
+		e := owed[at]
+		removed, err := n.remove(ctx, e)
+		if err != nil {
+			continue
+		}
+		n.acknowledge(e, removed)
+		n.mu.Lock()
+		delete(n.owed, at)
+		n.becomeReadyLocked()
+		n.mu.Unlock()
+	}
+	n.advance(jetstream.Purges, nil)
+}
+
+func comparePositions(a, b sharedstore.Position) int {
+	return cmp.Or(cmp.Compare(a.Log, b.Log), cmp.Compare(a.Entry, b.Entry))
+}
+
+// beginTakedowns returns where to follow the takedown stream from. It is the start if this node
+// has not followed that stream before; then it also finds out what the stream lacks.
+func (n *Node) beginTakedowns(log jetstream.LogState) (from uint64, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.state.mu.Lock()
+	defer n.state.mu.Unlock()
+	at := n.state.offsets.Takedowns
+	if at.Log != log.ID || at.Entry > log.Last || n.missing != nil {
+		at = sharedstore.Position{Log: log.ID}
+		n.missing = make(map[imagecache.Original]bool)
+		for _, e := range n.state.takedowns.all() {
+			n.missing[e.original()] = true
+		}
+		n.applied[jetstream.Takedowns] = 0
+	}
+	if !n.begun[jetstream.Takedowns] {
+		n.applied[jetstream.Takedowns] = at.Entry
+	}
+	n.takedownLog, n.missingAfter = log.ID, log.Last
+	n.beginLocked(jetstream.Takedowns, log)
+	return n.applied[jetstream.Takedowns] + 1, nil
+}
+
+// applyTakedowns applies entries of the takedown stream, with one sync for all of them. After an
+// error it has to be called with the same again: a takedown that this node cannot make durable
+// must not be passed over.
+func (n *Node) applyTakedowns(ctx context.Context, numbered []jetstream.Numbered) error {
+	entries := n.decodeAll(jetstream.Takedowns, numbered)
+	if _, err := n.state.takedowns.apply(entries...); err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if newest, ok := n.state.takedowns.of(e.original()); !ok || newest.Stamp != e.Stamp {
+			continue
+		}
+		if _, err := n.remove(ctx, e); err != nil {
+			return err
+		}
+	}
+	n.mu.Lock()
+	for _, e := range entries {
+		if of := e.original(); n.missing[of] && !n.newerHere(e) {
+			delete(n.missing, of)
+		}
+	}
+	n.mu.Unlock()
+	n.advance(jetstream.Takedowns, numbered)
+	return nil
+}
+
+// newerHere reports whether this node knows a newer decision than e.
+func (n *Node) newerHere(e Entry) bool {
+	newest, ok := n.state.takedowns.of(e.original())
+	return ok && newest.Compare(e.Stamp) > 0
+}
+
+// beginTags returns where to follow the stream of tags from. What it does not reach back to is
+// not known here: such tags purge fewer originals.
+func (n *Node) beginTags(log jetstream.LogState) (from uint64, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.state.mu.Lock()
+	defer n.state.mu.Unlock()
+	at := &n.state.offsets.Tags
+	if at.Log != log.ID || at.Entry > log.Last {
+		*at = sharedstore.Position{Log: log.ID}
+	}
+	n.applied[jetstream.Tags] = at.Entry
+	n.beginLocked(jetstream.Tags, log)
+	return at.Entry + 1, nil
+}
+
+// applyTags applies entries of the stream of tags, with one sync for all of them.
+func (n *Node) applyTags(_ context.Context, numbered []jetstream.Numbered) error {
+	if err := n.state.tags.apply(n.decodeAll(jetstream.Tags, numbered)...); err != nil {
+		return err
+	}
+	n.advance(jetstream.Tags, numbered)
+	return nil
+}
+
+// decodeAll reads entries. One that does not read is logged, and the zero Entry: no node can
+// apply it, and waiting for it would stop all of them for good.
+func (n *Node) decodeAll(l jetstream.Log, numbered []jetstream.Numbered) []Entry {
+	entries := make([]Entry, len(numbered))
+	for i, one := range numbered {
+		var err error
+		if entries[i], err = decode(one.Data); err != nil {
+			n.cfg.Log.Error("unreadable entry skipped", "log", l.String(), "number", one.Number, "err", err)
+			entries[i] = Entry{}
+		}
+	}
+	return entries
+}
+
+// advance moves the offset of a stream past entries that were applied.
+func (n *Node) advance(l jetstream.Log, numbered []jetstream.Numbered) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(numbered) > 0 {
+		n.applied[l] = max(n.applied[l], numbered[len(numbered)-1].Number)
+	}
+	n.state.mu.Lock()
+	defer n.state.mu.Unlock()
+	switch l {
+	case jetstream.Purges:
+		at := &n.state.offsets.Purges
+		if at.Log == 0 {
+			return
+		}
+		first := uint64(math.MaxUint64)
+		for owed := range n.owed {
+			if owed.Log == at.Log {
+				first = min(first, owed.Entry)
+			} else { // of a stream that was lost: a restart would not get it again
+				first = 1
+			}
+		}
+		at.Entry = max(at.Entry, min(n.applied[l], first-1))
+	case jetstream.Tags:
+		n.state.offsets.Tags.Entry = n.applied[l]
+		close(n.moved)
+		n.moved = make(chan struct{})
+	}
+	n.becomeReadyLocked()
+}
+
+// saveOffsets makes the offsets durable. Where that fails, a restart applies entries again.
+func (n *Node) saveOffsets() error {
+	n.saving.Lock()
+	defer n.saving.Unlock()
+	n.mu.Lock()
+	n.state.mu.Lock()
+	if n.missing == nil && n.begun[jetstream.Takedowns] {
+		n.state.offsets.Takedowns = sharedstore.Position{Log: n.takedownLog, Entry: n.applied[jetstream.Takedowns]}
+	}
+	now := n.state.offsets
+	n.state.mu.Unlock()
+	n.mu.Unlock()
+	if now == n.saved {
+		return nil
+	}
+	if err := n.state.save(now); err != nil {
+		return err
+	}
+	n.saved = now
+	return nil
+}
+
+// replay purges again what is in the outbox at the start: a crash may have come between the
+// outbox and the caches.
+func (n *Node) replay(ctx context.Context) error {
+	for _, out := range n.state.outbox.oldest(maxOutboxEntries) {
+		if _, err := n.remove(ctx, out.Entry); err != nil {
+			return err
+		}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.replayed = true
+	n.becomeReadyLocked()
+	return nil
+}
+
+// settleDelay is after how long shared objects are deleted once more: writes that were under way
+// in nodes that had not heard of the purge have ended by then.
+const settleDelay = time.Minute
+
+// deleteShared deletes what an entry purges from the shared store, for the whole fleet. It
+// returns after how long it wants to be called again; 0 is never.
+func (n *Node) deleteShared(ctx context.Context, data []byte, times int) (again time.Duration) {
+	e, err := decode(data)
+	if err != nil || !e.purges() {
+		return 0
+	}
+	if err := n.cfg.Shared.Delete(ctx, e.target()); err != nil {
+		n.cfg.Log.Warn("purged objects cannot be deleted from the shared store and are tried again",
+			"source", e.Source, "name", string(e.Name), "err", err)
+		return 10 * time.Second
+	}
+	if times == 1 {
+		return settleDelay
+	}
+	return 0
+}

@@ -1,0 +1,193 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/novasocial/imagetier/internal/jetstream"
+	"github.com/novasocial/imagetier/internal/webhook"
+)
+
+// HookConfig of a Hook.
+type HookConfig struct {
+	URL     string        // posts go there; needed
+	Secrets []string      // whsec_ and base64; each signs; needed
+	Wait    time.Duration // how long to wait until every node has applied an entry; 0 is 5 s
+	Timeout time.Duration // of one post; 0 is 10 s
+	MaxAge  time.Duration // of an entry; an older one is given up; 0 is 24 h
+	// FirstPause follows a first failure, and doubles with each, up to 300 times as much; 0 is 1 s.
+	FirstPause time.Duration
+	// Observe gets what became of a post (sent, failed) or of an entry that was given up
+	// (expired); nil is nothing.
+	Observe func(outcome string)
+	Now     func() time.Time // nil is time.Now
+	Log     *slog.Logger     // nil discards
+}
+
+// maxOriginals is how many entries are posted at once: as many originals as a CDN's API takes in
+// one call.
+const maxOriginals = 100
+
+// Hook tells an adapter in front of a CDN which originals were purged, taken down or lifted, with
+// webhooks that are signed as Standard Webhooks are. It is handed entries out of a durable
+// stream, and says of each whether it need not be handed out again.
+//
+// The order is purge, receipt, hook: a CDN that was purged before every node has purged could ask
+// one that has not, and keep the old bytes again.
+type Hook struct {
+	cfg    HookConfig
+	signer *webhook.Signer
+	client *http.Client
+
+	mu       sync.Mutex
+	applied  map[string]time.Time // entries that every node has applied, and when that was heard
+	changed  chan struct{}        // closed when there is one more
+	failures int                  // in a row
+}
+
+// NewHook returns a Hook. It starts nothing.
+func NewHook(cfg HookConfig) (*Hook, error) {
+	if cfg.URL == "" {
+		return nil, errors.New("purge hook: a URL is needed")
+	}
+	for _, d := range []struct {
+		of    *time.Duration
+		value time.Duration
+	}{{&cfg.Wait, 5 * time.Second}, {&cfg.Timeout, 10 * time.Second}, {&cfg.MaxAge, 24 * time.Hour}, {&cfg.FirstPause, time.Second}} {
+		if *d.of == 0 {
+			*d.of = d.value
+		}
+	}
+	if cfg.Observe == nil {
+		cfg.Observe = func(string) {}
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	h := &Hook{cfg: cfg, applied: make(map[string]time.Time), changed: make(chan struct{})}
+	signer, err := webhook.NewSigner(cfg.Secrets...)
+	if err != nil {
+		return nil, fmt.Errorf("purge hook: %w", err)
+	}
+	h.signer = signer
+	h.client = &http.Client{
+		Timeout: cfg.Timeout,
+		// A signature is for one receiver.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return h, nil
+}
+
+func (h *Hook) close() { h.client.CloseIdleConnections() }
+
+// rememberApplied is how long it is known that an entry was applied: the stream may hand it out
+// later.
+const rememberApplied = time.Minute
+
+// hear takes in a message that every node has applied an entry.
+func (h *Hook) hear(data []byte) {
+	var m message
+	if json.Unmarshal(data, &m) != nil || m.Entry == "" {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := h.cfg.Now()
+	for id, at := range h.applied {
+		if now.Sub(at) > rememberApplied {
+			delete(h.applied, id)
+		}
+	}
+	h.applied[m.Entry] = now
+	close(h.changed)
+	h.changed = make(chan struct{})
+}
+
+// send posts entries, in their order, when every node has applied all of them or after
+// HookConfig.Wait. The first done need not be handed out again; the others are, after again.
+func (h *Hook) send(ctx context.Context, batch []jetstream.Entry) (done int, again time.Duration) {
+	entries := make([]Entry, len(batch))
+	var fresh []string // ids of entries that nodes may still be applying
+	for i, item := range batch {
+		e, err := decode(item.Data)
+		age := h.cfg.Now().Sub(item.At)
+		switch {
+		case err != nil:
+			h.cfg.Log.Error("unreadable entry is not told to the CDN", "err", err)
+			continue
+		case age > h.cfg.MaxAge:
+			h.cfg.Observe("expired")
+			h.cfg.Log.Error("purge hook given up; the CDN may keep what was purged", "age", age, "source", e.Source, "name", string(e.Name))
+			continue
+		case age < rememberApplied:
+			fresh = append(fresh, e.ID)
+		}
+		entries[i] = e
+	}
+	h.await(ctx, fresh)
+	for done < len(batch) {
+		n, body, id := compose(entries[done:], batch[done:])
+		if n == 0 {
+			return len(batch), 0
+		}
+		after, err := h.post(ctx, id, body)
+		if err != nil {
+			return done, h.failed(ctx, err, after)
+		}
+		h.cfg.Observe("sent")
+		h.mu.Lock()
+		h.failures = 0
+		h.mu.Unlock()
+		done += n
+	}
+	return done, 0
+}
+
+// await returns when all these entries are applied everywhere, after HookConfig.Wait, or with ctx.
+func (h *Hook) await(ctx context.Context, ids []string) {
+	late := time.NewTimer(h.cfg.Wait)
+	defer late.Stop()
+	for _, id := range ids {
+		for {
+			h.mu.Lock()
+			_, ok := h.applied[id]
+			changed := h.changed
+			h.mu.Unlock()
+			if ok {
+				break
+			}
+			select {
+			case <-changed:
+				continue
+			case <-late.C:
+			case <-ctx.Done():
+			}
+			return
+		}
+	}
+}
+
+// failed returns when to try again: not before after, which the receiver may have asked for.
+func (h *Hook) failed(ctx context.Context, err error, after time.Duration) time.Duration {
+	if ctx.Err() != nil {
+		return h.cfg.FirstPause // the process ends
+	}
+	h.cfg.Observe("failed")
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	pause := min(h.cfg.FirstPause<<min(h.failures, 10), 300*h.cfg.FirstPause)
+	h.failures++
+	pause = max(pause/2+rand.N(pause/2+1), min(after, 10*time.Minute))
+	h.cfg.Log.Warn("purge hook failed and is tried again", "url", h.cfg.URL, "failures", h.failures, "after", pause, "err", err)
+	return pause
+}

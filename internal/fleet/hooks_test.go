@@ -1,0 +1,271 @@
+package fleet
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/internal/jetstream"
+	"github.com/novasocial/imagetier/internal/webhook"
+)
+
+const (
+	secret1 = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+	secret2 = "whsec_YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXphYmNkZWY="
+)
+
+// adapter is a stand-in for one: it checks signatures as the tier checks those of events, and
+// answers what it is told to.
+type adapter struct {
+	url      string
+	answer   atomic.Int64 // status; 0 is 204
+	mu       sync.Mutex
+	ids      []string
+	payloads []payload
+}
+
+func newAdapter(t *testing.T, secret string) *adapter {
+	t.Helper()
+	verifier, err := webhook.NewVerifier(nil, secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &adapter{}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		claim, err := verifier.Claim(r.Header)
+		if err == nil {
+			err = verifier.Verify(claim, body)
+		}
+		if err != nil || r.Method != http.MethodPost || r.Header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s %s: %v", r.Method, r.Header, err)
+		}
+		var p payload
+		if err := json.Unmarshal(body, &p); err != nil {
+			t.Errorf("%s: %v", body, err)
+		}
+		a.mu.Lock()
+		a.ids, a.payloads = append(a.ids, claim.ID), append(a.payloads, p)
+		a.mu.Unlock()
+		if status := a.answer.Load(); status != 0 {
+			w.Header().Set("Retry-After", "7")
+			w.Header().Set("Location", "/elsewhere")
+			w.WriteHeader(int(status))
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	t.Cleanup(srv.Close)
+	a.url = srv.URL
+	return a
+}
+
+// told are the types and names that the adapter was told, in order.
+func (a *adapter) told() (all []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, p := range a.payloads {
+		line := p.Type
+		if p.Data.Soft {
+			line += " soft"
+		}
+		for _, o := range p.Data.Originals {
+			line += " " + o.Name + o.Path
+		}
+		all = append(all, line)
+	}
+	return all
+}
+
+func newHook(t *testing.T, url string, change func(*HookConfig)) (s *Hook, counts func() map[string]int) {
+	t.Helper()
+	var mu sync.Mutex
+	seen := make(map[string]int)
+	cfg := HookConfig{URL: url, Secrets: []string{secret1, secret2}, Wait: time.Millisecond, Observe: func(outcome string) {
+		mu.Lock()
+		defer mu.Unlock()
+		seen[outcome]++
+	}}
+	if change != nil {
+		change(&cfg)
+	}
+	s, err := NewHook(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.close)
+	return s, func() map[string]int {
+		mu.Lock()
+		defer mu.Unlock()
+		return seen
+	}
+}
+
+func item(t *testing.T, o Entry, at time.Time) jetstream.Entry {
+	t.Helper()
+	if o.Source == "" {
+		o.Source = "posts"
+	}
+	if o.Kind == "" {
+		o.Kind = KindPurge
+	}
+	data, err := json.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return jetstream.Entry{Data: data, At: at}
+}
+
+func TestHook_Send_SignsInOrderAndNamesEachOriginalOnce(t *testing.T) {
+	for _, secret := range []string{secret1, secret2} { // either verifies: one can be replaced
+		a := newAdapter(t, secret)
+		s, counts := newHook(t, a.url, nil)
+		now := time.Now()
+		items := []jetstream.Entry{
+			item(t, Entry{Stamp: Stamp{ID: "1"}, Name: []byte("a.jpg")}, now),
+			item(t, Entry{Stamp: Stamp{ID: "2"}, Name: []byte("b.jpg"), Path: "/640x/v.1/posts/b.jpg.webp"}, now),
+			item(t, Entry{Stamp: Stamp{ID: "3"}, Name: []byte("a.jpg")}, now),
+			item(t, Entry{Stamp: Stamp{ID: "4"}, Name: []byte("c.jpg"), Kind: KindTakedown}, now),
+			{Data: []byte("no entry"), At: now},
+			item(t, Entry{Stamp: Stamp{ID: "5"}, Name: []byte("c.jpg"), Kind: KindLift}, now),
+			item(t, Entry{Stamp: Stamp{ID: "6"}, Name: []byte("d.jpg"), Kind: KindSoft}, now),
+		}
+		if done, again := s.send(t.Context(), items); done != len(items) || again != 0 {
+			t.Errorf("%d of %d are done, again after %s", done, len(items), again)
+		}
+		want := []string{"image.purged a.jpg b.jpg/640x/v.1/posts/b.jpg.webp", "image.taken_down c.jpg", "image.lifted c.jpg", "image.purged soft d.jpg"}
+		if got := a.told(); !slices.Equal(got, want) {
+			t.Errorf("told\n%q, want\n%q", got, want)
+		}
+		first := a.payloads[0].Data.Originals[0]
+		if of := (imagecache.Original{Source: "posts", Name: "a.jpg"}); first.Tag != of.CDNTag() || first.Source != "posts" || !a.payloads[0].Timestamp.Equal(now) {
+			t.Errorf("%+v of %s", first, a.payloads[0].Timestamp)
+		}
+		if got := counts(); !reflect.DeepEqual(got, map[string]int{"sent": 4}) {
+			t.Errorf("counted: %v", got)
+		}
+	}
+}
+
+func TestHook_Send_WaitsForTheReceipt(t *testing.T) {
+	a := newAdapter(t, secret1)
+	s, _ := newHook(t, a.url, func(c *HookConfig) { c.Wait = time.Hour })
+	sent := make(chan int)
+	go func() {
+		done, _ := s.send(t.Context(), []jetstream.Entry{item(t, Entry{Stamp: Stamp{ID: "1"}, Name: []byte("a.jpg")}, time.Now()), item(t, Entry{Stamp: Stamp{ID: "2"}, Name: []byte("b.jpg")}, time.Now())})
+		sent <- done
+	}()
+	s.hear([]byte(`{"entry":"2"}`))
+	s.hear([]byte(`nonsense`))
+	s.hear([]byte(`{"entry":"of another"}`))
+	select {
+	case <-sent:
+		t.Fatal("told without a receipt")
+	case <-time.After(50 * time.Millisecond): // for whoever would not wait
+	}
+	if n := len(a.told()); n != 0 {
+		t.Fatalf("%d were told", n)
+	}
+	s.hear([]byte(`{"entry":"1"}`))
+	if done := <-sent; done != 2 {
+		t.Errorf("%d are done", done)
+	}
+	// A receipt that came before is known, and an old order has had its time.
+	s.hear([]byte(`{"entry":"3"}`))
+	if done, _ := s.send(t.Context(), []jetstream.Entry{item(t, Entry{Stamp: Stamp{ID: "3"}}, time.Now()), item(t, Entry{Stamp: Stamp{ID: "4"}}, time.Now().Add(-2*time.Minute))}); done != 2 {
+		t.Errorf("%d are done", done)
+	}
+}
+
+func TestHook_Send_RetriesUnderTheSameID(t *testing.T) {
+	for _, status := range []int{500, 503, 404, 301} {
+		a := newAdapter(t, secret1)
+		a.answer.Store(int64(status))
+		s, counts := newHook(t, a.url, func(c *HookConfig) { c.FirstPause = 8 * time.Second })
+		items := []jetstream.Entry{item(t, Entry{Stamp: Stamp{ID: "1"}, Name: []byte("a.jpg")}, time.Now()), item(t, Entry{Stamp: Stamp{ID: "2"}, Name: []byte("b.jpg"), Kind: KindTakedown}, time.Now())}
+		for _, least := range []time.Duration{7 * time.Second, 8 * time.Second, 16 * time.Second} { // 7 s: it wants them; half of 16 and 32
+			if done, again := s.send(t.Context(), items); done != 0 || again < least || again > 4*least {
+				t.Errorf("%d: %d done, again after %s, want at least %s", status, done, again, least)
+			}
+		}
+		a.answer.Store(0)
+		if done, again := s.send(t.Context(), items); done != 2 || again != 0 {
+			t.Errorf("%d: %d done, again after %s", status, done, again)
+		}
+		a.mu.Lock()
+		ids := slices.Clone(a.ids)
+		a.mu.Unlock()
+		if len(ids) != 5 || ids[0] != ids[3] || ids[0] == ids[4] {
+			t.Errorf("%d: ids %q", status, ids)
+		}
+		if got := counts(); !reflect.DeepEqual(got, map[string]int{"failed": 3, "sent": 2}) {
+			t.Errorf("%d: counted: %v", status, got)
+		}
+		a.answer.Store(int64(status)) // and the pause begins small again
+		if _, again := s.send(t.Context(), items); again > 8*time.Second {
+			t.Errorf("%d: again after %s", status, again)
+		}
+	}
+}
+
+func TestHook_Send_KeepsWhatWasSentBeforeAFailure(t *testing.T) {
+	a := newAdapter(t, secret1)
+	s, _ := newHook(t, a.url, nil)
+	var n atomic.Int64
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if n.Add(1) == 2 {
+			w.WriteHeader(http.StatusBadGateway)
+		}
+	}))
+	t.Cleanup(proxy.Close)
+	s.cfg.URL = proxy.URL
+	done, again := s.send(t.Context(), []jetstream.Entry{
+		item(t, Entry{Stamp: Stamp{ID: "1"}, Name: []byte("a.jpg")}, time.Now()), item(t, Entry{Stamp: Stamp{ID: "2"}, Name: []byte("b.jpg")}, time.Now()),
+		item(t, Entry{Stamp: Stamp{ID: "3"}, Name: []byte("b.jpg"), Kind: KindTakedown}, time.Now()),
+	})
+	if done != 2 || again == 0 {
+		t.Errorf("%d done, again after %s", done, again)
+	}
+}
+
+func TestHook_Send_TimesOut(t *testing.T) {
+	hang := make(chan struct{})
+	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hang }))
+	defer srv.Close()
+	defer close(hang)
+	s, counts := newHook(t, srv.URL, func(c *HookConfig) { c.Timeout = 20 * time.Millisecond })
+	if done, again := s.send(t.Context(), []jetstream.Entry{item(t, Entry{Stamp: Stamp{ID: "1"}}, time.Now())}); done != 0 || again == 0 {
+		t.Errorf("%d done, again after %s", done, again)
+	}
+	if got := counts(); got["failed"] != 1 {
+		t.Errorf("counted: %v", got)
+	}
+}
+
+func TestHook_Send_GivesUpOldEntries(t *testing.T) {
+	a := newAdapter(t, secret1)
+	s, counts := newHook(t, a.url, nil)
+	items := []jetstream.Entry{item(t, Entry{Stamp: Stamp{ID: "1"}, Name: []byte("old.jpg")}, time.Now().Add(-25*time.Hour))}
+	if done, again := s.send(t.Context(), items); done != 1 || again != 0 {
+		t.Errorf("%d done, again after %s", done, again)
+	}
+	items = append(items, item(t, Entry{Stamp: Stamp{ID: "2"}, Name: []byte("new.jpg")}, time.Now()))
+	if done, _ := s.send(t.Context(), items); done != 2 {
+		t.Errorf("%d done", done)
+	}
+	if got := fmt.Sprint(a.told(), counts()); got != "[image.purged new.jpg] map[expired:2 sent:1]" {
+		t.Error(got)
+	}
+}

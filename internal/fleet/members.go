@@ -1,0 +1,138 @@
+package fleet
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/novasocial/imagetier/internal/jetstream"
+)
+
+// listing shares one list of members between those who wait for receipts. Everybody gets a list
+// that was begun after they asked: an older one might lack a node that has become ready since.
+type listing struct {
+	mu      sync.Mutex
+	running *list // nil: none
+	next    *list // begins when running ends; nil: not wanted
+}
+
+// listTime bounds one list.
+const listTime = 2 * time.Second
+
+type list struct {
+	done    chan struct{}
+	members []jetstream.Member
+	err     error
+}
+
+// after returns a list that was begun after the call.
+func (l *listing) after(ctx context.Context, ask func(context.Context) ([]jetstream.Member, error)) ([]jetstream.Member, error) {
+	l.mu.Lock()
+	mine := l.next
+	switch {
+	case l.running == nil:
+		mine = &list{done: make(chan struct{})}
+		l.running = mine
+		go l.run(context.WithoutCancel(ctx), ask)
+	case mine == nil:
+		mine = &list{done: make(chan struct{})}
+		l.next = mine
+	}
+	l.mu.Unlock()
+	select {
+	case <-mine.done:
+		return mine.members, mine.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (l *listing) run(ctx context.Context, ask func(context.Context) ([]jetstream.Member, error)) {
+	for {
+		l.mu.Lock()
+		now := l.running
+		l.mu.Unlock()
+		limited, cancel := context.WithTimeout(ctx, listTime)
+		now.members, now.err = ask(limited)
+		cancel()
+		close(now.done)
+		l.mu.Lock()
+		l.running, l.next = l.next, nil
+		ended := l.running == nil
+		l.mu.Unlock()
+		if ended {
+			return
+		}
+	}
+}
+
+// join makes this node a member of the fleet, and then asks once more how far it has to follow
+// before it is ready. Before what it missed is applied it does not: until then it is not waited
+// for. Its error may be ErrBehind.
+//
+// Invariant 4, and why a receipt's list of nodes has all that serve:
+//
+//  1. This node has applied all that the streams had when it began to follow them.
+//  2. It puts itself into the bucket.
+//  3. It asks for the last entry of the streams: its new goal.
+//  4. It applies that, and is ready.
+//
+// A purge that is appended before 3 is applied before 4. One that is appended after 3 finds this
+// node in the list, which is asked for after the append, and so after 2.
+func (n *Node) join(ctx context.Context) error {
+	n.mu.Lock()
+	begun, caught, joined, ready := n.begun[jetstream.Purges], n.caughtUpLocked(), n.joined, n.ready
+	n.mu.Unlock()
+	switch {
+	case ready || !begun:
+		return nil
+	case !caught:
+		return n.checkGap(ctx) // what it waits for may have been dropped
+	case joined:
+		return nil
+	}
+	if err := n.cfg.Cluster.PutMember(ctx, n.id); err != nil {
+		return err
+	}
+	goals, ids := make(map[jetstream.Log]uint64), make(map[jetstream.Log]uint64)
+	for _, l := range []jetstream.Log{jetstream.Purges, jetstream.Takedowns} {
+		state, err := n.cfg.Cluster.State(ctx, l)
+		if err != nil {
+			return err
+		}
+		goals[l], ids[l] = state.Last, state.ID
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if ids[jetstream.Purges] != n.state.Position().Log || ids[jetstream.Takedowns] != n.takedownLog {
+		return nil // one was lost and made anew: the goals are right when that is followed
+	}
+	n.goal, n.joined = goals, true
+	n.becomeReadyLocked()
+	return nil
+}
+
+// caughtUpLocked reports whether everything up to the goals is applied.
+func (n *Node) caughtUpLocked() bool {
+	for _, l := range []jetstream.Log{jetstream.Purges, jetstream.Takedowns} {
+		if !n.begun[l] || n.applied[l] < n.goal[l] {
+			return false
+		}
+	}
+	return n.replayed && len(n.owed) == 0
+}
+
+func (n *Node) becomeReadyLocked() { n.ready = n.ready || n.joined && n.caughtUpLocked() }
+
+// Ready returns nil once everything is applied that this node missed. It stays so: a cluster that
+// is lost later takes no node out of service.
+func (n *Node) Ready() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ready || n.alone() && n.replayed {
+		return nil
+	}
+	return ErrNotReady
+}
+
+func (n *Node) alone() bool { return n.cfg.Alone || n.cfg.Cluster == nil }

@@ -1,0 +1,393 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/sharedstore"
+	"github.com/novasocial/imagetier/internal/jetstream"
+	"github.com/novasocial/imagetier/internal/jsonlog"
+	"github.com/novasocial/imagetier/internal/jsonlog/jsonlogtest"
+)
+
+// quietWorld is a world without faults: tests take its steps themselves.
+func quietWorld(t *testing.T, nodes int) *world {
+	t.Helper()
+	w := newWorld(1, nil)
+	w.faults, w.nodes = false, nil
+	for range nodes {
+		x := w.addNode()
+		x.skew = 0
+		x.start()
+	}
+	w.settle()
+	t.Cleanup(func() {
+		if w.failure != nil {
+			t.Error(w.failure)
+		}
+	})
+	return w
+}
+
+// settle has all nodes that are reachable do what they have to.
+func (w *world) settle() {
+	for range 5 {
+		for _, x := range w.nodes {
+			for range 9 {
+				x.follow(1000)
+			}
+			x.chores()
+			_, _ = x.node.flush(context.Background(), 1)
+		}
+		for len(w.messages) > 0 {
+			w.deliver()
+		}
+	}
+}
+
+func (x *simNode) must(t *testing.T, kind Kind, of imagecache.Original) *pending {
+	t.Helper()
+	p, err := x.node.decide(t.Context(), entryOf(kind, imagecache.Target{Original: of}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+var photo = simOriginals[0]
+
+func TestNode_Lift_HoldsThoughAnOlderTakedownWaits(t *testing.T) {
+	w := quietWorld(t, 2)
+	a, b := w.nodes[0], w.nodes[1]
+	a.reachable = false
+	a.must(t, KindTakedown, photo)
+	w.settle()
+	a.reachable = true
+	a.must(t, KindLift, photo) // before the takedown could be sent
+	w.settle()
+	for _, x := range []*simNode{a, b} {
+		if x.state.TakenDown(photo) {
+			t.Errorf("%s has the original down", x.name)
+		}
+	}
+}
+
+func TestNode_Takedown_HoldsThoughAnOlderLiftArrives(t *testing.T) {
+	w := quietWorld(t, 2)
+	a, b := w.nodes[0], w.nodes[1]
+	a.reachable = false
+	a.must(t, KindTakedown, photo)
+	a.must(t, KindLift, photo)
+	w.now = w.now.Add(time.Second)
+	b.must(t, KindTakedown, photo)
+	w.settle()
+	a.reachable = true
+	w.settle()
+	for _, x := range []*simNode{a, b} {
+		if !x.state.TakenDown(photo) {
+			t.Errorf("%s serves what was taken down", x.name)
+		}
+	}
+}
+
+func TestNode_SendDecision_AppendsNothingBehindANewerOne(t *testing.T) {
+	w := quietWorld(t, 2)
+	a, b := w.nodes[0], w.nodes[1]
+	p := a.must(t, KindTakedown, photo)
+	w.settle()
+	b.must(t, KindLift, photo)
+	w.settle()
+	w.now = w.now.Add(simWindow + time.Minute)
+	if err := a.node.send(t.Context(), p.entry); err != nil { // its acknowledgement was lost
+		t.Fatal(err)
+	}
+	c := w.addNode()
+	c.start()
+	w.settle()
+	for _, x := range []*simNode{a, b, c} {
+		if x.state.TakenDown(photo) {
+			t.Errorf("%s has the original down", x.name)
+		}
+	}
+}
+
+func TestNode_Decide_FollowsWhatItHasSeenWhateverItsClock(t *testing.T) {
+	w := quietWorld(t, 2)
+	a, b := w.nodes[0], w.nodes[1]
+	b.skew = -time.Hour
+	a.must(t, KindTakedown, photo)
+	w.settle()
+	b.must(t, KindLift, photo)
+	w.settle()
+	if a.state.TakenDown(photo) || b.state.TakenDown(photo) {
+		t.Error("a lift by a clock that is an hour slow changed nothing")
+	}
+}
+
+func TestNode_Receipt_CountsOnlyNodesThatHaveTheDecision(t *testing.T) {
+	for _, kind := range []Kind{KindTakedown, KindLift} {
+		w := quietWorld(t, 3)
+		a, c := w.nodes[0], w.nodes[2]
+		if kind == KindLift {
+			a.must(t, KindTakedown, photo)
+			w.settle()
+		}
+		c.reachable = false
+		p := a.must(t, kind, photo)
+		w.settle()
+		members, err := a.node.cfg.Cluster.Members(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, all := a.node.count(p, members); r.Applied != 2 || r.Known != 3 || all {
+			t.Errorf("%s: %d of %d, all: %v", kind, r.Applied, r.Known, all)
+		}
+		c.reachable = true
+		w.settle()
+		if r, all := a.node.count(p, members); r.Applied != 3 || r.Known != 3 || !all {
+			t.Errorf("%s: %d of %d, all: %v", kind, r.Applied, r.Known, all)
+		}
+		if r, _ := a.node.count(p, nil); r.Applied >= r.Known {
+			t.Errorf("%s: %d of %d where nodes cannot be listed", kind, r.Applied, r.Known)
+		}
+	}
+}
+
+func TestNode_Purge_IsNotAcknowledgedWhenTheOutboxIsFull(t *testing.T) {
+	w := quietWorld(t, 1)
+	x := w.nodes[0]
+	x.reachable = false
+	x.state.outbox.maxEntries = 2
+	x.must(t, KindPurge, photo)
+	x.must(t, KindTakedown, photo)
+	if _, err := x.node.Purge(t.Context(), imagecache.Target{Original: photo}); !errors.Is(err, ErrOutboxFull) {
+		t.Errorf("purge: %v", err)
+	}
+	if _, _, err := x.node.Lift(t.Context(), photo); !errors.Is(err, ErrOutboxFull) || !x.state.TakenDown(photo) {
+		t.Errorf("lift: %v, down: %v", err, x.state.TakenDown(photo))
+	}
+	x.reachable = true
+	w.settle()
+	x.must(t, KindPurge, photo)
+	w.settle()
+	if text := x.fs.Text("/cache/fleet/outbox"); len(text) > 0 {
+		t.Errorf("the outbox has %q", text)
+	}
+}
+
+func TestNode_Follow_StartsAtTheBeginningOfANewStream(t *testing.T) {
+	w := quietWorld(t, 2)
+	a, b := w.nodes[0], w.nodes[1]
+	for range 3 {
+		a.must(t, KindPurge, photo)
+	}
+	w.settle()
+	b.reachable = false
+	w.streams[jetstream.Purges] = &simStream{id: 99, first: 1}
+	b.cache.holds[photo] = 1
+	for range 5 {
+		a.must(t, KindPurge, photo)
+	}
+	w.settle()
+	b.reachable = true
+	w.settle()
+	if _, held := b.cache.holds[photo]; held {
+		t.Error("entries of the new stream were passed over")
+	}
+}
+
+func TestOpenState_Fails_WhenAFileIsUnreadable(t *testing.T) {
+	for _, name := range []string{"/cache/fleet/offsets.json", "/cache/fleet/outbox", "/cache/takedowns"} {
+		for what, spoil := range map[string]func(*jsonlogtest.FS){
+			"I/O error": func(f *jsonlogtest.FS) { f.ReadErr[name] = errSim },
+			"truncated": func(f *jsonlogtest.FS) { f.Set(name, append([]byte(`{"node":`), '\n')) },
+		} {
+			w := quietWorld(t, 1)
+			x := w.nodes[0]
+			x.end()
+			spoil(x.fs)
+			_, err := OpenState(t.Context(), StateConfig{
+				Dir: "/cache", FS: x.fs, Empty: func() error { t.Errorf("%s %s: the caches are emptied", name, what); return nil },
+				Peek: func(context.Context) (jetstream.LogState, error) { return w.streams[jetstream.Purges].state(), nil },
+			})
+			if err == nil {
+				t.Errorf("%s %s: no error", name, what)
+			}
+		}
+	}
+}
+
+func TestOpenState_EmptiesTheCaches_OnlyWhenPurgesMayBeMissed(t *testing.T) {
+	log := jetstream.LogState{ID: 7, First: 100, Last: 200}
+	for name, test := range map[string]struct {
+		offsets string
+		want    bool
+	}{
+		"new node":          {"", true},
+		"in reach":          {`{"node":"a","purges":{"Log":7,"Entry":150}}`, false},
+		"just in reach":     {`{"node":"a","purges":{"Log":7,"Entry":99}}`, false},
+		"out of reach":      {`{"node":"a","purges":{"Log":7,"Entry":98}}`, true},
+		"of another stream": {`{"node":"a","purges":{"Log":6,"Entry":150}}`, true},
+		"never followed":    {`{"node":"a","purges":{"Log":0,"Entry":0}}`, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fs := jsonlogtest.New()
+			if test.offsets != "" {
+				fs.Set("/cache/fleet/offsets.json", []byte(test.offsets))
+			}
+			emptied := false
+			s, err := OpenState(t.Context(), StateConfig{
+				Dir: "/cache", FS: fs, Empty: func() error { emptied = true; return nil },
+				Peek: func(context.Context) (jetstream.LogState, error) { return log, nil },
+			})
+			if err != nil || emptied != test.want {
+				t.Fatalf("emptied: %v, %v", emptied, err)
+			}
+			if emptied && s.Position() != (sharedstore.Position{Log: 7, Entry: 200}) {
+				t.Errorf("begins at %+v", s.Position())
+			}
+		})
+	}
+}
+
+func TestOpenState_LocksItsDirectory(t *testing.T) {
+	cfg := StateConfig{
+		Dir: t.TempDir(), Empty: func() error { return nil },
+		Peek: func(context.Context) (jetstream.LogState, error) { return jetstream.LogState{}, errSim },
+	}
+	s, err := OpenState(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenState(t.Context(), cfg); err == nil {
+		t.Error("opened twice")
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A node that joins a fleet with 100,000 takedowns needs one sync for a batch.
+func TestNode_ApplyTakedowns_SyncsOnceForABatch(t *testing.T) {
+	w := quietWorld(t, 1)
+	x := w.nodes[0]
+	syncs := 0
+	x.fs.Step = func(op, path string) error {
+		if op == "sync" && path == "/cache/takedowns" {
+			syncs++
+		}
+		return nil
+	}
+	var batch []jetstream.Numbered
+	for i := range uint64(jetstream.MaxBatch) {
+		e := fmt.Sprintf(`{"at":"2027-01-01T00:00:00Z","node":"b","id":"%d","kind":"takedown","source":"posts","name":"%08d"}`, i, i)
+		batch = append(batch, jetstream.Numbered{Number: i + 1, Data: []byte(e)})
+	}
+	if err := x.node.applyTakedowns(t.Context(), batch); err != nil {
+		t.Fatal(err)
+	}
+	if syncs != 1 || len(x.state.List(imagecache.Original{}, 2000)) != jetstream.MaxBatch {
+		t.Errorf("%d syncs, %d are down", syncs, len(x.state.List(imagecache.Original{}, 2000)))
+	}
+}
+
+func TestState_List_Pages(t *testing.T) {
+	w := quietWorld(t, 1)
+	x := w.nodes[0]
+	for _, of := range simOriginals {
+		x.must(t, KindTakedown, of)
+	}
+	x.must(t, KindLift, simOriginals[1])
+	first := x.state.List(imagecache.Original{}, 1)
+	if len(first) != 1 || first[0].Original != simOriginals[0] || !first[0].Since.Equal(w.now) {
+		t.Errorf("%+v", first)
+	}
+	if rest := x.state.List(first[0].Original, 10); len(rest) != 1 || rest[0].Original != simOriginals[2] {
+		t.Errorf("%+v", rest)
+	}
+}
+
+func TestTagStore_Apply_EndsInTheSameStateInAnyOrder(t *testing.T) {
+	at := func(seconds int) Stamp { return Stamp{At: Instant(int64(seconds) * 1e9)} }
+	entries := []Entry{
+		{Stamp: at(1), Kind: KindTags, Learn: []learnt{{"post:1", "posts", []byte("a"), true}}},
+		{Stamp: at(2), Kind: KindTags, Forget: "post:1"},
+		{Stamp: at(3), Kind: KindTags, Learn: []learnt{{"post:1", "posts", []byte("a"), false}, {"post:1", "posts", []byte("b"), true}}},
+		{Stamp: at(4), Kind: KindTags, End: []string{"post:1"}},
+		{Stamp: at(5), Kind: KindTags, Learn: []learnt{{"post:2", "posts", []byte("c"), false}}},
+		{Stamp: at(6), Kind: KindTags, End: []string{"post:2"}},
+		{Stamp: at(7), Kind: KindTags, Learn: []learnt{{"post:2", "posts", []byte("c"), false}}},
+	}
+	var want string
+	for i := range 50 {
+		fs := jsonlogtest.New()
+		open := func() *tagStore {
+			s, skipped, err := openTags(jsonlog.Config{Path: "tags", FS: fs}, time.Now)
+			if err != nil || skipped > 0 {
+				t.Fatal(skipped, err)
+			}
+			return s
+		}
+		s := open()
+		shuffled := slices.Clone(entries)
+		if i > 0 {
+			rand.Shuffle(len(shuffled), func(a, b int) { shuffled[a], shuffled[b] = shuffled[b], shuffled[a] })
+		}
+		for _, e := range shuffled {
+			if err := s.apply(e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, s := range []*tagStore{s, open()} { // as it is, and after a restart
+			got := ""
+			for _, tag := range []string{"post:1", "post:2"} {
+				all := s.Of(tag)
+				slices.SortFunc(all, compareOriginals)
+				got += fmt.Sprint(all, s.LiveOf(tag), s.Ended(tag, time.Unix(3, 0)), s.Ended(tag, time.Unix(10, 0)))
+			}
+			if want == "" {
+				want = got
+				if want != "[{posts a} {posts b}] [{posts b}] true false[{posts c}] [] false false" {
+					t.Fatal(want)
+				}
+			}
+			if got != want {
+				t.Fatalf("%s, want %s", got, want)
+			}
+		}
+	}
+}
+
+func TestTagStore_Set_BoundsTagsWithoutOriginals(t *testing.T) {
+	s, _, err := openTags(jsonlog.Config{Path: filepath.Join(t.TempDir(), "tags")}, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.max = 100
+	for i := range 1000 {
+		s.set(tagLine{Tag: fmt.Sprint(i), At: 1, Ended: new(Instant)})
+	}
+	if len(s.known) > 100 || len(s.order) > 100 {
+		t.Errorf("%d tags are known", len(s.known))
+	}
+}
+
+func TestTagStore_Open_ReadsFilesOfBefore(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tags")
+	text := `{"t":"post:1","s":"posts","n":"YQ==","live":true}` + "\n" + `{"t":"post:2","ended":"2026-11-01T00:00:00Z"}` + "\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, skipped, err := openTags(jsonlog.Config{Path: path}, time.Now)
+	if err != nil || skipped != 0 || len(s.LiveOf("post:1")) != 1 || !s.Ended("post:2", time.Time{}) {
+		t.Errorf("%v, %d skipped, %v, %v", err, skipped, s.LiveOf("post:1"), s.Ended("post:2", time.Time{}))
+	}
+}

@@ -1,0 +1,247 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/internal/jetstream"
+)
+
+// sendTime bounds sending one batch of the outbox; retryPause is between attempts of anything.
+const (
+	sendTime   = 2 * time.Second
+	retryPause = time.Second
+)
+
+// Run follows the streams, sends what is in the outbox and tells the CDN, until ctx is done. Its
+// error is ErrBehind, or nil.
+func (n *Node) Run(ctx context.Context) error {
+	_ = n.until(ctx, "purges of the outbox cannot be applied", n.replay) // it is never behind
+	parts := []func(context.Context) error{n.runHook}
+	if n.cfg.Cluster != nil {
+		parts = append(parts, n.runOutbox)
+	}
+	if !n.alone() {
+		c := n.cfg.Cluster
+		parts = append(parts,
+			n.follow(jetstream.Purges, n.beginPurges, n.applyPurges),
+			n.follow(jetstream.Takedowns, n.beginTakedowns, n.applyTakedowns),
+			n.follow(jetstream.Tags, n.beginTags, n.applyTags),
+			func(ctx context.Context) error { return c.Listen(ctx, ackSubject+n.id, n.hear) },
+			n.runMember, n.runChores,
+		)
+		if n.cfg.Shared != nil {
+			parts = append(parts, func(ctx context.Context) error { return c.Share(ctx, n.deleteShared) })
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, len(parts))
+	for _, part := range parts {
+		go func() { ended <- part(ctx) }()
+	}
+	var first error
+	for range parts {
+		if err := <-ended; err != nil && first == nil {
+			first = err
+			cancel()
+		}
+	}
+	return first
+}
+
+// follow returns a loop that applies the entries of a stream.
+func (n *Node) follow(l jetstream.Log, begin func(jetstream.LogState) (uint64, error), apply func(context.Context, []jetstream.Numbered) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		return n.cfg.Cluster.Follow(ctx, l, jetstream.Follower{
+			Begin: begin,
+			Apply: func(ctx context.Context, entries []jetstream.Numbered) error {
+				return n.until(ctx, "entries of "+l.String()+" cannot be applied", func(ctx context.Context) error { return apply(ctx, entries) })
+			},
+		})
+	}
+}
+
+// until tries something until it succeeds or ctx is done. Its error is ErrBehind, or nil.
+func (n *Node) until(ctx context.Context, failure string, do func(context.Context) error) error {
+	for try := 0; ; try++ {
+		err := do(ctx)
+		switch {
+		case errors.Is(err, ErrBehind):
+			return err
+		case err == nil || ctx.Err() != nil:
+			return nil
+		}
+		if try == 0 {
+			n.cfg.Log.Error(failure+"; trying again", "err", err)
+		}
+		sleep(ctx, retryPause)
+	}
+}
+
+// wake has the outbox sent.
+func (n *Node) wake() {
+	select {
+	case n.kick <- struct{}{}:
+	default:
+	}
+}
+
+// runOutbox sends what is in the outbox: at once, and what could not be sent again after a pause.
+func (n *Node) runOutbox(ctx context.Context) error {
+	for failing := false; ctx.Err() == nil; {
+		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendTime)
+		sent, err := n.flush(limited, flushParallel)
+		cancel()
+		switch {
+		case err == nil && failing:
+			n.cfg.Log.Info("replication works again", "waiting", n.state.outbox.len())
+		case err != nil && !failing:
+			n.cfg.Log.Error("replication failed, queued for retry", "waiting", n.state.outbox.len(), "err", err)
+		}
+		failing = err != nil
+		switch {
+		case failing:
+			sleep(ctx, retryPause)
+		case sent == 0:
+			select {
+			case <-n.kick:
+			case <-ctx.Done():
+			}
+		}
+	}
+	return nil
+}
+
+// runMember keeps this node in the fleet's bucket once it is ready, and takes it out at the end.
+func (n *Node) runMember(ctx context.Context) error {
+	for ; ctx.Err() == nil; sleep(ctx, putEvery) {
+		if n.Ready() != nil {
+			continue
+		}
+		if err := n.put(ctx); err != nil && ctx.Err() == nil {
+			n.cfg.Log.Warn("this node cannot say that it lives; receipts do not count it", "err", err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendTime)
+	defer cancel()
+	if err := n.cfg.Cluster.RemoveMember(ctx, n.id); err != nil {
+		n.cfg.Log.Warn("this node ends and cannot say so; receipts count it for some minutes", "err", err)
+	}
+	return nil
+}
+
+func (n *Node) put(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, putEvery)
+	defer cancel()
+	return n.cfg.Cluster.PutMember(ctx, n.id)
+}
+
+// Pauses of runChores: short until this node is ready, since somebody waits for that.
+const (
+	choresEarly = 50 * time.Millisecond
+	choresEvery = time.Second
+)
+
+// runChores does what is due from time to time, and writes the offsets at the end.
+func (n *Node) runChores(ctx context.Context) error {
+	for failing := false; ctx.Err() == nil; {
+		limited, cancel := context.WithTimeout(ctx, 10*time.Second)
+		n.repay(limited)
+		err := errors.Join(n.join(limited), n.sendMissing(limited), n.saveOffsets())
+		if err != nil && ctx.Err() == nil && !failing {
+			n.cfg.Log.Warn("housekeeping of the fleet failed; trying again", "err", err)
+		}
+		failing = err != nil
+		cancel()
+		if errors.Is(err, ErrBehind) {
+			return ErrBehind
+		}
+		if n.Ready() == nil {
+			sleep(ctx, choresEvery)
+		} else {
+			sleep(ctx, choresEarly)
+		}
+	}
+	if err := n.saveOffsets(); err != nil {
+		n.cfg.Log.Warn("offsets of the streams cannot be written; a restart applies entries again", "err", err)
+	}
+	return nil
+}
+
+// sleep waits, or for ctx.
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// catchUpTime bounds how long a question about a tag waits for the stream.
+const catchUpTime = 5 * time.Second
+
+// Of returns the originals that have a tag, as far as any node has learnt of it by now: a post
+// that one node was told of can be purged by its tag at any other.
+func (n *Node) Of(tag string) []imagecache.Original {
+	n.catchUp(tag)
+	return n.state.tags.Of(tag)
+}
+
+// LiveOf returns those of them that are requested in their live version.
+func (n *Node) LiveOf(tag string) []imagecache.Original {
+	n.catchUp(tag)
+	return n.state.tags.LiveOf(tag)
+}
+
+// Ended reports whether a tag ended after since.
+func (n *Node) Ended(tag string, since time.Time) bool { return n.state.tags.Ended(tag, since) }
+
+// catchUp waits until everything is applied that the stream of tags has now. Where that cannot
+// be asked, what this node knows has to do: a purge reaches no other node then, either, and its
+// receipt says so.
+func (n *Node) catchUp(tag string) {
+	if n.alone() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), catchUpTime)
+	defer cancel()
+	now, err := n.cfg.Cluster.State(ctx, jetstream.Tags)
+	for err == nil {
+		n.mu.Lock()
+		n.state.mu.Lock()
+		at, moved := n.state.offsets.Tags, n.moved
+		n.state.mu.Unlock()
+		n.mu.Unlock()
+		if now.First > now.Last || at.Log == now.ID && at.Entry >= now.Last {
+			return
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	n.cfg.Log.Warn("tags that other nodes learnt may be unknown here yet", "tag", tag, "err", err)
+}
+
+// runHook tells the CDN, and waits for ctx where there is nothing to tell.
+func (n *Node) runHook(ctx context.Context) error {
+	if n.cfg.Hook == nil {
+		<-ctx.Done()
+		return nil
+	}
+	l := jetstream.Purges
+	if n.cfg.Alone {
+		l = jetstream.Hooks
+	}
+	var listening sync.WaitGroup
+	defer listening.Wait()
+	listening.Go(func() { _ = n.cfg.Cluster.Listen(ctx, appliedSubject, n.cfg.Hook.hear) })
+	defer n.cfg.Hook.close()
+	return n.cfg.Cluster.Batch(ctx, l, jetstream.Batcher{Name: "hooks", Most: maxOriginals, Do: n.cfg.Hook.send})
+}

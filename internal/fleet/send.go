@@ -1,0 +1,137 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/novasocial/imagetier/internal/jetstream"
+)
+
+// flushBatch and flushParallel are how many entries are sent before they leave the outbox, and
+// how many of them at the same time.
+const (
+	flushBatch    = 256
+	flushParallel = 32
+)
+
+// flush sends the oldest entries of the outbox, and takes those out of it that the streams have.
+// It returns how many, and why not all. parallel is how many are sent at the same time; in which
+// order they arrive does not matter, since each carries its stamp.
+func (n *Node) flush(ctx context.Context, parallel int) (sent int, err error) {
+	batch := n.state.outbox.oldest(flushBatch)
+	for len(batch) > sent && err == nil {
+		some := batch[sent:min(len(batch), sent+parallel)]
+		errs := make([]error, len(some))
+		var all sync.WaitGroup
+		for i, out := range some {
+			if len(some) == 1 {
+				errs[i] = n.send(ctx, out.Entry)
+				continue
+			}
+			all.Go(func() { errs[i] = n.send(ctx, out.Entry) })
+		}
+		all.Wait()
+		done := 0
+		for done < len(some) && errs[done] == nil {
+			done++
+		}
+		sent, err = sent+done, errors.Join(errs...)
+	}
+	if fault := n.state.outbox.remove(batch[:sent]); fault != nil {
+		n.cfg.Log.Warn("outbox cannot be shortened; a restart sends its entries again", "err", fault)
+	}
+	return sent, err
+}
+
+// send appends an entry to its streams. After an error it may be in them: it is sent again, which
+// changes nothing.
+func (n *Node) send(ctx context.Context, e Entry) error {
+	data, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	l := e.log()
+	if n.cfg.Alone {
+		l = jetstream.Hooks
+	} else if e.decides() {
+		// What the streams have is in the register of the node that sent it, also where decide
+		// could not write it: only from there a takedown stream that was lost is filled again.
+		if _, err := n.state.takedowns.apply(e); err != nil {
+			return err
+		}
+		if err := n.sendDecision(ctx, e, data); err != nil {
+			return err
+		}
+	}
+	_, err = n.cfg.Cluster.Append(ctx, l, e.subject(), e.ID, data)
+	return err
+}
+
+// maxConflicts bounds how often a decision is compared again before it waits for the next flush.
+const maxConflicts = 10
+
+// sendDecision appends a decision to the takedown stream, unless that has a newer one.
+//
+// Invariant 1. The stream keeps one message for each original, the newest decision, since it is
+// compared before it is appended:
+//
+//  1. A appends a takedown with stamp 10; the acknowledgement is lost.
+//  2. B lifts it: stamp 20. It reads 10 as the last message, number 7, and appends behind 7.
+//  3. A tries again, after the window in which the server would know the message's id. It reads
+//     20, and appends nothing.
+//
+// If 3 reads just before 2 appends, A appends behind 7 although that is not the last message any
+// more: the server refuses, and A reads again.
+func (n *Node) sendDecision(ctx context.Context, e Entry, data []byte) error {
+	for range maxConflicts {
+		number, last, err := n.cfg.Cluster.Last(ctx, jetstream.Takedowns, e.subject())
+		if err != nil {
+			return err
+		}
+		if number > 0 {
+			newest, err := decode(last)
+			if err != nil {
+				n.cfg.Log.Error("replacing an unreadable takedown in the stream", "number", number, "err", err)
+			} else if newest.Compare(e.Stamp) >= 0 {
+				return nil
+			}
+		}
+		_, err = n.cfg.Cluster.AppendAfter(ctx, jetstream.Takedowns, e.subject(), number, data)
+		if !errors.Is(err, jetstream.ErrConflict) {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %w", jetstream.ErrUnavailable, jetstream.ErrConflict)
+}
+
+// sendMissing sends decisions that the takedown stream lacks: this node was alone before, or the
+// stream was lost and made anew. Only then the offset moves to that stream, so that a crash begins
+// again.
+func (n *Node) sendMissing(ctx context.Context) error {
+	n.mu.Lock()
+	due := n.missing != nil && n.applied[jetstream.Takedowns] >= n.missingAfter
+	missing := n.missing
+	n.mu.Unlock()
+	if !due {
+		return nil
+	}
+	for _, e := range n.state.takedowns.all() {
+		if !missing[e.original()] {
+			continue
+		}
+		data, err := json.Marshal(e)
+		if err == nil {
+			err = n.sendDecision(ctx, e, data)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.missing = nil
+	return nil
+}

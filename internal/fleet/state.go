@@ -1,0 +1,254 @@
+package fleet
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/sharedstore"
+	"github.com/novasocial/imagetier/internal/jetstream"
+	"github.com/novasocial/imagetier/internal/jsonlog"
+)
+
+// StateConfig of a State.
+type StateConfig struct {
+	// Dir is where the files are, the node's cache directory: takedowns, tags, and below fleet
+	// the offsets and the outbox.
+	Dir string
+	// Peek asks the cluster what the stream of purges has, before any cache is opened. Nil: this
+	// node is alone.
+	Peek func(ctx context.Context) (jetstream.LogState, error)
+	// Empty removes what the caches hold on disk.
+	Empty func() error
+	// FS is nil for the machine's own, which is then locked against another process.
+	FS    jsonlog.FS
+	Now   func() time.Time // nil is time.Now
+	NewID func() string    // nil is rand.Text
+	Log   *slog.Logger     // nil discards
+}
+
+// State is what a node keeps on its disk. Opened first, it decides whether caches have to be
+// emptied, and knows what is taken down before anything is served.
+type State struct {
+	cfg       StateConfig
+	opened    time.Time
+	lock      *os.File
+	takedowns *registers
+	tags      *tagStore
+	outbox    *outbox
+
+	mu      sync.Mutex // guards offsets
+	offsets offsets
+}
+
+// offsets is the file that says how far this node has followed the streams. Entry of each is the
+// last that was applied; all before it were, too.
+type offsets struct {
+	Node      string               `json:"node"`
+	Purges    sharedstore.Position `json:"purges"` // Log 0: caches have to be emptied
+	Takedowns sharedstore.Position `json:"takedowns"`
+	Tags      sharedstore.Position `json:"tags"`
+}
+
+// peekTime bounds asking the cluster whether this node is too far behind.
+const peekTime = 3 * time.Second
+
+// OpenState reads the state of a node. If it may have missed purges that cannot be known any
+// more, it empties the caches: it has no offset, or the stream does not reach back to it.
+//
+// Invariant 3: only a missing file is a new node. If reading fails in any other way, the error
+// says so and nothing is emptied or begun anew: the disk may be at fault for a moment, and the
+// outbox beside that file has purges that were acknowledged.
+func OpenState(ctx context.Context, cfg StateConfig) (_ *State, err error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.NewID == nil {
+		cfg.NewID = rand.Text
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &State{cfg: cfg, opened: cfg.Now()}
+	if cfg.FS == nil {
+		s.cfg.FS = jsonlog.OS{}
+		if cfg.Peek != nil {
+			if s.lock, err = lockDir(filepath.Join(cfg.Dir, "fleet")); err != nil {
+				return nil, err
+			}
+		}
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	file := func(name ...string) jsonlog.Config {
+		return jsonlog.Config{Path: filepath.Join(append([]string{cfg.Dir}, name...)...), FS: s.cfg.FS}
+	}
+	if s.takedowns, err = openRegisters(file("takedowns")); err != nil {
+		return nil, err
+	}
+	skipped := 0
+	if s.tags, skipped, err = openTags(file("tags"), cfg.Now); err != nil {
+		return nil, err
+	}
+	if skipped > 0 {
+		cfg.Log.Warn("lines of the tags file are unreadable; purges by tag may miss originals", "lines", skipped)
+	}
+	if s.outbox, err = openOutbox(file("fleet", "outbox")); err != nil {
+		return nil, err
+	}
+	if cfg.Peek != nil {
+		if err = s.openOffsets(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return s, s.replay()
+}
+
+func lockDir(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, fmt.Errorf("state of the fleet: %w", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o640)
+	if err != nil {
+		return nil, fmt.Errorf("state of the fleet: %w", err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s is in use by another process: %w", dir, err), lock.Close())
+	}
+	return lock, nil
+}
+
+func (s *State) openOffsets(ctx context.Context) error {
+	text, err := s.cfg.FS.ReadFile(s.offsetsFile())
+	why := ""
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		s.offsets.Node = s.cfg.NewID()[:12]
+		why = "this node is new"
+	case err != nil:
+		return fmt.Errorf("read the offsets of the fleet: %w", err)
+	default:
+		if err := json.Unmarshal(text, &s.offsets); err != nil {
+			return fmt.Errorf("read the offsets of the fleet: %s: %w", s.offsetsFile(), err)
+		}
+		if s.offsets.Node == "" {
+			return fmt.Errorf("read the offsets of the fleet: %s names no node", s.offsetsFile())
+		}
+		if s.offsets.Purges.Log == 0 {
+			why = "this node never followed the stream of purges, or missed some"
+		}
+	}
+	peek, cancel := context.WithTimeout(ctx, peekTime)
+	state, err := s.cfg.Peek(peek)
+	cancel()
+	if err != nil { // it is asked again when the stream is followed
+		state = jetstream.LogState{}
+	}
+	if why == "" && err == nil && behind(s.offsets.Purges, state) {
+		why = "the stream of purges does not reach back to this node's offset"
+	}
+	if why == "" {
+		return nil
+	}
+	s.cfg.Log.Warn("emptying the caches", "reason", why)
+	if err := s.cfg.Empty(); err != nil {
+		return fmt.Errorf("empty the caches: %w", err)
+	}
+	// Empty caches need no purge of before. Where the stream cannot be asked, this node follows
+	// all of it: what it fills from now on may be purged before it gets there.
+	s.offsets.Purges = sharedstore.Position{Log: state.ID, Entry: state.Last}
+	return s.save(s.offsets)
+}
+
+// behind reports whether purges may have been missed that the stream does not have any more.
+func behind(at sharedstore.Position, log jetstream.LogState) bool {
+	return at.Log != log.ID || at.Entry+1 < log.First || at.Entry > log.Last
+}
+
+// replay applies what is in the outbox: a crash may have come between writing it there and
+// applying it. Purges are for Node.Replay, since there are no caches yet.
+func (s *State) replay() error {
+	var decisions, tags []Entry
+	for _, out := range s.outbox.oldest(maxOutboxEntries) {
+		switch {
+		case out.decides():
+			decisions = append(decisions, out.Entry)
+		case out.Kind == KindTags:
+			tags = append(tags, out.Entry)
+		}
+	}
+	if _, err := s.takedowns.apply(decisions...); err != nil {
+		return fmt.Errorf("apply the outbox: %w", err)
+	}
+	if len(tags) == 0 {
+		return nil
+	}
+	if err := s.tags.apply(tags...); err != nil {
+		return fmt.Errorf("apply the outbox: %w", err)
+	}
+	return nil
+}
+
+// Close closes the files, and gives the directory to another process.
+func (s *State) Close() error {
+	var faults []error
+	if s.takedowns != nil {
+		faults = append(faults, s.takedowns.log.Close())
+	}
+	if s.tags != nil {
+		faults = append(faults, s.tags.log.Close())
+	}
+	if s.outbox != nil {
+		faults = append(faults, s.outbox.log.Close())
+	}
+	if s.lock != nil {
+		faults = append(faults, s.lock.Close())
+	}
+	return errors.Join(faults...)
+}
+
+// TakenDown reports whether an original is taken down. It is cheap enough for every request.
+func (s *State) TakenDown(of imagecache.Original) bool { return s.takedowns.takenDown(of) }
+
+// List returns the takedowns behind after, sorted by source and name, at most limit of them. The
+// zero Original is before all.
+func (s *State) List(after imagecache.Original, limit int) []Takedown {
+	return s.takedowns.list(after, limit)
+}
+
+// Fault returns why nothing can be taken down now; nil if it can.
+func (s *State) Fault() error { return s.takedowns.log.Fault() }
+
+// Position is how far this node has followed the stream of purges.
+func (s *State) Position() sharedstore.Position {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.offsets.Purges
+}
+
+func (s *State) offsetsFile() string { return filepath.Join(s.cfg.Dir, "fleet", "offsets.json") }
+
+// save makes offsets durable.
+func (s *State) save(o offsets) error {
+	text, err := json.Marshal(o)
+	if err == nil {
+		err = s.cfg.FS.WriteFile(s.offsetsFile(), text)
+	}
+	if err != nil {
+		return fmt.Errorf("write the offsets of the fleet: %w", err)
+	}
+	return nil
+}

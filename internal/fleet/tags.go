@@ -1,0 +1,268 @@
+package fleet
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/internal/jsonlog"
+)
+
+// Pair is an original and a tag that it has ("post:p1", "user:u1").
+type Pair struct {
+	Tag string
+	Of  imagecache.Original
+	// Live: the original is requested in its live version, and has to go when it changes.
+	Live bool
+}
+
+// Bounds of what is known of tags.
+const (
+	maxPairs = 250_000 // pairs and tags together, some 200 bytes each; beyond it the oldest tags go
+	// rememberEnds is how long a tag is known to have ended: as long as a queue keeps what may
+	// still be about it.
+	rememberEnds = 24 * time.Hour
+)
+
+// tagStore knows which originals have a tag, so that all of a post can be purged by its name.
+// Like takedowns, what it knows of a pair and of a tag's end is the newest that was decided, in
+// whatever order that arrives. Its file is written before the memory.
+type tagStore struct {
+	now func() time.Time
+	max int
+
+	mu    sync.Mutex // guards all below
+	log   *jsonlog.Log[tagLine]
+	known map[string]*tag
+	order []string // tags as they were learnt first, oldest first
+	pairs int
+}
+
+// tag is what is known of one; times are of decisions.
+type tag struct {
+	originals []tagged
+	learnt    Instant
+	ended     Instant
+	forgotten Instant
+}
+
+type tagged struct {
+	of   imagecache.Original
+	at   Instant // when it was learnt last
+	live Instant // when it was learnt last as live; 0 is never
+}
+
+func (t *tag) newest() Instant { return max(t.learnt, t.ended, t.forgotten) }
+
+// tagLine is a change, as a line of the file.
+type tagLine struct {
+	At     Instant  `json:"at"`
+	Tag    string   `json:"t"`
+	Source string   `json:"s,omitempty"`
+	Name   []byte   `json:"n,omitempty"` // base64: a name may be any bytes
+	Live   bool     `json:"live,omitempty"`
+	Ended  *Instant `json:"ended,omitempty"`
+	Forget bool     `json:"forget,omitempty"`
+}
+
+// learnt is a Pair in an Entry.
+type learnt struct {
+	Tag    string `json:"t"`
+	Source string `json:"s"`
+	Name   []byte `json:"n"`
+	Live   bool   `json:"live,omitempty"`
+}
+
+// openTags reads the file. A line that does not read is left out: knowing less about tags is
+// better than not serving. skipped is how many there were.
+func openTags(cfg jsonlog.Config, now func() time.Time) (s *tagStore, skipped int, err error) {
+	s = &tagStore{now: now, max: maxPairs, known: make(map[string]*tag)}
+	cfg.Skip = func(int, error) { skipped++ }
+	s.log, err = jsonlog.Open(cfg, s.set)
+	if err != nil {
+		return nil, 0, fmt.Errorf("read the tags: %w", err)
+	}
+	_ = s.shorten() // a long file is as good
+	return s, skipped, nil
+}
+
+// newest returns the time of the newest decision about any of these tags.
+func (s *tagStore) newest(e Entry) (newest Instant) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range linesOf(e) {
+		if t := s.known[l.Tag]; t != nil {
+			newest = max(newest, t.newest())
+		}
+	}
+	return newest
+}
+
+// linesOf returns the changes that an entry is.
+func linesOf(e Entry) (lines []tagLine) {
+	for _, p := range e.Learn {
+		lines = append(lines, tagLine{At: e.At, Tag: p.Tag, Source: p.Source, Name: p.Name, Live: p.Live})
+	}
+	for _, name := range e.End {
+		lines = append(lines, tagLine{At: e.At, Tag: name, Ended: &e.At})
+	}
+	if e.Forget != "" {
+		lines = append(lines, tagLine{At: e.At, Tag: e.Forget, Forget: true})
+	}
+	return lines
+}
+
+// apply takes in entries, with one sync for all of them.
+func (s *tagStore) apply(entries ...Entry) error {
+	var lines []tagLine
+	for _, e := range entries {
+		lines = append(lines, linesOf(e)...)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.log.Append(lines...); err != nil {
+		return fmt.Errorf("write the tags: %w", err)
+	}
+	for _, l := range lines {
+		s.set(l)
+	}
+	if err := s.shorten(); err != nil {
+		return fmt.Errorf("shorten the tags: %w", err)
+	}
+	return nil
+}
+
+// set makes a change in memory.
+func (s *tagStore) set(l tagLine) {
+	if l.Tag == "" {
+		return
+	}
+	t := s.known[l.Tag]
+	if t == nil {
+		t = &tag{}
+		s.known[l.Tag] = t
+		s.order = append(s.order, l.Tag)
+	}
+	switch {
+	case l.Ended != nil:
+		t.ended = max(t.ended, *l.Ended)
+	case l.Forget:
+		t.forgotten = max(t.forgotten, l.At)
+		s.pairs -= len(t.originals)
+		t.originals = slices.DeleteFunc(t.originals, func(x tagged) bool { return x.at <= t.forgotten })
+		s.pairs += len(t.originals)
+	default:
+		t.learnt = max(t.learnt, l.At)
+		if l.At > t.forgotten || l.At == 0 {
+			s.pairs += t.add(l)
+		}
+	}
+	for s.pairs+len(s.known) > s.max && len(s.order) > 1 {
+		if old := s.known[s.order[0]]; old != nil {
+			s.pairs -= len(old.originals)
+			delete(s.known, s.order[0])
+		}
+		s.order = s.order[1:]
+	}
+}
+
+// add returns how many originals more there are.
+func (t *tag) add(l tagLine) int {
+	of := imagecache.Original{Source: l.Source, Name: string(l.Name)}
+	at := slices.IndexFunc(t.originals, func(x tagged) bool { return x.of == of })
+	more := 0
+	if at < 0 {
+		at, more = len(t.originals), 1
+		t.originals = append(t.originals, tagged{of: of})
+	}
+	x := &t.originals[at]
+	x.at = max(x.at, l.At)
+	if l.Live {
+		x.live = max(x.live, l.At, 1)
+	}
+	return more
+}
+
+// Of returns the originals that have a tag.
+func (s *tagStore) Of(name string) []imagecache.Original {
+	return s.having(name, func(*tag, tagged) bool { return true })
+}
+
+// LiveOf returns those of them that are requested in their live version.
+func (s *tagStore) LiveOf(name string) []imagecache.Original {
+	return s.having(name, func(t *tag, x tagged) bool { return x.live > t.forgotten })
+}
+
+func (s *tagStore) having(name string, which func(*tag, tagged) bool) (originals []imagecache.Original) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t := s.known[name]; t != nil {
+		for _, x := range t.originals {
+			if which(t, x) {
+				originals = append(originals, x.of)
+			}
+		}
+	}
+	return originals
+}
+
+// Ended reports whether a tag ended after since, and was not learnt again behind that.
+func (s *tagStore) Ended(name string, since time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.known[name]
+	return t != nil && t.ended > t.learnt && t.ended > Instant(since.UnixNano())
+}
+
+// shorten forgets ends that are old, and writes the file anew when most of its lines say nothing
+// any more. s.mu is held, or nothing else knows of s yet.
+func (s *tagStore) shorten() error {
+	if s.log.Lines() <= 2*(s.pairs+2*len(s.known))+10_000 {
+		return nil
+	}
+	old := Instant(s.now().Add(-rememberEnds).UnixNano())
+	order := make([]string, 0, len(s.known))
+	seen := make(map[string]bool, len(s.known))
+	for _, name := range s.order {
+		t := s.known[name]
+		if t == nil || seen[name] {
+			continue
+		}
+		if len(t.originals) == 0 && t.newest() < old {
+			delete(s.known, name)
+			continue
+		}
+		seen[name] = true
+		order = append(order, name)
+	}
+	s.order = order
+	return s.log.Rewrite(s.lines)
+}
+
+// lines yields the changes that lead to what is known, in the order of s.order.
+func (s *tagStore) lines(yield func(tagLine) bool) {
+	for _, name := range s.order {
+		t := s.known[name]
+		if t.forgotten > 0 && !yield(tagLine{At: t.forgotten, Tag: name, Forget: true}) {
+			return
+		}
+		for _, x := range t.originals {
+			l := tagLine{At: x.at, Tag: name, Source: x.of.Source, Name: []byte(x.of.Name)}
+			if x.live > t.forgotten {
+				l.At, l.Live = x.live, true
+				if !yield(l) {
+					return
+				}
+				l.At, l.Live = x.at, false
+			}
+			if (x.live != x.at || !l.Live) && !yield(l) {
+				return
+			}
+		}
+		if t.ended > 0 && !yield(tagLine{At: t.ended, Tag: name, Ended: &t.ended}) {
+			return
+		}
+	}
+}

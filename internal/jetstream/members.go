@@ -1,0 +1,111 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// The bucket of members. A member that has not put itself for memberTTL is gone.
+const (
+	memberBucket = "imagetier_nodes"
+	memberTTL    = 10 * time.Minute
+)
+
+// Member is a node of the fleet.
+type Member struct {
+	ID string
+	// Put is when it last said that it lives, by the clock of the server: compare it with that
+	// of other members, not with this machine's clock.
+	Put time.Time
+}
+
+func (b *Bus) memberStore(ctx context.Context) (jetstream.KeyValue, error) {
+	s, err := b.connected()
+	if err != nil {
+		return nil, err
+	}
+	if kv := s.members.Load(); kv != nil {
+		return *kv, nil
+	}
+	kv, err := s.js.KeyValue(ctx, memberBucket)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		// In memory: after a restart of the whole cluster every node puts itself again.
+		kv, err = s.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
+			Bucket: memberBucket, Description: "imagetier: nodes of the fleet", TTL: memberTTL, History: 1,
+			Storage: jetstream.MemoryStorage, Replicas: b.cfg.Replicas, MaxBytes: memberBytes,
+		})
+		if errors.Is(err, jetstream.ErrBucketExists) { // another node was faster
+			kv, err = s.js.KeyValue(ctx, memberBucket)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: bucket %s with %d replicas: %w", ErrUnavailable, memberBucket, b.cfg.Replicas, err)
+	}
+	s.members.Store(&kv)
+	return kv, nil
+}
+
+// memberBytes is enough for some 10,000 nodes.
+const memberBytes = 4 << 20
+
+// PutMember says that a node lives. It has to be said again before it is silent for too long.
+func (b *Bus) PutMember(ctx context.Context, id string) error {
+	kv, err := b.memberStore(ctx)
+	if err == nil {
+		_, err = kv.Put(ctx, id, nil)
+	}
+	return b.memberError(err)
+}
+
+// RemoveMember says that a node has ended.
+func (b *Bus) RemoveMember(ctx context.Context, id string) error {
+	kv, err := b.memberStore(ctx)
+	if err == nil {
+		err = kv.Purge(ctx, id)
+	}
+	return b.memberError(err)
+}
+
+// Members returns all nodes of the last ten minutes that have not ended. It costs one message
+// for each.
+func (b *Bus) Members(ctx context.Context) (members []Member, err error) {
+	kv, err := b.memberStore(ctx)
+	if err != nil {
+		return nil, err
+	}
+	watcher, err := kv.WatchAll(ctx, jetstream.IgnoreDeletes())
+	if err != nil {
+		return nil, b.memberError(err)
+	}
+	defer func() { err = errors.Join(err, watcher.Stop()) }()
+	for {
+		select {
+		case entry, ok := <-watcher.Updates():
+			if !ok {
+				return nil, b.memberError(errors.New("the list ended early"))
+			}
+			if entry == nil { // that was all
+				return members, nil
+			}
+			members = append(members, Member{entry.Key(), entry.Created()})
+		case <-ctx.Done():
+			return nil, b.memberError(ctx.Err())
+		}
+	}
+}
+
+// memberError has the bucket opened again after an error: a cluster that was restarted has lost
+// it.
+func (b *Bus) memberError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if s, closed := b.session(); closed == nil {
+		s.members.Store(nil)
+	}
+	return fmt.Errorf("%w: members: %w", ErrUnavailable, err)
+}

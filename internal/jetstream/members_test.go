@@ -1,0 +1,85 @@
+package jetstream
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestBus_Members_ListsThoseThatPutAndDidNotEnd(t *testing.T) {
+	b := outside(t)
+	for _, id := range []string{"a", "b", "c", "b"} {
+		if err := b.PutMember(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.RemoveMember(t.Context(), "c"); err != nil {
+		t.Fatal(err)
+	}
+	members, err := b.Members(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for _, m := range members {
+		ids = append(ids, m.ID)
+	}
+	slices.Sort(ids)
+	if !slices.Equal(ids, []string{"a", "b"}) || members[0].Put.IsZero() {
+		t.Errorf("%+v", members)
+	}
+}
+
+func TestBus_AppendAfter_RefusesWhenAnotherWasFaster(t *testing.T) {
+	b := outside(t)
+	if number, data, err := b.Last(t.Context(), Takedowns, "x"); number != 0 || err != nil {
+		t.Fatalf("%d %q %v of a subject that has no message", number, data, err)
+	}
+	first, err := b.AppendAfter(t.Context(), Takedowns, "x", 0, []byte("1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.AppendAfter(t.Context(), Takedowns, "x", 0, []byte("2")); !errors.Is(err, ErrConflict) {
+		t.Errorf("appended behind nothing: %v", err)
+	}
+	if _, err := b.AppendAfter(t.Context(), Takedowns, "x", first, []byte("3")); err != nil {
+		t.Error(err)
+	}
+	if number, data, err := b.Last(t.Context(), Takedowns, "x"); number <= first || string(data) != "3" || err != nil {
+		t.Errorf("%d %q %v", number, data, err)
+	}
+}
+
+// outside returns a Bus over a server of its own.
+func outside(t *testing.T) *Bus {
+	t.Helper()
+	b, stop := run(t, Config{URL: cluster(t), Replicas: 1})
+	t.Cleanup(stop)
+	for _, l := range []Log{Purges, Takedowns} { // as Follow makes them
+		s, err := b.session()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.log(t.Context(), b, l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b
+}
+
+func TestBus_Run_DoesNotFallBackToOneReplica(t *testing.T) {
+	url := cluster(t) // one server
+	b, err := New(Config{URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, end, err := b.dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer end()
+	if _, err := b.open(t.Context(), conn); err == nil || !strings.Contains(err.Error(), "3 replicas (--stream-replicas)") {
+		t.Errorf("%v, want an error that names the setting", err)
+	}
+}

@@ -1,0 +1,74 @@
+package jsonlog
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/novasocial/imagetier/internal/durable"
+)
+
+// FS is a file system, as far as durable state needs one. OS is the machine's; tests use
+// jsonlogtest.FS, which loses power.
+type FS interface {
+	// ReadFile is os.ReadFile: a missing file is fs.ErrNotExist, and nothing else is.
+	ReadFile(path string) ([]byte, error)
+	// OpenFile opens a file for reading and writing. It makes the file and its directory if
+	// they are missing; the file's name is durable when it returns.
+	OpenFile(path string) (File, error)
+	// WriteFile replaces a file, all of it or nothing, and returns when that is durable.
+	WriteFile(path string, data []byte) error
+}
+
+// File is an open file.
+type File interface {
+	ReadAt(p []byte, off int64) (int, error)
+	WriteAt(p []byte, off int64) (int, error)
+	Truncate(size int64) error
+	Sync() error
+	Size() (int64, error)
+	Close() error
+}
+
+// OS is the file system of this machine.
+type OS struct{}
+
+// ReadFile reads a file.
+func (OS) ReadFile(path string) ([]byte, error) { return os.ReadFile(path) }
+
+// WriteFile replaces a file durably.
+func (OS) WriteFile(path string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return err
+	}
+	return durable.WriteFile(path, data)
+}
+
+// OpenFile opens a file, which it makes if it is missing.
+func (OS) OpenFile(path string) (File, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return nil, err
+	}
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o640)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err == nil {
+		err = errors.Join(dir.Sync(), dir.Close())
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return osFile{file}, nil
+}
+
+type osFile struct{ *os.File }
+
+func (f osFile) Size() (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}

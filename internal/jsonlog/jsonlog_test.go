@@ -1,0 +1,137 @@
+package jsonlog_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/novasocial/imagetier/internal/jsonlog"
+	"github.com/novasocial/imagetier/internal/jsonlog/jsonlogtest"
+)
+
+func open(t *testing.T, cfg jsonlog.Config) (*jsonlog.Log[int], []int) {
+	t.Helper()
+	var values []int
+	l, err := jsonlog.Open(cfg, func(v int) { values = append(values, v) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l, values
+}
+
+func TestLog_Append_SurvivesAPowerCut(t *testing.T) {
+	for seed := range uint64(200) {
+		rng := rand.New(rand.NewPCG(seed, 0))
+		fs := jsonlogtest.New()
+		l, _ := open(t, jsonlog.Config{Path: "log", FS: fs})
+		var acked []int
+		steps := 1 + rng.IntN(30)
+		func() {
+			defer func() { _ = recover() }()
+			fs.Step = func(string, string) error {
+				if steps--; steps == 0 {
+					panic("power")
+				}
+				return nil
+			}
+			for i := range 20 {
+				if l.Append(i) == nil {
+					acked = append(acked, i)
+				}
+			}
+		}()
+		fs.Step = nil
+		fs.Crash(rng, false)
+		_, got := open(t, jsonlog.Config{Path: "log", FS: fs})
+		if len(got) < len(acked) || !slices.Equal(got[:len(acked)], acked) {
+			t.Fatalf("seed %d: %v are there, %v were acknowledged", seed, got, acked)
+		}
+	}
+}
+
+func TestLog_Append_TakesBackWhatCouldNotBeSynced(t *testing.T) {
+	fs := jsonlogtest.New()
+	l, _ := open(t, jsonlog.Config{Path: "log", FS: fs})
+	if err := l.Append(1); err != nil {
+		t.Fatal(err)
+	}
+	full := errors.New("disk full")
+	fs.Step = func(op, _ string) error {
+		if op == "sync" {
+			return full
+		}
+		return nil
+	}
+	if err := l.Append(2); !errors.Is(err, full) {
+		t.Fatal(err)
+	}
+	fs.Step = nil
+	if err := l.Append(3); err != nil {
+		t.Fatal(err)
+	}
+	if _, got := open(t, jsonlog.Config{Path: "log", FS: fs}); !slices.Equal(got, []int{1, 3}) {
+		t.Error(got)
+	}
+}
+
+// A disk that is mounted after the start brings another file, which must neither be cut off nor
+// overwritten.
+func TestLog_Append_RefusesAFileThatIsNotTheOneItRead(t *testing.T) {
+	for _, text := range []string{"1\n2\n3\n", "1\n2\n3\n4"} {
+		fs := jsonlogtest.New()
+		fs.Step = func(string, string) error { return errors.New("read-only") }
+		l, _ := open(t, jsonlog.Config{Path: "log", FS: fs})
+		fs.Step = nil
+		fs.Set("log", []byte(text))
+		if err := l.Append(9); err == nil || !strings.Contains(err.Error(), "gained lines") || l.Fault() == nil {
+			t.Errorf("%v, fault %v", err, l.Fault())
+		}
+		if got := string(fs.Text("log")); got != text {
+			t.Errorf("the file is %q", got)
+		}
+	}
+}
+
+func TestOpen_CutsOffHalfALineAndRefusesADamagedOne(t *testing.T) {
+	fs := jsonlogtest.New()
+	fs.Set("log", []byte("1\n2\n3"))
+	l, got := open(t, jsonlog.Config{Path: "log", FS: fs})
+	if err := l.Append(4); err != nil || !slices.Equal(got, []int{1, 2}) || string(fs.Text("log")) != "1\n2\n4\n" {
+		t.Errorf("%v %v %q", err, got, fs.Text("log"))
+	}
+	fs.Set("log", []byte("1\nx\n3\n"))
+	if _, err := jsonlog.Open(jsonlog.Config{Path: "log", FS: fs}, func(int) {}); err == nil || !strings.Contains(err.Error(), "log:2") {
+		t.Error(err)
+	}
+	skipped := 0
+	if _, got := open(t, jsonlog.Config{Path: "log", FS: fs, Skip: func(int, error) { skipped++ }}); skipped != 1 || !slices.Equal(got, []int{1, 3}) {
+		t.Errorf("%d skipped, %v", skipped, got)
+	}
+}
+
+func TestLog_Append_IsSafeForManyAtOnce(t *testing.T) {
+	cfg := jsonlog.Config{Path: t.TempDir() + "/log"}
+	l, _ := open(t, cfg)
+	var all sync.WaitGroup
+	for i := range 50 {
+		all.Go(func() {
+			if err := l.Append(i); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if err := l.Rewrite(slices.Values([]int{7})); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(l.Append(8), l.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, got := open(t, cfg); fmt.Sprint(got) != "[7 8]" {
+		t.Error(got)
+	}
+}

@@ -1,0 +1,86 @@
+// Package jsonlogtest has a file system in memory for tests, which loses power when it is told
+// to: between any two changes, with or without what was not synced.
+package jsonlogtest
+
+import (
+	"bytes"
+	"io/fs"
+	"math/rand/v2"
+)
+
+// FS is a file system in memory. It is for one goroutine.
+type FS struct {
+	// Step is called before every change. A test panics in it to crash there, or returns an
+	// error to have the change fail. Nil is never.
+	Step func(op, path string) error
+	// ReadErr is the error of reading a file, if there is one.
+	ReadErr map[string]error
+
+	files map[string]*file
+}
+
+type file struct{ current, durable []byte }
+
+// New returns an empty file system.
+func New() *FS { return &FS{files: make(map[string]*file), ReadErr: make(map[string]error)} }
+
+// Crash is what happens to files when the process ends in the middle of something. With
+// power, all that was written is there. Without, each file is as it was last synced, and may
+// have a part of what was written behind that.
+func (f *FS) Crash(rng *rand.Rand, power bool) {
+	for _, path := range sortedKeys(f.files) {
+		x := f.files[path]
+		switch rest, ok := bytes.CutPrefix(x.current, x.durable); {
+		case power:
+		case ok:
+			x.current = x.current[:len(x.durable)+rng.IntN(len(rest)+1)]
+		case rng.IntN(2) == 0:
+			x.current = bytes.Clone(x.durable)
+		}
+		x.durable = bytes.Clone(x.current)
+	}
+}
+
+// Text returns what a file holds now; nil if there is none.
+func (f *FS) Text(path string) []byte {
+	if x := f.files[path]; x != nil {
+		return x.current
+	}
+	return nil
+}
+
+// Set makes a file durable without a step.
+func (f *FS) Set(path string, text []byte) {
+	f.files[path] = &file{bytes.Clone(text), bytes.Clone(text)}
+}
+
+// Remove removes a file without a step.
+func (f *FS) Remove(path string) { delete(f.files, path) }
+
+func (f *FS) step(op, path string) error {
+	if f.Step == nil {
+		return nil
+	}
+	return f.Step(op, path)
+}
+
+// ReadFile is jsonlog.FS's.
+func (f *FS) ReadFile(path string) ([]byte, error) {
+	if err := f.ReadErr[path]; err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	x := f.files[path]
+	if x == nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
+	}
+	return bytes.Clone(x.current), nil
+}
+
+// WriteFile is jsonlog.FS's: atomic and durable.
+func (f *FS) WriteFile(path string, data []byte) error {
+	if err := f.step("replace", path); err != nil {
+		return err
+	}
+	f.Set(path, data)
+	return f.step("replaced", path)
+}
