@@ -99,6 +99,10 @@ fleet: deps-test ## run three nodes, three NATS servers, an S3 server and nginx 
 test-fleet: deps-test ## test a fleet whose nodes and NATS servers are killed, replaced and cut off
 	TEST_FLEET=full go test -count 1 -v -run TestFleet ./cmd/imagetier/e2e
 
+.PHONY: simulate
+simulate: go ## run SEEDS seeds of the fleet simulation (1000000)
+	SEEDS=$(or $(SEEDS),1000000) go test -count 1 -timeout 0 -v -run TestSimulation ./internal/fleet
+
 # Tests of the whole tier with many concurrent requests.
 RACED := TestTier_(Events_Published|Serve_Coalesces|Purge|Mezzanine_Later|FaultyOrigin|Disk_Stays)
 

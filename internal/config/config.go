@@ -52,6 +52,7 @@ type Config struct {
 	DrainTimeout  time.Duration // how long requests may take to end after SIGTERM
 
 	NATS           string           // URLs of a NATS cluster, separated by commas; "" embeds the queue
+	StreamReplicas int              // how many servers of the cluster hold each stream
 	WebhookSecrets []string         // whsec_…, valid; of the services that send events; empty rejects events
 	Profiles       *profile.Set     // named lists of Specs
 	ProfilesFile   string           // file of Profiles; "" is the built-in ones

@@ -70,7 +70,7 @@ func otherValues(t *testing.T) map[string]string {
 		"origin-timeout": "3s", "resize-timeout": "1m", "negative-ttl": "0s", "live-ttl": "1h30m", "drain-timeout": "5s",
 		"log-level": "debug", "log-format": "text", "derived": "s3://made/tier?region=eu-central-1",
 		"webhook-secrets": secret1 + "," + secret2, "warm": "all", "wasted-after": "90m", "profiles": profilesFile(t), "balancer": "http://10.0.0.7:8080",
-		"image-prefix": "https://cdn.app.example/=new?version=query:v,/u/=new?version=etag", "nats": "nats://queue:sesame@10.0.0.8:4222,tls://10.0.0.9:4222",
+		"image-prefix": "https://cdn.app.example/=new?version=query:v,/u/=new?version=etag", "stream-replicas": "1", "nats": "nats://queue:sesame@10.0.0.8:4222,tls://10.0.0.9:4222",
 		"cdn-tags": "cache-tag", "purge-hook": "https://adapter.example/purges", "purge-secrets": secret2 + "," + secret1,
 	}
 }
@@ -197,7 +197,7 @@ func TestLoad_Defaults(t *testing.T) {
 		Workers: 2, ResizeCommand: "/opt/bin/imagetier-resize", Limits: resize.DefaultLimits(), Mezzanine: 1440,
 		OriginTimeout: 5 * time.Second, ResizeTimeout: 10 * time.Second, NegativeTTL: 10 * time.Second, LiveTTL: 24 * time.Hour,
 		DrainTimeout: 25 * time.Second, LogFormat: "json", Secrets: []string{hex1},
-		Warm: "adaptive", WastedAfter: 6 * time.Hour, CDNTags: "none", Profiles: profile.BuiltIn(), Links: links,
+		Warm: "adaptive", StreamReplicas: 3, WastedAfter: 6 * time.Hour, CDNTags: "none", Profiles: profile.BuiltIn(), Links: links,
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("%+v\nwant %+v", c, want)

@@ -173,6 +173,10 @@ func warmSettings(c *Config) []settings.Setting {
 		Value: natsURL(&c.NATS),
 		Help: "A NATS cluster with JetStream that holds the queue of several nodes: nats://host:4222 or tls://, several " +
 			"separated by commas.",
+	}, {
+		Name: "stream-replicas", Placeholder: "N", Default: "3", Value: settings.Int(&c.StreamReplicas, 1, 5),
+		Help: "Number of servers of the NATS cluster that hold each stream. With 1, losing that server loses purges and " +
+			"takedowns. A node is not ready while the cluster has fewer servers.",
 	}}
 }
 

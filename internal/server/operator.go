@@ -5,6 +5,7 @@ import (
 
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/fleet"
 	"github.com/novasocial/imagetier/internal/httpapi/admin"
 	"github.com/novasocial/imagetier/internal/httpapi/console"
 	"github.com/novasocial/imagetier/internal/metrics"
@@ -16,9 +17,9 @@ type operator struct {
 	*service.Service // is its Intake and its Warmer
 
 	local     *imagecache.Cache
-	cache     metrics.Cache // purges all nodes
-	fleet     *fleet
-	tags      tagStore
+	cache     replicatedCache
+	fleet     *fleet.Node
+	state     *fleet.State
 	metrics   *metrics.Set
 	readiness *readiness
 	start     console.Stats // with the fields that never change
@@ -53,21 +54,26 @@ func (o *operator) SoftPurge(ctx context.Context, target imagecache.Target) (ima
 
 // Takedown takes an original down on all nodes.
 func (o *operator) Takedown(ctx context.Context, of imagecache.Original) (imagecache.Receipt, error) {
-	return o.fleet.takedown(ctx, of)
+	return o.fleet.Takedown(ctx, of)
 }
 
 // Lift ends a takedown on all nodes.
 func (o *operator) Lift(ctx context.Context, of imagecache.Original) (imagecache.Receipt, bool, error) {
-	return o.fleet.lift(ctx, of)
+	return o.fleet.Lift(ctx, of)
 }
 
 // Takedowns returns a page of takedowns.
 func (o *operator) Takedowns(after imagecache.Original, limit int) []admin.Takedown {
-	return o.fleet.takedowns(after, limit)
+	list := o.state.List(after, limit)
+	page := make([]admin.Takedown, len(list))
+	for i, t := range list {
+		page[i] = admin.Takedown(t)
+	}
+	return page
 }
 
 // Tagged returns the originals with a tag, and counts a purge by tag.
 func (o *operator) Tagged(tag string) []imagecache.Original {
 	o.metrics.PurgedByTag()
-	return o.tags.Of(tag)
+	return o.fleet.Of(tag)
 }

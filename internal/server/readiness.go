@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync/atomic"
 
+	"github.com/novasocial/imagetier/internal/fleet"
 	"github.com/novasocial/imagetier/internal/httpapi/console"
 	"github.com/novasocial/imagetier/resize/workers"
 )
@@ -12,7 +13,7 @@ import (
 type readiness struct {
 	pool     *workers.Pool
 	tiers    *tiers
-	fleet    *fleet
+	fleet    *fleet.Node
 	draining atomic.Bool
 }
 
@@ -31,7 +32,7 @@ func (r *readiness) err() error {
 	}
 	select {
 	case <-r.pool.Ready():
-		return r.fleet.ready()
+		return r.fleet.Ready()
 	default:
 		return errStarting
 	}

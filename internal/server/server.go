@@ -12,7 +12,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -20,8 +19,8 @@ import (
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/fill"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
-	"github.com/novasocial/imagetier/imagecache/takedown"
 	"github.com/novasocial/imagetier/internal/config"
+	"github.com/novasocial/imagetier/internal/fleet"
 	"github.com/novasocial/imagetier/internal/httpapi"
 	"github.com/novasocial/imagetier/internal/httpapi/admin"
 	"github.com/novasocial/imagetier/internal/httpapi/console"
@@ -58,17 +57,15 @@ type Server struct {
 
 	publicListener, privateListener net.Listener
 
-	hooks     *hooks
-	fleet     *fleet
+	state     *fleet.State
 	tiers     *tiers
 	sources   *sources.Set
 	workers   *workers.Pool
-	takedowns *takedown.List
 	signer    *imageurl.Signer
 	local     *imagecache.Cache // this node's; its purges reach no other node
-	cache     metrics.Cache     // local, with metrics; its purges reach the whole fleet
+	cache     replicatedCache   // local, with metrics; its purges reach the whole fleet
 	bus       *jetstream.Bus
-	tags      tagStore
+	fleet     *fleet.Node
 	prefetch  *service.Service
 	readiness *readiness
 	started   time.Time
@@ -85,10 +82,11 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	for _, open := range []func(context.Context) error{
 		s.openTelemetry,
 		s.listen, // before the directories: both can be in use by another process
-		s.openFleet,
+		s.openState,
 		s.openTiers,
 		s.openSources,
 		s.openCache,
+		s.openFleet,
 		s.openPrefetch,
 		s.openHTTP,
 	} {
@@ -133,12 +131,8 @@ func (s *Server) Run(ctx context.Context) error {
 		public:  func(ctx context.Context) error { return s.publicServer.Run(ctx, s.publicListener) },
 		private: func(ctx context.Context) error { return s.privateServer.Run(ctx, s.privateListener) },
 		warming: s.prefetch.Run(),
-		base: slices.Concat(
-			s.tiers.run(),
-			s.fleet.run(),
-			[]func(context.Context) error{s.bus.Run, s.tags.Run, s.prefetch.RunState, s.workers.Run},
-		),
-		drain: s.readiness.drain,
+		base:    append(s.tiers.run(), s.runFleet, s.prefetch.RunState, s.workers.Run),
+		drain:   s.readiness.drain,
 	}.run(ctx)
 }
 
@@ -188,15 +182,12 @@ func closeListener(l net.Listener) error {
 	return nil
 }
 
-// openFleet comes before openTiers: a node that is too far behind has its tiers emptied.
-func (s *Server) openFleet(ctx context.Context) (err error) {
-	if s.hooks, err = openHooks(s.cfg.Config, s.log, s.metrics); err != nil {
+// openState comes before openTiers: a node that is too far behind has its tiers emptied.
+func (s *Server) openState(ctx context.Context) (err error) {
+	if s.state, err = openState(ctx, s.cfg.Config, s.log); err != nil {
 		return err
 	}
-	if s.fleet, err = openFleet(ctx, s.cfg.Config, s.log, s.hooks); err != nil {
-		return err
-	}
-	s.onClose(s.fleet.close)
+	s.onClose(s.state.Close)
 	return nil
 }
 
@@ -205,7 +196,7 @@ func (s *Server) openTiers(ctx context.Context) (err error) {
 		return err
 	}
 	s.onClose(s.tiers.close)
-	return s.tiers.share(ctx, s.cfg.Config, s.fleet.position(), s.log, s.metrics)
+	return s.tiers.share(ctx, s.cfg.Config, position(s.cfg.Config, s.state), s.log, s.metrics)
 }
 
 func (s *Server) openSources(ctx context.Context) (err error) {
@@ -227,19 +218,8 @@ func (s *Server) openCache(context.Context) (err error) {
 		return err
 	}
 	s.metrics.Workers(workerStats(s.workers))
-	if s.takedowns, err = takedown.Open(filepath.Join(s.cfg.CacheDir, "takedowns")); err != nil {
-		return err
-	}
-	s.onClose(s.takedowns.Close)
-	if err := s.takedowns.Fault(); err != nil {
-		s.log.Warn(
-			"takedown list is read-only until the disk can be written; existing takedowns still hold",
-			"err",
-			err,
-		)
-	}
 	s.local = imagecache.New(imagecache.Config{
-		TakenDown: s.takedowns.Has,
+		TakenDown: s.state.TakenDown,
 		Layers:    s.tiers.layers(),
 		Originals: s.tiers.originals,
 		Filler: fill.New(fill.Config{
@@ -253,8 +233,27 @@ func (s *Server) openCache(context.Context) (err error) {
 		Observe:     s.metrics.ObserveGet,
 		Log:         s.log,
 	})
-	s.cache = s.fleet.over(s.metrics.Cache(s.local), s.takedowns)
 	return nil
+}
+
+func (s *Server) openFleet(context.Context) (err error) {
+	if s.bus, err = openBus(s.cfg.Config, s.log); err != nil {
+		return err
+	}
+	local := s.metrics.Cache(s.local)
+	s.fleet, err = openFleet(s.cfg.Config, fleet.Config{State: s.state, Cache: local, Log: s.log}, s.bus, s.tiers, s.metrics)
+	s.cache = replicatedCache{local, s.fleet}
+	return err
+}
+
+// runFleet runs the connection until the node has ended, which says so over it.
+func (s *Server) runFleet(ctx context.Context) error {
+	connected, disconnect := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan error, 1)
+	go func() { ended <- s.bus.Run(connected) }()
+	err := s.fleet.Run(ctx)
+	disconnect()
+	return errors.Join(err, <-ended)
 }
 
 func (s *Server) openPrefetch(context.Context) (err error) {
@@ -265,20 +264,8 @@ func (s *Server) openPrefetch(context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if s.bus, err = openBus(s.cfg.Config, s.log); err != nil {
-		return err
-	}
-	store, err := openTags(s.cfg.Config, s.log)
-	if err != nil {
-		return err
-	}
-	s.onClose(store.Close)
-	s.tags = alone{store}
-	if s.cfg.NATS != "" {
-		s.tags = newFleetTags(store, s.bus, filepath.Join(s.cfg.CacheDir, "tags.place"), s.log)
-	}
 	s.prefetch, err = service.New(service.Config{
-		Cache: s.cache, Sources: s.sources.Guarded, Bus: s.bus, Tags: s.tags, Metrics: s.metrics, Log: s.log,
+		Cache: s.cache, Sources: s.sources.Guarded, Bus: s.bus, Tags: replicatedTags{s.fleet}, Metrics: s.metrics, Log: s.log,
 		Dir: s.cfg.CacheDir, Links: s.cfg.Links, Profiles: s.cfg.Profiles, Buckets: bucketsOf(s.cfg.Config),
 		WebhookSecrets: s.cfg.WebhookSecrets, Dev: s.cfg.Dev, Mode: mode, WastedAfter: s.cfg.WastedAfter, Workers: s.cfg.Workers,
 		Balancer: s.cfg.Balancer, Signer: s.signer, BalancerTimeout: 2 * fillTimeout(s.cfg.Config),
@@ -288,7 +275,6 @@ func (s *Server) openPrefetch(context.Context) (err error) {
 	}
 	s.onClose(func() error { s.prefetch.Close(); return nil })
 	s.metrics.Prefetch(func() metrics.PrefetchStats { return metrics.PrefetchStats(s.prefetch.Stats()) })
-	s.fleet.use(s.bus, s.tiers.shared)
 	return nil
 }
 
@@ -313,7 +299,7 @@ func (s *Server) openHTTP(context.Context) (err error) {
 		Handler: admin.New(admin.Config{
 			Signer: s.signer, Catalog: catalog, Origins: origins,
 			Operator: &operator{
-				Service: s.prefetch, local: s.local, cache: s.cache, fleet: s.fleet, tags: s.tags, metrics: s.metrics,
+				Service: s.prefetch, local: s.local, cache: s.cache, fleet: s.fleet, state: s.state, metrics: s.metrics,
 				readiness: s.readiness, start: console.Stats{
 					Version: s.cfg.Build.Version, Revision: s.cfg.Build.Commit, GoVersion: s.cfg.Build.Go,
 					Dev: s.cfg.Dev, Started: s.started,

@@ -17,7 +17,7 @@ func (s *Service) take(ctx context.Context, id string, plan warmer.Plan) (repeat
 	if seen || err != nil {
 		return seen, queueError(err)
 	}
-	if err := s.cfg.Tags.Take(ctx, id, plan.Learn, plan.End); err != nil {
+	if err := s.cfg.Tags.Take(ctx, plan.Learn, plan.End); err != nil {
 		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	messages := make([]jetstream.Message, len(plan.Messages))

@@ -18,7 +18,6 @@ import (
 	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/prefetch/events"
 	"github.com/novasocial/imagetier/prefetch/profile"
-	"github.com/novasocial/imagetier/prefetch/tags"
 	"github.com/novasocial/imagetier/prefetch/warmer"
 )
 
@@ -34,8 +33,8 @@ type Tags interface {
 	LiveOf(tag string) []imagecache.Original
 	Ended(tag string, since time.Time) bool
 	Forget(tag string) error
-	// Take stores what an event says, durably. Taking the same id again may add nothing.
-	Take(ctx context.Context, id string, learn []tags.Pair, end []string) error
+	// Take stores what an event says, durably.
+	Take(ctx context.Context, learn []warmer.Tagged, end []string) error
 }
 
 // Metrics counts what the service does.

@@ -10,7 +10,6 @@ import (
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/prefetch/events"
 	"github.com/novasocial/imagetier/prefetch/profile"
-	"github.com/novasocial/imagetier/prefetch/tags"
 )
 
 // Job is what lies in the queue: what is to be purged, and then what is to be warmed.
@@ -84,10 +83,18 @@ type Message struct {
 // perJob is how many images one message holds: what is tried again when one of them fails.
 const perJob = 10
 
+// Tagged is an original and a tag that it has ("post:p1", "user:u1").
+type Tagged struct {
+	Tag string
+	Of  imagecache.Original
+	// Live: the original is requested in its live version, and has to go when it changes.
+	Live bool
+}
+
 // Plan is what an event comes to.
 type Plan struct {
-	Learn    []tags.Pair // tags that originals bear
-	End      []string    // tags of what was deleted
+	Learn    []Tagged // tags that originals bear
+	End      []string // tags of what was deleted
 	Messages []Message
 }
 
@@ -179,7 +186,7 @@ func (p *planning) learn(img events.Image) {
 	for _, tag := range img.Tags {
 		p.Learn = append(
 			p.Learn,
-			tags.Pair{Tag: tag, Of: originalOf(img.Image), Live: img.Version.Pin() == imageurl.Live},
+			Tagged{Tag: tag, Of: originalOf(img.Image), Live: img.Version.Pin() == imageurl.Live},
 		)
 	}
 }

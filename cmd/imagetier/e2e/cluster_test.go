@@ -43,7 +43,7 @@ func cluster(t *testing.T) (url string) {
 func TestTier_Queue_SharedByNodes(t *testing.T) {
 	_, origin := newCountingOrigin(t, "phone-android.jpg")
 	url := cluster(t)
-	first := start(t, warmFlags(origin, "--warm", "all", "--cache-dir", t.TempDir(), "--nats", url)...)
+	first := start(t, warmFlags(origin, "--warm", "all", "--cache-dir", t.TempDir(), "--nats", url, "--stream-replicas", "1")...)
 	eventually(
 		t,
 		20*time.Second,
@@ -56,7 +56,7 @@ func TestTier_Queue_SharedByNodes(t *testing.T) {
 		}
 	}
 	first.stop() // what it was working on is given back
-	second := start(t, warmFlags(origin, "--warm", "all", "--cache-dir", t.TempDir(), "--nats", url)...)
+	second := start(t, warmFlags(origin, "--warm", "all", "--cache-dir", t.TempDir(), "--nats", url, "--stream-replicas", "1")...)
 	// An event that the first took is known to the second.
 	eventually(
 		t,
@@ -86,7 +86,7 @@ func TestTier_S3Notices_OverNATSWarm(t *testing.T) {
 	s3 := s3server.Start(t, "--event-nats-url", url, "--event-nats-topic", "imagetier.s3")
 	s3.Bucket(t, "photos", false)
 	env := []string{"AWS_ACCESS_KEY_ID=" + s3.AccessKey, "AWS_SECRET_ACCESS_KEY=" + s3.SecretKey}
-	x := startWith(t, env, "--keys", key, "--cache-dir", t.TempDir(), "--warm", "all", "--nats", url,
+	x := startWith(t, env, "--keys", key, "--cache-dir", t.TempDir(), "--warm", "all", "--nats", url, "--stream-replicas", "1",
 		"--source", "posts=s3://photos?region="+s3.Region+"&endpoint="+s3.Endpoint+"&path-style=true",
 		"--image-prefix", "https://cdn.app.example/=posts?version=etag")
 	eventually(

@@ -51,10 +51,7 @@ func natsServers(t *testing.T) (servers []*server.Server, urls string) {
 	var all []string
 	for i := range n {
 		srv, err := server.NewServer(&server.Options{
-			ServerName: fmt.Sprintf(
-				"nats%d",
-				i,
-			), Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
+			ServerName: fmt.Sprintf("nats%d", i), Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
 			Cluster: server.ClusterOpts{Name: "fleet", Host: "127.0.0.1", Port: ports[i]}, Routes: routes,
 		})
 		if err != nil {
@@ -197,36 +194,10 @@ func newFleet(t *testing.T, more ...string) *fleet {
 	for range 3 {
 		addr := freePort(t)
 		addrs = append(addrs, addr)
-		f.flags = append(
-			f.flags,
-			append(
-				[]string{
-					"--keys",
-					key,
-					"--source",
-					"posts=" + at + "?originals=yes",
-					"--allow-private-origins",
-					"--cache-dir",
-					t.TempDir(),
-					"--admin-token",
-					token,
-					"--webhook-secrets",
-					hookSecret,
-					"--warm",
-					"none",
-					"--workers",
-					"1",
-					"--nats",
-					urls,
-					"--derived",
-					"s3://derived/tier?region=" + s3.Region + "&endpoint=" + s3.Endpoint + "&path-style=true",
-					"--listen",
-					addr,
-					"--private-listen",
-					freePort(t),
-				},
-				more...),
-		)
+		f.flags = append(f.flags, append([]string{"--keys", key, "--source", "posts=" + at + "?originals=yes", "--allow-private-origins", "--cache-dir", t.TempDir(),
+			"--admin-token", token, "--webhook-secrets", hookSecret, "--warm", "none", "--workers", "1", "--nats", urls,
+			"--derived", "s3://derived/tier?region=" + s3.Region + "&endpoint=" + s3.Endpoint + "&path-style=true",
+			"--listen", addr, "--private-listen", freePort(t)}, more...))
 	}
 	f.nodes = make([]*tier, 3)
 	for i := range f.nodes {
@@ -246,12 +217,7 @@ type counted struct {
 
 func (f *fleet) purge(i int, name string) (c counted) {
 	f.t.Helper()
-	req, err := http.NewRequestWithContext(
-		f.t.Context(),
-		http.MethodPost,
-		f.nodes[i].private+"/v1/purge",
-		strings.NewReader(`{"source":"posts","name":"`+name+`"}`),
-	)
+	req, err := http.NewRequestWithContext(f.t.Context(), http.MethodPost, f.nodes[i].private+"/v1/purge", strings.NewReader(`{"source":"posts","name":"`+name+`"}`))
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -303,244 +269,264 @@ func (f *fleet) load(clients int, paths []string, right [][]byte) (end func() (a
 	}
 }
 
-// A fleet as its operators fear for it. TEST_FLEET=full is make test-fleet; without, the
-// numbers are smaller.
-func TestFleet(t *testing.T) {
-	purges, replaced := 100, 1
-	if os.Getenv("TEST_FLEET") == "full" {
-		purges, replaced = 500, 3
-	}
-	f := newFleet(t)
-	o := f.origin
-	path := func(shape, name string) string { return signedPath(t, "/"+shape+"/v.1/posts/"+name+".jpg") }
+// full reports whether make test-fleet runs the tests: with larger numbers.
+func full() bool { return os.Getenv("TEST_FLEET") == "full" }
 
-	t.Run("one cold key asked 300 times at once is fetched once", func(t *testing.T) {
-		var all sync.WaitGroup
-		for range 300 {
-			all.Go(func() {
-				resp, err := http.Get(f.balancer + path("40x", "cold.jpg"))
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				defer resp.Body.Close()
-				if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != http.StatusOK {
-					t.Errorf("%s %v", resp.Status, err)
-				}
-			})
-		}
-		all.Wait()
-		if n := o.times("cold.jpg"); n != 1 {
-			t.Errorf("%d fetches", n)
-		}
-	})
+func pathTo(t *testing.T, shape, name string) string {
+	return signedPath(t, "/"+shape+"/v.1/posts/"+name+".jpg")
+}
 
-	t.Run("all of one original goes to one node", func(t *testing.T) {
-		for i := range 20 {
-			name := fmt.Sprintf("p/%d.v2.jpg", i)
-			for _, p := range []string{path("20x", name), path("40x40-cover", name), signedPath(t, "/30x/v.1/posts/"+name+".webp"), signedPath(t, "/orig/v.1/posts/"+name)} {
-				if got := fetch(t, f.balancer+p); got.StatusCode != http.StatusOK {
-					t.Fatal(got.Status)
-				}
-			}
-			if n := o.times(name); n != 1 {
-				t.Errorf("%s was fetched %d times", name, n)
-			}
-		}
-	})
-
-	var paths []string
-	var right [][]byte
+// warmed returns paths that nodes hold, and what is right for each.
+func (f *fleet) warmed() (paths []string, right [][]byte) {
+	f.t.Helper()
 	for i := range 40 {
-		paths = append(paths, path("40x", fmt.Sprintf("load/%d.jpg", i)))
-		right = append(right, fetch(t, f.balancer+paths[i]).body)
+		paths = append(paths, pathTo(f.t, "40x", fmt.Sprintf("load/%d.jpg", i)))
+		right = append(right, fetch(f.t, f.balancer+paths[i]).body)
 	}
+	return paths, right
+}
 
-	t.Run("a purge counts nodes", func(t *testing.T) {
-		eventually(t, 10*time.Second, "all know of each other", func() bool {
-			got := f.purge(0, "nothing.jpg")
-			return got.Status == http.StatusOK && got.Nodes.Applied == 3 && got.Nodes.Known == 3
-		})
+// joined waits until a purge reaches all nodes.
+func (f *fleet) joined() {
+	f.t.Helper()
+	eventually(f.t, 20*time.Second, "a purge reaches all nodes", func() bool {
+		got := f.purge(0, "nothing.jpg")
+		return got.Status == http.StatusOK && got.Nodes.Applied == 3 && got.Nodes.Known == 3
 	})
+}
 
-	t.Run("a takedown holds on every node until it is lifted", func(t *testing.T) {
-		p := path("40x", "down.jpg")
-		const what = `{"source":"posts","name":"down.jpg"}`
-		if status, _ := f.nodes[1].ask("POST", "/v1/takedown", what); status != http.StatusOK {
-			t.Fatal(status)
-		}
-		for i, x := range f.nodes { // the receipt counts nodes that have the mark
-			if got := x.get(p); got.StatusCode != 451 {
-				t.Errorf("node %d answers %s behind the receipt", i, got.Status)
+func TestFleet_FetchesAColdKeyOnce(t *testing.T) {
+	f := newFleet(t)
+	f.joined()
+	o := f.origin
+	var all sync.WaitGroup
+	for range 300 {
+		all.Go(func() {
+			resp, err := http.Get(f.balancer + pathTo(t, "40x", "cold.jpg"))
+			if err != nil {
+				t.Error(err)
+				return
 			}
-		}
-		if status, _ := f.nodes[2].ask("DELETE", "/v1/takedown", what); status != http.StatusOK {
-			t.Fatal(status)
-		}
-		for _, x := range f.nodes {
-			eventually(t, 5*time.Second, "it is lifted", func() bool { return x.get(p).StatusCode == 200 })
-		}
-	})
+			defer resp.Body.Close()
+			if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+				t.Errorf("%s %v", resp.Status, err)
+			}
+		})
+	}
+	all.Wait()
+	if n := o.times("cold.jpg"); n != 1 {
+		t.Errorf("%d fetches", n)
+	}
+}
 
-	t.Run("a node that is killed costs the requests in flight at most", func(t *testing.T) {
-		end := f.load(8, paths, right)
-		time.Sleep(500 * time.Millisecond)
-		f.nodes[2].kill()
-		time.Sleep(2 * time.Second)
-		answers, wrong, failed := end()
-		t.Logf("%d right, %d wrong, %d failed", answers, wrong, failed)
-		if wrong > 0 || failed > 8 || answers < 100 {
-			t.Errorf("%d right, %d wrong, %d failed", answers, wrong, failed)
-		}
-		f.again(2)
-	})
-
-	t.Run("what was purged while a node was away it serves never again", func(t *testing.T) {
-		var old []string
-		for i := range purges {
-			old = append(old, fmt.Sprintf("old/%d.jpg", i))
-			if got := f.nodes[2].get(path("16x", old[i])); got.StatusCode != http.StatusOK {
+func TestFleet_KeepsAnOriginalOnOneNode(t *testing.T) {
+	f := newFleet(t)
+	f.joined()
+	o := f.origin
+	for i := range 20 {
+		name := fmt.Sprintf("p/%d.v2.jpg", i)
+		for _, p := range []string{pathTo(t, "20x", name), pathTo(t, "40x40-cover", name), signedPath(t, "/30x/v.1/posts/"+name+".webp"), signedPath(t, "/orig/v.1/posts/"+name)} {
+			if got := fetch(t, f.balancer+p); got.StatusCode != http.StatusOK {
 				t.Fatal(got.Status)
 			}
 		}
-		const down = `{"source":"posts","name":"old/0.jpg"}`
-		f.nodes[2].kill()
-		o.generation.Store(1)
-		late := 0
-		began := time.Now()
-		for _, name := range old {
-			if got := f.purge(0, name); got.Status == http.StatusAccepted && got.Nodes.Applied == 2 &&
-				got.Nodes.Known == 3 {
-				late++
-			}
+		if n := o.times(name); n != 1 {
+			t.Errorf("%s was fetched %d times", name, n)
 		}
-		t.Logf("%d purges with a node away took %s", purges, time.Since(began))
-		if late != purges {
-			t.Errorf("%d of %d receipts say that a node is missing", late, purges)
+	}
+}
+
+func TestFleet_Takedown_HoldsOnEveryNodeUntilLifted(t *testing.T) {
+	f := newFleet(t)
+	f.joined()
+	p := pathTo(t, "40x", "down.jpg")
+	const what = `{"source":"posts","name":"down.jpg"}`
+	if status, _ := f.nodes[1].ask("POST", "/v1/takedown", what); status != http.StatusOK {
+		t.Fatal(status)
+	}
+	for i, x := range f.nodes { // the receipt counts nodes that have the mark
+		if got := x.get(p); got.StatusCode != 451 {
+			t.Errorf("node %d answers %s behind the receipt", i, got.Status)
 		}
-		if status, _ := f.nodes[1].ask("POST", "/v1/takedown", down); status != http.StatusAccepted {
-			t.Errorf("takedown: %d", status)
+	}
+	if status, _ := f.nodes[2].ask("DELETE", "/v1/takedown", what); status != http.StatusOK {
+		t.Fatal(status)
+	}
+	for _, x := range f.nodes {
+		eventually(t, 5*time.Second, "it is lifted", func() bool { return x.get(p).StatusCode == 200 })
+	}
+}
+
+func TestFleet_LosesOnlyRequestsInFlightToAKilledNode(t *testing.T) {
+	f := newFleet(t)
+	f.joined()
+	paths, right := f.warmed()
+	end := f.load(8, paths, right)
+	time.Sleep(500 * time.Millisecond)
+	f.nodes[2].kill()
+	time.Sleep(2 * time.Second)
+	answers, wrong, failed := end()
+	t.Logf("%d right, %d wrong, %d failed", answers, wrong, failed)
+	if wrong > 0 || failed > 8 || answers < 100 {
+		t.Errorf("%d right, %d wrong, %d failed", answers, wrong, failed)
+	}
+	f.again(2)
+}
+
+func TestFleet_ServesNothingThatWasPurgedWhileANodeWasAway(t *testing.T) {
+	f := newFleet(t)
+	f.joined()
+	o := f.origin
+	purges := 100
+	if full() {
+		purges = 500
+	}
+	var old []string
+	for i := range purges {
+		old = append(old, fmt.Sprintf("old/%d.jpg", i))
+		if got := f.nodes[2].get(pathTo(t, "16x", old[i])); got.StatusCode != http.StatusOK {
+			t.Fatal(got.Status)
 		}
-		f.again(2)
-		for i, name := range old {
-			for which, x := range f.nodes {
-				got := x.get(path("16x", name))
-				if i == 0 {
-					if got.StatusCode != 451 {
-						t.Errorf("node %d: %s of what was taken down", which, got.Status)
-					}
-					continue
+	}
+	const down = `{"source":"posts","name":"old/0.jpg"}`
+	f.nodes[2].kill()
+	o.generation.Store(1)
+	late := 0
+	began := time.Now()
+	for _, name := range old {
+		if got := f.purge(0, name); got.Status == http.StatusAccepted && got.Nodes.Applied == 2 && got.Nodes.Known == 3 {
+			late++
+		}
+	}
+	t.Logf("%d purges with a node away took %s", purges, time.Since(began))
+	if late != purges {
+		t.Errorf("%d of %d receipts say that a node is missing", late, purges)
+	}
+	if status, _ := f.nodes[1].ask("POST", "/v1/takedown", down); status != http.StatusAccepted {
+		t.Errorf("takedown: %d", status)
+	}
+	f.again(2)
+	for i, name := range old {
+		for which, x := range f.nodes {
+			got := x.get(pathTo(t, "16x", name))
+			if i == 0 {
+				if got.StatusCode != 451 {
+					t.Errorf("node %d: %s of what was taken down", which, got.Status)
 				}
-				if g, err := generationOf(got.body); err != nil || g != 1 {
-					t.Fatalf(
-						"node %d: %s is of generation %d (%s), %v",
-						which,
-						name,
-						g,
-						got.Header.Get("Cache-Status"),
-						err,
-					)
-				}
+				continue
+			}
+			if g, err := generationOf(got.body); err != nil || g != 1 {
+				t.Fatalf("node %d: %s is of generation %d (%s), %v", which, name, g, got.Header.Get("Cache-Status"), err)
 			}
 		}
-		f.nodes[1].ask("DELETE", "/v1/takedown", down)
-	})
+	}
+	f.nodes[1].ask("DELETE", "/v1/takedown", down)
+}
 
-	t.Run("nodes are replaced one by one without errors", func(t *testing.T) {
-		end := f.load(8, paths, right)
-		for i := range replaced {
-			f.nodes[i].stop()
-			f.again(i)
-			time.Sleep(2500 * time.Millisecond) // nginx tries it again
-		}
-		answers, wrong, failed := end()
-		t.Logf("%d right, %d wrong, %d failed", answers, wrong, failed)
-		if wrong+failed > 0 {
-			t.Errorf("%d right, %d wrong, %d failed", answers, wrong, failed)
-		}
-	})
+func TestFleet_ReplacesNodesWithoutFailures(t *testing.T) {
+	f := newFleet(t)
+	f.joined()
+	paths, right := f.warmed()
+	replaced := 1
+	if full() {
+		replaced = 3
+	}
+	end := f.load(8, paths, right)
+	for i := range replaced {
+		f.nodes[i].stop()
+		f.again(i)
+		time.Sleep(2500 * time.Millisecond) // nginx tries it again
+	}
+	answers, wrong, failed := end()
+	t.Logf("%d right, %d wrong, %d failed", answers, wrong, failed)
+	if wrong+failed > 0 {
+		t.Errorf("%d right, %d wrong, %d failed", answers, wrong, failed)
+	}
+}
 
-	t.Run("a node that the log does not reach back to begins empty", func(t *testing.T) {
-		p := path("24x", "kept.jpg")
-		f.nodes[2].get(p)
-		eventually(t, 10*time.Second, "it is kept", func() bool { return isHit(f.nodes[2].get(p)) })
-		f.nodes[2].stop()
-		f.again(2)
-		f.nodes[2].get(p).want(t, 200, "disk") // a restart alone loses nothing
-		f.nodes[2].stop()
-		conn, err := nats.Connect(f.nats[0].ClientURL())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		js, err := jetstream.New(conn)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := js.DeleteStream(t.Context(), "IMAGETIER_PURGES"); err != nil {
-			t.Fatal(err)
-		}
-		f.again(2)
-		if got := f.nodes[2].get(p).Header.Get("Cache-Status"); strings.HasSuffix(got, "detail=disk") ||
-			strings.HasSuffix(got, "detail=memory") {
-			t.Errorf("%s: it was kept", got)
-		}
-		// Those that ran go on with the new log.
-		eventually(t, 20*time.Second, "a purge reaches all", func() bool {
-			got := f.purge(0, "nothing.jpg")
-			return got.Status == http.StatusOK && got.Nodes.Applied == 3
-		})
+func TestFleet_BeginsEmptyWhenTheStreamIsGone(t *testing.T) {
+	f := newFleet(t)
+	f.joined()
+	p := pathTo(t, "24x", "kept.jpg")
+	f.nodes[2].get(p)
+	eventually(t, 10*time.Second, "it is kept", func() bool { return isHit(f.nodes[2].get(p)) })
+	f.nodes[2].stop()
+	f.again(2)
+	f.nodes[2].get(p).want(t, 200, "disk") // a restart alone loses nothing
+	f.nodes[2].stop()
+	conn, err := nats.Connect(f.nats[0].ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteStream(t.Context(), "IMAGETIER_PURGES"); err != nil {
+		t.Fatal(err)
+	}
+	f.again(2)
+	if got := f.nodes[2].get(p).Header.Get("Cache-Status"); strings.HasSuffix(got, "detail=disk") || strings.HasSuffix(got, "detail=memory") {
+		t.Errorf("%s: it was kept", got)
+	}
+	// Those that ran go on with the new log.
+	eventually(t, 20*time.Second, "a purge reaches all", func() bool {
+		got := f.purge(0, "nothing.jpg")
+		return got.Status == http.StatusOK && got.Nodes.Applied == 3
 	})
+}
 
-	t.Run("events and purges are accepted when the leader is gone", func(t *testing.T) {
-		killed := false
-		for _, srv := range f.nats {
-			if srv.JetStreamIsStreamLeader("$G", "IMAGETIER_WARM") {
-				srv.Shutdown()
-				killed = true
-				break
-			}
-		}
-		if !killed {
-			t.Fatal("no server leads")
-		}
-		began := time.Now()
-		took := eventually(t, 20*time.Second, "an event is accepted", func() bool {
-			got := f.nodes[0].tell(
-				signEvent(t, fmt.Sprintf("msg_%d", time.Since(began)), time.Now(), published("p9", "9.jpg", "v.1")),
-			)
-			return got.StatusCode == http.StatusAccepted
-		})
-		if took > 5*time.Second {
-			t.Errorf("it took %s", took)
-		}
-		purged := eventually(t, 20*time.Second, "a purge reaches all", func() bool {
-			got := f.purge(1, "nothing.jpg")
-			return got.Status == http.StatusOK && got.Nodes.Applied == 3
-		})
-		t.Logf("an event after %s, a purge on three nodes after %s more", took, purged)
-	})
-
-	t.Run("without the cluster a purge holds here and is sent later", func(t *testing.T) {
-		for _, srv := range f.nats {
+func TestFleet_AcceptsEventsAndPurgesWithoutTheLeader(t *testing.T) {
+	f := newFleet(t)
+	f.joined()
+	killed := false
+	for _, srv := range f.nats {
+		if srv.JetStreamIsStreamLeader("$G", "IMAGETIER_WARM") {
 			srv.Shutdown()
+			killed = true
+			break
 		}
-		name := "load/0.jpg"
-		before := f.nodes[0].get(paths[0])
-		if before.StatusCode != http.StatusOK {
-			t.Fatal(before.Status)
-		}
-		if got := f.purge(0, name); got.Status != http.StatusAccepted || got.Nodes.Applied != 1 || got.Nodes.Known < 2 {
-			t.Errorf("%+v", got)
-		}
-		if detail := f.nodes[0].get(paths[0]).Header.Get("Cache-Status"); !strings.HasSuffix(detail, "detail=origin") {
-			t.Errorf("%s after a purge", detail)
-		}
-		if got, err := os.ReadFile(filepath.Join(cacheOf(f.flags[0]), "purges", "outbox")); err != nil ||
-			!bytes.Contains(got, []byte(`"purge"`)) {
-			t.Errorf("the outbox has %q, %v", got, err)
-		}
+	}
+	if !killed {
+		t.Fatal("nobody leads")
+	}
+	began := time.Now()
+	took := eventually(t, 20*time.Second, "an event is accepted", func() bool {
+		got := f.nodes[0].tell(signEvent(t, fmt.Sprintf("msg_%d", time.Since(began)), time.Now(), published("p9", "9.jpg", "v.1")))
+		return got.StatusCode == http.StatusAccepted
 	})
+	if took > 5*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	purged := eventually(t, 20*time.Second, "a purge reaches all", func() bool {
+		got := f.purge(1, "nothing.jpg")
+		return got.Status == http.StatusOK && got.Nodes.Applied == 3
+	})
+	t.Logf("an event after %s, a purge on three nodes after %s more", took, purged)
+}
+
+func TestFleet_QueuesPurgesWithoutTheCluster(t *testing.T) {
+	f := newFleet(t)
+	f.joined()
+	paths, _ := f.warmed()
+	for _, srv := range f.nats {
+		srv.Shutdown()
+	}
+	name := "load/0.jpg"
+	before := f.nodes[0].get(paths[0])
+	if before.StatusCode != http.StatusOK {
+		t.Fatal(before.Status)
+	}
+	if got := f.purge(0, name); got.Status != http.StatusAccepted || got.Nodes.Applied != 1 || got.Nodes.Known < 2 {
+		t.Errorf("%+v", got)
+	}
+	if detail := f.nodes[0].get(paths[0]).Header.Get("Cache-Status"); !strings.HasSuffix(detail, "detail=origin") {
+		t.Errorf("%s after a purge", detail)
+	}
+	if got, err := os.ReadFile(filepath.Join(cacheOf(f.flags[0]), "fleet", "outbox")); err != nil || !bytes.Contains(got, []byte(`"purge"`)) {
+		t.Errorf("the outbox has %q, %v", got, err)
+	}
 }
 
 func cacheOf(flags []string) string {

@@ -8,6 +8,7 @@ import (
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/fill"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/fleet"
 	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/prefetch/service"
 	"github.com/novasocial/imagetier/resize"
@@ -119,6 +120,9 @@ var (
 // private has the rows of the private API. They come before those of the image path, since
 // a purge that failed for a deadline is still an incomplete purge.
 var private = append(Table{
+	{fleet.ErrOutboxFull, 503, "outbox_full", noStore, slog.LevelError,
+		"The other nodes could not be reached for too long, and no more changes for them can be stored. " +
+			"Restore the NATS cluster, then try again."},
 	{ErrRequest, 400, "request_invalid", noStore, slog.LevelInfo, "The request is not what is expected here."},
 	{ErrToken, 401, "token_invalid", noStore, slog.LevelInfo,
 		"This needs the header Authorization: Bearer with the admin token."},
