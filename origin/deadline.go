@@ -10,10 +10,9 @@ import (
 )
 
 // Deadline returns a Source whose objects must be opened and read to their end within
-// d; 0 is 5 s. Then Open or Body fails with an error that wraps both ErrUnavailable and
-// context.DeadlineExceeded, however steadily the bytes still trickle. A caller's own
-// deadline, if it comes first, is the plain error of its context: that the caller had
-// no more time says nothing about the origin.
+// d; 0 means 5 s. After that Open or Body fails with an error that wraps ErrUnavailable
+// and context.DeadlineExceeded, even if bytes still arrive. If the caller's own deadline
+// comes first, the error is the context's alone: it says nothing about the origin.
 func Deadline(src Source, d time.Duration) Source {
 	if d <= 0 {
 		d = 5 * time.Second
@@ -43,7 +42,7 @@ func (s *deadline) Open(ctx context.Context, name string, cond Cond) (*Object, e
 	return obj, nil
 }
 
-// Head has the same time as Open.
+// Head implements Source. It must return within the same time.
 func (s *deadline) Head(ctx context.Context, name string) (Metadata, error) {
 	bounded, cancel := context.WithTimeout(ctx, s.d)
 	defer cancel()
@@ -51,20 +50,20 @@ func (s *deadline) Head(ctx context.Context, name string) (Metadata, error) {
 	return meta, s.explain(ctx, bounded, err)
 }
 
-// explain replaces an error that the deadline caused by one that says so.
+// explain replaces an error caused by this deadline.
 func (s *deadline) explain(ctx, bounded context.Context, err error) error {
 	ours := ctx.Err() == nil && bounded.Err() == context.DeadlineExceeded
 	late := errors.Is(err, context.DeadlineExceeded) || !IsSentinel(err)
 	if err == nil || err == io.EOF || !ours || !late {
 		return err
 	}
-	return fmt.Errorf("%w: not read after %v: %w", ErrUnavailable, s.d, context.DeadlineExceeded)
+	return fmt.Errorf("%w: not complete after %v: %w", ErrUnavailable, s.d, context.DeadlineExceeded)
 }
 
-// heldBody lets go of something when it is closed.
+// heldBody releases a resource when it is closed.
 type heldBody struct {
 	io.ReadCloser
-	explain func(error) error // changes the error of a Read; nil: none
+	explain func(error) error // replaces the error of a Read; may be nil
 	release func()            // called once
 	once    sync.Once
 }

@@ -23,18 +23,18 @@ func opaque(s string) bool {
 }
 
 // SameETag compares two entity tags weakly (RFC 9110, 8.8.3.2), as If-None-Match does.
-// No tag is the same as none.
+// It is false if a is not a valid tag, or empty.
 func SameETag(a, b string) bool {
 	return ValidETag(a) && strings.TrimPrefix(a, "W/") == strings.TrimPrefix(b, "W/")
 }
 
-// CanMatch reports whether any entity tag could be Match. A Match that could not stand
-// between quotes in a header is never sent: it is ErrChanged as it is.
+// CanMatch reports whether Match could be an entity tag at all. If not, a source
+// returns ErrChanged without a request.
 func (c Cond) CanMatch() bool { return opaque(c.Match) }
 
-// CheckETag returns an error that wraps ErrChanged if c pins by Match and etag, as the
-// answer spelled it, is not strong or not that tag (RFC 9110, 8.8.3.2, strong comparison).
-// Every source asks it whatever the origin did with If-Match.
+// CheckETag returns an error that wraps ErrChanged if Match is set and etag, as sent in
+// the answer, does not match it (strong comparison, RFC 9110, 8.8.3.2). Every source
+// calls it, since origins may ignore If-Match.
 func (c Cond) CheckETag(etag string) error {
 	switch {
 	case c.Match == "" || c.CanMatch() && etag == `"`+c.Match+`"`:

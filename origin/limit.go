@@ -7,22 +7,22 @@ import (
 	"time"
 )
 
-// LimitConfig says how much at once Limit lets through.
+// LimitConfig configures Limit.
 type LimitConfig struct {
-	// Requests is how many objects may be open at once. 0 is 64.
+	// Requests is how many objects may be open at once. 0 means 64.
 	Requests int
-	// Queue is how many callers may wait for one of them to be closed. 0 is four
-	// times Requests; negative: none.
+	// Queue is how many callers may wait for a slot. 0 means four times
+	// Requests; negative means none.
 	Queue int
-	// Wait is how long a caller waits at most. 0 is 1 s.
+	// Wait is how long a caller waits at most. 0 means 1 s.
 	Wait time.Duration
 }
 
-// Limit returns a Source that has only so many of src's objects open at once, so that
-// a slow origin does not collect every request of the tier. Others wait in order of
-// their arrival; Open returns ErrBusy at once when the queue is full, and when Wait or
-// ctx has ended in it (then wrapping ctx's error too). An object counts until its Body
-// is closed; one that is in memory (Object.Whole) no longer does.
+// Limit returns a Source that limits how many of src's objects are open at once, so
+// that a slow origin does not tie up every request of the tier. Further callers wait
+// in the order of their arrival. Open returns ErrBusy at once if the queue is full, or
+// after Wait; if ctx ends first, the error wraps ctx's error too. An object holds its
+// slot until its Body is closed, or not at all if it is in memory (Object.Whole).
 func Limit(src Source, cfg LimitConfig) Source {
 	if cfg.Requests <= 0 {
 		cfg.Requests = 64
@@ -42,7 +42,7 @@ func Limit(src Source, cfg LimitConfig) Source {
 type limit struct {
 	src     Source
 	cfg     LimitConfig
-	slots   chan struct{} // holds one for each open object
+	slots   chan struct{} // one element for each open object
 	waiting atomic.Int64
 }
 
@@ -67,7 +67,7 @@ func (l *limit) Open(ctx context.Context, name string, cond Cond) (obj *Object, 
 	return obj, nil
 }
 
-// Head takes the same slots as Open, until it returns.
+// Head implements Source. It holds a slot until it returns.
 func (l *limit) Head(ctx context.Context, name string) (Metadata, error) {
 	if err := l.acquire(ctx); err != nil {
 		return Metadata{}, err
@@ -87,7 +87,7 @@ func (l *limit) acquire(ctx context.Context) error {
 	}
 	if l.waiting.Add(1) > int64(l.cfg.Queue) {
 		l.waiting.Add(-1)
-		return fmt.Errorf("%w: %d are open and %d wait", ErrBusy, l.cfg.Requests, l.cfg.Queue)
+		return fmt.Errorf("%w: %d open and %d queued", ErrBusy, l.cfg.Requests, l.cfg.Queue)
 	}
 	defer l.waiting.Add(-1)
 	timer := time.NewTimer(l.cfg.Wait)
@@ -96,9 +96,9 @@ func (l *limit) acquire(ctx context.Context) error {
 	case l.slots <- struct{}{}:
 		return nil
 	case <-timer.C:
-		return fmt.Errorf("%w: waited %v for one of %d", ErrBusy, l.cfg.Wait, l.cfg.Requests)
+		return fmt.Errorf("%w: no free slot of %d after %v", ErrBusy, l.cfg.Requests, l.cfg.Wait)
 	case <-ctx.Done():
-		return fmt.Errorf("%w: waited for one of %d: %w", ErrBusy, l.cfg.Requests, ctx.Err())
+		return fmt.Errorf("%w: waiting for one of %d slots: %w", ErrBusy, l.cfg.Requests, ctx.Err())
 	}
 }
 

@@ -1,18 +1,17 @@
-// Package origin says what an origin of images is (Source) and wraps one against
-// the faults that origins have: Retry, Deadline, Limit, and Breaker in a package of
-// its own. Its implementations are dirorigin, s3origin and weborigin; origintest is
-// the script that all of them pass.
+// Package origin defines [Source], a store of original images, and wrappers that
+// make one robust: [Retry], [Deadline], [Limit], and package breaker. The
+// implementations are dirorigin, s3origin and weborigin; origintest is the
+// conformance suite that all of them pass.
 //
-// The wrappers are meant to be put around a source in this order, each seeing what
-// the one inside makes of a fault:
+// Wrap a source in this order, so that each wrapper sees the result of the one inside:
 //
-//	src, err := s3origin.New(ctx, cfg)               // or another; measured per request
-//	src = origin.Retry(src, …)                       // once more, body included
-//	src = origin.Deadline(src, timeout)              // both tries together
-//	src = origin.Limit(src, …)                       // at once, and waiting for it
-//	src = breaker.New(src, …)                        // none of it while the origin is down
+//	src, err := s3origin.New(ctx, cfg)               // or another source
+//	src = origin.Retry(src, …)                       // a second try, body included
+//	src = origin.Deadline(src, timeout)              // for both tries together
+//	src = origin.Limit(src, …)                       // concurrent requests and queue
+//	src = breaker.New(src, …)                        // fail fast while the origin is down
 //
-// and read with ReadAll.
+// and read from it with [ReadAll]. Start reading at Source, then ReadAll.
 package origin
 
 import (
@@ -25,28 +24,31 @@ import (
 // A Source opens originals by name.
 type Source interface {
 	// Open returns the named object, or an error that wraps one of the sentinels
-	// below or ctx's error. The caller closes Object.Body. Body ends with an error
-	// that wraps ErrUnavailable when it ends before the promised Size, and with one
-	// that wraps ctx's error soon after ctx is done: ctx governs the whole reading.
-	// Faults of the bytes (a checksum that differs) may show only at the very end, so
-	// what was read is good once Read has returned io.EOF and not before.
+	// below or ctx's error. The caller closes Object.Body. ctx covers the reading
+	// too: Body fails with an error that wraps ctx's error soon after ctx is done,
+	// and with one that wraps ErrUnavailable if it ends before the promised Size.
+	// A checksum mismatch may show only at the end, so the bytes are good only
+	// after Read has returned io.EOF.
 	Open(ctx context.Context, name string, cond Cond) (*Object, error)
 
-	// Head returns what Open without a condition would say of the named object, without
-	// fetching its bytes: an entity tag costs no download. Errors are those of Open.
+	// Head returns the metadata of the named object without fetching its bytes.
+	// Its errors are those of Open without a condition.
 	Head(ctx context.Context, name string) (Metadata, error)
 }
 
-// Cond pins what is opened, or revalidates what the caller has. At most one of
-// Match and VersionID is set, and neither together with the other two.
+// Cond is the condition of a request: it pins one content of an object, or
+// revalidates a copy. At most one of Match and VersionID is set, and neither
+// together with NoneMatch or ModifiedSince.
 type Cond struct {
-	// Match is a strong entity tag without its quotes (If-Match). Another, a weak
-	// or no tag in the answer is ErrChanged, whatever the origin thinks of it.
+	// Match is a strong entity tag without its quotes (If-Match). If the answer
+	// has a different tag, a weak one or none, the error is ErrChanged, even if
+	// the origin ignores If-Match.
 	Match string
-	// VersionID is an S3 object version; ErrNotFound from sources without versions.
+	// VersionID is an S3 object version. Sources without versions return ErrNotFound.
 	VersionID string
-	// NoneMatch is an entity tag as Object.ETag spells it (If-None-Match), and
-	// ModifiedSince a Last-Modified: ErrNotModified if the object is still that one.
+	// NoneMatch is an entity tag as in Object.ETag (If-None-Match) and
+	// ModifiedSince a Last-Modified time. The error is ErrNotModified if the
+	// object has not changed.
 	NoneMatch     string
 	ModifiedSince time.Time
 }
@@ -59,16 +61,15 @@ type Object struct {
 
 // Metadata describes an original.
 type Metadata struct {
-	Size         int64  // bytes; -1 where the origin did not say
-	ETag         string // as the origin spells it: quoted, W/ before a weak one; "" is none
-	LastModified time.Time
+	Size         int64     // bytes; -1 if unknown
+	ETag         string    // as sent by the origin: quoted, W/ before a weak one; or ""
+	LastModified time.Time // zero if unknown
 	Fresh        Freshness
 }
 
 // NotModified is the error of a successful revalidation: errors.Is(err, ErrNotModified),
 // and errors.As finds the freshness that replaces the stored one (RFC 9111, 4.3.4).
-// Where Fresh is Silent the origin had nothing new to say: the lifetime that was
-// stored holds once more, counted from now less Fresh.Age.
+// If Fresh is Silent, the stored lifetime starts again, counted from now less Fresh.Age.
 type NotModified struct {
 	ETag         string
 	LastModified time.Time
@@ -78,34 +79,56 @@ type NotModified struct {
 func (*NotModified) Error() string        { return ErrNotModified.Error() }
 func (*NotModified) Is(target error) bool { return target == ErrNotModified }
 
-// Busy is the error of an origin that asked to be left alone for a while (429, 503):
-// errors.Is(err, ErrBusy), and errors.As finds for how long.
+// Busy is the error of an overloaded origin (status 429 or 503): errors.Is(err, ErrBusy),
+// and errors.As finds the Retry-After.
 type Busy struct {
-	RetryAfter time.Duration // 0 where the origin did not say
+	RetryAfter time.Duration // 0 if the origin did not say
 }
 
 func (*Busy) Error() string        { return ErrBusy.Error() }
 func (*Busy) Is(target error) bool { return target == ErrBusy }
 
-// Freshness is an origin's word on how long its answer may be used again (RFC 9111),
-// reduced to numbers at the moment the answer arrived. rfc9111 makes it.
+// Freshness is how long an answer may be reused (RFC 9111), computed when the answer
+// arrived. Package rfc9111 computes it from HTTP headers.
 type Freshness struct {
-	Silent               bool          // the origin said nothing of a lifetime: the caller's defaults hold; only Age is set besides
-	NoStore              bool          // no-store, private, Vary by what a request could differ in: answer, do not keep
-	Age                  time.Duration // corrected initial age (RFC 9111, 4.2.3)
-	Lifetime             time.Duration // freshness lifetime, counted from Age 0; 0 is stale at once (no-cache)
-	MustRevalidate       bool          // must-revalidate, proxy-revalidate, s-maxage, no-cache: never served stale
+	// Silent says that the origin set no lifetime: the caller's defaults apply.
+	// Of the other fields only Age is set.
+	Silent bool
+	// NoStore is set by no-store, private, or a Vary that names a field in which
+	// requests could differ: use the answer once, do not store it.
+	NoStore bool
+	// Age is the corrected initial age (RFC 9111, 4.2.3).
+	Age time.Duration
+	// Lifetime is the freshness lifetime, counted from Age 0; 0 means stale at
+	// once (no-cache).
+	Lifetime time.Duration
+	// MustRevalidate is set by must-revalidate, proxy-revalidate, s-maxage and
+	// no-cache: the answer is never served stale.
+	MustRevalidate       bool
 	StaleWhileRevalidate time.Duration // RFC 5861
 	StaleIfError         time.Duration // RFC 5861
 }
 
+// Errors of a Source and of the wrappers. Test for them with errors.Is.
 var (
-	ErrNotFound    = errors.New("original not found")                   // the origin says so, and only then
-	ErrChanged     = errors.New("original is not the one pinned")       // another, a weak or no entity tag
-	ErrNotModified = errors.New("original not modified")                // see NotModified
-	ErrDenied      = errors.New("origin denied access")                 // 401, 403, an address that may not be reached
-	ErrUnavailable = errors.New("origin unavailable")                   // no answer, 5xx, a cut body, an open breaker; with context.DeadlineExceeded: too slow
-	ErrBusy        = errors.New("too many requests to the origin")      // Limit, or the origin's 429 and 503
-	ErrTooLarge    = errors.New("original over the limit of bytes")     // ReadAll, by promise or by count
-	ErrName        = errors.New("not a name that this source can have") // .., empty segments, NUL
+	// ErrNotFound is returned only if the origin itself answered that there is no
+	// such original.
+	ErrNotFound = errors.New("original not found")
+	// ErrChanged means that the entity tag is not the one in Cond.Match, weak or missing.
+	ErrChanged = errors.New("original is not the pinned one")
+	// ErrNotModified is wrapped by NotModified.
+	ErrNotModified = errors.New("original not modified")
+	// ErrDenied means status 401 or 403, or a network address that is not allowed.
+	ErrDenied = errors.New("origin denied access")
+	// ErrUnavailable means no answer, a 5xx, a truncated body or an open breaker.
+	// If the origin was too slow, the error also wraps context.DeadlineExceeded.
+	ErrUnavailable = errors.New("origin unavailable")
+	// ErrBusy is returned by Limit, and for the origin's own 429 and 503 (see Busy).
+	ErrBusy = errors.New("too many requests to the origin")
+	// ErrTooLarge means that an original has more bytes than allowed, by its
+	// promised size or by count.
+	ErrTooLarge = errors.New("original too large")
+	// ErrName means that the name is not valid for this source: "..", an empty
+	// segment, a NUL.
+	ErrName = errors.New("invalid name of an original")
 )

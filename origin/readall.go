@@ -8,22 +8,20 @@ import (
 	"io"
 )
 
-// Original is an Object that was read whole: all of its bytes, in memory, as many as
-// were promised.
+// Original is an Object that has been read into memory completely.
 type Original struct {
-	Metadata // Size is len(Body), whatever the origin promised
+	Metadata // Size is always len(Body)
 	Body     []byte
 }
 
-// ReadAll opens the object and reads it to its end. It returns what Open returns, and
-// ErrTooLarge if the object has more than max bytes, by promise or by count;
-// ErrUnavailable if it ended early, went on after the promised size, or failed on the
-// way; ErrChanged if its entity tag is not the one that cond pins, even if the Source
-// let it pass. Of a failed read there are no bytes.
+// ReadAll opens the object and reads all of it. Beside the errors of Open it returns
+// ErrTooLarge if the object has more than max bytes, by its promised size or by count;
+// ErrUnavailable if the body is shorter or longer than promised, or if reading fails;
+// and ErrChanged if the entity tag is not the one that cond pins, even if the Source
+// did not check. It returns no bytes with an error.
 //
-// Memory is taken by what arrives: a promised size counts only once the first
-// firstPiece bytes of it have come, so that an origin cannot make the tier allocate
-// by its word alone.
+// It allocates no more than firstPiece before that many bytes have arrived: an origin
+// cannot make it allocate by promising a large size.
 func ReadAll(ctx context.Context, src Source, name string, cond Cond, max int64) (Original, error) {
 	obj, err := src.Open(ctx, name, cond)
 	if err != nil {
@@ -42,34 +40,34 @@ func ReadAll(ctx context.Context, src Source, name string, cond Cond, max int64)
 	return Original{Metadata: meta, Body: body}, nil
 }
 
-// firstPiece is what is read before a promised size is believed. 256 KiB costs one
-// small copy of larger originals and none of smaller ones.
+// firstPiece is how many bytes are read before a promised size is trusted. 256 KiB
+// costs one small copy for larger originals and none for smaller ones.
 const firstPiece = 256 << 10
 
 func readBody(ctx context.Context, obj *Object, max int64) ([]byte, error) {
 	if obj.Size > max {
-		return nil, fmt.Errorf("%w: %d bytes, %d are allowed", ErrTooLarge, obj.Size, max)
+		return nil, fmt.Errorf("%w: %d bytes, limit %d", ErrTooLarge, obj.Size, max)
 	}
 	if whole, ok := obj.Whole(); ok {
 		if int64(len(whole)) > max {
-			return nil, fmt.Errorf("%w: %d bytes, %d are allowed", ErrTooLarge, len(whole), max)
+			return nil, fmt.Errorf("%w: %d bytes, limit %d", ErrTooLarge, len(whole), max)
 		}
 		return whole, nil
 	}
-	// One byte more than is wanted, so that the last Read has room to say io.EOF
-	// and a body that goes on is seen.
-	room := int64(firstPiece)
+	// One byte more than expected, so that the last Read can return io.EOF and a
+	// longer body is detected.
+	size := int64(firstPiece)
 	if obj.Size >= 0 {
-		room = min(room, obj.Size+1)
+		size = min(size, obj.Size+1)
 	}
-	buf := make([]byte, 0, min(room, max+1))
+	buf := make([]byte, 0, min(size, max+1))
 	for {
 		n, err := obj.Body.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
 		got := int64(len(buf))
 		switch {
 		case obj.Size >= 0 && got > obj.Size:
-			return nil, fmt.Errorf("%w: body goes on after the %d promised bytes", ErrUnavailable, obj.Size)
+			return nil, fmt.Errorf("%w: body is longer than the promised %d bytes", ErrUnavailable, obj.Size)
 		case got > max:
 			return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, max)
 		case err == io.EOF && got < obj.Size:
@@ -87,7 +85,8 @@ func readBody(ctx context.Context, obj *Object, max int64) ([]byte, error) {
 	}
 }
 
-// bodyError gives a failed Read one of the sentinels, if the Source has not.
+// bodyError makes the error of a failed Read wrap ErrUnavailable, unless it wraps a
+// sentinel already or the caller's context ended.
 func bodyError(ctx context.Context, err error) error {
 	if ctx.Err() != nil || IsSentinel(err) {
 		return fmt.Errorf("read original: %w", err)
@@ -95,9 +94,11 @@ func bodyError(ctx context.Context, err error) error {
 	return fmt.Errorf("read original: %w: %w", ErrUnavailable, err)
 }
 
-// IsSentinel reports whether err wraps one of the errors of this package.
+// IsSentinel reports whether err wraps one of this package's errors.
 func IsSentinel(err error) bool {
-	for _, target := range []error{ErrNotFound, ErrChanged, ErrNotModified, ErrDenied, ErrUnavailable, ErrBusy, ErrTooLarge, ErrName} {
+	for _, target := range []error{
+		ErrNotFound, ErrChanged, ErrNotModified, ErrDenied, ErrUnavailable, ErrBusy, ErrTooLarge, ErrName,
+	} {
 		if errors.Is(err, target) {
 			return true
 		}
@@ -113,15 +114,15 @@ type wholeBody struct {
 
 func (*wholeBody) Close() error { return nil }
 
-// NewWhole returns an Object whose body is in memory, with Size and Body set: reading
-// it cannot fail, and ReadAll takes body as it is. body must not be changed any more.
+// NewWhole returns an Object whose body is in memory, with Size and Body set. ReadAll
+// returns body without copying it, so it must not be modified afterwards.
 func NewWhole(body []byte) *Object {
 	b := &wholeBody{all: body}
 	b.Reset(body)
 	return &Object{Metadata: Metadata{Size: int64(len(body))}, Body: b}
 }
 
-// Whole returns the bytes of an Object that NewWhole made. They must not be changed.
+// Whole returns the bytes of an Object made by NewWhole. They must not be modified.
 func (o *Object) Whole() ([]byte, bool) {
 	if b, ok := o.Body.(*wholeBody); ok {
 		return b.all, true

@@ -9,31 +9,29 @@ import (
 	"time"
 )
 
-// RetryConfig says how Retry tries.
+// RetryConfig configures Retry.
 type RetryConfig struct {
-	// MaxBytes is the most that is read of an object; more is ErrTooLarge. 0 is 32 MiB.
+	// MaxBytes is the size limit of an object; a larger one is ErrTooLarge. 0 means 32 MiB.
 	MaxBytes int64
-	// Stall is how long the first try may bring nothing (no answer, no next piece of
-	// the body) before it is given up for the second: connections stall that a new one
-	// cures. 0 is half of the time that ctx leaves, or 2.5 s where it has no deadline;
-	// negative: never. The second try has until ctx is done.
+	// Stall is how long the first try may wait for the answer, or for the next bytes
+	// of its body, before it is abandoned for the second: a new connection often
+	// works where an old one stalls. 0 means half of the time left in ctx, or 2.5 s
+	// if ctx has no deadline; negative disables it. The second try may take until
+	// ctx is done.
 	Stall time.Duration
-	// Pause is how long to wait before the second try on average; the wait is drawn
-	// from half to one and a half of it, so that many callers do not come back
-	// together. 0 is 50 ms.
+	// Pause is the average wait before the second try, jittered from half to one and
+	// a half of it so that many callers do not retry together. 0 means 50 ms.
 	Pause time.Duration
 }
 
-// Retry returns a Source that tries once more when src is ErrUnavailable: not when it
-// says that there is nothing, that it is busy, or anything else that a second try
-// would hear again.
+// Retry returns a Source that tries once more if src returns ErrUnavailable. Other
+// errors (not found, busy, …) would be the same on a second try.
 //
-// Most faults of an origin come after its headers: a cut body, a body that stalls, a
-// checksum that differs. A reader that has had half of the bytes cannot be given
-// others, so Open reads the object whole and tries again as a whole; the Object that
-// it returns is in memory (Object.Whole). There are two tries and never more, and none
-// begins when ctx is done. Retry bounds the wait for a next byte, not the time in all:
-// that is Deadline's, around it.
+// Most faults of an origin come after its headers: a truncated body, a body that
+// stalls, a checksum mismatch. Bytes that a reader already has cannot be taken back,
+// so Open reads the whole object before it returns; the Object is in memory
+// (Object.Whole). There are at most two tries, and none starts after ctx is done.
+// Retry bounds the wait for the next byte; wrap it in Deadline to bound the total time.
 func Retry(src Source, cfg RetryConfig) Source {
 	if cfg.MaxBytes <= 0 {
 		cfg.MaxBytes = 32 << 20
@@ -50,7 +48,7 @@ type retry struct {
 }
 
 func (r *retry) Open(ctx context.Context, name string, cond Cond) (*Object, error) {
-	return twice(ctx, r, func(ctx context.Context, src Source) (*Object, error) {
+	return tryTwice(ctx, r, func(ctx context.Context, src Source) (*Object, error) {
 		o, err := ReadAll(ctx, src, name, cond, r.cfg.MaxBytes)
 		if err != nil {
 			return nil, err
@@ -61,14 +59,14 @@ func (r *retry) Open(ctx context.Context, name string, cond Cond) (*Object, erro
 	})
 }
 
-// Head is tried again as Open is.
+// Head implements Source. It is retried as Open is.
 func (r *retry) Head(ctx context.Context, name string) (Metadata, error) {
-	return twice(ctx, r, func(ctx context.Context, src Source) (Metadata, error) { return src.Head(ctx, name) })
+	return tryTwice(ctx, r, func(ctx context.Context, src Source) (Metadata, error) { return src.Head(ctx, name) })
 }
 
-// twice calls try, and once more after a pause if the origin was unavailable.
-func twice[T any](ctx context.Context, r *retry, try func(context.Context, Source) (T, error)) (got T, err error) {
-	got, err = first(ctx, r, try)
+// tryTwice calls try, and once more after a pause if the origin was unavailable.
+func tryTwice[T any](ctx context.Context, r *retry, try func(context.Context, Source) (T, error)) (got T, err error) {
+	got, err = firstTry(ctx, r, try)
 	if err == nil || ctx.Err() != nil || !errors.Is(err, ErrUnavailable) {
 		return got, err
 	}
@@ -77,15 +75,15 @@ func twice[T any](ctx context.Context, r *retry, try func(context.Context, Sourc
 	}
 	got, second := try(ctx, r.src)
 	if second != nil {
-		return got, fmt.Errorf("%w (second try; the first: %v)", second, err)
+		return got, fmt.Errorf("%w (second try; first: %v)", second, err)
 	}
 	return got, nil
 }
 
 var errStalled = errors.New("stalled")
 
-// first is a try that is given up when nothing comes for a while.
-func first[T any](ctx context.Context, r *retry, try func(context.Context, Source) (T, error)) (got T, err error) {
+// firstTry calls try and cancels it if nothing arrives for the stall time.
+func firstTry[T any](ctx context.Context, r *retry, try func(context.Context, Source) (T, error)) (got T, err error) {
 	stall := r.cfg.Stall
 	if deadline, ok := ctx.Deadline(); stall == 0 && ok {
 		stall = time.Until(deadline) / 2
@@ -102,12 +100,13 @@ func first[T any](ctx context.Context, r *retry, try func(context.Context, Sourc
 	defer watch.timer.Stop()
 	got, err = try(watched, watch)
 	if err != nil && ctx.Err() == nil && context.Cause(watched) == errStalled {
-		return got, fmt.Errorf("%w: nothing came for %v: %w", ErrUnavailable, stall, context.DeadlineExceeded)
+		return got, fmt.Errorf("%w: stalled for %v: %w", ErrUnavailable, stall, context.DeadlineExceeded)
 	}
 	return got, err
 }
 
-// watchdog is a Source that sets its timer back whenever something comes.
+// watchdog is a Source that resets its timer whenever the headers or bytes of the
+// body arrive.
 type watchdog struct {
 	src   Source
 	timer *time.Timer
@@ -142,7 +141,8 @@ func (b watchedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// pause waits for d, or reports at once that ctx would be done before or is.
+// pause waits for d and reports true. If ctx ends before that, or its deadline will,
+// it reports false without waiting further.
 func pause(ctx context.Context, d time.Duration) bool {
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
 		return false

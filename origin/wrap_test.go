@@ -18,7 +18,7 @@ import (
 	"github.com/novasocial/imagetier/origin"
 )
 
-// sourceFunc is a Source of one function.
+// sourceFunc is a Source that calls a function.
 type sourceFunc func(ctx context.Context, name string, cond origin.Cond) (*origin.Object, error)
 
 func (f sourceFunc) Open(ctx context.Context, name string, cond origin.Cond) (*origin.Object, error) {
@@ -33,17 +33,17 @@ func (f sourceFunc) Head(ctx context.Context, name string) (origin.Metadata, err
 	return obj.Metadata, nil
 }
 
-// object has a body that is read as it comes from r, and a promised size.
+// object returns an Object with the body r and a promised size.
 func object(r io.Reader, size int64) *origin.Object {
 	return &origin.Object{Metadata: origin.Metadata{Size: size, ETag: `"1"`}, Body: io.NopCloser(r)}
 }
 
-// hang is a Reader that waits for the end of ctx.
+// hang is a Reader that blocks until ctx is done.
 type hang struct{ ctx context.Context }
 
 func (h hang) Read([]byte) (int, error) { <-h.ctx.Done(); return 0, h.ctx.Err() }
 
-// trickle is a Reader of one byte every so often.
+// trickle is a Reader that returns one byte at a time.
 type trickle struct {
 	ctx   context.Context
 	every time.Duration
@@ -61,7 +61,7 @@ func (r trickle) Read(p []byte) (int, error) {
 
 var errDown = fmt.Errorf("dial: %w", origin.ErrUnavailable)
 
-// inTurn is a Source that answers its nth call by the nth function.
+// inTurn returns a Source whose nth call calls the nth function.
 func inTurn(calls *atomic.Int64, f ...sourceFunc) origin.Source {
 	return sourceFunc(func(ctx context.Context, name string, cond origin.Cond) (*origin.Object, error) {
 		return f[calls.Add(1)-1](ctx, name, cond)
@@ -84,7 +84,7 @@ func cut() sourceFunc {
 	return gives(func(context.Context) *origin.Object { return object(strings.NewReader("ab"), 5) })
 }
 
-func TestReadAllReadsWhatWasPromisedAndNothingElse(t *testing.T) {
+func TestReadAll(t *testing.T) {
 	big := bytes.Repeat([]byte("0123456789"), 100_000)
 	for _, c := range []struct {
 		name string
@@ -111,7 +111,7 @@ func TestReadAllReadsWhatWasPromisedAndNothingElse(t *testing.T) {
 		{"counted too large", strings.NewReader("hello"), -1, 4, nil, origin.ErrTooLarge},
 		{"endless", endless{}, -1, 1 << 20, nil, origin.ErrTooLarge},
 		{"failing", iotest.ErrReader(errors.New("reset")), 5, 5, nil, origin.ErrUnavailable},
-		{"failing with a word of its own", iotest.ErrReader(fmt.Errorf("x: %w", origin.ErrDenied)), 5, 5, nil, origin.ErrDenied},
+		{"failing with a sentinel", iotest.ErrReader(fmt.Errorf("x: %w", origin.ErrDenied)), 5, 5, nil, origin.ErrDenied},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			closed := 0
@@ -148,7 +148,7 @@ type endless struct{}
 
 func (endless) Read(p []byte) (int, error) { return len(p), nil }
 
-func TestReadAllDoesNotAllocateByAWordAlone(t *testing.T) {
+func TestReadAll_DoesNotTrustPromisedSize(t *testing.T) {
 	src := gives(func(context.Context) *origin.Object { return object(strings.NewReader("liar"), 64<<20) })
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -158,33 +158,36 @@ func TestReadAllDoesNotAllocateByAWordAlone(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	if took := after.TotalAlloc - before.TotalAlloc; took > 1<<20 {
-		t.Errorf("%d bytes allocated for four", took)
+		t.Errorf("%d bytes allocated for a body of 4", took)
 	}
 }
 
-func TestReadAllRefusesAnotherTagWhateverTheSourceThought(t *testing.T) {
+func TestReadAll_ChecksEntityTag(t *testing.T) {
 	for _, etag := range []string{"", `"2"`, `W/"1"`, "1"} {
 		src := gives(func(context.Context) *origin.Object {
 			o := object(strings.NewReader(""), 0)
 			o.ETag = etag
 			return o
 		})
-		if _, err := origin.ReadAll(t.Context(), src, "x", origin.Cond{Match: "1"}, 9); !errors.Is(err, origin.ErrChanged) {
+		if _, err := origin.ReadAll(t.Context(), src, "x", origin.Cond{Match: "1"}, 9); !errors.Is(
+			err,
+			origin.ErrChanged,
+		) {
 			t.Errorf("%s: error %v, want ErrChanged", etag, err)
 		}
 	}
 }
 
-func TestReadAllSaysWhenItsCallerLeft(t *testing.T) {
+func TestReadAll_ContextCanceled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	src := gives(func(ctx context.Context) *origin.Object { cancel(); return object(hang{ctx}, 5) })
 	_, err := origin.ReadAll(ctx, src, "x", origin.Cond{}, 9)
 	if !errors.Is(err, context.Canceled) || errors.Is(err, origin.ErrUnavailable) {
-		t.Errorf("error %v: the origin is not to blame", err)
+		t.Errorf("error %v, want context.Canceled only", err)
 	}
 }
 
-func TestRetryTriesOnceMoreWhereThatCanHelp(t *testing.T) {
+func TestRetry_Open(t *testing.T) {
 	never := errors.New("never called")
 	stalls := gives(func(ctx context.Context) *origin.Object { return object(hang{ctx}, 5) })
 	stallsAhead := sourceFunc(func(ctx context.Context, _ string, _ origin.Cond) (*origin.Object, error) {
@@ -219,13 +222,15 @@ func TestRetryTriesOnceMoreWhereThatCanHelp(t *testing.T) {
 				src := origin.Retry(inTurn(&calls, c.turns...), origin.RetryConfig{MaxBytes: 10})
 				begun := time.Now()
 				got, err := origin.ReadAll(t.Context(), src, "x", origin.Cond{}, 10)
-				if !errors.Is(err, c.err) || c.err == nil && (err != nil || string(got.Body) != "hello" || got.ETag != `"1"`) {
+				if !errors.Is(err, c.err) ||
+					c.err == nil && (err != nil || string(got.Body) != "hello" || got.ETag != `"1"`) {
 					t.Errorf("got %q, error %v, want %v", got.Body, err, c.err)
 				}
 				if calls.Load() != c.calls {
 					t.Errorf("%d tries, want %d", calls.Load(), c.calls)
 				}
-				if took := time.Since(begun); took > 2575*time.Millisecond || c.calls == 2 && took < 25*time.Millisecond {
+				if took := time.Since(begun); took > 2575*time.Millisecond ||
+					c.calls == 2 && took < 25*time.Millisecond {
 					t.Errorf("took %v", took)
 				}
 			})
@@ -233,7 +238,7 @@ func TestRetryTriesOnceMoreWhereThatCanHelp(t *testing.T) {
 	}
 }
 
-func TestRetryGivesTheFirstTryHalfOfTheTimeAndTheSecondTheRest(t *testing.T) {
+func TestRetry_Open_SplitsDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ends []time.Duration
 		begun := time.Now()
@@ -242,7 +247,8 @@ func TestRetryGivesTheFirstTryHalfOfTheTimeAndTheSecondTheRest(t *testing.T) {
 			ends = append(ends, time.Since(begun))
 			return nil, ctx.Err()
 		})
-		_, err := origin.Deadline(origin.Retry(src, origin.RetryConfig{}), 4*time.Second).Open(t.Context(), "x", origin.Cond{})
+		_, err := origin.Deadline(origin.Retry(src, origin.RetryConfig{}), 4*time.Second).
+			Open(t.Context(), "x", origin.Cond{})
 		if !errors.Is(err, origin.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error %v", err)
 		}
@@ -252,7 +258,7 @@ func TestRetryGivesTheFirstTryHalfOfTheTimeAndTheSecondTheRest(t *testing.T) {
 	})
 }
 
-func TestABodyThatKeepsComingIsNotStalled(t *testing.T) {
+func TestRetry_Open_SlowBodyIsNotStalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls atomic.Int64
 		slow := gives(func(ctx context.Context) *origin.Object {
@@ -265,7 +271,7 @@ func TestABodyThatKeepsComingIsNotStalled(t *testing.T) {
 	})
 }
 
-func TestRetryStopsWithItsCaller(t *testing.T) {
+func TestRetry_Open_ContextDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls atomic.Int64
 		ctx, cancel := context.WithCancel(t.Context())
@@ -273,19 +279,20 @@ func TestRetryStopsWithItsCaller(t *testing.T) {
 		if _, err := origin.Retry(inTurn(&calls, left), origin.RetryConfig{}).Open(ctx, "x", origin.Cond{}); err == nil {
 			t.Error("no error")
 		}
-		// With less time left than the pause there is no second try either.
+		// If the deadline is before the end of the pause, there is no second try either.
 		calls.Store(0)
 		short, cancel2 := context.WithTimeout(t.Context(), 40*time.Millisecond)
 		defer cancel2()
 		begun := time.Now()
-		_, err := origin.Retry(inTurn(&calls, fails(errDown)), origin.RetryConfig{Pause: time.Second}).Open(short, "x", origin.Cond{})
+		_, err := origin.Retry(inTurn(&calls, fails(errDown)), origin.RetryConfig{Pause: time.Second}).
+			Open(short, "x", origin.Cond{})
 		if !errors.Is(err, origin.ErrUnavailable) || time.Since(begun) != 0 {
 			t.Errorf("error %v after %v", err, time.Since(begun))
 		}
 	})
 }
 
-func TestDeadlineCutsATrickle(t *testing.T) {
+func TestDeadline_Open_EndsTrickle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := origin.Deadline(gives(func(ctx context.Context) *origin.Object {
 			return object(trickle{ctx, time.Second}, 1<<20)
@@ -301,9 +308,9 @@ func TestDeadlineCutsATrickle(t *testing.T) {
 	})
 }
 
-func TestDeadlineLeavesWhatIsNotItsOwn(t *testing.T) {
+func TestDeadline_Open_KeepsOtherErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		// The caller's own deadline is first: the origin is not to blame.
+		// The caller's own deadline is first.
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		hangs := gives(func(ctx context.Context) *origin.Object { return object(hang{ctx}, 5) })
@@ -311,7 +318,7 @@ func TestDeadlineLeavesWhatIsNotItsOwn(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, origin.ErrUnavailable) {
 			t.Errorf("error %v", err)
 		}
-		// A word of the source that comes late is still its word.
+		// A late answer of the source is still its answer.
 		late := sourceFunc(func(ctx context.Context, _ string, _ origin.Cond) (*origin.Object, error) {
 			<-ctx.Done()
 			return nil, origin.ErrNotFound
@@ -327,7 +334,7 @@ func TestDeadlineLeavesWhatIsNotItsOwn(t *testing.T) {
 	})
 }
 
-func TestLimitHoldsASlotUntilTheBodyIsClosed(t *testing.T) {
+func TestLimit_Open_HoldsSlotUntilClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var open, most atomic.Int64
 		src := origin.Limit(sourceFunc(func(context.Context, string, origin.Cond) (*origin.Object, error) {
@@ -348,7 +355,7 @@ func TestLimitHoldsASlotUntilTheBodyIsClosed(t *testing.T) {
 				}
 				time.Sleep(10 * time.Millisecond) // in the bubble's time
 				o.Body.Close()
-				o.Body.Close() // twice is once
+				o.Body.Close() // has no effect
 			})
 		}
 		wg.Wait()
@@ -365,7 +372,7 @@ type closeFunc struct {
 
 func (c closeFunc) Close() error { c.f(); return nil }
 
-func TestLimitIsBusyWhenQueueOrPatienceEnd(t *testing.T) {
+func TestLimit_Open_Busy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := origin.Limit(givesText("hello"), origin.LimitConfig{Requests: 1, Queue: 1, Wait: time.Second})
 		held, err := src.Open(t.Context(), "x", origin.Cond{})
@@ -376,7 +383,8 @@ func TestLimitIsBusyWhenQueueOrPatienceEnd(t *testing.T) {
 		go func() { _, err := src.Open(t.Context(), "x", origin.Cond{}); waiter <- err }()
 		synctest.Wait()
 		begun := time.Now()
-		if _, err := src.Open(t.Context(), "x", origin.Cond{}); !errors.Is(err, origin.ErrBusy) || time.Since(begun) != 0 {
+		if _, err := src.Open(t.Context(), "x", origin.Cond{}); !errors.Is(err, origin.ErrBusy) ||
+			time.Since(begun) != 0 {
 			t.Errorf("queue full: error %v after %v", err, time.Since(begun))
 		}
 		if err := <-waiter; !errors.Is(err, origin.ErrBusy) || time.Since(begun) != time.Second {
@@ -384,23 +392,27 @@ func TestLimitIsBusyWhenQueueOrPatienceEnd(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
-		if _, err := src.Open(ctx, "x", origin.Cond{}); !errors.Is(err, origin.ErrBusy) || !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("caller with less patience: error %v", err)
+		if _, err := src.Open(ctx, "x", origin.Cond{}); !errors.Is(err, origin.ErrBusy) ||
+			!errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("caller with an earlier deadline: error %v", err)
 		}
 		held.Body.Close()
 		if o, err := src.Open(t.Context(), "x", origin.Cond{}); err != nil {
-			t.Errorf("slot is lost: %v", err)
+			t.Errorf("slot not returned: %v", err)
 		} else {
 			o.Body.Close()
 		}
 	})
 }
 
-func TestLimitLosesNoSlotToAFailure(t *testing.T) {
+func TestLimit_Open_ReturnsSlotAfterFailure(t *testing.T) {
 	panics := sourceFunc(func(context.Context, string, origin.Cond) (*origin.Object, error) { panic("bug") })
 	whole := gives(func(context.Context) *origin.Object { return origin.NewWhole([]byte("hello")) })
 	var calls atomic.Int64
-	src := origin.Limit(inTurn(&calls, fails(errDown), panics, whole, givesText("x")), origin.LimitConfig{Requests: 1, Queue: -1})
+	src := origin.Limit(
+		inTurn(&calls, fails(errDown), panics, whole, givesText("x")),
+		origin.LimitConfig{Requests: 1, Queue: -1},
+	)
 	for range 4 {
 		func() {
 			defer func() { _ = recover() }()
@@ -412,7 +424,7 @@ func TestLimitLosesNoSlotToAFailure(t *testing.T) {
 	}
 }
 
-func TestAWholeObjectIsReadWithoutACopy(t *testing.T) {
+func TestNewWhole_ReadAllDoesNotCopy(t *testing.T) {
 	body := []byte("hello")
 	src := origin.Limit(origin.Deadline(origin.Retry(gives(func(context.Context) *origin.Object {
 		return origin.NewWhole(body)
@@ -426,7 +438,7 @@ func TestAWholeObjectIsReadWithoutACopy(t *testing.T) {
 	}
 }
 
-func TestEntityTagsAreComparedAsTheRFCSays(t *testing.T) {
+func TestETag_Compare(t *testing.T) {
 	for _, c := range []struct {
 		match, etag string
 		ok          bool
@@ -436,7 +448,8 @@ func TestEntityTagsAreComparedAsTheRFCSays(t *testing.T) {
 		{"a", `"b"`, false}, {"a", "", false}, {"a", `W/"a"`, false}, {"a", "a", false}, {"a", `"A"`, false},
 		{`a"`, `"a""`, false}, {"a b", `"a b"`, false}, {"a\r\nx", "\"a\r\nx\"", false},
 	} {
-		if err := (origin.Cond{Match: c.match}).CheckETag(c.etag); (err == nil) != c.ok || err != nil && !errors.Is(err, origin.ErrChanged) {
+		if err := (origin.Cond{Match: c.match}).CheckETag(c.etag); (err == nil) != c.ok ||
+			err != nil && !errors.Is(err, origin.ErrChanged) {
 			t.Errorf("%q against %s: %v", c.match, c.etag, err)
 		}
 	}
@@ -453,14 +466,14 @@ func TestEntityTagsAreComparedAsTheRFCSays(t *testing.T) {
 	}
 }
 
-// heads is a Source that answers its nth Head by the nth function.
-type heads struct {
+// fakeHead is a Source whose nth Head calls the nth function.
+type fakeHead struct {
 	origin.Source
 	calls atomic.Int64
 	do    []func(ctx context.Context) (origin.Metadata, error)
 }
 
-func (h *heads) Head(ctx context.Context, _ string) (origin.Metadata, error) {
+func (h *fakeHead) Head(ctx context.Context, _ string) (origin.Metadata, error) {
 	return h.do[h.calls.Add(1)-1](ctx)
 }
 
@@ -486,12 +499,12 @@ func TestRetry_Head(t *testing.T) {
 		{"at once", []try{headOK}, 1, nil},
 		{"after a failure", []try{headFails(errDown), headOK}, 2, nil},
 		{"after a stall", []try{headHangs, headOK}, 2, nil},
-		{"twice in vain", []try{headFails(errDown), headFails(errDown)}, 2, origin.ErrUnavailable},
+		{"two failures", []try{headFails(errDown), headFails(errDown)}, 2, origin.ErrUnavailable},
 		{"not found", []try{headFails(origin.ErrNotFound)}, 1, origin.ErrNotFound},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				src := &heads{do: c.do}
+				src := &fakeHead{do: c.do}
 				meta, err := origin.Retry(src, origin.RetryConfig{}).Head(t.Context(), "a")
 				if !errors.Is(err, c.err) || (err == nil) != (c.err == nil) || src.calls.Load() != c.calls {
 					t.Errorf("%d calls, error %v; want %d, %v", src.calls.Load(), err, c.calls, c.err)
@@ -506,7 +519,7 @@ func TestRetry_Head(t *testing.T) {
 
 func TestDeadline_Head_EndsWithErrUnavailable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := origin.Deadline(&heads{do: []func(context.Context) (origin.Metadata, error){headHangs}}, time.Second)
+		src := origin.Deadline(&fakeHead{do: []func(context.Context) (origin.Metadata, error){headHangs}}, time.Second)
 		_, err := src.Head(t.Context(), "a")
 		if !errors.Is(err, origin.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error %v", err)
@@ -515,7 +528,7 @@ func TestDeadline_Head_EndsWithErrUnavailable(t *testing.T) {
 }
 
 func TestLimit_Head_TakesASlotAndReturnsIt(t *testing.T) {
-	src := &heads{}
+	src := &fakeHead{}
 	limited := origin.Limit(src, origin.LimitConfig{Requests: 1, Queue: -1})
 	src.do = []func(context.Context) (origin.Metadata, error){
 		func(ctx context.Context) (origin.Metadata, error) { return limited.Head(ctx, "b") },

@@ -19,20 +19,20 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// bucket is a Source with one answer, which counts how often it is asked and how.
-type bucket struct {
+// fakeSource is a Source with one answer. It records its requests.
+type fakeSource struct {
 	opens atomic.Int32
 	cond  origin.Cond
 	open  func(ctx context.Context, cond origin.Cond) (*origin.Object, error)
 }
 
-func (b *bucket) Open(ctx context.Context, _ string, cond origin.Cond) (*origin.Object, error) {
+func (b *fakeSource) Open(ctx context.Context, _ string, cond origin.Cond) (*origin.Object, error) {
 	b.opens.Add(1)
 	b.cond = cond
 	return b.open(ctx, cond)
 }
 
-func (b *bucket) Head(context.Context, string) (origin.Metadata, error) {
+func (b *fakeSource) Head(context.Context, string) (origin.Metadata, error) {
 	return origin.Metadata{}, errors.New("a fill asks for no metadata")
 }
 
@@ -44,22 +44,22 @@ func has(body []byte, fresh origin.Freshness) func(context.Context, origin.Cond)
 	}
 }
 
-// shelf is a Tier that keeps everything.
-type shelf struct{ images sync.Map }
+// fakeTier is a Tier that stores everything.
+type fakeTier struct{ images sync.Map }
 
-func (s *shelf) Get(_ context.Context, key imagecache.Key) (imagecache.Image, error) {
+func (s *fakeTier) Get(_ context.Context, key imagecache.Key) (imagecache.Image, error) {
 	if img, ok := s.images.Load(key); ok {
 		return img.(imagecache.Image), nil
 	}
 	return imagecache.Image{}, imagecache.ErrMiss
 }
 
-func (s *shelf) Put(_ context.Context, key imagecache.Key, img imagecache.Image) error {
+func (s *fakeTier) Put(_ context.Context, key imagecache.Key, img imagecache.Image) error {
 	s.images.Store(key, img)
 	return nil
 }
 
-func (s *shelf) Purge(_ context.Context, what imagecache.Target) (removed imagecache.Removed, _ error) {
+func (s *fakeTier) Purge(_ context.Context, what imagecache.Target) (removed imagecache.Removed, _ error) {
 	s.images.Range(func(k, _ any) bool {
 		if k.(imagecache.Key).Original() == what.Original {
 			s.images.Delete(k)
@@ -70,14 +70,14 @@ func (s *shelf) Purge(_ context.Context, what imagecache.Target) (removed imagec
 	return removed, nil
 }
 
-// press is a Resizer that answers with the name of the Spec.
-type press struct {
+// fakeResizer is a Resizer whose images are the names of their Specs.
+type fakeResizer struct {
 	jobs atomic.Int32
-	wait chan struct{} // nil: none
+	wait chan struct{} // may be nil
 	err  error
 }
 
-func (p *press) Resize(ctx context.Context, _ []byte, specs ...resize.Spec) ([]resize.Image, error) {
+func (p *fakeResizer) Resize(ctx context.Context, _ []byte, specs ...resize.Spec) ([]resize.Image, error) {
 	p.jobs.Add(1)
 	if p.wait != nil {
 		select {
@@ -114,13 +114,13 @@ func ref(t testing.TB, path string) imageurl.Ref {
 	return r
 }
 
-func newFiller(b *bucket, p *press) *fill.Filler {
+func newFiller(b *fakeSource, p *fakeResizer) *fill.Filler {
 	return fill.New(fill.Config{Sources: map[string]origin.Source{"posts": b}, Resizer: p})
 }
 
-func TestAVariantIsMadeAndNamedByItsBytes(t *testing.T) {
-	b := &bucket{open: has(picture(t), origin.Freshness{Silent: true})}
-	f := newFiller(b, &press{})
+func TestFiller_Fill_Variant(t *testing.T) {
+	b := &fakeSource{open: has(picture(t), origin.Freshness{Silent: true})}
+	f := newFiller(b, &fakeResizer{})
 	got, err := f.Fill(t.Context(), ref(t, "/10x/e.abc/posts/cat.png.webp"), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -130,7 +130,7 @@ func TestAVariantIsMadeAndNamedByItsBytes(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	if b.cond != (origin.Cond{Match: "abc"}) {
-		t.Errorf("asked with %+v, want a pin", b.cond)
+		t.Errorf("condition %+v, want a pin", b.cond)
 	}
 	other, err := f.Fill(t.Context(), ref(t, "/11x/e.abc/posts/cat.png.webp"), nil)
 	if err != nil || other.Image.ETag == got.Image.ETag {
@@ -138,10 +138,10 @@ func TestAVariantIsMadeAndNamedByItsBytes(t *testing.T) {
 	}
 }
 
-func TestSizesOfOneOriginalAskedAtOnceShareItsFetch(t *testing.T) {
+func TestFiller_Fill_SharesFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &bucket{open: has(picture(t), origin.Freshness{Silent: true})}
-		p := &press{wait: make(chan struct{})}
+		b := &fakeSource{open: has(picture(t), origin.Freshness{Silent: true})}
+		p := &fakeResizer{wait: make(chan struct{})}
 		f := newFiller(b, p)
 		for _, path := range []string{"/10x/v.1/posts/a.png.webp", "/20x/v.1/posts/a.png.webp", "/20x/v.1/posts/a.png.jpg"} {
 			go func() {
@@ -152,31 +152,31 @@ func TestSizesOfOneOriginalAskedAtOnceShareItsFetch(t *testing.T) {
 			synctest.Wait()
 		}
 		if b.opens.Load() != 1 || p.jobs.Load() != 1 {
-			t.Errorf("%d fetches for %d jobs, want 1 for 1, and the others waiting for it", b.opens.Load(), p.jobs.Load())
+			t.Errorf("%d fetches for %d jobs, want 1 and 1 while the others wait", b.opens.Load(), p.jobs.Load())
 		}
 		f.Purge(t.Context(), imagecache.Original{Source: "posts", Name: "a.png"})
 		go f.Fill(t.Context(), ref(t, "/30x/v.1/posts/a.png.webp"), nil)
 		synctest.Wait()
 		if b.opens.Load() != 2 {
-			t.Errorf("%d fetches after a purge, want another one", b.opens.Load())
+			t.Errorf("%d fetches after a purge, want 2", b.opens.Load())
 		}
 		close(p.wait)
 		synctest.Wait()
 		if p.jobs.Load() != 3 {
-			t.Errorf("%d jobs, want one for the first, one for those that waited for it, one after the purge", p.jobs.Load())
+			t.Errorf("%d jobs, want 3: the first request, the batch behind it, after the purge", p.jobs.Load())
 		}
 	})
 }
 
-func TestACallerThatLeavesASharedFetchFailsNobodyAndTheLastStopsIt(t *testing.T) {
+func TestFiller_Fill_LastCallerStopsSharedFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stopped := make(chan struct{})
-		b := &bucket{open: func(ctx context.Context, _ origin.Cond) (*origin.Object, error) {
+		b := &fakeSource{open: func(ctx context.Context, _ origin.Cond) (*origin.Object, error) {
 			<-ctx.Done()
 			close(stopped)
 			return nil, ctx.Err()
 		}}
-		f := newFiller(b, &press{})
+		f := newFiller(b, &fakeResizer{})
 		first, leaveFirst := context.WithCancel(t.Context())
 		second, leaveSecond := context.WithCancel(t.Context())
 		go f.Fill(first, ref(t, "/10x/v.1/posts/a.png.webp"), nil)
@@ -186,7 +186,7 @@ func TestACallerThatLeavesASharedFetchFailsNobodyAndTheLastStopsIt(t *testing.T)
 		synctest.Wait()
 		select {
 		case <-stopped:
-			t.Fatal("the first to leave stopped the fetch of the other")
+			t.Fatal("the fetch stopped when the first caller left")
 		default:
 		}
 		leaveSecond()
@@ -194,7 +194,7 @@ func TestACallerThatLeavesASharedFetchFailsNobodyAndTheLastStopsIt(t *testing.T)
 	})
 }
 
-func TestWhatIsNotAWholePictureReachesNoResizer(t *testing.T) {
+func TestFiller_Fill_BadOriginal(t *testing.T) {
 	whole := picture(t)
 	for name, c := range map[string]struct {
 		body []byte
@@ -206,8 +206,8 @@ func TestWhatIsNotAWholePictureReachesNoResizer(t *testing.T) {
 		"cut":   {whole[:len(whole)-5], resize.ErrCorrupt},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := &press{}
-			_, err := newFiller(&bucket{open: has(c.body, origin.Freshness{})}, p).Fill(t.Context(), ref(t, "/10x/v.1/posts/a.png.webp"), nil)
+			p := &fakeResizer{}
+			_, err := newFiller(&fakeSource{open: has(c.body, origin.Freshness{})}, p).Fill(t.Context(), ref(t, "/10x/v.1/posts/a.png.webp"), nil)
 			if !errors.Is(err, c.want) || p.jobs.Load() != 0 {
 				t.Errorf("%v after %d jobs, want %v after none", err, p.jobs.Load(), c.want)
 			}
@@ -215,22 +215,22 @@ func TestWhatIsNotAWholePictureReachesNoResizer(t *testing.T) {
 	}
 }
 
-func TestAnOriginalPassesOnlyIfItDecodes(t *testing.T) {
-	b := &bucket{open: has(picture(t), origin.Freshness{})}
+func TestFiller_Fill_OriginalMustDecode(t *testing.T) {
+	b := &fakeSource{open: has(picture(t), origin.Freshness{})}
 	r := ref(t, "/orig/v.1/posts/a.png")
-	got, err := newFiller(b, &press{}).Fill(t.Context(), r, nil)
+	got, err := newFiller(b, &fakeResizer{}).Fill(t.Context(), r, nil)
 	if err != nil || !bytes.Equal(got.Image.Body, picture(t)) || got.Image.ContentType != "image/png" {
 		t.Errorf("%d bytes of %s, %v", len(got.Image.Body), got.Image.ContentType, err)
 	}
-	if _, err := newFiller(b, &press{err: resize.ErrCorrupt}).Fill(t.Context(), r, nil); !errors.Is(err, resize.ErrCorrupt) {
-		t.Errorf("a broken one: %v", err)
+	if _, err := newFiller(b, &fakeResizer{err: resize.ErrCorrupt}).Fill(t.Context(), r, nil); !errors.Is(err, resize.ErrCorrupt) {
+		t.Errorf("a broken original: %v", err)
 	}
 }
 
-func TestALiveVariantIsNoFresherThanItsOriginalAndIsRevalidated(t *testing.T) {
+func TestFiller_Fill_Live(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &bucket{open: has(picture(t), origin.Freshness{Age: 10 * time.Second, Lifetime: time.Minute})}
-		p := &press{}
+		b := &fakeSource{open: has(picture(t), origin.Freshness{Age: 10 * time.Second, Lifetime: time.Minute})}
+		p := &fakeResizer{}
 		f := newFiller(b, p)
 		r := ref(t, "/10x/live/posts/a.png.webp")
 		got, err := f.Fill(t.Context(), r, nil)
@@ -240,7 +240,7 @@ func TestALiveVariantIsNoFresherThanItsOriginalAndIsRevalidated(t *testing.T) {
 		time.Sleep(time.Hour)
 		b.open = func(_ context.Context, cond origin.Cond) (*origin.Object, error) {
 			if cond.NoneMatch != `"abc"` {
-				t.Errorf("asked with %+v, want If-None-Match", cond)
+				t.Errorf("condition %+v, want If-None-Match", cond)
 			}
 			return nil, &origin.NotModified{Fresh: origin.Freshness{Lifetime: 2 * time.Minute}}
 		}
@@ -252,25 +252,25 @@ func TestALiveVariantIsNoFresherThanItsOriginalAndIsRevalidated(t *testing.T) {
 	})
 }
 
-func TestFaultsComeThroughAsWhatTheyAre(t *testing.T) {
+func TestFiller_Fill_Errors(t *testing.T) {
 	for _, want := range []error{origin.ErrNotFound, origin.ErrUnavailable, origin.ErrDenied} {
-		b := &bucket{open: func(context.Context, origin.Cond) (*origin.Object, error) { return nil, want }}
-		if _, err := newFiller(b, &press{}).Fill(t.Context(), ref(t, "/10x/v.1/posts/a.png.webp"), nil); !errors.Is(err, want) {
+		b := &fakeSource{open: func(context.Context, origin.Cond) (*origin.Object, error) { return nil, want }}
+		if _, err := newFiller(b, &fakeResizer{}).Fill(t.Context(), ref(t, "/10x/v.1/posts/a.png.webp"), nil); !errors.Is(err, want) {
 			t.Errorf("got %v, want %v", err, want)
 		}
 	}
-	b := &bucket{open: func(context.Context, origin.Cond) (*origin.Object, error) { panic("boom") }}
-	if _, err := newFiller(b, &press{}).Fill(t.Context(), ref(t, "/10x/v.1/posts/a.png.webp"), nil); !errors.Is(err, resize.ErrFailed) {
+	b := &fakeSource{open: func(context.Context, origin.Cond) (*origin.Object, error) { panic("boom") }}
+	if _, err := newFiller(b, &fakeResizer{}).Fill(t.Context(), ref(t, "/10x/v.1/posts/a.png.webp"), nil); !errors.Is(err, resize.ErrFailed) {
 		t.Errorf("a panic: %v", err)
 	}
-	if _, err := newFiller(b, &press{}).Fill(t.Context(), ref(t, "/10x/v.1/avatars/a.png.webp"), nil); !errors.Is(err, fill.ErrSource) {
+	if _, err := newFiller(b, &fakeResizer{}).Fill(t.Context(), ref(t, "/10x/v.1/avatars/a.png.webp"), nil); !errors.Is(err, fill.ErrSource) {
 		t.Errorf("an unknown source: %v", err)
 	}
 }
 
-func TestAVariantThatWouldBeOverTheLimitsNeverReachesTheResizer(t *testing.T) {
-	b := &bucket{open: has(picture(t), origin.Freshness{Silent: true})}
-	p := &press{}
+func TestFiller_Fill_VariantTooLarge(t *testing.T) {
+	b := &fakeSource{open: has(picture(t), origin.Freshness{Silent: true})}
+	p := &fakeResizer{}
 	f := fill.New(fill.Config{Sources: map[string]origin.Source{"posts": b}, Resizer: p, Limits: resize.Limits{MaxPixels: 1_000_000}})
 	_, err := f.Fill(t.Context(), ref(t, "/4000x4000-cover-up/v.1/posts/cat.png.webp"), nil)
 	if !errors.Is(err, resize.ErrTooLarge) || p.jobs.Load() != 0 {
@@ -281,20 +281,20 @@ func TestAVariantThatWouldBeOverTheLimitsNeverReachesTheResizer(t *testing.T) {
 	}
 }
 
-// A fill that fetched before a purge and ends after it must not leave its original behind:
-// other sizes would be made of it.
-func TestAnOriginalThatWasFetchedBeforeAPurgeIsNotKeptAfterIt(t *testing.T) {
+// A fill that fetched its original before a purge must not store it after the purge: other
+// sizes would be made from it.
+func TestFiller_Purge_DuringFill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &bucket{open: has(picture(t), origin.Freshness{Silent: true})}
-		p := &press{wait: make(chan struct{})}
-		originals := &shelf{}
+		b := &fakeSource{open: has(picture(t), origin.Freshness{Silent: true})}
+		p := &fakeResizer{wait: make(chan struct{})}
+		originals := &fakeTier{}
 		f := fill.New(fill.Config{Sources: map[string]origin.Source{"posts": b}, Resizer: p, Originals: originals})
 		before := make(chan error)
 		go func() {
 			_, err := f.Fill(t.Context(), ref(t, "/10x/live/posts/a.png.webp"), nil)
 			before <- err
 		}()
-		synctest.Wait() // it has fetched, and is being resized
+		synctest.Wait() // fetched, and being resized
 		if _, err := f.Purge(t.Context(), imagecache.Original{Source: "posts", Name: "a.png"}); err != nil {
 			t.Fatal(err)
 		}
@@ -304,7 +304,7 @@ func TestAnOriginalThatWasFetchedBeforeAPurgeIsNotKeptAfterIt(t *testing.T) {
 		}
 		after, err := f.Fill(t.Context(), ref(t, "/20x/live/posts/a.png.webp"), nil)
 		if err != nil || after.Detail != imagecache.FromOrigin || b.opens.Load() != 2 {
-			t.Errorf("%s after %d fetches, %v; want it fetched anew", after.Detail, b.opens.Load(), err)
+			t.Errorf("%s after %d fetches, %v; want another fetch", after.Detail, b.opens.Load(), err)
 		}
 	})
 }

@@ -9,18 +9,17 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// readyOriginal returns once the original's bytes are there.
+// readyOriginal waits for the original's bytes.
 func (w *work) readyOriginal(context.Context) (original, error) { return w.bytes() }
 
-// bytes returns the original with its bytes, which it fetches where only the mezzanine was
-// there so far.
+// bytes returns the original with its bytes. It fetches them if only the mezzanine was stored.
 func (w *work) bytes() (original, error) {
 	if w.opened.orig.mezz == nil {
 		return w.opened.orig, w.opened.err
 	}
-	w.whole.start(w.fetch, func() {})
-	<-w.whole.done // w.ctx ends it
-	return w.whole.orig, w.whole.err
+	w.fetched.start(w.fetch, func() {})
+	<-w.fetched.done // w.ctx ends it
+	return w.fetched.orig, w.fetched.err
 }
 
 func (w *work) mezzanine() *mezzanine {
@@ -29,66 +28,66 @@ func (w *work) mezzanine() *mezzanine {
 	return w.mezz
 }
 
-// readyMezzanine returns once there is a mezzanine, which it has made in its lane.
-func (l *lane) readyMezzanine(ctx context.Context) (original, error) {
-	w := l.fromMezzanine.w
+// readyMezzanine waits for the mezzanine, which is made in the same priority's queue.
+func (p *queuePair) readyMezzanine(ctx context.Context) (original, error) {
+	w := p.fromMezzanine.w
 	if w.mezzanine() != nil {
 		return w.opened.orig, nil
 	}
-	made := &order{ctx: ctx, needsMezzanine: true, done: make(chan struct{})}
-	l.fromOriginal.add(made)
+	made := &request{ctx: ctx, needsMezzanine: true, done: make(chan struct{})}
+	p.fromOriginal.add(made)
 	<-made.done // w.ctx ends it
 	return made.of, made.err
 }
 
-// A unit is what is made whole or not at all: usually one Spec, for one order.
+// unit is a part of a job that succeeds or fails as a whole: usually one Spec for one request.
 type unit struct {
-	specs  []resize.Spec
-	orders []*order
-	images []resize.Image
-	err    error
+	specs    []resize.Spec
+	requests []*request
+	images   []resize.Image
+	err      error
 }
 
-// makeFromOriginal makes orders from the original's bytes, and its mezzanine if it has one
-// that is not there yet.
-func (w *work) makeFromOriginal(orders []*order) {
-	orig, _ := w.bytes() // ready has seen to it
+// makeFromOriginal makes variants from the original's bytes, and the mezzanine if it is
+// needed and not there yet.
+func (w *work) makeFromOriginal(requests []*request) {
+	orig, _ := w.bytes() // there is no error: ready has waited for it
 	side := w.f.cfg.Mezzanine
 	mezz := w.mezzanine()
 	if mezz != nil && !mezz.made && !mezz.isOf(orig) {
-		mezz = nil // the original is another one by now
+		mezz = nil // the original has changed
 	}
 	var first *unit
 	var units []*unit
 	if orig.header.HasMezzanine(side) && mezz == nil {
-		// Its info is made always: it costs a fiftieth, and tells which variants the mezzanine
-		// serves when the original is gone.
+		// The info is always made with it, at a fiftieth of the cost: it says which variants
+		// can be made from the mezzanine without the original.
 		first = &unit{specs: []resize.Spec{resize.Mezzanine(side), {Shape: resize.ShapeInfo, Format: resize.JSON}}}
 		units = append(units, first)
 	}
-	for _, o := range orders {
-		switch fromFirst := o.needsMezzanine || o.spec.Shape == resize.ShapeInfo; {
+	for _, r := range requests {
+		switch fromFirst := r.needsMezzanine || r.spec.Shape == resize.ShapeInfo; {
 		case fromFirst && first != nil:
-			first.orders = append(first.orders, o)
+			first.requests = append(first.requests, r)
 		case fromFirst && mezz != nil:
-			o.succeed(orig, infoOf(mezz))
-		case o.needsMezzanine:
-			o.fail(orig, fmt.Errorf("%w: the original has changed and has no mezzanine any more", resize.ErrFailed))
+			r.succeed(orig, infoOf(mezz))
+		case r.needsMezzanine:
+			r.fail(orig, fmt.Errorf("%w: the original has changed and no longer has a mezzanine", resize.ErrFailed))
 		default:
-			units = append(units, &unit{specs: []resize.Spec{o.spec}, orders: []*order{o}})
+			units = append(units, &unit{specs: []resize.Spec{r.spec}, requests: []*request{r}})
 		}
 	}
-	w.make(orig.Body, orders, units, false)
+	w.make(orig.Body, requests, units, false)
 	for _, u := range units {
 		if u == first && u.err == nil {
-			u.images, u.err = w.haveMezzanine(orig, u.images)
+			u.images, u.err = w.setMezzanine(orig, u.images)
 		}
 		w.answer(orig, u)
 	}
 }
 
-// haveMezzanine takes what a job has made, keeps it, and returns the info.
-func (w *work) haveMezzanine(orig original, images []resize.Image) ([]resize.Image, error) {
+// setMezzanine sets and stores the mezzanine that a job has made, and returns the info.
+func (w *work) setMezzanine(orig original, images []resize.Image) ([]resize.Image, error) {
 	m, err := newMezzanine(images[0].Body, images[1].Body, orig.Image)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", resize.ErrFailed, err)
@@ -101,76 +100,75 @@ func (w *work) haveMezzanine(orig original, images []resize.Image) ([]resize.Ima
 	return images[1:], nil
 }
 
-// makeFromMezzanine makes orders from the encoded bytes of the mezzanine, which is there. Where it
-// was made for them, most of their work is done: to refuse the rest would be to waste that.
-func (w *work) makeFromMezzanine(orders []*order) {
+// makeFromMezzanine makes variants from the mezzanine. If the mezzanine was made for them,
+// most of the work is done, so admission must not refuse the rest (resize.WithContinuation).
+func (w *work) makeFromMezzanine(requests []*request) {
 	m := w.mezzanine()
 	var units []*unit
-	for _, o := range orders {
-		units = append(units, &unit{specs: []resize.Spec{m.spec(o.spec)}, orders: []*order{o}})
+	for _, r := range requests {
+		units = append(units, &unit{specs: []resize.Spec{m.spec(r.spec)}, requests: []*request{r}})
 	}
-	w.make(m.jpeg, orders, units, m.made)
+	w.make(m.jpeg, requests, units, m.made)
 	for _, u := range units {
 		w.answer(w.opened.orig, u)
 	}
 }
 
-// alone makes o in a job of its own.
-func (w *work) alone(l *lane, from *line, o *order) {
-	orig, err := from.ready(o.ctx)
+// makeAlone makes the variant of r, which route would add to q, in its own job.
+func (w *work) makeAlone(pair *queuePair, q *queue, r *request) {
+	orig, err := q.ready(r.ctx)
 	if err == nil && w.opened.orig.header.HasMezzanine(w.f.cfg.Mezzanine) {
-		orig, err = l.readyMezzanine(o.ctx) // it may be the first to decode the original
+		orig, err = pair.readyMezzanine(r.ctx) // r may be the first request for this original
 	}
 	if err != nil {
-		o.fail(orig, err)
+		r.fail(orig, err)
 		return
 	}
-	from.do([]*order{o})
+	q.do([]*request{r})
 }
 
-// pass lets an original pass that a decoder has seen whole. The smallest variant costs the
-// least that proves it.
-func (w *work) pass(o *order) {
+// serveOriginal answers r with the original itself, after checking that it can be decoded:
+// making a tiny variant is the cheapest such check.
+func (w *work) serveOriginal(r *request) {
 	orig, err := w.bytes()
 	if err != nil {
-		o.fail(orig, err)
+		r.fail(orig, err)
 		return
 	}
 	if orig.status == 200 {
-		u := &unit{specs: []resize.Spec{{Width: 16, Height: 16, Format: resize.JPEG}}, orders: []*order{o}}
-		if w.make(orig.Body, u.orders, []*unit{u}, false); u.err != nil {
-			o.fail(orig, u.err)
+		u := &unit{specs: []resize.Spec{{Width: 16, Height: 16, Format: resize.JPEG}}, requests: []*request{r}}
+		if w.make(orig.Body, u.requests, []*unit{u}, false); u.err != nil {
+			r.fail(orig, u.err)
 			return
 		}
 	}
-	o.succeed(orig, resize.Image{Body: orig.Body})
+	r.succeed(orig, resize.Image{Body: orig.Body})
 }
 
-// answer ends the orders of a unit of one image.
+// answer ends the requests of a unit.
 func (w *work) answer(orig original, u *unit) {
 	if u.err == nil {
 		w.keep(orig)
 	}
-	for _, o := range u.orders {
+	for _, r := range u.requests {
 		if u.err != nil {
-			o.fail(orig, u.err)
+			r.fail(orig, u.err)
 			continue
 		}
-		o.succeed(orig, u.images[len(u.images)-1])
+		r.succeed(orig, u.images[len(u.images)-1])
 	}
 }
 
-// make has all units made in one job. Where that is refused for what may be the fault of one
-// of them, each is tried by itself. begun is resize.WithContinuation.
-func (w *work) make(body []byte, orders []*order, units []*unit, begun bool) {
+// make makes all units in one job. If the job fails and one of the units may be the cause,
+// each is tried in its own job. begun sets resize.WithContinuation.
+func (w *work) make(body []byte, requests []*request, units []*unit, begun bool) {
 	if len(units) == 0 {
 		return
 	}
-	err := w.job(body, orders, units, begun)
-	if len(units) > 1 && blamesOne(err) {
+	err := w.job(body, requests, units, begun)
+	if len(units) > 1 && oneMayBeTheCause(err) {
 		for _, u := range units {
-			err := w.job(body, orders, []*unit{u}, begun)
-			u.err = err
+			u.err = w.job(body, requests, []*unit{u}, begun)
 		}
 		return
 	}
@@ -179,9 +177,9 @@ func (w *work) make(body []byte, orders []*order, units []*unit, begun bool) {
 	}
 }
 
-// blamesOne reports whether a job of several Specs may have failed for one of them: it cannot
-// be made, or all of them took too long together.
-func blamesOne(err error) bool {
+// oneMayBeTheCause reports whether a job of several Specs may have failed because of one of
+// them, or because all of them together took too long.
+func oneMayBeTheCause(err error) bool {
 	for _, fault := range []error{resize.ErrSpec, resize.ErrTooLarge, resize.ErrTimeout, resize.ErrFailed} {
 		if errors.Is(err, fault) {
 			return true
@@ -190,29 +188,29 @@ func blamesOne(err error) bool {
 	return false
 }
 
-// job is one call of the Resizer. It ends when all of orders have left.
-func (w *work) job(body []byte, orders []*order, units []*unit, begun bool) (err error) {
+// job calls the Resizer once. It is canceled when all of requests have left.
+func (w *work) job(body []byte, requests []*request, units []*unit, begun bool) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: resizing panicked: %v", resize.ErrFailed, p)
+			err = fmt.Errorf("%w: panic while resizing: %v", resize.ErrFailed, p)
 		}
 	}()
-	ctx := context.WithoutCancel(orders[0].ctx)
+	ctx := context.WithoutCancel(requests[0].ctx)
 	if begun {
 		ctx = resize.WithContinuation(ctx)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(w.ctx, func() { cancel(context.Cause(w.ctx)) })()
-	var here atomic.Int32
-	here.Store(int32(len(orders)))
-	for _, o := range orders {
-		if o.needsMezzanine {
-			continue // who waits for it leaves with w
+	var waiting atomic.Int32
+	waiting.Store(int32(len(requests)))
+	for _, r := range requests {
+		if r.needsMezzanine {
+			continue // w.ctx ends it
 		}
-		defer context.AfterFunc(o.ctx, func() {
-			if here.Add(-1) == 0 {
-				cancel(context.Cause(o.ctx))
+		defer context.AfterFunc(r.ctx, func() {
+			if waiting.Add(-1) == 0 {
+				cancel(context.Cause(r.ctx))
 			}
 		})()
 	}
@@ -225,7 +223,7 @@ func (w *work) job(body []byte, orders []*order, units []*unit, begun bool) (err
 		return err
 	}
 	if len(images) != len(specs) {
-		return fmt.Errorf("%w: %d images of %d Specs", resize.ErrFailed, len(images), len(specs))
+		return fmt.Errorf("%w: %d images for %d Specs", resize.ErrFailed, len(images), len(specs))
 	}
 	for _, u := range units {
 		u.images, images = images[:len(u.specs):len(u.specs)], images[len(u.specs):]

@@ -11,26 +11,26 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// mezzanine is what is kept of a large original: a picture to make variants of, and its
-// facts, which tell which ones.
+// mezzanine is a reduced JPEG of a large original, from which smaller variants are made, and
+// the original's info.
 type mezzanine struct {
 	jpeg          []byte
 	info          []byte // JSON of a resize.Info
-	width, height int    // of the original when upright
+	width, height int    // of the upright original, in pixels
 	header        resize.Header
-	of            imagecache.Image // the original's, without its Body
-	made          bool             // by running fills, of the original that they have
+	of            imagecache.Image // the original's Image, without its Body
+	made          bool             // made by this work, so it matches its original
 }
 
 // A mezzanine is stored as
 //
 //	1  version, now 1
-//	4  CRC32C of all that follows, little-endian
+//	4  CRC32C of everything after it, little-endian
 //	4  length of the info, little-endian
 //	   info, JPEG
 //
-// The disk tier has checksums of its own; this one holds for every tier: a picture of
-// damaged bytes would be served for a year.
+// The disk tier has its own checksums; this one protects it in any tier, since a variant
+// made from damaged bytes would be served for a year.
 const (
 	mezzanineVersion = 1
 	mezzaninePrefix  = 9
@@ -40,11 +40,12 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 var errMezzanine = errors.New("not a mezzanine")
 
-// newMezzanine puts together what a Resizer has made of an original.
+// newMezzanine returns the mezzanine of an original, from the JPEG and info that the Resizer
+// made.
 func newMezzanine(jpeg, info []byte, of imagecache.Image) (*mezzanine, error) {
 	var facts resize.Info
 	if err := json.Unmarshal(info, &facts); err != nil || facts.Width < 1 || facts.Height < 1 {
-		return nil, fmt.Errorf("%w: its info says %dx%d pixels", errMezzanine, facts.Width, facts.Height)
+		return nil, fmt.Errorf("%w: info with %dx%d pixels", errMezzanine, facts.Width, facts.Height)
 	}
 	h, err := resize.ReadHeader(jpeg)
 	if err == nil {
@@ -57,7 +58,7 @@ func newMezzanine(jpeg, info []byte, of imagecache.Image) (*mezzanine, error) {
 	return &mezzanine{jpeg: jpeg, info: info, width: facts.Width, height: facts.Height, header: h, of: of}, nil
 }
 
-// image returns m as it is stored: the original's Image but for its body.
+// image returns m as it is stored: the original's Image with m as its body.
 func (m *mezzanine) image() imagecache.Image {
 	img := m.of
 	img.Body = make([]byte, mezzaninePrefix, mezzaninePrefix+len(m.info)+len(m.jpeg))
@@ -69,33 +70,34 @@ func (m *mezzanine) image() imagecache.Image {
 	return img
 }
 
-// parseMezzanine reads what image wrote. Its parts alias img.Body.
+// parseMezzanine parses the result of image. The mezzanine aliases img.Body.
 func parseMezzanine(img imagecache.Image) (*mezzanine, error) {
 	b := img.Body
-	if len(b) < mezzaninePrefix || b[0] != mezzanineVersion || binary.LittleEndian.Uint32(b[1:]) != crc32.Checksum(b[5:], castagnoli) {
+	if len(b) < mezzaninePrefix || b[0] != mezzanineVersion ||
+		binary.LittleEndian.Uint32(b[1:]) != crc32.Checksum(b[5:], castagnoli) {
 		return nil, fmt.Errorf("%w: %d bytes", errMezzanine, len(b))
 	}
 	n := uint64(binary.LittleEndian.Uint32(b[5:]))
 	rest := b[mezzaninePrefix:]
 	if n > uint64(len(rest)) {
-		return nil, fmt.Errorf("%w: its info has %d bytes of %d", errMezzanine, n, len(rest))
+		return nil, fmt.Errorf("%w: info of %d bytes in %d", errMezzanine, n, len(rest))
 	}
 	return newMezzanine(rest[n:], rest[:n:n], img)
 }
 
-// original returns m as what a fill begins with.
+// original returns m as the original of a fill.
 func (m *mezzanine) original(detail imagecache.Detail, status int) original {
 	return original{Image: m.of, mezz: m, detail: detail, status: status}
 }
 
-// isOf reports whether m was made of orig for sure: they are of one version, which is pinned,
-// or have the same strong tag.
+// isOf reports whether m was certainly made from orig: their version is pinned, or they have
+// the same strong tag.
 func (m *mezzanine) isOf(orig original) bool {
 	return orig.Fresh.Pinned() || strong(orig.Origin.ETag) && orig.Origin.ETag == m.of.Origin.ETag
 }
 
-// upright is the header of an original of which only the mezzanine is there, as far as
-// limits of variants need it.
+// upright returns a header with the fields that the limits of variants need, for an original
+// of which only the mezzanine is stored.
 func (m *mezzanine) upright() resize.Header {
 	return resize.Header{
 		Kind: resize.KindJPEG, Width: m.width, Height: m.height, LargestWidth: m.width, LargestHeight: m.height,
@@ -103,9 +105,9 @@ func (m *mezzanine) upright() resize.Header {
 	}
 }
 
-// spec returns how s, which is made from m, is asked for. A box that is filled on one side
-// only may come out a pixel off, because the sides of m were rounded: then the size that it
-// has from the original is asked for.
+// spec returns the Spec that makes s from m. If s fits inside a box, its size may be a pixel
+// off, because the sides of m are rounded; then the result names the exact size of a variant
+// made from the original.
 func (m *mezzanine) spec(s resize.Spec) resize.Spec {
 	width, height := s.OutputSize(m.width, m.height)
 	if w, h := s.OutputSize(m.header.Upright()); s.Fit == resize.FitInside && (w != width || h != height) {

@@ -22,16 +22,16 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// studio is a Resizer whose images depend on what they are made of and on the Spec, and that
-// notes its jobs. Its mezzanines are true JPEGs, its facts those of the header.
-type studio struct {
+// recordingResizer is a Resizer that records its jobs. Its images name their input and Spec;
+// its mezzanines are real JPEGs, and its infos those of the header.
+type recordingResizer struct {
 	mu    sync.Mutex
 	jobs  []string // "original: 10x.webp info.json", "mezzanine: …"
-	begun []bool   // which of them were marked so (resize.WithContinuation)
+	begun []bool   // for each job, whether resize.WithContinuation was set
 	enter func(specs []resize.Spec) error
 }
 
-func (s *studio) Resize(ctx context.Context, original []byte, specs ...resize.Spec) ([]resize.Image, error) {
+func (s *recordingResizer) Resize(ctx context.Context, original []byte, specs ...resize.Spec) ([]resize.Image, error) {
 	h, err := resize.ReadHeader(original)
 	if err != nil {
 		return nil, err
@@ -80,7 +80,7 @@ func (s *studio) Resize(ctx context.Context, original []byte, specs ...resize.Sp
 	return images, nil
 }
 
-func (s *studio) did() []string {
+func (s *recordingResizer) did() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.jobs)
@@ -89,7 +89,7 @@ func (s *studio) did() []string {
 // The mezzanines of these tests are 20 pixels wide, their originals 30 x 20.
 const mezzanineSide = 20
 
-func withMezzanines(b *bucket, s resize.Resizer, originals imagecache.Tier) *fill.Filler {
+func withMezzanines(b *fakeSource, s resize.Resizer, originals imagecache.Tier) *fill.Filler {
 	return fill.New(fill.Config{Sources: map[string]origin.Source{"posts": b}, Resizer: s, Originals: originals, Mezzanine: mezzanineSide})
 }
 
@@ -102,7 +102,7 @@ func must(t testing.TB, f *fill.Filler, path string) imagecache.Filled {
 	return got
 }
 
-// atOnce fills all paths at the same time, in a bubble.
+// atOnce fills all paths at the same time, in a synctest bubble.
 func atOnce(t *testing.T, f *fill.Filler, paths ...string) map[string]imagecache.Image {
 	t.Helper()
 	var mu sync.Mutex
@@ -123,10 +123,10 @@ func atOnce(t *testing.T, f *fill.Filler, paths ...string) map[string]imagecache
 	return made
 }
 
-// slowly lets everybody come before an origin answers.
+// slowly delays the answer of an origin until all requests are waiting.
 func slowly(open func(context.Context, origin.Cond) (*origin.Object, error)) func(context.Context, origin.Cond) (*origin.Object, error) {
 	return func(ctx context.Context, cond origin.Cond) (*origin.Object, error) {
-		time.Sleep(time.Millisecond) // of the bubble's time: when all others wait
+		time.Sleep(time.Millisecond) // fake time: advances when all goroutines wait
 		return open(ctx, cond)
 	}
 }
@@ -136,11 +136,11 @@ var post = []string{
 	"/20x/v.1/posts/a.png.webp", "/8x/v.1/posts/a.png.avif", "/info/v.1/posts/a.png.json",
 }
 
-func TestAPostsSetCostsOneFetchOneDecodeAndOneJobOverTheMezzanine(t *testing.T) {
+func TestFiller_Fill_SharesMezzanine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &bucket{open: slowly(has(picture(t), origin.Freshness{Silent: true}))}
-		s := &studio{}
-		atOnce(t, withMezzanines(b, s, &shelf{}), post...)
+		b := &fakeSource{open: slowly(has(picture(t), origin.Freshness{Silent: true}))}
+		s := &recordingResizer{}
+		atOnce(t, withMezzanines(b, s, &fakeTier{}), post...)
 		var got []string
 		for _, job := range s.did() {
 			of, specs, _ := strings.Cut(job, ": ")
@@ -161,18 +161,18 @@ func TestAPostsSetCostsOneFetchOneDecodeAndOneJobOverTheMezzanine(t *testing.T) 
 	})
 }
 
-func TestAURLNamesTheSameBytesHoweverItCameToBeAsked(t *testing.T) {
+func TestFiller_Fill_SameBytesAloneAndTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &bucket{open: slowly(has(picture(t), origin.Freshness{Silent: true}))}
-		together := atOnce(t, withMezzanines(b, &studio{}, &shelf{}), post...)
-		kept := &shelf{}
-		oneByOne := withMezzanines(b, &studio{}, kept)
+		b := &fakeSource{open: slowly(has(picture(t), origin.Freshness{Silent: true}))}
+		together := atOnce(t, withMezzanines(b, &recordingResizer{}, &fakeTier{}), post...)
+		kept := &fakeTier{}
+		oneByOne := withMezzanines(b, &recordingResizer{}, kept)
 		must(t, oneByOne, "/7x/v.1/posts/a.png.jpg") // the mezzanine is there
 		for _, path := range post {
-			alone := must(t, withMezzanines(b, &studio{}, &shelf{}), path)
-			nothingKept := must(t, withMezzanines(b, &studio{}, nil), path)
+			alone := must(t, withMezzanines(b, &recordingResizer{}, &fakeTier{}), path)
+			nothingKept := must(t, withMezzanines(b, &recordingResizer{}, nil), path)
 			fromKept := must(t, oneByOne, path)
-			afterRestart := must(t, withMezzanines(b, &studio{}, kept), path)
+			afterRestart := must(t, withMezzanines(b, &recordingResizer{}, kept), path)
 			for how, img := range map[string]imagecache.Image{
 				"alone": alone.Image, "where nothing is kept": nothingKept.Image, "from a kept mezzanine": fromKept.Image, "after a restart": afterRestart.Image,
 			} {
@@ -184,23 +184,23 @@ func TestAURLNamesTheSameBytesHoweverItCameToBeAsked(t *testing.T) {
 	})
 }
 
-// Of an image that makes its mezzanine first the second job is the smaller part: under overload
-// it is not refused, which one that begins with a kept mezzanine is.
-func TestWhatMadeItsMezzanineHasBegun(t *testing.T) {
-	b := &bucket{open: has(picture(t), origin.Freshness{Silent: true})}
-	kept, s := &shelf{}, &studio{}
+// After a job that made the mezzanine, the second job is the smaller part of the work and is
+// not refused under overload. A job that starts from a stored mezzanine may be.
+func TestFiller_Fill_SecondJobHasBegun(t *testing.T) {
+	b := &fakeSource{open: has(picture(t), origin.Freshness{Silent: true})}
+	kept, s := &fakeTier{}, &recordingResizer{}
 	must(t, withMezzanines(b, s, kept), "/10x/v.1/posts/a.png.webp")
 	must(t, withMezzanines(b, s, kept), "/8x/v.1/posts/a.png.webp")
 	if want := []bool{false, true, false}; !slices.Equal(s.begun, want) {
-		t.Errorf("of %q these had begun: %v", s.did(), s.begun)
+		t.Errorf("jobs %q, begun %v", s.did(), s.begun)
 	}
 }
 
-func TestASpecThatIsAskedForLaterIsMadeWithoutTheOrigin(t *testing.T) {
-	b := &bucket{open: has(picture(t), origin.Freshness{Silent: true})}
-	kept := &shelf{}
-	must(t, withMezzanines(b, &studio{}, kept), "/10x/v.1/posts/a.png.webp")
-	s := &studio{}
+func TestFiller_Fill_FromStoredMezzanine(t *testing.T) {
+	b := &fakeSource{open: has(picture(t), origin.Freshness{Silent: true})}
+	kept := &fakeTier{}
+	must(t, withMezzanines(b, &recordingResizer{}, kept), "/10x/v.1/posts/a.png.webp")
+	s := &recordingResizer{}
 	again := withMezzanines(b, s, kept)
 	for _, path := range []string{"/8x/v.1/posts/a.png.webp", "/info/v.1/posts/a.png.json", "/8x/v.1/posts/a.png.avif"} {
 		if got := must(t, again, path); got.Detail != imagecache.FromOriginal || got.Status != 0 || !got.Image.Fresh.Pinned() {
@@ -210,21 +210,21 @@ func TestASpecThatIsAskedForLaterIsMadeWithoutTheOrigin(t *testing.T) {
 	if want := []string{"mezzanine: 8x.webp", "mezzanine: 8x.avif"}; b.opens.Load() != 1 || !slices.Equal(s.did(), want) {
 		t.Errorf("%d fetches, jobs %q", b.opens.Load(), s.did())
 	}
-	// What the mezzanine has too few pixels for is fetched, and the mezzanine not made again.
+	// A Spec that needs more pixels than the mezzanine has costs a fetch, but no new mezzanine.
 	if got := must(t, again, "/20x/v.1/posts/a.png.webp"); got.Detail != imagecache.FromOrigin || b.opens.Load() != 2 || s.did()[2] != "original: 20x.webp" {
 		t.Errorf("%s after %d fetches, jobs %q", got.Detail, b.opens.Load(), s.did())
 	}
 	var held []string
 	kept.images.Range(func(k, _ any) bool { held = append(held, k.(imagecache.Key).String()); return true })
 	if !slices.Equal(held, []string{"/mezzanine-20/v.1/posts/a.png"}) {
-		t.Errorf("kept are %q", held)
+		t.Errorf("stored: %q", held)
 	}
 }
 
-func TestAPurgeRemovesTheMezzanineToo(t *testing.T) {
-	b := &bucket{open: has(picture(t), origin.Freshness{Silent: true})}
-	kept := &shelf{}
-	f := withMezzanines(b, &studio{}, kept)
+func TestFiller_Purge_Mezzanine(t *testing.T) {
+	b := &fakeSource{open: has(picture(t), origin.Freshness{Silent: true})}
+	kept := &fakeTier{}
+	f := withMezzanines(b, &recordingResizer{}, kept)
 	must(t, f, "/10x/v.1/posts/a.png.webp")
 	removed, err := f.Purge(t.Context(), imagecache.Original{Source: "posts", Name: "a.png"})
 	if err != nil || removed.Images != 1 {
@@ -235,10 +235,10 @@ func TestAPurgeRemovesTheMezzanineToo(t *testing.T) {
 	}
 }
 
-func TestADamagedMezzanineIsAMiss(t *testing.T) {
-	b := &bucket{open: has(picture(t), origin.Freshness{Silent: true})}
-	kept := &shelf{}
-	want := must(t, withMezzanines(b, &studio{}, kept), "/10x/v.1/posts/a.png.webp")
+func TestFiller_Fill_DamagedMezzanine(t *testing.T) {
+	b := &fakeSource{open: has(picture(t), origin.Freshness{Silent: true})}
+	kept := &fakeTier{}
+	want := must(t, withMezzanines(b, &recordingResizer{}, kept), "/10x/v.1/posts/a.png.webp")
 	key, err := imagecache.MezzanineKey(ref(t, "/10x/v.1/posts/a.png.webp"), mezzanineSide)
 	if err != nil {
 		t.Fatal(err)
@@ -258,42 +258,42 @@ func TestADamagedMezzanineIsAMiss(t *testing.T) {
 		img.Body = body
 		_ = kept.Put(t.Context(), key, img)
 		before := b.opens.Load()
-		got := must(t, withMezzanines(b, &studio{}, kept), "/10x/v.1/posts/a.png.webp")
+		got := must(t, withMezzanines(b, &recordingResizer{}, kept), "/10x/v.1/posts/a.png.webp")
 		if b.opens.Load() != before+1 || !bytes.Equal(got.Image.Body, want.Image.Body) {
 			t.Fatalf("%s: %d fetches, %s", name, b.opens.Load()-before, got.Image.Body)
 		}
 		if mended, err := kept.Get(t.Context(), key); err != nil || !bytes.Equal(mended.Body, whole.Body) {
-			t.Fatalf("%s: it was not mended: %v", name, err)
+			t.Fatalf("%s: not replaced: %v", name, err)
 		}
 	}
 }
 
-func TestOriginalsWithoutAMezzanineAreKeptAsTheyAre(t *testing.T) {
-	b := &bucket{open: has(picture(t), origin.Freshness{Silent: true})}
+func TestFiller_Fill_StoresOriginalWithoutMezzanine(t *testing.T) {
+	b := &fakeSource{open: has(picture(t), origin.Freshness{Silent: true})}
 	for side, want := range map[int]string{0: "/orig/v.1/posts/a.png", 21: "/orig/v.1/posts/a.png", 20: "/mezzanine-20/v.1/posts/a.png"} {
-		kept := &shelf{}
-		f := fill.New(fill.Config{Sources: map[string]origin.Source{"posts": b}, Resizer: &studio{}, Originals: kept, Mezzanine: side})
+		kept := &fakeTier{}
+		f := fill.New(fill.Config{Sources: map[string]origin.Source{"posts": b}, Resizer: &recordingResizer{}, Originals: kept, Mezzanine: side})
 		must(t, f, "/10x/v.1/posts/a.png.webp")
 		kept.images.Range(func(k, _ any) bool {
 			if k.(imagecache.Key).String() != want {
-				t.Errorf("with --mezzanine %d kept is %s", side, k)
+				t.Errorf("with --mezzanine %d: stored %s", side, k)
 			}
 			return true
 		})
 	}
 }
 
-func TestALiveMezzanineIsRenewedByA304AndReplacedByAnotherOriginal(t *testing.T) {
+func TestFiller_Fill_LiveMezzanine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &bucket{open: has(picture(t), origin.Freshness{Lifetime: time.Minute})}
-		s := &studio{}
-		kept := &shelf{}
+		b := &fakeSource{open: has(picture(t), origin.Freshness{Lifetime: time.Minute})}
+		s := &recordingResizer{}
+		kept := &fakeTier{}
 		f := withMezzanines(b, s, kept)
 		first := must(t, f, "/10x/live/posts/a.png.webp")
 		time.Sleep(time.Hour)
 		b.open = func(_ context.Context, cond origin.Cond) (*origin.Object, error) {
 			if cond.NoneMatch != `"abc"` {
-				t.Errorf("asked with %+v", cond)
+				t.Errorf("condition %+v", cond)
 			}
 			return nil, &origin.NotModified{Fresh: origin.Freshness{Lifetime: time.Minute}}
 		}
@@ -302,9 +302,9 @@ func TestALiveMezzanineIsRenewedByA304AndReplacedByAnotherOriginal(t *testing.T)
 			t.Errorf("%s %d %+v", second.Detail, second.Status, second.Image.Fresh)
 		}
 		if must(t, f, "/9x/live/posts/a.png.webp"); b.opens.Load() != 2 {
-			t.Errorf("%d fetches: the renewed one is not kept", b.opens.Load())
+			t.Errorf("%d fetches: the revalidated mezzanine was not stored", b.opens.Load())
 		}
-		// The stale variant is as good as its original.
+		// The stale variant is fresh as long as its original.
 		time.Sleep(time.Hour)
 		again, err := f.Fill(t.Context(), ref(t, "/10x/live/posts/a.png.webp"), &first.Image)
 		if err != nil || !again.NotModified || !bytes.Equal(again.Image.Body, first.Image.Body) {
@@ -327,10 +327,10 @@ func TestALiveMezzanineIsRenewedByA304AndReplacedByAnotherOriginal(t *testing.T)
 	})
 }
 
-func TestASpecThatCannotBeMadeFailsNobodyElse(t *testing.T) {
+func TestFiller_Fill_BadSpecFailsAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &bucket{open: slowly(has(picture(t), origin.Freshness{Silent: true}))}
-		s := &studio{enter: func(specs []resize.Spec) error {
+		b := &fakeSource{open: slowly(has(picture(t), origin.Freshness{Silent: true}))}
+		s := &recordingResizer{enter: func(specs []resize.Spec) error {
 			for _, spec := range specs {
 				if spec.Gray {
 					return fmt.Errorf("gray: %w", &resize.UnavailableError{What: "gray"})
@@ -338,7 +338,7 @@ func TestASpecThatCannotBeMadeFailsNobodyElse(t *testing.T) {
 			}
 			return nil
 		}}
-		f := withMezzanines(b, s, &shelf{})
+		f := withMezzanines(b, s, &fakeTier{})
 		var all sync.WaitGroup
 		for path, want := range map[string]error{
 			"/10x/v.1/posts/a.png.webp": nil, "/8x-gray/v.1/posts/a.png.webp": resize.ErrSpec, "/20x/v.1/posts/a.png.webp": nil, "/20x-gray/v.1/posts/a.png.webp": resize.ErrSpec,
@@ -356,9 +356,9 @@ func TestASpecThatCannotBeMadeFailsNobodyElse(t *testing.T) {
 	})
 }
 
-// 31 x 20 makes a mezzanine of 20 x 13: what is 15 pixels wide is 10 high of the one and
-// of the other, and 14 x 9 and x12 are a pixel off.
-func TestWhatIsMadeFromTheMezzanineHasTheSizeThatItHasFromTheOriginal(t *testing.T) {
+// The mezzanine of 31 x 20 is 20 x 13. A width of 15 gives a height of 10 from either, but
+// 14 x 9 and x12 are a pixel off.
+func TestFiller_Fill_SizeFromMezzanine(t *testing.T) {
 	for width := 30; width < 40; width++ {
 		var original bytes.Buffer
 		if err := jpegOf(&original, width, 21); err != nil {
@@ -370,13 +370,13 @@ func TestWhatIsMadeFromTheMezzanineHasTheSizeThatItHasFromTheOriginal(t *testing
 				if err != nil {
 					t.Fatal(err)
 				}
-				s := &studio{}
-				f := withMezzanines(&bucket{open: has(original.Bytes(), origin.Freshness{})}, s, nil)
+				s := &recordingResizer{}
+				f := withMezzanines(&fakeSource{open: has(original.Bytes(), origin.Freshness{})}, s, nil)
 				must(t, f, "/"+shape+"/v.1/posts/a.webp")
 				did := s.did()
 				last, ok := strings.CutPrefix(did[len(did)-1], "mezzanine: ")
 				if len(did) == 1 || !ok {
-					continue // it is not made from the mezzanine
+					continue // not made from the mezzanine
 				}
 				made, err := resize.ParseSpecName(last)
 				if err != nil {
@@ -396,12 +396,12 @@ func jpegOf(b *bytes.Buffer, width, height int) error {
 	return jpeg.Encode(b, image.NewGray(image.Rect(0, 0, width, height)), nil)
 }
 
-func TestNobodyWhoIsWaitedForWaitsForTheBackground(t *testing.T) {
+func TestFiller_Fill_ForegroundBeforeBackground(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		blocked := make(chan struct{})
-		b := &bucket{open: has(picture(t), origin.Freshness{Silent: true})}
-		s := &studio{enter: func([]resize.Spec) error { <-blocked; return nil }}
-		f := withMezzanines(b, s, &shelf{})
+		b := &fakeSource{open: has(picture(t), origin.Freshness{Silent: true})}
+		s := &recordingResizer{enter: func([]resize.Spec) error { <-blocked; return nil }}
+		f := withMezzanines(b, s, &fakeTier{})
 		go f.Fill(resize.WithPriority(t.Context(), resize.PriorityWarm), ref(t, "/10x/v.1/posts/a.png.webp"), nil)
 		synctest.Wait()
 		s.mu.Lock()
@@ -415,10 +415,10 @@ func TestNobodyWhoIsWaitedForWaitsForTheBackground(t *testing.T) {
 	})
 }
 
-func TestAJobThatNobodyWaitsForIsStoppedAndWhoComesLaterIsServed(t *testing.T) {
+func TestFiller_Fill_StopsAbandonedJob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &bucket{open: has(picture(t), origin.Freshness{Silent: true})}
-		p := &press{wait: make(chan struct{})}
+		b := &fakeSource{open: has(picture(t), origin.Freshness{Silent: true})}
+		p := &fakeResizer{wait: make(chan struct{})}
 		f := newFiller(b, p)
 		first, leave := context.WithCancel(t.Context())
 		gone := make(chan error)
@@ -438,11 +438,11 @@ func TestAJobThatNobodyWaitsForIsStoppedAndWhoComesLaterIsServed(t *testing.T) {
 		}
 		leave()
 		if err := <-gone; !errors.Is(err, context.Canceled) {
-			t.Errorf("who left got %v", err)
+			t.Errorf("the caller that left: %v", err)
 		}
 		synctest.Wait()
 		if p.jobs.Load() != 2 {
-			t.Errorf("%d jobs: the one that nobody waits for goes on", p.jobs.Load())
+			t.Errorf("%d jobs: the abandoned job was not stopped", p.jobs.Load())
 		}
 		close(p.wait)
 		if err := <-served; err != nil {
@@ -451,10 +451,10 @@ func TestAJobThatNobodyWaitsForIsStoppedAndWhoComesLaterIsServed(t *testing.T) {
 	})
 }
 
-func TestAResizerThatPanicsFailsItsJobAlone(t *testing.T) {
-	b := &bucket{open: has(picture(t), origin.Freshness{})}
-	s := &studio{enter: func(specs []resize.Spec) error { panic("boom") }}
-	f := withMezzanines(b, s, &shelf{})
+func TestFiller_Fill_ResizerPanics(t *testing.T) {
+	b := &fakeSource{open: has(picture(t), origin.Freshness{})}
+	s := &recordingResizer{enter: func(specs []resize.Spec) error { panic("boom") }}
+	f := withMezzanines(b, s, &fakeTier{})
 	if _, err := f.Fill(t.Context(), ref(t, "/10x/v.1/posts/a.png.webp"), nil); !errors.Is(err, resize.ErrFailed) {
 		t.Errorf("%v", err)
 	}
@@ -462,13 +462,13 @@ func TestAResizerThatPanicsFailsItsJobAlone(t *testing.T) {
 	must(t, f, "/10x/v.1/posts/a.png.webp")
 }
 
-// A fill that begins while the tier is being emptied reads what is about to be removed, and
-// would put it back when the origin says that it is as good as new.
-func TestAPurgeIsNotUndoneByARenewal(t *testing.T) {
+// A fill that begins while the tier is being purged could read an entry that is about to be
+// removed, and store it again after the origin's 304.
+func TestFiller_Purge_DuringRevalidation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &bucket{open: has(picture(t), origin.Freshness{Lifetime: time.Minute})}
-		kept := &slowShelf{purging: make(chan struct{}), goOn: make(chan struct{})}
-		f := withMezzanines(b, &studio{}, kept)
+		b := &fakeSource{open: has(picture(t), origin.Freshness{Lifetime: time.Minute})}
+		kept := &slowTier{purging: make(chan struct{}), goOn: make(chan struct{})}
+		f := withMezzanines(b, &recordingResizer{}, kept)
 		must(t, f, "/10x/live/posts/a.png.webp")
 		time.Sleep(time.Hour)
 		purged := make(chan error)
@@ -508,25 +508,25 @@ func TestAPurgeIsNotUndoneByARenewal(t *testing.T) {
 	})
 }
 
-// slowShelf waits when it has been told to purge, before it does.
-type slowShelf struct {
-	shelf
+// slowTier waits before it purges.
+type slowTier struct {
+	fakeTier
 	purging, goOn chan struct{}
 }
 
-func (s *slowShelf) Purge(ctx context.Context, what imagecache.Target) (imagecache.Removed, error) {
+func (s *slowTier) Purge(ctx context.Context, what imagecache.Target) (imagecache.Removed, error) {
 	close(s.purging)
 	<-s.goOn
-	return s.shelf.Purge(ctx, what)
+	return s.fakeTier.Purge(ctx, what)
 }
 
-func TestTheMezzaninesKeyIsNoURLAndOfItsOriginal(t *testing.T) {
+func TestMezzanineKey(t *testing.T) {
 	r := ref(t, "/10x/e.~YSBi/posts/~YSBi.webp")
 	key, err := imagecache.MezzanineKey(r, 1440)
 	if err != nil || key.String() != "/mezzanine-1440/e.~YSBi/posts/~YSBi" || key.Original() != imagecache.KeyOf(r).Original() {
 		t.Errorf("%s of %+v, %v", key, key.Original(), err)
 	}
 	if _, err := imageurl.ParseRef(key.String() + ".jpg"); err == nil {
-		t.Error("a URL names it")
+		t.Error("a URL has the same key")
 	}
 }

@@ -11,13 +11,13 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// What a live original may be used for when its origin says nothing (CONTRACT 2).
+// How long a live original may be served stale if its origin sets no lifetime.
 const (
 	silentWhileRevalidate = 24 * time.Hour
 	silentIfError         = 7 * 24 * time.Hour
 )
 
-// open returns the mezzanine if it is kept and fresh, else the original.
+// open returns the stored mezzanine if it is fresh, else the original.
 func (w *work) open() (original, error) {
 	now := w.f.cfg.Now()
 	m := w.f.keptMezzanine(w.ctx, w.ref)
@@ -38,9 +38,9 @@ func (w *work) open() (original, error) {
 	return orig, err
 }
 
-// fetch returns the original, from where it is kept if it is fresh there, else from its
-// source; a kept one that is stale is asked for on condition. If the source says that
-// what the stale variant was made from still holds, the error is origin.ErrNotModified.
+// fetch returns the original, from the originals' tier if it is fresh there, else from its
+// source. A stored one that is stale is revalidated. If instead the source confirms the
+// original of the stale variant, the error is origin.ErrNotModified.
 func (w *work) fetch() (original, error) {
 	f, now := w.f, w.f.cfg.Now()
 	kept, haveKept := f.kept(w.ctx, w.ref)
@@ -60,7 +60,9 @@ func (w *work) fetch() (original, error) {
 }
 
 // ask fetches the original from its source.
-func (f *Filler) ask(ctx context.Context, src origin.Source, ref imageurl.Ref, cond origin.Cond, now time.Time) (original, error) {
+func (f *Filler) ask(
+	ctx context.Context, src origin.Source, ref imageurl.Ref, cond origin.Cond, now time.Time,
+) (original, error) {
 	read, err := origin.ReadAll(ctx, src, ref.Name(), cond, f.cfg.Limits.MaxBytes)
 	if err != nil {
 		return original{}, err
@@ -83,9 +85,11 @@ func (f *Filler) ask(ctx context.Context, src origin.Source, ref imageurl.Ref, c
 	}, nil
 }
 
-// condition pins what a pinned version promises; of a live one it asks whether what is
-// held is still it: the kept original first, else what the stale variant was made from.
-func condition(v imageurl.Version, kept imagecache.Image, haveKept bool, stale *imagecache.Image) (cond origin.Cond, ofKept bool) {
+// condition pins a pinned version, and revalidates a live one: the stored original if there
+// is one (ofKept is true then), else the original of the stale variant.
+func condition(
+	v imageurl.Version, kept imagecache.Image, haveKept bool, stale *imagecache.Image,
+) (cond origin.Cond, ofKept bool) {
 	switch v.Pin() {
 	case imageurl.ETag:
 		return origin.Cond{Match: v.Token()}, false
@@ -103,8 +107,7 @@ func condition(v imageurl.Version, kept imagecache.Image, haveKept bool, stale *
 	return origin.Cond{}, false
 }
 
-// kept returns the original that the originals' tier holds. A tier that cannot read is
-// as good as one that holds nothing.
+// kept returns the original from the originals' tier. An error of the tier counts as a miss.
 func (f *Filler) kept(ctx context.Context, ref imageurl.Ref) (original, bool) {
 	key, err := originalKey(ref)
 	if f.cfg.Originals == nil || err != nil || f.purging.has(key.Original()) {
@@ -118,8 +121,8 @@ func (f *Filler) kept(ctx context.Context, ref imageurl.Ref) (original, bool) {
 	return original{Image: img, header: header, detail: imagecache.FromOriginal}, err == nil
 }
 
-// keptMezzanine returns the mezzanine that the originals' tier holds, nil if it holds none
-// that is whole.
+// keptMezzanine returns the mezzanine from the originals' tier, or nil if it is not there or
+// damaged.
 func (f *Filler) keptMezzanine(ctx context.Context, ref imageurl.Ref) *mezzanine {
 	if f.cfg.Mezzanine == 0 || f.cfg.Originals == nil {
 		return nil
@@ -139,8 +142,8 @@ func (f *Filler) keptMezzanine(ctx context.Context, ref imageurl.Ref) *mezzanine
 	return m
 }
 
-// keep stores an original that was fetched and has proved to decode, unless it has a
-// mezzanine, which is kept in its stead. Of an orig Ref the Cache does it.
+// keep stores an original that was fetched and that could be decoded, unless it has a
+// mezzanine, which is stored instead.
 func (w *work) keep(orig original) {
 	if orig.status != 200 || orig.mezz != nil || orig.header.HasMezzanine(w.f.cfg.Mezzanine) {
 		return
@@ -166,8 +169,8 @@ func (f *Filler) keepMezzanine(ctx context.Context, ref imageurl.Ref, m *mezzani
 	}
 }
 
-// store puts img into the originals' tier. A tier that cannot store costs a fetch later on,
-// not this answer. What was fetched before a purge is not kept after it.
+// store puts img into the originals' tier. Errors of the tier are ignored: the cost is a
+// later fetch. An original that was fetched before a purge is not stored after it.
 func (f *Filler) store(ctx context.Context, key imagecache.Key, img imagecache.Image, epoch uint64) {
 	if f.cfg.Originals == nil || img.Fresh.NoStore {
 		return
@@ -182,13 +185,13 @@ func (f *Filler) store(ctx context.Context, key imagecache.Key, img imagecache.I
 	}
 }
 
-// originalKey is what the original of ref is kept under: the key of its orig URL.
+// originalKey returns the key of ref's original: that of its orig URL.
 func originalKey(ref imageurl.Ref) (imagecache.Key, error) {
 	orig, err := ref.WithSpec(resize.Spec{Shape: resize.ShapeOriginal})
 	return imagecache.KeyOf(orig), err
 }
 
-// check refuses what no child should see, and what its structure shows to be cut short.
+// check refuses originals that are over the limits or truncated before a decoder sees them.
 func (f *Filler) check(body []byte) (resize.Header, error) {
 	header, err := resize.ReadHeader(body)
 	if err == nil {
@@ -200,29 +203,30 @@ func (f *Filler) check(body []byte) (resize.Header, error) {
 	return header, err
 }
 
-func (f *Filler) freshnessOf(v imageurl.Version, said origin.Freshness, now time.Time) imagecache.Freshness {
+func (f *Filler) freshnessOf(v imageurl.Version, fresh origin.Freshness, now time.Time) imagecache.Freshness {
 	if v.Pin() != imageurl.Live {
 		return imagecache.Freshness{}
 	}
-	return f.freshness(said, now)
+	return f.freshness(fresh, now)
 }
 
-// freshness puts an origin's word into absolute times, counted from before it was asked.
-func (f *Filler) freshness(said origin.Freshness, now time.Time) imagecache.Freshness {
-	if said.Silent {
+// freshness converts an origin's Freshness to absolute times. now is when the request was
+// sent.
+func (f *Filler) freshness(fresh origin.Freshness, now time.Time) imagecache.Freshness {
+	if fresh.Silent {
 		return imagecache.Freshness{
 			Generated: now, Until: now.Add(f.cfg.LiveTTL),
 			StaleWhileRevalidate: silentWhileRevalidate, StaleIfError: silentIfError,
 		}
 	}
-	generated := now.Add(-said.Age)
+	generated := now.Add(-fresh.Age)
 	return imagecache.Freshness{
 		Generated:            generated,
-		Until:                generated.Add(said.Lifetime),
-		StaleWhileRevalidate: said.StaleWhileRevalidate,
-		StaleIfError:         said.StaleIfError,
-		MustRevalidate:       said.MustRevalidate,
-		NoStore:              said.NoStore,
+		Until:                generated.Add(fresh.Lifetime),
+		StaleWhileRevalidate: fresh.StaleWhileRevalidate,
+		StaleIfError:         fresh.StaleIfError,
+		MustRevalidate:       fresh.MustRevalidate,
+		NoStore:              fresh.NoStore,
 	}
 }
 

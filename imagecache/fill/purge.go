@@ -7,13 +7,15 @@ import (
 	"github.com/novasocial/imagetier/imagecache"
 )
 
-// Purge forgets the original in every version, and its mezzanines; fills that begin later
+// Purge removes the original in every version, and its mezzanines. Fills that begin later
 // fetch it again.
 //
-// A fill notes its original's epoch before it reads anything. One of before the Move joins
-// none that begins after it, and stores nothing any more; one that begins after it, while
-// the tier is being emptied, reads and stores nothing that is kept: it could read what is
-// about to be removed and put it back when it is renewed.
+// Each fill notes its original's epoch before it reads anything:
+//
+//  1. Purge marks the original as being purged and moves its epoch.
+//  2. A fill that began before the move is not shared with later ones and stores nothing.
+//  3. A fill that begins after the move, but before the tier is emptied, does not use the
+//     tier: it could read an entry that is about to be removed and store it again.
 func (f *Filler) Purge(ctx context.Context, of imagecache.Original) (imagecache.Removed, error) {
 	defer f.purging.begin(of)()
 	f.epochs.Move(of)
@@ -23,7 +25,7 @@ func (f *Filler) Purge(ctx context.Context, of imagecache.Original) (imagecache.
 	return f.cfg.Originals.Purge(ctx, imagecache.Target{Original: of})
 }
 
-// purging are the originals that are being purged. The zero value is ready.
+// purging counts the running purges by original. The zero value is ready.
 type purging struct {
 	mu sync.Mutex
 	of map[imagecache.Original]int

@@ -11,8 +11,8 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// originalRef names one original, in which epoch it was first wanted, and on which condition
-// it is asked for: an answer "not modified" means something only to those who hold the same.
+// originalRef identifies the requests that can share one fetch of an original: the same
+// version, the same epoch, and the same validator to revalidate with.
 type originalRef struct {
 	source, name string
 	version      imageurl.Version
@@ -20,106 +20,107 @@ type originalRef struct {
 	epoch        uint64
 }
 
-// order is one Fill. What follows done is written before done is closed.
-type order struct {
+// request is one Fill.
+type request struct {
 	ctx   context.Context
 	spec  resize.Spec
 	stale *imagecache.Image
-	// needsMezzanine is an order of our own: it wants nothing but that the mezzanine is made.
+	// needsMezzanine marks an internal request, which only needs the mezzanine to be made.
 	needsMezzanine bool
 
-	ended     sync.Once
-	done      chan struct{}
-	of        original // what made was made of, or what is known of it on an error
+	ended sync.Once
+	done  chan struct{}
+	// The fields below are written before done is closed.
+	of        original // the original of made, as far as known if there is an error
 	made      resize.Image
-	unchanged bool // nothing was made: stale is as good as of
+	unchanged bool // nothing was made: stale was made from the same original
 	err       error
 }
 
-func (o *order) end(set func()) {
-	o.ended.Do(func() {
+func (r *request) end(set func()) {
+	r.ended.Do(func() {
 		set()
-		close(o.done)
+		close(r.done)
 	})
 }
 
-func (o *order) fail(of original, err error) { o.end(func() { o.of, o.err = of, err }) }
+func (r *request) fail(of original, err error) { r.end(func() { r.of, r.err = of, err }) }
 
-func (o *order) succeed(of original, made resize.Image) {
-	o.end(func() { o.of, o.made = of, made })
+func (r *request) succeed(of original, made resize.Image) {
+	r.end(func() { r.of, r.made = of, made })
 }
 
-// guard calls do, which ends orders; a panic ends those that are left.
-func guard(orders []*order, do func()) {
+// guard calls do, which ends the requests. If it panics, guard ends the rest with an error.
+func guard(requests []*request, do func()) {
 	defer func() {
 		if p := recover(); p != nil {
-			for _, o := range orders {
-				o.fail(original{}, fmt.Errorf("%w: it panicked: %v", resize.ErrFailed, p))
+			for _, r := range requests {
+				r.fail(original{}, fmt.Errorf("%w: panic: %v", resize.ErrFailed, p))
 			}
 		}
 	}()
 	do()
 }
 
-// works are the originals that running fills make something of. The zero value is ready.
-type works struct {
+// workTable has the running work of each original. The zero value is ready.
+type workTable struct {
 	mu   sync.Mutex
 	byID map[originalRef]*work
 }
 
-// work is what running fills do with one original. It lives from the first order to the last:
-// its bytes are fetched once, its mezzanine is made once, and orders that come while others
-// are worked on wait for them and are then made together.
+// work makes variants of one original for concurrent requests. It lives from the first
+// request to the last. The original is fetched once and its mezzanine is made once; requests
+// that arrive while a job runs are batched into the next job.
 //
-//	order → opened (kept mezzanine, kept original or fetch) → line fromMezzanine → made
-//	                                                        ↘ line fromOriginal  → made
+//	request → opened (stored mezzanine, stored original or fetch) → queue fromMezzanine → job
+//	                                                              ↘ queue fromOriginal  → job
 //
-// Each priority has a pair of lines of its own: foreground requests never wait for background
+// Each priority has its own pair of queues: foreground requests never wait for background
 // ones.
 type work struct {
 	f    *Filler
 	src  origin.Source
-	ref  imageurl.Ref // of the first order; its Spec means nothing here
+	ref  imageurl.Ref // of the first request; its Spec is not used
 	id   originalRef
-	ctx  context.Context // ends when the last order has left
+	ctx  context.Context // ends when the last request has left
 	stop context.CancelFunc
 
-	orders int // that have not left; guarded by works.mu
+	requests int // that have not left; guarded by workTable.mu
 
-	opened future // a mezzanine that is kept and fresh, or else the original
-	whole  future // the original's bytes, where opened is a mezzanine and they are needed
+	opened  future // the stored mezzanine if it is fresh, else the original
+	fetched future // the original's bytes, if opened is a mezzanine and they are needed too
 
-	mu        sync.Mutex
-	known     bool       // opened is done; guarded by mu, as all below
-	gathering []*order   // until then
-	mezz      *mezzanine // once it is there
-	kept      bool       // the original was put into its tier
-	lanes     [resize.NumPriorities]lane
+	mu     sync.Mutex
+	known  bool       // opened is done; guarded by mu, like all fields below
+	early  []*request // requests that arrived before that
+	mezz   *mezzanine // nil until it is made or found
+	kept   bool       // the original was stored in its tier
+	queues [resize.NumPriorities]queuePair
 }
 
-// order hands o to the work on id, which begin makes if there is none. The caller calls
-// leave when o is done or no longer wanted: with the last of them, the work ends.
-func (ws *works) order(id originalRef, o *order, begin func() *work) (leave func()) {
+// add adds r to the work on id, which begin makes if there is none. The caller must call
+// leave when r is done or no longer wanted; the work ends with the last request.
+func (ws *workTable) add(id originalRef, r *request, begin func() *work) (leave func()) {
 	ws.mu.Lock()
 	w := ws.byID[id]
-	fresh := w == nil
-	if fresh {
+	isNew := w == nil
+	if isNew {
 		w = begin()
 		if ws.byID == nil {
 			ws.byID = make(map[originalRef]*work)
 		}
 		ws.byID[id] = w
 	}
-	w.orders++
+	w.requests++
 	ws.mu.Unlock()
-	w.take(o)
-	if fresh {
+	w.add(r)
+	if isNew {
 		w.opened.start(w.open, w.dispatchAll)
 	}
 	return func() {
 		ws.mu.Lock()
 		defer ws.mu.Unlock()
-		if w.orders--; w.orders > 0 {
+		if w.requests--; w.requests > 0 {
 			return
 		}
 		w.stop()
@@ -129,27 +130,27 @@ func (ws *works) order(id originalRef, o *order, begin func() *work) (leave func
 	}
 }
 
-func newWork(f *Filler, src origin.Source, ref imageurl.Ref, id originalRef, first *order) *work {
+func newWork(f *Filler, src origin.Source, ref imageurl.Ref, id originalRef, first *request) *work {
 	w := &work{f: f, src: src, ref: ref, id: id}
 	w.ctx, w.stop = context.WithCancel(context.WithoutCancel(first.ctx))
-	for i := range w.lanes {
-		l := &w.lanes[i]
-		l.fromOriginal = line{w: w, ready: w.readyOriginal, do: w.makeFromOriginal}
-		l.fromMezzanine = line{w: w, ready: l.readyMezzanine, do: w.makeFromMezzanine}
+	for i := range w.queues {
+		p := &w.queues[i]
+		p.fromOriginal = queue{w: w, ready: w.readyOriginal, do: w.makeFromOriginal}
+		p.fromMezzanine = queue{w: w, ready: p.readyMezzanine, do: w.makeFromMezzanine}
 	}
 	return w
 }
 
-// take lets o wait until it is known what there is of the original, or dispatches it.
-func (w *work) take(o *order) {
+// add dispatches r, or lets it wait until opened is done.
+func (w *work) add(r *request) {
 	w.mu.Lock()
 	if !w.known {
-		w.gathering = append(w.gathering, o)
+		w.early = append(w.early, r)
 		w.mu.Unlock()
 		return
 	}
 	w.mu.Unlock()
-	w.dispatch(o)
+	w.dispatch(r)
 }
 
 // dispatchAll is called once opened is done.
@@ -157,73 +158,73 @@ func (w *work) dispatchAll() {
 	w.mu.Lock()
 	w.known = true
 	w.mezz = w.opened.orig.mezz
-	orders := w.gathering
-	w.gathering = nil
+	requests := w.early
+	w.early = nil
 	w.mu.Unlock()
-	guard(orders, func() { w.dispatch(orders...) })
+	guard(requests, func() { w.dispatch(requests...) })
 }
 
-// dispatch answers orders, or puts each into its line: those that come together are made
-// together.
-func (w *work) dispatch(orders ...*order) {
-	into := make(map[*line][]*order)
-	var lines []*line
-	for _, o := range orders {
-		l := w.place(o)
-		if l == nil {
+// dispatch answers each request or adds it to its queue. Requests for the same queue are
+// added together, so that they share a job.
+func (w *work) dispatch(requests ...*request) {
+	byQueue := make(map[*queue][]*request)
+	var queues []*queue
+	for _, r := range requests {
+		q := w.route(r)
+		if q == nil {
 			continue
 		}
-		if into[l] == nil {
-			lines = append(lines, l)
+		if byQueue[q] == nil {
+			queues = append(queues, q)
 		}
-		into[l] = append(into[l], o)
+		byQueue[q] = append(byQueue[q], r)
 	}
-	for _, l := range lines {
-		l.add(into[l]...)
+	for _, q := range queues {
+		q.add(byQueue[q]...)
 	}
 }
 
-// place returns the line of o, or nil: then o is done, or is being made by itself.
-func (w *work) place(o *order) *line {
+// route returns the queue of r, or nil if r is done or has a job of its own.
+func (w *work) route(r *request) *queue {
 	orig, err := w.opened.orig, w.opened.err
-	l := &w.lanes[resize.PriorityOf(o.ctx)]
+	pair := &w.queues[resize.PriorityOf(r.ctx)]
 	switch {
 	case err != nil:
-		o.fail(orig, err)
+		r.fail(orig, err)
 		return nil
-	case unchanged(o.stale, orig):
+	case unchanged(r.stale, orig):
 		w.keep(orig)
-		o.end(func() { o.of, o.unchanged = orig, true })
+		r.end(func() { r.of, r.unchanged = orig, true })
 		return nil
-	case o.spec.Shape == resize.ShapeOriginal:
-		go guard([]*order{o}, func() { w.pass(o) })
+	case r.spec.Shape == resize.ShapeOriginal:
+		go guard([]*request{r}, func() { w.serveOriginal(r) })
 		return nil
-	case orig.mezz != nil && o.spec.Shape == resize.ShapeInfo:
-		o.succeed(orig, infoOf(orig.mezz))
+	case orig.mezz != nil && r.spec.Shape == resize.ShapeInfo:
+		r.succeed(orig, infoOf(orig.mezz))
 		return nil
 	}
 	h, side := orig.header, w.f.cfg.Mezzanine
 	if orig.mezz != nil {
 		h = orig.mezz.upright()
 	}
-	if err := w.f.cfg.Limits.CheckVariant(h, o.spec); err != nil {
-		o.fail(orig, err)
+	if err := w.f.cfg.Limits.CheckVariant(h, r.spec); err != nil {
+		r.fail(orig, err)
 		return nil
 	}
 	width, height := h.Upright()
-	from := &l.fromOriginal
-	if (orig.mezz != nil || h.HasMezzanine(side)) && o.spec.FromMezzanine(width, height, side) {
-		from = &l.fromMezzanine
+	q := &pair.fromOriginal
+	if (orig.mezz != nil || h.HasMezzanine(side)) && r.spec.FromMezzanine(width, height, side) {
+		q = &pair.fromMezzanine
 	}
-	if dear(h, o.spec) {
-		go guard([]*order{o}, func() { w.alone(l, from, o) })
+	if expensive(h, r.spec) {
+		go guard([]*request{r}, func() { w.makeAlone(pair, q, r) })
 		return nil
 	}
-	return from
+	return q
 }
 
-// dear reports whether making s takes so long that others should not wait for it.
-func dear(h resize.Header, s resize.Spec) bool {
+// expensive reports whether making s takes so long that other requests should not wait for it.
+func expensive(h resize.Header, s resize.Spec) bool {
 	switch s.Format {
 	case resize.AVIF, resize.HEIC, resize.JXL:
 		return true
@@ -235,68 +236,67 @@ func infoOf(m *mezzanine) resize.Image {
 	return resize.Image{Body: m.info, Format: resize.JSON, Width: m.width, Height: m.height}
 }
 
-// lane is a pair of lines.
-type lane struct{ fromOriginal, fromMezzanine line }
+// queuePair has the two queues of one priority.
+type queuePair struct{ fromOriginal, fromMezzanine queue }
 
-// line has orders made one job after the other, each of all that wait by then.
-type line struct {
+// queue runs one job at a time, each for all requests that are waiting when it starts.
+type queue struct {
 	w *work
-	// ready returns once there is what do makes things of, with what is known of the
-	// original. ctx is that of an order.
+	// ready waits for the input of do and returns the original. ctx is that of a request.
 	ready func(ctx context.Context) (original, error)
-	do    func([]*order)
+	do    func([]*request)
 
-	waiting []*order // guarded by w.mu
-	running bool     // guarded by w.mu
+	waiting []*request // guarded by w.mu
+	running bool       // guarded by w.mu
 }
 
-// mostAtOnce bounds the orders of one job: those behind wait no longer than for so many.
-const mostAtOnce = 16
+// maxBatch is the maximum number of requests in one job. It bounds how long later ones wait.
+const maxBatch = 16
 
-func (l *line) add(orders ...*order) {
-	l.w.mu.Lock()
-	defer l.w.mu.Unlock()
-	l.waiting = append(l.waiting, orders...)
-	if !l.running && len(l.waiting) > 0 {
-		l.running = true
-		go l.run()
+func (q *queue) add(requests ...*request) {
+	q.w.mu.Lock()
+	defer q.w.mu.Unlock()
+	q.waiting = append(q.waiting, requests...)
+	if !q.running && len(q.waiting) > 0 {
+		q.running = true
+		go q.run()
 	}
 }
 
-func (l *line) run() {
+func (q *queue) run() {
 	for {
-		l.w.mu.Lock()
-		if len(l.waiting) == 0 {
-			l.running = false
-			l.w.mu.Unlock()
+		q.w.mu.Lock()
+		if len(q.waiting) == 0 {
+			q.running = false
+			q.w.mu.Unlock()
 			return
 		}
-		ctx := l.waiting[0].ctx
-		l.w.mu.Unlock()
+		ctx := q.waiting[0].ctx
+		q.w.mu.Unlock()
 
-		orig, err := l.ready(ctx)
-		var orders []*order
-		l.w.mu.Lock()
-		for len(l.waiting) > 0 && (err != nil || len(orders) < mostAtOnce) { // all have waited for an error
-			o := l.waiting[0]
-			l.waiting = l.waiting[1:]
+		orig, err := q.ready(ctx)
+		var requests []*request
+		q.w.mu.Lock()
+		for len(q.waiting) > 0 && (err != nil || len(requests) < maxBatch) { // an error ends all of them
+			r := q.waiting[0]
+			q.waiting = q.waiting[1:]
 			switch {
 			case err != nil:
-				o.fail(orig, err)
-			case o.ctx.Err() != nil && !o.needsMezzanine: // its caller has left
-				o.fail(orig, context.Cause(o.ctx))
+				r.fail(orig, err)
+			case r.ctx.Err() != nil && !r.needsMezzanine: // its caller has left
+				r.fail(orig, context.Cause(r.ctx))
 			default:
-				orders = append(orders, o)
+				requests = append(requests, r)
 			}
 		}
-		l.w.mu.Unlock()
-		if len(orders) > 0 {
-			guard(orders, func() { l.do(orders) })
+		q.w.mu.Unlock()
+		if len(requests) > 0 {
+			guard(requests, func() { q.do(requests) })
 		}
 	}
 }
 
-// future is an original that is being got.
+// future is an original that is being read or fetched.
 type future struct {
 	once sync.Once
 	done chan struct{}
@@ -304,8 +304,7 @@ type future struct {
 	err  error
 }
 
-// start calls get on a goroutine of its own, and then, if the caller is the first; without
-// waiting for either.
+// start calls get and then then, in a new goroutine. Only the first call has an effect.
 func (x *future) start(get func() (original, error), then func()) {
 	x.once.Do(func() {
 		x.done = make(chan struct{})
@@ -314,7 +313,7 @@ func (x *future) start(get func() (original, error), then func()) {
 				defer close(x.done)
 				defer func() {
 					if p := recover(); p != nil {
-						x.orig, x.err = original{}, fmt.Errorf("%w: fetching panicked: %v", resize.ErrFailed, p)
+						x.orig, x.err = original{}, fmt.Errorf("%w: panic while fetching: %v", resize.ErrFailed, p)
 					}
 				}()
 				x.orig, x.err = get()

@@ -4,16 +4,16 @@ package imageurl
 
 import "testing"
 
-// Under the race detector sync.Pool drops what it is given at random, on purpose.
+// Not under the race detector, where sync.Pool drops objects at random on purpose.
 
-func TestTheReadPathAllocatesNothingForAPlainName(t *testing.T) {
+func TestSigner_Parse_DoesNotAllocate(t *testing.T) {
 	s := signer(t, key("k1"))
-	path := sign(key("k1"), contractPath)
+	path := sign(key("k1"), examplePath)
 	if n := testing.AllocsPerRun(200, func() {
 		if _, err := s.Parse(path); err != nil {
 			t.Fatal(err)
 		}
-	}); n >= 1 { // a collection may empty the pool once in a while
+	}); n >= 1 { // a garbage collection may empty the pool
 		t.Errorf("%v allocations", n)
 	}
 }

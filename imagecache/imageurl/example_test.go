@@ -9,7 +9,7 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// A gateway names a variant and signs its path; the tier reads it back.
+// A gateway names a variant and signs its path; the tier parses it.
 func Example() {
 	keys, err := imageurl.ParseKeys("k1=" + strings.Repeat("ab", 32))
 	if err != nil {
@@ -49,5 +49,5 @@ func ExampleParseRef() {
 	fmt.Println(err)
 	// Output:
 	// not an image URL: shape "640x640-q75-cover" is spelled "640x640-cover": the order is size, fit, gravity, up, trim, rot, flip or flop, gray, blur, sharp, bg, wm, still, credit, p3, q
-	// not an image URL: name "a b.jpg": characters other than letters, digits and - . _ ~ / and empty, . and .. segments are spelled as ~ and base64url of the whole name
+	// not an image URL: name "a b.jpg": write ~ and base64url of the whole name for a name with characters other than letters, digits and - . _ ~ / or with empty, . or .. segments
 }

@@ -8,10 +8,10 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// FuzzParseRef holds that a path names one Ref and a Ref has one path.
+// FuzzParseRef checks that a path names one Ref and a Ref has one path.
 func FuzzParseRef(f *testing.F) {
 	for _, path := range []string{
-		contractPath, "/orig/live/a/b", "/info/s.1/posts/a.b.json", "/640x/v.~YS9i/a/~YSBi.jpg",
+		examplePath, "/orig/live/a/b", "/info/s.1/posts/a.b.json", "/640x/v.~YS9i/a/~YSBi.jpg",
 		"/640x-q80/v.~/a/b.auto", "/640x/e.~IB/a/~IB.jpg", "/x1-bg000000/v../a/.../..a.jpg",
 	} {
 		f.Add(path)
@@ -25,11 +25,11 @@ func FuzzParseRef(f *testing.F) {
 			return
 		}
 		if r.String() != path {
-			t.Fatalf("%q was read and is written %q", path, r)
+			t.Fatalf("%q was parsed and is written as %q", path, r)
 		}
 		made, err := NewRef(r.Source(), r.Name(), r.Version(), r.Spec())
 		if err != nil || made != r {
-			t.Fatalf("%q was read, and its parts make %q, %v", path, made, err)
+			t.Fatalf("%q was parsed, and its parts make %q, %v", path, made, err)
 		}
 		for i := range len(path) {
 			if c := path[i]; !unreserved[c] && c != '/' {
@@ -37,13 +37,13 @@ func FuzzParseRef(f *testing.F) {
 			}
 		}
 		if strings.Contains(path, "//") || strings.Contains(path+"/", "/./") || strings.Contains(path+"/", "/../") {
-			t.Fatalf("%q is one that proxies rewrite", path)
+			t.Fatalf("%q may be rewritten by proxies", path)
 		}
 	})
 }
 
-// FuzzNewRef holds that every Ref that can be made is read back from its path, signed or
-// not, and that two of them share a path only if they are equal.
+// FuzzNewRef checks that every Ref is parsed back from its path, signed or not, and that two
+// Refs have the same path only if they are equal.
 func FuzzNewRef(f *testing.F) {
 	f.Add("posts", "2026/11/abc.jpg", uint8(ETag), "9f86", "640x640-cover-q70", "webp", "posts", "2026/11/abc", uint8(ETag), "9f86", "640x640-cover-q70", "jpg")
 	f.Add("a", "b/c", uint8(Trusted), "1", "orig", "", "a", "c", uint8(Trusted), "1/a/b", "orig", "")
@@ -75,7 +75,7 @@ func FuzzNewRef(f *testing.F) {
 		}
 		for _, s := range []*Signer{keys, dev} {
 			if back, err := s.Parse(s.Path(a)); err != nil || back != a {
-				t.Fatalf("%q is read as %q, %v", s.Path(a), back, err)
+				t.Fatalf("%q is parsed as %q, %v", s.Path(a), back, err)
 			}
 		}
 		b, err := build(source2, name2, pin2, token2, shape2, format2)
@@ -88,7 +88,7 @@ func FuzzNewRef(f *testing.F) {
 	})
 }
 
-// FuzzForgedPath holds that no path but the ones that were signed is accepted.
+// FuzzForgedPath checks that only signed paths are accepted.
 func FuzzForgedPath(f *testing.F) {
 	s := signer(f, key("k1"), key("k2"))
 	r := ref(f, "posts", "2026/11/abc.jpg", "e.9f86", "640x640-cover-q70.webp")

@@ -7,17 +7,17 @@ import (
 	"strings"
 )
 
-// MinSecret is the least number of bytes of a Key's Secret: that of the digest of
+// MinSecret is the minimum size of a Key's Secret in bytes: the size of a digest of
 // HMAC-SHA256 (RFC 2104, 3).
 const MinSecret = 32
 
-// Key is a secret that signs, and the id that stands before its signatures.
+// Key is a signing secret, and the id that precedes its signatures.
 type Key struct {
 	ID     string // 1-8 of a-z0-9
 	Secret []byte // at least MinSecret bytes
 }
 
-// String returns the id: a Key that is printed does not give itself away.
+// String returns the id without the secret.
 func (k Key) String() string { return k.ID + "=(secret)" }
 
 // GoString is String.
@@ -34,14 +34,15 @@ func (k Key) Check() error {
 		return fmt.Errorf("signing key %s: an id is 1-8 of a-z 0-9", quote(k.ID))
 	}
 	if len(k.Secret) < MinSecret {
-		return fmt.Errorf("signing key %q: the secret has %d bytes, needed are at least %d (%d hex digits)", k.ID, len(k.Secret), MinSecret, 2*MinSecret)
+		return fmt.Errorf("signing key %q: the secret has %d bytes, want at least %d (%d hex digits)",
+			k.ID, len(k.Secret), MinSecret, 2*MinSecret)
 	}
 	return nil
 }
 
-// ParseKeys reads "k2=HEX,k1=HEX": keys in the order of their rank, each id once, each
-// secret at least 64 hex digits of either case. Blanks around a key do not count. "" is no
-// keys and no error. All faults are reported at once, and none shows a secret.
+// ParseKeys parses "k2=HEX,k1=HEX": the signing key first, each id once, each secret at
+// least 64 hex digits of either case. Blanks around a key are ignored. "" is no keys and no
+// error. The error joins everything that is wrong and contains no secret.
 func ParseKeys(text string) ([]Key, error) {
 	if strings.TrimSpace(text) == "" {
 		return nil, nil
@@ -53,11 +54,11 @@ func ParseKeys(text string) ([]Key, error) {
 	for i, part := range strings.Split(text, ",") {
 		id, digits, ok := strings.Cut(strings.TrimSpace(part), "=")
 		if !ok {
-			errs = append(errs, fmt.Errorf("signing key %d of the list is not of the form id=HEX", i+1))
+			errs = append(errs, fmt.Errorf("signing key %d of the list: want id=HEX", i+1))
 			continue
 		}
 		secret, err := hex.DecodeString(digits)
-		if err != nil { // its text shows a byte of the secret
+		if err != nil { // its text contains a byte of the secret
 			errs = append(errs, fmt.Errorf("signing key %s: the secret is not an even number of hex digits", quote(id)))
 			continue
 		}
@@ -70,14 +71,14 @@ func ParseKeys(text string) ([]Key, error) {
 	return keys, nil
 }
 
-// checkKeys returns every fault of keys.
+// checkKeys returns everything that is wrong with keys.
 func checkKeys(keys []Key) (errs []error) {
 	seen := make(map[string]bool, len(keys))
 	for _, k := range keys {
 		if err := k.Check(); err != nil {
 			errs = append(errs, err)
 		} else if seen[k.ID] {
-			errs = append(errs, fmt.Errorf("signing key %q: the id is there twice", k.ID))
+			errs = append(errs, fmt.Errorf("signing key %q: duplicate id", k.ID))
 		}
 		seen[k.ID] = true
 	}

@@ -5,23 +5,24 @@ import (
 	"strings"
 )
 
-// Names and tokens stand in a path as they are where no proxy can re-spell them, and
-// otherwise as ~ and base64url. Each has one spelling, so that one Ref has one path.
+// Names and tokens are written in a path unchanged if no proxy can rewrite them, and
+// otherwise as ~ and base64url. Each has one spelling, so that a Ref has one path.
 
 // unreserved says which bytes are unreserved characters (RFC 3986, 2.3).
 var unreserved = func() (set [256]bool) {
 	for c := range set {
-		set[c] = 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~", byte(c)) >= 0
+		set[c] = 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
+			strings.IndexByte("-._~", byte(c)) >= 0
 	}
 	return set
 }()
 
-// plainName reports whether name stands in a path as it is.
+// plainName reports whether name is written in a path unchanged.
 func plainName(name string) bool {
 	if name == "" || name[0] == '~' {
 		return false
 	}
-	segment := 0 // where the segment began
+	segment := 0 // start of the segment
 	for i := 0; i <= len(name); i++ {
 		if i < len(name) && name[i] != '/' {
 			if !unreserved[name[i]] {
@@ -38,7 +39,7 @@ func plainName(name string) bool {
 	return true
 }
 
-// plainToken reports whether token stands in a path as it is.
+// plainToken reports whether token is written in a path unchanged.
 func plainToken(token string) bool {
 	if token == "" || token[0] == '~' {
 		return false
@@ -51,7 +52,7 @@ func plainToken(token string) bool {
 	return true
 }
 
-// parseName reads a name as a path spells it.
+// parseName parses a name as it is spelled in a path.
 func parseName(spelled string) (string, error) {
 	if strings.HasPrefix(spelled, "~") {
 		name, err := decode("name", spelled, MaxName)
@@ -59,15 +60,16 @@ func parseName(spelled string) (string, error) {
 			return "", err
 		}
 		if plainName(name) {
-			return "", syntax("name %s is spelled %s", quote(spelled), quote(name))
+			return "", syntaxError("name %s is spelled %s", quote(spelled), quote(name))
 		}
 		return name, nil
 	}
 	if len(spelled) < 1 || len(spelled) > MaxName {
-		return "", syntax("the name has %d bytes, not 1-%d", len(spelled), MaxName)
+		return "", syntaxError("the name has %d bytes, want 1-%d", len(spelled), MaxName)
 	}
 	if !plainName(spelled) {
-		return "", syntax("name %s: characters other than letters, digits and - . _ ~ / and empty, . and .. segments are spelled as ~ and base64url of the whole name", quote(spelled))
+		return "", syntaxError("name %s: write ~ and base64url of the whole name for a name with characters "+
+			"other than letters, digits and - . _ ~ / or with empty, . or .. segments", quote(spelled))
 	}
 	return spelled, nil
 }
@@ -77,18 +79,18 @@ func appendEncoded(b []byte, s string) []byte {
 	return base64.RawURLEncoding.AppendEncode(append(b, '~'), []byte(s))
 }
 
-// decode reads what appendEncoded writes, and nothing else: of the several spellings that
-// base64 has for one value (trailing bits, line breaks) it takes one.
-func decode(part, spelled string, most int) (string, error) {
-	if len(spelled) > 1+base64.RawURLEncoding.EncodedLen(most) {
-		return "", syntax("the %s has more than %d bytes", part, most)
+// decode decodes the result of appendEncoded. base64 has several spellings of one value
+// (trailing bits, line breaks); it accepts only the canonical one.
+func decode(part, spelled string, limit int) (string, error) {
+	if len(spelled) > 1+base64.RawURLEncoding.EncodedLen(limit) {
+		return "", syntaxError("the %s has more than %d bytes", part, limit)
 	}
 	value, err := base64.RawURLEncoding.DecodeString(spelled[1:])
 	if err != nil || string(appendEncoded(nil, string(value))) != spelled {
-		return "", syntax("%s %s: what follows ~ is not base64url without padding", part, quote(spelled))
+		return "", syntaxError("%s %s: after ~ want base64url without padding", part, quote(spelled))
 	}
 	if len(value) == 0 {
-		return "", syntax("the %s has 0 bytes, not 1-%d", part, most)
+		return "", syntaxError("the %s has 0 bytes, want 1-%d", part, limit)
 	}
 	return string(value), nil
 }

@@ -2,8 +2,8 @@ package imageurl
 
 import "strings"
 
-// PathOf returns the path of a URL, or of a path, as a client would request it: without
-// scheme, host, query and fragment. Nothing in it is decoded.
+// PathOf returns the path of a URL, or of a path, without scheme, host, query and fragment.
+// It is not decoded.
 func PathOf(url string) string {
 	url, _, _ = strings.Cut(strings.TrimSpace(url), "#")
 	url, _, _ = strings.Cut(url, "?")

@@ -1,7 +1,7 @@
-// Package imageurl is the grammar of the tier's URLs (CONTRACT 1): a Ref is the full
-// name of a variant, a Signer writes it as a signed path and reads it back. The
-// gateway writes what the tier reads, so both use this package and nothing below it
-// but resize and the standard library.
+// Package imageurl is the grammar of the tier's URLs: a Ref is the full name of a variant,
+// and a Signer writes it as a signed path and parses it. The gateway writes the URLs that
+// the tier parses, so both import this package, which imports only resize and the standard
+// library. Start reading at Ref, then Signer.
 //
 //	/i/{signature}/{shape}/{version}/{source}/{name}.{format}
 //	   └ Signer   ┘└ Ref ──────────────────────────────────┘
@@ -16,31 +16,31 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// ErrSyntax: no Ref is spelled like that, or none has such parts. The text of an error that
-// wraps it says what is wrong with which part and may be shown to whoever sent it.
+// ErrSyntax means that a path, or a part of one, is not valid. The text of an error that
+// wraps it says which part is wrong and may be shown to the client.
 var ErrSyntax = errors.New("not an image URL")
 
-// Lengths of the parts, in bytes (CONTRACT 1).
+// Maximum lengths of the parts, in bytes.
 const (
 	MaxSource = 32
-	MaxName   = 1024 // as decoded
-	MaxToken  = 200  // as decoded
+	MaxName   = 1024 // decoded
+	MaxToken  = 200  // decoded
 )
 
-// Ref is the full name of a variant: source, name, version, Spec. It can be got from
-// NewRef, ParseRef and Signer.Parse only, is checked once and for all there, and is
-// comparable: two Refs are equal exactly when their paths are. The zero Ref names nothing.
+// Ref is the full name of a variant: source, name, version, Spec. NewRef, ParseRef and
+// Signer.Parse make and validate it. It is comparable: two Refs are equal exactly if their
+// paths are. The zero Ref names nothing.
 type Ref struct {
 	source, name string
 	version      Version
 	spec         resize.Spec
-	path         string // String, made once: it follows from the fields above, so == is right
+	path         string // the value of String; derived from the fields above, so == works
 }
 
-// NewRef names the variant of an original. source is a configured alias
-// ([a-z][a-z0-9-]{0,31}), name the object's name within it, 1-1,024 bytes of any value,
-// and spec one whose Check is nil. The error wraps ErrSyntax, and resize.ErrSpec where the
-// Spec is at fault.
+// NewRef returns the Ref of a variant. source is a configured alias
+// ([a-z][a-z0-9-]{0,31}), name the object's name within it (1-1,024 bytes of any value),
+// and spec a valid Spec. The error wraps ErrSyntax, and resize.ErrSpec if the Spec is
+// invalid.
 func NewRef(source, name string, v Version, spec resize.Spec) (Ref, error) {
 	if err := checkSource(source); err != nil {
 		return Ref{}, err
@@ -52,7 +52,7 @@ func NewRef(source, name string, v Version, spec resize.Spec) (Ref, error) {
 		return Ref{}, fmt.Errorf("%w: %w", ErrSyntax, err)
 	}
 	r := Ref{source: source, name: name, version: v, spec: spec}
-	r.path = r.spell()
+	r.path = r.buildPath()
 	return r, nil
 }
 
@@ -62,37 +62,37 @@ func (r Ref) Source() string { return r.source }
 // Name returns the object's name within its source, decoded: any bytes.
 func (r Ref) Name() string { return r.name }
 
-// Version returns what the Ref promises about the original's content.
+// Version returns the version of the original.
 func (r Ref) Version() Version { return r.version }
 
-// Spec returns shape and format.
+// Spec returns the shape and format.
 func (r Ref) Spec() resize.Spec { return r.spec }
 
-// String returns the path of the Ref from the / before the shape to its end: what is
-// signed, and what a cache keeps it under. ParseRef reads it back.
+// String returns the path of the Ref, from the / before the shape to its end. It is the
+// part of a URL that is signed, and the key in a cache. ParseRef parses it.
 func (r Ref) String() string { return r.path }
 
-// WithSpec names another variant of the same original in the same version. The error is
-// that of NewRef.
+// WithSpec returns the Ref of another variant of the same original in the same version.
+// The error is that of NewRef.
 func (r Ref) WithSpec(spec resize.Spec) (Ref, error) {
 	return NewRef(r.source, r.name, r.version, spec)
 }
 
-// Resolve names what a client is sent that asked for r with the format auto: the variant
-// in f (AVIF, WebP or JPEG), under the very Ref of the URL that asks for f outright
-// (resize.Spec.Resolve). A Ref of another format is returned as it is.
+// Resolve replaces the format auto by f (AVIF, WebP or JPEG), which was negotiated with the
+// client. The result is equal to the Ref of a URL that names f itself
+// (resize.Spec.Resolve). A Ref of another format is returned unchanged.
 func (r Ref) Resolve(f resize.Format) Ref {
 	spec := r.spec.Resolve(f)
 	if spec == r.spec {
 		return r
 	}
 	r.spec = spec
-	r.path = r.spell()
+	r.path = r.buildPath()
 	return r
 }
 
-// spell writes the path of r.
-func (r Ref) spell() string {
+// buildPath returns the path of r.
+func (r Ref) buildPath() string {
 	b := make([]byte, 0, len("/")+64+len(r.version.token)+len(r.source)+len(r.name)*4/3)
 	b = r.spec.AppendShape(append(b, '/'))
 	b = r.version.append(append(b, '/'))
@@ -109,24 +109,24 @@ func (r Ref) spell() string {
 	return string(b)
 }
 
-// ParseRef reads what Ref.String writes, and nothing else: ParseRef(s).String() is s for
-// every s that it accepts. The error wraps ErrSyntax, names the part that is wrong, and
-// names its canonical spelling where there is one.
+// ParseRef parses the result of Ref.String. It accepts only the canonical spelling:
+// ParseRef(s).String() is s for every s that it accepts. The error wraps ErrSyntax and
+// names the part that is wrong, with its canonical spelling if it has one.
 func ParseRef(path string) (Ref, error) {
 	if path == "" || path[0] != '/' {
-		return Ref{}, syntax("it does not begin with /")
+		return Ref{}, syntaxError("it does not begin with /")
 	}
 	shape, rest, _ := strings.Cut(path[1:], "/")
 	version, rest, _ := strings.Cut(rest, "/")
-	source, rest, whole := strings.Cut(rest, "/")
-	if !whole {
-		return Ref{}, syntax("it has too few parts: /shape/version/source/name.format")
+	source, rest, ok := strings.Cut(rest, "/")
+	if !ok {
+		return Ref{}, syntaxError("too few parts: want /shape/version/source/name.format")
 	}
 	spelledName, format := rest, ""
 	if shape != "orig" {
 		dot := strings.LastIndexByte(rest, '.')
 		if dot < 0 || strings.IndexByte(rest[dot:], '/') >= 0 {
-			return Ref{}, syntax("its last segment has no .format (jpg png webp avif gif heic jxl auto)")
+			return Ref{}, syntaxError("the last segment has no .format (jpg png webp avif gif heic jxl auto)")
 		}
 		spelledName, format = rest[:dot], rest[dot+1:]
 	}
@@ -148,7 +148,7 @@ func ParseRef(path string) (Ref, error) {
 	return Ref{source: source, name: name, version: v, spec: spec, path: path}, nil
 }
 
-// checkSource reports whether a configuration can have a source of that alias.
+// checkSource returns an error if alias is not a valid alias of a source.
 func checkSource(alias string) error {
 	ok := len(alias) >= 1 && len(alias) <= MaxSource && 'a' <= alias[0] && alias[0] <= 'z'
 	for i := 0; ok && i < len(alias); i++ {
@@ -156,20 +156,20 @@ func checkSource(alias string) error {
 		ok = 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-'
 	}
 	if !ok {
-		return syntax("source %s: an alias is a letter a-z, then up to %d of a-z 0-9 -", quote(alias), MaxSource-1)
+		return syntaxError("source %s: an alias is a letter a-z, then up to %d of a-z 0-9 -", quote(alias), MaxSource-1)
 	}
 	return nil
 }
 
-func syntax(format string, args ...any) error {
+func syntaxError(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrSyntax, fmt.Sprintf(format, args...))
 }
 
-// quote makes what a client sent fit to be shown in an error: quoted, ASCII, and short.
+// quote makes a client's input safe to show in an error: quoted, ASCII, and short.
 func quote(s string) string {
-	const most = 64
-	if len(s) > most {
-		return strconv.QuoteToASCII(s[:most]) + "…"
+	const limit = 64
+	if len(s) > limit {
+		return strconv.QuoteToASCII(s[:limit]) + "…"
 	}
 	return strconv.QuoteToASCII(s)
 }

@@ -39,7 +39,7 @@ func ref(t testing.TB, source, name, v, specName string) Ref {
 
 func b64(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 
-func TestARefIsSpelledAsTheContractSays(t *testing.T) {
+func TestRef_String(t *testing.T) {
 	long := strings.Repeat("n", MaxName)
 	for _, c := range []struct{ source, name, version, spec, path string }{
 		{"posts", "2026/11/abc.jpg", "e.9f86d081884c7d65", "640x640-cover-q70.webp", "/640x640-cover-q70/e.9f86d081884c7d65/posts/2026/11/abc.jpg.webp"},
@@ -73,13 +73,13 @@ func TestARefIsSpelledAsTheContractSays(t *testing.T) {
 	} {
 		r := ref(t, c.source, c.name, c.version, c.spec)
 		if r.String() != c.path {
-			t.Errorf("%s: spelled %s", c.path, r)
+			t.Errorf("%s: path %s", c.path, r)
 		}
 		back, err := ParseRef(c.path)
 		if err != nil {
 			t.Errorf("%s: %v", c.path, err)
 		} else if back != r {
-			t.Errorf("%s: read as %+v, want %+v", c.path, back, r)
+			t.Errorf("%s: parsed as %+v, want %+v", c.path, back, r)
 		}
 		if r.Source() != c.source || r.Name() != c.name || r.Version() != version(t, c.version) || r.Spec() != spec(t, c.spec) {
 			t.Errorf("%s: parts %q %q %v %s", c.path, r.Source(), r.Name(), r.Version(), r.Spec().Name())
@@ -87,7 +87,7 @@ func TestARefIsSpelledAsTheContractSays(t *testing.T) {
 	}
 }
 
-func TestPartsThatNoRefHasAreRefused(t *testing.T) {
+func TestNewRef_BadParts(t *testing.T) {
 	ok := struct {
 		source, name string
 		v            Version
@@ -114,13 +114,13 @@ func TestPartsThatNoRefHasAreRefused(t *testing.T) {
 		c.spoil()
 		r, err := NewRef(ok.source, ok.name, ok.v, ok.spec)
 		if !errors.Is(err, ErrSyntax) || r != (Ref{}) || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%+v: %v, %v: want an error that says %q", ok, r, err, c.says)
+			t.Errorf("%+v: %v, %v; want an error with %q", ok, r, err, c.says)
 		}
 		ok = saved
 	}
 }
 
-func TestVersionsThatPromiseNothingAreRefused(t *testing.T) {
+func TestVersion_Bad(t *testing.T) {
 	for _, c := range []struct {
 		pin   Pin
 		token string
@@ -133,7 +133,7 @@ func TestVersionsThatPromiseNothingAreRefused(t *testing.T) {
 		}
 	}
 	for _, c := range []struct{ text, says string }{
-		{"", "none of live"}, {"Live", "none of live"}, {"live.1", "none of live"}, {"v", "none of live"}, {"x.1", "none of live"}, {"V.1", "none of live"},
+		{"", "want live"}, {"Live", "want live"}, {"live.1", "want live"}, {"v", "want live"}, {"x.1", "want live"}, {"V.1", "want live"},
 		{"v.", "0 bytes"}, {"e.", "0 bytes"}, {"s.null", "pins nothing"}, {"s.~" + b64("null"), `spelled "s.null"`},
 		{"v.a b", `spelled "v.~` + b64("a b") + `"`}, {"v.a/b", `spelled "v.~` + b64("a/b") + `"`},
 		{"v.~" + b64("a"), `spelled "v.a"`}, {"v.~", "0 bytes"}, {"v.~~", "base64url"}, {"v.~Y", "base64url"},
@@ -142,12 +142,12 @@ func TestVersionsThatPromiseNothingAreRefused(t *testing.T) {
 	} {
 		v, err := ParseVersion(c.text)
 		if !errors.Is(err, ErrSyntax) || v != (Version{}) || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("ParseVersion(%q) is %v, %v: want an error that says %q", c.text, v, err, c.says)
+			t.Errorf("ParseVersion(%q) is %v, %v; want an error with %q", c.text, v, err, c.says)
 		}
 	}
 }
 
-func TestATokenOfAnyBytesHasAVersion(t *testing.T) {
+func TestVersion_RoundTrip(t *testing.T) {
 	for _, pin := range []Pin{Trusted, ETag, VersionID} {
 		for _, token := range []string{"1", "~", " ", "\x00", `"`, "a/b", "null ", strings.Repeat("t", MaxToken), strings.Repeat("\xff", MaxToken)} {
 			v, err := NewVersion(pin, token)
@@ -158,7 +158,7 @@ func TestATokenOfAnyBytesHasAVersion(t *testing.T) {
 				t.Errorf("%q: pin %d, token %q", token, v.Pin(), v.Token())
 			}
 			if back, err := ParseVersion(v.String()); err != nil || back != v {
-				t.Errorf("%q is written %s and read %v, %v", token, v, back, err)
+				t.Errorf("%q is written as %s and parsed as %v, %v", token, v, back, err)
 			}
 		}
 	}
@@ -167,16 +167,16 @@ func TestATokenOfAnyBytesHasAVersion(t *testing.T) {
 	}
 }
 
-func TestEveryOtherSpellingOfAPathIsRefused(t *testing.T) {
+func TestParseRef_OtherSpellings(t *testing.T) {
 	for _, c := range []struct{ path, says string }{
 		{"", "begin with /"},
 		{"640x/v.1/posts/a.jpg", "begin with /"},
 		{"/", "too few parts"},
 		{"/640x/v.1/posts", "too few parts"},
 		{"//640x/v.1/posts/a.jpg", "no size"},
-		{"/640x//v.1/posts/a.jpg", "none of live"},
+		{"/640x//v.1/posts/a.jpg", "want live"},
 		{"/640x/v.1//posts/a.jpg", "source"},
-		{"/640x/v.1/posts//a.jpg", "empty, . and .. segments"},
+		{"/640x/v.1/posts//a.jpg", "empty, . or .. segments"},
 		{"/640x/v.1/posts/a.jpg/", "no .format"},
 		{"/640x/v.1/posts/a.b/c", "no .format"},
 		{"/640x/v.1/posts/a", "no .format"},
@@ -207,16 +207,16 @@ func TestEveryOtherSpellingOfAPathIsRefused(t *testing.T) {
 	} {
 		r, err := ParseRef(c.path)
 		if !errors.Is(err, ErrSyntax) || r != (Ref{}) {
-			t.Errorf("%q was read as %+v, %v", c.path, r, err)
+			t.Errorf("%q was parsed as %+v, %v", c.path, r, err)
 		} else if !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%q: %q does not say %q", c.path, err, c.says)
+			t.Errorf("%q: error %q, want %q in it", c.path, err, c.says)
 		} else if len(err.Error()) > 400 {
 			t.Errorf("%q: the error has %d bytes", c.path, len(err.Error()))
 		}
 	}
 }
 
-func TestTheLastDotOfTheLastSegmentBeginsTheFormat(t *testing.T) {
+func TestParseRef_FormatAfterLastDot(t *testing.T) {
 	for path, name := range map[string]string{
 		"/640x/live/posts/a.jpg.webp":     "a.jpg",
 		"/640x/live/posts/a.webp.webp":    "a.webp",
@@ -233,7 +233,7 @@ func TestTheLastDotOfTheLastSegmentBeginsTheFormat(t *testing.T) {
 	}
 }
 
-func TestAResolvedRefIsTheRefOfTheURLThatAsksForTheFormat(t *testing.T) {
+func TestRef_Resolve(t *testing.T) {
 	auto := ref(t, "posts", "a b", "v.1", "640x640-cover-bg000000-q75.auto")
 	for f, want := range map[resize.Format]string{
 		resize.WebP: "640x640-cover.webp",
@@ -246,14 +246,14 @@ func TestAResolvedRefIsTheRefOfTheURLThatAsksForTheFormat(t *testing.T) {
 	}
 	webp := ref(t, "posts", "a", "v.1", "640x.webp")
 	if webp.Resolve(resize.JPEG) != webp {
-		t.Errorf("a WebP was resolved to %s", webp.Resolve(resize.JPEG))
+		t.Errorf("webp resolved to %s", webp.Resolve(resize.JPEG))
 	}
 	if other, err := auto.WithSpec(spec(t, "orig")); err != nil || other != ref(t, "posts", "a b", "v.1", "orig") {
 		t.Errorf("WithSpec: %v, %v", other, err)
 	}
 }
 
-func TestRandomRefsAreReadBackAndNoTwoShareAPath(t *testing.T) {
+func TestParseRef_RandomRoundTrip(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	pick := func(of ...string) string { return of[r.IntN(len(of))] }
 	letters := []string{"a", "B", "0", "-", ".", "..", "_", "~", "/", "//", "/../", " ", "%2f", "\x00", "\xff", "é", "?", "orig", ".jpg", "IA"}

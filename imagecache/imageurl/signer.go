@@ -13,44 +13,44 @@ import (
 )
 
 var (
-	// ErrSignature: the signature is missing, wrong, or of a key that is not live.
+	// ErrSignature means that the signature is missing, wrong, or of an unknown key.
 	ErrSignature = errors.New("wrong signature")
-	// ErrNotImage: the path is not below Prefix, so it is not for this package.
+	// ErrNotImage means that the path is not below Prefix.
 	ErrNotImage = errors.New("no such path")
 )
 
-// Prefix is what every signed path begins with.
+// Prefix is the prefix of every signed path.
 const Prefix = "/i/"
 
-// macBytes of HMAC-SHA256 are kept, macChars characters of base64url: 128 bits, half of
-// the digest, the least that RFC 2104 (5) allows.
+// A signature is the first macBytes of HMAC-SHA256, or macChars characters of base64url:
+// 128 bits, half of the digest, which is the minimum of RFC 2104 (5).
 const (
 	macBytes = 16
 	macChars = 22
 )
 
-// maxSigned is more than any path of a Ref has bytes; no key ever signed a longer one, so
-// nobody can make us hash it.
+// maxSigned is an upper bound of the length of a Ref's path in bytes. Longer paths are
+// rejected before they are hashed.
 const maxSigned = 4096
 
-// Signer writes Refs as signed paths and reads them back. It is safe for concurrent use
-// and never changes.
+// Signer writes Refs as signed paths and parses them. It is immutable and safe for
+// concurrent use.
 type Signer struct {
-	keys []*liveKey
+	keys []*preparedKey
 	dev  bool
 }
 
 // NewSigner returns a Signer that signs with the first key and accepts the signatures of
-// all. It errs if there is none, if two have one id, and if Key.Check errs.
+// all. It returns an error without keys, for duplicate ids, and if Key.Check fails.
 func NewSigner(keys ...Key) (*Signer, error) {
 	if len(keys) == 0 {
-		return nil, errors.New("there is no key to sign image URLs with")
+		return nil, errors.New("no key to sign image URLs")
 	}
 	return newSigner(false, keys)
 }
 
-// NewDevSigner returns a Signer for development: it accepts _ in the place of a signature,
-// from anyone, besides the signatures of keys. Without keys it writes _ too.
+// NewDevSigner returns a Signer for development: it accepts _ instead of a signature beside
+// the signatures of keys. Without keys it also writes _.
 func NewDevSigner(keys ...Key) (*Signer, error) { return newSigner(true, keys) }
 
 func newSigner(dev bool, keys []Key) (*Signer, error) {
@@ -59,12 +59,12 @@ func newSigner(dev bool, keys []Key) (*Signer, error) {
 	}
 	s := &Signer{dev: dev}
 	for _, k := range keys {
-		s.keys = append(s.keys, newLiveKey(k))
+		s.keys = append(s.keys, prepareKey(k))
 	}
 	return s, nil
 }
 
-// Path returns the signed path of ref, from /i/ to its end: the same one each time.
+// Path returns the signed path of ref, from /i/ to its end. It is deterministic.
 func (s *Signer) Path(ref Ref) string {
 	if len(s.keys) == 0 {
 		return Prefix + "_" + ref.path
@@ -72,21 +72,20 @@ func (s *Signer) Path(ref Ref) string {
 	return s.keys[0].path(ref)
 }
 
-// PathWith is Path with the key of that id instead of the first: a gateway keeps the URLs
-// of old posts that way. It errs if there is no such key.
+// PathWith is Path with the key of the given id instead of the first, so that a gateway can
+// keep the URLs of old posts. It returns an error if there is no such key.
 func (s *Signer) PathWith(keyID string, ref Ref) (string, error) {
 	k := s.key(keyID)
 	if k == nil {
-		return "", fmt.Errorf("sign %s: there is no key %s", ref, quote(keyID))
+		return "", fmt.Errorf("sign %s: no key %s", ref, quote(keyID))
 	}
 	return k.path(ref), nil
 }
 
-// Parse reads a signed path: the raw path of a request, as it came over the wire, with
-// nothing decoded and without its query.
+// Parse parses a signed path: the raw path of a request, not decoded and without its query.
 //
-// The signature is checked before anything else is read. The error wraps ErrNotImage if
-// path is not below Prefix, ErrSignature, or (with a good signature only) ErrSyntax.
+// It checks the signature before it parses the rest. The error wraps ErrNotImage if path
+// is not below Prefix, ErrSignature, or ErrSyntax if the signature is good.
 func (s *Signer) Parse(path string) (Ref, error) {
 	signed, err := s.verify(path)
 	if err != nil {
@@ -110,22 +109,22 @@ func (s *Signer) verify(path string) (signed string, err error) {
 		return signed, nil
 	}
 	id, mac, _ := strings.Cut(signature, ".")
-	k := s.key(id) // ids are public: this may take its time as it likes
+	k := s.key(id) // ids are public: no need for constant time
 	if k == nil || len(mac) != macChars {
 		return "", ErrSignature
 	}
 	var want, got [macChars]byte
 	k.mac(&want, signed)
 	copy(got[:], mac)
-	// Characters are compared, not what they decode to: base64 has several spellings of
-	// one value, and each would be a URL of its own in every cache on the way.
+	// Compare the characters, not the decoded bytes: base64 has several spellings of one
+	// value, and each would be a different URL in every cache on the way.
 	if subtle.ConstantTimeCompare(want[:], got[:]) != 1 {
 		return "", ErrSignature
 	}
 	return signed, nil
 }
 
-func (s *Signer) key(id string) *liveKey {
+func (s *Signer) key(id string) *preparedKey {
 	for _, k := range s.keys {
 		if k.id == id {
 			return k
@@ -134,29 +133,29 @@ func (s *Signer) key(id string) *liveKey {
 	return nil
 }
 
-// liveKey is a Key with hashes that have its schedule computed. hmac.Hash.Reset keeps the
-// schedule, which is half of the work of signing something as short as a path.
-type liveKey struct {
+// preparedKey is a Key with a pool of HMACs. Resetting an HMAC keeps its key schedule, which
+// is half of the work of signing something as short as a path.
+type preparedKey struct {
 	id   string
 	idle sync.Pool // of *hasher
 }
 
-// hasher is what one signature at a time needs; it is here so that none allocates.
+// hasher has the buffers for one signature, so that signing does not allocate.
 type hasher struct {
 	hmac hash.Hash
 	in   []byte
 	sum  [sha256.Size]byte
 }
 
-func newLiveKey(k Key) *liveKey {
+func prepareKey(k Key) *preparedKey {
 	secret := append([]byte(nil), k.Secret...)
-	live := &liveKey{id: k.ID}
-	live.idle.New = func() any { return &hasher{hmac: hmac.New(sha256.New, secret)} }
-	return live
+	prepared := &preparedKey{id: k.ID}
+	prepared.idle.New = func() any { return &hasher{hmac: hmac.New(sha256.New, secret)} }
+	return prepared
 }
 
-// mac puts the signature of signed, without the key's id, into out.
-func (k *liveKey) mac(out *[macChars]byte, signed string) {
+// mac writes the signature of signed, without the key's id, to out.
+func (k *preparedKey) mac(out *[macChars]byte, signed string) {
 	h := k.idle.Get().(*hasher)
 	h.in = append(h.in[:0], signed...)
 	h.hmac.Reset()
@@ -166,7 +165,7 @@ func (k *liveKey) mac(out *[macChars]byte, signed string) {
 	k.idle.Put(h)
 }
 
-func (k *liveKey) path(ref Ref) string {
+func (k *preparedKey) path(ref Ref) string {
 	var mac [macChars]byte
 	k.mac(&mac, ref.path)
 	var buf [len(Prefix) + 8 + 1 + macChars]byte

@@ -25,31 +25,31 @@ func signer(t testing.TB, keys ...Key) *Signer {
 	return s
 }
 
-const contractPath = "/640x640-cover-q70/e.9f86d081884c7d65/posts/2026/11/abc.jpg.webp"
+const examplePath = "/640x640-cover-q70/e.9f86d081884c7d65/posts/2026/11/abc.jpg.webp"
 
-// sign is the contract's signature, written a second time and without this package.
+// sign is an independent implementation of the signature.
 func sign(k Key, path string) string {
 	h := hmac.New(sha256.New, k.Secret)
 	h.Write([]byte(path))
 	return "/i/" + k.ID + "." + base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:16]) + path
 }
 
-func TestASignedPathIsWhatTheContractSays(t *testing.T) {
-	r, err := ParseRef(contractPath)
+func TestSigner_Path(t *testing.T) {
+	r, err := ParseRef(examplePath)
 	if err != nil {
 		t.Fatal(err)
 	}
 	path := signer(t, key("k1"), key("x2")).Path(r)
-	if want := sign(key("k1"), contractPath); path != want {
+	if want := sign(key("k1"), examplePath); path != want {
 		t.Errorf("signed %s, want %s", path, want)
 	}
 	if back, err := signer(t, key("k1")).Parse(path); err != nil || back != r {
-		t.Errorf("read back as %v, %v", back, err)
+		t.Errorf("parsed as %v, %v", back, err)
 	}
 }
 
-func TestTheFirstKeySignsAndAllVerify(t *testing.T) {
-	r, _ := ParseRef(contractPath)
+func TestSigner_Keys(t *testing.T) {
+	r, _ := ParseRef(examplePath)
 	old, both := signer(t, key("a1")), signer(t, key("b2"), key("a1"))
 	if _, err := both.Parse(old.Path(r)); err != nil {
 		t.Errorf("the older key's URL: %v", err)
@@ -58,7 +58,7 @@ func TestTheFirstKeySignsAndAllVerify(t *testing.T) {
 		t.Errorf("signed %s", both.Path(r))
 	}
 	if _, err := old.Parse(both.Path(r)); !errors.Is(err, ErrSignature) {
-		t.Errorf("a key that is not live: %v", err)
+		t.Errorf("an unknown key: %v", err)
 	}
 	if path, err := both.PathWith("a1", r); err != nil || path != old.Path(r) {
 		t.Errorf("PathWith: %s, %v", path, err)
@@ -72,7 +72,7 @@ func TestTheFirstKeySignsAndAllVerify(t *testing.T) {
 	}
 }
 
-func TestNoByteOfASignedPathCanBeChangedAddedOrTaken(t *testing.T) {
+func TestSigner_Parse_ChangedByte(t *testing.T) {
 	s := signer(t, key("k1"), key("k2"))
 	for _, r := range []Ref{
 		ref(t, "posts", "2026/11/abc.jpg", "e.9f86", "640x640-cover-q70.webp"),
@@ -83,7 +83,7 @@ func TestNoByteOfASignedPathCanBeChangedAddedOrTaken(t *testing.T) {
 			if p == path {
 				return
 			}
-			// Outside of /i/ nothing is signed: that is another error, and no Ref either.
+			// Outside of /i/ the error is another one.
 			want := ErrSignature
 			if !strings.HasPrefix(p, Prefix) {
 				want = ErrNotImage
@@ -107,38 +107,38 @@ func TestNoByteOfASignedPathCanBeChangedAddedOrTaken(t *testing.T) {
 	}
 }
 
-func TestTheSignatureIsCheckedBeforeTheSyntax(t *testing.T) {
+func TestSigner_Parse_SignatureBeforeSyntax(t *testing.T) {
 	s := signer(t, key("k1"))
 	for _, path := range []string{"/", "/nonsense", "/640x/v.1/posts/a%20b.jpg", "/640X/v.1/posts/a.jpg", "//", "/\x00", "/" + strings.Repeat("a", maxSigned-1)} {
 		if _, err := s.Parse(sign(key("k1"), path)); !errors.Is(err, ErrSyntax) || errors.Is(err, ErrSignature) {
-			t.Errorf("%.40q, well signed: %v", path, err)
+			t.Errorf("%.40q, good signature: %v", path, err)
 		}
 		if _, err := s.Parse(sign(key("x1"), path)); !errors.Is(err, ErrSignature) || errors.Is(err, ErrSyntax) {
-			t.Errorf("%.40q, ill signed: %v", path, err)
+			t.Errorf("%.40q, bad signature: %v", path, err)
 		}
 	}
 }
 
-func TestASignatureThatIsNoneIsRefused(t *testing.T) {
+func TestSigner_Parse_BadSignature(t *testing.T) {
 	s := signer(t, key("k1"))
-	good := sign(key("k1"), contractPath)
+	good := sign(key("k1"), examplePath)
 	mac := good[len("/i/k1.") : len("/i/k1.")+macChars]
 	for _, p := range []string{
-		"/i/", "/i//", "/i/k1", "/i/k1." + mac, "/i" + "/" + contractPath, "/i" + contractPath, "/i/_" + contractPath, "/i/." + mac + contractPath,
-		"/i/" + mac + contractPath, "/i/k1" + contractPath, "/i/k1." + contractPath, "/i/k1." + mac + "=" + contractPath, "/i/k1." + mac + "==" + contractPath,
-		"/i/K1." + mac + contractPath, "/i/k1." + strings.Repeat("A", macChars) + contractPath, "/i/k1." + mac + "." + mac + contractPath,
-		"/i/k1." + mac + "/" + contractPath, "/i/k1%2e" + mac + contractPath,
+		"/i/", "/i//", "/i/k1", "/i/k1." + mac, "/i" + "/" + examplePath, "/i" + examplePath, "/i/_" + examplePath, "/i/." + mac + examplePath,
+		"/i/" + mac + examplePath, "/i/k1" + examplePath, "/i/k1." + examplePath, "/i/k1." + mac + "=" + examplePath, "/i/k1." + mac + "==" + examplePath,
+		"/i/K1." + mac + examplePath, "/i/k1." + strings.Repeat("A", macChars) + examplePath, "/i/k1." + mac + "." + mac + examplePath,
+		"/i/k1." + mac + "/" + examplePath, "/i/k1%2e" + mac + examplePath,
 		sign(key("k1"), "/"+strings.Repeat("a", maxSigned)),
 	} {
 		if r, err := s.Parse(p); !errors.Is(err, ErrSignature) || r != (Ref{}) {
 			t.Errorf("%.90q: %v, %v", p, r, err)
 		}
 	}
-	// 22 characters hold 132 bits, 4 more than there are: 16 spellings decode to one mac.
+	// 22 characters have 132 bits, 4 more than needed: 16 spellings decode to one MAC.
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	accepted := 0
 	for _, c := range alphabet {
-		if _, err := s.Parse("/i/k1." + mac[:macChars-1] + string(c) + contractPath); err == nil {
+		if _, err := s.Parse("/i/k1." + mac[:macChars-1] + string(c) + examplePath); err == nil {
 			accepted++
 		}
 	}
@@ -152,42 +152,42 @@ func TestASignatureThatIsNoneIsRefused(t *testing.T) {
 	}
 }
 
-func TestAnUnderscoreSignsInDevelopmentOnly(t *testing.T) {
+func TestNewDevSigner(t *testing.T) {
 	if _, err := NewSigner(); err == nil {
-		t.Error("a Signer without keys was made")
+		t.Error("no error without keys")
 	}
-	r, _ := ParseRef(contractPath)
+	r, _ := ParseRef(examplePath)
 	bare, err := NewDevSigner()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if path := bare.Path(r); path != "/i/_"+contractPath {
+	if path := bare.Path(r); path != "/i/_"+examplePath {
 		t.Errorf("signed %s", path)
 	}
 	keyed, err := NewDevSigner(key("k1"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if keyed.Path(r) != sign(key("k1"), contractPath) {
+	if keyed.Path(r) != sign(key("k1"), examplePath) {
 		t.Errorf("signed %s", keyed.Path(r))
 	}
 	for _, s := range []*Signer{bare, keyed} {
-		if back, err := s.Parse("/i/_" + contractPath); err != nil || back != r {
+		if back, err := s.Parse("/i/_" + examplePath); err != nil || back != r {
 			t.Errorf("%v, %v", back, err)
 		}
 		if _, err := s.Parse("/i/_/nonsense"); !errors.Is(err, ErrSyntax) {
 			t.Error(err)
 		}
-		if _, err := s.Parse("/i/__" + contractPath); !errors.Is(err, ErrSignature) {
+		if _, err := s.Parse("/i/__" + examplePath); !errors.Is(err, ErrSignature) {
 			t.Error(err)
 		}
 	}
-	if _, err := keyed.Parse(sign(key("x1"), contractPath)); !errors.Is(err, ErrSignature) {
+	if _, err := keyed.Parse(sign(key("x1"), examplePath)); !errors.Is(err, ErrSignature) {
 		t.Error(err)
 	}
 }
 
-func TestKeysThatCannotSignAreRefusedByName(t *testing.T) {
+func TestParseKeys_Bad(t *testing.T) {
 	hex := strings.Repeat("aB", MinSecret)
 	for _, c := range []struct {
 		text string
@@ -214,22 +214,22 @@ func TestKeysThatCannotSignAreRefusedByName(t *testing.T) {
 		}
 		for _, says := range c.says {
 			if !strings.Contains(err.Error(), says) {
-				t.Errorf("%s: %q does not say %q", c.text, err, says)
+				t.Errorf("%s: error %q, want %q in it", c.text, err, says)
 			}
 		}
 		if strings.Contains(err.Error(), "aBaB") {
-			t.Errorf("%s: %q shows the secret", c.text, err)
+			t.Errorf("%s: %q contains the secret", c.text, err)
 		}
 	}
 	if _, err := NewSigner(key("k1"), key("k1")); err == nil {
-		t.Error("two keys of one id")
+		t.Error("no error for a duplicate id")
 	}
 	if _, err := NewDevSigner(Key{"k1", nil}); err == nil {
-		t.Error("an empty secret")
+		t.Error("no error for an empty secret")
 	}
 }
 
-func TestKeysAreReadInTheirOrder(t *testing.T) {
+func TestParseKeys(t *testing.T) {
 	keys, err := ParseKeys("k2=" + strings.Repeat("AB", 32) + ", k1=" + strings.Repeat("cd", 40))
 	if err != nil || len(keys) != 2 || keys[0].ID != "k2" || keys[1].ID != "k1" ||
 		!bytes.Equal(keys[0].Secret, bytes.Repeat([]byte{0xab}, 32)) || len(keys[1].Secret) != 40 {
@@ -240,12 +240,12 @@ func TestKeysAreReadInTheirOrder(t *testing.T) {
 	}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
 		if text := fmt.Sprintf(verb, keys); strings.Contains(text, "abab") || strings.Contains(text, "171") {
-			t.Errorf("printed with %s, keys give themselves away: %s", verb, text)
+			t.Errorf("keys printed with %s contain the secret: %s", verb, text)
 		}
 	}
 }
 
-func TestASignerIsSafeForConcurrentUse(t *testing.T) {
+func TestSigner_Concurrent(t *testing.T) {
 	s := signer(t, key("k1"), key("k2"))
 	var wg sync.WaitGroup
 	for g := range 8 {
@@ -282,7 +282,7 @@ func BenchmarkParse(b *testing.B) {
 		})
 	}
 	b.Run("forged", func(b *testing.B) {
-		path := sign(key("x1"), contractPath)
+		path := sign(key("x1"), examplePath)
 		path = strings.Replace(path, "/i/x1.", "/i/k1.", 1)
 		b.ReportAllocs()
 		for b.Loop() {

@@ -2,17 +2,18 @@ package imageurl
 
 import "strings"
 
-// Pin says what a Version promises about the original's content.
+// Pin says how a Version determines the original's content.
 type Pin uint8
 
+// The kinds of versions.
 const (
-	Live      Pin = iota // whatever is there now
-	Trusted              // v.TOKEN: the caller's word
-	ETag                 // e.TOKEN: the strong entity tag, without quotes
+	Live      Pin = iota // live: the current content
+	Trusted              // v.TOKEN: the caller guarantees that the content never changes
+	ETag                 // e.TOKEN: the content with this strong entity tag, without quotes
 	VersionID            // s.TOKEN: an S3 object version
 )
 
-// pinLetters are what a version of each Pin begins with, before a dot.
+// pinLetters are the letters before the dot of a version, by Pin.
 const pinLetters = "\x00ves"
 
 // Version is the version part of a Ref. Its zero value is Live.
@@ -21,30 +22,29 @@ type Version struct {
 	token string
 }
 
-// NewVersion makes the Version that promises pin of an original by token: 1-200 bytes of
-// any value, as they are (not as a URL spells them), and none for Live. An entity tag is
-// given without its quotes. The S3 version "null" is refused: it names whatever was put
-// last without versioning, and pins nothing. The error wraps ErrSyntax.
+// NewVersion returns a Version. token has 1-200 bytes of any value, not encoded, and is ""
+// for Live. An entity tag has no quotes. The S3 version "null" is refused: it is
+// overwritten in place, so it does not pin a content. The error wraps ErrSyntax.
 func NewVersion(pin Pin, token string) (Version, error) {
 	switch {
 	case pin > VersionID:
-		return Version{}, syntax("version: there is no pin %d", pin)
+		return Version{}, syntaxError("version: unknown pin %d", pin)
 	case pin == Live && token != "":
-		return Version{}, syntax("version: live has no token")
+		return Version{}, syntaxError("version: live has no token")
 	case pin == Live:
 		return Version{}, nil
 	case len(token) < 1 || len(token) > MaxToken:
-		return Version{}, syntax("version: the token has %d bytes, not 1-%d", len(token), MaxToken)
+		return Version{}, syntaxError("version: the token has %d bytes, want 1-%d", len(token), MaxToken)
 	case pin == VersionID && token == "null":
-		return Version{}, syntax("version: the S3 version null pins nothing")
+		return Version{}, syntaxError("version: the S3 version null is overwritten in place and cannot be pinned")
 	}
 	return Version{pin, token}, nil
 }
 
-// ParseVersion reads a version as URLs spell it: "live", "v.TOKEN", "e.TOKEN" or "s.TOKEN",
-// the token as it is where it has only letters, digits and - . _ ~ and does not begin with
-// ~, and otherwise ~ and base64url. The error wraps ErrSyntax, and names the right spelling
-// where a token had to be encoded and was not, or the other way round.
+// ParseVersion parses a version as it is spelled in URLs: "live", "v.TOKEN", "e.TOKEN" or
+// "s.TOKEN". The token is unchanged if it has only letters, digits and - . _ ~ and does not
+// begin with ~, and otherwise ~ and base64url. The error wraps ErrSyntax, and names the
+// canonical spelling if the token is encoded and should not be, or the other way round.
 func ParseVersion(text string) (Version, error) {
 	if text == "live" {
 		return Version{}, nil
@@ -58,7 +58,7 @@ func ParseVersion(text string) (Version, error) {
 	case strings.HasPrefix(text, "s."):
 		pin = VersionID
 	default:
-		return Version{}, syntax("version %s is none of live, v.TOKEN, e.TOKEN, s.TOKEN", quote(text))
+		return Version{}, syntaxError("version %s: want live, v.TOKEN, e.TOKEN or s.TOKEN", quote(text))
 	}
 	token := text[2:]
 	if strings.HasPrefix(token, "~") {
@@ -67,7 +67,7 @@ func ParseVersion(text string) (Version, error) {
 			return Version{}, err
 		}
 		if plainToken(decoded) {
-			return Version{}, syntax("version %s is spelled %s", quote(text), quote(text[:2]+decoded))
+			return Version{}, syntaxError("version %s is spelled %s", quote(text), quote(text[:2]+decoded))
 		}
 		return NewVersion(pin, decoded)
 	}
@@ -76,18 +76,18 @@ func ParseVersion(text string) (Version, error) {
 		return Version{}, err
 	}
 	if !plainToken(token) {
-		return Version{}, syntax("version %s is spelled %s", quote(text), quote(v.String()))
+		return Version{}, syntaxError("version %s is spelled %s", quote(text), quote(v.String()))
 	}
 	return v, nil
 }
 
-// Pin returns what kind of promise the version is.
+// Pin returns the kind of the version.
 func (v Version) Pin() Pin { return v.pin }
 
 // Token returns the token of the version, decoded; "" for Live.
 func (v Version) Token() string { return v.token }
 
-// String returns the version as URLs spell it; ParseVersion reads it back.
+// String returns the version as it is spelled in URLs. ParseVersion parses it.
 func (v Version) String() string {
 	var buf [300]byte
 	return string(v.append(buf[:0]))

@@ -20,17 +20,16 @@ type Breaker struct {
 	circuit *circuit.Breaker
 }
 
-// New returns src with a breaker around it. It counts originals, each by how its reading
-// ended: its Body read to the end or closed, or in memory (origin.Object.Whole). Three fields of
-// cfg have other defaults here: Failures -1 (failures in a row do not open it), Calls 10 and
+// New returns src with a breaker around it. Each original counts once, when its Body has been
+// read to the end or closed, or at once if it is in memory (origin.Object.Whole). Three fields
+// of cfg have other defaults here: Failures -1 (failures in a row do not open it), Calls 10 and
 // Probes 3.
 //
-// A failure is what says that the origin is down: ErrUnavailable, and errors that wrap none of
-// origin's. Every answer of the origin is a success, also that there is nothing (ErrNotFound,
-// ErrChanged, ErrNotModified, ErrDenied, ErrTooLarge). Ignored are callers that left or ran out
-// of time, names that are never requested (ErrName), and ErrBusy, which the limit in front of the
-// origin handles. While the breaker is open, Open returns an error that wraps ErrUnavailable and
-// circuit.ErrOpen, at once.
+// ErrUnavailable and errors that wrap none of origin's are failures. Every answer of the origin
+// is a success, including ErrNotFound, ErrChanged, ErrNotModified, ErrDenied and ErrTooLarge.
+// Ignored are callers that left or ran out of time, ErrName (no request was made), and ErrBusy,
+// which [origin.Limit] handles. While the breaker is open, Open returns at once an error that
+// wraps ErrUnavailable and circuit.ErrOpen.
 func New(src origin.Source, cfg circuit.Config) *Breaker {
 	cfg.Failures = cmp.Or(cfg.Failures, -1)
 	cfg.Calls = cmp.Or(cfg.Calls, 10)

@@ -16,18 +16,18 @@ import (
 	"github.com/novasocial/imagetier/origin/breaker"
 )
 
-// script is a Source that does what do says, and counts.
-type script struct {
+// fakeSource is a Source that calls do and counts its calls.
+type fakeSource struct {
 	do    func(ctx context.Context) (*origin.Object, error)
 	calls int
 }
 
-func (s *script) Open(ctx context.Context, _ string, _ origin.Cond) (*origin.Object, error) {
+func (s *fakeSource) Open(ctx context.Context, _ string, _ origin.Cond) (*origin.Object, error) {
 	s.calls++
 	return s.do(ctx)
 }
 
-func (s *script) Head(ctx context.Context, _ string) (origin.Metadata, error) {
+func (s *fakeSource) Head(ctx context.Context, _ string) (origin.Metadata, error) {
 	s.calls++
 	_, err := s.do(ctx)
 	return origin.Metadata{}, err
@@ -50,11 +50,14 @@ func read(ctx context.Context, src origin.Source) error {
 	return err
 }
 
-func TestAnOriginThatIsDownIsLeftAloneAndTriedAgain(t *testing.T) {
+func TestBreaker_OpensProbesAndCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var changes []string
-		src := &script{do: fails(origin.ErrUnavailable)}
-		b := breaker.New(src, circuit.Config{Changed: func(_ string, to circuit.State) { changes = append(changes, to.String()) }})
+		src := &fakeSource{do: fails(origin.ErrUnavailable)}
+		b := breaker.New(
+			src,
+			circuit.Config{Changed: func(_ string, to circuit.State) { changes = append(changes, to.String()) }},
+		)
 		for i := range 10 {
 			if b.State() != circuit.Closed {
 				t.Fatalf("open after %d failures", i)
@@ -69,10 +72,10 @@ func TestAnOriginThatIsDownIsLeftAloneAndTriedAgain(t *testing.T) {
 			}
 		}
 		if src.calls != 10 || b.State() != circuit.Open {
-			t.Fatalf("asked %d times, %v", src.calls, b.State())
+			t.Fatalf("%d requests, %v", src.calls, b.State())
 		}
 
-		// Still down when the cooldown has passed: one request is enough to know.
+		// Still down after the cooldown: one probe opens it again.
 		time.Sleep(2*time.Second + 1)
 		if b.State() != circuit.HalfOpen {
 			t.Fatal(b.State())
@@ -81,10 +84,10 @@ func TestAnOriginThatIsDownIsLeftAloneAndTriedAgain(t *testing.T) {
 			_ = read(t.Context(), b)
 		}
 		if src.calls != 11 || b.State() != circuit.Open {
-			t.Fatalf("asked %d times, %v", src.calls, b.State())
+			t.Fatalf("%d requests, %v", src.calls, b.State())
 		}
 
-		// Up again: three in a row close it.
+		// Up again: three successes in a row close it.
 		time.Sleep(2*time.Second + 1)
 		src.do = works
 		for range 3 {
@@ -102,8 +105,8 @@ func TestAnOriginThatIsDownIsLeftAloneAndTriedAgain(t *testing.T) {
 	})
 }
 
-func TestOnlyWhatSaysThatTheOriginIsDownOpens(t *testing.T) {
-	stuck := errors.New("a fault without a name")
+func TestBreaker_CountedFailures(t *testing.T) {
+	unknown := errors.New("an error that is not a sentinel")
 	for _, c := range []struct {
 		name string
 		do   func(ctx context.Context) (*origin.Object, error)
@@ -118,16 +121,16 @@ func TestOnlyWhatSaysThatTheOriginIsDownOpens(t *testing.T) {
 		{"too large", fails(origin.ErrTooLarge), circuit.Closed},
 		{"too large, counted", gives(strings.NewReader(strings.Repeat("x", 1000))), circuit.Closed},
 		{"busy", fails(&origin.Busy{}), circuit.Closed},
-		{"no name", fails(origin.ErrName), circuit.Closed},
+		{"bad name", fails(origin.ErrName), circuit.Closed},
 		{"unavailable", fails(origin.ErrUnavailable), circuit.Open},
 		{"too slow", fails(fmt.Errorf("%w: %w", origin.ErrUnavailable, context.DeadlineExceeded)), circuit.Open},
-		{"nameless", fails(stuck), circuit.Open},
+		{"no sentinel", fails(unknown), circuit.Open},
 		{"cut body", gives(iotest.ErrReader(origin.ErrUnavailable)), circuit.Open},
-		{"nameless body", gives(iotest.ErrReader(stuck)), circuit.Open},
+		{"no sentinel in the body", gives(iotest.ErrReader(unknown)), circuit.Open},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := breaker.New(&script{do: c.do}, circuit.Config{})
+				b := breaker.New(&fakeSource{do: c.do}, circuit.Config{})
 				for range 50 {
 					_ = read(t.Context(), b)
 				}
@@ -139,10 +142,10 @@ func TestOnlyWhatSaysThatTheOriginIsDownOpens(t *testing.T) {
 	}
 }
 
-func TestACallerThatLeavesOrIsLateSaysNothing(t *testing.T) {
+func TestBreaker_IgnoresCallersThatLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		waits := func(ctx context.Context) (*origin.Object, error) { <-ctx.Done(); return nil, ctx.Err() }
-		src := &script{do: waits}
+		src := &fakeSource{do: waits}
 		b := breaker.New(src, circuit.Config{})
 		for range 30 {
 			late, cancel := context.WithTimeout(t.Context(), time.Millisecond)
@@ -155,9 +158,9 @@ func TestACallerThatLeavesOrIsLateSaysNothing(t *testing.T) {
 			}
 		}
 		if b.State() != circuit.Closed || src.calls != 30 {
-			t.Errorf("%v, asked %d times", b.State(), src.calls)
+			t.Errorf("%v, %d requests", b.State(), src.calls)
 		}
-		// They do not take the place of those that say something either.
+		// They do not displace counted requests either.
 		src.do = fails(origin.ErrUnavailable)
 		for range 10 {
 			_ = read(t.Context(), b)
@@ -168,9 +171,9 @@ func TestACallerThatLeavesOrIsLateSaysNothing(t *testing.T) {
 	})
 }
 
-func TestAFewFailuresAmongManyDoNotOpen(t *testing.T) {
+func TestBreaker_FailureRatioAndWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := &script{}
+		src := &fakeSource{}
 		b := breaker.New(src, circuit.Config{})
 		for i := range 1000 {
 			src.do = works
@@ -182,7 +185,7 @@ func TestAFewFailuresAmongManyDoNotOpen(t *testing.T) {
 				t.Fatalf("open after %d", i)
 			}
 		}
-		// What is older than the window no longer counts.
+		// Requests older than the window no longer count.
 		time.Sleep(11 * time.Second)
 		src.do = fails(origin.ErrUnavailable)
 		for range 10 {
@@ -194,9 +197,9 @@ func TestAFewFailuresAmongManyDoNotOpen(t *testing.T) {
 	})
 }
 
-func TestAPanicIsAnEndToo(t *testing.T) {
+func TestBreaker_CountsPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := &script{do: func(context.Context) (*origin.Object, error) { panic("bug") }}
+		src := &fakeSource{do: func(context.Context) (*origin.Object, error) { panic("bug") }}
 		b := breaker.New(src, circuit.Config{Probes: 1})
 		for range 10 {
 			func() {
@@ -215,9 +218,9 @@ func TestAPanicIsAnEndToo(t *testing.T) {
 	})
 }
 
-func TestOneOpenBodyIsOneProbe(t *testing.T) {
+func TestBreaker_OpenBodyHoldsProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := &script{do: fails(origin.ErrUnavailable)}
+		src := &fakeSource{do: fails(origin.ErrUnavailable)}
 		b := breaker.New(src, circuit.Config{Probes: 1})
 		for range 10 {
 			_ = read(t.Context(), b)
@@ -240,7 +243,7 @@ func TestOneOpenBodyIsOneProbe(t *testing.T) {
 }
 
 func TestBreaker_Head_OpensAndIsRefused(t *testing.T) {
-	src := &script{do: fails(origin.ErrUnavailable)}
+	src := &fakeSource{do: fails(origin.ErrUnavailable)}
 	b := breaker.New(src, circuit.Config{})
 	for range 10 {
 		_, _ = b.Head(t.Context(), "a.jpg")

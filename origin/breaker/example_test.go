@@ -10,9 +10,9 @@ import (
 	"github.com/novasocial/imagetier/origin/breaker"
 )
 
-// The order that the wrappers are meant to be in.
+// The recommended order of the wrappers.
 func Example() {
-	var src origin.Source = &script{do: works} // s3origin.New, dirorigin.Open, weborigin.New
+	var src origin.Source = &fakeSource{do: works} // s3origin.New, dirorigin.Open, weborigin.New
 	src = origin.Retry(src, origin.RetryConfig{MaxBytes: 32 << 20})
 	src = origin.Deadline(src, 5*time.Second)
 	src = origin.Limit(src, origin.LimitConfig{Requests: 64})

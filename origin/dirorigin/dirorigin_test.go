@@ -40,7 +40,7 @@ func write(t testing.TB, path string, body []byte) {
 	}
 }
 
-func TestADirectoryIsASource(t *testing.T) {
+func TestSource_Conformance(t *testing.T) {
 	origintest.Run(t, func(t *testing.T) origintest.Origin {
 		dir := t.TempDir()
 		return origintest.Origin{
@@ -58,13 +58,13 @@ func TestADirectoryIsASource(t *testing.T) {
 					t.Fatal(err)
 				}
 			},
-			Names: append(origintest.OddNames(), "not \xff UTF-8"),
-			Bad:   []string{"/etc/passwd", "../a", "a/../b", "..", ".", "a/.", "a//b", "a/", "a\x00b", "/"},
+			Names:    append(origintest.OddNames(), "not \xff UTF-8"),
+			BadNames: []string{"/etc/passwd", "../a", "a/../b", "..", ".", "a/.", "a//b", "a/", "a\x00b", "/"},
 		}
 	})
 }
 
-func TestTheTagIsTheFirst32DigitsOfTheSHA256(t *testing.T) {
+func TestSource_Open_ETag(t *testing.T) {
 	s := openDir(t, Config{})
 	write(t, s.root.Name()+"/a", []byte("hello"))
 	obj, err := s.Open(t.Context(), "a", origin.Cond{Match: "2cf24dba5fb0a30e26e83b2ac5b9e29e"})
@@ -76,11 +76,11 @@ func TestTheTagIsTheFirst32DigitsOfTheSHA256(t *testing.T) {
 		t.Errorf("entity tag %s, want %s", obj.ETag, want)
 	}
 	if obj.Fresh != (origin.Freshness{Silent: true}) {
-		t.Errorf("a directory speaks of freshness: %+v", obj.Fresh)
+		t.Errorf("freshness of a file: %+v", obj.Fresh)
 	}
 }
 
-func TestNoLinkLeavesTheDirectory(t *testing.T) {
+func TestSource_Open_Symlinks(t *testing.T) {
 	s := openDir(t, Config{})
 	dir, outside := s.root.Name(), t.TempDir()
 	write(t, outside+"/secret", []byte("secret"))
@@ -123,7 +123,7 @@ func TestNoLinkLeavesTheDirectory(t *testing.T) {
 	}
 }
 
-func TestOnlyRegularFilesAreOpened(t *testing.T) {
+func TestSource_Open_NotRegular(t *testing.T) {
 	s := openDir(t, Config{})
 	dir := s.root.Name()
 	if err := syscall.Mkfifo(dir+"/fifo", 0o644); err != nil {
@@ -149,9 +149,9 @@ func TestOnlyRegularFilesAreOpened(t *testing.T) {
 	}
 }
 
-func TestAFileThatMayNotBeReadIsDenied(t *testing.T) {
+func TestSource_Open_NoPermission(t *testing.T) {
 	if os.Getuid() == 0 {
-		t.Skip("root may read all")
+		t.Skip("root can read every file")
 	}
 	s := openDir(t, Config{})
 	write(t, s.root.Name()+"/a", []byte("a"))
@@ -163,13 +163,13 @@ func TestAFileThatMayNotBeReadIsDenied(t *testing.T) {
 	}
 }
 
-func TestAFileWrittenWhileItIsReadIsNeverAMixture(t *testing.T) {
+func TestSource_Open_FileChangesWhileRead(t *testing.T) {
 	first, second := bytes.Repeat([]byte("1"), 1<<20), bytes.Repeat([]byte("2"), 1<<20)
 	for name, change := range map[string]func(path string) error{
 		"overwritten": func(p string) error { return os.WriteFile(p, second, 0o644) },
 		"cut":         func(p string) error { return os.Truncate(p, 1000) },
 		"grown":       func(p string) error { return os.Truncate(p, 2<<20) },
-		"overwritten with its old times": func(p string) error {
+		"overwritten with old times": func(p string) error {
 			return errors.Join(os.WriteFile(p, second, 0o644), os.Chtimes(p, time.Unix(1e9, 0), time.Unix(1e9, 0)))
 		},
 	} {
@@ -198,7 +198,7 @@ func TestAFileWrittenWhileItIsReadIsNeverAMixture(t *testing.T) {
 	}
 }
 
-func TestAFileReplacedByRenameIsReadToItsEnd(t *testing.T) {
+func TestSource_Open_FileReplacedWhileRead(t *testing.T) {
 	s := openDir(t, Config{})
 	dir := s.root.Name()
 	write(t, dir+"/a", bytes.Repeat([]byte("1"), 1<<20))
@@ -211,16 +211,15 @@ func TestAFileReplacedByRenameIsReadToItsEnd(t *testing.T) {
 	if err := os.Rename(dir+"/b", dir+"/a"); err != nil {
 		t.Fatal(err)
 	}
-	// The last link to the old file is gone, which moves its ctime and nothing else.
+	// Removing the last link to the old file changed its ctime only.
 	if n, err := io.Copy(io.Discard, obj.Body); n != 1<<20 || err != nil {
 		t.Errorf("%d bytes, error %v", n, err)
 	}
 }
 
-// A step of the file system's clock can hold two writes, so a file just written has no
-// proof in its times. The clock of the Source stands where such a file would be trusted,
-// or not.
-func TestATagIsRememberedOnlyOnceTimesAreProof(t *testing.T) {
+// Two writes within the resolution of the file system's clock leave the same times, so
+// the hash of a file just written is not cached. The test sets the clock of the Source.
+func TestSource_CachesHashOfOldFilesOnly(t *testing.T) {
 	s := openDir(t, Config{})
 	write(t, s.root.Name()+"/a", []byte("a"))
 	open := func() {
@@ -236,14 +235,14 @@ func TestATagIsRememberedOnlyOnceTimesAreProof(t *testing.T) {
 	}
 	open()
 	if n := s.hashes.len(); n != 0 {
-		t.Errorf("%d tags are remembered of a file just written", n)
+		t.Errorf("%d tags cached of a file just written", n)
 	}
 	s.now = func() time.Time { return time.Now().Add(3 * time.Second) }
 	open()
 	if n := s.hashes.len(); n != 1 {
-		t.Errorf("%d tags are remembered of a file that was left alone", n)
+		t.Errorf("%d tags cached of an old file", n)
 	}
-	// What is remembered is used: a false tag shows, is found out, and is forgotten.
+	// The cached tag is used. A wrong one is detected when the body is read, and dropped.
 	f, id, err := s.openFile("a")
 	if err != nil {
 		t.Fatal(err)
@@ -256,31 +255,31 @@ func TestATagIsRememberedOnlyOnceTimesAreProof(t *testing.T) {
 	}
 	defer obj.Body.Close()
 	if _, err := io.ReadAll(obj.Body); !errors.Is(err, origin.ErrUnavailable) {
-		t.Errorf("a body that is not its tag's: error %v", err)
+		t.Errorf("body with a wrong tag: error %v", err)
 	}
 	open()
 }
 
-func TestMemoryOfTagsIsBounded(t *testing.T) {
+func TestHashes_Bound(t *testing.T) {
 	h := newHashes(10)
 	for i := range 1000 {
 		h.put(identity{ino: uint64(i)}, digest{byte(i)})
 		if _, ok := h.get(identity{ino: 0}); !ok {
-			t.Fatal("the one in use was forgotten")
+			t.Fatal("an entry in use was evicted")
 		}
 		if h.len() > 10 {
-			t.Fatalf("%d are remembered", h.len())
+			t.Fatalf("%d entries, want at most 10", h.len())
 		}
 	}
 	if d, ok := h.get(identity{ino: 999}); !ok || d != (digest{byte(999 % 256)}) {
-		t.Error("the last is forgotten")
+		t.Error("the last entry is missing")
 	}
 	if _, ok := h.get(identity{ino: 1}); ok {
-		t.Error("one long unused is remembered")
+		t.Error("an unused entry was not evicted")
 	}
 }
 
-func TestAFileOverTheLimitIsNotEvenHashed(t *testing.T) {
+func TestSource_Open_TooLarge(t *testing.T) {
 	s := openDir(t, Config{MaxBytes: 1 << 20})
 	path := s.root.Name() + "/a"
 	write(t, path, nil)
@@ -292,10 +291,10 @@ func TestAFileOverTheLimitIsNotEvenHashed(t *testing.T) {
 	}
 }
 
-func TestADirectoryThatIsNotThereIsRefused(t *testing.T) {
+func TestOpen_NoDirectory(t *testing.T) {
 	for _, dir := range []string{"", t.TempDir() + "/nothing"} {
 		if _, err := Open(Config{Dir: dir}); err == nil {
-			t.Errorf("%q is opened", dir)
+			t.Errorf("%q: no error", dir)
 		}
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/novasocial/imagetier/origin"
 )
 
-// identity is what tells one content of one file from another. ctime is part of it
-// because a program can set mtime back and cannot set ctime.
+// identity changes when the content of a file does. It includes ctime because
+// programs can set mtime and cannot set ctime.
 type identity struct {
 	dev, ino     uint64
 	size         int64
@@ -25,7 +25,7 @@ func identify(f *os.File) (identity, error) {
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok || !info.Mode().IsRegular() {
-		return identity{}, fmt.Errorf("%w: no regular file", origin.ErrNotFound)
+		return identity{}, fmt.Errorf("%w: not a regular file", origin.ErrNotFound)
 	}
 	return identity{
 		dev:   uint64(st.Dev),
@@ -39,8 +39,8 @@ func identify(f *os.File) (identity, error) {
 // digest is the first half of a SHA-256.
 type digest [16]byte
 
-// hashes remembers digests, the last used of them: two maps of at most half of the bound,
-// of which the older is dropped when the newer is full. What is used moves to the newer.
+// hashes caches the most recently used digests in two maps of at most half of the bound
+// each. When newer is full it replaces old; a digest found in old moves to newer.
 type hashes struct {
 	mu         sync.Mutex
 	half       int

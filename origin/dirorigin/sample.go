@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Sample returns at most n names of files that end as images do, in the order of their
-// names: for a first look, not for serving. It looks at 10,000 entries at most.
+// Sample returns up to n names of files with the extension of an image, in the order of
+// their names, for diagnostics. It looks at 10,000 entries at most.
 func (s *Source) Sample(ctx context.Context, n int) (names []string, err error) {
 	seen := 0
 	err = fs.WalkDir(s.root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
@@ -18,7 +18,7 @@ func (s *Source) Sample(ctx context.Context, n int) (names []string, err error) 
 		case seen > 10_000 || len(names) == n:
 			return fs.SkipAll
 		case err != nil:
-			return nil // what cannot be read is not shown
+			return nil // skip unreadable directories
 		case entry.Type().IsRegular() && looksLikeImage(name):
 			names = append(names, name)
 		}

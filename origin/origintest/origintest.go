@@ -1,4 +1,4 @@
-// Package origintest is the script that every origin.Source passes.
+// Package origintest is the conformance suite of origin.Source. Start reading at Run.
 package origintest
 
 import (
@@ -16,64 +16,66 @@ import (
 	"github.com/novasocial/imagetier/origin"
 )
 
-// Origin is a Source under test and what stands behind it. It is made anew, empty, for
-// every part of the script.
+// Origin is a Source under test and the functions that change its originals. Each test of
+// the suite gets a new, empty one.
 type Origin struct {
 	Source origin.Source
-	// Put makes or replaces an original, and returns only when the Source can see it.
+	// Put creates or replaces an original. The Source sees it when Put has returned.
 	Put func(t testing.TB, name string, body []byte)
 	// Delete removes an original.
 	Delete func(t testing.TB, name string)
 	// Date sets when an original was last modified, to the second.
 	Date func(t testing.TB, name string, modified time.Time)
-	// PutVersion is Put, and returns the version id it made. nil: there are no versions.
+	// PutVersion is Put and returns the version id. nil if the Source has no versions.
 	PutVersion func(t testing.TB, name string, body []byte) (id string)
-	// PutWeak is Put of an original whose entity tag is weak. nil: there are none.
+	// PutWeak is Put of an original with a weak entity tag. nil if the Source has no
+	// weak tags.
 	PutWeak func(t testing.TB, name string, body []byte)
-	// PutBare is Put of an original without an entity tag. nil: there are none.
+	// PutBare is Put of an original without an entity tag. nil if every original of
+	// the Source has one.
 	PutBare func(t testing.TB, name string, body []byte)
-	// Names are odd names that the Source must serve, in the spelling it takes. Each
-	// is an original of its own.
+	// Names are unusual names that the Source must serve, in its own spelling. Each
+	// names a different original.
 	Names []string
-	// Bad are names that the Source must refuse with ErrName.
-	Bad []string
+	// BadNames are names that the Source must refuse with ErrName.
+	BadNames []string
 }
 
-// Run runs the script. make is called once for every part of it.
-func Run(t *testing.T, make func(t *testing.T) Origin) {
-	for _, part := range []struct {
+// Run runs the suite. newOrigin is called once for every test of it.
+func Run(t *testing.T, newOrigin func(t *testing.T) Origin) {
+	for _, test := range []struct {
 		name string
 		f    func(t *testing.T, o Origin)
 	}{
-		{"FindsWhatIsThere", findsWhatIsThere},
-		{"SaysWhenThereIsNothing", saysWhenThereIsNothing},
-		{"SeesWhatWasReplaced", seesWhatWasReplaced},
-		{"KeepsAPinnedTag", keepsAPinnedTag},
-		{"NeverTakesAWeakOrMissingTagForAPin", neverTakesAWeakOrMissingTagForAPin},
-		{"RevalidatesByTag", revalidatesByTag},
-		{"RevalidatesByTime", revalidatesByTime},
-		{"KeepsVersions", keepsVersions},
-		{"ServesOddNames", servesOddNames},
-		{"RefusesBadNames", refusesBadNames},
-		{"ServesNothingAtAll", servesAnEmptyOriginal},
-		{"ServesBigOriginals", servesBigOriginals},
-		{"EndsWithItsCaller", endsWithItsCaller},
-		{"ServesManyAtOnce", servesManyAtOnce},
-		{"SurvivesBodiesLeftUnread", survivesBodiesLeftUnread},
-		{"HeadAgreesWithOpen", headAgreesWithOpen},
+		{"Open_Existing", testExisting},
+		{"Open_Missing", testMissing},
+		{"Open_Replaced", testReplaced},
+		{"Open_PinnedTag", testPinnedTag},
+		{"Open_WeakOrMissingTag", testWeakOrMissingTag},
+		{"Open_NoneMatch", testNoneMatch},
+		{"Open_ModifiedSince", testModifiedSince},
+		{"Open_Version", testVersion},
+		{"Open_OddNames", testOddNames},
+		{"Open_BadNames", testBadNames},
+		{"Open_Empty", testEmpty},
+		{"Open_Large", testLarge},
+		{"Open_ContextDone", testContextDone},
+		{"Open_Concurrent", testConcurrent},
+		{"Open_BodyNotRead", testBodyNotRead},
+		{"Head", testHead},
 	} {
-		t.Run(part.name, func(t *testing.T) { part.f(t, make(t)) })
+		t.Run(test.name, func(t *testing.T) { test.f(t, newOrigin(t)) })
 	}
 }
 
-// Bytes returns n bytes that nothing compresses, the same for the same seed.
+// Bytes returns n incompressible bytes, the same ones for the same seed.
 func Bytes(seed uint64, n int) []byte {
 	b := make([]byte, n)
 	_, _ = rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), 1}).Read(b)
 	return b
 }
 
-// open opens, reads to the end and closes.
+// open opens an original, reads it to the end and closes it.
 func open(ctx context.Context, o Origin, name string, cond origin.Cond) (*origin.Object, []byte, error) {
 	obj, err := o.Source.Open(ctx, name, cond)
 	if err != nil {
@@ -83,24 +85,25 @@ func open(ctx context.Context, o Origin, name string, cond origin.Cond) (*origin
 	return obj, body, errors.Join(err, obj.Body.Close())
 }
 
-// is fails the test unless name opens and is body.
-func is(t *testing.T, o Origin, name string, cond origin.Cond, body []byte) *origin.Object {
+// wantBody fails the test unless the original called name has the given body.
+func wantBody(t *testing.T, o Origin, name string, cond origin.Cond, body []byte) *origin.Object {
 	t.Helper()
 	obj, got, err := open(t.Context(), o, name, cond)
 	if err != nil {
 		t.Fatalf("open %q with %+v: %v", name, cond, err)
 	}
 	if !bytes.Equal(got, body) {
-		t.Fatalf("open %q with %+v: got %d bytes %.40q, want %d bytes %.40q", name, cond, len(got), got, len(body), body)
+		t.Fatalf("open %q with %+v: got %d bytes %.40q, want %d bytes %.40q",
+			name, cond, len(got), got, len(body), body)
 	}
 	if obj.Size != -1 && obj.Size != int64(len(body)) {
-		t.Errorf("open %q: size %d, and %d bytes", name, obj.Size, len(body))
+		t.Errorf("open %q: size %d, but %d bytes", name, obj.Size, len(body))
 	}
 	return obj
 }
 
-// isNot fails the test unless opening name fails with target.
-func isNot(t *testing.T, o Origin, name string, cond origin.Cond, target error) {
+// wantError fails the test unless opening name fails with target.
+func wantError(t *testing.T, o Origin, name string, cond origin.Cond, target error) {
 	t.Helper()
 	_, got, err := open(t.Context(), o, name, cond)
 	if err == nil {
@@ -111,19 +114,19 @@ func isNot(t *testing.T, o Origin, name string, cond origin.Cond, target error) 
 	}
 }
 
-// tag is a strong entity tag without its quotes.
+// tag returns the strong entity tag of obj without its quotes.
 func tag(t *testing.T, obj *origin.Object) string {
 	t.Helper()
 	if !origin.ValidETag(obj.ETag) || obj.ETag[0] != '"' {
-		t.Fatalf("entity tag %s is not a strong one", obj.ETag)
+		t.Fatalf("entity tag %s is not strong", obj.ETag)
 	}
 	return strings.Trim(obj.ETag, `"`)
 }
 
-func findsWhatIsThere(t *testing.T, o Origin) {
+func testExisting(t *testing.T, o Origin) {
 	want := Bytes(1, 4321)
 	o.Put(t, "2026/11/abc.jpg", want)
-	obj := is(t, o, "2026/11/abc.jpg", origin.Cond{}, want)
+	obj := wantBody(t, o, "2026/11/abc.jpg", origin.Cond{}, want)
 	if obj.Size != int64(len(want)) {
 		t.Errorf("size %d, want %d", obj.Size, len(want))
 	}
@@ -133,72 +136,76 @@ func findsWhatIsThere(t *testing.T, o Origin) {
 	}
 }
 
-func saysWhenThereIsNothing(t *testing.T, o Origin) {
+func testMissing(t *testing.T, o Origin) {
 	o.Put(t, "here/a.jpg", []byte("here"))
 	for _, name := range []string{"a.jpg", "here/b.jpg", "here", "here/a.jpg/b", strings.Repeat("long/", 150) + "a.jpg"} {
-		isNot(t, o, name, origin.Cond{}, origin.ErrNotFound)
+		wantError(t, o, name, origin.Cond{}, origin.ErrNotFound)
 	}
-	isNot(t, o, "here/b.jpg", origin.Cond{NoneMatch: `"x"`}, origin.ErrNotFound)
-	isNot(t, o, "here/b.jpg", origin.Cond{VersionID: "x"}, origin.ErrNotFound)
+	wantError(t, o, "here/b.jpg", origin.Cond{NoneMatch: `"x"`}, origin.ErrNotFound)
+	wantError(t, o, "here/b.jpg", origin.Cond{VersionID: "x"}, origin.ErrNotFound)
 	o.Delete(t, "here/a.jpg")
-	isNot(t, o, "here/a.jpg", origin.Cond{}, origin.ErrNotFound)
+	wantError(t, o, "here/a.jpg", origin.Cond{}, origin.ErrNotFound)
 }
 
-func seesWhatWasReplaced(t *testing.T, o Origin) {
+func testReplaced(t *testing.T, o Origin) {
 	var tags []string
 	for i := range 4 {
-		// The second and third are of one length, as an edit in place may be.
+		// The second and third have the same length, as after an edit in place.
 		want := []byte(fmt.Sprintf("%*d", 3+i/2, i))
 		o.Put(t, "a.jpg", want)
-		obj := is(t, o, "a.jpg", origin.Cond{}, want)
+		obj := wantBody(t, o, "a.jpg", origin.Cond{}, want)
 		for _, before := range tags {
 			if before == obj.ETag {
-				t.Errorf("another content has the same entity tag %s", before)
+				t.Errorf("different contents have the same entity tag %s", before)
 			}
 		}
 		tags = append(tags, obj.ETag)
 	}
 }
 
-func keepsAPinnedTag(t *testing.T, o Origin) {
+func testPinnedTag(t *testing.T, o Origin) {
 	o.Put(t, "a.jpg", []byte("first"))
-	pin := origin.Cond{Match: tag(t, is(t, o, "a.jpg", origin.Cond{}, []byte("first")))}
-	is(t, o, "a.jpg", pin, []byte("first"))
-	for _, other := range []string{"x", "0123456789abcdef0123456789abcdef", "W/" + pin.Match, `"` + pin.Match + `"`, `W/"` + pin.Match + `"`, "*",
-		pin.Match + `", "x`, "a\r\nX-Injected: 1", strings.ToUpper(pin.Match) + "A", " " + pin.Match, strings.Repeat("a", 200)} {
-		isNot(t, o, "a.jpg", origin.Cond{Match: other}, origin.ErrChanged)
+	pin := origin.Cond{Match: tag(t, wantBody(t, o, "a.jpg", origin.Cond{}, []byte("first")))}
+	wantBody(t, o, "a.jpg", pin, []byte("first"))
+	for _, other := range []string{
+		"x", "0123456789abcdef0123456789abcdef",
+		"W/" + pin.Match, `"` + pin.Match + `"`, `W/"` + pin.Match + `"`, "*",
+		pin.Match + `", "x`, "a\r\nX-Injected: 1",
+		strings.ToUpper(pin.Match) + "A", " " + pin.Match, strings.Repeat("a", 200),
+	} {
+		wantError(t, o, "a.jpg", origin.Cond{Match: other}, origin.ErrChanged)
 	}
 	o.Put(t, "a.jpg", []byte("other"))
-	isNot(t, o, "a.jpg", pin, origin.ErrChanged)
+	wantError(t, o, "a.jpg", pin, origin.ErrChanged)
 	o.Put(t, "a.jpg", []byte("first"))
-	is(t, o, "a.jpg", origin.Cond{}, []byte("first"))
+	wantBody(t, o, "a.jpg", origin.Cond{}, []byte("first"))
 }
 
-func neverTakesAWeakOrMissingTagForAPin(t *testing.T, o Origin) {
+func testWeakOrMissingTag(t *testing.T, o Origin) {
 	if o.PutWeak == nil && o.PutBare == nil {
 		t.Skip("all entity tags of this source are strong")
 	}
 	if o.PutWeak != nil {
 		o.PutWeak(t, "weak.jpg", []byte("weak"))
-		obj := is(t, o, "weak.jpg", origin.Cond{}, []byte("weak"))
+		obj := wantBody(t, o, "weak.jpg", origin.Cond{}, []byte("weak"))
 		if !strings.HasPrefix(obj.ETag, `W/"`) {
 			t.Fatalf("entity tag %s is not weak", obj.ETag)
 		}
-		isNot(t, o, "weak.jpg", origin.Cond{Match: strings.Trim(obj.ETag, `W/"`)}, origin.ErrChanged)
-		isNot(t, o, "weak.jpg", origin.Cond{NoneMatch: obj.ETag}, origin.ErrNotModified)
+		wantError(t, o, "weak.jpg", origin.Cond{Match: strings.Trim(obj.ETag, `W/"`)}, origin.ErrChanged)
+		wantError(t, o, "weak.jpg", origin.Cond{NoneMatch: obj.ETag}, origin.ErrNotModified)
 	}
 	if o.PutBare != nil {
 		o.PutBare(t, "bare.jpg", []byte("bare"))
-		if obj := is(t, o, "bare.jpg", origin.Cond{}, []byte("bare")); obj.ETag != "" {
-			t.Fatalf("entity tag %q where there is none", obj.ETag)
+		if obj := wantBody(t, o, "bare.jpg", origin.Cond{}, []byte("bare")); obj.ETag != "" {
+			t.Fatalf("entity tag %q, want no tag", obj.ETag)
 		}
-		isNot(t, o, "bare.jpg", origin.Cond{Match: "x"}, origin.ErrChanged)
+		wantError(t, o, "bare.jpg", origin.Cond{Match: "x"}, origin.ErrChanged)
 	}
 }
 
-func revalidatesByTag(t *testing.T, o Origin) {
+func testNoneMatch(t *testing.T, o Origin) {
 	o.Put(t, "a.jpg", []byte("first"))
-	obj := is(t, o, "a.jpg", origin.Cond{}, []byte("first"))
+	obj := wantBody(t, o, "a.jpg", origin.Cond{}, []byte("first"))
 	for _, cond := range []origin.Cond{
 		{NoneMatch: obj.ETag},
 		{NoneMatch: obj.ETag, ModifiedSince: obj.LastModified},
@@ -212,66 +219,66 @@ func revalidatesByTag(t *testing.T, o Origin) {
 			t.Errorf("entity tag %s, want %s", nm.ETag, obj.ETag)
 		}
 	}
-	is(t, o, "a.jpg", origin.Cond{NoneMatch: `"another"`}, []byte("first"))
+	wantBody(t, o, "a.jpg", origin.Cond{NoneMatch: `"another"`}, []byte("first"))
 	o.Put(t, "a.jpg", []byte("other"))
-	is(t, o, "a.jpg", origin.Cond{NoneMatch: obj.ETag}, []byte("other"))
-	is(t, o, "a.jpg", origin.Cond{NoneMatch: obj.ETag, ModifiedSince: time.Now()}, []byte("other"))
+	wantBody(t, o, "a.jpg", origin.Cond{NoneMatch: obj.ETag}, []byte("other"))
+	wantBody(t, o, "a.jpg", origin.Cond{NoneMatch: obj.ETag, ModifiedSince: time.Now()}, []byte("other"))
 }
 
-func revalidatesByTime(t *testing.T, o Origin) {
+func testModifiedSince(t *testing.T, o Origin) {
 	o.Put(t, "a.jpg", []byte("first"))
 	modified := time.Now().Add(-time.Hour).Truncate(time.Second)
 	o.Date(t, "a.jpg", modified)
-	if obj := is(t, o, "a.jpg", origin.Cond{}, []byte("first")); !obj.LastModified.Equal(modified) {
+	if obj := wantBody(t, o, "a.jpg", origin.Cond{}, []byte("first")); !obj.LastModified.Equal(modified) {
 		t.Fatalf("last modified %v, want %v", obj.LastModified, modified)
 	}
-	isNot(t, o, "a.jpg", origin.Cond{ModifiedSince: modified}, origin.ErrNotModified)
-	isNot(t, o, "a.jpg", origin.Cond{ModifiedSince: modified.Add(time.Minute)}, origin.ErrNotModified)
-	is(t, o, "a.jpg", origin.Cond{ModifiedSince: modified.Add(-time.Second)}, []byte("first"))
-	// The tag is over the time (RFC 9110, 13.2.2).
-	is(t, o, "a.jpg", origin.Cond{NoneMatch: `"another"`, ModifiedSince: modified}, []byte("first"))
+	wantError(t, o, "a.jpg", origin.Cond{ModifiedSince: modified}, origin.ErrNotModified)
+	wantError(t, o, "a.jpg", origin.Cond{ModifiedSince: modified.Add(time.Minute)}, origin.ErrNotModified)
+	wantBody(t, o, "a.jpg", origin.Cond{ModifiedSince: modified.Add(-time.Second)}, []byte("first"))
+	// The tag takes precedence over the time (RFC 9110, 13.2.2).
+	wantBody(t, o, "a.jpg", origin.Cond{NoneMatch: `"another"`, ModifiedSince: modified}, []byte("first"))
 }
 
-func keepsVersions(t *testing.T, o Origin) {
+func testVersion(t *testing.T, o Origin) {
 	if o.PutVersion == nil {
 		o.Put(t, "a.jpg", []byte("first"))
 		for _, id := range []string{"1", "null", "3sL4kqtJlcpXroDTDmJ+rmSpXd3dIbrHY+MTRCxf3vjVBH40Nr8X8gdRQBpUMLUo"} {
-			isNot(t, o, "a.jpg", origin.Cond{VersionID: id}, origin.ErrNotFound)
+			wantError(t, o, "a.jpg", origin.Cond{VersionID: id}, origin.ErrNotFound)
 		}
 		return
 	}
 	first := o.PutVersion(t, "a.jpg", []byte("first"))
 	second := o.PutVersion(t, "a.jpg", []byte("other"))
 	other := o.PutVersion(t, "b.jpg", []byte("b"))
-	is(t, o, "a.jpg", origin.Cond{VersionID: first}, []byte("first"))
-	is(t, o, "a.jpg", origin.Cond{VersionID: second}, []byte("other"))
-	is(t, o, "a.jpg", origin.Cond{}, []byte("other"))
+	wantBody(t, o, "a.jpg", origin.Cond{VersionID: first}, []byte("first"))
+	wantBody(t, o, "a.jpg", origin.Cond{VersionID: second}, []byte("other"))
+	wantBody(t, o, "a.jpg", origin.Cond{}, []byte("other"))
 	for _, id := range []string{other, "null", "nonsense", "a b&c=d/../é", second[:len(second)-1]} {
-		isNot(t, o, "a.jpg", origin.Cond{VersionID: id}, origin.ErrNotFound)
+		wantError(t, o, "a.jpg", origin.Cond{VersionID: id}, origin.ErrNotFound)
 	}
 	o.Delete(t, "a.jpg")
-	isNot(t, o, "a.jpg", origin.Cond{}, origin.ErrNotFound)
-	is(t, o, "a.jpg", origin.Cond{VersionID: first}, []byte("first"))
+	wantError(t, o, "a.jpg", origin.Cond{}, origin.ErrNotFound)
+	wantBody(t, o, "a.jpg", origin.Cond{VersionID: first}, []byte("first"))
 }
 
-func servesOddNames(t *testing.T, o Origin) {
+func testOddNames(t *testing.T, o Origin) {
 	for _, name := range o.Names {
-		o.Put(t, name, []byte("the one called "+name))
+		o.Put(t, name, []byte("content of "+name))
 	}
 	for _, name := range o.Names {
-		is(t, o, name, origin.Cond{}, []byte("the one called "+name))
+		wantBody(t, o, name, origin.Cond{}, []byte("content of "+name))
 	}
 }
 
-func refusesBadNames(t *testing.T, o Origin) {
-	for _, name := range append([]string{""}, o.Bad...) {
-		isNot(t, o, name, origin.Cond{}, origin.ErrName)
+func testBadNames(t *testing.T, o Origin) {
+	for _, name := range append([]string{""}, o.BadNames...) {
+		wantError(t, o, name, origin.Cond{}, origin.ErrName)
 	}
 }
 
-func servesAnEmptyOriginal(t *testing.T, o Origin) {
+func testEmpty(t *testing.T, o Origin) {
 	o.Put(t, "empty.jpg", nil)
-	obj := is(t, o, "empty.jpg", origin.Cond{}, nil)
+	obj := wantBody(t, o, "empty.jpg", origin.Cond{}, nil)
 	if obj.Size != 0 {
 		t.Errorf("size %d", obj.Size)
 	}
@@ -280,7 +287,7 @@ func servesAnEmptyOriginal(t *testing.T, o Origin) {
 	}
 }
 
-func servesBigOriginals(t *testing.T, o Origin) {
+func testLarge(t *testing.T, o Origin) {
 	want := Bytes(2, 38<<20)
 	o.Put(t, "big.jpg", want)
 	got, err := origin.ReadAll(t.Context(), o.Source, "big.jpg", origin.Cond{}, int64(len(want)))
@@ -293,23 +300,25 @@ func servesBigOriginals(t *testing.T, o Origin) {
 	}
 }
 
-func endsWithItsCaller(t *testing.T, o Origin) {
+func testContextDone(t *testing.T, o Origin) {
 	o.Put(t, "big.jpg", Bytes(3, 16<<20))
 
-	gone, cancel := context.WithCancel(t.Context())
+	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, _, err := open(gone, o, "big.jpg", origin.Cond{}); !errors.Is(err, context.Canceled) || origin.IsSentinel(err) {
-		t.Errorf("a caller that had left: error %v", err)
+	_, _, err := open(canceled, o, "big.jpg", origin.Cond{})
+	if !errors.Is(err, context.Canceled) || origin.IsSentinel(err) {
+		t.Errorf("canceled before Open: error %v", err)
 	}
-	late, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+	expired, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
 	defer cancel()
-	if _, _, err := open(late, o, "big.jpg", origin.Cond{}); !errors.Is(err, context.DeadlineExceeded) || origin.IsSentinel(err) {
-		t.Errorf("a caller that was late: error %v", err)
+	_, _, err = open(expired, o, "big.jpg", origin.Cond{})
+	if !errors.Is(err, context.DeadlineExceeded) || origin.IsSentinel(err) {
+		t.Errorf("deadline before Open: error %v", err)
 	}
 
-	leaving, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	obj, err := o.Source.Open(leaving, "big.jpg", origin.Cond{})
+	obj, err := o.Source.Open(ctx, "big.jpg", origin.Cond{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -320,11 +329,11 @@ func endsWithItsCaller(t *testing.T, o Origin) {
 	cancel()
 	n, err := io.Copy(io.Discard, obj.Body)
 	if !errors.Is(err, context.Canceled) || origin.IsSentinel(err) {
-		t.Errorf("a caller that left in the middle: error %v after %d bytes", err, n)
+		t.Errorf("canceled while reading: error %v after %d bytes", err, n)
 	}
 }
 
-func servesManyAtOnce(t *testing.T, o Origin) {
+func testConcurrent(t *testing.T, o Origin) {
 	bodies := map[string][]byte{}
 	for i := range 8 {
 		name := fmt.Sprintf("%d.jpg", i)
@@ -344,7 +353,7 @@ func servesManyAtOnce(t *testing.T, o Origin) {
 	wg.Wait()
 }
 
-func survivesBodiesLeftUnread(t *testing.T, o Origin) {
+func testBodyNotRead(t *testing.T, o Origin) {
 	want := Bytes(4, 1<<20)
 	o.Put(t, "a.jpg", want)
 	for i := range 20 {
@@ -358,17 +367,19 @@ func survivesBodiesLeftUnread(t *testing.T, o Origin) {
 			}
 		}
 		obj.Body.Close()
-		obj.Body.Close() // twice is no harm
+		obj.Body.Close() // a second Close is allowed
 		if _, err := io.ReadAll(obj.Body); err == nil {
-			t.Fatal("a closed body can be read to its end")
+			t.Fatal("a closed body was read to its end")
 		}
 	}
-	is(t, o, "a.jpg", origin.Cond{}, want)
+	wantBody(t, o, "a.jpg", origin.Cond{}, want)
 }
 
-func headAgreesWithOpen(t *testing.T, o Origin) {
+func testHead(t *testing.T, o Origin) {
 	ctx := t.Context()
-	puts := map[string]func(testing.TB, string, []byte){"a.jpg": o.Put, "empty.jpg": o.Put, "weak.jpg": o.PutWeak, "bare.jpg": o.PutBare}
+	puts := map[string]func(testing.TB, string, []byte){
+		"a.jpg": o.Put, "empty.jpg": o.Put, "weak.jpg": o.PutWeak, "bare.jpg": o.PutBare,
+	}
 	for name, put := range puts {
 		if put == nil {
 			continue
@@ -382,8 +393,9 @@ func headAgreesWithOpen(t *testing.T, o Origin) {
 		if err != nil {
 			t.Fatalf("head %s: %v", name, err)
 		}
-		obj := is(t, o, name, origin.Cond{}, body)
-		if head.Size != int64(len(body)) || head.ETag != obj.ETag || !head.LastModified.Equal(obj.LastModified) || head.Fresh.Silent != obj.Fresh.Silent {
+		obj := wantBody(t, o, name, origin.Cond{}, body)
+		if head.Size != int64(len(body)) || head.ETag != obj.ETag ||
+			!head.LastModified.Equal(obj.LastModified) || head.Fresh.Silent != obj.Fresh.Silent {
 			t.Errorf("head %s: %+v, open: %+v", name, head, obj.Metadata)
 		}
 	}
@@ -393,22 +405,22 @@ func headAgreesWithOpen(t *testing.T, o Origin) {
 			t.Errorf("head %q: %+v, %v", name, head, err)
 		}
 	}
-	for _, name := range append([]string{""}, o.Bad...) {
+	for _, name := range append([]string{""}, o.BadNames...) {
 		if _, err := o.Source.Head(ctx, name); !errors.Is(err, origin.ErrName) {
 			t.Errorf("head %q: error %v, want ErrName", name, err)
 		}
 	}
 	if _, err := o.Source.Head(ctx, "nothing.jpg"); !errors.Is(err, origin.ErrNotFound) {
-		t.Errorf("head of nothing: error %v, want ErrNotFound", err)
+		t.Errorf("head of a missing original: error %v, want ErrNotFound", err)
 	}
 	canceled, cancel := context.WithCancel(ctx)
 	cancel()
 	if _, err := o.Source.Head(canceled, "a.jpg"); !errors.Is(err, context.Canceled) || origin.IsSentinel(err) {
-		t.Errorf("head for a caller that had left: error %v", err)
+		t.Errorf("head with a canceled context: error %v", err)
 	}
 }
 
-// OddNames are names of every awkward kind that a file or an object can have, as bytes.
+// OddNames returns unusual names of files and objects, not percent-encoded.
 func OddNames() []string {
 	return []string{
 		"a b.jpg", " leading and trailing ", "plus+plus.jpg", "100%.jpg", "a%20b.jpg", "%2e%2e/a.jpg", "%00",

@@ -5,21 +5,21 @@ import (
 	"time"
 )
 
-// directives are the members of all Cache-Control lines of an answer, names in lower
-// case. Of a name that comes more than once the first member counts (RFC 9111, 4.2.1).
+// directives are the members of all Cache-Control lines of an answer by their names in
+// lower case. If a name is repeated, the first member counts (RFC 9111, 4.2.1).
 type directives map[string]directive
 
-// directive is one member. value is without its quotes; given says that there was "=".
+// directive is one member.
 type directive struct {
-	value string
-	given bool
-	bad   bool // the member is not token [ "=" ( token / quoted-string ) ]
+	value string // unquoted
+	given bool   // there was a "="
+	bad   bool   // the member is not token [ "=" ( token / quoted-string ) ]
 }
 
-// parseDirectives reads Cache-Control (RFC 9111, 5.2: a list of token [ "=" ( token /
-// quoted-string ) ]; RFC 9110, 5.6.1: empty members are skipped). It refuses nothing: a
-// member that is malformed keeps the name it begins with and is marked bad, so that what
-// forbids can still count and what allows need not.
+// parseDirectives parses Cache-Control (RFC 9111, 5.2: a list of token [ "=" ( token /
+// quoted-string ) ]; RFC 9110, 5.6.1: empty members are skipped). A malformed member
+// keeps the name it begins with and is marked bad: a restriction still applies then,
+// while a permission does not.
 func parseDirectives(lines []string) directives {
 	d := directives{}
 	for _, line := range lines {
@@ -35,8 +35,8 @@ func parseDirectives(lines []string) directives {
 	return d
 }
 
-// cutMember returns what is before the first comma outside of quotes. A quote that is
-// never closed is an ordinary character, so that it cannot swallow a no-store.
+// cutMember splits s at the first comma outside of quotes. A quote that is never closed is
+// an ordinary character, so that it cannot hide a no-store.
 func cutMember(s string) (member, rest string) {
 	for i := 0; i < len(s); i++ {
 		switch s[i] {
@@ -51,8 +51,8 @@ func cutMember(s string) (member, rest string) {
 	return s, ""
 }
 
-// quoted returns the length of the quoted-string that s begins with, quotes included,
-// or 0 (RFC 9110, 5.6.4).
+// quoted returns the length of the quoted-string at the start of s with its quotes, or 0
+// if s does not start with one (RFC 9110, 5.6.4).
 func quoted(s string) int {
 	if s == "" || s[0] != '"' {
 		return 0
@@ -114,28 +114,27 @@ func tokenChar(c byte) bool {
 		strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
 }
 
-// has reports whether the directive is there, however malformed.
+// has reports whether the directive is present, even if malformed.
 func (d directives) has(name string) bool {
 	_, ok := d[name]
 	return ok
 }
 
-// seconds returns the directive's argument; there says that the directive is, ok that
-// its argument is delta-seconds.
-func (d directives) seconds(name string) (s time.Duration, there, ok bool) {
-	m, there := d[name]
-	if !there || m.bad || !m.given {
-		return 0, there, false
+// seconds returns the directive's argument. present reports whether the directive is
+// there at all, ok whether its argument is delta-seconds.
+func (d directives) seconds(name string) (s time.Duration, present, ok bool) {
+	m, present := d[name]
+	if !present || m.bad || !m.given {
+		return 0, present, false
 	}
 	s, ok = deltaSeconds(m.value)
 	return s, true, ok
 }
 
-// maxDelta is what a number of seconds is taken for that is too large for its holder
-// (RFC 9111, 1.2.2).
+// maxDelta is the value of larger delta-seconds (RFC 9111, 1.2.2).
 const maxDelta = 1 << 31
 
-// deltaSeconds reads 1*DIGIT (RFC 9111, 1.2.2): no sign, no fraction, no space.
+// deltaSeconds parses 1*DIGIT (RFC 9111, 1.2.2): no sign, no fraction, no space.
 func deltaSeconds(s string) (time.Duration, bool) {
 	if s == "" {
 		return 0, false

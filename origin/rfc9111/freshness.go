@@ -1,7 +1,7 @@
-// Package rfc9111 reckons from the headers of an HTTP answer how long a shared cache may
-// use it: RFC 9111 (HTTP Caching) and RFC 5861 (stale-while-revalidate, stale-if-error),
-// reduced to origin.Freshness. It is for answers of status 200 and 304 to requests
-// without Authorization, cookies or Range, which is all that the tier sends.
+// Package rfc9111 computes from the headers of an HTTP answer how long a shared cache may
+// use it: RFC 9111 (HTTP Caching) and RFC 5861 (stale-while-revalidate, stale-if-error).
+// It applies to answers of status 200 and 304 to requests without Authorization, cookies
+// or Range, the only ones that the tier sends. Start reading at Freshness.
 package rfc9111
 
 import (
@@ -12,35 +12,35 @@ import (
 	"github.com/novasocial/imagetier/origin"
 )
 
-// Answer is what is reckoned from.
+// Answer is an answer whose freshness is computed.
 type Answer struct {
 	Header http.Header
-	// Requested and Received are when the request was begun and the headers of the
-	// answer had come, by the tier's clock.
+	// Requested and Received are when the request was sent and when the headers of the
+	// answer arrived, by the local clock.
 	Requested, Received time.Time
-	// MaxHeuristic is the most that a lifetime may be that is guessed from
-	// Last-Modified. 0: no lifetime is guessed.
+	// MaxHeuristic bounds the heuristic lifetime computed from Last-Modified. 0
+	// disables the heuristic.
 	MaxHeuristic time.Duration
 }
 
-// Freshness returns what a 200 allows.
+// Freshness returns the freshness of a 200.
 //
-// Conflicts are settled for the stricter: no-store and private over all, no-cache over
-// any lifetime, s-maxage over max-age over Expires. A lifetime that is there and cannot
-// be read is 0, stale at once (4.2.1). The forms of no-cache and private that name header
-// fields count as if they named none, as the RFC lets a cache do (5.2.2.4, 5.2.2.7).
-// must-understand lifts no-store (5.2.2.3): a 200 is understood. s-maxage implies
-// proxy-revalidate (5.2.2.10). What may never be served stale has no stale-while-revalidate
-// and no stale-if-error. Pragma: no-cache counts where there is no Cache-Control.
-// Set-Cookie changes nothing (7.3): the tier sends no cookie and passes none on.
+// If directives conflict, the strictest wins: no-store and private over everything,
+// no-cache over any lifetime, s-maxage over max-age over Expires. A malformed lifetime is
+// 0, stale at once (4.2.1). no-cache and private with field names count as without, as
+// the RFC allows (5.2.2.4, 5.2.2.7). must-understand overrides no-store (5.2.2.3), since a
+// 200 is understood. s-maxage implies proxy-revalidate (5.2.2.10). An answer that must be
+// revalidated has no stale-while-revalidate and no stale-if-error. Pragma: no-cache counts
+// only without Cache-Control. Set-Cookie has no effect (7.3): the tier sends no cookies and
+// forwards none.
 //
-// Vary is NoStore where it is "*" or names a field that requests for one original could
-// differ in. Accept-Encoding is none: the tier always asks for identity. Nor are Origin
-// and the Access-Control-Request fields of CORS, which the tier never sends, so that every
-// request of its own selects the answer that it has (4.1).
+// Vary means NoStore if it is "*" or names a field in which requests for one original
+// could differ. Accept-Encoding is not such a field (the tier always sends identity), nor
+// are Origin and the Access-Control-Request fields of CORS, which the tier never sends
+// (4.1).
 //
-// Without a word on the lifetime it is guessed as a tenth of the time between Last-Modified
-// and Date (4.2.2), at most MaxHeuristic; without Last-Modified too the answer is Silent.
+// Without an explicit lifetime it is a tenth of the time between Last-Modified and Date
+// (4.2.2), at most MaxHeuristic. Without Last-Modified the answer is Silent.
 func Freshness(a Answer) origin.Freshness {
 	f := a.explicit()
 	if !f.Silent || a.MaxHeuristic <= 0 {
@@ -53,8 +53,8 @@ func Freshness(a Answer) origin.Freshness {
 	return f
 }
 
-// Revalidated returns what a 304 allows. It guesses nothing: a 304 without a lifetime is
-// Silent, and the stored one holds again (4.3.4).
+// Revalidated returns the freshness of a 304. It uses no heuristic: a 304 without a
+// lifetime is Silent, and the stored lifetime applies again (4.3.4).
 func Revalidated(a Answer) origin.Freshness { return a.explicit() }
 
 func (a Answer) explicit() origin.Freshness {
@@ -70,12 +70,12 @@ func (a Answer) explicit() origin.Freshness {
 		noCache = hasToken(a.Header.Values("Pragma"), "no-cache")
 	}
 	f.MustRevalidate = noCache || cc.has("must-revalidate") || cc.has("proxy-revalidate") || cc.has("s-maxage")
-	lifetime, said := a.lifetime(cc)
+	lifetime, ok := a.lifetime(cc)
 	switch {
 	case noCache:
-	case said:
+	case ok:
 		f.Lifetime = lifetime
-	case f.MustRevalidate: // strict, but for how long is not said: not at all
+	case f.MustRevalidate: // no lifetime given: stale at once
 	default:
 		f.Silent = true
 		return f
@@ -87,35 +87,35 @@ func (a Answer) explicit() origin.Freshness {
 	return f
 }
 
-// lifetime is RFC 9111, 4.2.1, for a shared cache.
-func (a Answer) lifetime(cc directives) (lifetime time.Duration, said bool) {
+// lifetime returns the explicit freshness lifetime for a shared cache (RFC 9111, 4.2.1).
+func (a Answer) lifetime(cc directives) (lifetime time.Duration, ok bool) {
 	for _, name := range []string{"s-maxage", "max-age"} {
-		if s, there, _ := cc.seconds(name); there {
+		if s, present, _ := cc.seconds(name); present {
 			return s, true
 		}
 	}
 	if lines := a.Header.Values("Expires"); len(lines) > 0 {
 		expires, ok := parseTime(lines[0])
 		if !ok {
-			return 0, true // "0" above all (5.3)
+			return 0, true // most often "0" (5.3)
 		}
 		return max(0, expires.Sub(a.date())), true
 	}
 	return 0, false
 }
 
-// age is RFC 9111, 4.2.3: corrected_initial_age.
+// age returns the corrected_initial_age (RFC 9111, 4.2.3).
 func (a Answer) age() time.Duration {
 	apparent := max(0, a.Received.Sub(a.date()))
 	var value time.Duration
 	if lines := a.Header.Values("Age"); len(lines) > 0 {
-		first, _, _ := strings.Cut(lines[0], ",")           // of a list the first counts (5.1)
-		value, _ = deltaSeconds(strings.Trim(first, " \t")) // not a number: as if absent (5.1)
+		first, _, _ := strings.Cut(lines[0], ",")           // only the first of a list counts (5.1)
+		value, _ = deltaSeconds(strings.Trim(first, " \t")) // a malformed value counts as absent (5.1)
 	}
 	return max(apparent, value+max(0, a.Received.Sub(a.Requested)))
 }
 
-// date is the value of Date, or where it is absent or not a date the time of arrival
+// date returns the value of Date, or the time of arrival if Date is absent or malformed
 // (RFC 9110, 6.6.1).
 func (a Answer) date() time.Time {
 	if date, ok := parseTime(a.Header.Get("Date")); ok {
@@ -148,8 +148,8 @@ func hasToken(lines []string, token string) bool {
 	return false
 }
 
-// parseTime reads the three forms of HTTP-date (RFC 9110, 5.6.7), all of which are GMT.
-// A year of two digits is one of 1969 to 2068.
+// parseTime parses the three forms of HTTP-date (RFC 9110, 5.6.7), all in GMT. A year of
+// two digits is in 1969 to 2068.
 func parseTime(s string) (time.Time, bool) {
 	for _, layout := range []string{http.TimeFormat, "Monday, 02-Jan-06 15:04:05 GMT", time.ANSIC} {
 		if t, err := time.Parse(layout, s); err == nil {

@@ -15,8 +15,8 @@ import (
 	"github.com/novasocial/imagetier/origin/rfc9111"
 )
 
-// explain gives an error of GetObject or HeadObject its sentinel, by S3's code where there is one and
-// by the status where not.
+// explain wraps an error of GetObject or HeadObject in its sentinel, by the S3 error code
+// if there is one and else by the status.
 func (s *Source) explain(ctx context.Context, err error, cond origin.Cond, requested, received time.Time) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", ctx.Err(), err)
@@ -35,13 +35,14 @@ func (s *Source) explain(ctx context.Context, err error, cond origin.Cond, reque
 		code = api.ErrorCode()
 	}
 	sentinel := s.sentinel(answer.HTTPStatusCode(), code, header, cond)
-	return fmt.Errorf("%w: status %d, %.100s, request %.100s", sentinel, answer.HTTPStatusCode(), code, answer.ServiceRequestID())
+	return fmt.Errorf("%w: status %d, %.100s, request id %.100s",
+		sentinel, answer.HTTPStatusCode(), code, answer.ServiceRequestID())
 }
 
 func notModified(header http.Header, cond origin.Cond, requested, received time.Time) error {
 	etag := header.Get("ETag")
 	if cond.NoneMatch == "" && cond.ModifiedSince.IsZero() {
-		return fmt.Errorf("%w: status 304 unasked", origin.ErrUnavailable)
+		return fmt.Errorf("%w: status 304 for an unconditional request", origin.ErrUnavailable)
 	}
 	if etag != "" && cond.NoneMatch != "" && !origin.SameETag(etag, cond.NoneMatch) {
 		return fmt.Errorf("%w: status 304 for another entity tag", origin.ErrUnavailable)
@@ -54,17 +55,17 @@ func notModified(header http.Header, cond origin.Cond, requested, received time.
 	return nm
 }
 
-// sentinel is the one table from S3's refusals to ours. Codes are those of the S3 API
-// reference, "Error responses".
+// sentinel maps S3's error codes (S3 API reference, "Error responses") and statuses to
+// sentinels.
 func (s *Source) sentinel(status int, code string, header http.Header, cond origin.Cond) error {
 	switch {
-	case said(code, "NoSuchBucket"):
-		return origin.ErrUnavailable // a mistake in the configuration, no missing original
-	case said(code, "KeyTooLongError", "InvalidURI", "XMinioInvalidObjectName"):
+	case isCode(code, "NoSuchBucket"):
+		return origin.ErrUnavailable // a wrong configuration, not a missing original
+	case isCode(code, "KeyTooLongError", "InvalidURI", "XMinioInvalidObjectName"):
 		return origin.ErrName
-	case said(code, "ExpiredToken", "InvalidToken", "TokenRefreshRequired"):
+	case isCode(code, "ExpiredToken", "InvalidToken", "TokenRefreshRequired"):
 		return origin.ErrDenied // some of them come with 400
-	case said(code, "SlowDown", "ServiceUnavailable", "TooManyRequests", "RequestLimitExceeded"):
+	case isCode(code, "SlowDown", "ServiceUnavailable", "TooManyRequests", "RequestLimitExceeded"):
 		return busy(header)
 	}
 	switch status {
@@ -72,16 +73,16 @@ func (s *Source) sentinel(status int, code string, header http.Header, cond orig
 		return origin.ErrNotFound // NoSuchKey, NoSuchVersion; also a delete marker
 	case http.StatusMethodNotAllowed:
 		if header.Get("x-amz-delete-marker") == "true" {
-			return origin.ErrNotFound // the version asked for is a delete marker
+			return origin.ErrNotFound // the requested version is a delete marker
 		}
 	case http.StatusBadRequest:
-		if cond.VersionID != "" && said(code, "InvalidArgument", "NoSuchVersion", "InvalidVersionId") {
-			return origin.ErrNotFound // no version id that this store ever gave out
+		if cond.VersionID != "" && isCode(code, "InvalidArgument", "NoSuchVersion", "InvalidVersionId") {
+			return origin.ErrNotFound // malformed as a version id of this store
 		}
 	case http.StatusPreconditionFailed:
 		return origin.ErrChanged
 	case http.StatusForbidden:
-		if s.cfg.MissingIs403 && said(code, "AccessDenied", "AllAccessDisabled", "Forbidden") {
+		if s.cfg.MissingIs403 && isCode(code, "AccessDenied", "AllAccessDisabled", "Forbidden") {
 			return origin.ErrNotFound
 		}
 		return origin.ErrDenied

@@ -1,14 +1,14 @@
 // Package s3origin is an origin.Source over a bucket of S3, or of a server that speaks
-// its protocol.
+// its protocol. The read path is Source.Open, open, object.
 //
-// Open is one GetObject and Head one HeadObject. If-Match, VersionId and the conditions of a revalidation
-// go with it, and the answer's own ETag and version id are compared again, because there
-// are servers that ignore what they do not know. A checksum that the store has for the
-// whole object is verified while the body is read, and a body that fails it ends with
-// origin.ErrUnavailable; of an object uploaded in parts S3 keeps a checksum of checksums
-// ("…-3"), which a reader of the whole cannot verify, so there only the length counts.
+// Open is one GetObject and Head one HeadObject. Conditions are sent with the request,
+// and the ETag and version id of the answer are compared again, because some servers
+// ignore conditions that they do not know. If the store has a checksum of the whole
+// object, it is verified while the body is read, and a mismatch ends the body with
+// origin.ErrUnavailable. For an object uploaded in parts S3 may have only a checksum of
+// checksums ("…-3"), which cannot be verified here; then only the length is checked.
 //
-// The SDK tries nothing twice: that is origin.Retry's.
+// Retries of the SDK are disabled: use origin.Retry.
 package s3origin
 
 import (
@@ -18,6 +18,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -36,42 +37,44 @@ import (
 	"github.com/novasocial/imagetier/origin/rfc9111"
 )
 
-// Config says which bucket, and how it is reached.
+// Config configures a Source.
 type Config struct {
 	// Bucket is required.
 	Bucket string
-	// Prefix is put before every name, as it is: "photos/" makes "photos/a.jpg" of
-	// "a.jpg". "" is none.
+	// Prefix is prepended to every name: with "photos/", "a.jpg" is the key
+	// "photos/a.jpg".
 	Prefix string
-	// Region is the bucket's. "" is what AWS_REGION and the shared configuration say;
-	// where they say nothing either, us-east-1 with an Endpoint, and an error without.
+	// Region is the bucket's region. If "", it is that of AWS_REGION and the shared
+	// configuration; if they have none, us-east-1 with an Endpoint, and an error
+	// without.
 	Region string
-	// Endpoint is the URL of a server that is not Amazon's. "" is AWS_ENDPOINT_URL_S3
-	// and the like, or Amazon's.
+	// Endpoint is the URL of a server other than Amazon's. If "", it is that of
+	// AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, or Amazon's.
 	Endpoint string
-	// PathStyle asks for endpoint/bucket/key instead of bucket.endpoint/key.
+	// PathStyle selects URLs like endpoint/bucket/key instead of bucket.endpoint/key.
 	PathStyle bool
-	// MissingIs403 takes AccessDenied for ErrNotFound: that is what S3 says of a missing
-	// key to who may not list the bucket. Refusals for other reasons (a wrong signature,
-	// an expired token, an archived object) stay what they are.
+	// MissingIs403 maps AccessDenied to ErrNotFound: S3 answers so for a missing key
+	// if the caller may not list the bucket. Other refusals (a wrong signature, an
+	// expired token, an archived object) are not affected.
 	MissingIs403 bool
-	// Credentials are used instead of the standard chain (environment, shared files,
-	// web identity, container, instance). nil is the chain.
+	// Credentials replaces the standard chain (environment, shared files, web
+	// identity, container, instance). If nil, the chain is used.
 	Credentials aws.CredentialsProvider
 }
 
 // Source opens the objects of a bucket. It is safe for concurrent use.
 type Source struct {
-	client  *s3.Client
-	cfg     Config
-	foreign bool // the endpoint is not Amazon's
+	client *s3.Client
+	cfg    Config
+	amazon bool // the endpoint is Amazon's
 }
 
-// New reads the standard configuration and credentials chain (AWS_*, shared files), and
-// asks the network for nothing: that the bucket can be read shows with the first Open.
+// New returns a Source. It loads the standard configuration and credentials chain (AWS_*,
+// shared files) without using the network: a bucket that cannot be read fails at the
+// first Open.
 func New(ctx context.Context, cfg Config) (*Source, error) {
 	if cfg.Bucket == "" {
-		return nil, errors.New("open S3 bucket: none is named")
+		return nil, errors.New("open S3 bucket: no bucket given")
 	}
 	options := []func(*config.LoadOptions) error{config.WithHTTPClient(transport())}
 	if cfg.Region != "" {
@@ -100,12 +103,11 @@ func New(ctx context.Context, cfg Config) (*Source, error) {
 			o.BaseEndpoint = aws.String(cfg.Endpoint)
 		}
 	})
-	foreign := !amazon(client.Options().BaseEndpoint)
-	return &Source{client: client, cfg: cfg, foreign: foreign}, nil
+	return &Source{client: client, cfg: cfg, amazon: isAmazon(client.Options().BaseEndpoint)}, nil
 }
 
-// amazon reports whether the endpoint is one of S3 itself; nil is.
-func amazon(endpoint *string) bool {
+// isAmazon reports whether the endpoint is Amazon's; nil is.
+func isAmazon(endpoint *string) bool {
 	u, err := url.Parse(aws.ToString(endpoint))
 	if err != nil {
 		return false
@@ -114,12 +116,12 @@ func amazon(endpoint *string) bool {
 	return endpoint == nil || strings.HasSuffix(host, ".amazonaws.com") || strings.HasSuffix(host, ".amazonaws.com.cn")
 }
 
-// Open implements origin.Source. Names are bytes and keys are prefix and name, never
-// changed on their way: "a//b", "../a" and " " are objects of their own in Amazon's S3.
-// A key that S3 cannot have (over 1,024 bytes, or not UTF-8) is ErrName. So is, at an
-// Endpoint that is not Amazon's, one with a "." or ".." segment or a NUL: servers that
-// keep objects in files resolve those, and "../a" then leaves the prefix. Freshness is what
-// the object's own Cache-Control and Expires say, and Silent where it has neither.
+// Open implements origin.Source. The key is Prefix and name, unchanged: in Amazon's S3
+// "a//b", "../a" and " " are ordinary keys. A key that S3 does not allow (over 1,024
+// bytes, or not UTF-8) is ErrName. So is, at an endpoint that is not Amazon's, a name with
+// a "." or ".." segment or a NUL: servers that keep objects in files resolve those, so
+// "../a" would leave the prefix. Freshness comes from the object's own Cache-Control and
+// Expires, and is Silent without either.
 func (s *Source) Open(ctx context.Context, name string, cond origin.Cond) (*origin.Object, error) {
 	obj, err := s.open(ctx, name, cond)
 	if err != nil {
@@ -150,8 +152,8 @@ func (s *Source) open(ctx context.Context, name string, cond origin.Cond) (*orig
 	return obj, nil
 }
 
-// Head implements origin.Source. The answer to a HEAD has no body and so no code of S3: a
-// bucket that does not exist cannot be told from a missing object and is ErrNotFound.
+// Head implements origin.Source. The answer to a HEAD has no body and so no S3 error code:
+// a missing bucket looks like a missing object and is ErrNotFound.
 func (s *Source) Head(ctx context.Context, name string) (origin.Metadata, error) {
 	meta, err := s.head(ctx, name)
 	if err != nil {
@@ -182,13 +184,13 @@ func (s *Source) key(name string) (string, error) {
 	key := s.cfg.Prefix + name
 	switch {
 	case name == "":
-		return "", fmt.Errorf("%w: it is empty", origin.ErrName)
+		return "", fmt.Errorf("%w: empty", origin.ErrName)
 	case len(key) > 1024:
-		return "", fmt.Errorf("%w: a key of %d bytes, S3 has at most 1024", origin.ErrName, len(key))
+		return "", fmt.Errorf("%w: key has %d bytes, limit 1024", origin.ErrName, len(key))
 	case !utf8.ValidString(key):
 		return "", fmt.Errorf("%w: not UTF-8", origin.ErrName)
-	case s.foreign && climbs(name):
-		return "", fmt.Errorf("%w: a segment . or .., or a NUL, for a server that may keep objects in files", origin.ErrName)
+	case !s.amazon && unsafeAsPath(name):
+		return "", fmt.Errorf("%w: segment . or .., or a NUL", origin.ErrName)
 	}
 	return key, nil
 }
@@ -201,7 +203,7 @@ func (s *Source) input(name string, cond origin.Cond) (*s3.GetObjectInput, error
 	case !cond.CanMatch():
 		return nil, fmt.Errorf("%w: no entity tag can be %q", origin.ErrChanged, cond.Match)
 	case cond.VersionID == "null":
-		return nil, fmt.Errorf("%w: version null is overwritten in place and pins nothing", origin.ErrNotFound)
+		return nil, fmt.Errorf("%w: version null is overwritten in place and cannot be pinned", origin.ErrNotFound)
 	}
 	in := &s3.GetObjectInput{Bucket: &s.cfg.Bucket, Key: &key, ChecksumMode: types.ChecksumModeEnabled}
 	if cond.Match != "" {
@@ -219,8 +221,9 @@ func (s *Source) input(name string, cond origin.Cond) (*s3.GetObjectInput, error
 	return in, nil
 }
 
-// climbs reports whether name could be another file than it spells.
-func climbs(name string) bool {
+// unsafeAsPath reports whether a server that keeps objects in files could resolve name to
+// a file outside of the prefix.
+func unsafeAsPath(name string) bool {
 	for segment := range strings.SplitSeq(name, "/") {
 		if segment == "." || segment == ".." {
 			return true
@@ -229,9 +232,11 @@ func climbs(name string) bool {
 	return strings.IndexByte(name, 0) >= 0
 }
 
-func object(ctx context.Context, out *s3.GetObjectOutput, cond origin.Cond, requested, received time.Time) (*origin.Object, error) {
+func object(
+	ctx context.Context, out *s3.GetObjectOutput, cond origin.Cond, requested, received time.Time,
+) (*origin.Object, error) {
 	if v := aws.ToString(out.VersionId); cond.VersionID != "" && v != cond.VersionID {
-		return nil, fmt.Errorf("%w: asked for version %.100q and got %.100q", origin.ErrNotFound, cond.VersionID, v)
+		return nil, fmt.Errorf("%w: requested version %.100q, got %.100q", origin.ErrNotFound, cond.VersionID, v)
 	}
 	meta, err := describe(out.ETag, out.ContentLength, out.LastModified, out.ResultMetadata, requested, received)
 	if err == nil {
@@ -243,8 +248,10 @@ func object(ctx context.Context, out *s3.GetObjectOutput, cond origin.Cond, requ
 	return &origin.Object{Metadata: meta, Body: body.New(ctx, out.Body, meta.Size)}, nil
 }
 
-// describe reads what GetObject and HeadObject answer alike.
-func describe(etag *string, size *int64, modified *time.Time, result middleware.Metadata, requested, received time.Time) (origin.Metadata, error) {
+// describe returns the metadata in the answer to a GetObject or HeadObject.
+func describe(
+	etag *string, size *int64, modified *time.Time, result middleware.Metadata, requested, received time.Time,
+) (origin.Metadata, error) {
 	meta := origin.Metadata{Size: -1, ETag: aws.ToString(etag), LastModified: aws.ToTime(modified)}
 	if !origin.ValidETag(meta.ETag) {
 		meta.ETag = ""
@@ -254,7 +261,7 @@ func describe(etag *string, size *int64, modified *time.Time, result middleware.
 	}
 	raw, ok := awsmiddleware.GetRawResponse(result).(*smithyhttp.Response)
 	if !ok {
-		return origin.Metadata{}, fmt.Errorf("%w: the SDK hides the response", origin.ErrUnavailable)
+		return origin.Metadata{}, fmt.Errorf("%w: no raw response from the SDK", origin.ErrUnavailable)
 	}
 	if raw.StatusCode != http.StatusOK {
 		return origin.Metadata{}, fmt.Errorf("%w: status %d", origin.ErrUnavailable, raw.StatusCode)
@@ -263,16 +270,16 @@ func describe(etag *string, size *int64, modified *time.Time, result middleware.
 	return meta, nil
 }
 
-// metadata is what an object's own metadata says: the Vary that S3 adds for CORS is the
-// bucket's, and nothing is guessed from Last-Modified.
+// metadata returns the headers for computing freshness. The Vary that S3 adds for CORS is
+// dropped: every request of this client has the same headers. No heuristic lifetime.
 func metadata(h http.Header, requested, received time.Time) rfc9111.Answer {
 	h = h.Clone()
 	h.Del("Vary")
 	return rfc9111.Answer{Header: h, Requested: requested, Received: received}
 }
 
-// transport is the SDK's (proxies and certificates by environment, as everywhere with
-// AWS) with room for as many idle connections as a busy tier has use for.
+// transport returns the SDK's HTTP client (proxies and certificates from the environment)
+// with more idle connections.
 func transport() *awshttp.BuildableClient {
 	return awshttp.NewBuildableClient().WithTransportOptions(func(tr *http.Transport) {
 		tr.MaxIdleConns, tr.MaxIdleConnsPerHost = 256, 128
@@ -281,11 +288,10 @@ func transport() *awshttp.BuildableClient {
 	})
 }
 
-// client is the HTTP client of the SDK, which would read an answer that is no object to
-// its end, however long it is.
+// client limits the size of error answers, which the SDK reads to their end.
 type client struct{ s3.HTTPClient }
 
-// maxError is the most that is read of an answer that is no object.
+// maxError is the maximum size of an error answer, in bytes.
 const maxError = 64 << 10
 
 func (c client) Do(req *http.Request) (*http.Response, error) {
@@ -299,12 +305,7 @@ func (c client) Do(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// said reports whether any of the words stands in s, whatever their case.
-func said(s string, words ...string) bool {
-	for _, word := range words {
-		if strings.EqualFold(s, word) {
-			return true
-		}
-	}
-	return false
+// isCode reports whether code is one of codes, ignoring case.
+func isCode(code string, codes ...string) bool {
+	return slices.ContainsFunc(codes, func(c string) bool { return strings.EqualFold(code, c) })
 }

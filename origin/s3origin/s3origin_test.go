@@ -26,7 +26,7 @@ import (
 	"github.com/novasocial/imagetier/origin/s3origin"
 )
 
-// TestMain keeps the machine's own AWS configuration out.
+// TestMain removes the AWS configuration of the machine.
 func TestMain(m *testing.M) {
 	for _, kv := range os.Environ() {
 		if name, _, _ := strings.Cut(kv, "="); strings.HasPrefix(name, "AWS_") {
@@ -58,7 +58,7 @@ func onServer(s *s3server.Server, bucket, prefix string) s3origin.Config {
 	}
 }
 
-func TestABucketIsASource(t *testing.T) {
+func TestSource_Conformance(t *testing.T) {
 	server := s3server.Start(t)
 	var buckets atomic.Int64
 	for _, versions := range []bool{true, false} {
@@ -73,7 +73,15 @@ func TestABucketIsASource(t *testing.T) {
 						Delete: func(t testing.TB, name string) { server.Delete(t, bucket, prefix+name) },
 						Date:   func(t testing.TB, name string, modified time.Time) { server.Date(t, bucket, prefix+name, modified) },
 						Names:  origintest.OddNames(),
-						Bad:    []string{"../a", "a/../b", "..", "./a", "a\x00b", "not \xff UTF-8", strings.Repeat("x", 1025-len(prefix))},
+						BadNames: []string{
+							"../a",
+							"a/../b",
+							"..",
+							"./a",
+							"a\x00b",
+							"not \xff UTF-8",
+							strings.Repeat("x", 1025-len(prefix)),
+						},
 					}
 					if versions {
 						o.PutVersion = func(t testing.TB, name string, body []byte) string {
@@ -87,7 +95,7 @@ func TestABucketIsASource(t *testing.T) {
 	}
 }
 
-func TestADeleteMarkerIsNoOriginal(t *testing.T) {
+func TestSource_Open_DeleteMarker(t *testing.T) {
 	server := s3server.Start(t)
 	server.Bucket(t, "posts", true)
 	server.Put(t, "posts", "a", []byte("a"))
@@ -100,17 +108,23 @@ func TestADeleteMarkerIsNoOriginal(t *testing.T) {
 	}
 }
 
-func TestFreshnessIsTheObjectsOwn(t *testing.T) {
+func TestSource_Open_Freshness(t *testing.T) {
 	server := s3server.Start(t)
 	server.Bucket(t, "posts", false)
-	server.Put(t, "posts", "silent", nil)
-	server.Put(t, "posts", "spoken", nil, func(in *s3.PutObjectInput) { in.CacheControl = aws.String("max-age=60, stale-if-error=90") })
+	server.Put(t, "posts", "default", nil)
+	server.Put(
+		t,
+		"posts",
+		"max-age",
+		nil,
+		func(in *s3.PutObjectInput) { in.CacheControl = aws.String("max-age=60, stale-if-error=90") },
+	)
 	server.Put(t, "posts", "private", nil, func(in *s3.PutObjectInput) { in.CacheControl = aws.String("private") })
 	server.Put(t, "posts", "expired", nil, func(in *s3.PutObjectInput) { in.Expires = aws.Time(time.Unix(1e9, 0)) })
 	src := newSource(t, onServer(server, "posts", ""))
 	for name, want := range map[string]origin.Freshness{
-		"silent":  {Silent: true},
-		"spoken":  {Lifetime: time.Minute, StaleIfError: 90 * time.Second},
+		"default": {Silent: true},
+		"max-age": {Lifetime: time.Minute, StaleIfError: 90 * time.Second},
 		"private": {NoStore: true},
 		"expired": {},
 	} {
@@ -129,7 +143,7 @@ func TestFreshnessIsTheObjectsOwn(t *testing.T) {
 	}
 }
 
-func TestAnObjectOfPartsCanBeReadAndPinned(t *testing.T) {
+func TestSource_Open_MultipartObject(t *testing.T) {
 	server := s3server.Start(t)
 	server.Bucket(t, "posts", false)
 	client, part := server.Client(), origintest.Bytes(1, 5<<20)
@@ -159,15 +173,21 @@ func TestAnObjectOfPartsCanBeReadAndPinned(t *testing.T) {
 	}
 	etag := strings.Trim(*done.ETag, `"`)
 	if !strings.HasSuffix(etag, "-2") {
-		t.Fatalf("entity tag %s is not one of two parts", etag)
+		t.Fatalf("entity tag %s, want one of two parts", etag)
 	}
-	got, err := origin.ReadAll(t.Context(), newSource(t, onServer(server, "posts", "")), "a", origin.Cond{Match: etag}, 10<<20)
+	got, err := origin.ReadAll(
+		t.Context(),
+		newSource(t, onServer(server, "posts", "")),
+		"a",
+		origin.Cond{Match: etag},
+		10<<20,
+	)
 	if err != nil || !bytes.Equal(got.Body, append(part, part...)) {
 		t.Errorf("%d bytes, error %v", len(got.Body), err)
 	}
 }
 
-func TestAWrongSecretIsDeniedAlsoWhereMissingIs403(t *testing.T) {
+func TestSource_Open_WrongSecret(t *testing.T) {
 	server := s3server.Start(t)
 	server.Bucket(t, "posts", false)
 	cfg := onServer(server, "posts", "")
@@ -178,7 +198,7 @@ func TestAWrongSecretIsDeniedAlsoWhereMissingIs403(t *testing.T) {
 	}
 }
 
-func TestAServerThatIsGoneIsUnavailable(t *testing.T) {
+func TestSource_Open_ServerStopped(t *testing.T) {
 	server := s3server.Start(t)
 	server.Bucket(t, "posts", false)
 	src := newSource(t, onServer(server, "posts", ""))
@@ -188,8 +208,8 @@ func TestAServerThatIsGoneIsUnavailable(t *testing.T) {
 	}
 }
 
-// scripted is a Source on a server that answers as told, and counts its requests.
-func scripted(t *testing.T, cfg s3origin.Config, answer http.HandlerFunc) (*s3origin.Source, *atomic.Int64) {
+// sourceOf returns a Source whose server is answer, and the number of its requests.
+func sourceOf(t *testing.T, cfg s3origin.Config, answer http.HandlerFunc) (*s3origin.Source, *atomic.Int64) {
 	t.Helper()
 	var requests atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -201,19 +221,23 @@ func scripted(t *testing.T, cfg s3origin.Config, answer http.HandlerFunc) (*s3or
 	return newSource(t, cfg), &requests
 }
 
-func refuses(status int, code string, headers ...string) http.HandlerFunc {
+func answerError(status int, code string, headers ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		for i := 0; i < len(headers); i += 2 {
 			w.Header().Set(headers[i], headers[i+1])
 		}
 		w.WriteHeader(status)
 		if code != "" {
-			fmt.Fprintf(w, `<?xml version="1.0" encoding="UTF-8"?><Error><Code>%s</Code><Message>m</Message></Error>`, code)
+			fmt.Fprintf(
+				w,
+				`<?xml version="1.0" encoding="UTF-8"?><Error><Code>%s</Code><Message>m</Message></Error>`,
+				code,
+			)
 		}
 	}
 }
 
-func TestRefusalsAreToldApart(t *testing.T) {
+func TestSource_Open_ErrorCodes(t *testing.T) {
 	pinned, version := origin.Cond{Match: "x"}, origin.Cond{VersionID: "x"}
 	for _, c := range []struct {
 		status  int
@@ -252,18 +276,22 @@ func TestRefusalsAreToldApart(t *testing.T) {
 		{status: 200, code: "", cond: pinned, want: origin.ErrChanged},
 		{status: 206, code: "", want: origin.ErrUnavailable},
 		{status: 204, code: "", want: origin.ErrUnavailable},
-		{status: 304, code: "", want: origin.ErrUnavailable}, // unasked
+		{status: 304, code: "", want: origin.ErrUnavailable}, // unconditional request
 		{status: 304, cond: origin.Cond{NoneMatch: `"x"`}, headers: []string{"ETag", `"y"`}, want: origin.ErrUnavailable},
 		{status: 304, cond: origin.Cond{NoneMatch: `"x"`}, headers: []string{"ETag", `"x"`}, want: origin.ErrNotModified},
 		{status: 304, cond: origin.Cond{ModifiedSince: time.Now()}, want: origin.ErrNotModified},
 	} {
-		src, requests := scripted(t, s3origin.Config{MissingIs403: c.hidden}, refuses(c.status, c.code, c.headers...))
+		src, requests := sourceOf(
+			t,
+			s3origin.Config{MissingIs403: c.hidden},
+			answerError(c.status, c.code, c.headers...),
+		)
 		_, err := src.Open(t.Context(), "a", c.cond)
 		if !errors.Is(err, c.want) {
 			t.Errorf("%d %s with %+v: error %v, want %v", c.status, c.code, c.cond, err, c.want)
 		}
 		if n := requests.Load(); n != 1 {
-			t.Errorf("%d %s: asked %d times", c.status, c.code, n)
+			t.Errorf("%d %s: %d requests", c.status, c.code, n)
 		}
 		if err != nil && strings.Contains(err.Error(), "127.0.0.1") {
 			t.Errorf("%d %s: error names the host: %v", c.status, c.code, err)
@@ -271,8 +299,8 @@ func TestRefusalsAreToldApart(t *testing.T) {
 	}
 }
 
-func TestBusySaysForHowLong(t *testing.T) {
-	src, _ := scripted(t, s3origin.Config{}, refuses(503, "SlowDown", "Retry-After", "7"))
+func TestSource_Open_RetryAfter(t *testing.T) {
+	src, _ := sourceOf(t, s3origin.Config{}, answerError(503, "SlowDown", "Retry-After", "7"))
 	_, err := src.Open(t.Context(), "a", origin.Cond{})
 	var busy *origin.Busy
 	if !errors.As(err, &busy) || busy.RetryAfter != 7*time.Second {
@@ -280,26 +308,31 @@ func TestBusySaysForHowLong(t *testing.T) {
 	}
 }
 
-func TestWhatAServerIgnoresIsComparedAgain(t *testing.T) {
-	old := func(w http.ResponseWriter, _ *http.Request) { // knows neither If-Match nor versions
+func TestSource_Open_IgnoredConditions(t *testing.T) {
+	old := func(w http.ResponseWriter, _ *http.Request) { // supports neither If-Match nor versions
 		w.Header().Set("ETag", `"now"`)
 		fmt.Fprint(w, "now")
 	}
-	src, _ := scripted(t, s3origin.Config{}, old)
+	src, _ := sourceOf(t, s3origin.Config{}, old)
 	if _, err := src.Open(t.Context(), "a", origin.Cond{Match: "then"}); !errors.Is(err, origin.ErrChanged) {
 		t.Errorf("pinned by tag: error %v", err)
 	}
 	if _, err := src.Open(t.Context(), "a", origin.Cond{VersionID: "then"}); !errors.Is(err, origin.ErrNotFound) {
 		t.Errorf("pinned by version: error %v", err)
 	}
-	if got, err := origin.ReadAll(t.Context(), src, "a", origin.Cond{Match: "now"}, 9); err != nil || string(got.Body) != "now" {
+	if got, err := origin.ReadAll(t.Context(), src, "a", origin.Cond{Match: "now"}, 9); err != nil ||
+		string(got.Body) != "now" {
 		t.Errorf("got %q, %v", got.Body, err)
 	}
 }
 
-func TestKeysArriveAsTheyAre(t *testing.T) {
+func TestSource_Open_KeysUnchanged(t *testing.T) {
 	var target string
-	src, _ := scripted(t, s3origin.Config{Prefix: "p/"}, func(w http.ResponseWriter, r *http.Request) { target = r.RequestURI })
+	src, _ := sourceOf(
+		t,
+		s3origin.Config{Prefix: "p/"},
+		func(w http.ResponseWriter, r *http.Request) { target = r.RequestURI },
+	)
 	for name, want := range map[string]string{
 		"a b":     "a%20b",
 		"a+b":     "a%2Bb",
@@ -322,16 +355,16 @@ func TestKeysArriveAsTheyAre(t *testing.T) {
 	}
 }
 
-func TestADamagedBodyIsFoundByItsChecksum(t *testing.T) {
-	const sum = "mnG7TA==" // CRC32 of "hello" is 3610a686; this is another
+func TestSource_Open_ChecksumMismatch(t *testing.T) {
+	const sum = "mnG7TA==" // not the CRC32 of "hello", which is 3610a686
 	for name, headers := range map[string]map[string]string{
 		"CRC32":  {"x-amz-checksum-crc32": sum},
 		"SHA256": {"x-amz-checksum-sha256": base64.StdEncoding.EncodeToString(make([]byte, 32))},
 		"CRC64":  {"x-amz-checksum-crc64nvme": base64.StdEncoding.EncodeToString(make([]byte, 8))},
 	} {
-		asked := ""
-		src, _ := scripted(t, s3origin.Config{}, func(w http.ResponseWriter, r *http.Request) {
-			asked = r.Header.Get("x-amz-checksum-mode")
+		mode := ""
+		src, _ := sourceOf(t, s3origin.Config{}, func(w http.ResponseWriter, r *http.Request) {
+			mode = r.Header.Get("x-amz-checksum-mode")
 			for k, v := range headers {
 				w.Header().Set(k, v)
 			}
@@ -340,12 +373,12 @@ func TestADamagedBodyIsFoundByItsChecksum(t *testing.T) {
 		if _, err := origin.ReadAll(t.Context(), src, "a", origin.Cond{}, 9); !errors.Is(err, origin.ErrUnavailable) {
 			t.Errorf("%s: error %v", name, err)
 		}
-		if asked != "ENABLED" {
-			t.Errorf("%s: checksum mode %q", name, asked)
+		if mode != "ENABLED" {
+			t.Errorf("%s: checksum mode %q", name, mode)
 		}
 	}
-	// A checksum of checksums is none of the whole.
-	src, _ := scripted(t, s3origin.Config{}, func(w http.ResponseWriter, r *http.Request) {
+	// A checksum of checksums cannot be verified.
+	src, _ := sourceOf(t, s3origin.Config{}, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("x-amz-checksum-crc32", sum+"-2")
 		fmt.Fprint(w, "hello")
 	})
@@ -354,8 +387,8 @@ func TestADamagedBodyIsFoundByItsChecksum(t *testing.T) {
 	}
 }
 
-func TestACutBodyIsUnavailable(t *testing.T) {
-	src, _ := scripted(t, s3origin.Config{}, func(w http.ResponseWriter, _ *http.Request) {
+func TestSource_Open_TruncatedBody(t *testing.T) {
+	src, _ := sourceOf(t, s3origin.Config{}, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "1000")
 		fmt.Fprint(w, "hello")
 	})
@@ -364,10 +397,10 @@ func TestACutBodyIsUnavailable(t *testing.T) {
 	}
 }
 
-func TestAnEndlessErrorIsNotReadToItsEnd(t *testing.T) {
+func TestSource_Open_EndlessError(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	src, _ := scripted(t, s3origin.Config{}, func(w http.ResponseWriter, r *http.Request) {
+	src, _ := sourceOf(t, s3origin.Config{}, func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusInternalServerError)
 		for r.Context().Err() == nil {
 			if _, err := io.WriteString(w, strings.Repeat("x", 1<<16)); err != nil {
@@ -380,8 +413,8 @@ func TestAnEndlessErrorIsNotReadToItsEnd(t *testing.T) {
 	}
 }
 
-func TestCORSDoesNotForbidKeeping(t *testing.T) {
-	src, _ := scripted(t, s3origin.Config{}, func(w http.ResponseWriter, _ *http.Request) {
+func TestSource_Open_CORSVary(t *testing.T) {
+	src, _ := sourceOf(t, s3origin.Config{}, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Vary", "Origin, Access-Control-Request-Headers, x-amz-anything")
 		w.Header().Set("Last-Modified", "Sun, 22 Nov 2020 10:00:00 GMT")
 	})
@@ -395,7 +428,7 @@ func TestCORSDoesNotForbidKeeping(t *testing.T) {
 	}
 }
 
-func TestAConfigurationThatCannotWorkIsRefused(t *testing.T) {
+func TestNew_BadConfig(t *testing.T) {
 	for _, cfg := range []s3origin.Config{
 		{Region: "us-east-1"},
 		{Bucket: "posts"},
@@ -421,7 +454,7 @@ func TestSource_Head_Refusals(t *testing.T) {
 		{500, false, origin.ErrUnavailable},
 		{503, false, origin.ErrBusy},
 	} {
-		src, requests := scripted(t, s3origin.Config{MissingIs403: c.hidden}, refuses(c.status, ""))
+		src, requests := sourceOf(t, s3origin.Config{MissingIs403: c.hidden}, answerError(c.status, ""))
 		if _, err := src.Head(t.Context(), "a"); !errors.Is(err, c.want) || requests.Load() != 1 {
 			t.Errorf("%d: error %v after %d requests, want %v", c.status, err, requests.Load(), c.want)
 		}

@@ -10,9 +10,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
-// Sample returns at most n names of objects that end as images do, in the order of their
-// keys: for a first look, not for serving. It lists once (up to 1,000 keys), which needs
-// the permission s3:ListBucket.
+// Sample returns up to n names of objects with the extension of an image, in the order of
+// their keys, for diagnostics. It looks at the first 1,000 keys and needs the permission
+// s3:ListBucket.
 func (s *Source) Sample(ctx context.Context, n int) (names []string, err error) {
 	page, err := s.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &s.cfg.Bucket, Prefix: &s.cfg.Prefix})
 	if err != nil {

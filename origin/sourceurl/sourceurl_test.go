@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestURLsAreReadAsTheySay(t *testing.T) {
+func TestParse(t *testing.T) {
 	for raw, want := range map[string]Source{
 		"dir:///srv/photos":                             {Kind: Dir, Path: "/srv/photos"},
 		"dir:///srv/photos/?originals=yes":              {Kind: Dir, Path: "/srv/photos", Originals: true},
@@ -37,29 +37,29 @@ func TestURLsAreReadAsTheySay(t *testing.T) {
 	}
 }
 
-func TestEveryFaultIsNamed(t *testing.T) {
+func TestParse_Errors(t *testing.T) {
 	for raw, want := range map[string][]string{
-		"":                                       {"no source", "dir:///path"},
-		"/srv/photos":                            {"no source"},
-		"ftp://example.com/":                     {"no source"},
-		"S4://bucket":                            {"no source"},
+		"":                                       {"not the URL of a source", "dir:///path"},
+		"/srv/photos":                            {"not the URL of a source"},
+		"ftp://example.com/":                     {"not the URL of a source"},
+		"S4://bucket":                            {"not the URL of a source"},
 		"http://[::1":                            {"not a URL"},
 		"http://a b/":                            {"not a URL"},
 		"dir://srv/photos":                       {"absolute", "dir:///srv/photos"},
 		"dir:srv":                                {"absolute", "dir:///srv"},
 		"dir://":                                 {"no path"},
 		"dir:///a%00b":                           {"NUL"},
-		"dir:///a?region=x":                      {`unknown setting "region"`, "originals"},
+		"dir:///a?region=x":                      {`unknown parameter "region"`, "originals"},
 		"dir:///a?originals=1":                   {"originals=1", "want yes or no"},
-		"dir:///a?originals=yes&originals=no":    {`"originals" is there more than once`},
+		"dir:///a?originals=yes&originals=no":    {`"originals" is repeated`},
 		"dir:///a#b":                             {"#b", "fragment"},
 		"dir:///a?x=%zz":                         {"%zz"},
 		"s3:///prefix":                           {"no bucket"},
 		"s3://ab":                                {"3 to 63"},
 		"s3://a..b":                              {"single dots"},
 		"s3://buck:80/":                          {"single dots"},
-		"s3://key:secret@bucket/":                {"user and password"},
-		"s3://bucket?regoin=x":                   {`unknown setting "regoin"`, "originals, region, endpoint, path-style, missing"},
+		"s3://key:secret@bucket/":                {"user and password are not allowed"},
+		"s3://bucket?regoin=x":                   {`unknown parameter "regoin"`, "originals, region, endpoint, path-style, missing"},
 		"s3://bucket?region=":                    {"region="},
 		"s3://bucket?region=EU%20west":           {"region=EU west"},
 		"s3://bucket?endpoint=":                  {"endpoint", "want http://host:port"},
@@ -69,8 +69,8 @@ func TestEveryFaultIsNamed(t *testing.T) {
 		"s3://bucket?missing=yes":                {"missing=yes", "want 403 or 404"},
 		"http:///path":                           {"no host"},
 		"https:opaque":                           {"no host"},
-		"http://user:s3cret@host/":               {"user and password"},
-		"http://host/?missing=403":               {`unknown setting "missing"`, "originals, redirect"},
+		"http://user:s3cret@host/":               {"user and password are not allowed"},
+		"http://host/?missing=403":               {`unknown parameter "missing"`, "originals, redirect"},
 		"http://host/a/../b":                     {".. segment"},
 		"http://host/a//b":                       {"empty"},
 		"http://host/?redirect=":                 {"redirect"},
@@ -88,7 +88,7 @@ func TestEveryFaultIsNamed(t *testing.T) {
 			}
 		}
 		if strings.Contains(err.Error(), "s3cret") {
-			t.Errorf("%s: the error tells the password: %v", raw, err)
+			t.Errorf("%s: the error contains the password: %v", raw, err)
 		}
 	}
 }
@@ -109,7 +109,8 @@ func FuzzParse(f *testing.F) {
 				t.Errorf("%q: path %q", raw, s.Path)
 			}
 		case S3:
-			if s.Bucket == "" || strings.ContainsAny(s.Bucket, "/?#@:") || s.Prefix != "" && !strings.HasSuffix(s.Prefix, "/") {
+			if s.Bucket == "" || strings.ContainsAny(s.Bucket, "/?#@:") ||
+				s.Prefix != "" && !strings.HasSuffix(s.Prefix, "/") {
 				t.Errorf("%q: bucket %q, prefix %q", raw, s.Bucket, s.Prefix)
 			}
 		case HTTP:

@@ -9,26 +9,25 @@ import (
 	"github.com/novasocial/imagetier/origin"
 )
 
-// refuseInternal is a net.Dialer's ControlContext: it sees the address that is about to be
-// connected to, after every resolution, so no name that resolves to another address the
-// second time passes it.
+// refuseInternal is a net.Dialer's ControlContext. It checks the resolved address just
+// before the connection is made, so DNS rebinding cannot bypass it.
 func refuseInternal(_ context.Context, network, address string, _ syscall.RawConn) error {
 	if network != "tcp4" && network != "tcp6" {
 		return fmt.Errorf("%w: network %s", origin.ErrDenied, network)
 	}
 	at, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return fmt.Errorf("%w: no address: %w", origin.ErrDenied, err)
+		return fmt.Errorf("%w: parse address: %w", origin.ErrDenied, err)
 	}
 	if !public(at.Addr()) {
-		return fmt.Errorf("%w: %s is no public address", origin.ErrDenied, at.Addr())
+		return fmt.Errorf("%w: %s is not a public address", origin.ErrDenied, at.Addr())
 	}
 	return nil
 }
 
-// public reports whether ip is one of the internet at large. What is not is what the
-// IANA special-purpose registries (RFC 6890, as of 2026) keep from global reach, the
-// space nobody has been given, and the ways to spell an IPv4 address of either kind in IPv6.
+// public reports whether ip is a public internet address. It is not if the IANA
+// special-purpose registries (RFC 6890, as of 2026) say that it is not globally
+// reachable, if it is unallocated, or if it embeds such an IPv4 address in IPv6.
 func public(ip netip.Addr) bool {
 	if ip.Zone() != "" {
 		return false
@@ -69,13 +68,13 @@ func prefixes(s ...string) []netip.Prefix {
 }
 
 var (
-	// nat64 holds IPv4 addresses in its last 32 bits (RFC 6052): networks without IPv4
-	// reach the rest of the world through it, so the IPv4 address decides.
+	// nat64 embeds an IPv4 address in its last 32 bits (RFC 6052). Networks without
+	// IPv4 reach IPv4 hosts through it, so the IPv4 address decides.
 	nat64 = netip.MustParsePrefix("64:ff9b::/96")
-	// global6 is all that IANA has begun to give out for the internet. It leaves out
-	// ::1, ::, IPv4-compatible ::/96, local NAT64 (64:ff9b:1::/48), discard (100::/64),
-	// SRv6 (5f00::/16), unique local fc00::/7, link-local fe80::/10, site-local
-	// fec0::/10 and multicast ff00::/8.
+	// global6 is the space from which IANA allocates global unicast addresses. It
+	// excludes ::1, ::, IPv4-compatible ::/96, local NAT64 (64:ff9b:1::/48), discard
+	// (100::/64), SRv6 (5f00::/16), unique local fc00::/7, link-local fe80::/10,
+	// site-local fec0::/10 and multicast ff00::/8.
 	global6 = netip.MustParsePrefix("2000::/3")
 
 	internal6 = prefixes(
@@ -89,7 +88,7 @@ var (
 		"10.0.0.0/8",       // private
 		"100.64.0.0/10",    // shared by carrier-grade NAT; metadata of Alibaba Cloud
 		"127.0.0.0/8",      // loopback
-		"168.63.129.16/32", // the host agent of Azure: a public address that is not
+		"168.63.129.16/32", // the host agent of Azure, reachable from inside only
 		"169.254.0.0/16",   // link-local; metadata of most clouds
 		"172.16.0.0/12",    // private
 		"192.0.0.0/24",     // protocol assignments; metadata of Oracle Cloud

@@ -9,9 +9,9 @@ import (
 	"github.com/novasocial/imagetier/origin"
 )
 
-func TestOnlyPublicAddressesAreDialed(t *testing.T) {
+func TestPublic(t *testing.T) {
 	for list, want := range map[string]bool{
-		// The first and last of every block that is refused, and what is just outside.
+		// The first and last address of each refused block, and those just outside.
 		`0.0.0.0 0.255.255.255
 		 10.0.0.0 10.255.255.255
 		 100.64.0.0 100.100.100.200 100.127.255.255
@@ -42,7 +42,7 @@ func TestOnlyPublicAddressesAreDialed(t *testing.T) {
 		 203.0.112.255 203.0.114.0
 		 223.255.255.255`: true,
 		// IPv6: unspecified, loopback, unique local, link-local, site-local, multicast,
-		// discard, documentation, benchmarks, ORCHID, SRv6, and space nobody has.
+		// discard, documentation, benchmarks, ORCHID, SRv6, and unallocated space.
 		`:: ::1 ::2
 		 fc00:: fd00::1 fd00:ec2::254 fd20:ce::254 fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff
 		 fe80:: fe80::1 febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff fe80::1%eth0
@@ -73,7 +73,7 @@ func TestOnlyPublicAddressesAreDialed(t *testing.T) {
 	}
 }
 
-func TestTheDialerIsGivenNothingElse(t *testing.T) {
+func TestRefuseInternal(t *testing.T) {
 	for _, c := range []struct{ network, address string }{
 		{"tcp4", "127.0.0.1:80"}, {"tcp6", "[::1]:80"}, {"tcp6", "[fe80::1%eth0]:80"}, {"tcp6", "[::ffff:10.0.0.1]:80"},
 		{"udp4", "8.8.8.8:53"}, {"unix", "/run/x.sock"}, {"tcp4", "localhost:80"}, {"tcp4", "8.8.8.8"}, {"tcp4", ""},

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,11 +11,11 @@ import (
 	"github.com/novasocial/imagetier/origin"
 )
 
-// maxRedirects is how many are followed.
+// maxRedirects is how many redirects are followed.
 const maxRedirects = 3
 
-// checkRedirect is http.Client's: req is about to be sent because via's last was answered
-// with a redirect.
+// checkRedirect is the CheckRedirect of the http.Client: it decides whether req, the
+// target of a redirect, may be sent.
 func (s *Source) checkRedirect(req *http.Request, via []*http.Request) error {
 	from, to := via[len(via)-1].URL, req.URL
 	switch {
@@ -27,14 +26,14 @@ func (s *Source) checkRedirect(req *http.Request, via []*http.Request) error {
 	case to.Scheme != from.Scheme && (from.Scheme != "http" || to.Scheme != "https"):
 		return fmt.Errorf("%w: redirected from %s to %.20s", origin.ErrDenied, from.Scheme, to.Scheme)
 	case !s.hosts[hostOf(to)]:
-		return fmt.Errorf("%w: redirected to %.100s, which is not allowed", origin.ErrDenied, to.Host)
+		return fmt.Errorf("%w: redirected to %.100s, which is not an allowed host", origin.ErrDenied, to.Host)
 	}
-	req.Header.Del("Referer") // the client adds it; it tells one host the URLs of another
+	req.Header.Del("Referer") // added by the client; it would leak URLs to another host
 	return nil
 }
 
-// hostOf spells a host in one way: lower case, no final dot, no port that its scheme has
-// by default. The scheme may be missing; then 80 and 443 are no ports either.
+// hostOf returns the host in one canonical form: lower case, no final dot, no default
+// port. Without a scheme both 80 and 443 count as default.
 func hostOf(u *url.URL) string {
 	host, port := strings.TrimSuffix(strings.ToLower(u.Hostname()), "."), u.Port()
 	if port == "" || port == "80" && u.Scheme != "https" || port == "443" && u.Scheme != "http" {
@@ -43,13 +42,11 @@ func hostOf(u *url.URL) string {
 	return host + ":" + port
 }
 
-// errMethod is wrapped when a server does not take HEAD.
-var errMethod = fmt.Errorf("%w: HEAD is refused", origin.ErrUnavailable)
+// errHeadRefused means that the server does not support HEAD.
+var errHeadRefused = fmt.Errorf("%w: HEAD not supported", origin.ErrUnavailable)
 
-var headRefused = []int{http.StatusMethodNotAllowed, http.StatusNotImplemented}
-
-// refusal is the one table from statuses other than 200 and 304 to sentinels.
-func refusal(resp *http.Response, cond origin.Cond) error {
+// statusError maps statuses other than 200 and 304 to sentinels.
+func statusError(resp *http.Response, cond origin.Cond) error {
 	sentinel := origin.ErrUnavailable
 	switch resp.StatusCode {
 	case http.StatusNotFound, http.StatusGone:
@@ -63,21 +60,22 @@ func refusal(resp *http.Response, cond origin.Cond) error {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		sentinel = &origin.Busy{RetryAfter: retryAfter(resp.Header.Get("Retry-After"), time.Now())}
 	}
-	if resp.Request.Method == http.MethodHead && slices.Contains(headRefused, resp.StatusCode) {
-		sentinel = errMethod
+	if resp.Request.Method == http.MethodHead &&
+		(resp.StatusCode == http.StatusMethodNotAllowed || resp.StatusCode == http.StatusNotImplemented) {
+		sentinel = errHeadRefused
 	}
 	return fmt.Errorf("%w: status %d", sentinel, resp.StatusCode)
 }
 
-// retryAfter reads delay-seconds or HTTP-date (RFC 9110, 10.2.3), at most a day; what is
-// neither, or past, is 0.
+// retryAfter parses delay-seconds or an HTTP-date (RFC 9110, 10.2.3), capped at a day. A
+// malformed value or a time in the past is 0.
 func retryAfter(s string, now time.Time) time.Duration {
-	const most = 24 * time.Hour
+	const limit = 24 * time.Hour
 	if n, err := strconv.ParseUint(s, 10, 32); err == nil {
-		return min(time.Duration(n)*time.Second, most)
+		return min(time.Duration(n)*time.Second, limit)
 	}
 	if at, err := http.ParseTime(s); err == nil {
-		return min(max(0, at.Sub(now)), most)
+		return min(max(0, at.Sub(now)), limit)
 	}
 	return 0
 }

@@ -65,7 +65,7 @@ const limit = 1 << 20
 // soon is when a test gives up; all that is bounded is bounded far below.
 const soon = 20 * time.Second
 
-func TestAFaultIsAnErrorAndNeverAWrongBody(t *testing.T) {
+func TestSource_Faults(t *testing.T) {
 	for _, c := range faults {
 		t.Run(string(c.fault), func(t *testing.T) {
 			t.Parallel()
@@ -95,7 +95,7 @@ func TestAFaultIsAnErrorAndNeverAWrongBody(t *testing.T) {
 	}
 }
 
-func TestAFaultThatPassesIsRetriedOnceWithinTheTime(t *testing.T) {
+func TestSource_FaultsWithRetry(t *testing.T) {
 	for _, c := range faults {
 		t.Run(string(c.fault), func(t *testing.T) {
 			t.Parallel()
@@ -148,7 +148,7 @@ func TestAFaultThatPassesIsRetriedOnceWithinTheTime(t *testing.T) {
 	}
 }
 
-func TestAPinIsKeptWhateverTheOriginDoes(t *testing.T) {
+func TestSource_Open_ChecksPin(t *testing.T) {
 	server := faulty.Start(t, photo)
 	src := newSource(t, Config{Base: server.URL, AllowPrivate: true})
 	for _, fault := range []faulty.Fault{faulty.None, faulty.IgnoresIfMatch} {
@@ -169,7 +169,7 @@ func TestAPinIsKeptWhateverTheOriginDoes(t *testing.T) {
 
 // An allowed host may still resolve, or redirect, to an address that is not: the check is
 // made for each address that is dialed.
-func TestARedirectIsCheckedWhereItIsDialed(t *testing.T) {
+func TestSource_Open_ChecksRedirectTarget(t *testing.T) {
 	server := faulty.Start(t, photo)
 	address := strings.TrimPrefix(server.URL, "http://")
 	src := newSource(t, Config{Base: server.URL, RedirectHosts: []string{"10.0.0.1", "169.254.169.254"}})
@@ -182,7 +182,7 @@ func TestARedirectIsCheckedWhereItIsDialed(t *testing.T) {
 	src.client.Transport.(*http.Transport).DialContext = dialer.DialContext
 	for _, fault := range []faulty.Fault{faulty.ToPrivate, faulty.ToMetadata} {
 		_, err := src.Open(t.Context(), string(fault), origin.Cond{})
-		if !errors.Is(err, origin.ErrDenied) || !strings.Contains(err.Error(), "no public address") {
+		if !errors.Is(err, origin.ErrDenied) || !strings.Contains(err.Error(), "not a public address") {
 			t.Errorf("%s: error %v", fault, err)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/novasocial/imagetier/origin"
 )
 
-// goodNames are in the spelling of a URL, and each is another resource.
+// goodNames are valid names of different resources.
 var goodNames = []string{
 	"a.jpg", "2026/11/a.jpg", "A.jpg", "a%20b.jpg", "a+b.jpg", "a%2Bb.jpg", "%C3%A9.jpg", "%c3%a9.jpg", "a%2Fb.jpg", "a%2fb.jpg", "%2Fa.jpg",
 	"https%3A%2F%2Fexample.com%2Fa.jpg", "100%25.jpg", "a%2520b.jpg", "x@2x.jpg", "a:b", "semi;v=1", "!$&'()*+,;=", "~user/a", "[a]|b",
@@ -18,7 +18,7 @@ var goodNames = []string{
 	"a.jpg?v=1?2", strings.Repeat("long/", 200) + "a.jpg",
 }
 
-// badNames are no path and query, or could leave the base.
+// badNames are not a path and query, or could leave the base.
 var badNames = []string{
 	"", "/", "/a.jpg", "a/", "a//b", "//example.com/a.jpg", "?", "?x=1",
 	"..", ".", "../a", "./a", "a/../b", "a/..", "a/.", "..?x",
@@ -31,7 +31,7 @@ var badNames = []string{
 	"http://example.com/a.jpg",
 }
 
-func TestNamesAreSentAsTheyAre(t *testing.T) {
+func TestParseTarget_KeepsSpelling(t *testing.T) {
 	base, err := parseBase("http://example.com/base%2Fone/")
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +42,7 @@ func TestNamesAreSentAsTheyAre(t *testing.T) {
 			t.Errorf("%q: %v", name, err)
 			continue
 		}
-		u := target.below(base)
+		u := target.under(base)
 		if got, want := u.RequestURI(), "/base%2Fone/"+name; got != want {
 			t.Errorf("%q is sent as %s, want %s", name, got, want)
 		}
@@ -52,7 +52,7 @@ func TestNamesAreSentAsTheyAre(t *testing.T) {
 	}
 }
 
-func TestNamesThatAreNoPathBelowTheBaseAreRefused(t *testing.T) {
+func TestParseTarget_BadNames(t *testing.T) {
 	for _, name := range badNames {
 		if _, err := parseTarget(name); !errors.Is(err, origin.ErrName) {
 			t.Errorf("%q: error %v", name, err)
@@ -60,8 +60,8 @@ func TestNamesThatAreNoPathBelowTheBaseAreRefused(t *testing.T) {
 	}
 }
 
-// FuzzTarget: what is accepted is sent unchanged, to the base's host, below its path, in a
-// request line that has three parts.
+// FuzzTarget checks that an accepted name is sent unchanged to the base's host, below its
+// path, and cannot break the request line.
 func FuzzTarget(f *testing.F) {
 	for _, name := range append(goodNames, badNames...) {
 		f.Add(name)
@@ -78,12 +78,12 @@ func FuzzTarget(f *testing.F) {
 			}
 			return
 		}
-		u := target.below(base)
+		u := target.under(base)
 		sent := u.RequestURI()
 		if sent != "/base/"+name || u.Host != "example.com" || strings.ContainsAny(sent, " \r\n\t\x00#") {
 			t.Errorf("%q is sent to %s as %q", name, u.Host, sent)
 		}
-		// However a server resolves it, it stays below.
+		// A server that resolves dot segments stays below the base too.
 		resolved, err := url.Parse("https://example.com" + sent)
 		if err != nil {
 			t.Fatalf("%q: %v", name, err)
@@ -94,7 +94,7 @@ func FuzzTarget(f *testing.F) {
 	})
 }
 
-func TestABaseThatCannotBeOneIsRefused(t *testing.T) {
+func TestNew_BadConfig(t *testing.T) {
 	for _, base := range []string{
 		"", "example.com", "/path", "ftp://example.com/", "http://", "http:///path", "https://user:secret@example.com/", "https://user@example.com/",
 		"https://example.com/?x=1", "https://example.com/?", "https://example.com/#f", "http://example.com//a", "http://exa mple.com/", "http:opaque", "http://[::1/",
@@ -103,7 +103,7 @@ func TestABaseThatCannotBeOneIsRefused(t *testing.T) {
 		if err == nil {
 			t.Errorf("%q is accepted", base)
 		} else if strings.Contains(err.Error(), "secret") {
-			t.Errorf("%q: the error tells the password: %v", base, err)
+			t.Errorf("%q: the error contains the password: %v", base, err)
 		}
 	}
 	for _, host := range []string{"", "https://cdn.example.com", "cdn.example.com/x", "user@cdn.example.com", "*.example.com/"} {

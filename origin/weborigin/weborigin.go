@@ -1,17 +1,18 @@
 // Package weborigin is an origin.Source over HTTP: names are paths below one base URL.
+// The read path is Source.Open, request, object.
 //
-// The base is configuration, so no URL of a client ever chooses a host, and what the host's
-// name resolves to is checked when it is dialed: addresses that are not public are refused
-// (Config.AllowPrivate), however they are spelled and however often DNS changes its mind.
-// Redirects are followed at most three times, to allowed hosts only, through the same check.
+// The base URL is configured, so clients never choose a host. The address that a host
+// resolves to is checked when it is dialed: addresses that are not public are refused
+// (unless Config.AllowPrivate), whatever their spelling and however DNS changes. At most
+// three redirects are followed, to allowed hosts only, with the same check.
 //
-// The tier asks like a cache and not for anyone: always the same headers, no cookies, no
-// credentials, no Range, identity encoding. What comes back is taken only if it is a 200 that
-// is not encoded and as long as it says.
+// Every request has the same headers: no cookies, no credentials, no Range, identity
+// encoding. An answer is accepted only if it is a 200 without a content coding and its
+// body has the promised length.
 //
-// A request is made once. The one exception is net/http's: a connection that was kept from
-// an earlier request, and turns out to be closed before a byte of the answer has come, is
-// replaced by a new one.
+// A request is sent once. The only exception is in net/http: if an idle connection turns
+// out to be closed before a byte of the answer has arrived, it sends the request again on
+// a new connection.
 package weborigin
 
 import (
@@ -31,42 +32,42 @@ import (
 	"github.com/novasocial/imagetier/origin/rfc9111"
 )
 
-// Config says what is asked, and how.
+// Config configures a Source.
 type Config struct {
-	// Base is where names begin: http or https, host, and a path in the spelling that
-	// the server knows, to which a "/" is added if it does not end in one. Required; no
-	// user, query or fragment.
+	// Base is the URL that names are appended to: http or https, a host, and a path
+	// in the server's own spelling. A final "/" is added if missing. Required; no user,
+	// query or fragment.
 	Base string
-	// RedirectHosts are the hosts besides Base's that may be redirected to, as a URL
-	// spells them: "cdn.example.com", "cdn.example.com:8443". Redirects stay on Base's
-	// scheme or go from http to https.
+	// RedirectHosts are the hosts besides Base's to which redirects are followed, as
+	// written in a URL: "cdn.example.com", "cdn.example.com:8443". Redirects keep
+	// Base's scheme or go from http to https.
 	RedirectHosts []string
-	// AllowPrivate lets addresses be dialed that are not public: loopback, private,
-	// link-local and the rest.
+	// AllowPrivate allows connections to addresses that are not public: loopback,
+	// private, link-local and so on.
 	AllowPrivate bool
-	// MaxHeuristic is the most that a lifetime may be that is guessed, as a tenth of
-	// the time since Last-Modified, where the origin said nothing (RFC 9111, 4.2.2).
-	// 0 guesses nothing: such answers are Silent.
+	// MaxHeuristic bounds the heuristic lifetime of answers without an explicit one: a
+	// tenth of the time since Last-Modified (RFC 9111, 4.2.2). 0 disables the
+	// heuristic: such answers are Silent.
 	MaxHeuristic time.Duration
-	// UserAgent is sent with every request. "" is "imagetier/1".
+	// UserAgent is sent with every request. If "", it is "imagetier/1".
 	UserAgent string
-	// TLS is for https. nil is the default: the system's roots, TLS 1.2 and up.
+	// TLS is the configuration for https. If nil: the system's roots, TLS 1.2 and up.
 	TLS *tls.Config
-	// Resolver looks hosts up. nil is net.DefaultResolver.
+	// Resolver resolves hosts. If nil, net.DefaultResolver is used.
 	Resolver *net.Resolver
-	// Now is the clock that ages are reckoned with. nil is time.Now.
+	// Now is the clock for computing ages. If nil, time.Now is used.
 	Now func() time.Time
 }
 
-// Source opens what is below its base. It is safe for concurrent use.
+// Source opens originals below a base URL. It is safe for concurrent use.
 type Source struct {
 	base   *url.URL
-	hosts  map[string]bool // may be asked, as hostOf spells them
+	hosts  map[string]bool // allowed hosts, as returned by hostOf
 	cfg    Config
 	client *http.Client
 }
 
-// New checks the configuration and asks the network for nothing.
+// New returns a Source. It checks the configuration without using the network.
 func New(cfg Config) (*Source, error) {
 	base, err := parseBase(cfg.Base)
 	if err != nil {
@@ -100,7 +101,7 @@ func parseBase(base string) (*url.URL, error) {
 	case u.User != nil:
 		return nil, fmt.Errorf("HTTP origin: %q has a user: credentials are not sent to HTTP origins", u.Redacted())
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return nil, fmt.Errorf("HTTP origin: %q has a query or a fragment: names are put at its end", u.Redacted())
+		return nil, fmt.Errorf("HTTP origin: %q has a query or a fragment: names are appended to it", u.Redacted())
 	}
 	if !strings.HasSuffix(u.Path, "/") {
 		u.RawPath = u.EscapedPath() + "/"
@@ -112,15 +113,15 @@ func parseBase(base string) (*url.URL, error) {
 	return u, nil
 }
 
-// transport is one that takes nothing from the environment, decodes nothing, and
-// notices when a connection that many requests share has died.
+// transport returns a Transport that ignores the environment, decodes no content
+// codings, and detects dead HTTP/2 connections by pings.
 func transport(cfg Config) *http.Transport {
 	dialer := &net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second, Resolver: cfg.Resolver}
 	if !cfg.AllowPrivate {
 		dialer.ControlContext = refuseInternal
 	}
 	return &http.Transport{
-		Proxy:                  nil, // a proxy would resolve and dial for us, past the check
+		Proxy:                  nil, // a proxy would dial for us and bypass the address check
 		DialContext:            dialer.DialContext,
 		TLSClientConfig:        cfg.TLS.Clone(),
 		TLSHandshakeTimeout:    3 * time.Second,
@@ -134,8 +135,8 @@ func transport(cfg Config) *http.Transport {
 	}
 }
 
-// Open implements origin.Source. name is the path below the base, with its query, in the
-// spelling of a URL: it is sent as it is, and ErrName if it is none.
+// Open implements origin.Source. name is a path below the base with an optional query,
+// percent-encoded as in a URL. It is sent unchanged, or is ErrName if malformed.
 func (s *Source) Open(ctx context.Context, name string, cond origin.Cond) (*origin.Object, error) {
 	obj, err := s.request(ctx, http.MethodGet, name, cond)
 	if err != nil {
@@ -144,11 +145,11 @@ func (s *Source) Open(ctx context.Context, name string, cond origin.Cond) (*orig
 	return obj, nil
 }
 
-// Head implements origin.Source. A server that refuses the method (405, 501) is asked with a
-// GET whose body is not read.
+// Head implements origin.Source. If the server does not support HEAD (405, 501), it sends
+// a GET and does not read the body.
 func (s *Source) Head(ctx context.Context, name string) (origin.Metadata, error) {
 	obj, err := s.request(ctx, http.MethodHead, name, origin.Cond{})
-	if errors.Is(err, errMethod) {
+	if errors.Is(err, errHeadRefused) {
 		obj, err = s.request(ctx, http.MethodGet, name, origin.Cond{})
 	}
 	if err != nil {
@@ -158,7 +159,7 @@ func (s *Source) Head(ctx context.Context, name string) (origin.Metadata, error)
 	return obj.Metadata, nil
 }
 
-// request asks once. Of a HEAD the Object's Body is not to be read.
+// request sends one request. After a HEAD the Object's Body must not be read.
 func (s *Source) request(ctx context.Context, method, name string, cond origin.Cond) (*origin.Object, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -172,7 +173,7 @@ func (s *Source) request(ctx context.Context, method, name string, cond origin.C
 	case !cond.CanMatch():
 		return nil, fmt.Errorf("%w: no entity tag can be %q", origin.ErrChanged, cond.Match)
 	}
-	req := &http.Request{Method: method, URL: t.below(s.base), Host: s.base.Host, Header: s.header(cond)}
+	req := &http.Request{Method: method, URL: t.under(s.base), Host: s.base.Host, Header: s.header(cond)}
 	requested := s.cfg.Now()
 	resp, err := s.client.Do(req.WithContext(ctx))
 	if err != nil {
@@ -188,7 +189,7 @@ func (s *Source) request(ctx context.Context, method, name string, cond origin.C
 	return obj, nil
 }
 
-// header is what every request says, and the condition.
+// header returns the headers of a request: those of every request, and the condition.
 func (s *Source) header(cond origin.Cond) http.Header {
 	h := http.Header{
 		"Accept":          {"*/*"},
@@ -207,17 +208,19 @@ func (s *Source) header(cond origin.Cond) http.Header {
 	return h
 }
 
-// object takes a 200, or says what the answer was.
-func (s *Source) object(ctx context.Context, resp *http.Response, cond origin.Cond, a rfc9111.Answer) (*origin.Object, error) {
+// object returns the Object of a 200, or the error of any other answer.
+func (s *Source) object(
+	ctx context.Context, resp *http.Response, cond origin.Cond, a rfc9111.Answer,
+) (*origin.Object, error) {
 	if resp.StatusCode == http.StatusNotModified {
 		return nil, notModified(a, cond)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, refusal(resp, cond)
+		return nil, statusError(resp, cond)
 	}
 	for _, coding := range resp.Header.Values("Content-Encoding") {
 		if coding = strings.TrimSpace(coding); coding != "" && !strings.EqualFold(coding, "identity") {
-			return nil, fmt.Errorf("%w: Content-Encoding %.40q although identity was asked for", origin.ErrUnavailable, coding)
+			return nil, fmt.Errorf("%w: Content-Encoding %.40q, want identity", origin.ErrUnavailable, coding)
 		}
 	}
 	etag := etagOf(resp.Header)
@@ -233,7 +236,7 @@ func (s *Source) object(ctx context.Context, resp *http.Response, cond origin.Co
 func notModified(a rfc9111.Answer, cond origin.Cond) error {
 	etag := etagOf(a.Header)
 	if cond.NoneMatch == "" && cond.ModifiedSince.IsZero() {
-		return fmt.Errorf("%w: status 304 unasked", origin.ErrUnavailable)
+		return fmt.Errorf("%w: status 304 for an unconditional request", origin.ErrUnavailable)
 	}
 	if etag != "" && cond.NoneMatch != "" && !origin.SameETag(etag, cond.NoneMatch) {
 		return fmt.Errorf("%w: status 304 for another entity tag", origin.ErrUnavailable)
@@ -244,8 +247,7 @@ func notModified(a rfc9111.Answer, cond origin.Cond) error {
 	return &origin.NotModified{ETag: etag, LastModified: lastModified(a.Header), Fresh: rfc9111.Revalidated(a)}
 }
 
-// etagOf returns the one entity tag of an answer; what is malformed, or said twice and
-// differently, is none.
+// etagOf returns the entity tag of an answer, or "" if it is malformed or ambiguous.
 func etagOf(h http.Header) string {
 	tags := h.Values("ETag")
 	for _, tag := range tags {
@@ -264,8 +266,8 @@ func lastModified(h http.Header) time.Time {
 	return t
 }
 
-// discard closes the body, having read it first if it is short and comes at once: then
-// the connection can be used again, and refusals are what many answers are.
+// discard closes the body. A short one is read first, for at most 50 ms, so that the
+// connection can be reused: many answers are short errors.
 func discard(resp *http.Response) {
 	if resp.ContentLength >= 0 && resp.ContentLength <= 16<<10 {
 		late := time.AfterFunc(50*time.Millisecond, func() { resp.Body.Close() })
@@ -275,11 +277,11 @@ func discard(resp *http.Response) {
 	resp.Body.Close()
 }
 
-// explain gives a request that got no answer its sentinel.
+// explain wraps the error of a request without an answer in its sentinel.
 func explain(ctx context.Context, err error) error {
 	var inURL *url.Error
 	if errors.As(err, &inURL) {
-		err = inURL.Err // without the URL: it may hold a signature
+		err = inURL.Err // without the URL, which may contain a signature
 	}
 	if ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", ctx.Err(), err)

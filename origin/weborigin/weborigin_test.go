@@ -33,8 +33,8 @@ func newSource(t *testing.T, cfg Config) *Source {
 	return s
 }
 
-// shelf is an HTTP server of originals, by the very bytes of their request targets.
-type shelf struct {
+// fakeServer serves originals by their exact request targets.
+type fakeServer struct {
 	mu        sync.Mutex
 	originals map[string]original // guarded by mu
 }
@@ -45,13 +45,13 @@ type original struct {
 	modified time.Time
 }
 
-func (s *shelf) put(target string, body []byte, etag string) {
+func (s *fakeServer) put(target string, body []byte, etag string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.originals[target] = original{body, etag, time.Now()}
 }
 
-func (s *shelf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *fakeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	o, ok := s.originals[r.RequestURI]
 	s.mu.Unlock()
@@ -65,16 +65,16 @@ func (s *shelf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(w, r, "a.jpg", o.modified, strings.NewReader(string(o.body)))
 }
 
-func TestAnHTTPServerIsASource(t *testing.T) {
+func TestSource_Conformance(t *testing.T) {
 	for name, start := range map[string]func(*httptest.Server){
 		"HTTP 1.1": (*httptest.Server).Start,
 		"HTTP 2":   func(s *httptest.Server) { s.EnableHTTP2 = true; s.StartTLS() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			origintest.Run(t, func(t *testing.T) origintest.Origin {
-				shelf := &shelf{originals: map[string]original{}}
-				server := httptest.NewUnstartedServer(shelf)
-				server.Config.ErrorLog = log.New(io.Discard, "", 0) // callers that leave in the middle of a handshake
+				fake := &fakeServer{originals: map[string]original{}}
+				server := httptest.NewUnstartedServer(fake)
+				server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that leave during a handshake
 				start(server)
 				t.Cleanup(server.Close)
 				cfg := Config{Base: server.URL + "/base", AllowPrivate: true}
@@ -86,32 +86,32 @@ func TestAnHTTPServerIsASource(t *testing.T) {
 				return origintest.Origin{
 					Source: newSource(t, cfg),
 					Put: func(t testing.TB, name string, body []byte) {
-						shelf.put("/base/"+name, body, fmt.Sprintf(`"%x"`, sha256.Sum256(body)))
+						fake.put("/base/"+name, body, fmt.Sprintf(`"%x"`, sha256.Sum256(body)))
 					},
 					Delete: func(t testing.TB, name string) {
-						shelf.mu.Lock()
-						defer shelf.mu.Unlock()
-						delete(shelf.originals, "/base/"+name)
+						fake.mu.Lock()
+						defer fake.mu.Unlock()
+						delete(fake.originals, "/base/"+name)
 					},
 					Date: func(t testing.TB, name string, modified time.Time) {
-						shelf.mu.Lock()
-						defer shelf.mu.Unlock()
-						o := shelf.originals["/base/"+name]
+						fake.mu.Lock()
+						defer fake.mu.Unlock()
+						o := fake.originals["/base/"+name]
 						o.modified = modified
-						shelf.originals["/base/"+name] = o
+						fake.originals["/base/"+name] = o
 					},
-					PutWeak: func(t testing.TB, name string, body []byte) { shelf.put("/base/"+name, body, `W/"weak"`) },
-					PutBare: func(t testing.TB, name string, body []byte) { shelf.put("/base/"+name, body, "") },
-					Names:   goodNames,
-					Bad:     badNames,
+					PutWeak:  func(t testing.TB, name string, body []byte) { fake.put("/base/"+name, body, `W/"weak"`) },
+					PutBare:  func(t testing.TB, name string, body []byte) { fake.put("/base/"+name, body, "") },
+					Names:    goodNames,
+					BadNames: badNames,
 				}
 			})
 		})
 	}
 }
 
-// answers is a Source on a handler.
-func answers(t *testing.T, cfg Config, h http.HandlerFunc) *Source {
+// sourceOf returns a Source whose server is h.
+func sourceOf(t *testing.T, cfg Config, h http.HandlerFunc) *Source {
 	t.Helper()
 	server := httptest.NewServer(h)
 	t.Cleanup(server.Close)
@@ -119,7 +119,7 @@ func answers(t *testing.T, cfg Config, h http.HandlerFunc) *Source {
 	return newSource(t, cfg)
 }
 
-func TestStatusesAreToldApart(t *testing.T) {
+func TestSource_Open_Statuses(t *testing.T) {
 	for _, c := range []struct {
 		status int
 		cond   origin.Cond
@@ -151,7 +151,7 @@ func TestStatusesAreToldApart(t *testing.T) {
 		{status: 504, want: origin.ErrUnavailable},
 		{status: 599, want: origin.ErrUnavailable},
 	} {
-		src := answers(t, Config{}, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(c.status) })
+		src := sourceOf(t, Config{}, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(c.status) })
 		_, err := src.Open(t.Context(), "a.jpg", c.cond)
 		if !errors.Is(err, c.want) {
 			t.Errorf("%d with %+v: error %v, want %v", c.status, c.cond, err, c.want)
@@ -159,17 +159,17 @@ func TestStatusesAreToldApart(t *testing.T) {
 	}
 }
 
-func TestBusySaysForHowLong(t *testing.T) {
+func TestSource_Open_RetryAfter(t *testing.T) {
 	now := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
-	for said, want := range map[string]time.Duration{
+	for value, want := range map[string]time.Duration{
 		"7": 7 * time.Second, "0": 0, "": 0, "soon": 0, "-7": 0, "99999999": 24 * time.Hour, "99999999999999999999": 0,
 		"Sun, 22 Nov 2026 10:00:30 GMT": 30 * time.Second, "Sun, 22 Nov 2026 09:00:00 GMT": 0,
 	} {
-		if got := retryAfter(said, now); got != want {
-			t.Errorf("%q: %v, want %v", said, got, want)
+		if got := retryAfter(value, now); got != want {
+			t.Errorf("%q: %v, want %v", value, got, want)
 		}
 	}
-	src := answers(t, Config{}, func(w http.ResponseWriter, _ *http.Request) {
+	src := sourceOf(t, Config{}, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Retry-After", "7")
 		w.WriteHeader(http.StatusTooManyRequests)
 	})
@@ -180,15 +180,15 @@ func TestBusySaysForHowLong(t *testing.T) {
 	}
 }
 
-func TestEveryRequestSaysTheSameAndNothingMore(t *testing.T) {
+func TestSource_Open_RequestHeaders(t *testing.T) {
 	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1") // would fail
 	var seen http.Header
-	src := answers(t, Config{}, func(w http.ResponseWriter, r *http.Request) {
+	src := sourceOf(t, Config{}, func(w http.ResponseWriter, r *http.Request) {
 		seen = r.Header.Clone()
 		http.SetCookie(w, &http.Cookie{Name: "session", Value: "1"})
 	})
 	want := "map[Accept:[*/*] Accept-Encoding:[identity] User-Agent:[imagetier/1]]"
-	for range 2 { // the second would send the cookie
+	for range 2 { // the second request would send the cookie
 		obj, err := src.Open(t.Context(), "a.jpg", origin.Cond{})
 		if err != nil {
 			t.Fatal(err)
@@ -199,16 +199,16 @@ func TestEveryRequestSaysTheSameAndNothingMore(t *testing.T) {
 		}
 	}
 	if obj, err := src.Open(t.Context(), "a.jpg", origin.Cond{Match: "x-1"}); !errors.Is(err, origin.ErrChanged) {
-		t.Errorf("no tag for a pin: %v, %v", obj, err)
+		t.Errorf("answer without a tag: %v, %v", obj, err)
 	}
 	if got := seen.Get("If-Match"); got != `"x-1"` {
 		t.Errorf("If-Match: %s", got)
 	}
 }
 
-func TestFreshnessIsReckonedFromTheAnswer(t *testing.T) {
+func TestSource_Open_Freshness(t *testing.T) {
 	headers := map[string]string{"Cache-Control": "max-age=60, stale-while-revalidate=30", "Age": "20"}
-	src := answers(t, Config{MaxHeuristic: time.Hour}, func(w http.ResponseWriter, r *http.Request) {
+	src := sourceOf(t, Config{MaxHeuristic: time.Hour}, func(w http.ResponseWriter, r *http.Request) {
 		for k, v := range headers {
 			w.Header().Set(k, v)
 		}
@@ -232,34 +232,35 @@ func TestFreshnessIsReckonedFromTheAnswer(t *testing.T) {
 	}
 	for _, cond := range []origin.Cond{{}, {NoneMatch: `"1"`}} {
 		f := fresh(cond)
-		if f.Lifetime != time.Minute || f.StaleWhileRevalidate != 30*time.Second || f.Age < 20*time.Second || f.Age > time.Minute {
+		if f.Lifetime != time.Minute || f.StaleWhileRevalidate != 30*time.Second || f.Age < 20*time.Second ||
+			f.Age > time.Minute {
 			t.Errorf("with %+v: %+v", cond, f)
 		}
 	}
 	headers = map[string]string{"Last-Modified": "Sun, 22 Nov 2020 10:00:00 GMT"}
 	if f := fresh(origin.Cond{}); f.Lifetime != time.Hour || f.Silent {
-		t.Errorf("guessed %+v", f)
+		t.Errorf("heuristic: %+v", f)
 	}
 	if f := fresh(origin.Cond{NoneMatch: `"1"`}); !f.Silent {
-		t.Errorf("a 304 is guessed from: %+v", f)
+		t.Errorf("heuristic for a 304: %+v", f)
 	}
 }
 
-func TestATagThatIsNoneIsNone(t *testing.T) {
+func TestSource_Open_MalformedTag(t *testing.T) {
 	for _, tags := range [][]string{{"1"}, {`"1`}, {`w/"1"`}, {`"a b"`}, {`"1"`, `"2"`}, {`"1", "2"`}, {""}} {
-		src := answers(t, Config{}, func(w http.ResponseWriter, _ *http.Request) { w.Header()["ETag"] = tags })
+		src := sourceOf(t, Config{}, func(w http.ResponseWriter, _ *http.Request) { w.Header()["ETag"] = tags })
 		obj, err := src.Open(t.Context(), "a.jpg", origin.Cond{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		obj.Body.Close()
 		if obj.ETag != "" {
-			t.Errorf("%q is taken for %s", tags, obj.ETag)
+			t.Errorf("%q: entity tag %s, want none", tags, obj.ETag)
 		}
 	}
 }
 
-func TestRedirectsAreFollowedToAllowedHostsOnly(t *testing.T) {
+func TestSource_Open_Redirects(t *testing.T) {
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "other %s %s", r.Header.Get("Referer"), r.Header.Get("User-Agent"))
 	}))
@@ -277,8 +278,8 @@ func TestRedirectsAreFollowedToAllowedHostsOnly(t *testing.T) {
 		}
 		fmt.Fprint(w, r.URL.Path)
 	}
-	strict := answers(t, Config{}, h)
-	open := answers(t, Config{RedirectHosts: []string{strings.TrimPrefix(other.URL, "http://")}}, h)
+	strict := sourceOf(t, Config{}, h)
+	open := sourceOf(t, Config{RedirectHosts: []string{strings.TrimPrefix(other.URL, "http://")}}, h)
 	for _, c := range []struct {
 		src  *Source
 		name string
@@ -288,10 +289,10 @@ func TestRedirectsAreFollowedToAllowedHostsOnly(t *testing.T) {
 		{strict, "good", "/good", nil},
 		{strict, "same", "/good", nil},
 		{strict, "relative", "/good", nil},
-		{strict, "1", "/good", nil}, // three
+		{strict, "1", "/good", nil}, // three redirects
 		{strict, "0", "", origin.ErrUnavailable},
 		{strict, "other", "", origin.ErrDenied},
-		{open, "other", "other  imagetier/1", nil}, // and does not say where it came from
+		{open, "other", "other  imagetier/1", nil}, // without a Referer
 		{open, "user", "", origin.ErrDenied},
 		{open, "port", "", origin.ErrDenied},
 		{open, "name", "", origin.ErrDenied},
@@ -306,9 +307,13 @@ func TestRedirectsAreFollowedToAllowedHostsOnly(t *testing.T) {
 	}
 }
 
-func TestHTTPSIsNotRedirectedToHTTP(t *testing.T) {
+func TestSource_Open_NoRedirectFromHTTPS(t *testing.T) {
 	var to string
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, to, http.StatusMovedPermanently) }))
+	server := httptest.NewTLSServer(
+		http.HandlerFunc(
+			func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, to, http.StatusMovedPermanently) },
+		),
+	)
 	defer server.Close()
 	to = "http" + strings.TrimPrefix(server.URL, "https") + "/a.jpg"
 	roots := x509.NewCertPool()
@@ -319,8 +324,11 @@ func TestHTTPSIsNotRedirectedToHTTP(t *testing.T) {
 	}
 }
 
-func TestHostsAreComparedInOneSpelling(t *testing.T) {
-	s := newSource(t, Config{Base: "https://Example.com/", RedirectHosts: []string{"CDN.example.com", "b.example.com:8443"}})
+func TestSource_CheckRedirect_Hosts(t *testing.T) {
+	s := newSource(
+		t,
+		Config{Base: "https://Example.com/", RedirectHosts: []string{"CDN.example.com", "b.example.com:8443"}},
+	)
 	for host, want := range map[string]bool{
 		"https://example.com/": true, "https://EXAMPLE.com:443/": true, "https://example.com./": true, "https://cdn.example.com/": true,
 		"https://b.example.com:8443/": true, "https://b.example.com/": false, "https://example.com:8443/": false, "https://example.com.evil.test/": false,
@@ -334,7 +342,7 @@ func TestHostsAreComparedInOneSpelling(t *testing.T) {
 	}
 }
 
-func TestPrivateAddressesAreNotReached(t *testing.T) {
+func TestSource_Open_PrivateAddress(t *testing.T) {
 	reached := false
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true }))
 	defer server.Close()
@@ -346,12 +354,12 @@ func TestPrivateAddressesAreNotReached(t *testing.T) {
 		}
 	}
 	if reached {
-		t.Error("the server was asked")
+		t.Error("the server got a request")
 	}
 }
 
-// nameServer answers every question for an IPv4 address with the next of addrs; the last
-// one stays.
+// nameServer returns a Resolver that answers each query for an IPv4 address with the next
+// of addrs, and keeps repeating the last.
 func nameServer(t *testing.T, addrs ...[4]byte) *net.Resolver {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -392,14 +400,14 @@ func nameServer(t *testing.T, addrs ...[4]byte) *net.Resolver {
 	}}
 }
 
-func TestANameThatIsReboundToAPrivateAddressIsRefused(t *testing.T) {
+func TestSource_Open_DNSRebinding(t *testing.T) {
 	reached := 0
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached++ }))
 	defer server.Close()
 	_, port, _ := net.SplitHostPort(strings.TrimPrefix(server.URL, "http://"))
 	base := "http://rebind.example:" + port
 
-	// The name server works: with leave, the loopback address is reached.
+	// Check the name server: with AllowPrivate the loopback address is reached.
 	src := newSource(t, Config{Base: base, AllowPrivate: true, Resolver: nameServer(t, [4]byte{127, 0, 0, 1})})
 	if obj, err := src.Open(t.Context(), "a.jpg", origin.Cond{}); err != nil || reached != 1 {
 		t.Fatalf("error %v, reached %d times", err, reached)
@@ -407,16 +415,17 @@ func TestANameThatIsReboundToAPrivateAddressIsRefused(t *testing.T) {
 		obj.Body.Close()
 	}
 
-	// First a public address (at which a test must not really dial: the dialer stops
-	// there after the check), then the loopback.
+	// First a public address, then loopback. The dialer stops after the check so that
+	// the test does not connect to the public address.
 	src = newSource(t, Config{Base: base, Resolver: nameServer(t, [4]byte{93, 184, 216, 34}, [4]byte{127, 0, 0, 1})})
-	stop := errors.New("public, and a test")
-	dialer := &net.Dialer{Resolver: src.cfg.Resolver, ControlContext: func(ctx context.Context, network, address string, c syscall.RawConn) error {
+	stop := errors.New("stopped before connecting")
+	check := func(ctx context.Context, network, address string, c syscall.RawConn) error {
 		if err := refuseInternal(ctx, network, address, c); err != nil {
 			return err
 		}
 		return stop
-	}}
+	}
+	dialer := &net.Dialer{Resolver: src.cfg.Resolver, ControlContext: check}
 	src.client.Transport.(*http.Transport).DialContext = dialer.DialContext
 	if _, err := src.Open(t.Context(), "a.jpg", origin.Cond{}); !errors.Is(err, stop) {
 		t.Fatalf("first: error %v", err)
@@ -425,15 +434,15 @@ func TestANameThatIsReboundToAPrivateAddressIsRefused(t *testing.T) {
 		t.Errorf("then: error %v", err)
 	}
 	if reached != 1 {
-		t.Error("the server was asked")
+		t.Error("the server got a request")
 	}
 }
 
 func TestSource_Head_FallsBackToGet(t *testing.T) {
 	for _, status := range []int{http.StatusMethodNotAllowed, http.StatusNotImplemented} {
-		var asked []string
+		var methods []string
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			asked = append(asked, r.Method)
+			methods = append(methods, r.Method)
 			w.Header().Set("ETag", `"1"`)
 			if r.Method == http.MethodHead {
 				w.WriteHeader(status)
@@ -446,8 +455,8 @@ func TestSource_Head_FallsBackToGet(t *testing.T) {
 		src := newSource(t, Config{Base: server.URL, AllowPrivate: true})
 		meta, err := src.Head(t.Context(), "a.jpg")
 		server.Close()
-		if err != nil || meta.ETag != `"1"` || meta.Size != 1000000000 || strings.Join(asked, " ") != "HEAD GET" {
-			t.Errorf("status %d: %+v, %v, asked %v", status, meta, err, asked)
+		if err != nil || meta.ETag != `"1"` || meta.Size != 1000000000 || strings.Join(methods, " ") != "HEAD GET" {
+			t.Errorf("status %d: %+v, %v, methods %v", status, meta, err, methods)
 		}
 	}
 }

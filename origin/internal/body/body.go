@@ -1,5 +1,5 @@
-// Package body holds what the three sources share: a response's body that keeps the
-// promises of origin.Object.Body.
+// Package body gives a response body the errors that origin.Object.Body promises. The
+// three sources share it.
 package body
 
 import (
@@ -10,19 +10,18 @@ import (
 	"github.com/novasocial/imagetier/origin"
 )
 
-// New returns rc as the Body of an Object of that size (-1 is unknown): ended early it
-// fails with origin.ErrUnavailable; once ctx is done with ctx's error; any other error
-// of rc wraps origin.ErrUnavailable too.
+// New returns rc as the Body of an Object of that size (-1 if unknown). It fails with
+// ctx's error once ctx is done, and with origin.ErrUnavailable if rc ends early or fails.
 func New(ctx context.Context, rc io.ReadCloser, size int64) io.ReadCloser {
 	return &body{ctx: ctx, rc: rc, size: size}
 }
 
 type body struct {
-	ctx  context.Context // of the Open that made it: it governs the reading too
+	ctx  context.Context // of the call to Open; it covers the reading too
 	rc   io.ReadCloser
 	size int64
 	got  int64
-	err  error // the first, kept
+	err  error // the first error, returned by every later Read
 }
 
 func (b *body) Read(p []byte) (int, error) {

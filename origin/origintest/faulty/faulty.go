@@ -1,11 +1,8 @@
-// Package faulty is an HTTP server for tests that does what broken origins do, byte by
-// byte, as its URLs say:
+// Package faulty is an HTTP server for tests that misbehaves like a broken origin. The
+// path of a URL selects the [Fault]:
 //
 //	/cut/a.jpg         promises a body and sends half of it
-//	/once/cut/a.jpg    does so the first time; from then on all is well
-//
-// It is for whoever reads from HTTP: weborigin, the wrappers of origin, and the programs
-// around them.
+//	/once/cut/a.jpg    does so for the first request only
 package faulty
 
 import (
@@ -26,15 +23,15 @@ import (
 // Fault is a way to misbehave: the first segment of a path, or the second after "once".
 type Fault string
 
-// The faults. Where nothing else is said the status is 200, with an entity tag and a length.
+// The faults. By default the status is 200, with an entity tag and a length.
 const (
-	None            Fault = "ok"                   // the body, as it should be
+	None            Fault = "ok"                   // the correct body
 	Cut             Fault = "cut"                  // half of the body, then the connection is closed
-	CutChunked      Fault = "cut-chunked"          // the same with chunks, the last one missing
+	CutChunked      Fault = "cut-chunked"          // the same with chunks, without the last one
 	TooLong         Fault = "too-long"             // twice the promised length
-	WrongKind       Fault = "wrong-kind"           // an HTML page that says it is a JPEG
+	WrongKind       Fault = "wrong-kind"           // an HTML page with the type of a JPEG
 	FlippingTag     Fault = "flipping-tag"         // another strong entity tag each time
-	IgnoresIfMatch  Fault = "ignores-if-match"     // as None; it never reads conditions
+	IgnoresIfMatch  Fault = "ignores-if-match"     // as None, ignoring all conditions
 	Unavailable     Fault = "503"                  // with Retry-After: 7
 	Failed          Fault = "500"                  //
 	BadGateway      Fault = "502"                  // an HTML page, the connection closed
@@ -43,17 +40,17 @@ const (
 	Hang            Fault = "hang"                 // no answer
 	HangHeaders     Fault = "hang-headers"         // half of the headers
 	HangBody        Fault = "hang-body"            // half of the body
-	Endless         Fault = "endless"              // a body without length and end
-	EndlessHeaders  Fault = "endless-headers"      // headers without end
-	EndlessInterim  Fault = "endless-interim"      // 103 without end
-	Trickle         Fault = "trickle"              // a byte every TrickleEvery, in time to be never idle
-	Gzip            Fault = "gzip"                 // Content-Encoding: gzip, whatever was asked for
-	Partial         Fault = "206"                  // a range nobody asked for
-	Switching       Fault = "101"                  // another protocol nobody asked for
+	Endless         Fault = "endless"              // a body without a length that never ends
+	EndlessHeaders  Fault = "endless-headers"      // headers that never end
+	EndlessInterim  Fault = "endless-interim"      // 103 answers that never end
+	Trickle         Fault = "trickle"              // a byte every 5 ms, so never idle for long
+	Gzip            Fault = "gzip"                 // Content-Encoding: gzip although not requested
+	Partial         Fault = "206"                  // a range that was not requested
+	Switching       Fault = "101"                  // an upgrade that was not requested
 	NoContent       Fault = "204"                  //
-	NotModified     Fault = "304"                  // whatever was asked for
-	TwoLengths      Fault = "two-lengths"          // two Content-Length that differ
-	Garbage         Fault = "garbage"              // no HTTP
+	NotModified     Fault = "304"                  // to any request
+	TwoLengths      Fault = "two-lengths"          // two different Content-Length
+	Garbage         Fault = "garbage"              // not HTTP
 	ToPrivate       Fault = "redirect-to-private"  // to 10.0.0.1
 	ToMetadata      Fault = "redirect-to-metadata" // to 169.254.169.254
 	ToElsewhere     Fault = "redirect-elsewhere"   // to example.com
@@ -62,13 +59,10 @@ const (
 	RedirectNowhere Fault = "redirect-nowhere"     // without Location
 )
 
-// TrickleEvery is the time between the bytes of Trickle.
-const TrickleEvery = 5 * time.Millisecond
-
 // Server is a running server. It ends with its test.
 type Server struct {
 	URL  string // http://127.0.0.1:PORT
-	Body []byte // what it serves
+	Body []byte // the correct body
 
 	listener net.Listener
 	done     chan struct{}
@@ -78,7 +72,7 @@ type Server struct {
 	counts   map[string]int    // guarded by mu; requests by path
 }
 
-// Start starts a server of body.
+// Start starts a server that serves body.
 func Start(t testing.TB, body []byte) *Server {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -94,7 +88,7 @@ func Start(t testing.TB, body []byte) *Server {
 	return s
 }
 
-// Requests returns how many requests for exactly that path (without query) have come.
+// Requests returns how many requests with exactly this path (without query) were received.
 func (s *Server) Requests(path string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -133,7 +127,7 @@ func (s *Server) serve(conn net.Conn) {
 		s.mu.Unlock()
 	}()
 	select {
-	case <-s.done: // stop may have closed the others before this one was known
+	case <-s.done: // stop may have closed the connections before this one was added
 		return
 	default:
 	}
@@ -150,7 +144,7 @@ func (s *Server) serve(conn net.Conn) {
 	}
 }
 
-// fault returns what is to be done, and how often the path has been asked for.
+// fault returns the fault for a path and how often the path was requested so far.
 func (s *Server) fault(path string) (Fault, int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -178,17 +172,18 @@ type exchange struct {
 	count  int
 }
 
-// head writes a status line and headers, and what follows them.
+// head writes a status line, headers and the empty line after them.
 func (x *exchange) head(status string, lines ...string) {
 	fmt.Fprintf(x.conn, "HTTP/1.1 %s\r\n%s", status, strings.Join(append(lines, "", ""), "\r\n"))
 }
 
-// promise is the header of a good answer with a length.
-func (x *exchange) promise(length int, lines ...string) {
-	x.head("200 OK", append([]string{`ETag: "1"`, "Content-Type: image/jpeg", fmt.Sprintf("Content-Length: %d", length)}, lines...)...)
+// ok writes the head of a 200 with a length.
+func (x *exchange) ok(length int, lines ...string) {
+	common := []string{`ETag: "1"`, "Content-Type: image/jpeg", fmt.Sprintf("Content-Length: %d", length)}
+	x.head("200 OK", append(common, lines...)...)
 }
 
-// hang waits until the other side gives up.
+// hang waits until the client closes the connection.
 func (x *exchange) hang() error {
 	_, _ = io.Copy(io.Discard, x.in)
 	return errClose
@@ -201,7 +196,7 @@ func (x *exchange) reset() error {
 	return errClose
 }
 
-// forever writes b again and again, until the other side gives up.
+// forever writes b repeatedly until the client closes the connection.
 func (x *exchange) forever(b string) error {
 	for {
 		if _, err := io.WriteString(x.conn, b); err != nil {
@@ -211,7 +206,7 @@ func (x *exchange) forever(b string) error {
 }
 
 func (x *exchange) trickle(body []byte) error {
-	tick := time.NewTicker(TrickleEvery)
+	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for i := range body {
 		select {
@@ -240,11 +235,11 @@ func (s *Server) answer(x *exchange, fault Fault) error {
 			x.head("304 Not Modified", `ETag: "1"`)
 			return nil
 		}
-		x.promise(len(body))
+		x.ok(len(body))
 		_, err := x.conn.Write(body)
 		return err
 	case IgnoresIfMatch:
-		x.promise(len(body))
+		x.ok(len(body))
 		_, err := x.conn.Write(body)
 		return err
 	case FlippingTag:
@@ -252,7 +247,7 @@ func (s *Server) answer(x *exchange, fault Fault) error {
 		_, err := x.conn.Write(body)
 		return err
 	case Cut:
-		x.promise(len(body))
+		x.ok(len(body))
 		_, _ = x.conn.Write(half)
 		return errClose
 	case CutChunked:
@@ -260,12 +255,12 @@ func (s *Server) answer(x *exchange, fault Fault) error {
 		fmt.Fprintf(x.conn, "%x\r\n%s\r\n", len(half), half)
 		return errClose
 	case TooLong:
-		x.promise(len(body))
+		x.ok(len(body))
 		_, _ = x.conn.Write(append(bytes.Clone(body), body...))
 		return nil
 	case WrongKind:
 		page := "<!doctype html><title>Sign in to continue</title>"
-		x.promise(len(page))
+		x.ok(len(page))
 		_, err := io.WriteString(x.conn, page)
 		return err
 	case Gzip:
@@ -273,11 +268,11 @@ func (s *Server) answer(x *exchange, fault Fault) error {
 		z := gzip.NewWriter(&b)
 		_, _ = z.Write(body)
 		_ = z.Close()
-		x.promise(b.Len(), "Content-Encoding: gzip")
+		x.ok(b.Len(), "Content-Encoding: gzip")
 		_, err := x.conn.Write(b.Bytes())
 		return err
 	case Trickle:
-		x.promise(len(body))
+		x.ok(len(body))
 		return x.trickle(body)
 	}
 	return s.refuse(x, fault, half)
@@ -299,13 +294,15 @@ func (s *Server) refuse(x *exchange, fault Fault, half []byte) error {
 	case NotModified:
 		x.head("304 Not Modified", `ETag: "1"`)
 	case Partial:
-		x.head("206 Partial Content", fmt.Sprintf("Content-Range: bytes 0-%d/%d", len(half)-1, len(s.Body)), fmt.Sprintf("Content-Length: %d", len(half)))
+		x.head("206 Partial Content",
+			fmt.Sprintf("Content-Range: bytes 0-%d/%d", len(half)-1, len(s.Body)),
+			fmt.Sprintf("Content-Length: %d", len(half)))
 		_, _ = x.conn.Write(half)
 	case Switching:
 		x.head("101 Switching Protocols", "Upgrade: faulty", "Connection: Upgrade")
 		return x.hang()
 	case TwoLengths:
-		x.promise(len(half), fmt.Sprintf("Content-Length: %d", len(s.Body)))
+		x.ok(len(half), fmt.Sprintf("Content-Length: %d", len(s.Body)))
 		_, _ = x.conn.Write(s.Body)
 		return errClose
 	case Garbage:
@@ -314,7 +311,7 @@ func (s *Server) refuse(x *exchange, fault Fault, half []byte) error {
 	case Reset:
 		return x.reset()
 	case ResetBody:
-		x.promise(len(s.Body))
+		x.ok(len(s.Body))
 		_, _ = x.conn.Write(half)
 		return x.reset()
 	case Hang:
@@ -323,7 +320,7 @@ func (s *Server) refuse(x *exchange, fault Fault, half []byte) error {
 		fmt.Fprint(x.conn, "HTTP/1.1 200 OK\r\nContent-")
 		return x.hang()
 	case HangBody:
-		x.promise(len(s.Body))
+		x.ok(len(s.Body))
 		_, _ = x.conn.Write(half)
 		return x.hang()
 	case Endless:

@@ -1,5 +1,5 @@
-// Package s3server runs versitygw, a real S3 server, for tests: versions, If-Match,
-// checksums and all, on a loopback port and in a directory of the test.
+// Package s3server runs versitygw, a real S3 server, for tests, with versions, If-Match
+// and checksums, on a loopback port and in a temporary directory. Start reading at Start.
 package s3server
 
 import (
@@ -29,23 +29,25 @@ type Server struct {
 	Endpoint             string // http://127.0.0.1:PORT, path style
 	Region               string
 	AccessKey, SecretKey string
-	Dir                  string // buckets are directories in it, objects files
+	Dir                  string // has a directory for each bucket and a file for each object
 	process              *process
 }
 
-// Start starts a server, with these flags beside those that it always has, and waits until it
-// answers.
+// Start starts a server with additional flags and waits until it answers.
 //
-// The binary is $IMAGETIER_TOOLS/versitygw, else imagetier-tools/versitygw in the user's
-// cache directory, else versitygw in PATH. Without one the test is skipped; with CI=true
-// it fails.
+// The binary is $IMAGETIER_TOOLS/versitygw, imagetier-tools/versitygw in the user's cache
+// directory, or versitygw in PATH, in this order. Without one the test is skipped; with
+// CI=true it fails. With -short the test is always skipped.
 func Start(t testing.TB, flags ...string) *Server {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("starts an S3 server")
+	}
 	binary, err := find()
 	testutil.Require(t, err, "make tools")
 	s := &Server{Region: "us-east-1", AccessKey: "imagetier", SecretKey: "imagetier-secret", Dir: t.TempDir()}
 	versions := t.TempDir()
-	// The port is free when it is chosen and may be taken when it is used: once more then.
+	// Another process may take the port between freePort and the start: try again.
 	for try := 0; ; try++ {
 		err := s.start(t.Context(), binary, versions, flags)
 		if err == nil {
@@ -59,8 +61,8 @@ func Start(t testing.TB, flags ...string) *Server {
 	return s
 }
 
-// Stop kills the server: from then on connections to it are refused. It is called at the
-// end of the test, and may be called before.
+// Stop kills the server; connections are refused afterwards. It is called at the end of
+// the test and may be called earlier.
 func (s *Server) Stop() { s.process.kill() }
 
 func find() (string, error) {
@@ -79,7 +81,7 @@ func find() (string, error) {
 	if path, err := exec.LookPath("versitygw"); err == nil {
 		return path, nil
 	}
-	return "", fmt.Errorf("this test needs versitygw, a small S3 server; `make tools` gets it (looked in %q and PATH)", dirs)
+	return "", fmt.Errorf("versitygw not found in %q and PATH: install it with `make tools`", dirs)
 }
 
 func (s *Server) start(ctx context.Context, binary, versions string, flags []string) error {
@@ -88,7 +90,8 @@ func (s *Server) start(ctx context.Context, binary, versions string, flags []str
 		return err
 	}
 	s.Endpoint = "http://" + port
-	args := append([]string{"--port", port, "--keep-alive", "--quiet", "--health", "/healthz", "--region", s.Region}, flags...)
+	args := []string{"--port", port, "--keep-alive", "--quiet", "--health", "/healthz", "--region", s.Region}
+	args = append(args, flags...)
 	cmd := exec.Command(binary, append(args, "posix", "--versioning-dir", versions, s.Dir)...)
 	cmd.Env = []string{"ROOT_ACCESS_KEY=" + s.AccessKey, "ROOT_SECRET_KEY=" + s.SecretKey, "HOME=" + versions}
 	var output bytes.Buffer
@@ -98,7 +101,7 @@ func (s *Server) start(ctx context.Context, binary, versions string, flags []str
 	}
 	if err := s.ready(ctx); err != nil {
 		s.process.kill()
-		return fmt.Errorf("%w; it says: %s", err, output.Bytes())
+		return fmt.Errorf("%w; output: %s", err, output.Bytes())
 	}
 	return nil
 }
@@ -112,7 +115,7 @@ func freePort() (string, error) {
 	return l.Addr().String(), nil
 }
 
-// ready asks the server every few milliseconds, until it answers or has ended.
+// ready polls the server until it answers or has exited.
 func (s *Server) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
@@ -132,16 +135,16 @@ func (s *Server) ready(ctx context.Context) error {
 		select {
 		case <-tick.C:
 		case <-s.process.ended:
-			return fmt.Errorf("it ended: %v", s.process.err)
+			return fmt.Errorf("server exited: %v", s.process.err)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
 
-// process is a child that dies with this process, however this one ends. Linux ties that
-// (Pdeathsig) to the thread that started the child, so a goroutine keeps its thread for as
-// long as the child lives.
+// process is a child that is killed when this process ends for any reason. Linux sends
+// Pdeathsig when the thread that started the child ends, so a goroutine keeps that thread
+// for as long as the child lives.
 type process struct {
 	cmd   *exec.Cmd
 	ended chan struct{}
@@ -166,11 +169,11 @@ func run(cmd *exec.Cmd) (*process, error) {
 }
 
 func (p *process) kill() {
-	_ = p.cmd.Process.Kill() // an error means that it has ended
+	_ = p.cmd.Process.Kill() // an error means that it has exited
 	<-p.ended
 }
 
-// Client returns a client of the SDK that may do everything.
+// Client returns a client of the SDK with all permissions.
 func (s *Server) Client() *s3.Client {
 	return s3.New(s3.Options{
 		BaseEndpoint: aws.String(s.Endpoint),
@@ -180,11 +183,11 @@ func (s *Server) Client() *s3.Client {
 	})
 }
 
-// Bucket makes a bucket, with or without versions.
+// Bucket creates a bucket, with or without versions.
 func (s *Server) Bucket(t testing.TB, bucket string, versions bool) {
 	t.Helper()
 	if _, err := s.Client().CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &bucket}); err != nil {
-		t.Fatalf("make bucket %s: %v", bucket, err)
+		t.Fatalf("create bucket %s: %v", bucket, err)
 	}
 	if !versions {
 		return
@@ -193,17 +196,17 @@ func (s *Server) Bucket(t testing.TB, bucket string, versions bool) {
 		Bucket:                  &bucket,
 		VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled},
 	}); err != nil {
-		t.Fatalf("turn versions on in bucket %s: %v", bucket, err)
+		t.Fatalf("enable versions in bucket %s: %v", bucket, err)
 	}
 }
 
-// Stored is what the server made of a Put.
+// Stored identifies the result of a Put.
 type Stored struct {
 	ETag      string // quoted
 	VersionID string // "" without versions
 }
 
-// Put makes or replaces an object. change may set more of the request.
+// Put creates or replaces an object. change may set more fields of the request.
 func (s *Server) Put(t testing.TB, bucket, key string, body []byte, change ...func(*s3.PutObjectInput)) Stored {
 	t.Helper()
 	in := &s3.PutObjectInput{Bucket: &bucket, Key: &key, Body: bytes.NewReader(body)}
@@ -217,7 +220,7 @@ func (s *Server) Put(t testing.TB, bucket, key string, body []byte, change ...fu
 	return Stored{ETag: aws.ToString(out.ETag), VersionID: aws.ToString(out.VersionId)}
 }
 
-// Delete removes an object; with versions it leaves a delete marker, whose id it returns.
+// Delete deletes an object. With versions it leaves a delete marker and returns its id.
 func (s *Server) Delete(t testing.TB, bucket, key string) (marker string) {
 	t.Helper()
 	out, err := s.Client().DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: &bucket, Key: &key})
@@ -227,8 +230,8 @@ func (s *Server) Delete(t testing.TB, bucket, key string) (marker string) {
 	return aws.ToString(out.VersionId)
 }
 
-// Date sets when an object was last modified. The protocol has no word for it: it is the
-// time of the file.
+// Date sets when an object was last modified. The protocol cannot; it sets the mtime of
+// the object's file.
 func (s *Server) Date(t testing.TB, bucket, key string, modified time.Time) {
 	t.Helper()
 	if err := os.Chtimes(filepath.Join(s.Dir, bucket, key), modified, modified); err != nil {

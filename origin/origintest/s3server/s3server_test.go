@@ -13,7 +13,7 @@ import (
 	"github.com/novasocial/imagetier/origin/origintest/s3server"
 )
 
-func TestAServerEndsWithTheProcessThatStartedIt(t *testing.T) {
+func TestStart_ServerEndsWithProcess(t *testing.T) {
 	if os.Getenv("S3SERVER_TEST_CHILD") != "" {
 		s := s3server.Start(t)
 		fmt.Println("endpoint", s.Endpoint)
@@ -42,14 +42,14 @@ func TestAServerEndsWithTheProcessThatStartedIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = child.Wait()
-	// The server's end closes the connection.
+	// The connection is closed when the server ends.
 	_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
 	if _, err := conn.Read(make([]byte, 1)); os.IsTimeout(err) {
-		t.Fatal("the server outlived its process")
+		t.Fatal("the server is still running")
 	}
 }
 
-func TestAServerKeepsWhatIsPut(t *testing.T) {
+func TestServer_PutDeleteStop(t *testing.T) {
 	s := s3server.Start(t)
 	s.Bucket(t, "posts", true)
 	first, second := s.Put(t, "posts", "a", []byte("1")), s.Put(t, "posts", "a", []byte("2"))
