@@ -16,18 +16,17 @@ import (
 	"github.com/novasocial/imagetier/origin/origintest/faulty"
 )
 
-// A fault of the origin, as a Source and as the wrapped Source that the tier reads from.
 var faults = []struct {
 	fault   faulty.Fault
-	err     error // of a plain reading; nil: none
-	late    bool  // comes only by a deadline
-	retried bool  // by the wrapped Source
+	err     error // nil if the original can be read
+	late    bool  // the error comes only from a deadline
+	retried bool  // origin.Retry tries again
 }{
 	{fault: faulty.None},
-	{fault: faulty.WrongKind}, // bytes are bytes: their kind is told by who decodes them
+	{fault: faulty.WrongKind}, // a Source does not check the format
 	{fault: faulty.FlippingTag},
 	{fault: faulty.IgnoresIfMatch},
-	{fault: faulty.TooLong}, // what is after the promised length is no body, and is not taken for an answer
+	{fault: faulty.TooLong}, // bytes after the promised length are ignored, and not read as the next answer
 	{fault: faulty.Cut, err: origin.ErrUnavailable, retried: true},
 	{fault: faulty.CutChunked, err: origin.ErrUnavailable, retried: true},
 	{fault: faulty.Unavailable, err: origin.ErrBusy},
@@ -38,7 +37,7 @@ var faults = []struct {
 	{fault: faulty.Hang, err: origin.ErrUnavailable, retried: true, late: true},
 	{fault: faulty.HangHeaders, err: origin.ErrUnavailable, retried: true, late: true},
 	{fault: faulty.HangBody, err: origin.ErrUnavailable, retried: true, late: true},
-	{fault: faulty.Trickle, err: origin.ErrUnavailable, late: true}, // never stalls, so there is no time for a second try
+	{fault: faulty.Trickle, err: origin.ErrUnavailable, late: true}, // never stalls: the deadline ends the first try
 	{fault: faulty.Endless, err: origin.ErrTooLarge},
 	{fault: faulty.EndlessHeaders, err: origin.ErrUnavailable, retried: true},
 	{fault: faulty.EndlessInterim, err: origin.ErrUnavailable, retried: true},
@@ -62,21 +61,26 @@ var photo = origintest.Bytes(7, 100_000)
 
 const limit = 1 << 20
 
-// soon is when a test gives up; all that is bounded is bounded far below.
-const soon = 20 * time.Second
+// patient is a deadline that only a failing test reaches.
+const patient = 20 * time.Second
 
 func TestSource_Faults(t *testing.T) {
 	for _, c := range faults {
 		t.Run(string(c.fault), func(t *testing.T) {
 			t.Parallel()
 			server := faulty.Start(t, photo)
-			src := origin.Deadline(newSource(t, Config{Base: server.URL, AllowPrivate: true}), 400*time.Millisecond)
-			if !c.late {
-				src = origin.Deadline(newSource(t, Config{Base: server.URL, AllowPrivate: true}), soon)
+			src := newSource(t, Config{Base: server.URL, AllowPrivate: true})
+			deadline := patient
+			if c.late {
+				deadline = 200 * time.Millisecond
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), soon)
-			defer cancel()
-			got, err := origin.ReadAll(ctx, src, string(c.fault)+"/a.jpg", origin.Cond{}, limit)
+			got, err := origin.ReadAll(
+				t.Context(),
+				origin.Deadline(src, deadline),
+				string(c.fault)+"/a.jpg",
+				origin.Cond{},
+				limit,
+			)
 			if !errors.Is(err, c.err) || c.err == nil && err != nil {
 				t.Fatalf("error %v, want %v", err, c.err)
 			}
@@ -84,12 +88,18 @@ func TestSource_Faults(t *testing.T) {
 				t.Errorf("late: %v", err)
 			}
 			if err == nil && c.fault != faulty.WrongKind && !bytes.Equal(got.Body, photo) {
-				t.Errorf("another body, of %d bytes", len(got.Body))
+				t.Errorf("wrong body of %d bytes", len(got.Body))
 			}
-			// And the Source is as good as new.
-			got, err = origin.ReadAll(ctx, src, "ok/a.jpg", origin.Cond{Match: "1"}, limit)
+			// The Source still works.
+			got, err = origin.ReadAll(
+				t.Context(),
+				origin.Deadline(src, patient),
+				"ok/a.jpg",
+				origin.Cond{Match: "1"},
+				limit,
+			)
 			if err != nil || !bytes.Equal(got.Body, photo) {
-				t.Errorf("after it: %d bytes, error %v", len(got.Body), err)
+				t.Errorf("afterwards: %d bytes, error %v", len(got.Body), err)
 			}
 		})
 	}
@@ -101,48 +111,50 @@ func TestSource_FaultsWithRetry(t *testing.T) {
 			t.Parallel()
 			server := faulty.Start(t, photo)
 			web := newSource(t, Config{Base: server.URL, AllowPrivate: true})
-			var src origin.Source = web
-			stall, total := time.Duration(-1), soon
-			if c.late {
-				stall, total = 200*time.Millisecond, 2*time.Second
+			// Only faults that are retried after a stall need the watchdog. On a busy
+			// machine even a trickle may pause for longer than the stall time.
+			cfg := origin.RetryConfig{MaxBytes: limit, Stall: -1, Pause: time.Millisecond}
+			if c.late && c.retried {
+				cfg.Stall = 200 * time.Millisecond
 			}
-			src = origin.Deadline(origin.Retry(src, origin.RetryConfig{MaxBytes: limit, Stall: stall, Pause: time.Millisecond}), total)
-			ctx, cancel := context.WithTimeout(t.Context(), soon)
-			defer cancel()
+			retry := origin.Retry(web, cfg)
 
 			once := "once/" + string(c.fault) + "/a.jpg"
-			got, err := origin.ReadAll(ctx, src, once, origin.Cond{}, limit)
+			deadline := patient
+			if c.late && !c.retried {
+				deadline = 200 * time.Millisecond
+			}
+			got, err := origin.ReadAll(t.Context(), origin.Deadline(retry, deadline), once, origin.Cond{}, limit)
 			switch {
-			case c.err == nil || c.fault == faulty.RedirectLoop: // its first redirect is to what is then good
+			case c.err == nil || c.fault == faulty.RedirectLoop: // the target of the first redirect is good
 			case c.retried:
 				if err != nil || !bytes.Equal(got.Body, photo) {
 					t.Errorf("once: %d bytes, error %v", len(got.Body), err)
 				}
 				if n := server.Requests("/" + once); n != 2 {
-					t.Errorf("once: asked %d times", n)
+					t.Errorf("once: %d requests, want 2", n)
 				}
 			case !errors.Is(err, c.err):
 				t.Errorf("once: error %v, want %v", err, c.err)
 			}
 
-			// A connection that was kept and fails at once is replaced by net/http itself,
-			// which would count as a third request.
+			// If an idle connection fails at once, net/http sends the request again on a
+			// new one, which would count as a third request.
 			web.client.CloseIdleConnections()
 			always := string(c.fault) + "/b.jpg"
-			begun := time.Now()
-			_, err = origin.ReadAll(ctx, src, always, origin.Cond{}, limit)
+			if c.late {
+				deadline = time.Second
+			}
+			_, err = origin.ReadAll(t.Context(), origin.Deadline(retry, deadline), always, origin.Cond{}, limit)
 			if !errors.Is(err, c.err) || c.err == nil && err != nil {
 				t.Errorf("always: error %v, want %v", err, c.err)
-			}
-			if took := time.Since(begun); took > total+soon/4 {
-				t.Errorf("always: took %v", took)
 			}
 			want := 1
 			if c.retried {
 				want = 2
 			}
 			if n := server.Requests("/" + always); n != want && c.fault != faulty.RedirectLoop {
-				t.Errorf("always: asked %d times, want %d", n, want)
+				t.Errorf("always: %d requests, want %d", n, want)
 			}
 		})
 	}
@@ -152,11 +164,14 @@ func TestSource_Open_ChecksPin(t *testing.T) {
 	server := faulty.Start(t, photo)
 	src := newSource(t, Config{Base: server.URL, AllowPrivate: true})
 	for _, fault := range []faulty.Fault{faulty.None, faulty.IgnoresIfMatch} {
-		if _, err := src.Open(t.Context(), string(fault), origin.Cond{Match: "other"}); !errors.Is(err, origin.ErrChanged) {
+		if _, err := src.Open(t.Context(), string(fault), origin.Cond{Match: "other"}); !errors.Is(
+			err,
+			origin.ErrChanged,
+		) {
 			t.Errorf("%s: error %v", fault, err)
 		}
 	}
-	// The tag of the first answer is no longer that of the second.
+	// The second answer has a different tag.
 	first, err := origin.ReadAll(t.Context(), src, string(faulty.FlippingTag), origin.Cond{}, limit)
 	if err != nil {
 		t.Fatal(err)
@@ -167,8 +182,8 @@ func TestSource_Open_ChecksPin(t *testing.T) {
 	}
 }
 
-// An allowed host may still resolve, or redirect, to an address that is not: the check is
-// made for each address that is dialed.
+// An allowed host may resolve, or redirect, to an address that is not allowed: every
+// address is checked when it is dialed.
 func TestSource_Open_ChecksRedirectTarget(t *testing.T) {
 	server := faulty.Start(t, photo)
 	address := strings.TrimPrefix(server.URL, "http://")
