@@ -126,7 +126,9 @@ func TestFiller_Fill_Variant(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(got.Image.Body) != "10x.webp" || got.Image.ContentType != "image/webp" || !got.Image.Fresh.Pinned() ||
-		len(got.Image.ETag) != 34 || got.Image.LastModified.IsZero() || got.Detail != imagecache.FromOrigin || got.Status != 200 {
+		len(
+			got.Image.ETag,
+		) != 34 || got.Image.LastModified.IsZero() || got.Detail != imagecache.FromOrigin || got.Status != 200 {
 		t.Errorf("%+v", got)
 	}
 	if b.cond != (origin.Cond{Match: "abc"}) {
@@ -207,7 +209,10 @@ func TestFiller_Fill_BadOriginal(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := &fakeResizer{}
-			_, err := newFiller(&fakeSource{open: has(c.body, origin.Freshness{})}, p).Fill(t.Context(), ref(t, "/10x/v.1/posts/a.png.webp"), nil)
+			_, err := newFiller(
+				&fakeSource{open: has(c.body, origin.Freshness{})},
+				p,
+			).Fill(t.Context(), ref(t, "/10x/v.1/posts/a.png.webp"), nil)
 			if !errors.Is(err, c.want) || p.jobs.Load() != 0 {
 				t.Errorf("%v after %d jobs, want %v after none", err, p.jobs.Load(), c.want)
 			}
@@ -222,7 +227,10 @@ func TestFiller_Fill_OriginalMustDecode(t *testing.T) {
 	if err != nil || !bytes.Equal(got.Image.Body, picture(t)) || got.Image.ContentType != "image/png" {
 		t.Errorf("%d bytes of %s, %v", len(got.Image.Body), got.Image.ContentType, err)
 	}
-	if _, err := newFiller(b, &fakeResizer{err: resize.ErrCorrupt}).Fill(t.Context(), r, nil); !errors.Is(err, resize.ErrCorrupt) {
+	if _, err := newFiller(b, &fakeResizer{err: resize.ErrCorrupt}).Fill(t.Context(), r, nil); !errors.Is(
+		err,
+		resize.ErrCorrupt,
+	) {
 		t.Errorf("a broken original: %v", err)
 	}
 }
@@ -245,8 +253,10 @@ func TestFiller_Fill_Live(t *testing.T) {
 			return nil, &origin.NotModified{Fresh: origin.Freshness{Lifetime: 2 * time.Minute}}
 		}
 		again, err := f.Fill(t.Context(), r, &got.Image)
-		if err != nil || !again.NotModified || again.Status != 304 || !again.Image.Fresh.Until.Equal(time.Now().Add(2*time.Minute)) ||
-			!bytes.Equal(again.Image.Body, got.Image.Body) || p.jobs.Load() != 1 {
+		if err != nil || !again.NotModified || again.Status != 304 ||
+			!again.Image.Fresh.Until.Equal(time.Now().Add(2*time.Minute)) ||
+			!bytes.Equal(again.Image.Body, got.Image.Body) ||
+			p.jobs.Load() != 1 {
 			t.Errorf("%+v, %v after %d jobs", again, err, p.jobs.Load())
 		}
 	})
@@ -255,15 +265,24 @@ func TestFiller_Fill_Live(t *testing.T) {
 func TestFiller_Fill_Errors(t *testing.T) {
 	for _, want := range []error{origin.ErrNotFound, origin.ErrUnavailable, origin.ErrDenied} {
 		b := &fakeSource{open: func(context.Context, origin.Cond) (*origin.Object, error) { return nil, want }}
-		if _, err := newFiller(b, &fakeResizer{}).Fill(t.Context(), ref(t, "/10x/v.1/posts/a.png.webp"), nil); !errors.Is(err, want) {
+		if _, err := newFiller(b, &fakeResizer{}).Fill(t.Context(), ref(t, "/10x/v.1/posts/a.png.webp"), nil); !errors.Is(
+			err,
+			want,
+		) {
 			t.Errorf("got %v, want %v", err, want)
 		}
 	}
 	b := &fakeSource{open: func(context.Context, origin.Cond) (*origin.Object, error) { panic("boom") }}
-	if _, err := newFiller(b, &fakeResizer{}).Fill(t.Context(), ref(t, "/10x/v.1/posts/a.png.webp"), nil); !errors.Is(err, resize.ErrFailed) {
+	if _, err := newFiller(b, &fakeResizer{}).Fill(t.Context(), ref(t, "/10x/v.1/posts/a.png.webp"), nil); !errors.Is(
+		err,
+		resize.ErrFailed,
+	) {
 		t.Errorf("a panic: %v", err)
 	}
-	if _, err := newFiller(b, &fakeResizer{}).Fill(t.Context(), ref(t, "/10x/v.1/avatars/a.png.webp"), nil); !errors.Is(err, fill.ErrSource) {
+	if _, err := newFiller(b, &fakeResizer{}).Fill(t.Context(), ref(t, "/10x/v.1/avatars/a.png.webp"), nil); !errors.Is(
+		err,
+		fill.ErrSource,
+	) {
 		t.Errorf("an unknown source: %v", err)
 	}
 }
@@ -271,7 +290,13 @@ func TestFiller_Fill_Errors(t *testing.T) {
 func TestFiller_Fill_VariantTooLarge(t *testing.T) {
 	b := &fakeSource{open: has(picture(t), origin.Freshness{Silent: true})}
 	p := &fakeResizer{}
-	f := fill.New(fill.Config{Sources: map[string]origin.Source{"posts": b}, Resizer: p, Limits: resize.Limits{MaxPixels: 1_000_000}})
+	f := fill.New(
+		fill.Config{
+			Sources: map[string]origin.Source{"posts": b},
+			Resizer: p,
+			Limits:  resize.Limits{MaxPixels: 1_000_000},
+		},
+	)
 	_, err := f.Fill(t.Context(), ref(t, "/4000x4000-cover-up/v.1/posts/cat.png.webp"), nil)
 	if !errors.Is(err, resize.ErrTooLarge) || p.jobs.Load() != 0 {
 		t.Errorf("%v after %d jobs, want ErrTooLarge before any", err, p.jobs.Load())

@@ -90,7 +90,14 @@ func (s *recordingResizer) did() []string {
 const mezzanineSide = 20
 
 func withMezzanines(b *fakeSource, s resize.Resizer, originals imagecache.Tier) *fill.Filler {
-	return fill.New(fill.Config{Sources: map[string]origin.Source{"posts": b}, Resizer: s, Originals: originals, Mezzanine: mezzanineSide})
+	return fill.New(
+		fill.Config{
+			Sources:   map[string]origin.Source{"posts": b},
+			Resizer:   s,
+			Originals: originals,
+			Mezzanine: mezzanineSide,
+		},
+	)
 }
 
 func must(t testing.TB, f *fill.Filler, path string) imagecache.Filled {
@@ -124,7 +131,9 @@ func atOnce(t *testing.T, f *fill.Filler, paths ...string) map[string]imagecache
 }
 
 // slowly delays the answer of an origin until all requests are waiting.
-func slowly(open func(context.Context, origin.Cond) (*origin.Object, error)) func(context.Context, origin.Cond) (*origin.Object, error) {
+func slowly(
+	open func(context.Context, origin.Cond) (*origin.Object, error),
+) func(context.Context, origin.Cond) (*origin.Object, error) {
 	return func(ctx context.Context, cond origin.Cond) (*origin.Object, error) {
 		time.Sleep(time.Millisecond) // fake time: advances when all goroutines wait
 		return open(ctx, cond)
@@ -176,8 +185,17 @@ func TestFiller_Fill_SameBytesAloneAndTogether(t *testing.T) {
 			for how, img := range map[string]imagecache.Image{
 				"alone": alone.Image, "where nothing is kept": nothingKept.Image, "from a kept mezzanine": fromKept.Image, "after a restart": afterRestart.Image,
 			} {
-				if want := together[path]; !bytes.Equal(img.Body, want.Body) || img.ETag != want.ETag || img.ContentType != want.ContentType {
-					t.Errorf("%s %s: %s %s, together with others %s %s", path, how, img.ContentType, img.Body, want.ContentType, want.Body)
+				if want := together[path]; !bytes.Equal(img.Body, want.Body) || img.ETag != want.ETag ||
+					img.ContentType != want.ContentType {
+					t.Errorf(
+						"%s %s: %s %s, together with others %s %s",
+						path,
+						how,
+						img.ContentType,
+						img.Body,
+						want.ContentType,
+						want.Body,
+					)
 				}
 			}
 		}
@@ -203,15 +221,18 @@ func TestFiller_Fill_FromStoredMezzanine(t *testing.T) {
 	s := &recordingResizer{}
 	again := withMezzanines(b, s, kept)
 	for _, path := range []string{"/8x/v.1/posts/a.png.webp", "/info/v.1/posts/a.png.json", "/8x/v.1/posts/a.png.avif"} {
-		if got := must(t, again, path); got.Detail != imagecache.FromOriginal || got.Status != 0 || !got.Image.Fresh.Pinned() {
+		if got := must(t, again, path); got.Detail != imagecache.FromOriginal || got.Status != 0 ||
+			!got.Image.Fresh.Pinned() {
 			t.Errorf("%s: %s, origin answered %d", path, got.Detail, got.Status)
 		}
 	}
-	if want := []string{"mezzanine: 8x.webp", "mezzanine: 8x.avif"}; b.opens.Load() != 1 || !slices.Equal(s.did(), want) {
+	if want := []string{"mezzanine: 8x.webp", "mezzanine: 8x.avif"}; b.opens.Load() != 1 ||
+		!slices.Equal(s.did(), want) {
 		t.Errorf("%d fetches, jobs %q", b.opens.Load(), s.did())
 	}
 	// A Spec that needs more pixels than the mezzanine has costs a fetch, but no new mezzanine.
-	if got := must(t, again, "/20x/v.1/posts/a.png.webp"); got.Detail != imagecache.FromOrigin || b.opens.Load() != 2 || s.did()[2] != "original: 20x.webp" {
+	if got := must(t, again, "/20x/v.1/posts/a.png.webp"); got.Detail != imagecache.FromOrigin || b.opens.Load() != 2 ||
+		s.did()[2] != "original: 20x.webp" {
 		t.Errorf("%s after %d fetches, jobs %q", got.Detail, b.opens.Load(), s.did())
 	}
 	var held []string
@@ -272,7 +293,14 @@ func TestFiller_Fill_StoresOriginalWithoutMezzanine(t *testing.T) {
 	b := &fakeSource{open: has(picture(t), origin.Freshness{Silent: true})}
 	for side, want := range map[int]string{0: "/orig/v.1/posts/a.png", 21: "/orig/v.1/posts/a.png", 20: "/mezzanine-20/v.1/posts/a.png"} {
 		kept := &fakeTier{}
-		f := fill.New(fill.Config{Sources: map[string]origin.Source{"posts": b}, Resizer: &recordingResizer{}, Originals: kept, Mezzanine: side})
+		f := fill.New(
+			fill.Config{
+				Sources:   map[string]origin.Source{"posts": b},
+				Resizer:   &recordingResizer{},
+				Originals: kept,
+				Mezzanine: side,
+			},
+		)
 		must(t, f, "/10x/v.1/posts/a.png.webp")
 		kept.images.Range(func(k, _ any) bool {
 			if k.(imagecache.Key).String() != want {
@@ -298,7 +326,8 @@ func TestFiller_Fill_LiveMezzanine(t *testing.T) {
 			return nil, &origin.NotModified{Fresh: origin.Freshness{Lifetime: time.Minute}}
 		}
 		second := must(t, f, "/8x/live/posts/a.png.webp")
-		if second.Detail != imagecache.FromOriginal || second.Status != 304 || !second.Image.Fresh.Until.Equal(time.Now().Add(time.Minute)) {
+		if second.Detail != imagecache.FromOriginal || second.Status != 304 ||
+			!second.Image.Fresh.Until.Equal(time.Now().Add(time.Minute)) {
 			t.Errorf("%s %d %+v", second.Detail, second.Status, second.Image.Fresh)
 		}
 		if must(t, f, "/9x/live/posts/a.png.webp"); b.opens.Load() != 2 {
@@ -321,7 +350,10 @@ func TestFiller_Fill_LiveMezzanine(t *testing.T) {
 		if err != nil || replaced.NotModified || replaced.Image.Origin.ETag != `"def"` {
 			t.Errorf("%+v, %v", replaced, err)
 		}
-		if did := s.did()[before:]; !slices.Equal(did, []string{"original: mezzanine20.jpg info.json", "mezzanine: 10x.webp"}) {
+		if did := s.did()[before:]; !slices.Equal(
+			did,
+			[]string{"original: mezzanine20.jpg info.json", "mezzanine: 10x.webp"},
+		) {
 			t.Errorf("jobs %q", did)
 		}
 	})
@@ -385,7 +417,16 @@ func TestFiller_Fill_SizeFromMezzanine(t *testing.T) {
 				w, h := spec.OutputSize(width, 21)
 				mw, mh := resize.Mezzanine(mezzanineSide).OutputSize(width, 21)
 				if gotW, gotH := made.OutputSize(mw, mh); gotW != w || gotH != h {
-					t.Errorf("%s of %dx21 is %dx%d from its mezzanine as %s, want %dx%d", shape, width, gotW, gotH, last, w, h)
+					t.Errorf(
+						"%s of %dx21 is %dx%d from its mezzanine as %s, want %dx%d",
+						shape,
+						width,
+						gotW,
+						gotH,
+						last,
+						w,
+						h,
+					)
 				}
 			}
 		}
@@ -502,7 +543,8 @@ func TestFiller_Purge_DuringRevalidation(t *testing.T) {
 		}
 		b.open = open
 		before := b.opens.Load()
-		if got := must(t, f, "/9x/live/posts/a.png.webp"); got.Detail != imagecache.FromOrigin || b.opens.Load() != before+1 {
+		if got := must(t, f, "/9x/live/posts/a.png.webp"); got.Detail != imagecache.FromOrigin ||
+			b.opens.Load() != before+1 {
 			t.Errorf("after the purge: %s, %d fetches", got.Detail, b.opens.Load()-before)
 		}
 	})
@@ -523,7 +565,8 @@ func (s *slowTier) Purge(ctx context.Context, what imagecache.Target) (imagecach
 func TestMezzanineKey(t *testing.T) {
 	r := ref(t, "/10x/e.~YSBi/posts/~YSBi.webp")
 	key, err := imagecache.MezzanineKey(r, 1440)
-	if err != nil || key.String() != "/mezzanine-1440/e.~YSBi/posts/~YSBi" || key.Original() != imagecache.KeyOf(r).Original() {
+	if err != nil || key.String() != "/mezzanine-1440/e.~YSBi/posts/~YSBi" ||
+		key.Original() != imagecache.KeyOf(r).Original() {
 		t.Errorf("%s of %+v, %v", key, key.Original(), err)
 	}
 	if _, err := imageurl.ParseRef(key.String() + ".jpg"); err == nil {
