@@ -43,11 +43,11 @@ func Example() {
 
 // The text of a syntax error names the canonical spelling, and may be shown to a client.
 func ExampleParseRef() {
-	_, err := imageurl.ParseRef("/640x640-q75-cover/v.1/posts/abc.jpg.webp")
+	_, err := imageurl.ParseRef("/640x640-cover/v.~YWJj/posts/abc.jpg.webp")
 	fmt.Println(err)
 	_, err = imageurl.ParseRef("/640x640-cover/v.1/posts/a b.jpg.webp")
 	fmt.Println(err)
 	// Output:
-	// not an image URL: shape "640x640-q75-cover" is spelled "640x640-cover": the order is size, fit, gravity, up, trim, rot, flip or flop, gray, blur, sharp, bg, wm, still, credit, p3, q
-	// not an image URL: name "a b.jpg": write ~ and base64url of the whole name for a name with characters other than letters, digits and - . _ ~ / or with empty, . or .. segments
+	// not an image URL: version "v.~YWJj" is spelled "v.abc"
+	// not an image URL: name "a b.jpg" must be encoded: write ~ and base64url of the whole name
 }

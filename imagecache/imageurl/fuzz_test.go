@@ -45,7 +45,20 @@ func FuzzParseRef(f *testing.F) {
 // FuzzNewRef checks that every Ref is parsed back from its path, signed or not, and that two
 // Refs have the same path only if they are equal.
 func FuzzNewRef(f *testing.F) {
-	f.Add("posts", "2026/11/abc.jpg", uint8(ETag), "9f86", "640x640-cover-q70", "webp", "posts", "2026/11/abc", uint8(ETag), "9f86", "640x640-cover-q70", "jpg")
+	f.Add(
+		"posts",
+		"2026/11/abc.jpg",
+		uint8(ETag),
+		"9f86",
+		"640x640-cover-q70",
+		"webp",
+		"posts",
+		"2026/11/abc",
+		uint8(ETag),
+		"9f86",
+		"640x640-cover-q70",
+		"jpg",
+	)
 	f.Add("a", "b/c", uint8(Trusted), "1", "orig", "", "a", "c", uint8(Trusted), "1/a/b", "orig", "")
 	f.Add("a", "~IA", uint8(Live), "", "info", "json", "a", " ", uint8(Live), "", "info", "json")
 	f.Add("a", "a.jpg", uint8(Live), "", "orig", "", "a", "a", uint8(Live), "", "640x", "jpg")
@@ -65,27 +78,30 @@ func FuzzNewRef(f *testing.F) {
 		}
 		return NewRef(source, name, v, s)
 	}
-	f.Fuzz(func(t *testing.T, source1, name1 string, pin1 uint8, token1, shape1, format1, source2, name2 string, pin2 uint8, token2, shape2, format2 string) {
-		a, err := build(source1, name1, pin1, token1, shape1, format1)
-		if err != nil {
-			return
-		}
-		if a.Name() != name1 || a.Source() != source1 || a.Version().Token() != token1 {
-			t.Fatalf("%q has other parts", a)
-		}
-		for _, s := range []*Signer{keys, dev} {
-			if back, err := s.Parse(s.Path(a)); err != nil || back != a {
-				t.Fatalf("%q is parsed as %q, %v", s.Path(a), back, err)
+	f.Fuzz(
+		func(t *testing.T, source1, name1 string, pin1 uint8, token1, shape1, format1, source2, name2 string, pin2 uint8, token2, shape2, format2 string) {
+			a, err := build(source1, name1, pin1, token1, shape1, format1)
+			if err != nil {
+				return
 			}
-		}
-		b, err := build(source2, name2, pin2, token2, shape2, format2)
-		if err != nil {
-			return
-		}
-		if same := source1 == source2 && name1 == name2 && pin1%4 == pin2%4 && token1 == token2 && shape1 == shape2 && format1 == format2; same != (a == b) || same != (a.String() == b.String()) {
-			t.Fatalf("%q and %q: same parts %v, equal %v", a, b, same, a == b)
-		}
-	})
+			if a.Name() != name1 || a.Source() != source1 || a.Version().Token() != token1 {
+				t.Fatalf("%q has other parts", a)
+			}
+			for _, s := range []*Signer{keys, dev} {
+				if back, err := s.Parse(s.Path(a)); err != nil || back != a {
+					t.Fatalf("%q is parsed as %q, %v", s.Path(a), back, err)
+				}
+			}
+			b, err := build(source2, name2, pin2, token2, shape2, format2)
+			if err != nil {
+				return
+			}
+			if same := source1 == source2 && name1 == name2 && pin1%4 == pin2%4 && token1 == token2 && shape1 == shape2 && format1 == format2; same != (a == b) ||
+				same != (a.String() == b.String()) {
+				t.Fatalf("%q and %q: same parts %v, equal %v", a, b, same, a == b)
+			}
+		},
+	)
 }
 
 // FuzzForgedPath checks that only signed paths are accepted.

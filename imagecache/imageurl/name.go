@@ -68,8 +68,7 @@ func parseName(spelled string) (string, error) {
 		return "", syntaxError("the name has %d bytes, want 1-%d", len(spelled), MaxName)
 	}
 	if !plainName(spelled) {
-		return "", syntaxError("name %s: write ~ and base64url of the whole name for a name with characters "+
-			"other than letters, digits and - . _ ~ / or with empty, . or .. segments", quote(spelled))
+		return "", syntaxError("name %s must be encoded: write ~ and base64url of the whole name", quote(spelled))
 	}
 	return spelled, nil
 }

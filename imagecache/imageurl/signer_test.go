@@ -204,7 +204,7 @@ func TestParseKeys_Bad(t *testing.T) {
 		{"k1=" + hex + "a", []string{`key "k1"`, "hex"}},
 		{"k1=" + hex[1:] + "g", []string{`key "k1"`, "hex"}},
 		{"k1=" + hex + "@2026-12-01", []string{`key "k1"`, "hex"}},
-		{"k1=" + hex + ",k1=" + hex, []string{`key "k1"`, "twice"}},
+		{"k1=" + hex + ",k1=" + hex, []string{`key "k1"`, "duplicate"}},
 		{"K1=" + hex + ",k2=ab,k3=zz", []string{`"K1"`, `"k2"`, `"k3"`}},
 	} {
 		keys, err := ParseKeys(c.text)
