@@ -1,6 +1,6 @@
 package sharedstore
 
-// KeepLive has what is live kept too, for the script of all tiers.
+// KeepLive makes a Tier also store live images, for the conformance suite.
 func (c Config) KeepLive() Config {
 	c.live = true
 	return c

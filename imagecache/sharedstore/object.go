@@ -15,20 +15,20 @@ import (
 // An object is a head of headBytes and the image's body:
 //
 //	8  magic, with the version of the format
-//	4  CRC-32C (Castagnoli) of all that follows, as the disk tier has it
-//	8  log, 8 entry: how far its writer was in the log of purges, little-endian
+//	4  CRC-32C (Castagnoli) of everything after it, little-endian
+//	16 log and entry: the writer's Position in the log of purges, little-endian
 //	   the header of the record of key and image (imagecache.AppendRecordHeader)
 //	   zeros
 //
 // The head has a fixed length, so that the size of the image follows from the size of the
-// object in a listing. An image whose header does not fit is not kept: its name has more
-// than some 300 bytes.
+// object in a listing. An image whose header does not fit, because its name has more than
+// about 300 bytes, is not stored.
 const (
-	magic     = "imgtier\x01"
-	headBytes = 512
-	sumAt     = len(magic)
-	placeAt   = sumAt + 4
-	recordAt  = placeAt + 16
+	magic      = "imgtier\x01"
+	headBytes  = 512
+	sumAt      = len(magic)
+	positionAt = sumAt + 4
+	recordAt   = positionAt + 16
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -39,14 +39,14 @@ func keyOf(key imagecache.Key) string {
 	return prefixOf(key.Original()) + hex.EncodeToString(sum[:16])
 }
 
-// prefixOf is what the keys of all objects of an original begin with.
+// prefixOf returns the common prefix of the keys of an original's objects.
 func prefixOf(of imagecache.Original) string {
 	sum := sha256.Sum256([]byte(of.Source + "\x00" + of.Name))
 	return hex.EncodeToString(sum[:16]) + "/"
 }
 
 // digestOf returns the [imagecache.Key.Digest] of the image under an object key: keyOf and
-// Digest begin with the same 64 bits. Of a key that keyOf did not make it is arbitrary.
+// Digest begin with the same 64 bits. It is arbitrary if keyOf did not make the key.
 func digestOf(objectKey string) uint64 {
 	_, sum, _ := strings.Cut(objectKey, "/")
 	digest, err := strconv.ParseUint(sum[:min(16, len(sum))], 16, 64)
@@ -68,7 +68,7 @@ func encode(key imagecache.Key, img imagecache.Image, at Position) (object []byt
 	}
 	clear(object[len(object):headBytes])
 	object = append(object[:headBytes], img.Body...)
-	binary.LittleEndian.PutUint32(object[sumAt:], crc32.Checksum(object[placeAt:], castagnoli))
+	binary.LittleEndian.PutUint32(object[sumAt:], crc32.Checksum(object[positionAt:], castagnoli))
 	return object, true
 }
 
@@ -80,10 +80,10 @@ type decoded struct {
 
 var errDamaged = errors.New("not an object of the shared store")
 
-// decode reads an object. Body aliases it.
+// decode parses an object. The image's Body aliases it.
 func decode(object []byte) (decoded, error) {
 	if len(object) < headBytes || string(object[:sumAt]) != magic ||
-		binary.LittleEndian.Uint32(object[sumAt:]) != crc32.Checksum(object[placeAt:], castagnoli) {
+		binary.LittleEndian.Uint32(object[sumAt:]) != crc32.Checksum(object[positionAt:], castagnoli) {
 		return decoded{}, errDamaged
 	}
 	key, img, size, err := imagecache.ParseRecordHeader(object[recordAt:headBytes])
@@ -92,6 +92,6 @@ func decode(object []byte) (decoded, error) {
 	}
 	img.Body = object[headBytes:len(object):len(object)]
 	return decoded{key: key, img: img, at: Position{
-		Log: binary.LittleEndian.Uint64(object[placeAt:]), Entry: binary.LittleEndian.Uint64(object[placeAt+8:]),
+		Log: binary.LittleEndian.Uint64(object[positionAt:]), Entry: binary.LittleEndian.Uint64(object[positionAt+8:]),
 	}}, nil
 }

@@ -35,14 +35,14 @@ import (
 // ErrNotFound is the error of a Store that has no object of that key. It may be wrapped.
 var ErrNotFound = errors.New("no such object")
 
-// Store is where objects are. It is safe for concurrent use.
+// Store is an object store. It is safe for concurrent use.
 type Store interface {
 	// Get returns the object, or ErrNotFound.
 	Get(ctx context.Context, key string) ([]byte, error)
-	// Put makes or replaces an object, whole or not at all.
+	// Put creates or replaces an object atomically.
 	Put(ctx context.Context, key string, object []byte) error
-	// DeleteAll removes every object whose key begins with prefix, and returns those that
-	// it removed. With an error some may be left.
+	// DeleteAll removes every object whose key begins with prefix, and returns the removed
+	// ones. With an error some may be left.
 	DeleteAll(ctx context.Context, prefix string) ([]Object, error)
 }
 
@@ -52,9 +52,9 @@ type Object struct {
 	Size int64
 }
 
-// Config of a Tier.
+// Config configures a Tier.
 type Config struct {
-	Store Store // needed
+	Store Store // required
 	// ReadTimeout bounds one read; 0 is 300 ms.
 	ReadTimeout time.Duration
 	// WriteTimeout bounds one write, and a deletion that a purge waits for; 0 is 5 s.
@@ -71,16 +71,16 @@ type Config struct {
 	// Log gets faults that no caller sees; nil is slog's default.
 	Log *slog.Logger
 
-	live bool // keep what is live too; tests
+	live bool // for tests: also store live images
 }
 
 // Position is an offset in a log of purges.
 type Position struct {
-	Log   uint64 // which log: one that was lost and begun anew is another
+	Log   uint64 // id of the log: a new one after the log was lost
 	Entry uint64 // all entries up to this one have been applied
 }
 
-// Tier is an imagecache.Tier over a Store. Call Run, or nothing is ever written.
+// Tier is an imagecache.Tier over a Store. Without Run nothing is written.
 type Tier struct {
 	cfg      Config
 	breaker  *circuit.Breaker
@@ -88,9 +88,9 @@ type Tier struct {
 	count    counters
 
 	mu      sync.Mutex
-	queue   []*item // what no writer has taken yet, oldest first
+	queue   []*item // not yet taken by a writer, oldest first
 	pending map[imagecache.Key]*item
-	groups  map[imagecache.Original]map[*item]struct{} // everything that is not settled
+	groups  map[imagecache.Original]map[*item]struct{} // items that are queued or being written
 	queued  int64                                      // bytes of pending
 	wake    chan struct{}
 	owed    map[imagecache.Original]time.Time // deletions that failed, and when to try again
@@ -100,7 +100,7 @@ type Tier struct {
 type item struct {
 	key    imagecache.Key
 	object []byte
-	dead   bool          // guarded by Tier.mu: a purge has taken it away
+	dead   bool          // guarded by Tier.mu: purged or replaced
 	taken  bool          // guarded by Tier.mu: a writer has it
 	ended  chan struct{} // closed when its writer is done
 	after  *item         // an item of the same key that was being written when this was Put
@@ -115,16 +115,16 @@ type counters struct {
 // miss costs a fill, not an error.
 const breakerPause = 5 * time.Second
 
-// maxObject is the largest image that is kept, in bytes.
+// maxObject is the maximum size of a stored image, in bytes.
 const maxObject = 8 << 20
 
-// maxOwed bounds the deletions that are tried again.
+// maxOwed bounds the number of failed deletions to retry.
 const maxOwed = 100_000
 
-// New returns a Tier. It starts nothing.
+// New returns a Tier. It starts no goroutine; see Run.
 func New(cfg Config) (*Tier, error) {
 	if cfg.Store == nil {
-		return nil, errors.New("open shared store: no store is given")
+		return nil, errors.New("open shared store: no store given")
 	}
 	if cfg.ReadTimeout == 0 {
 		cfg.ReadTimeout = 300 * time.Millisecond
@@ -145,13 +145,17 @@ func New(cfg Config) (*Tier, error) {
 		cfg.Log = slog.Default()
 	}
 	return &Tier{
-		cfg: cfg, breaker: circuit.New(circuit.Config{Pause: breakerPause}), pending: make(map[imagecache.Key]*item), groups: make(map[imagecache.Original]map[*item]struct{}),
-		wake: make(chan struct{}, 1), owed: make(map[imagecache.Original]time.Time),
+		cfg:     cfg,
+		breaker: circuit.New(circuit.Config{Pause: breakerPause}),
+		pending: make(map[imagecache.Key]*item),
+		groups:  make(map[imagecache.Original]map[*item]struct{}),
+		wake:    make(chan struct{}, 1),
+		owed:    make(map[imagecache.Original]time.Time),
 	}, nil
 }
 
-// Get returns the Image under key, from the store or from the queue. It takes ReadTimeout at
-// most, and returns at once while the breaker is open.
+// Get implements imagecache.Tier: it returns the Image from the queue or the store. It takes
+// at most ReadTimeout, and returns at once while the breaker is open.
 func (t *Tier) Get(ctx context.Context, key imagecache.Key) (imagecache.Image, error) {
 	of := key.Original()
 	t.mu.Lock()
@@ -197,8 +201,8 @@ func (t *Tier) Get(ctx context.Context, key imagecache.Key) (imagecache.Image, e
 	return found.img, nil
 }
 
-// Put has img written soon, if it is pinned, not too large and there is room in the queue.
-// It never waits.
+// Put queues img to be written if it is pinned, not too large and there is room in the queue.
+// It never blocks.
 func (t *Tier) Put(_ context.Context, key imagecache.Key, img imagecache.Image) error {
 	if !img.Fresh.Pinned() && !t.cfg.live || len(img.Body) > maxObject || len(img.Body) == 0 {
 		t.count.skipped.Add(1)
@@ -246,7 +250,8 @@ func (t *Tier) Put(_ context.Context, key imagecache.Key, img imagecache.Image) 
 	return nil
 }
 
-// leaveLocked takes an item out of what Get finds. If a writer has it, a purge still knows.
+// leaveLocked removes an item from pending, where Get finds it. A purge still finds it if a
+// writer has it.
 func (t *Tier) leaveLocked(it *item) {
 	if t.pending[it.key] == it {
 		delete(t.pending, it.key)
@@ -272,20 +277,20 @@ func (t *Tier) wakeLocked() {
 	}
 }
 
-// Stats are the numbers of a Tier. Counts are since New.
+// Stats are the statistics of a Tier. Counters start at New.
 type Stats struct {
 	QueuedBytes   int64 // waiting to be written
 	QueuedObjects int64
 	Written       int64 // objects
-	Dropped       int64 // not kept: the queue was full, or the breaker open
-	Purged        int64 // not written: a purge came first
-	Skipped       int64 // never kept here: live, too large, too long a name
+	Dropped       int64 // not written: the queue was full or the breaker open
+	Purged        int64 // not written: purged before
+	Skipped       int64 // not stored here: live, too large, or with too long a name
 	Damaged       int64 // objects read that did not verify
 	Distrusted    int64 // objects read that were older than a purge
 	Open          bool  // the breaker is open
 }
 
-// Stats returns the numbers now.
+// Stats returns the current statistics.
 func (t *Tier) Stats() Stats {
 	t.mu.Lock()
 	s := Stats{QueuedBytes: t.queued, QueuedObjects: int64(len(t.pending))}

@@ -17,7 +17,7 @@ import (
 	"github.com/novasocial/imagetier/imagecache/tiertest"
 )
 
-// fakeStore is a Store that is a map, with faults to order.
+// fakeStore is a Store in a map, with configurable faults.
 type fakeStore struct {
 	mu      sync.Mutex
 	objects map[string][]byte
@@ -114,7 +114,9 @@ func TestTier_Get_ReadsWhatAnotherNodeWrote(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if got, err := open(t, sharedstore.Config{Store: store}).Get(t.Context(), key); err != nil || string(got.Body) != string(img.Body) || got.ETag != img.ETag {
+		if got, err := open(t, sharedstore.Config{Store: store}).Get(t.Context(), key); err != nil ||
+			string(got.Body) != string(img.Body) ||
+			got.ETag != img.ETag {
 			t.Errorf("%d bytes, %v", len(got.Body), err)
 		}
 	})
@@ -159,7 +161,7 @@ func TestTier_Get_MissesDamagedObjects(t *testing.T) {
 		if got := tier.Stats().Damaged; got != int64(2*len(whole)) {
 			t.Errorf("%d counted, want %d", got, 2*len(whole))
 		}
-		store.objects[sharedstore.KeyOf(tiertest.Key(t, 1, 2))] = whole // whole, and of another
+		store.objects[sharedstore.KeyOf(tiertest.Key(t, 1, 2))] = whole // valid, but of another key
 		if _, err := tier.Get(t.Context(), tiertest.Key(t, 1, 2)); err != imagecache.ErrMiss {
 			t.Error(err)
 		}
@@ -185,9 +187,9 @@ func TestTier_Get_StopsAskingAStoreThatHangs(t *testing.T) {
 			t.Errorf("%s and %d requests, want five of 300 ms", took, store.gets.Load())
 		}
 		store.get = nil
-		time.Sleep(6 * time.Second) // of the bubble's clock
+		time.Sleep(6 * time.Second) // fake time
 		if _, err := tier.Get(t.Context(), tiertest.Key(t, 1, 1)); err != imagecache.ErrMiss || tier.Stats().Open {
-			t.Errorf("%v, %+v: it is asked again after a pause", err, tier.Stats())
+			t.Errorf("%v, %+v: want another request after the pause", err, tier.Stats())
 		}
 	})
 }
@@ -266,7 +268,7 @@ func TestTier_Purge_RetriesFailedDeletes(t *testing.T) {
 	})
 }
 
-// Another node, which has not heard of the purge, writes what it removes just after.
+// Another node that has not applied the purge yet writes a purged object just after it was deleted.
 func TestTier_Get_DistrustsWritesOlderThanAPurge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &fakeStore{}
@@ -305,8 +307,8 @@ func TestTier_Get_DistrustsWritesOlderThanAPurge(t *testing.T) {
 	})
 }
 
-// A backlog that outlasts the service manager's patience would keep the disk tier from being
-// closed.
+// If writing the backlog took longer than the service manager's stop timeout, the disk tier
+// would not be closed.
 func TestTier_Run_StopsWritingSoonAfterItsContextIsDone(t *testing.T) {
 	for name, took := range map[string]time.Duration{"slow": 400 * time.Millisecond, "hanging": time.Hour} {
 		t.Run(name, func(t *testing.T) {
@@ -319,7 +321,9 @@ func TestTier_Run_StopsWritingSoonAfterItsContextIsDone(t *testing.T) {
 						return ctx.Err()
 					}
 				}}
-				tier, err := sharedstore.New(sharedstore.Config{Store: store, Writers: 1, Log: slog.New(slog.DiscardHandler)})
+				tier, err := sharedstore.New(
+					sharedstore.Config{Store: store, Writers: 1, Log: slog.New(slog.DiscardHandler)},
+				)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -12,9 +12,9 @@ import (
 // drainTime bounds how long Run goes on writing after its context is done.
 const drainTime = 3 * time.Second
 
-// Run writes what was Put until ctx is done, and then what is still queued for at most
-// drainTime: writes that have not ended by then are cancelled. What is left unwritten is
-// made again by the node that needs it. Run returns nil.
+// Run writes queued images until ctx is done, and then the rest of the queue for at most
+// drainTime; writes that have not ended by then are canceled. A node that needs an image that
+// was not written makes it again. Run returns nil.
 func (t *Tier) Run(ctx context.Context) error {
 	writing, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -57,8 +57,7 @@ func (t *Tier) writeQueued(ctx, writing context.Context) {
 	}
 }
 
-// take returns the next item that is still to be written, nil if there is none, and wakes
-// another writer if there are more.
+// take returns the next item to write, or nil, and wakes another writer if there are more.
 func (t *Tier) take() *item {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -114,13 +113,13 @@ func (t *Tier) write(ctx context.Context, it *item) {
 	close(it.ended)
 }
 
-// Purge stops everything of the target that waits to be written, waits for what is being
-// written, and deletes what is in the store. In a fleet (Config.Fleet) nothing is deleted, but
-// nothing of the original believed either until Purged says what may be; it then takes no
-// time, and counts only what waited.
+// Purge removes the target's images from the queue, waits for running writes of them, and
+// deletes them from the store. In a fleet (Config.Fleet) it deletes nothing and does not wait:
+// all objects of the original are distrusted until Purged is called, and only queued images
+// are counted.
 //
 // After an error the original's objects are not read until they have been deleted, which is
-// tried again; a restart forgets that, so the purge has to be repeated.
+// retried. A restart forgets that, so the purge has to be repeated.
 func (t *Tier) Purge(ctx context.Context, what imagecache.Target) (imagecache.Removed, error) {
 	var removed imagecache.Removed
 	single := what.Key != imagecache.Key{}
@@ -128,7 +127,7 @@ func (t *Tier) Purge(ctx context.Context, what imagecache.Target) (imagecache.Re
 		what.Original = what.Key.Original()
 	}
 	t.mu.Lock()
-	var underWay []*item
+	var running []*item
 	for it := range t.groups[what.Original] {
 		if single && it.key != what.Key {
 			continue
@@ -140,7 +139,7 @@ func (t *Tier) Purge(ctx context.Context, what imagecache.Target) (imagecache.Re
 		it.dead = true
 		t.leaveLocked(it)
 		if it.taken {
-			underWay = append(underWay, it)
+			running = append(running, it)
 		}
 	}
 	t.mu.Unlock()
@@ -148,7 +147,7 @@ func (t *Tier) Purge(ctx context.Context, what imagecache.Target) (imagecache.Re
 		t.distrust.doubt(what.Original)
 		return removed, nil
 	}
-	for _, it := range underWay {
+	for _, it := range running {
 		select {
 		case <-it.ended: // within WriteTimeout
 		case <-ctx.Done():
@@ -156,7 +155,7 @@ func (t *Tier) Purge(ctx context.Context, what imagecache.Target) (imagecache.Re
 			return removed, ctx.Err()
 		}
 		if it.unsure {
-			// The request may still be on its way through the store: once more, later.
+			// The store may still be processing the request: delete again later.
 			defer t.owe(what.Original)
 		}
 	}
@@ -172,8 +171,8 @@ func (t *Tier) Purge(ctx context.Context, what imagecache.Target) (imagecache.Re
 	return removed, err
 }
 
-// Purged notes that entry at of the fleet's log is a purge of an original: objects written
-// before it are not believed from now on.
+// Purged notes that the entry at position at of the fleet's log is a purge of an original:
+// objects written before it are distrusted from now on.
 func (t *Tier) Purged(of imagecache.Original, at Position) { t.distrust.purged(of, at) }
 
 // Delete removes all objects of an original, or the one of a variant. One node of a fleet
@@ -222,7 +221,15 @@ func (t *Tier) repay(ctx context.Context) {
 		if _, err := t.deleteAll(ctx, prefixOf(of)); err != nil {
 			t.owe(of)
 			if ctx.Err() == nil {
-				t.cfg.Log.Warn("shared store delete failed, will be retried", "source", of.Source, "name", of.Name, "err", err)
+				t.cfg.Log.Warn(
+					"shared store delete failed, will be retried",
+					"source",
+					of.Source,
+					"name",
+					of.Name,
+					"err",
+					err,
+				)
 			}
 			return
 		}

@@ -170,7 +170,7 @@ func generationOf(body []byte) (int, error) {
 	return 0, nil
 }
 
-// fleet is three nodes behind nginx, with a NATS cluster and a derived store.
+// fleet is three nodes behind nginx, with a NATS cluster and a shared store.
 type fleet struct {
 	t        *testing.T
 	origin   *shifting

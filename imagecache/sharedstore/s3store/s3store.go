@@ -21,19 +21,20 @@ import (
 	"github.com/novasocial/imagetier/imagecache/sharedstore"
 )
 
-// Config says which bucket, and how it is reached: as s3origin.Config.
+// Config configures a Store. Its fields are those of s3origin.Config.
 type Config struct {
-	Bucket string // needed
-	// Prefix is put before every key, as it is. "" is none.
+	Bucket string // required
+	// Prefix is prepended to every key.
 	Prefix string
-	// Region is the bucket's. "" is the environment's; where that says nothing either,
+	// Region is the bucket's region. If "", it is the environment's; if that has none,
 	// us-east-1 with an Endpoint, and an error without.
 	Region string
-	// Endpoint is the URL of a server that is not Amazon's; "" is the environment's, or Amazon's.
+	// Endpoint is the URL of a server other than Amazon's. If "", it is the
+	// environment's, or Amazon's.
 	Endpoint string
-	// PathStyle asks for endpoint/bucket/key instead of bucket.endpoint/key.
+	// PathStyle selects URLs like endpoint/bucket/key instead of bucket.endpoint/key.
 	PathStyle bool
-	// Credentials are used instead of the standard chain; nil is the chain.
+	// Credentials replaces the standard chain. If nil, the chain is used.
 	Credentials aws.CredentialsProvider
 }
 
@@ -43,14 +44,14 @@ type Store struct {
 	bucket, prefix string
 }
 
-// maxObject is the most that is read of an object, in bytes.
+// maxObject is the maximum size of an object that Get reads, in bytes.
 const maxObject = 16 << 20
 
-// New reads the standard configuration and credentials chain, and asks the network for
-// nothing. Nothing is tried twice: what the store does not do at once is done without it.
+// New returns a Store. It loads the standard configuration and credentials chain without
+// using the network. Failed requests are not retried: the tier works without the store.
 func New(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Bucket == "" {
-		return nil, errors.New("open the derived store: no bucket is named")
+		return nil, errors.New("open shared store: no bucket given")
 	}
 	options := []func(*config.LoadOptions) error{config.WithHTTPClient(
 		awshttp.NewBuildableClient().WithTransportOptions(func(tr *http.Transport) {
@@ -66,11 +67,11 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	loaded, err := config.LoadDefaultConfig(ctx, options...)
 	if err != nil {
-		return nil, fmt.Errorf("open the derived store in %s: %w", cfg.Bucket, err)
+		return nil, fmt.Errorf("open shared store in %s: %w", cfg.Bucket, err)
 	}
 	if loaded.Region == "" {
 		if cfg.Endpoint == "" && loaded.BaseEndpoint == nil {
-			return nil, fmt.Errorf("open the derived store in %s: no region: set region= or AWS_REGION", cfg.Bucket)
+			return nil, fmt.Errorf("open shared store in %s: no region: set region= or AWS_REGION", cfg.Bucket)
 		}
 		loaded.Region = "us-east-1"
 	}
@@ -99,7 +100,7 @@ func (s *Store) Get(ctx context.Context, key string) ([]byte, error) {
 	defer out.Body.Close()
 	size := aws.ToInt64(out.ContentLength)
 	if size < 0 || size > maxObject {
-		return nil, fmt.Errorf("get object %s: %d bytes are too many", key, size)
+		return nil, fmt.Errorf("get object %s: %d bytes, limit %d", key, size, maxObject)
 	}
 	object := make([]byte, size)
 	if _, err := io.ReadFull(out.Body, object); err != nil {
@@ -111,7 +112,8 @@ func (s *Store) Get(ctx context.Context, key string) ([]byte, error) {
 // Put implements sharedstore.Store.
 func (s *Store) Put(ctx context.Context, key string, object []byte) error {
 	_, err := s.client.PutObject(ctx, &s3.PutObjectInput{
-		Bucket: &s.bucket, Key: aws.String(s.prefix + key), Body: bytes.NewReader(object), ContentType: aws.String("application/octet-stream"),
+		Bucket: &s.bucket, Key: aws.String(s.prefix + key),
+		Body: bytes.NewReader(object), ContentType: aws.String("application/octet-stream"),
 	})
 	if err != nil {
 		return fmt.Errorf("put object %s: %w", key, err)
@@ -136,12 +138,15 @@ func (s *Store) DeleteAll(ctx context.Context, prefix string) (deleted []shareds
 					Key: strings.TrimPrefix(aws.ToString(o.Key), s.prefix), Size: aws.ToInt64(o.Size),
 				})
 			}
-			out, err := s.client.DeleteObjects(ctx, &s3.DeleteObjectsInput{Bucket: &s.bucket, Delete: &types.Delete{Objects: names, Quiet: aws.Bool(true)}})
+			out, err := s.client.DeleteObjects(ctx, &s3.DeleteObjectsInput{
+				Bucket: &s.bucket, Delete: &types.Delete{Objects: names, Quiet: aws.Bool(true)},
+			})
 			if err != nil {
 				return deleted, fmt.Errorf("delete objects %s: %w", prefix, err)
 			}
 			if len(out.Errors) > 0 {
-				return deleted, fmt.Errorf("delete objects %s: %d of %d are left: %s", prefix, len(out.Errors), len(names), aws.ToString(out.Errors[0].Code))
+				return deleted, fmt.Errorf("delete objects %s: %d of %d failed: %s",
+					prefix, len(out.Errors), len(names), aws.ToString(out.Errors[0].Code))
 			}
 			deleted = append(deleted, objects...)
 		}
