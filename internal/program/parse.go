@@ -21,7 +21,7 @@ func (proc *Process) parse(parser *kong.Kong, schema *settings.Schema) (*kong.Co
 	for {
 		kctx, err := parser.Parse(args)
 		if err == nil {
-			if len(proc.unknown) > 0 && !readsSettings(kctx) {
+			if len(proc.unknown) > 0 && !selectsSettings(kctx) {
 				return nil, settings.Faults(proc.unknown)
 			}
 			return kctx, nil
@@ -42,7 +42,8 @@ func (proc *Process) parse(parser *kong.Kong, schema *settings.Schema) (*kong.Co
 	}
 }
 
-func readsSettings(kctx *kong.Context) bool {
+// selectsSettings reports whether the selected command reads settings, and so reports unknown flags itself.
+func selectsSettings(kctx *kong.Context) bool {
 	selected := kctx.Selected()
 	if selected == nil || !selected.Target.CanAddr() {
 		return false
@@ -91,4 +92,16 @@ func (proc *Process) printUsage(parser *kong.Kong, err error) {
 		}
 	}
 	fmt.Fprintf(proc.Stderr, "%s: %v\nRun \"%s --help\" for more.\n", proc.name, err, name)
+}
+
+// conventional rewrites the spellings of other programs: "help COMMAND" is
+// "COMMAND --help", "--version" is "version".
+func conventional(args []string) []string {
+	switch {
+	case len(args) > 0 && args[0] == "help":
+		return append(slices.Clone(args[1:]), "--help")
+	case len(args) == 1 && args[0] == "--version":
+		return []string{"version"}
+	}
+	return slices.Clone(args)
 }

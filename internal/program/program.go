@@ -4,20 +4,13 @@
 //
 // kong parses the command line, prints help and completes; package settings owns the
 // values of settings. The two meet in [Settings], which gives a command the flags of some
-// settings. Start reading at [Program.Run].
+// settings. Start reading at [Program.Run], in run.go.
 package program
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
-	"slices"
-	"syscall"
-
-	"github.com/alecthomas/kong"
 
 	"github.com/novasocial/imagetier/internal/settings"
 )
@@ -64,69 +57,6 @@ type Process struct {
 	unknown []settings.Fault // flags that the command does not have
 }
 
-// Main runs the program in this process and exits. The first SIGINT or SIGTERM cancels
-// the command's context, the second ends the process at once.
-func (p Program) Main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	os.Exit(p.Run(ctx, &Process{
-		Args: os.Args[1:], Environ: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-	}))
-}
-
-// Run runs the command that proc.Args names and returns the exit code.
-func (p Program) Run(ctx context.Context, proc *Process) (code int) {
-	defer func() { // kong ends the program after --help and completion
-		switch thrown := recover().(type) {
-		case nil:
-		case Exit:
-			code = int(thrown)
-		default:
-			panic(thrown)
-		}
-	}()
-	proc.name = p.Name
-	parser, err := kong.New(p.Commands,
-		kong.Name(p.Name),
-		kong.Description(p.Description),
-		kong.Embed(p.common()),
-		kong.Writers(proc.Stdout, proc.Stderr),
-		kong.Exit(func(code int) { panic(Exit(code)) }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, WrapUpperBound: 100}),
-		kong.ValueFormatter(markRequired),
-		kong.Help(helpWithUnits),
-	)
-	if err != nil {
-		fmt.Fprintf(proc.Stderr, "%s: %v\n", p.Name, err)
-		return int(Failed)
-	}
-	completeLine(parser)
-	kctx, err := proc.parse(parser, p.Schema)
-	if err != nil {
-		proc.printUsage(parser, err)
-		return int(Usage)
-	}
-	kctx.BindTo(ctx, (*context.Context)(nil))
-	return proc.exitCode(kctx.Run(proc))
-}
-
-// common returns the commands that every program has.
-func (p Program) common() any {
-	return &struct {
-		Config     configCmd     `cmd:"" help:"Print or check the settings."`
-		Health     healthCmd     `cmd:"" help:"Check whether the running program is healthy, for container checks."`
-		Version    versionCmd    `cmd:"" help:"Print the version."`
-		Completion completionCmd `cmd:"" help:"Print a script that completes commands and flags in a shell."`
-	}{
-		Config: configCmd{
-			Print: configPrintCmd{Settings: Reads(p.Schema), program: p},
-			Check: configCheckCmd{Settings: Reads(p.Schema), program: p},
-		},
-		Health:     healthCmd{Settings: Reads(p.Schema, privateListen), program: p},
-		Completion: completionCmd{program: p},
-	}
-}
-
 // exitCode prints the error of a command and returns its exit code.
 func (proc *Process) exitCode(err error) int {
 	var silent Exit
@@ -143,16 +73,4 @@ func (proc *Process) exitCode(err error) int {
 		return int(Usage)
 	}
 	return int(Failed)
-}
-
-// conventional rewrites the spellings of other programs: "help COMMAND" is
-// "COMMAND --help", "--version" is "version".
-func conventional(args []string) []string {
-	switch {
-	case len(args) > 0 && args[0] == "help":
-		return append(slices.Clone(args[1:]), "--help")
-	case len(args) == 1 && args[0] == "--version":
-		return []string{"version"}
-	}
-	return slices.Clone(args)
 }
