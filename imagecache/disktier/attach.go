@@ -46,8 +46,8 @@ func parseListing(names []string) listing {
 	return l
 }
 
-// attach takes the directory into use: lock, purge log, list of segments. They are
-// recovered later. Nothing is in use after an error.
+// attach locks the directory, loads the purge log and lists the segments, which are recovered
+// later. After an error the directory is not locked.
 func (t *Tier) attach() (err error) {
 	if err := t.fs.MkdirAll(t.cfg.Dir, dirPerm); err != nil {
 		return err
@@ -95,7 +95,7 @@ func (t *Tier) attach() (err error) {
 		t.nextSeq = max(t.nextSeq, seq+1)
 		s := &segment{seq: seq, path: t.segmentPath(seq)}
 		if s.id = t.freeIDLocked(); s.id == 0 {
-			t.addAsideLocked(s.path) // far more files than this budget makes
+			t.addAsideLocked(s.path) // far more files than this budget allows
 			continue
 		}
 		s.end, s.charge = t.measure(s.path)
@@ -109,8 +109,8 @@ func (t *Tier) attach() (err error) {
 	return nil
 }
 
-// lockDir takes the lock. On a read-only file system a lock that is there can still be
-// taken, and what is there be served.
+// lockDir locks the directory. An existing lock file can also be locked on a read-only file
+// system, so that its images can be served.
 func (t *Tier) lockDir() error {
 	path := filepath.Join(t.cfg.Dir, lockName)
 	f, err := t.fs.OpenFile(path, os.O_RDWR|os.O_CREATE, filePerm)
@@ -129,8 +129,8 @@ func (t *Tier) lockDir() error {
 	return nil
 }
 
-// attachPurges loads the purge log. Without one no segment can be trusted, and with one of
-// an unknown format all are set aside.
+// attachPurges loads the purge log. Without a log all segments are removed; with one of an
+// unknown format they are set aside.
 func (t *Tier) attachPurges(found *listing) (*tombstones, error) {
 	entries, exists, intact, err := t.purge.load()
 	switch {
@@ -172,11 +172,11 @@ func (t *Tier) attachPurges(found *listing) (*tombstones, error) {
 	return gone, nil
 }
 
-// discard removes all segments: what was purged of them is not known.
+// discard removes all segments, because their purges are not known.
 func (t *Tier) discard(found *listing) error {
 	for _, seq := range found.segments {
 		if err := t.fs.Remove(t.segmentPath(seq)); err != nil {
-			return fmt.Errorf("remove a segment that cannot be trusted: %w", err)
+			return fmt.Errorf("remove an untrusted segment: %w", err)
 		}
 		t.beginAfter(seq)
 	}
@@ -205,8 +205,8 @@ func (t *Tier) measure(path string) (size, charge int64) {
 	return st.size, max(st.allocated, chargeOf(st.size))
 }
 
-// chargeOf is what a file of that size takes of the budget, as far as that can be known
-// before it is written: its blocks, and one for what leads to them.
+// chargeOf estimates how much of the budget a file of that size takes: its blocks, and one
+// for metadata.
 func chargeOf(size int64) int64 { return roundUp(size, blockBytes) + blockBytes }
 
 func (t *Tier) addAsideLocked(path string) {
@@ -215,7 +215,7 @@ func (t *Tier) addAsideLocked(path string) {
 	t.total += charge
 }
 
-// freeIDLocked returns an id that no segment has, or 0.
+// freeIDLocked returns an unused id, or 0.
 func (t *Tier) freeIDLocked() uint16 {
 	for range len(t.table) {
 		t.nextID++
@@ -310,8 +310,8 @@ func (t *Tier) recovery(ctx context.Context) func() {
 	}
 }
 
-// recoverSegment puts a segment into the index. A disk that does not read it is asked a
-// few times more; a segment that it never reads is given up, as the older ones must wait.
+// recoverSegment adds a segment to the index. It retries failed reads a few times and then
+// gives up, since older segments are waiting.
 func (t *Tier) recoverSegment(ctx context.Context, s *segment, gone *tombstones) {
 	const tries = 3
 	for try := 1; ; try++ {
@@ -358,7 +358,7 @@ func (t *Tier) contentsOf(s *segment) (contents, error) {
 	return readContents(h.file, s.seq, st.size)
 }
 
-// setAside takes a segment out of use and keeps its file while there is room.
+// setAside stops using a segment and keeps its file while there is room.
 func (t *Tier) setAside(s *segment) {
 	t.mu.Lock()
 	if s.dropped.Swap(true) {
@@ -376,7 +376,7 @@ func (t *Tier) setAside(s *segment) {
 	t.mu.Unlock()
 }
 
-// publish puts what a segment holds into the index, and gives it a footer if it had none.
+// publish adds the records of a segment to the index, and writes its footer if it had none.
 func (t *Tier) publish(s *segment, c contents, gone *tombstones) {
 	if n := c.damaged(); n > 0 {
 		t.count.damaged.Add(uint64(n))
@@ -391,7 +391,7 @@ func (t *Tier) publish(s *segment, c contents, gone *tombstones) {
 		t.reseal(s, c)
 	}
 	t.shadow(s, c.torn, gone)
-	// In pieces: readers of the queue wait for mu.
+	// In pieces, because readers of the queue wait for mu.
 	const piece = 1024
 	for rest := c.slots; len(rest) > 0; {
 		from := max(0, len(rest)-piece)
@@ -420,8 +420,8 @@ func (t *Tier) shadow(s *segment, torn []footSlot, gone *tombstones) {
 	}
 }
 
-// reseal cuts off what does not read at the end of a segment and writes the footer that
-// a crash has kept it from getting. If that fails the next start scans it again.
+// reseal truncates a damaged end of a segment and writes the footer that is missing after a
+// crash. If that fails, the next start scans the segment again.
 func (t *Tier) reseal(s *segment, c contents) {
 	f, err := t.fs.OpenFile(s.path, os.O_RDWR, 0)
 	if err != nil {

@@ -213,7 +213,7 @@ func TestTier_Get_CountsDamageOnceAndMisses(t *testing.T) {
 				restarted := when != "in use"
 				switch {
 				case strings.HasSuffix(d.what, "segment"):
-					// What was in a file that is gone, nobody can know after a restart.
+					// After a restart the number of records in a lost file is not known.
 					if !restarted && damaged != lost {
 						t.Errorf("%d lost, %d counted", lost, damaged)
 					}
@@ -223,7 +223,11 @@ func TestTier_Get_CountsDamageOnceAndMisses(t *testing.T) {
 					t.Errorf("%d lost, %d counted", lost, damaged)
 				}
 				if d.what == "a missing segment" {
-					waitFor(t, "the rest of it to be forgotten", func() bool { return tier.Stats().Entries == int64(hits) })
+					waitFor(
+						t,
+						"the rest of it to be forgotten",
+						func() bool { return tier.Stats().Entries == int64(hits) },
+					)
 				}
 				// It is fetched again, and stays.
 				tier.fill(damageImages, damageSize)

@@ -6,14 +6,14 @@ import (
 
 // Everything in this file runs on the writer alone.
 
-// reserve of the budget stays free for what an eviction writes before it frees.
+// reserve returns the part of the budget that is free for records that an eviction moves.
 func (t *Tier) reserve() int64 { return t.cfg.SegmentBytes/4 + slackBytes }
 
-// makeRoom evicts until length more bytes fit into the active segment or, if there is
-// none or it is full, a new one.
+// makeRoom evicts until length more bytes fit into the active segment, or into a new one if
+// there is no active segment.
 func (t *Tier) makeRoom(length int64) error {
 	if t.evicting {
-		return nil // the reserve is for this
+		return nil // uses the reserve
 	}
 	for {
 		t.mu.Lock()
@@ -40,8 +40,9 @@ func (t *Tier) makeRoom(length int64) error {
 	}
 }
 
-// evict drops the oldest segment and reports whether there was one. For the budget it
-// appends again what was read since it was written, up to a quarter of a segment.
+// evict drops the oldest segment and reports whether there was one. If the reason is the
+// budget, it first appends again the images that were read since they were written, up to a
+// quarter of a segment.
 func (t *Tier) evict(why Eviction) bool {
 	if t.evictAside() {
 		return true
@@ -82,7 +83,7 @@ func (t *Tier) evictAside() bool {
 	return true
 }
 
-// keepHit appends what was read in s since it was written there.
+// keepHit appends again the records of s that were read since they were written.
 func (t *Tier) keepHit(s *segment) {
 	slots, ok := t.slotsOf(s)
 	if !ok {
@@ -101,7 +102,7 @@ func (t *Tier) keepHit(s *segment) {
 		}
 		b := make([]byte, slot.bytes)
 		if _, err := h.file.ReadAt(b, slot.offset); err != nil {
-			continue // it goes with the segment
+			continue // dropped with the segment
 		}
 		f, err := verify(b, s.marker)
 		if err != nil {
@@ -112,12 +113,12 @@ func (t *Tier) keepHit(s *segment) {
 		t.count.kept.Add(1)
 		t.store(&item{frame: f, bytes: b, from: at})
 		if s.dropped.Load() {
-			return // the disk was full, and it had to go at once
+			return // the disk was full, so s has been dropped
 		}
 	}
 }
 
-// slotsOf returns what s holds by its footer.
+// slotsOf returns the slots of s.
 func (t *Tier) slotsOf(s *segment) ([]footSlot, bool) {
 	if s.slots != nil {
 		return s.slots, true
@@ -135,8 +136,8 @@ func (t *Tier) slotsOf(s *segment) ([]footSlot, bool) {
 	return slots, err == nil
 }
 
-// drop removes a segment and all that is in it, and reports whether it freed anything.
-// Its file's removal comes last, as readers may still open it.
+// drop removes a segment and its records, and reports whether it freed space. The file is
+// removed last, because readers may still open it.
 func (t *Tier) drop(s *segment, why Eviction) bool {
 	slots, known := t.slotsOf(s)
 	t.mu.Lock()

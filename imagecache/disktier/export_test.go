@@ -2,7 +2,7 @@ package disktier
 
 import "encoding/binary"
 
-// The seam, for tests that are outside otherwise.
+// Access to internals for tests of package disktier_test.
 type (
 	FileSystem = fileSystem
 	File       = file

@@ -82,7 +82,7 @@ func TestTier_Get_TurnsOffWhileReadsFail(t *testing.T) {
 			}
 		}
 		if failed == 0 || failed > 10 {
-			t.Errorf("%d Gets were told of the fault", failed)
+			t.Errorf("%d Gets returned the error", failed)
 		}
 		if s := tier.State(); s != disktier.Off || tier.Fault() == nil {
 			t.Fatalf("state %v, %v", s, tier.Fault())
@@ -176,7 +176,8 @@ func TestTier_Put_EvictsWhileTheDiskIsFull(t *testing.T) {
 				if stored < 1490 {
 					t.Errorf("%d of 1500 were stored", stored)
 				}
-				if st := tier.Stats(); !st.State.Degraded() || st.Evicted[disktier.EvictedForSpace] == 0 || st.Limit >= 8<<20 {
+				if st := tier.Stats(); !st.State.Degraded() || st.Evicted[disktier.EvictedForSpace] == 0 ||
+					st.Limit >= 8<<20 {
 					t.Errorf("%+v", tier.Stats())
 				}
 				if hits := tier.hits(1500); hits < 200 {
@@ -201,7 +202,8 @@ func TestTier_Purge_ReportsFailedWrites(t *testing.T) {
 		tier.fill(8, 1000)
 		for _, op := range []string{"write", "sync"} {
 			disk.failing(syscall.EIO, op)
-			if _, err := tier.Purge(context.Background(), imagecache.Target{Original: originalOf(0)}); err == nil || !strings.Contains(err.Error(), "purge") {
+			if _, err := tier.Purge(context.Background(), imagecache.Target{Original: originalOf(0)}); err == nil ||
+				!strings.Contains(err.Error(), "purge") {
 				t.Errorf("%s: %v", op, err)
 			}
 			if tier.has(0) {
@@ -239,7 +241,10 @@ func TestTier_Sync_SurvivesAPowerFailure(t *testing.T) {
 			synced := make(map[int]bool) // latest is, so a miss is a loss
 			version := 0
 			for range 3 {
-				tier := recovered(t, start(t, disktier.Config{Dir: "/c", MaxBytes: 4 << 20, SyncEvery: time.Hour}.On(disk)))
+				tier := recovered(
+					t,
+					start(t, disktier.Config{Dir: "/c", MaxBytes: 4 << 20, SyncEvery: time.Hour}.On(disk)),
+				)
 				for key, least := range oldest {
 					latest[key] = checkVersion(t, seed, tier, key, least, newest[key], synced[key])
 				}

@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// fileSystem is every file operation that the tier uses: the seam where tests put disks
-// that fill up, fail or lose what was not synced. Errors are those of package os: they
-// wrap a syscall.Errno, by which the tier tells a full disk from a broken one.
+// fileSystem has the file operations of the tier. Tests replace it by disks that fill up, fail
+// or lose unsynced data. Errors are those of package os: they wrap a syscall.Errno, which
+// distinguishes a full disk from a broken one.
 type fileSystem interface {
 	OpenFile(path string, flag int, perm fs.FileMode) (file, error)
 	ReadDir(dir string) (names []string, err error)
@@ -20,7 +20,7 @@ type fileSystem interface {
 	SyncDir(dir string) error // makes names that were created, renamed or removed durable
 }
 
-// file is an open file. WriteAt writes all or fails; ReadAt returns io.EOF where the file
+// file is an open file. WriteAt writes everything or fails; ReadAt returns io.EOF if the file
 // ends early. Both are safe for concurrent use.
 type file interface {
 	io.ReaderAt
@@ -35,7 +35,7 @@ type file interface {
 type fileStat struct {
 	size      int64
 	allocated int64 // bytes of blocks, as du counts them
-	unlinked  bool  // no name leads to it any more
+	unlinked  bool  // the file has no name any more
 }
 
 // disk is the real fileSystem.
@@ -113,7 +113,7 @@ func (f diskFile) control(do func(fd int) error) error {
 	return errors.Join(err, result)
 }
 
-// isFull tells errors of a disk, a quota or an inode table without room.
+// isFull reports whether err says that the disk, a quota or the inode table is full.
 func isFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }

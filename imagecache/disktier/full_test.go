@@ -35,7 +35,10 @@ func TestTier_Put_UsesAFullFileSystem(t *testing.T) {
 	for what, options := range map[string]string{"bytes": "size=50m", "inodes": "size=50m,nr_inodes=12"} {
 		t.Run(what, func(t *testing.T) {
 			mount := mountSmall(t, options)
-			tier := start(t, disktier.Config{Dir: filepath.Join(mount, "cache"), MaxBytes: 256 << 20, SegmentBytes: 2 << 20})
+			tier := start(
+				t,
+				disktier.Config{Dir: filepath.Join(mount, "cache"), MaxBytes: 256 << 20, SegmentBytes: 2 << 20},
+			)
 			stored := 0
 			const images = 6000
 			for i := range images {
@@ -58,7 +61,13 @@ func TestTier_Put_UsesAFullFileSystem(t *testing.T) {
 			}
 			before := tier.hits(images)
 			tier.end()
-			tier = recovered(t, start(t, disktier.Config{Dir: filepath.Join(mount, "cache"), MaxBytes: 256 << 20, SegmentBytes: 2 << 20}))
+			tier = recovered(
+				t,
+				start(
+					t,
+					disktier.Config{Dir: filepath.Join(mount, "cache"), MaxBytes: 256 << 20, SegmentBytes: 2 << 20},
+				),
+			)
 			if hits := tier.hits(images); hits < before*9/10 {
 				t.Errorf("%d are there after a restart, %d were before", hits, before)
 			}

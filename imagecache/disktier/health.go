@@ -11,20 +11,21 @@ import (
 	"time"
 )
 
-// State is what a Tier can do at the moment.
+// State is the state of a Tier.
 type State uint8
 
 const (
-	// Serving: all is well.
+	// Serving is the normal state.
 	Serving State = iota
-	// Full: the disk was full before the budget was used; the tier keeps less, and tries
-	// every few seconds whether there is room again.
+	// Full means that the disk was full before the budget was used. The tier keeps less,
+	// and checks every few seconds whether there is room again.
 	Full
-	// ReadOnly: the disk cannot be written; what is there is served.
+	// ReadOnly means that writes fail. Stored images are served.
 	ReadOnly
-	// Off: the directory cannot be used or read; every Get is a miss and every Put skipped.
+	// Off means that the directory cannot be used or read. Every Get is a miss and every
+	// Put is skipped.
 	Off
-	// Closed: Close was called.
+	// Closed means that Close was called.
 	Closed
 	numStates
 )
@@ -64,7 +65,7 @@ type health struct {
 func (h *health) off() bool          { return h.detached.Load() || h.readsOff.Load() }
 func (h *health) setFault(err error) { h.fault.Store(&err) }
 
-// State returns what the tier can do at the moment.
+// State returns the current state.
 func (t *Tier) State() State {
 	t.mu.Lock()
 	closed := t.closing
@@ -119,7 +120,7 @@ func (t *Tier) writeFault(op Op, err error) {
 	}
 }
 
-// checkDisk tries what has failed again. It reports whether the directory was attached anew.
+// checkDisk retries failed operations. It reports whether it has attached the directory.
 func (t *Tier) checkDisk() (attached bool) {
 	if t.health.detached.Load() {
 		if err := t.attach(); err != nil {
@@ -164,7 +165,7 @@ func (t *Tier) checkWrites() {
 	}
 }
 
-// probeWrite tries whether a file can be made, written and removed. It fits into the slack.
+// probeWrite checks that a file can be created, written and removed. It fits into the slack.
 func (t *Tier) probeWrite() error {
 	path := filepath.Join(t.cfg.Dir, probeName)
 	f, err := t.fs.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, filePerm)
@@ -178,7 +179,7 @@ func (t *Tier) probeWrite() error {
 	return errors.Join(err, f.Close(), t.fs.Remove(path))
 }
 
-// probeRead tries whether the newest segment can be read.
+// probeRead checks that the newest segment can be read.
 func (t *Tier) probeRead() error {
 	t.mu.Lock()
 	var s *segment

@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 )
 
-// index says where each key's record is, in 16 bytes a slot: open addressing with linear
-// probing, between 57 and 80 % full, so 20 to 28 bytes a key.
+// index has the location of each key's record. It is a hash table with 16 bytes per slot, open
+// addressing and linear probing, between 57 and 80 % full: 20 to 28 bytes per key.
 //
 // The hash of the original selects one of 256 shards, the hash of the key a slot in it. All
 // variants of an original are therefore in one shard, and removing them scans only that one,
@@ -22,8 +22,8 @@ type shard struct {
 	slots []slot
 }
 
-// slot is empty where at is zero. With the read lock held at is read atomically, as
-// readers set its hit bit; with the lock held it belongs to the holder.
+// slot is empty if at is zero. Readers set the hit bit of at with only the read lock held, so
+// they access it atomically.
 type slot struct {
 	tag uint64 // 32 bits of the key's hash, 32 of its original's
 	at  location
@@ -48,7 +48,7 @@ func (n name) tag() uint64 { return n.key>>32<<32 | n.original&0xffffffff }
 
 func (x *index) shard(original uint64) *shard { return &x.shards[original>>56] }
 
-// home is where the search for a tag begins (Lemire, Fast random integer generation in
+// home returns where the search for a tag begins (Lemire, Fast random integer generation in
 // an interval, 2019: a multiplication in place of a modulus).
 func (s *shard) home(tag uint64) int { return int(tag >> 32 * uint64(len(s.slots)) >> 32) }
 
@@ -71,7 +71,7 @@ func (s *shard) find(tag uint64) int {
 	}
 }
 
-// hit returns where n is, and remembers that it was asked for.
+// hit returns the location of n and sets its hit bit.
 func (x *index) hit(n name) (location, bool) {
 	s := x.shard(n.original)
 	s.mu.RLock()
@@ -87,7 +87,7 @@ func (x *index) hit(n name) (location, bool) {
 	return at, true
 }
 
-// at returns where n is.
+// at returns the location of n.
 func (x *index) at(n name) (location, bool) {
 	s := x.shard(n.original)
 	s.mu.RLock()
@@ -99,7 +99,7 @@ func (x *index) at(n name) (location, bool) {
 	return location(atomic.LoadUint64((*uint64)(&s.slots[i].at))), true
 }
 
-// put sets where n is.
+// put sets the location of n.
 func (x *index) put(n name, at location) {
 	s := x.shard(n.original)
 	s.mu.Lock()
@@ -112,7 +112,7 @@ func (x *index) put(n name, at location) {
 	x.entries.Add(1)
 }
 
-// add sets where n is if that is not known, and reports whether it did.
+// add sets the location of n if n is not in the index, and reports whether it did.
 func (x *index) add(n name, at location) bool {
 	s := x.shard(n.original)
 	s.mu.Lock()
@@ -125,7 +125,7 @@ func (x *index) add(n name, at location) bool {
 	return true
 }
 
-// move sets where n is if it still is at from, and reports whether it was.
+// move changes the location of n if it still is from, and reports whether it was.
 func (x *index) move(n name, from, to location) bool {
 	s := x.shard(n.original)
 	s.mu.Lock()
@@ -152,7 +152,7 @@ func (x *index) remove(n name, at location) bool {
 	return true
 }
 
-// removeKey forgets n wherever it is, and returns where it was.
+// removeKey removes n and returns its location.
 func (x *index) removeKey(n name) (location, bool) {
 	s := x.shard(n.original)
 	s.mu.Lock()
@@ -167,7 +167,7 @@ func (x *index) removeKey(n name) (location, bool) {
 	return at, true
 }
 
-// removeOriginal forgets all that was made of an original, and returns the slots.
+// removeOriginal removes all variants of an original, and returns their slots.
 func (x *index) removeOriginal(original uint64) []slot {
 	s := x.shard(original)
 	s.mu.Lock()
@@ -213,7 +213,7 @@ func (x *index) clear() {
 	}
 }
 
-// bytes is the memory that the slots take.
+// bytes returns the memory of the slots.
 func (x *index) bytes() int64 {
 	var n int64
 	for i := range x.shards {
@@ -249,7 +249,7 @@ func (s *shard) placeLocked(sl slot) {
 	s.slots[i] = sl
 }
 
-// deleteLocked empties slot i and moves back those behind it that the hole would hide
+// deleteLocked empties slot i and moves back later slots that a search would no longer reach
 // (Knuth, TAOCP 6.4, algorithm R).
 func (s *shard) deleteLocked(i int) {
 	s.used--

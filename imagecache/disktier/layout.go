@@ -20,14 +20,14 @@ import (
 //
 // Everything is little-endian; every CRC is CRC32C (Castagnoli, RFC 3720 B.4).
 //
-// The marker is eight random bytes, of each segment its own, and begins every frame. A
-// scan finds with it where records go on behind damage; a frame that somebody has put
-// into the bytes of a picture cannot have it, and neither has one that a file system
-// misplaced from another segment.
+// The marker is eight random bytes, different for each segment, at the start of every frame.
+// A scan uses it to find the next frame behind damage. A frame hidden in the bytes of an
+// uploaded picture cannot have it, nor can one that the file system misplaced from another
+// segment.
 const (
 	formatVersion = 1
 
-	unit         = 32 // what offsets and lengths are counted in
+	unit         = 32 // of offsets and lengths, in bytes
 	headerBytes  = 64
 	frameBytes   = 40
 	slotBytes    = 24
@@ -45,14 +45,14 @@ var (
 )
 
 var (
-	errUnknownFormat = errors.New("a format that this version does not know")
+	errUnknownFormat = errors.New("unknown format")
 	errDamaged       = errors.New("damaged")
 )
 
 type marker [8]byte
 
-// name is what index, frames and footers know a key by: hashes of it and its original.
-// Two keys may share one; the record holds the whole key, and every read compares it.
+// name identifies a key in the index, in frames and in footers: hashes of the key and of its
+// original. Two keys may have the same name; every read compares the whole key in the record.
 type name struct{ key, original uint64 }
 
 func nameOf(key imagecache.Key) name {
@@ -61,8 +61,8 @@ func nameOf(key imagecache.Key) name {
 
 func hashOf(of imagecache.Original) uint64 { return mix(of.Hash()) }
 
-// mix spreads a hash over all of its bits (MurmurHash3's finalizer, Appleby 2011), as
-// FNV-1a leaves those of short strings' last bytes close together.
+// mix spreads a hash over all of its bits (MurmurHash3's finalizer, Appleby 2011). FNV-1a
+// hashes of strings that differ only in their last bytes are close together.
 func mix(h uint64) uint64 {
 	h ^= h >> 33
 	h *= 0xff51afd7ed558ccd
@@ -73,18 +73,18 @@ func mix(h uint64) uint64 {
 
 func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
 
-// roundUp returns the first multiple of to that is not below n.
+// roundUp returns the smallest multiple of to that is at least n.
 func roundUp(n, to int64) int64 { return (n + to - 1) / to * to }
 
-// frame is what a frame header says.
+// frame is a frame header.
 type frame struct {
 	name
 	size   int64  // bytes of the record
 	sum    uint32 // CRC of the record
-	footer bool   // the record is slots
+	footer bool   // the record is the slots of a footer
 }
 
-// bytes is how long the whole frame is in its segment.
+// bytes returns the length of the whole frame.
 func (f frame) bytes() int64 { return roundUp(frameBytes+f.size, unit) }
 
 // put writes the frame header to the first frameBytes of b:
@@ -112,7 +112,7 @@ func frameSum(b []byte) uint32 {
 	return crc32.Update(checksum(b[:8]), castagnoli, b[12:frameBytes])
 }
 
-// parseFrame reads a frame header of a segment with that marker.
+// parseFrame parses a frame header of a segment with marker m.
 func parseFrame(b []byte, m marker) (frame, bool) {
 	if len(b) < frameBytes || !bytes.Equal(b[:8], m[:]) || binary.LittleEndian.Uint32(b[8:]) != frameSum(b) {
 		return frame{}, false
@@ -138,11 +138,11 @@ func appendHeader(b []byte, m marker, seq uint64) []byte {
 	return append(b, make([]byte, headerBytes-(len(b)-start))...)
 }
 
-// parseHeader returns the marker. The error is errUnknownFormat if the header is whole
-// and of another version, or of another segment than its file's name says; errDamaged
-// if it is no header.
+// parseHeader returns the marker. The error is errUnknownFormat if the header is valid but of
+// another version, or of another segment than the file's name; else errDamaged.
 func parseHeader(b []byte, seq uint64) (marker, error) {
-	if len(b) < headerBytes || !bytes.Equal(b[:8], segmentMagic) || binary.LittleEndian.Uint32(b[12:]) != checksum(b[:12]) {
+	if len(b) < headerBytes || !bytes.Equal(b[:8], segmentMagic) ||
+		binary.LittleEndian.Uint32(b[12:]) != checksum(b[:12]) {
 		return marker{}, fmt.Errorf("segment header: %w", errDamaged)
 	}
 	if v := binary.LittleEndian.Uint32(b[8:]); v != formatVersion {
@@ -157,18 +157,18 @@ func parseHeader(b []byte, seq uint64) (marker, error) {
 	return marker(b[16:24]), nil
 }
 
-// footSlot says where in its segment a record is: an index entry, as footers keep it.
+// footSlot is the index entry of a record in a footer.
 type footSlot struct {
 	name
 	offset, bytes int64 // of the frame, multiples of unit
 }
 
-// footerBytes is how long footer and trailer of a segment with n records are.
+// footerBytes returns the length of footer and trailer of a segment with n records.
 func footerBytes(n int) int64 {
 	return roundUp(frameBytes+int64(n)*slotBytes, unit) + trailerBytes
 }
 
-// appendFooter appends footer and trailer of a segment whose frames end at offset.
+// appendFooter appends the footer and trailer of a segment whose frames end at offset.
 func appendFooter(b []byte, m marker, slots []footSlot, offset int64) []byte {
 	start := len(b)
 	b = append(b, make([]byte, frameBytes)...)
@@ -198,7 +198,8 @@ type trailer struct {
 }
 
 func parseTrailer(b []byte, size int64) (trailer, bool) {
-	if len(b) != trailerBytes || !bytes.Equal(b[24:], trailerMagic) || binary.LittleEndian.Uint32(b[20:]) != checksum(b[:20]) {
+	if len(b) != trailerBytes || !bytes.Equal(b[24:], trailerMagic) ||
+		binary.LittleEndian.Uint32(b[20:]) != checksum(b[:20]) {
 		return trailer{}, false
 	}
 	t := trailer{
@@ -209,7 +210,7 @@ func parseTrailer(b []byte, size int64) (trailer, bool) {
 	return t, t.footer >= headerBytes && t.footer%unit == 0 && t.footer+footerBytes(t.count) == size
 }
 
-// parseFooter reads the footer of a trailer, from its frame header to the trailer.
+// parseFooter parses b, the bytes from the footer's frame header to the trailer.
 func parseFooter(b []byte, t trailer) ([]footSlot, bool) {
 	f, ok := parseFrame(b, t.marker)
 	if !ok || !f.footer || f.size != int64(t.count)*slotBytes || frameBytes+f.size > int64(len(b)) {

@@ -8,17 +8,18 @@ import (
 	"github.com/novasocial/imagetier/imagecache"
 )
 
-var errDetached = errors.New("the directory is not in use")
+var errDetached = errors.New("disk tier is off")
 
-// Purge removes one image or all of an original, from the queue, the index and, by a
-// tombstone, from what a restart will find; with the tombstone synced it returns.
+// Purge removes one image or all variants of an original from the queue and the index, and
+// writes a tombstone so that a restart does not find them. It returns once the tombstone is
+// synced.
 //
-// An error says that the tombstone could not be written, as the disk fails or is not there.
-// What the target names is not served all the same, also not once the disk comes back, but
-// it may be after a restart of the process: the purge has to be repeated.
+// An error means that the tombstone could not be written because the disk fails or is
+// missing. The images are not served, also not once the disk is back, but they may be after a
+// restart of the process: the purge has to be repeated.
 //
-// All of an original costs a scan of a 256th of the index, and a small read for each
-// image that it removes.
+// Removing all variants of an original scans a 256th of the index, and does a small read for
+// each removed image.
 func (t *Tier) Purge(_ context.Context, what imagecache.Target) (imagecache.Removed, error) {
 	var removed imagecache.Removed
 	stone := tombstone{hash: hashOf(what.Original), original: true}
@@ -62,7 +63,7 @@ func (t *Tier) Purge(_ context.Context, what imagecache.Target) (imagecache.Remo
 	return removed, nil
 }
 
-// forgetLocked takes the target out of the index, and returns what was there.
+// forgetLocked removes the target from the index, and returns its slots.
 func (t *Tier) forgetLocked(what imagecache.Target, single bool) []slot {
 	if !single {
 		return t.index.removeOriginal(hashOf(what.Original))

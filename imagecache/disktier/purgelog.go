@@ -13,13 +13,12 @@ import (
 	"sync/atomic"
 )
 
-// The purge log holds the tombstones. It stands beside the segments, so that a purge is
-// durable by syncing one block and not all that was stored in the last second, does
-// not wait for the writer, and is known whole before the first segment is read.
+// The purge log has the tombstones. It is separate from the segments, so that a purge syncs
+// only one block instead of everything written in the last second, does not wait for the
+// writer, and is complete before the first segment is read.
 //
-// It is kept twice, in two files of the same content: a tombstone that is lost would
-// bring back what was to be gone. Either is enough; with neither, what the segments
-// hold cannot be trusted, and is dropped.
+// There are two files with the same content, since a lost tombstone would bring back a purged
+// image. Either is enough. Without both, the segments cannot be trusted and are removed.
 //
 //	header  24 bytes: magic, version, CRC of the two, zeros
 //	entries of 24 bytes: hash, position, kind, CRC
@@ -33,11 +32,11 @@ var (
 	purgeFiles = [2]string{"purges-1", "purges-2"}
 )
 
-// tombstone says that what has that hash and lies before position is gone.
+// tombstone says that records with this hash before position are gone.
 type tombstone struct {
 	hash     uint64
 	position uint64
-	original bool // hash is of an original, else of a key
+	original bool // the hash is of an original, else of a key
 }
 
 func appendTombstone(b []byte, t tombstone) []byte {
@@ -66,10 +65,11 @@ func purgeHeader() []byte {
 	return append(b, make([]byte, purgeHeaderBytes-len(b))...)
 }
 
-// parsePurges reads one of the two files. The error is errUnknownFormat, or errDamaged if
-// it has no header; whole is whether all of its entries read.
+// parsePurges parses one of the two files. The error is errUnknownFormat, or errDamaged if the
+// header is damaged. whole reports whether all entries are valid.
 func parsePurges(b []byte) (entries []tombstone, whole bool, err error) {
-	if len(b) < purgeHeaderBytes || !bytes.Equal(b[:8], purgeMagic) || binary.LittleEndian.Uint32(b[12:]) != checksum(b[:12]) {
+	if len(b) < purgeHeaderBytes || !bytes.Equal(b[:8], purgeMagic) ||
+		binary.LittleEndian.Uint32(b[12:]) != checksum(b[:12]) {
 		return nil, false, errDamaged
 	}
 	if v := binary.LittleEndian.Uint32(b[8:]); v != formatVersion {
@@ -92,11 +92,11 @@ type purgeLog struct {
 	dir string
 
 	mu      sync.Mutex
-	pending *purgeBatch // what the next write will take along
+	pending *purgeBatch // the batch of the next write
 
-	writing sync.Mutex // held while the files are written; after mu never
+	writing sync.Mutex // held while the files are written; never acquired with mu held
 	files   [2]file    // nil until something is appended
-	broken  bool       // the two may differ: they are read and written anew before the next entry
+	broken  bool       // the two may differ: they are rewritten before the next entry
 
 	// Both are written with writing held.
 	size  atomic.Int64 // bytes of each file: where the next entry goes
@@ -111,7 +111,7 @@ type purgeBatch struct {
 	err   error
 }
 
-// append makes tombstones durable. Those of concurrent callers share one sync.
+// append makes tombstones durable. Concurrent callers share one sync.
 func (p *purgeLog) append(ts ...tombstone) error {
 	p.mu.Lock()
 	if p.pending == nil {
@@ -229,8 +229,8 @@ func (p *purgeLog) readAll(path string) ([]byte, error) {
 	return b[:n], err
 }
 
-// rewrite replaces both files by ones with these entries, one after the other: at every
-// moment one of them is whole.
+// rewrite replaces the files by new ones with these entries, one after the other, so that one
+// of them is always complete.
 func (p *purgeLog) rewrite(entries []tombstone) error {
 	p.writing.Lock()
 	defer p.writing.Unlock()
@@ -266,14 +266,14 @@ func (p *purgeLog) replaceLocked(i int, b []byte) error {
 		err = p.fs.Rename(tmp, p.path(i))
 	}
 	if err != nil {
-		_ = p.fs.Remove(tmp) // if it stays, the next start removes it
+		_ = p.fs.Remove(tmp) // the next start removes it otherwise
 		return err
 	}
 	p.closeFileLocked(i) // the old one
 	return p.fs.SyncDir(p.dir)
 }
 
-// compact removes tombstones of positions up to oldest: nothing lies before them any more.
+// compact removes tombstones up to position oldest: all records before it are gone.
 func (p *purgeLog) compact(oldest uint64) error {
 	p.writing.Lock()
 	defer p.writing.Unlock()
@@ -283,7 +283,7 @@ func (p *purgeLog) compact(oldest uint64) error {
 	}
 	entries, whole, err := parsePurges(b)
 	if err != nil || !whole {
-		return nil // the next start puts it right with the other file
+		return nil // the next start repairs it from the other file
 	}
 	kept := entries[:0]
 	for _, t := range entries {
@@ -294,11 +294,11 @@ func (p *purgeLog) compact(oldest uint64) error {
 	return p.rewriteLocked(kept)
 }
 
-// charge is how many bytes of the budget the log takes: both files, and one of them
-// once more while it is rewritten.
+// charge returns how many bytes of the budget the log takes: two files, and a third one
+// during a rewrite.
 func (p *purgeLog) charge() int64 { return 3 * roundUp(p.size.Load(), blockBytes) }
 
-// grown reports whether the log has become worth compacting.
+// grown reports whether the log should be compacted.
 func (p *purgeLog) grown() bool { return p.size.Load() > 2*p.floor.Load()+1024*purgeEntryBytes }
 
 func (p *purgeLog) close() {
@@ -311,7 +311,7 @@ func (p *purgeLog) close() {
 
 func (p *purgeLog) closeFileLocked(i int) {
 	if p.files[i] != nil {
-		p.files[i].Close() // all that counts was synced
+		p.files[i].Close() // everything in it was synced
 		p.files[i] = nil
 	}
 }

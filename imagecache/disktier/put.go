@@ -6,9 +6,9 @@ import (
 	"github.com/novasocial/imagetier/imagecache"
 )
 
-// item is an image on its way to disk: as its frame, except for what only the writer knows.
+// item is an image that is queued or being moved, encoded as a frame.
 type item struct {
-	key   imagecache.Key // not of one that an eviction moves
+	key   imagecache.Key // not set if an eviction moves it
 	frame frame
 	bytes []byte // the whole frame; the writer fills in its header
 	body  int64  // bytes of the image alone
@@ -16,13 +16,13 @@ type item struct {
 	// from is the location that an eviction moves it from; 0 if it was Put.
 	from location
 
-	dead bool // guarded by Tier.mu: purged or replaced; not to be found any more
+	dead bool // guarded by Tier.mu: purged or replaced
 }
 
-// Put queues img to be written, and returns at once. It is skipped, which is no error, if
-// it does not fit (a quarter of the budget, or Config.QueueBytes of what already waits)
-// or the disk cannot be written; an older image under key is then forgotten. The error
-// is always nil.
+// Put queues img to be written, and returns at once. It skips an image that is larger than a
+// quarter of the budget, or that does not fit into the queue (Config.QueueBytes), or while
+// the disk cannot be written; an older image under key is then removed. The error is always
+// nil.
 func (t *Tier) Put(_ context.Context, key imagecache.Key, img imagecache.Image) error {
 	t.mu.Lock()
 	if why, ok := t.admitLocked(int64(len(img.Body))); !ok {
@@ -62,7 +62,7 @@ func newItem(key imagecache.Key, img imagecache.Image) *item {
 	return &item{key: key, frame: f, bytes: b, body: int64(len(img.Body))}
 }
 
-// maxFrame is the longest frame that this tier keeps.
+// maxFrame returns the maximum length of a frame.
 func (t *Tier) maxFrame() int64 { return min(t.cfg.MaxBytes/4, maxRecordBytes) }
 
 func (t *Tier) admitLocked(bytes int64) (Skip, bool) {
@@ -77,8 +77,7 @@ func (t *Tier) admitLocked(bytes int64) (Skip, bool) {
 	return 0, true
 }
 
-// skipLocked counts an image that is not kept. What was kept under its key before must not
-// be taken for it.
+// skipLocked counts an image that is not stored, and removes an older one under its key.
 func (t *Tier) skipLocked(key imagecache.Key, why Skip) {
 	t.count.skipped[why].Add(1)
 	if it := t.pending[key]; it != nil {
@@ -92,7 +91,7 @@ func (t *Tier) skipLocked(key imagecache.Key, why Skip) {
 	}
 }
 
-// positionLocked is where the next record will be.
+// positionLocked returns the position of the next record.
 func (t *Tier) positionLocked() uint64 {
 	if t.active != nil {
 		return position(t.active.seq, t.active.end)

@@ -33,7 +33,7 @@ func (f hookedFile) WriteAt(b []byte, offset int64) (int, error) {
 	return f.file.WriteAt(b, offset)
 }
 
-// stepped is a Tier whose writer the test itself is.
+// stepped is a Tier whose writer is run by the test.
 func stepped(t *testing.T, dir string, fs fileSystem) *Tier {
 	t.Helper()
 	tier, err := Open(Config{Dir: dir, MaxBytes: 4 << 20, Log: slog.New(slog.DiscardHandler), fs: fs})
@@ -74,7 +74,7 @@ func TestTier_Get_TellsHashCollisionsApart(t *testing.T) {
 		t.Errorf("a purge of b counts a: %+v, %v", removed, err)
 	}
 	if !holds(t, tier, a) || tier.Stats().Damaged != 0 {
-		t.Errorf("a was lost, or taken for damaged: %+v", tier.Stats())
+		t.Errorf("a was lost, or counted as damaged: %+v", tier.Stats())
 	}
 }
 

@@ -16,7 +16,7 @@ func (t *Tier) Get(_ context.Context, key imagecache.Key) (imagecache.Image, err
 	if t.health.off() {
 		return imagecache.Image{}, imagecache.ErrMiss
 	}
-	// The queue first: what leaves it is in the index by then.
+	// The queue first: an item that leaves it is already in the index.
 	if it := t.queuedItem(key); it != nil {
 		_, img, err := imagecache.ParseRecord(it.bytes[frameBytes : frameBytes+it.frame.size])
 		return img, err
@@ -79,7 +79,7 @@ func (t *Tier) read(s *segment, n name, at location, b []byte) error {
 		t.damaged(s, n, at)
 		t.reportLost(s)
 	default:
-		// A bad sector stays bad and is slow to say so: it is asked once.
+		// A bad sector stays bad and is slow to fail: read it only once.
 		t.damaged(s, n, at)
 		err = fmt.Errorf("read segment %d: %w", s.seq, err)
 		t.readFault(err)
@@ -88,7 +88,7 @@ func (t *Tier) read(s *segment, n name, at location, b []byte) error {
 	return imagecache.ErrMiss
 }
 
-// verify reads the frame that b begins with, and checks every byte of it.
+// verify parses the frame at the start of b, and checks every byte of it.
 func verify(b []byte, m marker) (frame, error) {
 	f, ok := parseFrame(b, m)
 	if !ok || f.footer || frameBytes+f.size > int64(len(b)) {

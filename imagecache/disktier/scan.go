@@ -6,21 +6,21 @@ import (
 	"io"
 )
 
-// scanned is what a scan of a segment without a good footer found.
+// scanned is the result of scanning a segment without a good footer.
 type scanned struct {
-	slots []footSlot // whole records, in the order of the file
+	slots []footSlot // valid records in the order of the file
 	end   int64      // where the last of them ends
-	// torn are records whose frame header is whole and whose bytes are not: what they
-	// would have replaced is known, and must not take their place.
+	// torn are records with a valid frame header and damaged bytes. The older records that
+	// they replaced must not be served.
 	torn []footSlot
-	gaps int // stretches where nothing could be read, each of one record or more
+	gaps int // unreadable stretches, each of one record or more
 }
 
-// damaged is how many records are known to be lost, a gap counted as one.
+// damaged returns the number of lost records, a gap counted as one.
 func (s scanned) damaged() int { return len(s.torn) + s.gaps }
 
-// scan reads all frames of the first size bytes of a segment, and verifies every record.
-// Behind damage it goes on at the next frame. The error is one of reading r.
+// scan reads all frames in the first size bytes of a segment, and verifies every record. After
+// damage it continues at the next frame. The error is one of reading r.
 func scan(r io.ReaderAt, size int64, m marker) (scanned, error) {
 	found := scanned{end: headerBytes}
 	w := window{r: r, size: size}
@@ -43,7 +43,7 @@ func scan(r io.ReaderAt, size int64, m marker) (scanned, error) {
 		}
 		inGap = false
 		if f.footer {
-			break // damaged, or it would have been used; no records follow it
+			break // a damaged footer: no records follow it
 		}
 		whole := offset+frameBytes+f.size <= size
 		if whole {

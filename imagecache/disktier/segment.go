@@ -12,24 +12,24 @@ import (
 // segment is one file of records.
 type segment struct {
 	seq  uint64 // newer ones have higher numbers; no number is ever used twice
-	id   uint16 // what the index calls it while it is there
+	id   uint16 // in the index
 	path string
 
-	// marker is set before anything in the index leads here.
+	// marker is set before the index has records of this segment.
 	marker marker
 
 	handle  atomic.Pointer[handle] // open for reading, kept by handles
-	dropped atomic.Bool            // evicted or lost: what fails now is a miss and no fault
+	dropped atomic.Bool            // evicted or lost: errors are misses, not faults
 	blamed  atomic.Bool            // damage in it was logged
 
 	// guarded by Tier.mu
-	end    int64 // where the last frame ends; the next begins there if it is the active one
+	end    int64 // end of the last frame, where the next one begins
 	charge int64 // bytes of the budget that it takes
-	dirty  bool  // on the list of what is to be synced
+	dirty  bool  // in Tier.dirty
 	loaded bool  // its records are in the index
 
-	// slots are of the active segment, and of one whose footer could not be written.
-	// Otherwise nil: the footer has them. Only the writer uses them.
+	// slots are set for the active segment, and for one whose footer could not be written.
+	// The footer has them otherwise. Only the writer uses them.
 	slots []footSlot
 }
 
@@ -123,7 +123,7 @@ func (hs *handles) closeLocked(i int) {
 	hs.open = hs.open[:len(hs.open)-1]
 }
 
-// forget closes a segment that is to be used no more, once its readers are done.
+// forget closes a segment that is no longer used, once its readers are done.
 func (hs *handles) forget(s *segment) {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
@@ -135,7 +135,7 @@ func (hs *handles) forget(s *segment) {
 	}
 }
 
-// closeAll closes what is open; what is asked for later is opened again.
+// closeAll closes all files. acquire opens them again.
 func (hs *handles) closeAll() {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
@@ -144,16 +144,16 @@ func (hs *handles) closeAll() {
 	}
 }
 
-// contents is what a segment file says of itself when it is opened again.
+// contents are the records of a segment file that was written earlier.
 type contents struct {
 	scanned
 	marker marker
 	sealed bool // the footer was good; nothing was scanned
 }
 
-// readContents reads the footer of a segment, or scans it where there is no good one.
-// The error wraps errUnknownFormat, errDamaged if there is nothing in it that reads, or
-// the fault of the disk.
+// readContents reads the footer of a segment, or scans the segment if the footer is missing or
+// damaged. The error wraps errUnknownFormat, errDamaged if nothing in it can be read, or the
+// error of the disk.
 func readContents(f io.ReaderAt, seq uint64, size int64) (contents, error) {
 	head := make([]byte, headerBytes+frameBytes)
 	n, err := f.ReadAt(head, 0)
@@ -173,7 +173,7 @@ func readContents(f io.ReaderAt, seq uint64, size int64) (contents, error) {
 		if err == nil && (headErr != nil || t.marker == m) {
 			return contents{scanned{slots: slots, end: t.footer}, t.marker, true}, nil
 		}
-		if t.footer != 0 { // the trailer at least is good
+		if t.footer != 0 { // the trailer is good
 			end = t.footer
 			if headErr != nil {
 				m, headErr = t.marker, nil
@@ -196,8 +196,8 @@ func readContents(f io.ReaderAt, seq uint64, size int64) (contents, error) {
 	return contents{found, m, false}, nil
 }
 
-// readFooter reads the slots of a sealed segment of that size. The error wraps errDamaged
-// if there is no good footer; then trailer is not zero if that is good.
+// readFooter reads the slots of a sealed segment of that size. The error wraps errDamaged if
+// the footer is missing or damaged. The trailer is not zero if at least that is good.
 func readFooter(f io.ReaderAt, size int64) ([]footSlot, trailer, error) {
 	end := make([]byte, trailerBytes)
 	if _, err := f.ReadAt(end, size-trailerBytes); err != nil && err != io.EOF {

@@ -2,9 +2,10 @@ package disktier
 
 import "sync/atomic"
 
-// Op is what the disk could not do: the op label of the errors.
+// Op is an operation of the disk that failed: the op label of the errors.
 type Op uint8
 
+// The operations.
 const (
 	opAttach Op = iota // make, lock or list the directory
 	opRead
@@ -21,9 +22,10 @@ var opNames = [NumOps]string{"attach", "read", "write", "sync", "remove", "renam
 // String returns the label.
 func (o Op) String() string { return opNames[o] }
 
-// Eviction is why an image left without being purged: the reason label.
+// Eviction is the reason of an eviction: the reason label.
 type Eviction uint8
 
+// The reasons of evictions.
 const (
 	EvictedForBudget Eviction = iota // oldest, and not read since it was written
 	EvictedForSpace                  // the disk was full
@@ -36,11 +38,12 @@ var evictionNames = [NumEvictions]string{"budget", "space", "lost"}
 // String returns the label.
 func (e Eviction) String() string { return evictionNames[e] }
 
-// Skip is why an image was not taken by Put.
+// Skip is the reason why Put did not store an image.
 type Skip uint8
 
+// The reasons of skips.
 const (
-	SkipQueueFull Skip = iota // the disk is slower than what is made
+	SkipQueueFull Skip = iota // the disk is slower than images are made
 	SkipTooLarge              // over a quarter of the budget
 	SkipOff                   // the disk cannot be written
 	SkipFault                 // writing it failed
@@ -60,12 +63,12 @@ type counters struct {
 	kept    atomic.Uint64
 }
 
-// Stats are the numbers of a Tier. Counts are since Open.
+// Stats are the statistics of a Tier. Counters start at Open.
 type Stats struct {
 	State      State
 	Recovering bool // segments are still being read
 	Bytes      int64
-	Limit      int64 // what Bytes may be: MaxBytes, or less while the disk is full
+	Limit      int64 // maximum of Bytes: MaxBytes, or less while the disk is full
 	Entries    int64 // images that a Get can find, without the queue
 	Segments   int
 	IndexBytes int64
@@ -77,12 +80,12 @@ type Stats struct {
 	Kept    uint64               // images appended again because they were read
 	Skipped [NumSkips]uint64     // images
 	Errors  [NumOps]uint64
-	// Damaged is how many records did not verify, each counted once. A stretch of a
-	// segment in which not even the frame headers read counts as one.
+	// Damaged is the number of records that did not verify, each counted once. A stretch
+	// of a segment without readable frame headers counts as one.
 	Damaged uint64
 }
 
-// Stats returns the numbers as they are now.
+// Stats returns the current statistics.
 func (t *Tier) Stats() Stats {
 	st := Stats{
 		State:      t.State(),

@@ -36,37 +36,37 @@ import (
 	"github.com/novasocial/imagetier/imagecache"
 )
 
-// ErrLocked: another process, or another Tier of this one, uses the directory.
+// ErrLocked means that another process, or another Tier of this one, uses the directory.
 var ErrLocked = errors.New("the directory is in use by another process")
 
 // ErrClosed is the error of a Purge or a Sync after Close.
 var ErrClosed = errors.New("the disk tier is closed")
 
-// Config of a Tier.
+// Config configures a Tier.
 type Config struct {
-	// Dir is where the files are. It is made if it is missing (not so its owner's
-	// permissions: 0750), and should hold nothing else.
+	// Dir is the directory of the files. It is created with mode 0750 if it is missing,
+	// and should contain nothing else.
 	Dir string
-	// MaxBytes is the budget: what du says of Dir never exceeds it. At least MinBytes.
+	// MaxBytes bounds the disk usage of Dir, as du counts it. At least MinBytes.
 	MaxBytes int64
-	// SegmentBytes is how large a segment grows, and so how much an eviction drops at
-	// least. 0 is 64 MiB, or a sixteenth of MaxBytes if that is less. At most 512 MiB.
+	// SegmentBytes is the maximum size of a segment, the unit of eviction. 0 means
+	// 64 MiB, or a sixteenth of MaxBytes if that is less. At most 512 MiB.
 	SegmentBytes int64
-	// QueueBytes bounds what was Put and is not yet written; what does not fit is
-	// skipped. A single image may be larger. 0 is 32 MiB.
+	// QueueBytes bounds the images that wait to be written; others are skipped. A single
+	// image may be larger. 0 means 32 MiB.
 	QueueBytes int64
-	// OpenFiles bounds the segments that are kept open for reading; 0 is 512.
+	// OpenFiles bounds the segments that are kept open for reading. 0 means 512.
 	OpenFiles int
-	// SyncEvery is how much of the latest a power failure can take (a crash of the
-	// process alone takes only what is queued); 0 is one second.
+	// SyncEvery is the interval of syncs: a power failure loses at most the images of
+	// that time, a crash of the process only queued ones. 0 means one second.
 	SyncEvery time.Duration
-	// Log gets what happens to the disk, once each time it changes; nil is slog's default.
+	// Log logs changes of the disk's state. If nil, slog.Default is used.
 	Log *slog.Logger
 
-	fs fileSystem // nil: the disk. Tests put others here
+	fs fileSystem // for tests; nil is the real disk
 }
 
-// MinBytes is the least budget.
+// MinBytes is the minimum budget.
 const MinBytes = 1 << 20
 
 const (
@@ -75,18 +75,18 @@ const (
 	defaultQueueBytes   = 32 << 20
 	defaultOpenFiles    = 512
 
-	// blockBytes is what file systems allocate in, and more than a block is at least
-	// taken for granted: what a file allocates is measured where it can be.
+	// blockBytes is the assumed block size of the file system. The real allocation of a
+	// file is measured once it is sealed.
 	blockBytes = 4096
-	// slackBytes of the budget stay free for what cannot be known before it is
-	// written: blocks of extents, the directory, tombstones.
+	// slackBytes of the budget stay free for allocations that are not known in advance:
+	// blocks of extents, the directory, tombstones.
 	slackBytes = 64 << 10
 
 	dirPerm  = 0o750
 	filePerm = 0o640
 )
 
-// Tier is an imagecache.Tier on disk. Call Run, or nothing is ever written or recovered.
+// Tier is an imagecache.Tier on disk. Without Run nothing is written or recovered.
 type Tier struct {
 	cfg   Config
 	fs    fileSystem
@@ -95,13 +95,13 @@ type Tier struct {
 	files handles
 	purge purgeLog
 
-	// table leads from a segment's id to the segment.
+	// table has the segments by id.
 	table []atomic.Pointer[segment]
 
 	health health
 	count  counters
 
-	wake    chan struct{} // there is work for the writer
+	wake    chan struct{} // wakes the writer
 	syncNow chan struct{} // a segment was sealed
 
 	syncing sync.Mutex // held while dirty segments are synced
@@ -113,11 +113,11 @@ type Tier struct {
 	evicting bool
 
 	mu       sync.Mutex // no disk operation is done with it held
-	queue    []*item    // what was Put and no writer has taken, oldest first
+	queue    []*item    // not yet taken by the writer, oldest first
 	pending  map[imagecache.Key]*item
 	queued   int64  // bytes of items that are not settled
-	enqueued uint64 // items ever put into the queue
-	settled  uint64 // of those, how many are written, skipped or dead: always the first ones
+	enqueued uint64 // items ever queued
+	settled  uint64 // how many of them are written, skipped or dead: always the first ones
 	progress chan struct{}
 	segments []*segment // by number
 	aside    []asideFile
@@ -128,7 +128,7 @@ type Tier struct {
 	nextID   uint16
 	total    int64 // bytes of the budget in use, without the purge log
 	limit    int64 // what total may be: MaxBytes, or less after the disk was full
-	// gone says what recovery must not bring back; nil once all is recovered.
+	// gone are the purges that recovery applies; nil once all segments are recovered.
 	gone      *tombstones
 	unwritten unwritten
 	closing   bool
@@ -136,14 +136,14 @@ type Tier struct {
 	stopped   chan struct{} // closed when Run has ended; nil if it never began
 }
 
-// asideFile is a file of an unknown format. It is kept as long as there is room.
+// asideFile is a file of an unknown format, which is kept as long as there is room.
 type asideFile struct {
 	path  string
 	bytes int64
 }
 
-// tombstones are the purges that concern segments not yet recovered: up to which position
-// a hash is gone.
+// tombstones are the purges that apply to segments not yet recovered: records of a hash
+// before its position are gone.
 type tombstones struct{ keys, originals map[uint64]uint64 }
 
 func (ts *tombstones) add(t tombstone) {
@@ -158,10 +158,10 @@ func (ts *tombstones) covers(n name, position uint64) bool {
 	return position < ts.keys[n.key] || position < ts.originals[n.original]
 }
 
-// Open returns the Tier of a directory, locked. It reads no segments yet: Run does, and
-// what they hold is a miss until then. A directory that cannot be used (no permission,
-// read-only, full) is no error: the Tier is Off, Run tries again every few seconds, and
-// Fault says what it is. The error is ErrLocked, or one about cfg.
+// Open locks a directory and returns its Tier. Run reads the segments; until then their images
+// are misses. A directory that cannot be used (no permission, read-only, full) is not an
+// error: the Tier is Off, Run tries again every few seconds, and Fault returns the cause. The
+// error is ErrLocked, or about cfg.
 func Open(cfg Config) (*Tier, error) {
 	cfg, err := cfg.complete()
 	if err != nil {
@@ -194,19 +194,26 @@ func Open(cfg Config) (*Tier, error) {
 
 func (cfg Config) complete() (Config, error) {
 	if cfg.Dir == "" {
-		return cfg, errors.New("open disk tier: no directory is given")
+		return cfg, errors.New("open disk tier: no directory given")
 	}
 	if cfg.MaxBytes < MinBytes {
-		return cfg, fmt.Errorf("open disk tier %s: a budget of %d bytes, at least %d are needed", cfg.Dir, cfg.MaxBytes, MinBytes)
+		return cfg, fmt.Errorf(
+			"open disk tier %s: budget of %d bytes, want at least %d",
+			cfg.Dir,
+			cfg.MaxBytes,
+			MinBytes,
+		)
 	}
 	if cfg.SegmentBytes == 0 {
 		cfg.SegmentBytes = max(minSegmentBytes, min(defaultSegmentBytes, cfg.MaxBytes/16))
 	}
-	if most := min(maxSegmentBytes, cfg.MaxBytes/4); cfg.SegmentBytes < minSegmentBytes || cfg.SegmentBytes > most {
-		return cfg, fmt.Errorf("open disk tier %s: segments of %d bytes, not %d to %d", cfg.Dir, cfg.SegmentBytes, minSegmentBytes, most)
+	if limit := min(maxSegmentBytes, cfg.MaxBytes/4); cfg.SegmentBytes < minSegmentBytes || cfg.SegmentBytes > limit {
+		return cfg, fmt.Errorf("open disk tier %s: segments of %d bytes, want %d to %d",
+			cfg.Dir, cfg.SegmentBytes, minSegmentBytes, limit)
 	}
 	if cfg.MaxBytes/cfg.SegmentBytes > math.MaxUint16/2 {
-		return cfg, fmt.Errorf("open disk tier %s: a budget of %d bytes in segments of %d: these must be larger", cfg.Dir, cfg.MaxBytes, cfg.SegmentBytes)
+		return cfg, fmt.Errorf("open disk tier %s: segments of %d bytes are too small for a budget of %d",
+			cfg.Dir, cfg.SegmentBytes, cfg.MaxBytes)
 	}
 	if cfg.QueueBytes == 0 {
 		cfg.QueueBytes = defaultQueueBytes
@@ -229,9 +236,9 @@ func (cfg Config) complete() (Config, error) {
 	return cfg, nil
 }
 
-// Run recovers what the directory holds, writes what is Put, evicts and syncs, until ctx
-// ends or Close is called; then it writes what is queued, seals and syncs, and returns
-// nil. It can be called once.
+// Run recovers the segments, and writes, evicts and syncs until ctx ends or Close is called.
+// Then it writes the queue, seals the active segment, syncs, and returns nil. It can be called
+// only once.
 func (t *Tier) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -242,7 +249,7 @@ func (t *Tier) Run(ctx context.Context) error {
 	}
 	if t.stopped != nil {
 		t.mu.Unlock()
-		return fmt.Errorf("run disk tier %s: it was run before", t.cfg.Dir)
+		return fmt.Errorf("run disk tier %s: already run", t.cfg.Dir)
 	}
 	stopped := make(chan struct{})
 	t.stop, t.stopped = cancel, stopped
@@ -260,19 +267,19 @@ func (t *Tier) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		case <-t.wake:
 		case <-check.C:
-			if t.checkDisk() { // attached anew
+			if t.checkDisk() { // attached again
 				others.Go(t.recovery(ctx))
 			}
 		}
 	}
 	others.Wait()
-	_ = t.finish() // its error is counted and shown by State
+	_ = t.finish() // errors are counted and change the State
 	return nil
 }
 
-// Close ends Run and waits for it, writes what is queued, seals the active segment, syncs,
-// and lets go of the directory. Gets are misses from then on. The error is that of the
-// last sync: what was Put since the one before may be lost.
+// Close ends Run and waits for it, writes the queue, seals the active segment, syncs, and
+// unlocks the directory. Gets are misses from then on. The error is that of the last sync:
+// images put since the sync before may be lost.
 func (t *Tier) Close() error {
 	t.mu.Lock()
 	if t.closing {
@@ -294,7 +301,7 @@ func (t *Tier) Close() error {
 	return nil
 }
 
-// finish writes what is queued and makes everything durable.
+// finish writes the queue and makes everything durable.
 func (t *Tier) finish() error {
 	t.writeQueued()
 	t.writePurges()
@@ -302,8 +309,8 @@ func (t *Tier) finish() error {
 	return t.syncDirty()
 }
 
-// Sync returns once everything that was Put before is written and durable, or was
-// skipped. Nothing that a Get found after it is lost in a crash. Run must be running.
+// Sync returns once every image put before is durable or was skipped. An image that Get finds
+// after it survives a crash. Run must be running.
 func (t *Tier) Sync(ctx context.Context) error {
 	t.mu.Lock()
 	target := t.enqueued
@@ -325,7 +332,7 @@ func (t *Tier) Sync(ctx context.Context) error {
 	return t.syncDirty()
 }
 
-// syncLoop makes durable what was written, every SyncEvery and when a segment is sealed.
+// syncLoop syncs every SyncEvery and when a segment is sealed.
 func (t *Tier) syncLoop(ctx context.Context) {
 	tick := time.NewTicker(t.cfg.SyncEvery)
 	defer tick.Stop()
@@ -336,11 +343,11 @@ func (t *Tier) syncLoop(ctx context.Context) {
 		case <-tick.C:
 		case <-t.syncNow:
 		}
-		_ = t.syncDirty() // its error is counted and shown by State
+		_ = t.syncDirty() // errors are counted and change the State
 	}
 }
 
-// syncDirty makes durable all that is written.
+// syncDirty syncs all dirty segments and the directory.
 func (t *Tier) syncDirty() error {
 	t.syncing.Lock()
 	defer t.syncing.Unlock()
@@ -388,7 +395,7 @@ func (t *Tier) syncSegment(s *segment) error {
 		err = h.file.Datasync()
 	}
 	if s.dropped.Load() || errors.Is(err, os.ErrNotExist) {
-		return nil // there is nothing left to keep
+		return nil // the segment is gone
 	}
 	return err
 }
@@ -407,6 +414,6 @@ func (t *Tier) segmentPath(seq uint64) string {
 func notify(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
-	default: // it is known already
+	default: // already notified
 	}
 }

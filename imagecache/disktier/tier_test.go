@@ -344,7 +344,7 @@ func TestTier_Put_EvictsTheOldestUnread(t *testing.T) {
 		t.Errorf("%d of %d that were read all the time are there", hits, hot)
 	}
 	if tier.has(hot+1) || !tier.has(1999) {
-		t.Error("an old one that nobody read is there, or the newest is not")
+		t.Error("an old unread image is there, or the newest is not")
 	}
 	st := tier.Stats()
 	if st.Evicted[disktier.EvictedForBudget] == 0 || st.Kept == 0 {

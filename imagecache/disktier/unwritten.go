@@ -5,18 +5,18 @@ import "maps"
 // maxUnwritten bounds the purges that wait for a disk, at some 50 bytes each.
 const maxUnwritten = 100_000
 
-// unwritten are the purges whose tombstones are not durable: the disk fails, or is not there.
-// They wait for as long as it takes, and are never served when the disk comes back:
+// unwritten are the purges whose tombstones are not durable because the disk fails or is
+// missing. They wait until it is back, and the purged images are not served then:
 //
-//  1. Purge adds its tombstone, under the lock that it takes the target out of the index with.
-//  2. attach, which has listed the segments and read the purge log, takes the lock, moves
-//     every tombstone behind what the directory holds, and hands them to recovery. A purge
-//     that comes later hands its own to recovery.
-//  3. The writer appends them to the purge log, and removes those that are durable.
+//  1. Purge adds its tombstone and removes the target from the index under one lock.
+//  2. attach lists the segments and reads the purge log. Then it takes the lock, moves every
+//     tombstone behind the records of the directory, and passes them to recovery. A later
+//     purge passes its own tombstone to recovery.
+//  3. The writer appends the tombstones to the purge log, and removes those that are durable.
 //
-// Beyond maxUnwritten they are not remembered one by one: all segments are removed before the
-// directory is used again. A restart of the process forgets what is unwritten, which is why
-// Purge returns an error. The zero value is ready; Tier.mu guards it.
+// If there are more than maxUnwritten, all segments are removed before the directory is used
+// again. A restart of the process loses them, which is why Purge returns an error. The zero
+// value is ready; Tier.mu guards it.
 type unwritten struct {
 	positions map[stoneKey]uint64
 	overflow  bool
@@ -57,14 +57,14 @@ func (u *unwritten) hand(gone *tombstones, position uint64) {
 	}
 }
 
-// overflowed reports whether more purges were waiting than could be remembered.
+// overflowed reports whether there were more than maxUnwritten purges.
 func (t *Tier) overflowed() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.unwritten.overflow
 }
 
-// writePurges appends what is unwritten to the purge log. It runs on the writer alone.
+// writePurges appends the unwritten purges to the purge log. Only the writer calls it.
 func (t *Tier) writePurges() {
 	if !t.attached() || t.health.writesOff.Load() {
 		return

@@ -10,7 +10,7 @@ import (
 
 // Everything in this file runs on the writer alone.
 
-var errNoRoom = errors.New("nothing is left to evict")
+var errNoRoom = errors.New("nothing left to evict")
 
 // writeQueued writes what is queued, drops lost segments and keeps the budget.
 func (t *Tier) writeQueued() {
@@ -20,7 +20,7 @@ func (t *Tier) writeQueued() {
 	}
 	t.dropLost()
 	if t.attached() {
-		_ = t.makeRoom(0) // the budget may be smaller than it was
+		_ = t.makeRoom(0) // the limit may have become smaller
 	}
 	for it := t.takeNext(); it != nil; it = t.takeNext() {
 		t.store(it)
@@ -43,7 +43,7 @@ func (t *Tier) oldestPosition() uint64 {
 
 // store writes one item, or skips it.
 func (t *Tier) store(it *item) {
-	const tries = 3 // a full disk that stays full after two segments were given up is not ours
+	const tries = 3 // if evicting two segments does not help, others are filling the disk
 	for range tries {
 		err := t.append(it)
 		if err == nil {
@@ -75,7 +75,7 @@ func (t *Tier) skipItemLocked(it *item, why Skip) {
 	t.settleLocked(it)
 }
 
-// append writes one item to the active segment. Without an error it is settled.
+// append writes one item to the active segment and settles it.
 //
 // A purge may come between the steps:
 //
@@ -138,7 +138,7 @@ func (t *Tier) isDeadLocked(it *item) bool {
 	return !ok || !at.same(it.from)
 }
 
-// prepare makes sure that there is an active segment with room for length more bytes.
+// prepare provides an active segment with room for length more bytes.
 func (t *Tier) prepare(length int64) error {
 	if s := t.active; s != nil && len(s.slots) > 0 && s.end+length > t.cfg.SegmentBytes {
 		t.seal()
@@ -152,7 +152,7 @@ func (t *Tier) prepare(length int64) error {
 	return t.begin()
 }
 
-// begin makes a new active segment.
+// begin creates a new active segment.
 func (t *Tier) begin() error {
 	s := &segment{end: headerBytes, loaded: true, slots: []footSlot{}}
 	rand.Read(s.marker[:])
@@ -168,8 +168,8 @@ func (t *Tier) begin() error {
 	}
 	s.path = t.segmentPath(s.seq)
 	f, err := t.create(s)
-	// The number is used up only now that the segment is active: until then a purge takes
-	// its beginning for the next position, and what it does not concern will be behind.
+	// nextSeq is increased only now: a purge before this takes the beginning of the new
+	// segment as its position, so that it does not cover records of the new segment.
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.nextSeq++
@@ -216,7 +216,7 @@ func (t *Tier) seal() {
 	footer := appendFooter(nil, s.marker, s.slots, s.end)
 	_, err := t.out.WriteAt(footer, s.end)
 	if err != nil {
-		t.count.errors[opWrite].Add(1) // it is scanned at the next start; slots stay in memory
+		t.count.errors[opWrite].Add(1) // the next start scans it; slots stay in memory
 	}
 	charge := chargeOf(s.end + int64(len(footer)))
 	st, statErr := t.out.Stat()
@@ -239,9 +239,8 @@ func (t *Tier) seal() {
 	notify(t.syncNow)
 }
 
-// retire ends the active segment after a write to it has failed: what comes later goes to
-// another one, so that no position is given twice. What is behind its last whole record
-// is cut off; an empty one is removed.
+// retire ends the active segment after a failed write, so that no position is used twice. The
+// file is truncated behind its last complete record; an empty one is removed.
 func (t *Tier) retire() {
 	s := t.active
 	if s == nil {
@@ -270,7 +269,7 @@ func (t *Tier) retire() {
 	t.drop(s, EvictedLost)
 }
 
-// giveWay makes the tier smaller after the disk was full, and reports whether it could.
+// giveWay evicts a segment because the disk is full, and reports whether it could.
 func (t *Tier) giveWay(err error) bool {
 	t.count.errors[opWrite].Add(1)
 	t.health.setFault(err)
@@ -284,7 +283,7 @@ func (t *Tier) giveWay(err error) bool {
 	return t.evict(EvictedForSpace)
 }
 
-// used is how many bytes of the budget are taken.
+// used returns how many bytes of the budget are used.
 func (t *Tier) used() int64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -32,14 +32,14 @@ type hotImage struct {
 	read   bool   // since the clock last passed
 }
 
-// hotShare is the part of the budget that the hot images may take beside it, at most
-// hotMost bytes.
+// The hot images may take a hotShare-th of the budget in addition to it, at most
+// maxHotBytes bytes.
 const (
-	hotShare = 32
-	hotMost  = 64 << 20
+	hotShare    = 32
+	maxHotBytes = 64 << 20
 )
 
-// due reports whether an image that was read often is to become hot now. One read in four
+// due reports whether an image that was read often should become hot now. One read in four
 // is enough for what is really hot, and keeps a working set that is larger than the hot
 // set from turning it over with each read.
 func (h *hot) due() bool { return h.reads.Add(1)%4 == 0 }
@@ -104,7 +104,7 @@ func (x *index) stays(t turn, full bool, bytes *atomic.Int64) bool {
 	return false
 }
 
-// cool forgets a hot image. The shard is locked.
+// cool drops the hot copy of an image. The shard is locked.
 func (s *shard) cool(id uint64, bytes *atomic.Int64) {
 	if image := s.hot[id]; image != nil {
 		delete(s.hot, id)

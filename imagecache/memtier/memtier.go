@@ -23,7 +23,7 @@ import (
 // MinBytes is the minimum budget.
 const MinBytes = 4 << 20
 
-// Config of a Tier.
+// Config configures a Tier.
 type Config struct {
 	// MaxBytes is the budget: what the two queues allocate, images with their headers, is
 	// never more. Beside it each image takes some 60 bytes of index, each ghost 40, and
@@ -43,9 +43,9 @@ type Tier struct {
 	storing sync.Mutex // held while the queues change
 	// All of these are guarded by storing.
 	ghosts     ghosts
-	record     []byte   // buffer
-	left       []leaver // evicted from the queues by the running store
-	mainFilled bool     // main has evicted: until then all images that leave small enter it
+	record     []byte          // buffer
+	left       []evictedRecord // evicted from the queues by the running store
+	mainFilled bool            // main has evicted: until then all images that leave small enter it
 	evicted    [numReasons]int64
 	refused    int64
 }
@@ -53,15 +53,15 @@ type Tier struct {
 // Reasons for which an image left.
 const (
 	unread   = iota // from the small queue: not read since it was Put
-	aged            // from the main queue: not read since it entered or moved, or mostMoves was reached
+	aged            // from the main queue: not read since it entered or moved, or maxMoves was reached
 	squeezed        // too large for the main queue
 	numReasons
 )
 
 var reasonNames = [numReasons]string{"unread", "aged", "squeezed"}
 
-// leaver is an image that a queue evicted.
-type leaver struct {
+// evictedRecord is an image that a queue evicted.
+type evictedRecord struct {
 	id     uint64
 	from   queueID
 	record []byte
@@ -74,7 +74,7 @@ func New(cfg Config) (*Tier, error) {
 		return nil, fmt.Errorf("memory tier of %d bytes: the least is %d", cfg.MaxBytes, MinBytes)
 	}
 	t := &Tier{seed: maphash.MakeSeed()}
-	t.hot.max = min(cfg.MaxBytes/hotShare, hotMost)
+	t.hot.max = min(cfg.MaxBytes/hotShare, maxHotBytes)
 	t.index.hotBytes = &t.hot.bytes
 	mib := int(cfg.MaxBytes >> 20)
 	smallMiB := max(1, (mib+5)/10)
@@ -91,7 +91,7 @@ func New(cfg Config) (*Tier, error) {
 // leaves returns the callback of a queue. It is called with the queue's lock held and only
 // notes what left.
 func (t *Tier) leaves(from queueID) func(id uint64, record []byte) {
-	return func(id uint64, record []byte) { t.left = append(t.left, leaver{id, from, record}) }
+	return func(id uint64, record []byte) { t.left = append(t.left, evictedRecord{id, from, record}) }
 }
 
 // id returns what a key is kept under: 24 bits of its original, so that all that is made
@@ -152,7 +152,7 @@ func (t *Tier) Put(_ context.Context, key imagecache.Key, img imagecache.Image) 
 	} else if t.ghosts.take(id) {
 		t.store(id, inMain, t.record)
 	} else if size := len(t.record); size > t.small.largest && size <= t.main.largest {
-		t.ghosts.add(id, t.ghostsKept()) // it would empty half of small: let it come back
+		t.ghosts.add(id, t.maxGhosts()) // it would empty half of small: let it come back
 	} else {
 		t.store(id, inSmall, t.record)
 	}
@@ -177,17 +177,17 @@ func (t *Tier) store(id uint64, at queueID, record []byte) {
 	t.index.add(id, at, len(record))
 }
 
-// mostMoves bounds the images that one Put moves to the end of main. If all of main is read
+// maxMoves bounds the images that one Put moves to the end of main. If all of main is read
 // between two Puts, it would otherwise copy all of them; the next image is then evicted
 // although it was read.
-const mostMoves = 64
+const maxMoves = 64
 
 // settle moves or evicts every image in t.left. Moving one may add others.
 func (t *Tier) settle() {
 	for moves := 0; len(t.left) > 0; {
 		last := len(t.left) - 1
 		l := t.left[last]
-		t.left[last] = leaver{}
+		t.left[last] = evictedRecord{}
 		t.left = t.left[:last]
 		reads, ok := t.index.remove(l.id, l.from)
 		if !ok {
@@ -199,8 +199,8 @@ func (t *Tier) settle() {
 		switch {
 		case l.from == inSmall && reads == 0 && t.mainFilled:
 			t.evicted[unread]++
-			t.ghosts.add(l.id, t.ghostsKept())
-		case l.from == inMain && (reads == 0 || moves >= mostMoves):
+			t.ghosts.add(l.id, t.maxGhosts())
+		case l.from == inMain && (reads == 0 || moves >= maxMoves):
 			t.evicted[aged]++
 		case len(l.record) > t.main.largest:
 			t.evicted[squeezed]++
@@ -216,8 +216,8 @@ func (t *Tier) settle() {
 	}
 }
 
-// ghostsKept is the maximum number of ghosts: nine for ten images of main, as in the paper.
-func (t *Tier) ghostsKept() int { return max(64, t.main.len()*9/10) }
+// maxGhosts is the maximum number of ghosts: nine for ten images of main, as in the paper.
+func (t *Tier) maxGhosts() int { return max(64, t.main.len()*9/10) }
 
 func (t *Tier) removeLocked(id uint64, at queueID) {
 	t.index.remove(id, at)
@@ -261,7 +261,7 @@ func (t *Tier) queue(at queueID) *queue {
 	return t.small
 }
 
-// Stats are the numbers of a Tier. Counts are since New.
+// Stats are the statistics of a Tier. Counters start at New.
 type Stats struct {
 	Bytes     int64            // of images and their headers
 	Entries   int64            // images
@@ -271,7 +271,7 @@ type Stats struct {
 	Hot       int64 // bytes of the copies of what is read most
 }
 
-// Stats returns the numbers now.
+// Stats returns the current statistics.
 func (t *Tier) Stats() Stats {
 	t.storing.Lock()
 	defer t.storing.Unlock()

@@ -27,7 +27,7 @@ func TestTier_Conformance(t *testing.T) {
 
 func TestNew_RefusesASmallBudget(t *testing.T) {
 	if _, err := memtier.New(memtier.Config{MaxBytes: memtier.MinBytes - 1}); err == nil {
-		t.Error("it was taken")
+		t.Error("it was stored")
 	}
 }
 
@@ -52,16 +52,16 @@ func TestTier_Put_KeepsTheBudget(t *testing.T) {
 		for i := range 5000 {
 			put(t, tier, tiertest.Key(t, i, 1), tiertest.Image(uint64(i), 1+rand.IntN(60_000)))
 			if s := tier.Stats(); s.Bytes > mib<<20 {
-				t.Fatalf("%d MiB hold %d bytes", mib, s.Bytes)
+				t.Fatalf("budget of %d MiB: %d bytes stored", mib, s.Bytes)
 			}
 		}
 		if s := tier.Stats(); s.Bytes < mib<<20*7/10 || s.Entries == 0 {
-			t.Errorf("%d MiB are filled with %d bytes only", mib, s.Bytes)
+			t.Errorf("budget of %d MiB: only %d bytes stored", mib, s.Bytes)
 		}
 	}
 }
 
-// One image that is larger than its shard would make bigcache drop all others of it.
+// bigcache would drop all other images of a shard for one that is larger than the shard.
 func TestTier_Put_RefusesTooLargeImages(t *testing.T) {
 	tier := open(t, 8)
 	for i := range 20 {
@@ -69,30 +69,30 @@ func TestTier_Put_RefusesTooLargeImages(t *testing.T) {
 	}
 	put(t, tier, tiertest.Key(t, 99, 1), tiertest.Image(1, 7<<20))
 	if holds(tier, tiertest.Key(t, 99, 1)) || tier.Stats().Refused != 1 {
-		t.Error("it was taken")
+		t.Error("it was stored")
 	}
 	for i := range 20 {
 		if !holds(tier, tiertest.Key(t, i, 1)) {
-			t.Errorf("image %d was pushed out", i)
+			t.Errorf("image %d was evicted", i)
 		}
 	}
 }
 
-// One that would push half of the new ones out is let in when it is asked for again.
+// An image that would evict half of the new ones is stored at its second Put.
 func TestTier_Put_KeepsLargeImagesFromTheSecondTime(t *testing.T) {
 	tier := open(t, 20)
 	large := tiertest.Key(t, 99, 1)
 	put(t, tier, large, tiertest.Image(1, 1<<20))
 	if holds(tier, large) {
-		t.Error("it was taken at once")
+		t.Error("it was stored at the first Put")
 	}
 	put(t, tier, large, tiertest.Image(1, 1<<20))
 	if !holds(tier, large) {
-		t.Error("it was not taken when it came back")
+		t.Error("it was not stored at the second Put")
 	}
 }
 
-// An image that grew beyond what is taken must not leave its old self behind.
+// Put of a too large image must remove the older image under its key.
 func TestTier_Put_ForgetsAnImageThatBecameTooLarge(t *testing.T) {
 	tier := open(t, 8)
 	put(t, tier, tiertest.Key(t, 1, 1), tiertest.Image(1, 10_000))
@@ -107,10 +107,10 @@ func TestTier_Put_KeepsReadImagesInAScan(t *testing.T) {
 		t.Skip("takes seconds")
 	}
 	tier := open(t, 20)
-	for i := range 200 { // 5 MB that are read again and again
+	for i := range 200 { // 5 MB that are read repeatedly
 		put(t, tier, tiertest.Key(t, i, 1), tiertest.Image(uint64(i), 25_000))
 	}
-	for flood := range 8000 { // 200 MB that are not
+	for flood := range 8000 { // 200 MB that are read once
 		put(t, tier, tiertest.Key(t, 1000+flood, 1), tiertest.Image(1, 25_000))
 		if flood%10 == 0 {
 			for i := range 200 {
@@ -125,14 +125,14 @@ func TestTier_Put_KeepsReadImagesInAScan(t *testing.T) {
 		}
 	}
 	if kept < 195 {
-		t.Errorf("%d of 200 that are read all the time are left", kept)
+		t.Errorf("%d of the 200 hot images are left", kept)
 	}
 	if s := tier.Stats(); s.Evictions["unread"] == 0 || s.Ghosts == 0 {
-		t.Errorf("nothing left unread: %+v", s)
+		t.Errorf("no image was evicted unread: %+v", s)
 	}
 }
 
-// What comes back soon after it left has proved itself: it goes to main and stays.
+// An image that comes back soon after its eviction goes to main and stays.
 func TestTier_Put_AdmitsGhostsToMain(t *testing.T) {
 	tier := open(t, 20)
 	fill := func(from, n int) {
@@ -143,18 +143,18 @@ func TestTier_Put_AdmitsGhostsToMain(t *testing.T) {
 	fill(1000, 2000) // main is full from here on
 	probe := tiertest.Key(t, 1, 1)
 	put(t, tier, probe, tiertest.Image(7, 25_000))
-	fill(5000, 150) // more than small holds
+	fill(5000, 150) // more than small has room for
 	if holds(tier, probe) {
-		t.Fatal("it never left")
+		t.Fatal("it was not evicted")
 	}
 	put(t, tier, probe, tiertest.Image(7, 25_000))
 	fill(9000, 150)
 	if !holds(tier, probe) {
-		t.Error("it came back and left again with the flood")
+		t.Error("it was evicted again by the flood")
 	}
 }
 
-// Writing the same image again, as a copy from disk does, costs no room.
+// Storing the same image again, as after a read from disk, takes no space.
 func TestTier_Put_OfTheSameImageEvictsNothing(t *testing.T) {
 	tier := open(t, 8)
 	for i := range 200 {
@@ -165,12 +165,12 @@ func TestTier_Put_OfTheSameImageEvictsNothing(t *testing.T) {
 	}
 	for i := range 200 {
 		if !holds(tier, tiertest.Key(t, i, 1)) {
-			t.Errorf("image %d was pushed out", i)
+			t.Errorf("image %d was evicted", i)
 		}
 	}
 }
 
-// A long walk compared with a map: the tier may miss, and else says what was last put.
+// Random operations compared with a map: Get misses or returns the last image put.
 func TestTier_Get_ReturnsOnlyTheLastPut(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
@@ -203,17 +203,18 @@ func TestTier_Get_ReturnsOnlyTheLastPut(t *testing.T) {
 			}
 			hits++
 			seed, known := last[key]
-			if want := tiertest.Image(seed, len(img.Body)); err != nil || !known || img.ETag != want.ETag || string(img.Body) != string(want.Body) {
+			if want := tiertest.Image(seed, len(img.Body)); err != nil || !known || img.ETag != want.ETag ||
+				string(img.Body) != string(want.Body) {
 				t.Fatalf("step %d: %s answers %s, %v; known %v", step, key, img.ETag, err, known)
 			}
 		}
 	}
 	if hits < 10_000 {
-		t.Errorf("%d hits: this compared next to nothing", hits)
+		t.Errorf("only %d hits", hits)
 	}
 }
 
-// Which image is hot shows in its bytes: they are the same ones each time.
+// A hot image returns the same Body each time.
 func hot(t testing.TB, tier *memtier.Tier, key imagecache.Key) bool {
 	t.Helper()
 	one, err := tier.Get(ctx, key)
@@ -229,13 +230,13 @@ func TestTier_Get_SharesTheBodyOfHotImages(t *testing.T) {
 	key := tiertest.Key(t, 1, 1)
 	put(t, tier, key, tiertest.Image(1, 20_000))
 	if hot(t, tier, key) {
-		t.Fatal("the first two reads share their bytes: this test sees nothing")
+		t.Fatal("the first two reads share a Body, so the test proves nothing")
 	}
 	for range 20 {
 		holds(tier, key)
 	}
 	if !hot(t, tier, key) {
-		t.Error("after 20 reads each read copies")
+		t.Error("reads still copy after 20 reads")
 	}
 	put(t, tier, key, tiertest.Image(2, 20_000))
 	if img, err := tier.Get(ctx, key); err != nil || img.ETag != tiertest.Image(2, 20_000).ETag {
@@ -245,7 +246,7 @@ func TestTier_Get_SharesTheBodyOfHotImages(t *testing.T) {
 		holds(tier, key)
 	}
 	if _, err := tier.Purge(ctx, imagecache.Target{Original: key.Original()}); err != nil || holds(tier, key) {
-		t.Errorf("it is held after its purge (%v)", err)
+		t.Errorf("found after its purge (%v)", err)
 	}
 }
 
@@ -269,7 +270,7 @@ func TestTier_Get_BoundsHotCopies(t *testing.T) {
 		}
 	}
 	if s := tier.Stats(); s.Hot != 0 {
-		t.Errorf("%d bytes are hot of nothing", s.Hot)
+		t.Errorf("%d bytes are hot after all were purged", s.Hot)
 	}
 }
 
@@ -305,8 +306,8 @@ func BenchmarkPut(b *testing.B) {
 	}
 }
 
-// Where all of main is read between two Puts, looking for one that was not would copy all
-// of it, three times.
+// If all of main was read since the last Put, looking for an image that was not read would
+// copy all of it three times.
 func TestTier_Put_BoundsMoves(t *testing.T) {
 	const bytes = 20_000
 	tier := open(t, 8)
@@ -323,7 +324,7 @@ func TestTier_Put_BoundsMoves(t *testing.T) {
 		put(t, tier, tiertest.Key(t, n, 1), tiertest.Image(uint64(n), bytes))
 		read(n)
 	}
-	var before []int // what is held, all of it read: main, in its order, and then small
+	var before []int // all stored images, all of them read: main in its order, then small
 	for i := range n {
 		if read(i) {
 			before = append(before, i)
@@ -331,15 +332,15 @@ func TestTier_Put_BoundsMoves(t *testing.T) {
 	}
 	aged := tier.Stats().Evictions["aged"]
 	for ; tier.Stats().Evictions["aged"] == aged; n++ {
-		put(t, tier, tiertest.Key(t, n, 1), tiertest.Image(uint64(n), bytes)) // so that one of small moves to main
+		put(t, tier, tiertest.Key(t, n, 1), tiertest.Image(uint64(n), bytes)) // moves one image of small to main
 	}
 	for at, i := range before {
 		if !holds(tier, tiertest.Key(t, i, 1)) {
 			if at != 64 {
-				t.Errorf("entry %d has left, want entry 64 of %d", at, len(before))
+				t.Errorf("entry %d was evicted, want entry 64 of %d", at, len(before))
 			}
 			return
 		}
 	}
-	t.Error("nothing has left")
+	t.Error("nothing was evicted")
 }

@@ -23,7 +23,7 @@ func Key(t testing.TB, original, width int) imagecache.Key {
 	return KeyAt(t, fmt.Sprintf("/%dx/v.1/posts/2026/%d.jpg.webp", 1+width, original))
 }
 
-// KeyAt returns the key with that path.
+// KeyAt returns the key with the given path.
 func KeyAt(t testing.TB, path string) imagecache.Key {
 	t.Helper()
 	ref, err := imageurl.ParseRef(path)
@@ -33,7 +33,7 @@ func KeyAt(t testing.TB, path string) imagecache.Key {
 	return imagecache.KeyOf(ref)
 }
 
-// Image returns an image of n bytes that no other seed gives.
+// Image returns an image of n bytes that differs for each seed.
 func Image(seed uint64, n int) imagecache.Image {
 	body := make([]byte, n)
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -49,28 +49,27 @@ func Image(seed uint64, n int) imagecache.Image {
 	}
 }
 
-// Run runs the suite. make returns a new and empty Tier that has room for at least 8 MiB.
-// It may keep what it is given or not; what it does keep it answers with byte for byte.
-func Run(t *testing.T, make func(t *testing.T) imagecache.Tier) {
-	for _, part := range []struct {
+// Run runs the suite. newTier returns a new and empty Tier with room for at least 8 MiB.
+func Run(t *testing.T, newTier func(t *testing.T) imagecache.Tier) {
+	for _, test := range []struct {
 		name string
 		run  func(*testing.T, imagecache.Tier)
 	}{
-		{"what was never put is a plain miss", missesWhatIsNotThere},
-		{"what was put comes back with every field", givesBackWhatItGot},
-		{"a live image comes back with its freshness", keepsFreshness},
-		{"the last put counts", theLastPutCounts},
-		{"the caller's bytes are its own", doesNotAlias},
-		{"every kind of name and size is a key of its own", tellsNamesApart},
-		{"a purged variant is gone and its sisters stay", purgesOne},
-		{"a purged original is gone in every version and size", purgesAnOriginal},
-		{"a purge of nothing removes nothing", purgesNothing},
-		{"a purge counts an image once", purgesEachOnce},
-		{"what is put after a purge is there", putsAfterAPurge},
-		{"many at once never see another's image", manyAtOnce},
-		{"purged images stay gone while others are put", purgesWhileOthersPut},
+		{"Get_Miss", testMiss},
+		{"Get_AllFields", testAllFields},
+		{"Get_Freshness", testFreshness},
+		{"Put_Replaces", testReplace},
+		{"Put_DoesNotAlias", testNoAlias},
+		{"Put_DifferentKeys", testDifferentKeys},
+		{"Purge_Variant", testPurgeVariant},
+		{"Purge_Original", testPurgeOriginal},
+		{"Purge_Missing", testPurgeMissing},
+		{"Purge_CountsOnce", testPurgeCountsOnce},
+		{"Put_AfterPurge", testPutAfterPurge},
+		{"Concurrent", testConcurrent},
+		{"Purge_Concurrent", testConcurrentPurge},
 	} {
-		t.Run(part.name, func(t *testing.T) { part.run(t, make(t)) })
+		t.Run(test.name, func(t *testing.T) { test.run(t, newTier(t)) })
 	}
 }
 
@@ -81,7 +80,7 @@ func put(t *testing.T, tier imagecache.Tier, key imagecache.Key, img imagecache.
 	}
 }
 
-// has fails the test unless img comes back under key.
+// has fails the test unless Get returns img.
 func has(t *testing.T, tier imagecache.Tier, key imagecache.Key, img imagecache.Image) {
 	t.Helper()
 	got, err := tier.Get(context.Background(), key)
@@ -119,9 +118,9 @@ func difference(a, b imagecache.Image) string {
 	return ""
 }
 
-func missesWhatIsNotThere(t *testing.T, tier imagecache.Tier) { misses(t, tier, Key(t, 1, 1)) }
+func testMiss(t *testing.T, tier imagecache.Tier) { misses(t, tier, Key(t, 1, 1)) }
 
-func givesBackWhatItGot(t *testing.T, tier imagecache.Tier) {
+func testAllFields(t *testing.T, tier imagecache.Tier) {
 	for i, n := range []int{1, 7, 1000, 25_000, 200_000} {
 		img := Image(uint64(i), n)
 		put(t, tier, Key(t, i, 1), img)
@@ -129,16 +128,22 @@ func givesBackWhatItGot(t *testing.T, tier imagecache.Tier) {
 	}
 }
 
-func keepsFreshness(t *testing.T, tier imagecache.Tier) {
+func testFreshness(t *testing.T, tier imagecache.Tier) {
 	now := time.Date(2026, 11, 24, 12, 0, 0, 123_000_000, time.UTC)
 	img := Image(1, 1000)
 	img.Origin = imagecache.Validator{ETag: `W/"a"`, LastModified: now.Truncate(time.Second)}
-	img.Fresh = imagecache.Freshness{Generated: now, Until: now.Add(time.Minute), StaleWhileRevalidate: time.Hour, StaleIfError: 24 * time.Hour, MustRevalidate: true}
+	img.Fresh = imagecache.Freshness{
+		Generated:            now,
+		Until:                now.Add(time.Minute),
+		StaleWhileRevalidate: time.Hour,
+		StaleIfError:         24 * time.Hour,
+		MustRevalidate:       true,
+	}
 	put(t, tier, KeyAt(t, "/10x/live/posts/a.jpg.webp"), img)
 	has(t, tier, KeyAt(t, "/10x/live/posts/a.jpg.webp"), img)
 }
 
-func theLastPutCounts(t *testing.T, tier imagecache.Tier) {
+func testReplace(t *testing.T, tier imagecache.Tier) {
 	key := Key(t, 1, 1)
 	for i := range uint64(20) {
 		img := Image(i, 500+100*int(i%5))
@@ -147,7 +152,7 @@ func theLastPutCounts(t *testing.T, tier imagecache.Tier) {
 	}
 }
 
-func doesNotAlias(t *testing.T, tier imagecache.Tier) {
+func testNoAlias(t *testing.T, tier imagecache.Tier) {
 	key, img := Key(t, 1, 1), Image(1, 5000)
 	given := img
 	given.Body = bytes.Clone(img.Body)
@@ -156,9 +161,10 @@ func doesNotAlias(t *testing.T, tier imagecache.Tier) {
 	has(t, tier, key, img)
 }
 
-func tellsNamesApart(t *testing.T, tier imagecache.Tier) {
+func testDifferentKeys(t *testing.T, tier imagecache.Tier) {
 	var paths []string
-	for _, name := range []string{"a", "b", "a/b", "a.jpg", "x/a.jpg", "~" + base64.RawURLEncoding.EncodeToString([]byte("ä ö?")), "~" + base64.RawURLEncoding.EncodeToString([]byte("a b"))} {
+	encode := func(name string) string { return "~" + base64.RawURLEncoding.EncodeToString([]byte(name)) }
+	for _, name := range []string{"a", "b", "a/b", "a.jpg", "x/a.jpg", encode("ä ö?"), encode("a b")} {
 		for _, spec := range []string{"10x", "x10", "10x10-cover", "10x10-cover-top"} {
 			for _, version := range []string{"v.1", "e.1", "s.1", "live"} {
 				for _, source := range []string{"posts", "avatars"} {
@@ -175,8 +181,7 @@ func tellsNamesApart(t *testing.T, tier imagecache.Tier) {
 	}
 }
 
-// purges fails the test unless a purge removes what want lists: an image that the tier holds
-// in several copies is counted once.
+// purges fails the test unless a purge removes exactly the images in want.
 func purges(t *testing.T, tier imagecache.Tier, what imagecache.Target, want imagecache.Sizes) {
 	t.Helper()
 	var bytes int64
@@ -189,8 +194,8 @@ func purges(t *testing.T, tier imagecache.Tier, what imagecache.Target, want ima
 	}
 }
 
-// purgesEachOnce: a purge counts an image once that was put again, and may be there twice.
-func purgesEachOnce(t *testing.T, tier imagecache.Tier) {
+// A purge counts an image once even if it was put repeatedly and the tier has several copies.
+func testPurgeCountsOnce(t *testing.T, tier imagecache.Tier) {
 	key := Key(t, 1, 1)
 	for i := range uint64(3) {
 		put(t, tier, key, Image(i, 1000))
@@ -199,17 +204,22 @@ func purgesEachOnce(t *testing.T, tier imagecache.Tier) {
 	purges(t, tier, imagecache.Target{Original: key.Original()}, imagecache.Sizes{key.Digest(): 1000})
 }
 
-func purgesOne(t *testing.T, tier imagecache.Tier) {
+func testPurgeVariant(t *testing.T, tier imagecache.Tier) {
 	for i := range 3 {
 		put(t, tier, Key(t, 1, i), Image(uint64(i), 1000))
 	}
-	purges(t, tier, imagecache.Target{Key: Key(t, 1, 1), Original: Key(t, 1, 1).Original()}, imagecache.Sizes{Key(t, 1, 1).Digest(): 1000})
+	purges(
+		t,
+		tier,
+		imagecache.Target{Key: Key(t, 1, 1), Original: Key(t, 1, 1).Original()},
+		imagecache.Sizes{Key(t, 1, 1).Digest(): 1000},
+	)
 	has(t, tier, Key(t, 1, 0), Image(0, 1000))
 	misses(t, tier, Key(t, 1, 1))
 	has(t, tier, Key(t, 1, 2), Image(2, 1000))
 }
 
-func purgesAnOriginal(t *testing.T, tier imagecache.Tier) {
+func testPurgeOriginal(t *testing.T, tier imagecache.Tier) {
 	var gone []imagecache.Key
 	want := make(imagecache.Sizes)
 	for i, path := range []string{"/10x/v.1/posts/a.jpg.webp", "/20x/v.1/posts/a.jpg.webp", "/20x/v.2/posts/a.jpg.jpg", "/20x/live/posts/a.jpg.jpg", "/20x20-cover/e.9f/posts/a.jpg.avif"} {
@@ -217,7 +227,11 @@ func purgesAnOriginal(t *testing.T, tier imagecache.Tier) {
 		put(t, tier, gone[i], Image(uint64(i), 1000+i))
 		want[gone[i].Digest()] = int64(1000 + i)
 	}
-	stay := []imagecache.Key{KeyAt(t, "/10x/v.1/posts/b.jpg.webp"), KeyAt(t, "/10x/v.1/avatars/a.jpg.webp"), KeyAt(t, "/10x/v.1/posts/x/a.jpg.webp")}
+	stay := []imagecache.Key{
+		KeyAt(t, "/10x/v.1/posts/b.jpg.webp"),
+		KeyAt(t, "/10x/v.1/avatars/a.jpg.webp"),
+		KeyAt(t, "/10x/v.1/posts/x/a.jpg.webp"),
+	}
 	for i, key := range stay {
 		put(t, tier, key, Image(uint64(100+i), 1000))
 	}
@@ -230,7 +244,7 @@ func purgesAnOriginal(t *testing.T, tier imagecache.Tier) {
 	}
 }
 
-func purgesNothing(t *testing.T, tier imagecache.Tier) {
+func testPurgeMissing(t *testing.T, tier imagecache.Tier) {
 	put(t, tier, Key(t, 1, 1), Image(1, 1000))
 	for _, what := range []imagecache.Target{{Original: Key(t, 2, 1).Original()}, {Key: Key(t, 2, 1), Original: Key(t, 2, 1).Original()}, {Key: Key(t, 1, 2), Original: Key(t, 1, 2).Original()}} {
 		purges(t, tier, what, nil)
@@ -238,7 +252,7 @@ func purgesNothing(t *testing.T, tier imagecache.Tier) {
 	has(t, tier, Key(t, 1, 1), Image(1, 1000))
 }
 
-func putsAfterAPurge(t *testing.T, tier imagecache.Tier) {
+func testPutAfterPurge(t *testing.T, tier imagecache.Tier) {
 	key := Key(t, 1, 1)
 	for i := range uint64(5) {
 		put(t, tier, key, Image(i, 1000))
@@ -251,9 +265,9 @@ func putsAfterAPurge(t *testing.T, tier imagecache.Tier) {
 	has(t, tier, key, Image(9, 1000))
 }
 
-// manyAtOnce: whatever is kept, evicted or replaced meanwhile, an image that comes back
-// is one that was put under its key. Its body says which.
-func manyAtOnce(t *testing.T, tier imagecache.Tier) {
+// Get returns an image that was put under its key, even during concurrent evictions and
+// replacements. Each body identifies its key.
+func testConcurrent(t *testing.T, tier imagecache.Tier) {
 	const keys = 200
 	var all sync.WaitGroup
 	for worker := range uint64(8) {
@@ -278,7 +292,8 @@ func manyAtOnce(t *testing.T, tier imagecache.Tier) {
 					continue
 				}
 				var seed uint64
-				if _, err := fmt.Sscanf(img.ETag, `"%x"`, &seed); err != nil || seed>>8 != uint64(n) || difference(img, Image(seed, len(img.Body))) != "" {
+				if _, err := fmt.Sscanf(img.ETag, `"%x"`, &seed); err != nil || seed>>8 != uint64(n) ||
+					difference(img, Image(seed, len(img.Body))) != "" {
 					t.Errorf("key %d answered with %s of %d bytes", n, img.ETag, len(img.Body))
 				}
 			}
@@ -287,9 +302,9 @@ func manyAtOnce(t *testing.T, tier imagecache.Tier) {
 	all.Wait()
 }
 
-// purgesWhileOthersPut: each original's images carry a generation; after a purge has
-// returned, none of a generation that was put before it began may be seen.
-func purgesWhileOthersPut(t *testing.T, tier imagecache.Tier) {
+// Each image has a generation. After a purge has returned, no image of a generation that was
+// put before it began may be found.
+func testConcurrentPurge(t *testing.T, tier imagecache.Tier) {
 	var all sync.WaitGroup
 	for original := range 4 {
 		all.Go(func() {
