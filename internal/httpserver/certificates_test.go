@@ -78,14 +78,16 @@ func (l *logText) String() string {
 	return l.b.String()
 }
 
-func TestARenewedCertificateIsUsedWithoutARestart(t *testing.T) {
+func TestServer_Run_ReloadsCertificate(t *testing.T) {
 	dir := t.TempDir()
 	certFile, keyFile := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
 	cert, key := pair(t, 1)
 	write(t, certFile, cert)
 	write(t, keyFile, key)
 	var log logText
-	s, err := New(Config{Handler: greets, CertFile: certFile, KeyFile: keyFile, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	s, err := New(
+		Config{Handler: greets, CertFile: certFile, KeyFile: keyFile, Log: slog.New(slog.NewTextHandler(&log, nil))},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,16 +131,28 @@ func TestARenewedCertificateIsUsedWithoutARestart(t *testing.T) {
 	}
 }
 
-func TestTLSSpeaksHTTP2AndNotTheVersionsOfOld(t *testing.T) {
+func TestServer_Run_TLSVersions(t *testing.T) {
 	dir := t.TempDir()
 	certFile, keyFile := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
 	cert, key := pair(t, 1)
 	write(t, certFile, cert)
 	write(t, keyFile, key)
-	addr := serve(t, Config{Handler: greets, CertFile: certFile, KeyFile: keyFile, HeaderTimeout: 200 * time.Millisecond, MaxConnections: 2})
+	addr := serve(
+		t,
+		Config{
+			Handler:        greets,
+			CertFile:       certFile,
+			KeyFile:        keyFile,
+			HeaderTimeout:  200 * time.Millisecond,
+			MaxConnections: 2,
+		},
+	)
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(cert)
-	client := &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: pool}}, Timeout: 20 * time.Second}
+	client := &http.Client{
+		Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: pool}},
+		Timeout:   20 * time.Second,
+	}
 	resp, err := client.Get("https://" + addr)
 	if err != nil {
 		t.Fatal(err)
@@ -154,7 +168,10 @@ func TestTLSSpeaksHTTP2AndNotTheVersionsOfOld(t *testing.T) {
 	apitest.HungUp(t, apitest.Dial(t, addr))
 	// and idle connections make room also when they are of TLS and HTTP/2.
 	for range 4 {
-		fresh := &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: pool}}, Timeout: 20 * time.Second}
+		fresh := &http.Client{
+			Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: pool}},
+			Timeout:   20 * time.Second,
+		}
 		resp, err := fresh.Get("https://" + addr)
 		if err != nil {
 			t.Fatal(err)

@@ -30,7 +30,7 @@ func serve(t *testing.T, cfg Config) string {
 	return apitest.Serve(t, s.Run)
 }
 
-func TestAClientThatDoesNotFinishItsHeadersIsHungUpOn(t *testing.T) {
+func TestServer_Run_HeaderTimeout(t *testing.T) {
 	addr := serve(t, Config{Handler: greets, HeaderTimeout: 100 * time.Millisecond})
 	for _, beginning := range []string{"", "G", "GET / HTTP/1.1\r\nHost: a\r\n", "PRI * HTTP"} {
 		conn := apitest.Dial(t, addr)
@@ -59,7 +59,7 @@ func TestAClientThatDoesNotFinishItsHeadersIsHungUpOn(t *testing.T) {
 	<-done
 }
 
-func TestAnIdleConnectionIsClosed(t *testing.T) {
+func TestServer_Run_IdleTimeout(t *testing.T) {
 	addr := serve(t, Config{Handler: greets, IdleTimeout: 50 * time.Millisecond})
 	conn := apitest.Dial(t, addr)
 	r := bufio.NewReader(conn)
@@ -72,7 +72,7 @@ func TestAnIdleConnectionIsClosed(t *testing.T) {
 	}
 }
 
-func TestHeadersHaveALimit(t *testing.T) {
+func TestServer_Run_MaxHeaderBytes(t *testing.T) {
 	addr := serve(t, Config{Handler: greets, MaxHeaderBytes: 8 << 10})
 	for size, want := range map[int]int{7 << 10: 200, 9 << 10: 431} {
 		conn := apitest.Dial(t, addr)
@@ -85,7 +85,7 @@ func TestHeadersHaveALimit(t *testing.T) {
 
 // The server notes that a connection is idle a moment after its client has read the
 // answer, so which of two was idle longest is not the client's to say.
-func TestAnIdleConnectionMakesRoomForANewOne(t *testing.T) {
+func TestServer_Run_ReplacesIdleConnection(t *testing.T) {
 	addr := serve(t, Config{Handler: greets, MaxConnections: 2})
 	conns := make([]net.Conn, 3)
 	for i := range conns {
@@ -112,13 +112,13 @@ func TestAnIdleConnectionMakesRoomForANewOne(t *testing.T) {
 	}
 }
 
-func TestTheConnectionThatHasBeenIdleLongestMakesRoom(t *testing.T) {
+func TestServer_Run_ReplacesLongestIdle(t *testing.T) {
 	l := newConnLimit(3)
 	var conns []*conn
 	for _, since := range []int64{30, 10, 20, 0} {
 		ours, theirs := net.Pipe()
 		defer theirs.Close()
-		c := &conn{Conn: ours, limit: l}
+		c := &conn{Conn: ours}
 		c.idleSince.Store(since)
 		l.open[c] = struct{}{}
 		conns = append(conns, c)
@@ -133,7 +133,7 @@ func TestTheConnectionThatHasBeenIdleLongestMakesRoom(t *testing.T) {
 	}
 }
 
-func TestWhenAllConnectionsAreBusyANewOneWaits(t *testing.T) {
+func TestServer_Run_WaitsWhenAllBusy(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})
 	var running, most atomic.Int32
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -211,7 +211,7 @@ func (s stall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func TestDrainingCutsNothing(t *testing.T) {
+func TestServer_Run_DrainsRequests(t *testing.T) {
 	for name, client := range map[string]func(t *testing.T) *http.Client{
 		"HTTP/1.1": func(*testing.T) *http.Client { return &http.Client{Transport: &http.Transport{}} },
 		"h2c":      apitest.H2CClient,
@@ -258,7 +258,7 @@ func TestDrainingCutsNothing(t *testing.T) {
 	}
 }
 
-func TestDrainingEndsThoughARequestDoesNot(t *testing.T) {
+func TestServer_Run_DrainTimeout(t *testing.T) {
 	h := stall{make(chan struct{}, 1), make(chan struct{})}
 	s := run(t, Config{Handler: h, DrainTimeout: 50 * time.Millisecond})
 	conn := apitest.Dial(t, s.addr)
@@ -271,7 +271,7 @@ func TestDrainingEndsThoughARequestDoesNot(t *testing.T) {
 	apitest.HungUp(t, conn)
 }
 
-func TestWhileItLingersAServerAnswersAndAsksToBeLeft(t *testing.T) {
+func TestServer_Run_Linger(t *testing.T) {
 	s := run(t, Config{Handler: greets, Linger: time.Hour})
 	conn := apitest.Dial(t, s.addr)
 	r := bufio.NewReader(conn)
@@ -297,7 +297,7 @@ func TestWhileItLingersAServerAnswersAndAsksToBeLeft(t *testing.T) {
 	}
 }
 
-func TestAServerThatCannotServeSaysSo(t *testing.T) {
+func TestServer_Run_ServeError(t *testing.T) {
 	s, err := New(Config{Handler: greets})
 	if err != nil {
 		t.Fatal(err)
@@ -307,7 +307,8 @@ func TestAServerThatCannotServeSaysSo(t *testing.T) {
 		t.Fatal(err)
 	}
 	ln.Close()
-	if err := s.Run(t.Context(), ln); !errors.Is(err, net.ErrClosed) || !strings.Contains(err.Error(), ln.Addr().String()) {
+	if err := s.Run(t.Context(), ln); !errors.Is(err, net.ErrClosed) ||
+		!strings.Contains(err.Error(), ln.Addr().String()) {
 		t.Errorf("Run: %v", err)
 	}
 	for _, cfg := range []Config{{}, {Handler: greets, CertFile: "a.pem"}, {Handler: greets, KeyFile: "a.key"}, {Handler: greets, CertFile: "none.pem", KeyFile: "none.key"}} {
@@ -317,8 +318,11 @@ func TestAServerThatCannotServeSaysSo(t *testing.T) {
 	}
 }
 
-func TestHTTP2WithoutTLSIsSpoken(t *testing.T) {
-	addr := serve(t, Config{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Proto) })})
+func TestServer_Run_H2C(t *testing.T) {
+	addr := serve(
+		t,
+		Config{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Proto) })},
+	)
 	resp, err := apitest.H2CClient(t).Get("http://" + addr)
 	if err != nil {
 		t.Fatal(err)

@@ -46,7 +46,8 @@ func (ln *limitedListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{Conn: accepted, limit: ln.limit}
+	c := &conn{Conn: accepted}
+	c.onClose = func() { ln.limit.remove(c) }
 	if !ln.limit.admit(c) {
 		accepted.Close()
 		return nil, net.ErrClosed
@@ -135,27 +136,4 @@ func (l *connLimit) remove(c *conn) {
 	if l.waiting.Load() {
 		l.signal()
 	}
-}
-
-// conn is a connection that counts toward its limit until it is closed.
-type conn struct {
-	net.Conn
-	limit     *connLimit
-	idleSince atomic.Int64 // Unix nanoseconds; 0: busy
-	once      sync.Once
-	gathered  gathered
-}
-
-func (c *conn) Close() error {
-	err := c.Conn.Close()
-	c.once.Do(func() { c.limit.remove(c) })
-	return err
-}
-
-// CloseWrite lets net/http close a connection without a reset that could overtake the answer.
-func (c *conn) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return net.ErrClosed
 }

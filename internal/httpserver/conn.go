@@ -6,7 +6,32 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"sync"
+	"sync/atomic"
 )
+
+// conn is a connection that counts toward its limit until it is closed.
+type conn struct {
+	net.Conn
+	onClose   func()       // called once
+	idleSince atomic.Int64 // Unix nanoseconds; 0: busy
+	once      sync.Once
+	gathered  gathered
+}
+
+func (c *conn) Close() error {
+	err := c.Conn.Close()
+	c.once.Do(c.onClose)
+	return err
+}
+
+// CloseWrite lets net/http close a connection without a reset that could overtake the answer.
+func (c *conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return net.ErrClosed
+}
 
 // gathered turns the two writes of an answer into one. net/http writes the headers with as
 // much of the body as fits into its 4 KiB buffer, then the rest. Each is a system call that

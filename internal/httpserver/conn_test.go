@@ -26,7 +26,7 @@ func (w *wire) Write(p []byte) (int, error) {
 // top is how net/http begins an answer.
 const top = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"
 
-func TestWhatIsGatheredGoesOutWholeAndInOrder(t *testing.T) {
+func TestConn_Write_Gathers(t *testing.T) {
 	w := &wire{}
 	c := &conn{Conn: w}
 	sent := ""
@@ -57,7 +57,7 @@ func TestWhatIsGatheredGoesOutWholeAndInOrder(t *testing.T) {
 	}
 }
 
-func TestReleaseSendsWhatIsKeptBack(t *testing.T) {
+func TestConn_Release_SendsHeldWrite(t *testing.T) {
 	w := &wire{}
 	c := &conn{Conn: w}
 	c.gather()
@@ -75,7 +75,7 @@ func TestReleaseSendsWhatIsKeptBack(t *testing.T) {
 	}
 }
 
-func TestAnErrorOfWhatWasKeptBackIsTold(t *testing.T) {
+func TestConn_Release_ReturnsError(t *testing.T) {
 	cut := errors.New("cut")
 	c := &conn{Conn: &wire{err: cut}}
 	c.gather()
@@ -85,7 +85,7 @@ func TestAnErrorOfWhatWasKeptBackIsTold(t *testing.T) {
 	}
 }
 
-func TestLinesAreNotPutIntoWhatIsNoAnswer(t *testing.T) {
+func TestConn_Write_RejectsMissingStatusLine(t *testing.T) {
 	for _, text := range []string{"HTTP/1.1 200 OK", "body\r\n", "\n", ""} {
 		w := &wire{}
 		c := &conn{Conn: w}
