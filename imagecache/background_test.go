@@ -12,10 +12,10 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// lanes is a Filler whose fills take a minute in the background, and a second else.
-type lanes struct{ background, live atomic.Int64 }
+// slowBackground is a Filler whose background fills take a minute, and others a second.
+type slowBackground struct{ background, live atomic.Int64 }
 
-func (l *lanes) Fill(ctx context.Context, ref imageurl.Ref, _ *imagecache.Image) (imagecache.Filled, error) {
+func (l *slowBackground) Fill(ctx context.Context, ref imageurl.Ref, _ *imagecache.Image) (imagecache.Filled, error) {
 	if resize.PriorityOf(ctx) == resize.PriorityWarm {
 		l.background.Add(1)
 		time.Sleep(time.Minute)
@@ -23,10 +23,14 @@ func (l *lanes) Fill(ctx context.Context, ref imageurl.Ref, _ *imagecache.Image)
 		l.live.Add(1)
 		time.Sleep(time.Second)
 	}
-	return imagecache.Filled{Image: imagecache.Image{Body: []byte(ref.String())}, Detail: imagecache.FromOrigin, Status: 200}, nil
+	return imagecache.Filled{
+		Image:  imagecache.Image{Body: []byte(ref.String())},
+		Detail: imagecache.FromOrigin,
+		Status: 200,
+	}, nil
 }
 
-func (l *lanes) Purge(context.Context, imagecache.Original) (imagecache.Removed, error) {
+func (l *slowBackground) Purge(context.Context, imagecache.Original) (imagecache.Removed, error) {
 	return imagecache.Removed{}, nil
 }
 
@@ -34,8 +38,14 @@ func (l *lanes) Purge(context.Context, imagecache.Original) (imagecache.Removed,
 // warm Get joins a live one.
 func TestCache_Get_LiveDoesNotJoinWarm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		filler := &lanes{}
-		c := imagecache.New(imagecache.Config{Filler: filler, FillTimeout: time.Hour, Layers: []imagecache.Layer{{Tier: &fakeTier{}, Name: imagecache.Memory}}})
+		filler := &slowBackground{}
+		c := imagecache.New(
+			imagecache.Config{
+				Filler:      filler,
+				FillTimeout: time.Hour,
+				Layers:      []imagecache.Layer{{Tier: &fakeTier{}, Name: imagecache.Memory}},
+			},
+		)
 		ref, err := imageurl.ParseRef("/100x/v.1/posts/a.jpg.webp")
 		if err != nil {
 			t.Fatal(err)
@@ -63,7 +73,9 @@ func TestCache_Get_LiveDoesNotJoinWarm(t *testing.T) {
 		go func() { _, _, _ = c.Get(t.Context(), other) }()
 		synctest.Wait()
 		began = time.Now()
-		if _, out, err := c.Get(resize.WithPriority(t.Context(), resize.PriorityWarm), other); err != nil || !out.Collapsed || time.Since(began) != time.Second {
+		if _, out, err := c.Get(resize.WithPriority(t.Context(), resize.PriorityWarm), other); err != nil ||
+			!out.Collapsed ||
+			time.Since(began) != time.Second {
 			t.Errorf("in the background, after %v: %+v, %v", time.Since(began), out, err)
 		}
 		if filler.background.Load() != 1 || filler.live.Load() != 2 {

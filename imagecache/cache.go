@@ -40,7 +40,7 @@ type Layer struct {
 	Far bool
 }
 
-// Config of a Cache.
+// Config configures a Cache.
 type Config struct {
 	Layers []Layer // fastest first
 	// Originals keeps Images of ShapeOriginal. If it is nil, they are not kept.
@@ -195,7 +195,7 @@ func (c *Cache) lookup(ctx context.Context, ref imageurl.Ref, key Key, far bool)
 	return Image{}, None, ErrMiss
 }
 
-// Originals are megabytes and seldom asked for, so they stay out of the variants' tiers.
+// Originals are large and rarely requested, so they stay out of the variants' tiers.
 func (c *Cache) layersOf(ref imageurl.Ref) []Layer {
 	if ref.Spec().Shape == resize.ShapeOriginal {
 		return c.originals
@@ -248,7 +248,13 @@ func (c *Cache) refresh(ctx context.Context, ref imageurl.Ref, key Key, stale *I
 	c.takeOff(ctx, ref, key, stale, at)
 }
 
-func (c *Cache) takeOff(ctx context.Context, ref imageurl.Ref, key Key, stale *Image, at Detail) (f *flight, joined bool) {
+func (c *Cache) takeOff(
+	ctx context.Context,
+	ref imageurl.Ref,
+	key Key,
+	stale *Image,
+	at Detail,
+) (f *flight, joined bool) {
 	epoch := c.epochs.Of(key.original)
 	return c.flights.join(ctx, key, epoch, c.timeout, func(ctx context.Context, f *flight) {
 		f.img, f.out, f.err = c.run(ctx, ref, key, stale, at, epoch)

@@ -18,7 +18,7 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// fakeTier is a Tier that is a map, with faults to order.
+// fakeTier is a Tier in a map, with configurable faults.
 type fakeTier struct {
 	mu     sync.Mutex
 	images map[imagecache.Key]imagecache.Image
@@ -88,7 +88,11 @@ func (k *fakeFiller) Purge(context.Context, imagecache.Original) (imagecache.Rem
 
 func serves(body string) func(context.Context, imageurl.Ref, *imagecache.Image) (imagecache.Filled, error) {
 	return func(context.Context, imageurl.Ref, *imagecache.Image) (imagecache.Filled, error) {
-		return imagecache.Filled{Image: imagecache.Image{Body: []byte(body)}, Detail: imagecache.FromOrigin, Status: 200}, nil
+		return imagecache.Filled{
+			Image:  imagecache.Image{Body: []byte(body)},
+			Detail: imagecache.FromOrigin,
+			Status: 200,
+		}, nil
 	}
 }
 
@@ -107,7 +111,10 @@ type fixture struct {
 func newFixture(k *fakeFiller) fixture {
 	b := fixture{memory: &fakeTier{}, disk: &fakeTier{}, filler: k}
 	b.cache = imagecache.New(imagecache.Config{
-		Layers:      []imagecache.Layer{{Tier: b.memory, Name: imagecache.Memory}, {Tier: b.disk, Name: imagecache.Disk}},
+		Layers: []imagecache.Layer{
+			{Tier: b.memory, Name: imagecache.Memory},
+			{Tier: b.disk, Name: imagecache.Disk},
+		},
 		Filler:      k,
 		NegativeTTL: 10 * time.Second,
 	})
@@ -129,10 +136,16 @@ func TestCache_Get_FillsOnceThenHitsMemoryAndDisk(t *testing.T) {
 	b := newFixture(&fakeFiller{fill: serves("cat")})
 	r := ref(t, cat)
 	wants := []imagecache.Outcome{
-		{Detail: imagecache.FromOrigin, Forward: imagecache.URIMiss, Status: 200, Stored: true, TTL: imagecache.PinnedTTL},
+		{
+			Detail:  imagecache.FromOrigin,
+			Forward: imagecache.URIMiss,
+			Status:  200,
+			Stored:  true,
+			TTL:     imagecache.PinnedTTL,
+		},
 		{Detail: imagecache.Memory, TTL: imagecache.PinnedTTL},
 	}
-	for range 8 { // memory is emptied before; asked for an eighth time, it is copied
+	for range 8 { // memory is emptied before each Get; the eighth one copies the image
 		wants = append(wants, imagecache.Outcome{Detail: imagecache.Disk, TTL: imagecache.PinnedTTL})
 	}
 	for i, want := range append(wants, wants[1]) {
@@ -152,10 +165,14 @@ func TestCache_Get_FillsOnceThenHitsMemoryAndDisk(t *testing.T) {
 func TestCache_Get_SharesOneFillAmongCallers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		open := make(chan struct{})
-		b := newFixture(&fakeFiller{fill: func(ctx context.Context, r imageurl.Ref, s *imagecache.Image) (imagecache.Filled, error) {
-			<-open
-			return serves("cat")(ctx, r, s)
-		}})
+		b := newFixture(
+			&fakeFiller{
+				fill: func(ctx context.Context, r imageurl.Ref, s *imagecache.Image) (imagecache.Filled, error) {
+					<-open
+					return serves("cat")(ctx, r, s)
+				},
+			},
+		)
 		var collapsed, stored atomic.Int32
 		for range 500 {
 			go func() {
@@ -175,7 +192,12 @@ func TestCache_Get_SharesOneFillAmongCallers(t *testing.T) {
 		close(open)
 		synctest.Wait()
 		if b.filler.fills.Load() != 1 || collapsed.Load() != 499 || stored.Load() != 1 {
-			t.Errorf("fills %d, collapsed %d, stored %d; want 1, 499, 1", b.filler.fills.Load(), collapsed.Load(), stored.Load())
+			t.Errorf(
+				"fills %d, collapsed %d, stored %d; want 1, 499, 1",
+				b.filler.fills.Load(),
+				collapsed.Load(),
+				stored.Load(),
+			)
 		}
 	})
 }
@@ -183,14 +205,18 @@ func TestCache_Get_SharesOneFillAmongCallers(t *testing.T) {
 func TestCache_Get_FillOutlivesItsFirstCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		open := make(chan struct{})
-		b := newFixture(&fakeFiller{fill: func(ctx context.Context, r imageurl.Ref, s *imagecache.Image) (imagecache.Filled, error) {
-			select {
-			case <-open:
-				return serves("cat")(ctx, r, s)
-			case <-ctx.Done():
-				return imagecache.Filled{}, ctx.Err()
-			}
-		}})
+		b := newFixture(
+			&fakeFiller{
+				fill: func(ctx context.Context, r imageurl.Ref, s *imagecache.Image) (imagecache.Filled, error) {
+					select {
+					case <-open:
+						return serves("cat")(ctx, r, s)
+					case <-ctx.Done():
+						return imagecache.Filled{}, ctx.Err()
+					}
+				},
+			},
+		)
 		first, leave := context.WithCancel(t.Context())
 		left := make(chan error, 1)
 		go func() { _, _, err := b.cache.Get(first, ref(t, cat)); left <- err }()
@@ -215,11 +241,15 @@ func TestCache_Get_FillOutlivesItsFirstCaller(t *testing.T) {
 func TestCache_Get_LastCallerCancelsTheFill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stopped := make(chan struct{})
-		b := newFixture(&fakeFiller{fill: func(ctx context.Context, _ imageurl.Ref, _ *imagecache.Image) (imagecache.Filled, error) {
-			<-ctx.Done()
-			close(stopped)
-			return imagecache.Filled{}, ctx.Err()
-		}})
+		b := newFixture(
+			&fakeFiller{
+				fill: func(ctx context.Context, _ imageurl.Ref, _ *imagecache.Image) (imagecache.Filled, error) {
+					<-ctx.Done()
+					close(stopped)
+					return imagecache.Filled{}, ctx.Err()
+				},
+			},
+		)
 		ctx, leave := context.WithCancel(t.Context())
 		for range 2 {
 			go b.cache.Get(ctx, ref(t, cat))
@@ -232,10 +262,14 @@ func TestCache_Get_LastCallerCancelsTheFill(t *testing.T) {
 
 func TestCache_Get_EndsAHangingFill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newFixture(&fakeFiller{fill: func(ctx context.Context, _ imageurl.Ref, _ *imagecache.Image) (imagecache.Filled, error) {
-			<-ctx.Done()
-			return imagecache.Filled{}, context.Cause(ctx)
-		}})
+		b := newFixture(
+			&fakeFiller{
+				fill: func(ctx context.Context, _ imageurl.Ref, _ *imagecache.Image) (imagecache.Filled, error) {
+					<-ctx.Done()
+					return imagecache.Filled{}, context.Cause(ctx)
+				},
+			},
+		)
 		began := time.Now()
 		_, _, err := b.cache.Get(t.Context(), ref(t, cat))
 		if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 20*time.Second {
@@ -249,11 +283,15 @@ func TestCache_Get_AnswersEveryWaiterAfterAPanic(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				open := make(chan struct{})
-				b := newFixture(&fakeFiller{fill: func(context.Context, imageurl.Ref, *imagecache.Image) (imagecache.Filled, error) {
-					<-open
-					end()
-					return imagecache.Filled{}, nil
-				}})
+				b := newFixture(
+					&fakeFiller{
+						fill: func(context.Context, imageurl.Ref, *imagecache.Image) (imagecache.Filled, error) {
+							<-open
+							end()
+							return imagecache.Filled{}, nil
+						},
+					},
+				)
 				errs := make(chan error, 10)
 				for range cap(errs) {
 					go func() { _, _, err := b.cache.Get(t.Context(), ref(t, cat)); errs <- err }()
@@ -303,7 +341,8 @@ func TestCache_Get_CachesRefusalsButNotFaults(t *testing.T) {
 				}
 				get()
 				time.Sleep(3 * time.Second)
-				if out := get(); c.fills == 2 && out != (imagecache.Outcome{Detail: imagecache.Negative, TTL: 7 * time.Second}) {
+				if out := get(); c.fills == 2 &&
+					out != (imagecache.Outcome{Detail: imagecache.Negative, TTL: 7 * time.Second}) {
 					t.Errorf("second answer %+v, want a negative hit for 7s", out)
 				}
 				time.Sleep(8 * time.Second)
@@ -326,9 +365,17 @@ func live(body string, now time.Time) imagecache.Image {
 
 func TestCache_Get_RevalidatesLiveImagesInTheBackground(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newFixture(&fakeFiller{fill: func(_ context.Context, _ imageurl.Ref, stale *imagecache.Image) (imagecache.Filled, error) {
-			return imagecache.Filled{Image: live("old", time.Now()), Detail: imagecache.FromOrigin, Status: 200}, nil
-		}})
+		b := newFixture(
+			&fakeFiller{
+				fill: func(_ context.Context, _ imageurl.Ref, stale *imagecache.Image) (imagecache.Filled, error) {
+					return imagecache.Filled{
+						Image:  live("old", time.Now()),
+						Detail: imagecache.FromOrigin,
+						Status: 200,
+					}, nil
+				},
+			},
+		)
 		r := ref(t, "/640x/live/posts/cat.jpg.webp")
 		get := func(body string, want imagecache.Outcome) {
 			t.Helper()
@@ -338,7 +385,16 @@ func TestCache_Get_RevalidatesLiveImagesInTheBackground(t *testing.T) {
 			}
 			synctest.Wait()
 		}
-		get("old", imagecache.Outcome{Detail: imagecache.FromOrigin, Forward: imagecache.URIMiss, Status: 200, Stored: true, TTL: time.Minute})
+		get(
+			"old",
+			imagecache.Outcome{
+				Detail:  imagecache.FromOrigin,
+				Forward: imagecache.URIMiss,
+				Status:  200,
+				Stored:  true,
+				TTL:     time.Minute,
+			},
+		)
 		time.Sleep(40 * time.Second)
 		get("old", imagecache.Outcome{Detail: imagecache.Memory, TTL: 20 * time.Second})
 		b.filler.fill = func(context.Context, imageurl.Ref, *imagecache.Image) (imagecache.Filled, error) {
@@ -357,18 +413,35 @@ func TestCache_Get_RevalidatesLiveImagesInTheBackground(t *testing.T) {
 			img.Fresh = live("", time.Now()).Fresh
 			return imagecache.Filled{Image: img, Detail: imagecache.FromOrigin, Status: 304, NotModified: true}, nil
 		}
-		get("new", imagecache.Outcome{Detail: imagecache.Memory, Forward: imagecache.FwdStale, Status: 304, Stored: true, TTL: time.Minute})
+		get(
+			"new",
+			imagecache.Outcome{
+				Detail:  imagecache.Memory,
+				Forward: imagecache.FwdStale,
+				Status:  304,
+				Stored:  true,
+				TTL:     time.Minute,
+			},
+		)
 		get("new", imagecache.Outcome{Detail: imagecache.Memory, TTL: time.Minute})
 	})
 }
 
 func TestCache_Get_DoesNotStoreNoStoreImages(t *testing.T) {
-	b := newFixture(&fakeFiller{fill: func(context.Context, imageurl.Ref, *imagecache.Image) (imagecache.Filled, error) {
-		now := time.Now()
-		return imagecache.Filled{Image: imagecache.Image{Body: []byte("mine"), Fresh: imagecache.Freshness{Generated: now, Until: now, NoStore: true}}}, nil
-	}})
+	b := newFixture(
+		&fakeFiller{fill: func(context.Context, imageurl.Ref, *imagecache.Image) (imagecache.Filled, error) {
+			now := time.Now()
+			return imagecache.Filled{
+				Image: imagecache.Image{
+					Body:  []byte("mine"),
+					Fresh: imagecache.Freshness{Generated: now, Until: now, NoStore: true},
+				},
+			}, nil
+		}},
+	)
 	img, out, err := b.cache.Get(t.Context(), ref(t, "/640x/live/posts/cat.jpg.webp"))
-	if err != nil || !bytes.Equal(img.Body, []byte("mine")) || out.Stored || len(b.memory.images)+len(b.disk.images) != 0 {
+	if err != nil || !bytes.Equal(img.Body, []byte("mine")) || out.Stored ||
+		len(b.memory.images)+len(b.disk.images) != 0 {
 		t.Errorf("%q, %+v, %v, kept %d", img.Body, out, err, len(b.memory.images)+len(b.disk.images))
 	}
 }
@@ -390,13 +463,14 @@ func TestCache_Purge_WinsOverEarlierFillsAndCopies(t *testing.T) {
 			if _, err := b.cache.Purge(t.Context(), imagecache.Target{Original: imagecache.Original{Source: "posts", Name: "cat.jpg"}}); err != nil {
 				t.Fatal(err)
 			}
-			// Who asks after the purge does not join the fill that began before it.
+			// A Get after the purge does not join the fill that began before it.
 			if img, _, err := b.cache.Get(t.Context(), ref(t, cat)); err != nil || string(img.Body) != "new" {
 				t.Errorf("after the purge: %q, %v", img.Body, err)
 			}
 			close(open)
 			synctest.Wait()
-			if img, out, _ := b.cache.Get(t.Context(), ref(t, cat)); string(img.Body) != "new" || out.Detail != imagecache.Memory {
+			if img, out, _ := b.cache.Get(t.Context(), ref(t, cat)); string(img.Body) != "new" ||
+				out.Detail != imagecache.Memory {
 				t.Errorf("the old fill was stored: %q, %+v", img.Body, out)
 			}
 		})

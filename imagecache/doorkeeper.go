@@ -8,11 +8,11 @@ type doorkeeper struct {
 	marks [1 << 14]atomic.Uint32
 }
 
-// often is how many times a key is asked for until the doorkeeper lets it in.
+// often is the number of requests for a key after which the doorkeeper lets it in.
 const often = 8
 
-// letsIn counts that key is asked for, and reports whether that is the eighth time. The
-// next is the first again.
+// letsIn counts a request for key, and reports whether it is the eighth. Then counting starts
+// again.
 func (d *doorkeeper) letsIn(key Key) bool {
 	hash := key.Hash()
 	mark := &d.marks[hash%uint64(len(d.marks))]
@@ -24,7 +24,7 @@ func (d *doorkeeper) letsIn(key Key) bool {
 		mark.Store(is)
 		return true
 	default:
-		mark.Store(old + 1) // of two at once only one may count: what is read often comes again
+		mark.Store(old + 1) // of two concurrent requests only one may count, which does not matter
 	}
 	return false
 }

@@ -36,7 +36,10 @@ func TestCache_Explain_ListsTiersWithoutCopying(t *testing.T) {
 	if len(held) != 2 {
 		t.Fatalf("held in %d places, want on disk and as an original: %+v", len(held), held)
 	}
-	if h := held[0]; h.Where != imagecache.Disk || h.Bytes != 3 || h.Key != imagecache.KeyOf(r) || h.TTL != imagecache.PinnedTTL || h.Image.ETag != `"t"` || h.Image.Body != nil {
+	if h := held[0]; h.Where != imagecache.Disk || h.Bytes != 3 || h.Key != imagecache.KeyOf(r) ||
+		h.TTL != imagecache.PinnedTTL ||
+		h.Image.ETag != `"t"` ||
+		h.Image.Body != nil {
 		t.Errorf("on disk: %+v", h)
 	}
 	if h := held[1]; h.Where != imagecache.FromOriginal || h.Bytes != 13 || h.Key != imagecache.KeyOf(orig) {
@@ -66,7 +69,8 @@ func TestCache_Explain_ListsRefusalsAndFaults(t *testing.T) {
 		if h := held[0]; h.Where != imagecache.Disk || !errors.Is(h.Err, errBroken) {
 			t.Errorf("a broken tier: %+v", h)
 		}
-		if h := held[1]; h.Where != imagecache.Negative || !errors.Is(h.Err, origin.ErrNotFound) || h.TTL != 6*time.Second {
+		if h := held[1]; h.Where != imagecache.Negative || !errors.Is(h.Err, origin.ErrNotFound) ||
+			h.TTL != 6*time.Second {
 			t.Errorf("a refusal: %+v", h)
 		}
 	})

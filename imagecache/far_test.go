@@ -10,14 +10,14 @@ import (
 	"github.com/novasocial/imagetier/origin"
 )
 
-// farTier counts what it is asked.
+// farTier is a fakeTier that counts Gets.
 type farTier struct {
 	fakeTier
-	asked atomic.Int32
+	gets atomic.Int32
 }
 
 func (s *farTier) Get(ctx context.Context, key imagecache.Key) (imagecache.Image, error) {
-	s.asked.Add(1)
+	s.gets.Add(1)
 	return s.fakeTier.Get(ctx, key)
 }
 
@@ -25,7 +25,10 @@ func TestCache_Get_ReadsAFarTierOnceAndCopiesAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		far, near := &farTier{}, &fakeTier{}
 		c := imagecache.New(imagecache.Config{
-			Layers: []imagecache.Layer{{Tier: near, Name: imagecache.Memory}, {Tier: far, Name: imagecache.Derived, Far: true}},
+			Layers: []imagecache.Layer{
+				{Tier: near, Name: imagecache.Memory},
+				{Tier: far, Name: imagecache.Derived, Far: true},
+			},
 			Filler: &fakeFiller{fill: fails(origin.ErrUnavailable)},
 		})
 		r := ref(t, cat)
@@ -35,7 +38,8 @@ func TestCache_Get_ReadsAFarTierOnceAndCopiesAtOnce(t *testing.T) {
 		for range 300 {
 			go func() {
 				img, out, err := c.Get(t.Context(), r)
-				if err != nil || string(img.Body) != "cat" || out.Detail != imagecache.Derived || out.Forward != imagecache.Hit {
+				if err != nil || string(img.Body) != "cat" || out.Detail != imagecache.Derived ||
+					out.Forward != imagecache.Hit {
 					t.Errorf("%q %+v %v", img.Body, out, err)
 				}
 			}()
@@ -43,8 +47,8 @@ func TestCache_Get_ReadsAFarTierOnceAndCopiesAtOnce(t *testing.T) {
 		synctest.Wait()
 		close(held)
 		synctest.Wait()
-		if n := far.asked.Load(); n != 1 {
-			t.Errorf("asked %d times", n)
+		if n := far.gets.Load(); n != 1 {
+			t.Errorf("gets %d times", n)
 		}
 		if _, out, err := c.Get(t.Context(), r); err != nil || out.Detail != imagecache.Memory {
 			t.Errorf("%+v %v, want it near by now", out, err)

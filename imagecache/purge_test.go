@@ -52,9 +52,15 @@ func TestCache_SoftPurge_EndsTheFreshnessOfLiveImages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		fresh := imagecache.Freshness{Generated: began, Until: began.Add(time.Hour), StaleWhileRevalidate: time.Minute}
-		b := newFixture(&fakeFiller{fill: func(context.Context, imageurl.Ref, *imagecache.Image) (imagecache.Filled, error) {
-			return imagecache.Filled{Image: imagecache.Image{Body: []byte("old"), Fresh: fresh}, Detail: imagecache.FromOrigin, Status: 200}, nil
-		}})
+		b := newFixture(
+			&fakeFiller{fill: func(context.Context, imageurl.Ref, *imagecache.Image) (imagecache.Filled, error) {
+				return imagecache.Filled{
+					Image:  imagecache.Image{Body: []byte("old"), Fresh: fresh},
+					Detail: imagecache.FromOrigin,
+					Status: 200,
+				}, nil
+			}},
+		)
 		const live = "/640x640-cover/live/posts/cat.jpg.webp"
 		get(t, b.cache, live)
 		time.Sleep(time.Minute)
@@ -64,7 +70,12 @@ func TestCache_SoftPurge_EndsTheFreshnessOfLiveImages(t *testing.T) {
 		time.Sleep(time.Second)
 		img, out, err := b.cache.Get(t.Context(), ref(t, live))
 		if err != nil || out.Detail != imagecache.Stale || img.Fresh.Until != began.Add(time.Minute) {
-			t.Errorf("%+v until %s after it was made, %v; want the minute that it was good for", out, img.Fresh.Until.Sub(began), err)
+			t.Errorf(
+				"%+v until %s after it was made, %v; want the minute that it was good for",
+				out,
+				img.Fresh.Until.Sub(began),
+				err,
+			)
 		}
 		synctest.Wait()
 	})
@@ -131,7 +142,8 @@ func TestCache_Get_RefusesWhatIsTakenDown(t *testing.T) {
 	get(t, c, cat)
 	down.Store(true)
 	for range 2 {
-		if img, _, err := c.Get(t.Context(), ref(t, cat)); !errors.Is(err, imagecache.ErrTakenDown) || len(img.Body) > 0 {
+		if img, _, err := c.Get(t.Context(), ref(t, cat)); !errors.Is(err, imagecache.ErrTakenDown) ||
+			len(img.Body) > 0 {
 			t.Errorf("%q, %v; want ErrTakenDown", img.Body, err)
 		}
 	}
@@ -143,15 +155,17 @@ func TestCache_Get_RefusesWhatIsTakenDown(t *testing.T) {
 	get(t, c, cat)
 }
 
-// It goes down while somebody waits for it: they do not get it either.
+// A caller that waits for a fill while the original is taken down gets ErrTakenDown.
 func TestCache_Get_RefusesWaitersAfterATakedown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var down atomic.Bool
 		release := make(chan struct{})
-		k := &fakeFiller{fill: func(ctx context.Context, r imageurl.Ref, stale *imagecache.Image) (imagecache.Filled, error) {
-			<-release
-			return serves("cat")(ctx, r, stale)
-		}}
+		k := &fakeFiller{
+			fill: func(ctx context.Context, r imageurl.Ref, stale *imagecache.Image) (imagecache.Filled, error) {
+				<-release
+				return serves("cat")(ctx, r, stale)
+			},
+		}
 		c := imagecache.New(imagecache.Config{
 			Layers: []imagecache.Layer{{Tier: &fakeTier{}, Name: imagecache.Memory}}, Filler: k,
 			TakenDown: func(imagecache.Original) bool { return down.Load() },

@@ -101,7 +101,7 @@ func (s *softs) renew(key Key, epoch uint64) {
 	}
 }
 
-// of returns the soft purge of the target, nil if there is none.
+// of returns the soft purge of the target, or nil.
 func (s *softs) of(what Target) *soft {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -158,7 +158,7 @@ func (s *softs) warnFull(now time.Time) bool {
 
 // SoftPurge makes stale what the target names: the kept original and what slower tiers
 // hold are removed, and what the fastest tier holds is served as stale until it has been
-// made anew in the background. An origin that is down does not take it away. What must be
+// refreshed in the background, also while the origin is down. What must be
 // revalidated (RFC 9111, 5.2.2.2) is not served.
 //
 // What is still stale after 24 hours is removed. Beyond 10,000 soft purges the oldest is
@@ -172,7 +172,7 @@ func (s *softs) warnFull(now time.Time) bool {
 //  4. SoftPurge moves the epoch, removes the kept original and what slower tiers hold, moves
 //     the epoch again after each, and notes the last one as the first whose fills renew.
 //  5. The fill reports that it stored the key. It noted an epoch before that one, so the
-//     image stays stale, and the next Get makes it anew.
+//     image stays stale, and the next Get refreshes it.
 //
 // Between 2 and 4 no fill renews anything: one that begins there may still read the kept
 // original.

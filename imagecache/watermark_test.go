@@ -8,14 +8,16 @@ import (
 
 const marked = "/640x640-cover-wm.logo-q70/v.1/posts/cat.jpg.webp"
 
-// Whoever replaces a watermark and starts anew is not served pictures with the old one, and
-// what bears none stays warm.
+// After a restart with another watermark, images with the old one are not served, and images
+// without a watermark stay cached.
 func TestCache_Get_TellsWatermarksApartByDigest(t *testing.T) {
 	memory := &fakeTier{}
 	caches := make(map[string]*imagecache.Cache)
 	for _, digest := range []string{"aaaa", "bbbb"} {
 		caches[digest] = imagecache.New(imagecache.Config{
-			Layers: []imagecache.Layer{{Tier: memory, Name: imagecache.Memory}}, Filler: &fakeFiller{fill: serves("with " + digest)},
+			Layers: []imagecache.Layer{
+				{Tier: memory, Name: imagecache.Memory},
+			}, Filler: &fakeFiller{fill: serves("with " + digest)},
 			Watermarks: map[string]string{"logo": digest},
 		})
 	}

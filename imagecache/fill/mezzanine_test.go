@@ -283,7 +283,7 @@ func TestFiller_Fill_DamagedMezzanine(t *testing.T) {
 		if b.opens.Load() != before+1 || !bytes.Equal(got.Image.Body, want.Image.Body) {
 			t.Fatalf("%s: %d fetches, %s", name, b.opens.Load()-before, got.Image.Body)
 		}
-		if mended, err := kept.Get(t.Context(), key); err != nil || !bytes.Equal(mended.Body, whole.Body) {
+		if replaced, err := kept.Get(t.Context(), key); err != nil || !bytes.Equal(replaced.Body, whole.Body) {
 			t.Fatalf("%s: not replaced: %v", name, err)
 		}
 	}
