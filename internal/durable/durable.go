@@ -1,4 +1,4 @@
-// Package durable writes small files that outlive a kill and a power cut.
+// Package durable writes small files that survive a kill and a power cut.
 package durable
 
 import (
@@ -9,8 +9,8 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// WriteFile puts text in place of the file at path, all of it or nothing, and returns when it is
-// on the disk. Its mode is 0640, but for the umask. An error leaves the file as it was.
+// WriteFile atomically replaces the file at path by text, and returns when that is on the disk. The mode is 0640 minus
+// the umask. If it fails to write, the file is unchanged.
 func WriteFile(path string, text []byte) error {
 	if err := renameio.WriteFile(path, text, 0o640); err != nil {
 		return err

@@ -8,7 +8,7 @@ import (
 	"github.com/novasocial/imagetier/internal/durable"
 )
 
-func TestAFileIsReplacedWholeOrNotAtAll(t *testing.T) {
+func TestWriteFile_ReplacesAtomically(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "a")
 	for _, text := range []string{"one", "", "another that is longer"} {

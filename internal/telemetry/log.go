@@ -14,19 +14,32 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// hidden stands where a secret stood.
+// Config of a [Telemetry] and its log.
+type Config struct {
+	// Program is the service name in traces, "imagetier"; Version is its version there.
+	Program, Version string
+	// Output takes the log; nil is standard error.
+	Output io.Writer
+	// Format of the log: "json" (the default) or "text".
+	Format string
+	// Level is the lowest level that is logged; its zero value is info.
+	Level slog.Leveler
+	// Secrets are keys, tokens and passwords as they are written in the configuration. They never get into the log,
+	// see NewHandler.
+	Secrets []string
+}
+
+// hidden replaces a secret.
 const hidden = "(secret)"
 
-// NewHandler returns the handler of a program's log, one line a record, with trace_id and
-// span_id in the lines of traced requests.
+// NewHandler returns the handler of a program's log: one line per record, with trace_id and span_id in the lines of
+// traced requests.
 //
-// Secrets stay out of it in two ways. An attribute whose key ends in authorization,
-// cookie, password, secret or token is hidden, whatever its value is. And each of
-// cfg.Secrets is looked for in the finished line, so that it does not matter how it came
-// there: a message, an error, a struct that prints itself, a stack. It is found as it is
-// spelled in the configuration, quoted, in the other case if it is hexadecimal, and then
-// also as base64 of its bytes. One of less than 4 bytes is not looked for: it would
-// be found everywhere, and protects nothing.
+// Secrets are kept out of it in two ways. Attributes whose key ends in authorization, cookie, password, secret or
+// token are hidden. And each of cfg.Secrets is replaced in the finished line, wherever it came from: a message, an
+// error, a struct, a stack. It is found as it is written in the configuration, quoted, and, if it is hexadecimal, in
+// the other case and as base64 of its bytes. Secrets of less than 4 bytes are not replaced: they would match
+// everywhere.
 func NewHandler(cfg Config) (slog.Handler, error) {
 	out := newScrubber(cfg.Output, cfg.Secrets)
 	opts := &slog.HandlerOptions{Level: cfg.Level, ReplaceAttr: hide}
@@ -36,10 +49,10 @@ func NewHandler(cfg Config) (slog.Handler, error) {
 	case "text":
 		return traced{slog.NewTextHandler(out, opts)}, nil
 	}
-	return nil, fmt.Errorf("log format %q is neither json nor text", cfg.Format)
+	return nil, fmt.Errorf("log format %q: want json or text", cfg.Format)
 }
 
-// hide replaces attributes that are secret by their name.
+// hide replaces attributes whose name says that they are secret.
 func hide(_ []string, a slog.Attr) slog.Attr {
 	for _, ending := range [...]string{"authorization", "cookie", "password", "secret", "token"} {
 		if len(a.Key) >= len(ending) && strings.EqualFold(a.Key[len(a.Key)-len(ending):], ending) {
@@ -49,7 +62,7 @@ func hide(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// scrubber hides secrets in what is written. slog's handlers write a line at a time.
+// scrubber hides secrets in each line. slog's handlers write one line at a time.
 type scrubber struct {
 	out     io.Writer
 	secrets [][]byte
@@ -75,9 +88,9 @@ func newScrubber(out io.Writer, secrets []string) io.Writer {
 	return s
 }
 
-// spellings returns how a secret may stand in a line.
+// spellings returns the ways in which a secret may be written in a line.
 func spellings(secret string) []string {
-	quoted := strconv.Quote(secret) // as JSON would, but for control characters
+	quoted := strconv.Quote(secret) // like JSON, except for control characters
 	all := []string{secret, quoted[1 : len(quoted)-1]}
 	if raw, err := hex.DecodeString(secret); err == nil {
 		all = append(all,
@@ -100,7 +113,7 @@ func (s *scrubber) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// traced adds the ids of the request's span.
+// traced adds the ids of the request's trace and span.
 type traced struct{ slog.Handler }
 
 func (h traced) Handle(ctx context.Context, r slog.Record) error {

@@ -13,7 +13,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-func TestALineOfTheLogIsJSONOrText(t *testing.T) {
+func TestNewHandler_Formats(t *testing.T) {
 	tel, log := open(t, Config{Format: "json"})
 	tel.Log.Info("listening", "addr", ":8080")
 	var line map[string]any
@@ -30,7 +30,7 @@ func TestALineOfTheLogIsJSONOrText(t *testing.T) {
 	}
 }
 
-func TestOnlyWhatIsOfTheLevelIsLogged(t *testing.T) {
+func TestNewHandler_Level(t *testing.T) {
 	tel, log := open(t, Config{Level: slog.LevelWarn})
 	tel.Log.Info("listening")
 	if log.Len() > 0 {
@@ -42,7 +42,7 @@ func TestOnlyWhatIsOfTheLevelIsLogged(t *testing.T) {
 	}
 }
 
-func TestSecretsAreInNoLine(t *testing.T) {
+func TestNewHandler_HidesSecrets(t *testing.T) {
 	const (
 		key   = "00112233445566778899aabbccddeeff00112233445566778899AABBCCDDEEFF"
 		token = `s3cret"token<`
@@ -54,7 +54,9 @@ func TestSecretsAreInNoLine(t *testing.T) {
 	type config struct{ Keys []byte } // encoding/json spells it base64
 	for _, format := range []string{"json", "text"} {
 		tel, log := open(t, Config{Format: format, Secrets: []string{key, token, ""}})
-		tel.Log.With("with", token).WithGroup("g").Error("message with "+token, "err", errors.New("keys "+strings.ToLower(key)), "upper", strings.ToUpper(key))
+		tel.Log.With("with", token).
+			WithGroup("g").
+			Error("message with "+token, "err", errors.New("keys "+strings.ToLower(key)), "upper", strings.ToUpper(key))
 		tel.Log.Error("config", "config", config{raw}, "raw", base64.RawURLEncoding.EncodeToString(raw))
 		text := log.String()
 		for _, needle := range []string{"s3cret", "00112233", base64.StdEncoding.EncodeToString(raw)[:20]} {
@@ -68,9 +70,18 @@ func TestSecretsAreInNoLine(t *testing.T) {
 	}
 }
 
-func TestWhatIsCalledASecretIsHidden(t *testing.T) {
+func TestNewHandler_HidesSecretAttributes(t *testing.T) {
 	tel, log := open(t, Config{})
-	tel.Log.Info("request", "Authorization", "Bearer abc", "admin_token", "def", slog.Group("headers", "Set-Cookie", "ghi"), "path", "/jkl")
+	tel.Log.Info(
+		"request",
+		"Authorization",
+		"Bearer abc",
+		"admin_token",
+		"def",
+		slog.Group("headers", "Set-Cookie", "ghi"),
+		"path",
+		"/jkl",
+	)
 	for _, needle := range []string{"abc", "def", "ghi"} {
 		if strings.Contains(log.String(), needle) {
 			t.Errorf("%s is in %s", needle, log)
@@ -81,7 +92,7 @@ func TestWhatIsCalledASecretIsHidden(t *testing.T) {
 	}
 }
 
-func TestShortSecretsDoNotTearTheLog(t *testing.T) {
+func TestNewHandler_IgnoresShortSecrets(t *testing.T) {
 	tel, log := open(t, Config{Secrets: []string{"e"}})
 	tel.Log.Info("listening here")
 	if !strings.Contains(log.String(), "listening here") {
@@ -89,7 +100,7 @@ func TestShortSecretsDoNotTearTheLog(t *testing.T) {
 	}
 }
 
-func TestLinesOfATracedRequestNameItsTrace(t *testing.T) {
+func TestNewHandler_AddsTraceID(t *testing.T) {
 	tel, log := open(t, Config{})
 	span := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}})
 	ctx := trace.ContextWithSpanContext(context.Background(), span)

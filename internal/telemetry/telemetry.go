@@ -1,12 +1,12 @@
-// Package telemetry makes and closes what a program tells its operators with: a logger,
-// a Prometheus registry and its handler, and an OpenTelemetry tracer where the
-// environment asks for one. What is measured is package measure's.
+// Package telemetry opens and closes the outputs for operators: the log, the Prometheus registry and its handler, and
+// an OpenTelemetry tracer if the environment configures one. The metrics are in package metrics.
+//
+// Start reading at [Open]; log.go keeps secrets out of the log.
 package telemetry
 
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -21,40 +21,25 @@ import (
 	"github.com/novasocial/imagetier/internal/tracing"
 )
 
-// Config of a Telemetry.
-type Config struct {
-	// Program is its name in traces: "imagetier". Version goes there too.
-	Program, Version string
-	// Output takes the log; nil is standard error.
-	Output io.Writer
-	// Format of the log: "json" (the default) or "text".
-	Format string
-	// Level is the least that is logged; its zero value is info.
-	Level slog.Leveler
-	// Secrets must never be in a log, whoever writes them: keys, tokens, passwords, as
-	// they stand in the configuration. See NewHandler.
-	Secrets []string
-}
-
-// Telemetry is open until Close.
+// Telemetry is the open outputs. Close closes it.
 type Telemetry struct {
-	// Log is not slog's default logger; main may make it that.
+	// Log is not set as slog's default.
 	Log *slog.Logger
 	// Registry has the Go and process collectors.
 	Registry *prometheus.Registry
-	// Tracer is nil where the environment asks for none.
+	// Tracer is nil if the environment configures no traces.
 	Tracer trace.Tracer
 
 	provider *sdktrace.TracerProvider // nil as Tracer
 }
 
-// gcPauses are the runtime's stop-the-world pauses of the collector: a histogram, where
-// go_gc_duration_seconds has quantiles since the start.
+// gcPauses are the stop-the-world pauses of the garbage collector as a histogram; go_gc_duration_seconds has only
+// quantiles since the start.
 var gcPauses = regexp.MustCompile(`^/sched/pauses/total/gc:seconds$`)
 
-// Open makes logger, registry and tracer. Tracing is read from the environment, as every
-// OpenTelemetry program does (see Traces). It dials nothing: an exporter that cannot
-// reach its collector says so in the log, at most once a minute, and drops spans.
+// Open makes the logger, the registry and the tracer. Tracing is configured by the environment, see
+// [tracing.Configured]. Open does not connect: an exporter that cannot reach its collector logs that at most once a
+// minute, and drops spans.
 func Open(ctx context.Context, cfg Config) (*Telemetry, error) {
 	if cfg.Output == nil {
 		cfg.Output = os.Stderr
@@ -80,7 +65,7 @@ func Open(ctx context.Context, cfg Config) (*Telemetry, error) {
 	return t, nil
 }
 
-// Provider returns what libraries make spans with; nil without a Tracer.
+// Provider returns the provider of tracers for libraries; nil without a Tracer.
 func (t *Telemetry) Provider() trace.TracerProvider {
 	if t.provider == nil {
 		return nil
@@ -88,9 +73,8 @@ func (t *Telemetry) Provider() trace.TracerProvider {
 	return t.provider
 }
 
-// Metrics returns the handler of /metrics: the text format of Prometheus, OpenMetrics,
-// or protobuf (which has the native histograms), as the scraper accepts. A collector that
-// fails costs its own metrics only.
+// Metrics returns the handler of /metrics: Prometheus' text format, OpenMetrics or protobuf (with native histograms),
+// as the scraper accepts. If a collector fails, only its own metrics are missing.
 func (t *Telemetry) Metrics() http.Handler {
 	return promhttp.HandlerFor(t.Registry, promhttp.HandlerOpts{
 		ErrorLog:          slog.NewLogLogger(t.Log.Handler(), slog.LevelWarn),
@@ -100,8 +84,7 @@ func (t *Telemetry) Metrics() http.Handler {
 	})
 }
 
-// Close sends the spans that are left, for as long as ctx lasts. The logger and the
-// metrics go on working.
+// Close sends the remaining spans until ctx is done. The logger and the metrics continue to work.
 func (t *Telemetry) Close(ctx context.Context) error {
 	if t.provider == nil {
 		return nil

@@ -38,7 +38,7 @@ func scrape(t *testing.T, tel *Telemetry, accept string) *httptest.ResponseRecor
 	return rec
 }
 
-func TestMetricsAreThoseOfTheProcessToo(t *testing.T) {
+func TestTelemetry_Metrics_HasProcessMetrics(t *testing.T) {
 	tel, _ := open(t, Config{})
 	rec := scrape(t, tel, "")
 	for _, name := range []string{"go_goroutines ", "process_resident_memory_bytes ", "process_open_fds "} {
@@ -48,7 +48,7 @@ func TestMetricsAreThoseOfTheProcessToo(t *testing.T) {
 	}
 }
 
-func TestScrapersGetTheFormatThatTheyAskFor(t *testing.T) {
+func TestTelemetry_Metrics_NegotiatesFormat(t *testing.T) {
 	tel, _ := open(t, Config{})
 	rec := scrape(t, tel, "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3")
 	if kind := rec.Header().Get("Content-Type"); !strings.HasPrefix(kind, "application/openmetrics-text") {
@@ -63,7 +63,7 @@ func TestScrapersGetTheFormatThatTheyAskFor(t *testing.T) {
 	}
 }
 
-func TestPromtoolFindsNothingToSayAboutTheMetrics(t *testing.T) {
+func TestTelemetry_Metrics_PassesPromtool(t *testing.T) {
 	promtool := testutil.Command(t, "apt-get install prometheus", "promtool")
 	tel, _ := open(t, Config{})
 	set := metrics.New(metrics.Config{Registerer: tel.Registry, Version: "1.0.0"})
@@ -73,9 +73,21 @@ func TestPromtoolFindsNothingToSayAboutTheMetrics(t *testing.T) {
 		return metrics.TierStats{Bytes: 1, Evictions: map[string]int64{"space": 1}}
 	})
 	set.Workers(func() metrics.WorkerStats {
-		return metrics.WorkerStats{Queued: map[string]int{"live": 1}, Workers: map[string]int{"idle": 1}, Restarts: map[string]int64{"recycled": 1}}
+		return metrics.WorkerStats{
+			Queued:   map[string]int{"live": 1},
+			Workers:  map[string]int{"idle": 1},
+			Restarts: map[string]int64{"recycled": 1},
+		}
 	})
-	set.Observe(metrics.Observation{Status: 200, Outcome: imagecache.Outcome{Detail: imagecache.Memory}, Format: "webp", Duration: time.Millisecond, Bytes: 1})
+	set.Observe(
+		metrics.Observation{
+			Status:   200,
+			Outcome:  imagecache.Outcome{Detail: imagecache.Memory},
+			Format:   "webp",
+			Duration: time.Millisecond,
+			Bytes:    1,
+		},
+	)
 
 	check := exec.CommandContext(t.Context(), promtool, "check", "metrics")
 	check.Stdin = scrape(t, tel, "").Body
@@ -92,7 +104,7 @@ func (broken) Collect(out chan<- prometheus.Metric) {
 	out <- prometheus.NewInvalidMetric(prometheus.NewDesc("broken", "-", nil, nil), errors.New("no such file"))
 }
 
-func TestACollectorThatFailsCostsItsOwnMetricsOnly(t *testing.T) {
+func TestTelemetry_Metrics_FailingCollector(t *testing.T) {
 	tel, log := open(t, Config{})
 	tel.Registry.MustRegister(broken{})
 	rec := scrape(t, tel, "")

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestWithoutAWordThereIsNoTracer(t *testing.T) {
+func TestOpen_NoTracerByDefault(t *testing.T) {
 	tel, _ := open(t, Config{})
 	if tel.Tracer != nil {
 		t.Error("there is one")
@@ -18,7 +18,7 @@ func TestWithoutAWordThereIsNoTracer(t *testing.T) {
 	}
 }
 
-func TestSpansReachTheCollectorBeforeClosed(t *testing.T) {
+func TestTelemetry_Close_SendsSpans(t *testing.T) {
 	got := make(chan string, 1)
 	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)

@@ -13,7 +13,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 )
 
-func TestTheEnvironmentSaysWhetherThereAreTraces(t *testing.T) {
+func TestConfigured(t *testing.T) {
 	for _, c := range []struct {
 		env  string
 		want bool
@@ -36,7 +36,7 @@ func TestTheEnvironmentSaysWhetherThereAreTraces(t *testing.T) {
 				name, value, _ := strings.Cut(setting, "=")
 				t.Setenv(name, value)
 			}
-			asked, err := Asked()
+			asked, err := Configured()
 			if asked != c.want || (err != nil) != (c.bad != "") || err != nil && !strings.Contains(err.Error(), c.bad) {
 				t.Errorf("%t, %v", asked, err)
 			}
@@ -51,10 +51,14 @@ func (refusing) ExportSpans(context.Context, []sdktrace.ReadOnlySpan) error {
 	return errors.New("connection refused")
 }
 
-func TestACollectorThatIsDownIsSaidOnceAMinute(t *testing.T) {
+func TestLoggingExporter_LogsOncePerMinute(t *testing.T) {
 	var log bytes.Buffer
 	now := time.Unix(1_000_000, 0)
-	s := &saying{SpanExporter: refusing{}, log: slog.New(slog.NewTextHandler(&log, nil)), now: func() time.Time { return now }}
+	s := &loggingExporter{
+		SpanExporter: refusing{},
+		log:          slog.New(slog.NewTextHandler(&log, nil)),
+		now:          func() time.Time { return now },
+	}
 	spans := tracetest.SpanStubs{{}, {}}.Snapshots()
 	for range 60 {
 		if err := s.ExportSpans(t.Context(), spans); err != nil {
