@@ -32,7 +32,7 @@ type flights struct {
 }
 
 // join counts the caller as a waiter of key's flight, starting one that calls run if
-// there is none that began in this epoch. The flight's context keeps ctx's values but
+// none began in this epoch. The flight's context keeps ctx's values but
 // not its end: it ends after timeout, or when the last waiter leaves. A live caller never joins
 // a warm flight, whose priority is lower.
 func (fs *flights) join(

@@ -98,7 +98,7 @@ type work struct {
 	queues [resize.NumPriorities]queuePair
 }
 
-// add adds r to the work on id, which begin makes if there is none. The caller must call
+// add adds r to the work on id, which begin makes if it is new. The caller must call
 // leave when r is done or no longer wanted; the work ends with the last request.
 func (ws *workTable) add(id originalRef, r *request, begin func() *work) (leave func()) {
 	ws.mu.Lock()
