@@ -169,10 +169,8 @@ func TestReadAll_ChecksEntityTag(t *testing.T) {
 			o.ETag = etag
 			return o
 		})
-		if _, err := origin.ReadAll(t.Context(), src, "x", origin.Cond{Match: "1"}, 9); !errors.Is(
-			err,
-			origin.ErrChanged,
-		) {
+		_, err := origin.ReadAll(t.Context(), src, "x", origin.Cond{Match: "1"}, 9)
+		if !errors.Is(err, origin.ErrChanged) {
 			t.Errorf("%s: error %v, want ErrChanged", etag, err)
 		}
 	}

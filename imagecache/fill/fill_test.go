@@ -227,10 +227,8 @@ func TestFiller_Fill_OriginalMustDecode(t *testing.T) {
 	if err != nil || !bytes.Equal(got.Image.Body, picture(t)) || got.Image.ContentType != "image/png" {
 		t.Errorf("%d bytes of %s, %v", len(got.Image.Body), got.Image.ContentType, err)
 	}
-	if _, err := newFiller(b, &fakeResizer{err: resize.ErrCorrupt}).Fill(t.Context(), r, nil); !errors.Is(
-		err,
-		resize.ErrCorrupt,
-	) {
+	_, err = newFiller(b, &fakeResizer{err: resize.ErrCorrupt}).Fill(t.Context(), r, nil)
+	if !errors.Is(err, resize.ErrCorrupt) {
 		t.Errorf("a broken original: %v", err)
 	}
 }
@@ -265,24 +263,18 @@ func TestFiller_Fill_Live(t *testing.T) {
 func TestFiller_Fill_Errors(t *testing.T) {
 	for _, want := range []error{origin.ErrNotFound, origin.ErrUnavailable, origin.ErrDenied} {
 		b := &fakeSource{open: func(context.Context, origin.Cond) (*origin.Object, error) { return nil, want }}
-		if _, err := newFiller(b, &fakeResizer{}).Fill(t.Context(), ref(t, "/10x/v.1/posts/a.png.webp"), nil); !errors.Is(
-			err,
-			want,
-		) {
+		_, err := newFiller(b, &fakeResizer{}).Fill(t.Context(), ref(t, "/10x/v.1/posts/a.png.webp"), nil)
+		if !errors.Is(err, want) {
 			t.Errorf("got %v, want %v", err, want)
 		}
 	}
 	b := &fakeSource{open: func(context.Context, origin.Cond) (*origin.Object, error) { panic("boom") }}
-	if _, err := newFiller(b, &fakeResizer{}).Fill(t.Context(), ref(t, "/10x/v.1/posts/a.png.webp"), nil); !errors.Is(
-		err,
-		resize.ErrFailed,
-	) {
+	_, err := newFiller(b, &fakeResizer{}).Fill(t.Context(), ref(t, "/10x/v.1/posts/a.png.webp"), nil)
+	if !errors.Is(err, resize.ErrFailed) {
 		t.Errorf("a panic: %v", err)
 	}
-	if _, err := newFiller(b, &fakeResizer{}).Fill(t.Context(), ref(t, "/10x/v.1/avatars/a.png.webp"), nil); !errors.Is(
-		err,
-		fill.ErrSource,
-	) {
+	_, err = newFiller(b, &fakeResizer{}).Fill(t.Context(), ref(t, "/10x/v.1/avatars/a.png.webp"), nil)
+	if !errors.Is(err, fill.ErrSource) {
 		t.Errorf("an unknown source: %v", err)
 	}
 }

@@ -350,10 +350,8 @@ func TestFiller_Fill_LiveMezzanine(t *testing.T) {
 		if err != nil || replaced.NotModified || replaced.Image.Origin.ETag != `"def"` {
 			t.Errorf("%+v, %v", replaced, err)
 		}
-		if did := s.did()[before:]; !slices.Equal(
-			did,
-			[]string{"original: mezzanine20.jpg info.json", "mezzanine: 10x.webp"},
-		) {
+		want := []string{"original: mezzanine20.jpg info.json", "mezzanine: 10x.webp"}
+		if did := s.did()[before:]; !slices.Equal(did, want) {
 			t.Errorf("jobs %q", did)
 		}
 	})

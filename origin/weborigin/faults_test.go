@@ -122,7 +122,7 @@ func TestSource_FaultsWithRetry(t *testing.T) {
 			once := "once/" + string(c.fault) + "/a.jpg"
 			deadline := patient
 			if c.late && !c.retried {
-				deadline = 200 * time.Millisecond
+				deadline = time.Second
 			}
 			got, err := origin.ReadAll(t.Context(), origin.Deadline(retry, deadline), once, origin.Cond{}, limit)
 			switch {
@@ -143,7 +143,7 @@ func TestSource_FaultsWithRetry(t *testing.T) {
 			web.client.CloseIdleConnections()
 			always := string(c.fault) + "/b.jpg"
 			if c.late {
-				deadline = time.Second
+				deadline = 2 * time.Second
 			}
 			_, err = origin.ReadAll(t.Context(), origin.Deadline(retry, deadline), always, origin.Cond{}, limit)
 			if !errors.Is(err, c.err) || c.err == nil && err != nil {
@@ -164,10 +164,8 @@ func TestSource_Open_ChecksPin(t *testing.T) {
 	server := faulty.Start(t, photo)
 	src := newSource(t, Config{Base: server.URL, AllowPrivate: true})
 	for _, fault := range []faulty.Fault{faulty.None, faulty.IgnoresIfMatch} {
-		if _, err := src.Open(t.Context(), string(fault), origin.Cond{Match: "other"}); !errors.Is(
-			err,
-			origin.ErrChanged,
-		) {
+		_, err := src.Open(t.Context(), string(fault), origin.Cond{Match: "other"})
+		if !errors.Is(err, origin.ErrChanged) {
 			t.Errorf("%s: error %v", fault, err)
 		}
 	}
