@@ -1,6 +1,8 @@
-// Package auth says who sent a request: by a JWT that a key of a JWKS verifies, or, for
-// trying things out, by a token that is configured with its user. Without a token it is
-// nobody; a token that is not good is an error and never nobody.
+// Package auth identifies the user of a request by a bearer token: a JWT verified with a key
+// of a JWKS, or a static test token. A request without a token is anonymous; an invalid token
+// is an error, never an anonymous user.
+//
+// Start reading at [Verifier.User]; keys.go keeps the JWKS.
 package auth
 
 import (
@@ -20,66 +22,71 @@ import (
 )
 
 var (
-	// ErrToken: the token is not good. Its text may say why, for a log.
-	ErrToken = errors.New("the token is not good")
-	// ErrKeys: the keys are not there yet, so that nothing can be said of the token.
-	ErrKeys = errors.New("the keys that verify tokens are not known")
+	// ErrToken means that the token is invalid. The wrapped text says why, for logs.
+	ErrToken = errors.New("invalid token")
+	// ErrKeys means that the JWKS has not been fetched yet, so no token can be verified.
+	ErrKeys = errors.New("keys to verify tokens are not available")
 )
 
-// algorithms are those that are taken: a public key verifies. With a symmetric one whoever
-// can read the JWKS could sign.
+// algorithms are the accepted signature algorithms. All are asymmetric: with a symmetric one,
+// anyone who can read the JWKS could sign tokens.
 var algorithms = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
 
 const (
-	leeway    = 10 * time.Second // between clocks
-	maxToken  = 16 << 10         // bytes
-	maxUser   = 256              // bytes
-	patience  = 2 * time.Second  // how long a request waits for keys that are being fetched
-	anonymous = "anonymous"      // what services call nobody: no user may have this name
+	maxToken  = 16 << 10        // bytes
+	maxUser   = 256             // bytes
+	fetchWait = 2 * time.Second // how long a request waits for a fetch of the JWKS
+
+	// anonymous is the user ID that the services get for requests without a token, so no
+	// token may have it as its subject.
+	anonymous = "anonymous"
 )
 
-// Config of a Verifier. Without JWKS and Static no token is good.
+// Config configures a [Verifier]. Without JWKS and Static every token is invalid.
 type Config struct {
-	// JWKS is where the keys are. Nil: there are none.
+	// JWKS is the URL of the keys. If nil, no JWT is accepted.
 	JWKS *url.URL
-	// Issuer and Audience have to be those of a token; "" is not looked at.
+	// Issuer and Audience are the required claims of a token; "" accepts any.
 	Issuer, Audience string
-	// Static are users by token.
+	// Leeway is the accepted clock difference when a token's times are checked.
+	Leeway time.Duration
+	// Static maps test tokens to users.
 	Static map[string]string
-	// Refresh is how often keys are fetched; 0 is 10 minutes.
+	// Refresh is the interval between fetches of the JWKS; 0 means 10 minutes.
 	Refresh time.Duration
-	// MinPause is the least time between two fetches, which unknown keys and failures ask
-	// for; 0 is 1 s. It doubles with failures, to 30 s.
+	// MinPause is the minimum time between two fetches when a key is unknown or a fetch
+	// failed; 0 means 1 s. Each failure doubles it, up to 30 s.
 	MinPause time.Duration
-	// Transport is nil for one of its own.
+	// Transport fetches the JWKS. If nil, the Verifier uses a transport of its own.
 	Transport http.RoundTripper
-	// Log gets what went wrong; nil drops it.
+	// Log receives failed fetches. If nil, nothing is logged.
 	Log *slog.Logger
 }
 
-// Verifier says who sent a request. It is safe for concurrent use.
+// Verifier identifies the users of requests. It is safe for concurrent use.
 type Verifier struct {
-	cfg    Config
-	static map[[sha256.Size]byte]string // by hash, so that a lookup's time tells nothing of a token
+	static map[[sha256.Size]byte]string // by hash, so that the lookup time reveals nothing about a token
 	parser *jwt.Parser
-	keys   *keys // nil: no JWKS
+	keys   *keys // nil without a JWKS
 }
 
-// New returns a Verifier, which fetches nothing before Run.
+// New returns a Verifier. It fetches nothing until Run is called.
 func New(cfg Config) *Verifier {
 	cfg.Refresh = cmp.Or(cfg.Refresh, 10*time.Minute)
 	cfg.MinPause = cmp.Or(cfg.MinPause, time.Second)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	options := []jwt.ParserOption{jwt.WithValidMethods(algorithms), jwt.WithExpirationRequired(), jwt.WithLeeway(leeway)}
+	options := []jwt.ParserOption{
+		jwt.WithValidMethods(algorithms), jwt.WithExpirationRequired(), jwt.WithLeeway(cfg.Leeway),
+	}
 	if cfg.Issuer != "" {
 		options = append(options, jwt.WithIssuer(cfg.Issuer))
 	}
 	if cfg.Audience != "" {
 		options = append(options, jwt.WithAudience(cfg.Audience))
 	}
-	v := &Verifier{cfg: cfg, static: map[[sha256.Size]byte]string{}, parser: jwt.NewParser(options...)}
+	v := &Verifier{static: map[[sha256.Size]byte]string{}, parser: jwt.NewParser(options...)}
 	for token, user := range cfg.Static {
 		v.static[sha256.Sum256([]byte(token))] = user
 	}
@@ -89,7 +96,7 @@ func New(cfg Config) *Verifier {
 	return v
 }
 
-// Run fetches keys until ctx is done. It returns nil.
+// Run fetches the JWKS until ctx is done. It returns nil.
 func (v *Verifier) Run(ctx context.Context) error {
 	if v.keys == nil {
 		<-ctx.Done()
@@ -98,20 +105,20 @@ func (v *Verifier) Run(ctx context.Context) error {
 	return v.keys.run(ctx)
 }
 
-// User returns who sent a request with these headers; "" without a token. The error wraps
-// ErrToken or ErrKeys, or is ctx's.
+// User returns the user of a request with these headers, or "" without a token. The error
+// wraps [ErrToken] or [ErrKeys], or is that of ctx.
 func (v *Verifier) User(ctx context.Context, h http.Header) (string, error) {
-	lines := h.Values("Authorization")
+	values := h.Values("Authorization")
 	switch {
-	case len(lines) == 0:
+	case len(values) == 0:
 		return "", nil
-	case len(lines) > 1:
-		return "", fmt.Errorf("%w: there are %d headers Authorization", ErrToken, len(lines))
+	case len(values) > 1:
+		return "", fmt.Errorf("%w: %d Authorization headers", ErrToken, len(values))
 	}
-	scheme, token, _ := strings.Cut(lines[0], " ")
+	scheme, token, _ := strings.Cut(values[0], " ")
 	token = strings.TrimSpace(token)
 	if !strings.EqualFold(scheme, "Bearer") || token == "" || len(token) > maxToken {
-		return "", fmt.Errorf("%w: Authorization is not Bearer and a token", ErrToken)
+		return "", fmt.Errorf("%w: Authorization is not a bearer token of at most %d bytes", ErrToken, maxToken)
 	}
 	if len(v.static) > 0 {
 		if user, ok := v.static[sha256.Sum256([]byte(token))]; ok {
@@ -119,7 +126,7 @@ func (v *Verifier) User(ctx context.Context, h http.Header) (string, error) {
 		}
 	}
 	if v.keys == nil {
-		return "", fmt.Errorf("%w: it is none that is configured", ErrToken)
+		return "", fmt.Errorf("%w: not a configured test token", ErrToken)
 	}
 	return v.verify(ctx, token)
 }
@@ -131,7 +138,7 @@ func (v *Verifier) verify(ctx context.Context, token string) (string, error) {
 	}
 	claims, err := v.parse(token, set)
 	if errors.Is(err, errUnknownKey) {
-		// Signed by a key that is newer than the set, or forged.
+		// Either the key is newer than the set, or the token is forged.
 		if set, err = v.keys.newer(ctx, set); err != nil {
 			return "", err
 		}
@@ -142,12 +149,12 @@ func (v *Verifier) verify(ctx context.Context, token string) (string, error) {
 	}
 	user := claims.Subject
 	if user == "" || user == anonymous || len(user) > maxUser || !utf8.ValidString(user) {
-		return "", fmt.Errorf("%w: its subject is no user", ErrToken)
+		return "", fmt.Errorf("%w: the subject is not a valid user ID", ErrToken)
 	}
 	return user, nil
 }
 
-func (v *Verifier) parse(token string, set *set) (claims jwt.RegisteredClaims, err error) {
-	_, err = v.parser.ParseWithClaims(token, &claims, set.key)
+func (v *Verifier) parse(token string, set *keySet) (claims jwt.RegisteredClaims, err error) {
+	_, err = v.parser.ParseWithClaims(token, &claims, set.verificationKeys)
 	return claims, err
 }

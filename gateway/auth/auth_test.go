@@ -31,7 +31,7 @@ import (
 
 func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
-// jwk is the public half of a key, as JWKS have it.
+// jwk returns the public half of a key as a member of a JWKS.
 func jwk(id string, key crypto.Signer, more ...string) string {
 	fields := map[string]string{"kid": id, "use": "sig"}
 	switch public := key.Public().(type) {
@@ -58,6 +58,7 @@ func jwks(keys ...string) string { return `{"keys":[` + strings.Join(keys, ",") 
 var (
 	rsaKey   = must(rsa.GenerateKey(rand.Reader, 2048))
 	ecKey    = must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	otherKey = must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
 	_, edKey = mustEd()
 )
 
@@ -76,13 +77,18 @@ func mustEd() (ed25519.PublicKey, ed25519.PrivateKey) {
 	return public, private
 }
 
-// good is what a good token claims.
-func good() jwt.MapClaims {
-	return jwt.MapClaims{"sub": "user1", "exp": time.Now().Add(time.Hour).Unix(), "iss": "https://id.app.example", "aud": []string{"feed"}}
+// validClaims returns the claims of a valid token.
+func validClaims() jwt.MapClaims {
+	return jwt.MapClaims{
+		"sub": "user1",
+		"exp": time.Now().Add(time.Hour).Unix(),
+		"iss": "https://id.app.example",
+		"aud": []string{"feed"},
+	}
 }
 
 func with(name string, value any) jwt.MapClaims {
-	c := good()
+	c := validClaims()
 	if c[name] = value; value == nil {
 		delete(c, name)
 	}
@@ -101,19 +107,33 @@ func token(method jwt.SigningMethod, id string, key any, claims jwt.MapClaims) s
 	return "Bearer " + text
 }
 
-// server is a JWKS server as a function.
-type server func() (int, string)
+// tokenWithHeader returns a token signed by ecKey with one more header parameter.
+func tokenWithHeader(name string, value any) string {
+	tok := jwt.NewWithClaims(jwt.SigningMethodES256, validClaims())
+	tok.Header["kid"] = "e"
+	tok.Header[name] = value
+	return "Bearer " + must(tok.SignedString(ecKey))
+}
 
-func (s server) RoundTrip(r *http.Request) (*http.Response, error) {
+// fakeServer answers as the JWKS server: status 0 refuses the connection.
+type fakeServer func() (int, string)
+
+func (s fakeServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	status, body := s()
 	if status == 0 {
 		return nil, errors.New("connection refused")
 	}
-	return &http.Response{StatusCode: status, Status: http.StatusText(status), Body: io.NopCloser(strings.NewReader(body)), Header: http.Header{}, Request: r}, nil
+	return &http.Response{
+		StatusCode: status,
+		Status:     http.StatusText(status),
+		Body:       io.NopCloser(strings.NewReader(body)),
+		Header:     http.Header{},
+		Request:    r,
+	}, nil
 }
 
-// run calls test beside a Verifier in a bubble of its own time.
-func run(t *testing.T, cfg auth.Config, s server, test func(user func(authorization ...string) (string, error))) {
+// run calls test with a running Verifier, under fake time.
+func run(t *testing.T, cfg auth.Config, s fakeServer, test func(user func(authorization ...string) (string, error))) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg.JWKS, _ = url.Parse("https://id.app.example/jwks.json")
 		cfg.Transport = s
@@ -131,75 +151,111 @@ func run(t *testing.T, cfg auth.Config, s server, test func(user func(authorizat
 	})
 }
 
-func all() (int, string) {
-	return 200, jwks(jwk("r", rsaKey), jwk("e", ecKey), jwk("d", edKey), `{"kty":"oct","kid":"o","k":"c2VjcmV0"}`, `{"kty":"EC","crv":"P-999","kid":"x"}`, jwk("enc", rsaKey, "use", "enc"), `7`)
+// mixedSet answers usable and unusable keys; two keys share the kid "same".
+func mixedSet() (int, string) {
+	return 200, jwks(
+		jwk("r", rsaKey),
+		jwk("e", ecKey),
+		jwk("d", edKey),
+		`{"kty":"oct","kid":"o","k":"c2VjcmV0"}`,
+		`{"kty":"EC","crv":"P-999","kid":"x"}`,
+		jwk(
+			"enc",
+			rsaKey,
+			"use",
+			"enc",
+		),
+		`7`,
+		jwk("same", otherKey),
+		jwk("same", ecKey),
+		jwk("alg", rsaKey, "alg", "RS512"),
+	)
 }
 
-func TestATokenThatAKeyOfTheSetVerifiesIsItsSubjects(t *testing.T) {
-	run(t, auth.Config{Issuer: "https://id.app.example", Audience: "feed"}, all, func(user func(...string) (string, error)) {
-		for _, authorization := range []string{
-			token(jwt.SigningMethodRS256, "r", rsaKey, good()),
-			token(jwt.SigningMethodPS384, "r", rsaKey, good()),
-			token(jwt.SigningMethodES256, "e", ecKey, good()),
-			token(jwt.SigningMethodEdDSA, "d", edKey, good()),
-			token(jwt.SigningMethodES256, "", ecKey, good()), // names no key: each is tried
-			strings.Replace(token(jwt.SigningMethodES256, "e", ecKey, good()), "Bearer", "bearer", 1),
-			token(jwt.SigningMethodES256, "e", ecKey, with("exp", time.Now().Add(-5*time.Second).Unix())), // clocks differ
-		} {
-			if got, err := user(authorization); got != "user1" || err != nil {
-				t.Errorf("%.60s: %q, %v", authorization, got, err)
+func TestVerifier_User_ValidToken(t *testing.T) {
+	run(
+		t,
+		auth.Config{Issuer: "https://id.app.example", Audience: "feed", Leeway: time.Minute},
+		mixedSet,
+		func(user func(...string) (string, error)) {
+			for _, authorization := range []string{
+				token(jwt.SigningMethodRS256, "r", rsaKey, validClaims()),
+				token(jwt.SigningMethodPS384, "r", rsaKey, validClaims()),
+				token(jwt.SigningMethodES256, "e", ecKey, validClaims()),
+				token(jwt.SigningMethodEdDSA, "d", edKey, validClaims()),
+				token(jwt.SigningMethodRS512, "alg", rsaKey, validClaims()),
+				token(jwt.SigningMethodES256, "same", ecKey, validClaims()),
+				token(jwt.SigningMethodES256, "same", otherKey, validClaims()),
+				token(jwt.SigningMethodES256, "", ecKey, validClaims()), // without a kid every key is tried
+				strings.Replace(token(jwt.SigningMethodES256, "e", ecKey, validClaims()), "Bearer", "bearer", 1),
+				token(jwt.SigningMethodES256, "e", ecKey, with("exp", time.Now().Add(-50*time.Second).Unix())), // within the leeway
+			} {
+				if got, err := user(authorization); got != "user1" || err != nil {
+					t.Errorf("%.60s: %q, %v", authorization, got, err)
+				}
 			}
-		}
-		if got, err := user(); got != "" || err != nil {
-			t.Errorf("without a token: %q, %v", got, err)
-		}
-	})
+			if got, err := user(); got != "" || err != nil {
+				t.Errorf("without a token: %q, %v", got, err)
+			}
+		},
+	)
 }
 
-func TestATokenThatIsNotGoodIsNeverNobody(t *testing.T) {
-	other := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+func TestVerifier_User_InvalidToken(t *testing.T) {
+	unknownKey := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
 	public := must(x509.MarshalPKIXPublicKey(rsaKey.Public()))
 	publicPEM := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})
-	run(t, auth.Config{Issuer: "https://id.app.example", Audience: "feed"}, all, func(user func(...string) (string, error)) {
-		fine := token(jwt.SigningMethodES256, "e", ecKey, good())
-		for name, authorization := range map[string][]string{
-			"empty":              {""},
-			"no token":           {"Bearer "},
-			"basic":              {"Basic dTpw"},
-			"nonsense":           {"Bearer nonsense"},
-			"two headers":        {fine, fine},
-			"cut":                {fine[:len(fine)-2]},
-			"another's key":      {token(jwt.SigningMethodES256, "e", other, good())},
-			"unknown key":        {token(jwt.SigningMethodES256, "new", other, good())},
-			"no kid, other key":  {token(jwt.SigningMethodES256, "", other, good())},
-			"none":               {token(jwt.SigningMethodNone, "e", jwt.UnsafeAllowNoneSignatureType, good())},
-			"public key as HMAC": {token(jwt.SigningMethodHS256, "r", publicPEM, good())},
-			"symmetric of set":   {token(jwt.SigningMethodHS256, "o", []byte("secret"), good())},
-			"encryption key":     {token(jwt.SigningMethodRS256, "enc", rsaKey, good())},
-			"expired":            {token(jwt.SigningMethodES256, "e", ecKey, with("exp", time.Now().Add(-time.Minute).Unix()))},
-			"for ever":           {token(jwt.SigningMethodES256, "e", ecKey, with("exp", nil))},
-			"not yet":            {token(jwt.SigningMethodES256, "e", ecKey, with("nbf", time.Now().Add(time.Minute).Unix()))},
-			"issuer":             {token(jwt.SigningMethodES256, "e", ecKey, with("iss", "https://else.example"))},
-			"no issuer":          {token(jwt.SigningMethodES256, "e", ecKey, with("iss", nil))},
-			"audience":           {token(jwt.SigningMethodES256, "e", ecKey, with("aud", "ads"))},
-			"no subject":         {token(jwt.SigningMethodES256, "e", ecKey, with("sub", nil))},
-			"subject anonymous":  {token(jwt.SigningMethodES256, "e", ecKey, with("sub", "anonymous"))},
-			"long subject":       {token(jwt.SigningMethodES256, "e", ecKey, with("sub", strings.Repeat("u", 257)))},
-			"long":               {"Bearer " + strings.Repeat("a", 20<<10)},
-		} {
-			got, err := user(authorization...)
-			if got != "" || !errors.Is(err, auth.ErrToken) {
-				t.Errorf("%s: %q, %v", name, got, err)
+	run(
+		t,
+		auth.Config{Issuer: "https://id.app.example", Audience: "feed", Leeway: time.Minute},
+		mixedSet,
+		func(user func(...string) (string, error)) {
+			valid := token(jwt.SigningMethodES256, "e", ecKey, validClaims())
+			critical := tokenWithHeader("crit", []string{"b64"})
+			numericKid := tokenWithHeader("kid", 7)
+			for name, authorization := range map[string][]string{
+				"empty":              {""},
+				"no token":           {"Bearer "},
+				"basic":              {"Basic dTpw"},
+				"malformed":          {"Bearer nonsense"},
+				"two headers":        {valid, valid},
+				"truncated":          {valid[:len(valid)-2]},
+				"wrong key":          {token(jwt.SigningMethodES256, "e", unknownKey, validClaims())},
+				"unknown key":        {token(jwt.SigningMethodES256, "new", unknownKey, validClaims())},
+				"no kid, other key":  {token(jwt.SigningMethodES256, "", unknownKey, validClaims())},
+				"none":               {token(jwt.SigningMethodNone, "e", jwt.UnsafeAllowNoneSignatureType, validClaims())},
+				"public key as HMAC": {token(jwt.SigningMethodHS256, "r", publicPEM, validClaims())},
+				"symmetric of set":   {token(jwt.SigningMethodHS256, "o", []byte("secret"), validClaims())},
+				"encryption key":     {token(jwt.SigningMethodRS256, "enc", rsaKey, validClaims())},
+				"algorithm of key":   {token(jwt.SigningMethodRS256, "alg", rsaKey, validClaims())},
+				"crit header":        {critical},
+				"kid not a string":   {numericKid},
+				"expired":            {token(jwt.SigningMethodES256, "e", ecKey, with("exp", time.Now().Add(-2*time.Minute).Unix()))},
+				"no expiry":          {token(jwt.SigningMethodES256, "e", ecKey, with("exp", nil))},
+				"not yet":            {token(jwt.SigningMethodES256, "e", ecKey, with("nbf", time.Now().Add(2*time.Minute).Unix()))},
+				"issuer":             {token(jwt.SigningMethodES256, "e", ecKey, with("iss", "https://else.example"))},
+				"no issuer":          {token(jwt.SigningMethodES256, "e", ecKey, with("iss", nil))},
+				"audience":           {token(jwt.SigningMethodES256, "e", ecKey, with("aud", "ads"))},
+				"no subject":         {token(jwt.SigningMethodES256, "e", ecKey, with("sub", nil))},
+				"subject anonymous":  {token(jwt.SigningMethodES256, "e", ecKey, with("sub", "anonymous"))},
+				"long subject":       {token(jwt.SigningMethodES256, "e", ecKey, with("sub", strings.Repeat("u", 257)))},
+				"long":               {"Bearer " + strings.Repeat("a", 20<<10)},
+			} {
+				got, err := user(authorization...)
+				if got != "" || !errors.Is(err, auth.ErrToken) {
+					t.Errorf("%s: %q, %v", name, got, err)
+				}
+				// The algorithm is checked before any key.
+				if symmetric := strings.Contains(name, "MAC") || name == "none" || name == "symmetric of set"; symmetric &&
+					!strings.Contains(fmt.Sprint(err), "signing method") {
+					t.Errorf("%s: %v", name, err)
+				}
 			}
-			// Whatever key it names: the algorithm is looked at first.
-			if symmetric := strings.Contains(name, "MAC") || name == "none" || name == "symmetric of set"; symmetric && !strings.Contains(fmt.Sprint(err), "signing method") {
-				t.Errorf("%s: %v", name, err)
-			}
-		}
-	})
+		},
+	)
 }
 
-func TestATokenThatIsConfiguredIsItsUsers(t *testing.T) {
+func TestVerifier_User_StaticToken(t *testing.T) {
 	v := auth.New(auth.Config{Static: map[string]string{"test-token": "user1"}})
 	for authorization, want := range map[string]string{"Bearer test-token": "user1", "Bearer test-toke": "", "Bearer test-token2": ""} {
 		got, err := v.User(t.Context(), http.Header{"Authorization": {authorization}})
@@ -209,56 +265,75 @@ func TestATokenThatIsConfiguredIsItsUsers(t *testing.T) {
 	}
 }
 
-// The JWKS server is down at the start, comes, goes, changes its keys, and says rubbish.
-func TestTheServerOfTheKeysMayBeDown(t *testing.T) {
-	var asked atomic.Int32
-	var now atomic.Pointer[func() (int, string)]
-	says := func(status int, body string) { f := func() (int, string) { return status, body }; now.Store(&f) }
-	says(0, "")
-	run(t, auth.Config{}, func() (int, string) { asked.Add(1); return (*now.Load())() }, func(user func(...string) (string, error)) {
-		long := with("exp", time.Now().Add(100*time.Hour).Unix())
-		old, next := token(jwt.SigningMethodES256, "e", ecKey, long), token(jwt.SigningMethodEdDSA, "d", edKey, long)
-		if _, err := user(old); !errors.Is(err, auth.ErrKeys) {
-			t.Errorf("before the server was there: %v", err)
-		}
-		started := time.Now()
-		if _, err := user(old); !errors.Is(err, auth.ErrKeys) || time.Since(started) > 0 {
-			t.Errorf("while it is down: %v after %s", err, time.Since(started))
-		}
-		says(200, jwks(jwk("e", ecKey)))
-		time.Sleep(time.Minute)
-		if got, err := user(old); got != "user1" {
-			t.Errorf("when it came: %q, %v", got, err)
-		}
-		for _, bad := range []func(){func() { says(0, "") }, func() { says(500, "") }, func() { says(200, "<html>") }, func() { says(200, jwks()) }, func() { says(200, jwks(`{"kty":"oct","k":"AAAA"}`)) }} {
-			bad()
-			time.Sleep(time.Hour)
+// The JWKS server is down at the start, comes up, goes down, changes its keys and answers
+// malformed sets.
+func TestVerifier_User_JWKSOutage(t *testing.T) {
+	var fetches atomic.Int32
+	var answer atomic.Pointer[func() (int, string)]
+	serve := func(status int, body string) { f := func() (int, string) { return status, body }; answer.Store(&f) }
+	serve(0, "")
+	run(
+		t,
+		auth.Config{},
+		func() (int, string) { fetches.Add(1); return (*answer.Load())() },
+		func(user func(...string) (string, error)) {
+			long := with("exp", time.Now().Add(100*time.Hour).Unix())
+			old, next := token(
+				jwt.SigningMethodES256,
+				"e",
+				ecKey,
+				long,
+			), token(
+				jwt.SigningMethodEdDSA,
+				"d",
+				edKey,
+				long,
+			)
+			if _, err := user(old); !errors.Is(err, auth.ErrKeys) {
+				t.Errorf("before the first fetch: %v", err)
+			}
+			started := time.Now()
+			if _, err := user(old); !errors.Is(err, auth.ErrKeys) || time.Since(started) > 0 {
+				t.Errorf("while it is down: %v after %s", err, time.Since(started))
+			}
+			serve(200, jwks(jwk("e", ecKey)))
+			time.Sleep(time.Minute)
 			if got, err := user(old); got != "user1" {
-				t.Errorf("when it had gone: %q, %v", got, err)
+				t.Errorf("after the first fetch: %q, %v", got, err)
 			}
-		}
-		// A new key is known when it is first used.
-		says(200, jwks(jwk("e", ecKey), jwk("d", edKey)))
-		time.Sleep(time.Minute)
-		if got, err := user(next); got != "user1" {
-			t.Errorf("signed by a new key: %q, %v", got, err)
-		}
-		// Forged ones make no traffic.
-		time.Sleep(2 * time.Second)
-		before := asked.Load()
-		for i := range 100 {
-			if _, err := user(token(jwt.SigningMethodEdDSA, fmt.Sprint("forged", i), edKey, long)); !errors.Is(err, auth.ErrToken) {
-				t.Errorf("forged: %v", err)
+			for _, bad := range []func(){func() { serve(0, "") }, func() { serve(500, "") }, func() { serve(200, "<html>") }, func() { serve(200, jwks()) }, func() { serve(200, jwks(`{"kty":"oct","k":"AAAA"}`)) }} {
+				bad()
+				time.Sleep(time.Hour)
+				if got, err := user(old); got != "user1" {
+					t.Errorf("during an outage: %q, %v", got, err)
+				}
 			}
-		}
-		if n := asked.Load() - before; n > 1 {
-			t.Errorf("100 forged tokens made %d requests", n)
-		}
-		// A key that is gone is not good any more.
-		says(200, jwks(jwk("d", edKey)))
-		time.Sleep(time.Hour)
-		if got, err := user(old); !errors.Is(err, auth.ErrToken) {
-			t.Errorf("signed by a key that is gone: %q, %v", got, err)
-		}
-	})
+			// A new key is fetched on first use.
+			serve(200, jwks(jwk("e", ecKey), jwk("d", edKey)))
+			time.Sleep(time.Minute)
+			if got, err := user(next); got != "user1" {
+				t.Errorf("signed by a new key: %q, %v", got, err)
+			}
+			// Forged tokens cause no traffic.
+			time.Sleep(2 * time.Second)
+			before := fetches.Load()
+			for i := range 100 {
+				if _, err := user(token(jwt.SigningMethodEdDSA, fmt.Sprint("forged", i), edKey, long)); !errors.Is(
+					err,
+					auth.ErrToken,
+				) {
+					t.Errorf("forged: %v", err)
+				}
+			}
+			if n := fetches.Load() - before; n > 1 {
+				t.Errorf("100 forged tokens made %d requests", n)
+			}
+			// A removed key is no longer accepted.
+			serve(200, jwks(jwk("d", edKey)))
+			time.Sleep(time.Hour)
+			if got, err := user(old); !errors.Is(err, auth.ErrToken) {
+				t.Errorf("signed by a removed key: %q, %v", got, err)
+			}
+		},
+	)
 }

@@ -2,6 +2,9 @@ package auth
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,7 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/MicahParks/keyfunc/v3"
+	"github.com/MicahParks/jwkset"
 	"github.com/golang-jwt/jwt/v5"
 )
 
@@ -20,75 +23,85 @@ const (
 	maxJWKS      = 1 << 20 // bytes
 )
 
-// errUnknownKey: a token names a key that is not in the set.
-var errUnknownKey = errors.New("its key is not known")
+var (
+	// errUnknownKey means that the set has no key with the token's kid.
+	errUnknownKey = errors.New("unknown key")
+	// errCritical means that the token needs an extension: RFC 7515, section 4.1.11, requires
+	// to reject those that are not understood, and none is.
+	errCritical = errors.New("unsupported crit header")
+)
 
-// set is a JWKS. It never changes.
-type set struct {
-	ids    map[string]bool
-	verify jwt.Keyfunc
-}
+// keySet is a parsed JWKS. It is immutable.
+type keySet struct{ keys []jwkset.JWK }
 
-func (s *set) key(token *jwt.Token) (any, error) {
-	if id, named := token.Header["kid"].(string); named && !s.ids[id] {
-		return nil, errUnknownKey
+// verificationKeys returns the keys to try for a token: those with its kid, or all of them if it has
+// none. Keys that are meant for another algorithm are left out.
+func (s *keySet) verificationKeys(token *jwt.Token) (any, error) {
+	if _, ok := token.Header["crit"]; ok {
+		return nil, errCritical
 	}
-	return s.verify(token)
-}
-
-// parseSet reads a JWKS. Keys that it cannot use, which others may, are left out: symmetric
-// ones, those that encrypt, and kinds that are not known here.
-func parseSet(body []byte) (*set, error) {
-	var said struct{ Keys []json.RawMessage }
-	if err := json.Unmarshal(body, &said); err != nil {
-		return nil, errors.New("it is no JSON of a JWKS")
+	kid, named := token.Header["kid"].(string)
+	if _, ok := token.Header["kid"]; ok && !named {
+		return nil, errors.New("kid is not a string")
 	}
-	type jwks struct {
-		Keys []json.RawMessage `json:"keys"`
-	}
-	var good jwks
-	s := &set{ids: map[string]bool{}}
-	for _, raw := range said.Keys {
-		var key struct{ Kid, Kty, Use string }
-		if json.Unmarshal(raw, &key) != nil || key.Kty == "oct" || key.Use != "" && key.Use != "sig" {
+	var keys jwt.VerificationKeySet
+	known := false
+	for _, key := range s.keys {
+		fields := key.Marshal()
+		if named && fields.KID != kid {
 			continue
 		}
-		one, err := json.Marshal(jwks{[]json.RawMessage{raw}})
+		known = true
+		if fields.ALG == "" || fields.ALG.String() == token.Method.Alg() {
+			keys.Keys = append(keys.Keys, key.Key())
+		}
+	}
+	if !known {
+		return nil, errUnknownKey
+	}
+	return keys, nil
+}
+
+// parseKeySet parses a JWKS. It skips the keys that cannot verify a signature here: symmetric
+// keys, encryption keys, unknown types and malformed ones.
+func parseKeySet(body []byte) (*keySet, error) {
+	var raw struct{ Keys []json.RawMessage }
+	if err := json.Unmarshal(body, &raw); err != nil {
+		return nil, fmt.Errorf("parse JWKS: %w", err)
+	}
+	s := &keySet{}
+	for _, text := range raw.Keys {
+		key, err := jwkset.NewJWKFromRawJSON(text, jwkset.JWKMarshalOptions{}, jwkset.JWKValidateOptions{})
 		if err != nil {
 			continue
 		}
-		if _, err := keyfunc.NewJWKSetJSON(one); err != nil {
+		if use := key.Marshal().USE; use != "" && use != jwkset.UseSig {
 			continue
 		}
-		good.Keys = append(good.Keys, raw)
-		s.ids[key.Kid] = true
+		switch key.Key().(type) {
+		case *rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey:
+			s.keys = append(s.keys, key)
+		}
 	}
-	if len(good.Keys) == 0 {
-		return nil, fmt.Errorf("of its %d keys none verifies signatures", len(said.Keys))
+	if len(s.keys) == 0 {
+		return nil, fmt.Errorf("none of the %d keys verifies signatures", len(raw.Keys))
 	}
-	text, err := json.Marshal(good)
-	if err != nil {
-		return nil, err
-	}
-	read, err := keyfunc.NewJWKSetJSON(text)
-	if err != nil {
-		return nil, err
-	}
-	s.verify = read.Keyfunc
 	return s, nil
 }
 
-// keys are the set of a server, fetched again and again. The last one that was good is used
-// for as long as the server is down.
+// keys fetches a JWKS periodically. While the server is down, the last good set stays in use.
+//
+// jwkset's own HTTP client is not used: it drops the old keys when the server answers an empty
+// set, rejects a set with one malformed key, reads bodies of any size and does not back off.
 type keys struct {
 	cfg    Config
 	client *http.Client
-	wanted chan struct{} // of capacity 1: a newer set
+	wanted chan struct{} // capacity 1: asks run to fetch now
 
-	mu      sync.Mutex
-	now     *set          // nil: none was good yet
-	failed  bool          // the last fetch
-	fetched chan struct{} // closed after each fetch, and replaced
+	mu      sync.Mutex    // guards what follows
+	current *keySet       // nil before the first successful fetch
+	failed  bool          // the last fetch failed
+	fetched chan struct{} // closed and replaced after each fetch
 	at      time.Time     // of the last fetch
 }
 
@@ -102,87 +115,71 @@ func newKeys(cfg Config) *keys {
 	}
 }
 
-// get returns the set. It waits only for the first fetch.
-func (k *keys) get(ctx context.Context) (*set, error) {
+// get returns the current set. It waits only for the first fetch.
+func (k *keys) get(ctx context.Context) (*keySet, error) {
 	k.mu.Lock()
-	now, failed, fetched := k.now, k.failed, k.fetched
+	current, failed, fetched := k.current, k.failed, k.fetched
 	k.mu.Unlock()
-	if now != nil {
-		return now, nil
-	}
-	if !failed {
-		if err := wait(ctx, fetched); err != nil {
+	if current == nil && !failed {
+		var err error
+		if current, err = k.wait(ctx, fetched); err != nil {
 			return nil, err
 		}
-		k.mu.Lock()
-		now = k.now
-		k.mu.Unlock()
 	}
-	if now == nil {
+	if current == nil {
 		return nil, ErrKeys
 	}
-	return now, nil
+	return current, nil
 }
 
-// newer returns what is newer than a set that misses a key, or the same if the server was
-// asked a moment ago: forged tokens make no traffic.
-func (k *keys) newer(ctx context.Context, than *set) (*set, error) {
+// newer returns a set fetched after old, which lacks a key. It returns old if the last fetch
+// is younger than MinPause, so that forged tokens cause no traffic.
+func (k *keys) newer(ctx context.Context, old *keySet) (*keySet, error) {
 	k.mu.Lock()
-	now, fetched, recent := k.now, k.fetched, time.Since(k.at) < k.cfg.MinPause
+	current, fetched, recent := k.current, k.fetched, time.Since(k.at) < k.cfg.MinPause
 	k.mu.Unlock()
-	if now != than || recent {
-		return now, nil
+	if current != old || recent {
+		return current, nil
 	}
 	select {
 	case k.wanted <- struct{}{}:
 	default:
 	}
-	if err := wait(ctx, fetched); err != nil {
-		return nil, err
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.now, nil
+	return k.wait(ctx, fetched)
 }
 
-// wait waits for a fetch, but not long.
-func wait(ctx context.Context, fetched <-chan struct{}) error {
-	timer := time.NewTimer(patience)
+// wait waits for a fetch, at most fetchWait, and returns the current set, which may be nil.
+func (k *keys) wait(ctx context.Context, fetched <-chan struct{}) (*keySet, error) {
+	timer := time.NewTimer(fetchWait)
 	defer timer.Stop()
 	select {
 	case <-fetched:
-		return nil
 	case <-timer.C:
-		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.current, nil
 }
 
-// run fetches.
+// run fetches the set until ctx is done: every Refresh, when newer asks for it, and after a
+// failure with exponential backoff. It returns nil.
 func (k *keys) run(ctx context.Context) error {
 	defer k.client.CloseIdleConnections()
 	pause := k.cfg.MinPause
 	for {
-		got, err := k.fetch(ctx)
+		set, err := k.fetch(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
-		k.mu.Lock()
-		k.at, k.failed = time.Now(), err != nil
-		if err == nil {
-			k.now = got
-		}
-		close(k.fetched)
-		k.fetched = make(chan struct{})
-		have := k.now != nil
-		k.mu.Unlock()
+		k.store(set, err)
 		next := k.cfg.Refresh
 		if err != nil {
-			k.cfg.Log.Warn("the keys that verify tokens could not be fetched", "have", have, "again", pause.String(), "err", err)
+			k.cfg.Log.Warn("jwks fetch failed", "retry_ms", pause.Milliseconds(), "err", err)
 			next, pause = pause, min(2*pause, maxPause)
 		} else {
-			k.cfg.Log.Debug("keys that verify tokens", "keys", len(got.ids))
+			k.cfg.Log.Debug("jwks fetched", "keys", len(set.keys))
 			pause = k.cfg.MinPause
 		}
 		timer := time.NewTimer(next)
@@ -197,7 +194,19 @@ func (k *keys) run(ctx context.Context) error {
 	}
 }
 
-func (k *keys) fetch(ctx context.Context) (*set, error) {
+// store records the result of a fetch and wakes those who wait for it.
+func (k *keys) store(set *keySet, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.at, k.failed = time.Now(), err != nil
+	if err == nil {
+		k.current = set
+	}
+	close(k.fetched)
+	k.fetched = make(chan struct{})
+}
+
+func (k *keys) fetch(ctx context.Context) (*keySet, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, k.cfg.JWKS.String(), nil)
 	if err != nil {
 		return nil, err
@@ -213,11 +222,11 @@ func (k *keys) fetch(ctx context.Context) (*set, error) {
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxJWKS))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read %s: %w", k.cfg.JWKS, err)
 	}
-	got, err := parseSet(body)
+	set, err := parseKeySet(body)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", k.cfg.JWKS, err)
 	}
-	return got, nil
+	return set, nil
 }

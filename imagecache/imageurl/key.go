@@ -40,11 +40,13 @@ func (k Key) Check() error {
 	return nil
 }
 
-// ParseKeys parses "k2=HEX,k1=HEX": the signing key first, each id once, each secret at
-// least 64 hex digits of either case. Blanks around a key are ignored. "" is no keys and no
-// error. The error joins everything that is wrong and contains no secret.
+// ParseKeys parses "k2=HEX,k1=HEX": keys in the order of their rank, each ID once, each
+// secret at least 64 hex digits of either case. A newline separates keys as a comma does, and
+// white space around them is ignored. "" is no keys and no error. All faults are reported at
+// once, and none shows a secret.
 func ParseKeys(text string) ([]Key, error) {
-	if strings.TrimSpace(text) == "" {
+	text = strings.ReplaceAll(strings.TrimSpace(text), "\n", ",")
+	if text == "" {
 		return nil, nil
 	}
 	var (
@@ -52,13 +54,14 @@ func ParseKeys(text string) ([]Key, error) {
 		errs []error
 	)
 	for i, part := range strings.Split(text, ",") {
-		id, digits, ok := strings.Cut(strings.TrimSpace(part), "=")
+		id, digits, ok := strings.Cut(part, "=")
 		if !ok {
 			errs = append(errs, fmt.Errorf("signing key %d of the list: want id=HEX", i+1))
 			continue
 		}
-		secret, err := hex.DecodeString(digits)
-		if err != nil { // its text contains a byte of the secret
+		id = strings.TrimSpace(id)
+		secret, err := hex.DecodeString(strings.TrimSpace(digits))
+		if err != nil { // its text shows a byte of the secret
 			errs = append(errs, fmt.Errorf("signing key %s: the secret is not an even number of hex digits", quote(id)))
 			continue
 		}
@@ -71,7 +74,10 @@ func ParseKeys(text string) ([]Key, error) {
 	return keys, nil
 }
 
-// checkKeys returns everything that is wrong with keys.
+// Text returns the key as [ParseKeys] reads it, with its secret.
+func (k Key) Text() string { return k.ID + "=" + hex.EncodeToString(k.Secret) }
+
+// checkKeys returns every fault of keys.
 func checkKeys(keys []Key) (errs []error) {
 	seen := make(map[string]bool, len(keys))
 	for _, k := range keys {

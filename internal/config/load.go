@@ -69,7 +69,7 @@ func Load(in Input) (Config, *settings.Resolved, error) {
 	}
 	for _, v := range r.Values {
 		if v.Secret && v.Value.String() != "" {
-			c.Secrets = append(c.Secrets, secretsOf(v.Value)...)
+			c.Secrets = append(c.Secrets, settings.Secrets(v.Value)...)
 		}
 	}
 	if err := r.Err(); err != nil {

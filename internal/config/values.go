@@ -1,7 +1,6 @@
 package config
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
@@ -93,7 +92,7 @@ func watermarks(p *[]Watermark) settings.Value {
 // signingKeys parses k2=HEX,k1=HEX; a file of keys may have one per line.
 func signingKeys(p *[]imageurl.Key) settings.Value {
 	return settings.Func(func(text string) error {
-		parsed, err := imageurl.ParseKeys(strings.Join(strings.Fields(strings.ReplaceAll(text, "\n", ",")), ""))
+		parsed, err := imageurl.ParseKeys(text)
 		if err != nil {
 			return err
 		}
@@ -102,7 +101,7 @@ func signingKeys(p *[]imageurl.Key) settings.Value {
 	}, func() string {
 		var items []string
 		for _, k := range *p {
-			items = append(items, k.ID+"="+hex.EncodeToString(k.Secret))
+			items = append(items, k.Text())
 		}
 		return strings.Join(items, ",")
 	})
@@ -181,35 +180,4 @@ func natsURL(p *string) settings.Value {
 		*p = strings.Join(urls, ",")
 		return nil
 	}, func() string { return *p })
-}
-
-// secretsOf returns the secret parts of a setting's value.
-func secretsOf(v settings.Value) []string {
-	var all []string
-	for item := range strings.SplitSeq(v.String(), ",") {
-		if strings.Contains(item, "://") {
-			all = append(all, secretOfURL(item)...)
-			continue
-		}
-		if _, secret, ok := strings.Cut(item, "="); ok && strings.Trim(secret, "=") != "" {
-			item = secret
-		}
-		all = append(all, item)
-	}
-	return all
-}
-
-// secretOfURL returns the password in a URL, or its user if that is a token.
-func secretOfURL(text string) []string {
-	u, err := url.Parse(text)
-	if err != nil || u.User == nil {
-		return nil
-	}
-	if password, ok := u.User.Password(); ok && password != "" {
-		return []string{password}
-	}
-	if user := u.User.Username(); user != "" {
-		return []string{user}
-	}
-	return nil
 }

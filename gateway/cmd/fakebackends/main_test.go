@@ -91,10 +91,12 @@ func TestFlagsAreWhatTheServicesDo(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := o.config
-	if len(c.Listen) != 2 || c.Listen[fakeservices.Content] != "127.0.0.1:7001" || o.addrs[fakeservices.Feed] != "127.0.0.1:7000" {
+	if len(c.Listen) != 2 || c.Listen[fakeservices.Content] != "127.0.0.1:7001" ||
+		o.addrs[fakeservices.Feed] != "127.0.0.1:7000" {
 		t.Errorf("listens at %v, finds %v", c.Listen, o.addrs)
 	}
-	if got, want := c.Behaviour[fakeservices.Content], (fakeservices.Behaviour{Latency: 100 * time.Millisecond, ErrorRate: 0.5}); got != want || !c.Behaviour[fakeservices.User].Hang {
+	if got, want := c.Behaviour[fakeservices.Content], (fakeservices.Behaviour{Latency: 100 * time.Millisecond, ErrorRate: 0.5}); got != want ||
+		!c.Behaviour[fakeservices.User].Hang {
 		t.Errorf("behaves as %+v", c.Behaviour)
 	}
 	if !slices.Equal(c.Data.Images, []string{"a.webp", "b.JPG"}) || !slices.Equal(c.Data.Avatars, []string{"me.jpg"}) ||
@@ -109,7 +111,8 @@ func TestWrongFlagsAreRefused(t *testing.T) {
 			t.Errorf("%v was taken", args)
 		}
 	}
-	if err := run(t.Context(), []string{"--before", "nowhere"}, io.Discard, io.Discard); err == nil || errors.Is(err, context.Canceled) {
+	if err := run(t.Context(), []string{"--before", "nowhere"}, io.Discard, io.Discard); err == nil ||
+		errors.Is(err, context.Canceled) {
 		t.Errorf("an address that is none: %v", err)
 	}
 }

@@ -16,8 +16,8 @@ const (
 	ofTier = "github.com/novasocial/imagetier/"
 )
 
-// owners are the rooms that may import what is foreign, by the beginning of its import path:
-// each foreign thing has one address. What is not named here has none.
+// owners are the packages that may import a third-party library, by import path prefix. A library
+// that is not listed must not be imported.
 var owners = map[string][]string{
 	"github.com/goccy/go-yaml":       {"cmd/imagetier-gateway/internal/config"},
 	"github.com/prometheus/":         {"cmd/imagetier-gateway"},
@@ -36,9 +36,9 @@ var owners = map[string][]string{
 	"go.opentelemetry.io/otel": {"upstream", "cmd/imagetier-gateway"},
 }
 
-// walls are what a room may import of the gateway (by its name) and of the tier's module (after
-// a /). A room that is not here may import nothing of either.
-var walls = map[string][]string{
+// allowedImports are the packages that a package may import from the gateway, and, after a /, from the
+// tier's module. A package that is not listed may import none.
+var allowedImports = map[string][]string{
 	"rewrite":               {},
 	"imagelink":             {"/resize", "/imagecache/imageurl", "/prefetch/profile"},
 	"tier":                  {"/imagecache/imageurl", "/prefetch/profile", "/internal/boundedcache", "/internal/webhook"},
@@ -53,7 +53,26 @@ var walls = map[string][]string{
 	"graph":                 {"feed", "imagelink", "/prefetch/profile"},
 	"auth":                  {},
 	"events":                {"/prefetch/events", "/internal/boundedcache", "/internal/webhook"},
-	"cmd/imagetier-gateway": {"proxy", "imagelink", "tier", "graph", "auth", "events", "feed", "loader", "pagecache", "upstream", "/internal/circuit", "/internal/settings", "/internal/program", "/internal/telemetry", "/internal/webhook", "/prefetch/profile", "/prefetch/events", "/imagecache/imageurl"},
+	"cmd/imagetier-gateway": {
+		"proxy",
+		"imagelink",
+		"tier",
+		"graph",
+		"auth",
+		"events",
+		"feed",
+		"loader",
+		"pagecache",
+		"upstream",
+		"/internal/circuit",
+		"/internal/settings",
+		"/internal/program",
+		"/internal/telemetry",
+		"/internal/webhook",
+		"/prefetch/profile",
+		"/prefetch/events",
+		"/imagecache/imageurl",
+	},
 }
 
 type listed struct {
@@ -83,68 +102,71 @@ func list(t *testing.T, args ...string) (all []listed) {
 	}
 }
 
-func under(path, room string) bool {
-	return path == room || strings.HasPrefix(path, strings.TrimSuffix(room, "/")+"/")
+func under(path, pkg string) bool {
+	return path == pkg || strings.HasPrefix(path, strings.TrimSuffix(pkg, "/")+"/")
 }
 
-// ofInnermost returns what a table says of the innermost room that it has.
-func ofInnermost(table map[string][]string, room string) []string {
+// mostSpecific returns the entry of pkg, or of its closest parent.
+func mostSpecific(table map[string][]string, pkg string) []string {
 	for {
-		if said, ok := table[room]; ok {
-			return said
+		if entry, ok := table[pkg]; ok {
+			return entry
 		}
-		at := strings.LastIndexByte(room, '/')
+		at := strings.LastIndexByte(pkg, '/')
 		if at < 0 {
 			return nil
 		}
-		room = room[:at]
+		pkg = pkg[:at]
 	}
 }
 
-func TestEveryRoomImportsOnlyWhatItMay(t *testing.T) {
+func TestImports(t *testing.T) {
 	std := map[string]bool{}
 	for _, p := range list(t, "-deps", "./...") {
 		std[p.ImportPath] = p.Standard
 	}
 	for _, p := range list(t, "./...") {
-		room := strings.TrimPrefix(p.ImportPath, module)
-		allowed := ofInnermost(walls, room)
+		pkg := strings.TrimPrefix(p.ImportPath, module)
+		allowed := mostSpecific(allowedImports, pkg)
 		for _, imported := range p.Imports {
 			own, isOwn := strings.CutPrefix(imported, module)
 			below, isTier := strings.CutPrefix(imported, ofTier)
 			switch {
 			case std[imported]:
 			case isOwn:
-				if !under(own, room) && !slices.ContainsFunc(allowed, func(a string) bool { return under(own, a) }) {
-					t.Errorf("%s imports %s, which does not lie below it", room, own)
+				if !under(own, pkg) && !slices.ContainsFunc(allowed, func(a string) bool { return under(own, a) }) {
+					t.Errorf("%s must not import %s", pkg, own)
 				}
 			case isTier:
-				if !slices.ContainsFunc(allowed, func(a string) bool { return strings.HasPrefix(a, "/") && under(below, a[1:]) }) {
-					t.Errorf("%s imports the tier's %s", room, below)
+				if !slices.ContainsFunc(
+					allowed,
+					func(a string) bool { return strings.HasPrefix(a, "/") && under(below, a[1:]) },
+				) {
+					t.Errorf("%s must not import the tier's %s", pkg, below)
 				}
 			default:
-				if !slices.ContainsFunc(ownersOf(imported), func(owner string) bool { return under(room, owner) }) {
-					t.Errorf("%s imports %s, whose address is another", room, imported)
+				if !slices.ContainsFunc(ownersOf(imported), func(owner string) bool { return under(pkg, owner) }) {
+					t.Errorf("%s must not import %s, which belongs to another package", pkg, imported)
 				}
 			}
 		}
 	}
 }
 
-// The doubles lie below upstream, which the program may import.
-func TestTheProgramHasNoTestDoubleInIt(t *testing.T) {
+// fakeservices is below upstream, which the program may import.
+func TestImports_NoFakes(t *testing.T) {
 	for _, p := range list(t, "-deps", "./cmd/imagetier-gateway") {
 		if under(p.ImportPath, module+"upstream/fakeservices") {
-			t.Error("imagetier-gateway is built with ", p.ImportPath)
+			t.Error("imagetier-gateway must not import ", p.ImportPath)
 		}
 	}
 }
 
-func ownersOf(imported string) (rooms []string) {
+func ownersOf(imported string) (pkgs []string) {
 	for prefix, owning := range owners {
 		if under(imported, prefix) || strings.HasSuffix(prefix, "/") && strings.HasPrefix(imported, prefix) {
-			rooms = append(rooms, owning...)
+			pkgs = append(pkgs, owning...)
 		}
 	}
-	return rooms
+	return pkgs
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/novasocial/imagetier/internal/circuit"
 )
 
-// pages are the parts that make a page:
+// pages are the components that build a page of a feed:
 //
 //	feed.Assembler → pagecache (process, Redis) → loader → upstream (breaker, gRPC)
 type pages struct {
@@ -25,7 +25,7 @@ type pages struct {
 
 func (p *pages) ready(context.Context) error { return p.readiness.of(p.services.Ready()) }
 
-// openFeed makes them. It reaches nobody.
+// openFeed creates the components. It opens no connection.
 func (g *gateway) openFeed(set *serveMetrics) (*pages, error) {
 	cfg := g.cfg.Serve
 	up := upstream.Config{
@@ -40,8 +40,22 @@ func (g *gateway) openFeed(set *serveMetrics) (*pages, error) {
 		return nil, err
 	}
 	closing := func(err error) error { return errors.Join(err, services.Close()) }
-	posts := loader.New(loader.Config[feed.Post]{Fetch: services.Contents.Posts, ID: func(p *feed.Post) string { return p.ID }, Timeout: cfg.CallTimeout, Divisible: refused})
-	profiles := loader.New(loader.Config[feed.Profile]{Fetch: services.Users.Profiles, ID: func(p *feed.Profile) string { return p.ID }, Timeout: cfg.CallTimeout, Divisible: refused})
+	posts := loader.New(
+		loader.Config[feed.Post]{
+			Fetch:     services.Contents.Posts,
+			ID:        func(p *feed.Post) string { return p.ID },
+			Timeout:   cfg.CallTimeout,
+			Divisible: refused,
+		},
+	)
+	profiles := loader.New(
+		loader.Config[feed.Profile]{
+			Fetch:     services.Users.Profiles,
+			ID:        func(p *feed.Profile) string { return p.ID },
+			Timeout:   cfg.CallTimeout,
+			Divisible: refused,
+		},
+	)
 	caching := pagecache.Config{
 		Redis: cfg.Redis, PageTTL: cfg.PageTTL, PostTTL: cfg.PostTTL, ProfileTTL: cfg.ProfileTTL, MemoryBytes: uint64(cfg.CacheMemory),
 		Forget: func(of pagecache.Kind, ids []string) {
@@ -70,10 +84,10 @@ func (g *gateway) openFeed(set *serveMetrics) (*pages, error) {
 	return &pages{services: services, cache: cache, assembler: assembler}, nil
 }
 
-// refused reports whether a service refused what it was asked, which may be one id's fault.
+// refused reports whether a service rejected a request, perhaps because of a single ID.
 func refused(err error) bool { return errors.Is(err, feed.ErrInvalid) }
 
-// batchedContents asks for posts in batches across requests.
+// batchedContents fetches posts in batches across requests.
 type batchedContents struct {
 	feed.Contents
 	posts *loader.Loader[feed.Post]
@@ -84,7 +98,7 @@ func (c batchedContents) Posts(ctx context.Context, ids []string) ([]feed.Post, 
 	return c.posts.Load(ctx, ids)
 }
 
-// batchedUsers asks for profiles likewise.
+// batchedUsers fetches profiles in batches across requests.
 type batchedUsers struct{ profiles *loader.Loader[feed.Profile] }
 
 // Profiles implements feed.Users.

@@ -16,25 +16,29 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/novasocial/imagetier/gateway/cmd/imagetier-gateway/internal/config"
+	"github.com/novasocial/imagetier/gateway/imagelink"
+	"github.com/novasocial/imagetier/gateway/tier"
 	"github.com/novasocial/imagetier/internal/program"
 	"github.com/novasocial/imagetier/internal/telemetry"
 )
 
-// linger is how long the public listener goes on accepting after readiness has failed:
-// balancers that look every second have then gone elsewhere.
+// linger is how long the public listener keeps accepting after readiness has failed, so that
+// load balancers that check every second notice.
 const linger = time.Second
 
-// gateway is what proxy and serve have in common: settings, log, metrics, listeners.
+// gateway is the common part of proxy and serve: settings, log, metrics, listeners, the tier.
 type gateway struct {
 	cfg      config.Config
 	log      *slog.Logger
 	registry *prometheus.Registry
-	// telemetry made log and registry, and sends traces where the environment asks for them.
+	// telemetry created log and registry, and exports traces if OTEL_* configures it.
 	telemetry *telemetry.Telemetry
 	draining  atomic.Bool
+	tier      *tier.Client // nil if none is configured
+	linker    *imagelink.Linker
 }
 
-// openGateway makes the log, the registry and the tracer. It starts nothing.
+// openGateway creates the parts of a gateway. It starts nothing.
 func openGateway(ctx context.Context, cfg config.Config, mode string, stderr io.Writer) (*gateway, error) {
 	t, err := telemetry.Open(ctx, telemetry.Config{
 		Program: "imagetier-gateway", Version: program.Build().Version,
@@ -44,31 +48,39 @@ func openGateway(ctx context.Context, cfg config.Config, mode string, stderr io.
 		return nil, err
 	}
 	newBuildInfo(t.Registry, mode)
-	return &gateway{cfg: cfg, log: t.Log, registry: t.Registry, telemetry: t}, nil
+	g := &gateway{cfg: cfg, log: t.Log, registry: t.Registry, telemetry: t}
+	if g.tier, err = g.newTier(); err == nil {
+		g.linker, err = g.newLinker()
+	}
+	if err != nil {
+		g.close()
+		return nil, err
+	}
+	return g, nil
 }
 
-// close sends the last traces.
+// close exports the remaining traces.
 func (g *gateway) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	if err := g.telemetry.Close(ctx); err != nil {
-		g.log.Warn("traces lost", "err", err)
+		g.log.Warn("trace export failed", "err", err)
 	}
 }
 
-// lives are what a gateway runs.
-type lives struct {
+// servers are the handlers and background tasks of a gateway.
+type servers struct {
 	public http.Handler
-	// ready says why the gateway is not ready; nil is always ready. It is not asked any more
-	// while the gateway drains.
+	// ready returns why the gateway is not ready. If nil, the gateway is always ready. It is not
+	// called while the gateway drains.
 	ready   func(context.Context) error
-	private map[string]http.Handler       // more of the private listener, by pattern
-	parts   []func(context.Context) error // run until the listeners are closed
+	private map[string]http.Handler       // extra handlers of the private listener, by pattern
+	tasks   []func(context.Context) error // run until the listeners are closed
 }
 
-// live serves until ctx is done or a part fails, and drains: readiness fails first, then
-// the public listener ends, then the private one and the parts.
-func (g *gateway) live(ctx context.Context, l lives) error {
+// serve serves until ctx is done or a task fails, and then drains: readiness fails first, then
+// the public listener closes, then the private one and the tasks.
+func (g *gateway) serve(ctx context.Context, s servers) error {
 	var listener net.ListenConfig
 	public, err := listener.Listen(ctx, "tcp", g.cfg.Listen)
 	if err != nil {
@@ -80,30 +92,38 @@ func (g *gateway) live(ctx context.Context, l lives) error {
 		return fmt.Errorf("private listener: %w", err)
 	}
 	defer private.Close()
-	publicServer, privateServer := g.server(l.public), g.server(g.private(l))
+	publicServer, privateServer := g.server(s.public), g.server(g.private(s))
 
-	group, ctx := errgroup.WithContext(ctx) // done with the first failure too
-	below, endParts := context.WithCancel(context.WithoutCancel(ctx))
+	group, ctx := errgroup.WithContext(ctx) // also cancelled by the first failure
+	taskCtx, stopTasks := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error { return serveUntilShutdown(publicServer, public) })
 	group.Go(func() error { return serveUntilShutdown(privateServer, private) })
-	for _, part := range l.parts {
-		group.Go(func() error { return part(below) })
+	for _, task := range s.tasks {
+		group.Go(func() error { return task(taskCtx) })
 	}
 	group.Go(func() error {
 		<-ctx.Done()
-		defer endParts()
+		defer stopTasks()
 		g.draining.Store(true)
-		g.log.Info("draining", "timeout", g.cfg.DrainTimeout.String())
+		g.log.Info("draining", "timeout_ms", g.cfg.DrainTimeout.Milliseconds())
 		if !g.cfg.Dev {
 			time.Sleep(min(linger, g.cfg.DrainTimeout))
 		}
 		err := shutdown(publicServer, g.cfg.DrainTimeout)
 		if err != nil {
-			g.log.Warn("requests were cut off at the end of the time to drain", "err", err)
+			g.log.Warn("drain timeout, requests aborted", "err", err)
 		}
 		return shutdown(privateServer, time.Second)
 	})
-	g.log.Info("serving", "public", public.Addr().String(), "private", private.Addr().String(), "version", program.Build().Version)
+	g.log.Info(
+		"serving",
+		"public",
+		public.Addr().String(),
+		"private",
+		private.Addr().String(),
+		"version",
+		program.Build().Version,
+	)
 	return group.Wait()
 }
 
@@ -127,7 +147,7 @@ func serveUntilShutdown(s *http.Server, l net.Listener) error {
 	return nil
 }
 
-// shutdown lets requests end, and cuts off those that do not.
+// shutdown waits for requests in flight, and aborts those that exceed the timeout.
 func shutdown(s *http.Server, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
@@ -137,10 +157,10 @@ func shutdown(s *http.Server, timeout time.Duration) error {
 	return nil
 }
 
-// private answers on the private listener.
-func (g *gateway) private(l lives) http.Handler {
+// private returns the handler of the private listener.
+func (g *gateway) private(s servers) http.Handler {
 	mux := http.NewServeMux()
-	for pattern, h := range l.private {
+	for pattern, h := range s.private {
 		mux.Handle(pattern, h)
 	}
 	mux.Handle("GET /metrics", g.telemetry.Metrics())
@@ -149,8 +169,8 @@ func (g *gateway) private(l lives) http.Handler {
 		err := errors.New("draining")
 		if !g.draining.Load() {
 			err = nil
-			if l.ready != nil {
-				err = l.ready(r.Context())
+			if s.ready != nil {
+				err = s.ready(r.Context())
 			}
 		}
 		w.Header().Set("Cache-Control", "no-store")

@@ -33,9 +33,17 @@ func TestGateway_SettingSpellings(t *testing.T) {
 	programtest.Spellings(t, gatewayProgram, config.EnvPrefix)
 }
 
-func TestWrongUsageIsSaidAtOnceAndExitsWith2(t *testing.T) {
-	code, _, stderr := command(t, []string{"IMAGETIER_GATEWAY_IMAGE_BAES=x"}, "proxy", "--upstrem", "http://x", "--fields", "imageUrl=fed")
-	for _, want := range []string{"--upstrem: unknown; the nearest is --upstream", "IMAGETIER_GATEWAY_IMAGE_BAES: unknown; the nearest is IMAGETIER_GATEWAY_IMAGE_BASE", "no profile fed; the nearest is feed", "--image-prefix: needed"} {
+func TestGateway_Run_InvalidUsage(t *testing.T) {
+	code, _, stderr := command(
+		t,
+		[]string{"IMAGETIER_GATEWAY_IMAGE_BAES=x"},
+		"proxy",
+		"--upstrem",
+		"http://x",
+		"--fields",
+		"imageUrl=fed",
+	)
+	for _, want := range []string{"--upstrem: unknown; the nearest is --upstream", "IMAGETIER_GATEWAY_IMAGE_BAES: unknown; the nearest is IMAGETIER_GATEWAY_IMAGE_BASE", "unknown profile fed, did you mean feed?", "--image-prefix: required"} {
 		if !strings.Contains(stderr, want) {
 			t.Errorf("%q is not in:\n%s", want, stderr)
 		}
@@ -43,13 +51,16 @@ func TestWrongUsageIsSaidAtOnceAndExitsWith2(t *testing.T) {
 	if code != int(program.Usage) {
 		t.Errorf("exit code %d", code)
 	}
-	if code, _, stderr := command(t, nil, "version", "--jsn"); code != int(program.Usage) || !strings.Contains(stderr, "--json") {
+	if code, _, stderr := command(t, nil, "version", "--jsn"); code != int(program.Usage) ||
+		!strings.Contains(stderr, "--json") {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 	if code, stdout, _ := command(t, nil, "version", "--json"); code != 0 || !strings.Contains(stdout, `"go":"go1.`) {
 		t.Errorf("exit code %d: %s", code, stdout)
 	}
-	if code, stdout, stderr := command(t, []string{"IMAGETIER_GATEWAY_KEYS=k1=" + hexKey}, "config", "print"); code != 0 || strings.Contains(stdout, hexKey) || !strings.Contains(stdout, "image") {
+	if code, stdout, stderr := command(t, []string{"IMAGETIER_GATEWAY_KEYS=k1=" + hexKey}, "config", "print"); code != 0 ||
+		strings.Contains(stdout, hexKey) ||
+		!strings.Contains(stdout, "image") {
 		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
 	}
 	if code, stdout, stderr := command(t, nil, "config", "check"); code != 0 || stdout != "ok\n" {
@@ -57,20 +68,20 @@ func TestWrongUsageIsSaidAtOnceAndExitsWith2(t *testing.T) {
 	}
 }
 
-// running is a gateway in this process.
-type running struct {
+// testGateway is a gateway that runs in this process.
+type testGateway struct {
 	public, private string // URLs
 	stop            context.CancelFunc
 	code            chan int
 	log             *bytes.Buffer // complete once code was received
 }
 
-// start runs a command that serves, and waits until it does.
-func start(t *testing.T, args ...string) *running {
+// start runs a command and waits until it serves.
+func start(t *testing.T, args ...string) *testGateway {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	from, to := io.Pipe()
-	r := &running{stop: cancel, code: make(chan int, 1), log: &bytes.Buffer{}}
+	r := &testGateway{stop: cancel, code: make(chan int, 1), log: &bytes.Buffer{}}
 	go func() {
 		code := gatewayProgram().Run(ctx, &program.Process{
 			Args: append(args, "--listen=127.0.0.1:0", "--private-listen=127.0.0.1:0"), Stdout: io.Discard, Stderr: to,
@@ -82,12 +93,12 @@ func start(t *testing.T, args ...string) *running {
 	for r.public == "" {
 		line, err := lines.ReadString('\n')
 		if err != nil {
-			t.Fatalf("it ended (%d): %s", <-r.code, r.log)
+			t.Fatalf("exited with %d: %s", <-r.code, r.log)
 		}
 		r.log.WriteString(line)
-		var said struct{ Msg, Public, Private string }
-		if json.Unmarshal([]byte(line), &said) == nil && said.Msg == "serving" {
-			r.public, r.private = "http://"+said.Public, "http://"+said.Private
+		var entry struct{ Msg, Public, Private string }
+		if json.Unmarshal([]byte(line), &entry) == nil && entry.Msg == "serving" {
+			r.public, r.private = "http://"+entry.Public, "http://"+entry.Private
 		}
 	}
 	logged := make(chan struct{})
@@ -110,9 +121,8 @@ func get(t *testing.T, url string) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// E, drop-in mode: the program stands before a service, tells the tier, tells operators, and
-// drains.
-func TestTheProxyRuns(t *testing.T) {
+// The proxy rewrites answers, reports images to the tier, exports metrics and drains.
+func TestProxyCmd_Run(t *testing.T) {
 	hold := make(chan struct{})
 	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -131,23 +141,40 @@ func TestTheProxyRuns(t *testing.T) {
 		w.WriteHeader(http.StatusAccepted)
 	}))
 	defer tier.Close()
-	g := start(t, "proxy", "--upstream="+service.URL, "--image-base=https://img.example.com", "--image-prefix=https://cdn.app.example/=posts", "--keys=k1="+hexKey,
-		"--fields=picture=feed,small=avatar", "--fill=small=picture", "--tier="+tier.URL, "--webhook-secret=whsec_"+strings.Repeat("AAAA", 8))
+	g := start(
+		t,
+		"proxy",
+		"--upstream="+service.URL,
+		"--image-base=https://img.example.com",
+		"--image-prefix=https://cdn.app.example/=posts",
+		"--keys=k1="+hexKey,
+		"--fields=picture=feed,small=avatar",
+		"--fill=small=picture",
+		"--tier="+tier.URL,
+		"--webhook-secret=whsec_"+strings.Repeat("AAAA", 8),
+	)
 
 	_, body := get(t, g.public+"/")
-	if !strings.Contains(body, `"picture":"https://img.example.com/i/k1.`) || !strings.Contains(body, `"small":"https://img.example.com/i/k1.`) || !strings.Contains(body, "/64x64-cover/v.0/posts/a.jpg.jpg") {
+	if !strings.Contains(body, `"picture":"https://img.example.com/i/k1.`) ||
+		!strings.Contains(body, `"small":"https://img.example.com/i/k1.`) ||
+		!strings.Contains(body, "/64x64-cover/v.0/posts/a.jpg.jpg") {
 		t.Errorf("the answer is %s", body)
 	}
-	told := <-events + <-events // of two profiles
-	if !strings.Contains(told, `/v1/events {"type":"feed.page"`) || !strings.Contains(told, `"profile":"avatar","posts":[{"image":{"source":"posts","name":"a.jpg","version":"v.0"}}]`) {
-		t.Errorf("the tier was told %s", told)
+	reported := <-events + <-events // of two profiles
+	if !strings.Contains(reported, `/v1/events {"type":"feed.page"`) ||
+		!strings.Contains(
+			reported,
+			`"profile":"avatar","posts":[{"image":{"source":"posts","name":"a.jpg","version":"v.0"}}]`,
+		) {
+		t.Errorf("the tier got %s", reported)
 	}
-	for path, want := range map[string]string{"/healthz": "ok", "/readyz": "ready", "/debug/pprof/cmdline": ""} {
+	for path, want := range map[string]string{"/healthz": "ok", "/readyz": "ready", "/debug/pprof/cmdline": "-test."} {
 		if status, body := get(t, g.private+path); status != 200 || !strings.Contains(body, want) {
 			t.Errorf("%s: %d %s", path, status, body)
 		}
 	}
-	if code, stdout, stderr := command(t, nil, "health", "--ready", "--private-listen="+strings.TrimPrefix(g.private, "http://")); code != 0 || stdout != "ok\n" {
+	if code, stdout, stderr := command(t, nil, "health", "--ready", "--private-listen="+strings.TrimPrefix(g.private, "http://")); code != 0 ||
+		stdout != "ok\n" {
 		t.Errorf("health: %d %s", code, stderr)
 	}
 	waitFor(t, g.private+"/metrics", `imagetier_gateway_handed_out_images_total{outcome="sent"} 2`)
@@ -161,12 +188,14 @@ func TestTheProxyRuns(t *testing.T) {
 		}
 	}
 	for line := range strings.Lines(metrics) {
-		if !strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "go_") && !strings.HasPrefix(line, "process_") && !strings.HasPrefix(line, "promhttp_") && !strings.HasPrefix(line, namespace+"_") {
-			t.Errorf("a metric without our prefix: %s", line)
+		if !strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "go_") && !strings.HasPrefix(line, "process_") &&
+			!strings.HasPrefix(line, "promhttp_") &&
+			!strings.HasPrefix(line, namespace+"_") {
+			t.Errorf("metric without the prefix: %s", line)
 		}
 	}
 
-	// What is in flight when it drains is brought to its end.
+	// Requests in flight complete while the gateway drains.
 	slow, err := http.Get(g.public + "/slow")
 	if err != nil {
 		t.Fatal(err)
@@ -183,7 +212,7 @@ func TestTheProxyRuns(t *testing.T) {
 	}
 }
 
-// waitFor asks until the answer has text in it.
+// waitFor polls the URL until the answer contains text.
 func waitFor(t *testing.T, url, text string) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -197,35 +226,41 @@ func waitFor(t *testing.T, url, text string) {
 	}
 }
 
-func TestAPortThatIsTakenIsSaid(t *testing.T) {
+func TestProxyCmd_Run_PortInUse(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	code, _, stderr := command(t, nil, "proxy", "--upstream=http://127.0.0.1:1", "--image-base=https://img.example.com", "--image-prefix=https://cdn.app.example/=posts", "--dev",
-		"--listen="+l.Addr().String(), "--private-listen=127.0.0.1:0")
+	code, _, stderr := command(
+		t,
+		nil,
+		"proxy",
+		"--upstream=http://127.0.0.1:1",
+		"--image-base=https://img.example.com",
+		"--image-prefix=https://cdn.app.example/=posts",
+		"--dev",
+		"--listen="+l.Addr().String(),
+		"--private-listen=127.0.0.1:0",
+	)
 	if code != int(program.Failed) || !strings.Contains(stderr, "public listener") {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 }
 
-func TestSecretsStayOutOfTheLog(t *testing.T) {
-	c := &proxyCmd{reads(config.ForProxy)}
-	cfg, err := c.load(&program.Process{Environ: []string{
+func TestGateway_Log_RedactsSecrets(t *testing.T) {
+	var out bytes.Buffer
+	c := &proxyCmd{settingsFor(config.ForProxy)}
+	g, err := c.open(t.Context(), &program.Process{Stderr: &out, Environ: []string{
 		"IMAGETIER_GATEWAY_UPSTREAM=http://x", "IMAGETIER_GATEWAY_IMAGE_BASE=https://x", "IMAGETIER_GATEWAY_IMAGE_PREFIX=https://y/=posts",
-		"IMAGETIER_GATEWAY_KEYS=k1=" + hexKey, "IMAGETIER_GATEWAY_ADMIN_TOKEN=geheim123",
+		"IMAGETIER_GATEWAY_KEYS=k1=" + hexKey, "IMAGETIER_GATEWAY_ADMIN_TOKEN=hunter22",
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var out bytes.Buffer
-	g, err := openGateway(t.Context(), cfg, "proxy", &out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g.log.Info("x", "err", fmt.Errorf("Bearer geheim123 and %s", hexKey))
-	if strings.Contains(out.String(), "geheim") || strings.Contains(out.String(), hexKey) || !strings.Contains(out.String(), "(secret)") {
+	g.log.Info("x", "err", fmt.Errorf("Bearer hunter22 and %s", hexKey))
+	if strings.Contains(out.String(), "hunter22") || strings.Contains(out.String(), hexKey) ||
+		!strings.Contains(out.String(), "(secret)") {
 		t.Errorf("logged %s", &out)
 	}
 }

@@ -11,19 +11,19 @@ import (
 	"github.com/novasocial/imagetier/internal/program"
 )
 
-// namespace begins the name of every metric here.
+// namespace is the prefix of every metric name.
 const namespace = "imagetier_gateway"
 
-// newBuildInfo registers a metric that says which build runs in which mode.
+// newBuildInfo registers a metric with the build and the running command.
 func newBuildInfo(reg prometheus.Registerer, mode string) {
 	b := program.Build()
 	promauto.With(reg).NewGaugeVec(prometheus.GaugeOpts{
-		Namespace: namespace, Name: "build_info", Help: "1, labelled with the build and the command that runs.",
+		Namespace: namespace, Name: "build_info", Help: "Always 1, labelled with the build and the running command.",
 	}, []string{"version", "revision", "mode"}).WithLabelValues(b.Version, b.Commit, mode).Set(1)
 }
 
-// proxyMetrics count what the proxy does. Label values are made at the start, so that zeros
-// show.
+// proxyMetrics are the metrics of the proxy. All label values exist from the start, so that zeros
+// are exported.
 type proxyMetrics struct {
 	requests *prometheus.CounterVec // kind, status
 	first    map[proxy.Kind]prometheus.Observer
@@ -33,18 +33,59 @@ type proxyMetrics struct {
 	broken   map[string]prometheus.Counter // by
 }
 
-// statuses are the label values of an answer's status, by its class.
+// statuses are the status classes, as label values.
 var statuses = [...]string{"1xx", "2xx", "3xx", "4xx", "5xx"}
 
 func newProxyMetrics(reg prometheus.Registerer) *proxyMetrics {
-	make := promauto.With(reg)
-	m := &proxyMetrics{first: map[proxy.Kind]prometheus.Observer{}, total: map[proxy.Kind]prometheus.Observer{}, broken: map[string]prometheus.Counter{}}
-	m.requests = make.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "proxy_requests_total", Help: "Requests, by what was done with their answers and by the class of their status."}, []string{"kind", "status"})
+	factory := promauto.With(reg)
+	m := &proxyMetrics{
+		first:  map[proxy.Kind]prometheus.Observer{},
+		total:  map[proxy.Kind]prometheus.Observer{},
+		broken: map[string]prometheus.Counter{},
+	}
+	m.requests = factory.NewCounterVec(
+		prometheus.CounterOpts{
+			Namespace: namespace,
+			Name:      "proxy_requests_total",
+			Help:      "Requests by the kind of their answer and by status class.",
+		},
+		[]string{"kind", "status"},
+	)
 	buckets := []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .35, .5, 1, 2.5, 5, 10}
-	first := make.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: "proxy_first_byte_seconds", Help: "Time to the headers of an answer.", Buckets: buckets}, []string{"kind"})
-	total := make.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: "proxy_duration_seconds", Help: "Time to the end of an answer.", Buckets: buckets}, []string{"kind"})
-	urls := make.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "urls_total", Help: "Values of image fields: signed, or foreign (no image of the tier, or signed before)."}, []string{"outcome"})
-	broken := make.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "proxy_broken_total", Help: "Answers that did not come to their end, by who broke them off."}, []string{"by"})
+	first := factory.NewHistogramVec(
+		prometheus.HistogramOpts{
+			Namespace: namespace,
+			Name:      "proxy_first_byte_seconds",
+			Help:      "Time until the headers of an answer.",
+			Buckets:   buckets,
+		},
+		[]string{"kind"},
+	)
+	total := factory.NewHistogramVec(
+		prometheus.HistogramOpts{
+			Namespace: namespace,
+			Name:      "proxy_duration_seconds",
+			Help:      "Time until the end of an answer.",
+			Buckets:   buckets,
+		},
+		[]string{"kind"},
+	)
+	urls := factory.NewCounterVec(
+		prometheus.CounterOpts{
+			Namespace: namespace,
+			Name:      "urls_total",
+			Help:      "Values of image fields: signed, or foreign (not an image of the tier, or already signed).",
+		},
+		[]string{"outcome"},
+	)
+	broken := factory.NewCounterVec(
+		prometheus.CounterOpts{
+			Namespace: namespace,
+			Name:      "proxy_broken_total",
+			Help:      "Incomplete answers, by the side that aborted.",
+		},
+		[]string{"by"},
+	)
 	for _, kind := range proxy.Kinds {
 		for _, status := range statuses {
 			m.requests.WithLabelValues(string(kind), status)
@@ -72,12 +113,13 @@ func (m *proxyMetrics) observe(o proxy.Observation) {
 	}
 }
 
-// newToldMetric counts images that the tier was to be told of.
-func newToldMetric(reg prometheus.Registerer) map[tier.Outcome]prometheus.Counter {
-	told := promauto.With(reg).NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "handed_out_images_total", Help: "Images that were handed out, by what became of telling the tier."}, []string{"outcome"})
+// newHandedOutMetric returns counters of images reported to the tier.
+func newHandedOutMetric(reg prometheus.Registerer) map[tier.Outcome]prometheus.Counter {
+	vec := promauto.With(reg).
+		NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "handed_out_images_total", Help: "Images in answers, by the outcome of the report to the tier."}, []string{"outcome"})
 	all := map[tier.Outcome]prometheus.Counter{}
 	for _, outcome := range tier.Outcomes {
-		all[outcome] = told.WithLabelValues(string(outcome))
+		all[outcome] = vec.WithLabelValues(string(outcome))
 	}
 	return all
 }

@@ -16,53 +16,42 @@ import (
 	"github.com/novasocial/imagetier/prefetch/profile"
 )
 
-// proxyCmd stands before a service.
-type proxyCmd struct{ settingsOf }
+// proxyCmd is the command proxy.
+type proxyCmd struct{ commandSettings }
 
 // Help implements kong.HelpProvider.
 func (proxyCmd) Help() string {
-	return `Everything is forwarded, and in answers of JSON (also in multipart/mixed, text/event-stream and NDJSON) the values of --fields become signed URLs of the tier, as the bodies stream. The format and the size are chosen by User-Agent; X-Image-Client: webp@3x goes before it.
+	return `Forwards every request. In JSON answers (also in multipart/mixed, text/event-stream and NDJSON) it replaces the values of --fields by signed URLs of the tier while the body streams. The User-Agent determines format and size; X-Image-Client: webp@3x overrides it.
 
     imagetier-gateway proxy --upstream http://graphql:8080 --image-base https://img.example.com --image-prefix https://cdn.app.example/=posts --keys-file keys.txt
 
-The first key signs every URL here: posts have no dates that could be trusted in JSON that is not known. So a new first key changes all URLs, and every phone loads every picture once more. Rotate where keys have leaked, and at a quiet time.`
+The first key signs every URL, because the proxy cannot tell the dates of posts in JSON of an unknown schema. A new first key therefore changes all URLs, and every client downloads every image again. Rotate only when a key has leaked, and at a quiet time.`
 }
 
-// Run serves.
+// Run serves until ctx is done.
 func (c *proxyCmd) Run(ctx context.Context, p *program.Process) error {
-	cfg, err := c.load(p)
-	if err != nil {
-		return err
-	}
-	g, err := openGateway(ctx, cfg, "proxy", p.Stderr)
+	g, err := c.open(ctx, p)
 	if err != nil {
 		return err
 	}
 	defer g.close()
-	talk, err := g.tier()
-	if err != nil {
-		return err
-	}
-	linker, err := g.linker(talk)
-	if err != nil {
-		return err
-	}
+	cfg := g.cfg
 	set := newProxyMetrics(g.registry)
 	proxyConfig := proxy.Config{
-		Upstream: cfg.Proxy.Upstream, Linker: linker, Fields: proxyFields(cfg), Salt: salt(cfg),
+		Upstream: cfg.Proxy.Upstream, Linker: g.linker, Fields: proxyFields(cfg), Salt: salt(cfg),
 		AnswerTimeout: cfg.Proxy.AnswerTimeout, Observe: set.observe, Log: g.log,
 	}
-	var parts []func(context.Context) error
-	if talk != nil {
-		proxyConfig.HandedOut = talk.HandedOut
-		parts = append(parts, talk.Run)
+	var tasks []func(context.Context) error
+	if g.tier != nil {
+		proxyConfig.HandedOut = g.tier.HandedOut
+		tasks = append(tasks, g.tier.Run)
 	}
 	handler, err := proxy.New(proxyConfig)
 	if err != nil {
 		return err
 	}
 	defer handler.Close()
-	return g.live(ctx, lives{public: g.traced("proxy", handler), parts: parts})
+	return g.serve(ctx, servers{public: g.traced("proxy", handler), tasks: tasks})
 }
 
 func proxyFields(cfg config.Config) (fields []proxy.Field) {
@@ -78,8 +67,8 @@ func proxyFields(cfg config.Config) (fields []proxy.Field) {
 	return fields
 }
 
-// linker makes the URLs of images, by the tier's word on tags if it is talked to.
-func (g *gateway) linker(talk *tier.Client) (*imagelink.Linker, error) {
+// newLinker returns the linker of image URLs. It asks the tier for ETags if there is one.
+func (g *gateway) newLinker() (*imagelink.Linker, error) {
 	links, err := profile.NewLinks(g.cfg.Prefixes...)
 	if err != nil {
 		return nil, err
@@ -88,14 +77,14 @@ func (g *gateway) linker(talk *tier.Client) (*imagelink.Linker, error) {
 	for _, k := range g.cfg.Keys {
 		cfg.Keys = append(cfg.Keys, imagelink.Key{Key: k.Key, From: k.From})
 	}
-	if talk != nil {
-		cfg.Tag = talk.Tag
+	if g.tier != nil {
+		cfg.Tag = g.tier.Tag
 	}
 	return imagelink.New(cfg)
 }
 
-// tier returns a client of the tier, or nil if none is configured.
-func (g *gateway) tier() (*tier.Client, error) {
+// newTier returns a client of the tier, or nil if none is configured.
+func (g *gateway) newTier() (*tier.Client, error) {
 	if g.cfg.Tier == nil {
 		return nil, nil
 	}
@@ -106,18 +95,18 @@ func (g *gateway) tier() (*tier.Client, error) {
 			return nil, err
 		}
 	}
-	told := newToldMetric(g.registry)
+	counters := newHandedOutMetric(g.registry)
 	return tier.New(tier.Config{
 		URL: g.cfg.Tier, AdminToken: g.cfg.AdminToken, Signer: signer,
-		Wrap: g.transport, Told: func(what tier.Outcome, n int) { told[what].Add(float64(n)) }, Log: g.log,
+		Wrap: g.transport, Told: func(outcome tier.Outcome, n int) { counters[outcome].Add(float64(n)) }, Log: g.log,
 	}), nil
 }
 
-// salt names all that the URLs depend on, without giving a key away.
+// salt returns a text that changes with everything that URLs depend on, and reveals no key.
 func salt(cfg config.Config) string {
 	var b strings.Builder
 	fmt.Fprintln(&b, cfg.ImageBase, cfg.Prefixes)
-	for _, k := range cfg.Keys[:min(1, len(cfg.Keys))] { // the others sign nothing
+	for _, k := range cfg.Keys[:min(1, len(cfg.Keys))] { // only the first one signs
 		fmt.Fprintf(&b, "%s %x\n", k.ID, sha256.Sum256(k.Secret))
 	}
 	for _, name := range slices.Sorted(slices.Values(cfg.Profiles.Names())) {

@@ -23,55 +23,47 @@ import (
 	"github.com/novasocial/imagetier/prefetch/profile"
 )
 
-// serveCmd is the GraphQL service of a feed.
-type serveCmd struct{ settingsOf }
+// serveCmd is the command serve.
+type serveCmd struct{ commandSettings }
 
 // Help implements kong.HelpProvider.
 func (serveCmd) Help() string {
-	return `POST /graphql answers feed(limit, cursor), batchLike and batchUnlike from the feed, content and user services, with signed thumbnail URLs of the tier. The format and the size are chosen by User-Agent; X-Image-Client: webp@3x goes before it, and the argument client before that.
+	return `POST /graphql answers feed(limit, cursor), batchLike and batchUnlike from the feed, content and user services, with signed thumbnail URLs of the tier. The User-Agent determines format and size; the header X-Image-Client: webp@3x overrides it, and the argument client overrides both.
 
     imagetier-gateway serve --feed feed:9090 --content content:9090 --user user:9090 --redis redis:6379 --jwks https://id.example.com/jwks.json --image-base https://img.example.com --image-prefix https://cdn.app.example/=posts --keys-file keys.txt
 
-It starts with its services down, and is ready (GET /readyz of the private listener) once all three were connected. From then on it stays so until it drains: without content or users there are partial answers, and without the feed service pages that are kept.
+It starts even while the services are down, and becomes ready (GET /readyz of the private listener) once all three have been connected. It then stays ready until it drains: without the content or user service it answers partially, and without the feed service from its cache.
 
-Traces are sent where OTEL_EXPORTER_OTLP_ENDPOINT says.`
+OTEL_EXPORTER_OTLP_ENDPOINT enables traces.`
 }
 
-// Run serves.
+// Run serves until ctx is done.
 func (c *serveCmd) Run(ctx context.Context, p *program.Process) error {
-	cfg, err := c.load(p)
-	if err != nil {
-		return err
-	}
-	g, err := openGateway(ctx, cfg, "serve", p.Stderr)
+	g, err := c.open(ctx, p)
 	if err != nil {
 		return err
 	}
 	defer g.close()
-	talk, err := g.tier()
-	if err != nil {
-		return err
-	}
-	linker, err := g.linker(talk)
-	if err != nil {
-		return err
-	}
+	cfg := g.cfg
 	set := newServeMetrics(g.registry)
 	pages, err := g.openFeed(set)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = pages.services.Close() }() // what is in flight has ended
-	verifier := auth.New(auth.Config{JWKS: cfg.Serve.JWKS, Issuer: cfg.Serve.JWTIssuer, Audience: cfg.Serve.JWTAudience, Static: cfg.Serve.TestTokens, Log: g.log})
-	parts := []func(context.Context) error{pages.services.Run, pages.cache.Run, verifier.Run}
+	defer func() { _ = pages.services.Close() }() // no call is in flight any more
+	verifier := auth.New(auth.Config{
+		JWKS: cfg.Serve.JWKS, Issuer: cfg.Serve.JWTIssuer, Audience: cfg.Serve.JWTAudience, Leeway: cfg.Serve.JWTLeeway,
+		Static: cfg.Serve.TestTokens, Log: g.log,
+	})
+	tasks := []func(context.Context) error{pages.services.Run, pages.cache.Run, verifier.Run}
 
 	graphConfig := graph.Config{
-		Feed: pages.assembler, Linker: linker, Fields: graphFields(cfg.Fields), User: userBy(verifier),
+		Feed: pages.assembler, Linker: g.linker, Fields: graphFields(cfg.Fields), User: userOf(verifier),
 		Timeout: cfg.Serve.RequestTimeout, Dev: cfg.Dev, Observe: set.observe, Log: g.log,
 	}
-	if talk != nil {
-		graphConfig.HandedOut, graphConfig.Facts = talk.HandedOut, factsBy(talk)
-		parts = append(parts, talk.Run)
+	if g.tier != nil {
+		graphConfig.HandedOut, graphConfig.Facts = g.tier.HandedOut, factsOf(g.tier)
+		tasks = append(tasks, g.tier.Run)
 	}
 	handler, err := graph.New(graphConfig)
 	if err != nil {
@@ -81,21 +73,21 @@ func (c *serveCmd) Run(ctx context.Context, p *program.Process) error {
 	if err != nil {
 		return err
 	}
-	parts = append(parts, changes.Run)
-	return g.live(ctx, lives{
-		public: public(g.traced("POST /graphql", handler)), ready: pages.ready, parts: parts,
+	tasks = append(tasks, changes.Run)
+	return g.serve(ctx, servers{
+		public: public(g.traced("POST /graphql", handler)), ready: pages.ready, tasks: tasks,
 		private: map[string]http.Handler{"POST /v1/events": changes},
 	})
 }
 
-// maxRead is how long a request may take until it was read.
+// maxRead is how long reading a request may take.
 const maxRead = 30 * time.Second
 
 // public routes the public listener.
 func public(graphql http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/graphql", func(w http.ResponseWriter, r *http.Request) {
-		// Where it cannot be set there is no connection, as in tests.
+		// This fails only without a connection, as in tests.
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(maxRead))
 		graphql.ServeHTTP(w, r)
 	})
@@ -117,8 +109,8 @@ func graphFields(fields []config.Field) (f graph.Fields) {
 	return f
 }
 
-// userBy says who sent a request.
-func userBy(v *auth.Verifier) func(*http.Request) (string, error) {
+// userOf returns a function that identifies the user of a request.
+func userOf(v *auth.Verifier) func(*http.Request) (string, error) {
 	return func(r *http.Request) (string, error) {
 		user, err := v.User(r.Context(), r.Header)
 		if err != nil && !errors.Is(err, auth.ErrToken) {
@@ -128,18 +120,18 @@ func userBy(v *auth.Verifier) func(*http.Request) (string, error) {
 	}
 }
 
-// factsBy says what the tier knows of images.
-func factsBy(talk *tier.Client) func(context.Context, []profile.Image) []graph.Facts {
+// factsOf returns a function that asks the tier for the metadata of images.
+func factsOf(client *tier.Client) func(context.Context, []profile.Image) []graph.Facts {
 	return func(ctx context.Context, images []profile.Image) []graph.Facts {
 		facts := make([]graph.Facts, len(images))
-		for i, f := range talk.Facts(ctx, images) {
+		for i, f := range client.Facts(ctx, images) {
 			facts[i] = graph.Facts{Placeholder: f.Thumbhash, Width: f.Width, Height: f.Height, Color: f.Color}
 		}
 		return facts
 	}
 }
 
-// events takes what the feed service says has changed.
+// events returns the handler of change events from the feed service.
 func (g *gateway) events(a *feed.Assembler, set *serveMetrics) (*events.Handler, error) {
 	verifier, err := webhook.NewVerifier(nil, g.cfg.Serve.WebhookSecrets...)
 	if err != nil {
@@ -155,8 +147,8 @@ func (g *gateway) events(a *feed.Assembler, set *serveMetrics) (*events.Handler,
 	}), nil
 }
 
-// readiness is reached once, when all services were connected: what fails later is answered
-// in part, which is better than by nobody.
+// readiness latches once all services have been connected: if one fails later, partial answers
+// are better than a gateway out of rotation.
 type readiness struct{ reached atomic.Bool }
 
 func (r *readiness) of(services map[string]bool) error {

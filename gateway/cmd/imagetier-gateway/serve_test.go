@@ -13,21 +13,32 @@ import (
 
 const pageQuery = `{"query":"{ feed { posts { id thumbnailUrl author { avatarUrl } } } }"}`
 
-// startServe runs serve before services in this process.
-func startServe(t *testing.T, cfg fakeservices.Config, args ...string) (*running, *fakeservices.Server) {
+// startServe runs serve with fake services in this process.
+func startServe(t *testing.T, cfg fakeservices.Config, args ...string) (*testGateway, *fakeservices.Server) {
 	t.Helper()
 	s, err := fakeservices.Start(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
-	g := start(t, append([]string{"serve", "--feed=" + s.Addr(fakeservices.Feed), "--content=" + s.Addr(fakeservices.Content), "--user=" + s.Addr(fakeservices.User),
-		"--image-base=https://img.example.com", "--image-prefix=https://cdn.app.example/=posts", "--keys=k1=" + hexKey}, args...)...)
+	g := start(
+		t,
+		append(
+			[]string{
+				"serve",
+				"--feed=" + s.Addr(fakeservices.Feed),
+				"--content=" + s.Addr(fakeservices.Content),
+				"--user=" + s.Addr(fakeservices.User),
+				"--image-base=https://img.example.com",
+				"--image-prefix=https://cdn.app.example/=posts",
+				"--keys=k1=" + hexKey,
+			},
+			args...)...)
 	waitFor(t, g.private+"/readyz", "ready")
 	return g, s
 }
 
-func query(t *testing.T, g *running, body string) string {
+func query(t *testing.T, g *testGateway, body string) string {
 	t.Helper()
 	resp, err := http.Post(g.public+"/graphql", "application/json", strings.NewReader(body))
 	if err != nil {
@@ -41,9 +52,9 @@ func query(t *testing.T, g *running, body string) string {
 	return string(text)
 }
 
-// Observability: metrics with our prefix, zeros included; and it drains: readiness fails
-// first, what is in flight comes to its end.
-func TestServeRuns(t *testing.T) {
+// The gateway exports metrics, zeros included, and drains: readiness fails first, and requests in
+// flight complete.
+func TestServeCmd_Run(t *testing.T) {
 	entered := make(chan struct{}, 1)
 	hold := make(chan struct{})
 	var holding atomic.Bool
@@ -79,12 +90,14 @@ func TestServeRuns(t *testing.T) {
 		}
 	}
 	for line := range strings.Lines(metrics) {
-		if !strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "go_") && !strings.HasPrefix(line, "process_") && !strings.HasPrefix(line, "promhttp_") && !strings.HasPrefix(line, namespace+"_") {
-			t.Errorf("a metric without our prefix: %s", line)
+		if !strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "go_") && !strings.HasPrefix(line, "process_") &&
+			!strings.HasPrefix(line, "promhttp_") &&
+			!strings.HasPrefix(line, namespace+"_") {
+			t.Errorf("metric without the prefix: %s", line)
 		}
 	}
 	if n := services.Counts()[fakeservices.Feed]; n.Accepted != 1 {
-		t.Errorf("the feed service has seen %+v", n)
+		t.Errorf("feed service: %+v", n)
 	}
 
 	holding.Store(true)
@@ -102,8 +115,8 @@ func TestServeRuns(t *testing.T) {
 	}
 }
 
-// Traces from the gateway through every call: to the services and to the tier.
-func TestServeTracesItsCalls(t *testing.T) {
+// Calls to the services and to the tier are spans of the client's trace.
+func TestServeCmd_Run_Traces(t *testing.T) {
 	sent := make(chan string, 100)
 	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -112,11 +125,18 @@ func TestServeTracesItsCalls(t *testing.T) {
 	defer collector.Close()
 	const id = "4bf92f3577b34da6a3ce929d0e0e4736"
 	asked := make(chan string, 1)
-	tier := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked <- r.Header.Get("Traceparent") }))
+	tier := httptest.NewServer(
+		http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked <- r.Header.Get("Traceparent") }),
+	)
 	defer tier.Close()
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
 	g, _ := startServe(t, fakeservices.Config{}, "--tier="+tier.URL, "--admin-token=admin")
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.public+"/graphql", strings.NewReader(`{"query":"{feed{posts{color}}}"}`))
+	req, err := http.NewRequestWithContext(
+		t.Context(),
+		http.MethodPost,
+		g.public+"/graphql",
+		strings.NewReader(`{"query":"{feed{posts{color}}}"}`),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,8 +147,8 @@ func TestServeTracesItsCalls(t *testing.T) {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
-	if told := <-asked; !strings.Contains(told, id) {
-		t.Errorf("the tier was told of trace %q", told)
+	if got := <-asked; !strings.Contains(got, id) {
+		t.Errorf("the tier got trace %q", got)
 	}
 	g.stop()
 	if code := <-g.code; code != 0 {
@@ -140,21 +160,22 @@ func TestServeTracesItsCalls(t *testing.T) {
 	}
 	for _, span := range []string{"POST /graphql", "feed.RecommendationService/GetFeed", "content.ContentService/GetPostsByIds", "user.UserService/GetUserProfilesByIds", "HTTP POST"} {
 		if !strings.Contains(all.String(), span) {
-			t.Errorf("there is no span %s", span)
+			t.Errorf("no span %s", span)
 		}
 	}
 }
 
-// G5, and what is lost later.
-func TestReadinessIsReachedOnce(t *testing.T) {
+// The gateway stays ready when a service fails later.
+func TestReadiness_Of_Latches(t *testing.T) {
 	var r readiness
-	if err := r.of(map[string]bool{"feed": true, "content": false, "user": false}); err == nil || err.Error() != "not connected yet: content, user" {
+	if err := r.of(map[string]bool{"feed": true, "content": false, "user": false}); err == nil ||
+		err.Error() != "not connected yet: content, user" {
 		t.Errorf("%v", err)
 	}
 	if err := r.of(map[string]bool{"feed": true, "content": true, "user": true}); err != nil {
 		t.Error(err)
 	}
 	if err := r.of(map[string]bool{"feed": false, "content": true, "user": true}); err != nil {
-		t.Errorf("what was ready is not any more: %v", err)
+		t.Errorf("not ready after a failure: %v", err)
 	}
 }

@@ -16,8 +16,8 @@ import (
 // serviceNames are the label values of services.
 var serviceNames = []string{upstream.Feed, upstream.Content, upstream.User}
 
-// serveMetrics count what serve does. Label values are made at the start, so that zeros
-// show.
+// serveMetrics are the metrics of serve. All label values exist from the start, so that zeros are
+// exported.
 type serveMetrics struct {
 	requests  *prometheus.CounterVec // operation, status
 	durations map[graph.Operation]prometheus.Observer
@@ -31,20 +31,36 @@ type serveMetrics struct {
 }
 
 func newServeMetrics(reg prometheus.Registerer) *serveMetrics {
-	make := promauto.With(reg)
+	factory := promauto.With(reg)
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return make.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+		return factory.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
 	}
 	histogram := func(name, help, label string) *prometheus.HistogramVec {
-		return make.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help,
-			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .15, .23, .35, .5, 1, 2.5, 5, 10}}, []string{label})
+		return factory.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help,
+			Buckets: []float64{
+				.001,
+				.0025,
+				.005,
+				.01,
+				.025,
+				.05,
+				.1,
+				.15,
+				.23,
+				.35,
+				.5,
+				1,
+				2.5,
+				5,
+				10,
+			}}, []string{label})
 	}
 	m := &serveMetrics{
 		durations: map[graph.Operation]prometheus.Observer{}, errors: map[graph.Code]prometheus.Counter{}, stale: map[string]prometheus.Counter{},
 		callTimes: map[string]prometheus.Observer{}, breakers: map[string]prometheus.Gauge{},
 	}
-	m.requests = counter("requests_total", "GraphQL requests, by what they were for and the class of their status.", "operation", "status")
-	durations := histogram("request_duration_seconds", "Time to the end of an answer.", "operation")
+	m.requests = counter("requests_total", "GraphQL requests by operation and status class.", "operation", "status")
+	durations := histogram("request_duration_seconds", "Time until the end of an answer.", "operation")
 	for _, operation := range graph.Operations {
 		for _, status := range statuses[1:] {
 			m.requests.WithLabelValues(string(operation), status)
@@ -55,10 +71,17 @@ func newServeMetrics(reg prometheus.Registerer) *serveMetrics {
 	for _, code := range graph.Codes {
 		m.errors[code] = codes.WithLabelValues(string(code))
 	}
-	stale := counter("stale_pages_total", "Pages with something old in them, by the service that had failed.", "service")
-	m.calls = counter("upstream_calls_total", "Calls of services, by how they ended.", "service", "outcome")
-	times := histogram("upstream_call_duration_seconds", "Time that calls of services took.", "service")
-	breakers := make.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: "breaker_state", Help: "Where breakers stand: 0 closed, 1 half-open, 2 open."}, []string{"service"})
+	stale := counter("stale_pages_total", "Pages with stale data, by the service that failed.", "service")
+	m.calls = counter("upstream_calls_total", "Calls to services, by outcome.", "service", "outcome")
+	times := histogram("upstream_call_duration_seconds", "Duration of calls to services.", "service")
+	breakers := factory.NewGaugeVec(
+		prometheus.GaugeOpts{
+			Namespace: namespace,
+			Name:      "breaker_state",
+			Help:      "State of circuit breakers: 0 closed, 1 half-open, 2 open.",
+		},
+		[]string{"service"},
+	)
 	for _, service := range serviceNames {
 		m.stale[service] = stale.WithLabelValues(service)
 		for _, outcome := range upstream.Outcomes {
@@ -68,13 +91,23 @@ func newServeMetrics(reg prometheus.Registerer) *serveMetrics {
 		m.breakers[service] = breakers.WithLabelValues(service)
 	}
 	m.breakers["redis"] = breakers.WithLabelValues("redis")
-	m.caches = counter("cache_ids_total", "Ids that caches were asked for, by kind and outcome: each is memory, redis or miss; failed, unreadable and dropped come on top.", "kind", "outcome")
+	m.caches = counter(
+		"cache_ids_total",
+		"IDs looked up in caches, by kind and outcome: each lookup is memory, redis or miss; failed, unreadable and dropped are counted in addition.",
+		"kind",
+		"outcome",
+	)
 	for _, kind := range pagecache.Kinds {
 		for _, outcome := range pagecache.Outcomes {
 			m.caches.WithLabelValues(string(kind), string(outcome))
 		}
 	}
-	m.events = counter("events_total", "Events of the feed service, by type (unknown where it was not read) and outcome.", "type", "outcome")
+	m.events = counter(
+		"events_total",
+		"Events of the feed service, by type (unknown if unreadable) and outcome.",
+		"type",
+		"outcome",
+	)
 	for _, kind := range events.Types {
 		m.events.WithLabelValues(kind, string(events.Taken))
 		m.events.WithLabelValues(kind, string(events.Repeated))
@@ -95,29 +128,29 @@ func (m *serveMetrics) observe(o graph.Observation) {
 	}
 }
 
-func (m *serveMetrics) call(service, _ string, how upstream.Outcome, took time.Duration) {
-	m.calls.WithLabelValues(service, string(how)).Inc()
+func (m *serveMetrics) call(service, _ string, outcome upstream.Outcome, took time.Duration) {
+	m.calls.WithLabelValues(service, string(outcome)).Inc()
 	m.callTimes[service].Observe(took.Seconds())
 }
 
 func (m *serveMetrics) breaker(of string, to circuit.State) { m.breakers[of].Set(float64(to)) }
 
-func (m *serveMetrics) cached(kind pagecache.Kind, what pagecache.Outcome, ids int) {
-	m.caches.WithLabelValues(string(kind), string(what)).Add(float64(ids))
+func (m *serveMetrics) cached(kind pagecache.Kind, outcome pagecache.Outcome, ids int) {
+	m.caches.WithLabelValues(string(kind), string(outcome)).Add(float64(ids))
 }
 
-func (m *serveMetrics) event(kind string, what events.Outcome) {
+func (m *serveMetrics) event(kind string, outcome events.Outcome) {
 	if kind == "" {
 		kind = "unknown"
 	}
-	m.events.WithLabelValues(kind, string(what)).Inc()
+	m.events.WithLabelValues(kind, string(outcome)).Inc()
 }
 
-// connections shows which connections there are: one a service, whatever the load.
+// connections exports whether each service is connected.
 func (m *serveMetrics) connections(reg prometheus.Registerer, services func() map[string]bool, redis func() bool) {
 	gauge := func(name string, is func() bool) {
 		promauto.With(reg).NewGaugeFunc(prometheus.GaugeOpts{
-			Namespace: namespace, Name: "connected", Help: "1 if the service's connection is there and its breaker is not open.", ConstLabels: prometheus.Labels{"service": name},
+			Namespace: namespace, Name: "connected", Help: "1 if the service is connected and its breaker is not open.", ConstLabels: prometheus.Labels{"service": name},
 		}, func() float64 {
 			if is() {
 				return 1

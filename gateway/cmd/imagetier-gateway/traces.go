@@ -7,7 +7,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 )
 
-// traced makes a span of every request, in the client's trace.
+// traced starts a span for every request, within the client's trace.
 func (g *gateway) traced(name string, h http.Handler) http.Handler {
 	if g.telemetry.Provider() == nil {
 		return h
@@ -16,8 +16,8 @@ func (g *gateway) traced(name string, h http.Handler) http.Handler {
 	return otelhttp.NewHandler(h, name, append(g.traceOptions(), naming)...)
 }
 
-// transport makes a span of every request that is sent, and passes its trace on in the
-// header traceparent (W3C Trace Context).
+// transport starts a span for every outgoing request, and propagates the trace in the header
+// traceparent (W3C Trace Context).
 func (g *gateway) transport(base http.RoundTripper) http.RoundTripper {
 	if g.telemetry.Provider() == nil {
 		return base

@@ -10,7 +10,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/cmd/imagetier-gateway/internal/config"
 )
 
-// A request and its calls of the tier are one trace, sent before close returns.
+// A request and its calls to the tier are one trace, exported before close returns.
 func TestGateway_Traced_ConnectsRequestAndCalls(t *testing.T) {
 	got := make(chan string, 1)
 	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -19,12 +19,14 @@ func TestGateway_Traced_ConnectsRequestAndCalls(t *testing.T) {
 	}))
 	defer collector.Close()
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
-	g, err := openGateway(t.Context(), config.Config{}, "serve", io.Discard)
+	g, err := openGateway(t.Context(), config.Config{ImageBase: "https://img.example.com", Dev: true}, "serve", io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var told string
-	tier := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { told = r.Header.Get("Traceparent") }))
+	var traceparent string
+	tier := httptest.NewServer(
+		http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { traceparent = r.Header.Get("Traceparent") }),
+	)
 	defer tier.Close()
 	client := &http.Client{Transport: g.transport(http.DefaultTransport)}
 	h := g.traced("POST /graphql", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -40,8 +42,8 @@ func TestGateway_Traced_ConnectsRequestAndCalls(t *testing.T) {
 	r := httptest.NewRequest(http.MethodPost, "/graphql", nil)
 	r.Header.Set("Traceparent", "00-"+id+"-00f067aa0ba902b7-01")
 	h.ServeHTTP(httptest.NewRecorder(), r)
-	if !strings.Contains(told, id) {
-		t.Errorf("the tier was told of trace %q", told)
+	if !strings.Contains(traceparent, id) {
+		t.Errorf("the tier got trace %q", traceparent)
 	}
 	g.close()
 	select {
@@ -57,7 +59,7 @@ func TestGateway_Traced_ConnectsRequestAndCalls(t *testing.T) {
 }
 
 func TestGateway_Traced_NothingWithoutCollector(t *testing.T) {
-	g, err := openGateway(t.Context(), config.Config{}, "proxy", io.Discard)
+	g, err := openGateway(t.Context(), config.Config{ImageBase: "https://img.example.com", Dev: true}, "proxy", io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,9 @@
-// Package config is what imagetier-gateway can be told: one schema that makes flags,
-// environment variables (IMAGETIER_GATEWAY_…), YAML keys and help (package settings), and
-// the checks over several settings. It alone reads the environment; OTEL_* is read by the
-// libraries that it belongs to.
+// Package config defines the settings of imagetier-gateway: one schema for flags, environment
+// variables (IMAGETIER_GATEWAY_…), YAML keys and help (see package settings), and checks across
+// settings. Only this package reads the environment, except for OTEL_*, which the OpenTelemetry
+// libraries read.
+//
+// Start reading at [Load]; schema.go and serve.go list the settings.
 package config
 
 import (
@@ -18,23 +20,23 @@ import (
 	"github.com/novasocial/imagetier/prefetch/profile"
 )
 
-// Config is what imagetier-gateway was told, checked. Load makes it.
+// Config are the checked settings. [Load] returns them.
 type Config struct {
 	Listen        string        // public address, host:port
-	PrivateListen string        // of metrics and health
-	DrainTimeout  time.Duration // how long requests may take to end after SIGTERM
+	PrivateListen string        // for metrics and health
+	DrainTimeout  time.Duration // how long to wait for requests in flight after SIGTERM
 	Dev           bool
 
-	ImageBase   string           // scheme and host of the tier as clients reach it, without a / at its end
-	Prefixes    []profile.Prefix // what plain URLs mean
-	Keys        []Key            // the first signs, unless a post is older than its date; empty only with Dev
-	ProfileFile string           // "" is the built-in profiles
+	ImageBase   string           // scheme and host of the tier for clients, without a trailing slash
+	Prefixes    []profile.Prefix // which plain URLs are images of the tier
+	Keys        []Key            // the first signs, except posts older than its date; empty only with Dev
+	ProfileFile string           // "" means the built-in profiles
 	Profiles    *profile.Set     // read from it
 	Fields      []Field
 
-	Tier          *url.URL // private listener of the tier; nil: it is told nothing and asked nothing
-	AdminToken    string   // for questions to the tier
-	WebhookSecret []string // each signs events; nil: no events are sent
+	Tier          *url.URL // private listener of the tier; nil: the gateway never calls it
+	AdminToken    string   // for requests to the tier
+	WebhookSecret []string // each signs events; if empty, no events are sent
 
 	LogLevel  slog.Level
 	LogFormat string // "json" or "text"
@@ -42,20 +44,20 @@ type Config struct {
 	Proxy Proxy
 	Serve Serve
 
-	// Secrets are all secrets as they were spelled, for a log to leave out.
+	// Secrets are all secret values as given, to be redacted from the log.
 	Secrets []string
 }
 
-// Purpose is what settings are read for: each command has those it needs.
+// Purpose says which command reads the settings.
 type Purpose string
 
 const (
 	ForProxy Purpose = "proxy"
 	ForServe Purpose = "serve"
-	ForAny   Purpose = "any" // required settings may be absent; what is there is checked
+	ForAny   Purpose = "any" // required settings may be absent; present ones are checked
 )
 
-// Names returns the settings that are read for p; nil is all.
+// Names returns the names of the settings that p reads; nil means all.
 func (p Purpose) Names() []string {
 	switch p {
 	case ForProxy:
@@ -66,13 +68,11 @@ func (p Purpose) Names() []string {
 	return nil
 }
 
-// Schema returns the settings, for flags and documentation. Values read through it go
-// nowhere.
+// Schema returns the settings, for flags and documentation. Values set through it are discarded.
 func Schema() *settings.Schema { return schema(new(Config)) }
 
-// Load reads the settings that p needs and checks them. The error is of type
-// settings.Faults and has every fault; Resolved, which tells where each value came from, is
-// there with an error too. in.Only is Load's.
+// Load reads and checks the settings of p. The error is a settings.Faults with every fault.
+// Resolved says where each value came from; it is returned with an error, too. Load sets in.Only.
 func Load(p Purpose, in settings.Input) (Config, *settings.Resolved, error) {
 	var c Config
 	in.Only = p.Names()
@@ -85,13 +85,13 @@ func Load(p Purpose, in settings.Input) (Config, *settings.Resolved, error) {
 	c.check(r, p)
 	for _, v := range r.Values {
 		switch {
-		case v.Name == "redis": // where it is, is none
+		case v.Name == "redis": // the address is not secret
 			if c.Serve.Redis != nil && c.Serve.Redis.Password != "" {
 				c.Secrets = append(c.Secrets, c.Serve.Redis.Password)
 			}
-		case v.Name == "test-token": // nor are these
+		case v.Name == "test-token": // for local testing only
 		case v.Secret && v.Value.String() != "":
-			c.Secrets = append(c.Secrets, secretsOf(v.Value)...)
+			c.Secrets = append(c.Secrets, settings.Secrets(v.Value)...)
 		}
 	}
 	if err := r.Err(); err != nil {
@@ -100,11 +100,11 @@ func Load(p Purpose, in settings.Input) (Config, *settings.Resolved, error) {
 	return c, r, nil
 }
 
-// check looks at what settings mean together. Values that could not be read are zero and
-// have been reported.
+// check checks the settings against each other. Values that could not be read are zero and have
+// been reported.
 func (c *Config) check(r *settings.Resolved, p Purpose) {
 	if r.Read("private-listen") && r.Read("listen") && settings.SameAddress(c.Listen, c.PrivateListen) {
-		r.FaultOf("private-listen", fmt.Errorf("%s is the public listener's address too", c.PrivateListen))
+		r.FaultOf("private-listen", fmt.Errorf("%s is also the address of the public listener", c.PrivateListen))
 	}
 	c.readProfiles(r)
 	if _, err := profile.NewLinks(c.Prefixes...); err != nil {
@@ -112,7 +112,15 @@ func (c *Config) check(r *settings.Resolved, p Purpose) {
 	}
 	for _, f := range c.Fields {
 		if _, ok := c.Profiles.Get(f.Profile); !ok && !r.Faulty("profiles") {
-			r.FaultOf("fields", fmt.Errorf("field %s: there is no profile %s; the nearest is %s", f.Name, f.Profile, settings.Nearest(f.Profile, c.Profiles.Names())))
+			r.FaultOf(
+				"fields",
+				fmt.Errorf(
+					"field %s: unknown profile %s, did you mean %s?",
+					f.Name,
+					f.Profile,
+					settings.Nearest(f.Profile, c.Profiles.Names()),
+				),
+			)
 		}
 	}
 	if p == ForProxy || p == ForAny {
@@ -129,23 +137,35 @@ func (c *Config) check(r *settings.Resolved, p Purpose) {
 			r.FaultOf(name, errors.New(err))
 		}
 	}
-	absent("image-base", c.ImageBase != "", "needed: where clients reach the tier, like https://img.example.com")
-	absent("image-prefix", len(c.Prefixes) > 0, "needed: what image URLs begin with, and the tier's source that they are in, like https://cdn.app.example/=posts")
-	absent("keys", len(c.Keys) > 0 || c.Dev, "no keys: give the tier's, --keys k1=HEX (or IMAGETIER_GATEWAY_KEYS, or a file by --keys-file); or --dev to try things out without")
+	absent(
+		"image-base",
+		c.ImageBase != "",
+		"required: the URL at which clients reach the tier, like https://img.example.com",
+	)
+	absent(
+		"image-prefix",
+		len(c.Prefixes) > 0,
+		"required: a prefix of image URLs and the tier source that serves them, like https://cdn.app.example/=posts",
+	)
+	absent(
+		"keys",
+		len(c.Keys) > 0 || c.Dev,
+		"required: the tier's keys, --keys k1=HEX (or IMAGETIER_GATEWAY_KEYS or --keys-file); or --dev to run without keys",
+	)
 	if len(c.WebhookSecret) > 0 {
-		absent("tier", c.Tier != nil, "needed for --webhook-secret: whom to tell")
+		absent("tier", c.Tier != nil, "required by --webhook-secret: the tier to send events to")
 	}
 	if c.Tier == nil {
 		for _, prefix := range c.Prefixes {
 			if prefix.Rule == profile.AskTag {
-				r.FaultOf("tier", fmt.Errorf("needed for --image-prefix %s: the tier is asked for the tags", prefix))
+				r.FaultOf("tier", fmt.Errorf("required by --image-prefix %s: the tier is asked for ETags", prefix))
 				break
 			}
 		}
 	}
 }
 
-// readProfiles reads the file of profiles.
+// readProfiles reads the profiles file.
 func (c *Config) readProfiles(r *settings.Resolved) {
 	set, err := profile.Load(c.ProfileFile, func(text []byte, into any) error { return yaml.Unmarshal(text, into) })
 	if err != nil {

@@ -13,35 +13,39 @@ import (
 
 const hex1, hex2 = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff", "ff112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 
-// good is an environment that proxy runs with.
-var good = []string{
+// proxyEnviron is a valid environment of proxy.
+var proxyEnviron = []string{
 	"IMAGETIER_GATEWAY_UPSTREAM=http://graphql:8080",
 	"IMAGETIER_GATEWAY_IMAGE_BASE=https://img.example.com/",
 	"IMAGETIER_GATEWAY_IMAGE_PREFIX=https://cdn.app.example/=posts,https://avatars.example/=avatars?version=query:v",
 	"IMAGETIER_GATEWAY_KEYS=k2=" + hex2 + "@2026-12-01,k1=" + hex1,
 }
 
-func TestTheSchemaIsSound(t *testing.T) {
+func TestSchema_Check(t *testing.T) {
 	if err := config.Schema().Check(); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func TestTheEnvironmentIsEnoughForProxy(t *testing.T) {
-	c, r, err := config.Load(config.ForProxy, settings.Input{Environ: good})
+func TestLoad_ProxyFromEnvironment(t *testing.T) {
+	c, r, err := config.Load(config.ForProxy, settings.Input{Environ: proxyEnviron})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.ImageBase != "https://img.example.com" || len(c.Prefixes) != 2 || c.Proxy.Upstream.String() != "http://graphql:8080" {
+	if c.ImageBase != "https://img.example.com" || len(c.Prefixes) != 2 ||
+		c.Proxy.Upstream.String() != "http://graphql:8080" {
 		t.Errorf("read %+v", c)
 	}
 	if c.Listen != ":8080" || c.PrivateListen != "127.0.0.1:8083" {
 		t.Errorf("listeners %s and %s", c.Listen, c.PrivateListen)
 	}
-	if len(c.Keys) != 2 || c.Keys[0].ID != "k2" || !c.Keys[0].From.Equal(time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)) || !c.Keys[1].From.IsZero() {
+	if len(c.Keys) != 2 || c.Keys[0].ID != "k2" ||
+		!c.Keys[0].From.Equal(time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)) ||
+		!c.Keys[1].From.IsZero() {
 		t.Errorf("keys %v", c.Keys)
 	}
-	if want := []config.Fill{{Field: "thumbnailUrl", Source: "imageUrl"}}; len(c.Proxy.Fill) != 1 || c.Proxy.Fill[0] != want[0] {
+	if want := []config.Fill{{Field: "thumbnailUrl", Source: "imageUrl"}}; len(c.Proxy.Fill) != 1 ||
+		c.Proxy.Fill[0] != want[0] {
 		t.Errorf("fill %v", c.Proxy.Fill)
 	}
 	if text := r.YAML(); strings.Contains(text, hex1[:16]) {
@@ -52,8 +56,8 @@ func TestTheEnvironmentIsEnoughForProxy(t *testing.T) {
 	}
 }
 
-func TestWhatIsPrintedReadsBack(t *testing.T) {
-	_, r, err := config.Load(config.ForAny, settings.Input{Environ: good})
+func TestResolved_YAML_RoundTrip(t *testing.T) {
+	_, r, err := config.Load(config.ForAny, settings.Input{Environ: proxyEnviron})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +65,10 @@ func TestWhatIsPrintedReadsBack(t *testing.T) {
 	if err := os.WriteFile(file, []byte(r.YAML()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, again, err := config.Load(config.ForProxy, settings.Input{Environ: []string{"IMAGETIER_GATEWAY_CONFIG=" + file, good[3]}})
+	_, again, err := config.Load(
+		config.ForProxy,
+		settings.Input{Environ: []string{"IMAGETIER_GATEWAY_CONFIG=" + file, proxyEnviron[3]}},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,12 +81,12 @@ func TestWhatIsPrintedReadsBack(t *testing.T) {
 	}
 }
 
-func TestAllFaultsAreReportedAtOnce(t *testing.T) {
+func TestLoad_ProxyFaults(t *testing.T) {
 	for name, c := range map[string]struct {
 		environ []string
 		faults  []string
 	}{
-		"nothing": {nil, []string{"--upstream: needed", "--image-base: needed", "--image-prefix: needed", "--keys: no keys"}},
+		"empty": {nil, []string{"--upstream: required", "--image-base: required", "--image-prefix: required", "--keys: required"}},
 		"everything wrong": {
 			[]string{
 				"IMAGETIER_GATEWAY_UPSTREAM=graphql", "IMAGETIER_GATEWAY_IMAGE_BASE=https://img.example.com/path", "IMAGETIER_GATEWAY_IMAGE_PREFIX=https://cdn",
@@ -87,15 +94,15 @@ func TestAllFaultsAreReportedAtOnce(t *testing.T) {
 				"IMAGETIER_GATEWAY_WEBHOOK_SECRET=whsec_AAAA", "IMAGETIER_GATEWAY_LISTEN=:8083",
 			},
 			[]string{
-				"UPSTREAM: want http", "IMAGE_BASE: want http", "IMAGE_PREFIX:", "KEYS: signing key", "no profile fed; the nearest is feed",
-				"a is none of --fields", "IMAGETIER_GATEWAY_UPSTREEM: unknown; the nearest is IMAGETIER_GATEWAY_UPSTREAM", "needs at least 24", "public listener's address too",
+				"UPSTREAM: want http", "IMAGE_BASE: want http", "IMAGE_PREFIX:", "KEYS: signing key", "unknown profile fed, did you mean feed?",
+				"a is not in --fields", "IMAGETIER_GATEWAY_UPSTREEM: unknown; the nearest is IMAGETIER_GATEWAY_UPSTREAM", "needs at least 24", "also the address of the public listener",
 			},
 		},
-		"dates":                    {append(good[:3:3], "IMAGETIER_GATEWAY_KEYS=k3="+hex1+"@2026-01-01,k2="+hex2+"@2026-12-01"), []string{"the last key, k2, has a date", "key k2 is never used"}},
-		"etag without a tier":      {append(good[:2:2], "IMAGETIER_GATEWAY_IMAGE_PREFIX=https://cdn.app.example/=posts?version=etag", good[3]), []string{"--tier: needed for --image-prefix"}},
-		"a secret without a tier":  {append(good, "IMAGETIER_GATEWAY_WEBHOOK_SECRET=whsec_"+strings.Repeat("AAAA", 8)), []string{"--tier: needed for --webhook-secret"}},
-		"two fields to fill from":  {append(good, "IMAGETIER_GATEWAY_FILL=thumbnailUrl=imageUrl,avatarUrl=thumbnailUrl"), []string{"avatarUrl=thumbnailUrl: all fields are filled from one"}},
-		"a file that is not there": {append(good, "IMAGETIER_GATEWAY_PROFILES=/nowhere.yaml"), []string{"PROFILES: profiles: stat"}},
+		"dates":                 {append(proxyEnviron[:3:3], "IMAGETIER_GATEWAY_KEYS=k3="+hex1+"@2026-01-01,k2="+hex2+"@2026-12-01"), []string{"the last key, k2, must not have a date", "key k2 is never used"}},
+		"etag without a tier":   {append(proxyEnviron[:2:2], "IMAGETIER_GATEWAY_IMAGE_PREFIX=https://cdn.app.example/=posts?version=etag", proxyEnviron[3]), []string{"--tier: required by --image-prefix"}},
+		"secret without a tier": {append(proxyEnviron, "IMAGETIER_GATEWAY_WEBHOOK_SECRET=whsec_"+strings.Repeat("AAAA", 8)), []string{"--tier: required by --webhook-secret"}},
+		"two fill sources":      {append(proxyEnviron, "IMAGETIER_GATEWAY_FILL=thumbnailUrl=imageUrl,avatarUrl=thumbnailUrl"), []string{"avatarUrl=thumbnailUrl: all fields must be filled from the same other field"}},
+		"missing profiles file": {append(proxyEnviron, "IMAGETIER_GATEWAY_PROFILES=/nowhere.yaml"), []string{"PROFILES: profiles: stat"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := config.Load(config.ForProxy, settings.Input{Environ: c.environ})

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/url"
@@ -14,19 +13,20 @@ import (
 	"github.com/novasocial/imagetier/internal/webhook"
 )
 
-// Key is a signing key, and the day from which on posts are signed with it; zero: any.
+// Key is a signing key.
 type Key struct {
 	imageurl.Key
-	From time.Time // midnight UTC
+	// From is the day of the first posts that the key signs, midnight UTC; zero means all.
+	From time.Time
 }
 
-// httpURL reads http(s)://host[:port], a / at the end or not.
+// httpURL returns the Value of http(s)://host[:port], with or without a trailing slash.
 func httpURL(p **url.URL) settings.Value {
 	return settings.Func(func(text string) error {
 		u, err := url.Parse(text)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||
 			u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
-			return fmt.Errorf("want http://host:port or https://host:port and nothing behind it")
+			return fmt.Errorf("want http://host:port or https://host:port without a path")
 		}
 		u.Path = ""
 		*p = u
@@ -39,7 +39,7 @@ func httpURL(p **url.URL) settings.Value {
 	})
 }
 
-// base reads what URLs of images begin with.
+// base returns the Value of the base of image URLs.
 func base(p *string) settings.Value {
 	var u *url.URL
 	v := httpURL(&u)
@@ -52,7 +52,7 @@ func base(p *string) settings.Value {
 	}, func() string { return *p })
 }
 
-// keys reads k2=HEX@2026-12-01,k1=HEX; a file of keys may have one a line.
+// keys returns the Value of k2=HEX@2026-12-01,k1=HEX; a file of keys may have one per line.
 func keys(p *[]Key) settings.Value {
 	const day = time.DateOnly
 	return settings.Func(func(text string) error {
@@ -63,7 +63,7 @@ func keys(p *[]Key) settings.Value {
 			key, date, dated := strings.Cut(strings.TrimSpace(item), "@")
 			at, err := time.Parse(day, date)
 			if dated && err != nil {
-				faults = append(faults, fmt.Errorf("the date %q of a key is not one like 2026-12-01", date))
+				faults = append(faults, fmt.Errorf("invalid date %q of a key, want one like 2026-12-01", date))
 			}
 			plain, from = append(plain, key), append(from, at)
 		}
@@ -72,11 +72,21 @@ func keys(p *[]Key) settings.Value {
 			faults = append(faults, err)
 		}
 		if n := len(from); err == nil && n > 0 && !from[n-1].IsZero() {
-			faults = append(faults, fmt.Errorf("the last key, %s, has a date, and nothing signs what is older", parsed[n-1].ID))
+			faults = append(
+				faults,
+				fmt.Errorf("the last key, %s, must not have a date: no key would sign older posts", parsed[n-1].ID),
+			)
 		}
 		for i := 1; err == nil && i < len(from); i++ {
 			if !from[i-1].IsZero() && !from[i].Before(from[i-1]) {
-				faults = append(faults, fmt.Errorf("key %s is never used: %s before it has no later date", parsed[i].ID, parsed[i-1].ID))
+				faults = append(
+					faults,
+					fmt.Errorf(
+						"key %s is never used: the key %s before it must have a later date",
+						parsed[i].ID,
+						parsed[i-1].ID,
+					),
+				)
 			}
 		}
 		if len(faults) > 0 {
@@ -90,7 +100,7 @@ func keys(p *[]Key) settings.Value {
 	}, func() string {
 		var items []string
 		for _, k := range *p {
-			item := k.ID + "=" + hex.EncodeToString(k.Secret)
+			item := k.Text()
 			if !k.From.IsZero() {
 				item += "@" + k.From.Format(day)
 			}
@@ -100,7 +110,7 @@ func keys(p *[]Key) settings.Value {
 	})
 }
 
-// webhookSecrets parses secrets of Standard Webhooks, separated by commas or white space.
+// webhookSecrets returns the Value of Standard Webhooks secrets, separated by commas or white space.
 func webhookSecrets(p *[]string) settings.Value {
 	return settings.Func(func(text string) (err error) {
 		*p, err = webhook.ParseSecrets(text)
@@ -108,7 +118,7 @@ func webhookSecrets(p *[]string) settings.Value {
 	}, func() string { return strings.Join(*p, ",") })
 }
 
-// pair reads a=b, each a word.
+// pair parses a=b, both without white space. like is an example for the error.
 func pair(item, like string) (a, b string, err error) {
 	a, b, _ = strings.Cut(item, "=")
 	if a == "" || b == "" || strings.ContainsAny(item, "\" \t") {
@@ -117,6 +127,7 @@ func pair(item, like string) (a, b string, err error) {
 	return a, b, nil
 }
 
+// fields returns the Value of a list of FIELD=PROFILE.
 func fields(p *[]Field) settings.Value {
 	return settings.List(func() { *p = nil }, func(item string) error {
 		name, of, err := pair(item, "imageUrl=feed")
@@ -124,7 +135,7 @@ func fields(p *[]Field) settings.Value {
 			return err
 		}
 		if slices.ContainsFunc(*p, func(f Field) bool { return f.Name == name }) {
-			return fmt.Errorf("field %s is there twice", name)
+			return fmt.Errorf("field %s is given twice", name)
 		}
 		*p = append(*p, Field{name, of})
 		return nil
@@ -136,6 +147,7 @@ func fields(p *[]Field) settings.Value {
 	})
 }
 
+// fills returns the Value of a list of FIELD=SOURCE.
 func fills(p *[]Fill) settings.Value {
 	return settings.List(func() { *p = nil }, func(item string) error {
 		field, source, err := pair(item, "thumbnailUrl=imageUrl")
@@ -151,10 +163,10 @@ func fills(p *[]Fill) settings.Value {
 	})
 }
 
-// checkProxy looks at what settings mean together for proxy.
+// checkProxy checks the settings of proxy against each other.
 func (c *Config) checkProxy(r *settings.Resolved, needed bool) {
 	if needed && c.Proxy.Upstream == nil && !r.Faulty("upstream") {
-		r.FaultOf("upstream", errors.New("needed: the service that answers, like http://graphql:8080"))
+		r.FaultOf("upstream", errors.New("required: the URL of the service to proxy, like http://graphql:8080"))
 	}
 	known := map[string]bool{}
 	for _, f := range c.Fields {
@@ -166,25 +178,22 @@ func (c *Config) checkProxy(r *settings.Resolved, needed bool) {
 	for i, f := range c.Proxy.Fill {
 		for _, name := range []string{f.Field, f.Source} {
 			if !known[name] && len(known) > 0 {
-				r.FaultOf("fill", fmt.Errorf("%s is none of --fields", name))
+				r.FaultOf("fill", fmt.Errorf("%s is not in --fields", name))
 			}
 		}
 		if f.Source != c.Proxy.Fill[0].Source || f.Source == f.Field {
-			r.FaultOf("fill", fmt.Errorf("%s=%s: all fields are filled from one other field, the first one's is %s", f.Field, f.Source, c.Proxy.Fill[0].Source))
+			r.FaultOf(
+				"fill",
+				fmt.Errorf(
+					"%s=%s: all fields must be filled from the same other field, the first uses %s",
+					f.Field,
+					f.Source,
+					c.Proxy.Fill[0].Source,
+				),
+			)
 		}
 		if slices.ContainsFunc(c.Proxy.Fill[:i], func(other Fill) bool { return other.Field == f.Field }) {
-			r.FaultOf("fill", fmt.Errorf("%s is there twice", f.Field))
+			r.FaultOf("fill", fmt.Errorf("%s is given twice", f.Field))
 		}
 	}
-}
-
-// secretsOf returns the parts of a secret setting that nobody may see.
-func secretsOf(v settings.Value) (all []string) {
-	for item := range strings.SplitSeq(v.String(), ",") {
-		if _, secret, ok := strings.Cut(item, "="); ok && secret != "" {
-			item, _, _ = strings.Cut(secret, "@")
-		}
-		all = append(all, item)
-	}
-	return all
 }
