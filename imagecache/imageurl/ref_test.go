@@ -108,7 +108,7 @@ func TestNewRef_BadParts(t *testing.T) {
 		{"name", func() { ok.name = "" }},
 		{"1025 bytes", func() { ok.name = strings.Repeat("n", MaxName+1) }},
 		{"cover needs both sides", func() { ok.spec.Fit = resize.FitCover }},
-		{"no such shape", func() { ok.spec = resize.Spec{} }},
+		{"invalid shape", func() { ok.spec = resize.Spec{} }},
 		{"default of jpg", func() { ok.spec.Quality = 80 }},
 	} {
 		saved := ok
