@@ -32,7 +32,7 @@ func settingsOf(t *testing.T, program, prefix string) (names []string) {
 }
 
 // An unknown IMAGETIER_ variable keeps a program from starting.
-func TestWhatIsDeployedSetsOnlyWhatThereIs(t *testing.T) {
+func TestDeploy_KnownSettings(t *testing.T) {
 	tier, gateway := settingsOf(t, "imagetier", "IMAGETIER_"), settingsOf(t, "imagetier-gateway", "IMAGETIER_GATEWAY_")
 	var files []string
 	for _, pattern := range []string{"systemd/*", "kubernetes/*", "compose.yaml"} {
@@ -65,7 +65,7 @@ func TestWhatIsDeployedSetsOnlyWhatThereIs(t *testing.T) {
 	}
 }
 
-func TestSystemdTakesTheUnits(t *testing.T) {
+func TestDeploy_SystemdUnits(t *testing.T) {
 	analyze := testutil.Command(t, "apt-get install systemd", "systemd-analyze")
 	units, err := filepath.Glob("../../deploy/systemd/*.service")
 	if err != nil || len(units) != 2 {

@@ -89,8 +89,8 @@ func play(t *testing.T, script, url string, env ...string) (s summary, held bool
 
 const onePost = `{"data":{"feed":{"posts":[{"id":"p1"}],"cursor":null,"hasMore":false}}}`
 
-// SEED, load tests: the query, its variables and headers are the seed's in every scenario.
-func TestEveryScenarioAsksAsTheSeedsScriptDoes(t *testing.T) {
+// Query, variables and headers are the same in every scenario.
+func TestK6_Scenarios(t *testing.T) {
 	for _, script := range []string{"normal.js", "open.js", "spike.js", "endurance.js"} {
 		t.Run(script, func(t *testing.T) {
 			t.Parallel()
@@ -106,7 +106,7 @@ func TestEveryScenarioAsksAsTheSeedsScriptDoes(t *testing.T) {
 	}
 }
 
-func TestEachUserHasATokenOfItsOwnWhereThereAreMany(t *testing.T) {
+func TestK6_Tokens(t *testing.T) {
 	tokens := filepath.Join(t.TempDir(), "tokens")
 	if err := os.WriteFile(tokens, []byte("a\nb\nc\nd\ne\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -121,7 +121,7 @@ func TestEachUserHasATokenOfItsOwnWhereThereAreMany(t *testing.T) {
 }
 
 // Each of these gateways fails in one way, and the thresholds of every scenario say so.
-func TestAScenarioFailsWhereTheGatewayDoes(t *testing.T) {
+func TestK6_Failure(t *testing.T) {
 	for what, gateway := range map[string]struct {
 		answer  func(w http.ResponseWriter)
 		crossed string
@@ -142,7 +142,7 @@ func TestAScenarioFailsWhereTheGatewayDoes(t *testing.T) {
 	}
 }
 
-func TestAPartialPageIsCounted(t *testing.T) {
+func TestK6_PartialPage(t *testing.T) {
 	_, url := scripted(t, func(w http.ResponseWriter) {
 		fmt.Fprint(w, onePost[:len(onePost)-1]+`,"errors":[{"message":"late","extensions":{"code":"UPSTREAM_TIMEOUT"}}]}`)
 	})

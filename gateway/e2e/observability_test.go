@@ -115,8 +115,7 @@ func exprsOf(t *testing.T, dashboard any) (exprs []string) {
 	return exprs
 }
 
-// SEED, observability.
-func TestAlertsAndDashboardsAskForWhatTheProgramsShow(t *testing.T) {
+func TestDashboards_KnownMetrics(t *testing.T) {
 	all := exposed(t)
 	text, err := os.ReadFile("../../deploy/prometheus/rules.yml")
 	if err != nil {
@@ -156,7 +155,7 @@ func TestAlertsAndDashboardsAskForWhatTheProgramsShow(t *testing.T) {
 	}
 }
 
-func TestWhatNoProgramShowsIsFound(t *testing.T) {
+func TestDashboards_UnknownMetric(t *testing.T) {
 	all := scraped{}
 	all.add("# HELP imagetier_requests_total -\nimagetier_requests_total{status=\"200\",cache=\"memory\"} 3\n")
 	for expr, want := range map[string]int{
@@ -174,7 +173,7 @@ func TestWhatNoProgramShowsIsFound(t *testing.T) {
 	}
 }
 
-func TestAlertsFireAsTheirTestsSay(t *testing.T) {
+func TestAlerts(t *testing.T) {
 	promtool := testutil.Command(t, "apt-get install prometheus", "promtool")
 	for _, args := range [][]string{{"check", "rules", "rules.yml"}, {"test", "rules", "rules_test.yml"}, {"check", "config", "prometheus.yml"}} {
 		cmd := exec.CommandContext(t.Context(), promtool, args...)

@@ -38,7 +38,7 @@ func redis(t *testing.T) (path string, kill func()) {
 }
 
 // E: gateways share what they keep by Redis, and what an event drops; without it they go on.
-func TestGatewaysShareARedisAndGoOnWithoutIt(t *testing.T) {
+func TestServe_SharedRedis(t *testing.T) {
 	services := fakes(t, fakeservices.Config{})
 	path, kill := redis(t)
 	one, two := serve(t, services, "--redis=unix://"+path, "--webhook-secrets="+hookSecret), serve(t, services, "--redis=unix://"+path)

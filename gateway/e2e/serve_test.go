@@ -15,7 +15,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/upstream/fakeservices"
 )
 
-// k6Query is the query of the load test, as SEED.md has it.
+// k6Query is the query of the load test.
 const k6Query = `query GetFeed($limit: Int, $cursor: String) { feed(limit: $limit, cursor: $cursor) { posts { id caption imageUrl thumbnailUrl likeCount commentCount author { id username avatarUrl } } cursor hasMore } }`
 
 // fakes plays the three services in this process, over real gRPC.
@@ -115,8 +115,8 @@ func post(t *testing.T, url string, body []byte, headers ...string) (int, http.H
 	return resp.StatusCode, resp.Header, string(text)
 }
 
-// G1, G19: the load test's query over real gRPC, with the token and the headers of the script.
-func TestG19TheLoadTestRunsUnchanged(t *testing.T) {
+// the load test's query over real gRPC, with the token and the headers of the script.
+func TestServe_LoadTestQuery(t *testing.T) {
 	services := fakes(t, fakeservices.Config{})
 	gateway := serve(t, services, "--dev", "--test-token=test-token=user1")
 	for range 30 {
@@ -137,8 +137,8 @@ func TestG19TheLoadTestRunsUnchanged(t *testing.T) {
 	}
 }
 
-// G10: pages follow each other, and no post is there twice.
-func TestG10PagesHaveNoPostTwice(t *testing.T) {
+// pages follow each other, and no post is there twice.
+func TestServe_DistinctPosts(t *testing.T) {
 	gateway := serve(t, fakes(t, fakeservices.Config{Data: fakeservices.Data{FeedLength: 50}}))
 	seen := map[string]bool{}
 	var cursor any
@@ -164,7 +164,7 @@ func TestG10PagesHaveNoPostTwice(t *testing.T) {
 }
 
 // Partial answers: only the feed call failing is fatal. Caches of one user's page help nobody else.
-func TestWhatIsThereIsAnsweredWhenAServiceFails(t *testing.T) {
+func TestServe_PartialAnswers(t *testing.T) {
 	services := fakes(t, fakeservices.Config{})
 	gateway := serve(t, services, "--dev", "--test-token=a=user-a", "--test-token=b=user-b", "--test-token=c=user-c")
 	token := func(name string) string { return "Authorization: Bearer " + name }
@@ -195,8 +195,8 @@ func TestWhatIsThereIsAnsweredWhenAServiceFails(t *testing.T) {
 	}
 }
 
-// G7: a service that hangs is given up in time, with its code.
-func TestG7AServiceThatHangsIsATimeout(t *testing.T) {
+// a service that hangs is given up in time, with its code.
+func TestServe_HangingService(t *testing.T) {
 	services := fakes(t, fakeservices.Config{Behaviour: map[fakeservices.Service]fakeservices.Behaviour{fakeservices.Feed: {Hang: true}}})
 	gateway := serve(t, services, "--call-timeout=200ms")
 	if a := ask(t, gateway, k6Query, nil); a.codes() != "feed UPSTREAM_TIMEOUT" || a.Data.Feed != nil {
@@ -204,8 +204,8 @@ func TestG7AServiceThatHangsIsATimeout(t *testing.T) {
 	}
 }
 
-// G5: it starts with its services down, is not ready, and is when they are.
-func TestG5TheGatewayStartsWithItsServicesDown(t *testing.T) {
+// it starts with its services down, is not ready, and is when they are.
+func TestServe_StartsWithServicesDown(t *testing.T) {
 	dir := t.TempDir()
 	listen := map[fakeservices.Service]string{}
 	var args []string
@@ -237,7 +237,7 @@ func TestG5TheGatewayStartsWithItsServicesDown(t *testing.T) {
 }
 
 // Query limits, introspection, and what is no POST, over the wire.
-func TestWhatAQueryMayNotIsRefusedOverTheWire(t *testing.T) {
+func TestServe_InvalidQueries(t *testing.T) {
 	services := fakes(t, fakeservices.Config{})
 	gateway := serve(t, services)
 	for query, code := range map[string]string{
@@ -271,8 +271,8 @@ func TestWhatAQueryMayNotIsRefusedOverTheWire(t *testing.T) {
 	}
 }
 
-// G12, G13: who asks, and by which algorithm.
-func TestG12G13UserAndAlgorithmReachTheFeedService(t *testing.T) {
+// who asks, and by which algorithm.
+func TestServe_UserAndAlgorithm(t *testing.T) {
 	asked := make(chan string, 10)
 	services := fakes(t, fakeservices.Config{OnCall: func(method string, request any) {
 		if strings.HasSuffix(method, "/GetFeed") {
@@ -303,9 +303,9 @@ func TestG12G13UserAndAlgorithmReachTheFeedService(t *testing.T) {
 	}
 }
 
-// G24: at most 55 KB are allocated for a request of 20 posts, all in all, by the program's own
+// at most 55 KB are allocated for a request of 20 posts, all in all, by the program's own
 // count: for pages that are kept, and where seven of ten are, the least hit rate of the seed.
-func TestG24ARequestAllocatesAtMost55KB(t *testing.T) {
+func TestServe_Allocations(t *testing.T) {
 	gateway := serve(t, fakes(t, fakeservices.Config{Data: fakeservices.Data{FeedLength: 2000}}), "--dev", "--test-token=test-token=user1")
 	allocated := func() float64 {
 		_, _, metrics := get(t, gateway.private+"/metrics")

@@ -24,7 +24,7 @@ import (
 
 // E, imagelink and feed mode: after the event of its page, every URL of an answer is a hit, and
 // posts have what the tier knows of their images.
-func TestThumbnailsOfAnAnswerAreHitsAndPostsHavePlaceholders(t *testing.T) {
+func TestServe_Tier(t *testing.T) {
 	dir, names := photos(t)
 	tier := start(t, "imagetier", "serve", "--keys="+key, "--source=posts=dir://"+dir, "--cache-dir="+t.TempDir(), "--webhook-secrets="+hookSecret, "--admin-token="+adminToken,
 		"--image-prefix=https://cdn.app.example/=posts", "--warm=all")
@@ -68,7 +68,7 @@ func TestThumbnailsOfAnAnswerAreHitsAndPostsHavePlaceholders(t *testing.T) {
 }
 
 // Placeholders: a tier that hangs delays nobody.
-func TestATierThatHangsDelaysNoAnswer(t *testing.T) {
+func TestServe_HangingTier(t *testing.T) {
 	release := make(chan struct{})
 	var asked atomic.Int32
 	tier := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -99,8 +99,8 @@ func TestATierThatHangsDelaysNoAnswer(t *testing.T) {
 	}
 }
 
-// G20: likes reach the service once, and the next page shows them.
-func TestG20LikesShowInTheNextPage(t *testing.T) {
+// likes reach the service once, and the next page shows them.
+func TestServe_Likes(t *testing.T) {
 	gateway := serve(t, fakes(t, fakeservices.Config{}), "--dev", "--test-token=test-token=user1")
 	const token = "Authorization: Bearer test-token"
 	first := ask(t, gateway, k6Query, nil, token).Data.Feed.Posts
@@ -120,8 +120,8 @@ func TestG20LikesShowInTheNextPage(t *testing.T) {
 	}
 }
 
-// CONTRACT 5: an event drops what it changes, and nothing else.
-func TestAnEventDropsWhatItChangesFromTheCaches(t *testing.T) {
+// An event drops what it changes, and nothing else.
+func TestServe_Events(t *testing.T) {
 	services := fakes(t, fakeservices.Config{})
 	gateway := serve(t, services, "--webhook-secrets="+hookSecret)
 	posts := ask(t, gateway, k6Query, nil).Data.Feed.Posts
@@ -171,7 +171,7 @@ func event(t *testing.T, p *program, id, body, secret string) (int, string) {
 }
 
 // Auth: a JWT by a JWKS that is down at first.
-func TestG12AJWTSaysWhoAsks(t *testing.T) {
+func TestServe_JWT(t *testing.T) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)

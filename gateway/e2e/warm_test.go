@@ -51,7 +51,7 @@ func page(t *testing.T, gateway *program, headers ...string) (urls []string) {
 }
 
 // E, imagelink: after an event, every URL that the gateway mints for that page is a hit.
-func TestWhatWasHandedOutIsWarmForEveryClient(t *testing.T) {
+func TestProxy_WarmsHandedOut(t *testing.T) {
 	dir, names := photos(t)
 	tier := start(t, "imagetier", "serve", "--keys="+key, "--source=posts=dir://"+dir, "--cache-dir="+t.TempDir(), "--webhook-secrets="+hookSecret, "--admin-token="+adminToken,
 		"--image-prefix=https://cdn.app.example/=posts", "--warm=all")
@@ -82,8 +82,8 @@ func TestWhatWasHandedOutIsWarmForEveryClient(t *testing.T) {
 	}
 }
 
-// CONTRACT 4, etag: asked from the tier; until known, live.
-func TestThePagesAfterTheFirstAreMadeOfPinnedURLs(t *testing.T) {
+// Asked from the tier; until known, live.
+func TestProxy_PinnedURLs(t *testing.T) {
 	dir, names := photos(t)
 	tier := start(t, "imagetier", "serve", "--keys="+key, "--source=posts=dir://"+dir, "--cache-dir="+t.TempDir(), "--admin-token="+adminToken)
 	if facts := info(t, tier, names[0]); strings.Contains(facts, `"error"`) {

@@ -1,4 +1,4 @@
-// Package events takes what a feed service says has changed (POST /v1/events, CONTRACT 5),
+// Package events takes what a feed service says has changed (POST /v1/events),
 // so that what caches hold of it is dropped at once, and what is popular is there before it
 // is asked for: the same signed events that the tier gets.
 package events
@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	maxBody   = 1 << 20 // bytes (CONTRACT 5)
+	maxBody   = 1 << 20 // bytes
 	maxSeen   = 50_000  // ids of each of two generations
 	maxWarm   = 100     // posts of an event that are warmed: those of the largest audience
 	maxQueued = 64      // events whose posts wait for it; of more none are warmed

@@ -70,8 +70,8 @@ func (c *caches) send(id, body string, at time.Time, change func(name, value str
 
 var whsec = "whsec_" + base64.StdEncoding.EncodeToString([]byte(secret))
 
-// CONTRACT 5: what an event changes is dropped.
-func TestWhatAnEventChangesIsDropped(t *testing.T) {
+// What an event changes is dropped.
+func TestHandler_Invalidates(t *testing.T) {
 	c := open(t, "whsec_"+base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 24))), whsec)
 	for i, e := range []struct{ body, dropped string }{
 		{`{"type":"post.updated","data":{"posts":[{"id":"p1"},{"id":"p2","image":{"url":"https://cdn.app.example/a.jpg"}}]}}`, "posts[p1 p2]"},
@@ -96,7 +96,7 @@ func TestWhatAnEventChangesIsDropped(t *testing.T) {
 	}
 }
 
-func TestWhatIsForgedOrNoEventDropsNothing(t *testing.T) {
+func TestHandler_InvalidEvents(t *testing.T) {
 	const body = `{"type":"post.deleted","data":{"posts":[{"id":"p1"}]}}`
 	c := open(t, whsec)
 	now := time.Now()
@@ -130,7 +130,7 @@ func TestWhatIsForgedOrNoEventDropsNothing(t *testing.T) {
 }
 
 // Popular content is warmed by events, after they were answered.
-func TestWhatIsPublishedIsWarmedLargestAudienceFirst(t *testing.T) {
+func TestHandler_WarmsPublished(t *testing.T) {
 	c := open(t, whsec)
 	var posts []string
 	for i := range 150 {

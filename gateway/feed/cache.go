@@ -2,48 +2,49 @@ package feed
 
 import "context"
 
-// Cache keeps values of one kind under ids: posts, profiles, or the slices of pages under
-// Query.Key. It is safe for concurrent use.
+// Cache stores values of one kind by ID: posts, profiles, or slices by [Query.Key]. It is safe for
+// concurrent use.
 type Cache[V any] interface {
-	// Get returns one Entry for each of ids, in their order. It never fails: what is behind
-	// a Cache may be down for as long as it likes, and costs at most 50 ms.
+	// Get returns one Entry per ID, in the order of ids. It never fails: an unreachable backend
+	// costs at most 50 ms.
 	Get(ctx context.Context, ids []string) []Entry[V]
-	// Put keeps what a service has said, unless it was asked before an id was dropped. It
-	// does not wait for what is slow.
+	// Put stores values from a service, except those requested before their ID was dropped. It
+	// does not wait for a slow backend.
 	Put(ctx context.Context, values []Kept[V])
-	// Drop forgets ids, here and on other gateways, also as stale values. What a service was
-	// asked for before Drop was called is not kept after it.
+	// Drop removes ids, including stale values, here and on other gateways. Values requested
+	// from a service before Drop are not stored after it.
 	Drop(ctx context.Context, ids []string)
 }
 
-// Entry is what a Cache has under an id.
+// Entry is the result of a cache lookup.
 type Entry[V any] struct {
-	// Value is nil if there is nothing. It is shared: nobody may change it.
+	// Value is nil on a miss. It is shared and must not be modified.
 	Value *V
-	// Fresh: good as it is. Otherwise it is for when the service fails.
+	// Fresh reports whether Value is within its TTL. Otherwise it is stale, for use when the
+	// service fails.
 	Fresh bool
-	// Lease goes with the value that a service is asked for instead.
+	// Lease must be passed to Put with the value from the service.
 	Lease Lease
 }
 
-// Kept is a value to keep, with the Lease that Get gave for its id before the service was
-// asked. The value must not be changed afterwards.
+// Kept is a value to store, with the Lease from Get before the call of the service. The value must
+// not be modified afterwards.
 type Kept[V any] struct {
 	ID    string
 	Value *V
 	Lease Lease
 }
 
-// Lease is what a Cache noted of an id when it had nothing fresh. Only the Cache that gave
-// it knows what it says.
+// Lease is the state of an ID at a cache miss, by which Put detects a Drop in between. It is opaque to
+// callers.
 type Lease struct {
-	Local  uint64 // counts what was dropped here
-	Shared uint64 // the same in the store that gateways share
-	Link   uint32 // counts connections to that store
-	Asked  bool   // that store has said what Shared is
+	Local  uint64 // number of drops on this gateway
+	Shared uint64 // number of drops in the shared store
+	Link   uint32 // number of connections to the shared store
+	Asked  bool   // Shared is known
 }
 
-// get asks a cache that may not be there.
+// get reads a cache that may be nil.
 func get[V any](ctx context.Context, c Cache[V], ids []string) []Entry[V] {
 	if c == nil || len(ids) == 0 {
 		return make([]Entry[V], len(ids))

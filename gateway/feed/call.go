@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// grace is what a service gets, beyond its time, to say itself that its time is over: it may
-// have an answer to a part.
+// grace is the extra time for a call to report its own timeout, possibly with a partial answer.
 const grace = 100 * time.Millisecond
 
 type answer[T any] struct {
@@ -16,23 +15,27 @@ type answer[T any] struct {
 	err   error
 }
 
-// limit is how long a call that begins now may take.
+// limit returns the timeout of a call that starts now.
 func (r *request) limit() time.Duration {
 	return min(r.a.cfg.CallTimeout, time.Until(r.until))
 }
 
-// patience is how long to wait for a call that begins now.
-func (r *request) patience(haveStale bool) time.Duration {
+// maxWait returns how long to wait for a call that starts now.
+func (r *request) maxWait(haveStale bool) time.Duration {
 	if haveStale {
-		return min(r.a.cfg.Patience, r.limit()+grace)
+		return min(r.a.cfg.StaleWait, r.limit()+grace)
 	}
 	return r.limit() + grace
 }
 
-// guarded calls a service with a time of its own, which the caller's leaving does not cut
-// short: others may wait for the same answer, and a cache keeps it. A panic is an error of
-// this call. The error wraps one of the three of this package.
-func guarded[T any](ctx context.Context, limit time.Duration, call func(context.Context) (T, error)) (value T, err error) {
+// guarded calls a service with its own timeout, independent of the caller's context: others may wait
+// for the same answer, and the cache stores it. It turns a panic into an error. The error wraps
+// ErrTimeout, ErrUnavailable or ErrInvalid.
+func guarded[T any](
+	ctx context.Context,
+	limit time.Duration,
+	call func(context.Context) (T, error),
+) (value T, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
 	defer func() {
@@ -41,29 +44,29 @@ func guarded[T any](ctx context.Context, limit time.Duration, call func(context.
 		}
 	}()
 	value, err = call(ctx)
-	return value, named(err)
+	return value, classify(err)
 }
 
-// wait starts a call and waits for its answer, for the caller to leave, or for the patience
-// to end. The call ends by itself.
-func wait[T any](ctx context.Context, patience time.Duration, start func(done chan<- answer[T])) (T, error) {
+// wait starts a call and waits for its answer, at most for maxWait or until ctx ends. The call then
+// continues in the background.
+func wait[T any](ctx context.Context, maxWait time.Duration, start func(done chan<- answer[T])) (T, error) {
 	done := make(chan answer[T], 1)
 	go start(done)
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(maxWait)
 	defer timer.Stop()
 	var none T
 	select {
 	case got := <-done:
 		return got.value, got.err
 	case <-ctx.Done():
-		return none, named(ctx.Err())
+		return none, classify(ctx.Err())
 	case <-timer.C:
 		return none, ErrTimeout
 	}
 }
 
-// named makes an error one of the three of this package.
-func named(err error) error {
+// classify makes an error wrap ErrTimeout, ErrUnavailable or ErrInvalid.
+func classify(err error) error {
 	switch {
 	case err == nil, errors.Is(err, ErrTimeout), errors.Is(err, ErrUnavailable), errors.Is(err, ErrInvalid):
 		return err
@@ -73,6 +76,6 @@ func named(err error) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-// left reports whether the caller has gone. One whose time is over may still take what there
-// is.
-func left(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }
+// canceled reports whether the caller has gone. A caller whose deadline has passed still gets the
+// partial result.
+func canceled(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }

@@ -1,11 +1,10 @@
 package feed
 
-// What services may say is not always what they should: nothing here is trusted to be there
-// once, to be asked for, or to have a sign.
+// Answers of services are not trusted: they may have duplicates, values that were not requested, or
+// negative counts.
 
-// cleanSlice returns the slice without empty and repeated ids and without what is beyond the
-// limit, in its order. An empty one has no page after it, and without a cursor there is
-// nothing to go on with.
+// cleanSlice removes empty and duplicate IDs and those beyond the limit. An empty slice has no next
+// page, and neither has one without a cursor.
 func cleanSlice(s Slice, limit int) Slice {
 	clean := Slice{IDs: make([]string, 0, min(len(s.IDs), limit)), NextCursor: s.NextCursor, HasMore: s.HasMore}
 	seen := make(map[string]struct{}, min(len(s.IDs), limit))
@@ -26,26 +25,27 @@ func cleanSlice(s Slice, limit int) Slice {
 	return clean
 }
 
+// cleanPost replaces negative counts by 0.
 func cleanPost(p *Post) {
 	p.Likes = max(p.Likes, 0)
 	p.Comments = max(p.Comments, 0)
 }
 
-// pick sorts what a service said into the places of the ids that it was asked for. Whatever
-// nobody asked for is dropped; of what it says twice the first counts. clean may be nil.
-func pick[V any](ids []string, said []V, id func(*V) string, clean func(*V)) []*V {
+// pick orders the values of a service by the requested ids. It drops values that were not requested,
+// and all but the first of one ID. clean may be nil.
+func pick[V any](ids []string, values []V, id func(*V) string, clean func(*V)) []*V {
 	at := make(map[string]int, len(ids))
 	for i, id := range ids {
 		at[id] = i
 	}
 	found := make([]*V, len(ids))
-	for i := range said {
-		if place, asked := at[id(&said[i])]; asked && found[place] == nil {
-			one := said[i] // a copy: what is kept must not keep the rest in memory
+	for i := range values {
+		if index, requested := at[id(&values[i])]; requested && found[index] == nil {
+			one := values[i] // a copy, so that a cached value does not keep the others in memory
 			if clean != nil {
 				clean(&one)
 			}
-			found[place] = &one
+			found[index] = &one
 		}
 	}
 	return found

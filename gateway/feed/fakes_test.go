@@ -56,7 +56,10 @@ func newBackends() *backends {
 
 func (b *backends) note(ctx context.Context, latency time.Duration, call ...string) error {
 	b.mu.Lock()
-	b.calls = append(b.calls, fmt.Sprintf("%s @%v", strings.Join(call, " "), time.Since(b.start).Round(time.Millisecond)))
+	b.calls = append(
+		b.calls,
+		fmt.Sprintf("%s @%v", strings.Join(call, " "), time.Since(b.start).Round(time.Millisecond)),
+	)
 	b.mu.Unlock()
 	if latency == 0 {
 		return nil
@@ -121,7 +124,11 @@ func (c *mapCache[V]) Get(_ context.Context, ids []string) []feed.Entry[V] {
 	defer c.mu.Unlock()
 	entries := make([]feed.Entry[V], len(ids))
 	for i, id := range ids {
-		entries[i] = feed.Entry[V]{Value: c.values[id], Fresh: c.values[id] != nil && !c.stale[id], Lease: feed.Lease{Local: c.epoch}}
+		entries[i] = feed.Entry[V]{
+			Value: c.values[id],
+			Fresh: c.values[id] != nil && !c.stale[id],
+			Lease: feed.Lease{Local: c.epoch},
+		}
 	}
 	return entries
 }

@@ -1,11 +1,10 @@
-// Package feed is what a page of a feed is, and how it is put together: posts in the order
-// that the feed service gives, with what the content service knows of them and who wrote
-// them. It knows no gRPC, GraphQL, Redis or HTTP.
+// Package feed assembles pages of a feed: posts in the order of the feed service, with their content
+// and their authors. It does not depend on gRPC, GraphQL, Redis or HTTP.
 //
 //	feed service → ids → content service → authors → user service → Page
 //
-// Only the feed service is needed for an answer. Where another one fails, the page has what
-// there is, and says what is missing.
+// Only the feed service is required. If another one fails, the page is partial, and says what is
+// missing. Start reading at [Assembler.Page].
 package feed
 
 import (
@@ -14,46 +13,46 @@ import (
 	"time"
 )
 
-// Query asks for one page.
+// Query is a request for one page.
 type Query struct {
 	User      string // from the verified token; "anonymous" without one
 	Limit     int    // posts, 1 to 100
-	Cursor    string // opaque, of the page before; "" is the first page
-	Algorithm string // of the feed service
+	Cursor    string // opaque, from the previous page; "" is the first page
+	Algorithm string // name of an algorithm of the feed service
 }
 
-// Slice is one page as the feed service gives it: ids of posts, no id twice.
+// Slice is a page from the feed service: distinct post IDs.
 type Slice struct {
 	IDs        []string
 	NextCursor string // "" if there is none
 	HasMore    bool
 }
 
-// Post is what the content service knows of a post.
+// Post is a post of the content service.
 type Post struct {
 	ID           string
-	UserID       string // its author
+	UserID       string // of the author
 	Caption      string
-	ImageURL     string // as the service has it, "" if there is none
+	ImageURL     string // the plain URL; "" if there is none
 	ThumbnailURL string // likewise
 	Likes        int64
 	Comments     int64
-	CreatedAt    time.Time // zero: not known
+	CreatedAt    time.Time // zero if unknown
 }
 
-// Profile is what the user service knows of a user.
+// Profile is a user of the user service.
 type Profile struct {
 	ID        string
 	Username  string
 	AvatarURL string // "" if there is none
 }
 
-// Likes is one batch of a user's likes, or of likes taken back.
+// Likes is a batch of likes or unlikes of a user.
 type Likes struct {
 	User  string
-	Posts []string // 1 to 100 ids, none twice
+	Posts []string // 1 to 100 distinct IDs
 	Like  bool     // false: unlike
-	// Key makes a repetition of the batch a repetition to the service, too.
+	// Key is the idempotency key: the service applies a batch with a known key only once.
 	Key string
 }
 
@@ -62,25 +61,25 @@ type Feeds interface {
 	Slice(ctx context.Context, q Query) (Slice, error)
 }
 
-// Contents is the content service. Posts returns what it knows of ids, in any order; what
-// it does not know is left out and no error.
+// Contents is the content service. Posts returns the known posts of ids, in any order; unknown ones
+// are not an error.
 type Contents interface {
 	Posts(ctx context.Context, ids []string) ([]Post, error)
 	Like(ctx context.Context, batch Likes) error
 }
 
-// Users is the user service. Profiles answers as Posts of Contents does.
+// Users is the user service. Profiles returns known profiles as Contents.Posts does posts.
 type Users interface {
 	Profiles(ctx context.Context, ids []string) ([]Profile, error)
 }
 
-// What a service that did not answer is to a client. Their texts go into no answer.
+// The kinds of service failures that clients can distinguish. Answers never contain their texts.
 var (
-	// ErrTimeout: the service took longer than a call may take.
+	// ErrTimeout means that the service did not answer within the timeout.
 	ErrTimeout = errors.New("service did not answer in time")
-	// ErrUnavailable: it cannot be reached, failed, or is left alone for a while because
-	// it has failed (a breaker is open).
+	// ErrUnavailable means that the service failed, is unreachable, or its circuit breaker is
+	// open.
 	ErrUnavailable = errors.New("service failed")
-	// ErrInvalid: it refused what it was asked, a cursor that it does not know, say.
-	ErrInvalid = errors.New("service refused the request")
+	// ErrInvalid means that the service rejected the request, for example an unknown cursor.
+	ErrInvalid = errors.New("service rejected the request")
 )

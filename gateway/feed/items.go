@@ -5,37 +5,48 @@ import (
 	"errors"
 )
 
-// kind is what posts and profiles have in common: a service that knows them by id, and a
-// cache before it.
+// kind is the common part of posts and profiles: a service to fetch them by ID, and its cache.
 type kind[V any] struct {
 	service Service
 	cache   Cache[V]
-	ask     func(ctx context.Context, ids []string) ([]V, error)
+	load    func(ctx context.Context, ids []string) ([]V, error)
 	id      func(*V) string
-	clean   func(*V) // nil: nothing to do
+	clean   func(*V) // may be nil
 }
 
 func (a *Assembler) posts() kind[Post] {
-	return kind[Post]{ContentService, a.cfg.Posts, a.cfg.Contents.Posts, func(p *Post) string { return p.ID }, cleanPost}
+	return kind[Post]{
+		ContentService,
+		a.cfg.Posts,
+		a.cfg.Contents.Posts,
+		func(p *Post) string { return p.ID },
+		cleanPost,
+	}
 }
 
 func (a *Assembler) profiles() kind[Profile] {
-	return kind[Profile]{UserService, a.cfg.Profiles, a.cfg.Users.Profiles, func(p *Profile) string { return p.ID }, nil}
+	return kind[Profile]{
+		UserService,
+		a.cfg.Profiles,
+		a.cfg.Users.Profiles,
+		func(p *Profile) string { return p.ID },
+		nil,
+	}
 }
 
-// lookup is what there is of some ids.
+// lookup is the result of a lookup by IDs.
 type lookup[V any] struct {
-	found []*V  // in the order of the ids; nil: not known
-	stale bool  // some of it is old, because the service failed
-	err   error // why something is missing; nil if the service does not know it
+	found []*V  // in the order of the IDs; nil if unknown
+	stale bool  // some values are stale because the service failed
+	err   error // why values are missing; nil if the service does not know them
 }
 
-// fetch asks the service for what entries do not have fresh, and fills found.
+// fetch requests the IDs without a fresh entry from the service, and returns all values.
 func fetch[V any](ctx context.Context, r *request, k kind[V], ids []string, entries []Entry[V]) lookup[V] {
 	l := lookup[V]{found: make([]*V, len(ids))}
 	var missing []string
 	var leases []Lease
-	haveStale := true // a copy of all that is missing
+	haveStale := true // all missing values have a stale copy
 	for i, e := range entries {
 		if e.Fresh {
 			l.found[i] = e.Value
@@ -50,21 +61,21 @@ func fetch[V any](ctx context.Context, r *request, k kind[V], ids []string, entr
 	if missing == nil {
 		return l
 	}
-	said, err := wait(ctx, r.patience(haveStale), func(done chan<- answer[[]*V]) {
-		values, err := guarded(ctx, r.limit(), func(ctx context.Context) ([]V, error) { return k.ask(ctx, missing) })
-		said := pick(missing, values, k.id, k.clean)
-		k.keep(ctx, missing, said, leases)
-		done <- answer[[]*V]{said, err}
+	values, err := wait(ctx, r.maxWait(haveStale), func(done chan<- answer[[]*V]) {
+		answers, err := guarded(ctx, r.limit(), func(ctx context.Context) ([]V, error) { return k.load(ctx, missing) })
+		values := pick(missing, answers, k.id, k.clean)
+		k.store(ctx, missing, values, leases)
+		done <- answer[[]*V]{values, err}
 	})
-	place := 0
+	next := 0 // in values
 	for i, e := range entries {
 		if e.Fresh {
 			continue
 		}
-		if said != nil {
-			l.found[i] = said[place]
+		if values != nil {
+			l.found[i] = values[next]
 		}
-		place++
+		next++
 		if err == nil || l.found[i] != nil {
 			continue
 		}
@@ -77,12 +88,13 @@ func fetch[V any](ctx context.Context, r *request, k kind[V], ids []string, entr
 	return l
 }
 
-func (k kind[V]) keep(ctx context.Context, ids []string, said []*V, leases []Lease) {
+// store puts the values that are not nil into the cache.
+func (k kind[V]) store(ctx context.Context, ids []string, values []*V, leases []Lease) {
 	if k.cache == nil {
 		return
 	}
 	kept := make([]Kept[V], 0, len(ids))
-	for i, v := range said {
+	for i, v := range values {
 		if v != nil {
 			kept = append(kept, Kept[V]{ids[i], v, leases[i]})
 		}
@@ -92,9 +104,9 @@ func (k kind[V]) keep(ctx context.Context, ids []string, said []*V, leases []Lea
 	}
 }
 
-// items fills the page with the posts of ids and their authors. Authors that cached posts
-// name are looked for while the content service is asked for the other posts; the rest when
-// it has answered, beside the first (SEED G8).
+// items adds the posts of ids and their authors to the page. The authors of cached posts are looked up
+// while the content service loads the other posts; the remaining authors follow when it has
+// answered.
 func (r *request) items(ctx context.Context, ids []string, page *Page) error {
 	posts := r.a.posts()
 	entries := get(ctx, posts.cache, ids)
@@ -107,16 +119,16 @@ func (r *request) items(ctx context.Context, ids []string, page *Page) error {
 		missing = missing || !e.Fresh
 	}
 	var content lookup[Post]
-	var users [2]lookup[Profile] // of the early authors, and of the others
+	var users [2]lookup[Profile] // of the early and the late authors
 	late := authors{at: early.at, from: len(early.ids)}
 	if !missing {
 		content = fetch(ctx, r, posts, ids, entries)
-		users[0] = r.lookUp(ctx, early.ids)
+		users[0] = r.profiles(ctx, early.ids)
 	} else {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			users[0] = r.lookUp(ctx, early.ids)
+			users[0] = r.profiles(ctx, early.ids)
 		}()
 		content = fetch(ctx, r, posts, ids, entries)
 		for _, p := range content.found {
@@ -124,10 +136,10 @@ func (r *request) items(ctx context.Context, ids []string, page *Page) error {
 				late.add(p.UserID)
 			}
 		}
-		users[1] = r.lookUp(ctx, late.ids)
+		users[1] = r.profiles(ctx, late.ids)
 		<-done
 	}
-	if left(ctx) {
+	if canceled(ctx) {
 		return ctx.Err()
 	}
 	page.Items = make([]Item, 0, len(ids))
@@ -145,12 +157,13 @@ func (r *request) items(ctx context.Context, ids []string, page *Page) error {
 		}
 		page.Items = append(page.Items, item)
 	}
-	page.note(ContentService, content.err, content.stale)
-	page.note(UserService, errors.Join(users[0].err, users[1].err), users[0].stale || users[1].stale)
+	page.addFailure(ContentService, content.err, content.stale)
+	page.addFailure(UserService, errors.Join(users[0].err, users[1].err), users[0].stale || users[1].stale)
 	return nil
 }
 
-func (r *request) lookUp(ctx context.Context, ids []string) lookup[Profile] {
+// profiles looks up the profiles of users.
+func (r *request) profiles(ctx context.Context, ids []string) lookup[Profile] {
 	if len(ids) == 0 {
 		return lookup[Profile]{}
 	}
@@ -158,20 +171,21 @@ func (r *request) lookUp(ctx context.Context, ids []string) lookup[Profile] {
 	return fetch(ctx, r, profiles, ids, get(ctx, profiles.cache, ids))
 }
 
-func (p *Page) note(of Service, err error, stale bool) {
+// addFailure records the error and the stale values of a service.
+func (p *Page) addFailure(service Service, err error, stale bool) {
 	if err != nil {
-		p.Faults = append(p.Faults, &Fault{of, err})
+		p.Faults = append(p.Faults, &Fault{service, err})
 	}
 	if stale {
-		p.Stale = append(p.Stale, of)
+		p.Stale = append(p.Stale, service)
 	}
 }
 
-// authors are ids of users, none twice and none empty, with the place of each.
+// authors are distinct user IDs with their indexes.
 type authors struct {
 	at   map[string]int
 	ids  []string
-	from int // the place of the first
+	from int // the index of the first
 }
 
 func (a *authors) add(id string) {

@@ -6,24 +6,24 @@ import (
 	"fmt"
 )
 
-// MaxLikes is how many posts one batch may like (SEED G20).
+// MaxLikes is the maximum number of posts in a batch of likes.
 const MaxLikes = 100
 
-// maxID is how long the id of a post may be, in bytes.
+// maxID is the maximum length of a post ID, in bytes.
 const maxID = 1024
 
-// Like likes or unlikes posts, each once however often the batch names it, and has caches
-// forget them. Without a Key the batch gets one of its own. A batch that no service would
-// take is ErrInvalid; a service that did not take it is a *Fault.
+// Like likes or unlikes posts, without duplicates, and drops them from the caches. A batch without a
+// Key gets a random one. The error wraps [ErrInvalid] for an invalid batch, or is a [*Fault] of the
+// content service.
 func (a *Assembler) Like(ctx context.Context, b Likes) error {
 	if b.User == "" {
-		return fmt.Errorf("%w: likes of nobody", ErrInvalid)
+		return fmt.Errorf("%w: no user", ErrInvalid)
 	}
 	seen := make(map[string]struct{}, min(len(b.Posts), MaxLikes))
 	once := make([]string, 0, min(len(b.Posts), MaxLikes))
 	for _, id := range b.Posts {
 		if id == "" || len(id) > maxID {
-			return fmt.Errorf("%w: no id of a post has %d bytes", ErrInvalid, len(id))
+			return fmt.Errorf("%w: post ID of %d bytes", ErrInvalid, len(id))
 		}
 		if _, again := seen[id]; again {
 			continue
@@ -35,7 +35,7 @@ func (a *Assembler) Like(ctx context.Context, b Likes) error {
 		once = append(once, id)
 	}
 	if len(once) == 0 {
-		return fmt.Errorf("%w: a batch without posts", ErrInvalid)
+		return fmt.Errorf("%w: no posts", ErrInvalid)
 	}
 	b.Posts = once
 	if b.Key == "" {
@@ -45,29 +45,27 @@ func (a *Assembler) Like(ctx context.Context, b Likes) error {
 		_, err := guarded(ctx, a.cfg.CallTimeout, func(ctx context.Context) (struct{}, error) {
 			return struct{}{}, a.cfg.Contents.Like(ctx, b)
 		})
-		// Also when it failed: a service that does not answer may have done it.
+		// Also on failure: a service that does not answer may have applied the batch.
 		a.InvalidatePosts(context.WithoutCancel(ctx), b.Posts)
 		done <- answer[struct{}]{err: err}
 	})
 	if err == nil {
 		return nil
 	}
-	if left(ctx) {
+	if canceled(ctx) {
 		return ctx.Err()
 	}
 	return &Fault{ContentService, err}
 }
 
-// InvalidatePosts has every cache forget posts, which were changed, deleted or liked. It
-// takes at most 50 ms.
+// InvalidatePosts drops changed, deleted or liked posts from the caches. It takes at most 50 ms.
 func (a *Assembler) InvalidatePosts(ctx context.Context, ids []string) {
 	if a.cfg.Posts != nil && len(ids) > 0 {
 		a.cfg.Posts.Drop(ctx, ids)
 	}
 }
 
-// InvalidateProfiles has every cache forget the profiles of users, which were changed. It
-// takes at most 50 ms.
+// InvalidateProfiles drops changed user profiles from the caches. It takes at most 50 ms.
 func (a *Assembler) InvalidateProfiles(ctx context.Context, ids []string) {
 	if a.cfg.Profiles != nil && len(ids) > 0 {
 		a.cfg.Profiles.Drop(ctx, ids)

@@ -12,8 +12,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/feed"
 )
 
-// SEED G20
-func TestG20LikesAreDeduplicatedAndForgottenByTheCache(t *testing.T) {
+func TestAssembler_Like(t *testing.T) {
 	bubble(t, func(t *testing.T, g *gateway) {
 		g.Page(t.Context(), ask(3))
 		g.backends.called()
@@ -40,8 +39,8 @@ func TestG20LikesAreDeduplicatedAndForgottenByTheCache(t *testing.T) {
 	})
 }
 
-// SEED G20: 1–100 ids.
-func TestG20BatchesThatNoServiceWouldTakeAreRefused(t *testing.T) {
+// 1–100 ids.
+func TestAssembler_Like_InvalidBatch(t *testing.T) {
 	bubble(t, func(t *testing.T, g *gateway) {
 		ids := func(n int) (ids []string) {
 			for i := range n {
@@ -66,8 +65,8 @@ func TestG20BatchesThatNoServiceWouldTakeAreRefused(t *testing.T) {
 	})
 }
 
-// SEED G20: a service that did not answer may have done it.
-func TestG20LikesThatFailAreSaidToFailAndForgottenAllTheSame(t *testing.T) {
+// a service that did not answer may have done it.
+func TestAssembler_Like_FailureDropsPosts(t *testing.T) {
 	bubble(t, func(t *testing.T, g *gateway) {
 		g.Page(t.Context(), ask(3))
 		g.content = frozen
@@ -86,7 +85,7 @@ func TestG20LikesThatFailAreSaidToFailAndForgottenAllTheSame(t *testing.T) {
 	})
 }
 
-func TestAPageThatIsReadWhileItsPostIsLikedDoesNotKeepTheOldCount(t *testing.T) {
+func TestAssembler_Like_ConcurrentPage(t *testing.T) {
 	bubble(t, func(t *testing.T, g *gateway) {
 		g.content = 100 * time.Millisecond
 		var likes atomic.Int64
@@ -114,12 +113,13 @@ func TestAPageThatIsReadWhileItsPostIsLikedDoesNotKeepTheOldCount(t *testing.T) 
 	})
 }
 
-func TestEventsHaveTheCachesForget(t *testing.T) {
+func TestAssembler_Invalidate(t *testing.T) {
 	bubble(t, func(t *testing.T, g *gateway) {
 		g.Page(t.Context(), ask(2))
 		g.InvalidatePosts(t.Context(), []string{"p1"})
 		g.InvalidateProfiles(t.Context(), []string{"u2"})
-		if posts, users := g.posts.keys(), g.profiles.keys(); !slices.Equal(posts, []string{"p2"}) || !slices.Equal(users, []string{"u1"}) {
+		if posts, users := g.posts.keys(), g.profiles.keys(); !slices.Equal(posts, []string{"p2"}) ||
+			!slices.Equal(users, []string{"u1"}) {
 			t.Errorf("left %q and %q", posts, users)
 		}
 	})

@@ -11,76 +11,74 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// Bounds of a page (SEED G9).
+// Limits of the number of posts in a page.
 const (
 	DefaultLimit = 20
 	MaxLimit     = 100
 )
 
-// maxCursor is how long a cursor may be, in bytes. The longest that services are known to
-// make are a few hundred.
+// maxCursor is the maximum length of a cursor, in bytes. Known services use a few hundred at most.
 const maxCursor = 4096
 
 // Anonymous is the user of a request without a token.
 const Anonymous = "anonymous"
 
-// Config of an Assembler. Feeds, Contents and Users are needed.
+// Config configures an [Assembler]. Feeds, Contents and Users are required.
 type Config struct {
 	Feeds    Feeds
 	Contents Contents
 	Users    Users
 
-	// Caches; without one of them its service is asked every time.
+	// Caches. Without one, its service is called every time.
 	Pages    Cache[Slice]
 	Posts    Cache[Post]
 	Profiles Cache[Profile]
 
-	// Algorithm is for queries that name none; "" is "ch".
+	// Algorithm is the default of queries; "" means "ch".
 	Algorithm string
-	// CallTimeout is how long one call may take; 0 is 5 s.
+	// CallTimeout is the timeout of one call; 0 means 5 s.
 	CallTimeout time.Duration
-	// Timeout is how long all calls of a request may take together; 0 is 10 s.
+	// Timeout is the total timeout of the calls of a request; 0 means 10 s.
 	Timeout time.Duration
-	// Patience is how long a service is waited for where a stale copy could be served; 0 is
-	// 1 s. The call goes on, and what it says is kept.
-	Patience time.Duration
+	// StaleWait is how long to wait for a service if a stale copy could be served; 0 means 1 s.
+	// The call then continues, and its answer is cached.
+	StaleWait time.Duration
 }
 
-// Assembler puts pages together. It is safe for concurrent use.
+// Assembler assembles pages. It is safe for concurrent use.
 type Assembler struct {
 	cfg   Config
-	pages singleflight.Group // Slice by Query.Key: readers of one page at once share the call
+	pages singleflight.Group // Slice by Query.Key: concurrent readers of a page share the call
 }
 
-// New returns an Assembler.
+// New returns an Assembler. The error is that of an incomplete cfg.
 func New(cfg Config) (*Assembler, error) {
 	if cfg.Feeds == nil || cfg.Contents == nil || cfg.Users == nil {
-		return nil, errors.New("feed: a page needs all three services")
+		return nil, errors.New("feed: Feeds, Contents and Users are required")
 	}
 	cfg.Algorithm = cmp.Or(cfg.Algorithm, "ch")
 	cfg.CallTimeout = cmp.Or(cfg.CallTimeout, 5*time.Second)
 	cfg.Timeout = cmp.Or(cfg.Timeout, 10*time.Second)
-	cfg.Patience = cmp.Or(cfg.Patience, time.Second)
+	cfg.StaleWait = cmp.Or(cfg.StaleWait, time.Second)
 	return &Assembler{cfg: cfg}, nil
 }
 
-// Page is one page, as far as there is one.
+// Page is one page, possibly partial.
 type Page struct {
 	Items      []Item // in the order of the feed; never nil
 	NextCursor string // "" if there is none
-	HasMore    bool   // never without a NextCursor
-	// Faults say of which services something is missing: at most one each of content and
-	// user.
+	HasMore    bool   // false without a NextCursor
+	// Faults are the failures because of which data is missing: at most one each of the content
+	// and the user service.
 	Faults []*Fault
-	// Stale names the services that failed and of which an old answer is shown instead.
+	// Stale are the failed services for which the page has stale data.
 	Stale []Service
 }
 
-// Item is a post with its author. Both are shared with other requests: nobody may change
-// them.
+// Item is a post with its author. Both are shared with other requests and must not be modified.
 type Item struct {
 	Post   *Post
-	Author *Profile // nil if nobody knows the author
+	Author *Profile // nil if unknown
 }
 
 // Service names one of the three services.
@@ -92,8 +90,8 @@ const (
 	UserService    Service = "user"
 )
 
-// Fault is a service that did not answer. Err wraps ErrTimeout, ErrUnavailable or
-// ErrInvalid, and its text is for logs only.
+// Fault is the failure of a service. Err wraps [ErrTimeout], [ErrUnavailable] or [ErrInvalid]; its
+// text is for logs only.
 type Fault struct {
 	Service Service
 	Err     error
@@ -102,17 +100,16 @@ type Fault struct {
 func (f *Fault) Error() string { return fmt.Sprintf("%s service: %v", f.Service, f.Err) }
 func (f *Fault) Unwrap() error { return f.Err }
 
-// Limit returns how many posts to ask for when a client wants this many; nil: it does not
-// say.
-func Limit(asked *int32) int {
-	if asked == nil {
+// Limit returns the number of posts to request for a client's limit, which may be nil.
+func Limit(limit *int32) int {
+	if limit == nil {
 		return DefaultLimit
 	}
-	return min(max(int(*asked), 1), MaxLimit)
+	return min(max(int(*limit), 1), MaxLimit)
 }
 
-// Key names the page in a cache: queries that differ in anything have different keys.
-// Lengths stand before what users can choose, so that no value can imitate two.
+// Key returns the cache key of the page, different for different queries. Values chosen by users
+// are prefixed with their lengths, so that no value can imitate two.
 func (q Query) Key() string {
 	key := make([]byte, 0, len(q.User)+len(q.Algorithm)+len(q.Cursor)+16)
 	key = strconv.AppendInt(key, int64(len(q.User)), 10)
@@ -124,14 +121,14 @@ func (q Query) Key() string {
 	return string(append(key, q.Cursor...))
 }
 
-// Page returns a page. A limit outside of 1 to MaxLimit is brought inside. Its error is a
-// *Fault of the feed service, or ctx's if the caller left.
+// Page returns a page. It clamps the limit to 1 to MaxLimit. The error is a [*Fault] of the feed
+// service, or that of ctx if the caller has gone.
 func (a *Assembler) Page(ctx context.Context, q Query) (Page, error) {
 	q.User = cmp.Or(q.User, Anonymous)
 	q.Algorithm = cmp.Or(q.Algorithm, a.cfg.Algorithm)
 	q.Limit = min(max(q.Limit, 1), MaxLimit)
 	if len(q.Cursor) > maxCursor {
-		return Page{}, &Fault{FeedService, fmt.Errorf("%w: a cursor of %d bytes", ErrInvalid, len(q.Cursor))}
+		return Page{}, &Fault{FeedService, fmt.Errorf("%w: cursor of %d bytes", ErrInvalid, len(q.Cursor))}
 	}
 	r := request{a: a, until: time.Now().Add(a.cfg.Timeout)}
 	slice, stale, err := r.slice(ctx, q)
@@ -148,23 +145,27 @@ func (a *Assembler) Page(ctx context.Context, q Query) (Page, error) {
 	return page, nil
 }
 
-// request is one page on its way.
+// request is the state of one request.
 type request struct {
 	a     *Assembler
-	until time.Time // when all calls must be over
+	until time.Time // deadline of all calls
 }
 
-// slice returns what the feed service says, now or a moment ago; stale: it failed, and this
-// is old.
+// slice returns the slice from the cache or the feed service. stale reports that the service failed
+// and the slice is an expired one.
 func (r *request) slice(ctx context.Context, q Query) (_ *Slice, stale bool, err error) {
 	key := q.Key()
 	kept := get(ctx, r.a.cfg.Pages, []string{key})[0]
 	if kept.Fresh {
 		return kept.Value, false, nil
 	}
-	slice, err := wait(ctx, r.patience(kept.Value != nil), func(done chan<- answer[*Slice]) {
+	slice, err := wait(ctx, r.maxWait(kept.Value != nil), func(done chan<- answer[*Slice]) {
 		shared := r.a.pages.DoChan(key, func() (any, error) {
-			slice, err := guarded(ctx, r.limit(), func(ctx context.Context) (Slice, error) { return r.a.cfg.Feeds.Slice(ctx, q) })
+			slice, err := guarded(
+				ctx,
+				r.limit(),
+				func(ctx context.Context) (Slice, error) { return r.a.cfg.Feeds.Slice(ctx, q) },
+			)
 			if err != nil {
 				return (*Slice)(nil), err
 			}
@@ -180,7 +181,7 @@ func (r *request) slice(ctx context.Context, q Query) (_ *Slice, stale bool, err
 	switch {
 	case err == nil:
 		return slice, false, nil
-	case left(ctx):
+	case canceled(ctx):
 		return nil, false, ctx.Err()
 	case kept.Value != nil && !errors.Is(err, ErrInvalid):
 		return kept.Value, true, nil

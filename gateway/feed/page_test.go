@@ -27,7 +27,7 @@ func checkCalls(t *testing.T, b *backends, want ...string) {
 	}
 }
 
-func TestAPageIsAskedForInAChainAndThenTakenFromTheCaches(t *testing.T) {
+func TestAssembler_Page_Cached(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGateway(t)
 		g.feed, g.content, g.user = 100*time.Millisecond, 100*time.Millisecond, 130*time.Millisecond
@@ -42,8 +42,7 @@ func TestAPageIsAskedForInAChainAndThenTakenFromTheCaches(t *testing.T) {
 	})
 }
 
-// SEED G8
-func TestG8AuthorsOfCachedPostsAreAskedForBesideTheContentCall(t *testing.T) {
+func TestAssembler_Page_EarlyAuthors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGateway(t)
 		g.feed, g.content, g.user = 100*time.Millisecond, 100*time.Millisecond, 130*time.Millisecond
@@ -62,8 +61,7 @@ func TestG8AuthorsOfCachedPostsAreAskedForBesideTheContentCall(t *testing.T) {
 	})
 }
 
-// SEED G9
-func TestG9LimitsAreBroughtInside(t *testing.T) {
+func TestAssembler_Page_LimitClamped(t *testing.T) {
 	one, most, negative := int32(1), int32(100), int32(-1<<31)
 	zero, many := int32(0), int32(1<<31-1)
 	for want, asked := range map[int][]*int32{feed.DefaultLimit: {nil}, 1: {&one, &zero, &negative}, 100: {&most, &many}} {
@@ -82,13 +80,16 @@ func TestG9LimitsAreBroughtInside(t *testing.T) {
 	}
 }
 
-// SEED G10
-func TestG10NoPostIsTwiceOnAPageAndCursorsArePassedAsTheyAre(t *testing.T) {
+func TestAssembler_Page_DistinctPosts(t *testing.T) {
 	g := newGateway(t)
 	var asked feed.Query
 	g.slice = func(q feed.Query) (feed.Slice, error) {
 		asked = q
-		return feed.Slice{IDs: []string{"p1", "", "p2", "p1", "p3", "p2", "p4"}, NextCursor: " \x00=ø", HasMore: true}, nil
+		return feed.Slice{
+			IDs:        []string{"p1", "", "p2", "p1", "p3", "p2", "p4"},
+			NextCursor: " \x00=ø",
+			HasMore:    true,
+		}, nil
 	}
 	q := ask(3)
 	q.Cursor = "opaque=\n+"
@@ -98,8 +99,7 @@ func TestG10NoPostIsTwiceOnAPageAndCursorsArePassedAsTheyAre(t *testing.T) {
 	}
 }
 
-// SEED G10
-func TestG10WithoutACursorThereIsNoMore(t *testing.T) {
+func TestAssembler_Page_NoCursorNoMore(t *testing.T) {
 	g := newGateway(t)
 	g.slice = func(feed.Query) (feed.Slice, error) { return feed.Slice{IDs: []string{"p1"}, HasMore: true}, nil }
 	check(t, shown(g.Page(t.Context(), ask(20))), `p1; "" false`)
@@ -111,16 +111,25 @@ func TestG10WithoutACursorThereIsNoMore(t *testing.T) {
 	}
 }
 
-// SEED G12
-func TestG12UsersNeverShareAPage(t *testing.T) {
+func TestAssembler_Page_PerUser(t *testing.T) {
 	g := newGateway(t)
 	g.slice = func(q feed.Query) (feed.Slice, error) {
 		return feed.Slice{IDs: []string{"p-" + q.User + "-" + q.Cursor + "-" + q.Algorithm}}, nil
 	}
 	queries := []feed.Query{
-		{User: "a", Limit: 20}, {User: "b", Limit: 20}, {User: "", Limit: 20}, {User: "a", Limit: 2}, {User: "a:2", Limit: 0},
-		{User: "a", Limit: 20, Cursor: "c"}, {User: "a", Limit: 20, Algorithm: "d"}, {User: "a", Limit: 20, Cursor: "c", Algorithm: "d"},
-		{User: "a:20:2:ch:c", Limit: 20}, {User: "a", Limit: 20, Cursor: ":2:ch:c"}, {User: "a", Limit: 20, Algorithm: "ch:c"},
+		{
+			User:  "a",
+			Limit: 20,
+		}, {User: "b", Limit: 20}, {User: "", Limit: 20}, {User: "a", Limit: 2}, {User: "a:2", Limit: 0},
+		{
+			User:   "a",
+			Limit:  20,
+			Cursor: "c",
+		}, {User: "a", Limit: 20, Algorithm: "d"}, {User: "a", Limit: 20, Cursor: "c", Algorithm: "d"},
+		{
+			User:  "a:20:2:ch:c",
+			Limit: 20,
+		}, {User: "a", Limit: 20, Cursor: ":2:ch:c"}, {User: "a", Limit: 20, Algorithm: "ch:c"},
 	}
 	for round := range 2 {
 		for _, q := range queries {
@@ -132,7 +141,8 @@ func TestG12UsersNeverShareAPage(t *testing.T) {
 			if algorithm == "" {
 				algorithm = "ch"
 			}
-			if want := "p-" + user + "-" + q.Cursor + "-" + algorithm; err != nil || len(page.Items) != 1 || page.Items[0].Post.ID != want {
+			if want := "p-" + user + "-" + q.Cursor + "-" + algorithm; err != nil || len(page.Items) != 1 ||
+				page.Items[0].Post.ID != want {
 				t.Errorf("round %d: %+v gets %s", round, q, shown(page, err))
 			}
 		}
@@ -142,7 +152,6 @@ func TestG12UsersNeverShareAPage(t *testing.T) {
 	}
 }
 
-// SEED G12
 func FuzzG12QueriesThatDifferHaveDifferentKeys(f *testing.F) {
 	f.Add("a", "b", "c", 1, "a", "b", "c", 2)
 	f.Add("a", "x", "2:1:y:z", 1, "a:1:1:x", "y", "z", 2) // were it not for the user's length
@@ -156,8 +165,7 @@ func FuzzG12QueriesThatDifferHaveDifferentKeys(f *testing.F) {
 	})
 }
 
-// SEED G14
-func TestG14AnEmptyFeedNeedsNoFurtherCall(t *testing.T) {
+func TestAssembler_Page_EmptyFeed(t *testing.T) {
 	for name, slice := range map[string]feed.Slice{
 		"nil": {}, "with a cursor": {NextCursor: "c", HasMore: true}, "of empty ids": {IDs: []string{"", ""}, NextCursor: "c", HasMore: true},
 	} {
@@ -176,8 +184,7 @@ func TestG14AnEmptyFeedNeedsNoFurtherCall(t *testing.T) {
 	}
 }
 
-// SEED G15–16
-func TestG15AuthorsAreAskedForOnceAndJoinedInTheOrderOfTheFeed(t *testing.T) {
+func TestAssembler_Page_Authors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGateway(t)
 		g.knowPosts(map[string]string{"p1": "ada", "p2": "bob", "p3": "ada", "p4": "", "p6": "bob", "p7": "nobody"})
@@ -211,7 +218,7 @@ func (b *backends) knowUsers(known ...string) {
 	}
 }
 
-func TestServicesThatSayWhatNobodyAskedForAreNotBelieved(t *testing.T) {
+func TestAssembler_Page_UnrequestedAnswers(t *testing.T) {
 	g := newGateway(t)
 	g.backends.posts = func([]string) ([]feed.Post, error) {
 		return []feed.Post{
@@ -224,10 +231,13 @@ func TestServicesThatSayWhatNobodyAskedForAreNotBelieved(t *testing.T) {
 	}
 	page, err := g.Page(t.Context(), ask(2))
 	check(t, shown(page, err), `p1/- p2; "next" true`)
-	if one, two := page.Items[0], page.Items[1]; one.Post.Caption != "first" || two.Post.Likes != 0 || two.Post.Comments != 0 || two.Author.Username != "first" {
+	if one, two := page.Items[0], page.Items[1]; one.Post.Caption != "first" || two.Post.Likes != 0 ||
+		two.Post.Comments != 0 ||
+		two.Author.Username != "first" {
 		t.Errorf("page %+v %+v", one.Post, two.Author)
 	}
-	if posts, users := g.posts.keys(), g.profiles.keys(); !slices.Equal(posts, []string{"p1", "p2"}) || !slices.Equal(users, []string{"u2"}) {
+	if posts, users := g.posts.keys(), g.profiles.keys(); !slices.Equal(posts, []string{"p1", "p2"}) ||
+		!slices.Equal(users, []string{"u2"}) {
 		t.Errorf("kept %q and %q", posts, users)
 	}
 	g.backends.posts = func([]string) ([]feed.Post, error) { return nil, nil }
@@ -235,7 +245,7 @@ func TestServicesThatSayWhatNobodyAskedForAreNotBelieved(t *testing.T) {
 	check(t, shown(g.Page(t.Context(), feed.Query{User: "other"})), `; "" false`)
 }
 
-func TestReadersOfOnePageAtOnceShareTheCallForIt(t *testing.T) {
+func TestAssembler_Page_SharesCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGateway(t)
 		g.feed = 100 * time.Millisecond

@@ -25,8 +25,8 @@ func bubble(t *testing.T, test func(t *testing.T, g *gateway)) {
 // frozen is longer than any call may take.
 const frozen = time.Hour
 
-// SEED, partial answers: only the feed call failing is fatal.
-func TestOnlyTheFeedCallFailingIsFatal(t *testing.T) {
+// Only the feed call failing is fatal.
+func TestAssembler_Page_Partial(t *testing.T) {
 	errDown := fmt.Errorf("breaker: %w", feed.ErrUnavailable)
 	t.Run("feed", func(t *testing.T) {
 		bubble(t, func(t *testing.T, g *gateway) {
@@ -62,13 +62,22 @@ func TestOnlyTheFeedCallFailingIsFatal(t *testing.T) {
 	t.Run("some of each", func(t *testing.T) {
 		bubble(t, func(t *testing.T, g *gateway) {
 			g.backends.posts = func(ids []string) ([]feed.Post, error) {
-				return []feed.Post{{ID: "p1", UserID: "u1"}, {ID: "p2", UserID: "u2"}}, fmt.Errorf("p3: %w", feed.ErrTimeout)
+				return []feed.Post{
+						{ID: "p1", UserID: "u1"},
+						{ID: "p2", UserID: "u2"},
+					}, fmt.Errorf(
+						"p3: %w",
+						feed.ErrTimeout,
+					)
 			}
 			g.backends.profiles = func(ids []string) ([]feed.Profile, error) {
 				return []feed.Profile{{ID: "u2"}}, feed.ErrInvalid
 			}
-			check(t, shown(g.Page(t.Context(), ask(3))),
-				`p1/- p2; "next" true; content service: p3: service did not answer in time; user service: service refused the request`)
+			check(
+				t,
+				shown(g.Page(t.Context(), ask(3))),
+				`p1/- p2; "next" true; content service: p3: service did not answer in time; user service: service rejected the request`,
+			)
 			if got := g.posts.keys(); !slices.Equal(got, []string{"p1", "p2"}) {
 				t.Errorf("kept %q", got)
 			}
@@ -76,8 +85,8 @@ func TestOnlyTheFeedCallFailingIsFatal(t *testing.T) {
 	})
 }
 
-// SEED G7 and issue 6: content or user frozen is a partial answer within 5.5 s.
-func TestG7AFrozenServiceCostsFiveSecondsAndWhatOnlyItKnows(t *testing.T) {
+// content or user frozen is a partial answer within 5.5 s.
+func TestAssembler_Page_FrozenService(t *testing.T) {
 	timeout := "service did not answer in time"
 	for name, tc := range map[string]struct {
 		freeze func(g *gateway)
@@ -113,8 +122,7 @@ func TestG7AFrozenServiceCostsFiveSecondsAndWhatOnlyItKnows(t *testing.T) {
 	}
 }
 
-// SEED G3
-func TestG3AllCallsTogetherTakeTenSecondsAtMost(t *testing.T) {
+func TestAssembler_Page_TotalTimeout(t *testing.T) {
 	bubble(t, func(t *testing.T, g *gateway) {
 		g.feed, g.content, g.user = 4*time.Second, 4*time.Second, frozen
 		start := time.Now()
@@ -126,7 +134,7 @@ func TestG3AllCallsTogetherTakeTenSecondsAtMost(t *testing.T) {
 	})
 }
 
-func TestAPanicOfAServicesClientIsThatServicesFailure(t *testing.T) {
+func TestAssembler_Page_Panic(t *testing.T) {
 	bubble(t, func(t *testing.T, g *gateway) {
 		g.backends.profiles = func([]string) ([]feed.Profile, error) { panic("boom") }
 		check(t, shown(g.Page(t.Context(), ask(1))), `p1/-; "next" true; user service: service failed: panic: boom`)
@@ -137,8 +145,8 @@ func TestAPanicOfAServicesClientIsThatServicesFailure(t *testing.T) {
 	})
 }
 
-// SEED, breakers: open is a stale answer if there is one, else an error at once.
-func TestWhereAServiceFailsItsStaleAnswerIsShown(t *testing.T) {
+// With an open breaker the answer is a stale answer if there is one, else an error at once.
+func TestAssembler_Page_Stale(t *testing.T) {
 	for name, tc := range map[string]struct {
 		fail func(g *gateway)
 		want string
@@ -161,7 +169,7 @@ func TestWhereAServiceFailsItsStaleAnswerIsShown(t *testing.T) {
 		}, `p1; "next" true`},
 		"feed refuses the cursor": {func(g *gateway) {
 			g.slice = func(feed.Query) (feed.Slice, error) { return feed.Slice{}, feed.ErrInvalid }
-		}, `error: feed service: service refused the request`},
+		}, `error: feed service: service rejected the request`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, g *gateway) {
@@ -180,7 +188,7 @@ func TestWhereAServiceFailsItsStaleAnswerIsShown(t *testing.T) {
 	}
 }
 
-func TestAFrozenServiceIsWaitedForASecondWhereThereIsAStaleAnswerAndStillHeard(t *testing.T) {
+func TestAssembler_Page_ServesStaleAfterOneSecond(t *testing.T) {
 	bubble(t, func(t *testing.T, g *gateway) {
 		g.Page(t.Context(), ask(2))
 		g.pages.age()
@@ -200,7 +208,7 @@ func TestAFrozenServiceIsWaitedForASecondWhereThereIsAStaleAnswerAndStillHeard(t
 	})
 }
 
-func TestACallerWhoLeavesGetsNoPageAndFailsNobody(t *testing.T) {
+func TestAssembler_Page_CancelledCaller(t *testing.T) {
 	bubble(t, func(t *testing.T, g *gateway) {
 		g.content = 100 * time.Millisecond
 		ctx, leave := context.WithCancel(t.Context())
@@ -216,7 +224,7 @@ func TestACallerWhoLeavesGetsNoPageAndFailsNobody(t *testing.T) {
 }
 
 // An edge that gives a request less time still gets what there is.
-func TestACallerWhoseTimeIsOverGetsWhatThereIs(t *testing.T) {
+func TestAssembler_Page_DeadlinePartial(t *testing.T) {
 	bubble(t, func(t *testing.T, g *gateway) {
 		g.user = frozen
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)

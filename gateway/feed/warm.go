@@ -6,18 +6,18 @@ import (
 	"time"
 )
 
-// Warm has caches hold posts and their authors, before anybody asks for them: what an event
-// says is popular is then there. What is there already is not asked for. The error is of the
-// services; what they do not know is none.
+// Warm loads posts and their authors into the caches before the first request, for posts that an
+// event announces as popular. It does not fetch cached ones. The error is that of the services;
+// unknown IDs are not an error.
 func (a *Assembler) Warm(ctx context.Context, ids []string) error {
 	r := request{a: a, until: time.Now().Add(a.cfg.Timeout)}
 	posts := a.posts()
 	content := fetch(ctx, &r, posts, ids, get(ctx, posts.cache, ids))
-	by := authors{at: make(map[string]int, len(ids))}
+	users := authors{at: make(map[string]int, len(ids))}
 	for _, p := range content.found {
 		if p != nil {
-			by.add(p.UserID)
+			users.add(p.UserID)
 		}
 	}
-	return errors.Join(content.err, r.lookUp(ctx, by.ids).err)
+	return errors.Join(content.err, r.profiles(ctx, users.ids).err)
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // Popular content is warmed by events: the first page that has it asks only the feed service.
-func TestWhatIsWarmedIsThereBeforeItIsAskedFor(t *testing.T) {
+func TestAssembler_Warm(t *testing.T) {
 	bubble(t, func(t *testing.T, g *gateway) {
 		for range 2 { // the second time it is there
 			if err := g.Warm(t.Context(), []string{"p1", "p2"}); err != nil {

@@ -7,11 +7,11 @@ import (
 	"github.com/novasocial/imagetier/gateway/feed"
 )
 
-// The parser takes some values for an Int or a String that are none: what it gives is looked
-// at here.
+// The parser accepts some values of other types for an Int or a String, so the arguments are
+// checked here.
 
-// intArgument returns an Int, or nil if it is null or not there. What no Int can hold is
-// brought to the nearest one: limits are clamped anyway (G9), and never wrap.
+// intArgument returns an Int, or nil if it is null or absent. A value out of range is clamped, as
+// limits are clamped anyway.
 func intArgument(args map[string]any, name string) (*int32, *fault) {
 	var n int32
 	switch v := args[name].(type) {
@@ -21,7 +21,7 @@ func intArgument(args map[string]any, name string) (*int32, *fault) {
 		n = clamped(v)
 	case float64:
 		if v != math.Trunc(v) {
-			return nil, newFault(BadInput, fmt.Sprintf("%s: %v is no Int.", name, v))
+			return nil, newFault(BadInput, fmt.Sprintf("%s: %v is not an Int.", name, v))
 		}
 		n = int32(min(max(v, math.MinInt32), math.MaxInt32))
 	default:
@@ -30,11 +30,10 @@ func intArgument(args map[string]any, name string) (*int32, *fault) {
 	return &n, nil
 }
 
-// clamped brings a number into the range of GraphQL's Int (G17).
+// clamped limits a number to the range of a GraphQL Int.
 func clamped(n int64) int32 { return int32(min(max(n, math.MinInt32), math.MaxInt32)) }
 
-// idsArgument returns ids of posts: 1 to feed.MaxLikes, none twice (G20). One alone is a list
-// of one.
+// idsArgument returns 1 to [feed.MaxLikes] distinct post IDs. A single value is a list of one.
 func idsArgument(args map[string]any, name string) ([]string, *fault) {
 	var given []any
 	switch v := args[name].(type) {
@@ -52,7 +51,10 @@ func idsArgument(args map[string]any, name string) ([]string, *fault) {
 	for _, one := range given {
 		id, ok := one.(string)
 		if !ok || id == "" || len(id) > maxIDLength {
-			return nil, newFault(BadInput, fmt.Sprintf("%s: an id is a String of 1 to %d bytes.", name, maxIDLength))
+			return nil, newFault(
+				BadInput,
+				fmt.Sprintf("%s: an ID must be a String of 1 to %d bytes.", name, maxIDLength),
+			)
 		}
 		if _, again := seen[id]; !again {
 			seen[id] = struct{}{}
@@ -60,7 +62,7 @@ func idsArgument(args map[string]any, name string) ([]string, *fault) {
 		}
 	}
 	if n := len(ids); n < 1 || n > feed.MaxLikes {
-		return nil, newFault(BadInput, fmt.Sprintf("%s: there are %d, allowed are 1 to %d.", name, n, feed.MaxLikes))
+		return nil, newFault(BadInput, fmt.Sprintf("%s: got %d IDs, want 1 to %d.", name, n, feed.MaxLikes))
 	}
 	return ids, nil
 }

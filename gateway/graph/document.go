@@ -12,39 +12,45 @@ import (
 	"github.com/vektah/gqlparser/v2/validator/rules"
 )
 
-// Bounds of the documents that are kept: an app sends the same few for ever. A parsed one
-// takes some twenty times its text.
+// Limits of the document cache: an app sends the same few queries. A parsed document takes about
+// twenty times the memory of its text.
 const (
-	maxKept     = 256
-	maxKeptText = 4 << 10 // bytes of one
+	maxCached     = 256
+	maxCachedText = 4 << 10 // bytes of one
 )
 
-// document is a query's text, parsed and found good. It never changes, but for plans.
+// document is a parsed and valid query. It is immutable except for plans.
 type document struct {
 	operations ast.OperationList
 
 	mu    sync.Mutex
-	plans map[string]*plan // by the operation's name; those that are the same for all variables
+	plans map[string]*plan // by operation name; only plans that do not depend on variables
 }
 
-// documents reads queries, and keeps those that were good.
+// documents parses queries, and caches valid ones.
 type documents struct {
 	schema *ast.Schema
 	dev    bool
 	depth  int
 	rules  *rules.Rules
 
-	mu   sync.RWMutex
-	kept map[string]*document
+	mu    sync.RWMutex
+	cache map[string]*document
 }
 
 func newDocuments(schema *ast.Schema, dev bool) *documents {
-	d := &documents{schema: schema, dev: dev, depth: maxDepth, rules: rules.NewDefaultRules(), kept: map[string]*document{}}
+	d := &documents{
+		schema: schema,
+		dev:    dev,
+		depth:  maxDepth,
+		rules:  rules.NewDefaultRules(),
+		cache:  map[string]*document{},
+	}
 	if dev {
 		d.depth = maxDepthDev
 		return d
 	}
-	// Who may not ask for the schema is not told of it by suggestions either.
+	// Without introspection, suggestions must not reveal the schema either.
 	d.rules.ReplaceRule(rules.FieldsOnCorrectTypeRule.Name, rules.FieldsOnCorrectTypeRuleWithoutSuggestions.RuleFunc)
 	d.rules.ReplaceRule(rules.KnownArgumentNamesRule.Name, rules.KnownArgumentNamesRuleWithoutSuggestions.RuleFunc)
 	d.rules.ReplaceRule(rules.KnownTypeNamesRule.Name, rules.KnownTypeNamesRuleWithoutSuggestions.RuleFunc)
@@ -53,49 +59,51 @@ func newDocuments(schema *ast.Schema, dev bool) *documents {
 	return d
 }
 
-// read returns the document of a text.
-func (d *documents) read(text string) (*document, []*fault) {
+// parse returns the document of a query text.
+func (d *documents) parse(text string) (*document, []*fault) {
 	d.mu.RLock()
-	doc := d.kept[text]
+	doc := d.cache[text]
 	d.mu.RUnlock()
 	if doc != nil {
 		return doc, nil
 	}
 	if len(text) > maxQuery {
-		return nil, []*fault{newFault(BadInput, fmt.Sprintf("The query has %d bytes, allowed are %d.", len(text), maxQuery))}
+		return nil, []*fault{
+			newFault(BadInput, fmt.Sprintf("The query has %d bytes, the maximum is %d.", len(text), maxQuery)),
+		}
 	}
 	parsed, err := parser.ParseQueryWithTokenLimit(&ast.Source{Input: text}, maxTokens)
 	if err != nil {
-		return nil, parsing(err)
+		return nil, parserFaults(err)
 	}
-	// Bounds come before rules: some of those compare each field with each other one.
-	if f := d.bounded(parsed); f != nil {
+	// Limits come before validation, because some rules compare every pair of fields.
+	if f := d.checkLimits(parsed); f != nil {
 		return nil, []*fault{f}
 	}
 	if errs := validator.ValidateWithRules(d.schema, parsed, d.rules); len(errs) > 0 {
-		return nil, parsing(errs[:min(len(errs), 10)])
+		return nil, parserFaults(errs[:min(len(errs), 10)])
 	}
 	doc = &document{operations: parsed.Operations, plans: map[string]*plan{}}
-	if len(text) <= maxKeptText {
+	if len(text) <= maxCachedText {
 		d.mu.Lock()
-		if len(d.kept) >= maxKept {
-			clear(d.kept)
+		if len(d.cache) >= maxCached {
+			clear(d.cache)
 		}
-		d.kept[strings.Clone(text)] = doc
+		d.cache[strings.Clone(text)] = doc
 		d.mu.Unlock()
 	}
 	return doc, nil
 }
 
-// bounded returns what a document has too much of.
-func (d *documents) bounded(doc *ast.QueryDocument) *fault {
-	b := bounds{documents: d, fragments: doc.Fragments}
+// checkLimits checks a document against the limits.
+func (d *documents) checkLimits(doc *ast.QueryDocument) *fault {
+	b := limitChecker{documents: d, fragments: doc.Fragments}
 	for _, op := range doc.Operations {
 		if f := b.walk(op.SelectionSet, 1); f != nil {
 			return f
 		}
 	}
-	for _, fragment := range doc.Fragments { // also those that nothing spreads: rules look at them
+	for _, fragment := range doc.Fragments { // unused ones, too: they are validated
 		if f := b.walk(fragment.SelectionSet, 1); f != nil {
 			return f
 		}
@@ -103,15 +111,15 @@ func (d *documents) bounded(doc *ast.QueryDocument) *fault {
 	return nil
 }
 
-type bounds struct {
+type limitChecker struct {
 	*documents
 	fragments ast.FragmentDefinitionList
 	n         int // selections so far
 }
 
-// walk looks at a set with its fragments spread. One that is in itself ends it by being too
-// many fields.
-func (b *bounds) walk(set ast.SelectionSet, depth int) *fault {
+// walk checks a selection set with its fragments expanded. A recursive fragment ends at the limit
+// of fields.
+func (b *limitChecker) walk(set ast.SelectionSet, depth int) *fault {
 	for _, selection := range set {
 		if b.n++; b.n > maxSelections {
 			return newFault(BadInput, fmt.Sprintf("The query selects more than %d fields.", maxSelections))
@@ -120,7 +128,7 @@ func (b *bounds) walk(set ast.SelectionSet, depth int) *fault {
 		switch s := selection.(type) {
 		case *ast.Field:
 			if strings.HasPrefix(s.Name, "__") && s.Name != "__typename" && !b.dev {
-				f = newFault(Invalid, "Introspection is off here.")
+				f = newFault(Invalid, "Introspection is disabled.")
 				f.Locations = []gqlerror.Location{{Line: s.Position.Line, Column: s.Position.Column}}
 				return f
 			}
@@ -142,16 +150,19 @@ func (b *bounds) walk(set ast.SelectionSet, depth int) *fault {
 	return nil
 }
 
-// operation returns the operation that a request names.
+// operation returns the operation with a name; "" is the only one.
 func (doc *document) operation(name string) (*ast.OperationDefinition, *fault) {
 	switch {
 	case name == "" && len(doc.operations) == 1:
 		return doc.operations[0], nil
 	case name == "":
-		return nil, newFault(BadInput, fmt.Sprintf("There are %d operations in the query: operationName must say which.", len(doc.operations)))
+		return nil, newFault(
+			BadInput,
+			fmt.Sprintf("The query has %d operations: set operationName to one of them.", len(doc.operations)),
+		)
 	}
 	if op := doc.operations.ForName(name); op != nil {
 		return op, nil
 	}
-	return nil, newFault(BadInput, fmt.Sprintf("There is no operation %.100q in the query.", name))
+	return nil, newFault(BadInput, fmt.Sprintf("The query has no operation %.100q.", name))
 }

@@ -9,35 +9,46 @@ import (
 	"github.com/novasocial/imagetier/gateway/feed"
 )
 
-// Code is what extensions.code of an error says.
+// Code is the extensions.code of an error.
 type Code string
 
 const (
-	BadInput        Code = "BAD_USER_INPUT"                // an argument, or a bound of requests
-	Unauthenticated Code = "UNAUTHENTICATED"               // no token where one is needed, or a bad one
+	BadInput        Code = "BAD_USER_INPUT"                // an invalid argument, or a request over a limit
+	Unauthenticated Code = "UNAUTHENTICATED"               // missing or invalid token
 	AuthDown        Code = "AUTH_UNAVAILABLE"              // tokens cannot be verified now
 	UpstreamTimeout Code = "UPSTREAM_TIMEOUT"              // a service did not answer in time
-	UpstreamError   Code = "UPSTREAM_ERROR"                // it failed, or cannot be reached
-	BadRequest      Code = "BAD_REQUEST"                   // no GraphQL request
-	ParseFailed     Code = "GRAPHQL_PARSE_FAILED"          // no GraphQL
-	Invalid         Code = "GRAPHQL_VALIDATION_FAILED"     // GraphQL, but not of this schema
-	NoPersisted     Code = "PERSISTED_QUERY_NOT_SUPPORTED" // so clients send the text
+	UpstreamError   Code = "UPSTREAM_ERROR"                // a service failed or is unreachable
+	BadRequest      Code = "BAD_REQUEST"                   // not a GraphQL request
+	ParseFailed     Code = "GRAPHQL_PARSE_FAILED"          // a syntax error
+	Invalid         Code = "GRAPHQL_VALIDATION_FAILED"     // does not match the schema
+	NoPersisted     Code = "PERSISTED_QUERY_NOT_SUPPORTED" // makes clients send the query text
 	Internal        Code = "INTERNAL_SERVER_ERROR"
 )
 
-// Codes are all there are.
-var Codes = []Code{BadInput, Unauthenticated, AuthDown, UpstreamTimeout, UpstreamError, BadRequest, ParseFailed, Invalid, NoPersisted, Internal}
+// Codes are all codes.
+var Codes = []Code{
+	BadInput,
+	Unauthenticated,
+	AuthDown,
+	UpstreamTimeout,
+	UpstreamError,
+	BadRequest,
+	ParseFailed,
+	Invalid,
+	NoPersisted,
+	Internal,
+}
 
-const wentWrong = "Something went wrong here."
+const internalMessage = "Internal error."
 
-// fault is an error as a client reads it.
+// fault is an error as sent to clients.
 type fault struct {
 	Message    string              `json:"message"`
 	Locations  []gqlerror.Location `json:"locations,omitempty"`
 	Path       []any               `json:"path,omitempty"`
 	Extensions struct {
 		Code    Code         `json:"code"`
-		Service feed.Service `json:"service,omitempty"` // whose fault it is
+		Service feed.Service `json:"service,omitempty"` // the service that failed
 	} `json:"extensions"`
 }
 
@@ -49,18 +60,20 @@ func newFault(code Code, text string) *fault {
 	return f
 }
 
-// upstream says of a service's error what a client may know: which service and what kind,
-// and nothing of its text. cause is a *feed.Fault, or that the request's time is over.
-func upstream(cause error, otherwise feed.Service) *fault {
-	service := otherwise
+// upstream returns the client's view of a service error: the service and the kind, but not the
+// text. service is used if cause is not a *feed.Fault, but the timeout of the request.
+func upstream(cause error, service feed.Service) *fault {
 	var of *feed.Fault
 	if errors.As(cause, &of) {
 		service = of.Service
 	}
-	f := newFault(UpstreamError, "The "+string(service)+" service cannot be reached, or failed.")
+	f := newFault(UpstreamError, "The "+string(service)+" service failed or is unreachable.")
 	switch {
 	case errors.Is(cause, feed.ErrInvalid):
-		f = newFault(BadInput, "The "+string(service)+" service refused what was asked. Is the cursor one that it gave?")
+		f = newFault(
+			BadInput,
+			"The "+string(service)+" service rejected the request. Check that the cursor is from a previous page.",
+		)
 	case errors.Is(cause, feed.ErrTimeout), errors.Is(cause, context.DeadlineExceeded):
 		f = newFault(UpstreamTimeout, "The "+string(service)+" service did not answer in time.")
 	}
@@ -68,8 +81,8 @@ func upstream(cause error, otherwise feed.Service) *fault {
 	return f
 }
 
-// parsing turns what the parser and its rules say into faults.
-func parsing(err error) []*fault {
+// parserFaults converts errors of the parser and the validator.
+func parserFaults(err error) []*fault {
 	var list gqlerror.List
 	var one *gqlerror.Error
 	switch {

@@ -18,32 +18,32 @@ import (
 	"github.com/novasocial/imagetier/gateway/imagelink"
 )
 
-// asker is who asks.
-type asker struct {
-	user   string // "": nobody
+// caller is the sender of a request.
+type caller struct {
+	user   string // "" if anonymous
 	client imagelink.Client
-	key    string // of the header Idempotency-Key
+	key    string // the header Idempotency-Key
 }
 
-// reply is what is answered.
+// reply is the result of a request.
 type reply struct {
 	operation Operation
 	faults    []*fault
-	executed  bool   // there is data
-	data      []byte // appended to what was given
+	executed  bool   // data is valid
+	data      []byte // appended to the buffer of the caller
 	stale     []feed.Service
 }
 
-// execute answers a request, and appends the data to dst.
-func (h *Handler) execute(ctx context.Context, who asker, asked request, dst []byte) (r reply) {
+// execute executes a request and appends the data of the answer to dst.
+func (h *Handler) execute(ctx context.Context, who caller, asked request, dst []byte) (r reply) {
 	r = reply{operation: Nothing, data: dst}
 	defer func() {
 		if p := recover(); p != nil {
 			h.panicked(ctx, p)
-			r = reply{operation: r.operation, faults: []*fault{newFault(Internal, wentWrong)}, data: dst}
+			r = reply{operation: r.operation, faults: []*fault{newFault(Internal, internalMessage)}, data: dst}
 		}
 	}()
-	doc, faults := h.documents.read(asked.Query)
+	doc, faults := h.documents.parse(asked.Query)
 	if faults != nil {
 		r.faults = faults
 		return r
@@ -80,33 +80,33 @@ func (h *Handler) execute(ctx context.Context, who asker, asked request, dst []b
 }
 
 func (h *Handler) panicked(ctx context.Context, p any) {
-	h.cfg.Log.ErrorContext(ctx, "panic in a query", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	h.cfg.Log.ErrorContext(ctx, "graphql panic", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 }
 
-// variables returns the variables of an operation, coerced.
+// variables returns the coerced variables of an operation.
 func (h *Handler) variables(op *ast.OperationDefinition, given map[string]any) (map[string]any, *fault) {
 	vars, err := validator.VariableValues(h.schema, op, given)
 	if err == nil {
 		return vars, nil
 	}
-	f := newFault(BadInput, "A variable is none that the query can have.")
-	var said *gqlerror.Error
-	if errors.As(err, &said) && len(said.Path) > 1 {
-		f.Message = fmt.Sprintf("The variable $%v: %s.", said.Path[1], said.Message)
+	f := newFault(BadInput, "Variable values do not match the query's declarations.")
+	var invalid *gqlerror.Error
+	if errors.As(err, &invalid) && len(invalid.Path) > 1 {
+		f.Message = fmt.Sprintf("Variable $%v: %s.", invalid.Path[1], invalid.Message)
 	}
 	return nil, f
 }
 
-// run is one operation while it is executed.
+// run is the execution of one operation.
 type run struct {
 	*Handler
-	who     asker
+	who     caller
 	vars    map[string]any
 	plan    *plan
-	results []result // by field of the root
+	results []result // by root field
 }
 
-// result is what a field of the root came to.
+// result is the result of a root field.
 type result struct {
 	client imagelink.Client // of page
 	page   *feed.Page
@@ -114,7 +114,7 @@ type result struct {
 	faults []*fault
 }
 
-// resolve asks the services: for pages at once, for batches one after the other.
+// resolve calls the services: concurrently for pages, one after another for batches.
 func (x *run) resolve(ctx context.Context) {
 	if x.plan.calls == 1 || x.plan.operation.Operation == ast.Mutation {
 		for i := range x.plan.root {
@@ -128,7 +128,7 @@ func (x *run) resolve(ctx context.Context) {
 			defer func() {
 				if p := recover(); p != nil {
 					x.panicked(ctx, p)
-					x.fail(i, newFault(Internal, wentWrong))
+					x.fail(i, newFault(Internal, internalMessage))
 				}
 			}()
 			x.field(ctx, i)
@@ -157,7 +157,7 @@ func (x *run) field(ctx context.Context, i int) {
 	}
 }
 
-// feed gets a page.
+// feed fetches a page.
 func (x *run) feed(ctx context.Context, n *node, r *result) *fault {
 	args := n.field.ArgumentMap(x.vars)
 	limit, f := intArgument(args, "limit")
@@ -170,20 +170,20 @@ func (x *run) feed(ctx context.Context, n *node, r *result) *fault {
 	}
 	q.Cursor, _ = args["cursor"].(string)
 	r.client = x.who.client
-	if said, _ := args["client"].(string); said != "" {
+	if text, _ := args["client"].(string); text != "" {
 		var err error
-		if r.client, err = imagelink.ParseClient(said, r.client); err != nil {
+		if r.client, err = imagelink.ParseClient(text, r.client); err != nil {
 			return newFault(BadInput, fmt.Sprintf("client: %v.", err))
 		}
 	}
 	page, err := x.cfg.Feed.Page(ctx, q)
 	if err != nil {
-		x.say(ctx, err)
+		x.logFailure(ctx, err)
 		return upstream(err, feed.FeedService)
 	}
 	r.page = &page
 	for _, missing := range page.Faults {
-		x.say(ctx, missing)
+		x.logFailure(ctx, missing)
 		f := upstream(missing, missing.Service)
 		f.Path = []any{n.alias, "posts"}
 		if posts := find(n.sub, "posts"); posts != nil {
@@ -196,38 +196,40 @@ func (x *run) feed(ctx context.Context, n *node, r *result) *fault {
 	return nil
 }
 
-// say logs what a service did; clients get nothing of it.
-func (x *run) say(ctx context.Context, err error) {
+// logFailure logs the error of a service, which clients do not see.
+func (x *run) logFailure(ctx context.Context, err error) {
 	if !errors.Is(ctx.Err(), context.Canceled) {
-		x.cfg.Log.DebugContext(ctx, "a service failed", "err", err)
+		x.cfg.Log.DebugContext(ctx, "service call failed", "err", err)
 	}
 }
 
-// like sends a batch.
+// like sends a batch of likes.
 func (x *run) like(ctx context.Context, n *node, i int) *fault {
 	if x.who.user == "" {
-		return newFault(Unauthenticated, "Only users can like: this needs Authorization: Bearer and a token.")
+		return newFault(Unauthenticated, "Liking requires a user: send Authorization: Bearer with a token.")
 	}
 	ids, f := idsArgument(n.field.ArgumentMap(x.vars), "postIds")
 	if f != nil {
 		return f
 	}
-	err := x.cfg.Feed.Like(ctx, feed.Likes{User: x.who.user, Posts: ids, Like: n.name == "batchLike", Key: x.who.batchKey(i)})
+	err := x.cfg.Feed.Like(
+		ctx,
+		feed.Likes{User: x.who.user, Posts: ids, Like: n.name == "batchLike", Key: x.who.batchKey(i)},
+	)
 	if err != nil {
-		x.say(ctx, err)
+		x.logFailure(ctx, err)
 		return upstream(err, feed.ContentService)
 	}
 	return nil
 }
 
-// batchKey returns what makes the batch of a field one that is known when the client sends
-// the request again: by its header Idempotency-Key, which is a word among its own batches
-// only. Without that it is another one each time: the same batch may be meant anew, after an
-// unlike.
-func (a asker) batchKey(field int) string {
-	if a.key == "" {
+// batchKey returns the idempotency key of the batch of a field. It derives it from the header
+// Idempotency-Key, within the scope of the user. Without the header every key is new, because the
+// same batch may be intended again after an unlike.
+func (c caller) batchKey(field int) string {
+	if c.key == "" {
 		return rand.Text()
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %d", a.user, a.key, field))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %d", c.user, c.key, field))
 	return hex.EncodeToString(sum[:16])
 }

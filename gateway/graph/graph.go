@@ -1,11 +1,11 @@
-// Package graph is the feed by GraphQL over HTTP: the schema, what a request may ask for,
-// and how pages of package feed become answers with signed thumbnail URLs.
+// Package graph serves the feed by GraphQL over HTTP: the schema, the limits of a request, and the
+// JSON of pages from package feed, with signed thumbnail URLs.
 //
-//	bytes → request → document (parsed, bounded, checked: kept by its text) → plan
+//	bytes → request → document (parsed, within limits, valid; cached by its text) → plan
 //	      → pages of the feed → JSON, written field by field in the order of the plan
 //
-// It knows who asks and what is known of images by the functions of its Config, and no gRPC,
-// Redis, tokens or metrics.
+// Users and image metadata come from functions in Config: the package does not depend on gRPC,
+// Redis, tokens or metrics. Start reading at [Handler.ServeHTTP] and execute.go.
 package graph
 
 import (
@@ -28,96 +28,97 @@ import (
 //go:embed schema.graphql
 var schemaText string
 
-// Bounds of a request. What an app asks is far below them; what is above costs us little.
+// Limits of a request. Queries of apps are far below them, and rejecting larger ones is cheap.
 const (
-	maxBody       = 64 << 10 // bytes
-	maxQuery      = 16 << 10 // bytes of it
-	maxTokens     = 4000     // in it
+	maxBody       = 64 << 10 // bytes of a request
+	maxQuery      = 16 << 10 // bytes of a query
+	maxTokens     = 4000     // in a query
 	maxDepth      = 6        // feed, posts, author, id are 4
-	maxDepthDev   = 20       // what introspection asks for
-	maxSelections = 500      // after fragments are spread
+	maxDepthDev   = 20       // introspection queries need it
+	maxSelections = 500      // with fragments expanded
 	maxCalls      = 4        // feed fields of a query, or batches of a mutation
 	maxIDLength   = 256      // bytes of a post's id
 )
 
-// Feed gives pages, and takes likes.
+// Feed returns pages and accepts likes.
 type Feed interface {
-	// Page returns one page. Its error is of the feed service alone: what else is missing is
-	// said in the page.
+	// Page returns one page. The error is that of the feed service; failures of the other
+	// services are in the page.
 	Page(ctx context.Context, q feed.Query) (feed.Page, error)
+	// Like likes or unlikes a batch of posts.
 	Like(ctx context.Context, batch feed.Likes) error
 }
 
-// Fields are the profiles of the image fields; "" leaves a field as the services have it.
+// Fields are the profiles of the image fields. A field with "" keeps the URL of the services.
 type Fields struct{ ImageURL, ThumbnailURL, AvatarURL string }
 
-// Facts are what is known of an image; "" and 0: not known.
+// Facts are the metadata of an image; "" and 0 mean unknown.
 type Facts struct {
 	Placeholder   string // thumbhash, base64
 	Width, Height int
-	Color         string
+	Color         string // mean color, #rrggbb
 }
 
-// Config of a Handler.
+// Config configures a [Handler].
 type Config struct {
-	Feed   Feed              // needed
-	Linker *imagelink.Linker // needed
+	Feed   Feed              // required
+	Linker *imagelink.Linker // required
 	Fields Fields
-	// User says who asks; "" is nobody, without a token. An error is answered with 401, or
-	// with 503 if it is ErrAuth. Nil: all are nobody.
+	// User returns the user of a request, or "" without a token. An error is answered with
+	// 401, or with 503 if it is ErrAuth. If nil, all requests are anonymous.
 	User func(*http.Request) (string, error)
-	// Facts returns what is known of images, in the same order, and waits for a moment only.
-	// Nil: nothing is known.
+	// Facts returns the metadata of images, in the same order. It must not block for long. If
+	// nil, no metadata is known.
 	Facts func(context.Context, []profile.Image) []Facts
-	// HandedOut is told which images an answer shows in a profile. It keeps the slice and
-	// must not wait. Nil: nobody is told.
+	// HandedOut is called with the images that an answer shows in a profile. It owns the slice
+	// and must not block. If nil, it is not called.
 	HandedOut func(profileName string, images []profile.Image)
-	// Timeout is how long a request may take; 0 is 10 s (G3).
+	// Timeout is the maximum duration of a request; 0 means 10 s.
 	Timeout time.Duration
-	// Dev allows introspection.
+	// Dev enables introspection.
 	Dev bool
-	// Observe is told of every request. Nil: nobody counts.
+	// Observe is called after every request. If nil, it is not called.
 	Observe func(Observation)
-	// Log gets faults of ours and of services; nil drops them.
+	// Log receives panics, and failures of services at level debug. If nil, nothing is logged.
 	Log *slog.Logger
 }
 
-// ErrAuth: it cannot be told whether a token is good, which is nobody's fault who sent it.
+// ErrAuth means that tokens cannot be verified now, which is not the client's fault.
 var ErrAuth = errors.New("tokens cannot be verified now")
 
-// Operation is what a request was for.
+// Operation is the kind of a request.
 type Operation string
 
 const (
 	Queried Operation = "feed"  // at least one page
 	Liked   Operation = "like"  // a mutation
-	Nothing Operation = "other" // nothing of ours: refused, introspection, __typename
+	Nothing Operation = "other" // rejected, introspection, __typename
 )
 
-// Operations are all there are.
+// Operations are all operations.
 var Operations = []Operation{Queried, Liked, Nothing}
 
-// Observation is what became of a request.
+// Observation describes a request after its answer.
 type Observation struct {
 	Operation Operation
 	Status    int
-	Codes     []Code // of the errors in its answer
+	Codes     []Code // of the errors in the answer
 	Duration  time.Duration
-	// Stale are the services that failed and of which something old was shown.
+	// Stale are the failed services for which stale data was served.
 	Stale []feed.Service
 }
 
-// Handler answers POST /graphql and nothing else. It is safe for concurrent use.
+// Handler answers POST /graphql. It is safe for concurrent use.
 type Handler struct {
 	cfg       Config
 	schema    *ast.Schema
 	documents *documents
 }
 
-// New returns a Handler.
+// New returns a Handler. The error is that of an incomplete cfg.
 func New(cfg Config) (*Handler, error) {
 	if cfg.Feed == nil || cfg.Linker == nil {
-		return nil, errors.New("graph: config without Feed or Linker")
+		return nil, errors.New("graph: Feed and Linker are required")
 	}
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 10 * time.Second
@@ -135,6 +136,6 @@ func New(cfg Config) (*Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("graph: %w", err)
 	}
-	delete(schema.Directives, "defer") // of the parser, which we do not do
+	delete(schema.Directives, "defer") // built into the parser, but not supported here
 	return &Handler{cfg: cfg, schema: schema, documents: newDocuments(schema, cfg.Dev)}, nil
 }

@@ -20,7 +20,7 @@ import (
 
 const iPhone = "App/1.0 (iPhone; iOS 17.4; Scale/3.00)"
 
-// k6Query is the query of the load test, as SEED.md has it.
+// k6Query is the query of the load test.
 const k6Query = `query GetFeed($limit: Int, $cursor: String) { feed(limit: $limit, cursor: $cursor) { posts { id caption imageUrl thumbnailUrl likeCount commentCount author { id username avatarUrl } } cursor hasMore } }`
 
 var all = graph.Fields{ImageURL: "feed", ThumbnailURL: "feed", AvatarURL: "avatar"}
@@ -45,11 +45,21 @@ func twenty() (p feed.Page) {
 		p.Items = append(p.Items, feed.Item{
 			Post: &feed.Post{
 				ID: fmt.Sprintf("post-%d", i), UserID: fmt.Sprintf("user-%d", i),
-				Caption:  fmt.Sprintf("A day at the sea, %d of many. Es war schön and we stayed until the sun was gone; see you there tomorrow.", i),
-				ImageURL: fmt.Sprintf("https://cdn.app.example/2026/11/%08x4c7d65abcdef0123.jpg", i*7919), Likes: int64(i * 1013), Comments: int64(i),
+				Caption: fmt.Sprintf(
+					"A day at the sea, %d of many. Es war schön and we stayed until the sun was gone; see you there tomorrow.",
+					i,
+				),
+				ImageURL: fmt.Sprintf(
+					"https://cdn.app.example/2026/11/%08x4c7d65abcdef0123.jpg",
+					i*7919,
+				), Likes: int64(i * 1013), Comments: int64(i),
 				CreatedAt: time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC),
 			},
-			Author: &feed.Profile{ID: fmt.Sprintf("user-%d", i), Username: fmt.Sprintf("someone.%d", i), AvatarURL: fmt.Sprintf("https://cdn.app.example/u/%d.jpg", i)},
+			Author: &feed.Profile{
+				ID:        fmt.Sprintf("user-%d", i),
+				Username:  fmt.Sprintf("someone.%d", i),
+				AvatarURL: fmt.Sprintf("https://cdn.app.example/u/%d.jpg", i),
+			},
 		})
 	}
 	p.NextCursor, p.HasMore = "b3BhcXVl", true

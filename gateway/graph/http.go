@@ -16,13 +16,13 @@ import (
 	"github.com/novasocial/imagetier/gateway/imagelink"
 )
 
-// Media types of answers (GraphQL over HTTP).
+// Media types of answers, as in the GraphQL over HTTP specification.
 const (
-	plainJSON    = "application/json"                  // 200 for all that is GraphQL
-	graphQLReply = "application/graphql-response+json" // 400 for what was not executed
+	plainJSON    = "application/json"                  // status 200 for every GraphQL answer
+	graphQLReply = "application/graphql-response+json" // status 400 if the request was not executed
 )
 
-// request is a GraphQL request as it is sent.
+// request is the JSON of a GraphQL request.
 type request struct {
 	Query         string         `json:"query"`
 	OperationName string         `json:"operationName"`
@@ -32,7 +32,7 @@ type request struct {
 	} `json:"extensions"`
 }
 
-// refusal is an answer to what is not executed.
+// refusal is the answer to a request that is not executed.
 type refusal struct {
 	status int
 	*fault
@@ -42,12 +42,12 @@ func refuse(status int, code Code, text string) *refusal {
 	return &refusal{status, newFault(code, text)}
 }
 
-// buffers are what bodies are read into and answers are written to.
+// buffers are the reused buffers of answers.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-const maxPooled = 128 << 10 // bytes of a buffer that is used again
+const maxPooled = 128 << 10 // capacity in bytes of a buffer that is reused
 
-// ServeHTTP answers.
+// ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
 	header := w.Header()
@@ -57,12 +57,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	kind, refused := accepted(r.Header)
 	header.Set("Content-Type", kind+"; charset=utf-8")
 	var asked request
-	var who asker
+	var who caller
 	if refused == nil {
-		asked, refused = read(w, r)
+		asked, refused = readRequest(w, r)
 	}
 	if refused == nil {
-		who, refused = h.asker(r)
+		who, refused = h.caller(r)
 	}
 	o := Observation{Operation: Nothing}
 	if refused != nil {
@@ -75,8 +75,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.cfg.Observe(o)
 }
 
-// accepted returns the media type of the answer. Who names none gets application/json, as
-// everybody did before there was another one.
+// accepted returns the media type of the answer, application/json if the client has no preference.
 func accepted(h http.Header) (kind string, refused *refusal) {
 	lines := h.Values("Accept")
 	if len(lines) == 0 || len(lines) == 1 && lines[0] == "*/*" {
@@ -106,27 +105,32 @@ func accepted(h http.Header) (kind string, refused *refusal) {
 	}
 	switch {
 	case q[plainJSON] <= 0 && q[graphQLReply] <= 0:
-		return plainJSON, refuse(http.StatusNotAcceptable, BadRequest, "Answers are application/json or application/graphql-response+json.")
+		return plainJSON, refuse(
+			http.StatusNotAcceptable,
+			BadRequest,
+			"Accept must allow application/json or application/graphql-response+json.",
+		)
 	case q[graphQLReply] > q[plainJSON], q[graphQLReply] == q[plainJSON] && named[graphQLReply]:
 		return graphQLReply, nil
 	}
 	return plainJSON, nil
 }
 
-// read reads the request.
-func read(w http.ResponseWriter, r *http.Request) (asked request, refused *refusal) {
+// readRequest reads and parses the body.
+func readRequest(w http.ResponseWriter, r *http.Request) (asked request, refused *refusal) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
-		return asked, refuse(http.StatusMethodNotAllowed, BadRequest, "Queries are sent by POST.")
+		return asked, refuse(http.StatusMethodNotAllowed, BadRequest, "Send queries by POST.")
 	}
 	if said := r.Header.Get("Content-Type"); said != plainJSON {
 		kind, params, err := mime.ParseMediaType(said)
-		if err != nil || kind != plainJSON || params["charset"] != "" && !strings.EqualFold(params["charset"], "utf-8") {
-			return asked, refuse(http.StatusUnsupportedMediaType, BadRequest, "A query is sent as application/json.")
+		if err != nil || kind != plainJSON ||
+			params["charset"] != "" && !strings.EqualFold(params["charset"], "utf-8") {
+			return asked, refuse(http.StatusUnsupportedMediaType, BadRequest, "Send queries as application/json.")
 		}
 	}
 	if r.Header.Get("Content-Encoding") != "" {
-		return asked, refuse(http.StatusUnsupportedMediaType, BadRequest, "A query is sent without Content-Encoding.")
+		return asked, refuse(http.StatusUnsupportedMediaType, BadRequest, "Send queries without Content-Encoding.")
 	}
 	if r.ContentLength > maxBody {
 		return asked, tooLarge()
@@ -137,37 +141,57 @@ func read(w http.ResponseWriter, r *http.Request) (asked request, refused *refus
 	case errors.As(err, &over):
 		return asked, tooLarge()
 	case err != nil:
-		return asked, refuse(http.StatusBadRequest, BadRequest, "The request did not come to its end.")
+		return asked, refuse(http.StatusBadRequest, BadRequest, "The request body is incomplete.")
 	}
 	if text := strings.TrimLeft(string(body[:min(len(body), 16)]), " \t\r\n"); strings.HasPrefix(text, "[") {
-		return asked, refuse(http.StatusBadRequest, BadRequest, "Arrays of queries are not answered: send one query in each request.")
+		return asked, refuse(
+			http.StatusBadRequest,
+			BadRequest,
+			"Batches are not supported: send one query per request.",
+		)
 	}
 	if err := json.Unmarshal(body, &asked); err != nil {
-		return asked, refuse(http.StatusBadRequest, BadRequest, `The body is not JSON like {"query": "{ feed { cursor } }", "variables": {}}.`)
+		return asked, refuse(
+			http.StatusBadRequest,
+			BadRequest,
+			`The body is not JSON like {"query": "{ feed { cursor } }", "variables": {}}.`,
+		)
 	}
 	if asked.Query == "" {
 		if len(asked.Extensions.PersistedQuery) > 0 {
-			return asked, refuse(http.StatusOK, NoPersisted, "PersistedQueryNotSupported") // the text that Apollo's clients look for
+			return asked, refuse(
+				http.StatusOK,
+				NoPersisted,
+				"PersistedQueryNotSupported",
+			) // the text that Apollo's clients expect
 		}
-		return asked, refuse(http.StatusBadRequest, BadRequest, "There is no query in the body.")
+		return asked, refuse(http.StatusBadRequest, BadRequest, "The body has no query.")
 	}
 	return asked, nil
 }
 
 func tooLarge() *refusal {
-	return refuse(http.StatusRequestEntityTooLarge, BadInput, "A request has at most "+strconv.Itoa(maxBody)+" bytes.")
+	return refuse(
+		http.StatusRequestEntityTooLarge,
+		BadInput,
+		"A request may have at most "+strconv.Itoa(maxBody)+" bytes.",
+	)
 }
 
-// asker says who asks. A token that is not good is never taken for none.
-func (h *Handler) asker(r *http.Request) (asker, *refusal) {
+// caller identifies the caller. An invalid token is refused, and never treated as anonymous.
+func (h *Handler) caller(r *http.Request) (caller, *refusal) {
 	user, err := h.cfg.User(r)
 	switch {
 	case errors.Is(err, ErrAuth):
-		return asker{}, refuse(http.StatusServiceUnavailable, AuthDown, "Tokens cannot be verified now. Try again.")
+		return caller{}, refuse(
+			http.StatusServiceUnavailable,
+			AuthDown,
+			"Tokens cannot be verified now. Try again later.",
+		)
 	case err != nil:
-		return asker{}, refuse(http.StatusUnauthorized, Unauthenticated, "The token is not good: it is expired, or not ours.")
+		return caller{}, refuse(http.StatusUnauthorized, Unauthenticated, "The token is invalid or expired.")
 	}
-	return asker{user: user, client: imagelink.ClientOf(r.Header), key: r.Header.Get("Idempotency-Key")}, nil
+	return caller{user: user, client: imagelink.ClientOf(r.Header), key: r.Header.Get("Idempotency-Key")}, nil
 }
 
 func (h *Handler) refuse(w http.ResponseWriter, refused *refusal) {
@@ -180,8 +204,8 @@ func (h *Handler) refuse(w http.ResponseWriter, refused *refusal) {
 	write(w, refused.status, []*fault{refused.fault}, nil)
 }
 
-// answer executes.
-func (h *Handler) answer(w http.ResponseWriter, r *http.Request, kind string, who asker, asked request) Observation {
+// answer executes a request and writes the answer.
+func (h *Handler) answer(w http.ResponseWriter, r *http.Request, kind string, who caller, asked request) Observation {
 	ctx, cancel := context.WithTimeout(r.Context(), h.cfg.Timeout)
 	defer cancel()
 	buffer := buffers.Get().(*[]byte)
@@ -208,13 +232,13 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, kind string, wh
 	return o
 }
 
-// write writes an answer: errors first, as the specification advises.
+// write writes an answer, errors first, as the specification recommends.
 func write(w http.ResponseWriter, status int, faults []*fault, data []byte) {
 	before, after := "{", "}"
 	if len(faults) > 0 {
 		text, err := json.Marshal(faults)
 		if err != nil {
-			text = []byte(`[{"message":"` + wentWrong + `"}]`)
+			text = []byte(`[{"message":"` + internalMessage + `"}]`)
 		}
 		before += `"errors":` + string(text)
 		if data != nil {

@@ -7,7 +7,7 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 )
 
-// What the schema says of itself, with --dev, for tools that complete and check queries.
+// Introspection is for tools that complete and check queries. It is enabled by Config.Dev.
 
 // introspect writes __schema or __type.
 func (x *run) introspect(w *writer, n *node) {
@@ -36,13 +36,21 @@ func (i *introspection) root(nodes []node) {
 		case "description":
 			i.orNull(i.schema.Description)
 		case "types":
-			list(i, slices.Sorted(maps.Keys(i.schema.Types)), func(name string) { i.definition(n.sub, i.schema.Types[name]) })
+			list(
+				i,
+				slices.Sorted(maps.Keys(i.schema.Types)),
+				func(name string) { i.definition(n.sub, i.schema.Types[name]) },
+			)
 		case "queryType":
 			i.definition(n.sub, i.schema.Query)
 		case "mutationType":
 			i.definition(n.sub, i.schema.Mutation)
 		case "directives":
-			list(i, slices.Sorted(maps.Keys(i.schema.Directives)), func(name string) { i.directive(n.sub, i.schema.Directives[name]) })
+			list(
+				i,
+				slices.Sorted(maps.Keys(i.schema.Directives)),
+				func(name string) { i.directive(n.sub, i.schema.Directives[name]) },
+			)
 		default: // subscriptionType
 			i.raw("null")
 		}
@@ -61,7 +69,7 @@ func list[T any](i *introspection, items []T, write func(T)) {
 	i.raw("]")
 }
 
-// typ writes a type as a field or an argument has it, with what wraps it.
+// typ writes the type of a field or an argument, with its wrapping list and non-null types.
 func (i *introspection) typ(nodes []node, t *ast.Type) {
 	if !t.NonNull && t.Elem == nil {
 		i.definition(nodes, i.schema.Types[t.NamedType])
@@ -93,8 +101,15 @@ func (i *introspection) definition(nodes []node, d *ast.Definition) {
 		case n.name == "description":
 			i.orNull(d.Description)
 		case n.name == "fields" && d.Kind == ast.Object:
-			list(i, slices.DeleteFunc(slices.Clone(d.Fields), func(f *ast.FieldDefinition) bool { return f.Name[0] == '_' }), func(f *ast.FieldDefinition) { i.field(n.sub, f) })
-		case n.name == "interfaces" && d.Kind == ast.Object: // there are none
+			list(
+				i,
+				slices.DeleteFunc(
+					slices.Clone(d.Fields),
+					func(f *ast.FieldDefinition) bool { return f.Name[0] == '_' },
+				),
+				func(f *ast.FieldDefinition) { i.field(n.sub, f) },
+			)
+		case n.name == "interfaces" && d.Kind == ast.Object: // the schema has none
 			i.raw("[]")
 		case n.name == "enumValues" && d.Kind == ast.Enum:
 			list(i, d.EnumValues, func(v *ast.EnumValueDefinition) { i.enumValue(n.sub, v) })
@@ -149,7 +164,7 @@ func (i *introspection) directive(nodes []node, d *ast.DirectiveDefinition) {
 	})
 }
 
-// common writes what all have.
+// common writes the fields that all introspection types share.
 func (i *introspection) common(n *node, name, description string) {
 	switch n.name {
 	case "name":

@@ -63,7 +63,14 @@ func (r *oracleRoot) Feed(oracleArgs) *oracleFeed {
 	}
 	f := &oracleFeed{Posts: []*oraclePost{}, Cursor: orNull(r.page.NextCursor), HasMore: r.page.HasMore}
 	for _, item := range r.page.Items {
-		p := &oraclePost{ID: graphql.ID(item.Post.ID), Caption: orNull(item.Post.Caption), ImageURL: orNull(item.Post.ImageURL), ThumbnailURL: orNull(item.Post.ImageURL), LikeCount: int32(item.Post.Likes), CommentCount: int32(item.Post.Comments)}
+		p := &oraclePost{
+			ID:           graphql.ID(item.Post.ID),
+			Caption:      orNull(item.Post.Caption),
+			ImageURL:     orNull(item.Post.ImageURL),
+			ThumbnailURL: orNull(item.Post.ImageURL),
+			LikeCount:    int32(item.Post.Likes),
+			CommentCount: int32(item.Post.Comments),
+		}
 		user, at := graphql.ID(item.Post.UserID), oracleTime(item.Post.CreatedAt.Unix())
 		p.UserID, p.CreatedAt = &user, &at
 		if a := item.Author; a != nil {
@@ -80,7 +87,13 @@ func oracle(t testing.TB, page feed.Page) *graphql.Schema {
 	if err != nil {
 		t.Fatal(err)
 	}
-	schema, err := graphql.ParseSchema(string(text), &oracleRoot{page}, graphql.UseStringDescriptions(), graphql.UseFieldResolvers(), graphql.MaxDepth(6))
+	schema, err := graphql.ParseSchema(
+		string(text),
+		&oracleRoot{page},
+		graphql.UseStringDescriptions(),
+		graphql.UseFieldResolvers(),
+		graphql.MaxDepth(6),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,8 +106,24 @@ type queries struct{ *rand.Rand }
 var oracleFields = map[string][]string{
 	"Query": {"feed"},
 	"Feed":  {"posts", "cursor", "hasMore"},
-	"Post":  {"id", "userId", "caption", "imageUrl", "thumbnailUrl", "likeCount", "commentCount", "viewCount", "createdAt", "isLiked", "placeholder", "width", "height", "color", "author"},
-	"User":  {"id", "username", "avatarUrl"},
+	"Post": {
+		"id",
+		"userId",
+		"caption",
+		"imageUrl",
+		"thumbnailUrl",
+		"likeCount",
+		"commentCount",
+		"viewCount",
+		"createdAt",
+		"isLiked",
+		"placeholder",
+		"width",
+		"height",
+		"color",
+		"author",
+	},
+	"User": {"id", "username", "avatarUrl"},
 }
 
 var oracleObjects = map[string]string{"feed": "Feed", "posts": "Post", "author": "User"}
@@ -133,7 +162,10 @@ func (q queries) directive() string {
 }
 
 func (q queries) query() string {
-	text := "query($yes:Boolean!,$no:Boolean!) " + q.set("Query", 2) + " query used($yes:Boolean!,$no:Boolean!){...FQuery @skip(if:$yes) @include(if:$no) feed{...FFeed posts{...FPost author{...FUser}}}}"
+	text := "query($yes:Boolean!,$no:Boolean!) " + q.set(
+		"Query",
+		2,
+	) + " query used($yes:Boolean!,$no:Boolean!){...FQuery @skip(if:$yes) @include(if:$no) feed{...FFeed posts{...FPost author{...FUser}}}}"
 	text = strings.Replace(text, "query(", "query asked(", 1)
 	for _, of := range []string{"Query", "Feed", "Post", "User"} {
 		text += " fragment F" + of + " on " + of + q.set(of, 0)
@@ -141,7 +173,7 @@ func (q queries) query() string {
 	return text
 }
 
-func TestAnswersAreThoseOfAGeneralExecutor(t *testing.T) {
+func TestHandler_MatchesGraphqlGo(t *testing.T) {
 	page := twenty()
 	page.Items = page.Items[:3]
 	page.Items[1].Author = nil

@@ -6,24 +6,24 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 )
 
-// plan is an operation as it is answered: fragments are spread, fields of one name merged,
-// and what is skipped is gone.
+// plan is an operation ready to be answered: fragments are expanded, fields of one name are
+// merged, and skipped ones removed.
 type plan struct {
 	operation *ast.OperationDefinition
 	root      []node
-	calls     int // fields of root that ask a service
+	calls     int // fields of root that call a service
 }
 
-// node is a member of an object of the answer.
+// node is a field of an object in the answer.
 type node struct {
-	key   string // as it is written: "name":
+	key   string // as written, "name":
 	alias string
 	name  string // of the field
 	field *ast.Field
 	sub   []node
 }
 
-// plan returns the plan of an operation under coerced variables.
+// plan returns the plan of an operation for coerced variables.
 func (doc *document) plan(op *ast.OperationDefinition, vars map[string]any) (*plan, *fault) {
 	doc.mu.Lock()
 	p := doc.plans[op.Name]
@@ -31,7 +31,7 @@ func (doc *document) plan(op *ast.OperationDefinition, vars map[string]any) (*pl
 	if p != nil {
 		return p, nil
 	}
-	m := planning{vars: vars, same: true}
+	m := planner{vars: vars, cacheable: true}
 	p = &plan{operation: op, root: m.merged(m.fields(nil, op.SelectionSet))}
 	for _, n := range p.root {
 		if n.name[0] != '_' {
@@ -39,9 +39,16 @@ func (doc *document) plan(op *ast.OperationDefinition, vars map[string]any) (*pl
 		}
 	}
 	if p.calls > maxCalls {
-		return nil, newFault(BadInput, fmt.Sprintf("A request may have %d fields feed, batchLike or batchUnlike; this one has %d.", maxCalls, p.calls))
+		return nil, newFault(
+			BadInput,
+			fmt.Sprintf(
+				"A request may have at most %d feed, batchLike or batchUnlike fields; this one has %d.",
+				maxCalls,
+				p.calls,
+			),
+		)
 	}
-	if m.same {
+	if m.cacheable {
 		doc.mu.Lock()
 		doc.plans[op.Name] = p
 		doc.mu.Unlock()
@@ -49,15 +56,15 @@ func (doc *document) plan(op *ast.OperationDefinition, vars map[string]any) (*pl
 	return p, nil
 }
 
-// planning makes one plan.
-type planning struct {
-	vars map[string]any
-	same bool // for all variables
+// planner builds one plan.
+type planner struct {
+	vars      map[string]any
+	cacheable bool // the plan does not depend on vars
 }
 
-// fields appends the fields of a set that are not skipped, with fragments spread. No type of
-// the schema has several kinds of objects in it, so that each fragment that is valid applies.
-func (m *planning) fields(dst []*ast.Field, set ast.SelectionSet) []*ast.Field {
+// fields appends the fields of a set that are not skipped, with fragments expanded. The schema has
+// no interfaces or unions, so every valid fragment applies.
+func (m *planner) fields(dst []*ast.Field, set ast.SelectionSet) []*ast.Field {
 	for _, selection := range set {
 		switch s := selection.(type) {
 		case *ast.Field:
@@ -77,9 +84,9 @@ func (m *planning) fields(dst []*ast.Field, set ast.SelectionSet) []*ast.Field {
 	return dst
 }
 
-// merged makes one node of all fields that have a name in the answer; rules have checked
-// that they are the same field with the same arguments.
-func (m *planning) merged(fields []*ast.Field) (nodes []node) {
+// merged returns one node per response name. Validation has ensured that fields of one name are
+// the same field with the same arguments.
+func (m *planner) merged(fields []*ast.Field) (nodes []node) {
 	at := map[string]int{}
 	var subs [][]*ast.Field
 	for _, f := range fields {
@@ -98,8 +105,8 @@ func (m *planning) merged(fields []*ast.Field) (nodes []node) {
 	return nodes
 }
 
-// wanted looks at @skip and @include.
-func (m *planning) wanted(directives ast.DirectiveList) bool {
+// wanted evaluates @skip and @include.
+func (m *planner) wanted(directives ast.DirectiveList) bool {
 	for _, d := range directives {
 		if d.Name != "skip" && d.Name != "include" {
 			continue
@@ -109,7 +116,7 @@ func (m *planning) wanted(directives ast.DirectiveList) bool {
 			continue
 		}
 		if arg.Value.Kind == ast.Variable {
-			m.same = false
+			m.cacheable = false
 		}
 		value, _ := arg.Value.Value(m.vars)
 		if is, _ := value.(bool); is == (d.Name == "skip") {
@@ -119,7 +126,7 @@ func (m *planning) wanted(directives ast.DirectiveList) bool {
 	return true
 }
 
-// find returns the first node of a field.
+// find returns the first node with a field name, or nil.
 func find(nodes []node, name string) *node {
 	for i := range nodes {
 		if nodes[i].name == name {

@@ -18,7 +18,7 @@ import (
 // httpRequest is short.
 type httpRequest = http.Request
 
-func TestWhatIsNoRequestIsRefusedClearly(t *testing.T) {
+func TestHandler_InvalidRequests(t *testing.T) {
 	h := newHandler(t, graph.Config{Feed: always(twenty())})
 	for _, c := range []struct {
 		method, kind, body string
@@ -39,7 +39,7 @@ func TestWhatIsNoRequestIsRefusedClearly(t *testing.T) {
 		{body: `{"query":7}`, status: 400, code: "BAD_REQUEST"},
 		{body: `{}`, status: 400, code: "BAD_REQUEST", says: "no query"},
 		{body: `{"query":"{feed{cursor}}"} x`, status: 400, code: "BAD_REQUEST"},
-		{body: ` [{"query":"{feed{cursor}}"}]`, status: 400, code: "BAD_REQUEST", says: "Arrays of queries"},
+		{body: ` [{"query":"{feed{cursor}}"}]`, status: 400, code: "BAD_REQUEST", says: "Batches are not supported"},
 		{body: `{"extensions":{"persistedQuery":{"version":1,"sha256Hash":"00"}}}`, status: 200, code: "PERSISTED_QUERY_NOT_SUPPORTED", says: "PersistedQueryNotSupported"},
 		{body: query("{feed{cursor}}"+strings.Repeat(" ", 64<<10), nil), status: 413, code: "BAD_USER_INPUT", says: "65536"},
 	} {
@@ -56,7 +56,9 @@ func TestWhatIsNoRequestIsRefusedClearly(t *testing.T) {
 			r.Header.Set(name, value)
 		}
 		a := do(t, h, r)
-		if a.status != c.status || a.codes() != c.code || !strings.Contains(a.body, c.says) || a.header.Get("Content-Type") != "application/json; charset=utf-8" || (c.status == 405) != (a.header.Get("Allow") == "POST") {
+		if a.status != c.status || a.codes() != c.code || !strings.Contains(a.body, c.says) ||
+			a.header.Get("Content-Type") != "application/json; charset=utf-8" ||
+			(c.status == 405) != (a.header.Get("Allow") == "POST") {
 			t.Errorf("%+v: %d %s", c, a.status, a.body)
 		}
 	}
@@ -86,7 +88,7 @@ func (c *counting) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func TestTheMediaTypeIsTheOneThatIsAccepted(t *testing.T) {
+func TestHandler_MediaTypes(t *testing.T) {
 	h := newHandler(t, graph.Config{Feed: always(twenty())})
 	for accept, want := range map[string]string{
 		"":                                  "application/json 200",
@@ -104,25 +106,28 @@ func TestTheMediaTypeIsTheOneThatIsAccepted(t *testing.T) {
 			headers = append(headers, "Accept: "+accept)
 		}
 		a := ask(t, h, query("{nothing}", nil), headers...)
-		if got := fmt.Sprintf("%s %d", strings.TrimSuffix(a.header.Get("Content-Type"), "; charset=utf-8"), a.status); got != want || a.codes() != "GRAPHQL_VALIDATION_FAILED" {
+		if got := fmt.Sprintf("%s %d", strings.TrimSuffix(a.header.Get("Content-Type"), "; charset=utf-8"), a.status); got != want ||
+			a.codes() != "GRAPHQL_VALIDATION_FAILED" {
 			t.Errorf("Accept %q: %s %s", accept, got, a.body)
 		}
 	}
 }
 
-// G12: never silently anonymous.
-func TestG12ABadTokenIsNeverAnonymous(t *testing.T) {
+// never silently anonymous.
+func TestHandler_InvalidToken(t *testing.T) {
 	h := newHandler(t, graph.Config{Feed: always(twenty()), User: func(r *httpRequest) (string, error) {
 		switch r.Header.Get("Authorization") {
 		case "Bearer later":
-			return "", fmt.Errorf("%w: geheim", graph.ErrAuth)
+			return "", fmt.Errorf("%w: secret-text", graph.ErrAuth)
 		case "":
 			return "", nil
 		}
-		return "", errors.New("geheim")
+		return "", errors.New("secret-text")
 	}})
 	a := ask(t, h, query(k6Query, nil), "Authorization: Bearer bad")
-	if a.status != 401 || a.codes() != "UNAUTHENTICATED" || a.Data.Feed != nil || strings.Contains(a.body, "geheim") || a.header.Get("WWW-Authenticate") != `Bearer error="invalid_token"` {
+	if a.status != 401 || a.codes() != "UNAUTHENTICATED" || a.Data.Feed != nil ||
+		strings.Contains(a.body, "secret-text") ||
+		a.header.Get("WWW-Authenticate") != `Bearer error="invalid_token"` {
 		t.Errorf("%d %s", a.status, a.body)
 	}
 	a = ask(t, h, query(k6Query, nil), "Authorization: Bearer later")
@@ -131,9 +136,16 @@ func TestG12ABadTokenIsNeverAnonymous(t *testing.T) {
 	}
 }
 
-func TestQueriesAreBounded(t *testing.T) {
+func TestHandler_QueryLimits(t *testing.T) {
 	var called int
-	h := newHandler(t, graph.Config{Feed: pages{page: func(context.Context, feed.Query) (feed.Page, error) { called++; return feed.Page{}, nil }}})
+	h := newHandler(
+		t,
+		graph.Config{
+			Feed: pages{
+				page: func(context.Context, feed.Query) (feed.Page, error) { called++; return feed.Page{}, nil },
+			},
+		},
+	)
 	nested := "fragment f0 on Post{id}"
 	for i := 1; i < 40; i++ {
 		nested += fmt.Sprintf(" fragment f%d on Post{...f%d ...f%d}", i, i-1, i-1)
@@ -160,7 +172,8 @@ func TestQueriesAreBounded(t *testing.T) {
 		"mutations":    {"mutation{a:batchLike(postIds:[]){success} b:batchLike(postIds:[]){success} c:batchLike(postIds:[]){success} d:batchLike(postIds:[]){success} e:batchLike(postIds:[]){success}}", "BAD_USER_INPUT"},
 	} {
 		a := ask(t, h, query(c.query, nil))
-		if a.status != 200 || !strings.HasPrefix(a.codes(), c.code) || called > 0 || strings.Contains(a.body, `"data"`) {
+		if a.status != 200 || !strings.HasPrefix(a.codes(), c.code) || called > 0 ||
+			strings.Contains(a.body, `"data"`) {
 			t.Errorf("%s: %d %.300s", name, a.status, a.body)
 		}
 		if strings.Contains(a.body, "Did you mean") {
@@ -169,7 +182,7 @@ func TestQueriesAreBounded(t *testing.T) {
 	}
 }
 
-func TestFragmentsDirectivesAndAliasesAreUnderstood(t *testing.T) {
+func TestHandler_FragmentsDirectivesAliases(t *testing.T) {
 	page := twenty()
 	page.Items = page.Items[:1]
 	h := newHandler(t, graph.Config{Feed: always(page)})
@@ -198,7 +211,7 @@ func TestFragmentsDirectivesAndAliasesAreUnderstood(t *testing.T) {
 	}
 }
 
-func TestOnlyInDevTheSchemaIsTold(t *testing.T) {
+func TestHandler_IntrospectionOnlyInDev(t *testing.T) {
 	h := newHandler(t, graph.Config{Feed: always(twenty()), Dev: true})
 	a := ask(t, h, query(introspectionQuery, nil))
 	var said struct {
@@ -225,14 +238,16 @@ func TestOnlyInDevTheSchemaIsTold(t *testing.T) {
 	fields := map[string]int{}
 	for _, typ := range said.Data.Schema.Types {
 		fields[typ.Name] = len(typ.Fields)
-		if typ.Name == "Query" && (fmt.Sprint(typ.Fields[0].Args) != "[{limit} {cursor} {client}]" || len(typ.Fields) != 1) {
+		if typ.Name == "Query" &&
+			(fmt.Sprint(typ.Fields[0].Args) != "[{limit} {cursor} {client}]" || len(typ.Fields) != 1) {
 			t.Errorf("%+v", typ)
 		}
 		if typ.Name == "Post" && (typ.Fields[0].Type.Kind != "NON_NULL" || typ.Fields[0].Type.OfType.Name != "ID") {
 			t.Errorf("%+v", typ)
 		}
 	}
-	if fields["Post"] != 15 || fields["Feed"] != 3 || fields["User"] != 3 || fields["Mutation"] != 2 || said.Data.Schema.QueryType.Name != "Query" {
+	if fields["Post"] != 15 || fields["Feed"] != 3 || fields["User"] != 3 || fields["Mutation"] != 2 ||
+		said.Data.Schema.QueryType.Name != "Query" {
 		t.Errorf("%v", fields)
 	}
 }
@@ -249,7 +264,10 @@ func FuzzStrings(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		h := newHandler(t, graph.Config{Feed: always(feed.Page{Items: []feed.Item{{Post: &feed.Post{ID: text, Caption: text}}}})})
+		h := newHandler(
+			t,
+			graph.Config{Feed: always(feed.Page{Items: []feed.Item{{Post: &feed.Post{ID: text, Caption: text}}}})},
+		)
 		a := ask(t, h, query("{feed{posts{id caption}}}", nil))
 		want := strings.ToValidUTF8(text, "\ufffd")
 		if !utf8.ValidString(text) { // each byte that is none is replaced for itself

@@ -11,7 +11,7 @@ import (
 	"github.com/novasocial/imagetier/prefetch/profile"
 )
 
-// writer appends the JSON of an answer.
+// writer appends JSON.
 type writer []byte
 
 func (w *writer) raw(text string) { *w = append(*w, text...) }
@@ -20,7 +20,7 @@ func (w *writer) int(n int64) { *w = strconv.AppendInt(*w, n, 10) }
 
 func (w *writer) bool(is bool) { *w = strconv.AppendBool(*w, is) }
 
-// orNull writes a string; "" is null (G17).
+// orNull writes a string, or null if it is empty.
 func (w *writer) orNull(text string) {
 	if text == "" {
 		w.raw("null")
@@ -29,11 +29,11 @@ func (w *writer) orNull(text string) {
 	w.string(text)
 }
 
-// string writes a string. What is not UTF-8 becomes U+FFFD.
+// string writes a string. Invalid UTF-8 becomes U+FFFD.
 func (w *writer) string(text string) {
 	const hex = "0123456789abcdef"
 	b := append(*w, '"')
-	from := 0 // text[from:i] is written as it is
+	from := 0 // text[from:i] needs no escape
 	for i := 0; i < len(text); {
 		c := text[i]
 		if c >= utf8.RuneSelf {
@@ -58,8 +58,8 @@ func (w *writer) string(text string) {
 	*w = append(append(b, text[from:]...), '"')
 }
 
-// object writes the members of an object.
-func (w *writer) object(typeName string, nodes []node, member func(n *node)) {
+// object writes an object; field writes the value of one of its fields.
+func (w *writer) object(typeName string, nodes []node, field func(n *node)) {
 	w.raw("{")
 	for i := range nodes {
 		if i > 0 {
@@ -70,13 +70,13 @@ func (w *writer) object(typeName string, nodes []node, member func(n *node)) {
 		if n.name == "__typename" {
 			w.string(typeName)
 		} else {
-			member(n)
+			field(n)
 		}
 	}
 	w.raw("}")
 }
 
-// write appends the data of an answer.
+// write appends the data of the answer to dst.
 func (x *run) write(ctx context.Context, dst []byte) []byte {
 	w := writer(dst)
 	typeName := "Query"
@@ -108,16 +108,17 @@ func (x *run) write(ctx context.Context, dst []byte) []byte {
 	return w
 }
 
-// pageWriter writes one page, and gathers what it shows.
+// pageWriter writes one page, and collects the images in it.
 type pageWriter struct {
 	*writer
 	*run
 	client imagelink.Client
-	images []imagelink.Minted // of posts, if they were needed before; else nil
-	facts  []Facts            // likewise
-	shown  [3]shownIn         // a profile each
+	images []imagelink.Minted // of posts; nil unless facts are requested
+	facts  []Facts            // of posts, likewise
+	shown  [3]shownIn         // by profile
 }
 
+// shownIn are the images that a page shows in one profile.
 type shownIn struct {
 	profile string
 	images  []profile.Image
@@ -125,7 +126,7 @@ type shownIn struct {
 
 func (w *pageWriter) page(ctx context.Context, nodes []node, p *feed.Page) {
 	if posts := find(nodes, "posts"); posts != nil && w.cfg.Facts != nil && wantsFacts(nodes) {
-		w.ask(ctx, p)
+		w.fetchFacts(ctx, p)
 	}
 	w.object("Feed", nodes, func(n *node) {
 		switch n.name {
@@ -151,7 +152,7 @@ func (w *pageWriter) page(ctx context.Context, nodes []node, p *feed.Page) {
 	}
 }
 
-// wantsFacts reports whether a field of a post needs the tier.
+// wantsFacts reports whether the query has a field that needs metadata from the tier.
 func wantsFacts(nodes []node) bool {
 	for _, n := range nodes {
 		for _, field := range n.sub {
@@ -164,10 +165,10 @@ func wantsFacts(nodes []node) bool {
 	return false
 }
 
-// ask asks for the facts of all posts at once.
-func (w *pageWriter) ask(ctx context.Context, p *feed.Page) {
+// fetchFacts fetches the metadata of all posts at once.
+func (w *pageWriter) fetchFacts(ctx context.Context, p *feed.Page) {
 	w.images, w.facts = make([]imagelink.Minted, len(p.Items)), make([]Facts, len(p.Items))
-	asked, of := make([]profile.Image, 0, len(p.Items)), make([]int, 0, len(p.Items))
+	images, indexes := make([]profile.Image, 0, len(p.Items)), make([]int, 0, len(p.Items))
 	for i, item := range p.Items {
 		plain := item.Post.ImageURL
 		if plain == "" {
@@ -175,20 +176,20 @@ func (w *pageWriter) ask(ctx context.Context, p *feed.Page) {
 		}
 		w.images[i] = w.mint(w.cfg.Fields.ImageURL, plain, item.Post.CreatedAt)
 		if image := w.images[i].Image; !image.IsZero() {
-			asked, of = append(asked, image), append(of, i)
+			images, indexes = append(images, image), append(indexes, i)
 		}
 	}
-	if len(asked) == 0 {
+	if len(images) == 0 {
 		return
 	}
-	for i, facts := range w.cfg.Facts(ctx, asked) {
-		w.facts[of[i]] = facts
+	for i, facts := range w.cfg.Facts(ctx, images) {
+		w.facts[indexes[i]] = facts
 	}
 }
 
 func (w *pageWriter) post(nodes []node, item *feed.Item, i int) {
 	p := item.Post
-	var image imagelink.Minted // of ImageURL, once it is made
+	var image imagelink.Minted // of ImageURL, minted on first use
 	minted := func() imagelink.Minted {
 		switch {
 		case image.URL != "" || p.ImageURL == "":
@@ -228,9 +229,9 @@ func (w *pageWriter) post(nodes []node, item *feed.Item, i int) {
 		case "commentCount":
 			w.int(int64(clamped(p.Comments)))
 		case "viewCount":
-			w.raw("0") // no service knows it (G17)
+			w.raw("0") // no service has it
 		case "isLiked":
-			w.raw("null") // likewise
+			w.raw("null") // no service has it
 		case "createdAt":
 			if p.CreatedAt.IsZero() {
 				w.raw("null")
@@ -272,13 +273,13 @@ func (w *pageWriter) author(nodes []node, item *feed.Item) {
 		case "username":
 			w.orNull(a.Username)
 		case "avatarUrl":
-			// Users have no date; that of the post keeps all URLs of an old post as they were.
+			// Users have no date. With that of the post, no URL of an old post changes at a key rotation.
 			w.url(w.cfg.Fields.AvatarURL, w.mint(w.cfg.Fields.AvatarURL, a.AvatarURL, item.Post.CreatedAt))
 		}
 	})
 }
 
-// mint returns plain as it is where it is none of the tier's.
+// mint returns the signed URL of plain, or plain if it is not an image of the tier.
 func (w *pageWriter) mint(profileName, plain string, created time.Time) imagelink.Minted {
 	if plain == "" || profileName == "" {
 		return imagelink.Minted{URL: plain}
@@ -290,7 +291,7 @@ func (w *pageWriter) mint(profileName, plain string, created time.Time) imagelin
 	return minted
 }
 
-// url writes a URL, and notes what it shows.
+// url writes a URL, and records its image.
 func (w *pageWriter) url(profileName string, minted imagelink.Minted) {
 	w.orNull(minted.URL)
 	if minted.Image.IsZero() || w.cfg.HandedOut == nil {

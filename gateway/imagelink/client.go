@@ -9,40 +9,41 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// Header is the request header by which a client says what it wants, as ParseClient reads
-// it: "webp@3x". It goes before what User-Agent tells.
+// Header is the request header with the format and scale that a client wants, as [ParseClient] reads
+// it: "webp@3x". It overrides User-Agent.
 const Header = "X-Image-Client"
 
-// Vary are the headers that an answer with minted URLs depends on.
+// Vary is the Vary header of answers with minted URLs.
 const Vary = "User-Agent, " + Header
 
-// Format is what a client decodes; a later one is smaller.
+// Format is the best image format that a client decodes, in the order of compression.
 type Format uint8
 
 const (
-	JPEG Format = iota // everybody
+	JPEG Format = iota // every client
 	WebP
 	AVIF
 
 	formats
 )
 
+// String returns "jpg", "webp" or "avif".
 func (f Format) String() string { return [...]string{"jpg", "webp", "avif"}[f] }
 
-// fallbacks returns f and what to take where a profile does not have it.
+// fallbacks returns f and then the formats to use if a profile does not have it.
 func (f Format) fallbacks() []resize.Format {
 	return []resize.Format{resize.AVIF, resize.WebP, resize.JPEG}[AVIF-f:]
 }
 
-// maxScale is the largest scale that there are classes for: @4x is @3x.
+// maxScale is the largest distinguished scale: @4x is treated as @3x.
 const maxScale = 3
 
-// classes is how many Clients there are. Each is a picture of its own in every CDN, so
-// there are few.
+// classes is the number of distinct Clients. It is small, because each has its own images in every
+// CDN cache.
 const classes = int(formats) * maxScale
 
-// Client is a class of clients: what they decode, and how many pixels a point has on their
-// screens. The zero Client is "jpg@1x".
+// Client is a class of clients: the format they decode, and the pixels per point of their screens.
+// The zero Client is "jpg@1x".
 type Client struct {
 	Format Format
 	Scale  int // 1-3; less is 1, more is 3
@@ -56,23 +57,23 @@ func clientOfClass(class int) Client {
 	return Client{Format: Format(class / maxScale), Scale: class%maxScale + 1}
 }
 
-// String returns "webp@3x": what ParseClient reads.
+// String returns the text that [ParseClient] reads, like "webp@3x".
 func (c Client) String() string { return c.Format.String() + "@" + strconv.Itoa(c.scale()) + "x" }
 
-// ClientOf returns the class of who sent these headers: what Header says counts, and what
-// it leaves out or says wrong is told by User-Agent.
+// ClientOf returns the class of a client by its request headers: [Header], and User-Agent for
+// everything that it leaves out. An invalid Header is ignored.
 func ClientOf(h http.Header) Client {
 	c := ClientOfUserAgent(h.Get("User-Agent"))
-	if said := h.Get(Header); said != "" {
-		if explicit, err := ParseClient(said, c); err == nil {
+	if text := h.Get(Header); text != "" {
+		if explicit, err := ParseClient(text, c); err == nil {
 			return explicit
 		}
 	}
 	return c
 }
 
-// ParseClient reads what a client says of itself: a format (jpg, webp, avif), a scale (@1x,
-// @2x, @3x), or both: "webp@3x". What it does not say is as in otherwise.
+// ParseClient parses a format (jpg, webp, avif), a scale (@1x, @2x, @3x), or both: "webp@3x". An
+// omitted part, and everything on an error, is that of otherwise.
 func ParseClient(text string, otherwise Client) (Client, error) {
 	c := otherwise
 	format, scale, scaled := strings.Cut(strings.TrimSpace(text), "@")
@@ -85,13 +86,16 @@ func ParseClient(text string, otherwise Client) (Client, error) {
 		c.Format = AVIF
 	default:
 		if format != "" || !scaled {
-			return otherwise, fmt.Errorf("image client %.40q: want jpg, webp or avif, then @1x, @2x or @3x or nothing", text)
+			return otherwise, fmt.Errorf(
+				"image client %.40q: want jpg, webp or avif, optionally followed by @1x, @2x or @3x",
+				text,
+			)
 		}
 	}
 	if scaled {
 		n, err := strconv.ParseUint(strings.TrimSuffix(scale, "x"), 10, 8)
 		if err != nil || n < 1 || !strings.HasSuffix(scale, "x") {
-			return otherwise, fmt.Errorf("image client %.40q: a scale is @1x, @2x or @3x", text)
+			return otherwise, fmt.Errorf("image client %.40q: the scale must be @1x, @2x or @3x", text)
 		}
 		c.Scale = min(int(n), maxScale)
 	}

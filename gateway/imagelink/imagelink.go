@@ -1,17 +1,16 @@
-// Package imagelink makes the signed thumbnail URLs that a client is sent: the image of a
-// post, as a plain URL, and the client's class give one URL, the same on every gateway and
-// after every restart. SDWebImage keeps pictures under their whole URL, so that another
-// spelling were another download on every phone.
+// Package imagelink mints signed thumbnail URLs: the plain URL of an image and the class of a client
+// determine one URL, the same on every gateway and after every restart. Image loaders such as
+// SDWebImage cache by the whole URL, so any other spelling would be another download.
 //
-// It is made for Go services that mint URLs themselves, too: it imports the tier's grammar
-// of URLs and the standard library, and no gRPC, GraphQL or Redis.
+// Go services may use it to mint URLs themselves: it imports only the tier's URL grammar and the
+// standard library, not gRPC, GraphQL or Redis.
 //
 //	linker, err := imagelink.New(imagelink.Config{Base: "https://img.example.com", Links: links, Keys: keys})
 //	client := imagelink.ClientOf(request.Header)
 //	post.ThumbnailURL = linker.URL(client, "feed", post.ImageURL, post.CreatedAt)
 //
-// What is minted is what the tier warms for an event: both read plain URLs by package
-// profile, and take the Specs of a profile.
+// The tier warms exactly the minted URLs for an event: both parse plain URLs with package profile and
+// use the Specs of a profile. Start reading at [Linker.Mint].
 package imagelink
 
 import (
@@ -27,38 +26,36 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// ErrProfile: there is no profile of that name.
-var ErrProfile = errors.New("no such profile")
+// ErrProfile means that no profile has the given name.
+var ErrProfile = errors.New("unknown profile")
 
-// Key is a signing key and since when it signs.
+// Key is a signing key and the time from which it signs.
 type Key struct {
 	imageurl.Key
-	// From is the time from which on posts are signed with this key; older posts get the
-	// next key of the list whose From is not after them. Zero is from ever. So a key is
-	// rotated without a change of any old URL, and without clocks that agree: what counts
-	// is the post's time, not ours.
+	// From is the creation time of the first posts that the key signs. Older posts get the next
+	// key in the list whose From is not after them; zero covers all. Rotating a key therefore
+	// changes no old URL, and does not depend on the clock of the gateway.
 	From time.Time
 }
 
-// Config of a Linker.
+// Config configures a [Linker].
 type Config struct {
-	// Base is scheme and host of the tier as clients reach it, "https://img.example.com".
+	// Base is the scheme and host of the tier for clients, "https://img.example.com".
 	Base string
-	// Links say which plain URLs are images of the tier, and what they mean. Needed.
+	// Links maps plain URLs to images of the tier. It is required.
 	Links *profile.Links
-	// Profiles are the Specs by name; nil is profile.BuiltIn.
+	// Profiles are the Specs by name. If nil, profile.BuiltIn is used.
 	Profiles *profile.Set
-	// Keys sign, the newest first. At least one is needed, unless Dev.
+	// Keys are the signing keys, newest first. At least one is required, unless Dev is set.
 	Keys []Key
-	// Dev writes _ in the place of signatures where there are no keys.
+	// Dev writes _ instead of a signature if there are no keys.
 	Dev bool
-	// Tag returns the strong entity tag of a live image, without quotes, for prefixes with
-	// the rule etag; it must not wait. Where ok is false, or Tag is nil, the live image is
-	// linked.
+	// Tag returns the strong entity tag of a live image, without quotes, for prefixes with the
+	// rule etag. It must not block. If ok is false, or Tag is nil, the live image is linked.
 	Tag func(live profile.Image) (tag string, ok bool)
 }
 
-// Linker makes signed URLs. It never changes and is safe for concurrent use.
+// Linker mints signed URLs. It is immutable and safe for concurrent use.
 type Linker struct {
 	base   string
 	links  *profile.Links
@@ -68,20 +65,31 @@ type Linker struct {
 	specs  map[string][classes]resize.Spec // by profile and class
 }
 
-// New returns a Linker. The error names everything that is wrong with cfg.
+// New returns a Linker. The error lists all faults of cfg.
 func New(cfg Config) (*Linker, error) {
 	var faults []error
-	if u, err := url.Parse(cfg.Base); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.Scheme+"://"+u.Host != cfg.Base {
-		faults = append(faults, fmt.Errorf("image base %q: want scheme and host, like https://img.example.com", cfg.Base))
+	if u, err := url.Parse(cfg.Base); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" ||
+		u.Scheme+"://"+u.Host != cfg.Base {
+		faults = append(
+			faults,
+			fmt.Errorf("image base %q: want scheme and host, like https://img.example.com", cfg.Base),
+		)
 	}
 	if cfg.Links == nil {
-		faults = append(faults, errors.New("config without Links"))
+		faults = append(faults, errors.New("Links are required"))
 	}
 	var keys []imageurl.Key
 	for i, k := range cfg.Keys {
 		keys = append(keys, k.Key)
 		if i == len(cfg.Keys)-1 && !k.From.IsZero() {
-			faults = append(faults, fmt.Errorf("the last key, %s, signs from %s on, and nothing signs what is older", k.ID, k.From.Format(time.DateOnly)))
+			faults = append(
+				faults,
+				fmt.Errorf(
+					"the last key, %s, signs from %s on: no key would sign older posts",
+					k.ID,
+					k.From.Format(time.DateOnly),
+				),
+			)
 		}
 	}
 	newSigner := imageurl.NewSigner
@@ -93,7 +101,14 @@ func New(cfg Config) (*Linker, error) {
 	if err := errors.Join(faults...); err != nil {
 		return nil, fmt.Errorf("image links: %w", err)
 	}
-	l := &Linker{base: cfg.Base, links: cfg.Links, signer: signer, keys: cfg.Keys, tag: cfg.Tag, specs: map[string][classes]resize.Spec{}}
+	l := &Linker{
+		base:   cfg.Base,
+		links:  cfg.Links,
+		signer: signer,
+		keys:   cfg.Keys,
+		tag:    cfg.Tag,
+		specs:  map[string][classes]resize.Spec{},
+	}
 	profiles := cmp.Or(cfg.Profiles, profile.BuiltIn())
 	for _, name := range profiles.Names() {
 		p, _ := profiles.Get(name)
@@ -114,22 +129,21 @@ func specFor(p profile.Profile, c Client) resize.Spec {
 			return spec
 		}
 	}
-	return resize.Spec{} // no: a profile has at least one Spec
+	return resize.Spec{} // unreachable: a profile has at least one Spec
 }
 
-// Minted is a URL for a client.
+// Minted is a URL to send to a client.
 type Minted struct {
 	URL string
-	// Image is what the URL shows; zero where the URL was signed already.
+	// Image is the image of the URL; zero if the URL was already signed.
 	Image profile.Image
 }
 
-// Mint returns the signed URL of the image that plain names, in the Spec that the profile
-// has for the client. created is when its post was, for the choice of the key; zero is the
-// newest key. A URL that is signed already is returned as it is.
+// Mint returns the signed URL of the image at the URL plain, in the profile's Spec for the client.
+// created is the creation time of the post, which determines the key; zero selects the newest key.
+// A signed URL is returned unchanged.
 //
-// The error wraps profile.ErrNoPrefix (the image is none of the tier's), profile.ErrURL
-// or ErrProfile.
+// The error wraps profile.ErrNoPrefix (not an image of the tier), profile.ErrURL or [ErrProfile].
 func (l *Linker) Mint(client Client, profileName, plain string, created time.Time) (Minted, error) {
 	specs, ok := l.specs[profileName]
 	if !ok {
@@ -156,7 +170,7 @@ func (l *Linker) Mint(client Client, profileName, plain string, created time.Tim
 	return Minted{URL: l.base + l.path(ref, created), Image: link.Image}, nil
 }
 
-// URL is Mint for those who show what there is: where Mint errs, plain is returned as it is.
+// URL is like [Linker.Mint], but returns plain on an error.
 func (l *Linker) URL(client Client, profileName, plain string, created time.Time) string {
 	minted, err := l.Mint(client, profileName, plain, created)
 	if err != nil {
@@ -179,8 +193,8 @@ func (l *Linker) path(ref imageurl.Ref, created time.Time) string {
 	return l.signer.Path(ref)
 }
 
-// signed reports whether plain is a URL of ours, or its path, by its form: a signature of a
-// key that is no longer known counts too.
+// signed reports whether plain has the form of a signed URL, or of its path. It accepts signatures
+// of unknown keys, too.
 func (l *Linker) signed(plain string) bool {
 	path := strings.TrimPrefix(plain, l.base)
 	rest, ok := strings.CutPrefix(path, imageurl.Prefix)

@@ -47,7 +47,12 @@ func linker(t testing.TB, cfg imagelink.Config) *imagelink.Linker {
 		cfg.Base = "https://img.example.com"
 	}
 	if cfg.Links == nil {
-		cfg.Links = links(t, "https://cdn.app.example/=posts", "https://avatars.example/=avatars?version=query:v", "https://s3.example/=tagged?version=etag")
+		cfg.Links = links(
+			t,
+			"https://cdn.app.example/=posts",
+			"https://avatars.example/=avatars?version=query:v",
+			"https://s3.example/=tagged?version=etag",
+		)
 	}
 	if cfg.Keys == nil && !cfg.Dev {
 		cfg.Keys = []imagelink.Key{{Key: key("k1", "1")}}
@@ -67,8 +72,8 @@ func client(text string) imagelink.Client {
 	return c
 }
 
-// G8, G17: both fields are complete URLs, and the tier takes their signatures.
-func TestAPostsImageBecomesASignedURL(t *testing.T) {
+// both fields are complete URLs, and the tier takes their signatures.
+func TestLinker_Mint_Signed(t *testing.T) {
 	l := linker(t, imagelink.Config{})
 	tier, err := imageurl.NewSigner(key("k1", "1"))
 	if err != nil {
@@ -100,7 +105,7 @@ func TestAPostsImageBecomesASignedURL(t *testing.T) {
 }
 
 // FIELD: another URL is another download on every phone.
-func TestTheSamePostAndClassHaveOneURLForEver(t *testing.T) {
+func TestLinker_Mint_Deterministic(t *testing.T) {
 	// The signature was made by openssl dgst -sha256 -mac HMAC.
 	const want = "https://img.example.com/i/k1.LTyaBEFmDY5GhBTFNZ27nQ/1320x/v.0/posts/2026/11/abc.jpg.webp"
 	for range 2 { // restarts
@@ -113,11 +118,20 @@ func TestTheSamePostAndClassHaveOneURLForEver(t *testing.T) {
 	}
 }
 
-// CONTRACT 4: a post created before a key's date is signed by the older key.
-func TestAKeyWithADateSignsNewerPostsOnly(t *testing.T) {
+// A post created before a key's date is signed by the older key.
+func TestLinker_Mint_DatedKeys(t *testing.T) {
 	day := func(d int) time.Time { return time.Date(2026, 12, d, 0, 0, 0, 0, time.UTC) }
 	before := linker(t, imagelink.Config{Keys: []imagelink.Key{{Key: key("k1", "1")}}})
-	l := linker(t, imagelink.Config{Keys: []imagelink.Key{{Key: key("k3", "3"), From: day(20)}, {Key: key("k2", "2"), From: day(1)}, {Key: key("k1", "1")}}})
+	l := linker(
+		t,
+		imagelink.Config{
+			Keys: []imagelink.Key{
+				{Key: key("k3", "3"), From: day(20)},
+				{Key: key("k2", "2"), From: day(1)},
+				{Key: key("k1", "1")},
+			},
+		},
+	)
 	for _, c := range []struct {
 		created time.Time
 		id      string
@@ -136,7 +150,7 @@ func TestAKeyWithADateSignsNewerPostsOnly(t *testing.T) {
 	}
 }
 
-func TestAURLThatIsSignedStaysAsItIs(t *testing.T) {
+func TestLinker_Mint_AlreadySigned(t *testing.T) {
 	// Even where the prefix of plain URLs is the tier's own host.
 	l := linker(t, imagelink.Config{Links: links(t, "https://img.example.com/=posts", "/=local")})
 	for _, plain := range []string{
@@ -150,15 +164,21 @@ func TestAURLThatIsSignedStaysAsItIs(t *testing.T) {
 			t.Errorf("%s became %+v, %v", plain, minted, err)
 		}
 	}
-	if got := l.URL(client("webp@3x"), "feed", "https://img.example.com/i/holiday/a.jpg", time.Time{}); !strings.Contains(got, "/posts/i/holiday/a.jpg.webp") {
+	if got := l.URL(client("webp@3x"), "feed", "https://img.example.com/i/holiday/a.jpg", time.Time{}); !strings.Contains(
+		got,
+		"/posts/i/holiday/a.jpg.webp",
+	) {
 		t.Errorf("a folder named i was taken for a signature: %s", got)
 	}
-	if got := l.URL(client("webp@3x"), "feed", "https://img.example.com/i/my.holiday/a.jpg", time.Time{}); !strings.Contains(got, "/posts/i/my.holiday/a.jpg.webp") {
+	if got := l.URL(client("webp@3x"), "feed", "https://img.example.com/i/my.holiday/a.jpg", time.Time{}); !strings.Contains(
+		got,
+		"/posts/i/my.holiday/a.jpg.webp",
+	) {
 		t.Errorf("a folder with a dot was taken for a signature: %s", got)
 	}
 }
 
-func TestWhatIsNotTheTiersStaysAsItIs(t *testing.T) {
+func TestLinker_Mint_ForeignURL(t *testing.T) {
 	l := linker(t, imagelink.Config{})
 	for plain, want := range map[string]error{
 		"https://elsewhere.example/a.jpg":        profile.ErrNoPrefix,
@@ -176,14 +196,17 @@ func TestWhatIsNotTheTiersStaysAsItIs(t *testing.T) {
 			t.Errorf("%.60s became %.60s", plain, got)
 		}
 	}
-	if _, err := l.Mint(client("webp@3x"), "fed", "https://cdn.app.example/a.jpg", time.Time{}); !errors.Is(err, imagelink.ErrProfile) {
+	if _, err := l.Mint(client("webp@3x"), "fed", "https://cdn.app.example/a.jpg", time.Time{}); !errors.Is(
+		err,
+		imagelink.ErrProfile,
+	) {
 		t.Errorf("a profile that there is none of: %v", err)
 	}
 }
 
 func long(n int) string { return strings.Repeat("x", n) }
 
-func TestAVIFIsForProfilesThatHaveIt(t *testing.T) {
+func TestLinker_Mint_FormatFallback(t *testing.T) {
 	profiles, err := profile.New(map[string][]string{
 		"feed":  {"440x.webp", "880x.webp", "440x.avif", "880x.avif", "440x.jpg"},
 		"icons": {"32x32-cover.png"},
@@ -196,13 +219,16 @@ func TestAVIFIsForProfilesThatHaveIt(t *testing.T) {
 		{"avif@2x", "feed", "/880x/v.0/posts/a.jpg.avif"}, {"webp@3x", "feed", "/880x/v.0/posts/a.jpg.webp"},
 		{"jpg@3x", "feed", "/440x/v.0/posts/a.jpg.jpg"}, {"jpg@3x", "icons", "/32x32-cover/v.0/posts/a.jpg.png"},
 	} {
-		if got := l.URL(client(c.client), c.profile, "https://cdn.app.example/a.jpg", time.Time{}); !strings.HasSuffix(got, c.want) {
+		if got := l.URL(client(c.client), c.profile, "https://cdn.app.example/a.jpg", time.Time{}); !strings.HasSuffix(
+			got,
+			c.want,
+		) {
 			t.Errorf("%s for %s is %s, not %s", c.profile, c.client, got, c.want)
 		}
 	}
 }
 
-func TestTheTagIsPinnedOnceItIsKnown(t *testing.T) {
+func TestLinker_Mint_PinsTag(t *testing.T) {
 	tags := map[string]string{"a.jpg": "9f86d081"}
 	l := linker(t, imagelink.Config{Tag: func(live profile.Image) (string, bool) {
 		tag, ok := tags[live.Name]
@@ -217,14 +243,18 @@ func TestTheTagIsPinnedOnceItIsKnown(t *testing.T) {
 
 // E: after an event, every URL that the gateway mints for that page is a hit. An event
 // makes the Specs of its profile.
-func TestEveryURLThatIsMintedIsOneThatIsWarmed(t *testing.T) {
+func TestLinker_Mint_OnlyWarmedURLs(t *testing.T) {
 	l := linker(t, imagelink.Config{})
 	tier, _ := imageurl.NewSigner(key("k1", "1"))
 	for _, name := range profile.BuiltIn().Names() {
 		p, _ := profile.BuiltIn().Get(name)
 		minted := map[resize.Spec]bool{}
 		for _, plain := range []string{"https://cdn.app.example/a%20b.jpg", "https://avatars.example/u1.jpg?v=7"} {
-			link, err := links(t, "https://cdn.app.example/=posts", "https://avatars.example/=avatars?version=query:v").Image(plain)
+			link, err := links(
+				t,
+				"https://cdn.app.example/=posts",
+				"https://avatars.example/=avatars?version=query:v",
+			).Image(plain)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -239,7 +269,9 @@ func TestEveryURLThatIsMintedIsOneThatIsWarmed(t *testing.T) {
 			for _, format := range []string{"jpg", "webp", "avif"} {
 				for scale := range 5 {
 					c := imagelink.Client{Scale: scale, Format: client(format).Format}
-					ref, err := tier.Parse(strings.TrimPrefix(l.URL(c, name, plain, time.Time{}), "https://img.example.com"))
+					ref, err := tier.Parse(
+						strings.TrimPrefix(l.URL(c, name, plain, time.Time{}), "https://img.example.com"),
+					)
 					if err != nil || !warmed[ref] {
 						t.Errorf("%s for %s is not warmed: %s, %v", plain, c, ref, err)
 					}
@@ -253,15 +285,16 @@ func TestEveryURLThatIsMintedIsOneThatIsWarmed(t *testing.T) {
 	}
 }
 
-func TestWhatIsWrongWithAConfigIsSaidAtOnce(t *testing.T) {
+func TestNew_Faults(t *testing.T) {
 	_, err := imagelink.New(imagelink.Config{Base: "https://img.example.com/x"})
-	for _, want := range []string{"image base", "config without Links", "no key"} {
+	for _, want := range []string{"image base", "Links are required", "no key"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in %v", want, err)
 		}
 	}
 	late := imagelink.Key{Key: key("k1", "1"), From: time.Unix(1, 0)}
-	if _, err := imagelink.New(imagelink.Config{Base: "https://x", Links: links(t), Keys: []imagelink.Key{late}}); err == nil || strings.Contains(err.Error(), "1111") {
+	if _, err := imagelink.New(imagelink.Config{Base: "https://x", Links: links(t), Keys: []imagelink.Key{late}}); err == nil ||
+		strings.Contains(err.Error(), "1111") {
 		t.Errorf("a last key with a date: %v", err)
 	}
 	if _, err := imagelink.New(imagelink.Config{Base: "https://x", Links: links(t), Dev: true}); err != nil {
@@ -270,7 +303,7 @@ func TestWhatIsWrongWithAConfigIsSaidAtOnce(t *testing.T) {
 }
 
 // E: usable as a library by a Go feed service without gRPC, GraphQL or Redis in its build.
-func TestAServiceThatImportsItBuildsNothingElseOfTheGateway(t *testing.T) {
+func TestImports(t *testing.T) {
 	module, err := filepath.Abs("..")
 	if err != nil {
 		t.Fatal(err)
@@ -313,7 +346,8 @@ func main() {
 	}
 	for path := range strings.FieldsSeq(string(out)) {
 		if path != "feed.example" && !strings.HasPrefix(path, "github.com/novasocial/imagetier/") ||
-			strings.HasPrefix(path, "github.com/novasocial/imagetier/gateway/") && !strings.HasSuffix(path, "/imagelink") {
+			strings.HasPrefix(path, "github.com/novasocial/imagetier/gateway/") &&
+				!strings.HasSuffix(path, "/imagelink") {
 			t.Errorf("the build has %s", path)
 		}
 	}

@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// since is from which version on something decodes a format; zero is never.
+// since has the first versions that decode a format; zero means never.
 type since struct{ webp, avif version }
 
-// version compares as a number: 16.4 is 16*1000+4.
+// version is major*1000+minor: 16.4 is 16004.
 type version int
 
 func (s since) format(v version) Format {
@@ -22,10 +22,10 @@ func (s since) format(v version) Format {
 	return JPEG
 }
 
-// What decodes what. Apple's formats are those of ImageIO, which UIImage, SDWebImage,
-// Kingfisher, Nuke and WebKit on iOS all decode with.
+// Decoders by version. Apple's formats are those of ImageIO, which UIImage, SDWebImage, Kingfisher,
+// Nuke and WebKit on iOS all use.
 var (
-	// iOS, iPadOS and tvOS share their numbers: WebP since 14 (WWDC 2020, release notes of
+	// iOS, iPadOS and tvOS share version numbers: WebP since 14 (WWDC 2020, release notes of
 	// Safari 14), AVIF since 16 (release notes of Safari 16).
 	iOS = since{webp: 14_000, avif: 16_000}
 	// macOS: WebP since 11, AVIF since 13: the releases of the same years.
@@ -35,34 +35,44 @@ var (
 	// Darwin is the kernel of all of them, one number a year: 20 is iOS 14 and macOS 11, 22
 	// is iOS 16 and macOS 13 (XNU's release numbers; CFNetwork's User-Agent shows them).
 	darwin = since{webp: 20_000, avif: 22_000}
-	// Safari on a Mac: its User-Agent says 10.15.7 whatever the Mac has, and 14 and 15 decode
-	// WebP on macOS 11 only, so 16 (which needs 11); AVIF everywhere since 16.4.
+	// Safari on macOS always sends system version 10.15.7. 14 and 15 decode WebP only on macOS 11,
+	// so 16, which requires macOS 11, is the first safe one; AVIF since 16.4.
 	macSafari = since{webp: 16_000, avif: 16_004}
 	// Chromium decodes all of WebP since 32 and AVIF since 85, Edge AVIF since 121;
 	// Firefox WebP since 65 and AVIF since 93.
 	chromium = since{webp: 32_000, avif: 85_000}
 	edge     = since{webp: 32_000, avif: 121_000}
 	firefox  = since{webp: 65_000, avif: 93_000}
-	// Android decodes all of WebP since 4.3 and AVIF since 12: the platform's decoder, which
+	// Android decodes all of WebP since 4.3 and AVIF since 12, with the platform's decoder, which
 	// Glide and Coil use.
 	android = since{webp: 4_003, avif: 12_000}
 )
 
-// ClientOfUserAgent returns the class that a User-Agent tells. It knows what image loaders
-// and HTTP clients of apps send (SDWebImage and all that count as it does: AFNetworking,
-// Alamofire; CFNetwork, which is Kingfisher's, Nuke's and Apollo's; OkHttp, Coil, Glide,
-// Dalvik) and browsers. Who is unknown gets JPEG at @2x.
+// ClientOfUserAgent returns the class of a User-Agent. It knows browsers and the image loaders and
+// HTTP clients of apps: SDWebImage, AFNetworking and Alamofire; CFNetwork, used by Kingfisher, Nuke
+// and Apollo; OkHttp, Coil, Glide and Dalvik. Unknown clients get JPEG at @2x.
 //
-// Where the scale is not told it is that of most: 3 of phones, 2 of all others.
+// Without a scale in the User-Agent, phones get 3 and all others 2.
 func ClientOfUserAgent(ua string) Client {
 	c := Client{Format: JPEG, Scale: 2}
 	switch {
 	case has(ua, "iPhone"), has(ua, "iPod"):
 		c.Scale = 3
 		c.Format = appleFormat(ua)
-	case has(ua, "iPad"), has(ua, "Apple TV"), has(ua, "Apple Watch"), has(ua, "Apple Vision"), has(ua, "visionOS"), has(ua, "tvOS"), has(ua, "watchOS"):
+	case has(ua, "iPad"),
+		has(ua, "Apple TV"),
+		has(ua, "Apple Watch"),
+		has(ua, "Apple Vision"),
+		has(ua, "visionOS"),
+		has(ua, "tvOS"),
+		has(ua, "watchOS"):
 		c.Format = appleFormat(ua)
-	case has(ua, "Android"), has(ua, "okhttp/"), has(ua, "Dalvik/"), has(ua, "Coil/"), has(ua, "Glide"), has(ua, "ktor"):
+	case has(ua, "Android"),
+		has(ua, "okhttp/"),
+		has(ua, "Dalvik/"),
+		has(ua, "Coil/"),
+		has(ua, "Glide"),
+		has(ua, "ktor"):
 		c.Scale = 3
 		c.Format = androidFormat(ua)
 	case has(ua, "Mozilla/"):
@@ -73,17 +83,17 @@ func ClientOfUserAgent(ua string) Client {
 	case has(ua, "macOS "), has(ua, "Mac OS X"):
 		c.Format = appleFormat(ua)
 	}
-	if _, told, ok := strings.Cut(ua, "Scale/"); ok {
-		if scale, err := strconv.ParseFloat(number(told), 64); err == nil && scale >= 0.5 {
+	if _, scaleText, ok := strings.Cut(ua, "Scale/"); ok {
+		if scale, err := strconv.ParseFloat(number(scaleText), 64); err == nil && scale >= 0.5 {
 			c.Scale = int(min(math.Round(scale), maxScale))
 		}
 	}
 	return c
 }
 
-func has(ua, word string) bool { return strings.Contains(ua, word) }
+func has(ua, text string) bool { return strings.Contains(ua, text) }
 
-// appleFormat looks for the system's version where the apps' clients and WebKit say it.
+// appleFormat returns the format for the system version in the User-Agent of an app or WebKit.
 func appleFormat(ua string) Format {
 	for _, system := range [...]struct {
 		before string
@@ -97,14 +107,14 @@ func appleFormat(ua string) Format {
 		}
 	}
 	if has(ua, "visionOS ") {
-		return AVIF // it began as a system of iOS 17's year
+		return AVIF // the first visionOS is as new as iOS 17
 	}
 	return JPEG
 }
 
 func androidFormat(ua string) Format {
 	if v, ok := versionAfter(ua, "Chrome/"); ok {
-		return chromium.format(v) // a browser's Android is always 10
+		return chromium.format(v) // browsers always claim Android 10
 	}
 	if v, ok := versionAfter(ua, "Firefox/"); ok {
 		return firefox.format(v)
@@ -112,7 +122,7 @@ func androidFormat(ua string) Format {
 	if v, ok := versionAfter(ua, "Android "); ok {
 		return android.format(v)
 	}
-	return WebP // OkHttp and the loaders on it: nothing that they run on is older
+	return WebP // every Android that OkHttp and its loaders support decodes it
 }
 
 func browserFormat(ua string) Format {
@@ -130,7 +140,7 @@ func browserFormat(ua string) Format {
 	return JPEG
 }
 
-// versionAfter reads the version that stands behind before: 17.4.1, 17_4, 120.
+// versionAfter parses the version after a text: 17.4.1, 17_4, 120.
 func versionAfter(ua, before string) (version, bool) {
 	_, rest, ok := strings.Cut(ua, before)
 	if !ok {
@@ -147,7 +157,7 @@ func versionAfter(ua, before string) (version, bool) {
 	return version(major*1000 + min(max(minor, 0), 999)), true
 }
 
-// leadingInt reads the digits that s begins with, at most 6; -1 if there are none.
+// leadingInt parses the leading digits of s, at most 6; -1 if there are none.
 func leadingInt(s string) (n int, rest string) {
 	n = -1
 	i := 0
@@ -157,7 +167,7 @@ func leadingInt(s string) (n int, rest string) {
 	return n, s[i:]
 }
 
-// number returns the digits and dots that s begins with.
+// number returns the leading digits and dots of s.
 func number(s string) string {
 	return s[:len(s)-len(strings.TrimLeft(s, "0123456789."))]
 }

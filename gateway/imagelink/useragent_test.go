@@ -7,8 +7,8 @@ import (
 	"github.com/novasocial/imagetier/gateway/imagelink"
 )
 
-// SEED, iOS client: SDWebImage at @1x @2x @3x. FIELD: WebP from iOS 14, AVIF from 16.
-func TestTheUserAgentTellsFormatAndScale(t *testing.T) {
+// SDWebImage sends @1x, @2x or @3x; WebP from iOS 14, AVIF from 16.
+func TestClientOfUserAgent(t *testing.T) {
 	for _, c := range []struct{ ua, want string }{
 		{"App/1.0 (iPhone; iOS 17.4; Scale/3.00)", "avif@3x"},
 		{"App/1.0 (iPhone; iOS 16.0; Scale/2.00)", "avif@2x"},
@@ -61,7 +61,7 @@ func TestTheUserAgentTellsFormatAndScale(t *testing.T) {
 	}
 }
 
-func TestWhatAClientSaysGoesBeforeItsUserAgent(t *testing.T) {
+func TestClientOf_HeaderOverridesUserAgent(t *testing.T) {
 	for said, want := range map[string]string{
 		"webp@3x": "webp@3x", "jpg@1x": "jpg@1x", "avif": "avif@2x", "@3x": "webp@3x", "": "webp@2x", "@9x": "webp@3x", " jpg ": "jpg@2x",
 		"heic": "webp@2x", "webp@": "webp@2x", "webp@0x": "webp@2x", "@x": "webp@2x", "webp@3": "webp@2x", "@": "webp@2x",

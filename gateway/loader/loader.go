@@ -1,8 +1,6 @@
-// Package loader makes few calls of many: what requests ask of a service by id, within at
-// most 10 ms of each other, is asked in one call (the DataLoader of GraphQL, across requests).
-//
-// A Loader has the signature of what it stands before, so a service can be put behind one
-// without anybody noticing.
+// Package loader batches lookups by ID: IDs requested within at most 10 ms of each other are fetched
+// with one call, across requests (a GraphQL DataLoader). [Loader.Load] has the same signature as the
+// fetch function, so a Loader can replace it. Start reading there.
 package loader
 
 import (
@@ -14,43 +12,43 @@ import (
 	"time"
 )
 
-// MaxWindow is the longest that an id may wait for others (SEED G21).
+// MaxWindow is the maximum time that an ID waits for others.
 const MaxWindow = 10 * time.Millisecond
 
-// Config of a Loader. Fetch and ID are needed.
+// Config configures a [Loader]. Fetch and ID are required.
 type Config[V any] struct {
-	// Fetch asks the service. It returns what is known of ids, in any order; what it does not
-	// know is left out. Beside values it may return an error, which is that of the ids that
-	// are not among them, or Errors, which is that of the ids it names.
+	// Fetch calls the service. It returns the values of known IDs, in any order. It may return
+	// values with an error: [Errors] applies to the IDs in it, any other error to all IDs
+	// without a value.
 	Fetch func(ctx context.Context, ids []string) ([]V, error)
-	// ID returns the id of a value.
+	// ID returns the ID of a value.
 	ID func(*V) string
-	// Window is how long an id waits for others while a call runs; 0 is MaxWindow. While none
-	// runs, it does not wait.
+	// Window is how long an ID waits for others while a call runs; 0 means MaxWindow. While no
+	// call runs, IDs do not wait.
 	Window time.Duration
-	// MaxBatch is the most ids of one call; 0 is 100.
+	// MaxBatch is the maximum number of IDs in one call; 0 means 100.
 	MaxBatch int
-	// Timeout is how long a call may take; 0 is 5 s. Callers may leave earlier.
+	// Timeout is the maximum duration of a call; 0 means 5 s. Callers may give up earlier.
 	Timeout time.Duration
-	// Divisible reports whether an error may be that of single ids; then each half is asked
-	// again by itself, down to single ids. Nil: none is.
+	// Divisible reports whether an error may be caused by single IDs. Each half of the batch is
+	// then retried separately, down to single IDs. If nil, no error is divisible.
 	Divisible func(error) bool
 }
 
-// ErrPanic is the error of ids whose Fetch panicked.
-var ErrPanic = errors.New("panic in a fetch")
+// ErrPanic is the error of IDs whose Fetch panicked.
+var ErrPanic = errors.New("fetch panicked")
 
-// Errors has the errors of single ids.
+// Errors maps IDs to their errors.
 type Errors map[string]error
 
 func (e Errors) Error() string {
 	for id, err := range e {
-		return fmt.Sprintf("%d ids failed, %q: %v", len(e), id, err)
+		return fmt.Sprintf("%d IDs failed, %q: %v", len(e), id, err)
 	}
-	return "no id failed"
+	return "no ID failed"
 }
 
-// Unwrap has errors.Is look into each.
+// Unwrap returns all errors, for errors.Is.
 func (e Errors) Unwrap() []error {
 	all := make([]error, 0, len(e))
 	for _, err := range e {
@@ -59,40 +57,40 @@ func (e Errors) Unwrap() []error {
 	return all
 }
 
-// Loader asks in batches. It is safe for concurrent use.
+// Loader fetches values in batches. It is safe for concurrent use.
 type Loader[V any] struct {
 	cfg Config[V]
 
 	mu      sync.Mutex
-	asked   map[string]*batch[V] // ids of the batch that gathers and of those that run
-	gathers *batch[V]            // takes more ids; nil: none
+	pending map[string]*batch[V] // by ID: the open batch and the running ones
+	open    *batch[V]            // accepts more IDs; may be nil
 	running int
 }
 
-// batch is one call, before, while and after it runs.
+// batch is one call.
 type batch[V any] struct {
-	ctx    context.Context // the first caller's, for its values only
-	ids    []string        // none twice
-	window *time.Timer     // nil: it does not wait
+	ctx    context.Context // the first caller's, without its cancellation
+	ids    []string        // distinct
+	window *time.Timer     // nil if the batch does not wait
 	done   chan struct{}
-	// Set when done is closed, read-only from then on.
+	// Set before done is closed, read-only afterwards.
 	values map[string]V
 	errs   Errors
 }
 
-// New returns a Loader. It panics without Fetch or ID, which is a fault of the program.
+// New returns a Loader. It panics without Fetch or ID.
 func New[V any](cfg Config[V]) *Loader[V] {
 	if cfg.Fetch == nil || cfg.ID == nil {
-		panic("loader: Fetch and ID are needed")
+		panic("loader: Fetch and ID are required")
 	}
 	cfg.Window = min(cmp.Or(cfg.Window, MaxWindow), MaxWindow)
 	cfg.MaxBatch = cmp.Or(cfg.MaxBatch, 100)
 	cfg.Timeout = cmp.Or(cfg.Timeout, 5*time.Second)
-	return &Loader[V]{cfg: cfg, asked: map[string]*batch[V]{}}
+	return &Loader[V]{cfg: cfg, pending: map[string]*batch[V]{}}
 }
 
-// Load returns what the service knows of ids, each once, in their order. An error is Errors,
-// beside the values of the ids that did not fail: those that ctx did not wait for have its.
+// Load returns the values of known IDs, each once, in the order of ids. An error is of type [Errors];
+// the values of the other IDs are returned with it. If ctx ends, pending IDs have its error.
 func (l *Loader[V]) Load(ctx context.Context, ids []string) ([]V, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -100,12 +98,12 @@ func (l *Loader[V]) Load(ctx context.Context, ids []string) ([]V, error) {
 	batches := l.join(ctx, ids)
 	values := make([]V, 0, len(ids))
 	errs := Errors{}
-	taken := make(map[string]struct{}, len(ids))
+	seen := make(map[string]struct{}, len(ids))
 	for i, id := range ids {
-		if _, again := taken[id]; again {
+		if _, again := seen[id]; again {
 			continue
 		}
-		taken[id] = struct{}{}
+		seen[id] = struct{}{}
 		b := batches[i]
 		select {
 		case <-b.done:
@@ -129,40 +127,40 @@ func (l *Loader[V]) Load(ctx context.Context, ids []string) ([]V, error) {
 	return values, nil
 }
 
-// Forget has the next caller ask for ids anew, also while a call for them runs: what it will
-// say may be of before a change.
+// Forget makes the next Load of ids start a new call even while one for them is running, because
+// the running call may return values from before a change.
 func (l *Loader[V]) Forget(ids []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, id := range ids {
-		if b := l.asked[id]; b != nil && b != l.gathers {
-			delete(l.asked, id)
+		if b := l.pending[id]; b != nil && b != l.open {
+			delete(l.pending, id)
 		}
 	}
 }
 
-// join finds or begins the batch of each id.
+// join finds or starts the batch of each ID.
 func (l *Loader[V]) join(ctx context.Context, ids []string) []*batch[V] {
 	batches := make([]*batch[V], len(ids))
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	idle := l.running == 0 && l.gathers == nil
+	idle := l.running == 0 && l.open == nil
 	for i, id := range ids {
-		b := l.asked[id]
+		b := l.pending[id]
 		if b == nil {
-			if l.gathers == nil {
-				l.gathers = &batch[V]{ctx: context.WithoutCancel(ctx), done: make(chan struct{})}
+			if l.open == nil {
+				l.open = &batch[V]{ctx: context.WithoutCancel(ctx), done: make(chan struct{})}
 			}
-			b = l.gathers
+			b = l.open
 			b.ids = append(b.ids, id)
-			l.asked[id] = b
+			l.pending[id] = b
 			if len(b.ids) == l.cfg.MaxBatch {
 				l.startLocked(b)
 			}
 		}
 		batches[i] = b
 	}
-	switch b := l.gathers; {
+	switch b := l.open; {
 	case b == nil:
 	case idle:
 		l.startLocked(b)
@@ -170,7 +168,7 @@ func (l *Loader[V]) join(ctx context.Context, ids []string) []*batch[V] {
 		b.window = time.AfterFunc(l.cfg.Window, func() {
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			if l.gathers == b {
+			if l.open == b {
 				l.startLocked(b)
 			}
 		})
@@ -178,12 +176,12 @@ func (l *Loader[V]) join(ctx context.Context, ids []string) []*batch[V] {
 	return batches
 }
 
-// startLocked sends the batch that gathers on its way.
+// startLocked starts the call of the open batch.
 func (l *Loader[V]) startLocked(b *batch[V]) {
 	if b.window != nil {
 		b.window.Stop()
 	}
-	l.gathers = nil
+	l.open = nil
 	l.running++
 	go l.run(b)
 }
@@ -198,28 +196,28 @@ func (l *Loader[V]) run(b *batch[V]) {
 	defer l.mu.Unlock()
 	l.running--
 	for _, id := range b.ids {
-		if l.asked[id] == b {
-			delete(l.asked, id)
+		if l.pending[id] == b {
+			delete(l.pending, id)
 		}
 	}
 	close(b.done)
-	if l.running == 0 && l.gathers != nil {
-		l.startLocked(l.gathers) // nothing to wait for any more
+	if l.running == 0 && l.open != nil {
+		l.startLocked(l.open) // no call to wait for
 	}
 }
 
-// fetch fills the batch's values and errors of ids.
+// fetch sets the batch's values and errors of ids.
 func (l *Loader[V]) fetch(ctx context.Context, b *batch[V], ids []string) {
-	said, err := l.guarded(ctx, ids)
-	if err != nil && len(said) == 0 && len(ids) > 1 && ctx.Err() == nil && l.divisible(err) {
+	values, err := l.guarded(ctx, ids)
+	if err != nil && len(values) == 0 && len(ids) > 1 && ctx.Err() == nil && l.divisible(err) {
 		l.fetch(ctx, b, ids[:len(ids)/2])
 		l.fetch(ctx, b, ids[len(ids)/2:])
 		return
 	}
-	for i := range said {
-		id := l.cfg.ID(&said[i])
+	for i := range values {
+		id := l.cfg.ID(&values[i])
 		if _, again := b.values[id]; !again {
-			b.values[id] = said[i]
+			b.values[id] = values[i]
 		}
 	}
 	if err == nil {
@@ -239,13 +237,13 @@ func (l *Loader[V]) fetch(ctx context.Context, b *batch[V], ids []string) {
 	}
 }
 
-// divisible: a panic is laid to one id, as it may be one that brought it about.
+// divisible reports whether single IDs may have caused an error, as they may a panic.
 func (l *Loader[V]) divisible(err error) bool {
 	return errors.Is(err, ErrPanic) || l.cfg.Divisible != nil && l.cfg.Divisible(err)
 }
 
-// guarded calls Fetch, whatever it does: one that panics has failed, and one that does not
-// heed ctx is left behind when that ends.
+// guarded calls Fetch. It turns a panic into an error, and does not wait for a Fetch that ignores
+// the end of ctx.
 func (l *Loader[V]) guarded(ctx context.Context, ids []string) ([]V, error) {
 	type answer struct {
 		values []V
@@ -267,7 +265,7 @@ func (l *Loader[V]) guarded(ctx context.Context, ids []string) ([]V, error) {
 		return a.values, a.err
 	case <-ctx.Done():
 		select {
-		case a := <-done: // both: what it says goes first
+		case a := <-done: // both are done: prefer the result
 			return a.values, a.err
 		default:
 			return nil, ctx.Err()

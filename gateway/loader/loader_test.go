@@ -71,8 +71,8 @@ func together(calls ...func()) {
 	wg.Wait()
 }
 
-// SEED G21: 0 when idle, 10 ms at most otherwise, across requests.
-func TestG21TheFirstGoesAtOnceAndOthersAreGatheredForTenMilliseconds(t *testing.T) {
+// 0 when idle, 10 ms at most otherwise, across requests.
+func TestLoader_Load_Window(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &service{latency: 100 * time.Millisecond}
 		l := s.loader(loader.Config[user]{Window: time.Hour})
@@ -86,7 +86,12 @@ func TestG21TheFirstGoesAtOnceAndOthersAreGatheredForTenMilliseconds(t *testing.
 				}
 			}
 		}
-		together(load(0, "a"), load(1*time.Millisecond, "b", "nobody"), load(10*time.Millisecond, "c"), load(12*time.Millisecond, "d"))
+		together(
+			load(0, "a"),
+			load(1*time.Millisecond, "b", "nobody"),
+			load(10*time.Millisecond, "c"),
+			load(12*time.Millisecond, "d"),
+		)
 		want := [][]string{{"a"}, {"b", "nobody", "c"}, {"d"}}
 		if !slices.EqualFunc(s.calls, want, slices.Equal[[]string]) {
 			t.Fatalf("calls %q, want %q", s.calls, want)
@@ -108,8 +113,7 @@ func (s *service) known(ids []string) (all []string) {
 	return all
 }
 
-// SEED G21
-func TestG21WhatGathersGoesWhenNothingRunsAnyMore(t *testing.T) {
+func TestLoader_Load_StartsWhenIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &service{latency: 3 * time.Millisecond}
 		l := s.loader(loader.Config[user]{})
@@ -124,8 +128,7 @@ func TestG21WhatGathersGoesWhenNothingRunsAnyMore(t *testing.T) {
 	})
 }
 
-// SEED G21
-func TestG21AnIdThatIsOnItsWayIsNotAskedForAgain(t *testing.T) {
+func TestLoader_Load_JoinsRunningCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &service{latency: 100 * time.Millisecond}
 		l := s.loader(loader.Config[user]{})
@@ -149,7 +152,7 @@ func TestG21AnIdThatIsOnItsWayIsNotAskedForAgain(t *testing.T) {
 	})
 }
 
-func TestABatchHasAMostAndTheRestGoesInOthers(t *testing.T) {
+func TestLoader_Load_MaxBatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &service{latency: time.Second}
 		l := s.loader(loader.Config[user]{MaxBatch: 3})
@@ -169,8 +172,7 @@ func TestABatchHasAMostAndTheRestGoesInOthers(t *testing.T) {
 	})
 }
 
-// SEED G21
-func TestG21OneCallersCancellationNeverFailsTheOthers(t *testing.T) {
+func TestLoader_Load_CancelledCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &service{latency: 100 * time.Millisecond}
 		l := s.loader(loader.Config[user]{})
@@ -194,8 +196,7 @@ func TestG21OneCallersCancellationNeverFailsTheOthers(t *testing.T) {
 	})
 }
 
-// SEED G21
-func TestG21OneIdThatPanicsOrIsRefusedNeverFailsTheOthers(t *testing.T) {
+func TestLoader_Load_Divides(t *testing.T) {
 	errBad := errors.New("bad id")
 	for name, refuse := range map[string]func(ids []string) error{
 		"panics":     func(ids []string) error { return badOne(ids, func() error { panic("boom") }) },
@@ -234,13 +235,19 @@ func badOne(ids []string, do func() error) error {
 	return nil
 }
 
-// SEED G21
-func TestG21ErrorsArePerKey(t *testing.T) {
+func TestLoader_Load_ErrorsPerID(t *testing.T) {
 	errLost := errors.New("lost")
 	l := loader.New(loader.Config[user]{
 		ID: func(u *user) string { return u.id },
 		Fetch: func(context.Context, []string) ([]user, error) {
-			return []user{{"a", "A"}, {"a", "another A"}, {"unasked", "?"}}, fmt.Errorf("some: %w", loader.Errors{"b": errLost})
+			return []user{
+					{"a", "A"},
+					{"a", "another A"},
+					{"unasked", "?"},
+				}, fmt.Errorf(
+					"some: %w",
+					loader.Errors{"b": errLost},
+				)
 		},
 	})
 	got, err := l.Load(t.Context(), []string{"a", "b", "c"})
@@ -250,7 +257,7 @@ func TestG21ErrorsArePerKey(t *testing.T) {
 	}
 }
 
-func TestAnErrorThatIsNoIdsOwnIsThatOfAllAndCostsOneCall(t *testing.T) {
+func TestLoader_Load_IndivisibleError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		errDown := errors.New("down")
 		s := &service{refuse: func([]string) error { return errDown }}
@@ -262,7 +269,7 @@ func TestAnErrorThatIsNoIdsOwnIsThatOfAllAndCostsOneCall(t *testing.T) {
 	})
 }
 
-func TestACallThatHeedsNothingEndsForItsCallersAndIsNotJoinedAfterwards(t *testing.T) {
+func TestLoader_Load_StuckCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hang := make(chan struct{})
 		var calls atomic.Int32
@@ -276,7 +283,8 @@ func TestACallThatHeedsNothingEndsForItsCallersAndIsNotJoinedAfterwards(t *testi
 			},
 		})
 		start := time.Now()
-		if _, err := l.Load(t.Context(), []string{"a"}); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 5*time.Second {
+		if _, err := l.Load(t.Context(), []string{"a"}); !errors.Is(err, context.DeadlineExceeded) ||
+			time.Since(start) != 5*time.Second {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
 		if got, err := l.Load(t.Context(), []string{"a"}); err != nil || len(got) != 1 {
@@ -286,7 +294,7 @@ func TestACallThatHeedsNothingEndsForItsCallersAndIsNotJoinedAfterwards(t *testi
 	})
 }
 
-func TestWhatIsForgottenIsAskedForAnewWhileACallForItRuns(t *testing.T) {
+func TestLoader_Forget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &service{latency: 100 * time.Millisecond}
 		l := s.loader(loader.Config[user]{})

@@ -16,7 +16,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/proto/userpb"
 )
 
-func TestTheGoCodeIsMadeOfTheseProtoFiles(t *testing.T) {
+func TestGeneratedCode(t *testing.T) {
 	recorded, err := os.ReadFile("made-of.sha256")
 	if err != nil {
 		t.Fatal(err)
@@ -38,8 +38,8 @@ func TestTheGoCodeIsMadeOfTheseProtoFiles(t *testing.T) {
 	}
 }
 
-// SEED.md, "The services behind the gateway": what the services that are there speak.
-func TestTheServicesAreNamedAsTheSeedNamesThem(t *testing.T) {
+// What the services that are there speak.
+func TestServiceNames(t *testing.T) {
 	want := []string{
 		"/feed.RecommendationService/GetFeed(user_id string, limit uint32, cursor string, algorithm string) (posts []FeedPost, next_cursor string, has_more bool)",
 		"/content.ContentService/GetPostsByIds(post_ids []string) (posts []Post)",

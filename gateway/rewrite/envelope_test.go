@@ -39,7 +39,7 @@ func events(link rewrite.Link) editor {
 	return &e
 }
 
-func TestTheJSONPartsOfAMultipartBodyAreRewritten(t *testing.T) {
+func TestMultipart_Append(t *testing.T) {
 	for name, c := range map[string]struct {
 		boundary, in, want string
 		complete           bool
@@ -69,14 +69,21 @@ func TestTheJSONPartsOfAMultipartBodyAreRewritten(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, n := range []int{1, 2, 5, 17, 9000, 1 << 20} {
 				if got, complete := edited(parts(c.boundary, mark), c.in, n); got != c.want || complete != c.complete {
-					t.Errorf("in chunks of %d, complete %v:\n%.300q\nis\n%.300q\nnot\n%.300q", n, complete, c.in, got, c.want)
+					t.Errorf(
+						"in chunks of %d, complete %v:\n%.300q\nis\n%.300q\nnot\n%.300q",
+						n,
+						complete,
+						c.in,
+						got,
+						c.want,
+					)
 				}
 			}
 		})
 	}
 }
 
-func TestTheDataOfEventsIsRewritten(t *testing.T) {
+func TestEvents_Append(t *testing.T) {
 	for name, c := range map[string]struct{ in, want string }{
 		"as GraphQL servers send it":  {"event: next\ndata: {\"imageUrl\":\"o/a\"}\n\nevent: complete\n\n", "event: next\ndata: {\"imageUrl\":\"imageUrl<a\"}\n\nevent: complete\n\n"},
 		"behind a byte order mark":    {"\xef\xbb\xbfdata:{\"imageUrl\":\"o/a\"}\n\n", "\xef\xbb\xbfdata:{\"imageUrl\":\"imageUrl<a\"}\n\n"},
@@ -101,7 +108,7 @@ func TestTheDataOfEventsIsRewritten(t *testing.T) {
 	}
 }
 
-func TestAnEventIsNotHeldBack(t *testing.T) {
+func TestEvents_Append_HoldsBackNothing(t *testing.T) {
 	e := events(mark)
 	if got := string(e.Append(nil, []byte("data: {\"imageUrl\":\"o/a\"}\n"))); got != "data: {\"imageUrl\":\"imageUrl<a\"}\n" {
 		t.Errorf("of a line came %q", got)
@@ -116,10 +123,21 @@ func TestAnEventIsNotHeldBack(t *testing.T) {
 // The oracle is mime/multipart: what it reads of the output is what a Rewriter makes of what
 // it reads of the input.
 func FuzzThePartsAreThoseOfMimeMultipart(f *testing.F) {
-	f.Add([]byte("\r\n---\r\nContent-Type: application/json\r\n\r\n{\"imageUrl\":\"o/a\"}\r\n---\r\nContent-Type: text/plain\r\n\r\n{\"imageUrl\":\"o/a\"}\r\n-----\r\n"), "-", uint8(3))
-	f.Add([]byte("--b\r\nContent-Length: 3\r\n\r\n{}\r\n--b\r\n\r\n{\"imageUrl\":\"o/a\",\"thumbnailUrl\":nul\r\n--b--"), "b", uint8(1))
+	f.Add(
+		[]byte(
+			"\r\n---\r\nContent-Type: application/json\r\n\r\n{\"imageUrl\":\"o/a\"}\r\n---\r\nContent-Type: text/plain\r\n\r\n{\"imageUrl\":\"o/a\"}\r\n-----\r\n",
+		),
+		"-",
+		uint8(3),
+	)
+	f.Add(
+		[]byte("--b\r\nContent-Length: 3\r\n\r\n{}\r\n--b\r\n\r\n{\"imageUrl\":\"o/a\",\"thumbnailUrl\":nul\r\n--b--"),
+		"b",
+		uint8(1),
+	)
 	f.Fuzz(func(t *testing.T, body []byte, boundary string, n uint8) {
-		if boundary == "" || len(boundary) > 70 || strings.Trim(boundary, "-abcdefghijklmnopqrstuvwxyz0123456789") != "" {
+		if boundary == "" || len(boundary) > 70 ||
+			strings.Trim(boundary, "-abcdefghijklmnopqrstuvwxyz0123456789") != "" {
 			return
 		}
 		got, complete := edited(parts(boundary, hexMark), string(body), max(int(n), 1))
@@ -129,7 +147,13 @@ func FuzzThePartsAreThoseOfMimeMultipart(f *testing.F) {
 		if ends := bytes.Count(body, []byte("\r\n")); ends != 0 && ends != bytes.Count(body, []byte("\n")) {
 			return // the oracle takes the first line's end for that of all delimiters; lines here may end in either
 		}
-		before, after := multipart.NewReader(bytes.NewReader(body), boundary), multipart.NewReader(strings.NewReader(got), boundary)
+		before, after := multipart.NewReader(
+			bytes.NewReader(body),
+			boundary,
+		), multipart.NewReader(
+			strings.NewReader(got),
+			boundary,
+		)
 		for {
 			was, err := before.NextRawPart()
 			if err != nil {
@@ -166,7 +190,8 @@ func FuzzEventsAreTheSameInAnyChunks(f *testing.F) {
 		if whole, _ := edited(events(hexMark), string(body), 1<<30); got != whole {
 			t.Fatalf("in chunks of %d:\n%q\nwhole:\n%q", n, got, whole)
 		}
-		if strings.Count(got, "\n") != strings.Count(string(body), "\n") || strings.Count(got, "\r") != strings.Count(string(body), "\r") {
+		if strings.Count(got, "\n") != strings.Count(string(body), "\n") ||
+			strings.Count(got, "\r") != strings.Count(string(body), "\r") {
 			t.Fatalf("%q\nhas other lines:\n%q", body, got)
 		}
 	})

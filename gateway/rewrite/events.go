@@ -2,24 +2,24 @@ package rewrite
 
 import "bytes"
 
-// Events rewrites the JSON in the data of server-sent events (text/event-stream). Each
-// event's data is a text of its own; one that stands in several data lines is read as one.
-// Nothing is held back but a value. Reset makes it ready; it is for one goroutine at a time.
+// Events rewrites the JSON in the data of server-sent events (text/event-stream). The data of each
+// event is one text, also across several data lines. Only values are held back. Call Reset before
+// each stream. It is not safe for concurrent use.
 type Events struct {
 	data   Rewriter
 	fields Fields
 	link   Link
 
-	column  int  // how many bytes of a line are read, as long as they are those of dataField
-	inData  bool // behind dataField
+	column  int  // bytes of the line read so far, while they match dataField
+	inData  bool // after dataField
 	skip    bool // in a line of another field
-	bom     int  // bytes of a byte order mark that were read; whole, or too late: 3
-	afterCR bool // a line feed would belong to the line end before it
+	bom     int  // bytes read of a byte order mark; 3 once it is complete or cannot follow
+	afterCR bool // a line feed now belongs to the previous line end
 }
 
 const dataField = "data:"
 
-// Reset makes e ready for a stream.
+// Reset prepares e for a stream.
 func (e *Events) Reset(fields Fields, link Link) {
 	e.fields, e.link = fields, link
 	e.column, e.inData, e.skip, e.afterCR = 0, false, false, false
@@ -27,7 +27,7 @@ func (e *Events) Reset(fields Fields, link Link) {
 	e.bom = 0
 }
 
-// Append reads the next bytes of the stream and appends to dst what can be written of it.
+// Append reads the next bytes of the stream and appends to dst everything that need not be held back.
 func (e *Events) Append(dst, src []byte) []byte {
 	for len(src) > 0 {
 		c := src[0]
@@ -37,7 +37,7 @@ func (e *Events) Append(dst, src []byte) []byte {
 				src, dst = src[1:], append(dst, c)
 				continue
 			}
-			e.skip = e.bom > 0 // it was none, and is the begin of a field
+			e.skip = e.bom > 0 // not a mark after all, so another field
 			e.bom = len(byteOrderMark)
 		}
 		switch {
@@ -70,12 +70,12 @@ func (e *Events) Append(dst, src []byte) []byte {
 	return dst
 }
 
-// endLine is told of the end of a line, before it is written.
+// endLine handles the end of a line, before it is written.
 func (e *Events) endLine(dst []byte) []byte {
 	switch {
 	case e.inData:
-		// The data of several lines is joined by line feeds. The Rewriter holds no blank back,
-		// so this one is the last byte that it writes.
+		// Data lines are joined by line feeds. The Rewriter never holds back white space, so the
+		// line feed is the last byte that it writes; it is removed again.
 		dst = e.data.Append(dst, []byte{'\n'})
 		dst = dst[:len(dst)-1]
 	case e.column == 0: // the event ends
@@ -86,8 +86,7 @@ func (e *Events) endLine(dst []byte) []byte {
 	return dst
 }
 
-// Close appends what is held back. A stream of events has no end of its own, so it is
-// always complete.
+// Close appends held back bytes. A stream of events has no end marker, so it is always complete.
 func (e *Events) Close(dst []byte) (out []byte, complete bool) {
 	dst, _ = e.data.Close(dst)
 	return dst, true

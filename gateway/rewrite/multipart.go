@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// maxPartHeaders bounds the headers of a part, in bytes. A part that has more stays as it is.
+// maxPartHeaders is the maximum size of the headers of a part, in bytes. A part with more is kept.
 const maxPartHeaders = 8 << 10
 
-// Multipart rewrites the JSON parts of a multipart body (RFC 2046, 5.1), as GraphQL's
-// incremental delivery sends them (@defer, @stream). Lengths that parts of JSON tell of
-// themselves are left out. Reset makes it ready; it is for one goroutine at a time.
+// Multipart rewrites the JSON parts of a multipart body (RFC 2046, section 5.1), as sent by GraphQL
+// incremental delivery (@defer, @stream). It removes the Content-Length of JSON parts. Call Reset
+// before each body. It is not safe for concurrent use.
 type Multipart struct {
 	part      Rewriter
 	fields    Fields
@@ -19,38 +19,38 @@ type Multipart struct {
 	delimiter []byte // -- and the boundary
 	state     partState
 	json      bool // the part is rewritten
-	// held is the begin of a line that may be a delimiter, or the headers of a part so far.
+	// held is the start of a line that may be a delimiter, or the headers of a part so far.
 	held []byte
-	// lineBegin of the held headers' last line.
+	// lineBegin is the index in held of the last header line.
 	lineBegin int
 }
 
 type partState uint8
 
 const (
-	lineMayDelimit   partState = iota // in a part or before the first one, at the begin of a line
-	inLine                            // in a line that is no delimiter
-	inDelimiter                       // behind a delimiter, in its line
-	inPartHeaders                     //
-	afterLastPart                     //
-	inHugePartHeader                  // headers that are too long to be held
+	lineMayDelimit partState = iota // at the start of a line, in a part or before the first one
+	inLine                          // in a line that is not a delimiter
+	inDelimiter                     // after a delimiter, in its line
+	inPartHeaders
+	afterLastPart
+	inHugePartHeader // in headers over the limit
 )
 
-// Reset makes m ready for a body with that boundary.
+// Reset prepares m for a body with this boundary.
 func (m *Multipart) Reset(boundary string, fields Fields, link Link) {
 	m.fields, m.link = fields, link
 	m.delimiter = append(append(m.delimiter[:0], "--"...), boundary...)
 	m.state, m.json, m.held = lineMayDelimit, false, m.held[:0]
 }
 
-// Append reads the next bytes of the body and appends to dst what can be written of it.
+// Append reads the next bytes of the body and appends to dst everything that need not be held back.
 func (m *Multipart) Append(dst, src []byte) []byte {
 	for len(src) > 0 {
 		switch m.state {
 		case lineMayDelimit:
 			m.held = append(m.held, src[0])
 			src = src[1:]
-			dst = m.judge(dst)
+			dst = m.checkDelimiter(dst)
 		case inLine:
 			line := lineOf(src)
 			src = src[len(line):]
@@ -73,7 +73,7 @@ func (m *Multipart) Append(dst, src []byte) []byte {
 			line := lineOf(src)
 			src, dst = src[len(line):], append(dst, line...)
 			if ended(line) {
-				m.state = lineMayDelimit // its headers are content like any other
+				m.state = lineMayDelimit // the headers are treated as content
 			}
 		case afterLastPart:
 			return append(dst, src...)
@@ -82,7 +82,7 @@ func (m *Multipart) Append(dst, src []byte) []byte {
 	return dst
 }
 
-// Close appends what is held back. complete reports whether the last part was seen.
+// Close appends held back bytes. complete reports whether the closing delimiter was read.
 func (m *Multipart) Close(dst []byte) (out []byte, complete bool) {
 	if m.state == inPartHeaders {
 		return append(dst, m.held...), false
@@ -92,8 +92,8 @@ func (m *Multipart) Close(dst []byte) (out []byte, complete bool) {
 	return m.endPart(dst), m.state == afterLastPart
 }
 
-// judge tells whether the held begin of a line can still be, or is, a delimiter.
-func (m *Multipart) judge(dst []byte) []byte {
+// checkDelimiter checks whether the held start of a line is, or can become, a delimiter.
+func (m *Multipart) checkDelimiter(dst []byte) []byte {
 	n, d := len(m.held), len(m.delimiter)
 	last := m.held[n-1]
 	switch {
@@ -121,7 +121,7 @@ func (m *Multipart) judge(dst []byte) []byte {
 	return dst
 }
 
-// content writes bytes of a part, or of what stands before the first one.
+// content writes bytes of a part or of the preamble.
 func (m *Multipart) content(dst, text []byte) []byte {
 	if !m.json {
 		return append(dst, text...)
@@ -137,7 +137,7 @@ func (m *Multipart) endPart(dst []byte) []byte {
 	return dst
 }
 
-// headers reads the held headers of a part, of which another piece came.
+// headers reads the held headers of a part after an addition to them.
 func (m *Multipart) headers(dst []byte, lineEnded bool) []byte {
 	if len(m.held) > maxPartHeaders {
 		if m.state = inHugePartHeader; lineEnded {
@@ -157,7 +157,8 @@ func (m *Multipart) headers(dst []byte, lineEnded bool) []byte {
 	}
 	m.json = isJSONPart(m.held)
 	for line := range bytes.Lines(m.held) {
-		if name, _, _ := bytes.Cut(line, []byte(":")); !m.json || !strings.EqualFold(string(bytes.TrimSpace(name)), "Content-Length") {
+		if name, _, _ := bytes.Cut(line, []byte(":")); !m.json ||
+			!strings.EqualFold(string(bytes.TrimSpace(name)), "Content-Length") {
 			dst = append(dst, line...)
 		}
 	}
@@ -166,31 +167,37 @@ func (m *Multipart) headers(dst []byte, lineEnded bool) []byte {
 	return dst
 }
 
-// isJSONPart reports whether headers are those of JSON. A part that does not say what it is
-// is tried: what is none stays as it is.
+// isJSONPart reports whether a part has JSON by its headers. A part without Content-Type is tried,
+// and kept if it is not JSON.
 func isJSONPart(headers []byte) bool {
 	for line := range bytes.Lines(headers) {
-		if name, value, ok := bytes.Cut(line, []byte(":")); ok && strings.EqualFold(string(bytes.TrimSpace(name)), "Content-Type") {
+		if name, value, ok := bytes.Cut(line, []byte(":")); ok &&
+			strings.EqualFold(string(bytes.TrimSpace(name)), "Content-Type") {
 			return IsJSON(string(bytes.TrimSpace(value)))
 		}
 	}
 	return true
 }
 
-// IsJSON reports whether a Content-Type is that of JSON, or of several JSON texts.
+// IsJSON reports whether a Content-Type is JSON or a sequence of JSON texts.
 func IsJSON(contentType string) bool {
 	media, _, err := mime.ParseMediaType(contentType)
 	if err != nil && media == "" {
 		return false
 	}
 	switch media {
-	case "application/json", "text/json", "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines":
+	case "application/json",
+		"text/json",
+		"application/x-ndjson",
+		"application/ndjson",
+		"application/jsonl",
+		"application/x-jsonlines":
 		return true
 	}
 	return strings.HasSuffix(media, "+json")
 }
 
-// lineOf returns the first line of src with its end, or all of src if it has none.
+// lineOf returns the first line of src with its line feed, or all of src without one.
 func lineOf(src []byte) []byte {
 	if at := bytes.IndexByte(src, '\n'); at >= 0 {
 		return src[:at+1]

@@ -5,9 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// appendUnquoted appends the text that raw, which stands between the quotes of a JSON
-// string, spells. ok is false if it is no JSON or no Unicode: a surrogate without its other
-// half, or bytes that are no UTF-8.
+// appendUnquoted appends the text of raw, the inside of a JSON string. ok is false if raw is invalid
+// JSON or not Unicode: an unpaired surrogate or invalid UTF-8.
 func appendUnquoted(dst, raw []byte) (text []byte, ok bool) {
 	for i := 0; i < len(raw); {
 		if raw[i] != '\\' {
@@ -49,7 +48,7 @@ func appendUnquoted(dst, raw []byte) (text []byte, ok bool) {
 	return dst, true
 }
 
-// hex4 reads \uXXXX.
+// hex4 parses \uXXXX.
 func hex4(raw []byte) (c rune, ok bool) {
 	if len(raw) < 6 || raw[0] != '\\' || raw[1] != 'u' {
 		return 0, false
@@ -70,7 +69,7 @@ func hex4(raw []byte) (c rune, ok bool) {
 	return c, true
 }
 
-// appendQuoted appends text as it stands between the quotes of a JSON string.
+// appendQuoted appends text as the inside of a JSON string.
 func appendQuoted(dst []byte, text string) []byte {
 	const hex = "0123456789abcdef"
 	from := 0 // text[from:i] needs no escape

@@ -1,70 +1,69 @@
-// Package rewrite replaces the values of some members of JSON while it streams, and leaves
-// every other byte as it is: blanks, the spelling of numbers and escapes, the order of
-// members, duplicates, bytes that are no UTF-8.
+// Package rewrite replaces the values of some fields in streaming JSON, and keeps every other byte:
+// white space, the spelling of numbers and escapes, the order of fields, duplicates, invalid UTF-8.
 //
-// A Rewriter is a JSON text (or several, one after another: NDJSON); Multipart and Events
-// find the JSON in multipart/mixed (@defer) and text/event-stream. All of them hold back no
-// more than the value that they may replace, so the first byte is not delayed, and keep no
-// more than MaxValue bytes of a value and 64 KiB of URLs, whatever the length of the body.
-// Where a text stops being JSON, nothing is replaced from there on.
+// A [Rewriter] reads one JSON text, or several in a row (NDJSON). [Multipart] and [Events] find the
+// JSON in multipart/mixed (@defer) and text/event-stream. All of them hold back only a value that
+// they may replace, so the first byte is not delayed, and buffer at most MaxValue bytes of a value
+// and 64 KiB of URLs, whatever the length of the body. After invalid JSON nothing is replaced.
+//
+// Start reading at [Rewriter.Append].
 package rewrite
 
-// Bounds of what is kept.
+// Limits of the buffers.
 const (
-	// MaxValue is the longest string that is looked at, in bytes as it is spelled; a longer
-	// one stays as it is. URLs of 8 KiB fit, if only every second character is escaped.
+	// MaxValue is the maximum length of a string to replace, in bytes as written. A longer one
+	// is kept.
 	MaxValue = 16 << 10
-	// MaxDepth is how deep arrays and objects may be nested, as in encoding/json. What is
-	// beyond it stays as it is, with the rest of the text.
+	// MaxDepth is the maximum nesting depth of arrays and objects, as in encoding/json. Deeper
+	// values are kept, with the rest of the text.
 	MaxDepth = 10_000
 
-	maxRemembered = 64 << 10 // bytes of URLs that Fill fields may be filled from
+	maxRemembered = 64 << 10 // bytes of the URLs that Fill fields are filled from
 )
 
-// Field is what members of a name are.
+// Field says how to treat the fields of a name.
 type Field struct {
-	// Name tells the Link which field it is, whatever the body calls it (an alias).
+	// Name is the canonical name for the Link; the body may use an alias.
 	Name string
-	// Source fields are what Fill fields behind them in the same object are filled from.
+	// Source fields provide the URL for Fill fields after them in the same object.
 	Source bool
-	// Fill fields that are null or "" get the URL that Link makes of the last Source before
-	// them in the same object. Where there is none before them they stay as they are: the
-	// body is not held back to wait for one.
+	// Fill fields that are null or "" get the URL that Link returns for the last Source before
+	// them in the same object. Without one they are kept, because the body is not held back to
+	// wait for a later one.
 	Fill bool
 }
 
-// Fields are Field by the names that members have in the body. A Rewriter only reads it.
+// Fields maps the names in the body to Fields. A Rewriter only reads it.
 type Fields map[string]*Field
 
-// Link returns what stands in the place of url, the value of a member of field or one of
-// the strings in its array. ok is false where the value is to stay as it is. Of a Fill
-// field that is empty, url is that of the Source.
+// Link returns the replacement of url, which is the value of a field or a string in its array, or,
+// for an empty Fill field, the URL of the Source. If ok is false, the value is kept.
 type Link func(field *Field, url string) (replacement string, ok bool)
 
-// Rewriter rewrites JSON. Its zero value replaces nothing; Reset makes it ready for a text.
-// It is for one goroutine at a time.
+// Rewriter rewrites JSON. The zero value replaces nothing; call Reset before each text. It is not
+// safe for concurrent use.
 type Rewriter struct {
 	fields Fields
 	link   Link
-	maxKey int // bytes of the longest name, each spelled as an escape
+	maxKey int // bytes of the longest name if every character is escaped
 
 	state state
 	stack []frame
-	field *Field // of the value that is read or comes next
-	urls  []byte // what the frames remember, one after another
+	field *Field // of the current or next value
+	urls  []byte // the Source URLs of all frames
 
-	// Of a string or literal that the last chunk did not end.
+	// The state of a string or literal that continues in the next chunk.
 	purpose purpose
-	raw     []byte // what there was of it, without the first quote
-	held    bool   // neither raw nor the quote before it are written yet
-	escape  bool   // the last byte of raw is a backslash that escapes the next one
-	escapes bool   // there is an escape in it
+	raw     []byte // the part so far, without the opening quote
+	held    bool   // raw and its opening quote are not yet written
+	escape  bool   // the last byte of raw escapes the next one
+	escapes bool   // raw has an escape
 
-	bom     uint8 // bytes of a byte order mark that were read; whole, or too late: 3
+	bom     uint8 // bytes read of a byte order mark; 3 once it is complete or cannot follow
 	scratch []byte
 }
 
-// byteOrderMark may stand before JSON, where who reads it may ignore it (RFC 8259, 8.1).
+// byteOrderMark may precede JSON; parsers may ignore it (RFC 8259, section 8.1).
 const byteOrderMark = "\xef\xbb\xbf"
 
 type state uint8
@@ -81,20 +80,20 @@ const (
 	notJSON
 )
 
-// purpose is what a string is read for.
+// purpose says why a string is read.
 type purpose uint8
 
 const (
-	skip    purpose = iota // a value of no interest
-	skipKey                // a name of no interest
+	skip    purpose = iota // a value that is not replaced
+	skipKey                // a name that is too long to be a field
 	key
 	value
 )
 
 type frame struct {
 	array bool
-	field *Field // of an array: whose value it is
-	// Of an object: urls[from:to] is the URL of its last Source.
+	field *Field // of an array: the field with this value
+	// For an object, urls[from:to] is the URL of its last Source.
 	from, to int32
 }
 
@@ -110,19 +109,19 @@ func (r *Rewriter) Reset(fields Fields, link Link) {
 	r.bom = 0
 }
 
-// Append reads the next bytes of the text and appends to dst what can be written of it.
-// What dst gets over a text is the same however the text is cut into chunks.
+// Append reads the next bytes of the text and appends to dst everything that need not be held back.
+// The output does not depend on how the text is split into chunks.
 func (r *Rewriter) Append(dst, src []byte) []byte {
-	from := 0 // src[from:i] is read and not yet written
+	from := 0 // src[from:i] is read but not yet written
 	for i := 0; i < len(src); {
 		c := src[i]
 		switch r.state {
 		case notJSON:
 			return append(dst, src[from:]...)
 		case inString:
-			dst, i, from = r.goOnString(dst, src, i, from)
+			dst, i, from = r.continueString(dst, src, i, from)
 		case inLiteral:
-			dst, i, from = r.goOnLiteral(dst, src, i, from)
+			dst, i, from = r.continueLiteral(dst, src, i, from)
 		default:
 			if r.bom < 3 {
 				if c == byteOrderMark[r.bom] {
@@ -164,8 +163,8 @@ func (r *Rewriter) Append(dst, src []byte) []byte {
 	return append(dst, src[from:]...)
 }
 
-// Close appends what is held back: the begin of a value that never ended. complete reports
-// whether what was read is one or more whole JSON texts, or nothing at all.
+// Close appends held back bytes, the start of an incomplete value. complete reports whether the
+// input was empty or consisted of complete JSON texts.
 func (r *Rewriter) Close(dst []byte) (out []byte, complete bool) {
 	top := len(r.stack) == 0 && (r.state == wantValue || r.state == inLiteral)
 	if r.held {
@@ -174,10 +173,10 @@ func (r *Rewriter) Close(dst []byte) (out []byte, complete bool) {
 	return dst, top
 }
 
-// JSON reports whether everything so far may be the begin of JSON.
+// JSON reports whether the input so far can be the start of JSON.
 func (r *Rewriter) JSON() bool { return r.state != notJSON }
 
-// punctuation reads one byte that begins neither a string nor a literal.
+// punctuation reads one byte that starts neither a string nor a literal.
 func (r *Rewriter) punctuation(c byte) {
 	switch {
 	case (c == '{' || c == '[') && (r.state == wantValue || r.state == wantValueOrEnd):
@@ -216,7 +215,7 @@ func (r *Rewriter) pop() {
 	r.endValue()
 }
 
-// endValue: a value ends here, with its last byte.
+// endValue records the end of a value.
 func (r *Rewriter) endValue() {
 	r.field = nil
 	if r.state = wantNext; len(r.stack) == 0 {
@@ -224,10 +223,10 @@ func (r *Rewriter) endValue() {
 	}
 }
 
-// member reports whether the value at hand is an object's, not an array's.
+// member reports whether the current value is in an object, not in an array.
 func (r *Rewriter) member() bool { return len(r.stack) > 0 && !r.top().array }
 
-// beginString reads the first quote of a string.
+// beginString reads the opening quote of a string.
 func (r *Rewriter) beginString() {
 	switch r.state {
 	case wantKey, wantKeyOrEnd:
@@ -243,8 +242,8 @@ func (r *Rewriter) beginString() {
 	r.state, r.raw, r.escape, r.escapes = inString, r.raw[:0], false, false
 }
 
-// goOnString reads on in a string, from src[i], to its end or the end of src.
-func (r *Rewriter) goOnString(dst, src []byte, i, from int) ([]byte, int, int) {
+// continueString reads a string from src[i] to its end or the end of src.
+func (r *Rewriter) continueString(dst, src []byte, i, from int) ([]byte, int, int) {
 	start := i
 	for ; i < len(src); i++ {
 		c := src[i]
@@ -263,7 +262,7 @@ func (r *Rewriter) goOnString(dst, src []byte, i, from int) ([]byte, int, int) {
 			return r.endString(dst, raw, i+1, from)
 		case c == '\\':
 			r.escape, r.escapes = true, true
-		case c < ' ': // as in no JSON
+		case c < ' ': // invalid in JSON
 			r.state = notJSON
 		}
 		if r.state == notJSON {
@@ -288,7 +287,7 @@ func (r *Rewriter) goOnString(dst, src []byte, i, from int) ([]byte, int, int) {
 	return dst, i, from
 }
 
-// plainByte are the bytes that mean nothing in a string but themselves.
+// plainByte is the set of bytes without a special meaning in a string.
 var plainByte = func() (set [256]bool) {
 	for c := range set {
 		set[c] = c >= ' ' && c != '"' && c != '\\'
@@ -296,7 +295,7 @@ var plainByte = func() (set [256]bool) {
 	return set
 }()
 
-// endString is told what stands between the quotes, and after of the byte behind them.
+// endString ends a string with the text raw; after is the index of the byte after it.
 func (r *Rewriter) endString(dst, raw []byte, after, from int) ([]byte, int, int) {
 	switch r.purpose {
 	case key:
@@ -325,7 +324,7 @@ func (r *Rewriter) endString(dst, raw []byte, after, from int) ([]byte, int, int
 	return dst, after, from
 }
 
-// replace returns what to write between the quotes of a value of r.field.
+// replace returns the new text of a string value of r.field.
 func (r *Rewriter) replace(raw []byte) (string, bool) {
 	if len(raw) > MaxValue {
 		r.forget()
@@ -343,7 +342,7 @@ func (r *Rewriter) replace(raw []byte) (string, bool) {
 	return r.link(r.field, string(url))
 }
 
-// remember notes the URL of a Source for the fields behind it.
+// remember stores the URL of a Source for the fields after it.
 func (r *Rewriter) remember(url []byte) {
 	if !r.field.Source || !r.member() {
 		return
@@ -362,7 +361,7 @@ func (r *Rewriter) forget() {
 	}
 }
 
-// fill returns what to write for a value that is empty.
+// fill returns the text for an empty value.
 func (r *Rewriter) fill() (string, bool) {
 	r.forget()
 	if !r.field.Fill || !r.member() || r.top().from == r.top().to {
@@ -371,8 +370,8 @@ func (r *Rewriter) fill() (string, bool) {
 	return r.link(r.field, string(r.urls[r.top().from:r.top().to]))
 }
 
-// literalMayBegin reports whether c begins a number, true, false or null where one may
-// stand, and whether it is held.
+// literalMayBegin reports whether c starts a number, true, false or null where a value is allowed,
+// and holds back a null that may be filled.
 func (r *Rewriter) literalMayBegin(c byte) bool {
 	if r.state != wantValue && r.state != wantValueOrEnd || !inLiteralByte[c] {
 		return false
@@ -391,8 +390,8 @@ var inLiteralByte = func() (set [256]bool) {
 	return set
 }()
 
-// goOnLiteral reads on in a literal to its end, which is another byte, or the end of src.
-func (r *Rewriter) goOnLiteral(dst, src []byte, i, from int) ([]byte, int, int) {
+// continueLiteral reads a literal to the first byte after it or the end of src.
+func (r *Rewriter) continueLiteral(dst, src []byte, i, from int) ([]byte, int, int) {
 	start := i
 	for i < len(src) && inLiteralByte[src[i]] {
 		i++
@@ -424,7 +423,7 @@ func (r *Rewriter) goOnLiteral(dst, src []byte, i, from int) ([]byte, int, int) 
 	return dst, i, from
 }
 
-// release writes what is held as it is.
+// release writes the held back bytes unchanged.
 func (r *Rewriter) release(dst []byte) []byte {
 	if r.state != inLiteral {
 		dst = append(dst, '"')
@@ -434,8 +433,8 @@ func (r *Rewriter) release(dst []byte) []byte {
 	return dst
 }
 
-// unescape returns the text of a string, which is valid until the next one. ok is false if
-// it is no Unicode: another text would be made of it by everyone who reads it.
+// unescape returns the text of a string, valid until the next call. ok is false if it is not
+// Unicode: parsers differ in how they read such a text.
 func (r *Rewriter) unescape(raw []byte) (text []byte, ok bool) {
 	if !r.escapes && isASCII(raw) {
 		return raw, true

@@ -47,7 +47,7 @@ func rewrittenBy(link rewrite.Link, body string, fields rewrite.Fields, n int) (
 	return string(dst), complete
 }
 
-func TestOnlyTheValuesOfTheFieldsChange(t *testing.T) {
+func TestRewriter_Append(t *testing.T) {
 	long := strings.Repeat("x", rewrite.MaxValue)
 	for name, c := range map[string]struct{ in, want string }{
 		"a field":                      {`{"imageUrl":"o/a"}`, `{"imageUrl":"imageUrl<a"}`},
@@ -108,7 +108,7 @@ func TestOnlyTheValuesOfTheFieldsChange(t *testing.T) {
 	}
 }
 
-func TestCloseTellsWhatWasCut(t *testing.T) {
+func TestRewriter_Close_Truncated(t *testing.T) {
 	for body, want := range map[string]bool{
 		``: true, `{}`: true, "[]\n": true, `{}{}`: true, `12`: true, `"a"`: true,
 		`{`: false, `[1,`: false, `"a`: false, `{"a":nul`: false, `{"imageUrl":"`: false, `{} {`: false,
@@ -119,7 +119,7 @@ func TestCloseTellsWhatWasCut(t *testing.T) {
 	}
 }
 
-func TestNothingButAValueIsHeldBack(t *testing.T) {
+func TestRewriter_Append_HoldsBackOnlyValues(t *testing.T) {
 	var r rewrite.Rewriter
 	r.Reset(fields, mark)
 	for _, c := range []struct{ in, out string }{
@@ -137,7 +137,7 @@ func TestNothingButAValueIsHeldBack(t *testing.T) {
 	}
 }
 
-func TestDeepNestingIsBounded(t *testing.T) {
+func TestRewriter_Append_MaxDepth(t *testing.T) {
 	for depth, want := range map[int]string{rewrite.MaxDepth: "avatarUrl<a", rewrite.MaxDepth + 1: "o/a"} {
 		body := strings.Repeat("[", depth-1) + `{"avatarUrl":"o/a"}` + strings.Repeat("]", depth-1)
 		got, _ := rewritten(body, fields, 100)
@@ -147,13 +147,14 @@ func TestDeepNestingIsBounded(t *testing.T) {
 	}
 }
 
-func TestARememberedURLIsBounded(t *testing.T) {
+func TestRewriter_Append_MaxRemembered(t *testing.T) {
 	// 100 objects one inside the other, each with a URL of 1,000 bytes: the innermost are not remembered.
 	const n = 100
 	url := strings.Repeat("x", 1000)
 	body := strings.Repeat(`{"imageUrl":"o/`+url+`","in":`, n) + "0" + strings.Repeat(`,"thumbnailUrl":null}`, n)
 	got, complete := rewritten(body, fields, 4096)
-	if filled := strings.Count(got, "thumbnailUrl<"); filled < 60 || filled > 66 || !complete || !json.Valid([]byte(got)) {
+	if filled := strings.Count(got, "thumbnailUrl<"); filled < 60 || filled > 66 || !complete ||
+		!json.Valid([]byte(got)) {
 		t.Errorf("%d of %d were filled, complete %v", filled, n, complete)
 	}
 }

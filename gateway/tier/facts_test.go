@@ -14,7 +14,7 @@ import (
 )
 
 // Placeholders: from /v1/info in one call a page, kept.
-func TestFactsOfAPageAreOneQuestionAndKept(t *testing.T) {
+func TestClient_Facts_Cached(t *testing.T) {
 	var asked log[int]
 	run(t, infos(t, &asked, func(string) string { return "" }), func(c *tier.Client, _ *counts) {
 		for range 3 {
@@ -38,7 +38,7 @@ func TestFactsOfAPageAreOneQuestionAndKept(t *testing.T) {
 }
 
 // Never waiting more than 20 ms for it; what comes later is there for the next page.
-func TestAHangingTierDelaysAPageBy20ms(t *testing.T) {
+func TestClient_Facts_HangingTier(t *testing.T) {
 	var asked log[int]
 	works := infos(t, &asked, func(string) string { return "" })
 	var release chan struct{} // of the bubble
@@ -76,7 +76,7 @@ func TestAHangingTierDelaysAPageBy20ms(t *testing.T) {
 	})
 }
 
-func TestATierThatFailsIsNotAskedAtOnceAgain(t *testing.T) {
+func TestClient_Facts_Backoff(t *testing.T) {
 	var calls atomic.Int32
 	run(t, func(*http.Request) (*http.Response, error) { calls.Add(1); return answer(503, ""), nil }, func(c *tier.Client, _ *counts) {
 		for range 100 {
@@ -93,7 +93,7 @@ func TestATierThatFailsIsNotAskedAtOnceAgain(t *testing.T) {
 	})
 }
 
-func TestFactsOfALiveImageAreAskedForAgain(t *testing.T) {
+func TestClient_Facts_LiveImage(t *testing.T) {
 	var width atomic.Int32
 	var calls atomic.Int32
 	width.Store(1)

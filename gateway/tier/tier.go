@@ -1,5 +1,5 @@
 // Package tier is what the gateway says to the tier: what it has handed out (feed.page
-// events, CONTRACT 5), and what it wants to know of originals (POST /v1/info, CONTRACT 3).
+// events), and what it wants to know of originals (POST /v1/info).
 //
 // HandedOut and Tag are called on the way of an answer and never wait, Facts for 20 ms at
 // most: what a slow tier does not take is dropped and counted, and what it has not said is
@@ -30,8 +30,8 @@ import (
 
 // Bounds that the tier sets.
 const (
-	maxPosts  = 500       // of one event (CONTRACT 5)
-	maxImages = 100       // of one question (CONTRACT 3)
+	maxPosts  = 500       // of one event
+	maxImages = 100       // of one question
 	maxAnswer = 1 << 20   // bytes of an answer that are read
 	maxEvent  = 900 << 10 // bytes of an event; the tier takes 1 MiB
 )

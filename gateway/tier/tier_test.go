@@ -129,7 +129,7 @@ type event struct {
 }
 
 // E: it tells the tier what it just handed out: feed.page, batched, signed.
-func TestWhatIsHandedOutIsToldInOneSignedEvent(t *testing.T) {
+func TestClient_HandedOut_SignedEvent(t *testing.T) {
 	var events log[event]
 	verifier, err := webhook.NewVerifier(nil, secret)
 	if err != nil {
@@ -183,7 +183,7 @@ func TestWhatIsHandedOutIsToldInOneSignedEvent(t *testing.T) {
 	})
 }
 
-func TestAnEventHasAtMost500Posts(t *testing.T) {
+func TestClient_HandedOut_MaxPosts(t *testing.T) {
 	var posts, lengths log[int]
 	run(t, func(r *http.Request) (*http.Response, error) {
 		body, _ := io.ReadAll(r.Body)
@@ -211,7 +211,7 @@ func TestAnEventHasAtMost500Posts(t *testing.T) {
 	})
 }
 
-func TestASlowTierDelaysNobody(t *testing.T) {
+func TestClient_HandedOut_SlowTier(t *testing.T) {
 	var hang atomic.Bool
 	hang.Store(true)
 	run(t, func(r *http.Request) (*http.Response, error) {
@@ -246,7 +246,7 @@ func TestASlowTierDelaysNobody(t *testing.T) {
 	})
 }
 
-func TestATierThatIsFullIsLeftAlone(t *testing.T) {
+func TestClient_HandedOut_Backoff(t *testing.T) {
 	var calls atomic.Int32
 	run(t, func(*http.Request) (*http.Response, error) {
 		if calls.Add(1) == 1 {
@@ -264,7 +264,7 @@ func TestATierThatIsFullIsLeftAlone(t *testing.T) {
 	})
 }
 
-func TestWithoutASecretNothingIsSent(t *testing.T) {
+func TestClient_HandedOut_NoSecret(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u, _ := url.Parse("http://tier:8081")
 		c := tier.New(tier.Config{URL: u, Transport: fake(func(*http.Request) (*http.Response, error) { t.Error("sent"); return nil, io.EOF })})
@@ -293,7 +293,7 @@ func infos(t *testing.T, asked *log[int], version func(name string) string) fake
 	}
 }
 
-func TestATagIsKnownOnceTheTierHasSaidIt(t *testing.T) {
+func TestClient_Tag(t *testing.T) {
 	var asked log[int]
 	var current atomic.Value
 	current.Store("one")
@@ -346,7 +346,7 @@ func TestATagIsKnownOnceTheTierHasSaidIt(t *testing.T) {
 	})
 }
 
-func TestATagThatNobodyConfirmsIsForgotten(t *testing.T) {
+func TestClient_Tag_Expires(t *testing.T) {
 	var asked log[int]
 	works := infos(t, &asked, func(string) string { return "e.one" })
 	var down atomic.Bool
@@ -378,7 +378,7 @@ func TestATagThatNobodyConfirmsIsForgotten(t *testing.T) {
 	})
 }
 
-func TestAnAnswerThatIsNoneIsAnError(t *testing.T) {
+func TestClient_Tag_InvalidAnswer(t *testing.T) {
 	for _, resp := range []*http.Response{answer(401, ""), answer(200, "<html>"), answer(200, `{"infos":[]}`), answer(302, "", "Location: /")} {
 		run(t, func(*http.Request) (*http.Response, error) { return resp, nil }, func(c *tier.Client, _ *counts) {
 			if facts, err := c.Info(t.Context(), names(1)); err == nil {
