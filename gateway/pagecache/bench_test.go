@@ -50,9 +50,9 @@ func assembler(t testing.TB, c *pagecache.Cache) *feed.Assembler {
 
 var twenty = feed.Query{User: "user-1", Limit: 20}
 
-// SEED G24: 55 KB allocated per request at 20 posts, of which this is the part of the page;
+// 55 KB allocated per request at 20 posts, of which this is the part of the page;
 // the rest is for HTTP, GraphQL and links.
-func TestG24APageFromMemoryAllocatesAFewKilobytes(t *testing.T) {
+func TestCache_Get_Allocations(t *testing.T) {
 	cache, err := pagecache.New(pagecache.Config{})
 	if err != nil {
 		t.Fatal(err)

@@ -58,7 +58,7 @@ func freePort(t *testing.T) string {
 }
 
 // SEED, caches of the gateway: Redis Cluster works.
-func TestAClusterIsOneCacheAndLosesNoMoreThanTheNodeThatIsLost(t *testing.T) {
+func TestCache_RedisCluster(t *testing.T) {
 	nodes := startCluster(t)
 	a := startGateway(t, pagecache.Config{}, nodes[0]).connected(t)
 	b := startGateway(t, pagecache.Config{}, nodes[1]).connected(t)

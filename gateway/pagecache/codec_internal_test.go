@@ -19,7 +19,7 @@ func readBack[V any](t *testing.T, c codec[V], v V) {
 	}
 }
 
-func TestWhatIsWrittenIsReadBack(t *testing.T) {
+func TestCodec_RoundTrip(t *testing.T) {
 	readBack(t, sliceCodec, feed.Slice{IDs: []string{}})
 	readBack(t, sliceCodec, feed.Slice{IDs: []string{"a", "", "é"}, NextCursor: "c\x00", HasMore: true})
 	readBack(t, postCodec, feed.Post{})
@@ -55,7 +55,7 @@ func FuzzPayload(f *testing.F) {
 	})
 }
 
-func TestARecordWithAnyBitFlippedIsDamaged(t *testing.T) {
+func TestCodec_BitFlip(t *testing.T) {
 	key := "post:meta:p"
 	data := seal(Posts, key, 7, time.Unix(1e9, 0), func(b []byte) []byte { return append(b, "payload"...) })
 	payload, until, state := unseal(Posts, key, data)
@@ -86,7 +86,7 @@ func TestARecordWithAnyBitFlippedIsDamaged(t *testing.T) {
 }
 
 // Another gateway's clock may be ahead by years.
-func TestNothingIsFreshForLongerThanItsTime(t *testing.T) {
+func TestCodec_Freshness(t *testing.T) {
 	c, err := New(Config{})
 	if err != nil {
 		t.Fatal(err)

@@ -35,7 +35,7 @@ func lookUpTimed(t *testing.T, g *gateway, id string) time.Duration {
 }
 
 // SEED, caches of the gateway: a fault of Redis is a miss within 50 ms, never an error.
-func TestRedisKilledInTheMiddleIsAMissAndItComesBackByItself(t *testing.T) {
+func TestCache_RedisKilled(t *testing.T) {
 	server := startRedis(t)
 	a := startGateway(t, pagecache.Config{RedisTimeout: inTime, Breaker: circuit.Config{Pause: 50 * time.Millisecond}}, server).connected(t)
 	b := startGateway(t, pagecache.Config{RedisTimeout: inTime, Breaker: circuit.Config{Pause: 50 * time.Millisecond}}, server).connected(t)
@@ -109,7 +109,7 @@ func TestRedisKilledInTheMiddleIsAMissAndItComesBackByItself(t *testing.T) {
 	eventually(t, "b is told of drops", func() bool { return caption(b, id) == "" })
 }
 
-func TestAFrozenRedisIsAMissUntilTheBreakerLeavesItAlone(t *testing.T) {
+func TestCache_RedisFrozen(t *testing.T) {
 	server := startRedis(t)
 	var states []circuit.State
 	var mu sync.Mutex
@@ -154,7 +154,7 @@ func TestCallersThatLeaveDoNotOpenTheBreaker(t *testing.T) {
 	}
 }
 
-func TestAGatewayStartsWithoutItsRedisAndFindsItLater(t *testing.T) {
+func TestCache_RedisStartsLater(t *testing.T) {
 	server := startRedis(t)
 	server.kill()
 	g := startGateway(t, pagecache.Config{RedisTimeout: inTime}, server)
@@ -174,7 +174,7 @@ func TestAGatewayStartsWithoutItsRedisAndFindsItLater(t *testing.T) {
 }
 
 // A server that takes connections and says nothing is worse than none.
-func TestARedisThatNeverAnswersIsAMiss(t *testing.T) {
+func TestCache_RedisHangs(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -186,7 +186,7 @@ func TestARedisThatNeverAnswersIsAMiss(t *testing.T) {
 	}
 }
 
-func TestADropThatRedisDidNotTakeCountsHereAndIsToldLater(t *testing.T) {
+func TestCache_Drop_Retried(t *testing.T) {
 	server := startRedis(t)
 	a := startGateway(t, pagecache.Config{}, server).connected(t)
 	b := startGateway(t, pagecache.Config{}, server).connected(t)
@@ -207,7 +207,7 @@ func TestADropThatRedisDidNotTakeCountsHereAndIsToldLater(t *testing.T) {
 }
 
 // SEED, caches of the gateway: a value that does not parse is a miss.
-func TestAValueThatDoesNotParseIsAMissAndIsReplaced(t *testing.T) {
+func TestCache_Get_Unreadable(t *testing.T) {
 	server := startRedis(t)
 	a := startGateway(t, pagecache.Config{}, server).connected(t)
 	good := feed.Post{ID: "good", UserID: "u", Caption: strings.Repeat("c", 100)}
@@ -249,7 +249,7 @@ func TestAValueThatDoesNotParseIsAMissAndIsReplaced(t *testing.T) {
 	}
 }
 
-func TestARedisThatAnnouncesNothingIsUsedAndMemoryKeepsSeconds(t *testing.T) {
+func TestCache_RedisWithoutTracking(t *testing.T) {
 	server := startRedis(t, "--rename-command", "CLIENT", "")
 	a := startGateway(t, pagecache.Config{}, server).connected(t)
 	keep(a, feed.Post{ID: "p1", Caption: "c"})

@@ -19,7 +19,7 @@ func inMemory(t *testing.T, cfg pagecache.Config, test func(t *testing.T, g *gat
 }
 
 // SEED, caches of the gateway
-func TestEachKindIsFreshForItsTimeAndThenStale(t *testing.T) {
+func TestCache_Memory_TTL(t *testing.T) {
 	inMemory(t, pagecache.Config{}, func(t *testing.T, g *gateway) {
 		ctx := context.Background()
 		g.Pages().Put(ctx, []feed.Kept[feed.Slice]{{ID: "k", Value: &feed.Slice{}}})
@@ -54,7 +54,7 @@ func stateOf[V any](c feed.Cache[V]) string {
 	return "none"
 }
 
-func TestADropInMemoryTakesTheStaleCopyTooAndOnlyThatId(t *testing.T) {
+func TestCache_Memory_Drop(t *testing.T) {
 	inMemory(t, pagecache.Config{PostTTL: time.Second}, func(t *testing.T, g *gateway) {
 		keep(g, feed.Post{ID: "p1", Caption: "c"}, feed.Post{ID: "p2", Caption: "c"})
 		time.Sleep(2 * time.Second)
@@ -65,7 +65,7 @@ func TestADropInMemoryTakesTheStaleCopyTooAndOnlyThatId(t *testing.T) {
 	})
 }
 
-func TestWithoutRedisWhatWasAskedForBeforeADropIsNotKeptAfterIt(t *testing.T) {
+func TestCache_Memory_PutAfterDrop(t *testing.T) {
 	inMemory(t, pagecache.Config{}, func(t *testing.T, g *gateway) {
 		post := feed.Post{ID: "p1", Caption: "before the edit"}
 		noted := lookUp(g, post)
@@ -82,7 +82,7 @@ func TestWithoutRedisWhatWasAskedForBeforeADropIsNotKeptAfterIt(t *testing.T) {
 }
 
 // SEED, caches of the gateway: TTLs over 5 min are refused for what can change.
-func TestLongTTLsAreRefusedAllAtOnce(t *testing.T) {
+func TestNew_InvalidTTLs(t *testing.T) {
 	_, err := pagecache.New(pagecache.Config{PageTTL: 6 * time.Minute, PostTTL: -1, ProfileTTL: 5*time.Minute + 1, StaleFor: 2 * time.Hour, RedisTimeout: time.Second})
 	if err == nil {
 		t.Fatal("not refused")
@@ -98,7 +98,7 @@ func TestLongTTLsAreRefusedAllAtOnce(t *testing.T) {
 }
 
 // SEED, caches of the gateway: the hit rate is measured.
-func TestHitsAndMissesAreToldByKind(t *testing.T) {
+func TestCache_Observed(t *testing.T) {
 	inMemory(t, pagecache.Config{}, func(t *testing.T, g *gateway) {
 		keep(g, feed.Post{ID: "a"}, feed.Post{ID: "b"})
 		g.Posts().Get(context.Background(), []string{"a", "b", "c"})
@@ -114,7 +114,7 @@ func TestHitsAndMissesAreToldByKind(t *testing.T) {
 	})
 }
 
-func TestMemoryIsBounded(t *testing.T) {
+func TestCache_Memory_Bounded(t *testing.T) {
 	const bound = 8 << 20
 	g := startGateway(t, pagecache.Config{MemoryBytes: bound})
 	heap := func() uint64 {
@@ -134,7 +134,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	runtime.KeepAlive(g)
 }
 
-func TestRedisIsReadFromAnAddressOrAURL(t *testing.T) {
+func TestParseRedis(t *testing.T) {
 	for text, want := range map[string]string{
 		"127.0.0.1:6379":                       "[127.0.0.1:6379]  0",
 		"a:1,b:2":                              "[a:1 b:2]  0",

@@ -219,7 +219,7 @@ func (r *redis) isInRedis(key string) {
 
 func ptr(m rueidis.RedisMessage) *rueidis.RedisMessage { return &m }
 
-func TestGatewaysShareWhatOneHasAskedFor(t *testing.T) {
+func TestCache_Redis_Shared(t *testing.T) {
 	server := startRedis(t)
 	a := startGateway(t, pagecache.Config{}, server).connected(t)
 	b := startGateway(t, pagecache.Config{}, server).connected(t)
@@ -257,7 +257,7 @@ func TestGatewaysShareWhatOneHasAskedFor(t *testing.T) {
 	}
 }
 
-func TestManyKeysTakeOneRoundTrip(t *testing.T) {
+func TestCache_Redis_OneRoundTrip(t *testing.T) {
 	server := startRedis(t)
 	a := startGateway(t, pagecache.Config{}, server).connected(t)
 	var posts []feed.Post
@@ -283,7 +283,7 @@ func TestManyKeysTakeOneRoundTrip(t *testing.T) {
 }
 
 // SEED, caches of the gateway: an event on one gateway is one on all.
-func TestADropOnOneGatewayIsADropOnAll(t *testing.T) {
+func TestCache_Redis_Drop(t *testing.T) {
 	server := startRedis(t)
 	forgotten := make(chan string, 100)
 	a := startGateway(t, pagecache.Config{}, server).connected(t)
@@ -317,7 +317,7 @@ func TestADropOnOneGatewayIsADropOnAll(t *testing.T) {
 	eventually(t, "a has what b asked for after it", func() bool { return caption(a, "p1") == "second" })
 }
 
-func TestWhatWasAskedForBeforeADropIsNotKeptAfterIt(t *testing.T) {
+func TestCache_Redis_PutAfterDrop(t *testing.T) {
 	server := startRedis(t)
 	for name, before := range map[string]func(a *gateway){
 		"nothing was there": func(*gateway) {},
@@ -361,7 +361,7 @@ func TestWhatWasAskedForBeforeADropIsNotKeptAfterIt(t *testing.T) {
 }
 
 // Nothing tells the gateway of the drop here, so only the script that stores can refuse.
-func TestWhatWasAskedForBeforeADropDoesNotReachRedisAfterIt(t *testing.T) {
+func TestCache_Redis_LateWrite(t *testing.T) {
 	server := startRedis(t, "--rename-command", "CLIENT", "")
 	a := startGateway(t, pagecache.Config{}, server).connected(t)
 	b := startGateway(t, pagecache.Config{}, server).connected(t)

@@ -54,7 +54,7 @@ func (b batched) Posts(ctx context.Context, ids []string) ([]feed.Post, error) {
 //	50 ms   the post is edited, and the event has it dropped
 //	60 ms   a second reader asks; it may not join the call of before
 //	100 ms  the first answer is back, and may not be kept
-func TestAReaderAfterAnEditDoesNotShareTheCallOfBeforeIt(t *testing.T) {
+func TestCache_ReaderAfterEdit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		service := &editable{caption: "before"}
 		b := batched{service, loader.New(loader.Config[feed.Post]{Fetch: service.Posts, ID: func(p *feed.Post) string { return p.ID }})}
@@ -95,7 +95,7 @@ func TestAReaderAfterAnEditDoesNotShareTheCallOfBeforeIt(t *testing.T) {
 
 // Many requests at once on one gateway, with posts edited beneath them: once the event has
 // been handled, nobody reads what was before.
-func TestUnderLoadNobodyReadsWhatWasBeforeAnEvent(t *testing.T) {
+func TestCache_NoStaleReadsAfterEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		service := &editable{caption: "0"}
 		b := batched{service, loader.New(loader.Config[feed.Post]{Fetch: service.Posts, ID: func(p *feed.Post) string { return p.ID }})}

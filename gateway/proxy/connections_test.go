@@ -18,7 +18,7 @@ import (
 )
 
 // What is decoded is read to its very end, so that the connection can be used again.
-func TestConnectionsToTheServiceAreUsedAgain(t *testing.T) {
+func TestProxy_ReusesConnections(t *testing.T) {
 	for _, coding := range []string{"", "gzip", "br", "zstd"} {
 		var dialled atomic.Int32
 		body := before()
@@ -43,7 +43,7 @@ func TestConnectionsToTheServiceAreUsedAgain(t *testing.T) {
 	}
 }
 
-func TestNothingIsLeftOfAnswersThatBrokeOff(t *testing.T) {
+func TestProxy_AbortedAnswers_NoLeak(t *testing.T) {
 	endless := func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Encoding", r.URL.Query().Get("coding"))
@@ -86,7 +86,7 @@ func TestNothingIsLeftOfAnswersThatBrokeOff(t *testing.T) {
 	}
 }
 
-func TestOverHTTP2ACutAnswerIsReset(t *testing.T) {
+func TestProxy_HTTP2_TruncatedAnswer(t *testing.T) {
 	u, err := url.Parse(raw(t, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"a\":\r\n"))
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +112,7 @@ func TestOverHTTP2ACutAnswerIsReset(t *testing.T) {
 	}
 }
 
-func TestTrailersAndEarlyHintsPass(t *testing.T) {
+func TestProxy_TrailersAndEarlyHints(t *testing.T) {
 	s := stand(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Link", "</style.css>; rel=preload")
 		w.WriteHeader(http.StatusEarlyHints)

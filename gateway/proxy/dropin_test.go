@@ -13,7 +13,7 @@ import (
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 )
 
-// The service of SEED, as it is before there is a gateway: plain URLs, thumbnails empty or
+// The service as it is before there is a gateway: plain URLs, thumbnails empty or
 // null.
 const schema = `
 	type Query { feed(limit: Int, cursor: String): Feed! }
@@ -73,8 +73,8 @@ func (u user) AvatarURL() *string {
 	return &s
 }
 
-// SEED, load tests: the k6 script's query, unchanged, through the proxy to a service as it is.
-func TestARealGraphQLServiceNeedsNoChange(t *testing.T) {
+// The k6 script's query, unchanged, through the proxy to a service as it is.
+func TestProxy_GraphQLService(t *testing.T) {
 	service := &relay.Handler{Schema: graphql.MustParseSchema(schema, &query{}, graphql.UseFieldResolvers())}
 	mux := http.NewServeMux()
 	mux.Handle("POST /graphql", service)

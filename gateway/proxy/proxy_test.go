@@ -26,7 +26,7 @@ func after(t testing.TB) string {
 	return fmt.Sprintf(page, signed(t, "a.jpg"), `"`+signed(t, "a.jpg")+`"`)
 }
 
-func TestAnAnswersURLsAreSigned(t *testing.T) {
+func TestProxy_SignsURLs(t *testing.T) {
 	s := stand(t, answering("application/json; charset=utf-8", before(), "Vary: Origin"), nil)
 	resp := s.do("POST", "/graphql", `{"query":"{feed{posts{id imageUrl thumbnailUrl likeCount}}}"}`, "Content-Type: application/json")
 	if got := text(t, resp); got != after(t) {
@@ -43,7 +43,7 @@ func TestAnAnswersURLsAreSigned(t *testing.T) {
 	}
 }
 
-func TestOtherAnswersPassAsTheyAre(t *testing.T) {
+func TestProxy_OtherAnswersUnchanged(t *testing.T) {
 	for name, c := range map[string]struct {
 		contentType, body string
 		headers           []string
@@ -71,7 +71,7 @@ func TestOtherAnswersPassAsTheyAre(t *testing.T) {
 	}
 }
 
-func TestTheClientDecidesFormatAndScale(t *testing.T) {
+func TestProxy_FormatAndScale(t *testing.T) {
 	s := stand(t, answering("application/json", `{"imageUrl":"https://cdn.app.example/a.jpg"}`), nil)
 	for _, c := range []struct{ header, want string }{
 		{"User-Agent: App/1.0 (iPhone; iOS 17.4; Scale/3.00)", "/1320x/v.0/posts/a.jpg.webp"},
@@ -84,14 +84,14 @@ func TestTheClientDecidesFormatAndScale(t *testing.T) {
 	}
 }
 
-func TestOneImageInTwoProfilesHasTwoURLs(t *testing.T) {
+func TestProxy_TwoProfiles(t *testing.T) {
 	s := stand(t, answering("application/json", `{"imageUrl":"https://cdn.app.example/a.jpg","avatarUrl":"https://cdn.app.example/a.jpg"}`), nil)
 	if got := text(t, s.do("GET", "/", "")); !strings.Contains(got, "/1320x/v.0/posts/a.jpg.webp") || !strings.Contains(got, "/96x96-cover/v.0/posts/a.jpg.webp") {
 		t.Errorf("the answer is %s", got)
 	}
 }
 
-func TestHeadersOfTheOtherBodyAreLeftOut(t *testing.T) {
+func TestProxy_RemovesBodyHeaders(t *testing.T) {
 	s := stand(t, answering("application/json", before(), "Content-MD5: x", "Digest: x", "Content-Digest: x", "Repr-Digest: x", "Accept-Ranges: bytes", "Cache-Control: max-age=5"), nil)
 	resp := s.do("GET", "/", "")
 	for _, name := range []string{"Content-Md5", "Digest", "Content-Digest", "Repr-Digest", "Accept-Ranges", "Content-Length"} {
@@ -104,7 +104,7 @@ func TestHeadersOfTheOtherBodyAreLeftOut(t *testing.T) {
 	}
 }
 
-func TestVaryIsAddedOnceAndNotToAStar(t *testing.T) {
+func TestProxy_Vary(t *testing.T) {
 	for said, want := range map[string]string{"*": "*", "user-agent": "user-agent, X-Image-Client", "Accept, X-Image-Client": "Accept, X-Image-Client, User-Agent", "": "User-Agent, X-Image-Client"} {
 		headers := []string{"Vary: " + said}
 		if said == "" {
@@ -117,7 +117,7 @@ func TestVaryIsAddedOnceAndNotToAStar(t *testing.T) {
 	}
 }
 
-func TestHEADSaysWhatGETWould(t *testing.T) {
+func TestProxy_HEAD(t *testing.T) {
 	s := stand(t, answering("application/json", before(), `ETag: "v1"`), nil)
 	get, head := s.do("GET", "/", ""), s.do("HEAD", "/", "")
 	for _, name := range []string{"Etag", "Vary", "Content-Type", "Content-Length", "Accept-Ranges"} {
@@ -130,7 +130,7 @@ func TestHEADSaysWhatGETWould(t *testing.T) {
 	}
 }
 
-func TestErrorsAndEmptyAnswersKeepTheirStatus(t *testing.T) {
+func TestProxy_Status(t *testing.T) {
 	for _, status := range []int{201, 204, 205, 301, 400, 404, 422, 500, 503} {
 		s := stand(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
@@ -151,7 +151,7 @@ func TestErrorsAndEmptyAnswersKeepTheirStatus(t *testing.T) {
 	}
 }
 
-func TestPartsOfABodyAreNeitherAskedForNorRewritten(t *testing.T) {
+func TestProxy_Range(t *testing.T) {
 	var asked http.Header
 	s := stand(t, func(w http.ResponseWriter, r *http.Request) {
 		asked = r.Header.Clone()
@@ -169,7 +169,7 @@ func TestPartsOfABodyAreNeitherAskedForNorRewritten(t *testing.T) {
 	}
 }
 
-func TestTheETagIsDerivedAndMappedBack(t *testing.T) {
+func TestProxy_ETag(t *testing.T) {
 	var asked http.Header
 	tag := `"v,1"`
 	s := stand(t, func(w http.ResponseWriter, r *http.Request) {
@@ -207,7 +207,7 @@ func TestTheETagIsDerivedAndMappedBack(t *testing.T) {
 	}
 }
 
-func TestAnotherConfigurationHasOtherETags(t *testing.T) {
+func TestProxy_ETag_Salt(t *testing.T) {
 	service := answering("application/json", before(), `ETag: "v1"`)
 	one := stand(t, service, func(c *proxy.Config) { c.Salt = "one" }).do("GET", "/", "").Header.Get("Etag")
 	same := stand(t, service, func(c *proxy.Config) { c.Salt = "one" }).do("GET", "/", "").Header.Get("Etag")
@@ -217,7 +217,7 @@ func TestAnotherConfigurationHasOtherETags(t *testing.T) {
 	}
 }
 
-func TestA304OfWhatPassesStaysAsItIs(t *testing.T) {
+func TestProxy_NotModified(t *testing.T) {
 	s := stand(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Etag", `"v1"`)
 		w.Header().Set("Content-Type", "image/png")
@@ -229,7 +229,7 @@ func TestA304OfWhatPassesStaysAsItIs(t *testing.T) {
 	}
 }
 
-func TestCodingsAreReadAndWritten(t *testing.T) {
+func TestProxy_ContentCodings(t *testing.T) {
 	for _, coding := range []string{"gzip", "br", "zstd"} {
 		for name, long := range map[string]int{"short": 1, "long": 20_000} {
 			t.Run(coding+" "+name, func(t *testing.T) {
@@ -251,7 +251,7 @@ func TestCodingsAreReadAndWritten(t *testing.T) {
 	}
 }
 
-func TestAcceptEncodingIsNarrowedToWhatIsRead(t *testing.T) {
+func TestProxy_AcceptEncoding(t *testing.T) {
 	asked := make(chan []string, 1)
 	s := stand(t, func(_ http.ResponseWriter, r *http.Request) { asked <- r.Header["Accept-Encoding"] }, nil)
 	for said, want := range map[string]string{
@@ -271,7 +271,7 @@ func TestAcceptEncodingIsNarrowedToWhatIsRead(t *testing.T) {
 // gate lets a test say when a service goes on.
 type gate chan struct{}
 
-func TestNothingIsDelayed(t *testing.T) {
+func TestProxy_Streams(t *testing.T) {
 	pieces := map[string][2][2]string{
 		"application/json":              {{`{"imageUrl":"https://cdn.app.example/a.jpg","x`, `{"imageUrl":"SIGNED","x`}, {`":1}`, `":1}`}},
 		"application/x-ndjson":          {{"{\"imageUrl\":\"https://cdn.app.example/a.jpg\"}\n", "{\"imageUrl\":\"SIGNED\"}\n"}, {"{}\n", "{}\n"}},
@@ -343,7 +343,7 @@ func raw(t *testing.T, answer string) string {
 	return "http://" + l.Addr().String()
 }
 
-func TestACutAnswerIsNeverClosedAsIfItWereWhole(t *testing.T) {
+func TestProxy_TruncatedAnswer(t *testing.T) {
 	gz := compressed(t, "gzip", strings.Repeat(before(), 100))
 	br := compressed(t, "br", strings.Repeat(before(), 100))
 	zs := compressed(t, "zstd", strings.Repeat(before(), 100))
@@ -395,7 +395,7 @@ func TestACutAnswerIsNeverClosedAsIfItWereWhole(t *testing.T) {
 	}
 }
 
-func TestAServiceThatDoesNotAnswerIs502Or504(t *testing.T) {
+func TestProxy_ServiceDown(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -417,7 +417,7 @@ func TestAServiceThatDoesNotAnswerIs502Or504(t *testing.T) {
 	}
 }
 
-func TestAClientThatGoesAwayIsNobodysFault(t *testing.T) {
+func TestProxy_ClientGone(t *testing.T) {
 	arrived := make(gate)
 	s := stand(t, func(_ http.ResponseWriter, r *http.Request) { close(arrived); <-r.Context().Done() }, nil)
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
@@ -432,7 +432,7 @@ func TestAClientThatGoesAwayIsNobodysFault(t *testing.T) {
 	}
 }
 
-func TestAWebSocketPasses(t *testing.T) {
+func TestProxy_WebSocket(t *testing.T) {
 	s := stand(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Upgrade") != "websocket" || r.Header.Get("Sec-Websocket-Protocol") != "graphql-transport-ws" {
 			t.Errorf("asked with %v", r.Header)
@@ -468,7 +468,7 @@ func TestAWebSocketPasses(t *testing.T) {
 	}
 }
 
-func TestABodyOfAnyLengthTakesBoundedMemory(t *testing.T) {
+func TestProxy_BoundedMemory(t *testing.T) {
 	const length = 32 << 20
 	for _, body := range []string{
 		`{"imageUrl":"https://cdn.app.example/a.jpg","thumbnailUrl":null},`, // many URLs
@@ -504,7 +504,7 @@ func TestABodyOfAnyLengthTakesBoundedMemory(t *testing.T) {
 	}
 }
 
-func TestWhatPassesIsNotDelayedEither(t *testing.T) {
+func TestProxy_StreamsOtherAnswers(t *testing.T) {
 	end := make(gate)
 	s := stand(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "video/mp4")
@@ -525,7 +525,7 @@ func TestWhatPassesIsNotDelayedEither(t *testing.T) {
 	}
 }
 
-func TestAQueryInChunksHasALengthAtTheService(t *testing.T) {
+func TestProxy_ChunkedQuery(t *testing.T) {
 	lengths := make(chan int64, 1)
 	s := stand(t, func(_ http.ResponseWriter, r *http.Request) { lengths <- r.ContentLength }, nil)
 	for contentType, want := range map[string]int64{"application/json": 13, "application/octet-stream": -1} {
@@ -545,7 +545,7 @@ func TestAQueryInChunksHasALengthAtTheService(t *testing.T) {
 	}
 }
 
-func TestTheServiceSeesTheRequestAsItCame(t *testing.T) {
+func TestProxy_ForwardsRequest(t *testing.T) {
 	asked := make(chan *http.Request, 1)
 	body := make(chan string, 1)
 	s := stand(t, func(_ http.ResponseWriter, r *http.Request) {
@@ -577,7 +577,7 @@ func TestTheServiceSeesTheRequestAsItCame(t *testing.T) {
 	}
 }
 
-func TestWhatIsHandedOutIsTold(t *testing.T) {
+func TestProxy_HandedOut(t *testing.T) {
 	type told struct {
 		profile string
 		images  []profile.Image

@@ -32,7 +32,7 @@ func changed(t *testing.T, body string) string {
 	return strings.Join(names, " ")
 }
 
-func TestAliasesOfAQueryAreUnderstood(t *testing.T) {
+func TestProxy_Aliases(t *testing.T) {
 	for query, want := range map[string]string{
 		`{feed{posts{imageUrl}}}`:                                                       "imageUrl",
 		`{feed{posts{pic:imageUrl small:thumbnailUrl}}}`:                                "imageUrl pic small",
@@ -71,7 +71,7 @@ func TestAliasesOfAQueryAreUnderstood(t *testing.T) {
 	}
 }
 
-func TestAPersistedQueryIsKnownOnceItWasSeen(t *testing.T) {
+func TestProxy_PersistedQuery(t *testing.T) {
 	s := stand(t, answering("application/json", everything), nil)
 	const query = `{feed{posts{pic:imageUrl}}}`
 	persisted := fmt.Sprintf(`{"persistedQuery":{"version":1,"sha256Hash":"%x"}}`, sha256.Sum256([]byte(query)))
@@ -92,7 +92,7 @@ func TestAPersistedQueryIsKnownOnceItWasSeen(t *testing.T) {
 	}
 }
 
-func TestABodyThatIsNoQueryPasses(t *testing.T) {
+func TestProxy_OtherBody(t *testing.T) {
 	s := stand(t, func(w http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
 		w.Header().Set("Content-Type", "application/json")
@@ -108,7 +108,7 @@ func TestABodyThatIsNoQueryPasses(t *testing.T) {
 	}
 }
 
-func TestAQueryThatBreaksOffIs400(t *testing.T) {
+func TestProxy_TruncatedQuery(t *testing.T) {
 	s := stand(t, func(http.ResponseWriter, *http.Request) { t.Error("the service was asked") }, nil)
 	// A chunk that is none.
 	conn := dial(t, s.url)

@@ -37,8 +37,8 @@ func (m *moves) seen() []string {
 // broken fails every call.
 var broken = fakeservices.Behaviour{ErrorRate: 1, Code: codes.Internal}
 
-// SEED.md, breakers: opens on consecutive failures, and answers at once from then on.
-func TestFiveFailuresInARowOpenTheBreakerOfThatServiceAlone(t *testing.T) {
+// The breaker opens on consecutive failures, and answers at once from then on.
+func TestBreaker_OpensAfterFiveFailures(t *testing.T) {
 	fakes := play(t, fakeservices.Config{Behaviour: map[fakeservices.Service]fakeservices.Behaviour{fakeservices.Feed: broken}})
 	var m moves
 	s := reach(t, at(fakes, upstream.Config{Wait: soon, CallTimeout: soon, Breaker: circuit.Config{Pause: time.Hour, Changed: m.moved}}))
@@ -62,8 +62,8 @@ func TestFiveFailuresInARowOpenTheBreakerOfThatServiceAlone(t *testing.T) {
 	}
 }
 
-// SEED.md, breakers: half-open after a pause, closes again by itself.
-func TestTheBreakerTriesAfterItsPauseAndClosesByItself(t *testing.T) {
+// The breaker half-open after a pause, closes again by itself.
+func TestBreaker_Closes(t *testing.T) {
 	fakes := play(t, fakeservices.Config{Behaviour: map[fakeservices.Service]fakeservices.Behaviour{fakeservices.User: broken}})
 	var m moves
 	s := reach(t, at(fakes, upstream.Config{Wait: soon, CallTimeout: soon, Breaker: circuit.Config{Pause: 50 * time.Millisecond, Changed: m.moved}}))
@@ -83,8 +83,8 @@ func TestTheBreakerTriesAfterItsPauseAndClosesByItself(t *testing.T) {
 	}
 }
 
-// SEED.md, breakers: or a failure rate.
-func TestHalfOfTheCallsFailingOpensTheBreaker(t *testing.T) {
+// The breaker opens at a failure rate, too.
+func TestBreaker_OpensAtHalfFailing(t *testing.T) {
 	fakes := play(t, fakeservices.Config{Behaviour: map[fakeservices.Service]fakeservices.Behaviour{
 		fakeservices.Feed: {ErrorRate: 0.5, Code: codes.Internal}, // every second one: never two in a row
 	}})
@@ -100,9 +100,9 @@ func TestHalfOfTheCallsFailingOpensTheBreaker(t *testing.T) {
 	}
 }
 
-// SEED.md, breakers: NotFound, Canceled and InvalidArgument do not count; nor do others that
+// NotFound, Canceled and InvalidArgument do not count; nor do others that
 // tell of a request.
-func TestWhatTellsOfTheRequestDoesNotOpenTheBreaker(t *testing.T) {
+func TestBreaker_RequestErrors(t *testing.T) {
 	for _, code := range []codes.Code{
 		codes.NotFound, codes.Canceled, codes.InvalidArgument,
 		codes.OutOfRange, codes.FailedPrecondition, codes.AlreadyExists, codes.PermissionDenied, codes.Unauthenticated,
@@ -145,7 +145,7 @@ func TestCallersThatLeaveDoNotOpenTheBreaker(t *testing.T) {
 	}
 }
 
-func TestAServiceThatIsNotThereOpensItsBreaker(t *testing.T) {
+func TestBreaker_UnreachableService(t *testing.T) {
 	addrs := sockets(t)
 	s := reach(t, upstream.Config{
 		Feed: addrs[fakeservices.Feed], Content: addrs[fakeservices.Content], User: addrs[fakeservices.User],

@@ -18,8 +18,7 @@ import (
 	"github.com/novasocial/imagetier/internal/circuit"
 )
 
-// SEED.md G7.
-func TestACallThatHangsEndsAfterItsTimeout(t *testing.T) {
+func TestServices_Call_Timeout(t *testing.T) {
 	fakes := play(t, fakeservices.Config{Behaviour: map[fakeservices.Service]fakeservices.Behaviour{fakeservices.Feed: {Hang: true}}})
 	s := reach(t, at(fakes, upstream.Config{CallTimeout: 500 * time.Millisecond}))
 	began := time.Now()
@@ -32,8 +31,8 @@ func TestACallThatHangsEndsAfterItsTimeout(t *testing.T) {
 	}
 }
 
-// SEED.md G3: the whole request's timeout is the caller's, and is kept.
-func TestTheTimeOfTheCallerEndsACallEarlier(t *testing.T) {
+// the whole request's timeout is the caller's, and is kept.
+func TestServices_Call_CallerDeadline(t *testing.T) {
 	fakes := play(t, fakeservices.Config{Behaviour: map[fakeservices.Service]fakeservices.Behaviour{fakeservices.Feed: {Hang: true}}})
 	s := reach(t, at(fakes, upstream.Config{CallTimeout: time.Hour, Wait: time.Hour}))
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
@@ -44,7 +43,7 @@ func TestTheTimeOfTheCallerEndsACallEarlier(t *testing.T) {
 	}
 }
 
-func TestACallerWithoutTimeAsksNothingAndBlamesNobody(t *testing.T) {
+func TestServices_Call_ExpiredCaller(t *testing.T) {
 	fakes := play(t, fakeservices.Config{})
 	s := reach(t, at(fakes, upstream.Config{}))
 	untilReady(t, s)
@@ -60,8 +59,7 @@ func TestACallerWithoutTimeAsksNothingAndBlamesNobody(t *testing.T) {
 	}
 }
 
-// SEED.md G7, breakers.
-func TestEveryStatusIsOneOfFeedsErrors(t *testing.T) {
+func TestServices_Call_ErrorsByStatus(t *testing.T) {
 	for code, want := range map[codes.Code]error{
 		codes.Canceled:           feed.ErrUnavailable,
 		codes.Unknown:            feed.ErrUnavailable,
@@ -103,7 +101,7 @@ func TestEveryStatusIsOneOfFeedsErrors(t *testing.T) {
 	}
 }
 
-func TestNotFoundIsAnAnswerWhereNothingIsOne(t *testing.T) {
+func TestServices_Call_NotFound(t *testing.T) {
 	how := fakeservices.Behaviour{ErrorRate: 1, Code: codes.NotFound}
 	fakes := play(t, fakeservices.Config{Behaviour: map[fakeservices.Service]fakeservices.Behaviour{
 		fakeservices.Feed: how, fakeservices.Content: how, fakeservices.User: how,
@@ -129,7 +127,7 @@ func TestNotFoundIsAnAnswerWhereNothingIsOne(t *testing.T) {
 	}
 }
 
-func TestACallThatFoundItsServiceUnavailableIsMadeASecondTimeOnly(t *testing.T) {
+func TestServices_Call_RetriesOnce(t *testing.T) {
 	fakes := play(t, fakeservices.Config{Behaviour: map[fakeservices.Service]fakeservices.Behaviour{fakeservices.Feed: {ErrorRate: 0.5}}})
 	s := reach(t, at(fakes, upstream.Config{CallTimeout: soon, Wait: soon}))
 	for range 2 { // the second call fails at first
@@ -147,7 +145,7 @@ func TestACallThatFoundItsServiceUnavailableIsMadeASecondTimeOnly(t *testing.T) 
 	}
 }
 
-func TestBytesThatAreNoTextAreRefusedAndNotSent(t *testing.T) {
+func TestServices_Call_InvalidUTF8(t *testing.T) {
 	fakes := play(t, fakeservices.Config{})
 	s := reach(t, at(fakes, upstream.Config{}))
 	ctx, bad := t.Context(), "\xff"
@@ -174,7 +172,7 @@ func TestBytesThatAreNoTextAreRefusedAndNotSent(t *testing.T) {
 	}
 }
 
-func TestNothingIsAskedForNoIDs(t *testing.T) {
+func TestServices_Call_NoIDs(t *testing.T) {
 	fakes := play(t, fakeservices.Config{})
 	s := reach(t, at(fakes, upstream.Config{}))
 	posts, err := s.Contents.Posts(t.Context(), nil)
@@ -189,7 +187,7 @@ func TestNothingIsAskedForNoIDs(t *testing.T) {
 	}
 }
 
-func TestAnAnswerOverTheBoundIsNotRead(t *testing.T) {
+func TestServices_Call_MaxAnswer(t *testing.T) {
 	fakes := play(t, fakeservices.Config{})
 	s := reach(t, at(fakes, upstream.Config{MaxMessage: 100, CallTimeout: soon, Wait: soon}))
 	if err := getFeed(s); !errors.Is(err, feed.ErrUnavailable) || !strings.Contains(err.Error(), "larger than max") {
@@ -197,7 +195,7 @@ func TestAnAnswerOverTheBoundIsNotRead(t *testing.T) {
 	}
 }
 
-func TestEveryCallIsObservedAsItEnded(t *testing.T) {
+func TestServices_Call_Observed(t *testing.T) {
 	fakes := play(t, fakeservices.Config{})
 	var mu sync.Mutex
 	var seen []string

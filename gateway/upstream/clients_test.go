@@ -23,9 +23,9 @@ import (
 	"github.com/novasocial/imagetier/gateway/upstream/fakeservices"
 )
 
-// SEED.md, "The services behind the gateway", and G13: what is asked arrives, and every
+// Every argument arrives at the service, and every
 // field of an answer comes back.
-func TestEveryFieldIsCarriedOver(t *testing.T) {
+func TestServices_Call_EveryField(t *testing.T) {
 	asked := make(chan any, 1)
 	fakes := play(t, fakeservices.Config{
 		Data:   fakeservices.Data{Posts: 1000, FeedLength: 50, UnknownEvery: 5},
@@ -74,8 +74,8 @@ func TestEveryFieldIsCarriedOver(t *testing.T) {
 	}
 }
 
-// SEED.md G10, G9: pages have no post twice, and no more than were asked for.
-func TestAPageHasNoPostTwiceAndNoneTooMany(t *testing.T) {
+// pages have no post twice, and no more than were asked for.
+func TestServices_Slice_DistinctAndLimited(t *testing.T) {
 	addr := serve(t, func(g *grpc.Server) { feedpb.RegisterRecommendationServiceServer(g, careless{}) })
 	s := reach(t, upstream.Config{Feed: addr, Content: addr, User: addr, CallTimeout: soon, Wait: soon})
 	page, err := s.Feeds.Slice(t.Context(), feed.Query{User: "u", Limit: 3})
@@ -84,7 +84,7 @@ func TestAPageHasNoPostTwiceAndNoneTooMany(t *testing.T) {
 	}
 }
 
-func TestALikeThatDidNotSucceedIsAnError(t *testing.T) {
+func TestServices_Like_Unsuccessful(t *testing.T) {
 	addr := serve(t, func(g *grpc.Server) { contentpb.RegisterContentServiceServer(g, unwilling{}) })
 	s := reach(t, upstream.Config{Feed: addr, Content: addr, User: addr, CallTimeout: soon, Wait: soon})
 	if err := s.Contents.Like(t.Context(), feed.Likes{User: "u", Posts: []string{"p"}, Key: "k"}); !errors.Is(err, feed.ErrUnavailable) {
@@ -92,7 +92,7 @@ func TestALikeThatDidNotSucceedIsAnError(t *testing.T) {
 	}
 }
 
-func TestACallIsASpanThatTheServiceIsToldOf(t *testing.T) {
+func TestServices_Call_Traced(t *testing.T) {
 	told := make(chan []string, 1)
 	addr := serve(t, func(g *grpc.Server) { feedpb.RegisterRecommendationServiceServer(g, careless{}) },
 		grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, answer grpc.UnaryHandler) (any, error) {
@@ -115,7 +115,7 @@ func TestACallIsASpanThatTheServiceIsToldOf(t *testing.T) {
 	}
 }
 
-func TestTLSIsSpokenWhereItIsAskedFor(t *testing.T) {
+func TestNew_TLS(t *testing.T) {
 	web := httptest.NewTLSServer(nil) // for its certificate
 	defer web.Close()
 	addr := serve(t, func(g *grpc.Server) { feedpb.RegisterRecommendationServiceServer(g, careless{}) },
@@ -136,7 +136,7 @@ func TestTLSIsSpokenWhereItIsAskedFor(t *testing.T) {
 	}
 }
 
-func TestAnAddressThatCannotBeOneIsRefused(t *testing.T) {
+func TestNew_InvalidAddress(t *testing.T) {
 	for _, addr := range []string{"", "http://feed:50051"} {
 		if s, err := upstream.New(upstream.Config{Feed: "feed:50051", Content: addr, User: "user:50051"}); err == nil {
 			s.Close()

@@ -14,8 +14,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/upstream/fakeservices"
 )
 
-// SEED.md G1.
-func TestHundredsOfConcurrentQueriesShareThreeConnections(t *testing.T) {
+func TestServices_SharedConnections(t *testing.T) {
 	fakes := play(t, fakeservices.Config{ConnectLatency: 20 * time.Millisecond, Behaviour: map[fakeservices.Service]fakeservices.Behaviour{
 		fakeservices.Feed: {Latency: 5 * time.Millisecond}, fakeservices.Content: {Latency: 5 * time.Millisecond},
 	}})
@@ -48,8 +47,7 @@ func TestHundredsOfConcurrentQueriesShareThreeConnections(t *testing.T) {
 	}
 }
 
-// SEED.md G5.
-func TestConnectionsAreMadeBeforeTheFirstCall(t *testing.T) {
+func TestServices_Run_Connects(t *testing.T) {
 	fakes := play(t, fakeservices.Config{})
 	s := reach(t, at(fakes, upstream.Config{}))
 	untilReady(t, s)
@@ -60,8 +58,7 @@ func TestConnectionsAreMadeBeforeTheFirstCall(t *testing.T) {
 	}
 }
 
-// SEED.md G5.
-func TestServicesMayComeUpAfterTheGateway(t *testing.T) {
+func TestServices_Run_ServicesStartLater(t *testing.T) {
 	addrs := sockets(t)
 	s := reach(t, upstream.Config{Feed: addrs[fakeservices.Feed], Content: addrs[fakeservices.Content], User: addrs[fakeservices.User], Wait: -1, CallTimeout: soon})
 	for name, ready := range s.Ready() {
@@ -79,8 +76,8 @@ func TestServicesMayComeUpAfterTheGateway(t *testing.T) {
 	}
 }
 
-// SEED.md G5. Ready is what a service's own process is, whatever the others are.
-func TestReadyTellsWhichServiceIsNotThere(t *testing.T) {
+// Ready is what a service's own process is, whatever the others are.
+func TestServices_Ready(t *testing.T) {
 	addrs := sockets(t)
 	two := map[fakeservices.Service]string{fakeservices.Feed: addrs[fakeservices.Feed], fakeservices.User: addrs[fakeservices.User]}
 	play(t, fakeservices.Config{Listen: two})
@@ -92,7 +89,7 @@ func TestReadyTellsWhichServiceIsNotThere(t *testing.T) {
 }
 
 // A call that is open while its service is killed, and one that comes while it is down.
-func TestARestartOfAServiceCostsNoAnswer(t *testing.T) {
+func TestServices_ServiceRestart(t *testing.T) {
 	addrs := sockets(t)
 	asked := make(chan struct{}, 10)
 	first, err := fakeservices.Start(fakeservices.Config{
@@ -123,7 +120,7 @@ func TestARestartOfAServiceCostsNoAnswer(t *testing.T) {
 	}
 }
 
-func TestCallsDoNotWaitLongForAServiceThatStaysAway(t *testing.T) {
+func TestServices_UnreachableFailsFast(t *testing.T) {
 	addrs := sockets(t)
 	s := reach(t, upstream.Config{
 		Feed: addrs[fakeservices.Feed], Content: addrs[fakeservices.Content], User: addrs[fakeservices.User],
@@ -141,8 +138,8 @@ func TestCallsDoNotWaitLongForAServiceThatStaysAway(t *testing.T) {
 	}
 }
 
-// SEED.md G2: a peer that accepts, as the kernel does for a frozen process, and says nothing.
-func TestAnAttemptToConnectIsGivenUpAfterItsTimeout(t *testing.T) {
+// a peer that accepts, as the kernel does for a frozen process, and says nothing.
+func TestServices_ConnectTimeout(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -162,8 +159,8 @@ func TestAnAttemptToConnectIsGivenUpAfterItsTimeout(t *testing.T) {
 	}
 }
 
-// SEED.md G4, with 13 s in place of 40: grpc-go pings every 10 s at most.
-func TestAFrozenPeerIsReplacedUnderACallAndWhileIdle(t *testing.T) {
+// With a timeout of 13 s instead of 40: grpc-go pings every 10 s at most.
+func TestServices_FrozenPeer(t *testing.T) {
 	t.Parallel()
 	fakes := play(t, fakeservices.Config{})
 	called, idle := relayTo(t, fakes.Addr(fakeservices.Feed)), relayTo(t, fakes.Addr(fakeservices.Content))
@@ -187,7 +184,7 @@ func TestAFrozenPeerIsReplacedUnderACallAndWhileIdle(t *testing.T) {
 	}
 }
 
-func TestACallerThatLeavesFailsNobodyElse(t *testing.T) {
+func TestServices_CancelledCaller(t *testing.T) {
 	asked := make(chan struct{}, 2)
 	fakes := play(t, fakeservices.Config{
 		Behaviour: map[fakeservices.Service]fakeservices.Behaviour{fakeservices.Feed: {Latency: 300 * time.Millisecond}},

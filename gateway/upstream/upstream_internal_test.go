@@ -10,9 +10,9 @@ import (
 	"github.com/novasocial/imagetier/gateway/upstream/fakeservices"
 )
 
-// SEED.md G2, G4, G7: the figures of the rows. That they are kept is in the other tests,
+// the figures of the rows. That they are kept is in the other tests,
 // with shorter ones.
-func TestTheDefaultsAreTheSeeds(t *testing.T) {
+func TestConfig_Defaults(t *testing.T) {
 	cfg := Config{}.withDefaults()
 	if got, want := keepaliveOf(cfg), (keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: true}); got != want {
 		t.Errorf("keep-alive %+v, want %+v", got, want)
@@ -28,7 +28,7 @@ func TestTheDefaultsAreTheSeeds(t *testing.T) {
 }
 
 // Calls wait from then on, not from the start of a gateway that has run for days.
-func TestALossIsCountedFromWhenTheConnectionWasLost(t *testing.T) {
+func TestConnection_LossTime(t *testing.T) {
 	fakes, err := fakeservices.Start(fakeservices.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +63,7 @@ func TestALossIsCountedFromWhenTheConnectionWasLost(t *testing.T) {
 }
 
 // content.proto: created_at.
-func TestSecondsAndMillisecondsAreToldApart(t *testing.T) {
+func TestTimestamp_SecondsOrMilliseconds(t *testing.T) {
 	for unix, want := range map[int64]time.Time{
 		0:                         {},
 		-1:                        {},

@@ -16,7 +16,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/upstream/fakeservices"
 )
 
-func TestItSaysWhereItListensAndEndsWhenItIsTold(t *testing.T) {
+func TestRun_ListensAndStops(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	out, in := io.Pipe()
 	ended := make(chan error, 1)
@@ -75,7 +75,7 @@ func body(t *testing.T, r *http.Request) string {
 	return strings.TrimSpace(string(b))
 }
 
-func TestFlagsAreWhatTheServicesDo(t *testing.T) {
+func TestRun_Flags(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"b.JPG", "a.webp", "README.md"} {
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
@@ -105,7 +105,7 @@ func TestFlagsAreWhatTheServicesDo(t *testing.T) {
 	}
 }
 
-func TestWrongFlagsAreRefused(t *testing.T) {
+func TestParse_InvalidFlags(t *testing.T) {
 	for _, args := range [][]string{{"--services", "feeds"}, {"--services", ""}, {"--images-dir", t.TempDir()}, {"--before", "127.0.0.1:0", "--services", "feed"}, {"serve"}, {"--no-such-flag"}} {
 		if _, err := parse(args, io.Discard); err == nil {
 			t.Errorf("%v was taken", args)

@@ -73,7 +73,7 @@ func walk(t *testing.T, c clients, user string, limit uint32) (ids []string, pag
 	}
 }
 
-func TestAFeedHasNoPostTwiceAndIsTheSameInEveryProcess(t *testing.T) {
+func TestServer_Feed_Deterministic(t *testing.T) {
 	cfg := fakeservices.Config{Data: fakeservices.Data{Posts: 300, FeedLength: 250}}
 	_, one := start(t, cfg)
 	_, other := start(t, cfg)
@@ -89,7 +89,7 @@ func TestAFeedHasNoPostTwiceAndIsTheSameInEveryProcess(t *testing.T) {
 	}
 }
 
-func TestSomePostsAreInMostFeedsAndAuthorsAreShared(t *testing.T) {
+func TestServer_Feed_Zipf(t *testing.T) {
 	_, c := start(t, fakeservices.Config{})
 	in := map[string]int{}
 	for user := range 50 {
@@ -121,7 +121,7 @@ func TestSomePostsAreInMostFeedsAndAuthorsAreShared(t *testing.T) {
 	}
 }
 
-func TestImagesHaveTheNamesThatWereGiven(t *testing.T) {
+func TestServer_ImageNames(t *testing.T) {
 	_, c := start(t, fakeservices.Config{Data: fakeservices.Data{
 		Prefix: "https://here/", Images: []string{"a.jpg", "b.jpg"}, Avatars: []string{"me.jpg"},
 	}})
@@ -135,7 +135,7 @@ func TestImagesHaveTheNamesThatWereGiven(t *testing.T) {
 	}
 }
 
-func TestWhatIsAskedWronglyIsRefused(t *testing.T) {
+func TestServer_InvalidRequests(t *testing.T) {
 	_, c := start(t, fakeservices.Config{Data: fakeservices.Data{EmptyFeeds: []string{"new"}, UnknownEvery: 2}})
 	ctx := t.Context()
 	if ids, _ := walk(t, c, "new", 20); len(ids) != 0 {
@@ -167,7 +167,7 @@ func TestWhatIsAskedWronglyIsRefused(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-func TestARepeatedBatchOfLikesChangesNothing(t *testing.T) {
+func TestServer_Like_Idempotent(t *testing.T) {
 	_, c := start(t, fakeservices.Config{})
 	likes := func() int64 {
 		posts, err := c.GetPostsByIds(t.Context(), &contentpb.GetPostsByIdsRequest{PostIds: []string{"p000001"}})
@@ -200,7 +200,7 @@ func TestARepeatedBatchOfLikesChangesNothing(t *testing.T) {
 	}
 }
 
-func TestFaultsAreSpreadEvenlyAndLatenciesKept(t *testing.T) {
+func TestServer_Behave(t *testing.T) {
 	s, c := start(t, fakeservices.Config{
 		ConnectLatency: 80 * time.Millisecond,
 		Behaviour:      map[fakeservices.Service]fakeservices.Behaviour{fakeservices.Feed: {ErrorRate: 0.375, Latency: 20 * time.Millisecond}},
@@ -229,7 +229,7 @@ func TestFaultsAreSpreadEvenlyAndLatenciesKept(t *testing.T) {
 	}
 }
 
-func TestNothingPassesOnANewConnectionBeforeItsLatency(t *testing.T) {
+func TestServer_ConnectLatency(t *testing.T) {
 	s, _ := start(t, fakeservices.Config{ConnectLatency: 80 * time.Millisecond})
 	began := time.Now()
 	c, err := net.Dial("tcp", s.Addr(fakeservices.User))
@@ -245,7 +245,7 @@ func TestNothingPassesOnANewConnectionBeforeItsLatency(t *testing.T) {
 	}
 }
 
-func TestConnectionsAreToldAndReset(t *testing.T) {
+func TestServer_Handler_Connections(t *testing.T) {
 	s, c := start(t, fakeservices.Config{})
 	web := httptest.NewServer(s.Handler())
 	defer web.Close()
@@ -274,8 +274,8 @@ func TestConnectionsAreToldAndReset(t *testing.T) {
 	}
 }
 
-// SEED.md, load tests: the before figure is a dial per call, one after another.
-func TestBeforeDialsForEveryCallAndAnswersTheQueryOfTheLoadTest(t *testing.T) {
+// The before figure is a dial per call, one after another.
+func TestBefore_DialsPerCall(t *testing.T) {
 	s, c := start(t, fakeservices.Config{Data: fakeservices.Data{UnknownEvery: 10}})
 	addrs := map[fakeservices.Service]string{}
 	for _, name := range fakeservices.Services {
@@ -357,7 +357,7 @@ func open(s *fakeservices.Server) (all int64) {
 	return all
 }
 
-func TestThreeProcessesPlayOneServiceEachWithTheSameData(t *testing.T) {
+func TestServer_ThreeProcesses(t *testing.T) {
 	both, _ := start(t, fakeservices.Config{})
 	alone, err := fakeservices.Start(fakeservices.Config{Listen: map[fakeservices.Service]string{fakeservices.Content: "127.0.0.1:0"}})
 	if err != nil {
