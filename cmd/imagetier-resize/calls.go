@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// forbidden are calls that a decoder has no use for and an attacker has. They fail with
-// EPERM, on every thread. Not every architecture has all of them.
+// forbidden are system calls that a decoder does not need but an attacker could use. They fail
+// with EPERM, on every thread. Not every architecture has all of them.
 //
-// It is a list of what is forbidden, not of what is allowed: what the Go runtime, glibc
-// and the codecs call differs by version and machine, and a codec that fails of a call
-// that nobody thought of is an outage. Landlock stands behind it.
+// This is a deny list because the calls of the Go runtime, glibc and the codecs vary by version
+// and machine: a codec that fails on a call missing from an allow list would be an outage.
+// Landlock is the second line of defence.
 var forbidden = []string{
 	// The network, and talking to other processes.
 	"socket", "socketpair", "connect", "bind", "listen", "accept", "accept4",
@@ -39,17 +39,16 @@ var forbidden = []string{
 	"setrlimit", "prlimit64", "setpgid", "setsid",
 }
 
-// confineCalls forbids these calls, those of other architectures, and processes that are
-// no threads.
+// confineCalls forbids these calls, those of other architectures, and new processes.
 func confineCalls() error {
 	if !seccomp.Supported() {
-		return fmt.Errorf("not in this kernel")
+		return fmt.Errorf("not supported by this kernel")
 	}
 	native, err := arch.GetInfo("")
 	if err != nil {
 		return err
 	}
-	runtime.LockOSThread() // no_new_privs is a thread's until the filter is everybody's
+	runtime.LockOSThread() // no_new_privs is set for one thread until the filter applies to all
 	defer runtime.UnlockOSThread()
 	var names []string
 	for _, name := range forbidden {
@@ -65,8 +64,8 @@ func confineCalls() error {
 			DefaultAction: seccomp.ActionAllow,
 			Syscalls: []seccomp.SyscallGroup{
 				{Action: eno(unix.EPERM), Names: names},
-				// The flags of clone3 lie in memory, where no filter sees them. Where it
-				// does not exist, glibc takes clone.
+				// A filter cannot see the flags of clone3, which are in memory. Without clone3,
+				// glibc uses clone.
 				{Action: eno(unix.ENOSYS), Names: []string{"clone3"}},
 				{Action: eno(unix.EPERM), NamesWithCondtions: []seccomp.NameWithConditions{
 					{Name: "clone", Conditions: seccomp.ArgumentConditions{
@@ -86,17 +85,17 @@ func confineCalls() error {
 	if err := confineArchitecture(uint32(native.ID)); err != nil {
 		return err
 	}
-	// The library does not see that the kernel could not reach all threads, which it
-	// answers without an error.
+	// The library does not notice if the kernel could not apply the filter to all threads, which is
+	// not reported as an error.
 	if mode, err := unix.PrctlRetInt(unix.PR_GET_SECCOMP, 0, 0, 0, 0); err != nil || mode != unix.SECCOMP_MODE_FILTER {
-		return fmt.Errorf("it did not come into force (mode %d, %v)", mode, err)
+		return fmt.Errorf("the filter is not in force (mode %d, %v)", mode, err)
 	}
 	return nil
 }
 
-// confineArchitecture kills the process if it makes a call of another architecture, as
-// int 0x80 does on amd64: the filter above is for the numbers of this one, and the
-// library lets all others pass.
+// confineArchitecture kills the process if it makes a system call of another architecture, as int
+// 0x80 does on amd64: the filter above checks the numbers of this architecture only, and the
+// library allows all others.
 func confineArchitecture(native uint32) error {
 	const offsetOfArch = 4 // in struct seccomp_data
 	filter := []unix.SockFilter{
@@ -106,7 +105,12 @@ func confineArchitecture(native uint32) error {
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
 	}
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	thread, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&program)))
+	thread, _, errno := unix.Syscall(
+		unix.SYS_SECCOMP,
+		unix.SECCOMP_SET_MODE_FILTER,
+		unix.SECCOMP_FILTER_FLAG_TSYNC,
+		uintptr(unsafe.Pointer(&program)),
+	)
 	runtime.KeepAlive(filter)
 	if errno != 0 {
 		return fmt.Errorf("other architectures: %w", errno)
@@ -117,15 +121,20 @@ func confineArchitecture(native uint32) error {
 	return nil
 }
 
-// execve starts a program, of which there is none: it always returns.
+// execve starts a program that does not exist, so it always returns.
 func execve(program *byte) error {
 	argv := []*byte{program, nil}
-	_, _, errno := unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(program)), uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&argv[1])))
+	_, _, errno := unix.RawSyscall(
+		unix.SYS_EXECVE,
+		uintptr(unsafe.Pointer(program)),
+		uintptr(unsafe.Pointer(&argv[0])),
+		uintptr(unsafe.Pointer(&argv[1])),
+	)
 	return errno
 }
 
-// impossibleFork asks for a process that shares signal handlers but not memory, which the
-// kernel refuses with EINVAL, unless the filter does so before with EPERM.
+// impossibleFork requests a process that shares signal handlers but not memory. The kernel refuses
+// that with EINVAL, unless the filter refuses it first with EPERM.
 func impossibleFork() error {
 	_, _, errno := unix.RawSyscall(unix.SYS_CLONE, unix.CLONE_SIGHAND, 0, 0)
 	return errno

@@ -11,15 +11,12 @@ import (
 	"github.com/novasocial/imagetier/resize/workers/wire"
 )
 
-// addressSpace is only a wide backstop: a Go and libvips process of 46 MB maps over 1.5 GB.
+// addressSpace is a generous limit in bytes: a Go and libvips process of 46 MB maps over 1.5 GB.
 const addressSpace = 16 << 30
 
-// limit sets the limits that need no libvips: on memory, and on files above all. memory is
-// for data (RLIMIT_DATA), files is how long a file may be that is written.
+// limit sets resource limits. memory is for data (RLIMIT_DATA), files is the maximum size of a
+// written file, both in bytes.
 func limit(memory int64, files uint64) error {
-	// Where memory runs out all the same the kernel is to take this process, whose loss is
-	// one image, and not the tier. No /proc, no such wish: it is not worth failing for.
-	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("900"), 0)
 	for _, limit := range []struct {
 		name     string
 		resource int
@@ -28,27 +25,27 @@ func limit(memory int64, files uint64) error {
 		{"data", unix.RLIMIT_DATA, uint64(memory)},
 		{"address space", unix.RLIMIT_AS, addressSpace},
 		{"file size", unix.RLIMIT_FSIZE, files},
-		{"core", unix.RLIMIT_CORE, 0}, // nor a core: it would hold pictures
+		{"core", unix.RLIMIT_CORE, 0}, // a core dump would contain images
 		{"open files", unix.RLIMIT_NOFILE, 64},
 	} {
 		value := limit.value
 		var now unix.Rlimit
 		if err := unix.Getrlimit(limit.resource, &now); err == nil && now.Max < value {
-			value = now.Max // what is stricter already stays
+			value = now.Max // keep a stricter limit
 		}
 		if err := unix.Setrlimit(limit.resource, &unix.Rlimit{Cur: value, Max: value}); err != nil {
 			return fmt.Errorf("limit %s: %w", limit.name, err)
 		}
 	}
-	// Where the machine or the cgroup runs out of memory, the kernel takes this process
-	// and not the tier. To ask for that is always allowed; without /proc it is not so.
+	// If memory runs out, the kernel should kill this process, which loses one image, and not the
+	// tier. Raising the score is always allowed; without /proc it fails, which does not matter.
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0)
 	return nil
 }
 
-// sandbox takes away what the kernel lets it take: files, the network, new programs and
-// processes. It comes after libvips has started, which loads its modules from files. Not
-// to have it is no reason not to work: what is missing is said in the greeting.
+// sandbox blocks files, the network, new programs and new processes, as far as the kernel supports
+// it. It runs after libvips has started, because libvips loads modules from files. The process
+// works without a sandbox too: the greeting says what is missing.
 func sandbox(hello *wire.Hello) {
 	add := func(name string, err error) {
 		if err != nil {
@@ -61,20 +58,20 @@ func sandbox(hello *wire.Hello) {
 	add("seccomp", confineCalls())
 }
 
-// confineFiles lets no path be opened any more, for reading or for writing, no TCP or UDP
-// port be reached or bound, and no other process be signalled; on every thread.
+// confineFiles blocks opening any path, connecting to or binding any TCP or UDP port, and signals
+// to other processes, on every thread.
 func confineFiles() error {
 	version, err := landlockVersion()
 	if err != nil {
-		return fmt.Errorf("not in this kernel: %w", err)
+		return fmt.Errorf("not supported by this kernel: %w", err)
 	}
 	if version < 1 {
-		return fmt.Errorf("not in this kernel: version %d", version)
+		return fmt.Errorf("not supported by this kernel: version %d", version)
 	}
 	return landlock.V11.BestEffort().Restrict()
 }
 
-// landlockVersion asks the kernel for the version of its Landlock.
+// landlockVersion returns the version of the kernel's Landlock.
 func landlockVersion() (int, error) {
 	const askVersion = 1 // LANDLOCK_CREATE_RULESET_VERSION
 	version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, askVersion)
@@ -84,8 +81,8 @@ func landlockVersion() (int, error) {
 	return int(version), nil
 }
 
-// loopholes tries what the sandbox is to forbid, and returns what is possible all the
-// same. Nothing that it does has an effect, whether it is forbidden or not.
+// loopholes tries what the sandbox should block and returns what is still possible. None of the
+// attempts has an effect, even if it is allowed.
 func loopholes() (open []string) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -113,7 +110,7 @@ func loopholes() (open []string) {
 		do   func() error
 	}{
 		{"read files", openFile(unix.O_RDONLY)},
-		// A directory cannot be opened for writing: EISDIR says that nothing else forbids it.
+		// A directory cannot be opened for writing: EISDIR means that the sandbox allows it.
 		{"write files", openFile(unix.O_RDWR)},
 		{"make TCP sockets", socket(unix.AF_INET, unix.SOCK_STREAM)},
 		{"make UDP sockets", socket(unix.AF_INET6, unix.SOCK_DGRAM)},

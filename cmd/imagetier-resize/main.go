@@ -1,6 +1,6 @@
 // Command imagetier-resize decodes and encodes images for imagetier, which starts it: one
 // job at a time, read from standard input and answered on standard output (package
-// resize/workers/wire). It is the only program with C in it. It ends when its input ends.
+// resize/workers/wire). It is the only program that uses C. It exits when its input ends.
 package main
 
 import (
@@ -23,18 +23,18 @@ import (
 	"github.com/novasocial/imagetier/resize/workers/wire"
 )
 
-const usage = `imagetier-resize makes thumbnails for imagetier, which starts it by itself and finds it
-beside its own program. There is nothing to do with it by hand but to ask:
+const usage = `imagetier-resize makes thumbnails for imagetier, which starts it automatically from
+the directory of its own program. You only run it yourself to get information:
 
-  imagetier-resize --capabilities    what its libvips can read and write, and which
-                                     sandbox this kernel allows, as JSON
-  imagetier-resize --version
+  imagetier-resize --capabilities    print the formats its libvips can read and write and
+                                     the sandbox this kernel supports, as JSON
+  imagetier-resize --version         print versions
 
-What imagetier tells it:
+Flags that imagetier sets:
 
 `
 
-// settings are the flags.
+// settings are the values of the flags.
 type settings struct {
 	limits                resize.Limits
 	memory                int64
@@ -51,15 +51,20 @@ func flags() (*flag.FlagSet, *settings) {
 		f.PrintDefaults()
 	}
 	limits := resize.DefaultLimits()
-	f.BoolVar(&s.capabilities, "capabilities", false, "print what it can, as JSON, and exit")
+	f.BoolVar(&s.capabilities, "capabilities", false, "print formats and sandbox as JSON, and exit")
 	f.BoolVar(&s.version, "version", false, "print versions and exit")
-	f.Int64Var(&s.memory, "memory", 1<<30, "`bytes` of data that the process may have (RLIMIT_DATA)")
-	f.BoolVar(&s.unconfined, "unconfined", false, "no Landlock and no seccomp: only to tell a fault of theirs from others")
-	f.Int64Var(&s.limits.MaxBytes, "max-bytes", limits.MaxBytes, "most `bytes` of an original")
-	f.Int64Var(&s.limits.MaxPixels, "max-pixels", limits.MaxPixels, "most `pixels` of an original")
-	f.IntVar(&s.limits.MaxSide, "max-side", limits.MaxSide, "longest side of an original in `pixels`")
-	f.IntVar(&s.limits.MaxFrames, "max-frames", limits.MaxFrames, "most `frames` of an original")
-	f.Func("watermark", "`NAME=FILE` of a watermark (again for each)", func(v string) error {
+	f.Int64Var(&s.memory, "memory", 1<<30, "limit of data in `bytes` (RLIMIT_DATA)")
+	f.BoolVar(
+		&s.unconfined,
+		"unconfined",
+		false,
+		"run without Landlock and seccomp, only to find out whether they cause a fault",
+	)
+	f.Int64Var(&s.limits.MaxBytes, "max-bytes", limits.MaxBytes, "maximum size of an original in `bytes`")
+	f.Int64Var(&s.limits.MaxPixels, "max-pixels", limits.MaxPixels, "maximum number of `pixels` of an original")
+	f.IntVar(&s.limits.MaxSide, "max-side", limits.MaxSide, "maximum width and height of an original in `pixels`")
+	f.IntVar(&s.limits.MaxFrames, "max-frames", limits.MaxFrames, "maximum number of `frames` of an original")
+	f.Func("watermark", "`NAME=FILE` of a watermark (repeatable)", func(v string) error {
 		name, file, ok := strings.Cut(v, "=")
 		if !ok || name == "" || file == "" {
 			return fmt.Errorf("want NAME=FILE")
@@ -76,10 +81,10 @@ func main() {
 	f, s := flags()
 	for _, arg := range os.Args[1:] {
 		if arg == "-h" || arg == "-help" || arg == "--help" {
-			f.SetOutput(os.Stdout) // it was asked for
+			f.SetOutput(os.Stdout) // help was requested, so it is not an error
 		}
 	}
-	_ = f.Parse(os.Args[1:]) // it exits
+	_ = f.Parse(os.Args[1:]) // exits on errors
 	if f.NArg() > 0 {
 		fmt.Fprintf(f.Output(), "imagetier-resize: unexpected argument %q\n\n", f.Arg(0))
 		f.Usage()
@@ -97,28 +102,36 @@ func run(s settings) error {
 	}
 	files := uint64(0) // nothing is written to disk
 	if s.capabilities || s.version {
-		files = 1 << 20 // standard output may be one
+		files = 1 << 20 // standard output may be a file
 	}
 	if err := limit(s.memory, files); err != nil {
 		return err
 	}
-	resizer, err := vips.New(vips.Config{Limits: s.limits, Watermarks: s.watermarks, Explain: func(text string) { log.Print(text) }})
+	resizer, err := vips.New(
+		vips.Config{Limits: s.limits, Watermarks: s.watermarks, Explain: func(text string) { log.Print(text) }},
+	)
 	if err != nil {
 		return err
 	}
 	can := resizer.Capabilities()
 	if s.version {
-		_, err := fmt.Fprintf(answers, "imagetier-resize %s, libvips %s, protocol %d\n", version(), can.Version, wire.Version)
+		_, err := fmt.Fprintf(
+			answers,
+			"imagetier-resize %s, libvips %s, protocol %d\n",
+			version(),
+			can.Version,
+			wire.Version,
+		)
 		return err
 	}
 	hello := wire.Hello{Libvips: can.Version, Loads: can.Loads, Saves: can.Saves, Sandbox: []string{"rlimits"}}
 	if s.unconfined {
-		hello.Missing = []string{"landlock, seccomp: turned off (-unconfined)"}
+		hello.Missing = []string{"landlock, seccomp: disabled (-unconfined)"}
 	} else {
 		sandbox(&hello)
 	}
 	hello.Missing = append(hello.Missing, loopholes()...)
-	if err := tryOut(resizer); err != nil {
+	if err := selfTest(resizer); err != nil {
 		return err
 	}
 	if s.capabilities {
@@ -126,41 +139,41 @@ func run(s settings) error {
 		enc.SetIndent("", "  ")
 		return enc.Encode(hello)
 	}
-	endOnTime()
+	exitAtCPULimit()
 	if err := wire.WriteHello(answers, hello); err != nil {
 		return err
 	}
-	// One image is in memory at a time, and the collector runs between two.
+	// Only one image is in memory at a time, and serve runs the garbage collector between jobs.
 	debug.SetGCPercent(400)
 	return serve(resizer, s.limits.MaxBytes, answers)
 }
 
-// endOnTime ends the process when it has used the CPU time that imagetier has given to its
-// job (RLIMIT_CPU): the Go runtime would ignore the kernel's word.
-func endOnTime() {
+// exitAtCPULimit exits when the CPU time of the job is used up (RLIMIT_CPU): the Go runtime ignores
+// SIGXCPU by default.
+func exitAtCPULimit() {
 	over := make(chan os.Signal, 1)
 	signal.Notify(over, unix.SIGXCPU)
 	go func() {
 		<-over
-		log.Fatal("a job took more CPU time than it was given")
+		log.Fatal("a job exceeded its CPU time limit")
 	}()
 }
 
-// tryOut makes an image of nothing, so that a process that cannot work fails before it has
-// greeted: later an image would be blamed for it.
-func tryOut(resizer *vips.Resizer) error {
-	var nothing bytes.Buffer
-	if err := png.Encode(&nothing, image.NewNRGBA(image.Rect(0, 0, 16, 16))); err != nil {
+// selfTest makes an image, so that a process that cannot work fails before its greeting. Later the
+// failure would be attributed to the original of a job.
+func selfTest(resizer *vips.Resizer) error {
+	var original bytes.Buffer
+	if err := png.Encode(&original, image.NewNRGBA(image.Rect(0, 0, 16, 16))); err != nil {
 		return err
 	}
 	spec := resize.Spec{Width: 8, Height: 8, Format: resize.JPEG}
-	if _, err := resizer.Resize(noDeadline, nothing.Bytes(), spec); err != nil {
-		return fmt.Errorf("a first image could not be made: %w", err)
+	if _, err := resizer.Resize(noDeadline, original.Bytes(), spec); err != nil {
+		return fmt.Errorf("self-test: %w", err)
 	}
 	return nil
 }
 
-// version is that of the module, as the build knows it.
+// version returns the module version from the build information.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" {
@@ -169,8 +182,8 @@ func version() string {
 	return info.Main.Version
 }
 
-// claimStdout takes standard output for answers alone: whatever else writes there, some
-// C library say, writes to standard error instead.
+// claimStdout reserves standard output for answers: anything else that writes there, such as a C
+// library, then writes to standard error.
 func claimStdout() (*os.File, error) {
 	fd, err := unix.FcntlInt(1, unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {

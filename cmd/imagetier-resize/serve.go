@@ -14,11 +14,12 @@ import (
 	"github.com/novasocial/imagetier/resize/workers/wire"
 )
 
-// noDeadline: the parent kills what takes too long; nothing here could stop a decoder.
+// noDeadline has no deadline because a decoder cannot be cancelled: the parent kills this process
+// when a job takes too long.
 var noDeadline = context.Background()
 
-// serve answers jobs until there are no more. The input is read ahead, so that its end is
-// seen while a decoder works, or hangs: then the process ends at once.
+// serve answers jobs until the input ends. It reads ahead, so that it notices the end, and exits at
+// once, even while a decoder runs or hangs.
 func serve(resizer *vips.Resizer, maxBytes int64, answers io.Writer) error {
 	jobs := make(chan wire.Job)
 	go func() {
@@ -39,11 +40,11 @@ func serve(resizer *vips.Resizer, maxBytes int64, answers io.Writer) error {
 		if err := answer(resizer, <-jobs, out); err != nil {
 			return fmt.Errorf("write answer: %w", err)
 		}
-		runtime.GC() // the original's megabytes go before the next one's come
+		runtime.GC() // free the original before the next one is read
 	}
 }
 
-// answer does one job. What it held is garbage when it returns.
+// answer runs one job. Its memory is garbage when answer returns.
 func answer(resizer *vips.Resizer, job wire.Job, out *bufio.Writer) error {
 	images, err := resizer.Resize(noDeadline, job.Original, job.Specs...)
 	return wire.WriteAnswer(out, job.ID, images, err)

@@ -19,7 +19,7 @@ const ChildMemory = 256 << 20
 func (c Config) GoMemoryLimit() int64 { return c.MemorySize + c.MemorySize/5 + 250<<20 }
 
 // Children returns the maximum number of resize processes: Workers, and those for expensive jobs.
-func (c Config) Children() int { return c.Workers + workers.DearChildren(c.Workers) }
+func (c Config) Children() int { return c.Workers + workers.DefaultExpensiveWorkers(c.Workers) }
 
 // checkMemory returns an error if the process and its children may need more than limit bytes, which file allows.
 func (c Config) checkMemory(limit int64, file string) error {

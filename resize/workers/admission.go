@@ -1,19 +1,19 @@
 package workers
 
-// caps bound what runs at once. Beyond a cap a job waits, and others pass it.
-type caps struct {
-	avif   int   // of the children that do cheap jobs, those that encode AVIF
-	memory int64 // bytes of all large jobs together; one alone may need more
+// limits bound what runs at once. A job over a limit waits, and other jobs may overtake it.
+type limits struct {
+	avif   int   // cheap jobs that encode AVIF
+	memory int64 // bytes of all large jobs together; a single job may exceed it
 }
 
-// load is what runs.
+// load is what is running.
 type load struct {
 	avif, large int
 	memory      int64 // of the large jobs
 }
 
 func (l *load) add(c cost, by int) {
-	if c.avif && !c.dear() {
+	if c.avif && !c.expensive() {
 		l.avif += by
 	}
 	if c.large() {
@@ -22,12 +22,12 @@ func (l *load) add(c cost, by int) {
 	}
 }
 
-// admits reports whether a job of that cost may begin beside what runs.
-func (k caps) admits(running load, c cost) bool {
-	return !(c.avif && !c.dear() && running.avif >= k.avif ||
-		c.large() && running.large > 0 && running.memory+c.memory > k.memory)
+// admits reports whether a job of cost c may start beside running.
+func (l limits) admits(running load, c cost) bool {
+	return !(c.avif && !c.expensive() && running.avif >= l.avif ||
+		c.large() && running.large > 0 && running.memory+c.memory > l.memory)
 }
 
-// DefaultLargeMemory is Config.LargeMemory where that is 0: one job of the largest kind
-// that the default limits let in, or several of those that are half as large.
+// DefaultLargeMemory is the default of Config.LargeMemory: one job of the largest kind that the
+// default limits admit, or several that are half as large.
 const DefaultLargeMemory = 768 << 20

@@ -45,7 +45,7 @@ func BenchmarkAllocators(b *testing.B) {
 	}
 	for _, a := range all {
 		b.Run(a.name, func(b *testing.B) {
-			cfg := real(b, workers.Config{Workers: 1, Dear: 1, MaxRSS: 4 << 30, Timeout: time.Minute})
+			cfg := real(b, workers.Config{Workers: 1, ExpensiveWorkers: 1, MaxRSS: 4 << 30, Timeout: time.Minute})
 			cfg.Env = a.env
 			p := running(b, cfg)
 			one := func(i int) {

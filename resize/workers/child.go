@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,58 +20,58 @@ import (
 	"github.com/novasocial/imagetier/resize/workers/wire"
 )
 
-// startTimeout is how long a child may take to greet: libvips starts in 30 ms, on a
-// machine that is busy in a few hundred.
+// startTimeout is how long a child may take to send its greeting. libvips starts in 30 ms, on a
+// busy machine in a few hundred.
 const startTimeout = 10 * time.Second
 
-// child is one process: jobs go in by its standard input, answers come out of its
-// standard output. It ends when its input does, so none outlives the tier.
+// child is one process. It reads jobs from standard input and writes answers to standard output.
+// It exits when its input ends, so it cannot outlive the tier.
 type child struct {
-	cmd   *exec.Cmd
-	in    *os.File
-	from  *os.File
-	out   *bufio.Reader // of from
-	notes notes
-	hello wire.Hello
-	jobs  int // sent to it
+	cmd    *exec.Cmd
+	in     *os.File
+	from   *os.File
+	out    *bufio.Reader // reads from
+	stderr stderrLog
+	hello  wire.Hello
+	jobs   int // number sent
 
-	dead chan struct{} // closed when it is gone and all it had is freed
-	how  string        // it ended; valid then
+	dead       chan struct{} // closed when the process has exited and its resources are freed
+	exitStatus string        // valid once dead is closed
 
-	mu   sync.Mutex
-	gone bool // its process id may be another's by now; guarded by mu
+	mu     sync.Mutex
+	reaped bool // the process ID may be reused by now; guarded by mu
 }
 
-// startChild starts a child and waits for its greeting. Whoever calls it keeps its thread
-// (runtime.LockOSThread) for as long as the child is to live.
-func startChild(ctx context.Context, cfg Config, m marks) (*child, error) {
-	c := &child{dead: make(chan struct{}), notes: notes{log: cfg.Log}}
-	c.cmd = exec.Command(cfg.Command[0], append(cfg.Command[1:len(cfg.Command):len(cfg.Command)], append(arguments(cfg), m.args...)...)...)
+// startChild starts a child and waits for its greeting. The caller must keep its thread
+// (runtime.LockOSThread) for the lifetime of the child: see Pdeathsig in [worker.run].
+func startChild(ctx context.Context, cfg Config, m watermarkFiles) (*child, error) {
+	c := &child{dead: make(chan struct{}), stderr: stderrLog{logger: cfg.Log}}
+	c.cmd = exec.Command(cfg.Command[0], slices.Concat(cfg.Command[1:], arguments(cfg), m.args)...)
 	c.cmd.ExtraFiles = m.files
 	c.cmd.Env = cfg.Env
 	c.cmd.Dir = "/"
-	// A group of its own: a Ctrl-C at the terminal is the tier's to answer, which drains,
-	// and whatever it may have started is killed with it.
+	// Its own process group, so that a Ctrl-C reaches only the tier, which drains, and that
+	// kill reaches any process that the child may have started.
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	said, err := c.launch()
+	stderr, err := c.launch()
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", cfg.Command[0], err)
 	}
-	go c.await(said)
+	go c.await(stderr)
 
-	late := time.AfterFunc(startTimeout, c.kill)
+	timer := time.AfterFunc(startTimeout, c.kill)
 	stop := context.AfterFunc(ctx, c.kill)
 	c.hello, err = wire.ReadHello(c.out)
-	late.Stop()
+	timer.Stop()
 	stop()
 	if err != nil {
-		how := c.end()
-		return nil, fmt.Errorf("start %s: %w (%s; it said: %q)", cfg.Command[0], err, how, c.notes.last())
+		status := c.end()
+		return nil, fmt.Errorf("start %s: %w (%s; stderr: %q)", cfg.Command[0], err, status, c.stderr.last())
 	}
 	return c, nil
 }
 
-// arguments tell a child what it must know of cfg.
+// arguments returns the command-line flags that pass cfg to a child.
 func arguments(cfg Config) []string {
 	args := []string{"-memory=" + strconv.FormatInt(cfg.Memory, 10)}
 	for _, limit := range []struct {
@@ -92,9 +93,9 @@ func arguments(cfg Config) []string {
 	return args
 }
 
-// launch starts the process on three pipes and returns the end of its standard error.
-// On an error nothing is left open.
-func (c *child) launch() (said *os.File, err error) {
+// launch starts the process with three pipes and returns the read end of its standard error. If
+// it fails, it closes all of them.
+func (c *child) launch() (stderr *os.File, err error) {
 	var open []*os.File
 	pipe := func() (r, w *os.File) {
 		if err != nil {
@@ -107,9 +108,9 @@ func (c *child) launch() (said *os.File, err error) {
 	}
 	stdin, in := pipe()
 	from, stdout := pipe()
-	said, stderr := pipe()
+	stderr, stderrWriter := pipe()
 	if err == nil {
-		c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = stdin, stdout, stderr
+		c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = stdin, stdout, stderrWriter
 		err = c.cmd.Start()
 	}
 	if err != nil {
@@ -118,50 +119,50 @@ func (c *child) launch() (said *os.File, err error) {
 		}
 		return nil, err
 	}
-	// Only the child has these now, so its end is the end of what it says.
+	// Only the child holds these ends now, so the pipes end when it exits.
 	stdin.Close()
 	stdout.Close()
-	stderr.Close()
+	stderrWriter.Close()
 	c.in, c.from, c.out = in, from, bufio.NewReaderSize(from, 64<<10)
-	return said, nil
+	return stderr, nil
 }
 
-// await passes on what the child says, and frees all it had when it is gone.
-func (c *child) await(said *os.File) {
+// await logs the child's standard error and frees its resources when it has exited.
+func (c *child) await(stderr *os.File) {
 	var reading sync.WaitGroup
-	reading.Go(func() { c.notes.read(said) })
-	// First without taking its process id away, under which others may live that it has
-	// started, against all odds: they go with it. And no kill can hit a stranger.
+	reading.Go(func() { c.stderr.read(stderr) })
+	// Wait without reaping, so that the process ID still identifies the process group: any
+	// process that the child has started is killed too, and kill cannot hit a reused ID.
 	for {
 		if err := unix.Waitid(unix.P_PID, c.pid(), nil, unix.WEXITED|unix.WNOWAIT, nil); !errors.Is(err, unix.EINTR) {
 			break
 		}
 	}
 	c.mu.Lock()
-	c.gone = true
+	c.reaped = true
 	_ = syscall.Kill(-c.pid(), syscall.SIGKILL)
 	c.mu.Unlock()
-	c.how = "exit status 0"
+	c.exitStatus = "exit status 0"
 	if err := c.cmd.Wait(); err != nil {
-		c.how = err.Error()
+		c.exitStatus = err.Error()
 	}
 	reading.Wait()
-	said.Close()
+	stderr.Close()
 	c.in.Close()
 	close(c.dead)
 }
 
-var errGone = errors.New("the process is gone")
+var errGone = errors.New("the process has exited")
 
-// exchange sends j and reads the answer. Nothing of j.original is read once it returns.
+// exchange sends j and reads the answer. It does not read j.original after it returns.
 func (c *child) exchange(j *job) ([]resize.Image, error) {
 	j.reading.Lock()
 	if j.ctx.Err() != nil {
 		j.reading.Unlock()
-		return nil, errUnsent
+		return nil, errNotSent
 	}
 	c.jobs++
-	c.notes.allow()
+	c.stderr.reset()
 	id := uint32(c.jobs)
 	err := wire.WriteJob(c.in, wire.Job{ID: id, Original: j.original, Specs: j.specs})
 	j.reading.Unlock()
@@ -173,34 +174,33 @@ func (c *child) exchange(j *job) ([]resize.Image, error) {
 
 func (c *child) pid() int { return c.cmd.Process.Pid }
 
-// kill ends the process, and all that it may have started, at once. Reads and writes of
-// its pipes end with it.
+// kill ends the process and any process it has started. Its pipes then end too.
 func (c *child) kill() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.gone {
+	if !c.reaped {
 		_ = syscall.Kill(-c.pid(), syscall.SIGKILL)
 	}
 }
 
-// end kills the process if it lives, and says how it ended.
+// end kills the process if it is alive, and returns its exit status.
 func (c *child) end() string {
 	c.kill()
 	<-c.dead
 	c.from.Close()
-	return c.how
+	return c.exitStatus
 }
 
-// close ends the process in its own time, which between jobs is at once.
+// close lets the process exit by itself, which between jobs happens at once.
 func (c *child) close() {
 	c.in.Close()
-	late := time.AfterFunc(2*time.Second, c.kill)
-	defer late.Stop()
+	timer := time.AfterFunc(2*time.Second, c.kill)
+	defer timer.Stop()
 	<-c.dead
 	c.from.Close()
 }
 
-// rss returns the resident memory in bytes, 0 if it is not known.
+// rss returns the resident memory in bytes, or 0 if it is unknown.
 func (c *child) rss() int64 {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(c.pid()) + "/statm")
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/novasocial/imagetier/resize/workers"
 )
 
-func TestPoolIsAResizer(t *testing.T) {
+func TestPool_Conformance(t *testing.T) {
 	resizetest.Run(t, func(t *testing.T) resize.Resizer {
 		return withVips(t, workers.Config{Workers: 2, Timeout: time.Minute})
 	})

@@ -6,57 +6,57 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// cost is what a job is expected to take. It is a guess by header and Specs, right within
-// a factor of two or so for what comes from cameras: enough to let short jobs go first.
+// cost is the predicted cost of a job, from the header of its original and its Specs. For photos
+// it is right within a factor of about two: good enough to run short jobs first.
 type cost struct {
 	cpu    time.Duration // of one core
-	memory int64         // bytes that decoding needs beyond what an idle child has
-	avif   bool          // an AVIF is encoded
+	memory int64         // bytes that decoding needs beyond those of an idle child
+	avif   bool          // encodes an AVIF
 }
 
-// dearFrom is the CPU time from which on a job is dear: it runs niced, on a child that does
-// nothing else. A 12-megapixel HEIC is, a 24-megapixel WebP is not.
-const dearFrom = 300 * time.Millisecond
+// expensiveCPU is the CPU time from which a job counts as expensive: it runs niced, on a child
+// reserved for such jobs. A 12-megapixel HEIC is expensive, a 24-megapixel WebP is not.
+const expensiveCPU = 300 * time.Millisecond
 
-func (c cost) dear() bool { return c.cpu >= dearFrom }
+func (c cost) expensive() bool { return c.cpu >= expensiveCPU }
 
-// class is 0 for what is cheap and 1 for what is dear.
+// class returns 0 for a cheap job and 1 for an expensive one.
 func (c cost) class() int {
-	if c.dear() {
+	if c.expensive() {
 		return 1
 	}
 	return 0
 }
 
-// within returns c with no more CPU time than a job is given: headers lie.
+// within caps the CPU time at the timeout of a job, because headers can lie.
 func (c cost) within(timeout time.Duration) cost {
 	c.cpu = min(c.cpu, timeout)
 	return c
 }
 
-// largeFrom is the memory from which on a job is large: it is admitted by what all large
-// jobs need together. The others are what a child is reckoned at anyway.
+// largeFrom is the memory, in bytes, from which a job counts as large. Large jobs are admitted by
+// the memory that they need together; smaller ones fit in the budget of their child.
 const largeFrom = 128 << 20
 
 func (c cost) large() bool { return c.memory >= largeFrom }
 
-// rate is what decoding costs.
+// rate is the cost of decoding.
 type rate struct {
-	cpu    time.Duration // a megapixel
-	memory int64         // bytes a pixel
+	cpu    time.Duration // per megapixel
+	memory int64         // bytes per pixel
 }
 
-// Decoding, by kind. CPU is the time of a miss at 640 in the README's table, less its
-// encoding, by megapixels; memory is what the table at DefaultMemory says beyond the 160 MiB
-// that a child takes to start. TIFF, GIF and JXL were not measured, and are taken for the
-// dearest.
+// decoding returns the cost of decoding by kind. CPU is the time of a 640-pixel miss in the
+// README's table, less its encoding, per megapixel; memory comes from the table at DefaultMemory,
+// less the 160 MiB that a child takes to start. TIFF, GIF and JXL were not measured and count as
+// the most expensive kind.
 func decoding(h resize.Header) rate {
 	switch h.Kind {
 	case resize.KindJPEG:
 		if h.Progressive {
 			return rate{13 * time.Millisecond, 4}
 		}
-		return rate{4 * time.Millisecond, 1} // it is shrunk while it is decoded
+		return rate{4 * time.Millisecond, 1} // scaled down while decoding
 	case resize.KindWebP:
 		return rate{9 * time.Millisecond, 4}
 	case resize.KindPNG:
@@ -64,10 +64,10 @@ func decoding(h resize.Header) rate {
 	case resize.KindAVIF:
 		return rate{24 * time.Millisecond, 16}
 	}
-	return rate{40 * time.Millisecond, 19} // HEIC's
+	return rate{40 * time.Millisecond, 19} // measured for HEIC
 }
 
-// encoding is the CPU time a megapixel of output.
+// encoding returns the CPU time per megapixel of output.
 func encoding(f resize.Format) time.Duration {
 	switch f {
 	case resize.JPEG:
@@ -78,8 +78,8 @@ func encoding(f resize.Format) time.Duration {
 	return 80 * time.Millisecond
 }
 
-// costOf predicts what it takes to make specs of original. One that is not understood
-// costs nothing: it is refused before it is decoded.
+// costOf predicts the cost of making specs from original. An original whose header is invalid
+// costs nothing, because it is refused before it is decoded.
 func costOf(original []byte, specs []resize.Spec) cost {
 	h, err := resize.ReadHeader(original)
 	if err != nil {
@@ -108,8 +108,8 @@ func costOf(original []byte, specs []resize.Spec) cost {
 
 func times(d time.Duration, n float64) time.Duration { return time.Duration(float64(d) * n) }
 
-// outputMegapixels is about how large the image of s gets. What info is told from has some
-// hundred pixels a side, which costs nothing beside the decode.
+// outputMegapixels estimates the size of the image of s. The small image behind an info costs
+// almost nothing compared with decoding.
 func outputMegapixels(h resize.Header, s resize.Spec) float64 {
 	if s.Shape == resize.ShapeInfo {
 		return 0.01

@@ -31,11 +31,11 @@ func photo(t *testing.T, name string) []byte {
 }
 
 // What was measured (README, "What it costs") is within a factor of two of what is predicted.
-func TestPredictionsAreOfTheOrderOfWhatWasMeasured(t *testing.T) {
+func TestCostOf_MatchesMeasurements(t *testing.T) {
 	for _, c := range []struct {
 		photo, spec string
 		measured    time.Duration
-		dear        bool
+		expensive   bool
 	}{
 		{"phone-srgb.jpg", "640x.jpg", 52 * time.Millisecond, false},
 		{"phone-srgb.jpg", "640x.webp", 71 * time.Millisecond, false},
@@ -45,17 +45,25 @@ func TestPredictionsAreOfTheOrderOfWhatWasMeasured(t *testing.T) {
 		{"photo.heic", "640x.jpg", 485 * time.Millisecond, true},
 	} {
 		got := costOf(photo(t, c.photo), []resize.Spec{spec(t, c.spec)})
-		if got.cpu < c.measured/2 || got.cpu > c.measured*2 || got.dear() != c.dear {
-			t.Errorf("%s to %s: %v and dear %v, measured were %v", c.photo, c.spec, got.cpu, got.dear(), c.measured)
+		if got.cpu < c.measured/2 || got.cpu > c.measured*2 || got.expensive() != c.expensive {
+			t.Errorf(
+				"%s to %s: %v and expensive %v, measured were %v",
+				c.photo,
+				c.spec,
+				got.cpu,
+				got.expensive(),
+				c.measured,
+			)
 		}
 	}
 }
 
-func TestEachSpecAddsItsEncodingAndTheDecodingCountsOnce(t *testing.T) {
+func TestCostOf_CountsDecodingOnce(t *testing.T) {
 	original := photo(t, "phone-srgb.jpg")
 	one := costOf(original, []resize.Spec{spec(t, "640x.webp")})
 	two := costOf(original, []resize.Spec{spec(t, "640x.webp"), spec(t, "640x.avif")})
-	if two.cpu <= one.cpu || two.cpu >= 2*one.cpu+60*time.Millisecond || two.memory != one.memory || one.avif || !two.avif {
+	if two.cpu <= one.cpu || two.cpu >= 2*one.cpu+60*time.Millisecond || two.memory != one.memory || one.avif ||
+		!two.avif {
 		t.Errorf("one %+v, two %+v", one, two)
 	}
 	if none := costOf([]byte("no image"), []resize.Spec{spec(t, "640x.webp")}); none != (cost{}) {
@@ -63,23 +71,30 @@ func TestEachSpecAddsItsEncodingAndTheDecodingCountsOnce(t *testing.T) {
 	}
 }
 
-func TestAnAnimationCostsAllItsFrames(t *testing.T) {
+func TestCostOf_AnimationCountsFrames(t *testing.T) {
 	original := photo(t, "animation.gif")
-	all, first := costOf(original, []resize.Spec{spec(t, "320x.webp")}), costOf(original, []resize.Spec{spec(t, "320x-still.webp")})
+	all, first := costOf(
+		original,
+		[]resize.Spec{spec(t, "320x.webp")},
+	), costOf(
+		original,
+		[]resize.Spec{spec(t, "320x-still.webp")},
+	)
 	if all.cpu < 2*first.cpu {
 		t.Errorf("all frames %v, the first %v", all.cpu, first.cpu)
 	}
 }
 
-func TestInfoCostsLittleMoreThanTheDecode(t *testing.T) {
+func TestCostOf_Info(t *testing.T) {
 	original := photo(t, "phone-srgb.jpg")
 	info := costOf(original, []resize.Spec{{Shape: resize.ShapeInfo, Format: resize.JSON}})
-	if small := costOf(original, []resize.Spec{spec(t, "200x200-cover.webp")}); info.cpu > small.cpu || info.dear() {
+	if small := costOf(original, []resize.Spec{spec(t, "200x200-cover.webp")}); info.cpu > small.cpu ||
+		info.expensive() {
 		t.Errorf("info %v, 200x200 %v", info.cpu, small.cpu)
 	}
 }
 
-func TestAChildIsAsNiceAsItIsToldToBe(t *testing.T) {
+func TestChild_Nice(t *testing.T) {
 	cmd := exec.Command("sleep", "60")
 	if err := cmd.Start(); err != nil {
 		t.Skip("there is no sleep to start: ", err)
@@ -93,8 +108,8 @@ func TestAChildIsAsNiceAsItIsToldToBe(t *testing.T) {
 		}
 		return 20 - raw // as the system call returns it
 	}
-	c.nice(dearNice)
-	if got := niceness(); got != dearNice {
-		t.Errorf("%d, want %d", got, dearNice)
+	c.nice(expensiveNice)
+	if got := niceness(); got != expensiveNice {
+		t.Errorf("%d, want %d", got, expensiveNice)
 	}
 }

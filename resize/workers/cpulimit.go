@@ -6,19 +6,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// limitCPU lets the child use d more of CPU time, on all its threads together, before the
-// kernel tells it to end (SIGXCPU, upon which it does). The deadline of a job comes first;
-// this is for a child that nobody watches any more because the tier was stopped or hangs.
+// limitCPU allows the child d more CPU time, over all its threads, before the kernel sends it
+// SIGXCPU, on which it exits. The deadline of a job comes first; this stops a child whose parent
+// no longer watches it because it was stopped or hangs.
 func (c *child) limitCPU(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.gone {
+	if c.reaped {
 		return
 	}
-	// The clock of another process, as clock_getcpuclockid makes its number.
-	const ofAllThreads = 2
+	// The clock ID of another process, computed as clock_getcpuclockid does.
+	const allThreads = 2 // CPUCLOCK_SCHED
 	var used unix.Timespec
-	if err := unix.ClockGettime(int32(^c.pid())<<3|ofAllThreads, &used); err != nil {
+	if err := unix.ClockGettime(int32(^c.pid())<<3|allThreads, &used); err != nil {
 		return
 	}
 	var limit unix.Rlimit
@@ -26,5 +26,5 @@ func (c *child) limitCPU(d time.Duration) {
 		return
 	}
 	limit.Cur = min(limit.Max, uint64((time.Duration(used.Nano())+d)/time.Second)+1)
-	_ = unix.Prlimit(c.pid(), unix.RLIMIT_CPU, &limit, nil) // a smaller limit than the hard one may be set always
+	_ = unix.Prlimit(c.pid(), unix.RLIMIT_CPU, &limit, nil) // lowering the soft limit is always allowed
 }

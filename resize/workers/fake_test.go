@@ -20,8 +20,8 @@ import (
 	"github.com/novasocial/imagetier/resize/workers/wire"
 )
 
-// This binary is its own child: with FAKE_CHILD set it plays one that behaves as the
-// original that it is sent says; with FAKE_PARENT set, a tier that has one.
+// The test binary is also the fake child: with FAKE_CHILD set it behaves as the original of each
+// job says. With FAKE_PARENT set it is a fake tier with one such child.
 func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv("FAKE_CHILD") != "":
@@ -42,7 +42,7 @@ func fakeChild(kind string) {
 	case "mute":
 		os.Exit(1)
 	case "stranger":
-		fmt.Print("hello, I am no imagetier-resize")
+		fmt.Print("hello, this is not imagetier-resize")
 		return
 	case "shortlived":
 		_ = wire.WriteHello(os.Stdout, wire.Hello{Libvips: "fake"})
@@ -80,7 +80,7 @@ func fakeChild(kind string) {
 
 var grown []byte
 
-// misbehave does what the original says, and reports whether that was the answer.
+// misbehave does what the original says and reports whether it has sent an answer.
 func misbehave(job wire.Job, verb, arg string) (answered bool) {
 	id := binary.LittleEndian.AppendUint32(nil, job.ID)
 	say := func(bytes ...byte) bool { _, _ = os.Stdout.Write(bytes); return true }
@@ -88,7 +88,7 @@ func misbehave(job wire.Job, verb, arg string) (answered bool) {
 	switch verb {
 	case "die":
 		os.Exit(3)
-	case "die-once": // arg is a file that says that it did
+	case "die-once": // arg is a file that records the first death
 		if _, err := os.Stat(arg); err != nil {
 			_ = os.WriteFile(arg, nil, 0o600)
 			os.Exit(3)
@@ -96,7 +96,7 @@ func misbehave(job wire.Job, verb, arg string) (answered bool) {
 	case "hang":
 		_ = os.WriteFile(arg, nil, 0o600)
 		forever()
-	case "hold": // and keep the file open
+	case "hold": // hangs with the file open
 		f, err := os.OpenFile(arg, os.O_WRONLY, 0)
 		if err != nil {
 			os.Exit(4)
@@ -114,7 +114,7 @@ func misbehave(job wire.Job, verb, arg string) (answered bool) {
 		return say([]byte("\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff")...)
 	case "lie": // an image of 4 GB
 		return say(image(byte(resize.JPEG), 1, 0, 0, 0, 1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff)...)
-	case "lie-hugely": // a refusal of 4 GB
+	case "lie-hugely": // an error text of 4 GB
 		return say(append(id, 1, 0xff, 0xff, 0xff, 0xff)...)
 	case "wrong-id":
 		id[0]++
@@ -127,12 +127,17 @@ func misbehave(job wire.Job, verb, arg string) (answered bool) {
 		return say(append(image(byte(resize.JPEG), 1, 0, 0, 0, 1, 0, 0, 0, 6, 0, 0, 0), "<html>"...)...)
 	case "no-size":
 		return say(image(byte(resize.JPEG), 0, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0, 0xff, 0xd8, 0xff)...)
-	case "chatter": // and goes on
+	case "chatter": // extra bytes after the answer
 		return say(image(byte(resize.JPEG), 1, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0, 0xff, 0xd8, 0xff, 0)...)
 	case "unknown-code":
 		return say(append(id, 99, 0, 0, 0, 0)...)
 	case "refuse":
-		return wire.WriteAnswer(bufio.NewWriter(os.Stdout), job.ID, nil, fmt.Errorf("%w: because\x00\n\xff", resize.ErrUnsupported)) == nil
+		return wire.WriteAnswer(
+			bufio.NewWriter(os.Stdout),
+			job.ID,
+			nil,
+			fmt.Errorf("%w: because\x00\n\xff", resize.ErrUnsupported),
+		) == nil
 	case "grow":
 		grown = bytes.Repeat([]byte{1}, 120<<20)
 	case "shout":
@@ -144,7 +149,7 @@ func misbehave(job wire.Job, verb, arg string) (answered bool) {
 	return false
 }
 
-// forever is not select{}: the runtime would call that a deadlock.
+// forever blocks without select{}, which the runtime would report as a deadlock.
 func forever() {
 	for {
 		time.Sleep(time.Hour)
@@ -161,7 +166,7 @@ func fakeEnv(kind string) []string {
 	return []string{"FAKE_CHILD=" + kind, "GORACE=atexit_sleep_ms=0", "GOMAXPROCS=2"}
 }
 
-// fakeParent has a child that hangs, and holds the named pipe open.
+// fakeParent is a tier with a child that hangs and holds the named pipe open.
 func fakeParent(pipe string) {
 	cfg := fake(workers.Config{Workers: 1, Timeout: time.Hour, Log: slog.New(slog.DiscardHandler)})
 	p, err := workers.New(cfg)

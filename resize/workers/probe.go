@@ -13,9 +13,9 @@ import (
 	"github.com/novasocial/imagetier/resize/workers/wire"
 )
 
-// Probe starts a child of its own, as a Pool of this Config would, has it make a tiny
-// image in every format that it says it can make, and ends it: for the doctor. The Hello
-// is valid also with an error, if the child came so far as to greet.
+// Probe starts a child as a Pool with this Config would, lets it make a tiny image in every
+// format that it claims to support, and ends it. The Hello is valid even with an error if the
+// child has sent its greeting.
 func Probe(ctx context.Context, cfg Config) (wire.Hello, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -23,7 +23,7 @@ func Probe(ctx context.Context, cfg Config) (wire.Hello, error) {
 	}
 	runtime.LockOSThread() // see startChild
 	defer runtime.UnlockOSThread()
-	m, err := seal(cfg.Watermarks)
+	m, err := sealWatermarks(cfg.Watermarks)
 	if err != nil {
 		return wire.Hello{}, err
 	}
@@ -37,7 +37,11 @@ func Probe(ctx context.Context, cfg Config) (wire.Hello, error) {
 	for _, name := range c.hello.Saves {
 		format, err := resize.ParseFormat(name)
 		if err != nil || !format.Concrete() || len(specs) == wire.MaxSpecs {
-			return c.hello, fmt.Errorf("probe %s: it says that it makes %.40q", cfg.Command[0], c.hello.Saves)
+			return c.hello, fmt.Errorf(
+				"probe %s: unexpected formats in its greeting: %.40q",
+				cfg.Command[0],
+				c.hello.Saves,
+			)
 		}
 		specs = append(specs, resize.Spec{Width: 4, Height: 4, Format: format})
 	}

@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	live  = resize.PriorityLive
-	warm  = resize.PriorityWarm
-	lanes = resize.NumPriorities // each priority waits in a lane of its own
+	live          = resize.PriorityLive
+	warm          = resize.PriorityWarm
+	numPriorities = resize.NumPriorities
 )
 
 // job is one call of Resize. images and err are written before done is closed.
@@ -21,15 +21,16 @@ type job struct {
 	ctx      context.Context
 	original []byte
 	specs    []resize.Spec
-	lane     resize.Priority
+	priority resize.Priority
 	cost     cost
 	queued   time.Time
-	begun    bool          // it is the rest of what was let in before (resize.WithContinuation)
-	due      time.Time     // what orders its lane
-	place    *list.Element // in its lane; nil once it has left it; guarded by queue.mu
+	// continuation is set for work that finishes an admitted request (resize.WithContinuation).
+	continuation bool
+	due          time.Time     // the sort key of its queue
+	elem         *list.Element // in its queue, nil once removed; guarded by queue.mu
 
-	// reading is held while original is read, which nobody begins once ctx is done: so
-	// when ctx is done and reading is free, original is the caller's again.
+	// reading is held while original is read. Reading never starts after ctx is done, so once
+	// ctx is done and reading is free, original belongs to the caller again.
 	reading sync.Mutex
 
 	done   chan struct{}
@@ -42,135 +43,138 @@ func (j *job) end(images []resize.Image, err error) {
 	close(j.done)
 }
 
-// seat is where an idle worker waits for a job.
-type seat struct {
-	kind seatKind
-	next chan *job // holds one
+// slot hands jobs to one idle worker.
+type slot struct {
+	kind slotKind
+	next chan *job // has capacity 1
 }
 
-func newSeat(kind seatKind) *seat { return &seat{kind, make(chan *job, 1)} }
+func newSlot(kind slotKind) *slot { return &slot{kind, make(chan *job, 1)} }
 
-// seatKind is which jobs come to a seat.
-type seatKind int
+// slotKind says which jobs a slot takes.
+type slotKind int
 
 const (
-	forLive seatKind = iota // cheap ones of the live lane
-	forBoth                 // cheap ones of both lanes
-	forDear                 // dear ones of both lanes
+	forLive      slotKind = iota // cheap live jobs
+	forBoth                      // cheap jobs of both priorities
+	forExpensive                 // expensive jobs of both priorities
 )
 
-func (k seatKind) takes(j *job) bool {
-	if j.cost.dear() {
-		return k == forDear
+func (k slotKind) takes(j *job) bool {
+	if j.cost.expensive() {
+		return k == forExpensive
 	}
-	return k == forBoth || k == forLive && j.lane == live
+	return k == forBoth || k == forLive && j.priority == live
 }
 
-// ageing is how much later than it came a job is due for each second that it takes: one
-// of two seconds lets those of nothing pass it that come in the eight seconds after it. So
-// cheap ones go first, and dear ones do not wait for ever.
+// ageing is how many seconds later a job becomes due for each second of CPU time it takes. A job
+// of two seconds is overtaken by very short jobs that arrive in the eight seconds after it. So
+// cheap jobs go first, but expensive ones are not starved.
 const ageing = 4
 
-// headStart is by how much what has begun is due before all that has not: longer than anything
-// may wait.
+// headStart is how much earlier a continuation is due than other jobs: longer than any job may
+// wait.
 const headStart = time.Hour
 
-// queue brings jobs and workers together. Jobs wait only while no worker that may take
-// them does, or while a cap keeps them; each lane in the order in which they are due.
+// queue matches jobs and idle workers. A job waits only while no suitable worker is idle or while
+// a limit holds it back. The jobs of each priority are sorted by due time.
 type queue struct {
-	mu      sync.Mutex
-	waiting [lanes]list.List // of *job, the first to be due in front
-	room    [lanes]int
-	most    [2]time.Duration // of CPU time that may wait before a cheap, a dear job, for each such worker; 0: any
-	pace    [2]pace          // how long cheap, dear jobs take here
-	workers int              // that do cheap jobs
-	dear    int              // that do dear ones
-	caps    caps
-	running load
-	idle    list.List // of *seat
-	refusal error     // unless nil, nothing is taken in
+	mu       sync.Mutex
+	waiting  [numPriorities]list.List // of *job, earliest due first
+	capacity [numPriorities]int       // jobs that may wait
+
+	// maxWait is the CPU time per suitable worker that may wait before a cheap and an expensive
+	// job; 0 is unlimited.
+	maxWait          [2]time.Duration
+	slowdown         [2]slowdown // of cheap and expensive jobs
+	workers          int         // for cheap jobs
+	expensiveWorkers int
+	limits           limits
+	running          load
+	idle             list.List // of *slot
+	refusal          error     // if not nil, push returns it
 }
 
-// push takes j in, or returns an error that wraps resize.ErrBusy or is the refusal.
+// push queues j, or returns an error that wraps resize.ErrBusy, or the refusal.
 func (q *queue) push(j *job) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.refusal != nil {
 		return q.refusal
 	}
-	ahead := q.placeLocked(j)
+	ahead := q.insertLocked(j)
 	q.matchLocked()
-	if j.place == nil || j.begun {
+	if j.elem == nil || j.continuation {
 		return nil
 	}
-	switch n := q.waiting[j.lane].Len(); {
-	case n > q.room[j.lane]:
-		q.takeLocked(j.place)
-		return fmt.Errorf("%w: %d jobs wait", resize.ErrBusy, q.room[j.lane])
-	case q.mostBefore(j) > 0 && q.pace[j.cost.class()].of(ahead) >= q.mostBefore(j):
-		q.takeLocked(j.place)
-		return fmt.Errorf("%w: %v of work wait before it", resize.ErrBusy, ahead.Round(time.Millisecond))
+	switch n := q.waiting[j.priority].Len(); {
+	case n > q.capacity[j.priority]:
+		q.removeLocked(j.elem)
+		return fmt.Errorf("%w: %d jobs are waiting", resize.ErrBusy, q.capacity[j.priority])
+	case q.maxWaitFor(j) > 0 && q.slowdown[j.cost.class()].scale(ahead) >= q.maxWaitFor(j):
+		q.removeLocked(j.elem)
+		return fmt.Errorf("%w: %v of work are waiting before it", resize.ErrBusy, ahead.Round(time.Millisecond))
 	}
 	return nil
 }
 
-// mostBefore is how much work may wait before j, of the kind that j is.
-func (q *queue) mostBefore(j *job) time.Duration {
+// maxWaitFor returns how much work of its class may wait before j.
+func (q *queue) maxWaitFor(j *job) time.Duration {
 	class := j.cost.class()
-	return q.most[class] * time.Duration([2]int{q.workers, q.dear}[class])
+	return q.maxWait[class] * time.Duration([2]int{q.workers, q.expensiveWorkers}[class])
 }
 
-// placeLocked lets j wait behind all that are due before it or with it, and returns the
-// CPU time of those that the same workers do.
-func (q *queue) placeLocked(j *job) (ahead time.Duration) {
-	if j.due = j.queued.Add(ageing * j.cost.cpu); j.begun {
+// insertLocked queues j behind all jobs that are due no later, and returns the CPU time of those
+// of the same class.
+func (q *queue) insertLocked(j *job) (ahead time.Duration) {
+	if j.due = j.queued.Add(ageing * j.cost.cpu); j.continuation {
 		j.due = j.queued.Add(-headStart)
 	}
-	in := &q.waiting[j.lane]
+	in := &q.waiting[j.priority]
 	next := in.Front()
 	for ; next != nil && !j.due.Before(next.Value.(*job).due); next = next.Next() {
-		if before := next.Value.(*job).cost; before.dear() == j.cost.dear() {
+		if before := next.Value.(*job).cost; before.expensive() == j.cost.expensive() {
 			ahead += before.cpu
 		}
 	}
 	if next == nil {
-		j.place = in.PushBack(j)
+		j.elem = in.PushBack(j)
 	} else {
-		j.place = in.InsertBefore(j, next)
+		j.elem = in.InsertBefore(j, next)
 	}
 	return ahead
 }
 
-// matchLocked hands waiting jobs to idle workers as long as there is a pair.
+// matchLocked hands waiting jobs to idle workers until no pair is left.
 func (q *queue) matchLocked() {
-	for l := live; l < lanes; l++ {
-		large := false // one waits for memory: none of its kind passes it
+	for l := live; l < numPriorities; l++ {
+		large := false // a large job waits for memory: no other large job overtakes it
 		for e := q.waiting[l].Front(); e != nil && q.idle.Len() > 0; {
 			j := e.Value.(*job)
 			e = e.Next()
-			if large && j.cost.large() || !q.caps.admits(q.running, j.cost) {
+			if large && j.cost.large() || !q.limits.admits(q.running, j.cost) {
 				large = large || j.cost.large()
 				continue
 			}
-			s := q.seatLocked(j)
+			s := q.takeSlotLocked(j)
 			if s == nil {
-				continue // the seats for such a one are taken
+				continue // no suitable worker is idle
 			}
-			q.takeLocked(j.place)
+			q.removeLocked(j.elem)
 			q.running.add(j.cost, 1)
 			s.next <- j
 		}
 	}
 }
 
-// measured says that j, which was made, took that long.
+// measured records how long a successful job took.
 func (q *queue) measured(j *job, took time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.pace[j.cost.class()].learn(j.cost.cpu, took)
+	q.slowdown[j.cost.class()].observe(j.cost.cpu, took)
 }
 
-// done says that j, which a worker had, has ended.
+// done records that a job which was handed to a worker has ended.
 func (q *queue) done(j *job) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -178,37 +182,37 @@ func (q *queue) done(j *job) {
 	q.matchLocked()
 }
 
-// seatLocked takes away a seat for j; for a cheap live one first the seat that is for live
-// ones alone, so that another still finds the other.
-func (q *queue) seatLocked(j *job) *seat {
+// takeSlotLocked removes and returns an idle slot for j, or nil. A cheap live job prefers the slot
+// that takes only live jobs, which leaves the others free for warm ones.
+func (q *queue) takeSlotLocked(j *job) *slot {
 	var best *list.Element
 	for e := q.idle.Front(); e != nil; e = e.Next() {
-		if kind := e.Value.(*seat).kind; kind.takes(j) && (best == nil || kind == forLive) {
+		if kind := e.Value.(*slot).kind; kind.takes(j) && (best == nil || kind == forLive) {
 			best = e
 		}
 	}
 	if best == nil {
 		return nil
 	}
-	return q.idle.Remove(best).(*seat)
+	return q.idle.Remove(best).(*slot)
 }
 
-// sit gives s the next job, or keeps s until there is one.
-func (q *queue) sit(s *seat) {
+// offer hands the next job to s, now or when there is one.
+func (q *queue) offer(s *slot) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.idle.PushBack(s)
 	q.matchLocked()
 }
 
-func (q *queue) takeLocked(place *list.Element) {
-	j := place.Value.(*job)
-	q.waiting[j.lane].Remove(place)
-	j.place = nil
+func (q *queue) removeLocked(elem *list.Element) {
+	j := elem.Value.(*job)
+	q.waiting[j.priority].Remove(elem)
+	j.elem = nil
 }
 
-// rise takes s away. A job that came to it meanwhile goes back to where it was.
-func (q *queue) rise(s *seat) {
+// withdraw removes s. A job that it has already received goes back to its place in the queue.
+func (q *queue) withdraw(s *slot) {
 	q.mu.Lock()
 	for e := q.idle.Front(); e != nil; e = e.Next() {
 		if e.Value == s {
@@ -225,7 +229,7 @@ func (q *queue) rise(s *seat) {
 	if j != nil {
 		q.running.add(j.cost, -1)
 		if refusal == nil {
-			q.placeLocked(j)
+			q.insertLocked(j)
 			q.matchLocked()
 		}
 	}
@@ -235,26 +239,26 @@ func (q *queue) rise(s *seat) {
 	}
 }
 
-// leave takes j out, whose caller is gone, and reports whether it still waited.
-func (q *queue) leave(j *job) bool {
+// remove takes j, whose caller is gone, out of the queue and reports whether it was still waiting.
+func (q *queue) remove(j *job) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if j.place == nil {
+	if j.elem == nil {
 		return false
 	}
-	q.takeLocked(j.place)
+	q.removeLocked(j.elem)
 	return true
 }
 
-// refuse answers all that wait, and all that come, with err; nil ends that.
+// refuse ends all waiting and future jobs with err, until it is called with nil.
 func (q *queue) refuse(err error) {
 	q.mu.Lock()
 	q.refusal = err
 	var out []*job
-	for l := live; l < lanes && err != nil; l++ {
+	for l := live; l < numPriorities && err != nil; l++ {
 		for first := q.waiting[l].Front(); first != nil; first = q.waiting[l].Front() {
 			out = append(out, first.Value.(*job))
-			q.takeLocked(first)
+			q.removeLocked(first)
 		}
 	}
 	q.mu.Unlock()
@@ -263,7 +267,7 @@ func (q *queue) refuse(err error) {
 	}
 }
 
-// depth returns how many jobs wait in a lane.
+// depth returns how many jobs of priority l are waiting.
 func (q *queue) depth(l resize.Priority) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -11,25 +11,30 @@ import (
 )
 
 func newQueue(liveRoom, warmRoom int) *queue {
-	return &queue{room: [lanes]int{live: liveRoom, warm: warmRoom}, caps: caps{avif: 1, memory: 1 << 30}, workers: 1, dear: 1}
+	return &queue{
+		capacity:         [numPriorities]int{live: liveRoom, warm: warmRoom},
+		limits:           limits{avif: 1, memory: 1 << 30},
+		workers:          1,
+		expensiveWorkers: 1,
+	}
 }
 
-// Jobs are made in the order in which they come, a millisecond apart.
+// clock is the arrival time of the newest job. Jobs arrive a millisecond apart.
 var clock = time.Unix(0, 0)
 
 func newJob(l resize.Priority) *job {
 	clock = clock.Add(time.Millisecond)
-	return &job{lane: l, queued: clock, done: make(chan struct{})}
+	return &job{priority: l, queued: clock, done: make(chan struct{})}
 }
 
-func newCostly(l resize.Priority, c cost) *job {
+func newJobWithCost(l resize.Priority, c cost) *job {
 	j := newJob(l)
 	j.cost = c
 	return j
 }
 
-// at returns the job that has come to s, or nil.
-func at(s *seat) *job {
+// received returns the job that s has received, or nil.
+func received(s *slot) *job {
 	select {
 	case j := <-s.next:
 		return j
@@ -38,7 +43,7 @@ func at(s *seat) *job {
 	}
 }
 
-func TestLanesAreFirstComeFirstServedAndLiveGoesFirst(t *testing.T) {
+func TestQueue_Offer_LiveBeforeWarmInOrder(t *testing.T) {
 	q := newQueue(9, 9)
 	jobs := []*job{newJob(warm), newJob(live), newJob(warm), newJob(live)}
 	for _, j := range jobs {
@@ -46,40 +51,40 @@ func TestLanesAreFirstComeFirstServedAndLiveGoesFirst(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := newSeat(forBoth)
+	s := newSlot(forBoth)
 	for _, want := range []*job{jobs[1], jobs[3], jobs[0], jobs[2], nil} {
-		q.sit(s)
-		if got := at(s); got != want {
-			t.Errorf("%p comes, want %p", got, want)
+		q.offer(s)
+		if got := received(s); got != want {
+			t.Errorf("received %p, want %p", got, want)
 		}
 	}
 }
 
-func TestASeatForLiveJobsTakesNoWarmOnes(t *testing.T) {
+func TestQueue_Offer_LiveSlotTakesNoWarmJobs(t *testing.T) {
 	q := newQueue(9, 9)
-	reserved, common := newSeat(forLive), newSeat(forBoth)
-	q.sit(common)
-	q.sit(reserved)
+	reserved, common := newSlot(forLive), newSlot(forBoth)
+	q.offer(common)
+	q.offer(reserved)
 	first, second, third := newJob(live), newJob(warm), newJob(warm)
 	for _, j := range []*job{first, second, third} {
 		if err := q.push(j); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if at(reserved) != first || at(common) != second {
-		t.Error("the live job did not leave the common seat to the warm one")
+	if received(reserved) != first || received(common) != second {
+		t.Error("the live job did not use the reserved slot")
 	}
-	q.sit(reserved)
-	if j := at(reserved); j != nil || q.depth(warm) != 1 {
-		t.Errorf("it took %p", j)
+	q.offer(reserved)
+	if j := received(reserved); j != nil || q.depth(warm) != 1 {
+		t.Errorf("the reserved slot took %p", j)
 	}
-	q.sit(common)
-	if at(common) != third {
-		t.Error("the common seat does not take it")
+	q.offer(common)
+	if received(common) != third {
+		t.Error("the common slot does not take the warm job")
 	}
 }
 
-func TestWhoLeavesMakesRoom(t *testing.T) {
+func TestQueue_Remove_FreesCapacity(t *testing.T) {
 	q := newQueue(1, 1)
 	j := newJob(live)
 	if err := q.push(j); err != nil {
@@ -88,51 +93,51 @@ func TestWhoLeavesMakesRoom(t *testing.T) {
 	if err := q.push(newJob(live)); !errors.Is(err, resize.ErrBusy) {
 		t.Errorf("%v, want ErrBusy", err)
 	}
-	if !q.leave(j) || q.leave(j) {
-		t.Error("one who waited can leave, and only once")
+	if !q.remove(j) || q.remove(j) {
+		t.Error("remove must succeed exactly once")
 	}
 	if err := q.push(newJob(live)); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestAJobThatCameToAWorkerThatCannotGoesBackToTheFront(t *testing.T) {
+func TestQueue_Withdraw_RequeuesReceivedJob(t *testing.T) {
 	q := newQueue(1, 1)
-	s := newSeat(forBoth)
-	q.sit(s)
+	s := newSlot(forBoth)
+	q.offer(s)
 	handed, later := newJob(live), newJob(live)
 	for _, j := range []*job{handed, later} {
 		if err := q.push(j); err != nil {
 			t.Fatal(err)
 		}
 	}
-	q.rise(s)
-	other := newSeat(forBoth)
-	q.sit(other)
-	if at(other) != handed {
-		t.Error("it lost its place")
+	q.withdraw(s)
+	other := newSlot(forBoth)
+	q.offer(other)
+	if received(other) != handed {
+		t.Error("the job did not go back to the front")
 	}
 	// With another worker idle it goes there at once.
-	q.sit(other)
-	if at(other) != later {
+	q.offer(other)
+	if received(other) != later {
 		t.Error("the later one is not next")
 	}
-	q.sit(s)
+	q.offer(s)
 	if err := q.push(newJob(live)); err != nil {
 		t.Fatal(err)
 	}
-	q.sit(other)
-	q.rise(s)
-	if at(other) == nil {
-		t.Error("it waits although a worker does")
+	q.offer(other)
+	q.withdraw(s)
+	if received(other) == nil {
+		t.Error("a job waits although a worker is idle")
 	}
 }
 
-func TestARefusalAnswersAllAndEnds(t *testing.T) {
+func TestQueue_Refuse(t *testing.T) {
 	q := newQueue(2, 2)
 	why := errors.New("why")
-	s := newSeat(forBoth)
-	q.sit(s)
+	s := newSlot(forBoth)
+	q.offer(s)
 	handed, waiting := newJob(live), newJob(warm)
 	for _, j := range []*job{handed, waiting} {
 		if err := q.push(j); err != nil {
@@ -141,7 +146,7 @@ func TestARefusalAnswersAllAndEnds(t *testing.T) {
 	}
 	q.refuse(why)
 	<-waiting.done
-	q.rise(s)
+	q.withdraw(s)
 	<-handed.done
 	if handed.err != why || waiting.err != why || q.push(newJob(live)) != why {
 		t.Error("not all were refused")
@@ -152,53 +157,60 @@ func TestARefusalAnswersAllAndEnds(t *testing.T) {
 	}
 }
 
-// Whatever comes in whatever order: no job waits while a worker does that may take it, none
-// is lost, and none is handed out twice.
-func TestNoJobWaitsWhileAWorkerDoes(t *testing.T) {
+// For random sequences: no job waits while a suitable slot is idle, none is lost, and none is
+// handed out twice.
+func TestQueue_NoJobWaitsForIdleSlot(t *testing.T) {
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		q := newQueue(3, 2)
-		seats := []*seat{newSeat(forLive), newSeat(forBoth), newSeat(forBoth)}
-		sitting := map[*seat]bool{}
+		slots := []*slot{newSlot(forLive), newSlot(forBoth), newSlot(forBoth)}
+		sitting := map[*slot]bool{}
 		inside := map[*job]bool{}
-		take := func(s *seat) {
-			if j := at(s); j != nil {
+		take := func(s *slot) {
+			if j := received(s); j != nil {
 				if !inside[j] || !s.kind.takes(j) {
-					t.Fatalf("seed %d: a job is handed out twice or to the wrong seat", seed)
+					t.Fatalf("seed %d: a job is handed out twice or to the wrong slot", seed)
 				}
 				delete(inside, j)
 				sitting[s] = false
 			}
 		}
 		for range 200 {
-			switch s := seats[r.IntN(len(seats))]; r.IntN(4) {
+			switch s := slots[r.IntN(len(slots))]; r.IntN(4) {
 			case 0, 1:
-				if j := newJob(resize.Priority(r.IntN(int(lanes)))); q.push(j) == nil {
+				if j := newJob(resize.Priority(r.IntN(int(numPriorities)))); q.push(j) == nil {
 					inside[j] = true
 				}
 			case 2:
 				take(s)
 				if !sitting[s] {
 					sitting[s] = true
-					q.sit(s)
+					q.offer(s)
 				}
 			case 3:
 				if sitting[s] {
-					q.rise(s)
+					q.withdraw(s)
 					sitting[s] = false
 				}
 			}
 			idle, idleWarm := q.idle.Len(), 0
 			for e := q.idle.Front(); e != nil; e = e.Next() {
-				if e.Value.(*seat).kind == forBoth {
+				if e.Value.(*slot).kind == forBoth {
 					idleWarm++
 				}
 			}
 			if q.depth(live) > 0 && idle > 0 || q.depth(warm) > 0 && idleWarm > 0 {
-				t.Fatalf("seed %d: %d live and %d warm jobs wait while %d workers do, %d of them for both", seed, q.depth(live), q.depth(warm), idle, idleWarm)
+				t.Fatalf(
+					"seed %d: %d live and %d warm jobs wait while %d workers do, %d of them for both",
+					seed,
+					q.depth(live),
+					q.depth(warm),
+					idle,
+					idleWarm,
+				)
 			}
 		}
-		for _, s := range seats {
+		for _, s := range slots {
 			take(s)
 		}
 		if n := q.depth(live) + q.depth(warm); n != len(inside) {
@@ -207,7 +219,7 @@ func TestNoJobWaitsWhileAWorkerDoes(t *testing.T) {
 	}
 }
 
-// order pushes jobs and returns in which order one worker is given them.
+// order pushes jobs and returns the order in which one worker receives them.
 func order(t *testing.T, q *queue, jobs ...*job) (got []int) {
 	t.Helper()
 	for _, j := range jobs {
@@ -215,10 +227,10 @@ func order(t *testing.T, q *queue, jobs ...*job) (got []int) {
 			t.Fatal(err)
 		}
 	}
-	s := newSeat(forBoth)
+	s := newSlot(forBoth)
 	for range jobs {
-		q.sit(s)
-		j := at(s)
+		q.offer(s)
+		j := received(s)
 		got = append(got, slices.Index(jobs, j))
 		if j != nil {
 			q.done(j)
@@ -227,60 +239,66 @@ func order(t *testing.T, q *queue, jobs ...*job) (got []int) {
 	return got
 }
 
-func TestWhatHasBegunIsNotRefusedAndGoesFirst(t *testing.T) {
+func TestQueue_Push_ContinuationGoesFirst(t *testing.T) {
 	q := newQueue(1, 1)
-	waits, rest := newJob(live), newCostly(live, cost{cpu: 250 * time.Millisecond})
-	rest.begun = true
+	waits, rest := newJob(live), newJobWithCost(live, cost{cpu: 250 * time.Millisecond})
+	rest.continuation = true
 	if got := order(t, q, waits, rest); !slices.Equal(got, []int{1, 0}) {
-		t.Errorf("they come as %v, want what has begun first", got)
+		t.Errorf("order is %v, want the continuation first", got)
 	}
 }
 
-func TestCheaperJobsGoFirstAndOthersAreNotForgotten(t *testing.T) {
-	long, short := newCostly(live, cost{cpu: 250 * time.Millisecond}), newCostly(live, cost{cpu: 50 * time.Millisecond})
-	late := newCostly(live, cost{cpu: 50 * time.Millisecond})
+func TestQueue_Push_CheapJobsFirstWithoutStarvation(t *testing.T) {
+	long, short := newJobWithCost(
+		live,
+		cost{cpu: 250 * time.Millisecond},
+	), newJobWithCost(
+		live,
+		cost{cpu: 50 * time.Millisecond},
+	)
+	late := newJobWithCost(live, cost{cpu: 50 * time.Millisecond})
 	late.queued = long.queued.Add(time.Second)
 	if got := order(t, newQueue(9, 9), long, late, short); !slices.Equal(got, []int{2, 0, 1}) {
-		t.Errorf("they come as %v, want the short one, the long one, and the one of a second later", got)
+		t.Errorf("order is %v, want the short one, the long one, and the one of a second later", got)
 	}
 }
 
-func TestDearJobsHaveSeatsOfTheirOwnAndTakeNoOther(t *testing.T) {
+func TestQueue_ExpensiveJobsUseOwnSlots(t *testing.T) {
 	q := newQueue(9, 9)
-	reserved, common, own := newSeat(forLive), newSeat(forBoth), newSeat(forDear)
-	for _, s := range []*seat{reserved, common, own} {
-		q.sit(s)
+	reserved, common, own := newSlot(forLive), newSlot(forBoth), newSlot(forExpensive)
+	for _, s := range []*slot{reserved, common, own} {
+		q.offer(s)
 	}
-	first, second := newCostly(warm, cost{cpu: time.Second}), newCostly(live, cost{cpu: time.Second})
+	first, second := newJobWithCost(warm, cost{cpu: time.Second}), newJobWithCost(live, cost{cpu: time.Second})
 	cheap, warmed := newJob(live), newJob(warm)
 	for _, j := range []*job{first, second, cheap, warmed} {
 		if err := q.push(j); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if at(own) != first || at(reserved) != cheap || at(common) != warmed || q.depth(live) != 1 {
-		t.Error("the dear one is not at its own seat, or a cheap one does not pass the dear one that waits")
+	if received(own) != first || received(reserved) != cheap || received(common) != warmed || q.depth(live) != 1 {
+		t.Error("the expensive job is not in its slot, or a cheap one does not overtake the waiting expensive one")
 	}
-	later := newCostly(warm, cost{cpu: time.Second})
+	later := newJobWithCost(warm, cost{cpu: time.Second})
 	if err := q.push(later); err != nil {
 		t.Fatal(err)
 	}
 	q.done(first)
 	for _, want := range []*job{second, later} { // live before warm
-		q.sit(own)
-		if at(own) != want {
-			t.Error("the next dear one does not come when the first is done, or the warm one comes before the live one")
+		q.offer(own)
+		if received(own) != want {
+			t.Error("the next expensive job is not handed out, or warm comes before live")
 		}
 	}
 }
 
-func TestEncodersOfAVIFAreCapped(t *testing.T) {
+func TestQueue_LimitsAVIFEncoders(t *testing.T) {
 	q := newQueue(9, 9)
-	a, b := newSeat(forBoth), newSeat(forBoth)
-	q.sit(a)
-	q.sit(b)
+	a, b := newSlot(forBoth), newSlot(forBoth)
+	q.offer(a)
+	q.offer(b)
 	for range 2 {
-		if err := q.push(newCostly(live, cost{avif: true})); err != nil {
+		if err := q.push(newJobWithCost(live, cost{avif: true})); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -289,14 +307,23 @@ func TestEncodersOfAVIFAreCapped(t *testing.T) {
 	}
 }
 
-func TestLargeJobsAreAdmittedByTheirMemoryAndOneAloneAlways(t *testing.T) {
+func TestQueue_LimitsMemoryOfLargeJobs(t *testing.T) {
 	q := newQueue(9, 9)
-	seats := []*seat{newSeat(forBoth), newSeat(forBoth), newSeat(forBoth)}
-	for _, s := range seats {
-		q.sit(s)
+	slots := []*slot{newSlot(forBoth), newSlot(forBoth), newSlot(forBoth)}
+	for _, s := range slots {
+		q.offer(s)
 	}
-	huge, half, small := newCostly(live, cost{memory: 2 << 30}), newCostly(live, cost{memory: 512 << 20}), newCostly(live, cost{memory: 64 << 20})
-	later := newCostly(live, cost{memory: 256 << 20})
+	huge, half, small := newJobWithCost(
+		live,
+		cost{memory: 2 << 30},
+	), newJobWithCost(
+		live,
+		cost{memory: 512 << 20},
+	), newJobWithCost(
+		live,
+		cost{memory: 64 << 20},
+	)
+	later := newJobWithCost(live, cost{memory: 256 << 20})
 	for _, j := range []*job{half, huge, later, small} {
 		if err := q.push(j); err != nil {
 			t.Fatal(err)
@@ -304,22 +331,28 @@ func TestLargeJobsAreAdmittedByTheirMemoryAndOneAloneAlways(t *testing.T) {
 	}
 	running := map[*job]bool{}
 	gather := func() {
-		for _, s := range seats {
-			if j := at(s); j != nil {
+		for _, s := range slots {
+			if j := received(s); j != nil {
 				running[j] = true
 			}
 		}
 	}
 	gather()
 	if !running[half] || !running[small] || running[huge] || running[later] {
-		t.Fatalf("half %v, small %v, huge %v, later %v: no large one may pass the one that waits", running[half], running[small], running[huge], running[later])
+		t.Fatalf(
+			"half %v, small %v, huge %v, later %v: no large one may pass the one that waits",
+			running[half],
+			running[small],
+			running[huge],
+			running[later],
+		)
 	}
 	q.done(half)
 	gather()
 	if !running[huge] || running[later] {
 		t.Errorf("the huge one does not run alone: %v, later %v", running[huge], running[later])
 	}
-	q.sit(seats[0])
+	q.offer(slots[0])
 	q.done(huge)
 	gather()
 	if !running[later] {
@@ -327,50 +360,50 @@ func TestLargeJobsAreAdmittedByTheirMemoryAndOneAloneAlways(t *testing.T) {
 	}
 }
 
-func TestTooMuchWorkThatWaitsIsRefusedAtOnce(t *testing.T) {
+func TestQueue_Push_BusyAboveMaxWait(t *testing.T) {
 	q := newQueue(9, 9)
-	q.most[1] = 3 * time.Second
+	q.maxWait[1] = 3 * time.Second
 	for _, want := range []error{nil, nil, resize.ErrBusy} {
-		if err := q.push(newCostly(live, cost{cpu: 1500 * time.Millisecond})); !errors.Is(err, want) {
+		if err := q.push(newJobWithCost(live, cost{cpu: 1500 * time.Millisecond})); !errors.Is(err, want) {
 			t.Errorf("%v, want %v", err, want)
 		}
 	}
-	if err := q.push(newCostly(live, cost{})); err != nil {
+	if err := q.push(newJobWithCost(live, cost{})); err != nil {
 		t.Errorf("one that costs nothing: %v", err)
 	}
 	few := newQueue(9, 9)
-	few.most, few.workers = [2]time.Duration{time.Second, time.Second}, 3 // and one that does what is dear
+	few.maxWait, few.workers = [2]time.Duration{time.Second, time.Second}, 3 // and one for expensive jobs
 	for _, c := range []struct {
 		cost time.Duration
 		want error
 	}{{1500 * time.Millisecond, nil}, {1500 * time.Millisecond, resize.ErrBusy}, {290 * time.Millisecond, nil}} {
-		if err := few.push(newCostly(live, cost{cpu: c.cost})); !errors.Is(err, c.want) {
+		if err := few.push(newJobWithCost(live, cost{cpu: c.cost})); !errors.Is(err, c.want) {
 			t.Errorf("%v: %v, want %v", c.cost, err, c.want)
 		}
 	}
 	alone := newQueue(9, 9)
-	alone.most[1] = time.Second
-	if err := alone.push(newCostly(live, cost{cpu: 20 * time.Second})); err != nil {
+	alone.maxWait[1] = time.Second
+	if err := alone.push(newJobWithCost(live, cost{cpu: 20 * time.Second})); err != nil {
 		t.Errorf("one that costs more than may wait, before any other: %v", err)
 	}
 }
 
-// On a machine that is four times as slow as predicted a quarter as much may wait.
-func TestWhatMayWaitIsWhatThisMachineDoesInTime(t *testing.T) {
+// On a machine that is four times slower than predicted, a quarter of the work may wait.
+func TestQueue_Push_MaxWaitFollowsSlowdown(t *testing.T) {
 	admitted := func(q *queue) (n int) {
-		for q.push(newCostly(live, cost{cpu: 100 * time.Millisecond})) == nil {
+		for q.push(newJobWithCost(live, cost{cpu: 100 * time.Millisecond})) == nil {
 			n++
 		}
 		return n
 	}
 	fast, slow := newQueue(99, 9), newQueue(99, 9)
 	for _, q := range []*queue{fast, slow} {
-		q.most = [2]time.Duration{2 * time.Second, 2 * time.Second}
+		q.maxWait = [2]time.Duration{2 * time.Second, 2 * time.Second}
 	}
 	for range 200 {
-		slow.measured(newCostly(live, cost{cpu: 100 * time.Millisecond}), 400*time.Millisecond)
-		slow.measured(newCostly(live, cost{cpu: time.Millisecond}), time.Second) // says nothing
-		fast.measured(newCostly(live, cost{cpu: time.Second}), 4*time.Second)    // is a dear one's
+		slow.measured(newJobWithCost(live, cost{cpu: 100 * time.Millisecond}), 400*time.Millisecond)
+		slow.measured(newJobWithCost(live, cost{cpu: time.Millisecond}), time.Second) // too short to count
+		fast.measured(newJobWithCost(live, cost{cpu: time.Second}), 4*time.Second)    // another class
 	}
 	if got := [2]int{admitted(fast), admitted(slow)}; got[0] != 20 || got[1] < 5 || got[1] > 6 { // as it rounds
 		t.Errorf("%d wait at the predicted pace and %d at a quarter of it, want 20 and 5", got[0], got[1])

@@ -26,9 +26,9 @@ import (
 	"github.com/novasocial/imagetier/resize/workers"
 )
 
-// The tests of this file run the real program.
+// The tests in this file run the real program.
 
-// realDir is where it is built. TestMain removes it.
+// realDir is the directory in which it is built. TestMain removes it.
 var realDir string
 
 var realChild = sync.OnceValues(func() (path string, err error) {
@@ -45,8 +45,14 @@ var realChild = sync.OnceValues(func() (path string, err error) {
 
 func real(t testing.TB, cfg workers.Config) workers.Config {
 	t.Helper()
-	if exec.Command("pkg-config", "--exists", "vips").Run() != nil {
-		t.Skip("libvips and its headers are not here (make deps)")
+	if testing.Short() {
+		t.Skip("builds and runs imagetier-resize")
+	}
+	if err := exec.Command("pkg-config", "--exists", "vips").Run(); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("libvips is required (make deps): %v", err)
+		}
+		t.Skip("libvips and its headers are missing (make deps)")
 	}
 	path, err := realChild()
 	if err != nil {
@@ -61,7 +67,7 @@ func withVips(t *testing.T, cfg workers.Config) *workers.Pool {
 	return running(t, real(t, cfg))
 }
 
-// photo makes a JPEG that is not flat.
+// photo returns a JPEG with some detail.
 func photo(t testing.TB, width, height int) []byte {
 	t.Helper()
 	img := image.NewRGBA(image.Rect(0, 0, width, height))
@@ -77,9 +83,16 @@ func photo(t testing.TB, width, height int) []byte {
 	return b.Bytes()
 }
 
-func TestTheRealChildMakesThumbnails(t *testing.T) {
+func TestRealChild_MakesThumbnails(t *testing.T) {
 	p := withVips(t, workers.Config{Workers: 2})
-	images, err := p.Resize(t.Context(), photo(t, 800, 600), spec("80x.jpg"), spec("40x40-cover.webp"), spec("80x.avif"), spec("80x.png"))
+	images, err := p.Resize(
+		t.Context(),
+		photo(t, 800, 600),
+		spec("80x.jpg"),
+		spec("40x40-cover.webp"),
+		spec("80x.avif"),
+		spec("80x.png"),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,12 +102,20 @@ func TestTheRealChildMakesThumbnails(t *testing.T) {
 			t.Errorf("image %d: %v", i, err)
 		}
 		if images[i].Width != want[0] || images[i].Height != want[1] || h.Width != want[0] || h.Height != want[1] {
-			t.Errorf("image %d is %dx%d, its header says %dx%d, want %v", i, images[i].Width, images[i].Height, h.Width, h.Height, want)
+			t.Errorf(
+				"image %d is %dx%d, its header says %dx%d, want %v",
+				i,
+				images[i].Width,
+				images[i].Height,
+				h.Width,
+				h.Height,
+				want,
+			)
 		}
 	}
 }
 
-func TestTheSandboxHasNoLoopholes(t *testing.T) {
+func TestRealChild_SandboxHasNoLoopholes(t *testing.T) {
 	hello, err := workers.Probe(t.Context(), real(t, workers.Config{}))
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +134,7 @@ func TestTheSandboxHasNoLoopholes(t *testing.T) {
 	}
 }
 
-func TestWithoutASandboxTheChildSaysWhatItCanDo(t *testing.T) {
+func TestRealChild_Unconfined_ReportsLoopholes(t *testing.T) {
 	hello, err := workers.Probe(t.Context(), real(t, workers.Config{Unconfined: true}))
 	if err != nil {
 		t.Fatal(err)
@@ -125,7 +146,7 @@ func TestWithoutASandboxTheChildSaysWhatItCanDo(t *testing.T) {
 	}
 }
 
-func TestFromOutsideAChildIsBoundInEveryThread(t *testing.T) {
+func TestRealChild_EveryThreadIsConfined(t *testing.T) {
 	p := withVips(t, workers.Config{Workers: 1, Memory: 300 << 20})
 	pid(t, p, string(photo(t, 80, 60)))
 	for _, child := range children(t) {
@@ -145,11 +166,15 @@ func TestFromOutsideAChildIsBoundInEveryThread(t *testing.T) {
 		for name, want := range map[string]string{
 			"Max data size": strconv.Itoa(300 << 20), "Max file size": "0", "Max core file size": "0", "Max open files": "64",
 		} {
-			if _, line, _ := strings.Cut(read(t, proc+"/limits"), name); strings.Fields(line)[0] != want || strings.Fields(line)[1] != want {
+			if _, line, _ := strings.Cut(read(t, proc+"/limits"), name); strings.Fields(line)[0] != want ||
+				strings.Fields(line)[1] != want {
 				t.Errorf("%s is %.60q, want %s", name, line, want)
 			}
 		}
-		if env := strings.TrimRight(strings.ReplaceAll(read(t, proc+"/environ"), "\x00", " "), " "); env != strings.Join(workers.DefaultEnv(), " ") {
+		if env := strings.TrimRight(strings.ReplaceAll(read(t, proc+"/environ"), "\x00", " "), " "); env != strings.Join(
+			workers.DefaultEnv(),
+			" ",
+		) {
 			t.Errorf("its environment is %q", env)
 		}
 		if score := strings.TrimSpace(read(t, proc+"/oom_score_adj")); score != "1000" {
@@ -162,7 +187,9 @@ func TestFromOutsideAChildIsBoundInEveryThread(t *testing.T) {
 		for _, f := range files {
 			target, _ := os.Readlink(proc + "/fd/" + f.Name())
 			// The Go runtime reads the cgroup's share of the processors now and then.
-			own := strings.HasPrefix(target, "pipe:") || strings.HasPrefix(target, "anon_inode:") || strings.HasPrefix(target, "/sys/fs/cgroup/") || target == "/dev/null"
+			own := strings.HasPrefix(target, "pipe:") || strings.HasPrefix(target, "anon_inode:") ||
+				strings.HasPrefix(target, "/sys/fs/cgroup/") ||
+				target == "/dev/null"
 			if !own {
 				t.Errorf("descriptor %s is %s", f.Name(), target)
 			}
@@ -179,7 +206,7 @@ func read(t *testing.T, path string) string {
 	return string(b)
 }
 
-func TestTheRealChildRefusesWithTheRightWordAndLives(t *testing.T) {
+func TestRealChild_RefusesInvalidImages(t *testing.T) {
 	p := withVips(t, workers.Config{Workers: 1, Limits: resize.Limits{MaxSide: 1000}})
 	whole := photo(t, 800, 600)
 	for name, c := range map[string]struct {
@@ -195,7 +222,7 @@ func TestTheRealChildRefusesWithTheRightWordAndLives(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
 	}
-	if s := p.Stats(); s.Restarts[workers.Died]+s.Restarts[workers.Nonsense] != 0 {
+	if s := p.Stats(); s.Restarts[workers.Died]+s.Restarts[workers.InvalidAnswer] != 0 {
 		t.Errorf("children died of it: %v", s.Restarts)
 	}
 }
@@ -204,7 +231,7 @@ func hugeGIF() []byte {
 	return []byte("GIF89a\xff\xff\xff\xff\x00\x00\x00,\x00\x00\x00\x00\xff\xff\xff\xff\x00\x02\x02D\x01\x00;")
 }
 
-func TestHostileImagesDoNotKeepGoodOnesFromBeingMade(t *testing.T) {
+func TestRealChild_HostileImagesDoNotBlockOthers(t *testing.T) {
 	p := withVips(t, workers.Config{Workers: 2, Queue: 100, Timeout: 20 * time.Second})
 	good := photo(t, 800, 600)
 	flipped := slices.Clone(good)
@@ -212,9 +239,11 @@ func TestHostileImagesDoNotKeepGoodOnesFromBeingMade(t *testing.T) {
 		flipped[i] ^= 0x55
 	}
 	hostile := map[string][]byte{
-		"huge GIF":      hugeGIF(),
-		"svgz":          append([]byte("\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03"), bytes.Repeat([]byte{0xb3}, 175)...),
-		"SVG":           []byte(`<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><image href="file:///etc/passwd"/></svg>`),
+		"huge GIF": hugeGIF(),
+		"svgz":     append([]byte("\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03"), bytes.Repeat([]byte{0xb3}, 175)...),
+		"SVG": []byte(
+			`<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><image href="file:///etc/passwd"/></svg>`,
+		),
 		"PDF":           []byte("%PDF-1.7\n1 0 obj\n"),
 		"MVG":           []byte("push graphic-context\nimage over 0,0 0,0 'https://example.com/'\n"),
 		"cut":           good[:len(good)-1000],
@@ -229,7 +258,8 @@ func TestHostileImagesDoNotKeepGoodOnesFromBeingMade(t *testing.T) {
 			if name != "flipped" && err == nil { // that may still be a picture
 				t.Errorf("%s: %d images were made of it", name, len(images))
 			}
-			if err != nil && !errors.Is(err, resize.ErrCorrupt) && !errors.Is(err, resize.ErrUnsupported) && !errors.Is(err, resize.ErrTooLarge) {
+			if err != nil && !errors.Is(err, resize.ErrCorrupt) && !errors.Is(err, resize.ErrUnsupported) &&
+				!errors.Is(err, resize.ErrTooLarge) {
 				t.Errorf("%s: %v, want it to be the image's fault", name, err)
 			}
 		})
@@ -242,7 +272,7 @@ func TestHostileImagesDoNotKeepGoodOnesFromBeingMade(t *testing.T) {
 	all.Wait()
 }
 
-func TestAChildThatIsKilledInTheMiddleFailsNobody(t *testing.T) {
+func TestRealChild_KilledDuringJob_Retries(t *testing.T) {
 	p := withVips(t, workers.Config{Workers: 1})
 	original := photo(t, 2000, 1500)
 	for range 3 {
@@ -266,8 +296,8 @@ func TestAChildThatIsKilledInTheMiddleFailsNobody(t *testing.T) {
 	}
 }
 
-// A child that nobody watches any more ends by itself when its CPU time is used up.
-func TestAChildEndsWhenItsCPUTimeIsUsedUp(t *testing.T) {
+// A child whose parent does not watch it ends by itself when its CPU time is used up.
+func TestRealChild_EndsAtCPULimit(t *testing.T) {
 	p := withVips(t, workers.Config{Workers: 1, Timeout: 2 * time.Minute})
 	pid(t, p, string(photo(t, 80, 60)))
 	child := children(t)[0]
@@ -276,24 +306,27 @@ func TestAChildEndsWhenItsCPUTimeIsUsedUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	if limit.Cur < 240 || limit.Cur > 300 {
-		t.Errorf("a job of 2 minutes has %d s of CPU time, want twice as much and what was used before", int64(limit.Cur))
+		t.Errorf(
+			"a job of 2 minutes has %d s of CPU time, want twice as much and what was used before",
+			int64(limit.Cur),
+		)
 	}
 	done := make(chan error, 1)
 	go func() {
 		_, err := p.Resize(t.Context(), photo(t, 400, 300), spec("8000x6000-up-q90.webp"))
 		done <- err
 	}()
-	dear := 0
-	until(t, func() bool { // it starts for the dear job, and has begun when its limit is set
+	expensive := 0
+	until(t, func() bool { // it starts for the expensive job, and has begun when its limit is set
 		for _, pid := range children(t) {
 			if pid != child && unix.Prlimit(pid, unix.RLIMIT_CPU, nil, &limit) == nil && limit.Cur < 1000 {
-				dear = pid
+				expensive = pid
 			}
 		}
-		return dear != 0
+		return expensive != 0
 	})
 	limit.Cur = 1
-	if err := unix.Prlimit(dear, unix.RLIMIT_CPU, &limit, nil); err != nil {
+	if err := unix.Prlimit(expensive, unix.RLIMIT_CPU, &limit, nil); err != nil {
 		t.Fatal(err)
 	}
 	until(t, func() bool { return p.Stats().Restarts[workers.Died] == 1 })
@@ -303,15 +336,15 @@ func TestAChildEndsWhenItsCPUTimeIsUsedUp(t *testing.T) {
 	<-done
 }
 
-func TestDearJobsRunOnANicedChildOfTheirOwn(t *testing.T) {
+func TestRealChild_ExpensiveJobsRunNiced(t *testing.T) {
 	p := withVips(t, workers.Config{Workers: 1, Timeout: time.Minute})
 	pid(t, p, string(photo(t, 80, 60)))
 	cheap := children(t)[0]
 	ctx, leave := context.WithCancel(t.Context())
-	dear := make(chan error, 1)
+	expensive := make(chan error, 1)
 	go func() {
 		_, err := p.Resize(ctx, photo(t, 400, 300), spec("8000x6000-up-q90.webp"))
-		dear <- err
+		expensive <- err
 	}()
 	until(t, func() bool { return p.Stats().Busy == 1 && len(children(t)) == 2 })
 	pid(t, p, string(photo(t, 80, 60))) // a cheap one does not wait for it
@@ -339,13 +372,13 @@ func TestDearJobsRunOnANicedChildOfTheirOwn(t *testing.T) {
 		})
 	}
 	leave()
-	<-dear
+	<-expensive
 	if n := p.Stats().Restarts[workers.Died]; n != 0 {
 		t.Errorf("%d children died", n)
 	}
 }
 
-func TestAnImageThatWantsTooMuchMemoryIsRefusedAlone(t *testing.T) {
+func TestRealChild_OutOfMemoryFailsOnlyItsJob(t *testing.T) {
 	p := withVips(t, workers.Config{Workers: 1, Memory: 224 << 20, Timeout: time.Minute})
 	// 36 megapixels that are turned do not fit; a small photo does.
 	_, err := p.Resize(t.Context(), photo(t, 80, 60), spec("6000x6000-cover-up-rot90.jpg"))
@@ -357,7 +390,7 @@ func TestAnImageThatWantsTooMuchMemoryIsRefusedAlone(t *testing.T) {
 	}
 }
 
-func TestNothingIsWrittenToDisk(t *testing.T) {
+func TestRealChild_WritesNoFiles(t *testing.T) {
 	dir := t.TempDir()
 	cfg := real(t, workers.Config{Workers: 1, Timeout: time.Minute, Memory: 4 << 30})
 	cfg.Env = workers.DefaultEnv()
@@ -395,7 +428,7 @@ func TestNothingIsWrittenToDisk(t *testing.T) {
 	}
 }
 
-func TestAProbeThatIsTakenBackEnds(t *testing.T) {
+func TestProbe_Canceled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := workers.Probe(ctx, real(t, workers.Config{})); err == nil {
@@ -408,10 +441,10 @@ func TestAProbeThatIsTakenBackEnds(t *testing.T) {
 	}
 }
 
-func TestTheProgramTellsAPersonWhatItIs(t *testing.T) {
+func TestRealChild_HelpAndVersion(t *testing.T) {
 	path := real(t, workers.Config{}).Command[0]
 	for args, want := range map[string]string{
-		"--help":         "which starts it by itself",
+		"--help":         "which starts it automatically",
 		"--version":      "libvips 8.",
 		"--capabilities": `"saves": [`,
 	} {

@@ -11,23 +11,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// marks are the watermarks as children get them: files in memory that nobody can change, so
-// that a child which is started next week makes the same bytes as one of today, whatever
-// has become of the file that they were read from.
-type marks struct {
-	args  []string   // of a child
+// watermarkFiles are the watermarks as sealed files in memory, which cannot be modified. So a
+// child that starts next week makes the same bytes as one of today, even if the configured file
+// has changed.
+type watermarkFiles struct {
+	args  []string   // arguments of a child
 	files []*os.File // its file descriptors from 3 on
 }
 
-func (m marks) close() {
+func (m watermarkFiles) close() {
 	for _, file := range m.files {
 		file.Close()
 	}
 }
 
-// seal makes the files. A Pool keeps them open as long as the process lives: it starts
-// children with them at any time.
-func seal(watermarks map[string][]byte) (m marks, err error) {
+// sealWatermarks creates the files. A Pool keeps them open while the process lives, because it
+// can start children at any time.
+func sealWatermarks(watermarks map[string][]byte) (m watermarkFiles, err error) {
 	defer func() {
 		if err != nil {
 			m.close()
@@ -45,12 +45,16 @@ func seal(watermarks map[string][]byte) (m marks, err error) {
 			_, err = file.Seek(0, io.SeekStart)
 		}
 		if err == nil {
-			_, err = unix.FcntlInt(file.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL)
+			_, err = unix.FcntlInt(
+				file.Fd(),
+				unix.F_ADD_SEALS,
+				unix.F_SEAL_WRITE|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL,
+			)
 		}
 		if err != nil {
 			return m, fmt.Errorf("resize workers: watermark %s: %w", name, err)
 		}
-		// Opened by its path each child has an offset of its own.
+		// Opened by path, so that each child has a file offset of its own.
 		m.args = append(m.args, "-watermark="+name+"=/proc/self/fd/"+strconv.Itoa(2+len(m.files)))
 	}
 	return m, nil

@@ -13,25 +13,25 @@ import (
 	"github.com/novasocial/imagetier/resize/workers/wire"
 )
 
-// leaveGrace is how long a job goes on that nobody waits for any more: a tenth of a
-// second, in which most end. To kill a child costs what it takes to start one.
-const leaveGrace = 100 * time.Millisecond
+// abandonGrace is how long an abandoned job may continue. Most jobs end within this time, and
+// killing a child costs the start of another one.
+const abandonGrace = 100 * time.Millisecond
 
-// worker owns one child at a time; one that does dear jobs has none until the first comes.
+// worker owns one child at a time. A worker for expensive jobs starts its child with its first job.
 type worker struct {
 	*Pool
-	seat     *seat
-	child    *child
-	failures int       // children in a row that did not start, or died before they did anything
-	patience time.Time // until then no child is recycled, because it has just failed
+	slot           *slot
+	child          *child
+	failures       int       // children in a row that did not start or died before their first answer
+	noRecycleUntil time.Time // set when recycling has failed
 }
 
-// run takes jobs until ctx is done. It keeps its thread: Linux ties the death of a child
-// with its parent (Pdeathsig) to the thread that started it.
+// run takes jobs until ctx is done. It keeps its thread, because Linux sends the parent death
+// signal (Pdeathsig) when the thread that started the child exits.
 func (w *worker) run(ctx context.Context) {
 	runtime.LockOSThread()
 	for ctx.Err() == nil {
-		if w.child == nil && !w.dear() {
+		if w.child == nil && !w.expensive() {
 			w.pause(ctx)
 			if err := w.start(ctx); err != nil {
 				continue
@@ -51,9 +51,9 @@ func (w *worker) run(ctx context.Context) {
 	}
 }
 
-func (w *worker) dear() bool { return w.seat.kind == forDear }
+func (w *worker) expensive() bool { return w.slot.kind == forExpensive }
 
-// next waits for a job. nil: ctx is done, or the idle child has died.
+// next waits for a job. It returns nil if ctx is done or the idle child has died.
 func (w *worker) next(ctx context.Context) *job {
 	var dead chan struct{}
 	if w.child != nil {
@@ -61,24 +61,24 @@ func (w *worker) next(ctx context.Context) *job {
 		w.idle.Add(1)
 		defer w.idle.Add(-1)
 	}
-	w.queue.sit(w.seat)
+	w.queue.offer(w.slot)
 	select {
-	case j := <-w.seat.next:
+	case j := <-w.slot.next:
 		w.cfg.Waited(time.Since(j.queued))
 		return j
 	case <-dead:
-		w.queue.rise(w.seat)
+		w.queue.withdraw(w.slot)
 		if w.child.jobs == 0 {
 			w.failures++
 		}
-		w.replace(Died, "an idle resize process died")
+		w.replace(Died, "idle resize process died")
 	case <-ctx.Done():
-		w.queue.rise(w.seat)
+		w.queue.withdraw(w.slot)
 	}
 	return nil
 }
 
-// do does one job, on a second child if the first dies of it.
+// do runs one job, on a second child if the first one dies.
 func (w *worker) do(ctx context.Context, j *job) {
 	deadline := time.Now().Add(w.cfg.Timeout)
 	if w.child == nil {
@@ -91,9 +91,9 @@ func (w *worker) do(ctx context.Context, j *job) {
 		began := time.Now()
 		images, err := w.exchange(j, deadline)
 		reason, verdict := Died, resize.ErrCorrupt
-		var refused *wire.Refused
+		var jobErr *wire.JobError
 		switch {
-		case err == nil, errors.As(err, &refused):
+		case err == nil, errors.As(err, &jobErr):
 			w.failures = 0
 			if err == nil {
 				w.queue.measured(j, time.Since(began))
@@ -101,23 +101,23 @@ func (w *worker) do(ctx context.Context, j *job) {
 			j.end(images, err)
 			w.recycle(ctx)
 			return
-		case errors.Is(err, errUnsent):
+		case errors.Is(err, errNotSent):
 			j.end(nil, context.Cause(j.ctx))
 			return
 		case errors.Is(err, errDeadline):
-			w.replace(Deadline, "a job ran out of time")
-			j.end(nil, w.late())
+			w.replace(Deadline, "resize job timed out")
+			j.end(nil, w.timeoutError())
 			return
-		case errors.Is(err, errLeft):
-			w.replace(Left, "nobody waits for a job any more")
+		case errors.Is(err, errAbandoned):
+			w.replace(Abandoned, "resize job abandoned by its caller")
 			j.end(nil, context.Cause(j.ctx))
 			return
-		case errors.Is(err, wire.ErrNonsense):
-			reason, verdict = Nonsense, resize.ErrFailed
+		case errors.Is(err, wire.ErrProtocol):
+			reason, verdict = InvalidAnswer, resize.ErrFailed
 		}
-		w.replace(reason, "a resize process did not survive a job", "try", try, "err", err)
+		w.replace(reason, "resize process failed during a job", "try", try, "err", err)
 		if try == 2 {
-			j.end(nil, fmt.Errorf("%w: two processes did not survive it", verdict))
+			j.end(nil, fmt.Errorf("%w: it failed in two processes", verdict))
 			return
 		}
 		if err := w.startFor(j, deadline); err != nil {
@@ -127,17 +127,19 @@ func (w *worker) do(ctx context.Context, j *job) {
 	}
 }
 
-// late is the error of a job that ran out of time.
-func (w *worker) late() error { return fmt.Errorf("%w: %v are over", resize.ErrTimeout, w.cfg.Timeout) }
+// timeoutError is the error of a job that timed out.
+func (w *worker) timeoutError() error {
+	return fmt.Errorf("%w after %v", resize.ErrTimeout, w.cfg.Timeout)
+}
 
 var (
-	errDeadline = errors.New("out of time")
-	errLeft     = errors.New("nobody waits")
-	errUnsent   = errors.New("nobody waits, and nothing was sent")
+	errDeadline  = errors.New("job timed out")
+	errAbandoned = errors.New("job abandoned")
+	errNotSent   = errors.New("job abandoned before it was sent")
 )
 
-// exchange sends j to the child and reads its answer. It kills the child when the time is
-// up or the caller has left: that ends both.
+// exchange sends j to the child and reads its answer. It kills the child at the deadline, or when
+// the caller has abandoned the job; either ends the exchange.
 func (w *worker) exchange(j *job, deadline time.Time) ([]resize.Image, error) {
 	c := w.child
 	var why atomic.Pointer[error]
@@ -150,23 +152,23 @@ func (w *worker) exchange(j *job, deadline time.Time) ([]resize.Image, error) {
 	}
 	stopClock := time.AfterFunc(time.Until(deadline), kill(errDeadline)).Stop
 	defer stopClock()
-	stopLeaving := context.AfterFunc(j.ctx, func() { time.AfterFunc(leaveGrace, kill(errLeft)) })
+	stopLeaving := context.AfterFunc(j.ctx, func() { time.AfterFunc(abandonGrace, kill(errAbandoned)) })
 	defer stopLeaving()
 
 	c.limitCPU(2 * w.cfg.Timeout)
 	images, err := c.exchange(j)
 	done := errors.New("done")
 	if !why.CompareAndSwap(nil, &done) {
-		return nil, *why.Load() // killed, maybe with its answer half way
+		return nil, *why.Load() // killed, possibly during its answer
 	}
 	return images, err
 }
 
-// startFor starts a child for j: the first of dear ones, or that of a second try.
+// startFor starts a child for j: the first one for expensive jobs, or one for a second try.
 func (w *worker) startFor(j *job, deadline time.Time) error {
-	ctx, cancel := context.WithDeadlineCause(j.ctx, deadline, w.late())
+	ctx, cancel := context.WithDeadlineCause(j.ctx, deadline, w.timeoutError())
 	defer cancel()
-	for range patience {
+	for range maxStartFailures {
 		switch err := w.start(ctx); {
 		case err == nil:
 			return nil
@@ -178,13 +180,13 @@ func (w *worker) startFor(j *job, deadline time.Time) error {
 	return errNoChild
 }
 
-// patience is how many starts of a worker may fail in a row before jobs are refused
-// instead of waiting: one that was killed while it started says nothing yet.
-const patience = 3
+// maxStartFailures is how many starts of a worker may fail in a row before jobs are refused
+// instead of waiting. A single failure may just be a child that was killed while starting.
+const maxStartFailures = 3
 
-var errNoChild = fmt.Errorf("%w: no process starts", resize.ErrFailed)
+var errNoChild = fmt.Errorf("%w: no resize process can be started", resize.ErrFailed)
 
-// pause waits after children that failed, longer with each.
+// pause waits after failed starts, longer with each failure.
 func (w *worker) pause(ctx context.Context) {
 	if w.failures == 0 {
 		return
@@ -198,17 +200,17 @@ func (w *worker) pause(ctx context.Context) {
 	}
 }
 
-// start gives w a child. If none can be had and no other worker has one, jobs are refused
-// until one has.
+// start gives w a child. If starting keeps failing and no other worker has a child, jobs are
+// refused until a start succeeds.
 func (w *worker) start(ctx context.Context) error {
 	w.starting.Add(1)
 	w.enable(1, nil)
-	c, err := startChild(ctx, w.cfg, w.marks)
+	c, err := startChild(ctx, w.cfg, w.watermarks)
 	w.starting.Add(-1)
 	if err == nil {
 		w.enable(0, nil)
-		if w.dear() {
-			c.nice(dearNice)
+		if w.expensive() {
+			c.nice(expensiveNice)
 		}
 		w.child = c
 		w.hello.Store(&c.hello)
@@ -221,55 +223,55 @@ func (w *worker) start(ctx context.Context) error {
 	}
 	w.failures++
 	refusal := errNoChild
-	if w.failures < patience {
+	if w.failures < maxStartFailures {
 		refusal = nil
 	}
 	w.enable(-1, refusal)
 	w.count(Failed)
-	w.cfg.Log.Error("a resize process does not start", "err", err, "failures", w.failures)
+	w.cfg.Log.Error("resize process failed to start", "err", err, "failures", w.failures)
 	return err
 }
 
-// enable adds to the number of able children. Where none is left, jobs are refused with
-// refusal, unless that is nil; when a start has succeeded (by is 0) they no longer are.
+// enable adds to the number of usable children. At 0 jobs are refused with refusal, unless that is
+// nil. A successful start (by is 0) ends the refusal.
 func (p *Pool) enable(by int, refusal error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.able += by
+	p.usable += by
 	switch {
-	case p.able == 0 && refusal != nil:
+	case p.usable == 0 && refusal != nil:
 		p.queue.refuse(refusal)
-	case p.able > 0 && by == 0:
+	case p.usable > 0 && by == 0:
 		p.queue.refuse(nil)
 	}
 }
 
-// recycle replaces a child that has done its share or has grown: the next one has
-// started before this one goes.
+// recycle replaces a child that has done MaxJobs jobs or exceeds MaxRSS. The new child starts
+// before the old one ends.
 func (w *worker) recycle(ctx context.Context) {
 	old := w.child
 	rss := old.rss()
-	if old.jobs < w.cfg.MaxJobs && rss <= w.cfg.MaxRSS || time.Now().Before(w.patience) {
+	if old.jobs < w.cfg.MaxJobs && rss <= w.cfg.MaxRSS || time.Now().Before(w.noRecycleUntil) {
 		return
 	}
 	failures := w.failures
 	if err := w.start(ctx); err != nil {
-		// The old one goes on. Its next job does not wait for another try at once.
+		// Keep the old child and do not try again right away.
 		w.failures = failures
-		w.patience = time.Now().Add(50 * w.cfg.Backoff)
+		w.noRecycleUntil = time.Now().Add(50 * w.cfg.Backoff)
 		return
 	}
 	w.enable(-1, nil)
 	w.count(Recycled)
-	w.cfg.Log.Debug("a resize process was replaced", "pid", old.pid(), "jobs", old.jobs, "rss", rss)
+	w.cfg.Log.Debug("resize process recycled", "pid", old.pid(), "jobs", old.jobs, "rss_bytes", rss)
 	old.close()
 }
 
-// replace ends the child and takes it away.
+// replace ends the child. The worker then starts a new one.
 func (w *worker) replace(reason, text string, attrs ...any) {
 	c := w.child
 	w.child = nil
 	w.enable(-1, nil)
 	w.count(reason)
-	w.cfg.Log.Warn(text, append(attrs, "reason", reason, "pid", c.pid(), "jobs", c.jobs, "end", c.end())...)
+	w.cfg.Log.Warn(text, append(attrs, "reason", reason, "pid", c.pid(), "jobs", c.jobs, "exit_status", c.end())...)
 }

@@ -1,26 +1,25 @@
-// Package workers makes variants in child processes (cmd/imagetier-resize), because no
-// decode can be cancelled and some inputs end the process that decodes them: an image
-// costs at most its own answer, never the tier. It implements resize.Resizer.
+// Package workers makes variants in child processes (cmd/imagetier-resize), because a decode
+// cannot be cancelled and some inputs crash the process that decodes them: a bad image fails only
+// its own request. It implements resize.Resizer. Start reading at Pool.Resize, then queue.go (what
+// runs when) and worker.go (what happens to one job).
 //
-// # What happens to a job
+// # The life of a job
 //
-// It waits in one of two bounded lanes, live or warm, for a child that is idle, the cheap
-// before the dear: its cost is predicted by header and Specs. Dear jobs have children of
-// their own, niced, which start with the first of them: no cheap one ever waits for a dear
-// one. Those that encode AVIF are never on all of several children; large ones are admitted
-// by the memory that all of them need together. The child
-// gets the original and the names of the Specs over a pipe (package wire) and answers with
-// images or with a refusal. Where that does not come about:
+// A job waits in one of two bounded queues, live or warm, for an idle child. Cheap jobs go first;
+// the cost is predicted from the header and the Specs. Expensive jobs run on niced children of
+// their own, which start with the first such job, so cheap jobs never wait for them. At most some
+// of several children encode AVIF at a time, and large jobs are admitted by the memory that all
+// of them need together. The child receives the original and the names of the Specs over a pipe
+// (package wire) and answers with images or an error. If that fails:
 //
-//   - the lane is full: ErrBusy, at once;
-//   - the child dies of it: once more on a fresh child, then ErrCorrupt;
-//   - the child answers nonsense: likewise, then ErrFailed;
+//   - the queue is full: ErrBusy, at once;
+//   - the child dies: one retry on a fresh child, then ErrCorrupt;
+//   - the child sends an invalid answer: one retry, then ErrFailed;
 //   - the time is up: the child is killed, ErrTimeout;
-//   - the caller's ctx ends: the caller has its error at once. A job that waited is gone;
-//     one that runs has a tenth of a second to end by itself, for which most need no more,
-//     and then its child is killed: nobody's image keeps no worker;
-//   - no child starts, three times in a row: ErrFailed, at once, while it is tried again
-//     with growing pauses.
+//   - the caller's ctx ends: the caller gets its error at once. A waiting job is removed. A running
+//     job has a tenth of a second to finish, which is enough for most; then its child is killed;
+//   - no child starts, three times in a row: ErrFailed, at once, while starting is retried with
+//     increasing pauses.
 package workers
 
 import (
@@ -40,81 +39,83 @@ import (
 	"github.com/novasocial/imagetier/resize/workers/wire"
 )
 
-// Config of a Pool.
+// Config configures a Pool.
 type Config struct {
-	// Command is the path of imagetier-resize and, in front of what this package adds,
-	// its arguments. Required.
+	// Command is the path of imagetier-resize, followed by arguments that precede those that
+	// this package adds. Required.
 	Command []string
-	// Env is the whole environment of a child; nil is DefaultEnv: no secret of the
-	// parent's reaches a process that decodes foreign bytes.
+	// Env is the whole environment of a child. If nil, DefaultEnv is used. Secrets of the parent
+	// never reach a process that decodes untrusted bytes.
 	Env []string
-	// Workers is how many children do what is not dear. 0 is one per core: more gain
-	// nothing. With more than one, the first of them takes live jobs only.
+	// Workers is the number of children for cheap jobs. 0 is one per core; more do not help. If
+	// there are several, the first one takes only live jobs.
 	Workers int
-	// Queue is how many live jobs may wait. 0 is 16 per worker. One more is ErrBusy.
+	// Queue is how many live jobs may wait; further ones get ErrBusy. 0 is 16 per worker.
 	Queue int
-	// WarmQueue is the same of the warm lane. 0 is 4 per worker.
+	// WarmQueue is how many warm jobs may wait. 0 is 4 per worker.
 	WarmQueue int
-	// MaxWait is how much work may wait before a job, for each child that does such jobs:
-	// CPU time as predicted, times how much longer jobs took lately. One that would come
-	// behind more is ErrBusy. 0 is 2 s: so long after the end of an overload all is as
-	// before. MaxWaitDear is the same of dear jobs, which are in no other's way; 0 is 5 s:
-	// an album of HEICs has ten.
-	MaxWait, MaxWaitDear time.Duration
-	// Dear is how many children there are beside Workers for dear jobs (300 ms of CPU and
-	// more, as predicted), and AVIF how many of Workers may encode AVIF at once. 0 is half of
-	// Workers, at least one.
-	Dear, AVIF int
-	// LargeMemory bounds what the jobs that need 128 MiB or more take together, in bytes, as
-	// predicted. One alone may take more. 0 is DefaultLargeMemory.
+	// MaxWait is how much work may wait before a cheap job, per worker: predicted CPU time ×
+	// the recent ratio of measured to predicted time. A job behind more work gets ErrBusy. 0 is
+	// 2 s, so the queue recovers within 2 s of an overload. MaxWaitExpensive is the same for
+	// expensive jobs; 0 is 5 s, enough for an album of ten HEICs.
+	MaxWait, MaxWaitExpensive time.Duration
+	// ExpensiveWorkers is the number of children for expensive jobs (predicted to take 300 ms of
+	// CPU or more), in addition to Workers. AVIFWorkers is how many of Workers may encode AVIF at
+	// once. 0 is half of Workers, at least one.
+	ExpensiveWorkers, AVIFWorkers int
+	// LargeMemory bounds the predicted memory, in bytes, of all running jobs that need 128 MiB or
+	// more. A single job may exceed it. 0 is DefaultLargeMemory.
 	LargeMemory int64
-	// Timeout is how long one job may run, on both children if the first dies of it,
-	// before its child is killed. 0 is 10 s.
+	// Timeout is how long one job may run, including its retry, before its child is killed. 0 is
+	// 10 s.
 	Timeout time.Duration
-	// Memory is how many bytes of data a child may have (RLIMIT_DATA): what would need
-	// more is refused, by the child or by its death. 0 is DefaultMemory.
+	// Memory is how many bytes of data a child may have (RLIMIT_DATA). Jobs that need more are
+	// refused or kill the child. 0 is DefaultMemory.
 	Memory int64
-	// MaxJobs is after how many jobs a child is replaced. 0 is 5,000.
+	// MaxJobs is the number of jobs after which a child is replaced. 0 is 5,000.
 	MaxJobs int
-	// MaxRSS is the resident memory in bytes over which a child that has just done a job
-	// is replaced. 0 is 256 MiB.
+	// MaxRSS is the resident memory in bytes above which a child is replaced after its job. 0 is
+	// 256 MiB.
 	MaxRSS int64
-	// Limits are those of originals; the child checks them once more. A field that is 0
-	// means its default.
+	// Limits are the limits for originals; the child checks them again. A field that is 0 means
+	// its default.
 	Limits resize.Limits
-	// Watermarks are files of images by the name that Specs know them by (wm.NAME): at most
-	// resize.MaxWatermarks of them.
+	// Watermarks are image files by the name that Specs use (wm.NAME), at most
+	// resize.MaxWatermarks.
 	Watermarks map[string][]byte
-	// Unconfined starts children without Landlock and seccomp, the limits stay: to tell
-	// a fault of the sandbox from others. Never for serving.
+	// Unconfined starts children without Landlock and seccomp, but with resource limits, to find
+	// out whether the sandbox causes a fault. Never use it in production.
 	Unconfined bool
-	// Backoff is the pause after a child that did not start; it doubles with each that
-	// follows, up to 50 times that, give or take a half. 0 is 100 ms.
+	// Backoff is the pause after a failed start. It doubles with each further failure, up to 50
+	// times, and is randomized by ±50 %. 0 is 100 ms.
 	Backoff time.Duration
-	// Waited is told how long each job waited for a child; nil: nobody is.
+	// Waited, if not nil, is called with the time that each job waited for a child.
 	Waited func(time.Duration)
-	// Log gets deaths, restarts and a bounded part of what children write to standard
-	// error. nil: slog's default.
+	// Log receives deaths, restarts and a bounded part of the children's standard error. If nil,
+	// slog.Default is used.
 	Log *slog.Logger
 }
 
-// DearChildren is Config.Dear where that is 0.
-func DearChildren(workers int) int { return max(1, workers/2) }
+// DefaultExpensiveWorkers returns the default of Config.ExpensiveWorkers.
+func DefaultExpensiveWorkers(workers int) int { return max(1, workers/2) }
 
-// DefaultEnv is the environment of a child: no loaders of foreign code, one thread a
-// picture, and two malloc arenas, which take half of the memory of glibc's own number at nearly
-// the same CPU time (BenchmarkAllocators), unless the parent's MALLOC_ARENA_MAX says another.
+// DefaultEnv returns the default environment of a child: no loaders of untrusted formats, one
+// thread per image, and two malloc arenas, which halve glibc's memory at nearly the same CPU time
+// (BenchmarkAllocators), unless MALLOC_ARENA_MAX is set in the parent.
 func DefaultEnv() []string {
 	arenas, err := strconv.Atoi(os.Getenv("MALLOC_ARENA_MAX"))
 	if err != nil || arenas < 1 {
 		arenas = 2
 	}
-	return []string{"VIPS_BLOCK_UNTRUSTED=1", "VIPS_CONCURRENCY=1", "MALLOC_ARENA_MAX=" + strconv.Itoa(arenas), "LANG=C", "TMPDIR=/nonexistent"}
+	return []string{
+		"VIPS_BLOCK_UNTRUSTED=1", "VIPS_CONCURRENCY=1", "MALLOC_ARENA_MAX=" + strconv.Itoa(arenas),
+		"LANG=C", "TMPDIR=/nonexistent",
+	}
 }
 
 func (cfg Config) withDefaults() (Config, error) {
 	if len(cfg.Command) == 0 || cfg.Command[0] == "" {
-		return cfg, errors.New("resize workers: Config.Command, the path of imagetier-resize, is needed")
+		return cfg, errors.New("resize workers: Config.Command is required")
 	}
 	if cfg.Env == nil {
 		cfg.Env = DefaultEnv()
@@ -125,9 +126,9 @@ func (cfg Config) withDefaults() (Config, error) {
 	cfg.Queue = cmp.Or(cfg.Queue, 16*cfg.Workers)
 	cfg.WarmQueue = cmp.Or(cfg.WarmQueue, 4*cfg.Workers)
 	cfg.MaxWait = cmp.Or(cfg.MaxWait, 2*time.Second)
-	cfg.MaxWaitDear = cmp.Or(cfg.MaxWaitDear, 5*time.Second)
-	cfg.Dear = cmp.Or(cfg.Dear, DearChildren(cfg.Workers))
-	cfg.AVIF = cmp.Or(cfg.AVIF, max(1, cfg.Workers/2))
+	cfg.MaxWaitExpensive = cmp.Or(cfg.MaxWaitExpensive, 5*time.Second)
+	cfg.ExpensiveWorkers = cmp.Or(cfg.ExpensiveWorkers, DefaultExpensiveWorkers(cfg.Workers))
+	cfg.AVIFWorkers = cmp.Or(cfg.AVIFWorkers, max(1, cfg.Workers/2))
 	cfg.LargeMemory = cmp.Or(cfg.LargeMemory, DefaultLargeMemory)
 	cfg.Timeout = cmp.Or(cfg.Timeout, 10*time.Second)
 	cfg.Memory = cmp.Or(cfg.Memory, DefaultMemory)
@@ -142,82 +143,86 @@ func (cfg Config) withDefaults() (Config, error) {
 		cfg.Waited = func(time.Duration) {}
 	}
 	if len(cfg.Watermarks) > resize.MaxWatermarks {
-		return cfg, fmt.Errorf("resize workers: %d watermarks, the most is %d", len(cfg.Watermarks), resize.MaxWatermarks)
+		return cfg, fmt.Errorf(
+			"resize workers: %d watermarks, the limit is %d",
+			len(cfg.Watermarks),
+			resize.MaxWatermarks,
+		)
 	}
 	if cfg.Limits.MaxBytes > wire.MaxOriginal {
-		return cfg, fmt.Errorf("resize workers: Config.Limits.MaxBytes is %d, the most that can be sent is %d", cfg.Limits.MaxBytes, wire.MaxOriginal)
+		return cfg, fmt.Errorf("resize workers: Config.Limits.MaxBytes is %d, the limit of the protocol is %d",
+			cfg.Limits.MaxBytes, wire.MaxOriginal)
 	}
 	return cfg, nil
 }
 
-// Reasons for which a child was replaced.
+// Reasons why a child was replaced. The values are metric labels.
 const (
-	Died     = "died"     // by itself, in the middle of a job or idle
-	Nonsense = "nonsense" // killed: its answer was none
-	Deadline = "deadline" // killed: its job ran out of time
-	Left     = "left"     // killed: nobody waits for its job any more
-	Recycled = "recycled" // after MaxJobs, or grown over MaxRSS
-	Failed   = "failed"   // it did not start
+	Died          = "died"     // exited by itself, during a job or idle
+	InvalidAnswer = "nonsense" // killed after an answer that violates the protocol
+	Deadline      = "deadline" // killed because its job timed out
+	Abandoned     = "left"     // killed because the caller abandoned its job
+	Recycled      = "recycled" // after MaxJobs, or above MaxRSS
+	Failed        = "failed"   // did not start
 )
 
-var reasons = [...]string{Died, Nonsense, Deadline, Left, Recycled, Failed}
+var reasons = [...]string{Died, InvalidAnswer, Deadline, Abandoned, Recycled, Failed}
 
-// Pool is a set of children. It is safe for concurrent callers. Jobs are done while Run
-// runs, and wait before.
+// Pool is a set of children. It is safe for concurrent use. Jobs run while Run runs, and wait
+// before that.
 type Pool struct {
-	cfg   Config
-	marks marks
-	queue queue
-	ready chan struct{} // closed when the first child has greeted
-	once  sync.Once
+	cfg        Config
+	watermarks watermarkFiles
+	queue      queue
+	ready      chan struct{} // closed when the first child has sent its greeting
+	once       sync.Once
 
 	starting, idle, busy atomic.Int64
 	restarts             [len(reasons)]atomic.Int64
 	hello                atomic.Pointer[wire.Hello]
 
-	mu   sync.Mutex
-	able int // children that work or are being started; guarded by mu
+	mu     sync.Mutex
+	usable int // children that work or are being started; guarded by mu
 }
 
-// New returns a Pool. It starts nothing: Run does.
+// New returns a Pool. It starts no process: Run does.
 func New(cfg Config) (*Pool, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	marks, err := seal(cfg.Watermarks)
+	watermarks, err := sealWatermarks(cfg.Watermarks)
 	if err != nil {
 		return nil, err
 	}
-	p := &Pool{cfg: cfg, marks: marks, ready: make(chan struct{})}
-	p.queue.room = [lanes]int{live: cfg.Queue, warm: cfg.WarmQueue}
-	p.queue.most = [2]time.Duration{cfg.MaxWait, cfg.MaxWaitDear}
-	p.queue.workers, p.queue.dear = cfg.Workers, cfg.Dear
-	p.queue.caps = caps{avif: cfg.AVIF, memory: cfg.LargeMemory}
+	p := &Pool{cfg: cfg, watermarks: watermarks, ready: make(chan struct{})}
+	p.queue.capacity = [numPriorities]int{live: cfg.Queue, warm: cfg.WarmQueue}
+	p.queue.maxWait = [2]time.Duration{cfg.MaxWait, cfg.MaxWaitExpensive}
+	p.queue.workers, p.queue.expensiveWorkers = cfg.Workers, cfg.ExpensiveWorkers
+	p.queue.limits = limits{avif: cfg.AVIFWorkers, memory: cfg.LargeMemory}
 	return p, nil
 }
 
-var errStopped = fmt.Errorf("%w: it was stopped", resize.ErrFailed)
+var errStopped = fmt.Errorf("%w: the pool was stopped", resize.ErrFailed)
 
-// Run starts the children and keeps them until ctx is done. Then jobs that run are
-// finished, those that wait or come are answered with ErrFailed, the children are ended,
-// and it returns nil: no process is left. It is called once.
+// Run starts the children and keeps them running until ctx is done. Then running jobs finish,
+// waiting and new jobs get ErrFailed, and Run returns nil when no process is left. Call it once.
 func (p *Pool) Run(ctx context.Context) error {
 	var all sync.WaitGroup
-	for i := range p.cfg.Workers + p.cfg.Dear {
+	for i := range p.cfg.Workers + p.cfg.ExpensiveWorkers {
 		kind := forBoth
 		switch {
 		case i >= p.cfg.Workers:
-			kind = forDear
+			kind = forExpensive
 		case i == 0 && p.cfg.Workers > 1:
 			kind = forLive
 		}
-		w := &worker{Pool: p, seat: newSeat(kind)}
+		w := &worker{Pool: p, slot: newSlot(kind)}
 		all.Go(func() { w.run(ctx) })
 	}
 	<-ctx.Done()
 	p.mu.Lock()
-	p.able = -1 << 30 // nothing that a worker still does lets jobs in again
+	p.usable = -1 << 30 // so that no worker ends the refusal below
 	p.mu.Unlock()
 	p.queue.refuse(errStopped)
 	all.Wait()
@@ -227,10 +232,9 @@ func (p *Pool) Run(ctx context.Context) error {
 // Ready is closed when the first child has started and can work.
 func (p *Pool) Ready() <-chan struct{} { return p.ready }
 
-// Resize has a child make the variants, as resize.Resizer says; the package comment says what
-// happens to a job that cannot be done. The job waits in the lane of its priority
-// (resize.PriorityOf): jobs of PriorityWarm run only when no live job waits, never on all of
-// several children at once, and fewer of them may wait.
+// Resize lets a child make the variants, as described at resize.Resizer; see the package comment
+// for failures. The job is queued by its priority (resize.PriorityOf): warm jobs run only when no
+// live job waits, never occupy all of several children, and fewer of them may wait.
 func (p *Pool) Resize(ctx context.Context, original []byte, specs ...resize.Spec) ([]resize.Image, error) {
 	if len(specs) == 0 {
 		return nil, nil
@@ -242,8 +246,12 @@ func (p *Pool) Resize(ctx context.Context, original []byte, specs ...resize.Spec
 		return nil, fmt.Errorf("resize: %w", context.Cause(ctx))
 	}
 	j := &job{
-		ctx: ctx, original: original, specs: specs, lane: resize.PriorityOf(ctx),
-		cost: costOf(original, specs).within(p.cfg.Timeout), queued: time.Now(), begun: resize.IsContinuation(ctx), done: make(chan struct{}),
+		ctx: ctx, original: original, specs: specs, priority: resize.PriorityOf(ctx),
+		cost: costOf(
+			original,
+			specs,
+		).within(p.cfg.Timeout),
+		queued: time.Now(), continuation: resize.IsContinuation(ctx), done: make(chan struct{}),
 	}
 	if err := p.queue.push(j); err != nil {
 		return nil, err
@@ -253,22 +261,22 @@ func (p *Pool) Resize(ctx context.Context, original []byte, specs ...resize.Spec
 		return j.images, j.err
 	case <-ctx.Done():
 	}
-	if !p.queue.leave(j) {
-		// A worker has it and may be reading original, no longer than a write to a pipe
-		// takes, which the child's death ends.
+	if !p.queue.remove(j) {
+		// A worker has it and may be reading original: at most for one write to a pipe, which
+		// the death of the child ends.
 		j.reading.Lock()
 		defer j.reading.Unlock()
 	}
 	return nil, fmt.Errorf("resize: %w", context.Cause(ctx))
 }
 
-// check refuses what no child could be told.
+// check refuses jobs that cannot be sent to a child.
 func (p *Pool) check(original []byte, specs []resize.Spec) error {
 	if n, most := int64(len(original)), p.cfg.Limits.MaxBytes; n > most {
-		return fmt.Errorf("%w: it has %d bytes, allowed are %d", resize.ErrTooLarge, n, most)
+		return fmt.Errorf("%w: it has %d bytes, the limit is %d", resize.ErrTooLarge, n, most)
 	}
 	if len(specs) > wire.MaxSpecs {
-		return fmt.Errorf("%w: %d at once, allowed are %d", resize.ErrSpec, len(specs), wire.MaxSpecs)
+		return fmt.Errorf("%w: %d variants at once, the limit is %d", resize.ErrSpec, len(specs), wire.MaxSpecs)
 	}
 	for _, s := range specs {
 		if err := s.CheckJob(); err != nil {
@@ -278,14 +286,14 @@ func (p *Pool) check(original []byte, specs []resize.Spec) error {
 	return nil
 }
 
-// Stats is what a Pool is doing.
+// Stats is the current state of a Pool.
 type Stats struct {
-	Live, Warm           int // jobs that wait
-	Starting, Idle, Busy int // children
-	Restarts             map[string]int64
+	Live, Warm           int              // waiting jobs
+	Starting, Idle, Busy int              // children
+	Restarts             map[string]int64 // by reason
 }
 
-// Stats returns what the Pool is doing now. Restarts has every reason.
+// Stats returns the current state. Restarts has an entry for every reason.
 func (p *Pool) Stats() Stats {
 	s := Stats{
 		Live: p.queue.depth(live), Warm: p.queue.depth(warm),
@@ -298,7 +306,7 @@ func (p *Pool) Stats() Stats {
 	return s
 }
 
-// Hello returns what the children say of themselves; false before the first has started.
+// Hello returns the greeting of the children, or false before the first one has started.
 func (p *Pool) Hello() (wire.Hello, bool) {
 	if h := p.hello.Load(); h != nil {
 		return *h, true

@@ -61,14 +61,14 @@ func pid(t *testing.T, p resize.Resizer, original string) string {
 	return strings.TrimPrefix(string(images[0].Body), jpegMagic)
 }
 
-func TestOneChildDoesManyJobs(t *testing.T) {
+func TestPool_ReusesChild(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 1}))
 	if a, b := pid(t, p, "ok"), pid(t, p, "ok"); a != b {
 		t.Errorf("children %s and %s, want one", a, b)
 	}
 }
 
-func TestAJobWhoseChildDiesIsTriedOnceMore(t *testing.T) {
+func TestPool_Resize_RetriesAfterDeath(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 1}))
 	first := pid(t, p, "ok")
 	second := pid(t, p, "die-once "+filepath.Join(t.TempDir(), "died"))
@@ -80,7 +80,7 @@ func TestAJobWhoseChildDiesIsTriedOnceMore(t *testing.T) {
 	}
 }
 
-func TestAnImageThatKillsTwiceIsBrokenAndNobodyElseNotices(t *testing.T) {
+func TestPool_Resize_TwoDeathsAreCorrupt(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 2}))
 	var all sync.WaitGroup
 	for range 8 {
@@ -95,7 +95,7 @@ func TestAnImageThatKillsTwiceIsBrokenAndNobodyElseNotices(t *testing.T) {
 	pid(t, p, "ok")
 }
 
-func TestAHangingDecodeIsKilledAtItsDeadline(t *testing.T) {
+func TestPool_Resize_KillsAtDeadline(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 1, Timeout: 300 * time.Millisecond}))
 	before := pid(t, p, "ok")
 	err := <-hang(t, p, t.Context())
@@ -145,7 +145,7 @@ func until(t *testing.T, done func() bool) {
 	}
 }
 
-func TestAJobThatNobodyWaitsForFreesItsChild(t *testing.T) {
+func TestPool_Resize_AbandonedJobFreesChild(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 1}))
 	ctx, leave := context.WithCancel(t.Context())
 	ended := hang(t, p, ctx)
@@ -154,12 +154,12 @@ func TestAJobThatNobodyWaitsForFreesItsChild(t *testing.T) {
 		t.Errorf("%v, want the caller's own reason", err)
 	}
 	pid(t, p, "ok")
-	if n := p.Stats().Restarts[workers.Left]; n != 1 {
+	if n := p.Stats().Restarts[workers.Abandoned]; n != 1 {
 		t.Errorf("%d left, want 1", n)
 	}
 }
 
-func TestAFullQueueIsBusyAtOnce(t *testing.T) {
+func TestPool_Resize_FullQueueIsBusy(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 1, Queue: 2, WarmQueue: 1}))
 	ctx, leave := context.WithCancel(t.Context())
 	defer leave()
@@ -174,7 +174,7 @@ func TestAFullQueueIsBusyAtOnce(t *testing.T) {
 	go func() { _, _ = p.Resize(warm(ctx), []byte("ok"), small) }()
 	until(t, func() bool { return p.Stats().Warm == 1 })
 	if _, err := p.Resize(warm(t.Context()), []byte("ok"), small); !errors.Is(err, resize.ErrBusy) {
-		t.Errorf("%v, want ErrBusy in the warm lane", err)
+		t.Errorf("%v, want ErrBusy in the warm queue", err)
 	}
 }
 
@@ -189,19 +189,19 @@ func (p warmPool) Resize(ctx context.Context, original []byte, specs ...resize.S
 	return p.Pool.Resize(warm(ctx), original, specs...)
 }
 
-func TestLiveJobsGoBeforeWarmOnes(t *testing.T) {
+func TestPool_Resize_LiveBeforeWarm(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 1, Timeout: 30 * time.Second}))
 	ctx, leave := context.WithCancel(t.Context())
 	ended := hang(t, p, ctx)
-	turn := map[string]string{} // by lane: the number of the job, as its child counts
+	turn := map[string]string{} // by priority: the number of the job, as its child counts
 	var mu sync.Mutex
 	var all sync.WaitGroup
-	do := func(r resize.Resizer, lane string) {
+	do := func(r resize.Resizer, priority string) {
 		all.Go(func() {
 			n := pid(t, r, "turn")
 			mu.Lock()
 			defer mu.Unlock()
-			turn[lane] = n
+			turn[priority] = n
 		})
 	}
 	do(warmPool{p}, "warm")
@@ -216,7 +216,7 @@ func TestLiveJobsGoBeforeWarmOnes(t *testing.T) {
 	}
 }
 
-func TestAChildThatTalksNonsenseIsReplacedAndTheImageIsNotBlamed(t *testing.T) {
+func TestPool_Resize_InvalidAnswerIsErrFailed(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 1}))
 	for _, verb := range []string{"garbage", "lie", "lie-hugely", "wrong-id", "wrong-count", "wrong-format", "page", "no-size", "chatter", "unknown-code"} {
 		if _, err := p.Resize(t.Context(), []byte(verb), small); !errors.Is(err, resize.ErrFailed) {
@@ -224,12 +224,12 @@ func TestAChildThatTalksNonsenseIsReplacedAndTheImageIsNotBlamed(t *testing.T) {
 		}
 		pid(t, p, "ok")
 	}
-	if n := p.Stats().Restarts[workers.Nonsense]; n != 20 {
-		t.Errorf("%d restarts for nonsense, want 2 for each of 10", n)
+	if n := p.Stats().Restarts[workers.InvalidAnswer]; n != 20 {
+		t.Errorf("%d restarts for invalid answers, want 2 for each of 10", n)
 	}
 }
 
-func TestAChildThatStopsInTheMiddleOfItsAnswerHasDied(t *testing.T) {
+func TestPool_Resize_TruncatedAnswerIsDeath(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 1}))
 	if _, err := p.Resize(t.Context(), []byte("half"), small); !errors.Is(err, resize.ErrCorrupt) {
 		t.Errorf("%v, want ErrCorrupt", err)
@@ -237,7 +237,7 @@ func TestAChildThatStopsInTheMiddleOfItsAnswerHasDied(t *testing.T) {
 	pid(t, p, "ok")
 }
 
-func TestWhatAChildRefusesIsItsOwnWordAndNoDeath(t *testing.T) {
+func TestPool_Resize_JobErrorKeepsChild(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 1}))
 	before := pid(t, p, "ok")
 	_, err := p.Resize(t.Context(), []byte("refuse"), small)
@@ -249,7 +249,7 @@ func TestWhatAChildRefusesIsItsOwnWordAndNoDeath(t *testing.T) {
 	}
 }
 
-func TestAChildIsReplacedAfterItsShareOfJobs(t *testing.T) {
+func TestPool_RecyclesAfterMaxJobs(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 1, MaxJobs: 3}))
 	seen := map[string]int{}
 	for range 9 {
@@ -264,7 +264,7 @@ func TestAChildIsReplacedAfterItsShareOfJobs(t *testing.T) {
 	}
 }
 
-func TestAnIdleChildThatIsKilledIsReplaced(t *testing.T) {
+func TestPool_ReplacesDeadIdleChild(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 1}))
 	for range 3 {
 		n, err := strconv.Atoi(pid(t, p, "ok"))
@@ -278,7 +278,7 @@ func TestAnIdleChildThatIsKilledIsReplaced(t *testing.T) {
 	}
 }
 
-func TestAProgramThatDoesNotStartFailsJobsInsteadOfHoldingThem(t *testing.T) {
+func TestPool_Resize_FailsWhenNoChildStarts(t *testing.T) {
 	for _, kind := range []string{"mute", "stranger"} {
 		cfg := fake(workers.Config{Workers: 2, Backoff: time.Millisecond})
 		cfg.Env = fakeEnv(kind)
@@ -295,7 +295,7 @@ func TestAProgramThatDoesNotStartFailsJobsInsteadOfHoldingThem(t *testing.T) {
 	}
 }
 
-func TestThePoolEndsWithoutLeavingChildren(t *testing.T) {
+func TestPool_Run_LeavesNoChildren(t *testing.T) {
 	p, err := workers.New(fake(workers.Config{Workers: 2, Log: slog.New(slog.DiscardHandler)}))
 	if err != nil {
 		t.Fatal(err)
@@ -319,7 +319,7 @@ func TestThePoolEndsWithoutLeavingChildren(t *testing.T) {
 	}
 }
 
-func TestAChildThatHasGrownIsReplaced(t *testing.T) {
+func TestPool_RecyclesAboveMaxRSS(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 1, MaxRSS: 100 << 20}))
 	first := pid(t, p, "ok")
 	if same := pid(t, p, "ok"); same != first {
@@ -336,7 +336,7 @@ func TestAChildThatHasGrownIsReplaced(t *testing.T) {
 	}
 }
 
-func TestWarmJobsNeverTakeEveryChild(t *testing.T) {
+func TestPool_Resize_WarmJobsLeaveOneChild(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 2}))
 	until(t, func() bool { return p.Stats().Idle == 2 })
 	ctx, leave := context.WithCancel(t.Context())
@@ -359,7 +359,7 @@ func TestWarmJobsNeverTakeEveryChild(t *testing.T) {
 	<-second
 }
 
-func TestTheCallerHasItsErrorAtOnceAndItsBytesBack(t *testing.T) {
+func TestPool_Resize_CancelReturnsOriginalAtOnce(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 1}))
 	hangForever := hang(t, p, t.Context())
 	ctx, leave := context.WithCancelCause(t.Context())
@@ -375,7 +375,7 @@ func TestTheCallerHasItsErrorAtOnceAndItsBytesBack(t *testing.T) {
 		t.Errorf("%v, want the cause", err)
 	}
 	if n := p.Stats().Live; n != 0 {
-		t.Errorf("%d jobs wait, want none: nobody asks for it", n)
+		t.Errorf("%d jobs wait, want 0 after cancellation", n)
 	}
 	select {
 	case err := <-hangForever:
@@ -384,7 +384,7 @@ func TestTheCallerHasItsErrorAtOnceAndItsBytesBack(t *testing.T) {
 	}
 }
 
-func TestACallerMayUseItsBytesAgainThoughTheJobIsTriedAgain(t *testing.T) {
+func TestPool_Resize_CancelDuringRetryReturnsOriginal(t *testing.T) {
 	// The race detector sees it if a worker still reads them.
 	p := running(t, fake(workers.Config{Workers: 1}))
 	for range 20 {
@@ -404,7 +404,7 @@ func TestACallerMayUseItsBytesAgainThoughTheJobIsTriedAgain(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeSentIsRefusedHere(t *testing.T) {
+func TestPool_Resize_RefusesUnsendableJobs(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 1, Limits: resize.Limits{MaxBytes: 100}}))
 	many := make([]resize.Spec, 65)
 	for i := range many {
@@ -430,7 +430,7 @@ func TestWhatCannotBeSentIsRefusedHere(t *testing.T) {
 	}
 }
 
-func TestAChildKnowsNothingOfTheParentsEnvironment(t *testing.T) {
+func TestPool_ChildEnvironmentIsIsolated(t *testing.T) {
 	t.Setenv("IMAGETIER_KEYS", "k1=secret")
 	p := running(t, fake(workers.Config{Workers: 1}))
 	images, err := p.Resize(t.Context(), []byte("environment"), small)
@@ -442,25 +442,25 @@ func TestAChildKnowsNothingOfTheParentsEnvironment(t *testing.T) {
 	}
 }
 
-func TestWhatChildrenSayIsLoggedUpToABound(t *testing.T) {
+func TestPool_LogsBoundedStderr(t *testing.T) {
 	var log lockedBuffer
 	p := running(t, fake(workers.Config{Workers: 1, Log: slog.New(slog.NewTextHandler(&log, nil))}))
 	pid(t, p, "shout") // 10,000 lines of 10,000 bytes
 	pid(t, p, "ok")
-	pid(t, p, "die-once "+filepath.Join(t.TempDir(), "died")) // and all of it was read
+	pid(t, p, "die-once "+filepath.Join(t.TempDir(), "died")) // by now all of it was read
 	got := log.String()
-	if n := strings.Count(got, "a resize process says"); n == 0 || n > 2*20 {
+	if n := strings.Count(got, "resize process wrote to stderr"); n == 0 || n > 2*20 {
 		t.Errorf("%d lines were logged, want a few", n)
 	}
 	if len(got) > 64<<10 {
 		t.Errorf("%d bytes were logged", len(got))
 	}
-	if !strings.Contains(got, "said too much") {
-		t.Error("nobody is told that there was more")
+	if !strings.Contains(got, "stderr of resize process truncated") {
+		t.Error("the log does not mention dropped lines")
 	}
 }
 
-func TestNothingIsLeftOfChildrenThatEnded(t *testing.T) {
+func TestPool_ReleasesResourcesOfChildren(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // it would close files that we have forgotten
 	p := running(t, fake(workers.Config{Workers: 2, MaxJobs: 2, Timeout: 200 * time.Millisecond}))
 	round := func() {
@@ -487,7 +487,7 @@ func TestNothingIsLeftOfChildrenThatEnded(t *testing.T) {
 	}
 }
 
-func TestChildrenEndWithAParentThatIsKilled(t *testing.T) {
+func TestPool_ChildrenDieWithParent(t *testing.T) {
 	// The pipe is open for writing in the child alone, so it ends when the child does.
 	began := fifo(t)
 	parent := startParent(t, began)
@@ -505,7 +505,7 @@ func TestChildrenEndWithAParentThatIsKilled(t *testing.T) {
 	_ = parent.Wait()
 }
 
-func TestAPoolThatStopsFinishesWhatItDoes(t *testing.T) {
+func TestPool_Run_FinishesRunningJobs(t *testing.T) {
 	p, err := workers.New(fake(workers.Config{Workers: 1, Log: slog.New(slog.DiscardHandler)}))
 	if err != nil {
 		t.Fatal(err)
@@ -543,7 +543,7 @@ func TestAPoolThatStopsFinishesWhatItDoes(t *testing.T) {
 	}
 }
 
-func TestJobsThatComeBeforeRunWaitForIt(t *testing.T) {
+func TestPool_Resize_BeforeRunWaits(t *testing.T) {
 	p, err := workers.New(fake(workers.Config{Workers: 1, Log: slog.New(slog.DiscardHandler)}))
 	if err != nil {
 		t.Fatal(err)
@@ -565,7 +565,7 @@ func TestJobsThatComeBeforeRunWaitForIt(t *testing.T) {
 	run.Wait()
 }
 
-func TestAProgramThatComesBackIsUsedAgain(t *testing.T) {
+func TestPool_RecoversWhenProgramReturns(t *testing.T) {
 	cfg := fake(workers.Config{Workers: 1, Backoff: time.Millisecond})
 	path := filepath.Join(t.TempDir(), "imagetier-resize")
 	cfg.Command = []string{path}
@@ -578,7 +578,7 @@ func TestAProgramThatComesBackIsUsedAgain(t *testing.T) {
 	pid(t, p, "ok")
 }
 
-func TestAPoolNeedsAProgram(t *testing.T) {
+func TestNew_RequiresCommand(t *testing.T) {
 	if _, err := workers.New(workers.Config{}); err == nil || !strings.Contains(err.Error(), "Command") {
 		t.Errorf("%v, want it to name what is missing", err)
 	}
@@ -587,7 +587,7 @@ func TestAPoolNeedsAProgram(t *testing.T) {
 	}
 }
 
-func TestTheNumberOfArenasIsTheParentsIfItSaysOne(t *testing.T) {
+func TestDefaultEnv_MallocArenas(t *testing.T) {
 	for _, c := range [][2]string{{"", "2"}, {"4", "4"}, {"0", "2"}, {"many", "2"}} {
 		t.Setenv("MALLOC_ARENA_MAX", c[0])
 		if env := workers.DefaultEnv(); !slices.Contains(env, "MALLOC_ARENA_MAX="+c[1]) {

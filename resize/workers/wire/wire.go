@@ -1,6 +1,6 @@
-// Package wire is what imagetier and its resize children say to each other over two
-// pipes: the parent sends jobs, the child answers each, after a greeting. Neither side
-// trusts a length that the other names.
+// Package wire is the protocol between imagetier and its resize children, over two pipes: the
+// child sends a greeting, the parent sends jobs, and the child answers each. Neither side trusts a
+// length from the other. The frames are:
 //
 //	greeting  version u8, then a block: JSON of Hello
 //	job       id u32; a block: names of Specs, one a line; a block: the original
@@ -8,8 +8,8 @@
 //	          width u32, height u32 and a block: its bytes; any other code: a block: the text
 //	block     length u32, bytes
 //
-// All numbers are little-endian. The id keeps an answer from being taken for that of
-// another job, whatever went wrong before.
+// All integers are little-endian. The ID prevents an answer from being taken for that of another
+// job after an error.
 package wire
 
 import (
@@ -24,39 +24,39 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// Version of the protocol. A child of another is refused: the two programs are built together.
+// Version of the protocol. The parent refuses a child with another one: both are built together.
 const Version = 1
 
-// The most that each block may be long, in bytes.
+// Maximum block sizes, in bytes.
 const (
 	maxHello = 16 << 10
 	maxNames = 16 << 10
 	maxText  = 1 << 10
 
 	MaxOriginal = 1 << 30
-	MaxImages   = 256 << 20 // all of an answer together
+	MaxImages   = 256 << 20 // total of an answer
 )
 
-// MaxSpecs is how many Specs a job may have.
+// MaxSpecs is the maximum number of Specs of a job.
 const MaxSpecs = 64
 
-// ErrNonsense: what came is not what the protocol says.
-var ErrNonsense = errors.New("nonsense")
+// ErrProtocol is returned for input that violates the protocol.
+var ErrProtocol = errors.New("protocol error")
 
-func nonsense(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", ErrNonsense, fmt.Sprintf(format, args...))
+func protocolErrorf(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrProtocol, fmt.Sprintf(format, args...))
 }
 
-// Hello is what a child says of itself once libvips has started.
+// Hello is a child's greeting, sent once libvips has started.
 type Hello struct {
-	Libvips string   `json:"libvips"`           // its version
+	Libvips string   `json:"libvips"`           // version
 	Loads   []string `json:"loads"`             // kinds: jpeg, png, …
 	Saves   []string `json:"saves"`             // formats: jpg, png, …
-	Sandbox []string `json:"sandbox"`           // what is in force: rlimits, landlock, seccomp
-	Missing []string `json:"missing,omitempty"` // what is not, and why; and what it still can do
+	Sandbox []string `json:"sandbox"`           // in force: rlimits, landlock, seccomp
+	Missing []string `json:"missing,omitempty"` // not in force, with the reason; and what is not blocked
 }
 
-// WriteHello greets.
+// WriteHello sends the greeting.
 func WriteHello(w io.Writer, h Hello) error {
 	text, err := json.Marshal(h)
 	if err != nil {
@@ -73,29 +73,33 @@ func ReadHello(r io.Reader) (h Hello, err error) {
 		return h, fmt.Errorf("read greeting: %w", err)
 	}
 	if version[0] != Version {
-		return h, nonsense("it speaks version %d of the protocol, want %d: imagetier and imagetier-resize are of different builds", version[0], Version)
+		return h, protocolErrorf(
+			"it uses protocol version %d, want %d: imagetier and imagetier-resize are from different builds",
+			version[0],
+			Version,
+		)
 	}
 	text, err := readBlock(r, maxHello)
 	if err != nil {
 		return h, fmt.Errorf("read greeting: %w", err)
 	}
 	if err := json.Unmarshal(text, &h); err != nil {
-		return h, nonsense("read greeting: %v", err)
+		return h, protocolErrorf("read greeting: %v", err)
 	}
 	return h, nil
 }
 
-// Job is what a child is asked to do.
+// Job is a request to a child.
 type Job struct {
 	ID       uint32
 	Original []byte
 	Specs    []resize.Spec // 1 to MaxSpecs
 }
 
-// WriteJob sends a job. The original is written as it is, without a copy.
+// WriteJob sends a job. It does not copy the original.
 func WriteJob(w io.Writer, j Job) error {
 	if len(j.Specs) < 1 || len(j.Specs) > MaxSpecs || len(j.Original) > MaxOriginal {
-		return nonsense("a job of %d Specs and %d bytes", len(j.Specs), len(j.Original))
+		return protocolErrorf("a job of %d Specs and %d bytes", len(j.Specs), len(j.Original))
 	}
 	var names strings.Builder
 	for i, s := range j.Specs {
@@ -114,7 +118,7 @@ func WriteJob(w io.Writer, j Job) error {
 	return err
 }
 
-// ReadJob reads a job whose original has at most max bytes. io.EOF: there are no more.
+// ReadJob reads a job whose original has at most max bytes. It returns io.EOF after the last job.
 func ReadJob(r io.Reader, max int64) (j Job, err error) {
 	var id [4]byte
 	if _, err := io.ReadFull(r, id[:]); err != nil {
@@ -128,34 +132,41 @@ func ReadJob(r io.Reader, max int64) (j Job, err error) {
 	for name := range strings.SplitSeq(string(names), "\n") {
 		spec, err := resize.ParseJobName(name)
 		if err != nil {
-			return j, nonsense("%v", err)
+			return j, protocolErrorf("%v", err)
 		}
 		if j.Specs = append(j.Specs, spec); len(j.Specs) > MaxSpecs {
-			return j, nonsense("more than %d Specs", MaxSpecs)
+			return j, protocolErrorf("more than %d Specs", MaxSpecs)
 		}
 	}
 	j.Original, err = readBlock(r, max)
 	return j, err
 }
 
-// codes are the sentinels of resize as numbers; their order never changes.
-var codes = [...]error{nil, resize.ErrSpec, resize.ErrUnsupported, resize.ErrTooLarge, resize.ErrCorrupt, resize.ErrFailed}
+// codes are the sentinels of resize by number. Their order must not change.
+var codes = [...]error{
+	nil,
+	resize.ErrSpec,
+	resize.ErrUnsupported,
+	resize.ErrTooLarge,
+	resize.ErrCorrupt,
+	resize.ErrFailed,
+}
 
-// codeMissing is that of a *resize.UnavailableError, whose text is its What.
-const codeMissing = 128
+// codeUnavailable is the code of a *resize.UnavailableError, whose text is its What.
+const codeUnavailable = 128
 
-// WriteAnswer answers the job id. An error that wraps no sentinel is sent as ErrFailed.
+// WriteAnswer answers job id. An error that wraps no sentinel is sent as ErrFailed.
 func WriteAnswer(w *bufio.Writer, id uint32, images []resize.Image, err error) error {
 	total := 0
 	for _, img := range images {
 		total += len(img.Body)
 	}
 	if err == nil && total > MaxImages {
-		err = fmt.Errorf("%w: what was made has %d bytes, allowed are %d", resize.ErrTooLarge, total, MaxImages)
+		err = fmt.Errorf("%w: the images have %d bytes, the limit is %d", resize.ErrTooLarge, total, MaxImages)
 	}
 	head := binary.LittleEndian.AppendUint32(nil, id)
 	if err != nil {
-		code, text := refusal(err)
+		code, text := encodeError(err)
 		w.Write(appendBlock(append(head, code), []byte(text[:min(len(text), maxText)])))
 		return w.Flush()
 	}
@@ -168,14 +179,14 @@ func WriteAnswer(w *bufio.Writer, id uint32, images []resize.Image, err error) e
 		w.Write(head)
 		w.Write(img.Body)
 	}
-	return w.Flush() // and the first error of them all
+	return w.Flush() // returns the first error of all writes
 }
 
-// refusal spells err as a code and a text.
-func refusal(err error) (code byte, text string) {
-	var missing *resize.UnavailableError
-	if errors.As(err, &missing) {
-		return codeMissing, missing.What
+// encodeError converts err to a code and a text.
+func encodeError(err error) (code byte, text string) {
+	var unavailable *resize.UnavailableError
+	if errors.As(err, &unavailable) {
+		return codeUnavailable, unavailable.What
 	}
 	for i := 1; i < len(codes); i++ {
 		if errors.Is(err, codes[i]) {
@@ -185,46 +196,46 @@ func refusal(err error) (code byte, text string) {
 	return byte(len(codes) - 1), err.Error()
 }
 
-// Refused is what a child said against a job: it wraps the sentinel.
-type Refused struct {
+// JobError is a child's error about a job. It wraps one of resize's sentinels.
+type JobError struct {
 	Sentinel error
 	Text     string
 }
 
-func (e *Refused) Error() string { return e.Text }
-func (e *Refused) Unwrap() error { return e.Sentinel }
+func (e *JobError) Error() string { return e.Text }
+func (e *JobError) Unwrap() error { return e.Sentinel }
 
-// ReadAnswer reads the answer to the job id of these Specs. A *Refused is the child's word
-// on the job; any other error means that the child is of no more use: it has died, or
-// talks nonsense (ErrNonsense).
+// ReadAnswer reads the answer to job id with these Specs. A *JobError is the child's answer; after
+// any other error the child cannot be used any more: it has died or violated the protocol
+// (ErrProtocol).
 func ReadAnswer(r *bufio.Reader, id uint32, specs []resize.Spec) ([]resize.Image, error) {
 	var head [5]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return nil, err
 	}
 	if of := binary.LittleEndian.Uint32(head[:]); of != id {
-		return nil, nonsense("it answers job %d, asked was %d", of, id)
+		return nil, protocolErrorf("the answer is for job %d, want %d", of, id)
 	}
 	if code := head[4]; code != 0 {
 		text, err := readBlock(r, maxText)
 		if err != nil {
 			return nil, err
 		}
-		if code == codeMissing {
-			missing := &resize.UnavailableError{What: Printable(string(text))}
-			return nil, &Refused{missing, missing.Error()}
+		if code == codeUnavailable {
+			unavailable := &resize.UnavailableError{What: Printable(string(text))}
+			return nil, &JobError{unavailable, unavailable.Error()}
 		}
 		if int(code) >= len(codes) {
-			return nil, nonsense("it answers with the unknown code %d", code)
+			return nil, protocolErrorf("the answer has the unknown code %d", code)
 		}
-		return nil, &Refused{codes[code], Printable(string(text))}
+		return nil, &JobError{codes[code], Printable(string(text))}
 	}
 	count, err := r.ReadByte()
 	if err != nil {
 		return nil, unexpected(err)
 	}
 	if int(count) != len(specs) {
-		return nil, nonsense("it answers with %d images, asked were %d", count, len(specs))
+		return nil, protocolErrorf("the answer has %d images, want %d", count, len(specs))
 	}
 	images := make([]resize.Image, count)
 	room := int64(MaxImages)
@@ -235,14 +246,13 @@ func ReadAnswer(r *bufio.Reader, id uint32, specs []resize.Spec) ([]resize.Image
 		room -= int64(len(images[i].Body))
 	}
 	if n := r.Buffered(); n != 0 {
-		return nil, nonsense("it goes on after its answer for %d bytes or more", n)
+		return nil, protocolErrorf("%d bytes or more follow the answer", n)
 	}
 	return images, nil
 }
 
-// readImage reads an image of at most room bytes that is to be a variant of s. That it
-// begins as its format does keeps a child that an image has taken over from answering
-// with a page.
+// readImage reads an image of at most room bytes and checks that it looks like a variant of s. The
+// check of its first bytes prevents a compromised child from answering with, say, an HTML page.
 func readImage(r io.Reader, s resize.Spec, room int64) (resize.Image, error) {
 	var head [9]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
@@ -253,7 +263,8 @@ func readImage(r io.Reader, s resize.Spec, room int64) (resize.Image, error) {
 		Width:  int(binary.LittleEndian.Uint32(head[1:])), Height: int(binary.LittleEndian.Uint32(head[5:])),
 	}
 	if img.Format != s.Format || img.Width < 1 || img.Height < 1 || img.Width > maxSide || img.Height > maxSide {
-		return resize.Image{}, nonsense("it answers %s with %dx%d pixels of %s", s.Name(), img.Width, img.Height, img.Format)
+		return resize.Image{}, protocolErrorf("the answer to %s has %dx%d pixels and the format %s",
+			s.Name(), img.Width, img.Height, img.Format)
 	}
 	var err error
 	if img.Body, err = readBlock(r, room); err != nil {
@@ -261,21 +272,20 @@ func readImage(r io.Reader, s resize.Spec, room int64) (resize.Image, error) {
 	}
 	if s.Shape == resize.ShapeInfo {
 		if len(img.Body) == 0 || img.Body[0] != '{' || !json.Valid(img.Body) {
-			return resize.Image{}, nonsense("it answers %s with what is no JSON", s.Name())
+			return resize.Image{}, protocolErrorf("the answer to %s is not JSON", s.Name())
 		}
 		return img, nil
 	}
 	if kind := resize.KindOf(img.Body); kind.ContentType() != s.Format.ContentType() {
-		return resize.Image{}, nonsense("it answers %s with bytes of the kind %q", s.Name(), kind)
+		return resize.Image{}, protocolErrorf("the answer to %s is of the kind %q", s.Name(), kind)
 	}
 	return img, nil
 }
 
-// maxSide is more pixels than any side has that is asked for: of an image that keeps its
-// size as of one in a box.
+// maxSide is more than the largest side, in pixels, of any output.
 const maxSide = 1 << 16
 
-// Printable makes text that an image may have chosen fit for a log and an error.
+// Printable makes text that an image may control safe for logs and errors.
 func Printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
@@ -290,8 +300,8 @@ func appendBlock(dst, b []byte) []byte {
 	return append(dst, b...)
 }
 
-// readBlock reads a block of at most max bytes. Memory grows with what really comes. A
-// stream that ends here is io.ErrUnexpectedEOF.
+// readBlock reads a block of at most max bytes. It allocates memory as data arrives. If the stream
+// ends it returns io.ErrUnexpectedEOF.
 func readBlock(r io.Reader, max int64) ([]byte, error) {
 	var size [4]byte
 	if _, err := io.ReadFull(r, size[:]); err != nil {
@@ -299,7 +309,7 @@ func readBlock(r io.Reader, max int64) ([]byte, error) {
 	}
 	n := int64(binary.LittleEndian.Uint32(size[:]))
 	if n > max {
-		return nil, nonsense("a block of %d bytes, allowed are %d", n, max)
+		return nil, protocolErrorf("a block of %d bytes, the limit is %d", n, max)
 	}
 	const trusted = 4 << 20
 	if n <= trusted {
@@ -323,7 +333,7 @@ func readBlock(r io.Reader, max int64) ([]byte, error) {
 	return b, nil
 }
 
-// unexpected: the end of the stream inside of something is no end.
+// unexpected converts io.EOF, which would mean a clean end, to io.ErrUnexpectedEOF.
 func unexpected(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF

@@ -25,8 +25,12 @@ func spec(t testing.TB, name string) resize.Spec {
 	return s
 }
 
-func TestAJobArrivesAsItWasSent(t *testing.T) {
-	sent := Job{7, bytes.Repeat([]byte("photo"), 2<<20), []resize.Spec{spec(t, "640x480-cover-at30x70-q70.webp"), spec(t, "x10.avif")}}
+func TestJob_RoundTrip(t *testing.T) {
+	sent := Job{
+		7,
+		bytes.Repeat([]byte("photo"), 2<<20),
+		[]resize.Spec{spec(t, "640x480-cover-at30x70-q70.webp"), spec(t, "x10.avif")},
+	}
 	var b bytes.Buffer
 	if err := WriteJob(&b, sent); err != nil {
 		t.Fatal(err)
@@ -40,11 +44,11 @@ func TestAJobArrivesAsItWasSent(t *testing.T) {
 	}
 }
 
-func TestJobsThatCannotBeAreNotSentNorRead(t *testing.T) {
+func TestJob_Invalid(t *testing.T) {
 	one := spec(t, "10x.jpg")
 	for name, j := range map[string]Job{"no Spec": {}, "65 Specs": {Specs: make([]resize.Spec, 65)}} {
-		if err := WriteJob(io.Discard, j); !errors.Is(err, ErrNonsense) {
-			t.Errorf("%s: %v, want ErrNonsense", name, err)
+		if err := WriteJob(io.Discard, j); !errors.Is(err, ErrProtocol) {
+			t.Errorf("%s: %v, want ErrProtocol", name, err)
 		}
 	}
 	job := func(names string, size uint32) []byte {
@@ -56,8 +60,8 @@ func TestJobsThatCannotBeAreNotSentNorRead(t *testing.T) {
 		"65 Specs":       job(strings.TrimSuffix(strings.Repeat("10x.jpg\n", 65), "\n"), 0),
 		"names too long": job(strings.Repeat("x", maxNames+1), 0),
 	} {
-		if _, err := ReadJob(bytes.NewReader(in), 100); !errors.Is(err, ErrNonsense) {
-			t.Errorf("%s: %v, want ErrNonsense", name, err)
+		if _, err := ReadJob(bytes.NewReader(in), 100); !errors.Is(err, ErrProtocol) {
+			t.Errorf("%s: %v, want ErrProtocol", name, err)
 		}
 	}
 	var b bytes.Buffer
@@ -80,7 +84,7 @@ func answer(t testing.TB, images []resize.Image, err error) []byte {
 	return b.Bytes()
 }
 
-func TestImagesArriveAsTheyWereSent(t *testing.T) {
+func TestAnswer_RoundTrip(t *testing.T) {
 	specs := []resize.Spec{spec(t, "10x.jpg"), spec(t, "20x.png")}
 	sent := []resize.Image{
 		{Body: append([]byte("\xff\xd8\xff"), make([]byte, 9<<20)...), Format: resize.JPEG, Width: 10, Height: 5},
@@ -92,38 +96,46 @@ func TestImagesArriveAsTheyWereSent(t *testing.T) {
 		t.Errorf("%d images, %v", len(got), err)
 	}
 	for _, n := range []int{0, 1, 4, 5, 6, 7, 14, 15, 18, 19, 1000, 5 << 20, len(whole) - 1} {
-		if _, err := ReadAnswer(bufio.NewReader(bytes.NewReader(whole[:n])), 7, specs); err != io.ErrUnexpectedEOF && err != io.EOF {
+		if _, err := ReadAnswer(bufio.NewReader(bytes.NewReader(whole[:n])), 7, specs); err != io.ErrUnexpectedEOF &&
+			err != io.EOF {
 			t.Errorf("cut after %d bytes: %v, want an unexpected end", n, err)
 		}
 	}
 }
 
-func TestARefusalKeepsItsSentinelAndIsFitForALog(t *testing.T) {
+func TestAnswer_JobError(t *testing.T) {
 	for _, sentinel := range []error{resize.ErrSpec, resize.ErrUnsupported, resize.ErrTooLarge, resize.ErrCorrupt, resize.ErrFailed} {
 		in := answer(t, nil, fmt.Errorf("resize: %w: line\none \x1b[31m\xff%s", sentinel, strings.Repeat("x", 5000)))
 		_, err := ReadAnswer(bufio.NewReader(bytes.NewReader(in)), 7, nil)
-		var refused *Refused
+		var refused *JobError
 		if !errors.As(err, &refused) || !errors.Is(err, sentinel) {
 			t.Errorf("%v, want a refusal that is %v", err, sentinel)
 		}
-		if s := err.Error(); len(s) > maxText+10 || strings.ContainsAny(s, "\n\x1b") || !utf8.ValidString(s) || !strings.Contains(s, "line one") {
+		if s := err.Error(); len(s) > maxText+10 || strings.ContainsAny(s, "\n\x1b") || !utf8.ValidString(s) ||
+			!strings.Contains(s, "line one") {
 			t.Errorf("its text is %.80q, of %d bytes", s, len(s))
 		}
 	}
-	if _, err := ReadAnswer(bufio.NewReader(bytes.NewReader(answer(t, nil, errors.New("?")))), 7, nil); !errors.Is(err, resize.ErrFailed) {
+	if _, err := ReadAnswer(bufio.NewReader(bytes.NewReader(answer(t, nil, errors.New("?")))), 7, nil); !errors.Is(
+		err,
+		resize.ErrFailed,
+	) {
 		t.Errorf("an error of no kind: %v, want ErrFailed", err)
 	}
 }
 
-func TestMoreThanAnAnswerHoldsIsRefusedByTheSender(t *testing.T) {
+func TestWriteAnswer_TooLarge(t *testing.T) {
 	half := make([]byte, MaxImages/2+1)
 	in := answer(t, []resize.Image{{Body: half}, {Body: half}}, nil)
-	if _, err := ReadAnswer(bufio.NewReader(bytes.NewReader(in)), 7, make([]resize.Spec, 2)); !errors.Is(err, resize.ErrTooLarge) {
+	if _, err := ReadAnswer(bufio.NewReader(bytes.NewReader(in)), 7, make([]resize.Spec, 2)); !errors.Is(
+		err,
+		resize.ErrTooLarge,
+	) {
 		t.Errorf("%v, want ErrTooLarge", err)
 	}
 }
 
-func TestALengthThatIsOnlyNamedTakesNoMemory(t *testing.T) {
+func TestReadJob_DeclaredLengthAllocatesNothing(t *testing.T) {
 	head := []byte{7, 0, 0, 0, 0, 1, byte(resize.JPEG), 1, 0, 0, 0, 1, 0, 0, 0}
 	in := binary.LittleEndian.AppendUint32(head, MaxImages)
 	in = append(in, 0xff, 0xd8, 0xff)
@@ -139,7 +151,7 @@ func TestALengthThatIsOnlyNamedTakesNoMemory(t *testing.T) {
 	}
 }
 
-func TestAGreetingOfAnotherVersionIsRefused(t *testing.T) {
+func TestReadHello_OtherVersion(t *testing.T) {
 	var b bytes.Buffer
 	sent := Hello{Libvips: "8.14.1", Loads: []string{"jpeg"}, Saves: []string{"jpg"}, Sandbox: []string{"rlimits"}}
 	if err := WriteHello(&b, sent); err != nil {
