@@ -9,24 +9,29 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// An animation goes through the same steps as a still, frame by frame: a filter that ran
-// over all frames at once, which libvips holds one below the other, would mix the foot of
-// one with the head of the next. Frames, their times and the loop stay. Where to crop
-// (smart) and what is border (trim) is found in the first frame, so that nothing jumps.
+// An animation goes through the same steps as a still, frame by frame: libvips stores frames below
+// each other, so a filter over all of them would mix adjacent frames. Frames, their durations and
+// the loop count stay. The crop (smart) and the border (trim) are found in the first frame and
+// used for all, so that nothing jumps.
 
-// moving reports whether s keeps the animation that the original is.
-func (j *job) moving(s resize.Spec) bool {
+// keepsAnimation reports whether the original is an animation and s keeps it.
+func (j *job) keepsAnimation(s resize.Spec) bool {
 	return s.KeepsAnimation() && j.header.Frames > 1 && (j.kind == resize.KindGIF || j.kind == resize.KindWebP)
 }
 
-// showAnimations makes what of looks moves, and returns what is left.
-func (j *job) showAnimations(ctx context.Context, looks []*look, specs []resize.Spec, images []resize.Image) ([]*look, error) {
-	var left []*look
-	for _, l := range looks {
+// renderAnimations makes the animated images of renderings and returns the rest.
+func (j *job) renderAnimations(
+	ctx context.Context,
+	renderings []*rendering,
+	specs []resize.Spec,
+	images []resize.Image,
+) ([]*rendering, error) {
+	var left []*rendering
+	for _, l := range renderings {
 		moving, still := *l, *l
 		moving.wanted, still.wanted = nil, nil
 		for _, i := range l.wanted {
-			if j.moving(specs[i]) {
+			if j.keepsAnimation(specs[i]) {
 				moving.wanted = append(moving.wanted, i)
 			} else {
 				still.wanted = append(still.wanted, i)
@@ -45,33 +50,33 @@ func (j *job) showAnimations(ctx context.Context, looks []*look, specs []resize.
 	return left, nil
 }
 
-// animate decodes all frames once and makes the images of one look.
-func (j *job) animate(ctx context.Context, l *look, specs []resize.Spec, images []resize.Image) error {
-	var b bench
+// animate decodes all frames once and makes the images of one rendering.
+func (j *job) animate(ctx context.Context, l *rendering, specs []resize.Spec, images []resize.Image) error {
+	var b arena
 	defer b.clear()
-	film, err := b.film(j.kind, j.original)
+	frames, err := b.loadFrames(j.kind, j.original)
 	if err != nil {
 		return broken(err, j.kind)
 	}
-	frames := int(C.tier_frames(film.image))
-	of := film.size()
-	of.height /= max(1, frames)
-	if of != j.stored || frames*of.height != film.size().height {
+	count := int(C.tier_frames(frames.image))
+	of := frames.size()
+	of.height /= max(1, count)
+	if of != j.stored || count*of.height != frames.size().height {
 		return broken(errVips, j.kind)
 	}
-	made := make([]*C.VipsImage, 0, frames)
-	for n := range frames {
+	made := make([]*C.VipsImage, 0, count)
+	for n := range count {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		p, err := j.frame(&b, l, film, n)
+		p, err := j.frame(&b, l, frames, n)
 		if err != nil {
 			return err
 		}
 		made = append(made, p.image)
 	}
 	p, err := b.step(func(out **C.VipsImage) C.int {
-		return C.tier_join(&made[0], C.int(frames), film.image, out)
+		return C.tier_join(&made[0], C.int(count), frames.image, out)
 	})
 	if err != nil {
 		return failed(err, "join the frames")
@@ -85,18 +90,18 @@ func (j *job) animate(ctx context.Context, l *look, specs []resize.Spec, images 
 			return failed(err, "encode "+specs[i].Format.String())
 		}
 		size := p.size()
-		images[i] = resize.Image{Body: body, Format: specs[i].Format, Width: size.width, Height: size.height / frames}
+		images[i] = resize.Image{Body: body, Format: specs[i].Format, Width: size.width, Height: size.height / count}
 	}
 	return nil
 }
 
-// frame makes frame n of film as l shows it. Frames come in their order, each once.
-func (j *job) frame(all *bench, l *look, film picture, n int) (picture, error) {
-	var b bench
+// frame makes frame n. Each frame is made once, in order.
+func (j *job) frame(keep *arena, l *rendering, frames picture, n int) (picture, error) {
+	var b arena
 	defer b.clear()
 	region := l.region
 	region.top += n * j.stored.height
-	p, err := b.crop(film, region)
+	p, err := b.crop(frames, region)
 	if err == nil {
 		p, err = b.scale(p, l.plan.scaled)
 	}
@@ -112,13 +117,13 @@ func (j *job) frame(all *bench, l *look, film picture, n int) (picture, error) {
 	if p, err = j.finish(&b, l, p); err != nil {
 		return picture{}, failed(err, "finish a frame")
 	}
-	C.g_object_ref(C.gpointer(p.image)) // it outlives b
-	all.images = append(all.images, p.image)
+	C.g_object_ref(C.gpointer(p.image)) // because it outlives b
+	keep.images = append(keep.images, p.image)
 	return p, nil
 }
 
-// film loads all frames of an animation, one below the other, all of one size.
-func (b *bench) film(kind resize.Kind, original []byte) (picture, error) {
+// loadFrames loads all frames of an animation, which have one size, below each other.
+func (b *arena) loadFrames(kind resize.Kind, original []byte) (picture, error) {
 	return b.step(func(out **C.VipsImage) C.int {
 		return C.tier_load_frames(loaders[kind], address(original), C.size_t(len(original)), out)
 	})

@@ -6,15 +6,15 @@ import (
 	"hash/crc32"
 )
 
-// What savers write although nobody asked: libvips 8.14.1 gives every WebP that was a
-// photo an EXIF block of its own making, strip or not, and every PNG a resolution.
+// Savers write metadata even when asked not to: libvips 8.14.1 gives every WebP of a photo an EXIF
+// block of its own, and every PNG a resolution. The functions here remove it.
 
-var errLayout = errors.New("the encoder's output is not laid out as it should be")
+var errLayout = errors.New("unexpected layout of the encoder's output")
 
-// bareWebP returns file with nothing in it but the picture, or its frames, and their alpha: without the
-// chunks EXIF, XMP and ICCP, and without the extended header (VP8X) where all that it
-// would announce is gone. file is written over.
-func bareWebP(file []byte) ([]byte, error) {
+// stripWebP returns file with only the image or its frames, and their alpha: without the chunks
+// EXIF, XMP and ICCP, and without the extended header (VP8X) if nothing needs it. It overwrites
+// file.
+func stripWebP(file []byte) ([]byte, error) {
 	const header, alphaFlag, animationFlag = 12, 0x10, 0x02
 	if len(file) < header || string(file[:4]) != "RIFF" || string(file[8:12]) != "WEBP" {
 		return nil, errLayout
@@ -40,7 +40,7 @@ func bareWebP(file []byte) ([]byte, error) {
 				out = append(out, chunk...)
 			}
 		case "ALPH", "VP8 ", "VP8L", "ANIM", "ANMF":
-			out = append(out, chunk...) // never ahead of where it is read from
+			out = append(out, chunk...) // never overtakes the read position
 		}
 	}
 	binary.LittleEndian.PutUint32(out[4:], uint32(len(out)-8))
@@ -55,9 +55,8 @@ func appendPNGChunk(b []byte, name string, body []byte) []byte {
 	return binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b[at:]))
 }
 
-// barePNG returns file with nothing in it but the chunks that its pixels need. file is
-// written over.
-func barePNG(file []byte) ([]byte, error) {
+// stripPNG returns file with only the chunks that its pixels need. It overwrites file.
+func stripPNG(file []byte) ([]byte, error) {
 	const magic = 8
 	if len(file) < magic {
 		return nil, errLayout

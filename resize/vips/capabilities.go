@@ -9,14 +9,14 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// Capabilities are what the libvips of this process can do of what a Resizer may ask it.
+// Capabilities are the formats that the libvips of this process supports.
 type Capabilities struct {
 	Version string   // of libvips
 	Loads   []string // kinds, as resize.Kind spells them
 	Saves   []string // formats, as resize.Format spells them
 }
 
-// Capabilities asks libvips, which is built with some codecs and without others.
+// Capabilities returns the codecs with which this libvips was built.
 func (r *Resizer) Capabilities() Capabilities {
 	libvips.Lock()
 	defer libvips.Unlock()
@@ -43,14 +43,14 @@ func (r *Resizer) Capabilities() Capabilities {
 	return c
 }
 
-// formats are all that a Spec can ask for, in the order of the grammar.
+// formats are all concrete formats, in the order of the URL grammar.
 var formats = []resize.Format{resize.JPEG, resize.PNG, resize.WebP, resize.AVIF, resize.GIF, resize.HEIC, resize.JXL}
 
-// savable tries every format on a tiny picture: that libvips has a saver does not say that
-// the library behind it has an encoder (HEIC without x265). The lock is held.
+// savable tries every format on a tiny image: libvips may have a saver whose library has no encoder
+// (HEIC without x265). The caller holds libvips.
 func savable() map[resize.Format]bool {
 	can := map[resize.Format]bool{}
-	var b bench
+	var b arena
 	defer b.clear()
 	defer C.vips_error_clear()
 	p, err := b.step(func(out **C.VipsImage) C.int { return C.tier_blank(64, 64, out) })

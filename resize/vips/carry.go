@@ -14,14 +14,14 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// What a variant holds beside its picture: the profile of p3, the texts of credit, each in
-// the place that its format has for it, and nothing else. Encoders are asked for bare files,
-// and these are put in here, so that it is the same in every version of every library, with
-// two exceptions: libvips makes the room for EXIF in an AVIF or HEIC, and tells JPEG XL's
-// encoder the profile, which says in its own words that the picture is Display P3. GIF has
-// no place for a profile (wide), and for texts a comment.
+// Metadata of a variant: the profile of p3 and the texts of credit, each where its format stores
+// them, and nothing else. Encoders produce files without metadata and the functions here insert it,
+// so that the result is the same with every version of every library. There are two exceptions:
+// libvips reserves the space for EXIF in an AVIF or HEIC, and passes the profile to JPEG XL's
+// encoder, which stores Display P3 in its own form. GIF cannot store a profile (see wide), and
+// stores texts in a comment.
 
-// carried is what goes into one file.
+// carried is the metadata of one file.
 type carried struct {
 	profile []byte
 	credit  resize.Credit
@@ -29,8 +29,8 @@ type carried struct {
 
 func (c carried) empty() bool { return len(c.profile) == 0 && c.credit == (resize.Credit{}) }
 
-// carries returns what s asks for beside a picture that has colours, or is grey. Grey is
-// the same in sRGB and Display P3, and a profile of RGB has no place in a file of grey.
+// carries returns the metadata of s. Greyscale is the same in sRGB and Display P3, and an RGB
+// profile is invalid in a greyscale file, so without colours there is no profile.
 func (j *job) carries(s resize.Spec, colours bool) (c carried) {
 	if wide(s) && colours {
 		c.profile = displayP3
@@ -41,7 +41,7 @@ func (j *job) carries(s resize.Spec, colours bool) (c carried) {
 	return c
 }
 
-// into puts c into file, which was encoded as f. file may be written over.
+// into inserts c into file, which was encoded as f. It may overwrite file.
 func (c carried) into(file []byte, f resize.Format) ([]byte, error) {
 	if c.empty() {
 		return file, nil
@@ -56,7 +56,7 @@ func (c carried) into(file []byte, f resize.Format) ([]byte, error) {
 	case resize.GIF:
 		return c.intoGIF(file)
 	case resize.AVIF, resize.HEIC:
-		file, err := onlyEXIF(file, exif)
+		file, err := overwriteEXIF(file, exif)
 		if err != nil {
 			return nil, err
 		}
@@ -64,13 +64,13 @@ func (c carried) into(file []byte, f resize.Format) ([]byte, error) {
 	case resize.JXL:
 		return intoJXL(file, exif)
 	default:
-		return nil, fmt.Errorf("%w: nothing here is put into %s", resize.ErrSpec, f)
+		return nil, fmt.Errorf("%w: cannot add metadata to %s", resize.ErrSpec, f)
 	}
 }
 
 const exifPrefix = "Exif\x00\x00"
 
-// intoJPEG puts segments behind SOI and JFIF's APP0, which has to be the first.
+// intoJPEG inserts segments after SOI and JFIF's APP0, which must be the first segment.
 func intoJPEG(file, profile, exif []byte) ([]byte, error) {
 	const soi, most = 2, 1<<16 - 3
 	at := soi
@@ -95,7 +95,7 @@ func intoJPEG(file, profile, exif []byte) ([]byte, error) {
 	return append(out, file[at:]...), nil
 }
 
-// intoPNG puts chunks behind IHDR: a profile has to come before the palette.
+// intoPNG inserts chunks after IHDR: a profile must precede the palette.
 func intoPNG(file, profile, exif []byte) ([]byte, error) {
 	const header = 8 + 12 + 13
 	if len(file) < header || string(file[12:16]) != "IHDR" {
@@ -120,7 +120,7 @@ func intoPNG(file, profile, exif []byte) ([]byte, error) {
 	return append(out, file[header:]...), nil
 }
 
-// intoWebP makes an extended file of a bare one.
+// intoWebP converts a simple file to an extended one.
 func intoWebP(file, profile, exif []byte) ([]byte, error) {
 	const header, profileFlag, alphaFlag, exifFlag = 12, 0x20, 0x10, 0x08
 	h, err := resize.ReadHeader(file)
@@ -157,7 +157,7 @@ func intoWebP(file, profile, exif []byte) ([]byte, error) {
 	return out, nil
 }
 
-// intoGIF puts a comment before the trailer.
+// intoGIF inserts a comment before the trailer.
 func (c carried) intoGIF(file []byte) ([]byte, error) {
 	const trailer, block = ';', 255
 	end := len(file) - 1
@@ -183,7 +183,7 @@ func (c carried) intoGIF(file []byte) ([]byte, error) {
 	return append(out, 0, trailer), nil
 }
 
-// intoJXL puts a bare codestream into a container.
+// intoJXL wraps a bare codestream in a container.
 func intoJXL(file, exif []byte) ([]byte, error) {
 	if len(exif) == 0 {
 		return file, nil
@@ -207,14 +207,14 @@ func intoJXL(file, exif []byte) ([]byte, error) {
 	return out, nil
 }
 
-// onlyEXIF writes exif over what libvips has made of it in an AVIF or HEIC: it adds
-// an orientation, a resolution, a version and more. The block stays as long as it was, so
-// that nothing moves; zeros follow.
-func onlyEXIF(file, exif []byte) ([]byte, error) {
+// overwriteEXIF replaces the EXIF block that libvips wrote into an AVIF or HEIC, to which it adds
+// an orientation, a resolution and more. The block keeps its length, so no offsets change; the
+// rest is filled with zeros.
+func overwriteEXIF(file, exif []byte) ([]byte, error) {
 	if len(exif) == 0 {
 		return file, nil
 	}
-	// The block is the last thing in the file, and our texts have no such bytes in them.
+	// The block is last in the file, and credit texts cannot contain these bytes.
 	mark := "\x00\x00\x00\x06" + exifPrefix
 	at := bytes.LastIndex(file, []byte(mark))
 	if at < 0 || len(file)-at-len(mark) < len(exif) {
@@ -225,8 +225,8 @@ func onlyEXIF(file, exif []byte) ([]byte, error) {
 	return file, nil
 }
 
-// carry gives p what the saver of AVIF, HEIC or JPEG XL is to write.
-func (b *bench) carry(p picture, c carried) (picture, error) {
+// carry attaches metadata to p for the savers of AVIF, HEIC and JPEG XL.
+func (b *arena) carry(p picture, c carried) (picture, error) {
 	var pin runtime.Pinner
 	defer pin.Unpin()
 	var with C.struct_tier_carried

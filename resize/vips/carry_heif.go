@@ -5,8 +5,8 @@ import (
 	"encoding/binary"
 )
 
-// intoHEIF gives the picture of an AVIF or HEIC, as libheif writes them, a profile: one more
-// property (ISO/IEC 23008-12, 6.5.5). libvips would write an EXIF block of its own beside it.
+// intoHEIF adds a profile to an AVIF or HEIC written by libheif, as one more item property (ISO/IEC
+// 23008-12, 6.5.5). libvips would add an EXIF block of its own too.
 func intoHEIF(file, profile []byte) ([]byte, error) {
 	if len(profile) == 0 {
 		return file, nil
@@ -19,7 +19,7 @@ func intoHEIF(file, profile []byte) ([]byte, error) {
 	if pitm.end-pitm.body < 6 || file[pitm.body] != 0 || ipma.end-ipma.body < 8 || iloc.end-iloc.body < 8 {
 		return nil, errLayout
 	}
-	if iloc.end > ipco.body || ipco.end > ipma.start { // the order of libheif, which is followed below
+	if iloc.end > ipco.body || ipco.end > ipma.start { // libheif writes them in this order
 		return nil, errLayout
 	}
 	picture := file[pitm.body+4 : pitm.body+6]
@@ -53,11 +53,11 @@ func intoHEIF(file, profile []byte) ([]byte, error) {
 	return out, nil
 }
 
-// A box is where one lies: from start to end, its content from body on. It is zero if it is
-// not there.
+// A box is the position of a box: from start to end, with its content from body. It is zero if the
+// box does not exist.
 type box struct{ start, body, end int }
 
-// boxAt returns the box at an offset, all of which has to be before limit.
+// boxAt returns the box at an offset. It must end by limit.
 func boxAt(file []byte, at, limit int) box {
 	if limit-at < 8 {
 		return box{}
@@ -69,7 +69,7 @@ func boxAt(file []byte, at, limit int) box {
 	return box{at, at + 8, at + size}
 }
 
-// boxIn returns the first box of that type inside of another.
+// boxIn returns the first box of type name inside outer.
 func boxIn(file []byte, outer box, name string) box {
 	for b := boxAt(file, outer.body, outer.end); b.end > 0; b = boxAt(file, b.end, outer.end) {
 		if string(file[b.start+4:b.body]) == name {
@@ -79,8 +79,8 @@ func boxIn(file []byte, outer box, name string) box {
 	return box{}
 }
 
-// associations returns where the number of an item's properties stands in ipma, and where
-// their list ends; zeros if it is not there or has indices of two bytes.
+// associations returns the offset of the number of an item's properties in ipma, and the end of
+// their list, or zeros if there is none or if indices have two bytes.
 func associations(file []byte, ipma box, item []byte) (count, end int) {
 	if !bytes.Equal(file[ipma.body:ipma.body+4], []byte{0, 0, 0, 0}) {
 		return 0, 0
@@ -98,9 +98,8 @@ func associations(file []byte, ipma box, item []byte) (count, end int) {
 	return 0, 0
 }
 
-// moveItems adds by to where the items begin that lie at or behind an offset in the file.
-// list is the content of iloc, with numbers of four bytes and versions 0 and 1, as libheif
-// has them.
+// moveItems adds by to the offsets of items at or after the file offset from. list is the content
+// of iloc, with integers of four bytes and version 0 or 1, as libheif writes them.
 func moveItems(list []byte, from, by int) bool {
 	const heads = 8
 	version := list[0]
@@ -110,7 +109,7 @@ func moveItems(list []byte, from, by int) bool {
 	at := heads
 	for range binary.BigEndian.Uint16(list[6:]) {
 		method := byte(0)
-		at += 2 // its number
+		at += 2 // item ID
 		if version == 1 {
 			if len(list) < at+2 {
 				return false
@@ -118,7 +117,7 @@ func moveItems(list []byte, from, by int) bool {
 			method = list[at+1] & 15
 			at += 2
 		}
-		at += 2 // in this file
+		at += 2 // data reference index
 		if len(list) < at+6 {
 			return false
 		}
@@ -129,7 +128,7 @@ func moveItems(list []byte, from, by int) bool {
 			return false
 		}
 		if method != 0 {
-			continue // in the meta box itself
+			continue // stored in the meta box
 		}
 		for i := range n {
 			if offset := binary.BigEndian.Uint32(extents[2+8*i:]); int(base+offset) < from {

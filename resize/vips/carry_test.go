@@ -6,7 +6,7 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// What is put into a file goes where decoders look for it, or nowhere: an encoder whose
+// What is put into a file goes where decoders rendering for it, or nowhere: an encoder whose
 // output is laid out in another way is an error, not a broken file.
 func TestNothingIsPutIntoAFileOfAnotherLayout(t *testing.T) {
 	all := carried{displayP3, resize.Credit{Author: "A"}}

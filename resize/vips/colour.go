@@ -13,9 +13,9 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// transforms are those to sRGB and to Display P3 from the profiles seen before. There are
-// few: phones of one make all write the same.
-type transforms map[transformKey]C.cmsHTRANSFORM // nil for a profile that is of no use
+// transforms caches colour transforms to sRGB and Display P3 by profile. There are few profiles:
+// phones of one brand all write the same. A useless profile maps to nil.
+type transforms map[transformKey]C.cmsHTRANSFORM
 
 type transformKey struct {
 	profile [sha256.Size]byte // zero: sRGB
@@ -23,18 +23,18 @@ type transformKey struct {
 	wide    bool // to Display P3
 }
 
-// mostTransforms is how many are kept from one job for the next: some ten kilobytes each.
-const mostTransforms = 32
+// maxTransforms is how many are kept between jobs, at about ten kilobytes each.
+const maxTransforms = 32
 
-// trim forgets all if they are too many. No transform may be in use.
+// trim empties the cache if it is too large. No transform may be in use.
 func (t transforms) trim() {
-	if len(t) > mostTransforms {
+	if len(t) > maxTransforms {
 		t.clear()
 	}
 }
 
-// from returns the transform from that profile, an empty one being sRGB; nil if it is of no
-// use. It lives until trim or clear.
+// from returns the transform from a profile, where an empty one is sRGB, or nil if the profile is
+// useless. It is valid until trim or clear.
 func (t transforms) from(profile []byte, alpha, wide bool) C.cmsHTRANSFORM {
 	key := transformKey{alpha: alpha, wide: wide}
 	if len(profile) > 0 {
@@ -48,13 +48,13 @@ func (t transforms) from(profile []byte, alpha, wide bool) C.cmsHTRANSFORM {
 		if wide {
 			to = displayP3
 		}
-		transform = C.tier_transform_new(icc(&pin, profile), icc(&pin, to), truth(alpha))
+		transform = C.tier_transform_new(icc(&pin, profile), icc(&pin, to), cBool(alpha))
 		t[key] = transform
 	}
 	return transform
 }
 
-// icc lends a profile to C until pin is unpinned.
+// icc passes a profile to C, pinned by pin.
 func icc(pin *runtime.Pinner, profile []byte) C.struct_tier_icc {
 	if len(profile) == 0 {
 		return C.struct_tier_icc{}
@@ -63,10 +63,9 @@ func icc(pin *runtime.Pinner, profile []byte) C.struct_tier_icc {
 	return C.struct_tier_icc{data: address(profile), len: C.size_t(len(profile))}
 }
 
-// towards returns the transform that RGB with that profile needs, nil if it is as it should
-// be. A profile that is broken, or of another kind of image, is taken for sRGB, as browsers
-// do.
-func (t transforms) towards(profile []byte, alpha, wide bool) C.cmsHTRANSFORM {
+// transformFor returns the transform that RGB pixels with that profile need, or nil if they need
+// none. A profile that is broken or for another colour model counts as sRGB, as in browsers.
+func (t transforms) transformFor(profile []byte, alpha, wide bool) C.cmsHTRANSFORM {
 	if len(profile) > 0 {
 		if transform := t.from(profile, alpha, wide); transform != nil {
 			return transform
@@ -87,9 +86,9 @@ func (t transforms) clear() {
 	clear(t)
 }
 
-// convert brings p, which is in memory, to eight bits of sRGB, or of Display P3 if wide is
-// true; or of grey where it is grey without a profile, which is the same in both.
-func (t transforms) convert(b *bench, p picture, wide bool) (picture, error) {
+// convert converts p, which is in memory, to 8-bit sRGB, or Display P3 if wide is true. Greyscale
+// without a profile stays greyscale, which is the same in both.
+func (t transforms) convert(b *arena, p picture, wide bool) (picture, error) {
 	var err error
 	if !p.rgb() {
 		if wide {
@@ -102,18 +101,18 @@ func (t transforms) convert(b *bench, p picture, wide bool) (picture, error) {
 		}
 		return t.apply(b, p, t.from(nil, p.hasAlpha(), wide))
 	}
-	transform := t.towards(p.profile(), p.hasAlpha(), wide)
+	transform := t.transformFor(p.profile(), p.hasAlpha(), wide)
 	if transform == nil {
 		return b.srgb(p, false)
 	}
-	if p, err = b.eight(p); err != nil {
+	if p, err = b.toEightBits(p); err != nil {
 		return picture{}, err
 	}
 	return t.apply(b, p, transform)
 }
 
-// apply converts p, eight bits of RGB.
-func (t transforms) apply(b *bench, p picture, transform C.cmsHTRANSFORM) (picture, error) {
+// apply converts p, which is 8-bit RGB.
+func (t transforms) apply(b *arena, p picture, transform C.cmsHTRANSFORM) (picture, error) {
 	p, err := b.memory(p)
 	if err != nil {
 		return picture{}, err
@@ -121,9 +120,9 @@ func (t transforms) apply(b *bench, p picture, transform C.cmsHTRANSFORM) (pictu
 	return b.step(func(out **C.VipsImage) C.int { return C.tier_transform(transform, p.image, out) })
 }
 
-// ground returns a colour of a Spec, which is sRGB, as it is written into a picture.
-func (t transforms) ground(c resize.Color, wide bool) resize.Color {
-	transform := t.towards(nil, false, wide)
+// background converts the sRGB colour of a Spec to the colour space of the output.
+func (t transforms) background(c resize.Color, wide bool) resize.Color {
+	transform := t.transformFor(nil, false, wide)
 	if transform == nil {
 		return c
 	}
@@ -133,6 +132,5 @@ func (t transforms) ground(c resize.Color, wide bool) resize.Color {
 	return resize.RGB(uint8(out[0]), uint8(out[1]), uint8(out[2]))
 }
 
-// wide reports whether s is made in Display P3: as it asks, unless nothing of that can be
-// said or seen. A GIF has no place for a profile, and is sRGB as without p3.
+// wide reports whether s is made in Display P3. A GIF cannot store a profile and is always sRGB.
 func wide(s resize.Spec) bool { return s.P3 && s.Format != resize.GIF }

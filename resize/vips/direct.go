@@ -11,16 +11,16 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// The direct path (direct.h) makes what is asked for most, a phone's JPEG as a smaller
-// JPEG or WebP, without libvips, in less time. What it does not take goes on to libvips;
-// whether it takes a Spec depends on that Spec and on the original alone.
+// The direct path (direct.h) makes the most common variants, a phone's JPEG as a smaller JPEG or
+// WebP, without libvips and in less time. Everything else is left to libvips. The choice depends
+// only on the Spec and the original.
 
-// mostLeft is the most that the direct path resamples by, after the decoder has made the
-// picture smaller: only dots from large photos need more.
-const mostLeft = 16
+// maxResample is the largest factor by which the direct path resamples after the decoder has scaled
+// down. Only tiny variants of large photos need more.
+const maxResample = 16
 
-// direct reports whether the direct path can show l of an original of that size.
-func (l *look) direct(stored size) bool {
+// direct reports whether the direct path can make l of an original of size stored.
+func (l *rendering) direct(stored size) bool {
 	rest := l.Spec
 	rest.Width, rest.Height, rest.Up, rest.Rotate, rest.Mirror, rest.Background, rest.P3 = 0, 0, false, 0, resize.MirrorNone, resize.Color{}, false
 	switch rest.Fit {
@@ -28,10 +28,15 @@ func (l *look) direct(stored size) bool {
 		rest.Fit = resize.FitInside
 	}
 	switch rest.Gravity {
-	case resize.GravityCentre, resize.GravityTop, resize.GravityBottom, resize.GravityLeft, resize.GravityRight, resize.GravityAt:
+	case resize.GravityCentre,
+		resize.GravityTop,
+		resize.GravityBottom,
+		resize.GravityLeft,
+		resize.GravityRight,
+		resize.GravityAt:
 		rest.Gravity, rest.FocusX, rest.FocusY = resize.GravityCentre, 0, 0
 	}
-	if rest != (resize.Spec{}) { // something else is asked for, whatever it is
+	if rest != (resize.Spec{}) { // an option that is not supported
 		return false
 	}
 	p := l.plan
@@ -39,13 +44,13 @@ func (l *look) direct(stored size) bool {
 		return false
 	}
 	return p.scaled.width <= stored.width && p.scaled.height <= stored.height &&
-		max(stored.width/p.scaled.width, stored.height/p.scaled.height) < mostLeft*l.shrink
+		max(stored.width/p.scaled.width, stored.height/p.scaled.height) < maxResample*l.shrink
 }
 
-// takeDirect divides looks into what the direct path makes and what is left for libvips.
-// The formats of one look may part.
-func (j *job) takeDirect(looks []*look, specs []resize.Spec) (taken, left []*look) {
-	for _, l := range looks {
+// splitDirect splits renderings into those for the direct path and those for libvips. The formats
+// of one rendering may be split too.
+func (j *job) splitDirect(renderings []*rendering, specs []resize.Spec) (taken, left []*rendering) {
+	for _, l := range renderings {
 		if j.kind != resize.KindJPEG || !l.direct(j.stored) {
 			left = append(left, l)
 			continue
@@ -69,15 +74,15 @@ func (j *job) takeDirect(looks []*look, specs []resize.Spec) (taken, left []*loo
 	return taken, left
 }
 
-// passes groups looks by what one decoding pass can make: all of them, or, where one pass
-// makes one scale, those that share theirs.
-func passes(looks []*look) [][]*look {
+// passes groups renderings by what one decoding pass can make: all of them or, if a pass makes only
+// one scale, those with the same scale.
+func passes(renderings []*rendering) [][]*rendering {
 	if C.tier_direct_scales() > 1 {
-		return [][]*look{looks}
+		return [][]*rendering{renderings}
 	}
-	var groups [][]*look
+	var groups [][]*rendering
 	known := map[int]int{}
-	for _, l := range looks {
+	for _, l := range renderings {
 		i, ok := known[l.shrink]
 		if !ok {
 			i = len(groups)
@@ -89,16 +94,21 @@ func passes(looks []*look) [][]*look {
 	return groups
 }
 
-// showDirectly makes what the direct path can make of looks, and returns what is left.
-func (j *job) showDirectly(ctx context.Context, looks []*look, specs []resize.Spec, images []resize.Image) ([]*look, error) {
-	taken, left := j.takeDirect(looks, specs)
+// renderDirect makes renderings with the direct path where possible and returns the rest.
+func (j *job) renderDirect(
+	ctx context.Context,
+	renderings []*rendering,
+	specs []resize.Spec,
+	images []resize.Image,
+) ([]*rendering, error) {
+	taken, left := j.splitDirect(renderings, specs)
 	if len(taken) == 0 {
-		return looks, nil
+		return renderings, nil
 	}
 	for _, group := range passes(taken) {
-		err := j.showPass(ctx, group, specs, images)
-		if errors.Is(err, errRare) { // which it is at the first pass, or never
-			return looks, nil
+		err := j.renderPass(ctx, group, specs, images)
+		if errors.Is(err, errNotDirect) { // can only happen in the first pass
+			return renderings, nil
 		}
 		if err != nil {
 			return nil, err
@@ -107,18 +117,23 @@ func (j *job) showDirectly(ctx context.Context, looks []*look, specs []resize.Sp
 	return left, nil
 }
 
-// showPass decodes the original once and makes the images of looks.
-func (j *job) showPass(ctx context.Context, looks []*look, specs []resize.Spec, images []resize.Image) error {
+// renderPass decodes the original once and makes the images of renderings.
+func (j *job) renderPass(
+	ctx context.Context,
+	renderings []*rendering,
+	specs []resize.Spec,
+	images []resize.Image,
+) error {
 	d, err := openDirect(j.original)
 	defer d.close()
 	if err != nil {
 		return err
 	}
 	if d.size() != j.stored {
-		return fmt.Errorf("%w: %s: its header and its picture differ in size", resize.ErrCorrupt, j.kind)
+		return fmt.Errorf("%w: %s: its header and its pixels differ in size", resize.ErrCorrupt, j.kind)
 	}
-	convert := make([]C.cmsHTRANSFORM, len(looks))
-	for view, l := range looks {
+	convert := make([]C.cmsHTRANSFORM, len(renderings))
+	for view, l := range renderings {
 		if convert[view], err = d.transform(j.transforms, l.P3); err != nil {
 			return err
 		}
@@ -126,10 +141,10 @@ func (j *job) showPass(ctx context.Context, looks []*look, specs []resize.Spec, 
 			return err
 		}
 	}
-	if err := d.decode(looks[0].shrink); err != nil {
+	if err := d.decode(renderings[0].shrink); err != nil {
 		return err
 	}
-	for view, l := range looks {
+	for view, l := range renderings {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -140,7 +155,7 @@ func (j *job) showPass(ctx context.Context, looks []*look, specs []resize.Spec, 
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if images[i], err = j.saveDirectly(d, view, l, specs[i]); err != nil {
+			if images[i], err = j.saveDirect(d, view, l, specs[i]); err != nil {
 				return err
 			}
 		}
@@ -148,8 +163,8 @@ func (j *job) showPass(ctx context.Context, looks []*look, specs []resize.Spec, 
 	return nil
 }
 
-// saveDirectly encodes a view, which is that of l, as s.
-func (j *job) saveDirectly(d directDecoder, view int, l *look, s resize.Spec) (resize.Image, error) {
+// saveDirect encodes the view of l as s.
+func (j *job) saveDirect(d directDecoder, view int, l *rendering, s resize.Spec) (resize.Image, error) {
 	if s.Shape != resize.ShapeInfo {
 		img, err := d.encode(view, l, s)
 		if err == nil {
@@ -161,5 +176,5 @@ func (j *job) saveDirectly(d directDecoder, view int, l *look, s resize.Spec) (r
 	if err != nil {
 		return resize.Image{}, err
 	}
-	return factsOf(j.header, len(j.original), m)
+	return newInfo(j.header, len(j.original), m)
 }

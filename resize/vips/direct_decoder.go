@@ -16,14 +16,13 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// errRare: a JPEG of a kind that the direct path leaves to libvips.
-var errRare = errors.New("a JPEG of a rare kind")
+// errNotDirect means that the direct path does not support this kind of JPEG.
+var errNotDirect = errors.New("JPEG not supported by the direct path")
 
-// A directDecoder is one pass of the direct path through one original, which must stay
-// pinned until it is closed.
+// A directDecoder is one decoding pass over an original, which must be pinned until close.
 type directDecoder struct{ d *C.struct_tier_direct }
 
-// openDirect reads the header. The decoder is to be closed, with an error or without.
+// openDirect reads the header. The decoder must be closed even after an error.
 func openDirect(original []byte) (directDecoder, error) {
 	var d directDecoder
 	fault := C.tier_direct_open(unsafe.Pointer(&original[0]), C.size_t(len(original)), &d.d)
@@ -32,7 +31,7 @@ func openDirect(original []byte) (directDecoder, error) {
 
 func (d directDecoder) close() { C.tier_direct_close(d.d) }
 
-// directError says in our own words what a fault of direct.h means.
+// directError converts an error code of direct.h.
 func directError(fault C.int, doing string) error {
 	switch fault {
 	case 0:
@@ -40,12 +39,12 @@ func directError(fault C.int, doing string) error {
 	case C.TIER_DIRECT_BROKEN:
 		return fmt.Errorf("%w: decode %s", resize.ErrCorrupt, resize.KindJPEG)
 	case C.TIER_DIRECT_OTHER:
-		return errRare
+		return errNotDirect
 	}
 	return fmt.Errorf("%w: %s", resize.ErrFailed, doing)
 }
 
-// size returns width and height as stored.
+// size returns the stored width and height.
 func (d directDecoder) size() size {
 	var width, height, planes C.int
 	C.tier_direct_size(d.d, &width, &height, &planes)
@@ -58,9 +57,9 @@ func (d directDecoder) grey() bool {
 	return planes == 1
 }
 
-// transform returns what brings the colours to sRGB, or to Display P3 if wide is true, nil if
-// nothing has to: they are grey, or it would change nothing but by rounding. A profile of
-// grey is libvips' business. It is to be asked for before decode.
+// transform returns the transform to sRGB, or to Display P3 if wide is true. It is nil if none is
+// needed because the image is greyscale or the transform would only change rounding. Greyscale
+// with a profile is left to libvips. Call it before decode.
 func (d directDecoder) transform(known transforms, wide bool) (C.cmsHTRANSFORM, error) {
 	const rounding = 1 // of 255
 	var data unsafe.Pointer
@@ -70,11 +69,11 @@ func (d directDecoder) transform(known transforms, wide bool) (C.cmsHTRANSFORM, 
 	}
 	if d.grey() {
 		if n > 0 {
-			return nil, errRare
+			return nil, errNotDirect
 		}
 		return nil, nil
 	}
-	transform := known.towards(unsafe.Slice((*byte)(data), int(n)), false, wide)
+	transform := known.transformFor(unsafe.Slice((*byte)(data), int(n)), false, wide)
 	if transform == nil || C.tier_transform_moves(transform) <= rounding {
 		return nil, nil
 	}
@@ -82,27 +81,32 @@ func (d directDecoder) transform(known transforms, wide bool) (C.cmsHTRANSFORM, 
 }
 
 // want adds the view of l. Views are numbered from 0.
-func (d directDecoder) want(l *look) error {
+func (d directDecoder) want(l *rendering) error {
 	p := l.plan
 	return directError(C.tier_direct_want(d.d, C.struct_tier_want{
 		shrink: C.int(l.shrink),
 		width:  C.int(p.scaled.width), height: C.int(p.scaled.height),
-		left: C.int(p.crop.left), top: C.int(p.crop.top), kept_width: C.int(p.crop.width), kept_height: C.int(p.crop.height),
+		left: C.int(
+			p.crop.left,
+		), top: C.int(p.crop.top), kept_width: C.int(p.crop.width), kept_height: C.int(p.crop.height),
 	}), "plan a view")
 }
 
-// decode decodes the whole original and scales all views; shrink counts if there are none.
+// decode decodes the whole original and scales all views. shrink is used only if there are none.
 func (d directDecoder) decode(shrink int) error {
 	return directError(C.tier_direct_decode(d.d, C.int(shrink)), "decode")
 }
 
-// finish turns a view and converts its colours unless transform is nil.
+// finish turns a view and, unless transform is nil, converts its colours.
 func (d directDecoder) finish(view int, t turn, transform C.cmsHTRANSFORM) error {
-	return directError(C.tier_direct_finish(d.d, C.int(view), C.int(t.degrees), truth(t.mirror), transform), "finish the picture")
+	return directError(
+		C.tier_direct_finish(d.d, C.int(view), C.int(t.degrees), cBool(t.mirror), transform),
+		"finish the picture",
+	)
 }
 
-// encode encodes a view, which is that of l, as s.
-func (d directDecoder) encode(view int, l *look, s resize.Spec) (resize.Image, error) {
+// encode encodes the view of l as s.
+func (d directDecoder) encode(view int, l *rendering, s resize.Spec) (resize.Image, error) {
 	var buf *C.uchar
 	var n C.size_t
 	var fault C.int
@@ -116,14 +120,19 @@ func (d directDecoder) encode(view int, l *look, s resize.Spec) (resize.Image, e
 	case resize.WebP:
 		fault = C.tier_direct_webp(d.d, C.int(view), C.int(s.EncodeQuality()), webpEffort, &buf, &n)
 	default:
-		return resize.Image{}, fmt.Errorf("%w: nothing here encodes %s", resize.ErrSpec, s.Format)
+		return resize.Image{}, fmt.Errorf("%w: no encoder for %s", resize.ErrSpec, s.Format)
 	}
 	defer C.free(unsafe.Pointer(buf))
 	if fault != 0 {
 		return resize.Image{}, directError(fault, "encode "+s.Format.String())
 	}
 	seen := l.plan.turn.of(l.plan.crop.size())
-	return resize.Image{Body: C.GoBytes(unsafe.Pointer(buf), C.int(n)), Format: s.Format, Width: seen.width, Height: seen.height}, nil
+	return resize.Image{
+		Body:   C.GoBytes(unsafe.Pointer(buf), C.int(n)),
+		Format: s.Format,
+		Width:  seen.width,
+		Height: seen.height,
+	}, nil
 }
 
 // clearErrors empties libvips' error buffer.

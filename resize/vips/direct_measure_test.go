@@ -17,21 +17,21 @@ import (
 )
 
 // A way is one of the two that an image can be made.
-type way func(j *job, looks []*look, specs []resize.Spec, images []resize.Image) ([]*look, error)
+type way func(j *job, renderings []*rendering, specs []resize.Spec, images []resize.Image) ([]*rendering, error)
 
 // directly makes images without libvips, and leaves out those that it cannot make.
-func directly(j *job, looks []*look, specs []resize.Spec, images []resize.Image) ([]*look, error) {
-	return j.showDirectly(context.Background(), looks, specs, images)
+func directly(j *job, renderings []*rendering, specs []resize.Spec, images []resize.Image) ([]*rendering, error) {
+	return j.renderDirect(context.Background(), renderings, specs, images)
 }
 
 // throughLibvips makes all images, as if there were no direct path.
-func throughLibvips(j *job, looks []*look, specs []resize.Spec, images []resize.Image) ([]*look, error) {
-	byShrink := map[int][]*look{}
-	for _, l := range looks {
+func throughLibvips(j *job, renderings []*rendering, specs []resize.Spec, images []resize.Image) ([]*rendering, error) {
+	byShrink := map[int][]*rendering{}
+	for _, l := range renderings {
 		byShrink[l.shrink] = append(byShrink[l.shrink], l)
 	}
 	for _, same := range byShrink {
-		if err := j.show(context.Background(), same, specs, images); err != nil {
+		if err := j.renderGroup(context.Background(), same, specs, images); err != nil {
 			return nil, err
 		}
 	}
@@ -39,16 +39,16 @@ func throughLibvips(j *job, looks []*look, specs []resize.Spec, images []resize.
 }
 
 // make makes images of original as Resize does, by the given way alone.
-func (w way) make(r *Resizer, original []byte, specs ...resize.Spec) ([]resize.Image, []*look, error) {
+func (w way) make(r *Resizer, original []byte, specs ...resize.Spec) ([]resize.Image, []*rendering, error) {
 	var images []resize.Image
-	var left []*look
+	var left []*rendering
 	err := r.alone(original, func(j *job) error {
-		looks, err := j.looks(specs)
+		renderings, err := j.renderings(specs)
 		if err != nil {
 			return err
 		}
 		images = make([]resize.Image, len(specs))
-		left, err = w(j, looks, specs, images)
+		left, err = w(j, renderings, specs, images)
 		return err
 	})
 	return images, left, err
@@ -110,7 +110,16 @@ func studio(m image.Image) image.Image {
 		for x := coded.Rect.Min.X; x < coded.Rect.Max.X; x++ {
 			c := coded.YCbCrAt(x, y)
 			luma, blue, red := (float64(c.Y)-16)/219, (float64(c.Cb)-128)/224, (float64(c.Cr)-128)/224
-			out.SetNRGBA(x, y, color.NRGBA{to8(luma + 1.402*red), to8(luma - 0.344136*blue - 0.714136*red), to8(luma + 1.772*blue), 255})
+			out.SetNRGBA(
+				x,
+				y,
+				color.NRGBA{
+					to8(luma + 1.402*red),
+					to8(luma - 0.344136*blue - 0.714136*red),
+					to8(luma + 1.772*blue),
+					255,
+				},
+			)
 		}
 	}
 	return out
@@ -120,9 +129,9 @@ func studio(m image.Image) image.Image {
 func reference(t testing.TB, r *Resizer, original []byte, s resize.Spec) image.Image {
 	t.Helper()
 	s.Format, s.Quality = resize.PNG, 0
-	w := way(func(j *job, looks []*look, specs []resize.Spec, images []resize.Image) ([]*look, error) {
-		looks[0].shrink = 1
-		return throughLibvips(j, looks, specs, images)
+	w := way(func(j *job, renderings []*rendering, specs []resize.Spec, images []resize.Image) ([]*rendering, error) {
+		renderings[0].shrink = 1
+		return throughLibvips(j, renderings, specs, images)
 	})
 	images, _, err := w.make(r, original, s)
 	if err != nil {

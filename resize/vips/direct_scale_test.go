@@ -30,7 +30,11 @@ func TestVectorsScaleAsPlainCDoes(t *testing.T) {
 
 func TestAPlainWallStaysPlain(t *testing.T) {
 	for v := range 256 {
-		lines := [][]byte{bytes.Repeat([]byte{byte(v)}, 300+room), bytes.Repeat([]byte{byte(v)}, 300+room), bytes.Repeat([]byte{byte(v)}, 300+room)}
+		lines := [][]byte{
+			bytes.Repeat([]byte{byte(v)}, 300+room),
+			bytes.Repeat([]byte{byte(v)}, 300+room),
+			bytes.Repeat([]byte{byte(v)}, 300+room),
+		}
 		fast, _, err := scaleLines(lines, 171)
 		if err != nil {
 			t.Fatal(err)

@@ -20,7 +20,15 @@ import (
 
 func TestDirectPathMakesThePictureOfLibvips(t *testing.T) {
 	r := newResizer(t)
-	names := []string{"640x640-q100.jpg", "640x640-q100.webp", "200x200-cover-q100.webp", "1080x1080-q100.jpg", "320x-q100.jpg", "300x500-cover-at20x90-rot90-q100.jpg", "2000x2000-q100.jpg"}
+	names := []string{
+		"640x640-q100.jpg",
+		"640x640-q100.webp",
+		"200x200-cover-q100.webp",
+		"1080x1080-q100.jpg",
+		"320x-q100.jpg",
+		"300x500-cover-at20x90-rot90-q100.jpg",
+		"2000x2000-q100.jpg",
+	}
 	for _, file := range append([]string{"progressive-p3.jpg"}, phonePhotos...) {
 		original := photo(t, file)
 		for _, name := range names {
@@ -47,14 +55,34 @@ func alike(t *testing.T, r *Resizer, original []byte, s resize.Spec, similar flo
 		t.Fatal(err)
 	}
 	if direct[0].Width != other[0].Width || direct[0].Height != other[0].Height {
-		t.Fatalf("%s: it has %dx%d pixels, by libvips %dx%d", s.Name(), direct[0].Width, direct[0].Height, other[0].Width, other[0].Height)
+		t.Fatalf(
+			"%s: it has %dx%d pixels, by libvips %dx%d",
+			s.Name(),
+			direct[0].Width,
+			direct[0].Height,
+			other[0].Width,
+			other[0].Height,
+		)
 	}
 	luma, rgb := fieldsOf(pixels(t, direct[0]))
 	otherLuma, otherRGB := fieldsOf(pixels(t, other[0]))
 	got := ssim(luma, otherLuma)
-	t.Logf("%s: SSIM %.4f, %.1f dB, %d bytes, by libvips %d", s.Name(), got, psnr(rgb, otherRGB), len(direct[0].Body), len(other[0].Body))
+	t.Logf(
+		"%s: SSIM %.4f, %.1f dB, %d bytes, by libvips %d",
+		s.Name(),
+		got,
+		psnr(rgb, otherRGB),
+		len(direct[0].Body),
+		len(other[0].Body),
+	)
 	if got < similar || psnr(rgb, otherRGB) < 36 {
-		t.Errorf("%s: SSIM between the paths is %.4f (want %.2f), PSNR %.1f dB (want 36)", s.Name(), got, similar, psnr(rgb, otherRGB))
+		t.Errorf(
+			"%s: SSIM between the paths is %.4f (want %.2f), PSNR %.1f dB (want 36)",
+			s.Name(),
+			got,
+			similar,
+			psnr(rgb, otherRGB),
+		)
 	}
 }
 
@@ -67,7 +95,9 @@ func cloth(w, h int) *image.NRGBA {
 		for x := range w {
 			fx, fy := float64(x), float64(y)
 			m.SetNRGBA(x, y, color.NRGBA{
-				u(math.Sin(fx/9+fy/31) * math.Cos(fy/7)), u(math.Sin(fx*fx/4000 + fy/5)), u(math.Cos(fx/13) * math.Sin(fy*fx/9000)), 255,
+				u(
+					math.Sin(fx/9+fy/31) * math.Cos(fy/7),
+				), u(math.Sin(fx*fx/4000 + fy/5)), u(math.Cos(fx/13) * math.Sin(fy*fx/9000)), 255,
 			})
 		}
 	}
@@ -100,7 +130,10 @@ func TestDirectPathCropsAndTurnsAsLibvipsDoes(t *testing.T) {
 	for o := 1; o <= 8; o++ {
 		original := oriented(jpegOf(t, cloth(723, 541), 95), o) // no multiples of a block
 		for _, name := range names {
-			t.Run(fmt.Sprintf("orientation %d, %s", o, name), func(t *testing.T) { alike(t, r, original, spec(t, name), 0.98) })
+			t.Run(
+				fmt.Sprintf("orientation %d, %s", o, name),
+				func(t *testing.T) { alike(t, r, original, spec(t, name), 0.98) },
+			)
 		}
 	}
 }
@@ -140,18 +173,22 @@ func TestDirectPathLeavesToLibvipsWhatItDoesNotKnow(t *testing.T) {
 	} {
 		images, left, err := way(directly).make(r, original, spec(t, name))
 		if err != nil || len(left) != 1 || images[0].Body != nil {
-			t.Errorf("%s: %d bytes, %d looks are left, %v", name, len(images[0].Body), len(left), err)
+			t.Errorf("%s: %d bytes, %d renderings are left, %v", name, len(images[0].Body), len(left), err)
 		}
 	}
-	// A look of several formats is parted.
+	// A rendering of several formats is parted.
 	images, left, err := way(directly).make(r, original, spec(t, "100x.png"), spec(t, "100x.webp"), spec(t, "100x.jpg"))
-	if err != nil || len(left) != 1 || len(left[0].wanted) != 1 || left[0].wanted[0] != 0 || images[0].Body != nil || images[1].Body == nil || images[2].Body == nil {
-		t.Errorf("of png, webp and jpg %d looks are left, %v", len(left), err)
+	if err != nil || len(left) != 1 || len(left[0].wanted) != 1 || left[0].wanted[0] != 0 || images[0].Body != nil ||
+		images[1].Body == nil ||
+		images[2].Body == nil {
+		t.Errorf("of png, webp and jpg %d renderings are left, %v", len(left), err)
 	}
 	// Red, green and blue as they are, which an Adobe segment says.
-	adobe := append(append(bytes.Clone(original[:2]), "\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"...), original[2:]...)
+	adobe := append(
+		append(bytes.Clone(original[:2]), "\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"...),
+		original[2:]...)
 	if _, left, err := way(directly).make(r, adobe, spec(t, "100x.jpg")); err != nil || len(left) != 1 {
-		t.Errorf("RGB in a JPEG: %d looks are left, %v", len(left), err)
+		t.Errorf("RGB in a JPEG: %d renderings are left, %v", len(left), err)
 	}
 	if _, err := r.Resize(t.Context(), adobe, spec(t, "100x.jpg")); err != nil {
 		t.Errorf("RGB in a JPEG: %v", err)

@@ -11,20 +11,20 @@ import (
 )
 
 const (
-	// webpEffort is cwebp's -m. 2 would take 18 % less CPU for 2.4 % more bytes.
+	// webpEffort is cwebp's -m. 2 would use 18 % less CPU for 2.4 % more bytes.
 	webpEffort = 4
 	// avifEffort is libvips' effort: 9 minus the speed of the AV1 encoder. Speed 8 takes
 	// 0.2 s for 640 pixels where bimg's default, speed 0, takes 6.6 s.
 	avifEffort = 1
-	// heicEffort is libvips' effort, of which libheif makes a preset of x265: 0-9.
+	// heicEffort, 0-9, is libvips' effort, which libheif maps to a preset of x265.
 	heicEffort = 4
-	// gifEffort, 1-10, is how long a palette is looked for; 7 is libvips' own.
+	// gifEffort, 1-10, is the effort to find a palette; 7 is libvips' default.
 	gifEffort = 7
-	// jxlEffort, 1-9, is cjxl's -e. 7, its own, takes several times as long.
+	// jxlEffort, 1-9, is cjxl's -e. Its default, 7, takes several times as long.
 	jxlEffort = 4
 )
 
-// longestSide is what the format can hold, in pixels.
+// longestSide is the largest side that a format can store, in pixels.
 var longestSide = map[resize.Format]int{
 	resize.JPEG: 65_500, // libjpeg's JPEG_MAX_DIMENSION
 	resize.PNG:  1<<31 - 1,
@@ -32,11 +32,11 @@ var longestSide = map[resize.Format]int{
 	resize.AVIF: 16_384, // libvips' own limit for HEIF
 	resize.HEIC: 16_384,
 	resize.GIF:  65_535, // 16 bits
-	resize.JXL:  65_535, // what a Resizer's answer may say; the format holds more
+	resize.JXL:  65_535, // the limit of a Resizer's answer; the format allows more
 }
 
-// encode saves p, which is bare, as s, in a file that holds what is carried and no more.
-func encode(b *bench, p picture, s resize.Spec, with carried) ([]byte, error) {
+// encode saves p, which has no metadata, as s, in a file with only the given metadata.
+func encode(b *arena, p picture, s resize.Spec, with carried) ([]byte, error) {
 	var err error
 	switch s.Format {
 	case resize.AVIF, resize.HEIC:
@@ -54,8 +54,7 @@ func encode(b *bench, p picture, s resize.Spec, with carried) ([]byte, error) {
 	return with.into(body, s.Format)
 }
 
-// encodePicture saves p in a file that holds nothing else, or in AVIF, HEIC and JPEG XL
-// what p carries.
+// encodePicture saves p without metadata; AVIF, HEIC and JPEG XL include what carry attached.
 func encodePicture(p picture, s resize.Spec) ([]byte, error) {
 	f, quality := s.Format, s.EncodeQuality()
 	var buf unsafe.Pointer
@@ -81,7 +80,7 @@ func encodePicture(p picture, s resize.Spec) ([]byte, error) {
 	case resize.JXL:
 		result = C.tier_save_jxl(p.image, C.int(quality), jxlEffort, &buf, &n)
 	default:
-		return nil, fmt.Errorf("%w: nothing here encodes %s", resize.ErrSpec, f)
+		return nil, fmt.Errorf("%w: no encoder for %s", resize.ErrSpec, f)
 	}
 	defer C.g_free(C.gpointer(buf))
 	if result != 0 {
@@ -90,9 +89,9 @@ func encodePicture(p picture, s resize.Spec) ([]byte, error) {
 	body := C.GoBytes(buf, C.int(n))
 	switch f {
 	case resize.PNG:
-		return barePNG(body)
+		return stripPNG(body)
 	case resize.WebP:
-		return bareWebP(body)
+		return stripWebP(body)
 	}
 	return body, nil
 }

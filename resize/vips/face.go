@@ -7,22 +7,22 @@ import (
 	pigo "github.com/esimov/pigo/core"
 )
 
-// cascade is what pigo's detector of faces has learnt: cascade/facefinder of pigo 1.4.6,
-// whose licence (MIT) lies beside it.
+// cascade is the trained model of pigo's face detector: cascade/facefinder of pigo 1.4.6 (MIT, see
+// the LICENSE beside it).
 //
 //go:embed cascade/facefinder
 var cascade []byte
 
-// faceSide is the long side, in pixels, of the picture in which faces are looked for: more
-// costs time by the square of it, and finds faces that a crop would not be about.
+// faceSide is the long side, in pixels, of the image in which faces are detected. A larger one
+// takes quadratic time and finds faces that are too small to crop to.
 const faceSide = 400
 
-// faceSure is how sure the detector has to be, summed over the windows that saw a face.
-// What is below 5 is mostly leaves and shirts (pigo's own examples take 5).
-const faceSure = 5
+// minFaceScore is the minimum score of a detection, summed over its windows. Lower scores are
+// mostly leaves and shirts (pigo's examples use 5 too).
+const minFaceScore = 5
 
-// findFaces returns the middle of the faces in m, as parts of its width and height, each
-// counted as much as it is large; false if there are none. It is plain Go.
+// findFaces returns the centre of the faces in m, as fractions of its width and height, weighted by
+// their area; ok is false if there are none.
 func findFaces(m *image.NRGBA) (x, y float64, ok bool) {
 	detector, err := pigo.NewPigo().Unpack(cascade)
 	if err != nil {
@@ -37,7 +37,7 @@ func findFaces(m *image.NRGBA) (x, y float64, ok bool) {
 	}, 0)
 	sum := 0.0
 	for _, face := range detector.ClusterDetections(found, 0.2) {
-		if face.Q < faceSure {
+		if face.Q < minFaceScore {
 			continue
 		}
 		weight := float64(face.Scale) * float64(face.Scale)
@@ -49,7 +49,7 @@ func findFaces(m *image.NRGBA) (x, y float64, ok bool) {
 	return x / sum / float64(cols), y / sum / float64(rows), true
 }
 
-// luma returns the brightness of m by the means of by times by pixels (ITU-R BT.601).
+// luma returns the brightness of m (ITU-R BT.601), averaged over blocks of by × by pixels.
 func luma(m *image.NRGBA, by int) (grey []uint8, cols, rows int) {
 	cols, rows = max(1, m.Rect.Dx()/by), max(1, m.Rect.Dy()/by)
 	grey = make([]uint8, cols*rows)
@@ -66,9 +66,9 @@ func luma(m *image.NRGBA, by int) (grey []uint8, cols, rows int) {
 	return grey, cols, rows
 }
 
-// face crops p to that size around its faces, as near to the middle as the edges allow; ok
-// is false where there are none.
-func (b *bench) face(p picture, to size) (at rect, ok bool, err error) {
+// face returns the crop of that size around the faces of p, as centred as the edges allow; ok is
+// false if there are none.
+func (b *arena) face(p picture, to size) (at rect, ok bool, err error) {
 	if p, err = b.memory(p); err != nil {
 		return rect{}, false, err
 	}

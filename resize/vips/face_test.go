@@ -17,7 +17,8 @@ import (
 // faces is a photo of people that comes with the detector's module.
 func faces(t *testing.T) []byte {
 	t.Helper()
-	dir, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/esimov/pigo").Output()
+	dir, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/esimov/pigo").
+		Output()
 	if err != nil {
 		t.Skipf("where the detector's module lies: %v", err)
 	}
@@ -81,7 +82,12 @@ func TestAFaceIsKeptWhereverItIs(t *testing.T) {
 func TestWithoutFacesTheEyeDecides(t *testing.T) {
 	r := newResizer(t)
 	original := plainPNG(t, 300, 100, color.NRGBA{90, 90, 90, 255})
-	images, err := r.Resize(t.Context(), original, spec(t, "100x100-cover-face.png"), spec(t, "100x100-cover-smart.png"))
+	images, err := r.Resize(
+		t.Context(),
+		original,
+		spec(t, "100x100-cover-face.png"),
+		spec(t, "100x100-cover-smart.png"),
+	)
 	if err != nil || !bytes.Equal(images[0].Body, images[1].Body) {
 		t.Errorf("%v, or another crop", err)
 	}

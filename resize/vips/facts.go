@@ -16,22 +16,24 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// factsSide is the box, in pixels, of the picture that the hashes of an Info are made of:
-// the largest that a thumbhash takes (https://evanw.github.io/thumbhash/).
-const factsSide = 100
+// infoSide is the box, in pixels, of the image from which the hashes of an Info are computed: the
+// largest that ThumbHash accepts (https://evanw.github.io/thumbhash/).
+const infoSide = 100
 
-// factsOf makes the Info of an original whose first frame, upright and small, is m. The
-// pixels of m are not premultiplied, as those of an image.NRGBA.
-func factsOf(h resize.Header, bytes int, m *image.NRGBA) (resize.Image, error) {
+// newInfo returns the Info of an original. m is its first frame, upright and small, with
+// non-premultiplied pixels as in any image.NRGBA.
+func newInfo(h resize.Header, bytes int, m *image.NRGBA) (resize.Image, error) {
 	info := resize.NewInfo(h, bytes)
-	// The encoder copies into an image.RGBA and takes what it finds there for colours that
-	// are not premultiplied: so it is handed such colours under that name.
-	info.ThumbHash = base64.StdEncoding.EncodeToString(thumbhash.EncodeImage(&image.RGBA{Pix: m.Pix, Stride: m.Stride, Rect: m.Rect}))
+	// The encoder takes an image.RGBA but treats its pixels as non-premultiplied, so they are
+	// passed without conversion.
+	info.ThumbHash = base64.StdEncoding.EncodeToString(
+		thumbhash.EncodeImage(&image.RGBA{Pix: m.Pix, Stride: m.Stride, Rect: m.Rect}),
+	)
 	across, down := 4, 3
 	if info.Height > info.Width {
 		across, down = 3, 4
 	}
-	hash, err := blurhash.Encode(across, down, fewer(m))
+	hash, err := blurhash.Encode(across, down, shrinkOnWhite(m))
 	if err != nil {
 		return resize.Image{}, fmt.Errorf("%w: make a blurhash: %w", resize.ErrFailed, err)
 	}
@@ -40,9 +42,9 @@ func factsOf(h resize.Header, bytes int, m *image.NRGBA) (resize.Image, error) {
 	return info.Image()
 }
 
-// fewer returns m on white, by the means of as many pixels as make it at most 32 a side:
-// a blurhash has at most four waves a side, and its encoder takes long over a pixel.
-func fewer(m *image.NRGBA) *image.RGBA {
+// shrinkOnWhite returns m on white, averaged down to at most 32 pixels a side: a BlurHash has at
+// most four components a side, and its encoder is slow per pixel.
+func shrinkOnWhite(m *image.NRGBA) *image.RGBA {
 	const most = 32
 	width, height := m.Rect.Dx(), m.Rect.Dy()
 	by := max((width+most-1)/most, (height+most-1)/most, 1)
@@ -70,8 +72,7 @@ func fewer(m *image.NRGBA) *image.RGBA {
 	return out
 }
 
-// meanColour returns the mean of the colours that are seen, each as much as it is opaque;
-// white, where nothing is seen.
+// meanColour returns the mean colour weighted by opacity, or white if everything is transparent.
 func meanColour(m *image.NRGBA) string {
 	var sum [3]int
 	opaque := 0
@@ -88,8 +89,8 @@ func meanColour(m *image.NRGBA) string {
 	return fmt.Sprintf("#%02x%02x%02x", (sum[0]+opaque/2)/opaque, (sum[1]+opaque/2)/opaque, (sum[2]+opaque/2)/opaque)
 }
 
-// nrgba returns a copy of the pixels of p, which is in memory: eight bits of grey or sRGB,
-// with alpha or without.
+// nrgba returns a copy of the pixels of p, which is in memory: 8-bit greyscale or sRGB, with or
+// without alpha.
 func (p picture) nrgba() (*image.NRGBA, error) {
 	s, bands := p.size(), int(p.image.Bands)
 	data := C.vips_image_get_data(p.image)
@@ -113,7 +114,7 @@ func (p picture) nrgba() (*image.NRGBA, error) {
 	return m, nil
 }
 
-// pixels returns a copy of the pixels of a view that is finished and has that size.
+// pixels returns a copy of the pixels of a finished view of size s.
 func (d directDecoder) pixels(view int, s size) (*image.NRGBA, error) {
 	var rgb *C.uchar
 	if fault := C.tier_direct_pixels(d.d, C.int(view), &rgb); fault != 0 {

@@ -15,14 +15,14 @@ import (
 // Spec, and encodes a small picture that is there already. It returns what each took.
 func floor(t testing.TB, r *Resizer, original []byte, s resize.Spec) (decode, encode time.Duration, err error) {
 	err = r.alone(original, func(j *job) error {
-		looks, err := j.looks([]resize.Spec{s})
+		renderings, err := j.renderings([]resize.Spec{s})
 		if err != nil {
 			return err
 		}
 		before := cpu(t)
 		d, err := openDirect(j.original)
 		if err == nil {
-			err = d.decode(looks[0].shrink)
+			err = d.decode(renderings[0].shrink)
 		}
 		d.close()
 		if err != nil {
@@ -39,17 +39,17 @@ func floor(t testing.TB, r *Resizer, original []byte, s resize.Spec) (decode, en
 		if err != nil {
 			return err
 		}
-		if err := d.want(looks[0]); err != nil {
+		if err := d.want(renderings[0]); err != nil {
 			return err
 		}
-		if err := d.decode(looks[0].shrink); err != nil {
+		if err := d.decode(renderings[0].shrink); err != nil {
 			return err
 		}
-		if err := d.finish(0, looks[0].plan.turn, transform); err != nil {
+		if err := d.finish(0, renderings[0].plan.turn, transform); err != nil {
 			return err
 		}
 		before = cpu(t)
-		_, err = d.encode(0, looks[0], s)
+		_, err = d.encode(0, renderings[0], s)
 		encode = cpu(t) - before
 		return err
 	})

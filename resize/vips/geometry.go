@@ -2,26 +2,26 @@ package vips
 
 import "github.com/novasocial/imagetier/resize"
 
-// Two frames are used here. The stored frame is that of the pixels as they lie in the
-// file; the seen frame is that of the picture after EXIF orientation and the turn of the
-// Spec, in which box and gravity are meant. Scaling and cropping happen in the stored
-// frame, because pixels can be decoded, scaled and cropped from top to bottom without
-// ever being held as a whole there; only the small result is turned.
+// There are two frames of reference. The stored frame is that of the pixels in the file. The seen
+// frame is that of the image after EXIF orientation and the rotation of the Spec; box and gravity
+// refer to it. Scaling and cropping happen in the stored frame, because there pixels can be
+// decoded, scaled and cropped from top to bottom without holding the whole image. Only the small
+// result is rotated.
 
-// A turn is one of the eight ways to lay a picture on itself: degrees clockwise, then,
-// if mirror is true, left and right change places.
+// A turn is one of the eight symmetries of a rectangle: a clockwise rotation, followed by swapping
+// left and right if mirror is true.
 type turn struct {
 	degrees int // 0, 90, 180, 270
 	mirror  bool
 }
 
-// exifTurns says what turns the stored pixels upright (EXIF 2.32, tag 0x0112), 1-8.
+// exifTurns maps an orientation, 1-8, to the turn that makes the image upright (EXIF 2.32, 0x0112).
 var exifTurns = [9]turn{
 	1: {0, false}, 2: {0, true}, 3: {180, false}, 4: {180, true},
 	5: {90, true}, 6: {90, false}, 7: {270, true}, 8: {270, false},
 }
 
-// turnOf returns what leads from the stored to the seen frame.
+// turnOf returns the turn from the stored to the seen frame.
 func turnOf(orientation int, s resize.Spec) turn {
 	t := exifTurns[orientation].then(turn{degrees: s.Rotate})
 	switch s.Mirror {
@@ -33,16 +33,16 @@ func turnOf(orientation int, s resize.Spec) turn {
 	return t
 }
 
-// then returns the turn that does t and after it u.
+// then returns the turn that applies t and then u.
 func (t turn) then(u turn) turn {
 	d := u.degrees
-	if t.mirror { // turning a mirrored picture is turning it the other way before it is mirrored
+	if t.mirror { // rotating a mirrored image is mirroring one rotated the other way
 		d = 360 - d
 	}
 	return turn{(t.degrees + d) % 360, t.mirror != u.mirror}
 }
 
-// undo returns the turn that takes t back.
+// undo returns the inverse of t.
 func (t turn) undo() turn {
 	if t.mirror {
 		return t // a reflection
@@ -50,13 +50,13 @@ func (t turn) undo() turn {
 	return turn{degrees: (360 - t.degrees) % 360}
 }
 
-// swaps reports whether width and height change places.
+// swaps reports whether t swaps width and height.
 func (t turn) swaps() bool { return t.degrees%180 != 0 }
 
-// size is pixels, each at least 1.
+// size is in pixels, each at least 1.
 type size struct{ width, height int }
 
-// of returns the size that a picture of size s has after the turn.
+// of returns the size of a picture of size s after the turn.
 func (t turn) of(s size) size {
 	if t.swaps() {
 		return size{s.height, s.width}
@@ -64,13 +64,13 @@ func (t turn) of(s size) size {
 	return s
 }
 
-// rect is a part of a picture, in pixels from its top left corner.
+// rect is a part of a picture, in pixels from the top left corner.
 type rect struct{ left, top, width, height int }
 
 func (s size) whole() rect { return rect{0, 0, s.width, s.height} }
 func (r rect) size() size  { return size{r.width, r.height} }
 
-// ofRect returns where r, a part of a picture of size s, lies after the turn.
+// ofRect returns the position of r, a part of a picture of size s, after the turn.
 func (t turn) ofRect(r rect, s size) rect {
 	for d := 0; d < t.degrees; d += 90 {
 		r = rect{s.height - r.top - r.height, r.left, r.height, r.width}
@@ -82,18 +82,18 @@ func (t turn) ofRect(r rect, s size) rect {
 	return r
 }
 
-// A plan says how one Spec is made of one picture, in the order of its fields.
+// A plan says how one rendering is made from one image, in the order of its fields.
 type plan struct {
-	scaled size // what the picture is scaled to; stored frame
-	crop   rect // what is kept of that; stored frame
-	turn   turn // to the seen frame, that of all that follows
+	scaled size // size to scale to; stored frame
+	crop   rect // part to keep; stored frame
+	turn   turn // to the seen frame, in which all further steps happen
 
-	attention size // unless zero: cropped to this size, where the eye goes or faces are
-	enlarged  size // unless zero: scaled to this size
-	canvas    size // unless zero: put in the middle of a background of this size
+	attention size // unless zero: crop to this size around faces or the most interesting part
+	enlarged  size // unless zero: scale to this size
+	canvas    size // unless zero: centre on a background of this size
 }
 
-// planFor plans s for a picture of that size and orientation as stored.
+// planFor plans s for an image with this stored size and orientation.
 func planFor(s resize.Spec, stored size, orientation int) plan {
 	p := plan{turn: turnOf(orientation, s)}
 	upright := exifTurns[orientation].of(stored)
@@ -112,8 +112,8 @@ func planFor(s resize.Spec, stored size, orientation int) plan {
 		if (s.Gravity == resize.GravitySmart || s.Gravity == resize.GravityFace) && scaled != out {
 			p.attention = out
 			if scaled.width > seen.width {
-				// Where to look is found before the picture is enlarged: a long strip that
-				// covers a box would have very many pixels in between.
+				// Find the crop before enlarging: a long strip that covers a box would have very
+				// many pixels in between.
 				scaled, p.attention, p.enlarged = seen, largest(seen, out), out
 			}
 			kept = scaled
@@ -124,8 +124,7 @@ func planFor(s resize.Spec, stored size, orientation int) plan {
 	return p
 }
 
-// cover returns the smallest size of the ratio of picture that covers box, one side of
-// it exactly.
+// cover returns the smallest size with picture's aspect ratio that covers box, exactly on one side.
 func cover(picture, box size) size {
 	if picture.width*box.height > picture.height*box.width {
 		return size{max(box.width, nearest(picture.width*box.height, picture.height)), box.height}
@@ -133,7 +132,7 @@ func cover(picture, box size) size {
 	return size{box.width, max(box.height, nearest(picture.height*box.width, picture.width))}
 }
 
-// largest returns the largest part of picture that has the ratio of box.
+// largest returns the size of the largest part of picture with box's aspect ratio.
 func largest(picture, box size) size {
 	if picture.width*box.height > picture.height*box.width {
 		return size{max(1, nearest(picture.height*box.width, box.height)), picture.height}
@@ -141,11 +140,11 @@ func largest(picture, box size) size {
 	return size{picture.width, max(1, nearest(picture.width*box.height, box.width))}
 }
 
-// nearest returns a/b, rounded to the nearest.
+// nearest returns a/b, rounded to the nearest integer.
 func nearest(a, b int) int { return (a + b/2) / b }
 
-// cropTo returns the part of the given size that the gravity of s keeps of a picture.
-// A focal point comes as near to the middle of it as the edges allow.
+// cropTo returns the part of size keep that the gravity of s keeps of a picture. A focal point is
+// as close to its centre as the edges allow.
 func cropTo(s resize.Spec, picture, keep size) rect {
 	x, y := 50, 50 // percent
 	switch s.Gravity {
@@ -163,15 +162,15 @@ func cropTo(s resize.Spec, picture, keep size) rect {
 	return rect{around(x, picture.width, keep.width), around(y, picture.height, keep.height), keep.width, keep.height}
 }
 
-// around returns where keep of n pixels begin, so that their middle is as near as the
-// ends allow to percent of n. What cannot be halved is rounded down.
+// around returns the start of keep of n pixels whose centre is as close to percent of n as the ends
+// allow, rounded down.
 func around(percent, n, keep int) int {
-	twice := 2*percent*n - 100*keep // of hundredths of a pixel
+	twice := 2*percent*n - 100*keep // in 1/200 pixels
 	return min(max(0, twice/200), n-keep)
 }
 
-// factor returns by how much the picture is made smaller at least, below 1 if it is
-// enlarged in one direction or both.
+// factor returns the smaller of the two factors by which the image is scaled down; it is below 1 if
+// a side is enlarged.
 func (p plan) factor(stored size) float64 {
 	return min(float64(stored.width)/float64(p.scaled.width), float64(stored.height)/float64(p.scaled.height))
 }

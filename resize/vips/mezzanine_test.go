@@ -52,14 +52,27 @@ func TestFromTheMezzanineLittleIsLost(t *testing.T) {
 		}
 		t.Logf("%s: %.2f dB and %.4f SSIM below what is made from the original", name, lost, unlike)
 		if lost > 0.4 || unlike > 0.004 {
-			t.Errorf("%s: %.2f dB and %.4f SSIM are lost in the mezzanine, allowed are 0.4 and 0.004", name, lost, unlike)
+			t.Errorf(
+				"%s: %.2f dB and %.4f SSIM are lost in the mezzanine, allowed are 0.4 and 0.004",
+				name,
+				lost,
+				unlike,
+			)
 		}
 	}
 }
 
 func TestWhatIsMadeTogetherOfAPhotoIsWhatIsMadeAlone(t *testing.T) {
 	r := newResizer(t)
-	all := []resize.Spec{spec(t, "640x640.webp"), {Shape: resize.ShapeInfo, Format: resize.JSON}, spec(t, "640x640.jpg"), spec(t, "100x100.webp"), resize.Mezzanine(640), spec(t, "100x100.jpg"), resize.Mezzanine(mezzanineSide)}
+	all := []resize.Spec{
+		spec(t, "640x640.webp"),
+		{Shape: resize.ShapeInfo, Format: resize.JSON},
+		spec(t, "640x640.jpg"),
+		spec(t, "100x100.webp"),
+		resize.Mezzanine(640),
+		spec(t, "100x100.jpg"),
+		resize.Mezzanine(mezzanineSide),
+	}
 	for _, file := range phonePhotos { // with profiles that are converted, and without
 		original := photo(t, file)
 		images, err := r.Resize(t.Context(), original, all...)

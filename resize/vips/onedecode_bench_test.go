@@ -17,10 +17,24 @@ var (
 )
 
 // decodeJobs are those that a feed asks for most. The first four have targets.
-var decodeJobs = []string{"640x640.jpg", "640x640.webp", "200x200-cover.webp", "1080x1080.jpg", "1080x1080.webp", "320x320.webp"}
+var decodeJobs = []string{
+	"640x640.jpg",
+	"640x640.webp",
+	"200x200-cover.webp",
+	"1080x1080.jpg",
+	"1080x1080.webp",
+	"320x320.webp",
+}
 
 // postSet is what one post needs, info besides.
-var postSet = []string{"200x200-cover.webp", "320x320.webp", "640x640.webp", "1080x1080.webp", "640x640.jpg", "1080x1080.jpg"}
+var postSet = []string{
+	"200x200-cover.webp",
+	"320x320.webp",
+	"640x640.webp",
+	"1080x1080.webp",
+	"640x640.jpg",
+	"1080x1080.jpg",
+}
 
 // What issue 4 asks for.
 const (
@@ -131,12 +145,27 @@ func oneRound(b *testing.B, r *Resizer, p benchPhoto, s resize.Spec) (c jobCost)
 
 func (costs jobCosts) table() string {
 	var t strings.Builder
-	t.WriteString("12 MP to, CPU ms | decode | encode | floor | bimg | lean libvips | imagetier | x floor | from its mezzanine: floor | lean libvips | imagetier | x floor\n")
+	t.WriteString(
+		"12 MP to, CPU ms | decode | encode | floor | bimg | lean libvips | imagetier | x floor | from its mezzanine: floor | lean libvips | imagetier | x floor\n",
+	)
 	t.WriteString("---|---|---|---|---|---|---|---|---|---|---|---\n")
 	for i, c := range costs {
-		fmt.Fprintf(&t, "%s | %.1f | %.1f | %.1f | %.1f | %.1f | **%.1f** | %s | %.1f | %.1f | **%.1f** | %s\n", decodeJobs[i],
-			c[floorDecode], c[floorEncode], c.floor(), c[byBimg], c[byLibvips], c[ours], verdict(c[ours]/c.floor(), mostOfFloor),
-			c.keptFloor(), c[keptByLibvips], c[keptOurs], verdict(c[keptOurs]/c.keptFloor(), mostOfFloor))
+		fmt.Fprintf(
+			&t,
+			"%s | %.1f | %.1f | %.1f | %.1f | %.1f | **%.1f** | %s | %.1f | %.1f | **%.1f** | %s\n",
+			decodeJobs[i],
+			c[floorDecode],
+			c[floorEncode],
+			c.floor(),
+			c[byBimg],
+			c[byLibvips],
+			c[ours],
+			verdict(c[ours]/c.floor(), mostOfFloor),
+			c.keptFloor(),
+			c[keptByLibvips],
+			c[keptOurs],
+			verdict(c[keptOurs]/c.keptFloor(), mostOfFloor),
+		)
 	}
 	return t.String()
 }
@@ -215,7 +244,9 @@ func measureSet(b *testing.B, r *Resizer, photos []benchPhoto) (c setCost) {
 // ordinary one two codings of pictures that differ by rounding differ by much more.
 func measureQuality(b *testing.B, r *Resizer, photos []benchPhoto) string {
 	var t strings.Builder
-	t.WriteString("PSNR dB / SSIM / bytes | lean libvips | imagetier | imagetier from the mezzanine | SSIM between lean libvips and imagetier, the least\n")
+	t.WriteString(
+		"PSNR dB / SSIM / bytes | lean libvips | imagetier | imagetier from the mezzanine | SSIM between lean libvips and imagetier, the least\n",
+	)
 	t.WriteString("---|---|---|---|---\n")
 	for _, name := range decodeJobs {
 		s := spec(b, name)

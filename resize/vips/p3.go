@@ -8,9 +8,8 @@ import (
 	"unicode/utf16"
 )
 
-// displayP3 is the profile that p3 embeds, the same in every file: version 4 of ICC.1, with
-// three primaries and one parametric curve, because a table of the curve would take most of
-// a thumbnail's bytes.
+// displayP3 is the profile that p3 embeds: ICC.1 version 4 with three primaries and one parametric
+// curve. A curve as a table would take most of a thumbnail's bytes.
 var displayP3 = compactProfile("Display P3", [3][3]int32{
 	{33759, 15807, -69},  // red
 	{19135, 45367, 2745}, // green
@@ -23,12 +22,12 @@ var displayP3 = compactProfile("Display P3", [3][3]int32{
 	2651,   // 0.04045
 })
 
-// d50 is the white of all profiles (ICC.1:2022, 7.2.16), in 65536ths like all numbers here.
+// d50 is the white point of all profiles (ICC.1:2022, 7.2.16), in units of 1/65536 as everywhere here.
 var d50 = [3]int32{63190, 65536, 54061}
 
-// compactProfile writes a profile of primaries that have been adapted to D50 from D65, and
-// of a curve that is ((a·x+b)^g, or c·x below d), parameters in the order g a b c d
-// (ICC.1:2022, 10.18, function 3).
+// compactProfile returns a profile with primaries that are adapted from D65 to D50 and a curve
+// ((a·x+b)^g, or c·x below d), whose parameters are in the order g a b c d (ICC.1:2022, 10.18,
+// function 3).
 func compactProfile(name string, primaries [3][3]int32, curve [5]int32) []byte {
 	be := binary.BigEndian
 	numbers := func(typ string, values ...int32) []byte {
@@ -46,7 +45,7 @@ func compactProfile(name string, primaries [3][3]int32, curve [5]int32) []byte {
 		}
 		return b
 	}
-	// Bradford's matrix from D65 to D50, as the standard's annex E and everyone write it.
+	// Bradford's matrix from D65 to D50, as in annex E of the standard.
 	adaptation := numbers("sf32", 68674, 1502, -3290, 1939, 64912, -1118, -605, 988, 49262)
 	shared := append(numbers("para"), 0, 3, 0, 0)
 	for _, v := range curve {
@@ -54,18 +53,21 @@ func compactProfile(name string, primaries [3][3]int32, curve [5]int32) []byte {
 	}
 	tags := []struct {
 		name string
-		body []byte // empty: that of the tag before
+		body []byte // if empty, shares that of the previous tag
 	}{
 		{"desc", text(name)}, {"cprt", text("CC0")},
 		{"wtpt", numbers("XYZ ", d50[:]...)}, {"chad", adaptation},
-		{"rXYZ", numbers("XYZ ", primaries[0][:]...)}, {"gXYZ", numbers("XYZ ", primaries[1][:]...)}, {"bXYZ", numbers("XYZ ", primaries[2][:]...)},
+		{
+			"rXYZ",
+			numbers("XYZ ", primaries[0][:]...),
+		}, {"gXYZ", numbers("XYZ ", primaries[1][:]...)}, {"bXYZ", numbers("XYZ ", primaries[2][:]...)},
 		{"rTRC", shared}, {"gTRC", nil}, {"bTRC", nil},
 	}
 
 	head := make([]byte, 128)
 	be.PutUint32(head[8:], 0x04200000)
 	copy(head[12:], "mntrRGB XYZ ")
-	for i, v := range [6]uint16{2026, 1, 1} { // it has to have a date
+	for i, v := range [6]uint16{2026, 1, 1} { // a creation date is mandatory
 		be.PutUint16(head[24+2*i:], v)
 	}
 	copy(head[36:], "acsp")

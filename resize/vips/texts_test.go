@@ -33,13 +33,13 @@ func TestOnlyCompressedTextsOfAPNGAreLeftOut(t *testing.T) {
 		if c.same {
 			want = c.file
 		}
-		if got := withoutTexts(c.file); !bytes.Equal(got, want) {
+		if got := withoutCompressedTexts(c.file); !bytes.Equal(got, want) {
 			t.Errorf("%s: %d bytes of %d, want %d", name, len(got), len(c.file), len(want))
 		}
 	}
 	for n := range len(whole) {
 		cut := with("zTXt", "a\x00\x00b")[:n]
-		if got := withoutTexts(cut); !bytes.Equal(got, cut) {
+		if got := withoutCompressedTexts(cut); !bytes.Equal(got, cut) {
 			t.Errorf("cut after %d bytes it is changed", n)
 		}
 	}

@@ -1,19 +1,18 @@
-// Package vips makes variants with libvips. It is the only package with C in it, and is
-// meant for a child process that decodes one image at a time and may be killed
-// (cmd/imagetier-resize, started by resize/workers): a decoder cannot be cancelled, and
-// some inputs end the process that decodes them.
+// Package vips makes variants with libvips. It is the only package that uses C, and runs in a
+// child process that decodes one image at a time and may be killed (cmd/imagetier-resize, started
+// by resize/workers): a decode cannot be cancelled, and some inputs crash the decoder. Start
+// reading at Resizer.Resize, then job.go.
 //
-// bimg starts and stops libvips, sets its caches, counts its memory and knows what it
-// loads. The pixels go another way, through a few calls of our own (vips.h): bimg 1.1.9
-// cannot refuse a truncated file, turns photos by re-encoding them from memory that was
-// freed already, keeps GPS positions in WebP, does not premultiply alpha, and decodes all
-// pixels of a picture into memory where a few rows are enough.
+// bimg starts and stops libvips, configures its caches and detects its loaders. Pixels are
+// processed by a few functions of our own (vips.h), because bimg 1.1.9 cannot refuse a truncated
+// file, rotates photos by re-encoding them from freed memory, keeps GPS positions in WebP, does
+// not premultiply alpha, and decodes whole images into memory where a few rows are enough.
 //
 // # Environment
 //
-// These are read when the process starts, before any Go code of ours runs, so whoever
-// starts it sets them: VIPS_BLOCK_UNTRUSTED=1 (New blocks the same loaders and more),
-// VIPS_CONCURRENCY=1 (New does it too) and MALLOC_ARENA_MAX=2 (less memory, faster).
+// libvips reads these variables when the process starts, before any Go code of ours runs, so the
+// parent process must set them: VIPS_BLOCK_UNTRUSTED=1 (New blocks the same loaders and more),
+// VIPS_CONCURRENCY=1 (New sets it too) and MALLOC_ARENA_MAX=2 (less memory, faster).
 package vips
 
 // #include "vips.h"
@@ -31,46 +30,46 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// Config says what a Resizer may do. Its zero value is ready to use.
+// Config configures a Resizer. Its zero value is ready to use.
 type Config struct {
-	// Limits are held against the header of every original once more, although whoever
-	// sends it here has done so. A field that is 0 means its default.
+	// Limits are checked for every original, although the sender has checked them too. A field
+	// that is 0 means its default.
 	Limits resize.Limits
-	// Watermarks are files by the name that Specs know them by (wm.NAME), images of any of
-	// the Kinds. New reads them. None by default; any other name is ErrSpec.
+	// Watermarks are image files by the name that Specs use (wm.NAME), of any of the Kinds. New
+	// reads them. Any other name in a Spec is ErrSpec.
 	Watermarks map[string]string
-	// Explain, unless nil, is told what libvips said about a job that failed. The text
-	// may quote the image and belongs into a log, never into an answer.
+	// Explain, if not nil, is called with libvips' error text of a failed job. The text may
+	// quote the image: log it, but never send it to a client.
 	Explain func(text string)
 }
 
-// Resizer is a resize.Resizer that runs libvips in this process. It is safe for
-// concurrent use and does one call at a time.
+// Resizer is a resize.Resizer that runs libvips in this process. It is safe for concurrent use and
+// runs one call at a time.
 //
-// Of the grammar it makes all but the formats that the libvips of this process cannot
-// encode (Capabilities), for which it returns a *resize.UnavailableError. Animations are kept of GIF
-// and WebP; of others the first frame is made. What p3 and credit put into a file is told in
-// carry.go: a GIF is sRGB with p3 too, and no file of grey has a profile.
+// It makes all variants except those in formats that this libvips cannot encode (Capabilities),
+// for which it returns a *resize.UnavailableError. It keeps animations of GIF and WebP; of others
+// it makes the first frame. For what p3 and credit add to a file see carry.go: a GIF is sRGB even
+// with p3, and greyscale files have no profile.
 type Resizer struct {
 	cfg        Config
-	saves      map[resize.Format]bool // what the libvips of this process can encode
+	saves      map[resize.Format]bool // formats that this libvips can encode
 	transforms transforms             // guarded by libvips
 	watermarks map[string]watermark   // by name
 }
 
-// libvips is held while a job runs. Error buffer, caches and settings of libvips are
-// those of the process, so two Resizers in one process take turns as well.
+// libvips is held while a job runs. libvips' error buffer, caches and settings are global, so all
+// Resizers in a process share it.
 var libvips sync.Mutex
 
-// New returns a Resizer. It makes the settings of libvips for the whole process: no
-// operation cache, one thread per picture, no loaders but those of the Kinds of resize.
+// New returns a Resizer. It configures libvips for the whole process: no operation cache, one
+// thread per image, and only the loaders of resize's Kinds.
 func New(cfg Config) (*Resizer, error) {
 	libvips.Lock()
 	defer libvips.Unlock()
 	if bimg.VipsMajorVersion != 8 || bimg.VipsMinorVersion < 13 {
-		return nil, fmt.Errorf("%w: libvips is %s, needed is 8.13 or a later 8", resize.ErrFailed, bimg.VipsVersion)
+		return nil, fmt.Errorf("%w: libvips is %s, want 8.13 or a later 8.x", resize.ErrFailed, bimg.VipsVersion)
 	}
-	bimg.Initialize() // nothing, unless Shutdown was called before
+	bimg.Initialize() // does nothing unless Shutdown was called
 	bimg.VipsCacheSetMax(0)
 	bimg.VipsCacheSetMaxMem(0)
 	C.vips_concurrency_set(1)
@@ -79,8 +78,8 @@ func New(cfg Config) (*Resizer, error) {
 	return r, r.readWatermarks()
 }
 
-// Close ends libvips in this process, after the job that runs. No Resizer of this process
-// may be used after it.
+// Close shuts libvips down in this process, after the running job. No Resizer of this process may
+// be used afterwards.
 func (r *Resizer) Close() {
 	libvips.Lock()
 	defer libvips.Unlock()
@@ -88,16 +87,16 @@ func (r *Resizer) Close() {
 	bimg.Shutdown()
 }
 
-// Resize makes one Image per Spec. Specs that differ only in what the encoder is told share
-// everything else, and those whose decoder makes the picture smaller by the same factor
-// (440 and 640 pixels of a phone photo) share one decode, unless its pixels are too many to
-// be held. The bytes of an Image depend on original and Spec alone.
+// Resize makes one Image per Spec. Specs that differ only in encoder settings share everything
+// else, and those for which the decoder scales by the same factor (440 and 640 pixels of a phone
+// photo) share one decode, unless its pixels take too much memory. The bytes of an Image depend
+// only on original and Spec.
 //
-// ctx is looked at between the steps: a decode that has begun goes on to its end.
+// ctx is checked between steps: a decode that has started runs to its end.
 func (r *Resizer) Resize(ctx context.Context, original []byte, specs ...resize.Spec) ([]resize.Image, error) {
 	libvips.Lock()
 	defer libvips.Unlock()
-	// libvips keeps buffers and profiling data for each thread.
+	// libvips keeps buffers and profiling data per thread.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer C.vips_thread_shutdown()
@@ -105,12 +104,12 @@ func (r *Resizer) Resize(ctx context.Context, original []byte, specs ...resize.S
 	var pin runtime.Pinner
 	defer pin.Unpin()
 	if len(original) > 0 {
-		pin.Pin(&original[0]) // libvips reads it later than in the call that it is handed to
+		pin.Pin(&original[0]) // libvips reads it after the call that receives it
 	}
 	for _, w := range r.watermarks {
 		pin.Pin(&w.file[0])
 	}
-	readable := withoutTexts(original)
+	readable := withoutCompressedTexts(original)
 	if len(readable) > 0 {
 		pin.Pin(&readable[0])
 	}
@@ -126,7 +125,7 @@ func (r *Resizer) Resize(ctx context.Context, original []byte, specs ...resize.S
 	return images, err
 }
 
-// resize is Resize of an original whose decoder is handed readable instead.
+// resize is Resize without locking; the decoder receives readable instead of original.
 func (r *Resizer) resize(ctx context.Context, original, readable []byte, specs []resize.Spec) ([]resize.Image, error) {
 	header, err := resize.ReadHeader(original)
 	if err != nil {
@@ -148,13 +147,13 @@ func (r *Resizer) resize(ctx context.Context, original, readable []byte, specs [
 	return j.make(ctx, specs)
 }
 
-// check returns nil if s can be made of an original with that header.
+// check returns nil if s can be made from an original with this header.
 func (r *Resizer) check(header resize.Header, s resize.Spec) error {
 	if err := s.CheckJob(); err != nil {
 		return err
 	}
 	if s.Shape != resize.ShapeVariant {
-		return nil // no larger than the original, and no format that could be missing
+		return nil // not larger than the original, and always encodable
 	}
 	if _, ok := r.watermarks[s.Watermark]; !ok && s.Watermark != "" {
 		return fmt.Errorf("%w: there is no watermark %s", resize.ErrSpec, s.Watermark)
@@ -166,12 +165,13 @@ func (r *Resizer) check(header resize.Header, s resize.Spec) error {
 		return err
 	}
 	if width, height := s.OutputSize(header.Upright()); max(width, height) > longestSide[s.Format] {
-		return fmt.Errorf("%w: it would be %dx%d pixels, %s holds %d a side", resize.ErrTooLarge, width, height, s.Format, longestSide[s.Format])
+		return fmt.Errorf("%w: it would be %dx%d pixels, the limit of %s for a side is %d",
+			resize.ErrTooLarge, width, height, s.Format, longestSide[s.Format])
 	}
 	return nil
 }
 
-// broken says that the decoder refused original, without the decoder's words.
+// broken converts an error of the decoder to ErrCorrupt, without libvips' text.
 func broken(err error, kind resize.Kind) error {
 	if errors.Is(err, errVips) {
 		return fmt.Errorf("%w: decode %s", resize.ErrCorrupt, kind)
@@ -179,7 +179,7 @@ func broken(err error, kind resize.Kind) error {
 	return err
 }
 
-// failed says that something went wrong that is no fault of the original.
+// failed converts an error that is not caused by the original to ErrFailed.
 func failed(err error, doing string) error {
 	if errors.Is(err, errVips) || errors.Is(err, errLayout) {
 		return fmt.Errorf("%w: %s", resize.ErrFailed, doing)

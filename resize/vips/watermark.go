@@ -11,16 +11,15 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// A watermark lies in the lower right corner, over all else, after every other step. It is
-// never enlarged, and is made smaller to a quarter of the picture's width and of its height
-// at most; a fiftieth of the shorter side is left free around it. So it needs no settings,
-// and a picture of any size shows it.
+// A watermark is drawn in the lower right corner after every other step. It is never enlarged, and
+// is scaled down to at most a quarter of the image's width and height; the margin is a fiftieth of
+// the shorter side. So it needs no settings and shows on images of any size.
 const (
-	markPart   = 4
-	markMargin = 50
+	watermarkFraction = 4
+	watermarkMargin   = 50
 )
 
-// readWatermarks reads the files of Config.Watermarks and tries whether they decode.
+// readWatermarks reads the files of Config.Watermarks and checks that they decode.
 func (r *Resizer) readWatermarks() error {
 	for name, path := range r.cfg.Watermarks {
 		file, err := os.ReadFile(path)
@@ -38,7 +37,7 @@ func (r *Resizer) readWatermarks() error {
 			return fmt.Errorf("read watermark %s: %w", name, err)
 		}
 		mark := watermark{file, h}
-		if err := r.tryWatermark(mark); err != nil {
+		if err := r.decodeWatermark(mark); err != nil {
 			return fmt.Errorf("read watermark %s: %w", name, broken(err, h.Kind))
 		}
 		r.watermarks[name] = mark
@@ -51,11 +50,11 @@ type watermark struct {
 	header resize.Header
 }
 
-func (r *Resizer) tryWatermark(w watermark) error {
+func (r *Resizer) decodeWatermark(w watermark) error {
 	var pin runtime.Pinner
 	defer pin.Unpin()
 	pin.Pin(&w.file[0])
-	var b bench
+	var b arena
 	defer b.clear()
 	p, err := b.load(w.header.Kind, w.file, 1)
 	if err == nil {
@@ -65,8 +64,8 @@ func (r *Resizer) tryWatermark(w watermark) error {
 	return err
 }
 
-// mark lays the watermark of l on p. Its file is pinned by the caller of the job.
-func (j *job) mark(b *bench, p picture, l *look) (picture, error) {
+// applyWatermark draws the watermark of l on p. The caller of the job has pinned its file.
+func (j *job) applyWatermark(b *arena, p picture, l *rendering) (picture, error) {
 	on, w := p.size(), j.watermarks[l.Watermark]
 	mark, err := b.load(w.header.Kind, w.file, 1)
 	if err != nil {
@@ -79,12 +78,16 @@ func (j *job) mark(b *bench, p picture, l *look) (picture, error) {
 		return picture{}, err
 	}
 	own := mark.size()
-	by := min(1, float64(on.width)/markPart/float64(own.width), float64(on.height)/markPart/float64(own.height))
+	by := min(
+		1,
+		float64(on.width)/watermarkFraction/float64(own.width),
+		float64(on.height)/watermarkFraction/float64(own.height),
+	)
 	to := size{max(1, int(by*float64(own.width)+0.5)), max(1, int(by*float64(own.height)+0.5))}
 	if mark, err = b.scale(mark, to); err != nil {
 		return picture{}, err
 	}
-	margin := min(on.width, on.height) / markMargin
+	margin := min(on.width, on.height) / watermarkMargin
 	return b.step(func(out **C.VipsImage) C.int {
 		return C.tier_mark(p.image, mark.image, C.int(on.width-to.width-margin), C.int(on.height-to.height-margin), out)
 	})

@@ -63,12 +63,12 @@ func TestAWatermarkLiesInTheLowerRightCornerOfEveryFrame(t *testing.T) {
 			}
 		}
 	}
-	var film bytes.Buffer
+	var all bytes.Buffer
 	frame := image.NewPaletted(image.Rect(0, 0, 80, 40), color.Palette{grey})
-	if err := gif.EncodeAll(&film, &gif.GIF{Image: []*image.Paletted{frame, frame}, Delay: []int{5, 5}}); err != nil {
+	if err := gif.EncodeAll(&all, &gif.GIF{Image: []*image.Paletted{frame, frame}, Delay: []int{5, 5}}); err != nil {
 		t.Fatal(err)
 	}
-	images, err := r.Resize(t.Context(), film.Bytes(), spec(t, "80x-wm.logo.gif"))
+	images, err := r.Resize(t.Context(), all.Bytes(), spec(t, "80x-wm.logo.gif"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,10 @@ func TestAWatermarkThatIsNoneIsRefusedAtTheStart(t *testing.T) {
 			t.Errorf("%s is a watermark", name)
 		}
 	}
-	if _, err := New(Config{Watermarks: map[string]string{"logo": filepath.Join(t.TempDir(), "none")}}); !errors.Is(err, os.ErrNotExist) {
+	if _, err := New(Config{Watermarks: map[string]string{"logo": filepath.Join(t.TempDir(), "none")}}); !errors.Is(
+		err,
+		os.ErrNotExist,
+	) {
 		t.Errorf("a file that is not there: %v", err)
 	}
 	r, err := withWatermark(t, good)
