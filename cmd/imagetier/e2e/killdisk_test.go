@@ -143,7 +143,7 @@ func TestTier_CacheDir_SetsOtherVersionsAside(t *testing.T) {
 		t.Error("all are hits although one file cannot be read")
 	}
 	eventually(t, recovery, "the log to say that it is set aside", func() bool {
-		return strings.Contains(x.log.String(), "set aside") &&
+		return strings.Contains(x.log.String(), "aside") &&
 			strings.Contains(x.log.String(), filepath.Base(oldest)) &&
 			strings.Contains(x.log.String(), "version 2")
 	})

@@ -98,7 +98,7 @@ func TestTier_ReadOnlyDisk_ServesAndRecovers(t *testing.T) {
 	if status, _ := x.ask("POST", "/v1/takedown", `{"source":"posts","name":"8.png"}`); status < 500 {
 		t.Errorf("a takedown that cannot be kept is %d", status)
 	}
-	if !strings.Contains(x.log.String(), "nothing can be taken down") {
+	if !strings.Contains(x.log.String(), "takedown list is read-only") {
 		t.Error("the log does not say that nothing can be taken down")
 	}
 
