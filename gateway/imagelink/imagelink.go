@@ -76,7 +76,7 @@ func New(cfg Config) (*Linker, error) {
 		)
 	}
 	if cfg.Links == nil {
-		faults = append(faults, errors.New("Links are required"))
+		faults = append(faults, errors.New("links are required"))
 	}
 	var keys []imageurl.Key
 	for i, k := range cfg.Keys {

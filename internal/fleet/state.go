@@ -99,7 +99,7 @@ func OpenState(ctx context.Context, cfg StateConfig) (_ *State, err error) {
 	if s.takedowns, err = openRegisters(file("takedowns")); err != nil {
 		return nil, err
 	}
-	skipped := 0
+	var skipped int
 	if s.tags, skipped, err = openTags(file("tags"), cfg.Now); err != nil {
 		return nil, err
 	}
