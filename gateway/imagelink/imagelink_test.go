@@ -287,7 +287,7 @@ func TestLinker_Mint_OnlyWarmedURLs(t *testing.T) {
 
 func TestNew_Faults(t *testing.T) {
 	_, err := imagelink.New(imagelink.Config{Base: "https://img.example.com/x"})
-	for _, want := range []string{"image base", "Links are required", "no key"} {
+	for _, want := range []string{"image base", "links are required", "no key"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in %v", want, err)
 		}
