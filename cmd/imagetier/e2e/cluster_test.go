@@ -1,9 +1,12 @@
 package e2e
 
 import (
+	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -82,11 +85,11 @@ func TestTier_Queue_SharedByNodes(t *testing.T) {
 
 // S3 servers that speak NATS need no URL of ours.
 func TestTier_S3Notices_OverNATSWarm(t *testing.T) {
-	url := cluster(t)
-	s3 := s3server.Start(t, "--event-nats-url", url, "--event-nats-topic", "imagetier.s3")
+	nats := cluster(t)
+	s3 := s3server.Start(t, "--event-nats-url", nats, "--event-nats-topic", "imagetier.s3")
 	s3.Bucket(t, "photos", false)
 	env := []string{"AWS_ACCESS_KEY_ID=" + s3.AccessKey, "AWS_SECRET_ACCESS_KEY=" + s3.SecretKey}
-	x := startWith(t, env, "--keys", key, "--cache-dir", t.TempDir(), "--warm", "all", "--nats", url, "--stream-replicas", "1",
+	x := startWith(t, env, "--keys", key, "--cache-dir", t.TempDir(), "--warm", "all", "--nats", nats, "--stream-replicas", "1",
 		"--source", "posts=s3://photos?region="+s3.Region+"&endpoint="+s3.Endpoint+"&path-style=true",
 		"--image-prefix", "https://cdn.app.example/=posts?version=etag")
 	eventually(
@@ -99,13 +102,23 @@ func TestTier_S3Notices_OverNATSWarm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The stream that keeps notices is made when the node has begun to listen.
-	var etag string
+	// The stream that keeps notices is made when the node has begun to listen: how many of these
+	// notices arrive is not known.
 	eventually(t, 30*time.Second, "a notice is taken in", func() bool {
-		etag = s3.Put(t, "photos", "a.jpg", body).ETag
+		s3.Put(t, "photos", "a.jpg", body)
 		return metric(t, x, `imagetier_prefetch_events_total{outcome="accepted",type="s3.created"}`) != "0"
 	})
-	x.waitWarm(1)
-	x.get(signedPath(t, "/440x/e."+etag[1:len(etag)-1]+"/posts/a.jpg.webp")).want(t, 200, "memory")
+	etag := s3.Put(t, "photos", "b.jpg", body).ETag
+	path := signedPath(t, "/440x/e."+etag[1:len(etag)-1]+"/posts/b.jpg.webp")
+	eventually(t, 30*time.Second, "b.jpg is warmed", func() bool {
+		resp, err := http.Get(x.private + "/v1/explain?url=" + url.QueryEscape(path))
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		explained, err := io.ReadAll(resp.Body)
+		return err == nil && strings.Contains(string(explained), `"memory"`)
+	})
+	x.get(path).want(t, 200, "memory")
 	x.stop()
 }

@@ -81,7 +81,7 @@ func TestTier_SharedStore_WarmsNewNode(t *testing.T) {
 	}
 	// And a purge deletes it.
 	if status, r := third.ask("POST", "/v1/purge", `{"source":"posts","name":"phone-srgb.jpg"}`); status != 200 ||
-		r.Variants < 2 {
+		r.Variants != 1 {
 		t.Errorf("%d %+v", status, r)
 	}
 	if left := objects(t, s3, "derived"); len(left) != 0 {

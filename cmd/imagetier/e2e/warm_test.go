@@ -112,7 +112,7 @@ func TestTier_WarmCommand_Resumes(t *testing.T) {
 		return err == nil && len(text) > 0
 	})
 	_ = cmd.Process.Signal(os.Interrupt)
-	if err := cmd.Wait(); err == nil || !strings.Contains(said.String(), "goes on behind line") {
+	if err := cmd.Wait(); err == nil || !strings.Contains(said.String(), "continues after line") {
 		t.Errorf("interrupted: %v, %s", err, &said)
 	}
 	if code, out, errs := x.shell("warm", "--state", state, list); code != 0 ||
