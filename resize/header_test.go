@@ -127,7 +127,7 @@ func TestCheckComplete_TruncatedPhotos(t *testing.T) {
 }
 
 func TestCheckComplete_IgnoresAppendedData(t *testing.T) {
-	video := "\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + strings.Repeat("\xff\xd8\x00video", 50)
+	video := "\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + strings.Repeat("\xff\xd8\x00film", 50)
 	for name := range manifest(t) {
 		b := readPhoto(t, name)
 		for _, tail := range []string{video, "\x00", "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", "SEFT", "\xff"} {
