@@ -20,10 +20,10 @@ type Config struct {
 	// Shared is nil where nodes share no store.
 	Shared Shared
 	// Cluster is the NATS cluster of the fleet or, where Alone is set, the embedded server, which
-	// only hooks need. Nil: this node is alone and nothing is told to a CDN.
+	// only hooks need. If nil, this node is alone and no CDN is purged.
 	Cluster Cluster
 	Alone   bool
-	// Hook is told of purges when every node has applied them; nil is nothing.
+	// Hook receives purges once every node has applied them. If nil, no hook is called.
 	Hook *Hook
 	// Wait is how long a receipt waits for other nodes; 0 is 5 s.
 	Wait time.Duration

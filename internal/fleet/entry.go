@@ -33,7 +33,7 @@ func (i *Instant) UnmarshalText(text []byte) error {
 type Stamp struct {
 	// At is when the decision was made: the time by the clock of its node, or, where that is not
 	// later, one nanosecond after the newest decision about the original that the node knew. So
-	// a decision of somebody who has seen another is ordered behind it, however wrong clocks are.
+	// a decision made after seeing another is ordered behind it, however wrong the clocks are.
 	At   Instant `json:"at"`
 	Node string  `json:"node,omitempty"`
 	ID   string  `json:"id,omitempty"`

@@ -23,8 +23,8 @@ const (
 	secret2 = "whsec_YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXphYmNkZWY="
 )
 
-// adapter is a stand-in for one: it checks signatures as the tier checks those of events, and
-// answers what it is told to.
+// adapter is a fake CDN adapter: it checks signatures as the tier checks those of events, and
+// answers with a configurable status.
 type adapter struct {
 	url      string
 	answer   atomic.Int64 // status; 0 is 204
@@ -72,7 +72,7 @@ func newAdapter(t *testing.T, secret string) *adapter {
 	return a
 }
 
-// told are the types and names that the adapter was told, in order.
+// told returns the types and names that the adapter received, in order.
 func (a *adapter) told() (all []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -172,11 +172,11 @@ func TestHook_Send_WaitsForTheReceipt(t *testing.T) {
 	s.hear([]byte(`{"entry":"of another"}`))
 	select {
 	case <-sent:
-		t.Fatal("told without a receipt")
-	case <-time.After(50 * time.Millisecond): // for whoever would not wait
+		t.Fatal("hook called without a receipt")
+	case <-time.After(50 * time.Millisecond): // time for a wrong early call to arrive
 	}
 	if n := len(a.told()); n != 0 {
-		t.Fatalf("%d were told", n)
+		t.Fatalf("adapter received %d purges, want 0", n)
 	}
 	s.hear([]byte(`{"entry":"1"}`))
 	if done := <-sent; done != 2 {

@@ -113,7 +113,7 @@ const (
 //
 // The list is asked for after the entry is in the stream. A node puts itself before it asks how
 // far it has to follow (Node.join), so one that is not on the list applies the entry before it
-// is ready. So the list is asked for only while somebody waits: nodes do not watch each other,
+// is ready. So the list is read only while a receipt is pending: nodes do not watch each other,
 // and their number costs what they put, not its square.
 func (n *Node) await(ctx context.Context, p *pending) []jetstream.Member {
 	if p.out == nil || n.cfg.Alone {

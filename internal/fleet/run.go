@@ -140,7 +140,7 @@ func (n *Node) put(ctx context.Context) error {
 	return n.cfg.Cluster.PutMember(ctx, n.id)
 }
 
-// Pauses of runChores: short until this node is ready, since somebody waits for that.
+// Pauses of runChores: short until this node is ready, since startup waits for readiness.
 const (
 	choresEarly = 50 * time.Millisecond
 	choresEvery = time.Second
@@ -185,8 +185,8 @@ func sleep(ctx context.Context, d time.Duration) {
 // catchUpTime bounds how long a question about a tag waits for the stream.
 const catchUpTime = 5 * time.Second
 
-// Of returns the originals that have a tag, as far as any node has learnt of it by now: a post
-// that one node was told of can be purged by its tag at any other.
+// Of returns the originals that have a tag, as far as any node knows by now: a post
+// that one node received can be purged by its tag at any other.
 func (n *Node) Of(tag string) []imagecache.Original {
 	n.catchUp(tag)
 	return n.state.tags.Of(tag)

@@ -167,7 +167,7 @@ func (s *State) openOffsets(ctx context.Context) error {
 	if err := s.cfg.Empty(); err != nil {
 		return fmt.Errorf("empty the caches: %w", err)
 	}
-	// Empty caches need no purge of before. Where the stream cannot be asked, this node follows
+	// Empty caches need no earlier purge. Where the stream cannot be asked, this node follows
 	// all of it: what it fills from now on may be purged before it gets there.
 	s.offsets.Purges = sharedstore.Position{Log: state.ID, Entry: state.Last}
 	return s.save(s.offsets)

@@ -236,7 +236,7 @@ func TestServer_Run_DrainsRequests(t *testing.T) {
 				<-h.entered
 			}
 			s.stop()
-			// Nobody new gets in,
+			// New connections are refused,
 			for {
 				conn, err := net.Dial("tcp", s.addr)
 				if err != nil {

@@ -9,13 +9,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Hooks are the purges of a node that is alone, each until somebody outside was told of it. A
+// Hooks are the purges of a node that is alone, each kept until the hook has accepted it. A
 // fleet has Purges for that.
 var Hooks = Log{"IMAGETIER_HOOKS", "imagetier.hook"}
 
 // Bounds of Hooks.
 const (
-	hookBytes = 16 << 20 // some 60,000 purges that nobody could be told of
+	hookBytes = 16 << 20 // some 60,000 undelivered purges
 	hookAge   = 7 * 24 * time.Hour
 )
 
@@ -118,7 +118,7 @@ func (b *Bus) batcher(ctx context.Context, s *session, l Log, to Batcher) (jetst
 		cfg := jetstream.ConsumerConfig{
 			Durable: to.Name, AckPolicy: jetstream.AckExplicitPolicy, AckWait: b.cfg.AckWait, MaxDeliver: -1, MaxAckPending: 10 * to.Most,
 		}
-		if l != Hooks { // a week of what is past is nobody's business
+		if l != Hooks { // other logs: do not replay a week of old entries
 			since := time.Now().Add(-lookBack)
 			cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &since
 		}

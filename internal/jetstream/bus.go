@@ -38,7 +38,7 @@ var (
 // Config of a Bus.
 type Config struct {
 	// Dir is where the embedded server stores; it is made if missing. Only one process may
-	// use it: whoever opens the disk tier beside it has seen to that. Needed unless URL is set.
+	// use it, which the lock of the disk tier beside it ensures. Needed unless URL is set.
 	Dir string
 	// URL of an outside cluster, nats:// or tls://, several with commas; "" embeds a server.
 	URL string
@@ -47,8 +47,8 @@ type Config struct {
 	Replicas int
 	// QueueBytes bounds what waits in the queue; 0 is 256 MiB. Beyond it is ErrFull.
 	QueueBytes int64
-	// QueueAge is how long something may wait: what is older is dropped, since nobody is
-	// helped by an image warmed days late. 0 is 24 h.
+	// QueueAge is how long something may wait: older entries are dropped, since warming
+	// an image days late helps no request. 0 is 24 h.
 	QueueAge time.Duration
 	// Window is how long an id is known for a repetition; 0 is 15 minutes, which is longer
 	// than the ten minutes in which a signed event can be replayed (five before, five after).
@@ -133,8 +133,8 @@ const (
 )
 
 // Run starts the server or connects to it, keeps it running, and ends both when ctx is done.
-// It returns nil then; whatever fails before is logged and tried again. Whoever uses
-// the Bus should have ended before.
+// It returns nil then; whatever fails before is logged and tried again. Stop
+// all users of the Bus first.
 func (b *Bus) Run(ctx context.Context) error {
 	wait := firstRetry
 	for {

@@ -359,7 +359,7 @@ func TestWhatWasAcceptedOutlivesKill9(t *testing.T) {
 	}
 }
 
-// A disk that cannot be written is tried again and again, and keeps nobody from ending.
+// Opening the store on an unwritable disk is retried, and does not block shutdown.
 func TestAStoreThatCannotBeWrittenDoesNotKeepTheProcessFromEnding(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "queue")
 	_, stop := run(t, Config{Dir: dir})

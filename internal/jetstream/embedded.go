@@ -27,12 +27,12 @@ const (
 	// it where its index is missing.
 	startTime = time.Minute
 	// maxPayload is the largest message of the embedded server, in bytes. A cluster's own
-	// setting is 1 MiB if nobody changed it.
+	// setting is 1 MiB by default.
 	maxPayload = 4 << 20
 	// maxDeaths is how many starts in a row may end with the end of the process before the
 	// store itself is taken for the cause.
 	maxDeaths = 3
-	// keepAside is how many damaged stores are kept for somebody to look at.
+	// keepAside is how many damaged stores are kept for inspection.
 	keepAside = 2
 )
 
@@ -193,7 +193,7 @@ func (b *Bus) setAside(why error) error {
 	b.cfg.Log.Error("the queue was damaged: it is set aside, and what waited in it is not warmed", "moved_to", to, "err", why)
 	old, err := filepath.Glob(b.cfg.Dir + ".damaged-*")
 	if err != nil {
-		return nil // the name of the directory is a pattern that is none: all are kept
+		return nil // the directory's name is not a valid glob pattern: all are kept
 	}
 	slices.Sort(old)
 	for _, path := range old[:max(0, len(old)-keepAside)] {

@@ -41,7 +41,7 @@ func (l Log) config() jetstream.StreamConfig {
 	}
 	switch l {
 	case Hooks:
-		cfg.Description, cfg.MaxAge, cfg.MaxBytes, cfg.Discard, cfg.Retention = "imagetier: purges to be told of", hookAge, hookBytes, jetstream.DiscardOld, jetstream.WorkQueuePolicy
+		cfg.Description, cfg.MaxAge, cfg.MaxBytes, cfg.Discard, cfg.Retention = "imagetier: purges for the CDN hook", hookAge, hookBytes, jetstream.DiscardOld, jetstream.WorkQueuePolicy
 	case Tags:
 		cfg.Description, cfg.MaxBytes, cfg.MaxMsgSize, cfg.Discard = "imagetier: tags of originals", tagBytes, tagMessage, jetstream.DiscardOld
 	case Takedowns:
@@ -113,7 +113,7 @@ func (b *Bus) Append(ctx context.Context, l Log, about, id string, data []byte) 
 		if err == nil {
 			return ack.Sequence, nil
 		}
-		if l == Hooks && errors.Is(err, jetstream.ErrNoStreamResponse) { // nobody has asked for it before
+		if l == Hooks && errors.Is(err, jetstream.ErrNoStreamResponse) { // the stream does not exist yet
 			_, err = b.stream(ctx, s.js, l.config())
 			if err == nil {
 				continue
@@ -202,7 +202,7 @@ type Numbered struct {
 
 // Follower is who follows a log.
 type Follower struct {
-	// Begin is told what the log has whenever following begins, and returns the entry to
+	// Begin receives the state of the log whenever following begins, and returns the entry to
 	// begin with. An error of it ends Follow.
 	Begin func(LogState) (from uint64, err error)
 	// Apply is handed every entry, in order: as many at once as have come, up to MaxBatch. An

@@ -11,8 +11,8 @@ import (
 
 // NoticeSubject is where S3 servers that speak NATS (MinIO, versitygw) may publish what
 // happens in their buckets. A stream keeps it until a node has taken it in, so that none is
-// lost while no node runs. Whoever may publish there may warm and purge: the cluster's
-// permissions say who that is.
+// lost while no node runs. Permission to publish there is permission to warm and purge:
+// restrict it in the cluster's permissions.
 const NoticeSubject = "imagetier.s3"
 
 const (
@@ -35,7 +35,7 @@ func noticeStream(cfg Config) jetstream.StreamConfig {
 // Notices hands what S3 servers publish on NoticeSubject to take, one after the other, until
 // ctx is done, and returns nil then. What take has returned nil for is gone, and so is what
 // it calls ErrUseless; anything else is handed out again, to whichever node asks first. id
-// is the same each time. An embedded server can be reached by nobody: then Notices waits.
+// is the same each time. An embedded server is not reachable from outside: then Notices waits.
 func (b *Bus) Notices(ctx context.Context, take func(ctx context.Context, id string, data []byte) error) error {
 	if b.cfg.URL == "" {
 		<-ctx.Done()

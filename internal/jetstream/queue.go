@@ -169,7 +169,7 @@ func putError(doing string, err error) error {
 }
 
 // Delivery is a message that was handed out. One of its methods has to be called, once;
-// until then the queue is told that it is being worked on.
+// until then the queue gets progress acks, so that it does not redeliver the message.
 type Delivery struct {
 	Data     []byte
 	Priority int
@@ -290,7 +290,7 @@ func (d *Delivery) Again(ctx context.Context, reason string, after time.Duration
 	return false, nil
 }
 
-// Release gives it back untried, for whoever asks next: the process ends. The attempt counts.
+// Release returns the message for redelivery, because the process ends. The attempt counts.
 func (d *Delivery) Release() error {
 	d.end()
 	if err := d.msg.Nak(); err != nil {

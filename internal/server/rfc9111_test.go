@@ -81,13 +81,13 @@ func newStory(t *testing.T) *story {
 	if err != nil {
 		t.Fatal(err)
 	}
-	originals := &shelf{}
+	originals := &fakeTier{}
 	signer, err := imageurl.NewDevSigner()
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.cache = imagecache.New(imagecache.Config{
-		Layers:    []imagecache.Layer{{Tier: &shelf{}, Name: imagecache.Memory}},
+		Layers:    []imagecache.Layer{{Tier: &fakeTier{}, Name: imagecache.Memory}},
 		Originals: originals,
 		Filler: fill.New(fill.Config{
 			Sources: map[string]origin.Source{"web": src}, Resizer: stamp{}, Originals: originals, Now: s.clock,
@@ -411,22 +411,22 @@ func (stamp) Resize(_ context.Context, original []byte, specs ...resize.Spec) ([
 	return made, nil
 }
 
-// shelf is a Tier that keeps everything.
-type shelf struct{ images sync.Map }
+// fakeTier is a Tier that keeps everything.
+type fakeTier struct{ images sync.Map }
 
-func (s *shelf) Get(_ context.Context, key imagecache.Key) (imagecache.Image, error) {
+func (s *fakeTier) Get(_ context.Context, key imagecache.Key) (imagecache.Image, error) {
 	if img, ok := s.images.Load(key); ok {
 		return img.(imagecache.Image), nil
 	}
 	return imagecache.Image{}, imagecache.ErrMiss
 }
 
-func (s *shelf) Put(_ context.Context, key imagecache.Key, img imagecache.Image) error {
+func (s *fakeTier) Put(_ context.Context, key imagecache.Key, img imagecache.Image) error {
 	s.images.Store(key, img)
 	return nil
 }
 
-func (s *shelf) Purge(_ context.Context, what imagecache.Target) (removed imagecache.Removed, _ error) {
+func (s *fakeTier) Purge(_ context.Context, what imagecache.Target) (removed imagecache.Removed, _ error) {
 	s.images.Range(func(k, v any) bool {
 		if key := k.(imagecache.Key); key == what.Key ||
 			what.Key == (imagecache.Key{}) && key.Original() == what.Original {

@@ -84,8 +84,8 @@ func (t *tiers) layers() []imagecache.Layer {
 	return layers
 }
 
-// derivedStats: what is in the store is nobody's to count; bytes and entries are what waits
-// to be written.
+// derivedStats returns the stats of the derived store. The store's contents are not counted;
+// bytes and entries are those of the pending writes.
 func derivedStats(shared *sharedstore.Tier) func() metrics.TierStats {
 	return func() metrics.TierStats {
 		s := shared.Stats()

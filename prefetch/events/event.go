@@ -21,7 +21,7 @@ import (
 // field that is wrong ("data.posts[3].image.version: …"), and may be shown.
 var ErrEvent = errors.New("not an event")
 
-// Types of events (CONTRACT 5).
+// Types of events.
 const (
 	PostPublished = "post.published"
 	PostUpdated   = "post.updated"
@@ -54,7 +54,7 @@ type Post struct {
 	Author   *User
 }
 
-// User is somebody of an event.
+// User is the author of a post, or the user of a UserUpdated event.
 type User struct {
 	ID     string
 	Avatar *Image
@@ -175,7 +175,7 @@ func (r *Reader) posts(e *Event, data dataJSON) error {
 	}
 	for i, p := range data.Posts {
 		at := fmt.Sprintf("data.posts[%d]", i)
-		// Whoever shows a page need not know whose pictures they are: a proxy sees URLs alone.
+		// A page's sender may not know the posts of its images: a proxy sees only URLs.
 		nameless := p.ID == "" && e.Type == FeedPage
 		if err := checkID(at+".id", p.ID); err != nil && !nameless {
 			return err
@@ -199,7 +199,7 @@ func (r *Reader) posts(e *Event, data dataJSON) error {
 	return nil
 }
 
-// person returns nil of nobody, and of one without an id: it can be no tag.
+// person returns nil for a missing user, and for one without an id: it cannot be a tag.
 func (r *Reader) person(at string, u *userJSON) (*User, error) {
 	if u == nil || u.ID == "" && u.Avatar == nil {
 		return nil, nil
@@ -237,7 +237,7 @@ func (r *Reader) image(at string, said *imageJSON) (*Image, error) {
 	return r.Image(at, said.Source, said.Name, said.Version, said.URL, said.Tags)
 }
 
-// Image reads an Image of CONTRACT 3: source, name and version (live if it is empty), or url. It
+// Image reads an image: source, name and version (live if it is empty), or url. It
 // returns nil if that url fits no prefix. at names it in the error, which wraps ErrEvent.
 func (r *Reader) Image(at, source, name, version, url string, tags []string) (*Image, error) {
 	img := &Image{}

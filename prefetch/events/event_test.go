@@ -31,12 +31,12 @@ func reader(t testing.TB) *Reader {
 	}
 }
 
-const contractEvent = `{"type":"post.published","timestamp":"2026-11-22T10:00:00Z",
+const exampleEvent = `{"type":"post.published","timestamp":"2026-11-22T10:00:00Z",
  "data":{"profile":"feed","posts":[{"id":"p1","audience":120000,"image":{"source":"posts","name":"2026/11/abc.jpg","version":"e.9f86"},
          "author":{"id":"u1","avatar":{"url":"https://cdn.app.example/u1.jpg?v=7"}}}]}}`
 
-func TestTheContractsEventsAreRead(t *testing.T) {
-	e, err := reader(t).ParseEvent([]byte(contractEvent))
+func TestReader_ParseEvent(t *testing.T) {
+	e, err := reader(t).ParseEvent([]byte(exampleEvent))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func TestWhatIsNoEventIsRefusedByTheFieldThatIsWrong(t *testing.T) {
 }
 
 func FuzzParseEvent(f *testing.F) {
-	f.Add([]byte(contractEvent))
+	f.Add([]byte(exampleEvent))
 	f.Add([]byte(`{"type":"user.updated","data":{"user":{"id":"u","avatar":{"url":"https://cdn.app.example/x?v=1"}}}}`))
 	f.Add([]byte(`{"type":"post.deleted","data":{"posts":[{"id":"p1"}]}}`))
 	r := reader(f)

@@ -11,7 +11,7 @@ import (
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 )
 
-// ErrNoPrefix: a URL begins with none of the configured prefixes. It is nobody's fault: such
+// ErrNoPrefix: a URL begins with none of the configured prefixes. It is not a client error: such
 // an image is not served by the tier.
 var ErrNoPrefix = errors.New("no image prefix fits")
 
@@ -166,7 +166,7 @@ type Link struct {
 // dropped. Scheme and host are compared without case and without the default port.
 //
 // The error wraps ErrNoPrefix, or ErrURL (and may wrap imageurl.ErrSyntax) and then may be
-// shown to whoever sent the URL.
+// shown to the sender of the URL.
 func (l *Links) Image(plain string) (Link, error) {
 	if len(plain) > MaxURL {
 		return Link{}, fmt.Errorf("%w: %d bytes, at most %d", ErrURL, len(plain), MaxURL)

@@ -24,7 +24,7 @@ const (
 	maxFile     = 256 << 10 // bytes of a file of profiles
 )
 
-// builtIn are the profiles of CONTRACT 4: the widths at which a feed, an avatar and a grid
+// builtIn are the built-in profiles: the widths at which a feed, an avatar and a grid
 // of three are shown on an iPhone of 440 points, at @1x, @2x and @3x.
 var builtIn = map[string][]string{
 	"feed":   {"440x", "880x", "1320x"},
@@ -83,7 +83,7 @@ type Set struct {
 func BuiltIn() *Set {
 	set, err := New(nil)
 	if err != nil {
-		panic(err) // TestTheBuiltInProfilesAreThoseOfTheContract
+		panic(err) // TestBuiltInProfiles
 	}
 	return set
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-func TestTheBuiltInProfilesAreThoseOfTheContract(t *testing.T) {
+func TestBuiltInProfiles(t *testing.T) {
 	set := BuiltIn()
 	if got := strings.Join(set.Names(), " "); got != "avatar feed grid" {
 		t.Fatalf("there are %s", got)

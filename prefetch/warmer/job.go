@@ -151,7 +151,7 @@ func PlanEvent(e events.Event) (Plan, error) {
 	return p.Plan, err
 }
 
-// PlanImages says what is to be done about images that somebody wants warmed.
+// PlanImages returns the plan for warming images on request.
 func PlanImages(profileName string, images []events.Image, refs []imageurl.Ref) (Plan, error) {
 	var p planning
 	for _, img := range images {
@@ -233,8 +233,8 @@ func (p *planning) flush() error {
 func priorityOf(kind string, audience int) int {
 	switch {
 	case kind == events.FeedPage:
-		// Whoever is shown it asks in the next moment, and is answered live; what is posted is made
-		// for all who look later, and there are many pages for each post.
+		// The viewer of a page requests its images at once and is served live; a post is warmed
+		// for all later viewers, and there are many pages for each post.
 		return Third
 	case audience >= LargeAudience:
 		return First

@@ -109,7 +109,7 @@ func TestWhatNobodyAsksForIsSoonNoLongerMadeAndWhatSomebodyDoesComesBack(t *test
 		t.Errorf("leads are %v", leads)
 	}
 	if made := day(10, "100x"); made != "100x" {
-		t.Errorf("what nobody asked for is made still: %q", made)
+		t.Errorf("a variant without requests is still made: %q", made)
 	}
 	if _, wasted := w.Counts(); wasted != before {
 		t.Errorf("%d wasted, want no more than %d", wasted, before)
@@ -198,13 +198,13 @@ func TestASpecForWhichTheBudgetDoesNotSufficeIsMadeOfSomeImages(t *testing.T) {
 	}
 }
 
-// Where nothing but pages tells of images, the first page is the first word of an image that
-// many will look at; where posts are told of as they are published, a page is one more look.
-func TestAPageIsTheFirstWordOfAnImageWhereNobodyTellsOfPosts(t *testing.T) {
+// Without post events, the first page is the first notice of an image that many will view; with
+// post events, a page is one more view.
+func TestWatch_Specs_FirstPageCountsAsPostWithoutPostEvents(t *testing.T) {
 	w := watch(t, WatchConfig{})
 	for i := range enoughSeen {
 		if specs, _ := w.Specs(image(t, "x"), "two", OnPage, false); names(specs) != "" {
-			t.Errorf("after %d pages, when posts may yet be told of: %q", i, names(specs))
+			t.Errorf("after %d pages, when post events may yet come: %q", i, names(specs))
 		}
 		w.Made(image(t, strconv.Itoa(i)), "two", OnPage, nil)
 	}
@@ -217,7 +217,7 @@ func TestAPageIsTheFirstWordOfAnImageWhereNobodyTellsOfPosts(t *testing.T) {
 	}
 }
 
-// Watches take hours to end; requests tell at once which Specs nobody uses.
+// Watches take hours to end; requests show at once which Specs are unused.
 func TestBeforeAnyWatchHasEndedRequestsTellWhatIsWanted(t *testing.T) {
 	w := watch(t, WatchConfig{})
 	large, small := ReachOf(100_000), ReachOf(30)

@@ -74,8 +74,8 @@ type originTold struct {
 }
 
 // explain answers GET /v1/explain?url=, where url is a whole URL, a path, or the path of a
-// Ref without signature. It makes nothing, and signs nothing: whoever can only read is given
-// no way to have the tier make images.
+// Ref without signature. It makes nothing and signs nothing, so read access
+// gives no way to have the tier make images.
 func (p *api) explain(w http.ResponseWriter, r *http.Request) error {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	asked := query["url"]

@@ -17,7 +17,7 @@ import (
 	"github.com/novasocial/imagetier/prefetch/service"
 )
 
-// intake is one that answers what it is told to, and notes what reaches it.
+// intake is a fake intake: it returns configured answers and records what it receives.
 type intake struct {
 	err      error
 	repeated bool
@@ -126,7 +126,7 @@ func TestAnEventNeedsNoAdminTokenAndIsAcceptedOnceItIsQueued(t *testing.T) {
 	}
 }
 
-func TestWhatAnIntakeRefusesIsAnsweredAsTheContractSays(t *testing.T) {
+func TestIntake_Refusals(t *testing.T) {
 	for _, c := range []struct {
 		err    error
 		status int
@@ -343,7 +343,7 @@ func TestWhoWaitsReadsWhatBecomesOfEachVariant(t *testing.T) {
 	}
 	s.err = fmt.Errorf("%w: images[0].url: no image prefix fits", service.ErrInvalid)
 	if resp := ask(`{"wait":true,"profile":"feed","images":[{"url":"x"}]}`); resp.StatusCode != http.StatusUnprocessableEntity {
-		t.Errorf("an image that is none: %s", resp.Status)
+		t.Errorf("an invalid image: %s", resp.Status)
 	}
 }
 

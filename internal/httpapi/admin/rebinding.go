@@ -13,7 +13,7 @@ import (
 //
 // The danger is DNS rebinding: a page of evil.example has its name point to 127.0.0.1, and
 // is then of the same origin as this listener; neither Origin nor Sec-Fetch-Site gives it
-// away. Its name does. Names that nobody can register pass: addresses, localhost and what
+// away. Its name does. Names that cannot be registered pass: addresses, localhost and what
 // is below it, and names without a dot (a container's, say).
 //
 // Only where the listener is reached over the loopback interface, or Dev is set, are others

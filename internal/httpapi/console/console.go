@@ -10,7 +10,7 @@
 //
 // The page shows GET /v1/stats, which answers with Stats, and asks GET /v1/explain; both are
 // the private listener's, as is the refusal of requests that come from other sites or by
-// names that somebody else has pointed here.
+// foreign names that resolve to this host.
 package console
 
 import (
@@ -40,14 +40,14 @@ type Config struct {
 	// PublicURL is what clients put before a path: "https://img.example.com", without a
 	// slash at its end. "": paths are shown.
 	PublicURL string
-	// AdminToken is needed to sign. "": nobody may, but with Dev everybody who reaches
-	// the listener.
+	// AdminToken is needed to sign. If it is empty, signing is disabled, except with Dev,
+	// where every client that reaches the listener may sign.
 	AdminToken string
 	Dev        bool
 }
 
 // The page may load its own parts and nothing else, talks to its own listener only, and
-// nobody may frame it. blob: is the picture of the playground.
+// may not be framed. blob: is the picture of the playground.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 
@@ -113,7 +113,7 @@ func harden(h http.Header) {
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 }
 
-// answer writes v as JSON that nobody keeps.
+// answer writes v as JSON that must not be cached.
 func answer(w http.ResponseWriter, status int, v any) {
 	body, err := json.Marshal(v)
 	if err != nil {

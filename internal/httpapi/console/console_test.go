@@ -24,7 +24,7 @@ func newSigner(t *testing.T) *imageurl.Signer {
 	return s
 }
 
-// open returns a console for which nobody needs a token.
+// open returns the config of a console that needs no token.
 func open(t *testing.T) Config {
 	return Config{
 		Signer: newSigner(t), Public: http.NotFoundHandler(), Dev: true, PublicURL: "https://img.example.com",
@@ -235,7 +235,7 @@ func TestThePageIsToldWhoMaySign(t *testing.T) {
 			t.Errorf("%v: %s, not %s", err, rec.Body, want)
 		}
 		if strings.Contains(rec.Body.String(), "secret-of") {
-			t.Error("the page is told the token")
+			t.Error("the page contains the token")
 		}
 	}
 	if rec := get(t, none, "/console/sign"); rec.Code != http.StatusNotFound {

@@ -30,7 +30,7 @@ type refused struct {
 // sign answers GET /console/sign?source=posts&name=cat.jpg&version=v.1&spec=640x.webp with
 // a signed path. name and version's token are as they are, not as URLs spell them; spec
 // is read leniently. It is 400 with a reason, 401 without the admin token where one is
-// configured, and 403 where nobody may sign.
+// configured, and 403 where signing is disabled.
 func (c *console) sign(w http.ResponseWriter, r *http.Request) {
 	if status, why := c.mayNot(r); status != 0 {
 		if status == http.StatusUnauthorized {
@@ -106,7 +106,7 @@ func (c *console) mayNot(r *http.Request) (status int, why string) {
 		return 0, ""
 	}
 	if !c.Dev {
-		return http.StatusForbidden, "no admin token is configured, so nobody may sign here"
+		return http.StatusForbidden, "signing is disabled: no admin token is configured (--admin-token)"
 	}
 	return 0, "" // being able to ask is all that counts: the listener refuses foreign names
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// `printf %s posts/2026/11/abc.jpg | sha256sum | cut -c1-16` prints what is behind o-: whoever purges a CDN by hand can
-// make the tag at a shell.
+// `printf %s posts/2026/11/abc.jpg | sha256sum | cut -c1-16` prints the part after o-, so an operator can compute the
+// tag in a shell to purge a CDN by hand.
 const tagOfABC = "o-17cca502be073b8d"
 
 func TestEveryAnswerThatACDNMayKeepBearsTheTagOfItsOriginal(t *testing.T) {
@@ -44,7 +44,7 @@ func TestEveryAnswerThatACDNMayKeepBearsTheTagOfItsOriginal(t *testing.T) {
 		{"no such bytes", path("/640x/v.1/posts/2026/11/abc.jpg.webp"), http.Header{"Range": {"bytes=99-"}}, nil, 416, false},
 		{"an original that is not handed out", path("/orig/v.1/shut/2026/11/abc.jpg"), nil, nil, 403, false},
 		{"a forged URL", "/i/k1.AAAAAAAAAAAAAAAAAAAAAA/640x/v.1/posts/2026/11/abc.jpg.webp", nil, nil, 403, false},
-		{"no such source", path("/640x/v.1/nobody/2026/11/abc.jpg.webp"), nil, nil, 400, false},
+		{"no such source", path("/640x/v.1/unknown/2026/11/abc.jpg.webp"), nil, nil, 400, false},
 		{"health", "/healthz", nil, nil, 200, false},
 	} {
 		cache.err = c.err

@@ -17,7 +17,7 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// stuck is a Cache that answers nobody.
+// stuck is a Cache that blocks until the request is cancelled.
 type stuck struct{ entered chan struct{} }
 
 func (s *stuck) Get(ctx context.Context, _ imageurl.Ref) (imagecache.Image, imagecache.Outcome, error) {
@@ -26,35 +26,35 @@ func (s *stuck) Get(ctx context.Context, _ imageurl.Ref) (imagecache.Image, imag
 	return imagecache.Image{}, imagecache.Outcome{Forward: imagecache.URIMiss}, fmt.Errorf("wait: %w", ctx.Err())
 }
 
-// shelf is a Tier that is a map.
-type shelf struct{ images sync.Map }
+// fakeTier is a Tier backed by a map.
+type fakeTier struct{ images sync.Map }
 
-func (s *shelf) Get(_ context.Context, key imagecache.Key) (imagecache.Image, error) {
+func (s *fakeTier) Get(_ context.Context, key imagecache.Key) (imagecache.Image, error) {
 	if img, ok := s.images.Load(key); ok {
 		return img.(imagecache.Image), nil
 	}
 	return imagecache.Image{}, imagecache.ErrMiss
 }
 
-func (s *shelf) Put(_ context.Context, key imagecache.Key, img imagecache.Image) error {
+func (s *fakeTier) Put(_ context.Context, key imagecache.Key, img imagecache.Image) error {
 	s.images.Store(key, img)
 	return nil
 }
 
-func (s *shelf) Purge(context.Context, imagecache.Target) (imagecache.Removed, error) {
+func (s *fakeTier) Purge(context.Context, imagecache.Target) (imagecache.Removed, error) {
 	s.images.Clear()
 	return imagecache.Removed{}, nil
 }
 
-// kitchen is a Filler with room for so many at a time, that works while the test lets it.
-type kitchen struct {
+// fakeFiller is a Filler with cap(slots) concurrent fills, each blocked until the test lets it go on.
+type fakeFiller struct {
 	slots   chan struct{}
-	entered chan struct{} // one for each fill that begins; nil: nobody listens
+	entered chan struct{} // receives once for each fill that begins; may be nil
 	leave   chan struct{}
 	fills   atomic.Int32
 }
 
-func (k *kitchen) Fill(ctx context.Context, ref imageurl.Ref, _ *imagecache.Image) (imagecache.Filled, error) {
+func (k *fakeFiller) Fill(ctx context.Context, ref imageurl.Ref, _ *imagecache.Image) (imagecache.Filled, error) {
 	select {
 	case k.slots <- struct{}{}:
 		defer func() { <-k.slots }()
@@ -81,7 +81,7 @@ func (k *kitchen) Fill(ctx context.Context, ref imageurl.Ref, _ *imagecache.Imag
 	}, nil
 }
 
-func (k *kitchen) Purge(context.Context, imagecache.Original) (imagecache.Removed, error) {
+func (k *fakeFiller) Purge(context.Context, imagecache.Original) (imagecache.Removed, error) {
 	return imagecache.Removed{}, nil
 }
 
@@ -107,9 +107,9 @@ func fetch(client *http.Client, url string) reply {
 }
 
 func TestFiveHundredRequestsForOneColdVariantMakeItOnce(t *testing.T) {
-	k := &kitchen{slots: make(chan struct{}, 1), entered: make(chan struct{}, 1), leave: make(chan struct{})}
+	k := &fakeFiller{slots: make(chan struct{}, 1), entered: make(chan struct{}, 1), leave: make(chan struct{})}
 	cache := imagecache.New(
-		imagecache.Config{Layers: []imagecache.Layer{{Tier: &shelf{}, Name: imagecache.Memory}}, Filler: k},
+		imagecache.Config{Layers: []imagecache.Layer{{Tier: &fakeTier{}, Name: imagecache.Memory}}, Filler: k},
 	)
 	asked := &counting{Cache: cache, all: make(chan struct{}), n: 500}
 	addr := serve(t, New(publicConfig(t, asked)))
@@ -161,9 +161,9 @@ func (c *counting) Get(ctx context.Context, ref imageurl.Ref) (imagecache.Image,
 }
 
 func TestWhileFillsAreRefusedHitsGoOn(t *testing.T) {
-	k := &kitchen{slots: make(chan struct{}, 2), entered: make(chan struct{}, 3), leave: make(chan struct{})}
+	k := &fakeFiller{slots: make(chan struct{}, 2), entered: make(chan struct{}, 3), leave: make(chan struct{})}
 	cache := imagecache.New(imagecache.Config{
-		Layers: []imagecache.Layer{{Tier: &shelf{}, Name: imagecache.Memory}}, Filler: k, NegativeTTL: time.Minute,
+		Layers: []imagecache.Layer{{Tier: &fakeTier{}, Name: imagecache.Memory}}, Filler: k, NegativeTTL: time.Minute,
 	})
 	addr := serve(t, New(publicConfig(t, cache)))
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}, Timeout: 30 * time.Second}

@@ -23,7 +23,7 @@ const (
 )
 
 // precondition evaluates the conditions of a GET or HEAD in the order of RFC 9110, 13.2.2.
-// A date that is none is no condition.
+// An invalid date is ignored.
 func precondition(h http.Header, current validators) conditionVerdict {
 	if lines := h["If-Match"]; len(lines) > 0 {
 		if !matches(lines, current.etag, strongly) {
@@ -81,7 +81,7 @@ const (
 )
 
 // matches reports whether a list of entity tags, of one or more header lines, has etag or
-// is "*". What follows a tag that is none is not read.
+// is "*". Parsing of a line stops at its first malformed tag.
 func matches(lines []string, etag string, how comparison) bool {
 	if len(lines) == 1 && trimSpace(lines[0]) == "*" {
 		return true

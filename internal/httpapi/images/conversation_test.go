@@ -250,7 +250,7 @@ func publicConfig(t testing.TB, cache Cache) Config {
 
 // Every file of testdata is one test, and together they come across every row of the table.
 func TestConversations(t *testing.T) {
-	details := map[string]bool{} // that clients were told
+	details := map[string]bool{} // seen in answers
 	files, _ := filepath.Glob("testdata/*.txt")
 	if len(files) == 0 {
 		t.Fatal("there are none")

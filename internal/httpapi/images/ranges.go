@@ -20,7 +20,7 @@ type byteRange struct{ first, last int64 }
 // parseRange reads the Range header of a body of size bytes, at least 1 (RFC 9110, 14.2).
 //
 // One range is served. Several are not: the whole is sent instead, as RFC 9110 allows, so
-// that nobody can make us assemble a hundred overlapping parts. A header that is
+// that a client cannot make us assemble a hundred overlapping parts. A header that is
 // malformed, or in another unit than bytes, is ignored.
 func parseRange(lines []string, size int64) (byteRange, rangeKind) {
 	if len(lines) != 1 {

@@ -1,5 +1,5 @@
-// Package jsonlogtest has a file system in memory for tests, which loses power when it is told
-// to: between any two changes, with or without what was not synced.
+// Package jsonlogtest has a file system in memory for tests, which loses power on
+// request: between any two changes, with or without what was not synced.
 package jsonlogtest
 
 import (

@@ -4,7 +4,7 @@ let token = "";
 
 export const setToken = (value) => (token = value.trim());
 
-// Refused is an answer that is none; message is for people.
+// Refused is thrown for an error response; message is shown to the user.
 export class Refused extends Error {
   constructor(status, message) {
     super(message);

@@ -42,7 +42,7 @@ export function course(f) {
   return out;
 }
 
-// HITS are the cache labels of answers that nobody had to make.
+// HITS are the cache labels of answers that came from a cache.
 export const HITS = ["memory", "disk", "derived", "stale", "negative"];
 export const MISSES = ["original", "origin"];
 

@@ -180,7 +180,7 @@ export async function start() {
     fit();
     clearTimeout(typing);
     typing = setTimeout(async () => {
-      // A name that is being typed is asked for by nobody; a chosen option is, at once.
+      // A changed option loads the image at once; typing a name does not.
       const chosen = event.target.matches("select, [type=checkbox], [type=number]");
       if ((await sign()) && shown && chosen) show();
     }, 200);
@@ -210,7 +210,7 @@ export async function start() {
   field("watermark").append(...config.watermarks.map((name) => el("option", {}, name)));
   fit();
   if (signing === "off") {
-    say("Nobody may sign here: no admin token is configured (--admin-token).", "bad");
+    say("Signing is disabled: no admin token is configured (--admin-token).", "bad");
     form.querySelector("button.main").disabled = true;
   }
 }

@@ -180,7 +180,7 @@ function renderResize({ workers, queue: lanes, restarts, jobs: made }) {
   text(resizing.sub, again ? `replaced since start: ${again}` : "");
   const waiting = sum(lanes);
   queue.badge("", null);
-  text(queue.right, waiting ? named(lanes) : "nobody");
+  text(queue.right, waiting ? named(lanes) : "empty");
   const { rate: each } = recent();
   jobs.badge("", null);
   text(jobs.right, `${rate(each((s) => sum(s.resize?.jobs)))} /s`);
