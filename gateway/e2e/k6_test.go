@@ -115,7 +115,7 @@ func TestK6_Tokens(t *testing.T) {
 	play(t, "normal.js", url, "TOKENS="+tokens)
 	for _, token := range strings.Split("abcde", "") {
 		if a.tokens["Bearer "+token] == 0 {
-			t.Errorf("nobody asked with %s: %v", token, a.tokens)
+			t.Errorf("no request with token %s: %v", token, a.tokens)
 		}
 	}
 }

@@ -64,7 +64,7 @@ func TestServe_SharedRedis(t *testing.T) {
 	until(t, "what an event dropped here is dropped there", func() bool { return calls(two) == "0 1 0" })
 	kill()
 	limit := 20
-	until(t, "it is known that Redis is gone, while pages that nobody has are answered", func() bool {
+	until(t, "the gateway notices that Redis is gone, and still answers uncached pages", func() bool {
 		limit = limit%100 + 1
 		if a := ask(t, one, k6Query, map[string]any{"limit": limit}); a.Data.Feed == nil || len(a.Data.Feed.Posts) != limit || len(a.Errors) > 0 {
 			t.Errorf("%.300s", a.body)

@@ -159,11 +159,11 @@ func TestServe_DistinctPosts(t *testing.T) {
 		cursor = *a.Data.Feed.Cursor
 	}
 	if a := ask(t, gateway, k6Query, map[string]any{"cursor": "none of theirs"}); a.codes() != "feed BAD_USER_INPUT" {
-		t.Errorf("a cursor that nobody gave: %s", a.body)
+		t.Errorf("an invalid cursor: %s", a.body)
 	}
 }
 
-// Partial answers: only the feed call failing is fatal. Caches of one user's page help nobody else.
+// Partial answers: only a failed feed call is fatal. One user's cached page is not served to another user.
 func TestServe_PartialAnswers(t *testing.T) {
 	services := fakes(t, fakeservices.Config{})
 	gateway := serve(t, services, "--dev", "--test-token=a=user-a", "--test-token=b=user-b", "--test-token=c=user-c")

@@ -67,7 +67,7 @@ func TestServe_Tier(t *testing.T) {
 	})
 }
 
-// Placeholders: a tier that hangs delays nobody.
+// Placeholders: a tier that hangs does not delay pages.
 func TestServe_HangingTier(t *testing.T) {
 	release := make(chan struct{})
 	var asked atomic.Int32
@@ -147,7 +147,7 @@ func TestServe_Events(t *testing.T) {
 			t.Errorf("%s: the page after the next: %s calls", e.body, got)
 		}
 	}
-	// What is updated is asked for once more, by whoever is first: the page, or the event.
+	// An updated post is fetched once more, by the page or by the event, whichever comes first.
 	services.Reset()
 	event(t, gateway, "msg_updated", fmt.Sprintf(`{"type":"post.updated","data":{"posts":[{"id":%q}]}}`, posts[0].ID), hookSecret)
 	until(t, "the post was asked for again", func() bool { return services.Counts()[fakeservices.Content].Calls > 0 })
@@ -212,7 +212,7 @@ func TestServe_JWT(t *testing.T) {
 		t.Errorf("without keys: %d %s", a.status, a.body)
 	}
 	if a := ask(t, gateway, k6Query, nil); a.status != http.StatusOK || !strings.Contains(<-asked, "anonymous") {
-		t.Errorf("nobody, without keys: %d %s", a.status, a.body)
+		t.Errorf("anonymous, without keys: %d %s", a.status, a.body)
 	}
 	up.Store(true)
 	until(t, "the token is good", func() bool { return ask(t, gateway, k6Query, nil, good).status == http.StatusOK })

@@ -54,7 +54,7 @@ type Config struct {
 	// Warm has caches hold posts. Run calls it, after the event was answered. Nil: nothing is
 	// warmed.
 	Warm func(ctx context.Context, ids []string) error
-	// Observe is told of every event; its type is "" where it is not known. Nil: nobody counts.
+	// Observe is called for every event; the type is "" if it is unknown. If nil, events are not counted.
 	Observe func(eventType string, what Outcome)
 	// Log gets what could not be warmed; nil drops it.
 	Log *slog.Logger

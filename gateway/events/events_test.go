@@ -161,7 +161,7 @@ func TestHandler_WarmsPublished(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	for i := range 200 { // nobody warms: events go on being taken
+	for i := range 200 { // Run has ended: events are still accepted
 		if w := c.send(fmt.Sprint("more_", i), `{"type":"post.published","data":{"posts":[{"id":"a"}]}}`, time.Now(), nil); w.Code != 202 {
 			t.Fatalf("%d %s", w.Code, w.Body)
 		}

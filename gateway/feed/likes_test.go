@@ -50,7 +50,7 @@ func TestAssembler_Like_InvalidBatch(t *testing.T) {
 		}
 		for name, b := range map[string]feed.Likes{
 			"none": {User: "me"}, "an empty id": {User: "me", Posts: []string{"p1", ""}}, "101": {User: "me", Posts: ids(101)},
-			"nobody's": {Posts: ids(1)}, "a long id": {User: "me", Posts: []string{strings.Repeat("p", 2000)}},
+			"no user": {Posts: ids(1)}, "a long id": {User: "me", Posts: []string{strings.Repeat("p", 2000)}},
 		} {
 			if err := g.Assembler.Like(t.Context(), b); !errors.Is(err, feed.ErrInvalid) {
 				t.Errorf("%s: %v", name, err)
@@ -99,8 +99,8 @@ func TestAssembler_Like_ConcurrentPage(t *testing.T) {
 			page, _ := g.Page(t.Context(), ask(1))
 			read <- page
 		}()
-		// The reader asks at 50 ms. The like is done at 100 ms, and the reader's answer, of
-		// 150 ms, could be of before it.
+		// The reader asks at 50 ms. The like is done at 100 ms, and the reader's answer at
+		// 150 ms may have been read before the like.
 		g.Assembler.Like(t.Context(), feed.Likes{User: "me", Posts: []string{"p1"}, Like: true})
 		<-read
 		if kept := g.posts.keys(); len(kept) != 0 {

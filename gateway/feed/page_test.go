@@ -187,10 +187,10 @@ func TestAssembler_Page_EmptyFeed(t *testing.T) {
 func TestAssembler_Page_Authors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGateway(t)
-		g.knowPosts(map[string]string{"p1": "ada", "p2": "bob", "p3": "ada", "p4": "", "p6": "bob", "p7": "nobody"})
+		g.knowPosts(map[string]string{"p1": "ada", "p2": "bob", "p3": "ada", "p4": "", "p6": "bob", "p7": "unknown"})
 		g.knowUsers("ada", "bob")
 		check(t, shown(g.Page(t.Context(), ask(7))), `p1 p2 p3 p4/- p6 p7/-; "next" true`)
-		checkCalls(t, g.backends, "content p1 p2 p3 p4 p5 p6 p7 @0s", "feed @0s", "user ada bob nobody @0s")
+		checkCalls(t, g.backends, "content p1 p2 p3 p4 p5 p6 p7 @0s", "feed @0s", "user ada bob unknown @0s")
 	})
 }
 

@@ -221,7 +221,7 @@ func TestHandler_SignedURLs(t *testing.T) {
 			t.Errorf("%q: %s", c.page, got)
 		}
 	}
-	// A thumbnail of its own, a thumbnail alone, and a field that is nobody's.
+	// A separate thumbnail, a thumbnail without an image, and a field without a profile.
 	got := urls(
 		ask(
 			t,

@@ -270,7 +270,7 @@ func FuzzStrings(f *testing.F) {
 		)
 		a := ask(t, h, query("{feed{posts{id caption}}}", nil))
 		want := strings.ToValidUTF8(text, "\ufffd")
-		if !utf8.ValidString(text) { // each byte that is none is replaced for itself
+		if !utf8.ValidString(text) { // each invalid byte is replaced separately
 			want = string([]rune(text))
 		}
 		if got := *a.Data.Feed.Posts[0].ID; got != want {

@@ -104,7 +104,7 @@ func TestLinker_Mint_Signed(t *testing.T) {
 	}
 }
 
-// FIELD: another URL is another download on every phone.
+// A URL that changes is downloaded again by every phone.
 func TestLinker_Mint_Deterministic(t *testing.T) {
 	// The signature was made by openssl dgst -sha256 -mac HMAC.
 	const want = "https://img.example.com/i/k1.LTyaBEFmDY5GhBTFNZ27nQ/1320x/v.0/posts/2026/11/abc.jpg.webp"

@@ -43,7 +43,7 @@ func (s *service) fetch(ctx context.Context, ids []string) ([]user, error) {
 	}
 	var said []user
 	for _, id := range slices.Backward(ids) { // any order is right
-		if id != "nobody" {
+		if id != "unknown" {
 			said = append(said, user{id, "name of " + id})
 		}
 	}
@@ -88,11 +88,11 @@ func TestLoader_Load_Window(t *testing.T) {
 		}
 		together(
 			load(0, "a"),
-			load(1*time.Millisecond, "b", "nobody"),
+			load(1*time.Millisecond, "b", "unknown"),
 			load(10*time.Millisecond, "c"),
 			load(12*time.Millisecond, "d"),
 		)
-		want := [][]string{{"a"}, {"b", "nobody", "c"}, {"d"}}
+		want := [][]string{{"a"}, {"b", "unknown", "c"}, {"d"}}
 		if !slices.EqualFunc(s.calls, want, slices.Equal[[]string]) {
 			t.Fatalf("calls %q, want %q", s.calls, want)
 		}
@@ -106,7 +106,7 @@ func TestLoader_Load_Window(t *testing.T) {
 
 func (s *service) known(ids []string) (all []string) {
 	for _, id := range ids {
-		if id != "nobody" {
+		if id != "unknown" {
 			all = append(all, "name of "+id)
 		}
 	}

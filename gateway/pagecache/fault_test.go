@@ -21,7 +21,7 @@ import (
 // busy with other things.
 const generous = 5 * time.Second
 
-// inTime is what a Cache gives Redis unless it is told otherwise.
+// inTime is a Cache's default Redis timeout.
 const inTime = 40 * time.Millisecond
 
 // lookUpTimed looks for a post that is nowhere in memory and returns how long that took.
@@ -34,7 +34,7 @@ func lookUpTimed(t *testing.T, g *gateway, id string) time.Duration {
 	return time.Since(start)
 }
 
-// SEED, caches of the gateway: a fault of Redis is a miss within 50 ms, never an error.
+// A Redis fault is a miss within 50 ms, never an error.
 func TestCache_RedisKilled(t *testing.T) {
 	server := startRedis(t)
 	a := startGateway(t, pagecache.Config{RedisTimeout: inTime, Breaker: circuit.Config{Pause: 50 * time.Millisecond}}, server).connected(t)
@@ -106,7 +106,7 @@ func TestCache_RedisKilled(t *testing.T) {
 	})
 	id := fmt.Sprint("after", round)
 	a.Posts().Drop(context.Background(), []string{id})
-	eventually(t, "b is told of drops", func() bool { return caption(b, id) == "" })
+	eventually(t, "b is notified of drops", func() bool { return caption(b, id) == "" })
 }
 
 func TestCache_RedisFrozen(t *testing.T) {
@@ -134,13 +134,13 @@ func TestCache_RedisFrozen(t *testing.T) {
 	}
 	mu.Unlock()
 	if n := g.count(pagecache.Posts, pagecache.Failed); n != 8 {
-		t.Errorf("told of %d failures, want 8", n)
+		t.Errorf("counted %d failures, want 8", n)
 	}
 	server.signal(syscall.SIGCONT)
 	eventually(t, "the breaker closes by itself", func() bool { caption(g, "x"); return g.Connected() })
 }
 
-// What a caller's leaving costs nobody else: it says nothing about Redis.
+// A cancelled call says nothing about Redis, and must not open the breaker for other callers.
 func TestCallersThatLeaveDoNotOpenTheBreaker(t *testing.T) {
 	server := startRedis(t)
 	g := startGateway(t, pagecache.Config{Breaker: circuit.Config{Pause: time.Hour}}, server).connected(t)
@@ -164,7 +164,7 @@ func TestCache_RedisStartsLater(t *testing.T) {
 	}
 	server.start()
 	g.connected(t)
-	// What was kept while nobody could say that it had changed is only good as stale.
+	// Entries from before the outage may have missed invalidations: they are served only as stale.
 	eventually(t, "what was kept before is stale", func() bool { return caption(g, "p1") == "old c" })
 	eventually(t, "what is kept now is shared", func() bool {
 		keep(g, feed.Post{ID: "p1", Caption: "c"})
@@ -198,7 +198,7 @@ func TestCache_Drop_Retried(t *testing.T) {
 		t.Errorf("a, which dropped it, takes %q from Redis", got)
 	}
 	if n := a.count(pagecache.Posts, pagecache.Failed); n < 1 {
-		t.Error("nobody is told")
+		t.Error("the failed drop was not counted")
 	}
 	server.do([]string{"CONFIG", "SET", "maxmemory", "0"})
 	eventually(t, "Redis knows of the drop", func() bool { return caption(b, "p1") == "" })
@@ -206,7 +206,7 @@ func TestCache_Drop_Retried(t *testing.T) {
 	eventually(t, "a believes Redis again", func() bool { return caption(a, "p1") == "after the edit" })
 }
 
-// SEED, caches of the gateway: a value that does not parse is a miss.
+// A value that does not parse is a miss.
 func TestCache_Get_Unreadable(t *testing.T) {
 	server := startRedis(t)
 	a := startGateway(t, pagecache.Config{}, server).connected(t)
@@ -237,15 +237,15 @@ func TestCache_Get_Unreadable(t *testing.T) {
 		}
 	}
 	if n := b.count(pagecache.Posts, pagecache.Unreadable); n != len(ids)-1 { // of a list, MGET says that it is nothing
-		t.Errorf("told of %d unreadable values, want %d", n, len(ids)-1)
+		t.Errorf("counted %d unreadable values, want %d", n, len(ids)-1)
 	}
 	if !b.Connected() {
 		t.Error("rubbish has opened the breaker")
 	}
 	c := startGateway(t, pagecache.Config{}, server).connected(t)
 	for _, id := range ids[:len(ids)-1] {
-		keep(b, feed.Post{ID: id, Caption: "mended"})
-		eventually(t, id+" is replaced", func() bool { return caption(c, id) == "mended" })
+		keep(b, feed.Post{ID: id, Caption: "fixed"})
+		eventually(t, id+" is replaced", func() bool { return caption(c, id) == "fixed" })
 	}
 }
 

@@ -232,8 +232,8 @@ func (k *kind[V]) Drop(ctx context.Context, ids []string) {
 	k.tell(Failed, k.cache.link.drop(ctx, k.of, keys))
 }
 
-// forget removes ids from memory. Whoever shares running calls forgets first: a call of
-// before that is joined now has a lease of before, too.
+// forget removes ids from memory. cfg.Forget comes first: a reader that joined a running call
+// before it also took its lease before the epoch moved, so the old answer is not stored.
 func (k *kind[V]) forget(ids []string) {
 	k.cache.cfg.Forget(k.of, ids)
 	for _, id := range ids {

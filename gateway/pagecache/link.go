@@ -36,7 +36,7 @@ type link struct {
 	untracked atomic.Bool // Redis does not announce changes
 
 	// number moves when changes may have been missed: a connection broke, one was dialed,
-	// and once more with the first answer after that, as only then it is told of changes.
+	// and once more with the first answer after that, as invalidations arrive only from then on.
 	number  atomic.Uint32
 	newLink atomic.Bool
 

@@ -18,7 +18,7 @@ func inMemory(t *testing.T, cfg pagecache.Config, test func(t *testing.T, g *gat
 	synctest.Test(t, func(t *testing.T) { test(t, startGateway(t, cfg)) })
 }
 
-// SEED, caches of the gateway
+// Entries in memory expire after their TTL.
 func TestCache_Memory_TTL(t *testing.T) {
 	inMemory(t, pagecache.Config{}, func(t *testing.T, g *gateway) {
 		ctx := context.Background()
@@ -81,7 +81,7 @@ func TestCache_Memory_PutAfterDrop(t *testing.T) {
 	})
 }
 
-// SEED, caches of the gateway: TTLs over 5 min are refused for what can change.
+// TTLs over 5 min are refused for entries that can change.
 func TestNew_InvalidTTLs(t *testing.T) {
 	_, err := pagecache.New(pagecache.Config{PageTTL: 6 * time.Minute, PostTTL: -1, ProfileTTL: 5*time.Minute + 1, StaleFor: 2 * time.Hour, RedisTimeout: time.Second})
 	if err == nil {
@@ -97,7 +97,7 @@ func TestNew_InvalidTTLs(t *testing.T) {
 	}
 }
 
-// SEED, caches of the gateway: the hit rate is measured.
+// Hits and misses are counted.
 func TestCache_Observed(t *testing.T) {
 	inMemory(t, pagecache.Config{}, func(t *testing.T, g *gateway) {
 		keep(g, feed.Post{ID: "a"}, feed.Post{ID: "b"})

@@ -45,7 +45,7 @@ const (
 	InRedis    Outcome = "redis"
 	Miss       Outcome = "miss"
 	Failed     Outcome = "failed"     // Redis could not say, or could not store or drop
-	Unreadable Outcome = "unreadable" // a value of Redis that is none of this version, or damaged
+	Unreadable Outcome = "unreadable" // a Redis value of another version, or damaged
 	Dropped    Outcome = "dropped"    // not stored in Redis, because it is slow
 )
 
@@ -68,11 +68,11 @@ type Config struct {
 	// Breaker configures the breaker in front of Redis: its Pause is 1 s unless set, and its
 	// Changed must not call the Cache.
 	Breaker circuit.Config
-	// Forget is called for ids before they are dropped, here or by another gateway: whoever
-	// shares calls that run may not share those of before. Nil: nobody does. It must not
-	// call the Cache.
+	// Forget is called for ids before they are dropped, here or by another gateway: requests
+	// that come later must not join calls that are already running. If nil, it is not called.
+	// It must not call the Cache.
 	Forget func(of Kind, ids []string)
-	// Told is called with what became of ids. Nil: nobody counts.
+	// Told is called with the outcome for ids. If nil, outcomes are not counted.
 	Told func(of Kind, what Outcome, ids int)
 	// Log gets what went wrong; nil drops it.
 	Log *slog.Logger
@@ -161,7 +161,7 @@ func (c *Cache) Connected() bool {
 	return c.link == nil || c.link.client.Load() != nil && c.link.breaker.State() == circuit.Closed
 }
 
-// changed is told by Redis that a key was changed by another gateway.
+// changed handles an invalidation from Redis: another gateway changed the key.
 func (c *Cache) changed(key string) {
 	if id, ok := c.posts.idOf(key); ok {
 		c.posts.forget([]string{id})

@@ -70,7 +70,7 @@ func (l *link) options(tracked bool) rueidis.ClientOption {
 		Sentinel:         rueidis.SentinelOption{MasterSet: r.SentinelMaster, TLSConfig: r.TLS},
 		Dialer:           net.Dialer{Timeout: dialTimeout},
 		ConnWriteTimeout: writeTimeout,
-		// A second connection would be told of what the first one writes.
+		// A second connection would receive invalidations for the first one's writes.
 		PipelineMultiplex: -1,
 		AlwaysPipelining:  true, // a call that is given up must not cost the connection
 		DisableRetry:      true, // a miss is cheaper

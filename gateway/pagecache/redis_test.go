@@ -282,7 +282,7 @@ func TestCache_Redis_OneRoundTrip(t *testing.T) {
 	}
 }
 
-// SEED, caches of the gateway: an event on one gateway is one on all.
+// A drop on one gateway drops the entry on all of them.
 func TestCache_Redis_Drop(t *testing.T) {
 	server := startRedis(t)
 	forgotten := make(chan string, 100)
@@ -298,7 +298,7 @@ func TestCache_Redis_Drop(t *testing.T) {
 	if got := caption(a, "p1"); got != "" {
 		t.Errorf("a, which dropped it, has %q", got)
 	}
-	// Neither fresh nor as a stale copy. b is told by Redis, without asking it.
+	// Neither fresh nor as a stale copy. Redis notifies b, without a request from b.
 	eventually(t, "b has forgotten it", func() bool {
 		select {
 		case what := <-forgotten:
@@ -311,7 +311,7 @@ func TestCache_Redis_Drop(t *testing.T) {
 		t.Errorf("b has %q", got)
 	}
 	if got := caption(b, "p2"); got != "other" {
-		t.Errorf("b has %q of what nobody dropped", got)
+		t.Errorf("b has %q for a post that was not dropped", got)
 	}
 	keep(b, feed.Post{ID: "p1", Caption: "second"})
 	eventually(t, "a has what b asked for after it", func() bool { return caption(a, "p1") == "second" })
@@ -344,7 +344,7 @@ func TestCache_Redis_PutAfterDrop(t *testing.T) {
 				} else {
 					a.Posts().Drop(context.Background(), []string{"p1"})
 				}
-				put(a, noted, post) // the answer of before
+				put(a, noted, post) // the answer from before the drop
 				marker := feed.Post{ID: "marker"}
 				keep(a, marker)
 				server.isInRedis("post:meta:marker") // stored after it, if it is

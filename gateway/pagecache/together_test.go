@@ -52,7 +52,7 @@ func (b batched) Posts(ctx context.Context, ids []string) ([]feed.Post, error) {
 //
 //	0 ms    a reader asks; the content service reads "before"
 //	50 ms   the post is edited, and the event has it dropped
-//	60 ms   a second reader asks; it may not join the call of before
+//	60 ms   a second reader asks; it may not join the earlier call
 //	100 ms  the first answer is back, and may not be kept
 func TestCache_ReaderAfterEdit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -94,7 +94,7 @@ func TestCache_ReaderAfterEdit(t *testing.T) {
 }
 
 // Many requests at once on one gateway, with posts edited beneath them: once the event has
-// been handled, nobody reads what was before.
+// been handled, no request reads the old caption.
 func TestCache_NoStaleReadsAfterEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		service := &editable{caption: "0"}

@@ -5,8 +5,8 @@
 // What it does not see: messages of a WebSocket, JSON in UTF-16, aliases in queries that are
 // compressed, or begin beyond maxQuery, or were persisted before this process started. A field
 // that is to be filled stays empty where it comes before its source. Cache-Control:
-// no-transform binds proxies that nobody asked (RFC 9110, 7.7), and not this one, which the
-// service's owner put there.
+// no-transform (RFC 9110, 7.7) is not honoured: the service's owner deploys this proxy to
+// rewrite answers.
 //
 // The way of a request is ServeHTTP, outgoing (what the service is asked), answer.go (what
 // is done with its answer) and body.go (the stream).
@@ -57,10 +57,10 @@ type Config struct {
 	// AnswerTimeout is how long the service may take to begin an answer, 504 then; 0 is 10 s.
 	// The rest of an answer may take as long as it likes: events have no end.
 	AnswerTimeout time.Duration
-	// HandedOut is told of the images in an answer, by profile, when the answer is through,
-	// and must not wait. Nil: nobody is told.
+	// HandedOut receives the images in an answer, by profile, when the answer is complete and
+	// after every 100 images of a profile. It must not block. If nil, it is not called.
 	HandedOut func(profile string, images []profile.Image)
-	// Observe is called once for every request that is through. Nil: nobody looks.
+	// Observe is called once for every finished request. If nil, it is not called.
 	Observe func(Observation)
 	// Log gets what went wrong; nil drops it.
 	Log *slog.Logger
@@ -74,7 +74,7 @@ const (
 	JSON      Kind = "json"      // rewritten
 	Multipart Kind = "multipart" // rewritten in parts
 	Events    Kind = "events"    // rewritten event by event
-	Unread    Kind = "unread"    // JSON in a coding or charset that nobody here reads: as it is
+	Unread    Kind = "unread"    // JSON in an unsupported coding or charset: passed on as it is
 	Upgraded  Kind = "upgraded"  // a WebSocket or the like
 	Failed    Kind = "failed"    // the service gave no answer: 502, 504
 )
@@ -244,7 +244,7 @@ func (p *Proxy) failed(w http.ResponseWriter, r *http.Request, err error) {
 	var timeout net.Error
 	switch {
 	case r.Context().Err() != nil:
-		x.Status = 499 // nobody is there to be answered, and nothing is wrong
+		x.Status = 499 // the client has gone: not an error
 		return
 	case errors.As(err, &timeout) && timeout.Timeout():
 		x.Status = http.StatusGatewayTimeout
@@ -284,8 +284,8 @@ func (p *Proxy) link(x *exchange) rewrite.Link {
 	}
 }
 
-// handOutAt is how many images are told of at once, within one answer: a long one, or one
-// that never ends, is told of as it goes.
+// handOutAt is the batch size for HandedOut within one answer, so that long or endless
+// answers report their images as they go.
 const handOutAt = 100
 
 func (p *Proxy) handOut(x *exchange, name string, image profile.Image) {

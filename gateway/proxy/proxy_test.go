@@ -53,7 +53,7 @@ func TestProxy_OtherAnswersUnchanged(t *testing.T) {
 		"no type":             {"", before(), nil},
 		"a coding unheard of": {"application/json", before(), []string{"Content-Encoding: snappy"}},
 		"two codings":         {"application/json", before(), []string{"Content-Encoding: gzip, br"}},
-		"a type that is none": {"json; ;;", before(), nil},
+		"an invalid type":     {"json; ;;", before(), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := stand(t, answering(c.contentType, c.body, append(c.headers, `ETag: "v1"`, "Accept-Ranges: bytes", "Vary: Accept")...), nil)
@@ -362,11 +362,11 @@ func TestProxy_TruncatedAnswer(t *testing.T) {
 		"gzip, framed as if whole":  sized("gzip", gz[:len(gz)-9]),
 		"gzip without its checksum": sized("gzip", gz[:len(gz)-1]),
 		"gzip with a wrong one":     sized("gzip", gz[:len(gz)-5]+"x"+gz[len(gz)-4:]),
-		"gzip that is none":         sized("gzip", before()),
+		"invalid gzip":              sized("gzip", before()),
 		"br, framed as if whole":    sized("br", br[:len(br)-3]),
-		"br that is none":           sized("br", before()),
+		"invalid br":                sized("br", before()),
 		"zstd, framed as if whole":  sized("zstd", zs[:len(zs)-3]),
-		"zstd that is none":         sized("zstd", before()),
+		"invalid zstd":              sized("zstd", before()),
 		"multipart without an end":  "HTTP/1.1 200 OK\r\nContent-Type: multipart/mixed; boundary=b\r\nConnection: close\r\n\r\n--b\r\n\r\n{}\r\n--b",
 		"passed, short":             "HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: 100\r\n\r\npng",
 	} {
@@ -594,7 +594,7 @@ func TestProxy_HandedOut(t *testing.T) {
 		got[x.profile] = fmt.Sprint(x.images)
 	}
 	if got["feed"] != "[v.0/posts/a.jpg]" || got["avatar"] != "[v.2/avatars/u.jpg]" {
-		t.Errorf("told of %v", got)
+		t.Errorf("HandedOut received %v", got)
 	}
 	if o := s.observation(); o.Signed != 3 || o.Foreign != 1 {
 		t.Errorf("observed %+v", o)

@@ -110,7 +110,7 @@ func TestProxy_OtherBody(t *testing.T) {
 
 func TestProxy_TruncatedQuery(t *testing.T) {
 	s := stand(t, func(http.ResponseWriter, *http.Request) { t.Error("the service was asked") }, nil)
-	// A chunk that is none.
+	// An invalid chunk.
 	conn := dial(t, s.url)
 	io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
 	answer, _ := io.ReadAll(conn)

@@ -92,7 +92,7 @@ func TestRewriter_Append(t *testing.T) {
 		"a closing brace too many":     {`{}}{"imageUrl":"o/b"}`, `{}}{"imageUrl":"o/b"}`},
 		"brackets that do not fit":     {`[{]{"imageUrl":"o/b"}`, `[{]{"imageUrl":"o/b"}`},
 		"a line break within a string": {"{\"imageUrl\":\"o/\na\",\"avatarUrl\":\"o/b\"}", "{\"imageUrl\":\"o/\na\",\"avatarUrl\":\"o/b\"}"},
-		"a literal that is none":       {`{"imageUrl":"o/a","thumbnailUrl":nulllllllllllll}`, `{"imageUrl":"imageUrl<a","thumbnailUrl":nulllllllllllll}`},
+		"an invalid literal":           {`{"imageUrl":"o/a","thumbnailUrl":nulllllllllllll}`, `{"imageUrl":"imageUrl<a","thumbnailUrl":nulllllllllllll}`},
 		"cut in a value":               {`{"imageUrl":"o/a`, `{"imageUrl":"o/a`},
 		"cut in an escape":             {`{"imageUrl":"o/a\`, `{"imageUrl":"o/a\`},
 		"cut in null":                  {`{"imageUrl":"o/a","thumbnailUrl":nul`, `{"imageUrl":"imageUrl<a","thumbnailUrl":nul`},

@@ -98,7 +98,7 @@ type fact struct {
 	asked *question // that is out; nil: none
 }
 
-// question is about images that a page has and nobody knows.
+// question is a request to the tier for facts that a page needs and the cache lacks.
 type question struct {
 	ctx    context.Context // the page's, for its values: the trace that it is of
 	images []profile.Image

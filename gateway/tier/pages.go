@@ -100,7 +100,7 @@ func (c *Client) fitting(images []profile.Image) int {
 	return len(images)
 }
 
-// event is a feed.page event (CONTRACT 5). Its posts have no ids: a proxy knows none.
+// event is a feed.page event. Its posts have no ids, as a proxy does not know them.
 type event struct {
 	Type      string    `json:"type"`
 	Timestamp time.Time `json:"timestamp"`

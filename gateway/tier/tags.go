@@ -13,7 +13,7 @@ const (
 	askTimeout  = 10 * time.Second // of one question; the tier may have to fetch originals
 	askPause    = time.Second      // after one that failed
 	maxTags     = 50_000           // of each of two generations
-	staleFactor = 10               // times Fresh: how old a tag may be that nobody could ask for again
+	staleFactor = 10               // times Fresh: the maximum age of a tag that could not be refreshed
 )
 
 // tags are the entity tags that the tier has said.

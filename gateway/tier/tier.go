@@ -54,7 +54,8 @@ type Config struct {
 	// Fresh is how long a tag is believed without asking again; 0 is 30 s. An original that
 	// is overwritten is linked under its old tag for that long.
 	Fresh time.Duration
-	// Told is called with what became of images that were handed out. Nil: nobody counts.
+	// Told is called with the outcome for images that were handed out. If nil, outcomes are not
+	// counted.
 	Told func(what Outcome, images int)
 	// Log gets what went wrong; nil drops it.
 	Log *slog.Logger
@@ -65,7 +66,7 @@ type Outcome string
 
 const (
 	Sent    Outcome = "sent"    // the tier has taken the event
-	Known   Outcome = "known"   // it was told of them a moment ago
+	Known   Outcome = "known"   // the tier was sent them a moment ago
 	Dropped Outcome = "dropped" // it is slow, or has failed a moment ago
 	Refused Outcome = "failed"  // it did not take the event
 )
@@ -148,7 +149,7 @@ func (c *Client) Tag(live profile.Image) (tag string, ok bool) {
 	return c.tags.get(live, time.Now())
 }
 
-// Facts are what the tier knows of an original (CONTRACT 2, info).
+// Facts are what the tier knows about an original, from its info endpoint.
 type Facts struct {
 	Width     int    `json:"width"` // as shown: after orientation
 	Height    int    `json:"height"`

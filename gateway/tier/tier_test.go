@@ -163,7 +163,7 @@ func TestClient_HandedOut_SignedEvent(t *testing.T) {
 			events.all()[0].Data.Posts[2].Image.Name != "c.jpg" || events.all()[0].Data.Posts[2].Image.Version != "v.0" || events.all()[0].Timestamp.IsZero() {
 			t.Errorf("sent %+v", events.all())
 		}
-		// What was told a moment ago is not told again, and later it is.
+		// Images that were sent a moment ago are not sent again until later.
 		c.HandedOut("feed", []profile.Image{pinned("a.jpg")})
 		pass(time.Second)
 		if len(events.all()) != 1 || told.of(tier.Known) != 2 || told.of(tier.Sent) != 3 {
@@ -235,7 +235,7 @@ func TestClient_HandedOut_SlowTier(t *testing.T) {
 		if told.of(tier.Dropped) < 9_000 || told.of(tier.Refused) == 0 {
 			t.Errorf("%v", told)
 		}
-		// What it did not take it is told again.
+		// Images that the tier did not take are sent again.
 		hang.Store(false)
 		pass(time.Minute)
 		c.HandedOut("feed", []profile.Image{pinned("0.jpg")})

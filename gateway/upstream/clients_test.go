@@ -49,7 +49,7 @@ func TestServices_Call_EveryField(t *testing.T) {
 		t.Errorf("feed was asked %v", r)
 	}
 
-	posts, err := s.Contents.Posts(ctx, []string{"p000003", "p000004", "nobody's"}) // the fifth is unknown
+	posts, err := s.Contents.Posts(ctx, []string{"p000003", "p000004", "unknown"}) // the fifth is unknown
 	<-asked
 	want := feed.Post{
 		ID: "p000003", UserID: posts[0].UserID, Caption: "Post 3, \"quoted\" & with a ☕",
@@ -60,7 +60,7 @@ func TestServices_Call_EveryField(t *testing.T) {
 		t.Errorf("%+v, %v, want %+v", posts, err, want)
 	}
 
-	profiles, err := s.Users.Profiles(ctx, []string{"u00016", "u00002", "nobody"})
+	profiles, err := s.Users.Profiles(ctx, []string{"u00016", "u00002", "unknown"})
 	<-asked
 	if want := []feed.Profile{{ID: "u00016", Username: "user16"}, {ID: "u00002", Username: "user2", AvatarURL: "https://cdn.app.example/avatars/u00002.jpg"}}; err != nil || !slices.Equal(profiles, want) {
 		t.Errorf("%+v, %v, want %+v", profiles, err, want)
@@ -111,7 +111,7 @@ func TestServices_Call_Traced(t *testing.T) {
 	span := spans.Ended()[0]
 	parent := "00-" + span.SpanContext().TraceID().String() + "-" + span.SpanContext().SpanID().String() + "-01"
 	if got := <-told; span.Name() != "feed.RecommendationService/GetFeed" || !slices.Equal(got, []string{parent}) {
-		t.Errorf("span %q, and the service was told %q, want %q", span.Name(), got, parent)
+		t.Errorf("span %q, and the service received %q, want %q", span.Name(), got, parent)
 	}
 }
 

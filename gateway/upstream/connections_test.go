@@ -67,7 +67,7 @@ func TestServices_Run_ServicesStartLater(t *testing.T) {
 		}
 	}
 	if err := getFeed(s); !errors.Is(err, feed.ErrUnavailable) {
-		t.Errorf("a call to nobody: %v, want ErrUnavailable", err)
+		t.Errorf("a call without a server: %v, want ErrUnavailable", err)
 	}
 	play(t, fakeservices.Config{Listen: addrs})
 	untilReady(t, s)

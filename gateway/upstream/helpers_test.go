@@ -81,7 +81,7 @@ func untilReady(t *testing.T, s *upstream.Services) {
 	})
 }
 
-// sockets returns addresses at which nothing listens yet, and nobody else will.
+// sockets returns addresses at which nothing listens yet, and that no other test uses.
 func sockets(t *testing.T) map[fakeservices.Service]string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "up") // t.TempDir is too long a name for a socket

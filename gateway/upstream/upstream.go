@@ -85,8 +85,8 @@ type Config struct {
 	// Traces makes a span of every call, and tells the service of it (W3C traceparent).
 	// nil: none.
 	Traces trace.TracerProvider
-	// Observe is told of every call as it ended for its caller, by the service's name and
-	// the method's (GetFeed). nil: none.
+	// Observe is called with the outcome of every call as its caller saw it, with the names of
+	// the service and of the method (GetFeed). If nil, it is not called.
 	Observe func(service, method string, how Outcome, took time.Duration)
 }
 

@@ -21,7 +21,7 @@ func TestRun_ListensAndStops(t *testing.T) {
 	out, in := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- run(ctx, []string{"--http", "127.0.0.1:0", "--before", "127.0.0.1:0", "--empty-feed", "nobody", "--feed-latency", "1ms"}, in, io.Discard)
+		ended <- run(ctx, []string{"--http", "127.0.0.1:0", "--before", "127.0.0.1:0", "--empty-feed", "newuser", "--feed-latency", "1ms"}, in, io.Discard)
 		in.Close()
 	}()
 	at := map[string]string{}
@@ -38,7 +38,7 @@ func TestRun_ListensAndStops(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Header.Set("Authorization", "Bearer nobody")
+	r.Header.Set("Authorization", "Bearer newuser")
 	if got := body(t, r); got != `{"data":{"feed":{"posts":[],"cursor":null,"hasMore":false}}}` {
 		t.Errorf("an empty feed before: %s", got)
 	}
@@ -113,6 +113,6 @@ func TestParse_InvalidFlags(t *testing.T) {
 	}
 	if err := run(t.Context(), []string{"--before", "nowhere"}, io.Discard, io.Discard); err == nil ||
 		errors.Is(err, context.Canceled) {
-		t.Errorf("an address that is none: %v", err)
+		t.Errorf("an invalid address: %v", err)
 	}
 }

@@ -84,7 +84,7 @@ func TestServer_Feed_Deterministic(t *testing.T) {
 	if distinct := slices.Compact(slices.Sorted(slices.Values(ids))); len(ids) != 250 || len(distinct) != 250 || pages != 13 {
 		t.Errorf("%d posts, %d of them distinct, on %d pages: want 250 on 13", len(ids), len(distinct), pages)
 	}
-	if somebody, _ := walk(t, one, "v", 20); slices.Equal(ids, somebody) {
+	if other, _ := walk(t, one, "v", 20); slices.Equal(ids, other) {
 		t.Error("two users have the same feed")
 	}
 }
