@@ -119,7 +119,7 @@ func FuzzReadCredit(f *testing.F) {
 		binary.LittleEndian,
 		map[uint16]string{
 			0x13b:  "Someone\x00",
-			0x8298: "Somebody\x00",
+			0x8298: "A Studio\x00",
 			700:    packet,
 			33723:  "\x1c\x02\x50\x00\x03One",
 			34377:  "8BIM\x04\x04\x00\x00\x00\x00\x00\x08\x1c\x02\x74\x00\x03Two",

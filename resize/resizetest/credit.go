@@ -147,10 +147,10 @@ func credits(t *testing.T, r resize.Resizer) {
 			t.Error(err)
 		}
 	})
-	t.Run("what says neither has neither", func(t *testing.T) {
+	t.Run("an original without credit gives a variant without credit", func(t *testing.T) {
 		plain := jpegOf(t, scene(160, 120).image())
-		nobody := exifOf([]exifField{{tag: 0x13b, kind: 2, data: []byte("      \x00")}, {tag: 0x8298, kind: 2, data: []byte(" \x00\x01\x02\x00")}})
-		for _, original := range [][]byte{plain, inJPEG(plain, segment(0xe1, "Exif\x00\x00", string(nobody)), segment(0xed, resources("")))} {
+		blank := exifOf([]exifField{{tag: 0x13b, kind: 2, data: []byte("      \x00")}, {tag: 0x8298, kind: 2, data: []byte(" \x00\x01\x02\x00")}})
+		for _, original := range [][]byte{plain, inJPEG(plain, segment(0xe1, "Exif\x00\x00", string(blank)), segment(0xed, resources("")))} {
 			for _, format := range []string{"jpg", "png", "webp", "avif", "heic", "gif", "jxl"} {
 				img := one(t, r, original, "80x-credit."+format)
 				bare(t, img)

@@ -11,8 +11,8 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// refusedSpecs are those that may one day be made: each is refused today by its name, or
-// works. A Spec that is none is refused always.
+// refusedSpecs tests specs that an implementation may not support yet: each one works, or is
+// refused with an error that names the option. Invalid specs are always refused.
 func refusedSpecs(t *testing.T, r resize.Resizer) {
 	original := pngOf(t, scene(64, 48).image())
 	for _, c := range []struct {

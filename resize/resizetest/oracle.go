@@ -37,8 +37,8 @@ func veiled(r raster) raster {
 	})
 }
 
-// want makes what s asks for of an upright picture, as CONTRACT 1 says, but for trim,
-// smart, face, sharp and watermarks, in an order and by filters of its own.
+// want applies s to an upright picture with its own filters and order of steps, independently
+// of the code under test. It does not support trim, smart, face, sharp and watermarks.
 func want(r raster, s resize.Spec) raster {
 	width, height := s.OutputSize(r.w, r.h)
 	switch s.Rotate {

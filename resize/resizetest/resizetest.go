@@ -45,7 +45,7 @@ func Run(t *testing.T, open func(t *testing.T) resize.Resizer) {
 		{"what is made together is what is made alone", together},
 		{"what cannot be made is refused by name", refusedSpecs},
 		{"hostile input is refused and harms nothing", hostile},
-		{"a call that nobody waits for ends", cancelled},
+		{"a cancelled call returns", cancelled},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, open(t)) })
 	}

@@ -69,7 +69,7 @@ func truncated(t *testing.T, r resize.Resizer) {
 			}
 		})
 	}
-	t.Run("png that is damaged where nobody looks", func(t *testing.T) {
+	t.Run("png with damage near its end", func(t *testing.T) {
 		damaged := bytes.Clone(wholes(t, r)["png"])
 		clear(damaged[len(damaged)-2000 : len(damaged)-1900])
 		for _, name := range []string{"100x.jpg", "320x20-cover-top.jpg"} {

@@ -5,35 +5,35 @@
 #include <string.h>
 #include <vips/vips.h>
 
-// With libjpeg's inner header at hand (Debian installs it) one pass makes several scales.
+// With libjpeg's internal header (Debian installs it), one pass makes several scales.
 #if __has_include(<jpegint.h>)
 #include <jpegint.h>
 #define MANY_SCALES 1
 #endif
 
-// A ring holds the last rows of a plane that the decoder has written.
+// A ring is a ring buffer with the most recently decoded rows of a plane.
 struct ring {
 	int width, height; // of the plane, in samples
-	int block;         // samples along a side of what one DCT block becomes: 1, 2, 4, 8
-	int step;          // rows that come at once
-	int slots;         // row y lies in slot y % slots
+	int block;         // side of a decoded DCT block, in samples: 1, 2, 4, 8
+	int step;          // rows decoded per pass
+	int slots;         // row y is in slot y % slots
 	size_t stride;
 	unsigned char *samples;
 };
 
-// A scale is the picture as the decoder makes it smaller.
+// A scale is the picture as decoded at 1/shrink of its size.
 struct scale {
 	int shrink;
 	int width, height;
 	struct ring ring[PLANES];
-	JSAMPROW rows[PLANES][MOST_ROWS]; // where what comes next is to lie
+	JSAMPROW rows[PLANES][MOST_ROWS]; // where the next pass writes its rows
 };
 
 // A source is a file in memory, handed to libjpeg in pieces.
 struct source {
 	struct jpeg_source_mgr pub;
-	const JOCTET *at, *end; // what it has not been handed yet
-	size_t piece;           // the most bytes at once
+	const JOCTET *at, *end; // the bytes that libjpeg has not received yet
+	size_t piece;           // maximum bytes per call
 };
 
 struct tier_direct {
@@ -43,18 +43,18 @@ struct tier_direct {
 	const void *file;
 	size_t len;
 	int planes;
-	JOCTET *profile; // once it has been asked for
+	JOCTET *profile; // NULL until tier_direct_profile reads it
 	unsigned int profile_len;
 
-	struct scale scale[SCALES]; // the first is what libjpeg decodes at by itself
+	struct scale scale[SCALES]; // libjpeg itself decodes at the first
 	int scales;
 	struct tier_view *views;
 	int wanted;
 
 	int16_t *row; // between tier_down and tier_across
 #ifdef MANY_SCALES
-	inverse_DCT_method_ptr own[MAX_COMPONENTS]; // what libjpeg calls by itself
-	inverse_DCT_method_ptr of[DCTSIZE + 1];     // by the side of the block that they make
+	inverse_DCT_method_ptr own[MAX_COMPONENTS]; // the methods that libjpeg chose
+	inverse_DCT_method_ptr of[DCTSIZE + 1];     // indexed by the side of the block that they make
 #endif
 };
 
@@ -96,7 +96,7 @@ skip(j_decompress_ptr in, long n)
 	}
 }
 
-// read_from makes the file the source of in, from its beginning.
+// read_from sets the file as the source of in, from its beginning.
 static void
 read_from(j_decompress_ptr in, struct source *s, const void *file, size_t len, size_t piece)
 {
@@ -125,9 +125,9 @@ say_nothing(j_common_ptr c)
 {
 }
 
-// emit_message sees warnings (level -1) and traces. Those that mean a picture with grey or
-// garbled parts are errors; they are those that damagedJPEG names, and every one is seen.
-// Bytes that are left over are at times an encoder's whim, and at times a sign of damage.
+// emit_message receives warnings (level -1) and traces. Warnings that mean grey or garbled
+// parts in the picture are treated as errors, the same ones that damagedJPEG lists. Extraneous
+// bytes are only counted: some encoders write them, but they can also be a sign of damage.
 static void
 emit_message(j_common_ptr c, int level)
 {
@@ -175,8 +175,8 @@ no_memory(void)
 
 // ---- opening
 
-// common reports whether the planes can be taken as they are coded: grey, or YCbCr whose
-// finest plane is that of the brightness, the others whole fractions of it.
+// common reports whether the direct path supports the planes as they are coded: grey, or
+// YCbCr where the size of the luma plane is a whole multiple of that of each chroma plane.
 static int
 common(const struct jpeg_decompress_struct *in)
 {
@@ -237,7 +237,7 @@ tier_direct_close(struct tier_direct *d)
 {
 	if (!d)
 		return;
-	jpeg_destroy_decompress(&d->in); // nothing, where it was not created
+	jpeg_destroy_decompress(&d->in); // does nothing if it was not created
 	for (int v = 0; v < d->wanted; v++)
 		clear_view(&d->views[v]);
 	free(d->views);
@@ -285,7 +285,8 @@ min_int(int a, int b)
 	return a < b ? a : b;
 }
 
-// scale_of returns the scale of that shrink, which it makes if there is none.
+// scale_of returns the scale with that shrink. It adds one if there is none, and returns NULL
+// if there are too many.
 static struct scale *
 scale_of(struct tier_direct *d, int shrink)
 {
@@ -301,7 +302,7 @@ scale_of(struct tier_direct *d, int shrink)
 	scale->shrink = shrink;
 	d->in.scale_num = 1;
 	d->in.scale_denom = shrink;
-	jpeg_calc_output_dimensions(&d->in); // the caller has set where to escape to
+	jpeg_calc_output_dimensions(&d->in); // the caller has called setjmp
 	scale->width = d->in.image_width / shrink; // libjpeg rounds up, libvips down
 	scale->height = d->in.image_height / shrink;
 	for (int c = 0; c < d->planes; c++) {
@@ -318,15 +319,15 @@ scale_of(struct tier_direct *d, int shrink)
 	return scale;
 }
 
-// finer returns how many samples of the first plane lie along one of a ring's.
+// finer returns how many samples of the first plane one sample of a ring's plane spans.
 static double
 finer(int first, int its, int first_block, int its_block)
 {
 	return (double) first * first_block / ((double) its * its_block);
 }
 
-// make_axes makes the axes of a view's plane, or takes those of the plane before where they
-// are the same: across and down are samples of the plane for each of the view.
+// make_axes makes the axes of a view's plane, or shares those of the previous plane if they
+// are the same. across and down are samples of the plane per sample of the view.
 static int
 make_axes(struct tier_view *v, int c, const struct ring *ring, double across, double down, const struct tier_want *w)
 {
@@ -400,8 +401,8 @@ tier_direct_scales(void)
 	return SCALES;
 }
 
-// transform_block is called by libjpeg for each block of coefficients. It makes samples of
-// them at every scale.
+// transform_block is called by libjpeg for each block of coefficients. It decodes the block
+// at every scale.
 static void
 transform_block(j_decompress_ptr in, jpeg_component_info *comp, JCOEFPTR block, JSAMPARRAY rows, JDIMENSION column)
 {
@@ -416,7 +417,7 @@ transform_block(j_decompress_ptr in, jpeg_component_info *comp, JCOEFPTR block, 
 	}
 }
 
-// A sample is the smallest JPEG, of which libjpeg is asked by which method it makes blocks
+// A sample is a minimal JPEG. methods decodes it to find which method libjpeg uses for blocks
 // of a given side.
 struct sample {
 	struct jpeg_compress_struct out;
@@ -476,7 +477,7 @@ methods(struct tier_direct *d)
 	return fault;
 }
 
-// divert makes libjpeg, which is about to decode, call transform_block.
+// divert makes libjpeg call transform_block. It must be called after jpeg_start_decompress.
 static void
 divert(struct tier_direct *d)
 {
@@ -510,7 +511,8 @@ divert(struct tier_direct *d)
 
 // ---- decoding
 
-// make_rows makes what can be made of a view's plane, of which ready rows were decoded.
+// make_rows makes the rows of a view's plane for which enough rows are decoded. ready is the
+// number of decoded rows.
 static void
 make_rows(struct tier_direct *d, struct tier_view *v, int c, const struct ring *ring, int ready)
 {
@@ -522,7 +524,7 @@ make_rows(struct tier_direct *d, struct tier_view *v, int c, const struct ring *
 		int i = v->made[c], taps = (down->taps + 1) & ~1;
 
 		for (int k = 0; k < taps; k++) {
-			int y = down->start[i] + (k < down->taps ? k : down->taps - 1); // the weight of one too many is 0
+			int y = down->start[i] + (k < down->taps ? k : down->taps - 1); // the padding row has weight 0
 			rows[k] = ring->samples + (size_t) (y % ring->slots) * ring->stride + first;
 		}
 		tier_down(rows, down->weight + (size_t) i * down->stride, taps, last - first, d->row + first);
@@ -530,8 +532,8 @@ make_rows(struct tier_direct *d, struct tier_view *v, int c, const struct ring *
 	}
 }
 
-// order puts the scale that libjpeg decodes at first: the largest, because at others it
-// leaves out coefficients that a larger one needs.
+// order puts the largest scale first. libjpeg decodes at that one, because at a smaller scale
+// it skips coefficients that a larger scale needs.
 static void
 order(struct tier_direct *d)
 {
@@ -562,7 +564,7 @@ allocate(struct tier_direct *d)
 	return 0;
 }
 
-// next_rows says where the rows of each plane from the given pass on are to lie.
+// next_rows points scale->rows at the slots for the rows of the given pass.
 static void
 next_rows(struct scale *scale, int planes, int pass)
 {
@@ -603,7 +605,7 @@ decode_now(struct tier_direct *d)
 	}
 }
 
-// ends_at_marker reports whether in, which has read its last scan, stands before a marker.
+// ends_at_marker reports whether a marker follows the last scan, which in has read.
 static int
 ends_at_marker(const struct jpeg_decompress_struct *in)
 {
@@ -617,13 +619,13 @@ ends_at_marker(const struct jpeg_decompress_struct *in)
 	return n >= 2 && at[0] == 0xff && at[1] != 0;
 }
 
-// doubt decodes the file once more, as slowly as libjpeg can, and makes nothing. Where much
-// of the file lies before it, libjpeg (turbo) reads codes in a way that takes those that
-// are no codes for zeros, without a word.
+// doubt decodes the file again with libjpeg's slow Huffman decoder, only to find damage. The
+// fast decoder of libjpeg-turbo, which it uses when enough input is buffered, reads invalid
+// codes as zeros without a warning.
 static int
 doubt(struct tier_direct *d)
 {
-	enum { SHORT = 256 }; // for less than 512 bytes a block it takes the other way
+	enum { SHORT = 256 }; // libjpeg-turbo uses the slow decoder below 512 buffered bytes per block
 	struct {
 		struct jpeg_decompress_struct in;
 		struct tier_escape escape;

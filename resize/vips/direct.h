@@ -1,13 +1,13 @@
-// The direct path: what a phone's JPEG goes through on its way to a small JPEG or WebP,
-// without libvips. libjpeg decodes at an eighth, a quarter, a half or the whole of the
-// size, straight into Lanczos (direct_scale.h), in brightness and colour difference as they
-// are coded; the small result is turned, converted, and encoded.
+// The direct path makes a small JPEG or WebP from a phone's JPEG without libvips. libjpeg
+// decodes at an eighth, a quarter, a half or the whole of the size, straight into a Lanczos
+// filter (direct_scale.h), and the planes stay YCbCr as they are coded. Only the small result
+// is turned, converted and encoded.
 //
-// One decoding pass can serve several scales: of what a JPEG costs most is to read its
-// codes, and that is done once. What comes out at one scale does not depend on the others.
+// One decoding pass can serve several scales: entropy decoding is the most expensive part, and
+// it is done once. The output at one scale does not depend on the others.
 //
-// Every function that can fail returns 0, or one of these with the reason in libvips' error
-// buffer.
+// Every function that can fail returns 0, or a tier_direct_fault with the reason in libvips'
+// error buffer.
 
 #ifndef IMAGETIER_DIRECT_H
 #define IMAGETIER_DIRECT_H
@@ -17,61 +17,64 @@
 
 enum tier_direct_fault {
 	TIER_DIRECT_BROKEN = 1, // the original is broken or cut short
-	TIER_DIRECT_OTHER,      // it is a JPEG of a kind that libvips must read
-	TIER_DIRECT_FAILED,     // no memory, or a fault of our own
+	TIER_DIRECT_OTHER,      // a kind of JPEG that the direct path does not support; use libvips
+	TIER_DIRECT_FAILED,     // out of memory, or an internal error
 };
 
-// TIER_MEZZANINE_ACROSS is how many pixels side by side share a colour in a mezzanine.
+// TIER_MEZZANINE_ACROSS is the horizontal chroma subsampling of a mezzanine.
 enum { TIER_MEZZANINE_ACROSS = 2 };
 
 struct tier_direct;
 
-// tier_direct_open reads the header of a JPEG. buf must stay until tier_direct_close,
-// which is due whatever this returns, unless *out is NULL.
+// tier_direct_open reads the header of a JPEG. buf must stay valid until tier_direct_close.
+// Call tier_direct_close even if this fails, unless *out is NULL.
 int tier_direct_open(const void *buf, size_t len, struct tier_direct **out);
 void tier_direct_close(struct tier_direct *d);
 
-// tier_direct_size tells width and height as stored, and 1 (grey) or 3 planes.
+// tier_direct_size returns the width and height as stored, and the planes: 1 (grey) or 3.
 void tier_direct_size(const struct tier_direct *d, int *width, int *height, int *planes);
 
-// tier_direct_profile lends the embedded ICC profile, NULL if there is none or it is cut.
+// tier_direct_profile returns the embedded ICC profile, or NULL if it is missing or truncated.
+// d owns the bytes.
 int tier_direct_profile(struct tier_direct *d, const void **data, size_t *len);
 
-// A tier_want is a view that is wanted: the picture made smaller by shrink (1, 2, 4, 8) in
-// the decoder, then to width and height, and of that the part at left and top.
+// A tier_want describes a view: the decoder shrinks the picture by shrink (1, 2, 4, 8), the
+// result is scaled to width and height, and then cropped to kept_width and kept_height at
+// left and top.
 struct tier_want {
 	int shrink;
 	int width, height;
 	int left, top, kept_width, kept_height;
 };
 
-// tier_direct_want adds a view. Views are numbered from 0 in the order of their wants.
+// tier_direct_want adds a view. Views are numbered from 0 in the order of the calls.
 int tier_direct_want(struct tier_direct *d, struct tier_want want);
 
-// tier_direct_decode decodes the whole original, once, and makes all views. Where nothing
-// is wanted it decodes at 1/shrink all the same, and at the size of the views otherwise.
+// tier_direct_decode decodes the whole original once and makes all views. Without views it
+// still decodes, at 1/shrink; with views it ignores shrink.
 int tier_direct_decode(struct tier_direct *d, int shrink);
 
 // tier_direct_scales returns how many scales one pass can make: 1, or all of them.
 int tier_direct_scales(void);
 
 // tier_direct_finish turns a view by 0, 90, 180 or 270 degrees clockwise, then mirrors left
-// and right, and converts its colours if transform is not NULL (RGB of eight bits).
+// and right if mirror is true, and converts its colours if transform (8-bit RGB) is not NULL.
 int tier_direct_finish(struct tier_direct *d, int view, int degrees, int mirror, cmsHTRANSFORM transform);
 
-// The encoders. *buf is freed with free.
+// The encoders. Free *buf with free.
 int tier_direct_jpeg(struct tier_direct *d, int view, int quality, unsigned char **buf, size_t *len);
 int tier_direct_webp(struct tier_direct *d, int view, int quality, int effort, unsigned char **buf, size_t *len);
 
-// tier_direct_mezzanine makes a JPEG that loses next to nothing and is decoded fast: not
-// progressive, and with colours as fine as TIER_MEZZANINE_ACROSS by 1 pixels.
+// tier_direct_mezzanine makes a nearly lossless JPEG that decodes fast: baseline, with chroma
+// subsampled by TIER_MEZZANINE_ACROSS horizontally and not vertically.
 int tier_direct_mezzanine(struct tier_direct *d, int view, int quality, unsigned char **buf, size_t *len);
 
-// tier_direct_pixels lends packed RGB of a finished view, rows without gaps.
+// tier_direct_pixels returns the packed RGB of a finished view, with no padding between rows.
+// d owns the pixels.
 int tier_direct_pixels(struct tier_direct *d, int view, const unsigned char **rgb);
 
-// tier_transform_moves returns by how much a transform of RGB of eight bits changes any of
-// some hundred colours at most: 0 and 1 are rounding.
+// tier_transform_moves returns the largest change that a transform of 8-bit RGB makes to a
+// sample of some hundred colours: 0 and 1 are rounding.
 int tier_transform_moves(cmsHTRANSFORM transform);
 
 #endif

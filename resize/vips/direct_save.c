@@ -12,20 +12,20 @@ no_memory(void)
 	return TIER_DIRECT_FAILED;
 }
 
-// turn_plane returns a plane turned clockwise and then mirrored, NULL if there is no memory.
-// Where the result's pixel at x, y comes from is a straight walk through the plane.
+// turn_plane returns a plane turned clockwise and then mirrored, or NULL if out of memory. The
+// source of the result's pixel at x, y is at offset first + x*along + y*across in the plane.
 static unsigned char *
 turn_plane(const unsigned char *plane, int width, int height, int degrees, int mirror)
 {
 	int swaps = degrees % 180 != 0;
 	int out_width = swaps ? height : width, out_height = swaps ? width : height;
 	unsigned char *out = malloc((size_t) width * height), *to = out;
-	ptrdiff_t first, along, across; // of the plane: where the walk begins, a step to the right, a step down
+	ptrdiff_t first, along, across; // offsets in plane: the first pixel, one step right, one step down
 
 	if (!out)
 		return NULL;
 	switch (degrees) {
-	case 90: // the left column, from its foot, becomes the top row
+	case 90: // the left column, from the bottom up, becomes the top row
 		first = (ptrdiff_t) (height - 1) * width;
 		along = -width;
 		across = 1;
@@ -83,8 +83,9 @@ to8(int v)
 
 enum { AT_ONCE = 256 };
 
-// convert makes RGB of at most AT_ONCE pixels as JFIF has it (ITU-R BT.601, full range),
-// with 16 bits of fraction: first each colour by itself, which compilers make vectors of.
+// convert converts at most AT_ONCE pixels from JFIF's YCbCr (ITU-R BT.601, full range) to RGB,
+// with 16 fraction bits. It computes each colour in a separate array first, so that compilers
+// vectorize the loop.
 static void
 convert(const unsigned char *luma, const unsigned char *blue, const unsigned char *red, size_t n, unsigned char *out)
 {
@@ -177,8 +178,8 @@ set_up(struct jpeg_out *j, const struct tier_view *v, int quality, int mezzanine
 
 	out->image_width = v->width;
 	out->image_height = v->height;
-	// Not of rgb that another encoder has made of the planes: what is made together with a
-	// WebP is to be what is made alone.
+	// Encode the planes unless colours were converted, even if the WebP encoder has already
+	// made rgb: the JPEG must have the same bytes whether or not a WebP was made too.
 	out->input_components = v->converted ? 3 : v->planes;
 	out->in_color_space = v->converted ? JCS_RGB : v->planes == 1 ? JCS_GRAYSCALE : JCS_YCbCr;
 	jpeg_set_defaults(out);
@@ -190,7 +191,7 @@ set_up(struct jpeg_out *j, const struct tier_view *v, int quality, int mezzanine
 		return;
 	}
 	jpeg_simple_progression(out);
-	if (quality >= 90) // as libvips: what is this good keeps its colours sharp
+	if (quality >= 90) // no chroma subsampling at high quality, as in libvips
 		out->comp_info[0].h_samp_factor = out->comp_info[0].v_samp_factor = 1;
 }
 

@@ -7,7 +7,7 @@
 #include <emmintrin.h>
 #endif
 
-// Bits of fixed point: a sample after tier_down has MORE bits more than before.
+// Bits of fixed point. tier_down adds MORE bits to each sample.
 enum { WEIGHT_BITS = 14, MORE = 6, LOBES = 3 };
 
 static double
@@ -21,8 +21,8 @@ lanczos(double x)
 	return LOBES * sin(x) * sin(x / LOBES) / (x * x);
 }
 
-// round_to_weight makes fixed point of n numbers. Their sum stays exact, so that a plain
-// wall stays plain: what rounding leaves goes to the largest.
+// round_to_weight converts n numbers to fixed point. The remainder of rounding is added to the
+// largest, so that they sum to TIER_WEIGHT exactly and an area of one colour does not change.
 static void
 round_to_weight(const double *exact, int n, int16_t *weight)
 {
@@ -43,7 +43,7 @@ round_to_weight(const double *exact, int n, int16_t *weight)
 int
 tier_axis_make(struct tier_axis *axis, int from, double scale, int first, int n)
 {
-	double wide = scale > 1 ? scale : 1; // an enlarged line is interpolated
+	double wide = scale > 1 ? scale : 1; // when enlarging, interpolate
 	int reach = (int) ceil(LOBES * wide);
 	int span = 2 * reach + 1;
 	double *exact;
@@ -90,7 +90,7 @@ tier_axis_clear(struct tier_axis *axis)
 	axis->weight = NULL;
 }
 
-// The middle of what is rounded away.
+// Half of the last bit that is kept, added before a shift to round to nearest.
 #define DOWN_HALF (1 << (WEIGHT_BITS - MORE - 1))
 #define ACROSS_HALF (1 << (WEIGHT_BITS + MORE - 1))
 
@@ -149,7 +149,7 @@ tier_down(const unsigned char *const *rows, const int16_t *weight, int taps, int
 	}
 }
 
-// dot returns four sums of products, whose sum is that of all.
+// dot returns four partial sums of the dot product; the caller adds them.
 static inline __m128i
 dot(const int16_t *in, const int16_t *weight, int taps)
 {

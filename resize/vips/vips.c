@@ -8,11 +8,11 @@ drop_log(const gchar *domain, GLogLevelFlags level, const gchar *text, gpointer 
 void
 tier_start(void)
 {
-	// Warnings quote what is in the image.
+	// Warnings quote text from the image.
 	g_log_set_handler("VIPS", G_LOG_LEVEL_WARNING | G_LOG_LEVEL_INFO | G_LOG_LEVEL_MESSAGE, drop_log, NULL);
 
-	// libvips only ever gets here through tier_load, which names its loader. Should
-	// something else sniff all the same, these are the only ones to be found.
+	// tier_load names its loader, so libvips should never detect a format itself. If it does
+	// anyway, these are the only loaders that it can choose.
 	vips_block_untrusted_set(TRUE);
 	vips_operation_block_set("VipsForeignLoad", TRUE);
 	vips_operation_block_set("VipsForeignLoadJpeg", FALSE);
@@ -22,10 +22,10 @@ tier_start(void)
 	vips_operation_block_set("VipsForeignLoadHeif", FALSE);
 	vips_operation_block_set("VipsForeignLoadTiff", FALSE);
 	vips_operation_block_set("VipsForeignLoadJxl", FALSE);
-	vips_operation_block_set("VipsForeignSaveJxl", FALSE); // it counts as untrusted, though it reads nothing
+	vips_operation_block_set("VipsForeignSaveJxl", FALSE); // a saver, but libvips marks it as untrusted
 }
 
-// "memory" keeps what cannot be decoded in order (an interlaced PNG) out of TMPDIR.
+// "memory" keeps images that cannot be decoded in order (interlaced PNGs) out of TMPDIR.
 #define COMMON "access", VIPS_ACCESS_SEQUENTIAL, "memory", TRUE, "fail_on", VIPS_FAIL_ON_ERROR
 
 int
@@ -128,7 +128,7 @@ tier_drain(VipsImage *in)
 	return 0;
 }
 
-// The two kinds of work that look at neighbours, both by one or two numbers.
+// The type of resample and blur, which read neighbouring pixels and take one or two numbers.
 typedef int (*neighbours)(VipsImage *in, double a, double b, VipsImage **out);
 
 static int
@@ -146,10 +146,10 @@ blur(VipsImage *in, double sigma, double unused, VipsImage **out)
 	return vips_gaussblur(in, out, sigma, NULL);
 }
 
-// premultiplied does work on an image as it is, or, if it has alpha, on colours times
-// alpha: the colour of a pixel that is not there must not bleed into its neighbours. In
-// between the numbers stay floating: rounded to eight bits, the work takes two thirds of
-// the time, and the noise in faint pixels makes a WebP larger by a tenth.
+// premultiplied applies work to an image, with premultiplied colours if it has alpha: the
+// colour of a transparent pixel must not bleed into its neighbours. The intermediate values are
+// floating point. Rounding them to 8 bits would take two thirds of the time, but the noise in
+// nearly transparent pixels makes a WebP a tenth larger.
 static int
 premultiplied(VipsImage *in, neighbours work, double a, double b, VipsImage **out)
 {
@@ -191,8 +191,8 @@ tier_border(VipsImage *corner, VipsImage *in, int *left, int *top, int *width, i
 	VipsImage *seen[2] = { NULL };
 	int n, result;
 
-	// Eight bits of sRGB, because the threshold is in the units of the pixels. The
-	// profile does not matter here.
+	// Convert to 8-bit sRGB, because the threshold is in the units of the pixels. The profile
+	// does not matter here.
 	if (tier_srgb(corner, FALSE, &seen[0]))
 		return -1;
 	result = vips_getpoint(seen[0], &pixel, &n, 0, 0, NULL);
@@ -232,15 +232,15 @@ tier_eight(VipsImage *in, VipsImage **out)
 	return result;
 }
 
-// profiled tells what honour can do something with.
+// profiled reports whether honour can convert the image: it has a profile or is CMYK.
 static int
 profiled(VipsImage *in)
 {
 	return vips_image_get_typeof(in, VIPS_META_ICC_NAME) || in->Type == VIPS_INTERPRETATION_CMYK;
 }
 
-// honour converts from the profile of the image, or from that of an ordinary press
-// for CMYK without one, to one that libvips knows by name.
+// honour converts from the profile of the image to a profile that libvips knows by name. CMYK
+// without a profile is converted from libvips' built-in CMYK profile.
 static int
 honour(VipsImage *in, const char *to, VipsImage **out)
 {
@@ -279,7 +279,7 @@ tier_srgb(VipsImage *in, int managed, VipsImage **out)
 		return -1;
 	plain = NULL;
 	if (managed && profiled(eight)) {
-		// A profile that is broken, or of another kind of image, is none.
+		// Ignore a profile that is broken or is for another kind of image.
 		VipsImage *lazy;
 		if (honour(eight, "srgb", &lazy) == 0) {
 			plain = vips_image_copy_memory(lazy);
@@ -330,8 +330,8 @@ tier_attention(VipsImage *in, int width, int height, VipsImage **out)
 	return vips_smartcrop(in, out, width, height, "interesting", VIPS_INTERESTING_ATTENTION, NULL);
 }
 
-// paintable returns in as an image that can hold the colour, and the colour as the numbers
-// that each of its pixels has: one on grey, three otherwise.
+// paintable converts in to an image that can hold the colour, and returns the colour as the
+// values of its bands: one for grey, three otherwise.
 static int
 paintable(VipsImage *in, struct tier_color color, VipsImage **out, VipsArrayDouble **ink)
 {
@@ -407,7 +407,7 @@ tier_bare(VipsImage *in, VipsImage **out)
 {
 	GPtrArray *names;
 
-	// One pixel a millimetre is libvips' default: nothing is said.
+	// Reset the resolution to libvips' default of one pixel per millimetre.
 	if (vips_copy(in, out, "xres", 1.0, "yres", 1.0, NULL))
 		return -1;
 	names = g_ptr_array_new_with_free_func(g_free);

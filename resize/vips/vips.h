@@ -1,9 +1,9 @@
-// The steps that one resize is made of, each a call into libvips with the options that
-// are right here. libvips' own functions take variable arguments, which cgo cannot call.
+// The steps of a resize. Each one calls libvips with fixed options, because libvips' own
+// functions are variadic and cgo cannot call those.
 //
-// Every step returns 0 and a new reference in *out, or -1 and text in libvips' error
-// buffer. Images are lazy: a step that returns 0 has often computed nothing yet, and
-// pixels (and the input buffer under them) are read when a later step needs them.
+// Every step returns 0 and a new reference in *out, or -1 and text in libvips' error buffer.
+// Images are lazy: a step that returns 0 has often computed nothing yet. Pixels, and the input
+// buffer under them, are read when a later step needs them.
 
 #ifndef IMAGETIER_VIPS_H
 #define IMAGETIER_VIPS_H
@@ -20,35 +20,35 @@ enum tier_kind {
 	TIER_JXL,
 };
 
-// tier_start makes the settings of this process: only the loaders above, no libvips
-// warnings on stderr.
+// tier_start configures libvips for this process: only the loaders above are allowed, and
+// warnings are not written to stderr.
 void tier_start(void);
 
-// tier_load opens the first frame of an image of that kind, and no other. shrink is the
-// factor by which the decoder itself makes it smaller: 1, 2, 4, 8 for JPEG, any for WebP,
-// 1 for all others. The pixels come in order from the top, once, and never through a file.
+// tier_load opens the first frame of an image, which must be of that kind. shrink is the factor
+// by which the decoder itself shrinks it: 1, 2, 4, 8 for JPEG, any for WebP, 1 for all others.
+// The pixels can be read once, in order from the top. No temporary file is used.
 int tier_load(enum tier_kind kind, const void *buf, size_t len, int shrink, VipsImage **out);
 
 // tier_load_frames opens all frames of a GIF or WebP, one below the other.
 int tier_load_frames(enum tier_kind kind, const void *buf, size_t len, VipsImage **out);
 
-// tier_frames returns how many frames an image of tier_load_frames has.
+// tier_frames returns the number of frames in an image that tier_load_frames opened.
 int tier_frames(VipsImage *in);
 
-// tier_join puts frames of one size below each other, to be saved as an animation with the
-// times and the loop of like.
+// tier_join stacks frames of one size vertically, to be saved as an animation with the delays
+// and loop count of like.
 int tier_join(VipsImage **frames, int n, VipsImage *like, VipsImage **out);
 
-// tier_bytes returns how much memory the pixels of in take.
+// tier_bytes returns the size of the pixels of in, in bytes.
 size_t tier_bytes(VipsImage *in);
 
-// tier_profile lends the embedded ICC profile, which goes when the image does.
+// tier_profile returns the embedded ICC profile. The image owns its bytes.
 int tier_profile(VipsImage *in, void **data, size_t *len);
 
-// tier_memory computes in and keeps it.
+// tier_memory computes the pixels of in and keeps them in memory.
 int tier_memory(VipsImage *in, VipsImage **out);
 
-// tier_drain decodes what is left of an image that tier_load opened.
+// tier_drain decodes the rest of an image that tier_load opened.
 int tier_drain(VipsImage *in);
 
 // tier_scale resamples to exactly width and height, with premultiplied alpha.
@@ -56,34 +56,36 @@ int tier_scale(VipsImage *in, int width, int height, VipsImage **out);
 
 int tier_crop(VipsImage *in, int left, int top, int width, int height, VipsImage **out);
 
-// tier_border finds what is left when a border of the colour of the top left pixel, give
-// or take noise, is cut away. width is 0 if nothing is. corner and in are the same image,
-// opened twice.
+// tier_border finds the area inside a border that has the colour of the top left pixel, within
+// a tolerance for noise. width is 0 if the whole image is border. corner and in are the same
+// image, opened twice.
 int tier_border(VipsImage *corner, VipsImage *in, int *left, int *top, int *width, int *height);
 
-// tier_eight brings sixteen bits a sample down to eight, in the colour space that in is in.
+// tier_eight reduces 16-bit samples to 8 bits and keeps the colour space.
 int tier_eight(VipsImage *in, VipsImage **out);
 
-// tier_srgb converts to eight bits of sRGB, or of grey where in is grey and has no
-// profile; the profile that in carries is honoured if managed is true. Alpha stays.
+// tier_srgb converts to 8-bit sRGB, or to 8-bit grey if in is grey and has no profile. It
+// applies the embedded profile if managed is true, and keeps alpha.
 int tier_srgb(VipsImage *in, int managed, VipsImage **out);
 
-// tier_wide converts to eight bits of Display P3 from the profile, or from that of an
-// ordinary press for CMYK without one; -1 if there is nothing to go by.
+// tier_wide converts from the embedded profile to 8-bit Display P3. CMYK without a profile is
+// converted from libvips' built-in CMYK profile. It returns -1 for other images without a
+// usable profile.
 int tier_wide(VipsImage *in, VipsImage **out);
 
-// tier_turn turns by 0, 90, 180 or 270 degrees clockwise, then mirrors left and right.
+// tier_turn turns by 0, 90, 180 or 270 degrees clockwise, then mirrors left and right if mirror
+// is true.
 int tier_turn(VipsImage *in, int degrees, int mirror, VipsImage **out);
 
-// tier_attention crops to where the eye goes.
+// tier_attention crops to the part that libvips' attention detection chooses.
 int tier_attention(VipsImage *in, int width, int height, VipsImage **out);
 
-// A tier_color is sRGB, 0-255.
+// A tier_color is an sRGB colour; each value is from 0 to 255.
 struct tier_color {
 	double red, green, blue;
 };
 
-// tier_flatten lays an image with alpha on a background.
+// tier_flatten composites an image with alpha onto a background.
 int tier_flatten(VipsImage *in, struct tier_color on, VipsImage **out);
 
 // tier_pad places an image without alpha on a canvas of that width and height.
@@ -94,20 +96,20 @@ int tier_blur(VipsImage *in, double sigma, VipsImage **out);
 int tier_sharpen(VipsImage *in, VipsImage **out);
 
 // tier_bare copies the image without any metadata: EXIF, XMP, IPTC, profile, comments,
-// resolution, and what libvips and its loaders keep beside them.
+// resolution, and the fields that libvips and its loaders add.
 int tier_bare(VipsImage *in, VipsImage **out);
 
-// tier_mark lays mark on in, which keeps its alpha or its lack of it and becomes sRGB.
+// tier_mark composites mark onto in. The result is sRGB, with alpha only if in has alpha.
 int tier_mark(VipsImage *in, VipsImage *mark, int left, int top, VipsImage **out);
 
-// tier_blank makes a black picture in memory.
+// tier_blank makes a black image in memory.
 int tier_blank(int width, int height, VipsImage **out);
 
 // tier_loads_jxl reports whether libvips was built to read JPEG XL.
 int tier_loads_jxl(void);
 
-// A tier_carried is what a file is to hold beside its picture: nothing, a profile, an EXIF
-// block with the prefix that it has in a JPEG, or both.
+// A tier_carried holds the metadata to write to a file: nothing, a profile, an EXIF block with
+// the prefix that it has in a JPEG, or both.
 struct tier_carried {
 	const void *profile;
 	size_t profile_len;
@@ -115,14 +117,14 @@ struct tier_carried {
 	size_t exif_len;
 };
 
-// tier_carry gives an image that to the savers of AVIF, HEIC and JXL. The others let nothing
-// through.
+// tier_carry attaches metadata to an image. The savers of AVIF, HEIC and JXL write it; the
+// other savers drop it.
 int tier_carry(VipsImage *in, struct tier_carried with, VipsImage **out);
 
-// The savers. *buf is freed with g_free.
+// The savers. Free *buf with g_free.
 int tier_save_jpeg(VipsImage *in, int quality, void **buf, size_t *len);
-// tier_save_mezzanine makes what tier_direct_mezzanine makes, but for the colours, of which
-// libvips can only keep all or a quarter: all.
+// tier_save_mezzanine is like tier_direct_mezzanine, but without chroma subsampling: libvips
+// supports only 4:4:4 and 4:2:0.
 int tier_save_mezzanine(VipsImage *in, int quality, void **buf, size_t *len);
 
 int tier_save_png(VipsImage *in, void **buf, size_t *len);

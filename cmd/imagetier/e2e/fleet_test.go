@@ -489,7 +489,7 @@ func TestFleet_AcceptsEventsAndPurgesWithoutTheLeader(t *testing.T) {
 		}
 	}
 	if !killed {
-		t.Fatal("nobody leads")
+		t.Fatal("no server leads the stream IMAGETIER_WARM")
 	}
 	began := time.Now()
 	took := eventually(t, 20*time.Second, "an event is accepted", func() bool {
