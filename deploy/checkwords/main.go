@@ -18,7 +18,7 @@ import (
 // ruledOut lists regular expressions, matched against whole words in any case unless they
 // begin with (?-i).
 var ruledOut = []string{
-	`nobody`, `somebody`, `whoever`, `whomever`, // name the subject: the client, the caller
+	`(?-i:nobody|Nobody)`, `somebody`, `whoever`, `whomever`, // name the subject: the client, the caller
 	`that (is|are) none`,          // "invalid", "missing"
 	`(is|are|was|were|been) told`, // "receives", "is notified of"
 	`told (of|about)`,
