@@ -102,7 +102,7 @@ type Target struct {
 // on the read path and never wrapped.
 var ErrMiss = errors.New("not in this tier")
 
-// ErrTakenDown: the original was taken down, and stays so until that is lifted.
+// ErrTakenDown is the error of an original that was taken down, and stays so until that is lifted.
 var ErrTakenDown = errors.New("taken down")
 
 // A Tier keeps Images under a budget. It is safe for concurrent use.

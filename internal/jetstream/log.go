@@ -127,7 +127,7 @@ func (b *Bus) Append(ctx context.Context, l Log, about, id string, data []byte) 
 	}
 }
 
-// ErrConflict: something else was appended about the same subject in the meantime.
+// ErrConflict means that something else was appended about the same subject in the meantime.
 var ErrConflict = errors.New("the subject has a newer message")
 
 // AppendAfter appends an entry if last is still the number of the subject's last message (0:

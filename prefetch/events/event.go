@@ -17,7 +17,7 @@ import (
 	"github.com/novasocial/imagetier/prefetch/profile"
 )
 
-// ErrEvent: what was sent is no event that is known here. Its text begins with the path of the
+// ErrEvent means that the body is not a known event. Its text begins with the path of the
 // field that is wrong ("data.posts[3].image.version: …"), and may be shown.
 var ErrEvent = errors.New("not an event")
 

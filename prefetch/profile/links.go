@@ -11,11 +11,11 @@ import (
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 )
 
-// ErrNoPrefix: a URL begins with none of the configured prefixes. It is not a client error: such
+// ErrNoPrefix means that a URL begins with none of the configured prefixes. It is not a client error: such
 // an image is not served by the tier.
 var ErrNoPrefix = errors.New("no image prefix fits")
 
-// ErrURL: a URL begins with a prefix, but names no image of its source.
+// ErrURL means that a URL begins with a prefix, but names no image of its source.
 var ErrURL = errors.New("not the URL of an image")
 
 // MaxURL is the longest plain URL that is read, in bytes.
