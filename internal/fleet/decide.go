@@ -117,7 +117,8 @@ func (n *Node) everywhere(ctx context.Context, e Entry) (imagecache.Receipt, err
 	}
 	defer n.forget(p)
 	n.wake()
-	ctx, cancel := context.WithTimeout(ctx, n.cfg.Wait)
+	// Also for a client that hung up: the hook is called when this returns.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.cfg.Wait)
 	defer cancel()
 	members := n.await(ctx, p)
 	if n.cfg.Hook != nil {

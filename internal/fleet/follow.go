@@ -29,7 +29,9 @@ func (n *Node) beginPurges(log jetstream.LogState) (from uint64, err error) {
 		// The caches were emptied at the start, and the stream could not be asked: all that it
 		// has is applied to what was filled since. What it has dropped must be older than that.
 		at = sharedstore.Position{Log: log.ID, Entry: max(log.First, 1) - 1}
-		if at.Entry > 0 && !log.FirstAt.Before(n.state.opened.Add(-maxSkew)) {
+		// A stream that has dropped everything does not say how old that was.
+		empty := log.First > log.Last
+		if at.Entry > 0 && (empty || !log.FirstAt.Before(n.state.opened.Add(-maxSkew))) {
 			return 0, n.fallBehindLocked()
 		}
 	case n.begun[jetstream.Purges] && at.Log != log.ID:

@@ -161,6 +161,44 @@ func TestNode_Receipt_CountsOnlyNodesThatHaveTheDecision(t *testing.T) {
 	}
 }
 
+func TestNode_Receipt_WaitsForItsOwnEntry(t *testing.T) {
+	w := quietWorld(t, 2)
+	a, b := w.nodes[0], w.nodes[1]
+	p := a.must(t, KindPurge, photo)
+	if _, err := a.node.flush(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		b.follow(1000)
+	}
+	for len(w.messages) > 0 {
+		w.deliver()
+	}
+	all := func() bool {
+		members, err := a.node.cfg.Cluster.Members(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, all := a.node.count(p, members)
+		return all
+	}
+	if all() {
+		t.Error("the receipt is complete before the entry came back: it would purge what was filled since")
+	}
+	w.settle()
+	if !all() {
+		t.Error("the receipt is not complete")
+	}
+}
+
+func TestNode_BeginPurges_NewNodeAndEmptiedStream(t *testing.T) {
+	x := quietWorld(t, 1).nodes[0]
+	x.state.offsets.Purges = sharedstore.Position{} // as of a node that could not ask the stream at its start
+	if _, err := x.node.beginPurges(jetstream.LogState{ID: 99, First: 2, Last: 1}); !errors.Is(err, ErrBehind) {
+		t.Errorf("a purge was dropped, and how old it was is not known: %v", err)
+	}
+}
+
 func TestNode_Purge_IsNotAcknowledgedWhenTheOutboxIsFull(t *testing.T) {
 	w := quietWorld(t, 1)
 	x := w.nodes[0]

@@ -32,13 +32,23 @@ func (n *Node) say(subject string, m message) {
 	}
 }
 
-// pending is a decision whose receipt is waited for; applied and sum are guarded by Node.mu.
+// pending is a decision whose receipt is waited for; all but entry, out and changed are guarded by
+// Node.mu.
+//
+// A node purges twice for a decision of its own: when it decides, and when the entry comes back in
+// the stream, since in between it may have read an object from the shared store that another node
+// had not purged yet. The receipt waits for both (returned). Else:
+//
+//  1. A job purges an original and gets its receipt.
+//  2. It warms the original's variants.
+//  3. The entry comes back, and removes them.
 type pending struct {
-	entry   Entry
-	out     *outgoing // nil: this node is alone
-	applied map[string]bool
-	sum     imagecache.Receipt
-	changed chan struct{}
+	entry    Entry
+	out      *outgoing // nil: this node is alone
+	applied  map[string]bool
+	returned bool // this node has applied its own entry from the stream, too
+	sum      imagecache.Receipt
+	changed  chan struct{}
 }
 
 func (n *Node) expect(e Entry) *pending {
@@ -68,6 +78,9 @@ func (n *Node) acknowledge(e Entry, removed imagecache.Receipt) {
 	}
 	n.mu.Lock()
 	p := n.receipts[e.ID]
+	if p != nil {
+		p.returned = true
+	}
 	n.mu.Unlock()
 	if p != nil {
 		n.acknowledged(p, n.id, removed)
@@ -151,7 +164,7 @@ func (n *Node) await(ctx context.Context, p *pending) []jetstream.Member {
 func (n *Node) count(p *pending, members []jetstream.Member) (receipt imagecache.Receipt, all bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	receipt, all = p.sum, true
+	receipt, all = p.sum, p.returned
 	receipt.Applied, receipt.Known = len(p.applied), len(p.applied)
 	if p.out == nil || n.cfg.Alone {
 		receipt.Applied, receipt.Known = 1, 1

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 
 	"github.com/novasocial/imagetier/internal/jetstream"
@@ -113,7 +114,8 @@ func (n *Node) sendDecision(ctx context.Context, e Entry, data []byte) error {
 func (n *Node) sendMissing(ctx context.Context) error {
 	n.mu.Lock()
 	due := n.missing != nil && n.applied[jetstream.Takedowns] >= n.missingAfter
-	missing := n.missing
+	missing := maps.Clone(n.missing) // entries that come back are taken out of it meanwhile
+	stream := n.takedownLog
 	n.mu.Unlock()
 	if !due {
 		return nil
@@ -132,6 +134,8 @@ func (n *Node) sendMissing(ctx context.Context) error {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.missing = nil
+	if n.takedownLog == stream { // else that one was lost, and its successor lacks all of it
+		n.missing = nil
+	}
 	return nil
 }

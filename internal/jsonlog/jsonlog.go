@@ -205,13 +205,16 @@ func (l *Log[T]) Clear() error {
 		return l.fault
 	}
 	// Synced before anything is written again: a power cut must not leave new lines over old.
-	if err := errors.Join(l.file.Truncate(0), l.file.Sync()); err != nil {
+	err := l.file.Truncate(0)
+	if err == nil {
+		l.size, l.synced, l.lines = 0, 0, 0
+		err = l.file.Sync()
+	}
+	if err != nil {
 		l.fault = err
 		_ = l.closeFileLocked() // opened again it is checked against size
-		return err
 	}
-	l.size, l.synced, l.lines = 0, 0, 0
-	return nil
+	return err
 }
 
 // openLocked opens the file for writing if it is not open.
