@@ -460,7 +460,8 @@ func TestCache_Purge_WinsOverEarlierFillsAndCopies(t *testing.T) {
 			}
 			go b.cache.Get(t.Context(), ref(t, cat))
 			synctest.Wait()
-			if _, err := b.cache.Purge(t.Context(), imagecache.Target{Original: imagecache.Original{Source: "posts", Name: "cat.jpg"}}); err != nil {
+			what := imagecache.Target{Original: imagecache.Original{Source: "posts", Name: "cat.jpg"}}
+			if _, err := b.cache.Purge(t.Context(), what); err != nil {
 				t.Fatal(err)
 			}
 			// A Get after the purge does not join the fill that began before it.
@@ -503,14 +504,17 @@ func TestCache_Get_Observed(t *testing.T) {
 	var filled, done string
 	cache := imagecache.New(imagecache.Config{
 		Layers: []imagecache.Layer{{Tier: tier, Name: imagecache.Memory}},
-		Filler: &fakeFiller{fill: func(ctx context.Context, _ imageurl.Ref, _ *imagecache.Image) (imagecache.Filled, error) {
+		Filler: &fakeFiller{fill: func(
+			ctx context.Context, _ imageurl.Ref, _ *imagecache.Image,
+		) (imagecache.Filled, error) {
 			filled, _ = ctx.Value(marker{}).(string)
 			return imagecache.Filled{Image: imagecache.Image{Body: []byte("a")}, Detail: imagecache.FromOrigin}, nil
 		}},
 		Observe: func(
 			ctx context.Context, ref imageurl.Ref,
 		) (context.Context, func(imagecache.Image, imagecache.Outcome, error)) {
-			return context.WithValue(ctx, marker{}, "observed"), func(img imagecache.Image, out imagecache.Outcome, err error) {
+			ctx = context.WithValue(ctx, marker{}, "observed")
+			return ctx, func(img imagecache.Image, out imagecache.Outcome, err error) {
 				done = fmt.Sprint(ref.Name(), " ", string(img.Body), " ", out.Detail, " ", err)
 			}
 		},

@@ -28,7 +28,8 @@ func TestCache_Explain_ListsTiersWithoutCopying(t *testing.T) {
 		key  imagecache.Key
 		body string
 	}{{b.disk, imagecache.KeyOf(r), "cat"}, {originals, imagecache.KeyOf(orig), "the whole cat"}} {
-		if err := put.tier.Put(t.Context(), put.key, imagecache.Image{Body: []byte(put.body), ETag: `"t"`}); err != nil {
+		img := imagecache.Image{Body: []byte(put.body), ETag: `"t"`}
+		if err := put.tier.Put(t.Context(), put.key, img); err != nil {
 			t.Fatal(err)
 		}
 	}

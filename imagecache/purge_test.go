@@ -119,7 +119,9 @@ func TestCache_SoftPurge_OfOneVariantKeepsTheOthers(t *testing.T) {
 func TestCache_Purge_AfterASoftPurgeLeavesNothing(t *testing.T) {
 	b := newFixture(&fakeFiller{fill: serves("old")})
 	get(t, b.cache, cat)
-	for _, purge := range []func(context.Context, imagecache.Target) (imagecache.Receipt, error){b.cache.SoftPurge, b.cache.Purge} {
+	for _, purge := range []func(context.Context, imagecache.Target) (imagecache.Receipt, error){
+		b.cache.SoftPurge, b.cache.Purge,
+	} {
 		if _, err := purge(t.Context(), ofCat); err != nil {
 			t.Fatal(err)
 		}

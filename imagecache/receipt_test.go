@@ -72,8 +72,16 @@ func TestReceipt_Merge_SumsWhatIsNotListed(t *testing.T) {
 func TestReceipt_Merge_KeepsTheWorstNumberOfNodes(t *testing.T) {
 	for _, test := range []struct{ a, b, want imagecache.Receipt }{
 		{imagecache.Receipt{}, imagecache.Receipt{Applied: 1, Known: 1}, imagecache.Receipt{Applied: 1, Known: 1}},
-		{imagecache.Receipt{Applied: 3, Known: 3}, imagecache.Receipt{Applied: 2, Known: 3}, imagecache.Receipt{Applied: 2, Known: 3}},
-		{imagecache.Receipt{Applied: 1, Known: 3}, imagecache.Receipt{Applied: 2, Known: 3}, imagecache.Receipt{Applied: 1, Known: 3}},
+		{
+			imagecache.Receipt{Applied: 3, Known: 3},
+			imagecache.Receipt{Applied: 2, Known: 3},
+			imagecache.Receipt{Applied: 2, Known: 3},
+		},
+		{
+			imagecache.Receipt{Applied: 1, Known: 3},
+			imagecache.Receipt{Applied: 2, Known: 3},
+			imagecache.Receipt{Applied: 1, Known: 3},
+		},
 		{imagecache.Receipt{Applied: 2, Known: 3}, imagecache.Receipt{}, imagecache.Receipt{Applied: 2, Known: 3}},
 	} {
 		test.a.Merge(test.b)

@@ -49,7 +49,10 @@ func TestCache_Purge_OfAWatermarkedPath(t *testing.T) {
 	if held := c.Explain(t.Context(), ref(t, marked)); len(held) != 1 || held[0].Where != imagecache.Memory {
 		t.Errorf("explained as %+v", held)
 	}
-	for _, purge := range []imagecache.Target{{Key: imagecache.KeyOf(ref(t, marked))}, {Key: imagecache.KeyOf(ref(t, named))}} {
+	for _, purge := range []imagecache.Target{
+		{Key: imagecache.KeyOf(ref(t, marked))},
+		{Key: imagecache.KeyOf(ref(t, named))},
+	} {
 		if receipt, err := c.Purge(t.Context(), purge); err != nil || receipt.Variants != 1 {
 			t.Errorf("%v: %+v, %v", purge.Key, receipt, err)
 		}

@@ -205,7 +205,10 @@ func TestRetry_Open(t *testing.T) {
 		{"stalled in the body", []sourceFunc{stalls, givesText("hello")}, 2, nil},
 		{"refused twice", []sourceFunc{fails(errDown), fails(errDown), fails(never)}, 2, origin.ErrUnavailable},
 		{"cut twice", []sourceFunc{cut(), cut(), fails(never)}, 2, origin.ErrUnavailable},
-		{"refused, then gone", []sourceFunc{fails(errDown), fails(origin.ErrNotFound), fails(never)}, 2, origin.ErrNotFound},
+		{
+			"refused, then gone",
+			[]sourceFunc{fails(errDown), fails(origin.ErrNotFound), fails(never)}, 2, origin.ErrNotFound,
+		},
 		{"not found", []sourceFunc{fails(origin.ErrNotFound), fails(never)}, 1, origin.ErrNotFound},
 		{"changed", []sourceFunc{fails(origin.ErrChanged), fails(never)}, 1, origin.ErrChanged},
 		{"denied", []sourceFunc{fails(origin.ErrDenied), fails(never)}, 1, origin.ErrDenied},
@@ -274,7 +277,8 @@ func TestRetry_Open_ContextDone(t *testing.T) {
 		var calls atomic.Int64
 		ctx, cancel := context.WithCancel(t.Context())
 		left := func(context.Context, string, origin.Cond) (*origin.Object, error) { cancel(); return nil, errDown }
-		if _, err := origin.Retry(inTurn(&calls, left), origin.RetryConfig{}).Open(ctx, "x", origin.Cond{}); err == nil {
+		source := origin.Retry(inTurn(&calls, left), origin.RetryConfig{})
+		if _, err := source.Open(ctx, "x", origin.Cond{}); err == nil {
 			t.Error("no error")
 		}
 		// If the deadline is before the end of the pause, there is no second try either.

@@ -140,7 +140,8 @@ func FuzzReadCredit(f *testing.F) {
 		string(block),
 		"\xff\xd8" + segment(0xe1, "Exif\x00\x00"+string(block)) + segment(0xe1, xmpNamespace+packet) + segment(0xed, photoshopName+"8BIM\x04\x04\x00\x00\x00\x00\x00\x08\x1c\x02\x74\x00\x03Two") + segment(0xda, ""),
 		pngMagic + string(binary.BigEndian.AppendUint32(nil, uint32(len(block)))) + "eXIf" + string(block) + "CRCs" + "\x00\x00\x00\x08tEXtAuthor\x00ACRCs" + "\x00\x00\x00\x0fiTXtCopyright\x00\x00\x00\x00\x00ACRCs",
-		"RIFF\xff\xff\xff\x00WEBPEXIF" + string(binary.LittleEndian.AppendUint32(nil, uint32(len(block)))) + string(block),
+		"RIFF\xff\xff\xff\x00WEBPEXIF" + string(binary.LittleEndian.AppendUint32(nil, uint32(len(block)))) +
+			string(block),
 		"GIF89a" + "!\xff\x0bXMP DataXMP" + packet,
 		jxlMagic + box("Exif", "\x00\x00\x00\x00"+string(block)) + box("xml ", packet),
 		box("ftyp", "avif\x00\x00\x00\x00avif") + box("meta", "\x00\x00\x00\x00"+box("iinf", "\x00\x00\x00\x00\x00\x01"+box("infe", "\x02\x00\x00\x00\x00\x01\x00\x00Exif"))+

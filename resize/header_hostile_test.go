@@ -190,11 +190,20 @@ func TestReadHeader_SyntheticFiles(t *testing.T) {
 		{"JPEG with an invalid orientation", "\xff\xd8" + jpegPart(0xe1, exif(9)) + jpegSOF(0xc0, 2, 1, 3) + jpegScan + "\xff\xd9",
 			Header{Kind: KindJPEG, Width: 2, Height: 1, Channels: 3, BitDepth: 8}},
 		{"PNG", pngMagic + pngIHDR(3, 2, "\x10\x06\x00\x00\x01") + pngPart("eXIf", exif(6)[6:]) + pngPart("IDAT", "data") + pngPart("IEND", ""),
-			Header{Kind: KindPNG, Width: 3, Height: 2, Channels: 4, BitDepth: 16, Alpha: true, Progressive: true, Orientation: 6}},
+			Header{
+				Kind: KindPNG, Width: 3, Height: 2, Channels: 4, BitDepth: 16, Alpha: true,
+				Progressive: true, Orientation: 6,
+			}},
 		{"APNG of a palette", pngMagic + pngIHDR(3, 2, "\x01\x03\x00\x00\x00") + pngPart("acTL", u32(7)+u32(0)) + pngPart("tRNS", "\x00") + pngPart("IDAT", "data") + pngPart("IEND", ""),
-			Header{Kind: KindPNG, Width: 3, Height: 2, Channels: 4, BitDepth: 1, Alpha: true, Frames: 7, Animated: true}},
+			Header{
+				Kind: KindPNG, Width: 3, Height: 2, Channels: 4, BitDepth: 1, Alpha: true,
+				Frames: 7, Animated: true,
+			}},
 		{"GIF whose frame is larger than its screen", gif(10, 20, gifFrame(5, 5, 300, 2)+gifFrame(0, 0, 1, 400)+"\x00\x3b"),
-			Header{Kind: KindGIF, Width: 10, Height: 20, LargestWidth: 305, LargestHeight: 400, Channels: 3, BitDepth: 8, Frames: 2, Animated: true}},
+			Header{
+				Kind: KindGIF, Width: 10, Height: 20, LargestWidth: 305, LargestHeight: 400, Channels: 3, BitDepth: 8,
+				Frames: 2, Animated: true,
+			}},
 		{"GIF without a screen", gif(0, 0, gifFrame(0, 0, 3, 2)+"\x3b"),
 			Header{Kind: KindGIF, Width: 3, Height: 2, Channels: 3, BitDepth: 8}},
 		{"WebP", riff(webpPart("VP8 ", vp8(0x4000|33, 0xc000|44))), // with the bits of scaling, which are not used
@@ -202,21 +211,38 @@ func TestReadHeader_SyntheticFiles(t *testing.T) {
 		{"lossless WebP", riff(webpPart("VP8L", vp8l(16384, 5))),
 			Header{Kind: KindWebP, Width: 16384, Height: 5, Channels: 3, BitDepth: 8}},
 		{"animated WebP, orientation at its end", riff(vp8x(0x1a, 100, 50) + webpPart("ANIM", "\x00\x00\x00\x00\x00\x00") + anmf(0, 0, 100, 50, webpPart("ALPH", "a")+webpPart("VP8 ", vp8(100, 50))) + anmf(98, 48, 2, 2, webpPart("VP8L", vp8l(2, 2))) + webpPart("EXIF", exif(5))),
-			Header{Kind: KindWebP, Width: 100, Height: 50, Channels: 4, BitDepth: 8, Alpha: true, Frames: 2, Animated: true, Orientation: 5}},
-		{"TIFF", tiffFile([2]int{tagWidth, 30}, [2]int{tagHeight, 20}, [2]int{tagBits, 16}, [2]int{tagSamples, 4}, [2]int{tagPhotometric, 5}, [2]int{tagOrientation, 3}),
+			Header{
+				Kind: KindWebP, Width: 100, Height: 50, Channels: 4, BitDepth: 8, Alpha: true,
+				Frames: 2, Animated: true, Orientation: 5,
+			}},
+		{"TIFF", tiffFile(
+			[2]int{tagWidth, 30}, [2]int{tagHeight, 20}, [2]int{tagBits, 16},
+			[2]int{tagSamples, 4}, [2]int{tagPhotometric, 5}, [2]int{tagOrientation, 3}),
 			Header{Kind: KindTIFF, Width: 30, Height: 20, Channels: 4, BitDepth: 16, CMYK: true, Orientation: 3}},
 		{"AVIF, turned and mirrored", heif("avif", "av01", "", "data", ispe(30, 20), box("irot", "\x01"), box("imir", "\x01"), box("pixi", u32(0)+"\x03\x0a\x0a\x0a")),
 			Header{Kind: KindAVIF, Width: 30, Height: 20, Channels: 3, BitDepth: 10, Orientation: 7}},
 		{"HEIC that is cropped", heif("heic", "hvc1", "", "data", ispe(64, 64), box("clap", u32(30)+u32(1)+u32(40)+u32(2)+u32(0)+u32(1)+u32(0)+u32(1)), box("irot", "\x03")),
-			Header{Kind: KindHEIC, Width: 30, Height: 20, LargestWidth: 64, LargestHeight: 64, Channels: 3, BitDepth: 8, Orientation: 6}},
+			Header{
+				Kind: KindHEIC, Width: 30, Height: 20, LargestWidth: 64, LargestHeight: 64,
+				Channels: 3, BitDepth: 8, Orientation: 6,
+			}},
 		{"HEIC of tiles", heif("heic", "grid", tiles(6), "\x00\x00\x01\x02"+u16(30)+u16(20), ispe(30, 20), ispe(16, 16)),
-			Header{Kind: KindHEIC, Width: 30, Height: 20, LargestWidth: 48, LargestHeight: 32, Channels: 3, BitDepth: 8}},
+			Header{
+				Kind: KindHEIC, Width: 30, Height: 20, LargestWidth: 48, LargestHeight: 32,
+				Channels: 3, BitDepth: 8,
+			}},
 		{"HEIC with a larger picture beside its own", heif("heic", "hvc1", "", "data", ispe(900, 1), ispe(1, 800), ispe(3, 2)),
-			Header{Kind: KindHEIC, Width: 3, Height: 2, LargestWidth: 900, LargestHeight: 800, Channels: 3, BitDepth: 8}},
+			Header{
+				Kind: KindHEIC, Width: 3, Height: 2, LargestWidth: 900, LargestHeight: 800,
+				Channels: 3, BitDepth: 8,
+			}},
 		{"AVIF with wide ids", wideAVIF("av01", ispe(3, 2)),
 			Header{Kind: KindAVIF, Width: 3, Height: 2, Channels: 3, BitDepth: 8}},
 		{"AVIF of a still and a sequence", heif("avis", "av01", "", "data", ispe(3, 2)) + sequence(9, 40, 30),
-			Header{Kind: KindAVIF, Width: 3, Height: 2, Channels: 3, BitDepth: 8, LargestWidth: 40, LargestHeight: 30, Frames: 9, Animated: true}},
+			Header{
+				Kind: KindAVIF, Width: 3, Height: 2, Channels: 3, BitDepth: 8,
+				LargestWidth: 40, LargestHeight: 30, Frames: 9, Animated: true,
+			}},
 		{"AVIF with alpha beside it", heif("avif", "av01", "", "data", box("auxC", u32(0)+"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\x00"), ispe(3, 2), box("colr", "prof")),
 			Header{Kind: KindAVIF, Width: 3, Height: 2, Channels: 4, BitDepth: 8, Alpha: true, Profile: true}},
 		{"JPEG XL of 10 bits, turned, with a preview, an animation and alpha", string(jxlFile(
@@ -225,7 +251,10 @@ func TestReadHeader_SyntheticFiles(t *testing.T) {
 			/* preview in blocks */ 1, 1, 1, 1, 3, 2, 99, 9 /* square */, 1, 3,
 			/* animation */ 1, 1, 0, 2, 0, 2, 1, 2, 5, 3, 0, 1,
 			/* 10 bits */ 0, 1, 1, 2, 1, 1 /* one extra channel, alpha by default */, 1, 2, 1, 1)),
-			Header{Kind: KindJXL, Width: 400, Height: 300, LargestWidth: 1056, LargestHeight: 1056, Channels: 4, BitDepth: 10, Alpha: true, Animated: true, Orientation: 5}},
+			Header{
+				Kind: KindJXL, Width: 400, Height: 300, LargestWidth: 1056, LargestHeight: 1056,
+				Channels: 4, BitDepth: 10, Alpha: true, Animated: true, Orientation: 5,
+			}},
 		{"JPEG XL of floats with a black channel", string(jxlFile(
 			/* small */ 1, 1 /* height 16 */, 1, 5 /* 2:1 */, 7, 3 /* metadata */, 0, 1, 0, 1,
 			/* 16-bit floats */ 1, 1, 1, 2, 4, 4, 0, 1 /* one extra channel, black */, 1, 2, 0, 1, 2, 2, 2, 4)),
@@ -433,11 +462,18 @@ func TestReadHeader_RefusesInvalidFiles(t *testing.T) {
 		{"TIFF whose directory is its header", "MM\x00*\x00\x00\x00\x00" + strings.Repeat("\x00", 60), ErrCorrupt},
 		{"TIFF whose only entry is cut short", "II*\x00\x08\x00\x00\x00\x01\x00" + strings.Repeat("\x00", 10), ErrCorrupt},
 		{"TIFF of more entries than there are", "II*\x00\x08\x00\x00\x00\xff\xff" + strings.Repeat("\x00", 60), ErrCorrupt},
-		{"TIFF of 1000 samples", tiffFile([2]int{tagWidth, 1}, [2]int{tagHeight, 1}, [2]int{tagSamples, 1000}), ErrUnsupported},
+		{"TIFF of 1000 samples",
+			tiffFile([2]int{tagWidth, 1}, [2]int{tagHeight, 1}, [2]int{tagSamples, 1000}), ErrUnsupported},
 		{"TIFF of 64 bits", tiffFile([2]int{tagWidth, 1}, [2]int{tagHeight, 1}, [2]int{tagBits, 64}), ErrUnsupported},
 		{"DNG", tiffFile([2]int{tagWidth, 1}, [2]int{tagHeight, 1}, [2]int{tagDNGVersion, 1}), ErrUnsupported},
-		{"TIFF whose strip is elsewhere", strings.Replace(tiffFile([2]int{tagWidth, 1}, [2]int{tagHeight, 1}), l16(tagStripBytes)+l16(4)+l32(1)+l32(4), l16(tagStripBytes)+l16(4)+l32(1)+l32(400), 1), ErrCorrupt},
-		{"TIFF whose list of strips is elsewhere", strings.Replace(tiffFile([2]int{tagWidth, 1}, [2]int{tagHeight, 1}), l16(tagStripBytes)+l16(4)+l32(1)+l32(4), l16(tagStripBytes)+l16(4)+l32(1<<31)+l32(4), 1), ErrCorrupt},
+		{"TIFF whose strip is elsewhere", strings.Replace(
+			tiffFile([2]int{tagWidth, 1}, [2]int{tagHeight, 1}),
+			l16(tagStripBytes)+l16(4)+l32(1)+l32(4), l16(tagStripBytes)+l16(4)+l32(1)+l32(400), 1,
+		), ErrCorrupt},
+		{"TIFF whose list of strips is elsewhere", strings.Replace(
+			tiffFile([2]int{tagWidth, 1}, [2]int{tagHeight, 1}),
+			l16(tagStripBytes)+l16(4)+l32(1)+l32(4), l16(tagStripBytes)+l16(4)+l32(1<<31)+l32(4), 1,
+		), ErrCorrupt},
 
 		{"AVIF without meta", box("ftyp", "avif\x00\x00\x00\x00") + box("mdat", "data"), ErrCorrupt},
 		{"AVIF of a sequence only", box("ftyp", "avis\x00\x00\x00\x00") + box("moov", box("trak", "")) + box("mdat", "data"), ErrUnsupported},
@@ -482,7 +518,11 @@ func TestReadHeader_JXL_SplitCodestream(t *testing.T) {
 	for i := range bare {
 		file.WriteString(box("jxlp", u32(i)+string(bare[i:i+1])))
 	}
-	for _, b := range []string{file.String(), jxlMagic + box("jxlc", string(bare)), jxlMagic + "\x00\x00\x00\x00jxlc" + string(bare)} {
+	for _, b := range []string{
+		file.String(),
+		jxlMagic + box("jxlc", string(bare)),
+		jxlMagic + "\x00\x00\x00\x00jxlc" + string(bare),
+	} {
 		h, err := ReadHeader([]byte(b))
 		if err != nil || h.Width != 600 || h.Height != 40 || h.Kind != KindJXL {
 			t.Errorf("%+v, %v", h, err)

@@ -168,7 +168,8 @@ func withinOrigin(own, pkg string) bool {
 
 func owned(imported, pkg string) bool {
 	for prefix, pkgs := range owners {
-		if (strings.HasSuffix(prefix, "/") && strings.HasPrefix(imported, prefix) || under(imported, prefix)) && underAny(pkg, pkgs) {
+		if (strings.HasSuffix(prefix, "/") && strings.HasPrefix(imported, prefix) || under(imported, prefix)) &&
+			underAny(pkg, pkgs) {
 			return true
 		}
 	}

@@ -110,7 +110,9 @@ func TestDoctor_Interrupted_GivesNoVerdict(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var out, errs bytes.Buffer
-	code := newProgram().Run(ctx, &program.Process{Args: []string{"doctor", "--dev"}, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs})
+	code := newProgram().Run(ctx, &program.Process{
+		Args: []string{"doctor", "--dev"}, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs,
+	})
 	if code != int(program.Failed) || out.Len() > 0 {
 		t.Errorf("%d %s %s", code, &out, &errs)
 	}

@@ -19,7 +19,9 @@ type doctorCmd struct {
 
 // Help implements kong.HelpProvider.
 func (doctorCmd) Help() string {
-	return `Checks what serve needs with the same settings: the settings themselves, codecs, memory, open files, the cache directory and its disk, ports, clocks, and every source, which it asks for a random name. Says how to fix each fault. Changes nothing, and the tier may be running.
+	return `Checks what serve needs with the same settings: the settings themselves, codecs, memory, open files, ` +
+		`the cache directory and its disk, ports, clocks, and every source, which it asks for a random name. Says ` +
+		`how to fix each fault. Changes nothing, and the tier may be running.
 
     imagetier doctor --config imagetier.yaml
     imagetier doctor --json

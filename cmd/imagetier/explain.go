@@ -25,7 +25,10 @@ type explainCmd struct {
 
 // Help implements kong.HelpProvider.
 func (explainCmd) Help() string {
-	return `Asks the tier that runs with the same settings (its private listener) about a URL: signature, parts, cache key, where it is cached, its age, and the last answer of the origin. If the tier does not answer, only the URL is parsed, and its signature is checked if keys are configured. Exits with 1 if it is not an image URL.
+	return `Asks the tier that runs with the same settings (its private listener) about a URL: signature, parts, ` +
+		`cache key, where it is cached, its age, and the last answer of the origin. If the tier does not answer, ` +
+		`only the URL is parsed, and its signature is checked if keys are configured. Exits with 1 if it is not an ` +
+		`image URL.
 
     imagetier explain https://img.example.com/i/k1.Jf3kPq0u2mVbXyWc8tRz1A/640x640-cover/v.1/posts/abc.jpg.webp
     imagetier explain --json /i/...`

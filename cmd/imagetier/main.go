@@ -44,9 +44,11 @@ In production, with a key that signs every URL:
     imagetier serve --source 'posts=s3://bucket/prefix?region=eu-central-1'
     imagetier sign --source posts --name 2026/11/abc.jpg --version v.1 --spec 640x640-cover --format webp
 
-A setting has three spellings: the flag --cache-disk-size 50GiB, the variable IMAGETIER_CACHE_DISK_SIZE=50GiB, and cache.disk.size in the YAML file that --config names.
+A setting has three spellings: the flag --cache-disk-size 50GiB, the variable IMAGETIER_CACHE_DISK_SIZE=50GiB, and ` +
+		`cache.disk.size in the YAML file that --config names.
 
-Exit codes: 0 success; 1 the command failed, or what it checked is not good; 2 wrong arguments or settings; 3 doctor found nothing worse than warnings.`
+Exit codes: 0 success; 1 the command failed, or what it checked is not good; 2 wrong arguments or settings; 3 doctor ` +
+		`found nothing worse than warnings.`
 }
 
 // newProgram returns the program.

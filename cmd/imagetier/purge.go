@@ -27,7 +27,9 @@ type purgeCmd struct {
 
 // Help implements kong.HelpProvider.
 func (purgeCmd) Help() string {
-	return `Asks the tier that runs with the same settings (its private listener, --admin-token). Once it answers, nothing that was named is served any more, and the receipt says how much was removed. Exits with 0 then, 1 if the tier refuses or does not answer, 2 if the settings are wrong.
+	return `Asks the tier that runs with the same settings (its private listener, --admin-token). Once it ` +
+		`answers, nothing that was named is served any more, and the receipt says how much was removed. Exits with 0 ` +
+		`then, 1 if the tier refuses or does not answer, 2 if the settings are wrong.
 
 An original and everything made of it:
 
@@ -87,7 +89,8 @@ type takedownCmd struct {
 
 // Help implements kong.HelpProvider.
 func (takedownCmd) Help() string {
-	return `Purges an original and answers 451 to all of its URLs from then on, across restarts, until the takedown is lifted. Exit codes are those of purge.
+	return `Purges an original and answers 451 to all of its URLs from then on, across restarts, until the ` +
+		`takedown is lifted. Exit codes are those of purge.
 
     imagetier takedown --source posts --name 2026/11/abc.jpg
     imagetier takedown --source posts --name 2026/11/abc.jpg --lift`

@@ -30,7 +30,8 @@ type signCmd struct {
 
 // Help implements kong.HelpProvider.
 func (signCmd) Help() string {
-	return `The keys come from --keys, IMAGETIER_KEYS, a file (--keys-file, IMAGETIER_KEYS_FILE) or keys in the file of --config.
+	return `The keys come from --keys, IMAGETIER_KEYS, a file (--keys-file, IMAGETIER_KEYS_FILE) or keys in the ` +
+		`file of --config.
 
 A square of 640 pixels, as WebP, of an original that never changes under its name:
 
@@ -144,7 +145,11 @@ func parseVersion(text string) (imageurl.Version, error) {
 	if err == nil {
 		return version, nil
 	}
-	for begins, pin := range map[string]imageurl.Pin{"v.": imageurl.Trusted, "e.": imageurl.ETag, "s.": imageurl.VersionID} {
+	for begins, pin := range map[string]imageurl.Pin{
+		"v.": imageurl.Trusted,
+		"e.": imageurl.ETag,
+		"s.": imageurl.VersionID,
+	} {
 		if token, ok := strings.CutPrefix(text, begins); ok && !strings.HasPrefix(token, "~") {
 			return imageurl.NewVersion(pin, token)
 		}

@@ -30,14 +30,17 @@ type warmCmd struct {
 
 // Help implements kong.HelpProvider.
 func (warmCmd) Help() string {
-	return `Makes the tier that runs with the same settings (its private listener, --admin-token) fill its cache with every image that FILE names, at a lower priority than live requests, and counts images that were cached (hit), made, and failed. A line is
+	return `Makes the tier that runs with the same settings (its private listener, --admin-token) fill its cache ` +
+		`with every image that FILE names, at a lower priority than live requests, and counts images that were ` +
+		`cached (hit), made, and failed. A line is
 
     /i/k1.Jf3kPq0u2mVbXyWc8tRz1A/880x/v.1/posts/abc.jpg.webp    a path or URL; signatures are not checked
     https://cdn.app.example/abc.jpg                             a plain URL, by the tier's --image-prefix
     {"source":"posts","name":"abc.jpg","version":"v.1"}         an image, optionally with "profile"
     a line of an access log in common or combined format or of the tier's own: requests answered with an image
 
-Empty lines, lines that begin with # and repetitions are skipped. Exits with 0 if all images are cached now, 1 if some are not or the tier does not answer, 2 for wrong arguments.
+Empty lines, lines that begin with # and repetitions are skipped. Exits with 0 if all images are cached now, 1 if ` +
+		`some are not or the tier does not answer, 2 for wrong arguments.
 
     imagetier warm yesterday.log
     zcat access.log.*.gz | imagetier warm --state warm.state -

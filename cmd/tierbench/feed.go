@@ -40,9 +40,17 @@ type feedCmd struct {
 
 // Help says how the table is to be read.
 func (feedCmd) Help() string {
-	return `A day of a synthetic social network (package socialday says what it is made of) is compressed into minutes and played against a tier: its feed service tells the tier of posts and pages by signed events, its phones ask for images. All on this machine: the client and the origin take part of the same cores.
+	return `A day of a synthetic social network (package socialday says what it is made of) is compressed into ` +
+		`minutes and played against a tier: its feed service tells the tier of posts and pages by signed events, its ` +
+		`phones ask for images. All on this machine: the client and the origin take part of the same cores.
 
-First the capacity for this mix is measured: the busiest part of the day, asked for as fast as 16 clients can, without warming. Then a network is made up that asks for a share of that (--load) in its busiest part, and its day is played with --warm adaptive, twice: the day before is that of another network of that size (its seed is --seed + 1000), from which the tier learns what is asked for. Then the busiest part is played in pairs, with --warm adaptive and without warming or events, in turns; the figures of the pairs are medians. Every run but that of the day before begins with a tier that has just started on a copy of the same cache, which holds what is asked for of posts from before, and avatars, and on what was learnt the day before.`
+First the capacity for this mix is measured: the busiest part of the day, asked for as fast as 16 clients can, ` +
+		`without warming. Then a network is made up that asks for a share of that (--load) in its busiest part, and ` +
+		`its day is played with --warm adaptive, twice: the day before is that of another network of that size (its ` +
+		`seed is --seed + 1000), from which the tier learns what is asked for. Then the busiest part is played in ` +
+		`pairs, with --warm adaptive and without warming or events, in turns; the figures of the pairs are medians. ` +
+		`Every run but that of the day before begins with a tier that has just started on a copy of the same cache, ` +
+		`which holds what is asked for of posts from before, and avatars, and on what was learnt the day before.`
 }
 
 // Run plays and prints.

@@ -189,14 +189,19 @@ func TestPlayer_Window_CountsAll(t *testing.T) {
 	w.day.Posts = append(w.day.Posts, socialday.Post{At: -1, Seen: -1, Old: true})
 	old := len(w.day.Posts) - 1
 	at := 200 * time.Millisecond
-	w.day.Pages = []socialday.Page{{At: at, Posts: []int{0, 1, old}, Asks: []socialday.Ask{
-		{
-			At:     at,
-			Post:   0,
-			Device: 0,
-		}, {At: at + 1, Post: 1, Device: 0}, {At: at + 2, Post: old}, {At: at, Post: 0, Avatar: true},
-	}}, {At: at + 50*time.Millisecond, Posts: []int{0}, Asks: []socialday.Ask{{At: at + 50*time.Millisecond, Post: 0, Device: 4}, {At: at + 51*time.Millisecond, Post: 0, Device: 4}}},
-		{At: time.Second, Posts: []int{0}, Asks: make([]socialday.Ask, 9)}} // after the window
+	w.day.Pages = []socialday.Page{
+		{At: at, Posts: []int{0, 1, old}, Asks: []socialday.Ask{
+			{At: at, Post: 0, Device: 0},
+			{At: at + 1, Post: 1, Device: 0},
+			{At: at + 2, Post: old},
+			{At: at, Post: 0, Avatar: true},
+		}},
+		{At: at + 50*time.Millisecond, Posts: []int{0}, Asks: []socialday.Ask{
+			{At: at + 50*time.Millisecond, Post: 0, Device: 4},
+			{At: at + 51*time.Millisecond, Post: 0, Device: 4},
+		}},
+		{At: time.Second, Posts: []int{0}, Asks: make([]socialday.Ask, 9)}, // after the window
+	}
 	signer, err := webhook.NewSigner(feedSecret)
 	if err != nil {
 		t.Fatal(err)

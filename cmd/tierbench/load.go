@@ -67,9 +67,12 @@ type loadCmd struct {
 
 // Help says what is started.
 func (loadCmd) Help() string {
-	return `Starts the three services, Redis if this machine has it, tier and gateway on free ports of this machine, plays each scenario, prints a table and what held of what is wanted, and ends everything. Exits with 1 if something did not hold.
+	return `Starts the three services, Redis if this machine has it, tier and gateway on free ports of this ` +
+		`machine, plays each scenario, prints a table and what held of what is wanted, and ends everything. Exits ` +
+		`with 1 if something did not hold.
 
-redis, restart, content, user and feed are the normal scenario with a fault in it: Redis killed and started again; each service killed and started again; a service frozen for 8 s, while users ask who never asked before.`
+redis, restart, content, user and feed are the normal scenario with a fault in it: Redis killed and started again; ` +
+		`each service killed and started again; a service frozen for 8 s, while users ask who never asked before.`
 }
 
 // Run plays and prints.

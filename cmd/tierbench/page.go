@@ -43,9 +43,15 @@ type pageCmd struct {
 
 // Help says what is real and what is modelled.
 func (pageCmd) Help() string {
-	return `An iPhone with SDWebImage opens the feed: one query, then the pictures of the two rows on the screen, then those of the rows below, six downloads at once. Servers and bytes are real. The network is a model: round trips, one link that all answers under way share packet by packet, and the opening of connections once for each host. No slow start, no loss, no DNS, no bytes of headers; decoding and drawing are not in it.
+	return `An iPhone with SDWebImage opens the feed: one query, then the pictures of the two rows on the screen, ` +
+		`then those of the rows below, six downloads at once. Servers and bytes are real. The network is a model: ` +
+		`round trips, one link that all answers under way share packet by packet, and the opening of connections ` +
+		`once for each host. No slow start, no loss, no DNS, no bytes of headers; decoding and drawing are not in it.
 
-Loads: "before" asks the services as the app did. "first phone" is the first of all: the caches of gateway and tier are empty. Then the feed service announces its posts, so that the tier makes what they need, and --others ask for their feeds: what is left is how it is in daily use. "just started" is the app of a user who has not asked for a while; "running" is another one's, whose connections are open; "cached" is that phone again.`
+Loads: "before" asks the services as the app did. "first phone" is the first of all: the caches of gateway and tier ` +
+		`are empty. Then the feed service announces its posts, so that the tier makes what they need, and --others ` +
+		`ask for their feeds: what is left is how it is in daily use. "just started" is the app of a user who has ` +
+		`not asked for a while; "running" is another one's, whose connections are open; "cached" is that phone again.`
 }
 
 // network is the modelled one.

@@ -148,7 +148,8 @@ func TestPage_ReportAndChart(t *testing.T) {
 				t.Fatalf("%v in\n%s", err, picture)
 			}
 		}
-		if n := bytes.Count(picture, []byte("<title>")); n != 1+1+6+2 { // its own, the query's, six pictures' and those of two that were there
+		// Its own, the query's, six pictures' and those of two that were there.
+		if n := bytes.Count(picture, []byte("<title>")); n != 1+1+6+2 {
 			t.Errorf("%d requests are drawn", n-1)
 		}
 	})

@@ -19,9 +19,11 @@ type replayCmd struct {
 
 // Help says how the table is to be read.
 func (replayCmd) Help() string {
-	return `Each trace is replayed into each cache at 1, 5 and 10 % of its footprint, from empty; a miss puts the object. Object hit ratio counts requests, byte hit ratio their bytes.
+	return `Each trace is replayed into each cache at 1, 5 and 10 % of its footprint, from empty; a miss puts the ` +
+		`object. Object hit ratio counts requests, byte hit ratio their bytes.
 
-Where 1 % of a footprint would be less than 16 MiB, all sizes of that trace are multiplied (the table says by how much), so that shards and headers weigh as much as they do in earnest.`
+Where 1 % of a footprint would be less than 16 MiB, all sizes of that trace are multiplied (the table says by how ` +
+		`much), so that shards and headers weigh as much as they do in earnest.`
 }
 
 var shares = []float64{0.01, 0.05, 0.10}

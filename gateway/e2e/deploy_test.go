@@ -16,7 +16,8 @@ import (
 // settingsOf returns the variables that a program reads.
 func settingsOf(t *testing.T, program, prefix string) (names []string) {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), filepath.Join(bin, program), "config", "print", "--json", "--dev").Output()
+	cmd := exec.CommandContext(t.Context(), filepath.Join(bin, program), "config", "print", "--json", "--dev")
+	out, err := cmd.Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,14 +79,18 @@ func TestDeploy_SystemdUnits(t *testing.T) {
 		}
 		// It looks for the programs, too: they are where this test has built them.
 		here := filepath.Join(t.TempDir(), filepath.Base(unit))
-		if err := os.WriteFile(here, []byte(strings.ReplaceAll(string(text), "/usr/local/bin/", bin+"/")), 0o600); err != nil {
+		patched := strings.ReplaceAll(string(text), "/usr/local/bin/", bin+"/")
+		if err := os.WriteFile(here, []byte(patched), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		// What it does not understand it says, and goes on.
-		if out, err := exec.CommandContext(t.Context(), analyze, "verify", here).CombinedOutput(); err != nil || strings.Contains(string(out), filepath.Base(unit)+":") {
+		verify := exec.CommandContext(t.Context(), analyze, "verify", here)
+		if out, err := verify.CombinedOutput(); err != nil ||
+			strings.Contains(string(out), filepath.Base(unit)+":") {
 			t.Errorf("%s: %v\n%s", unit, err, out)
 		}
-		if out, err := exec.CommandContext(t.Context(), analyze, "security", "--offline=true", "--threshold=20", here).CombinedOutput(); err != nil {
+		security := exec.CommandContext(t.Context(), analyze, "security", "--offline=true", "--threshold=20", here)
+		if out, err := security.CombinedOutput(); err != nil {
 			t.Errorf("%s is exposed by more than 2.0: %v\n%.500s", unit, err, out[max(0, len(out)-500):])
 		}
 	}

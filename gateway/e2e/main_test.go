@@ -45,7 +45,11 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		bin = dir
-		for _, b := range []struct{ module, pkg, cgo string }{{"../..", "./cmd/imagetier", "0"}, {"../..", "./cmd/imagetier-resize", "1"}, {"..", "./cmd/imagetier-gateway", "0"}} {
+		for _, b := range []struct{ module, pkg, cgo string }{
+			{"../..", "./cmd/imagetier", "0"},
+			{"../..", "./cmd/imagetier-resize", "1"},
+			{"..", "./cmd/imagetier-gateway", "0"},
+		} {
 			cmd := exec.Command("go", "build", "-o", dir+"/", b.pkg)
 			cmd.Dir = b.module
 			cmd.Env = append(os.Environ(), "CGO_ENABLED="+b.cgo)
@@ -70,7 +74,8 @@ type program struct {
 func start(t *testing.T, name string, args ...string) *program {
 	t.Helper()
 	p := &program{t: t}
-	cmd := exec.Command(filepath.Join(bin, name), append(args, "--listen=127.0.0.1:0", "--private-listen=127.0.0.1:0")...)
+	args = append(args, "--listen=127.0.0.1:0", "--private-listen=127.0.0.1:0")
+	cmd := exec.Command(filepath.Join(bin, name), args...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -41,7 +41,8 @@ func redis(t *testing.T) (path string, kill func()) {
 func TestServe_SharedRedis(t *testing.T) {
 	services := fakes(t, fakeservices.Config{})
 	path, kill := redis(t)
-	one, two := serve(t, services, "--redis=unix://"+path, "--webhook-secrets="+hookSecret), serve(t, services, "--redis=unix://"+path)
+	one := serve(t, services, "--redis=unix://"+path, "--webhook-secrets="+hookSecret)
+	two := serve(t, services, "--redis=unix://"+path)
 	connected := func(p *program) bool {
 		_, _, metrics := get(t, p.private+"/metrics")
 		return strings.Contains(metrics, `imagetier_gateway_connected{service="redis"} 1`)
@@ -58,7 +59,8 @@ func TestServe_SharedRedis(t *testing.T) {
 	posts := ask(t, one, k6Query, nil).Data.Feed.Posts
 	until(t, "the other one has it by Redis", func() bool { return calls(two) == "0 0 0" })
 	until(t, "both keep it", func() bool { return calls(one) == "0 0 0" && calls(two) == "0 0 0" })
-	if status, body := event(t, one, "msg_1", fmt.Sprintf(`{"type":"post.deleted","data":{"posts":[{"id":%q}]}}`, posts[0].ID), hookSecret); status != 202 {
+	deleted := fmt.Sprintf(`{"type":"post.deleted","data":{"posts":[{"id":%q}]}}`, posts[0].ID)
+	if status, body := event(t, one, "msg_1", deleted, hookSecret); status != 202 {
 		t.Fatalf("%d %s", status, body)
 	}
 	until(t, "what an event dropped here is dropped there", func() bool { return calls(two) == "0 1 0" })
@@ -66,7 +68,8 @@ func TestServe_SharedRedis(t *testing.T) {
 	limit := 20
 	until(t, "the gateway notices that Redis is gone, and still answers uncached pages", func() bool {
 		limit = limit%100 + 1
-		if a := ask(t, one, k6Query, map[string]any{"limit": limit}); a.Data.Feed == nil || len(a.Data.Feed.Posts) != limit || len(a.Errors) > 0 {
+		a := ask(t, one, k6Query, map[string]any{"limit": limit})
+		if a.Data.Feed == nil || len(a.Data.Feed.Posts) != limit || len(a.Errors) > 0 {
 			t.Errorf("%.300s", a.body)
 		}
 		return !connected(one)

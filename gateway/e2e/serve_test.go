@@ -32,15 +32,20 @@ func fakes(t *testing.T, cfg fakeservices.Config) *fakeservices.Server {
 // serve starts the gateway before services, and waits until it is ready.
 func serve(t *testing.T, s *fakeservices.Server, args ...string) *program {
 	t.Helper()
-	p := start(t, "imagetier-gateway", serveArgs(s, append([]string{"--image-base=https://img.example.com", "--log-format=json"}, args...)...)...)
-	until(t, "the gateway is ready", func() bool { status, _, _ := get(t, p.private+"/readyz"); return status == http.StatusOK })
+	args = append([]string{"--image-base=https://img.example.com", "--log-format=json"}, args...)
+	p := start(t, "imagetier-gateway", serveArgs(s, args...)...)
+	until(t, "the gateway is ready", func() bool {
+		status, _, _ := get(t, p.private+"/readyz")
+		return status == http.StatusOK
+	})
 	return p
 }
 
 // serveArgs are those of a gateway before services.
 func serveArgs(s *fakeservices.Server, args ...string) []string {
 	return append([]string{
-		"serve", "--feed=" + s.Addr(fakeservices.Feed), "--content=" + s.Addr(fakeservices.Content), "--user=" + s.Addr(fakeservices.User),
+		"serve", "--feed=" + s.Addr(fakeservices.Feed), "--content=" + s.Addr(fakeservices.Content),
+		"--user=" + s.Addr(fakeservices.User),
 		"--keys=" + key, "--image-prefix=https://cdn.app.example/=posts",
 	}, args...)
 }
@@ -86,7 +91,8 @@ func ask(t *testing.T, p *program, query string, variables map[string]any, heade
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.status, a.header, a.body = post(t, p.public+"/graphql", body, append([]string{"Content-Type: application/json", "User-Agent: " + iPhone}, headers...)...)
+	headers = append([]string{"Content-Type: application/json", "User-Agent: " + iPhone}, headers...)
+	a.status, a.header, a.body = post(t, p.public+"/graphql", body, headers...)
 	if err := json.Unmarshal([]byte(a.body), &a); err != nil {
 		t.Fatalf("%d %s: %v", a.status, a.body, err)
 	}
@@ -125,7 +131,10 @@ func TestServe_LoadTestQuery(t *testing.T) {
 			t.Fatalf("%d %.400s", a.status, a.body)
 		}
 		for _, p := range a.Data.Feed.Posts {
-			if p.ImageURL == nil || p.ThumbnailURL == nil || !strings.HasPrefix(*p.ThumbnailURL, "https://img.example.com/i/k1.") || p.Author == nil || p.Author.AvatarURL != "" && !strings.Contains(p.Author.AvatarURL, "/96x96-cover/") {
+			if p.ImageURL == nil || p.ThumbnailURL == nil ||
+				!strings.HasPrefix(*p.ThumbnailURL, "https://img.example.com/i/k1.") ||
+				p.Author == nil ||
+				p.Author.AvatarURL != "" && !strings.Contains(p.Author.AvatarURL, "/96x96-cover/") {
 				t.Fatalf("%+v", p)
 			}
 		}
@@ -170,7 +179,9 @@ func TestServe_PartialAnswers(t *testing.T) {
 	token := func(name string) string { return "Authorization: Bearer " + name }
 	services.Behave(fakeservices.User, fakeservices.Behaviour{ErrorRate: 1})
 	a := ask(t, gateway, k6Query, nil, token("a"))
-	if a.status != 200 || a.codes() != "user UPSTREAM_ERROR" || len(a.Data.Feed.Posts) != 20 || a.Data.Feed.Posts[0].Author != nil || a.Data.Feed.Posts[0].ThumbnailURL == nil || fmt.Sprint(a.Errors[0].Path) != "[feed posts]" {
+	if a.status != 200 || a.codes() != "user UPSTREAM_ERROR" || len(a.Data.Feed.Posts) != 20 ||
+		a.Data.Feed.Posts[0].Author != nil || a.Data.Feed.Posts[0].ThumbnailURL == nil ||
+		fmt.Sprint(a.Errors[0].Path) != "[feed posts]" {
 		t.Errorf("without users: %.400s", a.body)
 	}
 	services.Behave(fakeservices.Content, fakeservices.Behaviour{ErrorRate: 1})
@@ -180,7 +191,8 @@ func TestServe_PartialAnswers(t *testing.T) {
 	}
 	services.Behave(fakeservices.Feed, fakeservices.Behaviour{ErrorRate: 1})
 	a = ask(t, gateway, k6Query, nil, token("c"))
-	if a.status != 200 || a.codes() != "feed UPSTREAM_ERROR" || a.Data.Feed != nil || strings.Contains(a.body, "rpc") || strings.Contains(a.body, "127.0.0.1") {
+	if a.status != 200 || a.codes() != "feed UPSTREAM_ERROR" || a.Data.Feed != nil ||
+		strings.Contains(a.body, "rpc") || strings.Contains(a.body, "127.0.0.1") {
 		t.Errorf("without feeds: %.400s", a.body)
 	}
 	// A page that is kept goes on.
@@ -197,7 +209,9 @@ func TestServe_PartialAnswers(t *testing.T) {
 
 // a service that hangs is given up in time, with its code.
 func TestServe_HangingService(t *testing.T) {
-	services := fakes(t, fakeservices.Config{Behaviour: map[fakeservices.Service]fakeservices.Behaviour{fakeservices.Feed: {Hang: true}}})
+	services := fakes(t, fakeservices.Config{
+		Behaviour: map[fakeservices.Service]fakeservices.Behaviour{fakeservices.Feed: {Hang: true}},
+	})
 	gateway := serve(t, services, "--call-timeout=200ms")
 	if a := ask(t, gateway, k6Query, nil); a.codes() != "feed UPSTREAM_TIMEOUT" || a.Data.Feed != nil {
 		t.Errorf("%s", a.body)
@@ -213,8 +227,12 @@ func TestServe_StartsWithServicesDown(t *testing.T) {
 		listen[name] = "unix:" + filepath.Join(dir, string(name))
 		args = append(args, "--"+string(name)+"="+listen[name])
 	}
-	gateway := start(t, "imagetier-gateway", append([]string{"serve", "--keys=" + key, "--image-prefix=https://cdn.app.example/=posts", "--image-base=https://img.example.com"}, args...)...)
-	if status, _, body := get(t, gateway.private+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "not connected yet: content, feed, user") {
+	gateway := start(t, "imagetier-gateway", append([]string{
+		"serve", "--keys=" + key,
+		"--image-prefix=https://cdn.app.example/=posts", "--image-base=https://img.example.com",
+	}, args...)...)
+	if status, _, body := get(t, gateway.private+"/readyz"); status != http.StatusServiceUnavailable ||
+		!strings.Contains(body, "not connected yet: content, feed, user") {
 		t.Errorf("%d %s", status, body)
 	}
 	if status, _, _ := get(t, gateway.private+"/healthz"); status != http.StatusOK {
@@ -224,7 +242,10 @@ func TestServe_StartsWithServicesDown(t *testing.T) {
 		t.Errorf("%s", a.body)
 	}
 	services := fakes(t, fakeservices.Config{Listen: listen})
-	until(t, "it is ready", func() bool { status, _, _ := get(t, gateway.private+"/readyz"); return status == http.StatusOK })
+	until(t, "it is ready", func() bool {
+		status, _, _ := get(t, gateway.private+"/readyz")
+		return status == http.StatusOK
+	})
 	until(t, "pages are answered", func() bool {
 		a := ask(t, gateway, k6Query, nil)
 		return a.Data.Feed != nil && len(a.Data.Feed.Posts) == 20
@@ -251,13 +272,18 @@ func TestServe_InvalidQueries(t *testing.T) {
 			t.Errorf("%.60s: %s", query, a.body)
 		}
 	}
-	if status, header, _ := get(t, gateway.public+"/graphql?query={feed{cursor}}"); status != http.StatusMethodNotAllowed || header.Get("Allow") != "POST" {
+	url, kind := gateway.public+"/graphql", "Content-Type: application/json"
+	if status, header, _ := get(t, url+"?query={feed{cursor}}"); status != http.StatusMethodNotAllowed ||
+		header.Get("Allow") != "POST" {
 		t.Errorf("GET: %d %v", status, header)
 	}
-	if status, _, _ := post(t, gateway.public+"/graphql", bytes.Repeat([]byte(" "), 65<<10), "Content-Type: application/json"); status != http.StatusRequestEntityTooLarge {
+	long := bytes.Repeat([]byte(" "), 65<<10)
+	if status, _, _ := post(t, url, long, kind); status != http.StatusRequestEntityTooLarge {
 		t.Errorf("65 KiB: %d", status)
 	}
-	if status, _, body := post(t, gateway.public+"/graphql", []byte(`[{"query":"{feed{cursor}}"}]`), "Content-Type: application/json"); status != http.StatusBadRequest || !strings.Contains(body, "Arrays of queries") {
+	array := []byte(`[{"query":"{feed{cursor}}"}]`)
+	if status, _, body := post(t, url, array, kind); status != http.StatusBadRequest ||
+		!strings.Contains(body, "Arrays of queries") {
 		t.Errorf("an array: %d %s", status, body)
 	}
 	for name, n := range services.Counts() {
@@ -266,7 +292,8 @@ func TestServe_InvalidQueries(t *testing.T) {
 		}
 	}
 	dev := serve(t, services, "--dev")
-	if a := ask(t, dev, "{__schema{queryType{name}}}", nil); a.body != `{"data":{"__schema":{"queryType":{"name":"Query"}}}}` {
+	a := ask(t, dev, "{__schema{queryType{name}}}", nil)
+	if a.body != `{"data":{"__schema":{"queryType":{"name":"Query"}}}}` {
 		t.Errorf("%s", a.body)
 	}
 }
@@ -298,7 +325,8 @@ func TestServe_UserAndAlgorithm(t *testing.T) {
 			}
 		}
 	}
-	if a := ask(t, gateway, k6Query, nil, "Authorization: Bearer bad"); a.status != http.StatusUnauthorized || a.codes() != "UNAUTHENTICATED" {
+	if a := ask(t, gateway, k6Query, nil, "Authorization: Bearer bad"); a.status != http.StatusUnauthorized ||
+		a.codes() != "UNAUTHENTICATED" {
 		t.Errorf("a bad token: %d %s", a.status, a.body)
 	}
 }
@@ -306,7 +334,8 @@ func TestServe_UserAndAlgorithm(t *testing.T) {
 // at most 55 KB are allocated for a request of 20 posts, all in all, by the program's own
 // count: for pages that are kept, and where seven of ten are, the least hit rate of the seed.
 func TestServe_Allocations(t *testing.T) {
-	gateway := serve(t, fakes(t, fakeservices.Config{Data: fakeservices.Data{FeedLength: 2000}}), "--dev", "--test-token=test-token=user1")
+	services := fakes(t, fakeservices.Config{Data: fakeservices.Data{FeedLength: 2000}})
+	gateway := serve(t, services, "--dev", "--test-token=test-token=user1")
 	allocated := func() float64 {
 		_, _, metrics := get(t, gateway.private+"/metrics")
 		match := regexp.MustCompile(`(?m)^go_memstats_alloc_bytes_total (\S+)$`).FindStringSubmatch(metrics)

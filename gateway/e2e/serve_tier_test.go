@@ -26,9 +26,12 @@ import (
 // posts have what the tier knows of their images.
 func TestServe_Tier(t *testing.T) {
 	dir, names := photos(t)
-	tier := start(t, "imagetier", "serve", "--keys="+key, "--source=posts=dir://"+dir, "--cache-dir="+t.TempDir(), "--webhook-secrets="+hookSecret, "--admin-token="+adminToken,
+	tier := start(t, "imagetier", "serve", "--keys="+key, "--source=posts=dir://"+dir, "--cache-dir="+t.TempDir(),
+		"--webhook-secrets="+hookSecret, "--admin-token="+adminToken,
 		"--image-prefix=https://cdn.app.example/=posts", "--warm=all")
-	gateway := start(t, "imagetier-gateway", serveArgs(fakes(t, fakeservices.Config{Data: fakeservices.Data{Images: names}}), "--image-base="+tier.public, "--tier="+tier.private, "--webhook-secret="+hookSecret, "--admin-token="+adminToken)...)
+	services := fakes(t, fakeservices.Config{Data: fakeservices.Data{Images: names}})
+	gateway := start(t, "imagetier-gateway", serveArgs(services, "--image-base="+tier.public,
+		"--tier="+tier.private, "--webhook-secret="+hookSecret, "--admin-token="+adminToken)...)
 	var minted []string
 	for _, client := range []string{"jpg@1x", "webp@2x", "webp@3x"} {
 		a := ask(t, gateway, k6Query, nil, "X-Image-Client: "+client)
@@ -50,7 +53,8 @@ func TestServe_Tier(t *testing.T) {
 		})
 	}
 	for _, url := range minted {
-		if status, header, _ := get(t, url); status != http.StatusOK || !strings.Contains(header.Get("Cache-Status"), "; hit") {
+		if status, header, _ := get(t, url); status != http.StatusOK ||
+			!strings.Contains(header.Get("Cache-Status"), "; hit") {
 			t.Errorf("%s: %d, %s", url, status, header.Get("Cache-Status"))
 		}
 	}
@@ -86,7 +90,8 @@ func TestServe_HangingTier(t *testing.T) {
 	started := time.Now()
 	a := ask(t, gateway, factsQuery, nil)
 	// The machine may be busy: what is looked at is that it does not wait for the tier, which does not answer.
-	if len(a.Data.Feed.Posts) != 20 || a.Data.Feed.Posts[0].Placeholder != nil || time.Since(started) > 5*time.Second || asked.Load() != 1 {
+	if len(a.Data.Feed.Posts) != 20 || a.Data.Feed.Posts[0].Placeholder != nil ||
+		time.Since(started) > 5*time.Second || asked.Load() != 1 {
 		t.Errorf("after %s and %d questions: %.300s", time.Since(started), asked.Load(), a.body)
 	}
 	close(release) // what comes later is there for the next page
@@ -109,12 +114,14 @@ func TestServe_Likes(t *testing.T) {
 		mutation string
 		more     int64
 	}{{"batchLike", 1}, {"batchLike", 1}, {"batchUnlike", 0}} {
-		a := ask(t, gateway, `mutation($ids:[String!]!){`+c.mutation+`(postIds:$ids){success}}`, map[string]any{"ids": ids}, token)
+		mutation := `mutation($ids:[String!]!){` + c.mutation + `(postIds:$ids){success}}`
+		a := ask(t, gateway, mutation, map[string]any{"ids": ids}, token)
 		if !strings.Contains(a.body, `{"success":true}`) {
 			t.Errorf("%s: %s", c.mutation, a.body)
 		}
 		now := ask(t, gateway, k6Query, nil, token).Data.Feed.Posts
-		if now[0].LikeCount != first[0].LikeCount+c.more || now[1].LikeCount != first[1].LikeCount+c.more || now[2].LikeCount != first[2].LikeCount {
+		if now[0].LikeCount != first[0].LikeCount+c.more || now[1].LikeCount != first[1].LikeCount+c.more ||
+			now[2].LikeCount != first[2].LikeCount {
 			t.Errorf("%s: %d likes, it had %d", c.mutation, now[0].LikeCount, first[0].LikeCount)
 		}
 	}
@@ -149,9 +156,12 @@ func TestServe_Events(t *testing.T) {
 	}
 	// An updated post is fetched once more, by the page or by the event, whichever comes first.
 	services.Reset()
-	event(t, gateway, "msg_updated", fmt.Sprintf(`{"type":"post.updated","data":{"posts":[{"id":%q}]}}`, posts[0].ID), hookSecret)
+	updated := fmt.Sprintf(`{"type":"post.updated","data":{"posts":[{"id":%q}]}}`, posts[0].ID)
+	event(t, gateway, "msg_updated", updated, hookSecret)
 	until(t, "the post was asked for again", func() bool { return services.Counts()[fakeservices.Content].Calls > 0 })
-	if status, body := event(t, gateway, "msg_x", `{"type":"post.deleted","data":{"posts":[{"id":"p"}]}}`, "whsec_"+base64.StdEncoding.EncodeToString(make([]byte, 24))); status != http.StatusUnauthorized {
+	deleted := `{"type":"post.deleted","data":{"posts":[{"id":"p"}]}}`
+	forged := "whsec_" + base64.StdEncoding.EncodeToString(make([]byte, 24))
+	if status, body := event(t, gateway, "msg_x", deleted, forged); status != http.StatusUnauthorized {
 		t.Errorf("forged: %d %s", status, body)
 	}
 }
@@ -166,7 +176,9 @@ func event(t *testing.T, p *program, id, body, secret string) (int, string) {
 	stamp := fmt.Sprint(time.Now().Unix())
 	mac := hmac.New(sha256.New, raw)
 	fmt.Fprintf(mac, "%s.%s.%s", id, stamp, body)
-	status, _, answer := post(t, p.private+"/v1/events", []byte(body), "Content-Type: application/json", "webhook-id: "+id, "webhook-timestamp: "+stamp, "webhook-signature: v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
+	status, _, answer := post(t, p.private+"/v1/events", []byte(body), "Content-Type: application/json",
+		"webhook-id: "+id, "webhook-timestamp: "+stamp,
+		"webhook-signature: v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
 	return status, answer
 }
 
@@ -208,7 +220,8 @@ func TestServe_JWT(t *testing.T) {
 	}})
 	gateway := serve(t, services, "--jwks="+jwks.URL, "--jwt-audience=feed")
 	good := sign(fmt.Sprintf(`{"sub":"user-7","aud":"feed","exp":%d}`, time.Now().Add(time.Hour).Unix()))
-	if a := ask(t, gateway, k6Query, nil, good); a.status != http.StatusServiceUnavailable || a.codes() != "AUTH_UNAVAILABLE" {
+	if a := ask(t, gateway, k6Query, nil, good); a.status != http.StatusServiceUnavailable ||
+		a.codes() != "AUTH_UNAVAILABLE" {
 		t.Errorf("without keys: %d %s", a.status, a.body)
 	}
 	if a := ask(t, gateway, k6Query, nil); a.status != http.StatusOK || !strings.Contains(<-asked, "anonymous") {
@@ -224,7 +237,8 @@ func TestServe_JWT(t *testing.T) {
 		"audience": sign(fmt.Sprintf(`{"sub":"user-7","aud":"ads","exp":%d}`, time.Now().Add(time.Hour).Unix())),
 		"changed":  good[:len(good)-8] + "AAAAAAAA",
 	} {
-		if a := ask(t, gateway, k6Query, nil, token); a.status != http.StatusUnauthorized || a.codes() != "UNAUTHENTICATED" || a.header.Get("WWW-Authenticate") == "" {
+		if a := ask(t, gateway, k6Query, nil, token); a.status != http.StatusUnauthorized ||
+			a.codes() != "UNAUTHENTICATED" || a.header.Get("WWW-Authenticate") == "" {
 			t.Errorf("%s: %d %s", name, a.status, a.body)
 		}
 	}

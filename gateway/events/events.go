@@ -41,7 +41,10 @@ const (
 var Outcomes = []Outcome{Taken, Repeated, Forged, Malformed}
 
 // Types are those of events, for metrics.
-var Types = []string{tierevents.PostPublished, tierevents.PostUpdated, tierevents.PostDeleted, tierevents.FeedPage, tierevents.UserUpdated}
+var Types = []string{
+	tierevents.PostPublished, tierevents.PostUpdated, tierevents.PostDeleted, tierevents.FeedPage,
+	tierevents.UserUpdated,
+}
 
 // Config of a Handler. Verifier, Reader and the two Invalidates are needed.
 type Config struct {
@@ -177,6 +180,7 @@ func (h *Handler) refuse(w http.ResponseWriter, status int, what Outcome, err er
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(map[string]any{
-		"type": "about:blank", "title": http.StatusText(status), "status": status, "detail": strings.ToUpper(err.Error()[:1]) + err.Error()[1:] + ".",
+		"type": "about:blank", "title": http.StatusText(status), "status": status,
+		"detail": strings.ToUpper(err.Error()[:1]) + err.Error()[1:] + ".",
 	})
 }

@@ -43,21 +43,33 @@ func open(t *testing.T, secrets ...string) *caches {
 	c := &caches{warmed: make(chan string, 10)}
 	c.Handler = events.New(events.Config{
 		Verifier: verifier, Reader: &tierevents.Reader{Links: links, Profiles: profile.BuiltIn()},
-		InvalidatePosts:    func(_ context.Context, ids []string) { c.dropped = append(c.dropped, fmt.Sprint("posts", ids)) },
-		InvalidateProfiles: func(_ context.Context, ids []string) { c.dropped = append(c.dropped, fmt.Sprint("profiles", ids)) },
-		Warm:               func(_ context.Context, ids []string) error { c.warmed <- fmt.Sprint(ids); return nil },
-		Observe:            func(kind string, what events.Outcome) { c.seen = append(c.seen, kind+" "+string(what)) },
+		InvalidatePosts: func(_ context.Context, ids []string) {
+			c.dropped = append(c.dropped, fmt.Sprint("posts", ids))
+		},
+		InvalidateProfiles: func(_ context.Context, ids []string) {
+			c.dropped = append(c.dropped, fmt.Sprint("profiles", ids))
+		},
+		Warm:    func(_ context.Context, ids []string) error { c.warmed <- fmt.Sprint(ids); return nil },
+		Observe: func(kind string, what events.Outcome) { c.seen = append(c.seen, kind+" "+string(what)) },
 	})
 	return c
 }
 
 // send sends an event, signed.
-func (c *caches) send(id, body string, at time.Time, change func(name, value string) string) *httptest.ResponseRecorder {
+func (c *caches) send(
+	id, body string,
+	at time.Time,
+	change func(name, value string) string,
+) *httptest.ResponseRecorder {
 	stamp := fmt.Sprint(at.Unix())
 	mac := hmac.New(sha256.New, []byte(secret))
 	fmt.Fprintf(mac, "%s.%s.%s", id, stamp, body)
 	r := httptest.NewRequest("POST", "/v1/events", strings.NewReader(body))
-	for name, value := range map[string]string{"webhook-id": id, "webhook-timestamp": stamp, "webhook-signature": "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))} {
+	for name, value := range map[string]string{
+		"webhook-id":        id,
+		"webhook-timestamp": stamp,
+		"webhook-signature": "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil)),
+	} {
 		if change != nil {
 			value = change(name, value)
 		}
@@ -83,7 +95,8 @@ func TestHandler_Invalidates(t *testing.T) {
 	} {
 		c.dropped = nil
 		for n := range 2 { // the second time it does nothing
-			if w := c.send(fmt.Sprint("msg_", i), e.body, time.Now(), nil); w.Code != 202 || strings.TrimSpace(w.Body.String()) != fmt.Sprintf(`{"accepted":%d}`, 1-n) {
+			if w := c.send(fmt.Sprint("msg_", i), e.body, time.Now(), nil); w.Code != 202 ||
+				strings.TrimSpace(w.Body.String()) != fmt.Sprintf(`{"accepted":%d}`, 1-n) {
 				t.Errorf("%s: %d %s", e.body, w.Code, w.Body)
 			}
 		}
@@ -116,7 +129,9 @@ func TestHandler_InvalidEvents(t *testing.T) {
 		"over 1 MiB": {body + strings.Repeat(" ", 1<<20), now, nil, 413},
 	} {
 		w := c.send("msg_1", e.body, e.at, e.change)
-		if w.Code != e.status || c.dropped != nil || w.Header().Get("Content-Type") != "application/problem+json" || !strings.Contains(w.Body.String(), `"detail":"`) {
+		if w.Code != e.status || c.dropped != nil ||
+			w.Header().Get("Content-Type") != "application/problem+json" ||
+			!strings.Contains(w.Body.String(), `"detail":"`) {
 			t.Errorf("%s: %d %s, dropped %v", name, w.Code, w.Body, c.dropped)
 		}
 	}
@@ -162,7 +177,8 @@ func TestHandler_WarmsPublished(t *testing.T) {
 		t.Error(err)
 	}
 	for i := range 200 { // Run has ended: events are still accepted
-		if w := c.send(fmt.Sprint("more_", i), `{"type":"post.published","data":{"posts":[{"id":"a"}]}}`, time.Now(), nil); w.Code != 202 {
+		body := `{"type":"post.published","data":{"posts":[{"id":"a"}]}}`
+		if w := c.send(fmt.Sprint("more_", i), body, time.Now(), nil); w.Code != 202 {
 			t.Fatalf("%d %s", w.Code, w.Body)
 		}
 	}

@@ -18,7 +18,8 @@ func TestAssembler_Like(t *testing.T) {
 		g.backends.called()
 		var got feed.Likes
 		g.like = func(b feed.Likes) error { got = b; return nil }
-		if err := g.Assembler.Like(t.Context(), feed.Likes{User: "me", Posts: []string{"p2", "p1", "p2", "p1"}, Like: true}); err != nil {
+		twice := feed.Likes{User: "me", Posts: []string{"p2", "p1", "p2", "p1"}, Like: true}
+		if err := g.Assembler.Like(t.Context(), twice); err != nil {
 			t.Fatal(err)
 		}
 		if !slices.Equal(got.Posts, []string{"p2", "p1"}) || got.User != "me" || !got.Like || got.Key == "" {
@@ -49,8 +50,11 @@ func TestAssembler_Like_InvalidBatch(t *testing.T) {
 			return ids
 		}
 		for name, b := range map[string]feed.Likes{
-			"none": {User: "me"}, "an empty id": {User: "me", Posts: []string{"p1", ""}}, "101": {User: "me", Posts: ids(101)},
-			"no user": {Posts: ids(1)}, "a long id": {User: "me", Posts: []string{strings.Repeat("p", 2000)}},
+			"none":        {User: "me"},
+			"an empty id": {User: "me", Posts: []string{"p1", ""}},
+			"101":         {User: "me", Posts: ids(101)},
+			"no user":     {Posts: ids(1)},
+			"a long id":   {User: "me", Posts: []string{strings.Repeat("p", 2000)}},
 		} {
 			if err := g.Assembler.Like(t.Context(), b); !errors.Is(err, feed.ErrInvalid) {
 				t.Errorf("%s: %v", name, err)

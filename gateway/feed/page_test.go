@@ -64,7 +64,11 @@ func TestAssembler_Page_EarlyAuthors(t *testing.T) {
 func TestAssembler_Page_LimitClamped(t *testing.T) {
 	one, most, negative := int32(1), int32(100), int32(-1<<31)
 	zero, many := int32(0), int32(1<<31-1)
-	for want, asked := range map[int][]*int32{feed.DefaultLimit: {nil}, 1: {&one, &zero, &negative}, 100: {&most, &many}} {
+	for want, asked := range map[int][]*int32{
+		feed.DefaultLimit: {nil},
+		1:                 {&one, &zero, &negative},
+		100:               {&most, &many},
+	} {
 		for _, a := range asked {
 			if got := feed.Limit(a); got != want {
 				t.Errorf("Limit(%v) = %d, want %d", a, got, want)
@@ -167,7 +171,9 @@ func FuzzG12QueriesThatDifferHaveDifferentKeys(f *testing.F) {
 
 func TestAssembler_Page_EmptyFeed(t *testing.T) {
 	for name, slice := range map[string]feed.Slice{
-		"nil": {}, "with a cursor": {NextCursor: "c", HasMore: true}, "of empty ids": {IDs: []string{"", ""}, NextCursor: "c", HasMore: true},
+		"nil":           {},
+		"with a cursor": {NextCursor: "c", HasMore: true},
+		"of empty ids":  {IDs: []string{"", ""}, NextCursor: "c", HasMore: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGateway(t)

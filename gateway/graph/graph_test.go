@@ -52,9 +52,8 @@ func TestHandler_EveryField(t *testing.T) {
 			*p.Author.Username != want.Author.Username {
 			t.Errorf("post %d: %+v", i, p)
 		}
-		if want := "hash of " + strings.TrimPrefix(want.Post.ImageURL, "https://cdn.app.example/"); *p.Placeholder != want ||
-			p.Width.String() != fmt.Sprint(4000+i) ||
-			p.Height.String() != "3000" ||
+		hash := "hash of " + strings.TrimPrefix(want.Post.ImageURL, "https://cdn.app.example/")
+		if *p.Placeholder != hash || p.Width.String() != fmt.Sprint(4000+i) || p.Height.String() != "3000" ||
 			*p.Color != "#102030" {
 			t.Errorf("facts of post %d: %+v", i, p)
 		}
@@ -77,7 +76,11 @@ func TestHandler_LoadTestQuery(t *testing.T) {
 	if a.status != 200 || len(a.Errors) > 0 || len(a.Data.Feed.Posts) != 20 {
 		t.Errorf("%d %.300s", a.status, a.body)
 	}
-	for name, want := range map[string]string{"Content-Type": "application/json; charset=utf-8", "Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"} {
+	for name, want := range map[string]string{
+		"Content-Type":           "application/json; charset=utf-8",
+		"Cache-Control":          "private, no-store",
+		"X-Content-Type-Options": "nosniff",
+	} {
 		if got := a.header.Get(name); got != want {
 			t.Errorf("%s: %q", name, got)
 		}
@@ -195,8 +198,14 @@ func TestHandler_SignedURLs(t *testing.T) {
 		{urlsQuery, "", "/1320x/v.0/posts/a.jpg.webp", "/96x96-cover/v.0/posts/u.png.webp"},
 		{urlsQuery, "User-Agent: curl/8", "/880x/v.0/posts/a.jpg.jpg", "/64x64-cover/v.0/posts/u.png.jpg"},
 		{urlsQuery, "X-Image-Client: jpg@2x", "/880x/v.0/posts/a.jpg.jpg", "/64x64-cover/v.0/posts/u.png.jpg"},
-		{strings.Replace(urlsQuery, "feed", `feed(client:"webp@1x")`, 1), "X-Image-Client: jpg@2x", "/440x/v.0/posts/a.jpg.webp", "/32x32-cover/v.0/posts/u.png.webp"},
-		{strings.Replace(urlsQuery, "feed", `feed(client:"")`, 1), "", "/1320x/v.0/posts/a.jpg.webp", "/96x96-cover/v.0/posts/u.png.webp"},
+		{
+			strings.Replace(urlsQuery, "feed", `feed(client:"webp@1x")`, 1), "X-Image-Client: jpg@2x",
+			"/440x/v.0/posts/a.jpg.webp", "/32x32-cover/v.0/posts/u.png.webp",
+		},
+		{
+			strings.Replace(urlsQuery, "feed", `feed(client:"")`, 1), "",
+			"/1320x/v.0/posts/a.jpg.webp", "/96x96-cover/v.0/posts/u.png.webp",
+		},
 	} {
 		headers := []string{}
 		if c.header != "" {
@@ -204,43 +213,36 @@ func TestHandler_SignedURLs(t *testing.T) {
 		}
 		got := strings.Fields(urls(ask(t, h, query(c.query, nil), headers...)))
 		if !strings.HasPrefix(got[0], "https://img.example.com/i/k1.") || !strings.HasSuffix(got[0], c.image) ||
-			got[1] != got[0] ||
-			!strings.HasSuffix(got[2], c.avatar) {
+			got[1] != got[0] || !strings.HasSuffix(got[2], c.avatar) {
 			t.Errorf("%s %s: %s", c.query, c.header, got)
 		}
 	}
-	if a := ask(t, h, query(strings.Replace(urlsQuery, "feed", `feed(client:"bmp")`, 1), nil)); a.codes() != "BAD_USER_INPUT" ||
-		a.Data.Feed != nil {
+	bmp := query(strings.Replace(urlsQuery, "feed", `feed(client:"bmp")`, 1), nil)
+	if a := ask(t, h, bmp); a.codes() != "BAD_USER_INPUT" || a.Data.Feed != nil {
 		t.Errorf("%s", a.body)
 	}
 	for _, c := range []struct{ page, want string }{
 		{"https://else.example/a.jpg", "https://else.example/a.jpg https://else.example/a.jpg null"},
 		{"", "null null null"},
 	} {
-		if got := urls(ask(t, newHandler(t, graph.Config{Feed: always(post(c.page, "", "", time.Time{}))}), query(urlsQuery, nil))); got != c.want {
+		h := newHandler(t, graph.Config{Feed: always(post(c.page, "", "", time.Time{}))})
+		if got := urls(ask(t, h, query(urlsQuery, nil))); got != c.want {
 			t.Errorf("%q: %s", c.page, got)
 		}
 	}
 	// A separate thumbnail, a thumbnail without an image, and a field without a profile.
-	got := urls(
-		ask(
-			t,
-			newHandler(
-				t,
-				graph.Config{
-					Feed:   always(post(cdn+"a.jpg", cdn+"t.jpg", cdn+"u.png", time.Time{})),
-					Fields: graph.Fields{ThumbnailURL: "grid"},
-				},
-			),
-			query(urlsQuery, nil),
-		),
-	)
+	h = newHandler(t, graph.Config{
+		Feed:   always(post(cdn+"a.jpg", cdn+"t.jpg", cdn+"u.png", time.Time{})),
+		Fields: graph.Fields{ThumbnailURL: "grid"},
+	})
+	got := urls(ask(t, h, query(urlsQuery, nil)))
 	if f := strings.Fields(got); f[0] != cdn+"a.jpg" ||
 		!strings.HasSuffix(f[1], "/438x438-cover/v.0/posts/t.jpg.webp") ||
 		f[2] != cdn+"u.png" {
 		t.Errorf("%s", got)
 	}
-	if got := strings.Fields(urls(ask(t, newHandler(t, graph.Config{Feed: always(post("", cdn+"t.jpg", "", time.Time{}))}), query(urlsQuery, nil)))); got[0] != "null" ||
+	h = newHandler(t, graph.Config{Feed: always(post("", cdn+"t.jpg", "", time.Time{}))})
+	if got := strings.Fields(urls(ask(t, h, query(urlsQuery, nil)))); got[0] != "null" ||
 		!strings.HasSuffix(got[1], "/posts/t.jpg.webp") {
 		t.Errorf("%s", got)
 	}
@@ -315,9 +317,18 @@ func TestHandler_ServiceErrors_HaveCodes(t *testing.T) {
 		err        error
 		code, text string
 	}{
-		{&feed.Fault{Service: feed.FeedService, Err: fmt.Errorf("%w: secret-text", feed.ErrTimeout)}, "UPSTREAM_TIMEOUT", "The feed service did not answer in time."},
-		{&feed.Fault{Service: feed.FeedService, Err: fmt.Errorf("%w: secret-text", feed.ErrUnavailable)}, "UPSTREAM_ERROR", "The feed service failed or is unreachable."},
-		{&feed.Fault{Service: feed.FeedService, Err: fmt.Errorf("%w: secret-text", feed.ErrInvalid)}, "BAD_USER_INPUT", "The feed service rejected"},
+		{
+			&feed.Fault{Service: feed.FeedService, Err: fmt.Errorf("%w: secret-text", feed.ErrTimeout)},
+			"UPSTREAM_TIMEOUT", "The feed service did not answer in time.",
+		},
+		{
+			&feed.Fault{Service: feed.FeedService, Err: fmt.Errorf("%w: secret-text", feed.ErrUnavailable)},
+			"UPSTREAM_ERROR", "The feed service failed or is unreachable.",
+		},
+		{
+			&feed.Fault{Service: feed.FeedService, Err: fmt.Errorf("%w: secret-text", feed.ErrInvalid)},
+			"BAD_USER_INPUT", "The feed service rejected",
+		},
 		{errors.New("secret-text"), "UPSTREAM_ERROR", ""},
 		{context.DeadlineExceeded, "UPSTREAM_TIMEOUT", ""},
 	} {

@@ -120,7 +120,8 @@ type answered struct {
 				ID, UserID, Caption, ImageURL, ThumbnailURL, Placeholder, Color *string
 				LikeCount, CommentCount, ViewCount, CreatedAt, Width, Height    *json.Number
 				IsLiked                                                         *bool
-				Author                                                          *struct{ ID, Username, AvatarURL *string }
+
+				Author *struct{ ID, Username, AvatarURL *string }
 			}
 			Cursor  *string
 			HasMore bool

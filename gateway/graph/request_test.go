@@ -29,10 +29,16 @@ func TestHandler_InvalidRequests(t *testing.T) {
 		{method: "GET", status: 405, code: "BAD_REQUEST", says: "POST"},
 		{method: "OPTIONS", status: 405, code: "BAD_REQUEST"},
 		{kind: "text/plain", body: query("{feed{cursor}}", nil), status: 415, code: "BAD_REQUEST"},
-		{kind: "application/json; charset=latin1", body: query("{feed{cursor}}", nil), status: 415, code: "BAD_REQUEST"},
+		{
+			kind: "application/json; charset=latin1", body: query("{feed{cursor}}", nil),
+			status: 415, code: "BAD_REQUEST",
+		},
 		{kind: "application/x-www-form-urlencoded", body: "query={feed{cursor}}", status: 415, code: "BAD_REQUEST"},
 		{kind: "", body: query("{feed{cursor}}", nil), status: 415, code: "BAD_REQUEST"},
-		{headers: []string{"Content-Encoding: gzip"}, body: query("{feed{cursor}}", nil), status: 415, code: "BAD_REQUEST"},
+		{
+			headers: []string{"Content-Encoding: gzip"}, body: query("{feed{cursor}}", nil),
+			status: 415, code: "BAD_REQUEST",
+		},
 		{headers: []string{"Accept: text/html"}, body: query("{feed{cursor}}", nil), status: 406, code: "BAD_REQUEST"},
 		{body: "", status: 400, code: "BAD_REQUEST", says: "JSON"},
 		{body: "{", status: 400, code: "BAD_REQUEST"},
@@ -41,7 +47,10 @@ func TestHandler_InvalidRequests(t *testing.T) {
 		{body: `{"query":"{feed{cursor}}"} x`, status: 400, code: "BAD_REQUEST"},
 		{body: ` [{"query":"{feed{cursor}}"}]`, status: 400, code: "BAD_REQUEST", says: "Batches are not supported"},
 		{body: `{"extensions":{"persistedQuery":{"version":1,"sha256Hash":"00"}}}`, status: 200, code: "PERSISTED_QUERY_NOT_SUPPORTED", says: "PersistedQueryNotSupported"},
-		{body: query("{feed{cursor}}"+strings.Repeat(" ", 64<<10), nil), status: 413, code: "BAD_USER_INPUT", says: "65536"},
+		{
+			body: query("{feed{cursor}}"+strings.Repeat(" ", 64<<10), nil), status: 413,
+			code: "BAD_USER_INPUT", says: "65536",
+		},
 	} {
 		if c.method == "" {
 			c.method = "POST"
@@ -97,7 +106,8 @@ func TestHandler_MediaTypes(t *testing.T) {
 		"application/graphql-response+json": "application/graphql-response+json 400",
 		"application/graphql-response+json; charset=utf-8, application/json; charset=utf-8": "application/graphql-response+json 400",
 		"application/graphql-response+json;q=0.5, application/json;q=0.9":                   "application/json 200",
-		"application/graphql-response+json, */*;q=0.1":                                      "application/graphql-response+json 400",
+
+		"application/graphql-response+json, */*;q=0.1": "application/graphql-response+json 400",
 		"application/*": "application/json 200",
 		"multipart/mixed;deferSpec=20220824,application/graphql-response+json,application/json": "application/graphql-response+json 400", // Apollo iOS
 	} {
@@ -106,8 +116,8 @@ func TestHandler_MediaTypes(t *testing.T) {
 			headers = append(headers, "Accept: "+accept)
 		}
 		a := ask(t, h, query("{nothing}", nil), headers...)
-		if got := fmt.Sprintf("%s %d", strings.TrimSuffix(a.header.Get("Content-Type"), "; charset=utf-8"), a.status); got != want ||
-			a.codes() != "GRAPHQL_VALIDATION_FAILED" {
+		kind := strings.TrimSuffix(a.header.Get("Content-Type"), "; charset=utf-8")
+		if got := fmt.Sprintf("%s %d", kind, a.status); got != want || a.codes() != "GRAPHQL_VALIDATION_FAILED" {
 			t.Errorf("Accept %q: %s %s", accept, got, a.body)
 		}
 	}
@@ -188,7 +198,10 @@ func TestHandler_FragmentsDirectivesAliases(t *testing.T) {
 	h := newHandler(t, graph.Config{Feed: always(page)})
 	for _, c := range []struct{ query, variables, want string }{
 		{"{__typename feed{__typename posts{__typename author{__typename}}}}", "", `{"__typename":"Query","feed":{"__typename":"Feed","posts":[{"__typename":"Post","author":{"__typename":"User"}}]}}`},
-		{"{feed{posts{id} hasMore posts{n:commentCount id}}}", "", `{"feed":{"posts":[{"id":"post-0","n":0}],"hasMore":true}}`},
+		{
+			"{feed{posts{id} hasMore posts{n:commentCount id}}}", "",
+			`{"feed":{"posts":[{"id":"post-0","n":0}],"hasMore":true}}`,
+		},
 		{"{...q} fragment q on Query{feed{... on Feed{hasMore}}}", "", `{"feed":{"hasMore":true}}`},
 		{"query($a:Boolean!,$b:Boolean=true){feed{x:hasMore @include(if:$a) y:hasMore @skip(if:$a) z:hasMore @include(if:$b)}}", `{"a":true}`, `{"feed":{"x":true,"z":true}}`},
 		{"query($a:Boolean!,$b:Boolean=true){feed{x:hasMore @include(if:$a) y:hasMore @skip(if:$a) z:hasMore @include(if:$b)}}", `{"a":false,"b":false}`, `{"feed":{"y":true}}`},
@@ -253,14 +266,24 @@ func TestHandler_IntrospectionOnlyInDev(t *testing.T) {
 }
 
 // introspectionQuery is what tools send (graphql-js 16).
-const introspectionQuery = `query IntrospectionQuery { __schema { queryType { name } mutationType { name } subscriptionType { name } types { ...FullType } directives { name description locations args { ...InputValue } } } }
-fragment FullType on __Type { kind name description fields(includeDeprecated: true) { name description args { ...InputValue } type { ...TypeRef } isDeprecated deprecationReason } inputFields { ...InputValue } interfaces { ...TypeRef } enumValues(includeDeprecated: true) { name description isDeprecated deprecationReason } possibleTypes { ...TypeRef } }
+const introspectionQuery = `query IntrospectionQuery { __schema { ` +
+	`queryType { name } mutationType { name } subscriptionType { name } types { ...FullType } ` +
+	`directives { name description locations args { ...InputValue } } } }
+fragment FullType on __Type { kind name description ` +
+	`fields(includeDeprecated: true) { ` +
+	`name description args { ...InputValue } type { ...TypeRef } isDeprecated deprecationReason } ` +
+	`inputFields { ...InputValue } interfaces { ...TypeRef } ` +
+	`enumValues(includeDeprecated: true) { name description isDeprecated deprecationReason } ` +
+	`possibleTypes { ...TypeRef } }
 fragment InputValue on __InputValue { name description type { ...TypeRef } defaultValue }
-fragment TypeRef on __Type { kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name } } } } } } } }`
+fragment TypeRef on __Type { kind name ofType { kind name ofType { kind name ofType { kind name ` +
+	`ofType { kind name ofType { kind name ofType { kind name ofType { kind name } } } } } } } }`
 
 // Strings of services are bytes of anybody: encoding/json must read back what they mean.
 func FuzzStrings(f *testing.F) {
-	for _, seed := range []string{"", "plain", "\"\\/\b\f\n\r\t\x00\x1f\x7f", "é☀\U0001f600", "\xff\xc3(", "\u2028<>&"} {
+	for _, seed := range []string{
+		"", "plain", "\"\\/\b\f\n\r\t\x00\x1f\x7f", "é☀\U0001f600", "\xff\xc3(", "\u2028<>&",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -281,7 +304,14 @@ func FuzzStrings(f *testing.F) {
 
 // A query is anybody's: it is answered, and never by a panic.
 func FuzzQueries(f *testing.F) {
-	for _, seed := range []string{k6Query, wholeQuery, introspectionQuery, "{a:feed(limit:$x){posts{...f}}} fragment f on Post{...f}", "mutation{batchLike(postIds:[{}]){success}}", "query($a:[String!]={}){feed{cursor}}"} {
+	for _, seed := range []string{
+		k6Query,
+		wholeQuery,
+		introspectionQuery,
+		"{a:feed(limit:$x){posts{...f}}} fragment f on Post{...f}",
+		"mutation{batchLike(postIds:[{}]){success}}",
+		"query($a:[String!]={}){feed{cursor}}",
+	} {
 		f.Add(seed, `{"limit":20}`)
 	}
 	var handlers []*graph.Handler

@@ -110,8 +110,11 @@ func TestLinker_Mint_Deterministic(t *testing.T) {
 	const want = "https://img.example.com/i/k1.LTyaBEFmDY5GhBTFNZ27nQ/1320x/v.0/posts/2026/11/abc.jpg.webp"
 	for range 2 { // restarts
 		l := linker(t, imagelink.Config{})
-		for _, ua := range []string{"App/1.0 (iPhone; iOS 17.4; Scale/3.00)", "Other/2.7 (iPhone; iOS 14.1; Scale/3.00)", "okhttp/4.12.0"} {
-			if got := l.URL(imagelink.ClientOfUserAgent(ua), "feed", "https://cdn.app.example/2026/11/abc.jpg", time.Time{}); got != want {
+		for _, ua := range []string{
+			"App/1.0 (iPhone; iOS 17.4; Scale/3.00)", "Other/2.7 (iPhone; iOS 14.1; Scale/3.00)", "okhttp/4.12.0",
+		} {
+			c := imagelink.ClientOfUserAgent(ua)
+			if got := l.URL(c, "feed", "https://cdn.app.example/2026/11/abc.jpg", time.Time{}); got != want {
 				t.Errorf("for %s: %s, not %s", ua, got, want)
 			}
 		}
@@ -164,16 +167,12 @@ func TestLinker_Mint_AlreadySigned(t *testing.T) {
 			t.Errorf("%s became %+v, %v", plain, minted, err)
 		}
 	}
-	if got := l.URL(client("webp@3x"), "feed", "https://img.example.com/i/holiday/a.jpg", time.Time{}); !strings.Contains(
-		got,
-		"/posts/i/holiday/a.jpg.webp",
-	) {
+	got := l.URL(client("webp@3x"), "feed", "https://img.example.com/i/holiday/a.jpg", time.Time{})
+	if !strings.Contains(got, "/posts/i/holiday/a.jpg.webp") {
 		t.Errorf("a folder named i was taken for a signature: %s", got)
 	}
-	if got := l.URL(client("webp@3x"), "feed", "https://img.example.com/i/my.holiday/a.jpg", time.Time{}); !strings.Contains(
-		got,
-		"/posts/i/my.holiday/a.jpg.webp",
-	) {
+	got = l.URL(client("webp@3x"), "feed", "https://img.example.com/i/my.holiday/a.jpg", time.Time{})
+	if !strings.Contains(got, "/posts/i/my.holiday/a.jpg.webp") {
 		t.Errorf("a folder with a dot was taken for a signature: %s", got)
 	}
 }
@@ -234,7 +233,10 @@ func TestLinker_Mint_PinsTag(t *testing.T) {
 		tag, ok := tags[live.Name]
 		return tag, ok
 	}})
-	for plain, want := range map[string]string{"https://s3.example/a.jpg": "/e.9f86d081/tagged/a.jpg", "https://s3.example/b.jpg": "/live/tagged/b.jpg"} {
+	for plain, want := range map[string]string{
+		"https://s3.example/a.jpg": "/e.9f86d081/tagged/a.jpg",
+		"https://s3.example/b.jpg": "/live/tagged/b.jpg",
+	} {
 		if got := l.URL(client("webp@3x"), "feed", plain, time.Time{}); !strings.Contains(got, want) {
 			t.Errorf("%s is %s", plain, got)
 		}
@@ -293,8 +295,8 @@ func TestNew_Faults(t *testing.T) {
 		}
 	}
 	late := imagelink.Key{Key: key("k1", "1"), From: time.Unix(1, 0)}
-	if _, err := imagelink.New(imagelink.Config{Base: "https://x", Links: links(t), Keys: []imagelink.Key{late}}); err == nil ||
-		strings.Contains(err.Error(), "1111") {
+	cfg := imagelink.Config{Base: "https://x", Links: links(t), Keys: []imagelink.Key{late}}
+	if _, err := imagelink.New(cfg); err == nil || strings.Contains(err.Error(), "1111") {
 		t.Errorf("a last key with a date: %v", err)
 	}
 	if _, err := imagelink.New(imagelink.Config{Base: "https://x", Links: links(t), Dev: true}); err != nil {
@@ -361,7 +363,8 @@ func BenchmarkMint(b *testing.B) {
 	c := client("webp@3x")
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := l.Mint(c, "feed", "https://cdn.app.example/2026/11/0123456789abcdef.jpg", time.Time{}); err != nil {
+		const plain = "https://cdn.app.example/2026/11/0123456789abcdef.jpg"
+		if _, err := l.Mint(c, "feed", plain, time.Time{}); err != nil {
 			b.Fatal(err)
 		}
 	}

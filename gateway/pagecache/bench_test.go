@@ -25,7 +25,8 @@ func (known) Posts(_ context.Context, ids []string) (all []feed.Post, _ error) {
 	for i, id := range ids {
 		all = append(all, feed.Post{
 			ID: id, UserID: fmt.Sprintf("user-%08d", i/2), Caption: "a caption of some words, as captions are",
-			ImageURL: "https://cdn.app.example/posts/2026/11/" + id + ".jpg", Likes: 42, Comments: 7, CreatedAt: time.Unix(1_700_000_000, 0),
+			ImageURL: "https://cdn.app.example/posts/2026/11/" + id + ".jpg",
+			Likes:    42, Comments: 7, CreatedAt: time.Unix(1_700_000_000, 0),
 		})
 	}
 	return all, nil
@@ -35,13 +36,18 @@ func (known) Like(context.Context, feed.Likes) error { return nil }
 
 func (known) Profiles(_ context.Context, ids []string) (all []feed.Profile, _ error) {
 	for _, id := range ids {
-		all = append(all, feed.Profile{ID: id, Username: "name of " + id, AvatarURL: "https://cdn.app.example/" + id + ".jpg"})
+		all = append(all, feed.Profile{
+			ID: id, Username: "name of " + id, AvatarURL: "https://cdn.app.example/" + id + ".jpg",
+		})
 	}
 	return all, nil
 }
 
 func assembler(t testing.TB, c *pagecache.Cache) *feed.Assembler {
-	a, err := feed.New(feed.Config{Feeds: known{}, Contents: known{}, Users: known{}, Pages: c.Pages(), Posts: c.Posts(), Profiles: c.Profiles()})
+	a, err := feed.New(feed.Config{
+		Feeds: known{}, Contents: known{}, Users: known{},
+		Pages: c.Pages(), Posts: c.Posts(), Profiles: c.Profiles(),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,7 +39,8 @@ func startCluster(t *testing.T) []*redis {
 	for _, r := range nodes {
 		eventually(t, "the cluster is whole", func() bool {
 			info, err := ptr(r.do([]string{"CLUSTER", "INFO"})).ToString()
-			return err == nil && strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_slots_ok:16384") && strings.Contains(info, "cluster_known_nodes:3")
+			return err == nil && strings.Contains(info, "cluster_state:ok") &&
+				strings.Contains(info, "cluster_slots_ok:16384") && strings.Contains(info, "cluster_known_nodes:3")
 		})
 	}
 	return nodes
@@ -86,7 +87,9 @@ func TestCache_RedisCluster(t *testing.T) {
 		t.Errorf("a third gateway has %d", n)
 	}
 	nodes[2].kill()
-	d := startGateway(t, pagecache.Config{RedisTimeout: inTime, Breaker: circuit.Config{Pause: time.Minute}}, nodes[0]).connected(t)
+	d := startGateway(t, pagecache.Config{
+		RedisTimeout: inTime, Breaker: circuit.Config{Pause: time.Minute},
+	}, nodes[0]).connected(t)
 	served := 0
 	for range 20 {
 		switch n := has(d); {

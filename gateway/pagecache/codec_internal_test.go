@@ -92,7 +92,8 @@ func TestCodec_Freshness(t *testing.T) {
 		t.Fatal(err)
 	}
 	post := feed.Post{ID: "p"}
-	data := seal(Posts, "post:meta:p", 7, time.Now().Add(1e6*time.Hour), func(b []byte) []byte { return postCodec.append(b, &post) })
+	payload := func(b []byte) []byte { return postCodec.append(b, &post) }
+	data := seal(Posts, "post:meta:p", 7, time.Now().Add(1e6*time.Hour), payload)
 	h, state := c.posts.open("p", data)
 	if state != whole || time.Until(h.until) > 2*time.Minute || time.Until(h.gone) > 12*time.Minute {
 		t.Errorf("state %v, fresh until %v", state, h.until)

@@ -37,8 +37,9 @@ func lookUpTimed(t *testing.T, g *gateway, id string) time.Duration {
 // A Redis fault is a miss within 50 ms, never an error.
 func TestCache_RedisKilled(t *testing.T) {
 	server := startRedis(t)
-	a := startGateway(t, pagecache.Config{RedisTimeout: inTime, Breaker: circuit.Config{Pause: 50 * time.Millisecond}}, server).connected(t)
-	b := startGateway(t, pagecache.Config{RedisTimeout: inTime, Breaker: circuit.Config{Pause: 50 * time.Millisecond}}, server).connected(t)
+	cfg := pagecache.Config{RedisTimeout: inTime, Breaker: circuit.Config{Pause: 50 * time.Millisecond}}
+	a := startGateway(t, cfg, server).connected(t)
+	b := startGateway(t, cfg, server).connected(t)
 
 	stop, readers := make(chan struct{}), sync.WaitGroup{}
 	var mu sync.Mutex
@@ -113,11 +114,14 @@ func TestCache_RedisFrozen(t *testing.T) {
 	server := startRedis(t)
 	var states []circuit.State
 	var mu sync.Mutex
-	g := startGateway(t, pagecache.Config{RedisTimeout: inTime, Breaker: circuit.Config{Pause: 100 * time.Millisecond, Changed: func(_ string, to circuit.State) {
+	changed := func(_ string, to circuit.State) {
 		mu.Lock()
 		defer mu.Unlock()
 		states = append(states, to)
-	}}}, server).connected(t)
+	}
+	g := startGateway(t, pagecache.Config{
+		RedisTimeout: inTime, Breaker: circuit.Config{Pause: 100 * time.Millisecond, Changed: changed},
+	}, server).connected(t)
 	lookUpTimed(t, g, "warm")
 	server.signal(syscall.SIGSTOP)
 	t.Cleanup(func() { server.signal(syscall.SIGCONT) })

@@ -48,14 +48,18 @@ type held[V any] struct {
 }
 
 func newKind[V any](c *Cache, of Kind, prefix string, ttl time.Duration, bytes uint64, codec codec[V]) *kind[V] {
-	k := &kind[V]{of: of, prefix: prefix, ttl: ttl, stale: c.cfg.StaleFor, cache: c, codec: codec, seed: maphash.MakeSeed()}
+	k := &kind[V]{
+		of: of, prefix: prefix, ttl: ttl, stale: c.cfg.StaleFor, cache: c, codec: codec, seed: maphash.MakeSeed(),
+	}
 	k.memory = otter.Must(&otter.Options[string, *held[V]]{
 		MaximumWeight: bytes,
 		Weigher: func(id string, h *held[V]) uint32 {
 			// 200 bytes are what otter, held and the allocator take besides.
 			return uint32(min(len(id)+codec.size(h.value)+200, math.MaxUint32))
 		},
-		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[string, *held[V]]) time.Duration { return time.Until(e.Value.gone) }),
+		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[string, *held[V]]) time.Duration {
+			return time.Until(e.Value.gone)
+		}),
 	})
 	return k
 }
@@ -198,7 +202,8 @@ func (k *kind[V]) Put(_ context.Context, values []feed.Kept[V]) {
 	until := time.Now().Add(k.ttl)
 	var records []record
 	for _, v := range values {
-		if !k.remember(v.ID, &held[V]{value: v.Value, until: until, gone: until.Add(k.stale), link: v.Lease.Link}, v.Lease) {
+		h := &held[V]{value: v.Value, until: until, gone: until.Add(k.stale), link: v.Lease.Link}
+		if !k.remember(v.ID, h, v.Lease) {
 			continue
 		}
 		if k.cache.link == nil || !v.Lease.Asked {

@@ -66,7 +66,10 @@ var errNotConnected = errors.New("redis is not reached")
 
 // do sends commands in one go and returns their results, or nil if there are none within
 // RedisTimeout: the client has waits that no context ends.
-func (l *link) do(ctx context.Context, commands func(client rueidis.Client) []rueidis.Completed) ([]rueidis.RedisResult, error) {
+func (l *link) do(
+	ctx context.Context,
+	commands func(client rueidis.Client) []rueidis.Completed,
+) ([]rueidis.RedisResult, error) {
 	client := l.client.Load()
 	if client == nil {
 		return nil, errNotConnected

@@ -83,7 +83,10 @@ func TestCache_Memory_PutAfterDrop(t *testing.T) {
 
 // TTLs over 5 min are refused for entries that can change.
 func TestNew_InvalidTTLs(t *testing.T) {
-	_, err := pagecache.New(pagecache.Config{PageTTL: 6 * time.Minute, PostTTL: -1, ProfileTTL: 5*time.Minute + 1, StaleFor: 2 * time.Hour, RedisTimeout: time.Second})
+	_, err := pagecache.New(pagecache.Config{
+		PageTTL: 6 * time.Minute, PostTTL: -1, ProfileTTL: 5*time.Minute + 1,
+		StaleFor: 2 * time.Hour, RedisTimeout: time.Second,
+	})
 	if err == nil {
 		t.Fatal("not refused")
 	}
@@ -103,7 +106,9 @@ func TestCache_Observed(t *testing.T) {
 		keep(g, feed.Post{ID: "a"}, feed.Post{ID: "b"})
 		g.Posts().Get(context.Background(), []string{"a", "b", "c"})
 		stateOf(g.Profiles())
-		for what, want := range map[pagecache.Outcome]int{pagecache.InMemory: 2, pagecache.Miss: 3, pagecache.InRedis: 0, pagecache.Failed: 0} {
+		for what, want := range map[pagecache.Outcome]int{
+			pagecache.InMemory: 2, pagecache.Miss: 3, pagecache.InRedis: 0, pagecache.Failed: 0,
+		} {
 			if got := g.count(pagecache.Posts, what); got != want {
 				t.Errorf("posts: %d times %s, want %d", got, what, want)
 			}
@@ -145,7 +150,10 @@ func TestParseRedis(t *testing.T) {
 		r, err := pagecache.ParseRedis(text)
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
-		} else if got := strings.TrimSpace(fmt.Sprint(r.Addresses, " ", r.Username, " ", r.Database, " ", r.SentinelMaster)); got != want {
+			continue
+		}
+		got := strings.TrimSpace(fmt.Sprint(r.Addresses, " ", r.Username, " ", r.Database, " ", r.SentinelMaster))
+		if got != want {
 			t.Errorf("%s is read as %s, want %s", text, got, want)
 		}
 	}

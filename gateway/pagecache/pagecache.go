@@ -102,7 +102,8 @@ func New(cfg Config) (*Cache, error) {
 		ttl time.Duration
 	}{{Pages, cfg.PageTTL}, {Posts, cfg.PostTTL}, {Profiles, cfg.ProfileTTL}} {
 		if ttl.ttl < time.Millisecond || ttl.ttl > MaxTTL {
-			faults = append(faults, fmt.Errorf("a TTL of %v for a %s, which can change: 1ms to %v", ttl.ttl, ttl.of, MaxTTL))
+			faults = append(faults,
+				fmt.Errorf("a TTL of %v for a %s, which can change: 1ms to %v", ttl.ttl, ttl.of, MaxTTL))
 		}
 	}
 	if cfg.StaleFor < 0 || cfg.StaleFor > time.Hour {

@@ -84,7 +84,8 @@ func generationText(g uint64) string {
 
 // unseal returns the payload of a record, and until when it is fresh.
 func unseal(of Kind, key string, data []byte) (payload []byte, until time.Time, _ state) {
-	if len(data) < headerBytes || data[0] != formatVersion || binary.BigEndian.Uint32(data[checksumAt:]) != checksum(key, data) {
+	if len(data) < headerBytes || data[0] != formatVersion ||
+		binary.BigEndian.Uint32(data[checksumAt:]) != checksum(key, data) {
 		return nil, time.Time{}, damaged
 	}
 	switch data[1] {

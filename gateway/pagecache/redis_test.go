@@ -38,7 +38,8 @@ func startRedis(t testing.TB, args ...string) *redis {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	socket := filepath.Join(dir, "s")
-	r := &redis{t: t, address: socket, args: append([]string{"--port", "0", "--unixsocket", socket, "--dir", dir, "--save", ""}, args...)}
+	args = append([]string{"--port", "0", "--unixsocket", socket, "--dir", dir, "--save", ""}, args...)
+	r := &redis{t: t, address: socket, args: args}
 	r.start()
 	t.Cleanup(r.kill)
 	return r
@@ -228,13 +229,21 @@ func TestCache_Redis_Shared(t *testing.T) {
 	want := feed.Post{ID: "p1", UserID: "u1", Caption: "ø\x00", Likes: 3, CreatedAt: time.Unix(1e9, 5).UTC()}
 	keep(a, want)
 	noted := a.Profiles().Get(ctx, []string{"u1"})[0]
-	a.Profiles().Put(ctx, []feed.Kept[feed.Profile]{{ID: "u1", Value: &feed.Profile{ID: "u1", Username: "ada"}, Lease: noted.Lease}})
+	a.Profiles().Put(ctx, []feed.Kept[feed.Profile]{
+		{ID: "u1", Value: &feed.Profile{ID: "u1", Username: "ada"}, Lease: noted.Lease},
+	})
 	key := feed.Query{User: "u9", Limit: 20, Algorithm: "ch"}.Key()
 	page := a.Pages().Get(ctx, []string{key})[0]
-	a.Pages().Put(ctx, []feed.Kept[feed.Slice]{{ID: key, Value: &feed.Slice{IDs: []string{"p1"}, NextCursor: "c", HasMore: true}, Lease: page.Lease}})
+	a.Pages().Put(ctx, []feed.Kept[feed.Slice]{
+		{ID: key, Value: &feed.Slice{IDs: []string{"p1"}, NextCursor: "c", HasMore: true}, Lease: page.Lease},
+	})
 
 	// The keys and their times are those of the seed's table; stale copies stay 10 min longer.
-	for key, ttl := range map[string]time.Duration{"post:meta:p1": 2 * time.Minute, "user:profile:u1": 5 * time.Minute, "feed:page:" + key: 30 * time.Second} {
+	for key, ttl := range map[string]time.Duration{
+		"post:meta:p1":     2 * time.Minute,
+		"user:profile:u1":  5 * time.Minute,
+		"feed:page:" + key: 30 * time.Second,
+	} {
 		server.isInRedis(key)
 		left, err := ptr(server.do([]string{"PTTL", key})).AsInt64()
 		if most := (ttl + 10*time.Minute).Milliseconds(); err != nil || left > most || left < most-20_000 {
@@ -248,11 +257,13 @@ func TestCache_Redis_Shared(t *testing.T) {
 	if p := b.Profiles().Get(ctx, []string{"u1"})[0]; !p.Fresh || p.Value.Username != "ada" {
 		t.Errorf("the other gateway has %+v", p.Value)
 	}
-	if s := b.Pages().Get(ctx, []string{key})[0]; !s.Fresh || !slices.Equal(s.Value.IDs, []string{"p1"}) || s.Value.NextCursor != "c" || !s.Value.HasMore {
+	if s := b.Pages().Get(ctx, []string{key})[0]; !s.Fresh || !slices.Equal(s.Value.IDs, []string{"p1"}) ||
+		s.Value.NextCursor != "c" || !s.Value.HasMore {
 		t.Errorf("the other gateway has %+v", s.Value)
 	}
 	b.Posts().Get(ctx, []string{"p1"})
-	if b.count(pagecache.Posts, pagecache.InRedis) != 1 || b.count(pagecache.Posts, pagecache.InMemory) != 1 || b.count(pagecache.Posts, pagecache.Miss) != 0 {
+	if b.count(pagecache.Posts, pagecache.InRedis) != 1 || b.count(pagecache.Posts, pagecache.InMemory) != 1 ||
+		b.count(pagecache.Posts, pagecache.Miss) != 0 {
 		t.Errorf("told %v: want one hit in Redis, then one in memory", b.told)
 	}
 }
@@ -287,7 +298,9 @@ func TestCache_Redis_Drop(t *testing.T) {
 	server := startRedis(t)
 	forgotten := make(chan string, 100)
 	a := startGateway(t, pagecache.Config{}, server).connected(t)
-	b := startGateway(t, pagecache.Config{Forget: func(of pagecache.Kind, ids []string) { forgotten <- string(of) + ids[0] }}, server).connected(t)
+	b := startGateway(t, pagecache.Config{
+		Forget: func(of pagecache.Kind, ids []string) { forgotten <- string(of) + ids[0] },
+	}, server).connected(t)
 	keep(a, feed.Post{ID: "p1", Caption: "first"}, feed.Post{ID: "p2", Caption: "other"})
 	server.isInRedis("post:meta:p2")
 	if caption(b, "p1") != "first" || caption(b, "p2") != "other" {
@@ -351,10 +364,14 @@ func TestCache_Redis_PutAfterDrop(t *testing.T) {
 				if got := caption(b, "p1"); got != "" {
 					t.Errorf("through Redis another gateway has %q", got)
 				}
-				eventually(t, "the gateway itself does not keep it either", func() bool { return caption(a, "p1") == "" })
+				eventually(t, "the gateway itself does not keep it either", func() bool {
+					return caption(a, "p1") == ""
+				})
 
 				keep(a, feed.Post{ID: "p1", Caption: "after the edit"})
-				eventually(t, "what was asked for afterwards is kept", func() bool { return caption(b, "p1") == "after the edit" })
+				eventually(t, "what was asked for afterwards is kept", func() bool {
+					return caption(b, "p1") == "after the edit"
+				})
 			})
 		}
 	}

@@ -57,13 +57,18 @@ func (b batched) Posts(ctx context.Context, ids []string) ([]feed.Post, error) {
 func TestCache_ReaderAfterEdit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		service := &editable{caption: "before"}
-		b := batched{service, loader.New(loader.Config[feed.Post]{Fetch: service.Posts, ID: func(p *feed.Post) string { return p.ID }})}
+		b := batched{service, loader.New(loader.Config[feed.Post]{
+			Fetch: service.Posts, ID: func(p *feed.Post) string { return p.ID },
+		})}
 		cache := startGateway(t, pagecache.Config{Forget: func(of pagecache.Kind, ids []string) {
 			if of == pagecache.Posts {
 				b.posts.Forget(ids)
 			}
 		}})
-		a, err := feed.New(feed.Config{Feeds: known{}, Contents: b, Users: known{}, Pages: cache.Pages(), Posts: cache.Posts(), Profiles: cache.Profiles()})
+		a, err := feed.New(feed.Config{
+			Feeds: known{}, Contents: b, Users: known{},
+			Pages: cache.Pages(), Posts: cache.Posts(), Profiles: cache.Profiles(),
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -98,9 +103,14 @@ func TestCache_ReaderAfterEdit(t *testing.T) {
 func TestCache_NoStaleReadsAfterEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		service := &editable{caption: "0"}
-		b := batched{service, loader.New(loader.Config[feed.Post]{Fetch: service.Posts, ID: func(p *feed.Post) string { return p.ID }})}
+		b := batched{service, loader.New(loader.Config[feed.Post]{
+			Fetch: service.Posts, ID: func(p *feed.Post) string { return p.ID },
+		})}
 		cache := startGateway(t, pagecache.Config{Forget: func(_ pagecache.Kind, ids []string) { b.posts.Forget(ids) }})
-		a, err := feed.New(feed.Config{Feeds: known{}, Contents: b, Users: known{}, Pages: cache.Pages(), Posts: cache.Posts(), Profiles: cache.Profiles()})
+		a, err := feed.New(feed.Config{
+			Feeds: known{}, Contents: b, Users: known{},
+			Pages: cache.Pages(), Posts: cache.Posts(), Profiles: cache.Profiles(),
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

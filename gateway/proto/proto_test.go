@@ -47,12 +47,15 @@ func TestServiceNames(t *testing.T) {
 		"/user.UserService/GetUserProfilesByIds(user_ids []string) (profiles []UserProfile)",
 	}
 	var got []string
-	for _, file := range []protoreflect.FileDescriptor{feedpb.File_feed_proto, contentpb.File_content_proto, userpb.File_user_proto} {
+	for _, file := range []protoreflect.FileDescriptor{
+		feedpb.File_feed_proto, contentpb.File_content_proto, userpb.File_user_proto,
+	} {
 		for i := range file.Services().Len() {
 			service := file.Services().Get(i)
 			for j := range service.Methods().Len() {
 				m := service.Methods().Get(j)
-				got = append(got, fmt.Sprintf("/%s/%s(%s) (%s)", service.FullName(), m.Name(), fieldsOf(m.Input()), fieldsOf(m.Output())))
+				got = append(got, fmt.Sprintf("/%s/%s(%s) (%s)",
+					service.FullName(), m.Name(), fieldsOf(m.Input()), fieldsOf(m.Output())))
 			}
 		}
 	}

@@ -39,7 +39,11 @@ func BenchmarkPage(b *testing.B) {
 	page := feedPage()
 	linker := newLinker(b)
 	client := imagelink.ClientOfUserAgent(iPhone)
-	fields := rewrite.Fields{"imageUrl": {Name: "imageUrl", Source: true}, "thumbnailUrl": {Name: "thumbnailUrl", Fill: true}, "avatarUrl": {Name: "avatarUrl"}}
+	fields := rewrite.Fields{
+		"imageUrl":     {Name: "imageUrl", Source: true},
+		"thumbnailUrl": {Name: "thumbnailUrl", Fill: true},
+		"avatarUrl":    {Name: "avatarUrl"},
+	}
 	var urls []string
 	link := func(field *rewrite.Field, url string) (string, bool) {
 		minted, err := linker.Mint(client, "feed", url, time.Time{})
@@ -65,7 +69,10 @@ func BenchmarkPage(b *testing.B) {
 	})
 	b.Run("signing alone", func(b *testing.B) {
 		var r rewrite.Rewriter
-		r.Reset(fields, func(_ *rewrite.Field, url string) (string, bool) { urls = append(urls, url); return "", false })
+		r.Reset(fields, func(_ *rewrite.Field, url string) (string, bool) {
+			urls = append(urls, url)
+			return "", false
+		})
 		r.Append(nil, page)
 		b.ReportAllocs()
 		for b.Loop() {

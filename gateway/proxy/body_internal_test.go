@@ -48,7 +48,10 @@ func FuzzABodyComesThroughInAnyCoding(f *testing.F) {
 		case 2:
 			from = iotest.DataErrReader(from)
 		}
-		resp := &http.Response{Header: http.Header{"Content-Encoding": {coding}}, Body: io.NopCloser(from), ProtoMajor: 1, ContentLength: int64(len(sent))}
+		resp := &http.Response{
+			Header: http.Header{"Content-Encoding": {coding}}, Body: io.NopCloser(from),
+			ProtoMajor: 1, ContentLength: int64(len(sent)),
+		}
 		var r rewrite.Rewriter
 		r.Reset(fields, link)
 		c, ok := p.codings.of(resp.Header)

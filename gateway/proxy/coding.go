@@ -124,7 +124,8 @@ func (c *codings) openBrotli(r io.Reader) (io.Reader, encoder, func()) {
 func (c *codings) openZstd(r io.Reader) (io.Reader, encoder, func()) {
 	kept, ok := c.zstd.readers.Get().(*zstd.Decoder)
 	if !ok { // one at a time in the reading goroutine: none is left behind
-		kept, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(zstdMaxWindow), zstd.WithDecoderLowmem(true))
+		kept, _ = zstd.NewReader(nil,
+			zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(zstdMaxWindow), zstd.WithDecoderLowmem(true))
 	}
 	from := &lazy{open: func() (io.Reader, error) { return kept, kept.Reset(r) }}
 	to := &through{}
@@ -132,7 +133,9 @@ func (c *codings) openZstd(r io.Reader) (io.Reader, encoder, func()) {
 		kept.Reset(&to.out)
 		to.to = kept
 	} else {
-		to.to, _ = zstd.NewWriter(&to.out, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithWindowSize(zstdWindow), zstd.WithLowerEncoderMem(true))
+		to.to, _ = zstd.NewWriter(&to.out,
+			zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault),
+			zstd.WithWindowSize(zstdWindow), zstd.WithLowerEncoderMem(true))
 	}
 	return from, to, func() {
 		_ = kept.Reset(nil)

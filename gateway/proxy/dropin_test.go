@@ -18,7 +18,8 @@ import (
 const schema = `
 	type Query { feed(limit: Int, cursor: String): Feed! }
 	type Feed { posts: [Post!]!, cursor: String, hasMore: Boolean! }
-	type Post { id: ID!, caption: String, imageUrl: String, thumbnailUrl: String, gallery: [Post!]!, likeCount: Int!, commentCount: Int!, author: User! }
+	type Post { id: ID!, caption: String, imageUrl: String, thumbnailUrl: String, gallery: [Post!]!, ` +
+	`likeCount: Int!, commentCount: Int!, author: User! }
 	type User { id: ID!, username: String!, avatarUrl: String }
 `
 
@@ -94,15 +95,19 @@ func TestProxy_GraphQLService(t *testing.T) {
 		"with aliases in fragments": {aliases, "pic", "thumb", "face", true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			body, _ := json.Marshal(map[string]any{"query": c.query, "variables": map[string]any{"limit": 20, "cursor": nil}})
-			resp := s.do("POST", "/graphql", string(body), "Content-Type: application/json", "Authorization: Bearer test-token", "User-Agent: "+iPhone)
+			body, _ := json.Marshal(map[string]any{
+				"query": c.query, "variables": map[string]any{"limit": 20, "cursor": nil},
+			})
+			resp := s.do("POST", "/graphql", string(body),
+				"Content-Type: application/json", "Authorization: Bearer test-token", "User-Agent: "+iPhone)
 			var answer struct {
 				Errors []any
 				Data   struct {
 					Feed struct{ Posts []map[string]any }
 				}
 			}
-			if err := json.Unmarshal([]byte(text(t, resp)), &answer); err != nil || answer.Errors != nil || len(answer.Data.Feed.Posts) != 20 {
+			if err := json.Unmarshal([]byte(text(t, resp)), &answer); err != nil || answer.Errors != nil ||
+				len(answer.Data.Feed.Posts) != 20 {
 				t.Fatalf("%v, %v, %d posts", err, answer.Errors, len(answer.Data.Feed.Posts))
 			}
 			verify := func(value any, want string) {
@@ -126,7 +131,8 @@ func TestProxy_GraphQLService(t *testing.T) {
 					verify(p[c.thumbnail], fmt.Sprintf("/1320x/v.0/posts/2026/11/%d.jpg.webp", n))
 					author := p["author"].(map[string]any)
 					verify(author[c.avatar], fmt.Sprintf("/96x96-cover/v.7/avatars/u%d.jpg.webp", n%3))
-					if p["caption"] != *(post{}).Caption() || author["username"] != "imageUrl" || p["likeCount"] != float64(1<<30) {
+					if p["caption"] != *(post{}).Caption() || author["username"] != "imageUrl" ||
+						p["likeCount"] != float64(1<<30) {
 						t.Errorf("post %d is changed elsewhere: %v", n, p)
 					}
 				}

@@ -34,7 +34,9 @@ var fields = []proxy.Field{
 func newLinker(t testing.TB) *imagelink.Linker {
 	t.Helper()
 	var prefixes []profile.Prefix
-	for _, text := range []string{"https://cdn.app.example/=posts", "https://avatars.example/=avatars?version=query:v"} {
+	for _, text := range []string{
+		"https://cdn.app.example/=posts", "https://avatars.example/=avatars?version=query:v",
+	} {
 		p, err := profile.ParsePrefix(text)
 		if err != nil {
 			t.Fatal(err)
@@ -49,7 +51,9 @@ func newLinker(t testing.TB) *imagelink.Linker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	linker, err := imagelink.New(imagelink.Config{Base: "https://img.example.com", Links: links, Keys: []imagelink.Key{{Key: keys[0]}}})
+	linker, err := imagelink.New(imagelink.Config{
+		Base: "https://img.example.com", Links: links, Keys: []imagelink.Key{{Key: keys[0]}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

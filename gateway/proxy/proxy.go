@@ -141,8 +141,9 @@ func New(cfg Config) (*Proxy, error) {
 		FlushInterval:  -1, // nothing waits here
 		ModifyResponse: p.incoming,
 		ErrorHandler:   p.failed,
-		ErrorLog:       slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug), // each is an Observation, and logged there
-		BufferPool:     bufferPool{&p.buffers},
+		// each is an Observation, and logged there
+		ErrorLog:   slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
+		BufferPool: bufferPool{&p.buffers},
 	}
 	return p, nil
 }
@@ -185,7 +186,10 @@ func exchangeOf(ctx context.Context) *exchange {
 // ServeHTTP forwards a request. An answer that breaks off is never closed as if it were
 // whole: the connection is (http.ErrAbortHandler).
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{client: imagelink.ClientOf(r.Header), fields: p.fields, head: r.Method == http.MethodHead, started: time.Now()}
+	x := &exchange{
+		client: imagelink.ClientOf(r.Header), fields: p.fields,
+		head: r.Method == http.MethodHead, started: time.Now(),
+	}
 	x.Kind = Passed
 	through := false
 	defer func() {
@@ -261,7 +265,9 @@ func problem(w http.ResponseWriter, status int, detail string) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	text, _ := json.Marshal(map[string]any{"type": "about:blank", "title": http.StatusText(status), "status": status, "detail": detail})
+	text, _ := json.Marshal(map[string]any{
+		"type": "about:blank", "title": http.StatusText(status), "status": status, "detail": detail,
+	})
 	_, _ = w.Write(text)
 }
 

@@ -56,12 +56,14 @@ func TestProxy_OtherAnswersUnchanged(t *testing.T) {
 		"an invalid type":     {"json; ;;", before(), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := stand(t, answering(c.contentType, c.body, append(c.headers, `ETag: "v1"`, "Accept-Ranges: bytes", "Vary: Accept")...), nil)
+			s := stand(t, answering(c.contentType, c.body,
+				append(c.headers, `ETag: "v1"`, "Accept-Ranges: bytes", "Vary: Accept")...), nil)
 			resp := s.do("GET", "/", "")
 			if got := text(t, resp); got != c.body {
 				t.Errorf("the answer is %q", got)
 			}
-			if resp.ContentLength != int64(len(c.body)) || resp.Header.Get("ETag") != `"v1"` || resp.Header.Get("Accept-Ranges") != "bytes" || resp.Header.Get("Vary") != "Accept" {
+			if resp.ContentLength != int64(len(c.body)) || resp.Header.Get("ETag") != `"v1"` ||
+				resp.Header.Get("Accept-Ranges") != "bytes" || resp.Header.Get("Vary") != "Accept" {
 				t.Errorf("headers are changed: %v", resp.Header)
 			}
 			if o := s.observation(); o.Kind != proxy.Passed && o.Kind != proxy.Unread || o.Signed != 0 {
@@ -86,15 +88,19 @@ func TestProxy_FormatAndScale(t *testing.T) {
 
 func TestProxy_TwoProfiles(t *testing.T) {
 	s := stand(t, answering("application/json", `{"imageUrl":"https://cdn.app.example/a.jpg","avatarUrl":"https://cdn.app.example/a.jpg"}`), nil)
-	if got := text(t, s.do("GET", "/", "")); !strings.Contains(got, "/1320x/v.0/posts/a.jpg.webp") || !strings.Contains(got, "/96x96-cover/v.0/posts/a.jpg.webp") {
+	if got := text(t, s.do("GET", "/", "")); !strings.Contains(got, "/1320x/v.0/posts/a.jpg.webp") ||
+		!strings.Contains(got, "/96x96-cover/v.0/posts/a.jpg.webp") {
 		t.Errorf("the answer is %s", got)
 	}
 }
 
 func TestProxy_RemovesBodyHeaders(t *testing.T) {
-	s := stand(t, answering("application/json", before(), "Content-MD5: x", "Digest: x", "Content-Digest: x", "Repr-Digest: x", "Accept-Ranges: bytes", "Cache-Control: max-age=5"), nil)
+	s := stand(t, answering("application/json", before(), "Content-MD5: x", "Digest: x", "Content-Digest: x",
+		"Repr-Digest: x", "Accept-Ranges: bytes", "Cache-Control: max-age=5"), nil)
 	resp := s.do("GET", "/", "")
-	for _, name := range []string{"Content-Md5", "Digest", "Content-Digest", "Repr-Digest", "Accept-Ranges", "Content-Length"} {
+	for _, name := range []string{
+		"Content-Md5", "Digest", "Content-Digest", "Repr-Digest", "Accept-Ranges", "Content-Length",
+	} {
 		if got := resp.Header.Get(name); got != "" {
 			t.Errorf("%s: %s", name, got)
 		}
@@ -105,7 +111,12 @@ func TestProxy_RemovesBodyHeaders(t *testing.T) {
 }
 
 func TestProxy_Vary(t *testing.T) {
-	for said, want := range map[string]string{"*": "*", "user-agent": "user-agent, X-Image-Client", "Accept, X-Image-Client": "Accept, X-Image-Client, User-Agent", "": "User-Agent, X-Image-Client"} {
+	for said, want := range map[string]string{
+		"*":                      "*",
+		"user-agent":             "user-agent, X-Image-Client",
+		"Accept, X-Image-Client": "Accept, X-Image-Client, User-Agent",
+		"":                       "User-Agent, X-Image-Client",
+	} {
 		headers := []string{"Vary: " + said}
 		if said == "" {
 			headers = nil
@@ -187,12 +198,14 @@ func TestProxy_ETag(t *testing.T) {
 		text(t, first)
 		for _, sent := range []string{derived, `"other", ` + derived, derived + `,W/"other"`} {
 			again := s.do("GET", "/", "", "If-None-Match: "+sent)
-			if again.StatusCode != 304 || again.Header.Get("Etag") != derived || !strings.Contains(again.Header.Get("Vary"), "User-Agent") {
+			if again.StatusCode != 304 || again.Header.Get("Etag") != derived ||
+				!strings.Contains(again.Header.Get("Vary"), "User-Agent") {
 				t.Errorf("If-None-Match: %s is %d %v (the service was asked with %s)", sent, again.StatusCode, again.Header, asked.Get("If-None-Match"))
 			}
 		}
 		// Another class of clients has another body.
-		if again := s.do("GET", "/", "", "If-None-Match: "+derived, "X-Image-Client: jpg@1x"); again.StatusCode != 200 || asked.Get("If-None-Match") != "" || again.Header.Get("Etag") == derived {
+		again := s.do("GET", "/", "", "If-None-Match: "+derived, "X-Image-Client: jpg@1x")
+		if again.StatusCode != 200 || asked.Get("If-None-Match") != "" || again.Header.Get("Etag") == derived {
 			t.Errorf("for another class it is %d, asked with %v", again.StatusCode, asked)
 		}
 	}
@@ -235,7 +248,8 @@ func TestProxy_ContentCodings(t *testing.T) {
 			t.Run(coding+" "+name, func(t *testing.T) {
 				in := "[" + strings.Repeat(before()+",", long) + "0]"
 				want := "[" + strings.Repeat(after(t)+",", long) + "0]"
-				s := stand(t, answering("application/json", compressed(t, coding, in), "Content-Encoding: "+coding), nil)
+				answer := answering("application/json", compressed(t, coding, in), "Content-Encoding: "+coding)
+				s := stand(t, answer, nil)
 				for range 3 { // readers and writers are used again
 					resp := s.do("GET", "/", "", "Accept-Encoding: "+coding)
 					b, err := io.ReadAll(plain(t, coding, resp.Body))
@@ -255,7 +269,11 @@ func TestProxy_AcceptEncoding(t *testing.T) {
 	asked := make(chan []string, 1)
 	s := stand(t, func(_ http.ResponseWriter, r *http.Request) { asked <- r.Header["Accept-Encoding"] }, nil)
 	for said, want := range map[string]string{
-		"gzip, deflate, br;q=0.5, zstd, dcb, *": "gzip, br;q=0.5, zstd", "deflate": "identity", "*": "identity", "identity;q=0, GZIP": "identity;q=0, GZIP", "": "identity",
+		"gzip, deflate, br;q=0.5, zstd, dcb, *": "gzip, br;q=0.5, zstd",
+		"deflate":                               "identity",
+		"*":                                     "identity",
+		"identity;q=0, GZIP":                    "identity;q=0, GZIP",
+		"":                                      "identity",
 	} {
 		s.do("GET", "/", "", "Accept-Encoding: "+said)
 		if got := strings.Join(<-asked, "|"); got != want {
@@ -273,10 +291,28 @@ type gate chan struct{}
 
 func TestProxy_Streams(t *testing.T) {
 	pieces := map[string][2][2]string{
-		"application/json":              {{`{"imageUrl":"https://cdn.app.example/a.jpg","x`, `{"imageUrl":"SIGNED","x`}, {`":1}`, `":1}`}},
-		"application/x-ndjson":          {{"{\"imageUrl\":\"https://cdn.app.example/a.jpg\"}\n", "{\"imageUrl\":\"SIGNED\"}\n"}, {"{}\n", "{}\n"}},
-		"text/event-stream":             {{"event: next\ndata: {\"imageUrl\":\"https://cdn.app.example/a.jpg\"}\n\n", "event: next\ndata: {\"imageUrl\":\"SIGNED\"}\n\n"}, {"data: {}\n\n", "data: {}\n\n"}},
-		`multipart/mixed; boundary="-"`: {{"---\r\nContent-Type: application/json\r\n\r\n{\"imageUrl\":\"https://cdn.app.example/a.jpg\"}", "---\r\nContent-Type: application/json\r\n\r\n{\"imageUrl\":\"SIGNED\"}"}, {"\r\n-----\r\n", "\r\n-----\r\n"}},
+		"application/json": {
+			{`{"imageUrl":"https://cdn.app.example/a.jpg","x`, `{"imageUrl":"SIGNED","x`},
+			{`":1}`, `":1}`},
+		},
+		"application/x-ndjson": {
+			{"{\"imageUrl\":\"https://cdn.app.example/a.jpg\"}\n", "{\"imageUrl\":\"SIGNED\"}\n"},
+			{"{}\n", "{}\n"},
+		},
+		"text/event-stream": {
+			{
+				"event: next\ndata: {\"imageUrl\":\"https://cdn.app.example/a.jpg\"}\n\n",
+				"event: next\ndata: {\"imageUrl\":\"SIGNED\"}\n\n",
+			},
+			{"data: {}\n\n", "data: {}\n\n"},
+		},
+		`multipart/mixed; boundary="-"`: {
+			{
+				"---\r\nContent-Type: application/json\r\n\r\n{\"imageUrl\":\"https://cdn.app.example/a.jpg\"}",
+				"---\r\nContent-Type: application/json\r\n\r\n{\"imageUrl\":\"SIGNED\"}",
+			},
+			{"\r\n-----\r\n", "\r\n-----\r\n"},
+		},
 	}
 	for contentType, piece := range pieces {
 		for _, coding := range []string{"", "gzip", "br", "zstd"} {
@@ -403,12 +439,15 @@ func TestProxy_ServiceDown(t *testing.T) {
 	gone := "http://" + l.Addr().String()
 	l.Close()
 	hang := make(gate)
-	slow := stand(t, func(http.ResponseWriter, *http.Request) { <-hang }, func(c *proxy.Config) { c.AnswerTimeout = 20 * time.Millisecond })
+	slow := stand(t, func(http.ResponseWriter, *http.Request) { <-hang }, func(c *proxy.Config) {
+		c.AnswerTimeout = 20 * time.Millisecond
+	})
 	defer close(hang)
 	for status, s := range map[int]*stage{502: standBefore(t, gone, nil), 504: slow} {
 		resp := s.do("GET", "/graphql", "")
 		body := text(t, resp)
-		if resp.StatusCode != status || resp.Header.Get("Content-Type") != "application/problem+json" || resp.Header.Get("Cache-Control") != "no-store" || strings.Contains(body, "127.0.0.1") {
+		if resp.StatusCode != status || resp.Header.Get("Content-Type") != "application/problem+json" ||
+			resp.Header.Get("Cache-Control") != "no-store" || strings.Contains(body, "127.0.0.1") {
 			t.Errorf("%d %v %s, not %d", resp.StatusCode, resp.Header, body, status)
 		}
 		if o := s.observation(); o.Kind != proxy.Failed || o.Status != status || o.Broken {
@@ -529,7 +568,8 @@ func TestProxy_ChunkedQuery(t *testing.T) {
 	lengths := make(chan int64, 1)
 	s := stand(t, func(_ http.ResponseWriter, r *http.Request) { lengths <- r.ContentLength }, nil)
 	for contentType, want := range map[string]int64{"application/json": 13, "application/octet-stream": -1} {
-		req, err := http.NewRequestWithContext(t.Context(), "POST", s.url, io.MultiReader(strings.NewReader(`{"query":"{a`), strings.NewReader("}")))
+		body := io.MultiReader(strings.NewReader(`{"query":"{a`), strings.NewReader("}"))
+		req, err := http.NewRequestWithContext(t.Context(), "POST", s.url, body)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -554,21 +594,28 @@ func TestProxy_ForwardsRequest(t *testing.T) {
 		asked <- r
 	}, nil)
 	for _, sent := range []struct{ contentType, body string }{
-		{"application/json", `{"query":"{a}"}`}, {"application/json", strings.Repeat("x", 1<<20)}, {"application/octet-stream", "\x00"}, {"", ""},
+		{"application/json", `{"query":"{a}"}`},
+		{"application/json", strings.Repeat("x", 1<<20)},
+		{"application/octet-stream", "\x00"},
+		{"", ""},
 	} {
-		s.do("POST", "/a%2Fb//c?x=1;y=%zz&z", sent.body, "Content-Type: "+sent.contentType, "Host: api.app.example", "Authorization: Bearer t", "Cookie: a=b",
+		s.do("POST", "/a%2Fb//c?x=1;y=%zz&z", sent.body, "Content-Type: "+sent.contentType,
+			"Host: api.app.example", "Authorization: Bearer t", "Cookie: a=b",
 			"X-Forwarded-For: 203.0.113.7", "X-Forwarded-Proto: https", "X-Forwarded-Host: api.app.example")
 		r := <-asked
 		if got := <-body; got != sent.body {
 			t.Errorf("the body became %.50q", got)
 		}
-		if r.RequestURI != "/a%2Fb//c?x=1;y=%zz&z" || r.Header.Get("Authorization") != "Bearer t" || r.Header.Get("Cookie") != "a=b" || r.Method != "POST" {
+		if r.RequestURI != "/a%2Fb//c?x=1;y=%zz&z" || r.Header.Get("Authorization") != "Bearer t" ||
+			r.Header.Get("Cookie") != "a=b" || r.Method != "POST" {
 			t.Errorf("the service was asked %s %v", r.RequestURI, r.Header)
 		}
 		if r.Host != strings.TrimPrefix(s.url, "http://") {
 			t.Errorf("for host %s", r.Host)
 		}
-		if r.Header.Get("X-Forwarded-For") != "203.0.113.7, 127.0.0.1" || r.Header.Get("X-Forwarded-Proto") != "https" || r.Header.Get("X-Forwarded-Host") != "api.app.example" {
+		if r.Header.Get("X-Forwarded-For") != "203.0.113.7, 127.0.0.1" ||
+			r.Header.Get("X-Forwarded-Proto") != "https" ||
+			r.Header.Get("X-Forwarded-Host") != "api.app.example" {
 			t.Errorf("forwarded as %v", r.Header)
 		}
 		if r.ContentLength != int64(len(sent.body)) {

@@ -18,7 +18,8 @@ func TestClient_Facts_Cached(t *testing.T) {
 	var asked log[int]
 	run(t, infos(t, &asked, func(string) string { return "" }), func(c *tier.Client, _ *counts) {
 		for range 3 {
-			if facts := c.Facts(context.Background(), names(20)); len(facts) != 20 || facts[0].Width != 4 || facts[19].Height != 3 {
+			if facts := c.Facts(context.Background(), names(20)); len(facts) != 20 ||
+				facts[0].Width != 4 || facts[19].Height != 3 {
 				t.Errorf("%+v", facts)
 			}
 		}
@@ -48,7 +49,8 @@ func TestClient_Facts_HangingTier(t *testing.T) {
 	}, func(c *tier.Client, _ *counts) {
 		release = make(chan struct{})
 		started := time.Now()
-		if facts := c.Facts(context.Background(), names(20)); facts[0].Width != 0 || time.Since(started) != 20*time.Millisecond {
+		if facts := c.Facts(context.Background(), names(20)); facts[0].Width != 0 ||
+			time.Since(started) != 20*time.Millisecond {
 			t.Errorf("%v after %s", facts[0], time.Since(started))
 		}
 		// The next page with the same images waits no second time.
@@ -78,7 +80,8 @@ func TestClient_Facts_HangingTier(t *testing.T) {
 
 func TestClient_Facts_Backoff(t *testing.T) {
 	var calls atomic.Int32
-	run(t, func(*http.Request) (*http.Response, error) { calls.Add(1); return answer(503, ""), nil }, func(c *tier.Client, _ *counts) {
+	refuse := func(*http.Request) (*http.Response, error) { calls.Add(1); return answer(503, ""), nil }
+	run(t, refuse, func(c *tier.Client, _ *counts) {
 		for range 100 {
 			c.Facts(context.Background(), names(1))
 		}

@@ -53,7 +53,10 @@ func (c *Client) sendPages(ctx context.Context) error {
 }
 
 // gather waits for a page, and for more of them as long as Config.Gather says.
-func (c *Client) gather(ctx context.Context, known *boundedcache.Map[told, struct{}]) (map[string][]profile.Image, error) {
+func (c *Client) gather(
+	ctx context.Context,
+	known *boundedcache.Map[told, struct{}],
+) (map[string][]profile.Image, error) {
 	gathered := map[string][]profile.Image{}
 	var enough <-chan time.Time
 	n := 0

@@ -110,7 +110,10 @@ func New(cfg Config) *Client {
 	}
 	return &Client{
 		cfg: cfg, pages: make(chan page, 256), tags: newTags(cfg.Fresh), facts: newFacts(),
-		http: &http.Client{Transport: cfg.Transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		http: &http.Client{
+			Transport:     cfg.Transport,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
 	}
 }
 
@@ -213,7 +216,8 @@ func (c *Client) Info(ctx context.Context, images []profile.Image) ([]Facts, err
 }
 
 func (c *Client) request(ctx context.Context, path string, body []byte) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.cfg.URL.JoinPath(path).String(), bytes.NewReader(body))
+	target := c.cfg.URL.JoinPath(path).String()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}

@@ -39,7 +39,9 @@ func answer(status int, body string, headers ...string) *http.Response {
 		name, value, _ := strings.Cut(header, ": ")
 		h.Set(name, value)
 	}
-	return &http.Response{StatusCode: status, Status: http.StatusText(status), Header: h, Body: io.NopCloser(strings.NewReader(body))}
+	return &http.Response{
+		StatusCode: status, Status: http.StatusText(status), Header: h, Body: io.NopCloser(strings.NewReader(body)),
+	}
 }
 
 const secret = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
@@ -159,8 +161,10 @@ func TestClient_HandedOut_SignedEvent(t *testing.T) {
 			t.Errorf("sent before more could come: %v", events.all())
 		}
 		pass(20 * time.Millisecond)
-		if len(events.all()) != 1 || events.all()[0].Type != "feed.page" || events.all()[0].Data.Profile != "feed" || len(events.all()[0].Data.Posts) != 3 ||
-			events.all()[0].Data.Posts[2].Image.Name != "c.jpg" || events.all()[0].Data.Posts[2].Image.Version != "v.0" || events.all()[0].Timestamp.IsZero() {
+		if len(events.all()) != 1 || events.all()[0].Type != "feed.page" ||
+			events.all()[0].Data.Profile != "feed" || len(events.all()[0].Data.Posts) != 3 ||
+			events.all()[0].Data.Posts[2].Image.Name != "c.jpg" ||
+			events.all()[0].Data.Posts[2].Image.Version != "v.0" || events.all()[0].Timestamp.IsZero() {
 			t.Errorf("sent %+v", events.all())
 		}
 		// Images that were sent a moment ago are not sent again until later.
@@ -267,7 +271,10 @@ func TestClient_HandedOut_Backoff(t *testing.T) {
 func TestClient_HandedOut_NoSecret(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u, _ := url.Parse("http://tier:8081")
-		c := tier.New(tier.Config{URL: u, Transport: fake(func(*http.Request) (*http.Response, error) { t.Error("sent"); return nil, io.EOF })})
+		c := tier.New(tier.Config{URL: u, Transport: fake(func(*http.Request) (*http.Response, error) {
+			t.Error("sent")
+			return nil, io.EOF
+		})})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		c.HandedOut("feed", names(3))
@@ -281,7 +288,8 @@ func infos(t *testing.T, asked *log[int], version func(name string) string) fake
 		var q struct {
 			Images []struct{ Source, Name, Version string }
 		}
-		if err := json.NewDecoder(r.Body).Decode(&q); err != nil || r.URL.Path != "/v1/info" || r.Header.Get("Authorization") != "Bearer admin" {
+		if err := json.NewDecoder(r.Body).Decode(&q); err != nil || r.URL.Path != "/v1/info" ||
+			r.Header.Get("Authorization") != "Bearer admin" {
 			t.Errorf("%v %s %v", err, r.URL, r.Header)
 		}
 		asked.add(len(q.Images))
@@ -379,7 +387,9 @@ func TestClient_Tag_Expires(t *testing.T) {
 }
 
 func TestClient_Tag_InvalidAnswer(t *testing.T) {
-	for _, resp := range []*http.Response{answer(401, ""), answer(200, "<html>"), answer(200, `{"infos":[]}`), answer(302, "", "Location: /")} {
+	for _, resp := range []*http.Response{
+		answer(401, ""), answer(200, "<html>"), answer(200, `{"infos":[]}`), answer(302, "", "Location: /"),
+	} {
 		run(t, func(*http.Request) (*http.Response, error) { return resp, nil }, func(c *tier.Client, _ *counts) {
 			if facts, err := c.Info(t.Context(), names(1)); err == nil {
 				t.Errorf("%d: %v", resp.StatusCode, facts)

@@ -39,9 +39,13 @@ var broken = fakeservices.Behaviour{ErrorRate: 1, Code: codes.Internal}
 
 // The breaker opens on consecutive failures, and answers at once from then on.
 func TestBreaker_OpensAfterFiveFailures(t *testing.T) {
-	fakes := play(t, fakeservices.Config{Behaviour: map[fakeservices.Service]fakeservices.Behaviour{fakeservices.Feed: broken}})
+	fakes := play(t, fakeservices.Config{
+		Behaviour: map[fakeservices.Service]fakeservices.Behaviour{fakeservices.Feed: broken},
+	})
 	var m moves
-	s := reach(t, at(fakes, upstream.Config{Wait: soon, CallTimeout: soon, Breaker: circuit.Config{Pause: time.Hour, Changed: m.moved}}))
+	s := reach(t, at(fakes, upstream.Config{
+		Wait: soon, CallTimeout: soon, Breaker: circuit.Config{Pause: time.Hour, Changed: m.moved},
+	}))
 	untilReady(t, s)
 	for range 8 {
 		if err := getFeed(s); !errors.Is(err, feed.ErrUnavailable) {
@@ -64,9 +68,13 @@ func TestBreaker_OpensAfterFiveFailures(t *testing.T) {
 
 // The breaker half-open after a pause, closes again by itself.
 func TestBreaker_Closes(t *testing.T) {
-	fakes := play(t, fakeservices.Config{Behaviour: map[fakeservices.Service]fakeservices.Behaviour{fakeservices.User: broken}})
+	fakes := play(t, fakeservices.Config{
+		Behaviour: map[fakeservices.Service]fakeservices.Behaviour{fakeservices.User: broken},
+	})
 	var m moves
-	s := reach(t, at(fakes, upstream.Config{Wait: soon, CallTimeout: soon, Breaker: circuit.Config{Pause: 50 * time.Millisecond, Changed: m.moved}}))
+	s := reach(t, at(fakes, upstream.Config{
+		Wait: soon, CallTimeout: soon, Breaker: circuit.Config{Pause: 50 * time.Millisecond, Changed: m.moved},
+	}))
 	untilReady(t, s)
 	profiles := func() error {
 		_, err := s.Users.Profiles(context.Background(), []string{"u00001"})
@@ -88,7 +96,9 @@ func TestBreaker_OpensAtHalfFailing(t *testing.T) {
 	fakes := play(t, fakeservices.Config{Behaviour: map[fakeservices.Service]fakeservices.Behaviour{
 		fakeservices.Feed: {ErrorRate: 0.5, Code: codes.Internal}, // every second one: never two in a row
 	}})
-	s := reach(t, at(fakes, upstream.Config{Wait: soon, CallTimeout: soon, Breaker: circuit.Config{Pause: time.Hour, Window: time.Hour}}))
+	s := reach(t, at(fakes, upstream.Config{
+		Wait: soon, CallTimeout: soon, Breaker: circuit.Config{Pause: time.Hour, Window: time.Hour},
+	}))
 	for i := range 20 {
 		if s.States()[upstream.Feed] != circuit.Closed {
 			t.Fatalf("open after %d calls, want 20", i)
@@ -108,7 +118,9 @@ func TestBreaker_RequestErrors(t *testing.T) {
 		codes.OutOfRange, codes.FailedPrecondition, codes.AlreadyExists, codes.PermissionDenied, codes.Unauthenticated,
 	} {
 		t.Run(code.String(), func(t *testing.T) {
-			fakes := play(t, fakeservices.Config{Behaviour: map[fakeservices.Service]fakeservices.Behaviour{fakeservices.Feed: {ErrorRate: 1, Code: code}}})
+			fakes := play(t, fakeservices.Config{Behaviour: map[fakeservices.Service]fakeservices.Behaviour{
+				fakeservices.Feed: {ErrorRate: 1, Code: code},
+			}})
 			s := reach(t, at(fakes, upstream.Config{Wait: soon, CallTimeout: soon}))
 			for range 30 {
 				_ = getFeed(s)

@@ -19,7 +19,9 @@ import (
 )
 
 func TestServices_Call_Timeout(t *testing.T) {
-	fakes := play(t, fakeservices.Config{Behaviour: map[fakeservices.Service]fakeservices.Behaviour{fakeservices.Feed: {Hang: true}}})
+	fakes := play(t, fakeservices.Config{
+		Behaviour: map[fakeservices.Service]fakeservices.Behaviour{fakeservices.Feed: {Hang: true}},
+	})
 	s := reach(t, at(fakes, upstream.Config{CallTimeout: 500 * time.Millisecond}))
 	began := time.Now()
 	err := getFeed(s)
@@ -33,7 +35,9 @@ func TestServices_Call_Timeout(t *testing.T) {
 
 // the whole request's timeout is the caller's, and is kept.
 func TestServices_Call_CallerDeadline(t *testing.T) {
-	fakes := play(t, fakeservices.Config{Behaviour: map[fakeservices.Service]fakeservices.Behaviour{fakeservices.Feed: {Hang: true}}})
+	fakes := play(t, fakeservices.Config{
+		Behaviour: map[fakeservices.Service]fakeservices.Behaviour{fakeservices.Feed: {Hang: true}},
+	})
 	s := reach(t, at(fakes, upstream.Config{CallTimeout: time.Hour, Wait: time.Hour}))
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
@@ -87,7 +91,9 @@ func TestServices_Call_ErrorsByStatus(t *testing.T) {
 			_, posts := s.Contents.Posts(ctx, []string{"p000001"})
 			_, profiles := s.Users.Profiles(ctx, []string{"u00001"})
 			like := s.Contents.Like(ctx, feed.Likes{User: "u", Posts: []string{"p000001"}, Like: true, Key: "k"})
-			for method, err := range map[string]error{"Slice": getFeed(s), "Posts": posts, "Profiles": profiles, "Like": like} {
+			for method, err := range map[string]error{
+				"Slice": getFeed(s), "Posts": posts, "Profiles": profiles, "Like": like,
+			} {
 				for _, sentinel := range []error{feed.ErrInvalid, feed.ErrTimeout, feed.ErrUnavailable} {
 					if errors.Is(err, sentinel) != (sentinel == want) {
 						t.Errorf("%s: %v, want %v", method, err, want)
@@ -122,13 +128,16 @@ func TestServices_Call_NotFound(t *testing.T) {
 	if profiles, err := s.Users.Profiles(ctx, []string{"u00001"}); err != nil || len(profiles) > 0 {
 		t.Error(profiles, err)
 	}
-	if err := s.Contents.Like(ctx, feed.Likes{User: "u", Posts: []string{"p000001"}, Key: "k"}); !errors.Is(err, feed.ErrInvalid) {
+	like := feed.Likes{User: "u", Posts: []string{"p000001"}, Key: "k"}
+	if err := s.Contents.Like(ctx, like); !errors.Is(err, feed.ErrInvalid) {
 		t.Errorf("a like of a post that is not found: %v, want ErrInvalid", err)
 	}
 }
 
 func TestServices_Call_RetriesOnce(t *testing.T) {
-	fakes := play(t, fakeservices.Config{Behaviour: map[fakeservices.Service]fakeservices.Behaviour{fakeservices.Feed: {ErrorRate: 0.5}}})
+	fakes := play(t, fakeservices.Config{
+		Behaviour: map[fakeservices.Service]fakeservices.Behaviour{fakeservices.Feed: {ErrorRate: 0.5}},
+	})
 	s := reach(t, at(fakes, upstream.Config{CallTimeout: soon, Wait: soon}))
 	for range 2 { // the second call fails at first
 		if err := getFeed(s); err != nil {

@@ -62,9 +62,10 @@ func (c contents) Posts(ctx context.Context, ids []string) ([]feed.Post, error) 
 	if err := text(ids...); err != nil {
 		return nil, fmt.Errorf("content GetPostsByIds: %w", err)
 	}
-	answer, err := call(ctx, c.service, "GetPostsByIds", func(ctx context.Context) (*contentpb.GetPostsByIdsResponse, error) {
-		return c.client.GetPostsByIds(ctx, &contentpb.GetPostsByIdsRequest{PostIds: ids})
-	})
+	answer, err := call(ctx, c.service, "GetPostsByIds",
+		func(ctx context.Context) (*contentpb.GetPostsByIdsResponse, error) {
+			return c.client.GetPostsByIds(ctx, &contentpb.GetPostsByIdsRequest{PostIds: ids})
+		})
 	if errors.Is(err, errNotFound) {
 		return nil, nil
 	}
@@ -121,9 +122,10 @@ func (u users) Profiles(ctx context.Context, ids []string) ([]feed.Profile, erro
 	if err := text(ids...); err != nil {
 		return nil, fmt.Errorf("user GetUserProfilesByIds: %w", err)
 	}
-	answer, err := call(ctx, u.service, "GetUserProfilesByIds", func(ctx context.Context) (*userpb.GetUserProfilesByIdsResponse, error) {
-		return u.client.GetUserProfilesByIds(ctx, &userpb.GetUserProfilesByIdsRequest{UserIds: ids})
-	})
+	answer, err := call(ctx, u.service, "GetUserProfilesByIds",
+		func(ctx context.Context) (*userpb.GetUserProfilesByIdsResponse, error) {
+			return u.client.GetUserProfilesByIds(ctx, &userpb.GetUserProfilesByIdsRequest{UserIds: ids})
+		})
 	if errors.Is(err, errNotFound) {
 		return nil, nil
 	}

@@ -38,7 +38,8 @@ func TestServices_Call_EveryField(t *testing.T) {
 	if err != nil || len(page.IDs) != 30 || page.NextCursor != "after:40" || !page.HasMore {
 		t.Errorf("%+v, %v", page, err)
 	}
-	if r := (<-asked).(*feedpb.GetFeedRequest); r.UserId != "someone" || r.Limit != 30 || r.Cursor != "after:10" || r.Algorithm != "ch" {
+	if r := (<-asked).(*feedpb.GetFeedRequest); r.UserId != "someone" || r.Limit != 30 ||
+		r.Cursor != "after:10" || r.Algorithm != "ch" {
 		t.Errorf("feed was asked %v", r)
 	}
 	page, err = s.Feeds.Slice(ctx, feed.Query{User: "someone", Limit: 30, Cursor: page.NextCursor, Algorithm: "other"})
@@ -53,8 +54,9 @@ func TestServices_Call_EveryField(t *testing.T) {
 	<-asked
 	want := feed.Post{
 		ID: "p000003", UserID: posts[0].UserID, Caption: "Post 3, \"quoted\" & with a ☕",
-		ImageURL: "https://cdn.app.example/images/p000003.jpg", ThumbnailURL: "https://cdn.app.example/images/p000003.jpg",
-		Likes: 90909, Comments: 4545, CreatedAt: time.Date(2026, 11, 1, 11, 57, 0, 0, time.UTC),
+		ImageURL:     "https://cdn.app.example/images/p000003.jpg",
+		ThumbnailURL: "https://cdn.app.example/images/p000003.jpg",
+		Likes:        90909, Comments: 4545, CreatedAt: time.Date(2026, 11, 1, 11, 57, 0, 0, time.UTC),
 	}
 	if err != nil || len(posts) != 1 || posts[0] != want || want.UserID == "" {
 		t.Errorf("%+v, %v, want %+v", posts, err, want)
@@ -62,14 +64,19 @@ func TestServices_Call_EveryField(t *testing.T) {
 
 	profiles, err := s.Users.Profiles(ctx, []string{"u00016", "u00002", "unknown"})
 	<-asked
-	if want := []feed.Profile{{ID: "u00016", Username: "user16"}, {ID: "u00002", Username: "user2", AvatarURL: "https://cdn.app.example/avatars/u00002.jpg"}}; err != nil || !slices.Equal(profiles, want) {
+	if want := []feed.Profile{
+		{ID: "u00016", Username: "user16"},
+		{ID: "u00002", Username: "user2", AvatarURL: "https://cdn.app.example/avatars/u00002.jpg"},
+	}; err != nil || !slices.Equal(profiles, want) {
 		t.Errorf("%+v, %v, want %+v", profiles, err, want)
 	}
 
-	if err := s.Contents.Like(ctx, feed.Likes{User: "someone", Posts: []string{"p000003"}, Like: true, Key: "key"}); err != nil {
+	likes := feed.Likes{User: "someone", Posts: []string{"p000003"}, Like: true, Key: "key"}
+	if err := s.Contents.Like(ctx, likes); err != nil {
 		t.Error(err)
 	}
-	if r := (<-asked).(*contentpb.BatchLikeRequest); r.UserId != "someone" || !slices.Equal(r.PostIds, []string{"p000003"}) || !r.Like || r.IdempotencyKey != "key" {
+	if r := (<-asked).(*contentpb.BatchLikeRequest); r.UserId != "someone" ||
+		!slices.Equal(r.PostIds, []string{"p000003"}) || !r.Like || r.IdempotencyKey != "key" {
 		t.Errorf("content was asked %v", r)
 	}
 }
@@ -79,7 +86,8 @@ func TestServices_Slice_DistinctAndLimited(t *testing.T) {
 	addr := serve(t, func(g *grpc.Server) { feedpb.RegisterRecommendationServiceServer(g, careless{}) })
 	s := reach(t, upstream.Config{Feed: addr, Content: addr, User: addr, CallTimeout: soon, Wait: soon})
 	page, err := s.Feeds.Slice(t.Context(), feed.Query{User: "u", Limit: 3})
-	if want := []string{"a", "b", "c"}; err != nil || !slices.Equal(page.IDs, want) || page.NextCursor != "n" || !page.HasMore {
+	if want := []string{"a", "b", "c"}; err != nil || !slices.Equal(page.IDs, want) ||
+		page.NextCursor != "n" || !page.HasMore {
 		t.Errorf("%+v, %v, want %v", page, err, want)
 	}
 }
@@ -87,7 +95,8 @@ func TestServices_Slice_DistinctAndLimited(t *testing.T) {
 func TestServices_Like_Unsuccessful(t *testing.T) {
 	addr := serve(t, func(g *grpc.Server) { contentpb.RegisterContentServiceServer(g, unwilling{}) })
 	s := reach(t, upstream.Config{Feed: addr, Content: addr, User: addr, CallTimeout: soon, Wait: soon})
-	if err := s.Contents.Like(t.Context(), feed.Likes{User: "u", Posts: []string{"p"}, Key: "k"}); !errors.Is(err, feed.ErrUnavailable) {
+	likes := feed.Likes{User: "u", Posts: []string{"p"}, Key: "k"}
+	if err := s.Contents.Like(t.Context(), likes); !errors.Is(err, feed.ErrUnavailable) {
 		t.Errorf("%v, want ErrUnavailable", err)
 	}
 }
@@ -95,7 +104,9 @@ func TestServices_Like_Unsuccessful(t *testing.T) {
 func TestServices_Call_Traced(t *testing.T) {
 	told := make(chan []string, 1)
 	addr := serve(t, func(g *grpc.Server) { feedpb.RegisterRecommendationServiceServer(g, careless{}) },
-		grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, answer grpc.UnaryHandler) (any, error) {
+		grpc.UnaryInterceptor(func(
+			ctx context.Context, req any, _ *grpc.UnaryServerInfo, answer grpc.UnaryHandler,
+		) (any, error) {
 			told <- metadata.ValueFromIncomingContext(ctx, "traceparent")
 			return answer(ctx, req)
 		}))

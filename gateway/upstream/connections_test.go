@@ -15,9 +15,12 @@ import (
 )
 
 func TestServices_SharedConnections(t *testing.T) {
-	fakes := play(t, fakeservices.Config{ConnectLatency: 20 * time.Millisecond, Behaviour: map[fakeservices.Service]fakeservices.Behaviour{
-		fakeservices.Feed: {Latency: 5 * time.Millisecond}, fakeservices.Content: {Latency: 5 * time.Millisecond},
-	}})
+	fakes := play(t, fakeservices.Config{
+		ConnectLatency: 20 * time.Millisecond,
+		Behaviour: map[fakeservices.Service]fakeservices.Behaviour{
+			fakeservices.Feed: {Latency: 5 * time.Millisecond}, fakeservices.Content: {Latency: 5 * time.Millisecond},
+		},
+	})
 	s := reach(t, at(fakes, upstream.Config{ConnectTimeout: soon, CallTimeout: soon, Wait: soon}))
 	ctx := t.Context()
 	const queries = 300 // all at once, the first of them before there is a connection
@@ -60,7 +63,10 @@ func TestServices_Run_Connects(t *testing.T) {
 
 func TestServices_Run_ServicesStartLater(t *testing.T) {
 	addrs := sockets(t)
-	s := reach(t, upstream.Config{Feed: addrs[fakeservices.Feed], Content: addrs[fakeservices.Content], User: addrs[fakeservices.User], Wait: -1, CallTimeout: soon})
+	s := reach(t, upstream.Config{
+		Feed: addrs[fakeservices.Feed], Content: addrs[fakeservices.Content], User: addrs[fakeservices.User],
+		Wait: -1, CallTimeout: soon,
+	})
 	for name, ready := range s.Ready() {
 		if ready {
 			t.Errorf("%s is ready, and is not there", name)
@@ -79,9 +85,13 @@ func TestServices_Run_ServicesStartLater(t *testing.T) {
 // Ready is what a service's own process is, whatever the others are.
 func TestServices_Ready(t *testing.T) {
 	addrs := sockets(t)
-	two := map[fakeservices.Service]string{fakeservices.Feed: addrs[fakeservices.Feed], fakeservices.User: addrs[fakeservices.User]}
+	two := map[fakeservices.Service]string{
+		fakeservices.Feed: addrs[fakeservices.Feed], fakeservices.User: addrs[fakeservices.User],
+	}
 	play(t, fakeservices.Config{Listen: two})
-	s := reach(t, upstream.Config{Feed: addrs[fakeservices.Feed], Content: addrs[fakeservices.Content], User: addrs[fakeservices.User]})
+	s := reach(t, upstream.Config{
+		Feed: addrs[fakeservices.Feed], Content: addrs[fakeservices.Content], User: addrs[fakeservices.User],
+	})
 	until(t, "feed and user are ready, content is not", func() bool {
 		r := s.Ready()
 		return r[upstream.Feed] && !r[upstream.Content] && r[upstream.User]
@@ -145,7 +155,9 @@ func TestServices_ConnectTimeout(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	reach(t, upstream.Config{Feed: l.Addr().String(), Content: "127.0.0.1:1", User: "127.0.0.1:1", ConnectTimeout: 200 * time.Millisecond})
+	reach(t, upstream.Config{
+		Feed: l.Addr().String(), Content: "127.0.0.1:1", User: "127.0.0.1:1", ConnectTimeout: 200 * time.Millisecond,
+	})
 	for attempt := range 2 { // the second one: it does not rest at that
 		c, err := l.Accept()
 		if err != nil {
@@ -187,8 +199,10 @@ func TestServices_FrozenPeer(t *testing.T) {
 func TestServices_CancelledCaller(t *testing.T) {
 	asked := make(chan struct{}, 2)
 	fakes := play(t, fakeservices.Config{
-		Behaviour: map[fakeservices.Service]fakeservices.Behaviour{fakeservices.Feed: {Latency: 300 * time.Millisecond}},
-		OnCall:    func(string, any) { asked <- struct{}{} },
+		Behaviour: map[fakeservices.Service]fakeservices.Behaviour{
+			fakeservices.Feed: {Latency: 300 * time.Millisecond},
+		},
+		OnCall: func(string, any) { asked <- struct{}{} },
 	})
 	s := reach(t, at(fakes, upstream.Config{CallTimeout: soon, Wait: soon}))
 	ctx, leave := context.WithCancel(t.Context())
@@ -201,7 +215,8 @@ func TestServices_CancelledCaller(t *testing.T) {
 	<-asked
 	<-asked
 	leave()
-	if err := <-left; !errors.Is(err, context.Canceled) || errors.Is(err, feed.ErrUnavailable) || errors.Is(err, feed.ErrTimeout) {
+	if err := <-left; !errors.Is(err, context.Canceled) ||
+		errors.Is(err, feed.ErrUnavailable) || errors.Is(err, feed.ErrTimeout) {
 		t.Errorf("the caller that left: %v, want its own cancellation and nothing else", err)
 	}
 	if err := <-stayed; err != nil {

@@ -32,7 +32,9 @@ func play(t *testing.T, cfg fakeservices.Config) *fakeservices.Server {
 
 // at fills in where the services are.
 func at(fakes *fakeservices.Server, cfg upstream.Config) upstream.Config {
-	cfg.Feed, cfg.Content, cfg.User = fakes.Addr(fakeservices.Feed), fakes.Addr(fakeservices.Content), fakes.Addr(fakeservices.User)
+	cfg.Feed = fakes.Addr(fakeservices.Feed)
+	cfg.Content = fakes.Addr(fakeservices.Content)
+	cfg.User = fakes.Addr(fakeservices.User)
 	return cfg
 }
 

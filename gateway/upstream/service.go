@@ -48,7 +48,10 @@ func newService(name, addr string, cfg Config) (*service, error) {
 	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(secure),
 		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: longestPause(cfg.ConnectTimeout)},
+			Backoff: backoff.Config{
+				BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2,
+				MaxDelay: longestPause(cfg.ConnectTimeout),
+			},
 			MinConnectTimeout: cfg.ConnectTimeout,
 		}),
 		grpc.WithKeepaliveParams(keepaliveOf(cfg)),
@@ -132,7 +135,12 @@ func (s *service) connected(ctx context.Context) error {
 
 // call makes one call for a caller: do, within the time that a call may take, and where
 // the breaker lets it.
-func call[Answer any](ctx context.Context, s *service, method string, do func(context.Context) (Answer, error)) (answer Answer, err error) {
+func call[Answer any](
+	ctx context.Context,
+	s *service,
+	method string,
+	do func(context.Context) (Answer, error),
+) (answer Answer, err error) {
 	began := time.Now()
 	how := panicked
 	defer func() { s.cfg.Observe(s.name, method, how, time.Since(began)) }()
@@ -154,7 +162,11 @@ func call[Answer any](ctx context.Context, s *service, method string, do func(co
 }
 
 // attempts are one, and a second one if the first ends with UNAVAILABLE.
-func attempts[Answer any](ctx context.Context, s *service, do func(context.Context) (Answer, error)) (answer Answer, err error) {
+func attempts[Answer any](
+	ctx context.Context,
+	s *service,
+	do func(context.Context) (Answer, error),
+) (answer Answer, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
 	defer cancel()
 	for range 2 {

@@ -14,7 +14,8 @@ import (
 // with shorter ones.
 func TestConfig_Defaults(t *testing.T) {
 	cfg := Config{}.withDefaults()
-	if got, want := keepaliveOf(cfg), (keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: true}); got != want {
+	want := keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: true}
+	if got := keepaliveOf(cfg); got != want {
 		t.Errorf("keep-alive %+v, want %+v", got, want)
 	}
 	if cfg.ConnectTimeout != 5*time.Second || cfg.CallTimeout != 5*time.Second {
@@ -34,7 +35,10 @@ func TestConnection_LossTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer fakes.Close()
-	s, err := New(Config{Feed: fakes.Addr(fakeservices.Feed), Content: fakes.Addr(fakeservices.Content), User: fakes.Addr(fakeservices.User)})
+	s, err := New(Config{
+		Feed: fakes.Addr(fakeservices.Feed), Content: fakes.Addr(fakeservices.Content),
+		User: fakes.Addr(fakeservices.User),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

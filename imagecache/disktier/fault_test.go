@@ -259,7 +259,8 @@ func TestTier_Sync_SurvivesAPowerFailure(t *testing.T) {
 							}
 						}
 					case 1:
-						if _, err := tier.Purge(context.Background(), imagecache.Target{Original: originalOf(key)}); err != nil {
+						what := imagecache.Target{Original: originalOf(key)}
+						if _, err := tier.Purge(context.Background(), what); err != nil {
 							t.Fatal(err)
 						}
 						for k := key / 4 * 4; k < key/4*4+4; k++ {

@@ -79,7 +79,11 @@ func FuzzNewRef(f *testing.F) {
 		return NewRef(source, name, v, s)
 	}
 	f.Fuzz(
-		func(t *testing.T, source1, name1 string, pin1 uint8, token1, shape1, format1, source2, name2 string, pin2 uint8, token2, shape2, format2 string) {
+		func(
+			t *testing.T,
+			source1, name1 string, pin1 uint8, token1, shape1, format1 string,
+			source2, name2 string, pin2 uint8, token2, shape2, format2 string,
+		) {
 			a, err := build(source1, name1, pin1, token1, shape1, format1)
 			if err != nil {
 				return
@@ -96,8 +100,9 @@ func FuzzNewRef(f *testing.F) {
 			if err != nil {
 				return
 			}
-			if same := source1 == source2 && name1 == name2 && pin1%4 == pin2%4 && token1 == token2 && shape1 == shape2 && format1 == format2; same != (a == b) ||
-				same != (a.String() == b.String()) {
+			same := source1 == source2 && name1 == name2 && pin1%4 == pin2%4 &&
+				token1 == token2 && shape1 == shape2 && format1 == format2
+			if same != (a == b) || same != (a.String() == b.String()) {
 				t.Fatalf("%q and %q: same parts %v, equal %v", a, b, same, a == b)
 			}
 		},

@@ -246,7 +246,11 @@ func testPurgeOriginal(t *testing.T, tier imagecache.Tier) {
 
 func testPurgeMissing(t *testing.T, tier imagecache.Tier) {
 	put(t, tier, Key(t, 1, 1), Image(1, 1000))
-	for _, what := range []imagecache.Target{{Original: Key(t, 2, 1).Original()}, {Key: Key(t, 2, 1), Original: Key(t, 2, 1).Original()}, {Key: Key(t, 1, 2), Original: Key(t, 1, 2).Original()}} {
+	for _, what := range []imagecache.Target{
+		{Original: Key(t, 2, 1).Original()},
+		{Key: Key(t, 2, 1), Original: Key(t, 2, 1).Original()},
+		{Key: Key(t, 1, 2), Original: Key(t, 1, 2).Original()},
+	} {
 		purges(t, tier, what, nil)
 	}
 	has(t, tier, Key(t, 1, 1), Image(1, 1000))
@@ -312,13 +316,15 @@ func testConcurrentPurge(t *testing.T, tier imagecache.Tier) {
 				var puts sync.WaitGroup
 				for width := range 4 {
 					puts.Go(func() {
-						if err := tier.Put(context.Background(), Key(t, original, width), Image(generation, 3000)); err != nil {
+						key, img := Key(t, original, width), Image(generation, 3000)
+						if err := tier.Put(context.Background(), key, img); err != nil {
 							t.Errorf("put: %v", err)
 						}
 					})
 				}
 				puts.Wait()
-				if _, err := tier.Purge(context.Background(), imagecache.Target{Original: Key(t, original, 0).Original()}); err != nil {
+				what := imagecache.Target{Original: Key(t, original, 0).Original()}
+				if _, err := tier.Purge(context.Background(), what); err != nil {
 					t.Errorf("purge: %v", err)
 				}
 				for width := range 4 {

@@ -92,7 +92,11 @@ func (r *roundTrips) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 func answer(status int, retryAfter, body string) *http.Response {
-	return &http.Response{StatusCode: status, Header: http.Header{"Retry-After": {retryAfter}}, Body: io.NopCloser(strings.NewReader(body))}
+	return &http.Response{
+		StatusCode: status,
+		Header:     http.Header{"Retry-After": {retryAfter}},
+		Body:       io.NopCloser(strings.NewReader(body)),
+	}
 }
 
 func TestClient_Warm_RetriesWhileBusy(t *testing.T) {
@@ -103,7 +107,8 @@ func TestClient_Warm_RetriesWhileBusy(t *testing.T) {
 			answer(http.StatusOK, "", "{\"path\":\"/i/a\",\"outcome\":\"hit\"}\n\n{\"path\":\"/i/b\",\"outcome\":\"made\"}\n"),
 		}}
 		var got []string
-		err := Client{transport: tier}.Warm(t.Context(), WarmRequest{Paths: []string{"/i/a", "/i/b"}}, func(r WarmResult) error {
+		req := WarmRequest{Paths: []string{"/i/a", "/i/b"}}
+		err := Client{transport: tier}.Warm(t.Context(), req, func(r WarmResult) error {
 			got = append(got, r.Path+" "+r.Outcome)
 			return nil
 		})

@@ -115,7 +115,8 @@ func (c Client) DeadLetters(ctx context.Context, each func(DeadLetter) error) er
 			Dead []DeadLetter
 			Next uint64 // 0 on the last page
 		}
-		if _, err := c.call(ctx, http.MethodGet, "/v1/warm/dead?from="+strconv.FormatUint(from, 10), nil, &page); err != nil {
+		target := "/v1/warm/dead?from=" + strconv.FormatUint(from, 10)
+		if _, err := c.call(ctx, http.MethodGet, target, nil, &page); err != nil {
 			return err
 		}
 		for _, letter := range page.Dead {

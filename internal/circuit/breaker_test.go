@@ -25,7 +25,9 @@ func TestBreaker_Allow_OpensOnConsecutiveFailuresAndCloses(t *testing.T) {
 			}
 			states = append(states, to)
 		}})
-		for _, r := range []Result{Failure, Failure, Failure, Failure, Success, Ignored, Failure, Failure, Ignored, Failure, Failure} {
+		for _, r := range []Result{
+			Failure, Failure, Failure, Failure, Success, Ignored, Failure, Failure, Ignored, Failure, Failure,
+		} {
 			call(b, r)
 		}
 		if b.State() != Closed {

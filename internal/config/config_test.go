@@ -61,17 +61,21 @@ func TestSchema_Check(t *testing.T) {
 func otherValues(t *testing.T) map[string]string {
 	cert, key := certificate(t)
 	return map[string]string{
-		"listen": "127.0.0.1:9080", "private-listen": "[::1]:9081", "tls-cert": cert, "tls-key": key, "admin-token": "open-sesame",
+		"listen": "127.0.0.1:9080", "private-listen": "[::1]:9081", "tls-cert": cert,
+		"tls-key": key, "admin-token": "open-sesame",
 		"source": "posts=s3://bucket/prefix?region=eu-central-1&originals=yes,old=dir:///srv/old%2C1,new=https://images.example.com/", "keys": "k2=" + hex2 + ",k1=" + hex1,
 		"dev": "true", "allow-private-origins": "true", "cache-dir": "/var/cache/x", "cache-memory-size": "100MiB",
 		"cache-disk-size": "50GiB", "cache-originals-size": "7GB", "workers": "3", "resize-command": "/usr/libexec/r",
 		"max-original-bytes": "64MiB", "max-megapixels": "12.5", "max-side": "9000", "max-frames": "10",
 		"mezzanine": "2048", "watermark": "logo=" + write(t, markPNG(t, 8)),
-		"origin-timeout": "3s", "resize-timeout": "1m", "negative-ttl": "0s", "live-ttl": "1h30m", "drain-timeout": "5s",
-		"log-level": "debug", "log-format": "text", "derived": "s3://made/tier?region=eu-central-1",
-		"webhook-secrets": secret1 + "," + secret2, "warm": "all", "wasted-after": "90m", "profiles": profilesFile(t), "balancer": "http://10.0.0.7:8080",
+		"origin-timeout": "3s", "resize-timeout": "1m", "negative-ttl": "0s",
+		"live-ttl": "1h30m", "drain-timeout": "5s", "log-level": "debug", "log-format": "text",
+		"derived":         "s3://made/tier?region=eu-central-1",
+		"webhook-secrets": secret1 + "," + secret2, "warm": "all", "wasted-after": "90m",
+		"profiles": profilesFile(t), "balancer": "http://10.0.0.7:8080",
 		"image-prefix": "https://cdn.app.example/=new?version=query:v,/u/=new?version=etag", "stream-replicas": "1", "nats": "nats://queue:sesame@10.0.0.8:4222,tls://10.0.0.9:4222",
-		"cdn-tags": "cache-tag", "purge-hook": "https://adapter.example/purges", "purge-secrets": secret2 + "," + secret1,
+		"cdn-tags": "cache-tag", "purge-hook": "https://adapter.example/purges",
+		"purge-secrets": secret2 + "," + secret1,
 	}
 }
 
@@ -195,9 +199,11 @@ func TestLoad_Defaults(t *testing.T) {
 		Listen: ":8080", PrivateListen: "127.0.0.1:8081", CacheDir: "./cache",
 		MemorySize: 512 << 20, DiskSize: 10 << 30, OriginalsSize: 5 << 30,
 		Workers: 2, ResizeCommand: "/opt/bin/imagetier-resize", Limits: resize.DefaultLimits(), Mezzanine: 1440,
-		OriginTimeout: 5 * time.Second, ResizeTimeout: 10 * time.Second, NegativeTTL: 10 * time.Second, LiveTTL: 24 * time.Hour,
+		OriginTimeout: 5 * time.Second, ResizeTimeout: 10 * time.Second,
+		NegativeTTL: 10 * time.Second, LiveTTL: 24 * time.Hour,
 		DrainTimeout: 25 * time.Second, LogFormat: "json", Secrets: []string{hex1},
-		Warm: "adaptive", StreamReplicas: 3, WastedAfter: 6 * time.Hour, CDNTags: "none", Profiles: profile.BuiltIn(), Links: links,
+		Warm: "adaptive", StreamReplicas: 3, WastedAfter: 6 * time.Hour, CDNTags: "none",
+		Profiles: profile.BuiltIn(), Links: links,
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("%+v\nwant %+v", c, want)
@@ -353,7 +359,8 @@ func markPNG(t *testing.T, side int) string {
 
 func TestLoad_IgnoresForeignVariables(t *testing.T) {
 	environ := []string{"IMAGETIER_GATEWAY_KEYS=x", "AWS_REGION=x", "OTEL_SERVICE_NAME=x", "IMAGETIERX=1", "PATH=/bin",
-		"IMAGETIER_SERVICE_HOST=10.0.0.1", "IMAGETIER_SERVICE_PORT_HTTP=80", "IMAGETIER_PORT=tcp://10.0.0.1:80", "IMAGETIER_PORT_80_TCP=x", "IMAGETIER_PRIVATE_SERVICE_HOST=10.0.0.1"}
+		"IMAGETIER_SERVICE_HOST=10.0.0.1", "IMAGETIER_SERVICE_PORT_HTTP=80", "IMAGETIER_PORT=tcp://10.0.0.1:80",
+		"IMAGETIER_PORT_80_TCP=x", "IMAGETIER_PRIVATE_SERVICE_HOST=10.0.0.1"}
 	if _, _, err := config.Load(input(t, []string{"--dev"}, environ)); err != nil {
 		t.Error(err)
 	}
@@ -375,8 +382,11 @@ func TestLoad_MemoryMustFitCgroup(t *testing.T) {
 		{"v2, one byte less", v2("/", need-1), false, "/sys/fs/cgroup/memory.max"},
 		{"v2, the one around it", v2("/a.slice/b.scope", need-1), false, "/sys/fs/cgroup/a.slice/memory.max"},
 		{"v1", fstest.MapFS{
-			"proc/self/cgroup":                           {Data: []byte("5:cpu,cpuacct:/docker/x\n4:memory:/docker/x\n1:name=systemd:/docker/x\n")},
-			"sys/fs/cgroup/memory/memory.limit_in_bytes": {Data: []byte("104857600\n")}, // as seen from inside a container
+			"proc/self/cgroup": {
+				Data: []byte("5:cpu,cpuacct:/docker/x\n4:memory:/docker/x\n1:name=systemd:/docker/x\n"),
+			},
+			// as seen from inside a container
+			"sys/fs/cgroup/memory/memory.limit_in_bytes": {Data: []byte("104857600\n")},
 		}, false, "/sys/fs/cgroup/memory/memory.limit_in_bytes"},
 		{"v1, no limit", fstest.MapFS{
 			"proc/self/cgroup":                           {Data: []byte("4:memory:/\n")},
@@ -496,7 +506,9 @@ func TestLoad_PrefixOfHTTPSourceKeepsQuery(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for plain, name := range map[string]string{"https://a.example/x%20y?z=1": "x%20y?z=1", "https://b.example/x%20y?z=1": "x y"} {
+	for plain, name := range map[string]string{
+		"https://a.example/x%20y?z=1": "x%20y?z=1", "https://b.example/x%20y?z=1": "x y",
+	} {
 		if link, err := c.Links.Image(plain); err != nil || link.Name != name {
 			t.Errorf("%s: %q, %v, want %q", plain, link.Name, err, name)
 		}

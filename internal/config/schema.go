@@ -76,8 +76,9 @@ func sourceSettings(c *Config) []settings.Setting {
 			"https://host/prefix. Repeatable; in the environment separated by commas (write a comma in a URL as " +
 			"%2C). ?originals=yes allows /orig; ?missing=403 is for buckets that answer 403 for missing objects.",
 	}, {
-		Name: "keys", Placeholder: "ID=HEX,...", Secret: true, Value: signingKeys(&c.Keys), Required: "required unless --dev",
-		Help: "Keys of signatures, at least 32 bytes each: the first signs, all verify.",
+		Name: "keys", Placeholder: "ID=HEX,...", Secret: true, Value: signingKeys(&c.Keys),
+		Required: "required unless --dev",
+		Help:     "Keys of signatures, at least 32 bytes each: the first signs, all verify.",
 	}, {
 		Name: "dev", Value: settings.Bool(&c.Dev),
 		Help: "For trying things out: _ is accepted as a signature, both listeners are on 127.0.0.1, and the cache " +
@@ -127,8 +128,9 @@ func resizeSettings(c *Config) []settings.Setting {
 		Help: "Image that wm.NAME draws in the lower right corner, over at most a quarter of the width and height. " +
 			"Read at the start. Repeatable.",
 	}, {
-		Name: "max-original-bytes", Placeholder: "SIZE", Default: "32MiB", Value: settings.Size(&c.Limits.MaxBytes, 1<<10),
-		Help: "Largest original; larger ones are answered with 413.",
+		Name: "max-original-bytes", Placeholder: "SIZE", Default: "32MiB",
+		Value: settings.Size(&c.Limits.MaxBytes, 1<<10),
+		Help:  "Largest original; larger ones are answered with 413.",
 	}, {
 		Name: "max-megapixels", Placeholder: "N", Default: "60", Value: megapixels(&c.Limits.MaxPixels),
 		Help: "Most pixels of an original, in millions; larger ones are answered with 413. Each worker may need 4 " +
@@ -157,7 +159,8 @@ func warmSettings(c *Config) []settings.Setting {
 		Help: "How long to wait for a first request before a variant that was made early counts as wasted. Adaptive " +
 			"warming learns from that.",
 	}, {
-		Name: "profiles", Placeholder: "FILE", DefaultHelp: "feed, avatar and grid", Value: settings.String(&c.ProfilesFile),
+		Name: "profiles", Placeholder: "FILE", DefaultHelp: "feed, avatar and grid",
+		Value: settings.String(&c.ProfilesFile),
 		Help: "A YAML file of named lists of Specs, like feed: [880x.webp, 440x.webp]. It adds to the built-in ones and " +
 			"replaces those of the same name.",
 	}, {
@@ -213,8 +216,9 @@ func timeSettings(c *Config) []settings.Setting {
 		Name: "live-ttl", Placeholder: "TIME", Default: "24h", Value: settings.Duration(&c.LiveTTL, 0, year),
 		Help: "How long a live original is fresh if its origin does not say.",
 	}, {
-		Name: "drain-timeout", Placeholder: "TIME", Default: "25s", Value: settings.Duration(&c.DrainTimeout, 0, time.Hour),
-		Help: "How long requests in flight may take after SIGTERM.",
+		Name: "drain-timeout", Placeholder: "TIME", Default: "25s",
+		Value: settings.Duration(&c.DrainTimeout, 0, time.Hour),
+		Help:  "How long requests in flight may take after SIGTERM.",
 	}}
 }
 
@@ -223,7 +227,8 @@ func logSettings(c *Config) []settings.Setting {
 		Name: "log-level", Placeholder: "LEVEL", Default: "info", Value: settings.Level(&c.LogLevel),
 		Help: "debug, info, warn or error.",
 	}, {
-		Name: "log-format", Placeholder: "FORMAT", Default: "json", Value: settings.Choice(&c.LogFormat, "json", "text"),
+		Name: "log-format", Placeholder: "FORMAT", Default: "json",
+		Value:       settings.Choice(&c.LogFormat, "json", "text"),
 		DefaultHelp: "json; with --dev text", Help: "json or text.",
 	}}
 }

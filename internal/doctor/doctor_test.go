@@ -19,10 +19,18 @@ import (
 // run runs all checks with flags and returns the findings by name.
 func run(t *testing.T, flags ...string) map[string]Finding {
 	t.Helper()
-	cfg, resolved, err := config.Load(config.Input{Input: settings.Input{Flags: programtest.Flags(flags), Environ: []string{
-		"IMAGETIER_DEV=true", "IMAGETIER_LISTEN=127.0.0.1:0", "IMAGETIER_PRIVATE_LISTEN=127.0.0.1:0", "IMAGETIER_CACHE_DIR=" + t.TempDir(),
-		"IMAGETIER_CACHE_DISK_SIZE=16MiB", "IMAGETIER_CACHE_ORIGINALS_SIZE=16MiB", "IMAGETIER_RESIZE_COMMAND=/nowhere/imagetier-resize",
-	}}})
+	cfg, resolved, err := config.Load(config.Input{Input: settings.Input{
+		Flags: programtest.Flags(flags),
+		Environ: []string{
+			"IMAGETIER_DEV=true",
+			"IMAGETIER_LISTEN=127.0.0.1:0",
+			"IMAGETIER_PRIVATE_LISTEN=127.0.0.1:0",
+			"IMAGETIER_CACHE_DIR=" + t.TempDir(),
+			"IMAGETIER_CACHE_DISK_SIZE=16MiB",
+			"IMAGETIER_CACHE_ORIGINALS_SIZE=16MiB",
+			"IMAGETIER_RESIZE_COMMAND=/nowhere/imagetier-resize",
+		},
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,14 +79,22 @@ func TestReport_Worst(t *testing.T) {
 
 func TestSources_RandomName(t *testing.T) {
 	status := http.StatusNotFound
-	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(status) }))
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(status)
+	}))
 	defer origin.Close()
 	dir := t.TempDir()
-	sources := []string{"--source", "dir=dir://" + dir, "--source", "gone=dir://" + dir + "/gone", "--source", "web=" + origin.URL + "/x"}
+	sources := []string{
+		"--source", "dir=dir://" + dir,
+		"--source", "gone=dir://" + dir + "/gone",
+		"--source", "web=" + origin.URL + "/x",
+	}
 	private := append(sources, "--allow-private-origins")
 
 	found := run(t, private...)
-	for what, want := range map[string]Level{"source dir": OK, "source gone": Fault, "source web": OK, "clock against source web": OK} {
+	for what, want := range map[string]Level{
+		"source dir": OK, "source gone": Fault, "source web": OK, "clock against source web": OK,
+	} {
 		if found[what].Level != want {
 			t.Errorf("%s: %+v, want %s", what, found[what], want)
 		}
@@ -89,7 +105,8 @@ func TestSources_RandomName(t *testing.T) {
 	}
 	for code, fix := range map[int]string{200: "404", 403: "404", 500: "network"} {
 		status = code
-		if found = run(t, private...); found["source web"].Level != Fault || !strings.Contains(found["source web"].Fix, fix) {
+		found = run(t, private...)
+		if found["source web"].Level != Fault || !strings.Contains(found["source web"].Fix, fix) {
 			t.Errorf("an origin that answers %d: %+v", code, found["source web"])
 		}
 	}
@@ -137,19 +154,23 @@ func TestAll_CodecsDirectoriesPorts(t *testing.T) {
 	}
 	script(`echo '{"libvips":"8.14.1","loads":["jpeg","png","webp","gif","avif"],"saves":["jpg","png","webp","avif"],"sandbox":["rlimits","landlock"]}'`)
 	found := run(t, "--resize-command", resizer)
-	if found["codecs"].Level != OK || found["sandbox"].Level != OK || !strings.Contains(found["codecs"].Text, "8.14.1") {
+	if found["codecs"].Level != OK || found["sandbox"].Level != OK ||
+		!strings.Contains(found["codecs"].Text, "8.14.1") {
 		t.Errorf("%+v %+v", found["codecs"], found["sandbox"])
 	}
 	script(`echo '{"libvips":"8.14.1","loads":["jpeg","png","webp","gif"],"saves":["jpg","png","webp"],"sandbox":["rlimits"],"missing":["landlock: not supported"]}'`)
 	found = run(t, "--resize-command", resizer)
-	if found["codecs"].Level != Fault || found["sandbox"].Level != Warning || !strings.Contains(found["codecs"].Text, "read avif or write avif") {
+	if found["codecs"].Level != Fault || found["sandbox"].Level != Warning ||
+		!strings.Contains(found["codecs"].Text, "read avif or write avif") {
 		t.Errorf("%+v %+v", found["codecs"], found["sandbox"])
 	}
 	script("echo libvips.so.42: no such file >&2; exit 127")
-	if found = run(t, "--resize-command", resizer); found["codecs"].Level != Fault || !strings.Contains(found["codecs"].Text, "libvips.so.42") {
+	found = run(t, "--resize-command", resizer)
+	if found["codecs"].Level != Fault || !strings.Contains(found["codecs"].Text, "libvips.so.42") {
 		t.Errorf("%+v", found["codecs"])
 	}
-	if found = run(t, "--resize-command", resizer+"-gone"); found["codecs"].Level != Fault || !strings.Contains(found["codecs"].Fix, "make build") {
+	found = run(t, "--resize-command", resizer+"-gone")
+	if found["codecs"].Level != Fault || !strings.Contains(found["codecs"].Fix, "make build") {
 		t.Errorf("%+v", found["codecs"])
 	}
 	if found = run(t, "--cache-dir", resizer+"/cache"); found["cache directory "+resizer+"/cache"].Level != Fault {
@@ -168,7 +189,8 @@ func TestAll_CodecsDirectoriesPorts(t *testing.T) {
 	if found = run(t, "--listen", addr); found["--listen "+addr].Level != Fault {
 		t.Errorf("%+v", found["--listen "+addr])
 	}
-	if found = run(t, "--listen", addr, "--private-listen", private); found["--listen "+addr].Level != OK || found["--private-listen "+private].Level != OK {
+	found = run(t, "--listen", addr, "--private-listen", private)
+	if found["--listen "+addr].Level != OK || found["--private-listen "+private].Level != OK {
 		t.Errorf("%+v", found)
 	}
 	if found = run(t, "--listen", "0.0.0.0:0"); found["settings"].Level != Warning {

@@ -68,8 +68,9 @@ func New(cfg Config) *Node {
 	}
 	return &Node{
 		cfg: cfg, state: cfg.State, id: cfg.State.offsets.Node, kick: make(chan struct{}, 1),
-		begun: make(map[jetstream.Log]bool), goal: make(map[jetstream.Log]uint64), applied: make(map[jetstream.Log]uint64),
-		owed: make(map[sharedstore.Position]Entry), receipts: make(map[string]*pending), moved: make(chan struct{}),
+		begun: make(map[jetstream.Log]bool), goal: make(map[jetstream.Log]uint64),
+		applied: make(map[jetstream.Log]uint64), owed: make(map[sharedstore.Position]Entry),
+		receipts: make(map[string]*pending), moved: make(chan struct{}),
 	}
 }
 

@@ -75,7 +75,9 @@ type Cluster interface {
 	// Append appends to a log. The same id again adds nothing for two minutes.
 	Append(ctx context.Context, l jetstream.Log, subject, id string, data []byte) (number uint64, err error)
 	// AppendAfter appends if last is still the subject's last message; else jetstream.ErrConflict.
-	AppendAfter(ctx context.Context, l jetstream.Log, subject string, last uint64, data []byte) (number uint64, err error)
+	AppendAfter(
+		ctx context.Context, l jetstream.Log, subject string, last uint64, data []byte,
+	) (number uint64, err error)
 	Last(ctx context.Context, l jetstream.Log, subject string) (number uint64, data []byte, err error)
 	State(ctx context.Context, l jetstream.Log) (jetstream.LogState, error)
 	Follow(ctx context.Context, l jetstream.Log, f jetstream.Follower) error

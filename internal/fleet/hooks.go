@@ -60,7 +60,12 @@ func NewHook(cfg HookConfig) (*Hook, error) {
 	for _, d := range []struct {
 		of    *time.Duration
 		value time.Duration
-	}{{&cfg.Wait, 5 * time.Second}, {&cfg.Timeout, 10 * time.Second}, {&cfg.MaxAge, 24 * time.Hour}, {&cfg.FirstPause, time.Second}} {
+	}{
+		{&cfg.Wait, 5 * time.Second},
+		{&cfg.Timeout, 10 * time.Second},
+		{&cfg.MaxAge, 24 * time.Hour},
+		{&cfg.FirstPause, time.Second},
+	} {
 		if *d.of == 0 {
 			*d.of = d.value
 		}
@@ -127,7 +132,8 @@ func (h *Hook) send(ctx context.Context, batch []jetstream.Entry) (done int, aga
 			continue
 		case age > h.cfg.MaxAge:
 			h.cfg.Observe("expired")
-			h.cfg.Log.Error("purge hook given up; the CDN may keep what was purged", "age", age, "source", e.Source, "name", string(e.Name))
+			h.cfg.Log.Error("purge hook given up; the CDN may keep what was purged",
+				"age", age, "source", e.Source, "name", string(e.Name))
 			continue
 		case age < rememberApplied:
 			fresh = append(fresh, e.ID)
@@ -188,6 +194,7 @@ func (h *Hook) failed(ctx context.Context, err error, after time.Duration) time.
 	pause := min(h.cfg.FirstPause<<min(h.failures, 10), 300*h.cfg.FirstPause)
 	h.failures++
 	pause = max(pause/2+rand.N(pause/2+1), min(after, 10*time.Minute))
-	h.cfg.Log.Warn("purge hook failed and is tried again", "url", h.cfg.URL, "failures", h.failures, "after", pause, "err", err)
+	h.cfg.Log.Warn("purge hook failed and is tried again",
+		"url", h.cfg.URL, "failures", h.failures, "after", pause, "err", err)
 	return pause
 }

@@ -93,11 +93,16 @@ func newHook(t *testing.T, url string, change func(*HookConfig)) (s *Hook, count
 	t.Helper()
 	var mu sync.Mutex
 	seen := make(map[string]int)
-	cfg := HookConfig{URL: url, Secrets: []string{secret1, secret2}, Wait: time.Millisecond, Observe: func(outcome string) {
-		mu.Lock()
-		defer mu.Unlock()
-		seen[outcome]++
-	}}
+	cfg := HookConfig{
+		URL:     url,
+		Secrets: []string{secret1, secret2},
+		Wait:    time.Millisecond,
+		Observe: func(outcome string) {
+			mu.Lock()
+			defer mu.Unlock()
+			seen[outcome]++
+		},
+	}
 	if change != nil {
 		change(&cfg)
 	}
@@ -145,12 +150,18 @@ func TestHook_Send_SignsInOrderAndNamesEachOriginalOnce(t *testing.T) {
 		if done, again := s.send(t.Context(), items); done != len(items) || again != 0 {
 			t.Errorf("%d of %d are done, again after %s", done, len(items), again)
 		}
-		want := []string{"image.purged a.jpg b.jpg/640x/v.1/posts/b.jpg.webp", "image.taken_down c.jpg", "image.lifted c.jpg", "image.purged soft d.jpg"}
+		want := []string{
+			"image.purged a.jpg b.jpg/640x/v.1/posts/b.jpg.webp",
+			"image.taken_down c.jpg",
+			"image.lifted c.jpg",
+			"image.purged soft d.jpg",
+		}
 		if got := a.told(); !slices.Equal(got, want) {
 			t.Errorf("told\n%q, want\n%q", got, want)
 		}
 		first := a.payloads[0].Data.Originals[0]
-		if of := (imagecache.Original{Source: "posts", Name: "a.jpg"}); first.Tag != of.CDNTag() || first.Source != "posts" || !a.payloads[0].Timestamp.Equal(now) {
+		of := imagecache.Original{Source: "posts", Name: "a.jpg"}
+		if first.Tag != of.CDNTag() || first.Source != "posts" || !a.payloads[0].Timestamp.Equal(now) {
 			t.Errorf("%+v of %s", first, a.payloads[0].Timestamp)
 		}
 		if got := counts(); !reflect.DeepEqual(got, map[string]int{"sent": 4}) {
@@ -164,7 +175,10 @@ func TestHook_Send_WaitsForTheReceipt(t *testing.T) {
 	s, _ := newHook(t, a.url, func(c *HookConfig) { c.Wait = time.Hour })
 	sent := make(chan int)
 	go func() {
-		done, _ := s.send(t.Context(), []jetstream.Entry{item(t, Entry{Stamp: Stamp{ID: "1"}, Name: []byte("a.jpg")}, time.Now()), item(t, Entry{Stamp: Stamp{ID: "2"}, Name: []byte("b.jpg")}, time.Now())})
+		done, _ := s.send(t.Context(), []jetstream.Entry{
+			item(t, Entry{Stamp: Stamp{ID: "1"}, Name: []byte("a.jpg")}, time.Now()),
+			item(t, Entry{Stamp: Stamp{ID: "2"}, Name: []byte("b.jpg")}, time.Now()),
+		})
 		sent <- done
 	}()
 	s.hear([]byte(`{"entry":"2"}`))
@@ -184,7 +198,11 @@ func TestHook_Send_WaitsForTheReceipt(t *testing.T) {
 	}
 	// A receipt that came before is known, and an old order has had its time.
 	s.hear([]byte(`{"entry":"3"}`))
-	if done, _ := s.send(t.Context(), []jetstream.Entry{item(t, Entry{Stamp: Stamp{ID: "3"}}, time.Now()), item(t, Entry{Stamp: Stamp{ID: "4"}}, time.Now().Add(-2*time.Minute))}); done != 2 {
+	items := []jetstream.Entry{
+		item(t, Entry{Stamp: Stamp{ID: "3"}}, time.Now()),
+		item(t, Entry{Stamp: Stamp{ID: "4"}}, time.Now().Add(-2*time.Minute)),
+	}
+	if done, _ := s.send(t.Context(), items); done != 2 {
 		t.Errorf("%d are done", done)
 	}
 }
@@ -194,8 +212,12 @@ func TestHook_Send_RetriesUnderTheSameID(t *testing.T) {
 		a := newAdapter(t, secret1)
 		a.answer.Store(int64(status))
 		s, counts := newHook(t, a.url, func(c *HookConfig) { c.FirstPause = 8 * time.Second })
-		items := []jetstream.Entry{item(t, Entry{Stamp: Stamp{ID: "1"}, Name: []byte("a.jpg")}, time.Now()), item(t, Entry{Stamp: Stamp{ID: "2"}, Name: []byte("b.jpg"), Kind: KindTakedown}, time.Now())}
-		for _, least := range []time.Duration{7 * time.Second, 8 * time.Second, 16 * time.Second} { // 7 s: it wants them; half of 16 and 32
+		items := []jetstream.Entry{
+			item(t, Entry{Stamp: Stamp{ID: "1"}, Name: []byte("a.jpg")}, time.Now()),
+			item(t, Entry{Stamp: Stamp{ID: "2"}, Name: []byte("b.jpg"), Kind: KindTakedown}, time.Now()),
+		}
+		// 7 s: it wants them; half of 16 and 32
+		for _, least := range []time.Duration{7 * time.Second, 8 * time.Second, 16 * time.Second} {
 			if done, again := s.send(t.Context(), items); done != 0 || again < least || again > 4*least {
 				t.Errorf("%d: %d done, again after %s, want at least %s", status, done, again, least)
 			}
@@ -232,7 +254,8 @@ func TestHook_Send_KeepsWhatWasSentBeforeAFailure(t *testing.T) {
 	t.Cleanup(proxy.Close)
 	s.cfg.URL = proxy.URL
 	done, again := s.send(t.Context(), []jetstream.Entry{
-		item(t, Entry{Stamp: Stamp{ID: "1"}, Name: []byte("a.jpg")}, time.Now()), item(t, Entry{Stamp: Stamp{ID: "2"}, Name: []byte("b.jpg")}, time.Now()),
+		item(t, Entry{Stamp: Stamp{ID: "1"}, Name: []byte("a.jpg")}, time.Now()),
+		item(t, Entry{Stamp: Stamp{ID: "2"}, Name: []byte("b.jpg")}, time.Now()),
 		item(t, Entry{Stamp: Stamp{ID: "3"}, Name: []byte("b.jpg"), Kind: KindTakedown}, time.Now()),
 	})
 	if done != 2 || again == 0 {
@@ -246,7 +269,8 @@ func TestHook_Send_TimesOut(t *testing.T) {
 	defer srv.Close()
 	defer close(hang)
 	s, counts := newHook(t, srv.URL, func(c *HookConfig) { c.Timeout = 20 * time.Millisecond })
-	if done, again := s.send(t.Context(), []jetstream.Entry{item(t, Entry{Stamp: Stamp{ID: "1"}}, time.Now())}); done != 0 || again == 0 {
+	items := []jetstream.Entry{item(t, Entry{Stamp: Stamp{ID: "1"}}, time.Now())}
+	if done, again := s.send(t.Context(), items); done != 0 || again == 0 {
 		t.Errorf("%d done, again after %s", done, again)
 	}
 	if got := counts(); got["failed"] != 1 {
@@ -257,7 +281,9 @@ func TestHook_Send_TimesOut(t *testing.T) {
 func TestHook_Send_GivesUpOldEntries(t *testing.T) {
 	a := newAdapter(t, secret1)
 	s, counts := newHook(t, a.url, nil)
-	items := []jetstream.Entry{item(t, Entry{Stamp: Stamp{ID: "1"}, Name: []byte("old.jpg")}, time.Now().Add(-25*time.Hour))}
+	items := []jetstream.Entry{
+		item(t, Entry{Stamp: Stamp{ID: "1"}, Name: []byte("old.jpg")}, time.Now().Add(-25*time.Hour)),
+	}
 	if done, again := s.send(t.Context(), items); done != 1 || again != 0 {
 		t.Errorf("%d done, again after %s", done, again)
 	}

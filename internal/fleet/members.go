@@ -26,7 +26,9 @@ type list struct {
 }
 
 // after returns a list that was begun after the call.
-func (l *listing) after(ctx context.Context, ask func(context.Context) ([]jetstream.Member, error)) ([]jetstream.Member, error) {
+func (l *listing) after(
+	ctx context.Context, ask func(context.Context) ([]jetstream.Member, error),
+) ([]jetstream.Member, error) {
 	l.mu.Lock()
 	mine := l.next
 	switch {

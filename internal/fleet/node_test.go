@@ -253,8 +253,14 @@ func TestOpenState_Fails_WhenAFileIsUnreadable(t *testing.T) {
 			x.end()
 			spoil(x.fs)
 			_, err := OpenState(t.Context(), StateConfig{
-				Dir: "/cache", FS: x.fs, Empty: func() error { t.Errorf("%s %s: the caches are emptied", name, what); return nil },
-				Peek: func(context.Context) (jetstream.LogState, error) { return w.streams[jetstream.Purges].state(), nil },
+				Dir: "/cache", FS: x.fs,
+				Empty: func() error {
+					t.Errorf("%s %s: the caches are emptied", name, what)
+					return nil
+				},
+				Peek: func(context.Context) (jetstream.LogState, error) {
+					return w.streams[jetstream.Purges].state(), nil
+				},
 			})
 			if err == nil {
 				t.Errorf("%s %s: no error", name, what)
@@ -358,7 +364,10 @@ func TestTagStore_Apply_EndsInTheSameStateInAnyOrder(t *testing.T) {
 	entries := []Entry{
 		{Stamp: at(1), Kind: KindTags, Learn: []learnt{{"post:1", "posts", []byte("a"), true}}},
 		{Stamp: at(2), Kind: KindTags, Forget: "post:1"},
-		{Stamp: at(3), Kind: KindTags, Learn: []learnt{{"post:1", "posts", []byte("a"), false}, {"post:1", "posts", []byte("b"), true}}},
+		{Stamp: at(3), Kind: KindTags, Learn: []learnt{
+			{"post:1", "posts", []byte("a"), false},
+			{"post:1", "posts", []byte("b"), true},
+		}},
 		{Stamp: at(4), Kind: KindTags, End: []string{"post:1"}},
 		{Stamp: at(5), Kind: KindTags, Learn: []learnt{{"post:2", "posts", []byte("c"), false}}},
 		{Stamp: at(6), Kind: KindTags, End: []string{"post:2"}},
@@ -420,7 +429,8 @@ func TestTagStore_Set_BoundsTagsWithoutOriginals(t *testing.T) {
 
 func TestTagStore_Open_ReadsFilesOfBefore(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tags")
-	text := `{"t":"post:1","s":"posts","n":"YQ==","live":true}` + "\n" + `{"t":"post:2","ended":"2026-11-01T00:00:00Z"}` + "\n"
+	text := `{"t":"post:1","s":"posts","n":"YQ==","live":true}` + "\n" +
+		`{"t":"post:2","ended":"2026-11-01T00:00:00Z"}` + "\n"
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -54,12 +54,18 @@ func (n *Node) Run(ctx context.Context) error {
 }
 
 // follow returns a loop that applies the entries of a stream.
-func (n *Node) follow(l jetstream.Log, begin func(jetstream.LogState) (uint64, error), apply func(context.Context, []jetstream.Numbered) error) func(context.Context) error {
+func (n *Node) follow(
+	l jetstream.Log,
+	begin func(jetstream.LogState) (uint64, error),
+	apply func(context.Context, []jetstream.Numbered) error,
+) func(context.Context) error {
 	return func(ctx context.Context) error {
 		return n.cfg.Cluster.Follow(ctx, l, jetstream.Follower{
 			Begin: begin,
 			Apply: func(ctx context.Context, entries []jetstream.Numbered) error {
-				return n.until(ctx, "entries of "+l.String()+" cannot be applied", func(ctx context.Context) error { return apply(ctx, entries) })
+				return n.until(ctx, "entries of "+l.String()+" cannot be applied", func(ctx context.Context) error {
+					return apply(ctx, entries)
+				})
 			},
 		})
 	}

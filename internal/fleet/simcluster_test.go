@@ -112,7 +112,9 @@ func (c *simCluster) Append(_ context.Context, l jetstream.Log, subject, id stri
 	return number, c.acked()
 }
 
-func (c *simCluster) AppendAfter(_ context.Context, l jetstream.Log, subject string, last uint64, data []byte) (uint64, error) {
+func (c *simCluster) AppendAfter(
+	_ context.Context, l jetstream.Log, subject string, last uint64, data []byte,
+) (uint64, error) {
 	if err := c.reach(); err != nil {
 		return 0, err
 	}

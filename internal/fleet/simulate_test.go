@@ -151,15 +151,20 @@ func (w *world) wasAppended(l jetstream.Log, data []byte) {
 	}
 }
 
-var simOriginals = []imagecache.Original{{Source: "posts", Name: "a"}, {Source: "posts", Name: "b"}, {Source: "posts", Name: "c"}}
+var simOriginals = []imagecache.Original{
+	{Source: "posts", Name: "a"},
+	{Source: "posts", Name: "b"},
+	{Source: "posts", Name: "c"},
+}
 
 var simTags = []string{"post:1", "user:1"}
 
 func newWorld(seed uint64, trace func(string, ...any)) *world {
 	w := &world{
 		rng: rand.New(rand.NewPCG(seed, 1)), trace: trace, now: time.Unix(1_800_000_000, 0), faults: true,
-		streams: make(map[jetstream.Log]*simStream), oldReads: make(map[string]simEntry), members: make(map[string]time.Time),
-		version: make(map[imagecache.Original]int), carries: make(map[string]int), appended: make(map[imagecache.Original]int),
+		streams: make(map[jetstream.Log]*simStream), oldReads: make(map[string]simEntry),
+		members: make(map[string]time.Time), version: make(map[imagecache.Original]int),
+		carries: make(map[string]int), appended: make(map[imagecache.Original]int),
 		promised: make(map[imagecache.Original]int), decided: make(map[imagecache.Original]Stamp),
 	}
 	for i, l := range []jetstream.Log{jetstream.Purges, jetstream.Takedowns, jetstream.Tags} {
@@ -179,7 +184,8 @@ func (w *world) addNode() *simNode {
 		w: w, name: fmt.Sprintf("node%d", len(w.nodes)), fs: jsonlogtest.New(), reachable: true,
 		skew:  time.Duration(w.rng.Int64N(int64(10*time.Second))) - 5*time.Second,
 		cache: &simCache{w: w, holds: make(map[imagecache.Original]int), filling: make(map[imagecache.Original]int)},
-		holds: make(map[imagecache.Original]Stamp), purged: make(map[imagecache.Original]int), waived: make(map[imagecache.Original]int),
+		holds: make(map[imagecache.Original]Stamp), purged: make(map[imagecache.Original]int),
+		waived: make(map[imagecache.Original]int),
 	}
 	x.fs.Step = func(op, path string) error {
 		w.step(op, path)
@@ -521,7 +527,8 @@ func (x *simNode) receipt() {
 			continue
 		}
 		if p.entry.decides() && y.registerOf(p.entry.original()).Compare(p.entry.Stamp) < 0 {
-			x.w.fail("%s answers that all nodes have %s %s; %s serves without", x.name, p.entry.Kind, p.entry.Name, y.name)
+			x.w.fail("%s answers that all nodes have %s %s; %s serves without",
+				x.name, p.entry.Kind, p.entry.Name, y.name)
 		}
 	}
 }

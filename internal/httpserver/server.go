@@ -160,7 +160,8 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	err := s.http.Shutdown(drain)
 	if err != nil {
 		_ = s.http.Close()
-		err = fmt.Errorf("drain %s: requests still running after %s were cut off: %w", ln.Addr(), s.cfg.DrainTimeout, err)
+		err = fmt.Errorf("drain %s: requests still running after %s were cut off: %w",
+			ln.Addr(), s.cfg.DrainTimeout, err)
 	}
 	<-ended //nolint:errcheck // http.ErrServerClosed
 	return err

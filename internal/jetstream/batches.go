@@ -116,13 +116,15 @@ func (b *Bus) batcher(ctx context.Context, s *session, l Log, to Batcher) (jetst
 	consumer, err := stream.Consumer(ctx, to.Name)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		cfg := jetstream.ConsumerConfig{
-			Durable: to.Name, AckPolicy: jetstream.AckExplicitPolicy, AckWait: b.cfg.AckWait, MaxDeliver: -1, MaxAckPending: 10 * to.Most,
+			Durable: to.Name, AckPolicy: jetstream.AckExplicitPolicy, AckWait: b.cfg.AckWait,
+			MaxDeliver: -1, MaxAckPending: 10 * to.Most,
 		}
 		if l != Hooks { // other logs: do not replay a week of old entries
 			since := time.Now().Add(-lookBack)
 			cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &since
 		}
-		if consumer, err = stream.CreateConsumer(ctx, cfg); errors.Is(err, jetstream.ErrConsumerExists) { // another node was faster
+		consumer, err = stream.CreateConsumer(ctx, cfg)
+		if errors.Is(err, jetstream.ErrConsumerExists) { // another node was faster
 			consumer, err = stream.Consumer(ctx, to.Name)
 		}
 	}

@@ -83,7 +83,9 @@ func (c Config) withDefaults() Config {
 		c.AckWait = 15 * time.Second
 	}
 	if len(c.Backoff) == 0 {
-		c.Backoff = []time.Duration{2 * time.Second, 10 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute}
+		c.Backoff = []time.Duration{
+			2 * time.Second, 10 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute,
+		}
 	}
 	if c.Attempts == 0 {
 		c.Attempts = 6
@@ -246,7 +248,8 @@ func (b *Bus) open(ctx context.Context, conn *nats.Conn) (*session, error) {
 		return nil, err
 	}
 	for priority := range NumPriorities {
-		if s.consumers[priority], err = s.queue.CreateOrUpdateConsumer(ctx, queueConsumer(b.cfg, priority)); err != nil {
+		cfg := queueConsumer(b.cfg, priority)
+		if s.consumers[priority], err = s.queue.CreateOrUpdateConsumer(ctx, cfg); err != nil {
 			return nil, fmt.Errorf("consumer of priority %d: %w", priority, err)
 		}
 	}
@@ -255,7 +258,9 @@ func (b *Bus) open(ctx context.Context, conn *nats.Conn) (*session, error) {
 
 // stream opens or makes a stream. The embedded server's has our limits; of a cluster's that
 // is there already, an operator may have set others.
-func (b *Bus) stream(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
+func (b *Bus) stream(
+	ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig,
+) (jetstream.Stream, error) {
 	if b.cfg.URL == "" {
 		stream, err := js.CreateOrUpdateStream(ctx, cfg)
 		if err != nil {
@@ -286,7 +291,9 @@ func (b *Bus) stream(ctx context.Context, js jetstream.JetStream, cfg jetstream.
 
 // replicate gives a stream that has too few replicas as many as are configured, and leaves the
 // rest of its configuration to the operator.
-func (b *Bus) replicate(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
+func (b *Bus) replicate(
+	ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig,
+) (jetstream.Stream, error) {
 	had := cfg.Replicas
 	cfg.Replicas = b.cfg.Replicas
 	stream, err := js.UpdateStream(ctx, cfg)

@@ -129,7 +129,8 @@ func TestWhatWasPutHalfIsCompletedAndNothingOfItIsTwice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.putAll(t.Context(), s, digestOf("id"), []Message{{Data: []byte("0")}, {Data: []byte("1")}}); err != nil {
+	some := []Message{{Data: []byte("0")}, {Data: []byte("1")}}
+	if err := b.putAll(t.Context(), s, digestOf("id"), some); err != nil {
 		t.Fatal(err)
 	}
 	put(t, b, "id", 0, "0", "1", "2")
@@ -153,7 +154,9 @@ func TestAFullQueueRefusesAndKeepsWhatItHas(t *testing.T) {
 }
 
 func TestWhatFailsComesAgainAndIsADeadLetterInTheEnd(t *testing.T) {
-	b, _ := run(t, Config{Dir: filepath.Join(t.TempDir(), "queue"), Attempts: 3, Backoff: []time.Duration{time.Millisecond}})
+	b, _ := run(t, Config{
+		Dir: filepath.Join(t.TempDir(), "queue"), Attempts: 3, Backoff: []time.Duration{time.Millisecond},
+	})
 	put(t, b, "id", 1, "x")
 	for attempt := 1; attempt <= 3; attempt++ {
 		d := next(t, b)
@@ -169,7 +172,8 @@ func TestWhatFailsComesAgainAndIsADeadLetterInTheEnd(t *testing.T) {
 	if err != nil || len(letters) != 1 {
 		t.Fatalf("dead letters: %+v, %v", letters, err)
 	}
-	if l := letters[0]; string(l.Data) != "x" || l.Reason != "no luck" || l.Attempts != 3 || l.Priority != 1 || time.Since(l.Queued) > time.Minute {
+	if l := letters[0]; string(l.Data) != "x" || l.Reason != "no luck" || l.Attempts != 3 || l.Priority != 1 ||
+		time.Since(l.Queued) > time.Minute {
 		t.Errorf("dead letter: %+v", l)
 	}
 	if s := stats(t, b); s.Waiting != 0 || s.Dead != 1 {
@@ -212,7 +216,8 @@ func TestWhatKillsItsWorkerIsADeadLetterToo(t *testing.T) {
 		}
 		cancel()
 	}
-	if letters, err := b.Dead(t.Context(), 0, 10); err != nil || len(letters) != 1 || !strings.Contains(letters[0].Reason, "never came back") {
+	letters, err := b.Dead(t.Context(), 0, 10)
+	if err != nil || len(letters) != 1 || !strings.Contains(letters[0].Reason, "never came back") {
 		t.Errorf("%+v, %v", letters, err)
 	}
 }
@@ -264,7 +269,8 @@ func TestADamagedStoreIsSetAsideAndTheStartGoesOn(t *testing.T) {
 			b, stop := run(t, Config{Dir: dir})
 			put(t, b, "id", 0, "lost")
 			stop()
-			err := filepath.WalkDir(filepath.Join(dir, "jetstream"), func(path string, entry os.DirEntry, err error) error {
+			store := filepath.Join(dir, "jetstream")
+			err := filepath.WalkDir(store, func(path string, entry os.DirEntry, err error) error {
 				if err != nil || entry.IsDir() {
 					return err
 				}

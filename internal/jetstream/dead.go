@@ -72,7 +72,8 @@ func (b *Bus) Dead(ctx context.Context, from uint64, limit int) ([]Letter, error
 		return nil, fmt.Errorf("list the dead letters: %w: %w", ErrUnavailable, err)
 	}
 	letters := []Letter{}
-	for id := max(from, info.State.FirstSeq); id <= info.State.LastSeq && len(letters) < limit && info.State.Msgs > 0; id++ {
+	first, last := max(from, info.State.FirstSeq), info.State.LastSeq
+	for id := first; id <= last && len(letters) < limit && info.State.Msgs > 0; id++ {
 		letter, err := read(ctx, s, id)
 		if errors.Is(err, ErrNotFound) {
 			continue

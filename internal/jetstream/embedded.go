@@ -43,7 +43,8 @@ var errDamaged = errors.New("the store is damaged")
 // aside: what waited in it is lost, which the log says, and the start goes on.
 func (b *Bus) embed(ctx context.Context) (*nats.Conn, func(), error) {
 	if deaths := countDeath(b.cfg.Dir); deaths >= maxDeaths {
-		if err := b.setAside(fmt.Errorf("%w: the process has died %d times while opening it", errDamaged, deaths)); err != nil {
+		died := fmt.Errorf("%w: the process has died %d times while opening it", errDamaged, deaths)
+		if err := b.setAside(died); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -142,13 +143,15 @@ func (b *Bus) inspect(ctx context.Context, conn *nats.Conn) error {
 		}
 		info := stream.CachedInfo()
 		if lost := info.State.Lost; lost != nil && len(lost.Msgs) > 0 {
-			b.cfg.Log.Error("the store of the queue is damaged in places: messages are lost", "stream", name, "lost", len(lost.Msgs), "bytes", lost.Bytes)
+			b.cfg.Log.Error("the store of the queue is damaged in places: messages are lost",
+				"stream", name, "lost", len(lost.Msgs), "bytes", lost.Bytes)
 		}
 		if info.State.Msgs == 0 {
 			continue
 		}
 		for _, seq := range []uint64{info.State.FirstSeq, info.State.LastSeq} {
-			if _, err := stream.GetMsg(ctx, seq); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) && ctx.Err() == nil {
+			_, err := stream.GetMsg(ctx, seq)
+			if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) && ctx.Err() == nil {
 				return fmt.Errorf("%w: message %d of %s cannot be read: %w", errDamaged, seq, name, err)
 			}
 		}
@@ -190,7 +193,8 @@ func (b *Bus) setAside(why error) error {
 	if err := os.Rename(b.cfg.Dir, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("set the damaged queue aside: %w", err)
 	}
-	b.cfg.Log.Error("the queue was damaged: it is set aside, and what waited in it is not warmed", "moved_to", to, "err", why)
+	b.cfg.Log.Error("the queue was damaged: it is set aside, and what waited in it is not warmed",
+		"moved_to", to, "err", why)
 	old, err := filepath.Glob(b.cfg.Dir + ".damaged-*")
 	if err != nil {
 		return nil // the directory's name is not a valid glob pattern: all are kept

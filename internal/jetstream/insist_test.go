@@ -41,7 +41,8 @@ func TestWhatIsNotAnsweredIsAskedAgain(t *testing.T) {
 				}
 				return c.answer
 			})
-			if asked != c.asked || time.Since(began) != c.took || !errors.Is(err, c.wrapped) || (err == nil) != (c.wrapped == nil) {
+			if asked != c.asked || time.Since(began) != c.took ||
+				!errors.Is(err, c.wrapped) || (err == nil) != (c.wrapped == nil) {
 				t.Errorf("%s: asked %d times in %v: %v", c.name, asked, time.Since(began), err)
 			}
 		})

@@ -41,13 +41,18 @@ func (l Log) config() jetstream.StreamConfig {
 	}
 	switch l {
 	case Hooks:
-		cfg.Description, cfg.MaxAge, cfg.MaxBytes, cfg.Discard, cfg.Retention = "imagetier: purges for the CDN hook", hookAge, hookBytes, jetstream.DiscardOld, jetstream.WorkQueuePolicy
+		cfg.Description = "imagetier: purges for the CDN hook"
+		cfg.MaxAge, cfg.MaxBytes = hookAge, hookBytes
+		cfg.Discard, cfg.Retention = jetstream.DiscardOld, jetstream.WorkQueuePolicy
 	case Tags:
-		cfg.Description, cfg.MaxBytes, cfg.MaxMsgSize, cfg.Discard = "imagetier: tags of originals", tagBytes, tagMessage, jetstream.DiscardOld
+		cfg.Description = "imagetier: tags of originals"
+		cfg.MaxBytes, cfg.MaxMsgSize, cfg.Discard = tagBytes, tagMessage, jetstream.DiscardOld
 	case Takedowns:
-		cfg.Description, cfg.MaxMsgsPerSubject, cfg.MaxBytes, cfg.Discard = "imagetier: the last word about originals that were taken down", 1, wordBytes, jetstream.DiscardNew
+		cfg.Description = "imagetier: the last word about originals that were taken down"
+		cfg.MaxMsgsPerSubject, cfg.MaxBytes, cfg.Discard = 1, wordBytes, jetstream.DiscardNew
 	default:
-		cfg.Description, cfg.MaxAge, cfg.MaxBytes, cfg.Discard = "imagetier: purges", purgeAge, purgeBytes, jetstream.DiscardOld
+		cfg.Description = "imagetier: purges"
+		cfg.MaxAge, cfg.MaxBytes, cfg.Discard = purgeAge, purgeBytes, jetstream.DiscardOld
 	}
 	return cfg
 }
@@ -59,7 +64,12 @@ type LogState struct {
 }
 
 func stateOf(info *jetstream.StreamInfo) LogState {
-	return LogState{ID: uint64(info.Created.UnixNano()), First: info.State.FirstSeq, Last: info.State.LastSeq, FirstAt: info.State.FirstTime}
+	return LogState{
+		ID:      uint64(info.Created.UnixNano()),
+		First:   info.State.FirstSeq,
+		Last:    info.State.LastSeq,
+		FirstAt: info.State.FirstTime,
+	}
 }
 
 // PeekLog asks a cluster what a log has, over a connection of its own. A log that is not
@@ -133,7 +143,9 @@ var ErrConflict = errors.New("the subject has a newer message")
 // AppendAfter appends an entry if last is still the number of the subject's last message (0:
 // there is none); otherwise the error is ErrConflict. After any other error it may have been
 // appended or not: Last says. It is tried once.
-func (b *Bus) AppendAfter(ctx context.Context, l Log, about string, last uint64, data []byte) (number uint64, err error) {
+func (b *Bus) AppendAfter(
+	ctx context.Context, l Log, about string, last uint64, data []byte,
+) (number uint64, err error) {
 	s, err := b.connected()
 	if err != nil {
 		return 0, err
@@ -143,7 +155,8 @@ func (b *Bus) AppendAfter(ctx context.Context, l Log, about string, last uint64,
 	switch {
 	case err == nil:
 		return ack.Sequence, nil
-	case errors.As(err, &refused) && (refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || refused.ErrorCode == wrongLastSequence):
+	case errors.As(err, &refused) && (refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
+		refused.ErrorCode == wrongLastSequence):
 		return 0, ErrConflict
 	}
 	return 0, fmt.Errorf("%w: append to %s: %w", ErrUnavailable, l.stream, err)
@@ -286,7 +299,8 @@ func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower) error {
 			look, cancel := context.WithTimeout(watching, lookEvery)
 			now, err := s.js.Stream(look, l.stream)
 			cancel()
-			if errors.Is(err, jetstream.ErrStreamNotFound) || err == nil && stateOf(now.CachedInfo()).ID != stateOf(info).ID {
+			if errors.Is(err, jetstream.ErrStreamNotFound) ||
+				err == nil && stateOf(now.CachedInfo()).ID != stateOf(info).ID {
 				lost.Store(true)
 				messages.Stop()
 				return
@@ -329,7 +343,9 @@ func nextEntries(messages jetstream.MessagesContext) (entries []Numbered, err er
 // Share hands each entry of the purges to one node of all that call it, which does what has
 // to be done once. do returns after which pause the entry is to be handed out again, 0 for
 // never. It returns nil when ctx is done.
-func (b *Bus) Share(ctx context.Context, do func(ctx context.Context, data []byte, times int) (again time.Duration)) error {
+func (b *Bus) Share(
+	ctx context.Context, do func(ctx context.Context, data []byte, times int) (again time.Duration),
+) error {
 	for ctx.Err() == nil {
 		s, err := b.wait(ctx)
 		if err != nil {
@@ -354,7 +370,8 @@ func (b *Bus) share(ctx context.Context, s *session, do func(context.Context, []
 		return err
 	}
 	consumer, err := stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
-		Durable: "deleters", AckPolicy: jetstream.AckExplicitPolicy, AckWait: 30 * time.Second, MaxDeliver: -1, MaxAckPending: 20_000,
+		Durable: "deleters", AckPolicy: jetstream.AckExplicitPolicy, AckWait: 30 * time.Second,
+		MaxDeliver: -1, MaxAckPending: 20_000,
 	})
 	if err != nil {
 		return fmt.Errorf("consumer of %s: %w", Purges.stream, err)

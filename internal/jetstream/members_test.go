@@ -79,7 +79,8 @@ func TestBus_Run_DoesNotFallBackToOneReplica(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer end()
-	if _, err := b.open(t.Context(), conn); err == nil || !strings.Contains(err.Error(), "3 replicas (--stream-replicas)") {
+	_, err = b.open(t.Context(), conn)
+	if err == nil || !strings.Contains(err.Error(), "3 replicas (--stream-replicas)") {
 		t.Errorf("%v, want an error that names the setting", err)
 	}
 }

@@ -66,7 +66,8 @@ func (b *Bus) notices(ctx context.Context, s *session, take func(context.Context
 		return err
 	}
 	consumer, err := stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
-		Durable: "notices", AckPolicy: jetstream.AckExplicitPolicy, AckWait: b.cfg.AckWait, MaxDeliver: -1, MaxAckPending: 100,
+		Durable: "notices", AckPolicy: jetstream.AckExplicitPolicy, AckWait: b.cfg.AckWait,
+		MaxDeliver: -1, MaxAckPending: 100,
 	})
 	if err != nil {
 		return fmt.Errorf("consumer of %s: %w", noticeName, err)

@@ -48,7 +48,8 @@ func (b *Bus) Put(ctx context.Context, id string, messages ...Message) (repeated
 	if id == "" {
 		digest = rand.Text() // for the second try below
 	}
-	err = insist(ctx, time.Duration(len(messages))*messageTime, func(ctx context.Context) error { return b.putAll(ctx, s, digest, messages) })
+	limit := time.Duration(len(messages)) * messageTime
+	err = insist(ctx, limit, func(ctx context.Context) error { return b.putAll(ctx, s, digest, messages) })
 	if err != nil {
 		return false, err
 	}
@@ -124,7 +125,11 @@ func (s *session) has(ctx context.Context, id string) (bool, error) {
 func (b *Bus) putAll(ctx context.Context, s *session, digest string, messages []Message) error {
 	acks := make([]jetstream.PubAckFuture, 0, len(messages))
 	for i, m := range messages {
-		msg := &nats.Msg{Subject: subject(min(max(m.Priority, 0), NumPriorities-1)), Data: m.Data, Header: nats.Header{}}
+		msg := &nats.Msg{
+			Subject: subject(min(max(m.Priority, 0), NumPriorities-1)),
+			Data:    m.Data,
+			Header:  nats.Header{},
+		}
 		msg.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("%s.%d", digest, i))
 		ack, err := s.js.PublishMsgAsync(msg)
 		if err != nil {
@@ -162,7 +167,8 @@ func putError(doing string, err error) error {
 		kind = ErrTooLarge
 	case errors.As(err, &api) && api.ErrorCode == 10054:
 		kind = ErrTooLarge
-	case errors.As(err, &api) && (strings.Contains(api.Description, "maximum bytes exceeded") || strings.Contains(api.Description, "maximum messages exceeded")):
+	case errors.As(err, &api) && (strings.Contains(api.Description, "maximum bytes exceeded") ||
+		strings.Contains(api.Description, "maximum messages exceeded")):
 		kind = ErrFull
 	}
 	return fmt.Errorf("%s: %w: %w", doing, kind, err)
@@ -199,7 +205,8 @@ func (b *Bus) Next(ctx context.Context) (*Delivery, error) {
 				d.keepAlive()
 				return d, nil
 			}
-			if err := d.Bury(ctx, "it was handed out "+fmt.Sprint(d.Attempt-1)+" times and never came back"); err != nil {
+			reason := "it was handed out " + fmt.Sprint(d.Attempt-1) + " times and never came back"
+			if err := d.Bury(ctx, reason); err != nil {
 				b.cfg.Log.Warn("cannot bury a message of the queue", "err", err)
 			}
 			continue

@@ -33,7 +33,8 @@ func queueStream(cfg Config) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name: queueName, Subjects: []string{queueSubject + "*"}, Description: "imagetier: what is to be warmed",
 		Retention: jetstream.WorkQueuePolicy, Storage: jetstream.FileStorage, Discard: jetstream.DiscardNew,
-		MaxBytes: cfg.QueueBytes, MaxAge: cfg.QueueAge, MaxMsgSize: maxPayload, Duplicates: min(cfg.Window, cfg.QueueAge),
+		MaxBytes: cfg.QueueBytes, MaxAge: cfg.QueueAge, MaxMsgSize: maxPayload,
+		Duplicates: min(cfg.Window, cfg.QueueAge),
 	}
 }
 
@@ -41,9 +42,11 @@ func queueStream(cfg Config) jetstream.StreamConfig {
 // those whose messages are done and gone.
 func seenStream(cfg Config) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
-		Name: seenName, Subjects: []string{seenSubject + "*"}, Description: "imagetier: ids of events that were accepted",
-		Storage: jetstream.FileStorage, Discard: jetstream.DiscardOld, AllowDirect: true,
-		MaxBytes: seenBytes, MaxAge: cfg.Window, MaxMsgsPerSubject: 1, MaxMsgSize: 1 << 10, Duplicates: min(cfg.Window, time.Minute),
+		Name: seenName, Subjects: []string{seenSubject + "*"},
+		Description: "imagetier: ids of events that were accepted",
+		Storage:     jetstream.FileStorage, Discard: jetstream.DiscardOld, AllowDirect: true,
+		MaxBytes: seenBytes, MaxAge: cfg.Window, MaxMsgsPerSubject: 1, MaxMsgSize: 1 << 10,
+		Duplicates: min(cfg.Window, time.Minute),
 	}
 }
 

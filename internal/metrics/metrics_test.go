@@ -58,17 +58,20 @@ func wantLines(t *testing.T, scrape string, lines ...string) {
 func TestSet_Observe_CountsByStatusCacheAndFormat(t *testing.T) {
 	set, scrape := newSet(t, Config{})
 	for range 3 {
-		set.Observe(
-			Observation{
-				Status:   200,
-				Outcome:  imagecache.Outcome{Detail: imagecache.Memory},
-				Format:   "webp",
-				Duration: 80 * time.Microsecond,
-				Bytes:    1000,
-			},
-		)
+		set.Observe(Observation{
+			Status:   200,
+			Outcome:  imagecache.Outcome{Detail: imagecache.Memory},
+			Format:   "webp",
+			Duration: 80 * time.Microsecond,
+			Bytes:    1000,
+		})
 	}
-	set.Observe(Observation{Status: 403, Outcome: imagecache.Outcome{Detail: imagecache.None}, Format: "none", Duration: time.Second})
+	set.Observe(Observation{
+		Status:   403,
+		Outcome:  imagecache.Outcome{Detail: imagecache.None},
+		Format:   "none",
+		Duration: time.Second,
+	})
 	wantLines(t, scrape(),
 		`imagetier_requests_total{cache="memory",format="webp",status="200"} 3`,
 		`imagetier_requests_total{cache="none",format="none",status="403"} 1`,
@@ -81,7 +84,9 @@ func TestSet_Observe_CountsByStatusCacheAndFormat(t *testing.T) {
 
 func TestSet_Observe_BoundsLabels(t *testing.T) {
 	set, scrape := newSet(t, Config{})
-	set.Observe(Observation{Status: 299, Outcome: imagecache.Outcome{Detail: imagecache.NumDetails + 7}, Format: `x"} 1`})
+	set.Observe(Observation{
+		Status: 299, Outcome: imagecache.Outcome{Detail: imagecache.NumDetails + 7}, Format: `x"} 1`,
+	})
 	wantLines(t, scrape(), `imagetier_requests_total{cache="none",format="other",status="other"} 1`)
 	for status := range 1000 {
 		set.Observe(Observation{Status: status, Format: fmt.Sprint(status)})

@@ -19,9 +19,10 @@ type Observation struct {
 	Ref      imageurl.Ref       // requested from the cache; zero if it was not asked
 	Found    bool               // the cache returned an image
 	Priority resize.Priority    // of the request to the cache
-	Format   string             // jpg png webp avif gif heic jxl (never auto), json, orig, or none if the URL was refused
-	Duration time.Duration      // from the end of the request's headers to the last byte handed to the kernel
-	Bytes    int64              // of the body that were handed to the kernel
+	// Format is jpg png webp avif gif heic jxl (never auto), json, orig, or none if the URL was refused.
+	Format   string
+	Duration time.Duration // from the end of the request's headers to the last byte handed to the kernel
+	Bytes    int64         // of the body that were handed to the kernel
 }
 
 // RequestStats are the requests of one cache label.

@@ -13,18 +13,20 @@ import (
 
 func TestSet_Snapshot_Requests(t *testing.T) {
 	set, _ := newSet(t, Config{})
-	set.Observe(
-		Observation{
-			Status:   200,
-			Outcome:  imagecache.Outcome{Detail: imagecache.Memory},
-			Format:   "webp",
-			Duration: 80 * time.Microsecond,
-			Bytes:    1000,
-		},
-	)
-	set.Observe(
-		Observation{Status: 206, Outcome: imagecache.Outcome{Detail: imagecache.Memory}, Format: "jpg", Duration: 30 * time.Second, Bytes: 500},
-	)
+	set.Observe(Observation{
+		Status:   200,
+		Outcome:  imagecache.Outcome{Detail: imagecache.Memory},
+		Format:   "webp",
+		Duration: 80 * time.Microsecond,
+		Bytes:    1000,
+	})
+	set.Observe(Observation{
+		Status:   206,
+		Outcome:  imagecache.Outcome{Detail: imagecache.Memory},
+		Format:   "jpg",
+		Duration: 30 * time.Second,
+		Bytes:    500,
+	})
 	set.Observe(Observation{Status: 404, Outcome: imagecache.Outcome{Detail: imagecache.Negative}, Format: "jpg"})
 	snap := set.Snapshot()
 

@@ -24,9 +24,9 @@ type configPrintCmd struct {
 
 // Help implements kong.HelpProvider.
 func (c configPrintCmd) Help() string {
-	return fmt.Sprintf(`Prints the settings as a YAML file that --config reads. Required settings may be absent. Secrets are left out; the names of their files are kept.
-
-    %[1]s config print > %[1]s.yaml`, c.program.Name)
+	return fmt.Sprintf("Prints the settings as a YAML file that --config reads. Required settings may be absent. "+
+		"Secrets are left out; the names of their files are kept.\n\n"+
+		"    %[1]s config print > %[1]s.yaml", c.program.Name)
 }
 
 // Run prints.
@@ -53,9 +53,9 @@ type configCheckCmd struct {
 
 // Help implements kong.HelpProvider.
 func (c configCheckCmd) Help() string {
-	return fmt.Sprintf(`Reads the settings and reports everything that is wrong with them at once. Starts nothing. Exits with 2 if there is a fault.
-
-    %[1]s config check --config %[1]s.yaml`, c.program.Name)
+	return fmt.Sprintf("Reads the settings and reports everything that is wrong with them at once. "+
+		"Starts nothing. Exits with 2 if there is a fault.\n\n"+
+		"    %[1]s config check --config %[1]s.yaml", c.program.Name)
 }
 
 // checkResult is what check prints with --json.

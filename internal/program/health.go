@@ -25,10 +25,10 @@ type healthCmd struct {
 
 // Help implements kong.HelpProvider.
 func (c healthCmd) Help() string {
-	return fmt.Sprintf(`Asks the private listener of the program that runs with the same settings. Exits with 0 if it is healthy, 1 if it is not or does not answer, 2 if the settings are wrong.
-
-    HEALTHCHECK CMD ["%[1]s", "health"]
-    %[1]s health --ready --private-listen 127.0.0.1:9081`, c.program.Name)
+	return fmt.Sprintf("Asks the private listener of the program that runs with the same settings. "+
+		"Exits with 0 if it is healthy, 1 if it is not or does not answer, 2 if the settings are wrong.\n\n"+
+		"    HEALTHCHECK CMD [\"%[1]s\", \"health\"]\n"+
+		"    %[1]s health --ready --private-listen 127.0.0.1:9081", c.program.Name)
 }
 
 // healthResult is what health prints with --json.

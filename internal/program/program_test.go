@@ -47,9 +47,18 @@ func app() program.Program {
 	var wait time.Duration
 	schema := &settings.Schema{Prefix: "APP_", Settings: []settings.Setting{
 		{Name: "config", Placeholder: "FILE", Help: "A file.", Value: settings.String(&config)},
-		{Name: "private-listen", Placeholder: "ADDR", Default: "127.0.0.1:1", Help: "An address.", Value: settings.String(&listen)},
-		{Name: "size", Placeholder: "SIZE", Required: "required", Help: "A size of ${x}.", Value: settings.Size(&size, 1)},
-		{Name: "wait", Placeholder: "TIME", Default: "5s", Help: "A time.", Value: settings.Duration(&wait, 0, time.Hour)},
+		{
+			Name: "private-listen", Placeholder: "ADDR", Default: "127.0.0.1:1", Help: "An address.",
+			Value: settings.String(&listen),
+		},
+		{
+			Name: "size", Placeholder: "SIZE", Required: "required", Help: "A size of ${x}.",
+			Value: settings.Size(&size, 1),
+		},
+		{
+			Name: "wait", Placeholder: "TIME", Default: "5s", Help: "A time.",
+			Value: settings.Duration(&wait, 0, time.Hour),
+		},
 		{Name: "token", Placeholder: "TOKEN", Secret: true, Help: "A secret.", Value: settings.String(&token)},
 	}}
 	load := func(in settings.Input, complete bool) (*settings.Resolved, error) {
@@ -63,7 +72,10 @@ func app() program.Program {
 		Name: "app", Description: "Does things.", Schema: schema, Load: load,
 		Commands: &struct {
 			Run runCmd `cmd:"" help:"Run."`
-		}{runCmd{Settings: program.Reads(schema), load: func(in settings.Input) *settings.Resolved { return schema.Resolve(in) }}},
+		}{runCmd{
+			Settings: program.Reads(schema),
+			load:     func(in settings.Input) *settings.Resolved { return schema.Resolve(in) },
+		}},
 	}
 }
 
@@ -110,13 +122,16 @@ func TestProgram_Run_ReportsUnknownFlagsWithAllOtherFaults(t *testing.T) {
 		t.Errorf("exit code %d:\n%s", code, stderr)
 	}
 	// A command without settings reports them too, and an error of the arguments after them.
-	if code, _, stderr := run(t, nil, "version", "--jsn"); code != 2 || !strings.HasPrefix(stderr, "app: --jsn: unknown; the nearest is --json\n") {
+	if code, _, stderr := run(t, nil, "version", "--jsn"); code != 2 ||
+		!strings.HasPrefix(stderr, "app: --jsn: unknown; the nearest is --json\n") {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
-	if code, _, stderr := run(t, nil, "health", "--szie=1", "--timeout=x"); code != 2 || !strings.Contains(stderr, "--szie: ") || !strings.Contains(stderr, "--timeout: ") {
+	if code, _, stderr := run(t, nil, "health", "--szie=1", "--timeout=x"); code != 2 ||
+		!strings.Contains(stderr, "--szie: ") || !strings.Contains(stderr, "--timeout: ") {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
-	if code, _, stderr := run(t, nil, "health", "--size=1GiB"); code != 2 || !strings.Contains(stderr, "--size: this command does not have this flag") {
+	if code, _, stderr := run(t, nil, "health", "--size=1GiB"); code != 2 ||
+		!strings.Contains(stderr, "--size: this command does not have this flag") {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 }
@@ -131,14 +146,16 @@ func TestProgram_Run_HelpMarksRequiredFlagsAndExplainsUnits(t *testing.T) {
 			t.Errorf("%q is not in\n%s", want, help)
 		}
 	}
-	if _, help, _ := run(t, nil, "help", "version"); strings.Contains(help, "Units:") || !strings.Contains(help, "Print the version.") {
+	if _, help, _ := run(t, nil, "help", "version"); strings.Contains(help, "Units:") ||
+		!strings.Contains(help, "Print the version.") {
 		t.Errorf("help version:\n%s", help)
 	}
 }
 
 func TestProgram_Run_Version(t *testing.T) {
 	for _, spelling := range []string{"version", "--version"} {
-		if code, stdout, _ := run(t, nil, spelling); code != 0 || !strings.HasPrefix(stdout, "app ") || !strings.Contains(stdout, ", go1.") {
+		code, stdout, _ := run(t, nil, spelling)
+		if code != 0 || !strings.HasPrefix(stdout, "app ") || !strings.Contains(stdout, ", go1.") {
 			t.Errorf("%s: exit code %d: %s", spelling, code, stdout)
 		}
 	}
@@ -148,7 +165,9 @@ func TestProgram_Run_Version(t *testing.T) {
 }
 
 func TestProgram_Run_Completion(t *testing.T) {
-	for shell, want := range map[string]string{"bash": "complete -o", "zsh": "bashcompinit", "fish": "function __app_complete"} {
+	for shell, want := range map[string]string{
+		"bash": "complete -o", "zsh": "bashcompinit", "fish": "function __app_complete",
+	} {
 		if code, stdout, stderr := run(t, nil, "completion", shell); code != 0 || !strings.Contains(stdout, want) {
 			t.Errorf("%s: exit code %d: %s%s", shell, code, stdout, stderr)
 		}
@@ -186,7 +205,8 @@ func TestProgram_Run_HealthReportsAnswer(t *testing.T) {
 		t.Errorf("exit code %d: %q %q", code, stdout, stderr)
 	}
 	code, stdout, _ := run(t, environ, "health", "--ready", "--json")
-	if want := `{"url":"` + server.URL + `/readyz","well":false,"status":503,`; code != 1 || !strings.HasPrefix(stdout, want) {
+	want = `{"url":"` + server.URL + `/readyz","well":false,"status":503,`
+	if code != 1 || !strings.HasPrefix(stdout, want) {
 		t.Errorf("exit code %d: %s", code, stdout)
 	}
 	ready = http.StatusOK
@@ -206,7 +226,8 @@ func TestProgram_Run_HealthTimesOut(t *testing.T) {
 		close(ended)
 	}))
 	defer server.Close()
-	code, _, stderr := run(t, nil, "health", "--timeout=30ms", "--private-listen="+strings.TrimPrefix(server.URL, "http://"))
+	addr := strings.TrimPrefix(server.URL, "http://")
+	code, _, stderr := run(t, nil, "health", "--timeout=30ms", "--private-listen="+addr)
 	<-ended
 	if code != 1 || !strings.Contains(stderr, "deadline") {
 		t.Errorf("exit code %d: %s", code, stderr)

@@ -95,7 +95,8 @@ func newStory(t *testing.T) *story {
 		NegativeTTL: 10 * time.Second, Now: s.clock,
 	})
 	s.tier = httptest.NewServer(images.New(images.Config{
-		Signer: signer, Cache: s.cache, Now: s.clock, Catalog: httpapi.Catalog{Sources: map[string]httpapi.Source{"web": {Originals: true}}},
+		Signer: signer, Cache: s.cache, Now: s.clock,
+		Catalog: httpapi.Catalog{Sources: map[string]httpapi.Source{"web": {Originals: true}}},
 	}))
 	t.Cleanup(s.tier.Close)
 	return s
@@ -122,7 +123,8 @@ func (s *story) tell(lines []string) {
 		case verb == "until":
 			s.until(rest)
 		case verb == "purge":
-			if _, err := s.cache.Purge(s.t.Context(), imagecache.Target{Original: imagecache.Original{Source: "web", Name: "a.png"}}); err != nil {
+			target := imagecache.Target{Original: imagecache.Original{Source: "web", Name: "a.png"}}
+			if _, err := s.cache.Purge(s.t.Context(), target); err != nil {
 				s.t.Fatal(err)
 			}
 		case verb[0] == '+':
@@ -348,7 +350,9 @@ func (o *scripted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer o.mu.Unlock()
 	o.asked++
 	byTag, byDate := r.Header.Get("If-None-Match"), r.Header.Get("If-Modified-Since")
-	o.sent = map[[2]bool]string{{true, true}: "both", {true, false}: "etag", {false, true}: "date", {}: "none"}[[2]bool{byTag != "", byDate != ""}]
+	o.sent = map[[2]bool]string{
+		{true, true}: "both", {true, false}: "etag", {false, true}: "date", {}: "none",
+	}[[2]bool{byTag != "", byDate != ""}]
 	all := http.Header{}
 	o.write(all, o.headers)
 	holds := byTag != "" && byTag == all.Get("ETag") ||

@@ -140,7 +140,8 @@ func (s *Server) onClose(f func() error) { s.closers = append(s.closers, f) }
 
 func (s *Server) openTelemetry(ctx context.Context) (err error) {
 	s.telemetry, err = telemetry.Open(ctx, telemetry.Config{
-		Program: "imagetier", Version: s.cfg.Build.Version, Format: s.cfg.LogFormat, Level: s.cfg.LogLevel, Secrets: s.cfg.Secrets,
+		Program: "imagetier", Version: s.cfg.Build.Version,
+		Format: s.cfg.LogFormat, Level: s.cfg.LogLevel, Secrets: s.cfg.Secrets,
 	})
 	if err != nil {
 		return err
@@ -152,7 +153,8 @@ func (s *Server) openTelemetry(ctx context.Context) (err error) {
 	})
 	s.log = s.telemetry.Log
 	s.metrics = metrics.New(metrics.Config{
-		Registerer: s.telemetry.Registry, Version: s.cfg.Build.Version, Revision: s.cfg.Build.Commit, Tracer: s.telemetry.Tracer,
+		Registerer: s.telemetry.Registry, Tracer: s.telemetry.Tracer,
+		Version: s.cfg.Build.Version, Revision: s.cfg.Build.Commit,
 	})
 	// Within the memory limit, a garbage collection at 5 times the live heap instead of
 	// twice saves most collections of a tier whose memory tier is small.
@@ -241,7 +243,8 @@ func (s *Server) openFleet(context.Context) (err error) {
 		return err
 	}
 	local := s.metrics.Cache(s.local)
-	s.fleet, err = openFleet(s.cfg.Config, fleet.Config{State: s.state, Cache: local, Log: s.log}, s.bus, s.tiers, s.metrics)
+	own := fleet.Config{State: s.state, Cache: local, Log: s.log}
+	s.fleet, err = openFleet(s.cfg.Config, own, s.bus, s.tiers, s.metrics)
 	s.cache = replicatedCache{local, s.fleet}
 	return err
 }
@@ -265,9 +268,11 @@ func (s *Server) openPrefetch(context.Context) (err error) {
 		return err
 	}
 	s.prefetch, err = service.New(service.Config{
-		Cache: s.cache, Sources: s.sources.Guarded, Bus: s.bus, Tags: replicatedTags{s.fleet}, Metrics: s.metrics, Log: s.log,
-		Dir: s.cfg.CacheDir, Links: s.cfg.Links, Profiles: s.cfg.Profiles, Buckets: bucketsOf(s.cfg.Config),
-		WebhookSecrets: s.cfg.WebhookSecrets, Dev: s.cfg.Dev, Mode: mode, WastedAfter: s.cfg.WastedAfter, Workers: s.cfg.Workers,
+		Cache: s.cache, Sources: s.sources.Guarded, Bus: s.bus, Tags: replicatedTags{s.fleet},
+		Metrics: s.metrics, Log: s.log, Dir: s.cfg.CacheDir, Links: s.cfg.Links,
+		Profiles: s.cfg.Profiles, Buckets: bucketsOf(s.cfg.Config),
+		WebhookSecrets: s.cfg.WebhookSecrets, Dev: s.cfg.Dev,
+		Mode: mode, WastedAfter: s.cfg.WastedAfter, Workers: s.cfg.Workers,
 		Balancer: s.cfg.Balancer, Signer: s.signer, BalancerTimeout: 2 * fillTimeout(s.cfg.Config),
 	})
 	if err != nil {

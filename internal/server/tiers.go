@@ -36,7 +36,8 @@ func openTiers(cfg config.Config, log *slog.Logger, set *metrics.Set) (*tiers, e
 	if t.disk, err = t.open("disk", filepath.Join(cfg.CacheDir, "variants"), cfg.DiskSize, log, set); err != nil {
 		return nil, err
 	}
-	if t.originals, err = t.open("originals", filepath.Join(cfg.CacheDir, "originals"), cfg.OriginalsSize, log, set); err != nil {
+	dir := filepath.Join(cfg.CacheDir, "originals")
+	if t.originals, err = t.open("originals", dir, cfg.OriginalsSize, log, set); err != nil {
 		return nil, errors.Join(err, t.close())
 	}
 	return t, nil
@@ -55,20 +56,20 @@ func (t *tiers) share(
 		return nil
 	}
 	at := cfg.Derived.URL
-	store, err := s3store.New(
-		ctx,
-		s3store.Config{
-			Bucket:    at.Bucket,
-			Prefix:    at.Prefix,
-			Region:    at.Region,
-			Endpoint:  at.Endpoint,
-			PathStyle: at.PathStyle,
-		},
-	)
+	store, err := s3store.New(ctx, s3store.Config{
+		Bucket:    at.Bucket,
+		Prefix:    at.Prefix,
+		Region:    at.Region,
+		Endpoint:  at.Endpoint,
+		PathStyle: at.PathStyle,
+	})
 	if err != nil {
 		return err
 	}
-	if t.shared, err = sharedstore.New(sharedstore.Config{Store: store, Fleet: fleet, Log: log.With("tier", "derived")}); err != nil {
+	t.shared, err = sharedstore.New(sharedstore.Config{
+		Store: store, Fleet: fleet, Log: log.With("tier", "derived"),
+	})
+	if err != nil {
 		return err
 	}
 	t.derived = set.Tier("derived", t.shared, derivedStats(t.shared))

@@ -80,7 +80,8 @@ func Open(ctx context.Context, cfg config.Config, u sourceurl.Source) (origin.So
 		})
 	default:
 		return weborigin.New(weborigin.Config{
-			Base: u.Base, RedirectHosts: u.RedirectHosts, AllowPrivate: cfg.AllowPrivateOrigins, MaxHeuristic: cfg.LiveTTL,
+			Base: u.Base, RedirectHosts: u.RedirectHosts,
+			AllowPrivate: cfg.AllowPrivateOrigins, MaxHeuristic: cfg.LiveTTL,
 		})
 	}
 }

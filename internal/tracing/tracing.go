@@ -66,7 +66,10 @@ func NewProvider(ctx context.Context, program, version string, log *slog.Logger)
 		return nil, fmt.Errorf("make the trace exporter: %w", err)
 	}
 	about, err := resource.New(ctx,
-		resource.WithAttributes(attribute.String("service.name", program), attribute.String("service.version", version)),
+		resource.WithAttributes(
+			attribute.String("service.name", program),
+			attribute.String("service.version", version),
+		),
 		resource.WithTelemetrySDK(),
 		resource.WithFromEnv(), // OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES: they override
 	)

@@ -113,7 +113,9 @@ func TestBreaker_CountedFailures(t *testing.T) {
 		want circuit.State
 	}{
 		{"good", works, circuit.Closed},
-		{"in memory", func(context.Context) (*origin.Object, error) { return origin.NewWhole(nil), nil }, circuit.Closed},
+		{"in memory", func(context.Context) (*origin.Object, error) {
+			return origin.NewWhole(nil), nil
+		}, circuit.Closed},
 		{"not found", fails(origin.ErrNotFound), circuit.Closed},
 		{"changed", fails(origin.ErrChanged), circuit.Closed},
 		{"not modified", fails(&origin.NotModified{}), circuit.Closed},

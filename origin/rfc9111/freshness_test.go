@@ -200,7 +200,8 @@ func TestFreshness_Age(t *testing.T) {
 	}{
 		{[]string{date}, 3 * time.Second, 3 * time.Second},
 		{[]string{date, "Age: 30"}, 3 * time.Second, 33 * time.Second},
-		{[]string{"Date: Sun, 22 Nov 2026 09:59:00 GMT"}, 3 * time.Second, time.Minute}, // apparent_age includes the delay
+		// apparent_age includes the delay
+		{[]string{"Date: Sun, 22 Nov 2026 09:59:00 GMT"}, 3 * time.Second, time.Minute},
 		{[]string{"Date: Sun, 22 Nov 2026 09:59:00 GMT", "Age: 58"}, 3 * time.Second, 61 * time.Second},
 		{[]string{date}, -time.Hour, 0}, // the clock was set back meanwhile
 	} {

@@ -69,10 +69,14 @@ func TestSource_Conformance(t *testing.T) {
 					server.Bucket(t, bucket, versions)
 					o := origintest.Origin{
 						Source: newSource(t, onServer(server, bucket, prefix)),
-						Put:    func(t testing.TB, name string, body []byte) { server.Put(t, bucket, prefix+name, body) },
+						Put: func(t testing.TB, name string, body []byte) {
+							server.Put(t, bucket, prefix+name, body)
+						},
 						Delete: func(t testing.TB, name string) { server.Delete(t, bucket, prefix+name) },
-						Date:   func(t testing.TB, name string, modified time.Time) { server.Date(t, bucket, prefix+name, modified) },
-						Names:  origintest.OddNames(),
+						Date: func(t testing.TB, name string, modified time.Time) {
+							server.Date(t, bucket, prefix+name, modified)
+						},
+						Names: origintest.OddNames(),
 						BadNames: []string{
 							"../a",
 							"a/../b",
@@ -277,8 +281,14 @@ func TestSource_Open_ErrorCodes(t *testing.T) {
 		{status: 206, code: "", want: origin.ErrUnavailable},
 		{status: 204, code: "", want: origin.ErrUnavailable},
 		{status: 304, code: "", want: origin.ErrUnavailable}, // unconditional request
-		{status: 304, cond: origin.Cond{NoneMatch: `"x"`}, headers: []string{"ETag", `"y"`}, want: origin.ErrUnavailable},
-		{status: 304, cond: origin.Cond{NoneMatch: `"x"`}, headers: []string{"ETag", `"x"`}, want: origin.ErrNotModified},
+		{
+			status: 304, cond: origin.Cond{NoneMatch: `"x"`}, headers: []string{"ETag", `"y"`},
+			want: origin.ErrUnavailable,
+		},
+		{
+			status: 304, cond: origin.Cond{NoneMatch: `"x"`}, headers: []string{"ETag", `"x"`},
+			want: origin.ErrNotModified,
+		},
 		{status: 304, cond: origin.Cond{ModifiedSince: time.Now()}, want: origin.ErrNotModified},
 	} {
 		src, requests := sourceOf(
@@ -437,7 +447,8 @@ func TestNew_BadConfig(t *testing.T) {
 			t.Errorf("%+v: no error", cfg)
 		}
 	}
-	if _, err := s3origin.New(t.Context(), s3origin.Config{Bucket: "posts", Endpoint: "http://127.0.0.1:1"}); err != nil {
+	config := s3origin.Config{Bucket: "posts", Endpoint: "http://127.0.0.1:1"}
+	if _, err := s3origin.New(t.Context(), config); err != nil {
 		t.Errorf("an endpoint needs no region: %v", err)
 	}
 }

@@ -82,7 +82,10 @@ func TestRefuseInternal(t *testing.T) {
 			t.Errorf("%s %s: %v", c.network, c.address, err)
 		}
 	}
-	for _, c := range []struct{ network, address string }{{"tcp4", "8.8.8.8:80"}, {"tcp6", "[2606:4700:4700::1111]:443"}} {
+	for _, c := range []struct{ network, address string }{
+		{"tcp4", "8.8.8.8:80"},
+		{"tcp6", "[2606:4700:4700::1111]:443"},
+	} {
 		if err := refuseInternal(t.Context(), c.network, c.address, nil); err != nil {
 			t.Errorf("%s %s: %v", c.network, c.address, err)
 		}

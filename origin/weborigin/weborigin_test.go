@@ -100,7 +100,9 @@ func TestSource_Conformance(t *testing.T) {
 						o.modified = modified
 						fake.originals["/base/"+name] = o
 					},
-					PutWeak:  func(t testing.TB, name string, body []byte) { fake.put("/base/"+name, body, `W/"weak"`) },
+					PutWeak: func(t testing.TB, name string, body []byte) {
+						fake.put("/base/"+name, body, `W/"weak"`)
+					},
 					PutBare:  func(t testing.TB, name string, body []byte) { fake.put("/base/"+name, body, "") },
 					Names:    goodNames,
 					BadNames: badNames,

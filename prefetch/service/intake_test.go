@@ -15,7 +15,10 @@ import (
 
 func TestQueueError(t *testing.T) {
 	for from, to := range map[error]error{
-		jetstream.ErrFull: ErrQueueFull, jetstream.ErrTooLarge: ErrTooLarge, jetstream.ErrUnavailable: ErrUnavailable, errors.New("EIO"): ErrUnavailable,
+		jetstream.ErrFull:        ErrQueueFull,
+		jetstream.ErrTooLarge:    ErrTooLarge,
+		jetstream.ErrUnavailable: ErrUnavailable,
+		errors.New("EIO"):        ErrUnavailable,
 	} {
 		if err := queueError(fmt.Errorf("put: %w", from)); !errors.Is(err, to) || !errors.Is(err, from) {
 			t.Errorf("%v becomes %v, want %v", from, err, to)

@@ -31,7 +31,10 @@ func TestService_Requested_CountsUsed(t *testing.T) {
 		"no balancer":              {nil, made, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &Service{balancer: c.balancer, watch: warmer.NewWatch(warmer.WatchConfig{Profiles: profiles, For: time.Hour})}
+			s := &Service{
+				balancer: c.balancer,
+				watch:    warmer.NewWatch(warmer.WatchConfig{Profiles: profiles, For: time.Hour}),
+			}
 			s.Requested(ref, c.out, resize.PriorityWarm)
 			s.Requested(ref, hit, resize.PriorityLive)
 			if used, _ := s.watch.Counts(); used != c.used {

@@ -14,8 +14,10 @@ import (
 
 // Job is what lies in the queue: what is to be purged, and then what is to be warmed.
 type Job struct {
-	Gone   []string  `json:"gone,omitempty"`  // tags: all originals that bear one are purged, and the tag is forgotten
-	Stale  []string  `json:"stale,omitempty"` // tags: the originals that bear one and are asked for as what is live are purged
+	// Gone are tags: all originals that bear one are purged, and the tag is forgotten.
+	Gone []string `json:"gone,omitempty"`
+	// Stale are tags: the originals that bear one and are asked for as what is live are purged.
+	Stale  []string  `json:"stale,omitempty"`
 	Purges []Purge   `json:"purge,omitempty"`
 	Warms  []Warm    `json:"warm,omitempty"`
 	Refs   []RefText `json:"refs,omitempty"` // variants that are warmed as they are

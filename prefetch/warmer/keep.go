@@ -129,7 +129,8 @@ func (k *kept) check() error {
 		for reach, s := range p.By {
 			for spec, share := range s.Asked {
 				if s.Seen <= 0 || share < 0 || share > 1 {
-					return fmt.Errorf("profile %s, %s: a share of %v of %d images for %s", name, reach, share, s.Seen, spec)
+					return fmt.Errorf("profile %s, %s: a share of %v of %d images for %s",
+						name, reach, share, s.Seen, spec)
 				}
 			}
 		}

@@ -237,7 +237,10 @@ func TestBeforeAnyWatchHasEndedRequestsTellWhatIsWanted(t *testing.T) {
 }
 
 func TestAnAudienceIsOfAReachByItsDigits(t *testing.T) {
-	for audience, want := range map[int]Reach{-1: Unsaid, 0: Unsaid, 1: fewest, 9: fewest, 10: fewest + 1, 999: fewest + 2, 1000: fewest + 3, 5_000_000: fewest + 6, 1 << 40: fewest + 6} {
+	for audience, want := range map[int]Reach{
+		-1: Unsaid, 0: Unsaid, 1: fewest, 9: fewest, 10: fewest + 1, 999: fewest + 2, 1000: fewest + 3,
+		5_000_000: fewest + 6, 1 << 40: fewest + 6,
+	} {
 		if got := ReachOf(audience); got != want {
 			t.Errorf("%d: %d, want %d", audience, got, want)
 		}
@@ -413,10 +416,20 @@ func TestWhatBecomesOfAJobThatFails(t *testing.T) {
 		set  func(*bench)
 		want string
 	}{
-		"a purge fails: nothing is warmed": {Job{Purges: []Purge{{"posts", []byte("a")}}, Warms: []Warm{{Profile: "two"}}}, func(b *bench) { b.purge = errors.New("disk") }, "purge a, again after 0s: purge: disk, again"},
-		"no original yet":                  {nil, func(b *bench) { b.err = map[string]error{"100x.webp": origin.ErrNotFound} }, "again after 0s: …, again"},
-		"an origin that wants to be left":  {nil, func(b *bench) { b.err = map[string]error{"100x.webp": &origin.Busy{RetryAfter: time.Minute}} }, "again after 1m0s: …, again"},
-		"too often":                        {nil, func(b *bench) { b.attempt, b.err = 6, map[string]error{"100x.webp": origin.ErrUnavailable} }, "again after 0s: …, dead"},
+		"a purge fails: nothing is warmed": {
+			Job{Purges: []Purge{{"posts", []byte("a")}}, Warms: []Warm{{Profile: "two"}}},
+			func(b *bench) { b.purge = errors.New("disk") },
+			"purge a, again after 0s: purge: disk, again",
+		},
+		"no original yet": {nil, func(b *bench) {
+			b.err = map[string]error{"100x.webp": origin.ErrNotFound}
+		}, "again after 0s: …, again"},
+		"an origin that wants to be left": {nil, func(b *bench) {
+			b.err = map[string]error{"100x.webp": &origin.Busy{RetryAfter: time.Minute}}
+		}, "again after 1m0s: …, again"},
+		"too often": {nil, func(b *bench) {
+			b.attempt, b.err = 6, map[string]error{"100x.webp": origin.ErrUnavailable}
+		}, "again after 0s: …, dead"},
 		"a broken original": {nil, func(b *bench) {
 			b.err = map[string]error{"100x.webp": resize.ErrCorrupt, "200x.webp": resize.ErrCorrupt}
 		}, "dead, bury: …"},
@@ -426,10 +439,12 @@ func TestWhatBecomesOfAJobThatFails(t *testing.T) {
 		"taken down": {nil, func(b *bench) {
 			b.err = map[string]error{"100x.webp": imagecache.ErrTakenDown, "200x.webp": imagecache.ErrTakenDown}
 		}, "ok, done"},
-		"busy, and then not": {nil, func(b *bench) { b.err = map[string]error{"100x.webp": resize.ErrBusy} }, "ok, done"},
-		"deleted since":      {nil, func(b *bench) { b.ended = map[string]bool{"post:p1": true} }, "skipped, done"},
-		"unreadable":         {"{", nil, "invalid, bury: not a job: …"},
-		"no such profile":    {Job{Warms: []Warm{{Image: image(t, "a"), Profile: "none"}}}, nil, "dead, bury: …"},
+		"busy, and then not": {nil, func(b *bench) {
+			b.err = map[string]error{"100x.webp": resize.ErrBusy}
+		}, "ok, done"},
+		"deleted since":   {nil, func(b *bench) { b.ended = map[string]bool{"post:p1": true} }, "skipped, done"},
+		"unreadable":      {"{", nil, "invalid, bury: not a job: …"},
+		"no such profile": {Job{Warms: []Warm{{Image: image(t, "a"), Profile: "none"}}}, nil, "dead, bury: …"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			b := &bench{}
@@ -491,7 +506,8 @@ func TestAJobThatHasNoRoomIsSplitAndGoesBackInTheEnd(t *testing.T) {
 func TestWhatIsDeletedWhileItIsMadeIsPurgedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bench{ended: map[string]bool{}, onMake: func(b *bench) { b.ended["post:p1"] = true }}
-		if did := b.work(t, Job{Warms: []Warm{{Image: image(t, "a"), Profile: "two", Tags: []string{"post:p1"}}}}); did != "purge a, ok, done" {
+		did := b.work(t, Job{Warms: []Warm{{Image: image(t, "a"), Profile: "two", Tags: []string{"post:p1"}}}})
+		if did != "purge a, ok, done" {
 			t.Error(did)
 		}
 	})
@@ -604,18 +620,13 @@ func TestWhatEventsComeTo(t *testing.T) {
 		t.Errorf("user.updated: %+v", jobs)
 	}
 	for i, reach := range []Reach{ReachOf(5), ReachOf(LargeAudience)} {
-		if _, jobs := plan(t, events.Event{Type: events.PostPublished, Profile: "feed", Posts: posts[6+i : 7+i]}); jobs[0].Warms[0].Reach != reach ||
-			jobs[0].Warms[1].Reach != reach {
-			t.Errorf(
-				"a post and its author have reaches %d and %d, want %d",
-				jobs[0].Warms[0].Reach,
-				jobs[0].Warms[1].Reach,
-				reach,
-			)
+		_, jobs := plan(t, events.Event{Type: events.PostPublished, Profile: "feed", Posts: posts[6+i : 7+i]})
+		if got := jobs[0].Warms; got[0].Reach != reach || got[1].Reach != reach {
+			t.Errorf("a post and its author have reaches %d and %d, want %d", got[0].Reach, got[1].Reach, reach)
 		}
 	}
-	if p, jobs := plan(t, events.Event{Type: events.FeedPage, Profile: "feed", Posts: posts[:1]}); p.Messages[0].Priority != Third ||
-		jobs[0].Warms[0].Reach != OnPage {
+	p, jobs = plan(t, events.Event{Type: events.FeedPage, Profile: "feed", Posts: posts[:1]})
+	if p.Messages[0].Priority != Third || jobs[0].Warms[0].Reach != OnPage {
 		t.Errorf("feed.page has priority %d, reach %d", p.Messages[0].Priority, jobs[0].Warms[0].Reach)
 	}
 }

@@ -372,7 +372,10 @@ func sizeOfRound(round, all int) int {
 
 // lasting reports whether a retry cannot cure the error, because it is about the original itself.
 func lasting(err error) bool {
-	for _, kind := range []error{resize.ErrCorrupt, resize.ErrUnsupported, resize.ErrTooLarge, resize.ErrSpec, origin.ErrTooLarge, origin.ErrName, imagecache.ErrTakenDown} {
+	for _, kind := range []error{
+		resize.ErrCorrupt, resize.ErrUnsupported, resize.ErrTooLarge, resize.ErrSpec,
+		origin.ErrTooLarge, origin.ErrName, imagecache.ErrTakenDown,
+	} {
 		if errors.Is(err, kind) {
 			return true
 		}

@@ -41,16 +41,19 @@ func animations(t *testing.T, r resize.Resizer) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if back.LoopCount != loops || !slices.Equal(back.Delay, filmDelays) || back.Config.Width != 40 || back.Config.Height != 30 {
-			t.Errorf("loop %d, delays %v, %dx%d; want %d, %v, 40x30", back.LoopCount, back.Delay, back.Config.Width, back.Config.Height, loops, filmDelays)
+		if back.LoopCount != loops || !slices.Equal(back.Delay, filmDelays) ||
+			back.Config.Width != 40 || back.Config.Height != 30 {
+			t.Errorf("loop %d, delays %v, %dx%d; want %d, %v, 40x30",
+				back.LoopCount, back.Delay, back.Config.Width, back.Config.Height, loops, filmDelays)
 		}
 		for n, m := range shown(back) {
 			want := filmColour(n)
 			if got := color.NRGBAModel.Convert(m.At(20, 2)).(color.NRGBA); far(got, want) > 12 {
 				t.Errorf("frame %d is %v, want %v", n, got, want)
 			}
-			if got := color.NRGBAModel.Convert(m.At(20, 28)).(color.NRGBA); far(got, color.NRGBA{255, 255, 255, 255}) > 12 {
-				t.Errorf("below frame %d lies %v: it is mixed with the next", n, got)
+			below := color.NRGBAModel.Convert(m.At(20, 28)).(color.NRGBA)
+			if far(below, color.NRGBA{255, 255, 255, 255}) > 12 {
+				t.Errorf("below frame %d lies %v: it is mixed with the next", n, below)
 			}
 		}
 	}
@@ -76,13 +79,15 @@ func animations(t *testing.T, r resize.Resizer) {
 	}
 	for _, name := range []string{"40x-still.webp", "40x-still.gif", "40x.png", "40x.avif"} {
 		img := one(t, r, original, name)
-		if h, err := resize.ReadHeader(img.Body); err != nil || h.Frames != 1 || h.Animated && img.Format != resize.AVIF {
+		if h, err := resize.ReadHeader(img.Body); err != nil || h.Frames != 1 ||
+			h.Animated && img.Format != resize.AVIF {
 			t.Errorf("%s: %+v, %v", name, h, err)
 		}
 	}
 	// Still and moving at once are what they are alone.
 	images, err := r.Resize(t.Context(), original, spec(t, "40x.webp"), spec(t, "40x-still.webp"), spec(t, "40x.gif"))
-	if err != nil || !bytes.Equal(images[0].Body, web.Body) || !bytes.Equal(images[1].Body, one(t, r, original, "40x-still.webp").Body) {
+	if err != nil || !bytes.Equal(images[0].Body, web.Body) ||
+		!bytes.Equal(images[1].Body, one(t, r, original, "40x-still.webp").Body) {
 		t.Errorf("made together they are others: %v", err)
 	}
 	t.Run("frames times pixels have a budget", func(t *testing.T) {
@@ -105,7 +110,8 @@ func animations(t *testing.T, r resize.Resizer) {
 				t.Fatal(err)
 			}
 			after, err := gif.DecodeAll(bytes.NewReader(one(t, r, original, "100x.gif").Body))
-			if err != nil || len(after.Image) != len(before.Image) || !slices.Equal(after.Delay, before.Delay) || after.LoopCount != before.LoopCount {
+			if err != nil || len(after.Image) != len(before.Image) ||
+				!slices.Equal(after.Delay, before.Delay) || after.LoopCount != before.LoopCount {
 				t.Errorf("%s: %v", name, err)
 			}
 		}

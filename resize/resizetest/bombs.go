@@ -25,8 +25,16 @@ func Bombs(t testing.TB) []Hostile {
 	return []Hostile{
 		{"GIF of 100,000 frames", manyFramesGIF(100_000), resize.ErrTooLarge},
 		{"WebP of 100,000 frames", manyFramesWebP(100_000), resize.ErrTooLarge},
-		{"APNG of 100,000 frames", inPNG(whole, pngChunk("acTL", append(be32(100_000), be32(0)...)), bytes.Repeat(frameControl(), 100_000)), resize.ErrTooLarge},
-		{"APNG that says 2^31-1 frames", inPNG(whole, pngChunk("acTL", append(be32(1<<31-1), be32(0)...))), resize.ErrTooLarge},
+		{
+			"APNG of 100,000 frames",
+			inPNG(whole, pngChunk("acTL", append(be32(100_000), be32(0)...)), bytes.Repeat(frameControl(), 100_000)),
+			resize.ErrTooLarge,
+		},
+		{
+			"APNG that says 2^31-1 frames",
+			inPNG(whole, pngChunk("acTL", append(be32(1<<31-1), be32(0)...))),
+			resize.ErrTooLarge,
+		},
 		{"WebP of 16383x16383 in 30 bytes", riffOf("VP8L", losslessHeader(16383, 16383)), resize.ErrTooLarge},
 		{"WebP of a canvas of 2^24x2^24", riffOf("VP8X", []byte("\x02\x00\x00\x00\xff\xff\xff\xff\xff\xff")), nil},
 		{"TIFF of 60000x60000", tiffOf(60_000, 60_000), resize.ErrTooLarge},
@@ -75,7 +83,8 @@ func plainGIF() *gif.GIF {
 
 func manyFramesGIF(n int) []byte {
 	frame := []byte("\x21\xf9\x04\x00\x01\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02\x44\x01\x00")
-	return append(append([]byte("GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff"), bytes.Repeat(frame, n)...), ';')
+	file := append([]byte("GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff"), bytes.Repeat(frame, n)...)
+	return append(file, ';')
 }
 
 // losslessHeader is the beginning of a VP8L picture.

@@ -58,8 +58,9 @@ func decode(t testing.TB, r resize.Resizer, img resize.Image) image.Image {
 func decodeBy(t testing.TB, r resize.Resizer, img resize.Image, help string) image.Image {
 	t.Helper()
 	kinds := map[resize.Format]resize.Kind{
-		resize.JPEG: resize.KindJPEG, resize.PNG: resize.KindPNG, resize.WebP: resize.KindWebP, resize.AVIF: resize.KindAVIF,
-		resize.GIF: resize.KindGIF, resize.HEIC: resize.KindHEIC, resize.JXL: resize.KindJXL,
+		resize.JPEG: resize.KindJPEG, resize.PNG: resize.KindPNG, resize.WebP: resize.KindWebP,
+		resize.AVIF: resize.KindAVIF, resize.GIF: resize.KindGIF, resize.HEIC: resize.KindHEIC,
+		resize.JXL: resize.KindJXL,
 	}
 	if got := resize.KindOf(img.Body); got != kinds[img.Format] {
 		t.Fatalf("a %s begins as a %q does", img.Format, got)
@@ -118,7 +119,10 @@ func studio(m image.Image) image.Image {
 		for x := coded.Rect.Min.X; x < coded.Rect.Max.X; x++ {
 			c := coded.YCbCrAt(x, y)
 			luma, blue, red := (float64(c.Y)-16)/219, (float64(c.Cb)-128)/224, (float64(c.Cr)-128)/224
-			out.SetNRGBA(x, y, color.NRGBA{to8(luma + 1.402*red), to8(luma - 0.344136*blue - 0.714136*red), to8(luma + 1.772*blue), alpha(x, y)})
+			out.SetNRGBA(x, y, color.NRGBA{
+				to8(luma + 1.402*red), to8(luma - 0.344136*blue - 0.714136*red), to8(luma + 1.772*blue),
+				alpha(x, y),
+			})
 		}
 	}
 	return out

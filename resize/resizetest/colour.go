@@ -21,8 +21,12 @@ func samples(t *testing.T, r resize.Resizer) {
 			}
 		}
 	}
-	grey, deep, deepGrey := image.NewGray(image.Rect(0, 0, 160, 120)), image.NewNRGBA64(image.Rect(0, 0, 160, 120)), image.NewGray16(image.Rect(0, 0, 160, 120))
-	palette := image.NewPaletted(image.Rect(0, 0, 160, 120), color.Palette{color.Black, color.White, color.NRGBA{200, 30, 30, 255}, color.NRGBA{}, color.NRGBA{60, 120, 180, 255}})
+	grey := image.NewGray(image.Rect(0, 0, 160, 120))
+	deep := image.NewNRGBA64(image.Rect(0, 0, 160, 120))
+	deepGrey := image.NewGray16(image.Rect(0, 0, 160, 120))
+	palette := image.NewPaletted(image.Rect(0, 0, 160, 120), color.Palette{
+		color.Black, color.White, color.NRGBA{200, 30, 30, 255}, color.NRGBA{}, color.NRGBA{60, 120, 180, 255},
+	})
 	bits := image.NewPaletted(image.Rect(0, 0, 160, 120), color.Palette{color.Black, color.White})
 	paint(grey)
 	paint(deep)
@@ -53,11 +57,26 @@ func samples(t *testing.T, r resize.Resizer) {
 		ink  [4]byte // cyan, magenta, yellow, black: 255 is all of it
 		like func(r, g, b float64) bool
 	}{
-		"paper is white":  {[4]byte{0, 0, 0, 0}, func(r, g, b float64) bool { return min(r, g, b) > 0.97 }},
-		"black is dark":   {[4]byte{0, 0, 0, 255}, func(r, g, b float64) bool { return max(r, g, b) < 0.3 }},
-		"cyan is cyan":    {[4]byte{255, 0, 0, 0}, func(r, g, b float64) bool { return r < 0.35 && g > 0.5 && b > 0.7 }},
-		"yellow is that":  {[4]byte{0, 0, 255, 0}, func(r, g, b float64) bool { return r > 0.9 && g > 0.8 && b < 0.35 }},
-		"magenta is that": {[4]byte{0, 255, 0, 0}, func(r, g, b float64) bool { return r > 0.7 && g < 0.35 && b > 0.3 }},
+		"paper is white": {
+			[4]byte{0, 0, 0, 0},
+			func(r, g, b float64) bool { return min(r, g, b) > 0.97 },
+		},
+		"black is dark": {
+			[4]byte{0, 0, 0, 255},
+			func(r, g, b float64) bool { return max(r, g, b) < 0.3 },
+		},
+		"cyan is cyan": {
+			[4]byte{255, 0, 0, 0},
+			func(r, g, b float64) bool { return r < 0.35 && g > 0.5 && b > 0.7 },
+		},
+		"yellow is that": {
+			[4]byte{0, 0, 255, 0},
+			func(r, g, b float64) bool { return r > 0.9 && g > 0.8 && b < 0.35 },
+		},
+		"magenta is that": {
+			[4]byte{0, 255, 0, 0},
+			func(r, g, b float64) bool { return r > 0.7 && g < 0.35 && b > 0.3 },
+		},
 	} {
 		t.Run("CMYK: "+name, func(t *testing.T) {
 			img := one(t, r, inkJPEG(c.ink), "16x.png")
@@ -156,7 +175,11 @@ func profiles(t *testing.T, r resize.Resizer) {
 	})
 	t.Run("a broken profile is ignored", func(t *testing.T) {
 		icc := iccProfile(displayP3, 2.2, "P3")
-		for _, broken := range [][]byte{icc[:150], bytes.Repeat([]byte("x"), 400), append([]byte(nil), icc[:len(icc)-40]...)} {
+		for _, broken := range [][]byte{
+			icc[:150],
+			bytes.Repeat([]byte("x"), 400),
+			append([]byte(nil), icc[:len(icc)-40]...),
+		} {
 			img := one(t, r, withProfile(plain, broken), "120x.png")
 			if img.Width != 120 {
 				t.Errorf("%d pixels wide", img.Width)
@@ -211,7 +234,9 @@ func quarter(m image.Image) raster {
 	return newRaster(b.Dx()/4, b.Dy()/4).fill(func(x, y int) (sum [4]float64) {
 		for i := range 16 {
 			red, green, blue, alpha := m.At(b.Min.X+4*x+i%4, b.Min.Y+4*y+i/4).RGBA()
-			addTo(&sum, [4]float64{float64(red) / 65535, float64(green) / 65535, float64(blue) / 65535, float64(alpha) / 65535}, 1.0/16)
+			addTo(&sum, [4]float64{
+				float64(red) / 65535, float64(green) / 65535, float64(blue) / 65535, float64(alpha) / 65535,
+			}, 1.0/16)
 		}
 		return sum
 	})

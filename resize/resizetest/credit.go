@@ -122,7 +122,8 @@ func credits(t *testing.T, r resize.Resizer) {
 					t.Errorf("%s has no profile", name)
 				}
 				decode(t, r, img)
-				if h, err := resize.ReadHeader(img.Body); err != nil || h.Orientation != 1 || h.Width != img.Width || h.Height != img.Height {
+				if h, err := resize.ReadHeader(img.Body); err != nil || h.Orientation != 1 ||
+					h.Width != img.Width || h.Height != img.Height {
 					t.Errorf("%s: %+v, %v", name, h, err)
 				}
 			}
@@ -150,7 +151,10 @@ func credits(t *testing.T, r resize.Resizer) {
 	t.Run("an original without credit gives a variant without credit", func(t *testing.T) {
 		plain := jpegOf(t, scene(160, 120).image())
 		blank := exifOf([]exifField{{tag: 0x13b, kind: 2, data: []byte("      \x00")}, {tag: 0x8298, kind: 2, data: []byte(" \x00\x01\x02\x00")}})
-		for _, original := range [][]byte{plain, inJPEG(plain, segment(0xe1, "Exif\x00\x00", string(blank)), segment(0xed, resources("")))} {
+		for _, original := range [][]byte{
+			plain,
+			inJPEG(plain, segment(0xe1, "Exif\x00\x00", string(blank)), segment(0xed, resources(""))),
+		} {
 			for _, format := range []string{"jpg", "png", "webp", "avif", "heic", "gif", "jxl"} {
 				img := one(t, r, original, "80x-credit."+format)
 				bare(t, img)
@@ -188,7 +192,8 @@ func saysCredit(t *testing.T, img resize.Image) {
 	}{{0x13b, theAuthor}, {0x8298, theCopyright}} {
 		e := block[10+12*i:]
 		n, at := binary.BigEndian.Uint32(e[4:]), binary.BigEndian.Uint32(e[8:])
-		if tag, text := binary.BigEndian.Uint16(e), string(block[at:at+n]); tag != want.tag || text != want.text+"\x00" {
+		if tag, text := binary.BigEndian.Uint16(e), string(block[at:at+n]); tag != want.tag ||
+			text != want.text+"\x00" {
 			t.Errorf("the %s says %#x %q, want %#x %q", img.Format, tag, text, want.tag, want.text)
 		}
 	}

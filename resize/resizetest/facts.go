@@ -148,8 +148,10 @@ func mezzanines(t *testing.T, r resize.Resizer) {
 		want     raster
 		dB       float64
 	}{
-		"a photo":          {large, 300, picture.resampled(picture.whole(), 300, 200), 38},
-		"a rotated photo":  {oriented(large, 6), 300, picture.turned(6).resampled(picture.turned(6).whole(), 200, 300), 38},
+		"a photo": {large, 300, picture.resampled(picture.whole(), 300, 200), 38},
+		"a rotated photo": {
+			oriented(large, 6), 300, picture.turned(6).resampled(picture.turned(6).whole(), 200, 300), 38,
+		},
 		"a small one":      {large, 1440, picture, 36},
 		"a png":            {pngOf(t, picture.image()), 300, picture.resampled(picture.whole(), 300, 200), 38},
 		"what has alpha":   {pngOf(t, veiled(picture).image()), 300, want(veiled(picture), spec(t, "300x300.jpg")), 33},

@@ -129,7 +129,8 @@ func bomb(t *testing.T, r resize.Resizer, h Hostile) {
 	for _, name := range []string{"32x32-cover.jpg", "32x-still.webp"} {
 		images, err := r.Resize(t.Context(), h.Original, spec(t, name))
 		if err != nil {
-			if !errors.Is(err, resize.ErrCorrupt) && !errors.Is(err, resize.ErrTooLarge) && !errors.Is(err, resize.ErrUnsupported) {
+			if !errors.Is(err, resize.ErrCorrupt) && !errors.Is(err, resize.ErrTooLarge) &&
+				!errors.Is(err, resize.ErrUnsupported) {
 				t.Errorf("%s: %v, want it to be the image's fault", name, err)
 			}
 			if strings.Contains(err.Error(), Needle) {

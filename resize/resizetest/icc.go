@@ -32,7 +32,8 @@ func iccProfile(primaries [3][3]float64, gamma float64, note string) []byte {
 	desc := append([]byte("desc\x00\x00\x00\x00"), be32(uint32(len(note)+1))...)
 	desc = append(desc, note...)
 	desc = append(desc, make([]byte, 1+4+4+2+1+67)...)
-	curve := append([]byte("curv\x00\x00\x00\x00\x00\x00\x00\x01"), byte(int(gamma*256+0.5)>>8), byte(int(gamma*256+0.5)), 0, 0)
+	curve := append([]byte("curv\x00\x00\x00\x00\x00\x00\x00\x01"),
+		byte(int(gamma*256+0.5)>>8), byte(int(gamma*256+0.5)), 0, 0)
 	tags := []tag{
 		{"desc", desc}, {"cprt", append([]byte("text\x00\x00\x00\x00"+note), 0)},
 		{"wtpt", xyz([3]float64{0.9642, 1, 0.8249})},

@@ -59,7 +59,8 @@ func inputs(t *testing.T, r resize.Resizer) {
 			`<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>`, "<?xml version=\"1.0\"?><svg/>", "%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj",
 			"push graphic-context viewbox 0 0 9 9", "8BPS\x00\x01\x00\x00\x00\x00\x00\x00\x00\x03", "BM\x46\x00\x00\x00\x00\x00\x00\x00\x36\x00\x00\x00", "P6 1 1 255 abcdef", "%!PS-Adobe-3.0 EPSF",
 		} {
-			if _, err := r.Resize(t.Context(), []byte(file), spec(t, "10x.png")); !errors.Is(err, resize.ErrUnsupported) {
+			_, err := r.Resize(t.Context(), []byte(file), spec(t, "10x.png"))
+			if !errors.Is(err, resize.ErrUnsupported) {
 				t.Errorf("%.12q: %v", file, err)
 			}
 		}
@@ -69,7 +70,9 @@ func inputs(t *testing.T, r resize.Resizer) {
 // interlaced is a PNG in the seven passes of Adam7.
 func interlaced(r raster) []byte {
 	var lines []byte
-	for _, pass := range [...]struct{ x, y, dx, dy int }{{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4}, {0, 2, 2, 4}, {1, 0, 2, 2}, {0, 1, 1, 2}} {
+	for _, pass := range [...]struct{ x, y, dx, dy int }{
+		{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4}, {0, 2, 2, 4}, {1, 0, 2, 2}, {0, 1, 1, 2},
+	} {
 		for y := pass.y; y < r.h; y += pass.dy {
 			lines = append(lines, 0) // no filter
 			for x := pass.x; x < r.w; x += pass.dx {

@@ -29,7 +29,8 @@ func orientations(t *testing.T, r resize.Resizer) {
 	}
 	t.Run("an invalid orientation is ignored", func(t *testing.T) {
 		for _, o := range []int{0, 9, 255} {
-			near(t, r, one(t, r, oriented(jpegOf(t, upright.image()), o), "120x.png"), want(upright, spec(t, "120x.png")), 32)
+			img := one(t, r, oriented(jpegOf(t, upright.image()), o), "120x.png")
+			near(t, r, img, want(upright, spec(t, "120x.png")), 32)
 		}
 	})
 	t.Run("a phone's portrait stands", func(t *testing.T) {

@@ -31,7 +31,8 @@ func wideGamut(t *testing.T, r resize.Resizer) {
 		s := spec(t, "640x.png")
 		img := one(t, r, original, "640x-p3.png")
 		numbers := rasterOf(decode(t, r, img))
-		right, wrong := psnr(numbers, rasterOf(decode(t, r, one(t, r, bare, s.Name())))), psnr(numbers, rasterOf(decode(t, r, one(t, r, original, s.Name()))))
+		right := psnr(numbers, rasterOf(decode(t, r, one(t, r, bare, s.Name()))))
+		wrong := psnr(numbers, rasterOf(decode(t, r, one(t, r, original, s.Name()))))
 		t.Logf("%.1f dB from its own numbers, %.1f from those of sRGB", right, wrong)
 		if right < 50 || right < wrong+3 {
 			t.Errorf("it is %.1f dB from its own numbers, %.1f from those of sRGB", right, wrong)
@@ -68,7 +69,8 @@ func wideGamut(t *testing.T, r resize.Resizer) {
 	})
 	t.Run("an animation", func(t *testing.T) {
 		img := one(t, r, film(t, 3), "40x-p3.webp")
-		if delays, loops := framesOfWebP(t, img.Body); !slices.Equal(delays, []int{100, 250, 70, 1000}) || loops != 3 && loops != 4 {
+		if delays, loops := framesOfWebP(t, img.Body); !slices.Equal(delays, []int{100, 250, 70, 1000}) ||
+			loops != 3 && loops != 4 {
 			t.Errorf("times %v, loop %d", delays, loops)
 		}
 		if profileIn(t, img) == nil {
@@ -131,7 +133,8 @@ func wideColours(t *testing.T, r resize.Resizer, picture raster, plain []byte) {
 		glass := veiled(picture)
 		for name, dB := range map[string]float64{"120x-p3.png": 32, "120x-p3.webp": 29, "120x-p3.avif": 28} {
 			img := one(t, r, pngOf(t, glass.image()), name)
-			if got := psnr(rasterOf(decodeBy(t, r, img, "8192x8192-p3.png")), want(none.to(displayP3, glass), spec(t, name))); got < dB {
+			numbers := rasterOf(decodeBy(t, r, img, "8192x8192-p3.png"))
+			if got := psnr(numbers, want(none.to(displayP3, glass), spec(t, name))); got < dB {
 				t.Errorf("%s: within %.1f dB, want %.1f", name, got, dB)
 			}
 		}
@@ -158,7 +161,9 @@ func wideColours(t *testing.T, r resize.Resizer, picture raster, plain []byte) {
 // wideInks: cyan of a press lies outside of sRGB and inside of Display P3.
 func wideInks(t *testing.T, r resize.Resizer) {
 	outside := false
-	for _, ink := range [][4]byte{{0, 0, 0, 0}, {0, 0, 0, 255}, {255, 0, 0, 0}, {0, 255, 0, 0}, {0, 0, 255, 0}, {255, 0, 255, 0}} {
+	for _, ink := range [][4]byte{
+		{0, 0, 0, 0}, {0, 0, 0, 255}, {255, 0, 0, 0}, {0, 255, 0, 0}, {0, 0, 255, 0}, {255, 0, 255, 0},
+	} {
 		img := one(t, r, inkJPEG(ink), "16x-p3.png")
 		numbers := rasterOf(decode(t, r, img)).at(8, 8)
 		seen, want := rasterOf(decode(t, r, one(t, r, img.Body, "16x.png"))).at(8, 8), rasterOf(decode(t, r, one(t, r, inkJPEG(ink), "16x.png"))).at(8, 8)

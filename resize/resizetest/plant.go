@@ -108,7 +108,8 @@ func withProfile(file, icc []byte) []byte {
 	}
 	var segments [][]byte
 	for i, p := range parts {
-		segments = append(segments, segment(0xe2, "ICC_PROFILE\x00", string([]byte{byte(i + 1), byte(len(parts))}), string(p)))
+		number := string([]byte{byte(i + 1), byte(len(parts))})
+		segments = append(segments, segment(0xe2, "ICC_PROFILE\x00", number, string(p)))
 	}
 	return inJPEG(file, segments...)
 }

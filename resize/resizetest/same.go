@@ -75,7 +75,8 @@ func together(t *testing.T, r resize.Resizer) {
 			for i, s := range specs {
 				alone := oneOf(t, r, original, s)
 				if images[i].Format != s.Format || images[i].Width != alone.Width || images[i].Height != alone.Height {
-					t.Errorf("%s: it is %s of %dx%d pixels", s.Name(), images[i].Format, images[i].Width, images[i].Height)
+					t.Errorf("%s: it is %s of %dx%d pixels",
+						s.Name(), images[i].Format, images[i].Width, images[i].Height)
 				}
 				if !bytes.Equal(images[i].Body, alone.Body) {
 					t.Errorf("%s: made with others it is another file", s.Name())

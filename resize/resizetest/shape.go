@@ -141,7 +141,9 @@ func backgrounds(t *testing.T, r resize.Resizer) {
 		"48x32-pad-bgcc0000-q90.jpg": {204, 0, 0, 255},
 	} {
 		img := one(t, r, pngOf(t, glass.image()), name)
-		flat := newRaster(img.Width, img.Height).fill(func(x, y int) [4]float64 { return [4]float64{0, 0, 0, 0} }).on(colour.R, colour.G, colour.B)
+		flat := newRaster(img.Width, img.Height).
+			fill(func(x, y int) [4]float64 { return [4]float64{0, 0, 0, 0} }).
+			on(colour.R, colour.G, colour.B)
 		t.Run(name, func(t *testing.T) { near(t, r, img, flat, 36) })
 	}
 	// Grey with alpha is a kind of its own.

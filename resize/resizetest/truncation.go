@@ -120,7 +120,8 @@ func trailing(t *testing.T, r resize.Resizer) {
 			"a photo": string(jpegOf(t, noisy(80, 60))),
 		} {
 			t.Run(kind+" and "+what, func(t *testing.T) {
-				images, err := r.Resize(t.Context(), append(append([]byte(nil), whole...), tail...), spec(t, "100x.jpg"))
+				tailed := append(append([]byte(nil), whole...), tail...)
+				images, err := r.Resize(t.Context(), tailed, spec(t, "100x.jpg"))
 				if err != nil {
 					if kind == "jpeg" || kind == "progressive jpeg" {
 						t.Errorf("it is refused: %v", err)

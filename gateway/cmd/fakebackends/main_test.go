@@ -21,7 +21,9 @@ func TestRun_ListensAndStops(t *testing.T) {
 	out, in := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- run(ctx, []string{"--http", "127.0.0.1:0", "--before", "127.0.0.1:0", "--empty-feed", "newuser", "--feed-latency", "1ms"}, in, io.Discard)
+		ended <- run(ctx, []string{
+			"--http", "127.0.0.1:0", "--before", "127.0.0.1:0", "--empty-feed", "newuser", "--feed-latency", "1ms",
+		}, in, io.Discard)
 		in.Close()
 	}()
 	at := map[string]string{}
@@ -95,8 +97,8 @@ func TestRun_Flags(t *testing.T) {
 		o.addrs[fakeservices.Feed] != "127.0.0.1:7000" {
 		t.Errorf("listens at %v, finds %v", c.Listen, o.addrs)
 	}
-	if got, want := c.Behaviour[fakeservices.Content], (fakeservices.Behaviour{Latency: 100 * time.Millisecond, ErrorRate: 0.5}); got != want ||
-		!c.Behaviour[fakeservices.User].Hang {
+	want := fakeservices.Behaviour{Latency: 100 * time.Millisecond, ErrorRate: 0.5}
+	if c.Behaviour[fakeservices.Content] != want || !c.Behaviour[fakeservices.User].Hang {
 		t.Errorf("behaves as %+v", c.Behaviour)
 	}
 	if !slices.Equal(c.Data.Images, []string{"a.webp", "b.JPG"}) || !slices.Equal(c.Data.Avatars, []string{"me.jpg"}) ||
@@ -106,7 +108,14 @@ func TestRun_Flags(t *testing.T) {
 }
 
 func TestParse_InvalidFlags(t *testing.T) {
-	for _, args := range [][]string{{"--services", "feeds"}, {"--services", ""}, {"--images-dir", t.TempDir()}, {"--before", "127.0.0.1:0", "--services", "feed"}, {"serve"}, {"--no-such-flag"}} {
+	for _, args := range [][]string{
+		{"--services", "feeds"},
+		{"--services", ""},
+		{"--images-dir", t.TempDir()},
+		{"--before", "127.0.0.1:0", "--services", "feed"},
+		{"serve"},
+		{"--no-such-flag"},
+	} {
 		if _, err := parse(args, io.Discard); err == nil {
 			t.Errorf("%v was taken", args)
 		}

@@ -82,7 +82,8 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 		}
 		d.Images = append(d.Images, found...)
 	}
-	o.config.Listen, o.config.Behaviour = map[fakeservices.Service]string{}, map[fakeservices.Service]fakeservices.Behaviour{}
+	o.config.Listen = map[fakeservices.Service]string{}
+	o.config.Behaviour = map[fakeservices.Service]fakeservices.Behaviour{}
 	o.addrs = map[fakeservices.Service]string{}
 	for name, how := range behaviour {
 		o.addrs[name], o.config.Behaviour[name] = *addr[name], *how

@@ -29,7 +29,8 @@ func (p *pages) ready(context.Context) error { return p.readiness.of(p.services.
 func (g *gateway) openFeed(set *serveMetrics) (*pages, error) {
 	cfg := g.cfg.Serve
 	up := upstream.Config{
-		Feed: cfg.Feed, Content: cfg.Content, User: cfg.User, ConnectTimeout: cfg.ConnectTimeout, CallTimeout: cfg.CallTimeout,
+		Feed: cfg.Feed, Content: cfg.Content, User: cfg.User,
+		ConnectTimeout: cfg.ConnectTimeout, CallTimeout: cfg.CallTimeout,
 		Traces: g.telemetry.Provider(), Observe: set.call, Breaker: circuit.Config{Changed: set.breaker},
 	}
 	if cfg.TLS {
@@ -57,7 +58,8 @@ func (g *gateway) openFeed(set *serveMetrics) (*pages, error) {
 		},
 	)
 	caching := pagecache.Config{
-		Redis: cfg.Redis, PageTTL: cfg.PageTTL, PostTTL: cfg.PostTTL, ProfileTTL: cfg.ProfileTTL, MemoryBytes: uint64(cfg.CacheMemory),
+		Redis: cfg.Redis, PageTTL: cfg.PageTTL, PostTTL: cfg.PostTTL, ProfileTTL: cfg.ProfileTTL,
+		MemoryBytes: uint64(cfg.CacheMemory),
 		Forget: func(of pagecache.Kind, ids []string) {
 			switch of {
 			case pagecache.Posts:

@@ -30,9 +30,11 @@ func (cli) Help() string {
 	return `Proxy a service that answers with image URLs below https://cdn.app.example/, which an imagetier at https://img.example.com serves from its source "posts":
 
     export IMAGETIER_GATEWAY_KEYS=k1=HEX   # a key of the tier
-    imagetier-gateway proxy --upstream http://graphql:8080 --image-base https://img.example.com --image-prefix https://cdn.app.example/=posts
+    imagetier-gateway proxy --upstream http://graphql:8080 --image-base https://img.example.com ` +
+		`--image-prefix https://cdn.app.example/=posts
 
-A setting is a flag (--image-base), an environment variable (IMAGETIER_GATEWAY_IMAGE_BASE) or a key of the YAML file given by --config (image.base).
+A setting is a flag (--image-base), an environment variable (IMAGETIER_GATEWAY_IMAGE_BASE) ` +
+		`or a key of the YAML file given by --config (image.base).
 
 Exit codes: 0 success; 1 the command failed; 2 invalid arguments or settings.`
 }

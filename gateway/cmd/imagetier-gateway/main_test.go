@@ -58,9 +58,9 @@ func TestGateway_Run_InvalidUsage(t *testing.T) {
 	if code, stdout, _ := command(t, nil, "version", "--json"); code != 0 || !strings.Contains(stdout, `"go":"go1.`) {
 		t.Errorf("exit code %d: %s", code, stdout)
 	}
-	if code, stdout, stderr := command(t, []string{"IMAGETIER_GATEWAY_KEYS=k1=" + hexKey}, "config", "print"); code != 0 ||
-		strings.Contains(stdout, hexKey) ||
-		!strings.Contains(stdout, "image") {
+	keys := []string{"IMAGETIER_GATEWAY_KEYS=k1=" + hexKey}
+	if code, stdout, stderr := command(t, keys, "config", "print"); code != 0 ||
+		strings.Contains(stdout, hexKey) || !strings.Contains(stdout, "image") {
 		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
 	}
 	if code, stdout, stderr := command(t, nil, "config", "check"); code != 0 || stdout != "ok\n" {
@@ -173,8 +173,8 @@ func TestProxyCmd_Run(t *testing.T) {
 			t.Errorf("%s: %d %s", path, status, body)
 		}
 	}
-	if code, stdout, stderr := command(t, nil, "health", "--ready", "--private-listen="+strings.TrimPrefix(g.private, "http://")); code != 0 ||
-		stdout != "ok\n" {
+	private := "--private-listen=" + strings.TrimPrefix(g.private, "http://")
+	if code, stdout, stderr := command(t, nil, "health", "--ready", private); code != 0 || stdout != "ok\n" {
 		t.Errorf("health: %d %s", code, stderr)
 	}
 	waitFor(t, g.private+"/metrics", `imagetier_gateway_handed_out_images_total{outcome="sent"} 2`)
@@ -252,7 +252,8 @@ func TestGateway_Log_RedactsSecrets(t *testing.T) {
 	var out bytes.Buffer
 	c := &proxyCmd{settingsFor(config.ForProxy)}
 	g, err := c.open(t.Context(), &program.Process{Stderr: &out, Environ: []string{
-		"IMAGETIER_GATEWAY_UPSTREAM=http://x", "IMAGETIER_GATEWAY_IMAGE_BASE=https://x", "IMAGETIER_GATEWAY_IMAGE_PREFIX=https://y/=posts",
+		"IMAGETIER_GATEWAY_UPSTREAM=http://x", "IMAGETIER_GATEWAY_IMAGE_BASE=https://x",
+		"IMAGETIER_GATEWAY_IMAGE_PREFIX=https://y/=posts",
 		"IMAGETIER_GATEWAY_KEYS=k1=" + hexKey, "IMAGETIER_GATEWAY_ADMIN_TOKEN=hunter22",
 	}})
 	if err != nil {

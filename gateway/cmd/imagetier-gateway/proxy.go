@@ -21,11 +21,16 @@ type proxyCmd struct{ commandSettings }
 
 // Help implements kong.HelpProvider.
 func (proxyCmd) Help() string {
-	return `Forwards every request. In JSON answers (also in multipart/mixed, text/event-stream and NDJSON) it replaces the values of --fields by signed URLs of the tier while the body streams. The User-Agent determines format and size; X-Image-Client: webp@3x overrides it.
+	return `Forwards every request. In JSON answers (also in multipart/mixed, text/event-stream and NDJSON) ` +
+		`it replaces the values of --fields by signed URLs of the tier while the body streams. ` +
+		`The User-Agent determines format and size; X-Image-Client: webp@3x overrides it.
 
-    imagetier-gateway proxy --upstream http://graphql:8080 --image-base https://img.example.com --image-prefix https://cdn.app.example/=posts --keys-file keys.txt
+    imagetier-gateway proxy --upstream http://graphql:8080 --image-base https://img.example.com ` +
+		`--image-prefix https://cdn.app.example/=posts --keys-file keys.txt
 
-The first key signs every URL, because the proxy cannot tell the dates of posts in JSON of an unknown schema. A new first key therefore changes all URLs, and every client downloads every image again. Rotate only when a key has leaked, and at a quiet time.`
+The first key signs every URL, because the proxy cannot tell the dates of posts in JSON of an unknown schema. ` +
+		`A new first key therefore changes all URLs, and every client downloads every image again. ` +
+		`Rotate only when a key has leaked, and at a quiet time.`
 }
 
 // Run serves until ctx is done.

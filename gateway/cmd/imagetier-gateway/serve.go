@@ -28,11 +28,18 @@ type serveCmd struct{ commandSettings }
 
 // Help implements kong.HelpProvider.
 func (serveCmd) Help() string {
-	return `POST /graphql answers feed(limit, cursor), batchLike and batchUnlike from the feed, content and user services, with signed thumbnail URLs of the tier. The User-Agent determines format and size; the header X-Image-Client: webp@3x overrides it, and the argument client overrides both.
+	return `POST /graphql answers feed(limit, cursor), batchLike and batchUnlike ` +
+		`from the feed, content and user services, with signed thumbnail URLs of the tier. ` +
+		`The User-Agent determines format and size; the header X-Image-Client: webp@3x overrides it, ` +
+		`and the argument client overrides both.
 
-    imagetier-gateway serve --feed feed:9090 --content content:9090 --user user:9090 --redis redis:6379 --jwks https://id.example.com/jwks.json --image-base https://img.example.com --image-prefix https://cdn.app.example/=posts --keys-file keys.txt
+    imagetier-gateway serve --feed feed:9090 --content content:9090 --user user:9090 --redis redis:6379 ` +
+		`--jwks https://id.example.com/jwks.json --image-base https://img.example.com ` +
+		`--image-prefix https://cdn.app.example/=posts --keys-file keys.txt
 
-It starts even while the services are down, and becomes ready (GET /readyz of the private listener) once all three have been connected. It then stays ready until it drains: without the content or user service it answers partially, and without the feed service from its cache.
+It starts even while the services are down, and becomes ready (GET /readyz of the private listener) ` +
+		`once all three have been connected. It then stays ready until it drains: ` +
+		`without the content or user service it answers partially, and without the feed service from its cache.
 
 OTEL_EXPORTER_OTLP_ENDPOINT enables traces.`
 }
@@ -143,7 +150,8 @@ func (g *gateway) events(a *feed.Assembler, set *serveMetrics) (*events.Handler,
 	}
 	return events.New(events.Config{
 		Verifier: verifier, Reader: &tierevents.Reader{Links: links, Profiles: g.cfg.Profiles},
-		InvalidatePosts: a.InvalidatePosts, InvalidateProfiles: a.InvalidateProfiles, Warm: a.Warm, Observe: set.event, Log: g.log,
+		InvalidatePosts: a.InvalidatePosts, InvalidateProfiles: a.InvalidateProfiles, Warm: a.Warm,
+		Observe: set.event, Log: g.log,
 	}), nil
 }
 

@@ -56,8 +56,11 @@ func newServeMetrics(reg prometheus.Registerer) *serveMetrics {
 			}}, []string{label})
 	}
 	m := &serveMetrics{
-		durations: map[graph.Operation]prometheus.Observer{}, errors: map[graph.Code]prometheus.Counter{}, stale: map[string]prometheus.Counter{},
-		callTimes: map[string]prometheus.Observer{}, breakers: map[string]prometheus.Gauge{},
+		durations: map[graph.Operation]prometheus.Observer{},
+		errors:    map[graph.Code]prometheus.Counter{},
+		stale:     map[string]prometheus.Counter{},
+		callTimes: map[string]prometheus.Observer{},
+		breakers:  map[string]prometheus.Gauge{},
 	}
 	m.requests = counter("requests_total", "GraphQL requests by operation and status class.", "operation", "status")
 	durations := histogram("request_duration_seconds", "Time until the end of an answer.", "operation")
@@ -150,7 +153,9 @@ func (m *serveMetrics) event(kind string, outcome events.Outcome) {
 func (m *serveMetrics) connections(reg prometheus.Registerer, services func() map[string]bool, redis func() bool) {
 	gauge := func(name string, is func() bool) {
 		promauto.With(reg).NewGaugeFunc(prometheus.GaugeOpts{
-			Namespace: namespace, Name: "connected", Help: "1 if the service is connected and its breaker is not open.", ConstLabels: prometheus.Labels{"service": name},
+			Namespace: namespace, Name: "connected",
+			Help:        "1 if the service is connected and its breaker is not open.",
+			ConstLabels: prometheus.Labels{"service": name},
 		}, func() float64 {
 			if is() {
 				return 1

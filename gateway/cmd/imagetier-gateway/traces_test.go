@@ -19,7 +19,8 @@ func TestGateway_Traced_ConnectsRequestAndCalls(t *testing.T) {
 	}))
 	defer collector.Close()
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
-	g, err := openGateway(t.Context(), config.Config{ImageBase: "https://img.example.com", Dev: true}, "serve", io.Discard)
+	cfg := config.Config{ImageBase: "https://img.example.com", Dev: true}
+	g, err := openGateway(t.Context(), cfg, "serve", io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +60,8 @@ func TestGateway_Traced_ConnectsRequestAndCalls(t *testing.T) {
 }
 
 func TestGateway_Traced_NothingWithoutCollector(t *testing.T) {
-	g, err := openGateway(t.Context(), config.Config{ImageBase: "https://img.example.com", Dev: true}, "proxy", io.Discard)
+	cfg := config.Config{ImageBase: "https://img.example.com", Dev: true}
+	g, err := openGateway(t.Context(), cfg, "proxy", io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}

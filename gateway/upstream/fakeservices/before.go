@@ -68,7 +68,9 @@ func (b before) answer(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	req := &feedpb.GetFeedRequest{UserId: cmp.Or(token, "anonymous"), Limit: cmp.Or(asked.Variables.Limit, 20), Algorithm: "ch"}
+	req := &feedpb.GetFeedRequest{
+		UserId: cmp.Or(token, "anonymous"), Limit: cmp.Or(asked.Variables.Limit, 20), Algorithm: "ch",
+	}
 	if asked.Variables.Cursor != nil {
 		req.Cursor = *asked.Variables.Cursor
 	}
@@ -103,9 +105,10 @@ func (b before) page(ctx context.Context, req *feedpb.GetFeedRequest) (*beforePa
 	for _, p := range feed.GetPosts() {
 		ids.PostIds = append(ids.PostIds, p.GetId())
 	}
-	content, err := dialed(ctx, b.addrs[Content], func(c grpc.ClientConnInterface) (*contentpb.GetPostsByIdsResponse, error) {
-		return contentpb.NewContentServiceClient(c).GetPostsByIds(ctx, ids)
-	})
+	content, err := dialed(ctx, b.addrs[Content],
+		func(c grpc.ClientConnInterface) (*contentpb.GetPostsByIdsResponse, error) {
+			return contentpb.NewContentServiceClient(c).GetPostsByIds(ctx, ids)
+		})
 	if err != nil {
 		return nil, fmt.Errorf("content: %w", err)
 	}
@@ -120,9 +123,10 @@ func (b before) page(ctx context.Context, req *feedpb.GetFeedRequest) (*beforePa
 	if len(users.UserIds) == 0 {
 		return page, nil
 	}
-	profiles, err := dialed(ctx, b.addrs[User], func(c grpc.ClientConnInterface) (*userpb.GetUserProfilesByIdsResponse, error) {
-		return userpb.NewUserServiceClient(c).GetUserProfilesByIds(ctx, users)
-	})
+	profiles, err := dialed(ctx, b.addrs[User],
+		func(c grpc.ClientConnInterface) (*userpb.GetUserProfilesByIdsResponse, error) {
+			return userpb.NewUserServiceClient(c).GetUserProfilesByIds(ctx, users)
+		})
 	if err != nil {
 		return nil, fmt.Errorf("user: %w", err)
 	}
@@ -131,7 +135,8 @@ func (b before) page(ctx context.Context, req *feedpb.GetFeedRequest) (*beforePa
 	}
 	for _, p := range content.GetPosts() { // this service answers in the order of the ids
 		page.Posts = append(page.Posts, beforePost{
-			ID: p.GetId(), Caption: orNull(p.GetContent()), ImageURL: orNull(p.GetImageUrl()), ThumbnailURL: orNull(p.GetThumbnailUrl()),
+			ID: p.GetId(), Caption: orNull(p.GetContent()),
+			ImageURL: orNull(p.GetImageUrl()), ThumbnailURL: orNull(p.GetThumbnailUrl()),
 			LikeCount: p.GetLikeCount(), CommentCount: p.GetCommentCount(), Author: authors[p.GetUserId()],
 		})
 	}
@@ -139,7 +144,11 @@ func (b before) page(ctx context.Context, req *feedpb.GetFeedRequest) (*beforePa
 }
 
 // dialed makes a connection, one call on it, and closes it.
-func dialed[T any](ctx context.Context, addr string, call func(grpc.ClientConnInterface) (T, error)) (answer T, err error) {
+func dialed[T any](
+	ctx context.Context,
+	addr string,
+	call func(grpc.ClientConnInterface) (T, error),
+) (answer T, err error) {
 	if err := ctx.Err(); err != nil {
 		return answer, err
 	}

@@ -10,7 +10,12 @@ import (
 )
 
 // intercept counts a call and lets it have what Behaviour says.
-func (s *service) intercept(ctx context.Context, req any, info *grpc.UnaryServerInfo, answer grpc.UnaryHandler) (any, error) {
+func (s *service) intercept(
+	ctx context.Context,
+	req any,
+	info *grpc.UnaryServerInfo,
+	answer grpc.UnaryHandler,
+) (any, error) {
 	s.calls.Add(1)
 	if s.onCall != nil {
 		s.onCall(info.FullMethod, req)

@@ -81,7 +81,8 @@ func TestServer_Feed_Deterministic(t *testing.T) {
 	if again, _ := walk(t, other, "u", 7); !slices.Equal(ids, again) {
 		t.Error("another process, or another limit, gives another feed")
 	}
-	if distinct := slices.Compact(slices.Sorted(slices.Values(ids))); len(ids) != 250 || len(distinct) != 250 || pages != 13 {
+	if distinct := slices.Compact(slices.Sorted(slices.Values(ids))); len(ids) != 250 ||
+		len(distinct) != 250 || pages != 13 {
 		t.Errorf("%d posts, %d of them distinct, on %d pages: want 250 on 13", len(ids), len(distinct), pages)
 	}
 	if other, _ := walk(t, one, "v", 20); slices.Equal(ids, other) {
@@ -126,7 +127,8 @@ func TestServer_ImageNames(t *testing.T) {
 		Prefix: "https://here/", Images: []string{"a.jpg", "b.jpg"}, Avatars: []string{"me.jpg"},
 	}})
 	posts, err := c.GetPostsByIds(t.Context(), &contentpb.GetPostsByIdsRequest{PostIds: []string{"p000002", "p000005"}})
-	if err != nil || posts.Posts[0].ImageUrl != "https://here/a.jpg" || posts.Posts[1].ImageUrl != "https://here/b.jpg" {
+	if err != nil || posts.Posts[0].ImageUrl != "https://here/a.jpg" ||
+		posts.Posts[1].ImageUrl != "https://here/b.jpg" {
 		t.Error(posts, err)
 	}
 	users, err := c.GetUserProfilesByIds(t.Context(), &userpb.GetUserProfilesByIdsRequest{UserIds: []string{"u00001"}})
@@ -141,7 +143,9 @@ func TestServer_InvalidRequests(t *testing.T) {
 	if ids, _ := walk(t, c, "new", 20); len(ids) != 0 {
 		t.Error("an empty feed has ", ids)
 	}
-	posts, err := c.GetPostsByIds(ctx, &contentpb.GetPostsByIdsRequest{PostIds: []string{"p000000", "p000001", "p000002", "p2", "p999999"}})
+	posts, err := c.GetPostsByIds(ctx, &contentpb.GetPostsByIdsRequest{
+		PostIds: []string{"p000000", "p000001", "p000002", "p2", "p999999"},
+	})
 	if err != nil || len(posts.Posts) != 2 {
 		t.Error("of two that it knows: ", posts, err)
 	}
@@ -155,9 +159,15 @@ func TestServer_InvalidRequests(t *testing.T) {
 		"cursor":        second(c.GetFeed(ctx, &feedpb.GetFeedRequest{UserId: "u", Limit: 1, Cursor: "after:x"})),
 		"cursor beyond": second(c.GetFeed(ctx, &feedpb.GetFeedRequest{UserId: "u", Limit: 1, Cursor: "after:201"})),
 		"no posts":      second(c.GetPostsByIds(ctx, &contentpb.GetPostsByIdsRequest{})),
-		"twice":         second(c.GetUserProfilesByIds(ctx, &userpb.GetUserProfilesByIdsRequest{UserIds: []string{"u1", "u1"}})),
-		"likes":         second(c.BatchLike(ctx, &contentpb.BatchLikeRequest{UserId: "u", IdempotencyKey: "k", PostIds: hundredAndOne})),
-		"no key":        second(c.BatchLike(ctx, &contentpb.BatchLikeRequest{UserId: "u", PostIds: []string{"p000000"}})),
+		"twice": second(c.GetUserProfilesByIds(ctx, &userpb.GetUserProfilesByIdsRequest{
+			UserIds: []string{"u1", "u1"},
+		})),
+		"likes": second(c.BatchLike(ctx, &contentpb.BatchLikeRequest{
+			UserId: "u", IdempotencyKey: "k", PostIds: hundredAndOne,
+		})),
+		"no key": second(c.BatchLike(ctx, &contentpb.BatchLikeRequest{
+			UserId: "u", PostIds: []string{"p000000"},
+		})),
 	} {
 		if status.Code(err) != codes.InvalidArgument {
 			t.Errorf("%s: %v, want InvalidArgument", what, err)
@@ -190,7 +200,9 @@ func TestServer_Like_Idempotent(t *testing.T) {
 		{"the first batch again, late", "u", "1", true, 1},
 		{"taken back again", "u", "5", false, 1},
 	} {
-		answer, err := c.BatchLike(t.Context(), &contentpb.BatchLikeRequest{UserId: step.user, PostIds: []string{"p000001"}, Like: step.like, IdempotencyKey: step.key})
+		answer, err := c.BatchLike(t.Context(), &contentpb.BatchLikeRequest{
+			UserId: step.user, PostIds: []string{"p000001"}, Like: step.like, IdempotencyKey: step.key,
+		})
 		if err != nil || !answer.Success {
 			t.Fatal(step.what, answer, err)
 		}
@@ -203,7 +215,9 @@ func TestServer_Like_Idempotent(t *testing.T) {
 func TestServer_Behave(t *testing.T) {
 	s, c := start(t, fakeservices.Config{
 		ConnectLatency: 80 * time.Millisecond,
-		Behaviour:      map[fakeservices.Service]fakeservices.Behaviour{fakeservices.Feed: {ErrorRate: 0.375, Latency: 20 * time.Millisecond}},
+		Behaviour: map[fakeservices.Service]fakeservices.Behaviour{
+			fakeservices.Feed: {ErrorRate: 0.375, Latency: 20 * time.Millisecond},
+		},
 	})
 	began := time.Now()
 	var failed []int
@@ -224,7 +238,8 @@ func TestServer_Behave(t *testing.T) {
 	s.Behave(fakeservices.Feed, fakeservices.Behaviour{Hang: true})
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := c.GetFeed(ctx, &feedpb.GetFeedRequest{UserId: "u", Limit: 1}); status.Code(err) != codes.DeadlineExceeded {
+	_, err := c.GetFeed(ctx, &feedpb.GetFeedRequest{UserId: "u", Limit: 1})
+	if status.Code(err) != codes.DeadlineExceeded {
 		t.Errorf("%v, want no answer", err)
 	}
 }
@@ -265,7 +280,8 @@ func TestServer_Handler_Connections(t *testing.T) {
 		}
 		return all[fakeservices.Feed]
 	}
-	if n, want := told(web.Client().Get(web.URL+"/connections")), (fakeservices.Counts{Accepted: 1, Open: 1, Calls: 3}); n != want {
+	want := fakeservices.Counts{Accepted: 1, Open: 1, Calls: 3}
+	if n := told(web.Client().Get(web.URL + "/connections")); n != want {
 		t.Errorf("%+v, want %+v", n, want)
 	}
 	told(web.Client().Post(web.URL+"/connections/reset", "", nil))
@@ -359,7 +375,9 @@ func open(s *fakeservices.Server) (all int64) {
 
 func TestServer_ThreeProcesses(t *testing.T) {
 	both, _ := start(t, fakeservices.Config{})
-	alone, err := fakeservices.Start(fakeservices.Config{Listen: map[fakeservices.Service]string{fakeservices.Content: "127.0.0.1:0"}})
+	alone, err := fakeservices.Start(fakeservices.Config{
+		Listen: map[fakeservices.Service]string{fakeservices.Content: "127.0.0.1:0"},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -374,7 +392,8 @@ func TestServer_ThreeProcesses(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		answer, err := contentpb.NewContentServiceClient(c).GetPostsByIds(t.Context(), &contentpb.GetPostsByIdsRequest{PostIds: []string{"p000007", "p001999"}})
+		ids := &contentpb.GetPostsByIdsRequest{PostIds: []string{"p000007", "p001999"}}
+		answer, err := contentpb.NewContentServiceClient(c).GetPostsByIds(t.Context(), ids)
 		if err != nil {
 			t.Fatal(err)
 		}

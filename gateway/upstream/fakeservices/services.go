@@ -68,7 +68,10 @@ func newContentService(w *world) *contentService {
 // mostLikes bounds what a long load test leaves here.
 const mostLikes = 1_000_000
 
-func (s *contentService) GetPostsByIds(_ context.Context, r *contentpb.GetPostsByIdsRequest) (*contentpb.GetPostsByIdsResponse, error) {
+func (s *contentService) GetPostsByIds(
+	_ context.Context,
+	r *contentpb.GetPostsByIdsRequest,
+) (*contentpb.GetPostsByIdsResponse, error) {
 	if err := checkIDs(r.GetPostIds(), mostIDs); err != nil {
 		return nil, err
 	}
@@ -86,7 +89,10 @@ func (s *contentService) GetPostsByIds(_ context.Context, r *contentpb.GetPostsB
 	return answer, nil
 }
 
-func (s *contentService) BatchLike(_ context.Context, r *contentpb.BatchLikeRequest) (*contentpb.BatchLikeResponse, error) {
+func (s *contentService) BatchLike(
+	_ context.Context,
+	r *contentpb.BatchLikeRequest,
+) (*contentpb.BatchLikeResponse, error) {
 	if err := checkIDs(r.GetPostIds(), 100); err != nil {
 		return nil, err
 	}
@@ -125,7 +131,10 @@ type userService struct {
 	world *world
 }
 
-func (s userService) GetUserProfilesByIds(_ context.Context, r *userpb.GetUserProfilesByIdsRequest) (*userpb.GetUserProfilesByIdsResponse, error) {
+func (s userService) GetUserProfilesByIds(
+	_ context.Context,
+	r *userpb.GetUserProfilesByIdsRequest,
+) (*userpb.GetUserProfilesByIdsResponse, error) {
 	if err := checkIDs(r.GetUserIds(), mostIDs); err != nil {
 		return nil, err
 	}

@@ -17,13 +17,14 @@ import (
 
 // explanation is the answer of GET /v1/explain.
 type explanation struct {
-	URL       string      `json:"url"`
-	Path      string      `json:"path"`            // what was read, without host, query and fragment
-	Signature signature   `json:"signature"`       // of a path that has one
-	Error     string      `json:"error,omitempty"` // why it is no image URL; then nothing follows
-	Ref       *refParts   `json:"ref,omitempty"`
-	Status    int         `json:"status,omitempty"` // what the edge answers before it looks into the cache; 200 if nothing is in the way
-	Why       string      `json:"why,omitempty"`    // of a Status that is not 200
+	URL       string    `json:"url"`
+	Path      string    `json:"path"`            // what was read, without host, query and fragment
+	Signature signature `json:"signature"`       // of a path that has one
+	Error     string    `json:"error,omitempty"` // why it is no image URL; then nothing follows
+	Ref       *refParts `json:"ref,omitempty"`
+	// Status is what the edge answers before it looks into the cache; 200 if nothing is in the way.
+	Status    int         `json:"status,omitempty"`
+	Why       string      `json:"why,omitempty"` // of a Status that is not 200
 	Variants  []explained `json:"variants,omitempty"`
 	LastAsked *originTold `json:"last_origin,omitempty"`
 }

@@ -58,9 +58,12 @@ func (s *intake) Now(ctx context.Context, what service.WarmRequest, report func(
 		return s.err
 	}
 	for i, ref := range what.Refs {
-		report(
-			[]service.WarmResult{{Ref: ref}, {Ref: ref, Hit: true}, {Ref: ref, Err: fmt.Errorf("fill: %w", origin.ErrNotFound)}}[i%3],
-		)
+		results := []service.WarmResult{
+			{Ref: ref},
+			{Ref: ref, Hit: true},
+			{Ref: ref, Err: fmt.Errorf("fill: %w", origin.ErrNotFound)},
+		}
+		report(results[i%len(results)])
 		if s.release != nil {
 			select {
 			case <-s.release:
@@ -112,13 +115,13 @@ func anEvent(body io.Reader, header ...string) *http.Request {
 func TestAnEventNeedsNoAdminTokenAndIsAcceptedOnceItIsQueued(t *testing.T) {
 	s := &intake{}
 	h := s.handler(t, nil)
-	if status, _, body := answerTo(h, anEvent(strings.NewReader(`{"type":"x"}`), "webhook-signature", "v1,x")); status != http.StatusAccepted ||
-		!strings.Contains(body, `"accepted": 1`) {
+	status, _, body := answerTo(h, anEvent(strings.NewReader(`{"type":"x"}`), "webhook-signature", "v1,x"))
+	if status != http.StatusAccepted || !strings.Contains(body, `"accepted": 1`) {
 		t.Errorf("%d %s", status, body)
 	}
 	s.repeated = true
-	if status, _, body := answerTo(h, anEvent(strings.NewReader(`{"type":"x"}`), "webhook-signature", "v1,x")); status != http.StatusAccepted ||
-		!strings.Contains(body, `"accepted": 0`) {
+	status, _, body = answerTo(h, anEvent(strings.NewReader(`{"type":"x"}`), "webhook-signature", "v1,x"))
+	if status != http.StatusAccepted || !strings.Contains(body, `"accepted": 0`) {
 		t.Errorf("a repetition: %d %s", status, body)
 	}
 	if got := strings.Join(s.counted, ", "); got != "post.published accepted, post.published repeated" {
@@ -132,11 +135,20 @@ func TestIntake_Refusals(t *testing.T) {
 		status int
 		says   string
 	}{
-		{fmt.Errorf("%w: webhook-timestamp is too old", service.ErrForged), http.StatusUnauthorized, "webhook-timestamp"},
-		{fmt.Errorf("%w: data.posts[3].image.version: it is neither", service.ErrInvalid), http.StatusUnprocessableEntity, "data.posts[3].image.version"},
+		{
+			fmt.Errorf("%w: webhook-timestamp is too old", service.ErrForged),
+			http.StatusUnauthorized, "webhook-timestamp",
+		},
+		{
+			fmt.Errorf("%w: data.posts[3].image.version: it is neither", service.ErrInvalid),
+			http.StatusUnprocessableEntity, "data.posts[3].image.version",
+		},
 		{fmt.Errorf("put: %w", service.ErrTooLarge), http.StatusRequestEntityTooLarge, "send less"},
 		{fmt.Errorf("put: %w", service.ErrQueueFull), http.StatusTooManyRequests, "full"},
-		{fmt.Errorf("put: %w: disk at /secret", service.ErrUnavailable), http.StatusServiceUnavailable, "cannot be written"},
+		{
+			fmt.Errorf("put: %w: disk at /secret", service.ErrUnavailable),
+			http.StatusServiceUnavailable, "cannot be written",
+		},
 		{errors.New("anything else at /secret"), http.StatusServiceUnavailable, "cannot be written"},
 	} {
 		s := &intake{err: c.err}
@@ -182,7 +194,8 @@ func TestNoMoreOfABodyIsReadThanIsAllowed(t *testing.T) {
 	if status, _, _ := answerTo(h, r); status != http.StatusUnauthorized || small.n != 0 {
 		t.Errorf("without a signature: %d, %d bytes are read", status, small.n)
 	}
-	if status, _, _ := answerTo(h, anEvent(strings.NewReader("x"), "webhook-signature", "v1,x", "Content-Encoding", "gzip")); status != http.StatusUnsupportedMediaType {
+	r = anEvent(strings.NewReader("x"), "webhook-signature", "v1,x", "Content-Encoding", "gzip")
+	if status, _, _ := answerTo(h, r); status != http.StatusUnsupportedMediaType {
 		t.Errorf("gzip: %d", status)
 	}
 	if len(s.bodies) != 0 {
@@ -192,8 +205,8 @@ func TestNoMoreOfABodyIsReadThanIsAllowed(t *testing.T) {
 		t.Errorf("counted is %s", got)
 	}
 	whole := strings.Repeat("a", maxEventBody)
-	if status, _, _ := answerTo(h, anEvent(strings.NewReader(whole), "webhook-signature", "v1,x")); status != http.StatusAccepted ||
-		s.bodies[0] != whole {
+	r = anEvent(strings.NewReader(whole), "webhook-signature", "v1,x")
+	if status, _, _ := answerTo(h, r); status != http.StatusAccepted || s.bodies[0] != whole {
 		t.Errorf("a MiB: %d", status)
 	}
 }
@@ -214,7 +227,8 @@ func TestABucketsServerShowsASecretOrTheToken(t *testing.T) {
 	s := &intake{}
 	h := s.handler(t, func(cfg *Config) { cfg.WebhookSecrets = []string{"whsec_old", secret} })
 	for header, want := range map[string]int{
-		"Bearer " + secret: 202, "bearer  " + secret: 202, basic(secret): 202, "Bearer " + adminToken: 202, basic(adminToken): 202,
+		"Bearer " + secret: 202, "bearer  " + secret: 202, basic(secret): 202,
+		"Bearer " + adminToken: 202, basic(adminToken): 202,
 		"": 401, "Bearer": 401, "Bearer x": 401, basic(""): 401, basic("x"): 401, secret: 401, "Digest " + secret: 401,
 	} {
 		if got := notice(h, "Authorization", header); got != want {
@@ -342,7 +356,8 @@ func TestWhoWaitsReadsWhatBecomesOfEachVariant(t *testing.T) {
 		t.Errorf("%s, %v, want\n%s", strings.Join(got, ", "), lines.Err(), want)
 	}
 	s.err = fmt.Errorf("%w: images[0].url: no image prefix fits", service.ErrInvalid)
-	if resp := ask(`{"wait":true,"profile":"feed","images":[{"url":"x"}]}`); resp.StatusCode != http.StatusUnprocessableEntity {
+	resp = ask(`{"wait":true,"profile":"feed","images":[{"url":"x"}]}`)
+	if resp.StatusCode != http.StatusUnprocessableEntity {
 		t.Errorf("an invalid image: %s", resp.Status)
 	}
 }
@@ -385,11 +400,12 @@ func TestDeadLettersAreListedAndSettled(t *testing.T) {
 		said.Dead[0].Reason != "broken?" {
 		t.Errorf("%d %s %v", status, body, err)
 	}
-	if status, _, body := answerTo(h, httptest.NewRequest(http.MethodGet, "http://localhost/v1/warm/dead?from=9", nil)); status != 200 ||
-		!strings.Contains(body, `"dead": []`) {
+	status, _, body = answerTo(h, httptest.NewRequest(http.MethodGet, "http://localhost/v1/warm/dead?from=9", nil))
+	if status != 200 || !strings.Contains(body, `"dead": []`) {
 		t.Errorf("%d %s", status, body)
 	}
-	if status, _, _ := answerTo(h, httptest.NewRequest(http.MethodGet, "http://localhost/v1/warm/dead?from=x", nil)); status != 400 {
+	status, _, _ = answerTo(h, httptest.NewRequest(http.MethodGet, "http://localhost/v1/warm/dead?from=x", nil))
+	if status != 400 {
 		t.Errorf("from=x: %d", status)
 	}
 	settle := func(body string) (int, string) {

@@ -41,9 +41,8 @@ func TestChange_ManyTargets_RunTogether(t *testing.T) {
 			Applied:   1,
 			Known:     2,
 		}
-		if err != nil || total.Variants != want.Variants || total.Originals != want.Originals || total.Bytes != want.Bytes ||
-			total.Applied != 1 ||
-			total.Known != 2 {
+		if err != nil || total.Variants != want.Variants || total.Originals != want.Originals ||
+			total.Bytes != want.Bytes || total.Applied != 1 || total.Known != 2 {
 			t.Errorf("%+v, %v, want %+v", total, err, want)
 		}
 		if took := time.Since(begun); took != 10*time.Second {

@@ -176,7 +176,8 @@ func (c *Conversation) exchange(t *testing.T, method, target string, header []st
 	if _, err := conn.Write(b.Bytes()); err != nil {
 		t.Fatalf("%s %s: %v", method, target, err)
 	}
-	got.Response, err = http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method}) //nolint:bodyclose // the test closes the connection
+	//nolint:bodyclose // the test closes the connection
+	got.Response, err = http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
 	if err != nil {
 		t.Fatalf("%s %s: %v", method, target, err)
 	}

@@ -96,9 +96,11 @@ func stub(t *testing.T, cfg Config) *httptest.Server {
 	mux.HandleFunc("/v1/stats", func(w http.ResponseWriter, _ *http.Request) {
 		asked := n.Add(1000)
 		_ = json.NewEncoder(w).Encode(Stats{
-			Version: "9.8.7", Started: start, UptimeSeconds: float64(asked) / 500, Health: Health{Status: "degraded", Reasons: []string{"the disk tier is off"}},
+			Version: "9.8.7", Started: start, UptimeSeconds: float64(asked) / 500,
+			Health: Health{Status: "degraded", Reasons: []string{"the disk tier is off"}},
 			Requests: Requests{
-				Total: asked, Bytes: asked << 10, ByStatus: map[string]int64{"200": asked}, BoundsSeconds: []float64{.0001, .001},
+				Total: asked, Bytes: asked << 10,
+				ByStatus: map[string]int64{"200": asked}, BoundsSeconds: []float64{.0001, .001},
 				ByCache: map[string]CacheRequests{
 					"memory": {Count: asked, Buckets: []int64{asked, 0, 0}, Seconds: float64(asked) * 1e-5},
 				},
@@ -112,8 +114,10 @@ func stub(t *testing.T, cfg Config) *httptest.Server {
 		})
 	})
 	mux.HandleFunc("/v1/explain", func(w http.ResponseWriter, r *http.Request) {
-		_ = json.NewEncoder(w).
-			Encode(map[string]any{"path": r.URL.Query().Get("url"), "variants": []any{map[string]any{"ttl_seconds": 7200}}})
+		_ = json.NewEncoder(w).Encode(map[string]any{
+			"path":     r.URL.Query().Get("url"),
+			"variants": []any{map[string]any{"ttl_seconds": 7200}},
+		})
 	})
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)

@@ -36,7 +36,8 @@ func precondition(h http.Header, current validators) conditionVerdict {
 		if matches(lines, current.etag, weakly) {
 			return notModified
 		}
-	} else if since, ok := date(h["If-Modified-Since"]); ok && !current.modified.IsZero() && !current.modifiedAfter(since) {
+	} else if since, ok := date(h["If-Modified-Since"]); ok &&
+		!current.modified.IsZero() && !current.modifiedAfter(since) {
 		return notModified
 	}
 	return proceed

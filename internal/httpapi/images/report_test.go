@@ -95,7 +95,8 @@ func TestEachRequestIsOneLineAndOneObservation(t *testing.T) {
 	}
 	for i, line := range lines {
 		w := want[i]
-		if line.Level != w.Level || line.Status != w.Status || line.Cache != w.Cache || line.Method != w.Method || line.Path != w.Path ||
+		if line.Level != w.Level || line.Status != w.Status || line.Cache != w.Cache ||
+			line.Method != w.Method || line.Path != w.Path ||
 			line.Msg != "request" || line.RequestID == "" || w.RequestID != "" && line.RequestID != w.RequestID ||
 			w.Err != "" && line.Err != w.Err {
 			t.Errorf("line %d: %+v, want %+v", i, line, w)

@@ -47,11 +47,13 @@ func observed(t *testing.T, seen chan metrics.Observation) metrics.Observation {
 func TestAClientThatStopsReadingIsHungUpOn(t *testing.T) {
 	for name, step := range map[string]int{"in steps": 64 << 10, "in one write": len(large)} {
 		t.Run(name, func(t *testing.T) {
-			addr, path, seen := servesLarge(t, httpserver.Pace{Grace: 100 * time.Millisecond, Rate: 1 << 30, Step: step})
+			pace := httpserver.Pace{Grace: 100 * time.Millisecond, Rate: 1 << 30, Step: step}
+			addr, path, seen := servesLarge(t, pace)
 			conn := apitest.Dial(t, addr)
 			apitest.Say(t, conn, "GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n")
 			o := observed(t, seen)
-			if o.Status != problem.StatusClientGone || o.Bytes >= int64(len(large)) || o.Outcome.Detail != imagecache.Memory {
+			if o.Status != problem.StatusClientGone || o.Bytes >= int64(len(large)) ||
+				o.Outcome.Detail != imagecache.Memory {
 				t.Errorf("%+v", o)
 			}
 			// What it gets is cut, and shows that.

@@ -48,7 +48,8 @@ func (x *exchange) answer(img *imagecache.Image) {
 	var contentRange string
 	if verdict == notModified {
 		body, status = nil, http.StatusNotModified
-	} else if lines := x.r.Header["Range"]; len(lines) > 0 && x.r.Method == http.MethodGet && ifRange(x.r.Header, current) {
+	} else if lines := x.r.Header["Range"]; len(lines) > 0 && x.r.Method == http.MethodGet &&
+		ifRange(x.r.Header, current) {
 		part, kind := parseRange(lines, int64(len(body)))
 		switch kind {
 		case rangeUnsatisfiable:

@@ -57,7 +57,8 @@ func Help(t *testing.T, newProgram func() program.Program, commands ...string) {
 			if code != 0 || stderr != "" {
 				t.Errorf("exit code %d: %s", code, stderr)
 			}
-			file := filepath.Join("testdata/help", strings.ReplaceAll(strings.TrimSpace(name+" "+command), " ", "-")+".txt")
+			page := strings.ReplaceAll(strings.TrimSpace(name+" "+command), " ", "-")
+			file := filepath.Join("testdata/help", page+".txt")
 			if os.Getenv("UPDATE") != "" {
 				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 					t.Fatal(err)
@@ -67,7 +68,8 @@ func Help(t *testing.T, newProgram func() program.Program, commands ...string) {
 			if err != nil || got != string(want) {
 				t.Errorf("differs from %s (UPDATE=1 writes it): %v\n%s", file, err, got)
 			}
-			if _, alias, _ := Run(t, newProgram(), Command{Args: append([]string{"help"}, strings.Fields(command)...)}); alias != got {
+			args := append([]string{"help"}, strings.Fields(command)...)
+			if _, alias, _ := Run(t, newProgram(), Command{Args: args}); alias != got {
 				t.Errorf("help %s prints\n%s", command, alias)
 			}
 		})
