@@ -283,7 +283,7 @@ func TestServe_InvalidQueries(t *testing.T) {
 	}
 	array := []byte(`[{"query":"{feed{cursor}}"}]`)
 	if status, _, body := post(t, url, array, kind); status != http.StatusBadRequest ||
-		!strings.Contains(body, "Arrays of queries") {
+		!strings.Contains(body, "Batches are not supported") {
 		t.Errorf("an array: %d %s", status, body)
 	}
 	for name, n := range services.Counts() {
