@@ -4,33 +4,48 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
 // stops records in which order the parts of a group stop.
-type stops []string
+type stops struct {
+	mu    sync.Mutex
+	names []string // guarded by mu
+}
+
+func (s *stops) add(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.names = append(s.names, name)
+}
+
+func (s *stops) list() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.names)
+}
 
 // part returns a part that takes a while to stop after its context is done.
 func (s *stops) part(name string, takes time.Duration) func(context.Context) error {
 	return func(ctx context.Context) error {
 		<-ctx.Done()
 		time.Sleep(takes)
-		*s = append(*s, name)
+		s.add(name)
 		return nil
 	}
 }
 
-// group returns a group whose parts stop at different times in fake time, so that appends
-// to s do not race.
+// group returns a group whose parts stop at different times in fake time.
 func (s *stops) group() runGroup {
 	return runGroup{
 		public:  s.part("public", 2*time.Second),
 		private: s.part("private", time.Second),
 		warming: []func(context.Context) error{s.part("warming", 5*time.Second)},
 		base:    []func(context.Context) error{s.part("base", time.Second)},
-		drain:   func() { *s = append(*s, "drain") },
+		drain:   func() { s.add("drain") },
 	}
 }
 
@@ -42,8 +57,9 @@ func TestRunGroup_Run_StopsInOrder(t *testing.T) {
 		if err := s.group().run(ctx); err != nil {
 			t.Error(err)
 		}
-		if want := (stops{"drain", "public", "private", "warming", "base"}); !slices.Equal(s, want) {
-			t.Errorf("stopped in the order %v, want %v", s, want)
+		got, want := s.list(), []string{"drain", "public", "private", "warming", "base"}
+		if !slices.Equal(got, want) {
+			t.Errorf("stopped in the order %v, want %v", got, want)
 		}
 	})
 }
@@ -67,8 +83,9 @@ func TestRunGroup_Run_FailureStopsAll(t *testing.T) {
 				if err := g.run(t.Context()); !errors.Is(err, broken) {
 					t.Errorf("run returned %v, want %v", err, broken)
 				}
-				if len(s) == 0 || s[0] != "drain" || s[len(s)-1] != "base" {
-					t.Errorf("stopped in the order %v, want drain first and base last", s)
+				got := s.list()
+				if len(got) == 0 || got[0] != "drain" || got[len(got)-1] != "base" {
+					t.Errorf("stopped in the order %v, want drain first and base last", got)
 				}
 			})
 		})
