@@ -545,11 +545,11 @@ func (x *simNode) follow(limit int) {
 	for range 3 { // one that has something to do
 		l = []jetstream.Log{jetstream.Purges, jetstream.Takedowns, jetstream.Tags}[x.w.rng.IntN(3)]
 		s, cursor = x.w.streams[l], x.following[l]
-		if cursor == nil || cursor.id != s.id || cursor.next <= s.last {
+		if cursor == nil || cursor.id != s.id || cursor.next < s.first || cursor.next <= s.last {
 			break
 		}
 	}
-	if cursor == nil || cursor.id != s.id {
+	if cursor == nil || cursor.id != s.id || cursor.next < s.first { // as jetstream.Bus.Follow looks
 		begin := map[jetstream.Log]func(jetstream.LogState) (uint64, error){
 			jetstream.Purges: n.beginPurges, jetstream.Takedowns: n.beginTakedowns, jetstream.Tags: n.beginTags,
 		}[l]
@@ -559,7 +559,7 @@ func (x *simNode) follow(limit int) {
 			x.stopBehind(err)
 			return
 		}
-		x.following[l] = &simCursor{s.id, from}
+		x.following[l] = &simCursor{s.id, max(from, s.first)}
 		return
 	}
 	entries := s.from(cursor.next, limit)

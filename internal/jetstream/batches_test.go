@@ -55,7 +55,7 @@ func batching(t *testing.T, b *Bus, do func(context.Context, []Entry) (int, time
 	return end
 }
 
-func TestABatchHasWhatHasComeSoFarAndWhatIsDoneNeverComesAgain(t *testing.T) {
+func TestBus_Batch_HandsOutWhatHasCome(t *testing.T) {
 	b, _ := run(t, Config{Dir: filepath.Join(t.TempDir(), "queue"), AckWait: 2 * time.Second})
 	appendAll(t, b, "a", "b", "c", "a") // the second a has the id of the first
 	got := make(chan []string)
@@ -87,7 +87,7 @@ func TestABatchHasWhatHasComeSoFarAndWhatIsDoneNeverComesAgain(t *testing.T) {
 	end()
 }
 
-func TestABatchThatIsWorkedOnLongerThanAckWaitIsHandedOutOnce(t *testing.T) {
+func TestBus_Batch_LongerThanAckWait(t *testing.T) {
 	b, _ := run(t, Config{Dir: filepath.Join(t.TempDir(), "queue"), AckWait: 500 * time.Millisecond})
 	appendAll(t, b, "slow")
 	got := make(chan []string, 10)
@@ -110,7 +110,7 @@ func TestABatchThatIsWorkedOnLongerThanAckWaitIsHandedOutOnce(t *testing.T) {
 	close(release)
 }
 
-func TestWhatWasNotDoneIsThereAfterARestart(t *testing.T) {
+func TestBus_Batch_KeepsUnfinishedAcrossRestart(t *testing.T) {
 	cfg := Config{Dir: filepath.Join(t.TempDir(), "queue"), AckWait: time.Second}
 	b, stop := run(t, cfg)
 	appendAll(t, b, "kept")

@@ -85,7 +85,7 @@ func stats(t *testing.T, b *Bus) Stats {
 	return s
 }
 
-func TestWhatIsMoreUrgentComesFirst(t *testing.T) {
+func TestBus_Next_OrdersByPriority(t *testing.T) {
 	b := start(t)
 	put(t, b, "a", 2, "late")
 	put(t, b, "b", 0, "first", "second")
@@ -100,7 +100,7 @@ func TestWhatIsMoreUrgentComesFirst(t *testing.T) {
 	}
 }
 
-func TestARepeatedIDIsQueuedOnceAlsoAfterItIsDoneAndAfterARestart(t *testing.T) {
+func TestBus_Put_RepeatedID(t *testing.T) {
 	cfg := Config{Dir: filepath.Join(t.TempDir(), "queue")}
 	b, stop := run(t, cfg)
 	put(t, b, "id", 0, "x")
@@ -123,7 +123,7 @@ func TestARepeatedIDIsQueuedOnceAlsoAfterItIsDoneAndAfterARestart(t *testing.T) 
 }
 
 // A crash between storing the messages and noting the id: the sender got no answer, and sends again.
-func TestWhatWasPutHalfIsCompletedAndNothingOfItIsTwice(t *testing.T) {
+func TestBus_Put_CompletesPartialPut(t *testing.T) {
 	b := start(t)
 	s, err := b.session()
 	if err != nil {
@@ -139,7 +139,7 @@ func TestWhatWasPutHalfIsCompletedAndNothingOfItIsTwice(t *testing.T) {
 	}
 }
 
-func TestAFullQueueRefusesAndKeepsWhatItHas(t *testing.T) {
+func TestBus_Put_FullQueue(t *testing.T) {
 	b, _ := run(t, Config{Dir: filepath.Join(t.TempDir(), "queue"), QueueBytes: 64 << 10})
 	put(t, b, "first", 0, strings.Repeat("a", 40<<10))
 	_, err := b.Put(t.Context(), "second", Message{Data: bytes.Repeat([]byte("b"), 40<<10)})
@@ -153,7 +153,7 @@ func TestAFullQueueRefusesAndKeepsWhatItHas(t *testing.T) {
 	}
 }
 
-func TestWhatFailsComesAgainAndIsADeadLetterInTheEnd(t *testing.T) {
+func TestDelivery_Again_BuriesAfterLastAttempt(t *testing.T) {
 	b, _ := run(t, Config{
 		Dir: filepath.Join(t.TempDir(), "queue"), Attempts: 3, Backoff: []time.Duration{time.Millisecond},
 	})
@@ -196,7 +196,7 @@ func TestWhatFailsComesAgainAndIsADeadLetterInTheEnd(t *testing.T) {
 	}
 }
 
-func TestWhatKillsItsWorkerIsADeadLetterToo(t *testing.T) {
+func TestBus_Next_BuriesJobsThatKillWorkers(t *testing.T) {
 	b, _ := run(t, Config{Dir: filepath.Join(t.TempDir(), "queue"), Attempts: 2, AckWait: 200 * time.Millisecond})
 	put(t, b, "poison", 0, "poison")
 	for range 2 {
@@ -222,7 +222,7 @@ func TestWhatKillsItsWorkerIsADeadLetterToo(t *testing.T) {
 	}
 }
 
-func TestWhatIsWorkedOnIsNotHandedOutTwice(t *testing.T) {
+func TestDelivery_KeepsAlive(t *testing.T) {
 	b, _ := run(t, Config{Dir: filepath.Join(t.TempDir(), "queue"), AckWait: 300 * time.Millisecond})
 	put(t, b, "id", 0, "slow")
 	d := next(t, b)
@@ -234,7 +234,7 @@ func TestWhatIsWorkedOnIsNotHandedOutTwice(t *testing.T) {
 	done(t, d)
 }
 
-func TestWithoutAServerNothingIsTaken(t *testing.T) {
+func TestBus_Put_WithoutServer(t *testing.T) {
 	b, err := New(Config{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
@@ -247,7 +247,7 @@ func TestWithoutAServerNothingIsTaken(t *testing.T) {
 	}
 }
 
-func TestADamagedStoreIsSetAsideAndTheStartGoesOn(t *testing.T) {
+func TestBus_Run_SetsDamagedStoreAside(t *testing.T) {
 	for name, damage := range map[string]func(path string) error{
 		"meta of no JSON": func(path string) error {
 			if filepath.Base(path) == "meta.inf" {
@@ -296,7 +296,7 @@ func TestADamagedStoreIsSetAsideAndTheStartGoesOn(t *testing.T) {
 	}
 }
 
-// killed is what the process does that TestWhatWasAcceptedOutlivesKill9 kills.
+// killed is what the process does that TestBus_Put_SurvivesKill9 kills.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("BUS_TEST_DIR"); dir != "" {
 		b, err := New(Config{Dir: dir})
@@ -318,7 +318,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestWhatWasAcceptedOutlivesKill9(t *testing.T) {
+func TestBus_Put_SurvivesKill9(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "queue")
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "BUS_TEST_DIR="+dir)
@@ -366,7 +366,7 @@ func TestWhatWasAcceptedOutlivesKill9(t *testing.T) {
 }
 
 // Opening the store on an unwritable disk is retried, and does not block shutdown.
-func TestAStoreThatCannotBeWrittenDoesNotKeepTheProcessFromEnding(t *testing.T) {
+func TestBus_Run_EndsWithUnwritableStore(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "queue")
 	_, stop := run(t, Config{Dir: dir})
 	stop()

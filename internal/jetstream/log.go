@@ -251,7 +251,7 @@ func (b *Bus) Follow(ctx context.Context, l Log, f Follower) error {
 	return nil
 }
 
-var errLost = errors.New("it is not there any more")
+var errLost = errors.New("the stream was lost, or has dropped entries that were not applied here")
 
 type refusal struct{ error }
 
@@ -282,8 +282,10 @@ func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower) error {
 	}
 	defer messages.Stop()
 	defer context.AfterFunc(ctx, messages.Stop)()
-	// A stream that was lost and made anew would be followed silently from a place that is
-	// another's.
+	// A consumer that reconnects goes on silently with a stream that was made anew, or behind
+	// entries that the stream has dropped meanwhile. Begin is asked again about both.
+	var next atomic.Uint64 // the first entry that was not applied, or that the stream had
+	next.Store(max(from, info.State.FirstSeq))
 	watching, stopWatching := context.WithCancel(ctx)
 	defer stopWatching()
 	var lost atomic.Bool
@@ -299,8 +301,12 @@ func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower) error {
 			look, cancel := context.WithTimeout(watching, lookEvery)
 			now, err := s.js.Stream(look, l.stream)
 			cancel()
-			if errors.Is(err, jetstream.ErrStreamNotFound) ||
-				err == nil && stateOf(now.CachedInfo()).ID != stateOf(info).ID {
+			gone := errors.Is(err, jetstream.ErrStreamNotFound)
+			if err == nil {
+				state := stateOf(now.CachedInfo())
+				gone = state.ID != stateOf(info).ID || state.First > next.Load()
+			}
+			if gone {
 				lost.Store(true)
 				messages.Stop()
 				return
@@ -318,6 +324,7 @@ func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower) error {
 		if err := f.Apply(ctx, entries); err != nil {
 			return &refusal{err}
 		}
+		next.Store(entries[len(entries)-1].Number + 1)
 	}
 }
 

@@ -32,7 +32,7 @@ func cluster(t *testing.T) (url string) {
 	return srv.ClientURL()
 }
 
-func TestWhatS3ServersPublishIsTakenInOnceAndWaitsWhileNobodyRuns(t *testing.T) {
+func TestBus_Notices_OnceAndKeptWhileDown(t *testing.T) {
 	url := cluster(t)
 	b, stop := run(t, Config{URL: url, Replicas: 1})
 	type notice struct{ id, data string }
