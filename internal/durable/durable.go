@@ -9,8 +9,9 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// WriteFile atomically replaces the file at path by text, and returns when that is on the disk. The mode is 0640 minus
-// the umask. If it fails to write, the file is unchanged.
+// WriteFile atomically replaces the file at path by text, and returns when that is on the disk. The
+// mode is 0640 minus the umask. After an error the file has its old content or, if only its name
+// could not be synced, the new one.
 func WriteFile(path string, text []byte) error {
 	if err := renameio.WriteFile(path, text, 0o640); err != nil {
 		return err

@@ -45,6 +45,10 @@ type Log[T any] struct {
 	synced int64 // of those that are durable
 	lines  int
 	failed int // syncs that failed; each takes back what was not durable
+
+	// By these open tells what a fault has left from another file.
+	leftover int64  // where refused lines end that could not be cut off
+	rewrite  []byte // of a Rewrite that failed, maybe after it replaced the file
 }
 
 // Open reads the file and calls each with every value, oldest first.
@@ -153,12 +157,23 @@ func (l *Log[T]) Append(values ...T) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err != nil {
-		l.failed++
-		l.size = l.synced
-		return errors.Join(err, file.Truncate(l.size))
+		return errors.Join(err, l.takeBackLocked(l.size))
 	}
 	l.synced = upTo
 	return nil
+}
+
+// takeBackLocked cuts off what is not durable, up to end. What the disk does not let it cut off
+// now is cut off when the file is opened again, before anything is written.
+func (l *Log[T]) takeBackLocked(end int64) error {
+	l.failed++
+	l.size = l.synced
+	err := l.file.Truncate(l.size)
+	if err != nil {
+		l.leftover, l.fault = max(l.leftover, end), err
+		_ = l.closeFileLocked()
+	}
+	return err
 }
 
 func (l *Log[T]) writeLocked(text []byte, lines int) error {
@@ -166,14 +181,18 @@ func (l *Log[T]) writeLocked(text []byte, lines int) error {
 		return l.fault
 	}
 	if _, err := l.file.WriteAt(text, l.size); err != nil {
-		return errors.Join(err, l.file.Truncate(l.size))
+		if l.file.Truncate(l.size) != nil {
+			err = errors.Join(err, l.takeBackLocked(l.size+int64(len(text))))
+		}
+		return err
 	}
 	l.size += int64(len(text))
 	l.lines += lines
 	return nil
 }
 
-// Rewrite replaces the whole file with values, durably. On an error the file is as it was.
+// Rewrite replaces the whole file with values, durably. After an error the file has the old lines
+// or the new ones, which should mean the same.
 func (l *Log[T]) Rewrite(values iter.Seq[T]) error {
 	text, err := encode(values)
 	if err != nil {
@@ -186,13 +205,21 @@ func (l *Log[T]) Rewrite(values iter.Seq[T]) error {
 	if l.openLocked(); l.file == nil {
 		return l.fault
 	}
-	if err := l.cfg.FS.WriteFile(l.cfg.Path, text); err != nil {
+	err = l.cfg.FS.WriteFile(l.cfg.Path, text)
+	_ = l.closeFileLocked() // it may be the old file, which has no name any more
+	if err != nil {
+		l.rewrite = text
 		return err
 	}
-	_ = l.closeFileLocked() // it is the old file
-	l.size, l.synced, l.lines = int64(len(text)), int64(len(text)), bytes.Count(text, []byte("\n"))
+	l.adoptLocked(text)
 	l.openLocked()
 	return nil
+}
+
+// adoptLocked notes that text is what the file has.
+func (l *Log[T]) adoptLocked(text []byte) {
+	l.size, l.synced, l.lines = int64(len(text)), int64(len(text)), bytes.Count(text, []byte("\n"))
+	l.leftover, l.rewrite = 0, nil
 }
 
 // Clear empties the file, durably.
@@ -236,8 +263,16 @@ func (l *Log[T]) open() (File, error) {
 		return nil, err
 	}
 	size, err := file.Size()
+	if err == nil && l.rewrite != nil && size == int64(len(l.rewrite)) {
+		found := make([]byte, size)
+		if _, err = file.ReadAt(found, 0); err == nil && bytes.Equal(found, l.rewrite) {
+			l.adoptLocked(l.rewrite)
+		}
+	}
 	switch {
 	case err != nil:
+	case size <= l.leftover && size > l.size:
+		err = errors.Join(file.Truncate(l.size), file.Sync())
 	case size < l.size:
 		err = fmt.Errorf("%s has lost lines since it was read", l.cfg.Path)
 	case size > l.size:
@@ -254,6 +289,7 @@ func (l *Log[T]) open() (File, error) {
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
+	l.leftover, l.rewrite = 0, nil
 	return file, nil
 }
 

@@ -78,6 +78,62 @@ func TestLog_Append_TakesBackWhatCouldNotBeSynced(t *testing.T) {
 	}
 }
 
+// A refused line that could not be cut off must not come back, nor stand behind a shorter one.
+func TestLog_Append_CutsOffRefusedLinesLater(t *testing.T) {
+	for _, refuses := range []string{"write", "sync"} {
+		fs := jsonlogtest.New()
+		l, _ := open(t, jsonlog.Config{Path: "log", FS: fs})
+		if err := l.Append(1); err != nil {
+			t.Fatal(err)
+		}
+		fs.Step = func(op, _ string) error {
+			if op == refuses || op == "truncate" {
+				return errors.New("disk failed")
+			}
+			return nil
+		}
+		if err := l.Append(222222); err == nil || l.Fault() == nil {
+			t.Errorf("%s refused: %v, fault %v", refuses, err, l.Fault())
+		}
+		fs.Step = nil
+		if err := l.Append(3); err != nil {
+			t.Errorf("%s refused: %v once the disk works", refuses, err)
+		}
+		if _, got := open(t, jsonlog.Config{Path: "log", FS: fs}); !slices.Equal(got, []int{1, 3}) {
+			t.Errorf("%s refused: %v", refuses, got)
+		}
+	}
+}
+
+// A Rewrite that fails may have replaced the file: what is appended then must be in the file that
+// has the name.
+func TestLog_Rewrite_FailsBeforeOrAfterReplacing(t *testing.T) {
+	for _, fails := range []string{"replace", "replaced"} {
+		fs := jsonlogtest.New()
+		l, _ := open(t, jsonlog.Config{Path: "log", FS: fs})
+		if err := l.Append(1, 2); err != nil {
+			t.Fatal(err)
+		}
+		fs.Step = func(op, _ string) error {
+			if op == fails {
+				return errors.New("disk failed")
+			}
+			return nil
+		}
+		if err := l.Rewrite(slices.Values([]int{2})); err == nil {
+			t.Errorf("%s: no error", fails)
+		}
+		fs.Step = nil
+		if err := l.Append(3); err != nil {
+			t.Errorf("%s: %v once the disk works", fails, err)
+		}
+		want := map[string][]int{"replace": {1, 2, 3}, "replaced": {2, 3}}[fails]
+		if _, got := open(t, jsonlog.Config{Path: "log", FS: fs}); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", fails, got, want)
+		}
+	}
+}
+
 // A disk that is mounted after the start brings another file, which must neither be cut off nor
 // overwritten.
 func TestLog_Append_RefusesAFileThatIsNotTheOneItRead(t *testing.T) {
