@@ -23,7 +23,7 @@ func (n *Node) beginPurges(log jetstream.LogState) (from uint64, err error) {
 	defer n.mu.Unlock()
 	n.state.mu.Lock()
 	defer n.state.mu.Unlock()
-	at := n.state.offsets.Purges
+	at, first := n.state.offsets.Purges, !n.begun[jetstream.Purges]
 	switch {
 	case at.Log == 0:
 		// The caches were emptied at the start, and the stream could not be asked: all that it
@@ -50,7 +50,7 @@ func (n *Node) beginPurges(log jetstream.LogState) (from uint64, err error) {
 	n.state.offsets.Purges = at
 	n.beginLocked(jetstream.Purges, log)
 	from = n.applied[jetstream.Purges] + 1
-	if n.cfg.Shared != nil {
+	if n.cfg.Shared != nil && first { // later it knows: read again, older purges would hide newer ones
 		from = min(from, max(log.First, log.Last-min(log.Last, rememberPurges), 1))
 	}
 	return from, nil

@@ -302,6 +302,21 @@ func TestOpenState_EmptiesTheCaches_OnlyWhenPurgesMayBeMissed(t *testing.T) {
 	}
 }
 
+// Without its file a node must not go on behind takedowns that it does not know any more.
+func TestOpenState_ReadsTakedownsAgain_WhenTheirFileIsGone(t *testing.T) {
+	w := quietWorld(t, 2)
+	a, b := w.nodes[0], w.nodes[1]
+	a.must(t, KindTakedown, photo)
+	w.settle()
+	b.end()
+	b.fs.Remove("/cache/takedowns")
+	b.start()
+	w.settle()
+	if !b.state.TakenDown(photo) {
+		t.Error("the takedown is forgotten")
+	}
+}
+
 func TestOpenState_LocksItsDirectory(t *testing.T) {
 	cfg := StateConfig{
 		Dir: t.TempDir(), Empty: func() error { return nil },

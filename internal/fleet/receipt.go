@@ -77,13 +77,10 @@ func (n *Node) acknowledge(e Entry, removed imagecache.Receipt) {
 		return
 	}
 	n.mu.Lock()
-	p := n.receipts[e.ID]
-	if p != nil {
-		p.returned = true
-	}
-	n.mu.Unlock()
-	if p != nil {
-		n.acknowledged(p, n.id, removed)
+	defer n.mu.Unlock()
+	if p := n.receipts[e.ID]; p != nil {
+		p.returned = true // what it removed is in the receipt since the decision
+		p.wakeLocked()
 	}
 }
 
@@ -108,6 +105,11 @@ func (n *Node) acknowledged(p *pending, node string, removed imagecache.Receipt)
 	p.applied[node] = true
 	removed.Applied, removed.Known = 0, 0 // nodes are counted in applied
 	p.sum.Merge(removed)
+	p.wakeLocked()
+}
+
+// wakeLocked has await look again.
+func (p *pending) wakeLocked() {
 	select {
 	case p.changed <- struct{}{}:
 	default:

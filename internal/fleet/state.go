@@ -147,6 +147,9 @@ func (s *State) openOffsets(ctx context.Context) error {
 		if s.offsets.Node == "" {
 			return fmt.Errorf("read the offsets of the fleet: %s names no node", s.offsetsFile())
 		}
+		if len(s.takedowns.newest) == 0 {
+			s.offsets.Takedowns = sharedstore.Position{} // the file is gone: the stream has all of it
+		}
 		if s.offsets.Purges.Log == 0 {
 			why = "this node never followed the stream of purges, or missed some"
 		}

@@ -18,10 +18,11 @@ import (
 // remembered, so that an older takedown does not bring it back. Each is a last-writer-wins
 // register: in whatever order and however often decisions arrive, the newest stays.
 type registers struct {
-	mu     sync.RWMutex // guards all below
-	newest map[imagecache.Original]decision
-	sorted []Takedown   // what List returns; nil when it has to be made again
-	down   atomic.Int64 // how many are down: 0 spares a read the lock
+	mu      sync.RWMutex // guards all below
+	newest  map[imagecache.Original]decision
+	sorted  []Takedown   // all that are down, never changed; nil after a change
+	changes int          // of newest
+	down    atomic.Int64 // how many are down: 0 spares a read the lock
 
 	// applying is held for reading from before a line is written until it is in newest, and for
 	// writing while the file is written anew out of newest.
@@ -84,24 +85,38 @@ func (r *registers) of(of imagecache.Original) (decision, bool) {
 
 // list returns what is down, sorted by source and name, behind after, at most limit of them.
 func (r *registers) list(after imagecache.Original, limit int) []Takedown {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.sorted == nil {
-		r.sorted = make([]Takedown, 0, r.down.Load())
-		for of, d := range r.newest {
-			if !d.lifted {
-				r.sorted = append(r.sorted, Takedown{of, d.At.Time()})
-			}
-		}
-		slices.SortFunc(r.sorted, func(a, b Takedown) int { return compareOriginals(a.Original, b.Original) })
-	}
-	at, found := slices.BinarySearchFunc(r.sorted, after, func(t Takedown, of imagecache.Original) int {
+	all := r.sortedDown()
+	at, found := slices.BinarySearchFunc(all, after, func(t Takedown, of imagecache.Original) int {
 		return compareOriginals(t.Original, of)
 	})
 	if found {
 		at++
 	}
-	return slices.Clone(r.sorted[at:min(len(r.sorted), at+limit)])
+	return slices.Clone(all[at:min(len(all), at+limit)])
+}
+
+// sortedDown returns what is down, sorted. It sorts without the lock, which every request takes.
+func (r *registers) sortedDown() []Takedown {
+	r.mu.RLock()
+	all, changes := r.sorted, r.changes
+	if all != nil {
+		r.mu.RUnlock()
+		return all
+	}
+	all = make([]Takedown, 0, r.down.Load())
+	for of, d := range r.newest {
+		if !d.lifted {
+			all = append(all, Takedown{of, d.At.Time()})
+		}
+	}
+	r.mu.RUnlock()
+	slices.SortFunc(all, func(a, b Takedown) int { return compareOriginals(a.Original, b.Original) })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.changes == changes {
+		r.sorted = all
+	}
+	return all
 }
 
 func compareOriginals(a, b imagecache.Original) int {
@@ -175,12 +190,12 @@ func (r *registers) set(lines ...line) {
 		}
 	}
 	r.sorted = nil
+	r.changes++
 }
 
 // all returns every register as an entry, oldest first.
 func (r *registers) all() []Entry {
 	r.mu.RLock()
-	defer r.mu.RUnlock()
 	entries := make([]Entry, 0, len(r.newest))
 	for of, d := range r.newest {
 		kind := KindTakedown
@@ -189,6 +204,7 @@ func (r *registers) all() []Entry {
 		}
 		entries = append(entries, Entry{Stamp: d.Stamp, Kind: kind, Source: of.Source, Name: []byte(of.Name)})
 	}
+	r.mu.RUnlock()
 	slices.SortFunc(entries, func(a, b Entry) int { return a.Compare(b.Stamp) })
 	return entries
 }
