@@ -135,7 +135,7 @@ func (n *Node) everywhere(ctx context.Context, e Entry) (imagecache.Receipt, err
 // Invariant 3. The outbox comes first, so that every step can be the last before a power cut:
 //
 //  1. Before the outbox is synced, nothing was changed and nothing acknowledged.
-//  2. Behind it, the next start applies the decision here (State.replay, Node.Replay) and sends
+//  2. Behind it, the next start applies the decision here (State.replay, Node.replay) and sends
 //     it, in the order of the outbox.
 //  3. It leaves the outbox when the streams have it.
 //

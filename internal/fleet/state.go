@@ -182,7 +182,7 @@ func behind(at sharedstore.Position, log jetstream.LogState) bool {
 }
 
 // replay applies what is in the outbox: a crash may have come between writing it there and
-// applying it. Purges are for Node.Replay, since there are no caches yet.
+// applying it. Purges are for Node.replay, since there are no caches yet.
 func (s *State) replay() error {
 	var decisions, tags []Entry
 	for _, out := range s.outbox.oldest(maxOutboxEntries) {

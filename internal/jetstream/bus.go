@@ -1,4 +1,5 @@
-// Package jetstream is NATS JetStream: the durable queue of what is to be warmed. Nothing else
+// Package jetstream is NATS JetStream: the durable queue of warm jobs (queue.go), the logs that
+// nodes replicate decisions through (log.go), and the list of nodes (members.go). Nothing else
 // imports NATS.
 //
 // Without a URL the server runs inside of this process: it has no port, nothing outside can
@@ -122,7 +123,7 @@ type session struct {
 // New returns a Bus, which can be used once Run has it running.
 func New(cfg Config) (*Bus, error) {
 	if cfg.Dir == "" && cfg.URL == "" {
-		return nil, errors.New("bus: a directory or a URL is needed")
+		return nil, errors.New("jetstream: a directory or a URL is needed")
 	}
 	return &Bus{cfg: cfg.withDefaults(), put: make(chan struct{}, 1), changed: make(chan struct{})}, nil
 }

@@ -17,9 +17,9 @@ type Log struct{ stream, subject string }
 var (
 	// Purges are kept for a week: a node that was away for longer empties its caches.
 	Purges = Log{"IMAGETIER_PURGES", "imagetier.purge"}
-	// Takedowns are the last word about each original, kept without limit of age.
+	// Takedowns are the newest decision about each original, kept without limit of age.
 	Takedowns = Log{"IMAGETIER_TAKEDOWNS", "imagetier.takedown"}
-	// Tags are what events taught of the tags of originals, kept without limit of age.
+	// Tags say which originals have which tags, kept without limit of age.
 	Tags = Log{"IMAGETIER_TAGS", "imagetier.tag"}
 )
 
@@ -27,11 +27,11 @@ var (
 func (l Log) String() string { return l.stream }
 
 const (
-	purgeAge   = 7 * 24 * time.Hour
-	purgeBytes = 1 << 30
-	wordBytes  = 1 << 30
-	tagBytes   = 128 << 20 // some 400,000 images
-	tagMessage = 512 << 10
+	purgeAge      = 7 * 24 * time.Hour
+	purgeBytes    = 1 << 30
+	takedownBytes = 1 << 30
+	tagBytes      = 128 << 20 // some 400,000 images
+	tagMessage    = 512 << 10
 )
 
 func (l Log) config() jetstream.StreamConfig {
@@ -49,7 +49,7 @@ func (l Log) config() jetstream.StreamConfig {
 		cfg.MaxBytes, cfg.MaxMsgSize, cfg.Discard = tagBytes, tagMessage, jetstream.DiscardOld
 	case Takedowns:
 		cfg.Description = "imagetier: the last word about originals that were taken down"
-		cfg.MaxMsgsPerSubject, cfg.MaxBytes, cfg.Discard = 1, wordBytes, jetstream.DiscardNew
+		cfg.MaxMsgsPerSubject, cfg.MaxBytes, cfg.Discard = 1, takedownBytes, jetstream.DiscardNew
 	default:
 		cfg.Description = "imagetier: purges"
 		cfg.MaxAge, cfg.MaxBytes, cfg.Discard = purgeAge, purgeBytes, jetstream.DiscardOld

@@ -63,7 +63,9 @@ func TestTier_SharedStore_WarmsNewNode(t *testing.T) {
 	}
 	second.get(path).want(t, 200, "memory")
 	// The pinned one only.
-	time.Sleep(100 * time.Millisecond)
+	eventually(t, 10*time.Second, "nothing waits to be written", func() bool {
+		return metric(t, first, `imagetier_cache_entries{tier="derived"}`) == "0"
+	})
 	if n := len(objects(t, s3, "derived")); n != 1 {
 		t.Errorf("%d objects: what is live is kept too", n)
 	}

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"fmt"
 	"image/gif"
 	"image/jpeg"
 	"io"
@@ -54,20 +55,14 @@ func TestTier_Shutdown_FinishesRequests(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Readiness fails first, while the reader still waits.
-	unready := false
-	for range 500 {
+	eventually(t, 5*time.Second, "/readyz to turn 503 after SIGTERM", func() bool {
 		resp, err := http.Get(x.private + "/readyz")
-		if err == nil {
-			resp.Body.Close()
-			if unready = resp.StatusCode == http.StatusServiceUnavailable; unready {
-				break
-			}
+		if err != nil {
+			return false
 		}
-		time.Sleep(10 * time.Millisecond) // the process's own time: there is no channel into it
-	}
-	if !unready {
-		t.Error("/readyz did not turn 503 after SIGTERM")
-	}
+		resp.Body.Close()
+		return resp.StatusCode == http.StatusServiceUnavailable
+	})
 	close(release)
 	got := <-answered
 	if got.err != nil || got.status != 200 || !bytes.HasPrefix(got.body, []byte{0xff, 0xd8}) ||
@@ -111,16 +106,9 @@ func TestTier_Children_EndWithTheTier(t *testing.T) {
 	pids := children(t, x)
 	x.kill()
 	for _, pid := range pids {
-		gone := false
-		for range 500 {
-			if gone = syscall.Kill(pid, 0) != nil; gone {
-				break
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
-		if !gone {
-			t.Errorf("child %d lives on", pid)
-		}
+		eventually(t, 5*time.Second, fmt.Sprintf("child %d to end", pid), func() bool {
+			return syscall.Kill(pid, 0) != nil
+		})
 	}
 }
 
@@ -143,13 +131,9 @@ func TestTier_TruncatedOriginal_RefusedUntilReplaced(t *testing.T) {
 	if err := os.WriteFile(file, photo, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for range 100 {
-		if got = x.get(path); got.StatusCode == 200 {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Errorf("%s although the original is whole now", got.Status)
+	eventually(t, 5*time.Second, "the original, which is whole now, to be served", func() bool {
+		return x.get(path).StatusCode == 200
+	})
 }
 
 func TestTier_HugeOriginal_RefusedAlone(t *testing.T) {

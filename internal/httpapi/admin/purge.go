@@ -66,7 +66,8 @@ const (
 
 // change applies a change to all targets, several at once and under one deadline, and
 // merges the receipts. It tries every target even if some fail. An error of kind then says
-// how many failed, and wraps the first cause for the log.
+// how many failed, and wraps the first cause for the log. What failed may be in the outbox, and is
+// then sent when the cluster can be reached.
 func change(ctx context.Context, kind error, targets []imagecache.Target,
 	apply func(context.Context, imagecache.Target) (imagecache.Receipt, error),
 ) (total imagecache.Receipt, err error) {
@@ -107,7 +108,7 @@ func change(ctx context.Context, kind error, targets []imagecache.Target,
 	}
 	return total, fmt.Errorf(
 		"%w: %w",
-		problem.Errorf(kind, "%d of %d failed, so they are as before: repeat the request.",
+		problem.Errorf(kind, "%d of %d failed, and may take effect later all the same: repeat the request.",
 			failed, len(targets)),
 		cause,
 	)
