@@ -223,12 +223,9 @@ func (t *Tier) repay(ctx context.Context) {
 			if ctx.Err() == nil {
 				t.cfg.Log.Warn(
 					"shared store delete failed, will be retried",
-					"source",
-					of.Source,
-					"name",
-					of.Name,
-					"err",
-					err,
+					"source", of.Source,
+					"name", of.Name,
+					"err", err,
 				)
 			}
 			return

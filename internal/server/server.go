@@ -109,22 +109,12 @@ func (s *Server) Close() error {
 
 // Run serves until ctx is done, then drains. It can be called once.
 func (s *Server) Run(ctx context.Context) error {
-	s.log.Info(
-		"serving",
-		"public",
-		s.publicURL,
-		"private",
-		s.privateURL,
-		"version",
-		s.cfg.Build.Version,
-		"workers",
-		s.cfg.Workers,
-	)
+	s.log.Info("serving", "public", s.publicURL, "private", s.privateURL,
+		"version", s.cfg.Build.Version, "workers", s.cfg.Workers)
 	if s.cfg.Dev {
 		greet(ctx, s.cfg.Terminal, greeting{
-			sources: sourceNames(
-				s.cfg.Config,
-			), samplers: s.sources.Samplers, signer: s.signer, public: s.publicURL, private: s.privateURL,
+			sources: sourceNames(s.cfg.Config), samplers: s.sources.Samplers, signer: s.signer,
+			public: s.publicURL, private: s.privateURL,
 		})
 	}
 	return runGroup{

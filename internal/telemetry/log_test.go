@@ -77,8 +77,7 @@ func TestNewHandler_HidesSecretAttributes(t *testing.T) {
 		"Authorization",
 		"Bearer abc",
 		"admin_token",
-		"def",
-		slog.Group("headers", "Set-Cookie", "ghi"),
+		"def", slog.Group("headers", "Set-Cookie", "ghi"),
 		"path",
 		"/jkl",
 	)

@@ -37,10 +37,8 @@ func (s *state) restore() {
 		aside := s.path + ".damaged"
 		s.log.Warn(
 			"warming statistics unreadable, starting over",
-			"renamed_to",
-			aside,
-			"err",
-			errors.Join(err, os.Rename(s.path, aside)),
+			"renamed_to", aside,
+			"err", errors.Join(err, os.Rename(s.path, aside)),
 		)
 	}
 }

@@ -117,12 +117,9 @@ func (g *gateway) serve(ctx context.Context, s servers) error {
 	})
 	g.log.Info(
 		"serving",
-		"public",
-		public.Addr().String(),
-		"private",
-		private.Addr().String(),
-		"version",
-		program.Build().Version,
+		"public", public.Addr().String(),
+		"private", private.Addr().String(),
+		"version", program.Build().Version,
 	)
 	return group.Wait()
 }
