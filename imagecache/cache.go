@@ -54,9 +54,8 @@ type Config struct {
 	// TakenDown reports whether an original was taken down: Get then returns ErrTakenDown and
 	// makes nothing. It is called for every Get. If it is nil, no original is taken down.
 	TakenDown func(Original) bool
-	// Watermarks are digests of the watermarks by name: they are part of the keys of what
-	// bears one, so that another picture under the same name is another image.
-	Watermarks map[string]string
+	// Watermarks are the configured watermarks; nil: there are none.
+	Watermarks *Watermarks
 	// Observe is called at the start of each Get, which uses the context that it returns and
 	// calls done with its result. nil is not called.
 	Observe func(ctx context.Context, ref imageurl.Ref) (_ context.Context, done func(Image, Outcome, error))
@@ -74,7 +73,7 @@ type Cache struct {
 	filler    Filler
 	timeout   time.Duration
 	takenDown func(Original) bool
-	marks     map[string]string
+	marks     *Watermarks
 	observe   func(context.Context, imageurl.Ref) (context.Context, func(Image, Outcome, error))
 	now       func() time.Time
 	log       *slog.Logger
@@ -203,7 +202,8 @@ func (c *Cache) layersOf(ref imageurl.Ref) []Layer {
 	return c.layers
 }
 
-// storeIn keeps img in the layers unless a purge of its original has begun since epoch.
+// storeIn keeps img in the layers unless a purge of its original has begun since epoch, or its
+// watermark has been replaced.
 // It reports whether at least one tier took it.
 func (c *Cache) storeIn(ctx context.Context, layers []Layer, key Key, img Image, epoch uint64) bool {
 	done, ok := c.epochs.Store(key.original, epoch)
@@ -211,6 +211,9 @@ func (c *Cache) storeIn(ctx context.Context, layers []Layer, key Key, img Image,
 		return false
 	}
 	defer done()
+	if !c.current(key) {
+		return false
+	}
 	stored := false
 	for _, layer := range layers {
 		if err := layer.Tier.Put(ctx, key, img); err != nil {

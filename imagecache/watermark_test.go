@@ -1,9 +1,13 @@
 package imagecache_test
 
 import (
+	"context"
+	"errors"
+	"strings"
 	"testing"
 
 	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/imageurl"
 )
 
 const marked = "/640x640-cover-wm.logo-q70/v.1/posts/cat.jpg.webp"
@@ -18,7 +22,7 @@ func TestCache_Get_TellsWatermarksApartByDigest(t *testing.T) {
 			Layers: []imagecache.Layer{
 				{Tier: memory, Name: imagecache.Memory},
 			}, Filler: &fakeFiller{fill: serves("with " + digest)},
-			Watermarks: map[string]string{"logo": digest},
+			Watermarks: imagecache.NewWatermarks(map[string]string{"logo": digest}),
 		})
 	}
 	for _, path := range []string{marked, cat} {
@@ -40,7 +44,7 @@ func TestCache_Purge_OfAWatermarkedPath(t *testing.T) {
 	memory := &fakeTier{}
 	c := imagecache.New(imagecache.Config{
 		Layers: []imagecache.Layer{{Tier: memory, Name: imagecache.Memory}}, Filler: &fakeFiller{fill: serves("cat")},
-		Watermarks: map[string]string{"logo": "aaaa"},
+		Watermarks: imagecache.NewWatermarks(map[string]string{"logo": "aaaa"}),
 	})
 	const named = "/640x640-cover/v.1/posts/x-wm.logo-y.jpg.webp"
 	for _, path := range []string{marked, named} {
@@ -63,5 +67,61 @@ func TestCache_Purge_OfAWatermarkedPath(t *testing.T) {
 	}
 	if _, out := get(t, c, marked); out.Detail != imagecache.Stale {
 		t.Errorf("after a soft purge: %+v", out)
+	}
+}
+
+// A fill that runs while its watermark is replaced may have either picture: it is answered and not
+// stored, whenever it began and ended.
+func TestWatermarks_Replace_DuringFills(t *testing.T) {
+	memory := &fakeTier{}
+	marks := imagecache.NewWatermarks(map[string]string{"logo": "aaaa", "other": "cccc"})
+	picture := "a"
+	reload := func(digest string) {
+		t.Helper()
+		err := marks.Replace(map[string]string{"logo": digest, "other": "cccc"}, func() error {
+			picture = digest[:1]
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var during func()
+	filler := &fakeFiller{}
+	filler.fill = func(ctx context.Context, r imageurl.Ref, stale *imagecache.Image) (imagecache.Filled, error) {
+		made := picture
+		if during != nil {
+			during()
+			during = nil
+		}
+		return serves(made)(ctx, r, stale)
+	}
+	c := imagecache.New(imagecache.Config{
+		Layers: []imagecache.Layer{{Tier: memory, Name: imagecache.Memory}}, Filler: filler, Watermarks: marks,
+	})
+	during = func() { reload("bbbb") }
+	if body, out := get(t, c, marked); body != "a" || out.Stored {
+		t.Errorf("made before the change: %s, %+v", body, out)
+	}
+	if body, out := get(t, c, marked); body != "b" || !out.Stored {
+		t.Errorf("after the change: %s, %+v", body, out)
+	}
+	// The swap of the resizer's pictures is done, but not yet published.
+	err := marks.Replace(map[string]string{"logo": "dddd", "other": "cccc"}, func() error {
+		picture = "d"
+		if body, out := get(t, c, marked); body != "d" || out.Stored {
+			t.Errorf("during the change: %s, %+v", body, out)
+		}
+		if _, out := get(t, c, strings.Replace(marked, "logo", "other", 1)); !out.Stored {
+			t.Errorf("another watermark: %+v", out)
+		}
+		picture = "b"
+		return errors.New("a resize process cannot decode it")
+	})
+	if err == nil {
+		t.Error("no error")
+	}
+	if body, out := get(t, c, marked); body != "b" || out.Detail != imagecache.Memory {
+		t.Errorf("after a failed change: %s, %+v", body, out)
 	}
 }

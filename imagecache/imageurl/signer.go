@@ -10,6 +10,7 @@ import (
 	"hash"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 var (
@@ -33,43 +34,49 @@ const (
 // rejected before they are hashed.
 const maxSigned = 4096
 
-// Signer writes Refs as signed paths and parses them. It is immutable and safe for
-// concurrent use.
+// Signer writes Refs as signed paths and parses them. It is safe for concurrent use.
 type Signer struct {
-	keys []*preparedKey
+	keys atomic.Pointer[[]*preparedKey] // the first signs; the slice is never changed
 	dev  bool
 }
 
 // NewSigner returns a Signer that signs with the first key and accepts the signatures of
 // all. It returns an error without keys, for duplicate ids, and if Key.Check fails.
-func NewSigner(keys ...Key) (*Signer, error) {
-	if len(keys) == 0 {
-		return nil, errors.New("no key to sign image URLs")
-	}
-	return newSigner(false, keys)
-}
+func NewSigner(keys ...Key) (*Signer, error) { return newSigner(false, keys) }
 
 // NewDevSigner returns a Signer for development: it accepts _ instead of a signature beside
 // the signatures of keys. Without keys it also writes _.
 func NewDevSigner(keys ...Key) (*Signer, error) { return newSigner(true, keys) }
 
 func newSigner(dev bool, keys []Key) (*Signer, error) {
-	if errs := checkKeys(keys); len(errs) > 0 {
-		return nil, errors.Join(errs...)
-	}
 	s := &Signer{dev: dev}
-	for _, k := range keys {
-		s.keys = append(s.keys, prepareKey(k))
+	return s, s.Replace(keys...)
+}
+
+// Replace replaces all keys at once. With an error, as of [NewSigner], the old ones stay.
+func (s *Signer) Replace(keys ...Key) error {
+	errs := checkKeys(keys)
+	if len(keys) == 0 && !s.dev {
+		errs = append(errs, errors.New("no key to sign image URLs"))
 	}
-	return s, nil
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	prepared := make([]*preparedKey, len(keys))
+	for i, k := range keys {
+		prepared[i] = prepareKey(k)
+	}
+	s.keys.Store(&prepared)
+	return nil
 }
 
 // Path returns the signed path of ref, from /i/ to its end. It is deterministic.
 func (s *Signer) Path(ref Ref) string {
-	if len(s.keys) == 0 {
+	keys := *s.keys.Load()
+	if len(keys) == 0 {
 		return Prefix + "_" + ref.path
 	}
-	return s.keys[0].path(ref)
+	return keys[0].path(ref)
 }
 
 // PathWith is Path with the key of the given id instead of the first, so that a gateway can
@@ -125,7 +132,7 @@ func (s *Signer) verify(path string) (signed string, err error) {
 }
 
 func (s *Signer) key(id string) *preparedKey {
-	for _, k := range s.keys {
+	for _, k := range *s.keys.Load() {
 		if k.id == id {
 			return k
 		}

@@ -72,6 +72,29 @@ func TestSigner_Keys(t *testing.T) {
 	}
 }
 
+func TestSigner_Replace(t *testing.T) {
+	r, _ := ParseRef(examplePath)
+	s, old := signer(t, key("a1")), signer(t, key("a1"))
+	if err := s.Replace(key("b2"), key("b2")); err == nil {
+		t.Error("duplicate ids: no error")
+	}
+	if err := s.Replace(); err == nil {
+		t.Error("no keys: no error")
+	}
+	if s.Path(r) != old.Path(r) {
+		t.Error("an invalid replacement changed the key")
+	}
+	if err := s.Replace(key("b2")); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(s.Path(r), "/i/b2.") {
+		t.Errorf("signed %s", s.Path(r))
+	}
+	if _, err := s.Parse(old.Path(r)); !errors.Is(err, ErrSignature) {
+		t.Errorf("a retired key's URL: %v", err)
+	}
+}
+
 func TestSigner_Parse_ChangedByte(t *testing.T) {
 	s := signer(t, key("k1"), key("k2"))
 	for _, r := range []Ref{

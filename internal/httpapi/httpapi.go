@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/httpapi/problem"
 	"github.com/novasocial/imagetier/resize"
@@ -15,8 +16,8 @@ import (
 
 // Catalog is what of the configuration decides whether a URL is answered.
 type Catalog struct {
-	Sources    map[string]Source // by name; any other name is answered 400
-	Watermarks map[string]bool   // by name; any other name is answered 400
+	Sources    map[string]Source      // by name; any other name is answered 400
+	Watermarks *imagecache.Watermarks // any other name is answered 400
 }
 
 // Source is a configured source.
@@ -31,7 +32,7 @@ func (c *Catalog) Check(ref imageurl.Ref) error {
 	switch {
 	case !known:
 		return problem.ErrSource
-	case spec.Watermark != "" && !c.Watermarks[spec.Watermark]:
+	case spec.Watermark != "" && !c.Watermarks.Has(spec.Watermark):
 		return problem.ErrWatermark
 	case spec.Shape == resize.ShapeOriginal && !source.Originals:
 		return problem.ErrOriginals

@@ -57,18 +57,19 @@ type Server struct {
 
 	publicListener, privateListener net.Listener
 
-	state     *fleet.State
-	tiers     *tiers
-	sources   *sources.Set
-	workers   *workers.Pool
-	signer    *imageurl.Signer
-	local     *imagecache.Cache // this node's; its purges reach no other node
-	cache     replicatedCache   // local, with metrics; its purges reach the whole fleet
-	bus       *jetstream.Bus
-	fleet     *fleet.Node
-	prefetch  *service.Service
-	readiness *readiness
-	started   time.Time
+	state      *fleet.State
+	tiers      *tiers
+	sources    *sources.Set
+	workers    *workers.Pool
+	watermarks *imagecache.Watermarks
+	signer     *imageurl.Signer
+	local      *imagecache.Cache // this node's; its purges reach no other node
+	cache      replicatedCache   // local, with metrics; its purges reach the whole fleet
+	bus        *jetstream.Bus
+	fleet      *fleet.Node
+	prefetch   *service.Service
+	readiness  *readiness
+	started    time.Time
 
 	publicServer, privateServer *httpserver.Server
 	publicURL, privateURL       string
@@ -210,6 +211,7 @@ func (s *Server) openCache(context.Context) (err error) {
 		return err
 	}
 	s.metrics.Workers(workerStats(s.workers))
+	s.watermarks = imagecache.NewWatermarks(watermarkDigests(s.cfg.Config))
 	s.local = imagecache.New(imagecache.Config{
 		TakenDown: s.state.TakenDown,
 		Layers:    s.tiers.layers(),
@@ -221,7 +223,7 @@ func (s *Server) openCache(context.Context) (err error) {
 		}),
 		FillTimeout: fillTimeout(s.cfg.Config),
 		NegativeTTL: s.cfg.NegativeTTL,
-		Watermarks:  watermarkDigests(s.cfg.Config),
+		Watermarks:  s.watermarks,
 		Observe:     s.metrics.ObserveGet,
 		Log:         s.log,
 	})
@@ -274,7 +276,7 @@ func (s *Server) openPrefetch(context.Context) (err error) {
 }
 
 func (s *Server) openHTTP(context.Context) (err error) {
-	origins, catalog := &httpapi.OriginAnswers{}, catalogOf(s.cfg.Config)
+	origins, catalog := &httpapi.OriginAnswers{}, catalogOf(s.cfg.Config, s.watermarks)
 	public := images.New(images.Config{
 		Signer: s.signer, Cache: s.cache, Catalog: catalog, NegativeTTL: s.cfg.NegativeTTL,
 		TagHeader: s.cfg.TagHeader(), Origins: origins, Log: s.log, Observe: s.observe,
@@ -303,7 +305,8 @@ func (s *Server) openHTTP(context.Context) (err error) {
 			WebhookSecrets: s.cfg.WebhookSecrets, Observe: s.metrics.Event,
 			AdminToken: s.cfg.AdminToken, Dev: s.cfg.Dev, Metrics: s.telemetry.Metrics(), Log: s.log,
 			Console: console.New(console.Config{
-				Signer: s.signer, Public: public, Sources: sourceNames(s.cfg.Config), PublicURL: s.publicURL,
+				Signer: s.signer, Public: public, Sources: sourceNames(s.cfg.Config), Watermarks: s.watermarks,
+				PublicURL:  s.publicURL,
 				AdminToken: s.cfg.AdminToken, Dev: s.cfg.Dev,
 			}),
 		}),

@@ -3,6 +3,7 @@ package server
 import (
 	"time"
 
+	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/internal/config"
 	"github.com/novasocial/imagetier/internal/httpapi"
 	"github.com/novasocial/imagetier/origin/sourceurl"
@@ -30,14 +31,6 @@ func watermarkDigests(cfg config.Config) map[string]string {
 	return digests
 }
 
-func watermarkNames(cfg config.Config) map[string]bool {
-	names := make(map[string]bool, len(cfg.Watermarks))
-	for _, w := range cfg.Watermarks {
-		names[w.Name] = true
-	}
-	return names
-}
-
 // linger is how long the public listener accepts connections after readiness has failed:
 // long enough for load balancers that probe every second.
 func linger(cfg config.Config) time.Duration {
@@ -47,12 +40,12 @@ func linger(cfg config.Config) time.Duration {
 	return min(time.Second, cfg.DrainTimeout)
 }
 
-func catalogOf(cfg config.Config) httpapi.Catalog {
+func catalogOf(cfg config.Config, marks *imagecache.Watermarks) httpapi.Catalog {
 	byName := make(map[string]httpapi.Source, len(cfg.Sources))
 	for _, s := range cfg.Sources {
 		byName[s.Name] = httpapi.Source{Originals: s.URL.Originals}
 	}
-	return httpapi.Catalog{Sources: byName, Watermarks: watermarkNames(cfg)}
+	return httpapi.Catalog{Sources: byName, Watermarks: marks}
 }
 
 func sourceNames(cfg config.Config) (names []string) {

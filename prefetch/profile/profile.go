@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/novasocial/imagetier/resize"
 )
@@ -73,10 +74,13 @@ func (p Profile) At(scale int, format resize.Format) (spec resize.Spec, ok bool)
 	return spec, ok
 }
 
-// Set is profiles by name. The zero Set has none; BuiltIn and New make one.
+// Set is profiles by name. BuiltIn and New make one. It is safe for concurrent use.
 type Set struct {
-	byName map[string]Profile
+	byName atomic.Pointer[map[string]Profile] // the map is never changed
 }
+
+// Replace replaces all profiles at once by those of other.
+func (s *Set) Replace(other *Set) { s.byName.Store(other.byName.Load()) }
 
 // BuiltIn returns the profiles that there are without a file: feed, avatar and grid, each
 // in WebP and JPEG at three scales.
@@ -93,7 +97,7 @@ func BuiltIn() *Set {
 // auto, orig and info are not made of themselves and stand in no list. The error joins
 // every fault there is.
 func New(lists map[string][]string) (*Set, error) {
-	set := &Set{byName: make(map[string]Profile)}
+	byName := make(map[string]Profile)
 	var faults []error
 	for name, shapes := range builtIn {
 		var list []string
@@ -103,20 +107,22 @@ func New(lists map[string][]string) (*Set, error) {
 			}
 		}
 		p, err := parse(name, list)
-		set.byName[name] = p
+		byName[name] = p
 		faults = append(faults, err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(lists)) {
 		p, err := parse(name, lists[name])
-		set.byName[name] = p
+		byName[name] = p
 		faults = append(faults, err)
 	}
-	if len(set.byName) > MaxProfiles {
-		faults = append(faults, fmt.Errorf("%d profiles, at most %d", len(set.byName), MaxProfiles))
+	if len(byName) > MaxProfiles {
+		faults = append(faults, fmt.Errorf("%d profiles, at most %d", len(byName), MaxProfiles))
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
+	set := new(Set)
+	set.byName.Store(&byName)
 	return set, nil
 }
 
@@ -151,12 +157,12 @@ func Load(path string, unmarshal func(text []byte, into any) error) (*Set, error
 
 // Get returns the profile of that name.
 func (s *Set) Get(name string) (Profile, bool) {
-	p, ok := s.byName[name]
+	p, ok := (*s.byName.Load())[name]
 	return p, ok
 }
 
 // Names returns the names of all profiles, sorted.
-func (s *Set) Names() []string { return slices.Sorted(maps.Keys(s.byName)) }
+func (s *Set) Names() []string { return slices.Sorted(maps.Keys(*s.byName.Load())) }
 
 func parse(name string, list []string) (Profile, error) {
 	if !validName(name) {

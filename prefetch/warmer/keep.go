@@ -44,7 +44,7 @@ func (r Reach) String() string {
 // watched is not in it.
 func (w *Watch) Learnt() ([]byte, error) {
 	k := kept{Format: keptFormat, Asked: make(map[string]int64), Profiles: make(map[string]keptProfile)}
-	for spec, in := range w.bySpec {
+	for spec, in := range *w.bySpec.Load() {
 		k.Asked[spec.Name()] = in.asked.Load()
 	}
 	w.mu.Lock()
@@ -72,7 +72,7 @@ func (w *Watch) Learnt() ([]byte, error) {
 	return text, nil
 }
 
-// Recall takes over what another Watch has learnt. It is called before anything else. What is known
+// Recall takes over what another Watch has learnt, instead of what this one has. What is known
 // of profiles and Specs that are no longer there is left out; where a Spec has come, what was
 // learnt of its profile's images begins anew, so that it gets its chance. With an error nothing is
 // taken over.
@@ -87,17 +87,16 @@ func (w *Watch) Recall(text []byte) error {
 	if err := k.check(); err != nil {
 		return fmt.Errorf("read what was learnt: %w", err)
 	}
-	for spec, in := range w.bySpec {
+	for spec, in := range *w.bySpec.Load() {
 		in.asked.Store(k.Asked[spec.Name()])
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for name, was := range k.Profiles {
-		p, ok := w.cfg.Profiles.Get(name)
-		if !ok {
+		l := w.profile(name)
+		if l == nil {
 			continue
 		}
-		l := w.profile(p)
 		l.told, l.paged = was.Told, was.Paged
 		for r := range Reach(reaches) {
 			l.recall(r, was.By[r.String()])

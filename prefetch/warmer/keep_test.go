@@ -1,6 +1,7 @@
 package warmer
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -67,16 +68,21 @@ func TestWhatWasLearntOfOtherProfilesIsLeftOut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := watch(t, WatchConfig{Profiles: set})
-		if err := w.Recall(text); err != nil {
+		recalled := watch(t, WatchConfig{Profiles: set})
+		if err := recalled.Recall(text); err != nil {
 			t.Fatal(err)
 		}
-		p, _ := set.Get(c.profile)
-		if seen := w.profile(p).by[ReachOf(50)].seen; seen != c.seen {
-			t.Errorf("%s %v: %d images are known, want %d", c.profile, c.specs, seen, c.seen)
+		replaced := watch(t, WatchConfig{})
+		if err := errors.Join(replaced.Recall(text), replaced.ReplaceProfiles(set)); err != nil {
+			t.Fatal(err)
 		}
-		if specs, _ := w.Specs(image(t, "x"), c.profile, ReachOf(50), false); names(specs) != c.want {
-			t.Errorf("%s %v: %q, want %q", c.profile, c.specs, names(specs), c.want)
+		for how, w := range map[string]*Watch{"recalled": recalled, "replaced": replaced} {
+			if seen := w.profile(c.profile).by[ReachOf(50)].seen; seen != c.seen {
+				t.Errorf("%s, %s %v: %d images are known, want %d", how, c.profile, c.specs, seen, c.seen)
+			}
+			if specs, _ := w.Specs(image(t, "x"), c.profile, ReachOf(50), false); names(specs) != c.want {
+				t.Errorf("%s, %s %v: %q, want %q", how, c.profile, c.specs, names(specs), c.want)
+			}
 		}
 	}
 }
@@ -101,17 +107,8 @@ func TestNoNonsenseIsRecalled(t *testing.T) {
 		if err := w.Recall([]byte(text)); err == nil {
 			t.Errorf("recalled: %s", text)
 		}
-		if len(w.profiles) != 0 || w.bySpec[w.profile(mustProfile(t, w)).specs[0]].asked.Load() != 0 {
+		if len(w.profiles) != 0 || (*w.bySpec.Load())[w.profile("two").specs[0]].asked.Load() != 0 {
 			t.Errorf("something was taken over of %s", text)
 		}
 	}
-}
-
-func mustProfile(t *testing.T, w *Watch) profile.Profile {
-	t.Helper()
-	p, ok := w.cfg.Profiles.Get("two")
-	if !ok {
-		t.Fatal("no profile")
-	}
-	return p
 }

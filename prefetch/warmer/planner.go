@@ -63,7 +63,7 @@ type Watch struct {
 	order    []uint64            // oldest first
 	profiles map[string]*learnt
 
-	bySpec map[resize.Spec]listed // never changed
+	bySpec atomic.Pointer[map[resize.Spec]listed] // the map is never changed
 }
 
 // listed is a Spec of a profile.
@@ -97,17 +97,38 @@ func NewWatch(cfg WatchConfig) *Watch {
 		seed:     maphash.MakeSeed(),
 		watched:  make(map[uint64]*watched),
 		profiles: make(map[string]*learnt),
-		bySpec:   make(map[resize.Spec]listed),
 	}
-	for _, name := range cfg.Profiles.Names() {
-		p, _ := cfg.Profiles.Get(name)
+	w.list()
+	return w
+}
+
+// list makes bySpec.
+func (w *Watch) list() {
+	bySpec := make(map[resize.Spec]listed)
+	for _, name := range w.cfg.Profiles.Names() {
+		p, _ := w.cfg.Profiles.Get(name)
 		for _, spec := range p.Specs() {
-			if _, ok := w.bySpec[spec]; !ok {
-				w.bySpec[spec] = listed{name, new(atomic.Int64)}
+			if _, ok := bySpec[spec]; !ok {
+				bySpec[spec] = listed{name, new(atomic.Int64)}
 			}
 		}
 	}
-	return w
+	w.bySpec.Store(&bySpec)
+}
+
+// ReplaceProfiles replaces the profiles of WatchConfig.Profiles by those of set, and keeps of what was
+// learnt what Recall would.
+func (w *Watch) ReplaceProfiles(set *profile.Set) error {
+	text, err := w.Learnt()
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	w.cfg.Profiles.Replace(set)
+	clear(w.profiles)
+	w.list()
+	w.mu.Unlock()
+	return w.Recall(text)
 }
 
 // Specs returns the Specs of a profile to make early for an image; every Spec if all is true. ok is
@@ -124,7 +145,11 @@ func (w *Watch) Specs(image profile.Image, name string, reach Reach, all bool) (
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.profile(p).plan(reach, lotOf(image)), true
+	l := w.profile(name)
+	if l == nil { // removed meanwhile
+		return nil, false
+	}
+	return l.plan(reach, lotOf(image)), true
 }
 
 // lotOf returns a number from 0 to below 1, the same in every process and on every node.
@@ -134,14 +159,19 @@ func lotOf(image profile.Image) float64 {
 	return float64(hash>>11) / (1 << 53)
 }
 
-func (w *Watch) profile(p profile.Profile) *learnt {
-	l := w.profiles[p.Name()]
+// profile returns what was learnt of a profile; nil if there is no such profile.
+func (w *Watch) profile(name string) *learnt {
+	l := w.profiles[name]
 	if l == nil {
+		p, ok := w.cfg.Profiles.Get(name)
+		if !ok {
+			return nil
+		}
 		l = &learnt{specs: p.Specs()}
 		for _, spec := range l.specs {
-			l.asked = append(l.asked, w.bySpec[spec].asked)
+			l.asked = append(l.asked, (*w.bySpec.Load())[spec].asked)
 		}
-		w.profiles[p.Name()] = l
+		w.profiles[name] = l
 	}
 	return l
 }
@@ -150,16 +180,15 @@ func (w *Watch) profile(p profile.Profile) *learnt {
 // if none was made, to learn which Specs are requested. An image that is watched already keeps its
 // Reach.
 func (w *Watch) Made(image profile.Image, profileName string, reach Reach, made []resize.Spec) {
-	p, ok := w.cfg.Profiles.Get(profileName)
-	if !ok {
-		return
-	}
 	key := w.key(image.String())
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	l := w.profile(profileName)
+	if l == nil {
+		return
+	}
 	now := w.cfg.Now()
 	w.endOld(now)
-	l := w.profile(p)
 	one := w.watched[key]
 	if one == nil || one.of != l {
 		if one != nil {
@@ -186,7 +215,7 @@ func (w *Watch) Made(image profile.Image, profileName string, reach Reach, made 
 // sends clients' requests for it to this node, too. The profile is the first that lists its Spec.
 func (w *Watch) MadeFor(ref imageurl.Ref) {
 	spec := ref.Spec()
-	if in, ok := w.bySpec[spec]; ok {
+	if in, ok := (*w.bySpec.Load())[spec]; ok {
 		w.Made(
 			profile.Image{Source: ref.Source(), Name: ref.Name(), Version: ref.Version()},
 			in.profile,
@@ -213,7 +242,7 @@ func (w *Watch) Lately(image profile.Image, profileName string) bool {
 // Asked notes a client's request for a variant. It takes no lock while nothing is watched, and
 // allocates nothing.
 func (w *Watch) Asked(ref imageurl.Ref) {
-	if in, ok := w.bySpec[ref.Spec()]; ok {
+	if in, ok := (*w.bySpec.Load())[ref.Spec()]; ok {
 		in.asked.Add(1)
 	}
 	if !w.any.Load() {

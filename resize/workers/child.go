@@ -35,6 +35,8 @@ type child struct {
 	hello  wire.Hello
 	jobs   int // number sent
 
+	watermarks *watermarkFiles // that it was started with
+
 	dead       chan struct{} // closed when the process has exited and its resources are freed
 	exitStatus string        // valid once dead is closed
 
@@ -44,8 +46,8 @@ type child struct {
 
 // startChild starts a child and waits for its greeting. The caller must keep its thread
 // (runtime.LockOSThread) for the lifetime of the child: see Pdeathsig in [worker.run].
-func startChild(ctx context.Context, cfg Config, m watermarkFiles) (*child, error) {
-	c := &child{dead: make(chan struct{}), stderr: stderrLog{logger: cfg.Log}}
+func startChild(ctx context.Context, cfg Config, m *watermarkFiles) (*child, error) {
+	c := &child{dead: make(chan struct{}), stderr: stderrLog{logger: cfg.Log}, watermarks: m}
 	c.cmd = exec.Command(cfg.Command[0], slices.Concat(cfg.Command[1:], arguments(cfg), m.args)...)
 	c.cmd.ExtraFiles = m.files
 	c.cmd.Env = cfg.Env

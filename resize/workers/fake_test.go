@@ -44,6 +44,10 @@ func fakeChild(kind string) {
 	case "stranger":
 		fmt.Print("hello, this is not imagetier-resize")
 		return
+	case "decodes": // its watermark, unless that is broken
+		if watermark() == "broken" {
+			os.Exit(1)
+		}
 	case "shortlived":
 		_ = wire.WriteHello(os.Stdout, wire.Hello{Libvips: "fake"})
 		return
@@ -65,6 +69,8 @@ func fakeChild(kind string) {
 		switch verb {
 		case "environment":
 			body = jpegMagic + strings.Join(os.Environ(), " ")
+		case "watermark":
+			body = jpegMagic + watermark()
 		case "turn":
 			body = jpegMagic + strconv.Itoa(int(job.ID))
 		}
@@ -76,6 +82,17 @@ func fakeChild(kind string) {
 			return
 		}
 	}
+}
+
+// watermark returns the bytes of the watermark that the child was started with.
+func watermark() string {
+	for _, arg := range os.Args {
+		if path, ok := strings.CutPrefix(arg, "-watermark=logo="); ok {
+			text, _ := os.ReadFile(path)
+			return string(text)
+		}
+	}
+	return "none"
 }
 
 var grown []byte

@@ -1,6 +1,7 @@
 package workers
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -19,15 +20,16 @@ type watermarkFiles struct {
 	files []*os.File // its file descriptors from 3 on
 }
 
-func (m watermarkFiles) close() {
+func (m *watermarkFiles) close() {
 	for _, file := range m.files {
 		file.Close()
 	}
 }
 
-// sealWatermarks creates the files. A Pool keeps them open while the process lives, because it
-// can start children at any time.
-func sealWatermarks(watermarks map[string][]byte) (m watermarkFiles, err error) {
+// sealWatermarks creates the files. They stay open while a Pool or a child refers to them, because
+// children can start at any time, and are closed by the garbage collector (see [os.NewFile]).
+func sealWatermarks(watermarks map[string][]byte) (m *watermarkFiles, err error) {
+	m = new(watermarkFiles)
 	defer func() {
 		if err != nil {
 			m.close()
@@ -58,4 +60,21 @@ func sealWatermarks(watermarks map[string][]byte) (m watermarkFiles, err error) 
 		m.args = append(m.args, "-watermark="+name+"=/proc/self/fd/"+strconv.Itoa(2+len(m.files)))
 	}
 	return m, nil
+}
+
+// ReplaceWatermarks replaces all watermarks (Config.Watermarks): jobs that begin after it has returned use the new
+// ones, on children that are started for them. It first starts a child to see that the watermarks can be decoded; if
+// not, the old ones stay.
+func (p *Pool) ReplaceWatermarks(ctx context.Context, watermarks map[string][]byte) error {
+	cfg := p.cfg
+	cfg.Watermarks = watermarks
+	if _, err := Probe(ctx, cfg); err != nil {
+		return fmt.Errorf("replace watermarks: %w", err)
+	}
+	m, err := sealWatermarks(watermarks)
+	if err != nil {
+		return err
+	}
+	p.watermarks.Store(m)
+	return nil
 }

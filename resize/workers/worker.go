@@ -81,6 +81,9 @@ func (w *worker) next(ctx context.Context) *job {
 // do runs one job, on a second child if the first one dies.
 func (w *worker) do(ctx context.Context, j *job) {
 	deadline := time.Now().Add(w.cfg.Timeout)
+	if w.child != nil && w.child.watermarks != w.watermarks.Load() {
+		w.retire()
+	}
 	if w.child == nil {
 		if err := w.startFor(j, deadline); err != nil {
 			j.end(nil, err)
@@ -205,7 +208,7 @@ func (w *worker) pause(ctx context.Context) {
 func (w *worker) start(ctx context.Context) error {
 	w.starting.Add(1)
 	w.enable(1, nil)
-	c, err := startChild(ctx, w.cfg, w.watermarks)
+	c, err := startChild(ctx, w.cfg, w.watermarks.Load())
 	w.starting.Add(-1)
 	if err == nil {
 		w.enable(0, nil)
@@ -265,6 +268,16 @@ func (w *worker) recycle(ctx context.Context) {
 	w.count(Recycled)
 	w.cfg.Log.Debug("resize process recycled", "pid", old.pid(), "jobs", old.jobs, "rss_bytes", rss)
 	old.close()
+}
+
+// retire ends an idle child that has old watermarks. The worker then starts a new one.
+func (w *worker) retire() {
+	c := w.child
+	w.child = nil
+	w.enable(-1, nil)
+	w.count(Recycled)
+	w.cfg.Log.Debug("resize process recycled, watermarks have changed", "pid", c.pid(), "jobs", c.jobs)
+	c.close()
 }
 
 // replace ends the child. The worker then starts a new one.

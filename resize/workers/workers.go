@@ -172,7 +172,7 @@ var reasons = [...]string{Died, InvalidAnswer, Deadline, Abandoned, Recycled, Fa
 // before that.
 type Pool struct {
 	cfg        Config
-	watermarks watermarkFiles
+	watermarks atomic.Pointer[watermarkFiles] // of children that start now
 	queue      queue
 	ready      chan struct{} // closed when the first child has sent its greeting
 	once       sync.Once
@@ -195,7 +195,8 @@ func New(cfg Config) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pool{cfg: cfg, watermarks: watermarks, ready: make(chan struct{})}
+	p := &Pool{cfg: cfg, ready: make(chan struct{})}
+	p.watermarks.Store(watermarks)
 	p.queue.capacity = [numPriorities]int{live: cfg.Queue, warm: cfg.WarmQueue}
 	p.queue.maxWait = [2]time.Duration{cfg.MaxWait, cfg.MaxWaitExpensive}
 	p.queue.workers, p.queue.expensiveWorkers = cfg.Workers, cfg.ExpensiveWorkers

@@ -22,6 +22,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 )
 
@@ -35,8 +36,9 @@ type Config struct {
 	// Public answers the signed paths: the handler of the public listener, so that the
 	// page sees what clients see, headers included. nil: there is no playground.
 	Public http.Handler
-	// Sources and Watermarks are the configured names, in the order in which they are shown.
-	Sources, Watermarks []string
+	// Sources are the configured names, in the order in which they are shown.
+	Sources    []string
+	Watermarks *imagecache.Watermarks
 	// PublicURL is what clients put before a path: "https://img.example.com", without a
 	// slash at its end. "": paths are shown.
 	PublicURL string
@@ -143,7 +145,7 @@ func (c *console) config(w http.ResponseWriter, _ *http.Request) {
 		Sources    []string `json:"sources"`
 		Watermarks []string `json:"watermarks"`
 		PublicURL  string   `json:"public_url"`
-	}{signing, orNone(c.Sources), orNone(c.Watermarks), c.PublicURL})
+	}{signing, orNone(c.Sources), orNone(c.Watermarks.Names()), c.PublicURL})
 }
 
 // orNone spells no names as [] and not as null.

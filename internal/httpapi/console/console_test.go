@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/resize"
 )
@@ -28,7 +29,7 @@ func newSigner(t *testing.T) *imageurl.Signer {
 func open(t *testing.T) Config {
 	return Config{
 		Signer: newSigner(t), Public: http.NotFoundHandler(), Dev: true, PublicURL: "https://img.example.com",
-		Sources: []string{"posts"}, Watermarks: []string{"logo"},
+		Sources: []string{"posts"}, Watermarks: imagecache.NewWatermarks(map[string]string{"logo": "9f86d081884c7d65"}),
 	}
 }
 

@@ -62,7 +62,7 @@ func (c *console) ref(query url.Values) (ref imageurl.Ref, note string, err erro
 	if err != nil {
 		return ref, "", err
 	}
-	if spec.Watermark != "" && !slices.Contains(c.Watermarks, spec.Watermark) {
+	if spec.Watermark != "" && !c.Watermarks.Has(spec.Watermark) {
 		return ref, "", fmt.Errorf("there is no watermark %q", spec.Watermark)
 	}
 	version, err := versionOf(query.Get("version"))

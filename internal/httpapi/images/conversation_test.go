@@ -242,7 +242,7 @@ func publicConfig(t testing.TB, cache Cache) Config {
 		Cache:  cache,
 		Catalog: httpapi.Catalog{
 			Sources:    map[string]httpapi.Source{"posts": {}, "open": {Originals: true}},
-			Watermarks: map[string]bool{"logo": true},
+			Watermarks: imagecache.NewWatermarks(map[string]string{"logo": "9f86d081884c7d65"}),
 		},
 		Now: func() time.Time { return apitest.Noon },
 	}
