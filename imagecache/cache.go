@@ -307,10 +307,16 @@ func (c *Cache) run(
 	return filled.Image, out, nil
 }
 
-// isRefusal reports whether err says something lasting about the original.
+// isRefusal reports whether err says something lasting about the original. ErrDenied does only
+// if it is not about the credentials, which are those of all originals.
 func isRefusal(err error) bool {
+	for _, credentials := range []error{origin.ErrNoCredentials, origin.ErrExpired, origin.ErrCredentials, origin.ErrClock} {
+		if errors.Is(err, credentials) {
+			return false
+		}
+	}
 	for _, refusal := range []error{origin.ErrNotFound, origin.ErrChanged, origin.ErrTooLarge,
-		resize.ErrCorrupt, resize.ErrUnsupported, resize.ErrTooLarge, resize.ErrSpec} {
+		origin.ErrDenied, origin.ErrRejected, resize.ErrCorrupt, resize.ErrUnsupported, resize.ErrTooLarge, resize.ErrSpec} {
 		if errors.Is(err, refusal) {
 			return true
 		}
@@ -318,9 +324,14 @@ func isRefusal(err error) bool {
 	return false
 }
 
-// isFault reports whether a stale image may be served instead of err (RFC 5861, 4). A refusal
-// of the origin is no fault, nor is a client that left.
+// isFault reports whether a stale image may be served instead of err (RFC 5861, 4): for every
+// error but those that say that the original is gone or has changed, and a client that left.
 func isFault(err error) bool {
-	return !isRefusal(err) && !errors.Is(err, context.Canceled) ||
-		errors.Is(err, resize.ErrCorrupt) || errors.Is(err, resize.ErrUnsupported)
+	for _, no := range []error{origin.ErrNotFound, origin.ErrChanged, origin.ErrTooLarge,
+		resize.ErrTooLarge, resize.ErrSpec, context.Canceled} {
+		if errors.Is(err, no) {
+			return false
+		}
+	}
+	return true
 }

@@ -79,7 +79,7 @@ type NotModified struct {
 func (*NotModified) Error() string        { return ErrNotModified.Error() }
 func (*NotModified) Is(target error) bool { return target == ErrNotModified }
 
-// Busy is the error of an overloaded origin (status 429 or 503): errors.Is(err, ErrBusy),
+// Busy is the error of an overloaded origin (status 408, 425, 429 or 503): errors.Is(err, ErrBusy),
 // and errors.As finds the Retry-After.
 type Busy struct {
 	RetryAfter time.Duration // 0 if the origin did not say
@@ -109,7 +109,8 @@ type Freshness struct {
 	StaleIfError         time.Duration // RFC 5861
 }
 
-// Errors of a Source and of the wrappers. Test for them with errors.Is.
+// Errors of a Source and of the wrappers. Test for them with errors.Is. cause.go has the
+// errors that say why a request failed.
 var (
 	// ErrNotFound is returned only if the origin itself answered that there is no
 	// such original.
@@ -120,10 +121,13 @@ var (
 	ErrNotModified = errors.New("original not modified")
 	// ErrDenied means status 401 or 403, or a network address that is not allowed.
 	ErrDenied = errors.New("origin denied access")
+	// ErrRejected means any other answer below 500: the origin works, and does not hand
+	// out this object.
+	ErrRejected = errors.New("origin rejected the request")
 	// ErrUnavailable means no answer, a 5xx, a truncated body or an open breaker.
 	// If the origin was too slow, the error also wraps context.DeadlineExceeded.
 	ErrUnavailable = errors.New("origin unavailable")
-	// ErrBusy is returned by Limit, and for the origin's own 429 and 503 (see Busy).
+	// ErrBusy is returned by Limit, and for the origin's own 429, 503 and the like (see Busy).
 	ErrBusy = errors.New("too many requests to the origin")
 	// ErrTooLarge means that an original has more bytes than allowed, by its
 	// promised size or by count.

@@ -91,13 +91,13 @@ func bodyError(ctx context.Context, err error) error {
 	if ctx.Err() != nil || IsSentinel(err) {
 		return fmt.Errorf("read original: %w", err)
 	}
-	return fmt.Errorf("read original: %w: %w", ErrUnavailable, err)
+	return fmt.Errorf("read original: %w", NoAnswer(err))
 }
 
 // IsSentinel reports whether err wraps one of this package's errors.
 func IsSentinel(err error) bool {
 	for _, target := range []error{
-		ErrNotFound, ErrChanged, ErrNotModified, ErrDenied, ErrUnavailable, ErrBusy, ErrTooLarge, ErrName,
+		ErrNotFound, ErrChanged, ErrNotModified, ErrDenied, ErrRejected, ErrUnavailable, ErrBusy, ErrTooLarge, ErrName,
 	} {
 		if errors.Is(err, target) {
 			return true

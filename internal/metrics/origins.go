@@ -181,10 +181,10 @@ func (r *originRequest) panicked() {
 // isFault reports whether the outcome is a fault of the origin, not a regular answer like not_found.
 func isFault(label string) bool {
 	switch label {
-	case "denied", "busy", "timeout", "unavailable", unknown:
-		return true
+	case ok, "not_modified", "not_found", "changed", "rejected", "name", "too_large", "unread", "canceled":
+		return false
 	}
-	return false
+	return true
 }
 
 // measuredBody ends its request when it was read to the end, failed or was closed.

@@ -26,7 +26,8 @@ type Breaker struct {
 // Probes 3.
 //
 // ErrUnavailable and errors that wrap none of origin's are failures. Every answer of the origin
-// is a success, including ErrNotFound, ErrChanged, ErrNotModified, ErrDenied and ErrTooLarge.
+// is a success, including ErrNotFound, ErrChanged, ErrNotModified, ErrDenied, ErrRejected and
+// ErrTooLarge.
 // Ignored are callers that left or ran out of time, ErrName (no request was made), and ErrBusy,
 // which [origin.Limit] handles. While the breaker is open, Open returns at once an error that
 // wraps ErrUnavailable and circuit.ErrOpen.

@@ -120,6 +120,7 @@ func TestBreaker_CountedFailures(t *testing.T) {
 		{"changed", fails(origin.ErrChanged), circuit.Closed},
 		{"not modified", fails(&origin.NotModified{}), circuit.Closed},
 		{"denied", fails(origin.ErrDenied), circuit.Closed},
+		{"rejected", fails(origin.ErrRejected), circuit.Closed},
 		{"too large", fails(origin.ErrTooLarge), circuit.Closed},
 		{"too large, counted", gives(strings.NewReader(strings.Repeat("x", 1000))), circuit.Closed},
 		{"busy", fails(&origin.Busy{}), circuit.Closed},

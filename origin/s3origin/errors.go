@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
+	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -15,37 +18,46 @@ import (
 	"github.com/novasocial/imagetier/origin/rfc9111"
 )
 
-// explain wraps an error of GetObject or HeadObject in its sentinel, by the S3 error code
-// if there is one and else by the status.
+// answer is an error answer of the store.
+type answer struct {
+	status    int
+	code      string // of the S3 API; "" if the answer has none, as that to a HEAD
+	message   string
+	requestID string
+	header    http.Header
+}
+
+// explain wraps an error of GetObject, HeadObject or ListObjects in its sentinel.
 func (s *Source) explain(ctx context.Context, err error, cond origin.Cond, requested, received time.Time) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", ctx.Err(), err)
 	}
-	var answer *awshttp.ResponseError
-	if !errors.As(err, &answer) || answer.Response == nil || answer.Response.Response == nil {
-		return fmt.Errorf("%w: %w", origin.ErrUnavailable, err) // no answer, or no credentials
+	var raw *awshttp.ResponseError
+	if !errors.As(err, &raw) || raw.Response == nil || raw.Response.Response == nil || raw.HTTPStatusCode() == 0 {
+		var inURL *url.Error
+		if !origin.IsSentinel(err) && errors.As(err, &inURL) {
+			err = inURL.Err // without the URL, which names the host
+		}
+		return origin.NoAnswer(err) // of a request that was not answered, or not even sent
 	}
-	header := answer.Response.Header
-	if answer.HTTPStatusCode() == http.StatusNotModified {
-		return notModified(header, cond, requested, received)
+	a := answer{status: raw.HTTPStatusCode(), requestID: raw.ServiceRequestID(), header: raw.Response.Header}
+	if a.status == http.StatusNotModified {
+		return notModified(a.header, cond, requested, received)
 	}
-	code := ""
 	var api smithy.APIError
-	if errors.As(err, &api) {
-		code = api.ErrorCode()
+	if made := strings.ReplaceAll(http.StatusText(a.status), " ", ""); errors.As(err, &api) && api.ErrorCode() != made {
+		a.code, a.message = api.ErrorCode(), api.ErrorMessage() // the SDK makes one of the status if there is none
 	}
-	sentinel := s.sentinel(answer.HTTPStatusCode(), code, header, cond)
-	return fmt.Errorf("%w: status %d, %.100s, request id %.100s",
-		sentinel, answer.HTTPStatusCode(), code, answer.ServiceRequestID())
+	return fmt.Errorf("%w: status %d, code %.100q, request id %.100q", s.sentinel(a, cond), a.status, a.code, a.requestID)
 }
 
 func notModified(header http.Header, cond origin.Cond, requested, received time.Time) error {
 	etag := header.Get("ETag")
 	if cond.NoneMatch == "" && cond.ModifiedSince.IsZero() {
-		return fmt.Errorf("%w: status 304 for an unconditional request", origin.ErrUnavailable)
+		return fmt.Errorf("%w: status 304 for an unconditional request", origin.ErrRejected)
 	}
 	if etag != "" && cond.NoneMatch != "" && !origin.SameETag(etag, cond.NoneMatch) {
-		return fmt.Errorf("%w: status 304 for another entity tag", origin.ErrUnavailable)
+		return fmt.Errorf("%w: status 304 for another entity tag", origin.ErrRejected)
 	}
 	nm := &origin.NotModified{ETag: cond.NoneMatch, Fresh: rfc9111.Revalidated(metadata(header, requested, received))}
 	if origin.ValidETag(etag) {
@@ -56,42 +68,77 @@ func notModified(header http.Header, cond origin.Cond, requested, received time.
 }
 
 // sentinel maps S3's error codes (S3 API reference, "Error responses") and statuses to
-// sentinels.
-func (s *Source) sentinel(status int, code string, header http.Header, cond origin.Cond) error {
+// sentinels. Only an answer that says that the object is missing is ErrNotFound: a wrong
+// configuration is not, although some of its codes have status 404.
+func (s *Source) sentinel(a answer, cond origin.Cond) error {
 	switch {
-	case isCode(code, "NoSuchBucket"):
-		return origin.ErrUnavailable // a wrong configuration, not a missing original
-	case isCode(code, "KeyTooLongError", "InvalidURI", "XMinioInvalidObjectName"):
-		return origin.ErrName
-	case isCode(code, "ExpiredToken", "InvalidToken", "TokenRefreshRequired"):
-		return origin.ErrDenied // some of them come with 400
-	case isCode(code, "SlowDown", "ServiceUnavailable", "TooManyRequests", "RequestLimitExceeded"):
-		return busy(header)
-	}
-	switch status {
-	case http.StatusNotFound:
-		return origin.ErrNotFound // NoSuchKey, NoSuchVersion; also a delete marker
-	case http.StatusMethodNotAllowed:
-		if header.Get("x-amz-delete-marker") == "true" {
-			return origin.ErrNotFound // the requested version is a delete marker
-		}
-	case http.StatusBadRequest:
-		if cond.VersionID != "" && isCode(code, "InvalidArgument", "NoSuchVersion", "InvalidVersionId") {
-			return origin.ErrNotFound // malformed as a version id of this store
-		}
-	case http.StatusPreconditionFailed:
+	case isCode(a.code, "NoSuchKey", "NoSuchVersion"): // also of a delete marker
+		return origin.ErrNotFound
+	case a.status == http.StatusMethodNotAllowed && a.header.Get("x-amz-delete-marker") == "true":
+		return origin.ErrNotFound // the requested version is a delete marker
+	case a.status == http.StatusBadRequest && cond.VersionID != "" &&
+		isCode(a.code, "InvalidArgument", "InvalidVersionId"):
+		return origin.ErrNotFound // malformed as a version id of this store
+	case a.status == http.StatusPreconditionFailed:
 		return origin.ErrChanged
-	case http.StatusForbidden:
-		if s.cfg.MissingIs403 && isCode(code, "AccessDenied", "AllAccessDisabled", "Forbidden") {
-			return origin.ErrNotFound
-		}
+	case isCode(a.code, "KeyTooLongError", "InvalidURI", "XMinioInvalidObjectName"):
+		return origin.ErrName
+	case isCode(a.code, "SlowDown", "ServiceUnavailable", "TooManyRequests", "RequestLimitExceeded", "RequestTimeout"):
+		return busy(a.header)
+	case isCode(a.code, "AccessDenied") && s.cfg.MissingIs403:
+		return origin.ErrNotFound
+	}
+	if err := misconfigured(a); err != nil {
+		return err
+	}
+	switch a.status {
+	case http.StatusForbidden, http.StatusUnauthorized:
 		return origin.ErrDenied
-	case http.StatusUnauthorized:
-		return origin.ErrDenied
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		return busy(header)
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusRequestTimeout:
+		return busy(a.header)
+	}
+	if a.status < 500 {
+		return origin.ErrRejected
 	}
 	return origin.ErrUnavailable
+}
+
+// misconfigured returns the error of an answer that is about the configuration, not about
+// the object, or nil. Credentials are ErrDenied whatever their status, which is 400 for some
+// codes and 404 for some servers; the rest is ErrUnavailable, so that nothing is remembered
+// of an object.
+func misconfigured(a answer) error {
+	switch {
+	case isCode(a.code, "NoSuchBucket", "InvalidBucketName"):
+		return fmt.Errorf("%w: %w", origin.ErrUnavailable, origin.ErrNoBucket)
+	case isCode(a.code, "PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed",
+		"IllegalLocationConstraintException", "AuthorizationQueryParametersError"),
+		a.status == http.StatusMovedPermanently:
+		return fmt.Errorf("%w: %w", origin.ErrUnavailable, &origin.WrongRegion{Region: a.region()})
+	case isCode(a.code, "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"):
+		return fmt.Errorf("%w: %w", origin.ErrDenied, origin.ErrExpired)
+	case isCode(a.code, "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "InvalidSecurity",
+		"UnrecognizedClientException"):
+		return fmt.Errorf("%w: %w", origin.ErrDenied, origin.ErrCredentials)
+	case isCode(a.code, "RequestTimeTooSkewed"):
+		return fmt.Errorf("%w: %w", origin.ErrDenied, origin.ErrClock)
+	case isCode(a.code, "AccessDenied") && strings.Contains(a.message, "s3:ListBucket"):
+		return fmt.Errorf("%w: %w", origin.ErrDenied, origin.ErrMayNotList)
+	}
+	return nil
+}
+
+var expectedRegion = regexp.MustCompile(`expecting '([a-z0-9-]{1,40})'`)
+
+// region returns the region that the store names for its bucket, or "".
+func (a answer) region() string {
+	if region := a.header.Get("x-amz-bucket-region"); region != "" {
+		return region
+	}
+	if m := expectedRegion.FindStringSubmatch(a.message); m != nil {
+		return m[1]
+	}
+	return ""
 }
 
 func busy(header http.Header) error {

@@ -93,6 +93,9 @@ func New(ctx context.Context, cfg Config) (*Source, error) {
 		}
 		loaded.Region = "us-east-1"
 	}
+	if loaded.Credentials != nil {
+		loaded.Credentials = credentials{loaded.Credentials}
+	}
 	client := s3.NewFromConfig(loaded, func(o *s3.Options) {
 		o.HTTPClient = client{o.HTTPClient}
 		o.UsePathStyle = o.UsePathStyle || cfg.PathStyle
@@ -152,8 +155,9 @@ func (s *Source) open(ctx context.Context, name string, cond origin.Cond) (*orig
 	return obj, nil
 }
 
-// Head implements origin.Source. The answer to a HEAD has no body and so no S3 error code:
-// a missing bucket looks like a missing object and is ErrNotFound.
+// Head implements origin.Source. The answer to a HEAD has no body and so no S3 error code,
+// which tells a missing object from a missing bucket: a HEAD that is refused is repeated
+// as a GET.
 func (s *Source) Head(ctx context.Context, name string) (origin.Metadata, error) {
 	meta, err := s.head(ctx, name)
 	if err != nil {
@@ -174,9 +178,23 @@ func (s *Source) head(ctx context.Context, name string) (origin.Metadata, error)
 	out, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &s.cfg.Bucket, Key: &key})
 	received := time.Now()
 	if err != nil {
-		return origin.Metadata{}, s.explain(ctx, err, origin.Cond{}, requested, received)
+		err = s.explain(ctx, err, origin.Cond{}, requested, received)
+		if errors.Is(err, origin.ErrRejected) || errors.Is(err, origin.ErrDenied) {
+			return s.headByGet(ctx, name)
+		}
+		return origin.Metadata{}, err
 	}
 	return describe(out.ETag, out.ContentLength, out.LastModified, out.ResultMetadata, requested, received)
+}
+
+// headByGet is head by a GetObject whose body is not read.
+func (s *Source) headByGet(ctx context.Context, name string) (origin.Metadata, error) {
+	obj, err := s.open(ctx, name, origin.Cond{})
+	if err != nil {
+		return origin.Metadata{}, err
+	}
+	obj.Body.Close()
+	return obj.Metadata, nil
 }
 
 // key returns the key of a name, or an error that wraps ErrName.
@@ -264,7 +282,7 @@ func describe(
 		return origin.Metadata{}, fmt.Errorf("%w: no raw response from the SDK", origin.ErrUnavailable)
 	}
 	if raw.StatusCode != http.StatusOK {
-		return origin.Metadata{}, fmt.Errorf("%w: status %d", origin.ErrUnavailable, raw.StatusCode)
+		return origin.Metadata{}, fmt.Errorf("%w: status %d", origin.ErrRejected, raw.StatusCode)
 	}
 	meta.Fresh = rfc9111.Freshness(metadata(raw.Header, requested, received))
 	return meta, nil
@@ -276,6 +294,17 @@ func metadata(h http.Header, requested, received time.Time) rfc9111.Answer {
 	h = h.Clone()
 	h.Del("Vary")
 	return rfc9111.Answer{Header: h, Requested: requested, Received: received}
+}
+
+// credentials gives the errors of the standard chain their sentinels.
+type credentials struct{ aws.CredentialsProvider }
+
+func (c credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	got, err := c.CredentialsProvider.Retrieve(ctx)
+	if err != nil && ctx.Err() == nil {
+		return got, fmt.Errorf("%w: %w: %w", origin.ErrDenied, origin.ErrNoCredentials, err)
+	}
+	return got, err
 }
 
 // transport returns the SDK's HTTP client (proxies and certificates from the environment)

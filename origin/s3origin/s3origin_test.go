@@ -255,35 +255,45 @@ func TestSource_Open_ErrorCodes(t *testing.T) {
 		{status: 404, code: "NoSuchKey", cond: pinned, want: origin.ErrNotFound},
 		{status: 404, code: "NoSuchVersion", cond: version, want: origin.ErrNotFound},
 		{status: 400, code: "InvalidArgument", cond: version, want: origin.ErrNotFound},
-		{status: 400, code: "InvalidArgument", want: origin.ErrUnavailable},
+		{status: 400, code: "InvalidArgument", want: origin.ErrRejected},
 		{status: 404, code: "NoSuchKey", headers: []string{"x-amz-delete-marker", "true"}, want: origin.ErrNotFound},
 		{status: 405, code: "MethodNotAllowed", cond: version, headers: []string{"x-amz-delete-marker", "true"}, want: origin.ErrNotFound},
-		{status: 405, code: "MethodNotAllowed", want: origin.ErrUnavailable},
-		{status: 404, want: origin.ErrNotFound},
+		{status: 405, code: "MethodNotAllowed", want: origin.ErrRejected},
+		{status: 451, want: origin.ErrRejected},
+		{status: 404, want: origin.ErrRejected},
+		{status: 404, code: "NotFound", want: origin.ErrRejected},
+		{status: 404, code: "InvalidAccessKeyId", hidden: true, want: origin.ErrCredentials},
+		{status: 404, code: "NoSuchBucket", want: origin.ErrNoBucket},
 		{status: 404, code: "NoSuchBucket", want: origin.ErrUnavailable},
 		{status: 412, code: "PreconditionFailed", cond: pinned, want: origin.ErrChanged},
 		{status: 403, code: "AccessDenied", want: origin.ErrDenied},
 		{status: 403, code: "AccessDenied", hidden: true, want: origin.ErrNotFound},
 		{status: 403, code: "SignatureDoesNotMatch", hidden: true, want: origin.ErrDenied},
+		{status: 403, code: "SignatureDoesNotMatch", hidden: true, want: origin.ErrCredentials},
 		{status: 403, code: "InvalidAccessKeyId", hidden: true, want: origin.ErrDenied},
 		{status: 403, code: "RequestTimeTooSkewed", hidden: true, want: origin.ErrDenied},
+		{status: 403, code: "RequestTimeTooSkewed", hidden: true, want: origin.ErrClock},
+		{status: 403, code: "AllAccessDisabled", hidden: true, want: origin.ErrDenied},
 		{status: 403, code: "InvalidObjectState", hidden: true, want: origin.ErrDenied},
 		{status: 400, code: "ExpiredToken", want: origin.ErrDenied},
+		{status: 400, code: "ExpiredToken", want: origin.ErrExpired},
 		{status: 401, code: "Unauthorized", want: origin.ErrDenied},
 		{status: 400, code: "KeyTooLongError", want: origin.ErrName},
-		{status: 400, code: "AuthorizationHeaderMalformed", want: origin.ErrUnavailable},
+		{status: 400, code: "AuthorizationHeaderMalformed", want: origin.ErrRegion},
+		{status: 301, code: "PermanentRedirect", want: origin.ErrRegion},
 		{status: 301, code: "PermanentRedirect", want: origin.ErrUnavailable},
+		{status: 400, code: "RequestTimeout", want: origin.ErrBusy},
 		{status: 500, code: "InternalError", want: origin.ErrUnavailable},
 		{status: 503, code: "SlowDown", want: origin.ErrBusy},
 		{status: 503, want: origin.ErrBusy},
 		{status: 429, code: "TooManyRequests", want: origin.ErrBusy},
 		{status: 200, code: "", cond: pinned, want: origin.ErrChanged},
-		{status: 206, code: "", want: origin.ErrUnavailable},
-		{status: 204, code: "", want: origin.ErrUnavailable},
-		{status: 304, code: "", want: origin.ErrUnavailable}, // unconditional request
+		{status: 206, code: "", want: origin.ErrRejected},
+		{status: 204, code: "", want: origin.ErrRejected},
+		{status: 304, code: "", want: origin.ErrRejected}, // unconditional request
 		{
 			status: 304, cond: origin.Cond{NoneMatch: `"x"`}, headers: []string{"ETag", `"y"`},
-			want: origin.ErrUnavailable,
+			want: origin.ErrRejected,
 		},
 		{
 			status: 304, cond: origin.Cond{NoneMatch: `"x"`}, headers: []string{"ETag", `"x"`},
@@ -453,21 +463,84 @@ func TestNew_BadConfig(t *testing.T) {
 	}
 }
 
+// The answer to a HEAD has no code: what is refused is asked for again with a GET.
 func TestSource_Head_Refusals(t *testing.T) {
 	for _, c := range []struct {
-		status int
-		hidden bool
-		want   error
+		status   int
+		code     string
+		hidden   bool
+		requests int64
+		want     error
 	}{
-		{404, false, origin.ErrNotFound},
-		{403, false, origin.ErrDenied},
-		{403, true, origin.ErrNotFound},
-		{500, false, origin.ErrUnavailable},
-		{503, false, origin.ErrBusy},
+		{404, "NoSuchKey", false, 2, origin.ErrNotFound},
+		{404, "NoSuchBucket", false, 2, origin.ErrNoBucket},
+		{404, "InvalidAccessKeyId", false, 2, origin.ErrCredentials},
+		{403, "AccessDenied", false, 2, origin.ErrDenied},
+		{403, "AccessDenied", true, 2, origin.ErrNotFound},
+		{500, "InternalError", false, 1, origin.ErrUnavailable},
+		{503, "SlowDown", false, 1, origin.ErrBusy},
 	} {
-		src, requests := sourceOf(t, s3origin.Config{MissingIs403: c.hidden}, answerError(c.status, ""))
-		if _, err := src.Head(t.Context(), "a"); !errors.Is(err, c.want) || requests.Load() != 1 {
-			t.Errorf("%d: error %v after %d requests, want %v", c.status, err, requests.Load(), c.want)
+		src, requests := sourceOf(t, s3origin.Config{MissingIs403: c.hidden}, answerError(c.status, c.code))
+		if _, err := src.Head(t.Context(), "a"); !errors.Is(err, c.want) || requests.Load() != c.requests {
+			t.Errorf("%d %s: error %v after %d requests, want %v", c.status, c.code, err, requests.Load(), c.want)
+		}
+	}
+}
+
+func TestSource_Open_NamesRegion(t *testing.T) {
+	const text = `<Error><Code>AuthorizationHeaderMalformed</Code><Message>The authorization header is malformed; ` +
+		`the region 'us-east-1' is wrong; expecting 'eu-central-1'</Message></Error>`
+	for name, answer := range map[string]http.HandlerFunc{
+		"message": func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusBadRequest)
+			fmt.Fprint(w, text)
+		},
+		"header": answerError(301, "PermanentRedirect", "x-amz-bucket-region", "eu-central-1"),
+	} {
+		src, _ := sourceOf(t, s3origin.Config{}, answer)
+		_, err := src.Open(t.Context(), "a", origin.Cond{})
+		var wrong *origin.WrongRegion
+		if !errors.As(err, &wrong) || wrong.Region != "eu-central-1" || !strings.Contains(err.Error(), "eu-central-1") {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+}
+
+// A request that gets no answer has an error that names its cause, for Open, Head and Sample.
+func TestSource_NoAnswer_NamesCause(t *testing.T) {
+	closes := func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+	plain := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(plain.Close)
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	closing, _ := sourceOf(t, s3origin.Config{}, closes)
+	at := func(endpoint string) *s3origin.Source {
+		return newSource(t, s3origin.Config{Bucket: "posts", Region: "us-east-1", Endpoint: endpoint, PathStyle: true})
+	}
+	noCredentials, err := s3origin.New(t.Context(), s3origin.Config{
+		Bucket: "posts", Region: "us-east-1", Endpoint: gone.URL, PathStyle: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		src  *s3origin.Source
+		kind error
+		want error
+	}{
+		"closed early":   {closing, origin.ErrUnavailable, origin.ErrConnReset},
+		"refused":        {at(gone.URL), origin.ErrUnavailable, origin.ErrConnRefused},
+		"no such host":   {at("http://imagetier.invalid"), origin.ErrUnavailable, origin.ErrNoHost},
+		"TLS":            {at("https" + strings.TrimPrefix(plain.URL, "http")), origin.ErrUnavailable, origin.ErrTLS},
+		"no credentials": {noCredentials, origin.ErrDenied, origin.ErrNoCredentials},
+	} {
+		_, open := c.src.Open(t.Context(), "a", origin.Cond{})
+		_, head := c.src.Head(t.Context(), "a")
+		_, sample := c.src.Sample(t.Context(), 1)
+		for _, err := range []error{open, head, sample} {
+			if !errors.Is(err, c.want) || !errors.Is(err, c.kind) || strings.Contains(err.Error(), "status 0") {
+				t.Errorf("%s: error %v, want %v", name, err, c.want)
+			}
 		}
 	}
 }

@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/novasocial/imagetier/origin"
 )
 
 // Sample returns up to n names of objects with the extension of an image, in the order of
@@ -16,7 +19,7 @@ import (
 func (s *Source) Sample(ctx context.Context, n int) (names []string, err error) {
 	page, err := s.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &s.cfg.Bucket, Prefix: &s.cfg.Prefix})
 	if err != nil {
-		return nil, fmt.Errorf("list: %w", err)
+		return nil, fmt.Errorf("list bucket: %w", s.explain(ctx, err, origin.Cond{}, time.Time{}, time.Time{}))
 	}
 	for _, object := range page.Contents {
 		key := aws.ToString(object.Key)

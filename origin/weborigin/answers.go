@@ -20,7 +20,7 @@ func (s *Source) checkRedirect(req *http.Request, via []*http.Request) error {
 	from, to := via[len(via)-1].URL, req.URL
 	switch {
 	case len(via) > maxRedirects:
-		return fmt.Errorf("%w: redirected more than %d times", origin.ErrUnavailable, maxRedirects)
+		return fmt.Errorf("%w: redirected more than %d times", origin.ErrRejected, maxRedirects)
 	case to.User != nil:
 		return fmt.Errorf("%w: redirected to a URL with a user", origin.ErrDenied)
 	case to.Scheme != from.Scheme && (from.Scheme != "http" || to.Scheme != "https"):
@@ -43,28 +43,38 @@ func hostOf(u *url.URL) string {
 }
 
 // errHeadRefused means that the server does not support HEAD.
-var errHeadRefused = fmt.Errorf("%w: HEAD not supported", origin.ErrUnavailable)
+var errHeadRefused = fmt.Errorf("%w: HEAD not supported", origin.ErrRejected)
 
-// statusError maps statuses other than 200 and 304 to sentinels.
-func statusError(resp *http.Response, cond origin.Cond) error {
-	sentinel := origin.ErrUnavailable
-	switch resp.StatusCode {
+// statusError maps statuses other than 200, 203 and 304 to sentinels.
+func (s *Source) statusError(resp *http.Response, cond origin.Cond) error {
+	status := resp.StatusCode
+	sentinel := origin.ErrRejected
+	switch status {
 	case http.StatusNotFound, http.StatusGone:
 		sentinel = origin.ErrNotFound
-	case http.StatusUnauthorized, http.StatusForbidden:
+	case http.StatusForbidden:
+		sentinel = origin.ErrDenied
+		if s.cfg.MissingIs403 {
+			sentinel = origin.ErrNotFound
+		}
+	case http.StatusUnauthorized:
 		sentinel = origin.ErrDenied
 	case http.StatusPreconditionFailed:
 		if cond.Match != "" {
 			sentinel = origin.ErrChanged
 		}
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusRequestTimeout, http.StatusTooEarly:
 		sentinel = &origin.Busy{RetryAfter: retryAfter(resp.Header.Get("Retry-After"), time.Now())}
+	default:
+		if status >= 500 {
+			sentinel = origin.ErrUnavailable
+		}
 	}
 	if resp.Request.Method == http.MethodHead &&
-		(resp.StatusCode == http.StatusMethodNotAllowed || resp.StatusCode == http.StatusNotImplemented) {
+		(status == http.StatusMethodNotAllowed || status == http.StatusNotImplemented) {
 		sentinel = errHeadRefused
 	}
-	return fmt.Errorf("%w: status %d", sentinel, resp.StatusCode)
+	return fmt.Errorf("%w: status %d", sentinel, status)
 }
 
 // retryAfter parses delay-seconds or an HTTP-date (RFC 9110, 10.2.3), capped at a day. A

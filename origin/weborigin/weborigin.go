@@ -45,6 +45,9 @@ type Config struct {
 	// AllowPrivate allows connections to addresses that are not public: loopback,
 	// private, link-local and so on.
 	AllowPrivate bool
+	// MissingIs403 maps status 403 to ErrNotFound, for servers that answer so for a
+	// missing file.
+	MissingIs403 bool
 	// MaxHeuristic bounds the heuristic lifetime of answers without an explicit one: a
 	// tenth of the time since Last-Modified (RFC 9111, 4.2.2). 0 disables the
 	// heuristic: such answers are Silent.
@@ -208,15 +211,16 @@ func (s *Source) header(cond origin.Cond) http.Header {
 	return h
 }
 
-// object returns the Object of a 200, or the error of any other answer.
+// object returns the Object of a 200, or of a 203 (a 200 that a proxy on the way has
+// transformed, RFC 9110, 15.3.4), or the error of any other answer.
 func (s *Source) object(
 	ctx context.Context, resp *http.Response, cond origin.Cond, a rfc9111.Answer,
 ) (*origin.Object, error) {
 	if resp.StatusCode == http.StatusNotModified {
 		return nil, notModified(a, cond)
 	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, statusError(resp, cond)
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusNonAuthoritativeInfo {
+		return nil, s.statusError(resp, cond)
 	}
 	for _, coding := range resp.Header.Values("Content-Encoding") {
 		if coding = strings.TrimSpace(coding); coding != "" && !strings.EqualFold(coding, "identity") {
@@ -236,10 +240,10 @@ func (s *Source) object(
 func notModified(a rfc9111.Answer, cond origin.Cond) error {
 	etag := etagOf(a.Header)
 	if cond.NoneMatch == "" && cond.ModifiedSince.IsZero() {
-		return fmt.Errorf("%w: status 304 for an unconditional request", origin.ErrUnavailable)
+		return fmt.Errorf("%w: status 304 for an unconditional request", origin.ErrRejected)
 	}
 	if etag != "" && cond.NoneMatch != "" && !origin.SameETag(etag, cond.NoneMatch) {
-		return fmt.Errorf("%w: status 304 for another entity tag", origin.ErrUnavailable)
+		return fmt.Errorf("%w: status 304 for another entity tag", origin.ErrRejected)
 	}
 	if etag == "" {
 		etag = cond.NoneMatch
@@ -286,8 +290,5 @@ func explain(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", ctx.Err(), err)
 	}
-	if origin.IsSentinel(err) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", origin.ErrUnavailable, err)
+	return origin.NoAnswer(err)
 }

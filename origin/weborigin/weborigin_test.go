@@ -123,39 +123,44 @@ func sourceOf(t *testing.T, cfg Config, h http.HandlerFunc) *Source {
 
 func TestSource_Open_Statuses(t *testing.T) {
 	for _, c := range []struct {
-		status int
-		cond   origin.Cond
-		want   error
+		status  int
+		cond    origin.Cond
+		missing bool // MissingIs403
+		want    error
 	}{
 		{status: 404, want: origin.ErrNotFound},
 		{status: 410, want: origin.ErrNotFound},
 		{status: 401, want: origin.ErrDenied},
 		{status: 403, want: origin.ErrDenied},
 		{status: 412, cond: origin.Cond{Match: "x"}, want: origin.ErrChanged},
-		{status: 412, want: origin.ErrUnavailable},
+		{status: 412, want: origin.ErrRejected},
 		{status: 429, want: origin.ErrBusy},
 		{status: 503, want: origin.ErrBusy},
 		{status: 304, cond: origin.Cond{NoneMatch: `"x"`}, want: origin.ErrNotModified},
 		{status: 304, cond: origin.Cond{ModifiedSince: time.Now()}, want: origin.ErrNotModified},
-		{status: 304, cond: origin.Cond{Match: "x"}, want: origin.ErrUnavailable},
-		{status: 304, want: origin.ErrUnavailable},
-		{status: 201, want: origin.ErrUnavailable},
-		{status: 203, want: origin.ErrUnavailable},
-		{status: 204, want: origin.ErrUnavailable},
-		{status: 206, want: origin.ErrUnavailable},
-		{status: 300, want: origin.ErrUnavailable},
-		{status: 400, want: origin.ErrUnavailable},
-		{status: 405, want: origin.ErrUnavailable},
-		{status: 416, want: origin.ErrUnavailable},
-		{status: 451, want: origin.ErrUnavailable},
+		{status: 304, cond: origin.Cond{Match: "x"}, want: origin.ErrRejected},
+		{status: 304, want: origin.ErrRejected},
+		{status: 201, want: origin.ErrRejected},
+		{status: 203},
+		{status: 408, want: origin.ErrBusy},
+		{status: 403, missing: true, want: origin.ErrNotFound},
+		{status: 401, missing: true, want: origin.ErrDenied},
+		{status: 204, want: origin.ErrRejected},
+		{status: 206, want: origin.ErrRejected},
+		{status: 300, want: origin.ErrRejected},
+		{status: 400, want: origin.ErrRejected},
+		{status: 405, want: origin.ErrRejected},
+		{status: 416, want: origin.ErrRejected},
+		{status: 451, want: origin.ErrRejected},
 		{status: 500, want: origin.ErrUnavailable},
 		{status: 502, want: origin.ErrUnavailable},
 		{status: 504, want: origin.ErrUnavailable},
 		{status: 599, want: origin.ErrUnavailable},
 	} {
-		src := sourceOf(t, Config{}, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(c.status) })
+		answer := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(c.status) }
+		src := sourceOf(t, Config{MissingIs403: c.missing}, answer)
 		_, err := src.Open(t.Context(), "a.jpg", c.cond)
-		if !errors.Is(err, c.want) {
+		if !errors.Is(err, c.want) || c.want == nil && err != nil {
 			t.Errorf("%d with %+v: error %v, want %v", c.status, c.cond, err, c.want)
 		}
 	}
@@ -292,14 +297,14 @@ func TestSource_Open_Redirects(t *testing.T) {
 		{strict, "same", "/good", nil},
 		{strict, "relative", "/good", nil},
 		{strict, "1", "/good", nil}, // three redirects
-		{strict, "0", "", origin.ErrUnavailable},
+		{strict, "0", "", origin.ErrRejected},
 		{strict, "other", "", origin.ErrDenied},
 		{open, "other", "other  imagetier/1", nil}, // without a Referer
 		{open, "user", "", origin.ErrDenied},
 		{open, "port", "", origin.ErrDenied},
 		{open, "name", "", origin.ErrDenied},
 		{open, "scheme", "", origin.ErrDenied},
-		{open, "none", "", origin.ErrUnavailable},
+		{open, "none", "", origin.ErrRejected},
 		{open, "bad", "", origin.ErrUnavailable},
 	} {
 		got, err := origin.ReadAll(t.Context(), c.src, c.name, origin.Cond{}, 100)

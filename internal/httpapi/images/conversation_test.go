@@ -68,6 +68,7 @@ var namedErrors = map[string]error{
 	"origin.ErrNotFound":             origin.ErrNotFound,
 	"origin.ErrChanged":              origin.ErrChanged,
 	"origin.ErrDenied":               origin.ErrDenied,
+	"origin.ErrRejected":             origin.ErrRejected,
 	"origin.ErrUnavailable":          origin.ErrUnavailable,
 	"origin.ErrUnavailable+deadline": fmt.Errorf("%w: %w", origin.ErrUnavailable, context.DeadlineExceeded),
 	"origin.ErrUnavailable+canceled": fmt.Errorf("%w: %w", origin.ErrUnavailable, context.Canceled),

@@ -100,6 +100,8 @@ var public = Table{
 		"Too much is being resized right now. Try again."},
 	{resize.ErrTimeout, 504, "resize_timeout", noStore, slog.LevelWarn, "Making the image took too long."},
 	{context.DeadlineExceeded, 504, "timeout", noStore, slog.LevelWarn, "Fetching or making the image took too long."},
+	{origin.ErrRejected, 502, "origin_rejected", noStore, slog.LevelWarn,
+		"The origin answered that it does not hand out this original."},
 	{origin.ErrDenied, 502, "origin_denied", noStore, slog.LevelWarn, "The origin did not hand out the original."},
 	{origin.ErrUnavailable, 502, "origin_unavailable", noStore, slog.LevelWarn,
 		"The origin did not answer as it should."},

@@ -48,10 +48,8 @@ func (b *body) explain(err error) error {
 		return io.EOF
 	case b.ctx.Err() != nil:
 		return fmt.Errorf("read body: %w", b.ctx.Err())
-	case origin.IsSentinel(err):
-		return fmt.Errorf("read body: %w", err)
 	}
-	return fmt.Errorf("%w: read body after %d bytes: %w", origin.ErrUnavailable, b.got, err)
+	return fmt.Errorf("read body after %d bytes: %w", b.got, origin.NoAnswer(err))
 }
 
 func (b *body) Close() error { return b.rc.Close() }
