@@ -6,7 +6,10 @@ import (
 )
 
 func TestCheckName(t *testing.T) {
-	for _, name := range []string{"", "/", "/a", "a/", "a//b", ".", "..", "./a", "../a", "a/./b", "a/../b", "a/..", "a/.", "\x00", "a\x00", "..\x00"} {
+	for _, name := range []string{
+		"", "/", "/a", "a/", "a//b", ".", "..", "./a", "../a", "a/./b",
+		"a/../b", "a/..", "a/.", "\x00", "a\x00", "..\x00",
+	} {
 		if err := CheckName(name); !errors.Is(err, ErrName) {
 			t.Errorf("%q: %v", name, err)
 		}

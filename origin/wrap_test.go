@@ -96,7 +96,8 @@ func TestReadAll(t *testing.T) {
 	}{
 		{"whole", strings.NewReader("hello"), 5, 5, []byte("hello"), nil},
 		{"whole, byte by byte", iotest.OneByteReader(strings.NewReader("hello")), 5, 5, []byte("hello"), nil},
-		{"whole, the end with the last bytes", iotest.DataErrReader(strings.NewReader("hello")), 5, 5, []byte("hello"), nil},
+		{"whole, the end with the last bytes",
+			iotest.DataErrReader(strings.NewReader("hello")), 5, 5, []byte("hello"), nil},
 		{"empty", strings.NewReader(""), 0, 5, []byte{}, nil},
 		{"empty and nothing allowed", strings.NewReader(""), 0, 0, []byte{}, nil},
 		{"of unknown size", strings.NewReader("hello"), -1, 5, []byte("hello"), nil},
@@ -106,12 +107,14 @@ func TestReadAll(t *testing.T) {
 		{"cut at once", strings.NewReader(""), 5, 5, nil, origin.ErrUnavailable},
 		{"big and cut", bytes.NewReader(big[1:]), int64(len(big)), 1 << 20, nil, origin.ErrUnavailable},
 		{"too long for its promise", strings.NewReader("hello!"), 5, 99, nil, origin.ErrUnavailable},
-		{"more than promised by one in a second read", iotest.OneByteReader(strings.NewReader("hello!")), 5, 99, nil, origin.ErrUnavailable},
+		{"more than promised by one in a second read",
+			iotest.OneByteReader(strings.NewReader("hello!")), 5, 99, nil, origin.ErrUnavailable},
 		{"promised too large", strings.NewReader("hello"), 5, 4, nil, origin.ErrTooLarge},
 		{"counted too large", strings.NewReader("hello"), -1, 4, nil, origin.ErrTooLarge},
 		{"endless", endless{}, -1, 1 << 20, nil, origin.ErrTooLarge},
 		{"failing", iotest.ErrReader(errors.New("reset")), 5, 5, nil, origin.ErrUnavailable},
-		{"failing with a sentinel", iotest.ErrReader(fmt.Errorf("x: %w", origin.ErrDenied)), 5, 5, nil, origin.ErrDenied},
+		{"failing with a sentinel",
+			iotest.ErrReader(fmt.Errorf("x: %w", origin.ErrDenied)), 5, 5, nil, origin.ErrDenied},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			closed := 0
@@ -459,7 +462,8 @@ func TestETag_Compare(t *testing.T) {
 		a, b string
 		same bool
 	}{
-		{`"a"`, `"a"`, true}, {`W/"a"`, `"a"`, true}, {`"a"`, `W/"a"`, true}, {`W/"a"`, `W/"a"`, true}, {`""`, `""`, true},
+		{`"a"`, `"a"`, true}, {`W/"a"`, `"a"`, true}, {`"a"`, `W/"a"`, true},
+		{`W/"a"`, `W/"a"`, true}, {`""`, `""`, true},
 		{"", "", false}, {"a", "a", false}, {`"a"`, `"b"`, false}, {`w/"a"`, `w/"a"`, false}, {`"`, `"`, false},
 	} {
 		if origin.SameETag(c.a, c.b) != c.same {

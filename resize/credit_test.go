@@ -43,13 +43,20 @@ func TestReadCredit_TIFF(t *testing.T) {
 		sequence []uint16
 		want     Credit
 	}{
-		"EXIF before all":      {map[uint16]string{0x13b: "A\x00", 0x8298: "Long copyright\x00", 700: packet}, []uint16{0x13b, 700, 0x8298}, Credit{"A", "Long copyright"}},
-		"each field by itself": {map[uint16]string{0x13b: "Someone\x00", 700: packet}, []uint16{0x13b, 700}, Credit{"Someone", "R"}},
-		"IPTC before XMP":      {map[uint16]string{33723: iim(80, "One") + iim(80, "Two") + iim(116, "Three"), 700: packet}, []uint16{700, 33723}, Credit{"One; Two", "Three"}},
-		"a credit line last":   {map[uint16]string{33723: iim(110, "Agency")}, []uint16{33723}, Credit{"Agency", ""}},
-		"an author before it":  {map[uint16]string{33723: iim(110, "Agency"), 700: packet}, []uint16{700, 33723}, Credit{"C", "R"}},
-		"another record":       {map[uint16]string{33723: strings.Replace(iim(80, "One"), "\x02", "\x01", 1)}, []uint16{33723}, Credit{}},
-		"nothing":              {nil, nil, Credit{}},
+		"EXIF before all": {map[uint16]string{0x13b: "A\x00", 0x8298: "Long copyright\x00", 700: packet},
+			[]uint16{0x13b, 700, 0x8298}, Credit{"A", "Long copyright"}},
+		"each field by itself": {map[uint16]string{0x13b: "Someone\x00", 700: packet},
+			[]uint16{0x13b, 700}, Credit{"Someone", "R"}},
+		"IPTC before XMP": {
+			map[uint16]string{33723: iim(80, "One") + iim(80, "Two") + iim(116, "Three"), 700: packet},
+			[]uint16{700, 33723}, Credit{"One; Two", "Three"},
+		},
+		"a credit line last": {map[uint16]string{33723: iim(110, "Agency")}, []uint16{33723}, Credit{"Agency", ""}},
+		"an author before it": {map[uint16]string{33723: iim(110, "Agency"), 700: packet},
+			[]uint16{700, 33723}, Credit{"C", "R"}},
+		"another record": {map[uint16]string{33723: strings.Replace(iim(80, "One"), "\x02", "\x01", 1)},
+			[]uint16{33723}, Credit{}},
+		"nothing": {nil, nil, Credit{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, order := range []binary.AppendByteOrder{binary.LittleEndian, binary.BigEndian} {
@@ -64,13 +71,15 @@ func TestReadCredit_TIFF(t *testing.T) {
 func TestCreditFinder_ReadXMP(t *testing.T) {
 	const dc = `xmlns:q="http://purl.org/dc/elements/1.1/" xmlns:r="rdf"`
 	for packet, want := range map[string]Credit{
-		`<a ` + dc + `><q:creator><r:Seq><r:li>One</r:li><r:li>Two</r:li><r:li>One</r:li></r:Seq></q:creator></a>`: {"One; Two", ""},
-		`<a ` + dc + ` q:rights="Mine" q:creator="Me"/>`:                                                           {"Me", "Mine"},
-		`<a ` + dc + `><q:rights><r:Alt><r:li>First</r:li><r:li>Second</r:li></r:Alt></q:rights></a>`:              {"", "First"},
-		`<a ` + dc + `><q:title>T</q:title><q:creator><b>A &amp; B</b></q:creator><q:subject>S</q:subject></a>`:    {"A & B", ""},
-		`<a xmlns:q="other"><q:creator>No</q:creator></a>`:                                                         {},
-		`<a ` + dc + `><q:creator>Before a fault</q:creator><b></c>`:                                               {"Before a fault", ""},
-		`<!DOCTYPE a [<!ENTITY e "x">]><a ` + dc + `><q:creator>&e;</q:creator></a>`:                               {},
+		`<a ` + dc + `><q:creator><r:Seq><r:li>One</r:li><r:li>Two</r:li><r:li>One</r:li></r:Seq></q:creator></a>`: {
+			"One; Two", ""},
+		`<a ` + dc + ` q:rights="Mine" q:creator="Me"/>`:                                              {"Me", "Mine"},
+		`<a ` + dc + `><q:rights><r:Alt><r:li>First</r:li><r:li>Second</r:li></r:Alt></q:rights></a>`: {"", "First"},
+		`<a ` + dc + `><q:title>T</q:title><q:creator><b>A &amp; B</b></q:creator><q:subject>S</q:subject></a>`: {
+			"A & B", ""},
+		`<a xmlns:q="other"><q:creator>No</q:creator></a>`:                           {},
+		`<a ` + dc + `><q:creator>Before a fault</q:creator><b></c>`:                 {"Before a fault", ""},
+		`<!DOCTYPE a [<!ENTITY e "x">]><a ` + dc + `><q:creator>&e;</q:creator></a>`: {},
 		"no packet": {},
 		strings.Repeat("<d>", 100_000) + `<a ` + dc + `><q:creator>Beyond the limit</q:creator></a>`: {},
 	} {
@@ -103,7 +112,9 @@ func TestCreditText_CleansAndTruncates(t *testing.T) {
 }
 
 func TestCredit_EXIF_RoundTrip(t *testing.T) {
-	for _, c := range []Credit{{"A", ""}, {"", "abc"}, {"abcd", "© 1"}, {strings.Repeat("x", maxCredit), strings.Repeat("y", maxCredit-1)}} {
+	for _, c := range []Credit{
+		{"A", ""}, {"", "abc"}, {"abcd", "© 1"}, {strings.Repeat("x", maxCredit), strings.Repeat("y", maxCredit-1)},
+	} {
 		if got := ReadCredit(c.EXIF()); got != c {
 			t.Errorf("%+v, want %+v", got, c)
 		}
@@ -138,13 +149,17 @@ func FuzzReadCredit(f *testing.F) {
 	}
 	for _, seed := range []string{
 		string(block),
-		"\xff\xd8" + segment(0xe1, "Exif\x00\x00"+string(block)) + segment(0xe1, xmpNamespace+packet) + segment(0xed, photoshopName+"8BIM\x04\x04\x00\x00\x00\x00\x00\x08\x1c\x02\x74\x00\x03Two") + segment(0xda, ""),
-		pngMagic + string(binary.BigEndian.AppendUint32(nil, uint32(len(block)))) + "eXIf" + string(block) + "CRCs" + "\x00\x00\x00\x08tEXtAuthor\x00ACRCs" + "\x00\x00\x00\x0fiTXtCopyright\x00\x00\x00\x00\x00ACRCs",
+		"\xff\xd8" + segment(0xe1, "Exif\x00\x00"+string(block)) + segment(0xe1, xmpNamespace+packet) +
+			segment(0xed, photoshopName+"8BIM\x04\x04\x00\x00\x00\x00\x00\x08\x1c\x02\x74\x00\x03Two") +
+			segment(0xda, ""),
+		pngMagic + string(binary.BigEndian.AppendUint32(nil, uint32(len(block)))) + "eXIf" + string(block) +
+			"CRCs" + "\x00\x00\x00\x08tEXtAuthor\x00ACRCs" + "\x00\x00\x00\x0fiTXtCopyright\x00\x00\x00\x00\x00ACRCs",
 		"RIFF\xff\xff\xff\x00WEBPEXIF" + string(binary.LittleEndian.AppendUint32(nil, uint32(len(block)))) +
 			string(block),
 		"GIF89a" + "!\xff\x0bXMP DataXMP" + packet,
 		jxlMagic + box("Exif", "\x00\x00\x00\x00"+string(block)) + box("xml ", packet),
-		box("ftyp", "avif\x00\x00\x00\x00avif") + box("meta", "\x00\x00\x00\x00"+box("iinf", "\x00\x00\x00\x00\x00\x01"+box("infe", "\x02\x00\x00\x00\x00\x01\x00\x00Exif"))+
+		box("ftyp", "avif\x00\x00\x00\x00avif") + box("meta", "\x00\x00\x00\x00"+
+			box("iinf", "\x00\x00\x00\x00\x00\x01"+box("infe", "\x02\x00\x00\x00\x00\x01\x00\x00Exif"))+
 			box("iloc", "\x01\x00\x00\x00\x44\x00\x00\x01\x00\x01\x00\x01\x00\x00\x00\x01\x00\x00\x00\x00"+string(binary.BigEndian.AppendUint32(nil, uint32(4+len(block)))))+box("idat", "\x00\x00\x00\x00"+string(block))),
 	} {
 		f.Add([]byte(seed))
@@ -194,15 +209,21 @@ func TestReadCredit_HostileFilesEndQuickly(t *testing.T) {
 	artists += strings.Repeat(" ", 60_016-len(artists)) + strings.Repeat(" ", 1024)
 	packet := `<x xmlns:dc="http://purl.org/dc/elements/1.1/">` + strings.Repeat("<dc:creator>A</dc:creator>", 2000)
 	for name, b := range map[string][]byte{
-		"JPEG of EXIF":       fill("\xff\xd8", segment(0xe1, "Exif\x00\x00"+artists)),
-		"JPEG of XMP":        fill("\xff\xd8", segment(0xe1, xmpNamespace+packet)),
-		"JPEG of IPTC":       fill("\xff\xd8", segment(0xed, photoshopName+"8BIM\x04\x04\x00\x00\x00\x00\xea\x60"+strings.Repeat("\x1c\x02\x50\x00\x01A", 10_000))),
-		"PNG of authors":     fill(pngMagic, pngPart("tEXt", "Author\x00 ")),
-		"WebP of XMP":        fill("RIFF\xff\xff\xff\x7fWEBP", webpPart("XMP ", packet)),
-		"TIFF of one packet": fill(string(tiffWith(binary.LittleEndian, nil))[:8]+"\x01\x00\xbc\x02\x07\x00\x00\x00\xf0\x01\x1a\x00\x00\x00\x00\x00\x00\x00", "<a>"),
-		"GIF of packets":     fill("GIF89a!\xff\x0bXMP DataXMP", "<"),
-		"AVIF of items":      fill(box("ftyp", "avif\x00\x00\x00\x00")+"\x00\x00\x00\x00meta\x00\x00\x00\x00\x00\x00\x00\x00iinf"+u32(0)+u16(0), box("infe", "\x02\x00\x00\x00\x00\x09\x00\x00Exif")),
-		"JPEG XL of EXIF":    fill(jxlMagic, box("Exif", u32(0)+artists)),
+		"JPEG of EXIF": fill("\xff\xd8", segment(0xe1, "Exif\x00\x00"+artists)),
+		"JPEG of XMP":  fill("\xff\xd8", segment(0xe1, xmpNamespace+packet)),
+		"JPEG of IPTC": fill("\xff\xd8", segment(0xed,
+			photoshopName+"8BIM\x04\x04\x00\x00\x00\x00\xea\x60"+strings.Repeat("\x1c\x02\x50\x00\x01A", 10_000))),
+		"PNG of authors": fill(pngMagic, pngPart("tEXt", "Author\x00 ")),
+		"WebP of XMP":    fill("RIFF\xff\xff\xff\x7fWEBP", webpPart("XMP ", packet)),
+		"TIFF of one packet": fill(
+			string(tiffWith(binary.LittleEndian, nil))[:8]+
+				"\x01\x00\xbc\x02\x07\x00\x00\x00\xf0\x01\x1a\x00\x00\x00\x00\x00\x00\x00", "<a>"),
+		"GIF of packets": fill("GIF89a!\xff\x0bXMP DataXMP", "<"),
+		"AVIF of items": fill(
+			box("ftyp", "avif\x00\x00\x00\x00")+
+				"\x00\x00\x00\x00meta\x00\x00\x00\x00\x00\x00\x00\x00iinf"+u32(0)+u16(0),
+			box("infe", "\x02\x00\x00\x00\x00\x09\x00\x00Exif")),
+		"JPEG XL of EXIF": fill(jxlMagic, box("Exif", u32(0)+artists)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			start := time.Now()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -91,7 +92,8 @@ func TestReadHeader_Photos(t *testing.T) {
 			if want := max(frames[name], 1); h.Frames != want || h.Animated != (want > 1) {
 				t.Errorf("%d frames, animated %v, want %d", h.Frames, h.Animated, want)
 			}
-			if want := name == "progressive-p3.jpg" || name == "portrait-book.jpg" || name == "animation.gif"; h.Progressive != want {
+			progressive := []string{"progressive-p3.jpg", "portrait-book.jpg", "animation.gif"}
+			if h.Progressive != slices.Contains(progressive, name) {
 				t.Errorf("progressive %v", h.Progressive)
 			}
 			if alpha := strings.HasSuffix(name, ".gif") || strings.HasSuffix(name, ".png"); h.Alpha != alpha {

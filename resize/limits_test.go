@@ -39,8 +39,10 @@ func TestLimits_Check(t *testing.T) {
 		{"a frame that is larger than the canvas", Limits{}, hidden, 1, "40000x100"},
 		{"200 frames", Limits{}, animation, 1, ""},
 		{"201 frames", Limits{}, longer, 1, "201 frames, the limit is 200"},
-		{"a product that no int64 holds", Limits{MaxSide: math.MaxInt, MaxPixels: math.MaxInt64 - 1}, still(1<<40, 1<<40), 1, "pixels"},
-		{"limits that are set", Limits{MaxBytes: 10, MaxPixels: 5_000_000, MaxSide: 3_000, MaxFrames: 2}, still(2_501, 2_000), 10, "the limit is 5 megapixels"},
+		{"a product that no int64 holds",
+			Limits{MaxSide: math.MaxInt, MaxPixels: math.MaxInt64 - 1}, still(1<<40, 1<<40), 1, "pixels"},
+		{"limits that are set", Limits{MaxBytes: 10, MaxPixels: 5_000_000, MaxSide: 3_000, MaxFrames: 2},
+			still(2_501, 2_000), 10, "the limit is 5 megapixels"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := c.limits.Check(c.h, c.size)
@@ -105,7 +107,10 @@ func TestLimits_CheckVariant_CountsKeptFrames(t *testing.T) {
 		}
 	}
 	animation.LargestWidth, animation.LargestHeight, animation.Width, animation.Height = 100, 100, 100, 100
-	for name, fits := range map[string]bool{"100x.gif": true, "1000x-up.gif": false, "1000x-up-still.gif": true, "8192x8192-pad.jpg": false, "8192x.jpg": true, "8192x-up.jpg": false} {
+	for name, fits := range map[string]bool{
+		"100x.gif": true, "1000x-up.gif": false, "1000x-up-still.gif": true,
+		"8192x8192-pad.jpg": false, "8192x.jpg": true, "8192x-up.jpg": false,
+	} {
 		t.Run(name, func(t *testing.T) {
 			s, err := ParseSpecName(name)
 			if err != nil {
@@ -175,7 +180,9 @@ func TestSpec_OutputSize(t *testing.T) {
 }
 
 func BenchmarkReadHeader(b *testing.B) {
-	for _, name := range []string{"phone-orient6-p3.jpg", "photo.heic", "photo.avif", "vertical.webp", "animation.gif", "paper-alpha.png"} {
+	for _, name := range []string{
+		"phone-orient6-p3.jpg", "photo.heic", "photo.avif", "vertical.webp", "animation.gif", "paper-alpha.png",
+	} {
 		file := readPhoto(b, name)
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

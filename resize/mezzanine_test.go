@@ -39,8 +39,10 @@ func TestHeader_HasMezzanine(t *testing.T) {
 func TestSpec_FromMezzanine(t *testing.T) {
 	const w, h = 4032, 3024 // its mezzanine is 1440x1080
 	for name, want := range map[string]bool{
-		"640x.jpg": true, "640x640.webp": true, "x480.avif": true, "200x200-cover-face.webp": true, "880x-wm.logo.webp": true,
-		"1080x1080.jpg": true, "1107x.jpg": true, "1108x.jpg": false, "1320x.webp": false, "1440x.webp": false, "8192x.jpg": false,
+		"640x.jpg": true, "640x640.webp": true, "x480.avif": true,
+		"200x200-cover-face.webp": true, "880x-wm.logo.webp": true,
+		"1080x1080.jpg": true, "1107x.jpg": true, "1108x.jpg": false,
+		"1320x.webp": false, "1440x.webp": false, "8192x.jpg": false,
 		"830x830-cover.webp": true, "831x831-cover.webp": false, // the height is what counts
 		"830x-rot90.jpg": true, "831x-rot90.jpg": false, // so does it here
 		"8000x400-pad.jpg": true, "1107x100-exact.jpg": true, "1108x100-exact.jpg": false, "100x900-exact.jpg": false,
@@ -100,7 +102,10 @@ func TestParseJobName_Mezzanine(t *testing.T) {
 			t.Errorf("%s: Check returns %v", s.Name(), err)
 		}
 	}
-	for _, name := range []string{"mezzanine.jpg", "mezzanine0.jpg", "mezzanine8193.jpg", "mezzanine01440.jpg", "mezzanine+9.jpg", "mezzanine-1.jpg", "mezzanine1440.webp", "mezzanine1440", "mezzanine1440.jpg ", "mezzanine1440-gray.jpg"} {
+	for _, name := range []string{
+		"mezzanine.jpg", "mezzanine0.jpg", "mezzanine8193.jpg", "mezzanine01440.jpg", "mezzanine+9.jpg",
+		"mezzanine-1.jpg", "mezzanine1440.webp", "mezzanine1440", "mezzanine1440.jpg ", "mezzanine1440-gray.jpg",
+	} {
 		if s, err := resize.ParseJobName(name); !errors.Is(err, resize.ErrSpec) {
 			t.Errorf("%q is %+v, %v", name, s, err)
 		}

@@ -9,16 +9,19 @@ import (
 
 func TestParseSpecName_RoundTrip(t *testing.T) {
 	for _, name := range []string{
-		"640x480.jpg", "640x.webp", "x480.avif", "1x1.png", "8192x8192.gif", "640x480.heic", "640x480.jxl", "640x480.auto",
+		"640x480.jpg", "640x.webp", "x480.avif", "1x1.png", "8192x8192.gif",
+		"640x480.heic", "640x480.jxl", "640x480.auto",
 		"640x480-cover.jpg", "640x480-pad.jpg", "640x480-exact.jpg",
 		"640x480-cover-smart.jpg", "640x480-cover-face.jpg", "640x480-cover-top.jpg", "640x480-cover-bottom.jpg",
 		"640x480-cover-left.jpg", "640x480-cover-right.jpg", "640x480-cover-at30x70.jpg", "640x480-cover-at0x0.jpg",
 		"640x480-cover-at100x100.jpg", "640x480-cover-at50x51.jpg",
-		"640x-up.jpg", "640x-trim.jpg", "640x-rot90.jpg", "640x-rot180.jpg", "640x-rot270.jpg", "640x-flip.jpg", "640x-flop.jpg",
+		"640x-up.jpg", "640x-trim.jpg", "640x-rot90.jpg", "640x-rot180.jpg",
+		"640x-rot270.jpg", "640x-flip.jpg", "640x-flop.jpg",
 		"640x-gray.jpg", "640x-blur1.jpg", "640x-blur100.jpg", "640x-sharp.jpg",
 		"640x-bg000000.jpg", "640x480-pad-bg1a2b3c.png", "640x-bgfffffe.auto",
 		"640x-wm.logo.jpg", "640x-wm.0123456789abcdef.jpg", "640x-still.gif", "640x-still.webp", "640x-still.auto",
-		"640x-credit.jpg", "640x-p3.jpg", "640x-q1.jpg", "640x-q100.webp", "640x-q80.auto", "640x-q55.auto", "640x-q80.webp",
+		"640x-credit.jpg", "640x-p3.jpg", "640x-q1.jpg", "640x-q100.webp",
+		"640x-q80.auto", "640x-q55.auto", "640x-q80.webp",
 		"8192x8192-cover-at100x100-up-trim-rot270-flip-gray-blur100-sharp-bg000000-wm.0123456789abcdef-still-credit-p3-q100.auto",
 		"orig", "info.json",
 	} {

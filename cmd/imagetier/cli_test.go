@@ -70,8 +70,10 @@ const heldPath = "/i/_/640x.webp"
 
 func TestExplain_AsksTheTier(t *testing.T) {
 	answer := `{"url":"u","path":"/i/_/640x/live/posts/a.jpg.webp","signature":{"verdict":"development","detail":"It is _."},
-		"ref":{"source":"posts","name":"a.jpg","version":"live","pinned":false,"shape":"640x","format":"webp"},"status":200,
-		"variants":[{"key":"k","held":[{"where":"memory","bytes":2048,"content_type":"image/webp","etag":"\"e\"","freshness":"fresh","ttl_seconds":60,"age_seconds":5}]}],
+		"ref":{"source":"posts","name":"a.jpg","version":"live","pinned":false,"shape":"640x","format":"webp"},
+		"status":200,
+		"variants":[{"key":"k","held":[{"where":"memory","bytes":2048,"content_type":"image/webp","etag":"\"e\"",
+			"freshness":"fresh","ttl_seconds":60,"age_seconds":5}]}],
 		"last_origin":{"at":"2026-11-24T10:00:00Z","status":200}}`
 	var asked string
 	tier := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -85,7 +87,11 @@ func TestExplain_AsksTheTier(t *testing.T) {
 	if code != 0 || errs != "" || asked != "/v1/explain "+url {
 		t.Errorf("%d %s, asked %s", code, errs, asked)
 	}
-	for _, says := range []string{"It is _.", "posts", "live (whatever is there now)", "640x.webp", "memory: 2048 bytes, image/webp, ETag \"e\", fresh, 5s old, fresh for 1m0s", "asked at 2026-11-24T10:00:00Z: 200"} {
+	for _, says := range []string{
+		"It is _.", "posts", "live (whatever is there now)", "640x.webp",
+		"memory: 2048 bytes, image/webp, ETag \"e\", fresh, 5s old, fresh for 1m0s",
+		"asked at 2026-11-24T10:00:00Z: 200",
+	} {
 		if !strings.Contains(out, says) {
 			t.Errorf("does not say %q:\n%s", says, out)
 		}

@@ -41,8 +41,12 @@ func TestPurge_PrintsReceipt(t *testing.T) {
 		{[]string{"purge", "--soft", "--tag", "post:p1"},
 			[]string{`POST /v1/purge Bearer secret-of-the-tier {"tag":"post:p1","soft":true}`},
 			"post:p1: purged: 3 variants, 1 originals, 12345 bytes; 1 of 1 nodes\n"},
-		{[]string{"purge", "--json", "https://img.example.com/i/_/640x/live/posts/a.jpg.webp?x=1", "/i/_/orig/live/posts/a.jpg"},
-			[]string{`POST /v1/purge Bearer secret-of-the-tier {"path":"/i/_/640x/live/posts/a.jpg.webp"}`, `POST /v1/purge Bearer secret-of-the-tier {"path":"/i/_/orig/live/posts/a.jpg"}`},
+		{[]string{"purge", "--json", "https://img.example.com/i/_/640x/live/posts/a.jpg.webp?x=1",
+			"/i/_/orig/live/posts/a.jpg"},
+			[]string{
+				`POST /v1/purge Bearer secret-of-the-tier {"path":"/i/_/640x/live/posts/a.jpg.webp"}`,
+				`POST /v1/purge Bearer secret-of-the-tier {"path":"/i/_/orig/live/posts/a.jpg"}`,
+			},
 			aReceipt + "\n" + aReceipt + "\n"},
 		{[]string{"takedown", "--source", "posts", "--name", "a.jpg"},
 			[]string{`POST /v1/takedown Bearer secret-of-the-tier {"source":"posts","name":"a.jpg"}`},
@@ -68,7 +72,8 @@ func TestPurge_Refused_SaysWhy(t *testing.T) {
 		body   string
 		says   string
 	}{
-		{http.StatusBadRequest, `{"title":"Bad Request","detail":"There is no source \"x\"."}`, `There is no source "x".`},
+		{http.StatusBadRequest, `{"title":"Bad Request","detail":"There is no source \"x\"."}`,
+			`There is no source "x".`},
 		{http.StatusUnauthorized, "{}", "--admin-token"},
 		{http.StatusInternalServerError, "what\x1b[2J", "500: what [2J"},
 		{http.StatusOK, "no receipt", "read the answer"},

@@ -52,7 +52,10 @@ Many at once:
 
     find . -name '*.jpg' -printf '%P\n' | imagetier sign ... --name -
 
-A shape is size, then options joined by "-", each only where it is not the default: 640x480 640x x480; cover pad exact; smart top at30x70; up; trim; rot90 flip; gray blur5 sharp; bgffffff; wm.logo; still; credit; p3; q75. Any other spelling is refused, and the error names the right one.`
+A shape is size, then options joined by "-", each only where it is not the default: ` +
+		`640x480 640x x480; cover pad exact; smart top at30x70; ` +
+		`up; trim; rot90 flip; gray blur5 sharp; bgffffff; wm.logo; still; credit; p3; q75. ` +
+		`Any other spelling is refused, and the error names the right one.`
 }
 
 // Run signs.

@@ -101,7 +101,7 @@ https://img.example.com/i/k1.AAAAAAAAAAAAAAAAAAAAAA/880x/v.1/posts/a.jpg.webp?x=
 192.0.2.1 - - [23/Nov/2026:10:00:00 +0000] "POST /i/_/880x/v.1/posts/posted.jpg.webp HTTP/1.1" 200 120
 192.0.2.1 - - [23/Nov/2026:10:00:00 +0000] "GET /healthz HTTP/1.1" 200 3
 192.0.2.1 - - [23/Nov/2026:10:00:00 +0000] "\x16\x03\x01" 400 150
-{"time":"2026-11-23T10:00:00Z","level":"INFO","msg":"request","method":"GET","path":"/i/_/64x/v.1/posts/c.jpg.webp","status":200,"bytes":1}
+{"time":"2026-11-23T10:00:00Z","msg":"request","method":"GET","path":"/i/_/64x/v.1/posts/c.jpg.webp","status":200}
 {"time":"2026-11-23T10:00:00Z","level":"INFO","msg":"serving"}
 {"path":"/i/_/64x/v.1/posts/gone.jpg.webp"}
 {"source":"posts","name":"d e.jpg","version":"v.1"}
@@ -130,7 +130,9 @@ nonsense
 	want := []string{
 		" /i/_/440x/v.1/posts/b.jpg.webp", " /i/_/64x/v.1/posts/c.jpg.webp", " /i/_/64x/v.1/posts/gone.jpg.webp",
 		" /i/_/880x/v.1/posts/a.jpg.webp", " /i/_/880x/v.1/posts/here.jpg.webp",
-		`avatar {"url":"https://cdn.app.example/e.jpg"}`, `grid {"source":"posts","name":"d e.jpg","version":"v.1"}`, `grid {"url":"https://cdn.app.example/f.jpg"}`,
+		`avatar {"url":"https://cdn.app.example/e.jpg"}`,
+		`grid {"source":"posts","name":"d e.jpg","version":"v.1"}`,
+		`grid {"url":"https://cdn.app.example/f.jpg"}`,
 	}
 	slices.Sort(want)
 	if !slices.Equal(asked, want) {

@@ -365,13 +365,19 @@ func TestTables_RowPerTarget(t *testing.T) {
 	with := tally{p50: time.Millisecond, p99: 3 * time.Millisecond, first: share{99, 100}, soon: share{1, 1}}
 	without := tally{p50: time.Millisecond, p99: 2 * time.Millisecond}
 	text := pairTable([]pair{{with, without}, {with, without}, {without, without}}, 50, 100)
-	for _, row := range []string{"| 3 pairs at 50 requests a second, 50 % of the capacity, medians |", "| p99 of all requests | 3.0 ms | 2.0 ms | 1.50 |", "| first view of a new post is a hit | 99.0 % | 0.0 % | |"} {
+	for _, row := range []string{
+		"| 3 pairs at 50 requests a second, 50 % of the capacity, medians |",
+		"| p99 of all requests | 3.0 ms | 2.0 ms | 1.50 |",
+		"| first view of a new post is a hit | 99.0 % | 0.0 % | |",
+	} {
 		if !strings.Contains(text, row) {
 			t.Errorf("no row %q in\n%s", row, text)
 		}
 	}
 	text = dayTable("a day", dayRun{tally: with, warmed: warmed{90, 10}})
-	for _, row := range []string{"| first view of a new post is a hit | 99.0 % | of 100 |", "| wasted | 10.0 % | of 100 made early |"} {
+	for _, row := range []string{
+		"| first view of a new post is a hit | 99.0 % | of 100 |", "| wasted | 10.0 % | of 100 made early |",
+	} {
 		if !strings.Contains(text, row) {
 			t.Errorf("no row %q in\n%s", row, text)
 		}

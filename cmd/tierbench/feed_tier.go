@@ -44,8 +44,10 @@ type tierProcess struct {
 // startTier returns when the tier is ready.
 func startTier(ctx context.Context, cfg tierConfig) (*tierProcess, error) {
 	args := append([]string{
-		"serve", "--log-format", "json", "--log-level", "info", "--listen", "127.0.0.1:0", "--private-listen", "127.0.0.1:0", "--allow-private-origins",
-		"--source", sourceName + "=" + cfg.origin, "--cache-dir", cfg.dir, "--warm", cfg.warm, "--wasted-after", cfg.watch.String(),
+		"serve", "--log-format", "json", "--log-level", "info", "--listen", "127.0.0.1:0",
+		"--private-listen", "127.0.0.1:0", "--allow-private-origins",
+		"--source", sourceName + "=" + cfg.origin, "--cache-dir", cfg.dir,
+		"--warm", cfg.warm, "--wasted-after", cfg.watch.String(),
 		"--cache-memory-size", "256MiB", "--cache-disk-size", "4GiB", "--cache-originals-size", "1GiB",
 	}, cfg.more...)
 	x := &tierProcess{cmd: exec.Command(cfg.program, args...), ended: make(chan struct{})}

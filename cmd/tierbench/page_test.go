@@ -135,7 +135,10 @@ func TestPage_ReportAndChart(t *testing.T) {
 		}
 		var text bytes.Buffer
 		cmd.reportOf(loads).print(&text)
-		for _, want := range []string{"running app: 506 ms, wanted 380: NOT held", "cached: 206 ms, wanted 150: NOT held", "| **first screen** | 831 | 506 | 506 | 206 |", "| KB of the first screen / page | 101 / 151 |"} {
+		for _, want := range []string{
+			"running app: 506 ms, wanted 380: NOT held", "cached: 206 ms, wanted 150: NOT held",
+			"| **first screen** | 831 | 506 | 506 | 206 |", "| KB of the first screen / page | 101 / 151 |",
+		} {
 			if !strings.Contains(text.String(), want) {
 				t.Errorf("no %q in\n%s", want, &text)
 			}

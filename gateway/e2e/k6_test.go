@@ -68,7 +68,8 @@ func play(t *testing.T, script, url string, env ...string) (s summary, held bool
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "summary.json")
 	args := []string{"run", "--quiet", "--no-usage-report", "--address="}
-	for _, e := range append([]string{"URL=" + url, "SUMMARY=" + file, "DURATION=2s", "RAMP=1s", "HOLD=1s", "USERS=5", "RATE=10"}, env...) {
+	for _, e := range append([]string{"URL=" + url, "SUMMARY=" + file, "DURATION=2s",
+		"RAMP=1s", "HOLD=1s", "USERS=5", "RATE=10"}, env...) {
 		args = append(args, "-e", e)
 	}
 	out, err := exec.CommandContext(t.Context(), k6(t), append(args, "../../deploy/k6/"+script)...).CombinedOutput()
@@ -127,8 +128,10 @@ func TestK6_Failure(t *testing.T) {
 		crossed string
 	}{
 		"errors": {func(w http.ResponseWriter) { w.WriteHeader(http.StatusBadGateway) }, "http_req_failed rate<0.01"},
-		"empty":  {func(w http.ResponseWriter) { fmt.Fprint(w, `{"data":{"feed":{"posts":[]}}}`) }, "checks{check:has posts} rate>0.99"},
-		"slow":   {func(w http.ResponseWriter) { time.Sleep(600 * time.Millisecond); fmt.Fprint(w, onePost) }, "http_req_duration p(95)<500"},
+		"empty": {func(w http.ResponseWriter) { fmt.Fprint(w, `{"data":{"feed":{"posts":[]}}}`) },
+			"checks{check:has posts} rate>0.99"},
+		"slow": {func(w http.ResponseWriter) { time.Sleep(600 * time.Millisecond); fmt.Fprint(w, onePost) },
+			"http_req_duration p(95)<500"},
 	} {
 		for _, script := range []string{"normal.js", "open.js", "spike.js", "endurance.js"} {
 			t.Run(what+" "+script, func(t *testing.T) {
@@ -144,7 +147,8 @@ func TestK6_Failure(t *testing.T) {
 
 func TestK6_PartialPage(t *testing.T) {
 	_, url := scripted(t, func(w http.ResponseWriter) {
-		fmt.Fprint(w, onePost[:len(onePost)-1]+`,"errors":[{"message":"late","extensions":{"code":"UPSTREAM_TIMEOUT"}}]}`)
+		fmt.Fprint(w,
+			onePost[:len(onePost)-1]+`,"errors":[{"message":"late","extensions":{"code":"UPSTREAM_TIMEOUT"}}]}`)
 	})
 	if s, _ := play(t, "normal.js", url); s.Partial == 0 || s.Partial != s.Requests {
 		t.Errorf("%+v", s)

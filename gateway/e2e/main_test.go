@@ -54,7 +54,8 @@ func TestMain(m *testing.M) {
 			cmd.Dir = b.module
 			cmd.Env = append(os.Environ(), "CGO_ENABLED="+b.cgo)
 			if out, err := cmd.CombinedOutput(); err != nil {
-				fmt.Fprintf(os.Stderr, "build %s (is libvips-dev there? make test installs it): %v\n%s", b.pkg, err, out)
+				fmt.Fprintf(os.Stderr, "build %s (is libvips-dev there? make test installs it): %v\n%s",
+					b.pkg, err, out)
 				return 1
 			}
 		}

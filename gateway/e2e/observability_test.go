@@ -85,10 +85,15 @@ func (s scraped) lacks(expr string) (faults []string) {
 func exposed(t *testing.T) scraped {
 	t.Helper()
 	dir, _ := photos(t)
-	tier := start(t, "imagetier", "serve", "--keys="+key, "--source=posts=dir://"+dir, "--cache-dir="+t.TempDir(), "--webhook-secrets="+hookSecret, "--admin-token="+adminToken)
-	proxy := start(t, "imagetier-gateway", "proxy", "--upstream=http://127.0.0.1:9", "--keys="+key, "--image-base="+tier.public, "--image-prefix=https://cdn.app.example/=posts")
+	tier := start(t, "imagetier", "serve", "--keys="+key, "--source=posts=dir://"+dir,
+		"--cache-dir="+t.TempDir(), "--webhook-secrets="+hookSecret, "--admin-token="+adminToken)
+	proxy := start(t, "imagetier-gateway", "proxy", "--upstream=http://127.0.0.1:9",
+		"--keys="+key, "--image-base="+tier.public, "--image-prefix=https://cdn.app.example/=posts")
 	// Services that are not there are enough: what is not connected shows as such.
-	serve := start(t, "imagetier-gateway", "serve", "--feed=127.0.0.1:9", "--content=127.0.0.1:9", "--user=127.0.0.1:9", "--tier="+tier.private, "--admin-token="+adminToken, "--webhook-secret="+hookSecret, "--keys="+key, "--image-base="+tier.public, "--image-prefix=https://cdn.app.example/=posts")
+	serve := start(t, "imagetier-gateway", "serve", "--feed=127.0.0.1:9",
+		"--content=127.0.0.1:9", "--user=127.0.0.1:9", "--tier="+tier.private,
+		"--admin-token="+adminToken, "--webhook-secret="+hookSecret, "--keys="+key,
+		"--image-base="+tier.public, "--image-prefix=https://cdn.app.example/=posts")
 	all := scraped{}
 	for _, program := range []*program{tier, proxy, serve} {
 		_, _, text := get(t, program.private+"/metrics")
@@ -175,7 +180,9 @@ func TestDashboards_UnknownMetric(t *testing.T) {
 
 func TestAlerts(t *testing.T) {
 	promtool := testutil.Command(t, "apt-get install prometheus", "promtool")
-	for _, args := range [][]string{{"check", "rules", "rules.yml"}, {"test", "rules", "rules_test.yml"}, {"check", "config", "prometheus.yml"}} {
+	for _, args := range [][]string{
+		{"check", "rules", "rules.yml"}, {"test", "rules", "rules_test.yml"}, {"check", "config", "prometheus.yml"},
+	} {
 		cmd := exec.CommandContext(t.Context(), promtool, args...)
 		cmd.Dir = "../../deploy/prometheus"
 		if out, err := cmd.CombinedOutput(); err != nil {

@@ -200,7 +200,10 @@ func TestServe_PartialAnswers(t *testing.T) {
 		t.Errorf("a page that is kept: %.400s", a.body)
 	}
 	_, _, metrics := get(t, gateway.private+"/metrics")
-	for _, want := range []string{`imagetier_gateway_errors_total{code="UPSTREAM_ERROR"} `, `imagetier_gateway_upstream_calls_total{outcome="unavailable",service="feed"} `} {
+	for _, want := range []string{
+		`imagetier_gateway_errors_total{code="UPSTREAM_ERROR"} `,
+		`imagetier_gateway_upstream_calls_total{outcome="unavailable",service="feed"} `,
+	} {
 		if !regexp.MustCompile(regexp.QuoteMeta(want) + `[1-9]`).MatchString(metrics) {
 			t.Errorf("%s is 0 or not there", want)
 		}
@@ -371,7 +374,8 @@ func TestServe_Allocations(t *testing.T) {
 	fresh := perRequest(80, query)
 	cursor = nil
 	kept := perRequest(1000, func() { cursor = nil; query() })
-	t.Logf("bytes that are allocated for a request: %.0f for a page that is kept, %.0f for one that no cache has", kept, fresh)
+	t.Logf("bytes that are allocated for a request: %.0f for a page that is kept, %.0f for one that no cache has",
+		kept, fresh)
 	if kept > 55_000 || .7*kept+.3*fresh > 55_000 {
 		t.Errorf("%.0f bytes are allocated for a page that is kept, %.0f for one that no cache has", kept, fresh)
 	}

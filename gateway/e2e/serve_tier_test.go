@@ -140,7 +140,8 @@ func TestServe_Events(t *testing.T) {
 	}
 	until(t, "the page is kept", func() bool { return calls() == "0 0" })
 	for i, e := range []struct{ body, want string }{
-		{fmt.Sprintf(`{"type":"post.deleted","data":{"posts":[{"id":%q},{"id":%q}]}}`, posts[1].ID, posts[2].ID), "1 0"},
+		{fmt.Sprintf(`{"type":"post.deleted","data":{"posts":[{"id":%q},{"id":%q}]}}`, posts[1].ID, posts[2].ID),
+			"1 0"},
 		{fmt.Sprintf(`{"type":"user.updated","data":{"user":{"id":%q}}}`, posts[0].Author.ID), "0 1"},
 		{`{"type":"post.deleted","data":{"posts":[{"id":"none"}]}}`, "0 0"},
 	} {
@@ -199,7 +200,8 @@ func TestServe_JWT(t *testing.T) {
 			w.WriteHeader(http.StatusBadGateway)
 			return
 		}
-		fmt.Fprintf(w, `{"keys":[{"kty":"EC","crv":"P-256","kid":"a","use":"sig","alg":"ES256","x":%q,"y":%q}]}`, b64(point[1:33]), b64(point[33:]))
+		fmt.Fprintf(w, `{"keys":[{"kty":"EC","crv":"P-256","kid":"a","use":"sig","alg":"ES256","x":%q,"y":%q}]}`,
+			b64(point[1:33]), b64(point[33:]))
 	}))
 	defer jwks.Close()
 	sign := func(claims string) string {

@@ -53,9 +53,11 @@ func page(t *testing.T, gateway *program, headers ...string) (urls []string) {
 // E, imagelink: after an event, every URL that the gateway mints for that page is a hit.
 func TestProxy_WarmsHandedOut(t *testing.T) {
 	dir, names := photos(t)
-	tier := start(t, "imagetier", "serve", "--keys="+key, "--source=posts=dir://"+dir, "--cache-dir="+t.TempDir(), "--webhook-secrets="+hookSecret, "--admin-token="+adminToken,
+	tier := start(t, "imagetier", "serve", "--keys="+key, "--source=posts=dir://"+dir,
+		"--cache-dir="+t.TempDir(), "--webhook-secrets="+hookSecret, "--admin-token="+adminToken,
 		"--image-prefix=https://cdn.app.example/=posts", "--warm=all")
-	gateway := start(t, "imagetier-gateway", "proxy", "--upstream="+service(t, names), "--keys="+key, "--image-base="+tier.public, "--image-prefix=https://cdn.app.example/=posts",
+	gateway := start(t, "imagetier-gateway", "proxy", "--upstream="+service(t, names),
+		"--keys="+key, "--image-base="+tier.public, "--image-prefix=https://cdn.app.example/=posts",
 		"--tier="+tier.private, "--webhook-secret="+hookSecret, "--admin-token="+adminToken)
 	var minted []string
 	for _, client := range []string{"jpg@1x", "jpg@2x", "jpg@3x", "webp@1x", "webp@2x", "webp@3x", "avif@3x"} {
@@ -85,11 +87,13 @@ func TestProxy_WarmsHandedOut(t *testing.T) {
 // Asked from the tier; until known, live.
 func TestProxy_PinnedURLs(t *testing.T) {
 	dir, names := photos(t)
-	tier := start(t, "imagetier", "serve", "--keys="+key, "--source=posts=dir://"+dir, "--cache-dir="+t.TempDir(), "--admin-token="+adminToken)
+	tier := start(t, "imagetier", "serve", "--keys="+key, "--source=posts=dir://"+dir,
+		"--cache-dir="+t.TempDir(), "--admin-token="+adminToken)
 	if facts := info(t, tier, names[0]); strings.Contains(facts, `"error"`) {
 		t.Skipf("this tier says no facts: %s", facts)
 	}
-	gateway := start(t, "imagetier-gateway", "proxy", "--upstream="+service(t, names), "--keys="+key, "--image-base="+tier.public, "--image-prefix=https://cdn.app.example/=posts?version=etag",
+	gateway := start(t, "imagetier-gateway", "proxy", "--upstream="+service(t, names),
+		"--keys="+key, "--image-base="+tier.public, "--image-prefix=https://cdn.app.example/=posts?version=etag",
 		"--tier="+tier.private, "--admin-token="+adminToken)
 	for _, url := range page(t, gateway) {
 		if !strings.Contains(url, "/live/") {
@@ -103,7 +107,8 @@ func TestProxy_PinnedURLs(t *testing.T) {
 	})
 	for _, url := range urls {
 		status, header, body := get(t, url)
-		if status != http.StatusOK || !strings.Contains(header.Get("Cache-Control"), "immutable") || header.Get("Content-Type") != "image/webp" {
+		if status != http.StatusOK || !strings.Contains(header.Get("Cache-Control"), "immutable") ||
+			header.Get("Content-Type") != "image/webp" {
 			t.Errorf("%s: %d %v %.200s", url, status, header, body)
 		}
 	}
@@ -112,7 +117,8 @@ func TestProxy_PinnedURLs(t *testing.T) {
 // info asks the tier for the facts of an image.
 func info(t *testing.T, tier *program, name string) string {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, tier.private+"/v1/info", strings.NewReader(fmt.Sprintf(`{"images":[{"source":"posts","name":%q,"version":"live"}]}`, name)))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, tier.private+"/v1/info",
+		strings.NewReader(fmt.Sprintf(`{"images":[{"source":"posts","name":%q,"version":"live"}]}`, name)))
 	if err != nil {
 		t.Fatal(err)
 	}

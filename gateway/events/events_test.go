@@ -88,10 +88,12 @@ func TestHandler_Invalidates(t *testing.T) {
 	for i, e := range []struct{ body, dropped string }{
 		{`{"type":"post.updated","data":{"posts":[{"id":"p1"},{"id":"p2","image":{"url":"https://cdn.app.example/a.jpg"}}]}}`, "posts[p1 p2]"},
 		{`{"type":"post.deleted","data":{"posts":[{"id":"p3"}]}}`, "posts[p3]"},
-		{`{"type":"user.updated","data":{"user":{"id":"u1","avatar":{"url":"https://cdn.app.example/u.jpg"}}}}`, "profiles[u1]"},
+		{`{"type":"user.updated","data":{"user":{"id":"u1","avatar":{"url":"https://cdn.app.example/u.jpg"}}}}`,
+			"profiles[u1]"},
 		{`{"type":"post.published","data":{"posts":[{"id":"p4"}]}}`, ""},
 		{`{"type":"feed.page","data":{"posts":[{"image":{"url":"https://cdn.app.example/a.jpg"}}]}}`, ""},
-		{`{"specversion":"1.0","id":"x","source":"/f","type":"post.deleted","data":{"posts":[{"id":"p5"}]}}`, "posts[p5]"},
+		{`{"specversion":"1.0","id":"x","source":"/f","type":"post.deleted","data":{"posts":[{"id":"p5"}]}}`,
+			"posts[p5]"},
 	} {
 		c.dropped = nil
 		for n := range 2 { // the second time it does nothing

@@ -161,7 +161,8 @@ func TestHandler_EmptyStringsNull_CountsClamped(t *testing.T) {
 
 // an empty feed is a page.
 func TestHandler_EmptyFeed(t *testing.T) {
-	if a := ask(t, newHandler(t, graph.Config{Feed: always(feed.Page{})}), query(k6Query, nil)); a.body != `{"data":{"feed":{"posts":[],"cursor":null,"hasMore":false}}}` {
+	a := ask(t, newHandler(t, graph.Config{Feed: always(feed.Page{})}), query(k6Query, nil))
+	if a.body != `{"data":{"feed":{"posts":[],"cursor":null,"hasMore":false}}}` {
 		t.Errorf("%s", a.body)
 	}
 }
@@ -281,7 +282,8 @@ func TestHandler_HandedOut(t *testing.T) {
 		told = append(told, fmt.Sprint(name, " ", len(images), " ", images[0]))
 	}})
 	ask(t, h, query(k6Query, nil))
-	if got := strings.Join(told, ", "); got != "feed 20 v.0/posts/2026/11/000000004c7d65abcdef0123.jpg, avatar 20 v.0/posts/u/0.jpg" {
+	got := strings.Join(told, ", ")
+	if got != "feed 20 v.0/posts/2026/11/000000004c7d65abcdef0123.jpg, avatar 20 v.0/posts/u/0.jpg" {
 		t.Errorf("told %s", got)
 	}
 	told = nil

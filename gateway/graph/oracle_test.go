@@ -158,7 +158,8 @@ func (q queries) set(of string, fragments int) string {
 }
 
 func (q queries) directive() string {
-	return []string{"", "", "", "", " @include(if:$yes)", " @include(if:$no)", " @skip(if:$yes)", " @skip(if:false)", " @skip(if:$no) @include(if:true)"}[q.IntN(9)]
+	return []string{"", "", "", "", " @include(if:$yes)", " @include(if:$no)",
+		" @skip(if:$yes)", " @skip(if:false)", " @skip(if:$no) @include(if:true)"}[q.IntN(9)]
 }
 
 func (q queries) query() string {

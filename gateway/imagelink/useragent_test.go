@@ -34,7 +34,8 @@ func TestClientOfUserAgent(t *testing.T) {
 		{"Mozilla/5.0 (iPhone; CPU iPhone OS 17_4 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.4 Mobile/15E148 Safari/604.1", "avif@3x"},
 		{"Mozilla/5.0 (iPhone; CPU iPhone OS 13_7 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/13.1.2 Mobile/15E148 Safari/604.1", "jpg@3x"},
 		{"Mozilla/5.0 (iPhone; CPU iPhone OS 15_4 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) CriOS/120.0 Mobile/15E148 Safari/604.1", "webp@3x"},
-		{"Mozilla/5.0 (iPad; CPU OS 14_4_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148", "webp@2x"},
+		{"Mozilla/5.0 (iPad; CPU OS 14_4_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148",
+			"webp@2x"},
 		{"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.1 Safari/605.1.15", "avif@2x"},
 		{"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/16.3 Safari/605.1.15", "webp@2x"},
 		{"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/15.6 Safari/605.1.15", "jpg@2x"},
@@ -45,7 +46,9 @@ func TestClientOfUserAgent(t *testing.T) {
 		{"Mozilla/5.0 (X11; Linux x86_64; rv:120.0) Gecko/20100101 Firefox/120.0", "avif@2x"},
 		{"Mozilla/5.0 (X11; Linux x86_64; rv:78.0) Gecko/20100101 Firefox/78.0", "webp@2x"},
 		{"Mozilla/5.0 (compatible; MSIE 10.0; Windows NT 6.2)", "jpg@2x"},
-		{"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.0 Safari/605.1.15", "jpg@2x"}, // WebKitGTK, whose formats are the distribution's
+		// WebKitGTK, whose formats are the distribution's
+		{"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.0 Safari/605.1.15",
+			"jpg@2x"},
 		{"okhttp/4.12.0", "webp@3x"},
 		{"Dalvik/2.1.0 (Linux; U; Android 14; Pixel 8 Build/UD1A)", "avif@3x"},
 		{"Dalvik/2.1.0 (Linux; U; Android 11; Pixel 3)", "webp@3x"},
@@ -63,8 +66,10 @@ func TestClientOfUserAgent(t *testing.T) {
 
 func TestClientOf_HeaderOverridesUserAgent(t *testing.T) {
 	for said, want := range map[string]string{
-		"webp@3x": "webp@3x", "jpg@1x": "jpg@1x", "avif": "avif@2x", "@3x": "webp@3x", "": "webp@2x", "@9x": "webp@3x", " jpg ": "jpg@2x",
-		"heic": "webp@2x", "webp@": "webp@2x", "webp@0x": "webp@2x", "@x": "webp@2x", "webp@3": "webp@2x", "@": "webp@2x",
+		"webp@3x": "webp@3x", "jpg@1x": "jpg@1x", "avif": "avif@2x",
+		"@3x": "webp@3x", "": "webp@2x", "@9x": "webp@3x", " jpg ": "jpg@2x",
+		"heic": "webp@2x", "webp@": "webp@2x", "webp@0x": "webp@2x",
+		"@x": "webp@2x", "webp@3": "webp@2x", "@": "webp@2x",
 	} {
 		h := http.Header{}
 		h.Set("User-Agent", "App/1.0 (iPhone; iOS 15.0; Scale/2.00)")

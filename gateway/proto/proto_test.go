@@ -34,7 +34,8 @@ func TestGeneratedCode(t *testing.T) {
 		fmt.Fprintf(&now, "%x  %s\n", sha256.Sum256(source), name)
 	}
 	if now.String() != string(recorded) {
-		t.Errorf("a .proto file has changed since its Go code was made: make proto\nnow:\n%srecorded:\n%s", &now, recorded)
+		t.Errorf("a .proto file has changed since its Go code was made: make proto\nnow:\n%srecorded:\n%s",
+			&now, recorded)
 	}
 }
 

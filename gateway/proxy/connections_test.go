@@ -87,7 +87,8 @@ func TestProxy_AbortedAnswers_NoLeak(t *testing.T) {
 }
 
 func TestProxy_HTTP2_TruncatedAnswer(t *testing.T) {
-	u, err := url.Parse(raw(t, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"a\":\r\n"))
+	u, err := url.Parse(raw(t,
+		"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"a\":\r\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +125,9 @@ func TestProxy_TrailersAndEarlyHints(t *testing.T) {
 	conn := dial(t, s.url)
 	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nUser-Agent: "+iPhone+"\r\nConnection: close\r\n\r\n")
 	got, err := io.ReadAll(conn)
-	if err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 103 ") || !strings.Contains(string(got), "Server-Timing: db;dur=5") || !strings.Contains(string(got), signed(t, "a.jpg")) {
+	if err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 103 ") ||
+		!strings.Contains(string(got), "Server-Timing: db;dur=5") ||
+		!strings.Contains(string(got), signed(t, "a.jpg")) {
 		t.Errorf("%v\n%s", err, got)
 	}
 }

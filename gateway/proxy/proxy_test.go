@@ -28,7 +28,8 @@ func after(t testing.TB) string {
 
 func TestProxy_SignsURLs(t *testing.T) {
 	s := stand(t, answering("application/json; charset=utf-8", before(), "Vary: Origin"), nil)
-	resp := s.do("POST", "/graphql", `{"query":"{feed{posts{id imageUrl thumbnailUrl likeCount}}}"}`, "Content-Type: application/json")
+	resp := s.do("POST", "/graphql", `{"query":"{feed{posts{id imageUrl thumbnailUrl likeCount}}}"}`,
+		"Content-Type: application/json")
 	if got := text(t, resp); got != after(t) {
 		t.Errorf("the answer is\n%s\nnot\n%s", got, after(t))
 	}
@@ -87,7 +88,8 @@ func TestProxy_FormatAndScale(t *testing.T) {
 }
 
 func TestProxy_TwoProfiles(t *testing.T) {
-	s := stand(t, answering("application/json", `{"imageUrl":"https://cdn.app.example/a.jpg","avatarUrl":"https://cdn.app.example/a.jpg"}`), nil)
+	s := stand(t, answering("application/json",
+		`{"imageUrl":"https://cdn.app.example/a.jpg","avatarUrl":"https://cdn.app.example/a.jpg"}`), nil)
 	if got := text(t, s.do("GET", "/", "")); !strings.Contains(got, "/1320x/v.0/posts/a.jpg.webp") ||
 		!strings.Contains(got, "/96x96-cover/v.0/posts/a.jpg.webp") {
 		t.Errorf("the answer is %s", got)
@@ -200,7 +202,8 @@ func TestProxy_ETag(t *testing.T) {
 			again := s.do("GET", "/", "", "If-None-Match: "+sent)
 			if again.StatusCode != 304 || again.Header.Get("Etag") != derived ||
 				!strings.Contains(again.Header.Get("Vary"), "User-Agent") {
-				t.Errorf("If-None-Match: %s is %d %v (the service was asked with %s)", sent, again.StatusCode, again.Header, asked.Get("If-None-Match"))
+				t.Errorf("If-None-Match: %s is %d %v (the service was asked with %s)",
+					sent, again.StatusCode, again.Header, asked.Get("If-None-Match"))
 			}
 		}
 		// Another class of clients has another body.

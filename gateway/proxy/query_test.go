@@ -43,7 +43,8 @@ func TestProxy_Aliases(t *testing.T) {
 		`{feed{posts{caption:imageUrl imageUrl:caption}}}`:                              "caption",
 		`query A{feed{pic:imageUrl}} query B{feed{small:thumbnailUrl}}`:                 "imageUrl pic small",
 		`subscription{posted{pic:imageUrl}}`:                                            "imageUrl pic",
-		`{feed{posts{imageUrl`:                                                          "imageUrl", // the service says what is wrong
+		// the service says what is wrong
+		`{feed{posts{imageUrl`: "imageUrl",
 	} {
 		s := stand(t, answering("application/json", everything), nil)
 		body, _ := json.Marshal(map[string]any{"query": query, "variables": map[string]int{"n": 20}})
@@ -53,9 +54,10 @@ func TestProxy_Aliases(t *testing.T) {
 		_ = w.WriteField("map", "{}")
 		w.Close()
 		for name, resp := range map[string]*http.Response{
-			"JSON":   s.do("POST", "/graphql", string(body), "Content-Type: application/json; charset=utf-8"),
-			"again":  s.do("POST", "/graphql", string(body), "Content-Type: application/graphql-request+json"),
-			"batch":  s.do("POST", "/graphql", " [{\"query\":\"{a}\"},"+string(body)+"]", "Content-Type: application/json"),
+			"JSON":  s.do("POST", "/graphql", string(body), "Content-Type: application/json; charset=utf-8"),
+			"again": s.do("POST", "/graphql", string(body), "Content-Type: application/graphql-request+json"),
+			"batch": s.do("POST", "/graphql", " [{\"query\":\"{a}\"},"+string(body)+"]",
+				"Content-Type: application/json"),
 			"plain":  s.do("POST", "/graphql", query, "Content-Type: application/graphql"),
 			"GET":    s.do("GET", "/graphql?query="+url.QueryEscape(query), ""),
 			"upload": s.do("POST", "/graphql", form.String(), "Content-Type: "+w.FormDataContentType()),
@@ -76,7 +78,8 @@ func TestProxy_PersistedQuery(t *testing.T) {
 	const query = `{feed{posts{pic:imageUrl}}}`
 	persisted := fmt.Sprintf(`{"persistedQuery":{"version":1,"sha256Hash":"%x"}}`, sha256.Sum256([]byte(query)))
 	ask := func() string {
-		byPost := changed(t, text(t, s.do("POST", "/graphql", `{"extensions":`+persisted+`}`, "Content-Type: application/json")))
+		byPost := changed(t,
+			text(t, s.do("POST", "/graphql", `{"extensions":`+persisted+`}`, "Content-Type: application/json")))
 		byGet := changed(t, text(t, s.do("GET", "/graphql?extensions="+url.QueryEscape(persisted), "")))
 		if byPost != byGet {
 			t.Errorf("by POST %q, by GET %q", byPost, byGet)
@@ -86,7 +89,8 @@ func TestProxy_PersistedQuery(t *testing.T) {
 	if got := ask(); got != "imageUrl" {
 		t.Errorf("before: %q", got)
 	}
-	text(t, s.do("POST", "/graphql", fmt.Sprintf(`{"query":%q,"extensions":%s}`, query, persisted), "Content-Type: application/json"))
+	text(t, s.do("POST", "/graphql", fmt.Sprintf(`{"query":%q,"extensions":%s}`, query, persisted),
+		"Content-Type: application/json"))
 	if got := ask(); got != "imageUrl pic" {
 		t.Errorf("after: %q", got)
 	}
@@ -98,8 +102,15 @@ func TestProxy_OtherBody(t *testing.T) {
 		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprintf(w, `{"imageUrl":"https://cdn.app.example/a.jpg","length":"%d"}`, len(b))
 	}, nil)
-	for _, body := range []string{`{"query":1}`, `[1]`, `[`, `"x"`, "\xff", `{"query":"` + strings.Repeat("{a", 100_000) + `"}`, `{"query":"{` + strings.Repeat("a ", 200_000) + `}"}`} {
-		for _, contentType := range []string{"application/json", "multipart/form-data; boundary=x", "multipart/form-data", "application/graphql", "text/plain"} {
+	for _, body := range []string{
+		`{"query":1}`, `[1]`, `[`, `"x"`, "\xff",
+		`{"query":"` + strings.Repeat("{a", 100_000) + `"}`,
+		`{"query":"{` + strings.Repeat("a ", 200_000) + `}"}`,
+	} {
+		for _, contentType := range []string{
+			"application/json", "multipart/form-data; boundary=x",
+			"multipart/form-data", "application/graphql", "text/plain",
+		} {
 			got := text(t, s.do("POST", "/", body, "Content-Type: "+contentType))
 			if want := fmt.Sprintf(`{"imageUrl":%q,"length":"%d"}`, signed(t, "a.jpg"), len(body)); got != want {
 				t.Errorf("%.40q as %s: %s, not %s", body, contentType, got, want)
@@ -112,7 +123,8 @@ func TestProxy_TruncatedQuery(t *testing.T) {
 	s := stand(t, func(http.ResponseWriter, *http.Request) { t.Error("the service was asked") }, nil)
 	// An invalid chunk.
 	conn := dial(t, s.url)
-	io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+	io.WriteString(conn,
+		"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
 	answer, _ := io.ReadAll(conn)
 	if !strings.HasPrefix(string(answer), "HTTP/1.1 400 ") {
 		t.Errorf("it is %.100s", answer)

@@ -61,10 +61,12 @@ func TestMultipart_Append(t *testing.T) {
 			"b", "--b\n\n[\n-1,\n{\"imageUrl\":\"o/a\"}]\n--bb\n--b-x\n--b--",
 			"--b\n\n[\n-1,\n{\"imageUrl\":\"imageUrl<a\"}]\n--bb\n--b-x\n--b--", true,
 		},
-		"cut in a value":         {"b", "--b\r\n\r\n{\"imageUrl\":\"o/a", "--b\r\n\r\n{\"imageUrl\":\"o/a", false},
-		"cut in headers":         {"b", "--b\r\nContent-Length: 1", "--b\r\nContent-Length: 1", false},
-		"cut in a delimiter":     {"b", "--b\r\n\r\n{}\r\n--b-", "--b\r\n\r\n{}\r\n--b-", false},
-		"headers without an end": {"b", "--b\r\n" + strings.Repeat("x", 20_000) + "\r\n\r\n{\"imageUrl\":\"o/a\"}\r\n--b--", "--b\r\n" + strings.Repeat("x", 20_000) + "\r\n\r\n{\"imageUrl\":\"o/a\"}\r\n--b--", true},
+		"cut in a value":     {"b", "--b\r\n\r\n{\"imageUrl\":\"o/a", "--b\r\n\r\n{\"imageUrl\":\"o/a", false},
+		"cut in headers":     {"b", "--b\r\nContent-Length: 1", "--b\r\nContent-Length: 1", false},
+		"cut in a delimiter": {"b", "--b\r\n\r\n{}\r\n--b-", "--b\r\n\r\n{}\r\n--b-", false},
+		"headers without an end": {"b",
+			"--b\r\n" + strings.Repeat("x", 20_000) + "\r\n\r\n{\"imageUrl\":\"o/a\"}\r\n--b--",
+			"--b\r\n" + strings.Repeat("x", 20_000) + "\r\n\r\n{\"imageUrl\":\"o/a\"}\r\n--b--", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, n := range []int{1, 2, 5, 17, 9000, 1 << 20} {
@@ -85,18 +87,24 @@ func TestMultipart_Append(t *testing.T) {
 
 func TestEvents_Append(t *testing.T) {
 	for name, c := range map[string]struct{ in, want string }{
-		"as GraphQL servers send it":  {"event: next\ndata: {\"imageUrl\":\"o/a\"}\n\nevent: complete\n\n", "event: next\ndata: {\"imageUrl\":\"imageUrl<a\"}\n\nevent: complete\n\n"},
-		"behind a byte order mark":    {"\xef\xbb\xbfdata:{\"imageUrl\":\"o/a\"}\n\n", "\xef\xbb\xbfdata:{\"imageUrl\":\"imageUrl<a\"}\n\n"},
-		"behind half of one":          {"\xefdata:{\"imageUrl\":\"o/a\"}\n\n", "\xefdata:{\"imageUrl\":\"o/a\"}\n\n"},
-		"without a blank":             {"data:{\"imageUrl\":\"o/a\"}\n\n", "data:{\"imageUrl\":\"imageUrl<a\"}\n\n"},
-		"every line end":              {"data: {\"imageUrl\":\"o/a\"}\r\n\r\ndata: {\"imageUrl\":\"o/b\"}\r\rdata: {\"imageUrl\":\"o/c\"}\n\n", "data: {\"imageUrl\":\"imageUrl<a\"}\r\n\r\ndata: {\"imageUrl\":\"imageUrl<b\"}\r\rdata: {\"imageUrl\":\"imageUrl<c\"}\n\n"},
-		"other fields":                {": {\"imageUrl\":\"o/a\"}\nid: {\"imageUrl\":\"o/a\"}\ndatax: {\"imageUrl\":\"o/a\"}\nDATA: {\"imageUrl\":\"o/a\"}\n\n", ": {\"imageUrl\":\"o/a\"}\nid: {\"imageUrl\":\"o/a\"}\ndatax: {\"imageUrl\":\"o/a\"}\nDATA: {\"imageUrl\":\"o/a\"}\n\n"},
-		"text in several lines":       {"data: {\"imageUrl\":\ndata: \"o/a\",\ndata: \"thumbnailUrl\":null\ndata: }\n\n", "data: {\"imageUrl\":\ndata: \"imageUrl<a\",\ndata: \"thumbnailUrl\":\"thumbnailUrl<a\"\ndata: }\n\n"},
-		"lines that end in CR and LF": {"data: {\"imageUrl\":\r\ndata: \"o/a\"}\r\n\r\n", "data: {\"imageUrl\":\r\ndata: \"imageUrl<a\"}\r\n\r\n"},
-		"one that is no JSON":         {"data: hello {\"imageUrl\":\"o/a\"}\n\ndata: {\"imageUrl\":\"o/b\"}\n\n", "data: hello {\"imageUrl\":\"o/a\"}\n\ndata: {\"imageUrl\":\"imageUrl<b\"}\n\n"},
-		"one that was not ended":      {"data: {\"imageUrl\":\"o/a\ndata: b\"}\n\ndata: {\"imageUrl\":\"o/b\"}\n\n", "data: {\"imageUrl\":\"o/a\ndata: b\"}\n\ndata: {\"imageUrl\":\"imageUrl<b\"}\n\n"},
-		"a cut value":                 {"data: {\"imageUrl\":\"o/a", "data: {\"imageUrl\":\"o/a"},
-		"nothing":                     {"", ""},
+		"as GraphQL servers send it": {"event: next\ndata: {\"imageUrl\":\"o/a\"}\n\nevent: complete\n\n",
+			"event: next\ndata: {\"imageUrl\":\"imageUrl<a\"}\n\nevent: complete\n\n"},
+		"behind a byte order mark": {"\xef\xbb\xbfdata:{\"imageUrl\":\"o/a\"}\n\n",
+			"\xef\xbb\xbfdata:{\"imageUrl\":\"imageUrl<a\"}\n\n"},
+		"behind half of one": {"\xefdata:{\"imageUrl\":\"o/a\"}\n\n", "\xefdata:{\"imageUrl\":\"o/a\"}\n\n"},
+		"without a blank":    {"data:{\"imageUrl\":\"o/a\"}\n\n", "data:{\"imageUrl\":\"imageUrl<a\"}\n\n"},
+		"every line end":     {"data: {\"imageUrl\":\"o/a\"}\r\n\r\ndata: {\"imageUrl\":\"o/b\"}\r\rdata: {\"imageUrl\":\"o/c\"}\n\n", "data: {\"imageUrl\":\"imageUrl<a\"}\r\n\r\ndata: {\"imageUrl\":\"imageUrl<b\"}\r\rdata: {\"imageUrl\":\"imageUrl<c\"}\n\n"},
+		"other fields":       {": {\"imageUrl\":\"o/a\"}\nid: {\"imageUrl\":\"o/a\"}\ndatax: {\"imageUrl\":\"o/a\"}\nDATA: {\"imageUrl\":\"o/a\"}\n\n", ": {\"imageUrl\":\"o/a\"}\nid: {\"imageUrl\":\"o/a\"}\ndatax: {\"imageUrl\":\"o/a\"}\nDATA: {\"imageUrl\":\"o/a\"}\n\n"},
+		"text in several lines": {"data: {\"imageUrl\":\ndata: \"o/a\",\ndata: \"thumbnailUrl\":null\ndata: }\n\n",
+			"data: {\"imageUrl\":\ndata: \"imageUrl<a\",\ndata: \"thumbnailUrl\":\"thumbnailUrl<a\"\ndata: }\n\n"},
+		"lines that end in CR and LF": {"data: {\"imageUrl\":\r\ndata: \"o/a\"}\r\n\r\n",
+			"data: {\"imageUrl\":\r\ndata: \"imageUrl<a\"}\r\n\r\n"},
+		"one that is no JSON": {"data: hello {\"imageUrl\":\"o/a\"}\n\ndata: {\"imageUrl\":\"o/b\"}\n\n",
+			"data: hello {\"imageUrl\":\"o/a\"}\n\ndata: {\"imageUrl\":\"imageUrl<b\"}\n\n"},
+		"one that was not ended": {"data: {\"imageUrl\":\"o/a\ndata: b\"}\n\ndata: {\"imageUrl\":\"o/b\"}\n\n",
+			"data: {\"imageUrl\":\"o/a\ndata: b\"}\n\ndata: {\"imageUrl\":\"imageUrl<b\"}\n\n"},
+		"a cut value": {"data: {\"imageUrl\":\"o/a", "data: {\"imageUrl\":\"o/a"},
+		"nothing":     {"", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, n := range []int{1, 2, 5, 17, 1 << 20} {
@@ -110,7 +118,8 @@ func TestEvents_Append(t *testing.T) {
 
 func TestEvents_Append_HoldsBackNothing(t *testing.T) {
 	e := events(mark)
-	if got := string(e.Append(nil, []byte("data: {\"imageUrl\":\"o/a\"}\n"))); got != "data: {\"imageUrl\":\"imageUrl<a\"}\n" {
+	got := string(e.Append(nil, []byte("data: {\"imageUrl\":\"o/a\"}\n")))
+	if got != "data: {\"imageUrl\":\"imageUrl<a\"}\n" {
 		t.Errorf("of a line came %q", got)
 	}
 	m := parts("-", mark)

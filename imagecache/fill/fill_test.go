@@ -145,7 +145,9 @@ func TestFiller_Fill_SharesFetch(t *testing.T) {
 		b := &fakeSource{open: has(picture(t), origin.Freshness{Silent: true})}
 		p := &fakeResizer{wait: make(chan struct{})}
 		f := newFiller(b, p)
-		for _, path := range []string{"/10x/v.1/posts/a.png.webp", "/20x/v.1/posts/a.png.webp", "/20x/v.1/posts/a.png.jpg"} {
+		for _, path := range []string{
+			"/10x/v.1/posts/a.png.webp", "/20x/v.1/posts/a.png.webp", "/20x/v.1/posts/a.png.jpg",
+		} {
 			go func() {
 				if _, err := f.Fill(t.Context(), ref(t, path), nil); err != nil {
 					t.Error(err)

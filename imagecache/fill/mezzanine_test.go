@@ -141,7 +141,8 @@ func slowly(
 }
 
 var post = []string{
-	"/10x10-cover/v.1/posts/a.png.webp", "/8x/v.1/posts/a.png.webp", "/15x/v.1/posts/a.png.webp", "/9x/v.1/posts/a.png.jpg",
+	"/10x10-cover/v.1/posts/a.png.webp", "/8x/v.1/posts/a.png.webp",
+	"/15x/v.1/posts/a.png.webp", "/9x/v.1/posts/a.png.jpg",
 	"/20x/v.1/posts/a.png.webp", "/8x/v.1/posts/a.png.avif", "/info/v.1/posts/a.png.json",
 }
 
@@ -183,7 +184,8 @@ func TestFiller_Fill_SameBytesAloneAndTogether(t *testing.T) {
 			fromKept := must(t, oneByOne, path)
 			afterRestart := must(t, withMezzanines(b, &recordingResizer{}, kept), path)
 			for how, img := range map[string]imagecache.Image{
-				"alone": alone.Image, "where nothing is kept": nothingKept.Image, "from a kept mezzanine": fromKept.Image, "after a restart": afterRestart.Image,
+				"alone": alone.Image, "where nothing is kept": nothingKept.Image,
+				"from a kept mezzanine": fromKept.Image, "after a restart": afterRestart.Image,
 			} {
 				if want := together[path]; !bytes.Equal(img.Body, want.Body) || img.ETag != want.ETag ||
 					img.ContentType != want.ContentType {
@@ -220,7 +222,9 @@ func TestFiller_Fill_FromStoredMezzanine(t *testing.T) {
 	must(t, withMezzanines(b, &recordingResizer{}, kept), "/10x/v.1/posts/a.png.webp")
 	s := &recordingResizer{}
 	again := withMezzanines(b, s, kept)
-	for _, path := range []string{"/8x/v.1/posts/a.png.webp", "/info/v.1/posts/a.png.json", "/8x/v.1/posts/a.png.avif"} {
+	for _, path := range []string{
+		"/8x/v.1/posts/a.png.webp", "/info/v.1/posts/a.png.json", "/8x/v.1/posts/a.png.avif",
+	} {
 		if got := must(t, again, path); got.Detail != imagecache.FromOriginal || got.Status != 0 ||
 			!got.Image.Fresh.Pinned() {
 			t.Errorf("%s: %s, origin answered %d", path, got.Detail, got.Status)
@@ -291,7 +295,9 @@ func TestFiller_Fill_DamagedMezzanine(t *testing.T) {
 
 func TestFiller_Fill_StoresOriginalWithoutMezzanine(t *testing.T) {
 	b := &fakeSource{open: has(picture(t), origin.Freshness{Silent: true})}
-	for side, want := range map[int]string{0: "/orig/v.1/posts/a.png", 21: "/orig/v.1/posts/a.png", 20: "/mezzanine-20/v.1/posts/a.png"} {
+	for side, want := range map[int]string{
+		0: "/orig/v.1/posts/a.png", 21: "/orig/v.1/posts/a.png", 20: "/mezzanine-20/v.1/posts/a.png",
+	} {
 		kept := &fakeTier{}
 		f := fill.New(
 			fill.Config{
@@ -371,7 +377,8 @@ func TestFiller_Fill_BadSpecFailsAlone(t *testing.T) {
 		f := withMezzanines(b, s, &fakeTier{})
 		var all sync.WaitGroup
 		for path, want := range map[string]error{
-			"/10x/v.1/posts/a.png.webp": nil, "/8x-gray/v.1/posts/a.png.webp": resize.ErrSpec, "/20x/v.1/posts/a.png.webp": nil, "/20x-gray/v.1/posts/a.png.webp": resize.ErrSpec,
+			"/10x/v.1/posts/a.png.webp": nil, "/8x-gray/v.1/posts/a.png.webp": resize.ErrSpec,
+			"/20x/v.1/posts/a.png.webp": nil, "/20x-gray/v.1/posts/a.png.webp": resize.ErrSpec,
 		} {
 			all.Go(func() {
 				if _, err := f.Fill(t.Context(), ref(t, path), nil); !errors.Is(err, want) {
@@ -395,7 +402,10 @@ func TestFiller_Fill_SizeFromMezzanine(t *testing.T) {
 			t.Fatal(err)
 		}
 		for box := 1; box < 16; box++ {
-			for _, shape := range []string{fmt.Sprintf("%dx", box), fmt.Sprintf("x%d", box), fmt.Sprintf("%dx%d", box, box), fmt.Sprintf("%dx-rot90", box), fmt.Sprintf("x%d-rot270-flip", box)} {
+			for _, shape := range []string{
+				fmt.Sprintf("%dx", box), fmt.Sprintf("x%d", box), fmt.Sprintf("%dx%d", box, box),
+				fmt.Sprintf("%dx-rot90", box), fmt.Sprintf("x%d-rot270-flip", box),
+			} {
 				spec, err := resize.ParseSpec(shape, "webp")
 				if err != nil {
 					t.Fatal(err)

@@ -42,11 +42,14 @@ func b64(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s
 func TestRef_String(t *testing.T) {
 	long := strings.Repeat("n", MaxName)
 	for _, c := range []struct{ source, name, version, spec, path string }{
-		{"posts", "2026/11/abc.jpg", "e.9f86d081884c7d65", "640x640-cover-q70.webp", "/640x640-cover-q70/e.9f86d081884c7d65/posts/2026/11/abc.jpg.webp"},
+		{"posts", "2026/11/abc.jpg", "e.9f86d081884c7d65", "640x640-cover-q70.webp",
+			"/640x640-cover-q70/e.9f86d081884c7d65/posts/2026/11/abc.jpg.webp"},
 		{"posts", "2026/11/abc.jpg", "v.1", "orig", "/orig/v.1/posts/2026/11/abc.jpg"},
-		{"posts", "2026/11/abc.jpg", "s.3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY", "info.json", "/info/s.3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY/posts/2026/11/abc.jpg.json"},
+		{"posts", "2026/11/abc.jpg", "s.3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY",
+			"info.json", "/info/s.3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY/posts/2026/11/abc.jpg.json"},
 		{"a", "n", "live", "640x.auto", "/640x/live/a/n.auto"},
-		{"a-0123456789012345678901234567-b", "n", "live", "640x.jpg", "/640x/live/a-0123456789012345678901234567-b/n.jpg"},
+		{"a-0123456789012345678901234567-b", "n", "live", "640x.jpg",
+			"/640x/live/a-0123456789012345678901234567-b/n.jpg"},
 		{"a", long, "live", "640x.jpg", "/640x/live/a/" + long + ".jpg"},
 		{"a", ".hidden/..b/c...d", "live", "640x.jpg", "/640x/live/a/.hidden/..b/c...d.jpg"},
 		{"a", "a~b", "live", "640x.jpg", "/640x/live/a/a~b.jpg"},
@@ -134,12 +137,14 @@ func TestVersion_Bad(t *testing.T) {
 		}
 	}
 	for _, c := range []struct{ text, says string }{
-		{"", "want live"}, {"Live", "want live"}, {"live.1", "want live"}, {"v", "want live"}, {"x.1", "want live"}, {"V.1", "want live"},
+		{"", "want live"}, {"Live", "want live"}, {"live.1", "want live"},
+		{"v", "want live"}, {"x.1", "want live"}, {"V.1", "want live"},
 		{"v.", "0 bytes"}, {"e.", "0 bytes"}, {"s.null", "cannot be pinned"}, {"s.~" + b64("null"), `spelled "s.null"`},
 		{"v.a b", `spelled "v.~` + b64("a b") + `"`}, {"v.a/b", `spelled "v.~` + b64("a/b") + `"`},
 		{"v.~" + b64("a"), `spelled "v.a"`}, {"v.~", "0 bytes"}, {"v.~~", "base64url"}, {"v.~Y", "base64url"},
 		{"v.~IA==", "base64url"}, {"v.~IB", "base64url"}, {"v.~I\nA", "base64url"}, {"v.~+/+/", "base64url"},
-		{"v." + strings.Repeat("t", MaxToken+1), "201 bytes"}, {"v.~" + b64(strings.Repeat(" ", MaxToken+1)), "more than 200"},
+		{"v." + strings.Repeat("t", MaxToken+1), "201 bytes"},
+		{"v.~" + b64(strings.Repeat(" ", MaxToken+1)), "more than 200"},
 	} {
 		v, err := ParseVersion(c.text)
 		if !errors.Is(err, ErrSyntax) || v != (Version{}) || !strings.Contains(err.Error(), c.says) {
@@ -150,7 +155,10 @@ func TestVersion_Bad(t *testing.T) {
 
 func TestVersion_RoundTrip(t *testing.T) {
 	for _, pin := range []Pin{Trusted, ETag, VersionID} {
-		for _, token := range []string{"1", "~", " ", "\x00", `"`, "a/b", "null ", strings.Repeat("t", MaxToken), strings.Repeat("\xff", MaxToken)} {
+		for _, token := range []string{
+			"1", "~", " ", "\x00", `"`, "a/b", "null ",
+			strings.Repeat("t", MaxToken), strings.Repeat("\xff", MaxToken),
+		} {
 			v, err := NewVersion(pin, token)
 			if err != nil {
 				t.Fatal(err)

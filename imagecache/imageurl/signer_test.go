@@ -132,7 +132,10 @@ func TestSigner_Parse_ChangedByte(t *testing.T) {
 
 func TestSigner_Parse_SignatureBeforeSyntax(t *testing.T) {
 	s := signer(t, key("k1"))
-	for _, path := range []string{"/", "/nonsense", "/640x/v.1/posts/a%20b.jpg", "/640X/v.1/posts/a.jpg", "//", "/\x00", "/" + strings.Repeat("a", maxSigned-1)} {
+	for _, path := range []string{
+		"/", "/nonsense", "/640x/v.1/posts/a%20b.jpg", "/640X/v.1/posts/a.jpg",
+		"//", "/\x00", "/" + strings.Repeat("a", maxSigned-1),
+	} {
 		if _, err := s.Parse(sign(key("k1"), path)); !errors.Is(err, ErrSyntax) || errors.Is(err, ErrSignature) {
 			t.Errorf("%.40q, good signature: %v", path, err)
 		}
@@ -147,9 +150,13 @@ func TestSigner_Parse_BadSignature(t *testing.T) {
 	good := sign(key("k1"), examplePath)
 	mac := good[len("/i/k1.") : len("/i/k1.")+macChars]
 	for _, p := range []string{
-		"/i/", "/i//", "/i/k1", "/i/k1." + mac, "/i" + "/" + examplePath, "/i" + examplePath, "/i/_" + examplePath, "/i/." + mac + examplePath,
-		"/i/" + mac + examplePath, "/i/k1" + examplePath, "/i/k1." + examplePath, "/i/k1." + mac + "=" + examplePath, "/i/k1." + mac + "==" + examplePath,
-		"/i/K1." + mac + examplePath, "/i/k1." + strings.Repeat("A", macChars) + examplePath, "/i/k1." + mac + "." + mac + examplePath,
+		"/i/", "/i//", "/i/k1", "/i/k1." + mac, "/i" + "/" + examplePath,
+		"/i" + examplePath, "/i/_" + examplePath, "/i/." + mac + examplePath,
+		"/i/" + mac + examplePath, "/i/k1" + examplePath, "/i/k1." + examplePath,
+		"/i/k1." + mac + "=" + examplePath, "/i/k1." + mac + "==" + examplePath,
+		"/i/K1." + mac + examplePath,
+		"/i/k1." + strings.Repeat("A", macChars) + examplePath,
+		"/i/k1." + mac + "." + mac + examplePath,
 		"/i/k1." + mac + "/" + examplePath, "/i/k1%2e" + mac + examplePath,
 		sign(key("k1"), "/"+strings.Repeat("a", maxSigned)),
 	} {
@@ -168,7 +175,9 @@ func TestSigner_Parse_BadSignature(t *testing.T) {
 	if accepted != 1 {
 		t.Errorf("%d spellings of one signature are accepted", accepted)
 	}
-	for _, p := range []string{"", "/", "/i", "/I/", "/healthz", "i/" + good[3:], "//i" + good[2:], "/x" + good, "/i\x00/"} {
+	for _, p := range []string{
+		"", "/", "/i", "/I/", "/healthz", "i/" + good[3:], "//i" + good[2:], "/x" + good, "/i\x00/",
+	} {
 		if r, err := s.Parse(p); !errors.Is(err, ErrNotImage) || r != (Ref{}) {
 			t.Errorf("%.40q: %v, %v", p, r, err)
 		}

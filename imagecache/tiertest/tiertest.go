@@ -222,7 +222,10 @@ func testPurgeVariant(t *testing.T, tier imagecache.Tier) {
 func testPurgeOriginal(t *testing.T, tier imagecache.Tier) {
 	var gone []imagecache.Key
 	want := make(imagecache.Sizes)
-	for i, path := range []string{"/10x/v.1/posts/a.jpg.webp", "/20x/v.1/posts/a.jpg.webp", "/20x/v.2/posts/a.jpg.jpg", "/20x/live/posts/a.jpg.jpg", "/20x20-cover/e.9f/posts/a.jpg.avif"} {
+	for i, path := range []string{
+		"/10x/v.1/posts/a.jpg.webp", "/20x/v.1/posts/a.jpg.webp", "/20x/v.2/posts/a.jpg.jpg",
+		"/20x/live/posts/a.jpg.jpg", "/20x20-cover/e.9f/posts/a.jpg.avif",
+	} {
 		gone = append(gone, KeyAt(t, path))
 		put(t, tier, gone[i], Image(uint64(i), 1000+i))
 		want[gone[i].Digest()] = int64(1000 + i)

@@ -104,7 +104,8 @@ func TestClient_Warm_RetriesWhileBusy(t *testing.T) {
 		tier := &roundTrips{start: time.Now(), answers: []*http.Response{
 			answer(http.StatusTooManyRequests, "5", ""),
 			answer(http.StatusServiceUnavailable, "", ""),
-			answer(http.StatusOK, "", "{\"path\":\"/i/a\",\"outcome\":\"hit\"}\n\n{\"path\":\"/i/b\",\"outcome\":\"made\"}\n"),
+			answer(http.StatusOK, "",
+				"{\"path\":\"/i/a\",\"outcome\":\"hit\"}\n\n{\"path\":\"/i/b\",\"outcome\":\"made\"}\n"),
 		}}
 		var got []string
 		req := WarmRequest{Paths: []string{"/i/a", "/i/b"}}

@@ -73,7 +73,8 @@ func otherValues(t *testing.T) map[string]string {
 		"derived":         "s3://made/tier?region=eu-central-1",
 		"webhook-secrets": secret1 + "," + secret2, "warm": "all", "wasted-after": "90m",
 		"profiles": profilesFile(t), "balancer": "http://10.0.0.7:8080",
-		"image-prefix": "https://cdn.app.example/=new?version=query:v,/u/=new?version=etag", "stream-replicas": "1", "nats": "nats://queue:sesame@10.0.0.8:4222,tls://10.0.0.9:4222",
+		"image-prefix":    "https://cdn.app.example/=new?version=query:v,/u/=new?version=etag",
+		"stream-replicas": "1", "nats": "nats://queue:sesame@10.0.0.8:4222,tls://10.0.0.9:4222",
 		"cdn-tags": "cache-tag", "purge-hook": "https://adapter.example/purges",
 		"purge-secrets": secret2 + "," + secret1,
 	}

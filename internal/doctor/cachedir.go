@@ -71,7 +71,8 @@ func space(name, dir, existing string, budget int64) (found []Finding) {
 	if free := fsys.free + sizeOf(dir); free < budget {
 		return append(found, warning(name,
 			"use a smaller --cache-disk-size or --cache-originals-size; a full disk lowers the hit ratio but fails no request",
-			"the budgets are %s, but only %d MiB are free or used by the cache already", settings.FormatSize(budget), free>>20))
+			"the budgets are %s, but only %d MiB are free or used by the cache already",
+			settings.FormatSize(budget), free>>20))
 	}
 	return append(found, ok(name,
 		"writable; %d MiB free on %s, budgets are %s", fsys.free>>20, fsys.kind, settings.FormatSize(budget)))

@@ -36,7 +36,8 @@ func Codecs(ctx context.Context, in Input) []Finding {
 	}
 	var hello wire.Hello
 	if err := json.Unmarshal(stdout, &hello); err != nil {
-		return []Finding{fault(name, "build both programs from the same source", "%s prints no valid capabilities: %v", command, err)}
+		return []Finding{fault(name, "build both programs from the same source",
+			"%s prints no valid capabilities: %v", command, err)}
 	}
 	return []Finding{codecs(name, hello), sandbox(hello)}
 }

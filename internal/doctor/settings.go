@@ -15,14 +15,16 @@ func Settings(_ context.Context, in Input) (found []Finding) {
 	cfg := in.Config
 	warn := func(fix, format string, args ...any) { found = append(found, warning(name, fix, format, args...)) }
 	if cfg.Dev && !loopback(cfg.Listen) {
-		warn("leave out --dev or --listen", "--dev accepts unsigned URLs, and %s is reachable from other machines", cfg.Listen)
+		warn("leave out --dev or --listen", "--dev accepts unsigned URLs, and %s is reachable from other machines",
+			cfg.Listen)
 	}
 	if len(cfg.Sources) == 0 {
 		warn("give --source NAME=URL", "no source is configured, so there is nothing to serve")
 	}
 	if !loopback(cfg.PrivateListen) {
 		warn("restrict access to it in the network, or use --private-listen 127.0.0.1:8081",
-			"the private listener %s is reachable from other machines, with its metrics and profiles", cfg.PrivateListen)
+			"the private listener %s is reachable from other machines, with its metrics and profiles",
+			cfg.PrivateListen)
 	}
 	if n := len(cfg.AdminToken); n > 0 && n < minToken {
 		warn("use the output of `openssl rand -hex 32`", "the admin token has only %d characters and can be guessed", n)
@@ -32,7 +34,8 @@ func Settings(_ context.Context, in Input) (found []Finding) {
 			continue
 		}
 		if info, err := os.Stat(v.SecretFile); err == nil && info.Mode().Perm()&0o004 != 0 {
-			warn("chmod o-r "+v.SecretFile, "every user of this machine can read %s, which holds --%s", v.SecretFile, v.Name)
+			warn("chmod o-r "+v.SecretFile, "every user of this machine can read %s, which holds --%s",
+				v.SecretFile, v.Name)
 		}
 	}
 	if len(found) == 0 {

@@ -61,7 +61,8 @@ func denied(ctx context.Context, cfg config.Config, s config.Source, err error) 
 	switch {
 	case s.URL.Kind == sourceurl.S3 && !s.URL.MissingIs403:
 		return fault(name, "if existing originals can be read, the bucket hides missing names: add ?missing=403 to the source, "+
-			"or allow s3:ListBucket; otherwise check the credentials (AWS_…)", "it answers 403 for a random name: %v", err)
+			"or allow s3:ListBucket; otherwise check the credentials (AWS_…)",
+			"it answers 403 for a random name: %v", err)
 	case s.URL.Kind == sourceurl.HTTP && !cfg.AllowPrivateOrigins && privateHost(ctx, s.URL.Base):
 		return fault(name, "if that is intended, give --allow-private-origins", "it has a private address: %v", err)
 	case s.URL.Kind == sourceurl.S3:

@@ -147,7 +147,12 @@ func (n *Node) applyPurge(ctx context.Context, log, number uint64, e Entry) {
 		n.acknowledge(e, removed)
 		return
 	}
-	n.cfg.Log.Error("purge failed and is tried again", "number", number, "source", e.Source, "name", string(e.Name), "err", err)
+	n.cfg.Log.Error("purge failed and is tried again",
+		"number", number,
+		"source", e.Source,
+		"name", string(e.Name),
+		"err", err,
+	)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.owed[sharedstore.Position{Log: log, Entry: number}] = e

@@ -311,7 +311,10 @@ func TestServer_Run_ServeError(t *testing.T) {
 		!strings.Contains(err.Error(), ln.Addr().String()) {
 		t.Errorf("Run: %v", err)
 	}
-	for _, cfg := range []Config{{}, {Handler: greets, CertFile: "a.pem"}, {Handler: greets, KeyFile: "a.key"}, {Handler: greets, CertFile: "none.pem", KeyFile: "none.key"}} {
+	for _, cfg := range []Config{
+		{}, {Handler: greets, CertFile: "a.pem"}, {Handler: greets, KeyFile: "a.key"},
+		{Handler: greets, CertFile: "none.pem", KeyFile: "none.key"},
+	} {
 		if _, err := New(cfg); err == nil {
 			t.Errorf("New(%+v) found no fault", cfg)
 		}

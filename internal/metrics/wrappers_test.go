@@ -209,7 +209,9 @@ func TestSet_Source_OutcomeLabels(t *testing.T) {
 		return func(context.Context) (*origin.Object, error) { return nil, fmt.Errorf("get: %w", err) }
 	}
 	for label, src := range map[string]sourceFunc{
-		"ok":           func(context.Context) (*origin.Object, error) { return origin.NewWhole([]byte("picture")), nil },
+		"ok": func(context.Context) (*origin.Object, error) {
+			return origin.NewWhole([]byte("picture")), nil
+		},
 		"not_modified": fails(&origin.NotModified{}),
 		"not_found":    fails(origin.ErrNotFound),
 		"changed":      fails(origin.ErrChanged),

@@ -147,7 +147,8 @@ func TestSchema_Resolve_FileFaults(t *testing.T) {
 	for _, c := range []struct{ yaml, says string }{
 		{"listen: [a]\n", "FILE:1:9: listen takes one value, not a list"},
 		{"listen: a\nlisten: b\n", "FILE:2:1: listen is a duplicate of FILE:1:1"},
-		{"cache.disk.size: 1GiB\ncache: {disk: {size: 2GiB}}\n", "FILE:2:16: cache.disk.size is a duplicate of FILE:1:1"},
+		{"cache.disk.size: 1GiB\ncache: {disk: {size: 2GiB}}\n",
+			"FILE:2:16: cache.disk.size is a duplicate of FILE:1:1"},
 		{"listen:\n", "FILE:1:1: listen has no value"},
 		{"listen: *x\n", "FILE:1:9: listen: want a plain value"},
 		{"cache: 5GiB\n", "FILE:1:1: cache cannot have a value; it contains cache.disk.size, cache.wait"},
@@ -235,8 +236,10 @@ func TestSchema_Resolve_Secrets(t *testing.T) {
 		args []string
 		says string
 	}{
-		{[]string{"--admin-token", "a", "--admin-token-file", path}, "--admin-token: --admin-token-file is set too; set only one of them"},
-		{[]string{"--admin-token-file", dir + "/no"}, "--admin-token-file: open secret file: open " + dir + "/no: no such file or directory"},
+		{[]string{"--admin-token", "a", "--admin-token-file", path},
+			"--admin-token: --admin-token-file is set too; set only one of them"},
+		{[]string{"--admin-token-file", dir + "/no"},
+			"--admin-token-file: open secret file: open " + dir + "/no: no such file or directory"},
 		{[]string{"--admin-token-file", empty}, "--admin-token-file: " + empty + " is empty"},
 		{[]string{"--admin-token-file", large}, "--admin-token-file: " + large + " is larger than 64KiB"},
 	} {
@@ -281,17 +284,18 @@ func TestSchema_Check(t *testing.T) {
 	one := func(name string) settings.Setting {
 		return settings.Setting{Name: name, Help: "h", Value: settings.String(&s)}
 	}
+	schema := func(s ...settings.Setting) settings.Schema { return settings.Schema{Prefix: "A_", Settings: s} }
 	for _, c := range []struct {
 		schema settings.Schema
 		says   string
 	}{
-		{settings.Schema{Prefix: "A_", Settings: []settings.Setting{one("cache"), one("cache-dir")}}, "both a value and the parent of cache.dir"},
-		{settings.Schema{Prefix: "A_", Settings: []settings.Setting{one("a"), one("a")}}, "a is a duplicate"},
-		{settings.Schema{Prefix: "A_", Settings: []settings.Setting{one("Ab")}}, "not a valid name"},
+		{schema(one("cache"), one("cache-dir")), "both a value and the parent of cache.dir"},
+		{schema(one("a"), one("a")), "a is a duplicate"},
+		{schema(one("Ab")), "not a valid name"},
 		{settings.Schema{Prefix: "A", Settings: []settings.Setting{one("a")}}, "does not end with _"},
-		{settings.Schema{Prefix: "A_", Settings: []settings.Setting{one("service-port")}}, "Kubernetes"},
-		{settings.Schema{Prefix: "A_", Settings: []settings.Setting{{Name: "a", Value: settings.String(&s)}}}, "no Help"},
-		{settings.Schema{Prefix: "A_", Settings: []settings.Setting{{Name: "a", Help: "h", Default: "x", Value: settings.Bool(new(bool))}}}, "default of a"},
+		{schema(one("service-port")), "Kubernetes"},
+		{schema(settings.Setting{Name: "a", Value: settings.String(&s)}), "no Help"},
+		{schema(settings.Setting{Name: "a", Help: "h", Default: "x", Value: settings.Bool(new(bool))}), "default of a"},
 	} {
 		if err := c.schema.Check(); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%v, want %q", err, c.says)

@@ -42,7 +42,9 @@ func TestTelemetry_Close_SendsSpans(t *testing.T) {
 	default:
 		t.Fatal("the collector has got nothing")
 	}
-	for _, part := range []string{"/v1/traces images ", "cache get", "thumbnails-eu", "1.2.3", "deployment.environment"} {
+	for _, part := range []string{
+		"/v1/traces images ", "cache get", "thumbnails-eu", "1.2.3", "deployment.environment",
+	} {
 		if !strings.Contains(request, part) {
 			t.Errorf("%q is not in what the collector got: %q", part, request)
 		}

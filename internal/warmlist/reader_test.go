@@ -9,7 +9,8 @@ import (
 // Any line is a path, an image, nothing to warm or an error, and every path begins with /i/.
 func FuzzParse(f *testing.F) {
 	for _, line := range []string{
-		"/i/_/880x/v.1/posts/a.jpg.webp", `1.2.3.4 - - [x] "GET /i/_/a HTTP/1.1" 200 1`, `{"path":"/i/x"}`, `{"msg":"request","method":"GET","path":"/i/x","status":200}`,
+		"/i/_/880x/v.1/posts/a.jpg.webp", `1.2.3.4 - - [x] "GET /i/_/a HTTP/1.1" 200 1`,
+		`{"path":"/i/x"}`, `{"msg":"request","method":"GET","path":"/i/x","status":200}`,
 		`{"source":"a","name":"b"}`, "https://cdn.app.example/x", "# no", `"" 200`, `{"url":"\u0000"}`, "\"GET", "x",
 	} {
 		f.Add(line)

@@ -23,7 +23,9 @@ func at(seconds int64) func() time.Time { return func() time.Time { return time.
 
 func headers(id, timestamp, signature string) http.Header {
 	h := http.Header{}
-	for name, value := range map[string]string{"webhook-id": id, "webhook-timestamp": timestamp, "webhook-signature": signature} {
+	for name, value := range map[string]string{
+		"webhook-id": id, "webhook-timestamp": timestamp, "webhook-signature": signature,
+	} {
 		if value != "" {
 			h.Set(name, value)
 		}
@@ -48,7 +50,9 @@ func TestVerifier_Verify_SpecificationExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, signature := range []string{specSignature, "v1,xxxx " + specSignature, "v1a,abc " + specSignature + " v2,def"} {
+	for _, signature := range []string{
+		specSignature, "v1,xxxx " + specSignature, "v1a,abc " + specSignature + " v2,def",
+	} {
 		if err := verify(t, v, headers(specID, strconv.Itoa(specTime), signature), specBody); err != nil {
 			t.Errorf("%s: %v", signature, err)
 		}
@@ -62,14 +66,15 @@ func TestVerifier_Verify_RejectsAnyChange(t *testing.T) {
 	}
 	now := strconv.Itoa(specTime)
 	for name, h := range map[string]http.Header{
-		"id":                    headers(specID+"x", now, specSignature),
-		"time":                  headers(specID, strconv.Itoa(specTime+1), specSignature),
-		"no id":                 headers("", now, specSignature),
-		"no time":               headers(specID, "", specSignature),
-		"no signature":          headers(specID, now, ""),
-		"another version":       headers(specID, now, strings.Replace(specSignature, "v1,", "v2,", 1)),
-		"no version":            headers(specID, now, strings.TrimPrefix(specSignature, "v1,")),
-		"another spelling":      headers(specID, now, strings.Replace(specSignature, "OE=", "OF=", 1)), // the same bytes to a lenient decoder
+		"id":              headers(specID+"x", now, specSignature),
+		"time":            headers(specID, strconv.Itoa(specTime+1), specSignature),
+		"no id":           headers("", now, specSignature),
+		"no time":         headers(specID, "", specSignature),
+		"no signature":    headers(specID, now, ""),
+		"another version": headers(specID, now, strings.Replace(specSignature, "v1,", "v2,", 1)),
+		"no version":      headers(specID, now, strings.TrimPrefix(specSignature, "v1,")),
+		// the same bytes to a lenient decoder
+		"another spelling":      headers(specID, now, strings.Replace(specSignature, "OE=", "OF=", 1)),
 		"a time with a zero":    headers(specID, "0"+now, specSignature),
 		"a time with a sign":    headers(specID, "+"+now, specSignature),
 		"a time that overflows": headers(specID, "9223372036854775807", specSignature),
@@ -112,7 +117,9 @@ func TestVerifier_Claim_Tolerance(t *testing.T) {
 }
 
 func TestParseSecrets_RejectsShortOrMalformed(t *testing.T) {
-	for _, secret := range []string{"whsec", "whsec_", "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_!"} {
+	for _, secret := range []string{
+		"whsec", "whsec_", "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_!",
+	} {
 		_, errList := ParseSecrets(specSecret + "\n" + secret)
 		_, errVerifier := NewVerifier(nil, specSecret, secret)
 		_, errSigner := NewSigner(specSecret, secret)

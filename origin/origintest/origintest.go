@@ -138,7 +138,9 @@ func testExisting(t *testing.T, o Origin) {
 
 func testMissing(t *testing.T, o Origin) {
 	o.Put(t, "here/a.jpg", []byte("here"))
-	for _, name := range []string{"a.jpg", "here/b.jpg", "here", "here/a.jpg/b", strings.Repeat("long/", 150) + "a.jpg"} {
+	for _, name := range []string{
+		"a.jpg", "here/b.jpg", "here", "here/a.jpg/b", strings.Repeat("long/", 150) + "a.jpg",
+	} {
 		wantError(t, o, name, origin.Cond{}, origin.ErrNotFound)
 	}
 	wantError(t, o, "here/b.jpg", origin.Cond{NoneMatch: `"x"`}, origin.ErrNotFound)
@@ -425,8 +427,10 @@ func OddNames() []string {
 	return []string{
 		"a b.jpg", " leading and trailing ", "plus+plus.jpg", "100%.jpg", "a%20b.jpg", "%2e%2e/a.jpg", "%00",
 		"été/日本/😀.jpg", "e\u0301.jpg", "\u00e9.jpg", // two spellings of é: two names
-		"q?x=1&y=2", "h#frag", "semi;colon", "&=:@$,!*'()", `back\slash`, `"quoted"`, "<tag>", "{brace}[bracket]", "~tilde", "^caret|pipe`tick",
-		"...", "..a/b..", ".hidden", "-rf", "*", "no-extension", "UPPER.JPG", "upper.jpg", "tab\there", "\x01\x7f", "new\nline",
+		"q?x=1&y=2", "h#frag", "semi;colon", "&=:@$,!*'()", `back\slash`, `"quoted"`,
+		"<tag>", "{brace}[bracket]", "~tilde", "^caret|pipe`tick",
+		"...", "..a/b..", ".hidden", "-rf", "*", "no-extension", "UPPER.JPG",
+		"upper.jpg", "tab\there", "\x01\x7f", "new\nline",
 		strings.Repeat("long/", 150) + "a.jpg",
 		strings.Repeat("x", 200) + ".jpg",
 	}

@@ -273,9 +273,11 @@ func TestSource_Open_Redirects(t *testing.T) {
 	}))
 	defer other.Close()
 	locations := map[string]string{
-		"/same": "/good", "/relative": "good", "/1": "/2", "/2": "/3", "/3": "/good", "/0": "/1", "/other": other.URL + "/x",
+		"/same": "/good", "/relative": "good", "/1": "/2", "/2": "/3",
+		"/3": "/good", "/0": "/1", "/other": other.URL + "/x",
 		"/user": "http://u:p@" + strings.TrimPrefix(other.URL, "http://") + "/x",
-		"/port": "http://127.0.0.1:1/x", "/name": "http://localhost/x", "/scheme": "ftp://127.0.0.1/x", "/none": "", "/bad": "http://[::1",
+		"/port": "http://127.0.0.1:1/x", "/name": "http://localhost/x",
+		"/scheme": "ftp://127.0.0.1/x", "/none": "", "/bad": "http://[::1",
 	}
 	h := func(w http.ResponseWriter, r *http.Request) {
 		if to, ok := locations[r.URL.Path]; ok {
@@ -337,8 +339,10 @@ func TestSource_CheckRedirect_Hosts(t *testing.T) {
 		Config{Base: "https://Example.com/", RedirectHosts: []string{"CDN.example.com", "b.example.com:8443"}},
 	)
 	for host, want := range map[string]bool{
-		"https://example.com/": true, "https://EXAMPLE.com:443/": true, "https://example.com./": true, "https://cdn.example.com/": true,
-		"https://b.example.com:8443/": true, "https://b.example.com/": false, "https://example.com:8443/": false, "https://example.com.evil.test/": false,
+		"https://example.com/": true, "https://EXAMPLE.com:443/": true,
+		"https://example.com./": true, "https://cdn.example.com/": true,
+		"https://b.example.com:8443/": true, "https://b.example.com/": false,
+		"https://example.com:8443/": false, "https://example.com.evil.test/": false,
 		"https://evil-example.com/": false, "https://a.example.com/": false, "https://example.com:80/": false,
 	} {
 		req := httptest.NewRequest(http.MethodGet, host, nil)

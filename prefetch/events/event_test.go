@@ -13,7 +13,9 @@ import (
 func reader(t testing.TB) *Reader {
 	t.Helper()
 	var prefixes []profile.Prefix
-	for _, text := range []string{"https://cdn.app.example/=posts?version=query:v", "https://tagged.example/=posts?version=etag"} {
+	for _, text := range []string{
+		"https://cdn.app.example/=posts?version=query:v", "https://tagged.example/=posts?version=etag",
+	} {
 		p, err := profile.ParsePrefix(text)
 		if err != nil {
 			t.Fatal(err)
@@ -32,7 +34,8 @@ func reader(t testing.TB) *Reader {
 }
 
 const exampleEvent = `{"type":"post.published","timestamp":"2026-11-22T10:00:00Z",
- "data":{"profile":"feed","posts":[{"id":"p1","audience":120000,"image":{"source":"posts","name":"2026/11/abc.jpg","version":"e.9f86"},
+ "data":{"profile":"feed","posts":[{"id":"p1","audience":120000,
+         "image":{"source":"posts","name":"2026/11/abc.jpg","version":"e.9f86"},
          "author":{"id":"u1","avatar":{"url":"https://cdn.app.example/u1.jpg?v=7"}}}]}}`
 
 func TestReader_ParseEvent(t *testing.T) {
@@ -102,20 +105,21 @@ func TestWhatIsNoEventIsRefusedByTheFieldThatIsWrong(t *testing.T) {
 		`{"type":"post.deleted","data":{"posts":[{"id":7}]}}`:                           "data.posts.id",
 		`{"type":"post.published","data":{"profile":"none","posts":[{"id":"1"}]}}`:      "data.profile",
 		post(`{}`): "data.posts[1].id",
-		post(`{"id":"` + strings.Repeat("a", 300) + `"}`):                                                       "data.posts[1].id",
-		post(`{"id":"1","audience":-1}`):                                                                        "data.posts[1].audience",
-		post(`{"id":"1","image":{}}`):                                                                           "data.posts[1].image.source",
-		post(`{"id":"1","image":{"source":"posts"}}`):                                                           "data.posts[1].image.name",
-		post(`{"id":"1","image":{"source":"posts","name":"a","version":"9f86"}}`):                               "data.posts[1].image.version",
-		post(`{"id":"1","image":{"source":"other","name":"a","version":"v.1"}}`):                                "data.posts[1].image.source",
-		post(`{"id":"1","image":{"source":"Posts!","name":"a","version":"v.1"}}`):                               "data.posts[1].image",
-		post(`{"id":"1","image":{"url":"https://cdn.app.example/a/../b"}}`):                                     "data.posts[1].image.url",
-		post(`{"id":"1","image":{"url":"https://cdn.app.example/a","name":"b"}}`):                               "data.posts[1].image",
-		post(`{"id":"1","image":{"source":"posts","name":"a","tags":["x\u0000"]}}`):                             "data.posts[1].image.tags[0]",
-		post(`{"id":"1","image":{"source":"posts","name":"a","tags":[` + strings.Repeat(`"t",`, 16) + `"t"]}}`): "data.posts[1].image.tags",
-		post(`{"id":"1","author":{"avatar":{"source":"posts","name":"a"}}}`):                                    "data.posts[1].author.id",
-		`{"type":"user.updated","data":{}}`:                                                                     "data.user",
-		`{"type":"user.updated","data":{"user":{}}}`:                                                            "data.user.id",
+		post(`{"id":"` + strings.Repeat("a", 300) + `"}`):                           "data.posts[1].id",
+		post(`{"id":"1","audience":-1}`):                                            "data.posts[1].audience",
+		post(`{"id":"1","image":{}}`):                                               "data.posts[1].image.source",
+		post(`{"id":"1","image":{"source":"posts"}}`):                               "data.posts[1].image.name",
+		post(`{"id":"1","image":{"source":"posts","name":"a","version":"9f86"}}`):   "data.posts[1].image.version",
+		post(`{"id":"1","image":{"source":"other","name":"a","version":"v.1"}}`):    "data.posts[1].image.source",
+		post(`{"id":"1","image":{"source":"Posts!","name":"a","version":"v.1"}}`):   "data.posts[1].image",
+		post(`{"id":"1","image":{"url":"https://cdn.app.example/a/../b"}}`):         "data.posts[1].image.url",
+		post(`{"id":"1","image":{"url":"https://cdn.app.example/a","name":"b"}}`):   "data.posts[1].image",
+		post(`{"id":"1","image":{"source":"posts","name":"a","tags":["x\u0000"]}}`): "data.posts[1].image.tags[0]",
+		post(`{"id":"1","image":{"source":"posts","name":"a","tags":[` +
+			strings.Repeat(`"t",`, 16) + `"t"]}}`): "data.posts[1].image.tags",
+		post(`{"id":"1","author":{"avatar":{"source":"posts","name":"a"}}}`): "data.posts[1].author.id",
+		`{"type":"user.updated","data":{}}`:                                  "data.user",
+		`{"type":"user.updated","data":{"user":{}}}`:                         "data.user.id",
 	} {
 		_, err := reader(t).ParseEvent([]byte(body))
 		if !errors.Is(err, ErrEvent) || !strings.HasPrefix(err.Error(), ErrEvent.Error()+": "+field+": ") {

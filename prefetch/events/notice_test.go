@@ -19,7 +19,9 @@ func TestNoticesOfThreeServersMeanTheSame(t *testing.T) {
 		`\"{`,
 		`"{`,
 	) + `"}`
-	for who, body := range map[string]string{"AWS": fromAWS, "MinIO": fromMinIO, "versitygw": fromVersityGW, "SNS": sns} {
+	for who, body := range map[string]string{
+		"AWS": fromAWS, "MinIO": fromMinIO, "versitygw": fromVersityGW, "SNS": sns,
+	} {
 		notices, err := ParseNotices([]byte(body))
 		if err != nil || len(notices) != 1 {
 			t.Errorf("%s: %v, %v", who, notices, err)
@@ -72,7 +74,11 @@ func TestNoticesOfNoObjectAreNone(t *testing.T) {
 }
 
 func FuzzParseNotices(f *testing.F) {
-	for _, body := range []string{fromAWS, fromMinIO, fromVersityGW, `{"Type":"Notification","Message":"{\"Records\":[]}"}`, `{"Event":"s3:TestEvent"}`} {
+	for _, body := range []string{
+		fromAWS, fromMinIO, fromVersityGW,
+		`{"Type":"Notification","Message":"{\"Records\":[]}"}`,
+		`{"Event":"s3:TestEvent"}`,
+	} {
 		f.Add([]byte(body))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {

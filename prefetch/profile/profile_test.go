@@ -35,7 +35,9 @@ func TestBuiltInProfiles(t *testing.T) {
 
 func TestAScaleIsTheSpecAtItsPlaceAndTheLastForLargerOnes(t *testing.T) {
 	feed, _ := BuiltIn().Get("feed")
-	for scale, want := range map[int]string{0: "440x.webp", 1: "440x.webp", 2: "880x.webp", 3: "1320x.webp", 4: "1320x.webp"} {
+	for scale, want := range map[int]string{
+		0: "440x.webp", 1: "440x.webp", 2: "880x.webp", 3: "1320x.webp", 4: "1320x.webp",
+	} {
 		if spec, ok := feed.At(scale, resize.WebP); !ok || spec.Name() != want {
 			t.Errorf("@%dx is %s, want %s", scale, spec.Name(), want)
 		}
@@ -155,9 +157,13 @@ func TestAPlainURLIsTheImageThatItsPrefixSays(t *testing.T) {
 
 func TestPrefixesThatCannotBeAreRefused(t *testing.T) {
 	for _, text := range []string{
-		"", "https://a.example/", "https://a.example=posts", "https:///=posts", "a.example/=posts", "https://a.example/?x/=posts",
-		"https://a.example/=", "https://a.example/=Posts!", "https://a.example/=posts?version=new", "https://a.example/=posts?version=query:",
-		"https://a.example/=posts?version=etag&version=fixed", "https://a.example/=posts?kind=ftp", "https://a.example/=posts?colour=red",
+		"", "https://a.example/", "https://a.example=posts", "https:///=posts",
+		"a.example/=posts", "https://a.example/?x/=posts",
+		"https://a.example/=", "https://a.example/=Posts!",
+		"https://a.example/=posts?version=new",
+		"https://a.example/=posts?version=query:",
+		"https://a.example/=posts?version=etag&version=fixed",
+		"https://a.example/=posts?kind=ftp", "https://a.example/=posts?colour=red",
 	} {
 		if p, err := ParsePrefix(text); err == nil {
 			t.Errorf("%q is read as %+v", text, p)

@@ -75,8 +75,16 @@ func TestABalancerIsAskedForWhatCanWaitAndItsAnswerMeansWhatItSays(t *testing.T)
 	) {
 		t.Errorf("asked is %q, want %q", asked, want)
 	}
-	for word, want := range map[string]error{"busy": resize.ErrBusy, "gone": origin.ErrNotFound, "down": imagecache.ErrTakenDown, "large": resize.ErrTooLarge,
-		"kind": resize.ErrUnsupported, "broken": resize.ErrCorrupt, "bad": origin.ErrUnavailable, "away": origin.ErrUnavailable} {
+	for word, want := range map[string]error{
+		"busy":   resize.ErrBusy,
+		"gone":   origin.ErrNotFound,
+		"down":   imagecache.ErrTakenDown,
+		"large":  resize.ErrTooLarge,
+		"kind":   resize.ErrUnsupported,
+		"broken": resize.ErrCorrupt,
+		"bad":    origin.ErrUnavailable,
+		"away":   origin.ErrUnavailable,
+	} {
 		err := b.Make(t.Context(), refsOf(t, "/100x/v.1/posts/a.jpg.webp", "/100x/v.1/posts/"+word+".jpg"))[1].Err
 		if !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", word, err, want)

@@ -404,7 +404,8 @@ func TestAJobPurgesThenWarmsAndIsDone(t *testing.T) {
 		if did := b.work(t, job); did != "purge b, purge c, purge a, forget post:p1, ok, done" {
 			t.Error(did)
 		}
-		if got := fmt.Sprint(b.makes); got != "[[/100x/v.1/posts/a.webp /200x/v.1/posts/a.webp] [/9x/v.1/posts/d.webp]]" {
+		got := fmt.Sprint(b.makes)
+		if got != "[[/100x/v.1/posts/a.webp /200x/v.1/posts/a.webp] [/9x/v.1/posts/d.webp]]" {
 			t.Error(got)
 		}
 	})

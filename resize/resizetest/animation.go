@@ -67,7 +67,10 @@ func animations(t *testing.T, r resize.Resizer) {
 	if err != nil || !slices.Equal(back.Delay, filmDelays) || back.LoopCount != 3 {
 		t.Errorf("by way of WebP (%d loops): %+v, %v", loops, back, err)
 	}
-	for _, name := range []string{"30x30-cover-smart.webp", "40x40-pad-bg102030.webp", "40x-rot90-flip.webp", "40x-gray-blur2-sharp.webp", "100x-up.gif", "30x30-cover-left.gif"} {
+	for _, name := range []string{
+		"30x30-cover-smart.webp", "40x40-pad-bg102030.webp", "40x-rot90-flip.webp",
+		"40x-gray-blur2-sharp.webp", "100x-up.gif", "30x30-cover-left.gif",
+	} {
 		img := one(t, r, original, name)
 		h, err := resize.ReadHeader(img.Body)
 		if err != nil || h.Frames != 4 || h.Width != img.Width || h.Height != img.Height {

@@ -20,7 +20,8 @@ func Bombs(t testing.TB) []Hostile {
 	picture := jpegOf(t, noisy(64, 48))
 	whole := pngOf(t, noisy(64, 48))
 	still := gifOf(t, plainGIF())
-	laughs := `<!DOCTYPE x [<!ENTITY a "` + Needle + strings.Repeat("a", 100) + `">` + entities("a", "b") + entities("b", "c") + entities("c", "d") + entities("d", "e") + `]><x>&e;</x>`
+	laughs := `<!DOCTYPE x [<!ENTITY a "` + Needle + strings.Repeat("a", 100) + `">` +
+		entities("a", "b") + entities("b", "c") + entities("c", "d") + entities("d", "e") + `]><x>&e;</x>`
 	xmp := segment(0xe1, "http://ns.adobe.com/xap/1.0/\x00", laughs)
 	return []Hostile{
 		{"GIF of 100,000 frames", manyFramesGIF(100_000), resize.ErrTooLarge},
@@ -46,22 +47,32 @@ func Bombs(t testing.TB) []Hostile {
 		{"interlaced PNG of 25 megapixels of nothing", saidInterlaced(pngOfNothing(5000, 5000, 8, 0, 1)), nil},
 		{"JPEG of 56 megapixels and 100 scans", manyScans(8000, 7000, 98), nil},
 
-		{"PNG with a profile of 64 MiB in 64 KiB", inPNG(whole, pngChunk("iCCP", append([]byte("icc\x00\x00"), deflated(make([]byte, 64<<20))...))), nil},
-		{"PNG with 200 texts of 8 MiB in 8 KiB", inPNG(whole, bytes.Repeat(pngChunk("zTXt", append([]byte(Needle+"\x00\x00"), deflated(make([]byte, 8<<20))...)), 200)), nil},
-		{"PNG with 200 texts of 8 MiB in any language", inPNG(whole, bytes.Repeat(pngChunk("iTXt", append([]byte(Needle+"\x00\x01\x00\x00\x00"), deflated(make([]byte, 8<<20))...)), 200)), nil},
-		{"PNG with 50,000 texts", inPNG(whole, bytes.Repeat(pngChunk("tEXt", []byte(Needle+"\x00"+Needle)), 50_000)), nil},
-		{"JPEG with 200 full segments", inJPEG(picture, bytes.Repeat(segment(0xe1, "Exif\x00\x00", Needle, strings.Repeat("\x00", 65_000)), 200)), nil},
+		{"PNG with a profile of 64 MiB in 64 KiB",
+			inPNG(whole, pngChunk("iCCP", append([]byte("icc\x00\x00"), deflated(make([]byte, 64<<20))...))), nil},
+		{"PNG with 200 texts of 8 MiB in 8 KiB", inPNG(whole, bytes.Repeat(pngChunk("zTXt",
+			append([]byte(Needle+"\x00\x00"), deflated(make([]byte, 8<<20))...)), 200)), nil},
+		{"PNG with 200 texts of 8 MiB in any language", inPNG(whole, bytes.Repeat(pngChunk("iTXt",
+			append([]byte(Needle+"\x00\x01\x00\x00\x00"), deflated(make([]byte, 8<<20))...)), 200)), nil},
+		{"PNG with 50,000 texts",
+			inPNG(whole, bytes.Repeat(pngChunk("tEXt", []byte(Needle+"\x00"+Needle)), 50_000)), nil},
+		{"JPEG with 200 full segments", inJPEG(picture,
+			bytes.Repeat(segment(0xe1, "Exif\x00\x00", Needle, strings.Repeat("\x00", 65_000)), 200)), nil},
 		{"JPEG with 50,000 comments", inJPEG(picture, bytes.Repeat(segment(0xfe, Needle), 50_000)), nil},
 		{"JPEG whose EXIF is its own child", inJPEG(picture, segment(0xe1, "Exif\x00\x00", nestedEXIF(8))), nil},
 		{"JPEG whose EXIF has 3,000 generations", inJPEG(picture, segment(0xe1, "Exif\x00\x00", deepEXIF(3000))), nil},
-		{"JPEG whose EXIF points out of the file", inJPEG(picture, segment(0xe1, "Exif\x00\x00", nestedEXIF(0xfffffff0))), nil},
+		{"JPEG whose EXIF points out of the file",
+			inJPEG(picture, segment(0xe1, "Exif\x00\x00", nestedEXIF(0xfffffff0))), nil},
 		{"JPEG with a billion laughs in its XMP", inJPEG(picture, xmp), nil},
-		{"JPEG with a profile in 255 parts of which one is there", inJPEG(picture, segment(0xe2, "ICC_PROFILE\x00\x02\xff", Needle)), nil},
-		{"JPEG with an invalid profile", inJPEG(picture, segment(0xe2, "ICC_PROFILE\x00\x01\x01", Needle, strings.Repeat("\xff", 500))), nil},
+		{"JPEG with a profile in 255 parts of which one is there",
+			inJPEG(picture, segment(0xe2, "ICC_PROFILE\x00\x02\xff", Needle)), nil},
+		{"JPEG with an invalid profile",
+			inJPEG(picture, segment(0xe2, "ICC_PROFILE\x00\x01\x01", Needle, strings.Repeat("\xff", 500))), nil},
 
-		{"JPEG and archive", append(bytes.Clone(picture), "PK\x03\x04"+Needle+strings.Repeat("\x00", 30)+"PK\x05\x06"+strings.Repeat("\x00", 18)...), nil},
+		{"JPEG and archive", append(bytes.Clone(picture),
+			"PK\x03\x04"+Needle+strings.Repeat("\x00", 30)+"PK\x05\x06"+strings.Repeat("\x00", 18)...), nil},
 		{"JPEG and page", inJPEG(picture, segment(0xfe, "<html><script>alert('"+Needle+"')</script>")), nil},
-		{"JPEG and PDF", inJPEG(picture, segment(0xfe, "%PDF-1.7\n1 0 obj<</"+Needle+">>endobj\ntrailer<</Root 1 0 R>>\n%%EOF")), nil},
+		{"JPEG and PDF", inJPEG(picture,
+			segment(0xfe, "%PDF-1.7\n1 0 obj<</"+Needle+">>endobj\ntrailer<</Root 1 0 R>>\n%%EOF")), nil},
 		{"GIF and script", append(append([]byte("GIF89a/*"), still[8:]...), "*/=1;alert('"+Needle+"')"...), nil},
 		{"PNG and PHP", inPNG(whole, pngChunk("tEXt", []byte("c\x00<?php system('"+Needle+"'); ?>"))), nil},
 		{"PNG in a JPEG's clothes", append([]byte("\xff\xd8\xff\xe0"), whole...), resize.ErrCorrupt},
@@ -149,7 +160,8 @@ func saidInterlaced(png []byte) []byte {
 // all blocks that there is nothing in them.
 func manyScans(w, h, n int) []byte {
 	b := append([]byte{0xff, 0xd8}, segment(0xdb, "\x00", strings.Repeat("\x01", 64))...)
-	b = append(b, segment(0xc2, "\x08", string([]byte{byte(h >> 8), byte(h), byte(w >> 8), byte(w)}), "\x01\x01\x11\x00")...)
+	b = append(b,
+		segment(0xc2, "\x08", string([]byte{byte(h >> 8), byte(h), byte(w >> 8), byte(w)}), "\x01\x01\x11\x00")...)
 	one := "\x01" + string(make([]byte, 15)) // one code, of one bit: 0
 	b = append(b, segment(0xc4, "\x00"+one+"\x00")...)
 	b = append(b, segment(0xc4, "\x10"+one+"\xe0")...) // AC: a run of 2^14 blocks and more

@@ -154,7 +154,9 @@ func profiles(t *testing.T, r resize.Resizer) {
 			t.Fatal(err)
 		}
 		expected := p.toSRGB(picture)
-		for name, dB := range map[string]float64{"120x.png": 33, "120x.jpg": 31, "120x.webp": 30, "120x.avif": 30, "90x90-cover-left.png": 30} {
+		for name, dB := range map[string]float64{
+			"120x.png": 33, "120x.jpg": 31, "120x.webp": 30, "120x.avif": 30, "90x90-cover-left.png": 30,
+		} {
 			t.Run(c.name+", "+name, func(t *testing.T) {
 				near(t, r, one(t, r, withProfile(plain, c.icc), name), want(expected, spec(t, name)), dB)
 			})
@@ -222,7 +224,8 @@ func photoColours(t *testing.T, r resize.Resizer) {
 			right, wrong := psnr(got, blocks(converted)), psnr(got, blocks(stripped))
 			t.Logf("%.1f dB from the converted picture, %.1f from one whose profile is stripped", right, wrong)
 			if right < 45 || right < wrong+3 {
-				t.Errorf("it is %.1f dB from the converted picture, %.1f from one whose profile is stripped", right, wrong)
+				t.Errorf("it is %.1f dB from the converted picture, %.1f from one whose profile is stripped",
+					right, wrong)
 			}
 		})
 	}

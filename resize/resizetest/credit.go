@@ -20,7 +20,8 @@ const (
 
 // creditParts is where each format holds author and copyright.
 var creditParts = map[resize.Format]string{
-	resize.JPEG: "e1", resize.PNG: "eXIf", resize.WebP: "EXIF", resize.AVIF: "Exif", resize.HEIC: "Exif", resize.GIF: "fe", resize.JXL: "Exif",
+	resize.JPEG: "e1", resize.PNG: "eXIf", resize.WebP: "EXIF", resize.AVIF: "Exif",
+	resize.HEIC: "Exif", resize.GIF: "fe", resize.JXL: "Exif",
 }
 
 // cameraEXIF has author and copyright among needles, and orientation 6.
@@ -29,8 +30,13 @@ func cameraEXIF() []byte {
 	block := exifOf([]exifField{
 		{tag: 0x10e, kind: 2, data: word("description")}, {tag: 0x10f, kind: 2, data: word("make")},
 		{tag: 0x112, kind: 3, data: []byte{6, 0}}, {tag: 0x131, kind: 2, data: word("software")},
-		{tag: 0x13b, kind: 2, data: []byte(theAuthor + "\x00")}, {tag: 0x8298, kind: 2, data: []byte(theCopyright + "\x00")},
-		{tag: 0x8769, sub: []exifField{{tag: 0x927c, kind: 7, data: word("maker note")}, {tag: 0x9286, kind: 7, data: word("comment")}, {tag: 0xa431, kind: 2, data: word("serial")}}},
+		{tag: 0x13b, kind: 2, data: []byte(theAuthor + "\x00")},
+		{tag: 0x8298, kind: 2, data: []byte(theCopyright + "\x00")},
+		{tag: 0x8769, sub: []exifField{
+			{tag: 0x927c, kind: 7, data: word("maker note")},
+			{tag: 0x9286, kind: 7, data: word("comment")},
+			{tag: 0xa431, kind: 2, data: word("serial")},
+		}},
 		{tag: 0x8825, sub: []exifField{{tag: 0x1b, kind: 7, data: word("gps")}}},
 		{tag: 0xc4a5, kind: 7, data: word("print")},
 	})
@@ -58,7 +64,8 @@ func creditXMP() string {
 		`<rdf:Description xmlns:d="http://purl.org/dc/elements/1.1/" xmlns:exif="http://ns.adobe.com/exif/1.0/" exif:GPSLatitude="` + needle + `xmp gps">` +
 		`<d:title><rdf:Alt><rdf:li>` + needle + `xmp title</rdf:li></rdf:Alt></d:title>` +
 		`<d:creator><rdf:Seq><rdf:li>` + theAuthor + `</rdf:li></rdf:Seq></d:creator>` +
-		`<d:rights><rdf:Alt><rdf:li xml:lang="x-default">` + theCopyright + `</rdf:li><rdf:li xml:lang="de">anders</rdf:li></rdf:Alt></d:rights>` +
+		`<d:rights><rdf:Alt><rdf:li xml:lang="x-default">` + theCopyright +
+		`</rdf:li><rdf:li xml:lang="de">anders</rdf:li></rdf:Alt></d:rights>` +
 		`</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>`
 }
 
@@ -84,16 +91,29 @@ func credited(t *testing.T, r resize.Resizer) map[string][]byte {
 	still := gifOf(t, &gif.GIF{Image: []*image.Paletted{frame}, Delay: []int{0}})
 	table := 13 + 3<<(still[10]&7+1)*int(still[10]>>7)
 	web := encoded(t, r, picture.image(), "webp")
+	latin1 := strings.NewReplacer("©", "\xa9", "ö", "\xf6")
 	all := map[string][]byte{
-		"jpeg with EXIF": inJPEG(photo, app0, segment(0xe1, "Exif\x00\x00", string(cameraEXIF())), comment, segment(0xed, resources(dataset(116, needle+"other"))), segment(0xe1, "http://ns.adobe.com/xap/1.0/\x00", xmp(needle+"xmp"))),
-		"jpeg with IPTC": inJPEG(photo, app0, comment, segment(0xe1, "Exif\x00\x00", string(exif(6, "", needle+"gps"))), segment(0xed, resources(dataset(80, theAuthor)+dataset(116, theCopyright)+dataset(110, needle+"agency")))),
-		"jpeg with XMP":  inJPEG(photo, app0, comment, segment(0xe1, "http://ns.adobe.com/xap/1.0/\x00", creditXMP())),
-		"png with EXIF":  inPNG(pngOf(t, veiled(picture).image()), pngChunk("iCCP", append([]byte("p\x00\x00"), deflated(icc)...)), pngChunk("eXIf", cameraEXIF()), pngChunk("tEXt", []byte("Comment\x00"+needle))),
-		"png with XMP":   inPNG(pngOf(t, picture.image()), pngChunk("iTXt", []byte("XML:com.adobe.xmp\x00\x00\x00\x00\x00"+creditXMP()))),
-		"png with words": inPNG(pngOf(t, picture.image()), pngChunk("iTXt", []byte("Author\x00\x00\x00\x00\x00"+theAuthor)), pngChunk("tEXt", []byte("Copyright\x00"+strings.NewReplacer("©", "\xa9", "ö", "\xf6").Replace(theCopyright))), pngChunk("tEXt", []byte("Source\x00"+needle))),
-		"webp with EXIF": inWebP(web, 160, 120, icc, append([]byte("Exif\x00\x00"), cameraEXIF()...), []byte(xmp(needle+"xmp"))),
-		"webp with XMP":  inWebP(web, 160, 120, icc, exif(6, "", needle+"gps"), []byte(creditXMP())),
-		"gif with XMP":   append(append(append([]byte(nil), still[:table]...), creditGIF()...), still[table:]...),
+		"jpeg with EXIF": inJPEG(photo, app0, segment(0xe1, "Exif\x00\x00", string(cameraEXIF())),
+			comment, segment(0xed, resources(dataset(116, needle+"other"))),
+			segment(0xe1, "http://ns.adobe.com/xap/1.0/\x00", xmp(needle+"xmp"))),
+		"jpeg with IPTC": inJPEG(photo, app0, comment,
+			segment(0xe1, "Exif\x00\x00", string(exif(6, "", needle+"gps"))),
+			segment(0xed, resources(dataset(80, theAuthor)+dataset(116, theCopyright)+dataset(110, needle+"agency")))),
+		"jpeg with XMP": inJPEG(photo, app0, comment, segment(0xe1, "http://ns.adobe.com/xap/1.0/\x00", creditXMP())),
+		"png with EXIF": inPNG(pngOf(t, veiled(picture).image()),
+			pngChunk("iCCP", append([]byte("p\x00\x00"), deflated(icc)...)),
+			pngChunk("eXIf", cameraEXIF()),
+			pngChunk("tEXt", []byte("Comment\x00"+needle))),
+		"png with XMP": inPNG(pngOf(t, picture.image()),
+			pngChunk("iTXt", []byte("XML:com.adobe.xmp\x00\x00\x00\x00\x00"+creditXMP()))),
+		"png with words": inPNG(pngOf(t, picture.image()),
+			pngChunk("iTXt", []byte("Author\x00\x00\x00\x00\x00"+theAuthor)),
+			pngChunk("tEXt", []byte("Copyright\x00"+latin1.Replace(theCopyright))),
+			pngChunk("tEXt", []byte("Source\x00"+needle))),
+		"webp with EXIF": inWebP(web, 160, 120, icc, append([]byte("Exif\x00\x00"), cameraEXIF()...),
+			[]byte(xmp(needle+"xmp"))),
+		"webp with XMP": inWebP(web, 160, 120, icc, exif(6, "", needle+"gps"), []byte(creditXMP())),
+		"gif with XMP":  append(append(append([]byte(nil), still[:table]...), creditGIF()...), still[table:]...),
 	}
 	for _, format := range []string{"avif", "heic", "jxl"} { // of our own making, before it is looked at
 		all[format] = one(t, r, all["jpeg with EXIF"], "160x-credit."+format).Body
@@ -104,7 +124,10 @@ func credited(t *testing.T, r resize.Resizer) map[string][]byte {
 func credits(t *testing.T, r resize.Resizer) {
 	for kind, original := range credited(t, r) {
 		t.Run(kind, func(t *testing.T) {
-			for _, name := range []string{"80x-credit.jpg", "80x-credit.png", "80x-credit.webp", "80x-credit.avif", "80x-credit.heic", "80x-credit.gif", "80x-credit.jxl", "80x80-cover-smart-gray-credit.webp", "8192x8192-credit.jpg"} {
+			for _, name := range []string{
+				"80x-credit.jpg", "80x-credit.png", "80x-credit.webp", "80x-credit.avif", "80x-credit.heic",
+				"80x-credit.gif", "80x-credit.jxl", "80x80-cover-smart-gray-credit.webp", "8192x8192-credit.jpg",
+			} {
 				s := spec(t, name)
 				img := oneOf(t, r, original, s)
 				bareBut(t, img, creditParts[img.Format])
@@ -114,7 +137,10 @@ func credits(t *testing.T, r resize.Resizer) {
 					t.Errorf("%s names the author unasked", s.Name())
 				}
 			}
-			for _, name := range []string{"80x-credit-p3.jpg", "80x-credit-p3.png", "80x-credit-p3.webp", "80x-credit-p3.avif", "80x-credit-p3.heic"} {
+			for _, name := range []string{
+				"80x-credit-p3.jpg", "80x-credit-p3.png", "80x-credit-p3.webp",
+				"80x-credit-p3.avif", "80x-credit-p3.heic",
+			} {
 				img := one(t, r, original, name)
 				bareBut(t, img, creditParts[img.Format], profilePart[img.Format])
 				saysCredit(t, img)
@@ -150,7 +176,10 @@ func credits(t *testing.T, r resize.Resizer) {
 	})
 	t.Run("an original without credit gives a variant without credit", func(t *testing.T) {
 		plain := jpegOf(t, scene(160, 120).image())
-		blank := exifOf([]exifField{{tag: 0x13b, kind: 2, data: []byte("      \x00")}, {tag: 0x8298, kind: 2, data: []byte(" \x00\x01\x02\x00")}})
+		blank := exifOf([]exifField{
+			{tag: 0x13b, kind: 2, data: []byte("      \x00")},
+			{tag: 0x8298, kind: 2, data: []byte(" \x00\x01\x02\x00")},
+		})
 		for _, original := range [][]byte{
 			plain,
 			inJPEG(plain, segment(0xe1, "Exif\x00\x00", string(blank)), segment(0xed, resources(""))),

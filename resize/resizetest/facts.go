@@ -42,9 +42,11 @@ func facts(t *testing.T, r resize.Resizer) {
 		of       raster // upright
 		want     resize.Info
 	}{
-		"jpeg":      {jpegOf(t, whole), picture, resize.Info{Format: "jpg", Frames: 1, Orientation: 1}},
-		"rotated":   {oriented(jpegOf(t, whole), 6), picture.turned(6), resize.Info{Format: "jpg", Frames: 1, Orientation: 6}},
-		"mirrored":  {oriented(jpegOf(t, whole), 4), picture.turned(4), resize.Info{Format: "jpg", Frames: 1, Orientation: 4}},
+		"jpeg": {jpegOf(t, whole), picture, resize.Info{Format: "jpg", Frames: 1, Orientation: 1}},
+		"rotated": {oriented(jpegOf(t, whole), 6), picture.turned(6),
+			resize.Info{Format: "jpg", Frames: 1, Orientation: 6}},
+		"mirrored": {oriented(jpegOf(t, whole), 4), picture.turned(4),
+			resize.Info{Format: "jpg", Frames: 1, Orientation: 4}},
 		"png":       {pngOf(t, whole), picture, resize.Info{Format: "png", Frames: 1, Orientation: 1}},
 		"webp":      {encoded(t, r, whole, "webp"), picture, resize.Info{Format: "webp", Frames: 1, Orientation: 1}},
 		"avif":      {encoded(t, r, whole, "avif"), picture, resize.Info{Format: "avif", Frames: 1, Orientation: 1}},
@@ -152,10 +154,11 @@ func mezzanines(t *testing.T, r resize.Resizer) {
 		"a rotated photo": {
 			oriented(large, 6), 300, picture.turned(6).resampled(picture.turned(6).whole(), 200, 300), 38,
 		},
-		"a small one":      {large, 1440, picture, 36},
-		"a png":            {pngOf(t, picture.image()), 300, picture.resampled(picture.whole(), 300, 200), 38},
-		"what has alpha":   {pngOf(t, veiled(picture).image()), 300, want(veiled(picture), spec(t, "300x300.jpg")), 33},
-		"of another gamut": {withProfile(large, iccProfile(displayP3, 2.2, "P3")), 300, p3Scene(t, picture, 300, 200), 35},
+		"a small one":    {large, 1440, picture, 36},
+		"a png":          {pngOf(t, picture.image()), 300, picture.resampled(picture.whole(), 300, 200), 38},
+		"what has alpha": {pngOf(t, veiled(picture).image()), 300, want(veiled(picture), spec(t, "300x300.jpg")), 33},
+		"of another gamut": {withProfile(large, iccProfile(displayP3, 2.2, "P3")),
+			300, p3Scene(t, picture, 300, 200), 35},
 	} {
 		t.Run(name, func(t *testing.T) {
 			img := oneOf(t, r, c.original, resize.Mezzanine(c.side))

@@ -20,7 +20,9 @@ func refusedSpecs(t *testing.T, r resize.Resizer) {
 		name, word string
 	}{
 		{original, "32x.gif", "gif"}, {original, "32x.heic", "heic"}, {original, "32x.jxl", "jxl"},
-		{original, "32x32-cover-face.jpg", "face"}, {original, "32x-wm.logo.jpg", "watermark"}, {original, "32x-wm.nosuchmark.png", "watermark"},
+		{original, "32x32-cover-face.jpg", "face"},
+		{original, "32x-wm.logo.jpg", "watermark"},
+		{original, "32x-wm.nosuchmark.png", "watermark"},
 	} {
 		_, err := r.Resize(t.Context(), c.original, spec(t, c.name))
 		if err == nil {
@@ -32,8 +34,11 @@ func refusedSpecs(t *testing.T, r resize.Resizer) {
 	}
 	for name, s := range map[string]resize.Spec{
 		"auto": {Width: 10, Format: resize.Auto}, "orig": {Shape: resize.ShapeOriginal},
-		"no size": {Format: resize.JPEG}, "nothing": {}, "cover of one side": {Width: 10, Fit: resize.FitCover, Format: resize.JPEG},
-		"a side of -1": {Width: -1, Height: 10, Format: resize.JPEG}, "9000 pixels": {Width: 9000, Format: resize.JPEG}, "quality 101": {Width: 10, Quality: 101, Format: resize.JPEG},
+		"no size": {Format: resize.JPEG}, "nothing": {},
+		"cover of one side": {Width: 10, Fit: resize.FitCover, Format: resize.JPEG},
+		"a side of -1":      {Width: -1, Height: 10, Format: resize.JPEG},
+		"9000 pixels":       {Width: 9000, Format: resize.JPEG},
+		"quality 101":       {Width: 10, Quality: 101, Format: resize.JPEG},
 	} {
 		if _, err := r.Resize(t.Context(), original, spec(t, "10x.jpg"), s); !errors.Is(err, resize.ErrSpec) {
 			t.Errorf("%s: %v, want ErrSpec", name, err)
@@ -65,7 +70,8 @@ func Hostiles() []Hostile {
 	}
 	jpegOfSize := func(sof byte, w, h int) []byte {
 		b := append([]byte{0xff, 0xd8}, segment(0xdb, "\x00", strings.Repeat("\x01", 64))...)
-		b = append(b, segment(sof, "\x08", string([]byte{byte(h >> 8), byte(h), byte(w >> 8), byte(w)}), "\x01\x01\x11\x00")...)
+		b = append(b,
+			segment(sof, "\x08", string([]byte{byte(h >> 8), byte(h), byte(w >> 8), byte(w)}), "\x01\x01\x11\x00")...)
 		b = append(b, segment(0xc4, "\x00\x01", string(make([]byte, 15)), "\x00")...)
 		b = append(b, segment(0xda, "\x01\x01\x00\x00\x00\x00")...)
 		return append(b, 0, 0, 0xff, 0xd9)
@@ -90,8 +96,10 @@ func Hostiles() []Hostile {
 		{"JPEG of 2000 scans", scans, resize.ErrTooLarge},
 		{"SVG", []byte(svg), resize.ErrUnsupported},
 		{"SVG behind a prolog", []byte(`<?xml version="1.0"?>` + svg), resize.ErrUnsupported},
-		{"svgz", append([]byte("\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03"), deflated(bytes.Repeat([]byte(svg), 500))[2:]...), resize.ErrUnsupported},
-		{"PDF", []byte("%PDF-1.7\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n"), resize.ErrUnsupported},
+		{"svgz", append([]byte("\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03"),
+			deflated(bytes.Repeat([]byte(svg), 500))[2:]...), resize.ErrUnsupported},
+		{"PDF", []byte("%PDF-1.7\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n"),
+			resize.ErrUnsupported},
 		{"MVG", []byte("push graphic-context\nviewbox 0 0 640 480\nimage over 0,0 0,0 'https://example.com/x.png'\npop graphic-context\n"), resize.ErrUnsupported},
 		{"PostScript", []byte("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\nshowpage\n"), resize.ErrUnsupported},
 		{"BMP", append([]byte("BM"), make([]byte, 200)...), resize.ErrUnsupported},
@@ -101,9 +109,11 @@ func Hostiles() []Hostile {
 		{"HTML", []byte("<!DOCTYPE html><html><body>404 not found</body></html>"), resize.ErrUnsupported},
 		{"a film", []byte("\x00\x00\x00\x1cftypisom\x00\x00\x02\x00isomiso2mp41"), resize.ErrUnsupported},
 		{"noise", noise(4096), resize.ErrUnsupported},
-		{"noise that begins as a JPEG", append([]byte("\xff\xd8\xff\xe0\x00\x10JFIF\x00"), noise(4096)...), resize.ErrCorrupt},
+		{"noise that begins as a JPEG",
+			append([]byte("\xff\xd8\xff\xe0\x00\x10JFIF\x00"), noise(4096)...), resize.ErrCorrupt},
 		{"noise that begins as a PNG", append([]byte("\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR\x00\x00\x00\x10\x00\x00\x00\x10\x08\x02\x00\x00\x00"), noise(4096)...), resize.ErrCorrupt},
-		{"noise that begins as a WebP", append([]byte("RIFF\x08\x10\x00\x00WEBPVP8 \xfc\x0f\x00\x00"), noise(4096)...), resize.ErrCorrupt},
+		{"noise that begins as a WebP",
+			append([]byte("RIFF\x08\x10\x00\x00WEBPVP8 \xfc\x0f\x00\x00"), noise(4096)...), resize.ErrCorrupt},
 		{"one byte", []byte{0xff}, resize.ErrCorrupt},
 		{"nothing", nil, resize.ErrCorrupt},
 	}
@@ -176,7 +186,9 @@ func hostile(t *testing.T, r resize.Resizer) {
 	})
 	t.Run("a strip of 1x20000 stays in its bounds", func(t *testing.T) {
 		strip := pngOf(t, newRaster(1, 20000).fill(func(x, y int) [4]float64 { return [4]float64{1, 1, 1, 1} }).image())
-		for _, name := range []string{"500x500-cover-up.jpg", "500x500-cover-smart-up.jpg", "500x500-pad-up.jpg", "20x20.png"} {
+		for _, name := range []string{
+			"500x500-cover-up.jpg", "500x500-cover-smart-up.jpg", "500x500-pad-up.jpg", "20x20.png",
+		} {
 			one(t, r, strip, name)
 		}
 		refused(t, r, strip, "8192x-up.jpg", resize.ErrTooLarge, "8192x163840000")

@@ -15,7 +15,9 @@ func inputs(t *testing.T, r resize.Resizer) {
 	picture := scene(163, 121) // no multiple of eight: the passes of an interlaced PNG differ
 	whole := picture.image()
 	for name, o := range map[string]*tiff.Options{
-		"TIFF": nil, "TIFF packed by Deflate": {Compression: tiff.Deflate, Predictor: true}, "TIFF packed by LZW": {Compression: tiff.LZW},
+		"TIFF":                   nil,
+		"TIFF packed by Deflate": {Compression: tiff.Deflate, Predictor: true},
+		"TIFF packed by LZW":     {Compression: tiff.LZW},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var b bytes.Buffer
@@ -56,8 +58,10 @@ func inputs(t *testing.T, r resize.Resizer) {
 	})
 	t.Run("never what ImageMagick would read", func(t *testing.T) {
 		for _, file := range []string{
-			`<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>`, "<?xml version=\"1.0\"?><svg/>", "%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj",
-			"push graphic-context viewbox 0 0 9 9", "8BPS\x00\x01\x00\x00\x00\x00\x00\x00\x00\x03", "BM\x46\x00\x00\x00\x00\x00\x00\x00\x36\x00\x00\x00", "P6 1 1 255 abcdef", "%!PS-Adobe-3.0 EPSF",
+			`<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>`,
+			"<?xml version=\"1.0\"?><svg/>", "%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj",
+			"push graphic-context viewbox 0 0 9 9", "8BPS\x00\x01\x00\x00\x00\x00\x00\x00\x00\x03",
+			"BM\x46\x00\x00\x00\x00\x00\x00\x00\x36\x00\x00\x00", "P6 1 1 255 abcdef", "%!PS-Adobe-3.0 EPSF",
 		} {
 			_, err := r.Resize(t.Context(), []byte(file), spec(t, "10x.png"))
 			if !errors.Is(err, resize.ErrUnsupported) {

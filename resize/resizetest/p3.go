@@ -59,8 +59,11 @@ func wideGamut(t *testing.T, r resize.Resizer) {
 			original    []byte
 			p3, without string
 		}{
-			{plain, "80x-p3.gif", "80x.gif"}, {plain, "80x-gray-p3.jpg", "80x-gray.jpg"}, {plain, "80x-gray-p3.webp", "80x-gray.webp"}, {plain, "80x80-pad-gray-bgff0000-p3.png", "80x80-pad-gray-bgff0000.png"},
-			{pngOf(t, grey), "32x-p3.png", "32x.png"}, {jpegOf(t, grey), "32x-p3.jpg", "32x.jpg"}, {jpegOf(t, grey), "32x-p3.avif", "32x.avif"}, {jpegOf(t, grey), "32x-sharp-p3.webp", "32x-sharp.webp"},
+			{plain, "80x-p3.gif", "80x.gif"}, {plain, "80x-gray-p3.jpg", "80x-gray.jpg"},
+			{plain, "80x-gray-p3.webp", "80x-gray.webp"},
+			{plain, "80x80-pad-gray-bgff0000-p3.png", "80x80-pad-gray-bgff0000.png"},
+			{pngOf(t, grey), "32x-p3.png", "32x.png"}, {jpegOf(t, grey), "32x-p3.jpg", "32x.jpg"},
+			{jpegOf(t, grey), "32x-p3.avif", "32x.avif"}, {jpegOf(t, grey), "32x-sharp-p3.webp", "32x-sharp.webp"},
 		} {
 			if !bytes.Equal(one(t, r, c.original, c.p3).Body, one(t, r, c.original, c.without).Body) {
 				t.Errorf("%s is another file than %s", c.p3, c.without)
@@ -114,7 +117,10 @@ func wideColours(t *testing.T, r resize.Resizer, picture raster, plain []byte) {
 		if got := psnr(none.to(displayP3, seen), numbers); c.name == "Display P3" && got > 30 {
 			t.Errorf("of a picture that was clipped to sRGB it is within %.1f dB: this would show nothing", got)
 		}
-		for name, dB := range map[string]float64{"120x-p3.png": 33, "120x-p3.jpg": 31, "120x-p3.webp": 30, "120x-p3.avif": 30, "120x-p3.heic": 30, "120x-p3.jxl": 30, "90x90-cover-left-p3.png": 30, "120x-rot90-sharp-p3.png": 26} {
+		for name, dB := range map[string]float64{
+			"120x-p3.png": 33, "120x-p3.jpg": 31, "120x-p3.webp": 30, "120x-p3.avif": 30, "120x-p3.heic": 30,
+			"120x-p3.jxl": 30, "90x90-cover-left-p3.png": 30, "120x-rot90-sharp-p3.png": 26,
+		} {
 			t.Run(c.name+", "+name, func(t *testing.T) {
 				img := one(t, r, original, name)
 				s := spec(t, name)
@@ -166,7 +172,8 @@ func wideInks(t *testing.T, r resize.Resizer) {
 	} {
 		img := one(t, r, inkJPEG(ink), "16x-p3.png")
 		numbers := rasterOf(decode(t, r, img)).at(8, 8)
-		seen, want := rasterOf(decode(t, r, one(t, r, img.Body, "16x.png"))).at(8, 8), rasterOf(decode(t, r, one(t, r, inkJPEG(ink), "16x.png"))).at(8, 8)
+		seen := rasterOf(decode(t, r, one(t, r, img.Body, "16x.png"))).at(8, 8)
+		want := rasterOf(decode(t, r, one(t, r, inkJPEG(ink), "16x.png"))).at(8, 8)
 		for c := range 3 {
 			if math.Abs(seen[c]-want[c]) > 0.03 {
 				t.Errorf("ink %v is %.2f by way of p3, %.2f without", ink, seen, want)
@@ -192,7 +199,10 @@ func wideInks(t *testing.T, r resize.Resizer) {
 // wideProfile: the same small profile in every file, and nothing beside it.
 func wideProfile(t *testing.T, r resize.Resizer, plain []byte) {
 	var first []byte
-	for _, name := range []string{"80x-p3.jpg", "80x-p3.png", "80x-p3.webp", "80x-p3.avif", "80x-p3.heic", "80x80-cover-smart-p3.jpg", "80x80-pad-rot90-p3.png", "80x-blur3-p3.webp", "8192x8192-p3.jpg"} {
+	for _, name := range []string{
+		"80x-p3.jpg", "80x-p3.png", "80x-p3.webp", "80x-p3.avif", "80x-p3.heic",
+		"80x80-cover-smart-p3.jpg", "80x80-pad-rot90-p3.png", "80x-blur3-p3.webp", "8192x8192-p3.jpg",
+	} {
 		for kind, original := range needled(t, r) {
 			img := one(t, r, original, name)
 			icc := profileIn(t, img)

@@ -39,7 +39,10 @@ func exif(orientation int, artist, gps string) []byte {
 		fields = append(fields, exifField{tag: 0x13b, kind: 2, data: []byte(artist + "\x00")})
 	}
 	if gps != "" {
-		fields = append(fields, exifField{tag: 0x8825, sub: []exifField{{tag: 1, kind: 2, data: []byte("N\x00")}, {tag: 0x1b, kind: 7, data: []byte("ASCII\x00\x00\x00" + gps)}}})
+		fields = append(fields, exifField{tag: 0x8825, sub: []exifField{
+			{tag: 1, kind: 2, data: []byte("N\x00")},
+			{tag: 0x1b, kind: 7, data: []byte("ASCII\x00\x00\x00" + gps)},
+		}})
 	}
 	return exifOf(fields)
 }
@@ -86,7 +89,8 @@ func exifDirectory(at int, fields []exifField) []byte {
 // xmp is a packet whose author is name.
 func xmp(name string) string {
 	return `<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">` +
-		`<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:creator><rdf:Seq><rdf:li>` + name + `</rdf:li></rdf:Seq></dc:creator></rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>`
+		`<rdf:Description xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:creator><rdf:Seq><rdf:li>` +
+		name + `</rdf:li></rdf:Seq></dc:creator></rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>`
 }
 
 // iptc is a Photoshop resource with a caption.
@@ -157,7 +161,10 @@ func inWebP(file []byte, width, height int, icc, exif, xmp []byte) []byte {
 	header := append([]byte{0x20 | 0x08 | 0x04, 0, 0, 0}, le24(width-1)...)
 	header = append(header, le24(height-1)...)
 	body := []byte("WEBP")
-	for _, c := range [][]byte{riffChunk("VP8X", header), riffChunk("ICCP", icc), file[12:], riffChunk("EXIF", exif), riffChunk("XMP ", xmp)} {
+	for _, c := range [][]byte{
+		riffChunk("VP8X", header), riffChunk("ICCP", icc), file[12:],
+		riffChunk("EXIF", exif), riffChunk("XMP ", xmp),
+	} {
 		body = append(body, c...)
 	}
 	return riffChunk("RIFF", body)

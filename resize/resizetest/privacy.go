@@ -67,12 +67,17 @@ func needles(t *testing.T, r resize.Resizer) {
 		if !bytes.Contains(original, []byte(needle)) {
 			t.Fatalf("%s: there is no needle to be lost", kind)
 		}
-		for _, name := range []string{"80x.jpg", "80x.png", "80x.webp", "80x.avif", "80x.gif", "80x.heic", "80x.jxl", "8192x8192.webp", "80x80-cover-smart-gray.png", "80x80-pad-rot90.jpg"} {
+		for _, name := range []string{
+			"80x.jpg", "80x.png", "80x.webp", "80x.avif", "80x.gif", "80x.heic", "80x.jxl",
+			"8192x8192.webp", "80x80-cover-smart-gray.png", "80x80-pad-rot90.jpg",
+		} {
 			t.Run(kind+" to "+name, func(t *testing.T) { bare(t, one(t, r, original, name)) })
 		}
 	}
 	t.Run("photos", func(t *testing.T) {
-		for _, name := range []string{"phone-orient6-p3.jpg", "phone-android.jpg", "paper-alpha.png", "photo.avif", "animation-small.gif"} {
+		for _, name := range []string{
+			"phone-orient6-p3.jpg", "phone-android.jpg", "paper-alpha.png", "photo.avif", "animation-small.gif",
+		} {
 			for _, form := range []string{"80x.jpg", "80x.png", "80x-still.webp", "80x.avif"} {
 				bare(t, one(t, r, Photo(t, name), form))
 			}

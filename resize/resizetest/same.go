@@ -47,8 +47,10 @@ func again(t *testing.T, r resize.Resizer) {
 
 // togetherSpecs are of many scales, with several looks at each and several formats of a look.
 var togetherSpecs = []string{
-	"880x.webp", "440x.webp", "440x.jpg", "440x-q60.jpg", "640x640.jpg", "640x640.webp", "100x100-cover.webp", "100x100-cover-smart.jpg",
-	"100x100-cover-at20x80.png", "1320x.jpg", "320x320-pad.webp", "320x-rot90.jpg", "320x-gray.jpg", "90x-blur3.webp", "64x.avif", "200x-trim.png", "2000x2000.webp",
+	"880x.webp", "440x.webp", "440x.jpg", "440x-q60.jpg", "640x640.jpg",
+	"640x640.webp", "100x100-cover.webp", "100x100-cover-smart.jpg",
+	"100x100-cover-at20x80.png", "1320x.jpg", "320x320-pad.webp", "320x-rot90.jpg",
+	"320x-gray.jpg", "90x-blur3.webp", "64x.avif", "200x-trim.png", "2000x2000.webp",
 }
 
 func together(t *testing.T, r resize.Resizer) {

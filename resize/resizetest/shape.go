@@ -17,18 +17,27 @@ func shapes(t *testing.T, r resize.Resizer) {
 		of   raster
 		dB   float64
 	}{
-		{"120x120", wide, 36}, {"120x", wide, 36}, {"x45", wide, 34}, {"77x77", tall, 34}, {"1x1", wide, 20}, {"1x", tall, 20},
+		{"120x120", wide, 36}, {"120x", wide, 36}, {"x45", wide, 34},
+		{"77x77", tall, 34}, {"1x1", wide, 20}, {"1x", tall, 20},
 		{"600x", wide, 58}, {"240x", wide, 58}, {"600x-up", wide, 32}, {"x300-up", tall, 32},
-		{"90x90-cover", wide, 33}, {"90x120-cover", wide, 34}, {"60x90-cover-left", wide, 33}, {"60x90-cover-right", wide, 33},
+		{"90x90-cover", wide, 33}, {"90x120-cover", wide, 34},
+		{"60x90-cover-left", wide, 33}, {"60x90-cover-right", wide, 33},
 		{"60x90-cover-at30x70", wide, 33}, {"60x90-cover-at0x0", wide, 33}, {"60x90-cover-at55x0", wide, 33},
 		{"90x45-cover-top", tall, 33}, {"90x45-cover-bottom", tall, 33}, {"90x45-cover-at10x40", tall, 33},
-		{"400x400-cover", wide, 58}, {"300x100-cover", wide, 45}, {"400x400-cover-up", wide, 30}, {"400x400-cover-right-up", wide, 30},
-		{"100x100-pad", wide, 34}, {"100x100-pad-bg102030", tall, 34}, {"400x300-pad", wide, 58}, {"400x400-pad-up-bgff0000", wide, 30},
-		{"100x100-exact", wide, 33}, {"50x160-exact", wide, 33}, {"400x90-exact", wide, 33}, {"400x90-exact-up", wide, 30},
-		{"120x-rot90", wide, 34}, {"120x-rot180", wide, 34}, {"120x-rot270", wide, 34}, {"120x-flip", wide, 34}, {"120x-flop", wide, 34},
-		{"100x50-cover-top-rot90", wide, 32}, {"100x50-cover-at20x90-rot270-flop", wide, 32}, {"70x100-pad-rot90-flip-bg00ff00", wide, 32},
+		{"400x400-cover", wide, 58}, {"300x100-cover", wide, 45},
+		{"400x400-cover-up", wide, 30}, {"400x400-cover-right-up", wide, 30},
+		{"100x100-pad", wide, 34}, {"100x100-pad-bg102030", tall, 34},
+		{"400x300-pad", wide, 58}, {"400x400-pad-up-bgff0000", wide, 30},
+		{"100x100-exact", wide, 33}, {"50x160-exact", wide, 33},
+		{"400x90-exact", wide, 33}, {"400x90-exact-up", wide, 30},
+		{"120x-rot90", wide, 34}, {"120x-rot180", wide, 34},
+		{"120x-rot270", wide, 34}, {"120x-flip", wide, 34}, {"120x-flop", wide, 34},
+		{"100x50-cover-top-rot90", wide, 32},
+		{"100x50-cover-at20x90-rot270-flop", wide, 32},
+		{"70x100-pad-rot90-flip-bg00ff00", wide, 32},
 		{"120x-gray", wide, 33}, {"120x-blur3", wide, 34}, {"120x-gray-blur2", wide, 33}, {"120x-blur40", wide, 28},
-		{"120x", alpha, 36}, {"90x90-cover-left", alpha, 34}, {"100x100-pad-bg3366cc", alpha, 34}, {"120x-blur3", alpha, 32},
+		{"120x", alpha, 36}, {"90x90-cover-left", alpha, 34},
+		{"100x100-pad-bg3366cc", alpha, 34}, {"120x-blur3", alpha, 32},
 		{"120x-rot90-flip", alpha, 34}, {"120x-gray", alpha, 32}, {"500x-up", alpha, 32},
 	} {
 		name := c.name
@@ -96,7 +105,8 @@ func formats(t *testing.T, r resize.Resizer) {
 		name string
 		dB   float64
 	}{
-		{"240x.jpg", 33}, {"240x-q95.jpg", 36}, {"240x.webp", 33}, {"240x-q95.webp", 35}, {"240x.avif", 33}, {"240x-q80.avif", 35}, {"240x.png", 38},
+		{"240x.jpg", 33}, {"240x-q95.jpg", 36}, {"240x.webp", 33}, {"240x-q95.webp", 35},
+		{"240x.avif", 33}, {"240x-q80.avif", 35}, {"240x.png", 38},
 		{"240x.gif", 26}, {"240x.heic", 33}, {"240x-q90.heic", 35}, {"240x.jxl", 33}, {"240x-q95.jxl", 36},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -125,7 +135,9 @@ func formats(t *testing.T, r resize.Resizer) {
 	})
 	t.Run("alpha stays where the format has it", func(t *testing.T) {
 		alpha := veiled(scene(240, 180))
-		for name, dB := range map[string]float64{"120x.webp": 30, "120x.avif": 29, "120x.heic": 29, "120x.jxl": 29, "120x.png": 36, "120x.jpg": 30} {
+		for name, dB := range map[string]float64{
+			"120x.webp": 30, "120x.avif": 29, "120x.heic": 29, "120x.jxl": 29, "120x.png": 36, "120x.jpg": 30,
+		} {
 			near(t, r, one(t, r, pngOf(t, alpha.image()), name), want(alpha, spec(t, name)), dB)
 		}
 	})
@@ -166,7 +178,9 @@ func bleeding(t *testing.T, r resize.Resizer) {
 			}
 		}
 	}
-	for _, name := range []string{"37x.png", "37x-blur2.png", "37x37-cover.png", "400x-up.png", "37x-bg000000-q95.jpg"} {
+	for _, name := range []string{
+		"37x.png", "37x-blur2.png", "37x37-cover.png", "400x-up.png", "37x-bg000000-q95.jpg",
+	} {
 		got := decode(t, r, one(t, r, pngOf(t, m), name))
 		for y := range got.Bounds().Dy() {
 			for x := range got.Bounds().Dx() {

@@ -77,7 +77,10 @@ func truncated(t *testing.T, r resize.Resizer) {
 		}
 	})
 	t.Run("photos", func(t *testing.T) {
-		for _, name := range []string{"phone-android.jpg", "progressive-p3.jpg", "paper-alpha.png", "vertical.webp", "photo.avif", "animation-small.gif"} {
+		for _, name := range []string{
+			"phone-android.jpg", "progressive-p3.jpg", "paper-alpha.png",
+			"vertical.webp", "photo.avif", "animation-small.gif",
+		} {
 			whole := Photo(t, name)
 			for _, percent := range []int{3, 30, 60, 90, 99} {
 				cutIsRefused(t, r, whole, len(whole)*percent/100)
@@ -115,7 +118,8 @@ func trailing(t *testing.T, r resize.Resizer) {
 	for kind, whole := range wholes(t, r) {
 		plain := one(t, r, whole, "100x.jpg")
 		for what, tail := range map[string]string{
-			"a film":  "\x00\x00\x00\x1cftypisom\x00\x00\x02\x00isomiso2mp41" + string(bytes.Repeat([]byte("film\xff\xd8\xff\xd9"), 5000)),
+			"a film": "\x00\x00\x00\x1cftypisom\x00\x00\x02\x00isomiso2mp41" +
+				string(bytes.Repeat([]byte("film\xff\xd8\xff\xd9"), 5000)),
 			"zeros":   string(make([]byte, 5000)),
 			"a photo": string(jpegOf(t, noisy(80, 60))),
 		} {

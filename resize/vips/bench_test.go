@@ -43,7 +43,8 @@ func BenchmarkPhonePhotos(b *testing.B) {
 		b.Run(format+"/bimg", func(b *testing.B) {
 			eachPhoto(b, photos, func(original []byte) (int, error) {
 				body, err := bimg.Resize(original, bimg.Options{
-					Width: 640, Type: kind, Quality: spec.EncodeQuality(), Interlace: true, StripMetadata: true, NoAutoRotate: true,
+					Width: 640, Type: kind, Quality: spec.EncodeQuality(),
+					Interlace: true, StripMetadata: true, NoAutoRotate: true,
 				})
 				return len(body), err
 			})
@@ -69,7 +70,9 @@ func eachPhoto(b *testing.B, photos [][]byte, resize func([]byte) (int, error)) 
 // BenchmarkKinds makes one 640-pixel WebP of one original of every kind.
 func BenchmarkKinds(b *testing.B) {
 	resizer := newResizer(b)
-	for _, name := range []string{"progressive-p3.jpg", "paper-alpha.png", "vertical.webp", "photo.avif", "photo.heic", "animation.gif"} {
+	for _, name := range []string{
+		"progressive-p3.jpg", "paper-alpha.png", "vertical.webp", "photo.avif", "photo.heic", "animation.gif",
+	} {
 		original := photo(b, name)
 		b.Run(name, func(b *testing.B) {
 			eachPhoto(b, [][]byte{original}, func(original []byte) (int, error) {

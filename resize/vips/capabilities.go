@@ -26,7 +26,8 @@ func (r *Resizer) Capabilities() Capabilities {
 		typ  bimg.ImageType
 	}{
 		{resize.KindJPEG, bimg.JPEG}, {resize.KindPNG, bimg.PNG}, {resize.KindWebP, bimg.WEBP},
-		{resize.KindGIF, bimg.GIF}, {resize.KindAVIF, bimg.AVIF}, {resize.KindHEIC, bimg.HEIF}, {resize.KindTIFF, bimg.TIFF},
+		{resize.KindGIF, bimg.GIF}, {resize.KindAVIF, bimg.AVIF},
+		{resize.KindHEIC, bimg.HEIF}, {resize.KindTIFF, bimg.TIFF},
 	} {
 		if bimg.VipsIsTypeSupported(kind.typ) {
 			c.Loads = append(c.Loads, kind.kind.String())

@@ -131,7 +131,8 @@ func intoWebP(file, profile, exif []byte) ([]byte, error) {
 	if string(rest[:4]) == "VP8X" {
 		vp8x, rest = append(vp8x, rest[8:18]...), rest[18:]
 	} else {
-		vp8x = append(vp8x, 0, 0, 0, 0, byte(h.Width-1), byte((h.Width-1)>>8), 0, byte(h.Height-1), byte((h.Height-1)>>8), 0)
+		vp8x = append(vp8x, 0, 0, 0, 0, byte(h.Width-1), byte((h.Width-1)>>8), 0,
+			byte(h.Height-1), byte((h.Height-1)>>8), 0)
 		if h.Alpha {
 			vp8x[0] = alphaFlag
 		}

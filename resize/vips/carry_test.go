@@ -11,7 +11,11 @@ import (
 func TestNothingIsPutIntoAFileOfAnotherLayout(t *testing.T) {
 	all := carried{displayP3, resize.Credit{Author: "A"}}
 	for _, f := range formats {
-		for _, file := range []string{"", "x", "\xff\xd8\xff\xe0\xff\xff", string(make([]byte, 40)), "\x00\x00\x00\x0cftypavif\x00\x00\x00\x10meta\x00\x00\x00\x00\x00\x00\x00\x09", "\xff\x0b"} {
+		for _, file := range []string{
+			"", "x", "\xff\xd8\xff\xe0\xff\xff", string(make([]byte, 40)),
+			"\x00\x00\x00\x0cftypavif\x00\x00\x00\x10meta\x00\x00\x00\x00\x00\x00\x00\x09",
+			"\xff\x0b",
+		} {
 			if got, err := all.into([]byte(file), f); err == nil {
 				t.Errorf("%s: %q became %.60q", f, file, got)
 			}

@@ -22,7 +22,9 @@ const maxResample = 16
 // direct reports whether the direct path can make l of an original of size stored.
 func (l *rendering) direct(stored size) bool {
 	rest := l.Spec
-	rest.Width, rest.Height, rest.Up, rest.Rotate, rest.Mirror, rest.Background, rest.P3 = 0, 0, false, 0, resize.MirrorNone, resize.Color{}, false
+	rest.Width, rest.Height, rest.Up = 0, 0, false
+	rest.Rotate, rest.Mirror = 0, resize.MirrorNone
+	rest.Background, rest.P3 = resize.Color{}, false
 	switch rest.Fit {
 	case resize.FitInside, resize.FitCover:
 		rest.Fit = resize.FitInside

@@ -9,7 +9,8 @@ import (
 func TestVectorsScaleAsPlainCDoes(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	for _, c := range []struct{ lines, length, n int }{
-		{1, 8, 8}, {2, 9, 3}, {3, 40, 41}, {7, 100, 63}, {12, 1008, 640}, {16, 4000, 201}, {5, 33, 1}, {4, 2, 1}, {9, 77, 76},
+		{1, 8, 8}, {2, 9, 3}, {3, 40, 41}, {7, 100, 63}, {12, 1008, 640},
+		{16, 4000, 201}, {5, 33, 1}, {4, 2, 1}, {9, 77, 76},
 	} {
 		lines := make([][]byte, c.lines)
 		for i := range lines {

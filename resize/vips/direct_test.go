@@ -124,8 +124,10 @@ func oriented(original []byte, o int) []byte {
 func TestDirectPathCropsAndTurnsAsLibvipsDoes(t *testing.T) {
 	r := newResizer(t)
 	names := []string{
-		"301x200-cover-q100.jpg", "150x290-cover-left-q100.jpg", "290x150-cover-at70x10-q100.jpg", "150x150-cover-bottom-rot270-flip-q100.jpg",
-		"150x-q100.jpg", "x101-q100.webp", "77x300-cover-right-flop-q100.jpg", "300x300-cover-up-q100.jpg", "1000x1000-q100.jpg",
+		"301x200-cover-q100.jpg", "150x290-cover-left-q100.jpg",
+		"290x150-cover-at70x10-q100.jpg", "150x150-cover-bottom-rot270-flip-q100.jpg",
+		"150x-q100.jpg", "x101-q100.webp", "77x300-cover-right-flop-q100.jpg",
+		"300x300-cover-up-q100.jpg", "1000x1000-q100.jpg",
 	}
 	for o := 1; o <= 8; o++ {
 		original := oriented(jpegOf(t, cloth(723, 541), 95), o) // no multiples of a block
@@ -158,7 +160,9 @@ func TestDirectPathTakesEverySamplingThatIsUsual(t *testing.T) {
 	for what, original := range map[string][]byte{
 		"progressive, 4:4:4": whole[0].Body, "progressive, 4:2:0": small[0].Body, "grey": jpegOf(t, grey, 95),
 	} {
-		for _, name := range []string{"600x-q100.jpg", "300x-q100.jpg", "200x-q100.webp", "100x100-cover-q100.jpg", "50x-q100.jpg"} {
+		for _, name := range []string{
+			"600x-q100.jpg", "300x-q100.jpg", "200x-q100.webp", "100x100-cover-q100.jpg", "50x-q100.jpg",
+		} {
 			t.Run(what+" "+name, func(t *testing.T) { alike(t, r, original, spec(t, name), 0.98) })
 		}
 	}
@@ -168,7 +172,8 @@ func TestDirectPathLeavesToLibvipsWhatItDoesNotKnow(t *testing.T) {
 	r := newResizer(t)
 	original := jpegOf(t, cloth(640, 480), 90)
 	for _, name := range []string{
-		"100x100-pad.jpg", "100x100-exact.jpg", "100x100-cover-smart.webp", "700x-up.jpg", "100x-gray.jpg", "100x-blur2.jpg", "100x-sharp.webp", "100x-trim.jpg",
+		"100x100-pad.jpg", "100x100-exact.jpg", "100x100-cover-smart.webp", "700x-up.jpg",
+		"100x-gray.jpg", "100x-blur2.jpg", "100x-sharp.webp", "100x-trim.jpg",
 		"100x.png", "100x.avif", "2x.jpg",
 	} {
 		images, left, err := way(directly).make(r, original, spec(t, name))
@@ -204,7 +209,10 @@ func TestViewsOfOneDecodeAreThoseOfEachAlone(t *testing.T) {
 		}
 	}
 	var specs []resize.Spec
-	for _, name := range []string{"64x64-cover.webp", "200x200-cover.webp", "320x.webp", "440x-rot90.jpg", "640x.jpg", "640x.webp", "1080x.jpg", "1600x.jpg"} {
+	for _, name := range []string{
+		"64x64-cover.webp", "200x200-cover.webp", "320x.webp", "440x-rot90.jpg",
+		"640x.jpg", "640x.webp", "1080x.jpg", "1600x.jpg",
+	} {
 		specs = append(specs, spec(t, name))
 	}
 	for what, original := range originals {
@@ -263,7 +271,8 @@ func TestDirectPathRefusesWhatLibvipsRefuses(t *testing.T) {
 				t.Errorf("%s, damage %d: the direct path makes an image, libvips says %v", what, i, other)
 			case direct != nil && other == nil:
 				stricter++
-			case direct != nil && !errors.Is(direct, resize.ErrCorrupt) && !errors.Is(direct, resize.ErrUnsupported) && !errors.Is(direct, resize.ErrTooLarge):
+			case direct != nil && !errors.Is(direct, resize.ErrCorrupt) &&
+				!errors.Is(direct, resize.ErrUnsupported) && !errors.Is(direct, resize.ErrTooLarge):
 				t.Errorf("%s, damage %d: %v, libvips says %v", what, i, direct, other)
 			}
 		}

@@ -92,7 +92,9 @@ func TestWithoutFacesTheEyeDecides(t *testing.T) {
 		t.Errorf("%v, or another crop", err)
 	}
 	// Neither the least picture nor a crop of all of it is a reason to fail.
-	for _, of := range [][]byte{plainPNG(t, 1, 1, color.NRGBA{9, 9, 9, 255}), plainPNG(t, 3, 2000, color.NRGBA{9, 9, 9, 128})} {
+	for _, of := range [][]byte{
+		plainPNG(t, 1, 1, color.NRGBA{9, 9, 9, 255}), plainPNG(t, 3, 2000, color.NRGBA{9, 9, 9, 128}),
+	} {
 		for _, name := range []string{"20x10-cover-face.png", "20x10-cover-face-up.webp"} {
 			if _, err := r.Resize(t.Context(), of, spec(t, name)); err != nil {
 				t.Errorf("%s: %v", name, err)

@@ -218,7 +218,10 @@ func measureSet(b *testing.B, r *Resizer, photos []benchPhoto) (c setCost) {
 		for range *rounds {
 			for way, do := range []func() error{
 				each(variants, func(s resize.Spec) error { return bimgResize(p.original, s) }),
-				each(all, func(s resize.Spec) error { _, _, err := way(throughLibvips).make(r, p.original, s); return err }),
+				each(all, func(s resize.Spec) error {
+					_, _, err := way(throughLibvips).make(r, p.original, s)
+					return err
+				}),
 				each(all, func(s resize.Spec) error { _, err := r.Resize(b.Context(), p.original, s); return err }),
 				func() error { _, err := r.Resize(b.Context(), p.original, all...); return err },
 				func() error { // as package fill does it

@@ -28,7 +28,8 @@ func TestTheProfileIsDisplayP3(t *testing.T) {
 	}
 	// solve finds x in m·x = v by Cramer's rule.
 	det := func(m matrix) float64 {
-		return m[0][0]*(m[1][1]*m[2][2]-m[1][2]*m[2][1]) - m[0][1]*(m[1][0]*m[2][2]-m[1][2]*m[2][0]) + m[0][2]*(m[1][0]*m[2][1]-m[1][1]*m[2][0])
+		return m[0][0]*(m[1][1]*m[2][2]-m[1][2]*m[2][1]) - m[0][1]*(m[1][0]*m[2][2]-m[1][2]*m[2][0]) +
+			m[0][2]*(m[1][0]*m[2][1]-m[1][1]*m[2][0])
 	}
 	solve := func(m matrix, v [3]float64) (x [3]float64) {
 		for c := range 3 {
@@ -117,7 +118,9 @@ func TestAWatermarkOnDisplayP3KeepsItsColour(t *testing.T) {
 		t.Fatal(err)
 	}
 	for shape, want := range map[string]color.NRGBA{
-		"100x-wm.red": {255, 0, 0, 255}, "100x-wm.red-p3": {234, 51, 35, 255}, "100x-gray-wm.red-p3": {234, 51, 35, 255},
+		"100x-wm.red":         {255, 0, 0, 255},
+		"100x-wm.red-p3":      {234, 51, 35, 255},
+		"100x-gray-wm.red-p3": {234, 51, 35, 255},
 	} {
 		s, err := resize.ParseSpec(shape, "png")
 		if err != nil {

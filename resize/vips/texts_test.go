@@ -25,9 +25,11 @@ func TestOnlyCompressedTextsOfAPNGAreLeftOut(t *testing.T) {
 		file []byte
 		same bool
 	}{
-		"plain": {whole, true}, "a text": {with("tEXt", "a\x00b"), true}, "a compressed one": {with("zTXt", "a\x00\x00b"), false},
-		"a text of any language": {with("iTXt", "a\x00\x00\x00\x00\x00b"), true}, "a compressed one of any language": {with("iTXt", "a\x00\x01\x00\x00\x00b"), false},
-		"what it ends with": {append(bytes.Clone(whole), "tail"...), true},
+		"plain": {whole, true}, "a text": {with("tEXt", "a\x00b"), true},
+		"a compressed one":                 {with("zTXt", "a\x00\x00b"), false},
+		"a text of any language":           {with("iTXt", "a\x00\x00\x00\x00\x00b"), true},
+		"a compressed one of any language": {with("iTXt", "a\x00\x01\x00\x00\x00b"), false},
+		"what it ends with":                {append(bytes.Clone(whole), "tail"...), true},
 	} {
 		want := whole
 		if c.same {

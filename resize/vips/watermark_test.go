@@ -43,7 +43,9 @@ func TestAWatermarkLiesInTheLowerRightCornerOfEveryFrame(t *testing.T) {
 	}
 	grey := color.NRGBA{100, 100, 100, 255}
 	original := plainPNG(t, 400, 200, grey)
-	for _, name := range []string{"200x-wm.logo.png", "200x-gray-wm.logo.png", "200x-rot180-wm.logo.png", "200x100-pad-wm.logo.png"} {
+	for _, name := range []string{
+		"200x-wm.logo.png", "200x-gray-wm.logo.png", "200x-rot180-wm.logo.png", "200x100-pad-wm.logo.png",
+	} {
 		images, err := r.Resize(t.Context(), original, spec(t, name))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
@@ -85,7 +87,9 @@ func diff(a, b uint8) int { return max(int(a)-int(b), int(b)-int(a)) }
 
 func TestAWatermarkThatIsNoneIsRefusedAtTheStart(t *testing.T) {
 	good := plainPNG(t, 8, 8, color.NRGBA{1, 2, 3, 255})
-	for name, file := range map[string][]byte{"text": []byte("this is no image at all"), "a cut file": good[:len(good)-20]} {
+	for name, file := range map[string][]byte{
+		"text": []byte("this is no image at all"), "a cut file": good[:len(good)-20],
+	} {
 		if _, err := withWatermark(t, file); err == nil {
 			t.Errorf("%s is a watermark", name)
 		}

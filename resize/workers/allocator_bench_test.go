@@ -21,7 +21,10 @@ import (
 // other kinds in turn. DefaultEnv has what was best.
 func BenchmarkAllocators(b *testing.B) {
 	var originals [][]byte
-	for _, name := range []string{"phone-srgb.jpg", "phone-orient6-p3.jpg", "paper-alpha.png", "phone-android.jpg", "progressive-p3.jpg", "phone-p3-b.jpg", "vertical.webp", "phone-portrait-p3.jpg"} {
+	for _, name := range []string{
+		"phone-srgb.jpg", "phone-orient6-p3.jpg", "paper-alpha.png", "phone-android.jpg",
+		"progressive-p3.jpg", "phone-p3-b.jpg", "vertical.webp", "phone-portrait-p3.jpg",
+	} {
 		originals = append(originals, resizetest.Photo(b, name))
 	}
 	specs := []resize.Spec{spec("640x640.jpg"), spec("640x640.webp"), spec("200x200-cover.webp")}

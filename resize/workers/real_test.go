@@ -139,7 +139,10 @@ func TestRealChild_Unconfined_ReportsLoopholes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"it can read files", "it can write files", "it can make TCP sockets", "it can start programs", "it can fork", "it can signal others"} {
+	for _, want := range []string{
+		"it can read files", "it can write files", "it can make TCP sockets",
+		"it can start programs", "it can fork", "it can signal others",
+	} {
 		if !slices.Contains(hello.Missing, want) {
 			t.Errorf("%q is missing in %q: the test of the sandbox from inside could not fail", want, hello.Missing)
 		}
@@ -164,17 +167,16 @@ func TestRealChild_EveryThreadIsConfined(t *testing.T) {
 			}
 		}
 		for name, want := range map[string]string{
-			"Max data size": strconv.Itoa(300 << 20), "Max file size": "0", "Max core file size": "0", "Max open files": "64",
+			"Max data size": strconv.Itoa(300 << 20), "Max file size": "0",
+			"Max core file size": "0", "Max open files": "64",
 		} {
 			if _, line, _ := strings.Cut(read(t, proc+"/limits"), name); strings.Fields(line)[0] != want ||
 				strings.Fields(line)[1] != want {
 				t.Errorf("%s is %.60q, want %s", name, line, want)
 			}
 		}
-		if env := strings.TrimRight(strings.ReplaceAll(read(t, proc+"/environ"), "\x00", " "), " "); env != strings.Join(
-			workers.DefaultEnv(),
-			" ",
-		) {
+		env := strings.TrimRight(strings.ReplaceAll(read(t, proc+"/environ"), "\x00", " "), " ")
+		if env != strings.Join(workers.DefaultEnv(), " ") {
 			t.Errorf("its environment is %q", env)
 		}
 		if score := strings.TrimSpace(read(t, proc+"/oom_score_adj")); score != "1000" {
@@ -418,7 +420,8 @@ func TestRealChild_WritesNoFiles(t *testing.T) {
 	}
 	p := running(t, cfg)
 	// More pixels than the 100 MB over which libvips would open a file on disk for them.
-	if _, err := p.Resize(t.Context(), photo(t, 80, 60), spec("6000x6000-cover-up-rot90.jpg"), spec("100x.webp"), spec("100x.avif")); err != nil {
+	if _, err := p.Resize(t.Context(), photo(t, 80, 60),
+		spec("6000x6000-cover-up-rot90.jpg"), spec("100x.webp"), spec("100x.avif")); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := unix.Read(watch, events); n > 0 {

@@ -218,7 +218,10 @@ func TestPool_Resize_LiveBeforeWarm(t *testing.T) {
 
 func TestPool_Resize_InvalidAnswerIsErrFailed(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 1}))
-	for _, verb := range []string{"garbage", "lie", "lie-hugely", "wrong-id", "wrong-count", "wrong-format", "page", "no-size", "chatter", "unknown-code"} {
+	for _, verb := range []string{
+		"garbage", "lie", "lie-hugely", "wrong-id", "wrong-count",
+		"wrong-format", "page", "no-size", "chatter", "unknown-code",
+	} {
 		if _, err := p.Resize(t.Context(), []byte(verb), small); !errors.Is(err, resize.ErrFailed) {
 			t.Errorf("%s: %v, want ErrFailed", verb, err)
 		}
@@ -437,7 +440,8 @@ func TestPool_ChildEnvironmentIsIsolated(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if env := strings.TrimPrefix(string(images[0].Body), jpegMagic); env != "FAKE_CHILD=1 GORACE=atexit_sleep_ms=0 GOMAXPROCS=2" {
+	env := strings.TrimPrefix(string(images[0].Body), jpegMagic)
+	if env != "FAKE_CHILD=1 GORACE=atexit_sleep_ms=0 GOMAXPROCS=2" {
 		t.Errorf("a child has the environment %q", env)
 	}
 }
@@ -582,7 +586,8 @@ func TestNew_RequiresCommand(t *testing.T) {
 	if _, err := workers.New(workers.Config{}); err == nil || !strings.Contains(err.Error(), "Command") {
 		t.Errorf("%v, want it to name what is missing", err)
 	}
-	if _, err := workers.New(workers.Config{Command: []string{"x"}, Limits: resize.Limits{MaxBytes: 1 << 40}}); err == nil {
+	_, err := workers.New(workers.Config{Command: []string{"x"}, Limits: resize.Limits{MaxBytes: 1 << 40}})
+	if err == nil {
 		t.Error("a limit that cannot be sent is accepted")
 	}
 }

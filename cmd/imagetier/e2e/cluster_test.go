@@ -46,7 +46,8 @@ func cluster(t *testing.T) (url string) {
 func TestTier_Queue_SharedByNodes(t *testing.T) {
 	_, origin := newCountingOrigin(t, "phone-android.jpg")
 	url := cluster(t)
-	first := start(t, warmFlags(origin, "--warm", "all", "--cache-dir", t.TempDir(), "--nats", url, "--stream-replicas", "1")...)
+	first := start(t,
+		warmFlags(origin, "--warm", "all", "--cache-dir", t.TempDir(), "--nats", url, "--stream-replicas", "1")...)
 	eventually(
 		t,
 		20*time.Second,
@@ -54,12 +55,11 @@ func TestTier_Queue_SharedByNodes(t *testing.T) {
 		func() bool { return metric(t, first, "imagetier_prefetch_queue_up") == "1" },
 	)
 	for _, id := range []string{"1", "2", "3", "4", "5", "6", "7", "8"} {
-		if got := first.tell(signEvent(t, "msg_"+id, time.Now(), published("p"+id, id+".jpg", "v.1"))); got.StatusCode != http.StatusAccepted {
-			t.Fatalf("%s\n%s", got.Status, got.body)
-		}
+		first.mustPostEvent("msg_"+id, published("p"+id, id+".jpg", "v.1"))
 	}
 	first.stop() // what it was working on is given back
-	second := start(t, warmFlags(origin, "--warm", "all", "--cache-dir", t.TempDir(), "--nats", url, "--stream-replicas", "1")...)
+	second := start(t,
+		warmFlags(origin, "--warm", "all", "--cache-dir", t.TempDir(), "--nats", url, "--stream-replicas", "1")...)
 	// An event that the first took is known to the second.
 	eventually(
 		t,
@@ -67,7 +67,7 @@ func TestTier_Queue_SharedByNodes(t *testing.T) {
 		"the queue is there",
 		func() bool { return metric(t, second, "imagetier_prefetch_queue_up") == "1" },
 	)
-	second.tell(signEvent(t, "msg_1", time.Now(), published("p1", "1.jpg", "v.1")))
+	second.mustPostEvent("msg_1", published("p1", "1.jpg", "v.1"))
 	if n := metric(t, second, `imagetier_prefetch_events_total{outcome="repeated",type="post.published"}`); n != "1" {
 		t.Errorf("%s repetitions are known to the second node", n)
 	}
@@ -89,7 +89,8 @@ func TestTier_S3Notices_OverNATSWarm(t *testing.T) {
 	s3 := s3server.Start(t, "--event-nats-url", nats, "--event-nats-topic", "imagetier.s3")
 	s3.Bucket(t, "photos", false)
 	env := []string{"AWS_ACCESS_KEY_ID=" + s3.AccessKey, "AWS_SECRET_ACCESS_KEY=" + s3.SecretKey}
-	x := startWith(t, env, "--keys", key, "--cache-dir", t.TempDir(), "--warm", "all", "--nats", nats, "--stream-replicas", "1",
+	x := startWith(t, env, "--keys", key, "--cache-dir", t.TempDir(), "--warm", "all",
+		"--nats", nats, "--stream-replicas", "1",
 		"--source", "posts=s3://photos?region="+s3.Region+"&endpoint="+s3.Endpoint+"&path-style=true",
 		"--image-prefix", "https://cdn.app.example/=posts?version=etag")
 	eventually(

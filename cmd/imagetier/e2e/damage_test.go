@@ -259,7 +259,9 @@ func TestTier_Disk_StaysWithinBudgets(t *testing.T) {
 		writers.Go(func() {
 			for i := range pictures {
 				n := w*pictures + i
-				for _, path := range []string{a.pathOf(n, "120x"), signedPath(t, fmt.Sprintf("/240x/v.1/posts/%d.png.png", n))} {
+				for _, path := range []string{
+					a.pathOf(n, "120x"), signedPath(t, fmt.Sprintf("/240x/v.1/posts/%d.png.png", n)),
+				} {
 					if _, err := a.getPath(t.Context(), x, n, path); err != nil {
 						t.Error(err)
 						return
@@ -282,7 +284,8 @@ func TestTier_Disk_StaysWithinBudgets(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"disk", "originals"} {
-		if evicted := x.number(fmt.Sprintf(`imagetier_cache_evictions_total{reason="budget",tier=%q}`, name)); evicted == 0 {
+		evicted := x.number(fmt.Sprintf(`imagetier_cache_evictions_total{reason="budget",tier=%q}`, name))
+		if evicted == 0 {
 			t.Errorf("nothing had to leave the %s tier", name)
 		}
 	}

@@ -42,8 +42,8 @@ func signEvent(t testing.TB, id string, at time.Time, body string) hook {
 	return h
 }
 
-// tell posts an event and returns the answer.
-func (x *tier) tell(h hook) answer {
+// postEvent posts an event and returns the answer.
+func (x *tier) postEvent(h hook) answer {
 	x.t.Helper()
 	req, err := http.NewRequestWithContext(
 		x.t.Context(),
@@ -55,7 +55,9 @@ func (x *tier) tell(h hook) answer {
 		x.t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	for name, value := range map[string]string{"webhook-id": h.id, "webhook-timestamp": h.timestamp, "webhook-signature": h.signature} {
+	for name, value := range map[string]string{
+		"webhook-id": h.id, "webhook-timestamp": h.timestamp, "webhook-signature": h.signature,
+	} {
 		if value != "" {
 			req.Header.Set(name, value)
 		}
@@ -70,6 +72,15 @@ func (x *tier) tell(h hook) answer {
 		x.t.Fatal(err)
 	}
 	return answer{resp, body}
+}
+
+// mustPostEvent posts an event of now, and fails the test unless the tier accepts it.
+func (x *tier) mustPostEvent(id, body string) {
+	x.t.Helper()
+	got := x.postEvent(signEvent(x.t, id, time.Now(), body))
+	if got.StatusCode != http.StatusAccepted {
+		x.t.Fatalf("event %s: %s\n%s", id, got.Status, got.body)
+	}
 }
 
 // published is a post.published of one post with an image of source posts.
@@ -162,9 +173,7 @@ func TestWarm_ETagCostsNoDownload(t *testing.T) {
 		`{"type":"post.published","timestamp":"%s","data":{"profile":"feed","posts":[{"id":"p1","image":{"url":"https://cdn.app.example/a.jpg"}}]}}`,
 		time.Now().UTC().Format(time.RFC3339),
 	)
-	if got := x.tell(signEvent(t, "msg_1", time.Now(), event)); got.StatusCode != http.StatusAccepted {
-		t.Fatalf("%s\n%s", got.Status, got.body)
-	}
+	x.mustPostEvent("msg_1", event)
 	x.waitWarm(1)
 	if heads, gets := o.heads.Load(), o.gets.Load(); heads != 1 || gets != 1 {
 		t.Errorf("the origin had %d HEAD and %d GET requests, want one of each", heads, gets)
@@ -185,7 +194,7 @@ func TestTier_Events_PublishedPostIsWarmed(t *testing.T) {
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	x := start(t, warmFlags(origin, "--warm", "all", "--cache-dir", t.TempDir())...)
 	event := signEvent(t, "msg_1", time.Now(), published("p1", "a.jpg", "v.1"))
-	if got := x.tell(event); got.StatusCode != http.StatusAccepted {
+	if got := x.postEvent(event); got.StatusCode != http.StatusAccepted {
 		t.Fatalf("%s\n%s", got.Status, got.body)
 	}
 	x.waitWarm(1)
@@ -203,7 +212,7 @@ func TestTier_Events_PublishedPostIsWarmed(t *testing.T) {
 
 	// A replay is answered alike, and does nothing.
 	made := metric(t, x, `imagetier_resize_jobs_total{format="webp",outcome="ok"}`)
-	if got := x.tell(event); got.StatusCode != http.StatusAccepted {
+	if got := x.postEvent(event); got.StatusCode != http.StatusAccepted {
 		t.Errorf("a replay: %s\n%s", got.Status, got.body)
 	}
 	if n := metric(t, x, `imagetier_prefetch_events_total{outcome="repeated",type="post.published"}`); n != "1" {
@@ -215,15 +224,13 @@ func TestTier_Events_PublishedPostIsWarmed(t *testing.T) {
 	}
 
 	// What is deleted is gone, by the tag that the first event taught.
-	if got := x.tell(signEvent(t, "msg_2", time.Now(), deleted("p1"))); got.StatusCode != http.StatusAccepted {
-		t.Fatalf("%s\n%s", got.Status, got.body)
-	}
+	x.mustPostEvent("msg_2", deleted("p1"))
 	eventually(t, 20*time.Second, "the deleted post's image is purged", func() bool {
 		return metric(t, x, `imagetier_cache_entries{tier="memory"}`) == "0"
 	})
 	x.get(signedPath(t, "/440x/v.1/posts/a.jpg.webp")).want(t, 200, "origin")
 	// A replay of what came before does not bring it back, nor teach its tag again.
-	x.tell(event)
+	x.postEvent(event)
 	if status, r := x.ask("POST", "/v1/purge", `{"tag":"post:p1"}`); status != http.StatusOK || r.Variants != 0 {
 		t.Errorf("after a replay the deleted post bears an image: %d %+v", status, r)
 	}
@@ -246,7 +253,7 @@ func TestTier_Events_RefusesForgedStaleAndLarge(t *testing.T) {
 	good := signEvent(t, "msg_1", time.Now(), published("p1", "a.jpg", "v.1"))
 	refused := func(what string, h hook, status int) {
 		t.Helper()
-		got := x.tell(h)
+		got := x.postEvent(h)
 		if got.StatusCode != status || !strings.HasPrefix(got.Header.Get("Content-Type"), "application/problem+json") ||
 			got.Header.Get("X-Request-Id") == "" {
 			t.Errorf("%s: %s %s, want %d\n%s", what, got.Status, got.Header.Get("Content-Type"), status, got.body)
@@ -310,7 +317,7 @@ func TestTier_Events_RefusesForgedStaleAndLarge(t *testing.T) {
 		`{"type":"post.published","data":{"posts":[{"id":"p1","image":{"source":"posts","name":"../x","version":"v.1"}},{"id":"p2","image":{"source":"Posts!","name":"a","version":"v.1"}}]}}`: "data.posts[1].image",
 		`{"data":{}}`: "type",
 	} {
-		got := x.tell(signEvent(t, "msg_wrong"+field, time.Now(), body))
+		got := x.postEvent(signEvent(t, "msg_wrong"+field, time.Now(), body))
 		if got.StatusCode < 400 || got.StatusCode > 422 || !strings.Contains(string(got.body), field) {
 			t.Errorf("%s: %s, want a refusal that names %s\n%s", body, got.Status, field, got.body)
 		}
@@ -325,7 +332,7 @@ func TestTier_Events_RefusesForgedStaleAndLarge(t *testing.T) {
 		t.Errorf("%q forged events are counted", n)
 	}
 	// And the good one is taken still: its id was not burnt by those that bore it.
-	if got := x.tell(good); got.StatusCode != http.StatusAccepted {
+	if got := x.postEvent(good); got.StatusCode != http.StatusAccepted {
 		t.Errorf("the good one: %s\n%s", got.Status, got.body)
 	}
 	x.waitWarm(1)
@@ -339,9 +346,7 @@ func TestTier_Events_SurviveKill(t *testing.T) {
 	x := start(t, flags...)
 	const events = 24
 	for i := range events {
-		if got := x.tell(signEvent(t, fmt.Sprintf("msg_%d", i), time.Now(), published(fmt.Sprintf("p%d", i), fmt.Sprintf("a%d.jpg", i), "v.1"))); got.StatusCode != http.StatusAccepted {
-			t.Fatalf("event %d: %s\n%s", i, got.Status, got.body)
-		}
+		x.mustPostEvent(fmt.Sprintf("msg_%d", i), published(fmt.Sprintf("p%d", i), fmt.Sprintf("a%d.jpg", i), "v.1"))
 	}
 	eventually(t, 30*time.Second, "it is in the middle of them", func() bool { return o.gets.Load() >= 3 })
 	x.kill()
@@ -350,9 +355,7 @@ func TestTier_Events_SurviveKill(t *testing.T) {
 	}
 	x = start(t, flags...)
 	for i := range events { // a sender that got no answer sends again; all were answered, so nothing comes of it
-		if got := x.tell(signEvent(t, fmt.Sprintf("msg_%d", i), time.Now(), published(fmt.Sprintf("p%d", i), fmt.Sprintf("a%d.jpg", i), "v.1"))); got.StatusCode != http.StatusAccepted {
-			t.Fatalf("event %d again: %s\n%s", i, got.Status, got.body)
-		}
+		x.mustPostEvent(fmt.Sprintf("msg_%d", i), published(fmt.Sprintf("p%d", i), fmt.Sprintf("a%d.jpg", i), "v.1"))
 	}
 	eventually(
 		t,
@@ -391,9 +394,7 @@ func TestTier_Events_SurviveKill(t *testing.T) {
 func TestTier_Events_WarmNone(t *testing.T) {
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	x := start(t, warmFlags(origin, "--cache-dir", t.TempDir(), "--warm", "none")...)
-	if got := x.tell(signEvent(t, "msg_1", time.Now(), published("p1", "a.jpg", "v.1"))); got.StatusCode != http.StatusAccepted {
-		t.Fatalf("%s\n%s", got.Status, got.body)
-	}
+	x.mustPostEvent("msg_1", published("p1", "a.jpg", "v.1"))
 	eventually(
 		t,
 		30*time.Second,
@@ -406,7 +407,7 @@ func TestTier_Events_WarmNone(t *testing.T) {
 	path := signedPath(t, "/440x/v.1/posts/a.jpg.webp")
 	x.get(path).want(t, 200, "origin")
 	// The event has taught its tag all the same.
-	x.tell(signEvent(t, "msg_2", time.Now(), deleted("p1")))
+	x.mustPostEvent("msg_2", deleted("p1"))
 	eventually(t, 20*time.Second, "the post's image is purged", func() bool {
 		return metric(t, x, `imagetier_cache_entries{tier="memory"}`) == "0"
 	})
@@ -425,8 +426,8 @@ func TestTier_Serve_WithoutQueue(t *testing.T) {
 	} {
 		o, origin := newCountingOrigin(t, "phone-android.jpg")
 		x := launch(t, nil, warmFlags(origin, flags...)...)
-		if got := x.tell(signEvent(t, "msg_1", time.Now(), published("p1", "a.jpg", "v.1"))); got.StatusCode != http.StatusServiceUnavailable ||
-			got.Header.Get("Retry-After") == "" {
+		got := x.postEvent(signEvent(t, "msg_1", time.Now(), published("p1", "a.jpg", "v.1")))
+		if got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == "" {
 			t.Errorf("%s: %s, Retry-After %q\n%s", what, got.Status, got.Header.Get("Retry-After"), got.body)
 		}
 		if !slices.Contains(flags, "--nats") {
@@ -476,9 +477,7 @@ func TestTier_Events_NewAvatarReplacesOld(t *testing.T) {
 		)...)
 	const user = `{"specversion":"1.0","id":"%s","source":"/users","type":"user.updated","data":{"user":{"id":"u1","avatar":{"url":"https://cdn.app.example/u1.jpg"}}}}`
 	path := signedPath(t, "/64x64-cover/live/posts/u1.jpg.webp")
-	if got := x.tell(signEvent(t, "msg_1", time.Now(), fmt.Sprintf(user, "1"))); got.StatusCode != http.StatusAccepted {
-		t.Fatalf("%s\n%s", got.Status, got.body)
-	}
+	x.mustPostEvent("msg_1", fmt.Sprintf(user, "1"))
 	x.waitWarm(1)
 	first := x.get(path)
 	first.want(t, 200, "memory")
@@ -488,9 +487,7 @@ func TestTier_Events_NewAvatarReplacesOld(t *testing.T) {
 	}
 	o.photo.Store(&body)
 	x.get(path).want(t, 200, "memory") // no event yet
-	if got := x.tell(signEvent(t, "msg_2", time.Now(), fmt.Sprintf(user, "2"))); got.StatusCode != http.StatusAccepted {
-		t.Fatalf("%s\n%s", got.Status, got.body)
-	}
+	x.mustPostEvent("msg_2", fmt.Sprintf(user, "2"))
 	x.waitWarm(2)
 	second := x.get(path)
 	second.want(t, 200, "memory")

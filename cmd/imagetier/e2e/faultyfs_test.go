@@ -352,10 +352,15 @@ func (d *faultyDisk) statfs() ([]byte, error) {
 }
 
 func appendAttributes(b []byte, node uint64, st *syscall.Stat_t) []byte {
-	for _, n := range []uint64{node, uint64(st.Size), uint64(st.Blocks), uint64(st.Atim.Sec), uint64(st.Mtim.Sec), uint64(st.Ctim.Sec)} {
+	for _, n := range []uint64{
+		node, uint64(st.Size), uint64(st.Blocks), uint64(st.Atim.Sec), uint64(st.Mtim.Sec), uint64(st.Ctim.Sec),
+	} {
 		b = binary.LittleEndian.AppendUint64(b, n)
 	}
-	for _, n := range []uint32{uint32(st.Atim.Nsec), uint32(st.Mtim.Nsec), uint32(st.Ctim.Nsec), st.Mode, uint32(st.Nlink), st.Uid, st.Gid, 0, 4096, 0} {
+	for _, n := range []uint32{
+		uint32(st.Atim.Nsec), uint32(st.Mtim.Nsec), uint32(st.Ctim.Nsec),
+		st.Mode, uint32(st.Nlink), st.Uid, st.Gid, 0, 4096, 0,
+	} {
 		b = binary.LittleEndian.AppendUint32(b, n)
 	}
 	return b

@@ -51,7 +51,8 @@ func natsServers(t *testing.T) (servers []*server.Server, urls string) {
 	var all []string
 	for i := range n {
 		srv, err := server.NewServer(&server.Options{
-			ServerName: fmt.Sprintf("nats%d", i), Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
+			ServerName: fmt.Sprintf("nats%d", i), Host: "127.0.0.1", Port: server.RANDOM_PORT,
+			NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
 			Cluster: server.ClusterOpts{Name: "fleet", Host: "127.0.0.1", Port: ports[i]}, Routes: routes,
 		})
 		if err != nil {
@@ -94,8 +95,13 @@ func balanced(t *testing.T, nodes []string) (url string) {
 		conf = strings.Replace(conf, fmt.Sprintf("node%d:8080", i+1), node, 1)
 	}
 	conf = strings.Replace(conf, "listen 80;", "listen "+addr+";", 1)
-	conf = "daemon off; worker_processes 1; pid " + dir + "/pid; error_log " + dir + "/error.log;\nevents { worker_connections 4096; }\nhttp {\naccess_log off;\n" +
-		"client_body_temp_path " + dir + "/b; proxy_temp_path " + dir + "/p; fastcgi_temp_path " + dir + "/f; uwsgi_temp_path " + dir + "/u; scgi_temp_path " + dir + "/s;\n" + conf + "}\n"
+	conf = strings.ReplaceAll(`daemon off; worker_processes 1; pid DIR/pid; error_log DIR/error.log;
+events { worker_connections 4096; }
+http {
+access_log off;
+client_body_temp_path DIR/b; proxy_temp_path DIR/p; fastcgi_temp_path DIR/f;
+uwsgi_temp_path DIR/u; scgi_temp_path DIR/s;
+`, "DIR", dir) + conf + "}\n"
 	file := filepath.Join(dir, "nginx.conf")
 	if err := os.WriteFile(file, []byte(conf), 0o644); err != nil {
 		t.Fatal(err)
@@ -194,7 +200,8 @@ func newFleet(t *testing.T, more ...string) *fleet {
 	for range 3 {
 		addr := freePort(t)
 		addrs = append(addrs, addr)
-		f.flags = append(f.flags, append([]string{"--keys", key, "--source", "posts=" + at + "?originals=yes", "--allow-private-origins", "--cache-dir", t.TempDir(),
+		f.flags = append(f.flags, append([]string{"--keys", key,
+			"--source", "posts=" + at + "?originals=yes", "--allow-private-origins", "--cache-dir", t.TempDir(),
 			"--admin-token", token, "--webhook-secrets", hookSecret, "--warm", "none", "--workers", "1", "--nats", urls,
 			"--derived", "s3://derived/tier?region=" + s3.Region + "&endpoint=" + s3.Endpoint + "&path-style=true",
 			"--listen", addr, "--private-listen", freePort(t)}, more...))
@@ -217,7 +224,8 @@ type counted struct {
 
 func (f *fleet) purge(i int, name string) (c counted) {
 	f.t.Helper()
-	req, err := http.NewRequestWithContext(f.t.Context(), http.MethodPost, f.nodes[i].private+"/v1/purge", strings.NewReader(`{"source":"posts","name":"`+name+`"}`))
+	req, err := http.NewRequestWithContext(f.t.Context(), http.MethodPost,
+		f.nodes[i].private+"/v1/purge", strings.NewReader(`{"source":"posts","name":"`+name+`"}`))
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -325,7 +333,11 @@ func TestFleet_KeepsAnOriginalOnOneNode(t *testing.T) {
 	o := f.origin
 	for i := range 20 {
 		name := fmt.Sprintf("p/%d.v2.jpg", i)
-		for _, p := range []string{pathTo(t, "20x", name), pathTo(t, "40x40-cover", name), signedPath(t, "/30x/v.1/posts/"+name+".webp"), signedPath(t, "/orig/v.1/posts/"+name)} {
+		for _, p := range []string{
+			pathTo(t, "20x", name), pathTo(t, "40x40-cover", name),
+			signedPath(t, "/30x/v.1/posts/"+name+".webp"),
+			signedPath(t, "/orig/v.1/posts/"+name),
+		} {
 			if got := fetch(t, f.balancer+p); got.StatusCode != http.StatusOK {
 				t.Fatal(got.Status)
 			}
@@ -394,7 +406,8 @@ func TestFleet_ServesNothingThatWasPurgedWhileANodeWasAway(t *testing.T) {
 	late := 0
 	began := time.Now()
 	for _, name := range old {
-		if got := f.purge(0, name); got.Status == http.StatusAccepted && got.Nodes.Applied == 2 && got.Nodes.Known == 3 {
+		got := f.purge(0, name)
+		if got.Status == http.StatusAccepted && got.Nodes.Applied == 2 && got.Nodes.Known == 3 {
 			late++
 		}
 	}
@@ -416,7 +429,8 @@ func TestFleet_ServesNothingThatWasPurgedWhileANodeWasAway(t *testing.T) {
 				continue
 			}
 			if g, err := generationOf(got.body); err != nil || g != 1 {
-				t.Fatalf("node %d: %s is of generation %d (%s), %v", which, name, g, got.Header.Get("Cache-Status"), err)
+				t.Fatalf("node %d: %s is of generation %d (%s), %v", which, name,
+					g, got.Header.Get("Cache-Status"), err)
 			}
 		}
 	}
@@ -467,7 +481,8 @@ func TestFleet_BeginsEmptyWhenTheStreamIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.again(2)
-	if got := f.nodes[2].get(p).Header.Get("Cache-Status"); strings.HasSuffix(got, "detail=disk") || strings.HasSuffix(got, "detail=memory") {
+	got := f.nodes[2].get(p).Header.Get("Cache-Status")
+	if strings.HasSuffix(got, "detail=disk") || strings.HasSuffix(got, "detail=memory") {
 		t.Errorf("%s: it was kept", got)
 	}
 	// Those that ran go on with the new log.
@@ -493,7 +508,8 @@ func TestFleet_AcceptsEventsAndPurgesWithoutTheLeader(t *testing.T) {
 	}
 	began := time.Now()
 	took := eventually(t, 20*time.Second, "an event is accepted", func() bool {
-		got := f.nodes[0].tell(signEvent(t, fmt.Sprintf("msg_%d", time.Since(began)), time.Now(), published("p9", "9.jpg", "v.1")))
+		got := f.nodes[0].postEvent(signEvent(t, fmt.Sprintf("msg_%d", time.Since(began)),
+			time.Now(), published("p9", "9.jpg", "v.1")))
 		return got.StatusCode == http.StatusAccepted
 	})
 	if took > 5*time.Second {
@@ -524,7 +540,8 @@ func TestFleet_QueuesPurgesWithoutTheCluster(t *testing.T) {
 	if detail := f.nodes[0].get(paths[0]).Header.Get("Cache-Status"); !strings.HasSuffix(detail, "detail=origin") {
 		t.Errorf("%s after a purge", detail)
 	}
-	if got, err := os.ReadFile(filepath.Join(cacheOf(f.flags[0]), "fleet", "outbox")); err != nil || !bytes.Contains(got, []byte(`"purge"`)) {
+	got, err := os.ReadFile(filepath.Join(cacheOf(f.flags[0]), "fleet", "outbox"))
+	if err != nil || !bytes.Contains(got, []byte(`"purge"`)) {
 		t.Errorf("the outbox has %q, %v", got, err)
 	}
 }

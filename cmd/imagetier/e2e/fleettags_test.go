@@ -14,7 +14,8 @@ func TestFleet_PurgeByTag_OnAnotherNode(t *testing.T) {
 	url := cluster(t)
 	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir()}
 	node := func(i int) *tier {
-		x := start(t, warmFlags(origin, "--warm", "none", "--cache-dir", dirs[i], "--nats", url, "--stream-replicas", "1")...)
+		x := start(t,
+			warmFlags(origin, "--warm", "none", "--cache-dir", dirs[i], "--nats", url, "--stream-replicas", "1")...)
 		eventually(
 			t,
 			20*time.Second,
@@ -27,9 +28,7 @@ func TestFleet_PurgeByTag_OnAnotherNode(t *testing.T) {
 	first, second := node(0), node(1)
 	const posts = 30
 	for i := range posts {
-		if got := first.tell(signEvent(t, fmt.Sprintf("msg_%d", i), time.Now(), published(fmt.Sprintf("p%d", i), fmt.Sprintf("%d.jpg", i), "v.1"))); got.StatusCode != http.StatusAccepted {
-			t.Fatalf("%s\n%s", got.Status, got.body)
-		}
+		first.mustPostEvent(fmt.Sprintf("msg_%d", i), published(fmt.Sprintf("p%d", i), fmt.Sprintf("%d.jpg", i), "v.1"))
 	}
 	third := node(2)
 	nodes := []*tier{first, second, third}
@@ -43,15 +42,13 @@ func TestFleet_PurgeByTag_OnAnotherNode(t *testing.T) {
 	})
 	o.generation.Store(1)
 	for i := range posts - 1 {
-		if status, r := nodes[1+i%2].ask("POST", "/v1/purge", fmt.Sprintf(`{"tag":"post:p%d"}`, i)); status != http.StatusOK ||
-			r.Variants != 1 {
+		status, r := nodes[1+i%2].ask("POST", "/v1/purge", fmt.Sprintf(`{"tag":"post:p%d"}`, i))
+		if status != http.StatusOK || r.Variants != 1 {
 			t.Errorf("post %d: %d %+v, want the variant that three nodes held", i, status, r)
 		}
 	}
 	// An event that names only the post, whichever node works on it.
-	if got := third.tell(signEvent(t, "msg_gone", time.Now(), deleted(fmt.Sprintf("p%d", posts-1)))); got.StatusCode != http.StatusAccepted {
-		t.Fatalf("%s\n%s", got.Status, got.body)
-	}
+	third.mustPostEvent("msg_gone", deleted(fmt.Sprintf("p%d", posts-1)))
 	for _, x := range nodes {
 		for i := range posts - 1 {
 			if g, err := generationOf(x.get(path(i)).body); err != nil || g != 1 {
@@ -66,9 +63,7 @@ func TestFleet_PurgeByTag_OnAnotherNode(t *testing.T) {
 
 	// A node that was away catches up from where it was.
 	second.stop()
-	if got := first.tell(signEvent(t, "msg_away", time.Now(), published("away", "away.jpg", "v.1"))); got.StatusCode != http.StatusAccepted {
-		t.Fatalf("%s\n%s", got.Status, got.body)
-	}
+	first.mustPostEvent("msg_away", published("away", "away.jpg", "v.1"))
 	first.get(signedPath(t, "/16x/v.1/posts/away.jpg.jpg"))
 	first.stop()
 	third.stop()
@@ -77,7 +72,8 @@ func TestFleet_PurgeByTag_OnAnotherNode(t *testing.T) {
 	if status, r := second.ask("POST", "/v1/takedown", `{"tag":"post:away"}`); status == http.StatusNotFound {
 		t.Errorf("%d %+v: the tag is not known", status, r)
 	}
-	if got := second.get(signedPath(t, "/16x/v.1/posts/away.jpg.jpg")); got.StatusCode != http.StatusUnavailableForLegalReasons {
+	got := second.get(signedPath(t, "/16x/v.1/posts/away.jpg.jpg"))
+	if got.StatusCode != http.StatusUnavailableForLegalReasons {
 		t.Errorf("taken down by a tag that was taught elsewhere, it is %s", got.Status)
 	}
 	second.stop()

@@ -164,9 +164,7 @@ func TestTier_PurgeHook_PostsAfterPurge(t *testing.T) {
 	asked("DELETE", "/v1/takedown", `{"source":"posts","name":"c.jpg"}`)
 	a.awaitTold(t, "image.lifted c.jpg")
 	event := `{"type":"post.deleted","timestamp":"2026-11-22T10:00:00Z","data":{"posts":[{"id":"p1","image":{"source":"posts","name":"d.jpg","version":"v.1"}}]}}`
-	if got := x.tell(signEvent(t, "msg_1", time.Now(), event)); got.StatusCode != http.StatusAccepted {
-		t.Fatalf("%s\n%s", got.Status, got.body)
-	}
+	x.mustPostEvent("msg_1", event)
 	a.awaitTold(t, "image.purged d.jpg")
 	a.set(func() {
 		if statuses["image.taken_down"] != http.StatusUnavailableForLegalReasons ||
@@ -186,7 +184,10 @@ func TestTier_PurgeHook_PostsAfterPurge(t *testing.T) {
 	a.set(func() { a.fails, a.onHook = false, nil })
 	x = start(t, flags...)
 	a.awaitTold(t, "image.purged e.jpg")
-	for _, what := range []string{"image.purged a.jpg", "image.purged b.jpg", "image.taken_down c.jpg", "image.lifted c.jpg", "image.purged d.jpg", "image.purged e.jpg"} {
+	for _, what := range []string{
+		"image.purged a.jpg", "image.purged b.jpg", "image.taken_down c.jpg",
+		"image.lifted c.jpg", "image.purged d.jpg", "image.purged e.jpg",
+	} {
 		if n := a.times(what); n != 1 {
 			t.Errorf("%s was posted %d times", what, n)
 		}
@@ -220,7 +221,8 @@ func TestFleet_PurgeHook_PostsOnceAfterAllNodes(t *testing.T) {
 		a.onHook = func(kind, name string) {
 			for i, x := range f.nodes {
 				got := fetch(t, x.public+path(name))
-				if down := kind == "image.taken_down"; down != (got.StatusCode == http.StatusUnavailableForLegalReasons) {
+				gone := got.StatusCode == http.StatusUnavailableForLegalReasons
+				if takenDown := kind == "image.taken_down"; gone != takenDown {
 					t.Errorf("%s %s: node %d answers %s", kind, name, i, got.Status)
 				}
 				if !strings.HasPrefix(name, "w/") || got.StatusCode != http.StatusOK {

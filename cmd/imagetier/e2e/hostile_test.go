@@ -73,7 +73,10 @@ func hostileOrigin(t *testing.T, ready map[string][]byte, whole []specimen) (url
 	t.Helper()
 	var real [][]byte
 	if dir, err := filepath.Abs("../../../../shared/photos"); err == nil {
-		for _, name := range []string{"phone-srgb.jpg", "progressive-p3.jpg", "photo.avif", "photo.heic", "vertical.webp", "paper-alpha.png", "animation-small.gif", "phone-orient6-p3.jpg"} {
+		for _, name := range []string{
+			"phone-srgb.jpg", "progressive-p3.jpg", "photo.avif", "photo.heic", "vertical.webp",
+			"paper-alpha.png", "animation-small.gif", "phone-orient6-p3.jpg",
+		} {
 			if b, err := os.ReadFile(filepath.Join(dir, name)); err == nil {
 				real = append(real, b)
 			}

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,9 +18,7 @@ func TestTier_Warming_LearnedStateSurvivesRestart(t *testing.T) {
 	const posts = 25 // 20 are enough to learn from
 	for i := range posts {
 		id := fmt.Sprint("p", i)
-		if got := x.tell(signEvent(t, "msg_"+id, time.Now(), published(id, id+".jpg", "v.1"))); got.StatusCode != http.StatusAccepted {
-			t.Fatalf("%s\n%s", got.Status, got.body)
-		}
+		x.mustPostEvent("msg_"+id, published(id, id+".jpg", "v.1"))
 		x.waitWarm(i + 1)
 		x.get(signedPath(t, "/880x/v.1/posts/"+id+".jpg.webp")).want(t, 200, "memory")
 	}
@@ -33,7 +30,7 @@ func TestTier_Warming_LearnedStateSurvivesRestart(t *testing.T) {
 	x.stop()
 
 	x = start(t, flags...)
-	x.tell(signEvent(t, "msg_new", time.Now(), published("new", "new.jpg", "v.1")))
+	x.mustPostEvent("msg_new", published("new", "new.jpg", "v.1"))
 	x.waitWarm(1)
 	x.get(signedPath(t, "/880x/v.1/posts/new.jpg.webp")).want(t, 200, "memory")
 	x.get(signedPath(t, "/1320x/v.1/posts/new.jpg.jpg")).want(t, 200, "origin") // not requested before
@@ -55,7 +52,7 @@ func TestTier_Warming_LearnedStateSurvivesRestart(t *testing.T) {
 	if aside, err := os.ReadFile(file + ".damaged"); err != nil || string(aside) != string(text[:len(text)/2]) {
 		t.Errorf("it was not set aside: %v", err)
 	}
-	x.tell(signEvent(t, "msg_last", time.Now(), published("last", "last.jpg", "v.1")))
+	x.mustPostEvent("msg_last", published("last", "last.jpg", "v.1"))
 	x.waitWarm(1)
 	x.get(signedPath(t, "/1320x/v.1/posts/last.jpg.jpg")).want(t, 200, "memory")
 	x.stop()

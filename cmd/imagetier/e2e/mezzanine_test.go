@@ -23,7 +23,10 @@ func TestTier_Mezzanine_LaterSizesNeedNoFetch(t *testing.T) {
 	flags := warmFlags(origin, "--cache-dir", t.TempDir())
 	x := start(t, flags...)
 	x.get(signedPath(t, "/880x/v.1/posts/a.jpg.webp")).want(t, 200, "origin")
-	for _, path := range []string{"/440x/v.1/posts/a.jpg.jpg", "/200x200-cover/v.1/posts/a.jpg.webp", "/1080x/v.1/posts/a.jpg.jpg", "/info/v.1/posts/a.jpg.json"} {
+	for _, path := range []string{
+		"/440x/v.1/posts/a.jpg.jpg", "/200x200-cover/v.1/posts/a.jpg.webp",
+		"/1080x/v.1/posts/a.jpg.jpg", "/info/v.1/posts/a.jpg.json",
+	} {
 		x.get(signedPath(t, path)).want(t, 200, "original")
 	}
 	kept, err := strconv.ParseFloat(metric(t, x, `imagetier_cache_bytes{tier="originals"}`), 64)
@@ -105,13 +108,13 @@ func TestTier_Watermark_IsPartOfCacheKey(t *testing.T) {
 	for _, pid := range children(t, x) {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
-	if body := x.get(signedPath(t, "/300x300-cover-wm.logo/v.1/posts/a.jpg.png")).body; len(body) == 0 {
-		t.Error("nothing")
-	} else if img, _, err := image.Decode(bytes.NewReader(body)); err != nil || !near(color.NRGBAModel.Convert(img.At(285, 285)).(color.NRGBA), red) {
+	body := x.get(signedPath(t, "/300x300-cover-wm.logo/v.1/posts/a.jpg.png")).body
+	img, _, err := image.Decode(bytes.NewReader(body))
+	if err != nil || !near(color.NRGBAModel.Convert(img.At(285, 285)).(color.NRGBA), red) {
 		t.Errorf("another child has another watermark: %v", err)
 	}
-	if got := x.get(signedPath(t, "/400x400-cover-wm.other/v.1/posts/a.jpg.png")); got.StatusCode != http.StatusBadRequest ||
-		!bytes.Contains(got.body, []byte("watermark")) {
+	got := x.get(signedPath(t, "/400x400-cover-wm.other/v.1/posts/a.jpg.png"))
+	if got.StatusCode != http.StatusBadRequest || !bytes.Contains(got.body, []byte("watermark")) {
 		t.Errorf("of no watermark: %s %s", got.Status, firstBytes(got.body))
 	}
 	x.stop()

@@ -100,7 +100,8 @@ func TestTier_FaultyOrigin_StoresNothing(t *testing.T) {
 			all.Go(func() {
 				if got, err := a.getPath(t.Context(), x, 1, once); err == nil {
 					kept.Add(1)
-				} else if got.Response == nil || got.StatusCode != 502 && got.StatusCode != 504 { // redirects and such are no faults of a moment
+				} else if got.Response == nil || got.StatusCode != 502 && got.StatusCode != 504 {
+					// Redirects and the like are not retried: they do not pass by themselves.
 					t.Errorf("%s, once: %v", fault, err)
 				}
 			})

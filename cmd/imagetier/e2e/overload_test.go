@@ -117,7 +117,10 @@ func TestLoad_ExpensiveJobs_LeaveCheapOnesTime(t *testing.T) {
 			cheap := a.pace(t, rate, *loadTime, uint64(pair), func(i int) string {
 				if with && i%100 == 20 {
 					beside.Go(
-						func() { expensive = append(expensive, a.ask(t.Context(), a.fill(t, "640x", "large.avif.avif"))) },
+						func() {
+							expensive = append(expensive,
+								a.ask(t.Context(), a.fill(t, "640x", "large.avif.avif")))
+						},
 					)
 				}
 				return a.fill(t, "640x", phoneJPEGs[i%len(phoneJPEGs)]+".jpg")

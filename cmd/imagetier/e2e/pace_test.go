@@ -77,7 +77,8 @@ func (a *asker) capacity(t testing.TB, clients int, d time.Duration) float64 {
 	for i := range clients {
 		all.Go(func() {
 			for k := i; ctx.Err() == nil; k++ {
-				if got := a.ask(ctx, a.fill(t, "640x", phoneJPEGs[k%len(phoneJPEGs)]+".jpg")); got.status == http.StatusOK {
+				got := a.ask(ctx, a.fill(t, "640x", phoneJPEGs[k%len(phoneJPEGs)]+".jpg"))
+				if got.status == http.StatusOK {
 					made.Add(1)
 				} else if ctx.Err() == nil {
 					t.Errorf("a fill at capacity is answered with %d", got.status)

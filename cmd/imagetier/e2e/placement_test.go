@@ -66,10 +66,15 @@ func TestBalancers_HashByOriginal(t *testing.T) {
 	}
 	for name, rules := range balancers {
 		seen := map[string]string{}
-		for _, original := range []string{"a.jpg", "2026/11/abc.jpg", "2026/11/abc.v2.jpg", "2026/11/abc", "~w7w", "orig/v.1/x.jpg"} {
+		for _, original := range []string{
+			"a.jpg", "2026/11/abc.jpg", "2026/11/abc.v2.jpg", "2026/11/abc", "~w7w", "orig/v.1/x.jpg",
+		} {
 			for _, signed := range []string{
-				"/640x640-cover-q70/v.1/posts/" + original + ".webp", "/32x32-cover/live/posts/" + original + ".auto", "/440x/e.9f86d081/posts/" + original + ".jpg",
-				"/100x-wm.logo/v.1.2/posts/" + original + ".png", "/info/v.1/posts/" + original + ".json", "/orig/v.1/posts/" + original, "/orig/s.~eHg/posts/" + original,
+				"/640x640-cover-q70/v.1/posts/" + original + ".webp",
+				"/32x32-cover/live/posts/" + original + ".auto",
+				"/440x/e.9f86d081/posts/" + original + ".jpg",
+				"/100x-wm.logo/v.1.2/posts/" + original + ".png", "/info/v.1/posts/" + original + ".json",
+				"/orig/v.1/posts/" + original, "/orig/s.~eHg/posts/" + original,
 			} {
 				key := keyOf(rules, "/i/"+signBytes(signed)+signed)
 				if key != "posts/"+original {
@@ -90,12 +95,14 @@ func signBytes(signed string) string { return "k1." + (strings.Repeat("A", 22) +
 // A list of takedowns that cannot be read could let through what must not be served.
 func TestTier_Takedown_DamagedListStopsStart(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "takedowns"), []byte("{\"at\":\"2026-11-28T10:00:00Z\",\"source\":\"posts\",\"name\":\"YQ==\"}\nnonsense\n{}\n"), 0o640); err != nil {
+	const list = `{"at":"2026-11-28T10:00:00Z","source":"posts","name":"YQ=="}` + "\nnonsense\n{}\n"
+	if err := os.WriteFile(filepath.Join(dir, "takedowns"), []byte(list), 0o640); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, filepath.Join(bin, "imagetier"), "serve", "--keys", key, "--source", "posts=dir://"+t.TempDir(), "--cache-dir", dir,
+	out, err := exec.CommandContext(ctx, filepath.Join(bin, "imagetier"), "serve",
+		"--keys", key, "--source", "posts=dir://"+t.TempDir(), "--cache-dir", dir,
 		"--cache-memory-size", "64MiB", "--listen", "127.0.0.1:0", "--private-listen", "127.0.0.1:0").
 		CombinedOutput()
 	if err == nil || ctx.Err() != nil || !strings.Contains(string(out), "takedowns:2") {

@@ -109,8 +109,10 @@ func TestTier_S3Notices_WarmAndPurge(t *testing.T) {
 		)
 	}
 	for what, change := range map[string]func(*http.Request){
-		"nothing":        func(*http.Request) {},
-		"another secret": func(r *http.Request) { r.SetBasicAuth("bucket", "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDA=") },
+		"nothing": func(*http.Request) {},
+		"another secret": func(r *http.Request) {
+			r.SetBasicAuth("bucket", "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDA=")
+		},
 	} {
 		req, err := http.NewRequestWithContext(
 			t.Context(),

@@ -59,7 +59,8 @@ func TestSoak(t *testing.T) {
 		if random.IntN(8) == 0 {
 			s = bad[random.IntN(len(bad))]
 		}
-		spec := []string{"320x240", "200x200-cover", "100x", "64x64-cover-smart", "300x300-pad", "160x-still"}[random.IntN(6)]
+		spec := []string{"320x240", "200x200-cover", "100x", "64x64-cover-smart",
+			"300x300-pad", "160x-still"}[random.IntN(6)]
 		format := []string{"jpg", "jpg", "webp", "webp", "png", "avif"}[random.IntN(6)]
 		if strings.HasSuffix(spec, "-still") {
 			format = "webp"

@@ -54,7 +54,8 @@ func pictures(t testing.TB) []specimen {
 		all = append(all, specimen{"animation.webp", film.Body, true})
 	}
 	for i, name := range []string{"progressive.jpg", "still.webp", "still.avif", "still.gif"} {
-		img := makeImages(t, all[1].body, []string{"480x360-q90.jpg", "480x360-q90.webp", "320x240-q70.avif", "200x150.gif"}[i])[0]
+		img := makeImages(t, all[1].body,
+			[]string{"480x360-q90.jpg", "480x360-q90.webp", "320x240-q70.avif", "200x150.gif"}[i])[0]
 		all = append(all, specimen{name, img.Body, true})
 	}
 	return all

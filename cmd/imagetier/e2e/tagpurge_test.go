@@ -71,13 +71,9 @@ func TestTier_PurgeByTag_UnderLoad(t *testing.T) {
 			}
 		}
 	}
-	body := `{"type":"post.published","timestamp":"2026-11-22T10:00:00Z","data":{"profile":"feed","posts":[` + strings.Join(
-		posts,
-		",",
-	) + `]}}`
-	if got := x.tell(signEvent(t, "msg_1", time.Now(), body)); got.StatusCode != http.StatusAccepted {
-		t.Fatalf("%s\n%s", got.Status, got.body)
-	}
+	body := `{"type":"post.published","timestamp":"2026-11-22T10:00:00Z","data":{"profile":"feed","posts":[` +
+		strings.Join(posts, ",") + `]}}`
+	x.mustPostEvent("msg_1", body)
 	eventually(
 		t,
 		20*time.Second,
@@ -187,9 +183,7 @@ func TestTier_Tags_SurviveKill(t *testing.T) {
 	x := start(t, flags...)
 	path := signedPath(t, "/100x/v.1/posts/phone-android.jpg.jpg")
 	x.get(path).want(t, 200, "origin")
-	if got := x.tell(signEvent(t, "msg_1", time.Now(), published("p1", "phone-android.jpg", "v.1"))); got.StatusCode != http.StatusAccepted {
-		t.Fatalf("%s\n%s", got.Status, got.body)
-	}
+	x.mustPostEvent("msg_1", published("p1", "phone-android.jpg", "v.1"))
 	eventually(
 		t,
 		20*time.Second,

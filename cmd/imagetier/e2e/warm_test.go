@@ -211,9 +211,7 @@ func TestTier_WarmAPI_RetriesDeadLetters(t *testing.T) {
 	photo := o.photo.Load()
 	half := (*photo)[:len(*photo)/2]
 	o.photo.Store(&half) // it can never become a picture
-	if got := x.tell(signEvent(t, "msg_1", time.Now(), published("p1", "a.jpg", "v.1"))); got.StatusCode != http.StatusAccepted {
-		t.Fatalf("%s\n%s", got.Status, got.body)
-	}
+	x.mustPostEvent("msg_1", published("p1", "a.jpg", "v.1"))
 	eventually(
 		t,
 		60*time.Second,
@@ -258,9 +256,7 @@ func TestTier_Warming_GoesThroughBalancer(t *testing.T) {
 		forward.ServeHTTP(w, r)
 	}))
 	taker := start(t, warmFlags(origin, "--cache-dir", t.TempDir(), "--warm", "all", "--balancer", balancer)...)
-	if got := taker.tell(signEvent(t, "msg_1", time.Now(), published("p1", "a.jpg", "v.1"))); got.StatusCode != http.StatusAccepted {
-		t.Fatalf("%s\n%s", got.Status, got.body)
-	}
+	taker.mustPostEvent("msg_1", published("p1", "a.jpg", "v.1"))
 	taker.waitWarm(1)
 	if background.Load() != 6 || others.Load() != 0 {
 		t.Errorf(

@@ -39,9 +39,10 @@ var owners = map[string][]string{
 // allowedImports are the packages that a package may import from the gateway, and, after a /, from the
 // tier's module. A package that is not listed may import none.
 var allowedImports = map[string][]string{
-	"rewrite":               {},
-	"imagelink":             {"/resize", "/imagecache/imageurl", "/prefetch/profile"},
-	"tier":                  {"/imagecache/imageurl", "/prefetch/profile", "/internal/boundedcache", "/internal/webhook"},
+	"rewrite":   {},
+	"imagelink": {"/resize", "/imagecache/imageurl", "/prefetch/profile"},
+	"tier": {"/imagecache/imageurl", "/prefetch/profile",
+		"/internal/boundedcache", "/internal/webhook"},
 	"feed":                  {},
 	"proto":                 {},
 	"upstream":              {"feed", "proto", "/internal/circuit"},

@@ -43,7 +43,11 @@ func TestGateway_Run_InvalidUsage(t *testing.T) {
 		"--fields",
 		"imageUrl=fed",
 	)
-	for _, want := range []string{"--upstrem: unknown; the nearest is --upstream", "IMAGETIER_GATEWAY_IMAGE_BAES: unknown; the nearest is IMAGETIER_GATEWAY_IMAGE_BASE", "unknown profile fed, did you mean feed?", "--image-prefix: required"} {
+	for _, want := range []string{
+		"--upstrem: unknown; the nearest is --upstream",
+		"IMAGETIER_GATEWAY_IMAGE_BAES: unknown; the nearest is IMAGETIER_GATEWAY_IMAGE_BASE",
+		"unknown profile fed, did you mean feed?", "--image-prefix: required",
+	} {
 		if !strings.Contains(stderr, want) {
 			t.Errorf("%q is not in:\n%s", want, stderr)
 		}
@@ -180,8 +184,10 @@ func TestProxyCmd_Run(t *testing.T) {
 	waitFor(t, g.private+"/metrics", `imagetier_gateway_handed_out_images_total{outcome="sent"} 2`)
 	_, metrics := get(t, g.private+"/metrics")
 	for _, want := range []string{
-		`imagetier_gateway_proxy_requests_total{kind="json",status="2xx"} 1`, `imagetier_gateway_proxy_requests_total{kind="failed",status="5xx"} 0`,
-		`imagetier_gateway_urls_total{outcome="signed"} 2`, `imagetier_gateway_build_info{`, `mode="proxy"`, `imagetier_gateway_proxy_first_byte_seconds_count{kind="json"} 1`, "go_goroutines",
+		`imagetier_gateway_proxy_requests_total{kind="json",status="2xx"} 1`,
+		`imagetier_gateway_proxy_requests_total{kind="failed",status="5xx"} 0`,
+		`imagetier_gateway_urls_total{outcome="signed"} 2`, `imagetier_gateway_build_info{`, `mode="proxy"`,
+		`imagetier_gateway_proxy_first_byte_seconds_count{kind="json"} 1`, "go_goroutines",
 	} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("%s is not in /metrics", want)

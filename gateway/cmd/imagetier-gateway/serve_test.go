@@ -78,12 +78,23 @@ func TestServeCmd_Run(t *testing.T) {
 	}
 	_, metrics := get(t, g.private+"/metrics")
 	for _, want := range []string{
-		`imagetier_gateway_requests_total{operation="feed",status="2xx"} 3`, `imagetier_gateway_requests_total{operation="like",status="5xx"} 0`, `imagetier_gateway_request_duration_seconds_count{operation="feed"} 3`,
-		`imagetier_gateway_errors_total{code="GRAPHQL_VALIDATION_FAILED"} 1`, `imagetier_gateway_errors_total{code="UPSTREAM_TIMEOUT"} 0`,
-		`imagetier_gateway_upstream_calls_total{outcome="ok",service="feed"} 1`, `imagetier_gateway_upstream_calls_total{outcome="breaker_open",service="user"} 0`, `imagetier_gateway_upstream_call_duration_seconds_count{service="content"} 1`,
-		`imagetier_gateway_breaker_state{service="redis"} 0`, `imagetier_gateway_breaker_state{service="feed"} 0`, `imagetier_gateway_connected{service="user"} 1`, `imagetier_gateway_connected{service="redis"} 1`,
-		`imagetier_gateway_cache_ids_total{kind="post",outcome="memory"} 40`, `imagetier_gateway_cache_ids_total{kind="post",outcome="miss"} 20`, `imagetier_gateway_cache_ids_total{kind="page",outcome="redis"} 0`,
-		`imagetier_gateway_stale_pages_total{service="content"} 0`, `imagetier_gateway_events_total{outcome="forged",type="unknown"} 0`, `mode="serve"`, "go_sched_pauses_total_gc_seconds_bucket", "process_resident_memory_bytes", "go_goroutines",
+		`imagetier_gateway_requests_total{operation="feed",status="2xx"} 3`,
+		`imagetier_gateway_requests_total{operation="like",status="5xx"} 0`,
+		`imagetier_gateway_request_duration_seconds_count{operation="feed"} 3`,
+		`imagetier_gateway_errors_total{code="GRAPHQL_VALIDATION_FAILED"} 1`,
+		`imagetier_gateway_errors_total{code="UPSTREAM_TIMEOUT"} 0`,
+		`imagetier_gateway_upstream_calls_total{outcome="ok",service="feed"} 1`,
+		`imagetier_gateway_upstream_calls_total{outcome="breaker_open",service="user"} 0`,
+		`imagetier_gateway_upstream_call_duration_seconds_count{service="content"} 1`,
+		`imagetier_gateway_breaker_state{service="redis"} 0`, `imagetier_gateway_breaker_state{service="feed"} 0`,
+		`imagetier_gateway_connected{service="user"} 1`, `imagetier_gateway_connected{service="redis"} 1`,
+		`imagetier_gateway_cache_ids_total{kind="post",outcome="memory"} 40`,
+		`imagetier_gateway_cache_ids_total{kind="post",outcome="miss"} 20`,
+		`imagetier_gateway_cache_ids_total{kind="page",outcome="redis"} 0`,
+		`imagetier_gateway_stale_pages_total{service="content"} 0`,
+		`imagetier_gateway_events_total{outcome="forged",type="unknown"} 0`, `mode="serve"`,
+		"go_sched_pauses_total_gc_seconds_bucket", "process_resident_memory_bytes",
+		"go_goroutines",
 	} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("%s is not in /metrics", want)
@@ -158,7 +169,11 @@ func TestServeCmd_Run_Traces(t *testing.T) {
 	for len(sent) > 0 {
 		all.WriteString(<-sent)
 	}
-	for _, span := range []string{"POST /graphql", "feed.RecommendationService/GetFeed", "content.ContentService/GetPostsByIds", "user.UserService/GetUserProfilesByIds", "HTTP POST"} {
+	for _, span := range []string{
+		"POST /graphql", "feed.RecommendationService/GetFeed",
+		"content.ContentService/GetPostsByIds", "user.UserService/GetUserProfilesByIds",
+		"HTTP POST",
+	} {
 		if !strings.Contains(all.String(), span) {
 			t.Errorf("no span %s", span)
 		}

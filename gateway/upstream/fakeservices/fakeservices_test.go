@@ -103,7 +103,8 @@ func TestServer_Feed_Zipf(t *testing.T) {
 		}
 	}
 	if in["p000000"] < 25 || len(in) < 200 {
-		t.Errorf("the first post is on %d of 50 pages, which have %d posts: want most, and hundreds", in["p000000"], len(in))
+		t.Errorf("the first post is on %d of 50 pages, which have %d posts: want most, and hundreds",
+			in["p000000"], len(in))
 	}
 	ids := make([]string, 200)
 	for i := range ids {

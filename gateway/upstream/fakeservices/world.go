@@ -154,7 +154,8 @@ func (w *world) profile(id string) *userpb.UserProfile {
 	if !ok || id != userID(n) {
 		return nil
 	}
-	p := &userpb.UserProfile{Id: id, Username: fmt.Sprintf("user%d", n), AvatarUrl: w.Prefix + fmt.Sprintf("avatars/u%05d.jpg", n)}
+	p := &userpb.UserProfile{Id: id, Username: fmt.Sprintf("user%d", n),
+		AvatarUrl: w.Prefix + fmt.Sprintf("avatars/u%05d.jpg", n)}
 	if len(w.Avatars) > 0 {
 		p.AvatarUrl = w.Prefix + w.Avatars[n%len(w.Avatars)]
 	}

@@ -201,7 +201,8 @@ func TestNoMoreOfABodyIsReadThanIsAllowed(t *testing.T) {
 	if len(s.bodies) != 0 {
 		t.Errorf("%d bodies are taken in", len(s.bodies))
 	}
-	if got := strings.Join(s.counted, ", "); got != "unknown too_large, unknown too_large, unknown forged, unknown invalid" {
+	got := strings.Join(s.counted, ", ")
+	if got != "unknown too_large, unknown too_large, unknown forged, unknown invalid" {
 		t.Errorf("counted is %s", got)
 	}
 	whole := strings.Repeat("a", maxEventBody)

@@ -193,7 +193,10 @@ func TestABrowserSignsAndShowsAPicture(t *testing.T) {
 	}
 	eventually(t, ctx, "#shape [name=source]", "posts")
 	const typed = `const f = document.getElementById("shape").elements;
-		const set = (name, value) => { f[name].value = value; f[name].dispatchEvent(new Event("input", {bubbles: true})); };
+		const set = (name, value) => {
+			f[name].value = value;
+			f[name].dispatchEvent(new Event("input", {bubbles: true}));
+		};
 		const show = () => document.querySelector("#shape button.main").click();`
 	run(t, ctx, typed+`set("name", "cat.jpg"); set("height", "480"); set("fit", "cover"); set("quality", "70"); show()`)
 	eventually(t, ctx, "#signing", "admin token is needed")

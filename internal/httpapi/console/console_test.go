@@ -121,7 +121,9 @@ func TestABrowserHasThePageUntilItChanges(t *testing.T) {
 }
 
 func TestWhatIsNoPartOfThePageIs404(t *testing.T) {
-	for _, target := range []string{"/nothing", "/console/", "/console/nothing", "/console/index.html", "/console/../assets/main.js"} {
+	for _, target := range []string{
+		"/nothing", "/console/", "/console/nothing", "/console/index.html", "/console/../assets/main.js",
+	} {
 		if rec := get(t, open(t), target); rec.Code == http.StatusOK {
 			t.Errorf("%s is %d", target, rec.Code)
 		}
@@ -151,7 +153,8 @@ func TestTheSignedURLNamesWhatTheFormSays(t *testing.T) {
 		{"cat.jpg", `e."9f86"`, "64x.jpg", "/64x/e.9f86/posts/cat.jpg.jpg"},
 		{"cat.jpg", "s.a/b", "info.json", "/info/s.~YS9i/posts/cat.jpg.json"},
 		{"cat.jpg", "v.1", "orig", "/orig/v.1/posts/cat.jpg"},
-		{"cat.jpg", "v.1", "640x480-q70-cover-at50x50-wm.logo.webp", "/640x480-cover-wm.logo-q70/v.1/posts/cat.jpg.webp"},
+		{"cat.jpg", "v.1", "640x480-q70-cover-at50x50-wm.logo.webp",
+			"/640x480-cover-wm.logo-q70/v.1/posts/cat.jpg.webp"},
 	} {
 		status, body := sign(t, cfg, "posts", c.name, c.version, c.spec)
 		ref, err := cfg.Signer.Parse(body["path"])

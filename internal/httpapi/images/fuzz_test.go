@@ -164,9 +164,12 @@ func splitAccept(accept string) resize.Format {
 
 func FuzzNegotiationIsThatOfTheGrammar(f *testing.F) {
 	for _, seed := range []string{
-		"", "*/*", "image/*,*/*;q=0.8", "image/avif,image/webp,*/*", "image/avif;q=0,image/webp", "image/avif;q=0.000, image/webp;q=1.000",
-		"image/webp;q=2", "image/webp;q=0.0001", "IMAGE/AVIF ; Q=0.5", "image/avif;v=b3;q=0.7", `image/avif;x="a,image/webp;q=0"`, `image/webp;x="\""`,
-		",,image/webp,", "image/webp;;q=1", "image/webp;q=1;q=0", "image/avif image/webp", "image/avif/webp", "image/webp;q", "image/webp;q=",
+		"", "*/*", "image/*,*/*;q=0.8", "image/avif,image/webp,*/*",
+		"image/avif;q=0,image/webp", "image/avif;q=0.000, image/webp;q=1.000",
+		"image/webp;q=2", "image/webp;q=0.0001", "IMAGE/AVIF ; Q=0.5",
+		"image/avif;v=b3;q=0.7", `image/avif;x="a,image/webp;q=0"`, `image/webp;x="\""`,
+		",,image/webp,", "image/webp;;q=1", "image/webp;q=1;q=0",
+		"image/avif image/webp", "image/avif/webp", "image/webp;q", "image/webp;q=",
 	} {
 		f.Add(seed)
 	}

@@ -104,7 +104,9 @@ func TestAnswer_RoundTrip(t *testing.T) {
 }
 
 func TestAnswer_JobError(t *testing.T) {
-	for _, sentinel := range []error{resize.ErrSpec, resize.ErrUnsupported, resize.ErrTooLarge, resize.ErrCorrupt, resize.ErrFailed} {
+	for _, sentinel := range []error{
+		resize.ErrSpec, resize.ErrUnsupported, resize.ErrTooLarge, resize.ErrCorrupt, resize.ErrFailed,
+	} {
 		in := answer(t, nil, fmt.Errorf("resize: %w: line\none \x1b[31m\xff%s", sentinel, strings.Repeat("x", 5000)))
 		_, err := ReadAnswer(bufio.NewReader(bytes.NewReader(in)), 7, nil)
 		var refused *JobError
@@ -196,7 +198,8 @@ func FuzzReadAnswer(f *testing.F) {
 
 func FuzzReadJob(f *testing.F) {
 	var b bytes.Buffer
-	if err := WriteJob(&b, Job{1, []byte("photo"), []resize.Spec{spec(f, "10x.jpg"), spec(f, "640x480-cover.webp")}}); err != nil {
+	err := WriteJob(&b, Job{1, []byte("photo"), []resize.Spec{spec(f, "10x.jpg"), spec(f, "640x480-cover.webp")}})
+	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(b.Bytes())

@@ -93,7 +93,9 @@ func TestFeed_SendsLoadTestQuery(t *testing.T) {
 }
 
 func TestFeed_InvalidPage(t *testing.T) {
-	for _, page := range []string{``, `{}`, `{"data":{"feed":{"posts":[]}}}`, `{"data":{"feed":null},"errors":[{"message":"late"}]}`} {
+	for _, page := range []string{
+		``, `{}`, `{"data":{"feed":{"posts":[]}}}`, `{"data":{"feed":null},"errors":[{"message":"late"}]}`,
+	} {
 		server := Server{URL: "https://api/graphql"}
 		if _, err := New(&script{answer: feedOf(page)}).Open(t.Context(), server, 20); err == nil {
 			t.Errorf("%s was taken for a page", page)

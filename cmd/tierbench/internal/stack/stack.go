@@ -216,8 +216,10 @@ func (s *Stack) startServices(ctx context.Context) error {
 	for i, into := range []**Process{&s.FeedService, &s.ContentService, &s.UserService} {
 		args := []string{
 			"--services=" + names[i], "--feed=" + at[0], "--content=" + at[1], "--user=" + at[2], "--http=" + at[3+i],
-			"--feed-latency=" + s.cfg.Feed.String(), "--content-latency=" + s.cfg.Content.String(), "--user-latency=" + s.cfg.User.String(), "--connect-latency=" + s.cfg.Connect.String(),
-			"--images-prefix=" + Prefix, "--image-names=" + strings.Join(s.posts, ","), "--avatar-names=" + strings.Join(s.avatars, ","),
+			"--feed-latency=" + s.cfg.Feed.String(), "--content-latency=" + s.cfg.Content.String(),
+			"--user-latency=" + s.cfg.User.String(), "--connect-latency=" + s.cfg.Connect.String(),
+			"--images-prefix=" + Prefix, "--image-names=" + strings.Join(s.posts, ","),
+			"--avatar-names=" + strings.Join(s.avatars, ","),
 		}
 		if i == 2 {
 			args = append(args, "--before="+at[6])

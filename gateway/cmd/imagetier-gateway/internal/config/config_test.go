@@ -11,7 +11,10 @@ import (
 	"github.com/novasocial/imagetier/internal/settings"
 )
 
-const hex1, hex2 = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff", "ff112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+const (
+	hex1 = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+	hex2 = "ff112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+)
 
 // proxyEnviron is a valid environment of proxy.
 var proxyEnviron = []string{
@@ -86,23 +89,44 @@ func TestLoad_ProxyFaults(t *testing.T) {
 		environ []string
 		faults  []string
 	}{
-		"empty": {nil, []string{"--upstream: required", "--image-base: required", "--image-prefix: required", "--keys: required"}},
+		"empty": {nil,
+			[]string{"--upstream: required", "--image-base: required", "--image-prefix: required", "--keys: required"}},
 		"everything wrong": {
 			[]string{
-				"IMAGETIER_GATEWAY_UPSTREAM=graphql", "IMAGETIER_GATEWAY_IMAGE_BASE=https://img.example.com/path", "IMAGETIER_GATEWAY_IMAGE_PREFIX=https://cdn",
-				"IMAGETIER_GATEWAY_KEYS=k1=zz", "IMAGETIER_GATEWAY_FIELDS=imageUrl=fed", "IMAGETIER_GATEWAY_FILL=a=b", "IMAGETIER_GATEWAY_UPSTREEM=x",
+				"IMAGETIER_GATEWAY_UPSTREAM=graphql",
+				"IMAGETIER_GATEWAY_IMAGE_BASE=https://img.example.com/path",
+				"IMAGETIER_GATEWAY_IMAGE_PREFIX=https://cdn",
+				"IMAGETIER_GATEWAY_KEYS=k1=zz", "IMAGETIER_GATEWAY_FIELDS=imageUrl=fed",
+				"IMAGETIER_GATEWAY_FILL=a=b", "IMAGETIER_GATEWAY_UPSTREEM=x",
 				"IMAGETIER_GATEWAY_WEBHOOK_SECRET=whsec_AAAA", "IMAGETIER_GATEWAY_LISTEN=:8083",
 			},
 			[]string{
-				"UPSTREAM: want http", "IMAGE_BASE: want http", "IMAGE_PREFIX:", "KEYS: signing key", "unknown profile fed, did you mean feed?",
-				"a is not in --fields", "IMAGETIER_GATEWAY_UPSTREEM: unknown; the nearest is IMAGETIER_GATEWAY_UPSTREAM", "needs at least 24", "also the address of the public listener",
+				"UPSTREAM: want http", "IMAGE_BASE: want http", "IMAGE_PREFIX:",
+				"KEYS: signing key", "unknown profile fed, did you mean feed?",
+				"a is not in --fields",
+				"IMAGETIER_GATEWAY_UPSTREEM: unknown; the nearest is IMAGETIER_GATEWAY_UPSTREAM",
+				"needs at least 24", "also the address of the public listener",
 			},
 		},
-		"dates":                 {append(proxyEnviron[:3:3], "IMAGETIER_GATEWAY_KEYS=k3="+hex1+"@2026-01-01,k2="+hex2+"@2026-12-01"), []string{"the last key, k2, must not have a date", "key k2 is never used"}},
-		"etag without a tier":   {append(proxyEnviron[:2:2], "IMAGETIER_GATEWAY_IMAGE_PREFIX=https://cdn.app.example/=posts?version=etag", proxyEnviron[3]), []string{"--tier: required by --image-prefix"}},
-		"secret without a tier": {append(proxyEnviron, "IMAGETIER_GATEWAY_WEBHOOK_SECRET=whsec_"+strings.Repeat("AAAA", 8)), []string{"--tier: required by --webhook-secret"}},
-		"two fill sources":      {append(proxyEnviron, "IMAGETIER_GATEWAY_FILL=thumbnailUrl=imageUrl,avatarUrl=thumbnailUrl"), []string{"avatarUrl=thumbnailUrl: all fields must be filled from the same other field"}},
-		"missing profiles file": {append(proxyEnviron, "IMAGETIER_GATEWAY_PROFILES=/nowhere.yaml"), []string{"PROFILES: profiles: stat"}},
+		"dates": {
+			append(proxyEnviron[:3:3], "IMAGETIER_GATEWAY_KEYS=k3="+hex1+"@2026-01-01,k2="+hex2+"@2026-12-01"),
+			[]string{"the last key, k2, must not have a date", "key k2 is never used"},
+		},
+		"etag without a tier": {
+			append(proxyEnviron[:2:2],
+				"IMAGETIER_GATEWAY_IMAGE_PREFIX=https://cdn.app.example/=posts?version=etag", proxyEnviron[3]),
+			[]string{"--tier: required by --image-prefix"},
+		},
+		"secret without a tier": {
+			append(proxyEnviron, "IMAGETIER_GATEWAY_WEBHOOK_SECRET=whsec_"+strings.Repeat("AAAA", 8)),
+			[]string{"--tier: required by --webhook-secret"},
+		},
+		"two fill sources": {
+			append(proxyEnviron, "IMAGETIER_GATEWAY_FILL=thumbnailUrl=imageUrl,avatarUrl=thumbnailUrl"),
+			[]string{"avatarUrl=thumbnailUrl: all fields must be filled from the same other field"},
+		},
+		"missing profiles file": {append(proxyEnviron, "IMAGETIER_GATEWAY_PROFILES=/nowhere.yaml"),
+			[]string{"PROFILES: profiles: stat"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := config.Load(config.ForProxy, settings.Input{Environ: c.environ})

@@ -52,7 +52,8 @@ func (s *Serve) settings(add func(settings.Setting)) {
 		p    *string
 	}{{"feed", &s.Feed}, {"content", &s.Content}, {"user", &s.User}} {
 		add(settings.Setting{Name: of.name, Placeholder: "ADDR", Value: backend(of.p), Required: "required by serve",
-			Help: "gRPC address of the " + of.name + " service: " + of.name + ":9090, dns:///host:port or unix:PATH. It must allow gRPC keepalive pings every 20 s."})
+			Help: "gRPC address of the " + of.name + " service: " + of.name +
+				":9090, dns:///host:port or unix:PATH. It must allow gRPC keepalive pings every 20 s."})
 	}
 	add(settings.Setting{Name: "backend-tls", Value: settings.Bool(&s.TLS), Help: "Use TLS to the three services."})
 	add(

@@ -65,13 +65,20 @@ func TestLoad_ServeFaults(t *testing.T) {
 		environ []string
 		faults  []string
 	}{
-		"nothing": {nil, []string{"--feed: required", "--content: required", "--user: required", "--image-base: required", "--keys: required"}},
+		"nothing": {nil, []string{"--feed: required", "--content: required",
+			"--user: required", "--image-base: required", "--keys: required"}},
 		"everything wrong": {append(serveEnviron[:3:3],
-			"IMAGETIER_GATEWAY_FEED=http://feed:9090", "IMAGETIER_GATEWAY_CONTENT=content", "IMAGETIER_GATEWAY_USER=a:1,b:2", "IMAGETIER_GATEWAY_REDIS=redis",
-			"IMAGETIER_GATEWAY_PROFILE_TTL=6m", "IMAGETIER_GATEWAY_JWKS=id.example.com", "IMAGETIER_GATEWAY_WEBHOOK_SECRETS="+whsec+",whsec_AAAA", "IMAGETIER_GATEWAY_FIELDS=imageUrl=feed,picture=feed",
-		), []string{"FEED:", "CONTENT:", "USER:", "REDIS:", "PROFILE_TTL:", "JWKS: want a URL", "WEBHOOK_SECRETS: secret 2", "unknown field picture"}},
-		"test token without dev": {append(serveEnviron, "IMAGETIER_GATEWAY_TEST_TOKEN=t=u"), []string{"TEST_TOKEN: static tokens are only allowed with --dev"}},
-		"issuer without keys":    {append(serveEnviron, "IMAGETIER_GATEWAY_JWT_ISSUER=x"), []string{"--jwks: required by --jwt-issuer"}},
+			"IMAGETIER_GATEWAY_FEED=http://feed:9090", "IMAGETIER_GATEWAY_CONTENT=content",
+			"IMAGETIER_GATEWAY_USER=a:1,b:2", "IMAGETIER_GATEWAY_REDIS=redis",
+			"IMAGETIER_GATEWAY_PROFILE_TTL=6m", "IMAGETIER_GATEWAY_JWKS=id.example.com",
+			"IMAGETIER_GATEWAY_WEBHOOK_SECRETS="+whsec+",whsec_AAAA",
+			"IMAGETIER_GATEWAY_FIELDS=imageUrl=feed,picture=feed",
+		), []string{"FEED:", "CONTENT:", "USER:", "REDIS:", "PROFILE_TTL:",
+			"JWKS: want a URL", "WEBHOOK_SECRETS: secret 2", "unknown field picture"}},
+		"test token without dev": {append(serveEnviron, "IMAGETIER_GATEWAY_TEST_TOKEN=t=u"),
+			[]string{"TEST_TOKEN: static tokens are only allowed with --dev"}},
+		"issuer without keys": {append(serveEnviron, "IMAGETIER_GATEWAY_JWT_ISSUER=x"),
+			[]string{"--jwks: required by --jwt-issuer"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := config.Load(config.ForServe, settings.Input{Environ: c.environ})
