@@ -310,13 +310,17 @@ func (c *Cache) run(
 // isRefusal reports whether err says something lasting about the original. ErrDenied does only
 // if it is not about the credentials, which are those of all originals.
 func isRefusal(err error) bool {
-	for _, credentials := range []error{origin.ErrNoCredentials, origin.ErrExpired, origin.ErrCredentials, origin.ErrClock} {
+	for _, credentials := range []error{
+		origin.ErrNoCredentials, origin.ErrExpired, origin.ErrCredentials, origin.ErrClock,
+	} {
 		if errors.Is(err, credentials) {
 			return false
 		}
 	}
-	for _, refusal := range []error{origin.ErrNotFound, origin.ErrChanged, origin.ErrTooLarge,
-		origin.ErrDenied, origin.ErrRejected, resize.ErrCorrupt, resize.ErrUnsupported, resize.ErrTooLarge, resize.ErrSpec} {
+	for _, refusal := range []error{
+		origin.ErrNotFound, origin.ErrChanged, origin.ErrTooLarge, origin.ErrDenied, origin.ErrRejected,
+		resize.ErrCorrupt, resize.ErrUnsupported, resize.ErrTooLarge, resize.ErrSpec,
+	} {
 		if errors.Is(err, refusal) {
 			return true
 		}

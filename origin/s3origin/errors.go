@@ -48,7 +48,8 @@ func (s *Source) explain(ctx context.Context, err error, cond origin.Cond, reque
 	if made := strings.ReplaceAll(http.StatusText(a.status), " ", ""); errors.As(err, &api) && api.ErrorCode() != made {
 		a.code, a.message = api.ErrorCode(), api.ErrorMessage() // the SDK makes one of the status if there is none
 	}
-	return fmt.Errorf("%w: status %d, code %.100q, request id %.100q", s.sentinel(a, cond), a.status, a.code, a.requestID)
+	return fmt.Errorf("%w: status %d, code %.100q, request id %.100q",
+		s.sentinel(a, cond), a.status, a.code, a.requestID)
 }
 
 func notModified(header http.Header, cond origin.Cond, requested, received time.Time) error {
