@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"mime"
 	"net/http"
 	"slices"
@@ -23,6 +24,9 @@ func (p *Proxy) incoming(resp *http.Response) error {
 	x.Status, x.First = resp.StatusCode, time.Since(x.started)
 	switch {
 	case resp.StatusCode == http.StatusSwitchingProtocols:
+		if !isWebSocket(resp.Header) {
+			return errors.New("the service switches to a protocol that was not asked for")
+		}
 		x.Kind = Upgraded
 		return nil
 	case resp.StatusCode == http.StatusNotModified:
@@ -79,13 +83,10 @@ func (p *Proxy) editorFor(resp *http.Response, x *exchange) (Kind, editor) {
 // changeHeaders makes the headers of an answer those of the rewritten one.
 func (p *Proxy) changeHeaders(resp *http.Response, x *exchange) {
 	h := resp.Header
-	for _, name := range []string{
-		"Content-Length",                                         // is not known before the end
-		"Content-Md5", "Digest", "Content-Digest", "Repr-Digest", // are those of other bytes
-		"Accept-Ranges", // of other bytes, and no range comes through
-	} {
-		h.Del(name)
-	}
+	h.Del("Content-Length") // is not known before the end
+	dropValidators(h)
+	dropValidators(resp.Trailer)
+	resp.Trailer.Del("Etag")
 	addVary(h)
 	if tag := h.Get("Etag"); tag != "" {
 		if tag = p.derivedTag(tag, x.client); tag != "" {
@@ -93,6 +94,18 @@ func (p *Proxy) changeHeaders(resp *http.Response, x *exchange) {
 		} else {
 			h.Del("Etag")
 		}
+	}
+}
+
+// dropValidators deletes the fields of headers or trailers that describe the service's bytes,
+// or that a client could send back to ask whether they have changed.
+func dropValidators(h http.Header) {
+	for _, name := range []string{
+		"Content-Md5", "Digest", "Content-Digest", "Repr-Digest", "Signature", "Signature-Input",
+		"Accept-Ranges",
+		"Last-Modified", // an answer also changes with keys and profiles
+	} {
+		h.Del(name)
 	}
 }
 
@@ -105,6 +118,7 @@ func (p *Proxy) notModified(resp *http.Response, x *exchange) {
 		}
 	}
 	if ok {
+		dropValidators(resp.Header)
 		resp.Header.Set("Etag", called)
 		addVary(resp.Header)
 	}

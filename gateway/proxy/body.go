@@ -18,6 +18,7 @@ const maxEmptyReads = 100
 // more than a chunk, and gives what it has before it waits for more.
 type body struct {
 	raw     io.ReadCloser // as it came
+	resp    *http.Response
 	decoded io.Reader
 	encoded encoder // nil: identity
 	done    func()  // gives the coding's parts back
@@ -33,7 +34,7 @@ type body struct {
 
 func (p *Proxy) newBody(resp *http.Response, edit editor, c coding) *body {
 	b := &body{
-		raw: resp.Body, edit: edit, chunk: p.buffers.Get().(*[chunk]byte),
+		raw: resp.Body, resp: resp, edit: edit, chunk: p.buffers.Get().(*[chunk]byte),
 		free:     func(c *[chunk]byte) { p.buffers.Put(c) },
 		unframed: resp.ContentLength < 0 && resp.ProtoMajor == 1 && !slices.Contains(resp.TransferEncoding, "chunked"),
 	}
@@ -85,9 +86,11 @@ func (b *body) more() {
 	}
 }
 
-// Close ends reading.
+// Close ends reading. It completes the trailers, which net/http sends after it.
 func (b *body) Close() error {
 	err := b.raw.Close()
+	dropValidators(b.resp.Trailer)
+	b.resp.Trailer.Del("Etag")
 	if b.chunk != nil {
 		b.free(b.chunk)
 		b.done()

@@ -8,12 +8,13 @@
 // no-transform (RFC 9110, 7.7) is not honoured: the service's owner deploys this proxy to
 // rewrite answers.
 //
-// The way of a request is ServeHTTP, outgoing (what the service is asked), answer.go (what
+// The way of a request is ServeHTTP, outgoing.go (the request to the service), answer.go (what
 // is done with its answer) and body.go (the stream).
 package proxy
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -25,8 +26,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"net/netip"
 	"net/url"
+	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/novasocial/imagetier/gateway/imagelink"
@@ -54,9 +58,20 @@ type Config struct {
 	// Salt names what the URLs depend on besides: base, keys, profiles, prefixes. ETags of
 	// rewritten answers change with it.
 	Salt string
+	// UpstreamHost is the Host that the service sees; "" is that of the client's request.
+	UpstreamHost string
 	// AnswerTimeout is how long the service may take to begin an answer, 504 then; 0 is 10 s.
 	// The rest of an answer may take as long as it likes: events have no end.
 	AnswerTimeout time.Duration
+	// IdleTimeout is how long a connection to the service is kept for the next request; 0 is 4 s.
+	// Keep it shorter than the service's own: a request that meets a connection which the service
+	// is closing fails with 502, unless it is a query, which is sent again.
+	IdleTimeout time.Duration
+	// MaxRequestBytes bounds a request's body, 413 above it; 0 is 64 MiB.
+	MaxRequestBytes int64
+	// TrustedProxies are the addresses whose Forwarded, X-Forwarded-* and X-Real-IP headers reach
+	// the service. The headers of all others are removed.
+	TrustedProxies []netip.Prefix
 	// HandedOut receives the images in an answer, by profile, when the answer is complete and
 	// after every 100 images of a profile. It must not block. If nil, it is not called.
 	HandedOut func(profile string, images []profile.Image)
@@ -112,9 +127,9 @@ func New(cfg Config) (*Proxy, error) {
 	if cfg.Upstream == nil || cfg.Linker == nil {
 		return nil, errors.New("proxy: Upstream and Linker are needed")
 	}
-	if cfg.AnswerTimeout == 0 {
-		cfg.AnswerTimeout = 10 * time.Second
-	}
+	cfg.AnswerTimeout = cmp.Or(cfg.AnswerTimeout, 10*time.Second)
+	cfg.IdleTimeout = cmp.Or(cfg.IdleTimeout, 4*time.Second)
+	cfg.MaxRequestBytes = cmp.Or(cfg.MaxRequestBytes, 64<<20)
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -134,7 +149,7 @@ func New(cfg Config) (*Proxy, error) {
 	hash := sha256.Sum256(fmt.Appendf(nil, "%q %q", cfg.Salt, cfg.Fields))
 	p.salt = base64.RawURLEncoding.EncodeToString(hash[:6])
 	p.buffers.New = func() any { return new([chunk]byte) }
-	p.transport = newTransport(cfg.AnswerTimeout)
+	p.transport = newTransport(cfg.AnswerTimeout, cfg.IdleTimeout)
 	p.forward = &httputil.ReverseProxy{
 		Rewrite:        p.outgoing,
 		Transport:      p.transport,
@@ -148,7 +163,7 @@ func New(cfg Config) (*Proxy, error) {
 	return p, nil
 }
 
-func newTransport(answer time.Duration) *http.Transport {
+func newTransport(answer, idle time.Duration) *http.Transport {
 	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}
 	return &http.Transport{
 		DialContext:           dialer.DialContext,
@@ -157,7 +172,7 @@ func newTransport(answer time.Duration) *http.Transport {
 		ForceAttemptHTTP2:     true,
 		MaxIdleConns:          1024,
 		MaxIdleConnsPerHost:   1024, // there is one host
-		IdleConnTimeout:       90 * time.Second,
+		IdleConnTimeout:       idle,
 		DisableCompression:    true, // what the client accepts is asked for, and it gets it
 	}
 }
@@ -167,12 +182,15 @@ func (p *Proxy) Close() { p.transport.CloseIdleConnections() }
 
 // exchange is one request and its answer.
 type exchange struct {
-	client  imagelink.Client
-	fields  rewrite.Fields
-	head    bool
-	tags    map[string]string // of the service, to what the client calls them
-	started time.Time
-	handed  map[string][]profile.Image
+	client imagelink.Client
+	fields rewrite.Fields
+	head   bool
+	body   *requestBody // nil: the request has none
+	// repeatable: all operations are queries, which may be sent twice.
+	repeatable bool
+	tags       map[string]string // of the service, to what the client calls them
+	started    time.Time
+	handed     map[string][]profile.Image
 	Observation
 }
 
@@ -203,10 +221,10 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			p.cfg.Observe(x.Observation)
 		}
 	}()
-	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
-	if err := p.readQuery(r, x); err != nil {
-		x.Status = http.StatusBadRequest
-		problem(w, http.StatusBadRequest, "The request broke off.")
+	r = withoutUpgrade(r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x)))
+	if status, detail := p.readRequest(w, r, x); status != 0 {
+		x.Status = status
+		problem(w, status, detail)
 		through = true
 		return
 	}
@@ -214,41 +232,25 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	through = true
 }
 
-// outgoing says what the service is asked: what the client asked, less what would bring an
-// answer that cannot be rewritten.
-func (p *Proxy) outgoing(pr *httputil.ProxyRequest) {
-	pr.SetURL(p.cfg.Upstream)
-	pr.Out.Host = pr.In.Host                 // the service sees the name that its clients use
-	pr.Out.URL.RawQuery = pr.In.URL.RawQuery // and the query as they spell it
-	h := pr.Out.Header
-	// A range of the service's answer is none of ours, which has another length.
-	h.Del("Range")
-	h.Del("If-Range")
-	narrowEncodings(h)
-	x := exchangeOf(pr.In.Context())
-	x.tags = p.originalTags(h, x.client)
-	// What stands before us knows better how the client came in.
-	for _, name := range []string{"X-Forwarded-For", "Forwarded"} {
-		if said := pr.In.Header[name]; said != nil {
-			h[name] = said
-		}
-	}
-	pr.SetXForwarded()
-	for _, name := range []string{"X-Forwarded-Host", "X-Forwarded-Proto"} {
-		if said := pr.In.Header[name]; said != nil {
-			h[name] = said
-		}
-	}
-}
-
 // failed answers where the service did not.
 func (p *Proxy) failed(w http.ResponseWriter, r *http.Request, err error) {
 	x := exchangeOf(r.Context())
 	x.Kind, x.First = Failed, time.Since(x.started)
 	var timeout net.Error
+	var over *http.MaxBytesError
 	switch {
 	case r.Context().Err() != nil:
-		x.Status = 499 // the client has gone: not an error
+		// The client has gone, or closed its half of the connection. Without an abort, net/http
+		// would answer with an empty 200.
+		x.Status = 499
+		panic(http.ErrAbortHandler)
+	case errors.As(err, &over):
+		x.Status = http.StatusRequestEntityTooLarge
+		problem(w, x.Status, p.tooLarge())
+		return
+	case errors.Is(err, os.ErrDeadlineExceeded) && x.slowBody():
+		x.Status = http.StatusRequestTimeout
+		problem(w, x.Status, "The request body arrived too slowly.")
 		return
 	case errors.As(err, &timeout) && timeout.Timeout():
 		x.Status = http.StatusGatewayTimeout
@@ -326,11 +328,55 @@ func (b bufferPool) Put(p []byte) { b.pool.Put((*[chunk]byte)(p)) }
 // maxQuery is the longest request body in which aliases are looked for, in bytes.
 const maxQuery = 256 << 10
 
+func (p *Proxy) tooLarge() string {
+	return fmt.Sprintf("A request may have at most %d bytes (--max-request-bytes).", p.cfg.MaxRequestBytes)
+}
+
+// readRequest bounds the body of a request and reads the query in it. A status other than 0
+// refuses the request.
+func (p *Proxy) readRequest(w http.ResponseWriter, r *http.Request, x *exchange) (status int, detail string) {
+	switch {
+	case r.Method == http.MethodConnect: // a tunnel, through which nothing is rewritten
+		return http.StatusMethodNotAllowed, "CONNECT is not supported."
+	case r.ContentLength > p.cfg.MaxRequestBytes:
+		return http.StatusRequestEntityTooLarge, p.tooLarge()
+	}
+	if r.Body != nil && r.Body != http.NoBody {
+		x.body = &requestBody{ReadCloser: http.MaxBytesReader(w, r.Body, p.cfg.MaxRequestBytes)}
+		r.Body = x.body
+	}
+	switch err := p.readQuery(r, x); {
+	case err == nil:
+		return 0, ""
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return http.StatusRequestTimeout, "The request body arrived too slowly."
+	default:
+		return http.StatusBadRequest, "The request broke off."
+	}
+}
+
+// requestBody notes whether reading it took too long: the error that the transport returns for
+// that is the same as that of a service which does not answer.
+type requestBody struct {
+	io.ReadCloser
+	slow atomic.Bool
+}
+
+func (b *requestBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		b.slow.Store(true)
+	}
+	return n, err
+}
+
+func (x *exchange) slowBody() bool { return x.body != nil && x.body.slow.Load() }
+
 // readQuery reads the query of a GraphQL request, for its aliases. The body is read before
 // it is forwarded, as far as maxQuery, and only where it may be a query.
 func (p *Proxy) readQuery(r *http.Request, x *exchange) error {
 	if r.URL.RawQuery != "" {
-		x.fields = p.queries.fields(p.fields, []operation{operationOf(r.URL.Query())})
+		x.fields, _ = p.queries.fields(p.fields, []operation{operationOf(r.URL.Query())})
 	}
 	form := queryForm(r.Header)
 	if r.Body == nil || r.Body == http.NoBody || form == noQuery {
@@ -351,7 +397,7 @@ func (p *Proxy) readQuery(r *http.Request, x *exchange) error {
 		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(head)), nil }
 	}
 	if operations := readOperations(form, r.Header.Get("Content-Type"), head); len(operations) > 0 {
-		x.fields = p.queries.fields(p.fields, operations)
+		x.fields, x.repeatable = p.queries.fields(p.fields, operations)
 	}
 	return nil
 }

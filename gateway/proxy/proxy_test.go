@@ -603,8 +603,7 @@ func TestProxy_ForwardsRequest(t *testing.T) {
 		{"", ""},
 	} {
 		s.do("POST", "/a%2Fb//c?x=1;y=%zz&z", sent.body, "Content-Type: "+sent.contentType,
-			"Host: api.app.example", "Authorization: Bearer t", "Cookie: a=b",
-			"X-Forwarded-For: 203.0.113.7", "X-Forwarded-Proto: https", "X-Forwarded-Host: api.app.example")
+			"Host: api.app.example", "Authorization: Bearer t", "Cookie: a=b")
 		r := <-asked
 		if got := <-body; got != sent.body {
 			t.Errorf("the body became %.50q", got)
@@ -615,11 +614,6 @@ func TestProxy_ForwardsRequest(t *testing.T) {
 		}
 		if r.Host != strings.TrimPrefix(s.url, "http://") {
 			t.Errorf("for host %s", r.Host)
-		}
-		if r.Header.Get("X-Forwarded-For") != "203.0.113.7, 127.0.0.1" ||
-			r.Header.Get("X-Forwarded-Proto") != "https" ||
-			r.Header.Get("X-Forwarded-Host") != "api.app.example" {
-			t.Errorf("forwarded as %v", r.Header)
 		}
 		if r.ContentLength != int64(len(sent.body)) {
 			t.Errorf("a body of %d has length %d", len(sent.body), r.ContentLength)

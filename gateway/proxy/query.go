@@ -106,56 +106,70 @@ const (
 	maxParsed  = 128 << 10 // bytes of one
 )
 
-// aliasCache keeps the fields of queries: apps send the same few again and again.
+// aliasCache keeps what was found in queries: apps send the same few again and again.
 type aliasCache struct {
 	mu    sync.Mutex
-	known boundedcache.Map[[sha256.Size]byte, rewrite.Fields]
+	known boundedcache.Map[[sha256.Size]byte, parsed]
 }
 
-// fields returns what members of the answer are called, if base are the fields of the schema.
-// An operation that is named by its hash only is known if it was seen before.
-func (c *aliasCache) fields(base rewrite.Fields, operations []operation) rewrite.Fields {
+// parsed is what was found in a query.
+type parsed struct {
+	fields  rewrite.Fields
+	queries bool // every operation is a query, none a mutation or subscription
+}
+
+// fields returns what members of the answer are called, if base are the fields of the schema,
+// and whether all operations are known to be queries. An operation that is named by its hash
+// only is known if it was seen before.
+func (c *aliasCache) fields(base rewrite.Fields, operations []operation) (_ rewrite.Fields, queries bool) {
 	if len(operations) == 1 {
-		return c.of(base, operations[0])
+		p := c.of(base, operations[0])
+		return p.fields, p.queries
 	}
 	// Answers of a batch come as one text: what is a field in one of them is one in all.
-	all := rewrite.Fields{}
+	all, queries := rewrite.Fields{}, true
 	for _, o := range operations {
-		for name, field := range c.of(base, o) {
+		p := c.of(base, o)
+		queries = queries && p.queries
+		for name, field := range p.fields {
 			if _, ok := all[name]; !ok {
 				all[name] = field
 			}
 		}
 	}
-	return all
+	return all, queries
 }
 
-func (c *aliasCache) of(base rewrite.Fields, o operation) rewrite.Fields {
+func (c *aliasCache) of(base rewrite.Fields, o operation) parsed {
+	unknown := parsed{fields: base}
 	hash := sha256.Sum256([]byte(o.Query))
 	if o.Query == "" && !decodeHash(&hash, o.Extensions.PersistedQuery.Hash) {
-		return base
+		return unknown
 	}
 	c.mu.Lock()
-	fields, ok := c.known.Get(hash)
+	found, ok := c.known.Get(hash)
 	if ok {
-		c.known.Put(hash, fields)
+		c.known.Put(hash, found)
 	}
 	c.mu.Unlock()
 	if ok {
-		return fields
+		return found
 	}
 	if o.Query == "" || len(o.Query) > maxParsed {
-		return base
+		return unknown
 	}
 	document, err := parser.ParseQueryWithTokenLimit(&ast.Source{Input: o.Query}, maxTokens)
 	if err != nil {
-		return base
+		return unknown
 	}
-	fields = aliased(base, document)
+	found = parsed{fields: aliased(base, document), queries: true}
+	for _, o := range document.Operations {
+		found.queries = found.queries && o.Operation == ast.Query
+	}
 	c.mu.Lock()
-	c.known.Put(hash, fields)
+	c.known.Put(hash, found)
 	c.mu.Unlock()
-	return fields
+	return found
 }
 
 // aliased returns what members are called in the answer to a document: base, less the names

@@ -43,8 +43,11 @@ func (c *proxyCmd) Run(ctx context.Context, p *program.Process) error {
 	cfg := g.cfg
 	set := newProxyMetrics(g.registry)
 	proxyConfig := proxy.Config{
-		Upstream: cfg.Proxy.Upstream, Linker: g.linker, Fields: proxyFields(cfg), Salt: salt(cfg),
-		AnswerTimeout: cfg.Proxy.AnswerTimeout, Observe: set.observe, Log: g.log,
+		Upstream: cfg.Proxy.Upstream, UpstreamHost: cfg.Proxy.UpstreamHost,
+		Linker: g.linker, Fields: proxyFields(cfg), Salt: salt(cfg),
+		AnswerTimeout: cfg.Proxy.AnswerTimeout, IdleTimeout: cfg.Proxy.IdleTimeout,
+		MaxRequestBytes: cfg.Proxy.MaxRequestBytes, TrustedProxies: cfg.Proxy.TrustedProxies,
+		Observe: set.observe, Log: g.log,
 	}
 	var tasks []func(context.Context) error
 	if g.tier != nil {

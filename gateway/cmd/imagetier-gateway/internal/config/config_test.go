@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -142,5 +143,33 @@ func TestLoad_ProxyFaults(t *testing.T) {
 				t.Errorf("a secret is in:\n%v", err)
 			}
 		})
+	}
+}
+
+func TestLoad_ProxyNetwork(t *testing.T) {
+	load := func(args ...string) (config.Config, error) {
+		c, _, err := config.Load(config.ForProxy, settings.Input{Environ: append(args, proxyEnviron...)})
+		return c, err
+	}
+	c, err := load()
+	if err != nil || fmt.Sprint(c.Proxy.TrustedProxies) != "[127.0.0.0/8 ::1/128]" ||
+		c.Proxy.IdleTimeout != 4*time.Second || c.Proxy.MaxRequestBytes != 64<<20 {
+		t.Errorf("%v, %+v", err, c.Proxy)
+	}
+	c, err = load("IMAGETIER_GATEWAY_TRUSTED_PROXIES=10.0.0.0/8,192.0.2.1", "IMAGETIER_GATEWAY_BACKEND_HOST=a.internal:80")
+	if err != nil || fmt.Sprint(c.Proxy.TrustedProxies) != "[10.0.0.0/8 192.0.2.1/32]" ||
+		c.Proxy.UpstreamHost != "a.internal:80" {
+		t.Errorf("%v, %+v", err, c.Proxy)
+	}
+	if c, err = load("IMAGETIER_GATEWAY_TRUSTED_PROXIES=none"); err != nil || len(c.Proxy.TrustedProxies) != 0 {
+		t.Errorf("no proxy: %v, %v", err, c.Proxy.TrustedProxies)
+	}
+	for _, wrong := range []string{
+		"TRUSTED_PROXIES=10.0.0.1/8", "TRUSTED_PROXIES=lb.internal", "BACKEND_HOST=http://a", "BACKEND_HOST=a/b",
+		"BACKEND_HOST=a b",
+	} {
+		if _, err := load("IMAGETIER_GATEWAY_" + wrong); err == nil {
+			t.Errorf("%s is accepted", wrong)
+		}
 	}
 }

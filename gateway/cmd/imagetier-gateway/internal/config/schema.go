@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"net/url"
 	"time"
 
@@ -148,9 +149,13 @@ func schema(c *Config) *settings.Schema {
 
 // Proxy are the settings of the command proxy alone.
 type Proxy struct {
-	Upstream      *url.URL      // without a path
-	AnswerTimeout time.Duration // until the first byte of an answer
-	Fill          []Fill
+	Upstream        *url.URL       // without a path
+	UpstreamHost    string         // the Host that it sees; "" is that of the client
+	AnswerTimeout   time.Duration  // until the first byte of an answer
+	IdleTimeout     time.Duration  // of connections to the service
+	MaxRequestBytes int64          // of a request's body
+	TrustedProxies  []netip.Prefix // may say how the client came in
+	Fill            []Fill
 }
 
 // Field is the name of a JSON field that holds an image URL, and the profile of its thumbnails.
@@ -159,7 +164,9 @@ type Field struct{ Name, Profile string }
 // Fill says that an empty Field gets the image of Source.
 type Fill struct{ Field, Source string }
 
-var proxyNames = []string{"upstream", "answer-timeout", "fill"}
+var proxyNames = []string{
+	"upstream", "backend-host", "backend-idle-timeout", "answer-timeout", "max-request-bytes", "trusted-proxies", "fill",
+}
 
 func (p *Proxy) settings(add func(settings.Setting)) {
 	add(
@@ -171,6 +178,17 @@ func (p *Proxy) settings(add func(settings.Setting)) {
 			Help:        "URL of the service to proxy: http://graphql:8080.",
 		},
 	)
+	add(settings.Setting{Name: "backend-host", Placeholder: "HOST", Value: settings.Checked(&p.UpstreamHost, checkHost),
+		DefaultHelp: "that of the client's request", Help: "Host header of requests to the service."})
+	add(
+		settings.Setting{
+			Name:        "backend-idle-timeout",
+			Placeholder: "TIME",
+			Default:     "4s",
+			Value:       settings.Duration(&p.IdleTimeout, time.Millisecond, time.Hour),
+			Help:        "How long an unused connection to the service is kept. Keep it below the service's own keep-alive timeout (5s in Node.js): a request that meets a closing connection fails, unless it is a query, which is sent again.",
+		},
+	)
 	add(
 		settings.Setting{
 			Name:        "answer-timeout",
@@ -178,6 +196,24 @@ func (p *Proxy) settings(add func(settings.Setting)) {
 			Default:     "10s",
 			Value:       settings.Duration(&p.AnswerTimeout, 10*time.Millisecond, time.Hour),
 			Help:        "How long the service may take to begin an answer, before the gateway answers 504.",
+		},
+	)
+	add(
+		settings.Setting{
+			Name:        "max-request-bytes",
+			Placeholder: "SIZE",
+			Default:     "64MiB",
+			Value:       settings.Size(&p.MaxRequestBytes, 1<<10),
+			Help:        "Maximum size of a request's body; a larger one is answered 413.",
+		},
+	)
+	add(
+		settings.Setting{
+			Name:        "trusted-proxies",
+			Placeholder: "CIDR,...",
+			Default:     "127.0.0.0/8,::1/128",
+			Value:       trustedProxies(&p.TrustedProxies),
+			Help:        "Addresses of the proxies in front of the gateway. Only their Forwarded, X-Forwarded-* and X-Real-IP headers reach the service; those of other clients are removed. none trusts no address.",
 		},
 	)
 	add(

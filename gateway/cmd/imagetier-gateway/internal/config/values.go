@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -37,6 +38,51 @@ func httpURL(p **url.URL) settings.Value {
 		}
 		return (*p).String()
 	})
+}
+
+// checkHost checks a Host header.
+func checkHost(text string) error {
+	if u, err := url.Parse("http://" + text); text != "" && (err != nil || u.Host != text || u.Hostname() == "") {
+		return fmt.Errorf("%q: want a host name like graphql.internal, or host:port", text)
+	}
+	return nil
+}
+
+// trustedProxies returns the Value of a list of address ranges; none is an empty list.
+func trustedProxies(p *[]netip.Prefix) settings.Value {
+	return settings.List(func() { *p = nil }, func(item string) error {
+		if item == "none" {
+			return nil
+		}
+		prefix, err := parsePrefix(item)
+		if err == nil {
+			*p = append(*p, prefix)
+		}
+		return err
+	}, func() (items []string) {
+		for _, prefix := range *p {
+			items = append(items, prefix.String())
+		}
+		if len(items) == 0 {
+			items = []string{"none"}
+		}
+		return items
+	})
+}
+
+// parsePrefix parses 10.0.0.0/8 or a single address.
+func parsePrefix(text string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(text); err == nil && addr.Zone() == "" {
+		return netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	prefix, err := netip.ParsePrefix(text)
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("%q: want a range of addresses like 10.0.0.0/8", text)
+	}
+	if prefix != prefix.Masked() {
+		return netip.Prefix{}, fmt.Errorf("%s: has bits after the prefix, did you mean %s?", text, prefix.Masked())
+	}
+	return prefix, nil
 }
 
 // base returns the Value of the base of image URLs.
