@@ -22,10 +22,11 @@ type Response struct {
 }
 
 // NewResponse returns the response to r. size is the length of the body, which decides
-// whether the answer is gathered into one write.
+// whether the answer is gathered into one write. Fields that w has already are kept in its
+// map, where setting one of them replaces it.
 func NewResponse(w http.ResponseWriter, r *http.Request, size int) Response {
 	resp := Response{w: w, r: r, h: w.Header()}
-	if size >= gatherFrom && r.Method == http.MethodGet {
+	if size >= gatherFrom && r.Method == http.MethodGet && len(resp.h) == 0 {
 		resp.conn = connOf(r)
 	}
 	if resp.conn == nil {
@@ -120,14 +121,7 @@ func (g *gathered) line(key, value string) {
 // Send writes the status and, except for HEAD, the body, in steps of pace. It returns how
 // many bytes of the body were written. After an error net/http closes the connection,
 // since fewer bytes were sent than Content-Length announced.
-//
-// An HTTP/1 connection whose GET or HEAD announced a body is closed afterwards: net/http
-// would otherwise read that body, for as long as the client likes, and it is either a
-// mistake or an attempt at request smuggling (RFC 9110, 9.3.1).
 func (f *Response) Send(status int, body []byte, pace *Pace) (written int64, err error) {
-	if f.r.ContentLength != 0 && f.r.ProtoMajor == 1 {
-		f.h["Connection"] = closeConnection
-	}
 	control := http.NewResponseController(f.w)
 	if f.r.Method == http.MethodHead {
 		body = nil

@@ -41,6 +41,10 @@ type Config struct {
 	MaxConnections int
 	// Streams is the maximum number of open requests per HTTP/2 connection; 0 is 128.
 	Streams int
+	// BodyPace is the slowest client whose request body is still read; Step is not used.
+	// The handler bounds the length. A handler that reads no bodies needs to do nothing:
+	// the connection of a request that announces one is closed after the answer.
+	BodyPace Pace
 	// Linger is how long Run keeps accepting after its context is done, so that load
 	// balancers that poll /readyz have time to move away. HTTP/1 answers meanwhile carry
 	// Connection: close. 0 means no lingering.
@@ -60,6 +64,7 @@ type Server struct {
 	http     *http.Server
 	limit    *connLimit
 	certs    *certificates // nil: no TLS
+	bodies   bodies
 	cfg      Config
 	draining atomic.Bool
 }
@@ -79,6 +84,7 @@ func New(cfg Config) (*Server, error) {
 	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, 8192)
 	cfg.Streams = cmp.Or(cfg.Streams, 128)
 	cfg.DrainTimeout = cmp.Or(cfg.DrainTimeout, 30*time.Second)
+	cfg.BodyPace = cfg.BodyPace.WithDefaults()
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -88,7 +94,7 @@ func New(cfg Config) (*Server, error) {
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	s.http = &http.Server{
-		Handler:                      s.closing(cfg.Handler),
+		Handler:                      s.closing(s.bounded(cfg.Handler)),
 		ReadHeaderTimeout:            cfg.HeaderTimeout,
 		IdleTimeout:                  cfg.IdleTimeout,
 		MaxHeaderBytes:               max(cfg.MaxHeaderBytes-slop, 1),
@@ -98,11 +104,12 @@ func New(cfg Config) (*Server, error) {
 		ConnContext:                  withConn,
 		ErrorLog:                     slog.NewLogLogger(&quietHandler{cfg.Log.Handler()}, slog.LevelWarn),
 		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams:      cfg.Streams,
-			MaxReceiveBufferPerStream: 64 << 10, // request bodies are small
-			SendPingTimeout:           30 * time.Second,
-			PingTimeout:               15 * time.Second,
-			WriteByteTimeout:          30 * time.Second,
+			MaxConcurrentStreams:          cfg.Streams,
+			MaxReceiveBufferPerStream:     64 << 10, // request bodies are small
+			MaxReceiveBufferPerConnection: 256 << 10,
+			SendPingTimeout:               30 * time.Second,
+			PingTimeout:                   15 * time.Second,
+			WriteByteTimeout:              30 * time.Second,
 		},
 	}
 	if cfg.CertFile != "" {
@@ -157,6 +164,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	}
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.DrainTimeout)
 	defer cancel()
+	s.bodies.drain()
 	err := s.http.Shutdown(drain)
 	if err != nil {
 		_ = s.http.Close()
