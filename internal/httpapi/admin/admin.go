@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
+	"os"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -25,6 +26,7 @@ import (
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/httpapi"
 	"github.com/novasocial/imagetier/internal/httpapi/problem"
+	"github.com/novasocial/imagetier/internal/httpserver"
 )
 
 // Config configures the private API.
@@ -49,13 +51,6 @@ type Config struct {
 	// Now is the clock for ages; nil is time.Now.
 	Now func() time.Time
 }
-
-// Deadlines for clients of the private listener.
-const (
-	privateReadTime  = 10 * time.Second // to send a body
-	privateWriteTime = time.Minute      // from the request's headers to the end of the answer
-	profileWriteTime = 10 * time.Minute // the same for a profile, which is recorded meanwhile
-)
 
 // maxPrivateBody is the default maximum of a request body, in bytes.
 const maxPrivateBody = 64 << 10
@@ -123,7 +118,7 @@ func New(cfg Config) http.Handler {
 	get("/v1/takedown", p.handle(p.takedowns))
 	r.Post("/v1/takedown", p.handle(p.takedown))
 	r.Delete("/v1/takedown", p.handle(p.lift))
-	return r
+	return httpserver.Paced(httpserver.Pace{}, r)
 }
 
 type api struct {
@@ -151,16 +146,6 @@ func (p *api) guard(next http.Handler) http.Handler {
 				p.refuse(w, r, fmt.Errorf("panic: %v\n%s", v, debug.Stack()))
 			}
 		}()
-		// A writer that has no deadlines is a test's.
-		control := http.NewResponseController(w)
-		limit := privateWriteTime
-		if strings.HasPrefix(r.URL.Path, "/debug/pprof") {
-			limit = profileWriteTime
-		}
-		_ = control.SetWriteDeadline(time.Now().Add(limit))
-		if r.ContentLength != 0 {
-			_ = control.SetReadDeadline(time.Now().Add(privateReadTime))
-		}
 		if err := p.admit(r); err != nil {
 			p.refuse(w, r, err)
 			return
@@ -231,9 +216,6 @@ func (p *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	body := row.Body(h, err, id)
 	h["Cache-Control"] = []string{"no-store"}
-	if r.ContentLength != 0 && r.ProtoMajor == 1 {
-		h["Connection"] = []string{"close"} // its body may not have been read
-	}
 	w.WriteHeader(row.Status)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(body)
@@ -288,6 +270,8 @@ func readJSONUpTo(w http.ResponseWriter, r *http.Request, v any, most int64) err
 	switch {
 	case errors.As(err, &long):
 		return problem.Errorf(problem.ErrBodyLarge, "The body has more than %d bytes.", most)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return problem.ErrBodySlow
 	case err != nil:
 		return problem.Errorf(
 			problem.ErrRequest,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 
 	"github.com/novasocial/imagetier/internal/httpapi/problem"
 	"github.com/novasocial/imagetier/prefetch/service"
@@ -50,6 +51,8 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error
 	switch {
 	case errors.As(err, &over):
 		return nil, long
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, problem.ErrBodySlow
 	case err != nil:
 		return nil, problem.Errorf(problem.ErrRequest, "The body ended before it was whole.")
 	}

@@ -59,9 +59,9 @@ func writeReceipt(w http.ResponseWriter, r *http.Request, total imagecache.Recei
 
 // Bounds of a change of all originals of a tag.
 const (
-	changeTime     = 40 * time.Second // within privateWriteTime
-	changesAtOnce  = 64               // each waits up to 5 s for the nodes of a fleet
-	changeListSize = 1000             // takedowns on one page
+	changeTime     = 40 * time.Second
+	changesAtOnce  = 64   // each waits up to 5 s for the nodes of a fleet
+	changeListSize = 1000 // takedowns on one page
 )
 
 // change applies a change to all targets, several at once and under one deadline, and

@@ -51,7 +51,7 @@ func TestChange_ManyTargets_RunTogether(t *testing.T) {
 	})
 }
 
-// The answer comes before the write deadline of the listener, and counts what was not done.
+// The answer comes in time, and counts what was not done.
 func TestChange_Deadline_ReportsFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const targets = 20 * changesAtOnce
@@ -63,7 +63,7 @@ func TestChange_Deadline_ReportsFailed(t *testing.T) {
 				done.Add(1)
 				return imagecache.Receipt{}, nil
 			})
-		if took := time.Since(begun); took > changeTime+5*time.Second || took >= privateWriteTime {
+		if took := time.Since(begun); took > changeTime+5*time.Second {
 			t.Errorf("it took %s", took)
 		}
 		row, want := problem.Of(err), fmt.Sprintf("%d of %d failed", targets-done.Load(), targets)

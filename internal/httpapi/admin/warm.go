@@ -17,11 +17,10 @@ import (
 
 // Bounds of POST /v1/warm.
 const (
-	maxWarmBody   = 10 << 20         // bytes
-	maxWarmPaths  = 10_000           // paths and images of one request
-	warmsAtOnce   = 4                // requests that wait for what they ask for
-	warmWriteTime = 30 * time.Second // for each line of an answer to be taken
-	warmPulse     = 20 * time.Second // after so long without a line an empty one says that it goes on
+	maxWarmBody  = 10 << 20         // bytes
+	maxWarmPaths = 10_000           // paths and images of one request
+	warmsAtOnce  = 4                // requests that wait for what they ask for
+	warmPulse    = 20 * time.Second // after so long without a line an empty one says that it goes on
 )
 
 // warm answers POST /v1/warm: 202 once all of it is queued, or, where the client waits, 200
@@ -102,7 +101,6 @@ func (p *api) warmNow(
 	wrong []service.WarmResult,
 ) error {
 	s := &warmStream{w: w, control: http.NewResponseController(w), path: p.Signer.Path}
-	_ = s.control.SetReadDeadline(time.Time{}) // the body is read, and nothing else comes
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	s.broken = cancel
@@ -195,7 +193,6 @@ func (s *warmStream) write(line []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.begin()
-	_ = s.control.SetWriteDeadline(time.Now().Add(warmWriteTime))
 	_, err := s.w.Write(line)
 	if err = errors.Join(err, s.control.Flush()); err != nil {
 		s.broken()
