@@ -1,18 +1,24 @@
 package console
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"path"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/httpapi/apitest"
+	"github.com/novasocial/imagetier/internal/httpserver"
 	"github.com/novasocial/imagetier/resize"
 )
 
@@ -276,6 +282,56 @@ func TestThePictureIsThePublicListenersAnswer(t *testing.T) {
 	)
 	if rec.Code != http.StatusTeapot || rec.Body.String() != "picture" || rec.Header().Get("Cache-Status") == "" {
 		t.Error(rec.Code, rec.Body, rec.Header())
+	}
+}
+
+// The public handler writes large answers past net/http's header map, which has fields of
+// the private listener already, and only where the connection has one request at a time.
+func TestConsole_Image_BothProtocols(t *testing.T) {
+	body := bytes.Repeat([]byte("a"), 64<<10)
+	pace := httpserver.Pace{}.WithDefaults()
+	cfg := open(t)
+	cfg.Public = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		resp := httpserver.NewResponse(w, r, len(body))
+		resp.Set("Content-Type", "image/webp")
+		resp.Set("Cache-Control", "public")
+		resp.SetContentLength(strconv.Itoa(len(body)))
+		_, _ = resp.Send(http.StatusOK, body, &pace)
+	})
+	page := New(cfg)
+	s, err := httpserver.New(httpserver.Config{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Cache-Control", "no-store") // as package admin does
+			page.ServeHTTP(w, r)
+		}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := "http://" + apitest.Serve(t, s.Run) + "/console/image/i/a.webp"
+	for protocol, client := range map[string]*http.Client{
+		"HTTP/1.1": {Transport: &http.Transport{}, Timeout: 20 * time.Second},
+		"HTTP/2.0": apitest.H2CClient(t),
+	} {
+		resp, err := client.Get(url)
+		if err != nil {
+			t.Errorf("%s: %v", protocol, err)
+			continue
+		}
+		got, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || !bytes.Equal(got, body) || resp.Proto != protocol {
+			t.Errorf("%s: %s, %d bytes, %v", protocol, resp.Proto, len(got), err)
+		}
+		for key, values := range resp.Header {
+			if len(values) != 1 {
+				t.Errorf("%s: %s is %q", protocol, key, values)
+			}
+		}
+		if control := resp.Header.Get("Cache-Control"); control != "public" {
+			t.Errorf("%s: Cache-Control is %q", protocol, control)
+		}
+		client.CloseIdleConnections()
 	}
 }
 

@@ -118,14 +118,13 @@ func (c *console) image(w http.ResponseWriter, r *http.Request) {
 		path = r.URL.EscapedPath()
 	}
 	_, path, _ = strings.Cut(path, "/console/image")
-	asked, err := http.NewRequestWithContext(r.Context(), http.MethodGet, path, nil)
-	if err != nil {
-		answer(w, http.StatusBadRequest, refused{"not a path"})
-		return
-	}
-	asked.RequestURI, asked.RemoteAddr, asked.Host = path, r.RemoteAddr, r.Host
+	// A copy of r, for its protocol and connection. What a browser adds to its own requests
+	// (Range, If-None-Match) stays here, except for Accept.
+	asked := *r
+	asked.URL = &url.URL{Path: path}
+	asked.RequestURI, asked.Header = path, http.Header{}
 	if accept := r.Header["Accept"]; accept != nil {
 		asked.Header["Accept"] = accept
 	}
-	c.Public.ServeHTTP(w, asked)
+	c.Public.ServeHTTP(w, &asked)
 }

@@ -51,6 +51,10 @@ func (x *exchange) serve() {
 		x.refuse(problem.ErrMethod)
 		return
 	}
+	if httpserver.HasBody(x.r) {
+		x.refuse(problem.ErrBody)
+		return
+	}
 	path := requestPath(x.r)
 	if path == "/healthz" {
 		x.healthy()

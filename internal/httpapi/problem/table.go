@@ -17,6 +17,7 @@ import (
 // Errors of the handlers themselves. Their texts go to logs; clients read the table's.
 var (
 	ErrMethod       = errors.New("method is neither GET nor HEAD")
+	ErrBody         = errors.New("request has a body")
 	ErrSource       = errors.New("no such source")
 	ErrWatermark    = errors.New("no such watermark")
 	ErrOriginals    = errors.New("source does not serve originals")
@@ -35,6 +36,7 @@ var (
 	ErrCrossSite   = errors.New("request from a page of another site")
 	ErrHost        = errors.New("unknown host name")
 	ErrBodyLarge   = errors.New("request body too large")
+	ErrBodySlow    = errors.New("request body too slow")
 	ErrEncoding    = errors.New("request body is encoded")
 	ErrPurge       = errors.New("purge incomplete")
 	ErrTakedown    = errors.New("takedown incomplete")
@@ -69,6 +71,8 @@ var public = Table{
 	{imageurl.ErrNotImage, 404, "path_unknown", negative, slog.LevelDebug,
 		"There is nothing at this path: images are below /i/."},
 	{ErrMethod, 405, "method_not_allowed", noStore, slog.LevelDebug, "Only GET and HEAD are answered."},
+	{ErrBody, 413, "body_not_allowed", noStore, slog.LevelDebug,
+		"Requests for images have no body; this one announces one (Content-Length or Transfer-Encoding)."},
 	{ErrRange, 416, "range_not_satisfiable", noStore, slog.LevelDebug,
 		"The image has no such bytes; Content-Range says how many it has."},
 	{ErrPrecondition, 412, "precondition_failed", noStore, slog.LevelDebug,
@@ -135,6 +139,7 @@ var private = append(Table{
 	{ErrTag, 404, "tag_unknown", noStore, slog.LevelInfo, "No original is known to bear that tag."},
 	{ErrNotDown, 404, "not_taken_down", noStore, slog.LevelInfo, "That original is not taken down."},
 	{ErrNoMethod, 405, "endpoint_method", noStore, slog.LevelInfo, "This path does not answer that method."},
+	{ErrBodySlow, 408, "body_timeout", noStore, slog.LevelInfo, "The request body did not come in time."},
 	{ErrBodyLarge, 413, "body_too_large", noStore, slog.LevelInfo, "The request body is too large."},
 	{ErrEncoding, 415, "body_encoded", noStore, slog.LevelInfo,
 		"The body is encoded (Content-Encoding), which is not read here."},
