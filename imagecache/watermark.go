@@ -48,7 +48,7 @@ func (w *Watermarks) Has(name string) bool {
 // Names returns the names of all watermarks, sorted.
 func (w *Watermarks) Names() []string { return slices.Sorted(maps.Keys(w.load())) }
 
-// Replace replaces all watermarks. swap gives the resizer the new pictures: jobs that begin after
+// Replace replaces all watermarks, unless they are the same. swap gives the resizer the new pictures: jobs that begin after
 // it has returned use them. If it fails, the old watermarks stay.
 //
 // No image is stored under the digest of another picture:
@@ -62,6 +62,9 @@ func (w *Watermarks) Replace(digests map[string]string, swap func() error) error
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	old := w.load()
+	if maps.Equal(old, digests) {
+		return nil
+	}
 	between := maps.Clone(old)
 	for name, digest := range old {
 		if digests[name] != digest {

@@ -4,23 +4,39 @@ import (
 	"context"
 	"errors"
 
+	"github.com/novasocial/imagetier/internal/config"
 	"github.com/novasocial/imagetier/internal/program"
 	"github.com/novasocial/imagetier/internal/server"
+	"github.com/novasocial/imagetier/internal/settings"
 )
 
 // serveCmd runs the tier.
 type serveCmd struct{ settingsOf }
 
+// Help implements kong.HelpProvider.
+func (serveCmd) Help() string {
+	return `SIGHUP reads the settings and their files again: it replaces keys, profiles, watermarks, certificates and ` +
+		`the list of takedowns. What is invalid keeps its old value; the log says so, and ` +
+		`imagetier_reloads_total{outcome="failure"} counts it. Other settings need a restart.
+
+SIGTERM drains: readiness fails first, and requests in flight finish within --drain-timeout.`
+}
+
 // Run serves until ctx is done.
 func (c *serveCmd) Run(ctx context.Context, p *program.Process) (err error) {
-	cfg, _, err := c.load(p)
+	hangup := program.Hangups() // from here on, so that a reload during the start does not end it
+	cfg, resolved, err := c.load(p)
 	if err != nil {
 		return err
 	}
 	b := program.Build()
 	s, err := server.New(ctx, server.Config{
 		Config: cfg, Terminal: p.Stderr,
-		Build: server.Build{Version: b.Version, Commit: b.Commit, Go: b.Go},
+		Build:  server.Build{Version: b.Version, Commit: b.Commit, Go: b.Go},
+		Hangup: hangup,
+		Reread: func() (config.Config, *settings.Resolved, settings.Reload) {
+			return config.Reload(config.Input{Input: c.Input(p)}, resolved)
+		},
 	})
 	if err != nil {
 		return err

@@ -97,7 +97,7 @@ func (d Derived) Set() bool { return d.Text != "" }
 type Watermark struct {
 	Name   string // [a-z0-9]{1,16}
 	File   string
-	Bytes  []byte // of the file at the start; later changes of the file have no effect
+	Bytes  []byte // of the file when it was read
 	Digest string // first 16 hex digits of the SHA-256 of Bytes; part of the cache key
 }
 

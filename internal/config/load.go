@@ -56,6 +56,26 @@ func Schema() *settings.Schema { return schema(new(Config)) }
 // Input.Unfinished: keys or Dev, and enough memory in the cgroup. The error is of type [settings.Faults] and has every
 // fault. Resolved has the place of each value and is returned with an error too.
 func Load(in Input) (Config, *settings.Resolved, error) {
+	c, r := load(in)
+	if err := r.Err(); err != nil {
+		return Config{}, r, err
+	}
+	return c, r, nil
+}
+
+// Replaceable are the settings that a running process can replace (see [Reload]). Of certificates, the files are
+// read again, and their names need a restart.
+var Replaceable = []string{"keys", "profiles", "watermark"}
+
+// Reload reads the settings again, for a process that runs with those of old. The Config has only the [Replaceable]
+// settings, of which those that Resolved calls faulty are not to be used, nor any if the Reload is Invalid.
+func Reload(in Input, old *settings.Resolved) (Config, *settings.Resolved, settings.Reload) {
+	in.Unfinished = true // what is needed to start is a matter of the next start
+	c, r := load(in)
+	return c, r, settings.ReloadOf(old, r, Replaceable, "tls-cert")
+}
+
+func load(in Input) (Config, *settings.Resolved) {
 	var c Config
 	machine := in.Machine.orReal()
 	r := schema(&c).Resolve(in.Input)
@@ -72,10 +92,7 @@ func Load(in Input) (Config, *settings.Resolved, error) {
 			c.Secrets = append(c.Secrets, settings.Secrets(v.Value)...)
 		}
 	}
-	if err := r.Err(); err != nil {
-		return Config{}, r, err
-	}
-	return c, r, nil
+	return c, r
 }
 
 // setDefaults sets the defaults that depend on other settings or on the machine.

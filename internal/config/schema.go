@@ -126,7 +126,7 @@ func resizeSettings(c *Config) []settings.Setting {
 	}, {
 		Name: "watermark", Placeholder: "NAME=FILE", Value: watermarks(&c.Watermarks),
 		Help: "Image that wm.NAME draws in the lower right corner, over at most a quarter of the width and height. " +
-			"Read at the start. Repeatable.",
+			"Repeatable.",
 	}, {
 		Name: "max-original-bytes", Placeholder: "SIZE", Default: "32MiB",
 		Value: settings.Size(&c.Limits.MaxBytes, 1<<10),

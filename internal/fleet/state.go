@@ -209,7 +209,7 @@ func (s *State) replay() error {
 func (s *State) Close() error {
 	var faults []error
 	if s.takedowns != nil {
-		faults = append(faults, s.takedowns.log.Close())
+		faults = append(faults, s.takedowns.close())
 	}
 	if s.tags != nil {
 		faults = append(faults, s.tags.log.Close())
@@ -233,7 +233,7 @@ func (s *State) List(after imagecache.Original, limit int) []Takedown {
 }
 
 // Fault returns why nothing can be taken down now; nil if it can.
-func (s *State) Fault() error { return s.takedowns.log.Fault() }
+func (s *State) Fault() error { return s.takedowns.fault() }
 
 // Position is how far this node has followed the stream of purges.
 func (s *State) Position() sharedstore.Position {

@@ -25,9 +25,10 @@ type registers struct {
 	down    atomic.Int64 // how many are down: 0 spares a read the lock
 
 	// applying is held for reading from before a line is written until it is in newest, and for
-	// writing while the file is written anew out of newest.
+	// writing while the file is written anew out of newest, or read again.
 	applying sync.RWMutex
-	log      *jsonlog.Log[line]
+	cfg      jsonlog.Config
+	log      *jsonlog.Log[line] // guarded by applying
 }
 
 type decision struct {
@@ -50,7 +51,7 @@ func (l line) original() imagecache.Original {
 // openRegisters reads the file. A line that does not read is an error: to go on without it could
 // serve what must not be served.
 func openRegisters(cfg jsonlog.Config) (*registers, error) {
-	r := &registers{newest: make(map[imagecache.Original]decision)}
+	r := &registers{newest: make(map[imagecache.Original]decision), cfg: cfg}
 	var err error
 	r.log, err = jsonlog.Open(cfg, func(l line) { r.set(l) })
 	if err != nil {
@@ -211,14 +212,25 @@ func (r *registers) all() []Entry {
 
 // shorten writes the file anew when most of its lines are superseded.
 func (r *registers) shorten() error {
-	r.mu.RLock()
-	most := 2*len(r.newest) + 1000
-	r.mu.RUnlock()
-	if r.log.Lines() <= most {
+	if !r.long() {
 		return nil
 	}
 	r.applying.Lock()
 	defer r.applying.Unlock()
+	return r.rewrite()
+}
+
+// long reports whether most lines of the file are superseded.
+func (r *registers) long() bool {
+	r.applying.RLock()
+	defer r.applying.RUnlock()
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.log.Lines() > 2*len(r.newest)+1000
+}
+
+// rewrite writes the file anew. The caller holds applying.
+func (r *registers) rewrite() error {
 	return r.log.Rewrite(func(yield func(line) bool) {
 		for _, e := range r.all() {
 			if !yield(line{e.Stamp, e.Kind == KindLift, e.Source, e.Name}) {

@@ -68,6 +68,15 @@ func (c *certificates) check() {
 	}
 }
 
+// ReloadCertificate loads the certificate from its files now, if they have changed, instead of
+// with a later handshake. With an error the current one stays in use. Without TLS it does nothing.
+func (s *Server) ReloadCertificate() error {
+	if s.certs == nil {
+		return nil
+	}
+	return s.certs.reload()
+}
+
 // reload loads the certificate from its files if they have changed.
 func (c *certificates) reload() error {
 	c.mu.Lock()

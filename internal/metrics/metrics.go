@@ -41,6 +41,7 @@ type Set struct {
 	*origins
 	*resizes
 	*prefetch
+	*reloads
 }
 
 // New registers the metrics and returns the Set. It panics if cfg has no Registerer, or one that has these names
@@ -58,7 +59,9 @@ func New(cfg Config) *Set {
 		Namespace: namespace, Name: "build_info", Help: "Always 1; the labels say which build this is.",
 	}, []string{"version", "revision", "goversion"}).
 		WithLabelValues(orUnknown(cfg.Version), orUnknown(cfg.Revision), runtime.Version()).Set(1)
-	return &Set{in, newRequests(in), newCaches(in), newTiers(in), newOrigins(in), newResizes(in), newPrefetch(in)}
+	return &Set{
+		in, newRequests(in), newCaches(in), newTiers(in), newOrigins(in), newResizes(in), newPrefetch(in), newReloads(in),
+	}
 }
 
 func orUnknown(text string) string {

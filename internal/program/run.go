@@ -20,6 +20,14 @@ func (p Program) Main() {
 	}))
 }
 
+// Hangups returns a channel that has a value after SIGHUP, which then no longer ends the process. Signals that arrive
+// before the value is taken count as one.
+func Hangups() <-chan os.Signal {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	return hangups
+}
+
 // Run runs the command that proc.Args names and returns the exit code.
 func (p Program) Run(ctx context.Context, proc *Process) (code int) {
 	defer func() { // kong ends the program after --help and completion

@@ -6,14 +6,18 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
+	"os"
 	"runtime/debug"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache"
@@ -41,6 +45,9 @@ type Config struct {
 
 	Build    Build
 	Terminal io.Writer // with --dev, gets URLs to try
+
+	Hangup <-chan os.Signal // each value reloads what Reread returns; nil: never
+	Reread Reread
 }
 
 // Build identifies the program.
@@ -71,6 +78,7 @@ type Server struct {
 	readiness  *readiness
 	started    time.Time
 
+	public                      *counted // handler of the public listener
 	publicServer, privateServer *httpserver.Server
 	publicURL, privateURL       string
 
@@ -122,9 +130,32 @@ func (s *Server) Run(ctx context.Context) error {
 		public:  func(ctx context.Context) error { return s.publicServer.Run(ctx, s.publicListener) },
 		private: func(ctx context.Context) error { return s.privateServer.Run(ctx, s.privateListener) },
 		warming: s.prefetch.Run(),
-		base:    append(s.tiers.run(), s.runFleet, s.prefetch.RunState, s.workers.Run),
-		drain:   s.readiness.drain,
+		base:    append(s.tiers.run(), s.runFleet, s.prefetch.RunState, s.workers.Run, s.runReloads),
+		drain:   func() { s.drain(ctx) },
 	}.run(ctx)
+}
+
+// drain fails readiness, and logs why and what is in flight.
+func (s *Server) drain(ctx context.Context) {
+	s.readiness.drain()
+	pool := s.workers.Stats()
+	s.log.Info("draining", "reason", cmp.Or(context.Cause(ctx), errPart).Error(),
+		"requests", s.public.running.Load(), "resizing", pool.Busy, "resize_queue", pool.Live+pool.Warm,
+		"timeout_ms", s.cfg.DrainTimeout.Milliseconds())
+}
+
+var errPart = errors.New("a part of the server failed")
+
+// counted counts the requests that a handler is answering.
+type counted struct {
+	http.Handler
+	running atomic.Int64
+}
+
+func (c *counted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c.running.Add(1)
+	defer c.running.Add(-1)
+	c.Handler.ServeHTTP(w, r)
 }
 
 func (s *Server) onClose(f func() error) { s.closers = append(s.closers, f) }
@@ -281,8 +312,9 @@ func (s *Server) openHTTP(context.Context) (err error) {
 		Signer: s.signer, Cache: s.cache, Catalog: catalog, NegativeTTL: s.cfg.NegativeTTL,
 		TagHeader: s.cfg.TagHeader(), Origins: origins, Log: s.log, Observe: s.observe,
 	})
+	s.public = &counted{Handler: s.metrics.Handler(public)}
 	s.publicServer, err = httpserver.New(httpserver.Config{
-		Handler: s.metrics.Handler(public), CertFile: s.cfg.TLSCert, KeyFile: s.cfg.TLSKey,
+		Handler: s.public, CertFile: s.cfg.TLSCert, KeyFile: s.cfg.TLSKey,
 		Linger: linger(s.cfg.Config), DrainTimeout: s.cfg.DrainTimeout, Log: s.log,
 	})
 	if err != nil {

@@ -22,7 +22,7 @@ type Resolved struct {
 	schema *Schema
 	Values []ResolvedValue // in the schema's order
 	faults Faults
-	faulty map[string]bool // settings by name
+	faulty map[string]int // number of faults by setting
 }
 
 // ResolvedValue is a setting whose value has been set.
@@ -38,7 +38,7 @@ type ResolvedValue struct {
 func (s *Schema) Resolve(in Input) *Resolved {
 	flags, flagFaults := s.fromFlags(in.Flags)
 	environ, environFaults := s.fromEnviron(in.Environ)
-	r := &Resolved{schema: s, faults: slices.Concat(in.Faults, flagFaults, environFaults), faulty: map[string]bool{}}
+	r := &Resolved{schema: s, faults: slices.Concat(in.Faults, flagFaults, environFaults), faulty: map[string]int{}}
 	layers := []layer{flags, environ}
 	if path, place := first(ConfigName, layers); path != nil {
 		file, faults, err := s.fromFile(path[len(path)-1])
@@ -149,7 +149,7 @@ func (r *Resolved) Fault(name string, place Place, err error) {
 	if place.Layer == FromDefault {
 		where = "--" + name
 	}
-	r.faulty[name] = true
+	r.faulty[name]++
 	r.faults = append(r.faults, Fault{where, err})
 }
 
@@ -165,4 +165,4 @@ func (r *Resolved) Err() error {
 }
 
 // Faulty reports whether the setting has a fault.
-func (r *Resolved) Faulty(name string) bool { return r.faulty[name] }
+func (r *Resolved) Faulty(name string) bool { return r.faulty[name] > 0 }

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"go.opentelemetry.io/otel/trace"
 )
@@ -41,7 +43,10 @@ const hidden = "(secret)"
 // the other case and as base64 of its bytes. Secrets of less than 4 bytes are not replaced: they would match
 // everywhere.
 func NewHandler(cfg Config) (slog.Handler, error) {
-	out := newScrubber(cfg.Output, cfg.Secrets)
+	return newHandler(cfg, newScrubber(cfg.Output, cfg.Secrets))
+}
+
+func newHandler(cfg Config, out io.Writer) (slog.Handler, error) {
 	opts := &slog.HandlerOptions{Level: cfg.Level, ReplaceAttr: hide}
 	switch cfg.Format {
 	case "", "json":
@@ -65,12 +70,23 @@ func hide(_ []string, a slog.Attr) slog.Attr {
 // scrubber hides secrets in each line. slog's handlers write one line at a time.
 type scrubber struct {
 	out     io.Writer
-	secrets [][]byte
+	secrets atomic.Pointer[[][]byte] // the slice is never changed
 }
 
-func newScrubber(out io.Writer, secrets []string) io.Writer {
+func newScrubber(out io.Writer, secrets []string) *scrubber {
 	s := &scrubber{out: out}
+	s.secrets.Store(new([][]byte))
+	s.hide(secrets)
+	return s
+}
+
+// hide adds secrets. Calls must not overlap.
+func (s *scrubber) hide(secrets []string) {
+	all := slices.Clone(*s.secrets.Load())
 	seen := map[string]bool{}
+	for _, known := range all {
+		seen[string(known)] = true
+	}
 	for _, secret := range secrets {
 		if len(secret) < 4 {
 			continue
@@ -78,14 +94,11 @@ func newScrubber(out io.Writer, secrets []string) io.Writer {
 		for _, spelled := range spellings(secret) {
 			if !seen[spelled] {
 				seen[spelled] = true
-				s.secrets = append(s.secrets, []byte(spelled))
+				all = append(all, []byte(spelled))
 			}
 		}
 	}
-	if len(s.secrets) == 0 {
-		return out
-	}
-	return s
+	s.secrets.Store(&all)
 }
 
 // spellings returns the ways in which a secret may be written in a line.
@@ -102,7 +115,7 @@ func spellings(secret string) []string {
 
 func (s *scrubber) Write(line []byte) (int, error) {
 	clean := line
-	for _, secret := range s.secrets {
+	for _, secret := range *s.secrets.Load() {
 		if bytes.Contains(clean, secret) {
 			clean = bytes.ReplaceAll(clean, secret, []byte(hidden))
 		}

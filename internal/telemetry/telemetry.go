@@ -31,7 +31,11 @@ type Telemetry struct {
 	Tracer trace.Tracer
 
 	provider *sdktrace.TracerProvider // nil as Tracer
+	secrets  *scrubber
 }
+
+// Hide keeps more secrets out of the log, beside Config.Secrets. Calls must not overlap.
+func (t *Telemetry) Hide(secrets []string) { t.secrets.hide(secrets) }
 
 // gcPauses are the stop-the-world pauses of the garbage collector as a histogram; go_gc_duration_seconds has only
 // quantiles since the start.
@@ -44,11 +48,12 @@ func Open(ctx context.Context, cfg Config) (*Telemetry, error) {
 	if cfg.Output == nil {
 		cfg.Output = os.Stderr
 	}
-	handler, err := NewHandler(cfg)
+	secrets := newScrubber(cfg.Output, cfg.Secrets)
+	handler, err := newHandler(cfg, secrets)
 	if err != nil {
 		return nil, err
 	}
-	t := &Telemetry{Log: slog.New(handler), Registry: prometheus.NewRegistry()}
+	t := &Telemetry{Log: slog.New(handler), Registry: prometheus.NewRegistry(), secrets: secrets}
 	t.Registry.MustRegister(
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(
 			collectors.MetricsGC, collectors.GoRuntimeMetricsRule{Matcher: gcPauses},

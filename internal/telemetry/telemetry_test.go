@@ -115,3 +115,16 @@ func TestTelemetry_Metrics_FailingCollector(t *testing.T) {
 		t.Errorf("the log does not say so: %s", log)
 	}
 }
+
+func TestTelemetry_Hide(t *testing.T) {
+	var out bytes.Buffer
+	open, err := Open(t.Context(), Config{Program: "imagetier", Output: &out, Secrets: []string{"first-secret"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	open.Hide([]string{"second-secret"})
+	open.Log.Info("first-secret second-secret")
+	if line := out.String(); strings.Contains(line, "first-secret") || strings.Contains(line, "second-secret") {
+		t.Error(line)
+	}
+}

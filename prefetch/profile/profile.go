@@ -12,7 +12,7 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 
 	"github.com/novasocial/imagetier/resize"
 )
@@ -76,11 +76,23 @@ func (p Profile) At(scale int, format resize.Format) (spec resize.Spec, ok bool)
 
 // Set is profiles by name. BuiltIn and New make one. It is safe for concurrent use.
 type Set struct {
-	byName atomic.Pointer[map[string]Profile] // the map is never changed
+	mu     sync.RWMutex
+	byName map[string]Profile // guarded by mu; the map is never changed
+}
+
+func (s *Set) load() map[string]Profile {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.byName
 }
 
 // Replace replaces all profiles at once by those of other.
-func (s *Set) Replace(other *Set) { s.byName.Store(other.byName.Load()) }
+func (s *Set) Replace(other *Set) {
+	byName := other.load()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.byName = byName
+}
 
 // BuiltIn returns the profiles that there are without a file: feed, avatar and grid, each
 // in WebP and JPEG at three scales.
@@ -121,9 +133,7 @@ func New(lists map[string][]string) (*Set, error) {
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
-	set := new(Set)
-	set.byName.Store(&byName)
-	return set, nil
+	return &Set{byName: byName}, nil
 }
 
 // Load returns what New makes of a file of profiles, a mapping from names to lists. The
@@ -157,12 +167,12 @@ func Load(path string, unmarshal func(text []byte, into any) error) (*Set, error
 
 // Get returns the profile of that name.
 func (s *Set) Get(name string) (Profile, bool) {
-	p, ok := (*s.byName.Load())[name]
+	p, ok := s.load()[name]
 	return p, ok
 }
 
 // Names returns the names of all profiles, sorted.
-func (s *Set) Names() []string { return slices.Sorted(maps.Keys(*s.byName.Load())) }
+func (s *Set) Names() []string { return slices.Sorted(maps.Keys(s.load())) }
 
 func parse(name string, list []string) (Profile, error) {
 	if !validName(name) {

@@ -122,6 +122,9 @@ func (s *Service) Run() []func(context.Context) error {
 	}
 }
 
+// ReplaceProfiles replaces the profiles of Config.Profiles by those of set.
+func (s *Service) ReplaceProfiles(set *profile.Set) error { return s.watch.ReplaceProfiles(set) }
+
 // RunState keeps what was learnt about requests on disk until ctx is done.
 func (s *Service) RunState(ctx context.Context) error { return s.state.run(ctx) }
 

@@ -376,11 +376,17 @@ func (x *tier) number(series string) float64 {
 // signedPath signs what follows the signature in a path.
 func signedPath(t testing.TB, resource string) string {
 	t.Helper()
-	keys, err := imageurl.ParseKeys(key)
+	return signedWith(t, key, resource)
+}
+
+// signedWith returns the path of a variant, signed by the first of keys.
+func signedWith(t testing.TB, keys, resource string) string {
+	t.Helper()
+	parsed, err := imageurl.ParseKeys(keys)
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, err := imageurl.NewSigner(keys...)
+	signer, err := imageurl.NewSigner(parsed...)
 	if err != nil {
 		t.Fatal(err)
 	}
