@@ -36,10 +36,10 @@ type Config struct {
 	Operator Operator
 	// WebhookSecrets are accepted from S3 servers instead of the admin token (s3events.go).
 	WebhookSecrets []string
-	Observe        func(kind, outcome string) // called with each event; may be nil
+	Observe        func(kind, outcome string) // called for each event; may be nil
 	Catalog        httpapi.Catalog
 	Origins        *httpapi.OriginAnswers // the one of images.Config; may be nil
-	AdminToken     string                 // required by POST and DELETE; "": they are refused, unless Dev
+	AdminToken     string                 // required by POST and DELETE, which are refused if it is empty, unless Dev
 	Dev            bool                   // POST and DELETE need no token if none is configured
 	Hosts          []string               // host names accepted besides those of foreignHost
 	// Metrics answers /metrics; nil: 404.
@@ -102,7 +102,7 @@ func New(cfg Config) http.Handler {
 		get("/", cfg.Console.ServeHTTP)
 		get("/console/*", cfg.Console.ServeHTTP)
 	}
-	// Without cmdline: secrets may be given as flags.
+	// cmdline is left out: flags can contain secrets.
 	get("/debug/pprof", http.RedirectHandler("/debug/pprof/", http.StatusMovedPermanently).ServeHTTP)
 	get("/debug/pprof/*", pprof.Index)
 	get("/debug/pprof/profile", pprof.Profile)
@@ -130,7 +130,7 @@ type api struct {
 	warms     limiter
 }
 
-// guard stands before every route.
+// guard checks every request before its route.
 func (p *api) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := httpapi.RequestID(r)
@@ -154,7 +154,7 @@ func (p *api) guard(next http.Handler) http.Handler {
 	})
 }
 
-// admit returns why r may not pass.
+// admit returns an error if r must be refused.
 func (p *api) admit(r *http.Request) error {
 	if host, foreign := p.foreignHost(r); foreign {
 		return problem.Errorf(
@@ -183,8 +183,8 @@ func (p *api) admit(r *http.Request) error {
 	return nil
 }
 
-// authorized compares digests: neither the time it takes nor where it ends tells anything
-// about the token.
+// authorized compares digests in constant time, so that its duration reveals nothing about the
+// token.
 func (p *api) authorized(r *http.Request) bool {
 	lines := r.Header["Authorization"]
 	if len(lines) != 1 {
@@ -198,7 +198,7 @@ func (p *api) authorized(r *http.Request) bool {
 	return subtle.ConstantTimeCompare(sum[:], p.token[:]) == 1
 }
 
-// handle makes a handler of a function that returns its refusal.
+// handle turns a function that returns an error into a handler.
 func (p *api) handle(serve func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if err := serve(w, r); err != nil {
@@ -222,7 +222,7 @@ func (p *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
-// methodsOf returns those that a path answers to.
+// methodsOf returns the methods that a path accepts.
 func methodsOf(routes chi.Routes, path string) (methods []string) {
 	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
 		if routes.Match(chi.NewRouteContext(), method, path) {
@@ -232,7 +232,7 @@ func methodsOf(routes chi.Routes, path string) (methods []string) {
 	return methods
 }
 
-// writeJSON answers with v.
+// writeJSON responds with v as JSON.
 func writeJSON(w http.ResponseWriter, r *http.Request, status int, v any) error {
 	body, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
@@ -249,12 +249,12 @@ func writeJSON(w http.ResponseWriter, r *http.Request, status int, v any) error 
 	return nil
 }
 
-// readJSON reads the body of r, which is one JSON value with no field that v has not.
+// readJSON decodes the body of r, one JSON value, into v. Unknown fields are an error.
 func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
 	return readJSONUpTo(w, r, v, maxPrivateBody)
 }
 
-// readJSONUpTo is readJSON of a body of at most most bytes.
+// readJSONUpTo is readJSON with a limit of most bytes.
 func readJSONUpTo(w http.ResponseWriter, r *http.Request, v any, most int64) error {
 	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, most))
 	dec.DisallowUnknownFields()

@@ -10,8 +10,8 @@ const eventsPath = "/v1/events"
 // signature or timestamp is not valid; 413 if it is too large; 422 if it is not valid; 429 and
 // 503 if it should be sent again.
 //
-// Of a body that is too large by its own word nothing is read, of any other at most one byte
-// more than is allowed. Nothing that an event names is fetched before the answer.
+// A body whose Content-Length is too large is not read at all; of any other at most one byte more
+// than the limit is read. Originals that an event names are fetched after the response.
 func (p *api) event(w http.ResponseWriter, r *http.Request) error {
 	leave, err := p.intakes.enter()
 	if err != nil {

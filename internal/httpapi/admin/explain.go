@@ -18,13 +18,14 @@ import (
 // explanation is the answer of GET /v1/explain.
 type explanation struct {
 	URL       string    `json:"url"`
-	Path      string    `json:"path"`            // what was read, without host, query and fragment
-	Signature signature `json:"signature"`       // of a path that has one
-	Error     string    `json:"error,omitempty"` // why it is no image URL; then nothing follows
+	Path      string    `json:"path"`            // the path of the URL, without host, query and fragment
+	Signature signature `json:"signature"`       // empty if the path has none
+	Error     string    `json:"error,omitempty"` // why this is not an image URL; the other fields are empty then
 	Ref       *refParts `json:"ref,omitempty"`
-	// Status is what the edge answers before it looks into the cache; 200 if nothing is in the way.
+	// Status is the response of the public listener before it looks into the cache; 200 if the
+	// request would reach the cache.
 	Status    int         `json:"status,omitempty"`
-	Why       string      `json:"why,omitempty"` // of a Status that is not 200
+	Why       string      `json:"why,omitempty"` // the reason for a Status other than 200
 	Variants  []explained `json:"variants,omitempty"`
 	LastAsked *originTold `json:"last_origin,omitempty"`
 }
@@ -45,16 +46,16 @@ type refParts struct {
 	Format  string `json:"format,omitempty"`
 }
 
-// explained is one variant: with auto there is one for each class of clients.
+// explained is one variant. An auto URL has one for each class of clients.
 type explained struct {
-	Class string `json:"class,omitempty"` // of Accept, with auto only
+	Class string `json:"class,omitempty"` // class of Accept headers; auto only
 	Key   string `json:"key"`
 	Held  []held `json:"held"`
 }
 
 type held struct {
 	Where        string     `json:"where"`         // memory disk derived original negative
-	Key          string     `json:"key,omitempty"` // where it is not the variant's
+	Key          string     `json:"key,omitempty"` // if it differs from the key of the variant
 	Error        string     `json:"error,omitempty"`
 	Bytes        int64      `json:"bytes,omitempty"`
 	ContentType  string     `json:"content_type,omitempty"`
@@ -75,8 +76,8 @@ type originTold struct {
 }
 
 // explain answers GET /v1/explain?url=, where url is a whole URL, a path, or the path of a
-// Ref without signature. It makes nothing and signs nothing, so read access
-// gives no way to have the tier make images.
+// Ref without signature. It creates no images and no signatures: read access is not enough to
+// have the tier make images.
 func (p *api) explain(w http.ResponseWriter, r *http.Request) error {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	asked := query["url"]
@@ -161,7 +162,7 @@ func (p *api) describe(h imagecache.Held, key string) held {
 	return one
 }
 
-// classesOf returns ref, or with auto what each class of clients is sent.
+// classesOf returns ref, or for auto the variant that each class of clients receives.
 func classesOf(ref imageurl.Ref) []imageurl.Ref {
 	if ref.Spec().Format != resize.Auto {
 		return []imageurl.Ref{ref}
@@ -175,7 +176,7 @@ func pathOf(text string) string {
 	return httpapi.PathOf(text)
 }
 
-// readPath reads a path whether or not its signature is good, or there.
+// readPath parses a path, whether its signature is valid, invalid or missing.
 func (p *api) readPath(path string) (signature, imageurl.Ref, error) {
 	ref, err := p.Signer.Parse(path)
 	rest, below := strings.CutPrefix(path, imageurl.Prefix)

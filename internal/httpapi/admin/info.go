@@ -21,10 +21,10 @@ const (
 	maxInfos     = 100              // images
 	maxInfoBody  = 1 << 20          // bytes: a hundred of the longest names, escaped
 	infosAtOnce  = 8                // images that are looked up at the same time
-	infoDeadline = 20 * time.Second // what is not known by then is 504, the rest is answered
+	infoDeadline = 20 * time.Second // images without facts by then are 504; the others are returned
 )
 
-// infoImage names an original. Tags are taken and mean nothing here.
+// infoImage names an original. Tags are accepted and ignored.
 type infoImage struct {
 	Source  string   `json:"source"`
 	Name    string   `json:"name"`    // decoded
@@ -33,7 +33,7 @@ type infoImage struct {
 	Tags    []string `json:"tags"`
 }
 
-// infoFault stands in the place of facts that could not be had.
+// infoFault replaces the facts of an image for which they are not available.
 type infoFault struct {
 	Error struct {
 		Status int    `json:"status"`
@@ -47,8 +47,8 @@ func faultOf(status int) infoFault {
 	return f
 }
 
-// infos answers POST /v1/info: the facts of up to a hundred images, or why there are none,
-// in the order of the question. One that fails costs the others nothing.
+// infos answers POST /v1/info: for each of up to a hundred images, in the order of the request, its
+// facts or an error. An image that fails does not affect the others.
 func (p *api) infos(w http.ResponseWriter, r *http.Request) error {
 	var req struct {
 		Images []infoImage `json:"images"`
@@ -115,8 +115,8 @@ func (p *api) info(ctx context.Context, image infoImage) (facts any) {
 	return withVersion(img)
 }
 
-// withVersion returns the facts with the version that pins what they are of ("e.9f86"), where
-// a live original's entity tag says it: what a gateway needs for the rule version=etag.
+// withVersion adds the version that pins the described original ("e.9f86") to the facts of a live
+// one that has a strong entity tag. Gateways need it for prefixes with version=etag.
 func withVersion(img imagecache.Image) json.RawMessage {
 	tag, opened := strings.CutPrefix(img.Origin.ETag, `"`)
 	tag, closed := strings.CutSuffix(tag, `"`)

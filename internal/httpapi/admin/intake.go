@@ -15,13 +15,13 @@ import (
 // Bounds of events and notifications.
 const (
 	maxEventBody  = 1 << 20 // bytes
-	intakesAtOnce = 32      // bodies that are held at the same time
+	intakesAtOnce = 32      // bodies in memory at the same time
 )
 
-// limiter admits as many requests at once as it has room for.
+// limiter limits concurrent requests to its capacity.
 type limiter chan struct{}
 
-// enter returns the function to call at the end, or an error.
+// enter returns the function to call when the request ends, or an error if the limit is reached.
 func (l limiter) enter() (leave func(), err error) {
 	select {
 	case l <- struct{}{}:
@@ -31,16 +31,16 @@ func (l limiter) enter() (leave func(), err error) {
 	}
 }
 
-var errCrowded = problem.Errorf(problem.ErrConcurrency, "Too much is being taken in right now. Try again.")
+var errCrowded = problem.Errorf(problem.ErrConcurrency, "Too many requests are being read right now. Try again.")
 
-// readBody reads at most most bytes, and none if the body says itself that it has more.
+// readBody reads at most most bytes, and nothing if Content-Length is larger.
 func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
 	long := problem.Errorf(problem.ErrBodyLarge, "The body has more than %d bytes.", most)
 	if r.ContentLength > most {
 		return nil, long
 	}
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
-		return nil, problem.Errorf(problem.ErrEncoding, "The body is encoded (Content-Encoding), which is not read here.")
+		return nil, problem.Errorf(problem.ErrEncoding, "The body has a Content-Encoding, which is not supported here.")
 	}
 	var body bytes.Buffer
 	if r.ContentLength > 0 {
@@ -54,7 +54,7 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, problem.ErrBodySlow
 	case err != nil:
-		return nil, problem.Errorf(problem.ErrRequest, "The body ended before it was whole.")
+		return nil, problem.Errorf(problem.ErrRequest, "The body ended early.")
 	}
 	return body.Bytes(), nil
 }
@@ -80,7 +80,7 @@ func outcomeOf(err error) (label string, _ error) {
 	return "invalid", err
 }
 
-// count tells the observer what became of an event.
+// count reports the outcome of an event to the observer.
 func (p *api) count(kind, outcome string) {
 	if p.Observe != nil {
 		if kind == "" {
@@ -90,7 +90,7 @@ func (p *api) count(kind, outcome string) {
 	}
 }
 
-// accepted is the answer to what lies in the queue.
+// accepted answers 202: the request is in the queue.
 func accepted(w http.ResponseWriter, r *http.Request, n int) error {
 	return writeJSON(w, r, http.StatusAccepted, struct {
 		Accepted int `json:"accepted"`

@@ -20,11 +20,11 @@ type Operator interface {
 
 // Inspector describes a node. It changes nothing, but Info may fetch an original.
 type Inspector interface {
-	// Explain returns where a variant is held ([imagecache.Cache.Explain]).
+	// Explain returns the tiers that have a variant ([imagecache.Cache.Explain]).
 	Explain(ctx context.Context, ref imageurl.Ref) []imagecache.Held
 	// Info returns the facts about an original as JSON; ref is of ShapeInfo.
 	Info(ctx context.Context, ref imageurl.Ref) (imagecache.Image, error)
-	// Ready returns why the node is not ready, or nil.
+	// Ready returns an error if the node is not ready.
 	Ready() error
 	// Stats returns the answer of /v1/stats, of any type that encoding/json can marshal.
 	Stats() any
@@ -40,13 +40,13 @@ type Purger interface {
 	Takedown(ctx context.Context, of imagecache.Original) (imagecache.Receipt, error)
 	// Lift ends a takedown, and reports whether there was one.
 	Lift(ctx context.Context, of imagecache.Original) (receipt imagecache.Receipt, lifted bool, err error)
-	// Takedowns returns at most limit takedowns after an original, sorted by source and name.
+	// Takedowns returns at most limit takedowns that sort after an original, by source and name.
 	Takedowns(after imagecache.Original, limit int) []Takedown
 	// Tagged returns the originals with a tag, which are about to be purged or taken down.
 	Tagged(tag string) []imagecache.Original
 }
 
-// Takedown is an original that is taken down.
+// Takedown is an original that was taken down.
 type Takedown struct {
 	Original imagecache.Original
 	Since    time.Time

@@ -17,7 +17,7 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// purgeRequest names what is to be removed: source and name, or path, or tag.
+// purgeRequest names what to remove: source and name, or path, or tag.
 type purgeRequest struct {
 	Source string `json:"source"`
 	Name   string `json:"name"` // decoded
@@ -65,9 +65,9 @@ const (
 )
 
 // change applies a change to all targets, several at once and under one deadline, and
-// merges the receipts. It tries every target even if some fail. An error of kind then says
-// how many failed, and wraps the first cause for the log. What failed may be in the outbox, and is
-// then sent when the cluster can be reached.
+// merges the receipts. It tries every target even if some fail. The error is then of kind, with the
+// number of failures, and wraps the first cause for the log. A failed change may be in the outbox,
+// which is sent when the cluster can be reached.
 func change(ctx context.Context, kind error, targets []imagecache.Target,
 	apply func(context.Context, imagecache.Target) (imagecache.Receipt, error),
 ) (total imagecache.Receipt, err error) {
@@ -75,7 +75,7 @@ func change(ctx context.Context, kind error, targets []imagecache.Target,
 	defer cancel()
 	var (
 		group  errgroup.Group
-		mu     sync.Mutex // guards all below
+		mu     sync.Mutex // guards the fields below
 		failed int
 		cause  error
 	)
@@ -108,14 +108,14 @@ func change(ctx context.Context, kind error, targets []imagecache.Target,
 	}
 	return total, fmt.Errorf(
 		"%w: %w",
-		problem.Errorf(kind, "%d of %d failed, and may take effect later all the same: repeat the request.",
+		problem.Errorf(kind, "%d of %d failed, but may still take effect later. Repeat the request.",
 			failed, len(targets)),
 		cause,
 	)
 }
 
-// purge removes what the request names: from then on it is not served, or, if the purge is
-// soft, only until its replacement is made.
+// purge removes what the request names: it is not served from then on or, if the purge is soft, is
+// served as stale until its replacement is made.
 func (p *api) purge(w http.ResponseWriter, r *http.Request) error {
 	var req purgeRequest
 	if err := readJSON(w, r, &req); err != nil {
@@ -153,7 +153,7 @@ func (p *api) logChange(r *http.Request, what string, req purgeRequest, targets 
 	)
 }
 
-// takedown removes everything made of an original, which is then answered 451 until the
+// takedown removes an original and its variants. Requests for them are answered 451 until the
 // takedown is lifted.
 func (p *api) takedown(w http.ResponseWriter, r *http.Request) error {
 	req, targets, err := p.readOriginals(w, r)
@@ -196,9 +196,8 @@ func (p *api) lift(w http.ResponseWriter, r *http.Request) error {
 	return writeReceipt(w, r, total)
 }
 
-// takedowns answers GET /v1/takedown?source=&name=: what is taken down and since when,
-// sorted by source and name, from behind that original. next is the query of the next page,
-// absent on the last.
+// takedowns answers GET /v1/takedown?source=&name=: takedowns and their times, sorted by source and
+// name, beginning after that original. next is the query of the next page, absent on the last.
 func (p *api) takedowns(w http.ResponseWriter, r *http.Request) error {
 	query := r.URL.Query()
 	page := p.Operator.Takedowns(
@@ -224,8 +223,8 @@ func (p *api) takedowns(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, r, http.StatusOK, answer)
 }
 
-// readOriginals reads which originals a takedown is about. A tag without originals is 404,
-// so that it is not mistaken for a takedown of something.
+// readOriginals reads the originals of a takedown. A tag without originals is 404, so that the
+// response is not mistaken for a takedown that happened.
 func (p *api) readOriginals(
 	w http.ResponseWriter,
 	r *http.Request,
@@ -236,7 +235,7 @@ func (p *api) readOriginals(
 	if req.Path != "" || req.Soft {
 		return req, nil, problem.Errorf(
 			problem.ErrRequest,
-			`A takedown is of an original: {"source","name"} or {"tag"}.`,
+			`A takedown needs {"source","name"} or {"tag"}.`,
 		)
 	}
 	if targets, err = p.targets(req); err == nil && len(targets) == 0 {
@@ -245,7 +244,7 @@ func (p *api) readOriginals(
 	return req, targets, err
 }
 
-// targets checks req and returns what is to be removed.
+// targets checks req and returns what to remove.
 func (p *api) targets(req purgeRequest) ([]imagecache.Target, error) {
 	ways := 0
 	for _, given := range []bool{req.Source != "" || req.Name != "", req.Path != "", req.Tag != ""} {
@@ -261,7 +260,7 @@ func (p *api) targets(req purgeRequest) ([]imagecache.Target, error) {
 	case req.Path != "":
 		return p.targetsOfPath(req.Path)
 	case req.Source == "" || req.Name == "":
-		return nil, problem.Errorf(problem.ErrRequest, "An original is named by source and name, both.")
+		return nil, problem.Errorf(problem.ErrRequest, "Both source and name are needed.")
 	case len(req.Name) > imageurl.MaxName:
 		return nil, problem.Errorf(
 			problem.ErrRequest,
@@ -273,10 +272,9 @@ func (p *api) targets(req purgeRequest) ([]imagecache.Target, error) {
 	return p.whole(req.Source, req.Name)
 }
 
-// targetsOfPath returns what a path stands for; its signature may be any. With auto that
-// is the variants of all classes of clients. Of what is live, and of an original itself, it
-// is the original and all that was made of it: the kept original would otherwise bring
-// back the very bytes that were to go.
+// targetsOfPath returns the targets of a path, whose signature is not checked. For auto these are
+// the variants of all classes of clients. For a live path, and for an original, it is the original
+// with all its variants: they would otherwise be made again from the cached original.
 func (p *api) targetsOfPath(path string) ([]imagecache.Target, error) {
 	_, ref, err := p.readPath(path)
 	if err != nil {
@@ -298,7 +296,7 @@ func (p *api) targetsOfPath(path string) ([]imagecache.Target, error) {
 // maxTag bounds a tag, in bytes: post: or user: and the longest id of an event.
 const maxTag = 5 + 256
 
-// targetsOfTag returns all originals that are known to bear a tag; there may be none.
+// targetsOfTag returns the known originals with a tag, possibly none.
 func (p *api) targetsOfTag(tag string) (targets []imagecache.Target, err error) {
 	if len(tag) > maxTag {
 		return nil, problem.Errorf(problem.ErrRequest, "The tag has %d bytes, not 1-%d.", len(tag), maxTag)
@@ -316,8 +314,8 @@ func (p *api) whole(source, name string) ([]imagecache.Target, error) {
 	return []imagecache.Target{{Original: imagecache.Original{Source: source, Name: name}}}, nil
 }
 
-// checkSource: a misspelled source would otherwise be a purge that removed nothing, and
-// looked like one that had nothing to remove.
+// checkSource refuses unknown sources: a purge with a misspelled one would look like a purge that
+// had nothing to remove.
 func (p *api) checkSource(source string) error {
 	if _, ok := p.Catalog.Sources[source]; !ok {
 		return problem.Errorf(problem.ErrRequest, "There is no source %q.", source)

@@ -8,17 +8,16 @@ import (
 	"strings"
 )
 
-// foreignHost returns the name in r's Host, and reports whether it is one that a page of
-// another site could have made a browser on this machine use.
+// foreignHost returns the name in r's Host, and reports whether a page of another site could have
+// caused a browser on this machine to use it.
 //
-// The danger is DNS rebinding: a page of evil.example has its name point to 127.0.0.1, and
-// is then of the same origin as this listener; neither Origin nor Sec-Fetch-Site gives it
-// away. Its name does. Names that cannot be registered pass: addresses, localhost and what
-// is below it, and names without a dot (a container's, say).
+// The danger is DNS rebinding: the owner of evil.example points that name to 127.0.0.1, so that its
+// page has the same origin as this listener. Origin and Sec-Fetch-Site do not reveal that, but Host
+// does. Names that cannot be registered are accepted: addresses, localhost and its subdomains, and
+// names without a dot (such as a container's).
 //
-// Only where the listener is reached over the loopback interface, or Dev is set, are others
-// refused: elsewhere it is called by whatever name a cluster gives it, and cannot be changed
-// without the token, which no browser adds by itself.
+// Other names are refused only for requests over the loopback interface, and with Dev: in a cluster
+// the listener has arbitrary names, and changes need the token, which no browser adds by itself.
 func (p *api) foreignHost(r *http.Request) (host string, foreign bool) {
 	host = r.Host
 	if name, _, err := net.SplitHostPort(host); err == nil {

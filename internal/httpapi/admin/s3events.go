@@ -16,10 +16,10 @@ var errNoNotifier = problem.Errorf(
 	"This needs a webhook secret or the admin token, as Authorization: Bearer or as the password of Authorization: Basic (http://any:PASSWORD@host/v1/events/s3).",
 )
 
-// notifier returns why r may not tell what happens in buckets. S3 servers cannot sign as feed
-// services do: MinIO sends a token (Authorization: Bearer), versitygw and SNS send what
-// stands in the URL that they are given (Authorization: Basic; the name does not matter). A
-// webhook secret is enough for them, so that none needs the admin token, which can do more.
+// notifier returns an error if r may not send notifications of buckets. S3 servers cannot sign as
+// feed services do: MinIO sends a token (Authorization: Bearer), versitygw and SNS send the
+// credentials of the configured URL (Authorization: Basic; any user name). A webhook secret is
+// accepted as the token or password, so that they do not need the admin token, which permits more.
 func (p *api) notifier(r *http.Request) error {
 	if len(p.notifiers) == 0 && p.AdminToken == "" {
 		if p.Dev {
@@ -27,7 +27,7 @@ func (p *api) notifier(r *http.Request) error {
 		}
 		return problem.Errorf(
 			problem.ErrTokenUnset,
-			"Neither webhook secrets nor an admin token are configured (--webhook-secrets, --admin-token), so nothing is taken in here.",
+			"Neither webhook secrets nor an admin token are configured (--webhook-secrets, --admin-token), so notifications are refused.",
 		)
 	}
 	given := ""
@@ -51,8 +51,8 @@ func (p *api) notifier(r *http.Request) error {
 }
 
 // notice answers POST /v1/events/s3: 202 once the notification is queued.
-// What is about no source of ours, like the test that a server sends when it starts, is 202
-// too: a server that is refused would send it for ever.
+// Notifications about other buckets, and the test notification that a server sends when it starts,
+// are 202 too: refused ones would be sent again forever.
 func (p *api) notice(w http.ResponseWriter, r *http.Request) error {
 	leave, err := p.intakes.enter()
 	if err != nil {

@@ -19,12 +19,12 @@ import (
 const (
 	maxWarmBody  = 10 << 20         // bytes
 	maxWarmPaths = 10_000           // paths and images of one request
-	warmsAtOnce  = 4                // requests that wait for what they ask for
-	warmPulse    = 20 * time.Second // after so long without a line an empty one says that it goes on
+	warmsAtOnce  = 4                // concurrent requests that wait for their images
+	warmPulse    = 20 * time.Second // an empty line is sent after so long without one
 )
 
-// warm answers POST /v1/warm: 202 once all of it is queued, or, where the client waits, 200
-// and a line of JSON for each variant when it is there or will not be.
+// warm answers POST /v1/warm: 202 once everything is queued or, if the client waits, 200 and a line
+// of JSON for each variant when it is made or has failed.
 func (p *api) warm(w http.ResponseWriter, r *http.Request) error {
 	var req struct {
 		Profile string              `json:"profile"`
@@ -55,7 +55,7 @@ func (p *api) warm(w http.ResponseWriter, r *http.Request) error {
 			maxWarmPaths,
 		)
 	case len(req.Images) > 0 && req.Profile == "":
-		return problem.Errorf(problem.ErrRequest, "profile: images need the name of one.")
+		return problem.Errorf(problem.ErrRequest, "profile: required with images.")
 	}
 	what := service.WarmRequest{Profile: req.Profile, Images: req.Images}
 	var wrong []service.WarmResult
@@ -80,8 +80,8 @@ func (p *api) warm(w http.ResponseWriter, r *http.Request) error {
 	return accepted(w, r, asked)
 }
 
-// warmable returns what a path stands for: with auto that is the variants of all classes of clients. Its
-// signature may be any.
+// warmable returns the variants of a path, for auto those of all classes of clients. The signature
+// is not checked.
 func (p *api) warmable(path string) ([]imageurl.Ref, error) {
 	_, ref, err := p.readPath(path)
 	if err == nil {
@@ -126,7 +126,7 @@ func (p *api) warmNow(
 	beating.Wait()
 	if s.began {
 		if err != nil || ctx.Err() != nil {
-			panic(http.ErrAbortHandler) // cut the answer, so that it is not taken for complete
+			panic(http.ErrAbortHandler) // cuts the response, so that it does not look complete
 		}
 		return nil
 	}
@@ -137,18 +137,18 @@ func (p *api) warmNow(
 	return nil
 }
 
-// warmStream writes lines as they come.
+// warmStream writes lines as they are produced.
 type warmStream struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	path    func(imageurl.Ref) string
-	broken  func() // called when the client does not take what is written
+	broken  func() // called when the client has stopped reading
 
 	mu    sync.Mutex
 	began bool // guarded by mu while Now runs
 }
 
-// warmLine is one line of the answer.
+// warmLine is one line of the response.
 type warmLine struct {
 	Path    string     `json:"path"`
 	Outcome string     `json:"outcome"` // hit, made, failed
@@ -174,7 +174,7 @@ func (s *warmStream) report(one service.WarmResult) {
 	}
 	text, err := json.Marshal(line)
 	if err != nil {
-		panic(err) // strings and numbers always have a JSON
+		panic(err) // strings and numbers can always be marshalled
 	}
 	s.write(append(text, '\n'))
 }
@@ -205,7 +205,7 @@ func (p *api) dead(w http.ResponseWriter, r *http.Request) error {
 	if text := r.URL.Query().Get("from"); text != "" {
 		n, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {
-			return problem.Errorf(problem.ErrRequest, "from: a whole number is needed.")
+			return problem.Errorf(problem.ErrRequest, "from: want a whole number.")
 		}
 		from = n
 	}
@@ -225,7 +225,7 @@ func (p *api) dead(w http.ResponseWriter, r *http.Request) error {
 	}{append([]service.DeadLetter{}, letters...), next})
 }
 
-// settle queues dead letters again, or forgets them.
+// settle queues dead letters again or discards them.
 func (p *api) settle(w http.ResponseWriter, r *http.Request) error {
 	var req struct {
 		Do  string   `json:"do"`
@@ -240,7 +240,7 @@ func (p *api) settle(w http.ResponseWriter, r *http.Request) error {
 	case "discard":
 		settle = p.Operator.Discard
 	default:
-		return problem.Errorf(problem.ErrRequest, `do: "retry" or "discard" is needed.`)
+		return problem.Errorf(problem.ErrRequest, `do: want "retry" or "discard".`)
 	}
 	n, err := settle(r.Context(), req.IDs)
 	if _, refusal := outcomeOf(err); refusal != nil {

@@ -6,10 +6,9 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// negotiate returns what a client is sent that asked for auto: AVIF if its Accept names
-// image/avif with q > 0, else WebP if it names image/webp so, else JPEG. image/* names
-// neither: every client sends it, and it never meant more than "an image, please".
-// An Accept that RFC 9110 (12.5.1) does not allow names nothing.
+// negotiate returns the format for a client that requests auto: AVIF if its Accept lists image/avif
+// with q > 0, else WebP if it lists image/webp with q > 0, else JPEG. image/* counts for neither,
+// since every client sends it. An Accept that is invalid by RFC 9110, 12.5.1 lists nothing.
 func negotiate(accept []string) resize.Format {
 	avif, webp := false, false
 	for _, line := range accept {
@@ -35,7 +34,7 @@ func negotiate(accept []string) resize.Format {
 	return resize.JPEG
 }
 
-// mediaRange is one element of Accept. An empty one, which lists may have, has no name.
+// mediaRange is one element of Accept. Its name is empty for an empty element, which lists may have.
 type mediaRange struct {
 	name    string // type/subtype
 	refused bool   // q=0
@@ -98,7 +97,7 @@ func nextParameter(s string) (name, value, rest string, ok bool) {
 	return name, s[:m], s[m:], m > 0
 }
 
-// weight reads a qvalue (RFC 9110, 12.4.2): 0 or 1 with up to three decimals, and no more than 1.
+// weight reads a qvalue (RFC 9110, 12.4.2): at most 1, with up to three decimals.
 func weight(q string) (zero, ok bool) {
 	if len(q) < 1 || len(q) > 5 || q[0] != '0' && q[0] != '1' || len(q) > 1 && q[1] != '.' {
 		return false, false

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// validators are what a stored variant can be recognised by.
+// validators are the ETag and modification date of a stored variant.
 type validators struct {
 	etag     string // strong, quoted
 	modified time.Time
-	// strongDate: no two contents can bear this modified date (RFC 9110, 8.8.2.2).
+	// strongDate means that no two contents can have this date (RFC 9110, 8.8.2.2).
 	strongDate bool
 }
 
@@ -43,8 +43,8 @@ func precondition(h http.Header, current validators) conditionVerdict {
 	return proceed
 }
 
-// ifRange reports whether Range is to be obeyed (RFC 9110, 13.1.5): If-Range is absent, or
-// names exactly what is stored by a strong validator.
+// ifRange reports whether Range applies (RFC 9110, 13.1.5): If-Range is absent, or equals a strong
+// validator of the stored variant.
 func ifRange(h http.Header, current validators) bool {
 	lines := h["If-Range"]
 	if len(lines) == 0 {
@@ -61,7 +61,7 @@ func ifRange(h http.Header, current validators) bool {
 	return ok && current.strongDate && !current.modified.IsZero() && since.Equal(current.modified.Truncate(time.Second))
 }
 
-// modifiedAfter compares whole seconds: a header has no others.
+// modifiedAfter compares whole seconds, which is the precision of header fields.
 func (v validators) modifiedAfter(t time.Time) bool {
 	return v.modified.Truncate(time.Second).After(t)
 }
@@ -81,8 +81,8 @@ const (
 	strongly comparison = true
 )
 
-// matches reports whether a list of entity tags, of one or more header lines, has etag or
-// is "*". Parsing of a line stops at its first malformed tag.
+// matches reports whether a list of entity tags, in one or more header lines, contains etag or is
+// "*". Parsing of a line stops at its first malformed tag.
 func matches(lines []string, etag string, how comparison) bool {
 	if len(lines) == 1 && trimSpace(lines[0]) == "*" {
 		return true
@@ -128,7 +128,7 @@ func nextTag(s string) (tag, rest string) {
 	return "", s
 }
 
-// sameTag compares a client's tag with ours, which is strong.
+// sameTag compares the tag of a client with a strong one of the tier.
 func sameTag(theirs, ours string, how comparison) bool {
 	if how == weakly {
 		theirs = strings.TrimPrefix(theirs, "W/")
@@ -136,5 +136,5 @@ func sameTag(theirs, ours string, how comparison) bool {
 	return theirs == ours
 }
 
-// trimSpace removes what HTTP calls optional white space.
+// trimSpace removes optional white space (RFC 9110, 5.6.3).
 func trimSpace(s string) string { return strings.Trim(s, " \t") }

@@ -1,11 +1,11 @@
-// Package images is the handler of the public listener: it answers image URLs.
+// Package images is the handler of the public listener, which serves image URLs.
 //
 // The read path is serve.go, top to bottom: parse, look up, answer. success.go writes
-// images, problem.go errors (by the table of package problem). testdata shows the behaviour
-// as conversations.
+// images, problem.go writes errors (from the table of package problem). testdata shows the
+// behaviour as conversations.
 //
-// There is no router: the handler decides by the raw path of the request line, which is
-// what was signed.
+// There is no router: the handler uses the raw path of the request line, since that is what was
+// signed.
 package images
 
 import (
@@ -22,10 +22,10 @@ import (
 	"github.com/novasocial/imagetier/internal/metrics"
 )
 
-// Cache has the images; it is implemented by [imagecache.Cache].
+// Cache returns images. It is implemented by [imagecache.Cache].
 type Cache interface {
 	// Get returns the image of ref, whose format is never auto. The error wraps a sentinel
-	// of origin, resize or imagecache, or ctx's; Outcome is valid with it too.
+	// of origin, resize or imagecache, or ctx's. Outcome is valid in case of an error too.
 	Get(ctx context.Context, ref imageurl.Ref) (imagecache.Image, imagecache.Outcome, error)
 }
 
@@ -39,15 +39,15 @@ type Config struct {
 	// TagHeader is the canonical name of the header that gives a CDN the tag of the
 	// original ([imagecache.Original.CDNTag]) with every cacheable answer; "" is none.
 	TagHeader string
-	// Pace is the slowest client that is still served.
+	// Pace is the minimum speed of clients.
 	Pace httpserver.Pace
 	// Log receives one line per request; nil drops them.
 	Log *slog.Logger
-	// AccessLevel is the level of that line for successes; its zero value is
-	// slog.LevelInfo. The line of an error has the level of its problem row, if higher.
+	// AccessLevel is the level of that line for successes; its zero value is slog.LevelInfo.
+	// An error is logged at the level of its row in the problem table, if that is higher.
 	AccessLevel slog.Level
-	// Observe is called with each answered request, on the goroutine that served it; nil
-	// is not called. Health checks are not observed.
+	// Observe is called for each request but health checks, on the goroutine that served it;
+	// may be nil.
 	Observe func(metrics.Observation)
 	// Origins records what origins answered; may be nil.
 	Origins *httpapi.OriginAnswers

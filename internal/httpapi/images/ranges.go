@@ -9,7 +9,7 @@ import (
 type rangeKind uint8
 
 const (
-	rangeWhole         rangeKind = iota // no range that counts: the whole is sent
+	rangeWhole         rangeKind = iota // no valid range: the whole body is sent
 	rangePart                           // one part
 	rangeUnsatisfiable                  // 416
 )
@@ -19,9 +19,9 @@ type byteRange struct{ first, last int64 }
 
 // parseRange reads the Range header of a body of size bytes, at least 1 (RFC 9110, 14.2).
 //
-// One range is served. Several are not: the whole is sent instead, as RFC 9110 allows, so
-// that a client cannot make us assemble a hundred overlapping parts. A header that is
-// malformed, or in another unit than bytes, is ignored.
+// One range is served. For several the whole body is sent, as RFC 9110 allows, so that a client
+// cannot request a hundred overlapping parts. A header that is malformed, or in a unit other than
+// bytes, is ignored.
 func parseRange(lines []string, size int64) (byteRange, rangeKind) {
 	if len(lines) != 1 {
 		return byteRange{}, rangeWhole
@@ -52,8 +52,7 @@ func parseRange(lines []string, size int64) (byteRange, rangeKind) {
 	return byteRange{first, min(last, size-1)}, rangePart
 }
 
-// position reads digits and nothing else. What no int64 holds is math.MaxInt64, which no
-// body reaches.
+// position parses digits only. Numbers beyond int64 become math.MaxInt64, which exceeds every body.
 func position(s string) (int64, bool) {
 	if s == "" {
 		return 0, false

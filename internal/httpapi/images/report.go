@@ -10,7 +10,7 @@ import (
 // maxLogged bounds how much of a path is logged, in bytes.
 const maxLogged = 512
 
-// report writes the one line of this request and tells the observer.
+// report logs the request and calls the observer.
 func (x *exchange) report() {
 	if x.quiet {
 		return

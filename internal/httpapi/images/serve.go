@@ -15,7 +15,7 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// exchange is one request and its answer. It lives on the stack of ServeHTTP.
+// exchange is one request and its response. It stays on the stack of ServeHTTP.
 type exchange struct {
 	*handler
 	w     http.ResponseWriter
@@ -23,11 +23,11 @@ type exchange struct {
 	start time.Time
 	id    string // X-Request-Id
 
-	original imagecache.Original // what the URL names, once that is known
+	original imagecache.Original // set once the URL is parsed
 	vary     bool                // the answer depends on Accept
 	format   string              // metrics.Observation.Format
 
-	ref      imageurl.Ref // what the cache was asked for
+	ref      imageurl.Ref // what was requested from the cache
 	priority resize.Priority
 	out      imagecache.Outcome
 	found    bool // the cache returned an image
@@ -137,7 +137,7 @@ var errCut = errors.New("client left, or was too slow, before the end of the bod
 func (x *exchange) end() {
 	if v := recover(); v != nil {
 		if x.status != 0 || v == http.ErrAbortHandler {
-			// Part of the answer is on its way: cut it, so that it is not taken for the whole.
+			// Part of the response is sent: cut it, so that it does not look complete.
 			x.err = fmt.Errorf("panic while answering: %v\n%s", v, debug.Stack())
 			x.status = http.StatusInternalServerError
 			x.report()
@@ -148,7 +148,7 @@ func (x *exchange) end() {
 	x.report()
 }
 
-// healthy answers /healthz, which says that the process lives.
+// healthy answers /healthz: the process is running.
 func (x *exchange) healthy() {
 	x.quiet = true
 	h := x.w.Header()

@@ -10,7 +10,7 @@ import (
 	"github.com/novasocial/imagetier/internal/httpserver"
 )
 
-// Header values that many answers share. They are never changed in place.
+// Header values that many responses share. They must not be changed in place.
 var (
 	acceptBytes   = []string{"bytes"}
 	anyOrigin     = []string{"*"}
@@ -66,8 +66,8 @@ func (x *exchange) answer(img *imagecache.Image) {
 	x.send(status, body, &resp)
 }
 
-// headers sets the header of a 200, 206 or 304. A 304 has the fields that RFC 9110 (15.4.5)
-// asks for and those that browsers copy into the stored response.
+// headers sets the header of a 200, 206 or 304. A 304 has the fields that RFC 9110, 15.4.5
+// requires and those that browsers copy into the stored response.
 func (x *exchange) headers(
 	resp *httpserver.Response,
 	img *imagecache.Image,
@@ -114,7 +114,7 @@ func (x *exchange) headers(
 	resp.SetFields(imageFields)
 }
 
-// ownText is the header text that each answer formats anew; "" is absent.
+// ownText are the header values that differ between responses; empty ones are absent.
 type ownText struct{ length, modified, tag string }
 
 // ownText formats it into one string: one allocation.
@@ -136,9 +136,9 @@ func (x *exchange) ownText(img *imagecache.Image, status, length int) (own ownTe
 	return ownText{text[:digits], text[digits:date], text[date:]}
 }
 
-// liveControl is the Cache-Control of an answer that is not pinned: the freshness lifetime
-// that the origin (or, where it was silent, the configuration) gave it, counted from
-// Generated. Age says how much of it has passed, so caches on the way count nothing twice.
+// liveControl is the Cache-Control of an unpinned response: its freshness lifetime, counted from
+// Generated, as set by the origin or else by the configuration. Age is the part of it that has
+// passed, so downstream caches do not count it twice.
 func liveControl(f imagecache.Freshness) string {
 	if f.NoStore {
 		return "no-store"
