@@ -97,7 +97,7 @@ func ParseFormat(name string) (Format, error) {
 	case "json":
 		return JSON, nil
 	}
-	return NoFormat, fmt.Errorf("%w: format %s is none of jpg png webp avif gif heic jxl auto", ErrSpec, quote(name))
+	return NoFormat, fmt.Errorf("%w: format %s: want one of jpg png webp avif gif heic jxl auto", ErrSpec, quote(name))
 }
 
 // quote quotes and shortens client input for use in an error.

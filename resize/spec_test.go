@@ -160,7 +160,7 @@ func TestParseSpec_Invalid(t *testing.T) {
 		{"640x480-\u212a", "jpg", `no option "\u212a"`},
 		{strings.Repeat("cover-", 100) + "640x480", "jpg", "longer than any shape"},
 		{"640x480", "", "has no format"},
-		{"640x480", "bmp", `format "bmp" is none of`},
+		{"640x480", "bmp", `format "bmp": want one of`},
 		{"640x480", "json", "only info has the format json"},
 		{"orig", "jpg", "orig has no format"},
 		{"orig-q70", "jpg", `no option "orig"`},

@@ -17,8 +17,8 @@ import (
 	"github.com/novasocial/imagetier/prefetch/profile"
 )
 
-// ErrEvent means that the body is not a known event. Its text begins with the path of the
-// field that is wrong ("data.posts[3].image.version: …"), and may be shown.
+// ErrEvent means that the body is not a valid event. The text begins with the path of the invalid
+// field ("data.posts[3].image.version: …") and may be shown to the sender.
 var ErrEvent = errors.New("not an event")
 
 // Types of events.
@@ -33,23 +33,23 @@ const (
 // Bounds of an event.
 const (
 	MaxPosts  = 500
-	MaxImages = 100 // of all other lists of images
-	maxIDText = 256 // bytes of a post's or user's id
+	MaxImages = 100 // in any other list of images
+	maxIDText = 256 // bytes of the id of a post or user
 	maxTags   = 16  // of one image
 )
 
 // Image is an original that an event names.
 type Image struct {
 	profile.Image
-	// AskTag: its version is the entity tag, which is not known yet (profile.Link).
+	// AskTag means that the version is the entity tag, which is not known yet (profile.Link).
 	AskTag bool
-	Tags   []string // that the event gives it
+	Tags   []string // tags of the image in the event
 }
 
 // Post is a post of an event.
 type Post struct {
-	ID       string // "": it has none, which only a FeedPage may have
-	Audience int    // how many will see it; 0: not said
+	ID       string // "" only in a FeedPage
+	Audience int    // expected number of viewers; 0 is unknown
 	Image    *Image
 	Author   *User
 }
@@ -60,20 +60,19 @@ type User struct {
 	Avatar *Image
 }
 
-// Event is what a feed service says.
+// Event is a parsed event of a feed service.
 type Event struct {
 	Type    string
-	Time    time.Time // zero: it does not say
-	Profile string    // of the images of posts; of avatars it is "avatar"
+	Time    time.Time // zero if the event has none
+	Profile string    // for the images of posts; avatars have the profile Avatar
 	Posts   []Post
 	User    *User // of UserUpdated
 }
 
-// Avatar is the profile of avatars.
+// Avatar is the name of the profile of avatars.
 const Avatar = "avatar"
 
-// The words of an event's JSON. Fields that are not here are ignored: CloudEvents has some, and
-// a service may say more than is of interest here.
+// The JSON of an event. Other fields are ignored: those of CloudEvents, and any that a service adds.
 type (
 	eventJSON struct {
 		Type      *string         `json:"type"`
@@ -104,11 +103,11 @@ type (
 	}
 )
 
-// Reader reads events for a configuration.
+// Reader parses events according to a configuration.
 type Reader struct {
-	Links    *profile.Links // what plain URLs mean; needed
-	Profiles *profile.Set   // needed
-	// Known reports whether a source is configured; nil: all are.
+	Links    *profile.Links // maps plain URLs to images; required
+	Profiles *profile.Set   // required
+	// Known reports whether a source is configured; nil accepts all.
 	Known func(source string) bool
 }
 
@@ -116,7 +115,7 @@ type Reader struct {
 // structured CloudEvent, which has its type and data in the same places. The error wraps
 // ErrEvent.
 //
-// An image whose plain URL fits no prefix is left out: it is not served by this tier.
+// An image whose plain URL has no configured prefix is left out: this tier does not serve it.
 func (r *Reader) ParseEvent(body []byte) (Event, error) {
 	var said eventJSON
 	if err := decode(body, &said, ""); err != nil {
@@ -128,7 +127,7 @@ func (r *Reader) ParseEvent(body []byte) (Event, error) {
 	case !slices.Contains([]string{PostPublished, PostUpdated, PostDeleted, FeedPage, UserUpdated}, *said.Type):
 		return Event{}, fault(
 			"type",
-			"%q is none of post.published, post.updated, post.deleted, feed.page, user.updated",
+			"%q: want post.published, post.updated, post.deleted, feed.page or user.updated",
 			clipped(*said.Type),
 		)
 	case len(said.Data) == 0 || string(said.Data) == "null":
@@ -175,7 +174,7 @@ func (r *Reader) posts(e *Event, data dataJSON) error {
 	}
 	for i, p := range data.Posts {
 		at := fmt.Sprintf("data.posts[%d]", i)
-		// A page's sender may not know the posts of its images: a proxy sees only URLs.
+		// The sender of a page may not know the posts of its images: a proxy sees only URLs.
 		nameless := p.ID == "" && e.Type == FeedPage
 		if err := checkID(at+".id", p.ID); err != nil && !nameless {
 			return err
@@ -199,7 +198,7 @@ func (r *Reader) posts(e *Event, data dataJSON) error {
 	return nil
 }
 
-// person returns nil for a missing user, and for one without an id: it cannot be a tag.
+// person returns nil for a missing user and for one without an id, which has no tag.
 func (r *Reader) person(at string, u *userJSON) (*User, error) {
 	if u == nil || u.ID == "" && u.Avatar == nil {
 		return nil, nil
@@ -229,7 +228,7 @@ func checkID(at, id string) error {
 	return nil
 }
 
-// image returns nil where there is none, or none of this tier.
+// image returns nil if there is no image, or none that this tier serves.
 func (r *Reader) image(at string, said *imageJSON) (*Image, error) {
 	if said == nil {
 		return nil, nil
@@ -237,13 +236,13 @@ func (r *Reader) image(at string, said *imageJSON) (*Image, error) {
 	return r.Image(at, said.Source, said.Name, said.Version, said.URL, said.Tags)
 }
 
-// Image reads an image: source, name and version (live if it is empty), or url. It
-// returns nil if that url fits no prefix. at names it in the error, which wraps ErrEvent.
+// Image parses an image: source, name and version (live if empty), or url. It returns nil if url has
+// no configured prefix. at is the path of the image for the error, which wraps ErrEvent.
 func (r *Reader) Image(at, source, name, version, url string, tags []string) (*Image, error) {
 	img := &Image{}
 	switch {
 	case url != "" && (source != "" || name != "" || version != ""):
-		return nil, fault(at, "it has url, and source, name or version beside it")
+		return nil, fault(at, "it has both url and one of source, name, version")
 	case url != "":
 		link, err := r.Links.Image(url)
 		if errors.Is(err, profile.ErrNoPrefix) {
@@ -288,7 +287,7 @@ func orLive(version string) string {
 	return version
 }
 
-// fault is an ErrEvent of a field.
+// fault returns an ErrEvent for a field.
 func fault(field, format string, args ...any) error {
 	return fmt.Errorf("%w: %s: %s", ErrEvent, field, fmt.Sprintf(format, args...))
 }
@@ -301,7 +300,7 @@ func decode(text []byte, into any, before string) error {
 		if _, err = dec.Token(); errors.Is(err, io.EOF) {
 			return nil
 		}
-		return fault("body", "something follows the JSON value")
+		return fault("body", "there is more after the JSON value")
 	}
 	var kind *json.UnmarshalTypeError
 	if errors.As(err, &kind) {
@@ -309,9 +308,9 @@ func decode(text []byte, into any, before string) error {
 		if field == "" {
 			field = "body"
 		}
-		return fault(field, "it is a JSON %s, which is not what is expected there", kind.Value)
+		return fault(field, "a JSON %s is not expected here", kind.Value)
 	}
-	return fault("body", "it is no JSON: %s", strings.TrimPrefix(err.Error(), "json: "))
+	return fault("body", "not valid JSON: %s", strings.TrimPrefix(err.Error(), "json: "))
 }
 
 func clipped(text string) string { return text[:min(len(text), 64)] }

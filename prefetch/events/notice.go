@@ -7,20 +7,20 @@ import (
 	"strings"
 )
 
-// Notice is a word of an S3 server about one object.
+// Notice is a notification of an S3 server about one object.
 type Notice struct {
 	Bucket  string
 	Key     string // decoded
-	Removed bool   // else it was made, or replaced
-	ETag    string // without quotes; "" is not said, or not a strong one
-	// ID is what tells this notice from others: the same for one that is sent again.
+	Removed bool   // else it was created or replaced
+	ETag    string // without quotes; "" if missing or weak
+	// ID identifies the notice; it is the same if the notice is sent again.
 	ID string
 }
 
-// maxRecords bounds one request; S3 sends one record, SNS and NATS a few.
+// maxRecords limits the records of a request. S3 sends one, SNS and NATS a few.
 const maxRecords = 1000
 
-// recordJSON is what all senders have of AWS's record. Each writes some of it its own way.
+// recordJSON has the fields of an AWS record that all senders have, with different spellings.
 type recordJSON struct {
 	EventSource string `json:"eventSource"`
 	EventTime   string `json:"eventTime"`
@@ -38,9 +38,9 @@ type recordJSON struct {
 	} `json:"s3"`
 }
 
-// ParseNotices reads what S3, MinIO or versitygw send when objects are made or removed, as they
-// are or as the message of an SNS notification. Other events, like the test that a server
-// sends at its start, are left out. The error wraps ErrEvent.
+// ParseNotices parses notifications of S3, MinIO or versitygw about created and removed objects, sent
+// directly or as the message of an SNS notification. Other events, such as the test that a server
+// sends when it starts, are left out. The error wraps ErrEvent.
 func ParseNotices(body []byte) ([]Notice, error) {
 	var said struct {
 		Records []recordJSON
@@ -54,7 +54,7 @@ func ParseNotices(body []byte) ([]Notice, error) {
 	switch {
 	case said.Type == "Notification" && said.Message != "":
 		if !json.Valid([]byte(said.Message)) {
-			return nil, fault("Message", "it is no JSON")
+			return nil, fault("Message", "not valid JSON")
 		}
 		return ParseNotices([]byte(said.Message))
 	case len(said.Records) > maxRecords:
@@ -92,9 +92,9 @@ func ParseNotices(body []byte) ([]Notice, error) {
 	return notices, nil
 }
 
-// keyOf returns the object's name. AWS and MinIO send it percent-encoded as forms are, + for a
-// blank; versitygw (1.8) sends it as it is. It can be told by the way it writes the event's
-// name: with s3: before, as MinIO does, but under aws:s3 as its source.
+// keyOf returns the name of the object. AWS and MinIO send it encoded like form values, with + for a
+// blank; versitygw 1.8 sends it unencoded. versitygw is recognised by an event name that begins with
+// "s3:", as MinIO's does, together with the event source aws:s3.
 func keyOf(r recordJSON) (string, error) {
 	if strings.HasPrefix(r.EventName, "s3:") && r.EventSource == "aws:s3" {
 		return r.S3.Object.Key, nil

@@ -8,16 +8,16 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// Image is an original in a version: what Specs are applied to. It is comparable. The zero
-// Image names nothing.
+// Image is a version of an original, to which Specs are applied. It is comparable. The zero Image
+// names nothing.
 type Image struct {
 	Source  string // alias of a source
-	Name    string // of the object within it, decoded: any bytes
+	Name    string // of the object in the source, decoded; any bytes
 	Version imageurl.Version
 }
 
-// NewImage returns the Image with those parts, if there is a Ref that has them. The error
-// wraps imageurl.ErrSyntax.
+// NewImage returns the Image with these parts. It fails if no Ref can have them; the error wraps
+// imageurl.ErrSyntax.
 func NewImage(source, name string, v imageurl.Version) (Image, error) {
 	img := Image{Source: source, Name: name, Version: v}
 	_, err := img.Ref(resize.Spec{Shape: resize.ShapeOriginal})
@@ -32,8 +32,8 @@ func (i Image) Ref(spec resize.Spec) (imageurl.Ref, error) {
 // IsZero reports whether i names nothing.
 func (i Image) IsZero() bool { return i == Image{} }
 
-// WithETag returns the image pinned to a strong entity tag of its original, which is given
-// without quotes: what the rule etag makes of an Image once the tag is known.
+// WithETag returns the image pinned to a strong entity tag of its original, given without quotes, as
+// the rule etag does once the tag is known.
 func (i Image) WithETag(tag string) (Image, error) {
 	v, err := imageurl.NewVersion(imageurl.ETag, tag)
 	if err != nil {
@@ -52,7 +52,7 @@ func (i Image) String() string {
 	return ref.String()[len("/orig/"):]
 }
 
-// MarshalJSON writes String: a name may be any bytes, which JSON's strings cannot say.
+// MarshalJSON writes String, since names can have bytes that JSON strings cannot.
 func (i Image) MarshalJSON() ([]byte, error) {
 	if i.IsZero() {
 		return []byte("null"), nil

@@ -11,44 +11,43 @@ import (
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 )
 
-// ErrNoPrefix means that a URL begins with none of the configured prefixes. It is not a client error: such
-// an image is not served by the tier.
-var ErrNoPrefix = errors.New("no image prefix fits")
+// ErrNoPrefix means that a URL has no configured prefix: the tier does not serve the image. It is not
+// a client error.
+var ErrNoPrefix = errors.New("no image prefix matches")
 
-// ErrURL means that a URL begins with a prefix, but names no image of its source.
+// ErrURL means that a URL has a configured prefix, but is not the URL of an image.
 var ErrURL = errors.New("not the URL of an image")
 
-// MaxURL is the longest plain URL that is read, in bytes.
+// MaxURL is the maximum length of a plain URL, in bytes.
 const MaxURL = 8 << 10
 
-// RuleKind says how the version of a plain URL is found.
+// RuleKind is the way to find the version of a plain URL.
 type RuleKind uint8
 
 const (
-	Fixed  RuleKind = iota // v.0: names are never used again
-	Query                  // v. and a parameter of the query; live where it is absent or empty
-	AskTag                 // the entity tag, which the tier is asked for; live until it is known
+	Fixed  RuleKind = iota // v.0; names are never reused
+	Query                  // v. and a parameter of the query; live if that is absent or empty
+	AskTag                 // the entity tag, which the tier reports; live until it is known
 )
 
-// Prefix says what plain URLs that begin alike mean.
+// Prefix maps plain URLs with a common beginning to a source.
 type Prefix struct {
 	Prefix string // ends in "/": "https://cdn.app.example/", or a path
 	Source string // alias
 	Rule   RuleKind
-	Param  string // of Query: the parameter's name
-	// HTTP says that the source is an HTTP one: names keep their query and their percent
-	// signs. The tier sets it from its sources; where no sources are configured, ?kind=http
-	// says it.
+	Param  string // name of the parameter for Query
+	// HTTP means that the source is an HTTP one: names keep their query and percent-encoding.
+	// The tier sets it from its sources; ?kind=http sets it where no sources are configured.
 	HTTP bool
 }
 
-// ParsePrefix reads PREFIX=SOURCE?version=RULE: RULE is fixed (also if there is none),
-// query:NAME or etag. PREFIX ends in "/" and is split from the rest at the last "/=".
-// &kind=http says that the source is an HTTP one, to a gateway that has no sources.
+// ParsePrefix parses PREFIX=SOURCE?version=RULE, where RULE is fixed (the default), query:NAME or
+// etag. PREFIX ends in "/" and is split from the rest at the last "/=". &kind=http declares an HTTP
+// source to a gateway, which has no sources.
 func ParsePrefix(text string) (Prefix, error) {
 	at := strings.LastIndex(text, "/=")
 	if at < 0 {
-		return Prefix{}, fmt.Errorf("image prefix %q: it is not PREFIX=SOURCE with a PREFIX that ends in /", text)
+		return Prefix{}, fmt.Errorf("image prefix %q: want PREFIX=SOURCE with a PREFIX that ends in /", text)
 	}
 	source, options, _ := strings.Cut(text[at+2:], "?")
 	p := Prefix{Prefix: text[:at+1], Source: source}
@@ -65,7 +64,7 @@ func ParsePrefix(text string) (Prefix, error) {
 		}
 		key, value, _ := strings.Cut(option, "=")
 		if seen[key] {
-			return Prefix{}, fmt.Errorf("image prefix %q: %s is said twice", text, key)
+			return Prefix{}, fmt.Errorf("image prefix %q: %s is repeated", text, key)
 		}
 		seen[key] = true
 		if err := p.set(key, value); err != nil {
@@ -84,16 +83,16 @@ func (p *Prefix) set(key, value string) error {
 	case key == "version" && strings.HasPrefix(value, "query:"):
 		p.Rule, p.Param = Query, value[len("query:"):]
 		if p.Param == "" {
-			return errors.New("version=query: wants the name of a parameter (query:v)")
+			return errors.New("version=query: needs the name of a parameter (query:v)")
 		}
 	case key == "version":
-		return fmt.Errorf("version=%s is none of fixed, query:NAME, etag", value)
+		return fmt.Errorf("version=%s: want fixed, query:NAME or etag", value)
 	case key == "kind" && value == "http":
 		p.HTTP = true
 	case key == "kind":
-		return fmt.Errorf("kind=%s: only http is to be said", value)
+		return fmt.Errorf("kind=%s: want http", value)
 	default:
-		return fmt.Errorf("%q is none of version=, kind=http", key)
+		return fmt.Errorf("%q: want version= or kind=http", key)
 	}
 	return nil
 }
@@ -107,11 +106,11 @@ func (p Prefix) String() string {
 	return s
 }
 
-// checkPrefix: a prefix with a scheme has a host in it, whole, or other hosts would begin
-// like it.
+// checkPrefix checks a prefix. One with a scheme must have a complete host: other hosts could begin
+// with an incomplete one.
 func checkPrefix(prefix string) error {
 	if strings.ContainsAny(prefix, "?#") {
-		return errors.New("a prefix has no query and no fragment")
+		return errors.New("a prefix must not have a query or fragment")
 	}
 	if _, after, ok := strings.Cut(prefix, "://"); ok {
 		if host, _, _ := strings.Cut(after, "/"); host == "" {
@@ -123,13 +122,13 @@ func checkPrefix(prefix string) error {
 	return nil
 }
 
-// Links turns plain URLs into Images. Its zero value knows no prefix.
+// Links maps plain URLs to Images. Its zero value has no prefixes.
 type Links struct {
 	prefixes []Prefix // longest first
 }
 
-// NewLinks returns the Links of those prefixes. Where several fit a URL, the longest counts.
-// A prefix that is there twice is a fault.
+// NewLinks returns the Links for prefixes. If several match a URL, the longest is used. A duplicate
+// prefix is an error.
 func NewLinks(prefixes ...Prefix) (*Links, error) {
 	l := &Links{prefixes: slices.Clone(prefixes)}
 	for i := range l.prefixes {
@@ -147,17 +146,17 @@ func NewLinks(prefixes ...Prefix) (*Links, error) {
 	})
 	for i := 1; i < len(l.prefixes); i++ {
 		if l.prefixes[i-1].Prefix == l.prefixes[i].Prefix {
-			return nil, fmt.Errorf("image prefix %q is there twice", l.prefixes[i].Prefix)
+			return nil, fmt.Errorf("image prefix %q is a duplicate", l.prefixes[i].Prefix)
 		}
 	}
 	return l, nil
 }
 
-// Link is what a plain URL names.
+// Link is the image that a plain URL names.
 type Link struct {
 	Image
-	// AskTag: the rule is etag. The Image is the live one, and Image.WithETag makes the
-	// pinned one of it once the tier has said what the tag is.
+	// AskTag means that the rule is etag. Image is live then; Image.WithETag pins it once the
+	// tier has reported the tag.
 	AskTag bool
 }
 
@@ -165,15 +164,15 @@ type Link struct {
 // for S3 and directories and kept as it is, with its query, for HTTP sources; a fragment is
 // dropped. Scheme and host are compared without case and without the default port.
 //
-// The error wraps ErrNoPrefix, or ErrURL (and may wrap imageurl.ErrSyntax) and then may be
-// shown to the sender of the URL.
+// The error wraps ErrNoPrefix or ErrURL. One that wraps ErrURL may also wrap imageurl.ErrSyntax, and
+// may be shown to the sender of the URL.
 func (l *Links) Image(plain string) (Link, error) {
 	if len(plain) > MaxURL {
 		return Link{}, fmt.Errorf("%w: %d bytes, at most %d", ErrURL, len(plain), MaxURL)
 	}
 	plain, _, _ = strings.Cut(plain, "#")
 	p, rest, ok := l.find(plain)
-	if !ok { // what begins with a prefix as it is has nothing to be normalized
+	if !ok { // URLs that match without being normalized are the common case
 		p, rest, ok = l.find(normalize(plain))
 	}
 	if !ok {
@@ -186,7 +185,7 @@ func (l *Links) Image(plain string) (Link, error) {
 	return link, nil
 }
 
-// find returns the longest prefix that plain begins with, and what is behind it.
+// find returns the longest prefix of plain, and the rest of plain.
 func (l *Links) find(plain string) (p *Prefix, rest string, ok bool) {
 	for i := range l.prefixes {
 		if rest, ok := strings.CutPrefix(plain, l.prefixes[i].Prefix); ok {
@@ -196,10 +195,9 @@ func (l *Links) find(plain string) (p *Prefix, rest string, ok bool) {
 	return nil, "", false
 }
 
-// VersionOf returns the version that the URLs of a source carry when nothing but its name
-// and, if tag is not empty, the strong entity tag of an object are known: what a
-// notification of a bucket tells. ok is false if no prefix leads to that source, or only
-// ones whose URLs cannot be foretold (query:NAME).
+// VersionOf returns the version in the URLs of an object of a source. tag is its strong entity tag,
+// "" if that is unknown: a notification of a bucket has no more. ok is false if no prefix has that
+// source, or only ones with query:NAME, whose versions cannot be predicted.
 func (l *Links) VersionOf(source, tag string) (v imageurl.Version, ok bool) {
 	for _, p := range l.prefixes {
 		if p.Source != source {
@@ -233,7 +231,7 @@ func (p Prefix) image(rest string) (Link, error) {
 		return Link{}, err
 	}
 	if hasDotSegment(name) {
-		return Link{}, errors.New("a segment is . or .., so that the URL names something else than it spells")
+		return Link{}, errors.New("the path contains a segment . or ..")
 	}
 	if p.HTTP {
 		name = rest
@@ -267,14 +265,14 @@ func (p Prefix) version(query string) (imageurl.Version, error) {
 		}
 		token := values.Get(p.Param)
 		if token == "" {
-			return imageurl.Version{}, nil // nothing is promised
+			return imageurl.Version{}, nil // live
 		}
 		return imageurl.NewVersion(imageurl.Trusted, token)
 	}
 	return fixed, nil
 }
 
-// normalize spells scheme and host in lower case and leaves a default port out.
+// normalize lower-cases scheme and host, and removes a default port.
 func normalize(plain string) string {
 	scheme, rest, ok := strings.Cut(plain, "://")
 	if !ok || strings.ContainsAny(scheme, "/?") {

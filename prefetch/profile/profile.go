@@ -1,8 +1,7 @@
-// Package profile is what the tier, the gateway and the command line must agree on, so that
-// what is warmed is what is minted: the named lists of Specs (Set), and how the plain URL of
-// an image becomes an Image (Links). It imports the grammar of URLs and the standard library
-// only, holds no state that changes, and gives the same answer to the same question
-// everywhere.
+// Package profile has the rules that the tier, the gateway and the command line share, so that the
+// tier warms exactly the variants whose URLs the gateway signs: named lists of Specs (Set), and the
+// mapping from plain URLs to Images (Links). It imports only the grammar of URLs and the standard
+// library.
 package profile
 
 import (
@@ -19,30 +18,30 @@ import (
 
 // Bounds of a Set.
 const (
-	MaxSpecs    = 64        // of one profile: more sizes than a screen has, and what a word has bits
+	MaxSpecs    = 64        // of one profile; package warmer keeps sets of Specs as bits of a uint64
 	MaxProfiles = 64        // of one Set
-	MaxName     = 32        // bytes of a profile's name
+	MaxName     = 32        // bytes of a name
 	maxFile     = 256 << 10 // bytes of a file of profiles
 )
 
-// builtIn are the built-in profiles: the widths at which a feed, an avatar and a grid
-// of three are shown on an iPhone of 440 points, at @1x, @2x and @3x.
+// builtIn are the built-in profiles: the sizes of a feed image, an avatar and a grid of three columns
+// on an iPhone of 440 points, at @1x, @2x and @3x.
 var builtIn = map[string][]string{
 	"feed":   {"440x", "880x", "1320x"},
 	"avatar": {"32x32-cover", "64x64-cover", "96x96-cover"},
 	"grid":   {"146x146-cover", "292x292-cover", "438x438-cover"},
 }
 
-// A Profile is a named list of Specs: each concrete, no two alike.
+// A Profile is a named list of distinct, concrete Specs.
 type Profile struct {
 	name  string
 	specs []resize.Spec
 }
 
-// Name returns the name: 1-32 of a-z 0-9 - and _, a letter first.
+// Name returns the name: 1-32 characters of a-z 0-9 - _, the first a letter.
 func (p Profile) Name() string { return p.name }
 
-// Specs returns the Specs in the order in which they are listed: 1-64 of them.
+// Specs returns the 1-64 Specs in the order of the list.
 func (p Profile) Specs() []resize.Spec { return slices.Clone(p.specs) }
 
 // Formats returns the formats that the profile has, in the order of their first Specs.
@@ -56,9 +55,9 @@ func (p Profile) Formats() []resize.Format {
 	return formats
 }
 
-// At returns the Spec for a screen of that scale (1 for @1x, 2, 3) in that format: the
-// Specs of a format are listed from @1x on, the last of them is for all larger scales, and
-// a scale below 1 is 1. ok is false if the profile has no Spec in that format.
+// At returns the Spec for a screen scale (1 for @1x, 2, 3) and a format. The Specs of a format are
+// listed in the order of scales, from @1x on; the last one is for all larger scales, and a scale
+// below 1 counts as 1. ok is false if the profile has no Spec in that format.
 func (p Profile) At(scale int, format resize.Format) (spec resize.Spec, ok bool) {
 	at := 1
 	for _, listed := range p.specs {
@@ -74,7 +73,7 @@ func (p Profile) At(scale int, format resize.Format) (spec resize.Spec, ok bool)
 	return spec, ok
 }
 
-// Set is profiles by name. BuiltIn and New make one. It is safe for concurrent use.
+// Set maps names to profiles. BuiltIn, New and Load return one. It is safe for concurrent use.
 type Set struct {
 	mu     sync.RWMutex
 	byName map[string]Profile // guarded by mu; the map is never changed
@@ -94,8 +93,8 @@ func (s *Set) Replace(other *Set) {
 	s.byName = byName
 }
 
-// BuiltIn returns the profiles that there are without a file: feed, avatar and grid, each
-// in WebP and JPEG at three scales.
+// BuiltIn returns the built-in profiles feed, avatar and grid, each in WebP and JPEG at three
+// scales.
 func BuiltIn() *Set {
 	set, err := New(nil)
 	if err != nil {
@@ -104,10 +103,9 @@ func BuiltIn() *Set {
 	return set
 }
 
-// New returns the built-in profiles and those of lists, which replace the built-in ones of
-// the same name. A list names Specs as URLs do, shape and format: "640x640-cover-q70.webp".
-// auto, orig and info are not made of themselves and stand in no list. The error joins
-// every fault there is.
+// New returns the built-in profiles and those of lists, which replace built-in ones of the same name.
+// Lists contain Specs as in URLs, shape and format: "640x640-cover-q70.webp". The format auto and the
+// shapes orig and info are not allowed. The error joins all faults.
 func New(lists map[string][]string) (*Set, error) {
 	byName := make(map[string]Profile)
 	var faults []error
@@ -136,9 +134,9 @@ func New(lists map[string][]string) (*Set, error) {
 	return &Set{byName: byName}, nil
 }
 
-// Load returns what New makes of a file of profiles, a mapping from names to lists. The
-// file is YAML, which unmarshal reads (yaml.Unmarshal): this package imports no YAML.
-// An empty path is the built-in profiles.
+// Load calls New with a YAML file of profiles, a mapping from names to lists. unmarshal is
+// yaml.Unmarshal, which this package does not import itself. An empty path returns the built-in
+// profiles.
 func Load(path string, unmarshal func(text []byte, into any) error) (*Set, error) {
 	if path == "" {
 		return BuiltIn(), nil
@@ -165,7 +163,7 @@ func Load(path string, unmarshal func(text []byte, into any) error) (*Set, error
 	return set, nil
 }
 
-// Get returns the profile of that name.
+// Get returns the profile with that name.
 func (s *Set) Get(name string) (Profile, bool) {
 	p, ok := s.load()[name]
 	return p, ok
@@ -199,7 +197,7 @@ func parse(name string, list []string) (Profile, error) {
 
 func parseSpec(item string) (resize.Spec, error) {
 	shape, format, ok := strings.Cut(item, ".")
-	// A watermark's name follows a dot too (wm.logo): the last one begins the format.
+	// The last dot begins the format: an option can contain one too (wm.logo).
 	if at := strings.LastIndexByte(item, '.'); ok {
 		shape, format = item[:at], item[at+1:]
 	}
@@ -208,7 +206,7 @@ func parseSpec(item string) (resize.Spec, error) {
 		return resize.Spec{}, err
 	}
 	if !spec.Format.Concrete() {
-		return resize.Spec{}, fmt.Errorf("a profile lists what is made: no orig, no info, and a format instead of auto")
+		return resize.Spec{}, fmt.Errorf("orig, info and auto are not allowed in a profile")
 	}
 	return spec, nil
 }

@@ -12,27 +12,27 @@ import (
 	"github.com/novasocial/imagetier/prefetch/profile"
 )
 
-// Job is what lies in the queue: what is to be purged, and then what is to be warmed.
+// Job is an entry of the queue: images to purge, and then images to warm.
 type Job struct {
-	// Gone are tags: all originals that bear one are purged, and the tag is forgotten.
+	// Gone are tags of which all originals are purged; the tags are forgotten.
 	Gone []string `json:"gone,omitempty"`
-	// Stale are tags: the originals that bear one and are asked for as what is live are purged.
+	// Stale are tags of which the originals that are requested as live are purged.
 	Stale  []string  `json:"stale,omitempty"`
 	Purges []Purge   `json:"purge,omitempty"`
 	Warms  []Warm    `json:"warm,omitempty"`
-	Refs   []RefText `json:"refs,omitempty"` // variants that are warmed as they are
+	Refs   []RefText `json:"refs,omitempty"` // variants to warm
 }
 
-// Purge is an original that is purged whole.
+// Purge is an original to purge with all its variants.
 type Purge struct {
 	Source string `json:"source"`
-	Name   []byte `json:"name"` // base64: a name may be any bytes
+	Name   []byte `json:"name"` // base64, since names can have any bytes
 }
 
 // PurgeOf returns the Purge of an original.
 func PurgeOf(of imagecache.Original) Purge { return Purge{of.Source, []byte(of.Name)} }
 
-// Original returns what is purged.
+// Original returns the original to purge.
 func (p Purge) Original() imagecache.Original {
 	return imagecache.Original{Source: p.Source, Name: string(p.Name)}
 }
@@ -40,14 +40,14 @@ func (p Purge) Original() imagecache.Original {
 // Warm is an image whose profile says which variants are warmed.
 type Warm struct {
 	Image   profile.Image `json:"image"`
-	AskTag  bool          `json:"ask_tag,omitempty"` // its version is the origin's entity tag, to be asked
+	AskTag  bool          `json:"ask_tag,omitempty"` // the version is the entity tag at the origin
 	Profile string        `json:"profile"`
 	Reach   Reach         `json:"reach,omitempty"`
-	All     bool          `json:"all,omitempty"`  // all Specs of the profile, whatever the Planner thinks
-	Tags    []string      `json:"tags,omitempty"` // if one was ended since, there is nothing to warm
+	All     bool          `json:"all,omitempty"`  // all Specs of the profile, not only those that the Planner selects
+	Tags    []string      `json:"tags,omitempty"` // if one of them has been deleted since, the image is not warmed
 }
 
-// RefText is a Ref as JSON: its String.
+// RefText is a Ref whose JSON is its String.
 type RefText struct{ imageurl.Ref }
 
 // MarshalJSON writes the Ref's String.
@@ -63,14 +63,14 @@ func (r *RefText) UnmarshalJSON(text []byte) (err error) {
 	return err
 }
 
-// Priorities of jobs: which are taken first.
+// Priorities of jobs, in the order in which they are taken.
 const (
 	First  = 0
 	Second = 1
 	Third  = 2
 )
 
-// Audiences from which on a post's images are taken first, or second.
+// Minimum audiences of posts for the first two priorities.
 const (
 	LargeAudience = 10_000
 	SomeAudience  = 100
@@ -82,25 +82,25 @@ type Message struct {
 	Data     []byte // JSON
 }
 
-// perJob is how many images one message holds: what is tried again when one of them fails.
+// perJob is the number of images in one message. All of them are retried if one fails.
 const perJob = 10
 
-// Tagged is an original and a tag that it has ("post:p1", "user:u1").
+// Tagged is an original with a tag ("post:p1", "user:u1").
 type Tagged struct {
 	Tag string
 	Of  imagecache.Original
-	// Live: the original is requested in its live version, and has to go when it changes.
+	// Live means that the live version is requested, so it must be purged when it changes.
 	Live bool
 }
 
-// Plan is what an event comes to.
+// Plan is what to do about an event.
 type Plan struct {
-	Learn    []Tagged // tags that originals bear
-	End      []string // tags of what was deleted
+	Learn    []Tagged // tags of originals
+	End      []string // tags of deleted posts and users
 	Messages []Message
 }
 
-// PlanEvent says what is to be done about an event.
+// PlanEvent returns the Plan for an event.
 func PlanEvent(e events.Event) (Plan, error) {
 	var p planning
 	switch e.Type {
@@ -116,7 +116,7 @@ func PlanEvent(e events.Event) (Plan, error) {
 		err := p.put(First, job)
 		return p.Plan, err
 	case events.UserUpdated:
-		job := Job{Stale: []string{"user:" + e.User.ID}} // what is pinned stays right
+		job := Job{Stale: []string{"user:" + e.User.ID}} // pinned versions never change
 		if e.User.Avatar != nil {
 			p.learn(*e.User.Avatar)
 			job.Purges = liveOf(*e.User.Avatar)
@@ -177,11 +177,11 @@ func PlanImages(profileName string, images []events.Image, refs []imageurl.Ref) 
 	return p.Plan, err
 }
 
-// planning is a Plan that is being made, with jobs that are not full.
+// planning is an unfinished Plan, with jobs that are not full.
 type planning struct {
 	Plan
 	jobs [3]Job
-	seen map[string]bool // images of this plan: an author of many posts has one avatar
+	seen map[string]bool // images in the plan, because many posts can have the same avatar
 }
 
 func (p *planning) learn(img events.Image) {
@@ -250,8 +250,8 @@ func warmOf(img events.Image, profileName string, reach Reach) Warm {
 	return Warm{Image: img.Image, AskTag: img.AskTag, Profile: profileName, Reach: reach, Tags: img.Tags}
 }
 
-// liveOf returns the purge of an image that may have changed: one that is live, or whose tag
-// is not known. Of a pinned one nothing changes.
+// liveOf returns the purge of an image that may have changed: one that is live, or whose tag is not
+// known. Pinned images never change.
 func liveOf(img events.Image) []Purge {
 	if img.Version.Pin() != imageurl.Live {
 		return nil
@@ -263,7 +263,7 @@ func originalOf(img profile.Image) imagecache.Original {
 	return imagecache.Original{Source: img.Source, Name: img.Name}
 }
 
-// String says for people what a job is about.
+// String describes a job for the log.
 func (j Job) String() string {
 	var words []string
 	for _, tag := range slices.Concat(j.Gone, j.Stale) {

@@ -7,8 +7,8 @@ import (
 	"strconv"
 )
 
-// kept is what a Watch has learnt, as JSON. Specs are spelled as Spec.Name does, so that what is
-// known of one that is still there survives a change of the profiles.
+// kept is the JSON of the statistics of a Watch. Specs are written as Spec.Name, so that those of Specs
+// that remain survive a change of the profiles.
 type kept struct {
 	Format   int                    `json:"format"`
 	Asked    map[string]int64       `json:"asked"` // requests by Spec
@@ -16,9 +16,9 @@ type kept struct {
 }
 
 type keptProfile struct {
-	Told  bool                 `json:"told"`
-	Paged int                  `json:"paged"`
-	By    map[string]keptReach `json:"by"` // Reach.String
+	Announced bool                 `json:"told"`
+	Paged     int                  `json:"paged"`
+	By        map[string]keptReach `json:"by"` // Reach.String
 }
 
 type keptReach struct {
@@ -26,7 +26,7 @@ type keptReach struct {
 	Asked map[string]float64 `json:"asked"` // share by Spec, 0 to 1
 }
 
-// keptFormat is the format that is written, and the only one that is read.
+// keptFormat is the version of this format; others are not read.
 const keptFormat = 1
 
 // String returns unsaid, page, or the least audience.
@@ -40,8 +40,8 @@ func (r Reach) String() string {
 	return strconv.Itoa(int(math.Pow10(int(r - fewest))))
 }
 
-// Learnt returns what the Watch has learnt, for Recall: some kilobytes of JSON. What is being
-// watched is not in it.
+// Learnt returns the statistics of the Watch for Recall, some kilobytes of JSON. It does not contain
+// the images that are watched now.
 func (w *Watch) Learnt() ([]byte, error) {
 	k := kept{Format: keptFormat, Asked: make(map[string]int64), Profiles: make(map[string]keptProfile)}
 	for spec, in := range *w.bySpec.Load() {
@@ -50,7 +50,7 @@ func (w *Watch) Learnt() ([]byte, error) {
 	w.mu.Lock()
 	w.endOld(w.cfg.Now())
 	for name, l := range w.profiles {
-		p := keptProfile{Told: l.told, Paged: l.paged, By: make(map[string]keptReach)}
+		p := keptProfile{Announced: l.announced, Paged: l.paged, By: make(map[string]keptReach)}
 		for r := range Reach(reaches) {
 			s := &l.by[r]
 			if s.seen == 0 {
@@ -67,25 +67,24 @@ func (w *Watch) Learnt() ([]byte, error) {
 	w.mu.Unlock()
 	text, err := json.Marshal(k)
 	if err != nil {
-		return nil, fmt.Errorf("write down what was learnt: %w", err)
+		return nil, fmt.Errorf("encode prefetch statistics: %w", err)
 	}
 	return text, nil
 }
 
-// Recall takes over what another Watch has learnt, instead of what this one has. What is known
-// of profiles and Specs that are no longer there is left out; where a Spec has come, what was
-// learnt of its profile's images begins anew, so that it gets its chance. With an error nothing is
-// taken over.
+// Recall replaces the statistics by those that another Watch has learnt. Removed profiles and Specs
+// are ignored. If a profile has a new Spec, the statistics of its images start empty, so that the new
+// Spec is made too. In case of an error nothing is replaced.
 func (w *Watch) Recall(text []byte) error {
 	var k kept
 	if err := json.Unmarshal(text, &k); err != nil {
-		return fmt.Errorf("read what was learnt: %w", err)
+		return fmt.Errorf("read prefetch statistics: %w", err)
 	}
 	if k.Format != keptFormat {
-		return fmt.Errorf("read what was learnt: format %d, not %d", k.Format, keptFormat)
+		return fmt.Errorf("read prefetch statistics: format %d, not %d", k.Format, keptFormat)
 	}
 	if err := k.check(); err != nil {
-		return fmt.Errorf("read what was learnt: %w", err)
+		return fmt.Errorf("read prefetch statistics: %w", err)
 	}
 	for spec, in := range *w.bySpec.Load() {
 		in.asked.Store(k.Asked[spec.Name()])
@@ -97,7 +96,7 @@ func (w *Watch) Recall(text []byte) error {
 		if l == nil {
 			continue
 		}
-		l.told, l.paged = was.Told, was.Paged
+		l.announced, l.paged = was.Announced, was.Paged
 		for r := range Reach(reaches) {
 			l.recall(r, was.By[r.String()])
 		}
@@ -117,11 +116,11 @@ func (l *learnt) recall(r Reach, was keptReach) {
 	l.by[r] = shares{was.Seen, asked}
 }
 
-// check errs for numbers that no Watch writes.
+// check returns an error for numbers that no Watch writes.
 func (k *kept) check() error {
 	for name, n := range k.Asked {
 		if n < 0 {
-			return fmt.Errorf("%s was asked for %d times", name, n)
+			return fmt.Errorf("%s was requested %d times", name, n)
 		}
 	}
 	for name, p := range k.Profiles {

@@ -66,12 +66,12 @@ func (r Reach) viewers() float64 {
 // learnt has the statistics of a profile's Specs.
 type learnt struct {
 	specs []resize.Spec
-	// told: some event announced an image before it was on a page. Otherwise, after enoughSeen
+	// announced means that an event announced an image before it was on a page. Otherwise, after enoughSeen
 	// images, the first page with an image counts as its announcement to many viewers.
-	told  bool
-	paged int             // images that were on a page first, while told was false
-	asked []*atomic.Int64 // requests of each Spec for any image; profiles share the counters
-	by    [reaches]shares
+	announced bool
+	paged     int             // images that were on a page first, while announced was false
+	asked     []*atomic.Int64 // requests of each Spec for any image; profiles share the counters
+	by        [reaches]shares
 }
 
 // shares has the statistics of the images of one Reach.
@@ -103,7 +103,7 @@ func (l *learnt) expect(r Reach) []float64 {
 		total += 1 + float64(n.Load())
 	}
 	viewers := r.viewers()
-	if r == OnPage && !l.told && l.paged >= enoughSeen {
+	if r == OnPage && !l.announced && l.paged >= enoughSeen {
 		viewers = Unsaid.viewers()
 	}
 	guess := make([]float64, len(l.specs))

@@ -14,11 +14,11 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// Mode says which Specs of a profile are made early.
+// Mode selects the Specs of a profile that are made early.
 type Mode uint8
 
 const (
-	Adaptive Mode = iota // those that are asked for
+	Adaptive Mode = iota // those that will probably be requested
 	All
 	None
 )
@@ -30,18 +30,18 @@ func ParseMode(text string) (Mode, error) {
 			return Mode(m), nil
 		}
 	}
-	return 0, fmt.Errorf("%q is none of adaptive, all, none", text)
+	return 0, fmt.Errorf("%q: want adaptive, all or none", text)
 }
 
-// WatchConfig of a Watch.
+// WatchConfig configures a Watch.
 type WatchConfig struct {
 	Mode     Mode
-	Profiles *profile.Set // needed
+	Profiles *profile.Set // required
 	// For is how long an image is watched; variants not requested by then count as wasted. 0 is
 	// 6 h, since most images of a feed are viewed within hours after they were posted.
 	For time.Duration
-	// Most is how many images are watched at the same time, some 150 bytes each; beyond it the
-	// oldest watches end early. 0 is 100,000.
+	// Most is the maximum number of watched images, some 150 bytes each. Beyond it the oldest
+	// watches end early. 0 is 100,000.
 	Most int
 	// Lead is called at the first request of a variant with the time since it was made; may be nil.
 	Lead func(time.Duration)
@@ -54,12 +54,12 @@ type WatchConfig struct {
 type Watch struct {
 	cfg    WatchConfig
 	seed   maphash.Seed
-	any    atomic.Bool // something is watched
+	any    atomic.Bool // some image is watched
 	used   atomic.Int64
 	wasted atomic.Int64
 
 	mu       sync.Mutex
-	watched  map[uint64]*watched // by Image; guarded by mu, as all below
+	watched  map[uint64]*watched // by Image; guarded by mu, as the fields below
 	order    []uint64            // oldest first
 	profiles map[string]*learnt
 
@@ -102,7 +102,7 @@ func NewWatch(cfg WatchConfig) *Watch {
 	return w
 }
 
-// list makes bySpec.
+// list sets bySpec.
 func (w *Watch) list() {
 	bySpec := make(map[resize.Spec]listed)
 	for _, name := range w.cfg.Profiles.Names() {
@@ -116,8 +116,8 @@ func (w *Watch) list() {
 	w.bySpec.Store(&bySpec)
 }
 
-// ReplaceProfiles replaces the profiles of WatchConfig.Profiles by those of set, and keeps of what was
-// learnt what Recall would.
+// ReplaceProfiles replaces the profiles of WatchConfig.Profiles by those of set. It keeps the statistics
+// that Recall would keep.
 func (w *Watch) ReplaceProfiles(set *profile.Set) error {
 	text, err := w.Learnt()
 	if err != nil {
@@ -159,7 +159,7 @@ func lotOf(image profile.Image) float64 {
 	return float64(hash>>11) / (1 << 53)
 }
 
-// profile returns what was learnt of a profile; nil if there is no such profile.
+// profile returns the statistics of a profile; nil if there is no such profile.
 func (w *Watch) profile(name string) *learnt {
 	l := w.profiles[name]
 	if l == nil {
@@ -195,7 +195,7 @@ func (w *Watch) Made(image profile.Image, profileName string, reach Reach, made 
 			w.end(key, one)
 		}
 		one = &watched{of: l, reach: reach, since: now}
-		if l.told = l.told || reach != OnPage; !l.told {
+		if l.announced = l.announced || reach != OnPage; !l.announced {
 			l.paged++
 		}
 		w.watched[key] = one

@@ -18,47 +18,47 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// Delivery is a job that a queue has handed out. One of its functions is called, once.
+// Delivery is a job taken from a queue. Exactly one of its functions is called, once.
 type Delivery struct {
 	Data   []byte // a Job as JSON
 	Queued time.Time
 	Done   func(context.Context) error
-	// Again has it handed out once more, not before after; or buries it, if that was its last attempt.
+	// Again returns it to the queue for another attempt after a pause, or buries it after its last attempt.
 	Again func(ctx context.Context, reason string, after time.Duration) (buried bool, err error)
 	Bury  func(ctx context.Context, reason string) error
-	// Release gives it back untried: the process ends.
+	// Release returns it to the queue untried, because the process ends.
 	Release func() error
 }
 
 // Outcome is the outcome of one variant.
 type Outcome struct {
-	Hit bool  // it was there
-	Err error // why it is not there now; nil: it is
+	Hit bool  // it was in the cache
+	Err error // why it could not be made; nil if it is in the cache
 }
 
-// WorkerConfig is what a Worker works with.
+// WorkerConfig configures a Worker.
 type WorkerConfig struct {
-	// Next waits for the next job; needed.
+	// Next waits for the next job. Required.
 	Next func(context.Context) (Delivery, error)
-	// Make makes variants of one original and returns their outcomes in order; needed.
+	// Make makes variants of one original and returns their outcomes in order. Required.
 	Make func(ctx context.Context, refs []imageurl.Ref) []Outcome
-	// Purge removes an original whole; needed.
+	// Purge removes an original and its variants. Required.
 	Purge func(ctx context.Context, of imagecache.Original) error
-	// Tags says which originals bear tags, and forgets; needed.
+	// Tags maps tags to originals. Required.
 	Tags interface {
 		Of(tag string) []imagecache.Original
 		LiveOf(tag string) []imagecache.Original
 		Ended(tag string, since time.Time) bool
 		Forget(tag string) error
 	}
-	// Watch plans; needed.
+	// Watch selects the Specs to make. Required.
 	Watch *Watch
-	// Elsewhere: Make has others make the variants, who watch them (Watch.MadeFor).
+	// Elsewhere means that Make has other nodes make the variants. Those nodes watch them (Watch.MadeFor).
 	Elsewhere bool
-	// TagOf returns the entity tag of an original, as its origin says, without quotes; "" if it has
-	// no strong one. nil: images whose version is their tag are warmed as what is live.
+	// TagOf asks the origin for the entity tag of an original; the result has no quotes and is "" if
+	// there is no strong tag. If TagOf is nil, images whose version is their tag are warmed as live.
 	TagOf func(ctx context.Context, of imagecache.Original) (string, error)
-	// AtOnce is how many jobs are worked on at the same time; 0 is 2.
+	// AtOnce is the number of jobs that are done at the same time; 0 is 2.
 	AtOnce int
 	// Busy is the first pause while the resize queue is full; it doubles up to 20 times as much. 0 is
 	// 250 ms.
@@ -161,8 +161,8 @@ func (w *Worker) logAckError(err error) {
 	}
 }
 
-// do does a job, and reports whether there was anything to do. Its error is one that lasts only if
-// there is none beside that does not.
+// do does a job, and reports whether there was anything to do. Of several errors it returns one that a
+// retry may cure, if there is one.
 func (w *Worker) do(ctx context.Context, job Job, queued time.Time) (did bool, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -170,7 +170,7 @@ func (w *Worker) do(ctx context.Context, job Job, queued time.Time) (did bool, e
 		}
 	}()
 	if err := w.purge(ctx, job); err != nil {
-		return true, err // what replaces it is not made before it is gone
+		return true, err // the replacement must not be made before the purge
 	}
 	did = len(job.Gone)+len(job.Stale)+len(job.Purges) > 0
 	var last, first error
@@ -225,7 +225,7 @@ func (w *Worker) purge(ctx context.Context, job Job) error {
 	}
 	for _, tag := range job.Gone {
 		if err := w.cfg.Tags.Forget(tag); err != nil {
-			w.cfg.Log.Warn("forgetting a tag failed", "tag", tag, "err", err) // the next purge of it purges these again
+			w.cfg.Log.Warn("forgetting a tag failed", "tag", tag, "err", err) // the next purge of it repeats these
 		}
 	}
 	return nil
@@ -240,7 +240,7 @@ func (w *Worker) warm(ctx context.Context, warm Warm, queued time.Time) (did boo
 	if err != nil || len(refs) == 0 {
 		return false, err
 	}
-	w.watch(refs[0], warm, nil) // before it can be asked for
+	w.watch(refs[0], warm, nil) // before clients can request the variants
 	var made []resize.Spec
 	for i, out := range w.Make(ctx, refs) {
 		switch {
@@ -251,13 +251,13 @@ func (w *Worker) warm(ctx context.Context, warm Warm, queued time.Time) (did boo
 		}
 	}
 	w.watch(refs[0], warm, made)
-	if w.ended(warm, queued) { // while it was made: its purge may have come too early
+	if w.ended(warm, queued) { // deleted while it was made, perhaps after its purge
 		err = worse(err, w.cfg.Purge(ctx, imagecache.KeyOf(refs[0]).Original()))
 	}
 	return true, err
 }
 
-// ended reports whether what an image belongs to was deleted since.
+// ended reports whether the post or user of an image has been deleted since.
 func (w *Worker) ended(warm Warm, queued time.Time) bool {
 	return slices.ContainsFunc(warm.Tags, func(tag string) bool { return w.cfg.Tags.Ended(tag, queued) })
 }
@@ -285,7 +285,7 @@ func worse(a, b error) error {
 	return a
 }
 
-// Refs returns the variants that a Warm stands for, and their Specs.
+// Refs returns the variants of a Warm, and their Specs.
 func (w *Worker) Refs(ctx context.Context, warm Warm) (refs []imageurl.Ref, specs []resize.Spec, err error) {
 	specs, ok := w.cfg.Watch.Specs(warm.Image, warm.Profile, warm.Reach, warm.All)
 	if !ok {
@@ -310,7 +310,7 @@ func (w *Worker) Refs(ctx context.Context, warm Warm) (refs []imageurl.Ref, spec
 		}
 		refs = append(refs, ref)
 	}
-	if len(refs) == 0 && warm.Profile != "" { // nothing is made, and what is asked for teaches all the same
+	if len(refs) == 0 && warm.Profile != "" { // nothing is made, but requests are still counted
 		w.cfg.Watch.Made(image, warm.Profile, warm.Reach, nil)
 	}
 	return refs, specs, nil

@@ -261,7 +261,7 @@ func readJSONUpTo(w http.ResponseWriter, r *http.Request, v any, most int64) err
 	err := dec.Decode(v)
 	if err == nil {
 		if _, err = dec.Token(); err == nil {
-			err = errors.New("something follows the JSON value")
+			err = errors.New("there is more after the JSON value")
 		} else if err == io.EOF {
 			err = nil
 		}

@@ -90,7 +90,7 @@ func versionOf(text string) (imageurl.Version, error) {
 	case "s":
 		return imageurl.NewVersion(imageurl.VersionID, token)
 	}
-	return imageurl.Version{}, fmt.Errorf("version %q is none of live, v.TOKEN, e.TOKEN, s.TOKEN", text)
+	return imageurl.Version{}, fmt.Errorf("version %q: want live, v.TOKEN, e.TOKEN or s.TOKEN", text)
 }
 
 // mayNot returns 0 if the caller may have something signed, else why not. A signature is
