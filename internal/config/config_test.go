@@ -133,10 +133,10 @@ func TestLoad_FlagVariableAndKeyAreEqual(t *testing.T) {
 			t.Errorf("%s: flag %v, environment %v, file %v, nested %v", x.Name, err1, err2, err3, err4)
 			continue
 		}
-		if equal(flag, byDefault) {
+		if reflect.DeepEqual(flag, byDefault) {
 			t.Errorf("%s=%s changes nothing", x.Name, value)
 		}
-		if !equal(flag, env) || !equal(flag, file) || !equal(flag, nested) {
+		if !reflect.DeepEqual(flag, env) || !reflect.DeepEqual(flag, file) || !reflect.DeepEqual(flag, nested) {
 			t.Errorf(
 				"%s:\nflag        %+v\nenvironment %+v\nfile        %+v\nnested      %+v",
 				x.Name,
@@ -147,20 +147,6 @@ func TestLoad_FlagVariableAndKeyAreEqual(t *testing.T) {
 			)
 		}
 	}
-}
-
-// equal compares configurations, and the profiles in them by name: a Set keeps them behind a pointer.
-func equal(a, b config.Config) bool {
-	profiles := func(set *profile.Set) map[string]profile.Profile {
-		all := map[string]profile.Profile{}
-		for _, name := range set.Names() {
-			all[name], _ = set.Get(name)
-		}
-		return all
-	}
-	sameProfiles := reflect.DeepEqual(profiles(a.Profiles), profiles(b.Profiles))
-	a.Profiles, b.Profiles = nil, nil
-	return sameProfiles && reflect.DeepEqual(a, b)
 }
 
 // nest formats settings as nested YAML mappings.
@@ -220,7 +206,7 @@ func TestLoad_Defaults(t *testing.T) {
 		Warm: "adaptive", StreamReplicas: 3, WastedAfter: 6 * time.Hour, CDNTags: "none",
 		Profiles: profile.BuiltIn(), Links: links,
 	}
-	if !equal(c, want) {
+	if !reflect.DeepEqual(c, want) {
 		t.Errorf("%+v\nwant %+v", c, want)
 	}
 	if len(keys) != 1 || keys[0].ID != "k1" || len(keys[0].Secret) != 32 {
@@ -483,7 +469,7 @@ func TestResolved_YAML_ReadsBack(t *testing.T) {
 		args = append(args, "--"+name, otherValues(t)[name])
 	}
 	back, _, err := config.Load(input(t, args, nil))
-	if err != nil || !equal(back, c) {
+	if err != nil || !reflect.DeepEqual(back, c) {
 		t.Errorf("%v\n%+v\n%+v\n%s", err, back, c, text)
 	}
 }
