@@ -67,6 +67,7 @@ func TestMain(m *testing.M) {
 type program struct {
 	t               *testing.T
 	public, private string // URLs
+	process         *os.Process
 	mu              sync.Mutex
 	log             strings.Builder
 }
@@ -84,6 +85,7 @@ func start(t *testing.T, name string, args ...string) *program {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	p.process = cmd.Process
 	serving, ended := make(chan [2]string, 1), make(chan struct{})
 	go func() {
 		defer close(ended)

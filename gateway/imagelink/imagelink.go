@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache/imageurl"
@@ -55,13 +56,16 @@ type Config struct {
 	Tag func(live profile.Image) (tag string, ok bool)
 }
 
-// Linker mints signed URLs. It is immutable and safe for concurrent use.
+// Linker mints signed URLs. It is safe for concurrent use.
 type Linker struct {
-	base   string
-	links  *profile.Links
+	cfg     Config // without Keys and Profiles
+	current atomic.Pointer[minter]
+}
+
+// minter is what of a Linker can be replaced. It is immutable.
+type minter struct {
 	signer *imageurl.Signer
 	keys   []Key
-	tag    func(profile.Image) (string, bool)
 	specs  map[string][classes]resize.Spec // by profile and class
 }
 
@@ -78,10 +82,32 @@ func New(cfg Config) (*Linker, error) {
 	if cfg.Links == nil {
 		faults = append(faults, errors.New("links are required"))
 	}
+	m, err := newMinter(cfg.Dev, cfg.Keys, cmp.Or(cfg.Profiles, profile.BuiltIn()))
+	faults = append(faults, err)
+	if err := errors.Join(faults...); err != nil {
+		return nil, fmt.Errorf("image links: %w", err)
+	}
+	l := &Linker{cfg: cfg}
+	l.current.Store(m)
+	return l, nil
+}
+
+// Replace replaces keys and profiles at once. With an error, as of [New], the old ones stay.
+func (l *Linker) Replace(keys []Key, profiles *profile.Set) error {
+	m, err := newMinter(l.cfg.Dev, keys, profiles)
+	if err != nil {
+		return fmt.Errorf("image links: %w", err)
+	}
+	l.current.Store(m)
+	return nil
+}
+
+func newMinter(dev bool, from []Key, profiles *profile.Set) (*minter, error) {
+	var faults []error
 	var keys []imageurl.Key
-	for i, k := range cfg.Keys {
+	for i, k := range from {
 		keys = append(keys, k.Key)
-		if i == len(cfg.Keys)-1 && !k.From.IsZero() {
+		if i == len(from)-1 && !k.From.IsZero() {
 			faults = append(
 				faults,
 				fmt.Errorf(
@@ -93,32 +119,24 @@ func New(cfg Config) (*Linker, error) {
 		}
 	}
 	newSigner := imageurl.NewSigner
-	if cfg.Dev {
+	if dev {
 		newSigner = imageurl.NewDevSigner
 	}
 	signer, err := newSigner(keys...)
 	faults = append(faults, err)
 	if err := errors.Join(faults...); err != nil {
-		return nil, fmt.Errorf("image links: %w", err)
+		return nil, err
 	}
-	l := &Linker{
-		base:   cfg.Base,
-		links:  cfg.Links,
-		signer: signer,
-		keys:   cfg.Keys,
-		tag:    cfg.Tag,
-		specs:  map[string][classes]resize.Spec{},
-	}
-	profiles := cmp.Or(cfg.Profiles, profile.BuiltIn())
+	m := &minter{signer: signer, keys: from, specs: map[string][classes]resize.Spec{}}
 	for _, name := range profiles.Names() {
 		p, _ := profiles.Get(name)
 		var specs [classes]resize.Spec
 		for class := range specs {
 			specs[class] = specFor(p, clientOfClass(class))
 		}
-		l.specs[name] = specs
+		m.specs[name] = specs
 	}
-	return l, nil
+	return m, nil
 }
 
 // specFor returns the Spec of a client: in its format or else the next older one, in its
@@ -145,19 +163,20 @@ type Minted struct {
 //
 // The error wraps profile.ErrNoPrefix (not an image of the tier), profile.ErrURL or [ErrProfile].
 func (l *Linker) Mint(client Client, profileName, plain string, created time.Time) (Minted, error) {
-	specs, ok := l.specs[profileName]
+	m := l.current.Load()
+	specs, ok := m.specs[profileName]
 	if !ok {
 		return Minted{}, fmt.Errorf("%w: %q", ErrProfile, profileName)
 	}
 	if l.signed(plain) {
 		return Minted{URL: plain}, nil
 	}
-	link, err := l.links.Image(plain)
+	link, err := l.cfg.Links.Image(plain)
 	if err != nil {
 		return Minted{}, err
 	}
-	if link.AskTag && l.tag != nil {
-		if tag, ok := l.tag(link.Image); ok {
+	if link.AskTag && l.cfg.Tag != nil {
+		if tag, ok := l.cfg.Tag(link.Image); ok {
 			if pinned, err := link.WithETag(tag); err == nil {
 				link.Image = pinned
 			}
@@ -167,7 +186,7 @@ func (l *Linker) Mint(client Client, profileName, plain string, created time.Tim
 	if err != nil {
 		return Minted{}, fmt.Errorf("%w: %w", profile.ErrURL, err)
 	}
-	return Minted{URL: l.base + l.path(ref, created), Image: link.Image}, nil
+	return Minted{URL: l.cfg.Base + m.path(ref, created), Image: link.Image}, nil
 }
 
 // URL is like [Linker.Mint], but returns plain on an error.
@@ -179,10 +198,10 @@ func (l *Linker) URL(client Client, profileName, plain string, created time.Time
 	return minted.URL
 }
 
-func (l *Linker) path(ref imageurl.Ref, created time.Time) string {
-	for i, key := range l.keys {
+func (m *minter) path(ref imageurl.Ref, created time.Time) string {
+	for i, key := range m.keys {
 		if i > 0 && !created.Before(key.From) {
-			if path, err := l.signer.PathWith(key.ID, ref); err == nil {
+			if path, err := m.signer.PathWith(key.ID, ref); err == nil {
 				return path
 			}
 		}
@@ -190,13 +209,13 @@ func (l *Linker) path(ref imageurl.Ref, created time.Time) string {
 			break
 		}
 	}
-	return l.signer.Path(ref)
+	return m.signer.Path(ref)
 }
 
 // signed reports whether plain has the form of a signed URL, or of its path. It accepts signatures
 // of unknown keys, too.
 func (l *Linker) signed(plain string) bool {
-	path := strings.TrimPrefix(plain, l.base)
+	path := strings.TrimPrefix(plain, l.cfg.Base)
 	rest, ok := strings.CutPrefix(path, imageurl.Prefix)
 	if !ok {
 		return false

@@ -22,7 +22,7 @@ const (
 
 func (p *Proxy) suffix(strength byte, client imagelink.Client) string {
 	class := byte('0') + byte(client.Format)*3 + byte(client.Scale)
-	return tagMark + string([]byte{strength, class}) + p.salt
+	return tagMark + string([]byte{strength, class}) + *p.salt.Load()
 }
 
 // derivedTag returns the ETag of the rewritten answer, if tag is the service's; "" if it is

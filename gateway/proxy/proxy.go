@@ -112,7 +112,7 @@ type Observation struct {
 // Proxy is an http.Handler.
 type Proxy struct {
 	cfg       Config
-	salt      string // 8 characters
+	salt      atomic.Pointer[string] // 8 characters
 	fields    rewrite.Fields
 	profiles  map[string]string // of fields by name
 	forward   *httputil.ReverseProxy
@@ -146,8 +146,7 @@ func New(cfg Config) (*Proxy, error) {
 		p.fields[f.Name] = &rewrite.Field{Name: f.Name, Fill: f.Fill != "", Source: f.Name == source}
 		p.profiles[f.Name] = f.Profile
 	}
-	hash := sha256.Sum256(fmt.Appendf(nil, "%q %q", cfg.Salt, cfg.Fields))
-	p.salt = base64.RawURLEncoding.EncodeToString(hash[:6])
+	p.SetSalt(cfg.Salt)
 	p.buffers.New = func() any { return new([chunk]byte) }
 	p.transport = newTransport(cfg.AnswerTimeout, cfg.IdleTimeout)
 	p.forward = &httputil.ReverseProxy{
@@ -161,6 +160,14 @@ func New(cfg Config) (*Proxy, error) {
 		BufferPool: bufferPool{&p.buffers},
 	}
 	return p, nil
+}
+
+// SetSalt replaces Config.Salt. Call it after what the salt names has changed: an ETag of before then never
+// matches again.
+func (p *Proxy) SetSalt(salt string) {
+	hash := sha256.Sum256(fmt.Appendf(nil, "%q %q", salt, p.cfg.Fields))
+	text := base64.RawURLEncoding.EncodeToString(hash[:6])
+	p.salt.Store(&text)
 }
 
 func newTransport(answer, idle time.Duration) *http.Transport {

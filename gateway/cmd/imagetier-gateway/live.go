@@ -36,6 +36,8 @@ type gateway struct {
 	draining  atomic.Bool
 	tier      *tier.Client // nil if none is configured
 	linker    *imagelink.Linker
+	reloader  *reloader
+	live      config.Config // cfg with the keys and profiles of the last reload
 }
 
 // openGateway creates the parts of a gateway. It starts nothing.
@@ -48,7 +50,7 @@ func openGateway(ctx context.Context, cfg config.Config, mode string, stderr io.
 		return nil, err
 	}
 	newBuildInfo(t.Registry, mode)
-	g := &gateway{cfg: cfg, log: t.Log, registry: t.Registry, telemetry: t}
+	g := &gateway{cfg: cfg, log: t.Log, registry: t.Registry, telemetry: t, live: cfg}
 	if g.tier, err = g.newTier(); err == nil {
 		g.linker, err = g.newLinker()
 	}
@@ -92,20 +94,22 @@ func (g *gateway) serve(ctx context.Context, s servers) error {
 		return fmt.Errorf("private listener: %w", err)
 	}
 	defer private.Close()
-	publicServer, privateServer := g.server(s.public), g.server(g.private(s))
+	running := &counted{Handler: s.public}
+	publicServer, privateServer := g.server(running), g.server(g.private(s))
 
 	group, ctx := errgroup.WithContext(ctx) // also cancelled by the first failure
 	taskCtx, stopTasks := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error { return serveUntilShutdown(publicServer, public) })
 	group.Go(func() error { return serveUntilShutdown(privateServer, private) })
-	for _, task := range s.tasks {
+	for _, task := range append(s.tasks, g.runReloads) {
 		group.Go(func() error { return task(taskCtx) })
 	}
 	group.Go(func() error {
 		<-ctx.Done()
 		defer stopTasks()
 		g.draining.Store(true)
-		g.log.Info("draining", "timeout_ms", g.cfg.DrainTimeout.Milliseconds())
+		g.log.Info("draining", "reason", fmt.Sprint(context.Cause(ctx)), "requests", running.running.Load(),
+			"timeout_ms", g.cfg.DrainTimeout.Milliseconds())
 		if !g.cfg.Dev {
 			time.Sleep(min(linger, g.cfg.DrainTimeout))
 		}

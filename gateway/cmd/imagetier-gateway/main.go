@@ -66,9 +66,18 @@ func settingsFor(purpose config.Purpose) commandSettings {
 
 // open loads the settings and creates the gateway of the command.
 func (s *commandSettings) open(ctx context.Context, p *program.Process) (*gateway, error) {
-	cfg, _, err := config.Load(s.purpose, s.Input(p))
+	hangups := program.Hangups() // from here on, so that a reload during the start does not end it
+	cfg, resolved, err := config.Load(s.purpose, s.Input(p))
 	if err != nil {
 		return nil, err
 	}
-	return openGateway(ctx, cfg, string(s.purpose), p.Stderr)
+	g, err := openGateway(ctx, cfg, string(s.purpose), p.Stderr)
+	if err != nil {
+		return nil, err
+	}
+	g.reloader = newReloader(g.registry, hangups)
+	g.reloader.reread = func() (config.Config, *settings.Resolved, settings.Reload) {
+		return config.Reload(s.purpose, s.Input(p), resolved)
+	}
+	return g, nil
 }

@@ -59,6 +59,7 @@ func (c *proxyCmd) Run(ctx context.Context, p *program.Process) error {
 		return err
 	}
 	defer handler.Close()
+	g.reloader.replaced = func(now config.Config) { handler.SetSalt(salt(now)) }
 	return g.serve(ctx, servers{public: g.traced("proxy", handler), tasks: tasks})
 }
 
@@ -82,13 +83,18 @@ func (g *gateway) newLinker() (*imagelink.Linker, error) {
 		return nil, err
 	}
 	cfg := imagelink.Config{Base: g.cfg.ImageBase, Links: links, Profiles: g.cfg.Profiles, Dev: g.cfg.Dev}
-	for _, k := range g.cfg.Keys {
-		cfg.Keys = append(cfg.Keys, imagelink.Key{Key: k.Key, From: k.From})
-	}
+	cfg.Keys = linkKeys(g.cfg.Keys)
 	if g.tier != nil {
 		cfg.Tag = g.tier.Tag
 	}
 	return imagelink.New(cfg)
+}
+
+func linkKeys(keys []config.Key) (all []imagelink.Key) {
+	for _, k := range keys {
+		all = append(all, imagelink.Key{Key: k.Key, From: k.From})
+	}
+	return all
 }
 
 // newTier returns a client of the tier, or nil if none is configured.

@@ -74,6 +74,21 @@ func Schema() *settings.Schema { return schema(new(Config)) }
 // Load reads and checks the settings of p. The error is a settings.Faults with every fault.
 // Resolved says where each value came from; it is returned with an error, too. Load sets in.Only.
 func Load(p Purpose, in settings.Input) (Config, *settings.Resolved, error) {
+	c, r := load(p, in)
+	if err := r.Err(); err != nil {
+		return Config{}, r, err
+	}
+	return c, r, nil
+}
+
+// Reload reads the settings again, for a process that runs with those of old. Only Keys and Profiles of the Config are
+// to be used, unless Resolved calls them faulty or the Reload is Invalid.
+func Reload(p Purpose, in settings.Input, old *settings.Resolved) (Config, *settings.Resolved, settings.Reload) {
+	c, r := load(p, in)
+	return c, r, settings.ReloadOf(old, r, []string{"keys", "profiles"})
+}
+
+func load(p Purpose, in settings.Input) (Config, *settings.Resolved) {
 	var c Config
 	in.Only = p.Names()
 	r := schema(&c).Resolve(in)
@@ -94,10 +109,7 @@ func Load(p Purpose, in settings.Input) (Config, *settings.Resolved, error) {
 			c.Secrets = append(c.Secrets, settings.Secrets(v.Value)...)
 		}
 	}
-	if err := r.Err(); err != nil {
-		return Config{}, r, err
-	}
-	return c, r, nil
+	return c, r
 }
 
 // check checks the settings against each other. Values that could not be read are zero and have

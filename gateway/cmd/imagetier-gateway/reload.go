@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/novasocial/imagetier/gateway/cmd/imagetier-gateway/internal/config"
+	"github.com/novasocial/imagetier/internal/settings"
+)
+
+// reloader replaces keys and profiles after SIGHUP.
+type reloader struct {
+	hangups <-chan os.Signal
+	// reread reads the settings again.
+	reread func() (config.Config, *settings.Resolved, settings.Reload)
+	// replaced is called with settings whose keys or profiles may be new; may be nil.
+	replaced func(config.Config)
+
+	total *prometheus.CounterVec // outcome
+	last  prometheus.Gauge
+}
+
+func newReloader(reg prometheus.Registerer, hangups <-chan os.Signal) *reloader {
+	factory := promauto.With(reg)
+	r := &reloader{hangups: hangups}
+	r.total = factory.NewCounterVec(prometheus.CounterOpts{
+		Namespace: namespace, Name: "reloads_total",
+		Help: "Reloads after SIGHUP: success, or failure if anything kept its old value because its file is invalid.",
+	}, []string{"outcome"})
+	r.total.WithLabelValues("success")
+	r.total.WithLabelValues("failure")
+	r.last = factory.NewGauge(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "last_reload_success_timestamp_seconds",
+		Help: "Unix time of the last successful reload; 0 before the first.",
+	})
+	return r
+}
+
+// runReloads reloads at each SIGHUP until ctx is done.
+func (g *gateway) runReloads(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-g.reloader.hangups:
+		}
+		if g.reload() {
+			g.reloader.total.WithLabelValues("success").Inc()
+			g.reloader.last.SetToCurrentTime()
+		} else {
+			g.reloader.total.WithLabelValues("failure").Inc()
+		}
+	}
+}
+
+// reload replaces keys and profiles by what their files have now. What is invalid keeps its old value, and a line in
+// the log says so.
+func (g *gateway) reload() (ok bool) {
+	cfg, resolved, changes := g.reloader.reread()
+	g.telemetry.Hide(cfg.Secrets)
+	for _, fault := range changes.Faults {
+		g.log.Error("reload: invalid setting, keeping the old value", "err", fault)
+	}
+	for _, name := range changes.Restart {
+		g.log.Warn("reload: setting needs a restart", "setting", name)
+	}
+	if changes.Invalid {
+		return false
+	}
+	next := g.live
+	if !resolved.Faulty("keys") {
+		next.Keys = cfg.Keys
+	}
+	if !resolved.Faulty("profiles") {
+		next.Profiles = cfg.Profiles
+	}
+	if err := g.linker.Replace(linkKeys(next.Keys), next.Profiles); err != nil {
+		g.log.Error("reload failed, keeping the old value", "what", "keys, profiles", "err", err)
+		return false
+	}
+	g.live = next
+	g.cfg.Profiles.Replace(next.Profiles)
+	if g.reloader.replaced != nil {
+		g.reloader.replaced(next)
+	}
+	g.log.Info("reloaded", "what", "keys, profiles", "keys", len(next.Keys), "profiles", len(next.Profiles.Names()))
+	return len(changes.Faults) == 0
+}
+
+// counted counts the requests that a handler is answering.
+type counted struct {
+	http.Handler
+	running atomic.Int64
+}
+
+func (c *counted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c.running.Add(1)
+	defer c.running.Add(-1)
+	c.Handler.ServeHTTP(w, r)
+}
