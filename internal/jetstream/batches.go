@@ -64,7 +64,7 @@ func (b *Bus) batch(ctx context.Context, s *session, l Log, to Batcher) error {
 		return err
 	}
 	for {
-		first, err := consumer.Next(jetstream.FetchContext(ctx))
+		first, err := nextMessage(ctx, consumer)
 		if err != nil {
 			return err
 		}

@@ -73,7 +73,7 @@ func (b *Bus) notices(ctx context.Context, s *session, take func(context.Context
 		return fmt.Errorf("consumer of %s: %w", noticeName, err)
 	}
 	for {
-		msg, err := consumer.Next(jetstream.FetchContext(ctx))
+		msg, err := nextMessage(ctx, consumer)
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,20 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// nextMessage waits for the next message of a consumer, or for ctx. A request for one ends after 30 s
+// without a message, which is no fault: it asks again.
+func nextMessage(ctx context.Context, consumer jetstream.Consumer) (jetstream.Msg, error) {
+	for {
+		msg, err := consumer.Next(jetstream.FetchContext(ctx))
+		if err == nil || ctx.Err() != nil || !errors.Is(err, nats.ErrTimeout) {
+			return msg, err
+		}
+	}
+}
