@@ -1,6 +1,7 @@
 package imagecache
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 )
@@ -74,6 +75,11 @@ type Receipt struct {
 	// Applied of Known nodes of a fleet have applied it; both are 0 where there is no fleet.
 	Applied int `json:"applied,omitempty"`
 	Known   int `json:"known,omitempty"`
+	// Superseded: some node that is counted knows a newer takedown or lift of the original, and
+	// ignored this one.
+	Superseded bool `json:"superseded,omitempty"`
+	// Waiting says why other nodes could not be told yet, for people; "" if they were.
+	Waiting string `json:"-"`
 	// The Images that are counted above, as in Removed.
 	VariantSizes  Sizes `json:"variant_sizes,omitempty"`
 	OriginalSizes Sizes `json:"original_sizes,omitempty"`
@@ -87,6 +93,8 @@ func (r *Receipt) Merge(other Receipt) {
 	r.Variants += other.Variants - variants
 	r.Originals += other.Originals - originals
 	r.Bytes += other.Bytes - bytes - more
+	r.Superseded = r.Superseded || other.Superseded
+	r.Waiting = cmp.Or(r.Waiting, other.Waiting)
 	if other.Known > 0 && (r.Known == 0 || other.Known-other.Applied > r.Known-r.Applied) {
 		r.Applied, r.Known = other.Applied, other.Known
 	}

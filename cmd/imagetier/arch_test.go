@@ -60,7 +60,7 @@ var allowed = map[string][]string{
 	"imagecache":             {"resize", "origin", "imagecache/imageurl"},
 	"imagecache/memtier":     {"imagecache", "imagecache/imageurl"},
 	"imagecache/disktier":    {"imagecache", "imagecache/imageurl"},
-	"imagecache/sharedstore": {"imagecache", "imagecache/imageurl", "internal/circuit"},
+	"imagecache/sharedstore": {"imagecache", "imagecache/imageurl", "internal/boundedcache", "internal/circuit"},
 	"imagecache/tiertest":    {"imagecache", "imagecache/imageurl", "resize"},
 	"imagecache/fill":        {"resize", "origin", "imagecache", "imagecache/imageurl"},
 	"prefetch/profile":       {"resize", "imagecache/imageurl"},

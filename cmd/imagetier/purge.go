@@ -160,8 +160,15 @@ func (how removal) print(p *program.Process, target adminclient.Target, r adminc
 	if how.json {
 		return printCompact(p, r.JSON)
 	}
-	_, err := fmt.Fprintf(p.Stdout, "%s: %s: %d variants, %d originals, %d bytes; %d of %d nodes\n",
+	text := fmt.Sprintf("%s: %s: %d variants, %d originals, %d bytes; %d of %d nodes",
 		targetText(target), how.done, r.Variants, r.Originals, r.Bytes, r.Nodes.Applied, r.Nodes.Known)
+	if r.Superseded {
+		text += "; superseded: a newer takedown or lift holds"
+	}
+	if r.Waiting != "" {
+		text += "; waiting: " + r.Waiting
+	}
+	_, err := fmt.Fprintln(p.Stdout, text)
 	return err
 }
 

@@ -66,6 +66,16 @@ func TestPurge_PrintsReceipt(t *testing.T) {
 	}
 }
 
+func TestTakedown_SaysWhatIsMissing(t *testing.T) {
+	environ, _ := told(t, http.StatusAccepted,
+		`{"nodes":{"applied":1,"known":2},"superseded":true,"waiting":"The log is full."}`)
+	_, out, _ := command(t, environ, "takedown", "--source", "posts", "--name", "a.jpg")
+	const want = "1 of 2 nodes; superseded: a newer takedown or lift holds; waiting: The log is full.\n"
+	if !strings.HasSuffix(out, want) {
+		t.Errorf("%q, want %q", out, want)
+	}
+}
+
 func TestPurge_Refused_SaysWhy(t *testing.T) {
 	for _, c := range []struct {
 		status int

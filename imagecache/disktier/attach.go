@@ -77,6 +77,9 @@ func (t *Tier) attach() (err error) {
 			return err
 		}
 	}
+	if err := t.claim(&found); err != nil {
+		return err
+	}
 	gone, err := t.attachPurges(&found)
 	if err != nil {
 		return err

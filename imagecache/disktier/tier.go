@@ -60,6 +60,9 @@ type Config struct {
 	// SyncEvery is the interval of syncs: a power failure loses at most the images of
 	// that time, a crash of the process only queued ones. 0 means one second.
 	SyncEvery time.Duration
+	// Generation changes when everything stored before must not be served: segments of another one
+	// are removed, also if their disk is mounted only after Open. If empty, any are used.
+	Generation string
 	// Log logs changes of the disk's state. If nil, slog.Default is used.
 	Log *slog.Logger
 

@@ -82,16 +82,18 @@ type Position struct {
 
 // Tier is an imagecache.Tier over a Store. Without Run nothing is written.
 type Tier struct {
-	cfg      Config
-	breaker  *circuit.Breaker
-	distrust distrust
-	count    counters
+	// Trust learns of the purges of a fleet before the caches in front of this Tier are purged.
+	Trust
+
+	cfg     Config
+	breaker *circuit.Breaker
+	count   counters
 
 	mu      sync.Mutex
 	queue   []*item // not yet taken by a writer, oldest first
-	pending map[imagecache.Key]*item
+	waiting map[imagecache.Key]*item
 	groups  map[imagecache.Original]map[*item]struct{} // items that are queued or being written
-	queued  int64                                      // bytes of pending
+	queued  int64                                      // bytes of waiting
 	wake    chan struct{}
 	owed    map[imagecache.Original]time.Time // deletions that failed, and when to try again
 }
@@ -147,7 +149,7 @@ func New(cfg Config) (*Tier, error) {
 	return &Tier{
 		cfg:     cfg,
 		breaker: circuit.New(circuit.Config{Pause: breakerPause}),
-		pending: make(map[imagecache.Key]*item),
+		waiting: make(map[imagecache.Key]*item),
 		groups:  make(map[imagecache.Original]map[*item]struct{}),
 		wake:    make(chan struct{}, 1),
 		owed:    make(map[imagecache.Original]time.Time),
@@ -159,7 +161,7 @@ func New(cfg Config) (*Tier, error) {
 func (t *Tier) Get(ctx context.Context, key imagecache.Key) (imagecache.Image, error) {
 	of := key.Original()
 	t.mu.Lock()
-	it := t.pending[key]
+	it := t.waiting[key]
 	_, owed := t.owed[of]
 	t.mu.Unlock()
 	if it != nil {
@@ -167,7 +169,7 @@ func (t *Tier) Get(ctx context.Context, key imagecache.Key) (imagecache.Image, e
 			return found.img, nil
 		}
 	}
-	if owed || t.distrust.all(of) {
+	if owed || t.cfg.Fleet != nil && t.none(of) {
 		return imagecache.Image{}, imagecache.ErrMiss
 	}
 	done, err := t.breaker.Allow()
@@ -194,7 +196,7 @@ func (t *Tier) Get(ctx context.Context, key imagecache.Key) (imagecache.Image, e
 		t.count.damaged.Add(1)
 		return imagecache.Image{}, imagecache.ErrMiss
 	}
-	if t.distrust.of(of, found.at) {
+	if t.cfg.Fleet != nil && !t.Trusts(of, found.at, t.cfg.Fleet()) {
 		t.count.distrusted.Add(1)
 		return imagecache.Image{}, imagecache.ErrMiss
 	}
@@ -223,13 +225,13 @@ func (t *Tier) Put(_ context.Context, key imagecache.Key, img imagecache.Image) 
 	if t.queued+int64(len(object)) > t.cfg.QueueBytes {
 		t.count.dropped.Add(1)
 		// An older item of this key must not be written as if it were the newest.
-		if old := t.pending[key]; old != nil {
+		if old := t.waiting[key]; old != nil {
 			old.dead = true
 			t.leaveLocked(old)
 		}
 		return nil
 	}
-	if old := t.pending[key]; old != nil {
+	if old := t.waiting[key]; old != nil {
 		if old.taken {
 			it.after = old
 		} else {
@@ -237,7 +239,7 @@ func (t *Tier) Put(_ context.Context, key imagecache.Key, img imagecache.Image) 
 		}
 		t.leaveLocked(old)
 	}
-	t.pending[key] = it
+	t.waiting[key] = it
 	group := t.groups[key.Original()]
 	if group == nil {
 		group = make(map[*item]struct{})
@@ -250,11 +252,11 @@ func (t *Tier) Put(_ context.Context, key imagecache.Key, img imagecache.Image) 
 	return nil
 }
 
-// leaveLocked removes an item from pending, where Get finds it. A purge still finds it if a
+// leaveLocked removes an item from waiting, where Get finds it. A purge still finds it if a
 // writer has it.
 func (t *Tier) leaveLocked(it *item) {
-	if t.pending[it.key] == it {
-		delete(t.pending, it.key)
+	if t.waiting[it.key] == it {
+		delete(t.waiting, it.key)
 		t.queued -= int64(len(it.object))
 	}
 	if !it.taken {
@@ -293,7 +295,7 @@ type Stats struct {
 // Stats returns the current statistics.
 func (t *Tier) Stats() Stats {
 	t.mu.Lock()
-	s := Stats{QueuedBytes: t.queued, QueuedObjects: int64(len(t.pending))}
+	s := Stats{QueuedBytes: t.queued, QueuedObjects: int64(len(t.waiting))}
 	t.mu.Unlock()
 	s.Written, s.Dropped, s.Purged = t.count.written.Load(), t.count.dropped.Load(), t.count.purged.Load()
 	s.Skipped, s.Damaged, s.Distrusted = t.count.skipped.Load(), t.count.damaged.Load(), t.count.distrusted.Load()

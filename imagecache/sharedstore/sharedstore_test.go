@@ -282,6 +282,8 @@ func TestTier_Get_DistrustsWritesOlderThanAPurge(t *testing.T) {
 		other := open(t, sharedstore.Config{Store: store, Fleet: at(&there)})
 		key := tiertest.Key(t, 1, 1)
 		purge := imagecache.Target{Original: key.Original()}
+		mine.Recalled()
+		mine.Purging(key.Original(), "purge")
 		if _, err := mine.Purge(t.Context(), purge); err != nil {
 			t.Fatal(err)
 		}
@@ -295,7 +297,7 @@ func TestTier_Get_DistrustsWritesOlderThanAPurge(t *testing.T) {
 		if _, err := mine.Get(t.Context(), key); err != imagecache.ErrMiss {
 			t.Errorf("%v: believed while the purge has no place in the log", err)
 		}
-		mine.Purged(key.Original(), sharedstore.Position{Log: 1, Entry: 8})
+		mine.Purged(key.Original(), "purge", sharedstore.Position{Log: 1, Entry: 8})
 		if _, err := mine.Get(t.Context(), key); err != imagecache.ErrMiss || mine.Stats().Distrusted != 1 {
 			t.Errorf("%v: believed", err)
 		}

@@ -115,8 +115,7 @@ func (t *Tier) write(ctx context.Context, it *item) {
 
 // Purge removes the target's images from the queue, waits for running writes of them, and
 // deletes them from the store. In a fleet (Config.Fleet) it deletes nothing and does not wait:
-// all objects of the original are distrusted until Purged is called, and only queued images
-// are counted.
+// Trust says which objects are too old, and only queued images are counted.
 //
 // After an error the original's objects are not read until they have been deleted, which is
 // retried. A restart forgets that, so the purge has to be repeated.
@@ -144,7 +143,6 @@ func (t *Tier) Purge(ctx context.Context, what imagecache.Target) (imagecache.Re
 	}
 	t.mu.Unlock()
 	if t.cfg.Fleet != nil {
-		t.distrust.doubt(what.Original)
 		return removed, nil
 	}
 	for _, it := range running {
@@ -170,10 +168,6 @@ func (t *Tier) Purge(ctx context.Context, what imagecache.Target) (imagecache.Re
 	}
 	return removed, err
 }
-
-// Purged notes that the entry at position at of the fleet's log is a purge of an original:
-// objects written before it are distrusted from now on.
-func (t *Tier) Purged(of imagecache.Original, at Position) { t.distrust.purged(of, at) }
 
 // Delete removes all objects of an original, or the one of a variant. One node of a fleet
 // calls it for all of them.

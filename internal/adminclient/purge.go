@@ -21,6 +21,8 @@ type Receipt struct {
 	Variants, Originals int
 	Bytes               int64
 	Nodes               struct{ Applied, Known int }
+	Superseded          bool   // a newer takedown or lift of the original holds instead
+	Waiting             string // why the other nodes could not be told yet
 
 	JSON json.RawMessage `json:"-"` // the answer
 }

@@ -17,7 +17,7 @@ import (
 type Config struct {
 	State *State
 	Cache Cache
-	// Shared is nil where nodes share no store.
+	// Shared is nil where nodes share no store. A node that is alone does not use it.
 	Shared Shared
 	// Cluster is the NATS cluster of the fleet or, where Alone is set, the embedded server, which
 	// only hooks need. If nil, this node is alone and no CDN is purged.
@@ -45,14 +45,18 @@ type Node struct {
 	mu       sync.Mutex // guards all below; State.mu is taken inside it
 	replayed bool
 	begun    map[jetstream.Log]bool
-	goal     map[jetstream.Log]uint64       // what has to be applied before this node is ready
-	applied  map[jetstream.Log]uint64       // the last entry that was handed in
-	owed     map[sharedstore.Position]Entry // purges that failed; the offset stays before them
-	missing  map[imagecache.Original]bool   // what the takedown stream may lack; nil: nothing
-	joined   bool
+	goal     map[jetstream.Log]uint64     // what has to be applied before this node is ready
+	applied  map[jetstream.Log]uint64     // the last entry that was handed in
+	owed     map[string]owedPurge         // purges that failed, by the entry's id
+	missing  map[imagecache.Original]bool // what the takedown stream may lack; nil: nothing
+	joined   time.Time                    // when this node began to take its goals as a member
 	ready    bool
 	receipts map[string]*pending
 	moved    chan struct{} // closed when tags were applied
+	unsent   error         // why the outbox could not be sent; nil: it was
+
+	recalled bool   // purges before the start are known, which make shared objects too old
+	recall   uint64 // the entry whose application makes that so
 
 	takedownLog  uint64 // the stream that is followed now
 	missingAfter uint64 // missing is right when this entry of it is applied
@@ -66,11 +70,14 @@ func New(cfg Config) *Node {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Alone || cfg.Cluster == nil {
+		cfg.Shared = nil // its purges delete at once
+	}
 	return &Node{
 		cfg: cfg, state: cfg.State, id: cfg.State.offsets.Node, kick: make(chan struct{}, 1),
 		begun: make(map[jetstream.Log]bool), goal: make(map[jetstream.Log]uint64),
-		applied: make(map[jetstream.Log]uint64), owed: make(map[sharedstore.Position]Entry),
-		receipts: make(map[string]*pending), moved: make(chan struct{}),
+		applied: make(map[jetstream.Log]uint64), owed: make(map[string]owedPurge),
+		receipts: make(map[string]*pending), moved: make(chan struct{}), recalled: cfg.Shared == nil,
 	}
 }
 
@@ -121,11 +128,11 @@ func (n *Node) everywhere(ctx context.Context, e Entry) (imagecache.Receipt, err
 	// Also for a client that hung up: the hook is called when this returns.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.cfg.Wait)
 	defer cancel()
-	members := n.await(ctx, p)
+	list := n.await(ctx, p)
 	if n.cfg.Hook != nil {
 		n.say(appliedSubject, message{Entry: p.entry.ID})
 	}
-	receipt, _ := n.count(p, members)
+	receipt, _ := n.count(p, list)
 	return receipt, nil
 }
 
@@ -144,6 +151,7 @@ func (n *Node) everywhere(ctx context.Context, e Entry) (imagecache.Receipt, err
 func (n *Node) decide(ctx context.Context, e Entry) (*pending, error) {
 	e.Stamp = n.stamp(e)
 	p := n.expect(e)
+	n.distrust(e) // before the entry can come back
 	failed := func(err error) (*pending, error) {
 		n.forget(p)
 		return nil, fmt.Errorf("%s %s %s: %w", e.Kind, e.Source, e.Name, err)
@@ -154,6 +162,7 @@ func (n *Node) decide(ctx context.Context, e Entry) (*pending, error) {
 			if e.purges() && !e.decides() {
 				_, _ = n.remove(ctx, e) // not acknowledged, and better than serving it
 			}
+			n.trustAfter(e, sharedstore.Position{})
 			return failed(err)
 		}
 	}
@@ -204,6 +213,21 @@ func (n *Node) remove(ctx context.Context, e Entry) (imagecache.Receipt, error) 
 		return n.cfg.Cache.SoftPurge(ctx, e.target())
 	}
 	return n.cfg.Cache.Purge(ctx, e.target())
+}
+
+// distrust has no shared object trusted until the entry comes back in the stream (trustAfter): it
+// may have been written before the purge by a node that has not heard of it.
+func (n *Node) distrust(e Entry) {
+	if n.cfg.Shared != nil && e.purges() {
+		n.cfg.Shared.Purging(e.original(), e.ID)
+	}
+}
+
+// trustAfter has shared objects trusted that were written behind this position of the log.
+func (n *Node) trustAfter(e Entry, at sharedstore.Position) {
+	if n.cfg.Shared != nil && e.purges() {
+		n.cfg.Shared.Purged(e.original(), e.ID, at)
+	}
 }
 
 // pairsPerEntry bounds an entry of tags, which has to fit a message.

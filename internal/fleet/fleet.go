@@ -64,8 +64,14 @@ type Cache interface {
 // Shared is the store that the nodes of a fleet share, as far as purges need it:
 // sharedstore.Tier.
 type Shared interface {
-	// Purged says at which offset an original was purged: older objects are not to be believed.
-	Purged(of imagecache.Original, at sharedstore.Position)
+	// Purging says that a purge was decided: until Purged is called with the same id, no object of
+	// the original is trusted.
+	Purging(of imagecache.Original, id string)
+	// Purged says at which position of the log an original is purged: older objects are not trusted.
+	Purged(of imagecache.Original, id string, at sharedstore.Position)
+	// Recalled says that Purged was called for every recent purge before the start: until then no
+	// object is trusted.
+	Recalled()
 	// Delete removes objects, for the whole fleet.
 	Delete(ctx context.Context, target imagecache.Target) error
 }
@@ -86,11 +92,11 @@ type Cluster interface {
 	Listen(ctx context.Context, subject string, heard func([]byte)) error
 
 	// Share hands each entry of the stream of purges to one node of all.
-	Share(ctx context.Context, do func(ctx context.Context, data []byte, times int) (again time.Duration)) error
+	Share(ctx context.Context, do func(ctx context.Context, e jetstream.Entry) (again time.Duration)) error
 	// Batch hands each entry of a log to one node of all, many at once.
 	Batch(ctx context.Context, l jetstream.Log, to jetstream.Batcher) error
 
 	PutMember(ctx context.Context, id string) error
 	RemoveMember(ctx context.Context, id string) error
-	Members(ctx context.Context) ([]jetstream.Member, error)
+	Members(ctx context.Context) (jetstream.Members, error)
 }

@@ -1,11 +1,7 @@
 package fleet
 
 import (
-	"cmp"
 	"context"
-	"maps"
-	"math"
-	"slices"
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache"
@@ -23,7 +19,7 @@ func (n *Node) beginPurges(log jetstream.LogState) (from uint64, err error) {
 	defer n.mu.Unlock()
 	n.state.mu.Lock()
 	defer n.state.mu.Unlock()
-	at, first := n.state.offsets.Purges, !n.begun[jetstream.Purges]
+	at := n.state.offsets.Purges
 	switch {
 	case at.Log == 0:
 		// The caches were emptied at the start, and the stream could not be asked: all that it
@@ -49,11 +45,28 @@ func (n *Node) beginPurges(log jetstream.LogState) (from uint64, err error) {
 	}
 	n.state.offsets.Purges = at
 	n.beginLocked(jetstream.Purges, log)
+	return n.recallLocked(log), nil
+}
+
+// recallLocked returns where to begin to read: at what was not applied, or before it, once after
+// each start, to learn again which shared objects are too old. Until then this node trusts none
+// (invariant 4).
+func (n *Node) recallLocked(log jetstream.LogState) (from uint64) {
 	from = n.applied[jetstream.Purges] + 1
-	if n.cfg.Shared != nil && first { // later it knows: read again, older purges would hide newer ones
-		from = min(from, max(log.First, log.Last-min(log.Last, rememberPurges), 1))
+	oldest := max(log.First, log.Last-min(log.Last, rememberPurges), 1)
+	if n.recalled || oldest >= from {
+		n.recalledLocked()
+		return from
 	}
-	return from, nil
+	n.recall = from - 1
+	return oldest
+}
+
+func (n *Node) recalledLocked() {
+	if !n.recalled {
+		n.recalled = true
+		n.cfg.Shared.Recalled()
+	}
 }
 
 // maxSkew is how far clocks of nodes and of the cluster may be apart, where one is compared with
@@ -93,7 +106,7 @@ func (n *Node) beginLocked(l jetstream.Log, log jetstream.LogState) {
 	}
 	n.begun[l] = true
 	if !n.ready {
-		n.goal[l], n.joined = log.Last, false
+		n.goal[l], n.joined = log.Last, time.Time{}
 	}
 }
 
@@ -128,58 +141,17 @@ func (n *Node) applyPurges(ctx context.Context, numbered []jetstream.Numbered) e
 		if e.ID == "" {
 			continue
 		}
-		if number > done {
-			n.applyPurge(ctx, log, number, e)
+		at := sharedstore.Position{Log: log, Entry: number}
+		n.trustAfter(e, at) // before the purge: a read in between would bring an old object back
+		if number <= done {
+			continue
 		}
-		if n.cfg.Shared != nil && e.purges() {
-			n.cfg.Shared.Purged(e.original(), sharedstore.Position{Log: log, Entry: number})
+		if err := n.applyPurge(ctx, e, at); err != nil {
+			return err
 		}
 	}
 	n.advance(jetstream.Purges, numbered)
 	return nil
-}
-
-// applyPurge purges and acknowledges. A purge that fails is owed: later ones go on, and neither
-// the offset nor, if it was missed, readiness gets past it.
-func (n *Node) applyPurge(ctx context.Context, log, number uint64, e Entry) {
-	removed, err := n.remove(ctx, e)
-	if err == nil {
-		n.acknowledge(e, removed)
-		return
-	}
-	n.cfg.Log.Error("purge failed and is tried again",
-		"number", number,
-		"source", e.Source,
-		"name", string(e.Name),
-		"err", err,
-	)
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.owed[sharedstore.Position{Log: log, Entry: number}] = e
-}
-
-// repay tries purges that failed.
-func (n *Node) repay(ctx context.Context) {
-	n.mu.Lock()
-	owed := maps.Clone(n.owed)
-	n.mu.Unlock()
-	for _, at := range slices.SortedFunc(maps.Keys(owed), comparePositions) {
-		e := owed[at]
-		removed, err := n.remove(ctx, e)
-		if err != nil {
-			continue
-		}
-		n.acknowledge(e, removed)
-		n.mu.Lock()
-		delete(n.owed, at)
-		n.becomeReadyLocked()
-		n.mu.Unlock()
-	}
-	n.advance(jetstream.Purges, nil)
-}
-
-func comparePositions(a, b sharedstore.Position) int {
-	return cmp.Or(cmp.Compare(a.Log, b.Log), cmp.Compare(a.Entry, b.Entry))
 }
 
 // beginTakedowns returns where to follow the takedown stream from. It is the start if this node
@@ -218,8 +190,9 @@ func (n *Node) applyTakedowns(ctx context.Context, numbered []jetstream.Numbered
 		if newest, ok := n.state.takedowns.of(e.original()); !ok || newest.Stamp != e.Stamp {
 			continue
 		}
+		// A takedown already holds. It is not held up by a disk that cannot take its purge.
 		if _, err := n.remove(ctx, e); err != nil {
-			return err
+			_ = n.owe(e, sharedstore.Position{}, err)
 		}
 	}
 	n.mu.Lock()
@@ -293,15 +266,10 @@ func (n *Node) advance(l jetstream.Log, numbered []jetstream.Numbered) {
 		if at.Log == 0 {
 			return
 		}
-		first := uint64(math.MaxUint64)
-		for owed := range n.owed {
-			if owed.Log == at.Log {
-				first = min(first, owed.Entry)
-			} else { // of a stream that was lost: a restart would not get it again
-				first = 1
-			}
+		at.Entry = max(at.Entry, min(n.applied[l], n.firstOwedLocked(at.Log)-1))
+		if len(numbered) > 0 && numbered[len(numbered)-1].Number >= n.recall {
+			n.recalledLocked()
 		}
-		at.Entry = max(at.Entry, min(n.applied[l], first-1))
 	case jetstream.Tags:
 		n.state.offsets.Tags.Entry = n.applied[l]
 		close(n.moved)
@@ -334,37 +302,37 @@ func (n *Node) saveOffsets() error {
 
 // replay purges again what is in the outbox at the start: a crash may have come between the
 // outbox and the caches.
-func (n *Node) replay(ctx context.Context) error {
-	for _, out := range n.state.outbox.oldest(maxOutboxEntries) {
-		if _, err := n.remove(ctx, out.Entry); err != nil {
-			return err
+func (n *Node) replay(ctx context.Context) {
+	for _, out := range n.state.outbox.oldest(maxOutboxEntries, Entry.purges) {
+		n.distrust(out.Entry)
+		if _, err := n.remove(ctx, out.Entry); err != nil && n.owe(out.Entry, sharedstore.Position{}, err) != nil {
+			return // the rest is applied when it comes back in the stream
 		}
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.replayed = true
 	n.becomeReadyLocked()
-	return nil
 }
 
-// settleDelay is after how long shared objects are deleted once more: writes that were under way
-// in nodes that had not heard of the purge have ended by then.
-const settleDelay = time.Minute
+// settleDelay is the age at which a purge's shared objects are deleted once more: writes that were
+// under way in nodes that had not heard of the purge have ended by then, a minute later. Ages are
+// wrong by up to maxSkew.
+const settleDelay = time.Minute + maxSkew
 
 // deleteShared deletes what an entry purges from the shared store, for the whole fleet. It
-// returns after how long it wants to be called again; 0 is never.
-func (n *Node) deleteShared(ctx context.Context, data []byte, times int) (again time.Duration) {
-	e, err := decode(data)
+// returns after how long it wants to be called again; 0 is never. A deletion that fails is tried
+// again, and is the last one only if it succeeds at settleDelay or later.
+func (n *Node) deleteShared(ctx context.Context, entry jetstream.Entry) (again time.Duration) {
+	e, err := decode(entry.Data)
 	if err != nil || !e.purges() {
 		return 0
 	}
+	age := n.state.cfg.Now().Sub(entry.At)
 	if err := n.cfg.Shared.Delete(ctx, e.target()); err != nil {
 		n.cfg.Log.Warn("purged objects cannot be deleted from the shared store and are tried again",
 			"source", e.Source, "name", string(e.Name), "err", err)
 		return 10 * time.Second
 	}
-	if times == 1 {
-		return settleDelay
-	}
-	return 0
+	return max(0, settleDelay-age)
 }

@@ -21,14 +21,14 @@ const listTime = 2 * time.Second
 
 type list struct {
 	done    chan struct{}
-	members []jetstream.Member
+	members jetstream.Members
 	err     error
 }
 
 // after returns a list that was begun after the call.
 func (l *listing) after(
-	ctx context.Context, ask func(context.Context) ([]jetstream.Member, error),
-) ([]jetstream.Member, error) {
+	ctx context.Context, ask func(context.Context) (jetstream.Members, error),
+) (jetstream.Members, error) {
 	l.mu.Lock()
 	mine := l.next
 	switch {
@@ -45,11 +45,11 @@ func (l *listing) after(
 	case <-mine.done:
 		return mine.members, mine.err
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return jetstream.Members{}, ctx.Err()
 	}
 }
 
-func (l *listing) run(ctx context.Context, ask func(context.Context) ([]jetstream.Member, error)) {
+func (l *listing) run(ctx context.Context, ask func(context.Context) (jetstream.Members, error)) {
 	for {
 		l.mu.Lock()
 		now := l.running
@@ -77,22 +77,23 @@ func (l *listing) run(ctx context.Context, ask func(context.Context) ([]jetstrea
 //  1. This node has applied all that the streams had when it began to follow them.
 //  2. It puts itself into the bucket.
 //  3. It asks for the last entry of the streams: its new goal.
-//  4. It applies that, and is ready.
+//  4. It applies that within putEvery of 2, and is ready. Otherwise it begins again with 2.
+//  5. It puts itself at once, and then every putEvery.
 //
 // A purge that is appended before 3 is applied before 4. One that is appended after 3 finds this
-// node in the list, which is asked for after the append, and so after 2.
+// node in the list, which is asked for after the append, and so after 2; or the list was lost
+// between 2 and 5, and is younger than youngList then.
 func (n *Node) join(ctx context.Context) error {
 	n.mu.Lock()
-	begun, caught, joined, ready := n.begun[jetstream.Purges], n.caughtUpLocked(), n.joined, n.ready
+	begun, caught, ready := n.begun[jetstream.Purges], n.caughtUpLocked(), n.ready
 	n.mu.Unlock()
 	switch {
 	case ready || !begun:
 		return nil
 	case !caught:
 		return n.checkGap(ctx) // what it waits for may have been dropped
-	case joined:
-		return nil
 	}
+	began := n.state.cfg.Now()
 	if err := n.cfg.Cluster.PutMember(ctx, n.id); err != nil {
 		return err
 	}
@@ -109,7 +110,7 @@ func (n *Node) join(ctx context.Context) error {
 	if ids[jetstream.Purges] != n.state.Position().Log || ids[jetstream.Takedowns] != n.takedownLog {
 		return nil // one was lost and made anew: the goals are right when that is followed
 	}
-	n.goal, n.joined = goals, true
+	n.goal, n.joined = goals, began
 	n.becomeReadyLocked()
 	return nil
 }
@@ -124,14 +125,17 @@ func (n *Node) caughtUpLocked() bool {
 	return n.replayed && len(n.owed) == 0
 }
 
-func (n *Node) becomeReadyLocked() { n.ready = n.ready || n.joined && n.caughtUpLocked() }
+func (n *Node) becomeReadyLocked() {
+	listed := !n.joined.IsZero() && n.state.cfg.Now().Sub(n.joined) < putEvery
+	n.ready = n.ready || listed && n.caughtUpLocked()
+}
 
 // Ready returns nil once everything is applied that this node missed. It stays so: a cluster that
 // is lost later takes no node out of service.
 func (n *Node) Ready() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.ready || n.alone() && n.replayed {
+	if n.ready || n.alone() && n.replayed && len(n.owed) == 0 {
 		return nil
 	}
 	return ErrNotReady

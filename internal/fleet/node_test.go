@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -155,7 +156,7 @@ func TestNode_Receipt_CountsOnlyNodesThatHaveTheDecision(t *testing.T) {
 		if r, all := a.node.count(p, members); r.Applied != 3 || r.Known != 3 || !all {
 			t.Errorf("%s: %d of %d, all: %v", kind, r.Applied, r.Known, all)
 		}
-		if r, _ := a.node.count(p, nil); r.Applied >= r.Known {
+		if r, _ := a.node.count(p, jetstream.Members{}); r.Applied >= r.Known {
 			t.Errorf("%s: %d of %d where nodes cannot be listed", kind, r.Applied, r.Known)
 		}
 	}
@@ -188,6 +189,206 @@ func TestNode_Receipt_WaitsForItsOwnEntry(t *testing.T) {
 	w.settle()
 	if !all() {
 		t.Error("the receipt is not complete")
+	}
+}
+
+// After a restart of the cluster the list of nodes is empty, and fills again within seconds.
+func TestNode_Receipt_IsIncomplete_WhileTheListMayLackNodes(t *testing.T) {
+	w := quietWorld(t, 2)
+	a, b := w.nodes[0], w.nodes[1]
+	receipt := func() (imagecache.Receipt, bool) {
+		p := a.must(t, KindPurge, photo)
+		w.settle()
+		list, err := a.node.cfg.Cluster.Members(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.node.count(p, list)
+	}
+	clear(w.members)
+	w.listBegan = w.now
+	b.reachable = false
+	a.heartbeat()
+	w.now = w.now.Add(time.Second)
+	if r, all := receipt(); all || r.Applied >= r.Known {
+		t.Errorf("%d of %d, all: %v, out of a list that began a second ago", r.Applied, r.Known, all)
+	}
+	w.now = w.now.Add(youngList)
+	clear(w.members)
+	w.members[b.node.id] = w.now
+	if r, all := receipt(); all || r.Applied >= r.Known {
+		t.Errorf("%d of %d, all: %v, out of a list without the node that asks", r.Applied, r.Known, all)
+	}
+	b.reachable = true
+	a.heartbeat()
+	if r, all := receipt(); !all || r.Applied != 2 || r.Known != 2 {
+		t.Errorf("%d of %d, all: %v, out of a list that has all nodes", r.Applied, r.Known, all)
+	}
+}
+
+func TestNode_Receipt_SaysThatADecisionIsSuperseded(t *testing.T) {
+	w := quietWorld(t, 2)
+	a, b := w.nodes[0], w.nodes[1]
+	b.reachable = false
+	b.skew = time.Hour
+	b.must(t, KindTakedown, photo)
+	older := a.must(t, KindTakedown, photo)
+	w.settle()
+	if r, _ := a.node.count(older, jetstream.Members{}); r.Superseded {
+		t.Error("superseded by what no node knows yet")
+	}
+	b.reachable = true
+	w.settle()
+	if r, _ := a.node.count(older, jetstream.Members{}); !r.Superseded || r.Applied != 2 {
+		t.Errorf("superseded: %v, applied on %d nodes", r.Superseded, r.Applied)
+	}
+}
+
+func TestNode_Flush_PassesTakedownsThatTheStreamHasNoRoomFor(t *testing.T) {
+	w := quietWorld(t, 2)
+	a, b := w.nodes[0], w.nodes[1]
+	other, third := simOriginals[1], simOriginals[2]
+	a.must(t, KindTakedown, third)
+	w.settle()
+	w.takedownsFull = true
+	down := a.must(t, KindTakedown, photo)
+	later := a.must(t, KindPurge, photo)
+	lift := a.must(t, KindLift, third) // takes no more room
+	purge := a.must(t, KindPurge, other)
+	w.settle()
+	sent := func(p *pending) bool { return p.out.sentAlready() }
+	if !sent(purge) || !sent(lift) || b.state.TakenDown(third) {
+		t.Error("a takedown without room holds up what is about other originals")
+	}
+	if sent(down) || sent(later) {
+		t.Error("a purge of the same original passed its takedown")
+	}
+	if r, _ := a.node.count(down, jetstream.Members{}); !strings.Contains(r.Waiting, "takedowns is full") {
+		t.Errorf("the receipt says %q", r.Waiting)
+	}
+	if text := a.node.Waiting(); !strings.HasPrefix(text, "2 decisions wait") {
+		t.Errorf("the node says %q", text)
+	}
+	w.takedownsFull = false
+	w.settle()
+	if !sent(down) || !sent(later) || !b.state.TakenDown(photo) || a.node.Waiting() != "" {
+		t.Errorf("not sent when there is room again: %q", a.node.Waiting())
+	}
+}
+
+// If the list of nodes is lost while a node joins, no receipt waits for it: it may not become ready by
+// what it asked before.
+func TestNode_Join_PutsItselfAgain_AfterAPause(t *testing.T) {
+	w := quietWorld(t, 1)
+	a := w.nodes[0]
+	c := w.addNode()
+	c.skew = 0
+	c.start()
+	for range 20 {
+		c.follow(1000)
+	}
+	a.must(t, KindPurge, photo)
+	if _, err := a.node.flush(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	c.chores() // puts itself; the purge is its goal
+	clear(w.members)
+	w.now = w.now.Add(10 * time.Second)
+	for range 20 {
+		c.follow(1000)
+	}
+	if c.node.Ready() == nil {
+		t.Error("ready, and not in the list")
+	}
+	c.chores()
+	if _, listed := w.members[c.node.id]; !listed || c.node.Ready() != nil {
+		t.Errorf("listed: %v, %v", listed, c.node.Ready())
+	}
+}
+
+func TestNode_Replay_GoesOnWithoutTheDisk(t *testing.T) {
+	w := quietWorld(t, 2)
+	a, b := w.nodes[0], w.nodes[1]
+	a.reachable = false
+	a.must(t, KindPurge, photo)
+	a.end() // a crash; the purge is in the outbox
+	a.cache.broken = true
+	a.reachable = true
+	a.start()
+	b.must(t, KindTakedown, simOriginals[1])
+	w.settle()
+	if !a.state.TakenDown(simOriginals[1]) {
+		t.Error("a disk that takes no purge holds up a takedown")
+	}
+	if len(a.node.owed) != 2 || a.node.Ready() == nil {
+		t.Errorf("%d purges wait, ready: %v", len(a.node.owed), a.node.Ready())
+	}
+	a.cache.broken = false
+	w.settle()
+	if len(a.node.owed) != 0 || a.node.Ready() != nil {
+		t.Errorf("the disk is back: %d purges wait, ready: %v", len(a.node.owed), a.node.Ready())
+	}
+}
+
+func TestNode_Owe_IsBounded(t *testing.T) {
+	x := quietWorld(t, 1).nodes[0]
+	for i := range maxOwed {
+		if err := x.node.owe(Entry{Stamp: Stamp{ID: fmt.Sprint(i)}}, sharedstore.Position{}, errSim); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := x.node.owe(Entry{Stamp: Stamp{ID: "more"}}, sharedstore.Position{}, errSim)
+	if !errors.Is(err, errOwed) || !errors.Is(err, errSim) {
+		t.Errorf("%v", err)
+	}
+	if err := x.node.owe(Entry{Stamp: Stamp{ID: "0"}}, sharedstore.Position{}, errSim); err != nil {
+		t.Errorf("one that waits already: %v", err)
+	}
+}
+
+func TestNode_DeleteShared_DeletesOnceMore_WhenWritesHaveEnded(t *testing.T) {
+	w := quietWorld(t, 1)
+	x := w.nodes[0]
+	data := []byte(`{"at":"2027-01-01T00:00:00Z","id":"p","kind":"purge","source":"posts","name":"YQ=="}`)
+	appended := w.now
+	x.shared.fails = 1
+	deleted := 0
+	for again := time.Duration(1); again > 0; w.now = w.now.Add(again) {
+		w.objects[photo] = simObject{version: 1} // a late write
+		again = x.node.deleteShared(t.Context(), jetstream.Entry{Data: data, At: appended})
+		if _, held := w.objects[photo]; !held {
+			deleted++
+		}
+	}
+	if age := w.now.Sub(appended); deleted != 2 || age < time.Minute {
+		t.Errorf("deleted %d times, the last time after %v", deleted, age)
+	}
+}
+
+func TestNode_Follow_TrustsNoObject_BeforeItKnowsRecentPurges(t *testing.T) {
+	w := quietWorld(t, 1)
+	x := w.nodes[0]
+	x.must(t, KindPurge, photo)
+	w.settle()
+	old, fresh := sharedstore.Position{Log: 1}, sharedstore.Position{Log: 1, Entry: 1}
+	trusts := func(at sharedstore.Position) bool { return x.shared.Trusts(photo, at, x.state.Position()) }
+	x.end()
+	x.start()
+	if trusts(fresh) {
+		t.Error("trusted before the stream is followed")
+	}
+	if from, err := x.node.beginPurges(w.streams[jetstream.Purges].state()); from != 1 || err != nil || trusts(fresh) {
+		t.Errorf("reads from %d, trusted: %v, %v", from, trusts(fresh), err)
+	}
+	// The connection is lost before the first entry was read.
+	if from, err := x.node.beginPurges(w.streams[jetstream.Purges].state()); from != 1 || err != nil {
+		t.Errorf("reads from %d, %v", from, err)
+	}
+	if err := x.node.applyPurges(t.Context(), w.streams[jetstream.Purges].from(1, 10)); err != nil {
+		t.Fatal(err)
+	}
+	if trusts(old) || !trusts(fresh) {
+		t.Errorf("written before the purge: %v, after it: %v", trusts(old), trusts(fresh))
 	}
 }
 
@@ -292,8 +493,8 @@ func TestOpenState_EmptiesTheCaches_OnlyWhenPurgesMayBeMissed(t *testing.T) {
 				Dir: "/cache", FS: fs, Empty: func() error { emptied = true; return nil },
 				Peek: func(context.Context) (jetstream.LogState, error) { return log, nil },
 			})
-			if err != nil || emptied != test.want {
-				t.Fatalf("emptied: %v, %v", emptied, err)
+			if err != nil || emptied != test.want || (s.Caches() != "") != test.want {
+				t.Fatalf("emptied: %v, marked %q, %v", emptied, s.Caches(), err)
 			}
 			if emptied && s.Position() != (sharedstore.Position{Log: 7, Entry: 200}) {
 				t.Errorf("begins at %+v", s.Position())

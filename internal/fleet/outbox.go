@@ -36,6 +36,16 @@ type outgoing struct {
 	sent    chan struct{} // closed when the streams have it
 }
 
+// sentAlready reports whether the streams have it.
+func (out *outgoing) sentAlready() bool {
+	select {
+	case <-out.sent:
+		return true
+	default:
+		return false
+	}
+}
+
 func openOutbox(cfg jsonlog.Config) (*outbox, error) {
 	o := &outbox{maxEntries: maxOutboxEntries, maxBytes: maxOutboxBytes}
 	var err error
@@ -70,16 +80,20 @@ func (o *outbox) add(e Entry) (*outgoing, error) {
 	return out, nil
 }
 
-// oldest returns the oldest entries, at most n.
-func (o *outbox) oldest(n int) []*outgoing {
+// oldest returns the oldest entries that are wanted, at most n. want is called in their order; nil
+// wants all.
+func (o *outbox) oldest(n int, want func(Entry) bool) (found []*outgoing) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for i, out := range o.waiting[:min(n, len(o.waiting))] {
-		if !out.durable {
-			return slices.Clone(o.waiting[:i])
+	for _, out := range o.waiting {
+		if !out.durable || len(found) == n {
+			break
+		}
+		if want == nil || want(out.Entry) {
+			found = append(found, out)
 		}
 	}
-	return slices.Clone(o.waiting[:min(n, len(o.waiting))])
+	return found
 }
 
 // remove takes out entries that the streams have. Until the file says so, too, a restart sends

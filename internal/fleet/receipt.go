@@ -3,6 +3,8 @@ package fleet
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache"
@@ -72,6 +74,7 @@ func (n *Node) forget(p *pending) {
 // both. A node that crashes in the next moment has the decision in its file, and its offset
 // before the entry.
 func (n *Node) acknowledge(e Entry, removed imagecache.Receipt) {
+	removed.Superseded = e.decides() && n.newerHere(e)
 	if e.Node != n.id {
 		n.say(ackSubject+e.Node, message{Entry: e.ID, Removed: removed})
 		return
@@ -80,6 +83,7 @@ func (n *Node) acknowledge(e Entry, removed imagecache.Receipt) {
 	defer n.mu.Unlock()
 	if p := n.receipts[e.ID]; p != nil {
 		p.returned = true // what it removed is in the receipt since the decision
+		p.sum.Superseded = p.sum.Superseded || removed.Superseded
 		p.wakeLocked()
 	}
 }
@@ -121,49 +125,59 @@ func (p *pending) wakeLocked() {
 const (
 	putEvery  = 2 * time.Second
 	silentFor = 3 * putEvery
+	// youngList is how old the list of nodes has to be: a cluster that was restarted begins an
+	// empty one, and nodes put themselves into it within putEvery of being connected again.
+	youngList = 2 * putEvery
 )
 
 // await returns when every node that lives has applied p, or with ctx, and which nodes there
-// are: nil if the streams do not have p yet, or the nodes could not be listed.
+// are: none if the streams do not have p yet, or the nodes could not be listed.
 //
 // The list is asked for after the entry is in the stream. A node puts itself before it asks how
 // far it has to follow (Node.join), so one that is not on the list applies the entry before it
 // is ready. So the list is read only while a receipt is pending: nodes do not watch each other,
 // and their number costs what they put, not its square.
-func (n *Node) await(ctx context.Context, p *pending) []jetstream.Member {
+func (n *Node) await(ctx context.Context, p *pending) (list jetstream.Members) {
 	if p.out == nil || n.cfg.Alone {
-		return nil
+		return list
 	}
 	select {
 	case <-p.out.sent:
 	case <-ctx.Done():
-		return nil
+		return list
 	}
-	var members []jetstream.Member
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	for list := true; ; {
-		if list {
+	for ask := true; ; {
+		if ask {
 			if listed, err := n.listing.after(ctx, n.cfg.Cluster.Members); err == nil {
-				members = append([]jetstream.Member{}, listed...) // not nil
+				list = listed
 			}
 		}
-		if _, all := n.count(p, members); all && members != nil {
-			return members
+		if _, all := n.count(p, list); all {
+			return list
 		}
 		select {
 		case <-p.changed:
-			list = members == nil
+			ask = len(list.Nodes) == 0
 		case <-tick.C:
-			list = true // a node may have ended
+			ask = true // a node may have ended
 		case <-ctx.Done():
-			return members
+			return list
 		}
 	}
 }
 
 // count returns the receipt of p, and whether every node that lives has applied it.
-func (n *Node) count(p *pending, members []jetstream.Member) (receipt imagecache.Receipt, all bool) {
+//
+// A list without this node, or a young one, may lack others that serve:
+//
+//  1. The cluster is restarted, and the list is empty. Node 1 puts itself.
+//  2. Node 1 purges, and finds only itself in the list.
+//  3. Node 2 puts itself, and has not applied the purge.
+//
+// So a receipt out of such a list counts one node more than have applied it.
+func (n *Node) count(p *pending, list jetstream.Members) (receipt imagecache.Receipt, all bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	receipt, all = p.sum, p.returned
@@ -173,21 +187,45 @@ func (n *Node) count(p *pending, members []jetstream.Member) (receipt imagecache
 		return receipt, true
 	}
 	var last time.Time // by the clock of the cluster, which is not this machine's
-	for _, m := range members {
+	self := false
+	for _, m := range list.Nodes {
+		self = self || m.ID == n.id
 		if m.Put.After(last) {
 			last = m.Put
 		}
 	}
-	for _, m := range members {
+	for _, m := range list.Nodes {
 		if !p.applied[m.ID] {
 			receipt.Known++
 			all = all && last.Sub(m.Put) > silentFor
 		}
 	}
-	if members == nil {
-		// Whatever other nodes there are may not have heard of it.
-		receipt.Known, all = max(2, receipt.Known), false
-		receipt.Applied = min(receipt.Applied, receipt.Known-1)
+	if !self || list.Age < youngList {
+		receipt.Known, all = max(receipt.Known, receipt.Applied+1), false
+	}
+	if !p.out.sentAlready() {
+		receipt.Waiting = waitingText(n.unsent)
 	}
 	return receipt, all
+}
+
+// waitingText says why decisions wait in the outbox, for people.
+func waitingText(unsent error) string {
+	switch {
+	case unsent == nil:
+		return ""
+	case errors.Is(unsent, jetstream.ErrFull):
+		return "The log of takedowns is full: raise max_bytes of the NATS stream " + jetstream.Takedowns.String() + "."
+	}
+	return "Sending to NATS fails; the log says why."
+}
+
+// Waiting says how many decisions wait to be sent, and why; "" if all could be sent.
+func (n *Node) Waiting() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if text := waitingText(n.unsent); text != "" {
+		return fmt.Sprintf("%d decisions wait to be replicated. %s", n.state.outbox.len(), text)
+	}
+	return ""
 }

@@ -19,8 +19,8 @@ const (
 // Run follows the streams, sends what is in the outbox and tells the CDN, until ctx is done. Its
 // error is ErrBehind, or nil.
 func (n *Node) Run(ctx context.Context) error {
-	_ = n.until(ctx, "purges of the outbox cannot be applied", n.replay) // it is never behind
-	parts := []func(context.Context) error{n.runHook}
+	n.replay(ctx)
+	parts := []func(context.Context) error{n.runHook, n.runChores}
 	if n.cfg.Cluster != nil {
 		parts = append(parts, n.runOutbox)
 	}
@@ -31,7 +31,7 @@ func (n *Node) Run(ctx context.Context) error {
 			n.follow(jetstream.Takedowns, n.beginTakedowns, n.applyTakedowns),
 			n.follow(jetstream.Tags, n.beginTags, n.applyTags),
 			func(ctx context.Context) error { return c.Listen(ctx, ackSubject+n.id, n.hear) },
-			n.runMember, n.runChores,
+			n.runMember,
 		)
 		if n.cfg.Shared != nil {
 			parts = append(parts, func(ctx context.Context) error { return c.Share(ctx, n.deleteShared) })
@@ -98,6 +98,8 @@ func (n *Node) wake() {
 
 // runOutbox sends what is in the outbox: at once, and what could not be sent again after a pause.
 func (n *Node) runOutbox(ctx context.Context) error {
+	retry := time.NewTicker(retryPause)
+	defer retry.Stop()
 	for failing := false; ctx.Err() == nil; {
 		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendTime)
 		sent, err := n.flush(limited, flushParallel)
@@ -109,14 +111,19 @@ func (n *Node) runOutbox(ctx context.Context) error {
 			n.cfg.Log.Error("replication failed, queued for retry", "waiting", n.state.outbox.len(), "err", err)
 		}
 		failing = err != nil
+		kick, tick := n.kick, retry.C
 		switch {
-		case failing:
-			sleep(ctx, retryPause)
-		case sent == 0:
-			select {
-			case <-n.kick:
-			case <-ctx.Done():
-			}
+		case sent > 0:
+			continue
+		case !failing:
+			tick = nil
+		case !errors.Is(err, jetstream.ErrFull):
+			kick = nil // what comes next could not be sent, either
+		}
+		select {
+		case <-kick:
+		case <-tick:
+		case <-ctx.Done():
 		}
 	}
 	return nil
@@ -124,10 +131,11 @@ func (n *Node) runOutbox(ctx context.Context) error {
 
 // runMember keeps this node in the fleet's bucket once it is ready, and takes it out at the end.
 func (n *Node) runMember(ctx context.Context) error {
-	for ; ctx.Err() == nil; sleep(ctx, putEvery) {
+	for pause := choresEarly; ctx.Err() == nil; sleep(ctx, pause) {
 		if n.Ready() != nil {
 			continue
 		}
+		pause = putEvery
 		if err := n.put(ctx); err != nil && ctx.Err() == nil {
 			n.cfg.Log.Warn("this node cannot say that it lives; receipts do not count it", "err", err)
 		}
@@ -157,7 +165,10 @@ func (n *Node) runChores(ctx context.Context) error {
 	for failing := false; ctx.Err() == nil; {
 		limited, cancel := context.WithTimeout(ctx, 10*time.Second)
 		n.repay(limited)
-		err := errors.Join(n.join(limited), n.sendMissing(limited), n.saveOffsets())
+		var err error
+		if !n.alone() {
+			err = errors.Join(n.join(limited), n.sendMissing(limited), n.saveOffsets())
+		}
 		if err != nil && ctx.Err() == nil && !failing {
 			n.cfg.Log.Warn("housekeeping of the fleet failed; trying again", "err", err)
 		}
@@ -171,6 +182,9 @@ func (n *Node) runChores(ctx context.Context) error {
 		} else {
 			sleep(ctx, choresEarly)
 		}
+	}
+	if n.alone() {
+		return nil
 	}
 	if err := n.saveOffsets(); err != nil {
 		n.cfg.Log.Warn("offsets of the streams cannot be written; a restart applies entries again", "err", err)

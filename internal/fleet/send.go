@@ -8,6 +8,7 @@ import (
 	"maps"
 	"sync"
 
+	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/internal/jetstream"
 )
 
@@ -19,32 +20,68 @@ const (
 )
 
 // flush sends the oldest entries of the outbox, and takes those out of it that the streams have.
-// It returns how many, and why not all. parallel is how many are sent at the same time; in which
-// order they arrive does not matter, since each carries its stamp.
+// It returns how many, and why not all. parallel is how many are sent at the same time.
+//
+// Entries about one original are sent in their order, which the CDN hook keeps. Other entries pass
+// takedowns that the stream has no room for; then the error is jetstream.ErrFull.
 func (n *Node) flush(ctx context.Context, parallel int) (sent int, err error) {
-	batch := n.state.outbox.oldest(flushBatch)
-	for len(batch) > sent && err == nil {
-		some := batch[sent:min(len(batch), sent+parallel)]
-		errs := make([]error, len(some))
-		var all sync.WaitGroup
-		for i, out := range some {
-			if len(some) == 1 {
-				errs[i] = n.send(ctx, out.Entry)
-				continue
+	defer func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.unsent = err
+	}()
+	var full error
+	refused := make(map[imagecache.Original]bool)
+	for sent < flushBatch {
+		turn := maps.Clone(refused) // originals of which no later entry may be sent in this turn
+		some := n.state.outbox.oldest(parallel, func(e Entry) bool {
+			if e.Kind == KindTags {
+				return true
 			}
-			all.Go(func() { errs[i] = n.send(ctx, out.Entry) })
+			of := e.original()
+			// A decision about an original that the stream knows takes no more room.
+			can := !turn[of] && (full == nil || e.Kind != KindTakedown)
+			turn[of] = true
+			return can
+		})
+		if len(some) == 0 {
+			break
 		}
-		all.Wait()
-		done := 0
-		for done < len(some) && errs[done] == nil {
-			done++
+		var gone []*outgoing
+		for i, fault := range n.sendAll(ctx, some) {
+			switch {
+			case fault == nil:
+				gone = append(gone, some[i])
+			case errors.Is(fault, jetstream.ErrFull):
+				full, refused[some[i].original()] = fault, true
+			default:
+				err = errors.Join(err, fault)
+			}
 		}
-		sent, err = sent+done, errors.Join(errs...)
+		sent += len(gone)
+		if fault := n.state.outbox.remove(gone); fault != nil {
+			n.cfg.Log.Warn("outbox cannot be shortened; a restart sends its entries again", "err", fault)
+		}
+		if err != nil {
+			return sent, err
+		}
 	}
-	if fault := n.state.outbox.remove(batch[:sent]); fault != nil {
-		n.cfg.Log.Warn("outbox cannot be shortened; a restart sends its entries again", "err", fault)
+	return sent, full
+}
+
+// sendAll sends entries at the same time.
+func (n *Node) sendAll(ctx context.Context, some []*outgoing) (faults []error) {
+	faults = make([]error, len(some))
+	if len(some) == 1 { // the simulation has no goroutines
+		faults[0] = n.send(ctx, some[0].Entry)
+		return faults
 	}
-	return sent, err
+	var all sync.WaitGroup
+	for i, out := range some {
+		all.Go(func() { faults[i] = n.send(ctx, out.Entry) })
+	}
+	all.Wait()
+	return faults
 }
 
 // send appends an entry to its streams. After an error it may be in them: it is sent again, which

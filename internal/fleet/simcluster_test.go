@@ -122,6 +122,9 @@ func (c *simCluster) AppendAfter(
 	if s.lastOf(subject).number != last {
 		return 0, jetstream.ErrConflict
 	}
+	if c.w.takedownsFull && last == 0 {
+		return 0, jetstream.ErrFull
+	}
 	number := s.append(simEntry{subject: subject, data: data, at: c.w.now}, true)
 	c.w.logf("%s appends %d to %s behind %d: %s", c.x.name, number, l, last, data)
 	return number, c.acked()
@@ -162,6 +165,7 @@ func (c *simCluster) PutMember(_ context.Context, id string) error {
 		return err
 	}
 	c.w.members[id] = c.w.now
+	c.x.puts++
 	return c.acked()
 }
 
@@ -173,15 +177,15 @@ func (c *simCluster) RemoveMember(_ context.Context, id string) error {
 	return c.acked()
 }
 
-func (c *simCluster) Members(context.Context) (members []jetstream.Member, err error) {
+func (c *simCluster) Members(context.Context) (list jetstream.Members, err error) {
 	if err := c.reach(); err != nil {
-		return nil, err
+		return jetstream.Members{}, err
 	}
-	members = []jetstream.Member{}
+	list.Age = c.w.now.Sub(c.w.listBegan)
 	for _, id := range slices.Sorted(maps.Keys(c.w.members)) {
-		members = append(members, jetstream.Member{ID: id, Put: c.w.members[id]})
+		list.Nodes = append(list.Nodes, jetstream.Member{ID: id, Put: c.w.members[id]})
 	}
-	return members, nil
+	return list, nil
 }
 
 type simMessage struct {
@@ -194,14 +198,18 @@ type simMessage struct {
 type simCache struct {
 	w       *world
 	holds   map[imagecache.Original]int
-	filling map[imagecache.Original]int // version that a fill has read and not stored yet
+	filling map[imagecache.Original]int       // version that a fill has read and not stored yet
+	queued  map[imagecache.Original]simObject // for the shared store
+	writing map[imagecache.Original]simObject // a request that a purge does not stop, nor a crash
+	broken  bool                              // the disk takes no purge
 }
 
 func (c *simCache) Purge(_ context.Context, target imagecache.Target) (imagecache.Receipt, error) {
 	c.w.step("purge", "")
 	of := target.Original
 	delete(c.filling, of) // a fill that began before stores nothing
-	if c.w.chance(c.w.faults, 20) {
+	delete(c.queued, of)
+	if c.broken || c.w.chance(c.w.faults, 20) {
 		return imagecache.Receipt{}, fmt.Errorf("disk: %w", errSim)
 	}
 	delete(c.holds, of)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/sharedstore"
 	"github.com/novasocial/imagetier/internal/jetstream"
 	"github.com/novasocial/imagetier/internal/jsonlog/jsonlogtest"
 )
@@ -84,8 +85,17 @@ type world struct {
 	streams  map[jetstream.Log]*simStream
 	oldReads map[string]simEntry
 	members  map[string]time.Time
-	messages []simMessage
-	failure  error
+	// listBegan is when members began: a cluster that is restarted loses them.
+	listBegan time.Time
+	messages  []simMessage
+	failure   error
+
+	takedownsFull bool // the takedown stream takes no new originals
+	objects       map[imagecache.Original]simObject
+	deletions     []simDeletion
+	kinds         map[string]Kind  // of decisions, by id
+	sentBy        map[string]Stamp // the newest that a node appended about an original
+	resent        map[string]bool  // entries that were appended before
 
 	version  map[imagecache.Original]int   // of the origin
 	carries  map[string]int                // by entry: the version below which it purges
@@ -106,12 +116,16 @@ type simNode struct {
 	node      *Node
 	following map[jetstream.Log]*simCursor
 	waiting   []*pending
+	shared    *simShared
+	lastPut   time.Time // into the list of nodes
+	lastCut   time.Time // when it could not reach the cluster
 
 	holds       map[imagecache.Original]Stamp // decisions that it was counted for
 	purged      map[imagecache.Original]int   // versions below which it was counted
 	goalDemands map[imagecache.Original]int   // what it has to have purged when it becomes ready
 	ready       bool
 
+	puts         int                         // into the list of nodes
 	stateDemands map[imagecache.Original]int // what the stream of purges had when its state was read
 	waived       map[imagecache.Original]int // purges that a lost stream took away
 }
@@ -146,8 +160,27 @@ func (w *world) fail(format string, args ...any) {
 }
 
 func (w *world) wasAppended(l jetstream.Log, data []byte) {
-	if e, err := decode(data); err == nil && l == jetstream.Purges && e.purges() {
-		w.appended[e.original()] = max(w.appended[e.original()], w.carries[e.ID])
+	e, err := decode(data)
+	if err != nil || l != jetstream.Purges {
+		return
+	}
+	of := e.original()
+	// A node's decisions about an original reach the CDN in the order of the stream.
+	if by := e.Node + " " + of.Name; e.Compare(w.sentBy[by]) < 0 && !w.resent[e.ID] {
+		w.fail("%s sends %s %s behind a newer entry of its own", e.Node, e.Kind, of.Name)
+	} else {
+		w.sentBy[by] = e.Stamp
+	}
+	w.resent[e.ID] = true
+	if !e.purges() {
+		return
+	}
+	w.appended[of] = max(w.appended[of], w.carries[e.ID])
+	w.deletions = append(w.deletions, simDeletion{data: data, at: w.now, due: w.now})
+	for _, x := range w.nodes {
+		if w.carries[e.ID] >= x.waived[of] {
+			delete(x.waived, of)
+		}
 	}
 }
 
@@ -166,6 +199,8 @@ func newWorld(seed uint64, trace func(string, ...any)) *world {
 		members: make(map[string]time.Time), version: make(map[imagecache.Original]int),
 		carries: make(map[string]int), appended: make(map[imagecache.Original]int),
 		promised: make(map[imagecache.Original]int), decided: make(map[imagecache.Original]Stamp),
+		objects: make(map[imagecache.Original]simObject), kinds: make(map[string]Kind),
+		sentBy: make(map[string]Stamp), resent: make(map[string]bool),
 	}
 	for i, l := range []jetstream.Log{jetstream.Purges, jetstream.Takedowns, jetstream.Tags} {
 		w.streams[l] = &simStream{id: uint64(i + 1), first: 1}
@@ -182,8 +217,12 @@ func newWorld(seed uint64, trace func(string, ...any)) *world {
 func (w *world) addNode() *simNode {
 	x := &simNode{
 		w: w, name: fmt.Sprintf("node%d", len(w.nodes)), fs: jsonlogtest.New(), reachable: true,
-		skew:  time.Duration(w.rng.Int64N(int64(10*time.Second))) - 5*time.Second,
-		cache: &simCache{w: w, holds: make(map[imagecache.Original]int), filling: make(map[imagecache.Original]int)},
+		skew: time.Duration(w.rng.Int64N(int64(10*time.Second))) - 5*time.Second,
+		cache: &simCache{
+			w: w, holds: make(map[imagecache.Original]int), filling: make(map[imagecache.Original]int),
+			queued: make(map[imagecache.Original]simObject), writing: make(map[imagecache.Original]simObject),
+		},
+		shared: &simShared{w: w}, lastCut: w.now.Add(-time.Hour), // before any list
 		holds: make(map[imagecache.Original]Stamp), purged: make(map[imagecache.Original]int),
 		waived: make(map[imagecache.Original]int),
 	}
@@ -215,8 +254,18 @@ func simulate(seed uint64, trace func(string, ...any)) error {
 
 // one takes a step of the world, or of one node.
 func (w *world) one() {
+	for _, x := range w.nodes {
+		x.heartbeat()
+	}
 	x, roll := w.nodes[w.rng.IntN(len(w.nodes))], w.rng.IntN(1000)
 	switch {
+	case w.rng.IntN(150) == 0:
+		w.takedownsFull = !w.takedownsFull
+		w.logf("the takedown stream is full: %v", w.takedownsFull)
+	case w.losses > 0 && w.rng.IntN(100) == 0:
+		w.logf("the list of nodes is lost")
+		clear(w.members)
+		w.listBegan = w.now
 	case roll < 3:
 		w.now = w.now.Add(simWindow + time.Minute)
 		w.logf("time passes")
@@ -256,8 +305,22 @@ func (w *world) loseStream() {
 	}
 	for _, x := range w.nodes {
 		if x.node != nil {
-			x.waived = maps.Clone(w.version)
+			x.waived = maps.Clone(w.appended)
 		}
+	}
+	w.deletions = nil
+}
+
+// heartbeat puts a node into the list of nodes, as Node.runMember does.
+func (x *simNode) heartbeat() {
+	if !x.reachable {
+		x.lastCut = x.w.now
+	}
+	if x.node == nil || x.node.Ready() != nil || x.w.now.Sub(x.lastPut) < putEvery {
+		return
+	}
+	if x.node.cfg.Cluster.PutMember(context.Background(), x.node.id) == nil {
+		x.lastPut = x.w.now
 	}
 }
 
@@ -311,7 +374,8 @@ func (x *simNode) start() {
 			w.fail("%s took an unreadable %s for none", x.name, path)
 		case err == nil:
 			x.state, x.following, x.ready, x.goalDemands = state, make(map[jetstream.Log]*simCursor), false, nil
-			x.node = New(Config{State: state, Cache: x.cache, Cluster: &simCluster{w: w, x: x}})
+			x.shared.Trust, x.lastPut = new(sharedstore.Trust), time.Time{} // a process begins without
+			x.node = New(Config{State: state, Cache: x.cache, Shared: x.shared, Cluster: &simCluster{w: w, x: x}})
 			x.check()
 		}
 	})
@@ -349,6 +413,7 @@ func (x *simNode) crash() {
 func (x *simNode) end() {
 	x.node, x.state, x.waiting, x.ready = nil, nil, nil, false
 	clear(x.cache.filling)
+	clear(x.cache.queued)
 }
 
 // stop ends a node: as it should, or not.
@@ -370,7 +435,7 @@ func (x *simNode) stop(clean bool) {
 func (x *simNode) act() {
 	w, ctx := x.w, context.Background()
 	of := simOriginals[w.rng.IntN(len(simOriginals))]
-	switch w.rng.IntN(30) {
+	switch w.rng.IntN(36) {
 	case 0:
 		kind := []Kind{KindPurge, KindSoft}[w.rng.IntN(2)]
 		x.decide(entryOf(kind, imagecache.Target{Original: of}))
@@ -390,15 +455,18 @@ func (x *simNode) act() {
 		if version, ok := x.cache.filling[of]; ok {
 			delete(x.cache.filling, of)
 			x.cache.holds[of] = version
+			x.cache.queued[of] = simObject{version, x.state.Position()}
 		}
 	case 8, 9, 12:
 		x.chores()
 	case 13, 14, 15:
 		_, _ = x.node.flush(ctx, 1)
+	case 17, 18:
+		x.write(of)
+	case 19, 20:
+		x.read(of)
 	case 10:
-		if x.node.Ready() == nil {
-			_ = x.node.cfg.Cluster.PutMember(ctx, x.node.id)
-		}
+		x.deleteShared()
 	case 11, 16:
 		x.receipt()
 	default:
@@ -407,17 +475,18 @@ func (x *simNode) act() {
 }
 
 func (x *simNode) chores() {
-	ctx := context.Background()
+	w, ctx := x.w, context.Background()
 	if !x.node.replayed {
-		_ = x.node.replay(ctx)
+		x.node.replay(ctx)
 	}
 	x.node.repay(ctx)
-	joined := x.node.joined
-	if err := x.node.join(ctx); errors.Is(err, ErrBehind) {
+	puts := x.puts
+	err := x.node.join(ctx)
+	if errors.Is(err, ErrBehind) {
 		x.stopBehind(err)
 		return
 	}
-	if !joined && x.node.joined {
+	if err == nil && x.puts > puts && x.node.joined.Equal(w.now.Add(x.skew)) {
 		x.goalDemands = x.stateDemands
 	}
 	_ = x.node.sendMissing(ctx)
@@ -431,7 +500,7 @@ func (x *simNode) decide(e Entry) {
 	w.ids++ // the next id is the entry's
 	id := fmt.Sprintf("%012d", w.ids)
 	w.ids--
-	w.carries[id] = version
+	w.carries[id], w.kinds[id] = version, e.Kind
 	p, err := x.node.decide(context.Background(), e)
 	w.logf("%s: %s %s at version %d: %v", x.name, e.Kind, of.Name, version, err)
 	if err != nil {
@@ -523,8 +592,8 @@ func (x *simNode) receipt() {
 		return
 	}
 	for _, y := range x.w.nodes {
-		if y.node == nil || y.node.Ready() != nil {
-			continue
+		if y.node == nil || y.node.Ready() != nil || !y.lastCut.Before(x.w.listBegan) {
+			continue // a list that was lost while a node was cut off cannot have that node
 		}
 		if p.entry.decides() && y.registerOf(p.entry.original()).Compare(p.entry.Stamp) < 0 {
 			x.w.fail("%s answers that all nodes have %s %s; %s serves without",
@@ -612,6 +681,9 @@ func (x *simNode) check() {
 		if got := x.registerOf(of); got.Compare(x.holds[of]) < 0 {
 			w.fail("%s has decision %v about %s, and was counted for %v", x.name, got, of.Name, x.holds[of])
 		}
+		if got := x.registerOf(of); x.state.TakenDown(of) != (w.kinds[got.ID] == KindTakedown) {
+			w.fail("%s has %s taken down: %v, and knows of %s", x.name, of.Name, x.state.TakenDown(of), w.kinds[got.ID])
+		}
 		if version, ok := x.cache.holds[of]; ok && version < x.purged[of] {
 			w.fail("%s holds version %d of %s, which was purged up to %d", x.name, version, of.Name, x.purged[of])
 		}
@@ -620,7 +692,7 @@ func (x *simNode) check() {
 
 // heal ends all faults, has every node do what it has to, and checks that they agree.
 func (w *world) heal() {
-	w.faults = false
+	w.faults, w.takedownsFull = false, false
 	w.addNode() // knows nothing, and has to learn everything from the streams
 	for _, x := range w.nodes {
 		x.reachable = true

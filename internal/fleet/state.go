@@ -47,7 +47,7 @@ type State struct {
 	tags      *tagStore
 	outbox    *outbox
 
-	mu      sync.Mutex // guards offsets
+	mu      sync.Mutex // guards offsets, but not Caches, which never changes after OpenState
 	offsets offsets
 }
 
@@ -58,6 +58,9 @@ type offsets struct {
 	Purges    sharedstore.Position `json:"purges"` // Log 0: caches have to be emptied
 	Takedowns sharedstore.Position `json:"takedowns"`
 	Tags      sharedstore.Position `json:"tags"`
+	// Caches changes when the caches are emptied. What is on a disk that was not mounted then has
+	// another one.
+	Caches string `json:"caches,omitempty"`
 }
 
 // peekTime bounds asking the cluster whether this node is too far behind.
@@ -173,6 +176,7 @@ func (s *State) openOffsets(ctx context.Context) error {
 	// Empty caches need no earlier purge. Where the stream cannot be asked, this node follows
 	// all of it: what it fills from now on may be purged before it gets there.
 	s.offsets.Purges = sharedstore.Position{Log: state.ID, Entry: state.Last}
+	s.offsets.Caches = s.cfg.NewID()
 	return s.save(s.offsets)
 }
 
@@ -185,7 +189,7 @@ func behind(at sharedstore.Position, log jetstream.LogState) bool {
 // applying it. Purges are for Node.replay, since there are no caches yet.
 func (s *State) replay() error {
 	var decisions, tags []Entry
-	for _, out := range s.outbox.oldest(maxOutboxEntries) {
+	for _, out := range s.outbox.oldest(maxOutboxEntries, nil) {
 		switch {
 		case out.decides():
 			decisions = append(decisions, out.Entry)
@@ -241,6 +245,9 @@ func (s *State) Position() sharedstore.Position {
 	defer s.mu.Unlock()
 	return s.offsets.Purges
 }
+
+// Caches is what the caches on disk have to be marked with to be used: disktier.Config.Generation.
+func (s *State) Caches() string { return s.offsets.Caches }
 
 func (s *State) offsetsFile() string { return filepath.Join(s.cfg.Dir, "fleet", "offsets.json") }
 

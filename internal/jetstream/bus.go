@@ -25,8 +25,8 @@ import (
 
 // Sentinels.
 var (
-	// ErrFull: the queue holds as much as it may. Come again.
-	ErrFull = errors.New("the queue is full")
+	// ErrFull: the queue, or a log that drops nothing, holds as much as it may. Try again later.
+	ErrFull = errors.New("the stream is full")
 	// ErrUnavailable: the queue cannot be written: it is starting, its disk fails, or
 	// the cluster cannot be reached. Nothing is known to have been stored.
 	ErrUnavailable = errors.New("the queue is not available")

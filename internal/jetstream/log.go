@@ -141,8 +141,8 @@ func (b *Bus) Append(ctx context.Context, l Log, about, id string, data []byte) 
 var ErrConflict = errors.New("the subject has a newer message")
 
 // AppendAfter appends an entry if last is still the number of the subject's last message (0:
-// there is none); otherwise the error is ErrConflict. After any other error it may have been
-// appended or not: Last says. It is tried once.
+// there is none); otherwise the error is ErrConflict. It is ErrFull if the log has no room. After
+// any other error it may have been appended or not: Last says. It is tried once.
 func (b *Bus) AppendAfter(
 	ctx context.Context, l Log, about string, last uint64, data []byte,
 ) (number uint64, err error) {
@@ -159,7 +159,7 @@ func (b *Bus) AppendAfter(
 		refused.ErrorCode == wrongLastSequence):
 		return 0, ErrConflict
 	}
-	return 0, fmt.Errorf("%w: append to %s: %w", ErrUnavailable, l.stream, err)
+	return 0, putError("append to "+l.stream, err)
 }
 
 // wrongLastSequence is what newer servers answer, without the number of the last message.
@@ -350,9 +350,7 @@ func nextEntries(messages jetstream.MessagesContext) (entries []Numbered, err er
 // Share hands each entry of the purges to one node of all that call it, which does what has
 // to be done once. do returns after which pause the entry is to be handed out again, 0 for
 // never. It returns nil when ctx is done.
-func (b *Bus) Share(
-	ctx context.Context, do func(ctx context.Context, data []byte, times int) (again time.Duration),
-) error {
+func (b *Bus) Share(ctx context.Context, do func(ctx context.Context, e Entry) (again time.Duration)) error {
 	for ctx.Err() == nil {
 		s, err := b.wait(ctx)
 		if err != nil {
@@ -371,7 +369,7 @@ func (b *Bus) Share(
 	return nil
 }
 
-func (b *Bus) share(ctx context.Context, s *session, do func(context.Context, []byte, int) time.Duration) error {
+func (b *Bus) share(ctx context.Context, s *session, do func(context.Context, Entry) time.Duration) error {
 	stream, err := b.stream(ctx, s.js, Purges.config())
 	if err != nil {
 		return err
@@ -384,7 +382,7 @@ func (b *Bus) share(ctx context.Context, s *session, do func(context.Context, []
 		return fmt.Errorf("consumer of %s: %w", Purges.stream, err)
 	}
 	for {
-		msg, err := consumer.Next(jetstream.FetchContext(ctx))
+		msg, err := nextMessage(ctx, consumer)
 		if err != nil {
 			return err
 		}
@@ -392,7 +390,7 @@ func (b *Bus) share(ctx context.Context, s *session, do func(context.Context, []
 		if err != nil {
 			return err
 		}
-		if again := do(ctx, msg.Data(), int(meta.NumDelivered)); again > 0 {
+		if again := do(ctx, Entry{Data: msg.Data(), At: meta.Timestamp}); again > 0 {
 			err = msg.NakWithDelay(again)
 		} else {
 			err = msg.DoubleAck(ctx)

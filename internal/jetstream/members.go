@@ -70,30 +70,45 @@ func (b *Bus) RemoveMember(ctx context.Context, id string) error {
 	return b.memberError(err)
 }
 
-// Members returns all nodes of the last ten minutes that have not ended. It costs one message
-// for each.
-func (b *Bus) Members(ctx context.Context) (members []Member, err error) {
+// Members is the list of nodes.
+type Members struct {
+	// Nodes have put themselves within the last ten minutes, and have not ended.
+	Nodes []Member
+	// Age is how long the list has existed. A cluster that was restarted begins an empty one.
+	Age time.Duration
+}
+
+// Members returns the list of nodes. It costs one message for each, and one for its age.
+func (b *Bus) Members(ctx context.Context) (list Members, err error) {
 	kv, err := b.memberStore(ctx)
 	if err != nil {
-		return nil, err
+		return Members{}, err
+	}
+	status, err := kv.Status(ctx)
+	if err != nil {
+		return Members{}, b.memberError(err)
+	}
+	if bucket, ok := status.(*jetstream.KeyValueBucketStatus); ok {
+		info := bucket.StreamInfo()
+		list.Age = info.TimeStamp.Sub(info.Created)
 	}
 	watcher, err := kv.WatchAll(ctx, jetstream.IgnoreDeletes())
 	if err != nil {
-		return nil, b.memberError(err)
+		return Members{}, b.memberError(err)
 	}
 	defer func() { err = errors.Join(err, watcher.Stop()) }()
 	for {
 		select {
 		case entry, ok := <-watcher.Updates():
 			if !ok {
-				return nil, b.memberError(errors.New("the list ended early"))
+				return Members{}, b.memberError(errors.New("the list ended early"))
 			}
 			if entry == nil { // that was all
-				return members, nil
+				return list, nil
 			}
-			members = append(members, Member{entry.Key(), entry.Created()})
+			list.Nodes = append(list.Nodes, Member{entry.Key(), entry.Created()})
 		case <-ctx.Done():
-			return nil, b.memberError(ctx.Err())
+			return Members{}, b.memberError(ctx.Err())
 		}
 	}
 }

@@ -22,11 +22,11 @@ func TestBus_Members_ListsThoseThatPutAndDidNotEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	var ids []string
-	for _, m := range members {
+	for _, m := range members.Nodes {
 		ids = append(ids, m.ID)
 	}
 	slices.Sort(ids)
-	if !slices.Equal(ids, []string{"a", "b"}) || members[0].Put.IsZero() {
+	if !slices.Equal(ids, []string{"a", "b"}) || members.Nodes[0].Put.IsZero() || members.Age <= 0 {
 		t.Errorf("%+v", members)
 	}
 }
@@ -82,5 +82,28 @@ func TestBus_Run_DoesNotFallBackToOneReplica(t *testing.T) {
 	_, err = b.open(t.Context(), conn)
 	if err == nil || !strings.Contains(err.Error(), "3 replicas (--stream-replicas)") {
 		t.Errorf("%v, want an error that names the setting", err)
+	}
+}
+
+func TestBus_AppendAfter_SaysThatTheStreamIsFull(t *testing.T) {
+	b := outside(t)
+	s, err := b.session()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := Takedowns.config()
+	cfg.MaxBytes = 1000
+	if _, err := s.js.UpdateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	number, err := b.AppendAfter(t.Context(), Takedowns, "x", 0, make([]byte, 500))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.AppendAfter(t.Context(), Takedowns, "y", 0, make([]byte, 500)); !errors.Is(err, ErrFull) {
+		t.Errorf("%v, want ErrFull", err)
+	}
+	if _, err := b.AppendAfter(t.Context(), Takedowns, "x", number, make([]byte, 500)); err != nil {
+		t.Errorf("a lift that replaces its takedown: %v", err)
 	}
 }

@@ -47,7 +47,11 @@ func (r *readiness) health() console.Health {
 	default:
 		return console.Health{Status: "starting", Reasons: []string{err.Error()}}
 	}
-	if reasons := r.tiers.degraded(); len(reasons) > 0 {
+	reasons := r.tiers.degraded()
+	if waiting := r.fleet.Waiting(); waiting != "" {
+		reasons = append(reasons, waiting)
+	}
+	if len(reasons) > 0 {
 		return console.Health{Status: "degraded", Reasons: reasons}
 	}
 	return console.Health{Status: "ok"}

@@ -216,7 +216,7 @@ func (s *Server) openState(ctx context.Context) (err error) {
 }
 
 func (s *Server) openTiers(ctx context.Context) (err error) {
-	if s.tiers, err = openTiers(s.cfg.Config, s.log, s.metrics); err != nil {
+	if s.tiers, err = openTiers(s.cfg.Config, s.state.Caches(), s.log, s.metrics); err != nil {
 		return err
 	}
 	s.onClose(s.tiers.close)

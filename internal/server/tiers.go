@@ -26,18 +26,22 @@ type tiers struct {
 }
 
 // openTiers opens memory, disk and the kept originals. A disk that cannot be used is no
-// error: the tier works without it and says so; one that another process uses is.
-func openTiers(cfg config.Config, log *slog.Logger, set *metrics.Set) (*tiers, error) {
+// error: the tier works without it and says so; one that another process uses is. Disks of another
+// generation are emptied.
+func openTiers(cfg config.Config, generation string, log *slog.Logger, set *metrics.Set) (*tiers, error) {
 	memory, err := memtier.New(memtier.Config{MaxBytes: cfg.MemorySize})
 	if err != nil {
 		return nil, fmt.Errorf("memory tier: %w", err)
 	}
 	t := &tiers{memory: set.Tier("memory", memory, memoryStats(memory, cfg.MemorySize))}
-	if t.disk, err = t.open("disk", filepath.Join(cfg.CacheDir, "variants"), cfg.DiskSize, log, set); err != nil {
+	disk := disktier.Config{
+		Dir: filepath.Join(cfg.CacheDir, "variants"), MaxBytes: cfg.DiskSize, Generation: generation, Log: log,
+	}
+	if t.disk, err = t.open("disk", disk, set); err != nil {
 		return nil, err
 	}
-	dir := filepath.Join(cfg.CacheDir, "originals")
-	if t.originals, err = t.open("originals", dir, cfg.OriginalsSize, log, set); err != nil {
+	disk.Dir, disk.MaxBytes = filepath.Join(cfg.CacheDir, "originals"), cfg.OriginalsSize
+	if t.originals, err = t.open("originals", disk, set); err != nil {
 		return nil, errors.Join(err, t.close())
 	}
 	return t, nil
@@ -102,10 +106,11 @@ func derivedStats(shared *sharedstore.Tier) func() metrics.TierStats {
 	}
 }
 
-func (t *tiers) open(name, dir string, size int64, log *slog.Logger, set *metrics.Set) (imagecache.Tier, error) {
-	disk, err := disktier.Open(disktier.Config{Dir: dir, MaxBytes: size, Log: log.With("tier", name)})
+func (t *tiers) open(name string, cfg disktier.Config, set *metrics.Set) (imagecache.Tier, error) {
+	cfg.Log = cfg.Log.With("tier", name)
+	disk, err := disktier.Open(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("%s tier in %s: %w", name, dir, err)
+		return nil, fmt.Errorf("%s tier in %s: %w", name, cfg.Dir, err)
 	}
 	t.disks = append(t.disks, disk)
 	return set.Tier(name, disk, diskStats(disk)), nil

@@ -32,6 +32,10 @@ type receipt struct {
 	Originals int   `json:"originals"`
 	Bytes     int64 `json:"bytes"`
 	Nodes     nodes `json:"nodes"`
+	// Superseded: a newer takedown or lift of the original holds instead of this one.
+	Superseded bool `json:"superseded,omitempty"`
+	// Waiting says why the other nodes could not be told yet.
+	Waiting string `json:"waiting,omitempty"`
 }
 
 // nodes counts the nodes of the fleet that have applied a change.
@@ -49,12 +53,10 @@ func writeReceipt(w http.ResponseWriter, r *http.Request, total imagecache.Recei
 	if total.Applied < total.Known {
 		status = http.StatusAccepted
 	}
-	return writeJSON(
-		w,
-		r,
-		status,
-		receipt{total.Variants, total.Originals, total.Bytes, nodes{total.Applied, total.Known}},
-	)
+	return writeJSON(w, r, status, receipt{
+		Variants: total.Variants, Originals: total.Originals, Bytes: total.Bytes,
+		Nodes: nodes{total.Applied, total.Known}, Superseded: total.Superseded, Waiting: total.Waiting,
+	})
 }
 
 // Bounds of a change of all originals of a tag.

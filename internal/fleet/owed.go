@@ -1,0 +1,99 @@
+package fleet
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+
+	"github.com/novasocial/imagetier/imagecache/sharedstore"
+	"github.com/novasocial/imagetier/internal/jetstream"
+)
+
+// owedPurge is a purge that failed, because a disk could not take it, and is tried again.
+type owedPurge struct {
+	Entry
+	// at is its position in the stream of purges, which the offset does not pass. It is zero if
+	// the purge is of the outbox or of the takedown stream.
+	at sharedstore.Position
+}
+
+// maxOwed bounds the purges that wait for a disk. Beyond it the stream of purges is not read on.
+const maxOwed = 10_000
+
+var errOwed = errors.New("too many purges wait for the disk")
+
+// owe notes a purge that failed. Later entries go on, and neither the offset nor, if it was
+// missed, readiness gets past it. The error is errOwed.
+func (n *Node) owe(e Entry, at sharedstore.Position, why error) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	before, known := n.owed[e.ID]
+	if !known && len(n.owed) >= maxOwed {
+		return fmt.Errorf("%w: %d: %w", errOwed, maxOwed, why)
+	}
+	if !known {
+		n.cfg.Log.Error("purge failed and is tried again",
+			"number", at.Entry,
+			"source", e.Source,
+			"name", string(e.Name),
+			"err", why,
+		)
+	}
+	if at == (sharedstore.Position{}) {
+		at = before.at
+	}
+	n.owed[e.ID] = owedPurge{e, at}
+	return nil
+}
+
+// applyPurge purges and acknowledges. A purge that fails is owed; the error is errOwed.
+func (n *Node) applyPurge(ctx context.Context, e Entry, at sharedstore.Position) error {
+	removed, err := n.remove(ctx, e)
+	if err != nil {
+		return n.owe(e, at, err)
+	}
+	n.acknowledge(e, removed)
+	return nil
+}
+
+// repay tries purges that failed.
+func (n *Node) repay(ctx context.Context) {
+	n.mu.Lock()
+	owed := slices.SortedFunc(maps.Values(n.owed), func(a, b owedPurge) int {
+		return cmp.Or(cmp.Compare(a.at.Log, b.at.Log), cmp.Compare(a.at.Entry, b.at.Entry), a.Compare(b.Stamp))
+	})
+	n.mu.Unlock()
+	for _, purge := range owed {
+		removed, err := n.remove(ctx, purge.Entry)
+		if err != nil {
+			continue
+		}
+		n.acknowledge(purge.Entry, removed)
+		n.mu.Lock()
+		delete(n.owed, purge.ID)
+		n.becomeReadyLocked()
+		n.mu.Unlock()
+	}
+	if len(owed) > 0 {
+		n.advance(jetstream.Purges, nil)
+	}
+}
+
+// firstOwedLocked returns the first entry of the log of purges that is owed.
+func (n *Node) firstOwedLocked(log uint64) uint64 {
+	first := uint64(math.MaxUint64)
+	for _, purge := range n.owed {
+		switch purge.at.Log {
+		case 0:
+		case log:
+			first = min(first, purge.at.Entry)
+		default: // of a stream that was lost: a restart would not get it again
+			first = 1
+		}
+	}
+	return first
+}

@@ -1,0 +1,78 @@
+package fleet
+
+import (
+	"context"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/sharedstore"
+	"github.com/novasocial/imagetier/internal/jetstream"
+)
+
+// simObject is what the shared store has of an original.
+type simObject struct {
+	version int
+	at      sharedstore.Position // of the node that wrote it
+}
+
+// simDeletion is an entry of the stream of purges that one node has to delete for.
+type simDeletion struct {
+	data    []byte
+	at, due time.Time
+}
+
+// simShared is the shared store as one node sees it.
+type simShared struct {
+	*sharedstore.Trust
+	w     *world
+	fails int // deletions
+}
+
+func (s *simShared) Delete(_ context.Context, target imagecache.Target) error {
+	s.w.step("delete", "")
+	if s.fails > 0 || s.w.chance(s.w.faults, 5) {
+		s.fails--
+		return errSim
+	}
+	delete(s.w.objects, target.Original)
+	return nil
+}
+
+// write begins a write, or ends one that was begun before.
+func (x *simNode) write(of imagecache.Original) {
+	if object, ok := x.cache.writing[of]; ok {
+		delete(x.cache.writing, of)
+		x.w.objects[of] = object
+		x.w.logf("%s has written version %d of %s at %v", x.name, object.version, of.Name, object.at)
+	}
+	if object, ok := x.cache.queued[of]; ok {
+		delete(x.cache.queued, of)
+		x.cache.writing[of] = object
+	}
+}
+
+// read keeps what the shared store has, if it is trusted.
+func (x *simNode) read(of imagecache.Original) {
+	object, ok := x.w.objects[of]
+	if ok && !x.state.TakenDown(of) && x.shared.Trusts(of, object.at, x.state.Position()) {
+		x.w.logf("%s reads version %d of %s at %v", x.name, object.version, of.Name, object.at)
+		x.cache.holds[of] = object.version
+	}
+}
+
+// deleteShared has this node delete for one purge.
+func (x *simNode) deleteShared() {
+	w := x.w
+	for i := range w.deletions {
+		d := &w.deletions[i]
+		if d.due.After(w.now) {
+			continue
+		}
+		again := x.node.deleteShared(context.Background(), jetstream.Entry{Data: d.data, At: d.at})
+		d.due = w.now.Add(again)
+		if again == 0 {
+			w.deletions = append(w.deletions[:i], w.deletions[i+1:]...)
+		}
+		return
+	}
+}
