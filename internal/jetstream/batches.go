@@ -9,25 +9,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Hooks are the purges of a node that is alone, each kept until the hook has accepted it. A
-// fleet has Purges for that.
-var Hooks = Log{"IMAGETIER_HOOKS", "imagetier.hook"}
-
-// Bounds of Hooks.
-const (
-	hookBytes = 16 << 20 // some 60,000 undelivered purges
-	hookAge   = 7 * 24 * time.Hour
-)
-
 // lookBack is how far before its first start a batcher of a fleet's log begins: what was
 // appended while this node was connecting.
 const lookBack = time.Minute
-
-// Entry is one of a log.
-type Entry struct {
-	Data []byte
-	At   time.Time // when it was appended
-}
 
 // Batcher is who is handed a log in batches, once for all nodes.
 type Batcher struct {
@@ -155,14 +139,5 @@ func (b *Bus) keepAlive(messages []jetstream.Msg) (end func()) {
 	return func() {
 		close(ended)
 		<-gone
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
 	}
 }

@@ -3,6 +3,7 @@ package jetstream
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -16,5 +17,18 @@ func nextMessage(ctx context.Context, consumer jetstream.Consumer) (jetstream.Ms
 		if err == nil || ctx.Err() != nil || !errors.Is(err, nats.ErrTimeout) {
 			return msg, err
 		}
+	}
+}
+
+// noticePause is before entries and notices are read again after a fault.
+const noticePause = 2 * time.Second
+
+// pause waits, or for ctx.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
 	}
 }

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -21,43 +19,6 @@ type Letter struct {
 	Attempts int       // how many there were
 	Queued   time.Time // when it was put at first
 	Died     time.Time
-}
-
-// Headers of a dead letter.
-const (
-	reasonHeader   = "Imagetier-Reason"
-	attemptsHeader = "Imagetier-Attempts"
-	priorityHeader = "Imagetier-Priority"
-	queuedHeader   = "Imagetier-Queued"
-)
-
-// maxReason bounds what is kept of a reason, in bytes.
-const maxReason = 500
-
-// Bury makes it a dead letter. It is stored as one before it leaves the queue; when the
-// process dies in between, the next who gets it buries it again, under the same id, which
-// leaves one letter.
-func (d *Delivery) Bury(ctx context.Context, reason string) error {
-	d.end()
-	s, err := d.bus.session()
-	if err != nil {
-		return err
-	}
-	meta, err := d.msg.Metadata()
-	if err != nil {
-		return err
-	}
-	reason = strings.ToValidUTF8(strings.Join(strings.Fields(reason), " "), "?")
-	msg := &nats.Msg{Subject: deadSubject, Data: d.Data, Header: nats.Header{}}
-	msg.Header.Set(reasonHeader, strings.ToValidUTF8(reason[:min(len(reason), maxReason)], ""))
-	msg.Header.Set(attemptsHeader, strconv.Itoa(d.Attempt))
-	msg.Header.Set(priorityHeader, strconv.Itoa(d.Priority))
-	msg.Header.Set(queuedHeader, d.Queued.UTC().Format(time.RFC3339Nano))
-	id := fmt.Sprintf("%d.%d", meta.Sequence.Stream, meta.Timestamp.UnixNano())
-	if _, err := s.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id)); err != nil {
-		return putError("bury", err)
-	}
-	return d.Done(ctx)
 }
 
 // Dead returns the dead letters, oldest first, at most limit of them from that ID on

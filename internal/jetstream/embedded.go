@@ -26,9 +26,6 @@ const (
 	// startTime is how long the server may take to read its store; it reads the whole of
 	// it where its index is missing.
 	startTime = time.Minute
-	// maxPayload is the largest message of the embedded server, in bytes. A cluster's own
-	// setting is 1 MiB by default.
-	maxPayload = 4 << 20
 	// maxDeaths is how many starts in a row may end with the end of the process before the
 	// store itself is taken for the cause.
 	maxDeaths = 3
@@ -41,37 +38,37 @@ var errDamaged = errors.New("the store is damaged")
 
 // embed starts the server inside of this process and connects to it. A damaged store is set
 // aside: what waited in it is lost, which the log says, and the start goes on.
-func (b *Bus) embed(ctx context.Context) (*nats.Conn, func(), error) {
-	if deaths := countDeath(b.cfg.Dir); deaths >= maxDeaths {
+func embed(ctx context.Context, cfg Config, options []nats.Option) (*nats.Conn, func(), error) {
+	if deaths := countDeath(cfg.Dir); deaths >= maxDeaths {
 		died := fmt.Errorf("%w: the process has died %d times while opening it", errDamaged, deaths)
-		if err := b.setAside(died); err != nil {
+		if err := setAside(cfg, died); err != nil {
 			return nil, nil, err
 		}
 	}
-	conn, end, err := b.start(ctx)
+	conn, end, err := startServer(ctx, cfg, options)
 	if errors.Is(err, errDamaged) {
-		if aside := b.setAside(err); aside != nil {
+		if aside := setAside(cfg, err); aside != nil {
 			return nil, nil, errors.Join(err, aside)
 		}
-		conn, end, err = b.start(ctx)
+		conn, end, err = startServer(ctx, cfg, options)
 	}
-	forgetDeaths(b.cfg.Dir)
+	forgetDeaths(cfg.Dir)
 	return conn, end, err
 }
 
-func (b *Bus) start(ctx context.Context) (*nats.Conn, func(), error) {
-	if err := os.MkdirAll(b.cfg.Dir, 0o750); err != nil {
+func startServer(ctx context.Context, cfg Config, options []nats.Option) (*nats.Conn, func(), error) {
+	if err := os.MkdirAll(cfg.Dir, 0o750); err != nil {
 		return nil, nil, fmt.Errorf("make the queue's directory: %w", err)
 	}
 	srv, err := server.NewServer(&server.Options{
 		ServerName: "imagetier", DontListen: true, NoSigs: true,
-		JetStream: true, StoreDir: b.cfg.Dir, SyncAlways: true, MaxPayload: maxPayload,
-		JetStreamMaxMemory: 16 << 20, JetStreamMaxStore: b.storeBytes(), DisableJetStreamBanner: true,
+		JetStream: true, StoreDir: cfg.Dir, SyncAlways: true, MaxPayload: maxPayload,
+		JetStreamMaxMemory: 16 << 20, JetStreamMaxStore: storeBytes(cfg), DisableJetStreamBanner: true,
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("embedded server: %w", err)
 	}
-	said := &serverLog{log: b.cfg.Log}
+	said := &serverLog{log: cfg.Log}
 	srv.SetLoggerV2(said, false, false, false)
 	stop := func() {
 		srv.Shutdown()
@@ -81,7 +78,7 @@ func (b *Bus) start(ctx context.Context) (*nats.Conn, func(), error) {
 		stop()
 		return nil, nil, fmt.Errorf("embedded server does not start: %s", said.worst())
 	}
-	conn, err := nats.Connect("", append(b.options(), nats.InProcessServer(srv))...)
+	conn, err := nats.Connect("", append(options, nats.InProcessServer(srv))...)
 	if err != nil {
 		stop()
 		return nil, nil, fmt.Errorf("embedded server: %w", err)
@@ -90,7 +87,7 @@ func (b *Bus) start(ctx context.Context) (*nats.Conn, func(), error) {
 		conn.Close()
 		stop()
 	}
-	if err := b.inspect(ctx, conn); err != nil {
+	if err := inspect(ctx, cfg, conn); err != nil {
 		end()
 		return nil, nil, err
 	}
@@ -119,21 +116,21 @@ func ready(ctx context.Context, srv *server.Server) bool {
 }
 
 // storeBytes is what the streams may take together, and something for what surrounds messages.
-func (b *Bus) storeBytes() int64 {
-	return b.cfg.QueueBytes + deadBytes + seenBytes + hookBytes + 64<<20
+func storeBytes(cfg Config) int64 {
+	return cfg.QueueBytes + deadBytes + seenBytes + hookBytes + 64<<20
 }
 
 // inspect compares the store with the list of its streams that was written when it was
 // last open. The server leaves out a stream that it cannot read, says so in its log, and
 // goes on without; left alone it would be made anew, empty, over the old files.
-func (b *Bus) inspect(ctx context.Context, conn *nats.Conn) error {
+func inspect(ctx context.Context, cfg Config, conn *nats.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	js, err := jetstream.New(conn)
 	if err != nil {
 		return err
 	}
-	for _, name := range b.readStreams() {
+	for _, name := range readStreams(cfg) {
 		stream, err := js.Stream(ctx, name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			return fmt.Errorf("%w: stream %s cannot be read", errDamaged, name)
@@ -143,7 +140,7 @@ func (b *Bus) inspect(ctx context.Context, conn *nats.Conn) error {
 		}
 		info := stream.CachedInfo()
 		if lost := info.State.Lost; lost != nil && len(lost.Msgs) > 0 {
-			b.cfg.Log.Error("the store of the queue is damaged in places: messages are lost",
+			cfg.Log.Error("the store of the queue is damaged in places: messages are lost",
 				"stream", name, "lost", len(lost.Msgs), "bytes", lost.Bytes)
 		}
 		if info.State.Msgs == 0 {
@@ -156,53 +153,53 @@ func (b *Bus) inspect(ctx context.Context, conn *nats.Conn) error {
 			}
 		}
 	}
-	return b.writeStreams()
+	return writeStreams(cfg)
 }
 
 // The list of streams lies beside the store's own directory, so that nothing that happens
 // in there touches it.
-func (b *Bus) listed() string { return filepath.Join(b.cfg.Dir, "streams.json") }
+func listFile(cfg Config) string { return filepath.Join(cfg.Dir, "streams.json") }
 
-func (b *Bus) readStreams() (names []string) {
-	text, err := os.ReadFile(b.listed())
+func readStreams(cfg Config) (names []string) {
+	text, err := os.ReadFile(listFile(cfg))
 	if err != nil || json.Unmarshal(text, &names) != nil {
 		return nil
 	}
 	return names
 }
 
-func (b *Bus) writeStreams() error {
+func writeStreams(cfg Config) error {
 	names := []string{queueName, deadName, seenName}
-	if slices.Equal(names, b.readStreams()) {
+	if slices.Equal(names, readStreams(cfg)) {
 		return nil
 	}
 	text, err := json.Marshal(names)
 	if err != nil {
 		return err
 	}
-	return durable.WriteFile(b.listed(), text)
+	return durable.WriteFile(listFile(cfg), text)
 }
 
 // setAside renames the store and logs why. It does not where the disk itself is at fault:
 // then the store may be whole, and a new one could not be written either.
-func (b *Bus) setAside(why error) error {
-	if err := probe(filepath.Dir(b.cfg.Dir)); err != nil {
+func setAside(cfg Config, why error) error {
+	if err := probe(filepath.Dir(cfg.Dir)); err != nil {
 		return fmt.Errorf("the disk of the queue cannot be written: %w", err)
 	}
-	to := b.cfg.Dir + ".damaged-" + time.Now().UTC().Format("20060102T150405.000")
-	if err := os.Rename(b.cfg.Dir, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	to := cfg.Dir + ".damaged-" + time.Now().UTC().Format("20060102T150405.000")
+	if err := os.Rename(cfg.Dir, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("set the damaged queue aside: %w", err)
 	}
-	b.cfg.Log.Error("the queue was damaged: it is set aside, and what waited in it is not warmed",
+	cfg.Log.Error("the queue was damaged: it is set aside, and what waited in it is not warmed",
 		"moved_to", to, "err", why)
-	old, err := filepath.Glob(b.cfg.Dir + ".damaged-*")
+	old, err := filepath.Glob(cfg.Dir + ".damaged-*")
 	if err != nil {
 		return nil // the directory's name is not a valid glob pattern: all are kept
 	}
 	slices.Sort(old)
 	for _, path := range old[:max(0, len(old)-keepAside)] {
 		if err := os.RemoveAll(path); err != nil {
-			b.cfg.Log.Warn("an old damaged queue cannot be removed", "dir", path, "err", err)
+			cfg.Log.Warn("an old damaged queue cannot be removed", "dir", path, "err", err)
 		}
 	}
 	return nil

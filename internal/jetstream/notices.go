@@ -9,28 +9,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// NoticeSubject is where S3 servers that speak NATS (MinIO, versitygw) may publish what
-// happens in their buckets. A stream keeps it until a node has taken it in, so that none is
-// lost while no node runs. Permission to publish there is permission to warm and purge:
-// restrict it in the cluster's permissions.
-const NoticeSubject = "imagetier.s3"
-
-const (
-	noticeName  = "IMAGETIER_S3"
-	noticeBytes = 64 << 20
-	noticePause = 2 * time.Second // before a notice that was not taken in is handed out again
-)
-
 // ErrUseless marks a notice that can never be taken in: it is dropped.
 var ErrUseless = errors.New("the notice is of no use")
-
-func noticeStream(cfg Config) jetstream.StreamConfig {
-	return jetstream.StreamConfig{
-		Name: noticeName, Subjects: []string{NoticeSubject}, Description: "imagetier: what happens in buckets",
-		Retention: jetstream.WorkQueuePolicy, Storage: jetstream.FileStorage, Discard: jetstream.DiscardOld,
-		MaxBytes: noticeBytes, MaxAge: cfg.QueueAge, MaxMsgSize: 1 << 20,
-	}
-}
 
 // Notices hands what S3 servers publish on NoticeSubject to take, one after the other, until
 // ctx is done, and returns nil then. What take has returned nil for is gone, and so is what

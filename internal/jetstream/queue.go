@@ -7,17 +7,11 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
-
-// NumPriorities is how many priorities there are: 0 is taken first, whatever waits in the
-// others.
-const NumPriorities = 3
 
 // Message is what is put.
 type Message struct {
@@ -155,41 +149,6 @@ func digestOf(id string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
-// putError sorts what the server says. A stream that is full has the same code as one
-// whose disk fails; the text tells.
-func putError(doing string, err error) error {
-	var api *jetstream.APIError
-	kind := ErrUnavailable
-	switch {
-	case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%s: %w", doing, err)
-	case errors.Is(err, nats.ErrMaxPayload):
-		kind = ErrTooLarge
-	case errors.As(err, &api) && api.ErrorCode == 10054:
-		kind = ErrTooLarge
-	case errors.As(err, &api) && (strings.Contains(api.Description, "maximum bytes exceeded") ||
-		strings.Contains(api.Description, "maximum messages exceeded")):
-		kind = ErrFull
-	}
-	return fmt.Errorf("%s: %w: %w", doing, kind, err)
-}
-
-// Delivery is a message that was handed out. One of its methods has to be called, once;
-// until then the queue gets progress acks, so that it does not redeliver the message.
-type Delivery struct {
-	Data     []byte
-	Priority int
-	Queued   time.Time // when it was put
-	Attempt  int       // from 1
-
-	bus *Bus
-	msg jetstream.Msg
-
-	mu    sync.Mutex
-	beat  *time.Timer // guarded by mu
-	ended bool        // guarded by mu
-}
-
 // Next waits for the next message, or for ctx. Those of the first priority come first. One
 // that was handed out Config.Attempts times, and never came back, is buried here: its
 // worker has died of it each time.
@@ -249,61 +208,6 @@ func (b *Bus) take(s *session) (*Delivery, error) {
 		}
 	}
 	return nil, nil
-}
-
-func (d *Delivery) keepAlive() {
-	every := d.bus.cfg.AckWait / 3
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.beat = time.AfterFunc(every, func() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		if !d.ended {
-			_ = d.msg.InProgress() // lost: it is handed out again, which is allowed
-			d.beat.Reset(every)
-		}
-	})
-}
-
-func (d *Delivery) end() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.ended = true
-	if d.beat != nil {
-		d.beat.Stop()
-	}
-}
-
-// Done takes it out of the queue, durably.
-func (d *Delivery) Done(ctx context.Context) error {
-	d.end()
-	if err := d.msg.DoubleAck(ctx); err != nil {
-		return fmt.Errorf("take it out of the queue: %w: %w", ErrUnavailable, err)
-	}
-	return nil
-}
-
-// Again puts it back for another attempt, after Config.Backoff or after, if that is longer;
-// or buries it if this attempt was its last. reason is for people.
-func (d *Delivery) Again(ctx context.Context, reason string, after time.Duration) (buried bool, err error) {
-	if d.Attempt >= d.bus.cfg.Attempts {
-		return true, d.Bury(ctx, reason)
-	}
-	d.end()
-	pause := d.bus.cfg.Backoff[min(d.Attempt, len(d.bus.cfg.Backoff))-1]
-	if err := d.msg.NakWithDelay(max(pause, after)); err != nil {
-		return false, fmt.Errorf("put it back into the queue: %w: %w", ErrUnavailable, err)
-	}
-	return false, nil
-}
-
-// Release returns the message for redelivery, because the process ends. The attempt counts.
-func (d *Delivery) Release() error {
-	d.end()
-	if err := d.msg.Nak(); err != nil {
-		return fmt.Errorf("give it back to the queue: %w: %w", ErrUnavailable, err)
-	}
-	return nil
 }
 
 // Stats of a queue.

@@ -19,6 +19,14 @@ const (
 	deadSubject  = "imagetier.warm.dead"
 )
 
+// NumPriorities is how many priorities there are: 0 is taken first, whatever waits in the
+// others.
+const NumPriorities = 3
+
+// maxPayload is the largest message of the embedded server, in bytes. A cluster's own
+// setting is 1 MiB by default.
+const maxPayload = 4 << 20
+
 // Bounds of the streams beside the queue.
 const (
 	seenBytes = 64 << 20 // some 400,000 ids within Config.Window
@@ -69,3 +77,22 @@ func queueConsumer(cfg Config, priority int) jetstream.ConsumerConfig {
 }
 
 func subject(priority int) string { return fmt.Sprintf("%s%d", queueSubject, priority) }
+
+// NoticeSubject is where S3 servers that speak NATS (MinIO, versitygw) may publish what
+// happens in their buckets. A stream keeps it until a node has taken it in, so that none is
+// lost while no node runs. Permission to publish there is permission to warm and purge:
+// restrict it in the cluster's permissions.
+const NoticeSubject = "imagetier.s3"
+
+const (
+	noticeName  = "IMAGETIER_S3"
+	noticeBytes = 64 << 20
+)
+
+func noticeStream(cfg Config) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: noticeName, Subjects: []string{NoticeSubject}, Description: "imagetier: what happens in buckets",
+		Retention: jetstream.WorkQueuePolicy, Storage: jetstream.FileStorage, Discard: jetstream.DiscardOld,
+		MaxBytes: noticeBytes, MaxAge: cfg.QueueAge, MaxMsgSize: 1 << 20,
+	}
+}

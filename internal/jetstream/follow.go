@@ -1,0 +1,150 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Numbered is an entry of a log and its number.
+type Numbered struct {
+	Number uint64
+	Data   []byte
+}
+
+// Follower is who follows a log.
+type Follower struct {
+	// Begin receives the state of the log whenever following begins, and returns the entry to
+	// begin with. An error of it ends Follow.
+	Begin func(LogState) (from uint64, err error)
+	// Apply is handed every entry, in order: as many at once as have come, up to MaxBatch. An
+	// error of it ends Follow.
+	Apply func(ctx context.Context, entries []Numbered) error
+}
+
+// MaxBatch is how many entries Follower.Apply gets at once.
+const MaxBatch = 1000
+
+// Follow hands the entries of a log to f, from the first on that f has not seen and as they
+// come, until ctx is done; then it returns nil. Only an error of f ends it before.
+func (b *Bus) Follow(ctx context.Context, l Log, f Follower) error {
+	var refused *refusal
+	for ctx.Err() == nil {
+		s, err := b.wait(ctx)
+		if err != nil {
+			return nil
+		}
+		err = b.follow(ctx, s, l, f)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.As(err, &refused):
+			return refused.error
+		}
+		b.cfg.Log.Warn("a log cannot be followed: trying again", "log", l.stream, "err", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(firstRetry):
+		}
+	}
+	return nil
+}
+
+var errLost = errors.New("the stream was lost, or has dropped entries that were not applied here")
+
+type refusal struct{ error }
+
+func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower) error {
+	opening, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	stream, err := b.stream(opening, s.js, l.config())
+	if err != nil {
+		return err
+	}
+	info, err := stream.Info(opening)
+	if err != nil {
+		return err
+	}
+	from, err := f.Begin(stateOf(info))
+	if err != nil {
+		return &refusal{err}
+	}
+	consumer, err := stream.OrderedConsumer(opening, jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(1, from), MaxResetAttempts: 3,
+	})
+	if err != nil {
+		return err
+	}
+	messages, err := consumer.Messages(jetstream.PullHeartbeat(2 * time.Second))
+	if err != nil {
+		return err
+	}
+	defer messages.Stop()
+	defer context.AfterFunc(ctx, messages.Stop)()
+	// A consumer that reconnects goes on silently with a stream that was made anew, or behind
+	// entries that the stream has dropped meanwhile. Begin is asked again about both.
+	var next atomic.Uint64 // the first entry that was not applied, or that the stream had
+	next.Store(max(from, info.State.FirstSeq))
+	watching, stopWatching := context.WithCancel(ctx)
+	defer stopWatching()
+	var lost atomic.Bool
+	go func() {
+		tick := time.NewTicker(lookEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-watching.Done():
+				return
+			case <-tick.C:
+			}
+			look, cancel := context.WithTimeout(watching, lookEvery)
+			now, err := s.js.Stream(look, l.stream)
+			cancel()
+			gone := errors.Is(err, jetstream.ErrStreamNotFound)
+			if err == nil {
+				state := stateOf(now.CachedInfo())
+				gone = state.ID != stateOf(info).ID || state.First > next.Load()
+			}
+			if gone {
+				lost.Store(true)
+				messages.Stop()
+				return
+			}
+		}
+	}()
+	for {
+		entries, err := nextEntries(messages)
+		if lost.Load() {
+			return errLost
+		}
+		if err != nil {
+			return err
+		}
+		if err := f.Apply(ctx, entries); err != nil {
+			return &refusal{err}
+		}
+		next.Store(entries[len(entries)-1].Number + 1)
+	}
+}
+
+// nextEntries waits for one entry, and returns with it what else has come by then.
+func nextEntries(messages jetstream.MessagesContext) (entries []Numbered, err error) {
+	msg, err := messages.Next()
+	for err == nil {
+		meta, err := msg.Metadata()
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, Numbered{meta.Sequence.Stream, msg.Data()})
+		if len(entries) == MaxBatch {
+			return entries, nil
+		}
+		if msg, err = messages.Next(jetstream.NextMaxWait(time.Millisecond)); err != nil {
+			return entries, nil // a lasting fault is the next call's
+		}
+	}
+	return nil, err
+}

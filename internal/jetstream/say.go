@@ -1,0 +1,42 @@
+package jetstream
+
+import (
+	"context"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Say tells every node that listens to a subject, as well as that works: nothing is stored.
+func (b *Bus) Say(subject string, data []byte) {
+	if s, err := b.session(); err == nil {
+		_ = s.conn.Publish("imagetier.say."+subject, data) // who needs an answer waits for it
+	}
+}
+
+// Listen hands to heard what is said of a subject, until ctx is done. It returns nil.
+func (b *Bus) Listen(ctx context.Context, subject string, heard func([]byte)) error {
+	for ctx.Err() == nil {
+		s, err := b.wait(ctx)
+		if err != nil {
+			return nil
+		}
+		b.mu.Lock()
+		changed := b.changed
+		b.mu.Unlock()
+		sub, err := s.conn.Subscribe("imagetier.say."+subject, func(m *nats.Msg) { heard(m.Data) })
+		if err == nil {
+			select {
+			case <-ctx.Done():
+			case <-changed:
+			}
+			_ = sub.Unsubscribe() // the connection may be gone with it
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(firstRetry):
+		}
+	}
+	return nil
+}

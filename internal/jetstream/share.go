@@ -1,0 +1,69 @@
+package jetstream
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Entry is one of a log.
+type Entry struct {
+	Data []byte
+	At   time.Time // when it was appended
+}
+
+// Share hands each entry of the purges to one node of all that call it, which does what has
+// to be done once. do returns after which pause the entry is to be handed out again, 0 for
+// never. It returns nil when ctx is done.
+func (b *Bus) Share(ctx context.Context, do func(ctx context.Context, e Entry) (again time.Duration)) error {
+	for ctx.Err() == nil {
+		s, err := b.wait(ctx)
+		if err != nil {
+			return nil
+		}
+		err = b.share(ctx, s, do)
+		if ctx.Err() != nil {
+			return nil
+		}
+		b.cfg.Log.Warn("what a purge asks of one node cannot be read: trying again", "err", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(noticePause):
+		}
+	}
+	return nil
+}
+
+func (b *Bus) share(ctx context.Context, s *session, do func(context.Context, Entry) time.Duration) error {
+	stream, err := b.stream(ctx, s.js, Purges.config())
+	if err != nil {
+		return err
+	}
+	consumer, err := stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
+		Durable: "deleters", AckPolicy: jetstream.AckExplicitPolicy, AckWait: 30 * time.Second,
+		MaxDeliver: -1, MaxAckPending: 20_000,
+	})
+	if err != nil {
+		return fmt.Errorf("consumer of %s: %w", Purges.stream, err)
+	}
+	for {
+		msg, err := nextMessage(ctx, consumer)
+		if err != nil {
+			return err
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return err
+		}
+		if again := do(ctx, Entry{Data: msg.Data(), At: meta.Timestamp}); again > 0 {
+			err = msg.NakWithDelay(again)
+		} else {
+			err = msg.DoubleAck(ctx)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
