@@ -214,12 +214,12 @@ func TestNode_Receipt_IsIncomplete_WhileTheListMayLackNodes(t *testing.T) {
 		t.Errorf("%d of %d, all: %v, out of a list that began a second ago", r.Applied, r.Known, all)
 	}
 	w.now = w.now.Add(youngList)
+	b.reachable = true
 	clear(w.members)
 	w.members[b.node.id] = w.now
 	if r, all := receipt(); all || r.Applied >= r.Known {
 		t.Errorf("%d of %d, all: %v, out of a list without the node that asks", r.Applied, r.Known, all)
 	}
-	b.reachable = true
 	a.heartbeat()
 	if r, all := receipt(); !all || r.Applied != 2 || r.Known != 2 {
 		t.Errorf("%d of %d, all: %v, out of a list that has all nodes", r.Applied, r.Known, all)
