@@ -18,9 +18,8 @@ const (
 	purgeSoft     = "soft"
 )
 
-// Cache is an [imagecache.Cache], or one that purges more than one.
-type Cache interface {
-	Get(ctx context.Context, ref imageurl.Ref) (imagecache.Image, imagecache.Outcome, error)
+// Purger is what an [imagecache.Cache] is purged by.
+type Purger interface {
 	Purge(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error)
 	SoftPurge(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error)
 }
@@ -93,29 +92,29 @@ func (s *caches) endGet(sp span, ref imageurl.Ref) func(imagecache.Image, imagec
 	}
 }
 
-// Cache wraps c to count purges. ObserveGet counts the rest.
-func (s *caches) Cache(c Cache) Cache { return &cache{c, s} }
+// Purger wraps p to count purges. ObserveGet counts the rest of a cache.
+func (s *caches) Purger(p Purger) Purger { return &purger{p, s} }
 
-type cache struct {
-	Cache
+type purger struct {
+	Purger
 	set *caches
 }
 
-func (c *cache) Purge(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error) {
+func (c *purger) Purge(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error) {
 	kind := purgeVariant
 	if what.Key == (imagecache.Key{}) {
 		kind = purgeOriginal
 	}
-	return c.purge(ctx, kind, what, c.Cache.Purge)
+	return c.purge(ctx, kind, what, c.Purger.Purge)
 }
 
-func (c *cache) SoftPurge(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error) {
-	return c.purge(ctx, purgeSoft, what, c.Cache.SoftPurge)
+func (c *purger) SoftPurge(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error) {
+	return c.purge(ctx, purgeSoft, what, c.Purger.SoftPurge)
 }
 
 type purgeFunc func(context.Context, imagecache.Target) (imagecache.Receipt, error)
 
-func (c *cache) purge(
+func (c *purger) purge(
 	ctx context.Context, kind string, what imagecache.Target, purge purgeFunc,
 ) (imagecache.Receipt, error) {
 	ctx, sp := c.set.span(ctx, "cache purge", attribute.String("imagetier.kind", kind))

@@ -149,21 +149,14 @@ func TestNew_PanicsWithoutRegisterer(t *testing.T) {
 	New(Config{})
 }
 
-// fakeCache answers every call with its outcome and error.
-type fakeCache struct {
-	out imagecache.Outcome
-	err error
-}
+// fakePurger answers every call with its error.
+type fakePurger struct{ err error }
 
-func (c fakeCache) Get(context.Context, imageurl.Ref) (imagecache.Image, imagecache.Outcome, error) {
-	return imagecache.Image{Body: []byte("picture")}, c.out, c.err
-}
-
-func (c fakeCache) SoftPurge(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error) {
+func (c fakePurger) SoftPurge(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error) {
 	return c.Purge(ctx, what)
 }
 
-func (c fakeCache) Purge(context.Context, imagecache.Target) (imagecache.Receipt, error) {
+func (c fakePurger) Purge(context.Context, imagecache.Target) (imagecache.Receipt, error) {
 	return imagecache.Receipt{Variants: 2}, c.err
 }
 
@@ -190,9 +183,9 @@ func TestSet_ObserveGet_CountsCoalesced(t *testing.T) {
 	wantLines(t, scrape(), `imagetier_coalesced_total 2`)
 }
 
-func TestSet_Cache_CountsPurgesByKind(t *testing.T) {
+func TestSet_Purger_CountsPurgesByKind(t *testing.T) {
 	set, scrape := newSet(t, Config{})
-	c := set.Cache(fakeCache{})
+	c := set.Purger(fakePurger{})
 	key := imagecache.KeyOf(testRef(t))
 	if receipt, err := c.Purge(t.Context(), imagecache.Target{Key: key}); err != nil || receipt.Variants != 2 {
 		t.Fatal(receipt, err)

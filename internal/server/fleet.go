@@ -80,9 +80,9 @@ func openFleet(
 	return fleet.New(node), nil
 }
 
-// replicatedCache is the cache of this node; its purges reach every node.
+// replicatedCache is the cache of this node; its purges reach every node, and are counted on each.
 type replicatedCache struct {
-	metrics.Cache
+	*imagecache.Cache
 	node *fleet.Node
 }
 

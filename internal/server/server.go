@@ -71,7 +71,7 @@ type Server struct {
 	watermarks *imagecache.Watermarks
 	signer     *imageurl.Signer
 	local      *imagecache.Cache // this node's; its purges reach no other node
-	cache      replicatedCache   // local, with metrics; its purges reach the whole fleet
+	cache      replicatedCache   // local; its purges reach the whole fleet
 	bus        *jetstream.Bus
 	fleet      *fleet.Node
 	prefetch   *service.Service
@@ -265,10 +265,9 @@ func (s *Server) openFleet(context.Context) (err error) {
 	if s.bus, err = openBus(s.cfg.Config, s.log); err != nil {
 		return err
 	}
-	local := s.metrics.Cache(s.local)
-	own := fleet.Config{State: s.state, Cache: local, Log: s.log}
+	own := fleet.Config{State: s.state, Cache: s.metrics.Purger(s.local), Log: s.log}
 	s.fleet, err = openFleet(s.cfg.Config, own, s.bus, s.tiers, s.metrics)
-	s.cache = replicatedCache{local, s.fleet}
+	s.cache = replicatedCache{s.local, s.fleet}
 	return err
 }
 
