@@ -94,7 +94,7 @@ func tooLarge(format string, args ...any) error {
 // OutputSize returns the size of the variant of an image that is width by height pixels when
 // upright ([Header.Upright]). It ignores Trim, which depends on the pixels.
 //
-//   - Rotation comes first: it swaps width and height.
+//   - The crop comes first, then rotation, which swaps width and height.
 //   - FitInside scales to the largest size that fits in the box, by at most 1 without Up.
 //   - FitCover is the box; without Up, where the image is too small to fill the box
 //     unscaled, it is the largest crop with the box's aspect ratio.
@@ -103,6 +103,7 @@ func tooLarge(format string, args ...any) error {
 //
 // Sides are rounded to the nearest pixel, and at least 1.
 func (s Spec) OutputSize(width, height int) (int, int) {
+	_, _, width, height = s.Crop.Pixels(width, height)
 	if s.Rotate == 90 || s.Rotate == 270 {
 		width, height = height, width
 	}

@@ -93,10 +93,11 @@ func (s Spec) FromMezzanine(width, height, side int) bool {
 	if s.Shape != ShapeVariant || s.P3 || s.Credit || s.Trim || s.Format == PNG {
 		return false
 	}
+	available := float64(side) / float64(max(width, height))
+	_, _, width, height = s.Crop.Pixels(width, height)
 	if s.Rotate == 90 || s.Rotate == 270 {
 		width, height = height, width
 	}
-	available := float64(side) / float64(max(width, height))
 	return s.scale(width, height)*mezzanineOversampling <= available
 }
 

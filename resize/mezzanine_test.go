@@ -48,6 +48,7 @@ func TestSpec_FromMezzanine(t *testing.T) {
 		"8000x400-pad.jpg": true, "1107x100-exact.jpg": true, "1108x100-exact.jpg": false, "100x900-exact.jpg": false,
 		"640x-up.jpg": true, "5000x-up.jpg": false,
 		"640x.png": false, "640x-p3.jpg": false, "640x-credit.jpg": false, "640x-trim.jpg": false,
+		"640x-crop0x0x900x900.jpg": true, "640x-crop0x0x300x300.jpg": false,
 		"640x-gray-blur5-sharp.jpg": true, "640x-still.webp": true,
 		"orig": false, "info.json": false,
 	} {

@@ -71,6 +71,7 @@ type Spec struct {
 	Gravity        Gravity
 	FocusX, FocusY uint8 // percent, 0-100, with GravityAt only
 	Up             bool  // enlarge
+	Crop           Crop  // part of the upright original; zero is all of it
 	Trim           bool  // remove a uniform border
 	Rotate         int   // clockwise degrees after EXIF orientation: 0, 90, 180, 270
 	Mirror         Mirror
@@ -179,6 +180,9 @@ func (s Spec) checkFields() error {
 	if s.FocusX > 100 || s.FocusY > 100 {
 		return fmt.Errorf("%w: focal point at%dx%d: each is 0-100 percent", ErrSpec, s.FocusX, s.FocusY)
 	}
+	if err := s.Crop.check(); err != nil {
+		return err
+	}
 	if s.Rotate != 0 && s.Rotate != 90 && s.Rotate != 180 && s.Rotate != 270 {
 		return fmt.Errorf("%w: rot%d: a rotation is rot90, rot180 or rot270", ErrSpec, s.Rotate)
 	}
@@ -220,6 +224,10 @@ func (s Spec) normalize() (normal Spec, reason string) {
 	if s.Gravity != GravityAt && (s.FocusX != 0 || s.FocusY != 0) {
 		s.FocusX, s.FocusY = 0, 0
 		drop("a focal point goes with the gravity at only")
+	}
+	if s.Crop == wholeCrop {
+		s.Crop = Crop{}
+		drop("crop0x0x1000x1000 is the default and is left out")
 	}
 	if s.Background != (Color{}) && s.Fit != FitPad && s.Format != JPEG && s.Format != Auto {
 		s.Background = Color{}

@@ -74,6 +74,7 @@ const (
 	groupFit
 	groupGravity
 	groupUp
+	groupCrop
 	groupTrim
 	groupRotate
 	groupMirror
@@ -88,12 +89,14 @@ const (
 	groupQuality
 )
 
-const orderRule = "the order is size, fit, gravity, up, trim, rot, flip or flop, gray, blur, sharp, bg, wm, still, credit, p3, q"
+const orderRule = "the order is size, fit, gravity, up, crop, trim, rot, flip or flop, gray, blur, sharp, bg, wm, still, credit, p3, q"
 
 // Rules that error texts quote.
 const (
-	sizeRule    = "a size is 640x480, 640x or x480, each side 1-8192 pixels"
-	focusRule   = "a focal point is at and two percentages from left and top, such as at30x70"
+	sizeRule  = "a size is 640x480, 640x or x480, each side 1-8192 pixels"
+	focusRule = "a focal point is at and two percentages from left and top, such as at30x70"
+	cropRule  = "a crop is crop and left, top, width and height in thousandths of the original's sides, " +
+		"such as crop100x50x800x900; left + width and top + height are at most 1000"
 	rotateRule  = "a rotation is rot90, rot180 or rot270"
 	blurRule    = "a blur is blur and its sigma, 1-100"
 	qualityRule = "a quality is q and a number, 1-100"
@@ -274,6 +277,10 @@ func parseValueOption(s *Spec, option string) (g group, problem string, err erro
 		}
 		return groupBlur, problem, err
 	}
+	if digits, ok := strings.CutPrefix(option, "crop"); ok && startsWithDigit(digits) {
+		problem, err := parseCrop(s, option, digits)
+		return groupCrop, problem, err
+	}
 	if digits, ok := strings.CutPrefix(option, "rot"); ok && startsWithDigit(digits) {
 		n, problem, err := parseNumber(option, digits, 270, rotateRule)
 		s.Rotate = n
@@ -318,6 +325,7 @@ func parseNonCanonical(s *Spec, option string) (g group, problem string, err err
 		{"wm", "a watermark is wm. and a name, 1-16 of a-z0-9"},
 		{"bg", "a background is bg and six hex digits, such as bg1a2b3c"},
 		{"blur", blurRule},
+		{"crop", cropRule},
 		{"rot", rotateRule},
 		{"at", focusRule},
 		{"q", qualityRule},

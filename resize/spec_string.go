@@ -5,8 +5,8 @@ import "strconv"
 // The spelling of Specs: options joined by "-", in a fixed order, defaults left out.
 // spec_string.go writes it and spec_parse.go parses it.
 
-// maxShape exceeds the length in bytes of the longest canonical shape (114).
-const maxShape = 128
+// maxShape exceeds the length in bytes of the longest canonical shape (135).
+const maxShape = 160
 
 var (
 	fitNames     = [...]string{FitInside: "inside", FitCover: "cover", FitPad: "pad", FitExact: "exact"}
@@ -44,6 +44,9 @@ func (s Spec) AppendShape(b []byte) []byte {
 	}
 	if s.Up {
 		b = append(b, "-up"...)
+	}
+	if s.Crop != (Crop{}) {
+		b = s.Crop.append(append(b, '-'))
 	}
 	if s.Trim {
 		b = append(b, "-trim"...)

@@ -15,14 +15,15 @@ func TestParseSpecName_RoundTrip(t *testing.T) {
 		"640x480-cover-smart.jpg", "640x480-cover-face.jpg", "640x480-cover-top.jpg", "640x480-cover-bottom.jpg",
 		"640x480-cover-left.jpg", "640x480-cover-right.jpg", "640x480-cover-at30x70.jpg", "640x480-cover-at0x0.jpg",
 		"640x480-cover-at100x100.jpg", "640x480-cover-at50x51.jpg",
-		"640x-up.jpg", "640x-trim.jpg", "640x-rot90.jpg", "640x-rot180.jpg",
+		"640x-up.jpg", "640x-crop100x50x800x900.jpg", "640x-crop0x0x1x1000.jpg", "640x-crop999x999x1x1.jpg",
+		"640x-trim.jpg", "640x-rot90.jpg", "640x-rot180.jpg",
 		"640x-rot270.jpg", "640x-flip.jpg", "640x-flop.jpg",
 		"640x-gray.jpg", "640x-blur1.jpg", "640x-blur100.jpg", "640x-sharp.jpg",
 		"640x-bg000000.jpg", "640x480-pad-bg1a2b3c.png", "640x-bgfffffe.auto",
 		"640x-wm.logo.jpg", "640x-wm.0123456789abcdef.jpg", "640x-still.gif", "640x-still.webp", "640x-still.auto",
 		"640x-credit.jpg", "640x-p3.jpg", "640x-q1.jpg", "640x-q100.webp",
 		"640x-q80.auto", "640x-q55.auto", "640x-q80.webp",
-		"8192x8192-cover-at100x100-up-trim-rot270-flip-gray-blur100-sharp-bg000000-wm.0123456789abcdef-still-credit-p3-q100.auto",
+		"8192x8192-cover-at100x100-up-crop100x100x900x900-trim-rot270-flip-gray-blur100-sharp-bg000000-wm.0123456789abcdef-still-credit-p3-q100.auto",
 		"orig", "info.json",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -156,6 +157,15 @@ func TestParseSpec_Invalid(t *testing.T) {
 		{"640x480-wm.", "jpg", "1-16 of a-z0-9"},
 		{"640x480-wm.abcdefghijklmnopq", "jpg", "1-16 of a-z0-9"},
 		{"640x480-wm.a_b", "jpg", "1-16 of a-z0-9"},
+		{"640x480-crop", "jpg", "thousandths"},
+		{"640x480-crop1x2x3", "jpg", "thousandths"},
+		{"640x480-crop1x2x3x", "jpg", "thousandths"},
+		{"640x480-crop1x2x3x4x5", "jpg", "thousandths"},
+		{"640x480-crop0x0x1001x5", "jpg", "thousandths"},
+		{"640x480-crop500x0x501x5", "jpg", "at most 1000"},
+		{"640x480-crop0x999x5x2", "jpg", "at most 1000"},
+		{"640x480-crop0x0x0x5", "jpg", "thousandths"},
+		{"640x480-crop0x0x5x5-crop0x0x5x6", "jpg", `"crop0x0x5x6" contradicts`},
 		{"640x480-croop", "jpg", `no option "croop"`},
 		{"640x480-\u212a", "jpg", `no option "\u212a"`},
 		{strings.Repeat("cover-", 100) + "640x480", "jpg", "longer than any shape"},
@@ -272,6 +282,13 @@ func randomSpec(r *rand.Rand) Spec {
 	if s.Gravity == GravityAt && rare(8) {
 		s.FocusX, s.FocusY = 50, 50
 	}
+	if rare(4) {
+		n := func() uint16 { return uint16(r.IntN(1005)) }
+		s.Crop = Crop{n() / 2, n() / 2, n() / 2, n() / 2}
+	}
+	if rare(30) {
+		s.Crop = Crop{Width: 1000, Height: uint16(999 + r.IntN(3))}
+	}
 	if rare(6) {
 		s.Width = 0
 	}
@@ -325,7 +342,7 @@ func TestColor_ZeroIsWhite(t *testing.T) {
 
 func TestParseSpec_NoAllocations(t *testing.T) {
 	allocs := testing.AllocsPerRun(100, func() {
-		if _, err := ParseSpec("640x640-cover-at30x70-up-bg102030-wm.logo-q70", "jpg"); err != nil {
+		if _, err := ParseSpec("640x640-cover-at30x70-up-crop100x50x800x900-bg102030-wm.logo-q70", "jpg"); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -336,7 +353,7 @@ func TestParseSpec_NoAllocations(t *testing.T) {
 
 func FuzzParseSpec(f *testing.F) {
 	for _, seed := range [][2]string{
-		{"640x480-cover-at30x70-up-trim-rot90-flip-gray-blur5-sharp-bg102030-wm.logo-credit-p3-q70", "jpg"},
+		{"640x480-cover-at30x70-up-crop100x50x800x900-trim-rot90-flip-gray-blur5-sharp-bg102030-wm.logo-credit-p3-q70", "jpg"},
 		{"640X480-q080", "JPEG"}, {"orig", ""}, {"info", "json"}, {"x1-still-q80", "auto"}, {"--", "png"},
 	} {
 		f.Add(seed[0], seed[1])

@@ -15,6 +15,7 @@ import (
 
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/prefetch/profile"
+	"github.com/novasocial/imagetier/resize"
 )
 
 // ErrEvent means that the body is not a valid event. The text begins with the path of the invalid
@@ -43,7 +44,8 @@ type Image struct {
 	profile.Image
 	// AskTag means that the version is the entity tag, which is not known yet (profile.Link).
 	AskTag bool
-	Tags   []string // tags of the image in the event
+	Crop   resize.Crop // the part that its variants show
+	Tags   []string    // tags of the image in the event
 }
 
 // Post is a post of an event.
@@ -85,23 +87,27 @@ type (
 		User    *userJSON  `json:"user"`
 	}
 	postJSON struct {
-		ID       string     `json:"id"`
-		Audience int        `json:"audience"`
-		Image    *imageJSON `json:"image"`
-		Author   *userJSON  `json:"author"`
+		ID       string       `json:"id"`
+		Audience int          `json:"audience"`
+		Image    *ImageFields `json:"image"`
+		Author   *userJSON    `json:"author"`
 	}
 	userJSON struct {
-		ID     string     `json:"id"`
-		Avatar *imageJSON `json:"avatar"`
-	}
-	imageJSON struct {
-		Source  string   `json:"source"`
-		Name    string   `json:"name"`
-		Version string   `json:"version"`
-		URL     string   `json:"url"`
-		Tags    []string `json:"tags"`
+		ID     string       `json:"id"`
+		Avatar *ImageFields `json:"avatar"`
 	}
 )
+
+// ImageFields are the JSON fields by which events and the API name an image: either Source, Name
+// and Version (live if empty), or URL.
+type ImageFields struct {
+	Source  string   `json:"source"`
+	Name    string   `json:"name"`    // decoded
+	Version string   `json:"version"` // as URLs spell it
+	URL     string   `json:"url"`
+	Crop    string   `json:"crop"` // as URLs spell it (resize.ParseCrop); all variants show this part
+	Tags    []string `json:"tags"`
+}
 
 // Reader parses events according to a configuration.
 type Reader struct {
@@ -229,22 +235,26 @@ func checkID(at, id string) error {
 }
 
 // image returns nil if there is no image, or none that this tier serves.
-func (r *Reader) image(at string, said *imageJSON) (*Image, error) {
+func (r *Reader) image(at string, said *ImageFields) (*Image, error) {
 	if said == nil {
 		return nil, nil
 	}
-	return r.Image(at, said.Source, said.Name, said.Version, said.URL, said.Tags)
+	return r.Image(at, *said)
 }
 
-// Image parses an image: source, name and version (live if empty), or url. It returns nil if url has
-// no configured prefix. at is the path of the image for the error, which wraps ErrEvent.
-func (r *Reader) Image(at, source, name, version, url string, tags []string) (*Image, error) {
+// Image parses the fields of an image. It returns nil if the URL has no configured prefix. at
+// is the path of the image in the error, which wraps ErrEvent.
+func (r *Reader) Image(at string, f ImageFields) (*Image, error) {
 	img := &Image{}
+	var err error
+	if img.Crop, err = resize.ParseCrop(f.Crop); err != nil {
+		return nil, fault(at+".crop", "%v", err)
+	}
 	switch {
-	case url != "" && (source != "" || name != "" || version != ""):
+	case f.URL != "" && (f.Source != "" || f.Name != "" || f.Version != ""):
 		return nil, fault(at, "it has both url and one of source, name, version")
-	case url != "":
-		link, err := r.Links.Image(url)
+	case f.URL != "":
+		link, err := r.Links.Image(f.URL)
 		if errors.Is(err, profile.ErrNoPrefix) {
 			return nil, nil
 		}
@@ -252,31 +262,31 @@ func (r *Reader) Image(at, source, name, version, url string, tags []string) (*I
 			return nil, fault(at+".url", "%v", err)
 		}
 		img.Image, img.AskTag = link.Image, link.AskTag
-	case source == "":
+	case f.Source == "":
 		return nil, fault(at+".source", "it is missing, and so is url")
-	case name == "":
+	case f.Name == "":
 		return nil, fault(at+".name", "it is missing")
 	default:
-		v, err := imageurl.ParseVersion(orLive(version))
+		v, err := imageurl.ParseVersion(orLive(f.Version))
 		if err != nil {
 			return nil, fault(at+".version", "%v", err)
 		}
-		if img.Image, err = profile.NewImage(source, name, v); err != nil {
+		if img.Image, err = profile.NewImage(f.Source, f.Name, v); err != nil {
 			return nil, fault(at, "%v", err)
 		}
 	}
 	if r.Known != nil && !r.Known(img.Source) {
 		return nil, fault(at+".source", "there is no source %q", clipped(img.Source))
 	}
-	if len(tags) > maxTags {
-		return nil, fault(at+".tags", "there are %d, allowed are %d", len(tags), maxTags)
+	if len(f.Tags) > maxTags {
+		return nil, fault(at+".tags", "there are %d, allowed are %d", len(f.Tags), maxTags)
 	}
-	for i, tag := range tags {
+	for i, tag := range f.Tags {
 		if err := checkID(fmt.Sprintf("%s.tags[%d]", at, i), tag); err != nil {
 			return nil, err
 		}
 	}
-	img.Tags = slices.Clone(tags)
+	img.Tags = slices.Clone(f.Tags)
 	return img, nil
 }
 

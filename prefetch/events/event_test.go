@@ -8,6 +8,7 @@ import (
 
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/prefetch/profile"
+	"github.com/novasocial/imagetier/resize"
 )
 
 func reader(t testing.TB) *Reader {
@@ -150,4 +151,34 @@ func FuzzParseEvent(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestReader_Image_Crop(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                   "640x.webp",
+		"100x50x800x900":     "640x-crop100x50x800x900.webp",
+		"crop100x50x800x900": "640x-crop100x50x800x900.webp",
+		"0x0x1000x1000":      "640x.webp",
+		"0x0x1000x1001":      "data.image.crop: ",
+		"1,2,3,4":            "data.image.crop: ",
+		"0x0x0x0":            "data.image.crop: ",
+	} {
+		t.Run(text, func(t *testing.T) {
+			img, err := reader(t).Image("data.image", ImageFields{Source: "posts", Name: "a", Crop: text})
+			if err != nil {
+				if !errors.Is(err, ErrEvent) || !strings.Contains(err.Error(), want) {
+					t.Errorf("%v, want %s", err, want)
+				}
+				return
+			}
+			if got := (resize.Spec{Width: 640, Format: resize.WebP, Crop: img.Crop}).Name(); got != want {
+				t.Errorf("%s, want %s", got, want)
+			}
+		})
+	}
+	e, err := reader(t).ParseEvent([]byte(`{"type":"post.published","data":{"posts":[
+		{"id":"1","image":{"source":"posts","name":"a","crop":"0x0x500x500"}}]}}`))
+	if err != nil || e.Posts[0].Image.Crop != (resize.Crop{Width: 500, Height: 500}) {
+		t.Errorf("%+v, %v", e.Posts, err)
+	}
 }

@@ -14,18 +14,12 @@ import (
 // WarmRequest is what an operator wants warmed: images, whose Specs Profile lists, and variants.
 type WarmRequest struct {
 	Profile string
-	Images  []WarmImage
+	Images  []ImageFields
 	Refs    []imageurl.Ref // of concrete formats
 }
 
-// WarmImage is an image as a client names it: by source, name and version, or by URL.
-type WarmImage struct {
-	Source  string   `json:"source"`
-	Name    string   `json:"name"`
-	Version string   `json:"version"`
-	URL     string   `json:"url"`
-	Tags    []string `json:"tags"`
-}
+// ImageFields are the JSON fields that name an image.
+type ImageFields = events.ImageFields
 
 // WarmResult is the outcome of one variant, or, where Ref is zero, of something that names none.
 type WarmResult struct {
@@ -55,14 +49,7 @@ func (s *Service) images(what WarmRequest, wrong func(error) error) (images []ev
 		return nil, clientError(ErrInvalid, fmt.Errorf("profile: there is no profile %q", what.Profile))
 	}
 	for i, said := range what.Images {
-		img, err := s.reader.Image(
-			fmt.Sprintf("images[%d]", i),
-			said.Source,
-			said.Name,
-			said.Version,
-			said.URL,
-			said.Tags,
-		)
+		img, err := s.reader.Image(fmt.Sprintf("images[%d]", i), said)
 		if err == nil && img == nil {
 			err = fmt.Errorf("images[%d].url: no --image-prefix fits", i)
 		}

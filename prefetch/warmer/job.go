@@ -10,6 +10,7 @@ import (
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/prefetch/events"
 	"github.com/novasocial/imagetier/prefetch/profile"
+	"github.com/novasocial/imagetier/resize"
 )
 
 // Job is an entry of the queue: images to purge, and then images to warm.
@@ -42,6 +43,7 @@ type Warm struct {
 	Image   profile.Image `json:"image"`
 	AskTag  bool          `json:"ask_tag,omitempty"` // the version is the entity tag at the origin
 	Profile string        `json:"profile"`
+	Crop    resize.Crop   `json:"crop,omitzero"` // of all its variants
 	Reach   Reach         `json:"reach,omitempty"`
 	All     bool          `json:"all,omitempty"`  // all Specs of the profile, not only those that the Planner selects
 	Tags    []string      `json:"tags,omitempty"` // if one of them has been deleted since, the image is not warmed
@@ -194,7 +196,7 @@ func (p *planning) learn(img events.Image) {
 }
 
 func (p *planning) warm(priority int, w Warm) error {
-	key := w.Profile + " " + w.Image.String()
+	key := fmt.Sprint(w.Profile, w.Crop, " ", w.Image)
 	if p.seen[key] {
 		return nil
 	}
@@ -247,7 +249,9 @@ func priorityOf(kind string, audience int) int {
 }
 
 func warmOf(img events.Image, profileName string, reach Reach) Warm {
-	return Warm{Image: img.Image, AskTag: img.AskTag, Profile: profileName, Reach: reach, Tags: img.Tags}
+	return Warm{
+		Image: img.Image, AskTag: img.AskTag, Profile: profileName, Crop: img.Crop, Reach: reach, Tags: img.Tags,
+	}
 }
 
 // liveOf returns the purge of an image that may have changed: one that is live, or whose tag is not

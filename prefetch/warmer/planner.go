@@ -211,10 +211,17 @@ func (w *Watch) Made(image profile.Image, profileName string, reach Reach, made 
 	}
 }
 
+// listedSpec returns the Spec of a profile that ref was made for. The crop is the image's own.
+func listedSpec(ref imageurl.Ref) resize.Spec {
+	spec := ref.Spec()
+	spec.Crop = resize.Crop{}
+	return spec
+}
+
 // MadeFor begins to watch a variant that was made here for the job of another node: the balancer
 // sends clients' requests for it to this node, too. The profile is the first that lists its Spec.
 func (w *Watch) MadeFor(ref imageurl.Ref) {
-	spec := ref.Spec()
+	spec := listedSpec(ref)
 	if in, ok := (*w.bySpec.Load())[spec]; ok {
 		w.Made(
 			profile.Image{Source: ref.Source(), Name: ref.Name(), Version: ref.Version()},
@@ -242,7 +249,8 @@ func (w *Watch) Lately(image profile.Image, profileName string) bool {
 // Asked notes a client's request for a variant. It takes no lock while nothing is watched, and
 // allocates nothing.
 func (w *Watch) Asked(ref imageurl.Ref) {
-	if in, ok := (*w.bySpec.Load())[ref.Spec()]; ok {
+	spec := listedSpec(ref)
+	if in, ok := (*w.bySpec.Load())[spec]; ok {
 		in.asked.Add(1)
 	}
 	if !w.any.Load() {
@@ -258,7 +266,6 @@ func (w *Watch) Asked(ref imageurl.Ref) {
 	var lead time.Duration
 	first := false
 	if one != nil {
-		spec := ref.Spec()
 		for i := range one.of.specs {
 			if one.of.specs[i] == spec && one.asked&(1<<i) == 0 {
 				one.asked |= 1 << i

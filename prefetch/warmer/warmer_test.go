@@ -526,6 +526,38 @@ func TestAnImageWhoseVersionIsItsTagIsWarmedUnderIt(t *testing.T) {
 	})
 }
 
+func TestWorker_Warm_Crop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		img := events.Image{Image: image(t, "a"), Crop: resize.Crop{Width: 500, Height: 900}}
+		p, err := PlanImages("two", []events.Image{img, {Image: img.Image}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var job Job
+		if err := json.Unmarshal(p.Messages[0].Data, &job); err != nil {
+			t.Fatal(err)
+		}
+		b := &bench{}
+		b.work(t, job)
+		got := fmt.Sprint(b.makes)
+		want := "[[/100x-crop0x0x500x900/v.1/posts/a.webp /200x-crop0x0x500x900/v.1/posts/a.webp] " +
+			"[/100x/v.1/posts/a.webp /200x/v.1/posts/a.webp]]"
+		if got != want {
+			t.Errorf("made %s, want %s", got, want)
+		}
+	})
+}
+
+// A request for the crop of a warmed image counts for the Spec of the profile that it was made for.
+func TestWatch_Asked_Crop(t *testing.T) {
+	w := watch(t, WatchConfig{})
+	w.Made(image(t, "a"), "two", Unsaid, []resize.Spec{spec(100)})
+	w.Asked(ref(t, "/100x-crop0x0x500x900/v.1/posts/a.webp"))
+	if used, _ := w.Counts(); used != 1 {
+		t.Errorf("%d used, want 1", used)
+	}
+}
+
 func plan(t *testing.T, e events.Event) (Plan, []Job) {
 	t.Helper()
 	p, err := PlanEvent(e)

@@ -304,6 +304,7 @@ func (w *Worker) Refs(ctx context.Context, warm Warm) (refs []imageurl.Ref, spec
 		}
 	}
 	for _, spec := range specs {
+		spec.Crop = warm.Crop
 		ref, err := image.Ref(spec)
 		if err != nil {
 			return nil, nil, fmt.Errorf("%w: %w", resize.ErrSpec, err)

@@ -41,6 +41,10 @@ func veiled(r raster) raster {
 // of the code under test. It does not support trim, smart, face, sharp and watermarks.
 func want(r raster, s resize.Spec) raster {
 	width, height := s.OutputSize(r.w, r.h)
+	if c := s.Crop; c != (resize.Crop{}) {
+		r = r.part(float64(c.Left)/1000, float64(c.Top)/1000, float64(c.Width)/1000, float64(c.Height)/1000)
+		s.Crop = resize.Crop{}
+	}
 	switch s.Rotate {
 	case 90:
 		r = r.turned(6)
@@ -73,6 +77,14 @@ func want(r raster, s resize.Spec) raster {
 		r = r.on(s.Background.RGB())
 	}
 	return r
+}
+
+// part returns the pixels of r from left and top on, all four in fractions of its sides.
+func (r raster) part(left, top, width, height float64) raster {
+	from := func(fraction float64, n int) int { return int(math.Round(fraction * float64(n))) }
+	x0, x1 := from(left, r.w), from(left+width, r.w)
+	y0, y1 := from(top, r.h), from(top+height, r.h)
+	return newRaster(x1-x0, y1-y0).fill(func(x, y int) [4]float64 { return r.at(x0+x, y0+y) })
 }
 
 // covered returns the part of r that fills the box.

@@ -14,6 +14,7 @@ func orientations(t *testing.T, r resize.Resizer) {
 		for name, dB := range map[string]float64{
 			"120x.png": 32, "120x.jpg": 30, "600x.webp": 33, "60x88-cover-left.png": 29,
 			"60x88-cover-at90x10.png": 29, "100x100-pad-bg000000.png": 29,
+			"60x-crop250x500x500x250.png": 29, "60x88-cover-left-crop0x100x750x750-rot90.png": 29,
 		} {
 			t.Run(fmt.Sprintf("%d, %s", o, name), func(t *testing.T) {
 				img := one(t, r, original, name)

@@ -51,6 +51,7 @@ var togetherSpecs = []string{
 	"640x640.webp", "100x100-cover.webp", "100x100-cover-smart.jpg",
 	"100x100-cover-at20x80.png", "1320x.jpg", "320x320-pad.webp", "320x-rot90.jpg",
 	"320x-gray.jpg", "90x-blur3.webp", "64x.avif", "200x-trim.png", "2000x2000.webp",
+	"200x-crop100x50x800x500.webp",
 }
 
 func together(t *testing.T, r resize.Resizer) {

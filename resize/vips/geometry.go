@@ -82,6 +82,14 @@ func (t turn) ofRect(r rect, s size) rect {
 	return r
 }
 
+// cropped returns the part of an image, with this stored size and orientation, that c keeps; stored
+// frame.
+func cropped(c resize.Crop, stored size, orientation int) rect {
+	upright := exifTurns[orientation].of(stored)
+	left, top, width, height := c.Pixels(upright.width, upright.height)
+	return exifTurns[orientation].undo().ofRect(rect{left, top, width, height}, upright)
+}
+
 // A plan says how one rendering is made from one image, in the order of its fields.
 type plan struct {
 	scaled size // size to scale to; stored frame
@@ -93,8 +101,9 @@ type plan struct {
 	canvas    size // unless zero: centre on a background of this size
 }
 
-// planFor plans s for an image with this stored size and orientation.
+// planFor plans s for the part of an image that s uses, which has this stored size and orientation.
 func planFor(s resize.Spec, stored size, orientation int) plan {
+	s.Crop = resize.Crop{} // stored is what is left of it
 	p := plan{turn: turnOf(orientation, s)}
 	upright := exifTurns[orientation].of(stored)
 	width, height := s.OutputSize(upright.width, upright.height)

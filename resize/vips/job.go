@@ -40,7 +40,7 @@ func (r *Resizer) newJob(original []byte, h resize.Header) *job {
 // A rendering is the pixels of one or more Specs, before they are encoded.
 type rendering struct {
 	resize.Spec      // without encoder settings
-	region      rect // of the original, in the stored frame: all of it, or without its border
+	region      rect // of the original, in the stored frame: its crop, or all of it, without its border
 	plan        plan
 	shrink      int   // the factor by which the decoder scales down
 	wanted      []int // the indices of the Specs
@@ -104,11 +104,12 @@ func (j *job) renderings(specs []resize.Spec) ([]*rendering, error) {
 	for i, s := range specs {
 		l := known[renderingOf(s)]
 		if l == nil {
-			l = &rendering{Spec: renderingOf(s), region: j.stored.whole()}
-			l.plan = planFor(l.Spec, j.stored, j.orientation)
+			l = &rendering{Spec: renderingOf(s)}
+			l.region = cropped(l.Crop, j.stored, j.orientation)
+			l.plan = planFor(l.Spec, l.region.size(), j.orientation)
 			if l.Trim {
 				var err error
-				if l.region, err = j.border(j.shrink(l.plan.factor(j.stored))); err != nil {
+				if l.region, err = j.border(l.region, j.shrink(l.plan.factor(l.region.size()))); err != nil {
 					return nil, broken(err, j.kind)
 				}
 				l.plan = planFor(l.Spec, l.region.size(), j.orientation)
@@ -186,9 +187,9 @@ func damagedJPEG(warnings string) bool {
 		strings.Contains(warnings, "instead of RST")
 }
 
-// border returns the region of the original inside its border, which is detected in the shrunk
-// image.
-func (j *job) border(shrink int) (rect, error) {
+// border returns the part of region, a part of the original, inside its border, which is detected
+// in the shrunk image.
+func (j *job) border(region rect, shrink int) (rect, error) {
 	var b arena
 	defer b.clear()
 	corner, err := j.open(&b, shrink)
@@ -199,13 +200,26 @@ func (j *job) border(shrink int) (rect, error) {
 	if err != nil {
 		return rect{}, err
 	}
+	from := lazy.size()
+	part := j.within(region, from)
+	if corner, err = b.crop(corner, part); err != nil {
+		return rect{}, err
+	}
+	if lazy, err = b.crop(lazy, part); err != nil {
+		return rect{}, err
+	}
 	r, err := b.border(corner, lazy)
 	if err != nil {
 		return rect{}, err
 	}
-	from := lazy.size()
+	if r == part.size().whole() {
+		return region, nil
+	}
+	r.left, r.top = r.left+part.left, r.top+part.top
 	left, right := r.left*j.stored.width/from.width, ceil((r.left+r.width)*j.stored.width, from.width)
 	top, bottom := r.top*j.stored.height/from.height, ceil((r.top+r.height)*j.stored.height, from.height)
+	left, right = max(left, region.left), min(right, region.left+region.width)
+	top, bottom = max(top, region.top), min(bottom, region.top+region.height)
 	return rect{left, top, right - left, bottom - top}, nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/httpapi/problem"
+	"github.com/novasocial/imagetier/prefetch/service"
 	"github.com/novasocial/imagetier/resize"
 )
 
@@ -23,15 +24,6 @@ const (
 	infosAtOnce  = 8                // images that are looked up at the same time
 	infoDeadline = 20 * time.Second // images without facts by then are 504; the others are returned
 )
-
-// infoImage names an original. Tags are accepted and ignored.
-type infoImage struct {
-	Source  string   `json:"source"`
-	Name    string   `json:"name"`    // decoded
-	Version string   `json:"version"` // as URLs spell it
-	URL     string   `json:"url"`
-	Tags    []string `json:"tags"`
-}
 
 // infoFault replaces the facts of an image for which they are not available.
 type infoFault struct {
@@ -51,7 +43,7 @@ func faultOf(status int) infoFault {
 // facts or an error. An image that fails does not affect the others.
 func (p *api) infos(w http.ResponseWriter, r *http.Request) error {
 	var req struct {
-		Images []infoImage `json:"images"`
+		Images []service.ImageFields `json:"images"`
 	}
 	if err := readJSONUpTo(w, r, &req, maxInfoBody); err != nil {
 		return err
@@ -81,7 +73,7 @@ func (p *api) infos(w http.ResponseWriter, r *http.Request) error {
 }
 
 // info returns the facts of one image as JSON, or an infoFault.
-func (p *api) info(ctx context.Context, image infoImage) (facts any) {
+func (p *api) info(ctx context.Context, image service.ImageFields) (facts any) {
 	defer func() {
 		if v := recover(); v != nil {
 			p.Log.Error("info panicked", "source", image.Source, "name", image.Name, "panic", v)

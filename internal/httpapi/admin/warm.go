@@ -27,10 +27,10 @@ const (
 // of JSON for each variant when it is made or has failed.
 func (p *api) warm(w http.ResponseWriter, r *http.Request) error {
 	var req struct {
-		Profile string              `json:"profile"`
-		Images  []service.WarmImage `json:"images"`
-		Paths   []string            `json:"paths"`
-		Wait    bool                `json:"wait"`
+		Profile string                `json:"profile"`
+		Images  []service.ImageFields `json:"images"`
+		Paths   []string              `json:"paths"`
+		Wait    bool                  `json:"wait"`
 	}
 	if r.ContentLength > maxWarmBody {
 		return problem.Errorf(problem.ErrBodyLarge, "The body has more than %d bytes.", maxWarmBody)

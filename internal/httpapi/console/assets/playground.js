@@ -26,7 +26,9 @@ export function spec() {
     options.push(gravity === "at" ? `at${value("focusx") || 50}x${value("focusy") || 50}` : gravity);
   }
   const checked = (name) => (field(name).checked ? name : "");
-  options.push(checked("up"), checked("trim"), value("rotate"), value("mirror"), checked("gray"));
+  options.push(checked("up"));
+  if (value("crop")) options.push("crop" + value("crop"));
+  options.push(checked("trim"), value("rotate"), value("mirror"), checked("gray"));
   if (value("blur")) options.push("blur" + value("blur"));
   options.push(checked("sharp"));
   if (value("background")) options.push("bg" + value("background").toLowerCase());
