@@ -17,6 +17,9 @@ import (
 // startCluster starts a cluster of three servers.
 func startCluster(t *testing.T) []*redis {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("starts a Redis cluster")
+	}
 	var nodes []*redis
 	var buses []string
 	for range 3 {

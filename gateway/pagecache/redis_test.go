@@ -32,6 +32,9 @@ type redis struct {
 // startRedis starts a server on a Unix socket, with more arguments if there are any.
 func startRedis(t testing.TB, args ...string) *redis {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("starts a Redis server")
+	}
 	dir, err := os.MkdirTemp("", "redis") // a socket's path is short
 	if err != nil {
 		t.Fatal(err)

@@ -174,6 +174,9 @@ func TestServices_ConnectTimeout(t *testing.T) {
 // With a timeout of 13 s instead of 40: grpc-go pings every 10 s at most.
 func TestServices_FrozenPeer(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("waits 12 s for keepalive pings")
+	}
 	fakes := play(t, fakeservices.Config{})
 	called, idle := relayTo(t, fakes.Addr(fakeservices.Feed)), relayTo(t, fakes.Addr(fakeservices.Content))
 	s := reach(t, upstream.Config{

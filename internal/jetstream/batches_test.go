@@ -88,6 +88,9 @@ func TestBus_Batch_HandsOutWhatHasCome(t *testing.T) {
 }
 
 func TestBus_Batch_LongerThanAckWait(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for redeliveries")
+	}
 	b, _ := run(t, Config{Dir: filepath.Join(t.TempDir(), "queue"), AckWait: 500 * time.Millisecond})
 	appendAll(t, b, "slow")
 	got := make(chan []string, 10)

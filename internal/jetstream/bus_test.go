@@ -154,6 +154,9 @@ func TestBus_Put_FullQueue(t *testing.T) {
 }
 
 func TestDelivery_Again_BuriesAfterLastAttempt(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for redeliveries")
+	}
 	b, _ := run(t, Config{
 		Dir: filepath.Join(t.TempDir(), "queue"), Attempts: 3, Backoff: []time.Duration{time.Millisecond},
 	})
@@ -197,6 +200,9 @@ func TestDelivery_Again_BuriesAfterLastAttempt(t *testing.T) {
 }
 
 func TestBus_Next_BuriesJobsThatKillWorkers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for redeliveries")
+	}
 	b, _ := run(t, Config{Dir: filepath.Join(t.TempDir(), "queue"), Attempts: 2, AckWait: 200 * time.Millisecond})
 	put(t, b, "poison", 0, "poison")
 	for range 2 {
@@ -223,6 +229,9 @@ func TestBus_Next_BuriesJobsThatKillWorkers(t *testing.T) {
 }
 
 func TestDelivery_KeepsAlive(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for redeliveries")
+	}
 	b, _ := run(t, Config{Dir: filepath.Join(t.TempDir(), "queue"), AckWait: 300 * time.Millisecond})
 	put(t, b, "id", 0, "slow")
 	d := next(t, b)
@@ -248,6 +257,9 @@ func TestBus_Put_WithoutServer(t *testing.T) {
 }
 
 func TestBus_Run_SetsDamagedStoreAside(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts many servers")
+	}
 	for name, damage := range map[string]func(path string) error{
 		"meta of no JSON": func(path string) error {
 			if filepath.Base(path) == "meta.inf" {
@@ -319,6 +331,9 @@ func TestMain(m *testing.M) {
 }
 
 func TestBus_Put_SurvivesKill9(t *testing.T) {
+	if testing.Short() {
+		t.Skip("kills a process")
+	}
 	dir := filepath.Join(t.TempDir(), "queue")
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "BUS_TEST_DIR="+dir)

@@ -33,6 +33,9 @@ func cluster(t *testing.T) (url string) {
 }
 
 func TestBus_Notices_OnceAndKeptWhileDown(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits until the server is stopped and started")
+	}
 	url := cluster(t)
 	b, stop := run(t, Config{URL: url, Replicas: 1})
 	type notice struct{ id, data string }

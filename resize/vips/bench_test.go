@@ -121,6 +121,9 @@ func cpu(t testing.TB) time.Duration {
 
 func newResizer(t testing.TB) *Resizer {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("decodes and encodes real images")
+	}
 	r, err := New(Config{Explain: func(text string) { t.Logf("libvips: %s", text) }})
 	if err != nil {
 		t.Fatal(err)

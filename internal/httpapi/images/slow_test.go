@@ -107,6 +107,9 @@ func (ln tightListener) Accept() (net.Conn, error) {
 }
 
 func TestAClientThatReadsSlowlyGetsItsImage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("reads slowly for 2 s")
+	}
 	const grace = time.Second
 	cache := newFakeCache()
 	cache.img.Body = large
