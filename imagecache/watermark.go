@@ -48,7 +48,8 @@ func (w *Watermarks) Has(name string) bool {
 // Names returns the names of all watermarks, sorted.
 func (w *Watermarks) Names() []string { return slices.Sorted(maps.Keys(w.load())) }
 
-// Replace replaces all watermarks, unless they are the same. swap gives the resizer the new pictures: jobs that begin after
+// Replace replaces all watermarks, unless they are the same. swap gives the resizer the new
+// pictures: jobs that begin after
 // it has returned use them. If it fails, the old watermarks stay.
 //
 // No image is stored under the digest of another picture:

@@ -118,9 +118,9 @@ func KindOf(b []byte) Kind {
 // ReadHeader parses the header of a complete original. It decodes no pixels, trusts no length
 // in b, and takes time and memory bounded by len(b).
 //
-// The error wraps ErrUnsupported if b is of none of the Kinds or of a variety that none of
-// our decoders reads, and ErrCorrupt if the header contradicts itself or is truncated. Use
-// [CheckComplete] to find out whether the rest of the file is there.
+// The error wraps ErrUnsupported if b is not of a known Kind or is of a variety that no decoder
+// reads, and ErrCorrupt if the header contradicts itself or is truncated. [CheckComplete] checks
+// that the rest of the file is complete.
 func ReadHeader(b []byte) (Header, error) {
 	kind := KindOf(b)
 	h := Header{Kind: kind, Orientation: 1, Frames: 1}

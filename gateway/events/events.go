@@ -1,6 +1,6 @@
-// Package events takes what a feed service says has changed (POST /v1/events),
-// so that what caches hold of it is dropped at once, and what is popular is there before it
-// is asked for: the same signed events that the tier gets.
+// Package events receives the signed events of a feed service (POST /v1/events), the same that the
+// tier receives. It drops changed posts and profiles from caches, and loads popular new posts before
+// their first request.
 package events
 
 import (
@@ -159,7 +159,7 @@ func (h *Handler) invalidate(ctx context.Context, e tierevents.Event) {
 		if e.Type != tierevents.PostDeleted && h.cfg.Warm != nil {
 			select {
 			case h.warm <- ids[:min(len(ids), maxWarm)]:
-			default: // they are asked for with the first page that has them
+			default: // the first page with these posts loads them
 			}
 		}
 	case tierevents.UserUpdated:

@@ -44,7 +44,7 @@ type held[V any] struct {
 	value *V
 	until time.Time // when it turns stale
 	gone  time.Time // when it is removed
-	link  uint32    // of when it was asked for
+	link  uint32    // when the value was requested
 }
 
 func newKind[V any](c *Cache, of Kind, prefix string, ttl time.Duration, bytes uint64, codec codec[V]) *kind[V] {
@@ -80,7 +80,7 @@ func (k *kind[V]) epoch(id string) uint64 {
 	return s.epoch
 }
 
-// linkNow is what values carry that are asked for now.
+// linkNow returns the link for values that are requested now.
 func (k *kind[V]) linkNow() uint32 {
 	if k.cache.link == nil || !k.tracked() {
 		return 0
@@ -114,7 +114,7 @@ func (k *kind[V]) Get(ctx context.Context, ids []string) []feed.Entry[V] {
 // how many it found fresh.
 func (k *kind[V]) ask(ctx context.Context, ids []string, rest []int, entries []feed.Entry[V]) (found int) {
 	for _, i := range rest {
-		entries[i].Lease.Local = k.epoch(ids[i]) // before Redis or a service is asked
+		entries[i].Lease.Local = k.epoch(ids[i]) // before Redis or a service is called
 	}
 	var answers []reply
 	if k.cache.link != nil {

@@ -178,8 +178,8 @@ func (l *link) write(of Kind, records []record) bool {
 	}
 }
 
-// storeIfSame stores a record if the key still has the generation that was there, or nothing
-// as there was nothing, when the service was asked.
+// storeIfSame stores a record if the key still has the generation, or is still missing, as it was
+// when the service was called.
 const storeIfSame = `local at = redis.call('GETRANGE', KEYS[1], 2, 9)
 if #at < 8 then at = '' end
 if at ~= ARGV[1] then return 0 end

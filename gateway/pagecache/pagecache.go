@@ -36,8 +36,8 @@ const (
 // Kinds are all there are.
 var Kinds = []Kind{Pages, Posts, Profiles}
 
-// Outcome is what became of ids that were asked for. Each is InMemory, InRedis or a Miss;
-// what else there is comes on top.
+// Outcome is the outcome of a look-up of ids. Each id counts as InMemory, InRedis or Miss; the other
+// outcomes are counted in addition.
 type Outcome string
 
 const (

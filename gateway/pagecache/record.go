@@ -40,7 +40,7 @@ func checksum(key string, data []byte) uint32 {
 	return crc32.Update(sum, castagnoli, data[headerBytes:])
 }
 
-// newGeneration returns one that no key has; 0 stands for no generation.
+// newGeneration returns a random generation that is not 0, which means no generation.
 func newGeneration() uint64 { return rand.Uint64() | 1 }
 
 // seal makes the record of a value.

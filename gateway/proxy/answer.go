@@ -113,7 +113,7 @@ func dropValidators(h http.Header) {
 func (p *Proxy) notModified(resp *http.Response, x *exchange) {
 	called, ok := x.tags[strings.TrimPrefix(resp.Header.Get("Etag"), "W/")]
 	if !ok && resp.Header.Get("Etag") == "" && len(x.tags) == 1 {
-		for _, called = range x.tags { // the service need not say what it was asked
+		for _, called = range x.tags { // a 304 need not repeat the ETag
 			ok = true
 		}
 	}

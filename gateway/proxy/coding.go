@@ -91,7 +91,7 @@ func (c *codings) openGzip(r io.Reader) (io.Reader, encoder, func()) {
 		kept.Reset(&to.out)
 		to.to = kept
 	} else {
-		to.to, _ = gzip.NewWriterLevel(&to.out, gzipLevel) // errs for levels that there are none of
+		to.to, _ = gzip.NewWriterLevel(&to.out, gzipLevel) // fails for invalid levels only
 	}
 	return from, to, func() {
 		if from.r != nil {
@@ -106,7 +106,7 @@ func (c *codings) openBrotli(r io.Reader) (io.Reader, encoder, func()) {
 	if !ok {
 		from = brotli.NewReader(nil)
 	}
-	_ = from.Reset(r) // never errs
+	_ = from.Reset(r) // never fails
 	to := &through{}
 	if kept, ok := c.br.writers.Get().(*brotli.Writer); ok {
 		kept.Reset(&to.out)
@@ -164,8 +164,8 @@ func (l *lazy) Read(p []byte) (int, error) {
 	return l.r.Read(p)
 }
 
-// narrowEncodings leaves of Accept-Encoding what can be read here. Where the client says
-// nothing, nothing is said; where nothing is left, identity is.
+// narrowEncodings removes from Accept-Encoding the codings that the proxy cannot read. If none is
+// left, it sends identity. A missing header stays missing.
 func narrowEncodings(h http.Header) {
 	lines, ok := h["Accept-Encoding"]
 	if !ok {

@@ -7,13 +7,13 @@ import (
 	"github.com/novasocial/imagetier/gateway/imagelink"
 )
 
-// A rewritten answer is another one than the service's, for each class of clients and each
-// configuration, so it has an ETag of its own: the service's, and behind it
+// A rewritten response differs from the service's, for each class of clients and each configuration.
+// So it has an ETag of its own, the service's followed by
 //
 //	~it, the strength of the service's tag (s or w), the class, the salt
 //
-// It is weak: the same answer may be compressed in other pieces another time. What the
-// client sends back is turned into the service's own, which then tells what has changed.
+// It is weak, because the same response may be compressed differently the next time. The tag that a
+// client sends back is turned into the service's own for the conditional request.
 
 const (
 	tagMark   = "~it"
@@ -25,8 +25,8 @@ func (p *Proxy) suffix(strength byte, client imagelink.Client) string {
 	return tagMark + string([]byte{strength, class}) + *p.salt.Load()
 }
 
-// derivedTag returns the ETag of the rewritten answer, if tag is the service's; "" if it is
-// no entity tag.
+// derivedTag returns the ETag of the rewritten response for the service's tag; "" if that is not an
+// entity tag.
 func (p *Proxy) derivedTag(tag string, client imagelink.Client) string {
 	strength := byte('s')
 	opaque, weak := strings.CutPrefix(tag, "W/")
@@ -39,8 +39,8 @@ func (p *Proxy) derivedTag(tag string, client imagelink.Client) string {
 	return "W/" + opaque[:len(opaque)-1] + p.suffix(strength, client) + `"`
 }
 
-// originalTag is the inverse of derivedTag. derived is false where tag is none of ours, and
-// ok is false where it is ours, but that of another class or configuration.
+// originalTag is the inverse of derivedTag. derived is false if derivedTag did not make tag, and ok is
+// false if it did, but for another class or configuration.
 func (p *Proxy) originalTag(tag string, client imagelink.Client) (original string, derived, ok bool) {
 	opaque := strings.TrimPrefix(tag, "W/")
 	at := len(opaque) - 1 - tagSuffix
@@ -96,7 +96,7 @@ func (p *Proxy) originalTags(h http.Header, client imagelink.Client) map[string]
 	return called
 }
 
-// splitTags splits a list of entity tags; a comma within a tag is none of the list.
+// splitTags splits a list of entity tags, which may contain commas themselves.
 func splitTags(list string) (tags []string) {
 	quoted, from := false, 0
 	add := func(to int) {

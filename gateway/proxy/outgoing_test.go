@@ -228,7 +228,8 @@ func TestProxy_ClosingConnection(t *testing.T) {
 		resp := s.do("POST", "/", body, "Content-Type: application/json")
 		text(t, resp)
 		if resp.StatusCode != want || want == 200 && requests.Load() != 3 {
-			t.Errorf("%s: status %d, want %d; the service saw %d requests", body, resp.StatusCode, want, requests.Load())
+			t.Errorf("%s: status %d, want %d; the service saw %d requests",
+				body, resp.StatusCode, want, requests.Load())
 		}
 	}
 }

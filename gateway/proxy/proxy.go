@@ -162,8 +162,8 @@ func New(cfg Config) (*Proxy, error) {
 	return p, nil
 }
 
-// SetSalt replaces Config.Salt. Call it after what the salt names has changed: an ETag of before then never
-// matches again.
+// SetSalt replaces Config.Salt. Call it after a change of what the salt names: earlier ETags
+// no longer match then.
 func (p *Proxy) SetSalt(salt string) {
 	hash := sha256.Sum256(fmt.Appendf(nil, "%q %q", salt, p.cfg.Fields))
 	text := base64.RawURLEncoding.EncodeToString(hash[:6])
@@ -180,7 +180,7 @@ func newTransport(answer, idle time.Duration) *http.Transport {
 		MaxIdleConns:          1024,
 		MaxIdleConnsPerHost:   1024, // there is one host
 		IdleConnTimeout:       idle,
-		DisableCompression:    true, // what the client accepts is asked for, and it gets it
+		DisableCompression:    true, // the service gets the client's Accept-Encoding
 	}
 }
 

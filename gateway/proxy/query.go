@@ -178,7 +178,7 @@ func (c *aliasCache) of(base rewrite.Fields, o operation) parsed {
 func aliased(base rewrite.Fields, document *ast.QueryDocument) rewrite.Fields {
 	found := rewrite.Fields{}      // aliases of fields of base
 	taken := map[string]bool{}     // names of base that are aliases of other fields
-	unaliased := map[string]bool{} // names of base that are asked for as they are
+	unaliased := map[string]bool{} // names of base that are requested without an alias
 	var walk func(ast.SelectionSet)
 	walk = func(set ast.SelectionSet) {
 		for _, selection := range set {

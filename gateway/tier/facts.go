@@ -11,17 +11,17 @@ import (
 )
 
 const (
-	// factsPatience is how long a page waits for what the tier knows of its images: what
-	// comes later is there for the next one.
+	// factsPatience is how long a page waits for the facts about its images. Later ones are
+	// used for the next page.
 	factsPatience = 20 * time.Millisecond
-	factsAskers   = 4      // questions at once; as many more wait
+	factsAskers   = 4      // concurrent requests; as many more wait
 	maxFacts      = 20_000 // of each of two generations
 )
 
-// Facts returns what the tier has said of images, in the same order; zero: nothing yet, or
-// that it knows nothing. What is not known is asked for in one question, which Facts waits
-// for at most 20 ms. Facts of a pinned image hold for ever, of a live one for Config.Fresh:
-// then they are asked for again, and returned meanwhile.
+// Facts returns the facts about images, in the same order; zero for those that are not known yet or
+// that the tier does not have. One request asks the tier for the missing ones, and Facts waits for it
+// for at most 20 ms. Facts about a pinned image never change; those about a live one are requested
+// again after Config.Fresh, and the old ones returned until then.
 func (c *Client) Facts(ctx context.Context, images []profile.Image) []Facts {
 	f := c.facts
 	known := make([]Facts, len(images))
@@ -66,8 +66,8 @@ func (c *Client) Facts(ctx context.Context, images []profile.Image) []Facts {
 	return known
 }
 
-// wait waits for questions, for each until factsPatience after it was asked, and reports
-// whether any was answered.
+// wait waits for questions, for each until factsPatience after it was sent, and reports whether any
+// was answered.
 func wait(ctx context.Context, questions []*question) (any bool) {
 	timer := time.NewTimer(factsPatience)
 	defer timer.Stop()
@@ -166,7 +166,7 @@ func (c *Client) answerFacts(ctx context.Context) error {
 		f.answered(q, said, now)
 		f.mu.Unlock()
 		if err != nil && ctx.Err() == nil {
-			c.cfg.Log.Warn("the tier was asked for facts", "images", len(q.images), "err", err)
+			c.cfg.Log.Warn("request for facts failed", "images", len(q.images), "err", err)
 		}
 	}
 }

@@ -146,8 +146,8 @@ func (c *Client) HandedOut(profileName string, images []profile.Image) {
 	}
 }
 
-// Tag returns the strong entity tag of a live image's original, without quotes, if the tier
-// has said it. It never waits; what is not known is asked for in the background.
+// Tag returns the strong entity tag of a live image's original, without quotes, if it is known. It
+// never waits; an unknown tag is requested from the tier in the background.
 func (c *Client) Tag(live profile.Image) (tag string, ok bool) {
 	return c.tags.get(live, time.Now())
 }

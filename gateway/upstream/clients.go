@@ -19,8 +19,8 @@ type feeds struct {
 	client  feedpb.RecommendationServiceClient
 }
 
-// Slice implements feed.Feeds. A user that the service does not know has an empty feed. Of a
-// page with more posts than were asked for, or with one twice, the surplus is left out.
+// Slice implements feed.Feeds. A user that is unknown to the service has an empty feed. Duplicate
+// posts, and those beyond the requested number, are left out.
 func (f feeds) Slice(ctx context.Context, q feed.Query) (feed.Slice, error) {
 	if err := text(q.User, q.Cursor, q.Algorithm); err != nil {
 		return feed.Slice{}, fmt.Errorf("feed GetFeed: %w", err)

@@ -35,8 +35,8 @@ var (
 	errNotText     = fmt.Errorf("%w: it has bytes that are not UTF-8", feed.ErrInvalid)
 )
 
-// judge returns what a status of gRPC is to the caller with the context ctx. What the
-// service said stands in the error's text, for the log.
+// judge maps the gRPC status of a call with the context ctx to an Outcome and an error. The error's
+// text contains the message of the service, for the log.
 func judge(ctx context.Context, err error) (Outcome, error) {
 	code := status.Code(err)
 	left := ctx.Err()
@@ -57,8 +57,8 @@ func judge(ctx context.Context, err error) (Outcome, error) {
 	return Unavailable, fmt.Errorf("%w: %v", feed.ErrUnavailable, err)
 }
 
-// aboutTheRequest tells the codes that say nothing of the service: were they failures, one
-// client with bad requests could open the breaker for all.
+// aboutTheRequest reports whether a code is about the request and not about the service. If such
+// codes counted as failures, one client with bad requests could open the breaker for all.
 func aboutTheRequest(code codes.Code) bool {
 	switch code {
 	case codes.InvalidArgument, codes.OutOfRange, codes.FailedPrecondition, codes.AlreadyExists,

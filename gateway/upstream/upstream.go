@@ -82,8 +82,8 @@ type Config struct {
 	// Ignored are callers that left, and answers about the request (NOT_FOUND,
 	// INVALID_ARGUMENT).
 	Breaker circuit.Config
-	// Traces makes a span of every call, and tells the service of it (W3C traceparent).
-	// nil: none.
+	// Traces makes a span of every call and sends it to the service (W3C traceparent); nil makes
+	// none.
 	Traces trace.TracerProvider
 	// Observe is called with the outcome of every call as its caller saw it, with the names of
 	// the service and of the method (GetFeed). If nil, it is not called.
@@ -140,7 +140,7 @@ func (s *Services) Run(ctx context.Context) error {
 	return nil
 }
 
-// Ready tells, by service, whether it is connected and not left alone by its breaker.
+// Ready reports for each service whether it is connected and its breaker is not open.
 func (s *Services) Ready() map[string]bool {
 	ready := make(map[string]bool, len(s.all))
 	for _, one := range s.all {

@@ -13,7 +13,8 @@ func TestTier_Open_RemovesImagesOfAnotherGeneration(t *testing.T) {
 		generation string
 		hits       int
 	}{{"", 0}, {"", 20}, {"a", 0}, {"a", 20}, {"b", 0}, {"", 20}} {
-		tier := recovered(t, start(t, disktier.Config{Dir: "/c", MaxBytes: 8 << 20, Generation: test.generation}.On(disk)))
+		tier := recovered(t, start(t,
+			disktier.Config{Dir: "/c", MaxBytes: 8 << 20, Generation: test.generation}.On(disk)))
 		if hits := tier.hits(20); hits != test.hits {
 			t.Errorf("start %d, generation %q: %d of 20 are served, want %d", i, test.generation, hits, test.hits)
 		}

@@ -32,7 +32,7 @@ var (
 	purgeFiles = [2]string{"purges-1", "purges-2"}
 )
 
-// tombstone says that records with this hash before position are gone.
+// tombstone deletes all records with this hash before position.
 type tombstone struct {
 	hash     uint64
 	position uint64

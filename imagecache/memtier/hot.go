@@ -13,7 +13,7 @@ import (
 // nothing of them. Among themselves they take turns by the clock algorithm.
 type hot struct {
 	max   int64        // bytes of bodies
-	bytes atomic.Int64 // of those that are there
+	bytes atomic.Int64 // of the current copies
 	reads atomic.Uint32
 
 	mu    sync.Mutex

@@ -95,7 +95,7 @@ func (x *index) add(id uint64, at queueID, size int) {
 	s.byID[id] = entry{size: uint32(size), at: at}
 }
 
-// setReads sets the count of an image that is there.
+// setReads sets the count of an image in the index.
 func (x *index) setReads(id uint64, reads uint8) {
 	s := x.shard(id)
 	s.mu.Lock()

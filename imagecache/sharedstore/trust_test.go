@@ -17,8 +17,9 @@ func TestTrust_Trusts_AfterTheLastPurgeOnly(t *testing.T) {
 		untrusted bool
 	}{
 		"no purge": {notes: func(*sharedstore.Trust) {}, object: at(1, 1)},
-		"older":    {notes: func(x *sharedstore.Trust) { x.Purged(of, "p", at(1, 8)) }, object: at(1, 7), untrusted: true},
-		"newer":    {notes: func(x *sharedstore.Trust) { x.Purged(of, "p", at(1, 8)) }, object: at(1, 8)},
+		"older": {notes: func(x *sharedstore.Trust) { x.Purged(of, "p", at(1, 8)) },
+			object: at(1, 7), untrusted: true},
+		"newer": {notes: func(x *sharedstore.Trust) { x.Purged(of, "p", at(1, 8)) }, object: at(1, 8)},
 		"an older purge is read again": {notes: func(x *sharedstore.Trust) {
 			x.Purged(of, "q", at(1, 8))
 			x.Purged(of, "p", at(1, 5))

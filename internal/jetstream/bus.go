@@ -172,8 +172,8 @@ func (b *Bus) open(ctx context.Context, conn *nats.Conn) (*session, error) {
 	return s, nil
 }
 
-// stream opens or makes a stream. The embedded server's has our limits; of a cluster's that
-// is there already, an operator may have set others.
+// stream opens or creates a stream. An existing stream of a cluster keeps its limits, which an
+// operator may have changed.
 func (b *Bus) stream(
 	ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig,
 ) (jetstream.Stream, error) {

@@ -50,12 +50,11 @@ type Config struct {
 	// QueueAge is how long something may wait: older entries are dropped, since warming
 	// an image days late helps no request. 0 is 24 h.
 	QueueAge time.Duration
-	// Window is how long an id is known for a repetition; 0 is 15 minutes, which is longer
+	// Window is how long ids are kept to detect repetitions; 0 is 15 minutes, which is longer
 	// than the ten minutes in which a signed event can be replayed (five before, five after).
 	Window time.Duration
-	// AckWait is how long a job may be silent before another worker gets it; while one is
-	// worked on here, the Bus says so. After a kill it is how long what was being worked on
-	// waits. 0 is 15 s.
+	// AckWait is how long a job may be unacknowledged before it is redelivered. The Bus extends it
+	// while a job is worked on. After a kill, unfinished jobs wait for as long. 0 is 15 s.
 	AckWait time.Duration
 	// Backoff is how long a job that failed waits for its next attempt, after the first,
 	// the second, … failure, the last repeated; nil is 2 s, 10 s, 30 s, 2 min, 10 min.
@@ -96,8 +95,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// putError sorts what the server says. A stream that is full has the same code as one
-// whose disk fails; the text tells.
+// putError classifies errors of the server. A full stream and a failing disk have the same code and
+// differ in the text.
 func putError(doing string, err error) error {
 	var api *jetstream.APIError
 	kind := ErrUnavailable

@@ -94,8 +94,8 @@ func startServer(ctx context.Context, cfg Config, options []nats.Option) (*nats.
 	return conn, end, nil
 }
 
-// ready starts the server, and returns whether it can be used. One that cannot use its
-// store says so in its log, ends its start, and would be waited for in vain.
+// ready starts the server and reports whether it can be used. A server that cannot use its store
+// logs that and stops starting, so waiting for it would not end.
 func ready(ctx context.Context, srv *server.Server) bool {
 	started := make(chan struct{})
 	go func() {

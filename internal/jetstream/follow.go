@@ -84,8 +84,8 @@ func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower) error {
 	}
 	defer messages.Stop()
 	defer context.AfterFunc(ctx, messages.Stop)()
-	// A consumer that reconnects goes on silently with a stream that was made anew, or behind
-	// entries that the stream has dropped meanwhile. Begin is asked again about both.
+	// A consumer that reconnects silently continues with a stream that was created anew, or after
+	// entries that the stream has dropped. In both cases Begin is called again.
 	var next atomic.Uint64 // the first entry that was not applied, or that the stream had
 	next.Store(max(from, info.State.FirstSeq))
 	watching, stopWatching := context.WithCancel(ctx)

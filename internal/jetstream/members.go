@@ -52,7 +52,7 @@ func (b *Bus) memberStore(ctx context.Context) (jetstream.KeyValue, error) {
 // memberBytes is enough for some 10,000 nodes.
 const memberBytes = 4 << 20
 
-// PutMember says that a node lives. It has to be said again before it is silent for too long.
+// PutMember records that a node is running. It must be repeated before the entry expires.
 func (b *Bus) PutMember(ctx context.Context, id string) error {
 	kv, err := b.memberStore(ctx)
 	if err == nil {
@@ -61,7 +61,7 @@ func (b *Bus) PutMember(ctx context.Context, id string) error {
 	return b.memberError(err)
 }
 
-// RemoveMember says that a node has ended.
+// RemoveMember records that a node has stopped.
 func (b *Bus) RemoveMember(ctx context.Context, id string) error {
 	kv, err := b.memberStore(ctx)
 	if err == nil {

@@ -24,8 +24,8 @@ type Message struct {
 const lookAgain = time.Second
 
 // Put queues messages under an id, and returns when all of them are stored durably.
-// repeated reports that the id was accepted before, within Config.Window: nothing is
-// queued then. Without an id ("") nothing is a repetition.
+// repeated reports that the id was accepted within Config.Window; nothing is queued then. Calls
+// without an id ("") are never repetitions.
 //
 // After an error some of the messages may be queued; the same call again, with the same id,
 // completes it and queues none of them twice. The error is ErrFull, ErrTooLarge,
@@ -62,9 +62,9 @@ func (b *Bus) Put(ctx context.Context, id string, messages ...Message) (repeated
 	})
 }
 
-// How long the server may take for one thing, and how much longer for each message of many. Three
-// tries, because what a leader was asked for that is gone now is never answered: its successor is
-// asked again, and all of it is done within the five seconds that senders of events are promised.
+// Timeouts of one operation, and the addition for each message of a batch. There are three tries,
+// because a leader that fails never answers: its successor must be asked again. All tries together
+// take at most the five seconds that are promised to senders of events.
 const (
 	tries       = 3
 	tryTime     = 1500 * time.Millisecond

@@ -7,14 +7,15 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Say tells every node that listens to a subject, as well as that works: nothing is stored.
+// Say publishes data to all nodes that listen to a subject. Delivery is not guaranteed, and nothing
+// is stored.
 func (b *Bus) Say(subject string, data []byte) {
 	if s, err := b.session(); err == nil {
-		_ = s.conn.Publish("imagetier.say."+subject, data) // who needs an answer waits for it
+		_ = s.conn.Publish("imagetier.say."+subject, data)
 	}
 }
 
-// Listen hands to heard what is said of a subject, until ctx is done. It returns nil.
+// Listen calls heard with everything that Say publishes to a subject until ctx is done. It returns nil.
 func (b *Bus) Listen(ctx context.Context, subject string, heard func([]byte)) error {
 	for ctx.Err() == nil {
 		s, err := b.wait(ctx)

@@ -60,7 +60,8 @@ func New(cfg Config) *Set {
 	}, []string{"version", "revision", "goversion"}).
 		WithLabelValues(orUnknown(cfg.Version), orUnknown(cfg.Revision), runtime.Version()).Set(1)
 	return &Set{
-		in, newRequests(in), newCaches(in), newTiers(in), newOrigins(in), newResizes(in), newPrefetch(in), newReloads(in),
+		in, newRequests(in), newCaches(in), newTiers(in), newOrigins(in),
+		newResizes(in), newPrefetch(in), newReloads(in),
 	}
 }
 

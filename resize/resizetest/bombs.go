@@ -156,8 +156,8 @@ func saidInterlaced(png []byte) []byte {
 	return append(append(bytes.Clone(png[:at]), pngChunk("IHDR", header)...), png[at+12+n:]...)
 }
 
-// manyScans is a progressive grey JPEG of one scan of DC and n of AC, each of which says of
-// all blocks that there is nothing in them.
+// manyScans is a progressive grey JPEG of one DC scan and n AC scans that declare all blocks
+// empty.
 func manyScans(w, h, n int) []byte {
 	b := append([]byte{0xff, 0xd8}, segment(0xdb, "\x00", strings.Repeat("\x01", 64))...)
 	b = append(b,

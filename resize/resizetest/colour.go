@@ -51,8 +51,8 @@ func samples(t *testing.T, r resize.Resizer) {
 		const name = "100x100-pad-bgff8800.png"
 		near(t, r, one(t, r, jpegOf(t, grey), name), want(rasterOf(grey), spec(t, name)), 32)
 	})
-	// Inks have no exact red, green and blue without a profile: only what anyone would
-	// call these colours is asked for.
+	// Without a profile inks have no exact red, green and blue, so the test only checks the
+	// dominant colours.
 	for name, c := range map[string]struct {
 		ink  [4]byte // cyan, magenta, yellow, black: 255 is all of it
 		like func(r, g, b float64) bool

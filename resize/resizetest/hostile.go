@@ -129,7 +129,8 @@ func noise(n int) []byte {
 	return b
 }
 
-// bomb fails the test unless h is refused as it wants, or an image of it has nothing else in it.
+// bomb fails the test unless h is refused with h.Want or, without Want, made into an image that
+// contains nothing else of the original.
 func bomb(t *testing.T, r resize.Resizer, h Hostile) {
 	t.Helper()
 	if h.Want != nil {

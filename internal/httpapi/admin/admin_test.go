@@ -52,7 +52,8 @@ func (s *store) Takedown(ctx context.Context, of imagecache.Original) (imagecach
 
 func (s *store) Lift(ctx context.Context, of imagecache.Original) (imagecache.Receipt, bool, error) {
 	_, err := s.marked("lift", ctx, imagecache.Target{Original: of})
-	return imagecache.Receipt{Applied: 2, Known: 3, Superseded: true, Waiting: "The log is full."}, of.Name == "cat.jpg" && err == nil, err
+	r := imagecache.Receipt{Applied: 2, Known: 3, Superseded: true, Waiting: "The log is full."}
+	return r, of.Name == "cat.jpg" && err == nil, err
 }
 
 // Takedowns has 1,500, and asserts the order of pages by the name that a page begins behind.

@@ -156,7 +156,8 @@ func TestLoad_ProxyNetwork(t *testing.T) {
 		c.Proxy.IdleTimeout != 4*time.Second || c.Proxy.MaxRequestBytes != 64<<20 {
 		t.Errorf("%v, %+v", err, c.Proxy)
 	}
-	c, err = load("IMAGETIER_GATEWAY_TRUSTED_PROXIES=10.0.0.0/8,192.0.2.1", "IMAGETIER_GATEWAY_BACKEND_HOST=a.internal:80")
+	c, err = load("IMAGETIER_GATEWAY_TRUSTED_PROXIES=10.0.0.0/8,192.0.2.1",
+		"IMAGETIER_GATEWAY_BACKEND_HOST=a.internal:80")
 	if err != nil || fmt.Sprint(c.Proxy.TrustedProxies) != "[10.0.0.0/8 192.0.2.1/32]" ||
 		c.Proxy.UpstreamHost != "a.internal:80" {
 		t.Errorf("%v, %+v", err, c.Proxy)

@@ -165,7 +165,8 @@ type Field struct{ Name, Profile string }
 type Fill struct{ Field, Source string }
 
 var proxyNames = []string{
-	"upstream", "backend-host", "backend-idle-timeout", "answer-timeout", "max-request-bytes", "trusted-proxies", "fill",
+	"upstream", "backend-host", "backend-idle-timeout", "answer-timeout",
+	"max-request-bytes", "trusted-proxies", "fill",
 }
 
 func (p *Proxy) settings(add func(settings.Setting)) {
