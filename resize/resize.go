@@ -40,14 +40,14 @@ var (
 	ErrUnsupported = errors.New("unsupported kind of image")
 	// ErrTooLarge: bytes, pixels, a side or the number of frames exceeds the Limits.
 	ErrTooLarge = errors.New("image too large")
-	// ErrCorrupt: the image is damaged or truncated, or every process that decoded it died.
+	// ErrCorrupt: the image is damaged or truncated, or it crashed each process that decoded it.
 	ErrCorrupt = errors.New("corrupt image")
 	// ErrBusy: the queue is full. Nothing was started.
 	ErrBusy = errors.New("resizer busy")
 	// ErrTimeout: the job exceeded its time limit and was stopped.
 	ErrTimeout = errors.New("resize timed out")
-	// ErrFailed: the resizer itself failed (it could not be started, or its answer was
-	// invalid); this says nothing about the image.
+	// ErrFailed: the resizer itself failed (it could not be started, was killed, ran out of
+	// memory, or its answer was invalid); this says nothing about the image.
 	ErrFailed = errors.New("resizer failed")
 )
 

@@ -53,7 +53,7 @@ func flags() (*flag.FlagSet, *settings) {
 	limits := resize.DefaultLimits()
 	f.BoolVar(&s.capabilities, "capabilities", false, "print formats and sandbox as JSON, and exit")
 	f.BoolVar(&s.version, "version", false, "print versions and exit")
-	f.Int64Var(&s.memory, "memory", 1<<30, "limit of data in `bytes` (RLIMIT_DATA)")
+	f.Int64Var(&s.memory, "memory", 1280<<20, "limit of data in `bytes` (RLIMIT_DATA)")
 	f.BoolVar(
 		&s.unconfined,
 		"unconfined",
@@ -96,6 +96,9 @@ func main() {
 }
 
 func run(s settings) error {
+	if err := closeInherited(s.watermarks); err != nil {
+		return err
+	}
 	answers, err := claimStdout()
 	if err != nil {
 		return err
@@ -107,6 +110,7 @@ func run(s settings) error {
 	if err := limit(s.memory, files); err != nil {
 		return err
 	}
+	vips.ExitAtMemoryLimit(s.memory, wire.ExitMemory)
 	resizer, err := vips.New(
 		vips.Config{Limits: s.limits, Watermarks: s.watermarks, Explain: func(text string) { log.Print(text) }},
 	)

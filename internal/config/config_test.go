@@ -66,6 +66,7 @@ func otherValues(t *testing.T) map[string]string {
 		"source": "posts=s3://bucket/prefix?region=eu-central-1&originals=yes,old=dir:///srv/old%2C1,new=https://images.example.com/", "keys": "k2=" + hex2 + ",k1=" + hex1,
 		"dev": "true", "allow-private-origins": "true", "cache-dir": "/var/cache/x", "cache-memory-size": "100MiB",
 		"cache-disk-size": "50GiB", "cache-originals-size": "7GB", "workers": "3", "resize-command": "/usr/libexec/r",
+		"resize-memory":      "2GiB",
 		"max-original-bytes": "64MiB", "max-megapixels": "12.5", "max-side": "9000", "max-frames": "10",
 		"mezzanine": "2048", "watermark": "logo=" + write(t, markPNG(t, 8)),
 		"origin-timeout": "3s", "resize-timeout": "1m", "negative-ttl": "0s",
@@ -199,7 +200,8 @@ func TestLoad_Defaults(t *testing.T) {
 	want := config.Config{
 		Listen: ":8080", PrivateListen: "127.0.0.1:8081", CacheDir: "./cache",
 		MemorySize: 512 << 20, DiskSize: 10 << 30, OriginalsSize: 5 << 30,
-		Workers: 2, ResizeCommand: "/opt/bin/imagetier-resize", Limits: resize.DefaultLimits(), Mezzanine: 1440,
+		Workers: 2, ResizeCommand: "/opt/bin/imagetier-resize", ResizeMemory: 1280 << 20,
+		Limits: resize.DefaultLimits(), Mezzanine: 1440,
 		OriginTimeout: 5 * time.Second, ResizeTimeout: 10 * time.Second,
 		NegativeTTL: 10 * time.Second, LiveTTL: 24 * time.Hour,
 		DrainTimeout: 25 * time.Second, LogFormat: "json", Secrets: []string{hex1},

@@ -120,6 +120,10 @@ func resizeSettings(c *Config) []settings.Setting {
 		Name: "resize-command", Placeholder: "FILE", DefaultHelp: "beside imagetier", Value: nonEmpty(&c.ResizeCommand),
 		Help: "Path of the program imagetier-resize.",
 	}, {
+		Name: "resize-memory", Placeholder: "SIZE", Default: "1280MiB", Value: settings.Size(&c.ResizeMemory, 256<<20),
+		Help: "Most memory that a resize process may allocate (RLIMIT_DATA). Formats that need more are answered with " +
+			"413: JPEG XL above 15 megapixels, AVIF above 29, HEIC above 35 by default.",
+	}, {
 		Name: "mezzanine", Placeholder: "N", Default: "1440", Value: settings.Int(&c.Mezzanine, 0, resize.MaxBox),
 		Help: "Larger originals are kept reduced to this long side, in pixels, and small variants are made from that. " +
 			"0 keeps originals as they are. All nodes of a fleet need the same value: it changes the bytes of variants.",

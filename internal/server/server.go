@@ -235,7 +235,7 @@ func (s *Server) openCache(context.Context) (err error) {
 	s.workers, err = workers.New(workers.Config{
 		Command: []string{
 			s.cfg.ResizeCommand,
-		}, Limits: s.cfg.Limits, Workers: s.cfg.Workers, Timeout: s.cfg.ResizeTimeout,
+		}, Limits: s.cfg.Limits, Workers: s.cfg.Workers, Timeout: s.cfg.ResizeTimeout, Memory: s.cfg.ResizeMemory,
 		Log: s.log, Waited: s.metrics.Waited, Watermarks: watermarkFiles(s.cfg.Config),
 	})
 	if err != nil {

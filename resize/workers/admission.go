@@ -18,14 +18,14 @@ func (l *load) add(c cost, by int) {
 	}
 	if c.large() {
 		l.large += by
-		l.memory += int64(by) * c.memory
+		l.memory += int64(by) * c.peak()
 	}
 }
 
 // admits reports whether a job of cost c may start beside running.
 func (l limits) admits(running load, c cost) bool {
 	return !(c.avif && !c.expensive() && running.avif >= l.avif ||
-		c.large() && running.large > 0 && running.memory+c.memory > l.memory)
+		c.large() && running.large > 0 && running.memory+c.peak() > l.memory)
 }
 
 // DefaultLargeMemory is the default of Config.LargeMemory: one job of the largest kind that the

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -35,7 +36,10 @@ func TestMain(m *testing.M) {
 	}
 }
 
-const jpegMagic = "\xff\xd8\xff"
+const (
+	jpegMagic = "\xff\xd8\xff"
+	tiffMagic = "II*\x00" // precedes the verbs of a child for rare kinds
+)
 
 func fakeChild(kind string) {
 	switch kind {
@@ -61,7 +65,8 @@ func fakeChild(kind string) {
 		if err != nil {
 			return
 		}
-		verb, arg, _ := strings.Cut(string(bytes.TrimRight(job.Original, "\x00")), " ")
+		text := strings.TrimPrefix(string(bytes.TrimRight(job.Original, "\x00")), tiffMagic)
+		verb, arg, _ := strings.Cut(text, " ")
 		if misbehave(job, verb, arg) {
 			continue
 		}
@@ -103,13 +108,29 @@ func misbehave(job wire.Job, verb, arg string) (answered bool) {
 	say := func(bytes ...byte) bool { _, _ = os.Stdout.Write(bytes); return true }
 	image := func(head ...byte) []byte { return append(append(id, 0, 1), head...) }
 	switch verb {
-	case "die":
-		os.Exit(3)
-	case "die-once": // arg is a file that records the first death
+	case "crash":
+		crash()
+	case "crash-once": // arg is a file that records the first crash
 		if _, err := os.Stat(arg); err != nil {
 			_ = os.WriteFile(arg, nil, 0o600)
-			os.Exit(3)
+			crash()
 		}
+	case "crash-then-be-killed":
+		if _, err := os.Stat(arg); err != nil {
+			_ = os.WriteFile(arg, nil, 0o600)
+			crash()
+		}
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		forever()
+	case "be-killed": // as the kernel does when memory is short
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		forever()
+	case "exit":
+		status, _ := strconv.Atoi(arg)
+		os.Exit(status)
+	case "say-and-exit": // as the Go runtime does
+		fmt.Fprintln(os.Stderr, arg)
+		os.Exit(2)
 	case "hang":
 		_ = os.WriteFile(arg, nil, 0o600)
 		forever()
@@ -165,6 +186,9 @@ func misbehave(job wire.Job, verb, arg string) (answered bool) {
 	}
 	return false
 }
+
+// crash ends the process as Go does after a panic or a fault in C code.
+func crash() { os.Exit(2) }
 
 // forever blocks without select{}, which the runtime would report as a deadlock.
 func forever() {

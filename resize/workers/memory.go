@@ -1,7 +1,13 @@
 package workers
 
-// DefaultMemory is the default of Config.Memory: 1 GiB, which is what a 60-megapixel AVIF takes,
-// the largest image that the default Limits admit.
+import (
+	"fmt"
+
+	"github.com/novasocial/imagetier/resize"
+)
+
+// DefaultMemory is the default of Config.Memory: 1.25 GiB. The largest AVIF that the default Limits
+// admit takes 1 GiB, a JPEG XL of the 12.2 megapixels of a phone's photo 1.1 GiB.
 //
 // RLIMIT_DATA counts address space that a process may write to, including reserved stacks and
 // heaps, not resident memory. So a child needs 160 MiB of it to start, with 45 MiB resident. Each
@@ -13,5 +19,25 @@ package workers
 //	24 megapixels WebP, AVIF             256, 512
 //	60 megapixels WebP, JPEG, AVIF       224, 384, 1024
 //
-// Trimming a 60-megapixel AVIF to a PNG of 2560 pixels takes 1.5 GiB and is refused.
-const DefaultMemory = 1 << 30
+// The peaks while a JPEG of 12 megapixels is encoded at full size:
+//
+//	JPEG, PNG, WebP, JPEG XL             271, 306, 320, 1084
+//
+// Trimming a 60-megapixel AVIF to a PNG of 2560 pixels takes 1.5 GiB: the child ends, and the
+// error is resize.ErrFailed.
+const DefaultMemory = 1280 << 20
+
+// idleData is how much of Config.Memory an idle child takes, in bytes.
+const idleData = 160 << 20
+
+// memorySetting is the setting of the tier that is Config.Memory.
+const memorySetting = "--resize-memory"
+
+// checkMemory refuses a job whose encoder certainly needs more memory than a child has.
+func (p *Pool) checkMemory(c cost) error {
+	if need := idleData + c.output; need > p.cfg.Memory {
+		return fmt.Errorf("%w: encoding it takes %d MiB of memory, the limit is %d MiB (%s): "+
+			"request a smaller size or another format", resize.ErrTooLarge, need>>20, p.cfg.Memory>>20, memorySetting)
+	}
+	return nil
+}

@@ -22,6 +22,7 @@ type job struct {
 	original []byte
 	specs    []resize.Spec
 	priority resize.Priority
+	family   family
 	cost     cost
 	queued   time.Time
 	// continuation is set for work that finishes an admitted request (resize.WithContinuation).

@@ -23,6 +23,7 @@ type stderrLog struct {
 	lines   int    // since reset
 	newest  string // last line
 	dropped int    // lines since reset
+	memory  bool   // a line since reset says that memory ran out
 }
 
 // read logs until r ends. It always keeps reading: a full pipe would block the child.
@@ -46,6 +47,7 @@ func (n *stderrLog) log(line string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.newest = line
+	n.memory = n.memory || saysOutOfMemory(line)
 	if n.lines++; n.lines > maxLinesPerJob {
 		n.dropped++
 		return
@@ -60,7 +62,7 @@ func (n *stderrLog) reset() {
 	if n.dropped > 0 {
 		n.logger.Warn("stderr of resize process truncated", "dropped_lines", n.dropped)
 	}
-	n.lines, n.dropped = 0, 0
+	n.lines, n.dropped, n.memory = 0, 0, false
 }
 
 // last returns the newest line.
@@ -68,4 +70,11 @@ func (n *stderrLog) last() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.newest
+}
+
+// outOfMemory reports whether a line since reset says that memory ran out.
+func (n *stderrLog) outOfMemory() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.memory
 }

@@ -17,11 +17,12 @@ import (
 // killing a child costs the start of another one.
 const abandonGrace = 100 * time.Millisecond
 
-// worker owns one child at a time. A worker for expensive jobs starts its child with its first job.
+// worker runs one job at a time, on its child for the job's family. It starts the child for common
+// kinds at once, and each other child with its first job.
 type worker struct {
 	*Pool
 	slot           *slot
-	child          *child
+	children       [numFamilies]*child
 	failures       int       // children in a row that did not start or died before their first answer
 	noRecycleUntil time.Time // set when recycling has failed
 }
@@ -31,9 +32,9 @@ type worker struct {
 func (w *worker) run(ctx context.Context) {
 	runtime.LockOSThread()
 	for ctx.Err() == nil {
-		if w.child == nil && !w.expensive() {
+		if w.children[common] == nil && !w.expensive() {
 			w.pause(ctx)
-			if err := w.start(ctx); err != nil {
+			if err := w.start(ctx, common); err != nil {
 				continue
 			}
 		}
@@ -46,18 +47,24 @@ func (w *worker) run(ctx context.Context) {
 		w.queue.done(j)
 		w.busy.Add(-1)
 	}
-	if w.child != nil {
-		w.child.close()
+	for _, c := range w.children {
+		if c != nil {
+			c.close()
+		}
 	}
 }
 
 func (w *worker) expensive() bool { return w.slot.kind == forExpensive }
 
-// next waits for a job. It returns nil if ctx is done or the idle child has died.
+// next waits for a job. It returns nil if ctx is done or an idle child has died.
 func (w *worker) next(ctx context.Context) *job {
-	var dead chan struct{}
-	if w.child != nil {
-		dead = w.child.dead
+	var dead [numFamilies]chan struct{}
+	for f, c := range w.children {
+		if c != nil {
+			dead[f] = c.dead
+		}
+	}
+	if w.children != [numFamilies]*child{} {
 		w.idle.Add(1)
 		defer w.idle.Add(-1)
 	}
@@ -66,34 +73,43 @@ func (w *worker) next(ctx context.Context) *job {
 	case j := <-w.slot.next:
 		w.cfg.Waited(time.Since(j.queued))
 		return j
-	case <-dead:
+	case <-dead[common]:
 		w.queue.withdraw(w.slot)
-		if w.child.jobs == 0 {
-			w.failures++
-		}
-		w.replace(Died, "idle resize process died")
+		w.buryIdle(common)
+	case <-dead[rare]:
+		w.queue.withdraw(w.slot)
+		w.buryIdle(rare)
 	case <-ctx.Done():
 		w.queue.withdraw(w.slot)
 	}
 	return nil
 }
 
-// do runs one job, on a second child if the first one dies.
+// buryIdle replaces a child that has died between jobs.
+func (w *worker) buryIdle(f family) {
+	if w.children[f].jobs == 0 {
+		w.failures++
+	}
+	w.replace(f, w.children[f].fate(), "idle resize process died")
+}
+
+// do runs one job, on a second child if the first one fails. See the package comment for the
+// errors.
 func (w *worker) do(ctx context.Context, j *job) {
 	deadline := time.Now().Add(w.cfg.Timeout)
-	if w.child != nil && w.child.watermarks != w.watermarks.Load() {
-		w.retire()
+	if c := w.children[j.family]; c != nil && c.watermarks != w.watermarks.Load() {
+		w.retire(j.family, "watermarks have changed")
 	}
-	if w.child == nil {
-		if err := w.startFor(j, deadline); err != nil {
-			j.end(nil, err)
-			return
+	var reasons [2]string // why each child failed
+	for try := range reasons {
+		if w.children[j.family] == nil {
+			if err := w.startFor(j, deadline); err != nil {
+				j.end(nil, err)
+				return
+			}
 		}
-	}
-	for try := 1; ; try++ {
 		began := time.Now()
 		images, err := w.exchange(j, deadline)
-		reason, verdict := Died, resize.ErrCorrupt
 		var jobErr *wire.JobError
 		switch {
 		case err == nil, errors.As(err, &jobErr):
@@ -102,32 +118,43 @@ func (w *worker) do(ctx context.Context, j *job) {
 				w.queue.measured(j, time.Since(began))
 			}
 			j.end(images, err)
-			w.recycle(ctx)
+			w.recycle(ctx, j.family)
 			return
 		case errors.Is(err, errNotSent):
 			j.end(nil, context.Cause(j.ctx))
 			return
 		case errors.Is(err, errDeadline):
-			w.replace(Deadline, "resize job timed out")
+			w.replace(j.family, Deadline, "resize job timed out")
 			j.end(nil, w.timeoutError())
 			return
 		case errors.Is(err, errAbandoned):
-			w.replace(Abandoned, "resize job abandoned by its caller")
+			w.replace(j.family, Abandoned, "resize job abandoned by its caller")
 			j.end(nil, context.Cause(j.ctx))
 			return
 		case errors.Is(err, wire.ErrProtocol):
-			reason, verdict = InvalidAnswer, resize.ErrFailed
+			reasons[try] = InvalidAnswer
+		default:
+			reasons[try] = w.children[j.family].fate()
 		}
-		w.replace(reason, "resize process failed during a job", "try", try, "err", err)
-		if try == 2 {
-			j.end(nil, fmt.Errorf("%w: it failed in two processes", verdict))
-			return
+		attrs := []any{"try", try + 1, "err", err}
+		if reasons[try] == OutOfMemory {
+			attrs = append(attrs, "limit_bytes", w.cfg.Memory, "setting", memorySetting)
 		}
-		if err := w.startFor(j, deadline); err != nil {
-			j.end(nil, err)
-			return
-		}
+		w.replace(j.family, reasons[try], "resize process failed during a job", attrs...)
 	}
+	j.end(nil, w.verdict(reasons))
+}
+
+// verdict is the error of a job on which two children have failed.
+func (w *worker) verdict(reasons [2]string) error {
+	switch reasons {
+	case [2]string{Crashed, Crashed}:
+		return fmt.Errorf("%w: it crashed two resize processes", resize.ErrCorrupt)
+	case [2]string{OutOfMemory, OutOfMemory}:
+		return fmt.Errorf("%w: two resize processes reached their limit of %d MiB of memory (%s)",
+			resize.ErrFailed, w.cfg.Memory>>20, memorySetting)
+	}
+	return fmt.Errorf("%w: two resize processes failed during the job: %s, %s", resize.ErrFailed, reasons[0], reasons[1])
 }
 
 // timeoutError is the error of a job that timed out.
@@ -144,7 +171,7 @@ var (
 // exchange sends j to the child and reads its answer. It kills the child at the deadline, or when
 // the caller has abandoned the job; either ends the exchange.
 func (w *worker) exchange(j *job, deadline time.Time) ([]resize.Image, error) {
-	c := w.child
+	c := w.children[j.family]
 	var why atomic.Pointer[error]
 	kill := func(err error) func() {
 		return func() {
@@ -167,12 +194,12 @@ func (w *worker) exchange(j *job, deadline time.Time) ([]resize.Image, error) {
 	return images, err
 }
 
-// startFor starts a child for j: the first one for expensive jobs, or one for a second try.
+// startFor starts a child for j: the first one of its family, or one for a second try.
 func (w *worker) startFor(j *job, deadline time.Time) error {
 	ctx, cancel := context.WithDeadlineCause(j.ctx, deadline, w.timeoutError())
 	defer cancel()
 	for range maxStartFailures {
-		switch err := w.start(ctx); {
+		switch err := w.start(ctx, j.family); {
 		case err == nil:
 			return nil
 		case ctx.Err() != nil:
@@ -203,9 +230,9 @@ func (w *worker) pause(ctx context.Context) {
 	}
 }
 
-// start gives w a child. If starting keeps failing and no other worker has a child, jobs are
+// start gives w a child for f. If starting keeps failing and no other worker has a child, jobs are
 // refused until a start succeeds.
-func (w *worker) start(ctx context.Context) error {
+func (w *worker) start(ctx context.Context, f family) error {
 	w.starting.Add(1)
 	w.enable(1, nil)
 	c, err := startChild(ctx, w.cfg, w.watermarks.Load())
@@ -215,7 +242,7 @@ func (w *worker) start(ctx context.Context) error {
 		if w.expensive() {
 			c.nice(expensiveNice)
 		}
-		w.child = c
+		w.children[f] = c
 		w.hello.Store(&c.hello)
 		w.once.Do(func() { close(w.ready) })
 		return nil
@@ -249,16 +276,27 @@ func (p *Pool) enable(by int, refusal error) {
 	}
 }
 
-// recycle replaces a child that has done MaxJobs jobs or exceeds MaxRSS. The new child starts
-// before the old one ends.
-func (w *worker) recycle(ctx context.Context) {
-	old := w.child
-	rss := old.rss()
-	if old.jobs < w.cfg.MaxJobs && rss <= w.cfg.MaxRSS || time.Now().Before(w.noRecycleUntil) {
+// recycle is called after a job of f. It ends the child for rare kinds if that has done enough
+// jobs or if both children together exceed MaxRSS; the next such job starts another. It replaces
+// the child for common kinds if that has done enough jobs or alone exceeds MaxRSS; the new one
+// starts before the old one ends.
+func (w *worker) recycle(ctx context.Context, f family) {
+	var rss [numFamilies]int64
+	for i, c := range w.children {
+		if c != nil {
+			rss[i] = c.rss()
+		}
+	}
+	if c := w.children[rare]; c != nil &&
+		(f == rare && c.jobs >= w.cfg.MaxRareJobs || rss[common]+rss[rare] > w.cfg.MaxRSS) {
+		w.retire(rare, "jobs or memory")
+	}
+	old := w.children[common]
+	if f == rare || old.jobs < w.cfg.MaxJobs && rss[common] <= w.cfg.MaxRSS || time.Now().Before(w.noRecycleUntil) {
 		return
 	}
 	failures := w.failures
-	if err := w.start(ctx); err != nil {
+	if err := w.start(ctx, common); err != nil {
 		// Keep the old child and do not try again right away.
 		w.failures = failures
 		w.noRecycleUntil = time.Now().Add(50 * w.cfg.Backoff)
@@ -266,24 +304,25 @@ func (w *worker) recycle(ctx context.Context) {
 	}
 	w.enable(-1, nil)
 	w.count(Recycled)
-	w.cfg.Log.Debug("resize process recycled", "pid", old.pid(), "jobs", old.jobs, "rss_bytes", rss)
+	w.cfg.Log.Debug("resize process recycled", "why", "jobs or memory", "pid", old.pid(), "jobs", old.jobs,
+		"rss_bytes", rss[common])
 	old.close()
 }
 
-// retire ends an idle child that has old watermarks. The worker then starts a new one.
-func (w *worker) retire() {
-	c := w.child
-	w.child = nil
+// retire ends the idle child of f. The worker starts a new one for the next job.
+func (w *worker) retire(f family, why string) {
+	c := w.children[f]
+	w.children[f] = nil
 	w.enable(-1, nil)
 	w.count(Recycled)
-	w.cfg.Log.Debug("resize process recycled, watermarks have changed", "pid", c.pid(), "jobs", c.jobs)
+	w.cfg.Log.Debug("resize process recycled", "why", why, "pid", c.pid(), "jobs", c.jobs)
 	c.close()
 }
 
-// replace ends the child. The worker then starts a new one.
-func (w *worker) replace(reason, text string, attrs ...any) {
-	c := w.child
-	w.child = nil
+// replace ends the child of f. The worker then starts a new one.
+func (w *worker) replace(f family, reason, text string, attrs ...any) {
+	c := w.children[f]
+	w.children[f] = nil
 	w.enable(-1, nil)
 	w.count(reason)
 	w.cfg.Log.Warn(text, append(attrs, "reason", reason, "pid", c.pid(), "jobs", c.jobs, "exit_status", c.end())...)

@@ -9,12 +9,14 @@
 // the cost is predicted from the header and the Specs. Expensive jobs run on niced children of
 // their own, which start with the first such job, so cheap jobs never wait for them. At most some
 // of several children encode AVIF at a time, and large jobs are admitted by the memory that all
-// of them need together. The child receives the original and the names of the Specs over a pipe
+// of them need together. HEIC, AVIF, JPEG XL and TIFF originals are decoded by children that
+// decode nothing else and do few jobs (family.go). The child receives the original and the names of the Specs over a pipe
 // (package wire) and answers with images or an error. If that fails:
 //
 //   - the queue is full: ErrBusy, at once;
-//   - the child dies: one retry on a fresh child, then ErrCorrupt;
-//   - the child sends an invalid answer: one retry, then ErrFailed;
+//   - the child crashes: one retry on a fresh child, and ErrCorrupt if that crashes too;
+//   - the child is killed, reaches its memory limit or sends an invalid answer: one retry, then
+//     ErrFailed;
 //   - the time is up: the child is killed, ErrTimeout;
 //   - the caller's ctx ends: the caller gets its error at once. A waiting job is removed. A running
 //     job has a tenth of a second to finish, which is enough for most; then its child is killed;
@@ -69,13 +71,16 @@ type Config struct {
 	// Timeout is how long one job may run, including its retry, before its child is killed. 0 is
 	// 10 s.
 	Timeout time.Duration
-	// Memory is how many bytes of data a child may have (RLIMIT_DATA). Jobs that need more are
-	// refused or kill the child. 0 is DefaultMemory.
+	// Memory is how many bytes of data a child may have (RLIMIT_DATA). A job whose encoder needs
+	// more is refused with resize.ErrTooLarge; any other that needs more ends the child. 0 is
+	// DefaultMemory.
 	Memory int64
-	// MaxJobs is the number of jobs after which a child is replaced. 0 is 5,000.
-	MaxJobs int
-	// MaxRSS is the resident memory in bytes above which a child is replaced after its job. 0 is
-	// 256 MiB.
+	// MaxJobs is the number of jobs after which a child for common kinds of originals (JPEG,
+	// PNG, WebP, GIF) is replaced. 0 is 5,000. MaxRareJobs is the same for rare kinds (HEIC,
+	// AVIF, JPEG XL, TIFF), which run on children of their own. 0 is 8.
+	MaxJobs, MaxRareJobs int
+	// MaxRSS is the resident memory in bytes of the children of a worker above which a child is
+	// replaced after its job. 0 is 256 MiB.
 	MaxRSS int64
 	// Limits are the limits for originals; the child checks them again. A field that is 0 means
 	// its default.
@@ -133,6 +138,7 @@ func (cfg Config) withDefaults() (Config, error) {
 	cfg.Timeout = cmp.Or(cfg.Timeout, 10*time.Second)
 	cfg.Memory = cmp.Or(cfg.Memory, DefaultMemory)
 	cfg.MaxJobs = cmp.Or(cfg.MaxJobs, 5000)
+	cfg.MaxRareJobs = cmp.Or(cfg.MaxRareJobs, 8)
 	cfg.MaxRSS = cmp.Or(cfg.MaxRSS, 256<<20)
 	cfg.Limits.MaxBytes = cmp.Or(cfg.Limits.MaxBytes, resize.DefaultLimits().MaxBytes)
 	cfg.Backoff = cmp.Or(cfg.Backoff, 100*time.Millisecond)
@@ -158,7 +164,10 @@ func (cfg Config) withDefaults() (Config, error) {
 
 // Reasons why a child was replaced. The values are metric labels.
 const (
-	Died          = "died"     // exited by itself, during a job or idle
+	Crashed       = "crashed"  // by a signal such as SIGSEGV, or a panic
+	Killed        = "killed"   // by another process or by the kernel, which is short of memory
+	OutOfMemory   = "memory"   // reached Config.Memory
+	Died          = "died"     // exited for another reason
 	InvalidAnswer = "nonsense" // killed after an answer that violates the protocol
 	Deadline      = "deadline" // killed because its job timed out
 	Abandoned     = "left"     // killed because the caller abandoned its job
@@ -166,7 +175,7 @@ const (
 	Failed        = "failed"   // did not start
 )
 
-var reasons = [...]string{Died, InvalidAnswer, Deadline, Abandoned, Recycled, Failed}
+var reasons = [...]string{Crashed, Killed, OutOfMemory, Died, InvalidAnswer, Deadline, Abandoned, Recycled, Failed}
 
 // Pool is a set of children. It is safe for concurrent use. Jobs run while Run runs, and wait
 // before that.
@@ -246,13 +255,13 @@ func (p *Pool) Resize(ctx context.Context, original []byte, specs ...resize.Spec
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("resize: %w", context.Cause(ctx))
 	}
+	predicted := costOf(original, specs).within(p.cfg.Timeout)
+	if err := p.checkMemory(predicted); err != nil {
+		return nil, err
+	}
 	j := &job{
-		ctx: ctx, original: original, specs: specs, priority: resize.PriorityOf(ctx),
-		cost: costOf(
-			original,
-			specs,
-		).within(p.cfg.Timeout),
-		queued: time.Now(), continuation: resize.IsContinuation(ctx), done: make(chan struct{}),
+		ctx: ctx, original: original, specs: specs, priority: resize.PriorityOf(ctx), family: familyOf(original),
+		cost: predicted, queued: time.Now(), continuation: resize.IsContinuation(ctx), done: make(chan struct{}),
 	}
 	if err := p.queue.push(j); err != nil {
 		return nil, err

@@ -18,6 +18,7 @@ import (
 
 	"github.com/novasocial/imagetier/resize"
 	"github.com/novasocial/imagetier/resize/workers"
+	"github.com/novasocial/imagetier/resize/workers/wire"
 )
 
 // running starts a Pool that ends with the test.
@@ -68,24 +69,24 @@ func TestPool_ReusesChild(t *testing.T) {
 	}
 }
 
-func TestPool_Resize_RetriesAfterDeath(t *testing.T) {
+func TestPool_Resize_RetriesAfterCrash(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 1}))
 	first := pid(t, p, "ok")
-	second := pid(t, p, "die-once "+filepath.Join(t.TempDir(), "died"))
+	second := pid(t, p, "crash-once "+filepath.Join(t.TempDir(), "died"))
 	if first == second {
 		t.Error("the child that died answered")
 	}
-	if n := p.Stats().Restarts[workers.Died]; n != 1 {
-		t.Errorf("%d deaths counted, want 1", n)
+	if n := p.Stats().Restarts[workers.Crashed]; n != 1 {
+		t.Errorf("%d crashes counted, want 1", n)
 	}
 }
 
-func TestPool_Resize_TwoDeathsAreCorrupt(t *testing.T) {
+func TestPool_Resize_TwoCrashesAreCorrupt(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 2}))
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
-			if _, err := p.Resize(t.Context(), []byte("die"), small); !errors.Is(err, resize.ErrCorrupt) {
+			if _, err := p.Resize(t.Context(), []byte("crash"), small); !errors.Is(err, resize.ErrCorrupt) {
 				t.Errorf("%v, want ErrCorrupt", err)
 			}
 		})
@@ -232,12 +233,105 @@ func TestPool_Resize_InvalidAnswerIsErrFailed(t *testing.T) {
 	}
 }
 
-func TestPool_Resize_TruncatedAnswerIsDeath(t *testing.T) {
-	p := running(t, fake(workers.Config{Workers: 1}))
-	if _, err := p.Resize(t.Context(), []byte("half"), small); !errors.Is(err, resize.ErrCorrupt) {
-		t.Errorf("%v, want ErrCorrupt", err)
+// Only an original that crashes two children is corrupt.
+func TestPool_Resize_OtherDeathsAreErrFailed(t *testing.T) {
+	for _, c := range []struct{ original, reason string }{
+		{"be-killed", workers.Killed},
+		{"exit " + strconv.Itoa(wire.ExitMemory), workers.OutOfMemory},
+		{"say-and-exit fatal error: runtime: out of memory", workers.OutOfMemory},
+		{"say-and-exit runtime/cgo: pthread_create failed: Resource temporarily unavailable", workers.OutOfMemory},
+		{"exit 1", workers.Died},
+		{"half", workers.Died}, // half an answer, then exit status 0
+		{"crash-then-be-killed " + filepath.Join(t.TempDir(), "crashed"), workers.Killed},
+	} {
+		t.Run(c.original, func(t *testing.T) {
+			p := running(t, fake(workers.Config{Workers: 1}))
+			_, err := p.Resize(t.Context(), []byte(c.original), small)
+			if !errors.Is(err, resize.ErrFailed) || errors.Is(err, resize.ErrCorrupt) {
+				t.Errorf("%v, want ErrFailed", err)
+			}
+			restarts, total := p.Stats().Restarts, int64(0)
+			for _, n := range restarts {
+				total += n
+			}
+			if restarts[c.reason] == 0 || total != 2 {
+				t.Errorf("restarts %v, want two, by %q", restarts, c.reason)
+			}
+			pid(t, p, "ok")
+		})
 	}
-	pid(t, p, "ok")
+}
+
+func TestPool_Resize_MemoryLimitNamesSetting(t *testing.T) {
+	var log lockedBuffer
+	p := running(t, fake(workers.Config{
+		Workers: 1, Memory: 300 << 20, Log: slog.New(slog.NewTextHandler(&log, nil)),
+	}))
+	_, err := p.Resize(t.Context(), []byte("exit "+strconv.Itoa(wire.ExitMemory)), small)
+	if err == nil || !strings.Contains(err.Error(), "300 MiB of memory (--resize-memory)") {
+		t.Errorf("%v, want the limit and its setting", err)
+	}
+	if want := "limit_bytes=314572800 setting=--resize-memory"; !strings.Contains(log.String(), want) {
+		t.Errorf("log %q has no %q", log.String(), want)
+	}
+}
+
+func TestPool_Resize_EncoderOverMemoryIsTooLarge(t *testing.T) {
+	p := running(t, fake(workers.Config{Workers: 1, Memory: 1 << 30}))
+	original := photo(t, 400, 300)
+	for name, refused := range map[string]bool{
+		"4032x3024-up.jxl": true, "2000x1500-up.jxl": false, "4032x3024-up.jpg": false,
+		"8000x6000-up.avif": true, "8000x6000-up.heic": true,
+	} {
+		ctx, leave := context.WithCancel(t.Context())
+		if !refused {
+			leave() // it is not made: the fake child cannot
+		}
+		_, err := p.Resize(ctx, original, spec(name))
+		leave()
+		if got := errors.Is(err, resize.ErrTooLarge); got != refused {
+			t.Errorf("%s: %v, want refused %v", name, err, refused)
+		}
+		if refused && !strings.Contains(err.Error(), "the limit is 1024 MiB (--resize-memory)") {
+			t.Errorf("%s: %v, want the limit and its setting", name, err)
+		}
+	}
+}
+
+// What takes over the decoder of a rare kind sees few other originals, and none of a common kind.
+func TestPool_RareKindsHaveTheirOwnChildren(t *testing.T) {
+	p := running(t, fake(workers.Config{Workers: 1, MaxRareJobs: 3}))
+	common := pid(t, p, "ok")
+	jobs := map[string]int{}
+	for range 7 {
+		jobs[pid(t, p, tiffMagic+"ok")]++
+		if again := pid(t, p, "ok"); again != common {
+			t.Fatalf("child %s was replaced by %s, want rare kinds to leave it alone", common, again)
+		}
+	}
+	if jobs[common] != 0 || len(jobs) != 3 {
+		t.Errorf("rare jobs by child %v, want 3, 3 and 1, none on %s", jobs, common)
+	}
+	for child, n := range jobs {
+		if n > 3 {
+			t.Errorf("child %s did %d jobs, want at most 3", child, n)
+		}
+	}
+	until(t, func() bool { return len(children(t)) <= 2 })
+}
+
+func TestPool_ReplacesDeadIdleRareChild(t *testing.T) {
+	p := running(t, fake(workers.Config{Workers: 1}))
+	for range 3 {
+		n, err := strconv.Atoi(pid(t, p, tiffMagic+"ok"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Kill(n, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		pid(t, p, tiffMagic+"ok")
+	}
 }
 
 func TestPool_Resize_JobErrorKeepsChild(t *testing.T) {
@@ -392,7 +486,7 @@ func TestPool_Resize_CancelDuringRetryReturnsOriginal(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 1}))
 	for range 20 {
 		ctx, leave := context.WithCancel(t.Context())
-		original := append([]byte("die "), make([]byte, 1<<19)...)
+		original := append([]byte("crash "), make([]byte, 1<<19)...)
 		ended := make(chan struct{})
 		go func() {
 			_, _ = p.Resize(ctx, original, small)
@@ -451,7 +545,7 @@ func TestPool_LogsBoundedStderr(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 1, Log: slog.New(slog.NewTextHandler(&log, nil))}))
 	pid(t, p, "shout") // 10,000 lines of 10,000 bytes
 	pid(t, p, "ok")
-	pid(t, p, "die-once "+filepath.Join(t.TempDir(), "died")) // by now all of it was read
+	pid(t, p, "crash-once "+filepath.Join(t.TempDir(), "died")) // by now all of it was read
 	got := log.String()
 	if n := strings.Count(got, "resize process wrote to stderr"); n == 0 || n > 2*20 {
 		t.Errorf("%d lines were logged, want a few", n)
@@ -469,7 +563,7 @@ func TestPool_ReleasesResourcesOfChildren(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 2, MaxJobs: 2, Timeout: 200 * time.Millisecond}))
 	round := func() {
 		pid(t, p, "ok")
-		_, _ = p.Resize(t.Context(), []byte("die"), small)
+		_, _ = p.Resize(t.Context(), []byte("crash"), small)
 		_, _ = p.Resize(t.Context(), []byte("garbage"), small)
 		<-hang(t, p, t.Context())
 		pid(t, p, "ok")

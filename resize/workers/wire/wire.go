@@ -40,6 +40,9 @@ const (
 // MaxSpecs is the maximum number of Specs of a job.
 const MaxSpecs = 64
 
+// ExitMemory is the exit status of a child that has reached its memory limit.
+const ExitMemory = 12
+
 // ErrProtocol is returned for input that violates the protocol.
 var ErrProtocol = errors.New("protocol error")
 
