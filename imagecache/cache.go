@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/inflight"
 	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/resize"
 )
@@ -45,7 +46,10 @@ type Config struct {
 	Layers []Layer // fastest first
 	// Originals keeps Images of ShapeOriginal. If it is nil, they are not kept.
 	Originals Tier
-	Filler    Filler
+	// InFlight bounds the bytes of originals that are read from Originals to be sent. If nil,
+	// they are not bounded.
+	InFlight *inflight.Budget
+	Filler   Filler
 	// FillTimeout bounds one fill from start to end, waiting included; 0 is 20 s.
 	FillTimeout time.Duration
 	// NegativeTTL is how long a refusal (no such original, a broken one) is repeated
@@ -70,6 +74,7 @@ type Config struct {
 type Cache struct {
 	layers    []Layer
 	originals []Layer
+	sending   originals
 	filler    Filler
 	timeout   time.Duration
 	takenDown func(Original) bool
@@ -89,6 +94,7 @@ type Cache struct {
 func New(cfg Config) *Cache {
 	c := &Cache{
 		layers:  cfg.Layers,
+		sending: originals{budget: cfg.InFlight},
 		filler:  cfg.Filler,
 		timeout: cfg.FillTimeout,
 
@@ -138,6 +144,9 @@ func (c *Cache) get(ctx context.Context, ref imageurl.Ref) (Image, Outcome, erro
 		return Image{}, Outcome{}, ErrTakenDown
 	}
 	held, at, err := c.lookup(ctx, ref, key, false)
+	if errors.Is(err, inflight.ErrFull) {
+		return Image{}, Outcome{}, fmt.Errorf("read %s: %w", key.path, err)
+	}
 	if err != nil {
 		if n, ok := c.negatives.get(key, c.epochs.Of(key.original), c.now()); ok {
 			return Image{}, Outcome{Detail: Negative, TTL: n.left}, n.err
@@ -172,7 +181,8 @@ func (c *Cache) get(ctx context.Context, ref imageurl.Ref) (Image, Outcome, erro
 
 // lookup asks the tiers in turn. A hit in a slower tier is copied into the faster ones at its
 // eighth read: cold images would evict hot ones, and a copy costs as much as several reads
-// from the page cache. Far tiers are asked only if far is set. The error is ErrMiss.
+// from the page cache. Far tiers are asked only if far is set. The error is ErrMiss, or wraps
+// inflight.ErrFull for an original that has no room in memory.
 func (c *Cache) lookup(ctx context.Context, ref imageurl.Ref, key Key, far bool) (Image, Detail, error) {
 	layers := c.layersOf(ref)
 	epoch := c.epochs.Of(key.original)
@@ -180,7 +190,16 @@ func (c *Cache) lookup(ctx context.Context, ref imageurl.Ref, key Key, far bool)
 		if layer.Far && !far {
 			continue
 		}
-		img, err := layer.Tier.Get(ctx, key)
+		var img Image
+		var err error
+		if ref.Spec().Shape == resize.ShapeOriginal {
+			img, err = c.sending.get(ctx, layer.Tier, key, epoch)
+		} else {
+			img, err = layer.Tier.Get(ctx, key)
+		}
+		if errors.Is(err, inflight.ErrFull) {
+			return Image{}, None, err
+		}
 		if err == nil {
 			if i > 0 && (layer.Far || c.door.letsIn(key)) {
 				c.storeIn(ctx, layers[:i], key, img, epoch)
@@ -295,6 +314,7 @@ func (c *Cache) run(
 		return Image{}, out, fmt.Errorf("fill %s: %w", key.path, err)
 	}
 	out.Detail = filled.Detail
+	c.sending.share(key, epoch, filled.Image)
 	if filled.NotModified {
 		out.Detail = at
 	}

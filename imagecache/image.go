@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/inflight"
 )
 
 // Image is a stored answer: encoded bytes and what a reader must know about them.
@@ -25,6 +26,10 @@ type Image struct {
 	LastModified time.Time
 	Origin       Validator // what revalidates the original it was made from; live only
 	Fresh        Freshness
+
+	// Hold is the room that Body takes in the budget of originals in flight, nil for other
+	// bodies. A reader keeps it reachable while it uses Body.
+	Hold *inflight.Hold
 }
 
 // Validator is what an origin's answer can be revalidated with.

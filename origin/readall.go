@@ -2,10 +2,13 @@ package origin
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/novasocial/imagetier/internal/inflight"
 )
 
 // Original is an Object that has been read into memory completely.
@@ -21,7 +24,8 @@ type Original struct {
 // did not check. It returns no bytes with an error.
 //
 // It allocates no more than firstPiece before that many bytes have arrived: an origin
-// cannot make it allocate by promising a large size.
+// cannot make it allocate by promising a large size. It asks the budget of ctx for room
+// first (inflight.Grow): the error wraps ErrBusy if there is none.
 func ReadAll(ctx context.Context, src Source, name string, cond Cond, max int64) (Original, error) {
 	obj, err := src.Open(ctx, name, cond)
 	if err != nil {
@@ -60,6 +64,9 @@ func readBody(ctx context.Context, obj *Object, max int64) ([]byte, error) {
 	if obj.Size >= 0 {
 		size = min(size, obj.Size+1)
 	}
+	if err := inflight.Grow(ctx, min(cmp.Or(obj.Size+1, size), max+1)); err != nil {
+		return nil, full(err)
+	}
 	buf := make([]byte, 0, min(size, max+1))
 	for {
 		n, err := obj.Body.Read(buf[len(buf):cap(buf)])
@@ -80,9 +87,20 @@ func readBody(ctx context.Context, obj *Object, max int64) ([]byte, error) {
 		case obj.Size >= 0:
 			buf = append(make([]byte, 0, obj.Size+1), buf...)
 		default:
+			if err := inflight.Grow(ctx, min(2*got, max+1)); err != nil {
+				return nil, full(err)
+			}
 			buf = append(make([]byte, 0, min(2*got, max+1)), buf...)
 		}
 	}
+}
+
+// full makes the error of a full budget wrap ErrBusy.
+func full(err error) error {
+	if errors.Is(err, inflight.ErrFull) {
+		return fmt.Errorf("%w: %w", ErrBusy, err)
+	}
+	return err
 }
 
 // bodyError makes the error of a failed Read wrap ErrUnavailable, unless it wraps a

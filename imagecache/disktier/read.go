@@ -8,11 +8,13 @@ import (
 	"io/fs"
 
 	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/internal/inflight"
 )
 
 // Get returns the image that was last Put under key, written or still queued. A record that
-// does not verify is counted, forgotten and ErrMiss. Any other error is a fault of the disk.
-func (t *Tier) Get(_ context.Context, key imagecache.Key) (imagecache.Image, error) {
+// does not verify is counted, forgotten and ErrMiss. An error that wraps inflight.ErrFull means
+// that there is no room for it in memory. Any other error is a fault of the disk.
+func (t *Tier) Get(ctx context.Context, key imagecache.Key) (imagecache.Image, error) {
 	if t.health.off() {
 		return imagecache.Image{}, imagecache.ErrMiss
 	}
@@ -29,6 +31,9 @@ func (t *Tier) Get(_ context.Context, key imagecache.Key) (imagecache.Image, err
 	s := t.table[at.segment()].Load()
 	if s == nil {
 		return imagecache.Image{}, imagecache.ErrMiss // evicted since
+	}
+	if err := inflight.Grow(ctx, at.bytes()); err != nil {
+		return imagecache.Image{}, err
 	}
 	b := make([]byte, at.bytes())
 	if err := t.read(s, n, at, b); err != nil {

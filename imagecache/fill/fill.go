@@ -18,6 +18,7 @@ import (
 
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/inflight"
 	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/resize"
 )
@@ -40,6 +41,8 @@ type Config struct {
 	// After that it may be served stale for a day while it is revalidated, and for a
 	// week while the origin fails.
 	LiveTTL time.Duration
+	// InFlight bounds the bytes of originals in memory. If nil, they are not bounded.
+	InFlight *inflight.Budget
 	// Now is the clock. If nil, time.Now is used.
 	Now func() time.Time
 }

@@ -142,6 +142,11 @@ func (w *work) serveOriginal(r *request) {
 			return
 		}
 	}
+	if err := w.hold.Answer(r.ctx); err != nil {
+		r.fail(orig, err)
+		return
+	}
+	orig.Hold = w.hold
 	r.succeed(orig, resize.Image{Body: orig.Body})
 }
 

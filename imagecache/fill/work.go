@@ -7,6 +7,7 @@ import (
 
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/inflight"
 	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/resize"
 )
@@ -84,6 +85,7 @@ type work struct {
 	id   originalRef
 	ctx  context.Context // ends when the last request has left
 	stop context.CancelFunc
+	hold *inflight.Hold // of the original's bytes, in ctx
 
 	requests int // that have not left; guarded by workTable.mu
 
@@ -124,6 +126,7 @@ func (ws *workTable) add(id originalRef, r *request, begin func() *work) (leave 
 			return
 		}
 		w.stop()
+		w.hold.Release()
 		if ws.byID[id] == w {
 			delete(ws.byID, id)
 		}
@@ -131,8 +134,8 @@ func (ws *workTable) add(id originalRef, r *request, begin func() *work) (leave 
 }
 
 func newWork(f *Filler, src origin.Source, ref imageurl.Ref, id originalRef, first *request) *work {
-	w := &work{f: f, src: src, ref: ref, id: id}
-	w.ctx, w.stop = context.WithCancel(context.WithoutCancel(first.ctx))
+	w := &work{f: f, src: src, ref: ref, id: id, hold: f.cfg.InFlight.Hold()}
+	w.ctx, w.stop = context.WithCancel(inflight.With(context.WithoutCancel(first.ctx), w.hold))
 	for i := range w.queues {
 		p := &w.queues[i]
 		p.fromOriginal = queue{w: w, ready: w.readyOriginal, do: w.makeFromOriginal}

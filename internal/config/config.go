@@ -42,6 +42,7 @@ type Config struct {
 	Workers       int           // resize processes, at least 1
 	ResizeCommand string        // path of imagetier-resize
 	ResizeMemory  int64         // bytes of data of one resize process
+	InFlightSize  int64         // as configured; see InFlight
 	Limits        resize.Limits // of originals; no field is 0
 	Mezzanine     int           // long side of mezzanines in pixels; 0 is no mezzanines
 	Watermarks    []Watermark   // with unique names

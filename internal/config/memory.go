@@ -15,8 +15,14 @@ import (
 // (workers.Config.MaxRSS).
 const ChildMemory = 256 << 20
 
-// GoMemoryLimit returns the limit for debug.SetMemoryLimit, in bytes: MemorySize × 1.2 + 250 MiB.
-func (c Config) GoMemoryLimit() int64 { return c.MemorySize + c.MemorySize/5 + 250<<20 }
+// InFlight returns the budget of originals in flight, in bytes: InFlightSize, but at least the largest original.
+func (c Config) InFlight() int64 { return max(c.InFlightSize, c.Limits.MaxBytes) }
+
+// restMemory returns what the process needs beside the memory tier, in bytes: 250 MiB with the default InFlightSize.
+func (c Config) restMemory() int64 { return 122<<20 + c.InFlight() }
+
+// GoMemoryLimit returns the limit for debug.SetMemoryLimit, in bytes: MemorySize × 1.2 + restMemory.
+func (c Config) GoMemoryLimit() int64 { return c.MemorySize + c.MemorySize/5 + c.restMemory() }
 
 // Children returns the maximum number of resize processes: Workers, and those for expensive jobs.
 func (c Config) Children() int { return c.Workers + workers.DefaultExpensiveWorkers(c.Workers) }
@@ -29,11 +35,11 @@ func (c Config) checkMemory(limit int64, file string) error {
 		return nil
 	}
 	advice := "raise the limit, or lower --workers"
-	if room := (limit - children - 250<<20) / 6 * 5 >> 20 << 20; room >= 8<<20 {
+	if room := (limit - children - c.restMemory()) / 6 * 5 >> 20 << 20; room >= 8<<20 {
 		advice = "raise the limit, or set --cache-memory-size " + settings.FormatSize(room) + ", or lower --workers"
 	}
-	return fmt.Errorf("%s × 1.2 + 250MiB + %d children × %s = %s, but %s allows %s: %s",
-		settings.FormatSize(c.MemorySize), c.Children(), settings.FormatSize(ChildMemory),
+	return fmt.Errorf("%s × 1.2 + %s + %d children × %s = %s, but %s allows %s: %s",
+		settings.FormatSize(c.MemorySize), mib(c.restMemory()), c.Children(), settings.FormatSize(ChildMemory),
 		mib(need), file, mib(limit), advice)
 }
 

@@ -99,6 +99,11 @@ func cacheSettings(c *Config) []settings.Setting {
 		Help: "Size of the memory tier. The process needs 1.2 times this plus 250MiB, which must fit into the " +
 			"cgroup together with the workers.",
 	}, {
+		Name: "in-flight-size", Placeholder: "SIZE", Default: "128MiB", Value: settings.Size(&c.InFlightSize, 8<<20),
+		Help: "Memory for originals that are being fetched, decoded or sent, of which those that are sent get half; at " +
+			"least --max-original-bytes. Requests wait 2s for it, then get a 503. It is part of the 250MiB that the " +
+			"process needs; more than 128MiB comes on top.",
+	}, {
 		Name: "cache-disk-size", Placeholder: "SIZE", Default: "10GiB", Value: settings.Size(&c.DiskSize, 16<<20),
 		Help: "Size of the disk tier.",
 	}, {

@@ -30,6 +30,7 @@ import (
 	"github.com/novasocial/imagetier/internal/httpapi/console"
 	"github.com/novasocial/imagetier/internal/httpapi/images"
 	"github.com/novasocial/imagetier/internal/httpserver"
+	"github.com/novasocial/imagetier/internal/inflight"
 	"github.com/novasocial/imagetier/internal/jetstream"
 	"github.com/novasocial/imagetier/internal/metrics"
 	"github.com/novasocial/imagetier/internal/sources"
@@ -243,14 +244,17 @@ func (s *Server) openCache(context.Context) (err error) {
 	}
 	s.metrics.Workers(workerStats(s.workers))
 	s.watermarks = imagecache.NewWatermarks(watermarkDigests(s.cfg.Config))
+	budget := inflight.New(s.cfg.InFlight())
+	s.metrics.InFlight(func() metrics.InFlightStats { return metrics.InFlightStats(budget.Stats()) })
 	s.local = imagecache.New(imagecache.Config{
+		InFlight:  budget,
 		TakenDown: s.state.TakenDown,
 		Layers:    s.tiers.layers(),
 		Originals: s.tiers.originals,
 		Filler: fill.New(fill.Config{
 			Sources: s.sources.Guarded,
-			Resizer: s.metrics.Resizer(s.workers),
-			Limits:  s.cfg.Limits, Originals: s.tiers.originals, Mezzanine: s.cfg.Mezzanine, LiveTTL: s.cfg.LiveTTL,
+			Resizer: s.metrics.Resizer(s.workers), InFlight: budget,
+			Limits: s.cfg.Limits, Originals: s.tiers.originals, Mezzanine: s.cfg.Mezzanine, LiveTTL: s.cfg.LiveTTL,
 		}),
 		FillTimeout: fillTimeout(s.cfg.Config),
 		NegativeTTL: s.cfg.NegativeTTL,

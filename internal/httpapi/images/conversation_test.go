@@ -21,6 +21,7 @@ import (
 	"github.com/novasocial/imagetier/internal/httpapi/apitest"
 	"github.com/novasocial/imagetier/internal/httpapi/problem"
 	"github.com/novasocial/imagetier/internal/httpserver"
+	"github.com/novasocial/imagetier/internal/inflight"
 	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/resize"
 )
@@ -77,6 +78,7 @@ var namedErrors = map[string]error{
 	"origin.Busy(1h)":                &origin.Busy{RetryAfter: time.Hour},
 	"origin.ErrTooLarge":             origin.ErrTooLarge,
 	"origin.ErrName":                 origin.ErrName,
+	"inflight.ErrFull":               inflight.ErrFull,
 	"resize.ErrSpec":                 resize.ErrSpec,
 	"resize.ErrUnsupported":          resize.ErrUnsupported,
 	"resize.ErrTooLarge":             resize.ErrTooLarge,

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -83,6 +84,7 @@ func (x *exchange) serve() {
 		return
 	}
 	x.answer(&img)
+	runtime.KeepAlive(img.Hold) // until the body is sent
 }
 
 // parse reads the path and checks it against the catalog. The Ref it returns has a concrete

@@ -9,6 +9,7 @@ import (
 	"github.com/novasocial/imagetier/imagecache/fill"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/fleet"
+	"github.com/novasocial/imagetier/internal/inflight"
 	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/prefetch/service"
 	"github.com/novasocial/imagetier/resize"
@@ -98,6 +99,8 @@ var public = Table{
 		"The original is no image of a kind that is allowed."},
 	{resize.ErrCorrupt, 422, "original_damaged", minute, slog.LevelInfo, "The original is broken or cut short."},
 
+	{inflight.ErrFull, 503, "memory_overloaded", noStore, slog.LevelWarn,
+		"Too many large originals are being handled right now. Try again."},
 	{origin.ErrBusy, 503, "origin_overloaded", noStore, slog.LevelWarn,
 		"Too much is being fetched right now. Try again."},
 	{resize.ErrBusy, 503, "resize_overloaded", noStore, slog.LevelWarn,
