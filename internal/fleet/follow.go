@@ -49,17 +49,20 @@ func (n *Node) beginPurges(log jetstream.LogState) (from uint64, err error) {
 }
 
 // recallLocked returns where to begin to read: at what was not applied, or before it, once after
-// each start, to learn again which shared objects are too old. Until then this node trusts none
-// (invariant 4).
+// each start, to learn again which shared objects are too old. Until it has read what the stream has
+// now, this node trusts none (invariant 4): its own purges may be in there, too, which it had not
+// applied when it ended.
 func (n *Node) recallLocked(log jetstream.LogState) (from uint64) {
 	from = n.applied[jetstream.Purges] + 1
-	oldest := max(log.First, log.Last-min(log.Last, rememberPurges), 1)
-	if n.recalled || oldest >= from {
+	switch {
+	case n.recalled:
+		return from
+	case log.First > log.Last: // it is empty
 		n.recalledLocked()
 		return from
 	}
-	n.recall = from - 1
-	return oldest
+	n.recall = log.Last
+	return min(from, max(log.First, log.Last-min(log.Last, rememberPurges), 1))
 }
 
 func (n *Node) recalledLocked() {
@@ -303,8 +306,11 @@ func (n *Node) saveOffsets() error {
 // replay purges again what is in the outbox at the start: a crash may have come between the
 // outbox and the caches.
 func (n *Node) replay(ctx context.Context) {
-	for _, out := range n.state.outbox.oldest(maxOutboxEntries, Entry.purges) {
+	purges := n.state.outbox.oldest(maxOutboxEntries, Entry.purges)
+	for _, out := range purges {
 		n.distrust(out.Entry)
+	}
+	for _, out := range purges {
 		if _, err := n.remove(ctx, out.Entry); err != nil && n.owe(out.Entry, sharedstore.Position{}, err) != nil {
 			return // the rest is applied when it comes back in the stream
 		}

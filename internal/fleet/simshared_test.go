@@ -54,6 +54,9 @@ func (x *simNode) write(of imagecache.Original) {
 // read keeps what the shared store has, if it is trusted.
 func (x *simNode) read(of imagecache.Original) {
 	object, ok := x.w.objects[of]
+	if object.at.Entry+1 < x.w.first[object.at.Log] {
+		return // the stream reaches back for a week: the write has ended, and the object was deleted
+	}
 	if ok && !x.state.TakenDown(of) && x.shared.Trusts(of, object.at, x.state.Position()) {
 		x.w.logf("%s reads version %d of %s at %v", x.name, object.version, of.Name, object.at)
 		x.cache.holds[of] = object.version

@@ -93,9 +93,10 @@ type world struct {
 	takedownsFull bool // the takedown stream takes no new originals
 	objects       map[imagecache.Original]simObject
 	deletions     []simDeletion
-	kinds         map[string]Kind  // of decisions, by id
-	sentBy        map[string]Stamp // the newest that a node appended about an original
-	resent        map[string]bool  // entries that were appended before
+	first         map[uint64]uint64 // entry of streams of purges that have dropped some
+	kinds         map[string]Kind   // of decisions, by id
+	sentBy        map[string]Stamp  // the newest that a node appended about an original
+	resent        map[string]bool   // entries that were appended before
 
 	version  map[imagecache.Original]int   // of the origin
 	carries  map[string]int                // by entry: the version below which it purges
@@ -200,7 +201,7 @@ func newWorld(seed uint64, trace func(string, ...any)) *world {
 		carries: make(map[string]int), appended: make(map[imagecache.Original]int),
 		promised: make(map[imagecache.Original]int), decided: make(map[imagecache.Original]Stamp),
 		objects: make(map[imagecache.Original]simObject), kinds: make(map[string]Kind),
-		sentBy: make(map[string]Stamp), resent: make(map[string]bool),
+		first: make(map[uint64]uint64), sentBy: make(map[string]Stamp), resent: make(map[string]bool),
 	}
 	for i, l := range []jetstream.Log{jetstream.Purges, jetstream.Takedowns, jetstream.Tags} {
 		w.streams[l] = &simStream{id: uint64(i + 1), first: 1}
@@ -266,12 +267,17 @@ func (w *world) one() {
 		w.logf("the list of nodes is lost")
 		clear(w.members)
 		w.listBegan = w.now
+		if x.node != nil && x.node.Ready() == nil {
+			x.run(x.decideNow)
+		}
 	case roll < 3:
 		w.now = w.now.Add(simWindow + time.Minute)
 		w.logf("time passes")
 	case roll < 3+w.losses:
 		if w.rng.IntN(3) > 0 {
-			w.streams[jetstream.Purges].drop(w.rng.IntN(4))
+			s := w.streams[jetstream.Purges]
+			s.drop(w.rng.IntN(4))
+			w.first[s.id] = s.first
 		} else {
 			w.loseStream()
 		}
@@ -435,7 +441,7 @@ func (x *simNode) stop(clean bool) {
 func (x *simNode) act() {
 	w, ctx := x.w, context.Background()
 	of := simOriginals[w.rng.IntN(len(simOriginals))]
-	switch w.rng.IntN(36) {
+	switch w.rng.IntN(44) {
 	case 0:
 		kind := []Kind{KindPurge, KindSoft}[w.rng.IntN(2)]
 		x.decide(entryOf(kind, imagecache.Target{Original: of}))
@@ -461,9 +467,9 @@ func (x *simNode) act() {
 		x.chores()
 	case 13, 14, 15:
 		_, _ = x.node.flush(ctx, 1)
-	case 17, 18:
+	case 17, 18, 19, 20, 21, 22:
 		x.write(of)
-	case 19, 20:
+	case 23, 24, 25, 26, 27, 28:
 		x.read(of)
 	case 10:
 		x.deleteShared()
@@ -474,11 +480,16 @@ func (x *simNode) act() {
 	}
 }
 
+// replay is what Node.Run begins with.
+func (x *simNode) replay() {
+	if !x.node.replayed {
+		x.node.replay(context.Background())
+	}
+}
+
 func (x *simNode) chores() {
 	w, ctx := x.w, context.Background()
-	if !x.node.replayed {
-		x.node.replay(ctx)
-	}
+	x.replay()
 	x.node.repay(ctx)
 	puts := x.puts
 	err := x.node.join(ctx)
@@ -517,6 +528,24 @@ func (x *simNode) decide(e Entry) {
 	}
 	x.waiting = append(x.waiting, p)
 	x.count()
+}
+
+// decideNow takes an original down and asks for the receipt at once.
+func (x *simNode) decideNow() {
+	x.heartbeat()
+	x.decide(entryOf(KindTakedown, imagecache.Target{Original: simOriginals[0]}))
+	_, _ = x.node.flush(context.Background(), 1)
+	for range 9 {
+		if x.node != nil {
+			x.follow(1000)
+		}
+	}
+	for x.node != nil && len(x.waiting) > 0 {
+		before := len(x.waiting)
+		if x.receipt(); len(x.waiting) == before {
+			break
+		}
+	}
 }
 
 func (x *simNode) decideTags(of imagecache.Original) {
@@ -604,6 +633,7 @@ func (x *simNode) receipt() {
 
 // follow begins to follow a stream, or applies some entries of it.
 func (x *simNode) follow(limit int) {
+	x.replay()
 	if !x.reachable {
 		return
 	}
