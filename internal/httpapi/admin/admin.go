@@ -6,8 +6,6 @@
 package admin
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,6 +22,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/guard"
 	"github.com/novasocial/imagetier/internal/httpapi"
 	"github.com/novasocial/imagetier/internal/httpapi/problem"
 	"github.com/novasocial/imagetier/internal/httpserver"
@@ -41,7 +40,7 @@ type Config struct {
 	Origins        *httpapi.OriginAnswers // the one of images.Config; may be nil
 	AdminToken     string                 // required by POST and DELETE, which are refused if it is empty, unless Dev
 	Dev            bool                   // POST and DELETE need no token if none is configured
-	Hosts          []string               // host names accepted besides those of foreignHost
+	Hosts          []string               // host names accepted besides those of package guard
 	// Metrics answers /metrics; nil: 404.
 	Metrics http.Handler
 	// Console answers / and /console/; nil: 404.
@@ -57,10 +56,7 @@ const maxPrivateBody = 64 << 10
 
 // New returns the handler of the private listener. It panics if a required field is missing.
 //
-// Reading needs no token: the network decides who can reach the listener. Changes need the
-// admin token. Since a web page that an operator visits can reach the listener too, requests
-// from pages of other sites, and under host names that a foreign DNS server could have
-// pointed here, are refused.
+// Package guard says who may use it.
 func New(cfg Config) http.Handler {
 	if cfg.Signer == nil || cfg.Operator == nil {
 		panic("admin.New: Signer and Operator are required")
@@ -72,13 +68,16 @@ func New(cfg Config) http.Handler {
 		cfg.Now = time.Now
 	}
 	p := &api{
-		Config:  cfg,
-		token:   sha256.Sum256([]byte(cfg.AdminToken)),
+		Config: cfg,
+		door: guard.Guard{
+			Token: guard.NewToken(cfg.AdminToken), Dev: cfg.Dev, Hosts: cfg.Hosts,
+			Signed: []string{eventsPath, noticesPath},
+		},
 		intakes: make(limiter, intakesAtOnce),
 		warms:   make(limiter, warmsAtOnce),
 	}
 	for _, secret := range cfg.WebhookSecrets {
-		p.notifiers = append(p.notifiers, sha256.Sum256([]byte(secret)))
+		p.notifiers = append(p.notifiers, guard.NewToken(secret))
 	}
 	r := chi.NewRouter()
 	r.Use(p.guard)
@@ -123,9 +122,8 @@ func New(cfg Config) http.Handler {
 
 type api struct {
 	Config
-	token     [sha256.Size]byte
-	notifiers [][sha256.Size]byte // digests of WebhookSecrets
-	origin    http.CrossOriginProtection
+	door      guard.Guard
+	notifiers []guard.Token // of WebhookSecrets
 	intakes   limiter
 	warms     limiter
 }
@@ -156,46 +154,18 @@ func (p *api) guard(next http.Handler) http.Handler {
 
 // admit returns an error if r must be refused.
 func (p *api) admit(r *http.Request) error {
-	if host, foreign := p.foreignHost(r); foreign {
+	err := p.door.Check(r)
+	switch {
+	case err == guard.ErrHost:
 		return problem.Errorf(
 			problem.ErrHost,
 			"This listener is not called %q. Ask for it by its address or as localhost.",
-			host,
+			r.Host,
 		)
-	}
-	if err := p.origin.Check(r); err != nil {
-		return problem.ErrCrossSite
-	}
-	switch {
-	case r.Method == http.MethodGet || r.Method == http.MethodHead:
-		return nil
-	case r.URL.Path == eventsPath:
-		return nil // its signature says who sends it
-	case r.URL.Path == noticesPath:
+	case err == nil && r.URL.Path == noticesPath && r.Method == http.MethodPost:
 		return p.notifier(r)
-	case p.AdminToken == "" && p.Dev:
-		return nil
-	case p.AdminToken == "":
-		return problem.ErrTokenUnset
-	case !p.authorized(r):
-		return problem.ErrToken
 	}
-	return nil
-}
-
-// authorized compares digests in constant time, so that its duration reveals nothing about the
-// token.
-func (p *api) authorized(r *http.Request) bool {
-	lines := r.Header["Authorization"]
-	if len(lines) != 1 {
-		return false
-	}
-	scheme, given, _ := strings.Cut(lines[0], " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return false
-	}
-	sum := sha256.Sum256([]byte(strings.TrimLeft(given, " ")))
-	return subtle.ConstantTimeCompare(sum[:], p.token[:]) == 1
+	return err
 }
 
 // handle turns a function that returns an error into a handler.

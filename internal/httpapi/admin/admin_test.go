@@ -262,38 +262,6 @@ func TestProfilesAreServedAndSecretsInFlagsAreNot(t *testing.T) {
 	}
 }
 
-// A clustered listener is called by names that the tier does not know; one on the loopback
-// interface is not.
-func TestNamesThatOthersCouldHavePointedHereAreRefusedOnLoopback(t *testing.T) {
-	for _, c := range []struct {
-		host, local string
-		dev, want   bool
-	}{
-		{"evil.example:8081", "127.0.0.1:8081", false, true},
-		{"evil.example.", "[::1]:8081", false, true},
-		{"EVIL.example", "[::ffff:127.0.0.1]:8081", false, true},
-		{"evil.example", "10.0.0.7:8081", false, false},
-		{"evil.example", "10.0.0.7:8081", true, true},
-		{"10.0.0.7.evil.example", "10.0.0.7:8081", true, true},
-		{"127.0.0.1:8081", "127.0.0.1:8081", true, false},
-		{"[::1]:8081", "[::1]:8081", true, false},
-		{"localhost:8081", "127.0.0.1:8081", true, false},
-		{"LOCALHOST.:8081", "127.0.0.1:8081", true, false},
-		{"tier.localhost.", "127.0.0.1:8081", true, false},
-		{"tier.localhost", "127.0.0.1:8081", true, false},
-		{"imagetier", "127.0.0.1:8081", true, false},
-		{"ok.example:1", "127.0.0.1:8081", true, false},
-		{"not-ok.example:1", "127.0.0.1:8081", true, true},
-		{"", "127.0.0.1:8081", true, false},
-	} {
-		p := &api{Config: Config{Dev: c.dev, Hosts: []string{"ok.example"}}}
-		r := requestAt(t, c.host, c.local)
-		if _, got := p.foreignHost(r); got != c.want {
-			t.Errorf("Host %q at %s, dev %v: foreign is %v", c.host, c.local, c.dev, got)
-		}
-	}
-}
-
 func TestWhatIsPostedHasALimit(t *testing.T) {
 	s := &store{}
 	cfg := privateConfig(t, s)

@@ -1,8 +1,6 @@
 package admin
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"net/http"
 	"strings"
 
@@ -36,15 +34,11 @@ func (p *api) notifier(r *http.Request) error {
 	} else if scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "Bearer") {
 		given = strings.TrimLeft(token, " ")
 	}
-	sum := sha256.Sum256([]byte(given))
-	good := 0
-	if p.AdminToken != "" {
-		good |= subtle.ConstantTimeCompare(sum[:], p.token[:])
+	good := p.door.Token.Matches(given)
+	for _, secret := range p.notifiers {
+		good = secret.Matches(given) || good // all are compared
 	}
-	for i := range p.notifiers {
-		good |= subtle.ConstantTimeCompare(sum[:], p.notifiers[i][:])
-	}
-	if good == 0 {
+	if !good {
 		return errNoNotifier
 	}
 	return nil

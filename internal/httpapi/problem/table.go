@@ -9,6 +9,7 @@ import (
 	"github.com/novasocial/imagetier/imagecache/fill"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/fleet"
+	"github.com/novasocial/imagetier/internal/guard"
 	"github.com/novasocial/imagetier/internal/inflight"
 	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/prefetch/service"
@@ -32,10 +33,10 @@ var (
 	ErrRequest     = errors.New("invalid request")
 	ErrPath        = errors.New("nothing at this path")
 	ErrNoMethod    = errors.New("method not answered at this path")
-	ErrToken       = errors.New("missing or wrong token")
-	ErrTokenUnset  = errors.New("no token is configured")
-	ErrCrossSite   = errors.New("request from a page of another site")
-	ErrHost        = errors.New("unknown host name")
+	ErrToken       = guard.ErrToken
+	ErrTokenUnset  = guard.ErrTokenUnset
+	ErrCrossSite   = guard.ErrCrossSite
+	ErrHost        = guard.ErrHost
 	ErrBodyLarge   = errors.New("request body too large")
 	ErrBodySlow    = errors.New("request body too slow")
 	ErrEncoding    = errors.New("request body is encoded")

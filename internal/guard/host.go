@@ -1,4 +1,4 @@
-package admin
+package guard
 
 import (
 	"net"
@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// foreignHost returns the name in r's Host, and reports whether a page of another site could have
-// caused a browser on this machine to use it.
+// foreignHost reports whether a page of another site could have caused a browser on this machine
+// to use the name in r's Host.
 //
 // The danger is DNS rebinding: the owner of evil.example points that name to 127.0.0.1, so that its
 // page has the same origin as this listener. Origin and Sec-Fetch-Site do not reveal that, but Host
@@ -18,22 +18,22 @@ import (
 //
 // Other names are refused only for requests over the loopback interface, and with Dev: in a cluster
 // the listener has arbitrary names, and changes need the token, which no browser adds by itself.
-func (p *api) foreignHost(r *http.Request) (host string, foreign bool) {
-	host = r.Host
+func (g *Guard) foreignHost(r *http.Request) bool {
+	host := r.Host
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
 	name := strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
 	switch {
 	case !strings.Contains(name, "."), strings.HasSuffix(name, ".localhost"):
-		return host, false
-	case slices.Contains(p.Hosts, name):
-		return host, false
+		return false
+	case slices.Contains(g.Hosts, name):
+		return false
 	}
 	if _, err := netip.ParseAddr(name); err == nil {
-		return host, false
+		return false
 	}
-	return host, p.Dev || loopback(r)
+	return g.Dev || loopback(r)
 }
 
 // loopback reports whether r came in over the loopback interface.
