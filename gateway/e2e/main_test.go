@@ -24,7 +24,7 @@ import (
 const (
 	key        = "k1=000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 	hookSecret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
-	adminToken = "e2e-admin"
+	adminToken = "e2e-admin-token-1"
 	iPhone     = "App/1.0 (iPhone; iOS 17.4; Scale/3.00)"
 )
 

@@ -62,7 +62,7 @@ func otherValues(t *testing.T) map[string]string {
 	cert, key := certificate(t)
 	return map[string]string{
 		"listen": "127.0.0.1:9080", "private-listen": "[::1]:9081", "tls-cert": cert,
-		"tls-key": key, "admin-token": "open-sesame",
+		"tls-key": key, "admin-token": "open-sesame-0123",
 		"source": "posts=s3://bucket/prefix?region=eu-central-1&originals=yes,old=dir:///srv/old%2C1,new=https://images.example.com/", "keys": "k2=" + hex2 + ",k1=" + hex1,
 		"dev": "true", "allow-private-origins": "true", "cache-dir": "/var/cache/x", "cache-memory-size": "100MiB",
 		"cache-disk-size": "50GiB", "cache-originals-size": "7GB", "workers": "3", "resize-command": "/usr/libexec/r",
@@ -271,7 +271,8 @@ func TestLoad_Faults(t *testing.T) {
 		{"--private-listen=:8080", "public listener's address too"},
 		{"--tls-cert=x", "--tls-cert: needs --tls-key"},
 		{"--tls-key=x", "--tls-key: needs --tls-cert"},
-		{"--admin-token=a b", "without spaces"},
+		{"--admin-token=0123456789 abcdef", "without spaces"},
+		{"--admin-token=0123456789abcde", "has 15 bytes, at least 16 are required"},
 		{"--source=posts", "want NAME=URL"},
 		{"--source=Posts=dir:///x", "begins with a letter"},
 		{"--source=a=dir:///x,a=dir:///y", "source a is a duplicate"},

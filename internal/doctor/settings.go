@@ -4,10 +4,8 @@ import (
 	"context"
 	"net"
 	"os"
+	"strings"
 )
-
-// minToken is the length of an admin token below which it can be guessed.
-const minToken = 16
 
 // Settings looks for settings that are allowed but unwise.
 func Settings(_ context.Context, in Input) (found []Finding) {
@@ -26,8 +24,9 @@ func Settings(_ context.Context, in Input) (found []Finding) {
 			"the private listener %s is reachable from other machines, with its metrics and profiles",
 			cfg.PrivateListen)
 	}
-	if n := len(cfg.AdminToken); n > 0 && n < minToken {
-		warn("use the output of `openssl rand -hex 32`", "the admin token has only %d characters and can be guessed", n)
+	if flags := in.Resolved.SecretFlags(); len(flags) > 0 {
+		warn("give them in the environment, or in files with --NAME-file",
+			"secrets are given as flags, which every user of this machine can read: %s", strings.Join(flags, ", "))
 	}
 	for _, v := range in.Resolved.Values {
 		if v.SecretFile == "" {

@@ -44,8 +44,9 @@ import (
 type Config struct {
 	config.Config
 
-	Build    Build
-	Terminal io.Writer // with --dev, gets URLs to try
+	Build       Build
+	SecretFlags []string  // settings whose secrets were given as flags: they are warned about
+	Terminal    io.Writer // with --dev, gets URLs to try
 
 	Hangup <-chan os.Signal // each value reloads what Reread returns; nil: never
 	Reread Reread
@@ -164,7 +165,7 @@ func (s *Server) onClose(f func() error) { s.closers = append(s.closers, f) }
 func (s *Server) openTelemetry(ctx context.Context) (err error) {
 	s.telemetry, err = telemetry.Open(ctx, telemetry.Config{
 		Program: "imagetier", Version: s.cfg.Build.Version,
-		Format: s.cfg.LogFormat, Level: s.cfg.LogLevel, Secrets: s.cfg.Secrets,
+		Format: s.cfg.LogFormat, Level: s.cfg.LogLevel, Secrets: s.cfg.Secrets, SecretFlags: s.cfg.SecretFlags,
 	})
 	if err != nil {
 		return err

@@ -137,6 +137,19 @@ func (r *Resolved) SetDefault(name, text, why string) {
 	r.Values[i].Place.At = why
 }
 
+// SecretFlags returns the names of the secrets that were given as flags. Every user of the machine can read those, in
+// the list of processes.
+func (r *Resolved) SecretFlags() (names []string) {
+	for _, v := range r.Values {
+		if v.Secret && v.Place.Layer == FromFlag && v.SecretFile == "" && slices.ContainsFunc(Secrets(v.Value), notEmpty) {
+			names = append(names, v.Name)
+		}
+	}
+	return names
+}
+
+func notEmpty(text string) bool { return text != "" }
+
 // Fault adds a fault of a setting whose value came from place. Errors that were joined become one fault each.
 func (r *Resolved) Fault(name string, place Place, err error) {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok && err.Error() == errors.Join(joined.Unwrap()...).Error() {

@@ -220,6 +220,9 @@ func TestSchema_Resolve_Secrets(t *testing.T) {
 		if said != "" || got.token != "hush-hush" {
 			t.Errorf("%+v: %q, %s", c, got.token, said)
 		}
+		if flags, direct := r.SecretFlags(), slices.Contains(c.args, "--admin-token"); direct != (len(flags) == 1) {
+			t.Errorf("%+v: secrets in flags: %q", c, flags)
+		}
 		if text := r.YAML(); strings.Contains(text, "hush") {
 			t.Errorf("%+v: shown: %s", c, text)
 		}

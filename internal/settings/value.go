@@ -171,9 +171,17 @@ func Address(p *string) Value {
 	})
 }
 
-// Token returns the Value of a bearer token (RFC 6750, section 2.1).
+// MinToken is the minimum length of a token, in bytes: 16 hex digits are 64 bits, which cannot be guessed over a
+// network.
+const MinToken = 16
+
+// Token returns the Value of a bearer token (RFC 6750, section 2.1) of at least [MinToken] bytes.
 func Token(p *string) Value {
 	return Checked(p, func(text string) error {
+		if text != "" && len(text) < MinToken {
+			return fmt.Errorf("has %d bytes, at least %d are required, as `openssl rand -hex 16` prints them",
+				len(text), MinToken)
+		}
 		if strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c > '~' }) {
 			return errors.New("want printable ASCII characters without spaces")
 		}

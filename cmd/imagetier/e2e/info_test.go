@@ -57,7 +57,7 @@ func (f facts) check(t *testing.T, file string) {
 	}
 }
 
-// infos posts to /v1/info of a tier with --admin-token secret.
+// infos posts to /v1/info of a tier with the admin token.
 func (x *tier) infos(t *testing.T, images ...string) []facts {
 	t.Helper()
 	req, err := http.NewRequestWithContext(
@@ -70,7 +70,7 @@ func (x *tier) infos(t *testing.T, images ...string) []facts {
 		t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Authorization", "Bearer secret")
+	req.Header.Set("Authorization", "Bearer "+token)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +87,7 @@ func TestTier_Info_IsCachedLikeAVariant(t *testing.T) {
 	dir := t.TempDir()
 	copyPhoto(t, dir, "phone-srgb.jpg")
 	file := filepath.Join(dir, "phone-srgb.jpg")
-	x := start(t, "--keys", key, "--admin-token", "secret", "--source", "posts=dir://"+dir, "--cache-dir", t.TempDir())
+	x := start(t, "--keys", key, "--admin-token", token, "--source", "posts=dir://"+dir, "--cache-dir", t.TempDir())
 	path := sign(t, "phone-srgb.jpg", "live", "info", "json")
 	got := x.get(path)
 	got.want(t, 200, "origin")
@@ -119,7 +119,7 @@ func TestTier_Info_HundredInOneRequest(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "cut.jpg"), photo[:len(photo)/2], 0o644); err != nil {
 		t.Fatal(err)
 	}
-	x := start(t, "--keys", key, "--admin-token", "secret", "--source", "posts=dir://"+dir, "--cache-dir", t.TempDir())
+	x := start(t, "--keys", key, "--admin-token", token, "--source", "posts=dir://"+dir, "--cache-dir", t.TempDir())
 	var images []string
 	for i := range 100 {
 		name, version := "a.jpg", i%7

@@ -44,7 +44,7 @@ type gateway struct {
 func openGateway(ctx context.Context, cfg config.Config, mode string, stderr io.Writer) (*gateway, error) {
 	t, err := telemetry.Open(ctx, telemetry.Config{
 		Program: "imagetier-gateway", Version: program.Build().Version,
-		Output: stderr, Format: cfg.LogFormat, Level: cfg.LogLevel, Secrets: cfg.Secrets,
+		Output: stderr, Format: cfg.LogFormat, Level: cfg.LogLevel, Secrets: cfg.Secrets, SecretFlags: cfg.SecretFlags,
 	})
 	if err != nil {
 		return nil, err

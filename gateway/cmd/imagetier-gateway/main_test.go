@@ -260,12 +260,12 @@ func TestGateway_Log_RedactsSecrets(t *testing.T) {
 	g, err := c.open(t.Context(), &program.Process{Stderr: &out, Environ: []string{
 		"IMAGETIER_GATEWAY_UPSTREAM=http://x", "IMAGETIER_GATEWAY_IMAGE_BASE=https://x",
 		"IMAGETIER_GATEWAY_IMAGE_PREFIX=https://y/=posts",
-		"IMAGETIER_GATEWAY_KEYS=k1=" + hexKey, "IMAGETIER_GATEWAY_ADMIN_TOKEN=hunter22",
+		"IMAGETIER_GATEWAY_KEYS=k1=" + hexKey, "IMAGETIER_GATEWAY_ADMIN_TOKEN=hunter22hunter22",
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.log.Info("x", "err", fmt.Errorf("Bearer hunter22 and %s", hexKey))
+	g.log.Info("x", "err", fmt.Errorf("Bearer hunter22hunter22 and %s", hexKey))
 	if strings.Contains(out.String(), "hunter22") || strings.Contains(out.String(), hexKey) ||
 		!strings.Contains(out.String(), "(secret)") {
 		t.Errorf("logged %s", &out)

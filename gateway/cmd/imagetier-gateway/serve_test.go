@@ -141,7 +141,7 @@ func TestServeCmd_Run_Traces(t *testing.T) {
 	)
 	defer tier.Close()
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
-	g, _ := startServe(t, fakeservices.Config{}, "--tier="+tier.URL, "--admin-token=admin")
+	g, _ := startServe(t, fakeservices.Config{}, "--tier="+tier.URL, "--admin-token=admin-token-of-tests")
 	req, err := http.NewRequestWithContext(
 		t.Context(),
 		http.MethodPost,

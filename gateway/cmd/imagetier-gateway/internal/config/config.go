@@ -46,6 +46,8 @@ type Config struct {
 
 	// Secrets are all secret values as given, to be redacted from the log.
 	Secrets []string
+	// SecretFlags are the settings whose secrets were given as flags, where others can read them.
+	SecretFlags []string
 }
 
 // Purpose says which command reads the settings.
@@ -109,6 +111,9 @@ func load(p Purpose, in settings.Input) (Config, *settings.Resolved) {
 			c.Secrets = append(c.Secrets, settings.Secrets(v.Value)...)
 		}
 	}
+	c.SecretFlags = slices.DeleteFunc(r.SecretFlags(), func(name string) bool {
+		return name == "test-token" || name == "redis" && (c.Serve.Redis == nil || c.Serve.Redis.Password == "")
+	})
 	return c, r
 }
 
