@@ -6,20 +6,19 @@ import (
 
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/boundedcache"
 )
 
-// OriginAnswers remembers the last answer of the origin for the 2,048 originals that
-// clients asked for most recently, about 300 bytes each; explain shows it. Background
+// OriginAnswers remembers the last answer of the origin for 1,024 to 2,048 originals that
+// it was asked for most recently, about 300 bytes each; explain shows it. Background
 // requests (warming, revalidation) and hits are not recorded. It is safe for concurrent use,
 // and its zero value is ready. A nil *OriginAnswers records nothing.
 type OriginAnswers struct {
-	mu     sync.Mutex // guards all below
-	last   map[imagecache.Original]OriginAnswer
-	ring   []imagecache.Original // in order of arrival
-	oldest int                   // index in ring, once that is full
+	mu   sync.Mutex // guards all below
+	last boundedcache.Map[imagecache.Original, OriginAnswer]
 }
 
-const maxOriginAnswers = 2048
+const maxOriginAnswers = 1024
 
 // OriginAnswer is what an origin answered.
 type OriginAnswer struct {
@@ -40,19 +39,8 @@ func (a *OriginAnswers) Note(ref imageurl.Ref, out imagecache.Outcome, err error
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.last == nil {
-		a.last = make(map[imagecache.Original]OriginAnswer)
-	}
-	if _, known := a.last[of]; !known {
-		if len(a.ring) < maxOriginAnswers {
-			a.ring = append(a.ring, of)
-		} else {
-			delete(a.last, a.ring[a.oldest])
-			a.ring[a.oldest] = of
-			a.oldest = (a.oldest + 1) % maxOriginAnswers
-		}
-	}
-	a.last[of] = answer
+	a.last.Max = maxOriginAnswers
+	a.last.Put(of, answer)
 }
 
 // Of returns the last answer for an original.
@@ -62,6 +50,5 @@ func (a *OriginAnswers) Of(o imagecache.Original) (answer OriginAnswer, ok bool)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	answer, ok = a.last[o]
-	return answer, ok
+	return a.last.Get(o)
 }
