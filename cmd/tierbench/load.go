@@ -178,62 +178,28 @@ var scenarios = []scenario{
 		full:   2 * time.Hour,
 		wants:  append(wantAlways, wantNoErrors, wantNoGrowth),
 	},
-	{
-		name:   "redis",
-		what:   "100 users; Redis is killed and comes back",
-		script: "normal.js",
-		users:  100,
-		env:    lasts,
-		full:   5 * time.Minute,
-		fault:  killRedis,
-		wants:  []want{wantNoErrors},
-	},
-	{
-		name:   "restart",
-		what:   "100 users; each service is killed and comes back",
-		script: "normal.js",
-		users:  100,
-		env:    lasts,
-		full:   5 * time.Minute,
-		fault:  restartServices,
-		wants:  []want{wantNoErrors},
-	},
-	{
-		name:   "content",
-		what:   "100 users; the content service is frozen for 8 s",
-		script: "normal.js",
-		users:  100,
-		env:    lasts,
-		full:   5 * time.Minute,
-		fault:  freezeContent,
-		wants:  []want{wantNoErrors},
-	},
-	{
-		name:   "user",
-		what:   "100 users; the user service is frozen for 8 s",
-		script: "normal.js",
-		users:  100,
-		env:    lasts,
-		full:   5 * time.Minute,
-		fault:  freezeUser,
-		wants:  []want{wantNoErrors},
-	},
-	{
-		name:   "feed",
-		what:   "100 users; the feed service is frozen for 8 s",
-		script: "normal.js",
-		users:  100,
-		env:    lasts,
-		full:   5 * time.Minute,
-		fault:  freezeFeed,
-	},
+	faulty("redis", "Redis is killed and comes back", killRedis, wantNoErrors),
+	faulty("restart", "each service is killed and comes back", restartServices, wantNoErrors),
+	faulty("content", "the content service is frozen for 8 s", freezeContent, wantNoErrors),
+	faulty("user", "the user service is frozen for 8 s", freezeUser, wantNoErrors),
+	faulty("feed", "the feed service is frozen for 8 s", freezeFeed),
 }
 
-// loadRow is what a scenario came to.
+// faulty returns the scenario of 100 users during which inject disturbs a service.
+func faulty(
+	name, what string, inject func(ctx context.Context, r *loadRun, whole time.Duration) error, wants ...want,
+) scenario {
+	return scenario{
+		name: name, what: "100 users; " + what, script: "normal.js", users: 100, env: lasts,
+		full: 5 * time.Minute, fault: inject, wants: wants,
+	}
+}
+
+// loadRow is the result of a scenario.
 type loadRow struct {
 	scenario
 	k6           k6Summary
-	rss, rssAt   int64 // of the gateway: in the end, and when a fifth of the time was over
+	rss, rssAt   int64 // of the gateway: at the end, and after a fifth of the time
 	made, open   int64 // connections to the services
 	bytes        float64
 	pause        time.Duration

@@ -13,15 +13,20 @@ import (
 	"github.com/novasocial/imagetier/gateway/feed"
 )
 
-// kind keeps the values of one kind, in memory and behind it in Redis.
+// kind caches the values of one kind, in memory and in Redis.
 //
-// A service may say something, then be changed, then have its ids dropped, and only then is
-// what it said put here. So Get notes a lease, of three parts, and Put compares:
+// An outdated value could be stored after its id was dropped:
 //
-//	Local   moves with every drop of the id's stripe, before anything is removed
-//	Shared  is the generation of the key in Redis; a drop writes a new one, for longer than
-//	        any call takes, and a script stores only where it has not moved
-//	Link    moves when changes may have been missed: what is older is only good as stale
+//  1. a request misses, and the service answers with a value
+//  2. the value changes, and its id is dropped
+//  3. the request calls Put with the old value
+//
+// So Get returns a lease with three parts, which Put compares with their current state:
+//
+//	Local   changes with every drop of an id of the same stripe, before anything is removed
+//	Shared  is the generation of the key in Redis; a drop writes a new one, which lives longer than
+//	        any call, and a script stores a value only if the generation is still the same
+//	Link    changes when invalidations may have been missed; older values are only served as stale
 type kind[V any] struct {
 	of      Kind
 	prefix  string
@@ -31,15 +36,15 @@ type kind[V any] struct {
 	codec   codec[V]
 	memory  *otter.Cache[string, *held[V]]
 	seed    maphash.Seed
-	stripes [4096]stripe // so many that one's drop seldom costs another's store
+	stripes [4096]stripe // many, so that a drop seldom prevents the store of another id
 }
 
 type stripe struct {
-	sync.Mutex        // held while memory is changed under an id of this stripe
-	epoch      uint64 // moves with every drop
+	sync.Mutex        // held while memory is changed for an id of this stripe
+	epoch      uint64 // changes with every drop
 }
 
-// held is a value in memory. It is never changed.
+// held is a value in memory. It is immutable.
 type held[V any] struct {
 	value *V
 	until time.Time // when it turns stale
@@ -64,7 +69,7 @@ func newKind[V any](c *Cache, of Kind, prefix string, ttl time.Duration, bytes u
 	return k
 }
 
-// tracked kinds are announced by Redis when they change. Pages only age.
+// tracked reports whether Redis announces changes of this kind. Pages only expire.
 func (k *kind[V]) tracked() bool { return k.of != Pages }
 
 func (k *kind[V]) idOf(key string) (string, bool) { return strings.CutPrefix(key, k.prefix) }
@@ -92,7 +97,7 @@ func (k *kind[V]) linkNow() uint32 {
 func (k *kind[V]) Get(ctx context.Context, ids []string) []feed.Entry[V] {
 	entries := make([]feed.Entry[V], len(ids))
 	now, linkNow := time.Now(), k.linkNow()
-	var rest []int // places of what memory does not have fresh
+	var rest []int // indexes of ids without a fresh value in memory
 	for i, id := range ids {
 		h, ok := k.memory.GetIfPresent(id)
 		if ok {
@@ -110,8 +115,8 @@ func (k *kind[V]) Get(ctx context.Context, ids []string) []feed.Entry[V] {
 	return entries
 }
 
-// ask looks in Redis for the rest, and notes leases of what is not there either. It returns
-// how many it found fresh.
+// ask looks for the rest in Redis, and sets the leases of ids that are missing there too. It returns
+// how many were fresh.
 func (k *kind[V]) ask(ctx context.Context, ids []string, rest []int, entries []feed.Entry[V]) (found int) {
 	for _, i := range rest {
 		entries[i].Lease.Local = k.epoch(ids[i]) // before Redis or a service is called
@@ -146,7 +151,7 @@ func (k *kind[V]) ask(ctx context.Context, ids []string, rest []int, entries []f
 		case state == damaged:
 			unreadable++
 		case state == tombstone:
-			e.Value = nil // what memory has was missed when it was dropped
+			e.Value = nil // memory has a value whose drop was missed
 		case time.Now().Before(h.until):
 			h.link = linkNow
 			k.remember(ids[i], h, e.Lease)
@@ -165,7 +170,7 @@ func (k *kind[V]) ask(ctx context.Context, ids []string, rest []int, entries []f
 	return found
 }
 
-// open reads a record of Redis.
+// open parses a record from Redis.
 func (k *kind[V]) open(id string, data []byte) (*held[V], state) {
 	payload, until, state := unseal(k.of, k.prefix+id, data)
 	if state != whole {
@@ -182,7 +187,7 @@ func (k *kind[V]) open(id string, data []byte) (*held[V], state) {
 	return &held[V]{value: &value, until: until, gone: until.Add(k.stale)}, whole
 }
 
-// remember puts a value in memory, unless its id was dropped since the lease was noted.
+// remember stores a value in memory, unless its id was dropped since the lease was taken.
 func (k *kind[V]) remember(id string, h *held[V], lease feed.Lease) bool {
 	if k.tracked() && k.cache.link != nil && k.cache.link.untracked.Load() {
 		h.until = earlier(h.until, time.Now().Add(untrackedTTL))
@@ -207,7 +212,7 @@ func (k *kind[V]) Put(_ context.Context, values []feed.Kept[V]) {
 			continue
 		}
 		if k.cache.link == nil || !v.Lease.Asked {
-			continue // without its generation it might overwrite what is newer
+			continue // without its generation it could overwrite a newer value
 		}
 		key := k.prefix + v.ID
 		next := v.Lease.Shared

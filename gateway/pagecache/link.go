@@ -13,20 +13,20 @@ import (
 )
 
 const (
-	// untrackedTTL is how long memory keeps what Redis does not announce changes of.
+	// untrackedTTL is the TTL in memory while Redis does not announce changes.
 	untrackedTTL = 5 * time.Second
 	// tombstoneTTL outlives every request (10 s) whose call may have begun before a drop.
 	tombstoneTTL = 30 * time.Second
-	// reconnect is how long to wait before connecting is tried again.
+	// reconnect is the pause between attempts to connect.
 	reconnect = time.Second
-	// maxPipeline is the most commands that are sent at once.
+	// maxPipeline is the maximum number of commands in one pipeline.
 	maxPipeline = 256
-	// slack is what the client gets, beyond its time, to give up by itself: it may have
+	// slack is the time for the client to return by itself after its timeout: it may have
 	// answers of some servers of a cluster.
 	slack = 5 * time.Millisecond
 )
 
-// link is what there is of Redis: nothing, a client, or one that is left alone for a while.
+// link is the connection to Redis: not connected yet, connected, or suspended by the breaker.
 type link struct {
 	cfg       Config
 	changed   func(key string)
@@ -35,15 +35,15 @@ type link struct {
 	queue     chan []record
 	untracked atomic.Bool // Redis does not announce changes
 
-	// number moves when changes may have been missed: a connection broke, one was dialed,
-	// and once more with the first answer after that, as invalidations arrive only from then on.
+	// number changes when invalidations may have been missed: when a connection breaks or is
+	// dialed, and again with the first answer, since invalidations arrive only from then on.
 	number  atomic.Uint32
 	newLink atomic.Bool
 
 	owed owed
 }
 
-// reply is what Redis has under a key.
+// reply is the value of a key in Redis.
 type reply struct {
 	data []byte // nil: nothing
 	err  error
@@ -53,7 +53,7 @@ type reply struct {
 type record struct {
 	of       Kind
 	key      string
-	expected uint64 // the generation that it must have; 0: none
+	expected uint64 // the generation that the key must have; 0 if it must be missing
 	ttl      time.Duration
 	data     []byte
 }
@@ -62,7 +62,7 @@ func newLink(cfg Config, changed func(key string)) *link {
 	return &link{cfg: cfg, changed: changed, queue: make(chan []record, 256), breaker: circuit.New(cfg.Breaker)}
 }
 
-var errNotConnected = errors.New("redis is not reached")
+var errNotConnected = errors.New("redis is not connected")
 
 // do sends commands in one go and returns their results, or nil if there are none within
 // RedisTimeout: the client has waits that no context ends.

@@ -19,6 +19,15 @@ func purgeFails(t *testing.T, tier running, n int) {
 	}
 }
 
+// filled returns a tier on disk with eight images, and its configuration.
+func filled(t *testing.T, disk *memDisk) (disktier.Config, running) {
+	t.Helper()
+	cfg := disktier.Config{Dir: "/c", MaxBytes: 8 << 20}.On(disk)
+	tier := recovered(t, start(t, cfg))
+	tier.fill(8, 1000)
+	return cfg, tier
+}
+
 // onlyLater fails the test unless the first original of eight images is gone and the second is
 // there, also after a restart.
 func onlyLater(t *testing.T, tier running, cfg disktier.Config) {
@@ -36,9 +45,7 @@ func onlyLater(t *testing.T, tier running, cfg disktier.Config) {
 func TestTier_Purge_HoldsForADiskThatIsNotThere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := newMemDisk()
-		cfg := disktier.Config{Dir: "/c", MaxBytes: 8 << 20}.On(disk)
-		tier := recovered(t, start(t, cfg))
-		tier.fill(8, 1000)
+		cfg, tier := filled(t, disk)
 		tier.end()
 		disk.failing(syscall.EIO, "readdir")
 		tier = start(t, cfg)
@@ -54,9 +61,7 @@ func TestTier_Purge_HoldsForADiskThatIsNotThere(t *testing.T) {
 func TestTier_Purge_HoldsForADiskThatIsMountedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := newMemDisk()
-		cfg := disktier.Config{Dir: "/c", MaxBytes: 8 << 20}.On(disk)
-		tier := recovered(t, start(t, cfg))
-		tier.fill(8, 1000)
+		cfg, tier := filled(t, disk)
 		disk.failing(syscall.ENOENT, "write", "readdir")
 		purgeFails(t, tier, 0)
 		waitFor(t, "the tier to be off", func() bool { return tier.State() == disktier.Off })
@@ -69,9 +74,7 @@ func TestTier_Purge_HoldsForADiskThatIsMountedAgain(t *testing.T) {
 func TestTier_Purge_IsWrittenOnceTheDiskCanBe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := newMemDisk()
-		cfg := disktier.Config{Dir: "/c", MaxBytes: 8 << 20}.On(disk)
-		tier := recovered(t, start(t, cfg))
-		tier.fill(8, 1000)
+		cfg, tier := filled(t, disk)
 		disk.failing(syscall.EIO, "write")
 		purgeFails(t, tier, 0)
 		disk.failing(nil)
