@@ -312,7 +312,7 @@ func (n *Node) replay(ctx context.Context) {
 	}
 	for _, out := range purges {
 		if _, err := n.remove(ctx, out.Entry); err != nil && n.owe(out.Entry, sharedstore.Position{}, err) != nil {
-			return // the rest is applied when it comes back in the stream
+			return // repay goes on with the rest
 		}
 	}
 	n.mu.Lock()

@@ -330,6 +330,27 @@ func TestNode_Replay_GoesOnWithoutTheDisk(t *testing.T) {
 	}
 }
 
+func TestNode_Replay_GoesOnWhenThereIsRoomForFailedPurges(t *testing.T) {
+	x := quietWorld(t, 1).nodes[0]
+	x.reachable = false
+	x.must(t, KindPurge, photo)
+	x.end()
+	x.start()
+	x.cache.broken = true
+	for i := range maxOwed {
+		x.node.owed[fmt.Sprint(i)] = owedPurge{Entry: Entry{Stamp: Stamp{ID: fmt.Sprint(i)}, Kind: KindLift}}
+	}
+	x.node.replay(t.Context())
+	if x.node.replayed {
+		t.Fatal("replayed though the purge neither succeeded nor waits")
+	}
+	x.cache.broken = false
+	x.node.repay(t.Context())
+	if !x.node.replayed || len(x.node.owed) > 0 {
+		t.Errorf("replayed: %v, %d purges wait", x.node.replayed, len(x.node.owed))
+	}
+}
+
 func TestNode_Owe_IsBounded(t *testing.T) {
 	x := quietWorld(t, 1).nodes[0]
 	for i := range maxOwed {

@@ -60,9 +60,10 @@ func (n *Node) applyPurge(ctx context.Context, e Entry, at sharedstore.Position)
 	return nil
 }
 
-// repay tries purges that failed.
+// repay tries purges that failed, and then those of the outbox that found no room among them.
 func (n *Node) repay(ctx context.Context) {
 	n.mu.Lock()
+	replayed := n.replayed
 	owed := slices.SortedFunc(maps.Values(n.owed), func(a, b owedPurge) int {
 		return cmp.Or(cmp.Compare(a.at.Log, b.at.Log), cmp.Compare(a.at.Entry, b.at.Entry), a.Compare(b.Stamp))
 	})
@@ -80,6 +81,9 @@ func (n *Node) repay(ctx context.Context) {
 	}
 	if len(owed) > 0 {
 		n.advance(jetstream.Purges, nil)
+	}
+	if !replayed {
+		n.replay(ctx)
 	}
 }
 
