@@ -154,8 +154,7 @@ func (f *creditFinder) readKeyword(keyword string, text []byte) {
 }
 
 func (f *creditFinder) searchWebP(b []byte) {
-	rest, err := webpBody(b)
-	for err == nil && rest != nil {
+	for rest := webpBody(b); rest != nil; {
 		var typ, body []byte
 		typ, body, rest, _ = webpChunk(rest)
 		switch string(typ) {

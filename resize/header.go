@@ -71,12 +71,15 @@ type Header struct {
 	Frames   int
 	Animated bool // true also for an animation of one frame, if the file declares it as one
 	// Channels is the number of channels per coded pixel, including alpha: 1-5.
-	Channels    int
-	BitDepth    int // bits per channel: 1-32
-	Alpha       bool
-	CMYK        bool
-	Progressive bool // a progressive JPEG, an interlaced PNG or GIF: decoded in several passes
-	Profile     bool // an ICC profile is embedded
+	Channels int
+	BitDepth int // bits per channel: 1-32, or 64 if Float
+	Alpha    bool
+	// Premultiplied means that colours are multiplied by alpha: in some AVIFs, HEICs and TIFFs.
+	Premultiplied bool
+	Float         bool // samples are floating-point numbers, in a TIFF
+	CMYK          bool
+	Progressive   bool // a progressive JPEG, an interlaced PNG or GIF: decoded in several passes
+	Profile       bool // an ICC profile is embedded
 }
 
 // Upright returns width and height after applying Orientation.
@@ -156,11 +159,13 @@ func ReadHeader(b []byte) (Header, error) {
 	return h, nil
 }
 
-// CheckComplete checks that b, whose header is h, is complete by its own structure: a PNG up
-// to IEND, a GIF up to its trailer, a JPEG up to EOI, WebP, AVIF, HEIC and TIFF up to the last
-// part that they refer to. Data after that (the video of a motion photo) is ignored. Nothing
-// is decoded, so a complete file can still be corrupt. A bare JXL codestream always passes,
-// because only a decoder can find its end.
+// CheckComplete checks that no pixels of b, whose header is h, are missing by its own structure: a
+// PNG up to IEND, a GIF up to its trailer, a JPEG up to EOI, WebP, AVIF, HEIC and TIFF up to
+// the last part that they refer to. Data after that (the video of a motion photo) is ignored. A
+// missing end mark is no error: [Repair] adds it. Nothing is decoded, except to find out whether
+// a PNG or GIF without an end mark has all pixels, so a complete file can still be corrupt.
+// Only a decoder can find the end of a bare JXL codestream, or of the last scan of a JPEG
+// without EOI.
 //
 // The error wraps ErrCorrupt, or ErrTooLarge for a JPEG with more than maxScans scans.
 func CheckComplete(b []byte, h Header) error {

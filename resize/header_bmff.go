@@ -67,13 +67,14 @@ type bmff struct {
 	primary                      int    // ID of the primary item, or 0
 }
 
-// openBMFF finds the boxes of the header. It stops at a truncated box.
+// openBMFF finds the boxes of the header. It stops at a truncated box, or at appended data that is
+// no box.
 func openBMFF(kind Kind, b []byte) (bmff, error) {
 	f := bmff{kind: kind, file: b}
 	var meta []byte
 	for rest := b; len(rest) > 0; {
 		typ, body, after, err := nextBox(kind, rest)
-		if err != nil && (meta == nil || string(typ) == "moov") {
+		if err != nil && meta == nil {
 			return bmff{}, err
 		}
 		switch string(typ) {
@@ -124,36 +125,9 @@ func openBMFF(kind Kind, b []byte) (bmff, error) {
 	return f, nil
 }
 
-// completeBoxes checks that every top-level box lies within the file. Bytes that do not start
-// with a valid box type are treated as appended data, not as a box.
-func completeBoxes(kind Kind, b []byte) error {
-	for len(b) > 0 {
-		typ, _, rest, err := nextBox(kind, b)
-		if !boxName(typ) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		b = rest
-	}
-	return nil
-}
-
-func boxName(typ []byte) bool {
-	for _, c := range typ {
-		if c < ' ' || c > '~' {
-			return false
-		}
-	}
-	return len(typ) == 4
-}
-
-// completeBMFF checks that every box and the bytes of every item lie within the file.
+// completeBMFF checks that the bytes of every item lie within the file. Whatever else the file
+// contains, appended data for example, is not needed.
 func completeBMFF(kind Kind, b []byte) error {
-	if err := completeBoxes(kind, b); err != nil {
-		return err
-	}
 	f, err := openBMFF(kind, b)
 	if err != nil {
 		return err

@@ -9,16 +9,20 @@ const (
 	tagWidth       = 256
 	tagHeight      = 257
 	tagBits        = 258
+	tagCompression = 259
 	tagPhotometric = 262
 	tagStrips      = 273
 	tagOrientation = 274
 	tagSamples     = 277
+	tagRows        = 278
 	tagStripBytes  = 279
+	tagPlanar      = 284
 	tagTileWidth   = 322
 	tagTileHeight  = 323
 	tagTiles       = 324
 	tagTileBytes   = 325
 	tagExtra       = 338
+	tagFormat      = 339
 	tagICC         = 34675
 	tagDNGVersion  = 50706
 )
@@ -26,7 +30,12 @@ const (
 // tiff is a TIFF file or an EXIF block, with its byte order.
 type tiff struct {
 	b     []byte
-	order binary.ByteOrder
+	order byteOrder
+}
+
+type byteOrder interface {
+	binary.ByteOrder
+	binary.AppendByteOrder
 }
 
 // tiffEntry is one entry of a directory.

@@ -124,26 +124,108 @@ func (h *Header) readJPEGFrame(marker byte, body []byte) error {
 	return nil
 }
 
-// completeJPEG walks through the scans to EOI.
+// completeJPEG walks through the scans to EOI, or to the end of the last one if EOI is missing.
 func completeJPEG(b []byte) error {
+	_, _, err := jpegEnd(b)
+	return err
+}
+
+// jpegEnd returns where the image of a JPEG ends, without EOI, and whether EOI follows. Without
+// EOI every component must have been sent in full, but only a decoder can find out whether the
+// last scan is truncated.
+func jpegEnd(b []byte) (end int, eoi bool, err error) {
+	var sent jpegScans
 	scans := 0
 	for at := 2; ; {
-		marker, _, next, err := jpegSegment(b, at)
-		if err != nil {
-			return err
+		marker, body, next, err := jpegSegment(b, at)
+		if err != nil || marker == jpegSOI && sent.all() {
+			// The end of the file, or appended data.
+			if !sent.all() {
+				return 0, false, err
+			}
+			return jpegTail(b, at), false, nil
 		}
 		at = next
 		switch {
 		case marker == jpegEOI:
-			return nil
+			return next - 2, true, nil
 		case marker == jpegSOI, jpegFrame(marker) && scans > 0:
-			return corrupt(KindJPEG, "an image begins within another")
+			return 0, false, corrupt(KindJPEG, "an image begins within another")
+		case jpegFrame(marker):
+			sent.frame(marker, body)
 		case marker == jpegSOS:
 			if scans++; scans > maxScans {
-				return tooLarge("a JPEG with more than %d scans", maxScans)
+				return 0, false, tooLarge("a JPEG with more than %d scans", maxScans)
 			}
+			sent.scan(body)
 		}
 		// In a scan, 0xff is followed by 0 (a data byte) or by a restart marker, which
 		// jpegSegment returns like any other marker.
 	}
 }
+
+// jpegTail returns the end of the scan that ends at or after b[at]: the next marker that cannot be
+// in a scan, or the end of b. Zeros before it are padding, except one: the last byte of a
+// scan can be zero only if it has no padding bits, which are ones.
+func jpegTail(b []byte, at int) int {
+	for at < len(b) && (b[at] != 0xff || at+1 < len(b) && (b[at+1] == 0 || b[at+1] >= 0xd0 && b[at+1] <= 0xd7)) {
+		at++
+	}
+	for at >= 2 && b[at-1] == 0 && b[at-2] == 0 {
+		at--
+	}
+	return at
+}
+
+// jpegScans records which coefficients of which components have been sent with full precision.
+type jpegScans struct {
+	progressive bool
+	components  []byte // the IDs
+	sent        [4][64]bool
+}
+
+// frame reads SOFn, which readJPEGFrame has checked.
+func (s *jpegScans) frame(marker byte, body []byte) {
+	s.progressive = marker == 0xc2 || marker == 0xca
+	for i := 0; 6+3*i < len(body) && i < len(s.sent); i++ {
+		s.components = append(s.components, body[6+3*i])
+	}
+}
+
+// scan reads SOS (T.81, B.2.3).
+func (s *jpegScans) scan(body []byte) {
+	if len(body) < 1 || len(body) < 4+2*int(body[0]) {
+		return
+	}
+	n := int(body[0])
+	first, last, low := body[1+2*n], body[2+2*n], body[3+2*n]&15
+	if !s.progressive {
+		first, last, low = 0, 63, 0
+	}
+	for i := range n {
+		component := bytes.IndexByte(s.components, body[1+2*i])
+		if component < 0 || low != 0 {
+			continue
+		}
+		for k := first; k <= min(last, 63); k++ {
+			s.sent[component][k] = true
+		}
+	}
+}
+
+// all reports whether the image is complete.
+func (s *jpegScans) all() bool {
+	for i := range s.components {
+		if s.sent[i] != allCoefficients {
+			return false
+		}
+	}
+	return len(s.components) > 0
+}
+
+var allCoefficients = func() (all [64]bool) {
+	for i := range all {
+		all[i] = true
+	}
+	return all
+}()

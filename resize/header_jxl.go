@@ -185,10 +185,43 @@ func (r *bitReader) choose(widths [4]uint, plus [4]int) int {
 	return r.bits(widths[i]) + plus[i]
 }
 
-// completeJXL checks that all boxes lie within the file.
+// completeJXL checks that the codestream lies within the file.
 func completeJXL(b []byte) error {
+	_, err := jxlEnd(b)
+	return err
+}
+
+// jxlEnd returns the end of the last box of the codestream. A bare codestream ends with the file,
+// because only a decoder can find its end.
+func jxlEnd(b []byte) (end int, err error) {
 	if string(b[:2]) == "\xff\x0a" {
-		return nil // only a decoder can find its end
+		return len(b), nil
 	}
-	return completeBoxes(KindJXL, b)
+	for rest := b; len(rest) > 0; {
+		typ, body, after, err := nextBox(KindJXL, rest)
+		part := string(typ) == "jxlp"
+		if err != nil { // after parts of which none is marked as the last
+			return 0, err
+		}
+		rest = after
+		if part || string(typ) == "jxlc" {
+			end = len(b) - len(rest)
+		}
+		if string(typ) == "jxlc" || part && len(body) >= 4 && body[0]&0x80 != 0 { // the last part
+			return end, nil
+		}
+	}
+	if end == 0 {
+		return 0, corrupt(KindJXL, "it has no codestream")
+	}
+	return end, nil
+}
+
+// repairJXL leaves out what is behind the codestream: metadata and appended data.
+func repairJXL(b []byte) []byte {
+	end, err := jxlEnd(b)
+	if err != nil {
+		return b
+	}
+	return b[:end]
 }

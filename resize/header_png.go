@@ -1,5 +1,10 @@
 package resize
 
+import (
+	"compress/zlib"
+	"io"
+)
+
 // PNG: W3C PNG, third edition (2025), including APNG. Chunks of length, type, data and CRC.
 
 const pngMagic = "\x89PNG\r\n\x1a\n"
@@ -33,33 +38,53 @@ func (h *Header) readPNG(b []byte) error {
 	if err := h.readIHDR(body); err != nil {
 		return err
 	}
-	for {
+	for picture := false; ; {
+		// The image data may be truncated, and chunks after it missing: see completePNG.
+		picture = picture || len(b)-at >= 8 && string(b[at+4:at+8]) == "IDAT"
 		if typ, body, at, err = pngChunk(b, at); err != nil {
+			if picture {
+				return nil
+			}
 			return err
 		}
 		switch string(typ) {
-		case "IDAT":
-			return nil
 		case "IEND":
-			return corrupt(KindPNG, "it has no image")
+			if !picture {
+				return corrupt(KindPNG, "it has no image")
+			}
+			return nil
 		case "IHDR":
 			return corrupt(KindPNG, "it has two headers")
-		case "acTL":
-			if len(body) != 8 || be32(body) < 1 {
-				return corrupt(KindPNG, "its animation has no frames")
-			}
-			h.Frames, h.Animated = be32(body), true
-		case "tRNS":
-			if !h.Alpha {
-				h.Alpha = true
-				h.Channels++
-			}
-		case "iCCP":
-			h.Profile = true
 		case "eXIf":
 			h.Orientation = exifOrientation(body)
+		default:
+			if !picture {
+				err = h.readPNGChunk(string(typ), body)
+			}
+		}
+		if err != nil {
+			return err
 		}
 	}
+}
+
+// readPNGChunk reads a chunk that must come before the image data.
+func (h *Header) readPNGChunk(typ string, body []byte) error {
+	switch typ {
+	case "acTL":
+		if len(body) != 8 || be32(body) < 1 {
+			return corrupt(KindPNG, "its animation has no frames")
+		}
+		h.Frames, h.Animated = be32(body), true
+	case "tRNS":
+		if !h.Alpha {
+			h.Alpha = true
+			h.Channels++
+		}
+	case "iCCP":
+		h.Profile = true
+	}
+	return nil
 }
 
 // readIHDR parses the header chunk (section 11.2.1).
@@ -92,13 +117,16 @@ func (h *Header) readIHDR(body []byte) error {
 	return nil
 }
 
-// completePNG walks to IEND.
+// completePNG walks to IEND. Without it, the image data must be complete.
 func completePNG(b []byte) error {
 	picture := false
 	for at := len(pngMagic); ; {
 		typ, _, next, err := pngChunk(b, at)
 		if err != nil {
-			return err
+			if !pngPixels(b) {
+				return err
+			}
+			return nil
 		}
 		at = next
 		switch string(typ) {
@@ -111,4 +139,66 @@ func completePNG(b []byte) error {
 			return nil
 		}
 	}
+}
+
+// pngPixels reports whether the image data of a truncated PNG has all pixels. It decompresses
+// them.
+func pngPixels(b []byte) bool {
+	var h Header
+	if h.readPNG(b) != nil {
+		return false
+	}
+	r, err := zlib.NewReader(&pngData{rest: b[len(pngMagic):]})
+	if err != nil {
+		return false
+	}
+	want := pngBytes(b)
+	n, _ := io.CopyN(io.Discard, r, want)
+	return n == want
+}
+
+// pngBytes returns the number of bytes of the decompressed image data: the rows of each pass, each
+// with a byte for its filter.
+func pngBytes(b []byte) (n int64) {
+	ihdr := b[len(pngMagic)+8:]
+	width, height, bits := int64(be32(ihdr)), int64(be32(ihdr[4:])), int64(ihdr[8])
+	bits *= map[byte]int64{0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[ihdr[9]]
+	passes := [][4]int64{{0, 0, 1, 1}}
+	if ihdr[12] == 1 { // Adam7: left, top, and the steps to the right and down
+		passes = [][4]int64{
+			{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4}, {0, 2, 2, 4}, {1, 0, 2, 2}, {0, 1, 1, 2},
+		}
+	}
+	for _, p := range passes {
+		columns, rows := (width-p[0]+p[2]-1)/p[2], (height-p[1]+p[3]-1)/p[3]
+		if columns > 0 && rows > 0 {
+			n += rows * (1 + (columns*bits+7)/8)
+		}
+	}
+	return n
+}
+
+// pngData reads the content of the IDAT chunks of a PNG that may be truncated.
+type pngData struct {
+	data, rest []byte // of the current chunk, and after it
+}
+
+func (d *pngData) Read(p []byte) (int, error) {
+	for len(d.data) == 0 {
+		if len(d.rest) <= 8 {
+			return 0, io.EOF
+		}
+		length, typ := be32(d.rest), string(d.rest[4:8])
+		body := d.rest[8:min(8+length, len(d.rest))]
+		d.rest = d.rest[min(12+length, len(d.rest)):]
+		switch typ {
+		case "IDAT":
+			d.data = body
+		case "IEND":
+			return 0, io.EOF
+		}
+	}
+	n := copy(p, d.data)
+	d.data = d.data[n:]
+	return n, nil
 }

@@ -1,97 +1,219 @@
 package resize
 
-func (h *Header) readTIFF(b []byte) error {
+import "slices"
+
+// Photometric interpretations (TIFF 6.0, section 8 and later).
+const (
+	tiffMinIsBlack = 1
+	tiffRGB        = 2
+	tiffCMYK       = 5
+	tiffYCbCr      = 6
+)
+
+// tiffPage is the first page of a TIFF. What the file does not say, or says wrongly, has its default.
+type tiffPage struct {
+	tiff
+	entries []byte
+	width, height, bits, compression, photometric, samples,
+	rows, planar, tileWidth, tileHeight, orientation int
+	format        int   // 1 unsigned, 2 signed, 3 floating point
+	extra         []int // what the samples after the colours are
+	offsets       []int // of strips or tiles
+	counts        []int // their lengths in bytes
+	icc, raw      bool
+	missingCounts bool // counts is an estimate
+}
+
+// openPage reads the first directory. It fails only if strips or tiles are missing.
+func openPage(b []byte) (p tiffPage, err error) {
 	t, entries, ok := openTIFF(b)
 	if !ok {
-		return corrupt(KindTIFF, "its directory is not within the file")
+		return p, corrupt(KindTIFF, "its directory is not within the file")
 	}
-	h.Channels, h.BitDepth = 1, 1
-	tileWidth, tileHeight, extra := 0, 0, 0
+	p = tiffPage{tiff: t, entries: entries, compression: 1, photometric: -1, planar: 1, orientation: 1, format: 1}
+	var bits, format []int
+	readable := true
 	for i := range len(entries) / 12 {
 		e := t.entry(entries, i)
+		set := func(to *int, least, most int) {
+			if n := t.first(e); n >= least && n <= most {
+				*to = n
+			}
+		}
+		const most = 1 << 31
 		switch e.tag {
 		case tagWidth:
-			h.Width = t.first(e)
+			set(&p.width, 1, most)
 		case tagHeight:
-			h.Height = t.first(e)
+			set(&p.height, 1, most)
 		case tagBits:
-			list, size, ok := t.numbers(e)
-			if !ok || len(list) == 0 {
-				return corrupt(KindTIFF, "its bits per sample are missing")
-			}
-			h.BitDepth = 0
-			for j := range min(len(list)/size, 8) {
-				h.BitDepth = max(h.BitDepth, t.number(list, size, j))
-			}
+			bits = t.list(e, 8)
+			readable = readable && len(bits) > 0
+		case tagCompression:
+			set(&p.compression, 1, most)
 		case tagPhotometric:
-			h.CMYK = t.first(e) == 5
+			set(&p.photometric, 0, most)
+		case tagStrips, tagTiles:
+			p.offsets = t.list(e, len(b))
+		case tagStripBytes, tagTileBytes:
+			p.counts = t.list(e, len(b))
 		case tagOrientation:
-			if n := t.first(e); n >= 1 && n <= 8 {
-				h.Orientation = n
-			}
+			set(&p.orientation, 1, 8)
 		case tagSamples:
-			h.Channels = t.first(e)
+			set(&p.samples, 1, most)
+		case tagRows:
+			set(&p.rows, 1, most)
+		case tagPlanar:
+			set(&p.planar, 1, 2)
 		case tagTileWidth:
-			tileWidth = t.first(e)
+			set(&p.tileWidth, 1, most)
 		case tagTileHeight:
-			tileHeight = t.first(e)
+			set(&p.tileHeight, 1, most)
 		case tagExtra:
-			extra = e.count
+			p.extra = t.list(e, 8)
+		case tagFormat:
+			format = t.list(e, 8)
+			readable = readable && len(format) > 0
 		case tagICC:
-			h.Profile = true
+			at := int(t.order.Uint32(e.value))
+			p.icc = e.count > 128 && at <= len(b) && e.count <= len(b)-at
 		case tagDNGVersion:
-			return unsupported(KindTIFF, "a raw photo (DNG)")
+			p.raw = true
 		}
 	}
-	if h.Channels < 1 || h.Channels > 5 {
-		return unsupported(KindTIFF, "%d samples per pixel", h.Channels)
+	if !readable {
+		return p, corrupt(KindTIFF, "truncated within its directory")
 	}
-	if h.BitDepth < 1 || h.BitDepth > 32 {
-		return unsupported(KindTIFF, "%d bits per sample", h.BitDepth)
+	if len(format) > 0 && format[0] >= 1 && format[0] <= 3 {
+		p.format = format[0]
 	}
-	h.Alpha = extra > 0
-	// A tile is decoded completely, even if only part of it is in the image.
-	h.widen(tileWidth, tileHeight)
+	p.setDefaults(bits)
+	return p, p.setCounts()
+}
+
+// list returns at most n numbers of e, or nil.
+func (t tiff) list(e tiffEntry, n int) (numbers []int) {
+	list, size, ok := t.numbers(e)
+	if !ok {
+		return nil
+	}
+	n = min(n, len(list)/size)
+	numbers = make([]int, n)
+	for i := range numbers {
+		numbers[i] = t.number(list, size, i)
+	}
+	return numbers
+}
+
+// setDefaults completes the description of a pixel.
+func (p *tiffPage) setDefaults(bits []int) {
+	if p.samples == 0 {
+		p.samples = max(p.colours(), len(bits), 1)
+	}
+	if p.photometric < 0 {
+		p.photometric = tiffMinIsBlack
+		if p.samples >= 3 {
+			p.photometric = tiffRGB
+		}
+	}
+	if len(bits) > 0 {
+		p.bits = slices.Max(bits)
+	} else if p.bits = 1; p.colours() > 1 {
+		p.bits = 8
+	}
+	if p.rows == 0 {
+		p.rows = max(p.height, 1)
+		if strips := len(p.offsets); p.planar == 1 && strips > 1 {
+			p.rows = (p.height + strips - 1) / strips
+		}
+	}
+	p.rows = max(min(p.rows, p.height), 1)
+}
+
+// colours returns the number of samples that are not extra samples.
+func (p *tiffPage) colours() int {
+	switch p.photometric {
+	case tiffRGB, tiffYCbCr, 8, 9, 10: // and the three kinds of Lab
+		return 3
+	case tiffCMYK:
+		return 4
+	}
+	return 1
+}
+
+// setCounts checks where the strips or tiles are, and estimates their lengths where the file does
+// not tell them.
+func (p *tiffPage) setCounts() error {
+	if len(p.offsets) == 0 {
+		return corrupt(KindTIFF, "its strips are missing")
+	}
+	if len(p.counts) >= len(p.offsets) && !slices.Contains(p.counts[:len(p.offsets)], 0) {
+		p.counts = p.counts[:len(p.offsets)]
+	} else {
+		p.missingCounts = true
+		p.counts = make([]int, len(p.offsets))
+		sorted := append(slices.Clone(p.offsets), len(p.b))
+		slices.Sort(sorted)
+		for i, at := range p.offsets {
+			next, _ := slices.BinarySearch(sorted, at+1)
+			p.counts[i] = max(sorted[min(next, len(sorted)-1)]-at, 0)
+		}
+	}
+	for i, at := range p.offsets {
+		length := p.counts[i]
+		if p.compression == 1 && p.photometric != tiffYCbCr {
+			if raw := p.rawBytes(i); p.missingCounts || at+length > len(p.b) {
+				length = raw
+			}
+		}
+		if at+length > len(p.b) {
+			return corrupt(KindTIFF, "truncated within its image")
+		}
+		p.missingCounts = p.missingCounts || length != p.counts[i]
+		p.counts[i] = length
+	}
 	return nil
 }
 
-// tiffSizes are the sizes in bytes of one value of each entry type (TIFF 6.0, section 2).
-var tiffSizes = [...]int{1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+// rawBytes returns the length of an uncompressed strip or tile.
+func (p *tiffPage) rawBytes(i int) int {
+	samples := p.samples
+	if p.planar == 2 {
+		samples = 1
+	}
+	if p.tileWidth > 0 {
+		return p.tileHeight * ((p.tileWidth*samples*p.bits + 7) / 8)
+	}
+	strips := (p.height + p.rows - 1) / p.rows
+	rows := max(min(p.rows, p.height-(i%max(strips, 1))*p.rows), 0)
+	return rows * ((p.width*samples*p.bits + 7) / 8)
+}
 
-// completeTIFF checks that every value, strip and tile of the first page lies within the file.
-func completeTIFF(b []byte) error {
-	t, entries, ok := openTIFF(b)
-	if !ok {
-		return corrupt(KindTIFF, "its directory is not within the file")
+func (h *Header) readTIFF(b []byte) error {
+	p, err := openPage(b)
+	if p.bits == 0 { // missing strips are an error of completeTIFF
+		return err
 	}
-	var offsets, counts []byte
-	var offsetSize, countSize int
-	for i := range len(entries) / 12 {
-		e, ok := t.entry(entries, i), true
-		if e.typ < len(tiffSizes) {
-			length := e.count * tiffSizes[e.typ]
-			ok = length <= 4 || int(t.order.Uint32(e.value))+length <= len(b)
-		}
-		if !ok {
-			return corrupt(KindTIFF, "truncated within its directory")
-		}
-		switch e.tag {
-		case tagStrips, tagTiles:
-			offsets, offsetSize, ok = t.numbers(e)
-		case tagStripBytes, tagTileBytes:
-			counts, countSize, ok = t.numbers(e)
-		}
-		if !ok {
-			return corrupt(KindTIFF, "its list of strips is not within the file")
-		}
+	if p.raw {
+		return unsupported(KindTIFF, "a raw photo (DNG)")
 	}
-	if len(offsets) == 0 || len(counts) == 0 || len(offsets)/offsetSize != len(counts)/countSize {
-		return corrupt(KindTIFF, "its strips or their sizes are missing")
+	if p.samples < 1 || p.samples > 5 {
+		return unsupported(KindTIFF, "%d samples per pixel", p.samples)
 	}
-	for i := range len(offsets) / offsetSize {
-		if t.number(offsets, offsetSize, i)+t.number(counts, countSize, i) > len(b) {
-			return corrupt(KindTIFF, "truncated within its image")
-		}
+	if p.bits < 1 || p.bits > 32 && !(p.bits == 64 && p.format == 3) {
+		return unsupported(KindTIFF, "%d bits per sample", p.bits)
 	}
+	h.Width, h.Height, h.Orientation, h.Channels, h.BitDepth = p.width, p.height, p.orientation, p.samples, p.bits
+	h.CMYK, h.Profile, h.Float = p.photometric == tiffCMYK, p.icc, p.format == 3
+	h.Alpha = p.samples > p.colours()
+	h.Premultiplied = h.Alpha && len(p.extra) > 0 && p.extra[0] == 1
+	// A tile is decoded completely, even if only part of it is in the image.
+	h.widen(p.tileWidth, p.tileHeight)
 	return nil
+}
+
+// completeTIFF checks that every strip and tile of the first page lies within the file.
+func completeTIFF(b []byte) error {
+	_, err := openPage(b)
+	return err
 }

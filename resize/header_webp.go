@@ -16,22 +16,31 @@ func webpChunk(b []byte) (typ, body, rest []byte, cut bool) {
 	return typ, b[:length], b[min(length+length&1, len(b)):], false
 }
 
-// webpBody returns the chunks of a file, up to the length in the RIFF header or the end of b.
-func webpBody(b []byte) (chunks []byte, err error) {
-	length := le32(b[4:])
-	if length < 12 {
-		return nil, corrupt(KindWebP, "its length field is %d", length)
+// webpBody returns the chunks of a file. They end where the RIFF header says, or later if that is
+// within a chunk or before one of WebP's own: some encoders count wrong.
+func webpBody(b []byte) []byte {
+	end := min(8+le32(b[4:]), len(b))
+	for at := 12; len(b)-at >= 8 && (at < end || webpOwn(b[at:at+4])); {
+		length := le32(b[at+4:])
+		at = min(at+8+length+length&1, len(b))
+		end = max(end, at)
 	}
-	return b[12:min(8+length, len(b))], nil
+	return b[12:max(end, 12)]
+}
+
+// webpOwn reports whether typ is a chunk of RFC 9649.
+func webpOwn(typ []byte) bool {
+	switch string(typ) {
+	case "VP8 ", "VP8L", "VP8X", "ALPH", "ANIM", "ANMF", "ICCP", "EXIF", "XMP ":
+		return true
+	}
+	return false
 }
 
 func (h *Header) readWebP(b []byte) error {
-	chunks, err := webpBody(b)
-	if err != nil {
-		return err
-	}
+	var err error
 	h.Channels, h.BitDepth = 3, 8
-	typ, body, rest, _ := webpChunk(chunks)
+	typ, body, rest, _ := webpChunk(webpBody(b))
 	switch string(typ) {
 	case "VP8 ", "VP8L":
 		h.Width, h.Height, h.Alpha, err = webpBitstream(typ, body)
@@ -51,7 +60,7 @@ func (h *Header) readVP8X(body, rest []byte) error {
 	if len(body) < 10 {
 		return corrupt(KindWebP, "its extended header is truncated")
 	}
-	const animation, alpha = 0x02, 0x10
+	const animation, alpha = 0x02, 0x10 // without the alpha flag, decoders still use the image's alpha
 	h.Animated, h.Alpha = body[0]&animation != 0, body[0]&alpha != 0
 	h.Width, h.Height = 1+le24(body[4:]), 1+le24(body[7:])
 	h.Frames = 0
@@ -63,14 +72,17 @@ func (h *Header) readVP8X(body, rest []byte) error {
 			if h.Animated || h.Frames > 0 {
 				continue // decoders skip them
 			}
-			width, height, _, err := webpBitstream(typ, body)
+			width, height, transparent, err := webpBitstream(typ, body)
 			if err != nil {
 				return err
 			}
+			h.Alpha = h.Alpha || transparent
 			if width != h.Width || height != h.Height {
 				return corrupt(KindWebP, "the canvas is %dx%d but the image %dx%d", h.Width, h.Height, width, height)
 			}
 			h.Frames = 1
+		case "ALPH":
+			h.Alpha = h.Alpha || !h.Animated
 		case "ANMF":
 			if !h.Animated {
 				continue
@@ -138,21 +150,26 @@ func webpBitstream(typ []byte, b []byte) (width, height int, alpha bool, err err
 	return 1 + bits&0x3fff, 1 + bits>>14&0x3fff, bits>>28&1 != 0, nil
 }
 
-// completeWebP checks that all chunks lie within the length in the RIFF header, and that within
-// the file.
+// completeWebP checks that all chunks lie within the file. If the file is shorter than the RIFF header
+// says, which some encoders miscount, a chunk may be missing: the frames of an animation and
+// the orientation are then checked too.
 func completeWebP(b []byte) error {
-	chunks, err := webpBody(b)
-	if err != nil {
-		return err
-	}
-	if 8+le32(b[4:]) > len(b) {
-		return corrupt(KindWebP, "it has %d of its %d bytes", len(b), 8+le32(b[4:]))
-	}
-	for rest := chunks; rest != nil; {
+	const flagsAt, animationFlag, exifFlag = 12 + 8, 0x02, 0x08
+	exif := false
+	for rest := webpBody(b); rest != nil; {
 		var cut bool
-		if _, _, rest, cut = webpChunk(rest); cut {
+		var typ []byte
+		if typ, _, rest, cut = webpChunk(rest); cut {
 			return corrupt(KindWebP, "truncated within a chunk")
 		}
+		exif = exif || string(typ) == "EXIF"
+	}
+	missing := 8 + le32(b[4:]) - len(b)
+	if missing <= 1 || len(b) <= flagsAt || string(b[12:16]) != "VP8X" { // 1: the padding
+		return nil
+	}
+	if flags := b[flagsAt]; flags&animationFlag != 0 || flags&exifFlag != 0 && !exif {
+		return corrupt(KindWebP, "it has %d of its %d bytes", len(b), len(b)+missing)
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ type Limits struct {
 	MaxBytes  int64 // size of the file; default 32 MiB
 	MaxPixels int64 // width × height, and × frames where all frames are made; default 60 million
 	MaxSide   int   // width or height in pixels; default 32,768
-	MaxFrames int   // default 200
+	MaxFrames int   // frames that are decoded, of an animation that is kept; default 200
 }
 
 // DefaultLimits returns the default limits with every field set.
@@ -27,7 +27,8 @@ func (l Limits) orDefaults() Limits {
 
 // Check returns nil if an original of size bytes with header h may be decoded, and otherwise
 // an error that wraps ErrTooLarge and may be shown to the client. Sides and pixels are those
-// of the largest frame, tile grid or thumbnail that a decoder may have to hold.
+// of the largest frame, tile grid or thumbnail that a decoder may have to hold. Frames count
+// only where they are decoded: see CheckVariant.
 func (l Limits) Check(h Header, size int) error {
 	l = l.orDefaults()
 	width, height := h.LargestWidth, h.LargestHeight
@@ -38,16 +39,14 @@ func (l Limits) Check(h Header, size int) error {
 		return tooLarge("it is %dx%d pixels, the limit for a side is %d", width, height, l.MaxSide)
 	case pixels(width, height, 1) > l.MaxPixels:
 		return tooLarge("it is %dx%d pixels, the limit is %.4g megapixels", width, height, float64(l.MaxPixels)/1e6)
-	case h.Frames > l.MaxFrames:
-		return tooLarge("it has %d frames, the limit is %d", h.Frames, l.MaxFrames)
 	}
 	return nil
 }
 
-// CheckVariant returns nil if making s from an original with header h stays within MaxPixels,
-// and otherwise an error that wraps ErrTooLarge. The output has the same limit as the input.
-// Where an animation is kept, all frames count, in the input and in the output; a still of
-// the same animation may be allowed.
+// CheckVariant returns nil if making s from an original with header h stays within MaxPixels and
+// MaxFrames, and otherwise an error that wraps ErrTooLarge. The output has the same limits as the
+// input. Where an animation is kept, all frames count, in the input and in the output; a still
+// of the same animation may be allowed.
 func (l Limits) CheckVariant(h Header, s Spec) error {
 	if s.Shape != ShapeVariant {
 		return nil
@@ -56,6 +55,9 @@ func (l Limits) CheckVariant(h Header, s Spec) error {
 	frames := 1
 	if s.KeepsAnimation() && h.Kind.decodesFrames() {
 		frames = h.Frames
+	}
+	if frames > l.MaxFrames {
+		return tooLarge("it has %d frames, the limit is %d", frames, l.MaxFrames)
 	}
 	if frames > 1 && pixels(h.LargestWidth, h.LargestHeight, frames) > l.MaxPixels {
 		return tooLarge("it is %d frames of %dx%d pixels, the limit is %.4g megapixels in total",

@@ -37,8 +37,7 @@ func TestLimits_Check(t *testing.T) {
 		{"the longest side", Limits{}, still(32_768, 1), 1, ""},
 		{"a longer one", Limits{}, still(1, 32_769), 1, "1x32769 pixels, the limit for a side is 32768"},
 		{"a frame that is larger than the canvas", Limits{}, hidden, 1, "40000x100"},
-		{"200 frames", Limits{}, animation, 1, ""},
-		{"201 frames", Limits{}, longer, 1, "201 frames, the limit is 200"},
+		{"201 frames, of which one may be wanted", Limits{}, longer, 1, ""},
 		{"a product that no int64 holds",
 			Limits{MaxSide: math.MaxInt, MaxPixels: math.MaxInt64 - 1}, still(1<<40, 1<<40), 1, "pixels"},
 		{"limits that are set", Limits{MaxBytes: 10, MaxPixels: 5_000_000, MaxSide: 3_000, MaxFrames: 2},
@@ -98,6 +97,19 @@ func TestLimits_CheckVariant_CountsKeptFrames(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+	longer := animation
+	longer.LargestWidth, longer.LargestHeight, longer.Frames = 10, 10, 201
+	for name, fits := range map[string]bool{
+		"5x.gif": false, "5x.webp": false, "5x-still.gif": true, "5x.jpg": true, "info.json": true,
+	} {
+		s, err := ParseSpecName(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := (Limits{}).CheckVariant(longer, s); (err == nil) != fits {
+			t.Errorf("%s of 201 frames: %v", name, err)
+		}
 	}
 	for _, kind := range []Kind{KindPNG, KindAVIF, KindHEIC, KindJXL} { // of which the first frame is read
 		other := animation

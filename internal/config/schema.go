@@ -150,7 +150,7 @@ func resizeSettings(c *Config) []settings.Setting {
 		Help: "Largest width and height of an original, in pixels; larger ones are answered with 413.",
 	}, {
 		Name: "max-frames", Placeholder: "N", Default: "200", Value: settings.Int(&c.Limits.MaxFrames, 1, 1<<20),
-		Help: "Most frames of an animation; longer ones are answered with 413.",
+		Help: "Most frames of an animation that is kept; longer ones are answered with 413, stills are made.",
 	}}
 }
 

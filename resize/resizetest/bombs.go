@@ -24,17 +24,17 @@ func Bombs(t testing.TB) []Hostile {
 		entities("a", "b") + entities("b", "c") + entities("c", "d") + entities("d", "e") + `]><x>&e;</x>`
 	xmp := segment(0xe1, "http://ns.adobe.com/xap/1.0/\x00", laughs)
 	return []Hostile{
-		{"GIF of 100,000 frames", manyFramesGIF(100_000), resize.ErrTooLarge},
-		{"WebP of 100,000 frames", manyFramesWebP(100_000), resize.ErrTooLarge},
+		{"GIF of 100,000 frames", manyFramesGIF(100_000), nil},
+		{"WebP of 100,000 frames", manyFramesWebP(100_000), nil},
 		{
 			"APNG of 100,000 frames",
 			inPNG(whole, pngChunk("acTL", append(be32(100_000), be32(0)...)), bytes.Repeat(frameControl(), 100_000)),
-			resize.ErrTooLarge,
+			nil,
 		},
 		{
 			"APNG that says 2^31-1 frames",
 			inPNG(whole, pngChunk("acTL", append(be32(1<<31-1), be32(0)...))),
-			resize.ErrTooLarge,
+			nil,
 		},
 		{"WebP of 16383x16383 in 30 bytes", riffOf("VP8L", losslessHeader(16383, 16383)), resize.ErrTooLarge},
 		{"WebP of a canvas of 2^24x2^24", riffOf("VP8X", []byte("\x02\x00\x00\x00\xff\xff\xff\xff\xff\xff")), nil},

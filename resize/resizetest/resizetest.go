@@ -41,6 +41,8 @@ func Run(t *testing.T, open func(t *testing.T) resize.Resizer) {
 		{"credit keeps author and copyright and nothing else", credits},
 		{"what is cut short is refused", truncated},
 		{"what follows the picture does not matter", trailing},
+		{"a missing end mark is no missing pixel", endMarks},
+		{"a GIF is as large as its screen and its first frame", canvases},
 		{"the same Spec gives the same bytes", again},
 		{"what is made together is what is made alone", together},
 		{"what cannot be made is refused by name", refusedSpecs},

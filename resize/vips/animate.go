@@ -54,7 +54,7 @@ func (j *job) renderAnimations(
 func (j *job) animate(ctx context.Context, l *rendering, specs []resize.Spec, images []resize.Image) error {
 	var b arena
 	defer b.clear()
-	frames, err := b.loadFrames(j.kind, j.original)
+	frames, err := b.loadFrames(j.readable)
 	if err != nil {
 		return broken(err, j.kind)
 	}
@@ -76,7 +76,7 @@ func (j *job) animate(ctx context.Context, l *rendering, specs []resize.Spec, im
 		made = append(made, p.image)
 	}
 	p, err := b.step(func(out **C.VipsImage) C.int {
-		return C.tier_join(&made[0], C.int(count), frames.image, out)
+		return C.tier_join(&made[0], C.int(count), frames.image, C.int(j.readable.skip), out)
 	})
 	if err != nil {
 		return failed(err, "join the frames")
@@ -123,8 +123,6 @@ func (j *job) frame(keep *arena, l *rendering, frames picture, n int) (picture, 
 }
 
 // loadFrames loads all frames of an animation, which have one size, below each other.
-func (b *arena) loadFrames(kind resize.Kind, original []byte) (picture, error) {
-	return b.step(func(out **C.VipsImage) C.int {
-		return C.tier_load_frames(loaders[kind], address(original), C.size_t(len(original)), out)
-	})
+func (b *arena) loadFrames(o readable) (picture, error) {
+	return b.step(func(out **C.VipsImage) C.int { return C.tier_load_frames(o.original(o.file), out) })
 }

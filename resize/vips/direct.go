@@ -126,7 +126,7 @@ func (j *job) renderPass(
 	specs []resize.Spec,
 	images []resize.Image,
 ) error {
-	d, err := openDirect(j.original)
+	d, err := openDirect(j.readable.file)
 	defer d.close()
 	if err != nil {
 		return err

@@ -15,7 +15,7 @@ import (
 // A job is one call of Resize.
 type job struct {
 	original    []byte
-	readable    []byte // what libvips decodes: original, or a copy without useless parts
+	readable    readable // what is decoded
 	header      resize.Header
 	kind        resize.Kind
 	stored      size // as decoded at full size
@@ -26,7 +26,10 @@ type job struct {
 }
 
 func (r *Resizer) newJob(original []byte, h resize.Header) *job {
-	j := &job{original, original, h, h.Kind, size{h.Width, h.Height}, h.Orientation, r.transforms, r.watermarks, nil}
+	j := &job{
+		original: original, readable: readableOf(original, h), header: h, kind: h.Kind,
+		stored: size{h.Width, h.Height}, orientation: h.Orientation, transforms: r.transforms, watermarks: r.watermarks,
+	}
 	j.credit = sync.OnceValue(func() resize.Credit { return resize.ReadCredit(original) })
 	r.transforms.trim()
 	switch h.Kind {
@@ -143,7 +146,7 @@ func (j *job) shrink(factor float64) int {
 
 // open loads the image, scaled down by the decoder.
 func (j *job) open(b *arena, shrink int) (picture, error) {
-	p, err := b.load(j.kind, j.readable, shrink)
+	p, err := b.load(j.readable, shrink)
 	if err != nil {
 		return picture{}, err
 	}

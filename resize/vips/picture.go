@@ -6,6 +6,7 @@ import "C"
 
 import (
 	"errors"
+	"runtime"
 	"unsafe"
 
 	"github.com/novasocial/imagetier/resize"
@@ -64,12 +65,37 @@ func (b *arena) step(take func(out **C.VipsImage) C.int) (picture, error) {
 	return picture{out}, nil
 }
 
-// load opens the first frame. libvips keeps the address of original and reads it when pixels are
-// computed: the caller must pin it until the arena is cleared.
-func (b *arena) load(kind resize.Kind, original []byte, shrink int) (picture, error) {
-	return b.step(func(out **C.VipsImage) C.int {
-		return C.tier_load(loaders[kind], unsafe.Pointer(&original[0]), C.size_t(len(original)), C.int(shrink), out)
-	})
+// A readable is an original as libvips decodes it, after [resize.Repair].
+type readable struct {
+	kind  resize.Kind
+	file  []byte // pinned, as first
+	first []byte // file, or its first frame alone
+	skip  int    // frames at the beginning that are not part of the picture
+}
+
+// readableOf repairs a complete original with header h.
+func readableOf(original []byte, h resize.Header) readable {
+	repaired := resize.Repair(original, h)
+	return readable{h.Kind, repaired.Bytes, repaired.First, repaired.Skip}
+}
+
+// pin pins the files, which libvips reads after the call that receives them.
+func (o readable) pin(p *runtime.Pinner) {
+	p.Pin(&o.file[0])
+	p.Pin(&o.first[0])
+}
+
+// original passes one of the files to C.
+func (o readable) original(file []byte) C.struct_tier_original {
+	return C.struct_tier_original{
+		kind: loaders[o.kind], buf: address(file), len: C.size_t(len(file)), skip: C.int(o.skip),
+	}
+}
+
+// load opens the first frame. libvips keeps the address of the file and reads it when pixels are
+// computed: it must stay pinned until the arena is cleared.
+func (b *arena) load(o readable, shrink int) (picture, error) {
+	return b.step(func(out **C.VipsImage) C.int { return C.tier_load(o.original(o.first), C.int(shrink), out) })
 }
 
 var loaders = map[resize.Kind]C.enum_tier_kind{

@@ -29,11 +29,12 @@ tier_start(void)
 #define COMMON "access", VIPS_ACCESS_SEQUENTIAL, "memory", TRUE, "fail_on", VIPS_FAIL_ON_ERROR
 
 int
-tier_load(enum tier_kind kind, const void *buf, size_t len, int shrink, VipsImage **out)
+tier_load(struct tier_original from, int shrink, VipsImage **out)
 {
-	void *b = (void *) buf;
+	void *b = (void *) from.buf;
+	size_t len = from.len;
 
-	switch (kind) {
+	switch (from.kind) {
 	case TIER_JPEG:
 		return vips_jpegload_buffer(b, len, out, COMMON, "shrink", shrink, NULL);
 	case TIER_PNG:
@@ -41,7 +42,7 @@ tier_load(enum tier_kind kind, const void *buf, size_t len, int shrink, VipsImag
 	case TIER_WEBP:
 		return vips_webpload_buffer(b, len, out, COMMON, "scale", 1.0 / shrink, NULL);
 	case TIER_GIF:
-		return vips_gifload_buffer(b, len, out, COMMON, NULL);
+		return vips_gifload_buffer(b, len, out, COMMON, "page", from.skip, NULL);
 	case TIER_HEIF:
 		return vips_heifload_buffer(b, len, out, COMMON, NULL);
 	case TIER_TIFF:
@@ -53,14 +54,14 @@ tier_load(enum tier_kind kind, const void *buf, size_t len, int shrink, VipsImag
 }
 
 int
-tier_load_frames(enum tier_kind kind, const void *buf, size_t len, VipsImage **out)
+tier_load_frames(struct tier_original from, VipsImage **out)
 {
-	void *b = (void *) buf;
+	void *b = (void *) from.buf;
 
-	if (kind == TIER_GIF)
-		return vips_gifload_buffer(b, len, out, COMMON, "n", -1, NULL);
-	if (kind == TIER_WEBP)
-		return vips_webpload_buffer(b, len, out, COMMON, "n", -1, NULL);
+	if (from.kind == TIER_GIF)
+		return vips_gifload_buffer(b, from.len, out, COMMON, "n", -1, "page", from.skip, NULL);
+	if (from.kind == TIER_WEBP)
+		return vips_webpload_buffer(b, from.len, out, COMMON, "n", -1, NULL);
 	return -1;
 }
 
@@ -73,7 +74,7 @@ tier_frames(VipsImage *in)
 }
 
 int
-tier_join(VipsImage **frames, int n, VipsImage *like, VipsImage **out)
+tier_join(VipsImage **frames, int n, VipsImage *like, int skip, VipsImage **out)
 {
 	VipsImage *joined;
 	int *delay, count, loop = 0;
@@ -86,7 +87,8 @@ tier_join(VipsImage **frames, int n, VipsImage *like, VipsImage **out)
 		return -1;
 	vips_image_set_int(*out, VIPS_META_PAGE_HEIGHT, frames[0]->Ysize);
 	if (vips_image_get_typeof(like, "delay") && !vips_image_get_array_int(like, "delay", &delay, &count))
-		vips_image_set_array_int(*out, "delay", delay, count < n ? count : n);
+		if (count > skip) // libvips lists skipped frames too
+			vips_image_set_array_int(*out, "delay", delay + skip, VIPS_MIN(count - skip, n));
 	if (vips_image_get_typeof(like, "loop") && !vips_image_get_int(like, "loop", &loop))
 		vips_image_set_int(*out, "loop", loop);
 	return 0;

@@ -101,20 +101,13 @@ func (r *Resizer) Resize(ctx context.Context, original []byte, specs ...resize.S
 	defer runtime.UnlockOSThread()
 	defer C.vips_thread_shutdown()
 
-	var pin runtime.Pinner
+	var pin runtime.Pinner // libvips reads files after the call that receives them
 	defer pin.Unpin()
-	if len(original) > 0 {
-		pin.Pin(&original[0]) // libvips reads it after the call that receives it
-	}
 	for _, w := range r.watermarks {
-		pin.Pin(&w.file[0])
-	}
-	readable := withoutCompressedTexts(original)
-	if len(readable) > 0 {
-		pin.Pin(&readable[0])
+		w.readable.pin(&pin)
 	}
 	C.vips_error_clear()
-	images, err := r.resize(ctx, original, readable, specs)
+	images, err := r.resize(ctx, &pin, original, specs)
 	if err != nil {
 		err = fmt.Errorf("resize: %w", err)
 		if text := C.GoString(C.vips_error_buffer()); r.cfg.Explain != nil && text != "" {
@@ -125,8 +118,13 @@ func (r *Resizer) Resize(ctx context.Context, original []byte, specs ...resize.S
 	return images, err
 }
 
-// resize is Resize without locking; the decoder receives readable instead of original.
-func (r *Resizer) resize(ctx context.Context, original, readable []byte, specs []resize.Spec) ([]resize.Image, error) {
+// resize is Resize without locking. What the decoder reads is pinned by pin.
+func (r *Resizer) resize(
+	ctx context.Context,
+	pin *runtime.Pinner,
+	original []byte,
+	specs []resize.Spec,
+) ([]resize.Image, error) {
 	header, err := resize.ReadHeader(original)
 	if err != nil {
 		return nil, err
@@ -143,7 +141,7 @@ func (r *Resizer) resize(ctx context.Context, original, readable []byte, specs [
 		return nil, err
 	}
 	j := r.newJob(original, header)
-	j.readable = readable
+	j.readable.pin(pin)
 	return j.make(ctx, specs)
 }
 

@@ -24,20 +24,29 @@ enum tier_kind {
 // warnings are not written to stderr.
 void tier_start(void);
 
-// tier_load opens the first frame of an image, which must be of that kind. shrink is the factor
-// by which the decoder itself shrinks it: 1, 2, 4, 8 for JPEG, any for WebP, 1 for all others.
-// The pixels can be read once, in order from the top. No temporary file is used.
-int tier_load(enum tier_kind kind, const void *buf, size_t len, int shrink, VipsImage **out);
+// A tier_original is an encoded image, which must be of that kind. skip is the number of frames at
+// its beginning that are not part of the picture; it is 0 for all kinds but GIF.
+struct tier_original {
+	enum tier_kind kind;
+	const void *buf;
+	size_t len;
+	int skip;
+};
+
+// tier_load opens the first frame of an image. shrink is the factor by which the decoder itself
+// shrinks it: 1, 2, 4, 8 for JPEG, any for WebP, 1 for all others. The pixels can be read once,
+// in order from the top. No temporary file is used.
+int tier_load(struct tier_original from, int shrink, VipsImage **out);
 
 // tier_load_frames opens all frames of a GIF or WebP, one below the other.
-int tier_load_frames(enum tier_kind kind, const void *buf, size_t len, VipsImage **out);
+int tier_load_frames(struct tier_original from, VipsImage **out);
 
 // tier_frames returns the number of frames in an image that tier_load_frames opened.
 int tier_frames(VipsImage *in);
 
 // tier_join stacks frames of one size vertically, to be saved as an animation with the delays
-// and loop count of like.
-int tier_join(VipsImage **frames, int n, VipsImage *like, VipsImage **out);
+// and loop count of like, an image that tier_load_frames opened with that skip.
+int tier_join(VipsImage **frames, int n, VipsImage *like, int skip, VipsImage **out);
 
 // tier_bytes returns the size of the pixels of in, in bytes.
 size_t tier_bytes(VipsImage *in);

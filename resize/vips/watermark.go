@@ -36,7 +36,7 @@ func (r *Resizer) readWatermarks() error {
 		if err != nil {
 			return fmt.Errorf("read watermark %s: %w", name, err)
 		}
-		mark := watermark{file, h}
+		mark := watermark{readableOf(file, h)}
 		if err := r.decodeWatermark(mark); err != nil {
 			return fmt.Errorf("read watermark %s: %w", name, broken(err, h.Kind))
 		}
@@ -46,17 +46,16 @@ func (r *Resizer) readWatermarks() error {
 }
 
 type watermark struct {
-	file   []byte
-	header resize.Header
+	readable readable
 }
 
 func (r *Resizer) decodeWatermark(w watermark) error {
 	var pin runtime.Pinner
 	defer pin.Unpin()
-	pin.Pin(&w.file[0])
+	w.readable.pin(&pin)
 	var b arena
 	defer b.clear()
-	p, err := b.load(w.header.Kind, w.file, 1)
+	p, err := b.load(w.readable, 1)
 	if err == nil {
 		_, err = b.memory(p)
 	}
@@ -67,7 +66,7 @@ func (r *Resizer) decodeWatermark(w watermark) error {
 // applyWatermark draws the watermark of l on p. The caller of the job has pinned its file.
 func (j *job) applyWatermark(b *arena, p picture, l *rendering) (picture, error) {
 	on, w := p.size(), j.watermarks[l.Watermark]
-	mark, err := b.load(w.header.Kind, w.file, 1)
+	mark, err := b.load(w.readable, 1)
 	if err != nil {
 		return picture{}, err
 	}

@@ -1,0 +1,163 @@
+package resizetest
+
+import (
+	"bytes"
+	"encoding/binary"
+	"image"
+	"image/color"
+	"image/color/palette"
+	"image/draw"
+	"image/gif"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/image/tiff"
+
+	"github.com/novasocial/imagetier/resize"
+)
+
+// endMarks: a file in which every pixel is there gives the same picture without its end marks, and
+// with broken parts that no pixel needs.
+func endMarks(t *testing.T, r resize.Resizer) {
+	files := wholes(t, r)
+	same := func(name string, whole, changed []byte) {
+		t.Run(name, func(t *testing.T) {
+			for _, variant := range []string{"100x.jpg", "100x.png", "320x20-cover-top.webp"} {
+				if got := one(t, r, changed, variant).Body; !bytes.Equal(got, one(t, r, whole, variant).Body) {
+					t.Errorf("%s: another picture", variant)
+				}
+			}
+		})
+	}
+	without := func(b []byte, n int, instead ...byte) []byte { return append(bytes.Clone(b[:len(b)-n]), instead...) }
+	for _, kind := range []string{"jpeg", "progressive jpeg"} {
+		b := files[kind]
+		same(kind+" without EOI", b, without(b, 2))
+		same(kind+" with half of EOI", b, without(b, 1))
+		same(kind+" with zeros for EOI", b, without(b, 2, make([]byte, 512)...))
+		same(kind+" with a maker's trailer for EOI", b, without(b, 2,
+			[]byte("\x00\x00\x01\x0a\x0e\x00\x00\x00Panorama_Info\x00SEFH\x6a\x00\x00\x00SEFT")...))
+		same(kind+" with a photo for EOI", b, without(b, 2, b...))
+	}
+	for _, kind := range []string{"gif"} {
+		b := files[kind]
+		same(kind+" without a trailer", b, without(b, 1))
+		same(kind+" whose last block does not end", b, without(b, 2))
+		same(kind+" with a text for a trailer", b, without(b, 1, []byte("a text, and another")...))
+	}
+	b := files["png"]
+	same("png without IEND", b, without(b, 12))
+	same("png without its last checksum", b, without(b, 12+4))
+	same("png whose IEND is cut", b, without(b, 5))
+	same("png whose IEND has a wrong checksum", b, without(b, 1, 0))
+	b = files["webp"]
+	for name, size := range map[string]int{"short": 60, "zero": 0, "long": len(b) + 100} {
+		changed := bytes.Clone(b)
+		binary.LittleEndian.PutUint32(changed[4:], uint32(size))
+		same("webp whose length is "+name, b, changed)
+	}
+	t.Run("tiff", func(t *testing.T) { brokenTags(t, same) })
+	t.Run("png whose transparency comes before its palette", func(t *testing.T) {
+		m := image.NewPaletted(image.Rect(0, 0, 40, 30), color.Palette{color.NRGBA{200, 20, 20, 100}, color.Black})
+		whole := pngOf(t, m)
+		at, end := bytes.Index(whole, []byte("PLTE"))-4, bytes.Index(whole, []byte("IDAT"))-4
+		middle := at + 12 + int(binary.BigEndian.Uint32(whole[at:]))
+		swapped := slices.Concat(whole[:at], whole[middle:end], whole[at:middle], whole[end:])
+		if got, want := one(t, r, swapped, "20x.png").Body, one(t, r, whole, "20x.png").Body; !bytes.Equal(got, want) {
+			t.Error("another picture")
+		}
+	})
+}
+
+// brokenTags calls same with TIFFs of which a tag is missing or points outside the file.
+func brokenTags(t *testing.T, same func(name string, whole, changed []byte)) {
+	for name, o := range map[string]*tiff.Options{"uncompressed": nil, "packed": {Compression: tiff.Deflate}} {
+		var b bytes.Buffer
+		if err := tiff.Encode(&b, noisy(320, 240), o); err != nil {
+			t.Fatal(err)
+		}
+		whole := b.Bytes()
+		edit := func(tag int, change func(e []byte)) []byte {
+			changed := bytes.Clone(whole)
+			at := int(binary.LittleEndian.Uint32(changed[4:])) + 2
+			for ; int(binary.LittleEndian.Uint16(changed[at:])) != tag; at += 12 {
+			}
+			change(changed[at : at+12])
+			return changed
+		}
+		for what, tag := range map[string]int{
+			"RowsPerStrip": 278, "StripByteCounts": 279, "XResolution": 282, "ResolutionUnit": 296, "Photometric": 262,
+		} {
+			same(name+" without "+what, whole, edit(tag, func(e []byte) { binary.LittleEndian.PutUint16(e, 65000) }))
+		}
+		for what, tag := range map[string]int{"XResolution": 282, "StripByteCounts": 279, "RowsPerStrip": 278} {
+			same(name+" with broken "+what, whole, edit(tag, func(e []byte) {
+				copy(e[4:], "\xff\xff\xff\x0f\xff\xff\xff\x7f")
+			}))
+		}
+	}
+}
+
+// canvases: a GIF is as large as its screen, or as its first frame where that is larger.
+func canvases(t *testing.T, r resize.Resizer) {
+	frame := func(at image.Rectangle, c color.Color) *image.Paletted {
+		m := image.NewPaletted(at, palette.Plan9)
+		draw.Draw(m, at, image.NewUniform(c), image.Point{}, draw.Src)
+		return m
+	}
+	red, blue := color.NRGBA{204, 0, 0, 255}, color.NRGBA{0, 0, 204, 255}
+	for _, c := range []struct{ screen, first, want image.Point }{
+		{image.Pt(640, 480), image.Pt(100, 80), image.Pt(640, 480)},
+		{image.Pt(800, 600), image.Pt(100, 80), image.Pt(800, 600)},
+		{image.Pt(1024, 768), image.Pt(1000, 700), image.Pt(1024, 768)},
+		{image.Pt(2100, 50), image.Pt(100, 40), image.Pt(2100, 50)},
+		{image.Pt(100, 80), image.Pt(140, 100), image.Pt(140, 100)},
+		{image.Pt(100, 80), image.Pt(140, 40), image.Pt(140, 80)},
+		{image.Pt(640, 480), image.Pt(700, 40), image.Pt(700, 480)},
+	} {
+		t.Run(c.screen.String()+" with a frame of "+c.first.String(), func(t *testing.T) {
+			g := &gif.GIF{LoopCount: 3, Delay: []int{7, 9}}
+			g.Config.Width, g.Config.Height = max(c.screen.X, c.first.X), max(c.screen.Y, c.first.Y)
+			g.Image = []*image.Paletted{
+				frame(image.Rect(0, 0, c.first.X, c.first.Y), red), frame(image.Rect(10, 10, 30, 30), blue),
+			}
+			original := gifOf(t, g)
+			binary.LittleEndian.PutUint16(original[6:], uint16(c.screen.X))
+			binary.LittleEndian.PutUint16(original[8:], uint16(c.screen.Y))
+			still := one(t, r, original, "8192x-still.gif")
+			if still.Width != c.want.X || still.Height != c.want.Y {
+				t.Errorf("it has %dx%d pixels, want %v", still.Width, still.Height, c.want)
+			}
+			m := decode(t, r, one(t, r, original, "8192x.png"))
+			if got := color.NRGBAModel.Convert(m.At(5, 5)).(color.NRGBA); far(got, red) > 4 || got.A != 255 {
+				t.Errorf("the frame is %v", got)
+			}
+			if _, _, _, a := m.At(c.want.X-1, c.want.Y-1).RGBA(); a != 0 && c.first != c.want {
+				t.Error("what no frame covers is not transparent")
+			}
+			back, err := gif.DecodeAll(bytes.NewReader(one(t, r, original, "8192x.gif").Body))
+			if err != nil || len(back.Image) != 2 || !slices.Equal(back.Delay, g.Delay) || back.LoopCount != 3 {
+				t.Fatalf("%+v, %v", back, err)
+			}
+			if got := color.NRGBAModel.Convert(shown(back)[1].At(20, 20)).(color.NRGBA); far(got, blue) > 12 {
+				t.Errorf("the second frame is %v", got)
+			}
+		})
+	}
+	t.Run("a still of many frames", func(t *testing.T) {
+		g := &gif.GIF{}
+		for range 260 {
+			g.Image, g.Delay = append(g.Image, frame(image.Rect(0, 0, 9, 7), red)), append(g.Delay, 2)
+		}
+		many := gifOf(t, g)
+		for _, name := range []string{"5x-still.gif", "5x.jpg"} {
+			one(t, r, many, name)
+		}
+		info, err := r.Resize(t.Context(), many, resize.Spec{Shape: resize.ShapeInfo, Format: resize.JSON})
+		if err != nil || !strings.Contains(string(info[0].Body), `"frames":260`) {
+			t.Errorf("%v, %v", info, err)
+		}
+		refused(t, r, many, "5x.gif", resize.ErrTooLarge, "260 frames")
+	})
+}
