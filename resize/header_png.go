@@ -124,7 +124,7 @@ func completePNG(b []byte) error {
 		typ, _, next, err := pngChunk(b, at)
 		if err != nil {
 			if !pngPixels(b) {
-				return err
+				return corrupt(KindPNG, "truncated within its image")
 			}
 			return nil
 		}

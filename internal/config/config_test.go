@@ -299,7 +299,7 @@ func TestLoad_Faults(t *testing.T) {
 		{"--watermark=logo=/nonexistent.png", "watermark logo: stat /nonexistent.png"},
 		{"--watermark=logo=/", "watermark logo: / is not a regular file"},
 		{"--watermark=logo=" + write(t, "<svg xmlns='http://www.w3.org/2000/svg'/>"), "unsupported kind of image: SVG"},
-		{"--watermark=logo=" + write(t, markPNG(t, 8)[:60]), "truncated within"},
+		{"--watermark=logo=" + write(t, markPNG(t, 8)[:44]), "truncated within"},
 		{"--watermark=logo=" + write(t, markPNG(t, 8)) + ",logo=y", "watermark logo is a duplicate"},
 		{"--origin-timeout=5", "want a time"},
 		{"--origin-timeout=0s", "want a time"},
