@@ -61,9 +61,12 @@ type Header struct {
 	// at least Width and Height, and the size of every frame, tile grid, thumbnail or
 	// auxiliary image in the header. Limits are checked against these.
 	LargestWidth, LargestHeight int
+	// CodedWidth and CodedHeight are the size of an AVIF or HEIC before its crop, whose left upper
+	// corner is at Left and Top. They are 0 without a crop.
+	CodedWidth, CodedHeight, Left, Top int
 	// Orientation, 1-8 as in EXIF, is the transformation that makes the stored pixels
-	// upright (1: none). For AVIF, HEIC and JXL it is the container's, which libheif and
-	// libjxl apply while decoding; their standards say that EXIF is ignored there.
+	// upright (1: none). For AVIF, HEIC and JXL it is the container's, which libjxl applies while
+	// decoding; their standards say that EXIF is ignored there.
 	Orientation int
 	// Frames is 1 for stills. For animations it is the number found (GIF, WebP) or declared
 	// (APNG, AVIF and HEIC sequences). For animated JXL, whose frames only a decoder can
@@ -72,14 +75,15 @@ type Header struct {
 	Animated bool // true also for an animation of one frame, if the file declares it as one
 	// Channels is the number of channels per coded pixel, including alpha: 1-5.
 	Channels int
-	BitDepth int // bits per channel: 1-32, or 64 if Float
+	BitDepth int // bits per channel: 1-32
 	Alpha    bool
 	// Premultiplied means that colours are multiplied by alpha: in some AVIFs, HEICs and TIFFs.
 	Premultiplied bool
-	Float         bool // samples are floating-point numbers, in a TIFF
 	CMYK          bool
 	Progressive   bool // a progressive JPEG, an interlaced PNG or GIF: decoded in several passes
 	Profile       bool // an ICC profile is embedded
+	// Colour describes the colours where there is no profile.
+	Colour Colour
 }
 
 // Upright returns width and height after applying Orientation.

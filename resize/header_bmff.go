@@ -132,6 +132,9 @@ func completeBMFF(kind Kind, b []byte) error {
 	if err != nil {
 		return err
 	}
+	if err := f.checkAlpha(); err != nil {
+		return err
+	}
 	return f.eachExtent(func(_ int, inIdat bool, offset, length uint64) error {
 		size := uint64(len(b))
 		if inIdat {
@@ -142,4 +145,25 @@ func completeBMFF(kind Kind, b []byte) error {
 		}
 		return nil
 	})
+}
+
+// checkAlpha refuses an alpha image that has not the size of the image: libheif does not scale it.
+func (f bmff) checkAlpha() error {
+	props, err := f.properties()
+	if err != nil {
+		return err
+	}
+	items, err := f.items()
+	if err != nil || items[f.primary] == nil {
+		return err
+	}
+	alpha := items[f.alphaOf(items, props, f.primary)]
+	if alpha == nil {
+		return nil
+	}
+	width, height := items[f.primary].codedSize(props)
+	if w, h := alpha.codedSize(props); w != width || h != height {
+		return unsupported(f.kind, "an alpha image of %dx%d pixels for %dx%d", w, h, width, height)
+	}
+	return nil
 }

@@ -1,5 +1,10 @@
 package resize
 
+import (
+	"bytes"
+	"slices"
+)
+
 // The items of AVIF and HEIC: which one is the image, and what its properties say.
 
 // cursor reads big-endian integers. At the end it returns zeros and sets short.
@@ -54,8 +59,10 @@ func (h *Header) readBMFF(b []byte) error {
 	}); err != nil {
 		return err
 	}
-	if h.Alpha {
+	if h.Alpha = h.Alpha && f.hasAuxiliary(); h.Alpha {
 		h.Channels++
+		_, premultiplied := f.references("prem", f.primary)
+		h.Premultiplied = premultiplied > 0
 	}
 	return h.readItem(f, props)
 }
@@ -131,6 +138,10 @@ func (h *Header) readGrid(f bmff, props []property, tile, tiles int) error {
 	}); err != nil {
 		return err
 	}
+	if !h.Profile && h.Colour == (Colour{}) {
+		h.Profile, h.Colour = t.Profile, t.Colour
+	}
+	h.BitDepth = max(h.BitDepth, t.BitDepth)
 	if t.Width*columns < width || t.Height*rows < height {
 		return corrupt(
 			h.Kind,
@@ -187,14 +198,26 @@ func (h *Header) readAnyProperty(p property) {
 		if len(p.body) >= 12 {
 			h.widen(be32(p.body[4:]), be32(p.body[8:]))
 		}
-	case "auxC":
-		if len(p.body) > 4 {
-			switch urn := string(p.body[4:min(len(p.body), 64)]); urn {
-			case "urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\x00", "urn:mpeg:hevc:2015:auxid:1\x00":
-				h.Alpha = true
-			}
-		}
 	}
+	h.Alpha = h.Alpha || p.alpha()
+}
+
+// alpha reports whether p says that its item is the alpha of another.
+func (p property) alpha() bool {
+	if string(p.typ) != "auxC" || len(p.body) < 4 {
+		return false
+	}
+	urn, _, _ := bytes.Cut(p.body[4:], []byte{0})
+	return string(urn) == "urn:mpeg:mpegB:cicp:systems:auxiliary:alpha" || string(urn) == "urn:mpeg:hevc:2015:auxid:1"
+}
+
+// hasAuxiliary reports whether the primary item, or one of the tiles of a grid, has an auxiliary item.
+func (f bmff) hasAuxiliary() (found bool) {
+	grid := f.itemType(f.primary) == "grid"
+	f.eachReference(func(typ string, _ int, to []int) {
+		found = found || typ == "auxl" && (grid || slices.Contains(to, f.primary))
+	})
+	return found
 }
 
 // readProperty reads a property of the primary item. Rotations, mirrors and crops are listed in
@@ -218,16 +241,37 @@ func (h *Header) readProperty(p property) error {
 		if len(p.body) >= 1 { // 0 swaps top and bottom, 1 left and right
 			h.Orientation = mirrored[p.body[0]&1][h.Orientation&7]
 		}
+	case "av1C":
+		if len(p.body) >= 3 && p.body[2]&0x40 != 0 { // high_bitdepth, and twelve_bit
+			h.BitDepth = 10 + int(p.body[2]>>5&1)*2
+		}
+	case "hvcC":
+		if len(p.body) >= 18 {
+			h.BitDepth = 8 + int(p.body[17]&7)
+		}
 	case "pixi":
 		if len(p.body) >= 6 && p.body[4] >= 1 {
 			h.Channels, h.BitDepth = int(min(p.body[4], 3)), int(p.body[5])
 		}
 	case "colr":
-		if len(p.body) >= 4 && (string(p.body[:4]) == "prof" || string(p.body[:4]) == "rICC") {
-			h.Profile = true
-		}
+		h.readColour(p.body)
 	}
 	return nil
+}
+
+// readColour reads colr: an ICC profile, or code points.
+func (h *Header) readColour(body []byte) {
+	if len(body) < 4 {
+		return
+	}
+	switch string(body[:4]) {
+	case "prof", "rICC":
+		h.Profile = true
+	case "nclx":
+		if len(body) >= 11 {
+			h.Colour = Colour{Primaries: be16(body[4:]), Transfer: be16(body[6:])}
+		}
+	}
 }
 
 // turned and mirrored map an orientation (its lowest three bits, so 8 is at index 0) to the one
@@ -242,7 +286,7 @@ var (
 )
 
 // crop reads a clean aperture, whose width and height are fractions. If they are integers no
-// larger than the image, they become its size. Decoders crop before they rotate.
+// larger than the image, they become its size. The crop comes before rotations (MIAF, 7.3.6.7).
 func (h *Header) crop(body []byte) {
 	if len(body) < 32 {
 		return
@@ -255,6 +299,16 @@ func (h *Header) crop(body []byte) {
 		return n / d
 	}
 	width, height := whole(body, h.Width), whole(body[8:], h.Height)
+	// The offset is that of the centre, as a signed fraction.
+	start := func(b []byte, coded, size int) int {
+		n, d := int(int32(be32(b))), be32(b[4:])
+		if d == 0 {
+			n, d = 0, 1
+		}
+		return min(max(((coded-size)*d+2*n)/(2*d), 0), coded-size)
+	}
+	h.CodedWidth, h.CodedHeight = h.Width, h.Height
+	h.Left, h.Top = start(body[16:], h.Width, width), start(body[24:], h.Height, height)
 	h.widen(h.Width, h.Height)
 	h.Width, h.Height = width, height
 }

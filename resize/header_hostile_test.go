@@ -237,7 +237,7 @@ func TestReadHeader_SyntheticFiles(t *testing.T) {
 			box("clap", u32(30)+u32(1)+u32(40)+u32(2)+u32(0)+u32(1)+u32(0)+u32(1)), box("irot", "\x03")),
 			Header{
 				Kind: KindHEIC, Width: 30, Height: 20, LargestWidth: 64, LargestHeight: 64,
-				Channels: 3, BitDepth: 8, Orientation: 6,
+				Channels: 3, BitDepth: 8, Orientation: 6, CodedWidth: 64, CodedHeight: 64, Left: 17, Top: 22,
 			}},
 		{"HEIC of tiles",
 			heif("heic", "grid", tiles(6), "\x00\x00\x01\x02"+u16(30)+u16(20), ispe(30, 20), ispe(16, 16)),
@@ -258,7 +258,8 @@ func TestReadHeader_SyntheticFiles(t *testing.T) {
 				Kind: KindAVIF, Width: 3, Height: 2, Channels: 3, BitDepth: 8,
 				LargestWidth: 40, LargestHeight: 30, Frames: 9, Animated: true,
 			}},
-		{"AVIF with alpha beside it", heif("avif", "av01", "", "data",
+		{"AVIF with alpha beside it", heif("avif", "av01", box("iref", u32(0)+box("auxl", u16(2)+u16(1)+u16(1))),
+			"data",
 			box("auxC", u32(0)+"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\x00"), ispe(3, 2), box("colr", "prof")),
 			Header{Kind: KindAVIF, Width: 3, Height: 2, Channels: 4, BitDepth: 8, Alpha: true, Profile: true}},
 		{"JPEG XL of 10 bits, turned, with a preview, an animation and alpha", string(jxlFile(

@@ -73,36 +73,52 @@ func (f bmff) itemBytes(id int) (b []byte) {
 
 // references returns the first item that an item refers to, and the number of references.
 func (f bmff) references(typ string, from int) (first, count int) {
+	f.eachReference(func(other string, id int, to []int) {
+		if count == 0 && other == typ && id == from && len(to) > 0 {
+			first, count = to[0], len(to)
+		}
+	})
+	return first, count
+}
+
+// eachReference calls do with the type, the source and the targets of each reference.
+func (f bmff) eachReference(do func(typ string, from int, to []int)) {
 	c := cursor{b: f.iref}
 	idSize := 2
 	if c.number(4)>>24 != 0 {
 		idSize = 4
 	}
 	for rest := c.b; len(rest) > 0; {
-		boxTyp, body, after, err := nextBox(f.kind, rest)
+		typ, body, after, err := nextBox(f.kind, rest)
 		if err != nil {
-			return 0, 0
+			return
 		}
 		rest = after
-		if string(boxTyp) != typ {
-			continue
-		}
 		c := cursor{b: body}
-		if int(c.number(idSize)) != from {
+		from, count := int(c.number(idSize)), int(c.number(2))
+		if c.short || len(c.b) < count*idSize {
 			continue
 		}
-		count = int(c.number(2))
-		first = int(c.number(idSize))
-		if c.short || len(c.b) < (count-1)*idSize {
-			return 0, 0
+		to := make([]int, count)
+		for i := range to {
+			to[i] = int(c.number(idSize))
 		}
-		return first, count
+		do(string(typ), from, to)
 	}
-	return 0, 0
 }
 
 // eachAssociation calls do with the 1-based index of each property of an item, in order.
 func (f bmff) eachAssociation(id int, do func(index int) error) error {
+	return f.eachAssociationOf(func(item, index int) error {
+		if item != id {
+			return nil
+		}
+		return do(index)
+	})
+}
+
+// eachAssociationOf calls do with each item and the 1-based index of each of its properties.
+func (f bmff) eachAssociationOf(do func(item, index int) error) error {
 	for rest := f.iprp; len(rest) > 0; {
 		typ, body, after, err := nextBox(f.kind, rest)
 		if err != nil {
@@ -125,10 +141,10 @@ func (f bmff) eachAssociation(id int, do func(index int) error) error {
 			item, count := int(c.number(idSize)), int(c.number(1))
 			for range count {
 				index := int(c.number(size)) &^ (1 << (8*size - 1)) // without the "essential" bit
-				if item != id || c.short {
-					continue
+				if c.short {
+					break
 				}
-				if err := do(index); err != nil {
+				if err := do(item, index); err != nil {
 					return err
 				}
 			}

@@ -82,9 +82,30 @@ func (h *Header) readPNGChunk(typ string, body []byte) error {
 			h.Channels++
 		}
 	case "iCCP":
-		h.Profile = true
+		h.Profile = !h.Colour.Coded
+	case "cICP", "sRGB", "gAMA", "cHRM":
+		h.readPNGColour(typ, body)
 	}
 	return nil
+}
+
+// readPNGColour reads a chunk about colours. cICP counts before all others, sRGB before gAMA and cHRM.
+func (h *Header) readPNGColour(typ string, body []byte) {
+	c := &h.Colour
+	switch {
+	case typ == "cICP" && len(body) == 4:
+		*c, h.Profile = Colour{Primaries: int(body[0]), Transfer: int(body[1]), Coded: true}, false
+	case typ == "sRGB" && c.Transfer == 0:
+		*c = Colour{Primaries: 1, Transfer: 13}
+	case typ == "gAMA" && len(body) == 4 && c.Transfer == 0:
+		if n := be32(body); n >= 1_000 && n <= 1_000_000 { // exponents of 0.01 to 10
+			c.Gamma = n
+		}
+	case typ == "cHRM" && len(body) == 32 && c.Transfer == 0:
+		for i := range c.Chromaticities {
+			c.Chromaticities[i] = be32(body[4*i:])
+		}
+	}
 }
 
 // readIHDR parses the header chunk (section 11.2.1).

@@ -200,11 +200,11 @@ func (h *Header) readTIFF(b []byte) error {
 	if p.samples < 1 || p.samples > 5 {
 		return unsupported(KindTIFF, "%d samples per pixel", p.samples)
 	}
-	if p.bits < 1 || p.bits > 32 && !(p.bits == 64 && p.format == 3) {
+	if p.bits < 1 || p.bits > 32 {
 		return unsupported(KindTIFF, "%d bits per sample", p.bits)
 	}
 	h.Width, h.Height, h.Orientation, h.Channels, h.BitDepth = p.width, p.height, p.orientation, p.samples, p.bits
-	h.CMYK, h.Profile, h.Float = p.photometric == tiffCMYK, p.icc, p.format == 3
+	h.CMYK, h.Profile = p.photometric == tiffCMYK, p.icc
 	h.Alpha = p.samples > p.colours()
 	h.Premultiplied = h.Alpha && len(p.extra) > 0 && p.extra[0] == 1
 	// A tile is decoded completely, even if only part of it is in the image.

@@ -13,6 +13,7 @@ type Repaired struct {
 // are missing, leaves out parts that no pixel needs but that decoders stumble over, and rewrites
 // what the decoders of Debian 12 (libnsgif of libvips 8.14, libheif 1.15, libpng 1.6, libtiff 4.5)
 // read differently from [ReadHeader]. It never adds a pixel to the picture.
+// AVIF and HEIC lose their rotation, mirroring and crop: the caller applies those of the Header.
 //
 // [CheckComplete] must have returned nil for b.
 func Repair(b []byte, h Header) Repaired {
@@ -29,6 +30,8 @@ func Repair(b []byte, h Header) Repaired {
 		return r
 	case KindTIFF:
 		b = repairTIFF(b)
+	case KindAVIF, KindHEIC:
+		b = repairHEIF(b, h)
 	case KindJXL:
 		b = repairJXL(b)
 	}

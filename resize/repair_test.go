@@ -53,7 +53,8 @@ func TestRepair_LeavesWholeFiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := Repair(b, h); !bytes.Equal(got.Bytes, b) && h.Kind != KindTIFF || got.Skip != 0 {
+		rewritten := h.Kind == KindTIFF || h.Kind == KindAVIF || h.Kind == KindHEIC
+		if got := Repair(b, h); !bytes.Equal(got.Bytes, b) && !rewritten || got.Skip != 0 {
 			t.Errorf("%s: %d of %d bytes, skip %d", name, len(got.Bytes), len(b), got.Skip)
 		}
 	}

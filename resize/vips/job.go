@@ -33,7 +33,7 @@ func (r *Resizer) newJob(original []byte, h resize.Header) *job {
 	j.credit = sync.OnceValue(func() resize.Credit { return resize.ReadCredit(original) })
 	r.transforms.trim()
 	switch h.Kind {
-	case resize.KindAVIF, resize.KindHEIC, resize.KindJXL: // their decoders apply the orientation
+	case resize.KindJXL: // its decoder applies the orientation
 		j.stored.width, j.stored.height = h.Upright()
 		j.orientation = 1
 	}
@@ -112,7 +112,7 @@ func (j *job) renderings(specs []resize.Spec) ([]*rendering, error) {
 			l.plan = planFor(l.Spec, l.region.size(), j.orientation)
 			if l.Trim {
 				var err error
-				if l.region, err = j.border(l.region, j.shrink(l.plan.factor(l.region.size()))); err != nil {
+				if l.region, err = j.border(l.region); err != nil {
 					return nil, broken(err, j.kind)
 				}
 				l.plan = planFor(l.Spec, l.region.size(), j.orientation)
@@ -150,10 +150,26 @@ func (j *job) open(b *arena, shrink int) (picture, error) {
 	if err != nil {
 		return picture{}, err
 	}
-	if off(p.size().width*shrink, j.stored.width) >= shrink || off(p.size().height*shrink, j.stored.height) >= shrink {
+	coded := j.stored
+	if j.header.CodedWidth > 0 {
+		coded = size{j.header.CodedWidth, j.header.CodedHeight}
+	}
+	if off(p.size().width*shrink, coded.width) >= shrink || off(p.size().height*shrink, coded.height) >= shrink {
 		return picture{}, fmt.Errorf("%w: %s: its header and its pixels differ in size", resize.ErrCorrupt, j.kind)
 	}
-	return p, nil
+	if j.header.Alpha && !p.hasAlpha() && j.kind != resize.KindGIF { // its first frame may have none
+		return picture{}, fmt.Errorf("%w: %s: its alpha was not decoded", resize.ErrFailed, j.kind)
+	}
+	if coded != j.stored {
+		p, err = b.crop(p, rect{j.header.Left, j.header.Top, j.stored.width, j.stored.height})
+	}
+	if err == nil && j.kind == resize.KindTIFF {
+		p, err = b.unsigned(p)
+	}
+	if err == nil && j.header.Premultiplied && j.kind != resize.KindTIFF { // libvips does it for a TIFF
+		p, err = b.unpremultiply(p)
+	}
+	return p, err
 }
 
 func off(a, b int) int { return max(a-b, b-a) }
@@ -190,40 +206,29 @@ func damagedJPEG(warnings string) bool {
 		strings.Contains(warnings, "instead of RST")
 }
 
-// border returns the part of region, a part of the original, inside its border, which is detected
-// in the shrunk image.
-func (j *job) border(region rect, shrink int) (rect, error) {
+// border returns the part of region, a part of the original, inside its border. It is detected at
+// full size: a thin line would vanish in a shrunk image.
+func (j *job) border(region rect) (rect, error) {
 	var b arena
 	defer b.clear()
-	corner, err := j.open(&b, shrink)
+	lazy, err := j.open(&b, 1)
 	if err != nil {
 		return rect{}, err
 	}
-	lazy, err := j.open(&b, shrink)
-	if err != nil {
+	if lazy, err = b.crop(lazy, region); err != nil {
 		return rect{}, err
 	}
-	from := lazy.size()
-	part := j.within(region, from)
-	if corner, err = b.crop(corner, part); err != nil {
-		return rect{}, err
+	r, err := b.border(lazy)
+	r.left, r.top = r.left+region.left, r.top+region.top
+	return r, err
+}
+
+// convert converts p to 8-bit sRGB, or Display P3 if wide is true.
+func (j *job) convert(b *arena, p picture, wide bool) (picture, error) {
+	if d := describe(j.header, wide); d != nil && (p.rgb() || p.grey()) {
+		return d.convert(b, p)
 	}
-	if lazy, err = b.crop(lazy, part); err != nil {
-		return rect{}, err
-	}
-	r, err := b.border(corner, lazy)
-	if err != nil {
-		return rect{}, err
-	}
-	if r == part.size().whole() {
-		return region, nil
-	}
-	r.left, r.top = r.left+part.left, r.top+part.top
-	left, right := r.left*j.stored.width/from.width, ceil((r.left+r.width)*j.stored.width, from.width)
-	top, bottom := r.top*j.stored.height/from.height, ceil((r.top+r.height)*j.stored.height, from.height)
-	left, right = max(left, region.left), min(right, region.left+region.width)
-	top, bottom = max(top, region.top), min(bottom, region.top+region.height)
-	return rect{left, top, right - left, bottom - top}, nil
+	return j.transforms.convert(b, p, wide)
 }
 
 // within converts r, a part of the original, to pixels of a decoded picture, leaving out pixels
@@ -325,7 +330,7 @@ func (j *job) finish(b *arena, l *rendering, p picture) (picture, error) {
 	p3 := l.P3 && !l.Gray
 	background := j.transforms.background(l.Background, p3)
 	for _, s := range []step{
-		{true, func(p picture) (picture, error) { return j.transforms.convert(b, p, p3) }},
+		{true, func(p picture) (picture, error) { return j.convert(b, p, p3) }},
 		{plan.turn != turn{}, func(p picture) (picture, error) { return b.turn(p, plan.turn) }},
 		{plan.attention != size{}, func(p picture) (picture, error) { return l.cropToFocus(b, p) }},
 		{plan.enlarged != size{}, func(p picture) (picture, error) { return b.scale(p, plan.enlarged) }},

@@ -31,6 +31,12 @@ func (p picture) rgb() bool {
 	return bands == 3 && (space == C.VIPS_INTERPRETATION_sRGB || space == C.VIPS_INTERPRETATION_RGB16)
 }
 
+// grey reports whether p is greyscale, with or without alpha.
+func (p picture) grey() bool {
+	space := C.vips_image_guess_interpretation(p.image)
+	return space == C.VIPS_INTERPRETATION_B_W || space == C.VIPS_INTERPRETATION_GREY16
+}
+
 // bytes returns the memory that the pixels of p take.
 func (p picture) bytes() int64 { return int64(C.tier_bytes(p.image)) }
 
@@ -141,16 +147,26 @@ func (b *arena) crop(p picture, r rect) (picture, error) {
 }
 
 // border returns the part inside a border of one colour: the whole picture if it has none or is
-// uniform. corner and p are the same picture, loaded twice.
-func (b *arena) border(corner, p picture) (rect, error) {
+// uniform.
+func (b *arena) border(p picture) (rect, error) {
 	var left, top, width, height C.int
-	if C.tier_border(corner.image, p.image, &left, &top, &width, &height) != 0 {
+	if C.tier_border(p.image, &left, &top, &width, &height) != 0 {
 		return rect{}, errVips
 	}
 	if width == 0 || height == 0 {
 		return p.size().whole(), nil
 	}
 	return rect{int(left), int(top), int(width), int(height)}, nil
+}
+
+// unsigned converts samples of a TIFF to 8 or 16 bits.
+func (b *arena) unsigned(p picture) (picture, error) {
+	return b.step(func(out **C.VipsImage) C.int { return C.tier_unsigned(p.image, out) })
+}
+
+// unpremultiply divides the colours by alpha.
+func (b *arena) unpremultiply(p picture) (picture, error) {
+	return b.step(func(out **C.VipsImage) C.int { return C.tier_unpremultiply(p.image, out) })
 }
 
 // toEightBits converts sixteen bits per sample to eight.

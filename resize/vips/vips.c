@@ -1,5 +1,7 @@
 #include "vips.h"
 
+#include <stdlib.h>
+
 static void
 drop_log(const gchar *domain, GLogLevelFlags level, const gchar *text, gpointer data)
 {
@@ -185,33 +187,165 @@ tier_crop(VipsImage *in, int left, int top, int width, int height, VipsImage **o
 	return vips_extract_area(in, out, left, top, width, height, NULL);
 }
 
-int
-tier_border(VipsImage *corner, VipsImage *in, int *left, int *top, int *width, int *height)
-{
-	double *pixel, background[3];
-	VipsArrayDouble *array;
-	VipsImage *seen[2] = { NULL };
-	int n, result;
+// BORDER_TOLERANCE is the largest difference, of 255, between pixels of a border: noise of JPEG.
+#define BORDER_TOLERANCE 10
 
-	// Convert to 8-bit sRGB, because the threshold is in the units of the pixels. The profile
-	// does not matter here.
-	if (tier_srgb(corner, FALSE, &seen[0]))
+// seen stores how a pixel looks on black and on white, in three values each.
+static void
+seen(const VipsPel *p, int bands, int look[6])
+{
+	int colours = bands < 3 ? 1 : 3;
+	int alpha = bands == 2 || bands == 4 ? p[bands - 1] : 255;
+
+	for (int i = 0; i < 3; i++) {
+		int v = p[colours == 1 ? 0 : i];
+
+		look[i] = (v * alpha + 127) / 255;
+		look[3 + i] = look[i] + 255 - alpha;
+	}
+}
+
+int
+tier_border(VipsImage *in, int *left, int *top, int *width, int *height)
+{
+	VipsImage *srgb;
+	VipsRegion *region;
+	int corner[6], x1 = in->Xsize, y1 = in->Ysize, x2 = -1, y2 = -1;
+
+	*left = *top = *width = *height = 0;
+	// The tolerance is in the units of 8-bit sRGB. The profile does not matter here.
+	if (tier_srgb(in, FALSE, &srgb))
 		return -1;
-	result = vips_getpoint(seen[0], &pixel, &n, 0, 0, NULL);
-	g_object_unref(seen[0]);
+	region = vips_region_new(srgb);
+	for (int y = 0; y < srgb->Ysize; y++) {
+		VipsRect row = { 0, y, srgb->Xsize, 1 };
+		const VipsPel *p;
+
+		if (vips_region_prepare(region, &row)) {
+			g_object_unref(region);
+			g_object_unref(srgb);
+			return -1;
+		}
+		p = VIPS_REGION_ADDR(region, 0, y);
+		if (y == 0)
+			seen(p, srgb->Bands, corner);
+		for (int x = 0; x < srgb->Xsize; x++, p += srgb->Bands) {
+			int look[6], differs = FALSE;
+
+			if (x >= x1 && x <= x2 && y2 == y)
+				continue; // nothing new
+			seen(p, srgb->Bands, look);
+			for (int i = 0; i < 6; i++)
+				differs |= abs(look[i] - corner[i]) > BORDER_TOLERANCE;
+			if (differs) {
+				x1 = VIPS_MIN(x1, x);
+				x2 = VIPS_MAX(x2, x);
+				y1 = VIPS_MIN(y1, y);
+				y2 = y;
+			}
+		}
+	}
+	g_object_unref(region);
+	g_object_unref(srgb);
+	if (x2 >= 0) {
+		*left = x1;
+		*top = y1;
+		*width = x2 - x1 + 1;
+		*height = y2 - y1 + 1;
+	}
+	return 0;
+}
+
+// sixteen gives a 16-bit image the interpretation of its bands.
+static int
+sixteen(VipsImage *in, int colours, VipsImage **out)
+{
+	VipsInterpretation space = in->Type;
+
+	if (space != VIPS_INTERPRETATION_CMYK)
+		space = colours == 1 ? VIPS_INTERPRETATION_GREY16 : VIPS_INTERPRETATION_RGB16;
+	return vips_copy(in, out, "interpretation", space, NULL);
+}
+
+int
+tier_unsigned(VipsImage *in, VipsImage **out)
+{
+	int colours = in->Bands < 3 ? 1 : 3;
+	VipsImage *scaled, *whole;
+	double factor;
+	int result;
+
+	switch (in->BandFmt) {
+	case VIPS_FORMAT_UCHAR:
+	case VIPS_FORMAT_USHORT:
+		return vips_copy(in, out, NULL);
+	case VIPS_FORMAT_CHAR:
+		factor = 65535.0 / 127;
+		break;
+	case VIPS_FORMAT_SHORT:
+		factor = 65535.0 / 32767;
+		break;
+	case VIPS_FORMAT_INT:
+		factor = 65535.0 / 2147483647;
+		break;
+	case VIPS_FORMAT_UINT:
+		factor = 65535.0 / 4294967295;
+		break;
+	default:
+		factor = 65535;
+	}
+	if (vips_linear1(in, &scaled, factor, 0.0, NULL))
+		return -1;
+	result = vips_cast(scaled, &whole, VIPS_FORMAT_USHORT, NULL);
+	g_object_unref(scaled);
 	if (result)
 		return -1;
-	for (int i = 0; i < 3; i++)
-		background[i] = pixel[n < 3 ? 0 : i];
-	g_free(pixel);
-
-	if (tier_srgb(in, FALSE, &seen[1]))
-		return -1;
-	array = vips_array_double_new(background, n < 3 ? 1 : 3);
-	result = vips_find_trim(seen[1], left, top, width, height, "threshold", 10.0, "background", array, NULL);
-	vips_area_unref(VIPS_AREA(array));
-	g_object_unref(seen[1]);
+	result = sixteen(whole, colours, out);
+	g_object_unref(whole);
 	return result;
+}
+
+int
+tier_rgb(VipsImage *in, VipsImage **out)
+{
+	VipsImage *t[4] = { NULL };
+	VipsInterpretation space = in->BandFmt == VIPS_FORMAT_USHORT ? VIPS_INTERPRETATION_RGB16 : VIPS_INTERPRETATION_sRGB;
+	int result;
+
+	if (in->Bands > 2)
+		return vips_copy(in, out, NULL);
+	result = vips_extract_band(in, &t[0], 0, NULL);
+	if (!result) {
+		VipsImage *bands[4] = { t[0], t[0], t[0], NULL };
+
+		if (in->Bands == 2) {
+			result = vips_extract_band(in, &t[1], 1, NULL);
+			bands[3] = t[1];
+		}
+		result = result || vips_bandjoin(bands, &t[2], in->Bands == 2 ? 4 : 3, NULL) ||
+			vips_copy(t[2], out, "interpretation", space, NULL);
+	}
+	for (int i = 0; i < 4; i++)
+		if (t[i])
+			g_object_unref(t[i]);
+	return result ? -1 : 0;
+}
+
+int
+tier_unpremultiply(VipsImage *in, VipsImage **out)
+{
+	VipsImage *t[2] = { NULL };
+	int result;
+
+	if (!vips_image_hasalpha(in))
+		return vips_copy(in, out, NULL);
+	result = vips_unpremultiply(in, &t[0], NULL) ||
+		vips_rint(t[0], &t[1], NULL) ||
+		vips_cast(t[1], out, in->BandFmt, NULL);
+	for (int i = 0; i < 2; i++)
+		if (t[i])
+			g_object_unref(t[i]);
+	return result ? -1 : 0;
 }
 
 int

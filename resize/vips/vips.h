@@ -65,10 +65,19 @@ int tier_scale(VipsImage *in, int width, int height, VipsImage **out);
 
 int tier_crop(VipsImage *in, int left, int top, int width, int height, VipsImage **out);
 
-// tier_border finds the area inside a border that has the colour of the top left pixel, within
-// a tolerance for noise. width is 0 if the whole image is border. corner and in are the same
-// image, opened twice.
-int tier_border(VipsImage *corner, VipsImage *in, int *left, int *top, int *width, int *height);
+// tier_border finds the area inside a border that looks like the top left pixel, on black and on
+// white, within a tolerance for noise. width is 0 if the whole image is border.
+int tier_border(VipsImage *in, int *left, int *top, int *width, int *height);
+
+// tier_unsigned converts 32-bit integers to 16 bits, negative numbers to 0, and floating-point numbers
+// from 0 to 1 to 16 bits. Without a profile they are sRGB like any other samples.
+int tier_unsigned(VipsImage *in, VipsImage **out);
+
+// tier_rgb converts greyscale to RGB with three times the same value, and keeps 16 bits.
+int tier_rgb(VipsImage *in, VipsImage **out);
+
+// tier_unpremultiply divides the colours by alpha.
+int tier_unpremultiply(VipsImage *in, VipsImage **out);
 
 // tier_eight reduces 16-bit samples to 8 bits and keeps the colour space.
 int tier_eight(VipsImage *in, VipsImage **out);

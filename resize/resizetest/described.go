@@ -1,0 +1,346 @@
+package resizetest
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
+	"math"
+	"testing"
+
+	"golang.org/x/image/tiff"
+
+	"github.com/novasocial/imagetier/resize"
+)
+
+// describedColours: colours that a file describes by numbers are what a profile that says the same
+// makes of them.
+func describedColours(t *testing.T, r resize.Resizer) {
+	picture := scene(240, 180)
+	numbers := func(values ...int) (b []byte) {
+		for _, v := range values {
+			b = append(b, be32(uint32(v))...)
+		}
+		return b
+	}
+	cicp := func(primaries, transfer byte) []byte { return pngChunk("cICP", []byte{primaries, transfer, 0, 1}) }
+	gamma := func(v int) []byte { return pngChunk("gAMA", numbers(v)) }
+	adobe := pngChunk("cHRM", numbers(31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000))
+	for _, c := range []struct {
+		name   string
+		chunks [][]byte
+		like   []byte // an ICC profile
+	}{
+		{"gAMA of 1", [][]byte{gamma(100_000)}, iccProfile(srgb, 1, "")},
+		{"gAMA of 1.8", [][]byte{gamma(55_556)}, iccProfile(srgb, 1.8, "")},
+		{"gAMA and cHRM", [][]byte{gamma(45_455), adobe}, iccProfile(adobeRGB, 2.2, "")},
+		{"sRGB before gAMA", [][]byte{pngChunk("sRGB", []byte{0}), gamma(100_000)}, iccProfile(srgb, 2.2, "")},
+		{"P3 and a gamma of 2.2", [][]byte{cicp(12, 4)}, iccProfile(displayP3, 2.2, "")},
+		{"P3 and a gamma of 2.8", [][]byte{cicp(12, 5)}, iccProfile(displayP3, 2.8, "")},
+		{"linear P3", [][]byte{cicp(12, 8)}, iccProfile(displayP3, 1, "")},
+		{"P3 and sRGB's curve", [][]byte{cicp(12, 13)}, iccProfile(displayP3, 2.2, "")},
+		{"cICP before gAMA", [][]byte{gamma(100_000), cicp(12, 13)}, iccProfile(displayP3, 2.2, "")},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p, err := readProfile(c.like)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// Opaque, and with alpha.
+			for _, m := range []raster{picture, veiled(picture)} {
+				original := inPNG(pngOf(t, m.image()), c.chunks...)
+				near(t, r, one(t, r, original, "120x.png"), want(p.toSRGB(m), spec(t, "120x.png")), 32)
+			}
+		})
+	}
+	t.Run("grey", func(t *testing.T) {
+		m := image.NewGray(image.Rect(0, 0, 20, 20))
+		draw.Draw(m, m.Rect, image.NewUniform(color.Gray{64}), image.Point{}, draw.Src)
+		got := decode(t, r, one(t, r, inPNG(pngOf(t, m), gamma(100_000)), "20x.png")).At(5, 5)
+		if v := color.GrayModel.Convert(got).(color.Gray).Y; v < 135 || v > 139 { // a quarter of the light is 137
+			t.Errorf("it is %d", v)
+		}
+	})
+	for name, c := range map[string]struct {
+		transfer byte
+		white    float64 // the sample of 203 nits
+	}{"PQ": {16, 0.5807}, "HLG": {18, 0.75}} {
+		t.Run(name, func(t *testing.T) {
+			m := image.NewNRGBA64(image.Rect(0, 0, 64, 4))
+			for x := range 64 {
+				v := uint16(65535 * c.white * float64(x) / 48)
+				for y := range 4 {
+					m.SetNRGBA64(x, y, color.NRGBA64{v, v, v, 65535})
+				}
+			}
+			got := decode(t, r, one(t, r, inPNG(pngOf(t, m), cicp(9, c.transfer)), "64x.png"))
+			last := uint8(0)
+			for x := range 64 {
+				p := color.NRGBAModel.Convert(got.At(x, 1)).(color.NRGBA)
+				if p.G < last || max(p.R, p.G, p.B)-min(p.R, p.G, p.B) > 1 {
+					t.Errorf("sample %d is %v after %d", x, p, last)
+				}
+				last = p.G
+				if x == 0 && p.G > 0 || x == 48 && (p.G < 225 || p.G > 240) || x == 63 && p.G < 240 {
+					t.Errorf("sample %d is %v", x, p)
+				}
+			}
+		})
+	}
+}
+
+// promises: what an AVIF or HEIC says of its colours, alpha and orientation is in the variant.
+func promises(t *testing.T, r resize.Resizer) {
+	picture := scene(160, 120)
+	glass := veiled(picture)
+	for _, format := range []string{"avif", "heic"} {
+		t.Run(format, func(t *testing.T) {
+			whole := encoded(t, r, glass.image(), format)
+			turned := inHEIF(t, whole, 1, box("irot", []byte{1}))
+			near(t, r, one(t, r, turned, "8192x.png"), glass.turned(8), 30)
+			mirrored := inHEIF(t, whole, 1, box("imir", []byte{1}))
+			near(t, r, one(t, r, mirrored, "8192x.png"), glass.turned(2), 30)
+			clap := bytes.Join([][]byte{
+				be32(100), be32(1), be32(80), be32(1), be32(1<<32 - 10), be32(1), be32(4), be32(1),
+			}, nil)
+			part := newRaster(100, 80).fill(func(x, y int) [4]float64 { return glass.at(x+20, y+24) })
+			near(t, r, one(t, r, inHEIF(t, whole, 1, box("clap", clap)), "8192x.png"), part, 30)
+
+			multiplied := newRaster(160, 120).fill(func(x, y int) [4]float64 {
+				p := glass.at(x, y)
+				for c := range 3 {
+					p[c] *= p[3]
+				}
+				return p
+			})
+			prem := inIref(t, encoded(t, r, multiplied.image(), format), box("prem", []byte{0, 1, 0, 1, 0, 2}))
+			near(t, r, one(t, r, prem, "8192x.png"), glass, 30)
+
+			two := encodedWithCredit(t, r, picture, format)
+			at := bytes.Index(two, []byte("cdsc"))
+			if at < 0 || two[at+7] != 1 {
+				t.Fatal("it has no item of metadata")
+			}
+			from := two[at+4 : at+6]
+			two = inIref(t, two, append(append([]byte{0, 0, 0, 16, 'c', 'd', 's', 'c'}, from...), 0, 2, 0, 1, 0, 1))
+			copy(two[at:], "free")
+			near(t, r, one(t, r, two, "8192x.png"), picture, 29)
+		})
+	}
+	t.Run("colours of an AVIF", func(t *testing.T) {
+		p, err := readProfile(iccProfile(displayP3, 2.2, ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		colr := box("colr", []byte("nclx\x00\x0c\x00\x0d\x00\x06\x80"))
+		whole := inHEIF(t, encoded(t, r, picture.image(), "avif"), 1, colr)
+		if at := bytes.Index(whole, []byte("nclx")); at >= 0 { // of the encoder
+			copy(whole[at+4:], "\x00\x0c\x00\x0d")
+		}
+		near(t, r, one(t, r, whole, "80x.png"), want(p.toSRGB(picture), spec(t, "80x.png")), 30)
+	})
+}
+
+func encodedWithCredit(t *testing.T, r resize.Resizer, m raster, format string) []byte {
+	t.Helper()
+	exif := resize.Credit{Author: "A", Copyright: "C"}.EXIF()
+	return one(t, r, inPNG(pngOf(t, m.image()), pngChunk("eXIf", exif)), "8192x8192-credit-q90."+format).Body
+}
+
+func box(typ string, body []byte) []byte {
+	return append(append(be32(uint32(8+len(body))), typ...), body...)
+}
+
+// boxAt returns the offset of the first box at that path.
+func boxAt(t *testing.T, file []byte, path ...string) (at int) {
+	t.Helper()
+	end := len(file)
+	for _, typ := range path {
+		for string(file[at+4:at+8]) != typ {
+			if at += int(binary.BigEndian.Uint32(file[at:])); at >= end {
+				t.Fatalf("there is no %s", typ)
+			}
+		}
+		end = at + int(binary.BigEndian.Uint32(file[at:]))
+		if at += 8; typ == "meta" || typ == "iref" {
+			at += 4
+		}
+	}
+	return at
+}
+
+// grow inserts b into a file at the end of the innermost box of path, or at that offset if it is
+// not 0, and moves the items, of which libheif writes the offsets in four bytes.
+func grow(t *testing.T, file []byte, at int, b []byte, path ...string) []byte {
+	t.Helper()
+	out := bytes.Clone(file)
+	for i := range path {
+		body := boxAt(t, file, path[:i+1]...)
+		head := bytes.LastIndex(file[:body], []byte(path[i])) - 4
+		size := binary.BigEndian.Uint32(out[head:])
+		if i == len(path)-1 && at == 0 {
+			at = head + int(size)
+		}
+		binary.BigEndian.PutUint32(out[head:], size+uint32(len(b)))
+	}
+	iloc := boxAt(t, file, "meta", "iloc")
+	version, entry := out[iloc], iloc+8
+	for range binary.BigEndian.Uint16(out[iloc+6:]) {
+		base := entry + 4
+		if version == 1 {
+			base += 2
+		}
+		n := int(binary.BigEndian.Uint16(out[base+4:]))
+		if out[iloc+4] != 0x44 || out[iloc+5]>>4 != 4 {
+			t.Fatal("another layout of iloc")
+		}
+		binary.BigEndian.PutUint32(out[base:], binary.BigEndian.Uint32(out[base:])+uint32(len(b)))
+		entry = base + 6 + 8*n
+	}
+	return append(append(out[:at:at], b...), out[at:]...)
+}
+
+// inIref adds a reference.
+func inIref(t *testing.T, file, reference []byte) []byte {
+	return grow(t, file, 0, reference, "meta", "iref")
+}
+
+// inHEIF adds a property to an item of a file that libheif wrote.
+func inHEIF(t *testing.T, file []byte, item int, property []byte) []byte {
+	t.Helper()
+	ipco := boxAt(t, file, "meta", "iprp", "ipco")
+	end, n := ipco-8+int(binary.BigEndian.Uint32(file[ipco-8:])), 1
+	for at := ipco; at < end; n++ {
+		at += int(binary.BigEndian.Uint32(file[at:]))
+	}
+	file = grow(t, file, 0, property, "meta", "iprp", "ipco")
+	at := boxAt(t, file, "meta", "iprp", "ipma") + 8
+	for int(binary.BigEndian.Uint16(file[at:])) != item {
+		at += 3 + int(file[at+2])
+	}
+	file = bytes.Clone(file)
+	file[at+2]++
+	return grow(t, file, at+2+int(file[at+2]), []byte{byte(n)}, "meta", "iprp", "ipma")
+}
+
+// tiffSamples are sample formats and alpha of TIFF.
+func tiffSamples(t *testing.T, r resize.Resizer) {
+	picture := scene(163, 121)
+	t.Run("premultiplied alpha", func(t *testing.T) {
+		glass := veiled(picture)
+		m := image.NewRGBA(image.Rect(0, 0, 163, 121))
+		draw.Draw(m, m.Rect, glass.image(), image.Point{}, draw.Src)
+		var b bytes.Buffer
+		if err := tiff.Encode(&b, m, nil); err != nil {
+			t.Fatal(err)
+		}
+		if h, err := resize.ReadHeader(b.Bytes()); err != nil || !h.Premultiplied {
+			t.Fatalf("%+v, %v", h, err)
+		}
+		near(t, r, one(t, r, b.Bytes(), "80x.png"), want(glass, spec(t, "80x.png")), 33)
+	})
+	float := func(v float64) []byte {
+		return binary.LittleEndian.AppendUint32(nil, math.Float32bits(float32(v)))
+	}
+	for _, c := range []struct {
+		name         string
+		bits, format int
+		colours      int
+		sample       func(v float64) []byte
+	}{
+		{"float", 32, 3, 1, float},
+		{"float colours", 32, 3, 3, float},
+		{"32 bits", 32, 1, 3, func(v float64) []byte {
+			return binary.LittleEndian.AppendUint32(nil, uint32(v*(1<<32-1)))
+		}},
+		{"16 bits", 16, 1, 1, func(v float64) []byte {
+			return binary.LittleEndian.AppendUint16(nil, uint16(v*65535))
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			expected := picture
+			if c.colours == 1 {
+				expected = newRaster(163, 121).fill(func(x, y int) [4]float64 {
+					v := picture.at(x, y)[1]
+					return [4]float64{v, v, v, 1}
+				})
+			}
+			var data []byte
+			for _, p := range expected.pix {
+				for i := range c.colours {
+					data = append(data, c.sample(p[i])...)
+				}
+			}
+			file := sampleTIFF(163, 121, c.bits, c.format, c.colours, data)
+			near(t, r, one(t, r, file, "80x.png"), want(expected, spec(t, "80x.png")), 33)
+		})
+	}
+}
+
+// sampleTIFF is a TIFF of one strip.
+func sampleTIFF(w, h, bits, format, colours int, data []byte) []byte {
+	photometric := 1
+	if colours == 3 {
+		photometric = 2
+	}
+	le := binary.LittleEndian
+	b := le.AppendUint32([]byte("II*\x00"), uint32(8+len(data)))
+	b = append(b, data...)
+	entries := [][2]int{
+		{256, w}, {257, h}, {258, bits}, {259, 1}, {262, photometric}, {273, 8}, {277, colours}, {278, h},
+		{279, len(data)}, {339, format},
+	}
+	b = le.AppendUint16(b, uint16(len(entries)))
+	for _, e := range entries {
+		b = le.AppendUint32(le.AppendUint16(le.AppendUint16(b, uint16(e[0])), 4), 1)
+		b = le.AppendUint32(b, uint32(e[1]))
+	}
+	return append(b, 0, 0, 0, 0)
+}
+
+// trims: a border is what looks the same as the corner, and nothing thin or small in the picture is
+// lost.
+func trims(t *testing.T, r resize.Resizer) {
+	black, white := color.NRGBA{0, 0, 0, 255}, color.NRGBA{255, 255, 255, 255}
+	square, large := image.Rect(60, 50, 140, 130), image.Pt(200, 200)
+	rects := func(r ...image.Rectangle) []image.Rectangle { return r }
+	for _, c := range []struct {
+		name       string
+		background color.NRGBA
+		paint      []image.Rectangle
+		size, want image.Point
+	}{
+		{"black on transparent black", color.NRGBA{}, rects(square), large, image.Pt(80, 80)},
+		{"black on transparent white", color.NRGBA{255, 255, 255, 0}, rects(square), large, image.Pt(80, 80)},
+		{"a dot", white, rects(square, image.Rect(190, 60, 191, 61)), large, image.Pt(131, 80)},
+		{"a thin line", white, rects(square, image.Rect(60, 20, 140, 21)), large, image.Pt(80, 110)},
+		{"2x17", white, rects(image.Rect(0, 1, 2, 16)), image.Pt(2, 17), image.Pt(2, 15)},
+		{"one pixel", black, nil, image.Pt(1, 1), image.Pt(1, 1)},
+		{"one colour", black, nil, image.Pt(30, 20), image.Pt(30, 20)},
+		{"nothing but transparency", color.NRGBA{}, nil, image.Pt(30, 20), image.Pt(30, 20)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := image.NewNRGBA(image.Rectangle{Max: c.size})
+			draw.Draw(m, m.Rect, image.NewUniform(c.background), image.Point{}, draw.Src)
+			for _, part := range c.paint {
+				draw.Draw(m, part, image.NewUniform(black), image.Point{}, draw.Src)
+			}
+			img := one(t, r, pngOf(t, m), "300x-trim.png")
+			if got := image.Pt(img.Width, img.Height); got != c.want {
+				t.Errorf("%v, want %v", got, c.want)
+			}
+		})
+	}
+	t.Run("a line in a photo that is shrunk", func(t *testing.T) {
+		m := image.NewNRGBA(image.Rect(0, 0, 1600, 1200))
+		draw.Draw(m, m.Rect, image.White, image.Point{}, draw.Src)
+		draw.Draw(m, image.Rect(400, 300, 1200, 900), image.NewUniform(black), image.Point{}, draw.Src)
+		draw.Draw(m, image.Rect(200, 100, 202, 900), image.NewUniform(black), image.Point{}, draw.Src)
+		img := one(t, r, jpegOf(t, m), "100x-trim.png")
+		if got := fmt.Sprintf("%dx%d", img.Width, img.Height); got != "100x80" {
+			t.Error(got)
+		}
+	})
+}
