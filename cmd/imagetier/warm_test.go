@@ -218,7 +218,8 @@ func TestWarm_WrongUsageAndNoTier(t *testing.T) {
 			t.Errorf("%v: exit code %d, %q, want %d and %q", c.args, code, errs, c.code, c.says)
 		}
 	}
-	if code, _, errs := command(t, startWarmer(t, &warmTier{}), "warm", "--admin-token", "another-token-of-16", list); code != 1 ||
+	environ := startWarmer(t, &warmTier{})
+	if code, _, errs := command(t, environ, "warm", "--admin-token", "another-token-of-16", list); code != 1 ||
 		!strings.Contains(errs, "--admin-token") {
 		t.Errorf("another token: exit code %d, %q", code, errs)
 	}

@@ -141,7 +141,8 @@ func (r *Resolved) SetDefault(name, text, why string) {
 // the list of processes.
 func (r *Resolved) SecretFlags() (names []string) {
 	for _, v := range r.Values {
-		if v.Secret && v.Place.Layer == FromFlag && v.SecretFile == "" && slices.ContainsFunc(Secrets(v.Value), notEmpty) {
+		if v.Secret && v.Place.Layer == FromFlag && v.SecretFile == "" &&
+			slices.ContainsFunc(Secrets(v.Value), notEmpty) {
 			names = append(names, v.Name)
 		}
 	}

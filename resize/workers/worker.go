@@ -154,7 +154,8 @@ func (w *worker) verdict(reasons [2]string) error {
 		return fmt.Errorf("%w: two resize processes reached their limit of %d MiB of memory (%s)",
 			resize.ErrFailed, w.cfg.Memory>>20, memorySetting)
 	}
-	return fmt.Errorf("%w: two resize processes failed during the job: %s, %s", resize.ErrFailed, reasons[0], reasons[1])
+	return fmt.Errorf("%w: two resize processes failed during the job: %s, %s",
+		resize.ErrFailed, reasons[0], reasons[1])
 }
 
 // timeoutError is the error of a job that timed out.

@@ -10,8 +10,8 @@
 // their own, which start with the first such job, so cheap jobs never wait for them. At most some
 // of several children encode AVIF at a time, and large jobs are admitted by the memory that all
 // of them need together. HEIC, AVIF, JPEG XL and TIFF originals are decoded by children that
-// decode nothing else and do few jobs (family.go). The child receives the original and the names of the Specs over a pipe
-// (package wire) and answers with images or an error. If that fails:
+// decode nothing else and do few jobs (family.go). The child receives the original and the names of
+// the Specs over a pipe (package wire) and answers with images or an error. If that fails:
 //
 //   - the queue is full: ErrBusy, at once;
 //   - the child crashes: one retry on a fresh child, and ErrCorrupt if that crashes too;
