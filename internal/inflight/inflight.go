@@ -1,7 +1,7 @@
 // Package inflight bounds the memory of originals in flight: while they are fetched, read from
 // disk, decoded and sent.
 //
-// A [Hold] is a share of a [Budget]. Whoever starts work on an original makes one and passes it
+// A [Hold] is a share of a [Budget]. The code that starts work on an original makes one and passes it
 // down in the context ([With]); the code that allocates a body calls [Grow] before it does.
 package inflight
 
