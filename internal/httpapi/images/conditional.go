@@ -10,8 +10,6 @@ import (
 type validators struct {
 	etag     string // strong, quoted
 	modified time.Time
-	// strongDate means that no two contents can have this date (RFC 9110, 8.8.2.2).
-	strongDate bool
 }
 
 type conditionVerdict uint8
@@ -43,8 +41,9 @@ func precondition(h http.Header, current validators) conditionVerdict {
 	return proceed
 }
 
-// ifRange reports whether Range applies (RFC 9110, 13.1.5): If-Range is absent, or equals a strong
-// validator of the stored variant.
+// ifRange reports whether Range is to be obeyed (RFC 9110, 13.1.5): If-Range is absent, or
+// is the entity tag of what is stored. A date never is: the modified date is the original's,
+// and a new version of the tier may make other bytes of the same original.
 func ifRange(h http.Header, current validators) bool {
 	lines := h["If-Range"]
 	if len(lines) == 0 {
@@ -53,12 +52,8 @@ func ifRange(h http.Header, current validators) bool {
 	if len(lines) > 1 {
 		return false
 	}
-	if strings.Contains(lines[0], `"`) {
-		tag, rest := nextTag(trimSpace(lines[0]))
-		return tag != "" && rest == "" && sameTag(tag, current.etag, strongly)
-	}
-	since, ok := date(lines)
-	return ok && current.strongDate && !current.modified.IsZero() && since.Equal(current.modified.Truncate(time.Second))
+	tag, rest := nextTag(trimSpace(lines[0]))
+	return tag != "" && rest == "" && sameTag(tag, current.etag, strongly)
 }
 
 // modifiedAfter compares whole seconds, which is the precision of header fields.

@@ -59,6 +59,9 @@ func FuzzRangesAndConditionsAreThoseOfServeContent(f *testing.F) {
 				return
 			}
 		}
+		if ifRange = strings.Trim(ifRange, " \t\r\n"); ifRange != "" && !strings.Contains(ifRange, `"`) {
+			return // a date: never obeyed here
+		}
 		if strings.Contains(ifRange, `"`) && !aTag.MatchString(strings.Trim(ifRange, " \t\r\n")) {
 			return
 		}

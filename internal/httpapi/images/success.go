@@ -35,10 +35,7 @@ func (x *exchange) answer(img *imagecache.Image) {
 	} else if now = x.Now(); now.Before(img.Fresh.Generated) {
 		now = img.Fresh.Generated // clocks differ; Age is never negative
 	}
-	current := validators{
-		etag: img.ETag, modified: img.LastModified,
-		strongDate: img.Fresh.Pinned() || now.Sub(img.LastModified) >= time.Second,
-	}
+	current := validators{etag: img.ETag, modified: img.LastModified}
 	verdict := precondition(x.r.Header, current)
 	if verdict == preconditionFailed {
 		x.refuse(problem.ErrPrecondition)
