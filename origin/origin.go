@@ -6,8 +6,8 @@
 // Wrap a source in this order, so that each wrapper sees the result of the one inside:
 //
 //	src, err := s3origin.New(ctx, cfg)               // or another source
-//	src = origin.Retry(src, …)                       // a second try, body included
-//	src = origin.Deadline(src, timeout)              // for both tries together
+//	src = origin.Retry(src, …)                       // up to four tries, body included
+//	src = origin.Deadline(src, timeout)              // for all tries together
 //	src = origin.Limit(src, …)                       // concurrent requests and queue
 //	src = breaker.New(src, …)                        // fail fast while the origin is down
 //

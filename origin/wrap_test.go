@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"runtime"
 	"strings"
 	"sync"
@@ -189,36 +190,30 @@ func TestReadAll_ContextCanceled(t *testing.T) {
 }
 
 func TestRetry_Open(t *testing.T) {
-	never := errors.New("never called")
-	stalls := gives(func(ctx context.Context) *origin.Object { return object(hang{ctx}, 5) })
-	stallsAhead := sourceFunc(func(ctx context.Context, _ string, _ origin.Cond) (*origin.Object, error) {
-		<-ctx.Done()
-		return nil, ctx.Err()
-	})
+	never := fails(errors.New("never called"))
+	down, good := fails(errDown), givesText("hello")
+	busy := fails(&origin.Busy{})
 	for _, c := range []struct {
 		name  string
 		turns []sourceFunc
 		calls int64
 		err   error // nil: "hello"
 	}{
-		{"good at once", []sourceFunc{givesText("hello"), fails(never)}, 1, nil},
-		{"refused", []sourceFunc{fails(errDown), givesText("hello")}, 2, nil},
-		{"cut", []sourceFunc{cut(), givesText("hello")}, 2, nil},
-		{"stalled before the headers", []sourceFunc{stallsAhead, givesText("hello")}, 2, nil},
-		{"stalled in the body", []sourceFunc{stalls, givesText("hello")}, 2, nil},
-		{"refused twice", []sourceFunc{fails(errDown), fails(errDown), fails(never)}, 2, origin.ErrUnavailable},
-		{"cut twice", []sourceFunc{cut(), cut(), fails(never)}, 2, origin.ErrUnavailable},
-		{
-			"refused, then gone",
-			[]sourceFunc{fails(errDown), fails(origin.ErrNotFound), fails(never)}, 2, origin.ErrNotFound,
-		},
-		{"not found", []sourceFunc{fails(origin.ErrNotFound), fails(never)}, 1, origin.ErrNotFound},
-		{"changed", []sourceFunc{fails(origin.ErrChanged), fails(never)}, 1, origin.ErrChanged},
-		{"denied", []sourceFunc{fails(origin.ErrDenied), fails(never)}, 1, origin.ErrDenied},
-		{"busy", []sourceFunc{fails(&origin.Busy{}), fails(never)}, 1, origin.ErrBusy},
-		{"too large", []sourceFunc{givesText("hello world, this is long"), fails(never)}, 1, origin.ErrTooLarge},
-		{"not modified", []sourceFunc{fails(&origin.NotModified{}), fails(never)}, 1, origin.ErrNotModified},
-		{"no sentinel", []sourceFunc{fails(io.ErrUnexpectedEOF), fails(never)}, 1, io.ErrUnexpectedEOF},
+		{"good at once", []sourceFunc{good, never}, 1, nil},
+		{"refused", []sourceFunc{down, good}, 2, nil},
+		{"cut", []sourceFunc{cut(), good}, 2, nil},
+		{"busy", []sourceFunc{busy, good}, 2, nil},
+		{"three faults", []sourceFunc{down, cut(), busy, good}, 4, nil},
+		{"four faults", []sourceFunc{down, down, cut(), down, never}, 4, origin.ErrUnavailable},
+		{"always busy", []sourceFunc{busy, busy, busy, busy, never}, 4, origin.ErrBusy},
+		{"refused, then gone", []sourceFunc{down, fails(origin.ErrNotFound), never}, 2, origin.ErrNotFound},
+		{"not found", []sourceFunc{fails(origin.ErrNotFound), never}, 1, origin.ErrNotFound},
+		{"changed", []sourceFunc{fails(origin.ErrChanged), never}, 1, origin.ErrChanged},
+		{"denied", []sourceFunc{fails(origin.ErrDenied), never}, 1, origin.ErrDenied},
+		{"rejected", []sourceFunc{fails(origin.ErrRejected), never}, 1, origin.ErrRejected},
+		{"too large", []sourceFunc{givesText("hello world, this is long"), never}, 1, origin.ErrTooLarge},
+		{"not modified", []sourceFunc{fails(&origin.NotModified{}), never}, 1, origin.ErrNotModified},
+		{"no sentinel", []sourceFunc{fails(io.ErrUnexpectedEOF), never}, 1, io.ErrUnexpectedEOF},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -233,8 +228,8 @@ func TestRetry_Open(t *testing.T) {
 				if calls.Load() != c.calls {
 					t.Errorf("%d tries, want %d", calls.Load(), c.calls)
 				}
-				if took := time.Since(begun); took > 2575*time.Millisecond ||
-					c.calls == 2 && took < 25*time.Millisecond {
+				pauses := (time.Duration(1)<<(c.calls-1) - 1) * 50 * time.Millisecond // 0, 50, 150, 350 ms on average
+				if took := time.Since(begun); took < pauses/2 || took > pauses*3/2 {
 					t.Errorf("took %v", took)
 				}
 			})
@@ -242,37 +237,113 @@ func TestRetry_Open(t *testing.T) {
 	}
 }
 
-func TestRetry_Open_SplitsDeadline(t *testing.T) {
+// A steady origin of three seconds is within a deadline of five, and is asked once.
+func TestRetry_Open_SlowTryIsNotCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var ends []time.Duration
-		begun := time.Now()
-		src := sourceFunc(func(ctx context.Context, _ string, _ origin.Cond) (*origin.Object, error) {
-			<-ctx.Done()
-			ends = append(ends, time.Since(begun))
-			return nil, ctx.Err()
-		})
-		_, err := origin.Deadline(origin.Retry(src, origin.RetryConfig{}), 4*time.Second).
-			Open(t.Context(), "x", origin.Cond{})
-		if !errors.Is(err, origin.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("error %v", err)
-		}
-		if len(ends) != 2 || ends[0] != 2*time.Second || ends[1] != 4*time.Second {
-			t.Errorf("tries ended at %v, want 2s and 4s", ends)
+		for _, slow := range []time.Duration{3 * time.Second, 4900 * time.Millisecond} {
+			var calls atomic.Int64
+			src := origin.Retry(inTurn(&calls, gives(func(context.Context) *origin.Object {
+				time.Sleep(slow)
+				return object(strings.NewReader("hello"), 5)
+			})), origin.RetryConfig{})
+			_, err := origin.Deadline(src, 5*time.Second).Open(t.Context(), "x", origin.Cond{})
+			if err != nil || calls.Load() != 1 {
+				t.Errorf("%v: error %v after %d tries", slow, err, calls.Load())
+			}
 		}
 	})
 }
 
-func TestRetry_Open_SlowBodyIsNotStalled(t *testing.T) {
+func TestRetry_Open_RetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var calls atomic.Int64
-		slow := gives(func(ctx context.Context) *origin.Object {
-			return object(io.LimitReader(trickle{ctx, time.Second}, 10), 10)
-		})
-		src := origin.Retry(inTurn(&calls, slow), origin.RetryConfig{Stall: 1500 * time.Millisecond})
-		if _, err := origin.ReadAll(t.Context(), src, "x", origin.Cond{}, 10); err != nil {
-			t.Error(err)
+		for _, c := range []struct {
+			after, took time.Duration
+			calls       int64
+		}{
+			{2 * time.Second, 2 * time.Second, 2},
+			{7 * time.Second, 0, 1}, // after the deadline: no use in waiting
+		} {
+			var calls atomic.Int64
+			busy := fails(&origin.Busy{RetryAfter: c.after})
+			src := origin.Retry(inTurn(&calls, busy, givesText("hello")), origin.RetryConfig{})
+			begun := time.Now()
+			_, err := origin.Deadline(src, 5*time.Second).Open(t.Context(), "x", origin.Cond{})
+			took := time.Since(begun)
+			if (err == nil) != (c.calls == 2) || calls.Load() != c.calls || took < c.took || took > c.took+50*time.Millisecond {
+				t.Errorf("%v: error %v after %d tries and %v", c.after, err, calls.Load(), took)
+			}
 		}
 	})
+}
+
+// faultySource is a Source that fails a part of its requests with each of three faults in turn.
+func faultySource(calls *atomic.Int64, part float64) origin.Source {
+	random := rand.New(rand.NewPCG(1, 2))
+	var mu sync.Mutex
+	return sourceFunc(func(ctx context.Context, name string, cond origin.Cond) (*origin.Object, error) {
+		n := calls.Add(1)
+		mu.Lock()
+		fault := random.Float64() < part
+		mu.Unlock()
+		switch {
+		case !fault:
+			time.Sleep(20 * time.Millisecond)
+			return object(strings.NewReader("hello"), 5), nil
+		case n%3 == 0:
+			return nil, &origin.Busy{}
+		case n%3 == 1:
+			return cut()(ctx, name, cond)
+		}
+		return nil, errDown
+	})
+}
+
+// requestAll requests n objects, a number of them at once, and returns how many failed.
+func requestAll(t *testing.T, src origin.Source, n, atOnce int) (failed int64) {
+	var failures atomic.Int64
+	var wg sync.WaitGroup
+	for range atOnce {
+		wg.Go(func() {
+			for range n / atOnce {
+				if _, err := src.Open(t.Context(), "x", origin.Cond{}); err != nil {
+					failures.Add(1)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return failures.Load()
+}
+
+func TestRetry_Open_ThirtyPercentFaults(t *testing.T) {
+	for _, atOnce := range []int{1, 64} {
+		synctest.Test(t, func(t *testing.T) {
+			var calls atomic.Int64
+			src := origin.Retry(faultySource(&calls, 0.3), origin.RetryConfig{})
+			const n = 64 * 200
+			if failed := requestAll(t, src, n, atOnce); failed > n/100 {
+				t.Errorf("%d at once: %d of %d requests failed, at most 1 %% may", atOnce, failed, n)
+			}
+		})
+	}
+}
+
+// Whatever part of the requests fails, there are at most twice as many with retries.
+func TestRetry_Open_BoundsLoad(t *testing.T) {
+	for _, part := range []float64{0.5, 0.7, 0.9, 1} {
+		synctest.Test(t, func(t *testing.T) {
+			var calls atomic.Int64
+			src := origin.Retry(faultySource(&calls, part), origin.RetryConfig{})
+			const n = 1000
+			requestAll(t, src, n, 10)
+			if calls.Load() > 2*n+10 {
+				t.Errorf("%g of requests fail: %d requests to the origin for %d", part, calls.Load(), n)
+			}
+			if part == 1 && calls.Load() > n+10 {
+				t.Errorf("down: %d requests to the origin for %d", calls.Load(), n)
+			}
+		})
+	}
 }
 
 func TestRetry_Open_ContextDone(t *testing.T) {
@@ -504,8 +575,7 @@ func TestRetry_Head(t *testing.T) {
 	}{
 		{"at once", []try{headOK}, 1, nil},
 		{"after a failure", []try{headFails(errDown), headOK}, 2, nil},
-		{"after a stall", []try{headHangs, headOK}, 2, nil},
-		{"two failures", []try{headFails(errDown), headFails(errDown)}, 2, origin.ErrUnavailable},
+		{"after three failures", []try{headFails(errDown), headFails(errDown), headFails(errDown), headOK}, 4, nil},
 		{"not found", []try{headFails(origin.ErrNotFound)}, 1, origin.ErrNotFound},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -47,7 +47,7 @@ type Config struct {
 	Mezzanine     int           // long side of mezzanines in pixels; 0 is no mezzanines
 	Watermarks    []Watermark   // with unique names
 
-	OriginTimeout time.Duration // of one fetch, its retry included
+	OriginTimeout time.Duration // of one fetch, retries included
 	ResizeTimeout time.Duration // of one resize
 	NegativeTTL   time.Duration // how long a 404 is kept; 0 does not keep it
 	LiveTTL       time.Duration // how long a live original is fresh if its origin does not say

@@ -214,7 +214,7 @@ func timeSettings(c *Config) []settings.Setting {
 	return []settings.Setting{{
 		Name: "origin-timeout", Placeholder: "TIME", Default: "5s",
 		Value: settings.Duration(&c.OriginTimeout, 10*time.Millisecond, time.Hour),
-		Help:  "Longest fetch of an original, its retry included.",
+		Help:  "Longest fetch of an original, retries included.",
 	}, {
 		Name: "resize-timeout", Placeholder: "TIME", Default: "10s",
 		Value: settings.Duration(&c.ResizeTimeout, 10*time.Millisecond, time.Hour),

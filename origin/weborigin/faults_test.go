@@ -19,7 +19,7 @@ import (
 var faults = []struct {
 	fault   faulty.Fault
 	err     error // nil if the original can be read
-	late    bool  // the error comes only from a deadline
+	late    bool  // the error comes only from a deadline, which ends the first try
 	retried bool  // origin.Retry tries again
 }{
 	{fault: faulty.None},
@@ -29,15 +29,15 @@ var faults = []struct {
 	{fault: faulty.TooLong}, // bytes after the promised length are ignored, and not read as the next answer
 	{fault: faulty.Cut, err: origin.ErrUnavailable, retried: true},
 	{fault: faulty.CutChunked, err: origin.ErrUnavailable, retried: true},
-	{fault: faulty.Unavailable, err: origin.ErrBusy},
+	{fault: faulty.Unavailable, err: origin.ErrBusy}, // its Retry-After is longer than the deadline
 	{fault: faulty.Failed, err: origin.ErrUnavailable, retried: true},
 	{fault: faulty.BadGateway, err: origin.ErrUnavailable, retried: true},
 	{fault: faulty.Reset, err: origin.ErrUnavailable, retried: true},
 	{fault: faulty.ResetBody, err: origin.ErrUnavailable, retried: true},
-	{fault: faulty.Hang, err: origin.ErrUnavailable, retried: true, late: true},
-	{fault: faulty.HangHeaders, err: origin.ErrUnavailable, retried: true, late: true},
-	{fault: faulty.HangBody, err: origin.ErrUnavailable, retried: true, late: true},
-	{fault: faulty.Trickle, err: origin.ErrUnavailable, late: true}, // never stalls: the deadline ends the first try
+	{fault: faulty.Hang, err: origin.ErrUnavailable, late: true},
+	{fault: faulty.HangHeaders, err: origin.ErrUnavailable, late: true},
+	{fault: faulty.HangBody, err: origin.ErrUnavailable, late: true},
+	{fault: faulty.Trickle, err: origin.ErrUnavailable, late: true},
 	{fault: faulty.Endless, err: origin.ErrTooLarge},
 	{fault: faulty.EndlessHeaders, err: origin.ErrUnavailable, retried: true},
 	{fault: faulty.EndlessInterim, err: origin.ErrUnavailable, retried: true},
@@ -111,18 +111,15 @@ func TestSource_FaultsWithRetry(t *testing.T) {
 			t.Parallel()
 			server := faulty.Start(t, photo)
 			web := newSource(t, Config{Base: server.URL, AllowPrivate: true})
-			// Only faults that are retried after a stall need the watchdog. On a busy
-			// machine even a trickle may pause for longer than the stall time.
-			cfg := origin.RetryConfig{MaxBytes: limit, Stall: -1, Pause: time.Millisecond}
-			if c.late && c.retried {
-				cfg.Stall = 200 * time.Millisecond
-			}
-			retry := origin.Retry(web, cfg)
+			retry := origin.Retry(web, origin.RetryConfig{MaxBytes: limit, Pause: time.Millisecond})
 
 			once := "once/" + string(c.fault) + "/a.jpg"
 			deadline := patient
-			if c.late && !c.retried {
+			switch {
+			case c.late:
 				deadline = time.Second
+			case c.fault == faulty.Unavailable:
+				deadline = 5 * time.Second // shorter than its Retry-After
 			}
 			got, err := origin.ReadAll(t.Context(), origin.Deadline(retry, deadline), once, origin.Cond{}, limit)
 			switch {
@@ -142,16 +139,13 @@ func TestSource_FaultsWithRetry(t *testing.T) {
 			// new one, which would count as a third request.
 			web.client.CloseIdleConnections()
 			always := string(c.fault) + "/b.jpg"
-			if c.late {
-				deadline = 2 * time.Second
-			}
 			_, err = origin.ReadAll(t.Context(), origin.Deadline(retry, deadline), always, origin.Cond{}, limit)
 			if !errors.Is(err, c.err) || c.err == nil && err != nil {
 				t.Errorf("always: error %v, want %v", err, c.err)
 			}
 			want := 1
 			if c.retried {
-				want = 2
+				want = 4
 			}
 			if n := server.Requests("/" + always); n != want && c.fault != faulty.RedirectLoop {
 				t.Errorf("always: %d requests, want %d", n, want)
