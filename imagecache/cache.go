@@ -52,6 +52,9 @@ type Config struct {
 	Filler   Filler
 	// FillTimeout bounds one fill from start to end, waiting included; 0 is 20 s.
 	FillTimeout time.Duration
+	// StaleIfError is for how long a live Image is served after its freshness has ended while
+	// its origin fails, if the origin neither states that (RFC 5861) nor forbids it; 0 is not.
+	StaleIfError time.Duration
 	// NegativeTTL is how long a refusal (no such original, a broken one) is repeated
 	// without asking again; 0 is never.
 	NegativeTTL time.Duration
@@ -77,6 +80,7 @@ type Cache struct {
 	sending   originals
 	filler    Filler
 	timeout   time.Duration
+	onError   time.Duration // Config.StaleIfError
 	takenDown func(Original) bool
 	marks     *Watermarks
 	observe   func(context.Context, imageurl.Ref) (context.Context, func(Image, Outcome, error))
@@ -97,6 +101,7 @@ func New(cfg Config) *Cache {
 		sending: originals{budget: cfg.InFlight},
 		filler:  cfg.Filler,
 		timeout: cfg.FillTimeout,
+		onError: cfg.StaleIfError,
 
 		takenDown: cfg.TakenDown,
 		marks:     cfg.Watermarks,
@@ -148,8 +153,8 @@ func (c *Cache) get(ctx context.Context, ref imageurl.Ref) (Image, Outcome, erro
 		return Image{}, Outcome{}, fmt.Errorf("read %s: %w", key.path, err)
 	}
 	if err != nil {
-		if n, ok := c.negatives.get(key, c.epochs.Of(key.original), c.now()); ok {
-			return Image{}, Outcome{Detail: Negative, TTL: n.left}, n.err
+		if refused, ok := c.refusal(key); ok {
+			return Image{}, Outcome{Detail: Negative, TTL: refused.left}, refused.err
 		}
 		return c.fill(ctx, ref, key, nil, None)
 	}
@@ -157,6 +162,7 @@ func (c *Cache) get(ctx context.Context, ref imageurl.Ref) (Image, Outcome, erro
 	if !held.Fresh.Pinned() {
 		left, state = held.Fresh.at(c.now())
 	}
+	stored := held.Fresh
 	if since, soft := c.softs.stale(key); soft && state == fresh {
 		if left, state = since.Sub(c.now()), staleUsable; held.Fresh.MustRevalidate {
 			state = staleUnusable
@@ -165,18 +171,32 @@ func (c *Cache) get(ctx context.Context, ref imageurl.Ref) (Image, Outcome, erro
 			held.Fresh.Until = since // so that caches in front do not keep it either
 		}
 	}
-	switch state {
-	case fresh:
+	if state == fresh {
 		return held, Outcome{Detail: at, TTL: left}, nil
-	case staleUsable:
-		c.refresh(ctx, ref, key, &held, at)
+	}
+	// What is remembered of a refusal is the answer of the fill that it saves.
+	stale := held
+	stale.Fresh = stored
+	refused, remembered := c.refusal(key)
+	if state == staleUsable {
+		if !remembered {
+			c.refresh(ctx, ref, key, &stale, at)
+		}
 		return held, Outcome{Detail: Stale, TTL: left}, nil
 	}
-	img, out, err := c.fill(ctx, ref, key, &held, at)
-	if err != nil && isFault(err) && held.Fresh.usableOnError(c.now()) {
+	img, out, err := Image{}, Outcome{Detail: Negative, TTL: refused.left}, refused.err
+	if !remembered {
+		img, out, err = c.fill(ctx, ref, key, &stale, at)
+	}
+	if err != nil && isFault(err) && held.Fresh.usableOnError(c.now(), c.onError) {
 		return held, Outcome{Detail: Stale, TTL: left, Status: out.Status}, nil
 	}
 	return img, out, err
+}
+
+// refusal returns what is remembered of the last fill of key, if it was refused.
+func (c *Cache) refusal(key Key) (negative, bool) {
+	return c.negatives.get(key, c.epochs.Of(key.original), c.now())
 }
 
 // lookup asks the tiers in turn. A hit in a slower tier is copied into the faster ones at its

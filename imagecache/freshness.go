@@ -6,9 +6,10 @@ import "time"
 // The zero value is pinned: fresh for ever.
 type Freshness struct {
 	Generated            time.Time     // when the origin made or validated it (Age counts from here); zero: pinned
+	Date                 time.Time     // Date of the origin's answer, by its clock; zero: unknown
 	Until                time.Time     // stale from then on
 	StaleWhileRevalidate time.Duration // after Until
-	StaleIfError         time.Duration // after Until
+	StaleIfError         time.Duration // after Until; 0: Config.StaleIfError applies; negative: none
 	MustRevalidate       bool          // never served stale
 	NoStore              bool          // answered to its waiters, never stored
 }
@@ -41,7 +42,12 @@ func (f Freshness) at(now time.Time) (left time.Duration, state freshnessState) 
 	}
 }
 
-// usableOnError reports whether the Image may stand in for a failed revalidation.
-func (f Freshness) usableOnError(now time.Time) bool {
-	return f.Pinned() || !f.MustRevalidate && now.Sub(f.Until) < f.StaleIfError
+// usableOnError reports whether the Image may stand in for a failed revalidation. unstated is
+// the limit if the origin stated none.
+func (f Freshness) usableOnError(now time.Time, unstated time.Duration) bool {
+	limit := f.StaleIfError
+	if limit == 0 {
+		limit = unstated
+	}
+	return f.Pinned() || !f.MustRevalidate && now.Sub(f.Until) < limit
 }

@@ -20,7 +20,7 @@ type negative struct {
 	err   error
 	until time.Time
 	epoch uint64        // a purge ends a refusal too
-	left  time.Duration // set by get
+	left  time.Duration // how long it is still remembered; set by get
 }
 
 func (ns *negatives) get(key Key, epoch uint64, now time.Time) (negative, bool) {

@@ -19,6 +19,7 @@ import (
 //	   path; source and name, each as a piece of the path where it is one;
 //	   content type; ETag; Last-Modified in Unix seconds
 //	   only with flagLive: Validator and Freshness, in Unix milliseconds
+//	   only with flagDate: Freshness.Date in Unix seconds
 //
 // A string is its length (uvarint) and its bytes, a time a varint. A record has no
 // checksum: memory does not need one, and the disk tier has its own.
@@ -31,7 +32,8 @@ const (
 	flagLive           = 1 << iota // Validator and Freshness follow
 	flagMustRevalidate             // only with flagLive
 	flagNoStore                    // only with flagLive
-	knownFlags         = flagLive | flagMustRevalidate | flagNoStore
+	flagDate                       // only with flagLive: Freshness.Date follows
+	knownFlags         = flagLive | flagMustRevalidate | flagNoStore | flagDate
 )
 
 // contentTypes are stored as their index in this list. Entries are only ever added at its end,
@@ -43,7 +45,7 @@ var contentTypes = [...]string{"", "image/jpeg", "image/png", "image/webp", "ima
 var ErrRecord = errors.New("not a record of an image")
 
 // AppendRecord appends the record of key and img to dst: its header, then img.Body.
-// LastModified is kept to the second, Freshness to the millisecond (rounded down), and
+// LastModified and Date are kept to the second, Freshness to the millisecond (rounded down), and
 // the location of times is lost. A Key and an Image whose texts are together over 4 GiB
 // panic.
 func AppendRecord(dst []byte, key Key, img Image) []byte {
@@ -65,6 +67,9 @@ func AppendRecordHeader(dst []byte, key Key, img Image) []byte {
 	if img.Fresh.NoStore {
 		flags |= flagNoStore
 	}
+	if !img.Fresh.Date.IsZero() {
+		flags |= flagDate
+	}
 	dst = append(dst, recordVersion, flags, 0, 0, 0, 0)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(len(img.Body)))
 	dst = appendText(dst, key.path)
@@ -80,6 +85,9 @@ func AppendRecordHeader(dst []byte, key Key, img Image) []byte {
 		dst = binary.AppendVarint(dst, img.Fresh.Until.UnixMilli())
 		dst = binary.AppendVarint(dst, img.Fresh.StaleWhileRevalidate.Milliseconds())
 		dst = binary.AppendVarint(dst, img.Fresh.StaleIfError.Milliseconds())
+	}
+	if flags&flagDate != 0 {
+		dst = binary.AppendVarint(dst, img.Fresh.Date.Unix())
 	}
 	size := len(dst) - start
 	if size > math.MaxUint32 {
@@ -168,6 +176,9 @@ func ParseRecordHeader(b []byte) (Key, Image, RecordLen, error) {
 		img.Fresh.StaleIfError = r.milliseconds()
 		img.Fresh.MustRevalidate = flags&flagMustRevalidate != 0
 		img.Fresh.NoStore = flags&flagNoStore != 0
+		if flags&flagDate != 0 {
+			img.Fresh.Date = time.Unix(r.varint(), 0).UTC()
+		}
 	} else if flags != 0 {
 		r.bad = true
 	}

@@ -64,7 +64,11 @@ type Metadata struct {
 	Size         int64     // bytes; -1 if unknown
 	ETag         string    // as sent by the origin: quoted, W/ before a weak one; or ""
 	LastModified time.Time // zero if unknown
-	Fresh        Freshness
+	Date         time.Time // when the origin made the answer (RFC 9110, 6.6.1); zero if unknown
+	// Decoded says that Body is decoded from a content coding (Content-Encoding). ETag is
+	// the tag of the coded bytes: it revalidates, and does not name the bytes of Body.
+	Decoded bool
+	Fresh   Freshness
 }
 
 // NotModified is the error of a successful revalidation: errors.Is(err, ErrNotModified),
@@ -73,6 +77,7 @@ type Metadata struct {
 type NotModified struct {
 	ETag         string
 	LastModified time.Time
+	Date         time.Time // of the 304
 	Fresh        Freshness
 }
 
@@ -106,7 +111,9 @@ type Freshness struct {
 	// no-cache: the answer is never served stale.
 	MustRevalidate       bool
 	StaleWhileRevalidate time.Duration // RFC 5861
-	StaleIfError         time.Duration // RFC 5861
+	// StaleIfError (RFC 5861) is 0 if the origin did not say: the caller's default
+	// applies. It is negative if the origin allows none.
+	StaleIfError time.Duration
 }
 
 // Errors of a Source and of the wrappers. Test for them with errors.Is. cause.go has the

@@ -37,10 +37,12 @@ type Config struct {
 	// resize.MaxBox. 0 disables mezzanines: originals are stored as they are. The bytes of
 	// variants depend on it, so all nodes of a fleet must have the same value.
 	Mezzanine int
-	// LiveTTL is the lifetime of a live original if the origin sets none; 0 means 24 h.
-	// After that it may be served stale for a day while it is revalidated, and for a
-	// week while the origin fails.
+	// LiveTTL is the lifetime of a live original if the origin sets none. After that it may
+	// be served stale for a day while it is revalidated. 0 means that it is always
+	// revalidated first.
 	LiveTTL time.Duration
+	// StaleIfError is how long such an original may be served stale while the origin fails.
+	StaleIfError time.Duration
 	// InFlight bounds the bytes of originals in memory. If nil, they are not bounded.
 	InFlight *inflight.Budget
 	// Now is the clock. If nil, time.Now is used.
@@ -58,9 +60,6 @@ type Filler struct {
 
 // New returns a Filler.
 func New(cfg Config) *Filler {
-	if cfg.LiveTTL == 0 {
-		cfg.LiveTTL = 24 * time.Hour
-	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -116,7 +115,9 @@ func (f *Filler) Fill(ctx context.Context, ref imageurl.Ref, stale *imagecache.I
 	if r.spec.Shape != resize.ShapeOriginal {
 		filled.Image.ContentType = r.made.Format.ContentType()
 	}
-	filled.Image.ETag = etagOf(r.made.Body)
+	if r.spec.Shape != resize.ShapeOriginal || filled.Image.ETag == "" {
+		filled.Image.ETag = etagOf(r.made.Body)
+	}
 	return filled, nil
 }
 
@@ -128,15 +129,12 @@ func unchanged(stale *imagecache.Image, orig original) bool {
 
 func strong(etag string) bool { return etag != "" && !strings.HasPrefix(etag, "W/") }
 
-// revalidated returns stale with the freshness of the origin's 304 (RFC 9111, 4.3.4).
+// revalidated returns stale with the freshness of the origin's 304.
 func (f *Filler) revalidated(err error, stale *imagecache.Image) (imagecache.Filled, error) {
 	img := *stale
-	fresh := origin.Freshness{Silent: true}
-	var same *origin.NotModified
-	if errors.As(err, &same) {
-		fresh = same.Fresh
-	}
-	img.Fresh = f.freshness(fresh, f.cfg.Now())
+	same := &origin.NotModified{Fresh: origin.Freshness{Silent: true}}
+	errors.As(err, &same)
+	img.Fresh = f.renewed(img.Fresh, same, f.cfg.Now())
 	return imagecache.Filled{Image: img, Detail: imagecache.FromOrigin, Status: 304, NotModified: true}, nil
 }
 

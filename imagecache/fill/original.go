@@ -11,11 +11,9 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// How long a live original may be served stale if its origin sets no lifetime.
-const (
-	silentWhileRevalidate = 24 * time.Hour
-	silentIfError         = 7 * 24 * time.Hour
-)
+// silentWhileRevalidate is how long a live original may be served stale while it is
+// revalidated if its origin sets no lifetime.
+const silentWhileRevalidate = 24 * time.Hour
 
 // open returns the stored mezzanine if it is fresh, else the original.
 func (w *work) open() (original, error) {
@@ -31,7 +29,7 @@ func (w *work) open() (original, error) {
 	orig, err := w.f.ask(w.ctx, w.src, w.ref, cond, now)
 	var same *origin.NotModified
 	if ofKept && errors.As(err, &same) {
-		m.of.Fresh = w.f.freshness(same.Fresh, now)
+		m.of.Fresh = w.f.renewed(m.of.Fresh, same, now)
 		w.f.keepMezzanine(w.ctx, w.ref, m, w.id.epoch)
 		return m.original(imagecache.FromOriginal, 304), nil
 	}
@@ -52,7 +50,7 @@ func (w *work) fetch() (original, error) {
 	orig, err := f.ask(w.ctx, w.src, w.ref, cond, now)
 	var same *origin.NotModified
 	if ofKept && errors.As(err, &same) {
-		kept.Fresh, kept.status = f.freshness(same.Fresh, now), 304
+		kept.Fresh, kept.status = f.renewed(kept.Fresh, same, now), 304
 		f.put(w.ctx, w.ref, kept.Image, w.id.epoch)
 		return kept, nil
 	}
@@ -75,9 +73,10 @@ func (f *Filler) ask(
 		Image: imagecache.Image{
 			Body:         read.Body,
 			ContentType:  resize.KindOf(read.Body).ContentType(),
+			ETag:         tagOf(read),
 			LastModified: orElse(read.LastModified, now),
 			Origin:       imagecache.Validator{ETag: read.ETag, LastModified: read.LastModified},
-			Fresh:        f.freshnessOf(ref.Version(), read.Fresh, now),
+			Fresh:        f.freshnessOf(ref.Version(), read.Metadata, now),
 		},
 		header: header,
 		detail: imagecache.FromOrigin,
@@ -203,31 +202,54 @@ func (f *Filler) check(body []byte) (resize.Header, error) {
 	return header, err
 }
 
-func (f *Filler) freshnessOf(v imageurl.Version, fresh origin.Freshness, now time.Time) imagecache.Freshness {
+// tagOf returns the tag with which the original itself is served: that of its origin if it
+// is strong, and of the bytes as they are.
+func tagOf(o origin.Original) string {
+	if strong(o.ETag) && !o.Decoded {
+		return o.ETag
+	}
+	return etagOf(o.Body)
+}
+
+func (f *Filler) freshnessOf(v imageurl.Version, m origin.Metadata, now time.Time) imagecache.Freshness {
 	if v.Pin() != imageurl.Live {
 		return imagecache.Freshness{}
 	}
-	return f.freshness(fresh, now)
+	return f.freshness(m.Fresh, m.Date, now)
 }
 
 // freshness converts an origin's Freshness to absolute times. now is when the request was
-// sent.
-func (f *Filler) freshness(fresh origin.Freshness, now time.Time) imagecache.Freshness {
+// sent, and date the Date of the answer.
+func (f *Filler) freshness(fresh origin.Freshness, date, now time.Time) imagecache.Freshness {
 	if fresh.Silent {
-		return imagecache.Freshness{
-			Generated: now, Until: now.Add(f.cfg.LiveTTL),
-			StaleWhileRevalidate: silentWhileRevalidate, StaleIfError: silentIfError,
+		fresh.Lifetime, fresh.StaleIfError = f.cfg.LiveTTL, f.cfg.StaleIfError
+		if f.cfg.LiveTTL > 0 {
+			fresh.StaleWhileRevalidate = silentWhileRevalidate
 		}
 	}
 	generated := now.Add(-fresh.Age)
 	return imagecache.Freshness{
 		Generated:            generated,
+		Date:                 date,
 		Until:                generated.Add(fresh.Lifetime),
 		StaleWhileRevalidate: fresh.StaleWhileRevalidate,
 		StaleIfError:         fresh.StaleIfError,
 		MustRevalidate:       fresh.MustRevalidate,
 		NoStore:              fresh.NoStore,
 	}
+}
+
+// renewed returns the freshness of something stored after a 304. If the 304 states no
+// lifetime, all that was stored of it holds again, from now less the Age of the 304 (RFC
+// 9111, 4.3.4).
+func (f *Filler) renewed(stored imagecache.Freshness, same *origin.NotModified, now time.Time) imagecache.Freshness {
+	if !same.Fresh.Silent || stored.Pinned() {
+		return f.freshness(same.Fresh, same.Date, now)
+	}
+	generated := now.Add(-same.Fresh.Age)
+	stored.Until = generated.Add(stored.Until.Sub(stored.Generated))
+	stored.Generated, stored.Date = generated, same.Date
+	return stored
 }
 
 func orElse(t, other time.Time) time.Time {

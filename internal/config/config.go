@@ -50,7 +50,9 @@ type Config struct {
 	OriginTimeout time.Duration // of one fetch, retries included
 	ResizeTimeout time.Duration // of one resize
 	NegativeTTL   time.Duration // how long a 404 is kept; 0 does not keep it
-	LiveTTL       time.Duration // how long a live original is fresh if its origin does not say
+	LiveTTL       time.Duration // how long a live original is fresh if its origin does not say; 0: not at all
+	HeuristicTTL  time.Duration // maximum of a freshness computed from Last-Modified; 0 computes none
+	StaleIfError  time.Duration // how long a live image is served stale while its origin fails
 	DrainTimeout  time.Duration // how long requests may take to end after SIGTERM
 
 	NATS           string           // URLs of a NATS cluster, separated by commas; "" embeds the queue

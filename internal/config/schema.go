@@ -224,7 +224,17 @@ func timeSettings(c *Config) []settings.Setting {
 		Help: "How long a 404 is kept; 0s does not keep it.",
 	}, {
 		Name: "live-ttl", Placeholder: "TIME", Default: "24h", Value: settings.Duration(&c.LiveTTL, 0, year),
-		Help: "How long a live original is fresh if its origin does not say.",
+		Help: "How long a live original is fresh if its origin does not say. With 0s it is revalidated for every " +
+			"request, and --heuristic-ttl has no effect.",
+	}, {
+		Name: "heuristic-ttl", Placeholder: "TIME", Default: "24h", Value: settings.Duration(&c.HeuristicTTL, 0, year),
+		Help: "Longest heuristic freshness: a live original of an HTTP source that has Last-Modified and no lifetime is " +
+			"fresh for a tenth of its age. 0s uses --live-ttl instead.",
+	}, {
+		Name: "stale-if-error", Placeholder: "TIME", Default: "168h",
+		Value: settings.Duration(&c.StaleIfError, 0, year),
+		Help: "How long a live image is served after its freshness has ended while its origin fails. An origin's own " +
+			"stale-if-error counts instead; no-cache, must-revalidate, proxy-revalidate and s-maxage forbid it.",
 	}, {
 		Name: "drain-timeout", Placeholder: "TIME", Default: "25s",
 		Value: settings.Duration(&c.DrainTimeout, 0, time.Hour),

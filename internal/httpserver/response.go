@@ -12,7 +12,7 @@ import (
 // Fields normally go into net/http's map, which is copied, sorted and written: a sixth of
 // the cost of a cache hit. When the connection gathers the answer into one write, fields
 // are formatted directly as lines instead, and inserted behind the status line. Only what
-// net/http itself acts on stays in the map: Content-Length and Connection.
+// net/http itself acts on stays in the map: Content-Length, Date and Connection.
 type Response struct {
 	w    http.ResponseWriter
 	r    *http.Request
@@ -57,6 +57,9 @@ func (f *Response) SetContentLength(digits string) {
 	}
 	f.Set("Content-Length", digits)
 }
+
+// SetDate sets Date, which is otherwise the time of the answer.
+func (f *Response) SetDate(date string) { f.h["Date"] = []string{date} }
 
 // SetShared sets a field to a slice of one value that many answers share and none changes.
 func (f *Response) SetShared(key string, value []string) {

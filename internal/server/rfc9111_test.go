@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"image"
 	"image/color"
@@ -43,6 +44,7 @@ import (
 //	get DETAIL k=v …    one request, and what must come back: DETAIL is the detail of
 //	                    Cache-Status (none: there is no Cache-Status); v may be in [brackets].
 //	                    status (200), body (A, B), age, cc (Cache-Control), cs (Cache-Status),
+//	                    etag (SHA256: of the body), date,
 //	                    asked (requests the origin has had), sent (whether the last one had
 //	                    the condition etag, date, both, none). What follows as Name:value is a
 //	                    request header; shape=orig, name=…, version=… change the URL.
@@ -91,8 +93,9 @@ func newStory(t *testing.T) *story {
 		Originals: originals,
 		Filler: fill.New(fill.Config{
 			Sources: map[string]origin.Source{"web": src}, Resizer: stamp{}, Originals: originals, Now: s.clock,
+			LiveTTL: 24 * time.Hour, StaleIfError: 7 * 24 * time.Hour,
 		}),
-		NegativeTTL: 10 * time.Second, Now: s.clock,
+		NegativeTTL: 10 * time.Second, StaleIfError: 7 * 24 * time.Hour, Now: s.clock,
 	})
 	s.tier = httptest.NewServer(images.New(images.Config{
 		Signer: signer, Cache: s.cache, Now: s.clock,
@@ -199,9 +202,15 @@ func (s *story) get(line, rest string) {
 		"cc": resp.Header.Get(
 			"Cache-Control",
 		), "cs": strings.TrimPrefix(resp.Header.Get("Cache-Status"), "imagetier; "),
+		"etag": resp.Header.Get("Etag"), "date": resp.Header.Get("Date"),
 		"asked": strconv.Itoa(asked), "sent": sent, "body": body[:min(1, len(body))], "vary": resp.Header.Get("Vary"),
 	}
+	if want["etag"] == "SHA256" {
+		sum := sha256.Sum256([]byte(body))
+		want["etag"] = fmt.Sprintf(`"%x"`, sum[:16])
+	}
 	for key, value := range want {
+		value = s.origin.dates(value)
 		if have, known := got[key]; known && have != value {
 			s.t.Errorf(
 				"%s\n\t%s is %q, want %q (%s, Cache-Status: %s)",
@@ -320,18 +329,23 @@ func headerLines(s string) (lines [][2]string) {
 
 var dateIn = regexp.MustCompile(`\{(=?)(-?\d+)\}`)
 
+// dates returns s with its dates written out.
+func (o *scripted) dates(s string) string {
+	return dateIn.ReplaceAllStringFunc(s, func(s string) string {
+		m := dateIn.FindStringSubmatch(s)
+		n, _ := strconv.Atoi(m[2])
+		from := o.now()
+		if m[1] != "" {
+			from = o.start
+		}
+		return from.Add(time.Duration(n) * time.Second).UTC().Format(http.TimeFormat)
+	})
+}
+
 func (o *scripted) write(h http.Header, lines [][2]string) {
 	dated := false
 	for _, l := range lines {
-		value := dateIn.ReplaceAllStringFunc(l[1], func(s string) string {
-			m := dateIn.FindStringSubmatch(s)
-			n, _ := strconv.Atoi(m[2])
-			from := o.now()
-			if m[1] != "" {
-				from = o.start
-			}
-			return from.Add(time.Duration(n) * time.Second).UTC().Format(http.TimeFormat)
-		})
+		value := o.dates(l[1])
 		if name := http.CanonicalHeaderKey(l[0]); name == "Date" {
 			if dated = true; value == "" {
 				h["Date"] = nil
@@ -370,6 +384,9 @@ func (o *scripted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch o.answer {
 	case "A", "B":
 		w.Write(pictureOf(o.answer))
+	case "A203":
+		w.WriteHeader(http.StatusNonAuthoritativeInfo)
+		w.Write(pictureOf("A"))
 	case "cut":
 		body := pictureOf("A")
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))

@@ -255,13 +255,15 @@ func (s *Server) openCache(context.Context) (err error) {
 		Filler: fill.New(fill.Config{
 			Sources: s.sources.Guarded,
 			Resizer: s.metrics.Resizer(s.workers), InFlight: budget,
-			Limits: s.cfg.Limits, Originals: s.tiers.originals, Mezzanine: s.cfg.Mezzanine, LiveTTL: s.cfg.LiveTTL,
+			Limits: s.cfg.Limits, Originals: s.tiers.originals, Mezzanine: s.cfg.Mezzanine,
+			LiveTTL: s.cfg.LiveTTL, StaleIfError: s.cfg.StaleIfError,
 		}),
-		FillTimeout: fillTimeout(s.cfg.Config),
-		NegativeTTL: s.cfg.NegativeTTL,
-		Watermarks:  s.watermarks,
-		Observe:     s.metrics.ObserveGet,
-		Log:         s.log,
+		FillTimeout:  fillTimeout(s.cfg.Config),
+		StaleIfError: s.cfg.StaleIfError,
+		NegativeTTL:  s.cfg.NegativeTTL,
+		Watermarks:   s.watermarks,
+		Observe:      s.metrics.ObserveGet,
+		Log:          s.log,
 	})
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/novasocial/imagetier/internal/circuit"
 	"github.com/novasocial/imagetier/internal/config"
@@ -80,10 +81,18 @@ func Open(ctx context.Context, cfg config.Config, u sourceurl.Source) (origin.So
 		})
 	default:
 		return weborigin.New(weborigin.Config{
-			Base: u.Base, RedirectHosts: u.RedirectHosts,
-			AllowPrivate: cfg.AllowPrivateOrigins, MaxHeuristic: cfg.LiveTTL,
+			Base: u.Base, RedirectHosts: u.RedirectHosts, MissingIs403: u.MissingIs403,
+			AllowPrivate: cfg.AllowPrivateOrigins, MaxHeuristic: maxHeuristic(cfg),
 		})
 	}
+}
+
+// maxHeuristic is 0 if what states no lifetime is always revalidated.
+func maxHeuristic(cfg config.Config) time.Duration {
+	if cfg.LiveTTL == 0 {
+		return 0
+	}
+	return cfg.HeuristicTTL
 }
 
 // guard wraps a source in the order that package origin documents.

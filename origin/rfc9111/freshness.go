@@ -25,7 +25,9 @@ type Answer struct {
 
 // Freshness returns the freshness of a 200.
 //
-// If directives conflict, the strictest wins: no-store and private over everything,
+// Dates must be in one of the three forms of RFC 9110 (5.6.7), to the letter; only case is
+// ignored (4.2). An Expires that is not, or that has more than one line, is in the past (5.3,
+// 4.2.1). If directives conflict, the strictest wins: no-store and private over everything,
 // no-cache over any lifetime, s-maxage over max-age over Expires. A malformed lifetime is
 // 0, stale at once (4.2.1). no-cache and private with field names count as without, as
 // the RFC allows (5.2.2.4, 5.2.2.7). must-understand overrides no-store (5.2.2.3), since a
@@ -35,9 +37,9 @@ type Answer struct {
 // forwards none.
 //
 // Vary means NoStore if it is "*" or names a field in which requests for one original
-// could differ. Accept-Encoding is not such a field (the tier always sends identity), nor
-// are Origin and the Access-Control-Request fields of CORS, which the tier never sends
-// (4.1).
+// could differ. Accept, Accept-Encoding and User-Agent are not such fields (every request has
+// the same), nor are those that the tier never sends: Accept-Language, Origin and the
+// Access-Control-Request fields of CORS (4.1).
 //
 // Without an explicit lifetime it is a tenth of the time between Last-Modified and Date
 // (4.2.2), at most MaxHeuristic. Without Last-Modified the answer is Silent.
@@ -47,7 +49,7 @@ func Freshness(a Answer) origin.Freshness {
 		return f
 	}
 	modified, ok := parseTime(a.Header.Get("Last-Modified"))
-	if since := a.date().Sub(modified); ok && since >= 0 {
+	if since := a.Date().Sub(modified); ok && since >= 0 {
 		f.Silent, f.Lifetime = false, min(since/10, a.MaxHeuristic)
 	}
 	return f
@@ -82,7 +84,7 @@ func (a Answer) explicit() origin.Freshness {
 	}
 	if !f.MustRevalidate {
 		f.StaleWhileRevalidate, _, _ = cc.seconds("stale-while-revalidate")
-		f.StaleIfError, _, _ = cc.seconds("stale-if-error")
+		f.StaleIfError = cc.staleIfError()
 	}
 	return f
 }
@@ -96,17 +98,27 @@ func (a Answer) lifetime(cc directives) (lifetime time.Duration, ok bool) {
 	}
 	if lines := a.Header.Values("Expires"); len(lines) > 0 {
 		expires, ok := parseTime(lines[0])
-		if !ok {
+		if !ok || len(lines) > 1 {
 			return 0, true // most often "0" (5.3)
 		}
-		return max(0, expires.Sub(a.date())), true
+		return max(0, expires.Sub(a.Date())), true
 	}
 	return 0, false
 }
 
+// staleIfError returns the argument of stale-if-error, 0 if it is absent, and a negative
+// value if it is 0 or malformed.
+func (d directives) staleIfError() time.Duration {
+	s, present, _ := d.seconds("stale-if-error")
+	if present && s == 0 {
+		return -time.Second
+	}
+	return s
+}
+
 // age returns the corrected_initial_age (RFC 9111, 4.2.3).
 func (a Answer) age() time.Duration {
-	apparent := max(0, a.Received.Sub(a.date()))
+	apparent := max(0, a.Received.Sub(a.Date()))
 	var value time.Duration
 	if lines := a.Header.Values("Age"); len(lines) > 0 {
 		first, _, _ := strings.Cut(lines[0], ",")           // only the first of a list counts (5.1)
@@ -115,9 +127,9 @@ func (a Answer) age() time.Duration {
 	return max(apparent, value+max(0, a.Received.Sub(a.Requested)))
 }
 
-// date returns the value of Date, or the time of arrival if Date is absent or malformed
+// Date returns the value of Date, or the time of arrival if Date is absent or malformed
 // (RFC 9110, 6.6.1).
-func (a Answer) date() time.Time {
+func (a Answer) Date() time.Time {
 	if date, ok := parseTime(a.Header.Get("Date")); ok {
 		return date
 	}
@@ -128,7 +140,8 @@ func (a Answer) varies() bool {
 	for _, line := range a.Header.Values("Vary") {
 		for field := range strings.SplitSeq(line, ",") {
 			switch strings.ToLower(strings.Trim(field, " \t")) {
-			case "", "accept-encoding", "origin", "access-control-request-method", "access-control-request-headers":
+			case "", "accept", "accept-encoding", "accept-language", "user-agent",
+				"origin", "access-control-request-method", "access-control-request-headers":
 			default:
 				return true
 			}
@@ -148,11 +161,16 @@ func hasToken(lines []string, token string) bool {
 	return false
 }
 
-// parseTime parses the three forms of HTTP-date (RFC 9110, 5.6.7), all in GMT. A year of
-// two digits is in 1969 to 2068.
+// parseTime parses the three forms of HTTP-date (RFC 9110, 5.6.7), all in GMT, ignoring case
+// (RFC 9111, 4.2). time.Parse is more lenient: it allows an hour of one digit, more than one
+// space, and any name of a weekday. A year of two digits is in 1969 to 2068.
 func parseTime(s string) (time.Time, bool) {
+	exact := s
+	if n := len(s) - len("GMT"); n > 0 && strings.EqualFold(s[n:], "GMT") {
+		exact = s[:n] + "GMT"
+	}
 	for _, layout := range []string{http.TimeFormat, "Monday, 02-Jan-06 15:04:05 GMT", time.ANSIC} {
-		if t, err := time.Parse(layout, s); err == nil {
+		if t, err := time.Parse(layout, exact); err == nil && strings.EqualFold(t.Format(layout), exact) {
 			return t, true
 		}
 	}

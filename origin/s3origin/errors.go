@@ -60,7 +60,8 @@ func notModified(header http.Header, cond origin.Cond, requested, received time.
 	if etag != "" && cond.NoneMatch != "" && !origin.SameETag(etag, cond.NoneMatch) {
 		return fmt.Errorf("%w: status 304 for another entity tag", origin.ErrRejected)
 	}
-	nm := &origin.NotModified{ETag: cond.NoneMatch, Fresh: rfc9111.Revalidated(metadata(header, requested, received))}
+	a := metadata(header, requested, received)
+	nm := &origin.NotModified{ETag: cond.NoneMatch, Date: a.Date(), Fresh: rfc9111.Revalidated(a)}
 	if origin.ValidETag(etag) {
 		nm.ETag = etag
 	}

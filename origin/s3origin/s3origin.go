@@ -284,7 +284,8 @@ func describe(
 	if raw.StatusCode != http.StatusOK {
 		return origin.Metadata{}, fmt.Errorf("%w: status %d", origin.ErrRejected, raw.StatusCode)
 	}
-	meta.Fresh = rfc9111.Freshness(metadata(raw.Header, requested, received))
+	a := metadata(raw.Header, requested, received)
+	meta.Date, meta.Fresh = a.Date(), rfc9111.Freshness(a)
 	return meta, nil
 }
 

@@ -2,7 +2,7 @@
 //
 //	dir:///srv/photos
 //	s3://bucket/prefix?region=eu-central-1&endpoint=http://127.0.0.1:7070&path-style=true&missing=403
-//	https://cdn.example.com/photos?redirect=media.example.com
+//	https://cdn.example.com/photos?redirect=media.example.com&missing=403
 //
 // each with ?originals=yes. It does not check that a directory, bucket or host exists;
 // opening the source does. Start reading at Parse.
@@ -39,12 +39,13 @@ type Source struct {
 
 	Path string // Dir: absolute, clean
 
-	Bucket       string // S3
-	Prefix       string // S3: "" or ends in "/"; prepended to names
-	Region       string // S3: "" means from the environment
-	Endpoint     string // S3: "" means Amazon's
-	PathStyle    bool   // S3
-	MissingIs403 bool   // S3: ?missing=403
+	Bucket    string // S3
+	Prefix    string // S3: "" or ends in "/"; prepended to names
+	Region    string // S3: "" means from the environment
+	Endpoint  string // S3: "" means Amazon's
+	PathStyle bool   // S3
+
+	MissingIs403 bool // S3, HTTP: ?missing=403
 
 	Base          string   // HTTP: without a query, ends in "/"
 	RedirectHosts []string // HTTP: ?redirect=host, repeatable
@@ -167,10 +168,7 @@ func (p *parser) s3() {
 	if why := badBucket(s.Bucket); why != "" {
 		p.errorf("%s", why)
 	}
-	s.Prefix = strings.TrimPrefix(p.u.Path, "/")
-	if s.Prefix != "" && !strings.HasSuffix(s.Prefix, "/") {
-		s.Prefix += "/"
-	}
+	s.Prefix = p.s3Prefix()
 	if region, ok := p.take("region"); ok {
 		if region == "" || strings.Trim(region, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
 			p.errorf("region=%s: want a name like eu-central-1", region)
@@ -184,12 +182,24 @@ func (p *parser) s3() {
 		s.Endpoint = endpoint
 	}
 	s.PathStyle = p.flag("path-style", "true", "false")
-	if missing, ok := p.take("missing"); ok {
-		if missing != "403" && missing != "404" {
-			p.errorf("missing=%s: want 403 or 404", missing)
-		}
-		s.MissingIs403 = missing == "403"
+	s.MissingIs403 = p.flag("missing", "403", "404")
+}
+
+// s3Prefix returns the prefix of a bucket's path, which must be spelled as the keys are: an
+// empty, . or .. segment would be a part of every key.
+func (p *parser) s3Prefix() string {
+	prefix := strings.TrimPrefix(p.u.Path, "/")
+	if prefix == "" {
+		return ""
 	}
+	prefix = strings.TrimSuffix(prefix, "/") + "/"
+	for segment := range strings.SplitSeq(strings.TrimSuffix(prefix, "/"), "/") {
+		if segment == "" || segment == "." || segment == ".." {
+			p.errorf("the prefix contains an empty, . or .. segment: write s3://%s%s", p.u.Host, path.Clean("/"+prefix))
+			break
+		}
+	}
+	return prefix
 }
 
 // badBucket returns what is wrong with a bucket's name, or "". It rejects names that are
@@ -241,6 +251,7 @@ func (p *parser) http() {
 		p.errorf("the path contains an empty segment")
 	}
 	p.source.Kind, p.source.Base = HTTP, base.String()
+	p.source.MissingIs403 = p.flag("missing", "403", "404")
 	for _, host := range p.takeAll("redirect") {
 		if u, err := url.Parse("//" + host); err != nil || u.Host != host || u.Hostname() == "" {
 			p.errorf("redirect=%s: want a host or host:port", host)

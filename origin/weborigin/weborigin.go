@@ -232,7 +232,8 @@ func (s *Source) object(
 		return nil, err
 	}
 	meta := origin.Metadata{
-		Size: resp.ContentLength, ETag: etag, LastModified: lastModified(resp.Header), Fresh: rfc9111.Freshness(a),
+		Size: resp.ContentLength, ETag: etag, LastModified: lastModified(resp.Header),
+		Date: a.Date(), Fresh: rfc9111.Freshness(a),
 	}
 	return &origin.Object{Metadata: meta, Body: body.New(ctx, resp.Body, resp.ContentLength)}, nil
 }
@@ -248,7 +249,9 @@ func notModified(a rfc9111.Answer, cond origin.Cond) error {
 	if etag == "" {
 		etag = cond.NoneMatch
 	}
-	return &origin.NotModified{ETag: etag, LastModified: lastModified(a.Header), Fresh: rfc9111.Revalidated(a)}
+	return &origin.NotModified{
+		ETag: etag, LastModified: lastModified(a.Header), Date: a.Date(), Fresh: rfc9111.Revalidated(a),
+	}
 }
 
 // etagOf returns the entity tag of an answer, or "" if it is malformed or ambiguous.

@@ -100,6 +100,7 @@ func (x *exchange) headers(
 		resp.SetShared("Cache-Control", pinnedControl)
 	} else {
 		resp.Set("Cache-Control", liveControl(img.Fresh))
+		resp.SetDate(dateOf(img.Fresh))
 		resp.Set("Age", strconv.FormatInt(seconds(now.Sub(img.Fresh.Generated)), 10))
 	}
 	if value := x.cacheStatus(); value != nil {
@@ -153,6 +154,16 @@ func liveControl(f imagecache.Freshness) string {
 		b = strconv.AppendInt(append(b, ", stale-if-error="...), s, 10)
 	}
 	return string(b)
+}
+
+// dateOf is the Date of an answer that is not pinned: its origin's, which a cache keeps, or
+// when it was generated.
+func dateOf(f imagecache.Freshness) string {
+	date := f.Date
+	if date.IsZero() {
+		date = f.Generated
+	}
+	return date.UTC().Format(http.TimeFormat)
 }
 
 // seconds truncates toward zero.
