@@ -29,7 +29,27 @@ func (s *Source) checkRedirect(req *http.Request, via []*http.Request) error {
 		return fmt.Errorf("%w: redirected to %.100s, which is not an allowed host", origin.ErrDenied, to.Host)
 	}
 	req.Header.Del("Referer") // added by the client; it would leak URLs to another host
+	keepCookies(req, via)
 	return nil
+}
+
+// keepCookies sends the cookies that the host of req has set with the redirects of this fetch:
+// some hosts redirect for ever to a client without them. They are not kept any longer.
+func keepCookies(req *http.Request, via []*http.Request) {
+	req.Header.Del("Cookie")
+	set := map[string]bool{}
+	steps := append(via[:len(via):len(via)], req) // steps[i].Response is the redirect that led from steps[i-1] to it
+	for i := len(via); i > 0; i-- {
+		if steps[i].Response == nil || hostOf(steps[i-1].URL) != hostOf(req.URL) {
+			continue
+		}
+		for _, c := range steps[i].Response.Cookies() {
+			if !set[c.Name] && c.MaxAge >= 0 { // the latest of a name counts
+				req.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
+			}
+			set[c.Name] = true
+		}
+	}
 }
 
 // hostOf returns the host in one canonical form: lower case, no final dot, no default

@@ -41,7 +41,7 @@ var faults = []struct {
 	{fault: faulty.Endless, err: origin.ErrTooLarge},
 	{fault: faulty.EndlessHeaders, err: origin.ErrUnavailable, retried: true},
 	{fault: faulty.EndlessInterim, err: origin.ErrUnavailable, retried: true},
-	{fault: faulty.Gzip, err: origin.ErrUnavailable, retried: true},
+	{fault: faulty.Gzip}, // decoded
 	{fault: faulty.Partial, err: origin.ErrRejected},
 	{fault: faulty.Switching, err: origin.ErrRejected},
 	{fault: faulty.NoContent, err: origin.ErrRejected},

@@ -6,9 +6,10 @@
 // (unless Config.AllowPrivate), whatever their spelling and however DNS changes. At most
 // three redirects are followed, to allowed hosts only, with the same check.
 //
-// Every request has the same headers: no cookies, no credentials, no Range, identity
-// encoding. An answer is accepted only if it is a 200 without a content coding and its
-// body has the promised length.
+// Every request has the same headers: no credentials, no Range, identity encoding, and no
+// cookies, except that a redirect to the same host gets those that the host has set just
+// before. An answer is accepted only if it is a 200 (or 203), coded in gzip at most, whose
+// body has the stated length and digest.
 //
 // A request is sent once. The only exception is in net/http: if an idle connection turns
 // out to be closed before a byte of the answer has arrived, it sends the request again on
@@ -130,7 +131,7 @@ func transport(cfg Config) *http.Transport {
 		TLSHandshakeTimeout:    3 * time.Second,
 		ForceAttemptHTTP2:      true,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 3 * time.Second},
-		DisableCompression:     true,
+		DisableCompression:     true, // package body decodes what is coded all the same
 		MaxIdleConns:           256,
 		MaxIdleConnsPerHost:    128,
 		IdleConnTimeout:        60 * time.Second,
@@ -222,20 +223,18 @@ func (s *Source) object(
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusNonAuthoritativeInfo {
 		return nil, s.statusError(resp, cond)
 	}
-	for _, coding := range resp.Header.Values("Content-Encoding") {
-		if coding = strings.TrimSpace(coding); coding != "" && !strings.EqualFold(coding, "identity") {
-			return nil, fmt.Errorf("%w: Content-Encoding %.40q, want identity", origin.ErrUnavailable, coding)
-		}
-	}
 	etag := etagOf(resp.Header)
 	if err := cond.CheckETag(etag); err != nil {
 		return nil, err
 	}
-	meta := origin.Metadata{
-		Size: resp.ContentLength, ETag: etag, LastModified: lastModified(resp.Header),
-		Date: a.Date(), Fresh: rfc9111.Freshness(a),
+	obj := &origin.Object{Metadata: origin.Metadata{
+		ETag: etag, LastModified: lastModified(resp.Header), Date: a.Date(), Fresh: rfc9111.Freshness(a),
+	}}
+	err := body.Open(ctx, body.Answer{Body: resp.Body, Size: resp.ContentLength, Header: resp.Header}, obj)
+	if err != nil {
+		return nil, err
 	}
-	return &origin.Object{Metadata: meta, Body: body.New(ctx, resp.Body, resp.ContentLength)}, nil
+	return obj, nil
 }
 
 func notModified(a rfc9111.Answer, cond origin.Cond) error {

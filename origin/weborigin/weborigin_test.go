@@ -471,3 +471,40 @@ func TestSource_Head_FallsBackToGet(t *testing.T) {
 		}
 	}
 }
+
+// A redirect to the same host gets the cookies that it has set in this fetch; no other request
+// gets any.
+func TestSource_Open_CookiesOfRedirects(t *testing.T) {
+	cookies := func(r *http.Request) string { return r.Header.Get("Cookie") }
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "other host: %q", cookies(r))
+	}))
+	t.Cleanup(other.Close)
+	src := sourceOf(t, Config{RedirectHosts: []string{strings.TrimPrefix(other.URL, "http://")}},
+		func(w http.ResponseWriter, r *http.Request) {
+			switch r.URL.Path {
+			case "/a":
+				http.SetCookie(w, &http.Cookie{Name: "gate", Value: "1"})
+				http.SetCookie(w, &http.Cookie{Name: "kept", Value: "x"})
+				http.Redirect(w, r, "/b", http.StatusFound)
+			case "/b":
+				http.SetCookie(w, &http.Cookie{Name: "gate", Value: "2"})
+				http.Redirect(w, r, "/c", http.StatusFound)
+			case "/elsewhere":
+				http.SetCookie(w, &http.Cookie{Name: "gate", Value: "1"})
+				http.Redirect(w, r, other.URL+"/", http.StatusFound)
+			default:
+				fmt.Fprint(w, cookies(r))
+			}
+		})
+	for _, c := range []struct{ name, want string }{
+		{"a", "gate=2; kept=x"},
+		{"c", ""},
+		{"elsewhere", `other host: ""`},
+	} {
+		got, err := origin.ReadAll(t.Context(), src, c.name, origin.Cond{}, 100)
+		if err != nil || string(got.Body) != c.want {
+			t.Errorf("%s: cookies %q, error %v, want %q", c.name, got.Body, err, c.want)
+		}
+	}
+}

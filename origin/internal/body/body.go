@@ -1,14 +1,47 @@
-// Package body gives a response body the errors that origin.Object.Body promises. The
-// three sources share it.
+// Package body makes the Body of an origin.Object from what a store answers: it verifies the
+// length and the digest that the store states, decodes gzip, and gives errors their
+// sentinels. Start reading at Open.
 package body
 
 import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 
 	"github.com/novasocial/imagetier/origin"
 )
+
+// Answer is the body of an answer of HTTP or S3, and what the store states of it.
+type Answer struct {
+	Body   io.ReadCloser
+	Size   int64       // Content-Length; -1 if unknown
+	Header http.Header // with Content-Encoding and digests
+	MD5    string      // of the body, in hex, if the store states it in another way; else ""
+}
+
+// Open sets Body, Size and Decoded of obj. Body ends with origin.ErrUnavailable unless it has
+// the length and the digest that the answer states. It is decoded from gzip; Size is -1 then.
+// The error wraps origin.ErrRejected if the content coding is not supported. Open does not
+// read a.Body, which may be that of a HEAD.
+func Open(ctx context.Context, a Answer, obj *origin.Object) error {
+	layers, err := gzipLayers(a.Header)
+	if err != nil {
+		return err
+	}
+	stated := digestOf(a.Header)
+	if stated == nil {
+		stated = md5Digest(a.MD5)
+	}
+	obj.Body, obj.Size = New(ctx, a.Body, a.Size), a.Size
+	if stated != nil {
+		obj.Body = verified{obj.Body, stated}
+	}
+	for range layers {
+		obj.Body, obj.Size, obj.Decoded = &decoded{ReadCloser: obj.Body}, -1, true
+	}
+	return nil
+}
 
 // New returns rc as the Body of an Object of that size (-1 if unknown). It fails with
 // ctx's error once ctx is done, and with origin.ErrUnavailable if rc ends early or fails.
