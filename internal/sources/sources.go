@@ -78,6 +78,7 @@ func Open(ctx context.Context, cfg config.Config, u sourceurl.Source) (origin.So
 		return s3origin.New(ctx, s3origin.Config{
 			Bucket: u.Bucket, Prefix: u.Prefix, Region: u.Region, Endpoint: u.Endpoint,
 			PathStyle: u.PathStyle, MissingIs403: u.MissingIs403,
+			OpaqueETags: u.OpaqueETags, RequesterPays: u.RequesterPays,
 		})
 	default:
 		return weborigin.New(weborigin.Config{

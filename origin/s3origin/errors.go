@@ -48,8 +48,21 @@ func (s *Source) explain(ctx context.Context, err error, cond origin.Cond, reque
 	if made := strings.ReplaceAll(http.StatusText(a.status), " ", ""); errors.As(err, &api) && api.ErrorCode() != made {
 		a.code, a.message = api.ErrorCode(), api.ErrorMessage() // the SDK makes one of the status if there is none
 	}
-	return fmt.Errorf("%w: status %d, code %.100q, request id %.100q",
-		s.sentinel(a, cond), a.status, a.code, a.requestID)
+	if a.refusesChecksums() {
+		s.checksums.Store(false)
+	}
+	err = s.sentinel(a, cond)
+	if errors.Is(err, origin.ErrExpired) {
+		s.client.Expired()
+	}
+	return fmt.Errorf("%w: status %d, code %.100q, request id %.100q", err, a.status, a.code, a.requestID)
+}
+
+// refusesChecksums reports whether the store does not know x-amz-checksum-mode: Backblaze B2
+// answers 400 InvalidArgument, others 501 NotImplemented, and name the header.
+func (a answer) refusesChecksums() bool {
+	return (a.status == http.StatusBadRequest || a.status == http.StatusNotImplemented) &&
+		strings.Contains(strings.ToLower(a.message), "checksum-mode")
 }
 
 func notModified(header http.Header, cond origin.Cond, requested, received time.Time) error {

@@ -3,10 +3,11 @@
 //
 // Open is one GetObject and Head one HeadObject. Conditions are sent with the request,
 // and the ETag and version id of the answer are compared again, because some servers
-// ignore conditions that they do not know. If the store has a checksum of the whole
-// object, it is verified while the body is read, and a mismatch ends the body with
-// origin.ErrUnavailable. For an object uploaded in parts S3 may have only a checksum of
-// checksums ("…-3"), which cannot be verified here; then only the length is checked.
+// ignore conditions that they do not know. The checksum of the whole object that the store
+// states, or the MD5 that its ETag is, is verified while the body is read, and a mismatch
+// ends the body with origin.ErrUnavailable. For an object uploaded in parts S3 may have only
+// a checksum of checksums ("…-3"), which cannot be verified here; then only the length is
+// checked.
 //
 // Retries of the SDK are disabled: use origin.Retry.
 package s3origin
@@ -20,18 +21,18 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"github.com/novasocial/imagetier/internal/s3client"
 	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/origin/internal/body"
 	"github.com/novasocial/imagetier/origin/rfc9111"
@@ -57,6 +58,11 @@ type Config struct {
 	// if the caller may not list the bucket. Other refusals (a wrong signature, an
 	// expired token, an archived object) are not affected.
 	MissingIs403 bool
+	// OpaqueETags says that entity tags of 32 hex digits are not the MD5 of the bytes, as
+	// some stores make them. Otherwise a body is verified by its tag.
+	OpaqueETags bool
+	// RequesterPays accepts the costs of requests to a bucket whose owner does not.
+	RequesterPays bool
 	// Credentials replaces the standard chain (environment, shared files, web
 	// identity, container, instance). If nil, the chain is used.
 	Credentials aws.CredentialsProvider
@@ -64,9 +70,11 @@ type Config struct {
 
 // Source opens the objects of a bucket. It is safe for concurrent use.
 type Source struct {
-	client *s3.Client
+	client *s3client.Client
 	cfg    Config
 	amazon bool // the endpoint is Amazon's
+	// checksums: ask for checksums (x-amz-checksum-mode). Some servers refuse that.
+	checksums atomic.Bool
 }
 
 // New returns a Source. It loads the standard configuration and credentials chain (AWS_*,
@@ -76,37 +84,17 @@ func New(ctx context.Context, cfg Config) (*Source, error) {
 	if cfg.Bucket == "" {
 		return nil, errors.New("open S3 bucket: no bucket given")
 	}
-	options := []func(*config.LoadOptions) error{config.WithHTTPClient(transport())}
-	if cfg.Region != "" {
-		options = append(options, config.WithRegion(cfg.Region))
-	}
-	if cfg.Credentials != nil {
-		options = append(options, config.WithCredentialsProvider(cfg.Credentials))
-	}
-	loaded, err := config.LoadDefaultConfig(ctx, options...)
+	c, err := s3client.New(ctx, s3client.Config{
+		Region: cfg.Region, Endpoint: cfg.Endpoint, PathStyle: cfg.PathStyle, Credentials: cfg.Credentials,
+	}, func(o *s3.Options) {
+		o.HTTPClient = client{o.HTTPClient}
+	})
 	if err != nil {
 		return nil, fmt.Errorf("open S3 bucket %s: %w", cfg.Bucket, err)
 	}
-	if loaded.Region == "" {
-		if cfg.Endpoint == "" && loaded.BaseEndpoint == nil {
-			return nil, fmt.Errorf("open S3 bucket %s: no region: set region= or AWS_REGION", cfg.Bucket)
-		}
-		loaded.Region = "us-east-1"
-	}
-	if loaded.Credentials != nil {
-		loaded.Credentials = credentials{loaded.Credentials}
-	}
-	client := s3.NewFromConfig(loaded, func(o *s3.Options) {
-		o.HTTPClient = client{o.HTTPClient}
-		o.UsePathStyle = o.UsePathStyle || cfg.PathStyle
-		o.Retryer = aws.NopRetryer{}
-		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenSupported
-		o.DisableLogOutputChecksumValidationSkipped = true
-		if cfg.Endpoint != "" {
-			o.BaseEndpoint = aws.String(cfg.Endpoint)
-		}
-	})
-	return &Source{client: client, cfg: cfg, amazon: isAmazon(client.Options().BaseEndpoint)}, nil
+	s := &Source{client: c, cfg: cfg, amazon: isAmazon(c.Options().BaseEndpoint)}
+	s.checksums.Store(c.Checksums)
+	return s, nil
 }
 
 // isAmazon reports whether the endpoint is Amazon's; nil is.
@@ -142,12 +130,16 @@ func (s *Source) open(ctx context.Context, name string, cond origin.Cond) (*orig
 		return nil, err
 	}
 	requested := time.Now()
-	out, err := s.client.GetObject(ctx, in)
+	out, err := s.client.GetObject(ctx, in, s.askForChecksums)
 	received := time.Now()
 	if err != nil {
-		return nil, s.explain(ctx, err, cond, requested, received)
+		asked := s.checksums.Load()
+		if err = s.explain(ctx, err, cond, requested, received); asked && !s.checksums.Load() {
+			return s.open(ctx, name, cond)
+		}
+		return nil, err
 	}
-	obj, err := object(ctx, out, cond, requested, received)
+	obj, err := s.object(ctx, out, cond, requested, received)
 	if err != nil {
 		out.Body.Close()
 		return nil, err
@@ -175,7 +167,9 @@ func (s *Source) head(ctx context.Context, name string) (origin.Metadata, error)
 		return origin.Metadata{}, err
 	}
 	requested := time.Now()
-	out, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &s.cfg.Bucket, Key: &key})
+	out, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{
+		Bucket: &s.cfg.Bucket, Key: &key, RequestPayer: s.payer(),
+	})
 	received := time.Now()
 	if err != nil {
 		err = s.explain(ctx, err, origin.Cond{}, requested, received)
@@ -184,7 +178,13 @@ func (s *Source) head(ctx context.Context, name string) (origin.Metadata, error)
 		}
 		return origin.Metadata{}, err
 	}
-	return describe(out.ETag, out.ContentLength, out.LastModified, out.ResultMetadata, requested, received)
+	meta, header, err := describe(out.ETag, out.LastModified, out.ResultMetadata, requested, received)
+	if err != nil {
+		return origin.Metadata{}, err
+	}
+	obj := &origin.Object{Metadata: meta}
+	err = body.Open(ctx, body.Answer{Size: size(out.ContentLength), Header: header}, obj)
+	return obj.Metadata, err
 }
 
 // headByGet is head by a GetObject whose body is not read.
@@ -223,7 +223,7 @@ func (s *Source) input(name string, cond origin.Cond) (*s3.GetObjectInput, error
 	case cond.VersionID == "null":
 		return nil, fmt.Errorf("%w: version null is overwritten in place and cannot be pinned", origin.ErrNotFound)
 	}
-	in := &s3.GetObjectInput{Bucket: &s.cfg.Bucket, Key: &key, ChecksumMode: types.ChecksumModeEnabled}
+	in := &s3.GetObjectInput{Bucket: &s.cfg.Bucket, Key: &key, RequestPayer: s.payer()}
 	if cond.Match != "" {
 		in.IfMatch = aws.String(`"` + cond.Match + `"`)
 	}
@@ -250,43 +250,83 @@ func unsafeAsPath(name string) bool {
 	return strings.IndexByte(name, 0) >= 0
 }
 
-func object(
+func (s *Source) object(
 	ctx context.Context, out *s3.GetObjectOutput, cond origin.Cond, requested, received time.Time,
 ) (*origin.Object, error) {
 	if v := aws.ToString(out.VersionId); cond.VersionID != "" && v != cond.VersionID {
 		return nil, fmt.Errorf("%w: requested version %.100q, got %.100q", origin.ErrNotFound, cond.VersionID, v)
 	}
-	meta, err := describe(out.ETag, out.ContentLength, out.LastModified, out.ResultMetadata, requested, received)
+	meta, header, err := describe(out.ETag, out.LastModified, out.ResultMetadata, requested, received)
 	if err == nil {
 		err = cond.CheckETag(meta.ETag)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &origin.Object{Metadata: meta, Body: body.New(ctx, out.Body, meta.Size)}, nil
+	obj := &origin.Object{Metadata: meta}
+	stated := body.Answer{Body: out.Body, Size: size(out.ContentLength), Header: header, MD5: s.md5Of(meta.ETag, header)}
+	if err := body.Open(ctx, stated, obj); err != nil {
+		return nil, err
+	}
+	return obj, nil
 }
 
-// describe returns the metadata in the answer to a GetObject or HeadObject.
+// md5Of returns the MD5 of an object's bytes, in hex, if its entity tag is that: 32 hex digits,
+// without a key of KMS or of the customer (S3 API reference, "Object"). It is not in directory
+// buckets, and other stores may differ (Config.OpaqueETags).
+func (s *Source) md5Of(etag string, header http.Header) string {
+	encryption := header.Get("X-Amz-Server-Side-Encryption")
+	if s.cfg.OpaqueETags || strings.HasSuffix(s.cfg.Bucket, "--x-s3") ||
+		encryption != "" && encryption != string(types.ServerSideEncryptionAes256) ||
+		header.Get("X-Amz-Server-Side-Encryption-Customer-Algorithm") != "" {
+		return ""
+	}
+	return strings.Trim(etag, `"`)
+}
+
+// describe returns the metadata in the answer to a GetObject or HeadObject, without the size,
+// and its header.
 func describe(
-	etag *string, size *int64, modified *time.Time, result middleware.Metadata, requested, received time.Time,
-) (origin.Metadata, error) {
-	meta := origin.Metadata{Size: -1, ETag: aws.ToString(etag), LastModified: aws.ToTime(modified)}
+	etag *string, modified *time.Time, result middleware.Metadata, requested, received time.Time,
+) (origin.Metadata, http.Header, error) {
+	meta := origin.Metadata{ETag: aws.ToString(etag), LastModified: aws.ToTime(modified)}
 	if !origin.ValidETag(meta.ETag) {
 		meta.ETag = ""
 	}
-	if size != nil {
-		meta.Size = *size
-	}
 	raw, ok := awsmiddleware.GetRawResponse(result).(*smithyhttp.Response)
 	if !ok {
-		return origin.Metadata{}, fmt.Errorf("%w: no raw response from the SDK", origin.ErrUnavailable)
+		return origin.Metadata{}, nil, fmt.Errorf("%w: no raw response from the SDK", origin.ErrUnavailable)
 	}
 	if raw.StatusCode != http.StatusOK {
-		return origin.Metadata{}, fmt.Errorf("%w: status %d", origin.ErrRejected, raw.StatusCode)
+		return origin.Metadata{}, nil, fmt.Errorf("%w: status %d", origin.ErrRejected, raw.StatusCode)
 	}
 	a := metadata(raw.Header, requested, received)
 	meta.Date, meta.Fresh = a.Date(), rfc9111.Freshness(a)
-	return meta, nil
+	return meta, raw.Header, nil
+}
+
+// size returns a Content-Length, -1 if it is unknown.
+func size(length *int64) int64 {
+	if length == nil {
+		return -1
+	}
+	return *length
+}
+
+// payer is who pays for a request.
+func (s *Source) payer() types.RequestPayer {
+	if s.cfg.RequesterPays {
+		return types.RequestPayerRequester
+	}
+	return ""
+}
+
+// askForChecksums asks the store to state the checksums that it has. The SDK would do it
+// (ChecksumMode), but then it verifies them itself, with errors that do not say what failed.
+func (s *Source) askForChecksums(o *s3.Options) {
+	if s.checksums.Load() {
+		o.APIOptions = append(o.APIOptions, smithyhttp.SetHeaderValue("X-Amz-Checksum-Mode", "ENABLED"))
+	}
 }
 
 // metadata returns the headers for computing freshness. The Vary that S3 adds for CORS is
@@ -295,27 +335,6 @@ func metadata(h http.Header, requested, received time.Time) rfc9111.Answer {
 	h = h.Clone()
 	h.Del("Vary")
 	return rfc9111.Answer{Header: h, Requested: requested, Received: received}
-}
-
-// credentials gives the errors of the standard chain their sentinels.
-type credentials struct{ aws.CredentialsProvider }
-
-func (c credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
-	got, err := c.CredentialsProvider.Retrieve(ctx)
-	if err != nil && ctx.Err() == nil {
-		return got, fmt.Errorf("%w: %w: %w", origin.ErrDenied, origin.ErrNoCredentials, err)
-	}
-	return got, err
-}
-
-// transport returns the SDK's HTTP client (proxies and certificates from the environment)
-// with more idle connections.
-func transport() *awshttp.BuildableClient {
-	return awshttp.NewBuildableClient().WithTransportOptions(func(tr *http.Transport) {
-		tr.MaxIdleConns, tr.MaxIdleConnsPerHost = 256, 128
-		tr.MaxResponseHeaderBytes = 64 << 10
-		tr.DisableCompression = true
-	})
 }
 
 // client limits the size of error answers, which the SDK reads to their end.

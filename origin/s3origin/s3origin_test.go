@@ -225,6 +225,20 @@ func sourceOf(t *testing.T, cfg s3origin.Config, answer http.HandlerFunc) (*s3or
 	return newSource(t, cfg), &requests
 }
 
+// fromEnvironment returns a Source with the standard chain of credentials.
+func fromEnvironment(t *testing.T, answer http.HandlerFunc) *s3origin.Source {
+	t.Helper()
+	server := httptest.NewServer(answer)
+	t.Cleanup(server.Close)
+	src, err := s3origin.New(t.Context(), s3origin.Config{
+		Bucket: "posts", Region: "us-east-1", Endpoint: server.URL, PathStyle: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return src
+}
+
 func answerError(status int, code string, headers ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		for i := 0; i < len(headers); i += 2 {
@@ -390,7 +404,7 @@ func TestSource_Open_ChecksumMismatch(t *testing.T) {
 			}
 			fmt.Fprint(w, "hello")
 		})
-		if _, err := origin.ReadAll(t.Context(), src, "a", origin.Cond{}, 9); !errors.Is(err, origin.ErrUnavailable) {
+		if _, err := origin.ReadAll(t.Context(), src, "a", origin.Cond{}, 9); !errors.Is(err, origin.ErrDigest) {
 			t.Errorf("%s: error %v", name, err)
 		}
 		if mode != "ENABLED" {

@@ -45,6 +45,9 @@ type Source struct {
 	Endpoint  string // S3: "" means Amazon's
 	PathStyle bool   // S3
 
+	OpaqueETags   bool // S3: ?etag=opaque
+	RequesterPays bool // S3: ?request-payer=yes
+
 	MissingIs403 bool // S3, HTTP: ?missing=403
 
 	Base          string   // HTTP: without a query, ends in "/"
@@ -183,6 +186,8 @@ func (p *parser) s3() {
 	}
 	s.PathStyle = p.flag("path-style", "true", "false")
 	s.MissingIs403 = p.flag("missing", "403", "404")
+	s.OpaqueETags = p.flag("etag", "opaque", "md5")
+	s.RequesterPays = p.flag("request-payer", "yes", "no")
 }
 
 // s3Prefix returns the prefix of a bucket's path, which must be spelled as the keys are: an

@@ -14,11 +14,11 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/novasocial/imagetier/imagecache/sharedstore"
+	"github.com/novasocial/imagetier/internal/s3client"
 )
 
 // Config configures a Store. Its fields are those of s3origin.Config.
@@ -40,7 +40,7 @@ type Config struct {
 
 // Store is a sharedstore.Store.
 type Store struct {
-	client         *s3.Client
+	client         *s3client.Client
 	bucket, prefix string
 }
 
@@ -53,36 +53,13 @@ func New(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Bucket == "" {
 		return nil, errors.New("open shared store: no bucket given")
 	}
-	options := []func(*config.LoadOptions) error{config.WithHTTPClient(
-		awshttp.NewBuildableClient().WithTransportOptions(func(tr *http.Transport) {
-			tr.MaxIdleConns, tr.MaxIdleConnsPerHost = 256, 128
-			tr.DisableCompression = true
-			tr.ResponseHeaderTimeout = 10 * time.Second
-		}))}
-	if cfg.Region != "" {
-		options = append(options, config.WithRegion(cfg.Region))
-	}
-	if cfg.Credentials != nil {
-		options = append(options, config.WithCredentialsProvider(cfg.Credentials))
-	}
-	loaded, err := config.LoadDefaultConfig(ctx, options...)
+	client, err := s3client.New(ctx, s3client.Config{
+		Region: cfg.Region, Endpoint: cfg.Endpoint, PathStyle: cfg.PathStyle, Credentials: cfg.Credentials,
+		HeaderTimeout: 10 * time.Second,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("open shared store in %s: %w", cfg.Bucket, err)
 	}
-	if loaded.Region == "" {
-		if cfg.Endpoint == "" && loaded.BaseEndpoint == nil {
-			return nil, fmt.Errorf("open shared store in %s: no region: set region= or AWS_REGION", cfg.Bucket)
-		}
-		loaded.Region = "us-east-1"
-	}
-	client := s3.NewFromConfig(loaded, func(o *s3.Options) {
-		o.UsePathStyle = o.UsePathStyle || cfg.PathStyle
-		o.Retryer = aws.NopRetryer{}
-		o.DisableLogOutputChecksumValidationSkipped = true
-		if cfg.Endpoint != "" {
-			o.BaseEndpoint = aws.String(cfg.Endpoint)
-		}
-	})
 	return &Store{client: client, bucket: cfg.Bucket, prefix: cfg.Prefix}, nil
 }
 
