@@ -29,6 +29,9 @@ var ErrSource = errors.New("no such source")
 // Config configures a Filler.
 type Config struct {
 	Sources map[string]origin.Source // by alias, with the wrappers of package origin
+	// Digests has the sources, by alias, whose entity tags are digests of the bytes as
+	// dirorigin makes them: stored originals of these are verified before they are used.
+	Digests map[string]bool
 	Resizer resize.Resizer
 	Limits  resize.Limits // zero fields have the default limits
 	// Originals stores fetched originals or their mezzanines. If nil, they are not stored.

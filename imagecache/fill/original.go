@@ -106,14 +106,15 @@ func condition(
 	return origin.Cond{}, false
 }
 
-// kept returns the original from the originals' tier. An error of the tier counts as a miss.
+// kept returns the original from the originals' tier. An error of the tier counts as a miss,
+// and so do bytes that are not those of their digest.
 func (f *Filler) kept(ctx context.Context, ref imageurl.Ref) (original, bool) {
 	key, err := originalKey(ref)
 	if f.cfg.Originals == nil || err != nil || f.purging.has(key.Original()) {
 		return original{}, false
 	}
 	img, err := f.cfg.Originals.Get(ctx, key)
-	if err != nil {
+	if err != nil || f.cfg.Digests[ref.Source()] && img.Origin.ETag != etagOf(img.Body) {
 		return original{}, false
 	}
 	header, err := resize.ReadHeader(img.Body)

@@ -75,7 +75,8 @@ func sourceSettings(c *Config) []settings.Setting {
 		Name: "source", Placeholder: "NAME=URL", Value: sources(&c.Sources),
 		Help: "Where originals are: dir:///path, s3://bucket/prefix?region=&endpoint=&path-style=true or " +
 			"https://host/prefix. Repeatable; in the environment separated by commas (write a comma in a URL as " +
-			"%2C). ?originals=yes allows /orig; ?missing=403 is for buckets that answer 403 for missing objects.",
+			"%2C). ?originals=yes allows /orig; ?missing=403 is for origins that answer 403 for missing originals. Buckets " +
+			"also take ?etag=opaque, if their ETags are not the MD5 of the bytes, and ?request-payer=yes.",
 	}, {
 		Name: "keys", Placeholder: "ID=HEX,...", Secret: true, Value: signingKeys(&c.Keys),
 		Required: "required unless --dev",

@@ -253,7 +253,7 @@ func (s *Server) openCache(context.Context) (err error) {
 		Layers:    s.tiers.layers(),
 		Originals: s.tiers.originals,
 		Filler: fill.New(fill.Config{
-			Sources: s.sources.Guarded,
+			Sources: s.sources.Guarded, Digests: s.sources.Digests,
 			Resizer: s.metrics.Resizer(s.workers), InFlight: budget,
 			Limits: s.cfg.Limits, Originals: s.tiers.originals, Mezzanine: s.cfg.Mezzanine,
 			LiveTTL: s.cfg.LiveTTL, StaleIfError: s.cfg.StaleIfError,

@@ -26,6 +26,7 @@ import (
 type Set struct {
 	Guarded  map[string]origin.Source // by name, wrapped by guard
 	Samplers map[string]Sampler       // by name; the sources that can list originals
+	Digests  map[string]bool          // by name; directories, whose entity tags are digests
 
 	closers []io.Closer
 }
@@ -38,7 +39,7 @@ type Sampler interface {
 
 // OpenAll opens every configured source. The error joins those of all that failed.
 func OpenAll(ctx context.Context, cfg config.Config, set *metrics.Set) (*Set, error) {
-	s := &Set{Guarded: make(map[string]origin.Source), Samplers: make(map[string]Sampler)}
+	s := &Set{Guarded: make(map[string]origin.Source), Samplers: make(map[string]Sampler), Digests: make(map[string]bool)}
 	var errs []error
 	for _, source := range cfg.Sources {
 		src, err := Open(ctx, cfg, source.URL)
@@ -52,6 +53,7 @@ func OpenAll(ctx context.Context, cfg config.Config, set *metrics.Set) (*Set, er
 		if sampler, ok := src.(Sampler); ok {
 			s.Samplers[source.Name] = sampler
 		}
+		s.Digests[source.Name] = source.URL.Kind == sourceurl.Dir
 		s.Guarded[source.Name] = guard(source.Name, src, cfg, set)
 	}
 	if len(errs) > 0 {
