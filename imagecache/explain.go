@@ -18,6 +18,8 @@ type Held struct {
 	Image Image         // without its Body; the zero Image for Negative
 	Bytes int64         // of Body
 	TTL   time.Duration // how much longer it is fresh, negative since when it is not; Pinned: PinnedTTL
+	// StaleIfError is how much longer than fresh it stands in for a failed revalidation.
+	StaleIfError time.Duration
 	// Err is the refusal of Negative; elsewhere the fault that kept the tier from saying
 	// whether it holds anything.
 	Err error
@@ -39,6 +41,7 @@ func (c *Cache) Explain(ctx context.Context, ref imageurl.Ref) []Held {
 		if err == nil {
 			held.Bytes = int64(len(img.Body))
 			held.TTL, _ = img.Fresh.at(now)
+			held.StaleIfError = img.Fresh.staleIfError(c.onError)
 			img.Body = nil
 			held.Image = img
 		}

@@ -45,9 +45,16 @@ func (f Freshness) at(now time.Time) (left time.Duration, state freshnessState) 
 // usableOnError reports whether the Image may stand in for a failed revalidation. unstated is
 // the limit if the origin stated none.
 func (f Freshness) usableOnError(now time.Time, unstated time.Duration) bool {
-	limit := f.StaleIfError
-	if limit == 0 {
-		limit = unstated
+	return f.Pinned() || now.Sub(f.Until) < f.staleIfError(unstated)
+}
+
+// staleIfError returns how long after Until the Image may stand in for a failed revalidation.
+func (f Freshness) staleIfError(unstated time.Duration) time.Duration {
+	switch {
+	case f.MustRevalidate || f.StaleIfError < 0:
+		return 0
+	case f.StaleIfError == 0:
+		return unstated
 	}
-	return f.Pinned() || !f.MustRevalidate && now.Sub(f.Until) < limit
+	return f.StaleIfError
 }

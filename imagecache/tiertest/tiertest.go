@@ -110,7 +110,8 @@ func difference(a, b imagecache.Image) string {
 		return fmt.Sprintf("modified %s, want %s", a.LastModified, b.LastModified)
 	case a.Origin.ETag != b.Origin.ETag || !a.Origin.LastModified.Equal(b.Origin.LastModified):
 		return fmt.Sprintf("validators %v, want %v", a.Origin, b.Origin)
-	case !a.Fresh.Generated.Equal(b.Fresh.Generated) || !a.Fresh.Until.Equal(b.Fresh.Until) ||
+	case !a.Fresh.Generated.Equal(b.Fresh.Generated) || !a.Fresh.Date.Equal(b.Fresh.Date) ||
+		!a.Fresh.Until.Equal(b.Fresh.Until) ||
 		a.Fresh.StaleWhileRevalidate != b.Fresh.StaleWhileRevalidate || a.Fresh.StaleIfError != b.Fresh.StaleIfError ||
 		a.Fresh.MustRevalidate != b.Fresh.MustRevalidate:
 		return fmt.Sprintf("freshness %+v, want %+v", a.Fresh, b.Fresh)
@@ -134,6 +135,7 @@ func testFreshness(t *testing.T, tier imagecache.Tier) {
 	img.Origin = imagecache.Validator{ETag: `W/"a"`, LastModified: now.Truncate(time.Second)}
 	img.Fresh = imagecache.Freshness{
 		Generated:            now,
+		Date:                 now.Truncate(time.Second),
 		Until:                now.Add(time.Minute),
 		StaleWhileRevalidate: time.Hour,
 		StaleIfError:         24 * time.Hour,

@@ -85,11 +85,10 @@ func (s *store) Explain(_ context.Context, ref imageurl.Ref) []imagecache.Held {
 		held := imagecache.Held{Where: imagecache.Memory, Key: key, Bytes: 5, TTL: imagecache.PinnedTTL,
 			Image: imagecache.Image{ContentType: "image/webp", ETag: `"tag"`, LastModified: apitest.Noon}}
 		if ref.Version().Pin() == imageurl.Live {
-			held.TTL = 70 * time.Second
+			held.TTL, held.StaleIfError = 70*time.Second, time.Minute
 			held.Image.Fresh = imagecache.Freshness{
-				Generated:    apitest.Noon.Add(-30 * time.Second),
-				Until:        apitest.Noon.Add(70 * time.Second),
-				StaleIfError: time.Minute,
+				Generated: apitest.Noon.Add(-30 * time.Second),
+				Until:     apitest.Noon.Add(70 * time.Second),
 			}
 			held.Image.Origin.ETag = `"o"`
 		}

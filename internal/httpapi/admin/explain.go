@@ -157,8 +157,9 @@ func (p *api) describe(h imagecache.Held, key string) held {
 	age := seconds(p.Now().Sub(img.Fresh.Generated))
 	one.Age = &age
 	if !img.Fresh.MustRevalidate {
-		one.WhileRenewed, one.OnError = seconds(img.Fresh.StaleWhileRevalidate), seconds(img.Fresh.StaleIfError)
+		one.WhileRenewed = seconds(img.Fresh.StaleWhileRevalidate)
 	}
+	one.OnError = seconds(h.StaleIfError)
 	return one
 }
 
