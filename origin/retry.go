@@ -24,7 +24,8 @@ type RetryConfig struct {
 const maxTries = 4
 
 // Retry returns a Source that tries again, up to three times, if src returns ErrUnavailable
-// or ErrBusy. Other errors (not found, rejected, …) would be the same on another try. No try
+// or Busy. Other errors (not found, rejected, …) would be the same on another try; so would
+// ErrBusy without Busy, which is of a limit of our own. No try
 // starts if ctx would be done before it, and none is cut short to make room for another.
 //
 // The pause after an answer with Retry-After (see Busy) is at least that long. Retries have a
@@ -71,7 +72,8 @@ func tryAll[T any](ctx context.Context, r *retry, try func() (T, error)) (got T,
 	wait := r.cfg.Pause
 	for tries := 1; ; tries++ {
 		got, err = try()
-		if !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrBusy) {
+		var busy *Busy
+		if !errors.Is(err, ErrUnavailable) && !errors.As(err, &busy) {
 			r.budget.earn()
 			return got, err
 		}
@@ -79,7 +81,7 @@ func tryAll[T any](ctx context.Context, r *retry, try func() (T, error)) (got T,
 			err = fmt.Errorf("%w (try %d)", err, tries)
 		}
 		pause := wait/2 + rand.N(wait)
-		if busy := (*Busy)(nil); errors.As(err, &busy) {
+		if busy != nil {
 			pause = max(pause, busy.RetryAfter+rand.N(wait))
 		}
 		wait *= 2

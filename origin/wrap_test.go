@@ -208,6 +208,7 @@ func TestRetry_Open(t *testing.T) {
 		{"always busy", []sourceFunc{busy, busy, busy, busy, never}, 4, origin.ErrBusy},
 		{"refused, then gone", []sourceFunc{down, fails(origin.ErrNotFound), never}, 2, origin.ErrNotFound},
 		{"not found", []sourceFunc{fails(origin.ErrNotFound), never}, 1, origin.ErrNotFound},
+		{"no room here", []sourceFunc{fails(origin.ErrBusy), never}, 1, origin.ErrBusy},
 		{"changed", []sourceFunc{fails(origin.ErrChanged), never}, 1, origin.ErrChanged},
 		{"denied", []sourceFunc{fails(origin.ErrDenied), never}, 1, origin.ErrDenied},
 		{"rejected", []sourceFunc{fails(origin.ErrRejected), never}, 1, origin.ErrRejected},
