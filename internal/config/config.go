@@ -24,6 +24,7 @@ import (
 type Config struct {
 	Listen        string // public address, host:port; the host may be empty (all), the port 0 (any)
 	PrivateListen string // private address, host:port
+	MaxPerAddress int    // open connections of one address on the public listener; 0 is no limit
 	TLSCert       string // PEM file of the public listener's certificate chain; "" is plain HTTP
 	TLSKey        string // PEM file of its key; set exactly if TLSCert is
 

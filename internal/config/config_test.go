@@ -62,7 +62,7 @@ func otherValues(t *testing.T) map[string]string {
 	cert, key := certificate(t)
 	return map[string]string{
 		"listen": "127.0.0.1:9080", "private-listen": "[::1]:9081", "tls-cert": cert,
-		"tls-key": key, "admin-token": "open-sesame-0123",
+		"tls-key": key, "max-connections-per-address": "256", "admin-token": "open-sesame-0123",
 		"source": "posts=s3://bucket/prefix?region=eu-central-1&originals=yes,old=dir:///srv/old%2C1,new=https://images.example.com/", "keys": "k2=" + hex2 + ",k1=" + hex1,
 		"dev": "true", "allow-private-origins": "true", "cache-dir": "/var/cache/x", "cache-memory-size": "100MiB",
 		"cache-disk-size": "50GiB", "cache-originals-size": "7GB", "workers": "3", "resize-command": "/usr/libexec/r",

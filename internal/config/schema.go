@@ -58,6 +58,12 @@ func listenerSettings(c *Config) []settings.Setting {
 		Value: settings.Address(&c.PrivateListen),
 		Help:  "Address of the private listener: metrics, readiness, purges, profiles.",
 	}, {
+		Name: "max-connections-per-address", Placeholder: "N", Default: "0",
+		Value: settings.Int(&c.MaxPerAddress, 0, 8192),
+		Help: "Open connections of one IPv4 address or IPv6 /64 network on the public listener; more are closed at " +
+			"once. 0 is no limit, as behind a CDN or load balancer, where all clients come from a few addresses. " +
+			"Where clients connect directly, 256 leaves room for many behind one NAT.",
+	}, {
 		Name: "tls-cert", Placeholder: "FILE", Value: settings.String(&c.TLSCert),
 		Help: "PEM file of the public listener's certificate chain. Needs --tls-key.",
 	}, {

@@ -13,7 +13,8 @@ const (
 	// overtake the answer (RFC 9112, 9.6). With the half-second that net/http waits after
 	// closing its own half, the connection is closed within a second of the answer.
 	discardTime = 400 * time.Millisecond
-	// drainGrace is the [Pace.Grace] of request bodies once the server drains.
+	// drainGrace is the [Pace.Grace] of request bodies once the server drains, and the time
+	// for first requests to be complete.
 	drainGrace = time.Second
 )
 

@@ -2,27 +2,46 @@ package httpserver
 
 import (
 	"bytes"
+	"container/list"
 	"context"
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // conn is a connection that counts toward its limit until it is closed.
 type conn struct {
 	net.Conn
-	onClose   func()       // called once
+	limit     *connLimit
+	opened    time.Time
+	address   netip.Prefix
+	heard     atomic.Bool  // it has sent a byte
+	served    atomic.Bool  // it has sent a request
 	idleSince atomic.Int64 // Unix nanoseconds; 0: busy
+	newcomers *list.List   // guarded by limit.mu, like place: the list that it is in; nil: none
+	place     *list.Element
 	once      sync.Once
 	gathered  gathered
 }
 
 func (c *conn) Close() error {
 	err := c.Conn.Close()
-	c.once.Do(c.onClose)
+	c.once.Do(func() { c.limit.remove(c) })
 	return err
+}
+
+// Read notes the first byte.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 && !c.heard.Load() {
+		c.heard.Store(true)
+		c.limit.move(c, c.limit.begun)
+	}
+	return n, err
 }
 
 // CloseWrite lets net/http close a connection without a reset that could overtake the answer.

@@ -15,6 +15,8 @@ type wire struct {
 	err    error
 }
 
+func (w *wire) Close() error { return nil }
+
 func (w *wire) Write(p []byte) (int, error) {
 	if w.err != nil {
 		return 0, w.err

@@ -37,8 +37,14 @@ type Config struct {
 	// MaxHeaderBytes bounds the request line and headers (431 above it); 0 is 32 KiB.
 	MaxHeaderBytes int
 	// MaxConnections bounds open connections, about 20 KB each; 0 is 8,192. At the limit a
-	// new connection replaces the one that has been idle longest, or waits if all are busy.
+	// new connection replaces another: first one that has sent nothing for 500 ms, then one whose
+	// first request is incomplete after 1 s, then the one that has been idle longest. It
+	// waits if all are serving requests.
 	MaxConnections int
+	// MaxPerAddress bounds the open connections of one IPv4 address or IPv6 /64 network;
+	// more are closed at once. 0 is no limit, since behind a CDN or a load balancer all
+	// clients come from a few addresses.
+	MaxPerAddress int
 	// Streams is the maximum number of open requests per HTTP/2 connection; 0 is 128.
 	Streams int
 	// BodyPace is the slowest client whose request body is still read; Step is not used.
@@ -88,7 +94,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: cfg, limit: newConnLimit(cfg.MaxConnections)}
+	s := &Server{cfg: cfg, limit: newConnLimit(cfg.MaxConnections, cfg.MaxPerAddress)}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
@@ -165,6 +171,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.DrainTimeout)
 	defer cancel()
 	s.bodies.drain()
+	defer time.AfterFunc(drainGrace, s.limit.closeNewcomers).Stop()
 	err := s.http.Shutdown(drain)
 	if err != nil {
 		_ = s.http.Close()

@@ -113,12 +113,12 @@ func TestServer_Run_ReplacesIdleConnection(t *testing.T) {
 }
 
 func TestServer_Run_ReplacesLongestIdle(t *testing.T) {
-	l := newConnLimit(3)
+	l := newConnLimit(3, 0)
 	var conns []*conn
 	for _, since := range []int64{30, 10, 20, 0} {
 		ours, theirs := net.Pipe()
 		defer theirs.Close()
-		c := &conn{Conn: ours}
+		c := &conn{Conn: ours, limit: l}
 		c.idleSince.Store(since)
 		l.open[c] = struct{}{}
 		conns = append(conns, c)
@@ -333,5 +333,23 @@ func TestServer_Run_H2C(t *testing.T) {
 	defer resp.Body.Close()
 	if body, _ := io.ReadAll(resp.Body); string(body) != "HTTP/2.0" {
 		t.Errorf("it was %s", body)
+	}
+}
+
+// The first frame of an HTTP/2 server is SETTINGS; its SETTINGS_MAX_CONCURRENT_STREAMS (3) is
+// what net/http then enforces.
+func TestServer_Run_Streams(t *testing.T) {
+	conn := apitest.Dial(t, serve(t, Config{Handler: greets, Streams: 100}))
+	apitest.Say(t, conn, h2Opening)
+	var head [9]byte
+	if _, err := io.ReadFull(conn, head[:]); err != nil || head[3] != 4 {
+		t.Fatalf("% x, %v: not SETTINGS", head, err)
+	}
+	payload := make([]byte, int(head[1])<<8|int(head[2]))
+	if _, err := io.ReadFull(conn, payload); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(payload), "\x00\x03\x00\x00\x00\x64") {
+		t.Errorf("SETTINGS % x do not allow 100 streams", payload)
 	}
 }

@@ -320,7 +320,7 @@ func (s *Server) openHTTP(context.Context) (err error) {
 	})
 	s.public = &counted{Handler: s.metrics.Handler(public)}
 	s.publicServer, err = httpserver.New(httpserver.Config{
-		Handler: s.public, CertFile: s.cfg.TLSCert, KeyFile: s.cfg.TLSKey,
+		Handler: s.public, MaxPerAddress: s.cfg.MaxPerAddress, CertFile: s.cfg.TLSCert, KeyFile: s.cfg.TLSKey,
 		Linger: linger(s.cfg.Config), DrainTimeout: s.cfg.DrainTimeout, Log: s.log,
 	})
 	if err != nil {

@@ -1,0 +1,165 @@
+package httpserver
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/novasocial/imagetier/internal/httpapi/apitest"
+)
+
+// Connections that send nothing, or only the beginning of a request, as many as the limit of
+// the process on descriptors allows, keep neither new clients out nor good ones from their
+// connections.
+func TestServer_Run_ReplacesSilentConnections(t *testing.T) {
+	var descriptors syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &descriptors); err != nil {
+		t.Fatal(err)
+	}
+	// Each connection takes two descriptors of this process.
+	limit := min(8192, int(descriptors.Cur)/3)
+	attackers := min(10_000, limit*5/4)
+	for name, beginning := range map[string]string{"silent": "", "begun": "GET / HT"} {
+		t.Run(name, func(t *testing.T) {
+			limit, attackers := limit, attackers
+			if name == "begun" || testing.Short() {
+				limit, attackers = 256, 320
+			}
+			addr := serve(t, Config{Handler: greets, MaxConnections: limit})
+			good := apitest.Dial(t, addr)
+			r := bufio.NewReader(good)
+			apitest.Say(t, good, hello)
+			apitest.Hear(t, r)
+			for range attackers {
+				conn, err := net.Dial("tcp", addr)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				if _, err := io.WriteString(conn, beginning); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range 10 {
+				client := apitest.Dial(t, addr)
+				start := time.Now()
+				apitest.Say(t, client, hello)
+				if _, body := apitest.Hear(t, bufio.NewReader(client)); body != "hello" {
+					t.Error(body)
+				}
+				t.Log("a new client was served after", time.Since(start))
+			}
+			if name == "begun" {
+				return // which of them go first depends on how long opening them took
+			}
+			apitest.Say(t, good, hello)
+			if _, body := apitest.Hear(t, r); body != "hello" {
+				t.Error(body)
+			}
+		})
+	}
+}
+
+func TestConnLimit_Replaceable_Order(t *testing.T) {
+	l := newConnLimit(10, 0)
+	now := time.Now()
+	add := func(age time.Duration) *conn {
+		c := &conn{Conn: &wire{}, limit: l, opened: now.Add(-age)}
+		l.addLocked(c)
+		return c
+	}
+	silent, begun, idle := add(time.Second), add(5*time.Second), add(time.Hour)
+	l.move(begun, l.begun)
+	l.move(idle, nil)
+	idle.idleSince.Store(now.Add(-time.Second).UnixNano())
+	busy := add(time.Hour)
+	l.move(busy, nil)
+	begunNow := add(900 * time.Millisecond)
+	l.move(begunNow, l.begun)
+	silentNow := add(200 * time.Millisecond)
+	for _, want := range []*conn{silent, begun, idle, nil} {
+		got, due := l.replaceableLocked(now)
+		if got != want || got == nil && due != 100*time.Millisecond {
+			t.Fatalf("%p, due in %s, want %p", got, due, want)
+		}
+		if got != nil {
+			l.remove(got)
+		}
+	}
+	l.remove(begunNow)
+	if got, due := l.replaceableLocked(now); got != nil || due != 300*time.Millisecond {
+		t.Errorf("%p, due in %s, want that of %p", got, due, silentNow)
+	}
+	// Newcomers with most connections do not drive out an idle one.
+	idle.idleSince.Store(now.UnixNano())
+	l.addLocked(idle)
+	l.move(idle, nil)
+	l.max = 1
+	if got, _ := l.replaceableLocked(now); got != nil {
+		t.Errorf("%p is replaced", got)
+	}
+}
+
+func TestServer_Run_MaxPerAddress(t *testing.T) {
+	addr := serve(t, Config{Handler: greets, MaxPerAddress: 2})
+	conns := make([]net.Conn, 3)
+	for i := range conns {
+		conns[i] = apitest.Dial(t, addr)
+	}
+	if said := apitest.HungUp(t, conns[2]); said != "" {
+		t.Errorf("the third connection heard %q", said)
+	}
+	for _, conn := range conns[:2] {
+		apitest.Say(t, conn, strings.Replace(hello, "\r\n\r\n", "\r\nConnection: close\r\n\r\n", 1))
+		if said := apitest.HungUp(t, conn); !strings.HasSuffix(said, "hello") {
+			t.Errorf("it heard %q", said)
+		}
+	}
+	// There is room again.
+	for {
+		conn := apitest.Dial(t, addr)
+		_, _ = io.WriteString(conn, hello)
+		if resp := make([]byte, 8); func() bool { _, err := io.ReadFull(conn, resp); return err == nil }() {
+			break
+		}
+	}
+}
+
+type remote struct {
+	net.Conn
+	addr netip.AddrPort
+}
+
+func (r remote) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(r.addr) }
+
+func TestAddressOf_Networks(t *testing.T) {
+	for addr, want := range map[string]string{
+		"192.0.2.7:1": "192.0.2.7/32", "[::ffff:192.0.2.7]:1": "192.0.2.7/32",
+		"[2001:db8:1:2:3:4:5:6]:1": "2001:db8:1:2::/64", "[fe80::1%eth0]:1": "fe80::/64",
+	} {
+		if got := addressOf(remote{addr: netip.MustParseAddrPort(addr)}).String(); got != want {
+			t.Errorf("%s is counted as %s, want %s", addr, got, want)
+		}
+	}
+}
+
+// Connections without a complete request hold up the end of the server for a second.
+func TestServer_Run_DrainsNewcomers(t *testing.T) {
+	for _, beginning := range []string{"", "GET / HTTP/1.1\r\n"} {
+		inBubble(t, Config{Handler: greets}, func(t *testing.T, ln *pipes, stop func() error) {
+			conn := ln.dial(t)
+			if beginning != "" {
+				_, _ = io.WriteString(conn, beginning)
+			}
+			start := time.Now()
+			if err := stop(); err != nil || time.Since(start) > 2*time.Second {
+				t.Errorf("after %q Run returned %v after %s", beginning, err, time.Since(start))
+			}
+		})
+	}
+}
