@@ -22,6 +22,7 @@ const (
 	ParseFailed     Code = "GRAPHQL_PARSE_FAILED"          // a syntax error
 	Invalid         Code = "GRAPHQL_VALIDATION_FAILED"     // does not match the schema
 	NoPersisted     Code = "PERSISTED_QUERY_NOT_SUPPORTED" // makes clients send the query text
+	Overloaded      Code = "OVERLOADED"                    // no memory for the answer; try again later
 	Internal        Code = "INTERNAL_SERVER_ERROR"
 )
 
@@ -36,6 +37,7 @@ var Codes = []Code{
 	ParseFailed,
 	Invalid,
 	NoPersisted,
+	Overloaded,
 	Internal,
 }
 

@@ -34,8 +34,9 @@ type reply struct {
 	stale     []feed.Service
 }
 
-// execute executes a request and appends the data of the answer to dst.
-func (h *Handler) execute(ctx context.Context, who caller, asked request, dst []byte) (r reply) {
+// execute executes a request and appends the data of the answer to dst. The memory for it is
+// taken from room.
+func (h *Handler) execute(ctx context.Context, who caller, asked request, dst []byte, of *room) (r reply) {
 	r = reply{operation: Nothing, data: dst}
 	defer func() {
 		if p := recover(); p != nil {
@@ -57,6 +58,9 @@ func (h *Handler) execute(ctx context.Context, who caller, asked request, dst []
 	if f == nil {
 		p, f = doc.plan(op, vars)
 	}
+	if f == nil {
+		f = h.checkCost(p, vars)
+	}
 	if f != nil {
 		r.faults = []*fault{f}
 		return r
@@ -75,7 +79,10 @@ func (h *Handler) execute(ctx context.Context, who caller, asked request, dst []
 			r.stale = append(r.stale, page.Stale...)
 		}
 	}
-	r.executed, r.data = true, run.write(ctx, dst)
+	r.executed, r.data = true, run.write(ctx, dst, of)
+	if f := of.fault(); f != nil {
+		r.faults, r.executed = []*fault{f}, false
+	}
 	return r
 }
 

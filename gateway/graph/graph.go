@@ -9,6 +9,7 @@
 package graph
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -75,6 +76,12 @@ type Config struct {
 	HandedOut func(profileName string, images []profile.Image)
 	// Timeout is the maximum duration of a request; 0 means 10 s.
 	Timeout time.Duration
+	// MaxCost is the maximum cost of a query, see cost.go; 0 means 10,000.
+	MaxCost int
+	// MaxAnswerBytes is the maximum size of an answer's data; 0 means 2 MiB.
+	MaxAnswerBytes int
+	// AnswersMemory bounds the bytes of all answers that are being written; 0 means 32 MiB.
+	AnswersMemory int64
 	// Dev enables introspection.
 	Dev bool
 	// Observe is called after every request. If nil, it is not called.
@@ -113,6 +120,7 @@ type Handler struct {
 	cfg       Config
 	schema    *ast.Schema
 	documents *documents
+	memory    budget
 }
 
 // New returns a Handler. The error is that of an incomplete cfg.
@@ -120,9 +128,10 @@ func New(cfg Config) (*Handler, error) {
 	if cfg.Feed == nil || cfg.Linker == nil {
 		return nil, errors.New("graph: Feed and Linker are required")
 	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = 10 * time.Second
-	}
+	cfg.Timeout = cmp.Or(cfg.Timeout, 10*time.Second)
+	cfg.MaxCost = cmp.Or(cfg.MaxCost, 10_000)
+	cfg.MaxAnswerBytes = cmp.Or(cfg.MaxAnswerBytes, 2<<20)
+	cfg.AnswersMemory = cmp.Or(cfg.AnswersMemory, 32<<20)
 	if cfg.User == nil {
 		cfg.User = func(*http.Request) (string, error) { return "", nil }
 	}
@@ -137,5 +146,7 @@ func New(cfg Config) (*Handler, error) {
 		return nil, fmt.Errorf("graph: %w", err)
 	}
 	delete(schema.Directives, "defer") // built into the parser, but not supported here
-	return &Handler{cfg: cfg, schema: schema, documents: newDocuments(schema, cfg.Dev)}, nil
+	return &Handler{
+		cfg: cfg, schema: schema, documents: newDocuments(schema, cfg.Dev), memory: budget{free: cfg.AnswersMemory},
+	}, nil
 }

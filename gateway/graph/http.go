@@ -209,7 +209,9 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, kind string, wh
 	ctx, cancel := context.WithTimeout(r.Context(), h.cfg.Timeout)
 	defer cancel()
 	buffer := buffers.Get().(*[]byte)
-	got := h.execute(ctx, who, asked, (*buffer)[:0])
+	memory := room{memory: &h.memory, max: h.cfg.MaxAnswerBytes}
+	defer func() { h.memory.give(memory.held) }()
+	got := h.execute(ctx, who, asked, memory.buffer(*buffer), &memory)
 	o := Observation{Operation: got.operation, Status: http.StatusOK, Stale: got.stale}
 	for _, f := range got.faults {
 		o.Codes = append(o.Codes, f.Extensions.Code)
@@ -220,8 +222,12 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, kind string, wh
 		if kind == graphQLReply {
 			o.Status = http.StatusBadRequest
 		}
-		if slices.Contains(o.Codes, Internal) {
+		switch {
+		case slices.Contains(o.Codes, Internal):
 			o.Status = http.StatusInternalServerError
+		case slices.Contains(o.Codes, Overloaded):
+			o.Status = http.StatusServiceUnavailable
+			w.Header().Set("Retry-After", "1")
 		}
 	}
 	write(w, o.Status, got.faults, data)

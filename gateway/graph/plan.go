@@ -21,6 +21,8 @@ type node struct {
 	name  string // of the field
 	field *ast.Field
 	sub   []node
+	// Of root fields: the fields below it that occur once, and once per post.
+	once, perPost int
 }
 
 // plan returns the plan of an operation for coerced variables.
@@ -33,7 +35,9 @@ func (doc *document) plan(op *ast.OperationDefinition, vars map[string]any) (*pl
 	}
 	m := planner{vars: vars, cacheable: true}
 	p = &plan{operation: op, root: m.merged(m.fields(nil, op.SelectionSet))}
-	for _, n := range p.root {
+	for i := range p.root {
+		n := &p.root[i]
+		n.once, n.perPost = n.count()
 		if n.name[0] != '_' {
 			p.calls++
 		}

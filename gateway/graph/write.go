@@ -12,13 +12,19 @@ import (
 )
 
 // writer appends JSON.
-type writer []byte
+type writer struct {
+	b    []byte
+	room *room
+}
 
-func (w *writer) raw(text string) { *w = append(*w, text...) }
+// full reports that nothing is to be written any more: there is no room.
+func (w *writer) full() bool { return !w.room.allows(len(w.b), cap(w.b)) }
 
-func (w *writer) int(n int64) { *w = strconv.AppendInt(*w, n, 10) }
+func (w *writer) raw(text string) { w.b = append(w.b, text...) }
 
-func (w *writer) bool(is bool) { *w = strconv.AppendBool(*w, is) }
+func (w *writer) int(n int64) { w.b = strconv.AppendInt(w.b, n, 10) }
+
+func (w *writer) bool(is bool) { w.b = strconv.AppendBool(w.b, is) }
 
 // orNull writes a string, or null if it is empty.
 func (w *writer) orNull(text string) {
@@ -32,7 +38,7 @@ func (w *writer) orNull(text string) {
 // string writes a string. Invalid UTF-8 becomes U+FFFD.
 func (w *writer) string(text string) {
 	const hex = "0123456789abcdef"
-	b := append(*w, '"')
+	b := append(w.b, '"')
 	from := 0 // text[from:i] needs no escape
 	for i := 0; i < len(text); {
 		c := text[i]
@@ -55,13 +61,17 @@ func (w *writer) string(text string) {
 		}
 		i++
 	}
-	*w = append(append(b, text[from:]...), '"')
+	w.b = append(append(b, text[from:]...), '"')
 }
 
-// object writes an object; field writes the value of one of its fields.
+// object writes an object; field writes the value of one of its fields. It returns early if the
+// writer is full.
 func (w *writer) object(typeName string, nodes []node, field func(n *node)) {
 	w.raw("{")
 	for i := range nodes {
+		if w.full() {
+			return
+		}
 		if i > 0 {
 			w.raw(",")
 		}
@@ -76,9 +86,9 @@ func (w *writer) object(typeName string, nodes []node, field func(n *node)) {
 	w.raw("}")
 }
 
-// write appends the data of the answer to dst.
-func (x *run) write(ctx context.Context, dst []byte) []byte {
-	w := writer(dst)
+// write appends the data of the answer to dst. The result is incomplete if there was no room.
+func (x *run) write(ctx context.Context, dst []byte, of *room) []byte {
+	w := writer{dst, of}
 	typeName := "Query"
 	if x.plan.operation.Operation == "mutation" {
 		typeName = "Mutation"
@@ -105,7 +115,8 @@ func (x *run) write(ctx context.Context, dst []byte) []byte {
 		}
 	}
 	w.raw("}")
-	return w
+	w.full() // counts the last field
+	return w.b
 }
 
 // pageWriter writes one page, and collects the images in it.
@@ -133,6 +144,9 @@ func (w *pageWriter) page(ctx context.Context, nodes []node, p *feed.Page) {
 		case "posts":
 			w.raw("[")
 			for i := range p.Items {
+				if w.full() {
+					return
+				}
 				if i > 0 {
 					w.raw(",")
 				}
@@ -146,7 +160,7 @@ func (w *pageWriter) page(ctx context.Context, nodes []node, p *feed.Page) {
 		}
 	})
 	for _, of := range w.shown {
-		if len(of.images) > 0 {
+		if len(of.images) > 0 && !w.full() {
 			w.cfg.HandedOut(of.profile, of.images)
 		}
 	}

@@ -66,6 +66,7 @@ var allowedImports = map[string][]string{
 		"pagecache",
 		"upstream",
 		"/internal/circuit",
+		"/internal/httpserver",
 		"/internal/settings",
 		"/internal/program",
 		"/internal/telemetry",

@@ -18,6 +18,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/cmd/imagetier-gateway/internal/config"
 	"github.com/novasocial/imagetier/gateway/imagelink"
 	"github.com/novasocial/imagetier/gateway/tier"
+	"github.com/novasocial/imagetier/internal/httpserver"
 	"github.com/novasocial/imagetier/internal/program"
 	"github.com/novasocial/imagetier/internal/telemetry"
 )
@@ -81,8 +82,21 @@ type servers struct {
 }
 
 // serve serves until ctx is done or a task fails, and then drains: readiness fails first, then
-// the public listener closes, then the private one and the tasks.
+// the public listener closes, then the private one, then the tasks end.
 func (g *gateway) serve(ctx context.Context, s servers) error {
+	running := &counted{Handler: s.public}
+	publicConfig := httpserver.Config{Handler: running, DrainTimeout: max(g.cfg.DrainTimeout, time.Millisecond)}
+	if !g.cfg.Dev {
+		publicConfig.Linger = min(linger, g.cfg.DrainTimeout)
+	}
+	publicServer, err := g.server(publicConfig)
+	if err != nil {
+		return err
+	}
+	privateServer, err := g.server(httpserver.Config{Handler: g.private(s), DrainTimeout: time.Second})
+	if err != nil {
+		return err
+	}
 	var listener net.ListenConfig
 	public, err := listener.Listen(ctx, "tcp", g.cfg.Listen)
 	if err != nil {
@@ -94,30 +108,27 @@ func (g *gateway) serve(ctx context.Context, s servers) error {
 		return fmt.Errorf("private listener: %w", err)
 	}
 	defer private.Close()
-	running := &counted{Handler: s.public}
-	publicServer, privateServer := g.server(running), g.server(g.private(s))
 
 	group, ctx := errgroup.WithContext(ctx) // also cancelled by the first failure
-	taskCtx, stopTasks := context.WithCancel(context.WithoutCancel(ctx))
-	group.Go(func() error { return serveUntilShutdown(publicServer, public) })
-	group.Go(func() error { return serveUntilShutdown(privateServer, private) })
+	privateCtx, publicClosed := context.WithCancel(context.WithoutCancel(ctx))
+	taskCtx, privateClosed := context.WithCancel(context.WithoutCancel(ctx))
+	group.Go(func() error {
+		defer publicClosed()
+		return g.run(ctx, publicServer, public)
+	})
+	group.Go(func() error {
+		defer privateClosed()
+		return g.run(privateCtx, privateServer, private)
+	})
 	for _, task := range append(s.tasks, g.runReloads) {
 		group.Go(func() error { return task(taskCtx) })
 	}
 	group.Go(func() error {
 		<-ctx.Done()
-		defer stopTasks()
 		g.draining.Store(true)
 		g.log.Info("draining", "reason", fmt.Sprint(context.Cause(ctx)), "requests", running.running.Load(),
 			"timeout_ms", g.cfg.DrainTimeout.Milliseconds())
-		if !g.cfg.Dev {
-			time.Sleep(min(linger, g.cfg.DrainTimeout))
-		}
-		err := shutdown(publicServer, g.cfg.DrainTimeout)
-		if err != nil {
-			g.log.Warn("drain timeout, requests aborted", "err", err)
-		}
-		return shutdown(privateServer, time.Second)
+		return nil
 	})
 	g.log.Info(
 		"serving",
@@ -128,34 +139,27 @@ func (g *gateway) serve(ctx context.Context, s servers) error {
 	return group.Wait()
 }
 
-func (g *gateway) server(h http.Handler) *http.Server {
-	var protocols http.Protocols
-	protocols.SetHTTP1(true)
-	protocols.SetUnencryptedHTTP2(true)
-	return &http.Server{
-		Handler: h, Protocols: &protocols,
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       75 * time.Second,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
-	}
+// pace is the slowest client of an answer, which is JSON and short: one that has stopped reading
+// is given up after 18 s.
+var pace = httpserver.Pace{Step: 32 << 10}
+
+// server returns the server of a listener. Its answers are written, and request bodies read, with
+// deadlines.
+func (g *gateway) server(cfg httpserver.Config) (*httpserver.Server, error) {
+	cfg.Handler = httpserver.Paced(pace, cfg.Handler)
+	cfg.MaxHeaderBytes = 64 << 10
+	cfg.Log = g.log
+	return httpserver.New(cfg)
 }
 
-func serveUntilShutdown(s *http.Server, l net.Listener) error {
-	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return err
+// run serves until ctx is done, and drains. Requests that take too long are aborted.
+func (g *gateway) run(ctx context.Context, s *httpserver.Server, l net.Listener) error {
+	err := s.Run(ctx, l)
+	if err != nil && ctx.Err() != nil {
+		g.log.Warn("drain timeout, requests aborted", "err", err)
+		return nil
 	}
-	return nil
-}
-
-// shutdown waits for requests in flight, and aborts those that exceed the timeout.
-func shutdown(s *http.Server, timeout time.Duration) error {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	if err := s.Shutdown(ctx); err != nil {
-		return errors.Join(err, s.Close())
-	}
-	return nil
+	return err
 }
 
 // private returns the handler of the private listener.
@@ -181,8 +185,8 @@ func (g *gateway) private(s servers) http.Handler {
 		}
 		fmt.Fprintln(w, "ready")
 	})
+	// Without cmdline: secrets may be given as flags.
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)

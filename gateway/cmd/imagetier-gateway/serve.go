@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/novasocial/imagetier/gateway/auth"
 	"github.com/novasocial/imagetier/gateway/cmd/imagetier-gateway/internal/config"
@@ -66,7 +65,9 @@ func (c *serveCmd) Run(ctx context.Context, p *program.Process) error {
 
 	graphConfig := graph.Config{
 		Feed: pages.assembler, Linker: g.linker, Fields: graphFields(cfg.Fields), User: userOf(verifier),
-		Timeout: cfg.Serve.RequestTimeout, Dev: cfg.Dev, Observe: set.observe, Log: g.log,
+		Timeout: cfg.Serve.RequestTimeout, MaxCost: cfg.Serve.MaxQueryCost,
+		MaxAnswerBytes: int(cfg.Serve.MaxAnswerBytes), AnswersMemory: cfg.Serve.AnswersMemory,
+		Dev: cfg.Dev, Observe: set.observe, Log: g.log,
 	}
 	if g.tier != nil {
 		graphConfig.HandedOut, graphConfig.Facts = g.tier.HandedOut, factsOf(g.tier)
@@ -83,21 +84,17 @@ func (c *serveCmd) Run(ctx context.Context, p *program.Process) error {
 	tasks = append(tasks, changes.Run)
 	return g.serve(ctx, servers{
 		public: public(g.traced("POST /graphql", handler)), ready: pages.ready, tasks: tasks,
-		private: map[string]http.Handler{"POST /v1/events": changes},
+		private: map[string]http.Handler{"POST " + eventsPath: changes},
 	})
 }
 
-// maxRead is how long reading a request may take.
-const maxRead = 30 * time.Second
+// eventsPath takes events, whose signature says who sends them.
+const eventsPath = "/v1/events"
 
 // public routes the public listener.
 func public(graphql http.Handler) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("/graphql", func(w http.ResponseWriter, r *http.Request) {
-		// This fails only without a connection, as in tests.
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(maxRead))
-		graphql.ServeHTTP(w, r)
-	})
+	mux.Handle("/graphql", graphql)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	return mux
 }

@@ -28,6 +28,9 @@ type Serve struct {
 	ConnectTimeout      time.Duration     // of one connection attempt to a service
 	CallTimeout         time.Duration     // of one call
 	RequestTimeout      time.Duration     // of a request
+	MaxQueryCost        int               // fields × list sizes
+	MaxAnswerBytes      int64             // of one answer
+	AnswersMemory       int64             // bytes of all answers that are being written
 	PageTTL             time.Duration
 	PostTTL, ProfileTTL time.Duration
 	CacheMemory         int64 // bytes
@@ -44,6 +47,7 @@ var serveNames = []string{
 	"redis", "page-ttl", "post-ttl", "profile-ttl", "cache-memory-size",
 	"jwks", "jwt-issuer", "jwt-audience", "jwt-leeway", "test-token",
 	"connect-timeout", "call-timeout", "request-timeout", "webhook-secrets",
+	"max-query-cost", "max-answer-bytes", "answers-memory-size",
 }
 
 func (s *Serve) settings(add func(settings.Setting)) {
@@ -164,6 +168,33 @@ func (s *Serve) settings(add func(settings.Setting)) {
 			Default:     "10s",
 			Value:       settings.Duration(&s.RequestTimeout, 10*time.Millisecond, time.Minute),
 			Help:        "Timeout of a request with all its calls.",
+		},
+	)
+	add(
+		settings.Setting{
+			Name:        "max-query-cost",
+			Placeholder: "N",
+			Default:     "10000",
+			Value:       settings.Int(&s.MaxQueryCost, 1, 1_000_000_000),
+			Help:        "Maximum cost of a query: every field counts as often as it can occur in the answer. All 18 fields of 100 posts with their authors cost about 2000.",
+		},
+	)
+	add(
+		settings.Setting{
+			Name:        "max-answer-bytes",
+			Placeholder: "SIZE",
+			Default:     "2MiB",
+			Value:       settings.Size(&s.MaxAnswerBytes, 1<<10),
+			Help:        "Maximum size of an answer.",
+		},
+	)
+	add(
+		settings.Setting{
+			Name:        "answers-memory-size",
+			Placeholder: "SIZE",
+			Default:     "32MiB",
+			Value:       settings.Size(&s.AnswersMemory, 1<<20),
+			Help:        "Memory for answers that are being written. One answer may take at most a quarter of what is free, so that large answers to slow clients leave room for small ones; above that the gateway answers 503.",
 		},
 	)
 	add(
