@@ -1,6 +1,11 @@
 package pagecache
 
-import "time"
+import (
+	"context"
+	"time"
+
+	"github.com/redis/rueidis"
+)
 
 // Patient has a Cache wait for Redis as long as a busy machine may take. For tests that are
 // not about time, before Run.
@@ -15,4 +20,22 @@ func Forgetful(c *Cache) {
 	c.pages.memory.InvalidateAll()
 	c.posts.memory.InvalidateAll()
 	c.profiles.memory.InvalidateAll()
+}
+
+// Reconnecting has a connected Cache see a new connection after every answer of Redis, before
+// the answer is used.
+func Reconnecting(c *Cache) {
+	var client rueidis.Client = &reconnecting{*c.link.client.Load(), c.link}
+	c.link.client.Store(&client)
+}
+
+type reconnecting struct {
+	rueidis.Client
+	link *link
+}
+
+func (r *reconnecting) DoMulti(ctx context.Context, commands ...rueidis.Completed) []rueidis.RedisResult {
+	results := r.Client.DoMulti(ctx, commands...)
+	r.link.number.Add(1)
+	return results
 }

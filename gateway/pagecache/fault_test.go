@@ -265,3 +265,23 @@ func TestCache_RedisWithoutTracking(t *testing.T) {
 		return caption(a, "p1") == "c" && a.count(pagecache.Posts, pagecache.InRedis) > 0
 	})
 }
+
+// A drop may be missed while an answer of Redis is on its way and the connection breaks, so the
+// answer must not be kept as if changes to it were announced.
+func TestCache_Redis_ReconnectDuringRead(t *testing.T) {
+	server := startRedis(t)
+	a := startGateway(t, pagecache.Config{}, server).connected(t)
+	b := startGateway(t, pagecache.Config{}, server).connected(t)
+	keep(a, feed.Post{ID: "p", Caption: "c"})
+	server.isInRedis("post:meta:p")
+	caption(b, "another") // the first command of its connection
+	pagecache.Reconnecting(b.Cache)
+	for range 2 {
+		if got := caption(b, "p"); got != "c" {
+			t.Errorf("the caption is %q", got)
+		}
+	}
+	if n := b.count(pagecache.Posts, pagecache.InRedis); n != 2 {
+		t.Errorf("%d of two reads asked Redis, want both", n)
+	}
+}

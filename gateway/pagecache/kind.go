@@ -118,8 +118,11 @@ func (k *kind[V]) Get(ctx context.Context, ids []string) []feed.Entry[V] {
 // ask looks for the rest in Redis, and sets the leases of ids that are missing there too. It returns
 // how many were fresh.
 func (k *kind[V]) ask(ctx context.Context, ids []string, rest []int, entries []feed.Entry[V]) (found int) {
+	// Both before Redis or a service is called: a change that is missed while the answer is on its
+	// way, because the connection breaks, must make the answer old.
+	linkNow := k.linkNow()
 	for _, i := range rest {
-		entries[i].Lease.Local = k.epoch(ids[i]) // before Redis or a service is called
+		entries[i].Lease.Local, entries[i].Lease.Link = k.epoch(ids[i]), linkNow
 	}
 	var answers []reply
 	if k.cache.link != nil {
@@ -130,10 +133,8 @@ func (k *kind[V]) ask(ctx context.Context, ids []string, rest []int, entries []f
 		answers = k.cache.link.read(ctx, keys)
 	}
 	failed, unreadable := 0, 0
-	linkNow := k.linkNow()
 	for at, i := range rest {
 		e := &entries[i]
-		e.Lease.Link = linkNow
 		if answers == nil {
 			continue
 		}

@@ -3,6 +3,7 @@ package pagecache
 import (
 	"context"
 	"errors"
+	"net"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -36,9 +37,8 @@ type link struct {
 	untracked atomic.Bool // Redis does not announce changes
 
 	// number changes when invalidations may have been missed: when a connection breaks or is
-	// dialed, and again with the first answer, since invalidations arrive only from then on.
-	number  atomic.Uint32
-	newLink atomic.Bool
+	// dialed, and again before its first command, since invalidations arrive only from then on.
+	number atomic.Uint32
 
 	owed owed
 }
@@ -96,9 +96,6 @@ func (l *link) do(
 			return results, err
 		}
 		report(circuit.Success)
-		if l.newLink.Load() && l.newLink.CompareAndSwap(true, false) {
-			l.number.Add(1)
-		}
 		return results, nil
 	case <-ctx.Done():
 		report(circuit.Ignored)
@@ -282,9 +279,31 @@ func (l *link) run(ctx context.Context) error {
 	}
 }
 
-func (l *link) redialed() {
-	l.newLink.Store(true)
+// dialed returns a new connection to Redis, whose first command moves number again:
+//
+//  1. The connection is dialed: number moves. What was asked for before may have missed changes.
+//  2. The first write is the handshake, with CLIENT TRACKING.
+//  3. A service answers a request that began after 1. Another gateway then drops its id, and
+//     Redis does not announce it: the handshake is not done.
+//  4. The handshake is answered, and the second write, the first command, moves number: the
+//     answer of 3 turns stale.
+func (l *link) dialed(c net.Conn) net.Conn {
 	l.number.Add(1)
+	return &tracked{Conn: c, ready: func() { l.number.Add(1) }}
+}
+
+// tracked is a connection that calls ready before its second write.
+type tracked struct {
+	net.Conn
+	ready  func()
+	writes atomic.Int32
+}
+
+func (c *tracked) Write(p []byte) (int, error) {
+	if c.writes.Load() < 2 && c.writes.Add(1) == 2 {
+		c.ready()
+	}
+	return c.Conn.Write(p)
 }
 
 // announced is called by the client, in the order in which Redis changed something. Nil:

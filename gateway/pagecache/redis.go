@@ -91,10 +91,10 @@ func (l *link) options(tracked bool) rueidis.ClientOption {
 			} else {
 				conn, err = d.DialContext(ctx, network, address)
 			}
-			if err == nil {
-				l.redialed()
+			if err != nil {
+				return nil, err
 			}
-			return conn, err
+			return l.dialed(conn), nil
 		},
 	}
 	if r.SentinelMaster != "" {
