@@ -20,7 +20,7 @@ import (
 	"github.com/novasocial/imagetier/internal/circuit"
 )
 
-// service is one connection and its breaker.
+// service is one service, with a connection to each of its addresses, and its breaker.
 type service struct {
 	name    string
 	cfg     Config // with its defaults
@@ -64,6 +64,8 @@ func newService(name, addr string, cfg Config) (*service, error) {
 		),
 		grpc.WithMaxHeaderListSize(64 << 10),
 		grpc.WithDisableServiceConfig(), // no TXT look-ups, and no policy from outside
+		grpc.WithDefaultServiceConfig(roundRobin),
+		grpc.WithResolvers(polling{cfg.dns}),
 	}
 	if cfg.Traces != nil {
 		options = append(options, grpc.WithStatsHandler(otelgrpc.NewClientHandler(

@@ -1,5 +1,5 @@
 // Package upstream reaches the feed, content and user service over gRPC: one connection to
-// each, made once and shared by all callers, with a timeout for every call and a breaker for
+// each address of each, made once and shared by all callers, with a timeout for every call and a breaker for
 // every service. It is what package feed asks of them.
 //
 //	caller → breaker → connected? → gRPC, 5 s → feed's types and errors
@@ -11,7 +11,8 @@
 // connected waits for it, until Config.Wait after the connection was lost, so that a service
 // that is restarted costs its callers some time and no answer. A call that ends with
 // UNAVAILABLE, as calls do whose connection breaks, is made a second time: all calls may be,
-// Like by its key. Names have one address at a time (pick_first).
+// Like by its key. Calls take turns over all addresses of a name (round_robin), which is resolved
+// again every 30 s: see resolve.go.
 //
 // # What a service must allow
 //
@@ -42,6 +43,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/resolver"
 
 	"github.com/novasocial/imagetier/gateway/feed"
 	"github.com/novasocial/imagetier/gateway/proto/contentpb"
@@ -88,6 +90,8 @@ type Config struct {
 	// Observe is called with the outcome of every call as its caller saw it, with the names of
 	// the service and of the method (GetFeed). If nil, it is not called.
 	Observe func(service, method string, how Outcome, took time.Duration)
+
+	dns resolver.Builder // nil: gRPC's
 }
 
 func (c Config) withDefaults() Config {
@@ -97,6 +101,9 @@ func (c Config) withDefaults() Config {
 	c.KeepAlive = cmp.Or(c.KeepAlive, 30*time.Second)
 	c.KeepAliveTimeout = cmp.Or(c.KeepAliveTimeout, 10*time.Second)
 	c.MaxMessage = cmp.Or(c.MaxMessage, 4<<20)
+	if c.dns == nil {
+		c.dns = resolver.Get("dns")
+	}
 	if c.Observe == nil {
 		c.Observe = func(string, string, Outcome, time.Duration) {}
 	}
