@@ -8,6 +8,7 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 
 	"github.com/vektah/gqlparser/v2/ast"
@@ -102,6 +103,7 @@ func readOperations(f form, contentType string, head []byte) []operation {
 // Bounds of an aliasCache.
 const (
 	maxQueries = 1024      // of each of two generations
+	maxNames   = 64        // of fields of a query that is kept: 5 KB. Others are parsed every time
 	maxTokens  = 50_000    // of a query that is parsed
 	maxParsed  = 128 << 10 // bytes of one
 )
@@ -166,9 +168,11 @@ func (c *aliasCache) of(base rewrite.Fields, o operation) parsed {
 	for _, o := range document.Operations {
 		found.queries = found.queries && o.Operation == ast.Query
 	}
-	c.mu.Lock()
-	c.known.Put(hash, found)
-	c.mu.Unlock()
+	if len(found.fields) <= maxNames {
+		c.mu.Lock()
+		c.known.Put(hash, found)
+		c.mu.Unlock()
+	}
 	return found
 }
 
@@ -189,7 +193,7 @@ func aliased(base rewrite.Fields, document *ast.QueryDocument) rewrite.Fields {
 				case field != nil && s.Alias == s.Name:
 					unaliased[s.Name] = true
 				case field != nil && found[s.Alias] == nil:
-					found[s.Alias] = field
+					found[strings.Clone(s.Alias)] = field // not a part of the query, which it would keep
 				case field == nil && base[s.Alias] != nil:
 					taken[s.Alias] = true
 				}

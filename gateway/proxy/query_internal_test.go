@@ -1,0 +1,39 @@
+package proxy
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/novasocial/imagetier/gateway/rewrite"
+)
+
+// Queries of clients that mean harm, each another one with as many aliases as it can hold, do not
+// fill the memory.
+func TestAliasCache_BoundedMemory(t *testing.T) {
+	c := aliasCache{}
+	c.known.Max = maxQueries
+	base := rewrite.Fields{"imageUrl": {Name: "imageUrl"}}
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	for n := range 50 {
+		var b strings.Builder
+		for i := range 5000 {
+			fmt.Fprintf(&b, "a%d_%d:imageUrl ", n, i)
+		}
+		fields, queries := c.fields(base, []operation{{Query: "{" + b.String() + "}"}})
+		if len(fields) < 5000 || !queries {
+			t.Fatalf("%d fields, queries %v", len(fields), queries)
+		}
+	}
+	if grown := int64(heap()) - int64(before); grown > 4<<20 {
+		t.Errorf("50 queries of 90 KB left %d MiB", grown>>20)
+	}
+	runtime.KeepAlive(&c)
+}
