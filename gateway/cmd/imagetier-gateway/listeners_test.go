@@ -63,3 +63,20 @@ func TestGateway_BodyThatNeverComes(t *testing.T) {
 		}
 	}
 }
+
+func TestGateway_PrivateListener_Guards(t *testing.T) {
+	g, _ := startServe(t, fakeservices.Config{})
+	for name, row := range map[string]struct{ request, want string }{
+		"loopback":       {"GET /readyz HTTP/1.1\r\nHost: localhost", "200"},
+		"rebound name":   {"GET /metrics HTTP/1.1\r\nHost: evil.example", "421"},
+		"another site":   {"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: cross-site", "403"},
+		"unsigned event": {"POST /v1/events HTTP/1.1\r\nHost: localhost", "401"},
+		"no token":       {"POST /metrics HTTP/1.1\r\nHost: localhost", "4"},
+		"command line":   {"GET /debug/pprof/cmdline HTTP/1.1\r\nHost: localhost", "404"},
+	} {
+		said := say(t, g.private, row.request+"\r\nConnection: close\r\n\r\n")
+		if !strings.HasPrefix(said, "HTTP/1.1 "+row.want) {
+			t.Errorf("%s: %.300q", name, said)
+		}
+	}
+}

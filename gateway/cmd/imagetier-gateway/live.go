@@ -18,6 +18,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/cmd/imagetier-gateway/internal/config"
 	"github.com/novasocial/imagetier/gateway/imagelink"
 	"github.com/novasocial/imagetier/gateway/tier"
+	"github.com/novasocial/imagetier/internal/guard"
 	"github.com/novasocial/imagetier/internal/httpserver"
 	"github.com/novasocial/imagetier/internal/program"
 	"github.com/novasocial/imagetier/internal/telemetry"
@@ -162,7 +163,7 @@ func (g *gateway) run(ctx context.Context, s *httpserver.Server, l net.Listener)
 	return err
 }
 
-// private returns the handler of the private listener.
+// private returns the handler of the private listener. Its guards are those of the tier's.
 func (g *gateway) private(s servers) http.Handler {
 	mux := http.NewServeMux()
 	for pattern, h := range s.private {
@@ -190,5 +191,6 @@ func (g *gateway) private(s servers) http.Handler {
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	return mux
+	guards := guard.Guard{Token: guard.NewToken(g.cfg.AdminToken), Dev: g.cfg.Dev, Signed: []string{eventsPath}}
+	return guards.Handler(mux)
 }
