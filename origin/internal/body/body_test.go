@@ -111,7 +111,7 @@ func TestOpen_Codings(t *testing.T) {
 		{"gzip", coded, "gzip", true, nil},
 		{"gzip in capitals, after an upload", coded, "aws-chunked, GZIP", true, nil},
 		{"gzip twice", zip(coded), "gzip, x-gzip", true, nil},
-		{"gzip that is none", plain, "gzip", true, nil},
+		{"labelled gzip, but plain", plain, "gzip", true, nil},
 		{"gzip, cut", coded[:len(coded)-10], "gzip", true, origin.ErrUnavailable},
 		{"gzip, broken", broken, "gzip", true, origin.ErrUnavailable},
 		{"gzip three times", plain, "gzip, gzip, gzip", false, origin.ErrRejected},
