@@ -1,0 +1,25 @@
+package imagecache
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/novasocial/imagetier/origin"
+)
+
+func TestNegatives_Put_Bounded(t *testing.T) {
+	now := time.Now()
+	ns := negatives{ttl: time.Minute}
+	for i := range maxNegatives + 5000 {
+		ns.put(Key{path: fmt.Sprint(i)}, 0, origin.ErrNotFound, now)
+		if len(ns.byKey) > maxNegatives {
+			t.Fatalf("%d refusals are remembered after %d, limit %d", len(ns.byKey), i+1, maxNegatives)
+		}
+	}
+	if last := (Key{path: fmt.Sprint(maxNegatives + 4999)}); len(ns.byKey) < maxNegatives/2 {
+		t.Errorf("only %d refusals are remembered", len(ns.byKey))
+	} else if _, ok := ns.get(last, 0, now); !ok {
+		t.Error("the latest refusal is not remembered")
+	}
+}
