@@ -20,7 +20,8 @@ type doctorCmd struct {
 // Help implements kong.HelpProvider.
 func (doctorCmd) Help() string {
 	return `Checks what serve needs with the same settings: the settings themselves, codecs, memory, open files, ` +
-		`the cache directory and its disk, ports, clocks, and every source, which it asks for a random name. Says ` +
+		`the cache directory and its disk, ports, clocks, every source and the shared store, which it asks for a random ` +
+		`name, and the NATS cluster, balancer and purge hook if they are configured. Says ` +
 		`how to fix each fault. Changes nothing, and the tier may be running.
 
     imagetier doctor --config imagetier.yaml

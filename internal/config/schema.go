@@ -167,6 +167,10 @@ func warmSettings(c *Config) []settings.Setting {
 		Help: "Secrets of the services that send events (Standard Webhooks), at least 24 bytes each; several while one " +
 			"is being replaced. Without one, events are rejected, unless --dev.",
 	}, {
+		Name: "s3-events-token", Placeholder: "TOKEN", Secret: true, Value: longToken(&c.S3EventsToken),
+		Help: "Token of S3 notifications (POST /v1/events/s3), at least 16 characters, as a Bearer token or as the " +
+			"password in the URL that the S3 server calls. Without it they are rejected, unless --dev.",
+	}, {
 		Name: "warm", Placeholder: "MODE", Default: "adaptive",
 		Value: settings.Choice(&c.Warm, "adaptive", "all", "none"),
 		Help:  "Which Specs of a profile an event makes early: adaptive (those that are requested), all, or none.",

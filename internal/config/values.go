@@ -181,3 +181,22 @@ func natsURL(p *string) settings.Value {
 		return nil
 	}, func() string { return *p })
 }
+
+// longToken parses a bearer token that is too long to be guessed.
+func longToken(p *string) settings.Value {
+	var text string
+	token := settings.Token(&text)
+	return settings.Func(func(given string) error {
+		if err := token.Set(given); err != nil {
+			return err
+		}
+		if n := len(text); n > 0 && n < minToken {
+			return fmt.Errorf("%d characters, want at least %d: `openssl rand -hex 32` makes one", n, minToken)
+		}
+		*p = text
+		return nil
+	}, func() string { return *p })
+}
+
+// minToken is the minimum length of a token.
+const minToken = 16

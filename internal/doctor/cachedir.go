@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/novasocial/imagetier/imagecache/disktier"
 	"github.com/novasocial/imagetier/internal/settings"
 )
 
@@ -30,6 +31,20 @@ func CacheDir(_ context.Context, in Input) []Finding {
 		return []Finding{fault(name, "chown it to the user that imagetier runs as, or give another --cache-dir", "not writable: %v", err)}
 	}
 	return space(name, dir, existing, in.Config.DiskSize+in.Config.OriginalsSize)
+}
+
+// CacheLock checks that no other process has the cache's directory. The tier that runs with these settings may have it.
+func CacheLock(ctx context.Context, in Input) []Finding {
+	const name = "cache lock"
+	dir := filepath.Join(in.Config.CacheDir, "variants")
+	switch {
+	case !disktier.InUse(dir):
+		return []Finding{ok(name, "no other process uses the cache directory")}
+	case running(ctx, in.Config):
+		return []Finding{ok(name, "in use by a running tier: its private listener is healthy")}
+	}
+	return []Finding{fault(name, "stop the process that uses it (fuser "+filepath.Join(dir, "lock")+
+		"), or give another --cache-dir: every tier needs its own", "%s is in use by another process", in.Config.CacheDir)}
 }
 
 var errNotDir = errors.New("not a directory")

@@ -2,14 +2,19 @@
 // if the tier ran there, and how to fix it.
 //
 // A [Check] looks at one subject and changes nothing; [All] lists them. The command
-// doctor runs all of them. A program can also run some of them when it starts.
+// doctor runs all of them, and serve those of [Running] once after its start.
 package doctor
 
 import "context"
 
 // All returns every check, in the order in which people want to read the findings.
 func All() []Check {
-	return []Check{Settings, Codecs, Memory, OpenFiles, CacheDir, Ports, Sources}
+	return []Check{Settings, Codecs, Memory, OpenFiles, CacheDir, CacheLock, Ports, Sources, Services}
+}
+
+// Running returns the checks for the process that serves with these settings: all but those of what it has itself.
+func Running() []Check {
+	return []Check{Settings, Codecs, Memory, OpenFiles, CacheDir, Sources, Services}
 }
 
 // Run runs checks one after the other.

@@ -10,7 +10,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
 
+	"github.com/novasocial/imagetier/imagecache/disktier"
 	"github.com/novasocial/imagetier/internal/config"
 	"github.com/novasocial/imagetier/internal/program/programtest"
 	"github.com/novasocial/imagetier/internal/settings"
@@ -205,4 +207,111 @@ func anyOf(found map[string]Finding, what string, s Level) bool {
 		}
 	}
 	return false
+}
+
+// Each way in which a bucket can be out of reach is told by its name, with its own cure.
+func TestSources_S3Causes(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "a")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "b")
+	var status int
+	var code, message string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/xml")
+		w.WriteHeader(status)
+		fmt.Fprintf(w, `<?xml version="1.0"?><Error><Code>%s</Code><Message>%s</Message></Error>`, code, message)
+	}))
+	defer server.Close()
+	bucket := "s3://bucket/prefix?region=us-east-1&path-style=true&endpoint=" + server.URL
+	for _, c := range []struct {
+		status             int
+		code, message, fix string
+	}{
+		{404, "NoSuchBucket", "", "bucket's name"},
+		{403, "InvalidAccessKeyId", "", "AWS_ACCESS_KEY_ID"},
+		{404, "InvalidAccessKeyId", "", "AWS_ACCESS_KEY_ID"}, // as versitygw answers
+		{403, "SignatureDoesNotMatch", "", "AWS_SECRET_ACCESS_KEY"},
+		{400, "ExpiredToken", "", "AWS_SESSION_TOKEN"},
+		{403, "RequestTimeTooSkewed", "", "NTP"},
+		{400, "AuthorizationHeaderMalformed", "expecting 'eu-central-1'", "?region=eu-central-1"},
+		{403, "AccessDenied", "not authorized to perform: s3:ListBucket", "s3:ListBucket"},
+	} {
+		status, code, message = c.status, c.code, c.message
+		found := run(t, "--source", "s="+bucket, "--derived", bucket)
+		for _, name := range []string{"source s", "derived"} {
+			if f := found[name]; f.Level != Fault || !strings.Contains(f.Fix, c.fix) {
+				t.Errorf("%s, %s: %+v, want a cure with %q", c.code, name, f, c.fix)
+			}
+		}
+	}
+	found := run(t, "--source", "s=s3://bucket/?region=us-east-1&path-style=true&endpoint=http://127.0.0.1:1")
+	if f := found["source s"]; f.Level != Fault || !strings.Contains(f.Fix, "nothing listens there") {
+		t.Errorf("refused: %+v", f)
+	}
+	for _, unset := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} {
+		t.Setenv(unset, "")
+	}
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	t.Setenv("AWS_CONFIG_FILE", "/nowhere")
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+	if f := run(t, "--source", "s="+bucket)["source s"]; f.Level != Fault || !strings.Contains(f.Fix, "AWS_PROFILE") {
+		t.Errorf("without credentials: %+v", f)
+	}
+}
+
+// Whatever is configured is asked.
+func TestServices(t *testing.T) {
+	status := http.StatusOK
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(status) }))
+	defer server.Close()
+	const secret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"
+	at := func(url string) []string {
+		return []string{"--balancer", url, "--purge-hook", url + "/purge", "--purge-secrets", secret}
+	}
+	found := run(t, at(server.URL)...)
+	if found["balancer"].Level != OK || found["purge hook"].Level != OK {
+		t.Errorf("%+v %+v", found["balancer"], found["purge hook"])
+	}
+	status = http.StatusBadGateway
+	found = run(t, at(server.URL)...)
+	if found["balancer"].Level != Fault || found["purge hook"].Level != Fault {
+		t.Errorf("502: %+v %+v", found["balancer"], found["purge hook"])
+	}
+	found = run(t, append(at("http://127.0.0.1:1"), "--nats", "nats://127.0.0.1:1")...)
+	for name, fix := range map[string]string{"balancer": "nothing listens", "purge hook": "nothing listens", "nats": "JetStream"} {
+		if f := found[name]; f.Level != Fault || !strings.Contains(f.Fix, fix) {
+			t.Errorf("%s that is down: %+v", name, f)
+		}
+	}
+}
+
+func TestCacheLock(t *testing.T) {
+	dir := t.TempDir()
+	if f := run(t, "--cache-dir", dir)["cache lock"]; f.Level != OK {
+		t.Errorf("%+v", f)
+	}
+	tier, err := disktier.Open(disktier.Config{Dir: filepath.Join(dir, "variants"), MaxBytes: 16 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := run(t, "--cache-dir", dir)["cache lock"]; f.Level != Fault || !strings.Contains(f.Fix, "--cache-dir") {
+		t.Errorf("in use: %+v", f)
+	}
+	if err := tier.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if f := run(t, "--cache-dir", dir)["cache lock"]; f.Level != OK {
+		t.Errorf("after its end: %+v", f)
+	}
+}
+
+func TestMemory_Machine(t *testing.T) {
+	machine := fstest.MapFS{"proc/meminfo": {Data: []byte("MemTotal:       16000000 kB\nMemFree:  100 kB\n")}}
+	cfg := config.Config{MemorySize: 512 << 20, Workers: 2}
+	if f := memory(cfg, machine); f.Level != OK || !strings.Contains(f.Text, "15625 MiB") {
+		t.Errorf("%+v", f)
+	}
+	cfg.MemorySize = 900 << 30
+	if f := memory(cfg, machine); f.Level != Fault || !strings.Contains(f.Fix, "--cache-memory-size") {
+		t.Errorf("%+v", f)
+	}
 }

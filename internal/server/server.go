@@ -33,6 +33,7 @@ import (
 	"github.com/novasocial/imagetier/internal/inflight"
 	"github.com/novasocial/imagetier/internal/jetstream"
 	"github.com/novasocial/imagetier/internal/metrics"
+	"github.com/novasocial/imagetier/internal/settings"
 	"github.com/novasocial/imagetier/internal/sources"
 	"github.com/novasocial/imagetier/internal/telemetry"
 	"github.com/novasocial/imagetier/prefetch/service"
@@ -47,6 +48,8 @@ type Config struct {
 	Build       Build
 	SecretFlags []string  // settings whose secrets were given as flags: they are warned about
 	Terminal    io.Writer // with --dev, gets URLs to try
+
+	Resolved *settings.Resolved // where Config came from, for the check after the start; may be nil
 
 	Hangup <-chan os.Signal // each value reloads what Reread returns; nil: never
 	Reread Reread
@@ -132,7 +135,7 @@ func (s *Server) Run(ctx context.Context) error {
 		public:  func(ctx context.Context) error { return s.publicServer.Run(ctx, s.publicListener) },
 		private: func(ctx context.Context) error { return s.privateServer.Run(ctx, s.privateListener) },
 		warming: s.prefetch.Run(),
-		base:    append(s.tiers.run(), s.runFleet, s.prefetch.RunState, s.workers.Run, s.runReloads),
+		base:    append(s.tiers.run(), s.runFleet, s.prefetch.RunState, s.workers.Run, s.runReloads, s.selfCheck),
 		drain:   func() { s.drain(ctx) },
 	}.run(ctx)
 }
@@ -340,8 +343,8 @@ func (s *Server) openHTTP(context.Context) (err error) {
 					Dev: s.cfg.Dev, Started: s.started,
 				},
 			},
-			WebhookSecrets: s.cfg.WebhookSecrets, Observe: s.metrics.Event,
-			AdminToken: s.cfg.AdminToken, Dev: s.cfg.Dev, Metrics: s.telemetry.Metrics(), Log: s.log,
+			Observe:    s.metrics.Event,
+			AdminToken: s.cfg.AdminToken, S3EventsToken: s.cfg.S3EventsToken, Dev: s.cfg.Dev, Metrics: s.telemetry.Metrics(), Log: s.log,
 			Console: console.New(console.Config{
 				Signer: s.signer, Public: public, Sources: sourceNames(s.cfg.Config), Watermarks: s.watermarks,
 				PublicURL:  s.publicURL,

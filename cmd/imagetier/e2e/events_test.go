@@ -125,6 +125,10 @@ func newCountingOrigin(t testing.TB, photo string) (o *countingOrigin, url strin
 }
 
 func (o *countingOrigin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/" || strings.HasPrefix(r.URL.Path, "/imagetier-doctor-") { // the check after the start
+		http.NotFound(w, r)
+		return
+	}
 	if r.Method == http.MethodHead {
 		o.heads.Add(1)
 	} else {

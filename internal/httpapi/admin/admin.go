@@ -33,14 +33,15 @@ type Config struct {
 	Signer *imageurl.Signer // required
 	// Operator carries out requests. Required.
 	Operator Operator
-	// WebhookSecrets are accepted from S3 servers instead of the admin token (s3events.go).
-	WebhookSecrets []string
-	Observe        func(kind, outcome string) // called for each event; may be nil
-	Catalog        httpapi.Catalog
-	Origins        *httpapi.OriginAnswers // the one of images.Config; may be nil
-	AdminToken     string                 // required by POST and DELETE, which are refused if it is empty, unless Dev
-	Dev            bool                   // POST and DELETE need no token if none is configured
-	Hosts          []string               // host names accepted besides those of package guard
+	Observe  func(kind, outcome string) // called for each event; may be nil
+	Catalog  httpapi.Catalog
+	Origins  *httpapi.OriginAnswers // the one of images.Config; may be nil
+	// AdminToken is required by POST and DELETE, and S3EventsToken by S3 notifications. Without
+	// one they are refused, unless Dev.
+	AdminToken    string
+	S3EventsToken string
+	Dev           bool
+	Hosts         []string // host names accepted besides those of package guard
 	// Metrics answers /metrics; nil: 404.
 	Metrics http.Handler
 	// Console answers / and /console/; nil: 404.
@@ -68,16 +69,14 @@ func New(cfg Config) http.Handler {
 		cfg.Now = time.Now
 	}
 	p := &api{
-		Config: cfg,
+		Config:   cfg,
+		notifier: guard.NewToken(cfg.S3EventsToken),
 		door: guard.Guard{
 			Token: guard.NewToken(cfg.AdminToken), Dev: cfg.Dev, Hosts: cfg.Hosts,
 			Signed: []string{eventsPath, noticesPath},
 		},
 		intakes: make(limiter, intakesAtOnce),
 		warms:   make(limiter, warmsAtOnce),
-	}
-	for _, secret := range cfg.WebhookSecrets {
-		p.notifiers = append(p.notifiers, guard.NewToken(secret))
 	}
 	r := chi.NewRouter()
 	r.Use(p.guard)
@@ -122,10 +121,10 @@ func New(cfg Config) http.Handler {
 
 type api struct {
 	Config
-	door      guard.Guard
-	notifiers []guard.Token // of WebhookSecrets
-	intakes   limiter
-	warms     limiter
+	door     guard.Guard
+	notifier guard.Token // S3EventsToken
+	intakes  limiter
+	warms    limiter
 }
 
 // guard checks every request before its route.
@@ -163,7 +162,7 @@ func (p *api) admit(r *http.Request) error {
 			r.Host,
 		)
 	case err == nil && r.URL.Path == noticesPath && r.Method == http.MethodPost:
-		return p.notifier(r)
+		return p.notifies(r)
 	}
 	return err
 }

@@ -212,8 +212,8 @@ func TestNoMoreOfABodyIsReadThanIsAllowed(t *testing.T) {
 	}
 }
 
-func TestABucketsServerShowsASecretOrTheToken(t *testing.T) {
-	const secret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"
+func TestAPI_Notice_NeedsItsOwnToken(t *testing.T) {
+	const secret = "token-of-the-s3-server"
 	notice := func(h http.Handler, header ...string) int {
 		r := anEvent(strings.NewReader("x"), header...)
 		r.URL.Path = "/v1/events/s3"
@@ -226,10 +226,10 @@ func TestABucketsServerShowsASecretOrTheToken(t *testing.T) {
 		return r.Header.Get("Authorization")
 	}
 	s := &intake{}
-	h := s.handler(t, func(cfg *Config) { cfg.WebhookSecrets = []string{"whsec_old", secret} })
+	h := s.handler(t, func(cfg *Config) { cfg.S3EventsToken = secret })
 	for header, want := range map[string]int{
 		"Bearer " + secret: 202, "bearer  " + secret: 202, basic(secret): 202,
-		"Bearer " + adminToken: 202, basic(adminToken): 202,
+		"Bearer " + adminToken: 401, basic(adminToken): 401,
 		"": 401, "Bearer": 401, "Bearer x": 401, basic(""): 401, basic("x"): 401, secret: 401, "Digest " + secret: 401,
 	} {
 		if got := notice(h, "Authorization", header); got != want {
@@ -244,7 +244,7 @@ func TestABucketsServerShowsASecretOrTheToken(t *testing.T) {
 	)
 	r.Header.Set("Authorization", "Bearer "+secret)
 	if status, _, _ := answerTo(h, r); status != http.StatusUnauthorized {
-		t.Errorf("a purge with a webhook secret: %d", status)
+		t.Errorf("a purge with the token of S3 notifications: %d", status)
 	}
 	none := s.handler(t, func(cfg *Config) { cfg.AdminToken = "" })
 	if got := notice(none); got != http.StatusForbidden {

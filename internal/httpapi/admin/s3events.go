@@ -11,21 +11,21 @@ const noticesPath = "/v1/events/s3"
 
 var errNoNotifier = problem.Errorf(
 	problem.ErrToken,
-	"This needs a webhook secret or the admin token, as Authorization: Bearer or as the password of Authorization: Basic (http://any:PASSWORD@host/v1/events/s3).",
+	"This needs the token of --s3-events-token, as Authorization: Bearer or as the password of Authorization: Basic "+
+		"(http://any:TOKEN@host/v1/events/s3).",
 )
 
-// notifier returns an error if r may not send notifications of buckets. S3 servers cannot sign as
+// notifies returns an error if r may not send notifications of buckets. S3 servers cannot sign as
 // feed services do: MinIO sends a token (Authorization: Bearer), versitygw and SNS send the
-// credentials of the configured URL (Authorization: Basic; any user name). A webhook secret is
-// accepted as the token or password, so that they do not need the admin token, which permits more.
-func (p *api) notifier(r *http.Request) error {
-	if len(p.notifiers) == 0 && p.AdminToken == "" {
+// credentials of the configured URL (Authorization: Basic; any user name). So the token travels
+// in clear text, and permits nothing else.
+func (p *api) notifies(r *http.Request) error {
+	if p.S3EventsToken == "" {
 		if p.Dev {
 			return nil
 		}
 		return problem.Errorf(
-			problem.ErrTokenUnset,
-			"Neither webhook secrets nor an admin token are configured (--webhook-secrets, --admin-token), so notifications are refused.",
+			problem.ErrTokenUnset, "No token is configured (--s3-events-token), so notifications are refused.",
 		)
 	}
 	given := ""
@@ -34,11 +34,7 @@ func (p *api) notifier(r *http.Request) error {
 	} else if scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "Bearer") {
 		given = strings.TrimLeft(token, " ")
 	}
-	good := p.door.Token.Matches(given)
-	for _, secret := range p.notifiers {
-		good = secret.Matches(given) || good // all are compared
-	}
-	if !good {
+	if !p.notifier.Matches(given) {
 		return errNoNotifier
 	}
 	return nil
