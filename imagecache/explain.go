@@ -20,6 +20,8 @@ type Held struct {
 	TTL   time.Duration // how much longer it is fresh, negative since when it is not; Pinned: PinnedTTL
 	// StaleIfError is how much longer than fresh it stands in for a failed revalidation.
 	StaleIfError time.Duration
+	// SoftPurged says that a soft purge made it stale, although Image.Fresh says otherwise.
+	SoftPurged bool
 	// Err is the refusal of Negative; elsewhere the fault that kept the tier from saying
 	// whether it holds anything.
 	Err error
@@ -40,8 +42,12 @@ func (c *Cache) Explain(ctx context.Context, ref imageurl.Ref) []Held {
 		held := Held{Where: where, Key: key, Err: err}
 		if err == nil {
 			held.Bytes = int64(len(img.Body))
-			held.TTL, _ = img.Fresh.at(now)
+			var state freshnessState
+			held.TTL, state = img.Fresh.at(now)
 			held.StaleIfError = img.Fresh.staleIfError(c.onError)
+			if since, soft := c.softs.stale(key); soft && state == fresh && where != FromOriginal {
+				held.TTL, held.SoftPurged = since.Sub(now), true
+			}
 			img.Body = nil
 			held.Image = img
 		}

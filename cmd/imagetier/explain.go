@@ -132,6 +132,9 @@ func heldText(h adminclient.HeldCopy) string {
 	if h.ETag != "" {
 		facts = append(facts, "ETag "+h.ETag)
 	}
+	if h.SoftPurged {
+		h.Freshness += " (soft purge)"
+	}
 	facts = append(facts, h.Freshness)
 	if h.Age != nil {
 		facts = append(facts, fmt.Sprintf("%s old, fresh for %s", seconds(*h.Age), seconds(h.TTL)))

@@ -42,6 +42,7 @@ type HeldCopy struct {
 	ContentType string `json:"content_type"`
 	ETag        string
 	Freshness   string
+	SoftPurged  bool   `json:"soft_purged"`
 	TTL         int64  `json:"ttl_seconds"`
 	Age         *int64 `json:"age_seconds"`
 }

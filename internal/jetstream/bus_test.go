@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -119,6 +120,34 @@ func TestBus_Put_RepeatedID(t *testing.T) {
 	repeat("after a restart")
 	if s := stats(t, b); s.Waiting != 0 {
 		t.Errorf("%d wait", s.Waiting)
+	}
+}
+
+// A sender that got no answer in time sends again, maybe to all nodes at once.
+func TestBus_Put_AcceptsOneOfConcurrentRepeats(t *testing.T) {
+	b := start(t)
+	for round := range 5 {
+		id := fmt.Sprintf("id %d", round)
+		var accepted atomic.Int64
+		var all sync.WaitGroup
+		for range 50 {
+			all.Go(func() {
+				repeated, err := b.Put(t.Context(), id, Message{Data: []byte("x")})
+				if err != nil {
+					t.Error(err)
+				}
+				if !repeated {
+					accepted.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		if n := accepted.Load(); n != 1 {
+			t.Errorf("%d of 50 repeats were accepted, want 1", n)
+		}
+	}
+	if s := stats(t, b); s.Waiting != 5 {
+		t.Errorf("%d wait, want 5", s.Waiting)
 	}
 }
 

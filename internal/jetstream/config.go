@@ -98,6 +98,9 @@ func (c Config) withDefaults() Config {
 // putError classifies errors of the server. A full stream and a failing disk have the same code and
 // differ in the text.
 func putError(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
 	var api *jetstream.APIError
 	kind := ErrUnavailable
 	switch {

@@ -104,15 +104,21 @@ func (b *Bus) AppendAfter(
 		return 0, err
 	}
 	ack, err := s.js.Publish(ctx, l.subject+"."+about, data, jetstream.WithExpectLastSequencePerSubject(last))
-	var refused *jetstream.APIError
 	switch {
 	case err == nil:
 		return ack.Sequence, nil
-	case errors.As(err, &refused) && (refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
-		refused.ErrorCode == wrongLastSequence):
+	case isWrongSequence(err):
 		return 0, ErrConflict
 	}
 	return 0, putError("append to "+l.stream, err)
+}
+
+// isWrongSequence reports whether a message was refused because its subject has another last one
+// than was expected.
+func isWrongSequence(err error) bool {
+	var refused *jetstream.APIError
+	return errors.As(err, &refused) && (refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
+		refused.ErrorCode == wrongLastSequence)
 }
 
 // wrongLastSequence is what newer servers answer, without the number of the last message.

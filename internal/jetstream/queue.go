@@ -54,12 +54,26 @@ func (b *Bus) Put(ctx context.Context, id string, messages ...Message) (repeated
 	if id == "" {
 		return false, nil
 	}
-	return false, insist(ctx, 0, func(ctx context.Context) error {
-		if _, err := s.js.PublishMsg(ctx, &nats.Msg{Subject: seenSubject + digest}); err != nil {
+	return s.note(ctx, seenSubject+digest)
+}
+
+// note notes an id, and reports whether another call did before: of calls at the same time, on any
+// node, exactly one does.
+func (s *session) note(ctx context.Context, subject string) (before bool, err error) {
+	mine := rand.Text() // tells a first try that was not answered from another call
+	err = insist(ctx, 0, func(ctx context.Context) error {
+		_, err := s.js.Publish(ctx, subject, []byte(mine), jetstream.WithExpectLastSequencePerSubject(0))
+		if err == nil || !isWrongSequence(err) {
 			return putError("note the id", err)
 		}
+		noted, err := s.seen.GetLastMsgForSubject(ctx, subject)
+		if err != nil {
+			return putError("note the id", err)
+		}
+		before = string(noted.Data) != mine
 		return nil
 	})
+	return before, err
 }
 
 // Timeouts of one operation, and the addition for each message of a batch. There are three tries,

@@ -30,6 +30,9 @@ func (o *operator) Explain(ctx context.Context, ref imageurl.Ref) []imagecache.H
 	return o.local.Explain(ctx, ref)
 }
 
+// TakenDown reports whether an original is taken down.
+func (o *operator) TakenDown(of imagecache.Original) bool { return o.state.TakenDown(of) }
+
 // Info returns the facts about an original.
 func (o *operator) Info(ctx context.Context, ref imageurl.Ref) (imagecache.Image, error) {
 	img, _, err := o.cache.Get(ctx, ref)

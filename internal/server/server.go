@@ -300,7 +300,7 @@ func (s *Server) openPrefetch(context.Context) (err error) {
 		return err
 	}
 	s.prefetch, err = service.New(service.Config{
-		Cache: s.cache, Sources: s.sources.Guarded, Bus: s.bus, Tags: replicatedTags{s.fleet},
+		Cache: s.cache, Sources: s.sources.Guarded, CheckName: s.sources.CheckName, Bus: s.bus, Tags: replicatedTags{s.fleet},
 		Metrics: s.metrics, Log: s.log, Dir: s.cfg.CacheDir, Links: s.cfg.Links,
 		Profiles: s.cfg.Profiles, Buckets: bucketsOf(s.cfg.Config),
 		WebhookSecrets: s.cfg.WebhookSecrets, Dev: s.cfg.Dev,

@@ -28,7 +28,16 @@ type Set struct {
 	Samplers map[string]Sampler       // by name; the sources that can list originals
 	Digests  map[string]bool          // by name; directories, whose entity tags are digests
 
+	checks  map[string]func(name string) error // by name of the source
 	closers []io.Closer
+}
+
+// CheckName returns an error that wraps [origin.ErrName] if a source can have no original of that name.
+func (s *Set) CheckName(source, name string) error {
+	if check := s.checks[source]; check != nil {
+		return check(name)
+	}
+	return nil
 }
 
 // Sampler is a source that can list some of its originals.
@@ -39,7 +48,10 @@ type Sampler interface {
 
 // OpenAll opens every configured source. The error joins those of all that failed.
 func OpenAll(ctx context.Context, cfg config.Config, set *metrics.Set) (*Set, error) {
-	s := &Set{Guarded: make(map[string]origin.Source), Samplers: make(map[string]Sampler), Digests: make(map[string]bool)}
+	s := &Set{
+		Guarded: make(map[string]origin.Source), Samplers: make(map[string]Sampler), Digests: make(map[string]bool),
+		checks: make(map[string]func(string) error),
+	}
 	var errs []error
 	for _, source := range cfg.Sources {
 		src, err := Open(ctx, cfg, source.URL)
@@ -54,6 +66,7 @@ func OpenAll(ctx context.Context, cfg config.Config, set *metrics.Set) (*Set, er
 			s.Samplers[source.Name] = sampler
 		}
 		s.Digests[source.Name] = source.URL.Kind == sourceurl.Dir
+		s.checks[source.Name] = src.(interface{ CheckName(name string) error }).CheckName
 		s.Guarded[source.Name] = guard(source.Name, src, cfg, set)
 	}
 	if len(errs) > 0 {

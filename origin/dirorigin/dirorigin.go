@@ -111,6 +111,9 @@ func (s *Source) open(ctx context.Context, name string, cond origin.Cond) (*orig
 	return obj, nil
 }
 
+// CheckName returns an error that wraps origin.ErrName if no file can have that name.
+func (*Source) CheckName(name string) error { return origin.CheckName(name) }
+
 // openFile opens a regular file and nothing else. Opening a FIFO would block and opening
 // a device may have side effects, so the mode is checked first. The name may refer to
 // another file by the time it is opened, so the mode is checked again on the open file;

@@ -273,8 +273,17 @@ func testOddNames(t *testing.T, o Origin) {
 }
 
 func testBadNames(t *testing.T, o Origin) {
+	checker, ok := o.Source.(interface{ CheckName(name string) error })
 	for _, name := range append([]string{""}, o.BadNames...) {
 		wantError(t, o, name, origin.Cond{}, origin.ErrName)
+		if ok && !errors.Is(checker.CheckName(name), origin.ErrName) {
+			t.Errorf("CheckName accepts %q", name)
+		}
+	}
+	for _, name := range o.Names {
+		if ok && checker.CheckName(name) != nil {
+			t.Errorf("CheckName refuses %q: %v", name, checker.CheckName(name))
+		}
 	}
 }
 

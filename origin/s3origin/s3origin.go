@@ -197,6 +197,12 @@ func (s *Source) headByGet(ctx context.Context, name string) (origin.Metadata, e
 	return obj.Metadata, nil
 }
 
+// CheckName returns an error that wraps origin.ErrName if the bucket can have no object of that name.
+func (s *Source) CheckName(name string) error {
+	_, err := s.key(name)
+	return err
+}
+
 // key returns the key of a name, or an error that wraps ErrName.
 func (s *Source) key(name string) (string, error) {
 	key := s.cfg.Prefix + name

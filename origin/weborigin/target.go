@@ -47,6 +47,12 @@ func parseTarget(name string) (target, error) {
 	return t, nil
 }
 
+// CheckName returns an error that wraps origin.ErrName if name cannot be requested.
+func (*Source) CheckName(name string) error {
+	_, err := parseTarget(name)
+	return err
+}
+
 func checkDecoded(path string) error {
 	if strings.IndexByte(path, 0) >= 0 {
 		return fmt.Errorf("%w: contains a NUL", origin.ErrName)

@@ -115,6 +115,8 @@ type Reader struct {
 	Profiles *profile.Set   // required
 	// Known reports whether a source is configured; nil accepts all.
 	Known func(source string) bool
+	// CheckName returns why a source can have no original of that name; nil accepts all.
+	CheckName func(source, name string) error
 }
 
 // ParseEvent reads the body of an event: the plain envelope of Standard Webhooks, or a
@@ -277,6 +279,15 @@ func (r *Reader) Image(at string, f ImageFields) (*Image, error) {
 	}
 	if r.Known != nil && !r.Known(img.Source) {
 		return nil, fault(at+".source", "there is no source %q", clipped(img.Source))
+	}
+	if r.CheckName != nil {
+		if err := r.CheckName(img.Source, img.Name); err != nil {
+			field := ".name"
+			if f.URL != "" {
+				field = ".url"
+			}
+			return nil, fault(at+field, "source %s can have no such name: %v", img.Source, err)
+		}
 	}
 	if len(f.Tags) > maxTags {
 		return nil, fault(at+".tags", "there are %d, allowed are %d", len(f.Tags), maxTags)

@@ -182,3 +182,25 @@ func TestReader_Image_Crop(t *testing.T) {
 		t.Errorf("%+v, %v", e.Posts, err)
 	}
 }
+
+// A name that a source can never have is refused, instead of failing as a job.
+func TestReader_ParseEvent_ImpossibleName(t *testing.T) {
+	r := reader(t)
+	r.CheckName = func(_, name string) error {
+		if strings.Contains(name, "..") {
+			return errors.New("segment \"..\"")
+		}
+		return nil
+	}
+	for image, field := range map[string]string{
+		`{"source":"posts","name":"../a.jpg"}`:                           "data.posts[0].image.name: ",
+		`{"source":"posts","name":"a/../a.jpg","version":"v.1"}`:         "data.posts[0].image.name: ",
+		`{"url":"https://cdn.app.example/a/%2e%2e/a.jpg?v=1"}`:           "data.posts[0].image.url: ",
+		`{"source":"posts","name":"fine.jpg","version":"v.1","tags":[]}`: "",
+	} {
+		_, err := r.ParseEvent([]byte(`{"type":"post.published","data":{"posts":[{"id":"p","image":` + image + `}]}}`))
+		if field == "" && err != nil || field != "" && (err == nil || !strings.Contains(err.Error(), field)) {
+			t.Errorf("%s: %v, want an error of %q", image, err, field)
+		}
+	}
+}

@@ -48,10 +48,12 @@ type Metrics interface {
 type Config struct {
 	Cache   Cache
 	Sources map[string]origin.Source // by alias
-	Bus     *jetstream.Bus
-	Tags    Tags
-	Metrics Metrics
-	Log     *slog.Logger
+	// CheckName returns why a source can have no original of that name; nil accepts all.
+	CheckName func(source, name string) error
+	Bus       *jetstream.Bus
+	Tags      Tags
+	Metrics   Metrics
+	Log       *slog.Logger
 	// Dir is where what was learnt about requests is kept across restarts.
 	Dir      string
 	Links    *profile.Links
@@ -93,7 +95,7 @@ func New(cfg Config) (*Service, error) {
 			return nil, err
 		}
 	}
-	s.reader = &events.Reader{Links: cfg.Links, Profiles: cfg.Profiles, Known: func(source string) bool {
+	s.reader = &events.Reader{Links: cfg.Links, Profiles: cfg.Profiles, CheckName: cfg.CheckName, Known: func(source string) bool {
 		_, ok := cfg.Sources[source]
 		return ok
 	}}

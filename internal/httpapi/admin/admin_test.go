@@ -77,6 +77,9 @@ func (s *store) marked(how string, ctx context.Context, what imagecache.Target) 
 	return receipt, err
 }
 
+// TakenDown is true for one name.
+func (s *store) TakenDown(of imagecache.Original) bool { return of.Name == "down.jpg" }
+
 // Explain holds webp variants in memory, live ones 30 s old, and jpg ones as a refusal.
 func (s *store) Explain(_ context.Context, ref imageurl.Ref) []imagecache.Held {
 	key := imagecache.KeyOf(ref)

@@ -22,8 +22,8 @@ type explanation struct {
 	Signature signature `json:"signature"`       // empty if the path has none
 	Error     string    `json:"error,omitempty"` // why this is not an image URL; the other fields are empty then
 	Ref       *refParts `json:"ref,omitempty"`
-	// Status is the response of the public listener before it looks into the cache; 200 if the
-	// request would reach the cache.
+	// Status is the response of the public listener before it looks into the cache (451 for a
+	// takedown); 200 if the request would reach the cache.
 	Status    int         `json:"status,omitempty"`
 	Why       string      `json:"why,omitempty"` // the reason for a Status other than 200
 	Variants  []explained `json:"variants,omitempty"`
@@ -61,7 +61,8 @@ type held struct {
 	ContentType  string     `json:"content_type,omitempty"`
 	ETag         string     `json:"etag,omitempty"`
 	LastModified *time.Time `json:"last_modified,omitempty"`
-	Freshness    string     `json:"freshness"` // pinned, fresh, stale
+	Freshness    string     `json:"freshness"`             // pinned, fresh, stale
+	SoftPurged   bool       `json:"soft_purged,omitempty"` // it is stale because of a soft purge
 	TTL          int64      `json:"ttl_seconds"`
 	Age          *int64     `json:"age_seconds,omitempty"` // live only
 	WhileRenewed int64      `json:"stale_while_revalidate_seconds,omitempty"`
@@ -105,7 +106,12 @@ func (p *api) explainURL(ctx context.Context, asked string) explanation {
 		Pinned: ref.Version().Pin() != imageurl.Live, Shape: spec.String(), Format: spec.Format.String(),
 	}
 	told.Status = http.StatusOK
-	if err := p.Catalog.Check(ref); err != nil {
+	of := imagecache.Original{Source: ref.Source(), Name: ref.Name()}
+	err = p.Catalog.Check(ref)
+	if err == nil && p.Operator.TakenDown(of) {
+		err = imagecache.ErrTakenDown
+	}
+	if err != nil {
 		row := problem.Of(err)
 		told.Status, told.Why = row.Status, row.DetailOf(err)
 	}
@@ -125,7 +131,7 @@ func (p *api) explainURL(ctx context.Context, asked string) explanation {
 		}
 		told.Variants = append(told.Variants, one)
 	}
-	if last, ok := p.Origins.Of(imagecache.Original{Source: ref.Source(), Name: ref.Name()}); ok {
+	if last, ok := p.Origins.Of(of); ok {
 		told.LastAsked = &originTold{At: last.At.UTC(), Status: last.Status, Error: last.Err}
 	}
 	return told
@@ -145,7 +151,11 @@ func (p *api) describe(h imagecache.Held, key string) held {
 	if !img.LastModified.IsZero() {
 		one.LastModified = &img.LastModified
 	}
+	one.SoftPurged = h.SoftPurged
 	switch {
+	case h.SoftPurged && img.Fresh.Pinned():
+		one.Freshness = "stale"
+		return one
 	case img.Fresh.Pinned():
 		one.Freshness = "pinned"
 		return one

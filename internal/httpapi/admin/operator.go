@@ -22,6 +22,8 @@ type Operator interface {
 type Inspector interface {
 	// Explain returns the tiers that have a variant ([imagecache.Cache.Explain]).
 	Explain(ctx context.Context, ref imageurl.Ref) []imagecache.Held
+	// TakenDown reports whether an original is taken down.
+	TakenDown(of imagecache.Original) bool
 	// Info returns the facts about an original as JSON; ref is of ShapeInfo.
 	Info(ctx context.Context, ref imageurl.Ref) (imagecache.Image, error)
 	// Ready returns an error if the node is not ready.
