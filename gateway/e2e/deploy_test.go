@@ -1,7 +1,10 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/goccy/go-yaml"
 
 	"github.com/novasocial/imagetier/internal/testutil"
 )
@@ -92,6 +97,96 @@ func TestDeploy_SystemdUnits(t *testing.T) {
 		security := exec.CommandContext(t.Context(), analyze, "security", "--offline=true", "--threshold=20", here)
 		if out, err := security.CombinedOutput(); err != nil {
 			t.Errorf("%s is exposed by more than 2.0: %v\n%.500s", unit, err, out[max(0, len(out)-500):])
+		}
+	}
+}
+
+// pod is what the manifests say of a pod.
+type pod struct {
+	SecurityContext struct {
+		RunAsNonRoot   bool           `yaml:"runAsNonRoot"`
+		RunAsUser      int            `yaml:"runAsUser"`
+		FSGroup        int            `yaml:"fsGroup"`
+		SeccompProfile map[string]any `yaml:"seccompProfile"`
+	} `yaml:"securityContext"`
+	Containers []struct {
+		Env             []struct{ Name, Value string }
+		SecurityContext struct {
+			AllowPrivilegeEscalation *bool `yaml:"allowPrivilegeEscalation"`
+			ReadOnlyRootFilesystem   bool  `yaml:"readOnlyRootFilesystem"`
+			Capabilities             struct{ Drop []string }
+		} `yaml:"securityContext"`
+		Resources struct{ Requests, Limits map[string]string }
+	}
+}
+
+func TestDeploy_Pods(t *testing.T) {
+	for _, file := range []string{"fleet", "gateway"} {
+		text, err := os.ReadFile("../../deploy/kubernetes/" + file + ".yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if regexp.MustCompile(`nats://[^:@/]+:4222`).Match(text) {
+			t.Errorf("%s: NATS without user and password", file)
+		}
+		pods := 0
+		for doc := yaml.NewDecoder(bytes.NewReader(text)); ; {
+			var manifest struct {
+				Spec struct {
+					Template             struct{ Spec pod }
+					VolumeClaimTemplates []any `yaml:"volumeClaimTemplates"`
+				}
+			}
+			if err := doc.Decode(&manifest); errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			p := manifest.Spec.Template.Spec
+			if len(p.Containers) == 0 {
+				continue
+			}
+			pods++
+			if of := p.SecurityContext; !of.RunAsNonRoot || of.RunAsUser != 10001 || of.SeccompProfile["type"] != "RuntimeDefault" ||
+				len(manifest.Spec.VolumeClaimTemplates) > 0 && of.FSGroup != 10001 {
+				t.Errorf("%s: the pod may do too much, or cannot write its volume: %+v", file, of)
+			}
+			for _, c := range p.Containers {
+				of := c.SecurityContext
+				if of.AllowPrivilegeEscalation == nil || *of.AllowPrivilegeEscalation || !of.ReadOnlyRootFilesystem ||
+					!slices.Equal(of.Capabilities.Drop, []string{"ALL"}) {
+					t.Errorf("%s: the container may do too much: %+v", file, of)
+				}
+				if c.Resources.Requests["cpu"] == "" || c.Resources.Requests["memory"] == "" || c.Resources.Limits["memory"] == "" {
+					t.Errorf("%s: resources %+v", file, c.Resources)
+				}
+			}
+		}
+		if pods != 1 {
+			t.Errorf("%s: %d pods", file, pods)
+		}
+	}
+	docker, err := os.ReadFile("../../Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !regexp.MustCompile(`(?m)^USER 10001$`).Match(docker) {
+		t.Error("Dockerfile: runAsNonRoot needs USER by number")
+	}
+}
+
+// Without an issuer and an audience, a token for another service is good for the feed.
+func TestDeploy_JWT(t *testing.T) {
+	for _, file := range []string{
+		"deploy/kubernetes/gateway.yaml", "deploy/compose.yaml", "README.md", "gateway/cmd/imagetier-gateway/serve.go",
+	} {
+		text, err := os.ReadFile("../../" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		low := strings.ReplaceAll(strings.ToLower(string(text)), "_", "-")
+		if !strings.Contains(low, "jwks") || !strings.Contains(low, "jwt-issuer") || !strings.Contains(low, "jwt-audience") {
+			t.Errorf("%s: an example without --jwt-issuer and --jwt-audience", file)
 		}
 	}
 }

@@ -33,7 +33,8 @@ func (serveCmd) Help() string {
 		`and the argument client overrides both.
 
     imagetier-gateway serve --feed feed:9090 --content content:9090 --user user:9090 --redis redis:6379 ` +
-		`--jwks https://id.example.com/jwks.json --image-base https://img.example.com ` +
+		`--jwks https://id.example.com/jwks.json --jwt-issuer https://id.example.com/ --jwt-audience feed ` +
+		`--image-base https://img.example.com ` +
 		`--image-prefix https://cdn.app.example/=posts --keys-file keys.txt
 
 It starts even while the services are down, and becomes ready (GET /readyz of the private listener) ` +
@@ -57,6 +58,10 @@ func (c *serveCmd) Run(ctx context.Context, p *program.Process) error {
 		return err
 	}
 	defer func() { _ = pages.services.Close() }() // no call is in flight any more
+	if s := cfg.Serve; s.JWKS != nil && (s.JWTIssuer == "" || s.JWTAudience == "") {
+		g.log.Warn("tokens for other services are accepted, set --jwt-issuer and --jwt-audience",
+			"jwt_issuer", s.JWTIssuer, "jwt_audience", s.JWTAudience)
+	}
 	verifier := auth.New(auth.Config{
 		JWKS: cfg.Serve.JWKS, Issuer: cfg.Serve.JWTIssuer, Audience: cfg.Serve.JWTAudience, Leeway: cfg.Serve.JWTLeeway,
 		Static: cfg.Serve.TestTokens, Log: g.log,
