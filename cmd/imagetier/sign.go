@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/program"
@@ -23,6 +24,7 @@ type signCmd struct {
 	Format  string `placeholder:"FORMAT" help:"jpg png webp avif gif heic jxl or auto. Leave it out with orig and info."`
 	Base    string `placeholder:"URL" help:"Print URLs that begin with this instead of paths."`
 	With    string `placeholder:"ID" help:"Sign with the key of this id instead of the first one."`
+	Expires string `placeholder:"WHEN" help:"End of the URL: a duration from now, such as 48h, or a time, such as 2026-12-24T18:00:00Z. Without it the URL never expires."`
 	JSON    bool   `name:"json" help:"Print JSON, one object a line."`
 
 	settingsOf
@@ -107,11 +109,13 @@ func (c *signCmd) sign(out io.Writer, signer *imageurl.Signer, base, name string
 	if err != nil {
 		return err
 	}
-	path := signer.Path(ref)
-	if c.With != "" {
-		if path, err = signer.PathWith(c.With, ref); err != nil {
-			return err
-		}
+	expires, err := parseExpires(c.Expires, time.Now())
+	if err != nil {
+		return err
+	}
+	path, err := signer.Sign(ref, imageurl.SignOptions{KeyID: c.With, Expires: expires})
+	if err != nil {
+		return err
 	}
 	if !c.JSON {
 		_, err := fmt.Fprintln(out, base+path)
@@ -139,6 +143,27 @@ func (c *signCmd) ref(name string) (imageurl.Ref, error) {
 		return imageurl.Ref{}, err
 	}
 	return imageurl.NewRef(c.Source, name, version, spec)
+}
+
+// parseExpires parses a duration from now or an RFC 3339 time; "" is the zero time, never. The time
+// must lie ahead.
+func parseExpires(text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	expires, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		d, errDuration := time.ParseDuration(text)
+		if errDuration != nil {
+			return time.Time{}, fmt.Errorf(
+				"--expires %q: want a duration such as 48h, or a time such as 2026-12-24T18:00:00Z", text)
+		}
+		expires = now.Add(d)
+	}
+	if !expires.After(now) {
+		return time.Time{}, fmt.Errorf("--expires %q: %s is in the past", text, expires.UTC().Format(time.RFC3339))
+	}
+	return expires, nil
 }
 
 // parseVersion reads a version as URLs spell it, and a token that would have to be encoded

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 )
@@ -15,6 +16,7 @@ type verdict struct {
 	Good      bool   `json:"good"`
 	Signature string `json:"signature"` // good, wrong, missing, unchecked, or development for _
 	Key       string `json:"key,omitempty"`
+	Expires   string `json:"expires,omitempty"` // RFC 3339
 	Error     string `json:"error,omitempty"`
 	Source    string `json:"source,omitempty"`
 	Name      string `json:"name,omitempty"`
@@ -52,11 +54,17 @@ func readURL(signer *imageurl.Signer, ids map[string]bool, text string) verdict 
 		}
 		return v
 	}
-	switch _, err := signer.Parse(path); {
+	_, expires, err := signer.ParseExpiring(path)
+	if !expires.IsZero() {
+		v.Expires = expires.UTC().Format(time.RFC3339)
+	}
+	switch {
 	case err == nil && signature == "_":
 		v.Signature, v.Good = "development", true
 	case err == nil:
 		v.Signature, v.Good = "good", true
+	case errors.Is(err, imageurl.ErrExpired):
+		v.Signature, v.Error = "expired", "the URL expired at "+v.Expires
 	case !errors.Is(err, imageurl.ErrSignature):
 		v.Signature, v.Error = "good", err.Error()
 	case signature == "_":
@@ -85,6 +93,7 @@ func (v verdict) print(out io.Writer) error {
 		signature += ", by the key " + v.Key
 	}
 	row("signature", signature)
+	row("expires", v.Expires)
 	row("why", v.Error)
 	row("source", v.Source)
 	if v.Name != "" {

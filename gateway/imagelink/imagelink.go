@@ -51,6 +51,10 @@ type Config struct {
 	Keys []Key
 	// Dev writes _ instead of a signature if there are no keys.
 	Dev bool
+	// Lifetime is how long a minted URL is valid at least, for images that not everybody may see; 0 is
+	// for ever. URLs expire at the next multiple of Window (if 0, imageurl.DefaultWindow) after that, so
+	// that a client gets the same URL all day.
+	Lifetime, Window time.Duration
 	// Tag returns the strong entity tag of a live image, without quotes, for prefixes with the
 	// rule etag. It must not block. If ok is false, or Tag is nil, the live image is linked.
 	Tag func(live profile.Image) (tag string, ok bool)
@@ -186,7 +190,11 @@ func (l *Linker) Mint(client Client, profileName, plain string, created time.Tim
 	if err != nil {
 		return Minted{}, fmt.Errorf("%w: %w", profile.ErrURL, err)
 	}
-	return Minted{URL: l.cfg.Base + m.path(ref, created), Image: link.Image}, nil
+	path, err := m.path(ref, created, l.Expires())
+	if err != nil {
+		return Minted{}, err
+	}
+	return Minted{URL: l.cfg.Base + path, Image: link.Image}, nil
 }
 
 // URL is like [Linker.Mint], but returns plain on an error.
@@ -198,18 +206,26 @@ func (l *Linker) URL(client Client, profileName, plain string, created time.Time
 	return minted.URL
 }
 
-func (m *minter) path(ref imageurl.Ref, created time.Time) string {
+// Expires returns when URLs minted now expire; zero: never.
+func (l *Linker) Expires() time.Time {
+	if l.cfg.Lifetime <= 0 {
+		return time.Time{}
+	}
+	return imageurl.Expiry(time.Now(), l.cfg.Lifetime, l.cfg.Window)
+}
+
+func (m *minter) path(ref imageurl.Ref, created, expires time.Time) (string, error) {
+	o := imageurl.SignOptions{Expires: expires}
 	for i, key := range m.keys {
 		if i > 0 && !created.Before(key.From) {
-			if path, err := m.signer.PathWith(key.ID, ref); err == nil {
-				return path
-			}
+			o.KeyID = key.ID
+			break
 		}
 		if created.IsZero() || !created.Before(key.From) {
 			break
 		}
 	}
-	return m.signer.Path(ref)
+	return m.signer.Sign(ref, o)
 }
 
 // signed reports whether plain has the form of a signed URL, or of its path. It accepts signatures
@@ -222,5 +238,6 @@ func (l *Linker) signed(plain string) bool {
 	}
 	signature, _, ok := strings.Cut(rest, "/")
 	id, mac, _ := strings.Cut(signature, ".")
+	mac, _, _ = strings.Cut(mac, ".") // without an expiry
 	return ok && (signature == "_" || len(id) >= 1 && len(id) <= 8 && len(mac) == 22)
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/novasocial/imagetier/gateway/imagelink"
@@ -151,6 +152,36 @@ func TestLinker_Mint_DatedKeys(t *testing.T) {
 			t.Errorf("rotation changed the URL of a post of %s", c.created)
 		}
 	}
+}
+
+func TestLinker_URL_Lifetime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := linker(t, imagelink.Config{Lifetime: 48 * time.Hour})
+		mint := func() string {
+			return l.URL(client("webp@3x"), "feed", "https://cdn.app.example/a.jpg", time.Time{})
+		}
+		signer, err := imageurl.NewSigner(key("k1", "1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second) // synctest begins at midnight
+		first := mint()
+		_, expires, err := signer.ParseExpiring(imageurl.PathOf(first))
+		if left := time.Until(expires); err != nil || left < 48*time.Hour || left > 72*time.Hour {
+			t.Errorf("%s is valid for %v, %v", first, left, err)
+		}
+		if again := l.URL(client("webp@3x"), "feed", first, time.Time{}); again != first {
+			t.Errorf("a signed URL was changed: %s", again)
+		}
+		time.Sleep(23*time.Hour + 59*time.Minute)
+		if got := mint(); got != first {
+			t.Errorf("another URL on the same day: %s, %s", first, got)
+		}
+		time.Sleep(2 * time.Minute)
+		if got := mint(); got == first {
+			t.Errorf("the same URL on the next day: %s", got)
+		}
+	})
 }
 
 func TestLinker_Mint_AlreadySigned(t *testing.T) {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -22,7 +23,17 @@ const (
 
 func (p *Proxy) suffix(strength byte, client imagelink.Client) string {
 	class := byte('0') + byte(client.Format)*3 + byte(client.Scale)
-	return tagMark + string([]byte{strength, class}) + *p.salt.Load()
+	return tagMark + string([]byte{strength, class}) + p.currentSalt()
+}
+
+// currentSalt is the salt of URLs that are minted now: it changes with their expiry, so that no 304
+// keeps URLs of which less than the lifetime is left.
+func (p *Proxy) currentSalt() string {
+	salt := *p.salt.Load()
+	if expires := p.cfg.Linker.Expires(); !expires.IsZero() {
+		return hashSalt(fmt.Sprint(salt, expires.Unix()))
+	}
+	return salt
 }
 
 // derivedTag returns the ETag of the rewritten response for the service's tag; "" if that is not an

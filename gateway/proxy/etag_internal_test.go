@@ -14,7 +14,7 @@ func FuzzTheOriginalTagIsTheInverseOfTheDerivedOne(f *testing.F) {
 		f.Add(tag, `"other"`, uint8(4))
 	}
 	f.Fuzz(func(t *testing.T, tag, other string, class uint8) {
-		p := new(Proxy)
+		p := &Proxy{cfg: Config{Linker: new(imagelink.Linker)}}
 		p.SetSalt("salt")
 		c := imagelink.Client{Format: imagelink.Format(class % 3), Scale: int(class/3)%3 + 1}
 		derived := p.derivedTag(tag, c)

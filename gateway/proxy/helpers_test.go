@@ -31,7 +31,7 @@ var fields = []proxy.Field{
 	{Name: "avatarUrl", Profile: "avatar"},
 }
 
-func newLinker(t testing.TB) *imagelink.Linker {
+func newLinker(t testing.TB, change ...func(*imagelink.Config)) *imagelink.Linker {
 	t.Helper()
 	var prefixes []profile.Prefix
 	for _, text := range []string{
@@ -51,9 +51,11 @@ func newLinker(t testing.TB) *imagelink.Linker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	linker, err := imagelink.New(imagelink.Config{
-		Base: "https://img.example.com", Links: links, Keys: []imagelink.Key{{Key: keys[0]}},
-	})
+	cfg := imagelink.Config{Base: "https://img.example.com", Links: links, Keys: []imagelink.Key{{Key: keys[0]}}}
+	for _, c := range change {
+		c(&cfg)
+	}
+	linker, err := imagelink.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

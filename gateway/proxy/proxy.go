@@ -165,9 +165,14 @@ func New(cfg Config) (*Proxy, error) {
 // SetSalt replaces Config.Salt. Call it after a change of what the salt names: earlier ETags
 // no longer match then.
 func (p *Proxy) SetSalt(salt string) {
-	hash := sha256.Sum256(fmt.Appendf(nil, "%q %q", salt, p.cfg.Fields))
-	text := base64.RawURLEncoding.EncodeToString(hash[:6])
+	text := hashSalt(fmt.Sprintf("%q %q", salt, p.cfg.Fields))
 	p.salt.Store(&text)
+}
+
+// hashSalt returns 8 characters.
+func hashSalt(text string) string {
+	hash := sha256.Sum256([]byte(text))
+	return base64.RawURLEncoding.EncodeToString(hash[:6])
 }
 
 func newTransport(answer, idle time.Duration) *http.Transport {

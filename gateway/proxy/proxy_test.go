@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/novasocial/imagetier/gateway/imagelink"
 	"github.com/novasocial/imagetier/gateway/proxy"
 	"github.com/novasocial/imagetier/prefetch/profile"
 )
@@ -228,8 +229,15 @@ func TestProxy_ETag_Salt(t *testing.T) {
 	one := stand(t, service, func(c *proxy.Config) { c.Salt = "one" }).do("GET", "/", "").Header.Get("Etag")
 	same := stand(t, service, func(c *proxy.Config) { c.Salt = "one" }).do("GET", "/", "").Header.Get("Etag")
 	two := stand(t, service, func(c *proxy.Config) { c.Salt = "two" }).do("GET", "/", "").Header.Get("Etag")
-	if one != same || one == two {
-		t.Errorf("the tags are %s, %s and %s", one, same, two)
+	// A 304 must not keep URLs of which less than their lifetime is left.
+	until := func(window time.Duration) string {
+		return stand(t, service, func(c *proxy.Config) {
+			c.Salt, c.Linker = "one", newLinker(t, func(c *imagelink.Config) { c.Lifetime, c.Window = time.Hour, window })
+		}).do("GET", "/", "").Header.Get("Etag")
+	}
+	day, month := until(0), until(30*24*time.Hour)
+	if one != same || one == two || day == one || day == month {
+		t.Errorf("the tags are %s, %s, %s, %s and %s", one, same, two, day, month)
 	}
 }
 

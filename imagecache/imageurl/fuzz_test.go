@@ -113,7 +113,7 @@ func FuzzNewRef(f *testing.F) {
 func FuzzForgedPath(f *testing.F) {
 	s := signer(f, key("k1"), key("k2"))
 	r := ref(f, "posts", "2026/11/abc.jpg", "e.9f86", "640x640-cover-q70.webp")
-	second, err := s.PathWith("k2", r)
+	second, err := s.Sign(r, SignOptions{KeyID: "k2"})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -191,7 +191,7 @@ func TestParseRef_OtherSpellings(t *testing.T) {
 		{"/640x/v.1/posts/a", "no .format"},
 		{"/640x/v.1/posts/.jpg", "0 bytes"},
 		{"/640x/v.1/posts/a.", "has no format"},
-		{"/640x/v.1/posts/a.bmp", "none of jpg"},
+		{"/640x/v.1/posts/a.bmp", "one of jpg"},
 		{"/640x/v.1/posts/a.JPG", `spelled "jpg"`},
 		{"/640x-up-trim-cover/v.1/posts/a.jpg", "cover needs both sides"},
 		{"/640x640-up-cover/v.1/posts/a.jpg", `spelled "640x640-cover-up"`},

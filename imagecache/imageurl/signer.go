@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 var (
@@ -70,65 +72,107 @@ func (s *Signer) Replace(keys ...Key) error {
 	return nil
 }
 
-// Path returns the signed path of ref, from /i/ to its end. It is deterministic.
+// SignOptions changes how a Ref is signed.
+type SignOptions struct {
+	KeyID   string    // signs with this key; "" is the first one
+	Expires time.Time // end of the URL, rounded up to a second; zero is never
+}
+
+// Path returns the signed path of ref, from /i/ to its end, with the first key and without expiry.
+// It is deterministic.
 func (s *Signer) Path(ref Ref) string {
 	keys := *s.keys.Load()
 	if len(keys) == 0 {
 		return Prefix + "_" + ref.path
 	}
-	return keys[0].path(ref)
+	return keys[0].path(ref, "")
 }
 
-// PathWith is Path with the key of the given id instead of the first, so that a gateway can
-// keep the URLs of old posts. It returns an error if there is no such key.
-func (s *Signer) PathWith(keyID string, ref Ref) (string, error) {
-	k := s.key(keyID)
-	if k == nil {
-		return "", fmt.Errorf("sign %s: no key %s", ref, quote(keyID))
+// Sign returns the signed path of ref, from /i/ to its end. It returns an error if there is no key of
+// that id, or if Expires is before 1970. A development Signer without keys writes _ and no expiry.
+func (s *Signer) Sign(ref Ref, o SignOptions) (string, error) {
+	expiry := ""
+	if !o.Expires.IsZero() {
+		expiry = strconv.FormatInt(o.Expires.Add(time.Second-1).Unix(), 10)
+		if _, ok := parseExpiry(expiry); !ok {
+			return "", fmt.Errorf("sign %s: expiry %v is out of range", ref, o.Expires)
+		}
 	}
-	return k.path(ref), nil
+	keys := *s.keys.Load()
+	if o.KeyID != "" {
+		k := s.key(o.KeyID)
+		if k == nil {
+			return "", fmt.Errorf("sign %s: no key %s", ref, quote(o.KeyID))
+		}
+		return k.path(ref, expiry), nil
+	}
+	if len(keys) == 0 {
+		return Prefix + "_" + ref.path, nil
+	}
+	return keys[0].path(ref, expiry), nil
 }
 
-// Parse parses a signed path: the raw path of a request, not decoded and without its query.
+// Parse parses a signed path: the raw path of a request, not decoded and without its query. A
+// signature with an expiry time must not have expired.
 //
 // It checks the signature before it parses the rest. The error wraps ErrNotImage if path
-// is not below Prefix, ErrSignature, or ErrSyntax if the signature is good.
+// is not below Prefix, ErrSignature (ErrExpired if that is the only fault), or ErrSyntax if
+// the signature is good.
 func (s *Signer) Parse(path string) (Ref, error) {
-	signed, err := s.verify(path)
-	if err != nil {
-		return Ref{}, err
-	}
-	return ParseRef(signed)
+	ref, _, err := s.ParseExpiring(path)
+	return ref, err
 }
 
-// verify returns the part of path that is signed.
-func (s *Signer) verify(path string) (signed string, err error) {
+// ParseExpiring is Parse, and returns the time at which the URL expires, zero if never. With
+// ErrExpired it also returns the Ref and the time.
+func (s *Signer) ParseExpiring(path string) (ref Ref, expires time.Time, err error) {
+	signed, expires, err := s.verify(path)
+	if err != nil {
+		return Ref{}, time.Time{}, err
+	}
+	ref, err = ParseRef(signed)
+	if err == nil && !expires.IsZero() && !time.Now().Before(expires) {
+		err = ErrExpired
+	}
+	return ref, expires, err
+}
+
+// verify returns the part of path that is the Ref's, and when the signature expires.
+func (s *Signer) verify(path string) (signed string, expires time.Time, err error) {
 	rest, ok := strings.CutPrefix(path, Prefix)
 	if !ok {
-		return "", ErrNotImage
+		return "", time.Time{}, ErrNotImage
 	}
 	slash := strings.IndexByte(rest, '/')
 	if slash < 0 || len(rest)-slash > maxSigned {
-		return "", ErrSignature
+		return "", time.Time{}, ErrSignature
 	}
 	signature, signed := rest[:slash], rest[slash:]
 	if s.dev && signature == "_" {
-		return signed, nil
+		return signed, time.Time{}, nil
 	}
 	id, mac, _ := strings.Cut(signature, ".")
+	text := signed
+	if mac, digits, ok := strings.Cut(mac, "."); ok {
+		if expires, ok = parseExpiry(digits); !ok {
+			return "", time.Time{}, ErrSignature
+		}
+		text = rest[len(id)+1+len(mac)+1:] // the expiry and the path
+	}
+	mac, _, _ = strings.Cut(mac, ".")
 	k := s.key(id) // ids are public: no need for constant time
 	if k == nil || len(mac) != macChars {
-		return "", ErrSignature
+		return "", time.Time{}, ErrSignature
 	}
 	var want, got [macChars]byte
-	k.mac(&want, signed)
+	k.mac(&want, text)
 	copy(got[:], mac)
 	// Compare the characters, not the decoded bytes: base64 has several spellings of one
 	// value, and each would be a different URL in every cache on the way.
 	if subtle.ConstantTimeCompare(want[:], got[:]) != 1 {
-		return "", ErrSignature
+		return "", time.Time{}, ErrSignature
 	}
-	return signed, nil
+	return signed, expires, nil
 }
 
 func (s *Signer) key(id string) *preparedKey {
@@ -161,10 +205,13 @@ func prepareKey(k Key) *preparedKey {
 	return prepared
 }
 
-// mac writes the signature of signed, without the key's id, to out.
-func (k *preparedKey) mac(out *[macChars]byte, signed string) {
+// mac writes the signature of the expiry and path in parts, without the key's id, to out.
+func (k *preparedKey) mac(out *[macChars]byte, parts ...string) {
 	h := k.idle.Get().(*hasher)
-	h.in = append(h.in[:0], signed...)
+	h.in = h.in[:0]
+	for _, part := range parts {
+		h.in = append(h.in, part...)
+	}
 	h.hmac.Reset()
 	h.hmac.Write(h.in)
 	h.hmac.Sum(h.sum[:0])
@@ -172,11 +219,14 @@ func (k *preparedKey) mac(out *[macChars]byte, signed string) {
 	k.idle.Put(h)
 }
 
-func (k *preparedKey) path(ref Ref) string {
+func (k *preparedKey) path(ref Ref, expiry string) string {
 	var mac [macChars]byte
-	k.mac(&mac, ref.path)
-	var buf [len(Prefix) + 8 + 1 + macChars]byte
+	k.mac(&mac, expiry, ref.path)
+	var buf [len(Prefix) + 8 + 1 + macChars + 1 + maxExpiryDigits]byte
 	b := append(append(buf[:0], Prefix...), k.id...)
 	b = append(append(b, '.'), mac[:]...)
+	if expiry != "" {
+		b = append(append(b, '.'), expiry...)
+	}
 	return string(b) + ref.path
 }

@@ -60,11 +60,11 @@ func TestSigner_Keys(t *testing.T) {
 	if _, err := old.Parse(both.Path(r)); !errors.Is(err, ErrSignature) {
 		t.Errorf("an unknown key: %v", err)
 	}
-	if path, err := both.PathWith("a1", r); err != nil || path != old.Path(r) {
-		t.Errorf("PathWith: %s, %v", path, err)
+	if path, err := both.Sign(r, SignOptions{KeyID: "a1"}); err != nil || path != old.Path(r) {
+		t.Errorf("Sign: %s, %v", path, err)
 	}
-	if path, err := both.PathWith("c3", r); err == nil {
-		t.Errorf("PathWith an unknown key: %s", path)
+	if path, err := both.Sign(r, SignOptions{KeyID: "c3"}); err == nil {
+		t.Errorf("Sign with an unknown key: %s", path)
 	}
 	same := signer(t, Key{"c3", key("b2").Secret})
 	if _, err := same.Parse(both.Path(r)); !errors.Is(err, ErrSignature) {

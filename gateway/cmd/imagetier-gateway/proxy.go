@@ -84,6 +84,7 @@ func (g *gateway) newLinker() (*imagelink.Linker, error) {
 	}
 	cfg := imagelink.Config{Base: g.cfg.ImageBase, Links: links, Profiles: g.cfg.Profiles, Dev: g.cfg.Dev}
 	cfg.Keys = linkKeys(g.cfg.Keys)
+	cfg.Lifetime, cfg.Window = g.cfg.URLLifetime, g.cfg.URLWindow
 	if g.tier != nil {
 		cfg.Tag = g.tier.Tag
 	}

@@ -32,7 +32,7 @@ type explanation struct {
 
 // signature describes the signature of a path.
 type signature struct {
-	Verdict string `json:"verdict"` // good, wrong, missing, development
+	Verdict string `json:"verdict"` // good, wrong, missing, expired, development
 	Key     string `json:"key,omitempty"`
 	Detail  string `json:"detail"`
 }
@@ -115,7 +115,8 @@ func (p *api) explainURL(ctx context.Context, asked string) explanation {
 		row := problem.Of(err)
 		told.Status, told.Why = row.Status, row.DetailOf(err)
 	}
-	if told.Signature.Verdict == "wrong" || told.Signature.Verdict == "missing" {
+	switch told.Signature.Verdict {
+	case "wrong", "missing", "expired":
 		told.Status, told.Why = http.StatusForbidden, told.Signature.Detail
 	}
 	for _, variant := range classesOf(ref) {
@@ -189,16 +190,23 @@ func pathOf(text string) string {
 
 // readPath parses a path, whether its signature is valid, invalid or missing.
 func (p *api) readPath(path string) (signature, imageurl.Ref, error) {
-	ref, err := p.Signer.Parse(path)
+	ref, expires, err := p.Signer.ParseExpiring(path)
 	rest, below := strings.CutPrefix(path, imageurl.Prefix)
 	given, _, _ := strings.Cut(rest, "/")
 	key, _, _ := strings.Cut(given, ".")
+	until := ""
+	if !expires.IsZero() {
+		until = ", until " + expires.UTC().Format(time.RFC3339)
+	}
 	switch {
+	case errors.Is(err, imageurl.ErrExpired):
+		detail := "It is good, by the key " + key + until + ", which has passed: this is 403."
+		return signature{"expired", key, detail}, ref, nil
 	case errors.Is(err, imageurl.ErrSignature), errors.Is(err, imageurl.ErrNotImage):
 	case given == "_":
 		return signature{"development", "", "It is _, which --dev accepts from anybody."}, ref, err
 	default:
-		return signature{"good", key, "It is good, by the key " + key + "."}, ref, err
+		return signature{"good", key, "It is good, by the key " + key + until + "."}, ref, err
 	}
 	missing := signature{"missing", "", "There is none, so this is 403."}
 	if !below {

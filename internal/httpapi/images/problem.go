@@ -12,6 +12,7 @@ func (x *exchange) refuse(err error) {
 	row := x.problems.Of(x.r.Context(), err)
 	h := x.w.Header()
 	body := row.Body(h, err, x.id)
+	h["Cache-Control"] = []string{x.untilExpiry(row.CacheControl)}
 	h["Access-Control-Allow-Origin"] = anyOrigin // lets scripts of web pages read the error
 	if value := x.cacheStatus(); value != nil {
 		h["Cache-Status"] = value

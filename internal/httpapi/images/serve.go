@@ -29,6 +29,7 @@ type exchange struct {
 	format   string              // metrics.Observation.Format
 
 	ref      imageurl.Ref // what was requested from the cache
+	expires  time.Time    // end of the URL; zero: never
 	priority resize.Priority
 	out      imagecache.Outcome
 	found    bool // the cache returned an image
@@ -90,7 +91,8 @@ func (x *exchange) serve() {
 // parse reads the path and checks it against the catalog. The Ref it returns has a concrete
 // format.
 func (x *exchange) parse(path string) (imageurl.Ref, error) {
-	ref, err := x.Signer.Parse(path)
+	ref, expires, err := x.Signer.ParseExpiring(path)
+	x.expires = expires
 	if err != nil {
 		return ref, err
 	}

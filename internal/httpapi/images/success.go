@@ -3,6 +3,7 @@ package images
 import (
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache"
@@ -96,10 +97,13 @@ func (x *exchange) headers(
 	if own.tag != "" {
 		resp.Set(x.TagHeader, own.tag)
 	}
-	if img.Fresh.Pinned() {
+	switch {
+	case img.Fresh.Pinned() && x.expires.IsZero():
 		resp.SetShared("Cache-Control", pinnedControl)
-	} else {
-		resp.Set("Cache-Control", liveControl(img.Fresh))
+	case img.Fresh.Pinned():
+		resp.Set("Cache-Control", x.untilExpiry(pinnedControl[0]))
+	default:
+		resp.Set("Cache-Control", x.untilExpiry(liveControl(img.Fresh)))
 		resp.SetDate(dateOf(img.Fresh))
 		resp.Set("Age", strconv.FormatInt(seconds(now.Sub(img.Fresh.Generated)), 10))
 	}
@@ -164,6 +168,25 @@ func dateOf(f imagecache.Freshness) string {
 		date = f.Generated
 	}
 	return date.UTC().Format(http.TimeFormat)
+}
+
+// untilExpiry limits max-age to what is left of an expiring URL, without immutable and stale-*.
+func (x *exchange) untilExpiry(control string) string {
+	const public = "public, max-age="
+	rest, ok := strings.CutPrefix(control, public)
+	if x.expires.IsZero() || !ok {
+		return control
+	}
+	digits, rest, _ := strings.Cut(rest, ",")
+	age, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil {
+		return "no-store"
+	}
+	control = public + strconv.FormatInt(max(0, min(age, seconds(x.expires.Sub(x.Now())))), 10)
+	if strings.Contains(rest, "must-revalidate") {
+		control += ", must-revalidate"
+	}
+	return control
 }
 
 // seconds truncates toward zero.

@@ -67,6 +67,8 @@ const (
 // a more specific error stands above what it is wrapped with: an origin timeout is both a
 // deadline and an unavailable origin.
 var public = Table{
+	{imageurl.ErrExpired, 403, "url_expired", noStore, slog.LevelDebug,
+		"This URL was signed until a time that has passed. Ask the service that gave it to you for a new one."},
 	{imageurl.ErrSignature, 403, "signature_invalid", noStore, slog.LevelDebug,
 		"The signature of this URL is missing, wrong, or of a key that is no longer live."},
 	{ErrOriginals, 403, "originals_not_allowed", noStore, slog.LevelDebug, "This source does not hand out originals."},

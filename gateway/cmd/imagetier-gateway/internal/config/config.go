@@ -27,6 +27,8 @@ type Config struct {
 	DrainTimeout  time.Duration // how long to wait for requests in flight after SIGTERM
 	Dev           bool
 
+	URLLifetime time.Duration    // of minted URLs; 0 is for ever
+	URLWindow   time.Duration    // expiry times are multiples of it
 	ImageBase   string           // scheme and host of the tier for clients, without a trailing slash
 	Prefixes    []profile.Prefix // which plain URLs are images of the tier
 	Keys        []Key            // the first signs, except posts older than its date; empty only with Dev

@@ -24,7 +24,7 @@ const (
 // commonNames are the settings of both proxy and serve.
 var commonNames = []string{
 	"listen", "private-listen", "drain-timeout", "dev",
-	"image-base", "image-prefix", "keys", "profiles", "fields",
+	"image-base", "url-lifetime", "url-window", "image-prefix", "keys", "profiles", "fields",
 	"tier", "admin-token", "webhook-secret",
 	"log-level", "log-format",
 }
@@ -72,6 +72,19 @@ func schema(c *Config) *settings.Schema {
 		groupImages,
 		settings.Setting{Name: "image-base", Placeholder: "URL", Value: base(&c.ImageBase), Required: "required",
 			Help: "URL at which clients reach the tier: https://img.example.com."},
+	)
+	add(
+		groupImages,
+		settings.Setting{Name: "url-lifetime", Placeholder: "TIME", Default: "0s",
+			Value: settings.Duration(&c.URLLifetime, 0, 10*365*24*time.Hour),
+			Help: "How long image URLs are valid at least, for images that not everybody may see. " +
+				"0 is for ever; an expired URL is 403."},
+	)
+	add(
+		groupImages,
+		settings.Setting{Name: "url-window", Placeholder: "TIME", Default: "24h",
+			Value: settings.Duration(&c.URLWindow, time.Minute, 31*24*time.Hour),
+			Help:  "With --url-lifetime, URLs expire at multiples of this time, so that a client gets the same URL in between."},
 	)
 	add(
 		groupImages,
