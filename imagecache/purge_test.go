@@ -134,7 +134,7 @@ func TestCache_Purge_AfterASoftPurgeLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestCache_Get_RefusesWhatIsTakenDown(t *testing.T) {
+func TestCache_Get_RefusesTakenDownImage(t *testing.T) {
 	var down atomic.Bool
 	k := &fakeFiller{fill: serves("cat")}
 	c := imagecache.New(imagecache.Config{

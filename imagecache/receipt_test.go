@@ -28,7 +28,7 @@ func receiptOf(t *testing.T, first, last int) (r imagecache.Receipt) {
 	return imagecache.Receipt{Variants: removed.Images, VariantSizes: removed.Sizes, Bytes: removed.Bytes}
 }
 
-func TestReceipt_Merge_CountsWhatTwoNodesHeldOnce(t *testing.T) {
+func TestReceipt_Merge_CountsSharedImagesOnce(t *testing.T) {
 	text, err := json.Marshal(receiptOf(t, 3, 6))
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +49,7 @@ func TestReceipt_Merge_CountsWhatTwoNodesHeldOnce(t *testing.T) {
 	}
 }
 
-func TestReceipt_Merge_SumsWhatIsNotListed(t *testing.T) {
+func TestReceipt_Merge_SumsUnlistedImages(t *testing.T) {
 	const n = imagecache.MaxListed + 5
 	a := receiptOf(t, 1, n)
 	if a.Variants != n || a.Bytes != 10*n || len(a.VariantSizes) != imagecache.MaxListed {

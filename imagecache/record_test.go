@@ -159,7 +159,7 @@ func TestParseRecord_AllocatesOnce(t *testing.T) {
 	}
 }
 
-func FuzzARecordReadsBackAsItWasWritten(f *testing.F) {
+func FuzzRecord_AppendParse_RoundTrips(f *testing.F) {
 	f.Add(
 		"/64x/live/posts/cat.webp",
 		"posts",
@@ -215,7 +215,7 @@ func FuzzARecordReadsBackAsItWasWritten(f *testing.F) {
 	})
 }
 
-func FuzzBytesThatReadAsARecordAreOne(f *testing.F) {
+func FuzzParseRecord_AppendRecord_RoundTrips(f *testing.F) {
 	f.Add(imagecache.AppendRecord(nil, imagecache.Key{}, imagecache.Image{}))
 	key, img := pinnedRecord()
 	f.Add(imagecache.AppendRecord(nil, key, img))

@@ -99,7 +99,7 @@ func softPurge(t *testing.T, c *Cache, what Target) {
 
 // The soft purge begins between the store of a fill and its report, as the comment of
 // SoftPurge has it.
-func TestCache_SoftPurge_OutlivesAFillThatIsBeingStored(t *testing.T) {
+func TestCache_SoftPurge_DuringStore_Holds(t *testing.T) {
 	filler, memory, disk := &fakeFiller{body: "old"}, &fakeTier{}, &fakeTier{}
 	c := softCache(filler, memory, disk, new(bytes.Buffer))
 	purged := make(chan error, 1)
@@ -122,7 +122,7 @@ func TestCache_SoftPurge_OutlivesAFillThatIsBeingStored(t *testing.T) {
 }
 
 // A fill that begins while the kept original is being removed may be made of it.
-func TestCache_SoftPurge_OutlivesAFillThatBeginsMeanwhile(t *testing.T) {
+func TestCache_SoftPurge_FillBeginsMeanwhile_Holds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		filler := &fakeFiller{body: "old"}
 		c := softCache(filler, &fakeTier{}, &fakeTier{}, new(bytes.Buffer))
@@ -135,7 +135,7 @@ func TestCache_SoftPurge_OutlivesAFillThatBeginsMeanwhile(t *testing.T) {
 	})
 }
 
-func TestCache_SoftPurge_RemovesWhatIsStaleAfterADay(t *testing.T) {
+func TestCache_SoftPurge_RemovesStaleAfterOneDay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		filler, memory := &fakeFiller{body: "old"}, &fakeTier{}
 		c := softCache(filler, memory, &fakeTier{}, new(bytes.Buffer))

@@ -18,7 +18,7 @@ func repaired(t *testing.T, file string) string {
 	return string(Repair([]byte(file), h).Bytes)
 }
 
-func TestRepair_PNG_KeepsWhatPixelsNeed(t *testing.T) {
+func TestRepair_PNG_KeepsPixelChunks(t *testing.T) {
 	part := func(typ, body string) string { return string(pngChunkOf(typ, []byte(body))) }
 	head := pngMagic + part("IHDR", u32(1)+u32(1)+"\x08\x03\x00\x00\x00")
 	palette, alpha, data, end := part("PLTE", "abc"), part("tRNS", "a"), part("IDAT", "data"), part("IEND", "")

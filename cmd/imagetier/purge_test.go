@@ -66,7 +66,7 @@ func TestPurge_PrintsReceipt(t *testing.T) {
 	}
 }
 
-func TestTakedown_SaysWhatIsMissing(t *testing.T) {
+func TestTakedown_Incomplete_PrintsReasons(t *testing.T) {
 	environ, _ := told(t, http.StatusAccepted,
 		`{"nodes":{"applied":1,"known":2},"superseded":true,"waiting":"The log is full."}`)
 	_, out, _ := command(t, environ, "takedown", "--source", "posts", "--name", "a.jpg")

@@ -44,7 +44,7 @@ func TestReplay_CountsObjectsAndBytes(t *testing.T) {
 	}
 }
 
-func TestCaches_HitWhatTheyHold(t *testing.T) {
+func TestCaches_Get_HitsStoredKeys(t *testing.T) {
 	for _, who := range contenders {
 		c, err := who.open(32 << 20)
 		if err != nil {

@@ -156,7 +156,7 @@ func TestAssembler_Page_PerUser(t *testing.T) {
 	}
 }
 
-func FuzzG12QueriesThatDifferHaveDifferentKeys(f *testing.F) {
+func FuzzQuery_Key_IsInjective(f *testing.F) {
 	f.Add("a", "b", "c", 1, "a", "b", "c", 2)
 	f.Add("a", "x", "2:1:y:z", 1, "a:1:1:x", "y", "z", 2) // were it not for the user's length
 	f.Add("a", "x", "y:z", 1, "a", "x:y", "z", 1)         // or the algorithm's

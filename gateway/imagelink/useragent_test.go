@@ -80,7 +80,7 @@ func TestClientOf_HeaderOverridesUserAgent(t *testing.T) {
 	}
 }
 
-func FuzzAnyUserAgentHasAClass(f *testing.F) {
+func FuzzClientOf_AnyUserAgent_RoundTrips(f *testing.F) {
 	f.Add("App/1.0 (iPhone; iOS 17.4; Scale/3.00)", "webp@3x")
 	f.Add("Mozilla/5.0 (Linux; Android 10; K) Chrome/", "@@")
 	f.Fuzz(func(t *testing.T, ua, said string) {

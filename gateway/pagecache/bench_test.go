@@ -83,7 +83,7 @@ func TestCache_Get_Allocations(t *testing.T) {
 	}
 }
 
-func BenchmarkPageOfTwentyFromMemory(b *testing.B) {
+func BenchmarkAssembler_Page_FromMemory(b *testing.B) {
 	cache, err := pagecache.New(pagecache.Config{})
 	if err != nil {
 		b.Fatal(err)
@@ -97,9 +97,9 @@ func BenchmarkPageOfTwentyFromMemory(b *testing.B) {
 	}
 }
 
-// BenchmarkTwentyPostsFromRedis reads the posts of a page that another gateway has stored,
+// BenchmarkPosts_Get_FromRedis reads the posts of a page that another gateway has stored,
 // over a Unix socket.
-func BenchmarkTwentyPostsFromRedis(b *testing.B) {
+func BenchmarkPosts_Get_FromRedis(b *testing.B) {
 	server := startRedis(b)
 	a := startGateway(b, pagecache.Config{}, server).connected(b)
 	slice, _ := known{}.Slice(context.Background(), twenty)

@@ -145,7 +145,7 @@ func TestCache_RedisFrozen(t *testing.T) {
 }
 
 // A cancelled call says nothing about Redis, and must not open the breaker for other callers.
-func TestCallersThatLeaveDoNotOpenTheBreaker(t *testing.T) {
+func TestBreaker_CancelledCall_DoesNotOpenIt(t *testing.T) {
 	server := startRedis(t)
 	g := startGateway(t, pagecache.Config{Breaker: circuit.Config{Pause: time.Hour}}, server).connected(t)
 	gone, leave := context.WithCancel(context.Background())

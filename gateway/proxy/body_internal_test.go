@@ -17,7 +17,7 @@ import (
 
 // Whatever a body is, in whichever coding and pieces it comes: what the client decodes is what
 // a Rewriter makes of the whole, and one that was cut has no good end.
-func FuzzABodyComesThroughInAnyCoding(f *testing.F) {
+func FuzzBody_AnyCoding_EqualsWholeRewrite(f *testing.F) {
 	f.Add([]byte(`{"imageUrl":"o/a","x":[1,2,3]}`), uint8(0), uint8(3), uint16(0))
 	f.Add([]byte(strings.Repeat(`{"imageUrl":"o/a"}`, 1000)), uint8(1), uint8(200), uint16(5))
 	f.Add([]byte(`{"imageUrl":"o/a`), uint8(2), uint8(1), uint16(1))

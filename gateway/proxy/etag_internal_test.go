@@ -9,7 +9,7 @@ import (
 )
 
 // What a client is sent and sends back is what the service said, for any tag.
-func FuzzTheOriginalTagIsTheInverseOfTheDerivedOne(f *testing.F) {
+func FuzzProxy_DerivedTag_RoundTrips(f *testing.F) {
 	for _, tag := range []string{`"v1"`, `W/"v1"`, `""`, `"a,b"`, `"x~its1saltsalt"`, `W/"~itw9"`, `v1`, `"`} {
 		f.Add(tag, `"other"`, uint8(4))
 	}
@@ -44,7 +44,7 @@ func FuzzTheOriginalTagIsTheInverseOfTheDerivedOne(f *testing.F) {
 	})
 }
 
-func FuzzAcceptEncodingNamesNothingThatIsNotRead(f *testing.F) {
+func FuzzNarrowEncodings_KeepsOnlyDecodableCodings(f *testing.F) {
 	f.Add("gzip, deflate;q=0.5, *")
 	f.Fuzz(func(t *testing.T, said string) {
 		h := http.Header{"Accept-Encoding": {said}}

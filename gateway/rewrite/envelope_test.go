@@ -131,7 +131,7 @@ func TestEvents_Append_HoldsBackNothing(t *testing.T) {
 
 // The oracle is mime/multipart: what it reads of the output is what a Rewriter makes of what
 // it reads of the input.
-func FuzzThePartsAreThoseOfMimeMultipart(f *testing.F) {
+func FuzzMultipart_Rewrite_AgreesWithMimeMultipart(f *testing.F) {
 	f.Add(
 		[]byte(
 			"\r\n---\r\nContent-Type: application/json\r\n\r\n{\"imageUrl\":\"o/a\"}\r\n---\r\nContent-Type: text/plain\r\n\r\n{\"imageUrl\":\"o/a\"}\r\n-----\r\n",
@@ -191,7 +191,7 @@ func FuzzThePartsAreThoseOfMimeMultipart(f *testing.F) {
 	})
 }
 
-func FuzzEventsAreTheSameInAnyChunks(f *testing.F) {
+func FuzzEvents_Rewrite_IsIndependentOfChunks(f *testing.F) {
 	f.Add([]byte("event: next\r\ndata: {\"imageUrl\":\"o/a\"}\r\n\r\n"), uint8(2))
 	f.Add([]byte("data: {\"imageUrl\":\rdata:\"o/a\"}\n\n\rdata: nul"), uint8(1))
 	f.Fuzz(func(t *testing.T, body []byte, n uint8) {

@@ -187,7 +187,7 @@ func TestRewriter_Append_MaxRemembered(t *testing.T) {
 	}
 }
 
-func FuzzTheOutputIsThatOfEncodingJSON(f *testing.F) {
+func FuzzRewriter_AgreesWithEncodingJSON(f *testing.F) {
 	for _, seed := range []string{
 		`{"imageUrl":"o/a","thumbnailUrl":null,"author":{"avatarUrl":"o\/b"}}`,
 		`[{"imageUrl":["o/a",["o/b"]],"thumbnailUrl":""},{"pic":"o/\ud83d\ude00","thumbnailUrl":""}]`,

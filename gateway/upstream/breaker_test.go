@@ -132,7 +132,7 @@ func TestBreaker_RequestErrors(t *testing.T) {
 	}
 }
 
-func TestCallersThatLeaveDoNotOpenTheBreaker(t *testing.T) {
+func TestBreaker_CancelledCalls_DoNotOpenIt(t *testing.T) {
 	asked := make(chan struct{})
 	fakes := play(t, fakeservices.Config{
 		Behaviour: map[fakeservices.Service]fakeservices.Behaviour{fakeservices.Feed: {Hang: true}},

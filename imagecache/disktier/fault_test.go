@@ -118,7 +118,7 @@ func TestTier_Get_StaysOnAfterOneBadSector(t *testing.T) {
 	})
 }
 
-func TestOpen_RetriesADirectoryThatFails(t *testing.T) {
+func TestOpen_FailingDirectory_IsRetried(t *testing.T) {
 	for _, test := range []struct {
 		op  string
 		err error

@@ -22,7 +22,7 @@ func testSegment(m marker, bodies ...string) (b []byte, slots []footSlot) {
 	return appendFooter(b, m, slots, int64(len(b))), slots
 }
 
-func TestScan_FindsWhatTheFooterLists(t *testing.T) {
+func TestScan_Contents_EqualFooter(t *testing.T) {
 	b, slots := testSegment(marker{1, 2, 3}, "one", "", "three")
 	sealed, err := readContents(bytes.NewReader(b), 7, int64(len(b)))
 	if err != nil || !sealed.sealed || !slices.Equal(sealed.slots, slots) {

@@ -42,7 +42,7 @@ func onlyLater(t *testing.T, tier running, cfg disktier.Config) {
 	tier.end()
 }
 
-func TestTier_Purge_HoldsForADiskThatIsNotThere(t *testing.T) {
+func TestTier_Purge_HoldsForMissingDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := newMemDisk()
 		cfg, tier := filled(t, disk)
@@ -58,7 +58,7 @@ func TestTier_Purge_HoldsForADiskThatIsNotThere(t *testing.T) {
 }
 
 // The disk fails, its files vanish, and it is mounted again with all of them.
-func TestTier_Purge_HoldsForADiskThatIsMountedAgain(t *testing.T) {
+func TestTier_Purge_HoldsForRemountedDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := newMemDisk()
 		cfg, tier := filled(t, disk)

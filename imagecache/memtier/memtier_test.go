@@ -93,7 +93,7 @@ func TestTier_Put_KeepsLargeImagesFromTheSecondTime(t *testing.T) {
 }
 
 // Put of a too large image must remove the older image under its key.
-func TestTier_Put_ForgetsAnImageThatBecameTooLarge(t *testing.T) {
+func TestTier_Put_TooLarge_RemovesOldImage(t *testing.T) {
 	tier := open(t, 8)
 	put(t, tier, tiertest.Key(t, 1, 1), tiertest.Image(1, 10_000))
 	put(t, tier, tiertest.Key(t, 1, 1), tiertest.Image(2, 7<<20))
@@ -155,7 +155,7 @@ func TestTier_Put_AdmitsGhostsToMain(t *testing.T) {
 }
 
 // Storing the same image again, as after a read from disk, takes no space.
-func TestTier_Put_OfTheSameImageEvictsNothing(t *testing.T) {
+func TestTier_Put_SameImage_EvictsNothing(t *testing.T) {
 	tier := open(t, 8)
 	for i := range 200 {
 		put(t, tier, tiertest.Key(t, i, 1), tiertest.Image(uint64(i), 20_000))

@@ -105,7 +105,7 @@ func TestTier_Conformance(t *testing.T) {
 	})
 }
 
-func TestTier_Get_ReadsWhatAnotherNodeWrote(t *testing.T) {
+func TestTier_Get_ReadsOtherNodesImages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &fakeStore{}
 		old := open(t, sharedstore.Config{Store: store})
@@ -173,7 +173,7 @@ func hangs(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func TestTier_Get_StopsAskingAStoreThatHangs(t *testing.T) {
+func TestTier_Get_SkipsHangingStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &fakeStore{get: hangs}
 		tier := open(t, sharedstore.Config{Store: store})
@@ -351,7 +351,7 @@ func TestTier_Run_StopsWritingSoonAfterItsContextIsDone(t *testing.T) {
 	}
 }
 
-func TestTier_Run_WritesWhatIsQueuedAtShutdown(t *testing.T) {
+func TestTier_Run_WritesQueueAtShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &fakeStore{}
 		tier, err := sharedstore.New(sharedstore.Config{Store: store})

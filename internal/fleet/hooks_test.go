@@ -242,7 +242,7 @@ func TestHook_Send_RetriesUnderTheSameID(t *testing.T) {
 	}
 }
 
-func TestHook_Send_KeepsWhatWasSentBeforeAFailure(t *testing.T) {
+func TestHook_Send_KeepsProgressBeforeFailure(t *testing.T) {
 	a := newAdapter(t, secret1)
 	s, _ := newHook(t, a.url, nil)
 	var n atomic.Int64

@@ -120,7 +120,7 @@ func TestNode_SendDecision_AppendsNothingBehindANewerOne(t *testing.T) {
 	}
 }
 
-func TestNode_Decide_FollowsWhatItHasSeenWhateverItsClock(t *testing.T) {
+func TestNode_Decide_ClockBehind_OrdersAfterSeen(t *testing.T) {
 	w := quietWorld(t, 2)
 	a, b := w.nodes[0], w.nodes[1]
 	b.skew = -time.Hour
@@ -133,7 +133,7 @@ func TestNode_Decide_FollowsWhatItHasSeenWhateverItsClock(t *testing.T) {
 	}
 }
 
-func TestNode_Receipt_CountsOnlyNodesThatHaveTheDecision(t *testing.T) {
+func TestNode_Receipt_CountsOnlyNodesWithDecision(t *testing.T) {
 	for _, kind := range []Kind{KindTakedown, KindLift} {
 		w := quietWorld(t, 3)
 		a, c := w.nodes[0], w.nodes[2]
@@ -226,7 +226,7 @@ func TestNode_Receipt_IsIncomplete_WhileTheListMayLackNodes(t *testing.T) {
 	}
 }
 
-func TestNode_Receipt_SaysThatADecisionIsSuperseded(t *testing.T) {
+func TestNode_Receipt_ReportsSupersededDecision(t *testing.T) {
 	w := quietWorld(t, 2)
 	a, b := w.nodes[0], w.nodes[1]
 	b.reachable = false
@@ -244,7 +244,7 @@ func TestNode_Receipt_SaysThatADecisionIsSuperseded(t *testing.T) {
 	}
 }
 
-func TestNode_Flush_PassesTakedownsThatTheStreamHasNoRoomFor(t *testing.T) {
+func TestNode_Flush_FullStream_StillSendsTakedowns(t *testing.T) {
 	w := quietWorld(t, 2)
 	a, b := w.nodes[0], w.nodes[1]
 	other, third := simOriginals[1], simOriginals[2]

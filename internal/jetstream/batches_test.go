@@ -55,7 +55,7 @@ func batching(t *testing.T, b *Bus, do func(context.Context, []Entry) (int, time
 	return end
 }
 
-func TestBus_Batch_HandsOutWhatHasCome(t *testing.T) {
+func TestBus_Batch_ReturnsAvailableJobs(t *testing.T) {
 	b, _ := run(t, Config{Dir: filepath.Join(t.TempDir(), "queue"), AckWait: 2 * time.Second})
 	appendAll(t, b, "a", "b", "c", "a") // the second a has the id of the first
 	got := make(chan []string)

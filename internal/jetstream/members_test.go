@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestBus_Members_ListsThoseThatPutAndDidNotEnd(t *testing.T) {
+func TestBus_Members_ListsLiveMembers(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for an entry to expire")
 	}
@@ -88,7 +88,7 @@ func TestBus_Run_DoesNotFallBackToOneReplica(t *testing.T) {
 	}
 }
 
-func TestBus_AppendAfter_SaysThatTheStreamIsFull(t *testing.T) {
+func TestBus_AppendAfter_ReportsFullStream(t *testing.T) {
 	b := outside(t)
 	s, err := b.session()
 	if err != nil {

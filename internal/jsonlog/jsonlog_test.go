@@ -53,7 +53,7 @@ func TestLog_Append_SurvivesAPowerCut(t *testing.T) {
 	}
 }
 
-func TestLog_Append_TakesBackWhatCouldNotBeSynced(t *testing.T) {
+func TestLog_Append_UndoesUnsyncedEntry(t *testing.T) {
 	fs := jsonlogtest.New()
 	l, _ := open(t, jsonlog.Config{Path: "log", FS: fs})
 	if err := l.Append(1); err != nil {
@@ -136,7 +136,7 @@ func TestLog_Rewrite_FailsBeforeOrAfterReplacing(t *testing.T) {
 
 // A disk that is mounted after the start brings another file, which must neither be cut off nor
 // overwritten.
-func TestLog_Append_RefusesAFileThatIsNotTheOneItRead(t *testing.T) {
+func TestLog_Append_RefusesReplacedFile(t *testing.T) {
 	for _, text := range []string{"1\n2\n3\n", "1\n2\n3\n4"} {
 		fs := jsonlogtest.New()
 		fs.Step = func(string, string) error { return errors.New("read-only") }

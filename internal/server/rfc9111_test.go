@@ -51,7 +51,7 @@ import (
 //	until DETAIL        repeats the request until its detail is that: for what goes on
 //	                    in the background
 //	purge               purges the original
-func TestFreshnessIsThatOfRFC9111(t *testing.T) {
+func TestServer_Freshness_FollowsRFC9111(t *testing.T) {
 	cases := readCases(t, "testdata/rfc9111.txt")
 	if len(cases) < 150 {
 		t.Errorf("%d cases, at least 150 are promised", len(cases))

@@ -145,7 +145,7 @@ func TestBreaker_CountedFailures(t *testing.T) {
 	}
 }
 
-func TestBreaker_IgnoresCallersThatLeave(t *testing.T) {
+func TestBreaker_IgnoresCancelledCallers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		waits := func(ctx context.Context) (*origin.Object, error) { <-ctx.Done(); return nil, ctx.Err() }
 		src := &fakeSource{do: waits}

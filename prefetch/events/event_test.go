@@ -86,7 +86,7 @@ func TestReader_ParseEvent(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoEventIsRefusedByTheFieldThatIsWrong(t *testing.T) {
+func TestReader_ParseEvent_ErrorNamesTheField(t *testing.T) {
 	many := strings.TrimSuffix(strings.Repeat(`{"id":"p"},`, MaxPosts+1), ",")
 	post := func(text string) string {
 		return `{"type":"post.published","data":{"posts":[{"id":"p0"},` + text + `]}}`

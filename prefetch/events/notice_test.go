@@ -13,7 +13,7 @@ const (
 	fromVersityGW = `{"Records":[{"eventVersion":"2.2","eventSource":"aws:s3","eventTime":"2026-11-24T13:01:10Z","eventName":"s3:ObjectCreated:Put","s3":{"bucket":{"name":"photos","arn":"arn:aws:s3:::/photos/2026/a b.jpg"},"object":{"key":"2026/a b+ü.jpg","size":5,"eTag":"\"5d41402abc4b2a76b9719d911017c592\"","versionId":null,"sequencer":"1"}},"glacierEventData":{}}]}`
 )
 
-func TestNoticesOfThreeServersMeanTheSame(t *testing.T) {
+func TestParseNotices_AllServers_Agree(t *testing.T) {
 	sns := `{"Type":"Notification","MessageId":"x","Message":` + strings.ReplaceAll(
 		strings.ReplaceAll(`"`+strings.ReplaceAll(fromAWS, `\`, `\\`), `"`, `\"`),
 		`\"{`,
@@ -52,7 +52,7 @@ func TestNoticesOfThreeServersMeanTheSame(t *testing.T) {
 	}
 }
 
-func TestNoticesOfNoObjectAreNone(t *testing.T) {
+func TestParseNotices_WithoutObject_ReturnsNone(t *testing.T) {
 	for _, body := range []string{
 		`{"Bucket":"Test-Bucket","Event":"s3:TestEvent","Service":"S3","Time":"2026-11-24T13:01:09Z"}`,
 		`{"Records":[]}`,

@@ -9,7 +9,7 @@ import (
 )
 
 // A gateway before a service that it does not know tells what it handed out, and knows no ids.
-func TestPostsOfAPageNeedNoIDs(t *testing.T) {
+func TestReader_ParseEvent_PagePostsNeedNoID(t *testing.T) {
 	links, err := profile.NewLinks()
 	if err != nil {
 		t.Fatal(err)

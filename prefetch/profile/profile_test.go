@@ -33,7 +33,7 @@ func TestBuiltInProfiles(t *testing.T) {
 	}
 }
 
-func TestAScaleIsTheSpecAtItsPlaceAndTheLastForLargerOnes(t *testing.T) {
+func TestProfile_At_LargeScaleUsesLastSpec(t *testing.T) {
 	feed, _ := BuiltIn().Get("feed")
 	for scale, want := range map[int]string{
 		0: "440x.webp", 1: "440x.webp", 2: "880x.webp", 3: "1320x.webp", 4: "1320x.webp",
@@ -47,7 +47,7 @@ func TestAScaleIsTheSpecAtItsPlaceAndTheLastForLargerOnes(t *testing.T) {
 	}
 }
 
-func TestListsReplaceAndAddAndAreRefusedWithEveryFault(t *testing.T) {
+func TestSet_New_ReplacesAddsAndReportsAllErrors(t *testing.T) {
 	set, err := New(
 		map[string][]string{"feed": {"500x.avif"}, "story": {"1080x1920-cover-q70.jpg", "64x64-wm.logo.png"}},
 	)
@@ -74,7 +74,7 @@ func TestListsReplaceAndAddAndAreRefusedWithEveryFault(t *testing.T) {
 	}
 }
 
-func TestAFileOfProfilesIsReadAndItsFaultsNameIt(t *testing.T) {
+func TestSet_Load_ErrorsNameTheFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "profiles")
 	load := func(text string) (*Set, error) {
 		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
@@ -118,7 +118,7 @@ func links(t *testing.T, prefixes ...string) *Links {
 	return l
 }
 
-func TestAPlainURLIsTheImageThatItsPrefixSays(t *testing.T) {
+func TestLinks_Image_MatchesPrefix(t *testing.T) {
 	l := links(t, "https://cdn.app.example/=posts", "https://cdn.app.example/u/=avatars?version=query:v",
 		"/media/=local?version=etag", "https://old.example/=web?kind=http&version=fixed")
 	for plain, want := range map[string]string{
@@ -155,7 +155,7 @@ func TestAPlainURLIsTheImageThatItsPrefixSays(t *testing.T) {
 	}
 }
 
-func TestPrefixesThatCannotBeAreRefused(t *testing.T) {
+func TestParsePrefix_RejectsInvalid(t *testing.T) {
 	for _, text := range []string{
 		"", "https://a.example/", "https://a.example=posts", "https:///=posts",
 		"a.example/=posts", "https://a.example/?x/=posts",
@@ -175,7 +175,7 @@ func TestPrefixesThatCannotBeAreRefused(t *testing.T) {
 	}
 }
 
-func TestTheVersionOfABucketsObjectIsToldWhereItCanBe(t *testing.T) {
+func TestLinks_VersionOf_BySource(t *testing.T) {
 	l := links(
 		t,
 		"https://a.example/=fixed",
@@ -193,7 +193,7 @@ func TestTheVersionOfABucketsObjectIsToldWhereItCanBe(t *testing.T) {
 	}
 }
 
-func TestAnImageIsTheSameAfterJSON(t *testing.T) {
+func TestImage_JSON_RoundTrips(t *testing.T) {
 	v, err := imageurl.NewVersion(imageurl.Trusted, "1")
 	if err != nil {
 		t.Fatal(err)

@@ -28,7 +28,7 @@ func refsOf(t *testing.T, paths ...string) (refs []imageurl.Ref) {
 	return refs
 }
 
-func TestABalancerIsAskedForWhatCanWaitAndItsAnswerMeansWhatItSays(t *testing.T) {
+func TestBalancer_Make_MapsStatusToOutcome(t *testing.T) {
 	signer, err := imageurl.NewDevSigner()
 	if err != nil {
 		t.Fatal(err)

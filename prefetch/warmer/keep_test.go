@@ -30,7 +30,7 @@ func taught(t *testing.T) []byte {
 	return text
 }
 
-func TestWhatIsLearntOutlivesTheProcess(t *testing.T) {
+func TestWatch_Recall_RestoresCounts(t *testing.T) {
 	text := taught(t)
 	w := watch(t, WatchConfig{})
 	if err := w.Recall(text); err != nil {
@@ -51,7 +51,7 @@ func TestWhatIsLearntOutlivesTheProcess(t *testing.T) {
 	}
 }
 
-func TestWhatWasLearntOfOtherProfilesIsLeftOut(t *testing.T) {
+func TestWatch_Recall_DropsChangedProfiles(t *testing.T) {
 	text := taught(t)
 	for _, c := range []struct {
 		profile string
@@ -87,7 +87,7 @@ func TestWhatWasLearntOfOtherProfilesIsLeftOut(t *testing.T) {
 	}
 }
 
-func TestNoNonsenseIsRecalled(t *testing.T) {
+func TestWatch_Recall_RejectsInvalidText(t *testing.T) {
 	good := string(taught(t))
 	if !strings.Contains(good, `"100x.webp":1,`) {
 		t.Fatal(good)

@@ -64,7 +64,7 @@ func names(specs []resize.Spec) string {
 	return strings.Join(all, " ")
 }
 
-func TestWhatNobodyAsksForIsSoonNoLongerMadeAndWhatSomebodyDoesComesBack(t *testing.T) {
+func TestWatch_Specs_FollowDemand(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	var leads []time.Duration
 	w := watch(
@@ -134,7 +134,7 @@ func TestWhatNobodyAsksForIsSoonNoLongerMadeAndWhatSomebodyDoesComesBack(t *test
 
 // What is asked for of a post of thousands is more than of one of a few, and much more than of
 // what one page shows.
-func TestWhatIsMadeDependsOnHowManyWillLook(t *testing.T) {
+func TestWatch_Specs_DependOnReach(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	w := watch(t, WatchConfig{Now: func() time.Time { return now }})
 	for i, part := range []struct {
@@ -167,7 +167,7 @@ func TestWhatIsMadeDependsOnHowManyWillLook(t *testing.T) {
 
 // A Spec that 40 of 100 images are asked for is worth making of some, as far as the budget goes, and
 // of the same ones each time.
-func TestASpecForWhichTheBudgetDoesNotSufficeIsMadeOfSomeImages(t *testing.T) {
+func TestWatch_Specs_OverBudgetChoosesSomeImages(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	w := watch(t, WatchConfig{Now: func() time.Time { return now }})
 	for n := range learnOver {
@@ -218,7 +218,7 @@ func TestWatch_Specs_FirstPageCountsAsPostWithoutPostEvents(t *testing.T) {
 }
 
 // Watches take hours to end; requests show at once which Specs are unused.
-func TestBeforeAnyWatchHasEndedRequestsTellWhatIsWanted(t *testing.T) {
+func TestWatch_Specs_UseRequestsBeforeFirstWatchEnds(t *testing.T) {
 	w := watch(t, WatchConfig{})
 	large, small := ReachOf(100_000), ReachOf(30)
 	if specs, _ := w.Specs(image(t, "x"), "two", small, false); names(specs) != "100x 200x" {
@@ -236,7 +236,7 @@ func TestBeforeAnyWatchHasEndedRequestsTellWhatIsWanted(t *testing.T) {
 	}
 }
 
-func TestAnAudienceIsOfAReachByItsDigits(t *testing.T) {
+func TestReachOf_GroupsByDigits(t *testing.T) {
 	for audience, want := range map[int]Reach{
 		-1: Unsaid, 0: Unsaid, 1: fewest, 9: fewest, 10: fewest + 1, 999: fewest + 2, 1000: fewest + 3,
 		5_000_000: fewest + 6, 1 << 40: fewest + 6,
@@ -248,7 +248,7 @@ func TestAnAudienceIsOfAReachByItsDigits(t *testing.T) {
 }
 
 // Behind a balancer the node that makes a variant is not the one that took the job.
-func TestANodeWatchesWhatItMadeForAnother(t *testing.T) {
+func TestWatch_MadeFor_CountsUse(t *testing.T) {
 	w := watch(t, WatchConfig{})
 	w.MadeFor(ref(t, "/100x/v.1/posts/a.webp"))
 	w.MadeFor(ref(t, "/200x/v.1/posts/a.webp"))
@@ -259,7 +259,7 @@ func TestANodeWatchesWhatItMadeForAnother(t *testing.T) {
 	}
 }
 
-func TestWhatWasJustWarmedIsKnown(t *testing.T) {
+func TestWatch_Lately_ForgetsAfterTenMinutes(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	w := watch(t, WatchConfig{Now: func() time.Time { return now }})
 	w.Made(image(t, "a"), "two", Unsaid, nil)
@@ -272,7 +272,7 @@ func TestWhatWasJustWarmedIsKnown(t *testing.T) {
 	}
 }
 
-func TestAWatchIsBoundedAndCostsARequestLittle(t *testing.T) {
+func TestWatch_Asked_IsBoundedAndDoesNotAllocate(t *testing.T) {
 	w := watch(t, WatchConfig{Most: 10})
 	for i := range 100 {
 		w.Made(image(t, fmt.Sprint(i)), "two", Unsaid, []resize.Spec{spec(100)})
@@ -389,7 +389,7 @@ func (b *bench) work(t *testing.T, job any) string {
 	return strings.Join(b.did, ", ")
 }
 
-func TestAJobPurgesThenWarmsAndIsDone(t *testing.T) {
+func TestWorker_Work_PurgesThenWarms(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bench{
 			tagged: map[string][]imagecache.Original{
@@ -411,7 +411,7 @@ func TestAJobPurgesThenWarmsAndIsDone(t *testing.T) {
 	})
 }
 
-func TestWhatBecomesOfAJobThatFails(t *testing.T) {
+func TestWorker_Work_FailedJob(t *testing.T) {
 	for name, c := range map[string]struct {
 		job  any
 		set  func(*bench)
@@ -468,7 +468,7 @@ func TestWhatBecomesOfAJobThatFails(t *testing.T) {
 }
 
 // What never has room together is asked for one by one, and what never has any goes back.
-func TestAJobThatHasNoRoomIsSplitAndGoesBackInTheEnd(t *testing.T) {
+func TestWorker_Work_BusySplitsThenReturnsJob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked []int
 		fits := 1
@@ -504,7 +504,7 @@ func TestAJobThatHasNoRoomIsSplitAndGoesBackInTheEnd(t *testing.T) {
 	})
 }
 
-func TestWhatIsDeletedWhileItIsMadeIsPurgedAgain(t *testing.T) {
+func TestWorker_Work_PurgesImageDeletedMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bench{ended: map[string]bool{}, onMake: func(b *bench) { b.ended["post:p1"] = true }}
 		did := b.work(t, Job{Warms: []Warm{{Image: image(t, "a"), Profile: "two", Tags: []string{"post:p1"}}}})
@@ -514,7 +514,7 @@ func TestWhatIsDeletedWhileItIsMadeIsPurgedAgain(t *testing.T) {
 	})
 }
 
-func TestAnImageWhoseVersionIsItsTagIsWarmedUnderIt(t *testing.T) {
+func TestWorker_Work_UsesETagAsVersion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for tag, want := range map[string]string{"abc": "/100x/e.abc/posts/a.webp", "": "/100x/v.1/posts/a.webp"} {
 			b := &bench{tag: tag}
@@ -575,7 +575,7 @@ func plan(t *testing.T, e events.Event) (Plan, []Job) {
 	return p, jobs
 }
 
-func TestWhatEventsComeTo(t *testing.T) {
+func TestPlanEvent_Jobs(t *testing.T) {
 	live := image(t, "l")
 	live.Version = imageurl.Version{}
 	avatar := &events.User{ID: "u1", Avatar: &events.Image{Image: image(t, "u1"), Tags: []string{"user:u1"}}}

@@ -8,7 +8,7 @@ import (
 
 // What is put into a file goes where decoders rendering for it, or nowhere: an encoder whose
 // output is laid out in another way is an error, not a broken file.
-func TestNothingIsPutIntoAFileOfAnotherLayout(t *testing.T) {
+func TestCarried_Into_RejectsUnknownLayout(t *testing.T) {
 	all := carried{displayP3, resize.Credit{Author: "A"}}
 	for _, f := range formats {
 		for _, file := range []string{

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestVectorsScaleAsPlainCDoes(t *testing.T) {
+func TestDirectScale_SIMDEqualsScalar(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	for _, c := range []struct{ lines, length, n int }{
 		{1, 8, 8}, {2, 9, 3}, {3, 40, 41}, {7, 100, 63}, {12, 1008, 640},
@@ -29,7 +29,7 @@ func TestVectorsScaleAsPlainCDoes(t *testing.T) {
 	}
 }
 
-func TestAPlainWallStaysPlain(t *testing.T) {
+func TestDirectScale_UniformImageStaysUniform(t *testing.T) {
 	for v := range 256 {
 		lines := [][]byte{
 			bytes.Repeat([]byte{byte(v)}, 300+room),

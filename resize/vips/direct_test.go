@@ -18,7 +18,7 @@ import (
 // Pictures are compared at quality 100: at an ordinary one two codings of pictures that
 // differ by rounding differ by much more than the pictures do.
 
-func TestDirectPathMakesThePictureOfLibvips(t *testing.T) {
+func TestDirect_Resize_AgreesWithLibvips(t *testing.T) {
 	r := newResizer(t)
 	names := []string{
 		"640x640-q100.jpg",
@@ -121,7 +121,7 @@ func oriented(original []byte, o int) []byte {
 	return append(append(bytes.Clone(original[:2]), segment...), original[2:]...)
 }
 
-func TestDirectPathCropsAndTurnsAsLibvipsDoes(t *testing.T) {
+func TestDirect_CropAndRotate_AgreesWithLibvips(t *testing.T) {
 	r := newResizer(t)
 	names := []string{
 		"301x200-cover-q100.jpg", "150x290-cover-left-q100.jpg",
@@ -140,7 +140,7 @@ func TestDirectPathCropsAndTurnsAsLibvipsDoes(t *testing.T) {
 	}
 }
 
-func TestDirectPathTakesEverySamplingThatIsUsual(t *testing.T) {
+func TestDirect_ChromaSampling_UsualOnes(t *testing.T) {
 	r := newResizer(t)
 	m := cloth(640, 480)
 	grey := image.NewGray(m.Bounds())
@@ -168,7 +168,7 @@ func TestDirectPathTakesEverySamplingThatIsUsual(t *testing.T) {
 	}
 }
 
-func TestDirectPathLeavesToLibvipsWhatItDoesNotKnow(t *testing.T) {
+func TestDirect_UnsupportedSpec_LeftToLibvips(t *testing.T) {
 	r := newResizer(t)
 	original := jpegOf(t, cloth(640, 480), 90)
 	for _, name := range []string{
@@ -200,7 +200,7 @@ func TestDirectPathLeavesToLibvipsWhatItDoesNotKnow(t *testing.T) {
 	}
 }
 
-func TestViewsOfOneDecodeAreThoseOfEachAlone(t *testing.T) {
+func TestDirect_SharedDecode_EqualsSeparate(t *testing.T) {
 	r := newResizer(t)
 	originals := map[string][]byte{"a picture": oriented(jpegOf(t, cloth(2403, 1801), 92), 6)}
 	for _, file := range []string{"phone-android.jpg", "progressive-p3.jpg"} {
@@ -232,7 +232,7 @@ func TestViewsOfOneDecodeAreThoseOfEachAlone(t *testing.T) {
 	}
 }
 
-func TestDirectPathRefusesWhatLibvipsRefuses(t *testing.T) {
+func TestDirect_CorruptFile_FailsLikeLibvips(t *testing.T) {
 	r := newResizer(t)
 	s := spec(t, "100x.jpg")
 	plain := jpegOf(t, cloth(320, 240), 85)

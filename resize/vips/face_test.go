@@ -52,7 +52,7 @@ func nrgbaOf(m image.Image) *image.NRGBA {
 	return out
 }
 
-func TestAFaceIsKeptWhereverItIs(t *testing.T) {
+func TestResizer_FaceCrop_KeepsFace(t *testing.T) {
 	r := newResizer(t)
 	original := faces(t)
 	x, _, ok := findFaces(made(t, r, original, "600x600.png"))
@@ -79,7 +79,7 @@ func TestAFaceIsKeptWhereverItIs(t *testing.T) {
 	}
 }
 
-func TestWithoutFacesTheEyeDecides(t *testing.T) {
+func TestResizer_FaceCrop_FallsBackToSmart(t *testing.T) {
 	r := newResizer(t)
 	original := plainPNG(t, 300, 100, color.NRGBA{90, 90, 90, 255})
 	images, err := r.Resize(

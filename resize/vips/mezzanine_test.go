@@ -27,7 +27,7 @@ func quality(t testing.TB, img resize.Image, luma field, rgb [3]field) (dB, simi
 	return psnr(gotRGB, rgb), ssim(gotLuma, luma)
 }
 
-func TestFromTheMezzanineLittleIsLost(t *testing.T) {
+func TestMezzanine_Resize_LosesLittleQuality(t *testing.T) {
 	r := newResizer(t)
 	names, photos := []string{"640x640.jpg", "640x640.webp", "200x200-cover.webp"}, phonePhotos
 	if testing.Short() {
@@ -62,7 +62,7 @@ func TestFromTheMezzanineLittleIsLost(t *testing.T) {
 	}
 }
 
-func TestWhatIsMadeTogetherOfAPhotoIsWhatIsMadeAlone(t *testing.T) {
+func TestMezzanine_Batch_EqualsSeparate(t *testing.T) {
 	r := newResizer(t)
 	all := []resize.Spec{
 		spec(t, "640x640.webp"),

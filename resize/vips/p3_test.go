@@ -16,7 +16,7 @@ import (
 
 // The numbers of the profile are those of Display P3: primaries of DCI-P3, the white of D65,
 // adapted to D50 as Bradford has it, and the curve of sRGB.
-func TestTheProfileIsDisplayP3(t *testing.T) {
+func TestDisplayP3_Profile_HasStandardValues(t *testing.T) {
 	type matrix [3][3]float64 // rows
 	times := func(m matrix, v [3]float64) (out [3]float64) {
 		for i := range 3 {
@@ -95,7 +95,7 @@ func TestTheProfileIsDisplayP3(t *testing.T) {
 }
 
 // A watermark's red is sRGB's, on a picture in Display P3 and on one that was made grey.
-func TestAWatermarkOnDisplayP3KeepsItsColour(t *testing.T) {
+func TestWatermark_OnDisplayP3_KeepsColour(t *testing.T) {
 	var file bytes.Buffer
 	mark := image.NewNRGBA(image.Rect(0, 0, 40, 40))
 	for i := range 40 * 40 {

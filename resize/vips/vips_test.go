@@ -7,7 +7,7 @@ import (
 	"github.com/novasocial/imagetier/resize/resizetest"
 )
 
-func TestVipsIsAResizer(t *testing.T) {
+func TestResizer_Conformance(t *testing.T) {
 	resizetest.Run(t, func(t *testing.T) resize.Resizer {
 		r, err := New(Config{})
 		if err != nil {

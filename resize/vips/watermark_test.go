@@ -36,7 +36,7 @@ func withWatermark(t *testing.T, file []byte) (*Resizer, error) {
 	return New(Config{Watermarks: map[string]string{"logo": path}})
 }
 
-func TestAWatermarkLiesInTheLowerRightCornerOfEveryFrame(t *testing.T) {
+func TestWatermark_EveryFrame_LowerRightCorner(t *testing.T) {
 	r, err := withWatermark(t, plainPNG(t, 300, 150, color.NRGBA{255, 0, 0, 128}))
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +85,7 @@ func TestAWatermarkLiesInTheLowerRightCornerOfEveryFrame(t *testing.T) {
 
 func diff(a, b uint8) int { return max(int(a)-int(b), int(b)-int(a)) }
 
-func TestAWatermarkThatIsNoneIsRefusedAtTheStart(t *testing.T) {
+func TestNew_InvalidWatermark_Fails(t *testing.T) {
 	good := plainPNG(t, 8, 8, color.NRGBA{1, 2, 3, 255})
 	for name, file := range map[string][]byte{
 		"text": []byte("this is no image at all"), "a cut file": good[:len(good)-20],

@@ -403,7 +403,7 @@ func TestFleet_LosesOnlyRequestsInFlightToAKilledNode(t *testing.T) {
 	f.again(2)
 }
 
-func TestFleet_ServesNothingThatWasPurgedWhileANodeWasAway(t *testing.T) {
+func TestFleet_NodeReturns_ServesNothingPurged(t *testing.T) {
 	f := newFleet(t)
 	f.joined()
 	o := f.origin

@@ -45,7 +45,7 @@ func say(t *testing.T, url, text string) string {
 }
 
 // A request whose body never comes is answered, and loses its connection, on every listener.
-func TestGateway_BodyThatNeverComes(t *testing.T) {
+func TestGateway_MissingBody_TimesOut(t *testing.T) {
 	proxy := startProxy(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") })
 	serving, _ := startServe(t, fakeservices.Config{})
 	for name, row := range map[string]struct{ url, request, want string }{

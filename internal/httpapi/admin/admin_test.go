@@ -216,7 +216,7 @@ func TestPrivateConversations(t *testing.T) {
 	}
 }
 
-func TestReadinessFollowsWhatItIsTold(t *testing.T) {
+func TestReadyz_Get_FollowsOperator(t *testing.T) {
 	cfg := privateConfig(t, &store{})
 	op := &fakeOperator{}
 	cfg.Operator = op
@@ -239,7 +239,7 @@ func TestReadinessFollowsWhatItIsTold(t *testing.T) {
 	}
 }
 
-func TestProfilesAreServedAndSecretsInFlagsAreNot(t *testing.T) {
+func TestPprof_Get_ServesAllButCmdline(t *testing.T) {
 	addr := serve(t, New(privateConfig(t, &store{})))
 	for path, want := range map[string]int{
 		"/debug/pprof/":                      200,
@@ -264,7 +264,7 @@ func TestProfilesAreServedAndSecretsInFlagsAreNot(t *testing.T) {
 	}
 }
 
-func TestWhatIsPostedHasALimit(t *testing.T) {
+func TestPurge_Post_LimitsBody(t *testing.T) {
 	s := &store{}
 	cfg := privateConfig(t, s)
 	cfg.Dev = true
@@ -288,7 +288,7 @@ func TestWhatIsPostedHasALimit(t *testing.T) {
 	}
 }
 
-func TestAPanicOfThePrivateListenerIsAnAnswer(t *testing.T) {
+func TestHandler_Panic_Is500(t *testing.T) {
 	cfg := privateConfig(t, &store{})
 	cfg.Operator = &fakeOperator{stats: func() any { panic("secret") }}
 	got := apitest.Call(New(cfg), http.MethodGet, "/v1/stats", nil)

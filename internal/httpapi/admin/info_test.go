@@ -68,7 +68,7 @@ func postInfo(t *testing.T, body string) (int, string) {
 	return w.Code, string(b)
 }
 
-func TestInfosComeInTheOrderOfTheQuestionAndAFailureCostsOnlyItself(t *testing.T) {
+func TestInfo_Post_KeepsOrderAndIsolatesFailures(t *testing.T) {
 	image := func(source, name, version string) string {
 		return fmt.Sprintf(`{"source":%q,"name":%q,"version":%q,"tags":["post:p1"]}`, source, name, version)
 	}
@@ -96,7 +96,7 @@ func TestInfosComeInTheOrderOfTheQuestionAndAFailureCostsOnlyItself(t *testing.T
 	}
 }
 
-func TestAHundredInfosAreAnsweredAndOneMoreIsRefused(t *testing.T) {
+func TestInfo_Post_AtMostHundredImages(t *testing.T) {
 	images := func(n int) string {
 		one := `{"source":"posts","name":"7","version":"v.1","tags":["` + strings.Repeat("x", 1000) + `"]}`
 		return `{"images":[` + strings.TrimSuffix(strings.Repeat(one+",", n), ",") + `]}`
@@ -114,7 +114,7 @@ func TestAHundredInfosAreAnsweredAndOneMoreIsRefused(t *testing.T) {
 	}
 }
 
-func TestFactsOfALiveOriginalSayWhatPinsThem(t *testing.T) {
+func TestInfo_Post_LiveOriginalNamesVersion(t *testing.T) {
 	code, got := postInfo(
 		t,
 		`{"images":[{"source":"posts","name":"71","version":"live"},{"source":"posts","name":"72","version":"live"},{"source":"posts","name":"73","version":"live"},{"source":"posts","name":"74","version":"live"}]}`,

@@ -112,7 +112,7 @@ func anEvent(body io.Reader, header ...string) *http.Request {
 	return r
 }
 
-func TestAnEventNeedsNoAdminTokenAndIsAcceptedOnceItIsQueued(t *testing.T) {
+func TestEvents_Post_AcceptedWhenQueued(t *testing.T) {
 	s := &intake{}
 	h := s.handler(t, nil)
 	status, _, body := answerTo(h, anEvent(strings.NewReader(`{"type":"x"}`), "webhook-signature", "v1,x"))
@@ -174,7 +174,7 @@ func TestIntake_Refusals(t *testing.T) {
 	}
 }
 
-func TestNoMoreOfABodyIsReadThanIsAllowed(t *testing.T) {
+func TestEvents_Post_LimitsBody(t *testing.T) {
 	s := &intake{}
 	h := s.handler(t, nil)
 	ten := &counted{Reader: strings.NewReader(strings.Repeat("a", 10<<20))}
@@ -212,7 +212,7 @@ func TestNoMoreOfABodyIsReadThanIsAllowed(t *testing.T) {
 	}
 }
 
-func TestAPI_Notice_NeedsItsOwnToken(t *testing.T) {
+func TestEvents_PostS3_NeedsItsOwnToken(t *testing.T) {
 	const secret = "token-of-the-s3-server"
 	notice := func(h http.Handler, header ...string) int {
 		r := anEvent(strings.NewReader("x"), header...)
@@ -262,7 +262,7 @@ func aWarm(body string) *http.Request {
 	return r
 }
 
-func TestWarmQueuesPathsOfAllClassesAndImages(t *testing.T) {
+func TestWarm_Post_QueuesPathsAndImages(t *testing.T) {
 	s := &intake{}
 	h := s.handler(t, nil)
 	status, _, body := answerTo(
@@ -309,7 +309,7 @@ func TestWarmQueuesPathsOfAllClassesAndImages(t *testing.T) {
 	}
 }
 
-func TestWhoWaitsReadsWhatBecomesOfEachVariant(t *testing.T) {
+func TestWarm_PostWait_StreamsOutcomes(t *testing.T) {
 	s := &intake{release: make(chan struct{})}
 	server := httptest.NewServer(s.handler(t, nil))
 	defer server.Close()
@@ -388,7 +388,7 @@ func (s *intake) Discard(_ context.Context, ids []uint64) (int, error) {
 	return 0, fmt.Errorf("look: %w", service.ErrUnavailable)
 }
 
-func TestDeadLettersAreListedAndSettled(t *testing.T) {
+func TestWarm_DeadLetters_ListedAndSettled(t *testing.T) {
 	s := &intake{}
 	h := s.handler(t, nil)
 	status, _, body := answerTo(h, httptest.NewRequest(http.MethodGet, "http://localhost/v1/warm/dead?from=2", nil))

@@ -156,7 +156,7 @@ func run(t *testing.T, ctx context.Context, script string) {
 	}
 }
 
-func TestABrowserShowsTheNumbers(t *testing.T) {
+func TestConsole_Browser_ShowsStatistics(t *testing.T) {
 	ctx, complaints := browser(t)
 	server := stub(t, open(t))
 	if err := chromedp.Do(ctx, chromedp.Navigate(server.URL+"/")); err != nil {
@@ -183,7 +183,7 @@ func TestABrowserShowsTheNumbers(t *testing.T) {
 	}
 }
 
-func TestABrowserSignsAndShowsAPicture(t *testing.T) {
+func TestConsole_Browser_SignsAndShowsImage(t *testing.T) {
 	ctx, complaints := browser(t)
 	cfg := open(t)
 	cfg.Dev, cfg.AdminToken = false, "an admin token"

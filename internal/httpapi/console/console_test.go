@@ -50,7 +50,7 @@ func get(t *testing.T, cfg Config, target string, header ...string) *httptest.Re
 	return rec
 }
 
-func TestThePageAndAllItsPartsAreServed(t *testing.T) {
+func TestConsole_Get_ServesPageAndAssets(t *testing.T) {
 	cfg := open(t)
 	rec := get(t, cfg, "/")
 	if rec.Code != http.StatusOK || !strings.HasPrefix(rec.Header().Get("Content-Type"), "text/html") {
@@ -92,7 +92,7 @@ func TestThePageAndAllItsPartsAreServed(t *testing.T) {
 	}
 }
 
-func TestThePageNeedsNoNetworkAndRunsNothingInline(t *testing.T) {
+func TestConsole_Assets_NoForeignOrInlineCode(t *testing.T) {
 	files, err := fs.ReadDir(assets, "assets")
 	if err != nil {
 		t.Fatal(err)
@@ -116,7 +116,7 @@ func TestThePageNeedsNoNetworkAndRunsNothingInline(t *testing.T) {
 	}
 }
 
-func TestABrowserHasThePageUntilItChanges(t *testing.T) {
+func TestConsole_Get_NotModified(t *testing.T) {
 	cfg := open(t)
 	first := get(t, cfg, "/console/main.js")
 	again := get(t, cfg, "/console/main.js", "If-None-Match", first.Header().Get("ETag"))
@@ -126,7 +126,7 @@ func TestABrowserHasThePageUntilItChanges(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoPartOfThePageIs404(t *testing.T) {
+func TestConsole_Get_UnknownAssetIs404(t *testing.T) {
 	for _, target := range []string{
 		"/nothing", "/console/", "/console/nothing", "/console/index.html", "/console/../assets/main.js",
 	} {
@@ -151,7 +151,7 @@ func sign(t *testing.T, cfg Config, source, name, version, spec string, header .
 	return rec.Code, body
 }
 
-func TestTheSignedURLNamesWhatTheFormSays(t *testing.T) {
+func TestConsole_Sign_ReturnsURL(t *testing.T) {
 	cfg := open(t)
 	for _, c := range []struct{ name, version, spec, want string }{
 		{"2026/cat.jpg", "v.1", "640x480-cover.webp", "/640x480-cover/v.1/posts/2026/cat.jpg.webp"},
@@ -173,14 +173,14 @@ func TestTheSignedURLNamesWhatTheFormSays(t *testing.T) {
 	}
 }
 
-func TestAnotherSpellingIsSignedAndNamed(t *testing.T) {
+func TestConsole_Sign_NotesCanonicalSpelling(t *testing.T) {
 	status, body := sign(t, open(t), "posts", "cat.jpg", "v.1", "640x480-cover-at50x50.webp")
 	if status != http.StatusOK || body["spec"] != "640x480-cover.webp" || !strings.Contains(body["note"], "at50x50") {
 		t.Error(status, body)
 	}
 }
 
-func TestWhatHasNoURLIsRefusedWithTheReason(t *testing.T) {
+func TestConsole_Sign_RejectsInvalidInput(t *testing.T) {
 	for _, c := range []struct{ source, name, version, spec, want string }{
 		{"other", "cat.jpg", "v.1", "64x.jpg", "no source"},
 		{"posts", "", "v.1", "64x.jpg", "name"},
@@ -199,7 +199,7 @@ func TestWhatHasNoURLIsRefusedWithTheReason(t *testing.T) {
 	}
 }
 
-func TestSigningTakesTheAdminToken(t *testing.T) {
+func TestConsole_Sign_RequiresAdminToken(t *testing.T) {
 	const token = "an admin token"
 	closed, withToken, dev, devWithToken := open(t), open(t), open(t), open(t)
 	closed.Dev = false
@@ -229,7 +229,7 @@ func TestSigningTakesTheAdminToken(t *testing.T) {
 	}
 }
 
-func TestThePageIsToldWhoMaySign(t *testing.T) {
+func TestConsole_Config_StatesWhoMaySign(t *testing.T) {
 	closed, token, none := open(t), open(t), open(t)
 	closed.Dev = false
 	token.AdminToken = "secret-of-the-admin"
@@ -253,7 +253,7 @@ func TestThePageIsToldWhoMaySign(t *testing.T) {
 	}
 }
 
-func TestThePictureIsThePublicListenersAnswer(t *testing.T) {
+func TestConsole_Image_IsPublicResponse(t *testing.T) {
 	cfg := open(t)
 	ref, err := imageurl.NewRef("posts", "a b~.jpg", imageurl.Version{}, resize.Spec{Width: 64, Format: resize.Auto})
 	if err != nil {
@@ -335,7 +335,7 @@ func TestConsole_Image_BothProtocols(t *testing.T) {
 	}
 }
 
-func TestTheNumbersOfTheProcessAreThere(t *testing.T) {
+func TestReadProcess_HasPlausibleValues(t *testing.T) {
 	p := ReadProcess()
 	if p.Goroutines < 1 || p.RSSBytes < 1<<20 {
 		t.Errorf("%+v", p)

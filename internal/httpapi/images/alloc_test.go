@@ -14,7 +14,7 @@ import (
 
 // The values that are an answer's own (its id; its length, date and tag), and the slice that
 // holds them; nothing grows with the request or the image.
-func TestAHitAllocatesThreeTimesWithATagForACDNToo(t *testing.T) {
+func TestHandler_Hit_AllocatesThreeTimes(t *testing.T) {
 	for _, header := range []string{"", "Surrogate-Key"} {
 		hitAllocates(t, header, 3)
 	}

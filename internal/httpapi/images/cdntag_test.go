@@ -16,7 +16,7 @@ import (
 // tag in a shell to purge a CDN by hand.
 const tagOfABC = "o-17cca502be073b8d"
 
-func TestEveryAnswerThatACDNMayKeepBearsTheTagOfItsOriginal(t *testing.T) {
+func TestHandler_CacheTag_OnCacheableResponses(t *testing.T) {
 	cache := newFakeCache()
 	cfg := publicConfig(t, cache)
 	cfg.Catalog.Sources = map[string]httpapi.Source{"posts": {Originals: true}, "shut": {}}

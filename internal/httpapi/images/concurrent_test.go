@@ -106,7 +106,7 @@ func fetch(client *http.Client, url string) reply {
 	return reply{resp.StatusCode, resp.Header, string(body), err}
 }
 
-func TestFiveHundredRequestsForOneColdVariantMakeItOnce(t *testing.T) {
+func TestHandler_ColdVariant_IsFilledOnce(t *testing.T) {
 	k := &fakeFiller{slots: make(chan struct{}, 1), entered: make(chan struct{}, 1), leave: make(chan struct{})}
 	cache := imagecache.New(
 		imagecache.Config{Layers: []imagecache.Layer{{Tier: &fakeTier{}, Name: imagecache.Memory}}, Filler: k},
@@ -160,7 +160,7 @@ func (c *counting) Get(ctx context.Context, ref imageurl.Ref) (imagecache.Image,
 	return c.Cache.Get(ctx, ref)
 }
 
-func TestWhileFillsAreRefusedHitsGoOn(t *testing.T) {
+func TestHandler_BusyFills_HitsAreServed(t *testing.T) {
 	k := &fakeFiller{slots: make(chan struct{}, 2), entered: make(chan struct{}, 3), leave: make(chan struct{})}
 	cache := imagecache.New(imagecache.Config{
 		Layers: []imagecache.Layer{{Tier: &fakeTier{}, Name: imagecache.Memory}}, Filler: k, NegativeTTL: time.Minute,

@@ -30,7 +30,7 @@ var (
 // Ranges and conditions are answered as http.ServeContent does, but that several ranges
 // are the whole, that a malformed range is ignored instead of refused, and that the last 0
 // bytes are not there.
-func FuzzRangesAndConditionsAreThoseOfServeContent(f *testing.F) {
+func FuzzHandler_Conditions_AgreeWithServeContent(f *testing.F) {
 	for _, seed := range [][6]string{
 		{"bytes=2-4", "", "", "", "", ""},
 		{"bytes=-3", `"tag"`, "", "", "", ""},
@@ -165,7 +165,7 @@ func splitAccept(accept string) resize.Format {
 	return best
 }
 
-func FuzzNegotiationIsThatOfTheGrammar(f *testing.F) {
+func FuzzNegotiate_Accept_AgreesWithGrammar(f *testing.F) {
 	for _, seed := range []string{
 		"", "*/*", "image/*,*/*;q=0.8", "image/avif,image/webp,*/*",
 		"image/avif;q=0,image/webp", "image/avif;q=0.000, image/webp;q=1.000",

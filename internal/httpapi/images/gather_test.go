@@ -17,7 +17,7 @@ import (
 )
 
 // The map and the lines are two ways to send the same fields, whatever they are.
-func TestGatheredAnswersHaveTheSameFieldsAsOthers(t *testing.T) {
+func TestHandler_GatheredWrite_SameHeaders(t *testing.T) {
 	for _, live := range []bool{false, true} {
 		for _, header := range []string{"X-Nothing: 1", "Range: bytes=100-99999"} {
 			short, long := fieldsOfAnswer(t, live, header, 300), fieldsOfAnswer(t, live, header, 30_000)
@@ -88,7 +88,7 @@ func writeCalls(t *testing.T) int {
 	return n
 }
 
-func TestAnAnswerIsOneWrite(t *testing.T) {
+func TestHandler_GatheredWrite_IsOneWrite(t *testing.T) {
 	const rounds = 300
 	cache := newFakeCache()
 	cache.img.Body = bytes.Repeat([]byte("0123456789"), 2000)
@@ -125,7 +125,7 @@ func TestAnAnswerIsOneWrite(t *testing.T) {
 	}
 }
 
-func TestAHeadHasNoBodyToGather(t *testing.T) {
+func TestHandler_GatheredWrite_HeadHasNoBody(t *testing.T) {
 	cache := newFakeCache()
 	cache.img.Body = large
 	addr := serve(t, New(publicConfig(t, cache)))

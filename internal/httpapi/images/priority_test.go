@@ -14,7 +14,7 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-func TestOnlyTheLeastUrgencyIsBackground(t *testing.T) {
+func TestLeastUrgent_ParsesPriority(t *testing.T) {
 	for line, want := range map[string]bool{
 		"u=7": true, "u=7, i": true, "i, u=7": true, "i,\tu=7;x=1": true, "u=1, u=7": true,
 		"": false, "u=6": false, "i": false, "u=7, u=3": false, "u=77": false,
@@ -43,7 +43,7 @@ func (l *lanes) Get(ctx context.Context, ref imageurl.Ref) (imagecache.Image, im
 		}, nil
 }
 
-func TestARequestOfTheLeastUrgencyIsServedInTheBackground(t *testing.T) {
+func TestHandler_LeastUrgent_IsBackground(t *testing.T) {
 	l := &lanes{}
 	h := New(
 		Config{

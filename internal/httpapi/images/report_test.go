@@ -53,7 +53,7 @@ func reported(
 	return lines, seen
 }
 
-func TestEachRequestIsOneLineAndOneObservation(t *testing.T) {
+func TestReport_Request_LoggedAndObservedOnce(t *testing.T) {
 	cache := newFakeCache()
 	path := apitest.SignBytes(t, "/640x480/v.1/posts/cat.jpg.webp")
 	var id string
@@ -123,7 +123,7 @@ func TestEachRequestIsOneLineAndOneObservation(t *testing.T) {
 	}
 }
 
-func TestABusyTierMaySilenceWhatIsWell(t *testing.T) {
+func TestReport_RaisedLevel_LogsOnlyFailures(t *testing.T) {
 	cache := newFakeCache()
 	path := apitest.SignBytes(t, "/640x480/v.1/posts/cat.jpg.webp")
 	lines, seen := reported(t, slog.LevelInfo, slog.LevelDebug, cache, func(h http.Handler) {
@@ -144,7 +144,7 @@ func TestABusyTierMaySilenceWhatIsWell(t *testing.T) {
 }
 
 // A panic after the header is on its way cannot become a 500: the connection has to be cut.
-func TestAPanicInTheMiddleOfABodyCutsIt(t *testing.T) {
+func TestHandler_PanicInBody_AbortsConnection(t *testing.T) {
 	cfg := publicConfig(t, newFakeCache())
 	var seen metrics.Observation
 	cfg.Observe = func(o metrics.Observation) { seen = o }
@@ -167,7 +167,7 @@ type explosive struct{ *httptest.ResponseRecorder }
 
 func (*explosive) Write([]byte) (int, error) { panic("out of order") }
 
-func TestAConfigurationWithoutSignerOrCacheIsNone(t *testing.T) {
+func TestNew_WithoutSignerOrCache_Panics(t *testing.T) {
 	for name, make := range map[string]func(){
 		"no cache":  func() { New(Config{Signer: apitest.NewSigner(t)}) },
 		"no signer": func() { New(Config{Cache: newFakeCache()}) },

@@ -44,7 +44,7 @@ func observed(t *testing.T, seen chan metrics.Observation) metrics.Observation {
 	}
 }
 
-func TestAClientThatStopsReadingIsHungUpOn(t *testing.T) {
+func TestHandler_StalledClient_IsDisconnected(t *testing.T) {
 	for name, step := range map[string]int{"in steps": 64 << 10, "in one write": len(large)} {
 		t.Run(name, func(t *testing.T) {
 			pace := httpserver.Pace{Grace: 100 * time.Millisecond, Rate: 1 << 30, Step: step}
@@ -71,7 +71,7 @@ func TestAClientThatStopsReadingIsHungUpOn(t *testing.T) {
 	}
 }
 
-func TestAStreamThatIsNotReadIsResetAndItsConnectionGoesOn(t *testing.T) {
+func TestHandler_StalledH2Stream_IsReset(t *testing.T) {
 	addr, path, seen := servesLarge(t, httpserver.Pace{Grace: 100 * time.Millisecond, Rate: 1 << 30, Step: 64 << 10})
 	client := apitest.H2CClient(t)
 	resp, err := client.Get("http://" + addr + path)
@@ -106,7 +106,7 @@ func (ln tightListener) Accept() (net.Conn, error) {
 	return conn, err
 }
 
-func TestAClientThatReadsSlowlyGetsItsImage(t *testing.T) {
+func TestHandler_SlowClient_GetsWholeImage(t *testing.T) {
 	if testing.Short() {
 		t.Skip("reads slowly for 2 s")
 	}
@@ -150,7 +150,7 @@ func TestAClientThatReadsSlowlyGetsItsImage(t *testing.T) {
 	}
 }
 
-func TestAClientThatHangsUpWhileItsImageIsMadeIsNoAlarm(t *testing.T) {
+func TestHandler_ClientGone_IsNotAnError(t *testing.T) {
 	seen := make(chan metrics.Observation, 1)
 	cfg := publicConfig(t, &stuck{entered: make(chan struct{}, 1)})
 	cfg.Observe = func(o metrics.Observation) { seen <- o }
