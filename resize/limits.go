@@ -88,10 +88,8 @@ func pixels(width, height, frames int) int64 {
 	return n
 }
 
-// tooLarge returns an error that wraps ErrTooLarge.
-func tooLarge(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", ErrTooLarge, fmt.Sprintf(format, args...))
-}
+// tooLarge returns a LimitError.
+func tooLarge(format string, args ...any) error { return &LimitError{fmt.Sprintf(format, args...)} }
 
 // OutputSize returns the size of the variant of an image that is width by height pixels when
 // upright ([Header.Upright]). It ignores Trim, which depends on the pixels.

@@ -51,6 +51,17 @@ var (
 	ErrFailed = errors.New("resizer failed")
 )
 
+// LimitError is returned for an original or a variant that is over a limit. It wraps ErrTooLarge,
+// and What may be shown to a client.
+type LimitError struct {
+	What string // "it has 40 frames, the limit is 30 (--max-frames)"
+}
+
+func (e *LimitError) Error() string { return ErrTooLarge.Error() + ": " + e.What }
+
+// Unwrap returns ErrTooLarge.
+func (e *LimitError) Unwrap() error { return ErrTooLarge }
+
 // UnavailableError is returned for a valid Spec whose format the installed libraries cannot
 // write. It wraps ErrSpec, and What may be shown to a client.
 type UnavailableError struct {

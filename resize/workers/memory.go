@@ -36,8 +36,8 @@ const memorySetting = "--resize-memory"
 // checkMemory refuses a job whose encoder certainly needs more memory than a child has.
 func (p *Pool) checkMemory(c cost) error {
 	if need := idleData + c.output; need > p.cfg.Memory {
-		return fmt.Errorf("%w: encoding it takes %d MiB of memory, the limit is %d MiB (%s): "+
-			"request a smaller size or another format", resize.ErrTooLarge, need>>20, p.cfg.Memory>>20, memorySetting)
+		return &resize.LimitError{What: fmt.Sprintf("encoding it takes %d MiB of memory, the limit is %d MiB (%s); "+
+			"a smaller size or another format takes less", need>>20, p.cfg.Memory>>20, memorySetting)}
 	}
 	return nil
 }

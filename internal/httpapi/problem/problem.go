@@ -14,6 +14,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/novasocial/imagetier/origin"
@@ -85,11 +86,14 @@ func Errorf(kind error, format string, args ...any) error {
 func (row *Row) DetailOf(err error) string {
 	var own *detailed
 	var missing *resize.UnavailableError
+	var limit *resize.LimitError
 	switch {
 	case errors.As(err, &own):
 		return own.detail
 	case errors.As(err, &missing):
 		return "This cannot be made here yet: " + missing.What + "."
+	case errors.As(err, &limit):
+		return strings.TrimSuffix(row.Detail, ".") + ": " + limit.What + "."
 	case row.Detail == "":
 		return err.Error()
 	}

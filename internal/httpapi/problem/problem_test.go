@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"testing"
 	"time"
+
+	"github.com/novasocial/imagetier/resize"
 )
 
 func TestTable_Codes_AreDistinctAndDocumented(t *testing.T) {
@@ -50,6 +52,15 @@ func TestTable_Of_PrefersSpecificRow(t *testing.T) {
 		if row := private.Of(c.ctx, c.err); row.Code != c.code {
 			t.Errorf("%v is %s, want %s", c.err, row.Code, c.code)
 		}
+	}
+}
+
+func TestRow_DetailOf_NamesLimit(t *testing.T) {
+	err := fmt.Errorf("fill: %w", &resize.LimitError{What: "it has 40 frames, the limit is 30"})
+	row := New(0).Of(t.Context(), err)
+	want := "The original or the image is over a limit: it has 40 frames, the limit is 30."
+	if got := row.DetailOf(err); row.Status != http.StatusRequestEntityTooLarge || got != want {
+		t.Errorf("%d, %q, want 413, %q", row.Status, got, want)
 	}
 }
 

@@ -97,7 +97,7 @@ var public = Table{
 	{origin.ErrTooLarge, 413, "original_too_large", minute, slog.LevelInfo,
 		"The original has more bytes than are allowed."},
 	{resize.ErrTooLarge, 413, "original_over_limits", minute, slog.LevelInfo,
-		"The original has more bytes, pixels or frames, or a longer side, than is allowed."},
+		"The original or the image is over a limit."},
 	{resize.ErrUnsupported, 415, "original_unsupported", minute, slog.LevelInfo,
 		"The original is no image of a kind that is allowed."},
 	{resize.ErrCorrupt, 422, "original_damaged", minute, slog.LevelInfo, "The original is broken or cut short."},
