@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,9 +19,10 @@ import (
 // soakImages is how many answers a soak has at the least.
 var soakImages = flag.Int64("soak-images", 10_000, "answers that TestSoak asks for at the least")
 
-// A soak lasts as long as TEST_SOAK says (make soak), and at least 10,000 answers: mixed
-// originals to mixed variants, every URL a new one, an eighth of them errors. The memory of
-// parent and children may grow by less than 5 % after the first fifth.
+// A soak first fills every tier. Then it lasts as long as TEST_SOAK says (make soak), and at least
+// 10,000 answers: mixed originals to mixed variants, every URL a new one, an eighth of them
+// errors. The resident memory of parent and children may grow by less than 5 % after the first
+// fifth, the parent's live heap by less than 2 % from beginning to end.
 func TestSoak(t *testing.T) {
 	if os.Getenv("TEST_SOAK") == "" {
 		t.Skip("it takes minutes: make soak")
@@ -33,84 +35,126 @@ func TestSoak(t *testing.T) {
 	bad := broken(whole)
 	x := start(
 		t,
-		"--listen",
-		freePort(t),
-		"--private-listen",
-		freePort(t),
-		"--log-level",
-		"error",
-		"--keys",
-		key,
-		"--source",
-		"posts=dir://"+lay(t, append(whole, bad...)),
-		"--cache-dir",
-		t.TempDir(),
-		"--cache-memory-size",
-		"16MiB",
-		"--cache-disk-size",
-		"128MiB",
-		"--cache-originals-size",
-		"128MiB",
+		"--listen", freePort(t), "--private-listen", freePort(t), "--log-level", "error", "--keys", key,
+		"--source", "posts=dir://"+lay(t, append(whole, bad...)), "--cache-dir", t.TempDir(),
+		"--cache-memory-size", "16MiB", "--cache-disk-size", "64MiB", "--cache-originals-size", "64MiB",
 	)
-	a := newAsker(x)
-	var asked, made, refused atomic.Int64
-	one := func(random *rand.Rand) {
-		s := whole[random.IntN(len(whole))]
-		if random.IntN(8) == 0 {
-			s = bad[random.IntN(len(bad))]
-		}
-		spec := []string{"320x240", "200x200-cover", "100x", "64x64-cover-smart",
-			"300x300-pad", "160x-still"}[random.IntN(6)]
-		format := []string{"jpg", "jpg", "webp", "webp", "png", "avif"}[random.IntN(6)]
-		if strings.HasSuffix(spec, "-still") {
-			format = "webp"
-		}
-		got := a.ask(t.Context(), a.fill(t, spec, s.name+"."+format))
-		asked.Add(1)
-		switch {
-		case s.whole && got.status == http.StatusOK:
-			made.Add(1)
-		case !s.whole && got.status >= 400 && got.status < 500:
-			refused.Add(1)
-		default:
-			t.Errorf("%s to %s.%s: %d", s.name, spec, format, got.status)
+	s := &soak{asker: newAsker(x), whole: whole, bad: bad}
+	began := time.Now()
+	filled := s.during(t, func(samples []memorySample) bool { return len(samples)%25 != 0 || !tiersAreFull(t, x) })
+	t.Logf("every tier is full after %d answers in %v", s.asked.Load(), time.Since(began).Round(time.Second))
+	if t.Failed() {
+		return
+	}
+	heapBefore := liveHeap(t, x)
+	began = time.Now()
+	s.asked.Store(0)
+	samples := s.during(t, func([]memorySample) bool {
+		return time.Since(began) < lasts || s.asked.Load() < *soakImages
+	})
+	heapAfter := liveHeap(t, x)
+	t.Logf("%d answers in %v: %d images, %d refusals; restarts of children by reason: %s",
+		s.asked.Load(), time.Since(began).Round(time.Second), s.made.Load(), s.refused.Load(), restarts(t, x))
+	t.Log("\n" + memoryTable(samples))
+	t.Logf("parent while the tiers were filled: at most %d MiB; live heap before and after: %.1f and %.1f MiB",
+		mostOf(filled)>>20, float64(heapBefore)/(1<<20), float64(heapAfter)/(1<<20))
+	for what, growth := range growthOf(samples) {
+		if growth >= 0.05 {
+			t.Errorf("%s: memory has grown by %.1f %% after the first fifth, allowed are 5 %%", what, 100*growth)
 		}
 	}
-	began := time.Now()
+	if growth := float64(heapAfter)/float64(heapBefore) - 1; growth >= 0.02 {
+		t.Errorf("live heap has grown by %.1f %%, allowed are 2 %%", 100*growth)
+	}
+}
+
+// soak asks for images.
+type soak struct {
+	*asker
+	whole, bad           []specimen
+	asked, made, refused atomic.Int64
+}
+
+// during keeps four clients asking while more returns true, and returns samples of the memory, five each second.
+func (s *soak) during(t *testing.T, more func([]memorySample) bool) (samples []memorySample) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	var asking sync.WaitGroup
 	for i := range 4 {
 		random := rand.New(rand.NewPCG(uint64(i), 2))
 		asking.Go(func() {
 			for ctx.Err() == nil && !t.Failed() {
-				one(random)
+				s.one(t, random)
 			}
 		})
 	}
-	var samples []memorySample
-	for time.Since(began) < lasts || asked.Load() < *soakImages {
-		if !pause(ctx, 200*time.Millisecond) || t.Failed() {
-			break
-		}
-		parent, resizers := rssOf(x)
-		samples = append(samples, memorySample{asked.Load(), parent, resizers})
+	for more(samples) && pause(ctx, 200*time.Millisecond) && !t.Failed() {
+		parent, resizers := rssOf(s.x)
+		samples = append(samples, memorySample{s.asked.Load(), parent, resizers})
 	}
 	cancel()
 	asking.Wait()
-	t.Logf(
-		"%d answers in %v: %d images, %d refusals; restarts of children by reason: %s",
-		asked.Load(),
-		time.Since(began).Round(time.Second),
-		made.Load(),
-		refused.Load(),
-		restarts(t, x),
-	)
-	t.Log("\n" + memoryTable(samples))
-	for what, growth := range growthOf(samples) {
-		if growth >= 0.05 {
-			t.Errorf("%s: memory has grown by %.1f %% after the first fifth, allowed are 5 %%", what, 100*growth)
+	return samples
+}
+
+// one asks for one image.
+func (s *soak) one(t *testing.T, random *rand.Rand) {
+	of := s.whole[random.IntN(len(s.whole))]
+	if random.IntN(8) == 0 {
+		of = s.bad[random.IntN(len(s.bad))]
+	}
+	spec := []string{"320x240", "200x200-cover", "100x", "64x64-cover-smart",
+		"300x300-pad", "160x-still"}[random.IntN(6)]
+	format := []string{"jpg", "jpg", "webp", "webp", "png", "avif"}[random.IntN(6)]
+	if strings.HasSuffix(spec, "-still") {
+		format = "webp"
+	}
+	got := s.ask(t.Context(), s.fill(t, spec, of.name+"."+format))
+	s.asked.Add(1)
+	switch {
+	case of.whole && got.status == http.StatusOK:
+		s.made.Add(1)
+	case !of.whole && got.status >= 400 && got.status < 500:
+		s.refused.Add(1)
+	default:
+		t.Errorf("%s to %s.%s: %d", of.name, spec, format, got.status)
+	}
+}
+
+// tiersAreFull reports whether every tier has reached nine tenths of its budget.
+func tiersAreFull(t *testing.T, x *tier) bool {
+	t.Helper()
+	for name, budget := range map[string]float64{"memory": 16 << 20, "disk": 64 << 20, "originals": 64 << 20} {
+		n, err := strconv.ParseFloat(metric(t, x, `imagetier_cache_bytes{tier="`+name+`"}`), 64)
+		if err != nil {
+			t.Error(err)
+		}
+		if n < 0.9*budget {
+			return false
 		}
 	}
+	return true
+}
+
+// liveHeap returns the bytes of the parent's heap that are reachable, after a collection while it has nothing to do.
+func liveHeap(t *testing.T, x *tier) int64 {
+	t.Helper()
+	for range 2 { // the first one ends what the second one frees
+		fetch(t, x.private+"/debug/pprof/heap?gc=1")
+	}
+	n, err := strconv.ParseFloat(metric(t, x, "go_gc_heap_live_bytes"), 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int64(n)
+}
+
+// mostOf returns the highest resident memory of the parent.
+func mostOf(samples []memorySample) (most int64) {
+	for _, s := range samples {
+		most = max(most, s.parent)
+	}
+	return most
 }
 
 // memorySample is what parent and children have at a moment, in bytes.
