@@ -32,11 +32,15 @@ type Budget struct {
 
 	used, waits, refusals atomic.Int64
 	waiting, answering    atomic.Int64
+	sinceGC               atomic.Int64 // bytes released since giveBack has collected
+	gc                    func()       // runtime.GC, except in tests
 }
 
 // New returns a Budget of size bytes.
 func New(size int64) *Budget {
-	return &Budget{size: size, all: semaphore.NewWeighted(size), answers: semaphore.NewWeighted(max(size/2, 1))}
+	return &Budget{
+		size: size, all: semaphore.NewWeighted(size), answers: semaphore.NewWeighted(max(size/2, 1)), gc: runtime.GC,
+	}
 }
 
 // Stats is the state of a Budget.
@@ -115,7 +119,9 @@ func (a *account) release() {
 	}
 	a.released = true
 	a.budget.all.Release(a.bytes)
-	a.budget.used.Add(-a.bytes)
+	if a.budget.sinceGC.Add(a.bytes); a.budget.used.Add(-a.bytes) == 0 && a.budget.sinceGC.Load() >= giveBackFrom {
+		time.AfterFunc(idleTime, a.budget.giveBack)
+	}
 	if a.isAnswer {
 		a.budget.answers.Release(a.answer)
 		a.budget.answering.Add(-1)
@@ -177,9 +183,24 @@ func (b *Budget) acquire(ctx context.Context, from *semaphore.Weighted, n int64)
 func (b *Budget) collect() {
 	for b.waiting.Load() > 0 {
 		if b.answering.Load() > 0 {
-			runtime.GC()
+			b.gc()
 		}
 		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// A process that allocates little after a burst of originals would keep their memory: the garbage
+// collector runs when the heap grows. So it runs once no original has been in flight for
+// idleTime, if giveBackFrom bytes have been since the last time. The runtime then returns the
+// memory to the system within seconds.
+const (
+	idleTime     = 10 * time.Second
+	giveBackFrom = 32 << 20
+)
+
+func (b *Budget) giveBack() {
+	if b.used.Load() == 0 && b.sinceGC.Swap(0) >= giveBackFrom {
+		b.gc()
 	}
 }
 

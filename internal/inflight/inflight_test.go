@@ -118,3 +118,23 @@ func TestHold_Answer_EndsWithLastReader(t *testing.T) {
 		t.Errorf("%d bytes in flight, want 0", n)
 	}
 }
+
+func TestBudget_GivesMemoryBackWhenIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, collections := New(64<<20), 0
+		b.gc = func() { collections++ }
+		hold(t, b, 1<<20).Release()
+		time.Sleep(2 * idleTime)
+		if collections != 0 {
+			t.Errorf("%d collections for one small original, want 0", collections)
+		}
+		for range 3 {
+			hold(t, b, 40<<20).Release()
+			time.Sleep(idleTime / 2)
+		}
+		time.Sleep(2 * idleTime)
+		if collections != 1 {
+			t.Errorf("%d collections, want 1", collections)
+		}
+	})
+}
