@@ -30,7 +30,7 @@ func TestServer_Run_ReplacesSilentConnections(t *testing.T) {
 			if name == "begun" || testing.Short() {
 				limit, attackers = 256, 320
 			}
-			addr := serve(t, Config{Handler: greets, MaxConnections: limit})
+			addr := serve(t, Config{Handler: greets, MaxConnections: limit, HeaderTimeout: time.Hour})
 			good := apitest.Dial(t, addr)
 			r := bufio.NewReader(good)
 			apitest.Say(t, good, hello)
