@@ -23,8 +23,8 @@ import (
 	"github.com/novasocial/imagetier/internal/testutil"
 )
 
-// browser returns a context of a real Chromium and what it complained of, or skips the
-// test where there is none.
+// browser returns a context of a real Chromium and its console errors, or skips the test if
+// there is none.
 func browser(t *testing.T) (context.Context, func() []string) {
 	t.Helper()
 	if testing.Short() {
@@ -71,7 +71,7 @@ func browser(t *testing.T) (context.Context, func() []string) {
 	}
 }
 
-// stub is a private listener whose tier answers each path with one picture.
+// stub serves a private listener whose tier answers each path with the same image.
 func stub(t *testing.T, cfg Config) *httptest.Server {
 	t.Helper()
 	var picture bytes.Buffer
@@ -124,7 +124,7 @@ func stub(t *testing.T, cfg Config) *httptest.Server {
 	return server
 }
 
-// eventually waits until the page's text at selector has each of the words.
+// eventually waits until the text at selector contains each of words.
 func eventually(t *testing.T, ctx context.Context, selector string, words ...string) {
 	t.Helper()
 	wanted, err := json.Marshal(words)
@@ -166,8 +166,8 @@ func TestConsole_Browser_ShowsStatistics(t *testing.T) {
 	eventually(t, ctx, "#notice", "the disk tier is off")
 	eventually(t, ctx, "#tiles", "500", "100 %", "99 µs", "500 KiB")
 	eventually(t, ctx, "#answers", "memory", "500", "100 %", "50 µs")
-	eventually(t, ctx, "#tiers", "256 MiB of 512 MiB", "12.3 k entries", "not asked in the last minute", "off")
-	eventually(t, ctx, "#origins", "down: not asked", "timeout")
+	eventually(t, ctx, "#tiers", "256 MiB of 512 MiB", "12.3 k entries", "no lookups in the last minute", "off")
+	eventually(t, ctx, "#origins", "down, breaker open", "timeout")
 	eventually(t, ctx, "#resizing", "3 busy", "7 live")
 	width, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.querySelector(".fill i").style.width`))
 	if err != nil || width != "50%" {
@@ -178,7 +178,7 @@ func TestConsole_Browser_ShowsStatistics(t *testing.T) {
 	eventually(t, ctx, "#notice", "does not answer")
 	for _, c := range complaints() {
 		if !strings.Contains(c, "ERR_CONNECTION") {
-			t.Errorf("the browser complains: %s", c)
+			t.Errorf("console error: %s", c)
 		}
 	}
 }
@@ -199,9 +199,9 @@ func TestConsole_Browser_SignsAndShowsImage(t *testing.T) {
 		};
 		const show = () => document.querySelector("#shape button.main").click();`
 	run(t, ctx, typed+`set("name", "cat.jpg"); set("height", "480"); set("fit", "cover"); set("quality", "70"); show()`)
-	eventually(t, ctx, "#signing", "admin token is needed")
+	eventually(t, ctx, "#signing", "requires the admin token")
 	run(t, ctx, typed+`set("admin", "another"); show()`)
-	eventually(t, ctx, "#signing", "not the admin token")
+	eventually(t, ctx, "#signing", "Wrong admin token")
 	run(t, ctx, typed+`set("admin", "an admin token"); show()`)
 	ref, err := imageurl.ParseRef("/640x480-cover-q70/live/posts/cat.jpg.webp")
 	if err != nil {
@@ -213,7 +213,7 @@ func TestConsole_Browser_SignsAndShowsImage(t *testing.T) {
 	eventually(t, ctx, "#meaning", cfg.Signer.Path(ref), "2 h 0 min")
 	for _, c := range complaints() {
 		if !strings.Contains(c, "401") {
-			t.Errorf("the browser complains: %s", c)
+			t.Errorf("console error: %s", c)
 		}
 	}
 	run(t, ctx, `location.hash = "#playground"; `+typed+`set("name", "nosuch.jpg"); show()`)

@@ -1,16 +1,16 @@
-// Package console is the status page and playground of the private listener, and the
-// numbers behind it. The page is plain HTML, CSS and JavaScript, embedded in the program:
-// it asks nothing of any network but the listener that it came from.
+// Package console serves the status page and playground of the private listener, and the
+// statistics that the page shows. The page is plain HTML, CSS and JavaScript, embedded in the
+// program; it sends requests only to the listener that served it.
 //
 //	GET /                    the page
-//	GET /console/…           what it is made of
-//	GET /console/config      what it must know of the configuration
+//	GET /console/…           its scripts, styles and icon
+//	GET /console/config      the part of the configuration that it needs
 //	GET /console/sign?…      a signed path (sign.go)
-//	GET /console/image/i/…   the answer of the public listener to that path
+//	GET /console/image/i/…   the public listener's response to that path
 //
-// The page shows GET /v1/stats, which answers with Stats, and asks GET /v1/explain; both are
-// the private listener's, as is the refusal of requests that come from other sites or by
-// foreign names that resolve to this host.
+// The page also reads GET /v1/stats, which returns [Stats], and GET /v1/explain. Both are served
+// by the private listener, which also refuses cross-site requests and foreign host names that
+// resolve to this host (DNS rebinding).
 package console
 
 import (
@@ -31,25 +31,25 @@ var assets embed.FS
 
 // Config of a console.
 type Config struct {
-	// Signer signs what the playground asks for; nil: there is no playground.
+	// Signer signs the paths of the playground. If nil, there is no playground.
 	Signer *imageurl.Signer
-	// Public answers the signed paths: the handler of the public listener, so that the
-	// page sees what clients see, headers included. nil: there is no playground.
+	// Public serves the signed paths. It is the handler of the public listener, so the page
+	// gets the same response as clients, headers included. If nil, there is no playground.
 	Public http.Handler
-	// Sources are the configured names, in the order in which they are shown.
+	// Sources are the names of the sources, in display order.
 	Sources    []string
 	Watermarks *imagecache.Watermarks
-	// PublicURL is what clients put before a path: "https://img.example.com", without a
-	// slash at its end. "": paths are shown.
+	// PublicURL precedes each path: "https://img.example.com", without a trailing slash. If "",
+	// the page shows paths only.
 	PublicURL string
-	// AdminToken is needed to sign. If it is empty, signing is disabled, except with Dev,
+	// AdminToken is required to sign. If it is empty, signing is disabled, except with Dev,
 	// where every client that reaches the listener may sign.
 	AdminToken string
 	Dev        bool
 }
 
-// The page may load its own parts and nothing else, talks to its own listener only, and
-// may not be framed. blob: is the picture of the playground.
+// policy lets the page load and request only from its own listener, and forbids framing. blob:
+// is for the image of the playground.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 
@@ -59,7 +59,7 @@ func New(cfg Config) http.Handler {
 	mux.Handle("GET /{$}", page("assets/index.html"))
 	files, err := assets.ReadDir("assets")
 	if err != nil {
-		panic(err) // it is embedded
+		panic(err) // the files are embedded
 	}
 	for _, file := range files {
 		if file.Name() != "index.html" {
@@ -77,12 +77,12 @@ func New(cfg Config) http.Handler {
 
 type console struct{ Config }
 
-// page serves one embedded file. Browsers ask each time whether it is still the same: a
-// page must fit the program that it talks to.
+// page serves one embedded file. Browsers revalidate it each time, because the page must match
+// the version of the program.
 func page(name string) http.Handler {
 	body, err := assets.ReadFile(name)
 	if err != nil {
-		panic(err) // it is embedded
+		panic(err) // the file is embedded
 	}
 	sum := sha256.Sum256(body)
 	etag := `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
@@ -108,7 +108,7 @@ func page(name string) http.Handler {
 	})
 }
 
-// harden sets what every answer of this package has.
+// harden sets the security headers of all responses of this package.
 func harden(h http.Header) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
@@ -119,7 +119,7 @@ func harden(h http.Header) {
 func answer(w http.ResponseWriter, status int, v any) {
 	body, err := json.Marshal(v)
 	if err != nil {
-		http.Error(w, "cannot write the answer: "+err.Error(), http.StatusInternalServerError)
+		http.Error(w, "encode the response: "+err.Error(), http.StatusInternalServerError)
 		return
 	}
 	h := w.Header()
@@ -130,7 +130,7 @@ func answer(w http.ResponseWriter, status int, v any) {
 	_, _ = w.Write(append(body, '\n'))
 }
 
-// config tells the page what it is a page of.
+// config answers GET /console/config.
 func (c *console) config(w http.ResponseWriter, _ *http.Request) {
 	signing := "off"
 	switch {
@@ -145,11 +145,11 @@ func (c *console) config(w http.ResponseWriter, _ *http.Request) {
 		Sources    []string `json:"sources"`
 		Watermarks []string `json:"watermarks"`
 		PublicURL  string   `json:"public_url"`
-	}{signing, orNone(c.Sources), orNone(c.Watermarks.Names()), c.PublicURL})
+	}{signing, orEmpty(c.Sources), orEmpty(c.Watermarks.Names()), c.PublicURL})
 }
 
-// orNone spells no names as [] and not as null.
-func orNone(names []string) []string {
+// orEmpty returns names, or an empty slice if names is nil, so that its JSON is [] and not null.
+func orEmpty(names []string) []string {
 	if names == nil {
 		return []string{}
 	}

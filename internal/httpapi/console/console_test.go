@@ -58,7 +58,7 @@ func TestConsole_Get_ServesPageAndAssets(t *testing.T) {
 	}
 	links := regexp.MustCompile(`(?:src|href)="(/console/[^"]+)"`).FindAllStringSubmatch(rec.Body.String(), -1)
 	if len(links) < 4 {
-		t.Fatalf("the page has the parts %v", links)
+		t.Fatalf("only %v are linked", links)
 	}
 	seen := map[string]bool{}
 	var follow func(target string)
@@ -106,7 +106,7 @@ func TestConsole_Assets_NoForeignOrInlineCode(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text := strings.ReplaceAll(string(body), "http://www.w3.org/2000/svg", "") // a name, not an address
+		text := strings.ReplaceAll(string(body), "http://www.w3.org/2000/svg", "") // a namespace, not an address
 		if found := foreign.FindString(text); found != "" {
 			t.Errorf("%s names %q", f.Name(), found)
 		}
@@ -182,7 +182,7 @@ func TestConsole_Sign_NotesCanonicalSpelling(t *testing.T) {
 
 func TestConsole_Sign_RejectsInvalidInput(t *testing.T) {
 	for _, c := range []struct{ source, name, version, spec, want string }{
-		{"other", "cat.jpg", "v.1", "64x.jpg", "no source"},
+		{"other", "cat.jpg", "v.1", "64x.jpg", "unknown source"},
 		{"posts", "", "v.1", "64x.jpg", "name"},
 		{"posts", "cat.jpg", "9", "64x.jpg", "version"},
 		{"posts", "cat.jpg", "v.", "64x.jpg", "token"},
@@ -190,7 +190,7 @@ func TestConsole_Sign_RejectsInvalidInput(t *testing.T) {
 		{"posts", "cat.jpg", "s.null", "64x.jpg", "null"},
 		{"posts", "cat.jpg", "v.1", "64x-cover.jpg", "both sides"},
 		{"posts", "cat.jpg", "v.1", "9000x.jpg", "8192"},
-		{"posts", "cat.jpg", "v.1", "64x-wm.other.jpg", "no watermark"},
+		{"posts", "cat.jpg", "v.1", "64x-wm.other.jpg", "unknown watermark"},
 	} {
 		status, body := sign(t, open(t), c.source, c.name, c.version, c.spec)
 		if status != http.StatusBadRequest || !strings.Contains(body["error"], c.want) {
@@ -285,8 +285,8 @@ func TestConsole_Image_IsPublicResponse(t *testing.T) {
 	}
 }
 
-// The public handler writes large answers past net/http's header map, which has fields of
-// the private listener already, and only where the connection has one request at a time.
+// The public handler writes large responses without net/http's header map, in which the private
+// listener has already set fields, and only if the connection has one request at a time.
 func TestConsole_Image_BothProtocols(t *testing.T) {
 	body := bytes.Repeat([]byte("a"), 64<<10)
 	pace := httpserver.Pace{}.WithDefaults()

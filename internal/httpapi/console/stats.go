@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// Stats is the answer of GET /v1/stats. Counts are since the start of the process, and
-// what they are of is what the metric of the same name says; rates are for the reader to
-// make, over uptime_seconds. New fields may come; none changes its meaning.
+// Stats is the response of GET /v1/stats. Counts are since the start of the process and have the
+// meaning of the metric with the same name. To get a rate, divide the difference of two responses
+// by that of their uptime_seconds. Fields may be added; no field changes its meaning.
 type Stats struct {
 	Version       string    `json:"version"`
 	Revision      string    `json:"revision"`
@@ -23,52 +23,52 @@ type Stats struct {
 	Health   Health   `json:"health"`
 	Process  Process  `json:"process"`
 	Requests Requests `json:"requests"`
-	// Tiers in the order in which they are looked in, then the originals'.
+	// Tiers in lookup order, then the originals' tier.
 	Tiers   []Tier   `json:"tiers"`
 	Origins []Origin `json:"origins"`
-	Resize  *Resize  `json:"resize,omitempty"` // absent: no workers
+	Resize  *Resize  `json:"resize,omitempty"` // absent without workers
 }
 
-// Health is what /readyz says.
+// Health is the state that /readyz reports.
 type Health struct {
 	Status  string   `json:"status"`            // ok, degraded, starting, draining
-	Reasons []string `json:"reasons,omitempty"` // why not ok, for people
+	Reasons []string `json:"reasons,omitempty"` // why Status is not ok, as text
 }
 
-// Process is this process without its resize processes. Bytes.
+// Process describes this process, without its resize processes.
 type Process struct {
 	Goroutines  int   `json:"goroutines"`
-	RSSBytes    int64 `json:"rss_bytes"`          // 0: the system does not say
-	MemoryLimit int64 `json:"memory_limit_bytes"` // of the Go runtime; 0: none
+	RSSBytes    int64 `json:"rss_bytes"`          // 0 if unknown
+	MemoryLimit int64 `json:"memory_limit_bytes"` // of the Go runtime; 0 if there is none
 }
 
-// Requests are those of the public listener.
+// Requests counts the requests of the public listener.
 type Requests struct {
 	Total     int64            `json:"total"`
 	Bytes     int64            `json:"bytes"`     // of bodies
-	Coalesced int64            `json:"coalesced"` // joined another's fill
+	Coalesced int64            `json:"coalesced"` // waited for the fill of another request
 	ByStatus  map[string]int64 `json:"by_status"`
-	// ByCache has every label of the metrics: memory disk derived original origin stale
-	// negative none.
+	// ByCache has an entry for each cache label of the metrics: memory, disk, derived, original,
+	// origin, stale, negative, none.
 	ByCache map[string]CacheRequests `json:"by_cache"`
 	// BoundsSeconds are the upper bounds of CacheRequests.Buckets.
 	BoundsSeconds []float64 `json:"bounds_seconds"`
 }
 
-// CacheRequests are the requests of one cache label.
+// CacheRequests counts the requests with one cache label.
 type CacheRequests struct {
 	Count   int64   `json:"count"`
 	Bytes   int64   `json:"bytes"`
 	Seconds float64 `json:"seconds"` // sum of their durations
-	Buckets []int64 `json:"buckets"` // how many within each bound and above the one before; then those beyond
+	Buckets []int64 `json:"buckets"` // requests up to each bound and over the one before; the last has the rest
 }
 
-// Tier is one tier.
+// Tier describes one tier.
 type Tier struct {
 	Name        string           `json:"name"`
-	State       string           `json:"state"` // "" is well
+	State       string           `json:"state"` // "" if it works
 	Bytes       int64            `json:"bytes"`
-	BudgetBytes int64            `json:"budget_bytes"` // 0: unknown
+	BudgetBytes int64            `json:"budget_bytes"` // 0 if unknown
 	Entries     int64            `json:"entries"`
 	Hits        int64            `json:"hits"`
 	Misses      int64            `json:"misses"`
@@ -76,23 +76,23 @@ type Tier struct {
 	Evictions   map[string]int64 `json:"evictions"` // by reason
 }
 
-// Origin is one source.
+// Origin describes one source.
 type Origin struct {
 	Name     string           `json:"name"`
-	Breaker  string           `json:"breaker"`  // closed, half-open, open; "": there is none
+	Breaker  string           `json:"breaker"`  // closed, half-open, open; "" without a breaker
 	Requests map[string]int64 `json:"requests"` // by outcome
 	Seconds  float64          `json:"seconds"`  // sum of their durations
 }
 
-// Resize is the pool of resize processes and what it made.
+// Resize describes the pool of resize processes.
 type Resize struct {
 	Workers  map[string]int   `json:"workers"`  // by state
-	Queue    map[string]int   `json:"queue"`    // waiting, by lane
+	Queue    map[string]int   `json:"queue"`    // waiting jobs, by priority
 	Restarts map[string]int64 `json:"restarts"` // by reason
 	Jobs     map[string]int64 `json:"jobs"`     // by outcome
 }
 
-// ReadProcess returns the numbers of this process.
+// ReadProcess returns the statistics of this process.
 func ReadProcess() Process {
 	p := Process{Goroutines: runtime.NumGoroutine()}
 	if limit := debug.SetMemoryLimit(-1); limit < 1<<62 {

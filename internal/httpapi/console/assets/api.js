@@ -1,4 +1,4 @@
-// Asking the tier. The admin token lives in this page's memory only.
+// Requests to the tier. The admin token is kept in the memory of this page only.
 
 let token = "";
 
@@ -12,7 +12,7 @@ export class Refused extends Error {
   }
 }
 
-// get returns the JSON of an answer, or throws Refused.
+// get returns the JSON of a response, or throws Refused.
 export async function get(path) {
   const headers = token ? { Authorization: "Bearer " + token } : {};
   let answer;
@@ -23,8 +23,8 @@ export async function get(path) {
   }
   const body = await answer.json().catch(() => null);
   if (!answer.ok) {
-    throw new Refused(answer.status, body?.error ?? body?.detail ?? body?.title ?? `The tier answers ${answer.status}.`);
+    throw new Refused(answer.status, body?.error ?? body?.detail ?? body?.title ?? `The tier responded with status ${answer.status}.`);
   }
-  if (body === null) throw new Refused(answer.status, "The answer is no JSON.");
+  if (body === null) throw new Refused(answer.status, "The response is not JSON.");
   return body;
 }

@@ -1,9 +1,8 @@
-// Small helpers to make and renew parts of the page. Nothing here reads HTML: all text is
-// set as text.
+// Helpers that create and update elements. None parses HTML: text is always set as text.
 
 export const $ = (id) => document.getElementById(id);
 
-// el makes an element: el("p", {class: "sub"}, "text", child, …).
+// el creates an element: el("p", {class: "sub"}, "text", child, …).
 export function el(tag, attrs = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attrs)) {
@@ -13,7 +12,7 @@ export function el(tag, attrs = {}, ...children) {
   return node;
 }
 
-// text sets an element's text if it is another, so that what is selected stays so.
+// text sets an element's text if it differs, so that a selection in it is kept.
 export function text(node, value) {
   if (node.textContent !== value) node.textContent = value;
 }
@@ -24,8 +23,8 @@ export function mark(node, name, value) {
   else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
 }
 
-// list keeps one child of parent for each item, by its key: make(item) returns the new
-// node and a function that renews it.
+// list keeps one child of parent for each item, by its key. make(item) returns {node, set}: the
+// new element and the function that updates it.
 export function list(parent, make) {
   const known = new Map();
   return (items, keyOf) => {
@@ -36,8 +35,8 @@ export function list(parent, make) {
       seen.add(key);
       if (!known.has(key)) known.set(key, make(item));
       const entry = known.get(key);
-      const place = after ? after.nextSibling : parent.firstChild;
-      if (entry.node !== place) parent.insertBefore(entry.node, place);
+      const next = after ? after.nextSibling : parent.firstChild;
+      if (entry.node !== next) parent.insertBefore(entry.node, next);
       after = entry.node;
       entry.set(item);
     }
@@ -52,8 +51,8 @@ export function list(parent, make) {
 
 const SVG = "http://www.w3.org/2000/svg";
 
-// spark makes a small line over time; its set takes the values, oldest first, null where
-// there is none, and how many fit.
+// spark creates a small line chart. set takes the values, oldest first, null where one is
+// missing; the number of values that fit; and the top of the scale.
 export function spark() {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("class", "spark");

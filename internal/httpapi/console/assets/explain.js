@@ -1,4 +1,4 @@
-// The explain view: whatever /v1/explain says, as a tree.
+// The explain view: the response of /v1/explain as a tree.
 
 import { $, el } from "./dom.js";
 import { get } from "./api.js";
@@ -7,9 +7,9 @@ import { bytes, long } from "./format.js";
 const form = $("ask");
 const out = $("meaning");
 
-const words = (name) => name.replace(/_(seconds|ms)$/, "").replaceAll("_", " ");
+const label = (name) => name.replace(/_(seconds|ms)$/, "").replaceAll("_", " ");
 
-// tree shows any JSON: objects as names and values, lists one below the other.
+// tree shows any JSON: objects as names and values, the items of an array below each other.
 function tree(json) {
   if (Array.isArray(json) && json.some((x) => typeof x === "object" && x !== null)) {
     return el("div", {}, ...json.map((x) => el("div", { class: "item" }, tree(x))));
@@ -20,9 +20,9 @@ function tree(json) {
   const parts = Object.entries(json).map(([name, value]) => [name, value, deep(value)]);
   for (const [name, value, isDeep] of parts.sort((a, b) => a[2] - b[2])) {
     if (isDeep) {
-      node.append(el("dt", { class: "head" }, words(name)), el("dd", { class: "deep" }, Object.keys(value).length ? tree(value) : "none"));
+      node.append(el("dt", { class: "head" }, label(name)), el("dd", { class: "deep" }, Object.keys(value).length ? tree(value) : "none"));
     } else {
-      node.append(el("dt", {}, words(name)), el("dd", {}, typeof value === "number" ? amount(name, value) : tree(value)));
+      node.append(el("dt", {}, label(name)), el("dd", {}, typeof value === "number" ? amount(name, value) : tree(value)));
     }
   }
   return node;
@@ -36,7 +36,7 @@ function amount(name, n) {
   return String(n);
 }
 
-// deep tells what has names of its own; it stands after what has none.
+// deep reports whether value has fields of its own. Such values are shown last.
 const deep = (value) => typeof value === "object" && value !== null && !(Array.isArray(value) && value.every((x) => typeof x !== "object"));
 
 function show(value) {
@@ -46,7 +46,7 @@ function show(value) {
   return String(value);
 }
 
-// ask explains a URL or path and shows what comes.
+// ask explains a URL or path and shows the result.
 export async function ask(url) {
   form.elements.url.value = url;
   out.hidden = false;

@@ -1,4 +1,4 @@
-// Numbers as people read them. What is unknown is a dash.
+// Formats numbers for people. An unknown number is a dash.
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const NONE = "–";
@@ -7,7 +7,7 @@ const known = (n) => typeof n === "number" && Number.isFinite(n);
 
 export const count = (n) => (known(n) ? whole.format(n) : NONE);
 
-// short is 1234567 as 1.23 M.
+// short formats 1234567 as 1.23 M.
 export function short(n) {
   if (!known(n)) return NONE;
   for (const [size, unit] of [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e4, "k"]]) {
@@ -19,7 +19,7 @@ export function short(n) {
   return whole.format(n);
 }
 
-// rate is a number of things in a second.
+// rate formats a number per second.
 export function rate(n) {
   if (!known(n)) return NONE;
   if (n === 0) return "0";
@@ -48,7 +48,7 @@ export function percent(share) {
   return (p === 0 || p === 100 ? p.toFixed(0) : p.toFixed(1)) + " %";
 }
 
-// time is a short span in seconds.
+// time formats a short duration, in seconds.
 export function time(s) {
   if (s === Infinity) return ">10 s";
   if (!known(s)) return NONE;
@@ -58,7 +58,7 @@ export function time(s) {
   return s.toFixed(s < 10 ? 2 : 1) + " s";
 }
 
-// long is how long something has been so.
+// long formats an age or uptime, in seconds.
 export function long(s) {
   if (!known(s)) return NONE;
   if (s < 60) return Math.floor(s) + " s";

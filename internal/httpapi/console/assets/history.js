@@ -1,29 +1,29 @@
-// The numbers of the last minutes. /v1/stats counts since the start of the process, so
-// what happened lately is the difference of two of its answers.
+// The statistics of the last minutes. /v1/stats counts since the start of the process, so recent
+// numbers are the difference of two of its responses.
 
 export const SAMPLES = 150; // of 2 s each: five minutes
-const WINDOW = 60; // seconds that "last minute" looks back
+const WINDOW = 60; // length of "last minute", in seconds
 
 const samples = [];
 
-// add takes an answer of /v1/stats. After a restart of the tier the past means nothing.
+// add adds a response of /v1/stats. A restart of the tier clears the history.
 export function add(stats) {
   const last = samples.at(-1);
   if (last && (stats.uptime_seconds < last.uptime_seconds || stats.started !== last.started)) samples.length = 0;
-  // A tier that has just started has done all that it did in the last minute.
+  // Everything that a tier has done since a start less than a minute ago is of the last minute.
   if (samples.length === 0 && stats.uptime_seconds < WINDOW) samples.push(beginning(stats));
   samples.push(stats);
   if (samples.length > SAMPLES) samples.shift();
 }
 
-// beginning is what /v1/stats would have said when the process started.
+// beginning returns what /v1/stats would have returned at the start of the process.
 const beginning = ({ started, requests }) => ({
   started, uptime_seconds: 0, tiers: [], origins: [],
   requests: { total: 0, bytes: 0, coalesced: 0, by_status: {}, by_cache: {}, bounds_seconds: requests.bounds_seconds },
 });
 
-// recent says by how much a number that pick finds has grown in the last minute, and by
-// how much in each second of it.
+// recent returns two functions of pick, which returns a counter: its growth in the last minute,
+// and its growth per second.
 export function recent() {
   const now = latest();
   const from = then();
@@ -32,7 +32,7 @@ export function recent() {
   return { grown, rate: (pick) => grown(pick) / seconds };
 }
 
-// course returns f(earlier, later, seconds) of each two neighbours, oldest first.
+// course returns f(earlier, later, seconds) of each two adjacent samples, oldest first.
 export function course(f) {
   const out = [];
   for (let i = 1; i < samples.length; i++) {
@@ -42,14 +42,14 @@ export function course(f) {
   return out;
 }
 
-// HITS are the cache labels of answers that came from a cache.
+// HITS are the cache labels of responses from a cache.
 export const HITS = ["memory", "disk", "derived", "stale", "negative"];
 export const MISSES = ["original", "origin"];
 
 export const of = (stats, labels, field = "count") =>
   labels.reduce((sum, label) => sum + (stats.requests.by_cache[label]?.[field] ?? 0), 0);
 
-// ratio is the share of hits among what the cache was asked between two answers.
+// ratio returns the share of hits among the lookups between two responses.
 export function ratio(from, to) {
   const hits = of(to, HITS) - (from ? of(from, HITS) : 0);
   const misses = of(to, MISSES) - (from ? of(from, MISSES) : 0);
@@ -58,7 +58,7 @@ export function ratio(from, to) {
 
 export const latest = () => samples.at(-1);
 
-// then is the answer that the last minute begins with.
+// then returns the response at the start of the last minute.
 export function then() {
   const now = samples.at(-1);
   let start = samples[0];
@@ -69,9 +69,9 @@ export function then() {
   return start;
 }
 
-// quantile estimates from the buckets of the last minute how long the share q of the
-// requests with these labels took at most: seconds, Infinity beyond the last bound, NaN
-// where there were none. It is as exact as the buckets are wide.
+// quantile estimates the q quantile of the durations of the last minute's requests with these
+// labels, in seconds, by interpolation in the histogram buckets. It is Infinity beyond the last
+// bound and NaN without requests.
 export function quantile(labels, q) {
   const now = latest();
   const from = then();

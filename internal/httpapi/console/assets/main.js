@@ -1,4 +1,4 @@
-// The three views, and the header over them.
+// The three views and the page header.
 
 import { $, mark, text } from "./dom.js";
 import { get } from "./api.js";
@@ -7,9 +7,9 @@ import * as status from "./status.js";
 import * as playground from "./playground.js";
 import * as explain from "./explain.js";
 
-const EVERY = 2000; // ms
+const INTERVAL = 2000; // between two requests for /v1/stats, in ms
 
-// show opens the view that the address names: #status, #playground, #explain=URL.
+// show opens the view that the URL's fragment names: #status, #playground, #explain=URL.
 function show() {
   const [name, rest] = location.hash.slice(1).split(/=(.*)/s);
   const view = ["status", "playground", "explain"].includes(name) ? name : "status";
@@ -24,9 +24,9 @@ function show() {
 const MOODS = { ok: "good", starting: "warn", degraded: "warn", draining: "warn" };
 
 function head(stats) {
-  const { status: word, reasons } = stats.health;
-  text($("health"), word);
-  mark($("health"), "data-mood", MOODS[word] ?? "bad");
+  const { status: state, reasons } = stats.health;
+  text($("health"), state);
+  mark($("health"), "data-mood", MOODS[state] ?? "bad");
   mark($("health"), "title", (reasons ?? []).join("; "));
   text($("about"), `${stats.version}${stats.dev ? " · dev" : ""} · up ${long(stats.uptime_seconds)}`);
   const notice = (reasons ?? []).join("; ");
@@ -49,7 +49,7 @@ async function tick() {
     text($("health"), "no answer");
     mark($("health"), "data-mood", "bad");
   }
-  setTimeout(tick, EVERY);
+  setTimeout(tick, INTERVAL);
 }
 
 addEventListener("hashchange", show);

@@ -1,4 +1,4 @@
-// The playground: a form becomes a signed URL, and the URL a picture.
+// The playground: a form that makes a signed URL, and shows its image.
 
 import { $, el, mark, text } from "./dom.js";
 import { get, setToken } from "./api.js";
@@ -9,11 +9,11 @@ const field = (name) => form.elements[name];
 const value = (name) => field(name).value.trim();
 
 let signing = "off";
-let url = null; // what was signed last: {path, url, spec, note}
-let shown = false; // whether a picture has been asked for
+let url = null; // the last response of /console/sign: {path, url, spec, note}
+let shown = false; // whether an image has been requested
 let blob = null;
 
-// spec spells what the form says, in the order of the grammar. The tier has the last word.
+// spec returns the name of the form's Spec. The tier checks it and makes it canonical.
 export function spec() {
   const kind = value("shape");
   if (kind === "orig") return "orig";
@@ -38,7 +38,7 @@ export function spec() {
   return options.filter(Boolean).join("-") + "." + value("format");
 }
 
-// fit shows the fields that mean something now.
+// fit shows only the fields that apply to the current choices.
 function fit() {
   const variant = value("shape") === "variant";
   const cover = variant && value("fit") === "cover";
@@ -52,21 +52,21 @@ function fit() {
   field("token").required = shows.token;
 }
 
-function say(words, mood) {
-  text($("signing"), words);
+function say(message, mood) {
+  text($("signing"), message);
   mark($("signing"), "class", mood === "bad" ? "hint bad" : "hint");
 }
 
 function setURL(signed) {
   url = signed;
-  text($("url"), signed ? signed.url : "Name a picture, and its URL stands here.");
+  text($("url"), signed ? signed.url : "Enter the name of an image to get its URL.");
   mark($("url"), "data-set", signed ? "yes" : null);
   $("copy").disabled = !signed;
 }
 
-let turn = 0; // answers that come after a newer question are dropped
+let turn = 0; // number of the newest request; responses to older ones are dropped
 
-// sign renews the URL. It returns whether there is one.
+// sign updates the URL and returns whether there is one.
 async function sign() {
   const mine = ++turn;
   if (!value("name") || (value("pin") !== "live" && !value("token"))) {
@@ -76,7 +76,7 @@ async function sign() {
   }
   if (signing === "token" && !$("admin").value) {
     setURL(null);
-    say("The admin token is needed to sign.", "bad");
+    say("Signing requires the admin token.", "bad");
     return false;
   }
   const pin = value("pin");
@@ -93,7 +93,7 @@ async function sign() {
   } catch (err) {
     if (mine !== turn) return false;
     setURL(null);
-    say(err.status === 401 ? "That is not the admin token." : err.message, "bad");
+    say(err.status === 401 ? "Wrong admin token." : err.message, "bad");
     return false;
   }
 }
@@ -103,7 +103,7 @@ function frame(state, ...children) {
   if (children.length) $("frame").replaceChildren(...children);
 }
 
-// detail reads where the answer came from out of Cache-Status (RFC 9211).
+// detail returns the source of a response, from its Cache-Status (RFC 9211).
 const detail = (headers) => /detail=([a-z]+)/.exec(headers.get("Cache-Status") ?? "")?.[1] ?? "";
 
 function headline(answer, took, size, dimensions) {
@@ -119,7 +119,7 @@ function headline(answer, took, size, dimensions) {
   $("open").href = "/console/image" + url.path;
 }
 
-// picture returns an element for a decoded image, and its dimensions.
+// picture returns the element of a decoded image, and its dimensions.
 async function picture(body) {
   if (blob) URL.revokeObjectURL(blob);
   blob = URL.createObjectURL(body);
@@ -128,34 +128,34 @@ async function picture(body) {
   img.src = blob;
   await img.decode();
   const scale = Math.min(2, window.devicePixelRatio);
-  img.width = Math.round(img.naturalWidth / scale); // a pixel is a pixel of the screen
+  img.width = Math.round(img.naturalWidth / scale); // one image pixel per screen pixel
   return [img, `${img.naturalWidth} × ${img.naturalHeight}`];
 }
 
 function problem(answer, body) {
-  const title = body?.title ?? "No picture";
+  const title = body?.title ?? "No image";
   return el("div", { class: "problem" }, el("h3", { class: "bad" }, `${answer.status} ${title}`),
     el("p", {}, body?.detail ?? body?.error ?? ""),
     body?.request_id ? el("p", { class: "hint" }, "request " + body.request_id) : null);
 }
 
-// show asks for what the URL names, as a browser that knows every format would.
+// show requests the URL as a browser that supports AVIF and WebP does.
 async function show() {
   if (!url) return;
-  const asked = url;
+  const requested = url;
   shown = true;
   frame("busy");
   const start = performance.now();
   let answer, body;
   try {
-    answer = await fetch("/console/image" + asked.path, { cache: "no-store", headers: { Accept: "image/avif,image/webp,image/*,*/*;q=0.8" } });
+    answer = await fetch("/console/image" + requested.path, { cache: "no-store", headers: { Accept: "image/avif,image/webp,image/*,*/*;q=0.8" } });
     body = await answer.blob();
   } catch {
-    frame("wrong", el("p", {}, "The answer broke off, or there was none."));
+    frame("wrong", el("p", {}, "There was no response, or it was incomplete."));
     return;
   }
   const took = performance.now() - start;
-  if (asked !== url) return; // the form has moved on
+  if (requested !== url) return; // the form has changed since
   const type = answer.headers.get("Content-Type") ?? "";
   if (type.includes("json")) {
     const json = JSON.parse(await body.text());
@@ -170,7 +170,7 @@ async function show() {
     frame("picture", img);
   } catch {
     headline(answer, took, body.size);
-    frame("wrong", el("p", {}, `This browser cannot show ${type || "this answer"}. The bytes came whole; “Open” downloads them.`));
+    frame("wrong", el("p", {}, `This browser cannot show ${type || "this response"}. The response is complete; “Open” downloads it.`));
   }
 }
 
@@ -192,14 +192,14 @@ export async function start() {
     clearTimeout(typing);
     if (!(await sign())) return;
     await show();
-    const top = $("frame").getBoundingClientRect().top; // on a phone it is below the form
+    const top = $("frame").getBoundingClientRect().top; // on a phone the image is below the form
     if (top > innerHeight / 2) document.querySelector(".result").scrollIntoView({ behavior: "smooth" });
   });
   $("again").addEventListener("click", show);
   $("copy").addEventListener("click", async () => {
     try {
       await navigator.clipboard.writeText(url.url);
-    } catch { // no clipboard outside of https and localhost
+    } catch { // no clipboard except on https and localhost
       getSelection().selectAllChildren($("url"));
     }
     text($("copy"), "Copied");

@@ -6,8 +6,8 @@ import { add, course, HITS, latest, MISSES, of, quantile, ratio, recent, SAMPLES
 
 const CACHES = ["memory", "disk", "derived", "original", "origin", "stale", "negative", "none"];
 const FROM = {
-  memory: "memory", disk: "disk", derived: "shared store", original: "made, original kept",
-  origin: "made, original fetched", stale: "stale", negative: "refusal kept", none: "no cache",
+  memory: "memory", disk: "disk", derived: "shared store", original: "made from cached original",
+  origin: "made from fetched original", stale: "stale", negative: "cached error", none: "no cache",
 };
 const FINE = ["ok", "not_modified", "not_found", "changed", "canceled", "unread", "name", "too_large"];
 
@@ -15,7 +15,7 @@ const sum = (counts) => Object.values(counts ?? {}).reduce((a, b) => a + b, 0);
 const named = (counts) => Object.entries(counts ?? {}).filter(([, n]) => n > 0).map(([name, n]) => `${count(n)} ${name.replaceAll("_", " ")}`).join(", ");
 const ofStatus = (digit) => (s) => Object.entries(s.requests.by_status).reduce((n, [code, k]) => n + (code.startsWith(digit) && code !== "499" ? k : 0), 0);
 
-// Each tile: what it is called, its number now, its unit, a line below, its course.
+// Each tile has a name, a current number with its unit, a line of text and a chart of the number.
 const TILES = [
   {
     name: "Requests", unit: "/s",
@@ -30,9 +30,9 @@ const TILES = [
     course: () => course(ratio),
   },
   {
-    name: "Time of hits, 99 %",
+    name: "Hit latency, p99",
     now: () => time(quantile(HITS, 0.99)),
-    sub: () => `median ${time(quantile(HITS, 0.5))}; misses ${time(quantile(MISSES, 0.5))}`,
+    sub: () => `median ${time(quantile(HITS, 0.5))}; of misses ${time(quantile(MISSES, 0.5))}`,
     course: () => course((a, b) => {
       const n = of(b, HITS) - of(a, HITS);
       return n > 0 ? (of(b, HITS, "seconds") - of(a, HITS, "seconds")) / n : null;
@@ -45,9 +45,9 @@ const TILES = [
     course: () => course((a, b, sec) => (b.requests.bytes - a.requests.bytes) / sec),
   },
   {
-    name: "Failures (5xx)", unit: "/min",
+    name: "Errors (5xx)", unit: "/min",
     now: () => count(Math.round(recent().rate(ofStatus("5")) * 60)),
-    sub: () => `refusals (4xx) ${count(Math.round(recent().rate(ofStatus("4")) * 60))} /min`,
+    sub: () => `client errors (4xx) ${count(Math.round(recent().rate(ofStatus("4")) * 60))} /min`,
     course: () => course((a, b, sec) => (ofStatus("5")(b) - ofStatus("5")(a)) / sec),
     mood: () => (recent().grown(ofStatus("5")) > 0 ? "bad" : null),
   },
@@ -64,7 +64,7 @@ const tiles = list($("tiles"), (tile) => {
     set() {
       text(value, tile.now());
       text(sub, tile.sub(latest()));
-      const values = tile.course(); // grows to five minutes from one
+      const values = tile.course(); // the chart grows from one minute to five
       line.set(values, Math.max(30, Math.min(values.length, SAMPLES)), tile.top);
       mark(node, "data-mood", tile.mood?.());
     },
@@ -100,7 +100,7 @@ const mix = list($("mix"), (label) => {
   };
 });
 
-// item is a block with a name, a badge, words to the right, and a line below.
+// item creates a block with a name, a badge, text to the right, and a line of text below.
 function item(name) {
   const badge = el("span", { class: "badge" });
   const right = el("p");
@@ -109,9 +109,9 @@ function item(name) {
   const node = el("section", { class: "item" }, el("header", {}, el("h3", {}, name, badge), right), body, sub);
   return {
     node, body, sub, right,
-    badge(word, mood) {
-      text(badge, word);
-      badge.hidden = word === "";
+    badge(label, mood) {
+      text(badge, label);
+      badge.hidden = label === "";
       mark(badge, "data-mood", mood);
     },
   };
@@ -130,21 +130,21 @@ const tiers = list($("tiers"), ({ name }) => {
       const at = byName("tiers", name);
       const { grown, rate: each } = recent();
       const hits = grown((s) => at(s)?.hits), misses = grown((s) => at(s)?.misses);
-      part.badge(tier.state || (tier.errors > 0 ? `${count(tier.errors)} faults` : ""), tier.state ? "bad" : "warn");
+      part.badge(tier.state || (tier.errors > 0 ? `${count(tier.errors)} errors` : ""), tier.state ? "bad" : "warn");
       text(part.right, tier.budget_bytes ? `${bytes(tier.bytes)} of ${bytes(tier.budget_bytes)}` : bytes(tier.bytes));
       fill.hidden = !tier.budget_bytes;
       bar.style.width = `${Math.min(100, (100 * tier.bytes) / (tier.budget_bytes || 1))}%`;
       const evicted = each((s) => sum(at(s)?.evictions));
       text(part.sub, [
         `${short(tier.entries)} ${tier.entries === 1 ? "entry" : "entries"}`,
-        hits + misses > 0 ? `${percent(hits / (hits + misses))} of ${rate(each((s) => (at(s)?.hits ?? 0) + (at(s)?.misses ?? 0)))} lookups/s hit` : "not asked in the last minute",
+        hits + misses > 0 ? `${percent(hits / (hits + misses))} of ${rate(each((s) => (at(s)?.hits ?? 0) + (at(s)?.misses ?? 0)))} lookups/s hit` : "no lookups in the last minute",
         evicted > 0 ? `${rate(evicted)} evictions/s` : "",
       ].filter(Boolean).join(" · "));
     },
   };
 });
 
-const BREAKER = { "": ["", null], closed: ["well", "good"], "half-open": ["trying again", "warn"], open: ["down: not asked", "bad"] };
+const BREAKER = { "": ["", null], closed: ["up", "good"], "half-open": ["retrying", "warn"], open: ["down, breaker open", "bad"] };
 
 const origins = list($("origins"), ({ name }) => {
   const part = item(name);
@@ -153,11 +153,11 @@ const origins = list($("origins"), ({ name }) => {
     set(origin) {
       const at = byName("origins", name);
       const { grown, rate: each } = recent();
-      const asked = grown((s) => sum(at(s)?.requests));
+      const requests = grown((s) => sum(at(s)?.requests));
       const faults = Object.keys(origin.requests).filter((o) => !FINE.includes(o))
         .map((o) => [o.replaceAll("_", " "), grown((s) => at(s)?.requests[o])]).filter(([, n]) => n > 0);
       part.badge(...(BREAKER[origin.breaker] ?? [origin.breaker, null]));
-      text(part.right, asked > 0 ? `${rate(each((s) => sum(at(s)?.requests)))} /s, mean ${time(grown((s) => at(s)?.seconds) / asked)}` : "not asked");
+      text(part.right, requests > 0 ? `${rate(each((s) => sum(at(s)?.requests)))} /s, mean ${time(grown((s) => at(s)?.seconds) / requests)}` : "no requests");
       text(part.sub, faults.length ? "last minute: " + faults.map(([o, n]) => `${count(n)} ${o}`).join(", ") : named(origin.requests));
       mark(part.sub, "class", faults.length ? "sub bad" : "sub");
     },
@@ -170,17 +170,17 @@ resizing.body.append(squares);
 const queue = item("Waiting");
 const jobs = item("Variants");
 
-function renderResize({ workers, queue: lanes, restarts, jobs: made }) {
+function renderResize({ workers, queue: waitingBy, restarts, jobs: made }) {
   const states = Object.entries(workers).flatMap(([state, n]) => new Array(n).fill(state)).sort();
   if (squares.childNodes.length !== states.length) squares.replaceChildren(...states.map(() => el("i")));
   states.forEach((state, i) => mark(squares.childNodes[i], "data-state", state));
   resizing.badge("", null);
   text(resizing.right, named(workers) || "none");
-  const again = named(restarts);
-  text(resizing.sub, again ? `replaced since start: ${again}` : "");
-  const waiting = sum(lanes);
+  const replaced = named(restarts);
+  text(resizing.sub, replaced ? `replaced since start: ${replaced}` : "");
+  const waiting = sum(waitingBy);
   queue.badge("", null);
-  text(queue.right, waiting ? named(lanes) : "empty");
+  text(queue.right, waiting ? named(waitingBy) : "empty");
   const { rate: each } = recent();
   jobs.badge("", null);
   text(jobs.right, `${rate(each((s) => sum(s.resize?.jobs)))} /s`);
@@ -199,19 +199,19 @@ function renderProcess(s) {
     ["Version", s.version + (s.revision ? ` (${s.revision.slice(0, 12)})` : "")],
     ["Built with", s.go_version],
     ["Started", `${new Date(s.started).toLocaleString()}, ${long(s.uptime_seconds)} ago`],
-    ["Memory", bytes(p.rss_bytes || NaN) + (p.memory_limit_bytes ? `; Go's limit ${bytes(p.memory_limit_bytes)}` : "")],
+    ["Memory", bytes(p.rss_bytes || NaN) + (p.memory_limit_bytes ? `; Go memory limit ${bytes(p.memory_limit_bytes)}` : "")],
     ["Goroutines", count(p.goroutines)],
-    ["Joined fills", `${count(s.requests.coalesced)} requests waited for another's`],
+    ["Coalesced", `${count(s.requests.coalesced)} requests waited for the fill of another`],
   ], ([name]) => name);
 }
 
-const none = (parent, items, words) => {
+const none = (parent, items, message) => {
   let note = parent.querySelector(".empty");
-  if (!note) parent.append((note = el("p", { class: "empty" }, words)));
+  if (!note) parent.append((note = el("p", { class: "empty" }, message)));
   note.hidden = items.length > 0;
 };
 
-// render shows an answer of /v1/stats.
+// render shows a response of /v1/stats.
 export function render(stats) {
   add(stats);
   const same = (x) => x;
@@ -219,11 +219,11 @@ export function render(stats) {
   answers(CACHES, same);
   mix(CACHES, same);
   tiers(stats.tiers ?? [], (t) => t.name);
-  none($("tiers"), stats.tiers ?? [], "There are no tiers.");
+  none($("tiers"), stats.tiers ?? [], "No cache tiers.");
   origins(stats.origins ?? [], (o) => o.name);
-  none($("origins"), stats.origins ?? [], "There are no sources.");
+  none($("origins"), stats.origins ?? [], "No sources.");
   if (stats.resize && !resizing.node.isConnected) $("resizing").append(resizing.node, queue.node, jobs.node);
-  none($("resizing"), stats.resize ? [1] : [], "There are no resize processes.");
+  none($("resizing"), stats.resize ? [1] : [], "No resize processes.");
   if (stats.resize) renderResize(stats.resize);
   renderProcess(stats);
 }
