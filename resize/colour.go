@@ -5,6 +5,10 @@ type Colour struct {
 	// Primaries and Transfer are code points of ITU-T H.273 (CICP). 0 and 2 mean that the file
 	// does not say.
 	Primaries, Transfer int
+	// Identity means that an AVIF or HEIC stores green, blue and red without a matrix.
+	Identity bool
+	// Narrow means that black is 16 and white 235 of 8 bits, in an AVIF or HEIC.
+	Narrow bool
 	// Coded means that the code points are a PNG's cICP, which counts before a profile too.
 	Coded bool
 	// Gamma is the exponent of the samples in a PNG's gAMA, in units of 1/100,000: 45,455 is

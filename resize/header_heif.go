@@ -242,12 +242,21 @@ func (h *Header) readProperty(p property) error {
 			h.Orientation = mirrored[p.body[0]&1][h.Orientation&7]
 		}
 	case "av1C":
-		if len(p.body) >= 3 && p.body[2]&0x40 != 0 { // high_bitdepth, and twelve_bit
+		if len(p.body) < 3 {
+			break
+		}
+		if p.body[2]&0x40 != 0 { // high_bitdepth, and twelve_bit
 			h.BitDepth = 10 + int(p.body[2]>>5&1)*2
+		}
+		if p.body[2]&0x10 != 0 { // monochrome
+			h.Channels = 1
 		}
 	case "hvcC":
 		if len(p.body) >= 18 {
 			h.BitDepth = 8 + int(p.body[17]&7)
+			if p.body[16]&3 == 0 { // chroma_format_idc: monochrome
+				h.Channels = 1
+			}
 		}
 	case "pixi":
 		if len(p.body) >= 6 && p.body[4] >= 1 {
@@ -269,7 +278,10 @@ func (h *Header) readColour(body []byte) {
 		h.Profile = true
 	case "nclx":
 		if len(body) >= 11 {
-			h.Colour = Colour{Primaries: be16(body[4:]), Transfer: be16(body[6:])}
+			h.Colour = Colour{
+				Primaries: be16(body[4:]), Transfer: be16(body[6:]), Identity: be16(body[8:]) == 0,
+				Narrow: body[10]&0x80 == 0,
+			}
 		}
 	}
 }

@@ -2,6 +2,7 @@ package resizetest
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/binary"
 	"fmt"
 	"image"
@@ -141,6 +142,36 @@ func promises(t *testing.T, r resize.Resizer) {
 		}
 		near(t, r, one(t, r, whole, "80x.png"), want(p.toSRGB(picture), spec(t, "80x.png")), 30)
 	})
+}
+
+// narrowGreys are AVIFs of 64x8 pixels, from black at the left to white at the right, with 8 and 10 bits:
+// monochrome, with 16 for black (avifenc -y 400 -r limited).
+var narrowGreys = []string{
+	"AAAAHGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZgAAAPBtZXRhAAAAAAAAAChoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAbGli" +
+		"YXZpZgAAAAAOcGl0bQAAAAAAAQAAAB5pbG9jAAAAAEQAAAEAAQAAAAEAAAEUAAAAMQAAAChpaW5mAAAAAAABAAAAGmluZmUCAAAA" +
+		"AAEAAGF2MDFDb2xvcgAAAABoaXBycAAAAElpcGNvAAAAFGlzcGUAAAAAAAAAQAAAAAgAAAAOcGl4aQAAAAABCAAAAAxhdjFDgQAc" +
+		"AAAAABNjb2xybmNseAABAA0ABgAAAAAXaXBtYQAAAAAAAAABAAEEAQKDBAAAADltZGF0EgAKCBgUv+wwENBiMiMRgAABAMz+eLB5" +
+		"Bl4SEGBKWuicyAXCxx/8vy9mQsi+TF6//A==",
+	"AAAAHGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZgAAAPBtZXRhAAAAAAAAAChoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAbGli" +
+		"YXZpZgAAAAAOcGl0bQAAAAAAAQAAAB5pbG9jAAAAAEQAAAEAAQAAAAEAAAEUAAAAMgAAAChpaW5mAAAAAAABAAAAGmluZmUCAAAA" +
+		"AAEAAGF2MDFDb2xvcgAAAABoaXBycAAAAElpcGNvAAAAFGlzcGUAAAAAAAAAQAAAAAgAAAAOcGl4aQAAAAABCgAAAAxhdjFDgQBc" +
+		"AAAAABNjb2xybmNseAABAA0ABgAAAAAXaXBtYQAAAAAAAAABAAEEAQKDBAAAADptZGF0EgAKCBgUv+xwENBiMiQRgAghALgps388" +
+		"/17WS4ZnV3wexw6dqB3wOIy3lf0kU9sAWhM=",
+}
+
+// ranges: black is 0 and white 255, also where an AVIF says that they are 16 and 235.
+func ranges(t *testing.T, r resize.Resizer) {
+	expected := newRaster(64, 8).fill(func(x, y int) [4]float64 {
+		v := float64(x) / 63
+		return [4]float64{v, v, v, 1}
+	})
+	for _, text := range narrowGreys {
+		file, err := base64.StdEncoding.DecodeString(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		near(t, r, one(t, r, file, "8192x.png"), expected, 35)
+	}
 }
 
 func encodedWithCredit(t *testing.T, r resize.Resizer, m raster, format string) []byte {

@@ -35,6 +35,7 @@ func Run(t *testing.T, open func(t *testing.T) resize.Resizer) {
 		{"colours that are described by numbers are converted", describedColours},
 		{"samples of a TIFF all become sRGB", tiffSamples},
 		{"what an AVIF or HEIC promises is in the variant", promises},
+		{"a narrow range is widened", ranges},
 		{"trim loses nothing of the picture", trims},
 		{"p3 is Display P3 with a small profile", wideGamut},
 		{"facts are those of the original", facts},

@@ -163,6 +163,10 @@ func (j *job) open(b *arena, shrink int) (picture, error) {
 	if coded != j.stored {
 		p, err = b.crop(p, rect{j.header.Left, j.header.Top, j.stored.width, j.stored.height})
 	}
+	// libheif 1.15 converts the range together with the matrix, which these have not.
+	if colour := j.header.Colour; err == nil && colour.Narrow && (j.header.Channels < 3 || colour.Identity) {
+		p, err = b.widenRange(p)
+	}
 	if err == nil && j.kind == resize.KindTIFF {
 		p, err = b.unsigned(p)
 	}

@@ -164,6 +164,11 @@ func (b *arena) unsigned(p picture) (picture, error) {
 	return b.step(func(out **C.VipsImage) C.int { return C.tier_unsigned(p.image, out) })
 }
 
+// widenRange converts samples from 16-235 to 0-255, or the same range of 16 bits.
+func (b *arena) widenRange(p picture) (picture, error) {
+	return b.step(func(out **C.VipsImage) C.int { return C.tier_widen_range(p.image, out) })
+}
+
 // unpremultiply divides the colours by alpha.
 func (b *arena) unpremultiply(p picture) (picture, error) {
 	return b.step(func(out **C.VipsImage) C.int { return C.tier_unpremultiply(p.image, out) })

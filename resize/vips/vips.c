@@ -332,6 +332,31 @@ tier_rgb(VipsImage *in, VipsImage **out)
 }
 
 int
+tier_widen_range(VipsImage *in, VipsImage **out)
+{
+	double black = in->BandFmt == VIPS_FORMAT_USHORT ? 16 * 256 : 16;
+	double factor = in->BandFmt == VIPS_FORMAT_USHORT ? 65535.0 / (219 * 256) : 255.0 / 219;
+	int colours = in->Bands - (vips_image_hasalpha(in) ? 1 : 0);
+	double a[4] = { 1, 1, 1, 1 }, b[4] = { 0 };
+	VipsImage *t[2] = { NULL };
+	int result;
+
+	if (in->Bands > 4)
+		return -1;
+	for (int i = 0; i < colours; i++) {
+		a[i] = factor;
+		b[i] = -black * factor;
+	}
+	result = vips_linear(in, &t[0], a, b, in->Bands, NULL) ||
+		vips_rint(t[0], &t[1], NULL) ||
+		vips_cast(t[1], out, in->BandFmt, NULL);
+	for (int i = 0; i < 2; i++)
+		if (t[i])
+			g_object_unref(t[i]);
+	return result ? -1 : 0;
+}
+
+int
 tier_unpremultiply(VipsImage *in, VipsImage **out)
 {
 	VipsImage *t[2] = { NULL };
