@@ -80,7 +80,7 @@ var allowed = map[string][]string{
 	"internal/durable":     {},
 	"cmd/imagetier":        forCommands,
 	"internal/server":      {"resize", "origin", "imagecache", "prefetch", "internal"},
-	"internal/doctor": {"resize/workers", "origin", "internal/adminclient",
+	"internal/doctor": {"resize/workers", "origin", "imagecache/disktier", "internal/adminclient", "internal/jetstream",
 		"internal/config", "internal/settings", "internal/sources"},
 	"internal/warmlist":     {"imagecache/imageurl", "internal/durable"},
 	"internal/webhook":      {},

@@ -209,7 +209,7 @@ func anyOf(found map[string]Finding, what string, s Level) bool {
 	return false
 }
 
-// Each way in which a bucket can be out of reach is told by its name, with its own cure.
+// Each error of S3 is reported by its name, with its own cure.
 func TestSources_S3Causes(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "a")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "b")
