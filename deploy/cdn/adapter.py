@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""An adapter between --purge-hook and a CDN: checks the signature, and purges by tag.
+"""An adapter between --purge-hook and a CDN. It checks the signature of a request and purges its tags.
 
     PURGE_SECRET=whsec_... CDN=fastly FASTLY_SERVICE=... FASTLY_TOKEN=... ./adapter.py 9000
     PURGE_SECRET=whsec_... CDN=cloudflare CLOUDFLARE_ZONE=... CLOUDFLARE_TOKEN=... ./adapter.py 9000
-    PURGE_SECRET=whsec_... CDN=cloudfront CLOUDFRONT_DISTRIBUTION=... ./adapter.py 9000   # and the aws command
+    PURGE_SECRET=whsec_... CDN=cloudfront CLOUDFRONT_DISTRIBUTION=... ./adapter.py 9000   # needs the aws command
 
-Standard library only. It answers 204 when the CDN has taken the purge, and 502 when not: then
-the tier comes again. API stands before the paths of the vendors' APIs, for trying it out.
+It uses only the standard library. It answers 204 if the CDN has accepted the purge, else 502: then
+the tier tries again. To test it, set API to the base URL of a fake CDN.
 """
 import base64, hashlib, hmac, json, os, subprocess, sys, time, urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,11 +16,11 @@ SECRET = base64.b64decode(env["PURGE_SECRET"].removeprefix("whsec_"))
 
 
 def signed(headers, body):
-    """Standard Webhooks: HMAC-SHA256 over id.timestamp.body, five minutes of tolerance."""
-    said, at = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
+    """Standard Webhooks: HMAC-SHA256 of id.timestamp.body, with a tolerance of five minutes."""
+    message_id, at = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
     if not at.isdigit() or abs(time.time() - int(at)) > 300:
         return False
-    mac = hmac.new(SECRET, f"{said}.{at}.".encode() + body, hashlib.sha256).digest()
+    mac = hmac.new(SECRET, f"{message_id}.{at}.".encode() + body, hashlib.sha256).digest()
     want = b"v1," + base64.b64encode(mac)
     return any(hmac.compare_digest(want, s.encode()) for s in headers.get("webhook-signature", "").split())
 
@@ -59,8 +59,8 @@ class Hook(BaseHTTPRequestHandler):
         data = json.loads(body)["data"]
         try:
             purge(sorted({o["tag"] for o in data["originals"]}), data.get("soft", False))
-        except Exception as fault:
-            print(f"the CDN did not purge: {fault}", file=sys.stderr)
+        except Exception as err:
+            print(f"the CDN did not purge: {err}", file=sys.stderr)
             return self.answer(502)
         self.answer(204)
 

@@ -1,9 +1,9 @@
-# Fastly: snippets for the named subroutines. The service's backend is the balancer.
+# Fastly snippets for these subroutines. The backend of the service is the load balancer.
 
 sub vcl_recv {
-  # The query string means nothing to the tier.
+  # The tier ignores the query string.
   set req.url = req.url.path;
-  # auto: three classes instead of thousands of spellings of Accept (Vary: Accept).
+  # auto: replace the thousands of spellings of Accept with three classes (Vary: Accept).
   if (req.url.path ~ "\.auto$") {
     set req.http.Accept = accept.media_lookup("image/avif:image/webp:image/jpeg", "image/jpeg", "", req.http.Accept);
   } else {
@@ -13,11 +13,11 @@ sub vcl_recv {
 }
 
 sub vcl_fetch {
-  # Refusals and faults say themselves whether they may be kept.
+  # Error responses state in Cache-Control whether they may be cached.
   if (beresp.http.Cache-Control ~ "no-store") {
     return(pass);
   }
-  # What is pinned is served while the origin is ill, and what is live as long as it allows.
+  # Serve pinned images stale for a day if the tier fails, live ones as long as they allow.
   if (beresp.http.Cache-Control ~ "immutable") {
     set beresp.stale_if_error = 86400s;
   }

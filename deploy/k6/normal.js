@@ -1,4 +1,4 @@
-// 100 users who ask, read for a second, and ask again: 5 minutes (DURATION).
+// 100 users who query the feed, read for a second, and query again, for 5 minutes (DURATION).
 //   k6 run -e URL=http://127.0.0.1:8080/graphql deploy/k6/normal.js
 import { sleep } from 'k6';
 import { ask, summary, thresholds } from './feed.js';

@@ -1,5 +1,5 @@
-// 50 requests a second whatever the answers take (an open model): 5 minutes (DURATION). Users
-// that wait for answers ask less of a slow server; those who do not know of each other do not.
+// 50 requests per second for 5 minutes (DURATION), however long responses take (an open model).
+// In a closed model users wait for responses, so a slow server gets fewer requests.
 //   k6 run -e URL=http://127.0.0.1:8080/graphql deploy/k6/open.js
 import { ask, summary, thresholds } from './feed.js';
 
@@ -14,7 +14,7 @@ export const options = {
       maxVUs: 1000,
     },
   },
-  // A request that could not be sent because all users waited is a failure of the server.
+  // A request that was not sent because all users were waiting counts as a failure of the server.
   thresholds: Object.assign({ dropped_iterations: ['count<1'] }, thresholds),
 };
 

@@ -1,11 +1,11 @@
-// 0 → 500 users in a minute (RAMP), then 9 minutes (HOLD) of 250 requests a second: each asks
-// every two seconds.
+// 0 to 500 users within a minute (RAMP), each with a request every two seconds, then 9 minutes
+// (HOLD) at 250 requests per second.
 //   k6 run -e URL=http://127.0.0.1:8080/graphql deploy/k6/spike.js
 import { sleep } from 'k6';
 import { ask, summary, thresholds } from './feed.js';
 
 const users = Number(__ENV.USERS || 500);
-const pause = Number(__ENV.PAUSE || 2); // seconds from one request of a user to the next
+const pause = Number(__ENV.PAUSE || 2); // seconds between the starts of two requests of a user
 
 export const options = {
   scenarios: {

@@ -1,4 +1,4 @@
--- Asks for the URLs of a file in turn.
+-- Requests the URLs of a file in turn.
 local paths, at = {}, 0
 function init(args)
   for line in io.lines(args[1]) do paths[#paths + 1] = line end
