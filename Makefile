@@ -2,8 +2,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-# Limits glibc to two malloc arenas in every program that decodes images, tests and benchmarks
-# included: the fastest and smallest of the settings compared by make bench-allocators.
+# Limits glibc to two malloc arenas in every program that decodes images, including tests and
+# benchmarks: the fastest and smallest setting in make bench-allocators.
 export MALLOC_ARENA_MAX ?= 2
 
 # Pinned tools are built once and kept here.
@@ -35,7 +35,7 @@ build: deps ## build bin/imagetier, bin/imagetier-gateway (static, no cgo) and b
 	cd gateway && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o ../bin/ ./cmd/imagetier-gateway
 
 .PHONY: run
-run: build ## serve the sample photos on this machine (ORIGIN= a directory, s3://… or https://… of yours)
+run: build ## serve the sample photos on this machine (ORIGIN= your directory, s3://… or https://…)
 	@deploy/run
 
 .PHONY: run-gateway
@@ -44,7 +44,7 @@ run-gateway: build ## run the gateway on :8080 with fake services, the tier on :
 	@deploy/run-gateway
 
 .PHONY: tools
-tools: $(IMAGETIER_TOOLS)/versitygw ## build the S3 server that tests start
+tools: $(IMAGETIER_TOOLS)/versitygw ## build the S3 server that the tests use
 
 $(IMAGETIER_TOOLS)/versitygw:
 	mkdir -p $(@D)
@@ -77,11 +77,11 @@ test: deps-test ## install test dependencies and run all tests
 	cd cmd/tierbench && go test ./...
 	cd gateway && go test ./...
 
-# Packages that link libvips are left out where it is not installed.
+# Packages that link libvips are skipped if it is not installed.
 SHORT_PACKAGES = $$(go list ./... | { pkg-config --exists vips 2>/dev/null && cat || grep -v -e /resize/vips$$ -e /imagetier-resize$$; })
 
 .PHONY: test-short
-test-short: go ## run the fast tests: seconds, without root, network or anything to install
+test-short: go ## run the fast tests: seconds, without root, network or installed packages
 	go test -short $(SHORT_PACKAGES)
 	cd cmd/tierbench && go test -short ./...
 	cd gateway && go test -short ./...
@@ -96,7 +96,7 @@ fleet: deps-test ## run three nodes, three NATS servers, an S3 server and nginx 
 	@TEST_FLEET=serve go test -count 1 -timeout 0 -run TestFleet_Serve ./cmd/imagetier/e2e
 
 .PHONY: test-fleet
-test-fleet: deps-test ## test a fleet whose nodes and NATS servers are killed, replaced and cut off
+test-fleet: deps-test ## test a fleet while its nodes and NATS servers are killed, replaced and disconnected
 	TEST_FLEET=full go test -count 1 -v -run TestFleet ./cmd/imagetier/e2e
 
 .PHONY: simulate
@@ -107,7 +107,7 @@ simulate: go ## run SEEDS seeds of the fleet simulation (1000000)
 RACED := TestTier_(Events_Published|Serve_Coalesces|Purge|Mezzanine_Later|FaultyOrigin|Disk_Stays)
 
 .PHONY: race
-race: deps-test ## run tests with the race detector: all but resize/vips (cgo), and some of cmd/imagetier/e2e
+race: deps-test ## run tests with the race detector, except resize/vips (cgo) and most of cmd/imagetier/e2e
 	go test -race -timeout 20m $$(go list ./... | grep -v -e /e2e$$ -e /resize/vips$$)
 	go test -race -timeout 20m -run '$(RACED)' ./cmd/imagetier/e2e
 	cd gateway && go test -race ./...
@@ -139,7 +139,7 @@ bench-decode: deps ## compare cost and quality of resizing a phone photo with bi
 	go test -timeout 30m -run '^$$' -bench OneDecode -benchtime 1x ./resize/vips -chart $(CURDIR)/docs/benchmarks/resizing.svg
 
 .PHONY: bench-load
-bench-load: deps ## measure fills beside expensive jobs, and at four times the capacity (5 min on a quiet machine)
+bench-load: deps ## measure fills during expensive jobs, and at four times the capacity (5 min on an idle machine)
 	TEST_LOAD=full go test -count 1 -v -timeout 30m -run TestLoad_ ./cmd/imagetier/e2e
 
 .PHONY: soak
@@ -156,7 +156,7 @@ bench-replay: deps ## compare hit ratios with other caches on the traces of ../s
 	cd cmd/tierbench && go run . replay --svg ../../docs/benchmarks/hit-ratio.svg
 
 .PHONY: bench-page
-bench-page: build ## measure the loading of a feed page on a modelled phone, and draw the chart
+bench-page: build ## measure the load time of a feed page on a simulated phone, and draw the chart
 	@deploy/load page --svg docs/benchmarks/page.svg
 
 .PHONY: load
@@ -164,7 +164,7 @@ load: build k6 ## run k6 scenarios and faults under load (MINUTES=1 each, LOAD=f
 	@deploy/load load
 
 .PHONY: bench-feed
-bench-feed: build ## play a day of a social feed with and without pre-warming, 12 min (FEED='--pairs 1': flags of tierbench feed)
+bench-feed: build ## simulate a day of a social feed with and without pre-warming, 12 min (FEED='--pairs 1': flags of tierbench feed)
 	cd cmd/tierbench && go run . feed $(FEED)
 
 .PHONY: bench-peers
