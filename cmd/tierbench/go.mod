@@ -10,3 +10,5 @@ require (
 	github.com/maypok86/otter/v2 v2.4.0
 	github.com/novasocial/imagetier v0.0.0-00010101000000-000000000000
 )
+
+require golang.org/x/sync v0.24.0 // indirect

@@ -33,14 +33,17 @@ type Budget struct {
 	used, waits, refusals atomic.Int64
 	waiting, answering    atomic.Int64
 	sinceGC               atomic.Int64 // bytes released since giveBack has collected
+	idle                  *time.Timer  // calls giveBack
 	gc                    func()       // runtime.GC, except in tests
 }
 
 // New returns a Budget of size bytes.
 func New(size int64) *Budget {
-	return &Budget{
+	b := &Budget{
 		size: size, all: semaphore.NewWeighted(size), answers: semaphore.NewWeighted(max(size/2, 1)), gc: runtime.GC,
 	}
+	b.idle = time.AfterFunc(idleTime, b.giveBack)
+	return b
 }
 
 // Stats is the state of a Budget.
@@ -120,7 +123,7 @@ func (a *account) release() {
 	a.released = true
 	a.budget.all.Release(a.bytes)
 	if a.budget.sinceGC.Add(a.bytes); a.budget.used.Add(-a.bytes) == 0 && a.budget.sinceGC.Load() >= giveBackFrom {
-		time.AfterFunc(idleTime, a.budget.giveBack)
+		a.budget.idle.Reset(idleTime)
 	}
 	if a.isAnswer {
 		a.budget.answers.Release(a.answer)

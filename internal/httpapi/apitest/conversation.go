@@ -126,8 +126,11 @@ func (c *Conversation) Run(t *testing.T, file string) {
 
 var aMethod = regexp.MustCompile(`^[A-Z]+$`)
 
-// sign replaces SIG.
+// sign replaces SIG by a signature and EXPIRED by one that expired in 1970.
 func (c *Conversation) sign(t *testing.T, target string) string {
+	if before, path, ok := strings.Cut(target, "/i/EXPIRED/"); ok {
+		return before + imageurl.Prefix + Key.ID + "." + macOf("1/"+path) + ".1/" + path
+	}
 	before, after, ok := strings.Cut(target, "/i/SIG/")
 	if !ok {
 		return target
