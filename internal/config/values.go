@@ -186,7 +186,7 @@ func natsURL(p *string) settings.Value {
 func longToken(p *string) settings.Value {
 	var text string
 	token := settings.Token(&text)
-	return settings.Func(func(given string) error {
+	return settings.WholeSecret(settings.Func(func(given string) error {
 		if err := token.Set(given); err != nil {
 			return err
 		}
@@ -195,7 +195,7 @@ func longToken(p *string) settings.Value {
 		}
 		*p = text
 		return nil
-	}, func() string { return *p })
+	}, func() string { return *p }))
 }
 
 // minToken is the minimum length of a token.

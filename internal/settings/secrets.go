@@ -6,9 +6,18 @@ import (
 	"time"
 )
 
-// Secrets returns the parts of a secret setting's value that must not appear in a log: the
-// password of a URL, and the secrets of a list like k2=HEX@2026-12-01,k1=HEX.
+// WholeSecret returns v marked as one secret, whatever characters it has: see [Secrets].
+func WholeSecret(v Value) Value { return wholeSecret{v} }
+
+type wholeSecret struct{ Value }
+
+// Secrets returns the parts of a secret setting's value that must not appear in a log: all of a
+// [WholeSecret], the password of a URL as it is and as it is escaped, and the secrets of a list like
+// k2=HEX@2026-12-01,k1=HEX.
 func Secrets(v Value) []string {
+	if _, ok := v.(wholeSecret); ok {
+		return []string{v.String()}
+	}
 	var all []string
 	for item := range strings.SplitSeq(v.String(), ",") {
 		if strings.Contains(item, "://") {
@@ -35,11 +44,21 @@ func urlSecret(text string) []string {
 	if err != nil || u.User == nil {
 		return nil
 	}
+	_, authority, _ := strings.Cut(text, "://")
+	if end := strings.IndexAny(authority, "/?#"); end >= 0 {
+		authority = authority[:end]
+	}
+	escaped := authority[:strings.LastIndexByte(authority, '@')]
+	secret := u.User.Username()
 	if password, ok := u.User.Password(); ok && password != "" {
-		return []string{password}
+		secret = password
+		_, escaped, _ = strings.Cut(escaped, ":")
 	}
-	if user := u.User.Username(); user != "" {
-		return []string{user}
+	switch secret {
+	case "":
+		return nil
+	case escaped:
+		return []string{secret}
 	}
-	return nil
+	return []string{escaped, secret}
 }

@@ -16,6 +16,7 @@ func TestSecrets(t *testing.T) {
 		"whsec_YWI==":                 {"whsec_YWI=="},
 		"redis://user:pass@host:6379": {"pass"},
 		"nats://token@host:4222":      {"token"},
+		"nats://a:p%2Cq%40@host:4222": {"p%2Cq%40", "p,q@"},
 		"nats://host:4222":            nil,
 	} {
 		t.Run(text, func(t *testing.T) {
@@ -23,5 +24,21 @@ func TestSecrets(t *testing.T) {
 				t.Errorf("got %q, want %q", got, want)
 			}
 		})
+	}
+}
+
+// A token is hidden whole, also where its characters would separate the parts of another setting.
+func TestSecrets_Token(t *testing.T) {
+	for _, text := range []string{
+		"abc=def0123456789", "abc,def0123456789", "k1=ab@2026-12-01,cd", "nats://u:password@x",
+	} {
+		var token string
+		v := settings.Token(&token)
+		if err := v.Set(text); err != nil {
+			t.Fatal(err)
+		}
+		if got := settings.Secrets(v); !slices.Equal(got, []string{text}) {
+			t.Errorf("%q: got %q", text, got)
+		}
 	}
 }

@@ -177,7 +177,7 @@ const MinToken = 16
 
 // Token returns the Value of a bearer token (RFC 6750, section 2.1) of at least [MinToken] bytes.
 func Token(p *string) Value {
-	return Checked(p, func(text string) error {
+	return WholeSecret(Checked(p, func(text string) error {
 		if text != "" && len(text) < MinToken {
 			return fmt.Errorf("has %d bytes, at least %d are required, as `openssl rand -hex 16` prints them",
 				len(text), MinToken)
@@ -186,7 +186,7 @@ func Token(p *string) Value {
 			return errors.New("want printable ASCII characters without spaces")
 		}
 		return nil
-	})
+	}))
 }
 
 // SameAddress reports whether two listeners certainly conflict: they have the same port, and the same host or one of

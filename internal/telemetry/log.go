@@ -100,6 +100,8 @@ func (s *scrubber) hide(secrets []string) {
 			}
 		}
 	}
+	// Longest first: a secret within another one must not hide only a part of it.
+	slices.SortStableFunc(all, func(a, b []byte) int { return len(b) - len(a) })
 	s.secrets.Store(&all)
 }
 

@@ -80,6 +80,15 @@ func TestNewHandler_HidesSecrets(t *testing.T) {
 	}
 }
 
+// A secret that contains another one is hidden whole.
+func TestNewHandler_HidesLongestSecretFirst(t *testing.T) {
+	tel, log := open(t, Config{Secrets: []string{"middle", "begin-middle-end"}})
+	tel.Log.Info("said begin-middle-end and middle")
+	if !strings.Contains(log.String(), "said (secret) and (secret)") {
+		t.Error(log)
+	}
+}
+
 func TestNewHandler_HidesSecretAttributes(t *testing.T) {
 	tel, log := open(t, Config{})
 	tel.Log.Info(
