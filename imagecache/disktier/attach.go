@@ -433,6 +433,7 @@ func (t *Tier) reseal(s *segment, c contents) {
 	defer f.Close()
 	footer := appendFooter(nil, c.marker, c.slots, c.end)
 	header := appendHeader(nil, c.marker, s.seq)
+	copy(header[countOffset:], appendCount(nil, c.marker, len(c.slots)))
 	_, err = f.WriteAt(header, 0)
 	if err == nil {
 		err = f.Truncate(c.end)

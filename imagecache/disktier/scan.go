@@ -14,10 +14,17 @@ type scanned struct {
 	// they replaced must not be served.
 	torn []footSlot
 	gaps int // unreadable stretches, each of one record or more
+	// count is how many records the segment had when it was sealed; 0: it is not known.
+	count int
 }
 
-// damaged returns the number of lost records, a gap counted as one.
-func (s scanned) damaged() int { return len(s.torn) + s.gaps }
+// damaged returns the number of lost records. A gap counts as one if the count is not known.
+func (s scanned) damaged() int {
+	if s.count > 0 {
+		return max(s.count-len(s.slots), 0)
+	}
+	return len(s.torn) + s.gaps
+}
 
 // scan reads all frames in the first size bytes of a segment, and verifies every record. After
 // damage it continues at the next frame. The error is one of reading r.

@@ -193,6 +193,7 @@ func readContents(f io.ReaderAt, seq uint64, size int64) (contents, error) {
 	if err != nil {
 		return contents{}, fmt.Errorf("scan it: %w", err)
 	}
+	found.count = parseCount(head[:min(n, headerBytes)], m)
 	return contents{found, m, false}, nil
 }
 

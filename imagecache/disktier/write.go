@@ -203,7 +203,7 @@ func (t *Tier) rechargeLocked(s *segment, charge int64) {
 	s.charge = charge
 }
 
-// seal writes the footer of the active segment and ends it.
+// seal writes the footer of the active segment, and the count into its header, and ends it.
 func (t *Tier) seal() {
 	s := t.active
 	if s == nil {
@@ -215,6 +215,9 @@ func (t *Tier) seal() {
 	}
 	footer := appendFooter(nil, s.marker, s.slots, s.end)
 	_, err := t.out.WriteAt(footer, s.end)
+	if err == nil {
+		_, err = t.out.WriteAt(appendCount(nil, s.marker, len(s.slots)), countOffset)
+	}
 	if err != nil {
 		t.count.errors[opWrite].Add(1) // the next start scans it; slots stay in memory
 	}
