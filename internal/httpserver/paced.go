@@ -1,13 +1,16 @@
 package httpserver
 
 import (
+	"bufio"
+	"net"
 	"net/http"
 	"time"
 )
 
 // Paced returns a handler like next whose answers are written at pace, in HTTP/1 and HTTP/2
 // alike: a client that stops reading ends its own answer. A handler may take its time
-// between two writes. Those that answer through [Response.Send] do not need it.
+// between two writes. Those that answer through [Response.Send] do not need it. A connection that
+// the handler takes over (Hijack) keeps the pace.
 func Paced(pace Pace, next http.Handler) http.Handler {
 	pace = pace.WithDefaults()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -54,3 +57,31 @@ func (w *pacedWriter) FlushError() error {
 
 // Unwrap is called by [http.ResponseController].
 func (w *pacedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Hijack is called by [http.ResponseController]. What the returned buffer writes is not paced.
+func (w *pacedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c, buffered, err := w.control.Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	return &pacedConn{c, w.pace}, buffered, nil
+}
+
+// pacedConn is a connection that a handler has taken over, like that of a WebSocket.
+type pacedConn struct {
+	net.Conn
+	pace *Pace
+}
+
+func (c *pacedConn) Write(p []byte) (int, error) {
+	_ = c.SetWriteDeadline(time.Now().Add(c.pace.allowance(len(p))))
+	return c.Conn.Write(p)
+}
+
+// CloseWrite lets a proxy pass on that one side has ended.
+func (c *pacedConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return net.ErrClosed
+}

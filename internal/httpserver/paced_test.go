@@ -2,8 +2,10 @@ package httpserver
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -86,5 +88,33 @@ func TestPaced_Write_HandlerMayPause(t *testing.T) {
 		}
 		tr.CloseIdleConnections()
 		synctest.Wait()
+	})
+}
+
+// A WebSocket client that reads nothing is given up, too.
+func TestPaced_Hijack_GivesUpSilentReader(t *testing.T) {
+	var ended chan error // of the bubble
+	cfg := Config{Handler: Paced(Pace{}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		_, err = conn.Write(make([]byte, 32<<10))
+		ended <- err
+	}))}
+	inBubble(t, cfg, func(t *testing.T, ln *pipes, _ func() error) {
+		ended = make(chan error, 1)
+		_, _ = io.WriteString(ln.dial(t), hello)
+		start := time.Now()
+		select {
+		case err := <-ended:
+			if took := time.Since(start); !errors.Is(err, os.ErrDeadlineExceeded) || took > 18*time.Second {
+				t.Errorf("%v after %s", err, took)
+			}
+		case <-time.After(time.Hour):
+			t.Error("the client holds its connection for an hour")
+		}
 	})
 }
