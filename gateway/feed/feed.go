@@ -38,6 +38,7 @@ type Post struct {
 	Likes        int64
 	Comments     int64
 	CreatedAt    time.Time // zero if unknown
+	Public       bool      // its image URLs need not expire
 }
 
 // Profile is a user of the user service.

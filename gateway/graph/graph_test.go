@@ -191,6 +191,25 @@ func urls(a answered) string {
 	return text(p.ImageURL) + " " + text(p.ThumbnailURL) + " " + text(p.Author.AvatarURL)
 }
 
+// With a lifetime, only the URLs of public posts do not expire.
+func TestHandler_SignedURLs_Visibility(t *testing.T) {
+	const cdn = "https://cdn.app.example/"
+	for public, want := range map[bool]bool{true: false, false: true} {
+		page := post(cdn+"a.jpg", cdn+"b.jpg", cdn+"u.png", time.Time{})
+		page.Items[0].Post.Public = public
+		h := newHandler(t, graph.Config{
+			Feed:   always(page),
+			Linker: newLinkerOf(t, imagelink.Config{Lifetime: time.Hour}),
+		})
+		for _, u := range strings.Fields(urls(ask(t, h, query(urlsQuery, nil)))) {
+			signature, _, _ := strings.Cut(strings.TrimPrefix(u, "https://img.example.com/i/"), "/")
+			if expires := strings.Count(signature, ".") == 2; expires != want {
+				t.Errorf("public %t: %s", public, u)
+			}
+		}
+	}
+}
+
 // iOS client: thumbnailUrl is never "" and is filled; images by class of the client.
 func TestHandler_SignedURLs(t *testing.T) {
 	const cdn = "https://cdn.app.example/"

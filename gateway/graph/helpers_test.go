@@ -76,6 +76,12 @@ func signingKey(id, digit string) imageurl.Key {
 
 func newLinker(t testing.TB, keys ...imagelink.Key) *imagelink.Linker {
 	t.Helper()
+	return newLinkerOf(t, imagelink.Config{Keys: keys})
+}
+
+// newLinkerOf sets the fields of cfg that are required.
+func newLinkerOf(t testing.TB, cfg imagelink.Config) *imagelink.Linker {
+	t.Helper()
 	prefix, err := profile.ParsePrefix("https://cdn.app.example/=posts")
 	if err != nil {
 		t.Fatal(err)
@@ -84,10 +90,11 @@ func newLinker(t testing.TB, keys ...imagelink.Key) *imagelink.Linker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if keys == nil {
-		keys = []imagelink.Key{{Key: signingKey("k1", "1")}}
+	if cfg.Keys == nil {
+		cfg.Keys = []imagelink.Key{{Key: signingKey("k1", "1")}}
 	}
-	l, err := imagelink.New(imagelink.Config{Base: "https://img.example.com", Links: links, Keys: keys})
+	cfg.Base, cfg.Links = "https://img.example.com", links
+	l, err := imagelink.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

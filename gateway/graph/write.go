@@ -3,7 +3,6 @@ package graph
 import (
 	"context"
 	"strconv"
-	"time"
 	"unicode/utf8"
 
 	"github.com/novasocial/imagetier/gateway/feed"
@@ -188,7 +187,7 @@ func (w *pageWriter) fetchFacts(ctx context.Context, p *feed.Page) {
 		if plain == "" {
 			plain = item.Post.ThumbnailURL
 		}
-		w.images[i] = w.mint(w.cfg.Fields.ImageURL, plain, item.Post.CreatedAt)
+		w.images[i] = w.mint(w.cfg.Fields.ImageURL, plain, linkOf(item.Post))
 		if image := w.images[i].Image; !image.IsZero() {
 			images, indexes = append(images, image), append(indexes, i)
 		}
@@ -210,7 +209,7 @@ func (w *pageWriter) post(nodes []node, item *feed.Item, i int) {
 		case w.images != nil:
 			image = w.images[i]
 		default:
-			image = w.mint(w.cfg.Fields.ImageURL, p.ImageURL, p.CreatedAt)
+			image = w.mint(w.cfg.Fields.ImageURL, p.ImageURL, linkOf(p))
 		}
 		return image
 	}
@@ -236,7 +235,7 @@ func (w *pageWriter) post(nodes []node, item *feed.Item, i int) {
 			if small == p.ImageURL && w.cfg.Fields.ThumbnailURL == w.cfg.Fields.ImageURL {
 				w.url(w.cfg.Fields.ThumbnailURL, minted())
 			} else {
-				w.url(w.cfg.Fields.ThumbnailURL, w.mint(w.cfg.Fields.ThumbnailURL, small, p.CreatedAt))
+				w.url(w.cfg.Fields.ThumbnailURL, w.mint(w.cfg.Fields.ThumbnailURL, small, linkOf(p)))
 			}
 		case "likeCount":
 			w.int(int64(clamped(p.Likes)))
@@ -288,17 +287,22 @@ func (w *pageWriter) author(nodes []node, item *feed.Item) {
 			w.orNull(a.Username)
 		case "avatarUrl":
 			// Users have no date. With that of the post, no URL of an old post changes at a key rotation.
-			w.url(w.cfg.Fields.AvatarURL, w.mint(w.cfg.Fields.AvatarURL, a.AvatarURL, item.Post.CreatedAt))
+			w.url(w.cfg.Fields.AvatarURL, w.mint(w.cfg.Fields.AvatarURL, a.AvatarURL, linkOf(item.Post)))
 		}
 	})
 }
 
+// linkOf returns what the URLs of a post depend on.
+func linkOf(p *feed.Post) imagelink.Post {
+	return imagelink.Post{Created: p.CreatedAt, Public: p.Public}
+}
+
 // mint returns the signed URL of plain, or plain if it is not an image of the tier.
-func (w *pageWriter) mint(profileName, plain string, created time.Time) imagelink.Minted {
+func (w *pageWriter) mint(profileName, plain string, post imagelink.Post) imagelink.Minted {
 	if plain == "" || profileName == "" {
 		return imagelink.Minted{URL: plain}
 	}
-	minted, err := w.cfg.Linker.Mint(w.client, profileName, plain, created)
+	minted, err := w.cfg.Linker.Mint(w.client, profileName, plain, post)
 	if err != nil {
 		return imagelink.Minted{URL: plain}
 	}

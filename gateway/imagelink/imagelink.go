@@ -7,7 +7,7 @@
 //
 //	linker, err := imagelink.New(imagelink.Config{Base: "https://img.example.com", Links: links, Keys: keys})
 //	client := imagelink.ClientOf(request.Header)
-//	post.ThumbnailURL = linker.URL(client, "feed", post.ImageURL, post.CreatedAt)
+//	post.ThumbnailURL = linker.URL(client, "feed", post.ImageURL, imagelink.Post{Created: post.CreatedAt})
 //
 // The tier warms exactly the minted URLs for an event: both parse plain URLs with package profile and
 // use the Specs of a profile. Start reading at [Linker.Mint].
@@ -154,6 +154,13 @@ func specFor(p profile.Profile, c Client) resize.Spec {
 	return resize.Spec{} // unreachable: a profile has at least one Spec
 }
 
+// Post is what the URL of an image depends on, besides image and client.
+type Post struct {
+	Created time.Time   // selects the key; zero is the newest key
+	Public  bool        // everybody may see the image: its URL does not expire
+	Crop    resize.Crop // the part of the image that its author chose
+}
+
 // Minted is a URL to send to a client.
 type Minted struct {
 	URL string
@@ -162,11 +169,10 @@ type Minted struct {
 }
 
 // Mint returns the signed URL of the image at the URL plain, in the profile's Spec for the client.
-// created is the creation time of the post, which determines the key; zero selects the newest key.
 // A signed URL is returned unchanged.
 //
 // The error wraps profile.ErrNoPrefix (not an image of the tier), profile.ErrURL or [ErrProfile].
-func (l *Linker) Mint(client Client, profileName, plain string, created time.Time) (Minted, error) {
+func (l *Linker) Mint(client Client, profileName, plain string, post Post) (Minted, error) {
 	m := l.current.Load()
 	specs, ok := m.specs[profileName]
 	if !ok {
@@ -186,11 +192,17 @@ func (l *Linker) Mint(client Client, profileName, plain string, created time.Tim
 			}
 		}
 	}
-	ref, err := link.Ref(specs[client.class()])
+	spec := specs[client.class()]
+	spec.Crop = post.Crop
+	ref, err := link.Ref(spec)
 	if err != nil {
 		return Minted{}, fmt.Errorf("%w: %w", profile.ErrURL, err)
 	}
-	path, err := m.path(ref, created, l.Expires())
+	o := imageurl.SignOptions{KeyID: m.keyFor(post.Created)}
+	if !post.Public {
+		o.Expires = l.Expires()
+	}
+	path, err := m.signer.Sign(ref, o)
 	if err != nil {
 		return Minted{}, err
 	}
@@ -198,8 +210,8 @@ func (l *Linker) Mint(client Client, profileName, plain string, created time.Tim
 }
 
 // URL is like [Linker.Mint], but returns plain on an error.
-func (l *Linker) URL(client Client, profileName, plain string, created time.Time) string {
-	minted, err := l.Mint(client, profileName, plain, created)
+func (l *Linker) URL(client Client, profileName, plain string, post Post) string {
+	minted, err := l.Mint(client, profileName, plain, post)
 	if err != nil {
 		return plain
 	}
@@ -214,18 +226,17 @@ func (l *Linker) Expires() time.Time {
 	return imageurl.Expiry(time.Now(), l.cfg.Lifetime, l.cfg.Window)
 }
 
-func (m *minter) path(ref imageurl.Ref, created, expires time.Time) (string, error) {
-	o := imageurl.SignOptions{Expires: expires}
+// keyFor returns the id of the key for a post of that time; "" is the first one.
+func (m *minter) keyFor(created time.Time) string {
 	for i, key := range m.keys {
 		if i > 0 && !created.Before(key.From) {
-			o.KeyID = key.ID
-			break
+			return key.ID
 		}
 		if created.IsZero() || !created.Before(key.From) {
 			break
 		}
 	}
-	return m.signer.Sign(ref, o)
+	return ""
 }
 
 // signed reports whether plain has the form of a signed URL, or of its path. It accepts signatures

@@ -90,7 +90,7 @@ func TestLinker_Mint_Signed(t *testing.T) {
 		{"webp@3x", "grid", "https://cdn.app.example/a%20b.jpg", "/438x438-cover/v.0/posts/~YSBiLmpwZw.webp"},
 		{"webp@3x", "feed", "https://s3.example/a.jpg", "/1320x/live/tagged/a.jpg.webp"},
 	} {
-		minted, err := l.Mint(client(c.client), c.profile, c.plain, time.Time{})
+		minted, err := l.Mint(client(c.client), c.profile, c.plain, imagelink.Post{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -115,7 +115,7 @@ func TestLinker_Mint_Deterministic(t *testing.T) {
 			"App/1.0 (iPhone; iOS 17.4; Scale/3.00)", "Other/2.7 (iPhone; iOS 14.1; Scale/3.00)", "okhttp/4.12.0",
 		} {
 			c := imagelink.ClientOfUserAgent(ua)
-			if got := l.URL(c, "feed", "https://cdn.app.example/2026/11/abc.jpg", time.Time{}); got != want {
+			if got := l.URL(c, "feed", "https://cdn.app.example/2026/11/abc.jpg", imagelink.Post{}); got != want {
 				t.Errorf("for %s: %s, not %s", ua, got, want)
 			}
 		}
@@ -144,11 +144,11 @@ func TestLinker_Mint_DatedKeys(t *testing.T) {
 		{time.Unix(0, 0), "k1"}, {time.Time{}, "k3"},
 		{day(20).In(time.FixedZone("east", 9*3600)), "k3"},
 	} {
-		got := l.URL(client("webp@3x"), "feed", "https://cdn.app.example/a.jpg", c.created)
+		got := l.URL(client("webp@3x"), "feed", "https://cdn.app.example/a.jpg", imagelink.Post{Created: c.created})
 		if !strings.HasPrefix(got, "https://img.example.com/i/"+c.id+".") {
 			t.Errorf("a post of %s is signed as %s, not by %s", c.created, got, c.id)
 		}
-		if c.id == "k1" && got != before.URL(client("webp@3x"), "feed", "https://cdn.app.example/a.jpg", c.created) {
+		if c.id == "k1" && got != before.URL(client("webp@3x"), "feed", "https://cdn.app.example/a.jpg", imagelink.Post{Created: c.created}) {
 			t.Errorf("rotation changed the URL of a post of %s", c.created)
 		}
 	}
@@ -158,7 +158,7 @@ func TestLinker_URL_Lifetime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := linker(t, imagelink.Config{Lifetime: 48 * time.Hour})
 		mint := func() string {
-			return l.URL(client("webp@3x"), "feed", "https://cdn.app.example/a.jpg", time.Time{})
+			return l.URL(client("webp@3x"), "feed", "https://cdn.app.example/a.jpg", imagelink.Post{})
 		}
 		signer, err := imageurl.NewSigner(key("k1", "1"))
 		if err != nil {
@@ -170,7 +170,7 @@ func TestLinker_URL_Lifetime(t *testing.T) {
 		if left := time.Until(expires); err != nil || left < 48*time.Hour || left > 72*time.Hour {
 			t.Errorf("%s is valid for %v, %v", first, left, err)
 		}
-		if again := l.URL(client("webp@3x"), "feed", first, time.Time{}); again != first {
+		if again := l.URL(client("webp@3x"), "feed", first, imagelink.Post{}); again != first {
 			t.Errorf("a signed URL was changed: %s", again)
 		}
 		time.Sleep(23*time.Hour + 59*time.Minute)
@@ -188,21 +188,21 @@ func TestLinker_Mint_AlreadySigned(t *testing.T) {
 	// Even where the prefix of plain URLs is the tier's own host.
 	l := linker(t, imagelink.Config{Links: links(t, "https://img.example.com/=posts", "/=local")})
 	for _, plain := range []string{
-		linker(t, imagelink.Config{}).URL(client("webp@3x"), "feed", "https://cdn.app.example/a.jpg", time.Time{}),
+		linker(t, imagelink.Config{}).URL(client("webp@3x"), "feed", "https://cdn.app.example/a.jpg", imagelink.Post{}),
 		"https://img.example.com/i/old.Jf3kPq0u2mVbXyWc8tRz1A/orig/v.1/posts/a.jpg",
 		"https://img.example.com/i/_/440x/v.1/posts/a.jpg.webp",
 		"/i/k1.Jf3kPq0u2mVbXyWc8tRz1A/440x/v.1/posts/a.jpg.webp",
 	} {
-		minted, err := l.Mint(client("webp@3x"), "feed", plain, time.Time{})
+		minted, err := l.Mint(client("webp@3x"), "feed", plain, imagelink.Post{})
 		if err != nil || minted.URL != plain || !minted.Image.IsZero() {
 			t.Errorf("%s became %+v, %v", plain, minted, err)
 		}
 	}
-	got := l.URL(client("webp@3x"), "feed", "https://img.example.com/i/holiday/a.jpg", time.Time{})
+	got := l.URL(client("webp@3x"), "feed", "https://img.example.com/i/holiday/a.jpg", imagelink.Post{})
 	if !strings.Contains(got, "/posts/i/holiday/a.jpg.webp") {
 		t.Errorf("a folder named i was taken for a signature: %s", got)
 	}
-	got = l.URL(client("webp@3x"), "feed", "https://img.example.com/i/my.holiday/a.jpg", time.Time{})
+	got = l.URL(client("webp@3x"), "feed", "https://img.example.com/i/my.holiday/a.jpg", imagelink.Post{})
 	if !strings.Contains(got, "/posts/i/my.holiday/a.jpg.webp") {
 		t.Errorf("a folder with a dot was taken for a signature: %s", got)
 	}
@@ -219,14 +219,14 @@ func TestLinker_Mint_ForeignURL(t *testing.T) {
 		"https://cdn.app.example/%zz":            profile.ErrURL,
 		"https://cdn.app.example/" + long(2<<10): profile.ErrURL,
 	} {
-		if _, err := l.Mint(client("webp@3x"), "feed", plain, time.Time{}); !errors.Is(err, want) {
+		if _, err := l.Mint(client("webp@3x"), "feed", plain, imagelink.Post{}); !errors.Is(err, want) {
 			t.Errorf("%.60s: %v, not %v", plain, err, want)
 		}
-		if got := l.URL(client("webp@3x"), "feed", plain, time.Time{}); got != plain {
+		if got := l.URL(client("webp@3x"), "feed", plain, imagelink.Post{}); got != plain {
 			t.Errorf("%.60s became %.60s", plain, got)
 		}
 	}
-	if _, err := l.Mint(client("webp@3x"), "fed", "https://cdn.app.example/a.jpg", time.Time{}); !errors.Is(
+	if _, err := l.Mint(client("webp@3x"), "fed", "https://cdn.app.example/a.jpg", imagelink.Post{}); !errors.Is(
 		err,
 		imagelink.ErrProfile,
 	) {
@@ -249,7 +249,7 @@ func TestLinker_Mint_FormatFallback(t *testing.T) {
 		{"avif@2x", "feed", "/880x/v.0/posts/a.jpg.avif"}, {"webp@3x", "feed", "/880x/v.0/posts/a.jpg.webp"},
 		{"jpg@3x", "feed", "/440x/v.0/posts/a.jpg.jpg"}, {"jpg@3x", "icons", "/32x32-cover/v.0/posts/a.jpg.png"},
 	} {
-		if got := l.URL(client(c.client), c.profile, "https://cdn.app.example/a.jpg", time.Time{}); !strings.HasSuffix(
+		if got := l.URL(client(c.client), c.profile, "https://cdn.app.example/a.jpg", imagelink.Post{}); !strings.HasSuffix(
 			got,
 			c.want,
 		) {
@@ -268,7 +268,7 @@ func TestLinker_Mint_PinsTag(t *testing.T) {
 		"https://s3.example/a.jpg": "/e.9f86d081/tagged/a.jpg",
 		"https://s3.example/b.jpg": "/live/tagged/b.jpg",
 	} {
-		if got := l.URL(client("webp@3x"), "feed", plain, time.Time{}); !strings.Contains(got, want) {
+		if got := l.URL(client("webp@3x"), "feed", plain, imagelink.Post{}); !strings.Contains(got, want) {
 			t.Errorf("%s is %s", plain, got)
 		}
 	}
@@ -303,7 +303,7 @@ func TestLinker_Mint_OnlyWarmedURLs(t *testing.T) {
 				for scale := range 5 {
 					c := imagelink.Client{Scale: scale, Format: client(format).Format}
 					ref, err := tier.Parse(
-						strings.TrimPrefix(l.URL(c, name, plain, time.Time{}), "https://img.example.com"),
+						strings.TrimPrefix(l.URL(c, name, plain, imagelink.Post{}), "https://img.example.com"),
 					)
 					if err != nil || !warmed[ref] {
 						t.Errorf("%s for %s is not warmed: %s, %v", plain, c, ref, err)
@@ -361,7 +361,7 @@ import (
 func main() {
 	linker, err := imagelink.New(imagelink.Config{})
 	if err == nil {
-		println(linker.URL(imagelink.ClientOf(http.Header{}), "feed", "", time.Time{}))
+		println(linker.URL(imagelink.ClientOf(http.Header{}), "feed", "", imagelink.Post{}))
 	}
 }
 `,
@@ -395,7 +395,7 @@ func BenchmarkMint(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		const plain = "https://cdn.app.example/2026/11/0123456789abcdef.jpg"
-		if _, err := l.Mint(c, "feed", plain, time.Time{}); err != nil {
+		if _, err := l.Mint(c, "feed", plain, imagelink.Post{}); err != nil {
 			b.Fatal(err)
 		}
 	}

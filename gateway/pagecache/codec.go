@@ -58,6 +58,12 @@ var sliceCodec = codec[feed.Slice]{
 	},
 }
 
+// Flags of an encoded post.
+const (
+	postHasDate  = 1
+	postIsPublic = 2
+)
+
 var postCodec = codec[feed.Post]{
 	append: func(b []byte, p *feed.Post) []byte {
 		for _, s := range [...]string{p.ID, p.UserID, p.Caption, p.ImageURL, p.ThumbnailURL} {
@@ -65,10 +71,17 @@ var postCodec = codec[feed.Post]{
 		}
 		b = binary.AppendVarint(b, p.Likes)
 		b = binary.AppendVarint(b, p.Comments)
-		if p.CreatedAt.IsZero() {
-			return append(b, 0)
+		flags := byte(0)
+		if !p.CreatedAt.IsZero() {
+			flags |= postHasDate
 		}
-		b = append(b, 1)
+		if p.Public {
+			flags |= postIsPublic
+		}
+		b = append(b, flags)
+		if p.CreatedAt.IsZero() {
+			return b
+		}
 		b = binary.AppendVarint(b, p.CreatedAt.Unix())
 		return binary.AppendUvarint(b, uint64(p.CreatedAt.Nanosecond()))
 	},
@@ -78,16 +91,17 @@ var postCodec = codec[feed.Post]{
 			*s = r.string()
 		}
 		p.Likes, p.Comments = r.varint(), r.varint()
-		switch r.uvarint() {
-		case 0:
-		case 1:
+		flags := r.uvarint()
+		if flags > postHasDate|postIsPublic {
+			r.bad = true
+		}
+		p.Public = flags&postIsPublic != 0
+		if flags&postHasDate != 0 {
 			seconds, nanos := r.varint(), r.uvarint()
 			p.CreatedAt = time.Unix(seconds, int64(nanos)).UTC()
 			if nanos >= 1e9 || p.CreatedAt.IsZero() {
 				r.bad = true
 			}
-		default:
-			r.bad = true
 		}
 		return p, r.end()
 	},

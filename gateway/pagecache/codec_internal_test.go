@@ -28,6 +28,8 @@ func TestCodec_RoundTrip(t *testing.T) {
 		Likes: math.MaxInt64, Comments: math.MinInt64, CreatedAt: time.Unix(-1, 999_999_999).UTC(),
 	})
 	readBack(t, postCodec, feed.Post{CreatedAt: time.Unix(1<<40, 0).UTC()})
+	readBack(t, postCodec, feed.Post{ID: "p", Public: true})
+	readBack(t, postCodec, feed.Post{Public: true, CreatedAt: time.Unix(1, 0).UTC()})
 	readBack(t, profileCodec, feed.Profile{ID: "u", Username: "name", AvatarURL: "avatar"})
 }
 

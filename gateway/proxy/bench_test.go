@@ -46,7 +46,7 @@ func BenchmarkPage(b *testing.B) {
 	}
 	var urls []string
 	link := func(field *rewrite.Field, url string) (string, bool) {
-		minted, err := linker.Mint(client, "feed", url, time.Time{})
+		minted, err := linker.Mint(client, "feed", url, imagelink.Post{})
 		return minted.URL, err == nil
 	}
 	check := func(b *testing.B, out []byte) {

@@ -291,7 +291,7 @@ func (p *Proxy) link(x *exchange) rewrite.Link {
 	return func(field *rewrite.Field, text string) (string, bool) {
 		name := p.profiles[field.Name]
 		if url == "" || name != profileName || text != plain {
-			minted, err := p.cfg.Linker.Mint(x.client, name, text, time.Time{})
+			minted, err := p.cfg.Linker.Mint(x.client, name, text, imagelink.Post{})
 			if err != nil || minted.Image.IsZero() {
 				x.Foreign++
 				return "", false

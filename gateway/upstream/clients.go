@@ -83,6 +83,7 @@ func (c contents) Posts(ctx context.Context, ids []string) ([]feed.Post, error) 
 			Likes:        p.GetLikeCount(),
 			Comments:     p.GetCommentCount(),
 			CreatedAt:    createdAt(p.GetCreatedAt()),
+			Public:       p.GetVisibility() == "public",
 		}
 	}
 	return posts, nil

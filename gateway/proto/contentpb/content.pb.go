@@ -123,7 +123,10 @@ type Post struct {
 	// Unix time in seconds; 0 if it is not known. From 100,000,000,000 on, which as seconds
 	// is the year 5138, the gateway reads it as milliseconds (from March 1973 on), so that
 	// neither can be taken for the other.
-	CreatedAt     int64 `protobuf:"varint,8,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	CreatedAt int64 `protobuf:"varint,8,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// "public": everybody may see the post. With --url-lifetime the image URLs of all other posts
+	// expire, also where this is "".
+	Visibility    string `protobuf:"bytes,9,opt,name=visibility,proto3" json:"visibility,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -212,6 +215,13 @@ func (x *Post) GetCreatedAt() int64 {
 		return x.CreatedAt
 	}
 	return 0
+}
+
+func (x *Post) GetVisibility() string {
+	if x != nil {
+		return x.Visibility
+	}
+	return ""
 }
 
 type BatchLikeRequest struct {
@@ -334,7 +344,7 @@ const file_content_proto_rawDesc = "" +
 	"\x14GetPostsByIdsRequest\x12\x19\n" +
 	"\bpost_ids\x18\x01 \x03(\tR\apostIds\"<\n" +
 	"\x15GetPostsByIdsResponse\x12#\n" +
-	"\x05posts\x18\x01 \x03(\v2\r.content.PostR\x05posts\"\xee\x01\n" +
+	"\x05posts\x18\x01 \x03(\v2\r.content.PostR\x05posts\"\x8e\x02\n" +
 	"\x04Post\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x18\n" +
@@ -345,7 +355,10 @@ const file_content_proto_rawDesc = "" +
 	"like_count\x18\x06 \x01(\x03R\tlikeCount\x12#\n" +
 	"\rcomment_count\x18\a \x01(\x03R\fcommentCount\x12\x1d\n" +
 	"\n" +
-	"created_at\x18\b \x01(\x03R\tcreatedAt\"\x83\x01\n" +
+	"created_at\x18\b \x01(\x03R\tcreatedAt\x12\x1e\n" +
+	"\n" +
+	"visibility\x18\t \x01(\tR\n" +
+	"visibility\"\x83\x01\n" +
 	"\x10BatchLikeRequest\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x19\n" +
 	"\bpost_ids\x18\x02 \x03(\tR\apostIds\x12\x12\n" +

@@ -129,6 +129,7 @@ func (w *world) post(id string) *contentpb.Post {
 		LikeCount:    int64(1_000_000 / (n + 8)),
 		CommentCount: int64(50_000 / (n + 8)),
 		CreatedAt:    began.Add(-time.Duration(n) * time.Minute).Unix(),
+		Visibility:   []string{"followers", "public"}[n%2],
 	}
 	if len(w.Images) > 0 {
 		p.ImageUrl = w.Prefix + w.Images[n%len(w.Images)]

@@ -78,13 +78,15 @@ func schema(c *Config) *settings.Schema {
 		settings.Setting{Name: "url-lifetime", Placeholder: "TIME", Default: "0s",
 			Value: settings.Duration(&c.URLLifetime, 0, 10*365*24*time.Hour),
 			Help: "How long image URLs are valid at least, for images that not everybody may see. " +
-				"0 is for ever; an expired URL is 403."},
+				"0 is for ever; an expired URL is 403. " +
+				"In serve, URLs of posts whose visibility is public never expire."},
 	)
 	add(
 		groupImages,
 		settings.Setting{Name: "url-window", Placeholder: "TIME", Default: "24h",
 			Value: settings.Duration(&c.URLWindow, time.Minute, 31*24*time.Hour),
-			Help:  "With --url-lifetime, URLs expire at multiples of this time, so that a client gets the same URL in between."},
+			Help: "With --url-lifetime, URLs expire at multiples of this time, " +
+				"so that a client gets the same URL in between."},
 	)
 	add(
 		groupImages,
