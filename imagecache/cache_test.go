@@ -58,12 +58,12 @@ func (s *fakeTier) Put(_ context.Context, key imagecache.Key, img imagecache.Ima
 	return nil
 }
 
-func (s *fakeTier) Purge(_ context.Context, what imagecache.Target) (imagecache.Removed, error) {
+func (s *fakeTier) Purge(_ context.Context, target imagecache.Target) (imagecache.Removed, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var removed imagecache.Removed
 	for key, img := range s.images {
-		if key == what.Key || what.Key == (imagecache.Key{}) && key.Original() == what.Original {
+		if key == target.Key || target.Key == (imagecache.Key{}) && key.Original() == target.Original {
 			delete(s.images, key)
 			removed.Add(key, int64(len(img.Body)))
 		}
@@ -460,8 +460,8 @@ func TestCache_Purge_WinsOverEarlierFillsAndCopies(t *testing.T) {
 			}
 			go b.cache.Get(t.Context(), ref(t, cat))
 			synctest.Wait()
-			what := imagecache.Target{Original: imagecache.Original{Source: "posts", Name: "cat.jpg"}}
-			if _, err := b.cache.Purge(t.Context(), what); err != nil {
+			target := imagecache.Target{Original: imagecache.Original{Source: "posts", Name: "cat.jpg"}}
+			if _, err := b.cache.Purge(t.Context(), target); err != nil {
 				t.Fatal(err)
 			}
 			// A Get after the purge does not join the fill that began before it.

@@ -123,5 +123,5 @@ type Tier interface {
 	// Purge removes what the target names, and returns which Images it removed. When it
 	// returns, no Get that begins later finds any of them, and no Put that returned before
 	// it brings them back, also after a restart.
-	Purge(ctx context.Context, what Target) (Removed, error)
+	Purge(ctx context.Context, target Target) (Removed, error)
 }

@@ -9,12 +9,12 @@ import (
 // variant, and the original itself. When it returns without an error, no Get that
 // begins later answers with what was there before. On an error some tier could not say
 // that it has removed it: the purge has to be repeated.
-func (c *Cache) Purge(ctx context.Context, what Target) (Receipt, error) {
-	if what.Key != (Key{}) {
-		what.Key, what.Original = c.marked(what.Key), what.Key.original
+func (c *Cache) Purge(ctx context.Context, target Target) (Receipt, error) {
+	if target.Key != (Key{}) {
+		target.Key, target.Original = c.marked(target.Key), target.Key.original
 	}
-	soft := c.softs.of(what) // not one that begins after this purge has removed everything
-	receipt, err := c.purge(ctx, what, c.layers)
+	soft := c.softs.of(target) // not one that begins after this purge has removed everything
+	receipt, err := c.purge(ctx, target, c.layers)
 	if err == nil {
 		c.softs.forget(soft)
 	}
@@ -23,30 +23,30 @@ func (c *Cache) Purge(ctx context.Context, what Target) (Receipt, error) {
 
 // purge removes from the filler and from these layers, slowest first: what a faster tier
 // could still copy from a slower one is gone by then.
-func (c *Cache) purge(ctx context.Context, what Target, layers []Layer) (Receipt, error) {
+func (c *Cache) purge(ctx context.Context, target Target, layers []Layer) (Receipt, error) {
 	var variants, originals Removed
 	var faults []error
 	add := func(sum *Removed, removed Removed, err error) {
 		sum.Merge(removed)
 		faults = append(faults, err)
 	}
-	if what.Key == (Key{}) {
-		c.epochs.Move(what.Original)
-		removed, err := c.filler.Purge(ctx, what.Original)
+	if target.Key == (Key{}) {
+		c.epochs.Move(target.Original)
+		removed, err := c.filler.Purge(ctx, target.Original)
 		add(&originals, removed, err)
 		// A flight that began earlier stores an original before this, or never.
-		c.epochs.Move(what.Original)
+		c.epochs.Move(target.Original)
 		for _, layer := range c.originals {
-			removed, err := layer.Tier.Purge(ctx, what)
+			removed, err := layer.Tier.Purge(ctx, target)
 			add(&originals, removed, err)
 		}
 	}
 	for i := len(layers) - 1; i >= 0; i-- {
-		c.epochs.Move(what.Original)
-		removed, err := layers[i].Tier.Purge(ctx, what)
+		c.epochs.Move(target.Original)
+		removed, err := layers[i].Tier.Purge(ctx, target)
 		add(&variants, removed, err)
 	}
-	c.epochs.Move(what.Original)
+	c.epochs.Move(target.Original)
 	return Receipt{
 		Variants: variants.Images, VariantSizes: variants.Sizes,
 		Originals: originals.Images, OriginalSizes: originals.Sizes,

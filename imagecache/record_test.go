@@ -39,7 +39,7 @@ func TestParseRecord_ReadsWhatAppendRecordWrote(t *testing.T) {
 	pinned, pinnedImage := pinnedRecord()
 	live, liveImage := liveRecord()
 	for _, test := range []struct {
-		what string
+		name string
 		key  imagecache.Key
 		img  imagecache.Image
 	}{
@@ -50,7 +50,7 @@ func TestParseRecord_ReadsWhatAppendRecordWrote(t *testing.T) {
 		{"before 1970", pinned, imagecache.Image{LastModified: time.Unix(-1, 0).UTC()}},
 		{"with only a validator", pinned, imagecache.Image{Origin: imagecache.Validator{ETag: `"a"`}}},
 	} {
-		t.Run(test.what, func(t *testing.T) {
+		t.Run(test.name, func(t *testing.T) {
 			b := imagecache.AppendRecord([]byte("before"), test.key, test.img)[len("before"):]
 			if size := imagecache.RecordSize(test.key, test.img); size != len(b) {
 				t.Errorf("RecordSize is %d, the record has %d bytes", size, len(b))

@@ -41,15 +41,15 @@ type soft struct {
 const notYet = math.MaxUint64
 
 // begin makes stale from now on what the target names.
-func (s *softs) begin(what Target, now time.Time) *soft {
+func (s *softs) begin(target Target, now time.Time) *soft {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.byTarget == nil {
 		s.byTarget = make(map[Target]*soft)
 	}
-	s.forgetLocked(s.byTarget[what])
-	p := &soft{target: what, since: now, first: notYet, renewed: make(map[Key]struct{})}
-	s.byTarget[what] = p
+	s.forgetLocked(s.byTarget[target])
+	p := &soft{target: target, since: now, first: notYet, renewed: make(map[Key]struct{})}
+	s.byTarget[target] = p
 	s.any.Store(true)
 	return p
 }
@@ -102,10 +102,10 @@ func (s *softs) renew(key Key, epoch uint64) {
 }
 
 // of returns the soft purge of the target, or nil.
-func (s *softs) of(what Target) *soft {
+func (s *softs) of(target Target) *soft {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.byTarget[what]
+	return s.byTarget[target]
 }
 
 // forget ends p, unless another of the same target has replaced it.
@@ -176,16 +176,16 @@ func (s *softs) warnFull(now time.Time) bool {
 //
 // Between 2 and 4 no fill renews anything: one that begins there may still read the kept
 // original.
-func (c *Cache) SoftPurge(ctx context.Context, what Target) (Receipt, error) {
-	if what.Key != (Key{}) {
-		what.Key, what.Original = c.marked(what.Key), what.Key.original
+func (c *Cache) SoftPurge(ctx context.Context, target Target) (Receipt, error) {
+	if target.Key != (Key{}) {
+		target.Key, target.Original = c.marked(target.Key), target.Key.original
 	}
 	if len(c.layers) == 0 || !c.limitSofts(ctx) {
-		return c.Purge(ctx, what)
+		return c.Purge(ctx, target)
 	}
-	p := c.softs.begin(what, c.now())
-	receipt, err := c.purge(ctx, what, c.layers[1:])
-	c.softs.complete(p, c.epochs.Of(what.Original), func() { c.expireSoft(p) })
+	p := c.softs.begin(target, c.now())
+	receipt, err := c.purge(ctx, target, c.layers[1:])
+	c.softs.complete(p, c.epochs.Of(target.Original), func() { c.expireSoft(p) })
 	return receipt, err
 }
 

@@ -36,9 +36,9 @@ func (f *fakeTier) Put(_ context.Context, key Key, img Image) error {
 	return nil
 }
 
-func (f *fakeTier) Purge(_ context.Context, what Target) (removed Removed, _ error) {
+func (f *fakeTier) Purge(_ context.Context, target Target) (removed Removed, _ error) {
 	f.images.Range(func(k, v any) bool {
-		if key := k.(Key); key == what.Key || what.Key == (Key{}) && key.original == what.Original {
+		if key := k.(Key); key == target.Key || target.Key == (Key{}) && key.original == target.Original {
 			f.images.Delete(key)
 			removed.Add(key, int64(len(v.(Image).Body)))
 		}
@@ -90,9 +90,9 @@ func nthOriginal(n int) Target {
 
 func nthPath(n int) string { return "/64x/v.1/posts/" + strconv.Itoa(n) + ".jpg.webp" }
 
-func softPurge(t *testing.T, c *Cache, what Target) {
+func softPurge(t *testing.T, c *Cache, target Target) {
 	t.Helper()
-	if _, err := c.SoftPurge(t.Context(), what); err != nil {
+	if _, err := c.SoftPurge(t.Context(), target); err != nil {
 		t.Fatal(err)
 	}
 }

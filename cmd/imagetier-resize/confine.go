@@ -106,8 +106,8 @@ func loopholes() (open []string) {
 	}
 	nowhere := &[]byte("/nonexistent/program\x00")[0]
 	for _, try := range []struct {
-		what string
-		do   func() error
+		action string
+		do     func() error
 	}{
 		{"read files", openFile(unix.O_RDONLY)},
 		// A directory cannot be opened for writing: EISDIR means that the sandbox allows it.
@@ -121,7 +121,7 @@ func loopholes() (open []string) {
 		{"trace others", func() error { return unix.PtraceAttach(1 << 30) }},
 	} {
 		if err := try.do(); err != unix.EPERM && err != unix.EACCES {
-			open = append(open, "it can "+try.what)
+			open = append(open, "it can "+try.action)
 		}
 	}
 	return open

@@ -10,13 +10,14 @@ import (
 	"testing"
 )
 
-// told is a fake private listener: it records requests, and answers with status and body.
-func told(t *testing.T, status int, body string) (environ []string, said *[]string) {
+// fakeTier is a fake private listener: it records requests, and answers with status and body.
+func fakeTier(t *testing.T, status int, body string) (environ []string, requests *[]string) {
 	t.Helper()
-	said = new([]string)
+	requests = new([]string)
 	tier := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		what, _ := io.ReadAll(r.Body)
-		*said = append(*said, fmt.Sprintf("%s %s %s %s", r.Method, r.URL.Path, r.Header.Get("Authorization"), what))
+		sent, _ := io.ReadAll(r.Body)
+		*requests = append(*requests,
+			fmt.Sprintf("%s %s %s %s", r.Method, r.URL.Path, r.Header.Get("Authorization"), sent))
 		w.WriteHeader(status)
 		fmt.Fprintln(w, body)
 	}))
@@ -24,16 +25,16 @@ func told(t *testing.T, status int, body string) (environ []string, said *[]stri
 	return []string{
 		"IMAGETIER_PRIVATE_LISTEN=" + strings.TrimPrefix(tier.URL, "http://"),
 		"IMAGETIER_ADMIN_TOKEN=secret-of-the-tier",
-	}, said
+	}, requests
 }
 
 const aReceipt = `{"variants":3,"originals":1,"bytes":12345,"nodes":{"applied":1,"known":1}}`
 
 func TestPurge_PrintsReceipt(t *testing.T) {
 	for _, c := range []struct {
-		args []string
-		said []string
-		out  string
+		args     []string
+		requests []string
+		out      string
 	}{
 		{[]string{"purge", "--source", "posts", "--name", "a b.jpg"},
 			[]string{`POST /v1/purge Bearer secret-of-the-tier {"source":"posts","name":"a b.jpg"}`},
@@ -55,19 +56,19 @@ func TestPurge_PrintsReceipt(t *testing.T) {
 			[]string{`DELETE /v1/takedown Bearer secret-of-the-tier {"source":"posts","name":"a.jpg"}`},
 			"posts a.jpg: lifted: 3 variants, 1 originals, 12345 bytes; 1 of 1 nodes\n"},
 	} {
-		environ, said := told(t, http.StatusOK, aReceipt)
+		environ, requests := fakeTier(t, http.StatusOK, aReceipt)
 		code, out, errs := command(t, environ, c.args...)
 		if code != 0 || out != c.out || errs != "" {
 			t.Errorf("%v: exit code %d, %q, %q; want %q", c.args, code, out, errs, c.out)
 		}
-		if !slices.Equal(*said, c.said) {
-			t.Errorf("%v: the tier received %q, want %q", c.args, *said, c.said)
+		if !slices.Equal(*requests, c.requests) {
+			t.Errorf("%v: the tier received %q, want %q", c.args, *requests, c.requests)
 		}
 	}
 }
 
 func TestTakedown_Incomplete_PrintsReasons(t *testing.T) {
-	environ, _ := told(t, http.StatusAccepted,
+	environ, _ := fakeTier(t, http.StatusAccepted,
 		`{"nodes":{"applied":1,"known":2},"superseded":true,"waiting":"The log is full."}`)
 	_, out, _ := command(t, environ, "takedown", "--source", "posts", "--name", "a.jpg")
 	const want = "1 of 2 nodes; superseded: a newer takedown or lift holds; waiting: The log is full.\n"
@@ -88,7 +89,7 @@ func TestPurge_Refused_SaysWhy(t *testing.T) {
 		{http.StatusInternalServerError, "what\x1b[2J", "500: what [2J"},
 		{http.StatusOK, "no receipt", "read the answer"},
 	} {
-		environ, _ := told(t, c.status, c.body)
+		environ, _ := fakeTier(t, c.status, c.body)
 		code, out, errs := command(t, environ, "purge", "--source", "x", "--name", "a.jpg")
 		if code != 1 || out != "" || !strings.Contains(errs, c.says) {
 			t.Errorf("%d %s: exit code %d, %q, %q; want %q", c.status, c.body, code, out, errs, c.says)
@@ -106,9 +107,9 @@ func TestPurge_WrongUsage(t *testing.T) {
 		{"purge", "--source", "posts", "--name", "a.jpg", "--tag", "post:p1"},
 		{"purge", "https://img.example.com"}, {"purge", "/healthz"},
 	} {
-		environ, said := told(t, http.StatusOK, aReceipt)
-		if code, _, errs := command(t, environ, args...); code != 2 || errs == "" || len(*said) != 0 {
-			t.Errorf("%v: exit code %d, %q, told %q", args, code, errs, *said)
+		environ, requests := fakeTier(t, http.StatusOK, aReceipt)
+		if code, _, errs := command(t, environ, args...); code != 2 || errs == "" || len(*requests) != 0 {
+			t.Errorf("%v: exit code %d, %q, the tier received %q", args, code, errs, *requests)
 		}
 	}
 }

@@ -121,14 +121,14 @@ func (c *signCmd) sign(out io.Writer, signer *imageurl.Signer, base, name string
 		_, err := fmt.Fprintln(out, base+path)
 		return err
 	}
-	said := signedURL{
+	signed := signedURL{
 		Path: path, Source: ref.Source(), Name: ref.Name(), Version: ref.Version().String(),
 		Spec: ref.Spec().String(), Format: ref.Spec().Format.String(),
 	}
 	if base != "" {
-		said.URL = base + path
+		signed.URL = base + path
 	}
-	return json.NewEncoder(out).Encode(said)
+	return json.NewEncoder(out).Encode(signed)
 }
 
 // ref names what the flags describe.

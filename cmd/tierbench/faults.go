@@ -142,11 +142,11 @@ const staleAfter = time.Second
 // met the fault).
 func freezePart(ctx context.Context, r *loadRun, name string, p *stack.Process) error {
 	return freeze(ctx, p, func() {
-		said := 0
+		answered := 0
 		worst := asked{}
 		held := true
 		for _, a := range r.strangers(ctx, name) {
-			said += len(a.codes)
+			answered += len(a.codes)
 			held = held && a.err == nil && a.took <= patience
 			if a.took > worst.took || a.err != nil {
 				worst = a
@@ -161,7 +161,7 @@ func freezePart(ctx context.Context, r *loadRun, name string, p *stack.Process) 
 					worst,
 					patience,
 				),
-				held && (said > 0 || worst.took >= staleAfter),
+				held && (answered > 0 || worst.took >= staleAfter),
 			},
 		)
 	})

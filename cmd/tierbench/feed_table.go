@@ -42,8 +42,8 @@ func describe(cfg socialday.Config, w window, rate float64) {
 func dayTable(title string, ran dayRun) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n| %s | | |\n|---|---|---|\n", title)
-	row := func(what string, s share) {
-		fmt.Fprintf(&b, "| %s | %.1f %% | of %d |\n", what, s.percent(), s.all)
+	row := func(label string, s share) {
+		fmt.Fprintf(&b, "| %s | %.1f %% | of %d |\n", label, s.percent(), s.all)
 	}
 	row("first view of a new post is a hit", ran.first)
 	row("of those that are not: within a second of publication, or while it was being made", ran.soon)
@@ -82,7 +82,7 @@ func pairTable(pairs []pair, rate, capacity float64) string {
 		len(pairs),
 		at,
 	)
-	row := func(what string, of func(tally) time.Duration) {
+	row := func(label string, of func(tally) time.Duration) {
 		var with, without []time.Duration
 		var ratios []float64
 		for _, p := range pairs {
@@ -90,18 +90,18 @@ func pairTable(pairs []pair, rate, capacity float64) string {
 			with, without = append(with, a), append(without, b)
 			ratios = append(ratios, float64(a)/float64(max(b, 1)))
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %.2f |\n", what, ms(median(with)), ms(median(without)), median(ratios))
+		fmt.Fprintf(&b, "| %s | %s | %s | %.2f |\n", label, ms(median(with)), ms(median(without)), median(ratios))
 	}
 	row("p50 of all requests", func(t tally) time.Duration { return t.p50 })
 	row("p99 of all requests", func(t tally) time.Duration { return t.p99 })
 	row("p50 of what was asked for before", func(t tally) time.Duration { return t.againP50 })
 	row("p99 of what was asked for before", func(t tally) time.Duration { return t.againP99 })
-	shares := func(what string, of func(tally) share) {
+	shares := func(label string, of func(tally) share) {
 		var with, without []float64
 		for _, p := range pairs {
 			with, without = append(with, of(p.with).percent()), append(without, of(p.without).percent())
 		}
-		fmt.Fprintf(&b, "| %s | %.1f %% | %.1f %% | |\n", what, median(with), median(without))
+		fmt.Fprintf(&b, "| %s | %.1f %% | %.1f %% | |\n", label, median(with), median(without))
 	}
 	shares("first view of a new post is a hit", func(t tally) share { return t.first })
 	shares("all requests are hits", func(t tally) share { return t.hits })

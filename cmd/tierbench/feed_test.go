@@ -131,14 +131,16 @@ type fakeTier struct {
 	await int           // posts of events
 	there chan struct{} // closed when they are
 
-	mu     sync.Mutex
-	told   map[string]bool
-	asked  map[string]int
-	events int
+	mu       sync.Mutex
+	notified map[string]bool
+	asked    map[string]int
+	events   int
 }
 
 func newFakeTier(await int) *fakeTier {
-	f := &fakeTier{await: await, there: make(chan struct{}), told: make(map[string]bool), asked: make(map[string]int)}
+	f := &fakeTier{
+		await: await, there: make(chan struct{}), notified: make(map[string]bool), asked: make(map[string]int),
+	}
 	if await == 0 {
 		close(f.there)
 	}
@@ -159,9 +161,9 @@ func (f *fakeTier) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		var e eventBody
 		if json.NewDecoder(r.Body).Decode(&e) == nil && e.Type == "post.published" {
 			for _, post := range e.Data.Posts {
-				f.told[post.Image.Name] = true
+				f.notified[post.Image.Name] = true
 			}
-			if len(f.told) == f.await {
+			if len(f.notified) == f.await {
 				close(f.there)
 			}
 		}
@@ -171,7 +173,7 @@ func (f *fakeTier) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	f.asked[r.URL.Path]++
 	status := "imagetier; fwd=uri-miss; detail=origin"
-	for name := range f.told {
+	for name := range f.notified {
 		if strings.Contains(r.URL.Path, "/"+name+".") {
 			status = "imagetier; hit; ttl=1; detail=memory"
 		}

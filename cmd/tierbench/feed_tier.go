@@ -38,7 +38,7 @@ type tierProcess struct {
 	cmd             *exec.Cmd
 	ended           chan struct{}
 	mu              sync.Mutex
-	said            bytes.Buffer // guarded by mu: what it logged, to be shown if it ends
+	logged          bytes.Buffer // guarded by mu: what it logged, to be shown if it ends
 }
 
 // startTier returns when the tier is ready.
@@ -70,7 +70,7 @@ func startTier(ctx context.Context, cfg tierConfig) (*tierProcess, error) {
 			}
 			if line.Level != "INFO" {
 				x.mu.Lock()
-				x.said.WriteString(lines.Text() + "\n")
+				x.logged.WriteString(lines.Text() + "\n")
 				x.mu.Unlock()
 			}
 		}
@@ -120,7 +120,7 @@ func (x *tierProcess) awaitReady(ctx context.Context) error {
 func (x *tierProcess) log() string {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	text := x.said.String()
+	text := x.logged.String()
 	return text[max(0, len(text)-2000):]
 }
 

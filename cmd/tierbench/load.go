@@ -89,7 +89,7 @@ func (c *loadCmd) Run() error {
 		if len(c.Only) == 0 && sc.asked || len(c.Only) > 0 && !slices.Contains(c.Only, sc.name) {
 			continue
 		}
-		fmt.Fprintf(os.Stderr, "%s: %s\n", sc.name, sc.what)
+		fmt.Fprintf(os.Stderr, "%s: %s\n", sc.name, sc.summary)
 		if err := run.play(ctx, sc); err != nil {
 			err = fmt.Errorf("%s: %w", sc.name, err)
 			if ctx.Err() != nil {
@@ -103,15 +103,15 @@ func (c *loadCmd) Run() error {
 
 // scenario is one row of the table.
 type scenario struct {
-	name, what, script string
-	users              int  // with a token each; 0: the script's, who share one
-	before             bool // asks the services as before there was a gateway
-	fresh              bool // begins with nothing cached
-	asked              bool // only where it is asked for
-	env                func(whole time.Duration) []string
-	full               time.Duration // how long it should take
-	fault              func(ctx context.Context, r *loadRun, whole time.Duration) error
-	wants              []want
+	name, summary, script string
+	users                 int  // with a token each; 0: the script's, who share one
+	before                bool // asks the services as before there was a gateway
+	fresh                 bool // begins with nothing cached
+	asked                 bool // only where it is asked for
+	env                   func(whole time.Duration) []string
+	full                  time.Duration // how long it should take
+	fault                 func(ctx context.Context, r *loadRun, whole time.Duration) error
+	wants                 []want
 }
 
 func lasts(whole time.Duration) []string { return []string{"DURATION=" + whole.String()} }
@@ -124,59 +124,59 @@ func ramps(whole time.Duration) []string {
 
 var scenarios = []scenario{
 	{
-		name:   "before",
-		what:   "100 users of the services without a gateway",
-		script: "normal.js",
-		before: true,
-		env:    lasts,
-		full:   5 * time.Minute,
+		name:    "before",
+		summary: "100 users of the services without a gateway",
+		script:  "normal.js",
+		before:  true,
+		env:     lasts,
+		full:    5 * time.Minute,
 	},
 	{
-		name:   "normal",
-		what:   "the load test: 100 users, one token",
-		script: "normal.js",
-		fresh:  true,
-		env:    lasts,
-		full:   5 * time.Minute,
-		wants:  wantNormal,
+		name:    "normal",
+		summary: "the load test: 100 users, one token",
+		script:  "normal.js",
+		fresh:   true,
+		env:     lasts,
+		full:    5 * time.Minute,
+		wants:   wantNormal,
 	},
 	{
-		name:   "distinct",
-		what:   "200 users with a token each",
-		script: "normal.js",
-		users:  200,
-		fresh:  true,
-		env:    lasts,
-		full:   5 * time.Minute,
-		wants:  wantNormal,
+		name:    "distinct",
+		summary: "200 users with a token each",
+		script:  "normal.js",
+		users:   200,
+		fresh:   true,
+		env:     lasts,
+		full:    5 * time.Minute,
+		wants:   wantNormal,
 	},
 	{
-		name:   "open",
-		what:   "50 requests a second of 200 users",
-		script: "open.js",
-		users:  200,
-		env:    lasts,
-		full:   5 * time.Minute,
-		wants:  wantAlways,
+		name:    "open",
+		summary: "50 requests a second of 200 users",
+		script:  "open.js",
+		users:   200,
+		env:     lasts,
+		full:    5 * time.Minute,
+		wants:   wantAlways,
 	},
 	{
-		name:   "spike",
-		what:   "0 to 500 users, 250 requests a second",
-		script: "spike.js",
-		users:  500,
-		env:    ramps,
-		full:   10 * time.Minute,
-		wants:  append(wantAlways, wantNoErrors),
+		name:    "spike",
+		summary: "0 to 500 users, 250 requests a second",
+		script:  "spike.js",
+		users:   500,
+		env:     ramps,
+		full:    10 * time.Minute,
+		wants:   append(wantAlways, wantNoErrors),
 	},
 	{
-		name:   "endurance",
-		what:   "50 users",
-		script: "endurance.js",
-		users:  50,
-		asked:  true,
-		env:    lasts,
-		full:   2 * time.Hour,
-		wants:  append(wantAlways, wantNoErrors, wantNoGrowth),
+		name:    "endurance",
+		summary: "50 users",
+		script:  "endurance.js",
+		users:   50,
+		asked:   true,
+		env:     lasts,
+		full:    2 * time.Hour,
+		wants:   append(wantAlways, wantNoErrors, wantNoGrowth),
 	},
 	faulty("redis", "Redis is killed and comes back", killRedis, wantNoErrors),
 	faulty("restart", "each service is killed and comes back", restartServices, wantNoErrors),
@@ -187,10 +187,10 @@ var scenarios = []scenario{
 
 // faulty returns the scenario of 100 users during which inject disturbs a service.
 func faulty(
-	name, what string, inject func(ctx context.Context, r *loadRun, whole time.Duration) error, wants ...want,
+	name, summary string, inject func(ctx context.Context, r *loadRun, whole time.Duration) error, wants ...want,
 ) scenario {
 	return scenario{
-		name: name, what: "100 users; " + what, script: "normal.js", users: 100, env: lasts,
+		name: name, summary: "100 users; " + summary, script: "normal.js", users: 100, env: lasts,
 		full: 5 * time.Minute, fault: inject, wants: wants,
 	}
 }
@@ -384,7 +384,7 @@ func (r *loadRun) print(out io.Writer) error {
 	fmt.Fprintln(out)
 	failed := 0
 	for _, v := range r.verdicts() {
-		fmt.Fprintf(out, "%s: %s: %s\n", v.scenario, v.what, verdict(v.held))
+		fmt.Fprintf(out, "%s: %s: %s\n", v.scenario, v.target, verdict(v.held))
 		if !v.held {
 			failed++
 		}

@@ -34,7 +34,7 @@ func TestLoadTable_ListsFailures(t *testing.T) {
 		!strings.Contains(text.String(), "30.0 times as long: held") {
 		t.Errorf("no %s in\n%s", want, &text)
 	}
-	for what, spoil := range map[string]func(*loadRow){
+	for name, spoil := range map[string]func(*loadRow){
 		"p95 of 231 ms":                 func(o *loadRow) { o.k6.P95 = 231 },
 		"average of 31 ms":              func(o *loadRow) { o.k6.Avg = 31 },
 		"1 errors":                      func(o *loadRow) { o.k6.Empty = 1 },
@@ -52,8 +52,8 @@ func TestLoadTable_ListsFailures(t *testing.T) {
 		var text bytes.Buffer
 		err := (&loadRun{rows: []loadRow{bad}}).print(&text)
 		if err == nil || strings.Count(text.String(), "NOT held") != 1 ||
-			!strings.Contains(text.String(), "normal: "+what) {
-			t.Errorf("%s: %v\n%s", what, err, &text)
+			!strings.Contains(text.String(), "normal: "+name) {
+			t.Errorf("%s: %v\n%s", name, err, &text)
 		}
 	}
 }

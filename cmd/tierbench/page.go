@@ -328,8 +328,8 @@ func (r report) print(out io.Writer) {
 		r.cmd.Bandwidth,
 		r.cmd.Rounds,
 	)
-	line := func(what string, cell func(row) string) {
-		fmt.Fprintf(out, "| %s |", what)
+	line := func(label string, cell func(row) string) {
+		fmt.Fprintf(out, "| %s |", label)
 		for _, one := range r.rows {
 			fmt.Fprintf(out, " %s |", cell(one))
 		}

@@ -8,12 +8,12 @@ import (
 
 // verdictOf is whether something held of what is wanted.
 type verdictOf struct {
-	scenario, what string
-	held           bool
+	scenario, target string
+	held             bool
 }
 
 // want is one figure that is wanted of a scenario.
-type want func(o loadRow) (what string, held bool)
+type want func(o loadRow) (target string, held bool)
 
 // The figures of the analysis, and those that were to be beaten.
 var (
@@ -70,8 +70,8 @@ func (r *loadRun) verdicts() (all []verdictOf) {
 			normal = &r.rows[i]
 		}
 		for _, wanted := range o.wants {
-			what, held := wanted(o)
-			all = append(all, verdictOf{o.name, what, held})
+			target, held := wanted(o)
+			all = append(all, verdictOf{o.name, target, held})
 		}
 	}
 	if before != nil && normal != nil {

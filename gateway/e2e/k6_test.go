@@ -36,15 +36,17 @@ func scripted(t *testing.T, answer func(w http.ResponseWriter)) (*asked, string)
 	a := &asked{tokens: map[string]int{}}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		var said struct {
+		var request struct {
 			Query     string
 			Variables map[string]any
 		}
-		err := json.Unmarshal(body, &said)
+		err := json.Unmarshal(body, &request)
 		a.mu.Lock()
 		a.tokens[r.Header.Get("Authorization")]++
-		if cursor, given := said.Variables["cursor"]; err != nil || r.Method != http.MethodPost || r.URL.Path != "/graphql" || r.Header.Get("Content-Type") != "application/json" ||
-			said.Query != seedQuery || said.Variables["limit"] != 20.0 || cursor != nil || !given {
+		if cursor, given := request.Variables["cursor"]; err != nil ||
+			r.Method != http.MethodPost || r.URL.Path != "/graphql" ||
+			r.Header.Get("Content-Type") != "application/json" ||
+			request.Query != seedQuery || request.Variables["limit"] != 20.0 || cursor != nil || !given {
 			a.faults = append(a.faults, fmt.Sprintf("%s %s %v %s (%v)", r.Method, r.URL, r.Header, body, err))
 		}
 		a.mu.Unlock()
@@ -123,7 +125,7 @@ func TestK6_Tokens(t *testing.T) {
 
 // Each of these gateways fails in one way, and the thresholds of every scenario say so.
 func TestK6_Failure(t *testing.T) {
-	for what, gateway := range map[string]struct {
+	for name, gateway := range map[string]struct {
 		answer  func(w http.ResponseWriter)
 		crossed string
 	}{
@@ -134,7 +136,7 @@ func TestK6_Failure(t *testing.T) {
 			"http_req_duration p(95)<500"},
 	} {
 		for _, script := range []string{"normal.js", "open.js", "spike.js", "endurance.js"} {
-			t.Run(what+" "+script, func(t *testing.T) {
+			t.Run(name+" "+script, func(t *testing.T) {
 				t.Parallel()
 				_, url := scripted(t, gateway.answer)
 				if s, held := play(t, script, url); held || !strings.Contains(fmt.Sprint(s.Crossed), gateway.crossed) {

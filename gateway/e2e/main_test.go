@@ -93,9 +93,9 @@ func start(t *testing.T, name string, args ...string) *program {
 			p.mu.Lock()
 			p.log.WriteString(lines.Text() + "\n")
 			p.mu.Unlock()
-			var said struct{ Msg, Public, Private string }
-			if json.Unmarshal(lines.Bytes(), &said) == nil && said.Msg == "serving" {
-				serving <- [2]string{url(said.Public), url(said.Private)}
+			var entry struct{ Msg, Public, Private string }
+			if json.Unmarshal(lines.Bytes(), &entry) == nil && entry.Msg == "serving" {
+				serving <- [2]string{url(entry.Public), url(entry.Private)}
 			}
 		}
 	}()
@@ -104,21 +104,21 @@ func start(t *testing.T, name string, args ...string) *program {
 		_ = cmd.Wait()
 		<-ended
 		if t.Failed() {
-			t.Logf("%s said:\n%s", name, p.said())
+			t.Logf("%s said:\n%s", name, p.output())
 		}
 	})
 	select {
 	case at := <-serving:
 		p.public, p.private = at[0], at[1]
 	case <-ended:
-		t.Fatalf("%s ended: %s", name, p.said())
+		t.Fatalf("%s ended: %s", name, p.output())
 	case <-time.After(30 * time.Second):
-		t.Fatalf("%s does not serve: %s", name, p.said())
+		t.Fatalf("%s does not serve: %s", name, p.output())
 	}
 	return p
 }
 
-func (p *program) said() string {
+func (p *program) output() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.log.String()
@@ -174,13 +174,13 @@ func get(t *testing.T, url string, headers ...string) (int, http.Header, string)
 }
 
 // until asks again and again until done says so.
-func until(t *testing.T, what string, done func() bool) {
+func until(t *testing.T, condition string, done func() bool) {
 	t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for deadline := time.Now().Add(time.Minute); !done(); <-tick.C {
 		if time.Now().After(deadline) {
-			t.Fatalf("in a minute this did not come about: %s", what)
+			t.Fatalf("not within a minute: %s", condition)
 		}
 	}
 }

@@ -63,7 +63,7 @@ func TestProxy_SIGHUP_ReloadsFiles(t *testing.T) {
 	if first == second || first == "" {
 		t.Errorf("ETag %s, then %s", first, second)
 	}
-	if log := p.said(); !strings.Contains(log, "profile feed") || strings.Contains(log, newKey[3:]) {
+	if log := p.output(); !strings.Contains(log, "profile feed") || strings.Contains(log, newKey[3:]) {
 		t.Error("the log does not name the invalid profile, or shows a key")
 	}
 	file("profiles", "feed: [200x.jpg]")

@@ -78,8 +78,9 @@ func TestProxy_WarmsHandedOut(t *testing.T) {
 	}
 	for _, url := range minted {
 		status, header, _ := get(t, url)
-		if said := header.Get("Cache-Status"); status != http.StatusOK || !strings.Contains(said, "; hit") {
-			t.Errorf("%s: %d, %s", url, status, said)
+		cacheStatus := header.Get("Cache-Status")
+		if status != http.StatusOK || !strings.Contains(cacheStatus, "; hit") {
+			t.Errorf("%s: %d, %s", url, status, cacheStatus)
 		}
 	}
 }

@@ -58,7 +58,7 @@ type Config struct {
 	// warmed.
 	Warm func(ctx context.Context, ids []string) error
 	// Observe is called for every event; the type is "" if it is unknown. If nil, events are not counted.
-	Observe func(eventType string, what Outcome)
+	Observe func(eventType string, outcome Outcome)
 	// Log gets what could not be warmed; nil drops it.
 	Log *slog.Logger
 }
@@ -174,8 +174,8 @@ func accept(w http.ResponseWriter, n int) {
 }
 
 // refuse answers with a problem (RFC 9457). The texts of package feed may be shown.
-func (h *Handler) refuse(w http.ResponseWriter, status int, what Outcome, err error) {
-	h.cfg.Observe("", what)
+func (h *Handler) refuse(w http.ResponseWriter, status int, outcome Outcome, err error) {
+	h.cfg.Observe("", outcome)
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)

@@ -50,7 +50,7 @@ func open(t *testing.T, secrets ...string) *caches {
 			c.dropped = append(c.dropped, fmt.Sprint("profiles", ids))
 		},
 		Warm:    func(_ context.Context, ids []string) error { c.warmed <- fmt.Sprint(ids); return nil },
-		Observe: func(kind string, what events.Outcome) { c.seen = append(c.seen, kind+" "+string(what)) },
+		Observe: func(kind string, outcome events.Outcome) { c.seen = append(c.seen, kind+" "+string(outcome)) },
 	})
 	return c
 }

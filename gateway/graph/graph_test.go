@@ -296,19 +296,19 @@ func TestHandler_KeyRotation_KeepsOldURLs(t *testing.T) {
 
 // It tells the tier what it handed out: what the answer shows, and no more.
 func TestHandler_HandedOut(t *testing.T) {
-	var told []string
+	var handedOut []string
 	h := newHandler(t, graph.Config{Feed: always(twenty()), HandedOut: func(name string, images []profile.Image) {
-		told = append(told, fmt.Sprint(name, " ", len(images), " ", images[0]))
+		handedOut = append(handedOut, fmt.Sprint(name, " ", len(images), " ", images[0]))
 	}})
 	ask(t, h, query(k6Query, nil))
-	got := strings.Join(told, ", ")
+	got := strings.Join(handedOut, ", ")
 	if got != "feed 20 v.0/posts/2026/11/000000004c7d65abcdef0123.jpg, avatar 20 v.0/posts/u/0.jpg" {
 		t.Errorf("told %s", got)
 	}
-	told = nil
+	handedOut = nil
 	ask(t, h, query(`{feed{posts{id placeholder}}}`, nil))
-	if told != nil {
-		t.Errorf("told %s of an answer without URLs", told)
+	if handedOut != nil {
+		t.Errorf("notified of %s after a response without URLs", handedOut)
 	}
 }
 

@@ -89,8 +89,8 @@ func accepted(h http.Header) (kind string, refused *refusal) {
 			continue
 		}
 		weight := 1.0
-		if said, ok := params["q"]; ok {
-			if weight, err = strconv.ParseFloat(said, 64); err != nil {
+		if text, ok := params["q"]; ok {
+			if weight, err = strconv.ParseFloat(text, 64); err != nil {
 				continue
 			}
 		}
@@ -122,8 +122,8 @@ func readRequest(w http.ResponseWriter, r *http.Request) (asked request, refused
 		w.Header().Set("Allow", http.MethodPost)
 		return asked, refuse(http.StatusMethodNotAllowed, BadRequest, "Send queries by POST.")
 	}
-	if said := r.Header.Get("Content-Type"); said != plainJSON {
-		kind, params, err := mime.ParseMediaType(said)
+	if contentType := r.Header.Get("Content-Type"); contentType != plainJSON {
+		kind, params, err := mime.ParseMediaType(contentType)
 		if err != nil || kind != plainJSON ||
 			params["charset"] != "" && !strings.EqualFold(params["charset"], "utf-8") {
 			return asked, refuse(http.StatusUnsupportedMediaType, BadRequest, "Send queries as application/json.")

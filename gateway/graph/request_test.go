@@ -229,7 +229,7 @@ func TestHandler_FragmentsDirectivesAliases(t *testing.T) {
 func TestHandler_IntrospectionOnlyInDev(t *testing.T) {
 	h := newHandler(t, graph.Config{Feed: always(twenty()), Dev: true})
 	a := ask(t, h, query(introspectionQuery, nil))
-	var said struct {
+	var response struct {
 		Data struct {
 			Schema struct {
 				QueryType struct{ Name string }
@@ -247,11 +247,11 @@ func TestHandler_IntrospectionOnlyInDev(t *testing.T) {
 			} `json:"__schema"`
 		}
 	}
-	if err := json.Unmarshal([]byte(a.body), &said); err != nil || len(a.Errors) > 0 {
+	if err := json.Unmarshal([]byte(a.body), &response); err != nil || len(a.Errors) > 0 {
 		t.Fatalf("%v %.500s", err, a.body)
 	}
 	fields := map[string]int{}
-	for _, typ := range said.Data.Schema.Types {
+	for _, typ := range response.Data.Schema.Types {
 		fields[typ.Name] = len(typ.Fields)
 		if typ.Name == "Query" &&
 			(fmt.Sprint(typ.Fields[0].Args) != "[{limit} {cursor} {client}]" || len(typ.Fields) != 1) {
@@ -262,7 +262,7 @@ func TestHandler_IntrospectionOnlyInDev(t *testing.T) {
 		}
 	}
 	if fields["Post"] != 15 || fields["Feed"] != 3 || fields["User"] != 3 || fields["Mutation"] != 2 ||
-		said.Data.Schema.QueryType.Name != "Query" {
+		response.Data.Schema.QueryType.Name != "Query" {
 		t.Errorf("%v", fields)
 	}
 }

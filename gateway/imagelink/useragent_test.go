@@ -65,7 +65,7 @@ func TestClientOfUserAgent(t *testing.T) {
 }
 
 func TestClientOf_HeaderOverridesUserAgent(t *testing.T) {
-	for said, want := range map[string]string{
+	for header, want := range map[string]string{
 		"webp@3x": "webp@3x", "jpg@1x": "jpg@1x", "avif": "avif@2x",
 		"@3x": "webp@3x", "": "webp@2x", "@9x": "webp@3x", " jpg ": "jpg@2x",
 		"heic": "webp@2x", "webp@": "webp@2x", "webp@0x": "webp@2x",
@@ -73,9 +73,9 @@ func TestClientOf_HeaderOverridesUserAgent(t *testing.T) {
 	} {
 		h := http.Header{}
 		h.Set("User-Agent", "App/1.0 (iPhone; iOS 15.0; Scale/2.00)")
-		h.Set("X-Image-Client", said)
+		h.Set("X-Image-Client", header)
 		if got := imagelink.ClientOf(h); got.String() != want || got.Scale > 3 {
-			t.Errorf("%q is %s, not %s", said, got, want)
+			t.Errorf("%q is %s, not %s", header, got, want)
 		}
 	}
 }
@@ -83,11 +83,11 @@ func TestClientOf_HeaderOverridesUserAgent(t *testing.T) {
 func FuzzClientOf_AnyUserAgent_RoundTrips(f *testing.F) {
 	f.Add("App/1.0 (iPhone; iOS 17.4; Scale/3.00)", "webp@3x")
 	f.Add("Mozilla/5.0 (Linux; Android 10; K) Chrome/", "@@")
-	f.Fuzz(func(t *testing.T, ua, said string) {
-		c := imagelink.ClientOf(http.Header{"User-Agent": {ua}, "X-Image-Client": {said}})
+	f.Fuzz(func(t *testing.T, ua, header string) {
+		c := imagelink.ClientOf(http.Header{"User-Agent": {ua}, "X-Image-Client": {header}})
 		again, err := imagelink.ParseClient(c.String(), imagelink.Client{})
 		if err != nil || again != c || c.Scale < 1 || c.Scale > 3 {
-			t.Errorf("%q, %q: %s reads back as %s, %v", ua, said, c, again, err)
+			t.Errorf("%q, %q: %s reads back as %s, %v", ua, header, c, again, err)
 		}
 	})
 }

@@ -41,13 +41,13 @@ func (s *service) fetch(ctx context.Context, ids []string) ([]user, error) {
 			return nil, err
 		}
 	}
-	var said []user
+	var users []user
 	for _, id := range slices.Backward(ids) { // any order is right
 		if id != "unknown" {
-			said = append(said, user{id, "name of " + id})
+			users = append(users, user{id, "name of " + id})
 		}
 	}
-	return said, nil
+	return users, nil
 }
 
 func (s *service) loader(cfg loader.Config[user]) *loader.Loader[user] {

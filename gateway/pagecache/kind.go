@@ -256,9 +256,9 @@ func (k *kind[V]) forget(ids []string) {
 	}
 }
 
-func (k *kind[V]) tell(what Outcome, ids int) {
+func (k *kind[V]) tell(outcome Outcome, ids int) {
 	if ids > 0 {
-		k.cache.cfg.Told(k.of, what, ids)
+		k.cache.cfg.Told(k.of, outcome, ids)
 	}
 }
 

@@ -240,16 +240,16 @@ func (l *link) bury(ctx context.Context, of Kind, keys []string) (failed int) {
 func (l *link) run(ctx context.Context) error {
 	retry := time.NewTicker(reconnect)
 	defer retry.Stop()
-	for said := false; l.client.Load() == nil; {
+	for logged := false; l.client.Load() == nil; {
 		client, err := l.connect()
 		if err == nil {
 			l.client.Store(&client)
 			defer client.Close()
 			break
 		}
-		if !said {
+		if !logged {
 			l.cfg.Log.Warn("redis is not reached; this is tried again every second", "error", err)
-			said = true
+			logged = true
 		}
 		select {
 		case <-ctx.Done():

@@ -106,11 +106,11 @@ func TestCache_Observed(t *testing.T) {
 		keep(g, feed.Post{ID: "a"}, feed.Post{ID: "b"})
 		g.Posts().Get(context.Background(), []string{"a", "b", "c"})
 		stateOf(g.Profiles())
-		for what, want := range map[pagecache.Outcome]int{
+		for outcome, want := range map[pagecache.Outcome]int{
 			pagecache.InMemory: 2, pagecache.Miss: 3, pagecache.InRedis: 0, pagecache.Failed: 0,
 		} {
-			if got := g.count(pagecache.Posts, what); got != want {
-				t.Errorf("posts: %d times %s, want %d", got, what, want)
+			if got := g.count(pagecache.Posts, outcome); got != want {
+				t.Errorf("posts: %d times %s, want %d", got, outcome, want)
 			}
 		}
 		if got := g.count(pagecache.Profiles, pagecache.Miss); got != 1 {

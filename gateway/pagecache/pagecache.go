@@ -73,7 +73,7 @@ type Config struct {
 	// It must not call the Cache.
 	Forget func(of Kind, ids []string)
 	// Told is called with the outcome for ids. If nil, outcomes are not counted.
-	Told func(of Kind, what Outcome, ids int)
+	Told func(of Kind, outcome Outcome, ids int)
 	// Log gets what went wrong; nil drops it.
 	Log *slog.Logger
 }

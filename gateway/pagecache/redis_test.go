@@ -108,12 +108,12 @@ func (r *redis) do(commands ...[]string) rueidis.RedisMessage {
 }
 
 // eventually waits for what another goroutine or process is about to do.
-func eventually(t testing.TB, what string, is func() bool) {
+func eventually(t testing.TB, condition string, is func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
 	for !is() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 30 s: %s", what)
+			t.Fatalf("not within 30 s: %s", condition)
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
@@ -122,28 +122,28 @@ func eventually(t testing.TB, what string, is func() bool) {
 // gateway is a Cache that runs, and what it told.
 type gateway struct {
 	*pagecache.Cache
-	mu   sync.Mutex
-	told map[pagecache.Kind]map[pagecache.Outcome]int
+	mu     sync.Mutex
+	counts map[pagecache.Kind]map[pagecache.Outcome]int
 }
 
 // startGateway runs a Cache over these servers; none: in the process alone. Without a
 // RedisTimeout it waits for what a busy machine does.
 func startGateway(t testing.TB, cfg pagecache.Config, servers ...*redis) *gateway {
 	t.Helper()
-	g := &gateway{told: map[pagecache.Kind]map[pagecache.Outcome]int{}}
+	g := &gateway{counts: map[pagecache.Kind]map[pagecache.Outcome]int{}}
 	if len(servers) > 0 {
 		cfg.Redis = &pagecache.Redis{}
 		for _, s := range servers {
 			cfg.Redis.Addresses = append(cfg.Redis.Addresses, s.address)
 		}
 	}
-	cfg.Told = func(of pagecache.Kind, what pagecache.Outcome, ids int) {
+	cfg.Told = func(of pagecache.Kind, outcome pagecache.Outcome, ids int) {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		if g.told[of] == nil {
-			g.told[of] = map[pagecache.Outcome]int{}
+		if g.counts[of] == nil {
+			g.counts[of] = map[pagecache.Outcome]int{}
 		}
-		g.told[of][what] += ids
+		g.counts[of][outcome] += ids
 	}
 	cache, err := pagecache.New(cfg)
 	if err != nil {
@@ -172,10 +172,10 @@ func (g *gateway) connected(t testing.TB) *gateway {
 	return g
 }
 
-func (g *gateway) count(of pagecache.Kind, what pagecache.Outcome) int {
+func (g *gateway) count(of pagecache.Kind, outcome pagecache.Outcome) int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.told[of][what]
+	return g.counts[of][outcome]
 }
 
 // keep puts a post as a reader does: it asks the cache, then "the service".
@@ -267,7 +267,7 @@ func TestCache_Redis_Shared(t *testing.T) {
 	b.Posts().Get(ctx, []string{"p1"})
 	if b.count(pagecache.Posts, pagecache.InRedis) != 1 || b.count(pagecache.Posts, pagecache.InMemory) != 1 ||
 		b.count(pagecache.Posts, pagecache.Miss) != 0 {
-		t.Errorf("told %v: want one hit in Redis, then one in memory", b.told)
+		t.Errorf("counts %v, want one hit in Redis, then one in memory", b.counts)
 	}
 }
 
@@ -317,8 +317,8 @@ func TestCache_Redis_Drop(t *testing.T) {
 	// Neither fresh nor as a stale copy. Redis notifies b, without a request from b.
 	eventually(t, "b has forgotten it", func() bool {
 		select {
-		case what := <-forgotten:
-			return what == "postp1"
+		case key := <-forgotten:
+			return key == "postp1"
 		default:
 			return false
 		}

@@ -76,8 +76,8 @@ func TestServiceNames(t *testing.T) {
 
 // fieldsOf returns names and types, in the order of the numbers, which have no gap.
 func fieldsOf(m protoreflect.MessageDescriptor) string {
-	said := make([]string, m.Fields().Len())
-	for i := range said {
+	fields := make([]string, m.Fields().Len())
+	for i := range fields {
 		f := m.Fields().ByNumber(protoreflect.FieldNumber(i + 1))
 		if f == nil {
 			return fmt.Sprintf("no field with number %d", i+1)
@@ -89,7 +89,7 @@ func fieldsOf(m protoreflect.MessageDescriptor) string {
 		if f.IsList() {
 			kind = "[]" + kind
 		}
-		said[i] = string(f.Name()) + " " + kind
+		fields[i] = string(f.Name()) + " " + kind
 	}
-	return strings.Join(said, ", ")
+	return strings.Join(fields, ", ")
 }

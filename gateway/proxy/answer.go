@@ -126,18 +126,18 @@ func (p *Proxy) notModified(resp *http.Response, x *exchange) {
 
 // addVary adds what rewritten answers depend on.
 func addVary(h http.Header) {
-	said := strings.Split(strings.Join(h["Vary"], ","), ",")
-	for i := range said {
-		said[i] = strings.TrimSpace(said[i])
+	names := strings.Split(strings.Join(h["Vary"], ","), ",")
+	for i := range names {
+		names[i] = strings.TrimSpace(names[i])
 	}
-	said = slices.DeleteFunc(said, func(name string) bool { return name == "" })
-	if slices.Contains(said, "*") {
+	names = slices.DeleteFunc(names, func(name string) bool { return name == "" })
+	if slices.Contains(names, "*") {
 		return
 	}
 	for name := range strings.SplitSeq(imagelink.Vary, ", ") {
-		if !slices.ContainsFunc(said, func(other string) bool { return strings.EqualFold(other, name) }) {
-			said = append(said, name)
+		if !slices.ContainsFunc(names, func(other string) bool { return strings.EqualFold(other, name) }) {
+			names = append(names, name)
 		}
 	}
-	h.Set("Vary", strings.Join(said, ", "))
+	h.Set("Vary", strings.Join(names, ", "))
 }

@@ -46,15 +46,15 @@ func FuzzProxy_DerivedTag_RoundTrips(f *testing.F) {
 
 func FuzzNarrowEncodings_KeepsOnlyDecodableCodings(f *testing.F) {
 	f.Add("gzip, deflate;q=0.5, *")
-	f.Fuzz(func(t *testing.T, said string) {
-		h := http.Header{"Accept-Encoding": {said}}
+	f.Fuzz(func(t *testing.T, acceptEncoding string) {
+		h := http.Header{"Accept-Encoding": {acceptEncoding}}
 		narrowEncodings(h)
 		for item := range strings.SplitSeq(h.Get("Accept-Encoding"), ",") {
 			name, _, _ := strings.Cut(item, ";")
 			switch strings.ToLower(strings.TrimSpace(name)) {
 			case "gzip", "x-gzip", "br", "zstd", "identity":
 			default:
-				t.Fatalf("%q became %q", said, h.Get("Accept-Encoding"))
+				t.Fatalf("%q became %q", acceptEncoding, h.Get("Accept-Encoding"))
 			}
 		}
 	})

@@ -163,11 +163,11 @@ func TestProxy_MaxRequestBytes(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				said := text(t, resp)
+				responseText := text(t, resp)
 				resp.Body.Close()
 				if resp.StatusCode != row.status ||
-					row.status == 413 && !strings.Contains(said, "307200 bytes (--max-request-bytes)") {
-					t.Errorf("%s of %d bytes, %s: %d %s", kind, row.size, name, resp.StatusCode, said)
+					row.status == 413 && !strings.Contains(responseText, "307200 bytes (--max-request-bytes)") {
+					t.Errorf("%s of %d bytes, %s: %d %s", kind, row.size, name, resp.StatusCode, responseText)
 				}
 			}
 		}

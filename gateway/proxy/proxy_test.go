@@ -114,19 +114,19 @@ func TestProxy_RemovesBodyHeaders(t *testing.T) {
 }
 
 func TestProxy_Vary(t *testing.T) {
-	for said, want := range map[string]string{
+	for vary, want := range map[string]string{
 		"*":                      "*",
 		"user-agent":             "user-agent, X-Image-Client",
 		"Accept, X-Image-Client": "Accept, X-Image-Client, User-Agent",
 		"":                       "User-Agent, X-Image-Client",
 	} {
-		headers := []string{"Vary: " + said}
-		if said == "" {
+		headers := []string{"Vary: " + vary}
+		if vary == "" {
 			headers = nil
 		}
 		s := stand(t, answering("application/json", "{}", headers...), nil)
 		if got := s.do("GET", "/", "").Header.Get("Vary"); got != want {
-			t.Errorf("%s became %s, not %s", said, got, want)
+			t.Errorf("%s became %s, not %s", vary, got, want)
 		}
 	}
 }
@@ -279,16 +279,16 @@ func TestProxy_ContentCodings(t *testing.T) {
 func TestProxy_AcceptEncoding(t *testing.T) {
 	asked := make(chan []string, 1)
 	s := stand(t, func(_ http.ResponseWriter, r *http.Request) { asked <- r.Header["Accept-Encoding"] }, nil)
-	for said, want := range map[string]string{
+	for acceptEncoding, want := range map[string]string{
 		"gzip, deflate, br;q=0.5, zstd, dcb, *": "gzip, br;q=0.5, zstd",
 		"deflate":                               "identity",
 		"*":                                     "identity",
 		"identity;q=0, GZIP":                    "identity;q=0, GZIP",
 		"":                                      "identity",
 	} {
-		s.do("GET", "/", "", "Accept-Encoding: "+said)
+		s.do("GET", "/", "", "Accept-Encoding: "+acceptEncoding)
 		if got := strings.Join(<-asked, "|"); got != want {
-			t.Errorf("%s became %s, not %s", said, got, want)
+			t.Errorf("%s became %s, not %s", acceptEncoding, got, want)
 		}
 	}
 	s.do("GET", "/", "")
@@ -630,14 +630,14 @@ func TestProxy_ForwardsRequest(t *testing.T) {
 }
 
 func TestProxy_HandedOut(t *testing.T) {
-	type told struct {
+	type notice struct {
 		profile string
 		images  []profile.Image
 	}
-	all := make(chan told, 10)
+	all := make(chan notice, 10)
 	s := stand(t, answering("application/json", `[{"imageUrl":"https://cdn.app.example/a.jpg","thumbnailUrl":"","avatarUrl":"https://avatars.example/u.jpg?v=2"},{"imageUrl":"https://else.example/b.jpg"}]`),
 		func(c *proxy.Config) {
-			c.HandedOut = func(name string, images []profile.Image) { all <- told{name, images} }
+			c.HandedOut = func(name string, images []profile.Image) { all <- notice{name, images} }
 		})
 	text(t, s.do("GET", "/", ""))
 	got := map[string]string{}

@@ -126,18 +126,18 @@ func (e *fact) fresh(image profile.Image, now time.Time, freshFor time.Duration)
 }
 
 // answered ends a question; f is locked. said is nil if there is no answer.
-func (f *facts) answered(q *question, said []Facts, now time.Time) {
+func (f *facts) answered(q *question, answers []Facts, now time.Time) {
 	for i, image := range q.images {
 		e := f.entry(image)
 		if e.asked == q {
 			e.asked = nil
 		}
 		switch {
-		case said == nil:
-		case said[i].Error.Status >= 500 && !e.at.IsZero():
+		case answers == nil:
+		case answers[i].Error.Status >= 500 && !e.at.IsZero():
 			e.at = now // what was said before may still be true
 		default:
-			e.facts, e.at = said[i], now
+			e.facts, e.at = answers[i], now
 		}
 	}
 	close(q.done)
@@ -155,15 +155,15 @@ func (c *Client) answerFacts(ctx context.Context) error {
 		}
 		asking, cancel := context.WithTimeout(q.ctx, askTimeout)
 		stop := context.AfterFunc(ctx, cancel)
-		said, err := c.Info(asking, q.images)
+		answers, err := c.Info(asking, q.images)
 		stop()
 		cancel()
 		now := time.Now()
 		f.mu.Lock()
 		if err != nil {
-			said, f.pause = nil, now.Add(askPause)
+			answers, f.pause = nil, now.Add(askPause)
 		}
-		f.answered(q, said, now)
+		f.answered(q, answers, now)
 		f.mu.Unlock()
 		if err != nil && ctx.Err() == nil {
 			c.cfg.Log.Warn("request for facts failed", "images", len(q.images), "err", err)

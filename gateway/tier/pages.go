@@ -25,7 +25,7 @@ const (
 
 // sendPages gathers what was handed out and sends it, one event after another.
 func (c *Client) sendPages(ctx context.Context) error {
-	known := boundedcache.Map[told, struct{}]{Max: maxKnown, TTL: knownFor}
+	known := boundedcache.Map[knownKey, struct{}]{Max: maxKnown, TTL: knownFor}
 	var pause time.Time // until then nothing is sent
 	for {
 		gathered, err := c.gather(ctx, &known)
@@ -55,7 +55,7 @@ func (c *Client) sendPages(ctx context.Context) error {
 // gather waits for a page, and for more of them as long as Config.Gather says.
 func (c *Client) gather(
 	ctx context.Context,
-	known *boundedcache.Map[told, struct{}],
+	known *boundedcache.Map[knownKey, struct{}],
 ) (map[string][]profile.Image, error) {
 	gathered := map[string][]profile.Image{}
 	var enough <-chan time.Time
@@ -72,7 +72,7 @@ func (c *Client) gather(
 					c.cfg.Told(Dropped, 1)
 					continue
 				}
-				key := told{p.profile, image}
+				key := knownKey{p.profile, image}
 				if _, ok := known.Get(key); ok {
 					c.cfg.Told(Known, 1)
 					continue
@@ -152,13 +152,13 @@ func (c *Client) send(ctx context.Context, profileName string, images []profile.
 }
 
 // told is an image of a profile that the tier knows.
-type told struct {
+type knownKey struct {
 	profile string
 	image   profile.Image
 }
 
-func forget(known *boundedcache.Map[told, struct{}], profileName string, images []profile.Image) {
+func forget(known *boundedcache.Map[knownKey, struct{}], profileName string, images []profile.Image) {
 	for _, image := range images {
-		known.Delete(told{profileName, image})
+		known.Delete(knownKey{profileName, image})
 	}
 }

@@ -56,7 +56,7 @@ type Config struct {
 	Fresh time.Duration
 	// Told is called with the outcome for images that were handed out. If nil, outcomes are not
 	// counted.
-	Told func(what Outcome, images int)
+	Told func(outcome Outcome, images int)
 	// Log gets what went wrong; nil drops it.
 	Log *slog.Logger
 }

@@ -50,13 +50,13 @@ const secret = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
 type counts struct{ log log[counted] }
 
 type counted struct {
-	what tier.Outcome
-	n    int
+	outcome tier.Outcome
+	n       int
 }
 
-func (c *counts) of(what tier.Outcome) (sum int) {
+func (c *counts) of(outcome tier.Outcome) (sum int) {
 	for _, each := range c.log.all() {
-		if each.what == what {
+		if each.outcome == outcome {
 			sum += each.n
 		}
 	}
@@ -84,9 +84,9 @@ func (l *log[T]) all() []T {
 }
 
 // run calls test beside a Client in a bubble of its own time.
-func run(t *testing.T, transport fake, test func(c *tier.Client, told *counts)) {
+func run(t *testing.T, transport fake, test func(c *tier.Client, seen *counts)) {
 	synctest.Test(t, func(t *testing.T) {
-		told := &counts{}
+		seen := &counts{}
 		u, _ := url.Parse("http://tier:8081")
 		signer, err := webhook.NewSigner(secret)
 		if err != nil {
@@ -94,12 +94,12 @@ func run(t *testing.T, transport fake, test func(c *tier.Client, told *counts)) 
 		}
 		c := tier.New(tier.Config{
 			URL: u, AdminToken: "admin", Signer: signer, Transport: transport,
-			Told: func(what tier.Outcome, n int) { told.log.add(counted{what, n}) },
+			Told: func(outcome tier.Outcome, n int) { seen.log.add(counted{outcome, n}) },
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- c.Run(ctx) }()
-		test(c, told)
+		test(c, seen)
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("Run: %v", err)
@@ -152,7 +152,7 @@ func TestClient_HandedOut_SignedEvent(t *testing.T) {
 		}
 		events.add(e)
 		return answer(202, ""), nil
-	}, func(c *tier.Client, told *counts) {
+	}, func(c *tier.Client, seen *counts) {
 		c.HandedOut("feed", []profile.Image{pinned("a.jpg"), pinned("b.jpg")})
 		pass(50 * time.Millisecond)
 		c.HandedOut("feed", []profile.Image{pinned("b.jpg"), pinned("c.jpg")})
@@ -170,8 +170,8 @@ func TestClient_HandedOut_SignedEvent(t *testing.T) {
 		// Images that were sent a moment ago are not sent again until later.
 		c.HandedOut("feed", []profile.Image{pinned("a.jpg")})
 		pass(time.Second)
-		if len(events.all()) != 1 || told.of(tier.Known) != 2 || told.of(tier.Sent) != 3 {
-			t.Errorf("sent %d events, %v", len(events.all()), told)
+		if len(events.all()) != 1 || seen.of(tier.Known) != 2 || seen.of(tier.Sent) != 3 {
+			t.Errorf("sent %d events, %v", len(events.all()), seen)
 		}
 		for range 3 {
 			pass(6 * time.Minute)
@@ -196,7 +196,7 @@ func TestClient_HandedOut_MaxPosts(t *testing.T) {
 		posts.add(len(e.Data.Posts))
 		lengths.add(len(body))
 		return answer(202, ""), nil
-	}, func(c *tier.Client, told *counts) {
+	}, func(c *tier.Client, seen *counts) {
 		c.HandedOut("feed", names(1200))
 		synctest.Wait() // it is enough: nothing more is waited for
 		if fmt.Sprint(posts.all()) != "[500 500 200]" {
@@ -209,8 +209,8 @@ func TestClient_HandedOut_MaxPosts(t *testing.T) {
 		c.HandedOut("feed", images)
 		pass(time.Second)
 		longest := slices.Max(lengths.all())
-		if longest > 1<<20 || told.of(tier.Sent) != 1700 {
-			t.Errorf("an event of %d bytes, %v", longest, told)
+		if longest > 1<<20 || seen.of(tier.Sent) != 1700 {
+			t.Errorf("an event of %d bytes, %v", longest, seen)
 		}
 	})
 }
@@ -224,7 +224,7 @@ func TestClient_HandedOut_SlowTier(t *testing.T) {
 			return nil, r.Context().Err()
 		}
 		return answer(202, ""), nil
-	}, func(c *tier.Client, told *counts) {
+	}, func(c *tier.Client, seen *counts) {
 		started := time.Now()
 		for i := range 10_000 {
 			c.HandedOut("feed", []profile.Image{pinned(fmt.Sprintf("%d.jpg", i))})
@@ -236,16 +236,16 @@ func TestClient_HandedOut_SlowTier(t *testing.T) {
 			t.Errorf("waited for %s", waited)
 		}
 		pass(10 * time.Second)
-		if told.of(tier.Dropped) < 9_000 || told.of(tier.Refused) == 0 {
-			t.Errorf("%v", told)
+		if seen.of(tier.Dropped) < 9_000 || seen.of(tier.Refused) == 0 {
+			t.Errorf("%v", seen)
 		}
 		// Images that the tier did not take are sent again.
 		hang.Store(false)
 		pass(time.Minute)
 		c.HandedOut("feed", []profile.Image{pinned("0.jpg")})
 		pass(time.Second)
-		if told.of(tier.Sent) != 1 {
-			t.Errorf("%v", told)
+		if seen.of(tier.Sent) != 1 {
+			t.Errorf("%v", seen)
 		}
 	})
 }
@@ -257,13 +257,13 @@ func TestClient_HandedOut_Backoff(t *testing.T) {
 			return answer(429, "", "Retry-After: 7"), nil
 		}
 		return answer(202, ""), nil
-	}, func(c *tier.Client, told *counts) {
+	}, func(c *tier.Client, seen *counts) {
 		for i := range 10 {
 			c.HandedOut("feed", []profile.Image{pinned(fmt.Sprint(i))})
 			pass(time.Second)
 		}
-		if calls.Load() != 4 || told.of(tier.Refused) != 1 || told.of(tier.Dropped) != 6 || told.of(tier.Sent) != 3 {
-			t.Errorf("%d calls, %v", calls.Load(), told)
+		if calls.Load() != 4 || seen.of(tier.Refused) != 1 || seen.of(tier.Dropped) != 6 || seen.of(tier.Sent) != 3 {
+			t.Errorf("%d calls, %v", calls.Load(), seen)
 		}
 	})
 }

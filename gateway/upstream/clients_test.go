@@ -103,12 +103,12 @@ func TestServices_Like_Unsuccessful(t *testing.T) {
 }
 
 func TestServices_Call_Traced(t *testing.T) {
-	told := make(chan []string, 1)
+	headers := make(chan []string, 1)
 	addr := serve(t, func(g *grpc.Server) { feedpb.RegisterRecommendationServiceServer(g, careless{}) },
 		grpc.UnaryInterceptor(func(
 			ctx context.Context, req any, _ *grpc.UnaryServerInfo, answer grpc.UnaryHandler,
 		) (any, error) {
-			told <- metadata.ValueFromIncomingContext(ctx, "traceparent")
+			headers <- metadata.ValueFromIncomingContext(ctx, "traceparent")
 			return answer(ctx, req)
 		}))
 	spans := tracetest.NewSpanRecorder()
@@ -122,7 +122,7 @@ func TestServices_Call_Traced(t *testing.T) {
 	until(t, "the span has ended", func() bool { return len(spans.Ended()) == 1 })
 	span := spans.Ended()[0]
 	parent := "00-" + span.SpanContext().TraceID().String() + "-" + span.SpanContext().SpanID().String() + "-01"
-	if got := <-told; span.Name() != "feed.RecommendationService/GetFeed" || !slices.Equal(got, []string{parent}) {
+	if got := <-headers; span.Name() != "feed.RecommendationService/GetFeed" || !slices.Equal(got, []string{parent}) {
 		t.Errorf("span %q, and the service received %q, want %q", span.Name(), got, parent)
 	}
 }

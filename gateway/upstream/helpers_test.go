@@ -59,7 +59,7 @@ func reach(t *testing.T, cfg upstream.Config) *upstream.Services {
 }
 
 // until waits for a condition that nothing tells of.
-func until(t *testing.T, what string, holds func() bool) {
+func until(t *testing.T, condition string, holds func() bool) {
 	t.Helper()
 	deadline := time.After(soon)
 	for again := time.NewTicker(5 * time.Millisecond); ; {
@@ -70,7 +70,7 @@ func until(t *testing.T, what string, holds func() bool) {
 		select {
 		case <-again.C:
 		case <-deadline:
-			t.Fatalf("not within %v: %s", soon, what)
+			t.Fatalf("not within %v: %s", soon, condition)
 		}
 	}
 }

@@ -69,11 +69,11 @@ func TestServices_TwoAddresses(t *testing.T) {
 	defer s.conn.Close()
 	client := feeds{s, feedpb.NewRecommendationServiceClient(s.conn)}
 	counts := func(i int) fakeservices.Counts { return fakes[i].Counts()[fakeservices.Feed] }
-	callUntil := func(what string, holds func() bool) {
+	callUntil := func(condition string, holds func() bool) {
 		t.Helper()
 		for deadline := time.Now().Add(30 * time.Second); !holds(); {
 			if time.Now().After(deadline) {
-				t.Fatalf("not within 30 s: %s", what)
+				t.Fatalf("not within 30 s: %s", condition)
 			}
 			if _, err := client.Slice(t.Context(), feed.Query{User: "u", Limit: 1}); err != nil {
 				t.Fatal(err)

@@ -50,12 +50,12 @@ func TestConnection_LossTime(t *testing.T) {
 		_ = s.Run(ctx)
 	}()
 	defer func() { stop(); <-ran }()
-	until := func(what string, holds func(lost int64) bool) {
+	until := func(condition string, holds func(lost int64) bool) {
 		t.Helper()
 		for deadline := time.After(30 * time.Second); !holds(s.all[0].lost.Load()); {
 			select {
 			case <-deadline:
-				t.Fatal(what)
+				t.Fatal(condition)
 			case <-time.After(5 * time.Millisecond):
 			}
 		}

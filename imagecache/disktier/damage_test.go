@@ -71,7 +71,7 @@ const (
 // damage is something that happens to a segment. It returns how many images it hit, or -1
 // if it cannot know.
 type damage struct {
-	what string
+	name string
 	do   func(t *testing.T, paths []string) (hit int)
 }
 
@@ -178,7 +178,7 @@ func TestTier_Get_CountsDamageOnceAndMisses(t *testing.T) {
 	cfg := disktier.Config{MaxBytes: 16 << 20, SegmentBytes: 256 << 10, OpenFiles: 1}
 	for _, d := range damages {
 		for _, when := range []string{"in use", "after a clean stop", "after a crash"} {
-			t.Run(d.what+" "+when, func(t *testing.T) {
+			t.Run(d.name+" "+when, func(t *testing.T) {
 				cfg := cfg
 				cfg.Dir = t.TempDir()
 				tier := start(t, cfg)
@@ -212,10 +212,10 @@ func TestTier_Get_CountsDamageOnceAndMisses(t *testing.T) {
 				damaged := int(tier.Stats().Damaged)
 				restarted := when != "in use"
 				switch {
-				case strings.HasSuffix(d.what, "segment"):
+				case strings.HasSuffix(d.name, "segment"):
 					// After a restart the number of records in a file without a header, or that
 					// was not sealed, is not known.
-					known := !restarted || d.what == "a truncated segment"
+					known := !restarted || d.name == "a truncated segment"
 					if known && damaged != lost {
 						t.Errorf("%d lost, %d counted", lost, damaged)
 					}
@@ -224,7 +224,7 @@ func TestTier_Get_CountsDamageOnceAndMisses(t *testing.T) {
 				case damaged == 0 && hit != 0 || damaged > lost+len(paths):
 					t.Errorf("%d lost, %d counted", lost, damaged)
 				}
-				if d.what == "a missing segment" {
+				if d.name == "a missing segment" {
 					waitFor(
 						t,
 						"the rest of it to be forgotten",

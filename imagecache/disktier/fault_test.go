@@ -153,13 +153,13 @@ func TestTier_Put_EvictsWhileTheDiskIsFull(t *testing.T) {
 		t.Skip("takes seconds")
 	}
 	for _, test := range []struct {
-		what       string
+		name       string
 		fill, free func(d *memDisk)
 	}{
 		{"bytes", func(d *memDisk) { d.capacity = 3 << 20 }, func(d *memDisk) { d.capacity = 0 }},
 		{"inodes", func(d *memDisk) { d.inodes = 9 }, func(d *memDisk) { d.inodes = 0 }},
 	} {
-		t.Run(test.what, func(t *testing.T) {
+		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				disk := newMemDisk()
 				disk.set(test.fill)
@@ -259,8 +259,8 @@ func TestTier_Sync_SurvivesAPowerFailure(t *testing.T) {
 							}
 						}
 					case 1:
-						what := imagecache.Target{Original: originalOf(key)}
-						if _, err := tier.Purge(context.Background(), what); err != nil {
+						target := imagecache.Target{Original: originalOf(key)}
+						if _, err := tier.Purge(context.Background(), target); err != nil {
 							t.Fatal(err)
 						}
 						for k := key / 4 * 4; k < key/4*4+4; k++ {

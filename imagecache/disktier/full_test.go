@@ -32,8 +32,8 @@ func TestTier_Put_UsesAFullFileSystem(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
-	for what, options := range map[string]string{"bytes": "size=50m", "inodes": "size=50m,nr_inodes=12"} {
-		t.Run(what, func(t *testing.T) {
+	for name, options := range map[string]string{"bytes": "size=50m", "inodes": "size=50m,nr_inodes=12"} {
+		t.Run(name, func(t *testing.T) {
 			mount := mountSmall(t, options)
 			tier := start(
 				t,

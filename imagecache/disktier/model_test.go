@@ -17,11 +17,11 @@ func TestTier_BehavesLikeAMap(t *testing.T) {
 		t.Skip("takes seconds")
 	}
 	for _, test := range []struct {
-		what    string
+		name    string
 		budget  int64
 		forgets bool
 	}{{"with room", 64 << 20, false}, {"without", 1 << 20, true}} {
-		t.Run(test.what, func(t *testing.T) {
+		t.Run(test.name, func(t *testing.T) {
 			for seed := range 30 {
 				synctest.Test(t, func(t *testing.T) {
 					compareWithAMap(t, uint64(seed), test.budget, test.forgets)
@@ -39,8 +39,8 @@ func compareWithAMap(t *testing.T, seed uint64, budget int64, forgets bool) {
 	defer func() { tier.end() }()
 	model := make(map[int]int) // size of the body last put
 	const keys = 120
-	purge := func(what imagecache.Target, of ...int) {
-		removed, err := tier.Purge(context.Background(), what)
+	purge := func(target imagecache.Target, of ...int) {
+		removed, err := tier.Purge(context.Background(), target)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -53,7 +53,7 @@ func compareWithAMap(t *testing.T, seed uint64, budget int64, forgets bool) {
 			delete(model, key)
 		}
 		if !forgets && (removed.Images != want.Images || removed.Bytes != want.Bytes) || removed.Images > want.Images {
-			t.Fatalf("seed %d: purge of %v removed %+v, want %+v", seed, what, removed, want)
+			t.Fatalf("seed %d: purge of %v removed %+v, want %+v", seed, target, removed, want)
 		}
 	}
 	for range 1500 {

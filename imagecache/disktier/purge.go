@@ -20,12 +20,12 @@ var errDetached = errors.New("disk tier is off")
 //
 // Removing all variants of an original scans a 256th of the index, and does a small read for
 // each removed image.
-func (t *Tier) Purge(_ context.Context, what imagecache.Target) (imagecache.Removed, error) {
+func (t *Tier) Purge(_ context.Context, target imagecache.Target) (imagecache.Removed, error) {
 	var removed imagecache.Removed
-	stone := tombstone{hash: hashOf(what.Original), original: true}
-	single := what.Key != imagecache.Key{}
+	stone := tombstone{hash: hashOf(target.Original), original: true}
+	single := target.Key != imagecache.Key{}
 	if single {
-		stone = tombstone{hash: nameOf(what.Key).key}
+		stone = tombstone{hash: nameOf(target.Key).key}
 	}
 
 	// Position and index under one lock: a record that is given an offset later was either
@@ -36,8 +36,8 @@ func (t *Tier) Purge(_ context.Context, what imagecache.Target) (imagecache.Remo
 		return removed, fmt.Errorf("purge: %w", ErrClosed)
 	}
 	stone.position = t.positionLocked()
-	t.killLocked(what, single, &removed)
-	slots := t.forgetLocked(what, single)
+	t.killLocked(target, single, &removed)
+	slots := t.forgetLocked(target, single)
 	if t.gone != nil {
 		t.gone.add(stone)
 	}
@@ -51,7 +51,7 @@ func (t *Tier) Purge(_ context.Context, what imagecache.Target) (imagecache.Remo
 		err = errDetached
 	}
 	for _, sl := range slots {
-		t.countRemoved(what, single, sl.at, &removed)
+		t.countRemoved(target, single, sl.at, &removed)
 	}
 	if err != nil {
 		t.writeFault(opPurge, err)
@@ -64,11 +64,11 @@ func (t *Tier) Purge(_ context.Context, what imagecache.Target) (imagecache.Remo
 }
 
 // forgetLocked removes the target from the index, and returns its slots.
-func (t *Tier) forgetLocked(what imagecache.Target, single bool) []slot {
+func (t *Tier) forgetLocked(target imagecache.Target, single bool) []slot {
 	if !single {
-		return t.index.removeOriginal(hashOf(what.Original))
+		return t.index.removeOriginal(hashOf(target.Original))
 	}
-	n := nameOf(what.Key)
+	n := nameOf(target.Key)
 	if at, ok := t.index.removeKey(n); ok {
 		return []slot{{n.tag(), at}}
 	}
@@ -76,20 +76,20 @@ func (t *Tier) forgetLocked(what imagecache.Target, single bool) []slot {
 }
 
 // killLocked marks queued items of the target as dead, and counts them as removed.
-func (t *Tier) killLocked(what imagecache.Target, single bool, removed *imagecache.Removed) {
+func (t *Tier) killLocked(target imagecache.Target, single bool, removed *imagecache.Removed) {
 	kill := func(key imagecache.Key, it *item) {
 		it.dead = true
 		delete(t.pending, key)
 		removed.Add(key, it.body)
 	}
 	if single {
-		if it := t.pending[what.Key]; it != nil {
-			kill(what.Key, it)
+		if it := t.pending[target.Key]; it != nil {
+			kill(target.Key, it)
 		}
 		return
 	}
 	for key, it := range t.pending {
-		if key.Original() == what.Original {
+		if key.Original() == target.Original {
 			kill(key, it)
 		}
 	}
@@ -98,7 +98,7 @@ func (t *Tier) killLocked(what imagecache.Target, single bool, removed *imagecac
 // countRemoved reads the key and the size of an image from a record that the index has
 // already forgotten. A record that cannot be read, or is of another key with the same
 // hashes, is not counted.
-func (t *Tier) countRemoved(what imagecache.Target, single bool, at location, removed *imagecache.Removed) {
+func (t *Tier) countRemoved(target imagecache.Target, single bool, at location, removed *imagecache.Removed) {
 	s := t.table[at.segment()].Load()
 	if s == nil {
 		return
@@ -116,7 +116,7 @@ func (t *Tier) countRemoved(what imagecache.Target, single bool, at location, re
 		return
 	}
 	key, _, size, err := imagecache.ParseRecordHeader(b[frameBytes:])
-	if err != nil || single && key != what.Key || !single && key.Original() != what.Original {
+	if err != nil || single && key != target.Key || !single && key.Original() != target.Original {
 		return
 	}
 	removed.Add(key, size.Body)

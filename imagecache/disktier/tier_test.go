@@ -70,7 +70,7 @@ func recovered(t testing.TB, tier running) running {
 }
 
 // waitFor polls: what it waits for is seen from outside only.
-func waitFor(t testing.TB, what string, done func() bool) {
+func waitFor(t testing.TB, condition string, done func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -78,7 +78,7 @@ func waitFor(t testing.TB, what string, done func() bool) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("waited 30 s for %s", what)
+			t.Fatalf("waited 30 s for %s", condition)
 		}
 	}
 }
@@ -281,7 +281,7 @@ func TestTier_Close_WritesWithoutRun(t *testing.T) {
 
 func TestTier_Purge_HoldsAfterARestart(t *testing.T) {
 	for _, test := range []struct {
-		what   string
+		name   string
 		target imagecache.Target
 		gone   []int
 	}{
@@ -289,7 +289,7 @@ func TestTier_Purge_HoldsAfterARestart(t *testing.T) {
 		{"an original", imagecache.Target{Original: originalOf(5)}, []int{4, 5, 6, 7}},
 	} {
 		for _, when := range []string{"queued", "written"} {
-			t.Run(test.what+" "+when, func(t *testing.T) {
+			t.Run(test.name+" "+when, func(t *testing.T) {
 				dir := t.TempDir()
 				tier := start(t, disktier.Config{Dir: dir})
 				for i := range 12 {
@@ -408,7 +408,7 @@ func TestTier_Run_StartsOverWhenTheDirectoryIsRemoved(t *testing.T) {
 
 func TestOpen_RefusesBadConfigs(t *testing.T) {
 	dir := t.TempDir()
-	for what, cfg := range map[string]disktier.Config{
+	for name, cfg := range map[string]disktier.Config{
 		"no directory":         {MaxBytes: 1 << 30},
 		"a budget of 0":        {Dir: dir},
 		"too small a budget":   {Dir: dir, MaxBytes: disktier.MinBytes - 1},
@@ -422,9 +422,9 @@ func TestOpen_RefusesBadConfigs(t *testing.T) {
 		tier, err := disktier.Open(cfg)
 		if err == nil {
 			tier.Close()
-			t.Errorf("%s: accepted", what)
+			t.Errorf("%s: accepted", name)
 		} else if !strings.Contains(err.Error(), "open disk tier") {
-			t.Errorf("%s: %v", what, err)
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

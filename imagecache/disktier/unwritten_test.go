@@ -84,8 +84,8 @@ func TestTier_Purge_IsWrittenOnceTheDiskCanBe(t *testing.T) {
 }
 
 func TestTier_Purge_DiscardsTheDiskBeyondTheLimit(t *testing.T) {
-	for what, ops := range map[string][]string{"not there": {"readdir"}, "not written": {"write", "create"}} {
-		t.Run(what, func(t *testing.T) {
+	for name, ops := range map[string][]string{"not there": {"readdir"}, "not written": {"write", "create"}} {
+		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				disk := newMemDisk()
 				cfg := disktier.Config{Dir: "/c", MaxBytes: 8 << 20}.On(disk)
@@ -101,11 +101,11 @@ func TestTier_Purge_DiscardsTheDiskBeyondTheLimit(t *testing.T) {
 					disk.failing(syscall.EIO, ops...)
 				}
 				for n := range 100_001 {
-					what := imagecache.Target{Key: keyOf(1_000_000 + n)}
+					target := imagecache.Target{Key: keyOf(1_000_000 + n)}
 					if n == 100_000 {
-						what = targetOf(0)
+						target = targetOf(0)
 					}
-					if _, err := tier.Purge(context.Background(), what); err == nil {
+					if _, err := tier.Purge(context.Background(), target); err == nil {
 						t.Fatal("a purge that cannot be durable yet returned no error")
 					}
 				}

@@ -61,9 +61,9 @@ func (s *fakeTier) Put(_ context.Context, key imagecache.Key, img imagecache.Ima
 	return nil
 }
 
-func (s *fakeTier) Purge(_ context.Context, what imagecache.Target) (removed imagecache.Removed, _ error) {
+func (s *fakeTier) Purge(_ context.Context, target imagecache.Target) (removed imagecache.Removed, _ error) {
 	s.images.Range(func(k, _ any) bool {
-		if k.(imagecache.Key).Original() == what.Original {
+		if k.(imagecache.Key).Original() == target.Original {
 			s.images.Delete(k)
 			removed.Add(k.(imagecache.Key), 0)
 		}

@@ -564,10 +564,10 @@ type slowTier struct {
 	purging, goOn chan struct{}
 }
 
-func (s *slowTier) Purge(ctx context.Context, what imagecache.Target) (imagecache.Removed, error) {
+func (s *slowTier) Purge(ctx context.Context, target imagecache.Target) (imagecache.Removed, error) {
 	close(s.purging)
 	<-s.goOn
-	return s.fakeTier.Purge(ctx, what)
+	return s.fakeTier.Purge(ctx, target)
 }
 
 func TestMezzanineKey(t *testing.T) {

@@ -225,15 +225,15 @@ func (t *Tier) removeLocked(id uint64, at queueID) {
 }
 
 // Purge removes one image or all of an original. The latter scans a 1,024th of the index.
-func (t *Tier) Purge(_ context.Context, what imagecache.Target) (removed imagecache.Removed, _ error) {
+func (t *Tier) Purge(_ context.Context, target imagecache.Target) (removed imagecache.Removed, _ error) {
 	t.storing.Lock()
 	defer t.storing.Unlock()
-	one := what.Key != (imagecache.Key{})
+	one := target.Key != (imagecache.Key{})
 	var ids []uint64
 	if one {
-		ids = []uint64{t.id(what.Key)}
+		ids = []uint64{t.id(target.Key)}
 	} else {
-		ids = t.index.group(t.group(what.Original))
+		ids = t.index.group(t.group(target.Original))
 	}
 	for _, id := range ids {
 		at, ok := t.index.at(id)
@@ -245,7 +245,7 @@ func (t *Tier) Purge(_ context.Context, what imagecache.Target) (removed imageca
 			continue
 		}
 		key, _, size, err := imagecache.ParseRecordHeader(record)
-		if err != nil || one && key != what.Key || !one && key.Original() != what.Original {
+		if err != nil || one && key != target.Key || !one && key.Original() != target.Original {
 			continue // another that shares the id, or the group
 		}
 		t.removeLocked(id, at)

@@ -119,16 +119,16 @@ func (t *Tier) write(ctx context.Context, it *item) {
 //
 // After an error the original's objects are not read until they have been deleted, which is
 // retried. A restart forgets that, so the purge has to be repeated.
-func (t *Tier) Purge(ctx context.Context, what imagecache.Target) (imagecache.Removed, error) {
+func (t *Tier) Purge(ctx context.Context, target imagecache.Target) (imagecache.Removed, error) {
 	var removed imagecache.Removed
-	single := what.Key != imagecache.Key{}
+	single := target.Key != imagecache.Key{}
 	if single {
-		what.Original = what.Key.Original()
+		target.Original = target.Key.Original()
 	}
 	t.mu.Lock()
 	var running []*item
-	for it := range t.groups[what.Original] {
-		if single && it.key != what.Key {
+	for it := range t.groups[target.Original] {
+		if single && it.key != target.Key {
 			continue
 		}
 		if !it.dead && !it.taken {
@@ -149,32 +149,32 @@ func (t *Tier) Purge(ctx context.Context, what imagecache.Target) (imagecache.Re
 		select {
 		case <-it.ended: // within WriteTimeout
 		case <-ctx.Done():
-			t.owe(what.Original)
+			t.owe(target.Original)
 			return removed, ctx.Err()
 		}
 		if it.unsure {
 			// The store may still be processing the request: delete again later.
-			defer t.owe(what.Original)
+			defer t.owe(target.Original)
 		}
 	}
-	prefix := prefixOf(what.Original)
+	prefix := prefixOf(target.Original)
 	if single {
-		prefix = keyOf(what.Key)
+		prefix = keyOf(target.Key)
 	}
 	n, err := t.deleteAll(ctx, prefix)
 	removed.Merge(n)
 	if err != nil {
-		t.owe(what.Original)
+		t.owe(target.Original)
 	}
 	return removed, err
 }
 
 // Delete removes all objects of an original, or the one of a variant. One node of a fleet
 // calls it for all of them.
-func (t *Tier) Delete(ctx context.Context, what imagecache.Target) error {
-	prefix := prefixOf(what.Original)
-	if what.Key != (imagecache.Key{}) {
-		prefix = keyOf(what.Key)
+func (t *Tier) Delete(ctx context.Context, target imagecache.Target) error {
+	prefix := prefixOf(target.Original)
+	if target.Key != (imagecache.Key{}) {
+		prefix = keyOf(target.Key)
 	}
 	_, err := t.deleteAll(ctx, prefix)
 	return err

@@ -184,13 +184,13 @@ func testDifferentKeys(t *testing.T, tier imagecache.Tier) {
 }
 
 // purges fails the test unless a purge removes exactly the images in want.
-func purges(t *testing.T, tier imagecache.Tier, what imagecache.Target, want imagecache.Sizes) {
+func purges(t *testing.T, tier imagecache.Tier, target imagecache.Target, want imagecache.Sizes) {
 	t.Helper()
 	var bytes int64
 	for _, size := range want {
 		bytes += size
 	}
-	removed, err := tier.Purge(context.Background(), what)
+	removed, err := tier.Purge(context.Background(), target)
 	if err != nil || removed.Images != len(want) || removed.Bytes != bytes || !maps.Equal(removed.Sizes, want) {
 		t.Errorf("removed %+v, %v; want %v", removed, err, want)
 	}
@@ -251,12 +251,12 @@ func testPurgeOriginal(t *testing.T, tier imagecache.Tier) {
 
 func testPurgeMissing(t *testing.T, tier imagecache.Tier) {
 	put(t, tier, Key(t, 1, 1), Image(1, 1000))
-	for _, what := range []imagecache.Target{
+	for _, target := range []imagecache.Target{
 		{Original: Key(t, 2, 1).Original()},
 		{Key: Key(t, 2, 1), Original: Key(t, 2, 1).Original()},
 		{Key: Key(t, 1, 2), Original: Key(t, 1, 2).Original()},
 	} {
-		purges(t, tier, what, nil)
+		purges(t, tier, target, nil)
 	}
 	has(t, tier, Key(t, 1, 1), Image(1, 1000))
 }
@@ -328,8 +328,8 @@ func testConcurrentPurge(t *testing.T, tier imagecache.Tier) {
 					})
 				}
 				puts.Wait()
-				what := imagecache.Target{Original: Key(t, original, 0).Original()}
-				if _, err := tier.Purge(context.Background(), what); err != nil {
+				target := imagecache.Target{Original: Key(t, original, 0).Original()}
+				if _, err := tier.Purge(context.Background(), target); err != nil {
 					t.Errorf("purge: %v", err)
 				}
 				for width := range 4 {

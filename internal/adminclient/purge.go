@@ -28,21 +28,21 @@ type Receipt struct {
 }
 
 // Purge removes images.
-func (c Client) Purge(ctx context.Context, what Target) (Receipt, error) {
-	return c.remove(ctx, http.MethodPost, "/v1/purge", what)
+func (c Client) Purge(ctx context.Context, target Target) (Receipt, error) {
+	return c.remove(ctx, http.MethodPost, "/v1/purge", target)
 }
 
 // Takedown removes originals and everything made of them, and keeps them removed.
-func (c Client) Takedown(ctx context.Context, what Target) (Receipt, error) {
-	return c.remove(ctx, http.MethodPost, "/v1/takedown", what)
+func (c Client) Takedown(ctx context.Context, target Target) (Receipt, error) {
+	return c.remove(ctx, http.MethodPost, "/v1/takedown", target)
 }
 
 // Lift ends a takedown.
-func (c Client) Lift(ctx context.Context, what Target) (Receipt, error) {
-	return c.remove(ctx, http.MethodDelete, "/v1/takedown", what)
+func (c Client) Lift(ctx context.Context, target Target) (Receipt, error) {
+	return c.remove(ctx, http.MethodDelete, "/v1/takedown", target)
 }
 
-func (c Client) remove(ctx context.Context, method, path string, what Target) (r Receipt, err error) {
-	r.JSON, err = c.call(ctx, method, path, what, &r)
+func (c Client) remove(ctx context.Context, method, path string, target Target) (r Receipt, err error) {
+	r.JSON, err = c.call(ctx, method, path, target, &r)
 	return r, err
 }

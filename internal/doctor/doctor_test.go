@@ -94,11 +94,11 @@ func TestSources_RandomName(t *testing.T) {
 	private := append(sources, "--allow-private-origins")
 
 	found := run(t, private...)
-	for what, want := range map[string]Level{
+	for name, want := range map[string]Level{
 		"source dir": OK, "source gone": Fault, "source web": OK, "clock against source web": OK,
 	} {
-		if found[what].Level != want {
-			t.Errorf("%s: %+v, want %s", what, found[what], want)
+		if found[name].Level != want {
+			t.Errorf("%s: %+v, want %s", name, found[name], want)
 		}
 	}
 	found = run(t, sources...)
@@ -200,9 +200,9 @@ func TestAll_CodecsDirectoriesPorts(t *testing.T) {
 	}
 }
 
-func anyOf(found map[string]Finding, what string, s Level) bool {
+func anyOf(found map[string]Finding, prefix string, s Level) bool {
 	for name, f := range found {
-		if strings.HasPrefix(name, what) && f.Level == s {
+		if strings.HasPrefix(name, prefix) && f.Level == s {
 			return true
 		}
 	}

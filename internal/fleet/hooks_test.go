@@ -72,8 +72,8 @@ func newAdapter(t *testing.T, secret string) *adapter {
 	return a
 }
 
-// told returns the types and names that the adapter received, in order.
-func (a *adapter) told() (all []string) {
+// received returns the types and names that the adapter received, in order.
+func (a *adapter) received() (all []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, p := range a.payloads {
@@ -156,7 +156,7 @@ func TestHook_Send_SignsInOrderAndNamesEachOriginalOnce(t *testing.T) {
 			"image.lifted c.jpg",
 			"image.purged soft d.jpg",
 		}
-		if got := a.told(); !slices.Equal(got, want) {
+		if got := a.received(); !slices.Equal(got, want) {
 			t.Errorf("told\n%q, want\n%q", got, want)
 		}
 		first := a.payloads[0].Data.Originals[0]
@@ -189,7 +189,7 @@ func TestHook_Send_WaitsForTheReceipt(t *testing.T) {
 		t.Fatal("hook called without a receipt")
 	case <-time.After(50 * time.Millisecond): // time for a wrong early call to arrive
 	}
-	if n := len(a.told()); n != 0 {
+	if n := len(a.received()); n != 0 {
 		t.Fatalf("adapter received %d purges, want 0", n)
 	}
 	s.hear([]byte(`{"entry":"1"}`))
@@ -291,7 +291,7 @@ func TestHook_Send_GivesUpOldEntries(t *testing.T) {
 	if done, _ := s.send(t.Context(), items); done != 2 {
 		t.Errorf("%d done", done)
 	}
-	if got := fmt.Sprint(a.told(), counts()); got != "[image.purged new.jpg] map[expired:2 sent:1]" {
+	if got := fmt.Sprint(a.received(), counts()); got != "[image.purged new.jpg] map[expired:2 sent:1]" {
 		t.Error(got)
 	}
 }

@@ -466,7 +466,7 @@ func TestNode_Follow_StartsAtTheBeginningOfANewStream(t *testing.T) {
 
 func TestOpenState_Fails_WhenAFileIsUnreadable(t *testing.T) {
 	for _, name := range []string{"/cache/fleet/offsets.json", "/cache/fleet/outbox", "/cache/takedowns"} {
-		for what, spoil := range map[string]func(*jsonlogtest.FS){
+		for damage, spoil := range map[string]func(*jsonlogtest.FS){
 			"I/O error": func(f *jsonlogtest.FS) { f.ReadErr[name] = errSim },
 			"truncated": func(f *jsonlogtest.FS) { f.Set(name, append([]byte(`{"node":`), '\n')) },
 		} {
@@ -477,7 +477,7 @@ func TestOpenState_Fails_WhenAFileIsUnreadable(t *testing.T) {
 			_, err := OpenState(t.Context(), StateConfig{
 				Dir: "/cache", FS: x.fs,
 				Empty: func() error {
-					t.Errorf("%s %s: the caches are emptied", name, what)
+					t.Errorf("%s %s: the caches are emptied", name, damage)
 					return nil
 				},
 				Peek: func(context.Context) (jetstream.LogState, error) {
@@ -485,7 +485,7 @@ func TestOpenState_Fails_WhenAFileIsUnreadable(t *testing.T) {
 				},
 			})
 			if err == nil {
-				t.Errorf("%s %s: no error", name, what)
+				t.Errorf("%s %s: no error", name, damage)
 			}
 		}
 	}

@@ -111,13 +111,13 @@ func TestServer_Run_MaxPerAddress(t *testing.T) {
 	for i := range conns {
 		conns[i] = apitest.Dial(t, addr)
 	}
-	if said := apitest.HungUp(t, conns[2]); said != "" {
-		t.Errorf("the third connection heard %q", said)
+	if received := apitest.HungUp(t, conns[2]); received != "" {
+		t.Errorf("the third connection heard %q", received)
 	}
 	for _, conn := range conns[:2] {
 		apitest.Say(t, conn, strings.Replace(hello, "\r\n\r\n", "\r\nConnection: close\r\n\r\n", 1))
-		if said := apitest.HungUp(t, conn); !strings.HasSuffix(said, "hello") {
-			t.Errorf("it heard %q", said)
+		if received := apitest.HungUp(t, conn); !strings.HasSuffix(received, "hello") {
+			t.Errorf("it heard %q", received)
 		}
 	}
 	// There is room again.

@@ -35,8 +35,8 @@ func TestServer_Run_HeaderTimeout(t *testing.T) {
 	for _, beginning := range []string{"", "G", "GET / HTTP/1.1\r\nHost: a\r\n", "PRI * HTTP"} {
 		conn := apitest.Dial(t, addr)
 		apitest.Say(t, conn, beginning)
-		if said := apitest.HungUp(t, conn); strings.Contains(said, "200") {
-			t.Errorf("after %q it said %q", beginning, said)
+		if received := apitest.HungUp(t, conn); strings.Contains(received, "200") {
+			t.Errorf("after %q it said %q", beginning, received)
 		}
 	}
 	// Neither does a trickle keep it open.

@@ -31,8 +31,8 @@ func appendAll(t *testing.T, b *Bus, data ...string) {
 func take[T any](t *testing.T, from <-chan T) T {
 	t.Helper()
 	select {
-	case said := <-from:
-		return said
+	case value := <-from:
+		return value
 	case <-time.After(time.Minute):
 		t.Fatal("no batch comes")
 		panic("unreachable")

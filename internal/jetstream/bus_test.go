@@ -320,15 +320,15 @@ func TestBus_Run_SetsDamagedStoreAside(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var said bytes.Buffer
-			b, stop = run(t, Config{Dir: dir, Log: slog.New(slog.NewTextHandler(&said, nil))})
+			var logged bytes.Buffer
+			b, stop = run(t, Config{Dir: dir, Log: slog.New(slog.NewTextHandler(&logged, nil))})
 			put(t, b, "new", 0, "x")
 			if got := done(t, next(t, b)); got != "x" {
 				t.Errorf("got %q", got)
 			}
 			stop() // nothing writes to the log any more
-			if !strings.Contains(said.String(), "damaged") {
-				t.Errorf("the log does not say it:\n%s", &said)
+			if !strings.Contains(logged.String(), "damaged") {
+				t.Errorf("the log does not say it:\n%s", &logged)
 			}
 			if aside, _ := filepath.Glob(dir + ".damaged-*"); len(aside) != 1 {
 				t.Errorf("set aside: %v", aside)

@@ -68,15 +68,15 @@ func startServer(ctx context.Context, cfg Config, options []nats.Option) (*nats.
 	if err != nil {
 		return nil, nil, fmt.Errorf("embedded server: %w", err)
 	}
-	said := &serverLog{log: cfg.Log}
-	srv.SetLoggerV2(said, false, false, false)
+	messages := &serverLog{log: cfg.Log}
+	srv.SetLoggerV2(messages, false, false, false)
 	stop := func() {
 		srv.Shutdown()
 		srv.WaitForShutdown()
 	}
 	if !ready(ctx, srv) {
 		stop()
-		return nil, nil, fmt.Errorf("embedded server does not start: %s", said.worst())
+		return nil, nil, fmt.Errorf("embedded server does not start: %s", messages.worst())
 	}
 	conn, err := nats.Connect("", append(options, nats.InProcessServer(srv))...)
 	if err != nil {

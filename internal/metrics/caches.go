@@ -20,8 +20,8 @@ const (
 
 // Purger is what an [imagecache.Cache] is purged by.
 type Purger interface {
-	Purge(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error)
-	SoftPurge(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error)
+	Purge(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error)
+	SoftPurge(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error)
 }
 
 type caches struct {
@@ -100,25 +100,25 @@ type purger struct {
 	set *caches
 }
 
-func (c *purger) Purge(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error) {
+func (c *purger) Purge(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error) {
 	kind := purgeVariant
-	if what.Key == (imagecache.Key{}) {
+	if target.Key == (imagecache.Key{}) {
 		kind = purgeOriginal
 	}
-	return c.purge(ctx, kind, what, c.Purger.Purge)
+	return c.purge(ctx, kind, target, c.Purger.Purge)
 }
 
-func (c *purger) SoftPurge(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error) {
-	return c.purge(ctx, purgeSoft, what, c.Purger.SoftPurge)
+func (c *purger) SoftPurge(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error) {
+	return c.purge(ctx, purgeSoft, target, c.Purger.SoftPurge)
 }
 
 type purgeFunc func(context.Context, imagecache.Target) (imagecache.Receipt, error)
 
 func (c *purger) purge(
-	ctx context.Context, kind string, what imagecache.Target, purge purgeFunc,
+	ctx context.Context, kind string, target imagecache.Target, purge purgeFunc,
 ) (imagecache.Receipt, error) {
 	ctx, sp := c.set.span(ctx, "cache purge", attribute.String("imagetier.kind", kind))
-	receipt, err := purge(ctx, what)
+	receipt, err := purge(ctx, target)
 	c.set.purges.WithLabelValues(kind).Inc()
 	sp.end(kind, err != nil)
 	return receipt, err

@@ -152,8 +152,8 @@ func TestNew_PanicsWithoutRegisterer(t *testing.T) {
 // fakePurger answers every call with its error.
 type fakePurger struct{ err error }
 
-func (c fakePurger) SoftPurge(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error) {
-	return c.Purge(ctx, what)
+func (c fakePurger) SoftPurge(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error) {
+	return c.Purge(ctx, target)
 }
 
 func (c fakePurger) Purge(context.Context, imagecache.Target) (imagecache.Receipt, error) {

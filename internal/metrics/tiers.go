@@ -162,9 +162,9 @@ func (t *tier) Put(ctx context.Context, key imagecache.Key, img imagecache.Image
 	return err
 }
 
-func (t *tier) Purge(ctx context.Context, what imagecache.Target) (imagecache.Removed, error) {
+func (t *tier) Purge(ctx context.Context, target imagecache.Target) (imagecache.Removed, error) {
 	ctx, sp := t.tiers.span(ctx, "tier purge", t.attrs...)
-	removed, err := t.Tier.Purge(ctx, what)
+	removed, err := t.Tier.Purge(ctx, target)
 	countFault(ctx, &t.purgeErr, err)
 	sp.end(labelOf(nil, err), err != nil)
 	return removed, err

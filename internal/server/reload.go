@@ -60,13 +60,13 @@ type reloading struct {
 	ok  bool
 }
 
-func (r *reloading) replace(what string, err error, attrs ...any) {
+func (r *reloading) replace(subject string, err error, attrs ...any) {
 	if err != nil {
 		r.ok = false
-		r.log.Error("reload failed, keeping the old value", "what", what, "err", err)
+		r.log.Error("reload failed, keeping the old value", "what", subject, "err", err)
 		return
 	}
-	r.log.Info("reloaded", append([]any{"what", what}, attrs...)...)
+	r.log.Info("reloaded", append([]any{"what", subject}, attrs...)...)
 }
 
 func (s *Server) replaceWatermarks(ctx context.Context, cfg config.Config) error {

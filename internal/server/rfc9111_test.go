@@ -447,10 +447,10 @@ func (s *fakeTier) Put(_ context.Context, key imagecache.Key, img imagecache.Ima
 	return nil
 }
 
-func (s *fakeTier) Purge(_ context.Context, what imagecache.Target) (removed imagecache.Removed, _ error) {
+func (s *fakeTier) Purge(_ context.Context, target imagecache.Target) (removed imagecache.Removed, _ error) {
 	s.images.Range(func(k, v any) bool {
-		if key := k.(imagecache.Key); key == what.Key ||
-			what.Key == (imagecache.Key{}) && key.Original() == what.Original {
+		if key := k.(imagecache.Key); key == target.Key ||
+			target.Key == (imagecache.Key{}) && key.Original() == target.Original {
 			s.images.Delete(k)
 			removed.Add(key, int64(len(v.(imagecache.Image).Body)))
 		}

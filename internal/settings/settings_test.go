@@ -64,11 +64,11 @@ func read(t *testing.T, args, environ []string, yaml string, only ...string) (te
 		args = append([]string{"--config", path}, args...)
 	}
 	r := schema.Resolve(settings.Input{Flags: programtest.Flags(args), Environ: environ, Only: only})
-	said := ""
+	faults := ""
 	if err := r.Err(); err != nil {
-		said = strings.ReplaceAll(err.Error(), path, "FILE")
+		faults = strings.ReplaceAll(err.Error(), path, "FILE")
 	}
-	return c, r, said
+	return c, r, faults
 }
 
 func TestSchema_Resolve_Precedence(t *testing.T) {
@@ -91,12 +91,12 @@ func TestSchema_Resolve_Precedence(t *testing.T) {
 		{flag, nil, yaml, 4 << 30, "flag --cache-disk-size"},
 		{nil, []string{"APP_CACHE_DISK_SIZE="}, yaml, 2 << 30, "file FILE:2:10"}, // empty is unset
 	} {
-		got, r, said := read(t, c.flag, c.env, c.yaml)
+		got, r, faults := read(t, c.flag, c.env, c.yaml)
 		place := r.Place("cache-disk-size").String()
 		if at := strings.Index(place, "/"); at >= 0 {
 			place = place[:at] + "FILE" + place[strings.Index(place, ".yaml")+len(".yaml"):]
 		}
-		if said != "" || got.size != c.want || place != c.place {
+		if faults != "" || got.size != c.want || place != c.place {
 			t.Errorf(
 				"%v %v %q: %d from %q, %s; want %d from %q",
 				c.flag,
@@ -104,7 +104,7 @@ func TestSchema_Resolve_Precedence(t *testing.T) {
 				c.yaml,
 				got.size,
 				place,
-				said,
+				faults,
 				c.want,
 				c.place,
 			)
@@ -113,7 +113,7 @@ func TestSchema_Resolve_Precedence(t *testing.T) {
 }
 
 func TestSchema_Resolve_ReportsAllFaults(t *testing.T) {
-	_, _, said := read(
+	_, _, faults := read(
 		t,
 		[]string{"--cache-wait", "soon", "--listen", "a", "--listen", "b", "--item", "bad,good", "--item", "worse"},
 		[]string{
@@ -138,8 +138,8 @@ func TestSchema_Resolve_ReportsAllFaults(t *testing.T) {
   APP_ON: "yes": want true or false
   --item: bad is no item
   --item: worse is no item`
-	if said != want {
-		t.Errorf("said\n%s\nwant\n%s", said, want)
+	if faults != want {
+		t.Errorf("said\n%s\nwant\n%s", faults, want)
 	}
 }
 
@@ -161,41 +161,42 @@ func TestSchema_Resolve_FileFaults(t *testing.T) {
 		{"item: [[a]]\n", "FILE:1:8: item: want a plain value as item"},
 		{"admin:\n  token: hush\n  token-file: /x\n", "FILE:2:3: FILE:3:3 is set too; set only one of them"},
 	} {
-		if _, _, said := read(t, nil, nil, c.yaml); said != c.says {
-			t.Errorf("%q: said %q, want %q", c.yaml, said, c.says)
+		if _, _, faults := read(t, nil, nil, c.yaml); faults != c.says {
+			t.Errorf("%q: said %q, want %q", c.yaml, faults, c.says)
 		}
 	}
-	_, _, said := read(t, nil, nil, "admin:\n  token: hush\n listen: [\n")
-	if !strings.HasPrefix(said, "FILE:") || !strings.Contains(said, "not YAML") || strings.Contains(said, "hush") {
-		t.Errorf("what is no YAML: %q", said)
+	_, _, faults := read(t, nil, nil, "admin:\n  token: hush\n listen: [\n")
+	if !strings.HasPrefix(faults, "FILE:") || !strings.Contains(faults, "not YAML") || strings.Contains(faults, "hush") {
+		t.Errorf("what is no YAML: %q", faults)
 	}
 	for _, yaml := range []string{"# nothing\n", "---\n", "\n"} {
-		if _, _, said := read(t, nil, nil, yaml); said != "" {
-			t.Errorf("%q: %s", yaml, said)
+		if _, _, faults := read(t, nil, nil, yaml); faults != "" {
+			t.Errorf("%q: %s", yaml, faults)
 		}
 	}
 }
 
 func TestSchema_Resolve_FileValues(t *testing.T) {
-	c, _, said := read(t, nil, nil, "admin.token: 0x10\nitem:\n  - 010\n  - \"a\"\n  - 1e3\non: true\nlisten: >\n  x\n")
-	if said != "" || c.token != "0x10" || !slices.Equal(c.items, []string{"010", "a", "1e3"}) || !c.on ||
+	c, _, faults := read(t, nil, nil,
+		"admin.token: 0x10\nitem:\n  - 010\n  - \"a\"\n  - 1e3\non: true\nlisten: >\n  x\n")
+	if faults != "" || c.token != "0x10" || !slices.Equal(c.items, []string{"010", "a", "1e3"}) || !c.on ||
 		c.listen != "x" {
-		t.Errorf("%+v, %s", c, said)
+		t.Errorf("%+v, %s", c, faults)
 	}
-	c, _, said = read(t, nil, nil, "item: a, b\n")
-	if said != "" || !slices.Equal(c.items, []string{"a", "b"}) {
-		t.Errorf("%+v, %s", c, said)
+	c, _, faults = read(t, nil, nil, "item: a, b\n")
+	if faults != "" || !slices.Equal(c.items, []string{"a", "b"}) {
+		t.Errorf("%+v, %s", c, faults)
 	}
-	c, _, said = read(t, []string{"--item", "z"}, nil, "item: a, b\n")
-	if said != "" || !slices.Equal(c.items, []string{"z"}) {
-		t.Errorf("a list is replaced, not added to: %+v, %s", c, said)
+	c, _, faults = read(t, []string{"--item", "z"}, nil, "item: a, b\n")
+	if faults != "" || !slices.Equal(c.items, []string{"z"}) {
+		t.Errorf("a list is replaced, not added to: %+v, %s", c, faults)
 	}
-	c, _, said = read(t, nil, []string{"APP_ITEM=a"}, "item: []\n")
-	if said != "" || !slices.Equal(c.items, []string{"a"}) {
-		t.Errorf("%+v, %s", c, said)
+	c, _, faults = read(t, nil, []string{"APP_ITEM=a"}, "item: []\n")
+	if faults != "" || !slices.Equal(c.items, []string{"a"}) {
+		t.Errorf("%+v, %s", c, faults)
 	}
-	if c, _, said = read(t, nil, nil, "item: []\n"); said != "" || c.items != nil {
-		t.Errorf("an empty list: %+v, %s", c, said)
+	if c, _, faults = read(t, nil, nil, "item: []\n"); faults != "" || c.items != nil {
+		t.Errorf("an empty list: %+v, %s", c, faults)
 	}
 }
 
@@ -216,9 +217,9 @@ func TestSchema_Resolve_Secrets(t *testing.T) {
 		{args: []string{"--admin-token", "hush-hush"}, env: []string{"APP_ADMIN_TOKEN_FILE=/nowhere"}},
 		{env: []string{"APP_ADMIN_TOKEN=hush-hush"}, yaml: "admin.token: other"},
 	} {
-		got, r, said := read(t, c.args, c.env, c.yaml)
-		if said != "" || got.token != "hush-hush" {
-			t.Errorf("%+v: %q, %s", c, got.token, said)
+		got, r, faults := read(t, c.args, c.env, c.yaml)
+		if faults != "" || got.token != "hush-hush" {
+			t.Errorf("%+v: %q, %s", c, got.token, faults)
 		}
 		if flags, direct := r.SecretFlags(), slices.Contains(c.args, "--admin-token"); direct != (len(flags) == 1) {
 			t.Errorf("%+v: secrets in flags: %q", c, flags)
@@ -246,39 +247,39 @@ func TestSchema_Resolve_Secrets(t *testing.T) {
 		{[]string{"--admin-token-file", empty}, "--admin-token-file: " + empty + " is empty"},
 		{[]string{"--admin-token-file", large}, "--admin-token-file: " + large + " is larger than 64KiB"},
 	} {
-		if _, _, said := read(t, c.args, nil, ""); said != c.says {
-			t.Errorf("%v: said %q, want %q", c.args, said, c.says)
+		if _, _, faults := read(t, c.args, nil, ""); faults != c.says {
+			t.Errorf("%v: said %q, want %q", c.args, faults, c.says)
 		}
 	}
 }
 
 func TestSchema_Resolve_Only(t *testing.T) {
-	c, r, said := read(t, nil, []string{"APP_ON=nonsense", "APP_LISTEN=:2", "APP_LISTN=:3"}, "", "listen")
-	if c.listen != ":2" || said != "APP_LISTN: unknown; the nearest is APP_LISTEN" || r.Read("on") ||
+	c, r, faults := read(t, nil, []string{"APP_ON=nonsense", "APP_LISTEN=:2", "APP_LISTN=:3"}, "", "listen")
+	if c.listen != ":2" || faults != "APP_LISTN: unknown; the nearest is APP_LISTEN" || r.Read("on") ||
 		!r.Read("listen") {
-		t.Errorf("%+v, %s", c, said)
+		t.Errorf("%+v, %s", c, faults)
 	}
 }
 
 func TestSchema_Resolve_EmptyFlag(t *testing.T) {
-	if c, _, said := read(t, []string{"--listen="}, []string{"APP_LISTEN=:2"}, ""); said != "" || c.listen != "" {
-		t.Errorf("%+v, %s", c, said)
+	if c, _, faults := read(t, []string{"--listen="}, []string{"APP_LISTEN=:2"}, ""); faults != "" || c.listen != "" {
+		t.Errorf("%+v, %s", c, faults)
 	}
-	if _, _, said := read(t, []string{"--cache-disk-size="}, nil, ""); !strings.Contains(said, "want a size") {
-		t.Error(said)
+	if _, _, faults := read(t, []string{"--cache-disk-size="}, nil, ""); !strings.Contains(faults, "want a size") {
+		t.Error(faults)
 	}
-	if c, _, said := read(t, []string{"--on=false"}, []string{"APP_ON=true"}, ""); said != "" || c.on {
-		t.Errorf("%+v, %s", c, said)
+	if c, _, faults := read(t, []string{"--on=false"}, []string{"APP_ON=true"}, ""); faults != "" || c.on {
+		t.Errorf("%+v, %s", c, faults)
 	}
-	if c, _, said := read(t, []string{"--on"}, nil, ""); said != "" || !c.on {
-		t.Errorf("%+v, %s", c, said)
+	if c, _, faults := read(t, []string{"--on"}, nil, ""); faults != "" || !c.on {
+		t.Errorf("%+v, %s", c, faults)
 	}
 }
 
 func TestSchema_Resolve_UnreadableFile(t *testing.T) {
-	_, _, said := read(t, nil, []string{"APP_CONFIG=/nowhere/x.yaml"}, "")
-	if said != "APP_CONFIG: open settings file: open /nowhere/x.yaml: no such file or directory" {
-		t.Error(said)
+	_, _, faults := read(t, nil, []string{"APP_CONFIG=/nowhere/x.yaml"}, "")
+	if faults != "APP_CONFIG: open settings file: open /nowhere/x.yaml: no such file or directory" {
+		t.Error(faults)
 	}
 }
 
@@ -318,16 +319,16 @@ func TestResolved_YAML_ReadsBack(t *testing.T) {
 		"--cache-disk-size=1537MiB",
 		"--cache-wait=45m30s",
 	}
-	c, r, said := read(t, args, nil, "")
-	if said != "" {
-		t.Fatal(said)
+	c, r, faults := read(t, args, nil, "")
+	if faults != "" {
+		t.Fatal(faults)
 	}
 	text := r.YAML()
-	back, _, said := read(t, nil, nil, text)
+	back, _, faults := read(t, nil, nil, text)
 	back.file = ""
-	if said != "" || back.listen != c.listen || !slices.Equal(back.items, c.items) || back.on != c.on ||
+	if faults != "" || back.listen != c.listen || !slices.Equal(back.items, c.items) || back.on != c.on ||
 		back.size != c.size ||
 		back.wait != c.wait {
-		t.Errorf("%+v reads back as %+v, %s\n%s", c, back, said, text)
+		t.Errorf("%+v reads back as %+v, %s\n%s", c, back, faults, text)
 	}
 }

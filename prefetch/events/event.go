@@ -125,29 +125,29 @@ type Reader struct {
 //
 // An image whose plain URL has no configured prefix is left out: this tier does not serve it.
 func (r *Reader) ParseEvent(body []byte) (Event, error) {
-	var said eventJSON
-	if err := decode(body, &said, ""); err != nil {
+	var parsed eventJSON
+	if err := decode(body, &parsed, ""); err != nil {
 		return Event{}, err
 	}
 	switch {
-	case said.Type == nil:
+	case parsed.Type == nil:
 		return Event{}, fault("type", "it is missing")
-	case !slices.Contains([]string{PostPublished, PostUpdated, PostDeleted, FeedPage, UserUpdated}, *said.Type):
+	case !slices.Contains([]string{PostPublished, PostUpdated, PostDeleted, FeedPage, UserUpdated}, *parsed.Type):
 		return Event{}, fault(
 			"type",
 			"%q: want post.published, post.updated, post.deleted, feed.page or user.updated",
-			clipped(*said.Type),
+			clipped(*parsed.Type),
 		)
-	case len(said.Data) == 0 || string(said.Data) == "null":
+	case len(parsed.Data) == 0 || string(parsed.Data) == "null":
 		return Event{}, fault("data", "it is missing")
 	}
 	var data dataJSON
-	if err := decode(said.Data, &data, "data."); err != nil {
+	if err := decode(parsed.Data, &data, "data."); err != nil {
 		return Event{}, err
 	}
-	e := Event{Type: *said.Type}
-	if said.Timestamp != nil {
-		e.Time = *said.Timestamp
+	e := Event{Type: *parsed.Type}
+	if parsed.Timestamp != nil {
+		e.Time = *parsed.Timestamp
 	}
 	if e.Type == UserUpdated {
 		return e, r.user(&e, data)
@@ -237,11 +237,11 @@ func checkID(at, id string) error {
 }
 
 // image returns nil if there is no image, or none that this tier serves.
-func (r *Reader) image(at string, said *ImageFields) (*Image, error) {
-	if said == nil {
+func (r *Reader) image(at string, fields *ImageFields) (*Image, error) {
+	if fields == nil {
 		return nil, nil
 	}
-	return r.Image(at, *said)
+	return r.Image(at, *fields)
 }
 
 // Image parses the fields of an image. It returns nil if the URL has no configured prefix. at

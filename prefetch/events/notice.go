@@ -42,28 +42,28 @@ type recordJSON struct {
 // directly or as the message of an SNS notification. Other events, such as the test that a server
 // sends when it starts, are left out. The error wraps ErrEvent.
 func ParseNotices(body []byte) ([]Notice, error) {
-	var said struct {
+	var notice struct {
 		Records []recordJSON
 		Event   string // s3:TestEvent
 		Type    string // of SNS
 		Message string // of SNS
 	}
-	if err := decode(body, &said, ""); err != nil {
+	if err := decode(body, &notice, ""); err != nil {
 		return nil, err
 	}
 	switch {
-	case said.Type == "Notification" && said.Message != "":
-		if !json.Valid([]byte(said.Message)) {
+	case notice.Type == "Notification" && notice.Message != "":
+		if !json.Valid([]byte(notice.Message)) {
 			return nil, fault("Message", "not valid JSON")
 		}
-		return ParseNotices([]byte(said.Message))
-	case len(said.Records) > maxRecords:
-		return nil, fault("Records", "there are %d, allowed are %d", len(said.Records), maxRecords)
-	case said.Records == nil && said.Event == "" && said.Type == "":
+		return ParseNotices([]byte(notice.Message))
+	case len(notice.Records) > maxRecords:
+		return nil, fault("Records", "there are %d, allowed are %d", len(notice.Records), maxRecords)
+	case notice.Records == nil && notice.Event == "" && notice.Type == "":
 		return nil, fault("Records", "it is missing")
 	}
 	var notices []Notice
-	for i, r := range said.Records {
+	for i, r := range notice.Records {
 		name := strings.TrimPrefix(r.EventName, "s3:")
 		removed := strings.HasPrefix(name, "ObjectRemoved:")
 		if !removed && !strings.HasPrefix(name, "ObjectCreated:") {

@@ -24,7 +24,7 @@ import (
 // Cache is what the service needs of the cache.
 type Cache interface {
 	Get(ctx context.Context, ref imageurl.Ref) (imagecache.Image, imagecache.Outcome, error)
-	Purge(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error)
+	Purge(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error)
 }
 
 // Tags knows which originals bear a tag. Implementations replicate it in a fleet.

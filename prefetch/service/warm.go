@@ -30,12 +30,12 @@ type WarmResult struct {
 }
 
 // Queue returns when what is to be warmed is queued, durably.
-func (s *Service) Queue(ctx context.Context, what WarmRequest) error {
-	images, err := s.images(what, func(err error) error { return err })
+func (s *Service) Queue(ctx context.Context, req WarmRequest) error {
+	images, err := s.images(req, func(err error) error { return err })
 	if err != nil {
 		return err
 	}
-	plan, err := warmer.PlanImages(what.Profile, images, what.Refs)
+	plan, err := warmer.PlanImages(req.Profile, images, req.Refs)
 	if err != nil {
 		return err
 	}
@@ -44,12 +44,12 @@ func (s *Service) Queue(ctx context.Context, what WarmRequest) error {
 }
 
 // images reads the images of what; wrong decides what happens to one that is not valid.
-func (s *Service) images(what WarmRequest, wrong func(error) error) (images []events.Image, err error) {
-	if _, ok := s.cfg.Profiles.Get(what.Profile); !ok && len(what.Images) > 0 {
-		return nil, clientError(ErrInvalid, fmt.Errorf("profile: there is no profile %q", what.Profile))
+func (s *Service) images(req WarmRequest, wrong func(error) error) (images []events.Image, err error) {
+	if _, ok := s.cfg.Profiles.Get(req.Profile); !ok && len(req.Images) > 0 {
+		return nil, clientError(ErrInvalid, fmt.Errorf("profile: there is no profile %q", req.Profile))
 	}
-	for i, said := range what.Images {
-		img, err := s.reader.Image(fmt.Sprintf("images[%d]", i), said)
+	for i, fields := range req.Images {
+		img, err := s.reader.Image(fmt.Sprintf("images[%d]", i), fields)
 		if err == nil && img == nil {
 			err = fmt.Errorf("images[%d].url: no --image-prefix fits", i)
 		}
@@ -68,8 +68,8 @@ func (s *Service) images(what WarmRequest, wrong func(error) error) (images []ev
 // that is not valid; calls may be concurrent. It returns when all are done, or ctx is. With an error
 // nothing was begun. As many originals are worked on at once as there are workers; the
 // lane of what can wait has room for some more, and what it refuses is asked again.
-func (s *Service) Now(ctx context.Context, what WarmRequest, report func(WarmResult)) error {
-	images, err := s.images(what, func(err error) error {
+func (s *Service) Now(ctx context.Context, req WarmRequest, report func(WarmResult)) error {
+	images, err := s.images(req, func(err error) error {
 		report(WarmResult{Name: err.Error(), Err: fmt.Errorf("%w: %w", imageurl.ErrSyntax, err)})
 		return nil
 	})
@@ -78,7 +78,7 @@ func (s *Service) Now(ctx context.Context, what WarmRequest, report func(WarmRes
 	}
 	var originals []imagecache.Original
 	byOriginal := make(map[imagecache.Original][]imageurl.Ref)
-	for _, ref := range what.Refs {
+	for _, ref := range req.Refs {
 		of := imagecache.KeyOf(ref).Original()
 		if byOriginal[of] == nil {
 			originals = append(originals, of)
@@ -113,7 +113,7 @@ func (s *Service) Now(ctx context.Context, what WarmRequest, report func(WarmRes
 		if !each(func() {
 			refs, _, err := s.worker.Refs(
 				ctx,
-				warmer.Warm{Image: img.Image, AskTag: img.AskTag, Profile: what.Profile, All: true},
+				warmer.Warm{Image: img.Image, AskTag: img.AskTag, Profile: req.Profile, All: true},
 			)
 			if err != nil {
 				report(WarmResult{Name: img.String(), Err: err})

@@ -337,7 +337,7 @@ func (b *bench) work(t *testing.T, job any) string {
 	b.did = nil
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	settled := func(what string) { b.did = append(b.did, what); cancel() }
+	settled := func(result string) { b.did = append(b.did, result); cancel() }
 	given := false
 	w := NewWorker(WorkerConfig{
 		AtOnce: 1,

@@ -86,13 +86,13 @@ func brokenTags(t *testing.T, same func(name string, whole, changed []byte)) {
 			change(changed[at : at+12])
 			return changed
 		}
-		for what, tag := range map[string]int{
+		for label, tag := range map[string]int{
 			"RowsPerStrip": 278, "StripByteCounts": 279, "XResolution": 282, "ResolutionUnit": 296, "Photometric": 262,
 		} {
-			same(name+" without "+what, whole, edit(tag, func(e []byte) { binary.LittleEndian.PutUint16(e, 65000) }))
+			same(name+" without "+label, whole, edit(tag, func(e []byte) { binary.LittleEndian.PutUint16(e, 65000) }))
 		}
-		for what, tag := range map[string]int{"XResolution": 282, "StripByteCounts": 279, "RowsPerStrip": 278} {
-			same(name+" with broken "+what, whole, edit(tag, func(e []byte) {
+		for label, tag := range map[string]int{"XResolution": 282, "StripByteCounts": 279, "RowsPerStrip": 278} {
+			same(name+" with broken "+label, whole, edit(tag, func(e []byte) {
 				copy(e[4:], "\xff\xff\xff\x0f\xff\xff\xff\x7f")
 			}))
 		}

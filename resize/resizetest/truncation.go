@@ -63,9 +63,9 @@ func truncated(t *testing.T, r resize.Resizer) {
 			// Nearer to its end than this, what is missing may be the padding of a scan.
 			for at := start + 20; at < len(whole)-200; at += (len(whole) - start) / cuts {
 				ended := append(append([]byte(nil), whole[:at]...), 0xff, 0xd9)
-				what := fmt.Sprintf("the first %d of %d bytes and an end", at, len(whole))
-				refused(t, r, ended, "100x.jpg", resize.ErrCorrupt, what)
-				refused(t, r, ended, "320x20-cover-top.jpg", resize.ErrCorrupt, what+", of which the top is asked for")
+				damage := fmt.Sprintf("the first %d of %d bytes and an end", at, len(whole))
+				refused(t, r, ended, "100x.jpg", resize.ErrCorrupt, damage)
+				refused(t, r, ended, "320x20-cover-top.jpg", resize.ErrCorrupt, damage+", of which the top is asked for")
 			}
 		})
 	}
@@ -93,31 +93,31 @@ func truncated(t *testing.T, r resize.Resizer) {
 // give want: only end marks are missing.
 func cutIsRefused(t *testing.T, r resize.Resizer, whole []byte, at int, want []byte) {
 	t.Helper()
-	what := fmt.Sprintf("the first %d of %d bytes", at, len(whole))
+	damage := fmt.Sprintf("the first %d of %d bytes", at, len(whole))
 	if at < 12 { // too little to tell the kind
 		if _, err := r.Resize(t.Context(), whole[:at], spec(t, "100x.jpg")); err == nil {
-			t.Errorf("%s: an image was made of it", what)
+			t.Errorf("%s: an image was made of it", damage)
 		}
 		return
 	}
 	if images, err := r.Resize(t.Context(), whole[:at], spec(t, "100x.jpg")); err == nil && want != nil {
 		if !bytes.Equal(images[0].Body, want) {
-			t.Errorf("%s: another picture", what)
+			t.Errorf("%s: another picture", damage)
 		}
 		return
 	}
-	refused(t, r, whole[:at], "100x.jpg", resize.ErrCorrupt, what)
+	refused(t, r, whole[:at], "100x.jpg", resize.ErrCorrupt, damage)
 }
 
 // refused fails the test unless Resize returns an error that wraps sentinel, and nothing else.
-func refused(t *testing.T, r resize.Resizer, original []byte, name string, sentinel error, what string) {
+func refused(t *testing.T, r resize.Resizer, original []byte, name string, sentinel error, damage string) {
 	t.Helper()
 	images, err := r.Resize(t.Context(), original, spec(t, name))
 	if !errors.Is(err, sentinel) {
-		t.Errorf("%s: %d images and the error %v, want %v", what, len(images), err, sentinel)
+		t.Errorf("%s: %d images and the error %v, want %v", damage, len(images), err, sentinel)
 	}
 	if err != nil && len(images) != 0 {
-		t.Errorf("%s: %d images beside an error", what, len(images))
+		t.Errorf("%s: %d images beside an error", damage, len(images))
 	}
 }
 
@@ -127,14 +127,14 @@ func trailing(t *testing.T, r resize.Resizer) {
 	files["heic"] = encoded(t, r, noisy(320, 240), "heic")
 	for kind, whole := range files {
 		plain := one(t, r, whole, "100x.jpg")
-		for what, tail := range map[string]string{
+		for ending, tail := range map[string]string{
 			"a film": "\x00\x00\x00\x1cftypisom\x00\x00\x02\x00isomiso2mp41" +
 				string(bytes.Repeat([]byte("film\xff\xd8\xff\xd9"), 5000)),
 			"zeros":   string(make([]byte, 5000)),
 			"a text":  "text text text text text text text text text",
 			"a photo": string(jpegOf(t, noisy(80, 60))),
 		} {
-			t.Run(kind+" and "+what, func(t *testing.T) {
+			t.Run(kind+" and "+ending, func(t *testing.T) {
 				tailed := append(append([]byte(nil), whole...), tail...)
 				images, err := r.Resize(t.Context(), tailed, spec(t, "100x.jpg"))
 				if err != nil {

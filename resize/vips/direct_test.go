@@ -157,13 +157,13 @@ func TestDirect_ChromaSampling_UsualOnes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for what, original := range map[string][]byte{
+	for input, original := range map[string][]byte{
 		"progressive, 4:4:4": whole[0].Body, "progressive, 4:2:0": small[0].Body, "grey": jpegOf(t, grey, 95),
 	} {
 		for _, name := range []string{
 			"600x-q100.jpg", "300x-q100.jpg", "200x-q100.webp", "100x100-cover-q100.jpg", "50x-q100.jpg",
 		} {
-			t.Run(what+" "+name, func(t *testing.T) { alike(t, r, original, spec(t, name), 0.98) })
+			t.Run(input+" "+name, func(t *testing.T) { alike(t, r, original, spec(t, name), 0.98) })
 		}
 	}
 }
@@ -215,10 +215,10 @@ func TestDirect_SharedDecode_EqualsSeparate(t *testing.T) {
 	} {
 		specs = append(specs, spec(t, name))
 	}
-	for what, original := range originals {
+	for input, original := range originals {
 		together, left, err := way(directly).make(r, original, specs...)
 		if err != nil || len(left) != 0 {
-			t.Fatalf("%s: %d are left, %v", what, len(left), err)
+			t.Fatalf("%s: %d are left, %v", input, len(left), err)
 		}
 		for i, s := range specs {
 			alone, _, err := way(directly).make(r, original, s)
@@ -226,7 +226,7 @@ func TestDirect_SharedDecode_EqualsSeparate(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !bytes.Equal(alone[0].Body, together[i].Body) {
-				t.Errorf("%s: %s: made with others it is another file", what, s.Name())
+				t.Errorf("%s: %s: made with others it is another file", input, s.Name())
 			}
 		}
 	}
@@ -241,7 +241,7 @@ func TestDirect_CorruptFile_FailsLikeLibvips(t *testing.T) {
 		t.Fatal(err)
 	}
 	random := rand.New(rand.NewPCG(1, 2))
-	for what, original := range map[string][]byte{"baseline": plain, "progressive": made[0].Body} {
+	for name, original := range map[string][]byte{"baseline": plain, "progressive": made[0].Body} {
 		scan := bytes.Index(original, []byte("\xff\xda"))
 		refused, stricter := 0, 0
 		const tries = 1500
@@ -268,17 +268,17 @@ func TestDirect_CorruptFile_FailsLikeLibvips(t *testing.T) {
 			}
 			switch {
 			case direct == nil && other != nil:
-				t.Errorf("%s, damage %d: the direct path makes an image, libvips says %v", what, i, other)
+				t.Errorf("%s, damage %d: the direct path makes an image, libvips says %v", name, i, other)
 			case direct != nil && other == nil:
 				stricter++
 			case direct != nil && !errors.Is(direct, resize.ErrCorrupt) &&
 				!errors.Is(direct, resize.ErrUnsupported) && !errors.Is(direct, resize.ErrTooLarge):
-				t.Errorf("%s, damage %d: %v, libvips says %v", what, i, direct, other)
+				t.Errorf("%s, damage %d: %v, libvips says %v", name, i, direct, other)
 			}
 		}
-		t.Logf("%s: of %d damaged files libvips refuses %d, the direct path %d more", what, tries, refused, stricter)
+		t.Logf("%s: of %d damaged files libvips refuses %d, the direct path %d more", name, tries, refused, stricter)
 		if refused < tries/10 {
-			t.Errorf("%s: only %d of %d damaged files are refused: this shows nothing", what, refused, tries)
+			t.Errorf("%s: only %d of %d damaged files are refused: this shows nothing", name, refused, tries)
 		}
 	}
 }

@@ -317,12 +317,12 @@ func (c *crowd) waitFor(answers int) {
 }
 
 // eventually polls until it is so, and fails the test if it is not so in time. It returns how long it took.
-func eventually(t testing.TB, limit time.Duration, what string, done func() bool) time.Duration {
+func eventually(t testing.TB, limit time.Duration, condition string, done func() bool) time.Duration {
 	t.Helper()
 	began := time.Now()
 	for tick := time.Tick(10 * time.Millisecond); !done(); <-tick {
 		if time.Since(began) > limit {
-			t.Fatalf("waited %v for %s", limit, what)
+			t.Fatalf("waited %v for %s", limit, condition)
 		}
 	}
 	return time.Since(began)

@@ -117,12 +117,12 @@ func TestTier_DamagedDisk_ServesNoWrongByte(t *testing.T) {
 	x := a.start(whole, damageDisks...)
 	a.ask(x, 0, damagedPictures)
 	x.stop()
-	for what, damage := range damages {
+	for kind, damage := range damages {
 		for _, inUse := range []bool{false, true} {
-			name := what
+			name := kind
 			if inUse {
 				name += " in use"
-				if strings.HasPrefix(what, "missing") || strings.HasPrefix(what, "exchanged") {
+				if strings.HasPrefix(kind, "missing") || strings.HasPrefix(kind, "exchanged") {
 					continue // the tier has them open, whatever their names
 				}
 			}

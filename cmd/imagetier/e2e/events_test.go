@@ -255,12 +255,12 @@ func TestTier_Events_RefusesForgedStaleAndLarge(t *testing.T) {
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	x := start(t, warmFlags(origin, "--cache-dir", t.TempDir())...)
 	good := signEvent(t, "msg_1", time.Now(), published("p1", "a.jpg", "v.1"))
-	refused := func(what string, h hook, status int) {
+	refused := func(name string, h hook, status int) {
 		t.Helper()
 		got := x.postEvent(h)
 		if got.StatusCode != status || !strings.HasPrefix(got.Header.Get("Content-Type"), "application/problem+json") ||
 			got.Header.Get("X-Request-Id") == "" {
-			t.Errorf("%s: %s %s, want %d\n%s", what, got.Status, got.Header.Get("Content-Type"), status, got.body)
+			t.Errorf("%s: %s %s, want %d\n%s", name, got.Status, got.Header.Get("Content-Type"), status, got.body)
 		}
 	}
 	for i := range good.body {
@@ -276,7 +276,7 @@ func TestTier_Events_RefusesForgedStaleAndLarge(t *testing.T) {
 		bad.signature = string(changed)
 		refused(fmt.Sprintf("byte %d of the signature", i), bad, http.StatusUnauthorized)
 	}
-	for what, bad := range map[string]hook{
+	for name, bad := range map[string]hook{
 		"another id":        {"msg_2", good.timestamp, good.signature, good.body},
 		"another time":      {"msg_1", strconv.FormatInt(time.Now().Unix()+7, 10), good.signature, good.body},
 		"no id":             {"", good.timestamp, good.signature, good.body},
@@ -286,7 +286,7 @@ func TestTier_Events_RefusesForgedStaleAndLarge(t *testing.T) {
 		"six minutes old":   signEvent(t, "msg_1", time.Now().Add(-6*time.Minute), string(good.body)),
 		"six minutes ahead": signEvent(t, "msg_1", time.Now().Add(6*time.Minute), string(good.body)),
 	} {
-		refused(what, bad, http.StatusUnauthorized)
+		refused(name, bad, http.StatusUnauthorized)
 	}
 	refused(
 		"10 MB",
@@ -424,7 +424,7 @@ func TestTier_Serve_WithoutQueue(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(broken, "queue"), nil, 0o600); err != nil { // where its directory should be
 		t.Fatal(err)
 	}
-	for what, flags := range map[string][]string{
+	for name, flags := range map[string][]string{
 		"a cluster that is not there":      {"--cache-dir", t.TempDir(), "--nats", "nats://127.0.0.1:1"},
 		"a directory that cannot be there": {"--cache-dir", broken},
 	} {
@@ -432,24 +432,24 @@ func TestTier_Serve_WithoutQueue(t *testing.T) {
 		x := launch(t, nil, warmFlags(origin, flags...)...)
 		got := x.postEvent(signEvent(t, "msg_1", time.Now(), published("p1", "a.jpg", "v.1")))
 		if got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == "" {
-			t.Errorf("%s: %s, Retry-After %q\n%s", what, got.Status, got.Header.Get("Retry-After"), got.body)
+			t.Errorf("%s: %s, Retry-After %q\n%s", name, got.Status, got.Header.Get("Retry-After"), got.body)
 		}
 		if !slices.Contains(flags, "--nats") {
 			x.waitReady()
 		} else if got := fetch(t, x.private+"/readyz"); got.StatusCode != http.StatusServiceUnavailable || !bytes.Contains(got.body, []byte("purges")) {
-			t.Errorf("%s: readyz: %s\n%s", what, got.Status, got.body)
+			t.Errorf("%s: readyz: %s\n%s", name, got.Status, got.body)
 		}
 		x.get(signedPath(t, "/440x/v.1/posts/a.jpg.webp")).want(t, 200, "origin")
 		if n := o.gets.Load(); n != 1 {
-			t.Errorf("%s: the origin was asked %d times", what, n)
+			t.Errorf("%s: the origin was asked %d times", name, n)
 		}
 		if up := metric(t, x, "imagetier_prefetch_queue_up"); up != "0" {
-			t.Errorf("%s: the queue is up: %s", what, up)
+			t.Errorf("%s: the queue is up: %s", name, up)
 		}
 		// By hand it is warmed all the same: that needs no queue.
 		if code, out, errs := x.shell("warm", list(t, "/i/_/880x/v.1/posts/a.jpg.webp")); code != 0 ||
 			!strings.Contains(out, "1 made") {
-			t.Errorf("%s: imagetier warm: %d, %q, %q", what, code, out, errs)
+			t.Errorf("%s: imagetier warm: %d, %q, %q", name, code, out, errs)
 		}
 		x.stop()
 	}

@@ -370,8 +370,8 @@ func TestFleet_Takedown_HoldsOnEveryNodeUntilLifted(t *testing.T) {
 	f := newFleet(t)
 	f.joined()
 	p := pathTo(t, "40x", "down.jpg")
-	const what = `{"source":"posts","name":"down.jpg"}`
-	if status, _ := f.nodes[1].ask("POST", "/v1/takedown", what); status != http.StatusOK {
+	const target = `{"source":"posts","name":"down.jpg"}`
+	if status, _ := f.nodes[1].ask("POST", "/v1/takedown", target); status != http.StatusOK {
 		t.Fatal(status)
 	}
 	for i, x := range f.nodes { // the receipt counts nodes that have the mark
@@ -379,7 +379,7 @@ func TestFleet_Takedown_HoldsOnEveryNodeUntilLifted(t *testing.T) {
 			t.Errorf("node %d answers %s behind the receipt", i, got.Status)
 		}
 	}
-	if status, _ := f.nodes[2].ask("DELETE", "/v1/takedown", what); status != http.StatusOK {
+	if status, _ := f.nodes[2].ask("DELETE", "/v1/takedown", target); status != http.StatusOK {
 		t.Fatal(status)
 	}
 	for _, x := range f.nodes {

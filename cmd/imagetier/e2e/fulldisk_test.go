@@ -89,9 +89,9 @@ var smallDisks = []string{
 // Others fill the disk, before the tier begins or while it runs: every answer is right,
 // and when they leave, the tier uses the disk again.
 func TestTier_FullDisk_ServesAndRecovers(t *testing.T) {
-	for what, full := range fills {
+	for name, full := range fills {
 		for _, when := range []string{"before the start", "in use"} {
-			t.Run(what+" "+when, func(t *testing.T) {
+			t.Run(name+" "+when, func(t *testing.T) {
 				t.Parallel() // it waits for most of its time
 				dir := mountSmall(t, full.options)
 				a := newAlbum(t)

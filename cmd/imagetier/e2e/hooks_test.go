@@ -20,12 +20,12 @@ const cdnSecret = "whsec_YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXphYmNkZWY="
 type cdnAdapter struct {
 	url string
 
-	mu     sync.Mutex
-	fails  bool
-	failed int                            // hooks that it did not take
-	posts  int                            // hooks that it took
-	told   map[string]int                 // hooks received, by "type name"
-	onHook func(kind string, name string) // called for each original before it is answered
+	mu       sync.Mutex
+	fails    bool
+	failed   int                            // hooks that it did not take
+	posts    int                            // hooks that it took
+	received map[string]int                 // hooks received, by "type name"
+	onHook   func(kind string, name string) // called for each original before it is answered
 }
 
 func newCDNAdapter(t *testing.T) *cdnAdapter {
@@ -34,7 +34,7 @@ func newCDNAdapter(t *testing.T) *cdnAdapter {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &cdnAdapter{told: make(map[string]int)}
+	a := &cdnAdapter{received: make(map[string]int)}
 	a.url = listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -44,14 +44,14 @@ func newCDNAdapter(t *testing.T) *cdnAdapter {
 		if err == nil {
 			err = verifier.Verify(claim, body)
 		}
-		var said struct {
+		var event struct {
 			Type string
 			Data struct {
 				Originals []struct{ Source, Name, Tag string }
 			}
 		}
 		if err == nil {
-			err = json.Unmarshal(body, &said)
+			err = json.Unmarshal(body, &event)
 		}
 		if err != nil {
 			t.Errorf("a hook is not what it should be: %v\n%s", err, body)
@@ -64,15 +64,15 @@ func newCDNAdapter(t *testing.T) *cdnAdapter {
 			return
 		}
 		a.posts++
-		for _, o := range said.Data.Originals {
+		for _, o := range event.Data.Originals {
 			if want := (imagecache.Original{Source: "posts", Name: o.Name}).CDNTag(); o.Tag != want ||
 				o.Source != "posts" {
 				t.Errorf("%+v, want the tag %s", o, want)
 			}
 			if a.onHook != nil {
-				a.onHook(said.Type, o.Name)
+				a.onHook(event.Type, o.Name)
 			}
-			a.told[said.Type+" "+o.Name]++
+			a.received[event.Type+" "+o.Name]++
 		}
 	}))
 	return a
@@ -84,10 +84,10 @@ func (a *cdnAdapter) set(change func()) {
 	change()
 }
 
-func (a *cdnAdapter) times(what string) int {
+func (a *cdnAdapter) times(event string) int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.told[what]
+	return a.received[event]
 }
 
 func (a *cdnAdapter) failures() int {
@@ -96,9 +96,9 @@ func (a *cdnAdapter) failures() int {
 	return a.failed
 }
 
-func (a *cdnAdapter) awaitTold(t *testing.T, what string) {
+func (a *cdnAdapter) awaitTold(t *testing.T, event string) {
 	t.Helper()
-	eventually(t, 60*time.Second, "the adapter receives "+what, func() bool { return a.times(what) > 0 })
+	eventually(t, 60*time.Second, "the adapter receives "+event, func() bool { return a.times(event) > 0 })
 }
 
 // The adapter asks the tier when it receives a hook: a CDN that is purged then gets nothing old.
@@ -145,10 +145,10 @@ func TestTier_PurgeHook_PostsAfterPurge(t *testing.T) {
 			}
 		}
 	})
-	asked := func(method, where, what string) {
+	asked := func(method, where, target string) {
 		t.Helper()
-		if status, _ := x.ask(method, where, what); status != http.StatusOK {
-			t.Errorf("%s %s %s: %d", method, where, what, status)
+		if status, _ := x.ask(method, where, target); status != http.StatusOK {
+			t.Errorf("%s %s %s: %d", method, where, target, status)
 		}
 	}
 	asked("POST", "/v1/purge", `{"source":"posts","name":"a.jpg"}`)
@@ -184,12 +184,12 @@ func TestTier_PurgeHook_PostsAfterPurge(t *testing.T) {
 	a.set(func() { a.fails, a.onHook = false, nil })
 	x = start(t, flags...)
 	a.awaitTold(t, "image.purged e.jpg")
-	for _, what := range []string{
+	for _, event := range []string{
 		"image.purged a.jpg", "image.purged b.jpg", "image.taken_down c.jpg",
 		"image.lifted c.jpg", "image.purged d.jpg", "image.purged e.jpg",
 	} {
-		if n := a.times(what); n != 1 {
-			t.Errorf("%s was posted %d times", what, n)
+		if n := a.times(event); n != 1 {
+			t.Errorf("%s was posted %d times", event, n)
 		}
 	}
 	eventually(

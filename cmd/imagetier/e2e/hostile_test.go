@@ -271,8 +271,8 @@ func decodesElsewhere(format string, body []byte) error {
 		return err
 	}
 	command := programs[format]
-	if said, err := exec.Command(command[0], append(command[1:], in, out)...).CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w: %s", command[0], err, said)
+	if output, err := exec.Command(command[0], append(command[1:], in, out)...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", command[0], err, output)
 	}
 	b, err := os.ReadFile(out)
 	if err != nil {

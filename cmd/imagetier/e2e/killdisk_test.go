@@ -96,14 +96,14 @@ func TestTier_CacheDir_RefusesSecondProcess(t *testing.T) {
 		ctx,
 		filepath.Join(bin, "imagetier"),
 		append([]string{"serve"}, a.flags(cache, "--listen", "127.0.0.1:0", "--private-listen", "127.0.0.1:0")...)...)
-	said, err := second.CombinedOutput()
+	output, err := second.CombinedOutput()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 1 {
 		t.Errorf("the second ended with %v, want exit status 1", err)
 	}
 	for _, word := range []string{"in use by another process", cache} {
-		if !strings.Contains(string(said), word) {
-			t.Errorf("it says %q, want %q in it", said, word)
+		if !strings.Contains(string(output), word) {
+			t.Errorf("it says %q, want %q in it", output, word)
 		}
 	}
 	if hits := a.ask(x, 0, 5); hits != 5 {

@@ -23,16 +23,17 @@ func TestTier_Commands_PurgeAndTakedown(t *testing.T) {
 	x.get(path).want(t, 200, "origin")
 	x.get(path).want(t, 200, "memory")
 	tell := []string{"--private-listen", strings.TrimPrefix(x.private, "http://"), "--admin-token", token}
-	if said := run(t, append([]string{"purge", x.public + path}, tell...)...); !strings.Contains(said, "1 variants") {
-		t.Errorf("purge says %q", said)
+	output := run(t, append([]string{"purge", x.public + path}, tell...)...)
+	if !strings.Contains(output, "1 variants") {
+		t.Errorf("purge says %q", output)
 	}
 	x.get(path).want(t, 200, "original")
-	what := append([]string{"--source", "posts", "--name", "phone-android.jpg"}, tell...)
-	run(t, append([]string{"takedown"}, what...)...)
+	args := append([]string{"--source", "posts", "--name", "phone-android.jpg"}, tell...)
+	run(t, append([]string{"takedown"}, args...)...)
 	if got := x.get(path); got.StatusCode != http.StatusUnavailableForLegalReasons {
 		t.Errorf("taken down, it is %s", got.Status)
 	}
-	run(t, append([]string{"takedown", "--lift"}, what...)...)
+	run(t, append([]string{"takedown", "--lift"}, args...)...)
 	x.get(path).want(t, 200, "origin")
 }
 
@@ -94,7 +95,7 @@ func TestTier_Overload_ServesHitsRefusesRest(t *testing.T) {
 	})
 	stop.Store(true)
 	readers.Wait()
-	said := fmt.Sprintf(
+	summary := fmt.Sprintf(
 		"of %d: %d made, %d refused, %d late; %d hits meanwhile",
 		asked,
 		made.Load(),
@@ -102,10 +103,10 @@ func TestTier_Overload_ServesHitsRefusesRest(t *testing.T) {
 		late.Load(),
 		hits.Load(),
 	)
-	t.Log(said)
+	t.Log(summary)
 	if made.Load() < 3 || refused.Load() < 40 || made.Load()+refused.Load()+late.Load() != asked || late.Load() > 20 ||
 		hits.Load() < 100 {
-		t.Error(said)
+		t.Error(summary)
 	}
 }
 

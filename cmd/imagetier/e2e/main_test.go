@@ -149,10 +149,10 @@ func launch(t testing.TB, env []string, flags ...string) *tier {
 	go func() {
 		for lines := bufio.NewScanner(stderr); lines.Scan(); {
 			x.log.line(lines.Text())
-			var said struct{ Msg, Public, Private string }
-			if json.Unmarshal(lines.Bytes(), &said) == nil && said.Msg == "serving" {
+			var entry struct{ Msg, Public, Private string }
+			if json.Unmarshal(lines.Bytes(), &entry) == nil && entry.Msg == "serving" {
 				select {
-				case listening <- [2]string{said.Public, said.Private}:
+				case listening <- [2]string{entry.Public, entry.Private}:
 				default:
 				}
 			}

@@ -56,8 +56,8 @@ func TestTier_Takedown_SurvivesKill(t *testing.T) {
 			t.Fatal(got.Status)
 		}
 	}
-	const what = `{"source":"posts","name":"phone-srgb.jpg"}`
-	status, r := x.ask("POST", "/v1/takedown", what)
+	const target = `{"source":"posts","name":"phone-srgb.jpg"}`
+	status, r := x.ask("POST", "/v1/takedown", target)
 	if status != 200 || r.Variants < 2 || r.Originals < 1 || r.Bytes == 0 {
 		t.Fatalf("%d %+v", status, r)
 	}
@@ -73,7 +73,7 @@ func TestTier_Takedown_SurvivesKill(t *testing.T) {
 	x.kill() // nothing that was acknowledged is lost
 	x = start(t, flags...)
 	down()
-	if status, _ := x.ask("DELETE", "/v1/takedown", what); status != 200 {
+	if status, _ := x.ask("DELETE", "/v1/takedown", target); status != 200 {
 		t.Fatal(status)
 	}
 	x.get(paths[0]).want(t, 200, "origin")
@@ -125,7 +125,7 @@ func TestTier_Purge_LiveImageNeverServedAgain(t *testing.T) {
 		}
 	}
 	// clock is even between a receipt and the next purge, and then says which picture it is.
-	var clock, told atomic.Int64
+	var clock, acknowledged atomic.Int64
 	var stop atomic.Bool
 	var readers sync.WaitGroup
 	for reader := range 4 {
@@ -147,7 +147,7 @@ func TestTier_Purge_LiveImageNeverServedAgain(t *testing.T) {
 				if began%2 != 0 || clock.Load() != began {
 					continue // the purge was under way: either picture is right
 				}
-				told.Add(1)
+				acknowledged.Add(1)
 				if body.String() != made[began/2%2][i%len(paths)] {
 					t.Errorf(
 						"after purge %d: not the picture that it left, but %s",
@@ -160,7 +160,8 @@ func TestTier_Purge_LiveImageNeverServedAgain(t *testing.T) {
 	}
 	const rounds, each = 20, 40
 	for round := range rounds {
-		for late := time.Now().Add(20 * time.Second); told.Load() < int64((round+1)*each) && time.Now().Before(late); {
+		for late := time.Now().Add(20 * time.Second); acknowledged.Load() < int64((round+1)*each) &&
+			time.Now().Before(late); {
 			time.Sleep(time.Millisecond) // load in between, until enough was seen of this picture
 		}
 		clock.Add(1)
@@ -172,7 +173,7 @@ func TestTier_Purge_LiveImageNeverServedAgain(t *testing.T) {
 	}
 	stop.Store(true)
 	readers.Wait()
-	if n := told.Load(); n < rounds*each {
+	if n := acknowledged.Load(); n < rounds*each {
 		t.Errorf("%d requests: too few to tell", n)
 	}
 }

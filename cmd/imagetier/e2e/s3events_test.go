@@ -98,7 +98,7 @@ func TestTier_S3Notices_WarmAndPurge(t *testing.T) {
 	)
 	// And what is removed is gone.
 	for name, spelled := range names {
-		told := cdn.times("image.purged " + name)
+		before := cdn.times("image.purged " + name)
 		s3.Delete(t, "photos", "2026/"+name)
 		eventually(t, 30*time.Second, name+" is purged", func() bool {
 			return x.get(signedPath(t, "/440x/v.0/posts/"+spelled+".webp")).StatusCode == http.StatusNotFound
@@ -107,10 +107,10 @@ func TestTier_S3Notices_WarmAndPurge(t *testing.T) {
 			t,
 			30*time.Second,
 			"a CDN hook for "+name,
-			func() bool { return cdn.times("image.purged "+name) > told },
+			func() bool { return cdn.times("image.purged "+name) > before },
 		)
 	}
-	for what, change := range map[string]func(*http.Request){
+	for label, change := range map[string]func(*http.Request){
 		"nothing":            func(*http.Request) {},
 		"the webhook secret": func(r *http.Request) { r.SetBasicAuth("bucket", hookSecret) },
 	} {
@@ -130,7 +130,7 @@ func TestTier_S3Notices_WarmAndPurge(t *testing.T) {
 		}
 		resp.Body.Close()
 		if resp.StatusCode != http.StatusUnauthorized {
-			t.Errorf("with %s: %s, want 401", what, resp.Status)
+			t.Errorf("with %s: %s, want 401", label, resp.Status)
 		}
 	}
 	x.stop()

@@ -12,7 +12,7 @@ import (
 // finds what it had on it.
 func TestTier_FailingDisk_ServesAndRecovers(t *testing.T) {
 	for _, c := range []struct {
-		what  string
+		name  string
 		err   syscall.Errno
 		ops   []uint32
 		state string
@@ -24,7 +24,7 @@ func TestTier_FailingDisk_ServesAndRecovers(t *testing.T) {
 		{"it turned read-only", syscall.EROFS, diskWrites, "disk tier: read-only", true},
 		{"everything fails", syscall.EIO, diskAll, "disk tier: off", false},
 	} {
-		t.Run(c.what, func(t *testing.T) {
+		t.Run(c.name, func(t *testing.T) {
 			t.Parallel() // it waits for most of its time
 			disk := newFaultyDisk(t)
 			a := newAlbum(t)

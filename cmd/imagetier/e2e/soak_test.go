@@ -58,9 +58,9 @@ func TestSoak(t *testing.T) {
 	t.Log("\n" + memoryTable(samples))
 	t.Logf("parent while the tiers were filled: at most %d MiB; live heap before and after: %.1f and %.1f MiB",
 		mostOf(filled)>>20, float64(heapBefore)/(1<<20), float64(heapAfter)/(1<<20))
-	for what, growth := range growthOf(samples) {
+	for process, growth := range growthOf(samples) {
 		if growth >= 0.05 {
-			t.Errorf("%s: memory has grown by %.1f %% after the first fifth, allowed are 5 %%", what, 100*growth)
+			t.Errorf("%s: memory has grown by %.1f %% after the first fifth, allowed are 5 %%", process, 100*growth)
 		}
 	}
 	if growth := float64(heapAfter)/float64(heapBefore) - 1; growth >= 0.02 {

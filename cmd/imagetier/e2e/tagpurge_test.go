@@ -82,7 +82,7 @@ func TestTier_PurgeByTag_UnderLoad(t *testing.T) {
 	)
 
 	// clock is even between a receipt and the next purge, and then says which picture it is.
-	var clock, told, asked atomic.Int64
+	var clock, acknowledged, asked atomic.Int64
 	var stop atomic.Bool
 	var readers sync.WaitGroup
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
@@ -111,7 +111,7 @@ func TestTier_PurgeByTag_UnderLoad(t *testing.T) {
 				if at%2 != 0 || clock.Load() != at {
 					continue // the purge was under way: either picture is right
 				}
-				told.Add(1)
+				acknowledged.Add(1)
 				if body.String() != made[at/2%2][n] {
 					t.Errorf(
 						"after purge %d: not the picture that it left, but %s",
@@ -124,7 +124,8 @@ func TestTier_PurgeByTag_UnderLoad(t *testing.T) {
 	}
 	const rounds, each = 10, 30
 	for round := range rounds {
-		for late := time.Now().Add(20 * time.Second); told.Load() < int64((round+1)*each) && time.Now().Before(late); {
+		for late := time.Now().Add(20 * time.Second); acknowledged.Load() < int64((round+1)*each) &&
+			time.Now().Before(late); {
 			time.Sleep(time.Millisecond) // load in between, until enough was seen of this picture
 		}
 		clock.Add(1)
@@ -138,7 +139,7 @@ func TestTier_PurgeByTag_UnderLoad(t *testing.T) {
 	stop.Store(true)
 	readers.Wait()
 	t.Logf("%d requests in %v", asked.Load(), time.Since(began).Round(time.Millisecond))
-	if n := told.Load(); n < rounds*each {
+	if n := acknowledged.Load(); n < rounds*each {
 		t.Errorf("%d requests: too few to tell", n)
 	}
 	if n := metric(t, x, `imagetier_purges_total{kind="tag"}`); n != fmt.Sprint(rounds) {
@@ -147,18 +148,18 @@ func TestTier_PurgeByTag_UnderLoad(t *testing.T) {
 	// With the command, and with an unknown tag.
 	x.get(paths[0]) // may not be cached since the last purge
 	tell := []string{"--private-listen", strings.TrimPrefix(x.private, "http://"), "--admin-token", token}
-	if said := run(t, append([]string{"purge", "--tag", "post:p1"}, tell...)...); !strings.HasPrefix(
-		said,
+	if output := run(t, append([]string{"purge", "--tag", "post:p1"}, tell...)...); !strings.HasPrefix(
+		output,
 		"post:p1: purged: ",
 	) ||
-		strings.Contains(said, " 0 variants") {
-		t.Errorf("purge says %q", said)
+		strings.Contains(output, " 0 variants") {
+		t.Errorf("purge says %q", output)
 	}
-	if said := run(t, append([]string{"purge", "--tag", "post:unknown"}, tell...)...); !strings.Contains(
-		said,
+	if output := run(t, append([]string{"purge", "--tag", "post:unknown"}, tell...)...); !strings.Contains(
+		output,
 		"0 variants, 0 originals",
 	) {
-		t.Errorf("purge says %q", said)
+		t.Errorf("purge says %q", output)
 	}
 }
 

@@ -102,8 +102,8 @@ func TestTier_WarmCommand_Resumes(t *testing.T) {
 		"--admin-token",
 		token,
 	)
-	var said bytes.Buffer
-	cmd.Stderr = &said
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -112,8 +112,8 @@ func TestTier_WarmCommand_Resumes(t *testing.T) {
 		return err == nil && len(text) > 0
 	})
 	_ = cmd.Process.Signal(os.Interrupt)
-	if err := cmd.Wait(); err == nil || !strings.Contains(said.String(), "continues after line") {
-		t.Errorf("interrupted: %v, %s", err, &said)
+	if err := cmd.Wait(); err == nil || !strings.Contains(stderr.String(), "continues after line") {
+		t.Errorf("interrupted: %v, %s", err, &stderr)
 	}
 	if code, out, errs := x.shell("warm", "--state", state, list); code != 0 ||
 		!strings.HasPrefix(out, "1200 images: ") {
@@ -150,13 +150,16 @@ func TestTier_WarmAPI_PathsAndImages(t *testing.T) {
 		}
 		return resp.StatusCode, text.String()
 	}
-	if status, said := post(`{"paths":["/i/_/100x/v.1/posts/a.jpg.webp","/i/_/120x/v.1/posts/b.jpg.auto"]}`, token); status != http.StatusAccepted ||
-		!strings.Contains(said, `"accepted": 2`) {
-		t.Fatalf("%d %s", status, said)
+	status, response := post(`{"paths":["/i/_/100x/v.1/posts/a.jpg.webp","/i/_/120x/v.1/posts/b.jpg.auto"]}`, token)
+	if status != http.StatusAccepted ||
+		!strings.Contains(response, `"accepted": 2`) {
+		t.Fatalf("%d %s", status, response)
 	}
-	if status, said := post(`{"profile":"avatar","images":[{"source":"posts","name":"c.jpg","version":"v.1","tags":["user:u1"]}]}`, token); status != http.StatusAccepted ||
-		!strings.Contains(said, `"accepted": 1`) {
-		t.Fatalf("%d %s", status, said)
+	status, response = post(
+		`{"profile":"avatar","images":[{"source":"posts","name":"c.jpg","version":"v.1","tags":["user:u1"]}]}`, token)
+	if status != http.StatusAccepted ||
+		!strings.Contains(response, `"accepted": 1`) {
+		t.Fatalf("%d %s", status, response)
 	}
 	eventually(t, 60*time.Second, "all is made", func() bool {
 		return x.explainHeld("/100x/v.1/posts/a.jpg.webp") && x.explainHeld("/120x/v.1/posts/b.jpg.avif") &&
@@ -177,8 +180,8 @@ func TestTier_WarmAPI_PathsAndImages(t *testing.T) {
 		`{}`: http.StatusBadRequest,
 		`{"paths":["` + strings.Repeat("a", 11<<20) + `"]}`: http.StatusRequestEntityTooLarge,
 	} {
-		if got, said := post(body, token); got != status || !strings.Contains(said, `"status":`) {
-			t.Errorf("%.80s: %d %s, want %d", body, got, said, status)
+		if got, response := post(body, token); got != status || !strings.Contains(response, `"status":`) {
+			t.Errorf("%.80s: %d %s, want %d", body, got, response, status)
 		}
 	}
 	if status, _ := post(`{"paths":["/i/_/100x/v.1/posts/a.jpg.webp"]}`, "another"); status != http.StatusUnauthorized {
@@ -190,13 +193,13 @@ func TestTier_WarmAPI_PathsAndImages(t *testing.T) {
 func (x *tier) explainHeld(resource string) bool {
 	x.t.Helper()
 	got := fetch(x.t, x.private+"/v1/explain?url="+url.QueryEscape(signedPath(x.t, resource)))
-	var said struct {
+	var explanation struct {
 		Variants []struct{ Held []struct{ Where string } }
 	}
-	if err := json.Unmarshal(got.body, &said); err != nil || len(said.Variants) != 1 {
+	if err := json.Unmarshal(got.body, &explanation); err != nil || len(explanation.Variants) != 1 {
 		x.t.Fatalf("%v\n%s", err, got.body)
 	}
-	for _, held := range said.Variants[0].Held {
+	for _, held := range explanation.Variants[0].Held {
 		if held.Where == "memory" || held.Where == "disk" {
 			return true
 		}

@@ -108,13 +108,13 @@ func New(cfg Config) Day {
 }
 
 type maker struct {
-	cfg       Config
-	random    *rand.Rand
-	people    []person
-	followers [][]int
-	byAuthor  map[int][]int // posts, by time
-	told      map[int][]int // by person: posts of which there was a notification
-	day       Day
+	cfg           Config
+	random        *rand.Rand
+	people        []person
+	followers     [][]int
+	byAuthor      map[int][]int // posts, by time
+	notifications map[int][]int // by person: posts of which there was a notification
+	day           Day
 }
 
 // wall returns the time at which a time of the day is played.
@@ -137,12 +137,12 @@ func (m *maker) post() {
 		}
 	}
 	slices.SortStableFunc(m.day.Posts, func(a, b Post) int { return cmp.Compare(a.At, b.At) })
-	m.byAuthor, m.told = make(map[int][]int), make(map[int][]int)
+	m.byAuthor, m.notifications = make(map[int][]int), make(map[int][]int)
 	for i, post := range m.day.Posts {
 		m.byAuthor[post.Author] = append(m.byAuthor[post.Author], i)
 		for _, f := range m.followers[post.Author] {
 			if m.random.Float64() < notified {
-				m.told[f] = append(m.told[f], i)
+				m.notifications[f] = append(m.notifications[f], i)
 			}
 		}
 	}
@@ -156,7 +156,7 @@ func (m *maker) live(who int) {
 	for range poisson(m.random, p.sessions*span.Hours()/24) {
 		opens = append(opens, m.wall(moment(m.random, -Before, 24*time.Hour, p.zone)))
 	}
-	for _, post := range m.told[who] {
+	for _, post := range m.notifications[who] {
 		opens = append(opens, m.day.Posts[post].Seen+m.lognormal(glance, 0.8))
 	}
 	slices.Sort(opens)

@@ -37,11 +37,11 @@ func say(t *testing.T, url, text string) string {
 	if _, err := io.WriteString(conn, text); err != nil {
 		t.Fatal(err)
 	}
-	said, err := io.ReadAll(conn)
+	response, err := io.ReadAll(conn)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Fatalf("the connection stays open; the server said %q", said)
+		t.Fatalf("the connection stays open; the server said %q", response)
 	}
-	return string(said)
+	return string(response)
 }
 
 // A request whose body never comes is answered, and loses its connection, on every listener.
@@ -56,9 +56,9 @@ func TestGateway_MissingBody_TimesOut(t *testing.T) {
 		"proxy, no route": {proxy.private, "POST /nothing", "4"},
 	} {
 		for _, length := range []string{"Content-Length: 5", "Transfer-Encoding: chunked"} {
-			said := say(t, row.url, row.request+" HTTP/1.1\r\nHost: localhost\r\n"+length+"\r\n\r\n")
-			if !strings.HasPrefix(said, "HTTP/1.1 "+row.want) {
-				t.Errorf("%s, %s: %.200q", name, length, said)
+			response := say(t, row.url, row.request+" HTTP/1.1\r\nHost: localhost\r\n"+length+"\r\n\r\n")
+			if !strings.HasPrefix(response, "HTTP/1.1 "+row.want) {
+				t.Errorf("%s, %s: %.200q", name, length, response)
 			}
 		}
 	}
@@ -74,9 +74,9 @@ func TestGateway_PrivateListener_Guards(t *testing.T) {
 		"no token":       {"POST /metrics HTTP/1.1\r\nHost: localhost", "4"},
 		"command line":   {"GET /debug/pprof/cmdline HTTP/1.1\r\nHost: localhost", "404"},
 	} {
-		said := say(t, g.private, row.request+"\r\nConnection: close\r\n\r\n")
-		if !strings.HasPrefix(said, "HTTP/1.1 "+row.want) {
-			t.Errorf("%s: %.300q", name, said)
+		response := say(t, g.private, row.request+"\r\nConnection: close\r\n\r\n")
+		if !strings.HasPrefix(response, "HTTP/1.1 "+row.want) {
+			t.Errorf("%s: %.300q", name, response)
 		}
 	}
 }

@@ -154,7 +154,7 @@ func TestServer_InvalidRequests(t *testing.T) {
 	for i := range hundredAndOne {
 		hundredAndOne[i] = "x" + string(rune('A'+i))
 	}
-	for what, err := range map[string]error{
+	for name, err := range map[string]error{
 		"limit 0":       second(c.GetFeed(ctx, &feedpb.GetFeedRequest{UserId: "u"})),
 		"limit 101":     second(c.GetFeed(ctx, &feedpb.GetFeedRequest{UserId: "u", Limit: 101})),
 		"cursor":        second(c.GetFeed(ctx, &feedpb.GetFeedRequest{UserId: "u", Limit: 1, Cursor: "after:x"})),
@@ -171,7 +171,7 @@ func TestServer_InvalidRequests(t *testing.T) {
 		})),
 	} {
 		if status.Code(err) != codes.InvalidArgument {
-			t.Errorf("%s: %v, want InvalidArgument", what, err)
+			t.Errorf("%s: %v, want InvalidArgument", name, err)
 		}
 	}
 }
@@ -189,7 +189,7 @@ func TestServer_Like_Idempotent(t *testing.T) {
 	}
 	began := likes()
 	for _, step := range []struct {
-		what, user, key string
+		name, user, key string
 		like            bool
 		want            int64
 	}{
@@ -205,10 +205,10 @@ func TestServer_Like_Idempotent(t *testing.T) {
 			UserId: step.user, PostIds: []string{"p000001"}, Like: step.like, IdempotencyKey: step.key,
 		})
 		if err != nil || !answer.Success {
-			t.Fatal(step.what, answer, err)
+			t.Fatal(step.name, answer, err)
 		}
 		if n := likes() - began; n != step.want {
-			t.Errorf("%s: %d likes more, want %d", step.what, n, step.want)
+			t.Errorf("%s: %d likes more, want %d", step.name, n, step.want)
 		}
 	}
 }
@@ -270,7 +270,7 @@ func TestServer_Handler_Connections(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	told := func(answer *http.Response, err error) fakeservices.Counts {
+	counts := func(answer *http.Response, err error) fakeservices.Counts {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -282,11 +282,11 @@ func TestServer_Handler_Connections(t *testing.T) {
 		return all[fakeservices.Feed]
 	}
 	want := fakeservices.Counts{Accepted: 1, Open: 1, Calls: 3}
-	if n := told(web.Client().Get(web.URL + "/connections")); n != want {
+	if n := counts(web.Client().Get(web.URL + "/connections")); n != want {
 		t.Errorf("%+v, want %+v", n, want)
 	}
-	told(web.Client().Post(web.URL+"/connections/reset", "", nil))
-	if n, want := told(web.Client().Get(web.URL+"/connections")), (fakeservices.Counts{Open: 1}); n != want {
+	counts(web.Client().Post(web.URL+"/connections/reset", "", nil))
+	if n, want := counts(web.Client().Get(web.URL+"/connections")), (fakeservices.Counts{Open: 1}); n != want {
 		t.Errorf("after the reset %+v, want %+v", n, want)
 	}
 }

@@ -27,23 +27,23 @@ type store struct {
 	broken bool
 }
 
-func (s *store) Purge(_ context.Context, what imagecache.Target) (imagecache.Receipt, error) {
+func (s *store) Purge(_ context.Context, target imagecache.Target) (imagecache.Receipt, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.broken {
 		return imagecache.Receipt{}, errors.New("disk at /secret/internal.d is read-only")
 	}
-	if what.Key != (imagecache.Key{}) {
-		s.purged = append(s.purged, what.Key.String())
+	if target.Key != (imagecache.Key{}) {
+		s.purged = append(s.purged, target.Key.String())
 		return imagecache.Receipt{Variants: 1, Bytes: 100}, nil
 	}
-	s.purged = append(s.purged, what.Original.Source+" "+what.Original.Name)
+	s.purged = append(s.purged, target.Original.Source+" "+target.Original.Name)
 	return imagecache.Receipt{Variants: 3, Originals: 1, Bytes: 4000}, nil
 }
 
 // SoftPurge, Takedown and Lift say what they were in what is asked.
-func (s *store) SoftPurge(ctx context.Context, what imagecache.Target) (imagecache.Receipt, error) {
-	return s.marked("soft", ctx, what)
+func (s *store) SoftPurge(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error) {
+	return s.marked("soft", ctx, target)
 }
 
 func (s *store) Takedown(ctx context.Context, of imagecache.Original) (imagecache.Receipt, error) {
@@ -67,8 +67,8 @@ func (s *store) Takedowns(after imagecache.Original, limit int) (page []Takedown
 	return page
 }
 
-func (s *store) marked(how string, ctx context.Context, what imagecache.Target) (imagecache.Receipt, error) {
-	receipt, err := s.Purge(ctx, what)
+func (s *store) marked(how string, ctx context.Context, target imagecache.Target) (imagecache.Receipt, error) {
+	receipt, err := s.Purge(ctx, target)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if last := len(s.purged) - 1; err == nil {

@@ -92,20 +92,20 @@ func (p *api) explain(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (p *api) explainURL(ctx context.Context, asked string) explanation {
-	told := explanation{URL: asked, Path: pathOf(asked)}
+	e := explanation{URL: asked, Path: pathOf(asked)}
 	var ref imageurl.Ref
 	var err error
-	told.Signature, ref, err = p.readPath(told.Path)
+	e.Signature, ref, err = p.readPath(e.Path)
 	if err != nil {
-		told.Error = err.Error()
-		return told
+		e.Error = err.Error()
+		return e
 	}
 	spec := ref.Spec()
-	told.Ref = &refParts{
+	e.Ref = &refParts{
 		Source: ref.Source(), Name: ref.Name(), Version: ref.Version().String(),
 		Pinned: ref.Version().Pin() != imageurl.Live, Shape: spec.String(), Format: spec.Format.String(),
 	}
-	told.Status = http.StatusOK
+	e.Status = http.StatusOK
 	of := imagecache.Original{Source: ref.Source(), Name: ref.Name()}
 	err = p.Catalog.Check(ref)
 	if err == nil && p.Operator.TakenDown(of) {
@@ -113,11 +113,11 @@ func (p *api) explainURL(ctx context.Context, asked string) explanation {
 	}
 	if err != nil {
 		row := problem.Of(err)
-		told.Status, told.Why = row.Status, row.DetailOf(err)
+		e.Status, e.Why = row.Status, row.DetailOf(err)
 	}
-	switch told.Signature.Verdict {
+	switch e.Signature.Verdict {
 	case "wrong", "missing", "expired":
-		told.Status, told.Why = http.StatusForbidden, told.Signature.Detail
+		e.Status, e.Why = http.StatusForbidden, e.Signature.Detail
 	}
 	for _, variant := range classesOf(ref) {
 		one := explained{Key: variant.String(), Held: []held{}}
@@ -130,12 +130,12 @@ func (p *api) explainURL(ctx context.Context, asked string) explanation {
 		for _, h := range p.Operator.Explain(ctx, variant) {
 			one.Held = append(one.Held, p.describe(h, one.Key))
 		}
-		told.Variants = append(told.Variants, one)
+		e.Variants = append(e.Variants, one)
 	}
 	if last, ok := p.Origins.Of(of); ok {
-		told.LastAsked = &originTold{At: last.At.UTC(), Status: last.Status, Error: last.Err}
+		e.LastAsked = &originTold{At: last.At.UTC(), Status: last.Status, Error: last.Err}
 	}
-	return told
+	return e
 }
 
 func (p *api) describe(h imagecache.Held, key string) held {

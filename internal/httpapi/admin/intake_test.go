@@ -48,16 +48,16 @@ func (s *intake) Notice(_ context.Context, body []byte) ([]string, error) {
 	return []string{"s3.created", "s3.removed"}, s.err
 }
 
-func (s *intake) Queue(_ context.Context, what service.WarmRequest) error {
-	s.queued = append(s.queued, what)
+func (s *intake) Queue(_ context.Context, req service.WarmRequest) error {
+	s.queued = append(s.queued, req)
 	return s.err
 }
 
-func (s *intake) Now(ctx context.Context, what service.WarmRequest, report func(service.WarmResult)) error {
+func (s *intake) Now(ctx context.Context, req service.WarmRequest, report func(service.WarmResult)) error {
 	if s.err != nil {
 		return s.err
 	}
-	for i, ref := range what.Refs {
+	for i, ref := range req.Refs {
 		results := []service.WarmResult{
 			{Ref: ref},
 			{Ref: ref, Hit: true},
@@ -156,14 +156,15 @@ func TestIntake_Refusals(t *testing.T) {
 			s.handler(t, nil),
 			anEvent(strings.NewReader("{}"), "webhook-signature", "v1,x"),
 		)
-		var said struct {
+		var problem struct {
 			Detail    string
 			Status    int
 			RequestID string `json:"request_id"`
 		}
-		if err := json.Unmarshal([]byte(body), &said); err != nil || status != c.status || said.Status != c.status ||
-			!strings.Contains(said.Detail, c.says) ||
-			said.RequestID == "" ||
+		if err := json.Unmarshal([]byte(body), &problem); err != nil ||
+			status != c.status || problem.Status != c.status ||
+			!strings.Contains(problem.Detail, c.says) ||
+			problem.RequestID == "" ||
 			strings.Contains(body, "secret") {
 			t.Errorf("%v: %d %s", c.err, status, body)
 		}
@@ -392,13 +393,13 @@ func TestWarm_DeadLetters_ListedAndSettled(t *testing.T) {
 	s := &intake{}
 	h := s.handler(t, nil)
 	status, _, body := answerTo(h, httptest.NewRequest(http.MethodGet, "http://localhost/v1/warm/dead?from=2", nil))
-	var said struct {
+	var page struct {
 		Dead []service.DeadLetter
 		Next uint64
 	}
-	if err := json.Unmarshal([]byte(body), &said); err != nil || status != 200 || said.Next != 5 ||
-		said.Dead[0].ID != 4 ||
-		said.Dead[0].Reason != "broken?" {
+	if err := json.Unmarshal([]byte(body), &page); err != nil || status != 200 || page.Next != 5 ||
+		page.Dead[0].ID != 4 ||
+		page.Dead[0].Reason != "broken?" {
 		t.Errorf("%d %s %v", status, body, err)
 	}
 	status, _, body = answerTo(h, httptest.NewRequest(http.MethodGet, "http://localhost/v1/warm/dead?from=9", nil))
@@ -412,12 +413,12 @@ func TestWarm_DeadLetters_ListedAndSettled(t *testing.T) {
 	settle := func(body string) (int, string) {
 		r := aWarm(body)
 		r.URL.Path = "/v1/warm/dead"
-		status, _, said := answerTo(h, r)
-		return status, said
+		status, _, text := answerTo(h, r)
+		return status, text
 	}
-	if status, said := settle(`{"do":"retry","ids":[3,4]}`); status != 200 || !strings.Contains(said, `"settled": 7`) ||
+	if status, text := settle(`{"do":"retry","ids":[3,4]}`); status != 200 || !strings.Contains(text, `"settled": 7`) ||
 		s.settled != "retry[3 4]" {
-		t.Errorf("%d %s, %s", status, said, s.settled)
+		t.Errorf("%d %s, %s", status, text, s.settled)
 	}
 	if status, _ := settle(`{"do":"discard"}`); status != http.StatusServiceUnavailable {
 		t.Errorf("a queue that is not there: %d", status)

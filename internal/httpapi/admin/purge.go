@@ -139,9 +139,9 @@ func (p *api) purge(w http.ResponseWriter, r *http.Request) error {
 	return writeReceipt(w, r, total)
 }
 
-func (p *api) logChange(r *http.Request, what string, req purgeRequest, targets int, total imagecache.Receipt) {
+func (p *api) logChange(r *http.Request, change string, req purgeRequest, targets int, total imagecache.Receipt) {
 	p.Log.Info(
-		what,
+		change,
 		"source", req.Source,
 		"name", req.Name,
 		"path", req.Path,

@@ -57,7 +57,7 @@ func (p *api) warm(w http.ResponseWriter, r *http.Request) error {
 	case len(req.Images) > 0 && req.Profile == "":
 		return problem.Errorf(problem.ErrRequest, "profile: required with images.")
 	}
-	what := service.WarmRequest{Profile: req.Profile, Images: req.Images}
+	request := service.WarmRequest{Profile: req.Profile, Images: req.Images}
 	var wrong []service.WarmResult
 	for i, path := range req.Paths {
 		refs, err := p.warmable(path)
@@ -67,12 +67,12 @@ func (p *api) warm(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			wrong = append(wrong, service.WarmResult{Name: path, Err: err})
 		}
-		what.Refs = append(what.Refs, refs...)
+		request.Refs = append(request.Refs, refs...)
 	}
 	if req.Wait {
-		return p.warmNow(w, r, what, wrong)
+		return p.warmNow(w, r, request, wrong)
 	}
-	label, refusal := outcomeOf(p.Operator.Queue(r.Context(), what))
+	label, refusal := outcomeOf(p.Operator.Queue(r.Context(), request))
 	p.count("warm", label)
 	if refusal != nil {
 		return refusal
@@ -97,7 +97,7 @@ func (p *api) warmable(path string) ([]imageurl.Ref, error) {
 func (p *api) warmNow(
 	w http.ResponseWriter,
 	r *http.Request,
-	what service.WarmRequest,
+	request service.WarmRequest,
 	wrong []service.WarmResult,
 ) error {
 	s := &warmStream{w: w, control: http.NewResponseController(w), path: p.Signer.Path}
@@ -121,7 +121,7 @@ func (p *api) warmNow(
 	for _, one := range wrong {
 		s.report(one)
 	}
-	err := p.Operator.Now(ctx, what, s.report)
+	err := p.Operator.Now(ctx, request, s.report)
 	close(ended)
 	beating.Wait()
 	if s.began {

@@ -61,12 +61,12 @@ func Say(t *testing.T, conn net.Conn, text string) {
 // HungUp waits until the server closes conn, and returns what it said before.
 func HungUp(t *testing.T, conn net.Conn) string {
 	t.Helper()
-	said, err := io.ReadAll(conn)
+	received, err := io.ReadAll(conn)
 	var timeout net.Error
 	if errors.As(err, &timeout) && timeout.Timeout() {
-		t.Fatalf("the connection stays open; the server said %q", said)
+		t.Fatalf("the connection stays open; the server said %q", received)
 	}
-	return string(said)
+	return string(received)
 }
 
 // Hear reads a response and its body.

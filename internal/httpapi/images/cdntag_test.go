@@ -24,7 +24,7 @@ func TestHandler_CacheTag_OnCacheableResponses(t *testing.T) {
 	h := New(cfg)
 	path := func(signed string) string { return apitest.SignBytes(t, signed) }
 	for _, c := range []struct {
-		what   string
+		name   string
 		path   string
 		header http.Header
 		err    error
@@ -56,7 +56,7 @@ func TestHandler_CacheTag_OnCacheableResponses(t *testing.T) {
 			want = "[" + tagOfABC + "]"
 		}
 		if tags := fmt.Sprint(got.Header()["Cache-Tag"]); got.Code != c.status || tags != want {
-			t.Errorf("%s: %d with Cache-Tag %s, want %d with %s", c.what, got.Code, tags, c.status, want)
+			t.Errorf("%s: %d with Cache-Tag %s, want %d with %s", c.name, got.Code, tags, c.status, want)
 		}
 	}
 	cfg.TagHeader = ""

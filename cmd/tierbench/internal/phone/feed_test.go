@@ -36,13 +36,13 @@ func TestFeed_ScreenBeforeRowsBelow(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for what, took := range map[string][2]time.Duration{
+		for moment, took := range map[string][2]time.Duration{
 			"the page":  {v.Answered.Sub(v.Asked), 1 * time.Second},
 			"screen":    {v.Screen.Sub(v.Asked), 2 * time.Second},
 			"all of it": {v.Whole.Sub(v.Asked), 3 * time.Second},
 		} {
 			if took[0] != took[1] {
-				t.Errorf("%s was there after %s, want %s", what, took[0], took[1])
+				t.Errorf("%s was there after %s, want %s", moment, took[0], took[1])
 			}
 		}
 		got := s.paths()

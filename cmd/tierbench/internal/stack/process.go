@@ -44,7 +44,7 @@ func (p *Process) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	said, out, err := os.Pipe()
+	output, out, err := os.Pipe()
 	if err != nil {
 		log.Close()
 		return err
@@ -58,7 +58,7 @@ func (p *Process) start(ctx context.Context) error {
 	// The kernel ends it should this program be killed; SIGINT of a terminal is for us alone.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
-		return errors.Join(fmt.Errorf("%s: %w", p.Name, err), log.Close(), said.Close(), out.Close())
+		return errors.Join(fmt.Errorf("%s: %w", p.Name, err), log.Close(), output.Close(), out.Close())
 	}
 	out.Close()
 	serves := make(chan struct{})
@@ -66,9 +66,9 @@ func (p *Process) start(ctx context.Context) error {
 	go func() {
 		defer close(p.ended)
 		defer log.Close()
-		defer said.Close()
+		defer output.Close()
 		var once sync.Once
-		lines := bufio.NewScanner(io.TeeReader(said, log))
+		lines := bufio.NewScanner(io.TeeReader(output, log))
 		lines.Buffer(nil, 1<<20)
 		for lines.Scan() {
 			if p.ready(lines.Text()) {

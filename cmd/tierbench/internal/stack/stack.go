@@ -188,8 +188,8 @@ func (s *Stack) program(name, public, private string, env []string, args ...stri
 		append([]string{"serve", "--listen=" + public, "--private-listen=" + private, "--log-format=json"}, args...)...)
 	p.env = env
 	p.ready = func(line string) bool {
-		var said struct{ Msg string }
-		return json.Unmarshal([]byte(line), &said) == nil && said.Msg == "serving"
+		var entry struct{ Msg string }
+		return json.Unmarshal([]byte(line), &entry) == nil && entry.Msg == "serving"
 	}
 	return p
 }
