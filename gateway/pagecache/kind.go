@@ -108,9 +108,9 @@ func (k *kind[V]) Get(ctx context.Context, ids []string) []feed.Entry[V] {
 			rest = append(rest, i)
 		}
 	}
-	k.tell(InMemory, len(ids)-len(rest))
+	k.count(InMemory, len(ids)-len(rest))
 	if len(rest) > 0 {
-		k.tell(Miss, len(rest)-k.ask(ctx, ids, rest, entries))
+		k.count(Miss, len(rest)-k.ask(ctx, ids, rest, entries))
 	}
 	return entries
 }
@@ -165,9 +165,9 @@ func (k *kind[V]) ask(ctx context.Context, ids []string, rest []int, entries []f
 	if answers == nil && k.cache.link != nil {
 		failed = len(rest)
 	}
-	k.tell(Failed, failed)
-	k.tell(Unreadable, unreadable)
-	k.tell(InRedis, found)
+	k.count(Failed, failed)
+	k.count(Unreadable, unreadable)
+	k.count(InRedis, found)
 	return found
 }
 
@@ -226,7 +226,7 @@ func (k *kind[V]) Put(_ context.Context, values []feed.Kept[V]) {
 		})
 	}
 	if len(records) > 0 && !k.cache.link.write(k.of, records) {
-		k.tell(Dropped, len(records))
+		k.count(Dropped, len(records))
 	}
 }
 
@@ -240,7 +240,7 @@ func (k *kind[V]) Drop(ctx context.Context, ids []string) {
 	for i, id := range ids {
 		keys[i] = k.prefix + id
 	}
-	k.tell(Failed, k.cache.link.drop(ctx, k.of, keys))
+	k.count(Failed, k.cache.link.drop(ctx, k.of, keys))
 }
 
 // forget removes ids from memory. cfg.Forget comes first: a reader that joined a running call
@@ -256,9 +256,9 @@ func (k *kind[V]) forget(ids []string) {
 	}
 }
 
-func (k *kind[V]) tell(outcome Outcome, ids int) {
+func (k *kind[V]) count(outcome Outcome, ids int) {
 	if ids > 0 {
-		k.cache.cfg.Told(k.of, outcome, ids)
+		k.cache.cfg.Observe(k.of, outcome, ids)
 	}
 }
 

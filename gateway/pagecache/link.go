@@ -201,7 +201,7 @@ func (l *link) store(ctx context.Context, records []record) {
 		}
 	}
 	for of, n := range failed {
-		l.cfg.Told(of, Failed, n)
+		l.cfg.Observe(of, Failed, n)
 	}
 }
 

@@ -72,8 +72,8 @@ type Config struct {
 	// that come later must not join calls that are already running. If nil, it is not called.
 	// It must not call the Cache.
 	Forget func(of Kind, ids []string)
-	// Told is called with the outcome for ids. If nil, outcomes are not counted.
-	Told func(of Kind, outcome Outcome, ids int)
+	// Observe is called with the outcome for ids. If nil, outcomes are not counted.
+	Observe func(of Kind, outcome Outcome, ids int)
 	// Log gets what went wrong; nil drops it.
 	Log *slog.Logger
 }
@@ -118,8 +118,8 @@ func New(cfg Config) (*Cache, error) {
 	if cfg.Forget == nil {
 		cfg.Forget = func(Kind, []string) {}
 	}
-	if cfg.Told == nil {
-		cfg.Told = func(Kind, Outcome, int) {}
+	if cfg.Observe == nil {
+		cfg.Observe = func(Kind, Outcome, int) {}
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)

@@ -137,7 +137,7 @@ func startGateway(t testing.TB, cfg pagecache.Config, servers ...*redis) *gatewa
 			cfg.Redis.Addresses = append(cfg.Redis.Addresses, s.address)
 		}
 	}
-	cfg.Told = func(of pagecache.Kind, outcome pagecache.Outcome, ids int) {
+	cfg.Observe = func(of pagecache.Kind, outcome pagecache.Outcome, ids int) {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		if g.counts[of] == nil {

@@ -36,15 +36,15 @@ func (c *Client) sendPages(ctx context.Context) error {
 			for len(images) > 0 {
 				n := c.fitting(images)
 				if time.Now().Before(pause) {
-					c.cfg.Told(Dropped, n)
+					c.cfg.Observe(Dropped, n)
 					forget(&known, name, images[:n])
 				} else if wait, err := c.send(ctx, name, images[:n]); err != nil {
-					c.cfg.Told(Refused, n)
+					c.cfg.Observe(Refused, n)
 					forget(&known, name, images[:n])
 					pause = time.Now().Add(wait)
 					c.cfg.Log.Warn("the tier did not take what was handed out", "images", n, "pause", wait, "err", err)
 				} else {
-					c.cfg.Told(Sent, n)
+					c.cfg.Observe(Sent, n)
 				}
 				images = images[n:]
 			}
@@ -69,12 +69,12 @@ func (c *Client) gather(
 		case p := <-c.pages:
 			for _, image := range p.images {
 				if !sayable(image) {
-					c.cfg.Told(Dropped, 1)
+					c.cfg.Observe(Dropped, 1)
 					continue
 				}
 				key := knownKey{p.profile, image}
 				if _, ok := known.Get(key); ok {
-					c.cfg.Told(Known, 1)
+					c.cfg.Observe(Known, 1)
 					continue
 				}
 				known.Put(key, struct{}{})

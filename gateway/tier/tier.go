@@ -54,9 +54,9 @@ type Config struct {
 	// Fresh is how long a tag is believed without asking again; 0 is 30 s. An original that
 	// is overwritten is linked under its old tag for that long.
 	Fresh time.Duration
-	// Told is called with the outcome for images that were handed out. If nil, outcomes are not
+	// Observe is called with the outcome for images that were handed out. If nil, outcomes are not
 	// counted.
-	Told func(outcome Outcome, images int)
+	Observe func(outcome Outcome, images int)
 	// Log gets what went wrong; nil drops it.
 	Log *slog.Logger
 }
@@ -93,8 +93,8 @@ type page struct {
 func New(cfg Config) *Client {
 	cfg.Gather = cmp.Or(cfg.Gather, 100*time.Millisecond)
 	cfg.Fresh = cmp.Or(cfg.Fresh, 30*time.Second)
-	if cfg.Told == nil {
-		cfg.Told = func(Outcome, int) {}
+	if cfg.Observe == nil {
+		cfg.Observe = func(Outcome, int) {}
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -142,7 +142,7 @@ func (c *Client) HandedOut(profileName string, images []profile.Image) {
 	select {
 	case c.pages <- page{profileName, images}:
 	default:
-		c.cfg.Told(Dropped, len(images))
+		c.cfg.Observe(Dropped, len(images))
 	}
 }
 

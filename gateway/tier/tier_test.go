@@ -94,7 +94,7 @@ func run(t *testing.T, transport fake, test func(c *tier.Client, seen *counts)) 
 		}
 		c := tier.New(tier.Config{
 			URL: u, AdminToken: "admin", Signer: signer, Transport: transport,
-			Told: func(outcome tier.Outcome, n int) { seen.log.add(counted{outcome, n}) },
+			Observe: func(outcome tier.Outcome, n int) { seen.log.add(counted{outcome, n}) },
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)

@@ -68,7 +68,7 @@ func (g *gateway) openFeed(set *serveMetrics) (*pages, error) {
 				profiles.Forget(ids)
 			}
 		},
-		Told: set.cached, Breaker: circuit.Config{Name: "redis", Changed: set.breaker}, Log: g.log,
+		Observe: set.cached, Breaker: circuit.Config{Name: "redis", Changed: set.breaker}, Log: g.log,
 	}
 	cache, err := pagecache.New(caching)
 	if err != nil {

@@ -113,7 +113,7 @@ func (g *gateway) newTier() (*tier.Client, error) {
 	counters := newHandedOutMetric(g.registry)
 	return tier.New(tier.Config{
 		URL: g.cfg.Tier, AdminToken: g.cfg.AdminToken, Signer: signer,
-		Wrap: g.transport, Told: func(outcome tier.Outcome, n int) { counters[outcome].Add(float64(n)) }, Log: g.log,
+		Wrap: g.transport, Observe: func(outcome tier.Outcome, n int) { counters[outcome].Add(float64(n)) }, Log: g.log,
 	}), nil
 }
 

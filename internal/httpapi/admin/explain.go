@@ -24,10 +24,10 @@ type explanation struct {
 	Ref       *refParts `json:"ref,omitempty"`
 	// Status is the response of the public listener before it looks into the cache (451 for a
 	// takedown); 200 if the request would reach the cache.
-	Status    int         `json:"status,omitempty"`
-	Why       string      `json:"why,omitempty"` // the reason for a Status other than 200
-	Variants  []explained `json:"variants,omitempty"`
-	LastAsked *originTold `json:"last_origin,omitempty"`
+	Status    int             `json:"status,omitempty"`
+	Why       string          `json:"why,omitempty"` // the reason for a Status other than 200
+	Variants  []explained     `json:"variants,omitempty"`
+	LastAsked *originResponse `json:"last_origin,omitempty"`
 }
 
 // signature describes the signature of a path.
@@ -70,7 +70,7 @@ type held struct {
 	OriginETag   string     `json:"origin_etag,omitempty"`
 }
 
-type originTold struct {
+type originResponse struct {
 	At     time.Time `json:"at"`
 	Status int       `json:"status,omitempty"`
 	Error  string    `json:"error,omitempty"`
@@ -133,7 +133,7 @@ func (p *api) explainURL(ctx context.Context, asked string) explanation {
 		e.Variants = append(e.Variants, one)
 	}
 	if last, ok := p.Origins.Of(of); ok {
-		e.LastAsked = &originTold{At: last.At.UTC(), Status: last.Status, Error: last.Err}
+		e.LastAsked = &originResponse{At: last.At.UTC(), Status: last.Status, Error: last.Err}
 	}
 	return e
 }
