@@ -80,10 +80,12 @@ func TestCache_Explain_ListsRefusalsAndFaults(t *testing.T) {
 // What a soft purge made stale is explained as it is answered.
 func TestCache_Explain_SoftPurge(t *testing.T) {
 	c := imagecache.New(imagecache.Config{
-		Layers: []imagecache.Layer{{Tier: &fakeTier{}, Name: imagecache.Memory}}, Filler: &fakeFiller{fill: serves("cat")},
+		Layers: []imagecache.Layer{{Tier: &fakeTier{}, Name: imagecache.Memory}},
+		Filler: &fakeFiller{fill: serves("cat")},
 	})
 	get(t, c, cat)
-	if held := c.Explain(t.Context(), ref(t, cat)); len(held) != 1 || held[0].SoftPurged || held[0].TTL != imagecache.PinnedTTL {
+	held := c.Explain(t.Context(), ref(t, cat))
+	if len(held) != 1 || held[0].SoftPurged || held[0].TTL != imagecache.PinnedTTL {
 		t.Fatalf("before: %+v", held)
 	}
 	if _, err := c.SoftPurge(t.Context(), imagecache.Target{Key: imagecache.KeyOf(ref(t, cat))}); err != nil {

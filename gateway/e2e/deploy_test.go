@@ -147,7 +147,8 @@ func TestDeploy_Pods(t *testing.T) {
 				continue
 			}
 			pods++
-			if of := p.SecurityContext; !of.RunAsNonRoot || of.RunAsUser != 10001 || of.SeccompProfile["type"] != "RuntimeDefault" ||
+			if of := p.SecurityContext; !of.RunAsNonRoot || of.RunAsUser != 10001 ||
+				of.SeccompProfile["type"] != "RuntimeDefault" ||
 				len(manifest.Spec.VolumeClaimTemplates) > 0 && of.FSGroup != 10001 {
 				t.Errorf("%s: the pod may do too much, or cannot write its volume: %+v", file, of)
 			}

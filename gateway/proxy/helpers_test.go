@@ -172,7 +172,8 @@ func answering(contentType, body string, headers ...string) http.HandlerFunc {
 // signed is what becomes of https://cdn.app.example/NAME in the profile feed for an iPhone.
 func signed(t testing.TB, name string) string {
 	t.Helper()
-	return newLinker(t).URL(imagelink.ClientOfUserAgent(iPhone), "feed", "https://cdn.app.example/"+name, imagelink.Post{})
+	client := imagelink.ClientOfUserAgent(iPhone)
+	return newLinker(t).URL(client, "feed", "https://cdn.app.example/"+name, imagelink.Post{})
 }
 
 // compressed and plain are the codings, by other implementations where there are any.

@@ -25,7 +25,8 @@ type target struct {
 // and compares clocks.
 func Sources(ctx context.Context, in Input) (found []Finding) {
 	for _, s := range in.Config.Sources {
-		found = append(found, checkOrigin(ctx, in.Config, target{"source " + s.Name, "--source " + s.Name, s.Text, s.URL}))
+		source := target{"source " + s.Name, "--source " + s.Name, s.Text, s.URL}
+		found = append(found, checkOrigin(ctx, in.Config, source))
 		found = append(found, checkClock(ctx, in.Config, s)...)
 	}
 	return found

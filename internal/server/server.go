@@ -300,7 +300,8 @@ func (s *Server) openPrefetch(context.Context) (err error) {
 		return err
 	}
 	s.prefetch, err = service.New(service.Config{
-		Cache: s.cache, Sources: s.sources.Guarded, CheckName: s.sources.CheckName, Bus: s.bus, Tags: replicatedTags{s.fleet},
+		Cache: s.cache, Sources: s.sources.Guarded, CheckName: s.sources.CheckName,
+		Bus: s.bus, Tags: replicatedTags{s.fleet},
 		Metrics: s.metrics, Log: s.log, Dir: s.cfg.CacheDir, Links: s.cfg.Links,
 		Profiles: s.cfg.Profiles, Buckets: bucketsOf(s.cfg.Config),
 		WebhookSecrets: s.cfg.WebhookSecrets, Dev: s.cfg.Dev,
@@ -344,7 +345,8 @@ func (s *Server) openHTTP(context.Context) (err error) {
 				},
 			},
 			Observe:    s.metrics.Event,
-			AdminToken: s.cfg.AdminToken, S3EventsToken: s.cfg.S3EventsToken, Dev: s.cfg.Dev, Metrics: s.telemetry.Metrics(), Log: s.log,
+			AdminToken: s.cfg.AdminToken, S3EventsToken: s.cfg.S3EventsToken, Dev: s.cfg.Dev,
+			Metrics: s.telemetry.Metrics(), Log: s.log,
 			Console: console.New(console.Config{
 				Signer: s.signer, Public: public, Sources: sourceNames(s.cfg.Config), Watermarks: s.watermarks,
 				PublicURL:  s.publicURL,

@@ -270,7 +270,9 @@ func (s *Source) object(
 		return nil, err
 	}
 	obj := &origin.Object{Metadata: meta}
-	stated := body.Answer{Body: out.Body, Size: size(out.ContentLength), Header: header, MD5: s.md5Of(meta.ETag, header)}
+	stated := body.Answer{
+		Body: out.Body, Size: size(out.ContentLength), Header: header, MD5: s.md5Of(meta.ETag, header),
+	}
 	if err := body.Open(ctx, stated, obj); err != nil {
 		return nil, err
 	}

@@ -17,7 +17,9 @@ import (
 // their keys, for diagnostics. It looks at the first 1,000 keys and needs the permission
 // s3:ListBucket.
 func (s *Source) Sample(ctx context.Context, n int) (names []string, err error) {
-	page, err := s.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &s.cfg.Bucket, Prefix: &s.cfg.Prefix, RequestPayer: s.payer()})
+	page, err := s.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{
+		Bucket: &s.cfg.Bucket, Prefix: &s.cfg.Prefix, RequestPayer: s.payer(),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list bucket: %w", s.explain(ctx, err, origin.Cond{}, time.Time{}, time.Time{}))
 	}

@@ -95,10 +95,13 @@ func New(cfg Config) (*Service, error) {
 			return nil, err
 		}
 	}
-	s.reader = &events.Reader{Links: cfg.Links, Profiles: cfg.Profiles, CheckName: cfg.CheckName, Known: func(source string) bool {
-		_, ok := cfg.Sources[source]
-		return ok
-	}}
+	s.reader = &events.Reader{
+		Links: cfg.Links, Profiles: cfg.Profiles, CheckName: cfg.CheckName,
+		Known: func(source string) bool {
+			_, ok := cfg.Sources[source]
+			return ok
+		},
+	}
 	s.watch = warmer.NewWatch(
 		warmer.WatchConfig{Mode: cfg.Mode, Profiles: cfg.Profiles, For: cfg.WastedAfter, Lead: cfg.Metrics.Lead},
 	)

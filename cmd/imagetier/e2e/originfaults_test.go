@@ -44,7 +44,8 @@ func TestTier_FaultyOrigin_StoresNothing(t *testing.T) {
 		faulty.WrongKind: {415}, faulty.Unavailable: {503}, faulty.Failed: {502}, faulty.BadGateway: {502},
 		faulty.Hang: {504}, faulty.HangHeaders: {504}, faulty.HangBody: {504}, faulty.Trickle: {504},
 		faulty.Endless: {413, 504}, faulty.EndlessHeaders: {502}, faulty.EndlessInterim: {502, 504},
-		faulty.Gzip: {200}, faulty.Partial: {502}, faulty.Switching: {502, 504}, faulty.NoContent: {502}, faulty.NotModified: {502},
+		faulty.Gzip: {200}, faulty.Partial: {502}, faulty.Switching: {502, 504},
+		faulty.NoContent: {502}, faulty.NotModified: {502},
 		faulty.TwoLengths: {
 			502,
 		}, faulty.Garbage: {502}, faulty.ToPrivate: {502}, faulty.ToMetadata: {502}, faulty.ToElsewhere: {502},
