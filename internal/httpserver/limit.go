@@ -2,11 +2,13 @@ package httpserver
 
 import (
 	"container/list"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -49,6 +51,16 @@ func newConnLimit(limit, perAddress int) *connLimit {
 		begun:      list.New(),
 		addresses:  make(map[netip.Prefix]int),
 	}
+}
+
+// openFiles returns the limit on open files. Go raises the soft limit to the hard one when a
+// program starts, so the soft one is what counts.
+func openFiles() int {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil || limit.Cur > math.MaxInt32 {
+		return math.MaxInt32
+	}
+	return int(limit.Cur)
 }
 
 // listen returns ln with the limit applied.

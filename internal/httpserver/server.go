@@ -40,6 +40,8 @@ type Config struct {
 	// new connection replaces another: first one that has sent nothing for 500 ms, then one whose
 	// first request is incomplete after 1 s, then the one that has been idle longest. It
 	// waits if all are serving requests.
+	// It is lowered to a third of the process's limit on open files: there are two listeners, and
+	// a new connection must be accepted before it can replace another.
 	MaxConnections int
 	// MaxPerAddress bounds the open connections of one IPv4 address or IPv6 /64 network;
 	// more are closed at once. 0 is no limit, since behind a CDN or a load balancer all
@@ -47,6 +49,10 @@ type Config struct {
 	MaxPerAddress int
 	// Streams is the maximum number of open requests per HTTP/2 connection; 0 is 128.
 	Streams int
+	// MaxStreams bounds the open requests of all HTTP/2 connections together, whose headers may
+	// take MaxHeaderBytes each; 0 is 8,192. More are answered 503. HTTP/1 requests are bounded by
+	// MaxConnections.
+	MaxStreams int
 	// BodyPace is the slowest client whose request body is still read; Step is not used.
 	// The handler bounds the length. A handler that reads no bodies needs to do nothing:
 	// the connection of a request that announces one is closed after the answer.
@@ -71,6 +77,7 @@ type Server struct {
 	limit    *connLimit
 	certs    *certificates // nil: no TLS
 	bodies   bodies
+	streams  atomic.Int64 // open HTTP/2 requests
 	cfg      Config
 	draining atomic.Bool
 }
@@ -89,10 +96,15 @@ func New(cfg Config) (*Server, error) {
 	cfg.MaxHeaderBytes = cmp.Or(cfg.MaxHeaderBytes, 32<<10)
 	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, 8192)
 	cfg.Streams = cmp.Or(cfg.Streams, 128)
+	cfg.MaxStreams = cmp.Or(cfg.MaxStreams, 8192)
 	cfg.DrainTimeout = cmp.Or(cfg.DrainTimeout, 30*time.Second)
 	cfg.BodyPace = cfg.BodyPace.WithDefaults()
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if files := openFiles(); cfg.MaxConnections > files/3 {
+		cfg.Log.Warn("connection limit lowered", "connections", files/3, "wanted", cfg.MaxConnections, "open_files", files)
+		cfg.MaxConnections = files / 3
 	}
 	s := &Server{cfg: cfg, limit: newConnLimit(cfg.MaxConnections, cfg.MaxPerAddress)}
 	var protocols http.Protocols
@@ -100,7 +112,7 @@ func New(cfg Config) (*Server, error) {
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	s.http = &http.Server{
-		Handler:                      s.closing(s.bounded(cfg.Handler)),
+		Handler:                      s.closing(s.limitStreams(s.bounded(cfg.Handler))),
 		ReadHeaderTimeout:            cfg.HeaderTimeout,
 		IdleTimeout:                  cfg.IdleTimeout,
 		MaxHeaderBytes:               max(cfg.MaxHeaderBytes-slop, 1),
@@ -192,6 +204,30 @@ func (s *Server) closing(next http.Handler) http.Handler {
 		next.ServeHTTP(w, r)
 	})
 }
+
+// limitStreams refuses HTTP/2 requests above Config.MaxStreams. The answer has no body, since a
+// client that reads nothing could make that wait.
+func (s *Server) limitStreams(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor < 2 {
+			next.ServeHTTP(w, r)
+			return
+		}
+		defer s.streams.Add(-1)
+		if s.streams.Add(1) > int64(s.cfg.MaxStreams) {
+			w.Header()["Cache-Control"] = noStore
+			w.Header()["Retry-After"] = retryAfter
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+var (
+	noStore    = []string{"no-store"}
+	retryAfter = []string{"1"} // seconds
+)
 
 // quietHandler lowers to debug level what net/http reports as an error although any client
 // can cause it.

@@ -2,14 +2,17 @@ package httpserver
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -351,5 +354,84 @@ func TestServer_Run_Streams(t *testing.T) {
 	}
 	if !strings.Contains(string(payload), "\x00\x03\x00\x00\x00\x64") {
 		t.Errorf("SETTINGS % x do not allow 100 streams", payload)
+	}
+}
+
+// Requests of all connections together are bounded. HTTP/1 clients are served meanwhile.
+func TestServer_Run_MaxStreams(t *testing.T) {
+	var begun, finish chan struct{} // of the bubble
+	cfg := Config{MaxStreams: 2, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor == 2 {
+			begun <- struct{}{}
+			select {
+			case <-finish:
+			case <-time.After(time.Minute):
+			}
+		}
+		_, _ = io.WriteString(w, "hello")
+	})}
+	inBubble(t, cfg, func(t *testing.T, ln *pipes, _ func() error) {
+		begun, finish = make(chan struct{}, 4), make(chan struct{})
+		get := func(tr *http.Transport) (status int, retryAfter string) {
+			defer tr.CloseIdleConnections()
+			req, _ := http.NewRequest(http.MethodGet, "http://a/", nil)
+			resp, err := tr.RoundTrip(req)
+			if err != nil {
+				t.Error(err)
+				return 0, ""
+			}
+			defer resp.Body.Close()
+			return resp.StatusCode, resp.Header.Get("Retry-After")
+		}
+		held := make(chan int)
+		for range 2 {
+			go func() {
+				status, _ := get(h2c(t, ln))
+				held <- status
+			}()
+			<-begun
+		}
+		if status, retryAfter := get(h2c(t, ln)); status != 503 || retryAfter != "1" {
+			t.Errorf("the third was answered %d, Retry-After %q", status, retryAfter)
+		}
+		conn := ln.dial(t)
+		_, _ = io.WriteString(conn, hello)
+		if _, body := apitest.Hear(t, bufio.NewReader(conn)); body != "hello" {
+			t.Errorf("HTTP/1 meanwhile: %q", body)
+		}
+		close(finish)
+		for range 2 {
+			if status := <-held; status != 200 {
+				t.Errorf("one within the limit was answered %d", status)
+			}
+		}
+		if status, _ := get(h2c(t, ln)); status != 200 {
+			t.Errorf("one after them was answered %d", status)
+		}
+	})
+}
+
+// Accept must not fail before connections are replaced.
+func TestNew_FitsLimitOfOpenFiles(t *testing.T) {
+	var was syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Setrlimit(syscall.RLIMIT_NOFILE, &was) //nolint:errcheck // it was like that
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 900, Max: was.Max}); err != nil {
+		t.Fatal(err)
+	}
+	for wanted, want := range map[int]int{0: 300, 1000: 300, 100: 100} {
+		var log bytes.Buffer
+		s, err := New(Config{Handler: greets, MaxConnections: wanted, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.limit.max != want {
+			t.Errorf("%d connections wanted, limited to %d, want %d", wanted, s.limit.max, want)
+		}
+		if lines := strings.Count(log.String(), "\n"); (lines == 1) != (want == 300) || lines > 1 {
+			t.Errorf("%d connections: logged %q", wanted, &log)
+		}
 	}
 }
