@@ -318,7 +318,8 @@ func TestTier_Events_RefusesForgedStaleAndLarge(t *testing.T) {
 
 	// Signed and wrong: the field is named.
 	for body, field := range map[string]string{
-		`{"type":"post.published","data":{"posts":[{"id":"p1","image":{"source":"posts","name":"../x","version":"v.1"}},{"id":"p2","image":{"source":"Posts!","name":"a","version":"v.1"}}]}}`: "data.posts[1].image",
+		`{"type":"post.published","data":{"posts":[{"id":"p1","image":{"source":"posts","name":"x","version":"v.1"}},{"id":"p2","image":{"source":"Posts!","name":"a","version":"v.1"}}]}}`: "data.posts[1].image",
+		`{"type":"post.published","data":{"posts":[{"id":"p1","image":{"source":"posts","name":"../x","version":"v.1"}}]}}`:                                                                 "data.posts[0].image.name",
 		`{"data":{}}`: "type",
 	} {
 		got := x.postEvent(signEvent(t, "msg_wrong"+field, time.Now(), body))
