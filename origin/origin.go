@@ -19,6 +19,8 @@ import (
 	"errors"
 	"io"
 	"time"
+
+	"github.com/novasocial/imagetier/origin/objectname"
 )
 
 // A Source opens originals by name.
@@ -141,5 +143,5 @@ var (
 	ErrTooLarge = errors.New("original too large")
 	// ErrName means that the name is not valid for this source: "..", an empty
 	// segment, a NUL.
-	ErrName = errors.New("invalid name of an original")
+	ErrName = objectname.ErrName
 )

@@ -148,7 +148,9 @@ func (c *Config) loadProfiles(r *settings.Resolved) {
 		if !known && r.Read("source") && !r.Faulty("source") {
 			r.FaultOf("image-prefix", fmt.Errorf("%s: there is no source %q", prefix.Prefix, prefix.Source))
 		}
-		c.Prefixes[i].HTTP = c.Prefixes[i].HTTP || kind == sourceurl.HTTP
+		if known {
+			c.Prefixes[i].Kind = kind
+		}
 	}
 	if c.Links, err = profile.NewLinks(c.Prefixes...); err != nil {
 		r.FaultOf("image-prefix", err)

@@ -25,6 +25,7 @@ import (
 
 	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/origin/internal/body"
+	"github.com/novasocial/imagetier/origin/objectname"
 )
 
 // Config configures a Source.
@@ -73,7 +74,7 @@ func (s *Source) Open(ctx context.Context, name string, cond origin.Cond) (*orig
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := origin.CheckName(name); err != nil {
+	if err := objectname.Dir.Check(name); err != nil {
 		return nil, err
 	}
 	if cond.VersionID != "" {
@@ -112,7 +113,7 @@ func (s *Source) open(ctx context.Context, name string, cond origin.Cond) (*orig
 }
 
 // CheckName returns an error that wraps origin.ErrName if no file can have that name.
-func (*Source) CheckName(name string) error { return origin.CheckName(name) }
+func (*Source) CheckName(name string) error { return objectname.Dir.Check(name) }
 
 // openFile opens a regular file and nothing else. Opening a FIFO would block and opening
 // a device may have side effects, so the mode is checked first. The name may refer to

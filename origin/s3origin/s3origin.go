@@ -35,6 +35,7 @@ import (
 	"github.com/novasocial/imagetier/internal/s3client"
 	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/origin/internal/body"
+	"github.com/novasocial/imagetier/origin/objectname"
 	"github.com/novasocial/imagetier/origin/rfc9111"
 )
 
@@ -213,8 +214,8 @@ func (s *Source) key(name string) (string, error) {
 		return "", fmt.Errorf("%w: key has %d bytes, limit 1024", origin.ErrName, len(key))
 	case !utf8.ValidString(key):
 		return "", fmt.Errorf("%w: not UTF-8", origin.ErrName)
-	case !s.amazon && unsafeAsPath(name):
-		return "", fmt.Errorf("%w: segment . or .., or a NUL", origin.ErrName)
+	case !s.amazon:
+		return key, objectname.S3.Check(name)
 	}
 	return key, nil
 }
@@ -243,17 +244,6 @@ func (s *Source) input(name string, cond origin.Cond) (*s3.GetObjectInput, error
 		in.IfModifiedSince = &cond.ModifiedSince
 	}
 	return in, nil
-}
-
-// unsafeAsPath reports whether a server that keeps objects in files could resolve name to
-// a file outside of the prefix.
-func unsafeAsPath(name string) bool {
-	for segment := range strings.SplitSeq(name, "/") {
-		if segment == "." || segment == ".." {
-			return true
-		}
-	}
-	return strings.IndexByte(name, 0) >= 0
 }
 
 func (s *Source) object(

@@ -16,20 +16,19 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/novasocial/imagetier/origin/objectname"
 )
 
 // Kind is the kind of a source.
-type Kind uint8
+type Kind = objectname.Kind
 
 // The kinds of sources, with their URL schemes.
 const (
-	Dir  Kind = iota + 1 // dir://
-	S3                   // s3://
-	HTTP                 // http://, https://
+	Dir  = objectname.Dir  // dir://
+	S3   = objectname.S3   // s3://
+	HTTP = objectname.HTTP // http://, https://
 )
-
-// String returns the kind's name.
-func (k Kind) String() string { return [...]string{"", "dir", "s3", "http"}[k] }
 
 // Source is a configured source. Kind says which of the other fields are set.
 type Source struct {

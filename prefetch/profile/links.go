@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/origin/objectname"
 )
 
 // ErrNoPrefix means that a URL has no configured prefix: the tier does not serve the image. It is not
@@ -36,14 +37,14 @@ type Prefix struct {
 	Source string // alias
 	Rule   RuleKind
 	Param  string // name of the parameter for Query
-	// HTTP means that the source is an HTTP one: names keep their query and percent-encoding.
-	// The tier sets it from its sources; ?kind=http sets it where no sources are configured.
-	HTTP bool
+	// Kind is the kind of the source. Names of HTTP keep their query and percent-encoding. The tier
+	// sets it from its sources; ?kind= sets it where no sources are configured.
+	Kind objectname.Kind
 }
 
 // ParsePrefix parses PREFIX=SOURCE?version=RULE, where RULE is fixed (the default), query:NAME or
-// etag. PREFIX ends in "/" and is split from the rest at the last "/=". &kind=http declares an HTTP
-// source to a gateway, which has no sources.
+// etag. PREFIX ends in "/" and is split from the rest at the last "/=". &kind=dir, s3 or http tells
+// a gateway, which has no sources, the kind of the source.
 func ParsePrefix(text string) (Prefix, error) {
 	at := strings.LastIndex(text, "/=")
 	if at < 0 {
@@ -87,12 +88,15 @@ func (p *Prefix) set(key, value string) error {
 		}
 	case key == "version":
 		return fmt.Errorf("version=%s: want fixed, query:NAME or etag", value)
-	case key == "kind" && value == "http":
-		p.HTTP = true
 	case key == "kind":
-		return fmt.Errorf("kind=%s: want http", value)
+		for _, p.Kind = range []objectname.Kind{objectname.Dir, objectname.S3, objectname.HTTP} {
+			if p.Kind.String() == value {
+				return nil
+			}
+		}
+		return fmt.Errorf("kind=%s: want dir, s3 or http", value)
 	default:
-		return fmt.Errorf("%q: want version= or kind=http", key)
+		return fmt.Errorf("%q: want version= or kind=", key)
 	}
 	return nil
 }
@@ -100,8 +104,8 @@ func (p *Prefix) set(key, value string) error {
 // String writes p as ParsePrefix reads it.
 func (p Prefix) String() string {
 	s := p.Prefix + "=" + p.Source + "?version=" + [...]string{"fixed", "query:" + p.Param, "etag"}[p.Rule]
-	if p.HTTP {
-		s += "&kind=http"
+	if p.Kind != objectname.Unknown {
+		s += "&kind=" + p.Kind.String()
 	}
 	return s
 }
@@ -161,11 +165,13 @@ type Link struct {
 }
 
 // Image reads a plain URL. The rest of the URL after its prefix is percent-decoded once
-// for S3 and directories and kept as it is, with its query, for HTTP sources; a fragment is
-// dropped. Scheme and host are compared without case and without the default port.
+// for S3 and directories. For HTTP sources it is kept as it is, with its query, except that what a
+// URL cannot hold is percent-encoded as browsers do. A fragment is dropped. Scheme and host are
+// compared without case and without the default port.
 //
-// The error wraps ErrNoPrefix or ErrURL. One that wraps ErrURL may also wrap imageurl.ErrSyntax, and
-// may be shown to the sender of the URL.
+// The error wraps ErrNoPrefix or ErrURL, the latter also for a name that the source would refuse. One
+// that wraps ErrURL may also wrap imageurl.ErrSyntax or objectname.ErrName, and may be shown to the
+// sender of the URL.
 func (l *Links) Image(plain string) (Link, error) {
 	if len(plain) > MaxURL {
 		return Link{}, fmt.Errorf("%w: %d bytes, at most %d", ErrURL, len(plain), MaxURL)
@@ -225,16 +231,20 @@ func must(v imageurl.Version, err error) imageurl.Version {
 }
 
 func (p Prefix) image(rest string) (Link, error) {
-	path, query, _ := strings.Cut(rest, "?")
-	name, err := url.PathUnescape(path)
-	if err != nil {
-		return Link{}, err
+	if p.Kind == objectname.HTTP {
+		rest = escape(rest)
 	}
-	if hasDotSegment(name) {
-		return Link{}, errors.New("the path contains a segment . or ..")
-	}
-	if p.HTTP {
+	name, query, _ := strings.Cut(rest, "?")
+	if p.Kind == objectname.HTTP {
 		name = rest
+	} else {
+		var err error
+		if name, err = url.PathUnescape(name); err != nil {
+			return Link{}, err
+		}
+	}
+	if err := p.Kind.Check(name); err != nil {
+		return Link{}, err
 	}
 	version, err := p.version(query)
 	if err != nil {
@@ -242,16 +252,6 @@ func (p Prefix) image(rest string) (Link, error) {
 	}
 	img, err := NewImage(p.Source, name, version)
 	return Link{Image: img, AskTag: p.Rule == AskTag}, err
-}
-
-// hasDotSegment reports whether a segment of name is . or ..
-func hasDotSegment(name string) bool {
-	for segment := range strings.SplitSeq(name, "/") {
-		if segment == "." || segment == ".." {
-			return true
-		}
-	}
-	return false
 }
 
 func (p Prefix) version(query string) (imageurl.Version, error) {

@@ -220,29 +220,3 @@ func TestImage_JSON_RoundTrips(t *testing.T) {
 		}
 	}
 }
-
-func FuzzLinks(f *testing.F) {
-	f.Add("https://cdn.app.example/2026/11/abc.jpg?v=1")
-	f.Add("https://cdn.app.example/a%2fb")
-	p, err := ParsePrefix("https://cdn.app.example/=posts?version=query:v")
-	if err != nil {
-		f.Fatal(err)
-	}
-	l, err := NewLinks(p)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Fuzz(func(t *testing.T, plain string) {
-		link, err := l.Image(plain)
-		if err != nil {
-			return
-		}
-		ref, err := link.Ref(resize.Spec{Shape: resize.ShapeOriginal})
-		if err != nil {
-			t.Fatalf("%q gives an Image without a Ref: %v", plain, err)
-		}
-		if again, err := imageurl.ParseRef(ref.String()); err != nil || again != ref {
-			t.Errorf("%q: %s reads as %v, %v", plain, ref, again, err)
-		}
-	})
-}
