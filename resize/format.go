@@ -27,19 +27,23 @@ const (
 var formats = [numFormats]struct {
 	name        string
 	contentType string
+	kind        Kind // of a variant, as ReadHeader reads it
 	quality     int
+	longest     int // largest side, in pixels
 }{
-	NoFormat: {"", "", 0},
-	JPEG:     {"jpg", "image/jpeg", 80},
-	PNG:      {"png", "image/png", 0},
-	WebP:     {"webp", "image/webp", 75},
-	AVIF:     {"avif", "image/avif", 55},
-	GIF:      {"gif", "image/gif", 0},
-	HEIC:     {"heic", "image/heic", 60},
-	JXL:      {"jxl", "image/jxl", 75},
-	Auto:     {"auto", "", 0},
-	JSON:     {"json", "application/json", 0},
+	NoFormat: {"", "", NoKind, 0, unlimited},
+	JPEG:     {"jpg", "image/jpeg", KindJPEG, 80, 65_500},  // libjpeg's JPEG_MAX_DIMENSION
+	PNG:      {"png", "image/png", KindPNG, 0, unlimited},  // 31 bits
+	WebP:     {"webp", "image/webp", KindWebP, 75, 16_383}, // 14 bits
+	AVIF:     {"avif", "image/avif", KindAVIF, 55, 16_384}, // the limit of libvips for HEIF
+	GIF:      {"gif", "image/gif", KindGIF, 0, 65_535},     // 16 bits
+	HEIC:     {"heic", "image/heic", KindHEIC, 60, 16_384},
+	JXL:      {"jxl", "image/jxl", KindJXL, 75, 65_535}, // the limit of a Resizer's answer
+	Auto:     {"auto", "", NoKind, 0, unlimited},
+	JSON:     {"json", "application/json", NoKind, 0, unlimited},
 }
+
+const unlimited = 1<<31 - 1
 
 // String returns the format as in URLs: jpg png webp avif gif heic jxl auto json,
 // and "" for NoFormat.
@@ -56,6 +60,23 @@ func (f Format) ContentType() string {
 		return ""
 	}
 	return formats[f].contentType
+}
+
+// Kind returns the kind of an image that is encoded as f, or NoKind if f is not Concrete.
+func (f Format) Kind() Kind {
+	if f >= numFormats {
+		return NoKind
+	}
+	return formats[f].kind
+}
+
+// LongestSide returns the largest width and height, in pixels, of an image that is encoded as f.
+// It is at least MaxBox. [Spec.OutputSize] makes no larger one.
+func (f Format) LongestSide() int {
+	if f >= numFormats {
+		return unlimited
+	}
+	return formats[f].longest
 }
 
 // DefaultQuality returns the quality, 1-100, of a Spec that sets none. It is 0 for formats

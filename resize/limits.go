@@ -95,7 +95,8 @@ func tooLarge(format string, args ...any) error { return &LimitError{fmt.Sprintf
 // upright ([Header.Upright]). It ignores Trim, which depends on the pixels.
 //
 //   - The crop comes first, then rotation, which swaps width and height.
-//   - FitInside scales to the largest size that fits in the box, by at most 1 without Up.
+//   - FitInside scales to the largest size that fits in the box, by at most 1 without Up. A side
+//     that the box does not have is the longest that the format can hold ([Format.LongestSide]).
 //   - FitCover is the box; without Up, where the image is too small to fill the box
 //     unscaled, it is the largest crop with the box's aspect ratio.
 //   - FitPad is the box, always.
@@ -124,7 +125,8 @@ func (s Spec) OutputSize(width, height int) (int, int) {
 		}
 		return width, scaled(width, s.Height, s.Width)
 	}
-	byWidth := s.Height == 0 || s.Width != 0 && s.Width*height <= s.Height*width
+	s = s.bounded()
+	byWidth := s.Width*height <= s.Height*width
 	switch {
 	case byWidth && (s.Up || s.Width < width):
 		return s.Width, scaled(height, s.Width, width)
@@ -132,6 +134,18 @@ func (s Spec) OutputSize(width, height int) (int, int) {
 		return scaled(width, s.Height, height), s.Height
 	}
 	return width, height
+}
+
+// bounded returns s with both sides of its box. One that is missing is the longest that the format
+// can hold: a long screenshot becomes narrower than its box instead of failing.
+func (s Spec) bounded() Spec {
+	if s.Width == 0 {
+		s.Width = s.Format.LongestSide()
+	}
+	if s.Height == 0 {
+		s.Height = s.Format.LongestSide()
+	}
+	return s
 }
 
 // scaled returns n*by/of, rounded to the nearest integer and at least 1.

@@ -191,6 +191,43 @@ func TestSpec_OutputSize(t *testing.T) {
 	}
 }
 
+func TestSpec_OutputSize_FitsTheFormat(t *testing.T) {
+	for _, c := range []struct {
+		name                  string
+		width, height         int
+		wantWidth, wantHeight int
+	}{
+		{name: "880x.webp", width: 540, height: 20000, wantWidth: 442, wantHeight: 16383},
+		{name: "880x.webp", width: 540, height: 16383, wantWidth: 540, wantHeight: 16383},
+		{name: "x880.webp", width: 20000, height: 540, wantWidth: 16383, wantHeight: 442},
+		{name: "880x-rot90.webp", width: 20000, height: 540, wantWidth: 442, wantHeight: 16383},
+		{name: "880x.avif", width: 540, height: 20000, wantWidth: 442, wantHeight: 16384},
+		{name: "880x.heic", width: 540, height: 20000, wantWidth: 442, wantHeight: 16384},
+		{name: "880x.jpg", width: 540, height: 20000, wantWidth: 540, wantHeight: 20000},
+		{name: "880x.png", width: 540, height: 20000, wantWidth: 540, wantHeight: 20000},
+		{name: "8192x-up.jpg", width: 10, height: 100, wantWidth: 6550, wantHeight: 65500},
+		{name: "8192x-up.gif", width: 10, height: 100, wantWidth: 6554, wantHeight: 65535},
+		{name: "8192x-up.png", width: 10, height: 100, wantWidth: 8192, wantHeight: 81920},
+		{name: "640x640-cover-up.webp", width: 540, height: 20000, wantWidth: 640, wantHeight: 640},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, err := ParseSpecName(c.name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if width, height := s.OutputSize(c.width, c.height); width != c.wantWidth || height != c.wantHeight {
+				t.Errorf("%dx%d becomes %dx%d, want %dx%d",
+					c.width, c.height, width, height, c.wantWidth, c.wantHeight)
+			}
+		})
+	}
+	for f := JPEG; f <= JXL; f++ {
+		if f.LongestSide() < MaxBox {
+			t.Errorf("%s cannot hold a box of %d pixels", f, MaxBox)
+		}
+	}
+}
+
 func BenchmarkReadHeader(b *testing.B) {
 	for _, name := range []string{
 		"phone-orient6-p3.jpg", "photo.heic", "photo.avif", "vertical.webp", "animation.gif", "paper-alpha.png",

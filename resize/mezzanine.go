@@ -104,9 +104,10 @@ func (s Spec) FromMezzanine(width, height, side int) bool {
 // scale returns the scale factor for an image of width by height pixels after rotation: 1 is
 // unscaled. Where the axes differ it is the larger factor.
 func (s Spec) scale(width, height int) float64 {
+	s = s.bounded()
 	byWidth, byHeight := float64(s.Width)/float64(width), float64(s.Height)/float64(height)
-	factor := max(byWidth, byHeight) // cover, exact, and a box with one side
-	if s.Width != 0 && s.Height != 0 && (s.Fit == FitInside || s.Fit == FitPad) {
+	factor := max(byWidth, byHeight) // cover and exact
+	if s.Fit == FitInside || s.Fit == FitPad {
 		factor = min(byWidth, byHeight)
 	}
 	if s.Up {

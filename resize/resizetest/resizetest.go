@@ -24,6 +24,7 @@ func Run(t *testing.T, open func(t *testing.T) resize.Resizer) {
 		{"shapes are those of the oracle", shapes},
 		{"gravity smart keeps what stands out", smart},
 		{"formats are what was asked for", formats},
+		{"a variant is as large as its format can hold", longest},
 		{"a background lies under what is transparent", backgrounds},
 		{"transparent pixels do not bleed", bleeding},
 		{"orientation is applied and forgotten", orientations},

@@ -147,6 +147,31 @@ func formats(t *testing.T, r resize.Resizer) {
 	})
 }
 
+// longest makes a long screenshot in all formats, some of which cannot hold it unscaled.
+func longest(t *testing.T, r resize.Resizer) {
+	sizes := []struct {
+		name          string
+		width, height int
+	}{
+		{"120x.webp", 82, 16383}, {"120x.avif", 82, 16384}, {"120x.heic", 82, 16384},
+		{"120x.jpg", 100, 20000}, {"120x.png", 100, 20000}, {"120x.gif", 100, 20000}, {"120x.jxl", 100, 20000},
+	}
+	var specs []resize.Spec
+	for _, c := range sizes {
+		specs = append(specs, spec(t, c.name))
+	}
+	images, err := r.Resize(t.Context(), pngOf(t, scene(100, 20000).image()), specs...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range sizes {
+		h, err := resize.ReadHeader(images[i].Body)
+		if err != nil || h.Width != c.width || h.Height != c.height {
+			t.Errorf("%s is %dx%d, want %dx%d (%v)", c.name, h.Width, h.Height, c.width, c.height, err)
+		}
+	}
+}
+
 func backgrounds(t *testing.T, r resize.Resizer) {
 	glass := newRaster(64, 64).fill(func(x, y int) [4]float64 { return [4]float64{0, 0, 0, 0} })
 	for name, colour := range map[string]color.NRGBA{

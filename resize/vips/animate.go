@@ -89,8 +89,11 @@ func (j *job) animate(ctx context.Context, l *rendering, specs []resize.Spec, im
 		if err != nil {
 			return failed(err, "encode "+specs[i].Format.String())
 		}
-		size := p.size()
-		images[i] = resize.Image{Body: body, Format: specs[i].Format, Width: size.width, Height: size.height / count}
+		size := size{p.size().width, p.size().height / count}
+		if err := (encoding{specs[i].Format, size, count, false}).verify(body); err != nil {
+			return err
+		}
+		images[i] = resize.Image{Body: body, Format: specs[i].Format, Width: size.width, Height: size.height}
 	}
 	return nil
 }

@@ -172,6 +172,9 @@ func (j *job) saveDirect(d directDecoder, view int, l *rendering, s resize.Spec)
 		if err == nil {
 			img.Body, err = j.carries(s, !d.grey()).into(img.Body, s.Format)
 		}
+		if err == nil {
+			err = encoding{s.Format, size{img.Width, img.Height}, 1, false}.verify(img.Body)
+		}
 		return img, failed(err, "encode "+s.Format.String())
 	}
 	m, err := d.pixels(view, l.plan.turn.of(l.plan.crop.size()))

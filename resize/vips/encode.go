@@ -24,17 +24,6 @@ const (
 	jxlEffort = 4
 )
 
-// longestSide is the largest side that a format can store, in pixels.
-var longestSide = map[resize.Format]int{
-	resize.JPEG: 65_500, // libjpeg's JPEG_MAX_DIMENSION
-	resize.PNG:  1<<31 - 1,
-	resize.WebP: 16_383, // 14 bits
-	resize.AVIF: 16_384, // libvips' own limit for HEIF
-	resize.HEIC: 16_384,
-	resize.GIF:  65_535, // 16 bits
-	resize.JXL:  65_535, // the limit of a Resizer's answer; the format allows more
-}
-
 // encode saves p, which has no metadata, as s, in a file with only the given metadata.
 func encode(b *arena, p picture, s resize.Spec, with carried) ([]byte, error) {
 	var err error

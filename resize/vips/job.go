@@ -103,22 +103,34 @@ func (j *job) make(ctx context.Context, specs []resize.Spec) ([]resize.Image, er
 // renderings plans every different rendering of specs.
 func (j *job) renderings(specs []resize.Spec) ([]*rendering, error) {
 	var renderings []*rendering
-	known := map[resize.Spec]*rendering{}
+	type pixels struct {
+		resize.Spec
+		plan plan // formats that hold different sizes have different plans
+	}
+	known := map[pixels]*rendering{}
+	trimmed := map[rect]rect{}
 	for i, s := range specs {
-		l := known[renderingOf(s)]
-		if l == nil {
-			l = &rendering{Spec: renderingOf(s)}
-			l.region = cropped(l.Crop, j.stored, j.orientation)
-			l.plan = planFor(l.Spec, l.region.size(), j.orientation)
-			if l.Trim {
+		rest := renderingOf(s)
+		region := cropped(rest.Crop, j.stored, j.orientation)
+		if rest.Trim {
+			inside, ok := trimmed[region]
+			if !ok {
 				var err error
-				if l.region, err = j.border(l.region); err != nil {
+				if inside, err = j.border(region); err != nil {
 					return nil, broken(err, j.kind)
 				}
-				l.plan = planFor(l.Spec, l.region.size(), j.orientation)
+				trimmed[region] = inside
 			}
-			l.shrink = j.shrink(l.plan.factor(l.region.size()))
-			known[l.Spec] = l
+			region = inside
+		}
+		planned := rest
+		planned.Format = s.Format // for its longest side
+		key := pixels{rest, planFor(planned, region.size(), j.orientation)}
+		l := known[key]
+		if l == nil {
+			l = &rendering{Spec: rest, region: region, plan: key.plan}
+			l.shrink = j.shrink(l.plan.factor(region.size()))
+			known[key] = l
 			renderings = append(renderings, l)
 		}
 		l.wanted = append(l.wanted, i)
@@ -397,6 +409,9 @@ func (j *job) save(b *arena, p picture, s resize.Spec) (resize.Image, error) {
 		}
 	}
 	body, err := encode(b, p, s, j.carries(s, p.rgb()))
+	if err == nil {
+		err = encoding{s.Format, p.size(), 1, p.transparent()}.verify(body)
+	}
 	if err != nil {
 		return resize.Image{}, err
 	}

@@ -156,17 +156,10 @@ func (r *Resizer) check(header resize.Header, s resize.Spec) error {
 	if _, ok := r.watermarks[s.Watermark]; !ok && s.Watermark != "" {
 		return fmt.Errorf("%w: there is no watermark %s", resize.ErrSpec, s.Watermark)
 	}
-	if longestSide[s.Format] == 0 || !r.saves[s.Format] {
+	if !r.saves[s.Format] {
 		return &resize.UnavailableError{What: "the format " + s.Format.String()}
 	}
-	if err := r.cfg.Limits.CheckVariant(header, s); err != nil {
-		return err
-	}
-	if width, height := s.OutputSize(header.Upright()); max(width, height) > longestSide[s.Format] {
-		return fmt.Errorf("%w: it would be %dx%d pixels, the limit of %s for a side is %d",
-			resize.ErrTooLarge, width, height, s.Format, longestSide[s.Format])
-	}
-	return nil
+	return r.cfg.Limits.CheckVariant(header, s)
 }
 
 // broken converts an error of the decoder to ErrCorrupt, without libvips' text.

@@ -136,18 +136,6 @@ func outputMegapixels(h resize.Header, s resize.Spec) float64 {
 	if s.Shape == resize.ShapeInfo {
 		return 0.01
 	}
-	w, hi := h.Upright()
-	width, height := float64(w), float64(hi)
-	scale := 1.0
-	if s.Width > 0 {
-		scale = min(scale, float64(s.Width)/width)
-	}
-	if s.Height > 0 {
-		scale = min(scale, float64(s.Height)/height)
-	}
-	if s.Up && (s.Width > 0 || s.Height > 0) {
-		width, height = float64(max(s.Width, s.Height)), float64(max(s.Width, s.Height))
-		scale = 1
-	}
-	return width * scale * height * scale / 1e6
+	width, height := s.OutputSize(h.Upright())
+	return float64(width) * float64(height) / 1e6
 }
