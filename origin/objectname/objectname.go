@@ -1,5 +1,5 @@
 // Package objectname has the rules for the names of originals, by kind of source. Sources refuse
-// other names, and whoever makes URLs from plain ones (package profile) makes none with such a name.
+// other names, and package profile makes no URL with such a name.
 package objectname
 
 import (
