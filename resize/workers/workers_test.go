@@ -280,7 +280,7 @@ func TestPool_Resize_EncoderOverMemoryIsTooLarge(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 1, Memory: 1 << 30}))
 	original := photo(t, 400, 300)
 	for name, refused := range map[string]bool{
-		"4032x3024-up.jxl": true, "2000x1500-up.jxl": false, "4032x3024-up.jpg": false,
+		"4500x3375-up.jxl": true, "2000x1500-up.jxl": false, "4032x3024-up.jpg": false,
 		"8000x6000-up.avif": true, "8000x6000-up.heic": true,
 	} {
 		ctx, leave := context.WithCancel(t.Context())
