@@ -76,7 +76,8 @@ func otherValues(t *testing.T) map[string]string {
 		"webhook-secrets": secret1 + "," + secret2, "warm": "all", "wasted-after": "90m",
 		"profiles": profilesFile(t), "balancer": "http://10.0.0.7:8080",
 		"image-prefix":    "https://cdn.app.example/=new?version=query:v,/u/=new?version=etag",
-		"s3-events-token": "open-sesame-open-sesame", "stream-replicas": "1", "nats": "nats://queue:sesame@10.0.0.8:4222,tls://10.0.0.9:4222",
+		"s3-events-token": "open-sesame-open-sesame", "stream-replicas": "1",
+		"nats":     "nats://queue:sesame@10.0.0.8:4222,tls://10.0.0.9:4222",
 		"cdn-tags": "cache-tag", "purge-hook": "https://adapter.example/purges",
 		"purge-secrets": secret2 + "," + secret1,
 	}
@@ -471,7 +472,9 @@ func TestResolved_YAML_ReadsBack(t *testing.T) {
 		}
 	}
 	args = []string{"--config", write(t, text)}
-	for _, name := range []string{"keys", "admin-token", "s3-events-token", "webhook-secrets", "purge-secrets", "nats"} {
+	for _, name := range []string{
+		"keys", "admin-token", "s3-events-token", "webhook-secrets", "purge-secrets", "nats",
+	} {
 		args = append(args, "--"+name, otherValues(t)[name])
 	}
 	back, _, err := config.Load(input(t, args, nil))

@@ -44,7 +44,8 @@ func CacheLock(ctx context.Context, in Input) []Finding {
 		return []Finding{ok(name, "in use by a running tier: its private listener is healthy")}
 	}
 	return []Finding{fault(name, "stop the process that uses it (fuser "+filepath.Join(dir, "lock")+
-		"), or give another --cache-dir: every tier needs its own", "%s is in use by another process", in.Config.CacheDir)}
+		"), or give another --cache-dir: every tier needs its own",
+		"%s is in use by another process", in.Config.CacheDir)}
 }
 
 var errNotDir = errors.New("not a directory")

@@ -279,7 +279,9 @@ func TestServices(t *testing.T) {
 		t.Errorf("502: %+v %+v", found["balancer"], found["purge hook"])
 	}
 	found = run(t, append(at("http://127.0.0.1:1"), "--nats", "nats://127.0.0.1:1")...)
-	for name, fix := range map[string]string{"balancer": "nothing listens", "purge hook": "nothing listens", "nats": "JetStream"} {
+	for name, fix := range map[string]string{
+		"balancer": "nothing listens", "purge hook": "nothing listens", "nats": "JetStream",
+	} {
 		if f := found[name]; f.Level != Fault || !strings.Contains(f.Fix, fix) {
 			t.Errorf("%s that is down: %+v", name, f)
 		}

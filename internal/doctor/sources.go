@@ -77,7 +77,8 @@ func denied(ctx context.Context, cfg config.Config, t target, err error) Finding
 	case errors.Is(err, origin.ErrMayNotList):
 		return fault(t.name, hidden, "it answers 403 for a random name: %v", err)
 	case s3 && !t.url.MissingIs403:
-		return fault(t.name, "if existing originals can be read, "+hidden+"; otherwise allow s3:GetObject in the policy of "+
+		return fault(t.name, "if existing originals can be read, "+hidden+
+			"; otherwise allow s3:GetObject in the policy of "+
 			"the bucket and of the user", "it answers 403 for a random name: %v", err)
 	case t.url.Kind == sourceurl.HTTP && !cfg.AllowPrivateOrigins && privateHost(ctx, t.url.Base):
 		return fault(t.name, "if that is intended, give --allow-private-origins", "it has a private address: %v", err)

@@ -103,7 +103,10 @@ func New(cfg Config) (*Server, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	if files := openFiles(); cfg.MaxConnections > files/3 {
-		cfg.Log.Warn("connection limit lowered", "connections", files/3, "wanted", cfg.MaxConnections, "open_files", files)
+		cfg.Log.Warn("connection limit lowered",
+			"connections", files/3,
+			"wanted", cfg.MaxConnections,
+			"open_files", files)
 		cfg.MaxConnections = files / 3
 	}
 	s := &Server{cfg: cfg, limit: newConnLimit(cfg.MaxConnections, cfg.MaxPerAddress)}

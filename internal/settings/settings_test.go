@@ -166,7 +166,8 @@ func TestSchema_Resolve_FileFaults(t *testing.T) {
 		}
 	}
 	_, _, faults := read(t, nil, nil, "admin:\n  token: hush\n listen: [\n")
-	if !strings.HasPrefix(faults, "FILE:") || !strings.Contains(faults, "not YAML") || strings.Contains(faults, "hush") {
+	if !strings.HasPrefix(faults, "FILE:") || !strings.Contains(faults, "not YAML") ||
+		strings.Contains(faults, "hush") {
 		t.Errorf("what is no YAML: %q", faults)
 	}
 	for _, yaml := range []string{"# nothing\n", "---\n", "\n"} {

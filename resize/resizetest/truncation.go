@@ -65,7 +65,8 @@ func truncated(t *testing.T, r resize.Resizer) {
 				ended := append(append([]byte(nil), whole[:at]...), 0xff, 0xd9)
 				damage := fmt.Sprintf("the first %d of %d bytes and an end", at, len(whole))
 				refused(t, r, ended, "100x.jpg", resize.ErrCorrupt, damage)
-				refused(t, r, ended, "320x20-cover-top.jpg", resize.ErrCorrupt, damage+", of which the top is asked for")
+				refused(t, r, ended, "320x20-cover-top.jpg", resize.ErrCorrupt,
+					damage+", of which the top is asked for")
 			}
 		})
 	}
