@@ -158,7 +158,8 @@ func TestDeploy_Pods(t *testing.T) {
 					!slices.Equal(of.Capabilities.Drop, []string{"ALL"}) {
 					t.Errorf("%s: the container may do too much: %+v", file, of)
 				}
-				if c.Resources.Requests["cpu"] == "" || c.Resources.Requests["memory"] == "" || c.Resources.Limits["memory"] == "" {
+				r := c.Resources
+				if r.Requests["cpu"] == "" || r.Requests["memory"] == "" || r.Limits["memory"] == "" {
 					t.Errorf("%s: resources %+v", file, c.Resources)
 				}
 			}
@@ -186,7 +187,8 @@ func TestDeploy_JWT(t *testing.T) {
 			t.Fatal(err)
 		}
 		low := strings.ReplaceAll(strings.ToLower(string(text)), "_", "-")
-		if !strings.Contains(low, "jwks") || !strings.Contains(low, "jwt-issuer") || !strings.Contains(low, "jwt-audience") {
+		if !strings.Contains(low, "jwks") || !strings.Contains(low, "jwt-issuer") ||
+			!strings.Contains(low, "jwt-audience") {
 			t.Errorf("%s: an example without --jwt-issuer and --jwt-audience", file)
 		}
 	}

@@ -144,11 +144,12 @@ func TestLinker_Mint_DatedKeys(t *testing.T) {
 		{time.Unix(0, 0), "k1"}, {time.Time{}, "k3"},
 		{day(20).In(time.FixedZone("east", 9*3600)), "k3"},
 	} {
-		got := l.URL(client("webp@3x"), "feed", "https://cdn.app.example/a.jpg", imagelink.Post{Created: c.created})
+		of := imagelink.Post{Created: c.created}
+		got := l.URL(client("webp@3x"), "feed", "https://cdn.app.example/a.jpg", of)
 		if !strings.HasPrefix(got, "https://img.example.com/i/"+c.id+".") {
 			t.Errorf("a post of %s is signed as %s, not by %s", c.created, got, c.id)
 		}
-		if c.id == "k1" && got != before.URL(client("webp@3x"), "feed", "https://cdn.app.example/a.jpg", imagelink.Post{Created: c.created}) {
+		if c.id == "k1" && got != before.URL(client("webp@3x"), "feed", "https://cdn.app.example/a.jpg", of) {
 			t.Errorf("rotation changed the URL of a post of %s", c.created)
 		}
 	}
@@ -249,7 +250,8 @@ func TestLinker_Mint_FormatFallback(t *testing.T) {
 		{"avif@2x", "feed", "/880x/v.0/posts/a.jpg.avif"}, {"webp@3x", "feed", "/880x/v.0/posts/a.jpg.webp"},
 		{"jpg@3x", "feed", "/440x/v.0/posts/a.jpg.jpg"}, {"jpg@3x", "icons", "/32x32-cover/v.0/posts/a.jpg.png"},
 	} {
-		if got := l.URL(client(c.client), c.profile, "https://cdn.app.example/a.jpg", imagelink.Post{}); !strings.HasSuffix(
+		got := l.URL(client(c.client), c.profile, "https://cdn.app.example/a.jpg", imagelink.Post{})
+		if !strings.HasSuffix(
 			got,
 			c.want,
 		) {

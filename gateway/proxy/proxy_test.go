@@ -232,7 +232,8 @@ func TestProxy_ETag_Salt(t *testing.T) {
 	// A 304 must not keep URLs of which less than their lifetime is left.
 	until := func(window time.Duration) string {
 		return stand(t, service, func(c *proxy.Config) {
-			c.Salt, c.Linker = "one", newLinker(t, func(c *imagelink.Config) { c.Lifetime, c.Window = time.Hour, window })
+			c.Salt = "one"
+			c.Linker = newLinker(t, func(c *imagelink.Config) { c.Lifetime, c.Window = time.Hour, window })
 		}).do("GET", "/", "").Header.Get("Etag")
 	}
 	day, month := until(0), until(30*24*time.Hour)
