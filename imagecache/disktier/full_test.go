@@ -39,12 +39,13 @@ func TestTier_Put_UsesAFullFileSystem(t *testing.T) {
 				t,
 				disktier.Config{Dir: filepath.Join(mount, "cache"), MaxBytes: 256 << 20, SegmentBytes: 2 << 20},
 			)
-			stored := 0
+			stored, degraded := 0, false // it may serve again by the end
 			const images = 6000
 			for i := range images {
 				tier.put(keyOf(i), imageOf(i, 20_000))
 				if i%50 == 49 {
 					tier.sync()
+					degraded = degraded || tier.State().Degraded()
 				}
 				if tier.has(i) {
 					stored++
@@ -56,8 +57,8 @@ func TestTier_Put_UsesAFullFileSystem(t *testing.T) {
 			if hits := tier.hits(images); hits < 400 {
 				t.Errorf("%d are kept", hits)
 			}
-			if !tier.State().Degraded() {
-				t.Errorf("state %v", tier.State())
+			if !degraded {
+				t.Error("the state was never degraded")
 			}
 			before := tier.hits(images)
 			tier.end()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -121,20 +122,23 @@ func TestHold_Answer_EndsWithLastReader(t *testing.T) {
 
 func TestBudget_GivesMemoryBackWhenIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, collections := New(64<<20), 0
-		b.gc = func() { collections++ }
+		b := New(64 << 20)
+		var collections atomic.Int64
+		b.gc = func() { collections.Add(1) }
 		hold(t, b, 1<<20).Release()
 		time.Sleep(2 * idleTime)
-		if collections != 0 {
-			t.Errorf("%d collections for one small original, want 0", collections)
+		synctest.Wait()
+		if n := collections.Load(); n != 0 {
+			t.Errorf("%d collections for one small original, want 0", n)
 		}
 		for range 3 {
 			hold(t, b, 40<<20).Release()
 			time.Sleep(idleTime / 2)
 		}
 		time.Sleep(2 * idleTime)
-		if collections != 1 {
-			t.Errorf("%d collections, want 1", collections)
+		synctest.Wait()
+		if n := collections.Load(); n != 1 {
+			t.Errorf("%d collections, want 1", n)
 		}
 	})
 }
