@@ -107,7 +107,7 @@ simulate: go ## run SEEDS seeds of the fleet simulation (1000000)
 RACED := TestTier_(Events_Published|Serve_Coalesces|Purge|Mezzanine_Later|FaultyOrigin|Disk_Stays)
 
 .PHONY: race
-race: deps-test ## run tests with the race detector, except of pictures (resize/vips, TestPool_Conformance) and most of e2e, whose programs are built without it
+race: deps-test ## run tests with the race detector, except of pictures (resize/vips, TestPool_Conformance), most of cmd/imagetier/e2e, and gateway/e2e
 	go test -race -timeout 20m -skip 'TestPool_Conformance$$' $$(go list ./... | grep -v -e /e2e$$ -e /resize/vips$$)
 	go test -race -timeout 20m -run '$(RACED)' ./cmd/imagetier/e2e
 	cd gateway && go test -race $$(go list ./... | grep -v /e2e$$)
