@@ -25,7 +25,7 @@ type Original struct {
 //
 // It allocates no more than firstPiece before that many bytes have arrived: an origin
 // cannot make it allocate by promising a large size. It asks the budget of ctx for room
-// first (inflight.Grow): the error wraps ErrBusy if there is none.
+// first (inflight.Grow): without room the error wraps ErrBusy.
 func ReadAll(ctx context.Context, src Source, name string, cond Cond, max int64) (Original, error) {
 	obj, err := src.Open(ctx, name, cond)
 	if err != nil {

@@ -62,7 +62,7 @@ func TestDeploy_KnownSettings(t *testing.T) {
 				known = gateway
 			}
 			if !slices.Contains(known, name) {
-				t.Errorf("%s sets %s, which there is none of", path, name)
+				t.Errorf("%s sets %s, which is not a setting", path, name)
 			}
 		}
 	}

@@ -231,7 +231,7 @@ func TestLinker_Mint_ForeignURL(t *testing.T) {
 		err,
 		imagelink.ErrProfile,
 	) {
-		t.Errorf("a profile that there is none of: %v", err)
+		t.Errorf("an unknown profile: %v", err)
 	}
 }
 

@@ -37,7 +37,7 @@ type encoder interface {
 	encode(text []byte, last bool) ([]byte, error)
 }
 
-// of returns the coding of an answer; ok is false if it is none that is read here.
+// of returns the coding of an answer; ok is false if the proxy cannot decode it.
 func (c *codings) of(h http.Header) (coding, bool) {
 	switch strings.ToLower(strings.TrimSpace(strings.Join(h["Content-Encoding"], ","))) {
 	case "", "identity":

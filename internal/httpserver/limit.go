@@ -168,7 +168,7 @@ func (l *connLimit) addLocked(c *conn) {
 
 // replaceableLocked returns the connection whose loss costs least: the oldest newcomer that
 // is older than its grace, or else the longest idle, unless newcomers have most connections.
-// If it returns nil, due is the time until a newcomer can be replaced; 0: there is none.
+// If it returns nil, due is the time until a newcomer can be replaced, 0 without newcomers.
 func (l *connLimit) replaceableLocked(now time.Time) (replaced *conn, due time.Duration) {
 	for _, newcomers := range []struct {
 		*list.List

@@ -106,7 +106,8 @@ func New(cfg Config) (*Server, error) {
 		cfg.Log.Warn("connection limit lowered",
 			"connections", files/3,
 			"wanted", cfg.MaxConnections,
-			"open_files", files)
+			"open_files", files,
+			"fix", "raise the limit of open files (ulimit -n, LimitNOFILE)")
 		cfg.MaxConnections = files / 3
 	}
 	s := &Server{cfg: cfg, limit: newConnLimit(cfg.MaxConnections, cfg.MaxPerAddress)}

@@ -93,8 +93,8 @@ func (b *Bus) Append(ctx context.Context, l Log, about, id string, data []byte) 
 // ErrConflict means that something else was appended about the same subject in the meantime.
 var ErrConflict = errors.New("the subject has a newer message")
 
-// AppendAfter appends an entry if last is still the number of the subject's last message (0:
-// there is none); otherwise the error is ErrConflict. It is ErrFull if the log has no room. After
+// AppendAfter appends an entry if last is still the number of the subject's last message (0 if
+// it has no message); otherwise the error is ErrConflict. It is ErrFull if the log has no room. After
 // any other error it may have been appended or not: Last says. It is tried once.
 func (b *Bus) AppendAfter(
 	ctx context.Context, l Log, about string, last uint64, data []byte,

@@ -51,7 +51,7 @@ func (r *resizes) Workers(stats func() WorkerStats) {
 	r.pool.Store(&stats)
 }
 
-// workers returns the state of the pool, nil if there is none.
+// workers returns the state of the pool, nil without a pool.
 func (r *resizes) workers() *WorkerStats {
 	stats := r.pool.Load()
 	if stats == nil {

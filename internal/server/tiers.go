@@ -21,7 +21,7 @@ import (
 type tiers struct {
 	memory, disk, originals imagecache.Tier // measured
 	disks                   []*disktier.Tier
-	derived                 imagecache.Tier // measured; nil: there is none
+	derived                 imagecache.Tier // measured; nil without --derived
 	shared                  *sharedstore.Tier
 }
 

@@ -46,7 +46,8 @@ func (s *Source) explain(ctx context.Context, err error, cond origin.Cond, reque
 	}
 	var api smithy.APIError
 	if made := strings.ReplaceAll(http.StatusText(a.status), " ", ""); errors.As(err, &api) && api.ErrorCode() != made {
-		a.code, a.message = api.ErrorCode(), api.ErrorMessage() // the SDK makes one of the status if there is none
+		// Without a code in the answer, the SDK makes one of its status.
+		a.code, a.message = api.ErrorCode(), api.ErrorMessage()
 	}
 	if a.refusesChecksums() {
 		s.checksums.Store(false)

@@ -25,7 +25,7 @@ type DeadLetter struct {
 const deadPage = 100
 
 // DeadLetters returns a page of them from an id on, oldest first, and the id from which the next
-// page begins; 0: there is none.
+// page begins; 0 after the last one.
 func (s *Service) DeadLetters(ctx context.Context, from uint64) (letters []DeadLetter, next uint64, err error) {
 	found, err := s.cfg.Bus.Dead(ctx, from, deadPage)
 	if err != nil {

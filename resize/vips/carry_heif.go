@@ -80,7 +80,7 @@ func boxIn(file []byte, outer box, name string) box {
 }
 
 // associations returns the offset of the number of an item's properties in ipma, and the end of
-// their list, or zeros if there is none or if indices have two bytes.
+// their list, or zeros without a list or with indices of two bytes.
 func associations(file []byte, ipma box, item []byte) (count, end int) {
 	if !bytes.Equal(file[ipma.body:ipma.body+4], []byte{0, 0, 0, 0}) {
 		return 0, 0

@@ -84,7 +84,7 @@ func dictionary(name, value string) *digest {
 	return nil
 }
 
-// md5Digest returns the digest of an MD5 in hex, or nil if it is none.
+// md5Digest returns the digest of an MD5 in hex, or nil for any other text.
 func md5Digest(text string) *digest {
 	want, err := hex.DecodeString(text)
 	if err != nil || len(want) != md5.Size {

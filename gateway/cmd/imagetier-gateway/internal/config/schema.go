@@ -95,7 +95,7 @@ func schema(c *Config) *settings.Schema {
 			Placeholder: "PREFIX=SOURCE",
 			Value:       settings.Items(&c.Prefixes, profile.ParsePrefix),
 			Required:    "required",
-			Help:        "Prefix of image URLs, and the tier source that serves them: https://cdn.app.example/=posts. Repeatable. ?version=fixed (the default) means that the content of a URL never changes, ?version=query:v that its parameter v changes with the content, ?version=etag asks the tier for the ETag; &kind=http is for sources that the tier fetches over HTTP.",
+			Help:        "Prefix of image URLs, and the tier source that serves them: https://cdn.app.example/=posts. Repeatable. ?version=fixed (the default) means that the content of a URL never changes, ?version=query:v that its parameter v changes with the content, ?version=etag asks the tier for the ETag; &kind=http, s3 or dir is the kind of the tier's source: without it only names that a directory and a bucket both accept are linked.",
 		},
 	)
 	add(
