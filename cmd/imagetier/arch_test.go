@@ -87,6 +87,7 @@ var allowed = map[string][]string{
 		"internal/config", "internal/settings", "internal/sources"},
 	"internal/warmlist":     {"imagecache/imageurl", "internal/durable"},
 	"internal/webhook":      {},
+	"docs":                  {"imagecache/imageurl"},
 	"internal/circuit":      {},
 	"internal/s3client":     {"origin"},
 	"internal/boundedcache": {},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/resize"
@@ -39,6 +40,31 @@ func Example() {
 	// /i/k1.JhP-F8sl7a_Bhd9ByKcrCQ/640x640-cover-q70/e.9f86d081884c7d65/posts/2026/11/abc.jpg.webp
 	// true <nil>
 	// true
+}
+
+// A service signs the URLs of a post's image with a key that it shares with the tier.
+func ExampleSigner_SignImage() {
+	keys, err := imageurl.ParseKeys("k1=" + strings.Repeat("ab", 32))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	signer, err := imageurl.NewSigner(keys...)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	path, err := signer.SignImage("posts", "2026/11/abc.jpg", "e.9f86d081884c7d65", "640x640-cover-q70.webp")
+	fmt.Println("https://img.example.com"+path, err)
+	// Output:
+	// https://img.example.com/i/k1.JhP-F8sl7a_Bhd9ByKcrCQ/640x640-cover-q70/e.9f86d081884c7d65/posts/2026/11/abc.jpg.webp <nil>
+}
+
+// The client gets the same URL all day, because the expiry is rounded up to a window.
+func ExampleExpiry() {
+	now := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	fmt.Println(imageurl.Expiry(now, 48*time.Hour, imageurl.DefaultWindow).UTC())
+	// Output: 2026-11-25 00:00:00 +0000 UTC
 }
 
 // The text of a syntax error names the canonical spelling, and may be shown to a client.

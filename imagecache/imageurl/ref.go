@@ -56,6 +56,22 @@ func NewRef(source, name string, v Version, spec resize.Spec) (Ref, error) {
 	return r, nil
 }
 
+// ParseImage returns the Ref of a variant from the spellings of its parts: source and name as for
+// [NewRef] (the name is not encoded), a version as for [ParseVersion], such as "v.1" or "live", and
+// shape and format as for [resize.ParseSpecName], such as "640x640-cover.webp". The error wraps
+// ErrSyntax.
+func ParseImage(source, name, version, spec string) (Ref, error) {
+	v, errVersion := ParseVersion(version)
+	s, errSpec := resize.ParseSpecName(spec)
+	if errSpec != nil {
+		errSpec = fmt.Errorf("%w: %w", ErrSyntax, errSpec)
+	}
+	if err := errors.Join(errVersion, errSpec); err != nil {
+		return Ref{}, err
+	}
+	return NewRef(source, name, v, s)
+}
+
 // Source returns the alias of the source.
 func (r Ref) Source() string { return r.source }
 

@@ -328,3 +328,19 @@ func TestParseRef_RandomRoundTrip(t *testing.T) {
 		t.Errorf("only %d different Refs were made", len(seen))
 	}
 }
+
+func TestParseImage_Errors(t *testing.T) {
+	for _, c := range []struct{ source, name, version, spec, says string }{
+		{"Posts", "a.jpg", "v.1", "880x.webp", "source"},
+		{"posts", "", "v.1", "880x.webp", "the name has 0 bytes"},
+		{"posts", "a.jpg", "1", "880x.webp", "want live, v.TOKEN"},
+		{"posts", "a.jpg", "v.1", "880x", "has no format"},
+		{"posts", "a.jpg", "v.1", "880x-q75.webp", `"880x"`},
+		{"posts", "a.jpg", "1", "880x", "has no format"},
+	} {
+		_, err := ParseImage(c.source, c.name, c.version, c.spec)
+		if !errors.Is(err, ErrSyntax) || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%v: %v", c, err)
+		}
+	}
+}

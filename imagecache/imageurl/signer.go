@@ -88,6 +88,16 @@ func (s *Signer) Path(ref Ref) string {
 	return keys[0].path(ref, "")
 }
 
+// SignImage returns the signed path of a variant, from /i/ to its end, with the first key and without
+// expiry. Its arguments and errors are those of [ParseImage].
+func (s *Signer) SignImage(source, name, version, spec string) (string, error) {
+	ref, err := ParseImage(source, name, version, spec)
+	if err != nil {
+		return "", err
+	}
+	return s.Path(ref), nil
+}
+
 // Sign returns the signed path of ref, from /i/ to its end. It returns an error if there is no key of
 // that id, or if Expires is before 1970. A development Signer without keys writes _ and no expiry.
 func (s *Signer) Sign(ref Ref, o SignOptions) (string, error) {
