@@ -114,17 +114,20 @@ func (w *work) makeFromMezzanine(requests []*request) {
 	}
 }
 
-// makeAlone makes the variant of r, which route would add to q, in its own job.
-func (w *work) makeAlone(pair *queuePair, q *queue, r *request) {
-	orig, err := q.ready(r.ctx)
-	if err == nil && w.opened.orig.header.HasMezzanine(w.f.cfg.Mezzanine) {
-		orig, err = pair.readyMezzanine(r.ctx) // r may be the first request for this original
-	}
-	if err != nil {
-		r.fail(orig, err)
-		return
-	}
-	q.do([]*request{r})
+// makeAlone makes the variant of r in its own job, from the input of q.
+func (w *work) makeAlone(r *request, q *queue) {
+	guard([]*request{r}, func() {
+		orig, err := q.ready(r.ctx)
+		if err == nil && w.opened.orig.header.HasMezzanine(w.f.cfg.Mezzanine) {
+			pair := &w.queues[resize.PriorityOf(r.ctx)]
+			orig, err = pair.readyMezzanine(r.ctx) // r may be the first request for this original
+		}
+		if err != nil {
+			r.fail(orig, err)
+			return
+		}
+		q.do([]*request{r})
+	})
 }
 
 // serveOriginal answers r with the original itself, after checking that it can be decoded:

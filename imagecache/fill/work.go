@@ -167,44 +167,50 @@ func (w *work) dispatchAll() {
 	guard(requests, func() { w.dispatch(requests...) })
 }
 
-// dispatch answers each request or adds it to its queue. Requests for the same queue are
-// added together, so that they share a job.
+// dispatch answers each request, adds it to its queue or starts its own job. The requests of
+// one queue are added together, and the queue of the original first: the others may ask it for
+// the mezzanine, which then shares the job of the requests.
 func (w *work) dispatch(requests ...*request) {
 	byQueue := make(map[*queue][]*request)
-	var queues []*queue
+	var own []func()
 	for _, r := range requests {
-		q := w.route(r)
-		if q == nil {
-			continue
+		switch q, alone := w.route(r); {
+		case q == nil:
+		case alone:
+			own = append(own, func() { w.makeAlone(r, q) })
+		default:
+			byQueue[q] = append(byQueue[q], r)
 		}
-		if byQueue[q] == nil {
-			queues = append(queues, q)
-		}
-		byQueue[q] = append(byQueue[q], r)
 	}
-	for _, q := range queues {
-		q.add(byQueue[q]...)
+	for i := range w.queues {
+		p := &w.queues[i]
+		p.fromOriginal.add(byQueue[&p.fromOriginal]...)
+		p.fromMezzanine.add(byQueue[&p.fromMezzanine]...)
+	}
+	for _, do := range own {
+		go do()
 	}
 }
 
-// route returns the queue of r, or nil if r is done or has a job of its own.
-func (w *work) route(r *request) *queue {
+// route returns the queue of r, and whether r should have a job of its own, with the input of
+// that queue. It returns nil if r is done.
+func (w *work) route(r *request) (q *queue, alone bool) {
 	orig, err := w.opened.orig, w.opened.err
 	pair := &w.queues[resize.PriorityOf(r.ctx)]
 	switch {
 	case err != nil:
 		r.fail(orig, err)
-		return nil
+		return nil, false
 	case unchanged(r.stale, orig):
 		w.keep(orig)
 		r.end(func() { r.of, r.unchanged = orig, true })
-		return nil
+		return nil, false
 	case r.spec.Shape == resize.ShapeOriginal:
 		go guard([]*request{r}, func() { w.serveOriginal(r) })
-		return nil
+		return nil, false
 	case orig.mezz != nil && r.spec.Shape == resize.ShapeInfo:
 		r.succeed(orig, infoOf(orig.mezz))
-		return nil
+		return nil, false
 	}
 	h, side := orig.header, w.f.cfg.Mezzanine
 	if orig.mezz != nil {
@@ -212,18 +218,14 @@ func (w *work) route(r *request) *queue {
 	}
 	if err := w.f.cfg.Limits.CheckVariant(h, r.spec); err != nil {
 		r.fail(orig, err)
-		return nil
+		return nil, false
 	}
 	width, height := h.Upright()
-	q := &pair.fromOriginal
+	q = &pair.fromOriginal
 	if (orig.mezz != nil || h.HasMezzanine(side)) && r.spec.FromMezzanine(width, height, side) {
 		q = &pair.fromMezzanine
 	}
-	if expensive(h, r.spec) {
-		go guard([]*request{r}, func() { w.makeAlone(pair, q, r) })
-		return nil
-	}
-	return q
+	return q, expensive(h, r.spec)
 }
 
 // expensive reports whether making s takes so long that other requests should not wait for it.
