@@ -83,3 +83,48 @@ func TestCache_Get_LiveDoesNotJoinWarm(t *testing.T) {
 		}
 	})
 }
+
+// pageFiller makes a page's images in a minute; the first time it has no room.
+type pageFiller struct{ page, live atomic.Int64 }
+
+func (l *pageFiller) Fill(ctx context.Context, ref imageurl.Ref, _ *imagecache.Image) (imagecache.Filled, error) {
+	switch resize.PriorityOf(ctx) {
+	case resize.PriorityPage:
+		time.Sleep(time.Minute)
+		if l.page.Add(1) == 1 {
+			return imagecache.Filled{}, resize.ErrBusy
+		}
+	default:
+		l.live.Add(1)
+	}
+	return imagecache.Filled{Image: imagecache.Image{Body: []byte(ref.String())}, Status: 200}, nil
+}
+
+func (l *pageFiller) Purge(context.Context, imagecache.Original) (imagecache.Removed, error) {
+	return imagecache.Removed{}, nil
+}
+
+// A live Get joins the fill of a page, and begins its own if that one found no room.
+func TestCache_Get_LiveJoinsPage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		filler := &pageFiller{}
+		c := imagecache.New(imagecache.Config{
+			Filler: filler, FillTimeout: time.Hour,
+			Layers: []imagecache.Layer{{Tier: &fakeTier{}, Name: imagecache.Memory}},
+		})
+		for i, path := range []string{"/100x/v.1/posts/a.jpg.webp", "/100x/v.1/posts/b.jpg.webp"} {
+			ref, err := imageurl.ParseRef(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			go func() { _, _, _ = c.Get(resize.WithPriority(t.Context(), resize.PriorityPage), ref) }()
+			synctest.Wait()
+			if _, out, err := c.Get(t.Context(), ref); err != nil || out.Collapsed != (i == 1) {
+				t.Errorf("%s: %+v, %v", path, out, err)
+			}
+		}
+		if filler.page.Load() != 2 || filler.live.Load() != 1 {
+			t.Errorf("%d fills of pages, %d live, want 2 and 1", filler.page.Load(), filler.live.Load())
+		}
+	})
+}

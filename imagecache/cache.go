@@ -278,6 +278,9 @@ func (c *Cache) fill(ctx context.Context, ref imageurl.Ref, key Key, stale *Imag
 	if joined {
 		out.Collapsed, out.Stored = true, false
 	}
+	if f.priority > resize.PriorityOf(ctx) && errors.Is(f.err, resize.ErrBusy) {
+		return c.fill(ctx, ref, key, stale, at) // there may be room for this one
+	}
 	if c.takenDown(key.original) { // while this caller waited
 		return Image{}, out, ErrTakenDown
 	}

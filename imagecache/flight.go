@@ -17,8 +17,9 @@ type flight struct {
 	epoch   uint64 // of key's original when it began; a purge since then makes it unfit to join
 	done    chan struct{}
 	cancel  context.CancelFunc
-	waiters int  // guarded by flights.mu
-	warm    bool // its priority is resize.PriorityWarm
+	waiters int // guarded by flights.mu
+	// priority is that of the caller that started it.
+	priority resize.Priority
 
 	img Image
 	out Outcome
@@ -33,24 +34,24 @@ type flights struct {
 
 // join counts the caller as a waiter of key's flight, starting one that calls run if
 // none began in this epoch. The flight's context keeps ctx's values but
-// not its end: it ends after timeout, or when the last waiter leaves. A live caller never joins
-// a warm flight, whose priority is lower.
+// not its end: it ends after timeout, or when the last waiter leaves. A caller never joins a flight
+// of lower priority, except that a live one joins that of a page, which is hardly lower.
 func (fs *flights) join(
 	ctx context.Context, key Key, epoch uint64, timeout time.Duration, run func(context.Context, *flight),
 ) (f *flight, joined bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	warm := resize.PriorityOf(ctx) == resize.PriorityWarm
-	if f := fs.byKey[key]; f != nil && f.epoch == epoch && (warm || !f.warm) {
+	priority := resize.PriorityOf(ctx)
+	if f := fs.byKey[key]; f != nil && f.epoch == epoch && f.priority <= max(priority, resize.PriorityPage) {
 		f.waiters++
 		return f, true
 	}
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), timeout, errFillTimeout)
-	f = &flight{key: key, epoch: epoch, done: make(chan struct{}), cancel: cancel, waiters: 1, warm: warm}
+	f = &flight{key: key, epoch: epoch, done: make(chan struct{}), cancel: cancel, waiters: 1, priority: priority}
 	if fs.byKey == nil {
 		fs.byKey = make(map[Key]*flight)
 	}
-	fs.byKey[key] = f // one of an older epoch, or a warm one, goes on for those who wait for it
+	fs.byKey[key] = f // one of an older epoch, or of lower priority, goes on for those who wait for it
 	go func() {
 		// Overwritten by run, unless run ends by runtime.Goexit.
 		f.err = fmt.Errorf("fill %s: %w", key.path, resize.ErrFailed)

@@ -8,6 +8,7 @@ type Priority uint8
 
 const (
 	PriorityLive  Priority = iota // a client waits for it; the default
+	PriorityPage                  // on a page that a client has just received: it will ask in a moment
 	PriorityWarm                  // made ahead of requests, which never wait for it
 	NumPriorities                 // the number of priorities
 )

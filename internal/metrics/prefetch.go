@@ -16,7 +16,8 @@ var (
 	eventOutcomes = []string{
 		"accepted", "repeated", "ignored", "forged", "invalid", "too_large", "full", "unavailable",
 	}
-	jobOutcomes = []string{ok, "skipped", "again", "dead", "invalid"}
+	pathOutcomes = []string{"made", "hit", "busy", "late", "failed"}
+	jobOutcomes  = []string{ok, "skipped", "again", "dead", "invalid"}
 )
 
 // PrefetchStats is the state of the queue and of the images that were made early.
@@ -32,6 +33,7 @@ type prefetch struct {
 	reg    prometheus.Registerer
 	events *prometheus.CounterVec
 	jobs   *prometheus.CounterVec
+	paths  *prometheus.CounterVec
 	dead   prometheus.Counter
 	lead   prometheus.Histogram
 }
@@ -42,7 +44,8 @@ func newPrefetch(in *instruments) *prefetch {
 		events: in.counters("prefetch_events_total",
 			"Events of feed services, notifications of buckets and requests to warm, by type and outcome.",
 			"type", "outcome"),
-		jobs: in.counters("prefetch_jobs_total", "Attempts at jobs of the queue by outcome.", "outcome"),
+		jobs:  in.counters("prefetch_jobs_total", "Attempts at jobs of the queue by outcome.", "outcome"),
+		paths: in.counters("prefetch_paths_total", "Paths that pages handed out, by outcome.", "outcome"),
 		dead: in.counter("prefetch_dead_total",
 			"Jobs that failed too often, or for good, and became dead letters."),
 	}
@@ -54,6 +57,9 @@ func newPrefetch(in *instruments) *prefetch {
 	}
 	for _, outcome := range jobOutcomes {
 		p.jobs.WithLabelValues(outcome)
+	}
+	for _, outcome := range pathOutcomes {
+		p.paths.WithLabelValues(outcome)
 	}
 	lead := histogram("prefetch_lead_seconds", "Time from when an image was made early to its first request.")
 	lead.Buckets = []float64{.1, .5, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600}
@@ -75,6 +81,10 @@ func (p *prefetch) Job(outcome string) {
 		p.dead.Inc()
 	}
 }
+
+// Path counts a path that a page handed out by outcome: made, hit (it was held), busy (there was no room),
+// late (it waited too long), failed.
+func (p *prefetch) Path(outcome string) { p.paths.WithLabelValues(oneOf(pathOutcomes, outcome)).Inc() }
 
 // Lead records the time from when an image was made early to its first request.
 func (p *prefetch) Lead(d time.Duration) { p.lead.Observe(d.Seconds()) }

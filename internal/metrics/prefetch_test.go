@@ -14,6 +14,7 @@ func TestSet_Prefetch_CountsEventsAndJobs(t *testing.T) {
 	for _, outcome := range []string{"ok", "ok", "again", "dead", "invalid"} {
 		set.Job(outcome)
 	}
+	set.Path("made")
 	set.Lead(2 * time.Second)
 	set.PurgedByTag()
 	set.Prefetch(func() PrefetchStats {
@@ -34,6 +35,8 @@ func TestSet_Prefetch_CountsEventsAndJobs(t *testing.T) {
 		`imagetier_prefetch_events_total{outcome="accepted",type="s3.removed"} 0`,
 		`imagetier_prefetch_jobs_total{outcome="ok"} 2`,
 		`imagetier_prefetch_jobs_total{outcome="skipped"} 0`,
+		`imagetier_prefetch_paths_total{outcome="made"} 1`,
+		`imagetier_prefetch_paths_total{outcome="late"} 0`,
 		`imagetier_prefetch_dead_total 2`,
 		`imagetier_prefetch_lead_seconds_bucket{le="5"} 1`,
 		`imagetier_prefetch_lag_seconds 1.5`,

@@ -145,7 +145,7 @@ func (s *Server) drain(ctx context.Context) {
 	s.readiness.drain()
 	pool := s.workers.Stats()
 	s.log.Info("draining", "reason", cmp.Or(context.Cause(ctx), errPart).Error(),
-		"requests", s.public.running.Load(), "resizing", pool.Busy, "resize_queue", pool.Live+pool.Warm,
+		"requests", s.public.running.Load(), "resizing", pool.Busy, "resize_queue", pool.Live+pool.Page+pool.Warm,
 		"timeout_ms", s.cfg.DrainTimeout.Milliseconds())
 }
 
@@ -299,6 +299,7 @@ func (s *Server) openPrefetch(context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	catalog := catalogOf(s.cfg.Config, s.watermarks)
 	s.prefetch, err = service.New(service.Config{
 		Cache: s.cache, Sources: s.sources.Guarded, CheckName: s.sources.CheckName,
 		Bus: s.bus, Tags: replicatedTags{s.fleet},
@@ -306,7 +307,7 @@ func (s *Server) openPrefetch(context.Context) (err error) {
 		Profiles: s.cfg.Profiles, Buckets: bucketsOf(s.cfg.Config),
 		WebhookSecrets: s.cfg.WebhookSecrets, Dev: s.cfg.Dev,
 		Mode: mode, WastedAfter: s.cfg.WastedAfter, Workers: s.cfg.Workers,
-		Balancer: s.cfg.Balancer, Signer: s.signer, BalancerTimeout: 2 * fillTimeout(s.cfg.Config),
+		Signer: s.signer, CheckRef: catalog.Check, Balancer: s.cfg.Balancer, BalancerTimeout: 2 * fillTimeout(s.cfg.Config),
 	})
 	if err != nil {
 		return err

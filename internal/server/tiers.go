@@ -177,7 +177,7 @@ func workerStats(pool *workers.Pool) func() metrics.WorkerStats {
 	return func() metrics.WorkerStats {
 		s := pool.Stats()
 		return metrics.WorkerStats{
-			Queued:   map[string]int{"live": s.Live, "warm": s.Warm},
+			Queued:   map[string]int{"live": s.Live, "page": s.Page, "warm": s.Warm},
 			Workers:  map[string]int{"starting": s.Starting, "idle": s.Idle, "busy": s.Busy},
 			Restarts: s.Restarts,
 		}

@@ -34,6 +34,7 @@ const (
 // Bounds of an event.
 const (
 	MaxPosts  = 500
+	MaxPaths  = 200
 	MaxImages = 100 // in any other list of images
 	maxIDText = 256 // bytes of the id of a post or user
 	maxTags   = 16  // of one image
@@ -68,7 +69,10 @@ type Event struct {
 	Time    time.Time // zero if the event has none
 	Profile string    // for the images of posts; avatars have the profile Avatar
 	Posts   []Post
-	User    *User // of UserUpdated
+	// Paths are the variants that a FeedPage hands out, in the order of the page. If there are any,
+	// nothing else is made for its posts.
+	Paths []imageurl.Ref
+	User  *User // of UserUpdated
 }
 
 // Avatar is the name of the profile of avatars.
@@ -84,6 +88,7 @@ type (
 	dataJSON struct {
 		Profile *string    `json:"profile"`
 		Posts   []postJSON `json:"posts"`
+		Paths   []string   `json:"paths"`
 		User    *userJSON  `json:"user"`
 	}
 	postJSON struct {
@@ -117,6 +122,9 @@ type Reader struct {
 	Known func(source string) bool
 	// CheckName returns why a source can have no original of that name; nil accepts all.
 	CheckName func(source, name string) error
+	// Path verifies and parses a path that a page hands out, as a request for it would. If it is nil,
+	// pages with paths are refused.
+	Path func(path string) (imageurl.Ref, error)
 }
 
 // ParseEvent reads the body of an event: the plain envelope of Standard Webhooks, or a
@@ -170,8 +178,11 @@ func (r *Reader) posts(e *Event, data dataJSON) error {
 	if len(data.Posts) > MaxPosts {
 		return fault("data.posts", "there are %d, allowed are %d", len(data.Posts), MaxPosts)
 	}
-	if len(data.Posts) == 0 {
+	if len(data.Posts)+len(data.Paths) == 0 {
 		return fault("data.posts", "there is none")
+	}
+	if err := r.paths(e, data.Paths); err != nil {
+		return err
 	}
 	e.Profile = "feed"
 	if data.Profile != nil {
@@ -202,6 +213,32 @@ func (r *Reader) posts(e *Event, data dataJSON) error {
 			return err
 		}
 		e.Posts = append(e.Posts, post)
+	}
+	return nil
+}
+
+// paths reads what a page hands out.
+func (r *Reader) paths(e *Event, paths []string) error {
+	switch {
+	case len(paths) == 0:
+		return nil
+	case e.Type != FeedPage:
+		return fault("data.paths", "only feed.page has paths")
+	case len(paths) > MaxPaths:
+		return fault("data.paths", "there are %d, allowed are %d", len(paths), MaxPaths)
+	case r.Path == nil:
+		return fault("data.paths", "paths are not taken here")
+	}
+	e.Paths = make([]imageurl.Ref, len(paths))
+	for i, path := range paths {
+		ref, err := r.Path(path)
+		if err == nil && ref.Spec().Format == resize.Auto {
+			err = errors.New("clients negotiate the format auto: name the one that this client gets")
+		}
+		if err != nil {
+			return fault(fmt.Sprintf("data.paths[%d]", i), "%v", err)
+		}
+		e.Paths[i] = ref
 	}
 	return nil
 }

@@ -56,7 +56,11 @@ func (b *balancer) ask(ctx context.Context, ref imageurl.Ref) (hit bool, err err
 	if err != nil {
 		return false, err
 	}
-	req.Header.Set("Priority", "u=7") // RFC 9218: the node serves it with resize.PriorityWarm
+	// RFC 9218: the node serves it with resize.PriorityWarm or, with page, resize.PriorityPage.
+	req.Header.Set("Priority", "u=7")
+	if resize.PriorityOf(ctx) == resize.PriorityPage {
+		req.Header.Set("Priority", "u=7, page")
+	}
 	resp, err := b.client.Do(req)
 	if err != nil {
 		if ctx.Err() != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/webhook"
 	"github.com/novasocial/imagetier/prefetch/events"
 	"github.com/novasocial/imagetier/prefetch/warmer"
@@ -51,12 +52,40 @@ func (s *Service) Event(
 	if err != nil {
 		return event.Type, false, err
 	}
-	id := claim.ID
-	if id != "" {
-		id = "event " + id
+	if len(event.Paths) > 0 {
+		repeated, err := s.takePage(ctx, claim.ID, plan, event.Paths)
+		return event.Type, repeated, err
 	}
-	repeated, err = s.take(ctx, id, plan)
+	repeated, err = s.take(ctx, eventID(claim.ID), plan)
 	return event.Type, repeated, err
+}
+
+// eventID is the id of an event in the queue, "" if it has none.
+func eventID(id string) string {
+	if id == "" {
+		return ""
+	}
+	return "event " + id
+}
+
+// takePage takes a page with paths. Only tags of its posts are stored durably, if it names any: its phone
+// asks in a moment, so what a restart loses is of no use after it, and a page that is sent again costs
+// lookups.
+func (s *Service) takePage(
+	ctx context.Context,
+	id string,
+	plan warmer.Plan,
+	paths []imageurl.Ref,
+) (repeated bool, err error) {
+	if len(plan.Learn) > 0 {
+		if repeated, err := s.take(ctx, eventID(id), plan); repeated || err != nil {
+			return repeated, err
+		}
+	}
+	if s.cfg.Mode != warmer.None && !s.pages.put(paths) {
+		return false, fmt.Errorf("%w: %d paths of pages are waiting", ErrQueueFull, s.pages.waiting())
+	}
+	return false, nil
 }
 
 // skipRecent removes from a page the images that were warmed a short time ago: most of them are on

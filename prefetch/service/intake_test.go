@@ -35,6 +35,7 @@ type fakeMetrics struct{}
 func (fakeMetrics) Event(string, string) {}
 func (fakeMetrics) Job(string)           {}
 func (fakeMetrics) Lead(time.Duration)   {}
+func (fakeMetrics) Path(string)          {}
 
 // Without secrets events are refused, except on a developer's machine.
 func TestService_Event_WithoutSecrets(t *testing.T) {

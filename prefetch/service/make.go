@@ -35,7 +35,9 @@ func forEach(refs []imageurl.Ref, request func(imageurl.Ref) warmer.Outcome) []w
 // makeHere makes variants of one original on this node. Fills of one original that run at the
 // same time share its fetch and its decode.
 func (s *Service) makeHere(ctx context.Context, refs []imageurl.Ref) []warmer.Outcome {
-	ctx = resize.WithPriority(ctx, resize.PriorityWarm)
+	if resize.PriorityOf(ctx) != resize.PriorityPage {
+		ctx = resize.WithPriority(ctx, resize.PriorityWarm)
+	}
 	return forEach(refs, func(ref imageurl.Ref) warmer.Outcome {
 		_, out, err := s.cfg.Cache.Get(ctx, ref)
 		return warmer.Outcome{Hit: err == nil && out.Forward == imagecache.Hit, Err: err}

@@ -1,6 +1,7 @@
 // Package service makes images before they are requested. Reading order: intake.go takes events
 // and S3 notifications, warm.go takes images and paths from an operator, queue.go puts both into
-// the durable queue, make.go and balancer.go make what the worker takes out of it, and watch.go
+// the durable queue, make.go and balancer.go make what the worker takes out of it, pages.go makes at
+// once what a page hands out, and watch.go
 // sees which of it was requested. deadletters.go lists what failed for good. What to make, and
 // how a job is done, is package warmer's.
 package service
@@ -42,6 +43,8 @@ type Metrics interface {
 	Event(kind, outcome string)
 	Job(outcome string)
 	Lead(time.Duration)
+	// Path counts what became of a path of a page: made, hit, busy, late, failed.
+	Path(outcome string)
 }
 
 // Config of a Service. All fields are needed unless their comment says otherwise.
@@ -65,20 +68,26 @@ type Config struct {
 	Mode           warmer.Mode   // which Specs of a profile are made
 	WastedAfter    time.Duration // without a request until then a variant counts as wasted
 	Workers        int           // resize processes
+	// Signer verifies the paths of pages. nil: pages with paths are refused.
+	Signer *imageurl.Signer
+	// CheckRef returns why a request for a variant would be refused; nil accepts all.
+	CheckRef func(imageurl.Ref) error
 	// Balancer is a URL through which variants are made where they are kept. "": this node makes
 	// them. Signer and BalancerTimeout are needed with it; the timeout should be longer than the
 	// slowest fill.
 	Balancer        string
-	Signer          *imageurl.Signer
 	BalancerTimeout time.Duration
 }
 
 // Service plans, queues and makes images ahead of requests. It is safe for concurrent use.
 type Service struct {
-	cfg      Config
-	watch    *warmer.Watch
-	state    *state
-	worker   *warmer.Worker
+	cfg    Config
+	watch  *warmer.Watch
+	state  *state
+	worker *warmer.Worker
+	pages  *pages
+	// request makes variants of one original here or through the balancer.
+	request  func(context.Context, []imageurl.Ref) []warmer.Outcome
 	reader   *events.Reader
 	verifier *webhook.Verifier // nil if no secrets are configured
 	balancer *balancer         // nil: this node makes everything
@@ -102,18 +111,22 @@ func New(cfg Config) (*Service, error) {
 			return ok
 		},
 	}
+	if cfg.Signer != nil {
+		s.reader.Path = s.readPath
+	}
 	s.watch = warmer.NewWatch(
 		warmer.WatchConfig{Mode: cfg.Mode, Profiles: cfg.Profiles, For: cfg.WastedAfter, Lead: cfg.Metrics.Lead},
 	)
 	s.state = &state{filepath.Join(cfg.Dir, "warming.json"), s.watch, cfg.Log}
 	s.state.restore()
-	request := s.makeHere
+	s.request = s.makeHere
 	if cfg.Balancer != "" {
 		s.balancer = newBalancer(cfg.Balancer, cfg.Signer, cfg.BalancerTimeout)
-		request = s.balancer.Make
+		s.request = s.balancer.Make
 	}
+	s.pages = newPages(s.makeForPage, cfg.Metrics.Path, pathsAtOnce*max(2, cfg.Workers))
 	s.worker = warmer.NewWorker(warmer.WorkerConfig{
-		Next: s.next, Make: request, Purge: s.purge, Tags: cfg.Tags, Watch: s.watch, TagOf: s.etagOf,
+		Next: s.next, Make: s.request, Purge: s.purge, Tags: cfg.Tags, Watch: s.watch, TagOf: s.etagOf,
 		Elsewhere: s.balancer != nil, AtOnce: max(2, cfg.Workers), Observe: cfg.Metrics.Job, Log: cfg.Log,
 	})
 	return s, nil
@@ -123,6 +136,7 @@ func New(cfg Config) (*Service, error) {
 func (s *Service) Run() []func(context.Context) error {
 	return []func(context.Context) error{
 		s.worker.Run,
+		s.pages.run,
 		func(ctx context.Context) error { return s.cfg.Bus.Notices(ctx, s.notified) },
 	}
 }

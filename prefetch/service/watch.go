@@ -3,16 +3,19 @@ package service
 import (
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/prefetch/warmer"
 	"github.com/novasocial/imagetier/resize"
 )
 
 // Requested notes that the public listener was asked for a variant and the cache had it or made
-// it. Requests of PriorityWarm come from nodes that warm through the balancer.
+// it. Requests of other priorities come from nodes that warm through the balancer.
 func (s *Service) Requested(ref imageurl.Ref, out imagecache.Outcome, priority resize.Priority) {
 	switch {
 	case priority == resize.PriorityLive:
 		s.watch.Asked(ref)
+	case s.balancer != nil && out.Forward != imagecache.Hit && priority == resize.PriorityPage:
+		s.watch.MadeFor(ref, warmer.OnPage)
 	case s.balancer != nil && out.Forward != imagecache.Hit:
-		s.watch.MadeFor(ref)
+		s.watch.MadeFor(ref, warmer.Unsaid)
 	}
 }

@@ -102,9 +102,10 @@ type Plan struct {
 	Messages []Message
 }
 
-// PlanEvent returns the Plan for an event.
+// PlanEvent returns the Plan for an event. The paths of a page are no part of it: they are made at once,
+// and of the posts of such a page only the tags are learned.
 func PlanEvent(e events.Event) (Plan, error) {
-	var p planning
+	p := planning{exact: len(e.Paths) > 0}
 	switch e.Type {
 	case events.PostDeleted:
 		job := Job{}
@@ -182,8 +183,9 @@ func PlanImages(profileName string, images []events.Image, refs []imageurl.Ref) 
 // planning is an unfinished Plan, with jobs that are not full.
 type planning struct {
 	Plan
-	jobs [3]Job
-	seen map[string]bool // images in the plan, because many posts can have the same avatar
+	jobs  [3]Job
+	exact bool            // nothing is made for the images of the event
+	seen  map[string]bool // images in the plan, because many posts can have the same avatar
 }
 
 func (p *planning) learn(img events.Image) {
@@ -197,7 +199,7 @@ func (p *planning) learn(img events.Image) {
 
 func (p *planning) warm(priority int, w Warm) error {
 	key := fmt.Sprint(w.Profile, w.Crop, " ", w.Image)
-	if p.seen[key] {
+	if p.exact || p.seen[key] {
 		return nil
 	}
 	if p.seen == nil {

@@ -63,6 +63,8 @@ type Watch struct {
 	order    []uint64            // oldest first
 	profiles map[string]*learnt
 
+	making map[imageurl.Ref]bool // variants that are being made for pages, and whether one was requested
+
 	bySpec atomic.Pointer[map[resize.Spec]listed] // the map is never changed
 }
 
@@ -218,15 +220,16 @@ func listedSpec(ref imageurl.Ref) resize.Spec {
 	return spec
 }
 
-// MadeFor begins to watch a variant that was made here for the job of another node: the balancer
-// sends clients' requests for it to this node, too. The profile is the first that lists its Spec.
-func (w *Watch) MadeFor(ref imageurl.Ref) {
+// MadeFor begins to watch a variant that was made for a page, or here for the job of another node: the
+// balancer sends clients' requests for it to this node, too. The profile is the first that lists its
+// Spec.
+func (w *Watch) MadeFor(ref imageurl.Ref, reach Reach) {
 	spec := listedSpec(ref)
 	if in, ok := (*w.bySpec.Load())[spec]; ok {
 		w.Made(
 			profile.Image{Source: ref.Source(), Name: ref.Name(), Version: ref.Version()},
 			in.profile,
-			Unsaid,
+			reach,
 			[]resize.Spec{spec},
 		)
 	}
@@ -256,11 +259,21 @@ func (w *Watch) Asked(ref imageurl.Ref) {
 	if !w.any.Load() {
 		return
 	}
+	w.mu.Lock()
+	if _, ok := w.making[ref]; ok {
+		w.making[ref] = true
+	}
+	w.mu.Unlock()
+	w.requested(ref)
+}
+
+// requested notes the first request for a variant that is watched.
+func (w *Watch) requested(ref imageurl.Ref) {
 	name, ok := imageOf(ref)
 	if !ok {
 		return
 	}
-	key := w.key(name)
+	spec, key := listedSpec(ref), w.key(name)
 	w.mu.Lock()
 	one := w.watched[key]
 	var lead time.Duration
@@ -306,7 +319,34 @@ func (w *Watch) endOld(now time.Time) {
 			w.end(key, one)
 		}
 	}
-	w.any.Store(len(w.watched) > 0)
+	w.any.Store(len(w.watched)+len(w.making) > 0)
+}
+
+// Making notes that a variant is being made for a page. done is called when that has ended; if made is
+// true, the variant is watched. It counts as used if a client has joined the fill.
+func (w *Watch) Making(ref imageurl.Ref) (done func(made bool)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, again := w.making[ref]; again {
+		return func(bool) {}
+	}
+	if w.making == nil {
+		w.making = make(map[imageurl.Ref]bool)
+	}
+	w.making[ref] = false
+	w.any.Store(true)
+	return func(made bool) {
+		if made {
+			w.MadeFor(ref, OnPage)
+		}
+		w.mu.Lock()
+		asked := w.making[ref]
+		delete(w.making, ref)
+		w.mu.Unlock()
+		if made && asked {
+			w.requested(ref)
+		}
+	}
 }
 
 // end adds a watch to the statistics. All requested Specs count, made early or not, so that a Spec

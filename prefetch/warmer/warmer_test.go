@@ -250,12 +250,34 @@ func TestReachOf_GroupsByDigits(t *testing.T) {
 // Behind a balancer the node that makes a variant is not the one that took the job.
 func TestWatch_MadeFor_CountsUse(t *testing.T) {
 	w := watch(t, WatchConfig{})
-	w.MadeFor(ref(t, "/100x/v.1/posts/a.webp"))
-	w.MadeFor(ref(t, "/200x/v.1/posts/a.webp"))
-	w.MadeFor(ref(t, "/201x/v.1/posts/a.webp")) // of no profile
+	w.MadeFor(ref(t, "/100x/v.1/posts/a.webp"), Unsaid)
+	w.MadeFor(ref(t, "/200x/v.1/posts/a.webp"), Unsaid)
+	w.MadeFor(ref(t, "/201x/v.1/posts/a.webp"), Unsaid) // of no profile
 	w.Asked(ref(t, "/200x/v.1/posts/a.webp"))
 	if used, _ := w.Counts(); used != 1 || len(w.watched) != 1 {
 		t.Errorf("%d used of %d images", used, len(w.watched))
+	}
+}
+
+// A variant of a page is watched once it was made, and used if a client asked while it was being made.
+func TestWatch_Making_CountsUseAndWaste(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	w := watch(t, WatchConfig{Now: func() time.Time { return now }})
+	joined, later := w.Making(ref(t, "/100x/v.1/posts/a.webp")), w.Making(ref(t, "/100x/v.1/posts/b.webp"))
+	never, held := w.Making(ref(t, "/100x/v.1/posts/c.webp")), w.Making(ref(t, "/100x/v.1/posts/d.webp"))
+	again := w.Making(ref(t, "/100x/v.1/posts/a.webp"))
+	w.Asked(ref(t, "/100x/v.1/posts/a.webp"))
+	again(true)
+	joined(true)
+	later(true)
+	never(true)
+	held(false)
+	w.Asked(ref(t, "/100x/v.1/posts/a.webp"))
+	w.Asked(ref(t, "/100x/v.1/posts/b.webp"))
+	w.Asked(ref(t, "/100x/v.1/posts/d.webp"))
+	now = now.Add(7 * time.Hour)
+	if used, wasted := w.Counts(); used != 2 || wasted != 1 || len(w.making) != 0 {
+		t.Errorf("%d used and %d wasted, want 2 and 1", used, wasted)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 const (
 	live          = resize.PriorityLive
+	page          = resize.PriorityPage
 	warm          = resize.PriorityWarm
 	numPriorities = resize.NumPriorities
 )
@@ -56,16 +57,16 @@ func newSlot(kind slotKind) *slot { return &slot{kind, make(chan *job, 1)} }
 type slotKind int
 
 const (
-	forLive      slotKind = iota // cheap live jobs
-	forBoth                      // cheap jobs of both priorities
-	forExpensive                 // expensive jobs of both priorities
+	forLive      slotKind = iota // cheap live and page jobs
+	forBoth                      // cheap jobs of all priorities
+	forExpensive                 // expensive jobs of all priorities
 )
 
 func (k slotKind) takes(j *job) bool {
 	if j.cost.expensive() {
 		return k == forExpensive
 	}
-	return k == forBoth || k == forLive && j.priority == live
+	return k == forBoth || k == forLive && j.priority != warm
 }
 
 // ageing is how many seconds later a job becomes due for each second of CPU time it takes. A job
@@ -73,15 +74,20 @@ func (k slotKind) takes(j *job) bool {
 // cheap jobs go first, but expensive ones are not starved.
 const ageing = 4
 
+// pageDelay is how much later a page job is due than a live one. Live jobs that arrive meanwhile go
+// first, but a live request that has joined the fill of a page waits no longer than that.
+const pageDelay = time.Second
+
 // headStart is how much earlier a continuation is due than other jobs: longer than any job may
 // wait.
 const headStart = time.Hour
 
 // queue matches jobs and idle workers. A job waits only while no suitable worker is idle or while
-// a limit holds it back. The jobs of each priority are sorted by due time.
+// a limit holds it back. Jobs are sorted by due time, those of live and page priority together.
 type queue struct {
 	mu       sync.Mutex
-	waiting  [numPriorities]list.List // of *job, earliest due first
+	waiting  [numPriorities]list.List // of *job, earliest due first; page jobs are in that of live
+	depths   [numPriorities]int       // jobs that wait
 	capacity [numPriorities]int       // jobs that may wait
 
 	// maxWait is the CPU time per suitable worker that may wait before a cheap and an expensive
@@ -108,7 +114,7 @@ func (q *queue) push(j *job) error {
 	if j.elem == nil || j.continuation {
 		return nil
 	}
-	switch n := q.waiting[j.priority].Len(); {
+	switch n := q.depths[j.priority]; {
 	case n > q.capacity[j.priority]:
 		q.removeLocked(j.elem)
 		return fmt.Errorf("%w: %d jobs are waiting", resize.ErrBusy, q.capacity[j.priority])
@@ -128,10 +134,15 @@ func (q *queue) maxWaitFor(j *job) time.Duration {
 // insertLocked queues j behind all jobs that are due no later, and returns the CPU time of those
 // of the same class.
 func (q *queue) insertLocked(j *job) (ahead time.Duration) {
-	if j.due = j.queued.Add(ageing * j.cost.cpu); j.continuation {
+	j.due = j.queued.Add(ageing * j.cost.cpu)
+	if j.priority == page {
+		j.due = j.due.Add(pageDelay)
+	}
+	if j.continuation {
 		j.due = j.queued.Add(-headStart)
 	}
-	in := &q.waiting[j.priority]
+	in := q.listOf(j)
+	q.depths[j.priority]++
 	next := in.Front()
 	for ; next != nil && !j.due.Before(next.Value.(*job).due); next = next.Next() {
 		if before := next.Value.(*job).cost; before.expensive() == j.cost.expensive() {
@@ -144,6 +155,14 @@ func (q *queue) insertLocked(j *job) (ahead time.Duration) {
 		j.elem = in.InsertBefore(j, next)
 	}
 	return ahead
+}
+
+// listOf returns the list in which j waits.
+func (q *queue) listOf(j *job) *list.List {
+	if j.priority == page {
+		return &q.waiting[live]
+	}
+	return &q.waiting[j.priority]
 }
 
 // matchLocked hands waiting jobs to idle workers until no pair is left.
@@ -208,7 +227,8 @@ func (q *queue) offer(s *slot) {
 
 func (q *queue) removeLocked(elem *list.Element) {
 	j := elem.Value.(*job)
-	q.waiting[j.priority].Remove(elem)
+	q.listOf(j).Remove(elem)
+	q.depths[j.priority]--
 	j.elem = nil
 }
 
@@ -272,5 +292,5 @@ func (q *queue) refuse(err error) {
 func (q *queue) depth(l resize.Priority) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.waiting[l].Len()
+	return q.depths[l]
 }

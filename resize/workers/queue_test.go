@@ -12,7 +12,7 @@ import (
 
 func newQueue(liveRoom, warmRoom int) *queue {
 	return &queue{
-		capacity:         [numPriorities]int{live: liveRoom, warm: warmRoom},
+		capacity:         [numPriorities]int{live: liveRoom, page: liveRoom, warm: warmRoom},
 		limits:           limits{avif: 1, memory: 1 << 30},
 		workers:          1,
 		expensiveWorkers: 1,
@@ -81,6 +81,33 @@ func TestQueue_Offer_LiveSlotTakesNoWarmJobs(t *testing.T) {
 	q.offer(common)
 	if received(common) != third {
 		t.Error("the common slot does not take the warm job")
+	}
+}
+
+// A page job waits for the live jobs of the next second, uses the slot that warm jobs do not, and
+// has a capacity of its own.
+func TestQueue_Push_PageBetweenLiveAndWarm(t *testing.T) {
+	q := newQueue(2, 2)
+	jobs := []*job{newJob(warm), newJob(page), newJob(live), newJob(live), newJob(page)}
+	jobs[3].queued = jobs[1].queued.Add(pageDelay + time.Millisecond)
+	jobs[4].queued = jobs[3].queued
+	if got := order(t, q, jobs...); !slices.Equal(got, []int{2, 1, 3, 4, 0}) {
+		t.Errorf("the order is %v", got)
+	}
+	reserved := newSlot(forLive)
+	q.idle.Init()
+	q.offer(reserved)
+	j := newJob(page)
+	if err := q.push(j); err != nil || received(reserved) != j {
+		t.Errorf("the page job does not use the slot of live jobs, %v", err)
+	}
+	for i, want := range []error{nil, nil, resize.ErrBusy} {
+		if err := q.push(newJob(page)); !errors.Is(err, want) {
+			t.Errorf("page job %d: %v, want %v", i, err, want)
+		}
+	}
+	if err := q.push(newJob(live)); err != nil || q.depth(page) != 2 || q.depth(live) != 1 {
+		t.Errorf("%d page and %d live jobs wait, %v", q.depth(page), q.depth(live), err)
 	}
 }
 
@@ -199,7 +226,7 @@ func TestQueue_NoJobWaitsForIdleSlot(t *testing.T) {
 					idleWarm++
 				}
 			}
-			if q.depth(live) > 0 && idle > 0 || q.depth(warm) > 0 && idleWarm > 0 {
+			if q.depth(live)+q.depth(page) > 0 && idle > 0 || q.depth(warm) > 0 && idleWarm > 0 {
 				t.Fatalf(
 					"seed %d: %d live and %d warm jobs wait while %d workers do, %d of them for both",
 					seed,
@@ -213,7 +240,7 @@ func TestQueue_NoJobWaitsForIdleSlot(t *testing.T) {
 		for _, s := range slots {
 			take(s)
 		}
-		if n := q.depth(live) + q.depth(warm); n != len(inside) {
+		if n := q.depth(live) + q.depth(page) + q.depth(warm); n != len(inside) {
 			t.Fatalf("seed %d: %d jobs are in, %d wait", seed, len(inside), n)
 		}
 	}

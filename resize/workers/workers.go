@@ -50,10 +50,12 @@ type Config struct {
 	// never reach a process that decodes untrusted bytes.
 	Env []string
 	// Workers is the number of children for cheap jobs. 0 is one per core; more do not help. If
-	// there are several, the first one takes only live jobs.
+	// there are several, the first one takes no warm jobs.
 	Workers int
 	// Queue is how many live jobs may wait; further ones get ErrBusy. 0 is 16 per worker.
 	Queue int
+	// PageQueue is how many page jobs may wait. 0 is 8 per worker.
+	PageQueue int
 	// WarmQueue is how many warm jobs may wait. 0 is 4 per worker.
 	WarmQueue int
 	// MaxWait is how much work may wait before a cheap job, per worker: predicted CPU time ×
@@ -129,6 +131,7 @@ func (cfg Config) withDefaults() (Config, error) {
 		cfg.Workers = runtime.NumCPU()
 	}
 	cfg.Queue = cmp.Or(cfg.Queue, 16*cfg.Workers)
+	cfg.PageQueue = cmp.Or(cfg.PageQueue, 8*cfg.Workers)
 	cfg.WarmQueue = cmp.Or(cfg.WarmQueue, 4*cfg.Workers)
 	cfg.MaxWait = cmp.Or(cfg.MaxWait, 2*time.Second)
 	cfg.MaxWaitExpensive = cmp.Or(cfg.MaxWaitExpensive, 5*time.Second)
@@ -206,7 +209,7 @@ func New(cfg Config) (*Pool, error) {
 	}
 	p := &Pool{cfg: cfg, ready: make(chan struct{})}
 	p.watermarks.Store(watermarks)
-	p.queue.capacity = [numPriorities]int{live: cfg.Queue, warm: cfg.WarmQueue}
+	p.queue.capacity = [numPriorities]int{live: cfg.Queue, page: cfg.PageQueue, warm: cfg.WarmQueue}
 	p.queue.maxWait = [2]time.Duration{cfg.MaxWait, cfg.MaxWaitExpensive}
 	p.queue.workers, p.queue.expensiveWorkers = cfg.Workers, cfg.ExpensiveWorkers
 	p.queue.limits = limits{avif: cfg.AVIFWorkers, memory: cfg.LargeMemory}
@@ -243,8 +246,9 @@ func (p *Pool) Run(ctx context.Context) error {
 func (p *Pool) Ready() <-chan struct{} { return p.ready }
 
 // Resize lets a child make the variants, as described at resize.Resizer; see the package comment
-// for failures. The job is queued by its priority (resize.PriorityOf): warm jobs run only when no
-// live job waits, never occupy all of several children, and fewer of them may wait.
+// for failures. The job is queued by its priority (resize.PriorityOf): page jobs are due a second
+// later than live ones; warm jobs run only when no other waits, never occupy all of several
+// children, and fewer of them may wait.
 func (p *Pool) Resize(ctx context.Context, original []byte, specs ...resize.Spec) ([]resize.Image, error) {
 	if len(specs) == 0 {
 		return nil, nil
@@ -298,7 +302,7 @@ func (p *Pool) check(original []byte, specs []resize.Spec) error {
 
 // Stats is the current state of a Pool.
 type Stats struct {
-	Live, Warm           int              // waiting jobs
+	Live, Page, Warm     int              // waiting jobs
 	Starting, Idle, Busy int              // children
 	Restarts             map[string]int64 // by reason
 }
@@ -306,7 +310,7 @@ type Stats struct {
 // Stats returns the current state. Restarts has an entry for every reason.
 func (p *Pool) Stats() Stats {
 	s := Stats{
-		Live: p.queue.depth(live), Warm: p.queue.depth(warm),
+		Live: p.queue.depth(live), Page: p.queue.depth(page), Warm: p.queue.depth(warm),
 		Starting: int(p.starting.Load()), Idle: int(p.idle.Load()), Busy: int(p.busy.Load()),
 		Restarts: make(map[string]int64, len(reasons)),
 	}

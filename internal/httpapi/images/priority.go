@@ -1,22 +1,35 @@
 package images
 
-import "strings"
+import (
+	"strings"
 
-// leastUrgent reports whether the header Priority (RFC 9218, 4.1) asks for the least urgency,
-// u=7. Warming through a balancer sends it: such a request has resize.PriorityWarm. Of several
-// values the last counts (RFC 8941, 3.2); values that do not parse are ignored.
-func leastUrgent(lines []string) bool {
+	"github.com/novasocial/imagetier/resize"
+)
+
+// priorityOf reads the header Priority (RFC 9218, 4.1). Warming through a balancer sends the least
+// urgency, u=7, which is resize.PriorityWarm, and for what a page shows "u=7, page", which is
+// resize.PriorityPage. Everything else is live. Of several values the last counts (RFC 8941, 3.2);
+// values that do not parse are ignored.
+func priorityOf(lines []string) resize.Priority {
 	if len(lines) == 0 {
-		return false
+		return resize.PriorityLive
 	}
-	least := false
+	least, page := false, false
 	for _, line := range lines {
 		for member := range strings.SplitSeq(line, ",") {
 			member, _, _ = strings.Cut(member, ";") // parameters
-			if value, ok := strings.CutPrefix(strings.Trim(member, " \t"), "u="); ok {
+			member = strings.Trim(member, " \t")
+			if value, ok := strings.CutPrefix(member, "u="); ok {
 				least = value == "7"
 			}
+			page = page || member == "page"
 		}
 	}
-	return least
+	switch {
+	case !least:
+		return resize.PriorityLive
+	case page:
+		return resize.PriorityPage
+	}
+	return resize.PriorityWarm
 }

@@ -14,18 +14,20 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-func TestLeastUrgent_ParsesPriority(t *testing.T) {
-	for line, want := range map[string]bool{
-		"u=7": true, "u=7, i": true, "i, u=7": true, "i,\tu=7;x=1": true, "u=1, u=7": true,
-		"": false, "u=6": false, "i": false, "u=7, u=3": false, "u=77": false,
-		"u=-7": false, "xu=7": false, "u": false, "U=7": false, "u = 7": false,
+func TestPriorityOf_ParsesHeader(t *testing.T) {
+	for line, want := range map[string]resize.Priority{
+		"u=7": resize.PriorityWarm, "u=7, i": resize.PriorityWarm, "i, u=7": resize.PriorityWarm,
+		"i,\tu=7;x=1": resize.PriorityWarm, "u=1, u=7": resize.PriorityWarm,
+		"u=7, page": resize.PriorityPage, "page;x,u=7": resize.PriorityPage,
+		"": 0, "u=6": 0, "i": 0, "u=7, u=3": 0, "u=77": 0, "page": 0, "u=6, page": 0,
+		"u=-7": 0, "xu=7": 0, "u": 0, "U=7": 0, "u = 7": 0,
 	} {
-		if got := leastUrgent([]string{line}); got != want {
-			t.Errorf("Priority: %q is least urgent %v, want %v", line, got, want)
+		if got := priorityOf([]string{line}); got != want {
+			t.Errorf("Priority: %q is %d, want %d", line, got, want)
 		}
 	}
-	if leastUrgent(nil) || !leastUrgent([]string{"i", "u=7"}) {
-		t.Error("without lines it is, or with several it is not")
+	if priorityOf(nil) != resize.PriorityLive || priorityOf([]string{"i", "u=7"}) != resize.PriorityWarm {
+		t.Error("no line is not live, or the second line is not read")
 	}
 }
 

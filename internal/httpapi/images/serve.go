@@ -68,8 +68,7 @@ func (x *exchange) serve() {
 		return
 	}
 	ctx := x.r.Context()
-	if leastUrgent(x.r.Header["Priority"]) {
-		x.priority = resize.PriorityWarm
+	if x.priority = priorityOf(x.r.Header["Priority"]); x.priority != resize.PriorityLive {
 		ctx = resize.WithPriority(ctx, x.priority)
 	}
 	img, out, err := x.Cache.Get(ctx, ref)
