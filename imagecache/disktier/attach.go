@@ -26,6 +26,8 @@ type listing struct {
 	segments []uint64 // numbers, ascending
 	aside    []string // names of files that were set aside
 	tmp      []string // names of files that a crash left unfinished
+	// counts are the records of sealed segments by number, also of those that are missing.
+	counts map[uint64]int
 }
 
 func parseListing(names []string) listing {
@@ -66,6 +68,7 @@ func (t *Tier) attach() (err error) {
 		return err
 	}
 	found := parseListing(names)
+	found.counts = t.loadCounts()
 	for _, n := range found.tmp {
 		t.remove(filepath.Join(t.cfg.Dir, n))
 	}
@@ -85,9 +88,19 @@ func (t *Tier) attach() (err error) {
 		return err
 	}
 
+	if err := t.list(found, gone, discard); err != nil {
+		return err
+	}
+	t.health.detached.Store(false)
+	t.countMissing(found.counts)
+	return nil
+}
+
+// list takes over what was found.
+func (t *Tier) list(found listing, gone *tombstones, discarded bool) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.unwritten.overflow && !discard {
+	if t.unwritten.overflow && !discarded {
 		return errors.New("too many purges wait for the disk")
 	}
 	t.unwritten.overflow = false
@@ -96,7 +109,8 @@ func (t *Tier) attach() (err error) {
 	}
 	for _, seq := range found.segments {
 		t.nextSeq = max(t.nextSeq, seq+1)
-		s := &segment{seq: seq, path: t.segmentPath(seq)}
+		s := &segment{seq: seq, path: t.segmentPath(seq), records: found.counts[seq]}
+		delete(found.counts, seq)
 		if s.id = t.freeIDLocked(); s.id == 0 {
 			t.addAsideLocked(s.path) // far more files than this budget allows
 			continue
@@ -108,7 +122,6 @@ func (t *Tier) attach() (err error) {
 	}
 	t.unwritten.hand(gone, position(t.nextSeq, 0))
 	t.gone, t.dirDirty = gone, true
-	t.health.detached.Store(false)
 	return nil
 }
 
@@ -145,7 +158,8 @@ func (t *Tier) attachPurges(found *listing) (*tombstones, error) {
 		for _, seq := range found.segments {
 			found.aside = append(found.aside, filepath.Base(t.setAsideFile(t.segmentPath(seq))))
 		}
-		found.segments, entries = nil, nil
+		t.remove(t.countsPath())
+		found.segments, found.counts, entries = nil, nil, nil
 	case err != nil:
 		return nil, err
 	case !exists && len(found.segments) > 0:
@@ -177,13 +191,14 @@ func (t *Tier) attachPurges(found *listing) (*tombstones, error) {
 
 // discard removes all segments, because their purges are not known.
 func (t *Tier) discard(found *listing) error {
+	t.remove(t.countsPath()) // first: these are not lost
 	for _, seq := range found.segments {
 		if err := t.fs.Remove(t.segmentPath(seq)); err != nil {
 			return fmt.Errorf("remove an untrusted segment: %w", err)
 		}
 		t.beginAfter(seq)
 	}
-	found.segments = nil
+	found.segments, found.counts = nil, nil
 	return nil
 }
 
@@ -270,7 +285,7 @@ func (t *Tier) detach() {
 		s.dropped.Store(true)
 	}
 	t.active, t.segments, t.aside, t.dirty, t.lost, t.gone = nil, nil, nil, nil, nil, nil
-	t.total, t.dirDirty = 0, false
+	t.total, t.dirDirty, t.countsStale = 0, false, false
 	t.mu.Unlock()
 	t.index.clear()
 	for i := range t.table {
@@ -330,7 +345,7 @@ func (t *Tier) recoverSegment(ctx context.Context, s *segment, gone *tombstones)
 			return
 		case errors.Is(err, errUnknownFormat), errors.Is(err, errDamaged):
 			t.log.Warn("disk tier sets a segment aside", "segment", s.path, "err", err)
-			t.setAside(s)
+			t.setAside(s, errors.Is(err, errDamaged))
 			return
 		}
 		t.readFault(fmt.Errorf("recover segment %d: %w", s.seq, err))
@@ -361,15 +376,21 @@ func (t *Tier) contentsOf(s *segment) (contents, error) {
 	return readContents(h.file, s.seq, st.size)
 }
 
-// setAside stops using a segment and keeps its file while there is room.
-func (t *Tier) setAside(s *segment) {
+// setAside stops using a segment and keeps its file while there is room. The records of a
+// damaged one are lost.
+func (t *Tier) setAside(s *segment, damaged bool) {
 	t.mu.Lock()
 	if s.dropped.Swap(true) {
 		t.mu.Unlock()
 		return
 	}
 	t.segments = slices.DeleteFunc(t.segments, func(other *segment) bool { return other == s })
+	records := s.records
+	t.countsStale = true
 	t.mu.Unlock()
+	if damaged {
+		t.countLost(s, records)
+	}
 	t.files.forget(s)
 	path := t.setAsideFile(s.path)
 	t.mu.Lock()
@@ -381,9 +402,13 @@ func (t *Tier) setAside(s *segment) {
 
 // publish adds the records of a segment to the index, and writes its footer if it had none.
 func (t *Tier) publish(s *segment, c contents, gone *tombstones) {
-	if n := c.damaged(); n > 0 {
-		t.count.damaged.Add(uint64(n))
-		t.log.Warn("disk tier found a damaged segment", "segment", s.path, "records", n)
+	t.mu.Lock()
+	before := s.records
+	s.records = len(c.slots)
+	t.countsStale = t.countsStale || s.records != before
+	t.mu.Unlock()
+	if !c.sealed {
+		t.countLost(s, c.damaged(before))
 	}
 	if !c.sealed && len(c.slots) == 0 {
 		t.shadow(s, c.torn, gone)
@@ -432,9 +457,7 @@ func (t *Tier) reseal(s *segment, c contents) {
 	}
 	defer f.Close()
 	footer := appendFooter(nil, c.marker, c.slots, c.end)
-	header := appendHeader(nil, c.marker, s.seq)
-	copy(header[countOffset:], appendCount(nil, c.marker, len(c.slots)))
-	_, err = f.WriteAt(header, 0)
+	_, err = f.WriteAt(appendHeader(nil, c.marker, s.seq), 0)
 	if err == nil {
 		err = f.Truncate(c.end)
 	}

@@ -17,7 +17,7 @@ func (t *Tier) makeRoom(length int64) error {
 	}
 	for {
 		t.mu.Lock()
-		need := t.total + t.purge.charge() + t.reserve()
+		need := t.usedLocked() + t.reserve()
 		switch s := t.active; {
 		case length == 0:
 		case s != nil:
@@ -146,7 +146,7 @@ func (t *Tier) drop(s *segment, why Eviction) bool {
 		return true
 	}
 	t.segments = slices.DeleteFunc(t.segments, func(other *segment) bool { return other == s })
-	loaded := s.loaded
+	loaded, records := s.loaded, s.records
 	t.mu.Unlock()
 
 	gone := 0
@@ -164,8 +164,13 @@ func (t *Tier) drop(s *segment, why Eviction) bool {
 	t.table[s.id].Store(nil)
 	t.files.forget(s)
 	t.count.evicted[why].Add(uint64(gone))
-	if why == EvictedLost {
+	if why == EvictedLost && !loaded {
+		t.countLost(s, records)
+	} else if why == EvictedLost {
 		t.count.damaged.Add(uint64(gone))
+	}
+	if records > 0 {
+		t.writeCounts() // first, or after a crash a removed file would count as lost
 	}
 	removed := t.remove(s.path)
 	t.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 )
 
@@ -111,6 +112,44 @@ func (f diskFile) control(do func(fd int) error) error {
 		}
 	})
 	return errors.Join(err, result)
+}
+
+// readFile returns the content of a small file.
+func readFile(fs fileSystem, path string) ([]byte, error) {
+	f, err := fs.OpenFile(path, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, st.size)
+	n, err := f.ReadAt(b, 0)
+	if err == io.EOF {
+		err = nil
+	}
+	return b[:n], err
+}
+
+// replaceFile replaces a small file by one with that content, and makes it durable.
+func replaceFile(fs fileSystem, path string, content []byte) error {
+	tmp := path + tmpSuffix
+	f, err := fs.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, filePerm)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(content, 0)
+	err = errors.Join(err, f.Datasync(), f.Close())
+	if err == nil {
+		err = fs.Rename(tmp, path)
+	}
+	if err != nil {
+		_ = fs.Remove(tmp) // the next start removes it otherwise
+		return err
+	}
+	return fs.SyncDir(filepath.Dir(path))
 }
 
 // isFull reports whether err says that the disk, a quota or the inode table is full.

@@ -3,7 +3,6 @@ package disktier
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 )
 
@@ -16,7 +15,7 @@ func (t *Tier) claim(found *listing) error {
 		return nil
 	}
 	path := filepath.Join(t.cfg.Dir, generationName)
-	have, err := t.purge.readAll(path)
+	have, err := readFile(t.fs, path)
 	switch {
 	case err == nil && string(have) == t.cfg.Generation:
 		return nil
@@ -29,13 +28,5 @@ func (t *Tier) claim(found *listing) error {
 			return err
 		}
 	}
-	f, err := t.fs.OpenFile(path+tmpSuffix, os.O_RDWR|os.O_CREATE|os.O_TRUNC, filePerm)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteAt([]byte(t.cfg.Generation), 0)
-	if err = errors.Join(err, f.Datasync(), f.Close()); err != nil {
-		return err
-	}
-	return errors.Join(t.fs.Rename(path+tmpSuffix, path), t.fs.SyncDir(t.cfg.Dir))
+	return replaceFile(t.fs, path, []byte(t.cfg.Generation))
 }

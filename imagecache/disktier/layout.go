@@ -12,8 +12,7 @@ import (
 
 // A segment is a file of, in this order:
 //
-//	header   64 bytes: magic, version, CRC of the two; marker, number, CRC of all; once
-//	         sealed, the count of records and its CRC
+//	header   64 bytes: magic, version, CRC of the two; marker, number, CRC of all; zeros
 //	frames   each begins at a multiple of 32 bytes: 40 bytes of frame header, then a
 //	         record (imagecache.AppendRecord), zeros up to the next multiple
 //	footer   only once sealed: one more frame, whose bytes are a slot per record
@@ -156,32 +155,6 @@ func parseHeader(b []byte, seq uint64) (marker, error) {
 		return marker{}, fmt.Errorf("%w (segment %d under the name of %d)", errUnknownFormat, n, seq)
 	}
 	return marker(b[16:24]), nil
-}
-
-const (
-	countOffset = 36 // of the count of records in the header
-	countBytes  = 8
-)
-
-// appendCount appends the count of records of a segment, for the header of a sealed one. It
-// tells how many are lost when the end of the file is, and the footer with it.
-func appendCount(b []byte, m marker, records int) []byte {
-	start := len(b)
-	b = binary.LittleEndian.AppendUint32(b, uint32(records))
-	return binary.LittleEndian.AppendUint32(b, crc32.Update(checksum(m[:]), castagnoli, b[start:]))
-}
-
-// parseCount returns the count of records in a header; 0 if it has none, since its segment
-// was not sealed, or by a program that wrote none.
-func parseCount(header []byte, m marker) int {
-	if len(header) < headerBytes {
-		return 0
-	}
-	n := int(binary.LittleEndian.Uint32(header[countOffset:]))
-	if !bytes.Equal(header[countOffset:countOffset+countBytes], appendCount(nil, m, n)) {
-		return 0
-	}
-	return n
 }
 
 // footSlot is the index entry of a record in a footer.

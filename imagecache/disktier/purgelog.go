@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -178,7 +177,7 @@ func (p *purgeLog) load() (entries []tombstone, found, intact bool, err error) {
 	intact = true
 	var have [2][]tombstone
 	for i := range purgeFiles {
-		b, err := p.readAll(p.path(i))
+		b, err := readFile(p.fs, p.path(i))
 		if errors.Is(err, os.ErrNotExist) {
 			intact = false
 			continue
@@ -211,24 +210,6 @@ func (p *purgeLog) load() (entries []tombstone, found, intact bool, err error) {
 	return entries, found, intact, nil
 }
 
-func (p *purgeLog) readAll(path string) ([]byte, error) {
-	f, err := p.fs.OpenFile(path, os.O_RDONLY, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	b := make([]byte, st.size)
-	n, err := f.ReadAt(b, 0)
-	if err == io.EOF {
-		err = nil
-	}
-	return b[:n], err
-}
-
 // rewrite replaces the files by new ones with these entries, one after the other, so that one
 // of them is always complete.
 func (p *purgeLog) rewrite(entries []tombstone) error {
@@ -255,29 +236,16 @@ func (p *purgeLog) rewriteLocked(entries []tombstone) error {
 }
 
 func (p *purgeLog) replaceLocked(i int, b []byte) error {
-	tmp := p.path(i) + tmpSuffix
-	f, err := p.fs.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, filePerm)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteAt(b, 0)
-	err = errors.Join(err, f.Datasync(), f.Close())
-	if err == nil {
-		err = p.fs.Rename(tmp, p.path(i))
-	}
-	if err != nil {
-		_ = p.fs.Remove(tmp) // the next start removes it otherwise
-		return err
-	}
+	err := replaceFile(p.fs, p.path(i), b)
 	p.closeFileLocked(i) // the old one
-	return p.fs.SyncDir(p.dir)
+	return err
 }
 
 // compact removes tombstones up to position oldest: all records before it are gone.
 func (p *purgeLog) compact(oldest uint64) error {
 	p.writing.Lock()
 	defer p.writing.Unlock()
-	b, err := p.readAll(p.path(0))
+	b, err := readFile(p.fs, p.path(0))
 	if err != nil {
 		return fmt.Errorf("read the purge log: %w", err)
 	}

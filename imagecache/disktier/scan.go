@@ -14,14 +14,13 @@ type scanned struct {
 	// they replaced must not be served.
 	torn []footSlot
 	gaps int // unreadable stretches, each of one record or more
-	// count is how many records the segment had when it was sealed; 0: it is not known.
-	count int
 }
 
-// damaged returns the number of lost records. A gap counts as one if the count is not known.
-func (s scanned) damaged() int {
-	if s.count > 0 {
-		return max(s.count-len(s.slots), 0)
+// damaged returns the number of lost records, of a segment that had that many when it was sealed.
+// If they are not known (0), a gap counts as one.
+func (s scanned) damaged(records int) int {
+	if records > 0 {
+		return max(records-len(s.slots), 0)
 	}
 	return len(s.torn) + s.gaps
 }

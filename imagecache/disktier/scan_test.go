@@ -30,7 +30,7 @@ func TestScan_Contents_EqualFooter(t *testing.T) {
 	}
 	for cut := sealed.end; cut < int64(len(b)); cut++ {
 		open, err := readContents(bytes.NewReader(b[:cut]), 7, cut)
-		if err != nil || open.sealed || open.damaged() != 0 || !slices.Equal(open.slots, slots) ||
+		if err != nil || open.sealed || open.damaged(0) != 0 || !slices.Equal(open.slots, slots) ||
 			open.end != sealed.end {
 			t.Fatalf("cut to %d: %+v, %v", cut, open, err)
 		}

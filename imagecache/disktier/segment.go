@@ -27,6 +27,8 @@ type segment struct {
 	charge int64 // bytes of the budget that it takes
 	dirty  bool  // in Tier.dirty
 	loaded bool  // its records are in the index
+	// records is their number once it is sealed; 0: it is not known.
+	records int
 
 	// slots are set for the active segment, and for one whose footer could not be written.
 	// The footer has them otherwise. Only the writer uses them.
@@ -193,7 +195,6 @@ func readContents(f io.ReaderAt, seq uint64, size int64) (contents, error) {
 	if err != nil {
 		return contents{}, fmt.Errorf("scan it: %w", err)
 	}
-	found.count = parseCount(head[:min(n, headerBytes)], m)
 	return contents{found, m, false}, nil
 }
 

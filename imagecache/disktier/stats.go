@@ -80,8 +80,9 @@ type Stats struct {
 	Kept    uint64               // images appended again because they were read
 	Skipped [NumSkips]uint64     // images
 	Errors  [NumOps]uint64
-	// Damaged is the number of records that did not verify, each counted once. A stretch
-	// of a segment without readable frame headers counts as one.
+	// Damaged is the number of records that did not verify, or were in a file that was
+	// removed or cut, each counted once. In a segment that a crash kept from being sealed, a
+	// stretch without readable frame headers counts as one.
 	Damaged uint64
 }
 
@@ -106,7 +107,7 @@ func (t *Tier) Stats() Stats {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	st.Recovering = t.gone != nil
-	st.Bytes = t.total + t.purge.charge()
+	st.Bytes = t.usedLocked()
 	st.Limit = t.limit
 	st.Segments = len(t.segments)
 	st.QueueLen = len(t.pending)

@@ -97,6 +97,8 @@ type Tier struct {
 	index index
 	files handles
 	purge purgeLog
+	// counts has segment.records of all sealed segments.
+	counts countsFile
 
 	// table has the segments by id.
 	table []atomic.Pointer[segment]
@@ -126,11 +128,13 @@ type Tier struct {
 	aside    []asideFile
 	dirty    []*segment
 	dirDirty bool // names in the directory are not durable yet
-	lost     []*segment
-	nextSeq  uint64
-	nextID   uint16
-	total    int64 // bytes of the budget in use, without the purge log
-	limit    int64 // what total may be: MaxBytes, or less after the disk was full
+	// countsStale: a count has changed since the counts file was last written.
+	countsStale bool
+	lost        []*segment
+	nextSeq     uint64
+	nextID      uint16
+	total       int64 // bytes of the budget in use, without the purge log
+	limit       int64 // what total may be: MaxBytes, or less after the disk was full
 	// gone are the purges that recovery applies; nil once all segments are recovered.
 	gone      *tombstones
 	unwritten unwritten
@@ -350,12 +354,12 @@ func (t *Tier) syncLoop(ctx context.Context) {
 	}
 }
 
-// syncDirty syncs all dirty segments and the directory.
+// syncDirty syncs all dirty segments and the directory, then writes the counts of sealed ones.
 func (t *Tier) syncDirty() error {
 	t.syncing.Lock()
 	defer t.syncing.Unlock()
 	t.mu.Lock()
-	dirty, dirDirty := t.dirty, t.dirDirty
+	dirty, dirDirty, countsStale := t.dirty, t.dirDirty, t.countsStale
 	t.dirty, t.dirDirty = nil, false
 	for _, s := range dirty {
 		s.dirty = false
@@ -384,6 +388,9 @@ func (t *Tier) syncDirty() error {
 			t.dirDirty = true
 			t.mu.Unlock()
 		}
+	}
+	if countsStale && first == nil {
+		t.writeCounts()
 	}
 	if first == nil && len(dirty) > 0 {
 		t.health.writeFaults.Store(0)

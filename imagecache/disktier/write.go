@@ -203,7 +203,7 @@ func (t *Tier) rechargeLocked(s *segment, charge int64) {
 	s.charge = charge
 }
 
-// seal writes the footer of the active segment, and the count into its header, and ends it.
+// seal writes the footer of the active segment, and ends it.
 func (t *Tier) seal() {
 	s := t.active
 	if s == nil {
@@ -215,9 +215,6 @@ func (t *Tier) seal() {
 	}
 	footer := appendFooter(nil, s.marker, s.slots, s.end)
 	_, err := t.out.WriteAt(footer, s.end)
-	if err == nil {
-		_, err = t.out.WriteAt(appendCount(nil, s.marker, len(s.slots)), countOffset)
-	}
 	if err != nil {
 		t.count.errors[opWrite].Add(1) // the next start scans it; slots stay in memory
 	}
@@ -227,6 +224,7 @@ func (t *Tier) seal() {
 	t.out = nil
 	t.mu.Lock()
 	t.active = nil
+	s.records, t.countsStale = len(s.slots), true
 	if err == nil {
 		s.slots = nil
 	}
@@ -290,5 +288,7 @@ func (t *Tier) giveWay(err error) bool {
 func (t *Tier) used() int64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.total + t.purge.charge()
+	return t.usedLocked()
 }
+
+func (t *Tier) usedLocked() int64 { return t.total + t.purge.charge() + t.counts.charge() }
