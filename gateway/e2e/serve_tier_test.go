@@ -22,13 +22,13 @@ import (
 	"github.com/novasocial/imagetier/gateway/upstream/fakeservices"
 )
 
-// E, imagelink and feed mode: after the event of its page, every URL of an answer is a hit, and
+// E, imagelink and feed mode: every URL of an answer is a hit, and
 // posts have what the tier knows of their images.
 func TestServe_Tier(t *testing.T) {
 	dir, names := photos(t)
 	tier := start(t, "imagetier", "serve", "--keys="+key, "--source=posts=dir://"+dir, "--cache-dir="+t.TempDir(),
 		"--webhook-secrets="+hookSecret, "--admin-token="+adminToken,
-		"--image-prefix=https://cdn.app.example/=posts", "--warm=all")
+		"--image-prefix=https://cdn.app.example/=posts")
 	services := fakes(t, fakeservices.Config{Data: fakeservices.Data{Images: names}})
 	gateway := start(t, "imagetier-gateway", serveArgs(services, "--image-base="+tier.public,
 		"--tier="+tier.private, "--webhook-secret="+hookSecret, "--admin-token="+adminToken)...)

@@ -50,12 +50,12 @@ func page(t *testing.T, gateway *program, headers ...string) (urls []string) {
 	return urls
 }
 
-// E, imagelink: after an event, every URL that the gateway mints for that page is a hit.
+// Every URL that the gateway hands out is made before its first request, and nothing else is.
 func TestProxy_WarmsHandedOut(t *testing.T) {
 	dir, names := photos(t)
 	tier := start(t, "imagetier", "serve", "--keys="+key, "--source=posts=dir://"+dir,
 		"--cache-dir="+t.TempDir(), "--webhook-secrets="+hookSecret, "--admin-token="+adminToken,
-		"--image-prefix=https://cdn.app.example/=posts", "--warm=all")
+		"--image-prefix=https://cdn.app.example/=posts")
 	gateway := start(t, "imagetier-gateway", "proxy", "--upstream="+service(t, names),
 		"--keys="+key, "--image-base="+tier.public, "--image-prefix=https://cdn.app.example/=posts",
 		"--tier="+tier.private, "--webhook-secret="+hookSecret, "--admin-token="+adminToken)
@@ -75,6 +75,11 @@ func TestProxy_WarmsHandedOut(t *testing.T) {
 			_, _, body := get(t, tier.private+"/v1/explain?url="+neturl.QueryEscape(url))
 			return strings.Contains(body, `"where": "memory"`) || strings.Contains(body, `"where": "disk"`)
 		})
+	}
+	_, _, metrics := get(t, tier.private+"/metrics")
+	if want := fmt.Sprintf("imagetier_prefetch_paths_total{outcome=\"made\"} %d\n", len(minted)); !strings.Contains(metrics, want) ||
+		!strings.Contains(metrics, "imagetier_prefetch_queue_jobs 0\n") {
+		t.Errorf("no line %s, or jobs are queued", want)
 	}
 	for _, url := range minted {
 		status, header, _ := get(t, url)

@@ -71,9 +71,6 @@ type Config struct {
 	// Facts returns the metadata of images, in the same order. It must not block for long. If
 	// nil, no metadata is known.
 	Facts func(context.Context, []profile.Image) []Facts
-	// HandedOut is called with the images that an answer shows in a profile. It owns the slice
-	// and must not block. If nil, it is not called.
-	HandedOut func(profileName string, images []profile.Image)
 	// Timeout is the maximum duration of a request; 0 means 10 s.
 	Timeout time.Duration
 	// MaxCost is the maximum cost of a query, see cost.go; 0 means 10,000.

@@ -294,16 +294,22 @@ func TestHandler_KeyRotation_KeepsOldURLs(t *testing.T) {
 	}
 }
 
-// It tells the tier what it handed out: what the answer shows, and no more.
+// It tells the tier what it handed out: the URLs in the answer, in their order, and no more.
 func TestHandler_HandedOut(t *testing.T) {
-	var handedOut []string
-	h := newHandler(t, graph.Config{Feed: always(twenty()), HandedOut: func(name string, images []profile.Image) {
-		handedOut = append(handedOut, fmt.Sprint(name, " ", len(images), " ", images[0]))
-	}})
-	ask(t, h, query(k6Query, nil))
-	got := strings.Join(handedOut, ", ")
-	if got != "feed 20 v.0/posts/2026/11/000000004c7d65abcdef0123.jpg, avatar 20 v.0/posts/u/0.jpg" {
-		t.Errorf("told %s", got)
+	var handedOut [][]string
+	linker := newLinkerOf(t, imagelink.Config{HandedOut: func(paths []string) { handedOut = append(handedOut, paths) }})
+	h := newHandler(t, graph.Config{Feed: always(twenty()), Linker: linker})
+	a := ask(t, h, query(k6Query, nil))
+	if len(handedOut) != 1 || len(handedOut[0]) != 40 {
+		t.Fatalf("handed out %d pages: %v", len(handedOut), handedOut)
+	}
+	at := 0
+	for i, path := range handedOut[0] {
+		next := strings.Index(a.body[at:], `"https://img.example.com`+path+`"`)
+		if next < 0 {
+			t.Fatalf("path %d is not in the answer, or not in this order: %s", i, path)
+		}
+		at += next
 	}
 	handedOut = nil
 	ask(t, h, query(`{feed{posts{id placeholder}}}`, nil))

@@ -105,7 +105,7 @@ func (x *run) write(ctx context.Context, dst []byte, of *room) []byte {
 		case n.name == "__schema", n.name == "__type":
 			x.introspect(&w, n)
 		case r.page != nil:
-			pw := pageWriter{writer: &w, run: x, client: r.client}
+			pw := pageWriter{writer: &w, run: x, client: r.client, shown: x.cfg.Linker.Page(r.client)}
 			pw.page(ctx, n.sub, r.page)
 		case r.liked:
 			w.object("BatchResult", n.sub, func(*node) { w.raw("true") }) // success
@@ -118,20 +118,14 @@ func (x *run) write(ctx context.Context, dst []byte, of *room) []byte {
 	return w.b
 }
 
-// pageWriter writes one page, and collects the images in it.
+// pageWriter writes one page, and collects the URLs in it.
 type pageWriter struct {
 	*writer
 	*run
 	client imagelink.Client
 	images []imagelink.Minted // of posts; nil unless facts are requested
 	facts  []Facts            // of posts, likewise
-	shown  [3]shownIn         // by profile
-}
-
-// shownIn are the images that a page shows in one profile.
-type shownIn struct {
-	profile string
-	images  []profile.Image
+	shown  *imagelink.Page
 }
 
 func (w *pageWriter) page(ctx context.Context, nodes []node, p *feed.Page) {
@@ -158,10 +152,8 @@ func (w *pageWriter) page(ctx context.Context, nodes []node, p *feed.Page) {
 			w.bool(p.HasMore)
 		}
 	})
-	for _, of := range w.shown {
-		if len(of.images) > 0 && !w.full() {
-			w.cfg.HandedOut(of.profile, of.images)
-		}
+	if !w.full() {
+		w.shown.Done()
 	}
 }
 
@@ -226,16 +218,16 @@ func (w *pageWriter) post(nodes []node, item *feed.Item, i int) {
 		case "caption":
 			w.orNull(p.Caption)
 		case "imageUrl":
-			w.url(w.cfg.Fields.ImageURL, minted())
+			w.url(minted())
 		case "thumbnailUrl":
 			small := p.ThumbnailURL
 			if small == "" {
 				small = p.ImageURL
 			}
 			if small == p.ImageURL && w.cfg.Fields.ThumbnailURL == w.cfg.Fields.ImageURL {
-				w.url(w.cfg.Fields.ThumbnailURL, minted())
+				w.url(minted())
 			} else {
-				w.url(w.cfg.Fields.ThumbnailURL, w.mint(w.cfg.Fields.ThumbnailURL, small, linkOf(p)))
+				w.url(w.mint(w.cfg.Fields.ThumbnailURL, small, linkOf(p)))
 			}
 		case "likeCount":
 			w.int(int64(clamped(p.Likes)))
@@ -287,7 +279,7 @@ func (w *pageWriter) author(nodes []node, item *feed.Item) {
 			w.orNull(a.Username)
 		case "avatarUrl":
 			// Users have no date. With that of the post, no URL of an old post changes at a key rotation.
-			w.url(w.cfg.Fields.AvatarURL, w.mint(w.cfg.Fields.AvatarURL, a.AvatarURL, linkOf(item.Post)))
+			w.url(w.mint(w.cfg.Fields.AvatarURL, a.AvatarURL, linkOf(item.Post)))
 		}
 	})
 }
@@ -309,22 +301,8 @@ func (w *pageWriter) mint(profileName, plain string, post imagelink.Post) imagel
 	return minted
 }
 
-// url writes a URL, and records its image.
-func (w *pageWriter) url(profileName string, minted imagelink.Minted) {
+// url writes a URL, and adds it to what the page shows.
+func (w *pageWriter) url(minted imagelink.Minted) {
 	w.orNull(minted.URL)
-	if minted.Image.IsZero() || w.cfg.HandedOut == nil {
-		return
-	}
-	for i := range w.shown {
-		of := &w.shown[i]
-		if of.profile == "" {
-			of.profile, of.images = profileName, make([]profile.Image, 0, feed.DefaultLimit)
-		}
-		if of.profile == profileName {
-			if n := len(of.images); n == 0 || of.images[n-1] != minted.Image {
-				of.images = append(of.images, minted.Image)
-			}
-			return
-		}
-	}
+	w.shown.Add(minted)
 }

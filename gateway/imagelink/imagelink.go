@@ -9,8 +9,9 @@
 //	client := imagelink.ClientOf(request.Header)
 //	post.ThumbnailURL = linker.URL(client, "feed", post.ImageURL, imagelink.Post{Created: post.CreatedAt})
 //
-// The tier warms exactly the minted URLs for an event: both parse plain URLs with package profile and
-// use the Specs of a profile. Start reading at [Linker.Mint].
+// A [Page] also tells the tier which URLs were handed out, through package gateway/tier, so that they are
+// made before their phone asks. For other events the tier warms URLs as they are minted here: both parse
+// plain URLs with package profile and use the Specs of a profile. Start reading at [Linker.Mint].
 package imagelink
 
 import (
@@ -58,6 +59,10 @@ type Config struct {
 	// Tag returns the strong entity tag of a live image, without quotes, for prefixes with the
 	// rule etag. It must not block. If ok is false, or Tag is nil, the live image is linked.
 	Tag func(live profile.Image) (tag string, ok bool)
+	// HandedOut gets the paths of the URLs of a [Page], at most 200, so that the tier makes them before
+	// their phone asks: HandedOut of a tier.Client does. It owns the slice and must not block. It may be
+	// nil.
+	HandedOut func(paths []string)
 }
 
 // Linker mints signed URLs. It is safe for concurrent use.

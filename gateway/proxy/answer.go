@@ -51,7 +51,7 @@ func (p *Proxy) incoming(resp *http.Response) error {
 	if x.head || resp.Body == nil {
 		return nil
 	}
-	resp.Body = p.newBody(resp, edit, coding)
+	resp.Body = p.newBody(resp, edit, coding, x)
 	resp.ContentLength = -1
 	return nil
 }

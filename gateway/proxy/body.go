@@ -23,6 +23,7 @@ type body struct {
 	encoded encoder // nil: identity
 	done    func()  // gives the coding's parts back
 	edit    editor
+	x       *exchange
 	chunk   *[chunk]byte
 	free    func(*[chunk]byte)
 	out     []byte // rewritten, identity
@@ -32,9 +33,9 @@ type body struct {
 	err      error // behind ready
 }
 
-func (p *Proxy) newBody(resp *http.Response, edit editor, c coding) *body {
+func (p *Proxy) newBody(resp *http.Response, edit editor, c coding, x *exchange) *body {
 	b := &body{
-		raw: resp.Body, resp: resp, edit: edit, chunk: p.buffers.Get().(*[chunk]byte),
+		raw: resp.Body, resp: resp, edit: edit, x: x, chunk: p.buffers.Get().(*[chunk]byte),
 		free:     func(c *[chunk]byte) { p.buffers.Put(c) },
 		unframed: resp.ContentLength < 0 && resp.ProtoMajor == 1 && !slices.Contains(resp.TransferEncoding, "chunked"),
 	}
@@ -73,6 +74,9 @@ func (b *body) more() {
 		if b.out, complete = b.edit.Close(b.out); !complete && b.unframed {
 			err = errCut
 		}
+	}
+	if err != nil || b.x.Kind != JSON { // events and parts are shown as they come
+		b.x.page.Done()
 	}
 	if err != nil && err != io.EOF {
 		err = fmt.Errorf("read the answer of the service: %w", err)

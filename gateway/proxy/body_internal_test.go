@@ -12,6 +12,7 @@ import (
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/novasocial/imagetier/gateway/imagelink"
 	"github.com/novasocial/imagetier/gateway/rewrite"
 )
 
@@ -58,7 +59,7 @@ func FuzzBody_AnyCoding_EqualsWholeRewrite(f *testing.F) {
 		if !ok {
 			t.Fatalf("%q is not read", coding)
 		}
-		body := p.newBody(resp, &r, c)
+		body := p.newBody(resp, &r, c, &exchange{page: &imagelink.Page{}})
 		got, err := io.ReadAll(body)
 		body.Close()
 		switch {

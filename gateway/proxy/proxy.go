@@ -35,7 +35,6 @@ import (
 
 	"github.com/novasocial/imagetier/gateway/imagelink"
 	"github.com/novasocial/imagetier/gateway/rewrite"
-	"github.com/novasocial/imagetier/prefetch/profile"
 )
 
 // Field is a member of JSON objects whose value is an image URL.
@@ -72,9 +71,6 @@ type Config struct {
 	// TrustedProxies are the addresses whose Forwarded, X-Forwarded-* and X-Real-IP headers reach
 	// the service. The headers of all others are removed.
 	TrustedProxies []netip.Prefix
-	// HandedOut receives the images in an answer, by profile, when the answer is complete and
-	// after every 100 images of a profile. It must not block. If nil, it is not called.
-	HandedOut func(profile string, images []profile.Image)
 	// Observe is called once for every finished request. If nil, it is not called.
 	Observe func(Observation)
 	// Log gets what went wrong; nil drops it.
@@ -202,7 +198,7 @@ type exchange struct {
 	repeatable bool
 	tags       map[string]string // of the service, to what the client calls them
 	started    time.Time
-	handed     map[string][]profile.Image
+	page       *imagelink.Page
 	Observation
 }
 
@@ -220,7 +216,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		client: imagelink.ClientOf(r.Header), fields: p.fields,
 		head: r.Method == http.MethodHead, started: time.Now(),
 	}
-	x.Kind = Passed
+	x.Kind, x.page = Passed, p.cfg.Linker.Page(x.client)
 	through := false
 	defer func() {
 		x.Total = time.Since(x.started)
@@ -228,7 +224,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if x.Upstream = x.Broken && r.Context().Err() == nil; x.Upstream {
 			p.cfg.Log.Warn("the service's answer broke off", "path", r.URL.Path, "status", x.Status)
 		}
-		p.tell(x)
+		x.page.Done()
 		if p.cfg.Observe != nil {
 			p.cfg.Observe(x.Observation)
 		}
@@ -297,36 +293,11 @@ func (p *Proxy) link(x *exchange) rewrite.Link {
 				return "", false
 			}
 			profileName, plain, url = name, text, minted.URL
-			p.handOut(x, name, minted.Image)
+			x.page.Add(minted)
 		}
 		x.Signed++
 		return url, true
 	}
-}
-
-// handOutAt is the batch size for HandedOut within one answer, so that long or endless
-// answers report their images as they go.
-const handOutAt = 100
-
-func (p *Proxy) handOut(x *exchange, name string, image profile.Image) {
-	if p.cfg.HandedOut == nil {
-		return
-	}
-	images := x.handed[name]
-	if x.handed == nil {
-		x.handed = map[string][]profile.Image{}
-	}
-	x.handed[name] = append(images, image)
-	if len(images)+1 >= handOutAt {
-		p.tell(x)
-	}
-}
-
-func (p *Proxy) tell(x *exchange) {
-	for name, images := range x.handed {
-		p.cfg.HandedOut(name, images)
-	}
-	x.handed = nil
 }
 
 // chunk is how much of a body is read at once, in bytes.

@@ -14,7 +14,6 @@ import (
 
 	"github.com/novasocial/imagetier/gateway/imagelink"
 	"github.com/novasocial/imagetier/gateway/proxy"
-	"github.com/novasocial/imagetier/prefetch/profile"
 )
 
 var zeroTime time.Time
@@ -531,7 +530,9 @@ func TestProxy_BoundedMemory(t *testing.T) {
 			for n := 0; n < length; n += len(body) {
 				io.WriteString(w, body)
 			}
-		}, func(c *proxy.Config) { c.HandedOut = func(string, []profile.Image) {} })
+		}, func(c *proxy.Config) {
+			c.Linker = newLinker(t, func(l *imagelink.Config) { l.HandedOut = func([]string) {} })
+		})
 		var m runtime.MemStats
 		runtime.GC()
 		runtime.GC() // and what pools kept for the answers before
@@ -631,25 +632,40 @@ func TestProxy_ForwardsRequest(t *testing.T) {
 }
 
 func TestProxy_HandedOut(t *testing.T) {
-	type notice struct {
-		profile string
-		images  []profile.Image
-	}
-	all := make(chan notice, 10)
+	all := make(chan []string, 10)
 	s := stand(t, answering("application/json", `[{"imageUrl":"https://cdn.app.example/a.jpg","thumbnailUrl":"","avatarUrl":"https://avatars.example/u.jpg?v=2"},{"imageUrl":"https://else.example/b.jpg"}]`),
-		func(c *proxy.Config) {
-			c.HandedOut = func(name string, images []profile.Image) { all <- notice{name, images} }
-		})
-	text(t, s.do("GET", "/", ""))
-	got := map[string]string{}
-	for range 2 {
-		x := <-all
-		got[x.profile] = fmt.Sprint(x.images)
-	}
-	if got["feed"] != "[v.0/posts/a.jpg]" || got["avatar"] != "[v.2/avatars/u.jpg]" {
-		t.Errorf("HandedOut received %v", got)
+		handingOut(t, all))
+	body := text(t, s.do("GET", "/", ""))
+	got := <-all
+	if len(got) != 2 || !strings.Contains(got[0], "/v.0/posts/a.jpg.") || !strings.Contains(got[1], "/v.2/avatars/u.jpg.") ||
+		!strings.Contains(body, "https://img.example.com"+got[0]+`"`) {
+		t.Errorf("handed out %v in %s", got, body)
 	}
 	if o := s.observation(); o.Signed != 3 || o.Foreign != 1 {
 		t.Errorf("observed %+v", o)
 	}
+}
+
+func handingOut(t *testing.T, to chan []string) func(*proxy.Config) {
+	return func(c *proxy.Config) {
+		c.Linker = newLinker(t, func(l *imagelink.Config) { l.HandedOut = func(paths []string) { to <- paths } })
+	}
+}
+
+// What an event names is handed out while the stream goes on.
+func TestProxy_HandedOut_WhileStreaming(t *testing.T) {
+	all := make(chan []string, 10)
+	release := make(chan struct{})
+	s := stand(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		io.WriteString(w, "data: {\"imageUrl\":\"https://cdn.app.example/a.jpg\"}\n\n")
+		w.(http.Flusher).Flush()
+		<-release
+	}, handingOut(t, all))
+	resp := s.do("GET", "/", "")
+	if got := <-all; len(got) != 1 || !strings.Contains(got[0], "/posts/a.jpg.") {
+		t.Errorf("handed out %v", got)
+	}
+	close(release)
+	text(t, resp)
 }

@@ -6,159 +6,171 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
+	"slices"
 	"strconv"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/novasocial/imagetier/internal/boundedcache"
-	"github.com/novasocial/imagetier/prefetch/profile"
 )
 
 const (
-	sendTimeout = 2 * time.Second  // of one event
-	minPause    = time.Second      // after an event that the tier did not take
-	maxPause    = 30 * time.Second // also where it asks for more
-	// knownFor is how long an image is not sent again, at least: the tier keeps it longer,
-	// unless it is far too small.
-	knownFor = 5 * time.Minute
-	maxKnown = 50_000 // images of each of two generations
+	pageSenders = 4               // events on their way to the tier
+	maxPages    = 256             // that wait for a sender
+	sendTimeout = 2 * time.Second // of one event
+	minPause    = time.Second     // after an event that the tier did not take
+	maxPause    = 30 * time.Second
+	// knownFor is how long a path is not sent again, at least: the tier has made it or is making it, and
+	// what most phones are shown is on many pages.
+	knownFor = 30 * time.Second
+	maxKnown = 50_000 // paths of each of two generations
 )
 
-// sendPages gathers what was handed out and sends it, one event after another.
-func (c *Client) sendPages(ctx context.Context) error {
-	known := boundedcache.Map[knownKey, struct{}]{Max: maxKnown, TTL: knownFor}
-	var pause time.Time // until then nothing is sent
-	for {
-		gathered, err := c.gather(ctx, &known)
-		if err != nil {
-			return err
-		}
-		for name, images := range gathered {
-			for len(images) > 0 {
-				n := c.fitting(images)
-				if time.Now().Before(pause) {
-					c.cfg.Observe(Dropped, n)
-					forget(&known, name, images[:n])
-				} else if wait, err := c.send(ctx, name, images[:n]); err != nil {
-					c.cfg.Observe(Refused, n)
-					forget(&known, name, images[:n])
-					pause = time.Now().Add(wait)
-					c.cfg.Log.Warn("the tier did not take what was handed out", "images", n, "pause", wait, "err", err)
-				} else {
-					c.cfg.Observe(Sent, n)
-				}
-				images = images[n:]
-			}
-		}
+// pages are those that were handed out and not yet sent.
+type pages struct {
+	queue chan []string
+
+	mu       sync.Mutex
+	known    boundedcache.Map[string, struct{}]
+	pause    time.Time // until then nothing is sent
+	reported time.Time // when a refused event was last logged
+}
+
+func newPages() *pages {
+	return &pages{
+		queue: make(chan []string, maxPages),
+		known: boundedcache.Map[string, struct{}]{Max: maxKnown, TTL: knownFor},
 	}
 }
 
-// gather waits for a page, and for more of them as long as Config.Gather says.
-func (c *Client) gather(
-	ctx context.Context,
-	known *boundedcache.Map[knownKey, struct{}],
-) (map[string][]profile.Image, error) {
-	gathered := map[string][]profile.Image{}
-	var enough <-chan time.Time
-	n := 0
+// news returns the paths that were not sent lately, in their order, and notes them.
+func (p *pages) news(paths []string) (unknown []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, path := range paths {
+		if _, known := p.known.Get(path); !known {
+			p.known.Put(path, struct{}{})
+			unknown = append(unknown, path)
+		}
+	}
+	return unknown
+}
+
+// forget lets paths that the tier did not take be sent again.
+func (p *pages) forget(paths []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, path := range paths {
+		p.known.Delete(path)
+	}
+}
+
+func (p *pages) paused() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Now().Before(p.pause)
+}
+
+// failed notes an event that the tier did not take: nothing is sent for a while, unless only this event
+// was wrong. It reports whether to log it, which is at most once per maxPause for wrong events.
+func (p *pages) failed(err *sendError) (log bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if !err.wrong {
+		p.pause = now.Add(err.wait)
+		return true
+	}
+	if now.Sub(p.reported) < maxPause {
+		return false
+	}
+	p.reported = now
+	return true
+}
+
+// sendPages sends what was handed out, one event for each page, as soon as there is one.
+func (c *Client) sendPages(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-enough:
-			return gathered, nil
-		case p := <-c.pages:
-			for _, image := range p.images {
-				if !sayable(image) {
-					c.cfg.Observe(Dropped, 1)
-					continue
-				}
-				key := knownKey{p.profile, image}
-				if _, ok := known.Get(key); ok {
-					c.cfg.Observe(Known, 1)
-					continue
-				}
-				known.Put(key, struct{}{})
-				gathered[p.profile] = append(gathered[p.profile], image)
-				n++
+			return ctx.Err()
+		case paths := <-c.pages.queue:
+			fresh := c.pages.news(paths)
+			if known := len(paths) - len(fresh); known > 0 {
+				c.cfg.Observe(Known, known)
 			}
-			switch {
-			case n >= maxPosts:
-				return gathered, nil
-			case n > 0 && enough == nil:
-				enough = time.After(c.cfg.Gather)
+			for chunk := range slices.Chunk(fresh, maxPaths) {
+				c.cfg.Observe(c.sendPage(ctx, chunk), len(chunk))
 			}
 		}
 	}
 }
 
-// fitting returns how many of the images one event can hold.
-func (c *Client) fitting(images []profile.Image) int {
-	size := 0
-	for n, image := range images {
-		size += 6*len(image.Name) + 1024 // each byte escaped, and what stands around
-		if n == maxPosts || n > 0 && size > maxEvent {
-			return n
-		}
+func (c *Client) sendPage(ctx context.Context, paths []string) Outcome {
+	if c.pages.paused() {
+		c.pages.forget(paths)
+		return Dropped
 	}
-	return len(images)
+	err := c.send(ctx, paths)
+	if err == nil {
+		return Sent
+	}
+	c.pages.forget(paths)
+	if c.pages.failed(err) {
+		c.cfg.Log.Warn("tier refused a feed.page event", "urls", len(paths), "pause_ms", err.wait.Milliseconds(), "err", err)
+	}
+	return Refused
 }
 
-// event is a feed.page event. Its posts have no ids, as a proxy does not know them.
+// event is a feed.page event.
 type event struct {
 	Type      string    `json:"type"`
 	Timestamp time.Time `json:"timestamp"`
 	Data      struct {
-		Profile string `json:"profile"`
-		Posts   []post `json:"posts"`
+		Paths []string `json:"paths"`
 	} `json:"data"`
 }
 
-type post struct {
-	Image image `json:"image"`
+// sendError is why the tier did not take an event.
+type sendError struct {
+	error
+	wait  time.Duration // before another event is sent
+	wrong bool          // the event is at fault: others may be sent
 }
 
-// send sends one event. wait is how long to send none after an error.
-func (c *Client) send(ctx context.Context, profileName string, images []profile.Image) (wait time.Duration, err error) {
+// send sends one event.
+func (c *Client) send(ctx context.Context, paths []string) *sendError {
 	e := event{Type: "feed.page", Timestamp: time.Now().UTC()}
-	e.Data.Profile = profileName
-	for _, i := range images {
-		e.Data.Posts = append(e.Data.Posts, post{imageOf(i)})
-	}
+	e.Data.Paths = paths
 	body, err := json.Marshal(e)
 	if err != nil {
-		return minPause, err
+		return &sendError{err, minPause, false}
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	req, err := c.request(ctx, "/v1/events", body)
 	if err != nil {
-		return minPause, err
+		return &sendError{err, minPause, false}
 	}
 	c.cfg.Signer.Sign(req.Header, "msg_"+rand.Text(), e.Timestamp, body)
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return minPause, err
+		return &sendError{err, minPause, false}
 	}
 	defer resp.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer)) // so that the connection is used again
-	if resp.StatusCode/100 == 2 {
-		return 0, nil
+	answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // all of it, so that the connection is used again
+	switch {
+	case resp.StatusCode/100 == 2:
+		return nil
+	case resp.StatusCode == http.StatusUnprocessableEntity:
+		reason := strings.ToValidUTF8(string(answer[:min(len(answer), 300)]), "?")
+		return &sendError{fmt.Errorf("%s: %s", resp.Status, reason), 0, true}
 	}
-	wait = minPause
+	wait := minPause
 	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
 		wait = time.Duration(min(s, int(maxPause/time.Second))) * time.Second
 	}
-	return wait, fmt.Errorf("%s", resp.Status)
-}
-
-// told is an image of a profile that the tier knows.
-type knownKey struct {
-	profile string
-	image   profile.Image
-}
-
-func forget(known *boundedcache.Map[knownKey, struct{}], profileName string, images []profile.Image) {
-	for _, image := range images {
-		known.Delete(knownKey{profileName, image})
-	}
+	return &sendError{fmt.Errorf("%s", resp.Status), wait, false}
 }

@@ -1,5 +1,11 @@
 // Package tier is what the gateway says to the tier: what it has handed out (feed.page
-// events), and what it wants to know of originals (POST /v1/info).
+// events), and what it wants to know of originals (POST /v1/info). A service that signs URLs itself
+// with package imagelink can use it, too:
+//
+//	signer, err := tier.NewSigner("whsec_…")
+//	client := tier.New(tier.Config{URL: privateURL, Signer: signer})
+//	go client.Run(ctx)
+//	linker, err := imagelink.New(imagelink.Config{…, HandedOut: client.HandedOut})
 //
 // HandedOut and Tag are called on the way of an answer and never wait, Facts for 20 ms at
 // most: what a slow tier does not take is dropped and counted, and what it has not said is
@@ -30,10 +36,9 @@ import (
 
 // Bounds that the tier sets.
 const (
-	maxPosts  = 500       // of one event
-	maxImages = 100       // of one question
-	maxAnswer = 1 << 20   // bytes of an answer that are read
-	maxEvent  = 900 << 10 // bytes of an event; the tier takes 1 MiB
+	maxPaths  = 200     // of one event
+	maxImages = 100     // of one question
+	maxAnswer = 1 << 20 // bytes of an answer that are read
 )
 
 // Config of a Client.
@@ -48,20 +53,17 @@ type Config struct {
 	Transport http.RoundTripper
 	// Wrap is put around the Transport: traces, say. Nil: nothing.
 	Wrap func(http.RoundTripper) http.RoundTripper
-	// Gather is how long images are gathered into one event; 0 is 100 ms. A client shows the
-	// page later than that.
-	Gather time.Duration
 	// Fresh is how long a tag is believed without asking again; 0 is 30 s. An original that
 	// is overwritten is linked under its old tag for that long.
 	Fresh time.Duration
-	// Observe is called with the outcome for images that were handed out. If nil, outcomes are not
+	// Observe is called with the outcome for URLs that were handed out. If nil, outcomes are not
 	// counted.
-	Observe func(outcome Outcome, images int)
+	Observe func(outcome Outcome, urls int)
 	// Log gets what went wrong; nil drops it.
 	Log *slog.Logger
 }
 
-// Outcome is what became of images that were handed out.
+// Outcome is what became of URLs that were handed out.
 type Outcome string
 
 const (
@@ -78,20 +80,16 @@ var Outcomes = []Outcome{Sent, Known, Dropped, Refused}
 type Client struct {
 	cfg   Config
 	http  *http.Client
-	pages chan page
+	pages *pages
 	tags  *tags
 	facts *facts
 }
 
-// page is what one answer handed out of one profile.
-type page struct {
-	profile string
-	images  []profile.Image
-}
+// NewSigner returns a signer of events by the tier's webhook secrets ("whsec_…").
+func NewSigner(secrets ...string) (*webhook.Signer, error) { return webhook.NewSigner(secrets...) }
 
 // New returns a Client, which does nothing by itself before Run.
 func New(cfg Config) *Client {
-	cfg.Gather = cmp.Or(cfg.Gather, 100*time.Millisecond)
 	cfg.Fresh = cmp.Or(cfg.Fresh, 30*time.Second)
 	if cfg.Observe == nil {
 		cfg.Observe = func(Outcome, int) {}
@@ -109,7 +107,7 @@ func New(cfg Config) *Client {
 		cfg.Transport = cfg.Wrap(cfg.Transport)
 	}
 	return &Client{
-		cfg: cfg, pages: make(chan page, 256), tags: newTags(cfg.Fresh), facts: newFacts(),
+		cfg: cfg, pages: newPages(), tags: newTags(cfg.Fresh), facts: newFacts(),
 		http: &http.Client{
 			Transport:     cfg.Transport,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -120,7 +118,9 @@ func New(cfg Config) *Client {
 // Run sends and asks until ctx is done.
 func (c *Client) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return c.sendPages(ctx) })
+	for range pageSenders {
+		group.Go(func() error { return c.sendPages(ctx) })
+	}
 	group.Go(func() error { return c.askTags(ctx) })
 	for range factsAskers {
 		group.Go(func() error { return c.answerFacts(ctx) })
@@ -133,16 +133,16 @@ func (c *Client) Run(ctx context.Context) error {
 	return err
 }
 
-// HandedOut notes that clients were sent URLs of these images, which it keeps, in a profile.
-// It never waits.
-func (c *Client) HandedOut(profileName string, images []profile.Image) {
-	if c.cfg.Signer == nil || len(images) == 0 {
+// HandedOut notes that a client was sent a page with URLs of these paths, in that order; it keeps the
+// slice. It never waits: the event is sent by another goroutine, at once.
+func (c *Client) HandedOut(paths []string) {
+	if c.cfg.Signer == nil || len(paths) == 0 {
 		return
 	}
 	select {
-	case c.pages <- page{profileName, images}:
+	case c.pages.queue <- paths:
 	default:
-		c.cfg.Observe(Dropped, len(images))
+		c.cfg.Observe(Dropped, len(paths))
 	}
 }
 

@@ -119,102 +119,91 @@ func names(n int) (images []profile.Image) {
 	return images
 }
 
+// paths returns n paths of a page.
+func paths(page string, n int) (all []string) {
+	for i := range n {
+		all = append(all, fmt.Sprintf("/i/k1.x/440x/v.1/posts/%s%d.jpg.webp", page, i))
+	}
+	return all
+}
+
 type event struct {
 	Type      string
 	Timestamp time.Time
-	Data      struct {
-		Profile string
-		Posts   []struct {
-			Image struct{ Source, Name, Version string }
-		}
-	}
+	Data      struct{ Paths []string }
 }
 
-// E: it tells the tier what it just handed out: feed.page, batched, signed.
-func TestClient_HandedOut_SignedEvent(t *testing.T) {
-	var events log[event]
+// readEvent verifies and reads an event.
+func readEvent(t *testing.T, r *http.Request) (e event) {
+	t.Helper()
 	verifier, err := webhook.NewVerifier(nil, secret)
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
+		return e
 	}
+	body, _ := io.ReadAll(r.Body)
+	claim, err := verifier.Claim(r.Header)
+	if err := errors.Join(err, verifier.Verify(claim, body), json.Unmarshal(body, &e)); err != nil ||
+		!strings.HasPrefix(claim.ID, "msg_") || e.Type != "feed.page" || e.Timestamp.IsZero() {
+		t.Errorf("%v %s: %v", r.Header, body, err)
+	}
+	if r.URL.String() != "http://tier:8081/v1/events" || r.Method != "POST" || r.Header.Get("Authorization") != "" {
+		t.Errorf("%s %s %v", r.Method, r.URL, r.Header)
+	}
+	return e
+}
+
+// Each page is an event of its own, with its paths in their order, and sent within 20 ms: at once.
+func TestClient_HandedOut_EventPerPage(t *testing.T) {
+	var events log[string]
 	run(t, func(r *http.Request) (*http.Response, error) {
-		body, _ := io.ReadAll(r.Body)
-		claim, err := verifier.Claim(r.Header)
-		if err := errors.Join(err, verifier.Verify(claim, body)); err != nil || !strings.HasPrefix(claim.ID, "msg_") {
-			t.Errorf("%v: %v", r.Header, err)
-		}
-		if r.URL.String() != "http://tier:8081/v1/events" || r.Method != "POST" || r.Header.Get("Authorization") != "" {
-			t.Errorf("%s %s %v", r.Method, r.URL, r.Header)
-		}
-		var e event
-		if err := json.Unmarshal(body, &e); err != nil {
-			t.Error(err)
-		}
-		events.add(e)
+		time.Sleep(10 * time.Millisecond) // the tier's answer
+		e := readEvent(t, r)
+		events.add(strings.Join(e.Data.Paths, " "))
 		return answer(202, ""), nil
 	}, func(c *tier.Client, seen *counts) {
-		c.HandedOut("feed", []profile.Image{pinned("a.jpg"), pinned("b.jpg")})
-		pass(50 * time.Millisecond)
-		c.HandedOut("feed", []profile.Image{pinned("b.jpg"), pinned("c.jpg")})
-		pass(40 * time.Millisecond)
-		if len(events.all()) != 0 {
-			t.Errorf("sent before more could come: %v", events.all())
+		began := time.Now()
+		a, b := paths("a", 20), paths("b", 3)
+		c.HandedOut(slices.Clone(a))
+		c.HandedOut(append(slices.Clone(a[:2]), b...))
+		if !time.Now().Equal(began) {
+			t.Error("HandedOut waits")
 		}
 		pass(20 * time.Millisecond)
-		if len(events.all()) != 1 || events.all()[0].Type != "feed.page" ||
-			events.all()[0].Data.Profile != "feed" || len(events.all()[0].Data.Posts) != 3 ||
-			events.all()[0].Data.Posts[2].Image.Name != "c.jpg" ||
-			events.all()[0].Data.Posts[2].Image.Version != "v.0" || events.all()[0].Timestamp.IsZero() {
-			t.Errorf("sent %+v", events.all())
+		got := events.all()
+		slices.Sort(got)
+		if !slices.Equal(got, []string{strings.Join(a, " "), strings.Join(b, " ")}) {
+			t.Errorf("sent %q", got)
 		}
-		// Images that were sent a moment ago are not sent again until later.
-		c.HandedOut("feed", []profile.Image{pinned("a.jpg")})
-		pass(time.Second)
-		if len(events.all()) != 1 || seen.of(tier.Known) != 2 || seen.of(tier.Sent) != 3 {
-			t.Errorf("sent %d events, %v", len(events.all()), seen)
+		if seen.of(tier.Sent) != 23 || seen.of(tier.Known) != 2 {
+			t.Errorf("%v", seen)
 		}
-		for range 3 {
-			pass(6 * time.Minute)
-			c.HandedOut("feed", []profile.Image{pinned("z.jpg")}) // time goes on for the set
-		}
+		pass(3 * knownFor)
+		c.HandedOut(a[:1])
 		pass(time.Second)
-		sent := len(events.all())
-		c.HandedOut("feed", []profile.Image{pinned("a.jpg")})
-		pass(time.Second)
-		if len(events.all()) != sent+1 {
-			t.Errorf("%d events, not %d", len(events.all()), sent+1)
+		if len(events.all()) != 3 {
+			t.Errorf("%d events, want the path again", len(events.all()))
 		}
 	})
 }
 
-func TestClient_HandedOut_MaxPosts(t *testing.T) {
-	var posts, lengths log[int]
+const knownFor = 30 * time.Second
+
+func TestClient_HandedOut_MaxPaths(t *testing.T) {
+	var lengths log[int]
 	run(t, func(r *http.Request) (*http.Response, error) {
-		body, _ := io.ReadAll(r.Body)
-		var e event
-		_ = json.Unmarshal(body, &e)
-		posts.add(len(e.Data.Posts))
-		lengths.add(len(body))
+		lengths.add(len(readEvent(t, r).Data.Paths))
 		return answer(202, ""), nil
-	}, func(c *tier.Client, seen *counts) {
-		c.HandedOut("feed", names(1200))
-		synctest.Wait() // it is enough: nothing more is waited for
-		if fmt.Sprint(posts.all()) != "[500 500 200]" {
-			t.Errorf("posts %v", posts.all())
-		}
-		var images []profile.Image
-		for i := range 500 {
-			images = append(images, pinned(strings.Repeat("\x01", 1000)+fmt.Sprint(i)))
-		}
-		c.HandedOut("feed", images)
+	}, func(c *tier.Client, _ *counts) {
+		c.HandedOut(paths("a", 450))
 		pass(time.Second)
-		longest := slices.Max(lengths.all())
-		if longest > 1<<20 || seen.of(tier.Sent) != 1700 {
-			t.Errorf("an event of %d bytes, %v", longest, seen)
+		if fmt.Sprint(lengths.all()) != "[200 200 50]" {
+			t.Errorf("events of %v paths", lengths.all())
 		}
 	})
 }
 
+// A tier that hangs delays nothing: pages are dropped, and sent again when it is back.
 func TestClient_HandedOut_SlowTier(t *testing.T) {
 	var hang atomic.Bool
 	hang.Store(true)
@@ -227,8 +216,8 @@ func TestClient_HandedOut_SlowTier(t *testing.T) {
 	}, func(c *tier.Client, seen *counts) {
 		started := time.Now()
 		for i := range 10_000 {
-			c.HandedOut("feed", []profile.Image{pinned(fmt.Sprintf("%d.jpg", i))})
-			if i == 0 {
+			c.HandedOut(paths(fmt.Sprint(i, "-"), 1))
+			if i == 10 {
 				pass(150 * time.Millisecond)
 			}
 		}
@@ -239,10 +228,9 @@ func TestClient_HandedOut_SlowTier(t *testing.T) {
 		if seen.of(tier.Dropped) < 9_000 || seen.of(tier.Refused) == 0 {
 			t.Errorf("%v", seen)
 		}
-		// Images that the tier did not take are sent again.
 		hang.Store(false)
 		pass(time.Minute)
-		c.HandedOut("feed", []profile.Image{pinned("0.jpg")})
+		c.HandedOut(paths("0-", 1))
 		pass(time.Second)
 		if seen.of(tier.Sent) != 1 {
 			t.Errorf("%v", seen)
@@ -250,22 +238,25 @@ func TestClient_HandedOut_SlowTier(t *testing.T) {
 	})
 }
 
+// After a 429 the tier is left alone for as long as it says; a page that is wrong holds up no other.
 func TestClient_HandedOut_Backoff(t *testing.T) {
-	var calls atomic.Int32
-	run(t, func(*http.Request) (*http.Response, error) {
-		if calls.Add(1) == 1 {
-			return answer(429, "", "Retry-After: 7"), nil
-		}
-		return answer(202, ""), nil
-	}, func(c *tier.Client, seen *counts) {
-		for i := range 10 {
-			c.HandedOut("feed", []profile.Image{pinned(fmt.Sprint(i))})
-			pass(time.Second)
-		}
-		if calls.Load() != 4 || seen.of(tier.Refused) != 1 || seen.of(tier.Dropped) != 6 || seen.of(tier.Sent) != 3 {
-			t.Errorf("%d calls, %v", calls.Load(), seen)
-		}
-	})
+	for status, want := range map[int][3]int{429: {1, 6, 3}, 422: {1, 0, 9}} {
+		var calls atomic.Int32
+		run(t, func(*http.Request) (*http.Response, error) {
+			if calls.Add(1) == 1 {
+				return answer(status, "", "Retry-After: 7"), nil
+			}
+			return answer(202, ""), nil
+		}, func(c *tier.Client, seen *counts) {
+			for i := range 10 {
+				c.HandedOut(paths(fmt.Sprint(i, "-"), 1))
+				pass(time.Second)
+			}
+			if got := [3]int{seen.of(tier.Refused), seen.of(tier.Dropped), seen.of(tier.Sent)}; got != want {
+				t.Errorf("%d: refused, dropped and sent %v, want %v", status, got, want)
+			}
+		})
+	}
 }
 
 func TestClient_HandedOut_NoSecret(t *testing.T) {
@@ -277,7 +268,7 @@ func TestClient_HandedOut_NoSecret(t *testing.T) {
 		})})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		c.HandedOut("feed", names(3))
+		c.HandedOut(paths("a", 3))
 		_ = c.Run(ctx)
 	})
 }

@@ -123,7 +123,7 @@ type Reader struct {
 	// CheckName returns why a source can have no original of that name; nil accepts all.
 	CheckName func(source, name string) error
 	// Path verifies and parses a path that a page hands out, as a request for it would. If it is nil,
-	// pages with paths are refused.
+	// paths are ignored.
 	Path func(path string) (imageurl.Ref, error)
 }
 
@@ -220,14 +220,12 @@ func (r *Reader) posts(e *Event, data dataJSON) error {
 // paths reads what a page hands out.
 func (r *Reader) paths(e *Event, paths []string) error {
 	switch {
-	case len(paths) == 0:
+	case len(paths) == 0 || r.Path == nil:
 		return nil
 	case e.Type != FeedPage:
 		return fault("data.paths", "only feed.page has paths")
 	case len(paths) > MaxPaths:
 		return fault("data.paths", "there are %d, allowed are %d", len(paths), MaxPaths)
-	case r.Path == nil:
-		return fault("data.paths", "paths are not taken here")
 	}
 	e.Paths = make([]imageurl.Ref, len(paths))
 	for i, path := range paths {

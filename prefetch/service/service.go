@@ -68,7 +68,7 @@ type Config struct {
 	Mode           warmer.Mode   // which Specs of a profile are made
 	WastedAfter    time.Duration // without a request until then a variant counts as wasted
 	Workers        int           // resize processes
-	// Signer verifies the paths of pages. nil: pages with paths are refused.
+	// Signer verifies the paths of pages. nil: paths are ignored.
 	Signer *imageurl.Signer
 	// CheckRef returns why a request for a variant would be refused; nil accepts all.
 	CheckRef func(imageurl.Ref) error

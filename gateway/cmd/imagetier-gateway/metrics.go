@@ -113,11 +113,11 @@ func (m *proxyMetrics) observe(o proxy.Observation) {
 	}
 }
 
-// newHandedOutMetric returns counters of images reported to the tier.
+// newHandedOutMetric returns counters of URLs reported to the tier.
 func newHandedOutMetric(reg prometheus.Registerer) map[tier.Outcome]prometheus.Counter {
 	vec := promauto.With(reg).
 		NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "handed_out_images_total",
-			Help: "Images in answers, by the outcome of the report to the tier."}, []string{"outcome"})
+			Help: "Image URLs in answers, by the outcome of the report to the tier."}, []string{"outcome"})
 	all := map[tier.Outcome]prometheus.Counter{}
 	for _, outcome := range tier.Outcomes {
 		all[outcome] = vec.WithLabelValues(string(outcome))

@@ -51,7 +51,6 @@ func (c *proxyCmd) Run(ctx context.Context, p *program.Process) error {
 	}
 	var tasks []func(context.Context) error
 	if g.tier != nil {
-		proxyConfig.HandedOut = g.tier.HandedOut
 		tasks = append(tasks, g.tier.Run)
 	}
 	handler, err := proxy.New(proxyConfig)
@@ -86,7 +85,7 @@ func (g *gateway) newLinker() (*imagelink.Linker, error) {
 	cfg.Keys = linkKeys(g.cfg.Keys)
 	cfg.Lifetime, cfg.Window = g.cfg.URLLifetime, g.cfg.URLWindow
 	if g.tier != nil {
-		cfg.Tag = g.tier.Tag
+		cfg.Tag, cfg.HandedOut = g.tier.Tag, g.tier.HandedOut
 	}
 	return imagelink.New(cfg)
 }

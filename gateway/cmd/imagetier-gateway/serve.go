@@ -75,7 +75,7 @@ func (c *serveCmd) Run(ctx context.Context, p *program.Process) error {
 		Dev: cfg.Dev, Observe: set.observe, Log: g.log,
 	}
 	if g.tier != nil {
-		graphConfig.HandedOut, graphConfig.Facts = g.tier.HandedOut, factsOf(g.tier)
+		graphConfig.Facts = factsOf(g.tier)
 		tasks = append(tasks, g.tier.Run)
 	}
 	handler, err := graph.New(graphConfig)
