@@ -53,6 +53,9 @@ type Config struct {
 	// take MaxHeaderBytes each; 0 is 8,192. More are answered 503. HTTP/1 requests are bounded by
 	// MaxConnections.
 	MaxStreams int
+	// Overloaded answers the requests above MaxStreams; its answer must fit into 4 KiB, and is cut
+	// off after a second. If nil, they get a 503 without a body.
+	Overloaded http.Handler
 	// BodyPace is the slowest client whose request body is still read; Step is not used.
 	// The handler bounds the length. A handler that reads no bodies needs to do nothing:
 	// the connection of a request that announces one is closed after the answer.
@@ -99,6 +102,9 @@ func New(cfg Config) (*Server, error) {
 	cfg.MaxStreams = cmp.Or(cfg.MaxStreams, 8192)
 	cfg.DrainTimeout = cmp.Or(cfg.DrainTimeout, 30*time.Second)
 	cfg.BodyPace = cfg.BodyPace.WithDefaults()
+	if cfg.Overloaded == nil {
+		cfg.Overloaded = http.HandlerFunc(overloaded)
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -209,29 +215,32 @@ func (s *Server) closing(next http.Handler) http.Handler {
 	})
 }
 
-// limitStreams refuses HTTP/2 requests above Config.MaxStreams. The answer has no body, since a
-// client that reads nothing could make that wait.
+// limitStreams refuses HTTP/2 requests above Config.MaxStreams. A client that reads nothing can make
+// the body of an answer wait: not for longer than overloadedTimeout.
 func (s *Server) limitStreams(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor < 2 {
 			next.ServeHTTP(w, r)
 			return
 		}
-		defer s.streams.Add(-1)
 		if s.streams.Add(1) > int64(s.cfg.MaxStreams) {
-			w.Header()["Cache-Control"] = noStore
-			w.Header()["Retry-After"] = retryAfter
-			w.WriteHeader(http.StatusServiceUnavailable)
+			s.streams.Add(-1)
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(overloadedTimeout))
+			s.cfg.Overloaded.ServeHTTP(w, r)
 			return
 		}
+		defer s.streams.Add(-1)
 		next.ServeHTTP(w, r)
 	})
 }
 
-var (
-	noStore    = []string{"no-store"}
-	retryAfter = []string{"1"} // seconds
-)
+const overloadedTimeout = time.Second
+
+func overloaded(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Retry-After", "1")
+	w.WriteHeader(http.StatusServiceUnavailable)
+}
 
 // quietHandler lowers to debug level what net/http reports as an error although any client
 // can cause it.

@@ -360,7 +360,13 @@ func TestServer_Run_Streams(t *testing.T) {
 // Requests of all connections together are bounded. HTTP/1 clients are served meanwhile.
 func TestServer_Run_MaxStreams(t *testing.T) {
 	var begun, finish chan struct{} // of the bubble
-	cfg := Config{MaxStreams: 2, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	const problem = `{"code":"overloaded"}`
+	refused := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "1")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = io.WriteString(w, problem)
+	})
+	answer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor == 2 {
 			begun <- struct{}{}
 			select {
@@ -369,10 +375,11 @@ func TestServer_Run_MaxStreams(t *testing.T) {
 			}
 		}
 		_, _ = io.WriteString(w, "hello")
-	})}
+	})
+	cfg := Config{MaxStreams: 2, Overloaded: refused, Handler: answer}
 	inBubble(t, cfg, func(t *testing.T, ln *pipes, _ func() error) {
 		begun, finish = make(chan struct{}, 4), make(chan struct{})
-		get := func(tr *http.Transport) (status int, retryAfter string) {
+		get := func(tr *http.Transport) (status int, body string) {
 			defer tr.CloseIdleConnections()
 			req, _ := http.NewRequest(http.MethodGet, "http://a/", nil)
 			resp, err := tr.RoundTrip(req)
@@ -381,7 +388,11 @@ func TestServer_Run_MaxStreams(t *testing.T) {
 				return 0, ""
 			}
 			defer resp.Body.Close()
-			return resp.StatusCode, resp.Header.Get("Retry-After")
+			text, err := io.ReadAll(resp.Body)
+			if err != nil {
+				t.Error(err)
+			}
+			return resp.StatusCode, string(text)
 		}
 		held := make(chan int)
 		for range 2 {
@@ -391,8 +402,8 @@ func TestServer_Run_MaxStreams(t *testing.T) {
 			}()
 			<-begun
 		}
-		if status, retryAfter := get(h2c(t, ln)); status != 503 || retryAfter != "1" {
-			t.Errorf("the third was answered %d, Retry-After %q", status, retryAfter)
+		if status, body := get(h2c(t, ln)); status != 503 || body != problem {
+			t.Errorf("the third was answered %d, %q", status, body)
 		}
 		conn := ln.dial(t)
 		_, _ = io.WriteString(conn, hello)
@@ -407,6 +418,60 @@ func TestServer_Run_MaxStreams(t *testing.T) {
 		}
 		if status, _ := get(h2c(t, ln)); status != 200 {
 			t.Errorf("one after them was answered %d", status)
+		}
+	})
+}
+
+// A client that reads no body cannot hold the answer of a refused request.
+func TestServer_Run_MaxStreams_CutsSilentReader(t *testing.T) {
+	var answered chan struct{} // of the bubble
+	cfg := Config{
+		MaxStreams: 1,
+		Handler:    http.HandlerFunc(func(http.ResponseWriter, *http.Request) { answered <- struct{}{}; <-answered }),
+		Overloaded: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = io.WriteString(w, "later")
+		}),
+	}
+	inBubble(t, cfg, func(t *testing.T, ln *pipes, _ func() error) {
+		answered = make(chan struct{})
+		go func() {
+			tr := h2c(t, ln)
+			defer tr.CloseIdleConnections()
+			req, _ := http.NewRequest(http.MethodGet, "http://a/", nil)
+			if resp, err := tr.RoundTrip(req); err == nil {
+				resp.Body.Close()
+			}
+		}()
+		<-answered
+		defer func() { answered <- struct{}{} }()
+
+		conn := ln.dial(t)
+		defer conn.Close()
+		begun := time.Now()
+		go func() {
+			_, _ = io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"+
+				"\x00\x00\x06\x04\x00\x00\x00\x00\x00"+"\x00\x04\x00\x00\x00\x00"+ // SETTINGS_INITIAL_WINDOW_SIZE 0
+				"\x00\x00\x06\x01\x05\x00\x00\x00\x01"+"\x82\x86\x84\x41\x01a") // GET http://a/ as stream 1
+		}()
+		const dataFrame, resetFrame = 0, 3
+		for {
+			head := make([]byte, 9) // RFC 9113, 4.1
+			if _, err := io.ReadFull(conn, head); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.CopyN(io.Discard, conn, int64(head[0])<<16|int64(head[1])<<8|int64(head[2])); err != nil {
+				t.Fatal(err)
+			}
+			if head[3] == dataFrame {
+				t.Error("a body was sent into a closed window")
+			}
+			if head[3] == resetFrame {
+				break
+			}
+		}
+		if took := time.Since(begun); took != time.Second {
+			t.Errorf("the stream was reset after %s", took)
 		}
 	})
 }

@@ -326,7 +326,8 @@ func (s *Server) openHTTP(context.Context) (err error) {
 	s.public = &counted{Handler: s.metrics.Handler(public)}
 	s.publicServer, err = httpserver.New(httpserver.Config{
 		Handler: s.public, MaxPerAddress: s.cfg.MaxPerAddress, CertFile: s.cfg.TLSCert, KeyFile: s.cfg.TLSKey,
-		Linger: linger(s.cfg.Config), DrainTimeout: s.cfg.DrainTimeout, Log: s.log,
+		Linger: linger(s.cfg.Config), DrainTimeout: s.cfg.DrainTimeout, Overloaded: overloaded(s.metrics.Observe),
+		Log: s.log.With("listener", "public"),
 	})
 	if err != nil {
 		return err
@@ -335,7 +336,7 @@ func (s *Server) openHTTP(context.Context) (err error) {
 	s.privateURL = urlOf(s.privateListener, false)
 	s.readiness = &readiness{pool: s.workers, tiers: s.tiers, fleet: s.fleet}
 	s.privateServer, err = httpserver.New(httpserver.Config{
-		DrainTimeout: 5 * time.Second, Log: s.log,
+		DrainTimeout: 5 * time.Second, Log: s.log.With("listener", "private"),
 		Handler: admin.New(admin.Config{
 			Signer: s.signer, Catalog: catalog, Origins: origins,
 			Operator: &operator{

@@ -90,11 +90,11 @@ func (g *gateway) serve(ctx context.Context, s servers) error {
 	if !g.cfg.Dev {
 		publicConfig.Linger = min(linger, g.cfg.DrainTimeout)
 	}
-	publicServer, err := g.server(publicConfig)
+	publicServer, err := g.server("public", publicConfig)
 	if err != nil {
 		return err
 	}
-	privateServer, err := g.server(httpserver.Config{Handler: g.private(s), DrainTimeout: time.Second})
+	privateServer, err := g.server("private", httpserver.Config{Handler: g.private(s), DrainTimeout: time.Second})
 	if err != nil {
 		return err
 	}
@@ -144,12 +144,12 @@ func (g *gateway) serve(ctx context.Context, s servers) error {
 // is given up after 18 s.
 var pace = httpserver.Pace{Step: 32 << 10}
 
-// server returns the server of a listener. Its answers are written, and request bodies read, with
+// server returns the server of the listener of that name. Its answers are written, and request bodies read, with
 // deadlines.
-func (g *gateway) server(cfg httpserver.Config) (*httpserver.Server, error) {
+func (g *gateway) server(name string, cfg httpserver.Config) (*httpserver.Server, error) {
 	cfg.Handler = httpserver.Paced(pace, cfg.Handler)
 	cfg.MaxHeaderBytes = 64 << 10
-	cfg.Log = g.log
+	cfg.Log = g.log.With("listener", name)
 	return httpserver.New(cfg)
 }
 

@@ -26,6 +26,7 @@ var (
 	ErrPrecondition = errors.New("precondition failed")
 	ErrRange        = errors.New("range not satisfiable")
 	ErrEmpty        = errors.New("cache returned an image without a body")
+	ErrStreams      = errors.New("too many HTTP/2 requests at once")
 )
 
 // Errors of the private API. [Errorf] gives most of them a detail.
@@ -102,6 +103,8 @@ var public = Table{
 		"The original is no image of a kind that is allowed."},
 	{resize.ErrCorrupt, 422, "original_damaged", minute, slog.LevelInfo, "The original is broken or cut short."},
 
+	{ErrStreams, 503, "requests_overloaded", noStore, slog.LevelWarn,
+		"Too many HTTP/2 requests are being answered right now. Try again."},
 	{inflight.ErrFull, 503, "memory_overloaded", noStore, slog.LevelWarn,
 		"Too many large originals are being handled right now. Try again."},
 	{origin.ErrBusy, 503, "origin_overloaded", noStore, slog.LevelWarn,
