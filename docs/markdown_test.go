@@ -201,3 +201,58 @@ func hasVariable(programs map[string]program, name string) bool {
 	}
 	return false
 }
+
+// Each alert has an entry in the runbook, and each entry an alert.
+func TestAlerts_HaveEntries(t *testing.T) {
+	rules, err := os.ReadFile(filepath.Join(root, "deploy/prometheus/rules.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	book, err := os.ReadFile("operate/alerts.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := func(pattern string, text []byte) (all []string) {
+		for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(string(text), -1) {
+			all = append(all, m[1])
+		}
+		slices.Sort(all)
+		return all
+	}
+	alerts, entries := names(`- alert: (\w+)`, rules), names(`(?m)^### (\w+)$`, book)
+	if len(alerts) == 0 || !slices.Equal(alerts, entries) {
+		t.Errorf("alerts\n%q, entries\n%q", alerts, entries)
+	}
+}
+
+// Metrics in the documentation exist: their names, without prefix and suffix, are in the code.
+func TestPages_Metrics(t *testing.T) {
+	var code strings.Builder
+	for _, pattern := range []string{"internal/*/*.go", "prefetch/*/*.go", "gateway/cmd/imagetier-gateway/*.go"} {
+		files, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			code.Write(text)
+		}
+	}
+	metric := regexp.MustCompile(`\bimagetier_(?:gateway_)?([a-z0-9_]+)`)
+	suffix := regexp.MustCompile(`_(bucket|sum|count)$`)
+	for _, p := range pages(t) {
+		if p.path == "CHANGELOG.md" {
+			continue
+		}
+		for _, text := range p.code {
+			for _, m := range metric.FindAllStringSubmatch(text, -1) {
+				if !strings.Contains(code.String(), `"`+suffix.ReplaceAllString(m[1], "")+`"`) {
+					t.Errorf("%s: there is no metric %s", p.path, m[0])
+				}
+			}
+		}
+	}
+}

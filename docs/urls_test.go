@@ -8,37 +8,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/novasocial/imagetier/internal/testutil"
 	"github.com/novasocial/imagetier/resize"
 )
 
-// A section of a page is made by the test of this name: from "<!-- name: … -->" to "<!-- end -->".
-func checkSection(t *testing.T, path, name, want string) {
-	t.Helper()
-	path = filepath.Join(root, path)
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, ok := strings.Cut(string(text), "<!-- "+name+": ")
-	comment, rest, ok2 := strings.Cut(rest, "-->\n")
-	have, after, ok3 := strings.Cut(rest, "<!-- end -->")
-	if !ok || !ok2 || !ok3 {
-		t.Fatalf("%s has no section %s", path, name)
-	}
-	want = "\n" + strings.TrimSpace(want) + "\n\n"
-	switch {
-	case have == want:
-	case os.Getenv("UPDATE") != "":
-		text := before + "<!-- " + name + ": " + comment + "-->\n" + want + "<!-- end -->" + after
-		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
-			t.Fatal(err)
-		}
-	default:
-		t.Errorf("section %s of %s is not current: UPDATE=1 go test ./docs; want\n%s", name, path, want)
-	}
-}
-
-const urlPage = "docs/urls/README.md"
+const urlPage = "urls/README.md"
 
 func TestURLs_Options(t *testing.T) {
 	var b strings.Builder
@@ -47,7 +21,7 @@ func TestURLs_Options(t *testing.T) {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n",
 			"`"+strings.Join(o.Words, "` `")+"`", o.Meaning, o.Default, o.Limit, o.Goes)
 	}
-	checkSection(t, urlPage, "options", b.String())
+	testutil.Section(t, urlPage, "options", b.String())
 }
 
 func TestURLs_Examples(t *testing.T) {
@@ -68,7 +42,7 @@ func TestURLs_Examples(t *testing.T) {
 			b.WriteString("|\n")
 		}
 	}
-	checkSection(t, urlPage, "examples", b.String())
+	testutil.Section(t, urlPage, "examples", b.String())
 	files, err := filepath.Glob("urls/img/*-*")
 	if err != nil {
 		t.Fatal(err)
@@ -96,7 +70,7 @@ func TestURLs_Formats(t *testing.T) {
 		}
 		fmt.Fprintf(&b, "| `%s` | `%s` | %s | %s | %s |\n", f, f.ContentType(), quality, side, animates)
 	}
-	checkSection(t, urlPage, "formats", b.String())
+	testutil.Section(t, urlPage, "formats", b.String())
 }
 
 func TestURLs_Info(t *testing.T) {
@@ -109,5 +83,5 @@ func TestURLs_Info(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := strings.Replace(string(body), `,"frames"`, ",\n \"frames\"", 1)
-	checkSection(t, urlPage, "info", "```json\n"+text+"\n```")
+	testutil.Section(t, urlPage, "info", "```json\n"+text+"\n```")
 }

@@ -66,6 +66,12 @@ func TestImagetier_SettingSpellings(t *testing.T) {
 	programtest.Spellings(t, newProgram, config.Prefix)
 }
 
+func TestImagetier_Documents(t *testing.T) {
+	programtest.Document(t, config.Schema, "../../docs/operate/configuration.md", "../../deploy/imagetier.yaml",
+		"# Every setting of imagetier, with its default: imagetier serve --config imagetier.yaml\n"+
+			"# imagetier config check --config FILE reports everything that is wrong.\n")
+}
+
 const heldPath = "/i/_/640x.webp"
 
 func TestExplain_AsksTheTier(t *testing.T) {

@@ -52,7 +52,7 @@ type rate struct {
 }
 
 // decoding returns the cost of decoding by kind. CPU is the time of a 640-pixel miss in the
-// README's table, less its encoding, per megapixel; memory comes from the table at DefaultMemory,
+// table of docs/benchmarks/costs.md, less its encoding, per megapixel; memory comes from the table at DefaultMemory,
 // less the 160 MiB that a child takes to start. TIFF, GIF and JXL were not measured and count as
 // the most expensive kind.
 func decoding(h resize.Header) rate {

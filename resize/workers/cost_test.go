@@ -30,7 +30,7 @@ func photo(t *testing.T, name string) []byte {
 	return b
 }
 
-// What was measured (README, "What it costs") is within a factor of two of what is predicted.
+// What was measured (docs/benchmarks/costs.md) is within a factor of two of what is predicted.
 func TestCostOf_MatchesMeasurements(t *testing.T) {
 	for _, c := range []struct {
 		photo, spec string

@@ -27,6 +27,13 @@ func command(t *testing.T, environ []string, args ...string) (code int, stdout, 
 	return programtest.Run(t, gatewayProgram(), programtest.Command{Args: args, Environ: environ})
 }
 
+func TestGateway_Documents(t *testing.T) {
+	programtest.Document(t, config.Schema, "../../../docs/operate/gateway-configuration.md",
+		"../../../deploy/imagetier-gateway.yaml",
+		"# Every setting of imagetier-gateway, with its default. Keep only those of the command that you\n"+
+			"# run: imagetier-gateway proxy --config imagetier-gateway.yaml, or serve.\n")
+}
+
 func TestGateway_Help(t *testing.T) { programtest.Help(t, gatewayProgram, "proxy", "serve") }
 
 func TestGateway_SettingSpellings(t *testing.T) {

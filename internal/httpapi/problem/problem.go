@@ -25,7 +25,7 @@ import (
 type Row struct {
 	Err          error // matched by errors.Is
 	Status       int
-	Code         string // for programs: stable, listed in docs/errors.md
+	Code         string // for programs: stable, listed in docs/api/errors.md
 	CacheControl string
 	Level        slog.Level // minimum level of the log line
 	Detail       string     // for people; "": the text of the error, which is safe to show

@@ -14,7 +14,7 @@ import (
 )
 
 func TestTable_Codes_AreDistinctAndDocumented(t *testing.T) {
-	doc, err := os.ReadFile("../../../docs/errors.md")
+	doc, err := os.ReadFile("../../../docs/api/errors.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +27,7 @@ func TestTable_Codes_AreDistinctAndDocumented(t *testing.T) {
 		seen[row.Code] = true
 		line := fmt.Sprintf("| `%s` | %d |", row.Code, row.Status)
 		if !regexp.MustCompile("(?m)^" + regexp.QuoteMeta(line)).Match(doc) {
-			t.Errorf("docs/errors.md has no row %s", line)
+			t.Errorf("docs/api/errors.md has no row %s", line)
 		}
 		if http.StatusText(row.Status) == "" && row.Status != StatusClientGone {
 			t.Errorf("%s: status %d", row.Code, row.Status)

@@ -1,0 +1,49 @@
+package testutil
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// Section checks a part of a page that is made by a test: what lies between the lines
+// "<!-- name: … -->" and "<!-- end -->" is want. With UPDATE=1 in the environment it writes it.
+func Section(t testing.TB, path, name, want string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(text), "<!-- "+name+": ")
+	comment, rest, ok2 := strings.Cut(rest, "-->\n")
+	have, after, ok3 := strings.Cut(rest, "<!-- end -->")
+	if !ok || !ok2 || !ok3 {
+		t.Fatalf("%s has no section %s", path, name)
+	}
+	want = "\n" + strings.TrimSpace(want) + "\n\n"
+	if have != want {
+		outdated(t, path+", section "+name, want,
+			before+"<!-- "+name+": "+comment+"-->\n"+want+"<!-- end -->"+after)
+	}
+}
+
+// File checks a file that is made by a test. With UPDATE=1 in the environment it writes it.
+func File(t testing.TB, path, want string) {
+	t.Helper()
+	if have, err := os.ReadFile(path); err != nil || string(have) != want {
+		outdated(t, path, want, want)
+	}
+}
+
+// outdated writes text to the file that is named first in what, or fails the test.
+func outdated(t testing.TB, what, want, text string) {
+	t.Helper()
+	if os.Getenv("UPDATE") == "" {
+		t.Errorf("%s is not current, UPDATE=1 writes it; want\n%s", what, want)
+		return
+	}
+	path, _, _ := strings.Cut(what, ", section ")
+	if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
