@@ -34,7 +34,7 @@ func (n *Node) beginPurges(log jetstream.LogState) (from uint64, err error) {
 		// The stream was lost while this node followed it. It goes on with the new one: every
 		// node would empty its caches at the same moment otherwise. What was appended and not
 		// applied here yet when the stream was lost, is not purged here.
-		n.cfg.Log.Error("the stream of purges was lost and made anew; purges of that moment may be lost")
+		n.cfg.Log.Error("the stream of purges was lost and made anew; repeat the purges of the minutes before")
 		at = sharedstore.Position{Log: log.ID}
 	}
 	if behind(at, log) {

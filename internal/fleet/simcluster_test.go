@@ -149,6 +149,9 @@ func (c *simCluster) State(_ context.Context, l jetstream.Log) (jetstream.LogSta
 	}
 	if l == jetstream.Purges {
 		c.x.stateDemands = maps.Clone(c.w.appended)
+		maps.DeleteFunc(c.x.stateDemands, func(of imagecache.Original, version int) bool {
+			return version <= c.x.waived[of]
+		})
 	}
 	return c.w.streams[l].state(), nil
 }
@@ -198,6 +201,7 @@ type simMessage struct {
 type simCache struct {
 	w       *world
 	holds   map[imagecache.Original]int
+	lost    map[imagecache.Original]int       // of what was read from the shared store: simObject.lost
 	filling map[imagecache.Original]int       // version that a fill has read and not stored yet
 	queued  map[imagecache.Original]simObject // for the shared store
 	writing map[imagecache.Original]simObject // a request that a purge does not stop, nor a crash

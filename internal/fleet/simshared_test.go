@@ -13,6 +13,8 @@ import (
 type simObject struct {
 	version int
 	at      sharedstore.Position // of the node that wrote it
+	// lost is the version below which its writer missed purges, since their stream was lost.
+	lost int
 }
 
 // simDeletion is an entry of the stream of purges that one node has to delete for.
@@ -59,7 +61,7 @@ func (x *simNode) read(of imagecache.Original) {
 	}
 	if ok && !x.state.TakenDown(of) && x.shared.Trusts(of, object.at, x.state.Position()) {
 		x.w.logf("%s reads version %d of %s at %v", x.name, object.version, of.Name, object.at)
-		x.cache.holds[of] = object.version
+		x.cache.holds[of], x.cache.lost[of] = object.version, object.lost
 	}
 }
 

@@ -220,8 +220,9 @@ func (w *world) addNode() *simNode {
 		w: w, name: fmt.Sprintf("node%d", len(w.nodes)), fs: jsonlogtest.New(), reachable: true,
 		skew: time.Duration(w.rng.Int64N(int64(10*time.Second))) - 5*time.Second,
 		cache: &simCache{
-			w: w, holds: make(map[imagecache.Original]int), filling: make(map[imagecache.Original]int),
-			queued: make(map[imagecache.Original]simObject), writing: make(map[imagecache.Original]simObject),
+			w: w, holds: make(map[imagecache.Original]int), lost: make(map[imagecache.Original]int),
+			filling: make(map[imagecache.Original]int),
+			queued:  make(map[imagecache.Original]simObject), writing: make(map[imagecache.Original]simObject),
 		},
 		shared: &simShared{w: w}, lastCut: w.now.Add(-time.Hour), // before any list
 		holds: make(map[imagecache.Original]Stamp), purged: make(map[imagecache.Original]int),
@@ -461,7 +462,8 @@ func (x *simNode) act() {
 		if version, ok := x.cache.filling[of]; ok {
 			delete(x.cache.filling, of)
 			x.cache.holds[of] = version
-			x.cache.queued[of] = simObject{version, x.state.Position()}
+			delete(x.cache.lost, of)
+			x.cache.queued[of] = simObject{version, x.state.Position(), x.waived[of]}
 		}
 	case 8, 9, 12:
 		x.chores()
@@ -702,9 +704,7 @@ func (x *simNode) check() {
 	if !x.ready && x.node.Ready() == nil {
 		x.ready = true
 		for of, version := range x.goalDemands {
-			if version > x.waived[of] {
-				x.purged[of] = max(x.purged[of], version) // from now on
-			}
+			x.purged[of] = max(x.purged[of], version) // from now on
 		}
 	}
 	for _, of := range simOriginals {
@@ -714,7 +714,7 @@ func (x *simNode) check() {
 		if got := x.registerOf(of); x.state.TakenDown(of) != (w.kinds[got.ID] == KindTakedown) {
 			w.fail("%s has %s taken down: %v, and knows of %s", x.name, of.Name, x.state.TakenDown(of), w.kinds[got.ID])
 		}
-		if version, ok := x.cache.holds[of]; ok && version < x.purged[of] {
+		if version, ok := x.cache.holds[of]; ok && version < x.purged[of] && x.purged[of] > x.cache.lost[of] {
 			w.fail("%s holds version %d of %s, which was purged up to %d", x.name, version, of.Name, x.purged[of])
 		}
 	}
@@ -787,7 +787,8 @@ func (w *world) checkAgreement(x *simNode) {
 			w.fail("the stream has decision %v about %s, and %s has %v", last.Stamp, of.Name, x.name, got)
 		}
 		promised := w.promised[of]
-		if version, ok := x.cache.holds[of]; ok && version < promised && promised > x.waived[of] {
+		lost := max(x.waived[of], x.cache.lost[of])
+		if version, ok := x.cache.holds[of]; ok && version < promised && promised > lost {
 			w.fail("%s holds version %d of %s; a purge up to %d was acknowledged", x.name, version, of.Name, promised)
 		}
 	}
