@@ -16,46 +16,54 @@ import (
 
 // Run runs the script. open returns a Resizer with the default Limits that is ready and
 // ends with the test that it is handed; it is called once for each part of the script.
+// With -short only the fast parts run.
 func Run(t *testing.T, open func(t *testing.T) resize.Resizer) {
+	const fast, slow = false, true
 	for _, part := range []struct {
 		name string
 		run  func(t *testing.T, r resize.Resizer)
+		slow bool
 	}{
-		{"shapes are those of the oracle", shapes},
-		{"gravity smart keeps what stands out", smart},
-		{"formats are what was asked for", formats},
-		{"a variant is as large as its format can hold", longest},
-		{"a background lies under what is transparent", backgrounds},
-		{"transparent pixels do not bleed", bleeding},
-		{"orientation is applied and forgotten", orientations},
-		{"turns come after orientation", turns},
-		{"every kind of file is read", inputs},
-		{"kinds of pixels all become sRGB", samples},
-		{"profiles are converted and not stripped", profiles},
-		{"photos keep their colours", photoColours},
-		{"colours that are described by numbers are converted", describedColours},
-		{"samples of a TIFF all become sRGB", tiffSamples},
-		{"what an AVIF or HEIC promises is in the variant", promises},
-		{"a narrow range is widened", ranges},
-		{"trim loses nothing of the picture", trims},
-		{"p3 is Display P3 with a small profile", wideGamut},
-		{"facts are those of the original", facts},
-		{"a mezzanine is upright, sRGB and nearly lossless", mezzanines},
-		{"stills are made of animations", stills},
-		{"animations stay animations", animations},
-		{"nothing but the picture is in a variant", needles},
-		{"credit keeps author and copyright and nothing else", credits},
-		{"what is cut short is refused", truncated},
-		{"what follows the picture does not matter", trailing},
-		{"a missing end mark is no missing pixel", endMarks},
-		{"a GIF is as large as its screen and its first frame", canvases},
-		{"the same Spec gives the same bytes", again},
-		{"what is made together is what is made alone", together},
-		{"what cannot be made is refused by name", refusedSpecs},
-		{"hostile input is refused and harms nothing", hostile},
-		{"a cancelled call returns", cancelled},
+		{"shapes", shapes, slow},
+		{"smart gravity", smart, fast},
+		{"formats", formats, slow},
+		{"largest size of a format", longest, slow},
+		{"background", backgrounds, fast},
+		{"transparent pixels", bleeding, fast},
+		{"orientation", orientations, fast},
+		{"turns", turns, fast},
+		{"kinds of files", inputs, slow},
+		{"pixel formats", samples, fast},
+		{"ICC profiles", profiles, fast},
+		{"colours of photos", photoColours, slow},
+		{"CICP and gamma", describedColours, slow},
+		{"TIFF samples", tiffSamples, fast},
+		{"AVIF and HEIC properties", promises, slow},
+		{"limited range", ranges, fast},
+		{"trim", trims, fast},
+		{"Display P3", wideGamut, slow},
+		{"info", facts, fast},
+		{"mezzanine", mezzanines, slow},
+		{"stills", stills, fast},
+		{"animations", animations, slow},
+		{"metadata removed", needles, slow},
+		{"credit", credits, slow},
+		{"truncated originals", truncated, slow},
+		{"trailing bytes", trailing, slow},
+		{"missing end marks", endMarks, slow},
+		{"GIF screens", canvases, slow},
+		{"same bytes again", again, slow},
+		{"together and alone", together, slow},
+		{"refused Specs", refusedSpecs, fast},
+		{"hostile originals", hostile, slow},
+		{"cancellation", cancelled, fast},
 	} {
-		t.Run(part.name, func(t *testing.T) { part.run(t, open(t)) })
+		t.Run(part.name, func(t *testing.T) {
+			if part.slow && testing.Short() {
+				t.Skip("skipped with -short")
+			}
+			part.run(t, open(t))
+		})
 	}
 }
 
