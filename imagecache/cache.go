@@ -15,8 +15,8 @@ import (
 
 // A Filler makes Images that no tier holds. Package fill implements it.
 type Filler interface {
-	// Fill makes the Image that ref names. stale is nil, or what the cache holds and
-	// may no longer serve: then Fill may find that it still holds, and return it with
+	// Fill makes the Image that ref names. stale is nil, or the stored Image that
+	// may no longer be served: then Fill may find that it still holds, and return it with
 	// new freshness and NotModified set. The error wraps a sentinel of origin or resize.
 	Fill(ctx context.Context, ref imageurl.Ref, stale *Image) (Filled, error)
 	// Purge makes every Fill that begins later ask the origin, and returns what was
@@ -61,7 +61,7 @@ type Config struct {
 	// TakenDown reports whether an original was taken down: Get then returns ErrTakenDown and
 	// makes nothing. It is called for every Get. If it is nil, no original is taken down.
 	TakenDown func(Original) bool
-	// Watermarks are the configured watermarks; nil: there are none.
+	// Watermarks are the configured watermarks; nil means none.
 	Watermarks *Watermarks
 	// Observe is called at the start of each Get, which uses the context that it returns and
 	// calls done with its result. nil is not called.
@@ -174,7 +174,7 @@ func (c *Cache) get(ctx context.Context, ref imageurl.Ref) (Image, Outcome, erro
 	if state == fresh {
 		return held, Outcome{Detail: at, TTL: left}, nil
 	}
-	// What is remembered of a refusal is the answer of the fill that it saves.
+	// A remembered refusal is answered as the fill would be.
 	stale := held
 	stale.Fresh = stored
 	refused, remembered := c.refusal(key)

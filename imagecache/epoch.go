@@ -2,7 +2,7 @@ package imagecache
 
 import "sync"
 
-// Epochs order purges against stores, so that what a purge removed does not come back. The
+// Epochs order purges against stores, so that a purged image does not come back. The
 // zero value is ready.
 //
 // Without them a purge could be undone:

@@ -73,7 +73,7 @@ func (o Original) Hash() uint64 {
 // CDNTagLen is the length of a CDNTag, in bytes.
 const CDNTagLen = 2 + 16
 
-// AppendCDNTag appends what a CDN knows all variants of the original by: "o-" and the first
+// AppendCDNTag appends the CDN cache tag of all variants of the original: "o-" and the first
 // 16 hex digits of SHA-256 of the source, a "/" and the name. No source has a "/" in it, so
 // no two originals are spelled alike; two of 2³² originals may share a tag by chance, and
 // are then purged together, which is right too.

@@ -8,8 +8,8 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// MezzanineKey returns what the mezzanine of side pixels of ref's original is kept under, in
-// the tier of originals: "/mezzanine-1440/v.1/posts/cat.jpg". No Ref has such a path, and a
+// MezzanineKey returns the key of the mezzanine of side pixels of ref's original in the
+// tier of originals: "/mezzanine-1440/v.1/posts/cat.jpg". No Ref has such a path, and a
 // purge of the original removes it with everything else that is made of it.
 func MezzanineKey(ref imageurl.Ref, side int) (Key, error) {
 	orig, err := ref.WithSpec(resize.Spec{Shape: resize.ShapeOriginal})

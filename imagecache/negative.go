@@ -56,7 +56,7 @@ func (ns *negatives) put(key Key, epoch uint64, err error, now time.Time) {
 	ns.byKey[key] = negative{err: err, until: now.Add(ns.ttl), epoch: epoch}
 }
 
-// makeRoomLocked drops what has expired, and a tenth of the rest if nothing has.
+// makeRoomLocked drops expired entries, or a tenth of all if none has expired.
 func (ns *negatives) makeRoomLocked(now time.Time) {
 	for key, n := range ns.byKey {
 		if !n.until.After(now) {

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// softFor bounds a soft purge: what is still stale after this time is removed.
+	// softFor bounds a soft purge: images that are still stale then are removed.
 	softFor = 24 * time.Hour
 	// maxSofts and maxRenewed bound the memory of soft purges, of some 200 bytes for each
 	// target and each renewed key. Beyond them the oldest soft purge is ended early.
@@ -22,7 +22,7 @@ const (
 // softs are the soft purges that have not ended: images of their targets in the fastest tier
 // are stale unless they were renewed. The zero value is ready.
 type softs struct {
-	any      atomic.Bool // false: there are none, and a hit takes no lock
+	any      atomic.Bool // false: no soft purge is active, and a hit takes no lock
 	mu       sync.RWMutex
 	byTarget map[Target]*soft
 	renewed  int       // keys in renewed of all of byTarget
@@ -40,7 +40,7 @@ type soft struct {
 
 const notYet = math.MaxUint64
 
-// begin makes stale from now on what the target names.
+// begin marks the target's images as stale from now on.
 func (s *softs) begin(target Target, now time.Time) *soft {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -64,7 +64,7 @@ func (s *softs) complete(p *soft, first uint64, expire func()) {
 	}
 }
 
-// stale returns since when what is held under key is stale.
+// stale returns since when the image of key is stale.
 func (s *softs) stale(key Key) (since time.Time, ok bool) {
 	if !s.any.Load() {
 		return time.Time{}, false
@@ -161,8 +161,8 @@ func (s *softs) warnFull(now time.Time) bool {
 // refreshed in the background, also while the origin is down. What must be
 // revalidated (RFC 9111, 5.2.2.2) is not served.
 //
-// What is still stale after 24 hours is removed. Beyond 10,000 soft purges the oldest is
-// ended in the same way, which is logged. The receipt counts what was removed at once.
+// Images that are still stale after 24 hours are removed. Beyond 10,000 soft purges the oldest is
+// ended in the same way, which is logged. The receipt counts the images that were removed at once.
 //
 // A fill that began before the purge must not count as a renewal:
 //
@@ -214,8 +214,8 @@ func (c *Cache) expireSoft(p *soft) {
 	}
 }
 
-// endSoft removes what p left in the fastest tier. What was renewed goes with it, and is
-// still in the slower ones. The epoch moves, so that nothing stale is being stored there.
+// endSoft removes the images that p left in the fastest tier. Renewed ones go with them, and are
+// still in the slower tiers. The epoch moves, so that nothing stale is being stored there.
 func (c *Cache) endSoft(ctx context.Context, p *soft) error {
 	if c.softs.of(p.target) != p {
 		return nil

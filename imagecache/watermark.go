@@ -9,15 +9,15 @@ import (
 )
 
 // Watermarks are the configured watermarks: their digests by name. A digest is part of the key of
-// what has the watermark, so that another picture under the same name is another image. A nil
+// every image with the watermark, so that another picture under the same name is another image. A nil
 // *Watermarks has none. It is safe for concurrent use.
 type Watermarks struct {
 	digests atomic.Pointer[map[string]string] // the map is never changed
 	mu      sync.Mutex                        // held by Replace
 }
 
-// changing is the digest of a watermark that is being replaced: what is made meanwhile may have
-// either picture, and is not stored.
+// changing is the digest of a watermark that is being replaced: images that are made meanwhile may have
+// either picture, and are not stored.
 const changing = ""
 
 // NewWatermarks returns watermarks with these digests, by name.
@@ -54,7 +54,7 @@ func (w *Watermarks) Names() []string { return slices.Sorted(maps.Keys(w.load())
 //
 // No image is stored under the digest of another picture:
 //
-//  1. Replace marks the watermarks that change. What is made from here on is not stored.
+//  1. Replace marks the watermarks that change. Images made from here on are not stored.
 //  2. swap: jobs that begin now use the new picture.
 //  3. Replace publishes the new digests.
 //  4. A fill that began before 1, and may have either picture, ends. Its key has the old digest,

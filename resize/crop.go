@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// cropUnit is what a side of the upright original counts in a Crop: thousandths.
+// cropUnit is the length of a side of the upright original in a Crop: thousandths.
 const cropUnit = 1000
 
 // Crop is the part of the upright original that a variant is made from, in thousandths of the

@@ -10,7 +10,7 @@ const (
 	tiffYCbCr      = 6
 )
 
-// tiffPage is the first page of a TIFF. What the file does not say, or says wrongly, has its default.
+// tiffPage is the first page of a TIFF. Missing and invalid tags have their defaults.
 type tiffPage struct {
 	tiff
 	entries []byte

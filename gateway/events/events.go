@@ -63,8 +63,8 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// Handler answers POST /v1/events: 202 once caches have dropped what changed, and for what
-// was taken before; 401 for what is not signed as it should be; 400 and 413 for what is no
+// Handler answers POST /v1/events: 202 once caches have dropped the changed entries, and for
+// a repeated event; 401 for a missing or wrong signature; 400 and 413 for a body that is not an
 // event. It is safe for concurrent use.
 type Handler struct {
 	cfg  Config

@@ -284,7 +284,7 @@ func (w *pageWriter) author(nodes []node, item *feed.Item) {
 	})
 }
 
-// linkOf returns what the URLs of a post depend on.
+// linkOf returns the fields of a post that its URLs depend on.
 func linkOf(p *feed.Post) imagelink.Post {
 	return imagelink.Post{Created: p.CreatedAt, Public: p.Public}
 }
@@ -301,7 +301,7 @@ func (w *pageWriter) mint(profileName, plain string, post imagelink.Post) imagel
 	return minted
 }
 
-// url writes a URL, and adds it to what the page shows.
+// url writes a URL, and adds it to the URLs of the page.
 func (w *pageWriter) url(minted imagelink.Minted) {
 	w.orNull(minted.URL)
 	w.shown.Add(minted)

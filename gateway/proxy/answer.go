@@ -18,7 +18,7 @@ type editor interface {
 	Close(dst []byte) (out []byte, complete bool)
 }
 
-// incoming looks at an answer and decides what is done with it, before its headers are sent.
+// incoming decides whether an answer is rewritten, before its headers are sent.
 func (p *Proxy) incoming(resp *http.Response) error {
 	x := exchangeOf(resp.Request.Context())
 	x.Status, x.First = resp.StatusCode, time.Since(x.started)
@@ -109,7 +109,7 @@ func dropValidators(h http.Header) {
 	}
 }
 
-// notModified: what the client has is what it was sent, under the tag that it was sent with.
+// notModified answers 304 with the tag that the client was given.
 func (p *Proxy) notModified(resp *http.Response, x *exchange) {
 	called, ok := x.tags[strings.TrimPrefix(resp.Header.Get("Etag"), "W/")]
 	if !ok && resp.Header.Get("Etag") == "" && len(x.tags) == 1 {

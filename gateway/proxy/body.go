@@ -14,8 +14,8 @@ var errCut = errors.New("the answer of the service was cut short")
 // maxEmptyReads is how often in a row a decoder may give nothing.
 const maxEmptyReads = 100
 
-// body reads an answer, rewritten, in the coding that the service chose. It reads ahead by no
-// more than a chunk, and gives what it has before it waits for more.
+// body reads an answer, rewritten, in the coding that the service chose. It reads at most one
+// chunk ahead, and returns the bytes that are ready before it waits for more.
 type body struct {
 	raw     io.ReadCloser // as it came
 	resp    *http.Response

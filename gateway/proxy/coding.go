@@ -12,13 +12,13 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// What the codings may take of memory, per answer.
+// Levels and memory limits of the content codings, per answer.
 const (
 	gzipLevel     = 5       // as good as zlib's 6, at half its cost
-	brotliQuality = 4       // what CDNs take for what is made on the fly
+	brotliQuality = 4       // the level of CDNs for dynamic answers
 	brotliWindow  = 18      // bits: 256 KiB
-	zstdWindow    = 1 << 18 // of what is written
-	zstdMaxWindow = 8 << 20 // of what is read: what RFC 9659 lets senders take
+	zstdWindow    = 1 << 18 // when compressing
+	zstdMaxWindow = 8 << 20 // when decompressing: the limit of RFC 9659
 )
 
 // codings keep readers and writers of compressed bodies for the next one: each takes some
@@ -32,7 +32,7 @@ type coding struct {
 	open func(io.Reader) (decoded io.Reader, encoded encoder, done func())
 }
 
-// encoder compresses piece by piece. Nothing stays in it: what it is given can be sent.
+// encoder compresses piece by piece. It buffers nothing: after Write, all bytes can be sent.
 type encoder interface {
 	encode(text []byte, last bool) ([]byte, error)
 }
@@ -58,7 +58,7 @@ type flusher interface {
 	Flush() error
 }
 
-// through collects what a writer writes.
+// through collects the output of a writer.
 type through struct {
 	to  flusher
 	out bytes.Buffer

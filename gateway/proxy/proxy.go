@@ -1,8 +1,8 @@
 // Package proxy stands before a GraphQL or REST service and turns the image URLs in its
 // answers into signed thumbnail URLs, as they stream. The service and its clients need no
-// change; what is not JSON with such URLs in it passes as it is.
+// change; answers without such URLs, or in another format than JSON, pass unchanged.
 //
-// What it does not see: messages of a WebSocket, JSON in UTF-16, aliases in queries that are
+// It does not rewrite: messages of a WebSocket, JSON in UTF-16, aliases in queries that are
 // compressed, or begin beyond maxQuery, or were persisted before this process started. A field
 // that is to be filled stays empty where it comes before its source. Cache-Control:
 // no-transform (RFC 9110, 7.7) is not honoured: the service's owner deploys this proxy to
@@ -52,7 +52,7 @@ type Config struct {
 	Upstream *url.URL
 	// Linker makes the URLs. Needed.
 	Linker *imagelink.Linker
-	// Fields are what is looked for; all that are filled are filled from one field.
+	// Fields are the JSON fields that are rewritten.
 	Fields []Field
 	// Salt names what the URLs depend on besides: base, keys, profiles, prefixes. ETags of
 	// rewritten answers change with it.
@@ -77,7 +77,7 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// Kind is what was done with an answer.
+// Kind is how an answer was handled.
 type Kind string
 
 const (

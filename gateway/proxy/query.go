@@ -60,7 +60,7 @@ type operation struct {
 func operationOf(values url.Values) operation {
 	o := operation{Query: values.Get("query")}
 	if text := values.Get("extensions"); text != "" {
-		_ = json.Unmarshal([]byte(text), &o.Extensions) // what is none has no hash in it
+		_ = json.Unmarshal([]byte(text), &o.Extensions) // invalid JSON has no hash
 	}
 	return o
 }

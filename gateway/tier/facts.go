@@ -84,7 +84,7 @@ func wait(ctx context.Context, questions []*question) (any bool) {
 	return any
 }
 
-// facts are what the tier has said of originals.
+// facts caches the tier's answers about originals.
 type facts struct {
 	questions chan *question
 	mu        sync.Mutex
@@ -135,7 +135,7 @@ func (f *facts) answered(q *question, answers []Facts, now time.Time) {
 		switch {
 		case answers == nil:
 		case answers[i].Error.Status >= 500 && !e.at.IsZero():
-			e.at = now // what was said before may still be true
+			e.at = now // the earlier answer may still be true
 		default:
 			e.facts, e.at = answers[i], now
 		}

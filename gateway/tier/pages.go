@@ -90,7 +90,7 @@ func (p *pages) failed(err *sendError) (log bool) {
 	return true
 }
 
-// sendPages sends what was handed out, one event for each page, as soon as there is one.
+// sendPages sends one event for each page, as soon as it was answered.
 func (c *Client) sendPages(ctx context.Context) error {
 	for {
 		select {

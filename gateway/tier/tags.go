@@ -59,7 +59,7 @@ func (t *tags) entryLocked(live profile.Image) *tagged {
 	return t.known.GetOrPut(live, func() *tagged { return &tagged{} })
 }
 
-// put notes what the tier said of images; nil is nothing.
+// put stores the tier's answer about images; nil stores nothing.
 func (t *tags) put(images []profile.Image, facts []Facts, at time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -67,7 +67,7 @@ func (t *tags) put(images []profile.Image, facts []Facts, at time.Time) {
 		entry := t.entryLocked(image)
 		entry.asking = false
 		if facts == nil || facts[i].Error.Status >= 500 {
-			continue // what was said before may still be true
+			continue // the earlier answer may still be true
 		}
 		entry.tag, _ = tagOf(facts[i].Version)
 		entry.at = at

@@ -1,5 +1,5 @@
-// Package tier is what the gateway says to the tier: what it has handed out (feed.page
-// events), and what it wants to know of originals (POST /v1/info). A service that signs URLs itself
+// Package tier is the gateway's client of the tier: it sends the URLs that pages show (feed.page
+// events), and asks for facts about originals (POST /v1/info). A service that signs URLs itself
 // with package imagelink can use it, too:
 //
 //	signer, err := tier.NewSigner("whsec_…")
@@ -8,7 +8,7 @@
 //	linker, err := imagelink.New(imagelink.Config{…, HandedOut: client.HandedOut})
 //
 // HandedOut and Tag are called on the way of an answer and never wait, Facts for 20 ms at
-// most: what a slow tier does not take is dropped and counted, and what it has not said is
+// most: events for a slow tier are dropped and counted, and facts that are late are
 // not known.
 package tier
 

@@ -149,13 +149,13 @@ func text(of ...string) error {
 	return nil
 }
 
-// Bounds between seconds and milliseconds, and what is neither: see content.proto.
+// Bounds that tell seconds from milliseconds, and from invalid times: see content.proto.
 const (
 	firstMilli = 100_000_000_000
 	pastMilli  = firstMilli * 1000
 )
 
-// createdAt returns the zero time for what is not known.
+// createdAt returns the zero time for an unknown time.
 func createdAt(unix int64) time.Time {
 	switch {
 	case unix <= 0, unix >= pastMilli:

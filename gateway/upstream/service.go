@@ -106,7 +106,7 @@ func (s *service) watch(ctx context.Context) {
 	}
 }
 
-// errNotConnected is what a call ends with that waited long enough for a connection.
+// errNotConnected ends a call that waited too long for a connection.
 var errNotConnected = status.Error(codes.Unavailable, "not connected")
 
 // connected waits for a connection, as long as Config.Wait allows and ctx lives.

@@ -69,7 +69,7 @@ type Config struct {
 	TLS *tls.Config
 	// ConnectTimeout bounds one attempt to connect. 0 is 5 s.
 	ConnectTimeout time.Duration
-	// CallTimeout bounds one call, with what it waits and with its repetition. 0 is 5 s.
+	// CallTimeout bounds one call, including its wait for a connection and its retry. 0 is 5 s.
 	CallTimeout time.Duration
 	// Wait is how long after a connection was lost, or since New, calls wait for it to come
 	// back. 0 is 3 s, negative: they do not wait.
@@ -136,7 +136,7 @@ func New(cfg Config) (*Services, error) {
 	return s, nil
 }
 
-// Run connects, and connects again what is lost, until ctx ends. It returns nil. Calls go on
+// Run connects, and reconnects after a loss, until ctx ends. It returns nil. Calls go on
 // working after it: to end them, too, is Close.
 func (s *Services) Run(ctx context.Context) error {
 	var watching sync.WaitGroup

@@ -21,7 +21,7 @@ const (
 	unknownInfix  = ".unknown-"
 )
 
-// listing is what a directory holds.
+// listing is the content of a directory.
 type listing struct {
 	segments []uint64 // numbers, ascending
 	aside    []string // names of files that were set aside
@@ -96,7 +96,7 @@ func (t *Tier) attach() (err error) {
 	return nil
 }
 
-// list takes over what was found.
+// list attaches the segments that were found.
 func (t *Tier) list(found listing, gone *tombstones, discarded bool) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -213,7 +213,7 @@ func (t *Tier) beginAfter(seq uint64) {
 func (t *Tier) measure(path string) (size, charge int64) {
 	f, err := t.fs.OpenFile(path, os.O_RDONLY, 0)
 	if err != nil {
-		return 0, blockBytes // recovery finds out what it is
+		return 0, blockBytes // recovery reads it
 	}
 	defer f.Close()
 	st, err := f.Stat()

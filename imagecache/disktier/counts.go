@@ -48,7 +48,7 @@ func parseCounts(b []byte) map[uint64]int {
 
 func (t *Tier) countsPath() string { return filepath.Join(t.cfg.Dir, countsName) }
 
-// loadCounts returns what the file says; nothing if it is missing or cannot be read.
+// loadCounts reads the file of counts; nil if it is missing or unreadable.
 func (t *Tier) loadCounts() map[uint64]int {
 	b, err := readFile(t.fs, t.countsPath())
 	if err != nil {

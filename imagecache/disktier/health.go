@@ -47,7 +47,7 @@ const (
 	probeBytes     = 64 << 10
 )
 
-// health holds what has failed. Any operation sets a flag, checkDisk clears it.
+// health has a flag for each kind of failure. Any operation sets a flag, checkDisk clears it.
 type health struct {
 	detached  atomic.Bool // the directory is not in use
 	leave     atomic.Bool // the directory, or something vital in it, was removed

@@ -12,7 +12,7 @@ import (
 
 var errNoRoom = errors.New("nothing left to evict")
 
-// writeQueued writes what is queued, drops lost segments and keeps the budget.
+// writeQueued writes the queued records, drops lost segments and keeps the budget.
 func (t *Tier) writeQueued() {
 	if t.health.leave.Swap(false) && t.attached() {
 		t.detach() // checkDisk begins again

@@ -40,12 +40,12 @@ const (
 )
 
 // due reports whether an image that was read often should become hot now. One read in four
-// is enough for what is really hot, and keeps a working set that is larger than the hot
+// is enough for images that are really hot, and keeps a working set that is larger than the hot
 // set from turning it over with each read.
 func (h *hot) due() bool { return h.reads.Add(1)%4 == 0 }
 
-// heat makes the image hot, unless its shard has changed since it was looked up: what was
-// read then may be the past.
+// heat makes the image hot, unless its shard has changed since it was looked up: the image
+// may have been replaced.
 func (t *Tier) heat(id uint64, changes uint32, key imagecache.Key, img imagecache.Image) {
 	h := &t.hot
 	if int64(len(img.Body)) > h.max/8 {

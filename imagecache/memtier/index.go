@@ -18,7 +18,7 @@ func (q queueID) other() queueID { return inMain - q }
 // maxReads is how far reads are counted: two bits, as in the paper.
 const maxReads = 3
 
-// entry is what is known of an image without its record.
+// entry is the index entry of an image.
 type entry struct {
 	size  uint32
 	at    queueID

@@ -94,7 +94,7 @@ func (t *Tier) leaves(from queueID) func(id uint64, record []byte) {
 	return func(id uint64, record []byte) { t.left = append(t.left, evictedRecord{id, from, record}) }
 }
 
-// id returns what a key is kept under: 24 bits of its original, so that all that is made
+// id returns the index key of a key: 24 bits of its original, so that all that is made
 // of one original lies in one shard of the index, and 40 of its path. Two keys may share
 // one: the record has the whole key. It is never 0, which bigcache takes for "deleted": the
 // bit that sees to that is not one of the lowest, which choose its shard.
@@ -268,7 +268,7 @@ type Stats struct {
 	Evictions map[string]int64 // images, by reason: unread, aged, squeezed
 	Refused   int64            // images that were too large
 	Ghosts    int64
-	Hot       int64 // bytes of the copies of what is read most
+	Hot       int64 // bytes of the copies of the most read images
 }
 
 // Stats returns the current statistics.

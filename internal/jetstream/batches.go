@@ -9,15 +9,15 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// lookBack is how far before its first start a batcher of a fleet's log begins: what was
-// appended while this node was connecting.
+// lookBack is how far before its first start a batcher of a fleet's log begins, for entries
+// that were appended while this node was connecting.
 const lookBack = time.Minute
 
 // Batcher is who is handed a log in batches, once for all nodes.
 type Batcher struct {
 	Name string // of the batchers that share the log; one token of a subject
 	Most int    // entries of a batch
-	// Do takes a batch: what has come so far, oldest first. The first done of them never come
+	// Do takes a batch: the entries so far, oldest first. The first done of them never come
 	// again; the others do, to whichever node asks, after the pause again, in which this node
 	// takes no batch.
 	Do func(ctx context.Context, batch []Entry) (done int, again time.Duration)

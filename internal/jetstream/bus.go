@@ -187,8 +187,8 @@ func (b *Bus) stream(
 	cfg.Replicas = b.cfg.Replicas
 	stream, err := js.Stream(ctx, cfg.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		// An error is the caller's to try again: fewer replicas than configured would lose with
-		// one server what was acknowledged.
+		// An error is the caller's to try again: fewer replicas than configured would lose
+		// acknowledged entries with one server.
 		if stream, err = js.CreateStream(ctx, cfg); err == nil {
 			b.cfg.Log.Info("stream created", "stream", cfg.Name, "replicas", cfg.Replicas)
 		}

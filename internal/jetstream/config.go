@@ -3,7 +3,7 @@
 // imports NATS.
 //
 // Without a URL the server runs inside of this process: it has no port, nothing outside can
-// reach it, and it stores below Config.Dir and syncs what it acknowledges. With a URL it is
+// reach it, and it stores below Config.Dir and syncs before it acknowledges. With a URL it is
 // a cluster that others run, shared by all nodes of a fleet.
 //
 // A Bus that cannot be reached, or whose disk fails, refuses to take anything

@@ -56,7 +56,7 @@ func read(ctx context.Context, s *session, id uint64) (Letter, error) {
 		return Letter{}, fmt.Errorf("read dead letter %d: %w: %w", id, ErrUnavailable, err)
 	}
 	letter := Letter{ID: id, Data: raw.Data, Reason: raw.Header.Get(reasonHeader), Died: raw.Time}
-	// What is not a number, or no time, was not written here: zero.
+	// A header that does not parse was not written here: zero.
 	letter.Attempts, _ = strconv.Atoi(raw.Header.Get(attemptsHeader))
 	letter.Priority, _ = strconv.Atoi(raw.Header.Get(priorityHeader))
 	letter.Queued, _ = time.Parse(time.RFC3339Nano, raw.Header.Get(queuedHeader))

@@ -91,7 +91,7 @@ const (
 	queuedHeader   = "Imagetier-Queued"
 )
 
-// maxReason bounds what is kept of a reason, in bytes.
+// maxReason is the maximum length of a stored reason, in bytes.
 const maxReason = 500
 
 // Bury makes it a dead letter. It is stored as one before it leaves the queue; when the

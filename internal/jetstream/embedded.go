@@ -33,7 +33,7 @@ const (
 	keepAside = 2
 )
 
-// errDamaged: the store could be opened, and is not what was written.
+// errDamaged means that the store could be opened, but its content is damaged.
 var errDamaged = errors.New("the store is damaged")
 
 // embed starts the server inside of this process and connects to it. A damaged store is set
@@ -115,7 +115,7 @@ func ready(ctx context.Context, srv *server.Server) bool {
 	return srv.ReadyForConnections(50*time.Millisecond) && srv.JetStreamEnabled()
 }
 
-// storeBytes is what the streams may take together, and something for what surrounds messages.
+// storeBytes is the disk space of all streams, with an allowance for message headers.
 func storeBytes(cfg Config) int64 {
 	return cfg.QueueBytes + deadBytes + seenBytes + hookBytes + 64<<20
 }
@@ -227,7 +227,7 @@ func countDeath(dir string) int {
 	text, err := os.ReadFile(deathsFile(dir))
 	n := 0
 	if err == nil {
-		n, _ = strconv.Atoi(strings.TrimSpace(string(text))) // what is no number counts as none
+		n, _ = strconv.Atoi(strings.TrimSpace(string(text))) // an unreadable count is 0
 	}
 	if n >= maxDeaths {
 		forgetDeaths(dir)

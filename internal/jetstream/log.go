@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// LogState is what a log has: a log that was lost and begun anew has another ID.
+// LogState is the extent of a log. A log that was lost and made anew has another ID.
 type LogState struct {
 	ID, First, Last uint64
 	FirstAt         time.Time // when First was appended, by the server's clock; zero if it is empty
@@ -25,8 +25,8 @@ func stateOf(info *jetstream.StreamInfo) LogState {
 	}
 }
 
-// PeekLog asks a cluster what a log has, over a connection of its own. A log that is not
-// there yet is the zero LogState.
+// PeekLog asks a cluster for the state of a log, over its own connection. A log that does not
+// exist yet has the zero LogState.
 func PeekLog(ctx context.Context, url string, l Log) (LogState, error) {
 	conn, err := nats.Connect(url, nats.Name("imagetier"), nats.Timeout(2*time.Second))
 	if err != nil {
@@ -47,7 +47,7 @@ func PeekLog(ctx context.Context, url string, l Log) (LogState, error) {
 	return stateOf(stream.CachedInfo()), nil
 }
 
-// State asks what a log has.
+// State returns the state of a log.
 func (b *Bus) State(ctx context.Context, l Log) (LogState, error) {
 	s, err := b.session()
 	if err != nil {

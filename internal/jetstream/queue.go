@@ -13,7 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Message is what is put.
+// Message is an entry of the queue.
 type Message struct {
 	Priority int // 0 to NumPriorities-1
 	Data     []byte

@@ -14,8 +14,8 @@ type Entry struct {
 	At   time.Time // when it was appended
 }
 
-// Share hands each entry of the purges to one node of all that call it, which does what has
-// to be done once. do returns after which pause the entry is to be handed out again, 0 for
+// Share hands each entry of the purges to one of the nodes that call it, for work that is
+// done once. do returns after which pause the entry is to be handed out again, 0 for
 // never. It returns nil when ctx is done.
 func (b *Bus) Share(ctx context.Context, do func(ctx context.Context, e Entry) (again time.Duration)) error {
 	for ctx.Err() == nil {

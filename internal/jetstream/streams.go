@@ -10,7 +10,7 @@ import (
 // Names of the streams, and what their subjects begin with. An outside cluster may be used
 // for other things too, so all of them say whose they are.
 const (
-	queueName = "IMAGETIER_WARM"      // what waits: a work queue, what is done leaves it
+	queueName = "IMAGETIER_WARM"      // waiting jobs: a work queue, finished jobs are removed
 	seenName  = "IMAGETIER_WARM_SEEN" // ids that were accepted, by subject
 	deadName  = "IMAGETIER_WARM_DEAD" // what failed too often, or for good
 
@@ -35,8 +35,8 @@ const (
 	deadAge   = 30 * 24 * time.Hour
 )
 
-// queueStream refuses what is new when it is full: what was answered with 202 is not dropped
-// for it.
+// queueStream refuses new messages when it is full: events that were answered with 202 are not
+// dropped for them.
 func queueStream(cfg Config) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name: queueName, Subjects: []string{queueSubject + "*"}, Description: "imagetier: what is to be warmed",

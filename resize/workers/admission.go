@@ -6,7 +6,7 @@ type limits struct {
 	memory int64 // bytes of all large jobs together; a single job may exceed it
 }
 
-// load is what is running.
+// load is the sum of the running jobs.
 type load struct {
 	avif, large int
 	memory      int64 // of the large jobs

@@ -50,8 +50,8 @@ var (
 	ErrConcurrency = errors.New("too many requests of this kind at once")
 )
 
-// Who may cache an error. What the next attempt may answer differently is not cached; what
-// is wrong with the URL or the original is cached for as long as a fix takes.
+// How long an error may be cached. Errors that the next attempt may not meet are not cached; faults
+// of the URL or the original are cached for as long as a fix takes.
 const (
 	noStore     = "no-store"
 	minute      = "public, max-age=60"
