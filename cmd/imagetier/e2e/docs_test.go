@@ -7,7 +7,9 @@ import (
 	"image/draw"
 	"image/jpeg"
 	"image/png"
+	"io"
 	"math"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +17,7 @@ import (
 
 	xdraw "golang.org/x/image/draw"
 
+	"github.com/novasocial/imagetier/internal/httpapi/apitest"
 	"github.com/novasocial/imagetier/resize"
 )
 
@@ -53,6 +56,45 @@ func TestDocs_Examples(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// Facts and statistics of a real tier are as docs/api/openapi.yaml says.
+func TestDocs_API(t *testing.T) {
+	dir, err := filepath.Abs("../../../docs/urls/img")
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := start(t, "--keys", key, "--source", "docs=dir://"+dir, "--admin-token", token, "--cache-dir", t.TempDir())
+	x.get(signedPath(t, "/320x/v.1/docs/original.jpg.webp")).want(t, 200, "origin")
+	for _, call := range []struct{ method, path, body string }{
+		{"GET", "/v1/stats", ""},
+		{"GET", "/v1/explain?url=/i/_/320x/v.1/docs/original.jpg.webp", ""},
+		{"POST", "/v1/info", `{"images":[{"source":"docs","name":"original.jpg"},{"source":"docs","name":"none.jpg"}]}`},
+		{"POST", "/v1/warm", `{"profile":"feed","wait":true,"images":[{"source":"docs","name":"original.jpg","version":"v.1"}]}`},
+		{"POST", "/v1/takedown", `{"source":"docs","name":"320x.webp"}`},
+		{"GET", "/v1/takedown", ""},
+		{"DELETE", "/v1/takedown", `{"source":"docs","name":"320x.webp"}`},
+		{"POST", "/v1/purge", `{"source":"docs","name":"original.jpg"}`},
+		{"GET", "/v1/warm/dead", ""},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), call.method, x.private+call.path, strings.NewReader(call.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Authorization", "Bearer "+token)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != 200 {
+			t.Errorf("%s %s: %d %v %s", call.method, call.path, resp.StatusCode, err, body)
+		}
+		req.URL.Host, req.URL.Scheme = "localhost", "http"
+		apitest.Described(t, req, resp.StatusCode, resp.Header, body)
 	}
 }
 

@@ -203,6 +203,13 @@ func TestPrivateConversations(t *testing.T) {
 						if got.Response.StatusCode >= 400 {
 							apitest.ProblemCommon(t, got)
 						}
+						if got.Target != "/v1/stats" { // the fake has none
+							req, err := http.NewRequest(got.Method, "http://localhost"+got.Target, nil)
+							if err != nil {
+								t.Fatal(err)
+							}
+							apitest.Described(t, req, got.Response.StatusCode, got.Response.Header, []byte(got.Body))
+						}
 						if h := got.Response.Header; h.Get("X-Request-Id") == "" ||
 							h.Get("Cache-Control") != "no-store" ||
 							h.Get("Access-Control-Allow-Origin") != "" {

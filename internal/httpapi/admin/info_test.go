@@ -12,6 +12,7 @@ import (
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/httpapi"
+	"github.com/novasocial/imagetier/internal/httpapi/apitest"
 	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/resize"
 )
@@ -57,6 +58,7 @@ func postInfo(t *testing.T, body string) (int, string) {
 		strings.NewReader(body),
 	)
 	infoServer(t).ServeHTTP(w, r)
+	apitest.Described(t, r, w.Code, w.Header(), w.Body.Bytes())
 	var compact any
 	if err := json.Unmarshal(w.Body.Bytes(), &compact); err != nil {
 		t.Fatalf("%v: %s", err, w.Body)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/novasocial/imagetier/internal/httpapi/apitest"
 	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/prefetch/service"
 )
@@ -98,9 +99,11 @@ func (c *counted) Read(b []byte) (int, error) {
 	return n, err
 }
 
-func answerTo(h http.Handler, r *http.Request) (int, http.Header, string) {
+func answerTo(t *testing.T, h http.Handler, r *http.Request) (int, http.Header, string) {
+	t.Helper()
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
+	apitest.Described(t, r, w.Code, w.Header(), w.Body.Bytes())
 	return w.Code, w.Header(), w.Body.String()
 }
 
@@ -115,12 +118,12 @@ func anEvent(body io.Reader, header ...string) *http.Request {
 func TestEvents_Post_AcceptedWhenQueued(t *testing.T) {
 	s := &intake{}
 	h := s.handler(t, nil)
-	status, _, body := answerTo(h, anEvent(strings.NewReader(`{"type":"x"}`), "webhook-signature", "v1,x"))
+	status, _, body := answerTo(t, h, anEvent(strings.NewReader(`{"type":"x"}`), "webhook-signature", "v1,x"))
 	if status != http.StatusAccepted || !strings.Contains(body, `"accepted": 1`) {
 		t.Errorf("%d %s", status, body)
 	}
 	s.repeated = true
-	status, _, body = answerTo(h, anEvent(strings.NewReader(`{"type":"x"}`), "webhook-signature", "v1,x"))
+	status, _, body = answerTo(t, h, anEvent(strings.NewReader(`{"type":"x"}`), "webhook-signature", "v1,x"))
 	if status != http.StatusAccepted || !strings.Contains(body, `"accepted": 0`) {
 		t.Errorf("a repetition: %d %s", status, body)
 	}
@@ -152,7 +155,7 @@ func TestIntake_Refusals(t *testing.T) {
 		{errors.New("anything else at /secret"), http.StatusServiceUnavailable, "cannot be written"},
 	} {
 		s := &intake{err: c.err}
-		status, header, body := answerTo(
+		status, header, body := answerTo(t,
 			s.handler(t, nil),
 			anEvent(strings.NewReader("{}"), "webhook-signature", "v1,x"),
 		)
@@ -181,22 +184,22 @@ func TestEvents_Post_LimitsBody(t *testing.T) {
 	ten := &counted{Reader: strings.NewReader(strings.Repeat("a", 10<<20))}
 	r := anEvent(ten, "webhook-signature", "v1,x")
 	r.ContentLength = 10 << 20
-	if status, _, _ := answerTo(h, r); status != http.StatusRequestEntityTooLarge || ten.n != 0 {
+	if status, _, _ := answerTo(t, h, r); status != http.StatusRequestEntityTooLarge || ten.n != 0 {
 		t.Errorf("of a body that says its length: %d, %d bytes are read", status, ten.n)
 	}
 	r = anEvent(ten, "webhook-signature", "v1,x")
 	r.ContentLength = -1
-	if status, _, _ := answerTo(h, r); status != http.StatusRequestEntityTooLarge || ten.n > maxEventBody+1 {
+	if status, _, _ := answerTo(t, h, r); status != http.StatusRequestEntityTooLarge || ten.n > maxEventBody+1 {
 		t.Errorf("of a body that does not: %d, %d bytes are read", status, ten.n)
 	}
 	small := &counted{Reader: strings.NewReader("{}")}
 	r = anEvent(small)
 	r.ContentLength = 2
-	if status, _, _ := answerTo(h, r); status != http.StatusUnauthorized || small.n != 0 {
+	if status, _, _ := answerTo(t, h, r); status != http.StatusUnauthorized || small.n != 0 {
 		t.Errorf("without a signature: %d, %d bytes are read", status, small.n)
 	}
 	r = anEvent(strings.NewReader("x"), "webhook-signature", "v1,x", "Content-Encoding", "gzip")
-	if status, _, _ := answerTo(h, r); status != http.StatusUnsupportedMediaType {
+	if status, _, _ := answerTo(t, h, r); status != http.StatusUnsupportedMediaType {
 		t.Errorf("gzip: %d", status)
 	}
 	if len(s.bodies) != 0 {
@@ -208,7 +211,7 @@ func TestEvents_Post_LimitsBody(t *testing.T) {
 	}
 	whole := strings.Repeat("a", maxEventBody)
 	r = anEvent(strings.NewReader(whole), "webhook-signature", "v1,x")
-	if status, _, _ := answerTo(h, r); status != http.StatusAccepted || s.bodies[0] != whole {
+	if status, _, _ := answerTo(t, h, r); status != http.StatusAccepted || s.bodies[0] != whole {
 		t.Errorf("a MiB: %d", status)
 	}
 }
@@ -218,7 +221,7 @@ func TestEvents_PostS3_NeedsItsOwnToken(t *testing.T) {
 	notice := func(h http.Handler, header ...string) int {
 		r := anEvent(strings.NewReader("x"), header...)
 		r.URL.Path = "/v1/events/s3"
-		status, _, _ := answerTo(h, r)
+		status, _, _ := answerTo(t, h, r)
 		return status
 	}
 	basic := func(password string) string {
@@ -244,7 +247,7 @@ func TestEvents_PostS3_NeedsItsOwnToken(t *testing.T) {
 		strings.NewReader(`{"source":"posts","name":"a"}`),
 	)
 	r.Header.Set("Authorization", "Bearer "+secret)
-	if status, _, _ := answerTo(h, r); status != http.StatusUnauthorized {
+	if status, _, _ := answerTo(t, h, r); status != http.StatusUnauthorized {
 		t.Errorf("a purge with the token of S3 notifications: %d", status)
 	}
 	none := s.handler(t, func(cfg *Config) { cfg.AdminToken = "" })
@@ -266,7 +269,7 @@ func aWarm(body string) *http.Request {
 func TestWarm_Post_QueuesPathsAndImages(t *testing.T) {
 	s := &intake{}
 	h := s.handler(t, nil)
-	status, _, body := answerTo(
+	status, _, body := answerTo(t,
 		h,
 		aWarm(
 			`{"paths":["/i/_/100x/v.1/posts/a.jpg.auto","/i/x/100x/v.1/posts/b.jpg.png"],"profile":"feed","images":[{"url":"https://cdn.app.example/a","tags":["post:p1"]}]}`,
@@ -292,17 +295,17 @@ func TestWarm_Post_QueuesPathsAndImages(t *testing.T) {
 		`{"images":[{"url":"x"}]}`: "profile",
 		`{"pahts":[]}`:             "pahts",
 	} {
-		if status, _, got := answerTo(h, aWarm(body)); status != http.StatusBadRequest || !strings.Contains(got, says) {
+		if status, _, got := answerTo(t, h, aWarm(body)); status != http.StatusBadRequest || !strings.Contains(got, says) {
 			t.Errorf("%s: %d %s, want %q", body, status, got, says)
 		}
 	}
 	many := `{"paths":["` + strings.Repeat(`a","`, maxWarmPaths) + `b"]}`
-	if status, _, got := answerTo(h, aWarm(many)); status != http.StatusRequestEntityTooLarge {
+	if status, _, got := answerTo(t, h, aWarm(many)); status != http.StatusRequestEntityTooLarge {
 		t.Errorf("too many paths: %d %s", status, got)
 	}
 	r := aWarm(`{"paths":["/i/_/100x/v.1/posts/a.jpg"]}`)
 	r.Header.Del("Authorization")
-	if status, _, _ := answerTo(h, r); status != http.StatusUnauthorized {
+	if status, _, _ := answerTo(t, h, r); status != http.StatusUnauthorized {
 		t.Errorf("without the token: %d", status)
 	}
 	if len(s.queued) != 1 {
@@ -392,7 +395,7 @@ func (s *intake) Discard(_ context.Context, ids []uint64) (int, error) {
 func TestWarm_DeadLetters_ListedAndSettled(t *testing.T) {
 	s := &intake{}
 	h := s.handler(t, nil)
-	status, _, body := answerTo(h, httptest.NewRequest(http.MethodGet, "http://localhost/v1/warm/dead?from=2", nil))
+	status, _, body := answerTo(t, h, httptest.NewRequest(http.MethodGet, "http://localhost/v1/warm/dead?from=2", nil))
 	var page struct {
 		Dead []service.DeadLetter
 		Next uint64
@@ -402,18 +405,18 @@ func TestWarm_DeadLetters_ListedAndSettled(t *testing.T) {
 		page.Dead[0].Reason != "broken?" {
 		t.Errorf("%d %s %v", status, body, err)
 	}
-	status, _, body = answerTo(h, httptest.NewRequest(http.MethodGet, "http://localhost/v1/warm/dead?from=9", nil))
+	status, _, body = answerTo(t, h, httptest.NewRequest(http.MethodGet, "http://localhost/v1/warm/dead?from=9", nil))
 	if status != 200 || !strings.Contains(body, `"dead": []`) {
 		t.Errorf("%d %s", status, body)
 	}
-	status, _, _ = answerTo(h, httptest.NewRequest(http.MethodGet, "http://localhost/v1/warm/dead?from=x", nil))
+	status, _, _ = answerTo(t, h, httptest.NewRequest(http.MethodGet, "http://localhost/v1/warm/dead?from=x", nil))
 	if status != 400 {
 		t.Errorf("from=x: %d", status)
 	}
 	settle := func(body string) (int, string) {
 		r := aWarm(body)
 		r.URL.Path = "/v1/warm/dead"
-		status, _, text := answerTo(h, r)
+		status, _, text := answerTo(t, h, r)
 		return status, text
 	}
 	if status, text := settle(`{"do":"retry","ids":[3,4]}`); status != 200 || !strings.Contains(text, `"settled": 7`) ||
