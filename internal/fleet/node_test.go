@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -327,6 +328,37 @@ func TestNode_Replay_GoesOnWithoutTheDisk(t *testing.T) {
 	w.settle()
 	if len(a.node.owed) != 0 || a.node.Ready() != nil {
 		t.Errorf("the disk is back: %d purges wait, ready: %v", len(a.node.owed), a.node.Ready())
+	}
+}
+
+// A failed purge of the takedown stream that succeeds later is no acknowledgement: an old object in
+// the shared store is trusted until the entry is read from the stream of purges.
+func TestNode_Repay_AcknowledgesOnlyTheStreamOfPurges(t *testing.T) {
+	w := quietWorld(t, 2)
+	a, b := w.nodes[0], w.nodes[1]
+	p := a.must(t, KindTakedown, photo)
+	data, err := json.Marshal(p.entry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.node.sendDecision(t.Context(), p.entry, data); err != nil {
+		t.Fatal(err)
+	}
+	b.cache.broken = true
+	for range 9 {
+		b.follow(1000)
+	}
+	if len(b.node.owed) != 1 {
+		t.Fatalf("%d purges wait, want that of the takedown", len(b.node.owed))
+	}
+	b.cache.broken = false
+	b.chores()
+	if len(b.node.owed) != 0 || len(w.messages) != 0 {
+		t.Errorf("%d purges wait, messages %v; want none", len(b.node.owed), w.messages)
+	}
+	w.settle()
+	if !p.applied[b.node.id] {
+		t.Error("not acknowledged when the stream of purges has the entry")
 	}
 }
 

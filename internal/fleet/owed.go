@@ -73,7 +73,11 @@ func (n *Node) repay(ctx context.Context) {
 		if err != nil {
 			continue
 		}
-		n.acknowledge(purge.Entry, removed)
+		// A purge of the takedown stream is acknowledged when the stream of purges has it: only
+		// then are shared objects from before it distrusted.
+		if purge.at != (sharedstore.Position{}) {
+			n.acknowledge(purge.Entry, removed)
+		}
 		n.mu.Lock()
 		delete(n.owed, purge.ID)
 		n.becomeReadyLocked()
