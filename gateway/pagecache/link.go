@@ -40,7 +40,8 @@ type link struct {
 	// dialed, and again before its first command, since invalidations arrive only from then on.
 	number atomic.Uint32
 
-	owed owed
+	owed     owed
+	refusals refusals
 }
 
 // reply is the value of a key in Redis.
@@ -66,8 +67,10 @@ var errNotConnected = errors.New("redis is not connected")
 
 // do sends commands in one go and returns their results, or nil if there are none within
 // RedisTimeout: the client has waits that no context ends.
+//
+// command names them for refusals.
 func (l *link) do(
-	ctx context.Context,
+	ctx context.Context, command string,
 	commands func(client rueidis.Client) []rueidis.Completed,
 ) ([]rueidis.RedisResult, error) {
 	client := l.client.Load()
@@ -96,6 +99,9 @@ func (l *link) do(
 			return results, err
 		}
 		report(circuit.Success)
+		if code, message := l.refusals.note(command, results); code != "" {
+			l.cfg.Log.Error("redis refuses commands", "command", command, "err", message, "cure", refusalCures[code])
+		}
 		return results, nil
 	case <-ctx.Done():
 		report(circuit.Ignored)
@@ -120,7 +126,7 @@ func allFailed(results []rueidis.RedisResult) (last error) {
 // read returns what Redis has under each key, or nil if it did not answer.
 func (l *link) read(ctx context.Context, keys []string) []reply {
 	oneCommand := false
-	results, err := l.do(ctx, func(client rueidis.Client) []rueidis.Completed {
+	results, err := l.do(ctx, "read", func(client rueidis.Client) []rueidis.Completed {
 		if client.Mode() != rueidis.ClientModeCluster {
 			oneCommand = true
 			return []rueidis.Completed{client.B().Mget().Key(keys...).Build()}
@@ -185,7 +191,7 @@ return 1`
 
 // store sends records in one pipeline.
 func (l *link) store(ctx context.Context, records []record) {
-	results, err := l.do(ctx, func(client rueidis.Client) []rueidis.Completed {
+	results, err := l.do(ctx, "store", func(client rueidis.Client) []rueidis.Completed {
 		commands := make([]rueidis.Completed, len(records))
 		for i, r := range records {
 			ttl := strconv.FormatInt(r.ttl.Milliseconds(), 10)
@@ -216,7 +222,7 @@ func (l *link) drop(ctx context.Context, of Kind, keys []string) (failed int) {
 }
 
 func (l *link) bury(ctx context.Context, of Kind, keys []string) (failed int) {
-	results, err := l.do(context.WithoutCancel(ctx), func(client rueidis.Client) []rueidis.Completed {
+	results, err := l.do(context.WithoutCancel(ctx), "drop", func(client rueidis.Client) []rueidis.Completed {
 		commands := make([]rueidis.Completed, len(keys))
 		for i, key := range keys {
 			commands[i] = client.B().Set().Key(key).Value(rueidis.BinaryString(bury(key))).Px(tombstoneTTL).Build()
@@ -238,13 +244,17 @@ func (l *link) bury(ctx context.Context, of Kind, keys []string) (failed int) {
 
 // run connects, and then stores and drops what waits, until ctx is done.
 func (l *link) run(ctx context.Context) error {
+	defer func() {
+		if client := l.client.Load(); client != nil {
+			(*client).Close()
+		}
+	}()
 	retry := time.NewTicker(reconnect)
 	defer retry.Stop()
 	for logged := false; l.client.Load() == nil; {
 		client, err := l.connect()
 		if err == nil {
 			l.client.Store(&client)
-			defer client.Close()
 			break
 		}
 		if !logged {
@@ -257,6 +267,7 @@ func (l *link) run(ctx context.Context) error {
 		case <-retry.C:
 		}
 	}
+	renew := renewal{pause: reconnect}
 	for {
 		select {
 		case <-ctx.Done():
@@ -271,12 +282,50 @@ func (l *link) run(ctx context.Context) error {
 				}
 			}
 			l.store(ctx, records)
-		case <-retry.C:
+		case now := <-retry.C:
+			l.leaveReplica(&renew, now)
 			for of, keys := range l.owed.all() {
 				l.drop(ctx, of, keys)
 			}
 		}
 	}
+}
+
+// renewal is when the connection to a replica is next replaced. Each replacement makes entries in
+// memory stale, so the pause doubles up to maxRenewal.
+type renewal struct {
+	at    time.Time
+	pause time.Duration
+}
+
+const maxRenewal = time.Minute
+
+// leaveReplica replaces the connection if the server has become a replica: behind the same name or
+// address there may be another primary now. With sentinels or a cluster the client follows by
+// itself, and this makes it sooner.
+func (l *link) leaveReplica(next *renewal, now time.Time) {
+	readonly := false
+	for _, code := range l.refusals.now() {
+		readonly = readonly || code == "READONLY"
+	}
+	switch {
+	case !readonly:
+		if now.After(next.at) {
+			next.pause = reconnect
+		}
+		return
+	case now.Before(next.at):
+		return
+	}
+	next.at, next.pause = now.Add(next.pause), min(2*next.pause, maxRenewal)
+	client, err := l.connect()
+	if err != nil {
+		l.cfg.Log.Warn("redis is a replica, and cannot be reached again", "err", err)
+		return
+	}
+	old := l.client.Swap(&client)
+	l.refusals.clear()
+	(*old).Close()
 }
 
 // dialed returns a new connection to Redis, whose first command moves number again:

@@ -3,6 +3,7 @@ package pagecache_test
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -84,6 +85,15 @@ func (r *redis) signal(s syscall.Signal) {
 // do sends commands as another client would and returns the last one's answer.
 func (r *redis) do(commands ...[]string) rueidis.RedisMessage {
 	r.t.Helper()
+	last, err := r.try(commands...)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return last
+}
+
+// try is do, and returns an error.
+func (r *redis) try(commands ...[]string) (last rueidis.RedisMessage, err error) {
 	client, err := rueidis.NewClient(rueidis.ClientOption{
 		InitAddress: []string{r.address}, ForceSingleClient: true, DisableCache: true,
 		DialCtxFn: func(ctx context.Context, address string, d *net.Dialer, _ *tls.Config) (net.Conn, error) {
@@ -94,17 +104,16 @@ func (r *redis) do(commands ...[]string) rueidis.RedisMessage {
 		},
 	})
 	if err != nil {
-		r.t.Fatal(err)
+		return last, err
 	}
 	defer client.Close()
-	var last rueidis.RedisMessage
 	for _, c := range commands {
 		last, err = client.Do(context.Background(), client.B().Arbitrary(c...).Build()).ToMessage()
 		if err != nil && !rueidis.IsRedisNil(err) {
-			r.t.Fatalf("%q: %v", c, err)
+			return last, fmt.Errorf("%q: %w", c, err)
 		}
 	}
-	return last
+	return last, nil
 }
 
 // eventually waits for what another goroutine or process is about to do.
@@ -132,7 +141,9 @@ func startGateway(t testing.TB, cfg pagecache.Config, servers ...*redis) *gatewa
 	t.Helper()
 	g := &gateway{counts: map[pagecache.Kind]map[pagecache.Outcome]int{}}
 	if len(servers) > 0 {
-		cfg.Redis = &pagecache.Redis{}
+		if cfg.Redis == nil {
+			cfg.Redis = &pagecache.Redis{}
+		}
 		for _, s := range servers {
 			cfg.Redis.Addresses = append(cfg.Redis.Addresses, s.address)
 		}

@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/novasocial/imagetier/gateway/feed"
 	"github.com/novasocial/imagetier/gateway/loader"
@@ -24,6 +26,15 @@ type pages struct {
 }
 
 func (p *pages) ready(context.Context) error { return p.readiness.of(p.services.Ready()) }
+
+// remarks says what is wrong although the gateway is ready.
+func (p *pages) remarks() (all []string) {
+	refused := p.cache.Refused()
+	for _, command := range slices.Sorted(maps.Keys(refused)) {
+		all = append(all, fmt.Sprintf("redis refuses to %s: %s", command, refused[command]))
+	}
+	return all
+}
 
 // openFeed creates the components. It opens no connection.
 func (g *gateway) openFeed(set *serveMetrics) (*pages, error) {
@@ -83,6 +94,7 @@ func (g *gateway) openFeed(set *serveMetrics) (*pages, error) {
 		return nil, closing(err)
 	}
 	set.connections(g.registry, services.Ready, cache.Connected)
+	set.refusals(g.registry, cache.Refused)
 	return &pages{services: services, cache: cache, assembler: assembler}, nil
 }
 

@@ -77,7 +77,9 @@ type servers struct {
 	public http.Handler
 	// ready returns why the gateway is not ready. If nil, the gateway is always ready. It is not
 	// called while the gateway drains.
-	ready   func(context.Context) error
+	ready func(context.Context) error
+	// remarks returns faults that do not make the gateway unready. Nil means none.
+	remarks func() []string
 	private map[string]http.Handler       // extra handlers of the private listener, by pattern
 	tasks   []func(context.Context) error // run until the listeners are closed
 }
@@ -185,6 +187,11 @@ func (g *gateway) private(s servers) http.Handler {
 			return
 		}
 		fmt.Fprintln(w, "ready")
+		if s.remarks != nil {
+			for _, remark := range s.remarks() {
+				fmt.Fprintln(w, remark)
+			}
+		}
 	})
 	// Without cmdline: secrets may be given as flags.
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)

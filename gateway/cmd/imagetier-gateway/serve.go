@@ -88,7 +88,7 @@ func (c *serveCmd) Run(ctx context.Context, p *program.Process) error {
 	}
 	tasks = append(tasks, changes.Run)
 	return g.serve(ctx, servers{
-		public: public(g.traced("POST /graphql", handler)), ready: pages.ready, tasks: tasks,
+		public: public(g.traced("POST /graphql", handler)), ready: pages.ready, remarks: pages.remarks, tasks: tasks,
 		private: map[string]http.Handler{"POST " + eventsPath: changes},
 	})
 }

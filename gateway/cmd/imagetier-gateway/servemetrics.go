@@ -168,3 +168,21 @@ func (m *serveMetrics) connections(reg prometheus.Registerer, services func() ma
 	}
 	gauge("redis", redis)
 }
+
+// refusals exports which errors Redis refuses commands with.
+func (m *serveMetrics) refusals(reg prometheus.Registerer, refused func() map[string]string) {
+	for _, code := range pagecache.Refusals {
+		promauto.With(reg).NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: namespace, Name: "redis_refused_commands",
+			Help:        "Commands (read, store, drop) that Redis refuses now with a lasting error, by its code.",
+			ConstLabels: prometheus.Labels{"code": code},
+		}, func() (n float64) {
+			for _, of := range refused() {
+				if of == code {
+					n++
+				}
+			}
+			return n
+		})
+	}
+}
