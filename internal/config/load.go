@@ -65,7 +65,7 @@ func Load(in Input) (Config, *settings.Resolved, error) {
 
 // Replaceable are the settings that a running process can replace (see [Reload]). Of certificates, the files are
 // read again, and their names need a restart.
-var Replaceable = []string{"keys", "profiles", "watermark"}
+var Replaceable = []string{"keys", "profiles", "watermark", "admin-token", "webhook-secrets", "s3-events-token"}
 
 // Reload reads the settings again, for a process that runs with those of old. The Config has only the [Replaceable]
 // settings, of which those that Resolved calls faulty are not to be used, nor any if the Reload is Invalid.

@@ -12,7 +12,9 @@ import (
 func TestReload(t *testing.T) {
 	keys, file := write(t, "k1="+hex1), write(t, "live.ttl: 1h\n")
 	profiles := write(t, "feed: [100x.webp]\n")
-	in := input(t, []string{"--keys-file", keys, "--config", file, "--profiles", profiles}, nil)
+	secrets := write(t, "0123456789abcdef")
+	in := input(t, []string{"--keys-file", keys, "--config", file, "--profiles", profiles,
+		"--admin-token-file", secrets, "--s3-events-token-file", secrets}, nil)
 	_, old, err := config.Load(in)
 	if err != nil {
 		t.Fatal(err)
@@ -29,6 +31,8 @@ func TestReload(t *testing.T) {
 		{name: "keys", path: keys, text: "k2=" + hex2 + "\nk1=" + hex1, ids: "k2 k1"},
 		{name: "invalid keys", path: keys, text: "k2=abc", fault: "k2"},
 		{name: "no keys", path: keys, text: "", fault: "is empty"},
+		{name: "tokens", path: secrets, text: "fedcba9876543210", ids: "k1"},
+		{name: "short tokens", path: secrets, text: "0123", ids: "k1", fault: "admin-token"},
 		{name: "invalid profiles", path: profiles, text: "feed: [0x.webp]", ids: "k1", fault: "profile feed"},
 		{name: "another setting", path: file, text: "live.ttl: 2h\n", ids: "k1", restart: []string{"live-ttl"}},
 		{name: "unknown setting", path: file, text: "live.tttl: 2h\n", fault: "unknown", invalid: true},

@@ -22,7 +22,7 @@ var (
 
 // Guard guards one listener. It may not be copied after its first use.
 type Guard struct {
-	Token Token    // needed by all requests but GET and HEAD; unset: they are refused, unless Dev
+	Token *Token   // needed by all requests but GET and HEAD; unset: they are refused, unless Dev
 	Dev   bool     // no token is needed if none is configured; unknown hosts are refused everywhere
 	Hosts []string // host names that are accepted besides those of [Guard.foreignHost]
 	// Signed are paths whose requests need no token: their handlers check another secret.

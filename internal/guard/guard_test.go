@@ -88,3 +88,18 @@ func TestGuard_Handler_Refusals(t *testing.T) {
 		}
 	}
 }
+
+func TestToken_Replace(t *testing.T) {
+	token := NewToken("old")
+	token.Replace("new")
+	if !token.Set() || token.Matches("old") || !token.Matches("new") {
+		t.Error("the new token does not replace the old one")
+	}
+	token.Replace("")
+	if token.Set() || token.Matches("") || token.Matches("new") {
+		t.Error("a token that was removed matches")
+	}
+	if token = nil; token.Set() || token.Matches("") {
+		t.Error("a nil token matches")
+	}
+}

@@ -24,7 +24,7 @@ func (s *Server) runReloads(ctx context.Context) error {
 	}
 }
 
-// reload replaces keys, profiles, watermarks, takedowns and certificates by what their files have now. What is
+// reload replaces keys, secrets, profiles, watermarks, takedowns and certificates by what their files have now. What is
 // invalid keeps its old value, and a line in the log says so. Nothing else changes.
 func (s *Server) reload(ctx context.Context) {
 	cfg, resolved, changes := s.cfg.Reread()
@@ -45,6 +45,17 @@ func (s *Server) reload(ctx context.Context) {
 	}
 	if valid("profiles") {
 		r.replace("profiles", s.prefetch.ReplaceProfiles(cfg.Profiles), "count", len(cfg.Profiles.Names()))
+	}
+	if valid("admin-token") {
+		s.adminToken.Replace(cfg.AdminToken)
+		r.replace("admin token", nil, "set", s.adminToken.Set())
+	}
+	if valid("s3-events-token") {
+		s.s3EventsToken.Replace(cfg.S3EventsToken)
+		r.replace("S3 events token", nil, "set", s.s3EventsToken.Set())
+	}
+	if valid("webhook-secrets") {
+		r.replace("webhook secrets", s.prefetch.ReplaceWebhookSecrets(cfg.WebhookSecrets), "count", len(cfg.WebhookSecrets))
 	}
 	if !resolved.Faulty("tls-cert") {
 		r.replace("certificate", s.publicServer.ReloadCertificate())

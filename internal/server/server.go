@@ -25,6 +25,7 @@ import (
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/config"
 	"github.com/novasocial/imagetier/internal/fleet"
+	"github.com/novasocial/imagetier/internal/guard"
 	"github.com/novasocial/imagetier/internal/httpapi"
 	"github.com/novasocial/imagetier/internal/httpapi/admin"
 	"github.com/novasocial/imagetier/internal/httpapi/console"
@@ -82,6 +83,8 @@ type Server struct {
 	prefetch   *service.Service
 	readiness  *readiness
 	started    time.Time
+
+	adminToken, s3EventsToken *guard.Token
 
 	public                      *counted // handler of the public listener
 	publicServer, privateServer *httpserver.Server
@@ -333,6 +336,7 @@ func (s *Server) openHTTP(context.Context) (err error) {
 		return err
 	}
 	s.publicURL = urlOf(s.publicListener, s.publicServer.TLS())
+	s.adminToken, s.s3EventsToken = guard.NewToken(s.cfg.AdminToken), guard.NewToken(s.cfg.S3EventsToken)
 	s.privateURL = urlOf(s.privateListener, false)
 	s.readiness = &readiness{pool: s.workers, tiers: s.tiers, fleet: s.fleet}
 	s.privateServer, err = httpserver.New(httpserver.Config{
@@ -347,12 +351,12 @@ func (s *Server) openHTTP(context.Context) (err error) {
 				},
 			},
 			Observe:    s.metrics.Event,
-			AdminToken: s.cfg.AdminToken, S3EventsToken: s.cfg.S3EventsToken, Dev: s.cfg.Dev,
+			AdminToken: s.adminToken, S3EventsToken: s.s3EventsToken, Dev: s.cfg.Dev,
 			Metrics: s.telemetry.Metrics(), Log: s.log,
 			Console: console.New(console.Config{
 				Signer: s.signer, Public: public, Sources: sourceNames(s.cfg.Config), Watermarks: s.watermarks,
 				PublicURL:  s.publicURL,
-				AdminToken: s.cfg.AdminToken, Dev: s.cfg.Dev,
+				AdminToken: s.adminToken, Dev: s.cfg.Dev,
 			}),
 		}),
 	})

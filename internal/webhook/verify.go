@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -25,7 +26,7 @@ const (
 
 // Verifier checks the signatures of webhooks. It is safe for concurrent use.
 type Verifier struct {
-	keys keys
+	keys atomic.Pointer[keys]
 	now  func() time.Time
 }
 
@@ -35,9 +36,23 @@ func NewVerifier(now func() time.Time, secrets ...string) (*Verifier, error) {
 	if now == nil {
 		now = time.Now
 	}
-	decoded, err := newKeys(secrets)
-	return &Verifier{keys: decoded, now: now}, err
+	v := &Verifier{now: now}
+	v.keys.Store(new(keys))
+	return v, v.Replace(secrets...)
 }
+
+// Replace changes the secrets. After an error the old ones hold.
+func (v *Verifier) Replace(secrets ...string) error {
+	decoded, err := newKeys(secrets)
+	if err != nil {
+		return err
+	}
+	v.keys.Store(&decoded)
+	return nil
+}
+
+// Set reports whether there are secrets.
+func (v *Verifier) Set() bool { return len(*v.keys.Load()) > 0 }
 
 // Claim is what the headers of a webhook say, before its body is read.
 type Claim struct {
@@ -92,7 +107,7 @@ func (v *Verifier) Claim(h http.Header) (Claim, error) {
 // spellings of one value.
 func (v *Verifier) Verify(c Claim, body []byte) error {
 	good := 0
-	for _, want := range v.keys.signatures(c.ID, c.timestamp, body) {
+	for _, want := range v.keys.Load().signatures(c.ID, c.timestamp, body) {
 		for _, given := range c.signatures {
 			good |= subtle.ConstantTimeCompare([]byte(want), []byte(given))
 		}

@@ -166,3 +166,19 @@ func TestSigner_Sign_EverySecretSigns(t *testing.T) {
 		t.Error("a Signer without secrets")
 	}
 }
+
+func TestVerifier_Replace_KeepsOldSecretsAfterError(t *testing.T) {
+	v, err := NewVerifier(at(specTime))
+	if err != nil || v.Set() {
+		t.Fatalf("%v, set %v", err, v.Set())
+	}
+	if err := v.Replace(specSecret); err != nil || !v.Set() {
+		t.Errorf("%v, set %v", err, v.Set())
+	}
+	if err := v.Replace("whsec_short"); err == nil || !v.Set() {
+		t.Errorf("%v, set %v", err, v.Set())
+	}
+	if err := v.Replace(); err != nil || v.Set() {
+		t.Errorf("%v, set %v", err, v.Set())
+	}
+}

@@ -21,11 +21,11 @@ func (s *Service) Event(
 	read func() ([]byte, error),
 ) (kind string, repeated bool, err error) {
 	var claim webhook.Claim
-	unsigned := s.verifier == nil && s.cfg.Dev
+	unsigned := !s.verifier.Set() && s.cfg.Dev
 	switch {
 	case unsigned:
 		claim.ID = header.Get("webhook-id")
-	case s.verifier == nil:
+	case !s.verifier.Set():
 		return "", false, fmt.Errorf("%w: no webhook secrets are configured (--webhook-secrets)", ErrForged)
 	default:
 		if claim, err = s.verifier.Claim(header); err != nil {

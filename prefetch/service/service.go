@@ -62,7 +62,7 @@ type Config struct {
 	Links    *profile.Links
 	Profiles *profile.Set
 	Buckets  []Bucket // configured S3 sources; nil: none
-	// WebhookSecrets verify events. nil: events are refused, or with Dev accepted unsigned.
+	// WebhookSecrets verify events. Without any, events are refused, or with Dev accepted unsigned.
 	WebhookSecrets []string
 	Dev            bool
 	Mode           warmer.Mode   // which Specs of a profile are made
@@ -89,21 +89,19 @@ type Service struct {
 	// request makes variants of one original here or through the balancer.
 	request  func(context.Context, []imageurl.Ref) []warmer.Outcome
 	reader   *events.Reader
-	verifier *webhook.Verifier // nil if no secrets are configured
-	balancer *balancer         // nil: this node makes everything
+	verifier *webhook.Verifier
+	balancer *balancer // nil: this node makes everything
 	started  time.Time
 }
 
 // New returns a Service. It starts nothing. A queue that is not available is no error: images are
 // served without it.
 func New(cfg Config) (*Service, error) {
-	s := &Service{cfg: cfg, started: time.Now()}
-	if len(cfg.WebhookSecrets) > 0 {
-		var err error
-		if s.verifier, err = webhook.NewVerifier(nil, cfg.WebhookSecrets...); err != nil {
-			return nil, err
-		}
+	verifier, err := webhook.NewVerifier(nil, cfg.WebhookSecrets...)
+	if err != nil {
+		return nil, err
 	}
+	s := &Service{cfg: cfg, verifier: verifier, started: time.Now()}
 	s.reader = &events.Reader{
 		Links: cfg.Links, Profiles: cfg.Profiles, CheckName: cfg.CheckName,
 		Known: func(source string) bool {
@@ -143,6 +141,11 @@ func (s *Service) Run() []func(context.Context) error {
 
 // ReplaceProfiles replaces the profiles of Config.Profiles by those of set.
 func (s *Service) ReplaceProfiles(set *profile.Set) error { return s.watch.ReplaceProfiles(set) }
+
+// ReplaceWebhookSecrets changes the secrets that verify events. After an error the old ones hold.
+func (s *Service) ReplaceWebhookSecrets(secrets []string) error {
+	return s.verifier.Replace(secrets...)
+}
 
 // RunState keeps what was learnt about requests on disk until ctx is done.
 func (s *Service) RunState(ctx context.Context) error { return s.state.run(ctx) }

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// SIGHUP replaces keys, profiles and watermarks while everything else goes on, and an invalid
+// SIGHUP replaces keys, tokens, profiles and watermarks while everything else goes on, and an invalid
 // file keeps what was there.
 func TestTier_SIGHUP_ReloadsFiles(t *testing.T) {
 	_, origin := newCountingOrigin(t, "phone-srgb.jpg")
@@ -27,9 +27,10 @@ func TestTier_SIGHUP_ReloadsFiles(t *testing.T) {
 	const plain, marked = "/300x300-cover/v.1/posts/a.jpg.png", "/300x300-cover-wm.logo/v.1/posts/a.jpg.png"
 	file("keys", key)
 	file("profiles", "feed: [100x.webp]\n")
+	file("token", "0123456789abcdef")
 	writePlain(t, at("logo.png"), color.NRGBA{250, 0, 0, 255})
 	x := start(t, "--keys-file", at("keys"), "--profiles", at("profiles"), "--watermark", "logo="+at("logo.png"),
-		"--source", "posts="+origin, "--allow-private-origins", "--cache-dir", t.TempDir(), "--admin-token", token)
+		"--source", "posts="+origin, "--allow-private-origins", "--cache-dir", t.TempDir(), "--admin-token-file", at("token"))
 	x.get(signedPath(t, plain)).want(t, 200, "origin")
 	red := x.get(signedPath(t, marked))
 
@@ -44,6 +45,7 @@ func TestTier_SIGHUP_ReloadsFiles(t *testing.T) {
 	}
 	file("keys", newKey)
 	file("profiles", "feed: [0x.webp]\n")
+	file("token", token)
 	writePlain(t, at("logo.png"), color.NRGBA{0, 0, 250, 255})
 	reloaded("failure")
 	if log := x.log.String(); !strings.Contains(log, "profile feed") || strings.Contains(log, newKey[3:]) {
@@ -59,6 +61,9 @@ func TestTier_SIGHUP_ReloadsFiles(t *testing.T) {
 	}
 	if value := metric(t, x, "imagetier_last_reload_success_timestamp_seconds"); value != "0" {
 		t.Errorf("the last successful reload was at %s", value)
+	}
+	if status, _ := x.ask("POST", "/v1/purge", `{"source":"posts","name":"b.jpg"}`); status != 200 {
+		t.Errorf("a purge with the new token: %d", status)
 	}
 	file("profiles", "feed: [200x.webp]\n")
 	reloaded("success")

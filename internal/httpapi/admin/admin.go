@@ -38,8 +38,8 @@ type Config struct {
 	Origins  *httpapi.OriginAnswers // the one of images.Config; may be nil
 	// AdminToken is required by POST and DELETE, and S3EventsToken by S3 notifications. Without
 	// one they are refused, unless Dev.
-	AdminToken    string
-	S3EventsToken string
+	AdminToken    *guard.Token
+	S3EventsToken *guard.Token
 	Dev           bool
 	Hosts         []string // host names accepted besides those of package guard
 	// Metrics answers /metrics; nil: 404.
@@ -69,10 +69,9 @@ func New(cfg Config) http.Handler {
 		cfg.Now = time.Now
 	}
 	p := &api{
-		Config:   cfg,
-		notifier: guard.NewToken(cfg.S3EventsToken),
+		Config: cfg,
 		door: guard.Guard{
-			Token: guard.NewToken(cfg.AdminToken), Dev: cfg.Dev, Hosts: cfg.Hosts,
+			Token: cfg.AdminToken, Dev: cfg.Dev, Hosts: cfg.Hosts,
 			Signed: []string{eventsPath, noticesPath},
 		},
 		intakes: make(limiter, intakesAtOnce),
@@ -121,10 +120,9 @@ func New(cfg Config) http.Handler {
 
 type api struct {
 	Config
-	door     guard.Guard
-	notifier guard.Token // S3EventsToken
-	intakes  limiter
-	warms    limiter
+	door    guard.Guard
+	intakes limiter
+	warms   limiter
 }
 
 // guard checks every request before its route.

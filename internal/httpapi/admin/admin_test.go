@@ -15,6 +15,7 @@ import (
 
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/guard"
 	"github.com/novasocial/imagetier/internal/httpapi"
 	"github.com/novasocial/imagetier/internal/httpapi/apitest"
 	"github.com/novasocial/imagetier/origin"
@@ -180,7 +181,10 @@ func privateConfig(t testing.TB, s *store) Config {
 // without but with --dev.
 func TestPrivateConversations(t *testing.T) {
 	for name, change := range map[string]func(*Config){
-		"token":  func(cfg *Config) { cfg.AdminToken = adminToken; cfg.Hosts = []string{"tier.example.com"} },
+		"token": func(cfg *Config) {
+			cfg.AdminToken = guard.NewToken(adminToken)
+			cfg.Hosts = []string{"tier.example.com"}
+		},
 		"closed": func(cfg *Config) { cfg.Metrics, cfg.Console = nil, nil },
 		"dev":    func(cfg *Config) { cfg.Dev = true },
 	} {

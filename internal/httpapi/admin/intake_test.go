@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/novasocial/imagetier/internal/guard"
 	"github.com/novasocial/imagetier/internal/httpapi/apitest"
 	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/prefetch/service"
@@ -80,7 +81,7 @@ func (s *intake) count(kind, outcome string) { s.counted = append(s.counted, kin
 
 func (s *intake) handler(t *testing.T, change func(*Config)) http.Handler {
 	cfg := privateConfig(t, &store{})
-	cfg.Operator, cfg.Observe, cfg.AdminToken = &fakeOperator{intake: s}, s.count, adminToken
+	cfg.Operator, cfg.Observe, cfg.AdminToken = &fakeOperator{intake: s}, s.count, guard.NewToken(adminToken)
 	if change != nil {
 		change(&cfg)
 	}
@@ -230,7 +231,7 @@ func TestEvents_PostS3_NeedsItsOwnToken(t *testing.T) {
 		return r.Header.Get("Authorization")
 	}
 	s := &intake{}
-	h := s.handler(t, func(cfg *Config) { cfg.S3EventsToken = secret })
+	h := s.handler(t, func(cfg *Config) { cfg.S3EventsToken = guard.NewToken(secret) })
 	for header, want := range map[string]int{
 		"Bearer " + secret: 202, "bearer  " + secret: 202, basic(secret): 202,
 		"Bearer " + adminToken: 401, basic(adminToken): 401,
@@ -250,11 +251,11 @@ func TestEvents_PostS3_NeedsItsOwnToken(t *testing.T) {
 	if status, _, _ := answerTo(t, h, r); status != http.StatusUnauthorized {
 		t.Errorf("a purge with the token of S3 notifications: %d", status)
 	}
-	none := s.handler(t, func(cfg *Config) { cfg.AdminToken = "" })
+	none := s.handler(t, func(cfg *Config) { cfg.AdminToken = nil })
 	if got := notice(none); got != http.StatusForbidden {
 		t.Errorf("with nothing configured: %d", got)
 	}
-	dev := s.handler(t, func(cfg *Config) { cfg.AdminToken, cfg.Dev = "", true })
+	dev := s.handler(t, func(cfg *Config) { cfg.AdminToken, cfg.Dev = nil, true })
 	if got := notice(dev); got != http.StatusAccepted {
 		t.Errorf("with --dev: %d", got)
 	}

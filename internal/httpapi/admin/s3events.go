@@ -20,7 +20,7 @@ var errNoNotifier = problem.Errorf(
 // credentials of the configured URL (Authorization: Basic; any user name). So the token travels
 // in clear text, and permits nothing else.
 func (p *api) notifies(r *http.Request) error {
-	if p.S3EventsToken == "" {
+	if !p.S3EventsToken.Set() {
 		if p.Dev {
 			return nil
 		}
@@ -34,7 +34,7 @@ func (p *api) notifies(r *http.Request) error {
 	} else if scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(scheme, "Bearer") {
 		given = strings.TrimLeft(token, " ")
 	}
-	if !p.notifier.Matches(given) {
+	if !p.S3EventsToken.Matches(given) {
 		return errNoNotifier
 	}
 	return nil

@@ -20,6 +20,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/guard"
 	"github.com/novasocial/imagetier/internal/testutil"
 )
 
@@ -186,7 +187,7 @@ func TestConsole_Browser_ShowsStatistics(t *testing.T) {
 func TestConsole_Browser_SignsAndShowsImage(t *testing.T) {
 	ctx, complaints := browser(t)
 	cfg := open(t)
-	cfg.Dev, cfg.AdminToken = false, "an admin token"
+	cfg.Dev, cfg.AdminToken = false, guard.NewToken("an admin token")
 	server := stub(t, cfg)
 	if err := chromedp.Do(ctx, chromedp.Navigate(server.URL+"/#playground")); err != nil {
 		t.Fatal(err)

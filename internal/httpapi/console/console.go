@@ -24,6 +24,7 @@ import (
 
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/guard"
 )
 
 //go:embed assets
@@ -42,9 +43,9 @@ type Config struct {
 	// PublicURL precedes each path: "https://img.example.com", without a trailing slash. If "",
 	// the page shows paths only.
 	PublicURL string
-	// AdminToken is required to sign. If it is empty, signing is disabled, except with Dev,
+	// AdminToken is required to sign. If it is unset, signing is disabled, except with Dev,
 	// where every client that reaches the listener may sign.
-	AdminToken string
+	AdminToken *guard.Token
 	Dev        bool
 }
 
@@ -135,7 +136,7 @@ func (c *console) config(w http.ResponseWriter, _ *http.Request) {
 	signing := "off"
 	switch {
 	case c.Signer == nil || c.Public == nil:
-	case c.AdminToken != "":
+	case c.AdminToken.Set():
 		signing = "token"
 	case c.Dev:
 		signing = "open"

@@ -17,6 +17,7 @@ import (
 
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/guard"
 	"github.com/novasocial/imagetier/internal/httpapi/apitest"
 	"github.com/novasocial/imagetier/internal/httpserver"
 	"github.com/novasocial/imagetier/resize"
@@ -203,8 +204,8 @@ func TestConsole_Sign_RequiresAdminToken(t *testing.T) {
 	const token = "an admin token"
 	closed, withToken, dev, devWithToken := open(t), open(t), open(t), open(t)
 	closed.Dev = false
-	withToken.Dev, withToken.AdminToken = false, token
-	devWithToken.AdminToken = token
+	withToken.Dev, withToken.AdminToken = false, guard.NewToken(token)
+	devWithToken.AdminToken = guard.NewToken(token)
 	for _, c := range []struct {
 		name          string
 		cfg           Config
@@ -232,7 +233,7 @@ func TestConsole_Sign_RequiresAdminToken(t *testing.T) {
 func TestConsole_Config_StatesWhoMaySign(t *testing.T) {
 	closed, token, none := open(t), open(t), open(t)
 	closed.Dev = false
-	token.AdminToken = "secret-of-the-admin"
+	token.AdminToken = guard.NewToken("secret-of-the-admin")
 	none.Public = nil
 	for want, cfg := range map[string]Config{"open": open(t), "off": closed, "token": token} {
 		rec := get(t, cfg, "/console/config")

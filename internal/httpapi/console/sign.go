@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/novasocial/imagetier/imagecache/imageurl"
-	"github.com/novasocial/imagetier/internal/guard"
 	"github.com/novasocial/imagetier/resize"
 )
 
@@ -95,8 +94,8 @@ func versionOf(text string) (imageurl.Version, error) {
 // authorize returns status 0 if the caller may sign, else the status and reason of the refusal.
 // Signatures keep strangers from using the tier, so signing requires the admin token.
 func (c *console) authorize(r *http.Request) (status int, reason string) {
-	if c.AdminToken != "" {
-		if !guard.NewToken(c.AdminToken).Bears(r) {
+	if c.AdminToken.Set() {
+		if !c.AdminToken.Bears(r) {
 			return http.StatusUnauthorized, "signing requires the admin token"
 		}
 		return 0, ""
