@@ -8,6 +8,13 @@ const (
 	tiffRGB        = 2
 	tiffCMYK       = 5
 	tiffYCbCr      = 6
+	tiffLab        = 8
+)
+
+// Meanings of an extra sample (TIFF 6.0, section 18).
+const (
+	tiffPremultiplied = 1 // "associated" alpha
+	tiffAlpha         = 2
 )
 
 // tiffPage is the first page of a TIFF. Missing and invalid tags have their defaults.
@@ -133,7 +140,7 @@ func (p *tiffPage) setDefaults(bits []int) {
 // colours returns the number of samples that are not extra samples.
 func (p *tiffPage) colours() int {
 	switch p.photometric {
-	case tiffRGB, tiffYCbCr, 8, 9, 10: // and the three kinds of Lab
+	case tiffRGB, tiffYCbCr, tiffLab, 9, 10: // the three kinds of Lab
 		return 3
 	case tiffCMYK:
 		return 4
@@ -200,13 +207,13 @@ func (h *Header) readTIFF(b []byte) error {
 	if p.samples < 1 || p.samples > 5 {
 		return unsupported(KindTIFF, "%d samples per pixel", p.samples)
 	}
-	if p.bits < 1 || p.bits > 32 {
+	if p.bits < 1 || p.bits > 32 { // libvips reads no numbers of 64 bits
 		return unsupported(KindTIFF, "%d bits per sample", p.bits)
 	}
 	h.Width, h.Height, h.Orientation, h.Channels, h.BitDepth = p.width, p.height, p.orientation, p.samples, p.bits
 	h.CMYK, h.Profile = p.photometric == tiffCMYK, p.icc
 	h.Alpha = p.samples > p.colours()
-	h.Premultiplied = h.Alpha && len(p.extra) > 0 && p.extra[0] == 1
+	h.Premultiplied = h.Alpha && len(p.extra) > 0 && p.extra[0] == tiffPremultiplied
 	// A tile is decoded completely, even if only part of it is in the image.
 	h.widen(p.tileWidth, p.tileHeight)
 	return nil

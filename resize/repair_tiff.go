@@ -6,7 +6,7 @@ import "slices"
 // the fax compressions, predictor, colour map, inks, tables of JPEG and LERC, and what YCbCr
 // and Lab are relative to.
 var tiffKept = []int{
-	266, 292, 293, 317, 320, 332, 333, 334, tagExtra, tagFormat, 347, 512, 513, 514, 515, 517, 518, 519,
+	266, 292, 293, 317, 320, 332, 333, 334, tagFormat, 347, 512, 513, 514, 515, 517, 518, 519,
 	520, 521, 529, 530, 531, 532, tagICC, 50674,
 }
 
@@ -40,6 +40,14 @@ func repairTIFF(b []byte) []byte {
 		d.add(tagRows, p.rows)
 		d.add(tagStrips, p.offsets...)
 		d.add(tagStripBytes, p.counts...)
+	}
+	if len(p.extra) > 0 {
+		// libvips 8.14 divides by an alpha of 8 or 16 bits only, so the caller divides by it.
+		extra := slices.Clone(p.extra)
+		if extra[0] == tiffPremultiplied {
+			extra[0] = tiffAlpha
+		}
+		d.add(tagExtra, extra...)
 	}
 	for i := range len(p.entries) / 12 {
 		e := p.entry(p.entries, i)

@@ -9,6 +9,7 @@ import (
 	"image/color"
 	"image/draw"
 	"math"
+	"slices"
 	"testing"
 
 	"golang.org/x/image/tiff"
@@ -283,6 +284,13 @@ func tiffSamples(t *testing.T, r resize.Resizer) {
 	}{
 		{"float", 32, 3, 1, float},
 		{"float colours", 32, 3, 3, float},
+		{"float colours, premultiplied", 32, 3, 4, float},
+		{"32 bits, premultiplied", 32, 1, 4, func(v float64) []byte {
+			return binary.LittleEndian.AppendUint32(nil, uint32(v*(1<<32-1)))
+		}},
+		{"16 bits, premultiplied", 16, 1, 4, func(v float64) []byte {
+			return binary.LittleEndian.AppendUint16(nil, uint16(v*65535))
+		}},
 		{"32 bits", 32, 1, 3, func(v float64) []byte {
 			return binary.LittleEndian.AppendUint32(nil, uint32(v*(1<<32-1)))
 		}},
@@ -292,7 +300,10 @@ func tiffSamples(t *testing.T, r resize.Resizer) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			expected := picture
-			if c.colours == 1 {
+			switch c.colours {
+			case 4:
+				expected = veiled(picture)
+			case 1:
 				expected = newRaster(163, 121).fill(func(x, y int) [4]float64 {
 					v := picture.at(x, y)[1]
 					return [4]float64{v, v, v, 1}
@@ -310,18 +321,40 @@ func tiffSamples(t *testing.T, r resize.Resizer) {
 	}
 }
 
-// sampleTIFF is a TIFF of one strip.
+// tiffLab: Lab of 8 and 16 bits, at full size and scaled.
+func tiffLab(t *testing.T, r resize.Resizer) {
+	red := map[int][]byte{8: {135, 80, 67}, 16: {0x33, 0x87, 0, 80, 0, 67}} // L of 0-100 %, signed a and b
+	for bits, pixel := range red {
+		file := tiffOfSamples(40, 30, bits, 1, 3, 8, bytes.Repeat(pixel, 40*30))
+		for _, name := range []string{"40x.png", "20x.png"} {
+			m := rasterOf(decode(t, r, one(t, r, file, name)))
+			if p := m.at(5, 5); p[0] < 0.95 || p[1] > 0.1 || p[2] > 0.1 {
+				t.Errorf("%d bits, %s: %.2f, want red", bits, name, p)
+			}
+		}
+	}
+}
+
+// sampleTIFF is a TIFF of one strip, of grey, RGB or premultiplied RGB and alpha.
 func sampleTIFF(w, h, bits, format, colours int, data []byte) []byte {
 	photometric := 1
-	if colours == 3 {
+	if colours >= 3 {
 		photometric = 2
 	}
+	return tiffOfSamples(w, h, bits, format, colours, photometric, data)
+}
+
+// tiffOfSamples is a TIFF of one strip. A fourth sample is premultiplied alpha.
+func tiffOfSamples(w, h, bits, format, colours, photometric int, data []byte) []byte {
 	le := binary.LittleEndian
 	b := le.AppendUint32([]byte("II*\x00"), uint32(8+len(data)))
 	b = append(b, data...)
 	entries := [][2]int{
 		{256, w}, {257, h}, {258, bits}, {259, 1}, {262, photometric}, {273, 8}, {277, colours}, {278, h},
 		{279, len(data)}, {339, format},
+	}
+	if colours == 4 {
+		entries = slices.Insert(entries, 9, [2]int{338, 1})
 	}
 	b = le.AppendUint16(b, uint16(len(entries)))
 	for _, e := range entries {

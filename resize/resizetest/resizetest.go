@@ -38,6 +38,7 @@ func Run(t *testing.T, open func(t *testing.T) resize.Resizer) {
 		{"colours of photos", photoColours, slow},
 		{"CICP and gamma", describedColours, slow},
 		{"TIFF samples", tiffSamples, fast},
+		{"TIFF of Lab", tiffLab, fast},
 		{"AVIF and HEIC properties", promises, slow},
 		{"limited range", ranges, fast},
 		{"trim", trims, fast},

@@ -182,7 +182,7 @@ func (j *job) open(b *arena, shrink int) (picture, error) {
 	if err == nil && j.kind == resize.KindTIFF {
 		p, err = b.unsigned(p)
 	}
-	if err == nil && j.header.Premultiplied && j.kind != resize.KindTIFF { // libvips does it for a TIFF
+	if err == nil && j.header.Premultiplied {
 		p, err = b.unpremultiply(p)
 	}
 	return p, err

@@ -275,6 +275,14 @@ tier_unsigned(VipsImage *in, VipsImage **out)
 	double factor;
 	int result;
 
+	switch (in->Type) {
+	case VIPS_INTERPRETATION_LAB:
+	case VIPS_INTERPRETATION_LABQ: // packed into four bands, which the steps would take for alpha
+	case VIPS_INTERPRETATION_LABS:
+		return vips_colourspace(in, out, VIPS_INTERPRETATION_sRGB, NULL);
+	default:
+		break;
+	}
 	switch (in->BandFmt) {
 	case VIPS_FORMAT_UCHAR:
 	case VIPS_FORMAT_USHORT:

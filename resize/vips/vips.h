@@ -69,8 +69,8 @@ int tier_crop(VipsImage *in, int left, int top, int width, int height, VipsImage
 // white, within a tolerance for noise. width is 0 if the whole image is border.
 int tier_border(VipsImage *in, int *left, int *top, int *width, int *height);
 
-// tier_unsigned converts 32-bit integers to 16 bits, negative numbers to 0, and floating-point numbers
-// from 0 to 1 to 16 bits. Without a profile they are sRGB like any other samples.
+// tier_unsigned converts Lab to sRGB, 32-bit integers to 16 bits, negative numbers to 0, and
+// floating-point numbers from 0 to 1 to 16 bits. Without a profile they are sRGB like any other samples.
 int tier_unsigned(VipsImage *in, VipsImage **out);
 
 // tier_widen_range converts 8-bit samples from 16-235 to 0-255, and 16-bit samples likewise. Alpha stays.
