@@ -16,6 +16,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/novasocial/imagetier/origin"
 )
 
 // Config configures a client.
@@ -92,9 +94,9 @@ func (c *Client) Expired() {
 }
 
 // transport returns the SDK's HTTP client (proxies and certificates from the environment)
-// with more idle connections.
+// with more idle connections, dead ones of which are detected.
 func transport(headerTimeout time.Duration) *awshttp.BuildableClient {
-	return awshttp.NewBuildableClient().WithTransportOptions(func(tr *http.Transport) {
+	return awshttp.NewBuildableClient().WithDialerOptions(origin.DetectDeadPeers).WithTransportOptions(func(tr *http.Transport) {
 		tr.MaxIdleConns, tr.MaxIdleConnsPerHost = 256, 128
 		tr.MaxResponseHeaderBytes = 64 << 10
 		tr.DisableCompression = true

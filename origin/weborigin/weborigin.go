@@ -118,12 +118,13 @@ func parseBase(base string) (*url.URL, error) {
 }
 
 // transport returns a Transport that ignores the environment, decodes no content
-// codings, and detects dead HTTP/2 connections by pings.
+// codings, and detects dead connections.
 func transport(cfg Config) *http.Transport {
-	dialer := &net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second, Resolver: cfg.Resolver}
+	dialer := &net.Dialer{Timeout: 3 * time.Second, Resolver: cfg.Resolver}
 	if !cfg.AllowPrivate {
 		dialer.ControlContext = refuseInternal
 	}
+	origin.DetectDeadPeers(dialer)
 	return &http.Transport{
 		Proxy:                  nil, // a proxy would dial for us and bypass the address check
 		DialContext:            dialer.DialContext,
