@@ -17,6 +17,7 @@ package origin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -145,3 +146,11 @@ var (
 	// segment, a NUL.
 	ErrName = objectname.ErrName
 )
+
+// SizeError is returned for an original that has more than Max bytes. It wraps ErrTooLarge.
+type SizeError struct{ Max int64 }
+
+func (e *SizeError) Error() string { return fmt.Sprintf("%s: more than %d bytes", ErrTooLarge, e.Max) }
+
+// Unwrap returns ErrTooLarge.
+func (e *SizeError) Unwrap() error { return ErrTooLarge }

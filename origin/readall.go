@@ -50,11 +50,11 @@ const firstPiece = 256 << 10
 
 func readBody(ctx context.Context, obj *Object, max int64) ([]byte, error) {
 	if obj.Size > max {
-		return nil, fmt.Errorf("%w: %d bytes, limit %d", ErrTooLarge, obj.Size, max)
+		return nil, &SizeError{max}
 	}
 	if whole, ok := obj.Whole(); ok {
 		if int64(len(whole)) > max {
-			return nil, fmt.Errorf("%w: %d bytes, limit %d", ErrTooLarge, len(whole), max)
+			return nil, &SizeError{max}
 		}
 		return whole, nil
 	}
@@ -76,7 +76,7 @@ func readBody(ctx context.Context, obj *Object, max int64) ([]byte, error) {
 		case obj.Size >= 0 && got > obj.Size:
 			return nil, fmt.Errorf("%w: body is longer than the promised %d bytes", ErrUnavailable, obj.Size)
 		case got > max:
-			return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, max)
+			return nil, &SizeError{max}
 		case err == io.EOF && got < obj.Size:
 			return nil, fmt.Errorf("%w: body ends after %d of %d bytes", ErrUnavailable, got, obj.Size)
 		case err == io.EOF:

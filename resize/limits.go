@@ -34,11 +34,12 @@ func (l Limits) Check(h Header, size int) error {
 	width, height := h.LargestWidth, h.LargestHeight
 	switch {
 	case int64(size) > l.MaxBytes:
-		return tooLarge("it has %d bytes, the limit is %d", size, l.MaxBytes)
+		return tooLarge("it has %d bytes, the limit is %d (--max-original-bytes)", size, l.MaxBytes)
 	case width > l.MaxSide || height > l.MaxSide:
-		return tooLarge("it is %dx%d pixels, the limit for a side is %d", width, height, l.MaxSide)
+		return tooLarge("it is %dx%d pixels, the limit for a side is %d (--max-side)", width, height, l.MaxSide)
 	case pixels(width, height, 1) > l.MaxPixels:
-		return tooLarge("it is %dx%d pixels, the limit is %.4g megapixels", width, height, float64(l.MaxPixels)/1e6)
+		return tooLarge("it is %dx%d pixels, the limit is %.4g megapixels (--max-megapixels)",
+			width, height, float64(l.MaxPixels)/1e6)
 	}
 	return nil
 }
@@ -57,14 +58,14 @@ func (l Limits) CheckVariant(h Header, s Spec) error {
 		frames = h.Frames
 	}
 	if frames > l.MaxFrames {
-		return tooLarge("it has %d frames, the limit is %d", frames, l.MaxFrames)
+		return tooLarge("it has %d frames, the limit is %d (--max-frames)", frames, l.MaxFrames)
 	}
 	if frames > 1 && pixels(h.LargestWidth, h.LargestHeight, frames) > l.MaxPixels {
-		return tooLarge("it is %d frames of %dx%d pixels, the limit is %.4g megapixels in total",
+		return tooLarge("it is %d frames of %dx%d pixels, the limit is %.4g megapixels in total (--max-megapixels)",
 			frames, h.LargestWidth, h.LargestHeight, float64(l.MaxPixels)/1e6)
 	}
 	if width, height := s.OutputSize(h.Upright()); pixels(width, height, frames) > l.MaxPixels {
-		return tooLarge("%s of it would be %d×%dx%d pixels, the limit is %.4g megapixels in total",
+		return tooLarge("%s of it would be %d×%dx%d pixels, the limit is %.4g megapixels in total (--max-megapixels)",
 			s, frames, width, height, float64(l.MaxPixels)/1e6)
 	}
 	return nil
@@ -88,7 +89,7 @@ func pixels(width, height, frames int) int64 {
 	return n
 }
 
-// tooLarge returns a LimitError.
+// tooLarge returns a LimitError. Its text names the setting of the tier that raises the limit.
 func tooLarge(format string, args ...any) error { return &LimitError{fmt.Sprintf(format, args...)} }
 
 // OutputSize returns the size of the variant of an image that is width by height pixels when

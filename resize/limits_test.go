@@ -32,10 +32,10 @@ func TestLimits_Check(t *testing.T) {
 		says   string
 	}{
 		{"a photo of 60 megapixels", Limits{}, still(10_000, 6_000), 32 << 20, ""},
-		{"one byte more", Limits{}, still(1, 1), 32<<20 + 1, "33554433 bytes, the limit is 33554432"},
-		{"one column more", Limits{}, still(10_001, 6_000), 1, "10001x6000 pixels, the limit is 60 megapixels"},
+		{"one byte more", Limits{}, still(1, 1), 32<<20 + 1, "33554433 bytes, the limit is 33554432 (--max-original-bytes)"},
+		{"one column more", Limits{}, still(10_001, 6_000), 1, "10001x6000 pixels, the limit is 60 megapixels (--max-megapixels)"},
 		{"the longest side", Limits{}, still(32_768, 1), 1, ""},
-		{"a longer one", Limits{}, still(1, 32_769), 1, "1x32769 pixels, the limit for a side is 32768"},
+		{"a longer one", Limits{}, still(1, 32_769), 1, "1x32769 pixels, the limit for a side is 32768 (--max-side)"},
 		{"a frame that is larger than the canvas", Limits{}, hidden, 1, "40000x100"},
 		{"201 frames, of which one may be wanted", Limits{}, longer, 1, ""},
 		{"a product that no int64 holds",

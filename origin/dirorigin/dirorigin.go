@@ -133,7 +133,7 @@ func (s *Source) openFile(name string) (*os.File, identity, error) {
 	}
 	id, err := identify(f)
 	if err == nil && s.max > 0 && id.size > s.max {
-		err = fmt.Errorf("%w: %d bytes, limit %d", origin.ErrTooLarge, id.size, s.max)
+		err = &origin.SizeError{Max: s.max}
 	}
 	if err != nil {
 		f.Close()

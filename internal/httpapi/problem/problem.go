@@ -87,6 +87,7 @@ func (row *Row) DetailOf(err error) string {
 	var own *detailed
 	var missing *resize.UnavailableError
 	var limit *resize.LimitError
+	var size *origin.SizeError
 	switch {
 	case errors.As(err, &own):
 		return own.detail
@@ -94,6 +95,8 @@ func (row *Row) DetailOf(err error) string {
 		return "This cannot be made here yet: " + missing.What + "."
 	case errors.As(err, &limit):
 		return strings.TrimSuffix(row.Detail, ".") + ": " + limit.What + "."
+	case errors.As(err, &size):
+		return fmt.Sprintf("%s: the limit is %d (--max-original-bytes).", strings.TrimSuffix(row.Detail, "."), size.Max)
 	case row.Detail == "":
 		return err.Error()
 	}

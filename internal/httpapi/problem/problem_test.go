@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/resize"
 )
 
@@ -56,11 +57,20 @@ func TestTable_Of_PrefersSpecificRow(t *testing.T) {
 }
 
 func TestRow_DetailOf_NamesLimit(t *testing.T) {
-	err := fmt.Errorf("fill: %w", &resize.LimitError{What: "it has 40 frames, the limit is 30"})
-	row := New(0).Of(t.Context(), err)
-	want := "The original or the image is over a limit: it has 40 frames, the limit is 30."
-	if got := row.DetailOf(err); row.Status != http.StatusRequestEntityTooLarge || got != want {
-		t.Errorf("%d, %q, want 413, %q", row.Status, got, want)
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{&resize.LimitError{What: "it has 40 frames, the limit is 30 (--max-frames)"},
+			"The original or the image is over a limit: it has 40 frames, the limit is 30 (--max-frames)."},
+		{&origin.SizeError{Max: 1000},
+			"The original has more bytes than are allowed: the limit is 1000 (--max-original-bytes)."},
+	} {
+		err := fmt.Errorf("fill: %w", c.err)
+		row := New(0).Of(t.Context(), err)
+		if got := row.DetailOf(err); row.Status != http.StatusRequestEntityTooLarge || got != c.want {
+			t.Errorf("%d, %q, want 413, %q", row.Status, got, c.want)
+		}
 	}
 }
 
