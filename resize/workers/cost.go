@@ -72,17 +72,6 @@ func decoding(h resize.Header) rate {
 	return rate{40 * time.Millisecond, 19} // measured for HEIC
 }
 
-// encoding returns the CPU time per megapixel of output.
-func encoding(f resize.Format) time.Duration {
-	switch f {
-	case resize.JPEG:
-		return 15 * time.Millisecond
-	case resize.AVIF, resize.HEIC, resize.JXL:
-		return 195 * time.Millisecond
-	}
-	return 80 * time.Millisecond
-}
-
 // encoderMemory returns how many bytes an encoder needs for each pixel of output: 95 % of what was
 // measured for 3 and 12 megapixels of a JPEG with libvips 8.14.1, so that no job is refused that
 // could succeed.
@@ -114,7 +103,7 @@ func costOf(original []byte, specs []resize.Spec) cost {
 			each, still = frames, false
 		}
 		megapixels := outputMegapixels(h, s)
-		c.cpu += times(encoding(s.Format), each*megapixels)
+		c.cpu += times(resize.EncodingCPU(s.Format), each*megapixels)
 		c.output = max(c.output, int64(encoderMemory(s.Format)*megapixels*1e6))
 		c.avif = c.avif || s.Format == resize.AVIF
 	}

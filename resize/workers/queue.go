@@ -37,6 +37,7 @@ type job struct {
 
 	done   chan struct{}
 	images []resize.Image
+	cpu    time.Duration // that the child took for it; 0 if the system does not tell
 	err    error
 }
 

@@ -108,7 +108,7 @@ func (w *worker) do(ctx context.Context, j *job) {
 				return
 			}
 		}
-		began := time.Now()
+		began, spent := time.Now(), w.children[j.family].cpu()
 		images, err := w.exchange(j, deadline)
 		var jobErr *wire.JobError
 		switch {
@@ -116,6 +116,7 @@ func (w *worker) do(ctx context.Context, j *job) {
 			w.failures = 0
 			if err == nil {
 				w.queue.measured(j, time.Since(began))
+				j.cpu = w.children[j.family].cpu() - spent
 			}
 			j.end(images, err)
 			w.recycle(ctx, j.family)

@@ -272,6 +272,7 @@ func (p *Pool) Resize(ctx context.Context, original []byte, specs ...resize.Spec
 	}
 	select {
 	case <-j.done:
+		resize.AddCPU(ctx, j.cpu)
 		return j.images, j.err
 	case <-ctx.Done():
 	}

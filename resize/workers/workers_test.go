@@ -694,3 +694,18 @@ func TestDefaultEnv_MallocArenas(t *testing.T) {
 		}
 	}
 }
+
+// A Meter counts the CPU time of the children, which have at least started.
+func TestPool_Resize_CountsCPU(t *testing.T) {
+	p := running(t, fake(workers.Config{Workers: 1}))
+	meter := &resize.Meter{}
+	ctx := resize.WithMeter(t.Context(), meter)
+	for range 20 {
+		if _, err := p.Resize(ctx, []byte("ok"), small); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if meter.CPU() <= 0 || meter.CPU() > 10*time.Second {
+		t.Errorf("%v for 20 small jobs", meter.CPU())
+	}
+}
