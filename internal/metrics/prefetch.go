@@ -26,7 +26,14 @@ type PrefetchStats struct {
 	Waiting      int           // jobs in the queue, those being worked on included
 	DeadLetters  int           // dead letters that are kept
 	Available    bool          // the queue can be used
-	Used, Wasted int64         // images made early that were requested in time, and those that were not
+	Used, Wasted PrefetchAmount
+}
+
+// PrefetchAmount is how much was made early: variants, CPU time of resize processes, bytes.
+type PrefetchAmount struct {
+	Variants int64
+	CPU      time.Duration
+	Bytes    int64
 }
 
 type prefetch struct {
@@ -93,14 +100,24 @@ func (p *prefetch) Lead(d time.Duration) { p.lead.Observe(d.Seconds()) }
 func (p *prefetch) Prefetch(stats func() PrefetchStats) {
 	used := sampledCounter("prefetch_used_total", "Images made early that were requested afterwards.")
 	wasted := sampledCounter("prefetch_wasted_total", "Images made early that were not requested in time.")
+	usedCPU := sampledCounter("prefetch_used_cpu_seconds_total", "CPU time of images made early that were requested.")
+	wastedCPU := sampledCounter("prefetch_wasted_cpu_seconds_total",
+		"CPU time of images made early that were not requested in time.")
+	usedBytes := sampledCounter("prefetch_used_bytes_total", "Bytes of images made early that were requested.")
+	wastedBytes := sampledCounter("prefetch_wasted_bytes_total",
+		"Bytes of images made early that were not requested in time.")
 	lag := sampledGauge("prefetch_lag_seconds", "How long the oldest job of the queue has waited.")
 	waiting := sampledGauge("prefetch_queue_jobs", "Jobs in the queue, those being worked on included.")
 	letters := sampledGauge("prefetch_dead_letters", "Dead letters that are kept.")
 	up := sampledGauge("prefetch_queue_up", "1 if the queue can be used.")
 	p.reg.MustRegister(collect(func(out chan<- prometheus.Metric) {
 		s := stats()
-		used.send(out, float64(s.Used))
-		wasted.send(out, float64(s.Wasted))
+		used.send(out, float64(s.Used.Variants))
+		wasted.send(out, float64(s.Wasted.Variants))
+		usedCPU.send(out, s.Used.CPU.Seconds())
+		wastedCPU.send(out, s.Wasted.CPU.Seconds())
+		usedBytes.send(out, float64(s.Used.Bytes))
+		wastedBytes.send(out, float64(s.Wasted.Bytes))
 		lag.send(out, s.Lag.Seconds())
 		waiting.send(out, float64(s.Waiting))
 		letters.send(out, float64(s.DeadLetters))

@@ -23,8 +23,8 @@ func TestSet_Prefetch_CountsEventsAndJobs(t *testing.T) {
 			Waiting:     7,
 			DeadLetters: 2,
 			Available:   true,
-			Used:        40,
-			Wasted:      5,
+			Used:        PrefetchAmount{40, 2 * time.Second, 4000},
+			Wasted:      PrefetchAmount{5, time.Second / 4, 500},
 		}
 	})
 	wantLines(t, scrape(),
@@ -45,6 +45,10 @@ func TestSet_Prefetch_CountsEventsAndJobs(t *testing.T) {
 		`imagetier_prefetch_queue_up 1`,
 		`imagetier_prefetch_used_total 40`,
 		`imagetier_prefetch_wasted_total 5`,
+		`imagetier_prefetch_used_cpu_seconds_total 2`,
+		`imagetier_prefetch_wasted_cpu_seconds_total 0.25`,
+		`imagetier_prefetch_used_bytes_total 4000`,
+		`imagetier_prefetch_wasted_bytes_total 500`,
 		`imagetier_purges_total{kind="tag"} 1`,
 	)
 }

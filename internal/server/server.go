@@ -316,7 +316,13 @@ func (s *Server) openPrefetch(context.Context) (err error) {
 		return err
 	}
 	s.onClose(func() error { s.prefetch.Close(); return nil })
-	s.metrics.Prefetch(func() metrics.PrefetchStats { return metrics.PrefetchStats(s.prefetch.Stats()) })
+	s.metrics.Prefetch(func() metrics.PrefetchStats {
+		stats := s.prefetch.Stats()
+		return metrics.PrefetchStats{
+			Lag: stats.Lag, Waiting: stats.Waiting, DeadLetters: stats.DeadLetters, Available: stats.Available,
+			Used: metrics.PrefetchAmount(stats.Used), Wasted: metrics.PrefetchAmount(stats.Wasted),
+		}
+	})
 	return nil
 }
 

@@ -12,52 +12,55 @@ import (
 )
 
 // Event takes what a feed service posted. It reads the body once the headers are good, and queues
-// the event if its signature is. kind is the event's type, "" if that was not read; repeated means
-// that its id was taken before, and nothing is done now. Without secrets events are refused; with
+// the event if its signature is. Without secrets events are refused; with
 // Dev they are accepted unsigned, so that curl is enough to try one.
 func (s *Service) Event(
 	ctx context.Context,
 	header http.Header,
 	read func() ([]byte, error),
-) (kind string, repeated bool, err error) {
+) (taken Taken, err error) {
 	var claim webhook.Claim
 	unsigned := !s.verifier.Set() && s.cfg.Dev
 	switch {
 	case unsigned:
 		claim.ID = header.Get("webhook-id")
 	case !s.verifier.Set():
-		return "", false, fmt.Errorf("%w: no webhook secrets are configured (--webhook-secrets)", ErrForged)
+		return taken, fmt.Errorf("%w: no webhook secrets are configured (--webhook-secrets)", ErrForged)
 	default:
 		if claim, err = s.verifier.Claim(header); err != nil {
-			return "", false, clientError(ErrForged, err)
+			return taken, clientError(ErrForged, err)
 		}
 	}
 	body, err := read()
 	if err != nil {
-		return "", false, err
+		return taken, err
 	}
 	if !unsigned {
 		if err := s.verifier.Verify(claim, body); err != nil {
-			return "", false, clientError(ErrForged, err)
+			return taken, clientError(ErrForged, err)
 		}
 	}
 	event, err := s.reader.ParseEvent(body)
 	if err != nil {
-		return "", false, clientError(ErrInvalid, err)
+		return taken, clientError(ErrInvalid, err)
 	}
+	taken.Kind = event.Type
 	if event.Type == events.FeedPage {
 		s.skipRecent(&event)
 	}
 	plan, err := warmer.PlanEvent(event)
 	if err != nil {
-		return event.Type, false, err
+		return taken, err
 	}
 	if len(event.Paths) > 0 {
-		repeated, err := s.takePage(ctx, claim.ID, plan, event.Paths)
-		return event.Type, repeated, err
+		taken.Repeated, err = s.takePage(ctx, claim.ID, plan, event.Paths)
+		return taken, err
 	}
-	repeated, err = s.take(ctx, eventID(claim.ID), plan)
-	return event.Type, repeated, err
+	taken.Posts = s.planned(event)
+	if taken.Repeated, err = s.take(ctx, eventID(claim.ID), plan); taken.Repeated {
+		taken.Posts = nil
+	}
+	return taken, err
 }
 
 // eventID is the id of an event in the queue, "" if it has none.

@@ -58,12 +58,12 @@ func TestService_Event_WithoutSecrets(t *testing.T) {
 		return s
 	}
 	body := func() ([]byte, error) { return []byte(`{"type":"post.deleted","data":{"posts":[{"id":"p1"}]}}`), nil }
-	if _, _, err := open(false).Event(t.Context(), http.Header{}, body); !errors.Is(err, ErrForged) ||
+	if _, err := open(false).Event(t.Context(), http.Header{}, body); !errors.Is(err, ErrForged) ||
 		!strings.Contains(err.Error(), "--webhook-secrets") {
 		t.Errorf("%v", err)
 	}
-	if kind, _, err := open(true).Event(t.Context(), http.Header{}, body); kind != "post.deleted" ||
+	if taken, err := open(true).Event(t.Context(), http.Header{}, body); taken.Kind != "post.deleted" ||
 		!errors.Is(err, ErrUnavailable) {
-		t.Errorf("%s, %v", kind, err)
+		t.Errorf("%s, %v", taken.Kind, err)
 	}
 }

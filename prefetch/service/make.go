@@ -38,10 +38,18 @@ func (s *Service) makeHere(ctx context.Context, refs []imageurl.Ref) []warmer.Ou
 	if resize.PriorityOf(ctx) != resize.PriorityPage {
 		ctx = resize.WithPriority(ctx, resize.PriorityWarm)
 	}
-	return forEach(refs, func(ref imageurl.Ref) warmer.Outcome {
-		_, out, err := s.cfg.Cache.Get(ctx, ref)
-		return warmer.Outcome{Hit: err == nil && out.Forward == imagecache.Hit, Err: err}
+	meter := &resize.Meter{}
+	ctx = resize.WithMeter(ctx, meter)
+	outcomes := forEach(refs, func(ref imageurl.Ref) warmer.Outcome {
+		img, out, err := s.cfg.Cache.Get(ctx, ref)
+		return warmer.Outcome{Hit: err == nil && out.Forward == imagecache.Hit, Err: err, Body: img.Body}
 	})
+	specs := make([]resize.Spec, len(refs))
+	for i, ref := range refs {
+		specs[i] = ref.Spec()
+	}
+	warmer.Split(meter.CPU(), specs, outcomes)
+	return outcomes
 }
 
 func (s *Service) purge(ctx context.Context, of imagecache.Original) error {

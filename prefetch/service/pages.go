@@ -117,7 +117,7 @@ func (s *Service) makeForPage(ctx context.Context, ref imageurl.Ref) (outcome st
 	done := s.watch.Making(ref)
 	ctx = resize.WithPriority(ctx, resize.PriorityPage)
 	out := s.request(ctx, []imageurl.Ref{ref})[0]
-	done(out.Err == nil && !out.Hit && s.balancer == nil)
+	done(out.Err == nil && !out.Hit && s.balancer == nil, out)
 	switch {
 	case out.Hit:
 		return "hit"

@@ -108,9 +108,9 @@ func TestService_Event_PagePaths(t *testing.T) {
 			go func() { _ = s.pages.run(ctx) }()
 			body := []byte(`{"type":"feed.page","data":{"paths":["/i/_/440x/v.1/posts/a.jpg.webp"],` +
 				`"posts":[{"image":{"source":"posts","name":"b.jpg","version":"v.1"}}]}}`)
-			kind, _, err := s.Event(ctx, http.Header{}, func() ([]byte, error) { return body, nil })
-			if err != nil || kind != "feed.page" {
-				t.Errorf("%s, %v", kind, err)
+			taken, err := s.Event(ctx, http.Header{}, func() ([]byte, error) { return body, nil })
+			if err != nil || taken.Kind != "feed.page" {
+				t.Errorf("%s, %v", taken.Kind, err)
 			}
 			synctest.Wait()
 			cancel()
@@ -125,8 +125,8 @@ func TestService_Event_PagePaths(t *testing.T) {
 				t.Errorf("requested %v", cache.asked)
 			}
 			s.Requested(refsOf(t, "/440x/v.1/posts/a.jpg.webp")[0], imagecache.Outcome{}, resize.PriorityLive)
-			if used, _ := s.watch.Counts(); used != 1 {
-				t.Errorf("%d used", used)
+			if used, _ := s.watch.Counts(); used.Variants != 1 {
+				t.Errorf("%d used", used.Variants)
 			}
 		}
 	})

@@ -164,7 +164,7 @@ type Stats struct {
 	Waiting      int           // jobs in the queue, those being worked on included
 	DeadLetters  int           // jobs
 	Available    bool          // the queue answered
-	Used, Wasted int64         // variants made early that were requested, or not in time
+	Used, Wasted warmer.Amount // what was made early and requested, or not in time
 }
 
 // Stats returns the current numbers, within a second.

@@ -37,8 +37,8 @@ func TestService_Requested_CountsUsed(t *testing.T) {
 			}
 			s.Requested(ref, c.out, resize.PriorityWarm)
 			s.Requested(ref, hit, resize.PriorityLive)
-			if used, _ := s.watch.Counts(); used != c.used {
-				t.Errorf("%d used, want %d", used, c.used)
+			if used, _ := s.watch.Counts(); used.Variants != c.used {
+				t.Errorf("%d used, want %d", used.Variants, c.used)
 			}
 		})
 	}

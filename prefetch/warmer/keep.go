@@ -18,12 +18,21 @@ type kept struct {
 type keptProfile struct {
 	Announced bool                 `json:"told"`
 	Paged     int                  `json:"paged"`
-	By        map[string]keptReach `json:"by"` // Reach.String
+	By        map[string]keptReach `json:"by"`    // Reach.String
+	Costs     map[string]keptCost  `json:"costs"` // by Spec; that of the mezzanine has its facts' name
 }
 
 type keptReach struct {
-	Seen  int                `json:"seen"`
-	Asked map[string]float64 `json:"asked"` // share by Spec, 0 to 1
+	Seen    int                `json:"seen"`
+	Asked   map[string]float64 `json:"asked"` // share by Spec, 0 to 1
+	First   map[string]float64 `json:"first"` // likewise, of what was requested first
+	Several float64            `json:"several"`
+}
+
+type keptCost struct {
+	Seen  int     `json:"seen"`
+	CPU   float64 `json:"cpu_ms"`
+	Bytes float64 `json:"bytes"`
 }
 
 // keptFormat is the version of this format; others are not read.
@@ -50,15 +59,22 @@ func (w *Watch) Learnt() ([]byte, error) {
 	w.mu.Lock()
 	w.endOld(w.cfg.Now())
 	for name, l := range w.profiles {
-		p := keptProfile{Announced: l.announced, Paged: l.paged, By: make(map[string]keptReach)}
+		p := keptProfile{
+			Announced: l.announced, Paged: l.paged, By: make(map[string]keptReach), Costs: make(map[string]keptCost),
+		}
+		for i, c := range l.costs {
+			if c.seen > 0 {
+				p.Costs[l.nameOf(i)] = keptCost{c.seen, c.cpu / 1e6, c.bytes}
+			}
+		}
 		for r := range Reach(reaches) {
 			s := &l.by[r]
 			if s.seen == 0 {
 				continue
 			}
-			one := keptReach{s.seen, make(map[string]float64)}
+			one := keptReach{s.seen, make(map[string]float64), make(map[string]float64), s.several}
 			for i, share := range s.asked {
-				one.Asked[l.specs[i].Name()] = share
+				one.Asked[l.specs[i].Name()], one.First[l.specs[i].Name()] = share, s.first[i]
 			}
 			p.By[r.String()] = one
 		}
@@ -100,20 +116,32 @@ func (w *Watch) Recall(text []byte) error {
 		for r := range Reach(reaches) {
 			l.recall(r, was.By[r.String()])
 		}
+		for i := range l.costs {
+			c := was.Costs[l.nameOf(i)]
+			l.costs[i] = costs{c.Seen, c.CPU * 1e6, c.Bytes}
+		}
 	}
 	return nil
 }
 
 func (l *learnt) recall(r Reach, was keptReach) {
-	asked := make([]float64, len(l.specs))
+	asked, first := make([]float64, len(l.specs)), make([]float64, len(l.specs))
 	for i, spec := range l.specs {
 		share, ok := was.Asked[spec.Name()]
 		if !ok {
 			return
 		}
-		asked[i] = share
+		asked[i], first[i] = share, was.First[spec.Name()]
 	}
-	l.by[r] = shares{was.Seen, asked}
+	l.by[r] = shares{seen: was.Seen, asked: asked, first: first, several: was.Several}
+}
+
+// nameOf returns the name of a Spec in Learnt; i may be that of the mezzanine.
+func (l *learnt) nameOf(i int) string {
+	if i == len(l.specs) {
+		return facts.Name()
+	}
+	return l.specs[i].Name()
 }
 
 // check returns an error for numbers that no Watch writes.
@@ -124,6 +152,11 @@ func (k *kept) check() error {
 		}
 	}
 	for name, p := range k.Profiles {
+		for spec, c := range p.Costs {
+			if c.Seen <= 0 || c.CPU < 0 || c.Bytes < 0 {
+				return fmt.Errorf("profile %s: %s costs %v ms and %v bytes, of %d", name, spec, c.CPU, c.Bytes, c.Seen)
+			}
+		}
 		for reach, s := range p.By {
 			for spec, share := range s.Asked {
 				if s.Seen <= 0 || share < 0 || share > 1 {

@@ -3,7 +3,7 @@ package warmer
 import (
 	"fmt"
 	"hash/maphash"
-	"math/bits"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,6 +40,9 @@ type WatchConfig struct {
 	// For is how long an image is watched; variants not requested by then count as wasted. 0 is
 	// 6 h, since most images of a feed are viewed within hours after they were posted.
 	For time.Duration
+	// Budget is the share of the CPU time spent on warming that may be wasted, as far as can be foreseen;
+	// 0 is 0.16.
+	Budget float64
 	// Most is the maximum number of watched images, some 150 bytes each. Beyond it the oldest
 	// watches end early. 0 is 100,000.
 	Most int
@@ -52,15 +55,16 @@ type WatchConfig struct {
 // Watch plans which Specs are made early, and watches which of them are requested. It is safe for
 // concurrent use. Learnt and Recall carry its statistics over a restart.
 type Watch struct {
-	cfg    WatchConfig
-	seed   maphash.Seed
-	any    atomic.Bool // some image is watched
-	used   atomic.Int64
-	wasted atomic.Int64
+	cfg  WatchConfig
+	seed maphash.Seed
+	any  atomic.Bool // some image is watched
 
 	mu       sync.Mutex
-	watched  map[uint64]*watched // by Image; guarded by mu, as the fields below
+	used     Amount // guarded by mu, as the fields below
+	wasted   Amount
+	watched  map[uint64]*watched // by Image
 	order    []uint64            // oldest first
+	young    []uint64            // those of order whose first minutes have not passed
 	profiles map[string]*learnt
 
 	making map[imageurl.Ref]bool // variants that are being made for pages, and whether one was requested
@@ -81,12 +85,19 @@ type watched struct {
 	since time.Time
 	made  uint64
 	asked uint64
+	first int8 // index of the Spec that was requested first; -1: none of the profile's
+	other bool // requested in a Spec that is not in the profile
+	// mezzanine means that one was made early, and used that an image was made from it.
+	mezzanine, used bool
 }
 
 // NewWatch returns a Watch. It starts no goroutine: other calls end old watches.
 func NewWatch(cfg WatchConfig) *Watch {
 	if cfg.For == 0 {
 		cfg.For = 6 * time.Hour
+	}
+	if cfg.Budget == 0 {
+		cfg.Budget = wasteMost
 	}
 	if cfg.Most == 0 {
 		cfg.Most = 100_000
@@ -151,7 +162,7 @@ func (w *Watch) Specs(image profile.Image, name string, reach Reach, all bool) (
 	if l == nil { // removed meanwhile
 		return nil, false
 	}
-	return l.plan(reach, lotOf(image)), true
+	return l.plan(reach, lotOf(image), w.cfg.Budget), true
 }
 
 // lotOf returns a number from 0 to below 1, the same in every process and on every node.
@@ -169,7 +180,7 @@ func (w *Watch) profile(name string) *learnt {
 		if !ok {
 			return nil
 		}
-		l = &learnt{specs: p.Specs()}
+		l = newLearnt(p.Specs())
 		for _, spec := range l.specs {
 			l.asked = append(l.asked, (*w.bySpec.Load())[spec].asked)
 		}
@@ -196,20 +207,60 @@ func (w *Watch) Made(image profile.Image, profileName string, reach Reach, made 
 		if one != nil {
 			w.end(key, one)
 		}
-		one = &watched{of: l, reach: reach, since: now}
+		one = &watched{of: l, reach: reach, since: now, first: -1}
 		if l.announced = l.announced || reach != OnPage; !l.announced {
 			l.paged++
 		}
 		w.watched[key] = one
 		w.order = append(w.order, key)
+		w.young = append(w.young, key)
 		w.any.Store(true)
 	}
 	for i, spec := range l.specs {
-		for _, m := range made {
-			if m == spec {
-				one.made |= 1 << i
-			}
+		if slices.Contains(made, spec) {
+			one.made |= 1 << i
 		}
+	}
+	one.mezzanine = one.mezzanine || slices.Contains(made, facts)
+	w.useMezzanine(one)
+}
+
+// facts is the Spec by which a mezzanine is ordered: package fill makes both together.
+var facts = resize.Spec{Shape: resize.ShapeInfo, Format: resize.JSON}
+
+// Mezzanine reports whether the mezzanine of an announced image should be made early, with its facts.
+func (w *Watch) Mezzanine(profileName string, reach Reach) bool {
+	if w.cfg.Mode != Adaptive {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l := w.profile(profileName)
+	return l != nil && l.mezzanine(reach)
+}
+
+// useMezzanine counts the mezzanine of an image as used once any size was made, here or for a client.
+func (w *Watch) useMezzanine(one *watched) {
+	if one.mezzanine && !one.used && (one.made|one.asked != 0 || one.other) {
+		one.used = true
+		w.used.add(one.of.costOf(len(one.of.specs)))
+	}
+}
+
+// Spent notes what a variant that was made for a profile cost.
+func (w *Watch) Spent(profileName string, spec resize.Spec, made Outcome) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l := w.profile(profileName)
+	if l == nil {
+		return
+	}
+	at := slices.Index(l.specs, spec)
+	if spec == facts {
+		at = len(l.specs)
+	}
+	if at >= 0 {
+		l.costs[at].add(cost{made.CPU, int64(len(made.Body))})
 	}
 }
 
@@ -281,33 +332,46 @@ func (w *Watch) requested(ref imageurl.Ref) {
 	if one != nil {
 		for i := range one.of.specs {
 			if one.of.specs[i] == spec && one.asked&(1<<i) == 0 {
+				if one.asked == 0 {
+					one.first = int8(i)
+				}
 				one.asked |= 1 << i
 				if one.made&(1<<i) != 0 {
 					first, lead = true, w.cfg.Now().Sub(one.since)
+					w.used.add(one.of.costOf(i))
 				}
 			}
 		}
+		one.other = one.other || !slices.Contains(one.of.specs, spec)
+		w.useMezzanine(one)
 	}
 	w.mu.Unlock()
-	if first {
-		w.used.Add(1)
-		if w.cfg.Lead != nil {
-			w.cfg.Lead(lead)
-		}
+	if first && w.cfg.Lead != nil {
+		w.cfg.Lead(lead)
 	}
 }
 
-// Counts returns how many variants that were made early were requested, and how many were not while
-// they were watched.
-func (w *Watch) Counts() (used, wasted int64) {
+// Counts returns how much of what was made early was requested, and how much was not while it was
+// watched.
+func (w *Watch) Counts() (used, wasted Amount) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.endOld(w.cfg.Now())
-	w.mu.Unlock()
-	return w.used.Load(), w.wasted.Load()
+	return w.used, w.wasted
 }
 
 // endOld ends watches that have lasted long enough, and those that are too many.
 func (w *Watch) endOld(now time.Time) {
+	for len(w.young) > 0 {
+		one := w.watched[w.young[0]]
+		if one != nil && now.Sub(one.since) < w.cfg.For/lately && len(w.young) < w.cfg.Most {
+			break
+		}
+		w.young = w.young[1:]
+		if one != nil {
+			one.of.by[one.reach].begin(len(one.of.specs), one.asked)
+		}
+	}
 	for len(w.order) > 0 {
 		one := w.watched[w.order[0]]
 		if one != nil && now.Sub(one.since) < w.cfg.For && len(w.watched) < w.cfg.Most {
@@ -324,19 +388,22 @@ func (w *Watch) endOld(now time.Time) {
 
 // Making notes that a variant is being made for a page. done is called when that has ended; if made is
 // true, the variant is watched. It counts as used if a client has joined the fill.
-func (w *Watch) Making(ref imageurl.Ref) (done func(made bool)) {
+func (w *Watch) Making(ref imageurl.Ref) (done func(made bool, out Outcome)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if _, again := w.making[ref]; again {
-		return func(bool) {}
+		return func(bool, Outcome) {}
 	}
 	if w.making == nil {
 		w.making = make(map[imageurl.Ref]bool)
 	}
 	w.making[ref] = false
 	w.any.Store(true)
-	return func(made bool) {
+	return func(made bool, out Outcome) {
 		if made {
+			if in, ok := (*w.bySpec.Load())[listedSpec(ref)]; ok {
+				w.Spent(in.profile, listedSpec(ref), out)
+			}
 			w.MadeFor(ref, OnPage)
 		}
 		w.mu.Lock()
@@ -353,8 +420,15 @@ func (w *Watch) Making(ref imageurl.Ref) (done func(made bool)) {
 // that is not made early can be again.
 func (w *Watch) end(key uint64, one *watched) {
 	delete(w.watched, key)
-	one.of.by[one.reach].end(len(one.of.specs), one.asked)
-	w.wasted.Add(int64(bits.OnesCount64(one.made &^ one.asked)))
+	one.of.by[one.reach].end(len(one.of.specs), one.asked, int(one.first))
+	for i := range one.of.specs {
+		if (one.made&^one.asked)>>i&1 != 0 {
+			w.wasted.add(one.of.costOf(i))
+		}
+	}
+	if one.mezzanine && !one.used {
+		w.wasted.add(one.of.costOf(len(one.of.specs)))
+	}
 }
 
 func (w *Watch) key(image string) uint64 { return maphash.String(w.seed, image) }

@@ -14,6 +14,7 @@ import (
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/origin"
+	"github.com/novasocial/imagetier/prefetch/events"
 	"github.com/novasocial/imagetier/prefetch/profile"
 	"github.com/novasocial/imagetier/resize"
 )
@@ -32,8 +33,10 @@ type Delivery struct {
 
 // Outcome is the outcome of one variant.
 type Outcome struct {
-	Hit bool  // it was in the cache
-	Err error // why it could not be made; nil if it is in the cache
+	Hit  bool          // it was in the cache
+	Err  error         // why it could not be made; nil if it is in the cache
+	Body []byte        // of a variant that was made here
+	CPU  time.Duration // that making it took (Split)
 }
 
 // WorkerConfig configures a Worker.
@@ -231,7 +234,7 @@ func (w *Worker) purge(ctx context.Context, job Job) error {
 	return nil
 }
 
-// warm makes the variants of an image that its profile lists and the Watch wants.
+// warm makes the variants of an image that its profile lists and the Watch wants, and its mezzanine.
 func (w *Worker) warm(ctx context.Context, warm Warm, queued time.Time) (did bool, err error) {
 	if w.ended(warm, queued) {
 		return false, nil
@@ -248,6 +251,9 @@ func (w *Worker) warm(ctx context.Context, warm Warm, queued time.Time) (did boo
 			err = worse(err, out.Err)
 		case !out.Hit:
 			made = append(made, specs[i])
+			if !w.cfg.Elsewhere {
+				w.cfg.Watch.Spent(warm.Profile, specs[i], out)
+			}
 		}
 	}
 	w.watch(refs[0], warm, made)
@@ -285,11 +291,15 @@ func worse(a, b error) error {
 	return a
 }
 
-// Refs returns the variants of a Warm, and their Specs.
+// Refs returns the variants of a Warm, and their Specs. The last may be the facts about the original, which
+// are made together with its mezzanine.
 func (w *Worker) Refs(ctx context.Context, warm Warm) (refs []imageurl.Ref, specs []resize.Spec, err error) {
 	specs, ok := w.cfg.Watch.Specs(warm.Image, warm.Profile, warm.Reach, warm.All)
 	if !ok {
 		return nil, nil, fmt.Errorf("%w: there is no profile %q", resize.ErrSpec, warm.Profile)
+	}
+	if !warm.All && warm.Profile != events.Avatar && w.cfg.Watch.Mezzanine(warm.Profile, warm.Reach) {
+		specs = append(specs, facts)
 	}
 	image := warm.Image
 	if warm.AskTag && w.cfg.TagOf != nil && len(specs) > 0 {
@@ -304,7 +314,9 @@ func (w *Worker) Refs(ctx context.Context, warm Warm) (refs []imageurl.Ref, spec
 		}
 	}
 	for _, spec := range specs {
-		spec.Crop = warm.Crop
+		if spec != facts {
+			spec.Crop = warm.Crop
+		}
 		ref, err := image.Ref(spec)
 		if err != nil {
 			return nil, nil, fmt.Errorf("%w: %w", resize.ErrSpec, err)

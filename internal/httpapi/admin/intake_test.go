@@ -30,16 +30,16 @@ type intake struct {
 	release  chan struct{} // not nil: Now waits for it between its two variants
 }
 
-func (s *intake) Event(_ context.Context, h http.Header, read func() ([]byte, error)) (string, bool, error) {
+func (s *intake) Event(_ context.Context, h http.Header, read func() ([]byte, error)) (service.Taken, error) {
 	if h.Get("webhook-signature") == "" {
-		return "", false, fmt.Errorf("%w: webhook-signature is missing", service.ErrForged)
+		return service.Taken{}, fmt.Errorf("%w: webhook-signature is missing", service.ErrForged)
 	}
 	body, err := read()
 	if err != nil {
-		return "", false, err
+		return service.Taken{}, err
 	}
 	s.bodies = append(s.bodies, string(body))
-	return "post.published", s.repeated, s.err
+	return service.Taken{Kind: "post.published", Repeated: s.repeated}, s.err
 }
 
 func (s *intake) Notice(_ context.Context, body []byte) ([]string, error) {

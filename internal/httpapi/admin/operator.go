@@ -57,7 +57,7 @@ type Takedown struct {
 // Intake queues events durably ([service.Service]). Nothing is fetched before its methods
 // return. Their errors wrap the sentinels of package service.
 type Intake interface {
-	Event(ctx context.Context, header http.Header, read func() ([]byte, error)) (kind string, repeated bool, err error)
+	Event(ctx context.Context, header http.Header, read func() ([]byte, error)) (service.Taken, error)
 	Notice(ctx context.Context, body []byte) (kinds []string, err error)
 }
 
