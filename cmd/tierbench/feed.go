@@ -20,6 +20,7 @@ import (
 type feedCmd struct {
 	Day     time.Duration `default:"3m" help:"How long the day is, about."`
 	Seed    uint64        `default:"1" help:"Another seed is another day."`
+	Seeds   string        `help:"Play a day of each of these seeds, and print mean and worst instead of pairs." placeholder:"FROM-TO"`
 	Load    float64       `default:"0.5" help:"Share of the measured capacity that the busiest part of the day takes."`
 	Pairs   int           `default:"5" help:"Paired runs with and without warming; 0 plays none."`
 	Part    time.Duration `default:"8s" help:"How long a paired run takes: the busiest part of the day of that length."`
@@ -50,7 +51,12 @@ First the capacity for this mix is measured: the busiest part of the day, asked 
 		`seed is --seed + 1000), from which the tier learns what is asked for. Then the busiest part is played in ` +
 		`pairs, with --warm adaptive and without warming or events, in turns; the figures of the pairs are medians. ` +
 		`Every run but that of the day before begins with a tier that has just started on a copy of the same cache, ` +
-		`which holds what is asked for of posts from before, and avatars, and on what was learnt the day before.`
+		`which holds what is asked for of posts from before, and avatars, and on what was learnt the day before. ` +
+		`The event of a page has the paths that its phone gets, as the gateway sends it.
+
+With --seeds 21-30 the days of ten networks are played instead: the first day of a tier that knows nothing, the ` +
+		`day after, and the first day again without warming. Mean and worst of each figure are printed; a seed takes ` +
+		`about four times --day.`
 }
 
 // Run plays and prints.
@@ -255,6 +261,9 @@ func (b *feedBench) run(ctx context.Context) error {
 		}
 		rate = b.Load * capacity
 	}
+	if b.Seeds != "" {
+		return b.playSeeds(ctx, rate)
+	}
 	cfg, part := b.dayAt(rate)
 	day := window{part.day, 0, cfg.Lasts}
 	describe(cfg, day, rate)
@@ -262,12 +271,12 @@ func (b *feedBench) run(ctx context.Context) error {
 	yesterday := cfg
 	yesterday.Seed += 1000
 	network := socialday.New(yesterday)
-	ran, learnt, err := b.day(ctx, window{&network, 0, cfg.Lasts}, watch, "")
+	ran, learnt, err := b.day(ctx, window{&network, 0, cfg.Lasts}, watch, "adaptive", "")
 	if err != nil {
 		return err
 	}
 	fmt.Print(dayTable("the first day of a tier, that of another network of that size", ran))
-	if ran, _, err = b.day(ctx, day, watch, learnt); err != nil {
+	if ran, _, err = b.day(ctx, day, watch, "adaptive", learnt); err != nil {
 		return err
 	}
 	fmt.Print(dayTable("the day after", ran))
@@ -330,25 +339,30 @@ func (b *feedBench) capacity(ctx context.Context, part window) (float64, error) 
 	return float64(n) / took.Seconds(), nil
 }
 
-// day plays all of it with warming, by a tier that was taught by the one that left learnt. It
-// returns the directory of the tier.
+// day plays all of it, by a tier that was taught by the one that left learnt. With warm none it sends no
+// events. It returns the directory of the tier.
 func (b *feedBench) day(
 	ctx context.Context,
 	w window,
 	watch time.Duration,
-	learnt string,
+	warm, learnt string,
 ) (ran dayRun, dir string, err error) {
 	cache, err := b.prepare(ctx, w)
 	if err != nil {
 		return ran, "", err
 	}
-	x, dir, err := b.tier(ctx, inherited{cache, learnt}, "adaptive", watch)
+	x, dir, err := b.tier(ctx, inherited{cache, learnt}, warm, watch)
 	if err != nil {
 		return ran, "", err
 	}
 	defer x.stop()
 	p := newPlayer(x.public, b.names)
 	defer p.close()
+	if warm == "none" {
+		ran.outcome, err = p.play(ctx, w)
+		ran.tally = tallyOf(w, ran.answers)
+		return ran, dir, err
+	}
 	ran, err = b.playDay(ctx, p, x.private, feedSecret, w, watch)
 	return ran, dir, err
 }

@@ -31,8 +31,9 @@ type (
 		Data      eventData `json:"data"`
 	}
 	eventData struct {
-		Profile string      `json:"profile"`
-		Posts   []eventPost `json:"posts"`
+		Profile string      `json:"profile,omitempty"`
+		Posts   []eventPost `json:"posts,omitempty"`
+		Paths   []string    `json:"paths,omitempty"`
 	}
 	eventPost struct {
 		ID       string      `json:"id"`
@@ -51,9 +52,24 @@ type (
 	}
 )
 
-// body is an event of posts of the day.
-func (f *feedService) body(kind string, day *socialday.Day, posts ...int) ([]byte, error) {
-	e := eventBody{Type: kind, Timestamp: f.now().UTC(), Data: eventData{Profile: "feed"}}
+// page is the event of a page, as the gateway sends it: the URLs that its phone gets, in their order.
+func (f *feedService) page(day *socialday.Day, page socialday.Page) ([]byte, error) {
+	e := eventBody{Type: "feed.page", Timestamp: f.now().UTC()}
+	for _, post := range page.Posts {
+		for _, avatar := range []bool{false, true} {
+			path, err := f.names.path(day, socialday.Ask{Post: post, Avatar: avatar, Device: page.Device})
+			if err != nil {
+				return nil, err
+			}
+			e.Data.Paths = append(e.Data.Paths, path)
+		}
+	}
+	return json.Marshal(e)
+}
+
+// published is the event of a new post.
+func (f *feedService) published(day *socialday.Day, posts ...int) ([]byte, error) {
+	e := eventBody{Type: "post.published", Timestamp: f.now().UTC(), Data: eventData{Profile: "feed"}}
 	for _, i := range posts {
 		post := day.Posts[i]
 		e.Data.Posts = append(e.Data.Posts, eventPost{

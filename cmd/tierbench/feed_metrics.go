@@ -53,15 +53,20 @@ func scrape(ctx context.Context, private string) (samples, error) {
 }
 
 // warmed is what came of making images early: of those that were made, how many were asked for
-// and how many were not while they were watched.
-type warmed struct{ used, wasted float64 }
+// and how many were not while they were watched, and the CPU seconds of both.
+type warmed struct{ used, wasted, usedCPU, wastedCPU float64 }
 
 func (m samples) warmed() warmed {
-	return warmed{m["imagetier_prefetch_used_total"], m["imagetier_prefetch_wasted_total"]}
+	return warmed{
+		m["imagetier_prefetch_used_total"], m["imagetier_prefetch_wasted_total"],
+		m["imagetier_prefetch_used_cpu_seconds_total"], m["imagetier_prefetch_wasted_cpu_seconds_total"],
+	}
 }
 
 func (w warmed) minus(before warmed) warmed {
-	return warmed{w.used - before.used, w.wasted - before.wasted}
+	return warmed{
+		w.used - before.used, w.wasted - before.wasted, w.usedCPU - before.usedCPU, w.wastedCPU - before.wastedCPU,
+	}
 }
 
 // share returns what part was wasted, of all whose watch has ended or that were asked for.
@@ -70,6 +75,11 @@ func (w warmed) share() float64 {
 		return 0
 	}
 	return w.wasted / (w.used + w.wasted)
+}
+
+// cpuShare returns what part of the CPU time was wasted, likewise.
+func (w warmed) cpuShare() float64 {
+	return warmed{used: w.usedCPU, wasted: w.wastedCPU}.share()
 }
 
 // cacheStatus is what an answer says of where it came from (RFC 9211).

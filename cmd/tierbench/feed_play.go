@@ -189,8 +189,7 @@ func (p *player) play(ctx context.Context, w window) (outcome, error) {
 
 // events are those of a window: of each post when it is published, of each page before it is sent.
 func (p *player) events(ctx context.Context, w window, refused *atomic.Int64) (events []action, err error) {
-	add := func(at time.Duration, kind, id string, posts ...int) {
-		body, fault := p.service.body(kind, w.day, posts...)
+	add := func(at time.Duration, id string, body []byte, fault error) {
 		if fault != nil {
 			err = fault
 		}
@@ -202,12 +201,14 @@ func (p *player) events(ctx context.Context, w window, refused *atomic.Int64) (e
 	}
 	for i := range w.day.Posts {
 		if w.fresh(i) {
-			add(w.day.Posts[i].At, "post.published", p.names.run+"post-"+strconv.Itoa(i), i)
+			body, fault := p.service.published(w.day, i)
+			add(w.day.Posts[i].At, p.names.run+"post-"+strconv.Itoa(i), body, fault)
 		}
 	}
 	for i, page := range w.day.Pages {
 		if w.holds(page.At) {
-			add(page.At, "feed.page", p.names.run+"page-"+strconv.Itoa(i), page.Posts...)
+			body, fault := p.service.page(w.day, page)
+			add(page.At, p.names.run+"page-"+strconv.Itoa(i), body, fault)
 		}
 	}
 	return events, err

@@ -52,9 +52,9 @@ func dayTable(title string, ran dayRun) string {
 	row("all requests are hits", ran.hits)
 	fmt.Fprintf(
 		&b,
-		"| wasted | %.1f %% | of %.0f made early |\n",
-		100*ran.warmed.share(),
-		ran.warmed.used+ran.warmed.wasted,
+		"| wasted CPU time | %.1f %% | of %.1f s |\n| wasted | %.1f %% | of %.0f made early |\n",
+		100*ran.warmed.cpuShare(), ran.warmed.usedCPU+ran.warmed.wastedCPU,
+		100*ran.warmed.share(), ran.warmed.used+ran.warmed.wasted,
 	)
 	fmt.Fprintf(&b, "| p50, p99 | %s | %s |\n", ms(ran.p50), ms(ran.p99))
 	if ran.failed+ran.refused > 0 {

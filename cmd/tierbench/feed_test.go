@@ -33,7 +33,7 @@ func TestMetrics_ReadTierOutput(t *testing.T) {
 	if m[`imagetier_requests_total{cache="memory",status="200"}`] != 1500 {
 		t.Errorf("%v", m)
 	}
-	if got := m.warmed().minus(warmed{2, 2}); got != (warmed{10, 2}) || got.share() != 2.0/12 {
+	if got := m.warmed().minus(warmed{used: 2, wasted: 2}); got != (warmed{used: 10, wasted: 2}) || got.share() != 2.0/12 {
 		t.Errorf("%+v, share %v", got, got.share())
 	}
 	if (warmed{}).share() != 0 {
@@ -106,7 +106,7 @@ func TestFeedService_SignsEvents(t *testing.T) {
 	}
 	f := &feedService{client: server.Client(), url: server.URL, signer: signer, names: testNames(t), now: time.Now}
 	day := smallDay()
-	body, err := f.body("post.published", day, 0, 1)
+	body, err := f.published(day, 0, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -376,9 +376,10 @@ func TestTables_RowPerTarget(t *testing.T) {
 			t.Errorf("no row %q in\n%s", row, text)
 		}
 	}
-	text = dayTable("a day", dayRun{tally: with, warmed: warmed{90, 10}})
+	text = dayTable("a day", dayRun{tally: with, warmed: warmed{90, 10, 4, 1}})
 	for _, row := range []string{
 		"| first view of a new post is a hit | 99.0 % | of 100 |", "| wasted | 10.0 % | of 100 made early |",
+		"| wasted CPU time | 20.0 % | of 5.0 s |",
 	} {
 		if !strings.Contains(text, row) {
 			t.Errorf("no row %q in\n%s", row, text)

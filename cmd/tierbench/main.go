@@ -15,6 +15,7 @@ type cli struct {
 	Page   pageCmd   `cmd:"" help:"How long a page of the feed takes on a phone, from the query to the last picture."`
 	Load   loadCmd   `cmd:"" help:"Load tests of the gateway by k6, with faults under load."`
 	Feed   feedCmd   `cmd:"" help:"A day of a social feed against a running tier: what warming makes of it."`
+	Plan   planCmd   `cmd:"" help:"The plan of warming alone, simulated."`
 }
 
 func main() {
