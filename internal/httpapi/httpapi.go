@@ -5,7 +5,6 @@ package httpapi
 
 import (
 	"math/rand/v2"
-	"net/http"
 	"strings"
 
 	"github.com/novasocial/imagetier/imagecache"
@@ -60,11 +59,11 @@ func PathOf(target string) string {
 // maxRequestID is the maximum length of an X-Request-Id that is accepted, in bytes.
 const maxRequestID = 64
 
-// RequestID returns the id that correlates the logs of every hop of r: the X-Request-Id
-// that a proxy or client sent if it is 1-64 of A-Z a-z 0-9 . _ -, which need no escaping
+// RequestID returns the id that correlates the logs of every hop of a request: the X-Request-Id
+// that a proxy or client sent, given as its header lines, if it is 1-64 of A-Z a-z 0-9 . _ -, which need no escaping
 // anywhere; otherwise 64 random bits in hexadecimal. It is not a secret and proves nothing.
-func RequestID(r *http.Request) string {
-	if given := r.Header["X-Request-Id"]; len(given) == 1 && plainID(given[0]) {
+func RequestID(given []string) string {
+	if len(given) == 1 && plainID(given[0]) {
 		return given[0]
 	}
 	const digits = "0123456789abcdef"

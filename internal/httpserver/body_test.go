@@ -83,53 +83,58 @@ func closedAfter(t *testing.T, r io.Reader) time.Duration {
 }
 
 func TestServer_Run_ClosesUnreadBody(t *testing.T) {
-	for name, body := range map[string]string{
-		"length":          "Content-Length: 5\r\n\r\n",
-		"length, begun":   "Content-Length: 5\r\n\r\nab",
-		"long":            "Content-Length: 300000\r\n\r\n",
-		"endless":         "Content-Length: 9223372036854775807\r\n\r\n",
-		"chunked":         "Transfer-Encoding: chunked\r\n\r\n",
-		"chunked, begun":  "Transfer-Encoding: chunked\r\n\r\n5\r\nab",
-		"chunked, size":   "Transfer-Encoding: chunked\r\n\r\n0000",
-		"trailers":        "Transfer-Encoding: chunked\r\nTrailer: A\r\n\r\n0\r\nA: b",
-		"expect":          "Expect: 100-continue\r\nContent-Length: 5\r\n\r\n",
-		"whole":           "Content-Length: 5\r\n\r\nabcde",
-		"whole and again": "Content-Length: 5\r\n\r\nabcdeGET / HTTP/1.1\r\nHost: a\r\n\r\n",
-	} {
-		for _, method := range []string{"GET", "HEAD", "POST"} {
-			t.Run(method+" "+name, func(t *testing.T) {
-				cfg := Config{Handler: greets}
-				inBubble(t, cfg, func(t *testing.T, ln *pipes, stop func() error) {
-					conn := ln.dial(t)
-					go io.WriteString(conn, method+" / HTTP/1.1\r\nHost: a\r\n"+body) //nolint:errcheck // may be cut
-					r := bufio.NewReader(conn)
-					start := time.Now()
-					resp, err := http.ReadResponse(r, &http.Request{Method: method})
-					if err != nil {
-						t.Fatal(err)
-					}
-					_, _ = io.Copy(io.Discard, resp.Body)
-					if waited := time.Since(start); !resp.Close || resp.StatusCode != 200 || waited > 0 {
-						t.Errorf("%s, close %v, after %s", resp.Status, resp.Close, waited)
-					}
-					if took := closedAfter(t, r); took > time.Second {
-						t.Errorf("the connection was closed after %s", took)
-					}
+	onBoth(t, func(t *testing.T, on engine) {
+		for name, body := range map[string]string{
+			"length":          "Content-Length: 5\r\n\r\n",
+			"length, begun":   "Content-Length: 5\r\n\r\nab",
+			"long":            "Content-Length: 300000\r\n\r\n",
+			"endless":         "Content-Length: 9223372036854775807\r\n\r\n",
+			"chunked":         "Transfer-Encoding: chunked\r\n\r\n",
+			"chunked, begun":  "Transfer-Encoding: chunked\r\n\r\n5\r\nab",
+			"chunked, size":   "Transfer-Encoding: chunked\r\n\r\n0000",
+			"trailers":        "Transfer-Encoding: chunked\r\nTrailer: A\r\n\r\n0\r\nA: b",
+			"expect":          "Expect: 100-continue\r\nContent-Length: 5\r\n\r\n",
+			"whole":           "Content-Length: 5\r\n\r\nabcde",
+			"whole and again": "Content-Length: 5\r\n\r\nabcdeGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+		} {
+			for _, method := range []string{"GET", "HEAD", "POST"} {
+				t.Run(method+" "+name, func(t *testing.T) {
+					cfg := on(Config{Handler: greets})
+					inBubble(t, cfg, func(t *testing.T, ln *pipes, stop func() error) {
+						conn := ln.dial(t)
+						//nolint:errcheck // may be cut
+						go io.WriteString(conn, method+" / HTTP/1.1\r\nHost: a\r\n"+body)
+						r := bufio.NewReader(conn)
+						start := time.Now()
+						resp, err := http.ReadResponse(r, &http.Request{Method: method})
+						if err != nil {
+							t.Fatal(err)
+						}
+						_, _ = io.Copy(io.Discard, resp.Body)
+						if waited := time.Since(start); !resp.Close || resp.StatusCode != 200 || waited > 0 {
+							t.Errorf("%s, close %v, after %s", resp.Status, resp.Close, waited)
+						}
+						if took := closedAfter(t, r); took > time.Second {
+							t.Errorf("the connection was closed after %s", took)
+						}
+					})
 				})
-			})
+			}
 		}
-	}
+	})
 }
 
 func TestServer_Run_DrainsUnreadBody(t *testing.T) {
-	inBubble(t, Config{Handler: greets}, func(t *testing.T, ln *pipes, stop func() error) {
-		conn := ln.dial(t)
-		_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")
-		_, _ = conn.Read(make([]byte, 1024))
-		start := time.Now()
-		if err := stop(); err != nil || time.Since(start) > 2*time.Second {
-			t.Errorf("Run returned %v after %s", err, time.Since(start))
-		}
+	onBoth(t, func(t *testing.T, on engine) {
+		inBubble(t, on(Config{Handler: greets}), func(t *testing.T, ln *pipes, stop func() error) {
+			conn := ln.dial(t)
+			_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")
+			_, _ = conn.Read(make([]byte, 1024))
+			start := time.Now()
+			if err := stop(); err != nil || time.Since(start) > 2*time.Second {
+				t.Errorf("Run returned %v after %s", err, time.Since(start))
+			}
+		})
 	})
 }
 
@@ -202,25 +207,27 @@ func h2c(t *testing.T, ln *pipes) *http.Transport {
 }
 
 func TestServer_Run_ResetsUnreadBodyH2(t *testing.T) {
-	inBubble(t, Config{Handler: greets}, func(t *testing.T, ln *pipes, stop func() error) {
-		tr := h2c(t, ln)
-		body, never := io.Pipe()
-		defer never.Close()
-		req, _ := http.NewRequest(http.MethodGet, "http://a/", body)
-		resp, err := tr.RoundTrip(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if text, err := io.ReadAll(resp.Body); err != nil || string(text) != "hello" {
-			t.Errorf("%q, %v", text, err)
-		}
-		resp.Body.Close()
-		// The stream has ended: it does not hold up the server's end.
-		start := time.Now()
-		if err := stop(); err != nil || time.Since(start) > 2*time.Second {
-			t.Errorf("Run returned %v after %s", err, time.Since(start))
-		}
-		tr.CloseIdleConnections()
+	onBoth(t, func(t *testing.T, on engine) {
+		inBubble(t, on(Config{Handler: greets}), func(t *testing.T, ln *pipes, stop func() error) {
+			tr := h2c(t, ln)
+			body, never := io.Pipe()
+			defer never.Close()
+			req, _ := http.NewRequest(http.MethodGet, "http://a/", body)
+			resp, err := tr.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if text, err := io.ReadAll(resp.Body); err != nil || string(text) != "hello" {
+				t.Errorf("%q, %v", text, err)
+			}
+			resp.Body.Close()
+			// The stream has ended: it does not hold up the server's end.
+			start := time.Now()
+			if err := stop(); err != nil || time.Since(start) > 2*time.Second {
+				t.Errorf("Run returned %v after %s", err, time.Since(start))
+			}
+			tr.CloseIdleConnections()
+		})
 	})
 }
 

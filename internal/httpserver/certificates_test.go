@@ -79,105 +79,111 @@ func (l *logText) String() string {
 }
 
 func TestServer_Run_ReloadsCertificate(t *testing.T) {
-	dir := t.TempDir()
-	certFile, keyFile := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
-	cert, key := pair(t, 1)
-	write(t, certFile, cert)
-	write(t, keyFile, key)
-	var log logText
-	s, err := New(
-		Config{Handler: greets, CertFile: certFile, KeyFile: keyFile, Log: slog.New(slog.NewTextHandler(&log, nil))},
-	)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.certs.interval = 0 // check at each handshake
-	s.certs.nextAt.Store(0)
-	addr := apitest.Serve(t, s.Run)
-	serial := func() int64 {
-		t.Helper()
-		conn, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true})
+	onBoth(t, func(t *testing.T, on engine) {
+		dir := t.TempDir()
+		certFile, keyFile := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+		cert, key := pair(t, 1)
+		write(t, certFile, cert)
+		write(t, keyFile, key)
+		var log logText
+		s, err := New(
+			on(Config{
+				Handler: greets, CertFile: certFile, KeyFile: keyFile, Log: slog.New(slog.NewTextHandler(&log, nil)),
+			}),
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer conn.Close()
-		return conn.ConnectionState().PeerCertificates[0].SerialNumber.Int64()
-	}
-	if got := serial(); got != 1 {
-		t.Fatalf("serial %d", got)
-	}
-	cert2, key2 := pair(t, 2)
-	write(t, certFile, cert2)
-	for range 3 { // the new certificate does not fit the old key
-		if got := serial(); got != 1 {
-			t.Fatalf("in the middle of a renewal: serial %d, want the old one", got)
+		s.certs.interval = 0 // check at each handshake
+		s.certs.nextAt.Store(0)
+		addr := apitest.Serve(t, s.Run)
+		serial := func() int64 {
+			t.Helper()
+			conn, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			return conn.ConnectionState().PeerCertificates[0].SerialNumber.Int64()
 		}
-	}
-	if n := strings.Count(log.String(), "reload failed"); n != 1 {
-		t.Errorf("that was logged %d times, want once:\n%s", n, &log)
-	}
-	write(t, keyFile, key2)
-	if got := serial(); got != 2 {
-		t.Fatalf("after the renewal: serial %d", got)
-	}
-	if err := os.Remove(certFile); err != nil {
-		t.Fatal(err)
-	}
-	if got := serial(); got != 2 {
-		t.Fatalf("without the file: serial %d", got)
-	}
-	if !strings.Contains(log.String(), "certificate reloaded") {
-		t.Errorf("the renewal was not logged:\n%s", &log)
-	}
+		if got := serial(); got != 1 {
+			t.Fatalf("serial %d", got)
+		}
+		cert2, key2 := pair(t, 2)
+		write(t, certFile, cert2)
+		for range 3 { // the new certificate does not fit the old key
+			if got := serial(); got != 1 {
+				t.Fatalf("in the middle of a renewal: serial %d, want the old one", got)
+			}
+		}
+		if n := strings.Count(log.String(), "reload failed"); n != 1 {
+			t.Errorf("that was logged %d times, want once:\n%s", n, &log)
+		}
+		write(t, keyFile, key2)
+		if got := serial(); got != 2 {
+			t.Fatalf("after the renewal: serial %d", got)
+		}
+		if err := os.Remove(certFile); err != nil {
+			t.Fatal(err)
+		}
+		if got := serial(); got != 2 {
+			t.Fatalf("without the file: serial %d", got)
+		}
+		if !strings.Contains(log.String(), "certificate reloaded") {
+			t.Errorf("the renewal was not logged:\n%s", &log)
+		}
+	})
 }
 
 func TestServer_Run_TLSVersions(t *testing.T) {
-	dir := t.TempDir()
-	certFile, keyFile := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
-	cert, key := pair(t, 1)
-	write(t, certFile, cert)
-	write(t, keyFile, key)
-	addr := serve(
-		t,
-		Config{
-			Handler:        greets,
-			CertFile:       certFile,
-			KeyFile:        keyFile,
-			HeaderTimeout:  200 * time.Millisecond,
-			MaxConnections: 2,
-		},
-	)
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(cert)
-	client := &http.Client{
-		Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: pool}},
-		Timeout:   20 * time.Second,
-	}
-	resp, err := client.Get("https://" + addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	if resp.ProtoMajor != 2 {
-		t.Errorf("it spoke %s", resp.Proto)
-	}
-	old := &tls.Config{RootCAs: pool, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}
-	if _, err := tls.Dial("tcp", addr, old); err == nil {
-		t.Error("it speaks TLS 1.1")
-	}
-	// A handshake that does not come is not waited for,
-	apitest.HungUp(t, apitest.Dial(t, addr))
-	// and idle connections make room also when they are of TLS and HTTP/2.
-	for range 4 {
-		fresh := &http.Client{
+	onBoth(t, func(t *testing.T, on engine) {
+		dir := t.TempDir()
+		certFile, keyFile := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+		cert, key := pair(t, 1)
+		write(t, certFile, cert)
+		write(t, keyFile, key)
+		addr := serve(
+			t,
+			on(Config{
+				Handler:        greets,
+				CertFile:       certFile,
+				KeyFile:        keyFile,
+				HeaderTimeout:  200 * time.Millisecond,
+				MaxConnections: 2,
+			}),
+		)
+		pool := x509.NewCertPool()
+		pool.AppendCertsFromPEM(cert)
+		client := &http.Client{
 			Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: pool}},
 			Timeout:   20 * time.Second,
 		}
-		resp, err := fresh.Get("https://" + addr)
+		resp, err := client.Get("https://" + addr)
 		if err != nil {
 			t.Fatal(err)
 		}
 		resp.Body.Close()
-		t.Cleanup(fresh.CloseIdleConnections)
-	}
+		if resp.ProtoMajor != 2 {
+			t.Errorf("it spoke %s", resp.Proto)
+		}
+		old := &tls.Config{RootCAs: pool, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}
+		if _, err := tls.Dial("tcp", addr, old); err == nil {
+			t.Error("it speaks TLS 1.1")
+		}
+		// A handshake that does not come is not waited for,
+		apitest.HungUp(t, apitest.Dial(t, addr))
+		// and idle connections make room also when they are of TLS and HTTP/2.
+		for range 4 {
+			fresh := &http.Client{
+				Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: pool}},
+				Timeout:   20 * time.Second,
+			}
+			resp, err := fresh.Get("https://" + addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			t.Cleanup(fresh.CloseIdleConnections)
+		}
+	})
 }

@@ -223,6 +223,36 @@ func (l *connLimit) closeNewcomers() {
 	}
 }
 
+// closeIdleHTTP1 closes the idle connections of http1. [http.Server.Shutdown] closes the others.
+func (l *connLimit) closeIdleHTTP1() {
+	l.mu.Lock()
+	var idle []*conn
+	for c := range l.open {
+		if since := c.idleSince.Load(); since > 0 && c.http1.Load() && c.idleSince.CompareAndSwap(since, 0) {
+			idle = append(idle, c)
+		}
+	}
+	l.mu.Unlock()
+	for _, c := range idle {
+		_ = c.Close()
+	}
+}
+
+// closeHTTP1 closes the connections of http1.
+func (l *connLimit) closeHTTP1() {
+	l.mu.Lock()
+	var all []*conn
+	for c := range l.open {
+		if c.http1.Load() {
+			all = append(all, c)
+		}
+	}
+	l.mu.Unlock()
+	for _, c := range all {
+		_ = c.Close()
+	}
+}
+
 // longestIdleLocked marks the connection that has been idle longest as busy and returns
 // it; nil if none is idle.
 func (l *connLimit) longestIdleLocked() *conn {

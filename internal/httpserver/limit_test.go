@@ -17,59 +17,61 @@ import (
 // the process on descriptors allows, keep neither new clients out nor good ones from their
 // connections.
 func TestServer_Run_ReplacesSilentConnections(t *testing.T) {
-	var descriptors syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &descriptors); err != nil {
-		t.Fatal(err)
-	}
-	// Each connection takes two descriptors of this process.
-	limit := min(8192, int(descriptors.Cur)/3)
-	attackers := min(10_000, limit*5/4)
-	for name, beginning := range map[string]string{"silent": "", "begun": "GET / HT"} {
-		t.Run(name, func(t *testing.T) {
-			limit, attackers := limit, attackers
-			if name == "begun" || testing.Short() {
-				limit, attackers = 256, 320
-			}
-			addr := serve(t, Config{Handler: greets, MaxConnections: limit, HeaderTimeout: time.Hour})
-			good := apitest.Dial(t, addr)
-			r := bufio.NewReader(good)
-			apitest.Say(t, good, hello)
-			apitest.Hear(t, r)
-			for range attackers {
-				conn, err := net.Dial("tcp", addr)
-				if err != nil {
-					t.Fatal(err)
+	onBoth(t, func(t *testing.T, on engine) {
+		var descriptors syscall.Rlimit
+		if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &descriptors); err != nil {
+			t.Fatal(err)
+		}
+		// Each connection takes two descriptors of this process.
+		limit := min(8192, int(descriptors.Cur)/3)
+		attackers := min(10_000, limit*5/4)
+		for name, beginning := range map[string]string{"silent": "", "begun": "GET / HT"} {
+			t.Run(name, func(t *testing.T) {
+				limit, attackers := limit, attackers
+				if name == "begun" || testing.Short() {
+					limit, attackers = 256, 320
 				}
-				defer conn.Close()
-				if _, err := io.WriteString(conn, beginning); err != nil {
-					t.Fatal(err)
+				addr := serve(t, on(Config{Handler: greets, MaxConnections: limit, HeaderTimeout: time.Hour}))
+				good := apitest.Dial(t, addr)
+				r := bufio.NewReader(good)
+				apitest.Say(t, good, hello)
+				apitest.Hear(t, r)
+				for range attackers {
+					conn, err := net.Dial("tcp", addr)
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer conn.Close()
+					if _, err := io.WriteString(conn, beginning); err != nil {
+						t.Fatal(err)
+					}
 				}
-			}
-			for range 10 {
-				client := apitest.Dial(t, addr)
-				start := time.Now()
-				apitest.Say(t, client, hello)
-				if _, body := apitest.Hear(t, bufio.NewReader(client)); body != "hello" {
+				for range 10 {
+					client := apitest.Dial(t, addr)
+					start := time.Now()
+					apitest.Say(t, client, hello)
+					if _, body := apitest.Hear(t, bufio.NewReader(client)); body != "hello" {
+						t.Error(body)
+					}
+					t.Log("a new client was served after", time.Since(start))
+				}
+				if name == "begun" {
+					return // which of them go first depends on how long opening them took
+				}
+				apitest.Say(t, good, hello)
+				if _, body := apitest.Hear(t, r); body != "hello" {
 					t.Error(body)
 				}
-				t.Log("a new client was served after", time.Since(start))
-			}
-			if name == "begun" {
-				return // which of them go first depends on how long opening them took
-			}
-			apitest.Say(t, good, hello)
-			if _, body := apitest.Hear(t, r); body != "hello" {
-				t.Error(body)
-			}
-		})
-	}
+			})
+		}
+	})
 }
 
 func TestConnLimit_Replaceable_Order(t *testing.T) {
 	l := newConnLimit(10, 0)
 	now := time.Now()
 	add := func(age time.Duration) *conn {
-		c := &conn{Conn: &wire{}, limit: l, opened: now.Add(-age)}
+		c := &conn{Conn: closes{}, limit: l, opened: now.Add(-age)}
 		l.addLocked(c)
 		return c
 	}
@@ -106,28 +108,30 @@ func TestConnLimit_Replaceable_Order(t *testing.T) {
 }
 
 func TestServer_Run_MaxPerAddress(t *testing.T) {
-	addr := serve(t, Config{Handler: greets, MaxPerAddress: 2})
-	conns := make([]net.Conn, 3)
-	for i := range conns {
-		conns[i] = apitest.Dial(t, addr)
-	}
-	if received := apitest.HungUp(t, conns[2]); received != "" {
-		t.Errorf("the third connection heard %q", received)
-	}
-	for _, conn := range conns[:2] {
-		apitest.Say(t, conn, strings.Replace(hello, "\r\n\r\n", "\r\nConnection: close\r\n\r\n", 1))
-		if received := apitest.HungUp(t, conn); !strings.HasSuffix(received, "hello") {
-			t.Errorf("it heard %q", received)
+	onBoth(t, func(t *testing.T, on engine) {
+		addr := serve(t, on(Config{Handler: greets, MaxPerAddress: 2}))
+		conns := make([]net.Conn, 3)
+		for i := range conns {
+			conns[i] = apitest.Dial(t, addr)
 		}
-	}
-	// There is room again.
-	for {
-		conn := apitest.Dial(t, addr)
-		_, _ = io.WriteString(conn, hello)
-		if resp := make([]byte, 8); func() bool { _, err := io.ReadFull(conn, resp); return err == nil }() {
-			break
+		if received := apitest.HungUp(t, conns[2]); received != "" {
+			t.Errorf("the third connection heard %q", received)
 		}
-	}
+		for _, conn := range conns[:2] {
+			apitest.Say(t, conn, strings.Replace(hello, "\r\n\r\n", "\r\nConnection: close\r\n\r\n", 1))
+			if received := apitest.HungUp(t, conn); !strings.HasSuffix(received, "hello") {
+				t.Errorf("it heard %q", received)
+			}
+		}
+		// There is room again.
+		for {
+			conn := apitest.Dial(t, addr)
+			_, _ = io.WriteString(conn, hello)
+			if resp := make([]byte, 8); func() bool { _, err := io.ReadFull(conn, resp); return err == nil }() {
+				break
+			}
+		}
+	})
 }
 
 type remote struct {
@@ -150,16 +154,23 @@ func TestAddressOf_Networks(t *testing.T) {
 
 // Connections without a complete request hold up the end of the server for a second.
 func TestServer_Run_DrainsNewcomers(t *testing.T) {
-	for _, beginning := range []string{"", "GET / HTTP/1.1\r\n"} {
-		inBubble(t, Config{Handler: greets}, func(t *testing.T, ln *pipes, stop func() error) {
-			conn := ln.dial(t)
-			if beginning != "" {
-				_, _ = io.WriteString(conn, beginning)
-			}
-			start := time.Now()
-			if err := stop(); err != nil || time.Since(start) > 2*time.Second {
-				t.Errorf("after %q Run returned %v after %s", beginning, err, time.Since(start))
-			}
-		})
-	}
+	onBoth(t, func(t *testing.T, on engine) {
+		for _, beginning := range []string{"", "GET / HTTP/1.1\r\n"} {
+			inBubble(t, on(Config{Handler: greets}), func(t *testing.T, ln *pipes, stop func() error) {
+				conn := ln.dial(t)
+				if beginning != "" {
+					_, _ = io.WriteString(conn, beginning)
+				}
+				start := time.Now()
+				if err := stop(); err != nil || time.Since(start) > 2*time.Second {
+					t.Errorf("after %q Run returned %v after %s", beginning, err, time.Since(start))
+				}
+			})
+		}
+	})
 }
+
+// closes is a connection that can be closed.
+type closes struct{ net.Conn }
+
+func (closes) Close() error { return nil }

@@ -3,7 +3,8 @@
 // sends most answers in one system call and gives up on clients that stopped reading. It
 // is the only package that touches net.Conn.
 //
-// Start with server.go; response.go is the write path.
+// Start with server.go. A listener with a [Responder] has an engine of its own for HTTP/1.1: http1.go
+// is its life of a connection, http1_send.go its write path. net/http speaks HTTP/2.
 package httpserver
 
 import (
@@ -22,7 +23,10 @@ import (
 // Config configures the server of one listener. Limits on slow readers are set per answer,
 // by the [Pace] given to [Response.Send].
 type Config struct {
-	Handler http.Handler // required
+	// Handler answers all requests by net/http. Responder answers those of HTTP/2 by net/http, those
+	// of HTTP/1.1 by this package (http1.go), which costs half as much. One of them is required.
+	Handler   http.Handler
+	Responder Responder
 	// CertFile and KeyFile are PEM files. With both, the listener speaks TLS 1.2 and later
 	// only. Changed files are reloaded, see certificates.go.
 	CertFile, KeyFile string
@@ -73,10 +77,11 @@ type Config struct {
 // Server serves HTTP/1.1, HTTP/2 over TLS, and HTTP/2 without TLS for clients that know
 // beforehand (h2c) on one listener.
 //
-// net/http answers what is not valid HTTP: 400, 431 or 505 as a line of text, after which
-// it closes the connection.
+// What is not valid HTTP is answered 400, 431 or 505 as a line of text, after which the
+// connection is closed.
 type Server struct {
 	http     *http.Server
+	http1    *http1 // nil: net/http speaks HTTP/1.1 too
 	limit    *connLimit
 	certs    *certificates // nil: no TLS
 	bodies   bodies
@@ -88,8 +93,8 @@ type Server struct {
 // New returns a Server. It fails if the handler is missing, if only one of CertFile and
 // KeyFile is set, or if they are not a certificate and its key.
 func New(cfg Config) (*Server, error) {
-	if cfg.Handler == nil {
-		return nil, errors.New("server: Handler is required")
+	if (cfg.Handler == nil) == (cfg.Responder == nil) {
+		return nil, errors.New("server: one of Handler and Responder is required")
 	}
 	if (cfg.CertFile == "") != (cfg.KeyFile == "") {
 		return nil, errors.New("server: a certificate needs its key, and a key its certificate")
@@ -117,19 +122,24 @@ func New(cfg Config) (*Server, error) {
 		cfg.MaxConnections = files / 3
 	}
 	s := &Server{cfg: cfg, limit: newConnLimit(cfg.MaxConnections, cfg.MaxPerAddress)}
+	handler := cfg.Handler
+	if cfg.Responder != nil {
+		handler = NetHTTP(cfg.Responder)
+		s.http1 = &http1{cfg: cfg, draining: &s.draining, limit: s.limit}
+		s.http1.open.Add(1)
+	}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	s.http = &http.Server{
-		Handler:                      s.closing(s.limitStreams(s.bounded(cfg.Handler))),
+		Handler:                      s.closing(s.limitStreams(s.bounded(handler))),
 		ReadHeaderTimeout:            cfg.HeaderTimeout,
 		IdleTimeout:                  cfg.IdleTimeout,
 		MaxHeaderBytes:               max(cfg.MaxHeaderBytes-slop, 1),
 		Protocols:                    &protocols,
 		DisableGeneralOptionsHandler: true, // OPTIONS * is 405 like any other
 		ConnState:                    s.limit.stateChanged,
-		ConnContext:                  withConn,
 		ErrorLog:                     slog.NewLogLogger(&quietHandler{cfg.Log.Handler()}, slog.LevelWarn),
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams:          cfg.Streams,
@@ -147,6 +157,10 @@ func New(cfg Config) (*Server, error) {
 		}
 		s.certs = certs
 		s.http.TLSConfig = certs.config()
+		if s.http1 != nil {
+			s.http1.tls = certs.config()
+			s.http1.tls.NextProtos = []string{"h2", "http/1.1"}
+		}
 	}
 	return s, nil
 }
@@ -166,13 +180,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	// Requests outlive ctx, so that they can be drained.
 	s.http.BaseContext = func(net.Listener) context.Context { return context.WithoutCancel(ctx) }
 	ended := make(chan error, 1)
-	go func() {
-		if s.certs != nil {
-			ended <- s.http.ServeTLS(ln, "", "")
-			return
-		}
-		ended <- s.http.Serve(ln)
-	}()
+	go func() { ended <- s.serve(ctx, ln) }()
 	select {
 	case err := <-ended:
 		_ = s.http.Close()
@@ -194,14 +202,40 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	defer cancel()
 	s.bodies.drain()
 	defer time.AfterFunc(drainGrace, s.limit.closeNewcomers).Stop()
-	err := s.http.Shutdown(drain)
+	err := s.shutdown(drain, ln)
 	if err != nil {
 		_ = s.http.Close()
+		s.limit.closeHTTP1()
 		err = fmt.Errorf("drain %s: requests still running after %s were cut off: %w",
 			ln.Addr(), s.cfg.DrainTimeout, err)
 	}
 	<-ended //nolint:errcheck // http.ErrServerClosed
 	return err
+}
+
+// serve accepts connections until ln is closed.
+func (s *Server) serve(ctx context.Context, ln net.Listener) error {
+	switch {
+	case s.http1 != nil:
+		s.http1.base = context.WithoutCancel(ctx)
+		s.http1.http2 = newHandover(ln.Addr())
+		go s.http.Serve(s.http1.http2) //nolint:errcheck // http.ErrServerClosed
+		return s.http1.run(ln)
+	case s.certs != nil:
+		return s.http.ServeTLS(ln, "", "")
+	}
+	return s.http.Serve(ln)
+}
+
+// shutdown closes ln and idle connections, and waits for the others.
+func (s *Server) shutdown(ctx context.Context, ln net.Listener) error {
+	if s.http1 == nil {
+		return s.http.Shutdown(ctx)
+	}
+	_ = ln.Close()
+	http1 := make(chan error, 1)
+	go func() { http1 <- s.http1.shutdown(ctx) }()
+	return errors.Join(s.http.Shutdown(ctx), <-http1)
 }
 
 // closing asks HTTP/1 clients to close their connection while the server drains: closing it
@@ -241,6 +275,8 @@ func overloaded(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Retry-After", "1")
 	w.WriteHeader(http.StatusServiceUnavailable)
 }
+
+var closeConnection = []string{"close"}
 
 // quietHandler lowers to debug level what net/http reports as an error although any client
 // can cause it.

@@ -34,85 +34,93 @@ func serve(t *testing.T, cfg Config) string {
 }
 
 func TestServer_Run_HeaderTimeout(t *testing.T) {
-	addr := serve(t, Config{Handler: greets, HeaderTimeout: 100 * time.Millisecond})
-	for _, beginning := range []string{"", "G", "GET / HTTP/1.1\r\nHost: a\r\n", "PRI * HTTP"} {
-		conn := apitest.Dial(t, addr)
-		apitest.Say(t, conn, beginning)
-		if received := apitest.HungUp(t, conn); strings.Contains(received, "200") {
-			t.Errorf("after %q it said %q", beginning, received)
-		}
-	}
-	// Neither does a trickle keep it open.
-	conn := apitest.Dial(t, addr)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		say := "GET / HTTP/1.1\r\nX: " + strings.Repeat("a", 10_000)
-		tick := time.NewTicker(5 * time.Millisecond)
-		defer tick.Stop()
-		for i := range len(say) {
-			if _, err := conn.Write([]byte{say[i]}); err != nil {
-				return
+	onBoth(t, func(t *testing.T, on engine) {
+		addr := serve(t, on(Config{Handler: greets, HeaderTimeout: 100 * time.Millisecond}))
+		for _, beginning := range []string{"", "G", "GET / HTTP/1.1\r\nHost: a\r\n", "PRI * HTTP"} {
+			conn := apitest.Dial(t, addr)
+			apitest.Say(t, conn, beginning)
+			if received := apitest.HungUp(t, conn); strings.Contains(received, "200") {
+				t.Errorf("after %q it said %q", beginning, received)
 			}
-			<-tick.C
 		}
-	}()
-	apitest.HungUp(t, conn)
-	conn.Close()
-	<-done
+		// Neither does a trickle keep it open.
+		conn := apitest.Dial(t, addr)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			say := "GET / HTTP/1.1\r\nX: " + strings.Repeat("a", 10_000)
+			tick := time.NewTicker(5 * time.Millisecond)
+			defer tick.Stop()
+			for i := range len(say) {
+				if _, err := conn.Write([]byte{say[i]}); err != nil {
+					return
+				}
+				<-tick.C
+			}
+		}()
+		apitest.HungUp(t, conn)
+		conn.Close()
+		<-done
+	})
 }
 
 func TestServer_Run_IdleTimeout(t *testing.T) {
-	addr := serve(t, Config{Handler: greets, IdleTimeout: 50 * time.Millisecond})
-	conn := apitest.Dial(t, addr)
-	r := bufio.NewReader(conn)
-	apitest.Say(t, conn, hello)
-	if _, body := apitest.Hear(t, r); body != "hello" {
-		t.Fatal(body)
-	}
-	if _, err := r.ReadByte(); err != io.EOF {
-		t.Errorf("reading on: %v, want the end", err)
-	}
+	onBoth(t, func(t *testing.T, on engine) {
+		addr := serve(t, on(Config{Handler: greets, IdleTimeout: 50 * time.Millisecond}))
+		conn := apitest.Dial(t, addr)
+		r := bufio.NewReader(conn)
+		apitest.Say(t, conn, hello)
+		if _, body := apitest.Hear(t, r); body != "hello" {
+			t.Fatal(body)
+		}
+		if _, err := r.ReadByte(); err != io.EOF {
+			t.Errorf("reading on: %v, want the end", err)
+		}
+	})
 }
 
 func TestServer_Run_MaxHeaderBytes(t *testing.T) {
-	addr := serve(t, Config{Handler: greets, MaxHeaderBytes: 8 << 10})
-	for size, want := range map[int]int{7 << 10: 200, 9 << 10: 431} {
-		conn := apitest.Dial(t, addr)
-		apitest.Say(t, conn, "GET / HTTP/1.1\r\nHost: a\r\nCookie: "+strings.Repeat("a", size)+"\r\n\r\n")
-		if resp, _ := apitest.Hear(t, bufio.NewReader(conn)); resp.StatusCode != want {
-			t.Errorf("headers of %d bytes: %d, want %d", size, resp.StatusCode, want)
+	onBoth(t, func(t *testing.T, on engine) {
+		addr := serve(t, on(Config{Handler: greets, MaxHeaderBytes: 8 << 10}))
+		for size, want := range map[int]int{7 << 10: 200, 9 << 10: 431} {
+			conn := apitest.Dial(t, addr)
+			apitest.Say(t, conn, "GET / HTTP/1.1\r\nHost: a\r\nCookie: "+strings.Repeat("a", size)+"\r\n\r\n")
+			if resp, _ := apitest.Hear(t, bufio.NewReader(conn)); resp.StatusCode != want {
+				t.Errorf("headers of %d bytes: %d, want %d", size, resp.StatusCode, want)
+			}
 		}
-	}
+	})
 }
 
 // The server notes that a connection is idle a moment after its client has read the
 // answer, so which of two was idle longest is not the client's to say.
 func TestServer_Run_ReplacesIdleConnection(t *testing.T) {
-	addr := serve(t, Config{Handler: greets, MaxConnections: 2})
-	conns := make([]net.Conn, 3)
-	for i := range conns {
-		conns[i] = apitest.Dial(t, addr)
-		apitest.Say(t, conns[i], hello)
-		apitest.Hear(t, bufio.NewReader(conns[i]))
-	}
-	closed := make(chan int, 2)
-	for i, conn := range conns[:2] {
-		go func() {
-			var one [1]byte
-			if _, err := conn.Read(one[:]); err == io.EOF {
-				closed <- i
-			}
-		}()
-	}
-	out := <-closed
-	for _, conn := range []net.Conn{conns[1-out], conns[2]} {
-		// A reader waits on one of them: it takes the first byte, which says enough.
-		apitest.Say(t, conn, hello)
-	}
-	if resp, _ := apitest.Hear(t, bufio.NewReader(conns[2])); resp.StatusCode != http.StatusOK {
-		t.Error(resp.Status)
-	}
+	onBoth(t, func(t *testing.T, on engine) {
+		addr := serve(t, on(Config{Handler: greets, MaxConnections: 2}))
+		conns := make([]net.Conn, 3)
+		for i := range conns {
+			conns[i] = apitest.Dial(t, addr)
+			apitest.Say(t, conns[i], hello)
+			apitest.Hear(t, bufio.NewReader(conns[i]))
+		}
+		closed := make(chan int, 2)
+		for i, conn := range conns[:2] {
+			go func() {
+				var one [1]byte
+				if _, err := conn.Read(one[:]); err == io.EOF {
+					closed <- i
+				}
+			}()
+		}
+		out := <-closed
+		for _, conn := range []net.Conn{conns[1-out], conns[2]} {
+			// A reader waits on one of them: it takes the first byte, which says enough.
+			apitest.Say(t, conn, hello)
+		}
+		if resp, _ := apitest.Hear(t, bufio.NewReader(conns[2])); resp.StatusCode != http.StatusOK {
+			t.Error(resp.Status)
+		}
+	})
 }
 
 func TestServer_Run_ReplacesLongestIdle(t *testing.T) {
@@ -137,45 +145,47 @@ func TestServer_Run_ReplacesLongestIdle(t *testing.T) {
 }
 
 func TestServer_Run_WaitsWhenAllBusy(t *testing.T) {
-	entered, leave := make(chan struct{}), make(chan struct{})
-	var running, most atomic.Int32
-	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if n := running.Add(1); n > most.Load() {
-			most.Store(n)
+	onBoth(t, func(t *testing.T, on engine) {
+		entered, leave := make(chan struct{}), make(chan struct{})
+		var running, most atomic.Int32
+		h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if n := running.Add(1); n > most.Load() {
+				most.Store(n)
+			}
+			entered <- struct{}{}
+			<-leave
+			running.Add(-1)
+			fmt.Fprint(w, "hello")
+		})
+		addr := serve(t, on(Config{Handler: h, MaxConnections: 2}))
+		var conns []net.Conn
+		for range 5 {
+			conn := apitest.Dial(t, addr)
+			apitest.Say(t, conn, hello)
+			conns = append(conns, conn)
 		}
-		entered <- struct{}{}
-		<-leave
-		running.Add(-1)
-		fmt.Fprint(w, "hello")
+		<-entered
+		<-entered
+		for range conns {
+			leave <- struct{}{}
+			if running.Load() > 2 {
+				t.Error("more are served than may be")
+			}
+			select {
+			case <-entered:
+			default:
+				go func() { <-entered }()
+			}
+		}
+		for _, conn := range conns {
+			if resp, body := apitest.Hear(t, bufio.NewReader(conn)); resp.StatusCode != 200 || body != "hello" {
+				t.Errorf("%s %q", resp.Status, body)
+			}
+		}
+		if most.Load() != 2 {
+			t.Errorf("%d were served at once, want 2", most.Load())
+		}
 	})
-	addr := serve(t, Config{Handler: h, MaxConnections: 2})
-	var conns []net.Conn
-	for range 5 {
-		conn := apitest.Dial(t, addr)
-		apitest.Say(t, conn, hello)
-		conns = append(conns, conn)
-	}
-	<-entered
-	<-entered
-	for range conns {
-		leave <- struct{}{}
-		if running.Load() > 2 {
-			t.Error("more are served than may be")
-		}
-		select {
-		case <-entered:
-		default:
-			go func() { <-entered }()
-		}
-	}
-	for _, conn := range conns {
-		if resp, body := apitest.Hear(t, bufio.NewReader(conn)); resp.StatusCode != 200 || body != "hello" {
-			t.Errorf("%s %q", resp.Status, body)
-		}
-	}
-	if most.Load() != 2 {
-		t.Errorf("%d were served at once, want 2", most.Load())
-	}
 }
 
 // running is a server that a test ends itself.
@@ -215,89 +225,95 @@ func (s stall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func TestServer_Run_DrainsRequests(t *testing.T) {
-	for name, client := range map[string]func(t *testing.T) *http.Client{
-		"HTTP/1.1": func(*testing.T) *http.Client { return &http.Client{Transport: &http.Transport{}} },
-		"h2c":      apitest.H2CClient,
-	} {
-		t.Run(name, func(t *testing.T) {
-			h := stall{make(chan struct{}), make(chan struct{})}
-			s := run(t, Config{Handler: h})
-			c := client(t)
-			got := make(chan error, 3)
-			for range 3 {
-				go func() {
-					resp, err := c.Get("http://" + s.addr)
-					if err == nil {
-						var body []byte
-						if body, err = io.ReadAll(resp.Body); err == nil && len(body) != 500_000 {
-							err = fmt.Errorf("%d bytes", len(body))
+	onBoth(t, func(t *testing.T, on engine) {
+		for name, client := range map[string]func(t *testing.T) *http.Client{
+			"HTTP/1.1": func(*testing.T) *http.Client { return &http.Client{Transport: &http.Transport{}} },
+			"h2c":      apitest.H2CClient,
+		} {
+			t.Run(name, func(t *testing.T) {
+				h := stall{make(chan struct{}), make(chan struct{})}
+				s := run(t, on(Config{Handler: h}))
+				c := client(t)
+				got := make(chan error, 3)
+				for range 3 {
+					go func() {
+						resp, err := c.Get("http://" + s.addr)
+						if err == nil {
+							var body []byte
+							if body, err = io.ReadAll(resp.Body); err == nil && len(body) != 500_000 {
+								err = fmt.Errorf("%d bytes", len(body))
+							}
+							resp.Body.Close()
 						}
-						resp.Body.Close()
-					}
-					got <- err
-				}()
-				<-h.entered
-			}
-			s.stop()
-			// New connections are refused,
-			for {
-				conn, err := net.Dial("tcp", s.addr)
-				if err != nil {
-					break
+						got <- err
+					}()
+					<-h.entered
 				}
-				conn.Close()
-			}
-			// and who is in is answered whole.
-			close(h.leave)
-			for range 3 {
-				if err := <-got; err != nil {
+				s.stop()
+				// New connections are refused,
+				for {
+					conn, err := net.Dial("tcp", s.addr)
+					if err != nil {
+						break
+					}
+					conn.Close()
+				}
+				// and who is in is answered whole.
+				close(h.leave)
+				for range 3 {
+					if err := <-got; err != nil {
+						t.Error(err)
+					}
+				}
+				if err := <-s.ended; err != nil {
 					t.Error(err)
 				}
-			}
-			if err := <-s.ended; err != nil {
-				t.Error(err)
-			}
-		})
-	}
+			})
+		}
+	})
 }
 
 func TestServer_Run_DrainTimeout(t *testing.T) {
-	h := stall{make(chan struct{}, 1), make(chan struct{})}
-	s := run(t, Config{Handler: h, DrainTimeout: 50 * time.Millisecond})
-	conn := apitest.Dial(t, s.addr)
-	apitest.Say(t, conn, hello)
-	<-h.entered
-	s.stop()
-	if err := <-s.ended; !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("Run ended with %v", err)
-	}
-	apitest.HungUp(t, conn)
+	onBoth(t, func(t *testing.T, on engine) {
+		h := stall{make(chan struct{}, 1), make(chan struct{})}
+		s := run(t, on(Config{Handler: h, DrainTimeout: 50 * time.Millisecond}))
+		conn := apitest.Dial(t, s.addr)
+		apitest.Say(t, conn, hello)
+		<-h.entered
+		s.stop()
+		if err := <-s.ended; !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Run ended with %v", err)
+		}
+		apitest.HungUp(t, conn)
+	})
 }
 
 func TestServer_Run_Linger(t *testing.T) {
-	s := run(t, Config{Handler: greets, Linger: time.Hour})
-	conn := apitest.Dial(t, s.addr)
-	r := bufio.NewReader(conn)
-	apitest.Say(t, conn, hello)
-	if resp, _ := apitest.Hear(t, r); resp.Close {
-		t.Error("a server that is not ending closes the connection")
-	}
-	s.stop()
-	for { // until Run has seen it
-		c := apitest.Dial(t, s.addr)
-		apitest.Say(t, c, hello)
-		resp, body := apitest.Hear(t, bufio.NewReader(c))
-		if body != "hello" {
-			t.Fatal(body)
+	onBoth(t, func(t *testing.T, on engine) {
+		s := run(t, on(Config{Handler: greets, Linger: time.Hour}))
+		conn := apitest.Dial(t, s.addr)
+		r := bufio.NewReader(conn)
+		apitest.Say(t, conn, hello)
+		if resp, _ := apitest.Hear(t, r); resp.Close {
+			t.Error("a server that is not ending closes the connection")
 		}
-		if resp.Close {
-			break
+		s.stop()
+		for { // until Run has seen it
+			c := apitest.Dial(t, s.addr)
+			apitest.Say(t, c, hello)
+			resp, body := apitest.Hear(t, bufio.NewReader(c))
+			if body != "hello" {
+				t.Fatal(body)
+			}
+			if resp.Close {
+				break
+			}
 		}
-	}
-	apitest.Say(t, conn, hello)
-	if resp, body := apitest.Hear(t, r); !resp.Close || body != "hello" {
-		t.Errorf("the old connection: close %v, %q", resp.Close, body)
-	}
+		apitest.Say(t, conn, hello)
+		if resp, body := apitest.Hear(t, r); !resp.Close || body != "hello" {
+			t.Errorf("the old connection: close %v, %q", resp.Close, body)
+		}
+	})
 }
 
 func TestServer_Run_ServeError(t *testing.T) {
@@ -325,100 +341,104 @@ func TestServer_Run_ServeError(t *testing.T) {
 }
 
 func TestServer_Run_H2C(t *testing.T) {
-	addr := serve(
-		t,
-		Config{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Proto) })},
-	)
-	resp, err := apitest.H2CClient(t).Get("http://" + addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if body, _ := io.ReadAll(resp.Body); string(body) != "HTTP/2.0" {
-		t.Errorf("it was %s", body)
-	}
+	onBoth(t, func(t *testing.T, on engine) {
+		proto := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Proto) })
+		addr := serve(t, on(Config{Handler: proto}))
+		resp, err := apitest.H2CClient(t).Get("http://" + addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if body, _ := io.ReadAll(resp.Body); string(body) != "HTTP/2.0" {
+			t.Errorf("it was %s", body)
+		}
+	})
 }
 
 // The first frame of an HTTP/2 server is SETTINGS; its SETTINGS_MAX_CONCURRENT_STREAMS (3) is
 // what net/http then enforces.
 func TestServer_Run_Streams(t *testing.T) {
-	conn := apitest.Dial(t, serve(t, Config{Handler: greets, Streams: 100}))
-	apitest.Say(t, conn, h2Opening)
-	var head [9]byte
-	if _, err := io.ReadFull(conn, head[:]); err != nil || head[3] != 4 {
-		t.Fatalf("% x, %v: not SETTINGS", head, err)
-	}
-	payload := make([]byte, int(head[1])<<8|int(head[2]))
-	if _, err := io.ReadFull(conn, payload); err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(string(payload), "\x00\x03\x00\x00\x00\x64") {
-		t.Errorf("SETTINGS % x do not allow 100 streams", payload)
-	}
+	onBoth(t, func(t *testing.T, on engine) {
+		conn := apitest.Dial(t, serve(t, on(Config{Handler: greets, Streams: 100})))
+		apitest.Say(t, conn, h2Opening)
+		var head [9]byte
+		if _, err := io.ReadFull(conn, head[:]); err != nil || head[3] != 4 {
+			t.Fatalf("% x, %v: not SETTINGS", head, err)
+		}
+		payload := make([]byte, int(head[1])<<8|int(head[2]))
+		if _, err := io.ReadFull(conn, payload); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(payload), "\x00\x03\x00\x00\x00\x64") {
+			t.Errorf("SETTINGS % x do not allow 100 streams", payload)
+		}
+	})
 }
 
 // Requests of all connections together are bounded. HTTP/1 clients are served meanwhile.
 func TestServer_Run_MaxStreams(t *testing.T) {
-	var begun, finish chan struct{} // of the bubble
-	const problem = `{"code":"overloaded"}`
-	refused := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Retry-After", "1")
-		w.WriteHeader(http.StatusServiceUnavailable)
-		_, _ = io.WriteString(w, problem)
-	})
-	answer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ProtoMajor == 2 {
-			begun <- struct{}{}
-			select {
-			case <-finish:
-			case <-time.After(time.Minute):
+	onBoth(t, func(t *testing.T, on engine) {
+		var begun, finish chan struct{} // of the bubble
+		const problem = `{"code":"overloaded"}`
+		refused := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "1")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = io.WriteString(w, problem)
+		})
+		answer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.ProtoMajor == 2 {
+				begun <- struct{}{}
+				select {
+				case <-finish:
+				case <-time.After(time.Minute):
+				}
 			}
-		}
-		_, _ = io.WriteString(w, "hello")
-	})
-	cfg := Config{MaxStreams: 2, Overloaded: refused, Handler: answer}
-	inBubble(t, cfg, func(t *testing.T, ln *pipes, _ func() error) {
-		begun, finish = make(chan struct{}, 4), make(chan struct{})
-		get := func(tr *http.Transport) (status int, body string) {
-			defer tr.CloseIdleConnections()
-			req, _ := http.NewRequest(http.MethodGet, "http://a/", nil)
-			resp, err := tr.RoundTrip(req)
-			if err != nil {
-				t.Error(err)
-				return 0, ""
+			_, _ = io.WriteString(w, "hello")
+		})
+		cfg := on(Config{MaxStreams: 2, Overloaded: refused, Handler: answer})
+		inBubble(t, cfg, func(t *testing.T, ln *pipes, _ func() error) {
+			begun, finish = make(chan struct{}, 4), make(chan struct{})
+			get := func(tr *http.Transport) (status int, body string) {
+				defer tr.CloseIdleConnections()
+				req, _ := http.NewRequest(http.MethodGet, "http://a/", nil)
+				resp, err := tr.RoundTrip(req)
+				if err != nil {
+					t.Error(err)
+					return 0, ""
+				}
+				defer resp.Body.Close()
+				text, err := io.ReadAll(resp.Body)
+				if err != nil {
+					t.Error(err)
+				}
+				return resp.StatusCode, string(text)
 			}
-			defer resp.Body.Close()
-			text, err := io.ReadAll(resp.Body)
-			if err != nil {
-				t.Error(err)
+			held := make(chan int)
+			for range 2 {
+				go func() {
+					status, _ := get(h2c(t, ln))
+					held <- status
+				}()
+				<-begun
 			}
-			return resp.StatusCode, string(text)
-		}
-		held := make(chan int)
-		for range 2 {
-			go func() {
-				status, _ := get(h2c(t, ln))
-				held <- status
-			}()
-			<-begun
-		}
-		if status, body := get(h2c(t, ln)); status != 503 || body != problem {
-			t.Errorf("the third was answered %d, %q", status, body)
-		}
-		conn := ln.dial(t)
-		_, _ = io.WriteString(conn, hello)
-		if _, body := apitest.Hear(t, bufio.NewReader(conn)); body != "hello" {
-			t.Errorf("HTTP/1 meanwhile: %q", body)
-		}
-		close(finish)
-		for range 2 {
-			if status := <-held; status != 200 {
-				t.Errorf("one within the limit was answered %d", status)
+			if status, body := get(h2c(t, ln)); status != 503 || body != problem {
+				t.Errorf("the third was answered %d, %q", status, body)
 			}
-		}
-		if status, _ := get(h2c(t, ln)); status != 200 {
-			t.Errorf("one after them was answered %d", status)
-		}
+			conn := ln.dial(t)
+			_, _ = io.WriteString(conn, hello)
+			if _, body := apitest.Hear(t, bufio.NewReader(conn)); body != "hello" {
+				t.Errorf("HTTP/1 meanwhile: %q", body)
+			}
+			close(finish)
+			for range 2 {
+				if status := <-held; status != 200 {
+					t.Errorf("one within the limit was answered %d", status)
+				}
+			}
+			if status, _ := get(h2c(t, ln)); status != 200 {
+				t.Errorf("one after them was answered %d", status)
+			}
+		})
 	})
 }
 

@@ -36,33 +36,33 @@ func (sp span) end(label string, failed bool) {
 	sp.End()
 }
 
-// Handler returns h with a span for each request, below the caller's if it sent one (W3C Trace Context). Without a
-// Tracer it returns h. The span does not have the path: with its signature it grants access to the image.
-func (in *instruments) Handler(h http.Handler) http.Handler {
+// StartRequest starts the span of a request, below the caller's if it sent one (W3C Trace Context). value returns a
+// header field. end ends the span with the status of the answer, 0 if there was none; it is nil without a Tracer. The
+// span does not have the path: with its signature it grants access to the image.
+func (in *instruments) StartRequest(
+	ctx context.Context, requestMethod string, value func(name string) string,
+) (traced context.Context, end func(status int)) {
 	if in.tracer == nil {
-		return h
+		return ctx, nil
 	}
-	from := propagation.TraceContext{}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx := from.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
-		ctx, sp := in.tracer.Start(ctx, "GET /i/", trace.WithSpanKind(trace.SpanKindServer),
-			trace.WithAttributes(attribute.String("http.request.method", method(r.Method))))
-		if !sp.IsRecording() {
-			defer sp.End()
-			h.ServeHTTP(w, r.WithContext(ctx))
-			return
+	ctx = propagation.TraceContext{}.Extract(ctx, carrier(value))
+	ctx, sp := in.tracer.Start(ctx, "GET /i/", trace.WithSpanKind(trace.SpanKindServer),
+		trace.WithAttributes(attribute.String("http.request.method", method(requestMethod))))
+	return ctx, func(status int) {
+		sp.SetAttributes(attribute.Int("http.response.status_code", status))
+		if status >= 500 || status == 0 {
+			sp.SetStatus(codes.Error, http.StatusText(status))
 		}
-		sw := &statusWriter{ResponseWriter: w}
-		defer func() {
-			sp.SetAttributes(attribute.Int("http.response.status_code", sw.status))
-			if sw.status >= 500 || sw.status == 0 {
-				sp.SetStatus(codes.Error, http.StatusText(sw.status))
-			}
-			sp.End()
-		}()
-		h.ServeHTTP(sw, r.WithContext(ctx))
-	})
+		sp.End()
+	}
 }
+
+// carrier is the header of a request, from which a trace's context is read.
+type carrier func(name string) string
+
+func (c carrier) Get(name string) string { return c(name) }
+func (carrier) Set(string, string)       {}
+func (carrier) Keys() []string           { return nil }
 
 // method returns a known HTTP method or "_OTHER": a client must not choose the values in a span.
 func method(name string) string {
@@ -72,25 +72,3 @@ func method(name string) string {
 	}
 	return "_OTHER"
 }
-
-// statusWriter remembers the status. Unwrap is for http.ResponseController.
-type statusWriter struct {
-	http.ResponseWriter
-	status int
-}
-
-func (w *statusWriter) WriteHeader(status int) {
-	if w.status == 0 && status >= 200 {
-		w.status = status
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *statusWriter) Write(p []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
-	return w.ResponseWriter.Write(p)
-}
-
-func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -2,16 +2,15 @@ package metrics
 
 import (
 	"context"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
-	"go.opentelemetry.io/otel/trace"
 
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/origin"
@@ -20,7 +19,7 @@ import (
 
 const secretPath = "/i/k1.Jf3kPq0u2mVbXyWc8tRz1A/64x64/v.1/posts/cat.jpg.webp"
 
-// traced serves one request through every wrapper and returns its spans.
+// traced traces one request through every wrapper and returns its spans.
 func traced(t *testing.T, sampler sdktrace.Sampler, header http.Header) tracetest.SpanStubs {
 	t.Helper()
 	spans := tracetest.NewInMemoryExporter()
@@ -32,24 +31,17 @@ func traced(t *testing.T, sampler sdktrace.Sampler, header http.Header) tracetes
 	}))
 	small := set.Resizer(resizerFunc(func([]resize.Spec) ([]resize.Image, error) { return nil, resize.ErrCorrupt }))
 	tier := set.Tier("disk", fakeTier{imagecache.ErrMiss}, nil)
-	h := set.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, done := set.ObserveGet(r.Context(), testRef(t))
-		_, _ = tier.Get(ctx, imagecache.KeyOf(testRef(t)))
-		done(imagecache.Image{}, imagecache.Outcome{Detail: imagecache.FromOrigin}, nil)
-		_, _ = origin.ReadAll(r.Context(), src, "cat.jpg", origin.Cond{}, 100)
-		_, _ = small.Resize(r.Context(), nil, resize.Spec{Format: resize.JPEG})
-		if err := http.NewResponseController(w).Flush(); err != nil {
-			t.Errorf("the handler cannot reach the connection: %v", err)
-		}
-		w.WriteHeader(http.StatusUnprocessableEntity)
-	}))
-	r := httptest.NewRequest(http.MethodGet, secretPath, nil)
-	r.Header = header
-	h.ServeHTTP(httptest.NewRecorder(), r)
+	request, end := set.StartRequest(t.Context(), http.MethodGet, header.Get)
+	ctx, done := set.ObserveGet(request, testRef(t))
+	_, _ = tier.Get(ctx, imagecache.KeyOf(testRef(t)))
+	done(imagecache.Image{}, imagecache.Outcome{Detail: imagecache.FromOrigin}, nil)
+	_, _ = origin.ReadAll(request, src, "cat.jpg", origin.Cond{}, 100)
+	_, _ = small.Resize(request, nil, resize.Spec{Format: resize.JPEG})
+	end(http.StatusUnprocessableEntity)
 	return spans.GetSpans()
 }
 
-func TestSet_Handler_TracesEachPart(t *testing.T) {
+func TestSet_StartRequest_TracesEachPart(t *testing.T) {
 	spans := traced(t, sdktrace.AlwaysSample(), http.Header{
 		"Traceparent": {"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
 	})
@@ -72,7 +64,7 @@ func TestSet_Handler_TracesEachPart(t *testing.T) {
 	}
 }
 
-func TestSet_Handler_NotSampled(t *testing.T) {
+func TestSet_StartRequest_NotSampled(t *testing.T) {
 	if spans := traced(t, sdktrace.NeverSample(), http.Header{}); len(spans) != 0 {
 		t.Errorf("there are %d spans", len(spans))
 	}
@@ -87,33 +79,25 @@ func TestSet_Tier_NoSpanOutsideRequest(t *testing.T) {
 	}
 }
 
-func TestSet_Handler_WithoutTracer(t *testing.T) {
+func TestSet_StartRequest_WithoutTracer(t *testing.T) {
 	set, _ := newSet(t, Config{})
-	h := http.NotFoundHandler()
-	r := httptest.NewRequest(http.MethodGet, secretPath, nil)
-	rec := httptest.NewRecorder()
-	set.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if w != http.ResponseWriter(rec) || trace.SpanContextFromContext(r.Context()).IsValid() {
-			t.Error("something was put between")
-		}
-		h.ServeHTTP(w, r)
-	})).ServeHTTP(rec, r)
-	if rec.Code != http.StatusNotFound {
-		t.Error(rec.Code)
+	ctx, end := set.StartRequest(t.Context(), http.MethodGet, func(string) string { return "" })
+	if ctx != t.Context() || end != nil {
+		t.Error("the request is traced")
 	}
 }
 
-func TestSet_Handler_ImplicitStatus200(t *testing.T) {
-	spans := tracetest.NewInMemoryExporter()
-	provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans))
-	set, _ := newSet(t, Config{Tracer: provider.Tracer("test")})
-	set.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, "picture")
-	})).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/i/", nil))
-	for _, attr := range spans.GetSpans()[0].Attributes {
-		if attr.Key == "http.response.status_code" && attr.Value.AsInt64() == 200 {
-			return
+func TestSet_StartRequest_Status(t *testing.T) {
+	for status, failed := range map[int]bool{200: false, 404: false, 502: true, 0: true} {
+		spans := tracetest.NewInMemoryExporter()
+		provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans))
+		set, _ := newSet(t, Config{Tracer: provider.Tracer("test")})
+		_, end := set.StartRequest(t.Context(), http.MethodGet, func(string) string { return "" })
+		end(status)
+		got := spans.GetSpans()[0]
+		if (got.Status.Code == codes.Error) != failed ||
+			!slices.Contains(got.Attributes, attribute.Int("http.response.status_code", status)) {
+			t.Errorf("%d: %v with %v", status, got.Status, got.Attributes)
 		}
 	}
-	t.Errorf("the span does not say 200: %v", spans.GetSpans()[0].Attributes)
 }

@@ -16,7 +16,7 @@ func overloaded(observe func(metrics.Observation)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begun := time.Now()
 		row := problems.Of(r.Context(), problem.ErrStreams)
-		body := row.Body(w.Header(), problem.ErrStreams, httpapi.RequestID(r))
+		body := row.Body(w.Header(), problem.ErrStreams, httpapi.RequestID(r.Header["X-Request-Id"]))
 		w.Header().Set("Access-Control-Allow-Origin", "*") // lets scripts of web pages read the error
 		w.WriteHeader(row.Status)
 		n, _ := w.Write(body) // it is buffered, and the client is not waited for

@@ -23,7 +23,9 @@ import (
 	"github.com/novasocial/imagetier/imagecache/fill"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/httpapi"
+	"github.com/novasocial/imagetier/internal/httpapi/apitest"
 	"github.com/novasocial/imagetier/internal/httpapi/images"
+	"github.com/novasocial/imagetier/internal/httpserver"
 	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/origin/weborigin"
 	"github.com/novasocial/imagetier/resize"
@@ -48,8 +50,8 @@ import (
 //	                    asked (requests the origin has had), sent (whether the last one had
 //	                    the condition etag, date, both, none). What follows as Name:value is a
 //	                    request header; shape=orig, name=…, version=… change the URL.
-//	until DETAIL        repeats the request until its detail is that: for what goes on
-//	                    in the background
+//	until DETAIL [asked=N]  repeats the request until its detail is that, and the origin has had
+//	                    N requests: for what goes on in the background
 //	purge               purges the original
 func TestServer_Freshness_FollowsRFC9111(t *testing.T) {
 	cases := readCases(t, "testdata/rfc9111.txt")
@@ -57,15 +59,34 @@ func TestServer_Freshness_FollowsRFC9111(t *testing.T) {
 		t.Errorf("%d cases, at least 150 are promised", len(cases))
 	}
 	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) { newStory(t).tell(c.lines) })
+		t.Run(c.name, func(t *testing.T) {
+			s := newStory(t)
+			s.url = "http://" + serveImages(t, httpserver.Config{Responder: s.images})
+			s.tell(c.lines)
+		})
+		t.Run(c.name+" by net/http", func(t *testing.T) {
+			s := newStory(t)
+			s.url = "http://" + serveImages(t, httpserver.Config{Handler: s.images})
+			s.tell(c.lines)
+		})
 	}
+}
+
+func serveImages(t *testing.T, cfg httpserver.Config) (addr string) {
+	t.Helper()
+	s, err := httpserver.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return apitest.Serve(t, s.Run)
 }
 
 type story struct {
 	t      *testing.T
 	start  time.Time
 	origin scripted
-	tier   *httptest.Server
+	images *images.Handler
+	url    string // of the tier
 	cache  *imagecache.Cache
 	mu     sync.Mutex
 	now    time.Time
@@ -97,11 +118,10 @@ func newStory(t *testing.T) *story {
 		}),
 		NegativeTTL: 10 * time.Second, StaleIfError: 7 * 24 * time.Hour, Now: s.clock,
 	})
-	s.tier = httptest.NewServer(images.New(images.Config{
+	s.images = images.New(images.Config{
 		Signer: signer, Cache: s.cache, Now: s.clock,
 		Catalog: httpapi.Catalog{Sources: map[string]httpapi.Source{"web": {Originals: true}}},
-	}))
-	t.Cleanup(s.tier.Close)
+	})
 	return s
 }
 
@@ -164,7 +184,7 @@ func (s *story) request(want map[string]string, headers http.Header) (*http.Resp
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.tier.URL+"/i/_"+ref.String(), nil)
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.url+"/i/_"+ref.String(), nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -230,7 +250,8 @@ func (s *story) until(rest string) {
 	want, headers := options(rest)
 	for range 2000 {
 		resp, _ := s.request(want, headers)
-		if detail(resp) == want["detail"] {
+		asked, _ := s.origin.seen()
+		if detail(resp) == want["detail"] && (want["asked"] == "" || want["asked"] == strconv.Itoa(asked)) {
 			return
 		}
 		time.Sleep(time.Millisecond) // the background is another goroutine behind two sockets

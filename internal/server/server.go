@@ -13,7 +13,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -86,7 +85,7 @@ type Server struct {
 
 	adminToken, s3EventsToken *guard.Token
 
-	public                      *counted // handler of the public listener
+	public                      *publicRequests
 	publicServer, privateServer *httpserver.Server
 	publicURL, privateURL       string
 
@@ -154,16 +153,23 @@ func (s *Server) drain(ctx context.Context) {
 
 var errPart = errors.New("a part of the server failed")
 
-// counted counts the requests that a handler is answering.
-type counted struct {
-	http.Handler
+// publicRequests counts and traces the requests of the public listener.
+type publicRequests struct {
+	images  httpserver.Responder
+	metrics *metrics.Set
 	running atomic.Int64
 }
 
-func (c *counted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c.running.Add(1)
-	defer c.running.Add(-1)
-	c.Handler.ServeHTTP(w, r)
+// Respond implements [httpserver.Responder].
+func (p *publicRequests) Respond(r *httpserver.Request, w *httpserver.Response) {
+	p.running.Add(1)
+	defer p.running.Add(-1)
+	ctx, end := p.metrics.StartRequest(r.Context(), r.Method, r.Value)
+	if end != nil {
+		defer func() { end(w.Status()) }()
+		r.SetContext(ctx)
+	}
+	p.images.Respond(r, w)
 }
 
 func (s *Server) onClose(f func() error) { s.closers = append(s.closers, f) }
@@ -332,9 +338,9 @@ func (s *Server) openHTTP(context.Context) (err error) {
 		Signer: s.signer, Cache: s.cache, Catalog: catalog, NegativeTTL: s.cfg.NegativeTTL,
 		TagHeader: s.cfg.TagHeader(), Origins: origins, Log: s.log, Observe: s.observe,
 	})
-	s.public = &counted{Handler: s.metrics.Handler(public)}
+	s.public = &publicRequests{images: public, metrics: s.metrics}
 	s.publicServer, err = httpserver.New(httpserver.Config{
-		Handler: s.public, MaxPerAddress: s.cfg.MaxPerAddress, CertFile: s.cfg.TLSCert, KeyFile: s.cfg.TLSKey,
+		Responder: s.public, MaxPerAddress: s.cfg.MaxPerAddress, CertFile: s.cfg.TLSCert, KeyFile: s.cfg.TLSKey,
 		Linger: linger(s.cfg.Config), DrainTimeout: s.cfg.DrainTimeout, Overloaded: overloaded(s.metrics.Observe),
 		Log: s.log.With("listener", "public"),
 	})

@@ -128,7 +128,7 @@ type api struct {
 // guard checks every request before its route.
 func (p *api) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id := httpapi.RequestID(r)
+		id := httpapi.RequestID(r.Header["X-Request-Id"])
 		h := w.Header()
 		h["X-Request-Id"] = []string{id}
 		h["Cache-Control"] = []string{"no-store"}

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"path"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -286,19 +285,16 @@ func TestConsole_Image_IsPublicResponse(t *testing.T) {
 	}
 }
 
-// The public handler writes large responses without net/http's header map, in which the private
-// listener has already set fields, and only if the connection has one request at a time.
+// The fields of the public handler's response replace those that the private listener has set.
 func TestConsole_Image_BothProtocols(t *testing.T) {
 	body := bytes.Repeat([]byte("a"), 64<<10)
 	pace := httpserver.Pace{}.WithDefaults()
 	cfg := open(t)
-	cfg.Public = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		resp := httpserver.NewResponse(w, r, len(body))
-		resp.Set("Content-Type", "image/webp")
-		resp.Set("Cache-Control", "public")
-		resp.SetContentLength(strconv.Itoa(len(body)))
-		_, _ = resp.Send(http.StatusOK, body, &pace)
-	})
+	cfg.Public = httpserver.NetHTTP(responderFunc(func(_ *httpserver.Request, w *httpserver.Response) {
+		w.SetField(httpserver.NewField("Content-Type", "image/webp"))
+		w.SetField(httpserver.NewField("Cache-Control", "public"))
+		_, _ = w.Send(http.StatusOK, body, &pace)
+	}))
 	page := New(cfg)
 	s, err := httpserver.New(httpserver.Config{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -342,3 +338,7 @@ func TestReadProcess_HasPlausibleValues(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 }
+
+type responderFunc func(r *httpserver.Request, w *httpserver.Response)
+
+func (f responderFunc) Respond(r *httpserver.Request, w *httpserver.Response) { f(r, w) }

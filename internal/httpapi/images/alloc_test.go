@@ -3,8 +3,9 @@
 package images
 
 import (
-	"net/http"
-	"net/http/httptest"
+	"bytes"
+	"io"
+	"strings"
 	"testing"
 
 	"github.com/novasocial/imagetier/imagecache"
@@ -12,35 +13,47 @@ import (
 	"github.com/novasocial/imagetier/internal/metrics"
 )
 
-// The values that are an answer's own (its id; its length, date and tag), and the slice that
-// holds them; nothing grows with the request or the image.
+// The target of the request, its id and its context; nothing grows with the request or the image.
 func TestHandler_Hit_AllocatesThreeTimes(t *testing.T) {
 	for _, header := range []string{"", "Surrogate-Key"} {
 		hitAllocates(t, header, 3)
 	}
 }
 
+// hitAllocates counts what the engine, the handler and this client allocate, of which the client nothing.
 func hitAllocates(t *testing.T, tagHeader string, most float64) {
 	cache := newFakeCache()
+	cache.img.Body = bytes.Repeat([]byte("0123456789"), 2000)
 	cfg := publicConfig(t, &constant{img: cache.img, out: cache.out})
 	cfg.Observe = func(metrics.Observation) {}
 	cfg.TagHeader = tagHeader
-	h := New(cfg)
-	r := httptest.NewRequest(
-		http.MethodGet,
-		apitest.SignBytes(t, "/640x640-cover-q70/v.1/posts/2026/11/abc.jpg.webp"),
-		nil,
-	)
-	w := &sink{header: http.Header{}}
-	got := testing.AllocsPerRun(1000, func() {
-		clear(w.header)
-		h.ServeHTTP(w, r)
-	})
-	if w.status != http.StatusOK || got > most {
-		t.Errorf("tag header %q: %d with %v allocations, want at most %v", tagHeader, w.status, got, most)
+	conn := apitest.Dial(t, serve(t, New(cfg)))
+	path := apitest.SignBytes(t, "/640x640-cover-q70/v.1/posts/2026/11/abc.jpg.webp")
+	request := []byte("GET " + path + " HTTP/1.1\r\nHost: img.example.com\r\nAccept: image/avif,image/webp,*/*\r\n\r\n")
+	answer := make([]byte, 64<<10)
+	length := 0
+	ask := func() {
+		if _, err := conn.Write(request); err != nil {
+			t.Fatal(err)
+		}
+		n, err := io.ReadFull(conn, answer[:max(length, 1)])
+		for length == 0 && err == nil && !bytes.HasSuffix(answer[:n], cache.img.Body) {
+			var more int
+			more, err = conn.Read(answer[n:])
+			n += more
+		}
+		if length = n; err != nil {
+			t.Fatal(err)
+		}
 	}
-	if tags := w.header[tagHeader]; tagHeader != "" &&
-		(len(tags) != 1 || tags[0] != (imagecache.Original{Source: "posts", Name: "2026/11/abc.jpg"}).CDNTag()) {
-		t.Errorf("%s: %q", tagHeader, tags)
+	ask()
+	if got := testing.AllocsPerRun(1000, ask); got > most {
+		t.Errorf("tag header %q: %v allocations, want at most %v", tagHeader, got, most)
+	}
+	tag := imagecache.Original{Source: "posts", Name: "2026/11/abc.jpg"}.CDNTag()
+	head, _, _ := strings.Cut(string(answer[:length]), "\r\n\r\n")
+	if !strings.HasPrefix(head, "HTTP/1.1 200 OK\r\n") ||
+		tagHeader != "" && !strings.Contains(head, "\r\n"+tagHeader+": "+tag+"\r\n") {
+		t.Errorf("tag header %q: %s", tagHeader, head)
 	}
 }

@@ -7,25 +7,25 @@ import (
 )
 
 // pinnedHits are the values of nearly all answers, made once.
-var pinnedHits = func() (hits [imagecache.NumDetails][]string) {
+var pinnedHits = func() (hits [imagecache.NumDetails]string) {
 	for d := imagecache.Memory; d < imagecache.NumDetails; d++ {
 		out := imagecache.Outcome{Detail: d, TTL: imagecache.PinnedTTL}
-		hits[d] = []string{string(appendCacheStatus(nil, out))}
+		hits[d] = string(appendCacheStatus(nil, out))
 	}
 	return hits
 }()
 
-// cacheStatus returns the Cache-Status, nil if the cache took no part.
-func (x *exchange) cacheStatus() []string {
+// cacheStatus returns the Cache-Status, "" if the cache took no part.
+func (x *exchange) cacheStatus() string {
 	out := &x.out
 	switch {
 	case out.Forward != imagecache.Hit:
 	case out.Detail == imagecache.None:
-		return nil
+		return ""
 	case out.TTL == imagecache.PinnedTTL:
 		return pinnedHits[out.Detail]
 	}
-	return []string{string(appendCacheStatus(make([]byte, 0, 96), *out))}
+	return string(appendCacheStatus(make([]byte, 0, 96), *out))
 }
 
 var forwardNames = [...]string{

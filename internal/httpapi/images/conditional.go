@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/novasocial/imagetier/internal/httpserver"
 )
 
 // validators are the ETag and modification date of a stored variant.
@@ -22,19 +24,19 @@ const (
 
 // precondition evaluates the conditions of a GET or HEAD in the order of RFC 9110, 13.2.2.
 // An invalid date is ignored.
-func precondition(h http.Header, current validators) conditionVerdict {
-	if lines := h["If-Match"]; len(lines) > 0 {
+func precondition(r *httpserver.Request, current validators) conditionVerdict {
+	if lines := r.Values("If-Match"); len(lines) > 0 {
 		if !matches(lines, current.etag, strongly) {
 			return preconditionFailed
 		}
-	} else if since, ok := date(h["If-Unmodified-Since"]); ok && current.modifiedAfter(since) {
+	} else if since, ok := date(r.Values("If-Unmodified-Since")); ok && current.modifiedAfter(since) {
 		return preconditionFailed
 	}
-	if lines := h["If-None-Match"]; len(lines) > 0 {
+	if lines := r.Values("If-None-Match"); len(lines) > 0 {
 		if matches(lines, current.etag, weakly) {
 			return notModified
 		}
-	} else if since, ok := date(h["If-Modified-Since"]); ok &&
+	} else if since, ok := date(r.Values("If-Modified-Since")); ok &&
 		!current.modified.IsZero() && !current.modifiedAfter(since) {
 		return notModified
 	}
@@ -44,8 +46,8 @@ func precondition(h http.Header, current validators) conditionVerdict {
 // ifRange reports whether Range is to be obeyed (RFC 9110, 13.1.5): If-Range is absent, or
 // is the entity tag of what is stored. A date never is: the modified date is the original's,
 // and a new version of the tier may make other bytes of the same original.
-func ifRange(h http.Header, current validators) bool {
-	lines := h["If-Range"]
+func ifRange(r *httpserver.Request, current validators) bool {
+	lines := r.Values("If-Range")
 	if len(lines) == 0 {
 		return true
 	}

@@ -56,8 +56,8 @@ type Config struct {
 }
 
 // New returns the handler of /i/ and /healthz for GET and HEAD. It panics without a Signer
-// or a Cache.
-func New(cfg Config) http.Handler {
+// or a Cache, or if TagHeader cannot be the name of a header.
+func New(cfg Config) *Handler {
 	if cfg.Signer == nil || cfg.Cache == nil {
 		panic("images.New: Signer and Cache are required")
 	}
@@ -71,10 +71,21 @@ func New(cfg Config) http.Handler {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &handler{Config: cfg, problems: problem.New(cfg.NegativeTTL)}
+	h := &Handler{cfg: cfg, problems: problem.New(cfg.NegativeTTL)}
+	if cfg.TagHeader != "" {
+		h.tagName = httpserver.NewName(cfg.TagHeader)
+	}
+	h.std = httpserver.NetHTTP(h)
+	return h
 }
 
-type handler struct {
-	Config
+// Handler answers requests for images. It is an [httpserver.Responder], and an [http.Handler].
+type Handler struct {
+	cfg      Config
 	problems problem.Table
+	tagName  httpserver.Name // of cfg.TagHeader
+	std      http.Handler
 }
+
+// ServeHTTP answers a request that net/http has read.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.std.ServeHTTP(w, r) }

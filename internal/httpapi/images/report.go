@@ -3,6 +3,7 @@ package images
 import (
 	"log/slog"
 
+	"github.com/novasocial/imagetier/internal/httpapi"
 	"github.com/novasocial/imagetier/internal/httpapi/problem"
 	"github.com/novasocial/imagetier/internal/metrics"
 )
@@ -17,7 +18,7 @@ func (x *exchange) report() {
 	}
 	level := x.AccessLevel
 	if x.err != nil && x.status != problem.StatusClientGone {
-		level = max(level, x.problems.Of(x.r.Context(), x.err).Level)
+		level = max(level, x.handler.problems.Of(x.r.Context(), x.err).Level)
 	}
 	ctx := x.r.Context()
 	logged := x.Log.Enabled(ctx, level)
@@ -34,7 +35,7 @@ func (x *exchange) report() {
 	if !logged {
 		return
 	}
-	path := requestPath(x.r)
+	path := httpapi.PathOf(x.r.Target)
 	path = path[:min(len(path), maxLogged)]
 	attrs := make([]slog.Attr, 0, 10)
 	attrs = append(attrs,

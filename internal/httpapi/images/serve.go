@@ -16,13 +16,14 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// exchange is one request and its response. It stays on the stack of ServeHTTP.
+// exchange is one request and its response. It stays on the stack of Respond.
 type exchange struct {
-	*handler
-	w     http.ResponseWriter
-	r     *http.Request
-	start time.Time
-	id    string // X-Request-Id
+	*Config
+	handler *Handler
+	w       *httpserver.Response
+	r       *httpserver.Request
+	start   time.Time
+	id      string // X-Request-Id
 
 	original imagecache.Original // set once the URL is parsed
 	vary     bool                // the answer depends on Accept
@@ -40,9 +41,10 @@ type exchange struct {
 	err    error // nil: success
 }
 
-// ServeHTTP answers one request.
-func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := exchange{handler: h, w: w, r: r, start: h.Now(), id: httpapi.RequestID(r), format: "none"}
+// Respond answers one request.
+func (h *Handler) Respond(r *httpserver.Request, w *httpserver.Response) {
+	x := exchange{Config: &h.cfg, handler: h, w: w, r: r, start: h.cfg.Now(), format: "none"}
+	x.id = httpapi.RequestID(r.Values("X-Request-Id"))
 	defer x.end()
 	x.serve()
 }
@@ -53,11 +55,11 @@ func (x *exchange) serve() {
 		x.refuse(problem.ErrMethod)
 		return
 	}
-	if httpserver.HasBody(x.r) {
+	if x.r.HasBody {
 		x.refuse(problem.ErrBody)
 		return
 	}
-	path := requestPath(x.r)
+	path := httpapi.PathOf(x.r.Target)
 	if path == "/healthz" {
 		x.healthy()
 		return
@@ -68,7 +70,7 @@ func (x *exchange) serve() {
 		return
 	}
 	ctx := x.r.Context()
-	if x.priority = priorityOf(x.r.Header["Priority"]); x.priority != resize.PriorityLive {
+	if x.priority = priorityOf(x.r.Values("Priority")); x.priority != resize.PriorityLive {
 		ctx = resize.WithPriority(ctx, x.priority)
 	}
 	img, out, err := x.Cache.Get(ctx, ref)
@@ -98,7 +100,7 @@ func (x *exchange) parse(path string) (imageurl.Ref, error) {
 	spec := ref.Spec()
 	if spec.Format == resize.Auto {
 		x.vary = true
-		ref = ref.Resolve(negotiate(x.r.Header["Accept"]))
+		ref = ref.Resolve(negotiate(x.r.Values("Accept")))
 		spec = ref.Spec()
 	}
 	x.format = formatLabel(spec)
@@ -116,19 +118,11 @@ func formatLabel(spec resize.Spec) string {
 	return spec.Format.String()
 }
 
-// requestPath returns the path of the request line as it was sent.
-func requestPath(r *http.Request) string {
-	if r.RequestURI == "" { // the request was made in this process
-		return r.URL.EscapedPath()
-	}
-	return httpapi.PathOf(r.RequestURI)
-}
-
 // send writes the status and body; the header is set.
-func (x *exchange) send(status int, body []byte, resp *httpserver.Response) {
+func (x *exchange) send(status int, body []byte) {
 	x.status = status
 	var err error
-	if x.bytes, err = resp.Send(status, body, &x.Pace); err != nil {
+	if x.bytes, err = x.w.Send(status, body, &x.Pace); err != nil {
 		x.err = fmt.Errorf("%w: %w", errCut, err)
 		x.status = problem.StatusClientGone
 	}
@@ -154,12 +148,13 @@ func (x *exchange) end() {
 // healthy answers /healthz: the process is running.
 func (x *exchange) healthy() {
 	x.quiet = true
-	h := x.w.Header()
-	h["Content-Type"] = []string{"text/plain; charset=utf-8"}
-	h["Content-Length"] = []string{"3"}
-	h["Cache-Control"] = []string{"no-store"}
-	h["X-Content-Type-Options"] = []string{"nosniff"}
-	h["X-Request-Id"] = []string{x.id}
-	resp := httpserver.NewResponse(x.w, x.r, 0)
-	x.send(http.StatusOK, []byte("ok\n"), &resp)
+	x.w.SetField(healthFields)
+	x.w.Set(nameRequestID, x.id)
+	x.send(http.StatusOK, []byte("ok\n"))
 }
+
+var healthFields = httpserver.Join(
+	httpserver.NewField("Content-Type", "text/plain; charset=utf-8"),
+	httpserver.NewField("Cache-Control", "no-store"),
+	httpserver.NewField("X-Content-Type-Options", "nosniff"),
+)

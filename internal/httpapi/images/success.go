@@ -11,21 +11,30 @@ import (
 	"github.com/novasocial/imagetier/internal/httpserver"
 )
 
-// Header values that many responses share. They must not be changed in place.
 var (
-	acceptBytes   = []string{"bytes"}
-	anyOrigin     = []string{"*"}
-	varyAccept    = []string{"Accept"}
-	pinnedControl = []string{"public, max-age=31536000, immutable"}
+	nameAge           = httpserver.NewName("Age")
+	nameCacheControl  = httpserver.NewName("Cache-Control")
+	nameCacheStatus   = httpserver.NewName("Cache-Status")
+	nameContentRange  = httpserver.NewName("Content-Range")
+	nameContentType   = httpserver.NewName("Content-Type")
+	nameETag          = httpserver.NewName("Etag")
+	nameLastModified  = httpserver.NewName("Last-Modified")
+	nameRequestID     = httpserver.NewName("X-Request-Id")
+	acceptRangesBytes = httpserver.NewField("Accept-Ranges", "bytes")
+	pinnedField       = httpserver.NewField("Cache-Control", pinnedControl)
+	varyAccept        = httpserver.NewField("Vary", "Accept")
 )
 
+const pinnedControl = "public, max-age=31536000, immutable"
+
 // imageFields are those of every image.
-var imageFields = httpserver.NewFields(
-	"X-Content-Type-Options", "nosniff",
-	"Content-Security-Policy", "default-src 'none'; sandbox", // disarms SVG and HTML served as orig
-	"Cross-Origin-Resource-Policy", "cross-origin",
-	"Access-Control-Allow-Origin", "*",
-	"Timing-Allow-Origin", "*",
+var imageFields = httpserver.Join(
+	httpserver.NewField("X-Content-Type-Options", "nosniff"),
+	// Disarms SVG and HTML served as orig.
+	httpserver.NewField("Content-Security-Policy", "default-src 'none'; sandbox"),
+	httpserver.NewField("Cross-Origin-Resource-Policy", "cross-origin"),
+	httpserver.NewField("Access-Control-Allow-Origin", "*"),
+	httpserver.NewField("Timing-Allow-Origin", "*"),
 )
 
 // answer sends img, a range of it, or 304.
@@ -37,7 +46,7 @@ func (x *exchange) answer(img *imagecache.Image) {
 		now = img.Fresh.Generated // clocks differ; Age is never negative
 	}
 	current := validators{etag: img.ETag, modified: img.LastModified}
-	verdict := precondition(x.r.Header, current)
+	verdict := precondition(x.r, current)
 	if verdict == preconditionFailed {
 		x.refuse(problem.ErrPrecondition)
 		return
@@ -46,96 +55,66 @@ func (x *exchange) answer(img *imagecache.Image) {
 	var contentRange string
 	if verdict == notModified {
 		body, status = nil, http.StatusNotModified
-	} else if lines := x.r.Header["Range"]; len(lines) > 0 && x.r.Method == http.MethodGet &&
-		ifRange(x.r.Header, current) {
+	} else if lines := x.r.Values("Range"); len(lines) > 0 && x.r.Method == http.MethodGet &&
+		ifRange(x.r, current) {
 		part, kind := parseRange(lines, int64(len(body)))
 		switch kind {
 		case rangeUnsatisfiable:
-			x.w.Header()["Content-Range"] = []string{"bytes */" + strconv.Itoa(len(body))}
-			x.refuse(problem.ErrRange)
+			x.refuse(problem.ErrRange, http.Header{"Content-Range": {"bytes */" + strconv.Itoa(len(body))}})
 			return
 		case rangePart:
 			contentRange = part.contentRange(int64(len(body)))
 			body, status = body[part.first:part.last+1], http.StatusPartialContent
 		}
 	}
-	resp := httpserver.NewResponse(x.w, x.r, len(body))
-	x.headers(&resp, img, status, now, len(body), contentRange)
-	x.send(status, body, &resp)
+	x.headers(img, status, now, contentRange)
+	x.send(status, body)
 }
 
 // headers sets the header of a 200, 206 or 304. A 304 has the fields that RFC 9110, 15.4.5
 // requires and those that browsers copy into the stored response.
-func (x *exchange) headers(
-	resp *httpserver.Response,
-	img *imagecache.Image,
-	status int,
-	now time.Time,
-	length int,
-	contentRange string,
-) {
-	own := x.ownText(img, status, length)
+func (x *exchange) headers(img *imagecache.Image, status int, now time.Time, contentRange string) {
+	w := x.w
 	if status != http.StatusNotModified {
 		contentType := img.ContentType
 		if contentType == "" {
 			contentType = "application/octet-stream"
 		}
-		resp.Set("Content-Type", contentType)
-		resp.SetContentLength(own.length)
-		if own.modified != "" {
-			resp.Set("Last-Modified", own.modified)
+		w.Set(nameContentType, contentType)
+		if !img.LastModified.IsZero() {
+			var buf [len(http.TimeFormat)]byte
+			w.SetBytes(nameLastModified, img.LastModified.UTC().AppendFormat(buf[:0], http.TimeFormat))
 		}
-		resp.SetShared("Accept-Ranges", acceptBytes)
+		w.SetField(acceptRangesBytes)
 		if contentRange != "" {
-			resp.Set("Content-Range", contentRange)
+			w.Set(nameContentRange, contentRange)
 		}
 	}
 	if img.ETag != "" {
-		resp.Set("Etag", img.ETag)
+		w.Set(nameETag, img.ETag)
 	}
-	resp.Set("X-Request-Id", x.id)
-	if own.tag != "" {
-		resp.Set(x.TagHeader, own.tag)
+	w.Set(nameRequestID, x.id)
+	if x.TagHeader != "" {
+		var buf [imagecache.CDNTagLen]byte
+		w.SetBytes(x.handler.tagName, x.original.AppendCDNTag(buf[:0]))
 	}
 	switch {
 	case img.Fresh.Pinned() && x.expires.IsZero():
-		resp.SetShared("Cache-Control", pinnedControl)
+		w.SetField(pinnedField)
 	case img.Fresh.Pinned():
-		resp.Set("Cache-Control", x.untilExpiry(pinnedControl[0]))
+		w.Set(nameCacheControl, x.untilExpiry(pinnedControl))
 	default:
-		resp.Set("Cache-Control", x.untilExpiry(liveControl(img.Fresh)))
-		resp.SetDate(dateOf(img.Fresh))
-		resp.Set("Age", strconv.FormatInt(seconds(now.Sub(img.Fresh.Generated)), 10))
+		w.Set(nameCacheControl, x.untilExpiry(liveControl(img.Fresh)))
+		w.SetDate(dateOf(img.Fresh))
+		w.Set(nameAge, strconv.FormatInt(seconds(now.Sub(img.Fresh.Generated)), 10))
 	}
-	if value := x.cacheStatus(); value != nil {
-		resp.SetShared("Cache-Status", value)
+	if value := x.cacheStatus(); value != "" {
+		w.Set(nameCacheStatus, value)
 	}
 	if x.vary {
-		resp.SetShared("Vary", varyAccept)
+		w.SetField(varyAccept)
 	}
-	resp.SetFields(imageFields)
-}
-
-// ownText are the header values that differ between responses; empty ones are absent.
-type ownText struct{ length, modified, tag string }
-
-// ownText formats it into one string: one allocation.
-func (x *exchange) ownText(img *imagecache.Image, status, length int) (own ownText) {
-	var buf [20 + len(http.TimeFormat) + imagecache.CDNTagLen]byte
-	b := buf[:0]
-	if status != http.StatusNotModified {
-		b = strconv.AppendInt(b, int64(length), 10)
-	}
-	digits := len(b)
-	if status != http.StatusNotModified && !img.LastModified.IsZero() {
-		b = img.LastModified.UTC().AppendFormat(b, http.TimeFormat)
-	}
-	date := len(b)
-	if x.TagHeader != "" {
-		b = x.original.AppendCDNTag(b)
-	}
-	text := string(b)
-	return ownText{text[:digits], text[digits:date], text[date:]}
+	w.SetField(imageFields)
 }
 
 // liveControl is the Cache-Control of an unpinned response: its freshness lifetime, counted from

@@ -16,13 +16,15 @@ import (
 	"github.com/novasocial/imagetier/internal/httpapi/apitest"
 )
 
-// The map and the lines are two ways to send the same fields, whatever they are.
-func TestHandler_GatheredWrite_SameHeaders(t *testing.T) {
+// Both engines send the same fields, whatever the answer is and however long its body.
+func TestHandler_Respond_SameFields(t *testing.T) {
 	for _, live := range []bool{false, true} {
 		for _, header := range []string{"X-Nothing: 1", "Range: bytes=100-99999"} {
-			short, long := fieldsOfAnswer(t, live, header, 300), fieldsOfAnswer(t, live, header, 30_000)
-			if !reflect.DeepEqual(short, long) {
-				t.Errorf("%s: the map sends\n%v\nthe lines\n%v", header, short, long)
+			want := fieldsOfAnswer(t, 1, live, header, 300)
+			for _, size := range []int{300, 30_000, 300_000} {
+				if got := fieldsOfAnswer(t, 0, live, header, size); !reflect.DeepEqual(got, want) {
+					t.Errorf("%s, %d bytes:\n%v\nnet/http:\n%v", header, size, got, want)
+				}
 			}
 		}
 	}
@@ -30,7 +32,7 @@ func TestHandler_GatheredWrite_SameHeaders(t *testing.T) {
 
 // fieldsOfAnswer returns the header fields of an answer of so many bytes, or of a part of it,
 // without those that are its own.
-func fieldsOfAnswer(t *testing.T, live bool, header string, size int) http.Header {
+func fieldsOfAnswer(t *testing.T, engine int, live bool, header string, size int) http.Header {
 	t.Helper()
 	held := newFakeCache()
 	cache := &constant{img: held.img, out: held.out}
@@ -41,7 +43,7 @@ func fieldsOfAnswer(t *testing.T, live bool, header string, size int) http.Heade
 	}
 	cfg := publicConfig(t, cache)
 	cfg.TagHeader = "Surrogate-Key"
-	conn := apitest.Dial(t, serve(t, New(cfg)))
+	conn := apitest.Dial(t, serveBy(t, engines[engine].config(New(cfg))))
 	apitest.Say(
 		t,
 		conn,
@@ -88,7 +90,7 @@ func writeCalls(t *testing.T) int {
 	return n
 }
 
-func TestHandler_GatheredWrite_IsOneWrite(t *testing.T) {
+func TestHandler_Respond_IsOneWrite(t *testing.T) {
 	const rounds = 300
 	cache := newFakeCache()
 	cache.img.Body = bytes.Repeat([]byte("0123456789"), 2000)
@@ -125,7 +127,7 @@ func TestHandler_GatheredWrite_IsOneWrite(t *testing.T) {
 	}
 }
 
-func TestHandler_GatheredWrite_HeadHasNoBody(t *testing.T) {
+func TestHandler_Respond_HeadHasNoBody(t *testing.T) {
 	cache := newFakeCache()
 	cache.img.Body = large
 	addr := serve(t, New(publicConfig(t, cache)))
