@@ -10,6 +10,7 @@ import (
 	"github.com/novasocial/imagetier/internal/httpapi/console"
 	"github.com/novasocial/imagetier/internal/metrics"
 	"github.com/novasocial/imagetier/prefetch/service"
+	"github.com/novasocial/imagetier/prefetch/warmer"
 )
 
 // operator is the [admin.Operator] of a node.
@@ -43,7 +44,16 @@ func (o *operator) Info(ctx context.Context, ref imageurl.Ref) (imagecache.Image
 func (o *operator) Ready() error { return o.readiness.err() }
 
 // Stats returns a [console.Stats].
-func (o *operator) Stats() any { return stats(o.start, o.metrics, o.readiness) }
+func (o *operator) Stats() any {
+	s := stats(o.start, o.metrics, o.readiness)
+	used, wasted := o.Service.Amounts()
+	s.Prefetch = console.Prefetch{Used: amountOf(used), Wasted: amountOf(wasted)}
+	return s
+}
+
+func amountOf(a warmer.Amount) console.Amount {
+	return console.Amount{Variants: a.Variants, CPUSeconds: a.CPU.Seconds(), Bytes: a.Bytes}
+}
 
 // Purge removes a target from all nodes.
 func (o *operator) Purge(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error) {

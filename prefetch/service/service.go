@@ -167,6 +167,9 @@ type Stats struct {
 	Used, Wasted warmer.Amount // what was made early and requested, or not in time
 }
 
+// Amounts returns how much of what was made early was requested, and how much was not in time.
+func (s *Service) Amounts() (used, wasted warmer.Amount) { return s.watch.Counts() }
+
 // Stats returns the current numbers, within a second.
 func (s *Service) Stats() Stats {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)

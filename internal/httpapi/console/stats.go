@@ -27,6 +27,8 @@ type Stats struct {
 	Tiers   []Tier   `json:"tiers"`
 	Origins []Origin `json:"origins"`
 	Resize  *Resize  `json:"resize,omitempty"` // absent without workers
+	// Prefetch is what was made early: requested since, or not in time.
+	Prefetch Prefetch `json:"prefetch"`
 }
 
 // Health is the state that /readyz reports.
@@ -90,6 +92,19 @@ type Resize struct {
 	Queue    map[string]int   `json:"queue"`    // waiting jobs, by priority
 	Restarts map[string]int64 `json:"restarts"` // by reason
 	Jobs     map[string]int64 `json:"jobs"`     // by outcome
+}
+
+// Prefetch counts what was made early.
+type Prefetch struct {
+	Used   Amount `json:"used"`
+	Wasted Amount `json:"wasted"`
+}
+
+// Amount is how much was made.
+type Amount struct {
+	Variants   int64   `json:"variants"`
+	CPUSeconds float64 `json:"cpu_seconds"` // of resize processes
+	Bytes      int64   `json:"bytes"`
 }
 
 // ReadProcess returns the statistics of this process.

@@ -193,6 +193,8 @@ const facts = list($("process"), ([name]) => {
   return { node, set: ([, now]) => text(value, now) };
 });
 
+const amount = (a) => (a ? `${count(a.variants)} variants, ${long(a.cpu_seconds)} of CPU, ${bytes(a.bytes)}` : "none");
+
 function renderProcess(s) {
   const { process: p } = s;
   facts([
@@ -201,6 +203,8 @@ function renderProcess(s) {
     ["Started", `${new Date(s.started).toLocaleString()}, ${long(s.uptime_seconds)} ago`],
     ["Memory", bytes(p.rss_bytes || NaN) + (p.memory_limit_bytes ? `; Go memory limit ${bytes(p.memory_limit_bytes)}` : "")],
     ["Goroutines", count(p.goroutines)],
+    ["Prefetched, used", amount(s.prefetch?.used)],
+    ["Prefetched, wasted", amount(s.prefetch?.wasted)],
     ["Coalesced", `${count(s.requests.coalesced)} requests waited for the fill of another`],
   ], ([name]) => name);
 }
