@@ -1,0 +1,139 @@
+package e2e
+
+import (
+	"bufio"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Clients that announce a body and never send it do not hold up the end: on the public listener one
+// that was answered, one that is about to be, and one on the private listener.
+func TestTier_SIGTERM_UnreadBodies(t *testing.T) {
+	dir := t.TempDir()
+	copyPhoto(t, dir, "phone-srgb.jpg")
+	x := start(t, "--keys", key, "--source", "posts=dir://"+dir, "--cache-dir", t.TempDir(), "--admin-token", token)
+	send := func(url, head string) net.Conn {
+		t.Helper()
+		conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		if _, err := io.WriteString(conn, head+"Host: localhost\r\nContent-Length: 5\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+	get := "GET " + sign(t, "phone-srgb.jpg", "v.1", "64x", "jpg") + " HTTP/1.1\r\n"
+	answered := send(x.public, get)
+	if resp, err := http.ReadResponse(bufio.NewReader(answered), nil); err != nil || resp.StatusCode != 413 {
+		t.Errorf("the body of a GET: %+v, %v", resp, err)
+	}
+	send(x.private, "POST /v1/purge HTTP/1.1\r\nAuthorization: Bearer "+token+"\r\n")
+	send(x.public, get)
+	begun := time.Now()
+	x.stop() // fails the test if a request was cut off
+	t.Logf("ended %s after SIGTERM", time.Since(begun))
+	if !strings.Contains(x.log.String(), `"msg":"draining"`) {
+		t.Error("it was not drained")
+	}
+}
+
+// Two thousand clients that request a large original over TLS and read nothing stay within the
+// memory that was announced, and a new client is served.
+func TestLoad_SlowTLSReaders(t *testing.T) {
+	if !loadFull {
+		t.Skip("it needs a machine of its own: make bench-load")
+	}
+	const clients = 2000
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil || files.Cur < 4*clients {
+		t.Skipf("%d open files are allowed, %d are needed", files.Cur, 4*clients)
+	}
+	dir := t.TempDir()
+	copyPhoto(t, dir, "phone-android.jpg")
+	cert, pool := certificateFiles(t, dir)
+	x := start(t, "--keys", key, "--source", "posts=dir://"+dir+"?originals=yes", "--cache-dir", t.TempDir(),
+		"--tls-cert", cert+".crt", "--tls-key", cert+".key")
+	config := &tls.Config{RootCAs: pool, ServerName: "example.com"}
+	path := signedPath(t, "/orig/v.1/posts/phone-android.jpg")
+	before, _ := rssOf(x)
+
+	slow := func() (net.Conn, error) {
+		dialer := net.Dialer{Timeout: 20 * time.Second}
+		conn, err := tls.DialWithDialer(&dialer, "tcp", strings.TrimPrefix(x.public, "https://"), config)
+		if err != nil {
+			return nil, err
+		}
+		_, err = fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: example.com\r\n\r\n", path)
+		return conn, err
+	}
+	var all sync.WaitGroup
+	for range 32 {
+		all.Go(func() {
+			for range clients / 32 {
+				conn, err := slow()
+				if err != nil {
+					t.Errorf("a client: %v", err)
+					return
+				}
+				t.Cleanup(func() { conn.Close() })
+			}
+		})
+	}
+	all.Wait()
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: config}, Timeout: 10 * time.Second}
+	defer client.CloseIdleConnections()
+	begun := time.Now()
+	resp, err := client.Get(x.public + signedPath(t, "/64x/v.1/posts/phone-android.jpg.jpg"))
+	if err != nil {
+		t.Fatalf("a new client: %v", err)
+	}
+	resp.Body.Close()
+	after, _ := rssOf(x)
+	t.Logf("RSS %d MiB, then %d MiB; a new client waited %s", before>>20, after>>20, time.Since(begun))
+	if resp.StatusCode != 200 {
+		t.Errorf("a new client: %s", resp.Status)
+	}
+	if limit := int64(64*12/10+250) << 20; after > limit {
+		t.Errorf("RSS of %d MiB, announced are %d", after>>20, limit>>20)
+	}
+}
+
+// certificateFiles writes the certificate of httptest for example.com and its key to name.crt and
+// name.key.
+func certificateFiles(t *testing.T, dir string) (name string, pool *x509.CertPool) {
+	t.Helper()
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	defer server.Close()
+	pair := server.TLS.Certificates[0]
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name = filepath.Join(dir, "server")
+	for file, block := range map[string]*pem.Block{
+		name + ".crt": {Type: "CERTIFICATE", Bytes: pair.Certificate[0]},
+		name + ".key": {Type: "PRIVATE KEY", Bytes: key},
+	} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pool = x509.NewCertPool()
+	pool.AddCert(server.Certificate())
+	return name, pool
+}
