@@ -117,6 +117,9 @@ func (p *tiffPage) setDefaults(bits []int) {
 	if p.samples == 0 {
 		p.samples = max(p.colours(), len(bits), 1)
 	}
+	if p.samples == 1 {
+		p.planar = 1 // one plane, whatever the file says
+	}
 	if p.photometric < 0 {
 		p.photometric = tiffMinIsBlack
 		if p.samples >= 3 {
@@ -206,6 +209,9 @@ func (h *Header) readTIFF(b []byte) error {
 	}
 	if p.samples < 1 || p.samples > 5 {
 		return unsupported(KindTIFF, "%d samples per pixel", p.samples)
+	}
+	if p.planar == 2 && p.tileWidth > 0 {
+		return unsupported(KindTIFF, "tiles of separate planes")
 	}
 	if p.bits < 1 || p.bits > 32 { // libvips reads no numbers of 64 bits
 		return unsupported(KindTIFF, "%d bits per sample", p.bits)

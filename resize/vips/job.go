@@ -151,6 +151,9 @@ func (j *job) shrink(factor float64) int {
 			}
 		}
 	case resize.KindWebP: // any factor, by averaging
+		if j.header.Animated { // libvips 8.14 changes the size of some frames that do not fill the canvas
+			return 1
+		}
 		return max(1, int(factor/left))
 	}
 	return 1
