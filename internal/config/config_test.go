@@ -77,8 +77,9 @@ func otherValues(t *testing.T) map[string]string {
 		"profiles": profilesFile(t), "balancer": "http://10.0.0.7:8080",
 		"image-prefix":    "https://cdn.app.example/=new?version=query:v,/u/=new?version=etag",
 		"s3-events-token": "open-sesame-open-sesame", "stream-replicas": "1",
-		"nats":     "nats://queue:sesame@10.0.0.8:4222,tls://10.0.0.9:4222",
-		"cdn-tags": "cache-tag", "purge-hook": "https://adapter.example/purges",
+		"s3-events-sns-topic": "arn:aws:sns:eu-central-1:123456789012:photos",
+		"nats":                "nats://queue:sesame@10.0.0.8:4222,tls://10.0.0.9:4222",
+		"cdn-tags":            "cache-tag", "purge-hook": "https://adapter.example/purges",
 		"purge-secrets": secret2 + "," + secret1,
 	}
 }

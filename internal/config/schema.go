@@ -171,6 +171,10 @@ func warmSettings(c *Config) []settings.Setting {
 		Help: "Token of S3 notifications (POST /v1/events/s3), at least 16 characters, as a Bearer token or as the " +
 			"password in the URL that the S3 server calls. Without it they are rejected, unless --dev.",
 	}, {
+		Name: "s3-events-sns-topic", Placeholder: "ARN", Value: snsTopic(&c.SNSTopic),
+		Help: "Topic of Amazon SNS whose subscription to /v1/events/s3 is confirmed " +
+			"(arn:aws:sns:eu-central-1:123456789012:photos). Subscriptions of other topics are only logged.",
+	}, {
 		Name: "warm", Placeholder: "MODE", Default: "adaptive",
 		Value: settings.Choice(&c.Warm, "adaptive", "all", "none"),
 		Help:  "Which Specs of a profile an event makes early: adaptive (those that are requested), all, or none.",

@@ -198,5 +198,17 @@ func longToken(p *string) settings.Value {
 	}, func() string { return *p }))
 }
 
+// snsTopic is the ARN of a topic of Amazon SNS.
+func snsTopic(p *string) settings.Value {
+	return settings.Func(func(given string) error {
+		parts := strings.Split(given, ":")
+		if given != "" && (len(parts) != 6 || parts[0] != "arn" || parts[2] != "sns" || parts[5] == "") {
+			return errors.New("want arn:aws:sns:REGION:ACCOUNT:NAME")
+		}
+		*p = given
+		return nil
+	}, func() string { return *p })
+}
+
 // minToken is the minimum length of a token.
 const minToken = 16

@@ -364,6 +364,7 @@ func (s *Server) openHTTP(context.Context) (err error) {
 			},
 			Observe:    s.metrics.Event,
 			AdminToken: s.adminToken, S3EventsToken: s.s3EventsToken, Dev: s.cfg.Dev,
+			SNS:     snsOf(s.cfg.SNSTopic),
 			Metrics: s.telemetry.Metrics(), Log: s.log,
 			Console: console.New(console.Config{
 				Signer: s.signer, Public: public, Sources: sourceNames(s.cfg.Config), Watermarks: s.watermarks,
@@ -373,6 +374,13 @@ func (s *Server) openHTTP(context.Context) (err error) {
 		}),
 	})
 	return err
+}
+
+func snsOf(topic string) *admin.SNS {
+	if topic == "" {
+		return nil
+	}
+	return &admin.SNS{Topic: topic}
 }
 
 // observe is called with each request of the public listener.

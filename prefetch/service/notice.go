@@ -25,12 +25,16 @@ type Bucket struct {
 
 // Notice takes an S3 event notification. Objects that were created or replaced are purged and then
 // warmed by the profile feed, in the version that their URLs carry (--image-prefix); removed ones
-// are purged. kinds are s3.created and s3.removed, one for each object of a configured source;
-// other objects are ignored.
+// and expired ones are purged. kinds are s3.created and s3.removed, one for each object of a
+// configured source; other objects are ignored. Unreadable records are counted and logged.
 func (s *Service) Notice(ctx context.Context, body []byte) (kinds []string, err error) {
-	notices, err := events.ParseNotices(body)
+	notices, bad, err := events.ParseNotices(body)
 	if err != nil {
 		return nil, clientError(ErrInvalid, err)
+	}
+	for _, err := range bad {
+		s.cfg.Metrics.Event("unknown", "invalid")
+		s.cfg.Log.Warn("S3 notification ignored", "err", err)
 	}
 	for _, n := range notices {
 		for _, b := range s.cfg.Buckets {

@@ -40,8 +40,10 @@ type Config struct {
 	// one they are refused, unless Dev.
 	AdminToken    *guard.Token
 	S3EventsToken *guard.Token
-	Dev           bool
-	Hosts         []string // host names accepted besides those of package guard
+	// SNS confirms subscriptions of Amazon SNS to S3 notifications; nil confirms none.
+	SNS   *SNS
+	Dev   bool
+	Hosts []string // host names accepted besides those of package guard
 	// Metrics answers /metrics; nil: 404.
 	Metrics http.Handler
 	// Console answers / and /console/; nil: 404.
@@ -183,6 +185,9 @@ func (p *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	body := row.Body(h, err, id)
 	h["Cache-Control"] = []string{"no-store"}
+	if row.Status == http.StatusUnauthorized && r.URL.Path == noticesPath {
+		h.Add("Www-Authenticate", `Basic realm="imagetier"`)
+	}
 	w.WriteHeader(row.Status)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(body)

@@ -17,7 +17,8 @@ var errNoNotifier = problem.Errorf(
 
 // notifies returns an error if r may not send notifications of buckets. S3 servers cannot sign as
 // feed services do: MinIO sends a token (Authorization: Bearer), versitygw and SNS send the
-// credentials of the configured URL (Authorization: Basic; any user name). So the token travels
+// credentials of the configured URL (Authorization: Basic; any user name), SNS only after a 401 that
+// offers it. So the token travels
 // in clear text, and permits nothing else.
 func (p *api) notifies(r *http.Request) error {
 	if !p.S3EventsToken.Set() {
@@ -42,7 +43,8 @@ func (p *api) notifies(r *http.Request) error {
 
 // notice answers POST /v1/events/s3: 202 once the notification is queued.
 // Notifications about other buckets, and the test notification that a server sends when it starts,
-// are 202 too: refused ones would be sent again forever.
+// are 202 too: refused ones would be sent again forever. A request of SNS to confirm a subscription is
+// 202 when it was confirmed or never will be.
 func (p *api) notice(w http.ResponseWriter, r *http.Request) error {
 	leave, err := p.intakes.enter()
 	if err != nil {
@@ -51,6 +53,12 @@ func (p *api) notice(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer leave()
 	body, err := readBody(w, r, maxEventBody)
+	if m, ok := snsConfirmation(body); ok && err == nil {
+		if err := p.confirmSNS(r.Context(), m); err != nil {
+			return err
+		}
+		return accepted(w, r, 0)
+	}
 	var kinds []string
 	if err == nil {
 		kinds, err = p.Operator.Notice(r.Context(), body)

@@ -48,6 +48,8 @@ var (
 	ErrTag         = errors.New("unknown tag")
 	ErrNotReady    = errors.New("not ready")
 	ErrConcurrency = errors.New("too many requests of this kind at once")
+	// ErrConfirmation: SNS could not be asked to confirm a subscription.
+	ErrConfirmation = errors.New("subscription not confirmed")
 )
 
 // How long an error may be cached. Errors that the next attempt may not meet are not cached; faults
@@ -160,6 +162,8 @@ var private = append(Table{
 		"It could not be taken down durably, or not be removed everywhere: repeat the takedown."},
 	{ErrLift, 500, "lift_incomplete", noStore, slog.LevelError,
 		"The takedown could not be lifted durably: repeat it."},
+	{ErrConfirmation, 503, "subscription_unconfirmed", noStore, slog.LevelError,
+		"SNS could not be asked to confirm the subscription; the log says why. SNS sends this request again."},
 	{ErrNotReady, 503, "not_ready", noStore, slog.LevelInfo, "Not ready."},
 
 	// The queue of events and jobs.
