@@ -168,5 +168,5 @@ bench-feed: build ## simulate a day of a social feed with and without pre-warmin
 	cd cmd/tierbench && go run . feed $(FEED)
 
 .PHONY: bench-peers
-bench-peers: ## compare the cost of a hit with nginx and Varnish
+bench-peers: ## compare the cost of a hit with nginx, Varnish, net/http and fasthttp
 	@deploy/bench-peers

@@ -26,7 +26,7 @@ var owners = map[string][]string{
 	"github.com/dunglas/httpsfv":      {"origin/rfc9111"},
 	"github.com/sony/gobreaker/v2":    {"internal/circuit"},
 	"github.com/go-chi/chi/v5":        {"internal/httpapi/admin"},
-	"github.com/valyala/fasthttp":     {"internal/httpserver"},
+	"github.com/valyala/fasthttp":     {"internal/httpserver", "deploy/peers/bare"},
 	"github.com/prometheus/":          {"internal/metrics", "internal/telemetry"},
 	"go.opentelemetry.io/":            {"internal/metrics", "internal/telemetry", "internal/tracing"},
 	"github.com/alecthomas/kong":      {"internal/program"},

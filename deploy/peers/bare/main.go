@@ -1,14 +1,19 @@
 // Command bare answers each request with the headers of an imagetier hit and as many zeroes as
-// the path says. Its cost is the minimum for a server built on net/http.
+// the path says. Its cost is the minimum for a server built on net/http or fasthttp, or on neither.
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"strconv"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
 func main() {
@@ -19,28 +24,107 @@ func main() {
 }
 
 func run(args []string) error {
-	if len(args) != 1 {
-		return errors.New("usage: bare HOST:PORT; /N is answered with N bytes")
+	engines := map[string]func(net.Listener) error{"net/http": netHTTP, "fasthttp": fastHTTP, "loop": loop}
+	if len(args) != 2 || engines[args[0]] == nil {
+		return errors.New("usage: bare net/http|fasthttp|loop HOST:PORT; /N is answered with N bytes")
 	}
-	body := make([]byte, 1<<20)
+	ln, err := net.Listen("tcp", args[1])
+	if err != nil {
+		return err
+	}
+	return engines[args[0]](ln)
+}
+
+var body = make([]byte, 1<<20)
+
+// sized returns the N bytes for the path /N.
+func sized(path string) ([]byte, error) {
+	n, err := strconv.Atoi(path[min(1, len(path)):])
+	if err != nil || n < 0 || n > len(body) {
+		return nil, errors.New("ask for /N, N bytes up to 1 MiB")
+	}
+	return body[:n], nil
+}
+
+func netHTTP(ln net.Listener) error {
 	server := &http.Server{
-		Addr:              args[0],
 		ReadHeaderTimeout: 10 * time.Second,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			n, err := strconv.Atoi(r.URL.Path[1:])
-			if err != nil || n < 0 || n > len(body) {
-				http.Error(w, "ask for /N, N bytes up to 1 MiB", http.StatusBadRequest)
+			b, err := sized(r.URL.Path)
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusBadRequest)
 				return
 			}
 			h := w.Header()
 			for _, field := range fields {
 				h[field[0]] = field[1:]
 			}
-			h["Content-Length"] = []string{r.URL.Path[1:]}
-			_, _ = w.Write(body[:n])
+			h["Content-Length"] = []string{strconv.Itoa(len(b))}
+			_, _ = w.Write(b)
 		}),
 	}
-	return server.ListenAndServe()
+	return server.Serve(ln)
+}
+
+func fastHTTP(ln net.Listener) error {
+	server := &fasthttp.Server{
+		ReadTimeout: 10 * time.Second, NoDefaultServerHeader: true,
+		Handler: func(ctx *fasthttp.RequestCtx) {
+			b, err := sized(string(ctx.RequestURI()))
+			if err != nil {
+				ctx.Error(err.Error(), fasthttp.StatusBadRequest)
+				return
+			}
+			for _, field := range fields {
+				ctx.Response.Header.Set(field[0], field[1])
+			}
+			ctx.Response.SetBodyRaw(b)
+		},
+	}
+	return server.Serve(ln)
+}
+
+// loop reads lines up to an empty one and writes a header made before.
+func loop(ln net.Listener) error {
+	for {
+		conn, err := ln.Accept()
+		if err != nil {
+			return err
+		}
+		go serve(conn)
+	}
+}
+
+func serve(conn net.Conn) {
+	defer conn.Close()
+	r := bufio.NewReader(conn)
+	for {
+		path := ""
+		for {
+			line, err := r.ReadSlice('\n')
+			if err != nil {
+				return
+			}
+			if words := bytes.Fields(line); path == "" && len(words) == 3 {
+				path = string(words[1])
+			} else if len(words) == 0 {
+				break
+			}
+		}
+		b, err := sized(path)
+		if err != nil {
+			return
+		}
+		head := append([]byte(nil), "HTTP/1.1 200 OK\r\n"...)
+		for _, field := range fields {
+			head = append(head, field[0]+": "+field[1]+"\r\n"...)
+		}
+		head = fmt.Appendf(head, "Content-Length: %d\r\n\r\n", len(b))
+		both := net.Buffers{head, b}
+		if _, err := both.WriteTo(conn); err != nil {
+			return
+		}
+	}
 }
 
 var fields = [][]string{
