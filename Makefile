@@ -35,11 +35,11 @@ build: deps ## build bin/imagetier, bin/imagetier-gateway (static, no cgo) and b
 	cd gateway && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o ../bin/ ./cmd/imagetier-gateway
 
 .PHONY: run
-run: build ## serve the sample photos on this machine (ORIGIN= your directory, s3://… or https://…)
+run: build ## serve the sample photos on :8080 (PORT=) of this machine (ORIGIN= your directory, s3://… or https://…)
 	@deploy/run
 
 .PHONY: run-gateway
-run-gateway: build ## run the gateway on :8080 with fake services, the tier on :8090, and Redis if installed
+run-gateway: build ## run the gateway on :8070 (GATEWAY_PORT=) with fake services, the tier on :8090 (TIER_PORT=), and Redis if installed
 	cd gateway && CGO_ENABLED=0 go build -trimpath -o ../bin/ ./cmd/fakebackends
 	@deploy/run-gateway
 
@@ -93,7 +93,7 @@ test-one: go ## run the tests of PKG that match RUN: make test-one PKG=./gateway
 
 .PHONY: fleet
 fleet: deps-test ## run three nodes, three NATS servers, an S3 server and nginx until Ctrl-C
-	@TEST_FLEET=serve go test -count 1 -timeout 0 -run TestFleet_Serve ./cmd/imagetier/e2e
+	@deploy/run-fleet
 
 .PHONY: test-fleet
 test-fleet: deps-test ## test a fleet while its nodes and NATS servers are killed, replaced and disconnected

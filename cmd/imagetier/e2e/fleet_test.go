@@ -583,6 +583,7 @@ func TestFleet_Serve(t *testing.T) {
 	for i, x := range f.nodes {
 		fmt.Printf("node %d: %s, private %s (admin token %s)\n", i+1, x.public, x.private, token)
 	}
+	fmt.Println("Ctrl-C stops all of them")
 	interrupted, stop := signal.NotifyContext(t.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	<-interrupted.Done()
