@@ -136,7 +136,10 @@ func newProgram(t *testing.T, name, prefix, help string) program {
 			flags = append(flags, f, f+"-file") // secrets can be files
 		}
 		command := strings.TrimPrefix(strings.TrimSuffix(filepath.Base(file), ".txt"), name)
-		command, _, _ = strings.Cut(strings.TrimPrefix(command, "-"), "-") // config print is a part of config
+		command = strings.TrimPrefix(command, "-")
+		if strings.HasPrefix(command, "config-") { // config print is a part of config
+			command = "config"
+		}
 		p.commands[command] = append(p.commands[command], flags...)
 		p.flags = append(p.flags, flags...)
 	}

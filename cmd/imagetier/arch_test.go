@@ -90,6 +90,7 @@ var allowed = map[string][]string{
 		"internal/config", "internal/settings", "internal/sources"},
 	"internal/warmlist":     {"imagecache/imageurl", "internal/durable"},
 	"internal/webhook":      {},
+	"internal/migrate":      {"resize"},
 	"docs":                  {"imagecache/imageurl"},
 	"internal/circuit":      {},
 	"internal/s3client":     {"origin"},
@@ -103,7 +104,8 @@ var allowed = map[string][]string{
 
 // forCommands is what the commands of imagetier need.
 var forCommands = []string{
-	"resize", "imagecache/imageurl", "internal/adminclient", "internal/config", "internal/doctor", "internal/program",
+	"resize", "imagecache/imageurl", "internal/adminclient", "internal/config", "internal/doctor", "internal/migrate",
+	"internal/program",
 	"internal/server", "internal/settings", "internal/warmlist",
 }
 

@@ -21,14 +21,15 @@ func main() { newProgram().Main() }
 // cli are the commands; each lives in the file of its name. Package program adds those
 // that the gateway has too.
 type cli struct {
-	Serve    serveCmd    `cmd:"" help:"Run the tier."`
-	Sign     signCmd     `cmd:"" help:"Print a signed URL."`
-	Verify   verifyCmd   `cmd:"" help:"Check signed URLs."`
-	Explain  explainCmd  `cmd:"" help:"Explain a URL: its parts, and where its image is cached."`
-	Purge    purgeCmd    `cmd:"" help:"Remove images from the running tier."`
-	Takedown takedownCmd `cmd:"" help:"Take originals down until the takedown is lifted."`
-	Warm     warmCmd     `cmd:"" help:"Make images before they are requested."`
-	Doctor   doctorCmd   `cmd:"" help:"Check codecs, limits, disk, origins and clocks of this machine, and say how to fix faults."`
+	Serve      serveCmd      `cmd:"" help:"Run the tier."`
+	Sign       signCmd       `cmd:"" help:"Print a signed URL."`
+	Verify     verifyCmd     `cmd:"" help:"Check signed URLs."`
+	Explain    explainCmd    `cmd:"" help:"Explain a URL: its parts, and where its image is cached."`
+	Purge      purgeCmd      `cmd:"" help:"Remove images from the running tier."`
+	Takedown   takedownCmd   `cmd:"" help:"Take originals down until the takedown is lifted."`
+	Warm       warmCmd       `cmd:"" help:"Make images before they are requested."`
+	MigrateURL migrateURLCmd `cmd:"" name:"migrate-url" help:"Print signed URLs for URLs of imgproxy, thumbor or imagor."`
+	Doctor     doctorCmd     `cmd:"" help:"Check codecs, limits, disk, origins and clocks of this machine, and say how to fix faults."`
 }
 
 // Help is what imagetier --help begins with.
@@ -59,14 +60,15 @@ func newProgram() program.Program {
 			"on disk, and serves them under signed, immutable URLs.",
 		Schema: config.Schema(),
 		Commands: &cli{
-			Serve:    serveCmd{settingsOf: reads()},
-			Sign:     signCmd{settingsOf: reads("keys", "dev")},
-			Verify:   verifyCmd{settingsOf: reads("keys", "dev")},
-			Explain:  explainCmd{settingsOf: reads("keys", "dev", "private-listen")},
-			Purge:    purgeCmd{settingsOf: reads("dev", "private-listen", "admin-token")},
-			Takedown: takedownCmd{settingsOf: reads("dev", "private-listen", "admin-token")},
-			Warm:     warmCmd{settingsOf: reads("dev", "private-listen", "admin-token")},
-			Doctor:   doctorCmd{settingsOf: reads()},
+			Serve:      serveCmd{settingsOf: reads()},
+			Sign:       signCmd{settingsOf: reads("keys", "dev")},
+			Verify:     verifyCmd{settingsOf: reads("keys", "dev")},
+			Explain:    explainCmd{settingsOf: reads("keys", "dev", "private-listen")},
+			Purge:      purgeCmd{settingsOf: reads("dev", "private-listen", "admin-token")},
+			Takedown:   takedownCmd{settingsOf: reads("dev", "private-listen", "admin-token")},
+			Warm:       warmCmd{settingsOf: reads("dev", "private-listen", "admin-token")},
+			MigrateURL: migrateURLCmd{settingsOf: reads("keys", "dev")},
+			Doctor:     doctorCmd{settingsOf: reads()},
 		},
 		Load: func(in settings.Input, complete bool) (*settings.Resolved, error) {
 			_, resolved, err := config.Load(config.Input{Input: in, Unfinished: !complete})
