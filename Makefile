@@ -91,6 +91,13 @@ test-one: go ## run the tests of PKG that match RUN: make test-one PKG=./gateway
 	@test -n '$(PKG)' || { echo 'usage: make test-one PKG=./internal/durable [RUN=regexp]' >&2; exit 2; }
 	cd $(PKG) && go test -count 1 -v -run '$(or $(RUN),.)' .
 
+.PHONY: docs
+docs: ## build the documentation as a site in bin/site, and check its links
+	@deploy/install-deps docs
+	go test ./docs
+	mkdocs build --quiet --strict --config-file docs/mkdocs.yml --site-dir ../bin/site
+	@echo 'the site is in bin/site; to read it while you write: mkdocs serve --config-file docs/mkdocs.yml'
+
 .PHONY: fleet
 fleet: deps-test ## run three nodes, three NATS servers, an S3 server and nginx until Ctrl-C
 	@deploy/run-fleet
