@@ -170,6 +170,23 @@ func TestServer_Run_DrainsNewcomers(t *testing.T) {
 	})
 }
 
+// Idle connections do not hold up the end of the server.
+func TestServer_Run_DrainsIdleConnections(t *testing.T) {
+	onBoth(t, func(t *testing.T, on engine) {
+		inBubble(t, on(Config{Handler: greets}), func(t *testing.T, ln *pipes, stop func() error) {
+			conn := ln.dial(t)
+			go io.WriteString(conn, hello) //nolint:errcheck // read below
+			r := bufio.NewReader(conn)
+			expectHello(t, r)
+			time.Sleep(10 * time.Second)
+			start := time.Now()
+			if err := stop(); err != nil || time.Since(start) > time.Second {
+				t.Errorf("Run returned %v after %s", err, time.Since(start))
+			}
+		})
+	})
+}
+
 // closes is a connection that can be closed.
 type closes struct{ net.Conn }
 

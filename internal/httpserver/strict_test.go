@@ -84,6 +84,8 @@ var rawRequests = []struct {
 	{"folded", "GET /a HTTP/1.1\r\nHost: h\r\nA: b\r\n c\r\n\r\n", "400 close", "200 /a", ""},
 	{"folded by a tab", "GET /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding:\r\n\tchunked\r\n\r\n0\r\n\r\n",
 		"400 close", "200 /a close", ""},
+	{"folded, with a colon",
+		"GET /a HTTP/1.1\r\nHost: h\r\nA: b\r\n\tContent-Length: 5\r\n\r\n", "400 close", "200 /a", ""},
 	{"folded at once", "GET /a HTTP/1.1\r\n Host: h\r\n\r\n", "400 close", "", ""},
 	{"LF after the request line", "GET /a HTTP/1.1\nHost: h\r\n\r\n", "400 close", "200 /a", "200 /a"},
 	{"LF after a field", "GET /a HTTP/1.1\r\nHost: h\nA: b\r\n\r\n", "400 close", "200 /a", "200 /a"},

@@ -60,12 +60,14 @@ func TestWatched_Done_ClientLeaves(t *testing.T) {
 // A request that comes while another is waited for is read after it, however much of it came.
 func TestWatched_Done_KeepsNextRequest(t *testing.T) {
 	for _, first := range []string{"", "G", hello[:len(hello)-1], hello, hello + hello} {
+		wait := time.Hour // longer than any deadline
 		cfg := Config{IdleTimeout: time.Minute, Responder: responderFunc(func(r *Request, w *Response) {
 			select {
 			case <-r.Context().Done():
 				t.Error("the client has not left")
-			case <-time.After(time.Hour): // longer than any deadline
+			case <-time.After(wait):
 			}
+			wait = time.Second // shorter than what moves a deadline
 			answer(w)
 		})}
 		inBubble(t, cfg, func(t *testing.T, ln *pipes, _ func() error) {
