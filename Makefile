@@ -92,11 +92,11 @@ test-one: go ## run the tests of PKG that match RUN: make test-one PKG=./gateway
 	cd $(PKG) && go test -count 1 -v -run '$(or $(RUN),.)' .
 
 .PHONY: docs
-docs: ## build the documentation as a site in bin/site, and check its links
+docs: ## build the documentation as a site in bin/_site, and check its links
 	@deploy/install-deps docs
 	go test ./docs
-	mkdocs build --quiet --strict --config-file docs/mkdocs.yml --site-dir ../bin/site
-	@echo 'the site is in bin/site; to read it while you write: mkdocs serve --config-file docs/mkdocs.yml'
+	mkdocs build --quiet --strict --config-file docs/mkdocs.yml --site-dir ../bin/_site
+	@echo 'the site is in bin/_site; to read it while you write: mkdocs serve --config-file docs/mkdocs.yml'
 
 .PHONY: fleet
 fleet: deps-test ## run three nodes, three NATS servers, an S3 server and nginx until Ctrl-C
