@@ -7,7 +7,7 @@ import (
 )
 
 // Meter adds up the CPU time of the jobs that a Resizer did for a context. Those of several contexts that
-// shared a job are counted for one of them.
+// shared a job are counted for one of them. What is spent on Optional Specs is not counted.
 type Meter struct{ spent atomic.Int64 }
 
 // CPU returns the sum. It is 0 if the system does not tell.

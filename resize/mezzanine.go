@@ -6,13 +6,9 @@ import (
 	"strings"
 )
 
-// A mezzanine is a reduced copy that is kept of a large original after its first decode:
-// upright, sRGB, nearly lossless, with a bounded long side (--mezzanine) and about a tenth of
-// the bytes of a phone photo. Most variants can be made from it.
-//
-// Which ones depends only on the Spec and on the original's size and kind, never on what is
-// currently cached: a URL names the same bytes on every node. A Spec that qualifies is made
-// from the mezzanine's encoded bytes even where the original is at hand.
+// A mezzanine is a reduced copy that is kept of a large original: upright, sRGB, nearly
+// lossless, with a bounded long side (--mezzanine) and about a tenth of the bytes of a phone
+// photo. Most variants can be made from it, at a third of the cost.
 
 const (
 	// mezzanineMinRatio is how many times longer than its mezzanine an original must be.
@@ -77,7 +73,7 @@ func ParseJobName(name string) (Spec, error) {
 	return Spec{}, fmt.Errorf("%w: %s: want mezzanine, a side of 1-%d pixels and .jpg", ErrSpec, quote(name), MaxBox)
 }
 
-// HasMezzanine reports whether a mezzanine with a long side of side pixels is kept of an
+// HasMezzanine reports whether a mezzanine with a long side of side pixels can be kept of an
 // original: it must be an opaque still, mezzanineMinRatio times larger. A side of 0 disables
 // mezzanines.
 func (h Header) HasMezzanine(side int) bool {
@@ -85,7 +81,7 @@ func (h Header) HasMezzanine(side int) bool {
 		float64(max(h.Width, h.Height)) >= mezzanineMinRatio*float64(side)
 }
 
-// FromMezzanine reports whether s is made from the mezzanine of side pixels, for an original
+// FromMezzanine reports whether s can be made from the mezzanine of side pixels, for an original
 // that has one and is width by height pixels when upright ([Header.Upright]). It is not if
 // the mezzanine has too few pixels, or if s needs something that the mezzanine has lost: the
 // wide gamut (p3), metadata (credit), the exact border (trim) or lossless pixels (png).

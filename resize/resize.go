@@ -9,6 +9,8 @@ package resize
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 )
 
 // Image is a finished variant: a complete encoded image, or an [Info] as JSON.
@@ -18,19 +20,52 @@ type Image struct {
 	Width, Height int // pixels, as encoded
 }
 
+// A Job asks a [Resizer] for Images of one original.
+type Job struct {
+	Original []byte // not modified, and not used after Resize has returned
+	// Specs are made first, the cheapest first. Every Spec must be a variant of a concrete format
+	// (ShapeVariant, never Auto), a [Mezzanine], or Spec{Shape: ShapeInfo, Format: JSON}, whose
+	// Image is the JSON of an Info with the upright width and height of the original. Any other
+	// is ErrSpec.
+	Specs []Spec
+	// Optional are made after all of Specs, from the same decode. They are for later requests, so
+	// a Resizer leaves them out while another job waits for it.
+	Optional []Spec
+	// Made is called with each Image as soon as it is encoded: i is its index in Specs or, for an
+	// Optional Spec, len(Specs) plus its index in Optional. It is called once for each Image, by
+	// one goroutine at a time, and not after Resize has returned. It must not block. Images that
+	// it has received are valid whatever Resize returns.
+	Made func(i int, img Image)
+}
+
+// All returns Specs and Optional: what Made's index refers to.
+func (j Job) All() []Spec { return slices.Concat(j.Specs, j.Optional) }
+
 // A Resizer makes variants. Every implementation passes the tests of resizetest.
 type Resizer interface {
-	// Resize makes one Image per Spec, in the order of specs, and decodes original as few
-	// times as possible. The bytes of an Image depend only on original and its own Spec, not
-	// on the other specs: a URL names the same bytes on every node.
+	// Resize makes the Images of a job, and decodes the original as few times as possible. The
+	// bytes of an Image depend only on the original and its own Spec, not on the other Specs. It
+	// returns nil once all of job.Specs are made, with or without the Optional ones.
 	//
-	// Every Spec must be a variant of a concrete format (ShapeVariant, never Auto), a
-	// [Mezzanine], or Spec{Shape: ShapeInfo, Format: JSON}, whose Image is the JSON of an
-	// Info with the upright width and height of the original. Any other is ErrSpec.
-	// Resize does not modify original and does not use it after returning.
-	//
-	// Errors wrap one of the sentinels below; with an error there are no images.
-	Resize(ctx context.Context, original []byte, specs ...Spec) ([]Image, error)
+	// Errors wrap one of the sentinels below.
+	Resize(ctx context.Context, job Job) error
+}
+
+// Make returns the Images of specs in their order, or an error and no Images.
+func Make(ctx context.Context, r Resizer, original []byte, specs ...Spec) ([]Image, error) {
+	images := make([]Image, len(specs))
+	made := 0
+	err := r.Resize(ctx, Job{Original: original, Specs: specs, Made: func(i int, img Image) {
+		images[i] = img
+		made++
+	}})
+	if err == nil && made != len(specs) {
+		err = fmt.Errorf("%w: %d images for %d Specs", ErrFailed, made, len(specs))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return images, nil
 }
 
 var (

@@ -171,7 +171,7 @@ func selfTest(resizer *vips.Resizer) error {
 		return err
 	}
 	spec := resize.Spec{Width: 8, Height: 8, Format: resize.JPEG}
-	if _, err := resizer.Resize(noDeadline, original.Bytes(), spec); err != nil {
+	if _, err := resize.Make(noDeadline, resizer, original.Bytes(), spec); err != nil {
 		return fmt.Errorf("self-test: %w", err)
 	}
 	return nil

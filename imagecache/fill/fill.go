@@ -1,10 +1,11 @@
 // Package fill fetches originals and makes variants of them: it connects origin and resize.
 // The path of a request is Filler.Fill, then work.go and make.go.
 //
-// Concurrent fills of one original share its bytes and its decode: the first job makes the
-// mezzanine (resize.Mezzanine) and the variants that need the original itself, a second job
-// all variants that can be made from the mezzanine. For a large original only the mezzanine
-// is stored, so that later Specs need neither a fetch nor a full decode.
+// Concurrent fills of one original share its bytes and its decode, and each is answered when its
+// variant is encoded. After the answers either the original is stored for later Specs or, if they
+// are likely enough (history.go) and no other job waits, a mezzanine (resize.Mezzanine) is made
+// from the same decode and stored instead: later Specs need neither a fetch nor a full decode
+// then. So the bytes of a variant depend on what was stored when it was made.
 package fill
 
 import (
@@ -37,9 +38,11 @@ type Config struct {
 	// Originals stores fetched originals or their mezzanines. If nil, they are not stored.
 	Originals imagecache.Tier
 	// Mezzanine is the long side of the mezzanine of a large original in pixels, 1 to
-	// resize.MaxBox. 0 disables mezzanines: originals are stored as they are. The bytes of
-	// variants depend on it, so all nodes of a fleet must have the same value.
+	// resize.MaxBox. 0 disables mezzanines: originals are stored as they are.
 	Mezzanine int
+	// Mezzanines, if not nil, is called with each event of a mezzanine (MezzanineMade and so on)
+	// and how many variants it concerns.
+	Mezzanines func(event string, n int)
 	// LiveTTL is the lifetime of a live original if the origin sets none. After that it may
 	// be served stale for a day while it is revalidated. 0 means that it is always
 	// revalidated first.
@@ -54,8 +57,9 @@ type Config struct {
 
 // Filler makes Images. It implements imagecache.Filler.
 type Filler struct {
-	cfg   Config
-	works workTable
+	cfg     Config
+	works   workTable
+	history history
 
 	epochs  imagecache.Epochs
 	purging purging
@@ -103,6 +107,9 @@ func (f *Filler) Fill(ctx context.Context, ref imageurl.Ref, stale *imagecache.I
 		return imagecache.Filled{}, context.Cause(ctx)
 	}
 	filled := imagecache.Filled{Detail: r.of.detail, Status: r.of.status}
+	if r.late {
+		filled.Detail, filled.Status = imagecache.FromOriginal, 0
+	}
 	switch {
 	case errors.Is(r.err, origin.ErrNotModified) && stale != nil:
 		return f.revalidated(r.err, stale)

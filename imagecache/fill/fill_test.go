@@ -79,23 +79,22 @@ type fakeResizer struct {
 	err  error
 }
 
-func (p *fakeResizer) Resize(ctx context.Context, _ []byte, specs ...resize.Spec) ([]resize.Image, error) {
+func (p *fakeResizer) Resize(ctx context.Context, job resize.Job) error {
 	p.jobs.Add(1)
 	if p.wait != nil {
 		select {
 		case <-p.wait:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return ctx.Err()
 		}
 	}
 	if p.err != nil {
-		return nil, p.err
+		return p.err
 	}
-	var images []resize.Image
-	for _, s := range specs {
-		images = append(images, resize.Image{Body: []byte(s.Name()), Format: s.Format})
+	for i, s := range job.Specs {
+		job.Made(i, resize.Image{Body: []byte(s.Name()), Format: s.Format})
 	}
-	return images, nil
+	return nil
 }
 
 func picture(t testing.TB) []byte {

@@ -4,15 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/novasocial/imagetier/resize"
 )
 
-// readyOriginal waits for the original's bytes.
-func (w *work) readyOriginal(context.Context) (original, error) { return w.bytes() }
-
-// bytes returns the original with its bytes. It fetches them if only the mezzanine was stored.
+// bytes waits for the original's bytes. It fetches them if only the mezzanine was stored.
 func (w *work) bytes() (original, error) {
 	if w.opened.orig.mezz == nil {
 		return w.opened.orig, w.opened.err
@@ -22,106 +20,67 @@ func (w *work) bytes() (original, error) {
 	return w.fetched.orig, w.fetched.err
 }
 
+// openedMezzanine returns the original of the mezzanine, which is there.
+func (w *work) openedMezzanine() (original, error) { return w.opened.orig, nil }
+
 func (w *work) mezzanine() *mezzanine {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.mezz
 }
 
-// readyMezzanine waits for the mezzanine, which is made in the same priority's queue.
-func (p *queuePair) readyMezzanine(ctx context.Context) (original, error) {
-	w := p.fromMezzanine.w
-	if w.mezzanine() != nil {
-		return w.opened.orig, nil
-	}
-	made := &request{ctx: ctx, needsMezzanine: true, done: make(chan struct{})}
-	p.fromOriginal.add(made)
-	<-made.done // w.ctx ends it
-	return made.of, made.err
-}
-
-// unit is a part of a job that succeeds or fails as a whole: usually one Spec for one request.
-type unit struct {
-	specs    []resize.Spec
-	requests []*request
-	images   []resize.Image
-	err      error
-}
-
-// makeFromOriginal makes variants from the original's bytes, and the mezzanine if it is
-// needed and not there yet.
+// makeFromOriginal makes variants from the original's bytes in one decode, and after them the mezzanine
+// if it is likely to be used. What is kept of the original is stored when all requests are answered.
 func (w *work) makeFromOriginal(requests []*request) {
+	defer w.f.works.beginJob(w)()
+	requests = w.reroute(requests)
+	if len(requests) == 0 {
+		return
+	}
 	orig, _ := w.bytes() // there is no error: ready has waited for it
-	side := w.f.cfg.Mezzanine
-	mezz := w.mezzanine()
-	if mezz != nil && !mezz.made && !mezz.isOf(orig) {
-		mezz = nil // the original has changed
+	j := job{orig: orig, body: orig.Body, spec: func(s resize.Spec) resize.Spec { return s }}
+	var extra [2]resize.Image // the mezzanine and the info, once they are made
+	if w.wantsMezzanine(orig, requests) {
+		j.optional = []resize.Spec{resize.Mezzanine(w.f.cfg.Mezzanine), {Shape: resize.ShapeInfo, Format: resize.JSON}}
+		j.optionalMade = func(i int, img resize.Image) { extra[i] = img }
 	}
-	var first *unit
-	var units []*unit
-	if orig.header.HasMezzanine(side) && mezz == nil {
-		// The info is always made with it, at a fiftieth of the cost: it says which variants
-		// can be made from the mezzanine without the original.
-		first = &unit{specs: []resize.Spec{resize.Mezzanine(side), {Shape: resize.ShapeInfo, Format: resize.JSON}}}
-		units = append(units, first)
+	err := w.make(j, requests)
+	if j.optional != nil && w.setMezzanine(orig, extra, err) {
+		return
 	}
-	for _, r := range requests {
-		switch fromFirst := r.needsMezzanine || r.spec.Shape == resize.ShapeInfo; {
-		case fromFirst && first != nil:
-			first.requests = append(first.requests, r)
-		case fromFirst && mezz != nil:
-			r.succeed(orig, infoOf(mezz))
-		case r.needsMezzanine:
-			r.fail(orig, fmt.Errorf("%w: the original has changed and no longer has a mezzanine", resize.ErrFailed))
-		default:
-			units = append(units, &unit{specs: []resize.Spec{r.spec}, requests: []*request{r}})
-		}
-	}
-	w.make(orig.Body, requests, units, false)
-	for _, u := range units {
-		if u == first && u.err == nil {
-			u.images, u.err = w.setMezzanine(orig, u.images)
-		}
-		w.answer(orig, u)
+	if slices.ContainsFunc(requests, func(r *request) bool { return r.err == nil }) {
+		w.keep(orig)
 	}
 }
 
-// setMezzanine sets and stores the mezzanine that a job has made, and returns the info.
-func (w *work) setMezzanine(orig original, images []resize.Image) ([]resize.Image, error) {
-	m, err := newMezzanine(images[0].Body, images[1].Body, orig.Image)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", resize.ErrFailed, err)
-	}
-	m.made = true
-	w.mu.Lock()
-	w.mezz = m
-	w.mu.Unlock()
-	w.f.keepMezzanine(w.ctx, w.ref, m, w.id.epoch)
-	return images[1:], nil
-}
-
-// makeFromMezzanine makes variants from the mezzanine. If the mezzanine was made for them,
-// most of the work is done, so admission must not refuse the rest (resize.WithContinuation).
-func (w *work) makeFromMezzanine(requests []*request) {
+// reroute dispatches those of requests that can be made from the mezzanine, which was made after they were
+// queued, and returns the others.
+func (w *work) reroute(requests []*request) (others []*request) {
 	m := w.mezzanine()
-	var units []*unit
 	for _, r := range requests {
-		units = append(units, &unit{specs: []resize.Spec{m.spec(r.spec)}, requests: []*request{r}})
+		if m != nil && m.made && m.makes(r.spec, w.f.cfg.Mezzanine) {
+			w.dispatch(r)
+			continue
+		}
+		others = append(others, r)
 	}
-	w.make(m.jpeg, requests, units, m.made)
-	for _, u := range units {
-		w.answer(w.opened.orig, u)
-	}
+	return others
+}
+
+// makeFromMezzanine makes variants from the mezzanine. If the mezzanine was made by this work, admission
+// must not refuse the rest (resize.WithContinuation).
+func (w *work) makeFromMezzanine(requests []*request) {
+	defer w.f.works.beginJob(w)()
+	w.noteRequests(requests)
+	m := w.mezzanine()
+	_ = w.make(job{orig: w.opened.orig, body: m.jpeg, spec: m.spec, begun: m.made}, requests)
+	w.f.countMezzanine(MezzanineUsed, len(requests))
 }
 
 // makeAlone makes the variant of r in its own job, from the input of q.
 func (w *work) makeAlone(r *request, q *queue) {
 	guard([]*request{r}, func() {
-		orig, err := q.ready(r.ctx)
-		if err == nil && w.opened.orig.header.HasMezzanine(w.f.cfg.Mezzanine) {
-			pair := &w.queues[resize.PriorityOf(r.ctx)]
-			orig, err = pair.readyMezzanine(r.ctx) // r may be the first request for this original
-		}
+		orig, err := q.ready()
 		if err != nil {
 			r.fail(orig, err)
 			return
@@ -139,9 +98,10 @@ func (w *work) serveOriginal(r *request) {
 		return
 	}
 	if orig.status == 200 {
-		u := &unit{specs: []resize.Spec{{Width: 16, Height: 16, Format: resize.JPEG}}, requests: []*request{r}}
-		if w.make(orig.Body, u.requests, []*unit{u}, false); u.err != nil {
-			r.fail(orig, u.err)
+		tiny := &request{ctx: r.ctx, spec: resize.Spec{Width: 16, Height: 16, Format: resize.JPEG}, done: make(chan struct{})}
+		j := job{orig: orig, body: orig.Body, spec: func(s resize.Spec) resize.Spec { return s }}
+		if _ = w.make(j, []*request{tiny}); tiny.err != nil {
+			r.fail(orig, tiny.err)
 			return
 		}
 	}
@@ -153,36 +113,36 @@ func (w *work) serveOriginal(r *request) {
 	r.succeed(orig, resize.Image{Body: orig.Body})
 }
 
-// answer ends the requests of a unit.
-func (w *work) answer(orig original, u *unit) {
-	if u.err == nil {
-		w.keep(orig)
-	}
-	for _, r := range u.requests {
-		if u.err != nil {
-			r.fail(orig, u.err)
-			continue
-		}
-		r.succeed(orig, u.images[len(u.images)-1])
-	}
+// job is what the jobs of some requests have in common.
+type job struct {
+	orig original
+	body []byte // what is decoded: the original or its mezzanine
+	// spec returns the Spec that makes a request's Spec from body.
+	spec  func(resize.Spec) resize.Spec
+	begun bool // sets resize.WithContinuation
+	// optional are made after those of the requests, unless other jobs wait. optionalMade receives each with
+	// its index.
+	optional     []resize.Spec
+	optionalMade func(i int, img resize.Image)
 }
 
-// make makes all units in one job. If the job fails and one of the units may be the cause,
-// each is tried in its own job. begun sets resize.WithContinuation.
-func (w *work) make(body []byte, requests []*request, units []*unit, begun bool) {
-	if len(units) == 0 {
-		return
-	}
-	err := w.job(body, requests, units, begun)
-	if len(units) > 1 && oneMayBeTheCause(err) {
-		for _, u := range units {
-			u.err = w.job(body, requests, []*unit{u}, begun)
+// make makes the variants of all requests in one job, and answers each when it is made. If the job fails
+// and one of the Specs may be the cause, those that are left are tried one by one. The error is that of the
+// job.
+func (w *work) make(j job, requests []*request) error {
+	err := w.run(j, requests)
+	alone := len(requests)+len(j.optional) > 1 && oneMayBeTheCause(err)
+	j.optional = nil
+	for _, r := range requests {
+		switch {
+		case r.hasEnded():
+		case alone:
+			r.fail(j.orig, w.run(j, []*request{r}))
+		default:
+			r.fail(j.orig, err)
 		}
-		return
 	}
-	for _, u := range units {
-		u.err = err
-	}
+	return err
 }
 
 // oneMayBeTheCause reports whether a job of several Specs may have failed because of one of
@@ -196,15 +156,16 @@ func oneMayBeTheCause(err error) bool {
 	return false
 }
 
-// job calls the Resizer once. It is canceled when all of requests have left.
-func (w *work) job(body []byte, requests []*request, units []*unit, begun bool) (err error) {
+// run calls the Resizer once. The job is canceled when all requests that are not answered have left, but
+// not for the optional Specs.
+func (w *work) run(j job, requests []*request) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w: panic while resizing: %v", resize.ErrFailed, p)
 		}
 	}()
 	ctx := context.WithoutCancel(requests[0].ctx)
-	if begun {
+	if j.begun {
 		ctx = resize.WithContinuation(ctx)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -212,29 +173,29 @@ func (w *work) job(body []byte, requests []*request, units []*unit, begun bool) 
 	defer context.AfterFunc(w.ctx, func() { cancel(context.Cause(w.ctx)) })()
 	var waiting atomic.Int32
 	waiting.Store(int32(len(requests)))
-	for _, r := range requests {
-		if r.needsMezzanine {
-			continue // w.ctx ends it
-		}
+	specs := make([]resize.Spec, len(requests))
+	for i, r := range requests {
+		specs[i] = j.spec(r.spec)
 		defer context.AfterFunc(r.ctx, func() {
-			if waiting.Add(-1) == 0 {
+			if r.fail(j.orig, context.Cause(r.ctx)) && waiting.Add(-1) == 0 {
 				cancel(context.Cause(r.ctx))
 			}
 		})()
 	}
-	var specs []resize.Spec
-	for _, u := range units {
-		specs = append(specs, u.specs...)
+	err = w.f.cfg.Resizer.Resize(ctx, resize.Job{
+		Original: j.body, Specs: specs, Optional: j.optional,
+		Made: func(i int, img resize.Image) {
+			if i >= len(requests) {
+				j.optionalMade(i-len(requests), img)
+				return
+			}
+			if requests[i].succeed(j.orig, img) {
+				waiting.Add(-1)
+			}
+		},
+	})
+	if err == nil && waiting.Load() > 0 {
+		err = fmt.Errorf("%w: %d images are missing", resize.ErrFailed, waiting.Load())
 	}
-	images, err := w.f.cfg.Resizer.Resize(ctx, body, specs...)
-	if err != nil {
-		return err
-	}
-	if len(images) != len(specs) {
-		return fmt.Errorf("%w: %d images for %d Specs", resize.ErrFailed, len(images), len(specs))
-	}
-	for _, u := range units {
-		u.images, images = images[:len(u.specs):len(u.specs)], images[len(u.specs):]
-	}
-	return nil
+	return err
 }

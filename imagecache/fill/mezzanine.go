@@ -85,6 +85,85 @@ func parseMezzanine(img imagecache.Image) (*mezzanine, error) {
 	return newMezzanine(rest[n:], rest[:n:n], img)
 }
 
+// wantsMezzanine reports whether the job of requests, the next one from orig, is to make the mezzanine: if
+// there is none yet, and other sizes of the original are asked for or are likely to be.
+func (w *work) wantsMezzanine(orig original, requests []*request) bool {
+	likely := w.noteRequests(requests)
+	if !orig.header.HasMezzanine(w.f.cfg.Mezzanine) || w.f.cfg.Originals == nil || orig.Fresh.NoStore {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.making || w.mezz != nil && (w.mezz.made || w.mezz.isOf(orig)) {
+		return false
+	}
+	if !likely {
+		w.f.countMezzanine(MezzanineUnlikely, 1)
+	}
+	w.making = likely
+	return likely
+}
+
+// noteRequests records a job in the history, and reports whether more sizes of the original are likely.
+func (w *work) noteRequests(requests []*request) (likely bool) {
+	specs := make([]resize.Spec, len(requests))
+	for i, r := range requests {
+		specs[i] = r.spec
+	}
+	of := imagecache.Original{Source: w.id.source, Name: w.id.name}
+	return w.f.history.note(of, specs, w.f.cfg.Now())
+}
+
+// setMezzanine sets and stores the mezzanine that a job has made, and reports whether there is one. made
+// are the mezzanine and the info, without bodies if they were not made, and err is the job's error.
+func (w *work) setMezzanine(orig original, made [2]resize.Image, err error) bool {
+	var m *mezzanine
+	if made[0].Body != nil && made[1].Body != nil {
+		m, err = newMezzanine(made[0].Body, made[1].Body, orig.Image)
+	}
+	event := MezzanineBusy
+	switch {
+	case err != nil:
+		m, event = nil, MezzanineFailed
+	case m != nil:
+		m.made, event = true, MezzanineMade
+	}
+	w.f.countMezzanine(event, 1)
+	w.mu.Lock()
+	w.making = false
+	if m != nil {
+		w.mezz = m
+	}
+	w.mu.Unlock()
+	if m != nil {
+		w.f.keepMezzanine(w.ctx, w.ref, m, w.id.epoch)
+	}
+	return m != nil
+}
+
+// makes reports whether s can be made from m, a mezzanine of side pixels.
+func (m *mezzanine) makes(s resize.Spec, side int) bool {
+	return s.Shape == resize.ShapeInfo || s.FromMezzanine(m.width, m.height, side)
+}
+
+// Events of mezzanines, for Config.Mezzanines.
+const (
+	MezzanineMade     = "made"
+	MezzanineUsed     = "used"     // a variant or info was made from one
+	MezzanineUnlikely = "unlikely" // none was made, because no other size is likely to be requested
+	MezzanineBusy     = "busy"     // none was made, because other jobs waited
+	MezzanineFailed   = "failed"   // none was made, because of an error
+)
+
+// MezzanineEvents are all of them.
+var MezzanineEvents = []string{MezzanineMade, MezzanineUsed, MezzanineUnlikely, MezzanineBusy, MezzanineFailed}
+
+func (f *Filler) countMezzanine(event string, n int) {
+	if f.cfg.Mezzanines != nil {
+		f.cfg.Mezzanines(event, n)
+	}
+}
+
 // original returns m as the original of a fill.
 func (m *mezzanine) original(detail imagecache.Detail, status int) original {
 	return original{Image: m.of, mezz: m, detail: detail, status: status}

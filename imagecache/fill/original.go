@@ -142,15 +142,15 @@ func (f *Filler) keptMezzanine(ctx context.Context, ref imageurl.Ref) *mezzanine
 	return m
 }
 
-// keep stores an original that was fetched and that could be decoded, unless it has a
-// mezzanine, which is stored instead.
+// keep stores an original that was fetched and that could be decoded, unless its mezzanine is stored
+// instead.
 func (w *work) keep(orig original) {
-	if orig.status != 200 || orig.mezz != nil || orig.header.HasMezzanine(w.f.cfg.Mezzanine) {
+	if orig.status != 200 || orig.mezz != nil {
 		return
 	}
 	w.mu.Lock()
-	kept := w.kept
-	w.kept = true
+	kept := w.kept || w.mezz != nil && (w.mezz.made || w.mezz.isOf(orig))
+	w.kept = w.kept || !kept
 	w.mu.Unlock()
 	if !kept {
 		w.f.put(w.ctx, w.ref, orig.Image, w.id.epoch)

@@ -26,8 +26,7 @@ type request struct {
 	ctx   context.Context
 	spec  resize.Spec
 	stale *imagecache.Image
-	// needsMezzanine marks an internal request, which only needs the mezzanine to be made.
-	needsMezzanine bool
+	late  bool // the requests for which the original was fetched are answered
 
 	ended sync.Once
 	done  chan struct{}
@@ -38,17 +37,31 @@ type request struct {
 	err       error
 }
 
-func (r *request) end(set func()) {
+// end ends r and reports whether it had not ended before.
+func (r *request) end(set func()) (now bool) {
 	r.ended.Do(func() {
 		set()
 		close(r.done)
+		now = true
 	})
+	return now
 }
 
-func (r *request) fail(of original, err error) { r.end(func() { r.of, r.err = of, err }) }
+func (r *request) fail(of original, err error) bool {
+	return r.end(func() { r.of, r.err = of, err })
+}
 
-func (r *request) succeed(of original, made resize.Image) {
-	r.end(func() { r.of, r.made = of, made })
+func (r *request) succeed(of original, made resize.Image) bool {
+	return r.end(func() { r.of, r.made = of, made })
+}
+
+func (r *request) hasEnded() bool {
+	select {
+	case <-r.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // guard calls do, which ends the requests. If it panics, guard ends the rest with an error.
@@ -70,13 +83,14 @@ type workTable struct {
 }
 
 // work makes variants of one original for concurrent requests. It lives from the first
-// request to the last. The original is fetched once and its mezzanine is made once; requests
-// that arrive while a job runs are batched into the next job.
+// request to the last, and as long as a job runs: a later request joins such a job only while
+// the original is fresh. The original is fetched once; requests that
+// arrive while a job runs are batched into the next job.
 //
 //	request → opened (stored mezzanine, stored original or fetch) → queue fromMezzanine → job
 //	                                                              ↘ queue fromOriginal  → job
 //
-// Each priority has its own pair of queues: foreground requests never wait for background
+// Each request is answered as soon as its variant is encoded. Each priority has its own pair of queues: foreground requests never wait for background
 // ones.
 type work struct {
 	f    *Filler
@@ -88,6 +102,7 @@ type work struct {
 	hold *inflight.Hold // of the original's bytes, in ctx
 
 	requests int // that have not left; guarded by workTable.mu
+	jobs     int // that run; guarded by workTable.mu
 
 	opened  future // the stored mezzanine if it is fresh, else the original
 	fetched future // the original's bytes, if opened is a mezzanine and they are needed too
@@ -96,6 +111,7 @@ type work struct {
 	known  bool       // opened is done; guarded by mu, like all fields below
 	early  []*request // requests that arrived before that
 	mezz   *mezzanine // nil until it is made or found
+	making bool       // a job may make the mezzanine
 	kept   bool       // the original was stored in its tier
 	queues [resize.NumPriorities]queuePair
 }
@@ -105,7 +121,7 @@ type work struct {
 func (ws *workTable) add(id originalRef, r *request, begin func() *work) (leave func()) {
 	ws.mu.Lock()
 	w := ws.byID[id]
-	isNew := w == nil
+	isNew := w == nil || w.requests == 0 && !w.isFresh()
 	if isNew {
 		w = begin()
 		if ws.byID == nil {
@@ -113,23 +129,35 @@ func (ws *workTable) add(id originalRef, r *request, begin func() *work) (leave 
 		}
 		ws.byID[id] = w
 	}
+	r.late = !isNew && w.requests == 0
 	w.requests++
 	ws.mu.Unlock()
 	w.add(r)
 	if isNew {
 		w.opened.start(w.open, w.dispatchAll)
 	}
-	return func() {
-		ws.mu.Lock()
-		defer ws.mu.Unlock()
-		if w.requests--; w.requests > 0 {
-			return
-		}
-		w.stop()
-		w.hold.Release()
-		if ws.byID[id] == w {
-			delete(ws.byID, id)
-		}
+	return func() { ws.leave(w, &w.requests) }
+}
+
+// beginJob keeps w alive until end is called.
+func (ws *workTable) beginJob(w *work) (end func()) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	w.jobs++
+	return func() { ws.leave(w, &w.jobs) }
+}
+
+// leave decrements one of w's counts, and ends w if both are 0.
+func (ws *workTable) leave(w *work, count *int) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if *count--; w.requests > 0 || w.jobs > 0 {
+		return
+	}
+	w.stop()
+	w.hold.Release()
+	if ws.byID[w.id] == w {
+		delete(ws.byID, w.id)
 	}
 }
 
@@ -138,10 +166,22 @@ func newWork(f *Filler, src origin.Source, ref imageurl.Ref, id originalRef, fir
 	w.ctx, w.stop = context.WithCancel(inflight.With(context.WithoutCancel(first.ctx), w.hold))
 	for i := range w.queues {
 		p := &w.queues[i]
-		p.fromOriginal = queue{w: w, ready: w.readyOriginal, do: w.makeFromOriginal}
-		p.fromMezzanine = queue{w: w, ready: p.readyMezzanine, do: w.makeFromMezzanine}
+		p.fromOriginal = queue{w: w, ready: w.bytes, do: w.makeFromOriginal}
+		p.fromMezzanine = queue{w: w, ready: w.openedMezzanine, do: w.makeFromMezzanine}
 	}
 	return w
+}
+
+// isFresh reports whether a request may use w's original although it arrives after those for which it was
+// fetched were answered.
+func (w *work) isFresh() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.known || w.opened.err != nil {
+		return false
+	}
+	fresh := w.opened.orig.Fresh
+	return fresh.Pinned() || w.f.cfg.Now().Before(fresh.Until)
 }
 
 // add dispatches r, or lets it wait until opened is done.
@@ -168,8 +208,7 @@ func (w *work) dispatchAll() {
 }
 
 // dispatch answers each request, adds it to its queue or starts its own job. The requests of
-// one queue are added together, and the queue of the original first: the others may ask it for
-// the mezzanine, which then shares the job of the requests.
+// one queue are added together, so that they share a job.
 func (w *work) dispatch(requests ...*request) {
 	byQueue := make(map[*queue][]*request)
 	var own []func()
@@ -208,11 +247,14 @@ func (w *work) route(r *request) (q *queue, alone bool) {
 	case r.spec.Shape == resize.ShapeOriginal:
 		go guard([]*request{r}, func() { w.serveOriginal(r) })
 		return nil, false
-	case orig.mezz != nil && r.spec.Shape == resize.ShapeInfo:
-		r.succeed(orig, infoOf(orig.mezz))
+	}
+	m := w.mezzanine()
+	if m != nil && r.spec.Shape == resize.ShapeInfo {
+		w.f.countMezzanine(MezzanineUsed, 1)
+		r.succeed(orig, infoOf(m))
 		return nil, false
 	}
-	h, side := orig.header, w.f.cfg.Mezzanine
+	h := orig.header
 	if orig.mezz != nil {
 		h = orig.mezz.upright()
 	}
@@ -220,9 +262,8 @@ func (w *work) route(r *request) (q *queue, alone bool) {
 		r.fail(orig, err)
 		return nil, false
 	}
-	width, height := h.Upright()
 	q = &pair.fromOriginal
-	if (orig.mezz != nil || h.HasMezzanine(side)) && r.spec.FromMezzanine(width, height, side) {
+	if m != nil && m.makes(r.spec, w.f.cfg.Mezzanine) {
 		q = &pair.fromMezzanine
 	}
 	return q, expensive(h, r.spec)
@@ -246,9 +287,8 @@ type queuePair struct{ fromOriginal, fromMezzanine queue }
 
 // queue runs one job at a time, each for all requests that are waiting when it starts.
 type queue struct {
-	w *work
-	// ready waits for the input of do and returns the original. ctx is that of a request.
-	ready func(ctx context.Context) (original, error)
+	w     *work
+	ready func() (original, error) // waits for the input of do and returns the original
 	do    func([]*request)
 
 	waiting []*request // guarded by w.mu
@@ -276,10 +316,9 @@ func (q *queue) run() {
 			q.w.mu.Unlock()
 			return
 		}
-		ctx := q.waiting[0].ctx
 		q.w.mu.Unlock()
 
-		orig, err := q.ready(ctx)
+		orig, err := q.ready()
 		var requests []*request
 		q.w.mu.Lock()
 		for len(q.waiting) > 0 && (err != nil || len(requests) < maxBatch) { // an error ends all of them
@@ -288,7 +327,7 @@ func (q *queue) run() {
 			switch {
 			case err != nil:
 				r.fail(orig, err)
-			case r.ctx.Err() != nil && !r.needsMezzanine: // its caller has left
+			case r.ctx.Err() != nil: // its caller has left
 				r.fail(orig, context.Cause(r.ctx))
 			default:
 				requests = append(requests, r)

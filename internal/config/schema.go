@@ -138,8 +138,8 @@ func resizeSettings(c *Config) []settings.Setting {
 			"413: JPEG XL above 15 megapixels, AVIF above 29, HEIC above 35 by default.",
 	}, {
 		Name: "mezzanine", Placeholder: "N", Default: "1440", Value: settings.Int(&c.Mezzanine, 0, resize.MaxBox),
-		Help: "Larger originals are kept reduced to this long side, in pixels, and small variants are made from that. " +
-			"0 keeps originals as they are. All nodes of a fleet need the same value: it changes the bytes of variants.",
+		Help: "Long side, in pixels, of the reduced copy that is kept of a larger original to make later sizes from. " +
+			"It is made after the first answer, where more sizes are likely and no request waits. 0 keeps only originals.",
 	}, {
 		Name: "watermark", Placeholder: "NAME=FILE", Value: watermarks(&c.Watermarks),
 		Help: "Image that wm.NAME draws in the lower right corner, over at most a quarter of the width and height. " +

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/attribute"
 
+	"github.com/novasocial/imagetier/imagecache/fill"
 	"github.com/novasocial/imagetier/resize"
 )
 
@@ -20,12 +21,18 @@ type WorkerStats struct {
 type resizes struct {
 	*instruments
 	jobs *prometheus.CounterVec
+	kept *prometheus.CounterVec
 	pool atomic.Pointer[func() WorkerStats]
 }
 
 func newResizes(in *instruments) *resizes {
 	r := &resizes{instruments: in}
 	r.jobs = in.counters("resize_jobs_total", "Requested variants by format and outcome.", "format", "outcome")
+	r.kept = in.counters("mezzanines_total", "Mezzanines by event: made, used for a variant, or not made and why.",
+		"event")
+	for _, event := range fill.MezzanineEvents {
+		r.kept.WithLabelValues(event)
+	}
 	for f := resize.JPEG; f.Concrete(); f++ {
 		r.jobs.WithLabelValues(f.String(), ok)
 	}
@@ -35,6 +42,9 @@ func newResizes(in *instruments) *resizes {
 	}
 	return r
 }
+
+// Mezzanines counts events of mezzanines (fill.Config.Mezzanines).
+func (r *resizes) Mezzanines(event string, n int) { r.kept.WithLabelValues(event).Add(float64(n)) }
 
 // Workers exports the state of a pool of resize processes. stats is called for each scrape and each Snapshot.
 func (r *resizes) Workers(stats func() WorkerStats) {
@@ -61,7 +71,8 @@ func (r *resizes) workers() *WorkerStats {
 	return &s
 }
 
-// Resizer wraps next to count each Spec that it is asked for and to time each call. If next has a queue, the time
+// Resizer wraps next to count each Spec that it is asked for, without Optional ones that it leaves out, and to time
+// each call until all of its Specs are made. If next has a queue, the time
 // in it counts for the stage resize as well as for the stage queue (Waited).
 func (r *resizes) Resizer(next resize.Resizer) resize.Resizer { return &resizer{next, r} }
 
@@ -70,20 +81,46 @@ type resizer struct {
 	set  *resizes
 }
 
-func (r *resizer) Resize(ctx context.Context, original []byte, specs ...resize.Spec) ([]resize.Image, error) {
+func (r *resizer) Resize(ctx context.Context, job resize.Job) error {
 	ctx, sp := r.set.span(ctx, "resize",
-		attribute.Int("imagetier.specs", len(specs)), attribute.Int("imagetier.bytes", len(original)))
+		attribute.Int("imagetier.specs", len(job.Specs)), attribute.Int("imagetier.bytes", len(job.Original)))
 	start := r.set.now()
-	images, err := r.next.Resize(ctx, original, specs...)
-	r.set.since(start, stageResize)
-	label := labelOf(resizeOutcomes, err)
-	for _, spec := range specs {
-		format := other
-		if spec.Format.Concrete() {
-			format = spec.Format.String()
-		}
-		r.set.jobs.WithLabelValues(format, label).Inc()
+	all := job.All()
+	made, deliver, missing := make([]bool, len(all)), job.Made, len(job.Specs)
+	answered := func(label string, failed bool) {
+		r.set.since(start, stageResize)
+		sp.end(label, failed)
 	}
-	sp.end(label, err != nil)
-	return images, err
+	job.Made = func(i int, img resize.Image) {
+		deliver(i, img)
+		made[i] = true
+		if i < len(job.Specs) {
+			if missing--; missing == 0 {
+				answered(ok, false) // nothing waits for the Optional ones
+			}
+		}
+	}
+	err := r.next.Resize(ctx, job)
+	label := labelOf(resizeOutcomes, err)
+	if missing > 0 {
+		answered(label, err != nil)
+	}
+	for i, spec := range all {
+		switch {
+		case made[i]:
+			r.set.count(spec, ok)
+		case err != nil:
+			r.set.count(spec, label)
+		}
+	}
+	return err
+}
+
+// count counts a variant.
+func (r *resizes) count(s resize.Spec, outcome string) {
+	format := other
+	if s.Format.Concrete() {
+		format = s.Format.String()
+	}
+	r.jobs.WithLabelValues(format, outcome).Inc()
 }

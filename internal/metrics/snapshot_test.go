@@ -66,7 +66,7 @@ func TestSet_Snapshot_WrappedParts(t *testing.T) {
 	_, _ = src.Open(t.Context(), "cat.jpg", origin.Cond{})
 	set.Workers(func() WorkerStats { return WorkerStats{Queued: map[string]int{"live": 2}} })
 	r := set.Resizer(resizerFunc(func([]resize.Spec) ([]resize.Image, error) { return nil, resize.ErrBusy }))
-	_, _ = r.Resize(t.Context(), nil, resize.Spec{Format: resize.JPEG}, resize.Spec{Format: resize.PNG})
+	_, _ = resize.Make(t.Context(), r, nil, resize.Spec{Format: resize.JPEG}, resize.Spec{Format: resize.PNG})
 
 	snap := set.Snapshot()
 	want := []TierSnapshot{

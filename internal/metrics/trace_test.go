@@ -36,7 +36,7 @@ func traced(t *testing.T, sampler sdktrace.Sampler, header http.Header) tracetes
 	_, _ = tier.Get(ctx, imagecache.KeyOf(testRef(t)))
 	done(imagecache.Image{}, imagecache.Outcome{Detail: imagecache.FromOrigin}, nil)
 	_, _ = origin.ReadAll(request, src, "cat.jpg", origin.Cond{}, 100)
-	_, _ = small.Resize(request, nil, resize.Spec{Format: resize.JPEG})
+	_, _ = resize.Make(request, small, nil, resize.Spec{Format: resize.JPEG})
 	end(http.StatusUnprocessableEntity)
 	return spans.GetSpans()
 }

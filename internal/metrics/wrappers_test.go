@@ -303,8 +303,15 @@ func testSourceCountsEachTry(t *testing.T) {
 // resizerFunc is a Resizer.
 type resizerFunc func(specs []resize.Spec) ([]resize.Image, error)
 
-func (f resizerFunc) Resize(_ context.Context, _ []byte, specs ...resize.Spec) ([]resize.Image, error) {
-	return f(specs)
+func (f resizerFunc) Resize(_ context.Context, job resize.Job) error {
+	images, err := f(job.All())
+	if err != nil {
+		return err
+	}
+	for i, img := range images {
+		job.Made(i, img)
+	}
+	return nil
 }
 
 func TestSet_Resizer_CountsEachVariant(t *testing.T) {
@@ -314,14 +321,14 @@ func TestSet_Resizer_CountsEachVariant(t *testing.T) {
 		return make([]resize.Image, len(specs)), err
 	}))
 	webp, jpg := resize.Spec{Format: resize.WebP}, resize.Spec{Format: resize.JPEG}
-	if images, err := r.Resize(t.Context(), nil, webp, webp, jpg); err != nil || len(images) != 3 {
+	if images, err := resize.Make(t.Context(), r, nil, webp, webp, jpg); err != nil || len(images) != 3 {
 		t.Fatal(images, err)
 	}
 	for _, err = range []error{resize.ErrCorrupt, resize.ErrBusy,
 		fmt.Errorf("%w: %w", resize.ErrTimeout, context.DeadlineExceeded)} {
-		_, _ = r.Resize(t.Context(), nil, jpg)
+		_, _ = resize.Make(t.Context(), r, nil, jpg)
 	}
-	_, _ = r.Resize(t.Context(), nil, resize.Spec{Format: resize.Auto})
+	_, _ = resize.Make(t.Context(), r, nil, resize.Spec{Format: resize.Auto})
 	wantLines(t, scrape(),
 		`imagetier_resize_jobs_total{format="webp",outcome="ok"} 2`,
 		`imagetier_resize_jobs_total{format="jpg",outcome="ok"} 1`,

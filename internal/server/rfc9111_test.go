@@ -440,17 +440,16 @@ func pictureOf(which string) []byte {
 // stamp is a Resizer that says which picture it was given.
 type stamp struct{}
 
-func (stamp) Resize(_ context.Context, original []byte, specs ...resize.Spec) ([]resize.Image, error) {
-	img, err := png.Decode(bytes.NewReader(original))
+func (stamp) Resize(_ context.Context, job resize.Job) error {
+	img, err := png.Decode(bytes.NewReader(job.Original))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", resize.ErrCorrupt, err)
+		return fmt.Errorf("%w: %w", resize.ErrCorrupt, err)
 	}
 	which := img.(*image.Gray).GrayAt(0, 0).Y
-	made := make([]resize.Image, len(specs))
-	for i, spec := range specs {
-		made[i] = resize.Image{Body: append([]byte{which}, spec.Name()...), Format: spec.Format, Width: 1, Height: 1}
+	for i, spec := range job.Specs {
+		job.Made(i, resize.Image{Body: append([]byte{which}, spec.Name()...), Format: spec.Format, Width: 1, Height: 1})
 	}
-	return made, nil
+	return nil
 }
 
 // fakeTier is a Tier that keeps everything.

@@ -267,7 +267,7 @@ func (s *Server) openCache(context.Context) (err error) {
 		Filler: fill.New(fill.Config{
 			Sources: s.sources.Guarded, Digests: s.sources.Digests,
 			Resizer: s.metrics.Resizer(s.workers), InFlight: budget,
-			Limits: s.cfg.Limits, Originals: s.tiers.originals, Mezzanine: s.cfg.Mezzanine,
+			Limits: s.cfg.Limits, Originals: s.tiers.originals, Mezzanine: s.cfg.Mezzanine, Mezzanines: s.metrics.Mezzanines,
 			LiveTTL: s.cfg.LiveTTL, StaleIfError: s.cfg.StaleIfError,
 		}),
 		FillTimeout:  fillTimeout(s.cfg.Config),

@@ -36,17 +36,16 @@ type fakeResizer struct {
 	priority    resize.Priority // of the last job; guarded by mu
 }
 
-func (r *fakeResizer) Resize(ctx context.Context, _ []byte, specs ...resize.Spec) ([]resize.Image, error) {
+func (r *fakeResizer) Resize(ctx context.Context, job resize.Job) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.jobs++
-	r.specs += len(specs)
+	r.specs += len(job.Specs)
 	r.priority = resize.PriorityOf(ctx)
-	images := make([]resize.Image, len(specs))
-	for i, s := range specs {
-		images[i] = resize.Image{Body: []byte("x"), Format: s.Format, Width: 1, Height: 1}
+	for i, s := range job.Specs {
+		job.Made(i, resize.Image{Body: []byte("x"), Format: s.Format, Width: 1, Height: 1})
 	}
-	return images, nil
+	return nil
 }
 
 func TestService_makeHere_OneJobOfOneOriginal(t *testing.T) {

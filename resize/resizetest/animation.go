@@ -88,7 +88,7 @@ func animations(t *testing.T, r resize.Resizer) {
 		}
 	}
 	// Still and moving at once are what they are alone.
-	images, err := r.Resize(t.Context(), original, spec(t, "40x.webp"), spec(t, "40x-still.webp"), spec(t, "40x.gif"))
+	images, err := resize.Make(t.Context(), r, original, spec(t, "40x.webp"), spec(t, "40x-still.webp"), spec(t, "40x.gif"))
 	if err != nil || !bytes.Equal(images[0].Body, web.Body) ||
 		!bytes.Equal(images[1].Body, one(t, r, original, "40x-still.webp").Body) {
 		t.Errorf("made together they are others: %v", err)
@@ -100,7 +100,7 @@ func animations(t *testing.T, r resize.Resizer) {
 			g.Image, g.Delay = append(g.Image, frame), append(g.Delay, 5)
 		}
 		large := gifOf(t, g)
-		if _, err := r.Resize(t.Context(), large, spec(t, "40x.gif")); !errors.Is(err, resize.ErrTooLarge) {
+		if _, err := resize.Make(t.Context(), r, large, spec(t, "40x.gif")); !errors.Is(err, resize.ErrTooLarge) {
 			t.Errorf("80 megapixels in 20 frames: %v", err)
 		}
 		one(t, r, large, "40x-still.gif")

@@ -154,7 +154,7 @@ func canvases(t *testing.T, r resize.Resizer) {
 		for _, name := range []string{"5x-still.gif", "5x.jpg"} {
 			one(t, r, many, name)
 		}
-		info, err := r.Resize(t.Context(), many, resize.Spec{Shape: resize.ShapeInfo, Format: resize.JSON})
+		info, err := resize.Make(t.Context(), r, many, resize.Spec{Shape: resize.ShapeInfo, Format: resize.JSON})
 		if err != nil || !strings.Contains(string(info[0].Body), `"frames":260`) {
 			t.Errorf("%v, %v", info, err)
 		}

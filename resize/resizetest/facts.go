@@ -183,7 +183,7 @@ func mezzanines(t *testing.T, r resize.Resizer) {
 		"info as image": {Shape: resize.ShapeInfo, Format: resize.JPEG},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if images, err := r.Resize(t.Context(), large, s); err == nil {
+			if images, err := resize.Make(t.Context(), r, large, s); err == nil {
 				t.Errorf("%d images", len(images))
 			}
 		})

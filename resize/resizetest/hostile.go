@@ -24,7 +24,7 @@ func refusedSpecs(t *testing.T, r resize.Resizer) {
 		{original, "32x-wm.logo.jpg", "watermark"},
 		{original, "32x-wm.nosuchmark.png", "watermark"},
 	} {
-		_, err := r.Resize(t.Context(), c.original, spec(t, c.name))
+		_, err := resize.Make(t.Context(), r, c.original, spec(t, c.name))
 		if err == nil {
 			continue
 		}
@@ -40,7 +40,7 @@ func refusedSpecs(t *testing.T, r resize.Resizer) {
 		"9000 pixels":       {Width: 9000, Format: resize.JPEG},
 		"quality 101":       {Width: 10, Quality: 101, Format: resize.JPEG},
 	} {
-		if _, err := r.Resize(t.Context(), original, spec(t, "10x.jpg"), s); !errors.Is(err, resize.ErrSpec) {
+		if _, err := resize.Make(t.Context(), r, original, spec(t, "10x.jpg"), s); !errors.Is(err, resize.ErrSpec) {
 			t.Errorf("%s: %v, want ErrSpec", name, err)
 		}
 	}
@@ -138,7 +138,7 @@ func bomb(t *testing.T, r resize.Resizer, h Hostile) {
 		return
 	}
 	for _, name := range []string{"32x32-cover.jpg", "32x-still.webp"} {
-		images, err := r.Resize(t.Context(), h.Original, spec(t, name))
+		images, err := resize.Make(t.Context(), r, h.Original, spec(t, name))
 		if err != nil {
 			if !errors.Is(err, resize.ErrCorrupt) && !errors.Is(err, resize.ErrTooLarge) &&
 				!errors.Is(err, resize.ErrUnsupported) {

@@ -63,7 +63,7 @@ func inputs(t *testing.T, r resize.Resizer) {
 			"push graphic-context viewbox 0 0 9 9", "8BPS\x00\x01\x00\x00\x00\x00\x00\x00\x00\x03",
 			"BM\x46\x00\x00\x00\x00\x00\x00\x00\x36\x00\x00\x00", "P6 1 1 255 abcdef", "%!PS-Adobe-3.0 EPSF",
 		} {
-			_, err := r.Resize(t.Context(), []byte(file), spec(t, "10x.png"))
+			_, err := resize.Make(t.Context(), r, []byte(file), spec(t, "10x.png"))
 			if !errors.Is(err, resize.ErrUnsupported) {
 				t.Errorf("%.12q: %v", file, err)
 			}

@@ -152,7 +152,7 @@ func wideColours(t *testing.T, r resize.Resizer, picture raster, plain []byte) {
 		for _, name := range names {
 			specs = append(specs, spec(t, name))
 		}
-		images, err := r.Resize(t.Context(), original, specs...)
+		images, err := resize.Make(t.Context(), r, original, specs...)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -55,6 +55,7 @@ func Run(t *testing.T, open func(t *testing.T) resize.Resizer) {
 		{"GIF screens", canvases, slow},
 		{"same bytes again", again, slow},
 		{"together and alone", together, slow},
+		{"delivery", delivery, slow},
 		{"refused Specs", refusedSpecs, fast},
 		{"hostile originals", hostile, slow},
 		{"cancellation", cancelled, fast},
@@ -110,7 +111,7 @@ func one(t testing.TB, r resize.Resizer, original []byte, name string) resize.Im
 // oneOf makes whatever s asks for, which must work.
 func oneOf(t testing.TB, r resize.Resizer, original []byte, s resize.Spec) resize.Image {
 	t.Helper()
-	images, err := r.Resize(t.Context(), original, s)
+	images, err := resize.Make(t.Context(), r, original, s)
 	if err != nil {
 		t.Fatalf("%s: %v", s.Name(), err)
 	}

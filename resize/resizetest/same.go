@@ -8,6 +8,7 @@ import (
 	"image/color/palette"
 	"image/draw"
 	"image/gif"
+	"slices"
 	"sync"
 	"testing"
 
@@ -24,7 +25,7 @@ func again(t *testing.T, r resize.Resizer) {
 	for range 4 {
 		group.Go(func() {
 			for range 15 {
-				images, err := r.Resize(t.Context(), bytes.Clone(original), spec(t, "300x.jpg"))
+				images, err := resize.Make(t.Context(), r, bytes.Clone(original), spec(t, "300x.jpg"))
 				if err != nil {
 					if !errors.Is(err, resize.ErrBusy) {
 						t.Error(err)
@@ -68,7 +69,7 @@ func together(t *testing.T, r resize.Resizer) {
 			}
 			specs = append(specs, specs[0]) // twice the same
 			specs = append(specs, resize.Mezzanine(1440), info, resize.Mezzanine(640))
-			images, err := r.Resize(t.Context(), original, specs...)
+			images, err := resize.Make(t.Context(), r, original, specs...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -88,11 +89,48 @@ func together(t *testing.T, r resize.Resizer) {
 		})
 	}
 	t.Run("no Spec, no image", func(t *testing.T) {
-		images, err := r.Resize(t.Context(), originals["alpha"])
+		images, err := resize.Make(t.Context(), r, originals["alpha"])
 		if err != nil || len(images) != 0 {
 			t.Errorf("%d images, %v", len(images), err)
 		}
 	})
+}
+
+// delivery: Made is called once for each Spec, and for the Optional ones after all others.
+func delivery(t *testing.T, r resize.Resizer) {
+	for kind, original := range map[string][]byte{
+		"jpeg": jpegOf(t, noisy(2400, 1800)),
+		"png":  pngOf(t, noisy(900, 700)),
+		"webp": encoded(t, r, noisy(1600, 1200), "webp"),
+	} {
+		t.Run(kind, func(t *testing.T) {
+			job := resize.Job{Original: original, Optional: []resize.Spec{resize.Mezzanine(640), info}}
+			// For both of the ways that JPEGs are made.
+			for _, name := range []string{"640x.webp", "100x100-cover-smart.jpg", "320x.jpg", "64x.png", "320x.jpg"} {
+				job.Specs = append(job.Specs, spec(t, name))
+			}
+			var order []int
+			made := map[int]resize.Image{}
+			job.Made = func(i int, img resize.Image) {
+				order = append(order, i)
+				made[i] = img
+			}
+			if err := r.Resize(t.Context(), job); err != nil {
+				t.Fatal(err)
+			}
+			for i, img := range made {
+				if s := job.All()[i]; !bytes.Equal(img.Body, oneOf(t, r, original, s).Body) {
+					t.Errorf("%s: made with others it is another file", s.Name())
+				}
+			}
+			needed, optional := order[:len(job.Specs)], order[len(job.Specs):]
+			slices.Sort(needed)
+			slices.Sort(optional)
+			if !slices.Equal(needed, []int{0, 1, 2, 3, 4}) || len(optional) > 0 && !slices.Equal(optional, []int{5, 6}) {
+				t.Errorf("delivered %v", order)
+			}
+		})
+	}
 }
 
 // stills: the first frame, whole, of what moves.
@@ -125,7 +163,7 @@ func stills(t *testing.T, r resize.Resizer) {
 func cancelled(t *testing.T, r resize.Resizer) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	images, err := r.Resize(ctx, jpegOf(t, noisy(640, 480)), spec(t, "320x.jpg"))
+	images, err := resize.Make(ctx, r, jpegOf(t, noisy(640, 480)), spec(t, "320x.jpg"))
 	if !errors.Is(err, context.Canceled) || len(images) != 0 {
 		t.Errorf("%d images, %v", len(images), err)
 	}

@@ -160,7 +160,7 @@ func longest(t *testing.T, r resize.Resizer) {
 	for _, c := range sizes {
 		specs = append(specs, spec(t, c.name))
 	}
-	images, err := r.Resize(t.Context(), pngOf(t, scene(100, 20000).image()), specs...)
+	images, err := resize.Make(t.Context(), r, pngOf(t, scene(100, 20000).image()), specs...)
 	if err != nil {
 		t.Fatal(err)
 	}

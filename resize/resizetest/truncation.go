@@ -96,12 +96,12 @@ func cutIsRefused(t *testing.T, r resize.Resizer, whole []byte, at int, want []b
 	t.Helper()
 	damage := fmt.Sprintf("the first %d of %d bytes", at, len(whole))
 	if at < 12 { // too little to tell the kind
-		if _, err := r.Resize(t.Context(), whole[:at], spec(t, "100x.jpg")); err == nil {
+		if _, err := resize.Make(t.Context(), r, whole[:at], spec(t, "100x.jpg")); err == nil {
 			t.Errorf("%s: an image was made of it", damage)
 		}
 		return
 	}
-	if images, err := r.Resize(t.Context(), whole[:at], spec(t, "100x.jpg")); err == nil && want != nil {
+	if images, err := resize.Make(t.Context(), r, whole[:at], spec(t, "100x.jpg")); err == nil && want != nil {
 		if !bytes.Equal(images[0].Body, want) {
 			t.Errorf("%s: another picture", damage)
 		}
@@ -113,7 +113,7 @@ func cutIsRefused(t *testing.T, r resize.Resizer, whole []byte, at int, want []b
 // refused fails the test unless Resize returns an error that wraps sentinel, and nothing else.
 func refused(t *testing.T, r resize.Resizer, original []byte, name string, sentinel error, damage string) {
 	t.Helper()
-	images, err := r.Resize(t.Context(), original, spec(t, name))
+	images, err := resize.Make(t.Context(), r, original, spec(t, name))
 	if !errors.Is(err, sentinel) {
 		t.Errorf("%s: %d images and the error %v, want %v", damage, len(images), err, sentinel)
 	}
@@ -137,7 +137,7 @@ func trailing(t *testing.T, r resize.Resizer) {
 		} {
 			t.Run(kind+" and "+ending, func(t *testing.T) {
 				tailed := append(append([]byte(nil), whole...), tail...)
-				images, err := r.Resize(t.Context(), tailed, spec(t, "100x.jpg"))
+				images, err := resize.Make(t.Context(), r, tailed, spec(t, "100x.jpg"))
 				if err != nil {
 					t.Fatal(err)
 				}

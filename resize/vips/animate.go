@@ -20,18 +20,13 @@ func (j *job) keepsAnimation(s resize.Spec) bool {
 }
 
 // renderAnimations makes the animated images of renderings and returns the rest.
-func (j *job) renderAnimations(
-	ctx context.Context,
-	renderings []*rendering,
-	specs []resize.Spec,
-	images []resize.Image,
-) ([]*rendering, error) {
+func (j *job) renderAnimations(ctx context.Context, renderings []*rendering) ([]*rendering, error) {
 	var left []*rendering
 	for _, l := range renderings {
 		moving, still := *l, *l
 		moving.wanted, still.wanted = nil, nil
 		for _, i := range l.wanted {
-			if j.keepsAnimation(specs[i]) {
+			if j.keepsAnimation(j.specs[i]) {
 				moving.wanted = append(moving.wanted, i)
 			} else {
 				still.wanted = append(still.wanted, i)
@@ -43,7 +38,7 @@ func (j *job) renderAnimations(
 		if len(moving.wanted) == 0 {
 			continue
 		}
-		if err := j.animate(ctx, &moving, specs, images); err != nil {
+		if err := j.animate(ctx, &moving); err != nil {
 			return nil, err
 		}
 	}
@@ -51,7 +46,7 @@ func (j *job) renderAnimations(
 }
 
 // animate decodes all frames once and makes the images of one rendering.
-func (j *job) animate(ctx context.Context, l *rendering, specs []resize.Spec, images []resize.Image) error {
+func (j *job) animate(ctx context.Context, l *rendering) error {
 	var b arena
 	defer b.clear()
 	frames, err := b.loadFrames(j.readable)
@@ -85,15 +80,16 @@ func (j *job) animate(ctx context.Context, l *rendering, specs []resize.Spec, im
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		body, err := encode(&b, p, specs[i], j.carries(specs[i], p.rgb()))
+		s := j.specs[i]
+		body, err := encode(&b, p, s, j.carries(s, p.rgb()))
 		if err != nil {
-			return failed(err, "encode "+specs[i].Format.String())
+			return failed(err, "encode "+s.Format.String())
 		}
 		size := size{p.size().width, p.size().height / count}
-		if err := (encoding{specs[i].Format, size, count, false}).verify(body); err != nil {
+		if err := (encoding{s.Format, size, count, false}).verify(body); err != nil {
 			return err
 		}
-		images[i] = resize.Image{Body: body, Format: specs[i].Format, Width: size.width, Height: size.height}
+		j.made(i, resize.Image{Body: body, Format: s.Format, Width: size.width, Height: size.height})
 	}
 	return nil
 }

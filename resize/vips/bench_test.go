@@ -32,7 +32,7 @@ func BenchmarkPhonePhotos(b *testing.B) {
 		spec := spec(b, "640x640."+format)
 		b.Run(format+"/imagetier", func(b *testing.B) {
 			eachPhoto(b, photos, func(original []byte) (int, error) {
-				images, err := resizer.Resize(b.Context(), original, spec)
+				images, err := resize.Make(b.Context(), resizer, original, spec)
 				if err != nil {
 					return 0, err
 				}
@@ -76,7 +76,7 @@ func BenchmarkKinds(b *testing.B) {
 		original := photo(b, name)
 		b.Run(name, func(b *testing.B) {
 			eachPhoto(b, [][]byte{original}, func(original []byte) (int, error) {
-				images, err := resizer.Resize(b.Context(), original, spec(b, "640x640-still.webp"))
+				images, err := resize.Make(b.Context(), resizer, original, spec(b, "640x640-still.webp"))
 				if err != nil {
 					return 0, err
 				}
@@ -95,14 +95,14 @@ func BenchmarkFeedProfile(b *testing.B) {
 	}
 	b.Run("one-call", func(b *testing.B) {
 		eachPhoto(b, [][]byte{original}, func(original []byte) (int, error) {
-			_, err := resizer.Resize(b.Context(), original, specs...)
+			_, err := resize.Make(b.Context(), resizer, original, specs...)
 			return 0, err
 		})
 	})
 	b.Run("six-calls", func(b *testing.B) {
 		eachPhoto(b, [][]byte{original}, func(original []byte) (int, error) {
 			for _, s := range specs {
-				if _, err := resizer.Resize(b.Context(), original, s); err != nil {
+				if _, err := resize.Make(b.Context(), resizer, original, s); err != nil {
 					return 0, err
 				}
 			}

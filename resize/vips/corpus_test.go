@@ -28,7 +28,7 @@ func TestResizer_Resize_CorpusFiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			images, err := r.Resize(t.Context(), original, spec(t, c.spec))
+			images, err := resize.Make(t.Context(), r, original, spec(t, c.spec))
 			if !errors.Is(err, c.err) {
 				t.Fatalf("%v, want %v", err, c.err)
 			}

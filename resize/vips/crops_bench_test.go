@@ -30,9 +30,9 @@ func BenchmarkCrops(b *testing.B) {
 	s := spec(b, "640x640.jpg")
 	lean, _, err := way(throughLibvips).make(r, original, s)
 	check(b, err)
-	direct, err := r.Resize(b.Context(), original, s)
+	direct, err := resize.Make(b.Context(), r, original, s)
 	check(b, err)
-	kept, err := r.Resize(b.Context(), mezzanineOf(b, r, original), s)
+	kept, err := resize.Make(b.Context(), r, mezzanineOf(b, r, original), s)
 	check(b, err)
 	const side, gap, zoom = 150, 4, 2
 	ways := []image.Image{reference(b, r, original, s)}

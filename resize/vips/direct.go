@@ -51,7 +51,7 @@ func (l *rendering) direct(stored size) bool {
 
 // splitDirect splits renderings into those for the direct path and those for libvips. The formats
 // of one rendering may be split too.
-func (j *job) splitDirect(renderings []*rendering, specs []resize.Spec) (taken, left []*rendering) {
+func (j *job) splitDirect(renderings []*rendering) (taken, left []*rendering) {
 	for _, l := range renderings {
 		if j.kind != resize.KindJPEG || !l.direct(j.stored) {
 			left = append(left, l)
@@ -60,7 +60,7 @@ func (j *job) splitDirect(renderings []*rendering, specs []resize.Spec) (taken, 
 		mine, others := *l, *l
 		mine.wanted, others.wanted = nil, nil
 		for _, i := range l.wanted {
-			if f := specs[i].Format; f == resize.JPEG || f == resize.WebP || f == resize.JSON {
+			if f := j.specs[i].Format; f == resize.JPEG || f == resize.WebP || f == resize.JSON {
 				mine.wanted = append(mine.wanted, i)
 			} else {
 				others.wanted = append(others.wanted, i)
@@ -76,9 +76,39 @@ func (j *job) splitDirect(renderings []*rendering, specs []resize.Spec) (taken, 
 	return taken, left
 }
 
-// passes groups renderings by what one decoding pass can make: all of them or, if a pass makes only
-// one scale, those with the same scale.
-func passes(renderings []*rendering) [][]*rendering {
+// A pass is one decode of the original, and the renderings that are made of it.
+type pass struct {
+	directDecoder
+	j          *job
+	renderings []*rendering
+	convert    []C.cmsHTRANSFORM // for each of them, or nil
+}
+
+// decodeDirect decodes the original for the direct path, where that can make any of renderings, and returns
+// the others. The passes must be closed even after an error.
+func (j *job) decodeDirect(renderings []*rendering) (passes []*pass, left []*rendering, err error) {
+	taken, left := j.splitDirect(renderings)
+	for _, same := range passesOf(taken) {
+		p := &pass{j: j, renderings: same, convert: make([]C.cmsHTRANSFORM, len(same))}
+		passes = append(passes, p)
+		err := p.decode()
+		if errors.Is(err, errNotDirect) { // can only happen in the first pass
+			p.close()
+			return nil, renderings, nil
+		}
+		if err != nil {
+			return passes, nil, err
+		}
+	}
+	return passes, left, nil
+}
+
+// passesOf groups renderings by what one pass can make: all of them or, if a pass makes only one scale,
+// those with the same scale.
+func passesOf(renderings []*rendering) [][]*rendering {
+	if len(renderings) == 0 {
+		return nil
+	}
 	if C.tier_direct_scales() > 1 {
 		return [][]*rendering{renderings}
 	}
@@ -96,70 +126,47 @@ func passes(renderings []*rendering) [][]*rendering {
 	return groups
 }
 
-// renderDirect makes renderings with the direct path where possible and returns the rest.
-func (j *job) renderDirect(
-	ctx context.Context,
-	renderings []*rendering,
-	specs []resize.Spec,
-	images []resize.Image,
-) ([]*rendering, error) {
-	taken, left := j.splitDirect(renderings, specs)
-	if len(taken) == 0 {
-		return renderings, nil
-	}
-	for _, group := range passes(taken) {
-		err := j.renderPass(ctx, group, specs, images)
-		if errors.Is(err, errNotDirect) { // can only happen in the first pass
-			return renderings, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return left, nil
-}
-
-// renderPass decodes the original once and makes the images of renderings.
-func (j *job) renderPass(
-	ctx context.Context,
-	renderings []*rendering,
-	specs []resize.Spec,
-	images []resize.Image,
-) error {
-	d, err := openDirect(j.readable.file)
-	defer d.close()
-	if err != nil {
+// decode decodes the whole original, at the scales of the renderings.
+func (p *pass) decode() (err error) {
+	j := p.j
+	if p.directDecoder, err = openDirect(j.readable.file); err != nil {
 		return err
 	}
-	if d.size() != j.stored {
+	if p.size() != j.stored {
 		return fmt.Errorf("%w: %s: its header and its pixels differ in size", resize.ErrCorrupt, j.kind)
 	}
-	convert := make([]C.cmsHTRANSFORM, len(renderings))
-	for view, l := range renderings {
-		if convert[view], err = d.transform(j.transforms, l.P3); err != nil {
+	for view, l := range p.renderings {
+		if p.convert[view], err = p.transform(j.transforms, l.P3); err != nil {
 			return err
 		}
-		if err := d.want(l); err != nil {
+		if err := p.want(l); err != nil {
 			return err
 		}
 	}
-	if err := d.decode(renderings[0].shrink); err != nil {
-		return err
-	}
-	for view, l := range renderings {
+	return p.directDecoder.decode(p.renderings[0].shrink)
+}
+
+// render implements step.
+func (p *pass) render(ctx context.Context, optional bool) error {
+	for view, l := range p.renderings {
+		if l.optional != optional {
+			continue
+		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := d.finish(view, l.plan.turn, convert[view]); err != nil {
+		if err := p.finish(view, l.plan.turn, p.convert[view]); err != nil {
 			return err
 		}
 		for _, i := range l.wanted {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if images[i], err = j.saveDirect(d, view, l, specs[i]); err != nil {
+			img, err := p.j.saveDirect(p.directDecoder, view, l, p.j.specs[i])
+			if err != nil {
 				return err
 			}
+			p.j.made(i, img)
 		}
 	}
 	return nil

@@ -17,21 +17,24 @@ import (
 )
 
 // A way is one of the two that an image can be made.
-type way func(j *job, renderings []*rendering, specs []resize.Spec, images []resize.Image) ([]*rendering, error)
+type way func(j *job, renderings []*rendering) ([]*rendering, error)
 
 // directly makes images without libvips, and leaves out those that it cannot make.
-func directly(j *job, renderings []*rendering, specs []resize.Spec, images []resize.Image) ([]*rendering, error) {
-	return j.renderDirect(context.Background(), renderings, specs, images)
+func directly(j *job, renderings []*rendering) ([]*rendering, error) {
+	passes, left, err := j.decodeDirect(renderings)
+	for _, p := range passes {
+		if err == nil {
+			err = p.render(context.Background(), false)
+		}
+		p.close()
+	}
+	return left, err
 }
 
 // throughLibvips makes all images, as if there were no direct path.
-func throughLibvips(j *job, renderings []*rendering, specs []resize.Spec, images []resize.Image) ([]*rendering, error) {
-	byShrink := map[int][]*rendering{}
-	for _, l := range renderings {
-		byShrink[l.shrink] = append(byShrink[l.shrink], l)
-	}
-	for _, same := range byShrink {
-		if err := j.renderGroup(context.Background(), same, specs, images); err != nil {
+func throughLibvips(j *job, renderings []*rendering) ([]*rendering, error) {
+	for _, g := range j.groups(renderings) {
+		if err := g.render(context.Background(), false); err != nil {
 			return nil, err
 		}
 	}
@@ -40,22 +43,23 @@ func throughLibvips(j *job, renderings []*rendering, specs []resize.Spec, images
 
 // make makes images of original as Resize does, by the given way alone.
 func (w way) make(r *Resizer, original []byte, specs ...resize.Spec) ([]resize.Image, []*rendering, error) {
-	var images []resize.Image
+	images := make([]resize.Image, len(specs))
+	request := resize.Job{Original: original, Specs: specs, Made: func(i int, img resize.Image) { images[i] = img }}
 	var left []*rendering
-	err := r.alone(original, func(j *job) error {
-		renderings, err := j.renderings(specs)
+	err := r.alone(request, func(j *job) error {
+		renderings, err := j.renderings()
 		if err != nil {
 			return err
 		}
-		images = make([]resize.Image, len(specs))
-		left, err = w(j, renderings, specs, images)
+		left, err = w(j, renderings)
 		return err
 	})
 	return images, left, err
 }
 
-// alone runs do with a job of original, as Resize does.
-func (r *Resizer) alone(original []byte, do func(j *job) error) error {
+// alone runs do with a job, as Resize does.
+func (r *Resizer) alone(request resize.Job, do func(j *job) error) error {
+	original := request.Original
 	libvips.Lock()
 	defer libvips.Unlock()
 	runtime.LockOSThread()
@@ -72,7 +76,7 @@ func (r *Resizer) alone(original []byte, do func(j *job) error) error {
 	if err := resize.CheckComplete(original, header); err != nil {
 		return err
 	}
-	return do(r.newJob(original, header))
+	return do(r.newJob(request, header))
 }
 
 // pixels decodes a JPEG or WebP with Go's own decoders.
@@ -129,9 +133,9 @@ func studio(m image.Image) image.Image {
 func reference(t testing.TB, r *Resizer, original []byte, s resize.Spec) image.Image {
 	t.Helper()
 	s.Format, s.Quality = resize.PNG, 0
-	w := way(func(j *job, renderings []*rendering, specs []resize.Spec, images []resize.Image) ([]*rendering, error) {
+	w := way(func(j *job, renderings []*rendering) ([]*rendering, error) {
 		renderings[0].shrink = 1
-		return throughLibvips(j, renderings, specs, images)
+		return throughLibvips(j, renderings)
 	})
 	images, _, err := w.make(r, original, s)
 	if err != nil {

@@ -195,7 +195,7 @@ func TestDirect_UnsupportedSpec_LeftToLibvips(t *testing.T) {
 	if _, left, err := way(directly).make(r, adobe, spec(t, "100x.jpg")); err != nil || len(left) != 1 {
 		t.Errorf("RGB in a JPEG: %d renderings are left, %v", len(left), err)
 	}
-	if _, err := r.Resize(t.Context(), adobe, spec(t, "100x.jpg")); err != nil {
+	if _, err := resize.Make(t.Context(), r, adobe, spec(t, "100x.jpg")); err != nil {
 		t.Errorf("RGB in a JPEG: %v", err)
 	}
 }

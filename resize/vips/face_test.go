@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/novasocial/imagetier/resize"
 )
 
 // faces is a photo of people that comes with the detector's module.
@@ -31,7 +33,7 @@ func faces(t *testing.T) []byte {
 
 func made(t *testing.T, r *Resizer, original []byte, name string) *image.NRGBA {
 	t.Helper()
-	images, err := r.Resize(t.Context(), original, spec(t, name))
+	images, err := resize.Make(t.Context(), r, original, spec(t, name))
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
@@ -82,8 +84,7 @@ func TestResizer_FaceCrop_KeepsFace(t *testing.T) {
 func TestResizer_FaceCrop_FallsBackToSmart(t *testing.T) {
 	r := newResizer(t)
 	original := plainPNG(t, 300, 100, color.NRGBA{90, 90, 90, 255})
-	images, err := r.Resize(
-		t.Context(),
+	images, err := resize.Make(t.Context(), r,
 		original,
 		spec(t, "100x100-cover-face.png"),
 		spec(t, "100x100-cover-smart.png"),
@@ -96,7 +97,7 @@ func TestResizer_FaceCrop_FallsBackToSmart(t *testing.T) {
 		plainPNG(t, 1, 1, color.NRGBA{9, 9, 9, 255}), plainPNG(t, 3, 2000, color.NRGBA{9, 9, 9, 128}),
 	} {
 		for _, name := range []string{"20x10-cover-face.png", "20x10-cover-face-up.webp"} {
-			if _, err := r.Resize(t.Context(), of, spec(t, name)); err != nil {
+			if _, err := resize.Make(t.Context(), r, of, spec(t, name)); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
 		}

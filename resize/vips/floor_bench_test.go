@@ -14,8 +14,8 @@ import (
 // the codes of the original and transforms them at the size that the decoder gives for the
 // Spec, and encodes a small picture that is there already. It returns what each took.
 func floor(t testing.TB, r *Resizer, original []byte, s resize.Spec) (decode, encode time.Duration, err error) {
-	err = r.alone(original, func(j *job) error {
-		renderings, err := j.renderings([]resize.Spec{s})
+	err = r.alone(resize.Job{Original: original, Specs: []resize.Spec{s}}, func(j *job) error {
+		renderings, err := j.renderings()
 		if err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import "C"
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -23,11 +24,15 @@ type job struct {
 	transforms  transforms
 	watermarks  map[string]watermark
 	credit      func() resize.Credit // of the original
+	specs       []resize.Spec        // all that are asked for: those from needed on are optional
+	needed      int
+	made        func(i int, img resize.Image)
 }
 
-func (r *Resizer) newJob(original []byte, h resize.Header) *job {
+func (r *Resizer) newJob(request resize.Job, h resize.Header) *job {
+	original := request.Original
 	j := &job{
-		original: original, readable: readableOf(original, h), header: h, kind: h.Kind,
+		specs: request.All(), needed: len(request.Specs), made: request.Made, original: original, readable: readableOf(original, h), header: h, kind: h.Kind,
 		stored: size{h.Width, h.Height}, orientation: h.Orientation, transforms: r.transforms, watermarks: r.watermarks,
 	}
 	j.credit = sync.OnceValue(func() resize.Credit { return resize.ReadCredit(original) })
@@ -47,6 +52,7 @@ type rendering struct {
 	plan        plan
 	shrink      int   // the factor by which the decoder scales down
 	wanted      []int // the indices of the Specs
+	optional    bool  // its Specs are
 	focus       *rect // where to crop, once the first frame has been analysed
 }
 
@@ -69,47 +75,69 @@ func renderingOf(s resize.Spec) resize.Spec {
 // larger image is decoded once for each of them.
 const sharedDecode = 64 << 20
 
-// make makes all specs, which have been checked. Renderings share a decode only at the scale that
-// each would use alone, so the bytes do not depend on the other specs.
-func (j *job) make(ctx context.Context, specs []resize.Spec) ([]resize.Image, error) {
-	renderings, err := j.renderings(specs)
+// make makes all Specs, which have been checked, and decodes as few times as possible. Renderings share a
+// decode only at the scale that each would use alone, so the bytes do not depend on the other Specs. The
+// optional ones come last, if goOn allows them then.
+func (j *job) make(ctx context.Context, goOn func() bool) error {
+	renderings, err := j.renderings()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	images := make([]resize.Image, len(specs))
-	if renderings, err = j.renderAnimations(ctx, renderings, specs, images); err != nil {
-		return nil, err
+	if renderings, err = j.renderAnimations(ctx, renderings); err != nil {
+		return err
 	}
-	if renderings, err = j.renderDirect(ctx, renderings, specs, images); err != nil {
-		return nil, err
+	passes, renderings, err := j.decodeDirect(renderings)
+	defer func() {
+		for _, p := range passes {
+			p.close()
+		}
+	}()
+	if err != nil {
+		return err
 	}
-	for len(renderings) > 0 {
-		var same, others []*rendering
-		for _, l := range renderings {
-			if l.shrink == renderings[0].shrink {
-				same = append(same, l)
-			} else {
-				others = append(others, l)
+	groups := j.groups(renderings)
+	defer func() {
+		for _, g := range groups {
+			g.clear()
+		}
+	}()
+	steps := make([]step, 0, len(passes)+len(groups))
+	for _, p := range passes {
+		steps = append(steps, p)
+	}
+	for _, g := range groups {
+		steps = append(steps, g)
+	}
+	for _, optional := range [...]bool{false, true} {
+		if optional && (j.needed == len(j.specs) || goOn != nil && !goOn()) {
+			return nil
+		}
+		for _, s := range steps {
+			if err := s.render(ctx, optional); err != nil {
+				return err
 			}
 		}
-		if err := j.renderGroup(ctx, same, specs, images); err != nil {
-			return nil, err
-		}
-		renderings = others
 	}
-	return images, nil
+	return nil
 }
 
-// renderings plans every different rendering of specs.
-func (j *job) renderings(specs []resize.Spec) ([]*rendering, error) {
+// A step makes the images of some renderings from one decode.
+type step interface {
+	// render makes those that are optional, or all others.
+	render(ctx context.Context, optional bool) error
+}
+
+// renderings plans every different rendering of the Specs, and sorts them by the cost of encoding them.
+func (j *job) renderings() ([]*rendering, error) {
 	var renderings []*rendering
 	type pixels struct {
 		resize.Spec
-		plan plan // formats that hold different sizes have different plans
+		plan     plan // formats that hold different sizes have different plans
+		optional bool
 	}
 	known := map[pixels]*rendering{}
 	trimmed := map[rect]rect{}
-	for i, s := range specs {
+	for i, s := range j.specs {
 		rest := renderingOf(s)
 		region := cropped(rest.Crop, j.stored, j.orientation)
 		if rest.Trim {
@@ -125,17 +153,36 @@ func (j *job) renderings(specs []resize.Spec) ([]*rendering, error) {
 		}
 		planned := rest
 		planned.Format = s.Format // for its longest side
-		key := pixels{rest, planFor(planned, region.size(), j.orientation)}
+		key := pixels{rest, planFor(planned, region.size(), j.orientation), i >= j.needed}
 		l := known[key]
 		if l == nil {
-			l = &rendering{Spec: rest, region: region, plan: key.plan}
+			l = &rendering{Spec: rest, region: region, plan: key.plan, optional: key.optional}
 			l.shrink = j.shrink(l.plan.factor(region.size()))
 			known[key] = l
 			renderings = append(renderings, l)
 		}
 		l.wanted = append(l.wanted, i)
 	}
+	for _, l := range renderings {
+		slices.SortStableFunc(l.wanted, func(a, b int) int {
+			return encodingCost(j.specs[a].Format) - encodingCost(j.specs[b].Format)
+		})
+	}
+	slices.SortStableFunc(renderings, func(a, b *rendering) int {
+		return a.plan.scaled.width*a.plan.scaled.height - b.plan.scaled.width*b.plan.scaled.height
+	})
 	return renderings, nil
+}
+
+// encodingCost returns how long encoding a pixel takes, relative to JPEG.
+func encodingCost(f resize.Format) int {
+	switch f {
+	case resize.JPEG, resize.JSON:
+		return 1
+	case resize.AVIF, resize.HEIC, resize.JXL:
+		return 13
+	}
+	return 5
 }
 
 // shrink returns the integer factor by which the decoder scales down, for a total factor. It leaves
@@ -260,38 +307,59 @@ func (j *job) within(r rect, decoded size) rect {
 
 func ceil(a, b int) int { return (a + b - 1) / b }
 
-// renderGroup makes the images of renderings with the same shrink.
-func (j *job) renderGroup(
-	ctx context.Context,
-	renderings []*rendering,
-	specs []resize.Spec,
-	images []resize.Image,
-) error {
-	var common arena
-	defer common.clear()
-	var decoded picture // shared by all renderings, if not zero
-	if len(renderings) > 1 {
-		var err error
-		if decoded, err = j.share(&common, renderings[0].shrink); err != nil {
-			return broken(err, j.kind)
+// A group is the renderings with the same shrink, which libvips makes.
+type group struct {
+	arena
+	j          *job
+	renderings []*rendering
+	opened     bool
+	decoded    picture // shared by all renderings, if not zero
+}
+
+// groups groups renderings by shrink.
+func (j *job) groups(renderings []*rendering) []*group {
+	var groups []*group
+	for _, l := range renderings {
+		i := slices.IndexFunc(groups, func(g *group) bool { return g.renderings[0].shrink == l.shrink })
+		if i < 0 {
+			i = len(groups)
+			groups = append(groups, &group{j: j})
+		}
+		groups[i].renderings = append(groups[i].renderings, l)
+	}
+	return groups
+}
+
+// render implements step. It frees the decoded picture once no rendering needs it any more.
+func (g *group) render(ctx context.Context, optional bool) (err error) {
+	var now, later []*rendering
+	for _, l := range g.renderings {
+		switch {
+		case l.optional == optional:
+			now = append(now, l)
+		case l.optional:
+			later = append(later, l)
 		}
 	}
-	for _, l := range renderings {
-		if err := j.renderOne(ctx, l, decoded, specs, images); err != nil {
+	if len(now) > 0 && len(g.renderings) > 1 && !g.opened {
+		g.opened = true
+		if g.decoded, err = g.j.share(&g.arena, g.renderings[0].shrink); err != nil {
+			return broken(err, g.j.kind)
+		}
+	}
+	for _, l := range now {
+		if err := g.j.renderOne(ctx, l, g.decoded); err != nil {
 			return err
 		}
+	}
+	if len(later) == 0 {
+		g.clear()
 	}
 	return nil
 }
 
 // renderOne makes the images of one rendering, from decoded unless that is zero.
-func (j *job) renderOne(
-	ctx context.Context,
-	l *rendering,
-	decoded picture,
-	specs []resize.Spec,
-	images []resize.Image,
-) error {
+func (j *job) renderOne(ctx context.Context, l *rendering, decoded picture) error {
 	var b arena
 	defer b.clear()
 	if err := ctx.Err(); err != nil {
@@ -308,9 +376,11 @@ func (j *job) renderOne(
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if images[i], err = j.save(&b, p, specs[i]); err != nil {
-			return failed(err, "encode "+specs[i].Format.String())
+		img, err := j.save(&b, p, j.specs[i])
+		if err != nil {
+			return failed(err, "encode "+j.specs[i].Format.String())
 		}
+		j.made(i, img)
 	}
 	return nil
 }

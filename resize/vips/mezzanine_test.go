@@ -13,7 +13,7 @@ const mezzanineSide = 1440
 // mezzanineOf makes the mezzanine of original.
 func mezzanineOf(t testing.TB, r *Resizer, original []byte) []byte {
 	t.Helper()
-	images, err := r.Resize(t.Context(), original, resize.Mezzanine(mezzanineSide))
+	images, err := resize.Make(t.Context(), r, original, resize.Mezzanine(mezzanineSide))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +41,7 @@ func TestMezzanine_Resize_LosesLittleQuality(t *testing.T) {
 			luma, rgb := fieldsOf(reference(t, r, original, s))
 			var dB, similar [2]float64
 			for i, from := range [][]byte{original, mezzanineOf(t, r, original)} {
-				images, err := r.Resize(t.Context(), from, s)
+				images, err := resize.Make(t.Context(), r, from, s)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -75,12 +75,12 @@ func TestMezzanine_Batch_EqualsSeparate(t *testing.T) {
 	}
 	for _, file := range phonePhotos { // with profiles that are converted, and without
 		original := photo(t, file)
-		images, err := r.Resize(t.Context(), original, all...)
+		images, err := resize.Make(t.Context(), r, original, all...)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for i, s := range all {
-			alone, err := r.Resize(t.Context(), original, s)
+			alone, err := resize.Make(t.Context(), r, original, s)
 			if err != nil || !bytes.Equal(alone[0].Body, images[i].Body) {
 				t.Errorf("%s, %s: made with others it is another file (%v)", file, s.Name(), err)
 			}

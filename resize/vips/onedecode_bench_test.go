@@ -135,7 +135,7 @@ func oneRound(b *testing.B, r *Resizer, p benchPhoto, s resize.Spec) (c jobCost)
 		return ms(spent(b, func() error { _, _, err := way(throughLibvips).make(r, from, s); return err }))
 	}
 	imagetier := func(from []byte) float64 {
-		return ms(spent(b, func() error { _, err := r.Resize(b.Context(), from, s); return err }))
+		return ms(spent(b, func() error { _, err := resize.Make(b.Context(), r, from, s); return err }))
 	}
 	c[byBimg] = ms(spent(b, func() error { return bimgResize(p.original, s) }))
 	c[byLibvips], c[keptByLibvips] = libvips(p.original), libvips(p.kept)
@@ -222,12 +222,12 @@ func measureSet(b *testing.B, r *Resizer, photos []benchPhoto) (c setCost) {
 					_, _, err := way(throughLibvips).make(r, p.original, s)
 					return err
 				}),
-				each(all, func(s resize.Spec) error { _, err := r.Resize(b.Context(), p.original, s); return err }),
-				func() error { _, err := r.Resize(b.Context(), p.original, all...); return err },
+				each(all, func(s resize.Spec) error { _, err := resize.Make(b.Context(), r, p.original, s); return err }),
+				func() error { _, err := resize.Make(b.Context(), r, p.original, all...); return err },
 				func() error { // as package fill does it
-					made, err := r.Resize(b.Context(), p.original, resize.Mezzanine(mezzanineSide), info)
+					made, err := resize.Make(b.Context(), r, p.original, resize.Mezzanine(mezzanineSide), info)
 					if err == nil {
-						_, err = r.Resize(b.Context(), made[0].Body, variants...)
+						_, err = resize.Make(b.Context(), r, made[0].Body, variants...)
 					}
 					return err
 				},
@@ -259,9 +259,9 @@ func measureQuality(b *testing.B, r *Resizer, photos []benchPhoto) string {
 			luma, rgb := fieldsOf(reference(b, r, p.original, s))
 			images, _, err := way(throughLibvips).make(r, p.original, s)
 			check(b, err)
-			direct, err := r.Resize(b.Context(), p.original, s)
+			direct, err := resize.Make(b.Context(), r, p.original, s)
 			check(b, err)
-			kept, err := r.Resize(b.Context(), p.kept, s)
+			kept, err := resize.Make(b.Context(), r, p.kept, s)
 			check(b, err)
 			for way, img := range []resize.Image{images[0], direct[0], kept[0]} {
 				dB, similar := quality(b, img, luma, rgb)

@@ -126,7 +126,7 @@ func TestWatermark_OnDisplayP3_KeepsColour(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		images, err := r.Resize(t.Context(), original.Bytes(), s)
+		images, err := resize.Make(t.Context(), r, original.Bytes(), s)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -50,7 +50,7 @@ func TestResizer_Resize_HEICWithoutPicture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	images, err := r.Resize(t.Context(), b.Bytes(), s)
+	images, err := resize.Make(t.Context(), r, b.Bytes(), s)
 	if err == nil {
 		err = encoding{s.Format, size{5000, 30}, 1, false}.verify(images[0].Body)
 		if err != nil {

@@ -87,13 +87,18 @@ func (r *Resizer) Close() {
 	bimg.Shutdown()
 }
 
-// Resize makes one Image per Spec. Specs that differ only in encoder settings share everything
-// else, and those for which the decoder scales by the same factor (440 and 640 pixels of a phone
-// photo) share one decode, unless its pixels take too much memory. The bytes of an Image depend
-// only on original and Spec.
+// Resize implements resize.Resizer. Specs that differ only in encoder settings share everything else, and
+// those for which the decoder scales by the same factor (440 and 640 pixels of a phone photo) share one
+// decode, unless its pixels take too much memory; most JPEGs are decoded once for all.
 //
 // ctx is checked between steps: a decode that has started runs to its end.
-func (r *Resizer) Resize(ctx context.Context, original []byte, specs ...resize.Spec) ([]resize.Image, error) {
+func (r *Resizer) Resize(ctx context.Context, job resize.Job) error {
+	return r.ResizeWhile(ctx, job, nil)
+}
+
+// ResizeWhile is Resize. If job has Optional Specs, goOn is called once all others are made, and the
+// Optional ones are left out if it returns false.
+func (r *Resizer) ResizeWhile(ctx context.Context, job resize.Job, goOn func() bool) error {
 	libvips.Lock()
 	defer libvips.Unlock()
 	// libvips keeps buffers and profiling data per thread.
@@ -107,7 +112,7 @@ func (r *Resizer) Resize(ctx context.Context, original []byte, specs ...resize.S
 		w.readable.pin(&pin)
 	}
 	C.vips_error_clear()
-	images, err := r.resize(ctx, &pin, original, specs)
+	err := r.resize(ctx, &pin, job, goOn)
 	if err != nil {
 		err = fmt.Errorf("resize: %w", err)
 		if text := C.GoString(C.vips_error_buffer()); r.cfg.Explain != nil && text != "" {
@@ -115,34 +120,29 @@ func (r *Resizer) Resize(ctx context.Context, original []byte, specs ...resize.S
 		}
 	}
 	C.vips_error_clear()
-	return images, err
+	return err
 }
 
-// resize is Resize without locking. What the decoder reads is pinned by pin.
-func (r *Resizer) resize(
-	ctx context.Context,
-	pin *runtime.Pinner,
-	original []byte,
-	specs []resize.Spec,
-) ([]resize.Image, error) {
-	header, err := resize.ReadHeader(original)
+// resize is ResizeWhile without locking. What the decoder reads is pinned by pin.
+func (r *Resizer) resize(ctx context.Context, pin *runtime.Pinner, job resize.Job, goOn func() bool) error {
+	header, err := resize.ReadHeader(job.Original)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := r.cfg.Limits.Check(header, len(original)); err != nil {
-		return nil, err
+	if err := r.cfg.Limits.Check(header, len(job.Original)); err != nil {
+		return err
 	}
-	for _, s := range specs {
+	for _, s := range job.All() {
 		if err := r.check(header, s); err != nil {
-			return nil, fmt.Errorf("%s: %w", s.Name(), err)
+			return fmt.Errorf("%s: %w", s.Name(), err)
 		}
 	}
-	if err := resize.CheckComplete(original, header); err != nil {
-		return nil, err
+	if err := resize.CheckComplete(job.Original, header); err != nil {
+		return err
 	}
-	j := r.newJob(original, header)
+	j := r.newJob(job, header)
 	j.readable.pin(pin)
-	return j.make(ctx, specs)
+	return j.make(ctx, goOn)
 }
 
 // check returns nil if s can be made from an original with this header.

@@ -46,7 +46,7 @@ func TestWatermark_EveryFrame_LowerRightCorner(t *testing.T) {
 	for _, name := range []string{
 		"200x-wm.logo.png", "200x-gray-wm.logo.png", "200x-rot180-wm.logo.png", "200x100-pad-wm.logo.png",
 	} {
-		images, err := r.Resize(t.Context(), original, spec(t, name))
+		images, err := resize.Make(t.Context(), r, original, spec(t, name))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -70,7 +70,7 @@ func TestWatermark_EveryFrame_LowerRightCorner(t *testing.T) {
 	if err := gif.EncodeAll(&all, &gif.GIF{Image: []*image.Paletted{frame, frame}, Delay: []int{5, 5}}); err != nil {
 		t.Fatal(err)
 	}
-	images, err := r.Resize(t.Context(), all.Bytes(), spec(t, "80x-wm.logo.gif"))
+	images, err := resize.Make(t.Context(), r, all.Bytes(), spec(t, "80x-wm.logo.gif"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func TestNew_InvalidWatermark_Fails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Resize(t.Context(), good, spec(t, "8x-wm.other.png")); !errors.Is(err, resize.ErrSpec) {
+	if _, err := resize.Make(t.Context(), r, good, spec(t, "8x-wm.other.png")); !errors.Is(err, resize.ErrSpec) {
 		t.Errorf("another name: %v", err)
 	}
 }

@@ -52,7 +52,7 @@ func BenchmarkAllocators(b *testing.B) {
 			cfg.Env = a.env
 			p := running(b, cfg)
 			one := func(i int) {
-				if _, err := p.Resize(b.Context(), originals[i%len(originals)], specs...); err != nil {
+				if _, err := resize.Make(b.Context(), p, originals[i%len(originals)], specs...); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -156,22 +156,49 @@ func (c *child) await(stderr *os.File) {
 
 var errGone = errors.New("the process has exited")
 
-// exchange sends j and reads the answer. It does not read j.original after it returns.
-func (c *child) exchange(j *job) ([]resize.Image, error) {
-	j.reading.Lock()
+// exchange sends what is missing of j, and delivers the images of the answer. spare is called once all
+// Specs are made, and reports whether there is time for the Optional ones. exchange does not read
+// j.Original after it returns.
+func (c *child) exchange(j *job, spare func() bool) error {
+	left := j.left()
+	specs := make([]resize.Spec, len(left))
+	for i, of := range left {
+		specs[i] = j.Specs[of]
+	}
+	j.using.Lock()
 	if j.ctx.Err() != nil {
-		j.reading.Unlock()
-		return nil, errNotSent
+		j.using.Unlock()
+		return errNotSent
 	}
 	c.jobs++
 	c.stderr.reset()
 	id := uint32(c.jobs)
-	err := wire.WriteJob(c.in, wire.Job{ID: id, Original: j.original, Specs: j.specs})
-	j.reading.Unlock()
+	err := wire.WriteJob(c.in, wire.Job{ID: id, Original: j.Original, Specs: specs, Optional: j.Optional})
+	j.using.Unlock()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errGone, err)
+		return fmt.Errorf("%w: %w", errGone, err)
 	}
-	return wire.ReadAnswer(c.out, id, j.specs)
+	spent := c.cpu()
+	return wire.Reader{
+		Specs: specs, Optional: j.Optional,
+		Made: func(i int, img resize.Image) {
+			if i < len(left) {
+				if now := c.cpu(); now > spent { // counted before the caller may read the sum
+					resize.AddCPU(j.ctx, now-spent)
+					spent = now
+				}
+				j.deliver(left[i], img)
+				return
+			}
+			j.deliver(len(j.Specs)+i-len(left), img)
+		},
+		Ready: func() error {
+			if err := wire.WriteReply(c.in, spare()); err != nil {
+				return fmt.Errorf("%w: %w", errGone, err)
+			}
+			return nil
+		},
+	}.Read(c.out, id)
 }
 
 func (c *child) pid() int { return c.cmd.Process.Pid }

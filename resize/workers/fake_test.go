@@ -61,10 +61,11 @@ func fakeChild(kind string) {
 	}
 	in, out := bufio.NewReader(os.Stdin), bufio.NewWriter(os.Stdout)
 	for {
-		job, err := wire.ReadJob(in, 1<<20)
+		request, err := wire.ReadRequest(in, 1<<20)
 		if err != nil {
 			return
 		}
+		job := *request.Job
 		text := strings.TrimPrefix(string(bytes.TrimRight(job.Original, "\x00")), tiffMagic)
 		verb, arg, _ := strings.Cut(text, " ")
 		if misbehave(job, verb, arg) {
@@ -79,13 +80,49 @@ func fakeChild(kind string) {
 		case "turn":
 			body = jpegMagic + strconv.Itoa(int(job.ID))
 		}
-		images := make([]resize.Image, len(job.Specs))
+		a := wire.NewAnswer(out, job.ID)
 		for i, s := range job.Specs {
-			images[i] = resize.Image{Body: []byte(body), Format: s.Format, Width: 1, Height: 1}
+			_ = a.Image(i, resize.Image{Body: []byte(body), Format: s.Format, Width: 1, Height: 1})
+			if i == 0 {
+				betweenImages(verb, arg)
+			}
 		}
-		if wire.WriteAnswer(out, job.ID, images, nil) != nil {
+		if len(job.Optional) > 0 {
+			if a.Ready() != nil {
+				return
+			}
+			if request, err = wire.ReadRequest(in, 1<<20); err != nil {
+				return
+			}
+		}
+		if request.GoOn {
+			duringOptional(verb)
+			for i, s := range job.Optional {
+				_ = a.Image(len(job.Specs)+i, resize.Image{Body: []byte(body), Format: s.Format, Width: 1, Height: 1})
+			}
+		}
+		if a.End(nil) != nil {
 			return
 		}
+	}
+}
+
+// betweenImages does what the original says after the first image.
+func betweenImages(verb, arg string) {
+	switch verb {
+	case "crash-after-one": // arg is a file that records the first crash
+		if _, err := os.Stat(arg); err != nil {
+			_ = os.WriteFile(arg, nil, 0o600)
+			crash()
+		}
+	case "hang-after-one":
+		forever()
+	}
+}
+
+func duringOptional(verb string) {
+	if verb == "crash-in-optional" {
+		crash()
 	}
 }
 
@@ -102,11 +139,20 @@ func watermark() string {
 
 var grown []byte
 
+// The kinds of parts of an answer, as package wire has them.
+const (
+	kindImage = 1 + iota
+	kindReady
+	kindError
+	kindEnd
+)
+
 // misbehave does what the original says and reports whether it has sent an answer.
 func misbehave(job wire.Job, verb, arg string) (answered bool) {
 	id := binary.LittleEndian.AppendUint32(nil, job.ID)
 	say := func(bytes ...byte) bool { _, _ = os.Stdout.Write(bytes); return true }
-	image := func(head ...byte) []byte { return append(append(id, 0, 1), head...) }
+	image := func(head ...byte) []byte { return append(append(id, kindImage, 0), head...) }
+	end := append(bytes.Clone(id), kindEnd)
 	switch verb {
 	case "crash":
 		crash()
@@ -153,12 +199,17 @@ func misbehave(job wire.Job, verb, arg string) (answered bool) {
 	case "lie": // an image of 4 GB
 		return say(image(byte(resize.JPEG), 1, 0, 0, 0, 1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff)...)
 	case "lie-hugely": // an error text of 4 GB
-		return say(append(id, 1, 0xff, 0xff, 0xff, 0xff)...)
+		return say(append(id, kindError, 1, 0xff, 0xff, 0xff, 0xff)...)
 	case "wrong-id":
 		id[0]++
 		return say(image(byte(resize.JPEG), 1, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0, 0xff, 0xd8, 0xff)...)
-	case "wrong-count":
-		return say(append(id, 0, 2)...)
+	case "no-image":
+		return say(end...)
+	case "wrong-index":
+		return say(append(id, kindImage, 1)...)
+	case "ready": // for a reply that is not needed
+		say(image(byte(resize.JPEG), 1, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0, 0xff, 0xd8, 0xff)...)
+		return say(append(id, kindReady)...)
 	case "wrong-format":
 		return say(image(byte(resize.PNG), 1, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0, 0xff, 0xd8, 0xff)...)
 	case "page":
@@ -166,16 +217,15 @@ func misbehave(job wire.Job, verb, arg string) (answered bool) {
 	case "no-size":
 		return say(image(byte(resize.JPEG), 0, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0, 0xff, 0xd8, 0xff)...)
 	case "chatter": // extra bytes after the answer
-		return say(image(byte(resize.JPEG), 1, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0, 0xff, 0xd8, 0xff, 0)...)
+		say(image(byte(resize.JPEG), 1, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0, 0xff, 0xd8, 0xff)...)
+		return say(append(end, 0)...)
 	case "unknown-code":
-		return say(append(id, 99, 0, 0, 0, 0)...)
+		return say(append(id, kindError, 99, 0, 0, 0, 0)...)
+	case "unknown-kind":
+		return say(append(id, 99)...)
 	case "refuse":
-		return wire.WriteAnswer(
-			bufio.NewWriter(os.Stdout),
-			job.ID,
-			nil,
-			fmt.Errorf("%w: because\x00\n\xff", resize.ErrUnsupported),
-		) == nil
+		err := fmt.Errorf("%w: because\x00\n\xff", resize.ErrUnsupported)
+		return wire.NewAnswer(bufio.NewWriter(os.Stdout), job.ID).End(err) == nil
 	case "grow":
 		grown = bytes.Repeat([]byte{1}, 120<<20)
 	case "shout":
@@ -215,7 +265,7 @@ func fakeParent(pipe string) {
 		panic(err)
 	}
 	go func() { _ = p.Run(context.Background()) }()
-	_, err = p.Resize(context.Background(), []byte("hold "+pipe), small)
+	_, err = resize.Make(context.Background(), p, []byte("hold "+pipe), small)
 	panic(err)
 }
 

@@ -51,7 +51,8 @@ func Probe(ctx context.Context, cfg Config) (wire.Hello, error) {
 	}
 	defer time.AfterFunc(cfg.Timeout, c.kill).Stop()
 	defer context.AfterFunc(ctx, c.kill)()
-	if _, err := c.exchange(&job{ctx: ctx, original: original.Bytes(), specs: specs}); err != nil {
+	j := jobOf(ctx, resize.Job{Original: original.Bytes(), Specs: specs, Made: func(int, resize.Image) {}})
+	if err := c.exchange(j, nil); err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}

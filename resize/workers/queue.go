@@ -17,33 +17,66 @@ const (
 	numPriorities = resize.NumPriorities
 )
 
-// job is one call of Resize. images and err are written before done is closed.
+// job is one call of Resize. err is written before done is closed.
 type job struct {
-	ctx      context.Context
-	original []byte
-	specs    []resize.Spec
-	priority resize.Priority
-	family   family
-	cost     cost
-	queued   time.Time
+	resize.Job
+	ctx       context.Context
+	delivered []bool    // by index of Specs; used by its worker
+	missing   int       // number of Specs that are not delivered; used by its worker
+	answered  time.Time // when the last of Specs was delivered; used by its worker
+	priority  resize.Priority
+	family    family
+	cost      cost
+	queued    time.Time
 	// continuation is set for work that finishes an admitted request (resize.WithContinuation).
 	continuation bool
 	due          time.Time     // the sort key of its queue
 	elem         *list.Element // in its queue, nil once removed; guarded by queue.mu
 
-	// reading is held while original is read. Reading never starts after ctx is done, so once
-	// ctx is done and reading is free, original belongs to the caller again.
-	reading sync.Mutex
+	// using is held while Original is read and while Made is called. Neither starts after ctx is
+	// done, so once ctx is done and using is free, both belong to the caller again.
+	using sync.Mutex
 
-	done   chan struct{}
-	images []resize.Image
-	cpu    time.Duration // that the child took for it; 0 if the system does not tell
-	err    error
+	done chan struct{}
+	err  error
 }
 
-func (j *job) end(images []resize.Image, err error) {
-	j.images, j.err = images, err
+func jobOf(ctx context.Context, request resize.Job) *job {
+	return &job{
+		Job: request, ctx: ctx, delivered: make([]bool, len(request.Specs)), missing: len(request.Specs),
+		priority: resize.PriorityOf(ctx), continuation: resize.IsContinuation(ctx), queued: time.Now(),
+		done: make(chan struct{}),
+	}
+}
+
+func (j *job) end(err error) {
+	j.err = err
 	close(j.done)
+}
+
+// deliver passes an image to the caller, unless that has left.
+func (j *job) deliver(i int, img resize.Image) {
+	if i < len(j.Specs) {
+		j.delivered[i] = true
+		if j.missing--; j.missing == 0 {
+			j.answered = time.Now()
+		}
+	}
+	j.using.Lock()
+	defer j.using.Unlock()
+	if j.ctx.Err() == nil {
+		j.Made(i, img)
+	}
+}
+
+// left returns the indices of Specs that are not delivered.
+func (j *job) left() (indices []int) {
+	for i, delivered := range j.delivered {
+		if !delivered {
+			indices = append(indices, i)
+		}
+	}
+	return indices
 }
 
 // slot hands jobs to one idle worker.
@@ -203,6 +236,18 @@ func (q *queue) done(j *job) {
 	q.matchLocked()
 }
 
+// spare reports whether no live or page job waits that s could take.
+func (q *queue) spare(s *slot) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for e := q.waiting[live].Front(); e != nil; e = e.Next() {
+		if s.kind.takes(e.Value.(*job)) {
+			return false
+		}
+	}
+	return true
+}
+
 // takeSlotLocked removes and returns an idle slot for j, or nil. A cheap live job prefers the slot
 // that takes only live jobs, which leaves the others free for warm ones.
 func (q *queue) takeSlotLocked(j *job) *slot {
@@ -257,7 +302,7 @@ func (q *queue) withdraw(s *slot) {
 	}
 	q.mu.Unlock()
 	if j != nil && refusal != nil {
-		j.end(nil, refusal)
+		j.end(refusal)
 	}
 }
 
@@ -285,7 +330,7 @@ func (q *queue) refuse(err error) {
 	}
 	q.mu.Unlock()
 	for _, j := range out {
-		j.end(nil, err)
+		j.end(err)
 	}
 }
 

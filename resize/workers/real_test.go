@@ -85,8 +85,7 @@ func photo(t testing.TB, width, height int) []byte {
 
 func TestRealChild_MakesThumbnails(t *testing.T) {
 	p := withVips(t, workers.Config{Workers: 2})
-	images, err := p.Resize(
-		t.Context(),
+	images, err := resize.Make(t.Context(), p,
 		photo(t, 800, 600),
 		spec("80x.jpg"),
 		spec("40x40-cover.webp"),
@@ -220,7 +219,7 @@ func TestRealChild_RefusesInvalidImages(t *testing.T) {
 		"huge GIF":         {hugeGIF(), resize.ErrTooLarge},
 		"over a set limit": {photo(t, 1001, 10), resize.ErrTooLarge},
 	} {
-		if _, err := p.Resize(t.Context(), c.original, small); !errors.Is(err, c.want) {
+		if _, err := resize.Make(t.Context(), p, c.original, small); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
 	}
@@ -258,7 +257,7 @@ func TestRealChild_HostileImagesDoNotBlockOthers(t *testing.T) {
 	var all sync.WaitGroup
 	for name, original := range hostile {
 		all.Go(func() {
-			images, err := p.Resize(t.Context(), original, small)
+			images, err := resize.Make(t.Context(), p, original, small)
 			if name != "flipped" && err == nil { // that may still be a picture
 				t.Errorf("%s: %d images were made of it", name, len(images))
 			}
@@ -268,7 +267,7 @@ func TestRealChild_HostileImagesDoNotBlockOthers(t *testing.T) {
 			}
 		})
 		all.Go(func() {
-			if _, err := p.Resize(t.Context(), good, small); err != nil {
+			if _, err := resize.Make(t.Context(), p, good, small); err != nil {
 				t.Errorf("beside %s: %v", name, err)
 			}
 		})
@@ -282,7 +281,7 @@ func TestRealChild_KilledDuringJob_Retries(t *testing.T) {
 	for range 3 {
 		done := make(chan error, 1)
 		go func() {
-			_, err := p.Resize(t.Context(), original, spec("1000x.avif"))
+			_, err := resize.Make(t.Context(), p, original, spec("1000x.avif"))
 			done <- err
 		}()
 		until(t, func() bool { return p.Stats().Busy == 1 })
@@ -317,7 +316,7 @@ func TestRealChild_EndsAtCPULimit(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	go func() {
-		_, err := p.Resize(t.Context(), photo(t, 400, 300), spec("8000x6000-up-q90.webp"))
+		_, err := resize.Make(t.Context(), p, photo(t, 400, 300), spec("8000x6000-up-q90.webp"))
 		done <- err
 	}()
 	expensive := 0
@@ -347,7 +346,7 @@ func TestRealChild_ExpensiveJobsRunNiced(t *testing.T) {
 	ctx, leave := context.WithCancel(t.Context())
 	expensive := make(chan error, 1)
 	go func() {
-		_, err := p.Resize(ctx, photo(t, 400, 300), spec("8000x6000-up-q90.webp"))
+		_, err := resize.Make(ctx, p, photo(t, 400, 300), spec("8000x6000-up-q90.webp"))
 		expensive <- err
 	}()
 	until(t, func() bool { return p.Stats().Busy == 1 && len(children(t)) == 2 })
@@ -388,14 +387,14 @@ func TestRealChild_ExpensiveJobsRunNiced(t *testing.T) {
 func TestRealChild_OutOfMemoryIsErrFailed(t *testing.T) {
 	p := withVips(t, workers.Config{Workers: 1, Memory: 300 << 20, Timeout: time.Minute})
 	// The encoder takes 145 MiB beside an idle child, a little less than what is refused at once.
-	_, err := p.Resize(t.Context(), photo(t, 1600, 1200), spec("1600x.jxl"))
+	_, err := resize.Make(t.Context(), p, photo(t, 1600, 1200), spec("1600x.jxl"))
 	if !errors.Is(err, resize.ErrFailed) || !strings.Contains(err.Error(), "--resize-memory") {
 		t.Errorf("%v, want ErrFailed with the setting", err)
 	}
 	if n := p.Stats().Restarts[workers.OutOfMemory]; n != 2 {
 		t.Errorf("restarts %v, want 2 for memory", p.Stats().Restarts)
 	}
-	if _, err := p.Resize(t.Context(), photo(t, 80, 60), small); err != nil {
+	if _, err := resize.Make(t.Context(), p, photo(t, 80, 60), small); err != nil {
 		t.Errorf("the next one: %v", err)
 	}
 }
@@ -426,7 +425,7 @@ func TestRealChild_InheritsNoDescriptors(t *testing.T) {
 		inherited[target] = true
 	}
 	p := withVips(t, workers.Config{Workers: 1, Watermarks: map[string][]byte{"logo": photo(t, 80, 60)}})
-	if _, err := p.Resize(t.Context(), photo(t, 800, 600), spec("400x-wm.logo.jpg")); err != nil {
+	if _, err := resize.Make(t.Context(), p, photo(t, 800, 600), spec("400x-wm.logo.jpg")); err != nil {
 		t.Fatal(err)
 	}
 	for _, child := range children(t) {
@@ -471,7 +470,7 @@ func TestRealChild_WritesNoFiles(t *testing.T) {
 	}
 	p := running(t, cfg)
 	// More pixels than the 100 MB over which libvips would open a file on disk for them.
-	if _, err := p.Resize(t.Context(), photo(t, 80, 60),
+	if _, err := resize.Make(t.Context(), p, photo(t, 80, 60),
 		spec("6000x6000-cover-up-rot90.jpg"), spec("100x.webp"), spec("100x.avif")); err != nil {
 		t.Fatal(err)
 	}

@@ -100,37 +100,39 @@ func (w *worker) do(ctx context.Context, j *job) {
 	if c := w.children[j.family]; c != nil && c.watermarks != w.watermarks.Load() {
 		w.retire(j.family, "watermarks have changed")
 	}
+	if len(j.Optional) > 0 && !w.queue.spare(w.slot) {
+		j.Optional = nil
+	}
 	var reasons [2]string // why each child failed
 	for try := range reasons {
 		if w.children[j.family] == nil {
 			if err := w.startFor(j, deadline); err != nil {
-				j.end(nil, err)
+				j.end(err)
 				return
 			}
 		}
-		began, spent := time.Now(), w.children[j.family].cpu()
-		images, err := w.exchange(j, deadline)
+		began := time.Now()
+		err := w.exchange(j, deadline)
 		var jobErr *wire.JobError
 		switch {
 		case err == nil, errors.As(err, &jobErr):
 			w.failures = 0
-			if err == nil {
-				w.queue.measured(j, time.Since(began))
-				j.cpu = w.children[j.family].cpu() - spent
+			if j.missing == 0 {
+				w.queue.measured(j, j.answered.Sub(began))
 			}
-			j.end(images, err)
+			j.end(err)
 			w.recycle(ctx, j.family)
 			return
 		case errors.Is(err, errNotSent):
-			j.end(nil, context.Cause(j.ctx))
+			j.end(context.Cause(j.ctx))
 			return
 		case errors.Is(err, errDeadline):
 			w.replace(j.family, Deadline, "resize job timed out")
-			j.end(nil, w.timeoutError())
+			j.end(w.timeoutError())
 			return
 		case errors.Is(err, errAbandoned):
 			w.replace(j.family, Abandoned, "resize job abandoned by its caller")
-			j.end(nil, context.Cause(j.ctx))
+			j.end(context.Cause(j.ctx))
 			return
 		case errors.Is(err, wire.ErrProtocol):
 			reasons[try] = InvalidAnswer
@@ -142,8 +144,12 @@ func (w *worker) do(ctx context.Context, j *job) {
 			attrs = append(attrs, "limit_bytes", w.cfg.Memory, "setting", memorySetting)
 		}
 		w.replace(j.family, reasons[try], "resize process failed during a job", attrs...)
+		if j.missing == 0 {
+			j.end(fmt.Errorf("%w: the resize process failed after it had made all images: %s", resize.ErrFailed, reasons[try]))
+			return
+		}
 	}
-	j.end(nil, w.verdict(reasons))
+	j.end(w.verdict(reasons))
 }
 
 // verdict is the error of a job on which two children have failed.
@@ -170,9 +176,9 @@ var (
 	errNotSent   = errors.New("job abandoned before it was sent")
 )
 
-// exchange sends j to the child and reads its answer. It kills the child at the deadline, or when
+// exchange sends j to the child and delivers its answer. It kills the child at the deadline, or when
 // the caller has abandoned the job; either ends the exchange.
-func (w *worker) exchange(j *job, deadline time.Time) ([]resize.Image, error) {
+func (w *worker) exchange(j *job, deadline time.Time) error {
 	c := w.children[j.family]
 	var why atomic.Pointer[error]
 	kill := func(err error) func() {
@@ -188,12 +194,12 @@ func (w *worker) exchange(j *job, deadline time.Time) ([]resize.Image, error) {
 	defer stopLeaving()
 
 	c.limitCPU(2 * w.cfg.Timeout)
-	images, err := c.exchange(j)
+	err := c.exchange(j, func() bool { return w.queue.spare(w.slot) })
 	done := errors.New("done")
 	if !why.CompareAndSwap(nil, &done) {
-		return nil, *why.Load() // killed, possibly during its answer
+		return *why.Load() // killed, possibly during its answer
 	}
-	return images, err
+	return err
 }
 
 // startFor starts a child for j: the first one of its family, or one for a second try.

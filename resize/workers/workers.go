@@ -11,10 +11,11 @@
 // of several children encode AVIF at a time, and large jobs are admitted by the memory that all
 // of them need together. HEIC, AVIF, JPEG XL and TIFF originals are decoded by children that
 // decode nothing else and do few jobs (family.go). The child receives the original and the names of
-// the Specs over a pipe (package wire) and answers with images or an error. If that fails:
+// the Specs over a pipe (package wire) and answers with each image as soon as it is encoded, or an error.
+// If that fails:
 //
 //   - the queue is full: ErrBusy, at once;
-//   - the child crashes: one retry on a fresh child, and ErrCorrupt if that crashes too;
+//   - the child crashes: one retry on a fresh child of what it has not made, and ErrCorrupt if that crashes too;
 //   - the child is killed, reaches its memory limit or sends an invalid answer: one retry, then
 //     ErrFailed;
 //   - the time is up: the child is killed, ErrTimeout;
@@ -249,45 +250,46 @@ func (p *Pool) Ready() <-chan struct{} { return p.ready }
 // for failures. The job is queued by its priority (resize.PriorityOf): page jobs are due a second
 // later than live ones; warm jobs run only when no other waits, never occupy all of several
 // children, and fewer of them may wait.
-func (p *Pool) Resize(ctx context.Context, original []byte, specs ...resize.Spec) ([]resize.Image, error) {
-	if len(specs) == 0 {
-		return nil, nil
+//
+// Optional Specs are made on the child that has made the others, if no live or page job waits for it then,
+// or left out. They are not tried again: if they fail, or the child dies, the error says so.
+func (p *Pool) Resize(ctx context.Context, request resize.Job) error {
+	if len(request.Specs) == 0 {
+		return nil
 	}
-	if err := p.check(original, specs); err != nil {
-		return nil, err
+	if err := p.check(request); err != nil {
+		return err
 	}
 	if ctx.Err() != nil {
-		return nil, fmt.Errorf("resize: %w", context.Cause(ctx))
+		return fmt.Errorf("resize: %w", context.Cause(ctx))
 	}
-	predicted := costOf(original, specs).within(p.cfg.Timeout)
-	if err := p.checkMemory(predicted); err != nil {
-		return nil, err
-	}
-	j := &job{
-		ctx: ctx, original: original, specs: specs, priority: resize.PriorityOf(ctx), family: familyOf(original),
-		cost: predicted, queued: time.Now(), continuation: resize.IsContinuation(ctx), done: make(chan struct{}),
+	j := jobOf(ctx, request)
+	j.family = familyOf(request.Original)
+	j.cost = costOf(request.Original, request.Specs).within(p.cfg.Timeout)
+	if err := p.checkMemory(j.cost); err != nil {
+		return err
 	}
 	if err := p.queue.push(j); err != nil {
-		return nil, err
+		return err
 	}
 	select {
 	case <-j.done:
-		resize.AddCPU(ctx, j.cpu)
-		return j.images, j.err
+		return j.err
 	case <-ctx.Done():
 	}
 	if !p.queue.remove(j) {
-		// A worker has it and may be reading original: at most for one write to a pipe, which
+		// A worker has it and may be reading the original: at most for one write to a pipe, which
 		// the death of the child ends.
-		j.reading.Lock()
-		defer j.reading.Unlock()
+		j.using.Lock()
+		defer j.using.Unlock()
 	}
-	return nil, fmt.Errorf("resize: %w", context.Cause(ctx))
+	return fmt.Errorf("resize: %w", context.Cause(ctx))
 }
 
 // check refuses jobs that cannot be sent to a child.
-func (p *Pool) check(original []byte, specs []resize.Spec) error {
-	if n, most := int64(len(original)), p.cfg.Limits.MaxBytes; n > most {
+func (p *Pool) check(request resize.Job) error {
+	specs := request.All()
+	if n, most := int64(len(request.Original)), p.cfg.Limits.MaxBytes; n > most {
 		return fmt.Errorf("%w: it has %d bytes, the limit is %d", resize.ErrTooLarge, n, most)
 	}
 	if len(specs) > wire.MaxSpecs {

@@ -55,7 +55,7 @@ func spec(name string) resize.Spec {
 // pid returns the process that answers.
 func pid(t *testing.T, p resize.Resizer, original string) string {
 	t.Helper()
-	images, err := p.Resize(t.Context(), []byte(original), small)
+	images, err := resize.Make(t.Context(), p, []byte(original), small)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func TestPool_Resize_TwoCrashesAreCorrupt(t *testing.T) {
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
-			if _, err := p.Resize(t.Context(), []byte("crash"), small); !errors.Is(err, resize.ErrCorrupt) {
+			if _, err := resize.Make(t.Context(), p, []byte("crash"), small); !errors.Is(err, resize.ErrCorrupt) {
 				t.Errorf("%v, want ErrCorrupt", err)
 			}
 		})
@@ -117,7 +117,7 @@ func hang(t *testing.T, r resize.Resizer, ctx context.Context) (ended chan error
 	began := fifo(t)
 	ended = make(chan error, 1)
 	go func() {
-		_, err := r.Resize(ctx, []byte("hang "+began), small)
+		_, err := resize.Make(ctx, r, []byte("hang "+began), small)
 		ended <- err
 	}()
 	if _, err := os.ReadFile(began); err != nil { // until the child has opened and closed it
@@ -166,15 +166,15 @@ func TestPool_Resize_FullQueueIsBusy(t *testing.T) {
 	defer leave()
 	hang(t, p, ctx)
 	for range 2 {
-		go func() { _, _ = p.Resize(ctx, []byte("ok"), small) }()
+		go func() { _, _ = resize.Make(ctx, p, []byte("ok"), small) }()
 	}
 	until(t, func() bool { return p.Stats().Live == 2 })
-	if _, err := p.Resize(t.Context(), []byte("ok"), small); !errors.Is(err, resize.ErrBusy) {
+	if _, err := resize.Make(t.Context(), p, []byte("ok"), small); !errors.Is(err, resize.ErrBusy) {
 		t.Errorf("%v, want ErrBusy", err)
 	}
-	go func() { _, _ = p.Resize(warm(ctx), []byte("ok"), small) }()
+	go func() { _, _ = resize.Make(warm(ctx), p, []byte("ok"), small) }()
 	until(t, func() bool { return p.Stats().Warm == 1 })
-	if _, err := p.Resize(warm(t.Context()), []byte("ok"), small); !errors.Is(err, resize.ErrBusy) {
+	if _, err := resize.Make(warm(t.Context()), p, []byte("ok"), small); !errors.Is(err, resize.ErrBusy) {
 		t.Errorf("%v, want ErrBusy in the warm queue", err)
 	}
 }
@@ -186,8 +186,8 @@ func warm(ctx context.Context) context.Context {
 // warmPool is a Pool whose jobs are all warm ones.
 type warmPool struct{ *workers.Pool }
 
-func (p warmPool) Resize(ctx context.Context, original []byte, specs ...resize.Spec) ([]resize.Image, error) {
-	return p.Pool.Resize(warm(ctx), original, specs...)
+func (p warmPool) Resize(ctx context.Context, job resize.Job) error {
+	return p.Pool.Resize(warm(ctx), job)
 }
 
 func TestPool_Resize_LiveBeforeWarm(t *testing.T) {
@@ -220,16 +220,17 @@ func TestPool_Resize_LiveBeforeWarm(t *testing.T) {
 func TestPool_Resize_InvalidAnswerIsErrFailed(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 1}))
 	for _, verb := range []string{
-		"garbage", "lie", "lie-hugely", "wrong-id", "wrong-count",
-		"wrong-format", "page", "no-size", "chatter", "unknown-code",
+		"garbage", "lie", "lie-hugely", "wrong-id", "wrong-index", "no-image",
+		"wrong-format", "page", "no-size", "chatter", "unknown-code", "unknown-kind", "ready",
 	} {
-		if _, err := p.Resize(t.Context(), []byte(verb), small); !errors.Is(err, resize.ErrFailed) {
+		if _, err := resize.Make(t.Context(), p, []byte(verb), small); !errors.Is(err, resize.ErrFailed) {
 			t.Errorf("%s: %v, want ErrFailed", verb, err)
 		}
 		pid(t, p, "ok")
 	}
-	if n := p.Stats().Restarts[workers.InvalidAnswer]; n != 20 {
-		t.Errorf("%d restarts for invalid answers, want 2 for each of 10", n)
+	// What follows the image of "chatter" and "ready" is invalid, so there is nothing to try again.
+	if n := p.Stats().Restarts[workers.InvalidAnswer]; n != 24 {
+		t.Errorf("%d restarts for invalid answers, want 2 for each of 11 and 1 for 2", n)
 	}
 }
 
@@ -246,7 +247,7 @@ func TestPool_Resize_OtherDeathsAreErrFailed(t *testing.T) {
 	} {
 		t.Run(c.original, func(t *testing.T) {
 			p := running(t, fake(workers.Config{Workers: 1}))
-			_, err := p.Resize(t.Context(), []byte(c.original), small)
+			_, err := resize.Make(t.Context(), p, []byte(c.original), small)
 			if !errors.Is(err, resize.ErrFailed) || errors.Is(err, resize.ErrCorrupt) {
 				t.Errorf("%v, want ErrFailed", err)
 			}
@@ -267,7 +268,7 @@ func TestPool_Resize_MemoryLimitNamesSetting(t *testing.T) {
 	p := running(t, fake(workers.Config{
 		Workers: 1, Memory: 300 << 20, Log: slog.New(slog.NewTextHandler(&log, nil)),
 	}))
-	_, err := p.Resize(t.Context(), []byte("exit "+strconv.Itoa(wire.ExitMemory)), small)
+	_, err := resize.Make(t.Context(), p, []byte("exit "+strconv.Itoa(wire.ExitMemory)), small)
 	if err == nil || !strings.Contains(err.Error(), "300 MiB of memory (--resize-memory)") {
 		t.Errorf("%v, want the limit and its setting", err)
 	}
@@ -287,7 +288,7 @@ func TestPool_Resize_EncoderOverMemoryIsTooLarge(t *testing.T) {
 		if !refused {
 			leave() // it is not made: the fake child cannot
 		}
-		_, err := p.Resize(ctx, original, spec(name))
+		_, err := resize.Make(ctx, p, original, spec(name))
 		leave()
 		if got := errors.Is(err, resize.ErrTooLarge); got != refused {
 			t.Errorf("%s: %v, want refused %v", name, err, refused)
@@ -337,12 +338,132 @@ func TestPool_ReplacesDeadIdleRareChild(t *testing.T) {
 func TestPool_Resize_JobErrorKeepsChild(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 1}))
 	before := pid(t, p, "ok")
-	_, err := p.Resize(t.Context(), []byte("refuse"), small)
+	_, err := resize.Make(t.Context(), p, []byte("refuse"), small)
 	if !errors.Is(err, resize.ErrUnsupported) || !strings.Contains(err.Error(), "because") {
 		t.Errorf("%v, want ErrUnsupported with the child's reason", err)
 	}
 	if pid(t, p, "ok") != before {
 		t.Error("a refusal cost a child")
+	}
+}
+
+// delivered records what a job delivers.
+type delivered struct {
+	mu   sync.Mutex
+	pids map[int]string // by index
+}
+
+func (d *delivered) made(i int, img resize.Image) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.pids == nil {
+		d.pids = map[int]string{}
+	}
+	d.pids[i] += strings.TrimPrefix(string(img.Body), jpegMagic)
+}
+
+func (d *delivered) of(i int) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.pids[i]
+}
+
+func TestPool_Resize_DeliversEachImageWhenItIsMade(t *testing.T) {
+	p := running(t, fake(workers.Config{Workers: 1}))
+	ctx, leave := context.WithCancel(t.Context())
+	var d delivered
+	ended := make(chan error, 1)
+	go func() {
+		ended <- p.Resize(ctx, resize.Job{
+			Original: []byte("hang-after-one"), Specs: []resize.Spec{small, small}, Made: d.made,
+		})
+	}()
+	until(t, func() bool { return d.of(0) != "" })
+	leave()
+	if err := <-ended; !errors.Is(err, context.Canceled) || d.of(1) != "" {
+		t.Errorf("%v, and the second image is %q", err, d.of(1))
+	}
+}
+
+func TestPool_Resize_RetryMakesOnlyWhatIsMissing(t *testing.T) {
+	p := running(t, fake(workers.Config{Workers: 1}))
+	var d delivered
+	err := p.Resize(t.Context(), resize.Job{
+		Original: []byte("crash-after-one " + filepath.Join(t.TempDir(), "died")),
+		Specs:    []resize.Spec{small, small, small}, Optional: []resize.Spec{small}, Made: d.made,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, second := d.of(0), d.of(1)
+	if first == "" || first == second || d.of(2) != second || d.of(3) != second {
+		t.Errorf("made by %v, want the first by one child and the others by another", d.pids)
+	}
+}
+
+func TestPool_Resize_OptionalCrashIsNotTriedAgain(t *testing.T) {
+	p := running(t, fake(workers.Config{Workers: 1}))
+	var d delivered
+	err := p.Resize(t.Context(), resize.Job{
+		Original: []byte("crash-in-optional"), Specs: []resize.Spec{small}, Optional: []resize.Spec{small}, Made: d.made,
+	})
+	if !errors.Is(err, resize.ErrFailed) || d.of(0) == "" || d.of(1) != "" {
+		t.Errorf("%v, made by %v, want ErrFailed and the first image", err, d.pids)
+	}
+	if n := p.Stats().Restarts[workers.Crashed]; n != 1 {
+		t.Errorf("%d crashes, want 1", n)
+	}
+}
+
+// The Optional Specs of a job are made unless a live job waits, either when it starts or when its
+// Specs are made.
+func TestPool_Resize_OptionalOnlyWhileNoLiveJobWaits(t *testing.T) {
+	p := running(t, fake(workers.Config{Workers: 1}))
+	job := func(original string, d *delivered) resize.Job {
+		return resize.Job{
+			Original: []byte(original), Specs: []resize.Spec{small}, Optional: []resize.Spec{small}, Made: d.made,
+		}
+	}
+	for name, c := range map[string]struct {
+		waits func(context.Context) context.Context // nil: no job waits
+		want  bool
+	}{
+		"none": {nil, true},
+		"live": {func(ctx context.Context) context.Context { return ctx }, false},
+		"warm": {warm, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var d delivered
+			began, goOn := fifo(t), filepath.Join(t.TempDir(), "go on")
+			if err := syscall.Mkfifo(goOn, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan error, 2)
+			go func() { ended <- p.Resize(t.Context(), job("wait "+began+" "+goOn, &d)) }()
+			if _, err := os.ReadFile(began); err != nil {
+				t.Fatal(err)
+			}
+			if c.waits != nil {
+				go func() {
+					_, err := resize.Make(c.waits(t.Context()), p, []byte("ok"), small)
+					ended <- err
+				}()
+				until(t, func() bool { s := p.Stats(); return s.Live+s.Warm == 1 })
+			} else {
+				ended <- nil
+			}
+			if err := os.WriteFile(goOn, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
+			}
+			if got := d.of(1) != ""; d.of(0) == "" || got != c.want {
+				t.Errorf("the optional image was made: %v, want %v", got, c.want)
+			}
+		})
 	}
 }
 
@@ -380,14 +501,14 @@ func TestPool_Resize_FailsWhenNoChildStarts(t *testing.T) {
 		cfg := fake(workers.Config{Workers: 2, Backoff: time.Millisecond})
 		cfg.Env = fakeEnv(kind)
 		p := running(t, cfg)
-		if _, err := p.Resize(t.Context(), []byte("ok"), small); !errors.Is(err, resize.ErrFailed) {
+		if _, err := resize.Make(t.Context(), p, []byte("ok"), small); !errors.Is(err, resize.ErrFailed) {
 			t.Errorf("%s: %v, want ErrFailed", kind, err)
 		}
 	}
 	missing := fake(workers.Config{Workers: 1})
 	missing.Command = []string{filepath.Join(t.TempDir(), "none")}
 	p := running(t, missing)
-	if _, err := p.Resize(t.Context(), []byte("ok"), small); !errors.Is(err, resize.ErrFailed) {
+	if _, err := resize.Make(t.Context(), p, []byte("ok"), small); !errors.Is(err, resize.ErrFailed) {
 		t.Errorf("a missing program: %v, want ErrFailed", err)
 	}
 }
@@ -411,7 +532,7 @@ func TestPool_Run_LeavesNoChildren(t *testing.T) {
 	if err := syscall.Kill(n, 0); !errors.Is(err, syscall.ESRCH) {
 		t.Errorf("child %d is still there: %v", n, err)
 	}
-	if _, err := p.Resize(t.Context(), []byte("ok"), small); !errors.Is(err, resize.ErrFailed) {
+	if _, err := resize.Make(t.Context(), p, []byte("ok"), small); !errors.Is(err, resize.ErrFailed) {
 		t.Errorf("after the end: %v, want ErrFailed", err)
 	}
 }
@@ -440,7 +561,7 @@ func TestPool_Resize_WarmJobsLeaveOneChild(t *testing.T) {
 	first := hang(t, p, warm(ctx))
 	second := make(chan error, 1)
 	go func() {
-		_, err := p.Resize(warm(ctx), []byte("ok"), small)
+		_, err := resize.Make(warm(ctx), p, []byte("ok"), small)
 		second <- err
 	}()
 	until(t, func() bool { return p.Stats().Warm == 1 })
@@ -462,7 +583,7 @@ func TestPool_Resize_CancelReturnsOriginalAtOnce(t *testing.T) {
 	ctx, leave := context.WithCancelCause(t.Context())
 	waits := make(chan error, 1)
 	go func() {
-		_, err := p.Resize(ctx, []byte("ok"), small)
+		_, err := resize.Make(ctx, p, []byte("ok"), small)
 		waits <- err
 	}()
 	until(t, func() bool { return p.Stats().Live == 1 })
@@ -489,7 +610,7 @@ func TestPool_Resize_CancelDuringRetryReturnsOriginal(t *testing.T) {
 		original := append([]byte("crash "), make([]byte, 1<<19)...)
 		ended := make(chan struct{})
 		go func() {
-			_, _ = p.Resize(ctx, original, small)
+			_, _ = resize.Make(ctx, p, original, small)
 			for i := range original {
 				original[i] = 1
 			}
@@ -518,11 +639,11 @@ func TestPool_Resize_RefusesUnsendableJobs(t *testing.T) {
 		"auto":           {[]byte("ok"), []resize.Spec{spec("10x.auto")}, resize.ErrSpec},
 		"no Spec at all": {[]byte("ok"), []resize.Spec{{Width: -1, Format: resize.JPEG}}, resize.ErrSpec},
 	} {
-		if _, err := p.Resize(t.Context(), c.original, c.specs...); !errors.Is(err, c.want) {
+		if _, err := resize.Make(t.Context(), p, c.original, c.specs...); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
 	}
-	if images, err := p.Resize(t.Context(), []byte("ok"), many[:64]...); err != nil || len(images) != 64 {
+	if images, err := resize.Make(t.Context(), p, []byte("ok"), many[:64]...); err != nil || len(images) != 64 {
 		t.Errorf("64 Specs: %d images, %v", len(images), err)
 	}
 }
@@ -530,7 +651,7 @@ func TestPool_Resize_RefusesUnsendableJobs(t *testing.T) {
 func TestPool_ChildEnvironmentIsIsolated(t *testing.T) {
 	t.Setenv("IMAGETIER_KEYS", "k1=secret")
 	p := running(t, fake(workers.Config{Workers: 1}))
-	images, err := p.Resize(t.Context(), []byte("environment"), small)
+	images, err := resize.Make(t.Context(), p, []byte("environment"), small)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -563,8 +684,8 @@ func TestPool_ReleasesResourcesOfChildren(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 2, MaxJobs: 2, Timeout: 200 * time.Millisecond}))
 	round := func() {
 		pid(t, p, "ok")
-		_, _ = p.Resize(t.Context(), []byte("crash"), small)
-		_, _ = p.Resize(t.Context(), []byte("garbage"), small)
+		_, _ = resize.Make(t.Context(), p, []byte("crash"), small)
+		_, _ = resize.Make(t.Context(), p, []byte("garbage"), small)
 		<-hang(t, p, t.Context())
 		pid(t, p, "ok")
 		until(t, func() bool { return p.Stats().Idle == 2 })
@@ -614,7 +735,7 @@ func TestPool_Run_FinishesRunningJobs(t *testing.T) {
 	began, leave := fifo(t), fifo(t)
 	result := make(chan error, 1)
 	go func() {
-		_, err := p.Resize(t.Context(), []byte("wait "+began+" "+leave), small)
+		_, err := resize.Make(t.Context(), p, []byte("wait "+began+" "+leave), small)
 		result <- err
 	}()
 	if _, err := os.ReadFile(began); err != nil {
@@ -622,7 +743,7 @@ func TestPool_Run_FinishesRunningJobs(t *testing.T) {
 	}
 	waits := make(chan error, 1)
 	go func() {
-		_, err := p.Resize(t.Context(), []byte("ok"), small)
+		_, err := resize.Make(t.Context(), p, []byte("ok"), small)
 		waits <- err
 	}()
 	until(t, func() bool { return p.Stats().Live == 1 })
@@ -648,7 +769,7 @@ func TestPool_Resize_BeforeRunWaits(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	go func() {
-		_, err := p.Resize(t.Context(), []byte("ok"), small)
+		_, err := resize.Make(t.Context(), p, []byte("ok"), small)
 		done <- err
 	}()
 	until(t, func() bool { return p.Stats().Live == 1 })
@@ -701,7 +822,7 @@ func TestPool_Resize_CountsCPU(t *testing.T) {
 	meter := &resize.Meter{}
 	ctx := resize.WithMeter(t.Context(), meter)
 	for range 20 {
-		if _, err := p.Resize(ctx, []byte("ok"), small); err != nil {
+		if _, err := resize.Make(ctx, p, []byte("ok"), small); err != nil {
 			t.Fatal(err)
 		}
 	}

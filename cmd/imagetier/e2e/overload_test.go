@@ -81,7 +81,7 @@ func makeImages(t testing.TB, original []byte, names ...string) []resize.Image {
 			t.Fatal(err)
 		}
 	}
-	images, err := pool.Resize(ctx, original, specs...)
+	images, err := resize.Make(ctx, pool, original, specs...)
 	if err != nil {
 		t.Fatalf("make %v: %v", names, err)
 	}

@@ -3,13 +3,18 @@
 // length from the other. The frames are:
 //
 //	greeting  version u8, then a block: JSON of Hello
-//	job       id u32; a block: names of Specs, one a line; a block: the original
-//	answer    the job's id u32, code u8; then code 0: count u8, for each image format u8,
-//	          width u32, height u32 and a block: its bytes; any other code: a block: the text
+//	job       1 u8, id u32; a block: names of Specs, one a line; a block: those of the Optional
+//	          Specs; a block: the original
+//	reply     2 or 3 u8, to the child's ready: make the Optional Specs, or leave them out
+//	answer    parts, each beginning with the job's id u32 and its kind u8:
+//	          image: index u8, format u8, width u32, height u32 and a block: its bytes
+//	          ready: all Specs are made, and the child waits for a reply about the Optional ones
+//	          error: code u8 and a block: the text; the last part
+//	          end: all is made that will be; the last part
 //	block     length u32, bytes
 //
 // All integers are little-endian. The ID prevents an answer from being taken for that of another
-// job after an error.
+// job after an error. Each part is sent as soon as it is complete.
 package wire
 
 import (
@@ -19,13 +24,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/novasocial/imagetier/resize"
 )
 
 // Version of the protocol. The parent refuses a child with another one: both are built together.
-const Version = 1
+const Version = 2
 
 // Maximum block sizes, in bytes.
 const (
@@ -37,7 +43,7 @@ const (
 	MaxImages   = 256 << 20 // total of an answer
 )
 
-// MaxSpecs is the maximum number of Specs of a job.
+// MaxSpecs is the maximum number of Specs of a job, Optional ones included.
 const MaxSpecs = 64
 
 // ExitMemory is the exit status of a child that has reached its memory limit.
@@ -94,25 +100,26 @@ func ReadHello(r io.Reader) (h Hello, err error) {
 
 // Job is a request to a child.
 type Job struct {
-	ID       uint32
-	Original []byte
-	Specs    []resize.Spec // 1 to MaxSpecs
+	ID              uint32
+	Original        []byte
+	Specs, Optional []resize.Spec // see resize.Job; 1 to MaxSpecs together, at least one in Specs
 }
+
+// The kinds of frames from the parent.
+const (
+	kindJob = 1 + iota
+	kindGoOn
+	kindStop
+)
 
 // WriteJob sends a job. It does not copy the original.
 func WriteJob(w io.Writer, j Job) error {
-	if len(j.Specs) < 1 || len(j.Specs) > MaxSpecs || len(j.Original) > MaxOriginal {
-		return protocolErrorf("a job of %d Specs and %d bytes", len(j.Specs), len(j.Original))
+	if n := len(j.Specs) + len(j.Optional); len(j.Specs) < 1 || n > MaxSpecs || len(j.Original) > MaxOriginal {
+		return protocolErrorf("a job of %d Specs and %d bytes", n, len(j.Original))
 	}
-	var names strings.Builder
-	for i, s := range j.Specs {
-		if i > 0 {
-			names.WriteByte('\n')
-		}
-		names.WriteString(s.Name())
-	}
-	head := binary.LittleEndian.AppendUint32(nil, j.ID)
-	head = appendBlock(head, []byte(names.String()))
+	head := binary.LittleEndian.AppendUint32([]byte{kindJob}, j.ID)
+	head = appendBlock(head, namesOf(j.Specs))
+	head = appendBlock(head, namesOf(j.Optional))
 	head = binary.LittleEndian.AppendUint32(head, uint32(len(j.Original)))
 	if _, err := w.Write(head); err != nil {
 		return err
@@ -121,28 +128,82 @@ func WriteJob(w io.Writer, j Job) error {
 	return err
 }
 
-// ReadJob reads a job whose original has at most max bytes. It returns io.EOF after the last job.
-func ReadJob(r io.Reader, max int64) (j Job, err error) {
+func namesOf(specs []resize.Spec) []byte {
+	var names []byte
+	for i, s := range specs {
+		if i > 0 {
+			names = append(names, '\n')
+		}
+		names = append(names, s.Name()...)
+	}
+	return names
+}
+
+// WriteReply sends the reply to [Answer.Ready].
+func WriteReply(w io.Writer, goOn bool) error {
+	kind := byte(kindStop)
+	if goOn {
+		kind = kindGoOn
+	}
+	_, err := w.Write([]byte{kind})
+	return err
+}
+
+// Request is a frame from the parent.
+type Request struct {
+	Job  *Job // nil if it is a reply
+	GoOn bool // the reply
+}
+
+// ReadRequest reads a job whose original has at most max bytes, or a reply. It returns io.EOF after the
+// last one.
+func ReadRequest(r io.Reader, max int64) (Request, error) {
+	var kind [1]byte
+	if _, err := io.ReadFull(r, kind[:]); err != nil {
+		return Request{}, err // io.EOF as it is
+	}
+	switch kind[0] {
+	case kindJob:
+		j, err := readJob(r, max)
+		return Request{Job: &j}, err
+	case kindGoOn, kindStop:
+		return Request{GoOn: kind[0] == kindGoOn}, nil
+	}
+	return Request{}, protocolErrorf("a frame of the unknown kind %d", kind[0])
+}
+
+func readJob(r io.Reader, max int64) (j Job, err error) {
 	var id [4]byte
 	if _, err := io.ReadFull(r, id[:]); err != nil {
-		return j, err // io.EOF as it is
+		return j, unexpected(err)
 	}
 	j.ID = binary.LittleEndian.Uint32(id[:])
-	names, err := readBlock(r, maxNames)
-	if err != nil {
+	if j.Specs, err = readSpecs(r); err != nil {
 		return j, err
+	}
+	if j.Optional, err = readSpecs(r); err != nil {
+		return j, err
+	}
+	if n := len(j.Specs) + len(j.Optional); len(j.Specs) < 1 || n > MaxSpecs {
+		return j, protocolErrorf("a job of %d Specs, the limit is %d", n, MaxSpecs)
+	}
+	j.Original, err = readBlock(r, max)
+	return j, err
+}
+
+func readSpecs(r io.Reader) (specs []resize.Spec, err error) {
+	names, err := readBlock(r, maxNames)
+	if err != nil || len(names) == 0 {
+		return nil, err
 	}
 	for name := range strings.SplitSeq(string(names), "\n") {
 		spec, err := resize.ParseJobName(name)
 		if err != nil {
-			return j, protocolErrorf("%v", err)
+			return nil, protocolErrorf("%v", err)
 		}
-		if j.Specs = append(j.Specs, spec); len(j.Specs) > MaxSpecs {
-			return j, protocolErrorf("more than %d Specs", MaxSpecs)
-		}
+		specs = append(specs, spec)
 	}
-	j.Original, err = readBlock(r, max)
-	return j, err
+	return specs, nil
 }
 
 // codes are the sentinels of resize by number. Their order must not change.
@@ -158,31 +219,63 @@ var codes = [...]error{
 // codeUnavailable is the code of a *resize.UnavailableError, whose text is its What.
 const codeUnavailable = 128
 
-// WriteAnswer answers job id. An error that wraps no sentinel is sent as ErrFailed.
-func WriteAnswer(w *bufio.Writer, id uint32, images []resize.Image, err error) error {
-	total := 0
-	for _, img := range images {
-		total += len(img.Body)
+// The kinds of parts of an answer.
+const (
+	kindImage = 1 + iota
+	kindReady
+	kindError
+	kindEnd
+)
+
+// Answer sends the parts of an answer.
+type Answer struct {
+	w     *bufio.Writer
+	id    uint32
+	total int
+	err   error // the images are too large
+}
+
+// NewAnswer begins the answer to job id.
+func NewAnswer(w *bufio.Writer, id uint32) *Answer { return &Answer{w: w, id: id} }
+
+func (a *Answer) head(kind byte) []byte {
+	return append(binary.LittleEndian.AppendUint32(nil, a.id), kind)
+}
+
+// Image sends the image of Spec i. Once there are more than MaxImages bytes it sends nothing, and [Answer.End]
+// sends an error.
+func (a *Answer) Image(i int, img resize.Image) error {
+	if a.total += len(img.Body); a.total > MaxImages {
+		a.err = fmt.Errorf("%w: the images have %d bytes, the limit is %d", resize.ErrTooLarge, a.total, MaxImages)
+		return nil
 	}
-	if err == nil && total > MaxImages {
-		err = fmt.Errorf("%w: the images have %d bytes, the limit is %d", resize.ErrTooLarge, total, MaxImages)
+	head := append(a.head(kindImage), byte(i), byte(img.Format))
+	head = binary.LittleEndian.AppendUint32(head, uint32(img.Width))
+	head = binary.LittleEndian.AppendUint32(head, uint32(img.Height))
+	head = binary.LittleEndian.AppendUint32(head, uint32(len(img.Body)))
+	a.w.Write(head)
+	a.w.Write(img.Body)
+	return a.w.Flush() // returns the first error of all writes
+}
+
+// Ready asks whether to make the Optional Specs. The parent sends a reply (WriteReply).
+func (a *Answer) Ready() error {
+	a.w.Write(a.head(kindReady))
+	return a.w.Flush()
+}
+
+// End sends the last part: err, if it is not nil. An error that wraps no sentinel is sent as ErrFailed.
+func (a *Answer) End(err error) error {
+	if err == nil {
+		err = a.err
 	}
-	head := binary.LittleEndian.AppendUint32(nil, id)
-	if err != nil {
-		code, text := encodeError(err)
-		w.Write(appendBlock(append(head, code), []byte(text[:min(len(text), maxText)])))
-		return w.Flush()
+	if err == nil {
+		a.w.Write(a.head(kindEnd))
+		return a.w.Flush()
 	}
-	w.Write(append(head, 0, byte(len(images))))
-	for _, img := range images {
-		head := []byte{byte(img.Format)}
-		head = binary.LittleEndian.AppendUint32(head, uint32(img.Width))
-		head = binary.LittleEndian.AppendUint32(head, uint32(img.Height))
-		head = binary.LittleEndian.AppendUint32(head, uint32(len(img.Body)))
-		w.Write(head)
-		w.Write(img.Body)
-	}
-	return w.Flush() // returns the first error of all writes
+	code, text := encodeError(err)
+	a.w.Write(appendBlock(append(a.head(kindError), code), []byte(text[:min(len(text), maxText)])))
+	return a.w.Flush()
 }
 
 // encodeError converts err to a code and a text.
@@ -208,50 +301,110 @@ type JobError struct {
 func (e *JobError) Error() string { return e.Text }
 func (e *JobError) Unwrap() error { return e.Sentinel }
 
-// ReadAnswer reads the answer to job id with these Specs. A *JobError is the child's answer; after
-// any other error the child cannot be used any more: it has died or violated the protocol
-// (ErrProtocol).
-func ReadAnswer(r *bufio.Reader, id uint32, specs []resize.Spec) ([]resize.Image, error) {
-	var head [5]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return nil, err
-	}
-	if of := binary.LittleEndian.Uint32(head[:]); of != id {
-		return nil, protocolErrorf("the answer is for job %d, want %d", of, id)
-	}
-	if code := head[4]; code != 0 {
-		text, err := readBlock(r, maxText)
-		if err != nil {
-			return nil, err
+// Reader reads the answer to a job.
+type Reader struct {
+	Specs    []resize.Spec // of the job
+	Optional []resize.Spec
+	// Made is called with each image. An index of len(Specs) or more is that of an Optional Spec.
+	Made func(i int, img resize.Image)
+	// Ready is called when all of Specs are made, and must send a reply (WriteReply).
+	Ready func() error
+}
+
+// Read reads the answer to job id. A *JobError is the child's answer; after any other error the child
+// cannot be used any more: it has died or violated the protocol (ErrProtocol), or Ready has failed.
+func (a Reader) Read(r *bufio.Reader, id uint32) error {
+	images := imageReader{a, slices.Concat(a.Specs, a.Optional), map[int]bool{}, len(a.Specs), MaxImages}
+	for ready := false; ; {
+		var head [5]byte
+		if _, err := io.ReadFull(r, head[:]); err != nil {
+			return err
 		}
-		if code == codeUnavailable {
-			unavailable := &resize.UnavailableError{What: Printable(string(text))}
-			return nil, &JobError{unavailable, unavailable.Error()}
+		if of := binary.LittleEndian.Uint32(head[:]); of != id {
+			return protocolErrorf("the answer is for job %d, want %d", of, id)
 		}
-		if int(code) >= len(codes) {
-			return nil, protocolErrorf("the answer has the unknown code %d", code)
+		kind := head[4]
+		if kind == kindImage {
+			if err := images.read(r, ready); err != nil {
+				return err
+			}
+			continue
 		}
-		return nil, &JobError{codes[code], Printable(string(text))}
+		var err error
+		switch {
+		case kind == kindError:
+			err = readError(r)
+		case kind != kindReady && kind != kindEnd:
+			return protocolErrorf("the answer has a part of the unknown kind %d", kind)
+		case images.missing > 0:
+			return protocolErrorf("the answer ends and %d images are missing", images.missing)
+		}
+		if n := r.Buffered(); n != 0 {
+			return protocolErrorf("%d bytes or more follow the answer", n)
+		}
+		if err != nil || kind == kindEnd {
+			return err
+		}
+		if ready || len(a.Optional) == 0 {
+			return protocolErrorf("the child is ready for a reply that it does not need")
+		}
+		ready = true
+		if err := a.Ready(); err != nil {
+			return err
+		}
 	}
-	count, err := r.ReadByte()
+}
+
+// imageReader reads the images of an answer.
+type imageReader struct {
+	Reader
+	specs   []resize.Spec // with the Optional ones
+	made    map[int]bool
+	missing int   // number of Specs, without the Optional ones, that are not made
+	room    int64 // bytes that the other images may have
+}
+
+// read reads an image part. ready is true if it may be an optional one.
+func (a *imageReader) read(r *bufio.Reader, ready bool) error {
+	index, err := r.ReadByte()
 	if err != nil {
-		return nil, unexpected(err)
+		return unexpected(err)
 	}
-	if int(count) != len(specs) {
-		return nil, protocolErrorf("the answer has %d images, want %d", count, len(specs))
+	i := int(index)
+	optional := i >= len(a.Specs)
+	if i >= len(a.specs) || a.made[i] || optional && !ready {
+		return protocolErrorf("the answer has an image %d that is not wanted", i)
 	}
-	images := make([]resize.Image, count)
-	room := int64(MaxImages)
-	for i := range images {
-		if images[i], err = readImage(r, specs[i], room); err != nil {
-			return nil, err
-		}
-		room -= int64(len(images[i].Body))
+	img, err := readImage(r, a.specs[i], a.room)
+	if err != nil {
+		return err
 	}
-	if n := r.Buffered(); n != 0 {
-		return nil, protocolErrorf("%d bytes or more follow the answer", n)
+	a.room -= int64(len(img.Body))
+	if a.made[i] = true; !optional {
+		a.missing--
 	}
-	return images, nil
+	a.Made(i, img)
+	return nil
+}
+
+// readError reads the rest of an error part and returns it as a *JobError.
+func readError(r *bufio.Reader) error {
+	code, err := r.ReadByte()
+	if err != nil {
+		return unexpected(err)
+	}
+	text, err := readBlock(r, maxText)
+	if err != nil {
+		return err
+	}
+	switch {
+	case code == codeUnavailable:
+		unavailable := &resize.UnavailableError{What: Printable(string(text))}
+		return &JobError{unavailable, unavailable.Error()}
+	case code == 0 || int(code) >= len(codes):
+		return protocolErrorf("the answer has the unknown code %d", code)
+	}
+	return &JobError{codes[code], Printable(string(text))}
 }
 
 // readImage reads an image of at most room bytes and checks that it looks like a variant of s. The

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"unicode/utf8"
 
 	"github.com/novasocial/imagetier/resize"
@@ -30,16 +31,27 @@ func TestJob_RoundTrip(t *testing.T) {
 		7,
 		bytes.Repeat([]byte("photo"), 2<<20),
 		[]resize.Spec{spec(t, "640x480-cover-at30x70-q70.webp"), spec(t, "x10.avif")},
+		[]resize.Spec{resize.Mezzanine(1440)},
 	}
 	var b bytes.Buffer
 	if err := WriteJob(&b, sent); err != nil {
 		t.Fatal(err)
 	}
-	got, err := ReadJob(&b, int64(len(sent.Original)))
-	if err != nil || !reflect.DeepEqual(got, sent) {
-		t.Errorf("job %d of %d bytes for %v, %v", got.ID, len(got.Original), got.Specs, err)
+	for _, goOn := range []bool{true, false} {
+		if err := WriteReply(&b, goOn); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if _, err := ReadJob(&b, 1); err != io.EOF {
+	got, err := ReadRequest(&b, int64(len(sent.Original)))
+	if err != nil || !reflect.DeepEqual(*got.Job, sent) {
+		t.Errorf("job %d of %d bytes for %v, %v", got.Job.ID, len(got.Job.Original), got.Job.Specs, err)
+	}
+	for _, goOn := range []bool{true, false} {
+		if got, err := ReadRequest(&b, 1); err != nil || got != (Request{GoOn: goOn}) {
+			t.Errorf("%+v, %v, want the reply %v", got, err, goOn)
+		}
+	}
+	if _, err := ReadRequest(&b, 1); err != io.EOF {
 		t.Errorf("%v, want EOF", err)
 	}
 }
@@ -52,36 +64,55 @@ func TestJob_Invalid(t *testing.T) {
 		}
 	}
 	job := func(names string, size uint32) []byte {
-		return binary.LittleEndian.AppendUint32(appendBlock([]byte{1, 0, 0, 0}, []byte(names)), size)
+		head := appendBlock([]byte{kindJob, 1, 0, 0, 0}, []byte(names))
+		return binary.LittleEndian.AppendUint32(appendBlock(head, nil), size)
 	}
 	for name, in := range map[string][]byte{
 		"too long":       job("10x.jpg", 101),
 		"not canonical":  job("10x-q080.jpg", 0),
 		"65 Specs":       job(strings.TrimSuffix(strings.Repeat("10x.jpg\n", 65), "\n"), 0),
 		"names too long": job(strings.Repeat("x", maxNames+1), 0),
+		"no Spec":        job("", 0),
+		"unknown kind":   {9},
 	} {
-		if _, err := ReadJob(bytes.NewReader(in), 100); !errors.Is(err, ErrProtocol) {
+		if _, err := ReadRequest(bytes.NewReader(in), 100); !errors.Is(err, ErrProtocol) {
 			t.Errorf("%s: %v, want ErrProtocol", name, err)
 		}
 	}
 	var b bytes.Buffer
-	if err := WriteJob(&b, Job{1, []byte("photo"), []resize.Spec{one}}); err != nil {
+	if err := WriteJob(&b, Job{1, []byte("photo"), []resize.Spec{one}, nil}); err != nil {
 		t.Fatal(err)
 	}
 	for n := 1; n < b.Len(); n++ {
-		if _, err := ReadJob(bytes.NewReader(b.Bytes()[:n]), 100); err != io.ErrUnexpectedEOF {
+		if _, err := ReadRequest(bytes.NewReader(b.Bytes()[:n]), 100); err != io.ErrUnexpectedEOF {
 			t.Errorf("cut after %d bytes: %v, want an unexpected end", n, err)
 		}
 	}
 }
 
+// answer is the answer to job 7: images, and then err or the end.
 func answer(t testing.TB, images []resize.Image, err error) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	if err := WriteAnswer(bufio.NewWriter(&b), 7, images, err); err != nil {
+	a := NewAnswer(bufio.NewWriter(&b), 7)
+	for i, img := range images {
+		if err := a.Image(i, img); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := a.End(err); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
+}
+
+// read reads the answer to job 7.
+func read(in []byte, specs []resize.Spec) ([]resize.Image, error) {
+	images := make([]resize.Image, len(specs))
+	err := Reader{
+		Specs: specs, Made: func(i int, img resize.Image) { images[i] = img },
+	}.Read(bufio.NewReader(bytes.NewReader(in)), 7)
+	return images, err
 }
 
 func TestAnswer_RoundTrip(t *testing.T) {
@@ -91,13 +122,12 @@ func TestAnswer_RoundTrip(t *testing.T) {
 		{Body: []byte("\x89PNG\r\n\x1a\n"), Format: resize.PNG, Width: 20, Height: 1 << 16},
 	}
 	whole := answer(t, sent, nil)
-	got, err := ReadAnswer(bufio.NewReader(bytes.NewReader(whole)), 7, specs)
+	got, err := read(whole, specs)
 	if err != nil || !reflect.DeepEqual(got, sent) {
 		t.Errorf("%d images, %v", len(got), err)
 	}
 	for _, n := range []int{0, 1, 4, 5, 6, 7, 14, 15, 18, 19, 1000, 5 << 20, len(whole) - 1} {
-		if _, err := ReadAnswer(bufio.NewReader(bytes.NewReader(whole[:n])), 7, specs); err != io.ErrUnexpectedEOF &&
-			err != io.EOF {
+		if _, err := read(whole[:n], specs); err != io.ErrUnexpectedEOF && err != io.EOF {
 			t.Errorf("cut after %d bytes: %v, want an unexpected end", n, err)
 		}
 	}
@@ -108,7 +138,7 @@ func TestAnswer_JobError(t *testing.T) {
 		resize.ErrSpec, resize.ErrUnsupported, resize.ErrTooLarge, resize.ErrCorrupt, resize.ErrFailed,
 	} {
 		in := answer(t, nil, fmt.Errorf("resize: %w: line\none \x1b[31m\xff%s", sentinel, strings.Repeat("x", 5000)))
-		_, err := ReadAnswer(bufio.NewReader(bytes.NewReader(in)), 7, nil)
+		_, err := read(in, nil)
 		var refused *JobError
 		if !errors.As(err, &refused) || !errors.Is(err, sentinel) {
 			t.Errorf("%v, want a refusal that is %v", err, sentinel)
@@ -118,32 +148,29 @@ func TestAnswer_JobError(t *testing.T) {
 			t.Errorf("its text is %.80q, of %d bytes", s, len(s))
 		}
 	}
-	if _, err := ReadAnswer(bufio.NewReader(bytes.NewReader(answer(t, nil, errors.New("?")))), 7, nil); !errors.Is(
-		err,
-		resize.ErrFailed,
-	) {
+	if _, err := read(answer(t, nil, errors.New("?")), nil); !errors.Is(err, resize.ErrFailed) {
 		t.Errorf("an error of no kind: %v, want ErrFailed", err)
 	}
 }
 
-func TestWriteAnswer_TooLarge(t *testing.T) {
+func TestAnswer_End_TooLarge(t *testing.T) {
 	half := make([]byte, MaxImages/2+1)
-	in := answer(t, []resize.Image{{Body: half}, {Body: half}}, nil)
-	if _, err := ReadAnswer(bufio.NewReader(bytes.NewReader(in)), 7, make([]resize.Spec, 2)); !errors.Is(
-		err,
-		resize.ErrTooLarge,
-	) {
+	copy(half, "\xff\xd8\xff")
+	img := resize.Image{Body: half, Format: resize.JPEG, Width: 1, Height: 1}
+	in := answer(t, []resize.Image{img, img}, nil)
+	specs := []resize.Spec{spec(t, "10x.jpg"), spec(t, "10x.jpg")}
+	if _, err := read(in, specs); !errors.Is(err, resize.ErrTooLarge) {
 		t.Errorf("%v, want ErrTooLarge", err)
 	}
 }
 
-func TestReadJob_DeclaredLengthAllocatesNothing(t *testing.T) {
-	head := []byte{7, 0, 0, 0, 0, 1, byte(resize.JPEG), 1, 0, 0, 0, 1, 0, 0, 0}
+func TestReader_Read_DeclaredLengthAllocatesNothing(t *testing.T) {
+	head := []byte{7, 0, 0, 0, kindImage, 0, byte(resize.JPEG), 1, 0, 0, 0, 1, 0, 0, 0}
 	in := binary.LittleEndian.AppendUint32(head, MaxImages)
 	in = append(in, 0xff, 0xd8, 0xff)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	_, err := ReadAnswer(bufio.NewReader(bytes.NewReader(in)), 7, []resize.Spec{spec(t, "10x.jpg")})
+	_, err := read(in, []resize.Spec{spec(t, "10x.jpg")})
 	runtime.ReadMemStats(&after)
 	if err != io.ErrUnexpectedEOF {
 		t.Errorf("%v, want an unexpected end", err)
@@ -167,14 +194,14 @@ func TestReadHello_OtherVersion(t *testing.T) {
 	if _, err := ReadHello(bytes.NewReader(in)); err == nil || !strings.Contains(err.Error(), "different builds") {
 		t.Errorf("%v, want it to say why", err)
 	}
-	if _, err := ReadHello(strings.NewReader("\x01\x02\x00\x00\x00{]")); err == nil {
+	if _, err := ReadHello(strings.NewReader("\x02\x02\x00\x00\x00{]")); err == nil {
 		t.Error("no JSON is a greeting")
 	}
 }
 
 // Whatever a child says, the parent takes no more memory than a small part over what came,
 // and what it accepts is what was asked for.
-func FuzzReadAnswer(f *testing.F) {
+func FuzzReader_Read(f *testing.F) {
 	specs := []resize.Spec{spec(f, "10x.jpg"), spec(f, "20x.png")}
 	good := []resize.Image{
 		{Body: []byte("\xff\xd8\xff"), Format: resize.JPEG, Width: 10, Height: 5},
@@ -183,38 +210,79 @@ func FuzzReadAnswer(f *testing.F) {
 	f.Add(answer(f, good, nil))
 	f.Add(answer(f, nil, resize.ErrCorrupt))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		images, err := ReadAnswer(bufio.NewReader(bytes.NewReader(in)), 7, specs)
+		images, err := read(in, specs)
 		if err != nil {
-			if images != nil {
-				t.Error("images beside an error")
-			}
 			return
 		}
-		if back := answer(t, images, nil); !bytes.Equal(back, in) {
-			t.Errorf("%x was read as %x", in, back)
+		second := answer(t, images, nil)
+		a := Reader{Specs: specs, Made: func(int, resize.Image) {}}
+		if err := a.Read(bufio.NewReader(bytes.NewReader(second)), 7); err != nil || len(second) != len(in) {
+			t.Errorf("%x was read as %x, %v", in, second, err) // but for the order of the images
 		}
 	})
 }
 
-func FuzzReadJob(f *testing.F) {
+func FuzzReadRequest(f *testing.F) {
 	var b bytes.Buffer
-	err := WriteJob(&b, Job{1, []byte("photo"), []resize.Spec{spec(f, "10x.jpg"), spec(f, "640x480-cover.webp")}})
+	specs := []resize.Spec{spec(f, "10x.jpg"), spec(f, "640x480-cover.webp")}
+	err := WriteJob(&b, Job{1, []byte("photo"), specs, []resize.Spec{resize.Mezzanine(1440)}})
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(b.Bytes())
 	f.Fuzz(func(t *testing.T, in []byte) {
 		r := bytes.NewReader(in)
-		j, err := ReadJob(r, 1<<20)
+		request, err := ReadRequest(r, 1<<20)
 		if err != nil {
 			return
 		}
 		var back bytes.Buffer
-		if err := WriteJob(&back, j); err != nil {
-			t.Fatalf("%+v: %v", j, err)
+		if request.Job == nil {
+			err = WriteReply(&back, request.GoOn)
+		} else {
+			err = WriteJob(&back, *request.Job)
+		}
+		if err != nil {
+			t.Fatalf("%+v: %v", request, err)
 		}
 		if read := in[:len(in)-r.Len()]; !bytes.Equal(back.Bytes(), read) {
 			t.Errorf("%x was read as %x", read, back.Bytes())
 		}
 	})
+}
+
+func TestReader_Read_Optional(t *testing.T) {
+	specs, optional := []resize.Spec{spec(t, "10x.jpg")}, []resize.Spec{spec(t, "20x.jpg")}
+	img := resize.Image{Body: []byte("\xff\xd8\xff"), Format: resize.JPEG, Width: 10, Height: 5}
+	for name, c := range map[string]struct {
+		say   func(a *Answer)
+		want  error
+		ready int // replies
+		made  int
+	}{
+		"made":            {func(a *Answer) { a.Image(0, img); a.Ready(); a.Image(1, img); a.End(nil) }, nil, 1, 2},
+		"left out":        {func(a *Answer) { a.Image(0, img); a.Ready(); a.End(nil) }, nil, 1, 1},
+		"failed":          {func(a *Answer) { a.Image(0, img); a.Ready(); a.End(resize.ErrFailed) }, resize.ErrFailed, 1, 1},
+		"not asked":       {func(a *Answer) { a.Image(0, img); a.End(nil) }, nil, 0, 1},
+		"before it may":   {func(a *Answer) { a.Image(0, img); a.Image(1, img); a.End(nil) }, ErrProtocol, 0, 1},
+		"ready too early": {func(a *Answer) { a.Ready() }, ErrProtocol, 0, 0},
+		"ready twice":     {func(a *Answer) { a.Image(0, img); a.Ready(); a.Ready() }, ErrProtocol, 1, 1},
+		"an image twice":  {func(a *Answer) { a.Image(0, img); a.Image(0, img); a.End(nil) }, ErrProtocol, 0, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var sent bytes.Buffer
+			c.say(NewAnswer(bufio.NewWriter(&sent), 7))
+			ready, made := 0, 0
+			// One byte at a time, as if the child waited for each reply.
+			in := bufio.NewReaderSize(iotest.OneByteReader(&sent), 16)
+			err := Reader{
+				Specs: specs, Optional: optional,
+				Made:  func(int, resize.Image) { made++ },
+				Ready: func() error { ready++; return nil },
+			}.Read(in, 7)
+			if !errors.Is(err, c.want) || ready != c.ready || made != c.made {
+				t.Errorf("%v after %d images and %d replies, want %v, %d and %d", err, made, ready, c.want, c.made, c.ready)
+			}
+		})
+	}
 }
