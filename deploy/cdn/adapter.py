@@ -5,10 +5,10 @@
     PURGE_SECRET=whsec_... CDN=cloudflare CLOUDFLARE_ZONE=... CLOUDFLARE_TOKEN=... ./adapter.py 9000
     PURGE_SECRET=whsec_... CDN=cloudfront CLOUDFRONT_DISTRIBUTION=... ./adapter.py 9000   # needs the aws command
 
-It uses only the standard library. It answers 204 if the CDN has accepted the purge, else 502: then
-the tier tries again. To test it, set API to the base URL of a fake CDN.
+It uses only the standard library. It answers 204 if the CDN has accepted the purge, 503 with the CDN's
+Retry-After if it asks to wait, else 502: then the tier tries again. To test it, set API to the base URL of a fake CDN.
 """
-import base64, hashlib, hmac, json, os, subprocess, sys, time, urllib.request
+import base64, hashlib, hmac, json, os, subprocess, sys, time, urllib.error, urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 env = os.environ
@@ -28,7 +28,9 @@ def signed(headers, body):
 def post(url, headers, body=None):
     data = json.dumps(body).encode() if body is not None else b""
     request = urllib.request.Request(url, data, {"Content-Type": "application/json", **headers}, method="POST")
-    urllib.request.urlopen(request, timeout=8).read()  # raises unless 2xx
+    answer = urllib.request.urlopen(request, timeout=8).read()  # raises unless 2xx
+    if json.loads(answer or b"{}").get("success") is False:  # Cloudflare says so with 200
+        raise RuntimeError(answer.decode(errors="replace"))
 
 
 def fastly(tags, soft):
@@ -61,11 +63,14 @@ class Hook(BaseHTTPRequestHandler):
             purge(sorted({o["tag"] for o in data["originals"]}), data.get("soft", False))
         except Exception as err:
             print(f"the CDN did not purge: {err}", file=sys.stderr)
-            return self.answer(502)
+            wait = err.headers.get("Retry-After") if isinstance(err, urllib.error.HTTPError) else None
+            return self.answer(503 if wait else 502, wait)
         self.answer(204)
 
-    def answer(self, status):
+    def answer(self, status, wait=None):
         self.send_response(status)
+        if wait:
+            self.send_header("Retry-After", wait)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
