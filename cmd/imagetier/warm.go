@@ -1,6 +1,7 @@
 package main
 
 import (
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -37,13 +38,14 @@ func (warmCmd) Help() string {
     /i/k1.Jf3kPq0u2mVbXyWc8tRz1A/880x/v.1/posts/abc.jpg.webp    a path or URL; signatures are not checked
     https://cdn.app.example/abc.jpg                             a plain URL, by the tier's --image-prefix
     {"source":"posts","name":"abc.jpg","version":"v.1"}         an image, optionally with "profile"
-    a line of an access log in common or combined format or of the tier's own: requests answered with an image
+    a line of an access log of the tier, or in common, combined, ALB or CloudFront format: requests answered with an image
 
-Empty lines, lines that begin with # and repetitions are skipped. Exits with 0 if all images are cached now, 1 if ` +
-		`some are not or the tier does not answer, 2 for wrong arguments.
+A file may be packed by gzip. Empty lines, lines that begin with # and repetitions are skipped. Exits with 0 if all images are cached now, 1 if ` +
+		`some are not, if FILE names none, or if the tier does not answer, 2 for wrong arguments.
 
     imagetier warm yesterday.log
-    zcat access.log.*.gz | imagetier warm --state warm.state -
+    imagetier warm access.log.gz
+    zstdcat access.log.*.zst | imagetier warm --state warm.state -
     imagetier warm --dead
     imagetier warm --dead --retry`
 }
@@ -95,7 +97,23 @@ func (c *warmCmd) open(p *program.Process) (io.ReadCloser, int64, error) {
 	if !info.Mode().IsRegular() {
 		return f, 0, nil
 	}
+	if magic := make([]byte, 2); readsAt(f, magic) && string(magic) == "\x1f\x8b" {
+		unpacked, err := gzip.NewReader(f)
+		if err != nil {
+			return nil, 0, errors.Join(fmt.Errorf("read %s as gzip: %w", c.What[0], err), f.Close())
+		}
+		return struct {
+			io.Reader
+			io.Closer
+		}{unpacked, f}, 0, nil
+	}
 	return f, info.Size(), nil
+}
+
+// readsAt reads the first bytes of f, and reports whether there are that many.
+func readsAt(f io.ReaderAt, b []byte) bool {
+	_, err := f.ReadAt(b, 0)
+	return err == nil
 }
 
 // warmBatch is the number of items in one request: what an interrupted run repeats.
@@ -146,11 +164,19 @@ func (r *warmRun) run(ctx context.Context, in io.Reader) error {
 	if errPrint := r.printCounts(); errPrint != nil {
 		return errPrint
 	}
-	if err == nil && r.counts.Failed+r.counts.Invalid > 0 {
+	switch {
+	case err != nil:
+		return err
+	case r.counts.Images == 0:
+		return errNoImage
+	case r.counts.Failed+r.counts.Invalid > 0:
 		return program.Failed
 	}
-	return err
+	return nil
 }
+
+var errNoImage = errors.New("no line names an image that can be warmed: a line is a path (/i/…), a URL, JSON, " +
+	"or of an access log in common, combined, ALB or CloudFront format (imagetier warm --help shows examples)")
 
 // warmAll warms batch after batch.
 func (r *warmRun) warmAll(ctx context.Context, state *warmlist.State) error {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -137,6 +139,47 @@ nonsense
 	slices.Sort(want)
 	if !slices.Equal(asked, want) {
 		t.Errorf("asked is\n%s\nwant\n%s", strings.Join(asked, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// A line that is too long is skipped, as is a binary one, and a packed file is unpacked.
+func TestWarm_ReadsPackedLogsOfServices(t *testing.T) {
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	for _, line := range []string{
+		"#Version: 1.0",
+		strings.Repeat("a", 200_000),
+		"2026-11-23\t10:00:00\tFRA6\t5120\t192.0.2.1\tGET\td1.cloudfront.net\t/i/_/880x/v.1/posts/a.jpg.webp\t200\t-\tPhone",
+		"2026-11-23\t10:00:00\tFRA6\t120\t192.0.2.1\tGET\td1.cloudfront.net\t/i/_/880x/v.1/posts/refused.jpg.webp\t403\t-\tPhone",
+		"\x00\x01\xff \x02",
+		"https 2026-11-23T10:00:00.1Z app/lb/50dc6c495c0c9188 192.0.2.1:2817 10.0.0.1:80 0.086 0.048 0.037 200 200 0 5120 " +
+			`"GET https://img.example.com:443/i/_/880x/v.1/posts/b.jpg.webp HTTP/1.1" "Phone" - - arn:aws "Root=1"`,
+		"https 2026-11-23T10:00:00.1Z app/lb/50dc6c495c0c9188 192.0.2.1:2817 10.0.0.1:80 0.086 0.048 0.037 404 404 0 120 " +
+			`"GET https://img.example.com:443/i/_/880x/v.1/posts/gone.jpg.webp HTTP/1.1" "Phone" - - arn:aws "Root=1"`,
+		strings.Repeat("b", 65536),
+	} {
+		_, _ = io.WriteString(w, line+"\n")
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := &warmTier{}
+	code, out, errs := command(t, startWarmer(t, s), "warm", file(t, packed.String()))
+	if code != 1 || !strings.HasPrefix(out, "2 images: 0 hit, 2 made, 0 failed; 3 invalid lines; ") {
+		t.Errorf("exit code %d, %q", code, out)
+	}
+	for _, want := range []string{"line 2: the line has more than 65536 bytes", "line 5: ", "line 8: the line has"} {
+		if !strings.Contains(errs, want) {
+			t.Errorf("it says %q, not %q", errs, want)
+		}
+	}
+}
+
+func TestWarm_NoImage_Fails(t *testing.T) {
+	list := file(t, "192.0.2.1 - - [x] \"GET /healthz HTTP/1.1\" 200 3\n")
+	code, _, errs := command(t, startWarmer(t, &warmTier{}), "warm", list)
+	if code != 1 || !strings.Contains(errs, "no line names an image") || !strings.Contains(errs, "/i/") {
+		t.Errorf("exit code %d, it says %q", code, errs)
 	}
 }
 

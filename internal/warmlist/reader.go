@@ -41,7 +41,7 @@ const (
 
 // Reader reads items from lines.
 type Reader struct {
-	lines   *bufio.Scanner
+	lines   *bufio.Reader
 	profile string
 	done    int64
 	invalid func(line int64, err error)
@@ -65,19 +65,49 @@ type Config struct {
 // NewReader returns a Reader of lines.
 func NewReader(lines io.Reader, cfg Config) *Reader {
 	r := &Reader{
-		lines: bufio.NewScanner(lines), profile: cfg.Profile, done: cfg.Done, invalid: cfg.Invalid,
+		lines: bufio.NewReaderSize(lines, maxLine), profile: cfg.Profile, done: cfg.Done, invalid: cfg.Invalid,
 		seen: make(map[uint64]struct{}), seed: maphash.MakeSeed(),
 	}
-	r.lines.Buffer(nil, maxLine)
 	return r
+}
+
+// errLong is the error of a line of more than maxLine bytes.
+var errLong = fmt.Errorf("the line has more than %d bytes", maxLine)
+
+// readLine reads one line, of which it skips what is beyond maxLine: then the error is errLong. The
+// line is valid until the next call.
+func (r *Reader) readLine() ([]byte, error) {
+	line, err := r.lines.ReadSlice('\n')
+	r.Bytes += int64(len(line))
+	long := err == bufio.ErrBufferFull
+	for err == bufio.ErrBufferFull {
+		line, err = r.lines.ReadSlice('\n')
+		r.Bytes += int64(len(line))
+	}
+	if err != nil && (err != io.EOF || len(line) == 0 && !long) {
+		return nil, err
+	}
+	r.Line++
+	if long {
+		return nil, errLong
+	}
+	return line, nil
 }
 
 // Next returns the next item, or io.EOF.
 func (r *Reader) Next() (Item, error) {
-	for r.lines.Scan() {
-		r.Line++
-		r.Bytes += int64(len(r.lines.Bytes())) + 1
-		item, err := parse(r.lines.Text(), r.profile)
+	for {
+		line, err := r.readLine()
+		var item Item
+		switch err {
+		case io.EOF:
+			return Item{}, io.EOF
+		case nil:
+			item, err = parse(string(line), r.profile)
+		case errLong:
+		default:
+			return Item{}, fmt.Errorf("read line %d: %w", r.Line+1, err)
+		}
 		switch {
 		case errors.Is(err, errNothing):
 			r.Skipped++
@@ -100,10 +130,6 @@ func (r *Reader) Next() (Item, error) {
 			return item, nil
 		}
 	}
-	if err := r.lines.Err(); err != nil {
-		return Item{}, fmt.Errorf("read line %d: %w", r.Line+1, err)
-	}
-	return Item{}, io.EOF
 }
 
 var (
@@ -123,8 +149,26 @@ func parse(line, profile string) (Item, error) {
 		return parseJSON(line, profile)
 	case !strings.ContainsAny(line, " \t\""):
 		return parseURL(line, profile)
+	case strings.Count(line, "\t") >= cloudFrontStatus:
+		return parseCloudFront(line)
 	}
 	return parseLog(line)
+}
+
+// Fields of a standard log of CloudFront, which are separated by tabs.
+const (
+	cloudFrontMethod = 5
+	cloudFrontPath   = 7
+	cloudFrontStatus = 8
+)
+
+func parseCloudFront(line string) (Item, error) {
+	fields := strings.Split(line, "\t")
+	status, err := strconv.Atoi(fields[cloudFrontStatus])
+	if err != nil {
+		return Item{}, errFormat
+	}
+	return parseRequest(fields[cloudFrontMethod], fields[cloudFrontPath], status)
 }
 
 // parseURL reads a path or a URL. A URL that is not one of the tier's is for its --image-prefix.
@@ -185,21 +229,33 @@ func parseJSON(line, profile string) (Item, error) {
 }
 
 // parseLog reads a line of an access log with the request line in quotes and the status
-// after it: the common and the combined format of Apache, nginx and Varnish.
+// after it: the common and the combined format of Apache, nginx and Varnish. An application load
+// balancer (ALB) of Amazon has the status before it.
 func parseLog(line string) (Item, error) {
-	_, rest, opened := strings.Cut(line, `"`)
+	before, rest, opened := strings.Cut(line, `"`)
 	request, rest, closed := strings.Cut(rest, `"`)
 	fields := strings.Fields(request)
 	after := strings.Fields(rest)
 	if !opened || !closed || len(after) == 0 {
 		return Item{}, errFormat
 	}
-	status, err := strconv.Atoi(after[0])
+	text := after[0]
+	if alb := strings.Fields(before); len(alb) == albFields {
+		text = alb[albStatus]
+	}
+	status, err := strconv.Atoi(text)
 	if err != nil || len(fields) < 2 {
 		return Item{}, errNothing // an invalid request, of which nginx logs the first bytes
 	}
 	return parseRequest(fields[0], fields[1], status)
 }
+
+// What a line of an ALB has before the request line: type, time, balancer, client, target, three
+// times, elb_status_code, target_status_code, and received and sent bytes.
+const (
+	albFields = 12
+	albStatus = 8
+)
 
 // parseRequest accepts requests that were answered with an image.
 func parseRequest(method, target string, status int) (Item, error) {
