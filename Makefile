@@ -124,6 +124,11 @@ fuzz: ## run every fuzz target for FUZZTIME (5s)
 	@deploy/fuzz $(or $(FUZZTIME),5s)
 	@cd gateway && ../deploy/fuzz $(or $(FUZZTIME),5s)
 
+.PHONY: corpus
+corpus: build ## compare the resize program with other decoders on FILES (2100) generated files of every kind
+	@deploy/install-deps corpus
+	cd cmd/tierbench && go run . corpus --files $(or $(FILES),2100)
+
 .PHONY: lint
 lint: deps $(IMAGETIER_TOOLS)/golangci-lint-$(GOLANGCI_LINT) ## run the linters of .golangci.yml
 	go run ./deploy/checkwords

@@ -11,4 +11,7 @@ require (
 	github.com/novasocial/imagetier v0.0.0-00010101000000-000000000000
 )
 
-require golang.org/x/sync v0.24.0 // indirect
+require (
+	golang.org/x/sync v0.24.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+)
