@@ -102,7 +102,8 @@ func TestPages_Links(t *testing.T) {
 			}
 			if _, err := os.Stat(filepath.Join(root, path)); err != nil || strings.HasPrefix(path, "..") {
 				t.Errorf("%s links to %s, which does not exist", p.path, target)
-			} else if fragment != "" && strings.HasSuffix(path, ".md") && !slices.Contains(anchors(text[path]), fragment) {
+			} else if fragment != "" && strings.HasSuffix(path, ".md") &&
+				!slices.Contains(anchors(text[path]), fragment) {
 				t.Errorf("%s links to %s, which has no such heading", p.path, target)
 			}
 		}
@@ -149,8 +150,9 @@ func newProgram(t *testing.T, name, prefix, help string) program {
 // Commands, flags and variables in the documentation exist.
 func TestPages_Commands(t *testing.T) {
 	programs := map[string]program{
-		"imagetier":         newProgram(t, "imagetier", "IMAGETIER_", "cmd/imagetier/testdata/help"),
-		"imagetier-gateway": newProgram(t, "imagetier-gateway", "IMAGETIER_GATEWAY_", "gateway/cmd/imagetier-gateway/testdata/help"),
+		"imagetier": newProgram(t, "imagetier", "IMAGETIER_", "cmd/imagetier/testdata/help"),
+		"imagetier-gateway": newProgram(t, "imagetier-gateway", "IMAGETIER_GATEWAY_",
+			"gateway/cmd/imagetier-gateway/testdata/help"),
 	}
 	makefile, err := os.ReadFile(filepath.Join(root, "Makefile"))
 	if err != nil {

@@ -65,8 +65,9 @@ func Options() []Option {
 		Examples: []string{"320x-sharp.webp"},
 	}, {
 		Name: "background", Words: []string{"bg1a2b3c"}, Pattern: `bg[0-9a-f]{6}`,
-		Meaning: "Colour of the border of `pad` and of what is transparent.", Default: "white (`bgffffff`, never written)",
-		Limit: "six hexadecimal digits, lower case", Goes: "`pad`, `jpg` or `auto`",
+		Meaning: "Colour of the border of `pad` and of transparent pixels.",
+		Default: "white (`bgffffff`, never written)",
+		Limit:   "six hexadecimal digits, lower case", Goes: "`pad`, `jpg` or `auto`",
 		Examples: []string{"240x240-pad-bg203050.jpg"},
 	}, {
 		Name: "watermark", Words: []string{"wm.logo"}, Pattern: `wm\.[a-z0-9]{1,16}`,

@@ -59,7 +59,9 @@ func command(t *testing.T, environ []string, args ...string) (code int, stdout, 
 }
 
 func TestImagetier_Help(t *testing.T) {
-	programtest.Help(t, newProgram, "serve", "sign", "verify", "explain", "purge", "takedown", "warm", "migrate-url", "doctor")
+	programtest.Help(
+		t, newProgram, "serve", "sign", "verify", "explain", "purge", "takedown", "warm", "migrate-url", "doctor",
+	)
 }
 
 func TestImagetier_SettingSpellings(t *testing.T) {

@@ -31,7 +31,8 @@ func (migrateURLCmd) Help() string {
 	return `Prints the signed URL that makes about the same variant as a URL of another service. Signatures of those ` +
 		`are not checked. A URL with an option that has no equivalent is an error that names it; exits with 1 then.
 
-    imagetier migrate-url --keys k1=HEX --from imgproxy --source posts --strip s3://bucket/ /sig/rs:fill:300:200/plain/s3://bucket/a.jpg@webp
+    imagetier migrate-url --keys k1=HEX --from imgproxy --source posts --strip s3://bucket/ \
+        /sig/rs:fill:300:200/plain/s3://bucket/a.jpg@webp
     imagetier migrate-url --keys k1=HEX --from thumbor --source posts - < urls.txt`
 }
 

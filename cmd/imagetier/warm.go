@@ -38,10 +38,10 @@ func (warmCmd) Help() string {
     /i/k1.Jf3kPq0u2mVbXyWc8tRz1A/880x/v.1/posts/abc.jpg.webp    a path or URL; signatures are not checked
     https://cdn.app.example/abc.jpg                             a plain URL, by the tier's --image-prefix
     {"source":"posts","name":"abc.jpg","version":"v.1"}         an image, optionally with "profile"
-    a line of an access log of the tier, or in common, combined, ALB or CloudFront format: requests answered with an image
+    a line of an access log of the tier, or in common, combined, ALB or CloudFront format, whose answer was an image
 
-A file may be packed by gzip. Empty lines, lines that begin with # and repetitions are skipped. Exits with 0 if all images are cached now, 1 if ` +
-		`some are not, if FILE names none, or if the tier does not answer, 2 for wrong arguments.
+A file may be packed by gzip. Empty lines, lines that begin with # and repetitions are skipped. ` +
+		`Exits with 0 if all images are cached now, 1 if some are not, if FILE names none, or if the tier does not answer, 2 for wrong arguments.
 
     imagetier warm yesterday.log
     imagetier warm access.log.gz

@@ -33,7 +33,8 @@ func TestMetrics_ReadTierOutput(t *testing.T) {
 	if m[`imagetier_requests_total{cache="memory",status="200"}`] != 1500 {
 		t.Errorf("%v", m)
 	}
-	if got := m.warmed().minus(warmed{used: 2, wasted: 2}); got != (warmed{used: 10, wasted: 2}) || got.share() != 2.0/12 {
+	if got := m.warmed().minus(warmed{used: 2, wasted: 2}); got != (warmed{used: 10, wasted: 2}) ||
+		got.share() != 2.0/12 {
 		t.Errorf("%+v, share %v", got, got.share())
 	}
 	if (warmed{}).share() != 0 {

@@ -119,8 +119,9 @@ func (s simulation) play(seeds ...uint64) (all []planned, err error) {
 			return nil, err
 		}
 		d := &planDay{
-			watch: watch, names: names, held: make(map[string]bool), asked: make(map[string]bool), seen: make(map[int]bool),
-			day: socialday.New(socialday.Config{People: s.people, Lasts: 24 * time.Hour, Seed: seed}),
+			watch: watch, names: names, held: make(map[string]bool), asked: make(map[string]bool),
+			seen: make(map[int]bool),
+			day:  socialday.New(socialday.Config{People: s.people, Lasts: 24 * time.Hour, Seed: seed}),
 		}
 		actions, err := d.actions()
 		if err != nil {
@@ -242,7 +243,8 @@ func planChart(lines []planLine, budgets []float64) []byte {
 			left, y, left+width, y, left-6, y+4, percent)
 	}
 	for percent := 0.0; percent <= most; percent += 5 {
-		fmt.Fprintf(&b, `<text x="%.1f" y="%d" text-anchor="middle">%.0f</text>`+"\n", left+percent/most*width, top+height+18, percent)
+		fmt.Fprintf(&b, `<text x="%.1f" y="%d" text-anchor="middle">%.0f</text>`+"\n", left+percent/most*width,
+			top+height+18, percent)
 	}
 	for i, line := range lines {
 		colour := colours[i%len(colours)]
@@ -252,7 +254,8 @@ func planChart(lines []planLine, budgets []float64) []byte {
 			points = append(points, fmt.Sprintf("%.1f,%.1f", x, y))
 			fmt.Fprintf(&b, `<circle cx="%.1f" cy="%.1f" r="3.5" fill="%s"><title>budget %.0f %%</title></circle>`+"\n", x, y, colour, 100*budgets[k])
 			if i == 0 {
-				fmt.Fprintf(&b, `<text x="%.1f" y="%.1f" fill="%s">%.0f %%</text>`+"\n", x+6, y+14, colour, 100*budgets[k])
+				fmt.Fprintf(&b, `<text x="%.1f" y="%.1f" fill="%s">%.0f %%</text>`+"\n", x+6, y+14, colour,
+					100*budgets[k])
 			}
 		}
 		fmt.Fprintf(&b, `<polyline points="%s" fill="none" stroke="%s" stroke-width="2"/>`+"\n", strings.Join(points, " "), colour)

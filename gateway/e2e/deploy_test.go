@@ -180,7 +180,8 @@ func TestDeploy_Pods(t *testing.T) {
 // Without an issuer and an audience, a token for another service is good for the feed.
 func TestDeploy_JWT(t *testing.T) {
 	for _, file := range []string{
-		"deploy/kubernetes/gateway.yaml", "deploy/compose.yaml", "docs/gateway/README.md", "gateway/cmd/imagetier-gateway/serve.go",
+		"deploy/kubernetes/gateway.yaml", "deploy/compose.yaml", "docs/gateway/README.md",
+		"gateway/cmd/imagetier-gateway/serve.go",
 	} {
 		text, err := os.ReadFile("../../" + file)
 		if err != nil {

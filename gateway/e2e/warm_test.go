@@ -77,7 +77,8 @@ func TestProxy_WarmsHandedOut(t *testing.T) {
 		})
 	}
 	_, _, metrics := get(t, tier.private+"/metrics")
-	if want := fmt.Sprintf("imagetier_prefetch_paths_total{outcome=\"made\"} %d\n", len(minted)); !strings.Contains(metrics, want) ||
+	want := fmt.Sprintf("imagetier_prefetch_paths_total{outcome=\"made\"} %d\n", len(minted))
+	if !strings.Contains(metrics, want) ||
 		!strings.Contains(metrics, "imagetier_prefetch_queue_jobs 0\n") {
 		t.Errorf("no line %s, or jobs are queued", want)
 	}

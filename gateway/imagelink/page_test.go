@@ -15,7 +15,8 @@ func TestPage_Done_HandsOutPaths(t *testing.T) {
 	first := page.URL("feed", "https://cdn.app.example/a.jpg", imagelink.Post{})
 	page.URL("feed", "https://cdn.app.example/a.jpg", imagelink.Post{})
 	second := page.URL("avatar", "https://cdn.app.example/a.jpg", imagelink.Post{})
-	if plain := page.URL("feed", "https://else.example/b.jpg", imagelink.Post{}); plain != "https://else.example/b.jpg" {
+	const foreign = "https://else.example/b.jpg"
+	if plain := page.URL("feed", foreign, imagelink.Post{}); plain != foreign {
 		t.Errorf("a foreign URL became %s", plain)
 	}
 	if page.URL("feed", first, imagelink.Post{}) != first || handedOut != nil {
@@ -24,7 +25,8 @@ func TestPage_Done_HandsOutPaths(t *testing.T) {
 	page.Done()
 	page.Done()
 	const base = "https://img.example.com"
-	if len(handedOut) != 1 || len(handedOut[0]) != 2 || base+handedOut[0][0] != first || base+handedOut[0][1] != second {
+	if len(handedOut) != 1 || len(handedOut[0]) != 2 || base+handedOut[0][0] != first ||
+		base+handedOut[0][1] != second {
 		t.Errorf("handed out %v, want one page of %s and %s", handedOut, first, second)
 	}
 	handedOut = nil

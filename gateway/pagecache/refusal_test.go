@@ -166,8 +166,8 @@ func TestCache_RedisSentinel_FollowsTheFailover(t *testing.T) {
 	}
 	own := freePort(t)
 	file := filepath.Join(t.TempDir(), "sentinel.conf")
-	if err := os.WriteFile(file, fmt.Appendf(nil, "port %s\nbind 127.0.0.1\nsentinel monitor feed %s %s 1\n", own, host, port),
-		0o600); err != nil {
+	conf := fmt.Appendf(nil, "port %s\nbind 127.0.0.1\nsentinel monitor feed %s %s 1\n", own, host, port)
+	if err := os.WriteFile(file, conf, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	sentinel := &redis{t: t, address: "127.0.0.1:" + own, args: []string{file, "--sentinel"}}

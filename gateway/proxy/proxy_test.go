@@ -637,7 +637,8 @@ func TestProxy_HandedOut(t *testing.T) {
 		handingOut(t, all))
 	body := text(t, s.do("GET", "/", ""))
 	got := <-all
-	if len(got) != 2 || !strings.Contains(got[0], "/v.0/posts/a.jpg.") || !strings.Contains(got[1], "/v.2/avatars/u.jpg.") ||
+	if len(got) != 2 ||
+		!strings.Contains(got[0], "/v.0/posts/a.jpg.") || !strings.Contains(got[1], "/v.2/avatars/u.jpg.") ||
 		!strings.Contains(body, "https://img.example.com"+got[0]+`"`) {
 		t.Errorf("handed out %v in %s", got, body)
 	}

@@ -119,7 +119,8 @@ func (c *Client) sendPage(ctx context.Context, paths []string) Outcome {
 	}
 	c.pages.forget(paths)
 	if c.pages.failed(err) {
-		c.cfg.Log.Warn("tier refused a feed.page event", "urls", len(paths), "pause_ms", err.wait.Milliseconds(), "err", err)
+		c.cfg.Log.Warn("tier refused a feed.page event", "urls", len(paths), "pause_ms",
+			err.wait.Milliseconds(), "err", err)
 	}
 	return Refused
 }

@@ -98,7 +98,8 @@ func (w *work) serveOriginal(r *request) {
 		return
 	}
 	if orig.status == 200 {
-		tiny := &request{ctx: r.ctx, spec: resize.Spec{Width: 16, Height: 16, Format: resize.JPEG}, done: make(chan struct{})}
+		smallest := resize.Spec{Width: 16, Height: 16, Format: resize.JPEG}
+		tiny := &request{ctx: r.ctx, spec: smallest, done: make(chan struct{})}
 		j := job{orig: orig, body: orig.Body, spec: func(s resize.Spec) resize.Spec { return s }}
 		if _ = w.make(j, []*request{tiny}); tiny.err != nil {
 			r.fail(orig, tiny.err)

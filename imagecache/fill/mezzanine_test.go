@@ -197,7 +197,8 @@ func TestFiller_Fill_TogetherIsOneDecode(t *testing.T) {
 		names := func(job string) string {
 			return strings.NewReplacer(" +", "", " mezzanine20.jpg", "", " info.json", "").Replace(job)
 		}
-		if len(got) != 2 || b.opens.Load() != 1 || names(got[0]) != "original: 10x10-cover.webp 15x.webp 20x.webp 8x.webp 9x.jpg" ||
+		if len(got) != 2 || b.opens.Load() != 1 ||
+			names(got[0]) != "original: 10x10-cover.webp 15x.webp 20x.webp 8x.webp 9x.jpg" ||
 			names(got[1]) != "original: 8x.avif" {
 			t.Errorf("%d fetches and these jobs:\n%s", b.opens.Load(), strings.Join(got, "\n"))
 		}
@@ -268,7 +269,9 @@ func TestFiller_Fill_StaleOriginalIsFetchedAgain(t *testing.T) {
 		goOn := make(chan struct{})
 		s := &recordingResizer{optional: func() error { <-goOn; return nil }}
 		f := withMezzanines(b, s, &fakeTier{})
-		for i, path := range []string{"/10x/live/posts/a.png.webp", "/9x/live/posts/a.png.webp", "/8x/live/posts/a.png.webp"} {
+		for i, path := range []string{
+			"/10x/live/posts/a.png.webp", "/9x/live/posts/a.png.webp", "/8x/live/posts/a.png.webp",
+		} {
 			if must(t, f, path); b.opens.Load() != int32(i+1) {
 				t.Errorf("%s: %d fetches, want %d", path, b.opens.Load(), i+1)
 			}
@@ -296,7 +299,9 @@ func TestFiller_Fill_NoMezzanineKeepsOriginal(t *testing.T) {
 					Sources: map[string]origin.Source{"posts": b}, Resizer: c.resizer, Originals: kept,
 					Mezzanine: mezzanineSide, Mezzanines: func(event string, n int) { events[event] += n },
 				})
-				for _, path := range []string{"/10x/v.1/posts/a.png.webp", "/9x/v.1/posts/a.png.webp", "/8x/v.1/posts/a.png.webp"} {
+				for _, path := range []string{
+					"/10x/v.1/posts/a.png.webp", "/9x/v.1/posts/a.png.webp", "/8x/v.1/posts/a.png.webp",
+				} {
 					must(t, f, path)
 					settled()
 				}

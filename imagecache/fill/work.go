@@ -84,14 +84,14 @@ type workTable struct {
 
 // work makes variants of one original for concurrent requests. It lives from the first
 // request to the last, and as long as a job runs: a later request joins such a job only while
-// the original is fresh. The original is fetched once; requests that
-// arrive while a job runs are batched into the next job.
+// the original is fresh. The original is fetched once; requests that arrive while a job runs
+// are batched into the next job.
 //
 //	request → opened (stored mezzanine, stored original or fetch) → queue fromMezzanine → job
 //	                                                              ↘ queue fromOriginal  → job
 //
-// Each request is answered as soon as its variant is encoded. Each priority has its own pair of queues: foreground requests never wait for background
-// ones.
+// Each request is answered as soon as its variant is encoded. Each priority has its own pair of
+// queues: foreground requests never wait for background ones.
 type work struct {
 	f    *Filler
 	src  origin.Source
@@ -172,8 +172,8 @@ func newWork(f *Filler, src origin.Source, ref imageurl.Ref, id originalRef, fir
 	return w
 }
 
-// isFresh reports whether a request may use w's original although it arrives after those for which it was
-// fetched were answered.
+// isFresh reports whether a request may use w's original although it arrives after those for
+// which it was fetched were answered.
 func (w *work) isFresh() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

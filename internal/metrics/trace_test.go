@@ -17,8 +17,6 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-const secretPath = "/i/k1.Jf3kPq0u2mVbXyWc8tRz1A/64x64/v.1/posts/cat.jpg.webp"
-
 // traced traces one request through every wrapper and returns its spans.
 func traced(t *testing.T, sampler sdktrace.Sampler, header http.Header) tracetest.SpanStubs {
 	t.Helper()

@@ -20,7 +20,10 @@ func TestParse(t *testing.T) {
 		{"imgproxy", "/sig/h:200/dpr:2/plain/a.jpg", "a.jpg", "x400.webp"},
 		{"imgproxy", "/sig/rs:fill:300/plain/a.jpg", "a.jpg", "300x.webp"},
 		{"imgproxy", "/sig/rs:force:300:200/el:1/plain/a.jpg", "a.jpg", "300x200-exact-up.webp"},
-		{"imgproxy", "/sig/s:300:200:1:1/bg:1a2b3c/q:70/f:jpeg/plain/a.jpg", "a.jpg", "300x200-pad-up-bg1a2b3c-q70.jpg"},
+		{
+			"imgproxy", "/sig/s:300:200:1:1/bg:1a2b3c/q:70/f:jpeg/plain/a.jpg",
+			"a.jpg", "300x200-pad-up-bg1a2b3c-q70.jpg",
+		},
 		{"imgproxy", "/sig/s:300:200/ex:1/bg:255:0:128/plain/a.jpg@webp", "a.jpg", "300x200-pad-bgff0080.webp"},
 		{"imgproxy", "/sig/rs:fill:300:200/g:fp:0.3:0.7/plain/a.jpg@avif", "a.jpg", "300x200-cover-at30x70.avif"},
 		{"imgproxy", "/sig/rs:fill:9:9/g:no/plain/a.jpg", "a.jpg", "9x9-cover-top.webp"},

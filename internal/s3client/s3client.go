@@ -96,7 +96,8 @@ func (c *Client) Expired() {
 // transport returns the SDK's HTTP client (proxies and certificates from the environment)
 // with more idle connections, dead ones of which are detected.
 func transport(headerTimeout time.Duration) *awshttp.BuildableClient {
-	return awshttp.NewBuildableClient().WithDialerOptions(origin.DetectDeadPeers).WithTransportOptions(func(tr *http.Transport) {
+	client := awshttp.NewBuildableClient().WithDialerOptions(origin.DetectDeadPeers)
+	return client.WithTransportOptions(func(tr *http.Transport) {
 		tr.MaxIdleConns, tr.MaxIdleConnsPerHost = 256, 128
 		tr.MaxResponseHeaderBytes = 64 << 10
 		tr.DisableCompression = true

@@ -55,7 +55,8 @@ func (s *Server) reload(ctx context.Context) {
 		r.replace("S3 events token", nil, "set", s.s3EventsToken.Set())
 	}
 	if valid("webhook-secrets") {
-		r.replace("webhook secrets", s.prefetch.ReplaceWebhookSecrets(cfg.WebhookSecrets), "count", len(cfg.WebhookSecrets))
+		secrets := cfg.WebhookSecrets
+		r.replace("webhook secrets", s.prefetch.ReplaceWebhookSecrets(secrets), "count", len(secrets))
 	}
 	if !resolved.Faulty("tls-cert") {
 		r.replace("certificate", s.publicServer.ReloadCertificate())

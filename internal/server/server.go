@@ -267,7 +267,8 @@ func (s *Server) openCache(context.Context) (err error) {
 		Filler: fill.New(fill.Config{
 			Sources: s.sources.Guarded, Digests: s.sources.Digests,
 			Resizer: s.metrics.Resizer(s.workers), InFlight: budget,
-			Limits: s.cfg.Limits, Originals: s.tiers.originals, Mezzanine: s.cfg.Mezzanine, Mezzanines: s.metrics.Mezzanines,
+			Limits: s.cfg.Limits, Originals: s.tiers.originals,
+			Mezzanine: s.cfg.Mezzanine, Mezzanines: s.metrics.Mezzanines,
 			LiveTTL: s.cfg.LiveTTL, StaleIfError: s.cfg.StaleIfError,
 		}),
 		FillTimeout:  fillTimeout(s.cfg.Config),
@@ -316,7 +317,8 @@ func (s *Server) openPrefetch(context.Context) (err error) {
 		Profiles: s.cfg.Profiles, Buckets: bucketsOf(s.cfg.Config),
 		WebhookSecrets: s.cfg.WebhookSecrets, Dev: s.cfg.Dev,
 		Mode: mode, WastedAfter: s.cfg.WastedAfter, Workers: s.cfg.Workers,
-		Signer: s.signer, CheckRef: catalog.Check, Balancer: s.cfg.Balancer, BalancerTimeout: 2 * fillTimeout(s.cfg.Config),
+		Signer: s.signer, CheckRef: catalog.Check,
+		Balancer: s.cfg.Balancer, BalancerTimeout: 2 * fillTimeout(s.cfg.Config),
 	})
 	if err != nil {
 		return err

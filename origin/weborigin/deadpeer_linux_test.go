@@ -5,9 +5,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/origin/weborigin"
@@ -48,8 +49,9 @@ func TestSource_Open_DeadIdleConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = raw.Control(func(fd uintptr) {
-		drop := syscall.LsfStmt(syscall.BPF_RET|syscall.BPF_K, 0) // of all packets that arrive
-		err = syscall.AttachLsf(int(fd), []syscall.SockFilter{*drop})
+		drop := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K} // all packets that arrive
+		err = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
+			&unix.SockFprog{Len: 1, Filter: &drop})
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -97,7 +97,8 @@ func TestService_Event_PagePaths(t *testing.T) {
 		for _, mode := range []warmer.Mode{warmer.Adaptive, warmer.None} {
 			cache := &priorityCache{asked: map[string]resize.Priority{}}
 			s, err := New(Config{
-				Bus: &jetstream.Bus{}, Metrics: fakeMetrics{}, Dir: t.TempDir(), Profiles: profile.BuiltIn(), Links: links,
+				Bus: &jetstream.Bus{}, Metrics: fakeMetrics{}, Dir: t.TempDir(),
+				Profiles: profile.BuiltIn(), Links: links,
 				Dev: true, Signer: signer, Cache: cache, Mode: mode, WastedAfter: time.Hour,
 				Sources: map[string]origin.Source{"posts": nil},
 			})

@@ -80,7 +80,8 @@ func TestWatch_Recall_DropsChangedProfiles(t *testing.T) {
 			if seen := w.profile(c.profile).by[ReachOf(50)].seen; seen != c.seen {
 				t.Errorf("%s, %s %v: %d images are known, want %d", how, c.profile, c.specs, seen, c.seen)
 			}
-			if specs, _ := w.Specs(image(t, "x"), c.profile, ReachOf(50), false); c.want != "" && names(specs) != c.want {
+			specs, _ := w.Specs(image(t, "x"), c.profile, ReachOf(50), false)
+			if c.want != "" && names(specs) != c.want {
 				t.Errorf("%s, %s %v: %q, want %q", how, c.profile, c.specs, names(specs), c.want)
 			}
 		}

@@ -87,7 +87,8 @@ func TestPriorsOf_Scales(t *testing.T) {
 	for _, q := range priors {
 		sum += q
 	}
-	if math.Abs(sum-1) > 1e-9 || priors[2] < 0.6 || priors[2] < 2*priors[1] || priors[4] < priors[3] || priors[4] > 0.1 {
+	if math.Abs(sum-1) > 1e-9 || priors[2] < 0.6 || priors[2] < 2*priors[1] ||
+		priors[4] < priors[3] || priors[4] > 0.1 {
 		t.Errorf("%.3f", priors)
 	}
 	one := priorsOf([]resize.Spec{spec(200)})

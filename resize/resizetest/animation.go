@@ -88,7 +88,8 @@ func animations(t *testing.T, r resize.Resizer) {
 		}
 	}
 	// Still and moving at once are what they are alone.
-	images, err := resize.Make(t.Context(), r, original, spec(t, "40x.webp"), spec(t, "40x-still.webp"), spec(t, "40x.gif"))
+	images, err := resize.Make(t.Context(), r, original,
+		spec(t, "40x.webp"), spec(t, "40x-still.webp"), spec(t, "40x.gif"))
 	if err != nil || !bytes.Equal(images[0].Body, web.Body) ||
 		!bytes.Equal(images[1].Body, one(t, r, original, "40x-still.webp").Body) {
 		t.Errorf("made together they are others: %v", err)

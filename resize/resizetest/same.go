@@ -126,7 +126,8 @@ func delivery(t *testing.T, r resize.Resizer) {
 			needed, optional := order[:len(job.Specs)], order[len(job.Specs):]
 			slices.Sort(needed)
 			slices.Sort(optional)
-			if !slices.Equal(needed, []int{0, 1, 2, 3, 4}) || len(optional) > 0 && !slices.Equal(optional, []int{5, 6}) {
+			if !slices.Equal(needed, []int{0, 1, 2, 3, 4}) ||
+				len(optional) > 0 && !slices.Equal(optional, []int{5, 6}) {
 				t.Errorf("delivered %v", order)
 			}
 		})

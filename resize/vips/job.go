@@ -32,7 +32,8 @@ type job struct {
 func (r *Resizer) newJob(request resize.Job, h resize.Header) *job {
 	original := request.Original
 	j := &job{
-		specs: request.All(), needed: len(request.Specs), made: request.Made, original: original, readable: readableOf(original, h), header: h, kind: h.Kind,
+		specs: request.All(), needed: len(request.Specs), made: request.Made,
+		original: original, readable: readableOf(original, h), header: h, kind: h.Kind,
 		stored: size{h.Width, h.Height}, orientation: h.Orientation, transforms: r.transforms, watermarks: r.watermarks,
 	}
 	j.credit = sync.OnceValue(func() resize.Credit { return resize.ReadCredit(original) })

@@ -222,7 +222,10 @@ func measureSet(b *testing.B, r *Resizer, photos []benchPhoto) (c setCost) {
 					_, _, err := way(throughLibvips).make(r, p.original, s)
 					return err
 				}),
-				each(all, func(s resize.Spec) error { _, err := resize.Make(b.Context(), r, p.original, s); return err }),
+				each(all, func(s resize.Spec) error {
+					_, err := resize.Make(b.Context(), r, p.original, s)
+					return err
+				}),
 				func() error { _, err := resize.Make(b.Context(), r, p.original, all...); return err },
 				func() error { // as package fill does it
 					made, err := resize.Make(b.Context(), r, p.original, resize.Mezzanine(mezzanineSide), info)

@@ -17,8 +17,10 @@ func TestResizer_ResizeWhile_AsksBeforeOptional(t *testing.T) {
 			err := r.ResizeWhile(t.Context(), resize.Job{
 				Original: original,
 				Specs:    []resize.Spec{spec(t, "640x.webp"), spec(t, "200x200-cover-smart.jpg"), spec(t, "64x.jpg")},
-				Optional: []resize.Spec{resize.Mezzanine(mezzanineSide), {Shape: resize.ShapeInfo, Format: resize.JSON}},
-				Made:     func(i int, _ resize.Image) { order = append(order, i) },
+				Optional: []resize.Spec{
+					resize.Mezzanine(mezzanineSide), {Shape: resize.ShapeInfo, Format: resize.JSON},
+				},
+				Made: func(i int, _ resize.Image) { order = append(order, i) },
 			}, func() bool {
 				if asked++; len(order) != 3 {
 					t.Errorf("%s: asked after %v", name, order)

@@ -405,7 +405,8 @@ func TestPool_Resize_OptionalCrashIsNotTriedAgain(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 1}))
 	var d delivered
 	err := p.Resize(t.Context(), resize.Job{
-		Original: []byte("crash-in-optional"), Specs: []resize.Spec{small}, Optional: []resize.Spec{small}, Made: d.made,
+		Original: []byte("crash-in-optional"), Specs: []resize.Spec{small}, Optional: []resize.Spec{small},
+		Made: d.made,
 	})
 	if !errors.Is(err, resize.ErrFailed) || d.of(0) == "" || d.of(1) != "" {
 		t.Errorf("%v, made by %v, want ErrFailed and the first image", err, d.pids)

@@ -78,7 +78,8 @@ func TestDocs_API(t *testing.T) {
 		{"POST", "/v1/purge", `{"source":"docs","name":"original.jpg"}`},
 		{"GET", "/v1/warm/dead", ""},
 	} {
-		req, err := http.NewRequestWithContext(t.Context(), call.method, x.private+call.path, strings.NewReader(call.body))
+		sent := strings.NewReader(call.body)
+		req, err := http.NewRequestWithContext(t.Context(), call.method, x.private+call.path, sent)
 		if err != nil {
 			t.Fatal(err)
 		}

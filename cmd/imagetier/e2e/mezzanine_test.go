@@ -75,7 +75,8 @@ func TestTier_Range_TwoNodesWithDifferentBytes(t *testing.T) {
 	} {
 		got := getWith(t, c.node, path, http.Header{"Range": {"bytes=100-"}, "If-Range": {c.ifRange}})
 		if got.StatusCode != c.status || !bytes.Equal(got.body, c.body) || got.Header.Get("ETag") != c.etag {
-			t.Errorf("If-Range %s: %s, %d bytes, %s; want %s", c.ifRange, got.Status, len(got.body), got.Header.Get("ETag"), c.comment)
+			t.Errorf("If-Range %s: %s, %d bytes, %s; want %s",
+				c.ifRange, got.Status, len(got.body), got.Header.Get("ETag"), c.comment)
 		}
 	}
 	if got := getWith(t, fromMezzanine, path, http.Header{"If-None-Match": {a}}); got.StatusCode != 200 {

@@ -28,7 +28,8 @@ func TestTier_Events_PagePaths(t *testing.T) {
 	eventually(t, 20*time.Second, "both paths are made", func() bool {
 		return metric(t, x, `imagetier_prefetch_paths_total{outcome="made"}`) == "2"
 	})
-	if gets, entries := o.gets.Load(), metric(t, x, `imagetier_cache_entries{tier="memory"}`); gets != 2 || entries != "2" {
+	gets, entries := o.gets.Load(), metric(t, x, `imagetier_cache_entries{tier="memory"}`)
+	if gets != 2 || entries != "2" {
 		t.Errorf("%d originals were fetched and %s variants made, want 2 and 2", gets, entries)
 	}
 	x.get(a).want(t, 200, "memory")

@@ -30,7 +30,8 @@ func TestTier_SIGHUP_ReloadsFiles(t *testing.T) {
 	file("token", "0123456789abcdef")
 	writePlain(t, at("logo.png"), color.NRGBA{250, 0, 0, 255})
 	x := start(t, "--keys-file", at("keys"), "--profiles", at("profiles"), "--watermark", "logo="+at("logo.png"),
-		"--source", "posts="+origin, "--allow-private-origins", "--cache-dir", t.TempDir(), "--admin-token-file", at("token"))
+		"--source", "posts="+origin, "--allow-private-origins", "--cache-dir", t.TempDir(),
+		"--admin-token-file", at("token"))
 	x.get(signedPath(t, plain)).want(t, 200, "origin")
 	red := x.get(signedPath(t, marked))
 

@@ -47,7 +47,8 @@ func TestPrivate_BadInput_IsRefused(t *testing.T) {
 			w := httptest.NewRecorder()
 			h.ServeHTTP(w, r)
 			var problem struct{ Code string }
-			if err := json.Unmarshal(w.Body.Bytes(), &problem); err != nil || w.Code != status || problem.Code != code ||
+			err := json.Unmarshal(w.Body.Bytes(), &problem)
+			if err != nil || w.Code != status || problem.Code != code ||
 				w.Header().Get("Content-Type") != "application/problem+json" {
 				t.Errorf("%s %s, %s: %d %s, want %d %s", e.method, e.path, name, w.Code, w.Body, status, code)
 			}

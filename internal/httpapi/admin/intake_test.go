@@ -296,7 +296,8 @@ func TestWarm_Post_QueuesPathsAndImages(t *testing.T) {
 		`{"images":[{"url":"x"}]}`: "profile",
 		`{"pahts":[]}`:             "pahts",
 	} {
-		if status, _, got := answerTo(t, h, aWarm(body)); status != http.StatusBadRequest || !strings.Contains(got, says) {
+		status, _, got := answerTo(t, h, aWarm(body))
+		if status != http.StatusBadRequest || !strings.Contains(got, says) {
 			t.Errorf("%s: %d %s, want %q", body, status, got, says)
 		}
 	}

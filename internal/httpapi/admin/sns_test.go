@@ -89,20 +89,28 @@ func TestNotice_SNS_ConfirmsTheTopic(t *testing.T) {
 		log    string
 		visits int
 	}{
-		"the topic":         {topic: snsTopic, status: 202, log: confirmed, visits: 2},
-		"another topic":     {topic: snsTopic + "2", status: 202, log: refused},
-		"no topic":          {status: 202, log: "set --s3-events-sns-topic"},
-		"SNS is away":       {topic: snsTopic, down: true, status: 503, log: "no route to host"},
-		"a changed message": {change: func(m *snsMessage) { m.Token += "0" }, topic: snsTopic, status: 202, log: refused, visits: 1},
+		"the topic":     {topic: snsTopic, status: 202, log: confirmed, visits: 2},
+		"another topic": {topic: snsTopic + "2", status: 202, log: refused},
+		"no topic":      {status: 202, log: "set --s3-events-sns-topic"},
+		"SNS is away":   {topic: snsTopic, down: true, status: 503, log: "no route to host"},
+		"a changed message": {
+			change: func(m *snsMessage) { m.Token += "0" },
+			topic:  snsTopic, status: 202, log: refused, visits: 1,
+		},
 		"another host of the certificate": {
-			change: func(m *snsMessage) { m.SigningCertURL = "https://sns.eu-central-1.amazonaws.com.evil.example/a.pem" },
-			topic:  snsTopic, status: 202, log: refused,
+			change: func(m *snsMessage) {
+				m.SigningCertURL = "https://sns.eu-central-1.amazonaws.com.evil.example/a.pem"
+			},
+			topic: snsTopic, status: 202, log: refused,
 		},
 		"a certificate over HTTP": {
 			change: func(m *snsMessage) { m.SigningCertURL = "http://sns.eu-central-1.amazonaws.com/a.pem" },
 			topic:  snsTopic, status: 202, log: refused,
 		},
-		"no signature": {change: func(m *snsMessage) { m.Signature = "" }, topic: snsTopic, status: 202, log: refused, visits: 1},
+		"no signature": {
+			change: func(m *snsMessage) { m.Signature = "" },
+			topic:  snsTopic, status: 202, log: refused, visits: 1,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			sns := newFakeSNS(t)
@@ -112,9 +120,9 @@ func TestNotice_SNS_ConfirmsTheTopic(t *testing.T) {
 				c.change(&m)
 			}
 			body, err := json.Marshal(map[string]string{
-				"Type": m.Type, "MessageId": m.MessageID, "Token": m.Token, "TopicArn": m.TopicArn, "Message": m.Message,
-				"SubscribeURL": m.SubscribeURL, "Timestamp": m.Timestamp, "SignatureVersion": m.SignatureVersion,
-				"Signature": m.Signature, "SigningCertURL": m.SigningCertURL,
+				"Type": m.Type, "MessageId": m.MessageID, "Token": m.Token, "TopicArn": m.TopicArn,
+				"Message": m.Message, "SubscribeURL": m.SubscribeURL, "Timestamp": m.Timestamp,
+				"SignatureVersion": m.SignatureVersion, "Signature": m.Signature, "SigningCertURL": m.SigningCertURL,
 			})
 			if err != nil {
 				t.Fatal(err)

@@ -260,9 +260,11 @@ func TestReader_Read_Optional(t *testing.T) {
 		ready int // replies
 		made  int
 	}{
-		"made":            {func(a *Answer) { a.Image(0, img); a.Ready(); a.Image(1, img); a.End(nil) }, nil, 1, 2},
-		"left out":        {func(a *Answer) { a.Image(0, img); a.Ready(); a.End(nil) }, nil, 1, 1},
-		"failed":          {func(a *Answer) { a.Image(0, img); a.Ready(); a.End(resize.ErrFailed) }, resize.ErrFailed, 1, 1},
+		"made":     {func(a *Answer) { a.Image(0, img); a.Ready(); a.Image(1, img); a.End(nil) }, nil, 1, 2},
+		"left out": {func(a *Answer) { a.Image(0, img); a.Ready(); a.End(nil) }, nil, 1, 1},
+		"failed": {
+			func(a *Answer) { a.Image(0, img); a.Ready(); a.End(resize.ErrFailed) }, resize.ErrFailed, 1, 1,
+		},
 		"not asked":       {func(a *Answer) { a.Image(0, img); a.End(nil) }, nil, 0, 1},
 		"before it may":   {func(a *Answer) { a.Image(0, img); a.Image(1, img); a.End(nil) }, ErrProtocol, 0, 1},
 		"ready too early": {func(a *Answer) { a.Ready() }, ErrProtocol, 0, 0},
@@ -281,7 +283,8 @@ func TestReader_Read_Optional(t *testing.T) {
 				Ready: func() error { ready++; return nil },
 			}.Read(in, 7)
 			if !errors.Is(err, c.want) || ready != c.ready || made != c.made {
-				t.Errorf("%v after %d images and %d replies, want %v, %d and %d", err, made, ready, c.want, c.made, c.ready)
+				t.Errorf("%v after %d images and %d replies, want %v, %d and %d",
+					err, made, ready, c.want, c.made, c.ready)
 			}
 		})
 	}

@@ -80,7 +80,8 @@ func (o original) checkInfo(body []byte) error {
 	}
 	for c := range got {
 		if want := m[c] * 255 / m[3]; math.Abs(float64(got[c])-want) > float64(o.allowed(8)) {
-			return fmt.Errorf("mean colour %s, want %.0f %.0f %.0f", info.Color, m[0]*255/m[3], m[1]*255/m[3], m[2]*255/m[3])
+			return fmt.Errorf("mean colour %s, want %.0f %.0f %.0f", info.Color, m[0]*255/m[3], m[1]*255/m[3],
+				m[2]*255/m[3])
 		}
 	}
 	return nil
@@ -182,7 +183,8 @@ func (o original) checkAnimation(s resize.Spec, body []byte) error {
 		return o.same(got.frames[0], o.want.frames[0], s)
 	}
 	if difference := got.duration() - o.want.duration(); max(difference, -difference) >= unit*len(o.want.frames) {
-		return fmt.Errorf("it takes %d ms, want %d (%v, want %v)", got.duration(), o.want.duration(), got.delays, o.want.delays)
+		return fmt.Errorf("it takes %d ms, want %d (%v, want %v)", got.duration(), o.want.duration(),
+			got.delays, o.want.delays)
 	}
 	at := 0
 	for i, want := range o.want.frames {

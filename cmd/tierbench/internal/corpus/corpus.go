@@ -93,7 +93,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	r, err := startRunner(ctx, cfg, dir)
 	if err != nil {
 		return err
@@ -208,7 +208,7 @@ func (r *runner) one(kind string, n int, generate generator) (outcome, bool) {
 		}
 		random := rand.New(rand.NewPCG(r.cfg.Seed, uint64(n)<<16+uint64(try)<<8+uint64(kind[0])+uint64(kind[1])))
 		o, err := generate(&bench{random, dir})
-		os.RemoveAll(dir)
+		_ = os.RemoveAll(dir)
 		if err != nil {
 			if !errors.Is(err, errSkip) && r.cfg.Keep != "" {
 				fmt.Fprintf(r.cfg.Out, "not generated: %s: %s: %v\n", kind, o.name, err)

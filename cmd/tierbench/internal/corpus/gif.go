@@ -45,7 +45,8 @@ func makeGIF(d *bench) (o original, err error) {
 		parts = append(parts, p)
 		g.Image = append(g.Image, frame)
 		g.Delay = append(g.Delay, p.delay/10)
-		g.Disposal = append(g.Disposal, []byte{gif.DisposalNone, gif.DisposalBackground, gif.DisposalPrevious}[p.dispose])
+		methods := []byte{gif.DisposalNone, gif.DisposalBackground, gif.DisposalPrevious}
+		g.Disposal = append(g.Disposal, methods[p.dispose])
 	}
 	var buf bytes.Buffer
 	if err := gif.EncodeAll(&buf, &g); err != nil {

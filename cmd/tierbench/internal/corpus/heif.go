@@ -14,7 +14,9 @@ func makeAVIF(d *bench) (o original, err error) {
 	alpha := oneOf(d, opaque, opaque, gradual)
 	m := d.scene(width, height, alpha)
 	from, to := d.file("from.png"), d.file("to.avif")
-	args := []string{"-s", "10", "-j", "1", "-d", oneOf(d, "8", "8", "10", "12"), "-y", oneOf(d, "444", "422", "420", "420", "400"),
+	args := []string{
+		"-s", "10", "-j", "1",
+		"-d", oneOf(d, "8", "8", "10", "12"), "-y", oneOf(d, "444", "422", "420", "420", "400"),
 		"-r", oneOf(d, "full", "limited"), "--min", "10", "--max", "20", "--minalpha", "0", "--maxalpha", "10"}
 	add := func(more ...string) { args = append(args, more...) }
 	if alpha != opaque && d.IntN(3) == 0 {
@@ -81,7 +83,8 @@ func makeHEIC(d *bench) (o original, err error) {
 	alpha := oneOf(d, opaque, opaque, gradual)
 	m := d.scene(width, height, alpha)
 	to := d.file("to.heic")
-	args := []string{"-q", oneOf(d, "50", "80", "95"), "-p", "chroma=" + oneOf(d, "420", "420", "422", "444"), "-p", "preset=ultrafast"}
+	args := []string{"-q", oneOf(d, "50", "80", "95"), "-p", "chroma=" + oneOf(d, "420", "420", "422", "444"),
+		"-p", "preset=ultrafast"}
 	depth := oneOf(d, 8, 8, 16)
 	if depth == 16 {
 		args = append(args, "-b", oneOf(d, "10", "12"))

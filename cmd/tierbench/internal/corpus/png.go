@@ -96,7 +96,8 @@ func (e *pngEncoder) describe(d *bench, o *original) func([3]float64) [3]float64
 		return func(v [3]float64) [3]float64 { return p3.toSRGB(each(decodeSRGB)(v)) }
 	case 4:
 		o.name += ", texts"
-		e.chunks = append(e.chunks, chunk{"tEXt", []byte("Comment\x00made for a test")}, chunk{"tIME", []byte{7, 230, 1, 2, 3, 4, 5}},
+		e.chunks = append(e.chunks,
+			chunk{"tEXt", []byte("Comment\x00made for a test")}, chunk{"tIME", []byte{7, 230, 1, 2, 3, 4, 5}},
 			chunk{"pHYs", []byte{0, 0, 11, 19, 0, 0, 11, 19, 1}})
 	}
 	return nil
@@ -200,7 +201,9 @@ func (e pngEncoder) rows(m *image.NRGBA) (out []byte) {
 	type pass struct{ x, y, dx, dy int }
 	passes := []pass{{0, 0, 1, 1}}
 	if e.interlaced {
-		passes = []pass{{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4}, {0, 2, 2, 4}, {1, 0, 2, 2}, {0, 1, 1, 2}}
+		passes = []pass{
+			{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4}, {0, 2, 2, 4}, {1, 0, 2, 2}, {0, 1, 1, 2},
+		}
 	}
 	for _, p := range passes {
 		if p.x >= m.Rect.Dx() {

@@ -30,7 +30,8 @@ func makeTIFF(d *bench) (o original, err error) {
 		add("-compress", "JPEG", "-quality", "90")
 		alpha = opaque
 	case 4:
-		add("-depth", oneOf(d, "32", "64"), "-define", "quantum:format=floating-point", "-compress", oneOf(d, "None", "Zip"))
+		add("-depth", oneOf(d, "32", "64"), "-define", "quantum:format=floating-point",
+			"-compress", oneOf(d, "None", "Zip"))
 	case 5:
 		add("-depth", "32", "-define", "quantum:format=unsigned", "-compress", "None")
 	case 6:
@@ -68,7 +69,8 @@ func makeTIFF(d *bench) (o original, err error) {
 	if _, err = run(pam(m), magick, append(append([]string{"pam:-"}, args...), "tiff:"+file)...); err != nil {
 		return o, err
 	}
-	if option := oneOf(d, "", "", "", "-c zip:2", "-c lzw:2", "-t -w 48 -l 16", "-r 3", "-p separate", "-p contig", "-s"); option != "" {
+	option := oneOf(d, "", "", "", "-c zip:2", "-c lzw:2", "-t -w 48 -l 16", "-r 3", "-p separate", "-p contig", "-s")
+	if option != "" {
 		o.name += ", tiffcp " + option
 		if slices.Contains(args, "Lab") && option == "-p separate" {
 			return o, errSkip // tiffcp garbles it

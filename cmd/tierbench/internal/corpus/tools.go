@@ -95,7 +95,8 @@ func byImageMagick(d *bench, kind string, body []byte) ([]*image.NRGBA, error) {
 	if err := os.WriteFile(from, body, 0o600); err != nil {
 		return nil, err
 	}
-	b, err := run(nil, magick, kind+":"+from, "-coalesce", "-depth", "8", "-colorspace", "sRGB", "-alpha", "set", "pam:-")
+	b, err := run(nil, magick, kind+":"+from, "-coalesce", "-depth", "8", "-colorspace", "sRGB", "-alpha",
+		"set", "pam:-")
 	if err != nil {
 		return nil, err
 	}

@@ -57,7 +57,8 @@ func webpStill(d *bench, width, height int) (m *image.NRGBA, name string, body [
 	m = d.scene(width, height, oneOf(d, opaque, gradual, hard))
 	args := []string{"-quiet", "-m", oneOf(d, "0", "2", "4")}
 	args = append(args, oneOf(d, []string{"-lossless"}, []string{"-q", "40"}, []string{"-q", "90"},
-		[]string{"-q", "80", "-alpha_q", "50"}, []string{"-near_lossless", "60"}, []string{"-segments", "1", "-q", "75"},
+		[]string{"-q", "80", "-alpha_q", "50"}, []string{"-near_lossless", "60"},
+		[]string{"-segments", "1", "-q", "75"},
 		[]string{"-q", "70", "-alpha_method", "0"}, []string{"-preset", "drawing"})...)
 	if d.IntN(8) == 0 {
 		args = append(args, "-noalpha")
@@ -95,7 +96,10 @@ func makeWebPAnimation(d *bench) (o original, err error) {
 	var chunks []byte
 	for range oneOf(d, 1, 2, 3, 8) {
 		// An offset is even.
-		p := part{at: image.Pt(d.IntN(width)/2*2, d.IntN(height)/2*2), over: d.IntN(2) == 0, delay: oneOf(d, 40, 100, 1000, 33)}
+		p := part{
+			at:   image.Pt(d.IntN(width)/2*2, d.IntN(height)/2*2),
+			over: d.IntN(2) == 0, delay: oneOf(d, 40, 100, 1000, 33),
+		}
 		if d.IntN(2) == 0 {
 			p.at = image.Point{}
 		}
