@@ -149,7 +149,7 @@ func TestTier_Watermark_IsPartOfCacheKey(t *testing.T) {
 	}
 	x.stop()
 	x = start(t, flags...)
-	if got := corner(x, "origin"); !near(got, blue) {
+	if got := corner(x, "original"); !near(got, blue) {
 		t.Errorf("after a restart with another picture the corner is %v", got)
 	}
 	x.stop()
