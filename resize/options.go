@@ -8,7 +8,7 @@ type Option struct {
 	Pattern  string   // regular expression of all spellings
 	Meaning  string
 	Default  string   // what happens without it
-	Limit    string   // "" if there is none
+	Limit    string   // "" means no limit
 	Goes     string   // what it goes with; "" is everything
 	Examples []string // names of Specs, as [ParseSpecName] parses them
 }

@@ -86,7 +86,7 @@ func parseMezzanine(img imagecache.Image) (*mezzanine, error) {
 }
 
 // wantsMezzanine reports whether the job of requests, the next one from orig, is to make the mezzanine: if
-// there is none yet, and other sizes of the original are asked for or are likely to be.
+// it does not exist yet, and other sizes of the original are requested or likely to be.
 func (w *work) wantsMezzanine(orig original, requests []*request) bool {
 	likely := w.noteRequests(requests)
 	if !orig.header.HasMezzanine(w.f.cfg.Mezzanine) || w.f.cfg.Originals == nil || orig.Fresh.NoStore {

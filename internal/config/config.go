@@ -59,7 +59,7 @@ type Config struct {
 	NATS           string           // URLs of a NATS cluster, separated by commas; "" embeds the queue
 	StreamReplicas int              // how many servers of the cluster hold each stream
 	S3EventsToken  string           // of S3 notifications; "" rejects them unless Dev
-	SNSTopic       string           // ARN whose subscription is confirmed; "" is none
+	SNSTopic       string           // ARN whose subscription is confirmed; "" confirms no subscription
 	WebhookSecrets []string         // whsec_…, valid; of the services that send events; empty rejects events
 	Profiles       *profile.Set     // named lists of Specs
 	ProfilesFile   string           // file of Profiles; "" is the built-in ones

@@ -37,7 +37,7 @@ func (r *Request) SetContext(ctx context.Context) { r.ctx = ctx }
 // Values returns the lines of a header field, nil if there are none. name is canonical.
 func (r *Request) Values(name string) []string { return r.fields.values(name) }
 
-// Value returns the first line of a header field, "" if there is none. name need not be canonical.
+// Value returns the first line of a header field, "" if it is missing. name need not be canonical.
 func (r *Request) Value(name string) string {
 	if lines := r.Values(http.CanonicalHeaderKey(name)); len(lines) > 0 {
 		return lines[0]

@@ -16,7 +16,7 @@ type watched struct {
 	inner  context.Context // guarded by mu: nil until Done is called
 	cancel context.CancelFunc
 	over   bool          // guarded by mu: the request is answered
-	ended  chan struct{} // closed when the goroutine has ended; nil: there is none
+	ended  chan struct{} // closed when the goroutine has ended; nil if it was not started
 }
 
 // Done starts watching.
