@@ -3,6 +3,9 @@ package e2e
 import (
 	"bytes"
 	"fmt"
+	"image"
+	"image/jpeg"
+	"math"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -112,12 +115,10 @@ func TestTier_PurgeByTag_UnderLoad(t *testing.T) {
 					continue // the purge was under way: either picture is right
 				}
 				acknowledged.Add(1)
-				if body.String() != made[at/2%2][n] {
-					t.Errorf(
-						"after purge %d: not the picture that it left, but %s",
-						at/2,
-						resp.Header.Get("Cache-Status"),
-					)
+				left, other := made[at/2%2][n], made[1-at/2%2][n]
+				if got := body.String(); got != left && difference(t, got, left) >= difference(t, got, other) {
+					t.Errorf("after purge %d: %s of the picture before it, %s",
+						at/2, paths[n], resp.Header.Get("Cache-Status"))
 				}
 			}
 		})
@@ -161,6 +162,33 @@ func TestTier_PurgeByTag_UnderLoad(t *testing.T) {
 	) {
 		t.Errorf("purge says %q", output)
 	}
+}
+
+// difference returns the mean difference of two JPEGs in luma, 0 to 255. Variants of one original may
+// differ in bytes: they depend on which others are made in the same job.
+func difference(t *testing.T, a, b string) float64 {
+	t.Helper()
+	var luma [2]*image.YCbCr
+	for i, body := range []string{a, b} {
+		img, err := jpeg.Decode(strings.NewReader(body))
+		if err != nil {
+			t.Error(err)
+			return math.Inf(1)
+		}
+		var ok bool
+		if luma[i], ok = img.(*image.YCbCr); !ok {
+			t.Errorf("a JPEG of %T", img)
+			return math.Inf(1)
+		}
+	}
+	area := luma[0].Rect.Intersect(luma[1].Rect)
+	sum := 0.0
+	for y := range area.Dy() {
+		for x := range area.Dx() {
+			sum += math.Abs(float64(luma[0].Y[luma[0].YOffset(x, y)]) - float64(luma[1].Y[luma[1].YOffset(x, y)]))
+		}
+	}
+	return sum / float64(area.Dx()*area.Dy())
 }
 
 // Tags outlive the process that learnt them.
