@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache/imageurl"
@@ -76,9 +77,29 @@ type Config struct {
 	AdminToken string // for POST and DELETE on the private listener; "" rejects them unless Dev
 	LogLevel   slog.Level
 	LogFormat  string // "json" or "text"
+	AccessLog  AccessLog
 
 	// Secrets are all secrets as they were written, to keep them out of the log.
 	Secrets []string
+}
+
+// AccessLog says which requests of the public listener are logged. Its zero value is "off".
+type AccessLog struct {
+	Errors bool // those that failed here or at the origin, or whose original cannot be used
+	Every  int  // of all others one in so many; 0 is none, 1 is all
+}
+
+// String returns the setting's text.
+func (a AccessLog) String() string {
+	switch {
+	case a.Every == 1:
+		return "all"
+	case a.Every > 1:
+		return "1/" + strconv.Itoa(a.Every)
+	case a.Errors:
+		return "errors"
+	}
+	return "off"
 }
 
 // Source is a configured origin.

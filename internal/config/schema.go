@@ -265,5 +265,10 @@ func logSettings(c *Config) []settings.Setting {
 		Name: "log-format", Placeholder: "FORMAT", Default: "json",
 		Value:       settings.Choice(&c.LogFormat, "json", "text"),
 		DefaultHelp: "json; with --dev text", Help: "json or text.",
+	}, {
+		Name: "access-log", Placeholder: "WHICH", Default: "errors", Value: accessLog(&c.AccessLog),
+		Help: "Which requests of the public listener are logged, one line each: errors (answers from 500 on, and " +
+			"originals that cannot be used: 413, 415, 422), all, 1/100 (errors, and one in 100 of the others), or off " +
+			"(only faults of the tier itself, 500).",
 	}}
 }

@@ -210,5 +210,32 @@ func snsTopic(p *string) settings.Value {
 	}, func() string { return *p })
 }
 
+// maxSample is the largest N of an access log of one request in N.
+const maxSample = 1_000_000
+
+// accessLog parses off, errors, all, or 1/N.
+func accessLog(p *AccessLog) settings.Value {
+	return settings.Func(func(text string) error {
+		switch text {
+		case "off":
+			*p = AccessLog{}
+			return nil
+		case "errors":
+			*p = AccessLog{Errors: true}
+			return nil
+		case "all":
+			*p = AccessLog{Errors: true, Every: 1}
+			return nil
+		}
+		every, sampled := strings.CutPrefix(text, "1/")
+		n, err := strconv.Atoi(every)
+		if !sampled || err != nil || n < 1 || n > maxSample || strings.Trim(every, "0123456789") != "" {
+			return fmt.Errorf("%q: want off, errors, all, or a sample from 1/1 to 1/%d", text, maxSample)
+		}
+		*p = AccessLog{Errors: true, Every: n}
+		return nil
+	}, func() string { return p.String() })
+}
+
 // minToken is the minimum length of a token.
 const minToken = 16

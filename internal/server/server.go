@@ -338,7 +338,8 @@ func (s *Server) openHTTP(context.Context) (err error) {
 	origins, catalog := &httpapi.OriginAnswers{}, catalogOf(s.cfg.Config, s.watermarks)
 	public := images.New(images.Config{
 		Signer: s.signer, Cache: s.cache, Catalog: catalog, NegativeTTL: s.cfg.NegativeTTL,
-		TagHeader: s.cfg.TagHeader(), Origins: origins, Log: s.log, Observe: s.observe,
+		TagHeader: s.cfg.TagHeader(), Origins: origins, Observe: s.observe,
+		Log: s.log, LogErrors: leastLogged(s.cfg.AccessLog), LogEvery: s.cfg.AccessLog.Every,
 	})
 	s.public = &publicRequests{images: public, metrics: s.metrics}
 	s.publicServer, err = httpserver.New(httpserver.Config{
@@ -376,6 +377,14 @@ func (s *Server) openHTTP(context.Context) (err error) {
 		}),
 	})
 	return err
+}
+
+// leastLogged returns the level from which on failed requests are logged.
+func leastLogged(which config.AccessLog) slog.Level {
+	if which.Errors {
+		return slog.LevelInfo
+	}
+	return slog.LevelError
 }
 
 func snsOf(topic string) *admin.SNS {

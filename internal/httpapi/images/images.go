@@ -41,11 +41,13 @@ type Config struct {
 	TagHeader string
 	// Pace is the minimum speed of clients.
 	Pace httpserver.Pace
-	// Log receives one line per request; nil drops them.
+	// Log receives at most one line per request; nil drops them.
 	Log *slog.Logger
-	// AccessLevel is the level of that line for successes; its zero value is slog.LevelInfo.
-	// An error is logged at the level of its row in the problem table, if that is higher.
-	AccessLevel slog.Level
+	// LogErrors is the level from which on a request is logged that failed with an error of that
+	// level in the problem table; its zero value is slog.LevelInfo. Of all other requests one in
+	// LogEvery is logged, chosen at random; 0 logs none of them.
+	LogErrors slog.Level
+	LogEvery  int
 	// Observe is called for each request but health checks, on the goroutine that served it;
 	// may be nil.
 	Observe func(metrics.Observation)

@@ -2,6 +2,7 @@ package images
 
 import (
 	"log/slog"
+	"math/rand/v2"
 
 	"github.com/novasocial/imagetier/internal/httpapi"
 	"github.com/novasocial/imagetier/internal/httpapi/problem"
@@ -16,12 +17,15 @@ func (x *exchange) report() {
 	if x.quiet {
 		return
 	}
-	level := x.AccessLevel
-	if x.err != nil && x.status != problem.StatusClientGone {
-		level = max(level, x.handler.problems.Of(x.r.Context(), x.err).Level)
-	}
 	ctx := x.r.Context()
-	logged := x.Log.Enabled(ctx, level)
+	level := slog.LevelInfo
+	logged := x.LogEvery == 1 || x.LogEvery > 1 && rand.IntN(x.LogEvery) == 0
+	if x.err != nil && x.status != problem.StatusClientGone {
+		own := x.handler.problems.Of(ctx, x.err).Level
+		logged = logged || own >= x.LogErrors
+		level = max(level, own)
+	}
+	logged = logged && x.Log.Enabled(ctx, level)
 	if !logged && x.Observe == nil {
 		return
 	}
@@ -43,7 +47,7 @@ func (x *exchange) report() {
 		slog.String("path", path),
 		slog.Int("status", x.status),
 		slog.Int64("bytes", x.bytes),
-		slog.Duration("took", took),
+		slog.Float64("duration_ms", float64(took.Microseconds())/1000),
 		slog.String("cache", x.out.Detail.String()),
 		slog.String("request_id", x.id),
 		slog.String("remote", x.r.RemoteAddr),

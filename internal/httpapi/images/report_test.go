@@ -16,29 +16,31 @@ import (
 )
 
 type logLine struct {
-	Level     string
-	Msg       string
-	Method    string
-	Path      string
-	Status    int
-	Bytes     int64
-	Cache     string
-	RequestID string `json:"request_id"`
-	Err       string
+	Level      string
+	Msg        string
+	Method     string
+	Path       string
+	Status     int
+	Bytes      int64
+	Cache      string
+	RequestID  string  `json:"request_id"`
+	DurationMS float64 `json:"duration_ms"`
+	Err        string
 }
 
 // reported asks a handler one thing after the other, and returns what was logged and seen.
 func reported(
 	t *testing.T,
-	level, access slog.Level,
+	errors slog.Level,
+	every int,
 	cache *fakeCache,
 	ask func(h http.Handler),
 ) (lines []logLine, seen []metrics.Observation) {
 	t.Helper()
 	var log bytes.Buffer
 	cfg := publicConfig(t, cache)
-	cfg.Log = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: level}))
-	cfg.AccessLevel = access
+	cfg.Log = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	cfg.LogErrors, cfg.LogEvery = errors, every
 	cfg.Observe = func(o metrics.Observation) { seen = append(seen, o) }
 	tick := apitest.Noon
 	cfg.Now = func() time.Time { tick = tick.Add(3 * time.Millisecond); return tick }
@@ -57,7 +59,7 @@ func TestReport_Request_LoggedAndObservedOnce(t *testing.T) {
 	cache := newFakeCache()
 	path := apitest.SignBytes(t, "/640x480/v.1/posts/cat.jpg.webp")
 	var id string
-	lines, seen := reported(t, slog.LevelDebug, slog.LevelInfo, cache, func(h http.Handler) {
+	lines, seen := reported(t, slog.LevelInfo, 1, cache, func(h http.Handler) {
 		id = apitest.Call(h, http.MethodGet, path+"?secret=1", nil).Header().Get("X-Request-Id")
 		apitest.Call(h, http.MethodGet, "/healthz", nil)
 		apitest.Call(h, http.MethodHead, path, nil)
@@ -123,10 +125,10 @@ func TestReport_Request_LoggedAndObservedOnce(t *testing.T) {
 	}
 }
 
-func TestReport_RaisedLevel_LogsOnlyFailures(t *testing.T) {
+func TestReport_Errors_LogsFailuresOnly(t *testing.T) {
 	cache := newFakeCache()
 	path := apitest.SignBytes(t, "/640x480/v.1/posts/cat.jpg.webp")
-	lines, seen := reported(t, slog.LevelInfo, slog.LevelDebug, cache, func(h http.Handler) {
+	lines, seen := reported(t, slog.LevelInfo, 0, cache, func(h http.Handler) {
 		apitest.Call(h, http.MethodGet, path, nil)
 		apitest.Call(h, http.MethodGet, "/nothing", nil)
 		cache.direct(t, "fails resize.ErrCorrupt")
@@ -140,6 +142,53 @@ func TestReport_RaisedLevel_LogsOnlyFailures(t *testing.T) {
 	}
 	if len(seen) != 4 {
 		t.Errorf("%d of 4 requests were observed", len(seen))
+	}
+}
+
+func TestReport_Off_LogsOwnFaults(t *testing.T) {
+	cache := newFakeCache()
+	path := apitest.SignBytes(t, "/640x480/v.1/posts/cat.jpg.webp")
+	lines, _ := reported(t, slog.LevelError, 0, cache, func(h http.Handler) {
+		apitest.Call(h, http.MethodGet, path, nil)
+		for _, fault := range []string{"fails resize.ErrCorrupt", "fails origin.ErrUnavailable", "fails something else"} {
+			cache.direct(t, fault)
+			apitest.Call(h, http.MethodGet, path, nil)
+		}
+	})
+	if len(lines) != 1 || lines[0].Status != 500 || lines[0].Level != "ERROR" {
+		t.Errorf("logged: %+v, want the 500", lines)
+	}
+}
+
+func TestReport_Sample_LogsSomeAndFailures(t *testing.T) {
+	cache := newFakeCache()
+	path := apitest.SignBytes(t, "/640x480/v.1/posts/cat.jpg.webp")
+	const requests, every = 4000, 4
+	lines, _ := reported(t, slog.LevelInfo, every, cache, func(h http.Handler) {
+		for range requests {
+			apitest.Call(h, http.MethodGet, path, nil)
+		}
+		cache.direct(t, "fails origin.ErrUnavailable")
+		for range 10 {
+			apitest.Call(h, http.MethodGet, path, nil)
+		}
+	})
+	sampled, failed := 0, 0
+	for _, line := range lines {
+		switch line.Status {
+		case 200:
+			sampled++
+			if line.DurationMS < 3 {
+				t.Fatalf("%+v, want a duration from 3 ms on", line)
+			}
+		case 502:
+			failed++
+		}
+	}
+	// Six standard deviations of the binomial distribution: a wrong failure in 10^9 runs.
+	const mean, off = requests / every, 165
+	if sampled < mean-off || sampled > mean+off || failed != 10 {
+		t.Errorf("%d of %d successes and %d of 10 failures logged, want about %d and all", sampled, requests, failed, mean)
 	}
 }
 
