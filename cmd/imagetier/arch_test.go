@@ -38,6 +38,7 @@ var owners = map[string][]string{
 	"golang.org/x/sys": {"origin/dirorigin", "imagecache/disktier",
 		"resize/workers", "cmd/imagetier-resize", "internal/doctor", "internal/config"},
 	"github.com/getkin/kin-openapi":       {"internal/httpapi/apitest"},
+	"github.com/klauspost/compress":       {"internal/warmlist"},
 	"golang.org/x/sync":                   {""},
 	"golang.org/x/image":                  {"resize/resizetest"},
 	"go.n16f.net/thumbhash":               {"resize/vips", "resize/resizetest"},

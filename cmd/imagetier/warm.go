@@ -1,7 +1,6 @@
 package main
 
 import (
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -40,12 +39,12 @@ func (warmCmd) Help() string {
     {"source":"posts","name":"abc.jpg","version":"v.1"}         an image, optionally with "profile"
     a line of an access log of the tier, or in common, combined, ALB or CloudFront format, whose answer was an image
 
-A file may be packed by gzip. Empty lines, lines that begin with # and repetitions are skipped. ` +
+A file may be packed by gzip or zstd. Empty lines, lines that begin with # and repetitions are skipped. ` +
 		`Exits with 0 if all images are cached now, 1 if some are not, if FILE names none, or if the tier does not answer, 2 for wrong arguments.
 
     imagetier warm yesterday.log
     imagetier warm access.log.gz
-    zstdcat access.log.*.zst | imagetier warm --state warm.state -
+    cat access.log.*.zst | imagetier warm --state warm.state -
     imagetier warm --dead
     imagetier warm --dead --retry`
 }
@@ -72,8 +71,16 @@ func (c *warmCmd) Run(ctx context.Context, p *program.Process) error {
 		return program.UsageError{Err: err}
 	}
 	defer in.Close()
+	list, packed, err := warmlist.Unpack(in)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.What[0], err)
+	}
+	defer list.Close()
+	if packed {
+		size = 0
+	}
 	run := &warmRun{cmd: c, p: p, tier: tier, progress: newProgress(p.Stderr, size), start: time.Now()}
-	return run.run(ctx, in)
+	return run.run(ctx, list)
 }
 
 func (c *warmCmd) client(p *program.Process) (adminclient.Client, error) {
@@ -94,26 +101,7 @@ func (c *warmCmd) open(p *program.Process) (io.ReadCloser, int64, error) {
 	if err != nil {
 		return nil, 0, errors.Join(err, f.Close())
 	}
-	if !info.Mode().IsRegular() {
-		return f, 0, nil
-	}
-	if magic := make([]byte, 2); readsAt(f, magic) && string(magic) == "\x1f\x8b" {
-		unpacked, err := gzip.NewReader(f)
-		if err != nil {
-			return nil, 0, errors.Join(fmt.Errorf("read %s as gzip: %w", c.What[0], err), f.Close())
-		}
-		return struct {
-			io.Reader
-			io.Closer
-		}{unpacked, f}, 0, nil
-	}
-	return f, info.Size(), nil
-}
-
-// readsAt reads the first bytes of f, and reports whether there are that many.
-func readsAt(f io.ReaderAt, b []byte) bool {
-	_, err := f.ReadAt(b, 0)
-	return err == nil
+	return f, info.Size(), nil // 0 for pipes
 }
 
 // warmBatch is the number of items in one request: what an interrupted run repeats.

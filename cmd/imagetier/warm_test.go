@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
+
 	"github.com/novasocial/imagetier/internal/adminclient"
 	"github.com/novasocial/imagetier/internal/program/programtest"
 	"github.com/novasocial/imagetier/internal/warmlist"
@@ -144,9 +146,7 @@ nonsense
 
 // A line that is too long is skipped, as is a binary one, and a packed file is unpacked.
 func TestWarm_ReadsPackedLogsOfServices(t *testing.T) {
-	var packed bytes.Buffer
-	w := gzip.NewWriter(&packed)
-	for _, line := range []string{
+	lines := []string{
 		"#Version: 1.0",
 		strings.Repeat("a", 200_000),
 		"2026-11-23\t10:00:00\tFRA6\t5120\t192.0.2.1\tGET\td1.cloudfront.net\t/i/_/880x/v.1/posts/a.jpg.webp\t200\t-\tPhone",
@@ -157,21 +157,42 @@ func TestWarm_ReadsPackedLogsOfServices(t *testing.T) {
 		"https 2026-11-23T10:00:00.1Z app/lb/50dc6c495c0c9188 192.0.2.1:2817 10.0.0.1:80 0.086 0.048 0.037 404 404 0 120 " +
 			`"GET https://img.example.com:443/i/_/880x/v.1/posts/gone.jpg.webp HTTP/1.1" "Phone" - - arn:aws "Root=1"`,
 		strings.Repeat("b", 65536),
+	}
+	for name, pack := range map[string]func(io.Writer) (io.WriteCloser, error){
+		"gzip": func(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriter(w), nil },
+		"zstd": func(w io.Writer) (io.WriteCloser, error) { return zstd.NewWriter(w) },
 	} {
-		_, _ = io.WriteString(w, line+"\n")
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	s := &warmTier{}
-	code, out, errs := command(t, startWarmer(t, s), "warm", file(t, packed.String()))
-	if code != 1 || !strings.HasPrefix(out, "2 images: 0 hit, 2 made, 0 failed; 3 invalid lines; ") {
-		t.Errorf("exit code %d, %q", code, out)
-	}
-	for _, want := range []string{"line 2: the line has more than 65536 bytes", "line 5: ", "line 8: the line has"} {
-		if !strings.Contains(errs, want) {
-			t.Errorf("it says %q, not %q", errs, want)
-		}
+		t.Run(name, func(t *testing.T) {
+			var packed bytes.Buffer
+			for _, part := range [][]string{lines[:3], lines[3:]} { // as of two files, one behind the other
+				w, err := pack(&packed)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, _ = io.WriteString(w, strings.Join(part, "\n")+"\n")
+				if err := w.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			environ := startWarmer(t, &warmTier{})
+			for _, in := range []string{file(t, packed.String()), "-"} {
+				code, out, errs := imagetierWith(t, packed.String(), environ, "warm", in)
+				if code != 1 || !strings.HasPrefix(out, "2 images: 0 hit, 2 made, 0 failed; 3 invalid lines; ") {
+					t.Errorf("exit code %d, %q", code, out)
+				}
+				for _, want := range []string{
+					"line 2: the line has more than 65536 bytes", "line 5: ", "line 8: the line has",
+				} {
+					if !strings.Contains(errs, want) {
+						t.Errorf("it says %q, not %q", errs, want)
+					}
+				}
+			}
+			cut := file(t, packed.String()[:packed.Len()-20])
+			if code, _, errs := command(t, environ, "warm", cut); code != 1 || !strings.Contains(errs, "unexpected EOF") {
+				t.Errorf("a file that is cut off: exit code %d, it says %q", code, errs)
+			}
+		})
 	}
 }
 
