@@ -14,39 +14,72 @@ import (
 	"github.com/novasocial/imagetier/internal/circuit"
 )
 
-// startCluster starts a cluster of three servers.
-func startCluster(t *testing.T) []*redis {
+// startCluster starts a cluster of three primaries, with a replica of each if replicas is set:
+// nodes 3 to 5 follow nodes 0 to 2.
+func startCluster(t *testing.T, replicas bool) []*redis {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("starts a Redis cluster")
 	}
+	const primaries = 3
+	count := primaries
+	if replicas {
+		count = 2 * primaries
+	}
 	var nodes []*redis
 	var buses []string
-	for range 3 {
+	for range count {
 		port, bus := freePort(t), freePort(t)
 		r := &redis{t: t, address: "127.0.0.1:" + port, args: []string{
 			"--port", port, "--bind", "127.0.0.1", "--dir", t.TempDir(), "--save", "",
 			"--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-require-full-coverage", "no",
+			"--cluster-node-timeout", "2000", "--repl-diskless-sync-delay", "0",
 		}}
 		r.start()
 		t.Cleanup(r.kill)
 		nodes, buses = append(nodes, r), append(buses, bus)
 	}
 	for i, r := range nodes {
-		r.do([]string{"CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(i * 5462), strconv.Itoa(min((i+1)*5462, 16384) - 1)})
+		if i < primaries {
+			r.do([]string{"CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(i * 5462), strconv.Itoa(min((i+1)*5462, 16384) - 1)})
+		}
 		for j, other := range nodes[:i] {
 			host, port, _ := net.SplitHostPort(other.address)
 			r.do([]string{"CLUSTER", "MEET", host, port, buses[j]})
 		}
 	}
-	for _, r := range nodes {
-		eventually(t, "the cluster is whole", func() bool {
-			info, err := ptr(r.do([]string{"CLUSTER", "INFO"})).ToString()
-			return err == nil && strings.Contains(info, "cluster_state:ok") &&
-				strings.Contains(info, "cluster_slots_ok:16384") && strings.Contains(info, "cluster_known_nodes:3")
+	isWhole := func() {
+		t.Helper()
+		for _, r := range nodes {
+			eventually(t, "the cluster is whole", func() bool {
+				info := r.text("CLUSTER", "INFO")
+				return strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_slots_ok:16384") &&
+					strings.Contains(info, fmt.Sprint("cluster_known_nodes:", count))
+			})
+		}
+	}
+	isWhole()
+	for i, r := range nodes[primaries:] {
+		r.do([]string{"CLUSTER", "REPLICATE", nodes[i].text("CLUSTER", "MYID")})
+		eventually(t, "the replica follows its primary", func() bool {
+			return strings.Contains(r.text("INFO", "replication"), "master_link_status:up")
 		})
 	}
+	isWhole()
 	return nodes
+}
+
+// text returns the answer to a command, or "" if there is none.
+func (r *redis) text(command ...string) string {
+	answer, err := r.try(command)
+	if err != nil {
+		return ""
+	}
+	text, err := answer.ToString()
+	if err != nil {
+		return ""
+	}
+	return text
 }
 
 // freePort returns a port that was free a moment ago; Redis takes no other.
@@ -63,7 +96,7 @@ func freePort(t *testing.T) string {
 
 // The cache works with Redis Cluster, and with one of its nodes down.
 func TestCache_RedisCluster(t *testing.T) {
-	nodes := startCluster(t)
+	nodes := startCluster(t, false)
 	a := startGateway(t, pagecache.Config{}, nodes[0]).connected(t)
 	b := startGateway(t, pagecache.Config{}, nodes[1]).connected(t)
 	var posts []feed.Post
@@ -108,5 +141,67 @@ func TestCache_RedisCluster(t *testing.T) {
 	}
 	if d.count(pagecache.Posts, pagecache.Failed) == 0 {
 		t.Error("no failure was counted for the node that is down")
+	}
+}
+
+// A replica takes over the slots of a primary that was killed, and the old primary comes back as a
+// replica: gateways that were connected before store, read and hear of drops again.
+func TestCache_RedisCluster_FollowsTheFailover(t *testing.T) {
+	nodes := startCluster(t, true)
+	old, next := nodes[0], nodes[3]
+	a := startGateway(t, pagecache.Config{}, nodes[0]).connected(t)
+	b := startGateway(t, pagecache.Config{}, nodes[1]).connected(t)
+	posts := func(prefix string) (all []feed.Post) {
+		for i := range 30 { // about ten for each primary
+			all = append(all, feed.Post{ID: fmt.Sprint(prefix, i), Caption: "c"})
+		}
+		return all
+	}
+	shared := func(all []feed.Post) {
+		t.Helper()
+		eventually(t, "b has what a stored", func() bool {
+			keep(a, all...)
+			for _, e := range lookUp(b, all...) {
+				if !e.Fresh {
+					return false
+				}
+			}
+			return true
+		})
+	}
+	dropped := func(all []feed.Post) {
+		t.Helper()
+		for _, p := range all {
+			a.Posts().Drop(context.Background(), []string{p.ID})
+		}
+		eventually(t, "b receives the invalidations of every primary", func() bool {
+			for _, e := range lookUp(b, all...) {
+				if e.Fresh {
+					return false
+				}
+			}
+			return true
+		})
+	}
+	shared(posts("before"))
+
+	old.kill()
+	eventually(t, "the replica has taken over", func() bool {
+		return strings.Contains(next.text("INFO", "replication"), "role:master")
+	})
+	during := posts("during")
+	shared(during)
+	dropped(during)
+
+	old.start()
+	eventually(t, "the old primary follows the new one", func() bool {
+		info := old.text("INFO", "replication")
+		return strings.Contains(info, "role:slave") && strings.Contains(info, "master_link_status:up")
+	})
+	after := posts("after")
+	shared(after)
+	dropped(after)
+	for _, g := range []*gateway{a, b} {
+		eventually(t, "nothing is refused", func() bool { return len(g.Refused()) == 0 })
 	}
 }
