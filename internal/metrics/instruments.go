@@ -159,6 +159,18 @@ func sumBy(vec *prometheus.CounterVec, label string) map[string]int64 {
 	return sums
 }
 
+// bucketsOf returns the counts of a histogram's buckets, not cumulative, and one for what is beyond the last bound.
+func bucketsOf(h *dto.Histogram) []int64 {
+	counts := make([]int64, 0, len(buckets)+1)
+	below := int64(0)
+	for _, b := range h.GetBucket() {
+		n := int64(b.GetCumulativeCount())
+		counts = append(counts, n-below)
+		below = n
+	}
+	return append(counts, int64(h.GetSampleCount())-below)
+}
+
 func count(c prometheus.Counter) int64 { return int64(read(c).GetCounter().GetValue()) }
 
 // read returns the value of a metric. It cannot fail for those of this package.

@@ -81,6 +81,7 @@ type Snapshot struct {
 	Origins   []OriginSnapshot        // in the order in which they were added
 	Workers   *WorkerStats            // nil if there are no workers
 	Resizes   map[string]int64        // requested variants by outcome
+	Prefetch  PrefetchCounts
 }
 
 // Snapshot reads the Set. The numbers may be of slightly different moments: a request that ends meanwhile can be in
@@ -94,5 +95,6 @@ func (s *Set) Snapshot() Snapshot {
 		Origins:   s.origins.snapshot(),
 		Workers:   s.workers(),
 		Resizes:   sumBy(s.resizes.jobs, "outcome"),
+		Prefetch:  s.prefetch.snapshot(),
 	}
 }

@@ -27,6 +27,7 @@ type OriginSnapshot struct {
 	Breaker  int              // BreakerClosed, BreakerHalfOpen or BreakerOpen; -1 if there is no breaker
 	Requests map[string]int64 // by outcome; those of 0 are left out
 	Seconds  float64          // sum of their durations
+	Buckets  []int64          // as RequestStats.Buckets
 }
 
 type origins struct {
@@ -93,7 +94,8 @@ func (o *origins) snapshot() (all []OriginSnapshot) {
 				one.Requests[label] = n
 			}
 		}
-		one.Seconds = read(src.duration.(prometheus.Metric)).GetHistogram().GetSampleSum()
+		h := read(src.duration.(prometheus.Metric)).GetHistogram()
+		one.Seconds, one.Buckets = h.GetSampleSum(), bucketsOf(h)
 		if state := o.breakers[src.name]; state != nil {
 			one.Breaker = state()
 		}

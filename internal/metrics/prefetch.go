@@ -36,6 +36,9 @@ type PrefetchAmount struct {
 	Bytes    int64
 }
 
+// PrefetchCounts is what happened to events, jobs and paths of pages, by outcome. Those of 0 are left out.
+type PrefetchCounts struct{ Events, Jobs, Paths map[string]int64 }
+
 type prefetch struct {
 	reg    prometheus.Registerer
 	events *prometheus.CounterVec
@@ -72,6 +75,12 @@ func newPrefetch(in *instruments) *prefetch {
 	lead.Buckets = []float64{.1, .5, 1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600}
 	p.lead = in.auto.NewHistogram(lead)
 	return p
+}
+
+func (p *prefetch) snapshot() PrefetchCounts {
+	return PrefetchCounts{
+		Events: sumBy(p.events, "outcome"), Jobs: sumBy(p.jobs, "outcome"), Paths: sumBy(p.paths, "outcome"),
+	}
 }
 
 // Event counts an event by type (post.published, …, s3.created, s3.removed, warm; unknown if it could not be read)

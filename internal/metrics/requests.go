@@ -1,7 +1,6 @@
 package metrics
 
 import (
-	"slices"
 	"strconv"
 	"time"
 
@@ -46,10 +45,11 @@ type requests struct {
 	statusLabel map[int]string // spelled once: counting allocates nothing
 	durations   [imagecache.NumDetails]prometheus.Observer
 	bytes       [imagecache.NumDetails]prometheus.Counter
+	top         *topOriginals
 }
 
 func newRequests(in *instruments) *requests {
-	r := &requests{statusLabel: make(map[int]string)}
+	r := &requests{statusLabel: make(map[int]string), top: newTopOriginals(in.now())}
 	r.total = in.counters("requests_total",
 		"Requests of the public listener by status, by where the answer came from and by its format.",
 		"status", "cache", "format")
@@ -87,21 +87,16 @@ func (r *requests) Observe(o Observation) {
 	r.total.WithLabelValues(status, from.String(), oneOf(formats, o.Format)).Inc()
 	r.durations[from].Observe(o.Duration.Seconds())
 	r.bytes[from].Add(float64(max(o.Bytes, 0)))
+	r.top.observe(&o)
 }
 
 func (r *requests) byCache() map[string]RequestStats {
 	all := make(map[string]RequestStats)
 	for d := range imagecache.NumDetails {
 		h := read(r.durations[d].(prometheus.Metric)).GetHistogram()
-		one := RequestStats{Count: int64(h.GetSampleCount()), Bytes: count(r.bytes[d]), Seconds: h.GetSampleSum()}
-		cumulative := []int64{0}
-		for _, b := range h.GetBucket() {
-			cumulative = append(cumulative, int64(b.GetCumulativeCount()))
+		all[d.String()] = RequestStats{
+			Count: int64(h.GetSampleCount()), Bytes: count(r.bytes[d]), Seconds: h.GetSampleSum(), Buckets: bucketsOf(h),
 		}
-		for i, n := range append(slices.Clone(cumulative[1:]), one.Count) {
-			one.Buckets = append(one.Buckets, n-cumulative[i])
-		}
-		all[d.String()] = one
 	}
 	return all
 }

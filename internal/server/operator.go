@@ -6,11 +6,11 @@ import (
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/fleet"
+	"github.com/novasocial/imagetier/internal/httpapi"
 	"github.com/novasocial/imagetier/internal/httpapi/admin"
 	"github.com/novasocial/imagetier/internal/httpapi/console"
 	"github.com/novasocial/imagetier/internal/metrics"
 	"github.com/novasocial/imagetier/prefetch/service"
-	"github.com/novasocial/imagetier/prefetch/warmer"
 )
 
 // operator is the [admin.Operator] of a node.
@@ -22,8 +22,11 @@ type operator struct {
 	fleet     *fleet.Node
 	state     *fleet.State
 	metrics   *metrics.Set
+	history   *metrics.History
+	errors    *httpapi.RecentErrors
+	changes   *httpapi.RecentChanges
 	readiness *readiness
-	start     console.Stats // with the fields that never change
+	start     console.Stats // with the fields that never change, and no errors and changes
 }
 
 // Explain returns what this node holds of a variant.
@@ -42,18 +45,6 @@ func (o *operator) Info(ctx context.Context, ref imageurl.Ref) (imagecache.Image
 
 // Ready returns why this node is not ready.
 func (o *operator) Ready() error { return o.readiness.err() }
-
-// Stats returns a [console.Stats].
-func (o *operator) Stats() any {
-	s := stats(o.start, o.metrics, o.readiness)
-	used, wasted := o.Service.Amounts()
-	s.Prefetch = console.Prefetch{Used: amountOf(used), Wasted: amountOf(wasted)}
-	return s
-}
-
-func amountOf(a warmer.Amount) console.Amount {
-	return console.Amount{Variants: a.Variants, CPUSeconds: a.CPU.Seconds(), Bytes: a.Bytes}
-}
 
 // Purge removes a target from all nodes.
 func (o *operator) Purge(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error) {

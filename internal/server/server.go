@@ -66,6 +66,7 @@ type Server struct {
 	telemetry *telemetry.Telemetry
 	log       *slog.Logger
 	metrics   *metrics.Set
+	history   *metrics.History
 
 	publicListener, privateListener net.Listener
 
@@ -137,7 +138,7 @@ func (s *Server) Run(ctx context.Context) error {
 		public:  func(ctx context.Context) error { return s.publicServer.Run(ctx, s.publicListener) },
 		private: func(ctx context.Context) error { return s.privateServer.Run(ctx, s.privateListener) },
 		warming: s.prefetch.Run(),
-		base:    append(s.tiers.run(), s.runFleet, s.prefetch.RunState, s.workers.Run, s.runReloads, s.selfCheck),
+		base:    append(s.tiers.run(), s.runFleet, s.prefetch.RunState, s.workers.Run, s.history.Run, s.runReloads, s.selfCheck),
 		drain:   func() { s.drain(ctx) },
 	}.run(ctx)
 }
@@ -325,7 +326,7 @@ func (s *Server) openPrefetch(context.Context) (err error) {
 	}
 	s.onClose(func() error { s.prefetch.Close(); return nil })
 	s.metrics.Prefetch(func() metrics.PrefetchStats {
-		stats := s.prefetch.Stats()
+		stats := s.prefetch.Stats(context.Background())
 		return metrics.PrefetchStats{
 			Lag: stats.Lag, Waiting: stats.Waiting, DeadLetters: stats.DeadLetters, Available: stats.Available,
 			Used: metrics.PrefetchAmount(stats.Used), Wasted: metrics.PrefetchAmount(stats.Wasted),
@@ -336,9 +337,11 @@ func (s *Server) openPrefetch(context.Context) (err error) {
 
 func (s *Server) openHTTP(context.Context) (err error) {
 	origins, catalog := &httpapi.OriginAnswers{}, catalogOf(s.cfg.Config, s.watermarks)
+	recentErrors, changes := &httpapi.RecentErrors{}, &httpapi.RecentChanges{}
+	s.history = metrics.NewHistory(s.metrics)
 	public := images.New(images.Config{
 		Signer: s.signer, Cache: s.cache, Catalog: catalog, NegativeTTL: s.cfg.NegativeTTL,
-		TagHeader: s.cfg.TagHeader(), Origins: origins, Observe: s.observe,
+		TagHeader: s.cfg.TagHeader(), Origins: origins, Errors: recentErrors, Observe: s.observe,
 		Log: s.log, LogErrors: leastLogged(s.cfg.AccessLog), LogEvery: s.cfg.AccessLog.Every,
 	})
 	s.public = &publicRequests{images: public, metrics: s.metrics}
@@ -357,12 +360,14 @@ func (s *Server) openHTTP(context.Context) (err error) {
 	s.privateServer, err = httpserver.New(httpserver.Config{
 		DrainTimeout: 5 * time.Second, Log: s.log.With("listener", "private"),
 		Handler: admin.New(admin.Config{
-			Signer: s.signer, Catalog: catalog, Origins: origins,
+			Signer: s.signer, Catalog: catalog, Origins: origins, Changes: changes,
 			Operator: &operator{
 				Service: s.prefetch, local: s.local, cache: s.cache, fleet: s.fleet, state: s.state, metrics: s.metrics,
+				history: s.history, errors: recentErrors, changes: changes,
 				readiness: s.readiness, start: console.Stats{
 					Version: s.cfg.Build.Version, Revision: s.cfg.Build.Commit, GoVersion: s.cfg.Build.Go,
 					Dev: s.cfg.Dev, Started: s.started,
+					Errors: []httpapi.RequestError{}, Changes: []httpapi.Change{},
 				},
 			},
 			Observe:    s.metrics.Event,

@@ -164,17 +164,16 @@ type Stats struct {
 	Waiting      int           // jobs in the queue, those being worked on included
 	DeadLetters  int           // jobs
 	Available    bool          // the queue answered
-	Used, Wasted warmer.Amount // what was made early and requested, or not in time
+	Made         int64         // variants that were made early
+	Used, Wasted warmer.Amount // those of them that were requested, or not in time
+	PagePaths    int           // paths of pages that wait to be made
 }
 
-// Amounts returns how much of what was made early was requested, and how much was not in time.
-func (s *Service) Amounts() (used, wasted warmer.Amount) { return s.watch.Counts() }
-
 // Stats returns the current numbers, within a second.
-func (s *Service) Stats() Stats {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+func (s *Service) Stats(ctx context.Context) Stats {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	var stats Stats
+	stats := Stats{Made: s.watch.MadeCount(), PagePaths: s.pages.waiting()}
 	stats.Used, stats.Wasted = s.watch.Counts()
 	if q, err := s.cfg.Bus.Stats(ctx); err == nil {
 		stats.Available, stats.Waiting, stats.DeadLetters = true, q.Waiting, q.Dead

@@ -3,6 +3,7 @@ package warmer
 import (
 	"fmt"
 	"hash/maphash"
+	"math/bits"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -57,7 +58,8 @@ type WatchConfig struct {
 type Watch struct {
 	cfg  WatchConfig
 	seed maphash.Seed
-	any  atomic.Bool // some image is watched
+	any  atomic.Bool  // some image is watched
+	made atomic.Int64 // variants and mezzanines that were made early
 
 	mu       sync.Mutex
 	used     Amount // guarded by mu, as the fields below
@@ -216,12 +218,17 @@ func (w *Watch) Made(image profile.Image, profileName string, reach Reach, made 
 		w.young = append(w.young, key)
 		w.any.Store(true)
 	}
+	before := one.made
 	for i, spec := range l.specs {
 		if slices.Contains(made, spec) {
 			one.made |= 1 << i
 		}
 	}
-	one.mezzanine = one.mezzanine || slices.Contains(made, facts)
+	w.made.Add(int64(bits.OnesCount64(one.made &^ before)))
+	if !one.mezzanine && slices.Contains(made, facts) {
+		one.mezzanine = true
+		w.made.Add(1)
+	}
 	w.useMezzanine(one)
 }
 
@@ -359,6 +366,10 @@ func (w *Watch) Counts() (used, wasted Amount) {
 	w.endOld(w.cfg.Now())
 	return w.used, w.wasted
 }
+
+// MadeCount returns how many variants and mezzanines were made early since the start. Those that are
+// neither used nor wasted are still watched.
+func (w *Watch) MadeCount() int64 { return w.made.Load() }
 
 // endOld ends watches that have lasted long enough, and those that are too many.
 func (w *Watch) endOld(now time.Time) {

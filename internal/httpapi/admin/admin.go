@@ -36,6 +36,7 @@ type Config struct {
 	Observe  func(kind, outcome string) // called for each event; may be nil
 	Catalog  httpapi.Catalog
 	Origins  *httpapi.OriginAnswers // the one of images.Config; may be nil
+	Changes  *httpapi.RecentChanges // records purges and takedowns; may be nil
 	// AdminToken is required by POST and DELETE, and S3EventsToken by S3 notifications. Without
 	// one they are refused, unless Dev.
 	AdminToken    *guard.Token
@@ -271,5 +272,5 @@ func (p *api) ready(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (p *api) stats(w http.ResponseWriter, r *http.Request) error {
-	return writeJSON(w, r, http.StatusOK, p.Operator.Stats())
+	return writeJSON(w, r, http.StatusOK, p.Operator.Stats(r.Context()))
 }

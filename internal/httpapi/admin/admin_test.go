@@ -145,8 +145,8 @@ type fakeOperator struct {
 func (o *fakeOperator) Info(ctx context.Context, ref imageurl.Ref) (imagecache.Image, error) {
 	return o.info(ctx, ref)
 }
-func (o *fakeOperator) Ready() error { return o.notReady }
-func (o *fakeOperator) Stats() any   { return o.stats() }
+func (o *fakeOperator) Ready() error              { return o.notReady }
+func (o *fakeOperator) Stats(context.Context) any { return o.stats() }
 
 const adminToken = "0f4cdb62c6be4d0d"
 

@@ -29,7 +29,7 @@ type Inspector interface {
 	// Ready returns an error if the node is not ready.
 	Ready() error
 	// Stats returns the answer of /v1/stats, of any type that encoding/json can marshal.
-	Stats() any
+	Stats(ctx context.Context) any
 }
 
 // Purger removes images from all nodes of the fleet.

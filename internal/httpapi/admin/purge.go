@@ -13,6 +13,7 @@ import (
 
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/httpapi"
 	"github.com/novasocial/imagetier/internal/httpapi/problem"
 	"github.com/novasocial/imagetier/resize"
 )
@@ -26,37 +27,26 @@ type purgeRequest struct {
 	Soft   bool   `json:"soft"`
 }
 
-// receipt is the JSON of an [imagecache.Receipt].
-type receipt struct {
-	Variants  int   `json:"variants"`
-	Originals int   `json:"originals"`
-	Bytes     int64 `json:"bytes"`
-	Nodes     nodes `json:"nodes"`
-	// Superseded: a newer takedown or lift of the original holds instead of this one.
-	Superseded bool `json:"superseded,omitempty"`
-	// Waiting says why the other nodes could not be told yet.
-	Waiting string `json:"waiting,omitempty"`
-}
-
-// nodes counts the nodes of the fleet that have applied a change.
-type nodes struct {
-	Applied int `json:"applied"`
-	Known   int `json:"known"`
+// receiptOf returns the JSON of a receipt.
+func receiptOf(total imagecache.Receipt) httpapi.Receipt {
+	if total.Known == 0 { // no fleet
+		total.Applied, total.Known = 1, 1
+	}
+	return httpapi.Receipt{
+		Variants: total.Variants, Originals: total.Originals, Bytes: total.Bytes,
+		Nodes:      httpapi.Nodes{Applied: total.Applied, Known: total.Known},
+		Superseded: total.Superseded, Waiting: total.Waiting,
+	}
 }
 
 // writeReceipt answers 200, or 202 while some node has not applied the change.
 func writeReceipt(w http.ResponseWriter, r *http.Request, total imagecache.Receipt) error {
-	if total.Known == 0 { // no fleet
-		total.Applied, total.Known = 1, 1
-	}
+	receipt := receiptOf(total)
 	status := http.StatusOK
-	if total.Applied < total.Known {
+	if receipt.Nodes.Applied < receipt.Nodes.Known {
 		status = http.StatusAccepted
 	}
-	return writeJSON(w, r, status, receipt{
-		Variants: total.Variants, Originals: total.Originals, Bytes: total.Bytes,
-		Nodes: nodes{total.Applied, total.Known}, Superseded: total.Superseded, Waiting: total.Waiting,
-	})
+	return writeJSON(w, r, status, receipt)
 }
 
 // Bounds of a change of all originals of a tag.
@@ -135,13 +125,27 @@ func (p *api) purge(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	p.logChange(r, "purged", req, len(targets), total)
+	kind := "purge"
+	if req.Soft {
+		kind = "soft_purge"
+	}
+	p.record(r, kind, req, len(targets), total)
 	return writeReceipt(w, r, total)
 }
 
-func (p *api) logChange(r *http.Request, change string, req purgeRequest, targets int, total imagecache.Receipt) {
+// changeLogs are the messages of the log by kind of change.
+var changeLogs = map[string]string{
+	"purge": "purged", "soft_purge": "purged", "takedown": "taken down", "lift": "takedown lifted",
+}
+
+// record logs a change and keeps it for /v1/stats.
+func (p *api) record(r *http.Request, kind string, req purgeRequest, targets int, total imagecache.Receipt) {
+	p.Changes.Add(httpapi.Change{
+		At: p.Now().UTC(), Kind: kind, Source: req.Source, Name: req.Name, Path: req.Path, Tag: req.Tag,
+		Targets: targets, Receipt: receiptOf(total),
+	})
 	p.Log.Info(
-		change,
+		changeLogs[kind],
 		"source", req.Source,
 		"name", req.Name,
 		"path", req.Path,
@@ -169,7 +173,7 @@ func (p *api) takedown(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	p.logChange(r, "taken down", req, len(targets), total)
+	p.record(r, "takedown", req, len(targets), total)
 	return writeReceipt(w, r, total)
 }
 
@@ -194,7 +198,7 @@ func (p *api) lift(w http.ResponseWriter, r *http.Request) error {
 	case lifted.Load() == 0:
 		return problem.ErrNotDown
 	}
-	p.logChange(r, "takedown lifted", req, int(lifted.Load()), total)
+	p.record(r, "lift", req, int(lifted.Load()), total)
 	return writeReceipt(w, r, total)
 }
 

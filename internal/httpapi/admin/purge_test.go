@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -11,6 +13,8 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/internal/httpapi"
+	"github.com/novasocial/imagetier/internal/httpapi/apitest"
 	"github.com/novasocial/imagetier/internal/httpapi/problem"
 )
 
@@ -89,5 +93,27 @@ func TestChange_Failure_DoesNotStopOthers(t *testing.T) {
 	}
 	if !strings.Contains(err.Error(), "/secret") {
 		t.Errorf("the log does not say why: %v", err)
+	}
+}
+
+func TestChanges_Post_RecordedWithReceipt(t *testing.T) {
+	cfg := privateConfig(t, &store{})
+	cfg.Dev, cfg.Changes = true, &httpapi.RecentChanges{}
+	h := New(cfg)
+	signed := apitest.SignBytes(t, "/640x480/v.1/posts/cat.jpg.webp")
+	for _, body := range []string{
+		`{"path":"` + signed + `","soft":true}`, `{"tag":"post:p1"}`, `{"tag":"post:none","x":1}`,
+	} {
+		r := httptest.NewRequest(http.MethodPost, "/v1/purge", strings.NewReader(body))
+		r.Host = "localhost"
+		h.ServeHTTP(httptest.NewRecorder(), r)
+	}
+	got := cfg.Changes.Newest()
+	if len(got) != 2 || got[0].Tag != "post:p1" || got[0].Kind != "purge" || got[0].Targets != 2 ||
+		got[0].Receipt.Variants != 6 || !got[0].At.Equal(apitest.Noon) {
+		t.Fatalf("recorded: %+v", got)
+	}
+	if got[1].Kind != "soft_purge" || got[1].Path != "/640x480/v.1/posts/cat.jpg.webp" {
+		t.Errorf("recorded: %+v", got[1])
 	}
 }

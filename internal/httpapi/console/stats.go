@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 	"strconv"
 	"time"
+
+	"github.com/novasocial/imagetier/internal/httpapi"
 )
 
 // Stats is the response of GET /v1/stats. Counts are since the start of the process and have the
@@ -24,11 +26,21 @@ type Stats struct {
 	Process  Process  `json:"process"`
 	Requests Requests `json:"requests"`
 	// Tiers in lookup order, then the originals' tier.
-	Tiers   []Tier   `json:"tiers"`
-	Origins []Origin `json:"origins"`
-	Resize  *Resize  `json:"resize,omitempty"` // absent without workers
-	// Prefetch is what was made early: requested since, or not in time.
+	Tiers    []Tier   `json:"tiers"`
+	Origins  []Origin `json:"origins"`
+	Resize   *Resize  `json:"resize,omitempty"` // absent without workers
 	Prefetch Prefetch `json:"prefetch"`
+	Fleet    *Fleet   `json:"fleet,omitempty"` // absent for a node without a fleet
+	// Takedowns is the number of originals that are taken down; GET /v1/takedown lists them.
+	Takedowns int `json:"takedowns"`
+
+	History      History      `json:"history"`
+	TopOriginals TopOriginals `json:"top_originals"`
+	// Errors are the last 50 client errors and the last 50 other errors, the newest first.
+	Errors []httpapi.RequestError `json:"errors"`
+	// Changes are the last 50 purges, takedowns and lifts that this node was asked for, the newest
+	// first.
+	Changes []httpapi.Change `json:"changes"`
 }
 
 // Health is the state that /readyz reports.
@@ -94,10 +106,23 @@ type Resize struct {
 	Jobs     map[string]int64 `json:"jobs"`     // by outcome
 }
 
-// Prefetch counts what was made early.
+// Prefetch describes warming: its queue, and the use of what was made early.
 type Prefetch struct {
-	Used   Amount `json:"used"`
-	Wasted Amount `json:"wasted"`
+	Available bool `json:"available"` // the queue answers; else the next three are 0
+	// QueueJobs are the jobs in the queue, those being worked on included.
+	QueueJobs   int     `json:"queue_jobs"`
+	LagSeconds  float64 `json:"lag_seconds"`  // age of the oldest of them
+	DeadLetters int     `json:"dead_letters"` // jobs that failed for good; GET /v1/warm/dead lists them
+	PagePaths   int     `json:"page_paths"`   // paths of pages that wait to be made
+
+	Events map[string]int64 `json:"events"` // by outcome, as prefetch_events_total
+	Jobs   map[string]int64 `json:"jobs"`   // by outcome, as prefetch_jobs_total
+	Paths  map[string]int64 `json:"paths"`  // by outcome, as prefetch_paths_total
+
+	// MadeVariants are neither used nor wasted while it is too early to tell.
+	MadeVariants int64  `json:"made_variants"`
+	Used         Amount `json:"used"`
+	Wasted       Amount `json:"wasted"`
 }
 
 // Amount is how much was made.
@@ -105,6 +130,51 @@ type Amount struct {
 	Variants   int64   `json:"variants"`
 	CPUSeconds float64 `json:"cpu_seconds"` // of resize processes
 	Bytes      int64   `json:"bytes"`
+}
+
+// Fleet describes this node's part of its fleet.
+type Fleet struct {
+	Node string `json:"node"` // id of this node
+	// Unsent are the changes that wait to be sent to the other nodes, and Waiting says why.
+	Unsent  int    `json:"unsent"`
+	Waiting string `json:"waiting,omitempty"`
+	// PendingReceipts are the changes that wait for other nodes to apply them.
+	PendingReceipts int `json:"pending_receipts"`
+	// PurgesToRepeat failed on this node and are tried again.
+	PurgesToRepeat int    `json:"purges_to_repeat"`
+	Logs           []Log  `json:"logs"`
+	Nodes          []Node `json:"nodes"`
+	// Error says why Nodes and the last offsets are unknown.
+	Error string `json:"error,omitempty"`
+}
+
+// Log is how far this node has applied a replicated log.
+type Log struct {
+	Name    string `json:"name"`
+	Applied uint64 `json:"applied"` // offset of the last entry that was applied
+	Last    uint64 `json:"last"`    // offset of the last entry; 0 if unknown
+}
+
+// Node is a node of the fleet.
+type Node struct {
+	ID string `json:"id"`
+	// SilentSeconds is how long it has not reported; nodes report every 2 s.
+	SilentSeconds float64 `json:"silent_seconds"`
+}
+
+// TopOriginals are the most requested originals, the most requested first.
+type TopOriginals struct {
+	Since     time.Time     `json:"since"` // 30 to 60 minutes ago, or the start
+	Originals []TopOriginal `json:"originals"`
+}
+
+// TopOriginal is an original. Its counts are estimated from a sample if there are many requests.
+type TopOriginal struct {
+	Source   string `json:"source"`
+	Name     string `json:"name"`
+	Requests int64  `json:"requests"`
+	Misses   int64  `json:"misses"` // those of them that no cache answered
+	Bytes    int64  `json:"bytes"`  // of bodies
 }
 
 // ReadProcess returns the statistics of this process.

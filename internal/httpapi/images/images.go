@@ -53,6 +53,8 @@ type Config struct {
 	Observe func(metrics.Observation)
 	// Origins records what origins answered; may be nil.
 	Origins *httpapi.OriginAnswers
+	// Errors records requests that are answered with an error; may be nil.
+	Errors *httpapi.RecentErrors
 	// Now is the clock of Age and durations; nil is time.Now.
 	Now func() time.Time
 }

@@ -12,7 +12,7 @@ import (
 // maxLogged bounds how much of a path is logged, in bytes.
 const maxLogged = 512
 
-// report logs the request and calls the observer.
+// report records errors, logs the request and calls the observer.
 func (x *exchange) report() {
 	if x.quiet {
 		return
@@ -21,9 +21,13 @@ func (x *exchange) report() {
 	level := slog.LevelInfo
 	logged := x.LogEvery == 1 || x.LogEvery > 1 && rand.IntN(x.LogEvery) == 0
 	if x.err != nil && x.status != problem.StatusClientGone {
-		own := x.handler.problems.Of(ctx, x.err).Level
-		logged = logged || own >= x.LogErrors
-		level = max(level, own)
+		row := x.handler.problems.Of(ctx, x.err)
+		logged = logged || row.Level >= x.LogErrors
+		level = max(level, row.Level)
+		x.Errors.Add(httpapi.RequestError{
+			At: x.start, RequestID: x.id, Status: x.status, Code: row.Code, Detail: row.DetailOf(x.err),
+			Path: httpapi.PathOf(x.r.Target), Seconds: x.Now().Sub(x.start).Seconds(),
+		})
 	}
 	logged = logged && x.Log.Enabled(ctx, level)
 	if !logged && x.Observe == nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/internal/httpapi"
 	"github.com/novasocial/imagetier/internal/httpapi/apitest"
 	"github.com/novasocial/imagetier/internal/metrics"
 )
@@ -229,5 +230,21 @@ func TestNew_WithoutSignerOrCache_Panics(t *testing.T) {
 			}()
 			make()
 		}()
+	}
+}
+
+func TestReport_Error_RecordedWithoutSignature(t *testing.T) {
+	cache := newFakeCache()
+	cfg := publicConfig(t, cache)
+	cfg.Errors = &httpapi.RecentErrors{}
+	h := New(cfg)
+	path := apitest.SignBytes(t, "/640x480/v.1/posts/cat.jpg.webp")
+	apitest.Call(h, http.MethodGet, path, nil)
+	cache.direct(t, "fails resize.ErrBusy")
+	id := apitest.Call(h, http.MethodGet, path+"?secret=1", nil).Header().Get("X-Request-Id")
+	got := cfg.Errors.Newest()
+	if len(got) != 1 || got[0].RequestID != id || got[0].Status != 503 || got[0].Code != "resize_overloaded" ||
+		got[0].Path != "/640x480/v.1/posts/cat.jpg.webp" || got[0].Detail == "" || got[0].At.IsZero() {
+		t.Errorf("recorded: %+v", got)
 	}
 }

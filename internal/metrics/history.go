@@ -1,0 +1,161 @@
+package metrics
+
+import (
+	"context"
+	"math"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/novasocial/imagetier/imagecache"
+)
+
+// A History covers the last hour.
+const (
+	historyInterval = 30 * time.Second
+	historyPoints   = 120
+)
+
+// Point is what the tier did within one interval of a History.
+type Point struct {
+	Start     time.Time
+	Seconds   float64                      // length of the interval
+	ByCache   [imagecache.NumDetails]int64 // requests by where the answer came from
+	Bytes     int64                        // of bodies
+	Status4xx int64                        // without 499, which is the client's own doing
+	Status5xx int64
+	Latency   Quantiles // of requests
+	Origin    Quantiles // of requests to origins
+	Fetches   int64     // requests to origins
+	Queued    int       // jobs that waited for a resize process at the end of the interval
+}
+
+// Quantiles are of durations in seconds. They are NaN if nothing was measured, and at most the last bound of
+// BucketBounds.
+type Quantiles struct{ P50, P99 float64 }
+
+// History keeps what the tier did in each half minute of the last hour, about 30 KiB. It reads the metrics
+// once per interval, so requests cost nothing for it. It is safe for concurrent use.
+type History struct {
+	set *Set
+
+	mu     sync.Mutex // guards all below
+	last   Snapshot   // at the end of the newest of points
+	lastAt time.Time
+	points []Point // oldest first
+}
+
+// NewHistory returns a History of set, which begins now. It has to be Run.
+func NewHistory(set *Set) *History {
+	return &History{set: set, last: set.Snapshot(), lastAt: set.now()}
+}
+
+// Run adds a Point for each interval until ctx is done, and returns nil.
+func (h *History) Run(ctx context.Context) error {
+	tick := time.NewTicker(historyInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			h.add(h.set.Snapshot(), h.set.now())
+			h.set.top.tick()
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (h *History) add(now Snapshot, at time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.points) == historyPoints {
+		copy(h.points, h.points[1:])
+		h.points = h.points[:historyPoints-1]
+	}
+	h.points = append(h.points, pointOf(h.last, now, h.lastAt, at))
+	h.last, h.lastAt = now, at
+}
+
+// Points returns the intervals of the last hour, oldest first. The last is the current one, which ends with now.
+func (h *History) Points(now Snapshot) []Point {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	points := make([]Point, 0, len(h.points)+1)
+	points = append(points, h.points...)
+	return append(points, pointOf(h.last, now, h.lastAt, h.set.now()))
+}
+
+// pointOf returns what happened between two snapshots.
+func pointOf(from, to Snapshot, start, end time.Time) Point {
+	p := Point{Start: start, Seconds: end.Sub(start).Seconds()}
+	latency, fetches := make([]int64, len(buckets)+1), make([]int64, len(buckets)+1)
+	for d := range imagecache.NumDetails {
+		a, b := from.ByCache[d.String()], to.ByCache[d.String()]
+		p.ByCache[d] = b.Count - a.Count
+		p.Bytes += b.Bytes - a.Bytes
+		addGrowth(latency, a.Buckets, b.Buckets)
+	}
+	for code, n := range to.ByStatus {
+		switch n -= from.ByStatus[code]; {
+		case strings.HasPrefix(code, "5"):
+			p.Status5xx += n
+		case strings.HasPrefix(code, "4") && code != "499":
+			p.Status4xx += n
+		}
+	}
+	for i, o := range to.Origins {
+		var before []int64
+		if i < len(from.Origins) {
+			before = from.Origins[i].Buckets
+		}
+		addGrowth(fetches, before, o.Buckets)
+	}
+	for _, n := range fetches {
+		p.Fetches += n
+	}
+	if to.Workers != nil {
+		for _, n := range to.Workers.Queued {
+			p.Queued += n
+		}
+	}
+	p.Latency, p.Origin = quantilesOf(latency), quantilesOf(fetches)
+	return p
+}
+
+// addGrowth adds the growth of each bucket to sum.
+func addGrowth(sum, from, to []int64) {
+	for i, n := range to {
+		if i < len(from) {
+			n -= from[i]
+		}
+		sum[i] += n
+	}
+}
+
+func quantilesOf(counts []int64) Quantiles {
+	return Quantiles{P50: quantile(0.5, counts), P99: quantile(0.99, counts)}
+}
+
+// quantile estimates a quantile by linear interpolation within its bucket, as histogram_quantile of Prometheus
+// does.
+func quantile(q float64, counts []int64) float64 {
+	total := int64(0)
+	for _, n := range counts {
+		total += n
+	}
+	if total == 0 {
+		return math.NaN()
+	}
+	rank, below := q*float64(total), 0.0
+	for i, n := range counts[:len(buckets)] {
+		if n > 0 && below+float64(n) >= rank {
+			low := 0.0
+			if i > 0 {
+				low = buckets[i-1]
+			}
+			return low + (rank-below)/float64(n)*(buckets[i]-low)
+		}
+		below += float64(n)
+	}
+	return buckets[len(buckets)-1]
+}
