@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"time"
 
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
@@ -10,6 +11,8 @@ import (
 	"github.com/novasocial/imagetier/internal/httpapi/admin"
 	"github.com/novasocial/imagetier/internal/httpapi/console"
 	"github.com/novasocial/imagetier/internal/metrics"
+	"github.com/novasocial/imagetier/internal/sources"
+	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/prefetch/service"
 )
 
@@ -21,6 +24,7 @@ type operator struct {
 	cache     replicatedCache
 	fleet     *fleet.Node
 	state     *fleet.State
+	listers   map[string]sources.Lister
 	metrics   *metrics.Set
 	history   *metrics.History
 	errors    *httpapi.RecentErrors
@@ -41,6 +45,23 @@ func (o *operator) TakenDown(of imagecache.Original) bool { return o.state.Taken
 func (o *operator) Info(ctx context.Context, ref imageurl.Ref) (imagecache.Image, error) {
 	img, _, err := o.cache.Get(ctx, ref)
 	return img, err
+}
+
+// listTime bounds the listing of a source.
+const listTime = 10 * time.Second
+
+// List returns a page of a folder of a source.
+func (o *operator) List(
+	ctx context.Context, source string, req origin.ListRequest,
+) (list origin.Listing, ok bool, err error) {
+	lister, ok := o.listers[source]
+	if !ok {
+		return list, false, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, listTime)
+	defer cancel()
+	list, err = lister.List(ctx, req)
+	return list, true, err
 }
 
 // Ready returns why this node is not ready.

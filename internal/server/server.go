@@ -363,7 +363,7 @@ func (s *Server) openHTTP(context.Context) (err error) {
 			Signer: s.signer, Catalog: catalog, Origins: origins, Changes: changes,
 			Operator: &operator{
 				Service: s.prefetch, local: s.local, cache: s.cache, fleet: s.fleet, state: s.state, metrics: s.metrics,
-				history: s.history, errors: recentErrors, changes: changes,
+				listers: s.sources.Listers, history: s.history, errors: recentErrors, changes: changes,
 				readiness: s.readiness, start: console.Stats{
 					Version: s.cfg.Build.Version, Revision: s.cfg.Build.Commit, GoVersion: s.cfg.Build.Go,
 					Dev: s.cfg.Dev, Started: s.started,

@@ -26,6 +26,7 @@ import (
 type Set struct {
 	Guarded  map[string]origin.Source // by name, wrapped by guard
 	Samplers map[string]Sampler       // by name; the sources that can list originals
+	Listers  map[string]Lister        // by name; likewise
 	Digests  map[string]bool          // by name; directories, whose entity tags are digests
 
 	checks  map[string]func(name string) error // by name of the source
@@ -46,10 +47,17 @@ type Sampler interface {
 	Sample(ctx context.Context, n int) ([]string, error)
 }
 
+// Lister is a source that can list its originals.
+type Lister interface {
+	// List returns a page of a folder.
+	List(ctx context.Context, req origin.ListRequest) (origin.Listing, error)
+}
+
 // OpenAll opens every configured source. The error joins those of all that failed.
 func OpenAll(ctx context.Context, cfg config.Config, set *metrics.Set) (*Set, error) {
 	s := &Set{
-		Guarded: make(map[string]origin.Source), Samplers: make(map[string]Sampler), Digests: make(map[string]bool),
+		Guarded: make(map[string]origin.Source), Samplers: make(map[string]Sampler),
+		Listers: make(map[string]Lister), Digests: make(map[string]bool),
 		checks: make(map[string]func(string) error),
 	}
 	var errs []error
@@ -64,6 +72,9 @@ func OpenAll(ctx context.Context, cfg config.Config, set *metrics.Set) (*Set, er
 		}
 		if sampler, ok := src.(Sampler); ok {
 			s.Samplers[source.Name] = sampler
+		}
+		if lister, ok := src.(Lister); ok {
+			s.Listers[source.Name] = lister
 		}
 		s.Digests[source.Name] = source.URL.Kind == sourceurl.Dir
 		s.checks[source.Name] = src.(interface{ CheckName(name string) error }).CheckName

@@ -95,6 +95,7 @@ func New(cfg Config) http.Handler {
 	get("/readyz", p.handle(p.ready))
 	get("/v1/explain", p.handle(p.explain))
 	get("/v1/stats", p.handle(p.stats))
+	get("/v1/originals", p.handle(p.originals))
 	if cfg.Metrics != nil {
 		get("/metrics", cfg.Metrics.ServeHTTP)
 	}

@@ -103,6 +103,18 @@ func (s *store) Explain(_ context.Context, ref imageurl.Ref) []imagecache.Held {
 	return nil
 }
 
+// List has two folders and an original, and no second page. The source sites cannot be listed.
+func (s *store) List(_ context.Context, source string, req origin.ListRequest) (origin.Listing, bool, error) {
+	if req.Folder == "none/" {
+		return origin.Listing{}, true, origin.ErrNotFound
+	}
+	return origin.Listing{
+		Folders: []string{req.Folder + "a/"},
+		Objects: []origin.Listed{{Name: req.Folder + "cat.jpg", Bytes: int64(req.Limit), Modified: apitest.Noon}},
+		Next:    "cat.jpg",
+	}, source != "sites", nil
+}
+
 func (s *store) direct(t *testing.T, line string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -165,7 +177,7 @@ func privateConfig(t testing.TB, s *store) Config {
 	return Config{
 		Signer:   apitest.NewSigner(t),
 		Operator: &fakeOperator{store: s, stats: func() any { return map[string]int{"requests": 7} }},
-		Catalog:  httpapi.Catalog{Sources: map[string]httpapi.Source{"posts": {}}},
+		Catalog:  httpapi.Catalog{Sources: map[string]httpapi.Source{"posts": {}, "sites": {}}},
 		Origins:  answers,
 		Metrics: http.HandlerFunc(
 			func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "imagetier_requests_total 7\n") },

@@ -7,6 +7,7 @@ import (
 
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/prefetch/service"
 )
 
@@ -26,6 +27,8 @@ type Inspector interface {
 	TakenDown(of imagecache.Original) bool
 	// Info returns the facts about an original as JSON; ref is of ShapeInfo.
 	Info(ctx context.Context, ref imageurl.Ref) (imagecache.Image, error)
+	// List returns a page of a folder of a source. ok is false if the source cannot be listed.
+	List(ctx context.Context, source string, req origin.ListRequest) (list origin.Listing, ok bool, err error)
 	// Ready returns an error if the node is not ready.
 	Ready() error
 	// Stats returns the answer of /v1/stats, of any type that encoding/json can marshal.

@@ -1,0 +1,40 @@
+package s3origin_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"testing"
+
+	"github.com/novasocial/imagetier/origin"
+	"github.com/novasocial/imagetier/origin/s3origin"
+)
+
+func TestSource_List_Pages(t *testing.T) {
+	src, _ := sourceOf(t, s3origin.Config{Prefix: "media/"}, func(w http.ResponseWriter, r *http.Request) {
+		query := r.URL.Query()
+		if query.Get("prefix") != "media/2026/" || query.Get("delimiter") != "/" || query.Get("max-keys") != "2" ||
+			query.Get("continuation-token") != "t1" {
+			t.Errorf("the store is asked for %v", query)
+		}
+		fmt.Fprint(w, `<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t2</NextContinuationToken>
+			<Contents><Key>media/2026/</Key><Size>0</Size></Contents>
+			<Contents><Key>media/2026/a.jpg</Key><Size>12</Size><LastModified>2026-01-02T03:04:05Z</LastModified></Contents>
+			<CommonPrefixes><Prefix>media/2026/11/</Prefix></CommonPrefixes></ListBucketResult>`)
+	})
+	list, err := src.List(t.Context(), origin.ListRequest{Folder: "2026/", After: "t1", Limit: 2})
+	if err != nil || list.Next != "t2" || len(list.Folders) != 1 || list.Folders[0] != "2026/11/" ||
+		len(list.Objects) != 1 || list.Objects[0].Name != "2026/a.jpg" || list.Objects[0].Bytes != 12 {
+		t.Errorf("%+v, %v", list, err)
+	}
+}
+
+func TestSource_List_NoPermission(t *testing.T) {
+	src, _ := sourceOf(t, s3origin.Config{}, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprint(w, `<Error><Code>AccessDenied</Code></Error>`)
+	})
+	if _, err := src.List(t.Context(), origin.ListRequest{Limit: 2}); !errors.Is(err, origin.ErrDenied) {
+		t.Error(err)
+	}
+}
