@@ -71,6 +71,18 @@ func (s *fakeTier) Purge(_ context.Context, target imagecache.Target) (imagecach
 	return removed, nil
 }
 
+func (s *fakeTier) Count(_ context.Context, target imagecache.Target) (imagecache.Removed, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var held imagecache.Removed
+	for key, img := range s.images {
+		if key == target.Key || target.Key == (imagecache.Key{}) && key.Original() == target.Original {
+			held.Add(key, int64(len(img.Body)))
+		}
+	}
+	return held, nil
+}
+
 // fakeFiller is a Filler that does as the test says.
 type fakeFiller struct {
 	fills atomic.Int32

@@ -124,4 +124,6 @@ type Tier interface {
 	// returns, no Get that begins later finds any of them, and no Put that returned before
 	// it brings them back, also after a restart.
 	Purge(ctx context.Context, target Target) (Removed, error)
+	// Count returns which Images Purge would remove, and changes nothing.
+	Count(ctx context.Context, target Target) (Removed, error)
 }

@@ -47,9 +47,5 @@ func (c *Cache) purge(ctx context.Context, target Target, layers []Layer) (Recei
 		add(&variants, removed, err)
 	}
 	c.epochs.Move(target.Original)
-	return Receipt{
-		Variants: variants.Images, VariantSizes: variants.Sizes,
-		Originals: originals.Images, OriginalSizes: originals.Sizes,
-		Bytes: variants.Bytes + originals.Bytes,
-	}, errors.Join(faults...)
+	return receiptOf(variants, originals), errors.Join(faults...)
 }

@@ -12,6 +12,10 @@ import (
 func TestCache_Purge_CountsAVariantInTwoTiersOnce(t *testing.T) {
 	b := newFixture(&fakeFiller{fill: serves("cat")})
 	get(t, b.cache, cat) // stored in memory and on disk
+	held, err := b.cache.Count(t.Context(), ofCat)
+	if err != nil || held.Variants != 1 || held.Bytes != 3 {
+		t.Errorf("counted %+v, %v; want one variant of 3 bytes", held, err)
+	}
 	receipt, err := b.cache.Purge(t.Context(), ofCat)
 	if err != nil || receipt.Variants != 1 || receipt.Originals != 1 || receipt.Bytes != 103 {
 		t.Errorf("%+v, %v; want one variant of 3 bytes and one original of 100", receipt, err)

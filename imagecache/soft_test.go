@@ -47,6 +47,10 @@ func (f *fakeTier) Purge(_ context.Context, target Target) (removed Removed, _ e
 	return removed, nil
 }
 
+func (*fakeTier) Count(context.Context, Target) (Removed, error) {
+	return Removed{}, nil
+}
+
 // fakeFiller makes images of one body. onPurge is called by each Purge.
 type fakeFiller struct {
 	body    string

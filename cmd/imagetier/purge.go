@@ -19,6 +19,7 @@ type purgeCmd struct {
 	Name    string        `placeholder:"NAME" help:"Name of the original in its source; nothing in it is decoded."`
 	Tag     string        `placeholder:"TAG" help:"All originals with this tag, such as post:p1."`
 	Soft    bool          `help:"Only mark it stale: it is served until it has been refilled."`
+	DryRun  bool          `name:"dry-run" help:"Remove nothing: print what would be removed."`
 	Timeout time.Duration `default:"30s" placeholder:"TIME" help:"How long to wait for the tier (default: ${default})."`
 	JSON    bool          `name:"json" help:"Print the receipts as JSON, one object a line."`
 
@@ -37,7 +38,11 @@ An original and everything made of it:
 
 One variant, and for a live URL its original too:
 
-    imagetier purge https://img.example.com/i/k1.Jf3kPq0u2mVbXyWc8tRz1A/640x640-cover/v.1/posts/abc.jpg.webp`
+    imagetier purge https://img.example.com/i/k1.Jf3kPq0u2mVbXyWc8tRz1A/640x640-cover/v.1/posts/abc.jpg.webp
+
+How much there is of a post, on all nodes, without removing it:
+
+    imagetier purge --tag post:p1 --dry-run`
 }
 
 // Run purges.
@@ -46,7 +51,11 @@ func (c *purgeCmd) Run(ctx context.Context, p *program.Process) error {
 	if err != nil {
 		return program.UsageError{Err: err}
 	}
-	return c.remove(ctx, p, removal{adminclient.Client.Purge, "purged", c.Timeout, c.JSON}, targets...)
+	done := "purged"
+	if c.DryRun {
+		done = "would be purged"
+	}
+	return c.remove(ctx, p, removal{adminclient.Client.Purge, done, c.Timeout, c.JSON}, targets...)
 }
 
 func (c *purgeCmd) targets() (targets []adminclient.Target, err error) {
@@ -59,57 +68,20 @@ func (c *purgeCmd) targets() (targets []adminclient.Target, err error) {
 				imageurl.Prefix,
 			)
 		}
-		targets = append(targets, adminclient.Target{Path: path, Soft: c.Soft})
+		targets = append(targets, adminclient.Target{Path: path, Soft: c.Soft, DryRun: c.DryRun})
 	}
 	original, err := originalTarget(c.Source, c.Name, c.Tag)
 	if err != nil {
 		return nil, err
 	}
 	if original != (adminclient.Target{}) {
-		original.Soft = c.Soft
+		original.Soft, original.DryRun = c.Soft, c.DryRun
 		targets = append(targets, original)
 	}
 	if len(targets) == 0 {
 		return nil, errors.New("nothing to purge: give URLs, --source and --name, or --tag")
 	}
 	return targets, nil
-}
-
-// takedownCmd takes originals down, or lifts a takedown.
-type takedownCmd struct {
-	Source  string        `placeholder:"NAME" help:"Source of the original; with --name."`
-	Name    string        `placeholder:"NAME" help:"Name of the original in its source; nothing in it is decoded."`
-	Tag     string        `placeholder:"TAG" help:"All originals with this tag, such as post:p1."`
-	Lift    bool          `help:"Lift a takedown."`
-	Timeout time.Duration `default:"30s" placeholder:"TIME" help:"How long to wait for the tier (default: ${default})."`
-	JSON    bool          `name:"json" help:"Print the receipt as JSON."`
-
-	settingsOf
-}
-
-// Help implements kong.HelpProvider.
-func (takedownCmd) Help() string {
-	return `Purges an original and answers 451 to all of its URLs from then on, across restarts, until the ` +
-		`takedown is lifted. Exit codes are those of purge.
-
-    imagetier takedown --source posts --name 2026/11/abc.jpg
-    imagetier takedown --source posts --name 2026/11/abc.jpg --lift`
-}
-
-// Run takes originals down, or lifts a takedown.
-func (c *takedownCmd) Run(ctx context.Context, p *program.Process) error {
-	target, err := originalTarget(c.Source, c.Name, c.Tag)
-	if err == nil && target == (adminclient.Target{}) {
-		err = errors.New("nothing to take down: give --source and --name, or --tag")
-	}
-	if err != nil {
-		return program.UsageError{Err: err}
-	}
-	how := removal{adminclient.Client.Takedown, "taken down", c.Timeout, c.JSON}
-	if c.Lift {
-		how.call, how.done = adminclient.Client.Lift, "lifted"
-	}
-	return c.remove(ctx, p, how, target)
 }
 
 // originalTarget returns the target that flags name; the zero Target if they name none.

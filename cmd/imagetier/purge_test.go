@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // fakeTier is a fake private listener: it records requests, and answers with status and body.
@@ -49,6 +50,9 @@ func TestPurge_PrintsReceipt(t *testing.T) {
 				`POST /v1/purge Bearer secret-of-the-tier {"path":"/i/_/orig/live/posts/a.jpg"}`,
 			},
 			aReceipt + "\n" + aReceipt + "\n"},
+		{[]string{"purge", "--dry-run", "--tag", "post:p1"},
+			[]string{`POST /v1/purge Bearer secret-of-the-tier {"tag":"post:p1","dry_run":true}`},
+			"post:p1: would be purged: 3 variants, 1 originals, 12345 bytes; 1 of 1 nodes\n"},
 		{[]string{"takedown", "--source", "posts", "--name", "a.jpg"},
 			[]string{`POST /v1/takedown Bearer secret-of-the-tier {"source":"posts","name":"a.jpg"}`},
 			"posts a.jpg: taken down: 3 variants, 1 originals, 12345 bytes; 1 of 1 nodes\n"},
@@ -64,6 +68,37 @@ func TestPurge_PrintsReceipt(t *testing.T) {
 		if !slices.Equal(*requests, c.requests) {
 			t.Errorf("%v: the tier received %q, want %q", c.args, *requests, c.requests)
 		}
+	}
+}
+
+func TestTakedown_List(t *testing.T) {
+	const since = "2026-11-23T10:00:00Z"
+	at, err := time.Parse(time.RFC3339, since)
+	if err != nil {
+		t.Fatal(err)
+	}
+	down := func(name string) string { return fmt.Sprintf(`{"source":"posts","name":"%s","since":%q}`, name, since) }
+	tier := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.Method + " " + r.URL.String() {
+		case "GET /v1/takedown?":
+			fmt.Fprintf(w, `{"takedowns":[%s],"next":"name=a+b.jpg&source=posts"}`, down("a b.jpg"))
+		case "GET /v1/takedown?name=a+b.jpg&source=posts":
+			fmt.Fprintf(w, `{"takedowns":[%s]}`, down(`c\u001b.jpg`))
+		default:
+			t.Errorf("request %s %s", r.Method, r.URL)
+		}
+	}))
+	t.Cleanup(tier.Close)
+	listen := strings.TrimPrefix(tier.URL, "http://")
+	code, out, errs := command(t, nil, "takedown", "--list", "--private-listen", listen)
+	local := at.Local().Format("2006-01-02 15:04:05")
+	if want := local + "  posts a b.jpg\n" + local + `  "posts c`; code != 0 || errs != "" ||
+		!strings.HasPrefix(out, want) || strings.Contains(out, "\x1b") {
+		t.Errorf("exit code %d, %q, %q; want %q", code, out, errs, want)
+	}
+	code, out, _ = command(t, nil, "takedown", "--list", "--json", "--private-listen", listen)
+	if want := down("a b.jpg") + "\n"; code != 0 || !strings.HasPrefix(out, want) || strings.Count(out, "\n") != 2 {
+		t.Errorf("exit code %d, %q; want two lines, the first %q", code, out, want)
 	}
 }
 
@@ -106,6 +141,7 @@ func TestPurge_WrongUsage(t *testing.T) {
 		{"purge"}, {"takedown"}, {"purge", "--source", "posts"}, {"takedown", "--name", "a.jpg"},
 		{"purge", "--source", "posts", "--name", "a.jpg", "--tag", "post:p1"},
 		{"purge", "https://img.example.com"}, {"purge", "/healthz"},
+		{"takedown", "--list", "--lift"}, {"takedown", "--list", "--tag", "post:p1"},
 	} {
 		environ, requests := fakeTier(t, http.StatusOK, aReceipt)
 		if code, _, errs := command(t, environ, args...); code != 2 || errs == "" || len(*requests) != 0 {

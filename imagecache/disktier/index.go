@@ -175,6 +175,20 @@ func (x *index) removeOriginal(original uint64) []slot {
 	return x.removeLocked(s, func(sl slot) bool { return uint32(sl.tag) == uint32(original) })
 }
 
+// ofOriginal returns the slots of all variants of an original.
+func (x *index) ofOriginal(original uint64) (found []slot) {
+	s := x.shard(original)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for i := range s.slots {
+		at := location(atomic.LoadUint64((*uint64)(&s.slots[i].at)))
+		if at != 0 && uint32(s.slots[i].tag) == uint32(original) {
+			found = append(found, slot{s.slots[i].tag, at})
+		}
+	}
+	return found
+}
+
 // removeSegment forgets all records of a segment, and returns their number. It looks at
 // every slot, for segments without a readable footer.
 func (x *index) removeSegment(id uint16) int {

@@ -63,6 +63,29 @@ func (t *Tier) Purge(_ context.Context, target imagecache.Target) (imagecache.Re
 	return removed, nil
 }
 
+// Count returns which images Purge would remove. It does a small read for each one on disk.
+func (t *Tier) Count(_ context.Context, target imagecache.Target) (imagecache.Removed, error) {
+	var held imagecache.Removed
+	single := target.Key != imagecache.Key{}
+	t.mu.Lock()
+	if t.closing {
+		t.mu.Unlock()
+		return held, fmt.Errorf("count: %w", ErrClosed)
+	}
+	t.pendingLocked(target, single, func(key imagecache.Key, it *item) { held.Add(key, it.body) })
+	var slots []slot
+	if !single {
+		slots = t.index.ofOriginal(hashOf(target.Original))
+	} else if at, ok := t.index.at(nameOf(target.Key)); ok {
+		slots = []slot{{at: at}}
+	}
+	t.mu.Unlock()
+	for _, sl := range slots {
+		t.countRemoved(target, single, sl.at, &held)
+	}
+	return held, nil
+}
+
 // forgetLocked removes the target from the index, and returns its slots.
 func (t *Tier) forgetLocked(target imagecache.Target, single bool) []slot {
 	if !single {
@@ -77,26 +100,30 @@ func (t *Tier) forgetLocked(target imagecache.Target, single bool) []slot {
 
 // killLocked marks queued items of the target as dead, and counts them as removed.
 func (t *Tier) killLocked(target imagecache.Target, single bool, removed *imagecache.Removed) {
-	kill := func(key imagecache.Key, it *item) {
+	t.pendingLocked(target, single, func(key imagecache.Key, it *item) {
 		it.dead = true
 		delete(t.pending, key)
 		removed.Add(key, it.body)
-	}
+	})
+}
+
+// pendingLocked calls do for each queued item of the target, which do may delete.
+func (t *Tier) pendingLocked(target imagecache.Target, single bool, do func(key imagecache.Key, it *item)) {
 	if single {
 		if it := t.pending[target.Key]; it != nil {
-			kill(target.Key, it)
+			do(target.Key, it)
 		}
 		return
 	}
 	for key, it := range t.pending {
 		if key.Original() == target.Original {
-			kill(key, it)
+			do(key, it)
 		}
 	}
 }
 
-// countRemoved reads the key and the size of an image from a record that the index has
-// already forgotten. A record that cannot be read, or is of another key with the same
+// countRemoved reads the key and the size of an image from a record, which the index may have
+// forgotten already. A record that cannot be read, or is of another key with the same
 // hashes, is not counted.
 func (t *Tier) countRemoved(target imagecache.Target, single bool, at location, removed *imagecache.Removed) {
 	s := t.table[at.segment()].Load()

@@ -72,6 +72,10 @@ func (s *fakeTier) Purge(_ context.Context, target imagecache.Target) (removed i
 	return removed, nil
 }
 
+func (*fakeTier) Count(context.Context, imagecache.Target) (imagecache.Removed, error) {
+	return imagecache.Removed{}, nil
+}
+
 // fakeResizer is a Resizer whose images are the names of their Specs.
 type fakeResizer struct {
 	jobs atomic.Int32

@@ -228,6 +228,27 @@ func (t *Tier) removeLocked(id uint64, at queueID) {
 func (t *Tier) Purge(_ context.Context, target imagecache.Target) (removed imagecache.Removed, _ error) {
 	t.storing.Lock()
 	defer t.storing.Unlock()
+	t.eachLocked(target, func(id uint64, at queueID, key imagecache.Key, size imagecache.RecordLen) {
+		t.removeLocked(id, at)
+		removed.Add(key, size.Body)
+	})
+	return removed, nil
+}
+
+// Count returns which images Purge would remove.
+func (t *Tier) Count(_ context.Context, target imagecache.Target) (held imagecache.Removed, _ error) {
+	t.storing.Lock()
+	defer t.storing.Unlock()
+	t.eachLocked(target, func(_ uint64, _ queueID, key imagecache.Key, size imagecache.RecordLen) {
+		held.Add(key, size.Body)
+	})
+	return held, nil
+}
+
+// eachLocked calls do for each image of a target, which do may remove.
+func (t *Tier) eachLocked(
+	target imagecache.Target, do func(id uint64, at queueID, key imagecache.Key, size imagecache.RecordLen),
+) {
 	one := target.Key != (imagecache.Key{})
 	var ids []uint64
 	if one {
@@ -248,10 +269,8 @@ func (t *Tier) Purge(_ context.Context, target imagecache.Target) (removed image
 		if err != nil || one && key != target.Key || !one && key.Original() != target.Original {
 			continue // another that shares the id, or the group
 		}
-		t.removeLocked(id, at)
-		removed.Add(key, size.Body)
+		do(id, at, key, size)
 	}
-	return removed, nil
 }
 
 func (t *Tier) queue(at queueID) *queue {

@@ -41,6 +41,8 @@ type Store interface {
 	Get(ctx context.Context, key string) ([]byte, error)
 	// Put creates or replaces an object atomically.
 	Put(ctx context.Context, key string, object []byte) error
+	// List returns every object whose key begins with prefix.
+	List(ctx context.Context, prefix string) ([]Object, error)
 	// DeleteAll removes every object whose key begins with prefix, and returns the removed
 	// ones. With an error some may be left.
 	DeleteAll(ctx context.Context, prefix string) ([]Object, error)

@@ -57,6 +57,17 @@ func (s *fakeStore) Put(ctx context.Context, key string, object []byte) error {
 	return nil
 }
 
+func (s *fakeStore) List(_ context.Context, prefix string) (found []sharedstore.Object, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, o := range s.objects {
+		if strings.HasPrefix(key, prefix) {
+			found = append(found, sharedstore.Object{Key: key, Size: int64(len(o))})
+		}
+	}
+	return found, nil
+}
+
 func (s *fakeStore) DeleteAll(ctx context.Context, prefix string) (deleted []sharedstore.Object, err error) {
 	if s.remove != nil {
 		if err := s.remove(ctx); err != nil {

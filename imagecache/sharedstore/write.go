@@ -169,6 +169,28 @@ func (t *Tier) Purge(ctx context.Context, target imagecache.Target) (imagecache.
 	return removed, err
 }
 
+// Count returns which images are queued or in the store, in a fleet too. One listing of the
+// original's objects is asked for.
+func (t *Tier) Count(ctx context.Context, target imagecache.Target) (held imagecache.Removed, err error) {
+	prefix := prefixOf(target.Original)
+	single := target.Key != imagecache.Key{}
+	if single {
+		target.Original, prefix = target.Key.Original(), keyOf(target.Key)
+	}
+	t.mu.Lock()
+	for it := range t.groups[target.Original] {
+		if !it.dead && (!single || it.key == target.Key) {
+			held.Add(it.key, int64(len(it.object)-headBytes))
+		}
+	}
+	t.mu.Unlock()
+	limited, cancel := context.WithTimeout(ctx, t.cfg.WriteTimeout)
+	defer cancel()
+	objects, err := t.cfg.Store.List(limited, prefix)
+	held.Merge(removedOf(objects))
+	return held, err
+}
+
 // Delete removes all objects of an original, or the one of a variant. One node of a fleet
 // calls it for all of them.
 func (t *Tier) Delete(ctx context.Context, target imagecache.Target) error {
@@ -184,11 +206,14 @@ func (t *Tier) deleteAll(ctx context.Context, prefix string) (imagecache.Removed
 	limited, cancel := context.WithTimeout(ctx, t.cfg.WriteTimeout)
 	defer cancel()
 	objects, err := t.cfg.Store.DeleteAll(limited, prefix)
-	var removed imagecache.Removed
+	return removedOf(objects), err
+}
+
+func removedOf(objects []Object) (removed imagecache.Removed) {
 	for _, o := range objects {
 		removed.AddDigest(digestOf(o.Key), max(0, o.Size-headBytes))
 	}
-	return removed, err
+	return removed
 }
 
 // owe schedules the deletion of an original's objects. Until then they are not read.

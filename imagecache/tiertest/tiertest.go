@@ -183,12 +183,19 @@ func testDifferentKeys(t *testing.T, tier imagecache.Tier) {
 	}
 }
 
-// purges fails the test unless a purge removes exactly the images in want.
+// purges fails the test unless a purge removes exactly the images in want, and Count, before it, counts
+// the same without removing anything.
 func purges(t *testing.T, tier imagecache.Tier, target imagecache.Target, want imagecache.Sizes) {
 	t.Helper()
 	var bytes int64
 	for _, size := range want {
 		bytes += size
+	}
+	for range 2 {
+		held, err := tier.Count(context.Background(), target)
+		if err != nil || held.Images != len(want) || held.Bytes != bytes || !maps.Equal(held.Sizes, want) {
+			t.Errorf("counted %+v, %v; want %v", held, err, want)
+		}
 	}
 	removed, err := tier.Purge(context.Background(), target)
 	if err != nil || removed.Images != len(want) || removed.Bytes != bytes || !maps.Equal(removed.Sizes, want) {

@@ -13,7 +13,8 @@ type Target struct {
 	Name   string `json:"name,omitempty"`
 	Path   string `json:"path,omitempty"`
 	Tag    string `json:"tag,omitempty"`
-	Soft   bool   `json:"soft,omitempty"` // purge: only make it stale
+	Soft   bool   `json:"soft,omitempty"`    // purge: only make it stale
+	DryRun bool   `json:"dry_run,omitempty"` // purge: only say what it would remove
 }
 
 // Receipt says what has been removed, and on how many nodes.

@@ -59,6 +59,8 @@ var (
 type Cache interface {
 	Purge(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error)
 	SoftPurge(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error)
+	// Count returns what Purge would remove.
+	Count(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error)
 }
 
 // Shared is the store that the nodes of a fleet share, as far as purges need it:

@@ -277,6 +277,30 @@ func TestNode_Flush_FullStream_StillSendsTakedowns(t *testing.T) {
 	}
 }
 
+func TestNode_Count_AsksOtherNodesAndRemovesNothing(t *testing.T) {
+	w := quietWorld(t, 2)
+	a, b := w.nodes[0], w.nodes[1]
+	a.cache.holds = map[imagecache.Original]int{}
+	b.cache.holds = map[imagecache.Original]int{photo: 1}
+	e := entryOf(KindPurge, imagecache.Target{Original: photo})
+	e.ID = "count"
+	p := a.node.expect(e)
+	a.node.say(countSubject, message{Entry: e.ID, Count: &e})
+	said := w.messages
+	w.messages = nil
+	for _, m := range said {
+		for _, x := range w.nodes {
+			x.node.hearCount(t.Context(), m.data)
+		}
+	}
+	for len(w.messages) > 0 {
+		w.deliver()
+	}
+	if p.sum.Variants != 1 || !p.applied[b.node.id] || p.applied[a.node.id] || b.cache.holds[photo] != 1 {
+		t.Errorf("counted %+v by %v, node 2 holds %v", p.sum, p.applied, b.cache.holds)
+	}
+}
+
 // If the list of nodes is lost while a node joins, no receipt waits for it: it may not become ready by
 // what it asked before.
 func TestNode_Join_PutsItselfAgain_AfterAPause(t *testing.T) {

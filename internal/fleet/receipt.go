@@ -16,12 +16,14 @@ type message struct {
 	Node    string             `json:"node"`
 	Entry   string             `json:"entry"`
 	Removed imagecache.Receipt `json:"removed"`
+	Count   *Entry             `json:"count,omitempty"` // of countSubject: what to count
 }
 
 // Subjects of messages.
 const (
 	appliedSubject = "done" // every node has applied an entry, or was waited for long enough
-	ackSubject     = "ack." // and the node that decided: one node has applied an entry
+	ackSubject     = "ack." // and the node that decided: one node has applied an entry, or counted
+	countSubject   = "count"
 )
 
 func (n *Node) say(subject string, m message) {

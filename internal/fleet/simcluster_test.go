@@ -221,6 +221,13 @@ func (c *simCache) Purge(_ context.Context, target imagecache.Target) (imagecach
 	return imagecache.Receipt{Variants: 1}, nil
 }
 
+func (c *simCache) Count(_ context.Context, target imagecache.Target) (receipt imagecache.Receipt, _ error) {
+	if _, ok := c.holds[target.Original]; ok {
+		receipt.Variants = 1
+	}
+	return receipt, nil
+}
+
 func (c *simCache) SoftPurge(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error) {
 	return c.Purge(ctx, target)
 }

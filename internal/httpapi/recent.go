@@ -105,6 +105,8 @@ type Receipt struct {
 	Superseded bool `json:"superseded,omitempty"`
 	// Waiting says why the other nodes could not be told yet.
 	Waiting string `json:"waiting,omitempty"`
+	// DryRun: nothing was removed.
+	DryRun bool `json:"dry_run,omitempty"`
 }
 
 // Nodes counts the nodes of the fleet that have applied a change.

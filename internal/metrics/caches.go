@@ -22,6 +22,7 @@ const (
 type Purger interface {
 	Purge(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error)
 	SoftPurge(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error)
+	Count(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error)
 }
 
 type caches struct {

@@ -152,6 +152,10 @@ func TestNew_PanicsWithoutRegisterer(t *testing.T) {
 // fakePurger answers every call with its error.
 type fakePurger struct{ err error }
 
+func (c fakePurger) Count(context.Context, imagecache.Target) (imagecache.Receipt, error) {
+	return imagecache.Receipt{}, nil
+}
+
 func (c fakePurger) SoftPurge(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error) {
 	return c.Purge(ctx, target)
 }

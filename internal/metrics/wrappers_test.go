@@ -32,6 +32,10 @@ func (t fakeTier) Purge(context.Context, imagecache.Target) (imagecache.Removed,
 	return imagecache.Removed{Images: 3}, t.err
 }
 
+func (fakeTier) Count(context.Context, imagecache.Target) (imagecache.Removed, error) {
+	return imagecache.Removed{}, nil
+}
+
 func TestSet_Tier_CountsHitsMissesAndErrors(t *testing.T) {
 	set, scrape := newSet(t, Config{})
 	key := imagecache.KeyOf(testRef(t))

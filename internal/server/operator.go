@@ -72,6 +72,11 @@ func (o *operator) Purge(ctx context.Context, target imagecache.Target) (imageca
 	return o.cache.Purge(ctx, target)
 }
 
+// Count returns what Purge would remove from all nodes.
+func (o *operator) Count(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error) {
+	return o.fleet.Count(ctx, target)
+}
+
 // SoftPurge makes a target stale on all nodes.
 func (o *operator) SoftPurge(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error) {
 	return o.cache.SoftPurge(ctx, target)
@@ -97,8 +102,8 @@ func (o *operator) Takedowns(after imagecache.Original, limit int) []admin.Taked
 	return page
 }
 
-// Tagged returns the originals with a tag, and counts a purge by tag.
-func (o *operator) Tagged(tag string) []imagecache.Original {
-	o.metrics.PurgedByTag()
-	return o.fleet.Of(tag)
-}
+// Tagged returns the originals with a tag.
+func (o *operator) Tagged(tag string) []imagecache.Original { return o.fleet.Of(tag) }
+
+// PurgesTag counts a purge by tag.
+func (o *operator) PurgesTag() { o.metrics.PurgedByTag() }

@@ -478,3 +478,7 @@ func (s *fakeTier) Purge(_ context.Context, target imagecache.Target) (removed i
 	})
 	return removed, nil
 }
+
+func (*fakeTier) Count(context.Context, imagecache.Target) (imagecache.Removed, error) {
+	return imagecache.Removed{}, nil
+}

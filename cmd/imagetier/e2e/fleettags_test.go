@@ -40,6 +40,12 @@ func TestFleet_PurgeByTag_OnAnotherNode(t *testing.T) {
 	eventually(t, 20*time.Second, "the three know of each other", func() bool {
 		return (&fleet{t: t, nodes: nodes}).purge(0, "nothing.jpg").Nodes.Known == 3
 	})
+	for range 2 { // a dry run removes nothing: the second finds the same
+		status, r := second.ask("POST", "/v1/purge", `{"tag":"post:p0","dry_run":true}`)
+		if status != http.StatusOK || r.Variants != 1 {
+			t.Errorf("dry run: %d %+v, want the variant that three nodes hold", status, r)
+		}
+	}
 	o.generation.Store(1)
 	for i := range posts - 1 {
 		status, r := nodes[1+i%2].ask("POST", "/v1/purge", fmt.Sprintf(`{"tag":"post:p%d"}`, i))

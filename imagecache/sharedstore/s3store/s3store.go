@@ -98,37 +98,59 @@ func (s *Store) Put(ctx context.Context, key string, object []byte) error {
 	return nil
 }
 
+// List implements sharedstore.Store: one request for each 1,000 objects.
+func (s *Store) List(ctx context.Context, prefix string) (found []sharedstore.Object, err error) {
+	err = s.pages(ctx, prefix, func(page []sharedstore.Object) error {
+		found = append(found, page...)
+		return nil
+	})
+	return found, err
+}
+
 // DeleteAll implements sharedstore.Store: one listing, and one request for each 1,000 objects.
 func (s *Store) DeleteAll(ctx context.Context, prefix string) (deleted []sharedstore.Object, err error) {
+	err = s.pages(ctx, prefix, func(page []sharedstore.Object) error {
+		names := make([]types.ObjectIdentifier, len(page))
+		for i, o := range page {
+			names[i].Key = aws.String(s.prefix + o.Key)
+		}
+		out, err := s.client.DeleteObjects(ctx, &s3.DeleteObjectsInput{
+			Bucket: &s.bucket, Delete: &types.Delete{Objects: names, Quiet: aws.Bool(true)},
+		})
+		if err != nil {
+			return fmt.Errorf("delete objects %s: %w", prefix, err)
+		}
+		if len(out.Errors) > 0 {
+			return fmt.Errorf("delete objects %s: %d of %d failed: %s",
+				prefix, len(out.Errors), len(names), aws.ToString(out.Errors[0].Code))
+		}
+		deleted = append(deleted, page...)
+		return nil
+	})
+	return deleted, err
+}
+
+// pages calls each with every page of objects that is not empty.
+func (s *Store) pages(ctx context.Context, prefix string, each func([]sharedstore.Object) error) error {
 	in := &s3.ListObjectsV2Input{Bucket: &s.bucket, Prefix: aws.String(s.prefix + prefix)}
 	for {
 		page, err := s.client.ListObjectsV2(ctx, in)
 		if err != nil {
-			return deleted, fmt.Errorf("list objects %s: %w", prefix, err)
+			return fmt.Errorf("list objects %s: %w", prefix, err)
 		}
-		if len(page.Contents) > 0 {
-			var names []types.ObjectIdentifier
-			var objects []sharedstore.Object
-			for _, o := range page.Contents {
-				names = append(names, types.ObjectIdentifier{Key: o.Key})
-				objects = append(objects, sharedstore.Object{
-					Key: strings.TrimPrefix(aws.ToString(o.Key), s.prefix), Size: aws.ToInt64(o.Size),
-				})
-			}
-			out, err := s.client.DeleteObjects(ctx, &s3.DeleteObjectsInput{
-				Bucket: &s.bucket, Delete: &types.Delete{Objects: names, Quiet: aws.Bool(true)},
+		var objects []sharedstore.Object
+		for _, o := range page.Contents {
+			objects = append(objects, sharedstore.Object{
+				Key: strings.TrimPrefix(aws.ToString(o.Key), s.prefix), Size: aws.ToInt64(o.Size),
 			})
-			if err != nil {
-				return deleted, fmt.Errorf("delete objects %s: %w", prefix, err)
+		}
+		if len(objects) > 0 {
+			if err := each(objects); err != nil {
+				return err
 			}
-			if len(out.Errors) > 0 {
-				return deleted, fmt.Errorf("delete objects %s: %d of %d failed: %s",
-					prefix, len(out.Errors), len(names), aws.ToString(out.Errors[0].Code))
-			}
-			deleted = append(deleted, objects...)
 		}
 		if !aws.ToBool(page.IsTruncated) || page.NextContinuationToken == nil {
-			return deleted, nil
+			return nil
 		}
 		in.ContinuationToken = page.NextContinuationToken
 	}

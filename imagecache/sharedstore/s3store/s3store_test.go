@@ -43,6 +43,10 @@ func TestStore_DeleteAll_RemovesAPrefix(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(s3.Dir, "derived", "tier", "aa", "7")); err != nil {
 		t.Error(err)
 	}
+	listed, err := store.List(t.Context(), "aa/")
+	if err != nil || len(listed) != 1005 || !slices.Contains(listed, sharedstore.Object{Key: "aa/7", Size: 10}) {
+		t.Errorf("%d objects, %v; want 1005, without the prefix of the store", len(listed), err)
+	}
 	deleted, err := store.DeleteAll(t.Context(), "aa/")
 	if err != nil || len(deleted) != 1005 || !slices.Contains(deleted, sharedstore.Object{Key: "aa/7", Size: 10}) {
 		t.Errorf("%d objects, %v; want 1005, without the prefix of the store", len(deleted), err)

@@ -42,6 +42,18 @@ func (s *store) Purge(_ context.Context, target imagecache.Target) (imagecache.R
 	return imagecache.Receipt{Variants: 3, Originals: 1, Bytes: 4000}, nil
 }
 
+// Count says what it was in what is asked.
+func (s *store) Count(_ context.Context, target imagecache.Target) (imagecache.Receipt, error) {
+	return s.marked("count", context.Background(), target)
+}
+
+// PurgesTag is asked before the targets of a tag.
+func (s *store) PurgesTag() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.purged = append(s.purged, "tag")
+}
+
 // SoftPurge, Takedown and Lift say what they were in what is asked.
 func (s *store) SoftPurge(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error) {
 	return s.marked("soft", ctx, target)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -25,17 +26,28 @@ const (
 	infoDeadline = 20 * time.Second // images without facts by then are 504; the others are returned
 )
 
+// asked is the image of the request that an answer is about.
+type asked struct {
+	Source  string `json:"source"`
+	Name    string `json:"name"`
+	Version string `json:"version"`
+}
+
 // infoFault replaces the facts of an image for which they are not available.
 type infoFault struct {
+	Image asked `json:"image"`
 	Error struct {
 		Status int    `json:"status"`
+		Code   string `json:"code"`
 		Title  string `json:"title"`
+		Detail string `json:"detail"`
 	} `json:"error"`
 }
 
-func faultOf(status int) infoFault {
-	var f infoFault
-	f.Error.Status, f.Error.Title = status, http.StatusText(status)
+func faultOf(image asked, err error) infoFault {
+	f, row := infoFault{Image: image}, problem.Of(err)
+	f.Error.Status, f.Error.Code, f.Error.Title = row.Status, row.Code, problem.Title(row.Status)
+	f.Error.Detail = row.DetailOf(err)
 	return f
 }
 
@@ -74,15 +86,19 @@ func (p *api) infos(w http.ResponseWriter, r *http.Request) error {
 
 // info returns the facts of one image as JSON, or an infoFault.
 func (p *api) info(ctx context.Context, image service.ImageFields) (facts any) {
+	echo := asked{image.Source, image.Name, image.Version}
 	defer func() {
 		if v := recover(); v != nil {
 			p.Log.Error("info panicked", "source", image.Source, "name", image.Name, "panic", v)
-			facts = faultOf(http.StatusInternalServerError)
+			facts = faultOf(echo, errors.New("panic"))
 		}
 	}()
+	if image.URL != "" {
+		return faultOf(echo, problem.Errorf(problem.ErrRequest, "Source, name and version are needed instead of a url."))
+	}
 	version, err := imageurl.ParseVersion(image.Version)
-	if err != nil || image.URL != "" {
-		return faultOf(http.StatusBadRequest)
+	if err != nil {
+		return faultOf(echo, fmt.Errorf("%w: %w", imageurl.ErrSyntax, err))
 	}
 	ref, err := imageurl.NewRef(
 		image.Source,
@@ -99,23 +115,40 @@ func (p *api) info(ctx context.Context, image service.ImageFields) (facts any) {
 	}
 	switch {
 	case err != nil:
-		return faultOf(problem.Of(err).Status)
+		return faultOf(echo, err)
 	case !json.Valid(img.Body) || !strings.HasPrefix(string(img.Body), "{"):
 		p.Log.Error("info is no JSON object", "key", ref.String())
-		return faultOf(http.StatusInternalServerError)
+		return faultOf(echo, errors.New("info is no JSON object"))
 	}
-	return withVersion(img)
+	return withImage(img, echo)
 }
 
-// withVersion adds the version that pins the described original ("e.9f86") to the facts of a live
-// one that has a strong entity tag. Gateways need it for prefixes with version=etag.
-func withVersion(img imagecache.Image) json.RawMessage {
+// withImage adds the image that was asked for to its facts, and the version that pins the described
+// original ("e.9f86") if it has a strong entity tag. Gateways need that for prefixes with version=etag.
+func withImage(img imagecache.Image, of asked) any {
+	body := bytes.TrimSpace(img.Body)
+	echo, err := json.Marshal(of)
+	if err != nil {
+		panic(err) // strings can always be marshalled
+	}
+	version := ""
+	if pin := pinOf(img); pin != "" {
+		version = `,"version":"` + pin + `"` // URLs need no escapes
+	}
+	facts := bytes.TrimSuffix(body[1:], []byte("}"))
+	if len(bytes.TrimSpace(facts)) > 0 {
+		version += ","
+	}
+	return json.RawMessage(fmt.Appendf(nil, `{"image":%s%s%s}`, echo, version, facts))
+}
+
+// pinOf returns the version that pins an original by its strong entity tag; "" if it has none.
+func pinOf(img imagecache.Image) string {
 	tag, opened := strings.CutPrefix(img.Origin.ETag, `"`)
 	tag, closed := strings.CutSuffix(tag, `"`)
 	version, err := imageurl.NewVersion(imageurl.ETag, tag)
-	body := bytes.TrimSpace(img.Body)
-	if !opened || !closed || err != nil || len(body) < len(`{"a":0}`) {
-		return body
+	if !opened || !closed || err != nil {
+		return ""
 	}
-	return fmt.Appendf(nil, `%s,"version":"%s"}`, body[:len(body)-1], version) // URLs need no escapes
+	return version.String()
 }

@@ -86,15 +86,33 @@ func TestInfo_Post_KeepsOrderAndIsolatesFailures(t *testing.T) {
 			"v.1",
 		), image("posts", "7", "w.1"), image("posts", "boom", "v.1"), image("posts", "8", "e.abc"),
 	}, ",")+`]}`)
-	fault := func(status int, title string) string {
-		return fmt.Sprintf(`{"error":{"status":%d,"title":%q}}`, status, title)
+	type answer struct {
+		Image struct{ Source, Name, Version string }
+		Width int
+		Error struct {
+			Status              int
+			Code, Title, Detail string
+		}
 	}
-	want := `{"infos":[{"width":7},` + strings.Join([]string{
-		fault(404, "Not Found"), fault(504, "Gateway Timeout"), fault(451, "Unavailable For Legal Reasons"),
-		fault(400, "Bad Request"), fault(400, "Bad Request"), fault(500, "Internal Server Error"),
-	}, ",") + `,{"width":8}]}`
-	if code != http.StatusOK || got != want {
-		t.Errorf("%d\n got %s\nwant %s", code, got, want)
+	var all struct{ Infos []answer }
+	if err := json.Unmarshal([]byte(got), &all); err != nil || code != http.StatusOK {
+		t.Fatalf("%d %s: %v", code, got, err)
+	}
+	want := []string{
+		"posts 7 v.1: 7 0  ", "posts gone live: 0 404 original_not_found Not Found",
+		"posts slow v.1: 0 504 timeout Gateway Timeout", "posts down v.1: 0 451 taken_down Unavailable For Legal Reasons",
+		"nowhere 7 v.1: 0 400 source_unknown Bad Request", "posts 7 w.1: 0 400 url_invalid Bad Request",
+		"posts boom v.1: 0 500 internal Internal Server Error", "posts 8 e.abc: 8 0  ",
+	}
+	for i, a := range all.Infos {
+		text := fmt.Sprintf("%s %s %s: %d %d %s %s",
+			a.Image.Source, a.Image.Name, a.Image.Version, a.Width, a.Error.Status, a.Error.Code, a.Error.Title)
+		if i >= len(want) || text != want[i] || (a.Error.Status == 0) != (a.Error.Detail == "") {
+			t.Errorf("info %d: %s, detail %q; want %q", i, text, a.Error.Detail, want)
+		}
+	}
+	if len(all.Infos) != len(want) {
+		t.Errorf("%d infos, want %d", len(all.Infos), len(want))
 	}
 }
 
@@ -121,8 +139,13 @@ func TestInfo_Post_LiveOriginalNamesVersion(t *testing.T) {
 		t,
 		`{"images":[{"source":"posts","name":"71","version":"live"},{"source":"posts","name":"72","version":"live"},{"source":"posts","name":"73","version":"live"},{"source":"posts","name":"74","version":"live"}]}`,
 	)
-	if want := `{"infos":[{"version":"e.9f86","width":71},{"width":72},{"version":"e.~YSBi","width":73},{"width":74}]}`; code != http.StatusOK ||
-		got != want {
-		t.Errorf("%d\n got %s\nwant %s", code, got, want)
+	var all struct{ Infos []struct{ Version string } }
+	if err := json.Unmarshal([]byte(got), &all); err != nil || code != http.StatusOK || len(all.Infos) != 4 {
+		t.Fatalf("%d %s: %v", code, got, err)
+	}
+	for i, want := range []string{"e.9f86", "", "e.~YSBi", ""} {
+		if all.Infos[i].Version != want {
+			t.Errorf("info %d: version %q, want %q", i, all.Infos[i].Version, want)
+		}
 	}
 }

@@ -40,6 +40,8 @@ type Purger interface {
 	// Purge removes a target, SoftPurge makes it stale ([imagecache.Cache.Purge]).
 	Purge(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error)
 	SoftPurge(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error)
+	// Count returns what Purge would remove from all nodes, and removes nothing.
+	Count(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error)
 	// Takedown removes an original and its variants and refuses them from then on, across
 	// restarts.
 	Takedown(ctx context.Context, of imagecache.Original) (imagecache.Receipt, error)
@@ -47,8 +49,10 @@ type Purger interface {
 	Lift(ctx context.Context, of imagecache.Original) (receipt imagecache.Receipt, lifted bool, err error)
 	// Takedowns returns at most limit takedowns that sort after an original, by source and name.
 	Takedowns(after imagecache.Original, limit int) []Takedown
-	// Tagged returns the originals with a tag, which are about to be purged or taken down.
+	// Tagged returns the originals with a tag.
 	Tagged(tag string) []imagecache.Original
+	// PurgesTag is called once for each purge or takedown of a tag.
+	PurgesTag()
 }
 
 // Takedown is an original that was taken down.

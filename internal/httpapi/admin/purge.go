@@ -25,6 +25,7 @@ type purgeRequest struct {
 	Path   string `json:"path"`
 	Tag    string `json:"tag"`
 	Soft   bool   `json:"soft"`
+	DryRun bool   `json:"dry_run"` // of a purge: only say what it would remove
 }
 
 // receiptOf returns the JSON of a receipt.
@@ -39,9 +40,9 @@ func receiptOf(total imagecache.Receipt) httpapi.Receipt {
 	}
 }
 
-// writeReceipt answers 200, or 202 while some node has not applied the change.
-func writeReceipt(w http.ResponseWriter, r *http.Request, total imagecache.Receipt) error {
-	receipt := receiptOf(total)
+// writeReceipt answers 200, or 202 while some node has not applied the change, or not answered a
+// dry run.
+func writeReceipt(w http.ResponseWriter, r *http.Request, receipt httpapi.Receipt) error {
 	status := http.StatusOK
 	if receipt.Nodes.Applied < receipt.Nodes.Known {
 		status = http.StatusAccepted
@@ -107,7 +108,7 @@ func change(ctx context.Context, kind error, targets []imagecache.Target,
 }
 
 // purge removes what the request names: it is not served from then on or, if the purge is soft, is
-// served as stale until its replacement is made.
+// served as stale until its replacement is made. A dry run removes nothing and says what it would remove.
 func (p *api) purge(w http.ResponseWriter, r *http.Request) error {
 	var req purgeRequest
 	if err := readJSON(w, r, &req); err != nil {
@@ -118,19 +119,27 @@ func (p *api) purge(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	apply := p.Operator.Purge
-	if req.Soft {
+	switch {
+	case req.DryRun:
+		apply = p.Operator.Count
+	case req.Soft:
 		apply = p.Operator.SoftPurge
 	}
 	total, err := change(r.Context(), problem.ErrPurge, targets, apply)
 	if err != nil {
 		return err
 	}
+	if req.DryRun {
+		receipt := receiptOf(total)
+		receipt.DryRun = true
+		return writeReceipt(w, r, receipt)
+	}
 	kind := "purge"
 	if req.Soft {
 		kind = "soft_purge"
 	}
 	p.record(r, kind, req, len(targets), total)
-	return writeReceipt(w, r, total)
+	return writeReceipt(w, r, receiptOf(total))
 }
 
 // changeLogs are the messages of the log by kind of change.
@@ -174,7 +183,7 @@ func (p *api) takedown(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	p.record(r, "takedown", req, len(targets), total)
-	return writeReceipt(w, r, total)
+	return writeReceipt(w, r, receiptOf(total))
 }
 
 // lift ends a takedown.
@@ -199,7 +208,7 @@ func (p *api) lift(w http.ResponseWriter, r *http.Request) error {
 		return problem.ErrNotDown
 	}
 	p.record(r, "lift", req, int(lifted.Load()), total)
-	return writeReceipt(w, r, total)
+	return writeReceipt(w, r, receiptOf(total))
 }
 
 // takedowns answers GET /v1/takedown?source=&name=: takedowns and their times, sorted by source and
@@ -238,7 +247,7 @@ func (p *api) readOriginals(
 	if err := readJSON(w, r, &req); err != nil {
 		return req, nil, err
 	}
-	if req.Path != "" || req.Soft {
+	if req.Path != "" || req.Soft || req.DryRun {
 		return req, nil, problem.Errorf(
 			problem.ErrRequest,
 			`A takedown needs {"source","name"} or {"tag"}.`,
@@ -262,6 +271,9 @@ func (p *api) targets(req purgeRequest) ([]imagecache.Target, error) {
 	case ways != 1:
 		return nil, problem.Errorf(problem.ErrRequest, `One of {"source","name"}, {"path"} and {"tag"} is needed.`)
 	case req.Tag != "":
+		if !req.DryRun {
+			p.Operator.PurgesTag()
+		}
 		return p.targetsOfTag(req.Tag)
 	case req.Path != "":
 		return p.targetsOfPath(req.Path)

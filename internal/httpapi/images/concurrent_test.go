@@ -46,6 +46,10 @@ func (s *fakeTier) Purge(context.Context, imagecache.Target) (imagecache.Removed
 	return imagecache.Removed{}, nil
 }
 
+func (*fakeTier) Count(context.Context, imagecache.Target) (imagecache.Removed, error) {
+	return imagecache.Removed{}, nil
+}
+
 // fakeFiller is a Filler with cap(slots) concurrent fills, each blocked until the test lets it go on.
 type fakeFiller struct {
 	slots   chan struct{}
