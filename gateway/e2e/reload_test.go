@@ -1,6 +1,9 @@
 package e2e
 
 import (
+	"bytes"
+	"crypto/rand"
+	"encoding/base64"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -69,4 +72,51 @@ func TestProxy_SIGHUP_ReloadsFiles(t *testing.T) {
 	file("profiles", "feed: [200x.jpg]")
 	reload("success", "1")
 	want("/200x/")
+}
+
+// SIGHUP replaces the admin token of the private listener and the secrets of events, while the services are down.
+func TestServe_SIGHUP_ReloadsCredentials(t *testing.T) {
+	tokens, secrets := filepath.Join(t.TempDir(), "token"), filepath.Join(t.TempDir(), "secrets")
+	write := func(token, secret string) {
+		t.Helper()
+		for path, text := range map[string]string{tokens: token, secrets: secret} {
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	const oldToken, newToken = "old-token-of-the-gateway", "new-token-of-the-gateway"
+	newSecret := "whsec_" + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32))
+	write(oldToken, hookSecret)
+	const nowhere = "127.0.0.1:1"
+	p := start(t, "imagetier-gateway", "serve", "--feed="+nowhere, "--content="+nowhere, "--user="+nowhere,
+		"--image-base=https://img.example.com", "--image-prefix=https://cdn.app.example/=posts", "--keys="+key,
+		"--admin-token-file="+tokens, "--webhook-secrets-file="+secrets, "--tier=http://"+nowhere)
+	check := func(token, secret string, wantToken, wantEvent int) {
+		t.Helper()
+		// Reading needs no token, and nothing else is served: 405 shows that the token is right.
+		status, _, _ := post(t, p.private+"/healthz", nil, "Authorization: Bearer "+token)
+		if status != wantToken {
+			t.Errorf("token %q: %d, want %d", token, status, wantToken)
+		}
+		deleted := `{"type":"post.deleted","data":{"posts":[{"id":"p"}]}}`
+		if status, body := event(t, p, "msg_"+rand.Text(), deleted, secret); status != wantEvent {
+			t.Errorf("secret %.9s: %d %s, want %d", secret, status, body, wantEvent)
+		}
+	}
+	check(oldToken, hookSecret, http.StatusMethodNotAllowed, http.StatusAccepted)
+	check(newToken, newSecret, http.StatusUnauthorized, http.StatusUnauthorized)
+	write(newToken, newSecret)
+	if err := p.process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "a reload", func() bool {
+		_, _, metrics := get(t, p.private+"/metrics")
+		return strings.Contains(metrics, `imagetier_gateway_reloads_total{outcome="success"} 1`)
+	})
+	check(newToken, newSecret, http.StatusMethodNotAllowed, http.StatusAccepted)
+	check(oldToken, hookSecret, http.StatusUnauthorized, http.StatusUnauthorized)
+	if log := p.output(); strings.Contains(log, newSecret[6:]) || strings.Contains(log, newToken) {
+		t.Error("the log shows the new credentials")
+	}
 }

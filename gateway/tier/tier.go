@@ -24,6 +24,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -45,7 +46,7 @@ const (
 type Config struct {
 	// URL is scheme and host of the tier's private listener. Needed.
 	URL *url.URL
-	// AdminToken is for questions.
+	// AdminToken is for questions. Client.SetAdminToken changes it.
 	AdminToken string
 	// Signer signs events. If Signer is nil, no events are sent.
 	Signer *webhook.Signer
@@ -79,6 +80,7 @@ var Outcomes = []Outcome{Sent, Known, Dropped, Refused}
 // Client talks to one tier, or to a balancer before several.
 type Client struct {
 	cfg   Config
+	token atomic.Pointer[string] // the admin token
 	http  *http.Client
 	pages *pages
 	tags  *tags
@@ -106,14 +108,19 @@ func New(cfg Config) *Client {
 	if cfg.Wrap != nil {
 		cfg.Transport = cfg.Wrap(cfg.Transport)
 	}
-	return &Client{
+	c := &Client{
 		cfg: cfg, pages: newPages(), tags: newTags(cfg.Fresh), facts: newFacts(),
 		http: &http.Client{
 			Transport:     cfg.Transport,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
+	c.SetAdminToken(cfg.AdminToken)
+	return c
 }
+
+// SetAdminToken changes the token of questions. Requests that have begun keep the old one.
+func (c *Client) SetAdminToken(text string) { c.token.Store(&text) }
 
 // Run sends and asks until ctx is done.
 func (c *Client) Run(ctx context.Context) error {
@@ -188,8 +195,8 @@ func (c *Client) Info(ctx context.Context, images []profile.Image) ([]Facts, err
 	if err != nil {
 		return nil, err
 	}
-	if c.cfg.AdminToken != "" {
-		req.Header.Set("Authorization", "Bearer "+c.cfg.AdminToken)
+	if token := *c.token.Load(); token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

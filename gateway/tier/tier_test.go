@@ -292,6 +292,26 @@ func infos(t *testing.T, asked *log[int], version func(name string) string) fake
 	}
 }
 
+func TestClient_SetAdminToken_UsedByLaterQuestions(t *testing.T) {
+	var tokens log[string]
+	run(t, func(r *http.Request) (*http.Response, error) {
+		tokens.add(r.Header.Get("Authorization"))
+		return answer(200, `{"infos":[{"width":4}]}`), nil
+	}, func(c *tier.Client, _ *counts) {
+		for _, token := range []string{"", "another", ""} {
+			if token != "" {
+				c.SetAdminToken(token)
+			}
+			if _, err := c.Info(t.Context(), []profile.Image{pinned("a.jpg")}); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if got := fmt.Sprint(tokens.all()); got != "[Bearer admin Bearer another Bearer another]" {
+		t.Errorf("tokens %s", got)
+	}
+}
+
 func TestClient_Tag(t *testing.T) {
 	var asked log[int]
 	var current atomic.Value

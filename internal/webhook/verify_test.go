@@ -1,6 +1,8 @@
 package webhook
 
 import (
+	"bytes"
+	"encoding/base64"
 	"errors"
 	"net/http"
 	"slices"
@@ -164,6 +166,40 @@ func TestSigner_Sign_EverySecretSigns(t *testing.T) {
 	}
 	if _, err := NewSigner(); err == nil {
 		t.Error("a Signer without secrets")
+	}
+}
+
+func TestSigner_Replace_SignsWithNewSecrets(t *testing.T) {
+	secret := func(n byte) string { return prefix + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{n}, 32)) }
+	signer, err := NewSigner(secret(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	verifier, err := NewVerifier(at(1000), secret(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed := func() error {
+		h := make(http.Header)
+		signer.Sign(h, "msg_1", time.Unix(1000, 0), []byte("{}"))
+		return verify(t, verifier, h, "{}")
+	}
+	if signed() == nil {
+		t.Error("a webhook with the old secret is accepted")
+	}
+	if err := signer.Replace(secret(2)); err != nil {
+		t.Fatal(err)
+	}
+	if err := signed(); err != nil {
+		t.Errorf("a webhook with the new secret: %v", err)
+	}
+	for _, bad := range [][]string{nil, {"whsec_short"}} {
+		if err := signer.Replace(bad...); err == nil {
+			t.Errorf("secrets %q are accepted", bad)
+		}
+	}
+	if err := signed(); err != nil {
+		t.Errorf("after rejected secrets: %v", err)
 	}
 }
 

@@ -12,11 +12,13 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -85,16 +87,26 @@ func (k keys) signatures(id, timestamp string, body []byte) []string {
 }
 
 // Signer signs webhooks. It is safe for concurrent use.
-type Signer struct{ keys keys }
+type Signer struct{ keys atomic.Pointer[keys] }
 
 // NewSigner returns a Signer. Every secret signs, so that a receiver that knows any of them
 // accepts the webhook while secrets are rotated. At least one secret is needed.
 func NewSigner(secrets ...string) (*Signer, error) {
+	s := new(Signer)
+	return s, s.Replace(secrets...)
+}
+
+// Replace changes the secrets, of which at least one is needed. After an error the old ones hold.
+func (s *Signer) Replace(secrets ...string) error {
 	if len(secrets) == 0 {
-		return nil, fmt.Errorf("no webhook secrets")
+		return errors.New("no webhook secrets")
 	}
 	decoded, err := newKeys(secrets)
-	return &Signer{decoded}, err
+	if err != nil {
+		return err
+	}
+	s.keys.Store(&decoded)
+	return nil
 }
 
 // Sign sets the headers webhook-id, webhook-timestamp and webhook-signature. A webhook that is
@@ -103,5 +115,5 @@ func (s *Signer) Sign(h http.Header, id string, at time.Time, body []byte) {
 	timestamp := strconv.FormatInt(at.Unix(), 10)
 	h.Set("webhook-id", id)
 	h.Set("webhook-timestamp", timestamp)
-	h.Set("webhook-signature", "v1,"+strings.Join(s.keys.signatures(id, timestamp, body), " v1,"))
+	h.Set("webhook-signature", "v1,"+strings.Join(s.keys.Load().signatures(id, timestamp, body), " v1,"))
 }

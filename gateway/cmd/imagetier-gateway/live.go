@@ -22,6 +22,7 @@ import (
 	"github.com/novasocial/imagetier/internal/httpserver"
 	"github.com/novasocial/imagetier/internal/program"
 	"github.com/novasocial/imagetier/internal/telemetry"
+	"github.com/novasocial/imagetier/internal/webhook"
 )
 
 // linger is how long the public listener keeps accepting after readiness has failed, so that
@@ -36,10 +37,14 @@ type gateway struct {
 	// telemetry created log and registry, and exports traces if OTEL_* configures it.
 	telemetry *telemetry.Telemetry
 	draining  atomic.Bool
-	tier      *tier.Client // nil if none is configured
+	tier      *tier.Client    // nil if none is configured
+	signer    *webhook.Signer // of events for the tier; nil without a secret
 	linker    *imagelink.Linker
 	reloader  *reloader
 	live      config.Config // cfg with the keys and profiles of the last reload
+	// adminToken is that of the private listener, verifier that of the feed service's events (only serve).
+	adminToken *guard.Token
+	verifier   *webhook.Verifier
 }
 
 // openGateway creates the parts of a gateway. It starts nothing.
@@ -52,7 +57,7 @@ func openGateway(ctx context.Context, cfg config.Config, mode string, stderr io.
 		return nil, err
 	}
 	newBuildInfo(t.Registry, mode)
-	g := &gateway{cfg: cfg, log: t.Log, registry: t.Registry, telemetry: t, live: cfg}
+	g := &gateway{cfg: cfg, log: t.Log, registry: t.Registry, telemetry: t, live: cfg, adminToken: guard.NewToken(cfg.AdminToken)}
 	if g.tier, err = g.newTier(); err == nil {
 		g.linker, err = g.newLinker()
 	}
@@ -198,6 +203,6 @@ func (g *gateway) private(s servers) http.Handler {
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	guards := guard.Guard{Token: guard.NewToken(g.cfg.AdminToken), Dev: g.cfg.Dev, Signed: []string{eventsPath}}
+	guards := guard.Guard{Token: g.adminToken, Dev: g.cfg.Dev, Signed: []string{eventsPath}}
 	return guards.Handler(mux)
 }

@@ -102,16 +102,15 @@ func (g *gateway) newTier() (*tier.Client, error) {
 	if g.cfg.Tier == nil {
 		return nil, nil
 	}
-	var signer *webhook.Signer
 	if len(g.cfg.WebhookSecret) > 0 {
 		var err error
-		if signer, err = webhook.NewSigner(g.cfg.WebhookSecret...); err != nil {
+		if g.signer, err = webhook.NewSigner(g.cfg.WebhookSecret...); err != nil {
 			return nil, err
 		}
 	}
 	counters := newHandedOutMetric(g.registry)
 	return tier.New(tier.Config{
-		URL: g.cfg.Tier, AdminToken: g.cfg.AdminToken, Signer: signer,
+		URL: g.cfg.Tier, AdminToken: g.cfg.AdminToken, Signer: g.signer,
 		Wrap: g.transport, Observe: func(outcome tier.Outcome, n int) { counters[outcome].Add(float64(n)) }, Log: g.log,
 	}), nil
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/novasocial/imagetier/internal/settings"
 )
 
-// reloader replaces keys and profiles after SIGHUP.
+// reloader replaces keys, profiles, tokens and secrets after SIGHUP.
 type reloader struct {
 	hangups <-chan os.Signal
 	// reread reads the settings again.
@@ -58,7 +58,7 @@ func (g *gateway) runReloads(ctx context.Context) error {
 	}
 }
 
-// reload replaces keys and profiles by what their files have now. What is invalid keeps its old value, and a line in
+// reload replaces keys, profiles, tokens and secrets by what their files have now. What is invalid keeps its old value, and a line in
 // the log says so.
 func (g *gateway) reload() (ok bool) {
 	cfg, resolved, changes := g.reloader.reread()
@@ -72,6 +72,7 @@ func (g *gateway) reload() (ok bool) {
 	if changes.Invalid {
 		return false
 	}
+	ok = g.reloadCredentials(cfg, resolved)
 	next := g.live
 	if !resolved.Faulty("keys") {
 		next.Keys = cfg.Keys
@@ -89,7 +90,39 @@ func (g *gateway) reload() (ok bool) {
 		g.reloader.replaced(next)
 	}
 	g.log.Info("reloaded", "what", "keys, profiles", "keys", len(next.Keys), "profiles", len(next.Profiles.Names()))
-	return len(changes.Faults) == 0
+	return ok && len(changes.Faults) == 0
+}
+
+// reloadCredentials replaces the admin token and the secrets of webhooks, in both directions.
+func (g *gateway) reloadCredentials(cfg config.Config, resolved *settings.Resolved) (ok bool) {
+	if !resolved.Faulty("admin-token") {
+		g.adminToken.Replace(cfg.AdminToken)
+		if g.tier != nil {
+			g.tier.SetAdminToken(cfg.AdminToken)
+		}
+		g.log.Info("reloaded", "what", "admin token", "set", g.adminToken.Set())
+	}
+	ok = true
+	replace := func(what string, count int, err error) {
+		if err != nil {
+			ok = false
+			g.log.Error("reload failed, keeping the old value", "what", what, "err", err)
+			return
+		}
+		g.log.Info("reloaded", "what", what, "count", count)
+	}
+	switch {
+	case resolved.Faulty("webhook-secret"):
+	case g.signer != nil:
+		replace("webhook secret", len(cfg.WebhookSecret), g.signer.Replace(cfg.WebhookSecret...))
+	case len(cfg.WebhookSecret) > 0: // no events are sent
+		g.log.Warn("reload: setting needs a restart", "setting", "webhook-secret")
+	}
+	if g.verifier != nil && !resolved.Faulty("webhook-secrets") {
+		secrets := cfg.Serve.WebhookSecrets
+		replace("webhook secrets", len(secrets), g.verifier.Replace(secrets...))
+	}
+	return ok
 }
 
 // counted counts the requests that a handler is answering.

@@ -142,8 +142,8 @@ func factsOf(client *tier.Client) func(context.Context, []profile.Image) []graph
 
 // events returns the handler of change events from the feed service.
 func (g *gateway) events(a *feed.Assembler, set *serveMetrics) (*events.Handler, error) {
-	verifier, err := webhook.NewVerifier(nil, g.cfg.Serve.WebhookSecrets...)
-	if err != nil {
+	var err error
+	if g.verifier, err = webhook.NewVerifier(nil, g.cfg.Serve.WebhookSecrets...); err != nil {
 		return nil, err
 	}
 	links, err := profile.NewLinks(g.cfg.Prefixes...)
@@ -151,7 +151,7 @@ func (g *gateway) events(a *feed.Assembler, set *serveMetrics) (*events.Handler,
 		return nil, err
 	}
 	return events.New(events.Config{
-		Verifier: verifier, Reader: &tierevents.Reader{Links: links, Profiles: g.cfg.Profiles},
+		Verifier: g.verifier, Reader: &tierevents.Reader{Links: links, Profiles: g.cfg.Profiles},
 		InvalidatePosts: a.InvalidatePosts, InvalidateProfiles: a.InvalidateProfiles, Warm: a.Warm,
 		Observe: set.event, Log: g.log,
 	}), nil
