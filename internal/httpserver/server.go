@@ -58,7 +58,7 @@ type Config struct {
 	// MaxConnections.
 	MaxStreams int
 	// Overloaded answers the requests above MaxStreams; its answer must fit into 4 KiB, and is cut
-	// off after a second. If nil, they get a 503 without a body.
+	// off after a second. If nil, they get a 503 with a line of text.
 	Overloaded http.Handler
 	// BodyPace is the slowest client whose request body is still read; Step is not used.
 	// The handler bounds the length. A handler that reads no bodies needs to do nothing:
@@ -273,7 +273,7 @@ const overloadedTimeout = time.Second
 func overloaded(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Retry-After", "1")
-	w.WriteHeader(http.StatusServiceUnavailable)
+	http.Error(w, "too many HTTP/2 requests at once", http.StatusServiceUnavailable)
 }
 
 var closeConnection = []string{"close"}

@@ -395,8 +395,8 @@ func TestServer_Run_MaxStreams(t *testing.T) {
 			}
 			_, _ = io.WriteString(w, "hello")
 		})
-		cfg := on(Config{MaxStreams: 2, Overloaded: refused, Handler: answer})
-		inBubble(t, cfg, func(t *testing.T, ln *pipes, _ func() error) {
+		want := problem
+		check := func(t *testing.T, ln *pipes, _ func() error) {
 			begun, finish = make(chan struct{}, 4), make(chan struct{})
 			get := func(tr *http.Transport) (status int, body string) {
 				defer tr.CloseIdleConnections()
@@ -421,7 +421,7 @@ func TestServer_Run_MaxStreams(t *testing.T) {
 				}()
 				<-begun
 			}
-			if status, body := get(h2c(t, ln)); status != 503 || body != problem {
+			if status, body := get(h2c(t, ln)); status != 503 || body != want {
 				t.Errorf("the third was answered %d, %q", status, body)
 			}
 			conn := ln.dial(t)
@@ -438,7 +438,10 @@ func TestServer_Run_MaxStreams(t *testing.T) {
 			if status, _ := get(h2c(t, ln)); status != 200 {
 				t.Errorf("one after them was answered %d", status)
 			}
-		})
+		}
+		inBubble(t, on(Config{MaxStreams: 2, Overloaded: refused, Handler: answer}), check)
+		want = "too many HTTP/2 requests at once\n"
+		inBubble(t, on(Config{MaxStreams: 2, Handler: answer}), check)
 	})
 }
 
