@@ -2,11 +2,16 @@ package e2e
 
 import (
 	"bufio"
+	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"image"
+	"image/png"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +19,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -110,6 +116,75 @@ func TestLoad_SlowTLSReaders(t *testing.T) {
 	}
 	if limit := int64(64*12/10+250) << 20; after > limit {
 		t.Errorf("RSS of %d MiB, announced are %d", after>>20, limit>>20)
+	}
+}
+
+// A client that requests 128 originals of 12 MB each over one HTTP/2 connection and reads none of them
+// stays within the memory that was announced: what does not fit into the budget of originals in flight
+// is refused.
+func TestTier_H2C_UnreadOriginals(t *testing.T) {
+	dir := t.TempDir()
+	noise := image.NewNRGBA(image.Rect(0, 0, 2000, 2000))
+	_, _ = rand.NewChaCha8([32]byte{}).Read(noise.Pix)
+	for i := 3; i < len(noise.Pix); i += 4 {
+		noise.Pix[i] = 255
+	}
+	var encoded bytes.Buffer
+	encoder := png.Encoder{CompressionLevel: png.NoCompression}
+	if err := encoder.Encode(&encoded, noise); err != nil {
+		t.Fatal(err)
+	}
+	const originals = 128
+	for i := range originals { // links: to the tier they are different originals
+		name := filepath.Join(dir, fmt.Sprintf("%d.png", i))
+		var err error
+		if i == 0 {
+			err = os.WriteFile(name, encoded.Bytes(), 0o600)
+		} else {
+			err = os.Link(filepath.Join(dir, "0.png"), name)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	x := start(t, "--keys", key, "--source", "posts=dir://"+dir+"?originals=yes", "--cache-dir", t.TempDir())
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	client := &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{
+		Protocols: protocols, MaxConnsPerHost: 1,
+		HTTP2: &http.HTTP2Config{MaxReceiveBufferPerStream: 64 << 10, MaxReceiveBufferPerConnection: 64 << 10},
+	}}
+	defer client.CloseIdleConnections()
+	var most atomic.Int64
+	ctx, stop := context.WithCancel(t.Context())
+	var sampling, asking sync.WaitGroup
+	sampling.Go(func() {
+		for pause(ctx, 50*time.Millisecond) {
+			parent, _ := rssOf(x)
+			most.Store(max(most.Load(), parent))
+		}
+	})
+	var statuses [600]atomic.Int64
+	for i := range originals {
+		asking.Go(func() {
+			resp, err := client.Get(x.public + signedPath(t, fmt.Sprintf("/orig/v.1/posts/%d.png", i)))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			statuses[resp.StatusCode].Add(1)
+			t.Cleanup(func() { resp.Body.Close() })
+		})
+	}
+	asking.Wait()
+	stop()
+	sampling.Wait()
+	t.Logf("%d answered, %d refused, RSS at most %d MiB", statuses[200].Load(), statuses[503].Load(), most.Load()>>20)
+	if statuses[200].Load() == 0 || statuses[200].Load()+statuses[503].Load() != originals {
+		t.Errorf("%d answered and %d refused of %d", statuses[200].Load(), statuses[503].Load(), originals)
+	}
+	if limit := int64(64*12/10+250) << 20; most.Load() > limit {
+		t.Errorf("RSS of %d MiB, announced are %d", most.Load()>>20, limit>>20)
 	}
 }
 
