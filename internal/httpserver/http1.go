@@ -96,9 +96,8 @@ func (e *http1) serve(c *conn) {
 	if e.tls != nil && !x.handshake() {
 		return
 	}
-	x.tcp, _ = c.Conn.(*net.TCPConn)
-	if e.tls != nil {
-		x.tcp = nil
+	if tcp, ok := c.Conn.(*net.TCPConn); ok && e.tls == nil {
+		x.vector, _ = newVectorWriter(tcp)
 	}
 	x.reader, _ = e.readers.Get().(*bufio.Reader)
 	if x.reader == nil {
@@ -113,8 +112,7 @@ func (e *http1) serve(c *conn) {
 type http1Conn struct {
 	engine *http1
 	conn   *conn
-	rw     net.Conn     // conn, or TLS over it
-	tcp    *net.TCPConn // below rw if one writev reaches it; nil: TLS, or a test's
+	rw     net.Conn // conn, or TLS over it
 	remote string
 	handed bool // to net/http
 
@@ -127,8 +125,7 @@ type http1Conn struct {
 	close    bool // after this answer
 	cut      bool // it was not sent to its end
 	out      []byte
-	vector   [2][]byte
-	buffers  net.Buffers
+	vector   *vectorWriter // nil: TLS, or a test's connection
 
 	readBy, writeBy time.Time // deadlines; zero: none, or unknown
 }

@@ -45,17 +45,14 @@ func (x *http1Conn) send(w *Response, status int, body []byte, pace *Pace) (writ
 
 // writeBoth writes out and then step, and returns how much of step was written.
 func (x *http1Conn) writeBoth(step []byte) (written int64, err error) {
-	if x.tcp == nil {
+	if x.vector == nil {
 		if _, err := x.rw.Write(x.out); err != nil {
 			return 0, err
 		}
 		n, err := x.rw.Write(step)
 		return int64(n), err
 	}
-	x.vector = [2][]byte{x.out, step}
-	x.buffers = x.vector[:]
-	n, err := x.buffers.WriteTo(x.tcp) // one writev
-	x.buffers, x.vector = nil, [2][]byte{}
+	n, err := x.vector.write(x.out, step)
 	return max(0, n-int64(len(x.out))), err
 }
 

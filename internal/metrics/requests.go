@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"net/http"
 	"strconv"
 	"time"
 
@@ -43,9 +44,11 @@ var (
 type requests struct {
 	total       *prometheus.CounterVec
 	statusLabel map[int]string // spelled once: counting allocates nothing
-	durations   [imagecache.NumDetails]prometheus.Observer
-	bytes       [imagecache.NumDetails]prometheus.Counter
-	top         *topOriginals
+	// succeeded has the counters of status 200 by format: finding one in total costs 0.5 µs.
+	succeeded [imagecache.NumDetails]map[string]prometheus.Counter
+	durations [imagecache.NumDetails]prometheus.Observer
+	bytes     [imagecache.NumDetails]prometheus.Counter
+	top       *topOriginals
 }
 
 func newRequests(in *instruments) *requests {
@@ -65,9 +68,10 @@ func newRequests(in *instruments) *requests {
 	for d := range imagecache.NumDetails {
 		r.durations[d] = durations.WithLabelValues(d.String())
 		r.bytes[d] = bytes.WithLabelValues(d.String())
+		r.succeeded[d] = make(map[string]prometheus.Counter)
 		if d != imagecache.Negative && d != imagecache.None {
 			for _, format := range []string{"jpg", "webp", "avif", "png"} {
-				r.total.WithLabelValues("200", d.String(), format)
+				r.succeeded[d][format] = r.total.WithLabelValues("200", d.String(), format)
 			}
 		}
 	}
@@ -80,14 +84,24 @@ func (r *requests) Observe(o Observation) {
 	if from >= imagecache.NumDetails {
 		from = imagecache.None
 	}
+	r.counter(o, from).Inc()
+	r.durations[from].Observe(o.Duration.Seconds())
+	r.bytes[from].Add(float64(max(o.Bytes, 0)))
+	r.top.observe(&o)
+}
+
+// counter returns the counter of an answer.
+func (r *requests) counter(o Observation, from imagecache.Detail) prometheus.Counter {
+	if o.Status == http.StatusOK {
+		if c := r.succeeded[from][o.Format]; c != nil {
+			return c
+		}
+	}
 	status, known := r.statusLabel[o.Status]
 	if !known {
 		status = other
 	}
-	r.total.WithLabelValues(status, from.String(), oneOf(formats, o.Format)).Inc()
-	r.durations[from].Observe(o.Duration.Seconds())
-	r.bytes[from].Add(float64(max(o.Bytes, 0)))
-	r.top.observe(&o)
+	return r.total.WithLabelValues(status, from.String(), oneOf(formats, o.Format))
 }
 
 func (r *requests) byCache() map[string]RequestStats {
