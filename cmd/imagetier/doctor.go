@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"strings"
 
 	"github.com/novasocial/imagetier/internal/doctor"
 	"github.com/novasocial/imagetier/internal/program"
@@ -40,7 +37,7 @@ func (c *doctorCmd) Run(ctx context.Context, p *program.Process) error {
 	if err != nil {
 		return err
 	}
-	if err := c.print(p, report); err != nil {
+	if err := report.Write(p.Stdout, c.JSON); err != nil {
 		return err
 	}
 	switch report.Worst() {
@@ -50,25 +47,4 @@ func (c *doctorCmd) Run(ctx context.Context, p *program.Process) error {
 		return program.Warnings
 	}
 	return nil
-}
-
-func (c *doctorCmd) print(p *program.Process, report doctor.Report) error {
-	faults, warnings := report.Count(doctor.Fault), report.Count(doctor.Warning)
-	if c.JSON {
-		enc := json.NewEncoder(p.Stdout)
-		enc.SetIndent("", "  ")
-		return enc.Encode(
-			map[string]any{"worst": report.Worst(), "faults": faults, "warnings": warnings, "findings": report},
-		)
-	}
-	var b strings.Builder
-	for _, f := range report {
-		fmt.Fprintf(&b, "%-8s %s: %s\n", f.Level, f.Name, f.Text)
-		if f.Fix != "" {
-			fmt.Fprintf(&b, "         fix: %s\n", f.Fix)
-		}
-	}
-	fmt.Fprintf(&b, "\nfaults: %d, warnings: %d\n", faults, warnings)
-	_, err := fmt.Fprint(p.Stdout, b.String())
-	return err
 }

@@ -66,6 +66,7 @@ var allowedImports = map[string][]string{
 		"pagecache",
 		"upstream",
 		"/internal/circuit",
+		"/internal/doctor/finding",
 		"/internal/guard",
 		"/internal/httpserver",
 		"/internal/settings",

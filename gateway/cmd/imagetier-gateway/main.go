@@ -5,8 +5,9 @@
 // It exits with
 //
 //	0  success
-//	1  the command failed, or health found a problem
+//	1  the command failed, or health or doctor found a problem
 //	2  invalid arguments or settings
+//	3  doctor found nothing worse than warnings
 package main
 
 import (
@@ -21,8 +22,10 @@ func main() { gatewayProgram().Main() }
 
 // cli are the commands, each in the file of its name. Package program adds the common ones.
 type cli struct {
-	Proxy proxyCmd `cmd:"" help:"Proxy a GraphQL or REST service and rewrite the image URLs in its answers."`
-	Serve serveCmd `cmd:"" help:"Answer GraphQL feed queries from the feed, content and user services."`
+	Proxy  proxyCmd  `cmd:"" help:"Proxy a GraphQL or REST service and rewrite the image URLs in its answers."`
+	Serve  serveCmd  `cmd:"" help:"Answer GraphQL feed queries from the feed, content and user services."`
+	Sign   signCmd   `cmd:"" help:"Print the signed URLs that a client gets for plain image URLs."`
+	Doctor doctorCmd `cmd:"" help:"Check the services that the settings name, and say how to fix faults."`
 }
 
 // Help returns the introduction of imagetier-gateway --help.
@@ -36,7 +39,8 @@ func (cli) Help() string {
 A setting is a flag (--image-base), an environment variable (IMAGETIER_GATEWAY_IMAGE_BASE) ` +
 		`or a key of the YAML file given by --config (image.base).
 
-Exit codes: 0 success; 1 the command failed; 2 invalid arguments or settings.`
+Exit codes: 0 success; 1 the command failed, or health or doctor found a problem; 2 invalid arguments or settings; ` +
+		`3 doctor found nothing worse than warnings.`
 }
 
 // gatewayProgram returns the program.
@@ -45,7 +49,12 @@ func gatewayProgram() program.Program {
 		Name:        "imagetier-gateway",
 		Description: "Turns the image URLs of posts into signed thumbnail URLs of an imagetier.",
 		Schema:      config.Schema(),
-		Commands:    &cli{Proxy: proxyCmd{settingsFor(config.ForProxy)}, Serve: serveCmd{settingsFor(config.ForServe)}},
+		Commands: &cli{
+			Proxy:  proxyCmd{settingsFor(config.ForProxy)},
+			Serve:  serveCmd{settingsFor(config.ForServe)},
+			Sign:   signCmd{commandSettings: settingsFor(config.ForSign)},
+			Doctor: doctorCmd{commandSettings: settingsFor(config.ForAny)},
+		},
 		Load: func(in settings.Input, _ bool) (*settings.Resolved, error) {
 			// The commands require different settings, so none is required here.
 			_, resolved, err := config.Load(config.ForAny, in)

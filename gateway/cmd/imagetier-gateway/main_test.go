@@ -34,7 +34,9 @@ func TestGateway_Documents(t *testing.T) {
 			"# run: imagetier-gateway proxy --config imagetier-gateway.yaml, or serve.\n")
 }
 
-func TestGateway_Help(t *testing.T) { programtest.Help(t, gatewayProgram, "proxy", "serve") }
+func TestGateway_Help(t *testing.T) {
+	programtest.Help(t, gatewayProgram, "proxy", "serve", "sign", "doctor")
+}
 
 func TestGateway_SettingSpellings(t *testing.T) {
 	programtest.Spellings(t, gatewayProgram, config.EnvPrefix)

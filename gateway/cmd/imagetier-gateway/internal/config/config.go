@@ -58,6 +58,7 @@ type Purpose string
 const (
 	ForProxy Purpose = "proxy"
 	ForServe Purpose = "serve"
+	ForSign  Purpose = "sign"
 	ForAny   Purpose = "any" // required settings may be absent; present ones are checked
 )
 
@@ -68,6 +69,8 @@ func (p Purpose) Names() []string {
 		return slices.Concat(commonNames, proxyNames)
 	case ForServe:
 		return slices.Concat(commonNames, serveNames)
+	case ForSign:
+		return signNames
 	}
 	return nil
 }

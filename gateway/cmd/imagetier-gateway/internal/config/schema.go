@@ -29,6 +29,9 @@ var commonNames = []string{
 	"log-level", "log-format",
 }
 
+// signNames are the settings of sign.
+var signNames = []string{"image-base", "url-lifetime", "url-window", "image-prefix", "keys", "dev", "profiles"}
+
 // schema returns the settings bound to c.
 func schema(c *Config) *settings.Schema {
 	s := &settings.Schema{Prefix: EnvPrefix}
