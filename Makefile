@@ -129,6 +129,20 @@ corpus: build ## compare the resize program with other decoders on FILES (2100) 
 	@deploy/install-deps corpus
 	cd cmd/tierbench && go run . corpus --files $(or $(FILES),2100)
 
+# Our C is instrumented. Of the libraries the address sanitizer sees malloc, free, memcpy and the like.
+SANITIZE := -fsanitize=undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+# Directories of real files.
+SAMPLES = $(wildcard resize/testdata/header ../shared/photos ../shared/cases/in)
+
+.PHONY: asan
+asan: deps ## run FILES (300) files and 20,000 damaged ones (MUTATIONS=) through a resize program with sanitizers
+	@deploy/install-deps corpus
+	@mkdir -p bin/asan
+	CGO_ENABLED=1 CGO_CFLAGS='-g -O1 $(SANITIZE)' CGO_LDFLAGS='$(SANITIZE)' \
+		go build -asan -trimpath -o bin/asan/ ./cmd/imagetier-resize
+	cd cmd/tierbench && go run . corpus --program ../../bin/asan/imagetier-resize --sanitized \
+		--files $(or $(FILES),300) --mutations $(or $(MUTATIONS),20000) $(SAMPLES:%=--samples ../../%)
+
 .PHONY: lint
 lint: deps $(IMAGETIER_TOOLS)/golangci-lint-$(GOLANGCI_LINT) ## run the linters of .golangci.yml
 	go run ./deploy/checkwords

@@ -11,9 +11,6 @@ import (
 	"github.com/novasocial/imagetier/resize/workers/wire"
 )
 
-// addressSpace is a generous limit in bytes: a Go and libvips process of 46 MB maps over 1.5 GB.
-const addressSpace = 16 << 30
-
 // limit sets resource limits. memory is for data (RLIMIT_DATA), files is the maximum size of a
 // written file, both in bytes.
 func limit(memory int64, files uint64) error {

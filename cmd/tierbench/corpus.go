@@ -17,12 +17,17 @@ type corpusCmd struct {
 	Only    []string `help:"Only these kinds: jpeg, png, webp, gif, tiff, avif, heic, jxl."`
 	Seed    uint64   `default:"1" help:"Another seed makes other files."`
 	Keep    string   `help:"Existing directory for the files with a wrong answer." type:"existingdir"`
+
+	Sanitized bool     `help:"The program was built with sanitizers (make asan): it is slower and needs more memory."`
+	Samples   []string `help:"Directories of further files, of which no picture is known." type:"existingdir"`
+	Mutations int      `help:"Number of damaged files, made of the generated ones and the samples."`
 }
 
 // Help says what is compared.
 func (corpusCmd) Help() string {
 	return `Generates files of every kind with other programs and encoders, in a temporary directory, and compares what the ` +
-		`resize program makes of them with what an independent decoder reads: size, mean colours, alpha, frames and timing.`
+		`resize program makes of them with what an independent decoder reads: size, mean colours, alpha, frames and timing. ` +
+		`Mutations and samples must be answered with a picture or a refusal.`
 }
 
 // Run generates and prints.
@@ -38,6 +43,6 @@ func (c *corpusCmd) Run() error {
 	}
 	return corpus.Run(context.Background(), corpus.Config{
 		Program: c.Program, Files: c.Files, Only: c.Only, Seed: c.Seed, Keep: c.Keep,
-		Out: os.Stdout,
+		Out: os.Stdout, Sanitized: c.Sanitized, Samples: c.Samples, Mutations: c.Mutations,
 	})
 }

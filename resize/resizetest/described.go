@@ -323,6 +323,13 @@ func tiffSamples(t *testing.T, r resize.Resizer) {
 
 // tiffLab: Lab of 8 and 16 bits, at full size and scaled.
 func tiffLab(t *testing.T, r resize.Resizer) {
+	// L of 48 %, a of -8 and 11 of b is (107, 117, 95) in sRGB.
+	olive := rasterOf(decode(t, r, one(t, r, tiffOfSamples(1, 1, 8, 1, 3, 8, []byte{122, 248, 11}), "1x.png")))
+	for i, v := range []float64{107, 117, 95} {
+		if got := 255 * olive.at(0, 0)[i]; math.Abs(got-v) > 2 {
+			t.Errorf("sample %d is %.0f, want %.0f", i, got, v)
+		}
+	}
 	red := map[int][]byte{8: {135, 80, 67}, 16: {0x33, 0x87, 0, 80, 0, 67}} // L of 0-100 %, signed a and b
 	for bits, pixel := range red {
 		file := tiffOfSamples(40, 30, bits, 1, 3, 8, bytes.Repeat(pixel, 40*30))

@@ -30,6 +30,25 @@ tier_start(void)
 // "memory" keeps images that cannot be decoded in order (interlaced PNGs) out of TMPDIR.
 #define COMMON "access", VIPS_ACCESS_SEQUENTIAL, "memory", TRUE, "fail_on", VIPS_FAIL_ON_ERROR
 
+// shrinkable returns 0 if a JPEG has at least shrink pixels a side. libvips rounds its size down,
+// and aborts the process if that is 0.
+static int
+shrinkable(void *b, size_t len, int shrink)
+{
+	VipsImage *whole;
+	int small;
+
+	if (shrink == 1)
+		return 0;
+	if (vips_jpegload_buffer(b, len, &whole, COMMON, NULL)) // reads the header
+		return -1;
+	small = whole->Xsize < shrink || whole->Ysize < shrink;
+	g_object_unref(whole);
+	if (small)
+		vips_error("tier_load", "smaller than the factor %d", shrink);
+	return small ? -1 : 0;
+}
+
 int
 tier_load(struct tier_original from, int shrink, VipsImage **out)
 {
@@ -38,6 +57,8 @@ tier_load(struct tier_original from, int shrink, VipsImage **out)
 
 	switch (from.kind) {
 	case TIER_JPEG:
+		if (shrinkable(b, len, shrink))
+			return -1;
 		return vips_jpegload_buffer(b, len, out, COMMON, "shrink", shrink, NULL);
 	case TIER_PNG:
 		return vips_pngload_buffer(b, len, out, COMMON, NULL);
@@ -279,7 +300,12 @@ tier_unsigned(VipsImage *in, VipsImage **out)
 	case VIPS_INTERPRETATION_LAB:
 	case VIPS_INTERPRETATION_LABQ: // packed into four bands, which the steps would take for alpha
 	case VIPS_INTERPRETATION_LABS:
-		return vips_colourspace(in, out, VIPS_INTERPRETATION_sRGB, NULL);
+		// Directly, libvips rounds LABQ to 6 bits per band.
+		if (vips_colourspace(in, &scaled, VIPS_INTERPRETATION_LAB, NULL))
+			return -1;
+		result = vips_colourspace(scaled, out, VIPS_INTERPRETATION_sRGB, NULL);
+		g_object_unref(scaled);
+		return result;
 	default:
 		break;
 	}

@@ -34,8 +34,8 @@ struct tier_original {
 };
 
 // tier_load opens the first frame of an image. shrink is the factor by which the decoder itself
-// shrinks it: 1, 2, 4, 8 for JPEG, any for WebP, 1 for all others. The pixels can be read once,
-// in order from the top. No temporary file is used.
+// shrinks it: 1, 2, 4, 8 for JPEG, any for WebP, 1 for all others. It returns -1 if shrink is larger
+// than a side. The pixels can be read once, in order from the top. No temporary file is used.
 int tier_load(struct tier_original from, int shrink, VipsImage **out);
 
 // tier_load_frames opens all frames of a GIF or WebP, one below the other.

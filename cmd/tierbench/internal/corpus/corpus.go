@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -32,6 +31,10 @@ type Config struct {
 	Seed    uint64
 	Keep    string    // directory for files with a wrong answer, or ""
 	Out     io.Writer // receives the tables
+
+	Sanitized bool     // Program was built with sanitizers
+	Samples   []string // directories of further files; only crashes and errors of the program are wrong
+	Mutations int      // number of damaged files, of Samples and of the generated ones
 }
 
 // An original is a generated file and what an independent decoder reads from it.
@@ -111,6 +114,11 @@ func Run(ctx context.Context, cfg Config) error {
 	if want := r.want(); len(outcomes) < want {
 		failures = append(failures, fmt.Errorf("%d files were generated, want %d", len(outcomes), want))
 	}
+	sources, err := r.samples()
+	failures = append(failures, err)
+	if cfg.Mutations > 0 {
+		failures = append(failures, r.mutate(sources))
+	}
 	failures = append(failures, r.deaths())
 	return errors.Join(failures...)
 }
@@ -123,15 +131,21 @@ type runner struct {
 	pool *workers.Pool
 	stop func()
 
+	stderr *stderrLog
+
 	mu    sync.Mutex
 	known map[[32]byte]bool // digests of files; guarded by mu
+	kept  [][]byte          // some files, for mutate; guarded by mu
 }
 
 func startRunner(ctx context.Context, cfg Config, dir string) (*runner, error) {
-	r := &runner{cfg: cfg, dir: dir, known: map[[32]byte]bool{}}
+	r := &runner{cfg: cfg, dir: dir, known: map[[32]byte]bool{}, stderr: newStderrLog()}
 	config := workers.Config{
 		Command: []string{cfg.Program}, MaxWait: time.Hour, MaxWaitExpensive: time.Hour, Timeout: time.Minute,
-		MaxRareJobs: 500, Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
+		MaxRareJobs: 500, Log: r.stderr.logger(),
+	}
+	if cfg.Sanitized {
+		sanitized(&config)
 	}
 	var err error
 	if r.pool, err = workers.New(config); err != nil {
@@ -218,6 +232,9 @@ func (r *runner) one(kind string, n int, generate generator) (outcome, bool) {
 		if !r.isNew(o.body) {
 			continue
 		}
+		if n < sourcesOfKind {
+			r.keepSource(o.body)
+		}
 		o.kind = kind
 		return r.compare(o), true
 	}
@@ -289,16 +306,4 @@ func table(out io.Writer, outcomes []outcome) (wrong int) {
 		wrong += bad
 	}
 	return wrong
-}
-
-// deaths returns an error if the resize program crashed.
-func (r *runner) deaths() error {
-	var failures []error
-	restarts := r.pool.Stats().Restarts
-	for _, reason := range []string{workers.Crashed, workers.Died, workers.InvalidAnswer, workers.Failed} {
-		if n := restarts[reason]; n > 0 {
-			failures = append(failures, fmt.Errorf("the resize program ended %d times: %s", n, reason))
-		}
-	}
-	return errors.Join(failures...)
 }

@@ -12,7 +12,8 @@ import (
 
 // Programs are what the generators and decoders need (deploy/install-deps corpus installs them).
 var Programs = []string{
-	"cjpeg", "djpeg", "cwebp", "dwebp", "webpmux", "gif2webp", "gifsicle", "tiffcp", "convert-im6.q16",
+	"cjpeg", "djpeg", "cwebp", "dwebp", "webpmux", "gif2webp", "gifsicle", "tiffcp", "tiffset",
+	"convert-im6.q16",
 	"avifenc", "avifdec", "heif-enc", "heif-convert", "cjxl", "djxl",
 }
 
