@@ -1,6 +1,9 @@
 package resize
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // AVIF and HEIC: box-structured files (ISO/IEC 14496-12) that contain items (ISO/IEC 23008-12,
 // HEIF). The meta box lists the items, their properties and where their bytes are.
@@ -147,7 +150,8 @@ func completeBMFF(kind Kind, b []byte) error {
 	})
 }
 
-// checkAlpha refuses an alpha image that has not the size of the image: libheif does not scale it.
+// checkAlpha refuses an alpha image that is not listed, and one that has not the size of the image:
+// libheif does not scale it.
 func (f bmff) checkAlpha() error {
 	props, err := f.properties()
 	if err != nil {
@@ -159,6 +163,9 @@ func (f bmff) checkAlpha() error {
 	}
 	alpha := items[f.alphaOf(items, props, f.primary)]
 	if alpha == nil {
+		if f.itemType(f.primary) != "grid" && f.hasAuxiliary() && slices.ContainsFunc(props, property.alpha) {
+			return corrupt(f.kind, "its alpha image is missing")
+		}
 		return nil
 	}
 	width, height := items[f.primary].codedSize(props)

@@ -200,7 +200,8 @@ func TestReadHeader_SyntheticFiles(t *testing.T) {
 				Progressive: true, Orientation: 6,
 			}},
 		{"APNG of a palette", pngMagic + pngIHDR(3, 2, "\x01\x03\x00\x00\x00") +
-			pngPart("acTL", u32(7)+u32(0)) + pngPart("tRNS", "\x00") + pngPart("IDAT", "data") + pngPart("IEND", ""),
+			pngPart("acTL", u32(7)+u32(0)) + string(pngChunkOf("tRNS", []byte{0})) +
+			pngPart("IDAT", "data") + pngPart("IEND", ""),
 			Header{
 				Kind: KindPNG, Width: 3, Height: 2, Channels: 4, BitDepth: 1, Alpha: true,
 				Frames: 7, Animated: true,
@@ -258,8 +259,8 @@ func TestReadHeader_SyntheticFiles(t *testing.T) {
 				Kind: KindAVIF, Width: 3, Height: 2, Channels: 3, BitDepth: 8,
 				LargestWidth: 40, LargestHeight: 30, Frames: 9, Animated: true,
 			}},
-		{"AVIF with alpha beside it", heif("avif", "av01", box("iref", u32(0)+box("auxl", u16(2)+u16(1)+u16(1))),
-			"data",
+		{"AVIF with alpha beside it", heif("avif", "av01", box("iref", u32(0)+box("auxl", u16(1)+u16(1)+u16(1))),
+			"data", // of its own alpha, too
 			box("auxC", u32(0)+"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\x00"), ispe(3, 2), box("colr", "prof")),
 			Header{Kind: KindAVIF, Width: 3, Height: 2, Channels: 4, BitDepth: 8, Alpha: true, Profile: true}},
 		{"JPEG XL of 10 bits, turned, with a preview, an animation and alpha", string(jxlFile(

@@ -2,6 +2,8 @@ package resize
 
 import (
 	"compress/zlib"
+	"encoding/binary"
+	"hash/crc32"
 	"io"
 )
 
@@ -138,7 +140,8 @@ func (h *Header) readIHDR(body []byte) error {
 	return nil
 }
 
-// completePNG walks to IEND. Without it, the image data must be complete.
+// completePNG walks to IEND. Without it, the image data must be complete. libpng ignores a tRNS whose
+// checksum is wrong, and would make the picture opaque.
 func completePNG(b []byte) error {
 	picture := false
 	for at := len(pngMagic); ; {
@@ -149,8 +152,13 @@ func completePNG(b []byte) error {
 			}
 			return nil
 		}
+		chunk := b[at:next]
 		at = next
 		switch string(typ) {
+		case "tRNS":
+			if crc32.ChecksumIEEE(chunk[4:len(chunk)-4]) != binary.BigEndian.Uint32(chunk[len(chunk)-4:]) {
+				return corrupt(KindPNG, "its transparency is damaged")
+			}
 		case "IDAT":
 			picture = true
 		case "IEND":

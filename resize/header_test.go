@@ -2,6 +2,7 @@ package resize
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -148,6 +149,35 @@ func TestCheckComplete_IgnoresAppendedData(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Decoders ignore these, and would make the picture opaque.
+func TestCheckComplete_RefusesDamagedAlpha(t *testing.T) {
+	files := smallFiles(t)
+	png := bytes.Replace(
+		pngOfPalette(), pngChunkOf("tRNS", []byte{0, 255}), []byte("\x00\x00\x00\x02tRNS\x00\xffabcd"), 1,
+	)
+	avif := files["rgba-7x5.avif"]
+	infe := bytes.LastIndex(avif, []byte("infe"))
+	avif = append(append(bytes.Clone(avif[:infe]), "free"...), avif[infe+4:]...)
+	for name, b := range map[string][]byte{"a wrong checksum": png, "an item that is not listed": avif} {
+		h, err := ReadHeader(b)
+		if err != nil || !h.Alpha {
+			t.Fatalf("%s: %+v, %v", name, h, err)
+		}
+		if err := CheckComplete(b, h); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// pngOfPalette returns a PNG of one pixel, of two colours of which the first is transparent.
+func pngOfPalette() []byte {
+	return slices.Concat(
+		[]byte(pngMagic), pngChunkOf("IHDR", []byte{0, 0, 0, 1, 0, 0, 0, 1, 8, 3, 0, 0, 0}),
+		pngChunkOf("PLTE", []byte("abcdef")), pngChunkOf("tRNS", []byte{0, 255}),
+		pngChunkOf("IDAT", []byte("\x78\x9c\x63\x60\x00\x00\x00\x02\x00\x01")), pngChunkOf("IEND", nil),
+	)
 }
 
 func TestHeader_Upright(t *testing.T) {

@@ -1,14 +1,16 @@
 package resize
 
 import (
+	"bufio"
 	"bytes"
 	"compress/lzw"
 	"encoding/binary"
+	"slices"
 )
 
-// repairGIF adds a missing trailer, and a transparent first frame where libnsgif would not use the
-// canvas of the header, or where libvips would show the parts that no frame covers as black,
-// because no colour is transparent.
+// repairGIF adds a missing trailer, a transparent colour where frames are cleared, and a transparent
+// first frame where libnsgif would not use the canvas of the header, or where libvips would show the
+// parts that no frame covers as black, because no colour is transparent.
 func repairGIF(b []byte, h Header) Repaired {
 	var walked Header
 	last, err := walked.walkGIF(b)
@@ -21,6 +23,9 @@ func repairGIF(b []byte, h Header) Repaired {
 	default:
 		out = append(append([]byte(nil), b[:last.at]...), 0x3b)
 	}
+	if last.uncovered {
+		out = clearableGIF(out)
+	}
 	if width, height := libnsgifCanvas(b, last); width == h.Width && height == h.Height &&
 		(last.transparent || !last.uncovered) {
 		return Repaired{Bytes: out}
@@ -29,6 +34,71 @@ func repairGIF(b []byte, h Header) Repaired {
 	framed := append([]byte(nil), out[:head]...)
 	framed = append(framed, blankGIFFrame(h.Width, h.Height)...)
 	return Repaired{Bytes: append(framed, out[head:]...), Skip: 1}
+}
+
+// clearableGIF returns a copy of b, which must end with a trailer, in which every frame that is cleared
+// after it was shown has a transparent colour, if one is left that no pixel has. Without one, libnsgif
+// fills the frame with the background colour. Browsers always clear it, and optimizers rely on that.
+func clearableGIF(b []byte) []byte {
+	b = bytes.Clone(b)
+	control := 0 // offset of the flags of the next frame, or 0
+	for at := 13 + gifTable(b[10]); at < len(b); {
+		var err error
+		switch block := b[at:]; {
+		case block[0] == 0x00:
+			at++
+		case block[0] == 0x21 && len(block) > 7:
+			if block[1] == 0xf9 && block[2] == 4 {
+				control = at + 3
+			}
+			at, err = gifSubBlocks(b, at+2)
+		case block[0] == 0x2c && len(block) > 11:
+			colours := gifTable(block[9]) / 3
+			data := at + 10 + 3*colours
+			if data >= len(b) {
+				return b
+			}
+			if colours == 0 {
+				colours = gifTable(b[10]) / 3
+			}
+			const clear, transparent = 2 << 2, 1
+			if control > 0 && b[control]&(7<<2|transparent) == clear {
+				if free, ok := freeGIFColour(block[5:9], b[data:], colours); ok {
+					b[control], b[control+3] = b[control]|transparent, free
+				}
+			}
+			control = 0
+			at, err = gifSubBlocks(b, data+1)
+		default:
+			return b
+		}
+		if err != nil {
+			return b
+		}
+	}
+	return b
+}
+
+// freeGIFColour returns the index of a colour that no pixel of a frame has. size is the frame's width
+// and height, data its LZW code size and its sub-blocks.
+func freeGIFColour(size, data []byte, colours int) (index byte, ok bool) {
+	if colours < 256 {
+		return 255, true
+	}
+	if data[0] < 2 || data[0] > 8 {
+		return 0, false
+	}
+	var used [256]bool
+	r := bufio.NewReader(lzw.NewReader(bytes.NewReader(gifData(data[1:])), lzw.LSB, int(data[0])))
+	for range le16(size) * le16(size[2:]) {
+		c, err := r.ReadByte()
+		if err != nil {
+			return 0, false
+		}
+		used[c] = true
+	}
+	free := slices.Index(used[:], false)
+	return byte(max(free, 0)), free >= 0
 }
 
 // libnsgifCanvas returns the canvas that libnsgif uses. It takes some screen sizes for those of the

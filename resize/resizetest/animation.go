@@ -6,6 +6,7 @@ import (
 	"errors"
 	"image"
 	"image/color"
+	"image/draw"
 	"image/gif"
 	"slices"
 	"testing"
@@ -122,10 +123,10 @@ func animations(t *testing.T, r resize.Resizer) {
 	})
 }
 
-// shown composes the frames of g as a viewer does that keeps what is not painted over.
+// shown composes the frames of g as browsers do, except that it never restores the previous frame.
 func shown(g *gif.GIF) (frames []image.Image) {
 	canvas := image.NewNRGBA(image.Rect(0, 0, g.Config.Width, g.Config.Height))
-	for _, m := range g.Image {
+	for i, m := range g.Image {
 		for y := m.Rect.Min.Y; y < m.Rect.Max.Y; y++ {
 			for x := m.Rect.Min.X; x < m.Rect.Max.X; x++ {
 				if _, _, _, a := m.At(x, y).RGBA(); a > 0 {
@@ -136,6 +137,9 @@ func shown(g *gif.GIF) (frames []image.Image) {
 		copied := *canvas
 		copied.Pix = bytes.Clone(canvas.Pix)
 		frames = append(frames, &copied)
+		if g.Disposal[i] == gif.DisposalBackground {
+			draw.Draw(canvas, m.Rect, image.Transparent, image.Point{}, draw.Src)
+		}
 	}
 	return frames
 }

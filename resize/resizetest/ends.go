@@ -99,6 +99,37 @@ func brokenTags(t *testing.T, same func(name string, whole, changed []byte)) {
 	}
 }
 
+// clears: a frame that is cleared leaves nothing, also if none of its colours is transparent.
+func clears(t *testing.T, r resize.Resizer) {
+	var full, few color.Palette
+	for i := range 256 {
+		full = append(full, color.NRGBA{uint8(i), 0, 200, 255})
+	}
+	few = full[:3]
+	for name, p := range map[string]color.Palette{"3 colours": few, "256 colours": full} {
+		t.Run(name, func(t *testing.T) {
+			g := &gif.GIF{Config: image.Config{Width: 60, Height: 40, ColorModel: p}}
+			areas := []image.Rectangle{image.Rect(0, 0, 60, 40), image.Rect(10, 10, 40, 30), image.Rect(0, 0, 1, 1)}
+			for i, at := range areas {
+				m := image.NewPaletted(at, p)
+				draw.Draw(m, at, image.NewUniform(p[i]), image.Point{}, draw.Src)
+				g.Image, g.Delay = append(g.Image, m), append(g.Delay, 5)
+				g.Disposal = append(g.Disposal, []byte{gif.DisposalNone, gif.DisposalBackground, gif.DisposalNone}[i])
+			}
+			back, err := gif.DecodeAll(bytes.NewReader(one(t, r, gifOf(t, g), "8192x.gif").Body))
+			if err != nil || len(back.Image) != 3 {
+				t.Fatalf("%+v, %v", back, err)
+			}
+			frames := shown(back)
+			for i, want := range []bool{true, true, false} {
+				if _, _, _, a := frames[i].At(20, 20).RGBA(); a > 0 != want {
+					t.Errorf("frame %d: alpha is %d", i, a)
+				}
+			}
+		})
+	}
+}
+
 // canvases: a GIF is as large as its screen, or as its first frame where that is larger.
 func canvases(t *testing.T, r resize.Resizer) {
 	frame := func(at image.Rectangle, c color.Color) *image.Paletted {

@@ -53,6 +53,7 @@ func Run(t *testing.T, open func(t *testing.T) resize.Resizer) {
 		{"trailing bytes", trailing, slow},
 		{"missing end marks", endMarks, slow},
 		{"GIF screens", canvases, slow},
+		{"cleared GIF frames", clears, fast},
 		{"same bytes again", again, slow},
 		{"together and alone", together, slow},
 		{"delivery", delivery, slow},
