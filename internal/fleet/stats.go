@@ -38,21 +38,29 @@ type MemberStats struct {
 	Silent time.Duration
 }
 
-// Stats asks the cluster for the ends of the logs and the nodes of the fleet.
-func (n *Node) Stats(ctx context.Context) Stats {
-	s := Stats{Node: n.id, Alone: n.alone()}
-	if s.Alone {
-		return s
-	}
-	logs := []jetstream.Log{jetstream.Purges, jetstream.Takedowns, jetstream.Tags}
+// followed are the logs that every node applies.
+var followed = []jetstream.Log{jetstream.Purges, jetstream.Takedowns, jetstream.Tags}
+
+// LocalStats returns what this node knows without asking the cluster: Members and the ends of Logs are
+// not set.
+func (n *Node) LocalStats() Stats {
+	s := Stats{Node: n.id, Alone: n.alone(), Waiting: n.Waiting(), Unsent: n.state.outbox.len()}
 	n.mu.Lock()
+	defer n.mu.Unlock()
 	s.Ready, s.Pending, s.Owed = n.ready, len(n.receipts), len(n.owed)
-	for _, l := range logs {
+	for _, l := range followed {
 		s.Logs = append(s.Logs, LogStats{Name: l.String(), Applied: n.applied[l]})
 	}
-	n.mu.Unlock()
-	s.Waiting, s.Unsent = n.Waiting(), n.state.outbox.len()
-	for i, l := range logs {
+	return s
+}
+
+// Stats asks the cluster for the ends of the logs and the nodes of the fleet.
+func (n *Node) Stats(ctx context.Context) Stats {
+	s := n.LocalStats()
+	if s.Alone {
+		return Stats{Node: s.Node, Alone: true}
+	}
+	for i, l := range followed {
 		log, err := n.cfg.Cluster.State(ctx, l)
 		if err != nil {
 			s.Err = err

@@ -80,6 +80,18 @@ func openFleet(
 	return fleet.New(node), nil
 }
 
+// fleetStats returns what is exported of a node.
+func fleetStats(node *fleet.Node) func() metrics.FleetStats {
+	return func() metrics.FleetStats {
+		now := node.LocalStats()
+		s := metrics.FleetStats{Unsent: now.Unsent, Owed: now.Owed, Applied: make(map[string]uint64, len(now.Logs))}
+		for _, log := range now.Logs {
+			s.Applied[log.Name] = log.Applied
+		}
+		return s
+	}
+}
+
 // replicatedCache is the cache of this node; its purges reach every node, and are counted on each.
 type replicatedCache struct {
 	*imagecache.Cache

@@ -288,8 +288,12 @@ func (s *Server) openFleet(context.Context) (err error) {
 	}
 	own := fleet.Config{State: s.state, Cache: s.metrics.Purger(s.local), Log: s.log}
 	s.fleet, err = openFleet(s.cfg.Config, own, s.bus, s.tiers, s.metrics)
+	if err != nil {
+		return err
+	}
 	s.cache = replicatedCache{s.local, s.fleet}
-	return err
+	s.metrics.Fleet(fleetStats(s.fleet))
+	return nil
 }
 
 // runFleet runs the connection until the node has ended, which says so over it.
