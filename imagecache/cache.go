@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache/imageurl"
@@ -91,6 +92,7 @@ type Cache struct {
 	negatives negatives
 	softs     softs
 	door      doorkeeper
+	copying   sync.Mutex // held while an image is copied to a faster tier
 }
 
 // New returns a Cache. It starts nothing: fills run on goroutines that end by themselves,
@@ -174,6 +176,7 @@ func (c *Cache) get(ctx context.Context, ref imageurl.Ref) (Image, Outcome, erro
 	if state == fresh {
 		return held, Outcome{Detail: at, TTL: left}, nil
 	}
+	held.Buffer = nil // a fill may share the body
 	// A remembered refusal is answered as the fill would be.
 	stale := held
 	stale.Fresh = stored
@@ -201,7 +204,7 @@ func (c *Cache) refusal(key Key) (negative, bool) {
 
 // lookup asks the tiers in turn. A hit in a slower tier is copied into the faster ones at its
 // eighth read: cold images would evict hot ones, and a copy costs as much as several reads
-// from the page cache. Far tiers are asked only if far is set. The error is ErrMiss, or wraps
+// from the page cache. The caller does not wait for the copy; reads beside one are not counted. Far tiers are asked only if far is set. The error is ErrMiss, or wraps
 // inflight.ErrFull for an original that has no room in memory.
 func (c *Cache) lookup(ctx context.Context, ref imageurl.Ref, key Key, far bool) (Image, Detail, error) {
 	layers := c.layersOf(ref)
@@ -221,8 +224,19 @@ func (c *Cache) lookup(ctx context.Context, ref imageurl.Ref, key Key, far bool)
 			return Image{}, None, err
 		}
 		if err == nil {
-			if i > 0 && (layer.Far || c.door.letsIn(key)) {
+			switch {
+			case i > 0 && layer.Far:
 				c.storeIn(ctx, layers[:i], key, img, epoch)
+			case i > 0 && c.copying.TryLock():
+				if !c.door.letsIn(key) {
+					c.copying.Unlock()
+					break
+				}
+				img.Buffer = nil // read by the copy
+				go func() {
+					defer c.copying.Unlock()
+					c.storeIn(context.WithoutCancel(ctx), layers[:i], key, img, epoch)
+				}()
 			}
 			return img, layer.Name, nil
 		}
@@ -284,7 +298,9 @@ func (c *Cache) fill(ctx context.Context, ref imageurl.Ref, key Key, stale *Imag
 	if c.takenDown(key.original) { // while this caller waited
 		return Image{}, out, ErrTakenDown
 	}
-	return f.img, out, f.err
+	img := f.img
+	img.Buffer = nil // all callers share the body
+	return img, out, f.err
 }
 
 // refresh renews a stale image in the background, once however many ask.

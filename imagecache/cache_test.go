@@ -145,33 +145,36 @@ func ref(t testing.TB, path string) imageurl.Ref {
 const cat = "/640x640-cover/v.1/posts/cat.jpg.webp"
 
 func TestCache_Get_FillsOnceThenHitsMemoryAndDisk(t *testing.T) {
-	b := newFixture(&fakeFiller{fill: serves("cat")})
-	r := ref(t, cat)
-	wants := []imagecache.Outcome{
-		{
-			Detail:  imagecache.FromOrigin,
-			Forward: imagecache.URIMiss,
-			Status:  200,
-			Stored:  true,
-			TTL:     imagecache.PinnedTTL,
-		},
-		{Detail: imagecache.Memory, TTL: imagecache.PinnedTTL},
-	}
-	for range 8 { // memory is emptied before each Get; the eighth one copies the image
-		wants = append(wants, imagecache.Outcome{Detail: imagecache.Disk, TTL: imagecache.PinnedTTL})
-	}
-	for i, want := range append(wants, wants[1]) {
-		if i == 2 {
-			b.memory.images = nil
+	synctest.Test(t, func(t *testing.T) {
+		b := newFixture(&fakeFiller{fill: serves("cat")})
+		r := ref(t, cat)
+		wants := []imagecache.Outcome{
+			{
+				Detail:  imagecache.FromOrigin,
+				Forward: imagecache.URIMiss,
+				Status:  200,
+				Stored:  true,
+				TTL:     imagecache.PinnedTTL,
+			},
+			{Detail: imagecache.Memory, TTL: imagecache.PinnedTTL},
 		}
-		img, out, err := b.cache.Get(t.Context(), r)
-		if err != nil || string(img.Body) != "cat" || out != want {
-			t.Fatalf("step %d: %q, %+v, %v; want %+v", i, img.Body, out, err, want)
+		for range 8 { // memory is emptied before each Get; the eighth one copies the image
+			wants = append(wants, imagecache.Outcome{Detail: imagecache.Disk, TTL: imagecache.PinnedTTL})
 		}
-	}
-	if n := b.filler.fills.Load(); n != 1 {
-		t.Errorf("%d fills, want 1", n)
-	}
+		for i, want := range append(wants, wants[1]) {
+			if i == 2 {
+				b.memory.images = nil
+			}
+			synctest.Wait() // for the copy
+			img, out, err := b.cache.Get(t.Context(), r)
+			if err != nil || string(img.Body) != "cat" || out != want {
+				t.Fatalf("step %d: %q, %+v, %v; want %+v", i, img.Body, out, err, want)
+			}
+		}
+		if n := b.filler.fills.Load(); n != 1 {
+			t.Errorf("%d fills, want 1", n)
+		}
+	})
 }
 
 func TestCache_Get_SharesOneFillAmongCallers(t *testing.T) {

@@ -30,6 +30,8 @@ type Image struct {
 	// Hold is the room that Body takes in the budget of originals in flight, nil for other
 	// bodies. A reader keeps it reachable while it uses Body.
 	Hold *inflight.Hold
+	// Buffer is the pooled memory of Body, nil if Body is not pooled or may be shared.
+	Buffer *Buffer
 }
 
 // Validator is what an origin's answer can be revalidated with.

@@ -48,7 +48,7 @@ func (o *originals) get(ctx context.Context, tier Tier, key Key, epoch uint64) (
 		if err != nil {
 			return nil, err
 		}
-		img.Hold = hold
+		img.Hold, img.Buffer = hold, nil // shared
 		o.share(key, epoch, img)
 		return img, nil
 	})

@@ -16,6 +16,7 @@ import (
 
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/disktier"
+	"github.com/novasocial/imagetier/imagecache/tiertest"
 )
 
 // Beside each figure of the tier stands that of one file per object, with the same record
@@ -218,5 +219,32 @@ func BenchmarkPurge(b *testing.B) {
 			b.Fatal(err)
 		}
 		i += 4
+	}
+}
+
+// A reader that recycles what it has sent, as the handler of images does.
+func BenchmarkTier_Get_Recycled(b *testing.B) {
+	for _, recycle := range []bool{false, true} {
+		b.Run("recycle="+strconv.FormatBool(recycle), func(b *testing.B) {
+			tier := start(b, disktier.Config{Dir: b.TempDir(), MaxBytes: 1 << 30, SegmentBytes: 64 << 20})
+			keys := make([]imagecache.Key, 500)
+			for i := range keys {
+				keys[i] = tiertest.Key(b, i, 1)
+				if err := tier.Put(b.Context(), keys[i], tiertest.Image(uint64(i), 20_000)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			tier.sync()
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				img, err := tier.Get(b.Context(), keys[i%len(keys)])
+				if err != nil {
+					b.Fatal(err)
+				}
+				if recycle {
+					img.Recycle()
+				}
+			}
+		})
 	}
 }

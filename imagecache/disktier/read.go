@@ -32,10 +32,11 @@ func (t *Tier) Get(ctx context.Context, key imagecache.Key) (imagecache.Image, e
 	if s == nil {
 		return imagecache.Image{}, imagecache.ErrMiss // evicted since
 	}
-	if err := inflight.Grow(ctx, at.bytes()); err != nil {
+	if err := inflight.Grow(ctx, imagecache.BufferBytes(at.bytes())); err != nil {
 		return imagecache.Image{}, err
 	}
-	b := make([]byte, at.bytes())
+	buffer := imagecache.NewBuffer(int(at.bytes()))
+	b := buffer.Bytes()
 	if err := t.read(s, n, at, b); err != nil {
 		return imagecache.Image{}, err
 	}
@@ -52,6 +53,7 @@ func (t *Tier) Get(ctx context.Context, key imagecache.Key) (imagecache.Image, e
 	if found != key {
 		return imagecache.Image{}, imagecache.ErrMiss // another key of the same hashes
 	}
+	img.Buffer = buffer
 	return img, nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // The story that the tier exists for: made once, then from memory, after a restart from
@@ -51,7 +52,9 @@ func TestTier_Serve_MakesThumbnailOnce(t *testing.T) {
 	for range 7 {
 		x.get(path).want(t, 200, "disk")
 	}
-	x.get(path).want(t, 200, "memory") // the eighth read of the disk has copied it
+	eventually(t, 5*time.Second, "the eighth read of the disk copies it", func() bool {
+		return strings.HasSuffix(x.get(path).Header.Get("Cache-Status"), "detail=memory")
+	})
 	// Another size is made of the original that was kept.
 	x.get(sign(t, "phone-orient6-p3.jpg", "v.1", "320x", "webp")).want(t, 200, "original")
 }

@@ -87,6 +87,9 @@ func (x *exchange) serve() {
 	}
 	x.answer(&img)
 	runtime.KeepAlive(img.Hold) // until the body is sent
+	if x.err == nil {
+		img.Recycle() // after an error, HTTP/2 may still be writing it
+	}
 }
 
 // parse reads the path and checks it against the catalog. The Ref it returns has a concrete
