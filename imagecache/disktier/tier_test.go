@@ -327,6 +327,9 @@ func TestTier_Purge_HoldsAfterARestart(t *testing.T) {
 }
 
 func TestTier_Put_EvictsTheOldestUnread(t *testing.T) {
+	if testing.Short() {
+		t.Skip("fills the tier")
+	}
 	dir := t.TempDir()
 	tier := start(t, disktier.Config{Dir: dir, MaxBytes: 4 << 20})
 	const hot = 6 // fewer bytes than a quarter of a segment
@@ -359,6 +362,9 @@ func TestTier_Put_EvictsTheOldestUnread(t *testing.T) {
 }
 
 func TestTier_Put_KeepsAtMostAQuarterOfASegment(t *testing.T) {
+	if testing.Short() {
+		t.Skip("fills the tier")
+	}
 	tier := start(t, disktier.Config{Dir: t.TempDir(), MaxBytes: 4 << 20})
 	for i := range 2000 {
 		tier.put(keyOf(i), imageOf(i, 5000))

@@ -84,6 +84,9 @@ func TestTier_Purge_IsWrittenOnceTheDiskCanBe(t *testing.T) {
 }
 
 func TestTier_Purge_DiscardsTheDiskBeyondTheLimit(t *testing.T) {
+	if testing.Short() {
+		t.Skip("makes 200,000 purges")
+	}
 	for name, ops := range map[string][]string{"not there": {"readdir"}, "not written": {"write", "create"}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -54,6 +54,9 @@ import (
 //	                    N requests: for what goes on in the background
 //	purge               purges the original
 func TestServer_Freshness_FollowsRFC9111(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a server for each case")
+	}
 	cases := readCases(t, "testdata/rfc9111.txt")
 	if len(cases) < 150 {
 		t.Errorf("%d cases, at least 150 are promised", len(cases))

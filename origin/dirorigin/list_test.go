@@ -12,6 +12,9 @@ import (
 )
 
 func TestSource_List_PagesInOrder(t *testing.T) {
+	if testing.Short() {
+		t.Skip("creates thousands of files")
+	}
 	s := openDir(t, Config{})
 	dir, outside := s.root.Name(), t.TempDir()
 	const files = 2*listBatch + 100
