@@ -38,6 +38,7 @@ func TestSoak(t *testing.T) {
 		"--listen", freePort(t), "--private-listen", freePort(t), "--log-level", "error", "--keys", key,
 		"--source", "posts=dir://"+lay(t, append(whole, bad...)), "--cache-dir", t.TempDir(),
 		"--cache-memory-size", "16MiB", "--cache-disk-size", "64MiB", "--cache-originals-size", "64MiB",
+		"--origin-timeout", "1m", "--resize-timeout", "2m", // memory is measured, on busy machines too
 	)
 	s := &soak{asker: newAsker(x), whole: whole, bad: bad}
 	began := time.Now()
