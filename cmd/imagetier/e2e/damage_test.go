@@ -188,7 +188,7 @@ func TestTier_DiskRecovery_DoesNotDelayRequests(t *testing.T) {
 	a.ask(x, 0, pictures)
 	x.stop()
 
-	release := disk.hold(".seg", fuseRead)
+	release := disk.hold(".seg", opRead)
 	defer release()                   // also when it fails: a tier that waits for the disk cannot be killed
 	x = a.start(cache, smallDisks...) // and it turned ready
 	eventually(t, recovery, "the directory to be read", func() bool { return disk.held.Load() > 0 })

@@ -14,7 +14,7 @@ func TestTier_FailingDisk_ServesAndRecovers(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		err   syscall.Errno
-		ops   []uint32
+		ops   []diskOp
 		state string
 		// served: what is on the disk is still served from it.
 		served bool
