@@ -45,7 +45,7 @@ type RequestError struct {
 	RequestID string    `json:"request_id"` // as in the log and in the answer
 	Status    int       `json:"status"`
 	Code      string    `json:"code"`   // of docs/api/errors.md
-	Detail    string    `json:"detail"` // what the client was told
+	Detail    string    `json:"detail"` // the detail of the answer
 	Path      string    `json:"path"`   // without its signature; at most 512 bytes
 	Seconds   float64   `json:"seconds"`
 }

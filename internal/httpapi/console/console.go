@@ -1,5 +1,5 @@
-// Package console serves the status page and playground of the private listener, and the
-// statistics that the page shows. The page is plain HTML, CSS and JavaScript, embedded in the
+// Package console serves the console of the private listener (status, changes, playground, explain),
+// and the statistics that it shows. The page is plain HTML, CSS and JavaScript, embedded in the
 // program; it sends requests only to the listener that served it.
 //
 //	GET /                    the page
@@ -8,8 +8,8 @@
 //	GET /console/sign?…      a signed path (sign.go)
 //	GET /console/image/i/…   the public listener's response to that path
 //
-// The page also reads GET /v1/stats, which returns [Stats], and GET /v1/explain. Both are served
-// by the private listener, which also refuses cross-site requests and foreign host names that
+// For everything else the page uses the API of the private listener (/v1/…), as any other client does.
+// GET /v1/stats returns [Stats]. The listener also refuses cross-site requests and foreign host names that
 // resolve to this host (DNS rebinding).
 package console
 
@@ -25,6 +25,7 @@ import (
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/guard"
+	"github.com/novasocial/imagetier/resize"
 )
 
 //go:embed assets
@@ -146,7 +147,33 @@ func (c *console) config(w http.ResponseWriter, _ *http.Request) {
 		Sources    []string `json:"sources"`
 		Watermarks []string `json:"watermarks"`
 		PublicURL  string   `json:"public_url"`
-	}{signing, orEmpty(c.Sources), orEmpty(c.Watermarks.Names()), c.PublicURL})
+		Options    []option `json:"options"`
+		Formats    []string `json:"formats"`
+	}{signing, orEmpty(c.Sources), orEmpty(c.Watermarks.Names()), c.PublicURL, grammar(), formats()})
+}
+
+// option is a [resize.Option], from which the page makes a control.
+type option struct {
+	Name    string   `json:"name"`
+	Words   []string `json:"words"`
+	Pattern string   `json:"pattern"`
+	Meaning string   `json:"meaning"`
+	Limit   string   `json:"limit,omitempty"`
+	Goes    string   `json:"goes,omitempty"`
+}
+
+func grammar() (all []option) {
+	for _, o := range resize.Options() {
+		all = append(all, option{o.Name, o.Words, o.Pattern, o.Meaning, o.Limit, o.Goes})
+	}
+	return all
+}
+
+func formats() (names []string) {
+	for f := resize.JPEG; f.Concrete(); f++ {
+		names = append(names, f.String())
+	}
+	return names
 }
 
 // orEmpty returns names, or an empty slice if names is nil, so that its JSON is [] and not null.

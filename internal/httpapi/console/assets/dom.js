@@ -49,23 +49,40 @@ export function list(parent, make) {
   };
 }
 
+// facts keeps a list of [name, value] in a dl.
+export function facts(parent) {
+  const show = list(parent, ([name]) => {
+    const value = el("dd");
+    return { node: el("div", { class: "pair" }, el("dt", {}, name), value), set: ([, now]) => text(value, now) };
+  });
+  return (pairs) => show(pairs, ([name]) => name);
+}
+
+// none shows a message in parent while items is empty.
+export function none(parent, items, message) {
+  let note = parent.querySelector(":scope > .empty");
+  if (!note) parent.append((note = el("p", { class: "empty" }, message)));
+  note.hidden = items.length > 0;
+}
+
 const SVG = "http://www.w3.org/2000/svg";
+
+// svg creates an element of an SVG.
+export function svg(tag, attrs = {}, ...children) {
+  const node = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attrs)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
 
 // spark creates a small line chart. set takes the values, oldest first, null where one is
 // missing; the number of values that fit; and the top of the scale.
 export function spark() {
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("class", "spark");
-  svg.setAttribute("viewBox", "0 0 100 30");
-  svg.setAttribute("preserveAspectRatio", "none");
-  svg.setAttribute("aria-hidden", "true");
-  const area = document.createElementNS(SVG, "path");
-  area.setAttribute("class", "area");
-  const line = document.createElementNS(SVG, "path");
-  line.setAttribute("class", "line");
-  svg.append(area, line);
+  const area = svg("path", { class: "area" });
+  const line = svg("path", { class: "line" });
+  const node = svg("svg", { class: "spark", viewBox: "0 0 100 30", preserveAspectRatio: "none", "aria-hidden": "true" }, area, line);
   return {
-    node: svg,
+    node,
     set(values, room, top) {
       const most = top ?? Math.max(...values.map((v) => v ?? 0)) * 1.15;
       const points = [];

@@ -66,3 +66,10 @@ export function long(s) {
   if (s < 48 * 3600) return Math.floor(s / 3600) + " h " + Math.floor((s % 3600) / 60) + " min";
   return Math.floor(s / 86400) + " days";
 }
+
+// clock formats a time of today as its time of day, and any other with its date.
+export function clock(at) {
+  const when = new Date(at);
+  const day = when.toDateString() === new Date().toDateString() ? {} : { month: "short", day: "numeric" };
+  return when.toLocaleString("en-GB", { ...day, hour: "2-digit", minute: "2-digit", second: "2-digit" });
+}

@@ -1,7 +1,7 @@
-// The statistics of the last minutes. /v1/stats counts since the start of the process, so recent
-// numbers are the difference of two of its responses.
+// The statistics of the last minute. /v1/stats counts since the start of the process, so recent
+// numbers are the difference of two of its responses. Its history has the last hour.
 
-export const SAMPLES = 150; // of 2 s each: five minutes
+const SAMPLES = 31; // of 2 s each: a minute
 const WINDOW = 60; // length of "last minute", in seconds
 
 const samples = [];
@@ -32,22 +32,32 @@ export function recent() {
   return { grown, rate: (pick) => grown(pick) / seconds };
 }
 
-// course returns f(earlier, later, seconds) of each two adjacent samples, oldest first.
-export function course(f) {
-  const out = [];
-  for (let i = 1; i < samples.length; i++) {
-    const seconds = samples[i].uptime_seconds - samples[i - 1].uptime_seconds;
-    out.push(seconds > 0 ? f(samples[i - 1], samples[i], seconds) : null);
-  }
-  return out;
-}
-
 // HITS are the cache labels of responses from a cache.
 export const HITS = ["memory", "disk", "derived", "stale", "negative"];
 export const MISSES = ["original", "origin"];
 
 export const of = (stats, labels, field = "count") =>
   labels.reduce((sum, label) => sum + (stats.requests.by_cache[label]?.[field] ?? 0), 0);
+
+// hour returns the history of a response as functions that return columns, oldest first. ago has the
+// seconds since each interval ended, and before them since the first began, which has the first values,
+// too: so one interval is a line. rate(counts) is a column of counts per second, column(name) one of values.
+export function hour({ history: h }) {
+  const last = h.seconds.length - (h.seconds.length > 1 && h.seconds.at(-1) < 5 ? 1 : 0); // a young one says little
+  let ago = 0;
+  const ends = new Array(h.seconds.length);
+  for (let i = h.seconds.length - 1; i >= 0; i--) {
+    ends[i] = ago;
+    ago += h.seconds[i];
+  }
+  const cut = (column) => [column[0], ...column.slice(0, last)];
+  return {
+    ago: [ago, ...ends.slice(0, last)],
+    rate: (counts) => cut(counts.map((n, i) => n / h.seconds[i])),
+    column: (name) => cut(h[name]),
+    sum: (labels) => h.seconds.map((_, i) => labels.reduce((n, label) => n + (h.by_cache[label]?.[i] ?? 0), 0)),
+  };
+}
 
 // ratio returns the share of hits among the lookups between two responses.
 export function ratio(from, to) {

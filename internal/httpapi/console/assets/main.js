@@ -1,24 +1,39 @@
-// The three views and the page header.
+// The four views, the page header, and the poll for /v1/stats.
 
 import { $, mark, text } from "./dom.js";
-import { get } from "./api.js";
+import * as api from "./api.js";
 import { long } from "./format.js";
-import * as status from "./status.js";
-import * as playground from "./playground.js";
+import * as changes from "./changes.js";
 import * as explain from "./explain.js";
+import * as playground from "./playground.js";
+import * as status from "./status.js";
 
 const INTERVAL = 2000; // between two requests for /v1/stats, in ms
+const VIEWS = ["status", "changes", "playground", "explain"];
 
-// show opens the view that the URL's fragment names: #status, #playground, #explain=URL.
+// show opens the view that the URL's fragment names: #status, #changes, #playground=SOURCE/NAME,
+// #explain=URL.
 function show() {
   const [name, rest] = location.hash.slice(1).split(/=(.*)/s);
-  const view = ["status", "playground", "explain"].includes(name) ? name : "status";
+  const view = VIEWS.includes(name) ? name : "status";
   for (const node of document.querySelectorAll(".view")) node.hidden = node.id !== view;
   for (const link of document.querySelectorAll("nav a")) {
     mark(link, "aria-current", link.getAttribute("href") === "#" + view ? "page" : null);
   }
-  if (view === "explain" && rest) explain.ask(decodeURIComponent(rest));
+  document.title = `${view[0].toUpperCase()}${view.slice(1)} – imagetier`;
+  if (view === "changes") changes.show();
+  if (view === "playground") playground.show(decode(rest));
+  if (view === "explain" && rest) explain.ask(decode(rest));
   window.scrollTo(0, 0);
+}
+
+// decode decodes a part of the fragment, which may be typed by hand.
+function decode(part) {
+  try {
+    return decodeURIComponent(part ?? "");
+  } catch {
+    return part;
+  }
 }
 
 const MOODS = { ok: "good", starting: "warn", degraded: "warn", draining: "warn" };
@@ -38,10 +53,11 @@ let answered = 0;
 
 async function tick() {
   try {
-    const stats = await get("/v1/stats");
+    const stats = await api.get("/v1/stats");
     answered = Date.now();
     head(stats);
     status.render(stats);
+    changes.render(stats);
   } catch (err) {
     const since = answered ? ` The numbers are ${long((Date.now() - answered) / 1000)} old.` : "";
     text($("notice"), err.message + since);
@@ -52,8 +68,11 @@ async function tick() {
   setTimeout(tick, INTERVAL);
 }
 
+tick();
+api.start();
+explain.start();
+const config = await api.get("/console/config").catch(() => ({ signing: "off", sources: [], watermarks: [], options: [], formats: [] }));
+playground.start(config);
+changes.start(config);
 addEventListener("hashchange", show);
 show();
-tick();
-playground.start();
-explain.start();

@@ -1,218 +1,235 @@
-// The playground: a form that makes a signed URL, and shows its image.
+// The playground: choose an original and the options of a Spec, and see the image at once.
 
 import { $, el, mark, text } from "./dom.js";
-import { get, setToken } from "./api.js";
-import { bytes, time } from "./format.js";
+import { askToken, get, hasToken } from "./api.js";
+import * as browser from "./browser.js";
+import * as options from "./options.js";
+import { KINDS, tabs } from "./snippets.js";
+import * as stage from "./stage.js";
 
 const form = $("shape");
 const field = (name) => form.elements[name];
 const value = (name) => field(name).value.trim();
 
-let signing = "off";
-let url = null; // the last response of /console/sign: {path, url, spec, note}
-let shown = false; // whether an image has been requested
-let blob = null;
+let config = { signing: "off", sources: [], watermarks: [], options: [], formats: [] };
+let grammar = null;
+let turn = 0; // number of the newest update; results of older ones are dropped
+let kind = "URL";
+let snippet = null; // what the snippets are made of; null: there is no URL
+let opened = false;
 
-// spec returns the name of the form's Spec. The tier checks it and makes it canonical.
-export function spec() {
-  const kind = value("shape");
-  if (kind === "orig") return "orig";
-  if (kind === "info") return "info.json";
-  const options = [`${value("width")}x${value("height")}`];
-  const fit = value("fit");
-  options.push(fit);
-  if (fit === "cover") {
-    const gravity = value("gravity");
-    options.push(gravity === "at" ? `at${value("focusx") || 50}x${value("focusy") || 50}` : gravity);
-  }
-  const checked = (name) => (field(name).checked ? name : "");
-  options.push(checked("up"));
-  if (value("crop")) options.push("crop" + value("crop"));
-  options.push(checked("trim"), value("rotate"), value("mirror"), checked("gray"));
-  if (value("blur")) options.push("blur" + value("blur"));
-  options.push(checked("sharp"));
-  if (value("background")) options.push("bg" + value("background").toLowerCase());
-  if (value("watermark")) options.push("wm." + value("watermark"));
-  options.push(checked("still"), checked("credit"), checked("p3"));
-  if (value("quality")) options.push("q" + value("quality"));
-  return options.filter(Boolean).join("-") + "." + value("format");
+// sign returns the response of /console/sign for a Spec of the chosen original.
+function sign(spec) {
+  const pin = value("pin");
+  return get("/console/sign?" + new URLSearchParams({
+    source: value("source"), name: value("name"), spec,
+    version: pin === "live" ? "live" : `${pin}.${value("token")}`,
+  }));
 }
 
-// fit shows only the fields that apply to the current choices.
-function fit() {
+// follow shows only the fields that apply to the current choices.
+function follow() {
   const variant = value("shape") === "variant";
-  const cover = variant && value("fit") === "cover";
-  const shows = {
-    variant, cover, at: cover && value("gravity") === "at",
-    token: value("pin") !== "live",
-    watermarks: field("watermark").options.length > 1,
-    admin: signing === "token",
-  };
-  for (const node of form.querySelectorAll("[data-for]")) node.hidden = !shows[node.dataset.for];
-  field("token").required = shows.token;
+  for (const node of form.querySelectorAll("[data-for=variant]")) node.hidden = !variant;
+  const pinned = value("pin") !== "live";
+  form.querySelector("[data-for=token]").hidden = !pinned;
+  field("token").required = pinned;
+  if (grammar) grammar.follow();
 }
 
-function say(message, mood) {
-  text($("signing"), message);
-  mark($("signing"), "class", mood === "bad" ? "hint bad" : "hint");
+// spec returns the name of the Spec of the form, which the tier makes canonical.
+function spec() {
+  if (value("shape") === "orig") return "orig";
+  if (value("shape") === "info") return "info.json";
+  return `${grammar.shape()}.${value("format")}`;
+}
+
+// specs returns the names of the Specs that the views of the stage need.
+function specs() {
+  const shape = (which) => grammar.shape(which);
+  const box = (options) => ["1024x", options].filter(Boolean).join("-") + ".webp";
+  return {
+    variant: value("shape") === "variant",
+    chosen: spec(),
+    lossless: shape((n) => options.isGeometry(n) && !["background", "frames"].includes(n)) + ".png",
+    formats: ["jpg", "webp", "avif"].map((format) => [format, `${shape((n) => n !== "frames")}.${format}`]),
+    whole: box(""),
+    framed: box(shape(options.isBefore)),
+    crop: grammar.word("crop").slice(4),
+    gravity: grammar.word("gravity"),
+  };
+}
+
+// invalid returns what is wrong with the form, "" if nothing.
+function invalid() {
+  if (!value("name")) return "Choose an original, or enter the name of one.";
+  const wrong = [...form.elements].find((e) => e.willValidate && !e.closest("[hidden]") && !e.checkValidity());
+  if (!wrong) return "";
+  const label = wrong.closest("label").firstChild.textContent.trim();
+  return `${label}: ${wrong.validationMessage}`;
 }
 
 function setURL(signed) {
-  url = signed;
-  text($("url"), signed ? signed.url : "Enter the name of an image to get its URL.");
+  text($("url"), signed ? signed.url : "No URL.");
   mark($("url"), "data-set", signed ? "yes" : null);
   $("copy").disabled = !signed;
+  $("why").hidden = $("open").hidden = !signed;
+  if (signed) {
+    $("why").href = "#explain=" + encodeURIComponent(signed.path);
+    $("open").href = "/console/image" + signed.path;
+  } else {
+    snippet = null;
+  }
+  showSnippet();
 }
 
-let turn = 0; // number of the newest request; responses to older ones are dropped
+function showSnippet() {
+  text($("snippet"), snippet ? KINDS[kind](snippet) : "");
+  $("snippets").hidden = !snippet;
+}
 
-// sign updates the URL and returns whether there is one.
-async function sign() {
+// larger returns the URLs of two and three times the size, as far as the grammar allows them.
+async function larger() {
+  const [width, height] = grammar.word("size").split("x").map(Number);
+  const rest = grammar.shape((n) => n !== "size");
+  const signed = await Promise.all([2, 3].map((n) => {
+    const size = [width, height].map((side) => (side ? side * n : "")).join("x");
+    return sign([size, rest].filter(Boolean).join("-") + "." + value("format")).catch(() => null);
+  }));
+  return signed.filter(Boolean).map((s) => s.url);
+}
+
+// update signs the form's URL and shows its image. Until then, and after an error, no picture is shown.
+async function update() {
   const mine = ++turn;
-  if (!value("name") || (value("pin") !== "live" && !value("token"))) {
+  const stale = () => mine !== turn;
+  follow();
+  stage.wait();
+  const fail = (message, mood = "bad") => {
     setURL(null);
-    say("", "");
-    return false;
-  }
-  if (signing === "token" && !$("admin").value) {
-    setURL(null);
-    say("Signing requires the admin token.", "bad");
-    return false;
-  }
-  const pin = value("pin");
-  const query = new URLSearchParams({
-    source: value("source"), name: value("name"), spec: spec(),
-    version: pin === "live" ? "live" : `${pin}.${value("token")}`,
-  });
+    stage.fail(message, mood);
+  };
+  if (config.signing === "off") return fail("Signing is disabled: no admin token is configured (--admin-token).");
+  if (config.signing === "token" && !hasToken()) return needToken(fail);
+  const wrong = invalid();
+  if (wrong) return fail(wrong, value("name") ? "bad" : "");
   try {
-    const signed = await get("/console/sign?" + query);
-    if (mine !== turn) return false;
+    const signed = await sign(spec());
+    if (stale()) return;
+    const [width, height] = grammar.word("size").split("x").map((n) => Number(n) || 0);
+    snippet = { url: signed.url, width, height, larger: [] };
     setURL(signed);
-    say(signed.note ? `Signed as ${signed.spec}: ${signed.note}.` : "", "");
-    return true;
+    text($("signing"), signed.note ? `Signed as ${signed.spec}: ${signed.note}.` : "");
+    stage.show({ signed, specs: specs(), sign, stale });
+    if (value("shape") !== "variant") return;
+    const urls = await larger();
+    if (stale()) return;
+    snippet.larger = urls;
+    showSnippet();
   } catch (err) {
-    if (mine !== turn) return false;
-    setURL(null);
-    say(err.status === 401 ? "Wrong admin token." : err.message, "bad");
-    return false;
+    if (!stale()) fail(err.message);
   }
 }
 
-function frame(state, ...children) {
-  mark($("frame"), "data-state", state);
-  if (children.length) $("frame").replaceChildren(...children);
-}
-
-// detail returns the source of a response, from its Cache-Status (RFC 9211).
-const detail = (headers) => /detail=([a-z]+)/.exec(headers.get("Cache-Status") ?? "")?.[1] ?? "";
-
-function headline(answer, took, size, dimensions) {
-  const badge = el("span", { class: "badge", "data-mood": answer.ok ? "good" : "bad" }, `${answer.status} ${detail(answer.headers)}`.trim());
-  const parts = [badge, el("b", {}, time(took / 1000)), el("span", {}, bytes(size))];
-  if (dimensions) parts.push(el("span", {}, dimensions));
-  const type = answer.headers.get("Content-Type");
-  if (type) parts.push(el("span", {}, type));
-  $("headline").replaceChildren(...parts);
-  $("headers").replaceChildren(...[...answer.headers].flatMap(([name, v]) => [el("dt", {}, name), el("dd", {}, v)]));
-  $("answer").hidden = false;
-  $("why").href = "#explain=" + encodeURIComponent(url.path);
-  $("open").href = "/console/image" + url.path;
-}
-
-// picture returns the element of a decoded image, and its dimensions.
-async function picture(body) {
-  if (blob) URL.revokeObjectURL(blob);
-  blob = URL.createObjectURL(body);
-  const img = new Image();
-  img.alt = "The variant";
-  img.src = blob;
-  await img.decode();
-  const scale = Math.min(2, window.devicePixelRatio);
-  img.width = Math.round(img.naturalWidth / scale); // one image pixel per screen pixel
-  return [img, `${img.naturalWidth} × ${img.naturalHeight}`];
-}
-
-function problem(answer, body) {
-  const title = body?.title ?? "No image";
-  return el("div", { class: "problem" }, el("h3", { class: "bad" }, `${answer.status} ${title}`),
-    el("p", {}, body?.detail ?? body?.error ?? ""),
-    body?.request_id ? el("p", { class: "hint" }, "request " + body.request_id) : null);
-}
-
-// show requests the URL as a browser that supports AVIF and WebP does.
-async function show() {
-  if (!url) return;
-  const requested = url;
-  shown = true;
-  frame("busy");
-  const start = performance.now();
-  let answer, body;
-  try {
-    answer = await fetch("/console/image" + requested.path, { cache: "no-store", headers: { Accept: "image/avif,image/webp,image/*,*/*;q=0.8" } });
-    body = await answer.blob();
-  } catch {
-    frame("wrong", el("p", {}, "There was no response, or it was incomplete."));
-    return;
-  }
-  const took = performance.now() - start;
-  if (requested !== url) return; // the form has changed since
-  const type = answer.headers.get("Content-Type") ?? "";
-  if (type.includes("json")) {
-    const json = JSON.parse(await body.text());
-    headline(answer, took, body.size);
-    if (answer.ok) frame("text", el("pre", {}, JSON.stringify(json, null, 2)));
-    else frame("wrong", problem(answer, json));
-    return;
-  }
-  try {
-    const [img, dimensions] = await picture(body);
-    headline(answer, took, body.size, dimensions);
-    frame("picture", img);
-  } catch {
-    headline(answer, took, body.size);
-    frame("wrong", el("p", {}, `This browser cannot show ${type || "this response"}. The response is complete; “Open” downloads it.`));
-  }
+function needToken(fail) {
+  fail("Signing needs the admin token.", "");
+  const button = el("button", { type: "button", class: "main" }, "Enter the token");
+  button.addEventListener("click", async () => {
+    if (await askToken()) open();
+  });
+  $("frame").append(button);
 }
 
 let typing = 0;
 
-export async function start() {
-  form.addEventListener("input", (event) => {
-    if (event.target === $("admin")) setToken($("admin").value);
-    fit();
-    clearTimeout(typing);
-    typing = setTimeout(async () => {
-      // A changed option loads the image at once; typing a name does not.
-      const chosen = event.target.matches("select, [type=checkbox], [type=number]");
-      if ((await sign()) && shown && chosen) show();
-    }, 200);
+// later updates after a pause. The picture is dimmed at once, since it is not of these options.
+function later(pause) {
+  clearTimeout(typing);
+  turn++;
+  stage.wait();
+  typing = setTimeout(update, pause);
+}
+
+function choose(source, name) {
+  field("source").value = source;
+  field("name").value = name;
+  browser.select(name);
+  update();
+}
+
+// open lists the chosen source, and selects its first picture.
+async function open() {
+  if (config.signing === "off" || (config.signing === "token" && !hasToken())) {
+    browser.clear("Listing needs the admin token.");
+    return update();
+  }
+  const source = value("source");
+  const first = await browser.open(source, "", true);
+  if (first && value("source") === source && !value("name")) choose(source, first);
+  else {
+    browser.select(value("name"));
+    update();
+  }
+}
+
+// show is called when the view is opened; wanted is "" or source/name.
+export function show(wanted) {
+  const [, source, name] = /^([^/]+)\/(.+)$/s.exec(wanted ?? "") ?? [];
+  if (source && config.sources.includes(source)) {
+    field("source").value = source;
+    field("name").value = name;
+  }
+  if (!opened || source) open();
+  opened = true;
+}
+
+// pick sets fields from the stage: a crop or a focal point.
+function pick(values) {
+  for (const [name, v] of Object.entries(values)) field(name).value = v;
+  later(150);
+}
+
+function copy(button, content, node) {
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(content());
+      text(button, "Copied");
+    } catch { // no clipboard except on https and localhost
+      getSelection().selectAllChildren(node);
+      text(button, "Selected");
+    }
+    setTimeout(() => text(button, "Copy"), 1500);
   });
-  form.addEventListener("submit", async (event) => {
+}
+
+export function start(configured) {
+  config = configured;
+  grammar = options.build($("options"), config);
+  field("source").replaceChildren(...config.sources.map((name) => el("option", {}, name)));
+  field("format").replaceChildren(...["auto", ...config.formats].map((name) => el("option", {}, name)));
+  field("format").value = "webp";
+  stage.start(pick);
+  browser.start(choose);
+  form.addEventListener("input", (event) => {
+    if (event.target === field("source")) {
+      field("name").value = "";
+      return;
+    }
+    later(event.target.matches("select, [type=checkbox]") ? 0 : event.target === field("name") ? 500 : 250);
+  });
+  field("source").addEventListener("change", open);
+  form.addEventListener("submit", (event) => {
     event.preventDefault();
     clearTimeout(typing);
-    if (!(await sign())) return;
-    await show();
-    const top = $("frame").getBoundingClientRect().top; // on a phone the image is below the form
-    if (top > innerHeight / 2) document.querySelector(".result").scrollIntoView({ behavior: "smooth" });
+    update();
   });
-  $("again").addEventListener("click", show);
-  $("copy").addEventListener("click", async () => {
-    try {
-      await navigator.clipboard.writeText(url.url);
-    } catch { // no clipboard except on https and localhost
-      getSelection().selectAllChildren($("url"));
-    }
-    text($("copy"), "Copied");
-    setTimeout(() => text($("copy"), "Copy"), 1500);
+  form.addEventListener("focusin", (event) => text($("meaning-of"), grammar.meaning(event.target)));
+  $("again").addEventListener("click", update);
+  copy($("copy"), () => $("url").textContent, $("url"));
+  copy($("copy-snippet"), () => $("snippet").textContent, $("snippet"));
+  tabs($("snippet-kinds"), (chosen) => {
+    kind = chosen;
+    showSnippet();
   });
-
-  const config = await get("/console/config").catch(() => ({ signing: "off", sources: [], watermarks: [] }));
-  signing = config.signing;
-  field("source").replaceChildren(...config.sources.map((name) => el("option", {}, name)));
-  field("watermark").append(...config.watermarks.map((name) => el("option", {}, name)));
-  fit();
-  if (signing === "off") {
-    say("Signing is disabled: no admin token is configured (--admin-token).", "bad");
-    form.querySelector("button.main").disabled = true;
-  }
+  follow();
 }

@@ -1,8 +1,9 @@
 // The status view.
 
-import { $, el, list, mark, spark, text } from "./dom.js";
+import { $, el, facts, list, mark, none, spark, text } from "./dom.js";
 import { bytes, count, long, percent, rate, short, time } from "./format.js";
-import { add, course, HITS, latest, MISSES, of, quantile, ratio, recent, SAMPLES, then } from "./history.js";
+import { add, HITS, hour, latest, MISSES, quantile, ratio, recent, then } from "./history.js";
+import * as activity from "./activity.js";
 
 const CACHES = ["memory", "disk", "derived", "original", "origin", "stale", "negative", "none"];
 const FROM = {
@@ -21,34 +22,34 @@ const TILES = [
     name: "Requests", unit: "/s",
     now: () => rate(recent().rate((s) => s.requests.total)),
     sub: (s) => `${short(s.requests.total)} since start`,
-    course: () => course((a, b, sec) => (b.requests.total - a.requests.total) / sec),
+    course: (h) => h.rate(h.sum(CACHES)),
   },
   {
     name: "Hit ratio", top: 1.1,
     now: () => percent(ratio(then(), latest()) ?? NaN),
     sub: (s) => `${percent(ratio(null, s) ?? NaN)} since start`,
-    course: () => course(ratio),
+    course: (h) => {
+      const hits = h.rate(h.sum(HITS));
+      return h.rate(h.sum(MISSES)).map((n, i) => (hits[i] + n > 0 ? hits[i] / (hits[i] + n) : null));
+    },
   },
   {
     name: "Hit latency, p99",
     now: () => time(quantile(HITS, 0.99)),
     sub: () => `median ${time(quantile(HITS, 0.5))}; of misses ${time(quantile(MISSES, 0.5))}`,
-    course: () => course((a, b) => {
-      const n = of(b, HITS) - of(a, HITS);
-      return n > 0 ? (of(b, HITS, "seconds") - of(a, HITS, "seconds")) / n : null;
-    }),
+    course: (h) => h.column("p50_seconds"),
   },
   {
     name: "Sent", unit: "/s",
     now: () => bytes(recent().rate((s) => s.requests.bytes)),
     sub: (s) => `${bytes(s.requests.bytes)} since start`,
-    course: () => course((a, b, sec) => (b.requests.bytes - a.requests.bytes) / sec),
+    course: (h, s) => h.rate(s.history.bytes),
   },
   {
     name: "Errors (5xx)", unit: "/min",
     now: () => count(Math.round(recent().rate(ofStatus("5")) * 60)),
     sub: () => `client errors (4xx) ${count(Math.round(recent().rate(ofStatus("4")) * 60))} /min`,
-    course: () => course((a, b, sec) => (ofStatus("5")(b) - ofStatus("5")(a)) / sec),
+    course: (h, s) => h.rate(s.history.status_5xx),
     mood: () => (recent().grown(ofStatus("5")) > 0 ? "bad" : null),
   },
 ];
@@ -57,15 +58,15 @@ const tiles = list($("tiles"), (tile) => {
   const value = el("span");
   const sub = el("p", { class: "sub" });
   const line = spark();
-  const node = el("article", { class: "tile" }, el("h3", {}, tile.name),
+  const node = el("article", { class: "tile" }, el("h2", {}, tile.name),
     el("p", { class: "value" }, value, tile.unit ? el("small", {}, tile.unit) : null), sub, line.node);
   return {
     node,
     set() {
       text(value, tile.now());
       text(sub, tile.sub(latest()));
-      const values = tile.course(); // the chart grows from one minute to five
-      line.set(values, Math.max(30, Math.min(values.length, SAMPLES)), tile.top);
+      const values = tile.course(hour(latest()), latest());
+      line.set(values, Math.max(10, values.length), tile.top);
       mark(node, "data-mood", tile.mood?.());
     },
   };
@@ -187,33 +188,19 @@ function renderResize({ workers, queue: waitingBy, restarts, jobs: made }) {
   text(jobs.sub, `since start: ${named(made) || "none"}`);
 }
 
-const facts = list($("process"), ([name]) => {
-  const value = el("dd");
-  const node = el("div", { class: "pair" }, el("dt", {}, name), value);
-  return { node, set: ([, now]) => text(value, now) };
-});
-
-const amount = (a) => (a ? `${count(a.variants)} variants, ${long(a.cpu_seconds)} of CPU, ${bytes(a.bytes)}` : "none");
+const process = facts($("process"));
 
 function renderProcess(s) {
-  const { process: p } = s;
-  facts([
+  const p = s.process;
+  process([
     ["Version", s.version + (s.revision ? ` (${s.revision.slice(0, 12)})` : "")],
     ["Built with", s.go_version],
     ["Started", `${new Date(s.started).toLocaleString()}, ${long(s.uptime_seconds)} ago`],
     ["Memory", bytes(p.rss_bytes || NaN) + (p.memory_limit_bytes ? `; Go memory limit ${bytes(p.memory_limit_bytes)}` : "")],
     ["Goroutines", count(p.goroutines)],
-    ["Prefetched, used", amount(s.prefetch?.used)],
-    ["Prefetched, wasted", amount(s.prefetch?.wasted)],
     ["Coalesced", `${count(s.requests.coalesced)} requests waited for the fill of another`],
-  ], ([name]) => name);
+  ]);
 }
-
-const none = (parent, items, message) => {
-  let note = parent.querySelector(".empty");
-  if (!note) parent.append((note = el("p", { class: "empty" }, message)));
-  note.hidden = items.length > 0;
-};
 
 // render shows a response of /v1/stats.
 export function render(stats) {
@@ -230,4 +217,5 @@ export function render(stats) {
   none($("resizing"), stats.resize ? [1] : [], "No resize processes.");
   if (stats.resize) renderResize(stats.resize);
   renderProcess(stats);
+  activity.render(stats);
 }
