@@ -9,6 +9,7 @@ export MALLOC_ARENA_MAX ?= 2
 # Pinned tools are built once and kept here.
 export IMAGETIER_TOOLS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/imagetier-tools
 VERSITYGW := v1.8.0
+AXE := 4.14.1
 GOLANGCI_LINT := v2.15.0
 K6 := v1.8.1
 PROTOC_GEN_GO := v1.36.12
@@ -44,11 +45,16 @@ run-gateway: build ## run the gateway on :8070 (GATEWAY_PORT=) with fake service
 	@deploy/run-gateway
 
 .PHONY: tools
-tools: $(IMAGETIER_TOOLS)/versitygw ## build the S3 server that the tests use
+tools: $(IMAGETIER_TOOLS)/versitygw $(IMAGETIER_TOOLS)/axe.js ## get the S3 server and axe-core, which the tests use
 
 $(IMAGETIER_TOOLS)/versitygw:
 	mkdir -p $(@D)
 	GOBIN=$(@D) go install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW)
+
+$(IMAGETIER_TOOLS)/axe.js:
+	mkdir -p $(@D)
+	curl -fsSL https://registry.npmjs.org/axe-core/-/axe-core-$(AXE).tgz | tar -xzO package/axe.min.js >$@.part
+	mv $@.part $@
 
 .PHONY: k6
 k6: $(IMAGETIER_TOOLS)/k6 ## build the k6 load tester (takes minutes)

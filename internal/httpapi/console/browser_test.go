@@ -1,161 +1,18 @@
 package console
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
 	"fmt"
-	"image"
-	"image/png"
-	"net/http"
-	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
-	"time"
 
-	"github.com/chromedp/cdproto/log"
-	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/guard"
 	"github.com/novasocial/imagetier/internal/testutil"
 )
-
-// browser returns a context of a real Chromium and its console errors, or skips the test if
-// there is none.
-func browser(t *testing.T) (context.Context, func() []string) {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("starts a browser")
-	}
-	path := testutil.Command(t, "apt-get install chromium", "chromium", "chromium-browser", "google-chrome")
-	options := append(
-		chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(path),
-		chromedp.NoSandbox,
-		chromedp.UserDataDir(t.TempDir()),
-	)
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
-	t.Cleanup(cancel)
-	ctx, stop := chromedp.NewExecAllocator(ctx, options...)
-	t.Cleanup(stop)
-	ctx, closeTab := chromedp.NewContext(ctx)
-	t.Cleanup(closeTab)
-	var (
-		mu         sync.Mutex
-		complaints []string
-	)
-	complain := func(format string, args ...any) {
-		mu.Lock()
-		defer mu.Unlock()
-		complaints = append(complaints, fmt.Sprintf(format, args...))
-	}
-	if err := chromedp.Listen(ctx, func(ev any) {
-		switch e := ev.(type) {
-		case *runtime.EventExceptionThrown:
-			complain("%s %s", e.ExceptionDetails.Text, e.ExceptionDetails.Exception.Description)
-		case *log.EventEntryAdded:
-			if e.Entry.Level == log.EntryLevelError {
-				complain("%s %s", e.Entry.Text, e.Entry.URL)
-			}
-		}
-	}); err != nil {
-		t.Fatal(err)
-	}
-	return ctx, func() []string {
-		mu.Lock()
-		defer mu.Unlock()
-		return complaints
-	}
-}
-
-// stub serves a private listener whose tier answers each path with the same image.
-func stub(t *testing.T, cfg Config) *httptest.Server {
-	t.Helper()
-	var picture bytes.Buffer
-	if err := png.Encode(&picture, image.NewGray(image.Rect(0, 0, 120, 80))); err != nil {
-		t.Fatal(err)
-	}
-	cfg.Public = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.Contains(r.RequestURI, "nosuch") {
-			w.Header().Set("Content-Type", "application/problem+json")
-			w.WriteHeader(http.StatusNotFound)
-			fmt.Fprint(w, `{"title":"Not Found","detail":"There is no such original.","request_id":"r1"}`)
-			return
-		}
-		w.Header().Set("Content-Type", "image/png")
-		w.Header().Set("Cache-Status", "imagetier; hit; ttl=31536000; detail=memory")
-		_, _ = w.Write(picture.Bytes())
-	})
-	var n atomic.Int64
-	start := time.Now()
-	mux := http.NewServeMux()
-	mux.Handle("/", New(cfg))
-	mux.HandleFunc("/v1/stats", func(w http.ResponseWriter, _ *http.Request) {
-		asked := n.Add(1000)
-		_ = json.NewEncoder(w).Encode(Stats{
-			Version: "9.8.7", Started: start, UptimeSeconds: float64(asked) / 500,
-			Health: Health{Status: "degraded", Reasons: []string{"the disk tier is off"}},
-			Requests: Requests{
-				Total: asked, Bytes: asked << 10,
-				ByStatus: map[string]int64{"200": asked}, BoundsSeconds: []float64{.0001, .001},
-				ByCache: map[string]CacheRequests{
-					"memory": {Count: asked, Buckets: []int64{asked, 0, 0}, Seconds: float64(asked) * 1e-5},
-				},
-			},
-			Tiers: []Tier{
-				{Name: "memory", Bytes: 256 << 20, BudgetBytes: 512 << 20, Entries: 12_345},
-				{Name: "disk", State: "off"},
-			},
-			Origins: []Origin{{Name: "posts", Breaker: "open", Requests: map[string]int64{"timeout": asked}}},
-			Resize:  &Resize{Workers: map[string]int{"idle": 1, "busy": 3}, Queue: map[string]int{"live": 7}},
-		})
-	})
-	mux.HandleFunc("/v1/explain", func(w http.ResponseWriter, r *http.Request) {
-		_ = json.NewEncoder(w).Encode(map[string]any{
-			"path":     r.URL.Query().Get("url"),
-			"variants": []any{map[string]any{"ttl_seconds": 7200}},
-		})
-	})
-	server := httptest.NewServer(mux)
-	t.Cleanup(server.Close)
-	return server
-}
-
-// eventually waits until the text at selector contains each of words.
-func eventually(t *testing.T, ctx context.Context, selector string, words ...string) {
-	t.Helper()
-	wanted, err := json.Marshal(words)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := chromedp.Run(ctx, chromedp.Evaluate[string](fmt.Sprintf(`new Promise((done) => {
-		const end = Date.now() + 10000;
-		(function look() {
-			const node = document.querySelector(%q);
-			const text = node?.checkVisibility() ? node.innerText : "";
-			if (%s.every((w) => text.includes(w))) done("");
-			else if (Date.now() > end) done("it has " + text);
-			else setTimeout(look, 50);
-		})();
-	})`, selector, wanted), chromedp.EvalAwaitPromise))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if text != "" {
-		t.Errorf("%s does not come to have %q: %s", selector, words, text)
-	}
-}
-
-func run(t *testing.T, ctx context.Context, script string) {
-	t.Helper()
-	if _, err := chromedp.Run(ctx, chromedp.Evaluate[bool]("(() => {"+script+"; return true; })()")); err != nil {
-		t.Fatal(err)
-	}
-}
 
 func TestConsole_Browser_ShowsStatistics(t *testing.T) {
 	ctx, complaints := browser(t)
@@ -170,7 +27,7 @@ func TestConsole_Browser_ShowsStatistics(t *testing.T) {
 	eventually(t, ctx, "#tiers", "256 MiB of 512 MiB", "12.3 k entries", "no lookups in the last minute", "off")
 	eventually(t, ctx, "#origins", "down, breaker open", "timeout")
 	eventually(t, ctx, "#resizing", "3 busy", "7 live")
-	width, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.querySelector(".fill i").style.width`))
+	width, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.querySelector("#tiers .fill i").style.width`))
 	if err != nil || width != "50%" {
 		t.Errorf("the bar of the memory tier is %s wide (%v)", width, err)
 	}
@@ -184,6 +41,27 @@ func TestConsole_Browser_ShowsStatistics(t *testing.T) {
 	}
 }
 
+// The last hour is the tier's own: after a reload all of it is there.
+func TestConsole_Browser_ShowsHourAfterReload(t *testing.T) {
+	ctx, complaints := browser(t)
+	server := stub(t, open(t))
+	if err := chromedp.Do(ctx, chromedp.Navigate(server.URL+"/"), chromedp.Reload()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, ctx, "#charts", "1,000 /s", "100 %", "20 ms", "2.00 /s", "300 ms", "7")
+	eventually(t, ctx, "#top", "hot.jpg", "900", "1.0 %")
+	eventually(t, ctx, "#warming", "12 jobs, oldest 1 min", "30 variants")
+	eventually(t, ctx, "#dead-count", "1 dead letters")
+	eventually(t, ctx, "#fleet", "this node", "silent for 1 min", "41 of 42 applied")
+	run(t, ctx, `document.querySelector("#charts .plot").dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowLeft"}))`)
+	eventually(t, ctx, "#charts figure:first-child", "500 /s", "30 s ago")
+	run(t, ctx, `document.querySelector("#errors a").click()`)
+	eventually(t, ctx, "#meaning", "/640x/live/posts/a.jpg.webp")
+	for _, c := range complaints() {
+		t.Errorf("console error: %s", c)
+	}
+}
+
 func TestConsole_Browser_SignsAndShowsImage(t *testing.T) {
 	ctx, complaints := browser(t)
 	cfg := open(t)
@@ -192,31 +70,168 @@ func TestConsole_Browser_SignsAndShowsImage(t *testing.T) {
 	if err := chromedp.Do(ctx, chromedp.Navigate(server.URL+"/#playground")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, ctx, "#shape [name=source]", "posts")
-	const typed = `const f = document.getElementById("shape").elements;
-		const set = (name, value) => {
-			f[name].value = value;
-			f[name].dispatchEvent(new Event("input", {bubbles: true}));
-		};
-		const show = () => document.querySelector("#shape button.main").click();`
-	run(t, ctx, typed+`set("name", "cat.jpg"); set("height", "480"); set("fit", "cover"); set("quality", "70"); show()`)
-	eventually(t, ctx, "#signing", "requires the admin token")
-	run(t, ctx, typed+`set("admin", "another"); show()`)
-	eventually(t, ctx, "#signing", "Wrong admin token")
-	run(t, ctx, typed+`set("admin", "an admin token"); show()`)
-	ref, err := imageurl.ParseRef("/640x480-cover-q70/live/posts/cat.jpg.webp")
-	if err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, ctx, "#url", "https://img.example.com"+cfg.Signer.Path(ref))
-	eventually(t, ctx, "#answer", "200 memory", "120 × 80", "image/png")
+	eventually(t, ctx, "#frame", "needs the admin token")
+	run(t, ctx, fill+`press("#frame button")`)
+	enter(t, ctx, "another")
+	eventually(t, ctx, "#token", "Wrong admin token")
+	enter(t, ctx, "an admin token")
+	eventually(t, ctx, "#originals", "2026", "cat.jpg")
+	eventually(t, ctx, "#headline", "200 memory", "120 × 80", "image/png") // the first picture is selected
+	run(t, ctx, fill+`fill("shape", {height: "480", fit: "cover", quality: "70"})`)
+	eventually(t, ctx, "#url", "https://img.example.com"+pathOf(t, cfg, "/640x480-cover-q70/live/posts/cat.jpg.webp"))
+	run(t, ctx, fill+`press("#snippet-kinds [value=srcset]")`)
+	eventually(t, ctx, "#snippet", "<img src=", "1280x960", `width="640"`, `height="480"`)
+	eventually(t, ctx, "#headline", "200 memory")
 	run(t, ctx, `document.getElementById("why").click()`)
-	eventually(t, ctx, "#meaning", cfg.Signer.Path(ref), "2 h 0 min")
+	eventually(t, ctx, "#meaning", "640x480-cover-q70", "2 h 0 min")
 	for _, c := range complaints() {
 		if !strings.Contains(c, "401") {
 			t.Errorf("console error: %s", c)
 		}
 	}
-	run(t, ctx, `location.hash = "#playground"; `+typed+`set("name", "nosuch.jpg"); show()`)
+	run(t, ctx, fill+`location.hash = "#playground"; fill("shape", {name: "nosuch.jpg"})`)
 	eventually(t, ctx, "#frame", "404 Not Found", "There is no such original.", "r1")
+}
+
+func pathOf(t *testing.T, cfg Config, path string) string {
+	t.Helper()
+	ref, err := imageurl.ParseRef(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg.Signer.Path(ref)
+}
+
+// After an invalid field no picture, URL or snippet of the valid one remains.
+func TestConsole_Browser_InvalidFieldClearsPicture(t *testing.T) {
+	ctx, _ := browser(t)
+	server := stub(t, open(t))
+	if err := chromedp.Do(ctx, chromedp.Navigate(server.URL+"/#playground=posts/cat.jpg")); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ name, bad, good, words string }{
+		{"width", "99999", "640", "Width"},
+		{"crop", "0x0x9", "", "Crop"},
+		{"crop", "900x0x900x900", "", "crop"},
+		{"background", "12345g", "", "Background"},
+		{"name", "", "cat.jpg", "Choose an original"},
+		{"fit", "cover", "", "cover"}, // without a height
+	} {
+		eventually(t, ctx, "#headline", "200 memory")
+		run(t, ctx, fill+fmt.Sprintf(`fill("shape", {%s: %q})`, c.name, c.bad))
+		eventually(t, ctx, "#frame", c.words)
+		left, err := chromedp.Run(ctx, chromedp.Evaluate[string](`(() => {
+			const shown = (id) => document.getElementById(id).checkVisibility();
+			return [...document.querySelectorAll("#frame img")].length + " " + document.getElementById("url").innerText +
+				" " + shown("snippets") + " " + shown("why") + " " + document.getElementById("headline").innerText;
+		})()`))
+		if err != nil || strings.TrimSpace(left) != "0 No URL. false false" {
+			t.Errorf("%s %q leaves %q, %v", c.name, c.bad, left, err)
+		}
+		run(t, ctx, fill+fmt.Sprintf(`fill("shape", {%s: %q})`, c.name, c.good))
+	}
+}
+
+// The views of the stage, and a crop and a focal point by keyboard.
+func TestConsole_Browser_CropsAndCompares(t *testing.T) {
+	ctx, complaints := browser(t)
+	server := stub(t, open(t))
+	if err := chromedp.Do(ctx, chromedp.Navigate(server.URL+"/#playground=posts/cat.jpg")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, ctx, "#headline", "200 memory")
+	run(t, ctx, fill+`press("#views [value=formats]")`)
+	eventually(t, ctx, "#frame .formats", "jpg", "webp", "avif", "200 memory")
+	run(t, ctx, fill+`press("#views [value=compare]")`)
+	eventually(t, ctx, "#frame .compare", "original", "variant")
+	run(t, ctx, fill+`press("#views [value=crop]")`)
+	eventually(t, ctx, "#frame .edit", "Result")
+	key := `document.querySelector("[data-drag]").dispatchEvent(
+		new KeyboardEvent("keydown", {key: %q, shiftKey: %t, bubbles: true}))`
+	run(t, ctx, fmt.Sprintf(key, "ArrowLeft", true))
+	eventually(t, ctx, "#url", "640x-crop0x0x990x1000")
+	run(t, ctx, fmt.Sprintf(key, "Delete", false))
+	eventually(t, ctx, "#url", "/640x/")
+	eventually(t, ctx, "#frame .edit", "Result")
+	drag(t, ctx, .25, .25, .75, .5)
+	eventually(t, ctx, "#url", "640x-crop250x250x500x250")
+	run(t, ctx, fill+`fill("shape", {height: "640", crop: ""}); press("#views [value=focus]")`)
+	eventually(t, ctx, "#url", "/640x640/")
+	eventually(t, ctx, "#headline", "Click what has to stay visible")
+	drag(t, ctx, .2, .3, .25, .75)
+	eventually(t, ctx, "#url", "640x640-cover-at25x75")
+	for _, c := range complaints() {
+		t.Errorf("console error: %s", c)
+	}
+}
+
+// The token is asked for once, and is neither stored nor in the URL.
+func TestConsole_Browser_ChangesWithOneToken(t *testing.T) {
+	ctx, _ := browser(t)
+	cfg := open(t)
+	cfg.Dev, cfg.AdminToken = false, guard.NewToken("an admin token")
+	server := stub(t, cfg)
+	if err := chromedp.Do(ctx, chromedp.Navigate(server.URL+"/#changes")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, ctx, "#changes-made", "Purge", "post:p1", "2 targets")
+	run(t, ctx, fill+`fill("takedown", {value: "dog.jpg"}); press("#takedown button.main")`)
+	enter(t, ctx, "an admin token")
+	eventually(t, ctx, "#takedown-said", "3 variants, 1 originals, 2.00 KiB", "2 of 3 nodes")
+	eventually(t, ctx, "#takedowns", "dog.jpg")
+	run(t, ctx, fill+`press("#takedowns button")`)
+	eventually(t, ctx, "#takedowns + .empty", "Nothing is taken down")
+	run(t, ctx, fill+`fill("purge", {by: "tag", value: "post:p1"}); press("#dry-run")`)
+	eventually(t, ctx, "#purge-said", "would remove 3 variants")
+	run(t, ctx, fill+`press("#purge button.main")`)
+	eventually(t, ctx, "#purge-said", "Done")
+	run(t, ctx, fill+`press("#dead button")`)
+	eventually(t, ctx, "#dead-said", "1 queued again")
+	want := `POST /v1/takedown {"source":"posts","name":"dog.jpg"}
+DELETE /v1/takedown {"source":"posts","name":"dog.jpg"}
+POST /v1/purge {"tag":"post:p1","dry_run":true}
+POST /v1/purge {"tag":"post:p1","soft":false}
+POST /v1/warm/dead {"do":"retry","ids":[7]}`
+	if got := server.changed(); got != want {
+		t.Errorf("changes:\n%s\nnot\n%s", got, want)
+	}
+	kept, err := chromedp.Run(ctx, chromedp.Evaluate[string](`JSON.stringify([localStorage, sessionStorage,
+		document.cookie, location.href, document.documentElement.outerHTML,
+		[...document.querySelectorAll("input")].map((i) => i.value)])`))
+	if err != nil || strings.Contains(kept, "an admin token") {
+		t.Errorf("the page keeps the token: %v", err)
+	}
+}
+
+// axe-core finds nothing in any view, and nothing is wider than a phone.
+func TestConsole_Browser_IsAccessible(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a browser")
+	}
+	axe, err := os.ReadFile(filepath.Join(os.Getenv("IMAGETIER_TOOLS"), "axe.js"))
+	testutil.Require(t, err, "make tools")
+	ctx, _ := browser(t)
+	server := stub(t, open(t))
+	for view, words := range map[string]string{
+		"status": "hot.jpg", "changes": "warm a", "playground=posts/cat.jpg": "200 memory",
+		"explain=/640x/live/posts/a.jpg.webp": "2 h",
+	} {
+		if err := chromedp.Do(ctx, chromedp.EmulateViewport(390, 844),
+			chromedp.Navigate("about:blank"), chromedp.Navigate(server.URL+"/#"+view)); err != nil {
+			t.Fatal(err)
+		}
+		name, _, _ := strings.Cut(view, "=")
+		eventually(t, ctx, "#"+name, words)
+		run(t, ctx, string(axe))
+		for _, scheme := range []string{"light", "dark"} {
+			found, err := chromedp.Run(ctx, axeIn(scheme))
+			if err != nil || found != "" {
+				t.Errorf("%s, %s: %v\n%s", view, scheme, err, found)
+			}
+		}
+		width, err := chromedp.Run(ctx, chromedp.Evaluate[int](`document.documentElement.scrollWidth`))
+		if err != nil || width > 390 {
+			t.Errorf("%s is %d pixels wide, %v", view, width, err)
+		}
+	}
 }

@@ -24,7 +24,8 @@ function receipt(r) {
 async function change(output, method, path, body) {
   say(output, "Working …");
   try {
-    say(output, "Done: " + receipt(await call(method, path, body)), "good");
+    const done = body.dry_run ? "It would remove " : "Done: ";
+    say(output, done + receipt(await call(method, path, body)), "good");
     return true;
   } catch (err) {
     say(output, err.message, "bad");
@@ -142,11 +143,12 @@ export function start(config) {
     event.preventDefault();
     if (await change($("takedown-said"), "POST", "/v1/takedown", target($("takedown")))) await reload();
   });
+  const purge = (more) => change($("purge-said"), "POST", "/v1/purge", { ...target($("purge")), ...more });
   $("purge").addEventListener("submit", (event) => {
     event.preventDefault();
-    const form = $("purge");
-    change($("purge-said"), "POST", "/v1/purge", { ...target(form), soft: form.elements.soft.checked });
+    purge({ soft: $("purge").elements.soft.checked });
   });
+  $("dry-run").addEventListener("click", () => $("purge").reportValidity() && purge({ dry_run: true }));
   $("takedowns-more").addEventListener("click", () => page(next));
   $("dead-all").addEventListener("click", () => settleDead("retry"));
 }

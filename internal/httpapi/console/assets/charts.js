@@ -2,6 +2,7 @@
 // position of the pointer or of the arrow keys.
 
 import { el, svg, text } from "./dom.js";
+import { long } from "./format.js";
 
 const WIDTH = 300;
 const HEIGHT = 100;
@@ -58,7 +59,7 @@ export function chart({ title, series, format, stacked = false, top }) {
   function readout() {
     const i = at ?? data.ago.length - 1;
     legend.forEach((l, k) => text(l.value, data.ago.length ? format(data.columns[k][i] ?? NaN) : ""));
-    text(when, at === null ? "" : data.ago[i] < 45 ? "now" : `${Math.round(data.ago[i] / 60)} min ago`);
+    text(when, at === null ? "" : data.ago[i] < 2 ? "now" : `${long(data.ago[i])} ago`);
     cursor.setAttribute("visibility", at === null ? "hidden" : "visible");
     if (at !== null) {
       const place = x(data.ago[i], data.span);
