@@ -224,6 +224,7 @@ func (p *player) rush(
 ) (done int, took time.Duration, err error) {
 	began := time.Now()
 	var next, answered, failed atomic.Int64
+	var first atomic.Pointer[error] // of those that failed
 	var all sync.WaitGroup
 	for range askers {
 		all.Go(func() {
@@ -232,8 +233,9 @@ func (p *player) rush(
 				if i >= len(paths) {
 					return
 				}
-				if p.get(ctx, paths[i], time.Now()).err != nil {
+				if err := p.get(ctx, paths[i], time.Now()).err; err != nil {
 					failed.Add(1)
+					first.CompareAndSwap(nil, &err)
 				} else if time.Since(began) <= most {
 					answered.Add(1)
 				}
@@ -242,7 +244,7 @@ func (p *player) rush(
 	}
 	all.Wait()
 	if n := failed.Load(); n > 0 {
-		return 0, 0, fmt.Errorf("%d of %d requests failed", n, n+answered.Load())
+		return 0, 0, fmt.Errorf("%d of %d requests failed, the first: %w", n, n+answered.Load(), *first.Load())
 	}
 	return int(answered.Load()), min(time.Since(began), most), ctx.Err()
 }
