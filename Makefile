@@ -150,11 +150,13 @@ asan: deps ## run FILES (300) files and 20,000 damaged ones (MUTATIONS=) through
 		--files $(or $(FILES),300) --mutations $(or $(MUTATIONS),20000) $(SAMPLES:%=--samples ../../%)
 
 .PHONY: lint
-lint: deps $(IMAGETIER_TOOLS)/golangci-lint-$(GOLANGCI_LINT) ## run the linters of .golangci.yml
+lint: deps $(IMAGETIER_TOOLS)/golangci-lint-$(GOLANGCI_LINT) ## run the linters of .golangci.yml, and go vet for macOS
 	go run ./deploy/checkwords
 	$(IMAGETIER_TOOLS)/golangci-lint-$(GOLANGCI_LINT) run ./...
 	cd cmd/tierbench && $(IMAGETIER_TOOLS)/golangci-lint-$(GOLANGCI_LINT) run ./...
 	cd gateway && $(IMAGETIER_TOOLS)/golangci-lint-$(GOLANGCI_LINT) run ./...
+	GOOS=darwin CGO_ENABLED=0 go vet ./cmd/imagetier
+	cd gateway && GOOS=darwin CGO_ENABLED=0 go vet ./cmd/imagetier-gateway
 
 $(IMAGETIER_TOOLS)/golangci-lint-$(GOLANGCI_LINT):
 	mkdir -p $(@D)

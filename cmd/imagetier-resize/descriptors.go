@@ -43,5 +43,3 @@ func closeInherited(watermarks map[string]string) error {
 	}
 	return nil
 }
-
-const descriptorDir = "/proc/self/fd/"

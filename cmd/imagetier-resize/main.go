@@ -193,7 +193,7 @@ func claimStdout() (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("duplicate standard output: %w", err)
 	}
-	if err := unix.Dup3(2, 1, 0); err != nil {
+	if err := redirect(1, 2); err != nil {
 		return nil, fmt.Errorf("redirect standard output: %w", err)
 	}
 	return os.NewFile(uintptr(fd), "answers"), nil

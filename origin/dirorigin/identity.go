@@ -27,13 +27,8 @@ func identify(f *os.File) (identity, error) {
 	if !ok || !info.Mode().IsRegular() {
 		return identity{}, fmt.Errorf("%w: not a regular file", origin.ErrNotFound)
 	}
-	return identity{
-		dev:   uint64(st.Dev),
-		ino:   st.Ino,
-		size:  st.Size,
-		mtime: st.Mtim.Nano(),
-		ctime: st.Ctim.Nano(),
-	}, nil
+	mtime, ctime := times(st)
+	return identity{dev: uint64(st.Dev), ino: st.Ino, size: st.Size, mtime: mtime, ctime: ctime}, nil
 }
 
 // digest is the first half of a SHA-256.

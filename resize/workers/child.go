@@ -14,8 +14,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/novasocial/imagetier/resize"
 	"github.com/novasocial/imagetier/resize/workers/wire"
 )
@@ -45,7 +43,7 @@ type child struct {
 }
 
 // startChild starts a child and waits for its greeting. The caller must keep its thread
-// (runtime.LockOSThread) for the lifetime of the child: see Pdeathsig in [worker.run].
+// (runtime.LockOSThread) for the lifetime of the child: see Pdeathsig in processAttributes and [worker.run].
 func startChild(ctx context.Context, cfg Config, m *watermarkFiles) (*child, error) {
 	c := &child{dead: make(chan struct{}), stderr: stderrLog{logger: cfg.Log}, watermarks: m}
 	c.cmd = exec.Command(cfg.Command[0], slices.Concat(cfg.Command[1:], arguments(cfg), m.args)...)
@@ -54,7 +52,7 @@ func startChild(ctx context.Context, cfg Config, m *watermarkFiles) (*child, err
 	c.cmd.Dir = "/"
 	// Its own process group, so that a Ctrl-C reaches only the tier, which drains, and that
 	// kill reaches any process that the child may have started.
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	c.cmd.SysProcAttr = processAttributes()
 	stderr, err := c.launch()
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", cfg.Command[0], err)
@@ -135,11 +133,7 @@ func (c *child) await(stderr *os.File) {
 	reading.Go(func() { c.stderr.read(stderr) })
 	// Wait without reaping, so that the process ID still identifies the process group: any
 	// process that the child has started is killed too, and kill cannot hit a reused ID.
-	for {
-		if err := unix.Waitid(unix.P_PID, c.pid(), nil, unix.WEXITED|unix.WNOWAIT, nil); !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
+	awaitExit(c.pid())
 	c.mu.Lock()
 	c.reaped = true
 	_ = syscall.Kill(-c.pid(), syscall.SIGKILL)

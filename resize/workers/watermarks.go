@@ -3,22 +3,20 @@ package workers
 import (
 	"context"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"slices"
-	"strconv"
-
-	"golang.org/x/sys/unix"
 )
 
-// watermarkFiles are the watermarks as sealed files in memory, which cannot be modified. So a
-// child that starts next week makes the same bytes as one of today, even if the configured file
-// has changed.
+// watermarkFiles are the watermarks as files that nothing modifies. So a child that starts next
+// week makes the same bytes as one of today, even if the configured file has changed.
 type watermarkFiles struct {
 	args  []string   // arguments of a child
-	files []*os.File // its file descriptors from 3 on
+	files []*os.File // its file descriptors from firstDescriptor on
 }
+
+// firstDescriptor is the number of the first file in exec.Cmd.ExtraFiles.
+const firstDescriptor = 3
 
 func (m *watermarkFiles) close() {
 	for _, file := range m.files {
@@ -36,28 +34,12 @@ func sealWatermarks(watermarks map[string][]byte) (m *watermarkFiles, err error)
 		}
 	}()
 	for _, name := range slices.Sorted(maps.Keys(watermarks)) {
-		fd, err := unix.MemfdCreate("watermark "+name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+		file, path, err := sealedFile("watermark "+name, watermarks[name], firstDescriptor+len(m.files))
 		if err != nil {
 			return m, fmt.Errorf("resize workers: watermark %s: %w", name, err)
 		}
-		file := os.NewFile(uintptr(fd), "watermark "+name)
 		m.files = append(m.files, file)
-		_, err = file.Write(watermarks[name])
-		if err == nil {
-			_, err = file.Seek(0, io.SeekStart)
-		}
-		if err == nil {
-			_, err = unix.FcntlInt(
-				file.Fd(),
-				unix.F_ADD_SEALS,
-				unix.F_SEAL_WRITE|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL,
-			)
-		}
-		if err != nil {
-			return m, fmt.Errorf("resize workers: watermark %s: %w", name, err)
-		}
-		// Opened by path, so that each child has a file offset of its own.
-		m.args = append(m.args, "-watermark="+name+"=/proc/self/fd/"+strconv.Itoa(2+len(m.files)))
+		m.args = append(m.args, "-watermark="+name+"="+path)
 	}
 	return m, nil
 }

@@ -251,7 +251,9 @@ func (w *worker) start(ctx context.Context, f family) error {
 			c.nice(expensiveNice)
 		}
 		w.children[f] = c
-		w.hello.Store(&c.hello)
+		if w.hello.Swap(&c.hello) == nil && len(c.hello.Missing) > 0 {
+			w.cfg.Log.Warn("resize processes run without a complete sandbox", "missing", c.hello.Missing)
+		}
 		w.once.Do(func() { close(w.ready) })
 		return nil
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"runtime"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
@@ -10,35 +9,6 @@ import (
 
 	"github.com/novasocial/imagetier/resize/workers/wire"
 )
-
-// limit sets resource limits. memory is for data (RLIMIT_DATA), files is the maximum size of a
-// written file, both in bytes.
-func limit(memory int64, files uint64) error {
-	for _, limit := range []struct {
-		name     string
-		resource int
-		value    uint64
-	}{
-		{"data", unix.RLIMIT_DATA, uint64(memory)},
-		{"address space", unix.RLIMIT_AS, addressSpace},
-		{"file size", unix.RLIMIT_FSIZE, files},
-		{"core", unix.RLIMIT_CORE, 0}, // a core dump would contain images
-		{"open files", unix.RLIMIT_NOFILE, 64},
-	} {
-		value := limit.value
-		var now unix.Rlimit
-		if err := unix.Getrlimit(limit.resource, &now); err == nil && now.Max < value {
-			value = now.Max // keep a stricter limit
-		}
-		if err := unix.Setrlimit(limit.resource, &unix.Rlimit{Cur: value, Max: value}); err != nil {
-			return fmt.Errorf("limit %s: %w", limit.name, err)
-		}
-	}
-	// If memory runs out, the kernel should kill this process, which loses one image, and not the
-	// tier. Raising the score is always allowed; without /proc it fails, which does not matter.
-	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0)
-	return nil
-}
 
 // sandbox blocks files, the network, new programs and new processes, as far as the kernel supports
 // it. It runs after libvips has started, because libvips loads modules from files. The process
