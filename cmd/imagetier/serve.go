@@ -15,7 +15,13 @@ type serveCmd struct{ settingsOf }
 
 // Help implements kong.HelpProvider.
 func (serveCmd) Help() string {
-	return `SIGHUP reads the settings and their files again: it replaces keys, profiles, watermarks, certificates and ` +
+	return `Without keys, to try it; with flags; with a file of settings:
+
+    imagetier serve --dev --source posts=dir:///home/me/photos
+    imagetier serve --keys-file keys.txt --source 'posts=s3://bucket/prefix?region=eu-central-1'
+    imagetier serve --config imagetier.yaml
+
+SIGHUP reads the settings and their files again: it replaces keys, profiles, watermarks, certificates and ` +
 		`the list of takedowns. What is invalid keeps its old value; the log says so, and ` +
 		`imagetier_reloads_total{outcome="failure"} counts it. Other settings need a restart.
 

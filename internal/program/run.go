@@ -77,6 +77,7 @@ func (p Program) common() any {
 			Check: configCheckCmd{Settings: Reads(p.Schema), program: p},
 		},
 		Health:     healthCmd{Settings: Reads(p.Schema, privateListen), program: p},
+		Version:    versionCmd{program: p},
 		Completion: completionCmd{program: p},
 	}
 }

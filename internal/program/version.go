@@ -10,6 +10,8 @@ import (
 // versionCmd prints the build of this program.
 type versionCmd struct {
 	JSON bool `name:"json" help:"Print JSON."`
+
+	program Program
 }
 
 // BuildInfo says which build this program is.
@@ -43,6 +45,11 @@ func Build() BuildInfo {
 		}
 	}
 	return b
+}
+
+// Help implements kong.HelpProvider.
+func (c versionCmd) Help() string {
+	return fmt.Sprintf("With the commit, the version of Go and the platform.\n\n    %[1]s version\n    %[1]s version --json", c.program.Name)
 }
 
 // Run prints.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -56,7 +57,11 @@ func fakeChild(kind string) {
 		_ = wire.WriteHello(os.Stdout, wire.Hello{Libvips: "fake"})
 		return
 	}
-	if err := wire.WriteHello(os.Stdout, wire.Hello{Libvips: "fake", Saves: []string{"jpg"}}); err != nil {
+	hello := wire.Hello{Libvips: "fake", Saves: []string{"jpg"}}
+	if slices.Contains(os.Args, "-unconfined") {
+		hello.Missing = []string{"seccomp: disabled"}
+	}
+	if err := wire.WriteHello(os.Stdout, hello); err != nil {
 		os.Exit(1)
 	}
 	in, out := bufio.NewReader(os.Stdin), bufio.NewWriter(os.Stdout)

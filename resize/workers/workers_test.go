@@ -680,6 +680,18 @@ func TestPool_LogsBoundedStderr(t *testing.T) {
 	}
 }
 
+func TestPool_IncompleteSandbox_LoggedOnce(t *testing.T) {
+	var log lockedBuffer
+	cfg := fake(workers.Config{Workers: 2, MaxJobs: 1, Unconfined: true, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	p := running(t, cfg)
+	for range 3 { // on several children
+		pid(t, p, "ok")
+	}
+	if n := strings.Count(log.String(), `without a complete sandbox" missing="[seccomp: disabled]"`); n != 1 {
+		t.Errorf("logged %d times, want once: %s", n, log.String())
+	}
+}
+
 func TestPool_ReleasesResourcesOfChildren(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // it would close files that we have forgotten
 	p := running(t, fake(workers.Config{Workers: 2, MaxJobs: 2, Timeout: 200 * time.Millisecond}))

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -47,7 +48,7 @@ func Flags(args []string) map[string][]string {
 }
 
 // Help compares the help of commands, and of the program itself, with the files of
-// testdata/help. With UPDATE=1 in the environment it writes them.
+// testdata/help, and requires an example in that of each command. With UPDATE=1 in the environment it writes them.
 func Help(t *testing.T, newProgram func() program.Program, commands ...string) {
 	name := newProgram().Name
 	common := []string{"", "config", "config print", "config check", "health", "version", "completion"}
@@ -67,6 +68,10 @@ func Help(t *testing.T, newProgram func() program.Program, commands ...string) {
 			want, err := os.ReadFile(file)
 			if err != nil || got != string(want) {
 				t.Errorf("differs from %s (UPDATE=1 writes it): %v\n%s", file, err, got)
+			}
+			example := "\n    (.* )?" + regexp.QuoteMeta(strings.TrimSpace(name+" "+command)) + "\\b"
+			if !strings.Contains(got, "\nCommands:\n") && !regexp.MustCompile(example).MatchString(got) {
+				t.Error("there is no example")
 			}
 			args := append([]string{"help"}, strings.Fields(command)...)
 			if _, alias, _ := Run(t, newProgram(), Command{Args: args}); alias != got {
