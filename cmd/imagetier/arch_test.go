@@ -36,7 +36,7 @@ var owners = map[string][]string{
 	"github.com/goccy/go-yaml":        {"internal/settings", "internal/config"},
 	"github.com/nats-io/":             {"internal/jetstream"},
 	"golang.org/x/sys": {"origin/dirorigin", "imagecache/disktier",
-		"resize/workers", "cmd/imagetier-resize", "internal/doctor", "internal/config"},
+		"resize/workers", "cmd/imagetier-resize", "internal/doctor", "internal/config", "internal/httpserver"},
 	"github.com/getkin/kin-openapi":       {"internal/httpapi/apitest"},
 	"github.com/klauspost/compress":       {"internal/warmlist"},
 	"golang.org/x/sync":                   {""},
