@@ -14,6 +14,7 @@ import (
 const (
 	historyInterval = 30 * time.Second
 	historyPoints   = 120
+	queueInterval   = time.Second // between two looks at the queue, which may be empty again at the end of an interval
 )
 
 // Point is what the tier did within one interval of a History.
@@ -27,7 +28,7 @@ type Point struct {
 	Latency   Quantiles // of requests
 	Origin    Quantiles // of requests to origins
 	Fetches   int64     // requests to origins
-	Queued    int       // jobs that waited for a resize process at the end of the interval
+	Queued    int       // the most jobs that waited for a resize process, seen once a second
 }
 
 // Quantiles are of durations in seconds. They are NaN if nothing was measured, and at most the last bound of
@@ -35,7 +36,7 @@ type Point struct {
 type Quantiles struct{ P50, P99 float64 }
 
 // History keeps what the tier did in each half minute of the last hour, about 30 KiB. It reads the metrics
-// once per interval, so requests cost nothing for it. It is safe for concurrent use.
+// once per interval, so it costs requests nothing. It is safe for concurrent use.
 type History struct {
 	set *Set
 
@@ -43,6 +44,7 @@ type History struct {
 	last   Snapshot   // at the end of the newest of points
 	lastAt time.Time
 	points []Point // oldest first
+	queued int     // the most jobs that have waited since lastAt
 }
 
 // NewHistory returns a History of set, which begins now. It has to be Run.
@@ -52,10 +54,13 @@ func NewHistory(set *Set) *History {
 
 // Run adds a Point for each interval until ctx is done, and returns nil.
 func (h *History) Run(ctx context.Context) error {
-	tick := time.NewTicker(historyInterval)
+	tick, look := time.NewTicker(historyInterval), time.NewTicker(queueInterval)
 	defer tick.Stop()
+	defer look.Stop()
 	for {
 		select {
+		case <-look.C:
+			h.lookAtQueue()
 		case <-tick.C:
 			h.add(h.set.Snapshot(), h.set.now())
 			h.set.top.tick()
@@ -65,6 +70,23 @@ func (h *History) Run(ctx context.Context) error {
 	}
 }
 
+func (h *History) lookAtQueue() {
+	workers := h.set.workers()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.queued = max(h.queued, waiting(workers))
+}
+
+// waiting returns how many jobs wait for a resize process. workers may be nil.
+func waiting(workers *WorkerStats) (n int) {
+	if workers != nil {
+		for _, jobs := range workers.Queued {
+			n += jobs
+		}
+	}
+	return n
+}
+
 func (h *History) add(now Snapshot, at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -72,8 +94,8 @@ func (h *History) add(now Snapshot, at time.Time) {
 		copy(h.points, h.points[1:])
 		h.points = h.points[:historyPoints-1]
 	}
-	h.points = append(h.points, pointOf(h.last, now, h.lastAt, at))
-	h.last, h.lastAt = now, at
+	h.points = append(h.points, h.pointLocked(now, at))
+	h.last, h.lastAt, h.queued = now, at, 0
 }
 
 // Points returns the intervals of the last hour, oldest first. The last is the current one, which ends with now.
@@ -82,10 +104,17 @@ func (h *History) Points(now Snapshot) []Point {
 	defer h.mu.Unlock()
 	points := make([]Point, 0, len(h.points)+1)
 	points = append(points, h.points...)
-	return append(points, pointOf(h.last, now, h.lastAt, h.set.now()))
+	return append(points, h.pointLocked(now, h.set.now()))
 }
 
-// pointOf returns what happened between two snapshots.
+// pointLocked returns the interval that began at lastAt.
+func (h *History) pointLocked(now Snapshot, at time.Time) Point {
+	p := pointOf(h.last, now, h.lastAt, at)
+	p.Queued = max(h.queued, waiting(now.Workers))
+	return p
+}
+
+// pointOf returns what happened between two snapshots, without Queued.
 func pointOf(from, to Snapshot, start, end time.Time) Point {
 	p := Point{Start: start, Seconds: end.Sub(start).Seconds()}
 	latency, fetches := make([]int64, len(buckets)+1), make([]int64, len(buckets)+1)
@@ -112,11 +141,6 @@ func pointOf(from, to Snapshot, start, end time.Time) Point {
 	}
 	for _, n := range fetches {
 		p.Fetches += n
-	}
-	if to.Workers != nil {
-		for _, n := range to.Workers.Queued {
-			p.Queued += n
-		}
 	}
 	p.Latency, p.Origin = quantilesOf(latency), quantilesOf(fetches)
 	return p

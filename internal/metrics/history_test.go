@@ -15,7 +15,13 @@ import (
 func TestHistory_Run_KeepsLastHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		set, _ := newSet(t, Config{})
-		set.Workers(func() WorkerStats { return WorkerStats{Queued: map[string]int{"live": 2, "warm": 3}} })
+		begun := time.Now()
+		set.Workers(func() WorkerStats { // they wait for a moment in each minute
+			if time.Since(begun).Round(time.Second)%time.Minute == 7*time.Second {
+				return WorkerStats{Queued: map[string]int{"live": 2, "warm": 3}}
+			}
+			return WorkerStats{}
+		})
 		h := NewHistory(set)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -42,6 +48,9 @@ func TestHistory_Run_KeepsLastHour(t *testing.T) {
 		p := points[historyPoints-2] // the first half of the last minute
 		if p.Seconds != 30 || p.ByCache[imagecache.Disk] != 89 || p.Status5xx != 1 || p.Status4xx != 1 || p.Queued != 5 {
 			t.Errorf("the last minute is %+v", p)
+		}
+		if next := points[historyPoints-1]; next.Queued != 0 {
+			t.Errorf("its second half is %+v", next)
 		}
 		if p.Latency.P50 < .0025 || p.Latency.P50 > .005 || p.Latency.P99 < 1 || p.Latency.P99 > 2.5 {
 			t.Errorf("its latency is %+v", p.Latency)

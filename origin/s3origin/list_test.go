@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"testing"
 
 	"github.com/novasocial/imagetier/origin"
+	"github.com/novasocial/imagetier/origin/origintest/s3server"
 	"github.com/novasocial/imagetier/origin/s3origin"
 )
 
@@ -36,5 +38,39 @@ func TestSource_List_NoPermission(t *testing.T) {
 	})
 	if _, err := src.List(t.Context(), origin.ListRequest{Limit: 2}); !errors.Is(err, origin.ErrDenied) {
 		t.Error(err)
+	}
+}
+
+func TestSource_List_Server(t *testing.T) {
+	server := s3server.Start(t)
+	server.Bucket(t, "posts", false)
+	for _, key := range []string{
+		"media/a.jpg", "media/b/1.jpg", "media/b/2.jpg", "media/c d~.jpg", "media/é.jpg", "other.jpg",
+	} {
+		server.Put(t, "posts", key, []byte("body"))
+	}
+	src := newSource(t, onServer(server, "posts", "media/"))
+	var names []string
+	req := origin.ListRequest{Limit: 2}
+	for range 5 {
+		list, err := src.List(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, list.Folders...)
+		for _, o := range list.Objects {
+			names = append(names, o.Name)
+		}
+		if req.After = list.Next; req.After == "" {
+			break
+		}
+	}
+	slices.Sort(names)
+	if want := []string{"a.jpg", "b/", "c d~.jpg", "é.jpg"}; !slices.Equal(names, want) {
+		t.Errorf("listed are %q, not %q", names, want)
+	}
+	list, err := src.List(t.Context(), origin.ListRequest{Folder: "b/", Limit: 9})
+	if err != nil || len(list.Objects) != 2 || list.Objects[1].Name != "b/2.jpg" || list.Objects[1].Bytes != 4 {
+		t.Errorf("b/: %+v, %v", list, err)
 	}
 }

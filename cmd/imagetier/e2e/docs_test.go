@@ -77,6 +77,7 @@ func TestDocs_API(t *testing.T) {
 		{"DELETE", "/v1/takedown", `{"source":"docs","name":"320x.webp"}`},
 		{"POST", "/v1/purge", `{"source":"docs","name":"original.jpg"}`},
 		{"GET", "/v1/warm/dead", ""},
+		{"GET", "/v1/originals?source=docs&limit=3", ""},
 		{"GET", "/v1/stats", ""}, // with changes and top originals
 	} {
 		sent := strings.NewReader(call.body)

@@ -25,7 +25,7 @@ type History struct {
 	OriginP50Seconds []Seconds `json:"origin_p50_seconds"`
 	OriginP99Seconds []Seconds `json:"origin_p99_seconds"`
 
-	QueueJobs []int `json:"queue_jobs"` // waiting for a resize process at the end of the interval
+	QueueJobs []int `json:"queue_jobs"` // the most that waited for a resize process, seen once a second
 }
 
 // Seconds is a duration whose JSON is null if it is NaN.

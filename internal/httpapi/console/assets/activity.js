@@ -3,11 +3,10 @@
 
 import { $, el, facts, list, mark, none, text } from "./dom.js";
 import { chart } from "./charts.js";
-import { bytes, clock, count, long, percent, rate, short, time } from "./format.js";
+import { bytes, clock, count, long, many, percent, rate, short, time } from "./format.js";
 import { HITS, hour, MISSES } from "./history.js";
 
 const perSecond = (n) => rate(n) + " /s";
-const jobs = (n) => count(n);
 
 const CHARTS = [
   {
@@ -46,7 +45,7 @@ const CHARTS = [
     columns: (h) => [h.column("origin_p50_seconds"), h.column("origin_p99_seconds")],
   },
   {
-    title: "Resize queue", format: jobs, stacked: true,
+    title: "Resize queue", format: count, stacked: true,
     series: [{ name: "waiting jobs", color: "stale" }],
     columns: (h) => [h.column("queue_jobs")],
   },
@@ -92,20 +91,20 @@ const nodes = list($("fleet-nodes"), ({ id }) => {
   };
 });
 
-const amount = (a) => `${count(a.variants)} variants, ${long(a.cpu_seconds)} of CPU, ${bytes(a.bytes)}`;
+const amount = (a) => `${many(a.variants, "variant")}, ${long(a.cpu_seconds)} of CPU, ${bytes(a.bytes)}`;
 const outcomes = (counts) => Object.entries(counts ?? {}).map(([name, n]) => `${count(n)} ${name.replaceAll("_", " ")}`).join(", ") || "none";
 
 function renderWarming(p) {
   warming([
-    ["Queue", p.available ? `${count(p.queue_jobs)} jobs, oldest ${long(p.lag_seconds)}` : "does not answer"],
+    ["Queue", p.available ? `${many(p.queue_jobs, "job")}, oldest ${long(p.lag_seconds)}` : "does not answer"],
     ["Paths of pages", `${count(p.page_paths)} waiting; ${outcomes(p.paths)}`],
     ["Events", outcomes(p.events)],
     ["Jobs", outcomes(p.jobs)],
-    ["Made", `${count(p.made_variants)} variants`],
+    ["Made", many(p.made_variants, "variant")],
     ["Used", amount(p.used)],
     ["Wasted", amount(p.wasted)],
   ]);
-  text($("dead-count"), p.dead_letters ? `${count(p.dead_letters)} dead letters` : "No dead letters");
+  text($("dead-count"), p.dead_letters ? many(p.dead_letters, "dead letter") : "No dead letters");
   mark($("dead-count"), "data-mood", p.dead_letters ? "bad" : "good");
 }
 

@@ -2,7 +2,7 @@
 
 import { $, el, list, mark, none, text } from "./dom.js";
 import { call, get } from "./api.js";
-import { bytes, clock, count } from "./format.js";
+import { bytes, clock, count, many } from "./format.js";
 
 const NAMES = { purge: "Purge", soft_purge: "Soft purge", takedown: "Takedown", lift: "Lift" };
 
@@ -13,7 +13,7 @@ const say = (node, message, mood) => {
 
 // receipt describes what a change has removed, and where.
 function receipt(r) {
-  const parts = [`${count(r.variants)} variants, ${count(r.originals)} originals, ${bytes(r.bytes)}`];
+  const parts = [`${many(r.variants, "variant")}, ${many(r.originals, "original")}, ${bytes(r.bytes)}`];
   if (r.nodes.known > 1 || r.nodes.applied < r.nodes.known) parts.push(`applied on ${r.nodes.applied} of ${r.nodes.known} nodes`);
   if (r.superseded) parts.push("a newer decision holds instead");
   if (r.waiting) parts.push(r.waiting);
@@ -81,7 +81,7 @@ const reload = () => page("");
 
 const changes = list($("changes-made").tBodies[0], (c) => ({
   node: el("tr", {}, el("td", {}, clock(c.at)), el("td", {}, NAMES[c.kind] ?? c.kind),
-    el("td", { class: "name" }, c.tag ?? c.path ?? c.name, el("small", {}, c.tag ? `tag, ${count(c.targets)} targets` : c.source ?? "")),
+    el("td", { class: "name" }, c.tag ?? c.path ?? c.name, el("small", {}, c.tag ? `tag, ${many(c.targets, "target")}` : c.source ?? "")),
     el("td", {}, receipt(c.receipt))),
   set() {},
 }));

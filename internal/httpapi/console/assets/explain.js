@@ -53,7 +53,13 @@ export async function ask(url) {
   try {
     const json = await get("/v1/explain?" + new URLSearchParams({ url }));
     const { url: same, ...rest } = json;
-    out.replaceChildren(tree(same === json.path ? rest : json), el("details", { class: "meaning-raw" }, el("summary", {}, "As JSON"),
+    const shown = same === json.path ? rest : { ...json };
+    let note = null;
+    if (!url.includes("/i/") && json.signature?.verdict === "missing" && json.ref) { // of an error, or typed
+      note = el("p", { class: "hint" }, "This path is without its signature, so the status that a request gets is not shown.");
+      for (const name of ["signature", "status", "why"]) delete shown[name];
+    }
+    out.replaceChildren(note ?? "", tree(shown), el("details", { class: "meaning-raw" }, el("summary", {}, "As JSON"),
       el("pre", {}, JSON.stringify(json, null, 2))));
   } catch (err) {
     out.replaceChildren(el("p", { class: "bad" }, err.message));

@@ -7,6 +7,9 @@ const known = (n) => typeof n === "number" && Number.isFinite(n);
 
 export const count = (n) => (known(n) ? whole.format(n) : NONE);
 
+// many formats a number of things: 1 original, 2 originals.
+export const many = (n, thing) => `${count(n)} ${thing}${n === 1 ? "" : "s"}`;
+
 // short formats 1234567 as 1.23 M.
 export function short(n) {
   if (!known(n)) return NONE;
