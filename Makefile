@@ -204,3 +204,9 @@ bench-feed: build ## simulate a day of a social feed with and without pre-warmin
 .PHONY: bench-peers
 bench-peers: ## compare the cost of a hit with nginx, Varnish, net/http and fasthttp
 	@deploy/bench-peers
+
+.PHONY: bench-fill
+bench-fill: build ## compare first sizes of new originals with lean libvips, or with IMGPROXY=path/to/binary
+	@deploy/sample-photos
+	go build -tags leanvips -o bin/ ./deploy/peers/leanvips
+	cd cmd/tierbench && go run . fill --imgproxy '$(IMGPROXY)'

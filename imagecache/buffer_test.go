@@ -14,7 +14,14 @@ func TestBuffer_Recycle_OnlyWhatIsPooled(t *testing.T) {
 	for _, row := range []struct {
 		n, memory int
 		pooled    bool
-	}{{0, 0, false}, {100, 100, false}, {4096, 4096, true}, {4097, 8192, true}, {1 << 20, 1 << 20, true}, {1<<20 + 1, 1<<20 + 1, false}} {
+	}{
+		{0, 0, false},
+		{100, 100, false},
+		{4096, 4096, true},
+		{4097, 8192, true},
+		{1 << 20, 1 << 20, true},
+		{1<<20 + 1, 1<<20 + 1, false},
+	} {
 		b := imagecache.NewBuffer(row.n)
 		if len(b.Bytes()) != row.n || imagecache.BufferBytes(int64(row.n)) != int64(row.memory) {
 			t.Errorf("%d bytes: got %d, %d of memory", row.n, len(b.Bytes()), imagecache.BufferBytes(int64(row.n)))
@@ -43,7 +50,8 @@ func (s *pooledTier) Get(ctx context.Context, key imagecache.Key) (imagecache.Im
 // A body that only its caller reads has its Buffer; one that a fill, a copy or another caller may read has none.
 func TestCache_Get_KeepsBuffersThatAreShared(t *testing.T) {
 	stale := imagecache.Image{Body: []byte("cat"), Fresh: imagecache.Freshness{
-		Generated: time.Unix(1, 0), Until: time.Unix(2, 0), StaleWhileRevalidate: 1000 * time.Hour, StaleIfError: 1000 * time.Hour,
+		Generated: time.Unix(1, 0), Until: time.Unix(2, 0),
+		StaleWhileRevalidate: 1000 * time.Hour, StaleIfError: 1000 * time.Hour,
 	}}
 	for name, row := range map[string]struct {
 		img    imagecache.Image

@@ -13,6 +13,7 @@ type cli struct {
 	Replay replayCmd `cmd:"" help:"Hit ratios of the memory tier and of others on traces."`
 	Memory memoryCmd `cmd:"" help:"Reads a second, memory and garbage collection of a full memory tier."`
 	Page   pageCmd   `cmd:"" help:"How long a page of the feed takes on a phone, from the query to the last picture."`
+	Fill   fillCmd   `cmd:"" help:"First sizes of new originals, beside imgproxy or lean libvips."`
 	Load   loadCmd   `cmd:"" help:"Load tests of the gateway by k6, with faults under load."`
 	Corpus corpusCmd `cmd:"" help:"Compare the resize program with other decoders on generated files of every kind."`
 	Feed   feedCmd   `cmd:"" help:"A day of a social feed against a running tier: what warming makes of it."`
