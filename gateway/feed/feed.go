@@ -39,6 +39,7 @@ type Post struct {
 	Comments     int64
 	CreatedAt    time.Time // zero if unknown
 	Public       bool      // its image URLs need not expire
+	Crop         string    // the part of ImageURL to show, as URLs of the tier spell it; "" is all of it
 }
 
 // Profile is a user of the user service.

@@ -210,6 +210,30 @@ func TestHandler_SignedURLs_Visibility(t *testing.T) {
 	}
 }
 
+// The crop of a post is that of its image, and not that of another thumbnail or of its author.
+func TestHandler_SignedURLs_Crop(t *testing.T) {
+	const cdn = "https://cdn.app.example/"
+	const whole, cropped = "/1320x/v.0/posts/a.jpg.webp", "/1320x-crop100x50x800x900/v.0/posts/a.jpg.webp"
+	for _, c := range []struct{ crop, thumbnail, image, small string }{
+		{"100x50x800x900", "", cropped, cropped},
+		{"100x50x800x900", "b.jpg", cropped, "/1320x/v.0/posts/b.jpg.webp"},
+		{"0x0x1000x1000", "", whole, whole},
+		{"900x0x800x900", "", whole, whole},
+	} {
+		thumbnail := c.thumbnail
+		if thumbnail != "" {
+			thumbnail = cdn + thumbnail
+		}
+		page := post(cdn+"a.jpg", thumbnail, cdn+"u.png", time.Time{})
+		page.Items[0].Post.Crop = c.crop
+		h := newHandler(t, graph.Config{Feed: always(page)})
+		got := strings.Fields(urls(ask(t, h, query(urlsQuery, nil))))
+		if !strings.HasSuffix(got[0], c.image) || !strings.HasSuffix(got[1], c.small) || strings.Contains(got[2], "crop") {
+			t.Errorf("%+v: %q", c, got)
+		}
+	}
+}
+
 // iOS client: thumbnailUrl is never "" and is filled; images by class of the client.
 func TestHandler_SignedURLs(t *testing.T) {
 	const cdn = "https://cdn.app.example/"

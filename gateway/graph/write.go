@@ -179,7 +179,7 @@ func (w *pageWriter) fetchFacts(ctx context.Context, p *feed.Page) {
 		if plain == "" {
 			plain = item.Post.ThumbnailURL
 		}
-		w.images[i] = w.mint(w.cfg.Fields.ImageURL, plain, linkOf(item.Post))
+		w.images[i] = w.mint(w.cfg.Fields.ImageURL, plain, linkTo(plain, item.Post))
 		if image := w.images[i].Image; !image.IsZero() {
 			images, indexes = append(images, image), append(indexes, i)
 		}
@@ -201,7 +201,7 @@ func (w *pageWriter) post(nodes []node, item *feed.Item, i int) {
 		case w.images != nil:
 			image = w.images[i]
 		default:
-			image = w.mint(w.cfg.Fields.ImageURL, p.ImageURL, linkOf(p))
+			image = w.mint(w.cfg.Fields.ImageURL, p.ImageURL, linkTo(p.ImageURL, p))
 		}
 		return image
 	}
@@ -227,7 +227,7 @@ func (w *pageWriter) post(nodes []node, item *feed.Item, i int) {
 			if small == p.ImageURL && w.cfg.Fields.ThumbnailURL == w.cfg.Fields.ImageURL {
 				w.url(minted())
 			} else {
-				w.url(w.mint(w.cfg.Fields.ThumbnailURL, small, linkOf(p)))
+				w.url(w.mint(w.cfg.Fields.ThumbnailURL, small, linkTo(small, p)))
 			}
 		case "likeCount":
 			w.int(int64(clamped(p.Likes)))
@@ -287,6 +287,17 @@ func (w *pageWriter) author(nodes []node, item *feed.Item) {
 // linkOf returns the fields of a post that its URLs depend on.
 func linkOf(p *feed.Post) imagelink.Post {
 	return imagelink.Post{Created: p.CreatedAt, Public: p.Public}
+}
+
+// linkTo returns what the URL of an image of a post depends on: a crop is that of the image itself.
+func linkTo(plain string, p *feed.Post) imagelink.Post {
+	link := linkOf(p)
+	if plain == p.ImageURL {
+		if err := link.Crop.UnmarshalText([]byte(p.Crop)); err != nil {
+			return linkOf(p) // the whole image is better than none
+		}
+	}
+	return link
 }
 
 // mint returns the signed URL of plain, or plain if it is not an image of the tier.

@@ -62,6 +62,7 @@ var sliceCodec = codec[feed.Slice]{
 const (
 	postHasDate  = 1
 	postIsPublic = 2
+	postHasCrop  = 4
 )
 
 var postCodec = codec[feed.Post]{
@@ -78,7 +79,13 @@ var postCodec = codec[feed.Post]{
 		if p.Public {
 			flags |= postIsPublic
 		}
+		if p.Crop != "" {
+			flags |= postHasCrop
+		}
 		b = append(b, flags)
+		if p.Crop != "" {
+			b = appendString(b, p.Crop)
+		}
 		if p.CreatedAt.IsZero() {
 			return b
 		}
@@ -92,8 +99,12 @@ var postCodec = codec[feed.Post]{
 		}
 		p.Likes, p.Comments = r.varint(), r.varint()
 		flags := r.uvarint()
-		if flags > postHasDate|postIsPublic {
+		if flags > postHasDate|postIsPublic|postHasCrop {
 			r.bad = true
+		}
+		if flags&postHasCrop != 0 {
+			p.Crop = r.string()
+			r.bad = r.bad || p.Crop == ""
 		}
 		p.Public = flags&postIsPublic != 0
 		if flags&postHasDate != 0 {
@@ -107,7 +118,7 @@ var postCodec = codec[feed.Post]{
 	},
 	id: func(p *feed.Post) string { return p.ID },
 	size: func(p *feed.Post) int {
-		return 144 + len(p.ID) + len(p.UserID) + len(p.Caption) + len(p.ImageURL) + len(p.ThumbnailURL)
+		return 160 + len(p.ID) + len(p.UserID) + len(p.Caption) + len(p.ImageURL) + len(p.ThumbnailURL) + len(p.Crop)
 	},
 }
 

@@ -29,6 +29,7 @@ func TestCodec_RoundTrip(t *testing.T) {
 	})
 	readBack(t, postCodec, feed.Post{CreatedAt: time.Unix(1<<40, 0).UTC()})
 	readBack(t, postCodec, feed.Post{ID: "p", Public: true})
+	readBack(t, postCodec, feed.Post{ID: "p", Crop: "100x50x800x900", CreatedAt: time.Unix(1, 0).UTC()})
 	readBack(t, postCodec, feed.Post{Public: true, CreatedAt: time.Unix(1, 0).UTC()})
 	readBack(t, profileCodec, feed.Profile{ID: "u", Username: "name", AvatarURL: "avatar"})
 }

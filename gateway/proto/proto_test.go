@@ -65,7 +65,7 @@ func TestServiceNames(t *testing.T) {
 	}
 	for message, want := range map[protoreflect.MessageDescriptor]string{
 		(&feedpb.FeedPost{}).ProtoReflect().Descriptor():    "id string",
-		(&contentpb.Post{}).ProtoReflect().Descriptor():     "id string, user_id string, content string, image_url string, thumbnail_url string, like_count int64, comment_count int64, created_at int64, visibility string",
+		(&contentpb.Post{}).ProtoReflect().Descriptor():     "id string, user_id string, content string, image_url string, thumbnail_url string, like_count int64, comment_count int64, created_at int64, visibility string, image_crop string",
 		(&userpb.UserProfile{}).ProtoReflect().Descriptor(): "id string, username string, avatar_url string",
 	} {
 		if got := fieldsOf(message); got != want {

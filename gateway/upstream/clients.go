@@ -84,6 +84,7 @@ func (c contents) Posts(ctx context.Context, ids []string) ([]feed.Post, error) 
 			Comments:     p.GetCommentCount(),
 			CreatedAt:    createdAt(p.GetCreatedAt()),
 			Public:       p.GetVisibility() == "public",
+			Crop:         p.GetImageCrop(),
 		}
 	}
 	return posts, nil

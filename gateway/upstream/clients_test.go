@@ -57,7 +57,7 @@ func TestServices_Call_EveryField(t *testing.T) {
 		ImageURL:     "https://cdn.app.example/images/p000003.jpg",
 		ThumbnailURL: "https://cdn.app.example/images/p000003.jpg",
 		Likes:        90909, Comments: 4545, CreatedAt: time.Date(2026, 11, 1, 11, 57, 0, 0, time.UTC),
-		Public: true,
+		Public: true, Crop: "100x50x800x900",
 	}
 	if err != nil || len(posts) != 1 || posts[0] != want || want.UserID == "" {
 		t.Errorf("%+v, %v, want %+v", posts, err, want)

@@ -126,7 +126,11 @@ type Post struct {
 	CreatedAt int64 `protobuf:"varint,8,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	// "public": everybody may see the post. With --url-lifetime the image URLs of all other posts
 	// expire, also where this is "".
-	Visibility    string `protobuf:"bytes,9,opt,name=visibility,proto3" json:"visibility,omitempty"`
+	Visibility string `protobuf:"bytes,9,opt,name=visibility,proto3" json:"visibility,omitempty"`
+	// The part of the image at image_url that its author chose, as in URLs of the tier: left, top, width
+	// and height in thousandths of the upright image ("100x50x800x900"). "", and what is no crop, is the
+	// whole image. A thumbnail of another URL is not cropped.
+	ImageCrop     string `protobuf:"bytes,10,opt,name=image_crop,json=imageCrop,proto3" json:"image_crop,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -220,6 +224,13 @@ func (x *Post) GetCreatedAt() int64 {
 func (x *Post) GetVisibility() string {
 	if x != nil {
 		return x.Visibility
+	}
+	return ""
+}
+
+func (x *Post) GetImageCrop() string {
+	if x != nil {
+		return x.ImageCrop
 	}
 	return ""
 }
@@ -344,7 +355,7 @@ const file_content_proto_rawDesc = "" +
 	"\x14GetPostsByIdsRequest\x12\x19\n" +
 	"\bpost_ids\x18\x01 \x03(\tR\apostIds\"<\n" +
 	"\x15GetPostsByIdsResponse\x12#\n" +
-	"\x05posts\x18\x01 \x03(\v2\r.content.PostR\x05posts\"\x8e\x02\n" +
+	"\x05posts\x18\x01 \x03(\v2\r.content.PostR\x05posts\"\xad\x02\n" +
 	"\x04Post\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x18\n" +
@@ -358,7 +369,10 @@ const file_content_proto_rawDesc = "" +
 	"created_at\x18\b \x01(\x03R\tcreatedAt\x12\x1e\n" +
 	"\n" +
 	"visibility\x18\t \x01(\tR\n" +
-	"visibility\"\x83\x01\n" +
+	"visibility\x12\x1d\n" +
+	"\n" +
+	"image_crop\x18\n" +
+	" \x01(\tR\timageCrop\"\x83\x01\n" +
 	"\x10BatchLikeRequest\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x19\n" +
 	"\bpost_ids\x18\x02 \x03(\tR\apostIds\x12\x12\n" +

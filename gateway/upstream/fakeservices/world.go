@@ -131,6 +131,9 @@ func (w *world) post(id string) *contentpb.Post {
 		CreatedAt:    began.Add(-time.Duration(n) * time.Minute).Unix(),
 		Visibility:   []string{"followers", "public"}[n%2],
 	}
+	if n%100 == 3 {
+		p.ImageCrop = "100x50x800x900"
+	}
 	if len(w.Images) > 0 {
 		p.ImageUrl = w.Prefix + w.Images[n%len(w.Images)]
 	}
