@@ -1,12 +1,10 @@
-// Command fakebackends plays the feed, content and user services behind the gateway, with
-// data that is the same in every run, with latencies and with faults. The package
-// fakeservices says what they do; this is its flags.
+// Command fakebackends runs fake feed, content and user services for the gateway: the same data in
+// every run, with configurable latency and faults. Package fakeservices implements them.
 //
 //	fakebackends --feed-latency 100ms --content-latency 100ms --user-latency 130ms --connect-latency 80ms
 //
-// prints a line for everything that it listens on, then "ready", and runs until it is asked
-// to stop (SIGINT, SIGTERM). To freeze or kill one service alone, run it in a process of its
-// own: --services content.
+// prints a line for each listener, then "ready", and runs until SIGINT or SIGTERM. To freeze or
+// kill a single service, run it in its own process: --services content.
 package main
 
 import (
@@ -38,10 +36,10 @@ func main() {
 	}
 }
 
-// drainFor is how long calls may take to end after a signal to stop.
+// drainFor is how long calls in flight may take after a signal to stop.
 const drainFor = 5 * time.Second
 
-// run plays until ctx ends.
+// run serves until ctx is done.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	o, err := parse(args, stderr)
 	if err != nil {

@@ -19,10 +19,10 @@ type options struct {
 	http, before string
 }
 
-// images are the endings of files that --images-dir takes.
+// images are the extensions of the files that --images-dir uses.
 var images = []string{".jpg", ".jpeg", ".png", ".webp", ".avif", ".gif", ".heic"}
 
-// parse says on stderr what is wrong with flags that it does not understand.
+// parse reads the flags. It writes usage errors to stderr.
 func parse(args []string, stderr io.Writer) (o options, err error) {
 	f := flag.NewFlagSet("fakebackends", flag.ContinueOnError)
 	f.SetOutput(stderr)
@@ -32,47 +32,45 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 		addr[name], behaviour[name] = f.String(
 			string(name),
 			"127.0.0.1:0",
-			"where the "+string(
-				name,
-			)+" service listens (unix:PATH too), or where --before finds one that is not played",
+			"address of the "+string(name)+" service (or unix:PATH); with --before, also of one elsewhere",
 		), how
-		f.DurationVar(&how.Latency, string(name)+"-latency", 0, "how long its answers take")
+		f.DurationVar(&how.Latency, string(name)+"-latency", 0, "latency of its answers")
 		f.Float64Var(
 			&how.ErrorRate,
 			string(name)+"-error-rate",
 			0,
-			"the share of its calls that fail with UNAVAILABLE, 0 to 1",
+			"share of its calls that fail with UNAVAILABLE, 0 to 1",
 		)
-		f.BoolVar(&how.Hang, string(name)+"-hang", false, "it never answers")
+		f.BoolVar(&how.Hang, string(name)+"-hang", false, "never answer")
 	}
-	services := f.String("services", "feed,content,user", "which services to play")
-	f.DurationVar(&o.config.ConnectLatency, "connect-latency", 0, "how long each new connection takes")
-	f.StringVar(&o.http, "http", "", "where GET /connections and POST /connections/reset are answered; empty: nowhere")
+	services := f.String("services", "feed,content,user", "services to run")
+	f.DurationVar(&o.config.ConnectLatency, "connect-latency", 0, "latency of each new connection")
+	f.StringVar(&o.http, "http", "", "address that answers GET /connections and POST /connections/reset; none if empty")
 	f.StringVar(
 		&o.before,
 		"before",
 		"",
-		"where POST /graphql is answered as before there was a gateway: a dial per call, one after another; empty: nowhere",
+		"address that answers POST /graphql as before the gateway, with a connection for each call; none if empty",
 	)
 	d := &o.config.Data
-	f.IntVar(&d.Posts, "posts", 2000, "how many posts there are")
-	f.IntVar(&d.Authors, "authors", 200, "how many users wrote them")
-	f.IntVar(&d.FeedLength, "feed-length", 200, "how many posts a user's feed has")
-	f.IntVar(&d.UnknownEvery, "unknown-every", 0, "every n-th post is not known to the content service; 0: none")
+	f.IntVar(&d.Posts, "posts", 2000, "number of posts")
+	f.IntVar(&d.Authors, "authors", 200, "number of their authors")
+	f.IntVar(&d.FeedLength, "feed-length", 200, "number of posts in each feed")
+	f.IntVar(&d.UnknownEvery, "unknown-every", 0, "every n-th post is unknown to the content service; 0: none")
 	empty := f.String("empty-feed", "", "users with an empty feed, comma-separated")
-	f.StringVar(&d.Prefix, "images-prefix", "https://cdn.app.example/", "what URLs of images begin with")
-	names := f.String("image-names", "", "names of posts' images below the prefix, comma-separated")
+	f.StringVar(&d.Prefix, "images-prefix", "https://cdn.app.example/", "prefix of image URLs")
+	names := f.String("image-names", "", "names of post images below the prefix, comma-separated")
 	avatars := f.String(
 		"avatar-names",
 		"",
-		"names of avatars below the prefix, comma-separated; those of posts' images if there are none",
+		"names of avatars below the prefix, comma-separated; those of post images if empty",
 	)
-	dir := f.String("images-dir", "", "a directory whose image files are the names of posts' images")
+	dir := f.String("images-dir", "", "directory whose image files name the post images")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
 	if f.NArg() > 0 {
-		return o, fmt.Errorf("%q is no flag", f.Arg(0))
+		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
 	}
 	d.EmptyFeeds, d.Images, d.Avatars = list(*empty), list(*names), list(*avatars)
 	if *dir != "" {
@@ -91,22 +89,22 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	for _, name := range list(*services) {
 		of := fakeservices.Service(name)
 		if !slices.Contains(fakeservices.Services, of) {
-			return o, fmt.Errorf("--services: there is no %q, only %v", name, fakeservices.Services)
+			return o, fmt.Errorf("--services: unknown service %q; the services are %v", name, fakeservices.Services)
 		}
 		o.config.Listen[of] = *addr[of]
 	}
 	if len(o.config.Listen) == 0 {
-		return o, errors.New("--services: none is left")
+		return o, errors.New("--services: name at least one service")
 	}
 	for _, name := range fakeservices.Services {
 		if _, played := o.config.Listen[name]; !played && o.before != "" && strings.HasSuffix(o.addrs[name], ":0") {
-			return o, fmt.Errorf("--before: where is the %s service? --%s says", name, name)
+			return o, fmt.Errorf("--before needs the address of the %s service: set --%s", name, name)
 		}
 	}
 	return o, nil
 }
 
-// list splits at commas, and is empty for "".
+// list splits at commas and drops empty items.
 func list(s string) (items []string) {
 	for item := range strings.SplitSeq(s, ",") {
 		if item = strings.TrimSpace(item); item != "" {

@@ -18,13 +18,12 @@ import (
 	"github.com/novasocial/imagetier/gateway/proto/userpb"
 )
 
-// Before returns a gateway as it was before there was one worth the name: it dials a service
-// anew for every call, one after another, keeps nothing, and hands out URLs as they are. It
-// is there to be measured beside the gateway in one run.
+// Before returns a naive gateway, as a baseline for benchmarks: it opens a connection for each call,
+// makes one call after another, caches nothing and does not sign URLs.
 //
-// It answers POST /graphql with the answer to the query of the load tests, whatever the
-// query is; limit and cursor are those of its variables, and the user is what the request's
-// bearer token says ("anonymous" without one). addrs are where the services are.
+// It answers every POST /graphql with the answer to the query of the load tests. limit and cursor
+// are read from the variables, and the user is the bearer token ("anonymous" without one). addrs
+// are the addresses of the services.
 func Before(addrs map[Service]string) http.Handler {
 	b := before{addrs: addrs}
 	mux := http.NewServeMux()
@@ -87,7 +86,7 @@ func (b before) answer(w http.ResponseWriter, r *http.Request) {
 		answer.Data = map[string]*beforePage{"feed": page}
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(answer) // whom the answer does not reach asks again
+	_ = json.NewEncoder(w).Encode(answer) // the client is gone
 }
 
 func (b before) page(ctx context.Context, req *feedpb.GetFeedRequest) (*beforePage, error) {
@@ -133,7 +132,7 @@ func (b before) page(ctx context.Context, req *feedpb.GetFeedRequest) (*beforePa
 	for _, u := range profiles.GetProfiles() {
 		authors[u.GetId()] = &beforeAuthor{u.GetId(), u.GetUsername(), orNull(u.GetAvatarUrl())}
 	}
-	for _, p := range content.GetPosts() { // this service answers in the order of the ids
+	for _, p := range content.GetPosts() { // the service answers in the order of the ids
 		page.Posts = append(page.Posts, beforePost{
 			ID: p.GetId(), Caption: orNull(p.GetContent()),
 			ImageURL: orNull(p.GetImageUrl()), ThumbnailURL: orNull(p.GetThumbnailUrl()),
@@ -143,7 +142,7 @@ func (b before) page(ctx context.Context, req *feedpb.GetFeedRequest) (*beforePa
 	return page, nil
 }
 
-// dialed makes a connection, one call on it, and closes it.
+// dialed opens a connection, makes one call and closes it.
 func dialed[T any](
 	ctx context.Context,
 	addr string,

@@ -9,7 +9,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// intercept counts a call and lets it have what Behaviour says.
+// intercept counts a call and applies the Behaviour of its service.
 func (s *service) intercept(
 	ctx context.Context,
 	req any,
@@ -44,7 +44,7 @@ func (s *service) intercept(
 	return answer(ctx, req)
 }
 
-// next returns how the next call is answered, and whether it is one of those that fail.
+// next returns the behaviour for the next call, and whether the call fails.
 func (s *service) next() (Behaviour, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

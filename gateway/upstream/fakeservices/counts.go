@@ -5,12 +5,12 @@ import (
 	"net/http"
 )
 
-// Handler tells Counts as JSON: GET /connections, and POST /connections/reset, which tells
-// them as they were before.
+// Handler answers GET /connections with [Server.Counts] as JSON. POST /connections/reset answers the
+// same and resets them.
 func (s *Server) Handler() http.Handler {
 	tell := func(w http.ResponseWriter) {
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(s.Counts()) // whom the answer does not reach asks again
+		_ = json.NewEncoder(w).Encode(s.Counts()) // the client is gone
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /connections", func(w http.ResponseWriter, _ *http.Request) { tell(w) })

@@ -1,9 +1,8 @@
-// Package fakeservices plays the feed, content and user service, for tests and load tests:
-// over real gRPC, with the same data in every process and run, with latencies and faults,
-// and with counters of its connections.
+// Package fakeservices implements fake feed, content and user services for tests and load tests:
+// real gRPC, the same data in every process and run, configurable latency and faults, and
+// counters of connections.
 //
-// They allow the gateway's pings (Enforcement), which a real service has to allow, too:
-// package upstream says how.
+// They allow the gateway's pings ([Enforcement]), as a real service must: see package upstream.
 package fakeservices
 
 import (
@@ -25,7 +24,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/proto/userpb"
 )
 
-// A Service is one of the three.
+// A Service is the name of one of the three services.
 type Service string
 
 const (
@@ -34,44 +33,43 @@ const (
 	User    Service = "user"
 )
 
-// Services are all three, in the order in which a page asks them.
+// Services are all services, in the order in which a page calls them.
 var Services = []Service{Feed, Content, User}
 
-// Enforcement is what the services allow their clients' pings. MinTime is as short as it is
-// so that tests may ping as often as a grpc-go client can, every 10 s.
+// Enforcement is the keepalive policy of the services. MinTime is short, so that tests can ping as
+// often as a grpc-go client can: every 10 s.
 var Enforcement = keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}
 
-// Config says what to play.
+// Config configures a [Server].
 type Config struct {
-	// Listen has an address for each service that is played: host:port, of which the port
-	// may be 0, or unix:PATH. A service without one is not there. An empty map plays all
-	// three on ports of 127.0.0.1.
+	// Listen has the address of each service to run: host:port (port 0 is any), or unix:PATH.
+	// Services that are missing do not run. If the map is empty, all run on 127.0.0.1.
 	Listen map[Service]string
-	// Data is what they know.
+	// Data is the data of the services.
 	Data Data
-	// Behaviour is how each answers at first; the zero value is at once and well.
+	// Behaviour is the initial behaviour of each; the zero value answers at once without faults.
 	Behaviour map[Service]Behaviour
-	// ConnectLatency passes on every new connection before a byte of it is read or written.
+	// ConnectLatency delays the first byte of every new connection.
 	ConnectLatency time.Duration
-	// OnCall is called with every request, before it is answered, by its full method
-	// (/feed.RecommendationService/GetFeed). It may be called by many at once. nil: none.
+	// OnCall, if not nil, is called with the full method (/feed.RecommendationService/GetFeed) and
+	// the request before a call is answered. It must be safe for concurrent use.
 	OnCall func(method string, request any)
 }
 
-// Behaviour is how a service answers.
+// Behaviour is the latency and the faults of a service.
 type Behaviour struct {
-	// Latency is how long an answer takes, an error too.
+	// Latency is the time to each answer, including errors.
 	Latency time.Duration
-	// ErrorRate is the share of calls, 0 to 1, that fail with Code. They are spread
-	// evenly: with 0.25 every fourth call fails.
+	// ErrorRate is the share of calls that fail with Code, 0 to 1, evenly spread: with 0.25 every
+	// fourth call fails.
 	ErrorRate float64
-	// Code is what they fail with. 0 is UNAVAILABLE.
+	// Code is the status of failed calls. 0 is UNAVAILABLE.
 	Code codes.Code
-	// Hang leaves calls without an answer until their callers leave.
+	// Hang leaves calls unanswered until their clients cancel them.
 	Hang bool
 }
 
-// A Server plays the services of a Config until it is closed.
+// A Server runs the services of a Config until it is closed.
 type Server struct {
 	services map[Service]*service
 	running  sync.WaitGroup
@@ -86,10 +84,10 @@ type service struct {
 
 	mu        sync.Mutex
 	behaviour Behaviour // guarded by mu
-	due       float64   // failures owed, a part of one; guarded by mu
+	due       float64   // fraction of the next failure; guarded by mu
 }
 
-// Start listens and answers.
+// Start starts the services.
 func Start(cfg Config) (*Server, error) {
 	if len(cfg.Listen) == 0 {
 		cfg.Listen = map[Service]string{}
@@ -130,14 +128,13 @@ func Start(cfg Config) (*Server, error) {
 		}
 		s.services[name] = one
 		s.running.Go(func() {
-			_ = one.grpc.Serve(one.listener) // ends with nil when it is closed, and fails only then
+			_ = one.grpc.Serve(one.listener) // returns when the server is closed
 		})
 	}
 	return s, nil
 }
 
-// Addr returns where a service listens, as gRPC names it: host:port, or unix:PATH. It is ""
-// for one that is not played.
+// Addr returns the address of a service, host:port or unix:PATH, or "" if it does not run.
 func (s *Server) Addr(name Service) string {
 	one, ok := s.services[name]
 	if !ok {
@@ -150,7 +147,7 @@ func (s *Server) Addr(name Service) string {
 	return addr.String()
 }
 
-// Behave changes how a service answers from its next call on. Calls that hang go on hanging.
+// Behave changes the behaviour of a service for new calls. Hanging calls keep hanging.
 func (s *Server) Behave(name Service, how Behaviour) {
 	if one, ok := s.services[name]; ok {
 		one.mu.Lock()
@@ -159,14 +156,14 @@ func (s *Server) Behave(name Service, how Behaviour) {
 	}
 }
 
-// Counts is what a service has seen since it was started or reset.
+// Counts are counters of a service since its start or the last reset.
 type Counts struct {
-	Accepted int64 `json:"accepted"` // connections, all of them
-	Open     int64 `json:"open"`     // connections, now
+	Accepted int64 `json:"accepted"` // connections
+	Open     int64 `json:"open"`     // open connections
 	Calls    int64 `json:"calls"`
 }
 
-// Counts returns the counts of every service that is played.
+// Counts returns the counters of every running service.
 func (s *Server) Counts() map[Service]Counts {
 	all := make(map[Service]Counts, len(s.services))
 	for name, one := range s.services {
@@ -175,7 +172,7 @@ func (s *Server) Counts() map[Service]Counts {
 	return all
 }
 
-// Reset makes Accepted and Calls of every service 0. Open stays what it is.
+// Reset sets Accepted and Calls of every service to 0. Open does not change.
 func (s *Server) Reset() {
 	for _, one := range s.services {
 		one.listener.accepted.Store(0)
@@ -183,8 +180,8 @@ func (s *Server) Reset() {
 	}
 }
 
-// Close ends as a process that is killed: calls and connections break. It returns when
-// nothing of it runs any more.
+// Close stops the services as if the process was killed: calls and connections break. It returns
+// when all goroutines have ended.
 func (s *Server) Close() {
 	for _, one := range s.services {
 		one.grpc.Stop()
@@ -192,7 +189,7 @@ func (s *Server) Close() {
 	s.running.Wait()
 }
 
-// Drain lets calls end, for as long as ctx lives, and then closes.
+// Drain waits until calls in flight end or ctx is done, and then closes.
 func (s *Server) Drain(ctx context.Context) {
 	drained := make(chan struct{})
 	go func() {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// listener counts connections, and makes each of them late.
+// listener counts connections and delays each of them.
 type listener struct {
 	net.Listener
 	latency        time.Duration
@@ -38,8 +38,8 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// lateConn stands for the round trips of a connection that is made: nothing passes before
-// from. The server writes its settings first, and a client waits for them.
+// lateConn simulates the round trips of opening a connection: no byte passes before the time from.
+// The server writes its settings first, and a client waits for them.
 type lateConn struct {
 	conn
 	from time.Time

@@ -15,7 +15,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/proto/userpb"
 )
 
-// mostIDs is how many ids one call may have: some pages of 100.
+// mostIDs is the maximum number of ids in a call: a few pages of 100.
 const mostIDs = 1000
 
 type feedService struct {
@@ -23,8 +23,8 @@ type feedService struct {
 	world *world
 }
 
-// GetFeed refuses a limit that the gateway should have clamped. Its cursor is after: and
-// how many posts of the feed lie before the page.
+// GetFeed rejects limits that the gateway should have clamped. A cursor is "after:" and the number of
+// posts before the page.
 func (s feedService) GetFeed(_ context.Context, r *feedpb.GetFeedRequest) (*feedpb.GetFeedResponse, error) {
 	if r.GetLimit() < 1 || r.GetLimit() > 100 {
 		return nil, status.Errorf(codes.InvalidArgument, "limit %d is not 1 to 100", r.GetLimit())
@@ -57,7 +57,7 @@ type contentService struct {
 
 	mu    sync.Mutex
 	liked map[like]bool    // guarded by mu
-	added map[string]int64 // likes of a post beside those it was made with; guarded by mu
+	added map[string]int64 // likes of a post since the start; guarded by mu
 	seen  map[string]bool  // idempotency keys; guarded by mu
 }
 
@@ -65,7 +65,7 @@ func newContentService(w *world) *contentService {
 	return &contentService{world: w, liked: map[like]bool{}, added: map[string]int64{}, seen: map[string]bool{}}
 }
 
-// mostLikes bounds what a long load test leaves here.
+// mostLikes bounds the memory of a long load test.
 const mostLikes = 1_000_000
 
 func (s *contentService) GetPostsByIds(
@@ -147,7 +147,7 @@ func (s userService) GetUserProfilesByIds(
 	return answer, nil
 }
 
-// checkIDs refuses what the gateway should not ask: nothing, too much, and the same twice.
+// checkIDs rejects calls that the gateway should not make: no ids, too many, or duplicates.
 func checkIDs(ids []string, most int) error {
 	if len(ids) < 1 || len(ids) > most {
 		return status.Errorf(codes.InvalidArgument, "%d ids are not 1 to %d", len(ids), most)

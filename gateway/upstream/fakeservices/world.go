@@ -14,33 +14,33 @@ import (
 	"github.com/novasocial/imagetier/gateway/proto/userpb"
 )
 
-// Data is what the services know. The same Data is the same posts, users and feeds in every
-// process, so that three processes can play one service each.
+// Data configures the posts, users and feeds. Equal Data give the same ones in every process, so
+// each service can run in its own process.
 type Data struct {
-	// Posts is how many posts there are. 0 is 2,000.
+	// Posts is the number of posts. 0 is 2,000.
 	Posts int
-	// Authors is how many users wrote them. 0 is 200.
+	// Authors is the number of their authors. 0 is 200.
 	Authors int
-	// FeedLength is how many posts the feed of a user has, at most Posts. 0 is 200. Which
-	// ones follows from the user's id; some posts are in most feeds, most in few (Zipf).
+	// FeedLength is the number of posts in a feed, at most Posts. 0 is 200. They follow from the
+	// user's id; some posts are in most feeds, most in few (Zipf).
 	FeedLength int
-	// Prefix is what URLs of images begin with. "" is https://cdn.app.example/.
+	// Prefix is the prefix of image URLs. "" is https://cdn.app.example/.
 	Prefix string
-	// Images are the names of posts' images below Prefix, of avatars too where Avatars is
-	// empty. None: images/p000001.jpg and so on, a name for each post.
+	// Images are the names of post images below Prefix, and of avatars if Avatars is empty. If
+	// there are none, each post has its own: images/p000001.jpg and so on.
 	Images  []string
 	Avatars []string
-	// UnknownEvery makes every n-th post one that only the feed service knows. 0: none.
+	// UnknownEvery makes every n-th post unknown to the content service. 0: none.
 	UnknownEvery int
 	// EmptyFeeds are users whose feeds are empty.
 	EmptyFeeds []string
 }
 
-// began is when the oldest post was written; each post is a minute older than the one
-// with the number before.
+// began is the time of the oldest post; a post is a minute older than the one with the number
+// before it.
 var began = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 
-// rememberFeeds bounds how many feeds are kept, as they are costly to draw.
+// rememberFeeds is the number of cached feeds; drawing one is slow.
 const rememberFeeds = 1000
 
 type world struct {
@@ -70,7 +70,7 @@ func newWorld(d Data) *world {
 	return &world{Data: d, feeds: map[string][]int{}}
 }
 
-// feed returns the numbers of the posts in a user's feed, none twice.
+// feed returns the numbers of the posts in a user's feed, without duplicates.
 func (w *world) feed(user string) []int {
 	if slices.Contains(w.EmptyFeeds, user) {
 		return nil
@@ -90,7 +90,7 @@ func (w *world) feed(user string) []int {
 			posts = append(posts, n)
 		}
 	}
-	for n := 0; len(posts) < w.FeedLength; n++ { // what luck has not filled
+	for n := 0; len(posts) < w.FeedLength; n++ { // fill up with posts that were not drawn
 		if !drawn[n] {
 			posts = append(posts, n)
 		}
@@ -105,7 +105,7 @@ func (w *world) feed(user string) []int {
 func postID(n int) string { return fmt.Sprintf("p%06d", n) }
 func userID(n int) string { return fmt.Sprintf("u%05d", n) }
 
-// numberOf undoes postID and userID, for the first count of them.
+// numberOf is the inverse of postID and userID for the first count ids.
 func numberOf(id, letter string, count int) (int, bool) {
 	digits, ok := strings.CutPrefix(id, letter)
 	if !ok {
@@ -115,8 +115,8 @@ func numberOf(id, letter string, count int) (int, bool) {
 	return n, err == nil && n >= 0 && n < count
 }
 
-// post returns nil for a post that content does not know. Some posts have no caption, and
-// most no thumbnail of their own.
+// post returns nil for a post that the content service does not know. Some posts have no caption,
+// and most have no thumbnail of their own.
 func (w *world) post(id string) *contentpb.Post {
 	n, ok := numberOf(id, "p", w.Posts)
 	if !ok || id != postID(n) || w.UnknownEvery > 0 && n%w.UnknownEvery == w.UnknownEvery-1 {
@@ -146,13 +146,13 @@ func (w *world) post(id string) *contentpb.Post {
 	return p
 }
 
-// author returns who wrote a post: some users wrote much more than others.
+// author returns the author of a post; some users wrote many more than others.
 func (w *world) author(post int) int {
 	x := uint64(post) * 0x9E3779B97F4A7C15 >> 40 // 24 bits, spread evenly (Fibonacci hashing)
 	return int(x * x >> 24 * uint64(w.Authors) >> 24)
 }
 
-// profile returns nil for a user that is not known. Some have no avatar.
+// profile returns nil for an unknown user. Some users have no avatar.
 func (w *world) profile(id string) *userpb.UserProfile {
 	n, ok := numberOf(id, "u", w.Authors)
 	if !ok || id != userID(n) {
