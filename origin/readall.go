@@ -130,7 +130,8 @@ type wholeBody struct {
 	all []byte
 }
 
-func (*wholeBody) Close() error { return nil }
+func (*wholeBody) Close() error    { return nil }
+func (b *wholeBody) Whole() []byte { return b.all }
 
 // NewWhole returns an Object whose body is in memory, with Size and Body set. ReadAll
 // returns body without copying it, so it must not be modified afterwards.
@@ -140,10 +141,11 @@ func NewWhole(body []byte) *Object {
 	return &Object{Metadata: Metadata{Size: int64(len(body))}, Body: b}
 }
 
-// Whole returns the bytes of an Object made by NewWhole. They must not be modified.
+// Whole returns the bytes of an Object whose Body has a method Whole, such as that of NewWhole: they are
+// in memory already. They must not be modified.
 func (o *Object) Whole() ([]byte, bool) {
-	if b, ok := o.Body.(*wholeBody); ok {
-		return b.all, true
+	if b, ok := o.Body.(interface{ Whole() []byte }); ok {
+		return b.Whole(), true
 	}
 	return nil, false
 }

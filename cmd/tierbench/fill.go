@@ -104,8 +104,8 @@ func (c *fillCmd) Run() error {
 
 // report prints the table. The error says what is missed, if the machine was quiet.
 func (c *fillCmd) report(peers [2]fillPeer, table map[string][2][]fillFigures, others float64) error {
-	fmt.Printf("| first size | %s: CPU ms / p50 ms / fills a second | imagetier | ratios | wanted |\n|---|---|---|---|---|\n",
-		peers[1].name)
+	fmt.Printf("| first size | %s: CPU ms / p50 ms / fills a second | imagetier | ratios | wanted |\n", peers[1].name)
+	fmt.Println("|---|---|---|---|---|")
 	var missed []string
 	for _, one := range append(slices.Clone(fillCases), fillCase{spec: "six sizes", cpu: wantFillSet}) {
 		name := strings.TrimSpace(one.spec + " " + one.format)

@@ -23,6 +23,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/novasocial/imagetier/internal/inflight"
 	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/origin/internal/body"
 	"github.com/novasocial/imagetier/origin/objectname"
@@ -80,9 +81,26 @@ func (s *Source) Open(ctx context.Context, name string, cond origin.Cond) (*orig
 	if cond.VersionID != "" {
 		return nil, fmt.Errorf("open %q: %w: a directory has no versions", name, origin.ErrNotFound)
 	}
-	obj, err := s.open(ctx, name, cond)
+	return s.open(ctx, name, cond, true)
+}
+
+// Head implements origin.Source. A file whose hash is not cached is read to hash it.
+func (s *Source) Head(ctx context.Context, name string) (origin.Metadata, error) {
+	if err := objectname.Dir.Check(name); err != nil {
+		return origin.Metadata{}, err
+	}
+	obj, err := s.open(ctx, name, origin.Cond{}, false)
+	if err != nil {
+		return origin.Metadata{}, err
+	}
+	return obj.Metadata, obj.Body.Close()
+}
+
+// open opens a file. toRead says that its bytes are wanted, besides its metadata.
+func (s *Source) open(ctx context.Context, name string, cond origin.Cond, toRead bool) (*origin.Object, error) {
+	obj, err := s.openOnce(ctx, name, cond, toRead)
 	if errors.Is(err, errFileChanged) { // usually a file that was just being written
-		obj, err = s.open(ctx, name, cond)
+		obj, err = s.openOnce(ctx, name, cond, toRead)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open %q: %w", name, err)
@@ -90,21 +108,12 @@ func (s *Source) Open(ctx context.Context, name string, cond origin.Cond) (*orig
 	return obj, nil
 }
 
-// Head implements origin.Source. A file whose hash is not cached is read to hash it.
-func (s *Source) Head(ctx context.Context, name string) (origin.Metadata, error) {
-	obj, err := s.Open(ctx, name, origin.Cond{})
-	if err != nil {
-		return origin.Metadata{}, err
-	}
-	return obj.Metadata, obj.Body.Close()
-}
-
-func (s *Source) open(ctx context.Context, name string, cond origin.Cond) (*origin.Object, error) {
+func (s *Source) openOnce(ctx context.Context, name string, cond origin.Cond, toRead bool) (*origin.Object, error) {
 	f, id, err := s.openFile(name)
 	if err != nil {
 		return nil, err
 	}
-	obj, err := s.object(ctx, f, id, cond)
+	obj, err := s.object(ctx, f, id, cond, toRead)
 	if err != nil {
 		f.Close()
 		return nil, err
@@ -142,12 +151,16 @@ func (s *Source) openFile(name string) (*os.File, identity, error) {
 	return f, id, nil
 }
 
-// object returns the Object of an open file, or the error that cond demands.
-func (s *Source) object(ctx context.Context, f *os.File, id identity, cond origin.Cond) (*origin.Object, error) {
+// object returns the Object of an open file, or the error that cond demands. A file whose hash is not
+// known is read into memory if it is to be read, so that it is read and hashed once.
+func (s *Source) object(
+	ctx context.Context, f *os.File, id identity, cond origin.Cond, toRead bool,
+) (*origin.Object, error) {
+	var whole []byte
 	sum, known := s.hashes.get(id)
 	if !known {
 		var err error
-		if sum, err = s.sum(ctx, f, id); err != nil {
+		if sum, whole, err = s.sum(ctx, f, id, toRead); err != nil {
 			return nil, err
 		}
 	}
@@ -158,32 +171,60 @@ func (s *Source) object(ctx context.Context, f *os.File, id identity, cond origi
 	if unchanged(cond, etag, modified) {
 		return nil, &origin.NotModified{ETag: etag, LastModified: modified, Fresh: origin.Freshness{Silent: true}}
 	}
-	return &origin.Object{
-		Metadata: origin.Metadata{
-			Size: id.size, ETag: etag, LastModified: modified, Fresh: origin.Freshness{Silent: true},
-		},
-		Body: body.New(ctx, &reader{File: f, hash: sha256.New(), sum: sum, hashes: s.hashes, id: id}, id.size),
-	}, nil
+	meta := origin.Metadata{
+		Size: id.size, ETag: etag, LastModified: modified, Fresh: origin.Freshness{Silent: true},
+	}
+	obj := &origin.Object{
+		Metadata: meta,
+		Body:     body.New(ctx, &reader{File: f, hash: sha256.New(), sum: sum, hashes: s.hashes, id: id}, id.size),
+	}
+	if whole != nil {
+		obj.Body = wholeBody{obj.Body, whole}
+	}
+	return obj, nil
 }
 
-// sum hashes the file and seeks back to its beginning.
-func (s *Source) sum(ctx context.Context, f *os.File, id identity) (sum digest, err error) {
+// wholeBody is a file that [origin.ReadAll] need not read again.
+type wholeBody struct {
+	io.ReadCloser
+	all []byte
+}
+
+// Whole implements what [origin.Object.Whole] looks for.
+func (b wholeBody) Whole() []byte { return b.all }
+
+// sum hashes the file and seeks back to its beginning. With keep it also returns its bytes.
+func (s *Source) sum(ctx context.Context, f *os.File, id identity, keep bool) (sum digest, whole []byte, err error) {
 	h := sha256.New()
-	whole := io.LimitReader(body.New(ctx, f, -1), id.size+1) // limited, in case the file is growing
-	if _, err := io.Copy(h, whole); err != nil {
-		return digest{}, err
+	from := io.LimitReader(body.New(ctx, f, -1), id.size+1) // limited, in case the file is growing
+	if keep {
+		if err := inflight.Grow(ctx, id.size+1); err != nil {
+			return digest{}, nil, fmt.Errorf("%w: %w", origin.ErrBusy, err)
+		}
+		whole = make([]byte, id.size+1)
+		n, err := io.ReadFull(from, whole)
+		switch {
+		case err != nil && err != io.EOF && err != io.ErrUnexpectedEOF:
+			return digest{}, nil, err
+		case int64(n) != id.size:
+			return digest{}, nil, errFileChanged
+		}
+		whole = whole[:n:n]
+		h.Write(whole)
+	} else if _, err := io.Copy(h, from); err != nil {
+		return digest{}, nil, err
 	}
 	if now, err := identify(f); err != nil || now != id {
-		return digest{}, errors.Join(errFileChanged, err)
+		return digest{}, nil, errors.Join(errFileChanged, err)
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return digest{}, fmt.Errorf("%w: %w", origin.ErrUnavailable, err)
+		return digest{}, nil, fmt.Errorf("%w: %w", origin.ErrUnavailable, err)
 	}
 	copy(sum[:], h.Sum(nil))
 	if !s.racy(id) {
 		s.hashes.put(id, sum)
 	}
-	return sum, nil
+	return sum, whole, nil
 }
 
 // racy reports whether the file could be written again without a change of its times:

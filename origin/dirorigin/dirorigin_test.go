@@ -298,3 +298,32 @@ func TestOpen_NoDirectory(t *testing.T) {
 		}
 	}
 }
+
+// A file whose hash is not known is read and hashed once: ReadAll gets the bytes that were hashed.
+func TestSource_Open_ReadsNewFileOnce(t *testing.T) {
+	s := openDir(t, Config{})
+	write(t, s.root.Name()+"/a", []byte("new"))
+	obj, err := s.Open(t.Context(), "a", origin.Cond{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer obj.Body.Close()
+	write(t, s.root.Name()+"/a", []byte("overwritten"))
+	if whole, ok := obj.Whole(); !ok || string(whole) != "new" {
+		t.Errorf("in memory: %q, %v", whole, ok)
+	}
+	if sum := sha256.Sum256([]byte("new")); obj.ETag != quote(digest(sum[:16])) {
+		t.Errorf("ETag %s is not that of the bytes", obj.ETag)
+	}
+	s.now = func() time.Time { return time.Now().Add(3 * time.Second) }
+	for i, inMemory := range []bool{true, false} { // then the hash is known
+		again, err := s.Open(t.Context(), "a", origin.Cond{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		again.Body.Close()
+		if _, ok := again.Whole(); ok != inMemory {
+			t.Errorf("read %d: in memory %v, want %v", i, ok, inMemory)
+		}
+	}
+}
