@@ -3,6 +3,7 @@ package vips
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 )
 
 // intoHEIF adds a profile to an AVIF or HEIC written by libheif, as one more item property (ISO/IEC
@@ -11,6 +12,26 @@ func intoHEIF(file, profile []byte) ([]byte, error) {
 	if len(profile) == 0 {
 		return file, nil
 	}
+	return addProperty(file, "colr", append([]byte("prof"), profile...), false)
+}
+
+// cropHEIF adds a crop (clap, ISO/IEC 14496-12, 12.1.4) to a HEIC written by libheif, of coded size: what
+// is left is the top left corner, of size to. An alpha image has the same crop.
+func cropHEIF(file []byte, coded, to size) ([]byte, error) {
+	var clap []byte
+	for _, fraction := range [...][2]int{
+		{to.width, 1}, {to.height, 1},
+		{to.width - coded.width, 2}, {to.height - coded.height, 2}, // from centre to centre
+	} {
+		clap = binary.BigEndian.AppendUint32(clap, uint32(int32(fraction[0])))
+		clap = binary.BigEndian.AppendUint32(clap, uint32(fraction[1]))
+	}
+	return addProperty(file, "clap", clap, true)
+}
+
+// addProperty adds a property to the picture of a file written by libheif and, if it is essential, to
+// its alpha image.
+func addProperty(file []byte, name string, body []byte, essential bool) ([]byte, error) {
 	meta := boxIn(file, box{body: 0, end: len(file)}, "meta")
 	inside := meta
 	inside.body += 4 // version and flags
@@ -22,32 +43,46 @@ func intoHEIF(file, profile []byte) ([]byte, error) {
 	if iloc.end > ipco.body || ipco.end > ipma.start { // libheif writes them in this order
 		return nil, errLayout
 	}
-	picture := file[pitm.body+4 : pitm.body+6]
-
-	properties := 0
-	for b := (box{end: ipco.body}); b.end < ipco.end; properties++ {
+	index := 1 // of the new property
+	for b := (box{end: ipco.body}); b.end < ipco.end; index++ {
 		if b = boxAt(file, b.end, ipco.end); b.end == 0 {
 			return nil, errLayout
 		}
 	}
-	count, entry := associations(file, ipma, picture)
-	if count == 0 || properties+1 > 127 || file[count] == 255 {
+	items := [][]byte{file[pitm.body+4 : pitm.body+6]}
+	if essential {
+		items = append(items, auxiliaries(file, boxIn(file, inside, "iref"))...)
+	}
+	lists := associations(file, ipma, items)
+	if len(lists) == 0 || index > 127 {
 		return nil, errLayout
 	}
-	colr := append(binary.BigEndian.AppendUint32(nil, uint32(12+len(profile))), "colrprof"...)
-	colr = append(colr, profile...)
-
-	out := append([]byte(nil), file[:ipco.end]...)
-	out = append(append(out, colr...), file[ipco.end:entry]...)
-	out = append(append(out, byte(properties+1)), file[entry:]...)
-	out[count+len(colr)]++
-	for _, grown := range []struct{ at, by int }{
-		{meta.start, len(colr) + 1}, {iprp.start, len(colr) + 1}, {ipco.start, len(colr)}, {ipma.start + len(colr), 1},
-	} {
-		size := out[grown.at : grown.at+4]
-		binary.BigEndian.PutUint32(size, binary.BigEndian.Uint32(size)+uint32(grown.by))
+	association := byte(index)
+	if essential {
+		association |= 0x80
 	}
-	if !moveItems(out[iloc.body:iloc.end], meta.end, len(colr)+1) {
+	out := append([]byte(nil), file[:ipco.end]...)
+	out = append(append(binary.BigEndian.AppendUint32(out, uint32(8+len(body))), name...), body...)
+	at := ipco.end
+	for _, list := range lists {
+		if file[list.count] == 255 {
+			return nil, errLayout
+		}
+		count := len(out) + list.count - at
+		out = append(append(out, file[at:list.end]...), association)
+		out[count]++
+		at = list.end
+	}
+	out = append(out, file[at:]...)
+	grow := func(at, by int) {
+		binary.BigEndian.PutUint32(out[at:], binary.BigEndian.Uint32(out[at:])+uint32(by))
+	}
+	property := 8 + len(body)
+	grow(meta.start, property+len(lists))
+	grow(iprp.start, property+len(lists))
+	grow(ipco.start, property)
+	grow(ipma.start+property, len(lists))
+	if !moveItems(out[iloc.body:iloc.end], meta.end, property+len(lists)) {
 		return nil, errLayout
 	}
 	return out, nil
@@ -79,23 +114,36 @@ func boxIn(file []byte, outer box, name string) box {
 	return box{}
 }
 
-// associations returns the offset of the number of an item's properties in ipma, and the end of
-// their list, or zeros without a list or with indices of two bytes.
-func associations(file []byte, ipma box, item []byte) (count, end int) {
+// auxiliaries returns the IDs of the items that iref lists as auxiliary to another.
+func auxiliaries(file []byte, iref box) (items [][]byte) {
+	iref.body += 4 // version 0 and flags
+	for b := boxAt(file, iref.body, iref.end); b.end > 0; b = boxAt(file, b.end, iref.end) {
+		if string(file[b.start+4:b.body]) == "auxl" && b.end-b.body >= 2 {
+			items = append(items, file[b.body:b.body+2])
+		}
+	}
+	return items
+}
+
+// A list is the properties of an item in ipma: the offset of their number, and the end.
+type list struct{ count, end int }
+
+// associations returns the lists of items. It returns nil if one is cut, or has indices of two bytes.
+func associations(file []byte, ipma box, items [][]byte) (lists []list) {
 	if !bytes.Equal(file[ipma.body:ipma.body+4], []byte{0, 0, 0, 0}) {
-		return 0, 0
+		return nil
 	}
 	for at := ipma.body + 8; at+3 <= ipma.end; {
 		next := at + 3 + int(file[at+2])
 		if next > ipma.end {
-			return 0, 0
+			return nil
 		}
-		if bytes.Equal(file[at:at+2], item) {
-			return at + 2, next
+		if slices.ContainsFunc(items, func(id []byte) bool { return bytes.Equal(file[at:at+2], id) }) {
+			lists = append(lists, list{at + 2, next})
 		}
 		at = next
 	}
-	return 0, 0
+	return lists
 }
 
 // moveItems adds by to the offsets of items at or after the file offset from. list is the content

@@ -26,7 +26,15 @@ const (
 
 // encode saves p, which has no metadata, as s, in a file with only the given metadata.
 func encode(b *arena, p picture, s resize.Spec, with carried) ([]byte, error) {
-	var err error
+	made := p.size()
+	coded := made
+	if s.Format == resize.HEIC {
+		coded = heicSize(made)
+	}
+	p, err := b.extend(p, coded)
+	if err != nil {
+		return nil, err
+	}
 	switch s.Format {
 	case resize.AVIF, resize.HEIC:
 		p, err = b.carry(p, carried{credit: with.credit})
@@ -40,7 +48,22 @@ func encode(b *arena, p picture, s resize.Spec, with carried) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return with.into(body, s.Format)
+	if body, err = with.into(body, s.Format); err != nil || coded == made {
+		return body, err
+	}
+	return cropHEIF(body, coded, made)
+}
+
+// heicSize returns the size in which a picture is encoded as HEIC. From 4,217 pixels a side, which is
+// 4,224 in whole coding units, level 5 of H.265 is needed (A.4.1: a side is at most the square root of
+// 8 × 2,228,224 below), for which x265 wants units of 32 pixels. libheif sets 16 where the other side is
+// shorter than 32, and x265 refuses.
+func heicSize(s size) size {
+	const long, short = 4216, 32
+	if max(s.width, s.height) > long {
+		s.width, s.height = max(s.width, short), max(s.height, short)
+	}
+	return s
 }
 
 // encodePicture saves p without metadata; AVIF, HEIC and JPEG XL include what carry attached.

@@ -146,6 +146,16 @@ func (b *arena) crop(p picture, r rect) (picture, error) {
 	})
 }
 
+// extend repeats the last column and row of p up to a size.
+func (b *arena) extend(p picture, to size) (picture, error) {
+	if to == p.size() {
+		return p, nil
+	}
+	return b.step(func(out **C.VipsImage) C.int {
+		return C.tier_extend(p.image, C.int(to.width), C.int(to.height), out)
+	})
+}
+
 // border returns the part inside a border of one colour: the whole picture if it has none or is
 // uniform.
 func (b *arena) border(p picture) (rect, error) {

@@ -36,29 +36,43 @@ func TestEncoding_Verify(t *testing.T) {
 	}
 }
 
-// x265 refuses some long, narrow sizes, and libheif 1.15 then writes a file without a picture.
-func TestResizer_Resize_HEICWithoutPicture(t *testing.T) {
-	r, err := New(Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
+// x265 refuses long, narrow sizes, and libheif 1.15 then writes a file without a picture.
+func TestResizer_Resize_NarrowHEIC(t *testing.T) {
+	r := newResizer(t)
 	var b bytes.Buffer
-	if err := png.Encode(&b, image.NewGray(image.Rect(0, 0, 50, 30))); err != nil {
+	m := image.NewNRGBA(image.Rect(0, 0, 50, 30))
+	for i := 0; i < len(m.Pix); i += 4 {
+		copy(m.Pix[i:], []byte{200, 0, 0, uint8(i % 200 / 4 * 5)}) // transparent to the left
+	}
+	if err := png.Encode(&b, m); err != nil {
 		t.Fatal(err)
 	}
-	s, err := resize.ParseSpecName("5000x30-exact-up.heic")
-	if err != nil {
-		t.Fatal(err)
-	}
-	images, err := resize.Make(t.Context(), r, b.Bytes(), s)
-	if err == nil {
-		err = encoding{s.Format, size{5000, 30}, 1, false}.verify(images[0].Body)
+	for _, name := range []string{
+		"5000x30-exact-up.heic", "30x5000-exact-up-credit-p3.heic", "4216x1-exact-up.heic", "8192x9-exact-up.heic",
+	} {
+		s := spec(t, name)
+		images, err := resize.Make(t.Context(), r, b.Bytes(), s)
 		if err != nil {
-			t.Errorf("answered %d bytes: %v", len(images[0].Body), err)
+			t.Errorf("%s: %v", name, err)
+			continue
 		}
-		return // a libheif that can
-	}
-	if !errors.Is(err, resize.ErrFailed) || errors.Is(err, resize.ErrCorrupt) {
-		t.Error(err)
+		file := images[0].Body
+		h, err := resize.ReadHeader(file)
+		if err != nil || h.Width != s.Width || h.Height != s.Height || !h.Alpha || h.Left != 0 || h.Top != 0 {
+			t.Errorf("%s: %+v, %v", name, h, err)
+		}
+		back, err := resize.Make(t.Context(), r, file, spec(t, "100x100.png"))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		got, err := png.Decode(bytes.NewReader(back[0].Body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		end := got.Bounds().Max
+		if _, _, _, a := got.At(end.X-1, end.Y-1).RGBA(); a < 0x7000 {
+			t.Errorf("%s: alpha at the end is %x", name, a)
+		}
 	}
 }

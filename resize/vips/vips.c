@@ -208,6 +208,12 @@ tier_crop(VipsImage *in, int left, int top, int width, int height, VipsImage **o
 	return vips_extract_area(in, out, left, top, width, height, NULL);
 }
 
+int
+tier_extend(VipsImage *in, int width, int height, VipsImage **out)
+{
+	return vips_embed(in, out, 0, 0, width, height, "extend", VIPS_EXTEND_COPY, NULL);
+}
+
 // BORDER_TOLERANCE is the largest difference, of 255, between pixels of a border: noise of JPEG.
 #define BORDER_TOLERANCE 10
 

@@ -65,6 +65,9 @@ int tier_scale(VipsImage *in, int width, int height, VipsImage **out);
 
 int tier_crop(VipsImage *in, int left, int top, int width, int height, VipsImage **out);
 
+// tier_extend repeats the last column and row up to width and height.
+int tier_extend(VipsImage *in, int width, int height, VipsImage **out);
+
 // tier_border finds the area inside a border that looks like the top left pixel, on black and on
 // white, within a tolerance for noise. width is 0 if the whole image is border.
 int tier_border(VipsImage *in, int *left, int *top, int *width, int *height);
