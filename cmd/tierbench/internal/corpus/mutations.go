@@ -71,7 +71,9 @@ func (r *runner) samples() (sources [][]byte, err error) {
 			sources = append(sources, r.small(body)...)
 		}
 	}
-	fmt.Fprintf(r.cfg.Out, "\n%d files of %s\n", files, strings.Join(r.cfg.Samples, ", "))
+	if len(r.cfg.Samples) > 0 {
+		fmt.Fprintf(r.cfg.Out, "\n%d files of %s\n", files, strings.Join(r.cfg.Samples, ", "))
+	}
 	return sources, nil
 }
 

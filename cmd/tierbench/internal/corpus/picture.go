@@ -1,6 +1,7 @@
 package corpus
 
 import (
+	"bytes"
 	"image"
 	"image/color"
 	"image/draw"
@@ -36,6 +37,16 @@ func (a animation) duration() (ms int) {
 		ms += delay
 	}
 	return ms
+}
+
+// motionless reports whether all frames are equal; encoders make a still of them.
+func (a animation) motionless() bool {
+	for _, m := range a.frames[1:] {
+		if !bytes.Equal(m.Pix, a.frames[0].Pix) {
+			return false
+		}
+	}
+	return true
 }
 
 // A part is a frame of an animation as it is stored.
