@@ -9,10 +9,9 @@ export const hasToken = () => token !== "";
 
 // Refused is thrown for an error response; message is shown to the user.
 export class Refused extends Error {
-  constructor(status, message, problem) {
+  constructor(status, message) {
     super(message);
     this.status = status;
-    this.problem = problem;
   }
 }
 
@@ -21,11 +20,12 @@ export const get = (path) => call("GET", path);
 
 // call sends a request, with a JSON body if there is one. If it needs a token, the user is asked for it.
 export async function call(method, path, body) {
-  for (let reason = ""; ; reason = "Wrong admin token.") {
+  for (;;) {
     const sent = token;
     const answer = await send(method, path, body);
     if (answer.status !== 401) return read(answer);
-    if (sent === token && !(await askToken(sent ? reason || "Wrong admin token." : ""))) return read(answer);
+    // Another request may have asked for the token meanwhile.
+    if (sent === token && !(await askToken(sent ? "Wrong admin token." : ""))) return read(answer);
   }
 }
 
@@ -44,7 +44,7 @@ async function read(answer) {
   const json = await answer.json().catch(() => null);
   if (!answer.ok) {
     const message = json?.error ?? json?.detail ?? json?.title ?? `The tier responded with status ${answer.status}.`;
-    throw new Refused(answer.status, message, json);
+    throw new Refused(answer.status, message);
   }
   if (json === null) throw new Refused(answer.status, "The response is not JSON.");
   return json;

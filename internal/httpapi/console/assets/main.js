@@ -51,7 +51,13 @@ function head(stats) {
 
 let answered = 0;
 
+// tick refreshes the page while it is visible; the tier keeps the history.
 async function tick() {
+  if (!document.hidden || !answered) await refresh();
+  setTimeout(tick, INTERVAL);
+}
+
+async function refresh() {
   try {
     const stats = await api.get("/v1/stats");
     answered = Date.now();
@@ -65,7 +71,6 @@ async function tick() {
     text($("health"), "no answer");
     mark($("health"), "data-mood", "bad");
   }
-  setTimeout(tick, INTERVAL);
 }
 
 tick();
