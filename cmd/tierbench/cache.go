@@ -14,7 +14,7 @@ import (
 	"github.com/novasocial/imagetier/imagecache/memtier"
 )
 
-// cache is what is replayed into: ask reports a hit, and keeps the object after a miss.
+// cache is a cache under test: ask reports a hit, and stores the object after a miss.
 type cache interface{ ask(r request) bool }
 
 // contender is a kind of cache.
@@ -30,7 +30,7 @@ var contenders = []contender{
 	{"bigcache (FIFO)", func(n int64) (cache, error) { return openBigcache(n) }},
 }
 
-// zeros are the bodies: what is in them makes no difference to anybody here.
+// zeros are the bodies of all objects; their content does not matter.
 var zeros = make([]byte, 64<<20)
 
 type tierCache struct {

@@ -54,7 +54,7 @@ func chart(results []result) []byte {
 	return []byte(b.String())
 }
 
-// panel draws one trace at x. The vertical axis spans what there is, in steps of ten points.
+// panel draws one trace at x. The vertical axis spans the values, in steps of ten points.
 func panel(b *strings.Builder, x int, r result, labelled bool) {
 	low, high := 100.0, 0.0
 	for _, row := range r.ratios {

@@ -15,7 +15,7 @@ type corpusCmd struct {
 	Program string   `default:"../../bin/imagetier-resize" help:"The resize program." type:"path"`
 	Files   int      `default:"2100" help:"Number of files to generate."`
 	Only    []string `help:"Only these kinds: jpeg, png, webp, gif, tiff, avif, heic, jxl."`
-	Seed    uint64   `default:"1" help:"Another seed makes other files."`
+	Seed    uint64   `default:"1" help:"Seed of the files."`
 	Keep    string   `help:"Existing directory for the files with a wrong answer." type:"existingdir"`
 
 	Sanitized bool     `help:"The program was built with sanitizers (make asan): it is slower and needs more memory."`
@@ -23,11 +23,11 @@ type corpusCmd struct {
 	Mutations int      `help:"Number of damaged files, made of the generated ones and the samples."`
 }
 
-// Help says what is compared.
+// Help implements kong.HelpProvider.
 func (corpusCmd) Help() string {
-	return `Generates files of every kind with other programs and encoders, in a temporary directory, and compares what the ` +
-		`resize program makes of them with what an independent decoder reads: size, mean colours, alpha, frames and timing. ` +
-		`Mutations and samples must be answered with a picture or a refusal.`
+	return `Generates files of every kind with other programs and encoders in a temporary directory, and compares the
+images of the resize program with those of an independent decoder: size, mean colours, alpha, frames and timing.
+Damaged files and samples must give an image or a refusal.`
 }
 
 // Run generates and prints.

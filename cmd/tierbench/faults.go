@@ -42,7 +42,7 @@ func restartServices(ctx context.Context, r *loadRun, whole time.Duration) error
 	return nil
 }
 
-// asked is one query of a user, and what came of it.
+// asked is one query of a user and its result.
 type asked struct {
 	took  time.Duration
 	posts int
@@ -110,7 +110,7 @@ func readAnswer(resp *http.Response) (a asked) {
 	return a
 }
 
-// freeze freezes a service for a while, in which do asks.
+// freeze freezes a service while do runs.
 func freeze(ctx context.Context, p *stack.Process, do func()) error {
 	if err := p.Freeze(); err != nil {
 		return err
@@ -123,7 +123,7 @@ func freeze(ctx context.Context, p *stack.Process, do func()) error {
 	return err
 }
 
-// strangers lets users ask at once who never asked before, and returns what they got.
+// strangers sends a query of each of several new users at once, and returns the results.
 func (r *loadRun) strangers(ctx context.Context, name string) []asked {
 	got := make([]asked, 10)
 	var all sync.WaitGroup

@@ -18,45 +18,42 @@ import (
 
 // feedCmd replays a day of a social feed.
 type feedCmd struct {
-	Day     time.Duration `default:"3m" help:"How long the day is, about."`
-	Seed    uint64        `default:"1" help:"Another seed is another day."`
-	Seeds   string        `help:"Play a day of each of these seeds, and print mean and worst instead of pairs." placeholder:"FROM-TO"`
-	Load    float64       `default:"0.5" help:"Share of the measured capacity that the busiest part of the day takes."`
-	Pairs   int           `default:"5" help:"Paired runs with and without warming; 0 plays none."`
-	Part    time.Duration `default:"8s" help:"How long a paired run takes: the busiest part of the day of that length."`
-	Probe   time.Duration `default:"8s" help:"How long the capacity is measured, once or twice."`
-	Latency time.Duration `default:"30ms" help:"Time to the first byte of the origin: what S3 takes in its region."`
+	Day     time.Duration `default:"3m" help:"Length of the day, approximately."`
+	Seed    uint64        `default:"1" help:"Seed of the day."`
+	Seeds   string        `help:"Replay a day of each of these seeds and print mean and worst instead of pairs." placeholder:"FROM-TO"`
+	Load    float64       `default:"0.5" help:"Load of the busiest part of the day, as a share of the measured capacity."`
+	Pairs   int           `default:"5" help:"Pairs of runs with and without warming."`
+	Part    time.Duration `default:"8s" help:"Length of a paired run: the busiest part of the day of that length."`
+	Probe   time.Duration `default:"8s" help:"Time to measure the capacity, once or twice."`
+	Latency time.Duration `default:"30ms" help:"Time to the first byte of the origin; the default is that of S3 within its region."`
 	Photos  []string      `default:"../../../shared/photos,../../deploy/photos" help:"Directories of originals: the first that has 12-megapixel JPEGs." type:"path"`
 	Program string        `default:"../../bin/imagetier" help:"The tier to start." type:"path"`
 	Flags   []string      `help:"More flags for the tiers that are started." placeholder:"FLAG"`
 
-	Tier    string        `help:"Play against a tier that runs, at its public URL, and start none. It needs --private and --rate, and the source posts=http://the address of --listen." placeholder:"URL"`
+	Tier    string        `help:"Public URL of a running tier to use instead of starting one. It needs --private and --rate, and the source posts=http://ADDRESS of --listen." placeholder:"URL"`
 	Private string        `help:"Private URL of that tier." placeholder:"URL"`
 	Keys    string        `help:"Its keys; the first signs." placeholder:"ID=HEX" env:"IMAGETIER_KEYS"`
 	Secret  string        `help:"Its webhook secret." placeholder:"whsec_..." env:"IMAGETIER_WEBHOOK_SECRETS"`
-	Rate    float64       `help:"Requests a second in the busiest part of the day, instead of a share of the capacity."`
-	Watch   time.Duration `help:"How long that tier watches what it made early (its --wasted-after), so that it is waited for."`
-	Listen  string        `default:"127.0.0.1:0" help:"Where the origin of the replay listens."`
+	Rate    float64       `help:"Requests per second in the busiest part of the day, instead of --load."`
+	Watch   time.Duration `help:"The --wasted-after of that tier: how long to wait for its results."`
+	Listen  string        `default:"127.0.0.1:0" help:"Address of the origin of the replay."`
 }
 
 // Help says how the table is to be read.
 func (feedCmd) Help() string {
-	return `A day of a synthetic social network (package socialday says what it is made of) is compressed into ` +
-		`minutes and played against a tier: its feed service tells the tier of posts and pages by signed events, its ` +
-		`phones ask for images. All on this machine: the client and the origin take part of the same cores.
+	return `Compresses a day of a synthetic social network (package socialday) into minutes and replays it against
+a tier: the feed service sends signed events for posts and pages, and phones request images. Everything runs on this
+machine, so client and origin share its cores.
 
-First the capacity for this mix is measured: the busiest part of the day, asked for as fast as 16 clients can, ` +
-		`without warming. Then a network is made up that asks for a share of that (--load) in its busiest part, and ` +
-		`its day is played with --warm adaptive, twice: the day before is that of another network of that size (its ` +
-		`seed is --seed + 1000), from which the tier learns what is asked for. Then the busiest part is played in ` +
-		`pairs, with --warm adaptive and without warming or events, in turns; the figures of the pairs are medians. ` +
-		`Every run but that of the day before begins with a tier that has just started on a copy of the same cache, ` +
-		`which holds what is asked for of posts from before, and avatars, and on what was learnt the day before. ` +
-		`The event of a page has the paths that its phone gets, as the gateway sends it.
+First the capacity is measured: 16 clients request the busiest part of the day as fast as they can, without warming.
+A network is generated whose busiest part takes a share (--load) of that, and its day is replayed with --warm adaptive.
+The tier has learned from the day of another network of that size (seed --seed + 1000). Then the busiest part is
+replayed in pairs, with warming and without; the results are medians. Each run but the day before starts a new tier on
+a copy of the same cache, which has the avatars, the older posts, and what was learned on the day before. The event of a
+page has the paths that its phone requests, as sent by the gateway.
 
-With --seeds 21-30 the days of ten networks are played instead: the first day of a tier that knows nothing, the ` +
-		`day after, and the first day again without warming. Mean and worst of each figure are printed; a seed takes ` +
-		`about four times --day.`
+With --seeds 21-30, the days of ten networks are replayed instead: a first day with nothing learned, the day after, and
+the first day without warming. The mean and the worst of each figure are printed. A seed takes four times --day.`
 }
 
 // Run plays and prints.
@@ -145,7 +142,7 @@ func (c *feedCmd) playAgainst(ctx context.Context) error {
 	return nil
 }
 
-// fill has the tier make what it holds before a window begins.
+// fill makes the tier generate what it should have before a window begins.
 func (p *player) fill(ctx context.Context, w window) error {
 	paths, err := p.names.before(w)
 	if err == nil {
@@ -164,7 +161,7 @@ type dayRun struct {
 	warmed warmed
 }
 
-// playDay plays a day with events, and waits until the tier knows what was wasted.
+// playDay replays a day with events, and waits until all watches of the tier have ended.
 func (c *feedCmd) playDay(
 	ctx context.Context,
 	p *player,
@@ -204,7 +201,7 @@ type feedBench struct {
 	n      int // tiers that were started
 }
 
-// inherited is what a tier begins with: directories of tiers that have ended, "" for nothing.
+// inherited has the directories of earlier tiers that a new tier starts with; "" is none.
 type inherited struct {
 	cache  string // whose images it has
 	learnt string // who taught it what is asked for
@@ -239,7 +236,7 @@ func (b *feedBench) tier(
 	return x, dir, err
 }
 
-// prepare returns a cache that holds what a tier that ran before the window holds.
+// prepare returns a cache as an earlier tier would have left it.
 func (b *feedBench) prepare(ctx context.Context, w window) (dir string, err error) {
 	x, dir, err := b.tier(ctx, inherited{}, "none", time.Hour)
 	if err != nil {

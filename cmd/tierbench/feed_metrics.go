@@ -69,7 +69,7 @@ func (w warmed) minus(before warmed) warmed {
 	}
 }
 
-// share returns what part was wasted, of all whose watch has ended or that were asked for.
+// share returns the wasted share of variants that were requested or whose watch has ended.
 func (w warmed) share() float64 {
 	if w.used+w.wasted == 0 {
 		return 0
@@ -77,12 +77,12 @@ func (w warmed) share() float64 {
 	return w.wasted / (w.used + w.wasted)
 }
 
-// cpuShare returns what part of the CPU time was wasted, likewise.
+// cpuShare returns the wasted share of their CPU time.
 func (w warmed) cpuShare() float64 {
 	return warmed{used: w.usedCPU, wasted: w.wastedCPU}.share()
 }
 
-// cacheStatus is what an answer says of where it came from (RFC 9211).
+// cacheStatus is the Cache-Status of an answer (RFC 9211).
 type cacheStatus struct {
 	hit       bool
 	detail    string

@@ -30,7 +30,7 @@ func (w window) fresh(post int) bool {
 	return !p.Old && w.holds(p.At)
 }
 
-// asks returns what the pages of the window ask for, in the order of time.
+// asks returns the requests of the pages in the window, in the order of time.
 func (w window) asks() (asks []socialday.Ask) {
 	for _, page := range w.day.Pages {
 		if w.holds(page.At) {
@@ -77,7 +77,7 @@ func (n naming) before(w window) (paths []string, err error) {
 	return paths, err
 }
 
-// paths returns those of what is asked for in the window.
+// paths returns the paths that are requested in the window.
 func (n naming) paths(w window) (paths []string, err error) {
 	for _, ask := range w.asks() {
 		path, err := n.path(w.day, ask)
@@ -104,7 +104,7 @@ func newPlayer(public string, names naming) *player {
 
 func (p *player) close() { p.client.CloseIdleConnections() }
 
-// answer is what came of an Ask.
+// answer is the result of an Ask.
 type answer struct {
 	ask  socialday.Ask
 	took time.Duration // from when it was due until all of the body was there
@@ -112,7 +112,7 @@ type answer struct {
 	err  error // nothing came, or no 200
 }
 
-// outcome is what came of a window.
+// outcome has the results of a window.
 type outcome struct {
 	answers []answer
 	took    time.Duration

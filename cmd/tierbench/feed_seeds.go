@@ -28,7 +28,7 @@ func parseSeeds(text string) (seeds []uint64, err error) {
 	return seeds, nil
 }
 
-// seedRun is what came of the network of a seed.
+// seedRun has the results of the network of a seed.
 type seedRun struct {
 	seed               uint64
 	first, after, none dayRun // the first day, the day after, and that first day without warming

@@ -8,7 +8,7 @@ import (
 	"github.com/novasocial/imagetier/cmd/tierbench/socialday"
 )
 
-// describe says what a day is made of.
+// describe returns a summary of a day.
 func describe(cfg socialday.Config, w window, rate float64) {
 	s := w.day.Between(w.from, w.to)
 	fmt.Printf(
@@ -38,7 +38,7 @@ func describe(cfg socialday.Config, w window, rate float64) {
 	fmt.Println()
 }
 
-// dayTable is what warming did in a day of that title.
+// dayTable returns the table of a day with that title.
 func dayTable(title string, ran dayRun) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n| %s | | |\n|---|---|---|\n", title)
@@ -69,7 +69,7 @@ func dayTable(title string, ran dayRun) string {
 	return b.String()
 }
 
-// pairTable is what warming did to who asks live: medians of the pairs.
+// pairTable returns the medians of the pairs.
 func pairTable(pairs []pair, rate, capacity float64) string {
 	var b strings.Builder
 	at := fmt.Sprintf("%.0f requests a second", rate)

@@ -25,7 +25,7 @@ func (s share) percent() float64 {
 	return 100 * float64(s.some) / float64(s.all)
 }
 
-// tally is what the answers of a window come to.
+// tally sums up the answers of a window.
 type tally struct {
 	asked    int
 	failed   int

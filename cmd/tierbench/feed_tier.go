@@ -116,7 +116,7 @@ func (x *tierProcess) awaitReady(ctx context.Context) error {
 	}
 }
 
-// log returns the end of what the tier complained of.
+// log returns the last lines of the tier's log.
 func (x *tierProcess) log() string {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -135,7 +135,7 @@ func (x *tierProcess) stop() {
 	}
 }
 
-// copyCache makes a cache of what a tier that has ended left.
+// copyCache copies the cache of a stopped tier.
 func copyCache(from, to string) error {
 	for _, part := range []string{"originals", "variants"} {
 		if _, err := os.Stat(filepath.Join(from, part)); err != nil {
@@ -148,7 +148,7 @@ func copyCache(from, to string) error {
 	return nil
 }
 
-// copyLearnt copies what a tier that has ended has learnt about warming.
+// copyLearnt copies the warming statistics of a stopped tier.
 func copyLearnt(from, to string) error {
 	const name = "warming.json"
 	text, err := os.ReadFile(filepath.Join(from, name))

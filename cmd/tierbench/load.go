@@ -23,13 +23,13 @@ import (
 type stackFlags struct {
 	Bin     string        `default:"../../bin" help:"Directory of imagetier, imagetier-resize, imagetier-gateway and fakebackends." type:"path"`
 	Photos  string        `default:"../../deploy/photos" help:"Directory of JPEGs." type:"path"`
-	Feed    time.Duration `default:"100ms" help:"What the feed service takes for a call."`
-	Content time.Duration `default:"100ms" help:"What the content service takes."`
-	User    time.Duration `default:"130ms" help:"What the user service takes."`
-	Connect time.Duration `default:"80ms" help:"What opening a connection to a service takes."`
+	Feed    time.Duration `default:"100ms" help:"Latency of the feed service."`
+	Content time.Duration `default:"100ms" help:"Latency of the content service."`
+	User    time.Duration `default:"130ms" help:"Latency of the user service."`
+	Connect time.Duration `default:"80ms" help:"Latency of opening a connection to a service."`
 }
 
-// start runs the stack in a directory of its own. What it returns ends both.
+// start runs the stack in a temporary directory. The returned function stops it and removes the directory.
 func (f stackFlags) start(ctx context.Context) (*stack.Stack, func(), error) {
 	dir, err := os.MkdirTemp("", "imagetier-stack-")
 	if err != nil {
@@ -58,21 +58,20 @@ func (f stackFlags) start(ctx context.Context) (*stack.Stack, func(), error) {
 // loadCmd plays k6's scenarios against the gateway, and breaks things meanwhile.
 type loadCmd struct {
 	stackFlags
-	K6      string   `name:"k6" required:"" help:"The program k6." type:"existingfile"`
-	Scripts string   `default:"../../deploy/k6" help:"Its scripts." type:"existingdir"`
-	Minutes float64  `default:"1" help:"How long each scenario takes."`
-	Full    bool     `help:"As long as the scenarios should take: 5 minutes, 10 for the spike, 2 hours for endurance."`
-	Only    []string `help:"These scenarios alone: before, normal, distinct, open, spike, endurance, redis, restart, content, user, feed."`
+	K6      string   `name:"k6" required:"" help:"Path of the k6 program." type:"existingfile"`
+	Scripts string   `default:"../../deploy/k6" help:"Directory of its scripts." type:"existingdir"`
+	Minutes float64  `default:"1" help:"Minutes per scenario."`
+	Full    bool     `help:"Full length: 5 minutes per scenario, 10 for the spike, 2 hours for endurance."`
+	Only    []string `help:"Run only these scenarios: before, normal, distinct, open, spike, endurance, redis, restart, content, user, feed."`
 }
 
-// Help says what is started.
+// Help implements kong.HelpProvider.
 func (loadCmd) Help() string {
-	return `Starts the three services, Redis if this machine has it, tier and gateway on free ports of this ` +
-		`machine, plays each scenario, prints a table and what held of what is wanted, and ends everything. Exits ` +
-		`with 1 if something did not hold.
+	return `Starts the three services, Redis if it is installed, tier and gateway on free ports, runs each scenario,
+prints a table and which targets were met, and stops everything. Exits with 1 if a target was missed.
 
-redis, restart, content, user and feed are the normal scenario with a fault in it: Redis killed and started again; ` +
-		`each service killed and started again; a service frozen for 8 s, while users ask who never asked before.`
+redis, restart, content, user and feed are the normal scenario with a fault: Redis is killed and restarted; each
+service is killed and restarted; a service is frozen for 8 s while new users load their feeds.`
 }
 
 // Run plays and prints.
@@ -206,7 +205,7 @@ type loadRow struct {
 	gatewayKnown bool // the four above are of the gateway
 }
 
-// k6Summary is what the scripts write.
+// k6Summary is the output of the scripts.
 type k6Summary struct {
 	Requests, Failed, Empty, Partial, Dropped int
 	Rate, Avg, P95                            float64

@@ -10,14 +10,14 @@ import (
 )
 
 type cli struct {
-	Replay replayCmd `cmd:"" help:"Hit ratios of the memory tier and of others on traces."`
-	Memory memoryCmd `cmd:"" help:"Reads a second, memory and garbage collection of a full memory tier."`
-	Page   pageCmd   `cmd:"" help:"How long a page of the feed takes on a phone, from the query to the last picture."`
+	Replay replayCmd `cmd:"" help:"Compare hit ratios of the memory tier and other caches on traces."`
+	Memory memoryCmd `cmd:"" help:"Measure reads per second, memory and garbage collection of a full memory tier."`
+	Page   pageCmd   `cmd:"" help:"Measure the load time of a feed page on a simulated phone."`
 	Fill   fillCmd   `cmd:"" help:"First sizes of new originals, beside imgproxy or lean libvips."`
-	Load   loadCmd   `cmd:"" help:"Load tests of the gateway by k6, with faults under load."`
+	Load   loadCmd   `cmd:"" help:"Run k6 load tests of the gateway, with faults."`
 	Corpus corpusCmd `cmd:"" help:"Compare the resize program with other decoders on generated files of every kind."`
-	Feed   feedCmd   `cmd:"" help:"A day of a social feed against a running tier: what warming makes of it."`
-	Plan   planCmd   `cmd:"" help:"The plan of warming alone, simulated."`
+	Feed   feedCmd   `cmd:"" help:"Replay a day of a social feed with and without warming."`
+	Plan   planCmd   `cmd:"" help:"Simulate the warming plan without a tier."`
 }
 
 func main() {

@@ -23,14 +23,15 @@ import (
 // memoryCmd fills a memory tier and reads it.
 type memoryCmd struct {
 	MiB  int           `default:"2048" help:"Budget of the tier in MiB."`
-	For  time.Duration `default:"10s" help:"How long to read."`
-	Size int           `default:"25000" help:"Bytes of an image."`
-	Puts float64       `default:"1000" help:"New images a second that are put meanwhile."`
+	For  time.Duration `default:"10s" help:"Length of the run."`
+	Size int           `default:"25000" help:"Size of an image in bytes."`
+	Puts float64       `default:"1000" help:"New images per second."`
 }
 
-// Help says what is set as in the product.
+// Help implements kong.HelpProvider.
 func (memoryCmd) Help() string {
-	return `The Go memory limit is budget × 1.2 + 250 MiB, as the tier sets it. Readers are two for each core; one writer puts new images meanwhile, so that the tier evicts.`
+	return `Sets the Go memory limit to budget × 1.2 + 250 MiB, as the tier does. Two readers per core read while
+one writer stores new images, so that the tier evicts.`
 }
 
 // Run fills, reads and prints.

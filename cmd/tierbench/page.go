@@ -23,35 +23,34 @@ import (
 
 // pageCmd plays an iPhone that opens the feed.
 type pageCmd struct {
-	Before    string            `help:"POST /graphql of the backends without a gateway: a connection per call, originals as pictures." placeholder:"URL"`
-	Gateway   string            `help:"POST /graphql of a gateway that runs; without it all that is needed is started here." placeholder:"URL"`
+	Before    string            `help:"URL of /graphql of the backends without a gateway: a connection per call, originals as images." placeholder:"URL"`
+	Gateway   string            `help:"URL of /graphql of a running gateway; without it, everything is started on this machine." placeholder:"URL"`
 	Tokens    []string          `default:"test-token" help:"Bearer tokens of users; each phone takes the next one."`
-	Originals string            `help:"Serve this directory under the prefix of --at, as the CDN of the app without gateway." type:"existingdir" placeholder:"DIR"`
-	At        string            `default:"https://cdn.app.example/" help:"What the URLs of originals begin with." placeholder:"URL"`
-	Resolve   map[string]string `help:"Ask another address for what lies at a host: https://img.example.com=http://127.0.0.1:8090." placeholder:"FROM=TO"`
-	RTT       time.Duration     `default:"50ms" help:"Round trip of the modelled network."`
-	Bandwidth float64           `default:"20" help:"Of its way down, in Mbit/s."`
-	Setup     int               `default:"2" help:"Round trips to open a connection: 2 are TCP and TLS 1.3."`
+	Originals string            `help:"Directory to serve under the prefix of --at, as the CDN of the app without gateway." type:"existingdir" placeholder:"DIR"`
+	At        string            `default:"https://cdn.app.example/" help:"Prefix of the URLs of originals." placeholder:"URL"`
+	Resolve   map[string]string `help:"Connect to another address for a host: https://img.example.com=http://127.0.0.1:8090." placeholder:"FROM=TO"`
+	RTT       time.Duration     `default:"50ms" help:"Round-trip time of the modelled network."`
+	Bandwidth float64           `default:"20" help:"Downlink bandwidth in Mbit/s."`
+	Setup     int               `default:"2" help:"Round trips to open a connection; TCP and TLS 1.3 take 2."`
 	Limit     int               `default:"20" help:"Posts of the page."`
-	Rounds    int               `default:"3" help:"Phones of each kind; the middle one counts."`
-	Others    int               `default:"200" help:"Users who ask for their feeds before the phones that are not the first, where all is started here."`
-	SVG       string            `help:"Draw what is printed into this file." placeholder:"FILE" type:"path"`
+	Rounds    int               `default:"3" help:"Phones of each kind; the median is reported."`
+	Others    int               `default:"200" help:"Users who load their feeds before all phones but the first, if everything is started on this machine."`
+	SVG       string            `help:"Also draw the results into this file." placeholder:"FILE" type:"path"`
 
 	stackFlags
 	settle func(context.Context) error // between the first phone and the others; nil: nothing
 }
 
-// Help says what is real and what is modelled.
+// Help implements kong.HelpProvider.
 func (pageCmd) Help() string {
-	return `An iPhone with SDWebImage opens the feed: one query, then the pictures of the two rows on the screen, ` +
-		`then those of the rows below, six downloads at once. Servers and bytes are real. The network is a model: ` +
-		`round trips, one link that all answers under way share packet by packet, and the opening of connections ` +
-		`once for each host. No slow start, no loss, no DNS, no bytes of headers; decoding and drawing are not in it.
+	return `An iPhone with SDWebImage opens the feed: one query, then the images of the two rows on the screen, then
+those of the rows below, six downloads at once. Servers and bytes are real. The network is modelled: round trips, one
+link that all responses share packet by packet, and one connection per host. Slow start, loss, DNS, header bytes,
+decoding and drawing are not modelled.
 
-Loads: "before" asks the services as the app did. "first phone" is the first of all: the caches of gateway and tier ` +
-		`are empty. Then the feed service announces its posts, so that the tier makes what they need, and --others ` +
-		`ask for their feeds: what is left is how it is in daily use. "just started" is the app of a user who has ` +
-		`not asked for a while; "running" is another one's, whose connections are open; "cached" is that phone again.`
+"before" calls the services as the app did without a gateway. "first phone" finds the caches of gateway and tier empty.
+Then the feed service announces its posts, and --others users load their feeds: "just started" is a user who has not
+used the app for a while, "running" one with open connections, "cached" that phone again.`
 }
 
 // network is the modelled one.
@@ -63,7 +62,7 @@ func (c *pageCmd) network(open bool) link.Config {
 	return cfg
 }
 
-// load is one kind of load, as it was for some phones.
+// load has the results of one kind of load.
 type load struct {
 	name  string
 	cfg   link.Config
@@ -214,7 +213,7 @@ func (c *pageCmd) onPhone(
 	return do(phone.New(network))
 }
 
-// servers returns what lies behind the modelled network.
+// servers returns the servers behind the modelled network.
 func (c *pageCmd) servers(ctx context.Context) (http.RoundTripper, func(), error) {
 	transport := &http.Transport{MaxIdleConnsPerHost: 16, DisableCompression: true} // what is counted is what is sent
 	to := map[string]*url.URL{}
@@ -277,7 +276,7 @@ type row struct {
 	view                       phone.View
 }
 
-// report is what is printed and drawn.
+// report has the printed and drawn results.
 type report struct {
 	cmd  *pageCmd
 	rows []row

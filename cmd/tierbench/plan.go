@@ -24,11 +24,10 @@ type planCmd struct {
 	Figure  string    `help:"Write first views over waste for several budgets to this SVG file." type:"path"`
 }
 
-// Help says what is simulated.
+// Help implements kong.HelpProvider.
 func (planCmd) Help() string {
-	return `The plan of warming is played without a tier: what it chooses is made in no time and kept for ever, so what ` +
-		`is missed and wasted is its own doing. Pages make nothing here; with a gateway they name what they show. CPU ` +
-		`time is estimated from sizes and formats.`
+	return `Simulates the warming plan without a tier: chosen variants are made in no time and kept for ever, so all
+misses and waste are the plan's own. Pages make nothing. CPU time is estimated from sizes and formats.`
 }
 
 // Run simulates and prints.
@@ -66,7 +65,7 @@ func (c *planCmd) Run() error {
 	return os.WriteFile(c.Figure, planChart(lines, c.Budgets), 0o644)
 }
 
-// planned is what a plan came to.
+// planned has the results of a plan.
 type planned struct {
 	first, sizes share // of new posts that are hits by the plan alone
 	used, wasted warmer.Amount
@@ -100,7 +99,7 @@ func plus(a, b warmer.Amount, sign int64) warmer.Amount {
 	}
 }
 
-// simulation is a tier that makes what its plan chooses in no time and forgets nothing.
+// simulation is a tier that makes the chosen variants in no time and never evicts.
 type simulation struct {
 	mode   warmer.Mode
 	people int
@@ -152,7 +151,7 @@ type planDay struct {
 	seen  map[int]bool    // posts
 }
 
-// actions are what happens in a day: new posts are announced, and their images asked for.
+// actions are the events of a day: announcements of posts and requests for their images.
 func (d *planDay) actions() (actions []action, err error) {
 	w := window{&d.day, 0, 24 * time.Hour}
 	version, err := imageurl.ParseVersion(versionText)
@@ -213,7 +212,7 @@ func (d *planDay) ask(post int, ref imageurl.Ref) {
 	d.watch.Asked(ref)
 }
 
-// planLine is what budgets come to in a network.
+// planLine has the results of several budgets in a network.
 type planLine struct {
 	people int
 	points []planned

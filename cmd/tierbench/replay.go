@@ -12,23 +12,23 @@ import (
 // replayCmd replays traces into each cache.
 type replayCmd struct {
 	Traces string   `default:"../../../shared/traces" help:"Directory of the traces." type:"path"`
-	Only   []string `help:"Replay these alone: web07, web12, orm-busy, metacdn, feed."`
-	SVG    string   `help:"Draw hit ratio over size into this file." placeholder:"FILE"`
-	Most   int      `default:"2000000" help:"At most so many requests of a trace."`
+	Only   []string `help:"Replay only these: web07, web12, orm-busy, metacdn, feed."`
+	SVG    string   `help:"Draw hit ratios by cache size into this file." placeholder:"FILE"`
+	Most   int      `default:"2000000" help:"Maximum number of requests per trace."`
 }
 
 // Help says how the table is to be read.
 func (replayCmd) Help() string {
-	return `Each trace is replayed into each cache at 1, 5 and 10 % of its footprint, from empty; a miss puts the ` +
-		`object. Object hit ratio counts requests, byte hit ratio their bytes.
+	return `Replays each trace into each cache at 1, 5 and 10 % of its footprint, starting empty; a miss stores the
+object. The object hit ratio counts requests, the byte hit ratio their bytes.
 
-Where 1 % of a footprint would be less than 16 MiB, all sizes of that trace are multiplied (the table says by how ` +
-		`much), so that shards and headers weigh as much as they do in earnest.`
+If 1 % of a footprint is less than 16 MiB, all sizes of the trace are multiplied (the table has the factor), so that
+shards and headers weigh as much as in production.`
 }
 
 var shares = []float64{0.01, 0.05, 0.10}
 
-// ratio is what one replay gave, in percent.
+// ratio is the result of one replay, in percent.
 type ratio struct{ objects, bytes float64 }
 
 // result is one trace's: by contender, by share.

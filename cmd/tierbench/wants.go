@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// verdictOf is whether something held of what is wanted.
+// verdictOf compares a figure with its target.
 type verdictOf struct {
 	scenario, target string
 	held             bool
@@ -59,7 +59,7 @@ func wantNoGrowth(o loadRow) (string, bool) {
 	return fmt.Sprintf("grew by %.1f %%, wanted less than 5", 100*growth), growth < 0.05
 }
 
-// verdicts are what the scenarios and the probes say.
+// verdicts are the verdicts of all scenarios and probes.
 func (r *loadRun) verdicts() (all []verdictOf) {
 	var before, normal *loadRow
 	for i, o := range r.rows {
