@@ -1,4 +1,4 @@
-// Signs imagetier URLs on the JVM. Kotlin 1.6 or newer, standard library only.
+// Signs imagetier URLs on the JVM. Kotlin 1.3 or newer, standard library only.
 import java.util.Base64
 import javax.crypto.Mac
 import javax.crypto.spec.SecretKeySpec
@@ -6,7 +6,7 @@ import javax.crypto.spec.SecretKeySpec
 /** What a URL names. format is "" for orig; expires is Unix seconds, 0 for never. */
 data class Image(
     val shape: String, val version: String, val source: String, val name: String,
-    val format: String, val expires: Long = 0,
+    val format: String, val expires: Long = 0
 )
 
 private fun base64url(data: ByteArray): String = Base64.getUrlEncoder().withoutPadding().encodeToString(data)
@@ -31,7 +31,7 @@ fun signedPath(keyId: String, keyHex: String, image: Image): String {
 
 /** Signs the test vectors on standard input. */
 fun main() {
-    System.`in`.readBytes().decodeToString().lines().drop(1).filter { it.isNotEmpty() }.forEach { line ->
+    System.`in`.bufferedReader(Charsets.UTF_8).readLines().drop(1).filter { it.isNotEmpty() }.forEach { line ->
         val f = line.split("\t")
         println(signedPath(f[0], f[1], Image(f[2], f[3], f[4], f[5], f[6], f[7].toLong())))
     }

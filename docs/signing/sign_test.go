@@ -136,6 +136,8 @@ func TestExamples_SignVectors(t *testing.T) {
 			}
 			if example.required {
 				testutil.Command(t, "install "+example.needs, example.needs)
+			} else if testing.Short() {
+				t.Skip("may take a minute to compile")
 			} else if _, err := exec.LookPath(example.needs); err != nil {
 				t.Skipf("%s is not installed", example.needs)
 			}
