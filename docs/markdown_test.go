@@ -27,8 +27,8 @@ var (
 	link   = regexp.MustCompile(`!?\[[^\]]*\]\(([^)\s]+)\)`)
 )
 
-// pages returns every Markdown file that git tracks or would track.
-func pages(t *testing.T) []page {
+// files returns every Markdown file that git tracks or would track, with all of its text.
+func files(t *testing.T) (all []page) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "git", "ls-files", "-co", "--exclude-standard", "--", "*.md")
 	cmd.Dir = root
@@ -36,7 +36,6 @@ func pages(t *testing.T) []page {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var all []page
 	for _, path := range strings.Fields(string(out)) {
 		text, err := os.ReadFile(filepath.Join(root, path))
 		if os.IsNotExist(err) {
@@ -44,7 +43,15 @@ func pages(t *testing.T) []page {
 		} else if err != nil {
 			t.Fatal(err)
 		}
-		p := page{path: path, text: string(text)}
+		all = append(all, page{path: path, text: string(text)})
+	}
+	return all
+}
+
+// pages returns every Markdown file, with the code apart from the text.
+func pages(t *testing.T) (all []page) {
+	t.Helper()
+	for _, p := range files(t) {
 		for _, block := range fence.FindAllStringSubmatch(p.text, -1) {
 			p.code = append(p.code, block[1])
 		}

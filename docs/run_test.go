@@ -3,9 +3,12 @@ package docs
 import (
 	"net"
 	"os/exec"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/testutil"
 )
 
@@ -28,6 +31,56 @@ func TestRun_NamesPortInUse(t *testing.T) {
 		out, err := cmd.CombinedOutput()
 		if err == nil || !strings.Contains(string(out), "port "+port) || !strings.Contains(string(out), variable+"=") {
 			t.Errorf("%s: %v %s", script, err, out)
+		}
+	}
+}
+
+// Blocks of Python and JavaScript run beside the files of docs/signing, and give the path of the
+// URL as their variable path.
+func TestPages_Scripts(t *testing.T) {
+	const key = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+	keys, err := imageurl.ParseKeys("k1=" + key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := imageurl.NewSigner(keys...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := signer.SignImage("photos", "2026/11/abc.jpg", "v.1", "640x640-cover.webp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for language, run := range map[string]struct {
+		program  []string
+		print    string
+		required bool // in CI
+	}{
+		"python": {[]string{"python3", "-c"}, "\nprint(path)", true},
+		"js":     {[]string{"node", "--input-type=module", "-e"}, "\nconsole.log(path)", false},
+	} {
+		block := regexp.MustCompile("(?ms)^```" + language + "\n(.*?)^```$")
+		count := 0
+		for _, p := range files(t) {
+			for _, m := range block.FindAllStringSubmatch(p.text, -1) {
+				count++
+				if run.required {
+					testutil.Command(t, "install "+run.program[0], run.program[0])
+				} else if _, err := exec.LookPath(run.program[0]); err != nil {
+					t.Logf("%s is not installed", run.program[0])
+					continue
+				}
+				args := append(slices.Clone(run.program[1:]), m[1]+run.print)
+				cmd := exec.CommandContext(t.Context(), run.program[0], args...)
+				cmd.Dir = "signing"
+				cmd.Env = append(cmd.Environ(), "KEY="+key, "PYTHONDONTWRITEBYTECODE=1")
+				if out, err := cmd.CombinedOutput(); err != nil || strings.TrimSpace(string(out)) != signed {
+					t.Errorf("%s: %v\n%s\nprints %s, want %s", p.path, err, m[1], out, signed)
+				}
+			}
+		}
+		if count == 0 {
+			t.Errorf("there is no block of %s", language)
 		}
 	}
 }

@@ -19,7 +19,7 @@ var snippets = []struct {
 	want         string // in the output of one that is run
 	notRun       string
 }{
-	{"README.md", "make run", "", "installs packages and serves until it is stopped"},
+	{"README.md", "git clone", "", "needs the network, and serves until it is stopped"},
 	{"README.md", "docker build", "", "needs Docker"},
 	{"docs/start/README.md", "git clone", "", "needs the network, and builds what this test has built"},
 	{"docs/start/README.md", "export IMAGETIER_KEYS", "", "needs a bucket at Amazon, and serves until it is stopped"},
