@@ -66,7 +66,8 @@ func (c *takedownCmd) list(ctx context.Context, p *program.Process) error {
 		if c.JSON {
 			return json.NewEncoder(p.Stdout).Encode(t)
 		}
-		_, err := fmt.Fprintf(p.Stdout, "%s  %s\n", t.Since.Local().Format("2006-01-02 15:04:05"), printable(t.Source+" "+t.Name))
+		since := t.Since.Local().Format("2006-01-02 15:04:05")
+		_, err := fmt.Fprintf(p.Stdout, "%s  %s\n", since, printable(t.Source+" "+t.Name))
 		return err
 	})
 }

@@ -11,10 +11,11 @@ type FleetStats struct {
 
 // Fleet exports the state of replication. stats is called for each scrape.
 func (s *Set) Fleet(stats func() FleetStats) {
-	unsent := sampledGauge("fleet_unsent_decisions", "Purges, takedowns and tags that wait to be sent to the other nodes.")
+	unsent := sampledGauge("fleet_unsent_decisions",
+		"Purges, takedowns and tags that wait to be sent to the other nodes.")
 	owed := sampledGauge("fleet_failed_purges", "Purges of other nodes that failed here and are tried again.")
 	applied := sampledGauge("fleet_applied_entries",
-		"Number of the last entry of a replicated log that this node has applied. Nodes with the same number agree.", "log")
+		"Number of the last entry of a replicated log that this node has applied.", "log")
 	s.instruments.reg.MustRegister(collect(func(out chan<- prometheus.Metric) {
 		now := stats()
 		unsent.send(out, float64(now.Unsent))

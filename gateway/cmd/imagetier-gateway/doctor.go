@@ -29,7 +29,8 @@ type doctorCmd struct {
 func (doctorCmd) Help() string {
 	return `Checks what proxy and serve need with the same settings: the settings themselves, the tier (whether it ` +
 		`answers, takes the admin token, and has the key that signs), the proxied service, the feed, content and user ` +
-		`services, Redis and the JWKS, as far as they are configured. Says how to fix each fault. Changes nothing, and the gateway may be running.
+		`services, Redis and the JWKS, as far as they are configured. Says how to fix each fault. ` +
+		`Changes nothing, and the gateway may be running.
 
     imagetier-gateway doctor --config gateway.yaml
     imagetier-gateway doctor --json
@@ -90,7 +91,8 @@ func checkSettings(cfg config.Config) (found finding.Report) {
 	const name = "settings"
 	if len(cfg.SecretFlags) > 0 {
 		found = append(found, finding.Warn(name, "give them in the environment, or in files with --NAME-file",
-			"secrets are given as flags, which every user of this machine can read: %s", strings.Join(cfg.SecretFlags, ", ")))
+			"secrets are given as flags, which every user of this machine can read: %s",
+			strings.Join(cfg.SecretFlags, ", ")))
 	}
 	if len(cfg.Prefixes) == 0 {
 		found = append(found, finding.Warn(name, "give --image-prefix PREFIX=SOURCE",
@@ -115,12 +117,15 @@ func checkTier(ctx context.Context, cfg config.Config) (found finding.Report) {
 	status, _, err := ask(ctx, http.MethodGet, cfg.Tier.JoinPath("/readyz").String(), "", nil)
 	switch {
 	case err != nil:
-		return append(found, finding.Bad(name, "start the tier, or check --tier: it is the URL of its private listener", "%v", err))
+		return append(found, finding.Bad(name,
+			"start the tier, or check --tier: it is the URL of its private listener", "%v", err))
 	case status != http.StatusOK:
-		return append(found, finding.Bad(name, "run imagetier doctor there, and check --tier", "GET /readyz answers %d", status))
+		return append(found, finding.Bad(name,
+			"run imagetier doctor there, and check --tier", "GET /readyz answers %d", status))
 	}
 	found = append(found, finding.Good(name, "ready"))
-	status, _, err = ask(ctx, http.MethodPost, cfg.Tier.JoinPath("/v1/info").String(), cfg.AdminToken, []byte(`{"images":[]}`))
+	info := cfg.Tier.JoinPath("/v1/info").String()
+	status, _, err = ask(ctx, http.MethodPost, info, cfg.AdminToken, []byte(`{"images":[]}`))
 	switch {
 	case err != nil:
 		found = append(found, finding.Bad("admin token", "check the network to --tier", "%v", err))
@@ -166,7 +171,8 @@ func checkKey(ctx context.Context, cfg config.Config) finding.Finding {
 	case err != nil:
 		return finding.Bad(name, "check what answers at --tier", "%v", err)
 	case answer.Signature.Verdict != "good":
-		return finding.Bad(name, fix, "the tier does not accept what it signs (%s): all image URLs would be 403", answer.Signature.Verdict)
+		return finding.Bad(name, fix, "the tier does not accept what it signs (%s): all image URLs would be 403",
+			answer.Signature.Verdict)
 	}
 	return finding.Good(name, "the tier accepts what it signs")
 }

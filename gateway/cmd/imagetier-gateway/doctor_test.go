@@ -51,7 +51,8 @@ func TestDoctor_Findings(t *testing.T) {
 		"Good": {
 			[]string{
 				"--tier", good, "--admin-token", "token-of-the-tier", "--upstream", good,
-				"--feed", "dns:///" + strings.TrimPrefix(good, "http://"), "--redis", strings.TrimPrefix(good, "http://"),
+				"--feed", "dns:///" + strings.TrimPrefix(good, "http://"),
+				"--redis", strings.TrimPrefix(good, "http://"),
 				"--jwks", good + "/jwks", "--jwt-issuer", "a", "--jwt-audience", "b",
 			},
 			program.Warnings, // secrets as flags
@@ -68,7 +69,8 @@ func TestDoctor_Findings(t *testing.T) {
 			},
 		},
 		"Unreachable": {
-			[]string{"--tier", "http://" + closed, "--content", closed, "--jwks", "http://" + closed + "/"}, program.Failed,
+			[]string{"--tier", "http://" + closed, "--content", closed, "--jwks", "http://" + closed + "/"},
+			program.Failed,
 			map[string]finding.Level{
 				"settings": finding.Warning, "tier": finding.Fault, "content": finding.Fault, "jwks": finding.Fault,
 			},
@@ -120,7 +122,8 @@ func TestSign_PrintsWhatClientsGet(t *testing.T) {
 		{"sign", "https://elsewhere.example/a.jpg"}, {"sign", "--client", "bmp", "https://cdn.app.example/a.jpg"},
 		{"sign", "--profile", "none", "https://cdn.app.example/a.jpg"},
 	} {
-		if code, stdout, stderr := command(t, settings, args...); code != int(program.Usage) || stdout != "" || stderr == "" {
+		code, stdout, stderr := command(t, settings, args...)
+		if code != int(program.Usage) || stdout != "" || stderr == "" {
 			t.Errorf("%v: exit code %d, %q, %q", args, code, stdout, stderr)
 		}
 	}

@@ -94,7 +94,8 @@ func (p *api) info(ctx context.Context, image service.ImageFields) (facts any) {
 		}
 	}()
 	if image.URL != "" {
-		return faultOf(echo, problem.Errorf(problem.ErrRequest, "Source, name and version are needed instead of a url."))
+		return faultOf(echo, problem.Errorf(problem.ErrRequest,
+			"Source, name and version are needed instead of a url."))
 	}
 	version, err := imageurl.ParseVersion(image.Version)
 	if err != nil {
