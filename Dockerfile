@@ -8,7 +8,9 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-RUN make build
+# The version is not in the context, which has no .git: --build-arg VERSION=0.1.0
+ARG VERSION=0.0.0-dev
+RUN make build VERSION=$VERSION
 
 # The same Debian that it was built on: imagetier-resize is linked with its libvips.
 FROM debian:bookworm-slim

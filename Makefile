@@ -13,7 +13,14 @@ AXE := 4.14.1
 GOLANGCI_LINT := v2.15.0
 K6 := v1.8.1
 PROTOC_GEN_GO := v1.36.12
+NFPM := v2.45.2
+CYCLONEDX := v1.10.0
+HELM := v3.19.5
 PROTOC_GEN_GO_GRPC := v1.6.2
+
+# The newest tag without its v, and the commits after it: 0.1.0, 0.1.0+3.g1a2b3c4.
+VERSION ?= $(or $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed -E 's/^v//; s/-([0-9]+)-g/+\1.g/'),0.0.0-dev)
+LDFLAGS := -s -w -X github.com/novasocial/imagetier/internal/program.version=$(VERSION)
 
 .PHONY: help
 help: ## list the targets
@@ -31,9 +38,33 @@ deps: go ## install build dependencies: libvips and its headers (Debian)
 .PHONY: build
 build: deps ## build bin/imagetier, bin/imagetier-gateway (static, no cgo) and bin/imagetier-resize (libvips)
 	@mkdir -p bin
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/ ./cmd/imagetier
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/imagetier
 	CGO_ENABLED=1 go build -trimpath -ldflags '-s -w' -o bin/ ./cmd/imagetier-resize
-	cd gateway && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o ../bin/ ./cmd/imagetier-gateway
+	cd gateway && CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o ../bin/ ./cmd/imagetier-gateway
+
+.PHONY: release
+release: deps $(IMAGETIER_TOOLS)/nfpm-$(NFPM) $(IMAGETIER_TOOLS)/cyclonedx-gomod-$(CYCLONEDX) ## build archives, .deb packages, checksums, SBOMs and the gateway's image in dist/ (VERSION=0.1.0, PLATFORMS=linux/amd64)
+	PLATFORMS='$(PLATFORMS)' NFPM=$(IMAGETIER_TOOLS)/nfpm-$(NFPM) CYCLONEDX=$(IMAGETIER_TOOLS)/cyclonedx-gomod-$(CYCLONEDX) \
+		LDFLAGS='$(LDFLAGS)' deploy/packaging/release '$(VERSION)'
+
+$(IMAGETIER_TOOLS)/nfpm-$(NFPM):
+	mkdir -p $(@D)
+	GOBIN=$(@D) go install github.com/goreleaser/nfpm/v2/cmd/nfpm@$(NFPM)
+	mv $(@D)/nfpm $@
+
+$(IMAGETIER_TOOLS)/cyclonedx-gomod-$(CYCLONEDX):
+	mkdir -p $(@D)
+	GOBIN=$(@D) go install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@$(CYCLONEDX)
+	mv $(@D)/cyclonedx-gomod $@
+
+.PHONY: test-release
+test-release: release $(IMAGETIER_TOOLS)/helm-$(HELM) ## install and start the packages of dist/ in a clean root, and check the chart
+	cd deploy/packaging && HELM=$(IMAGETIER_TOOLS)/helm-$(HELM) DIST=$(CURDIR)/dist go test -count 1 ./...
+
+$(IMAGETIER_TOOLS)/helm-$(HELM):
+	mkdir -p $(@D)
+	GOBIN=$(@D) go install helm.sh/helm/v3/cmd/helm@$(HELM)
+	mv $(@D)/helm $@
 
 .PHONY: run
 run: build ## serve the sample photos on :8080 (PORT=) of this machine (ORIGIN= your directory, s3://… or https://…)
@@ -155,6 +186,7 @@ lint: deps $(IMAGETIER_TOOLS)/golangci-lint-$(GOLANGCI_LINT) ## run the linters 
 	$(IMAGETIER_TOOLS)/golangci-lint-$(GOLANGCI_LINT) run ./...
 	cd cmd/tierbench && $(IMAGETIER_TOOLS)/golangci-lint-$(GOLANGCI_LINT) run ./...
 	cd gateway && $(IMAGETIER_TOOLS)/golangci-lint-$(GOLANGCI_LINT) run ./...
+	cd deploy/packaging && $(IMAGETIER_TOOLS)/golangci-lint-$(GOLANGCI_LINT) run ./...
 	GOOS=darwin CGO_ENABLED=0 go vet ./cmd/imagetier
 	cd gateway && GOOS=darwin CGO_ENABLED=0 go vet ./cmd/imagetier-gateway
 

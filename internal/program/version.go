@@ -16,13 +16,16 @@ type versionCmd struct {
 
 // BuildInfo says which build this program is.
 type BuildInfo struct {
-	Version  string `json:"version"` // of the module; "devel" if unknown
+	Version  string `json:"version"` // of the release, else of the module; "devel" if unknown
 	Commit   string `json:"commit,omitempty"`
 	Time     string `json:"time,omitempty"` // of the commit
 	Modified bool   `json:"modified,omitempty"`
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
 }
+
+// version is that of a release. make sets it: -ldflags "-X …/internal/program.version=0.1.0".
+var version string
 
 // Build returns the build of the running program.
 func Build() BuildInfo {
@@ -31,7 +34,10 @@ func Build() BuildInfo {
 	if !ok {
 		return b
 	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
+	switch v := info.Main.Version; {
+	case version != "":
+		b.Version = version
+	case v != "" && v != "(devel)":
 		b.Version = v
 	}
 	for _, s := range info.Settings {
