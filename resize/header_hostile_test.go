@@ -583,6 +583,29 @@ func TestReadHeader_RefusesInvalidFiles(t *testing.T) {
 	}
 }
 
+// The beginnings of files that cjxl has made with -x color_space=RGB_D65_202_Per_….
+func TestReadHeader_JXL_HDR(t *testing.T) {
+	for transfer, c := range map[string]struct {
+		file string
+		want Colour
+	}{
+		"PeQ": {
+			"\xff\x0a\x4f\x04\x10\x90\x47\x87\x38\x1c\x00\x00\x00\x00\x02\x08\x02\x01\x00\x74",
+			Colour{Primaries: 9, Transfer: TransferPQ},
+		},
+		"HLG": {
+			"\xff\x0a\x4f\x04\x10\x90\x67\x00\xd0\x63\x00\x00\x00\x00\x08\x08\x02\x01\x00\x74",
+			Colour{Primaries: 9, Transfer: TransferHLG},
+		},
+		"SRG": {"\xff\x0a\x4f\x40\x40\x1e\x17\x02\x08\x02\x01\x00\x74\x03\x2b\x59\x91\x82\x82\xc2", Colour{}},
+	} {
+		h, err := ReadHeader([]byte(c.file))
+		if err != nil || h.Colour != c.want || h.Width != 64 || h.Height != 64 {
+			t.Errorf("%s: %+v, %v", transfer, h, err)
+		}
+	}
+}
+
 func TestReadHeader_JXL_SplitCodestream(t *testing.T) {
 	bare := smallFiles(t)["ratio-600x40.jxl"]
 	var file strings.Builder

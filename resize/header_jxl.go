@@ -50,7 +50,8 @@ func jxlStream(b, buf []byte) ([]byte, error) {
 	return buf, nil
 }
 
-// readJXLMetadata parses ImageMetadata up to the extra channels.
+// readJXLMetadata parses ImageMetadata up to the colours, which it reads only if the extra channels are
+// plain alpha.
 func (h *Header) readJXLMetadata(r *bitReader) {
 	if r.bits(1) == 1 { // all default
 		return
@@ -74,6 +75,7 @@ func (h *Header) readJXLMetadata(r *bitReader) {
 	h.BitDepth = jxlDepth(r)
 	r.bits(1) // 16-bit buffers suffice
 	extra := r.choose([4]uint{0, 0, 4, 12}, [4]int{0, 1, 2, 1})
+	plain := extra <= 4
 	for i := range extra {
 		if i == 4 {
 			break // the rest does not matter
@@ -86,6 +88,7 @@ func (h *Header) readJXLMetadata(r *bitReader) {
 		h.Alpha = h.Alpha || kind == 0
 		h.CMYK = h.CMYK || kind == 4
 		// What follows depends on the type; the other channels are not parsed.
+		plain = false
 		break
 	}
 	if h.Alpha {
@@ -94,6 +97,48 @@ func (h *Header) readJXLMetadata(r *bitReader) {
 	if h.CMYK {
 		h.Channels++
 	}
+	if plain {
+		h.Colour = jxlColour(r)
+	}
+}
+
+// jxlColour parses ColourEncoding, and returns it if it is PQ or HLG: of all others libjxl makes an ICC
+// profile, but ICC has no tone mapping. Its numbers are those of H.273, except that 11 is Display P3.
+func jxlColour(r *bitReader) (c Colour) {
+	enum := func() int { return r.choose([4]uint{0, 0, 4, 6}, [4]int{0, 1, 2, 18}) }
+	custom := func(n int) {
+		for range n {
+			r.choose([4]uint{19, 19, 20, 21}, [4]int{0, 524288, 1048576, 2097152})
+		}
+	}
+	r.bits(1)                             // XYB
+	if r.bits(1) == 1 || r.bits(1) == 1 { // sRGB, or an ICC profile
+		return Colour{}
+	}
+	const rgb, grey, ownNumbers, displayP3 = 0, 1, 2, 11
+	space := enum()
+	if space != rgb && space != grey {
+		return Colour{}
+	}
+	if enum() == ownNumbers { // white
+		custom(2)
+	}
+	c.Primaries = 1
+	if space == rgb {
+		switch c.Primaries = enum(); c.Primaries {
+		case ownNumbers:
+			custom(6)
+		case displayP3:
+			c.Primaries = 12
+		}
+	}
+	if r.bits(1) == 1 { // a gamma
+		return Colour{}
+	}
+	if c.Transfer = enum(); !c.HDR() {
+		return Colour{}
+	}
+	return c
 }
 
 // jxlDepth parses BitDepth.
