@@ -25,8 +25,8 @@ type body struct {
 	edit    editor
 	x       *exchange
 	chunk   *[chunk]byte
-	free    func(*[chunk]byte)
-	out     []byte // rewritten, identity
+	free    func(*body)
+	out     []byte // rewritten, identity; from Proxy.outs
 	ready   []byte // for the client, not yet taken
 	// unframed: the answer ends with its connection, so that a cut looks like an end.
 	unframed bool
@@ -36,11 +36,25 @@ type body struct {
 func (p *Proxy) newBody(resp *http.Response, edit editor, c coding, x *exchange) *body {
 	b := &body{
 		raw: resp.Body, resp: resp, edit: edit, x: x, chunk: p.buffers.Get().(*[chunk]byte),
-		free:     func(c *[chunk]byte) { p.buffers.Put(c) },
+		free:     p.free,
 		unframed: resp.ContentLength < 0 && resp.ProtoMajor == 1 && !slices.Contains(resp.TransferEncoding, "chunked"),
+	}
+	if out, ok := p.outs.Get().(*[]byte); ok {
+		b.out = *out
 	}
 	b.decoded, b.encoded, b.done = c.open(resp.Body)
 	return b
+}
+
+// maxOut bounds the buffers that are used again, in bytes.
+const maxOut = 4 * chunk
+
+// free gives the buffers of a closed body back.
+func (p *Proxy) free(b *body) {
+	p.buffers.Put(b.chunk)
+	if out := b.out; cap(out) <= maxOut {
+		p.outs.Put(&out)
+	}
 }
 
 // Read gives what there is, and waits only if there is nothing.
@@ -96,9 +110,9 @@ func (b *body) Close() error {
 	dropValidators(b.resp.Trailer)
 	b.resp.Trailer.Del("Etag")
 	if b.chunk != nil {
-		b.free(b.chunk)
+		b.free(b)
 		b.done()
-		b.chunk = nil
+		b.chunk, b.out = nil, nil
 		b.ready, b.err = nil, http.ErrBodyReadAfterClose
 	}
 	return err

@@ -119,3 +119,43 @@ func decodeAs(t *testing.T, coding string, sent []byte) []byte {
 	}
 	return text
 }
+
+// Buffers are used again once their body is closed, not before.
+func TestBody_Close_GivesItsBuffersBack(t *testing.T) {
+	p := &Proxy{}
+	p.buffers.New = func() any { return new([chunk]byte) }
+	fields := rewrite.Fields{"imageUrl": {Name: "imageUrl"}}
+	open := func(text string) *body {
+		resp := &http.Response{
+			Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text)),
+			ProtoMajor: 1, ContentLength: int64(len(text)),
+		}
+		var r rewrite.Rewriter
+		r.Reset(fields, func(*rewrite.Field, string) (string, bool) { return "", false })
+		c, _ := p.codings.of(resp.Header)
+		return p.newBody(resp, &r, c, &exchange{page: &imagelink.Page{}})
+	}
+	var bodies []*body
+	var texts []string
+	for i := range 20 { // all open at once, each read by half, then the rest
+		text := `{"caption":"` + strings.Repeat(string(rune('a'+i)), 8000) + `"}`
+		bodies, texts = append(bodies, open(text)), append(texts, text)
+	}
+	got := make([][]byte, len(bodies))
+	for i, b := range bodies {
+		got[i] = make([]byte, 4000)
+		_, _ = io.ReadFull(b, got[i])
+	}
+	for i, b := range bodies {
+		rest, err := io.ReadAll(b)
+		if got[i] = append(got[i], rest...); err != nil || string(got[i]) != texts[i] {
+			t.Errorf("body %d: %d bytes, %v; want its own %d", i, len(got[i]), err, len(texts[i]))
+		}
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := b.Read(make([]byte, 10)); err == nil {
+			t.Error("a closed body can be read")
+		}
+	}
+}

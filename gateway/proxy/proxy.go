@@ -115,7 +115,8 @@ type Proxy struct {
 	transport *http.Transport
 	queries   aliasCache
 	codings   codings
-	buffers   sync.Pool // of *[]byte, chunk long
+	buffers   sync.Pool // of *[chunk]byte
+	outs      sync.Pool // of *[]byte, maxOut at most
 }
 
 // New returns a Proxy. It dials nothing.

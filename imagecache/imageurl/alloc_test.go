@@ -17,3 +17,17 @@ func TestSigner_Parse_DoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+func TestNewRef_AllocatesItsPathOnly(t *testing.T) {
+	ref, err := ParseRef(examplePath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := testing.AllocsPerRun(200, func() {
+		if _, err := NewRef(ref.Source(), ref.Name(), ref.Version(), ref.Spec()); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 1 {
+		t.Errorf("%v allocations", n)
+	}
+}

@@ -42,11 +42,8 @@ type Ref struct {
 // and spec a valid Spec. The error wraps ErrSyntax, and resize.ErrSpec if the Spec is
 // invalid.
 func NewRef(source, name string, v Version, spec resize.Spec) (Ref, error) {
-	if err := checkSource(source); err != nil {
+	if err := CheckImage(source, name); err != nil {
 		return Ref{}, err
-	}
-	if len(name) < 1 || len(name) > MaxName {
-		return Ref{}, fmt.Errorf("%w: the name has %d bytes, not 1-%d", ErrSyntax, len(name), MaxName)
 	}
 	if err := spec.Check(); err != nil {
 		return Ref{}, fmt.Errorf("%w: %w", ErrSyntax, err)
@@ -54,6 +51,17 @@ func NewRef(source, name string, v Version, spec resize.Spec) (Ref, error) {
 	r := Ref{source: source, name: name, version: v, spec: spec}
 	r.path = r.buildPath()
 	return r, nil
+}
+
+// CheckImage returns the error of [NewRef] about source and name, nil if there is none.
+func CheckImage(source, name string) error {
+	if err := checkSource(source); err != nil {
+		return err
+	}
+	if len(name) < 1 || len(name) > MaxName {
+		return fmt.Errorf("%w: the name has %d bytes, not 1-%d", ErrSyntax, len(name), MaxName)
+	}
+	return nil
 }
 
 // ParseImage returns the Ref of a variant from the spellings of its parts: source and name as for
@@ -109,8 +117,8 @@ func (r Ref) Resolve(f resize.Format) Ref {
 
 // buildPath returns the path of r.
 func (r Ref) buildPath() string {
-	b := make([]byte, 0, len("/")+64+len(r.version.token)+len(r.source)+len(r.name)*4/3)
-	b = r.spec.AppendShape(append(b, '/'))
+	var buf [256]byte // longer ones are rare, and allocate twice
+	b := r.spec.AppendShape(append(buf[:0], '/'))
 	b = r.version.append(append(b, '/'))
 	b = append(append(b, '/'), r.source...)
 	b = append(b, '/')

@@ -19,9 +19,7 @@ type Image struct {
 // NewImage returns the Image with these parts. It fails if no Ref can have them; the error wraps
 // imageurl.ErrSyntax.
 func NewImage(source, name string, v imageurl.Version) (Image, error) {
-	img := Image{Source: source, Name: name, Version: v}
-	_, err := img.Ref(resize.Spec{Shape: resize.ShapeOriginal})
-	return img, err
+	return Image{Source: source, Name: name, Version: v}, imageurl.CheckImage(source, name)
 }
 
 // Ref names the variant of the image that spec describes. The error is imageurl.NewRef's.
