@@ -241,4 +241,4 @@ bench-peers: ## compare the cost of a hit with nginx, Varnish, net/http and fast
 bench-fill: build ## compare first sizes of new originals with lean libvips, or with IMGPROXY=path/to/binary
 	@deploy/sample-photos
 	go build -tags leanvips -o bin/ ./deploy/peers/leanvips
-	cd cmd/tierbench && go run . fill --imgproxy '$(IMGPROXY)'
+	cd cmd/tierbench && go run . fill --imgproxy '$(abspath $(IMGPROXY))'
