@@ -27,14 +27,14 @@ exec 3>&1 1>&2
 chroot "$1/root" sh -ec '
   mount -t proc proc /proc
   dpkg -i /tmp/imagetier*.deb
-  install -d -o nobody /run/credentials /var/cache/imagetier /srv/photos
+  install -d -o 65534 /run/credentials /var/cache/imagetier /srv/photos
   cp /etc/imagetier/keys /etc/imagetier/admin-token /etc/imagetier/webhook-secrets /run/credentials
-  chown nobody /run/credentials/*
+  chown 65534 /run/credentials/*
   printf "%s" "$PHOTO" | base64 -d >/srv/photos/a.png
   imagetier version
   imagetier-gateway version
   imagetier sign --keys-file /etc/imagetier/keys --source posts --name a.png --version v.1 --spec 2x --format webp >&3
-  exec setpriv --reuid nobody --clear-groups --no-new-privs env \
+  exec setpriv --reuid 65534 --clear-groups --no-new-privs env \
     IMAGETIER_KEYS_FILE=/run/credentials/keys IMAGETIER_ADMIN_TOKEN_FILE=/run/credentials/admin-token \
     IMAGETIER_WEBHOOK_SECRETS_FILE=/run/credentials/webhook-secrets IMAGETIER_CACHE_DIR=/var/cache/imagetier \
     imagetier serve --config /etc/imagetier/imagetier.yaml --listen 127.0.0.1:0 --private-listen 127.0.0.1:0 \
