@@ -77,8 +77,9 @@ func TestCache_Get_KeepsBuffersThatAreShared(t *testing.T) {
 				})
 				for i := 1; i <= 9; i++ {
 					img, _, err := c.Get(t.Context(), r)
-					if pooled := row.pooled && i != 8; err != nil || string(img.Body) != "cat" || (img.Buffer != nil) != pooled {
-						t.Errorf("read %d: %q, has a buffer: %v, %v; want %v", i, img.Body, img.Buffer != nil, err, pooled)
+					pooled, want := img.Buffer != nil, row.pooled && i != 8
+					if err != nil || string(img.Body) != "cat" || pooled != want {
+						t.Errorf("read %d: %q, has a buffer: %v, %v; want %v", i, img.Body, pooled, err, want)
 					}
 					synctest.Wait()
 				}

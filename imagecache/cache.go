@@ -204,7 +204,8 @@ func (c *Cache) refusal(key Key) (negative, bool) {
 
 // lookup asks the tiers in turn. A hit in a slower tier is copied into the faster ones at its
 // eighth read: cold images would evict hot ones, and a copy costs as much as several reads
-// from the page cache. The caller does not wait for the copy; reads beside one are not counted. Far tiers are asked only if far is set. The error is ErrMiss, or wraps
+// from the page cache. The caller does not wait for the copy; reads beside one are not counted.
+// Far tiers are asked only if far is set. The error is ErrMiss, or wraps
 // inflight.ErrFull for an original that has no room in memory.
 func (c *Cache) lookup(ctx context.Context, ref imageurl.Ref, key Key, far bool) (Image, Detail, error) {
 	layers := c.layersOf(ref)

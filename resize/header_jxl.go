@@ -111,8 +111,11 @@ func jxlColour(r *bitReader) (c Colour) {
 			r.choose([4]uint{19, 19, 20, 21}, [4]int{0, 524288, 1048576, 2097152})
 		}
 	}
-	r.bits(1)                             // XYB
-	if r.bits(1) == 1 || r.bits(1) == 1 { // sRGB, or an ICC profile
+	r.bits(1) // XYB
+	if srgb := r.bits(1) == 1; srgb {
+		return Colour{}
+	}
+	if icc := r.bits(1) == 1; icc {
 		return Colour{}
 	}
 	const rgb, grey, ownNumbers, displayP3 = 0, 1, 2, 11

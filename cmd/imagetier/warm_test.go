@@ -189,7 +189,8 @@ func TestWarm_ReadsPackedLogsOfServices(t *testing.T) {
 				}
 			}
 			cut := file(t, packed.String()[:packed.Len()-20])
-			if code, _, errs := command(t, environ, "warm", cut); code != 1 || !strings.Contains(errs, "unexpected EOF") {
+			code, _, errs := command(t, environ, "warm", cut)
+			if code != 1 || !strings.Contains(errs, "unexpected EOF") {
 				t.Errorf("a file that is cut off: exit code %d, it says %q", code, errs)
 			}
 		})

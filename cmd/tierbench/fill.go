@@ -72,7 +72,7 @@ func (c *fillCmd) Run() error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	b := &fillBench{dir: filepath.Join(dir, "originals")}
 	if err := errors.Join(os.Mkdir(b.dir, 0o755), b.choose(c.Photos)); err != nil {
 		return err

@@ -228,7 +228,8 @@ func TestHandler_SignedURLs_Crop(t *testing.T) {
 		page.Items[0].Post.Crop = c.crop
 		h := newHandler(t, graph.Config{Feed: always(page)})
 		got := strings.Fields(urls(ask(t, h, query(urlsQuery, nil))))
-		if !strings.HasSuffix(got[0], c.image) || !strings.HasSuffix(got[1], c.small) || strings.Contains(got[2], "crop") {
+		if !strings.HasSuffix(got[0], c.image) || !strings.HasSuffix(got[1], c.small) ||
+			strings.Contains(got[2], "crop") {
 			t.Errorf("%+v: %q", c, got)
 		}
 	}

@@ -209,8 +209,9 @@ func TestLoad_Defaults(t *testing.T) {
 		OriginTimeout: 5 * time.Second, ResizeTimeout: 10 * time.Second,
 		NegativeTTL: 10 * time.Second, LiveTTL: 24 * time.Hour,
 		HeuristicTTL: 24 * time.Hour, StaleIfError: 168 * time.Hour,
-		DrainTimeout: 25 * time.Second, LogFormat: "json", AccessLog: config.AccessLog{Errors: true}, Secrets: []string{hex1},
-		Warm: "adaptive", StreamReplicas: 3, WastedAfter: 6 * time.Hour, CDNTags: "none",
+		DrainTimeout: 25 * time.Second, LogFormat: "json", AccessLog: config.AccessLog{Errors: true},
+		Secrets: []string{hex1},
+		Warm:    "adaptive", StreamReplicas: 3, WastedAfter: 6 * time.Hour, CDNTags: "none",
 		Profiles: profile.BuiltIn(), Links: links,
 	}
 	if !reflect.DeepEqual(c, want) {
@@ -311,7 +312,8 @@ func TestLoad_Faults(t *testing.T) {
 		{"--live-ttl=9000h", "want a time"},
 		{"--log-level=trace", "debug, info, warn or error"},
 		{"--log-format=xml", "json, text"},
-		{"--access-log=1/0", "1/1 to 1/1000000"}, {"--access-log=1/+5", "off, errors, all"}, {"--access-log=5%", "off, errors, all"},
+		{"--access-log=1/0", "1/1 to 1/1000000"}, {"--access-log=1/+5", "off, errors, all"},
+		{"--access-log=5%", "off, errors, all"},
 		{"--warm=some", "adaptive, all, none"},
 		{"--webhook-secrets=" + hex1, "secret 1 does not begin with whsec_"},
 		{"--webhook-secrets=" + secret1 + ",whsec_" + hex1[:8] + "!", "secret 2 is not base64"},

@@ -46,7 +46,8 @@ func TestHistory_Run_KeepsLastHour(t *testing.T) {
 			t.Errorf("the current interval is %+v", current)
 		}
 		p := points[historyPoints-2] // the first half of the last minute
-		if p.Seconds != 30 || p.ByCache[imagecache.Disk] != 89 || p.Status5xx != 1 || p.Status4xx != 1 || p.Queued != 5 {
+		if p.Seconds != 30 || p.ByCache[imagecache.Disk] != 89 || p.Status5xx != 1 || p.Status4xx != 1 ||
+			p.Queued != 5 {
 			t.Errorf("the last minute is %+v", p)
 		}
 		if next := points[historyPoints-1]; next.Queued != 0 {
@@ -115,7 +116,8 @@ func TestSet_TopOriginals_IsBounded(t *testing.T) {
 	for i := range 3 * topEntries {
 		set.top.every.Store(1)
 		set.Observe(Observation{Status: 200, Ref: hot, Found: true})
-		set.Observe(Observation{Status: 200, Ref: refOf(t, string(rune('a'+i%26))+time.Duration(i).String()), Found: true})
+		name := string(rune('a'+i%26)) + time.Duration(i).String()
+		set.Observe(Observation{Status: 200, Ref: refOf(t, name), Found: true})
 	}
 	set.Observe(Observation{Status: 404, Ref: refOf(t, "missing.jpg")})
 	if n := len(set.top.now); n > topEntries {

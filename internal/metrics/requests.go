@@ -109,7 +109,8 @@ func (r *requests) byCache() map[string]RequestStats {
 	for d := range imagecache.NumDetails {
 		h := read(r.durations[d].(prometheus.Metric)).GetHistogram()
 		all[d.String()] = RequestStats{
-			Count: int64(h.GetSampleCount()), Bytes: count(r.bytes[d]), Seconds: h.GetSampleSum(), Buckets: bucketsOf(h),
+			Count: int64(h.GetSampleCount()), Bytes: count(r.bytes[d]),
+			Seconds: h.GetSampleSum(), Buckets: bucketsOf(h),
 		}
 	}
 	return all

@@ -138,8 +138,9 @@ func (s *Server) Run(ctx context.Context) error {
 		public:  func(ctx context.Context) error { return s.publicServer.Run(ctx, s.publicListener) },
 		private: func(ctx context.Context) error { return s.privateServer.Run(ctx, s.privateListener) },
 		warming: s.prefetch.Run(),
-		base:    append(s.tiers.run(), s.runFleet, s.prefetch.RunState, s.workers.Run, s.history.Run, s.runReloads, s.selfCheck),
-		drain:   func() { s.drain(ctx) },
+		base: append(s.tiers.run(), s.runFleet, s.prefetch.RunState, s.workers.Run, s.history.Run, s.runReloads,
+			s.selfCheck),
+		drain: func() { s.drain(ctx) },
 	}.run(ctx)
 }
 

@@ -70,7 +70,8 @@ func (s *Source) entries(ctx context.Context, dir, after string, limit int) (nam
 		for _, entry := range batch {
 			name := entry.Name()
 			kind := entry.Type()
-			if name > after && utf8.ValidString(name) && (kind.IsDir() || kind.IsRegular() || kind&fs.ModeSymlink != 0) {
+			listed := kind.IsDir() || kind.IsRegular() || kind&fs.ModeSymlink != 0
+			if listed && name > after && utf8.ValidString(name) {
 				names = append(names, name)
 			}
 		}

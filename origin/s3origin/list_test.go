@@ -21,7 +21,8 @@ func TestSource_List_Pages(t *testing.T) {
 		}
 		fmt.Fprint(w, `<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t2</NextContinuationToken>
 			<Contents><Key>media/2026/</Key><Size>0</Size></Contents>
-			<Contents><Key>media/2026/a.jpg</Key><Size>12</Size><LastModified>2026-01-02T03:04:05Z</LastModified></Contents>
+			<Contents><Key>media/2026/a.jpg</Key><Size>12</Size>
+				<LastModified>2026-01-02T03:04:05Z</LastModified></Contents>
 			<CommonPrefixes><Prefix>media/2026/11/</Prefix></CommonPrefixes></ListBucketResult>`)
 	})
 	list, err := src.List(t.Context(), origin.ListRequest{Folder: "2026/", After: "t1", Limit: 2})

@@ -57,7 +57,10 @@ func openGateway(ctx context.Context, cfg config.Config, mode string, stderr io.
 		return nil, err
 	}
 	newBuildInfo(t.Registry, mode)
-	g := &gateway{cfg: cfg, log: t.Log, registry: t.Registry, telemetry: t, live: cfg, adminToken: guard.NewToken(cfg.AdminToken)}
+	g := &gateway{
+		cfg: cfg, log: t.Log, registry: t.Registry, telemetry: t, live: cfg,
+		adminToken: guard.NewToken(cfg.AdminToken),
+	}
 	if g.tier, err = g.newTier(); err == nil {
 		g.linker, err = g.newLinker()
 	}

@@ -122,7 +122,8 @@ func TestConsole_Browser_InvalidFieldClearsPicture(t *testing.T) {
 		eventually(t, ctx, "#frame", c.words)
 		left, err := chromedp.Run(ctx, chromedp.Evaluate[string](`(() => {
 			const shown = (id) => document.getElementById(id).checkVisibility();
-			return [...document.querySelectorAll("#frame img")].length + " " + document.getElementById("url").innerText +
+			return [...document.querySelectorAll("#frame img")].length + " " +
+				document.getElementById("url").innerText +
 				" " + shown("snippets") + " " + shown("why") + " " + document.getElementById("headline").innerText;
 		})()`))
 		if err != nil || strings.TrimSpace(left) != "0 No URL. false false" {

@@ -151,7 +151,8 @@ func TestReport_Off_LogsOwnFaults(t *testing.T) {
 	path := apitest.SignBytes(t, "/640x480/v.1/posts/cat.jpg.webp")
 	lines, _ := reported(t, slog.LevelError, 0, cache, func(h http.Handler) {
 		apitest.Call(h, http.MethodGet, path, nil)
-		for _, fault := range []string{"fails resize.ErrCorrupt", "fails origin.ErrUnavailable", "fails something else"} {
+		faults := []string{"fails resize.ErrCorrupt", "fails origin.ErrUnavailable", "fails something else"}
+		for _, fault := range faults {
 			cache.direct(t, fault)
 			apitest.Call(h, http.MethodGet, path, nil)
 		}
