@@ -109,7 +109,7 @@ func isAmazon(endpoint *string) bool {
 }
 
 // Open implements origin.Source. The key is Prefix and name, unchanged: in Amazon's S3
-// "a//b", "../a" and " " are ordinary keys. A key that S3 does not allow (over 1,024
+// "a//b", "../a" and " " are ordinary keys. A name that S3 does not allow as a key (over 1,024
 // bytes, or not UTF-8) is ErrName. So is, at an endpoint that is not Amazon's, a name with
 // a "." or ".." segment or a NUL: servers that keep objects in files resolve those, so
 // "../a" would leave the prefix. Freshness comes from the object's own Cache-Control and
@@ -198,20 +198,27 @@ func (s *Source) headByGet(ctx context.Context, name string) (origin.Metadata, e
 	return obj.Metadata, nil
 }
 
-// CheckName returns an error that wraps origin.ErrName if the bucket can have no object of that name.
+// CheckName returns an error that wraps origin.ErrName or origin.ErrNotFound if the bucket can have no object of
+// that name.
 func (s *Source) CheckName(name string) error {
 	_, err := s.key(name)
 	return err
 }
 
-// key returns the key of a name, or an error that wraps ErrName.
+// maxKey is the maximum length of a key in bytes (Amazon S3 User Guide, Naming Amazon S3 objects).
+const maxKey = 1024
+
+// key returns the key of a name. The error wraps ErrName, or ErrNotFound if the name is valid and only with the
+// prefix too long: who makes URLs need not know the prefix.
 func (s *Source) key(name string) (string, error) {
 	key := s.cfg.Prefix + name
 	switch {
 	case name == "":
 		return "", fmt.Errorf("%w: empty", origin.ErrName)
-	case len(key) > 1024:
-		return "", fmt.Errorf("%w: key has %d bytes, limit 1024", origin.ErrName, len(key))
+	case len(name) > maxKey:
+		return "", fmt.Errorf("%w: %d bytes, limit %d", origin.ErrName, len(name), maxKey)
+	case len(key) > maxKey:
+		return "", fmt.Errorf("%w: key has %d bytes with the prefix, limit %d", origin.ErrNotFound, len(key), maxKey)
 	case !utf8.ValidString(key):
 		return "", fmt.Errorf("%w: not UTF-8", origin.ErrName)
 	case !s.amazon:

@@ -84,7 +84,7 @@ func TestSource_Conformance(t *testing.T) {
 							"./a",
 							"a\x00b",
 							"not \xff UTF-8",
-							strings.Repeat("x", 1025-len(prefix)),
+							strings.Repeat("x", 1025),
 						},
 					}
 					if versions {
@@ -96,6 +96,24 @@ func TestSource_Conformance(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// A valid name whose key is too long only because of the prefix is missing, not invalid.
+func TestSource_Open_TooLongWithPrefix(t *testing.T) {
+	src, _ := sourceOf(t, s3origin.Config{Prefix: "media/"}, func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("the store is asked for %s", r.URL)
+	})
+	name := strings.Repeat("x", 1024-len("media/")+1)
+	_, opened := src.Open(t.Context(), name, origin.Cond{})
+	_, headed := src.Head(t.Context(), name)
+	for call, err := range map[string]error{"Open": opened, "Head": headed, "CheckName": src.CheckName(name)} {
+		if !errors.Is(err, origin.ErrNotFound) || errors.Is(err, origin.ErrName) {
+			t.Errorf("%s: error %v", call, err)
+		}
+	}
+	if err := src.CheckName(name[1:]); err != nil {
+		t.Errorf("a key of 1,024 bytes: %v", err)
 	}
 }
 
