@@ -43,8 +43,13 @@ func TestServe_Tier(t *testing.T) {
 			}
 		}
 	}
-	if want := len(names) * 2 * 3; len(minted) != want {
+	// An image and an avatar of each name, and one post has a crop of its image.
+	if want := (len(names)*2 + 1) * 3; len(minted) != want {
 		t.Errorf("%d URLs were minted, not %d", len(minted), want)
+	}
+	cropped := slices.DeleteFunc(slices.Clone(minted), func(url string) bool { return !strings.Contains(url, "-crop") })
+	if len(cropped) != 3 {
+		t.Errorf("URLs with a crop: %q, want one for each client", cropped)
 	}
 	for _, url := range minted {
 		until(t, url+" is held", func() bool {
