@@ -128,7 +128,7 @@ func cacheSettings(c *Config) []settings.Setting {
 func resizeSettings(c *Config) []settings.Setting {
 	return []settings.Setting{{
 		Name: "workers", Placeholder: "N", DefaultHelp: "number of cores", Value: settings.Int(&c.Workers, 1, 1024),
-		Help: "Number of resize processes.",
+		Help: "Number of resize processes. Half as many again, at least one, take expensive jobs.",
 	}, {
 		Name: "resize-command", Placeholder: "FILE", DefaultHelp: "beside imagetier", Value: nonEmpty(&c.ResizeCommand),
 		Help: "Path of the program imagetier-resize.",
