@@ -109,8 +109,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// budget limits the retries of one source: a retry costs a token, and each object that was
-// answered earns one. So there are never more retries than answers, plus maxTokens: an
+// budget limits the retries of one source: a retry costs a token, and each answer of the
+// origin earns one. So there are never more retries than answers, plus maxTokens: an
 // origin that is down gets maxTokens retries in all, and one that fails half of the time
 // still gets all that it needs.
 type budget struct {
