@@ -56,7 +56,7 @@ Many at once:
 
 A shape is size, then options joined by "-", each only where it is not the default: ` +
 		`640x480 640x x480; cover pad exact; smart top at30x70; ` +
-		`up; crop100x50x800x900; trim; rot90 flip; gray blur5 sharp; bgffffff; wm.logo; still; credit; p3; q75. ` +
+		`up; crop100x50x800x900; trim; rot90 flip; gray blur5 sharp; bg1a2b3c; wm.logo; still; credit; p3; q75. ` +
 		`Any other spelling is refused, and the error names the right one.`
 }
 
