@@ -73,9 +73,9 @@ func (p *Proxy) originalTag(tag string, client imagelink.Client) (original strin
 }
 
 // originalTags puts the service's own tags into the conditions of a request, and returns
-// what the client calls those that were ours. A tag that is ours and means another class or
+// the client's tags by the service's own. A tag that is ours and means another class or
 // configuration is left out: the client's copy is out of date, whatever the service says.
-// Tags that are not ours are those of answers that pass as they are.
+// Other tags are kept: they belong to responses that were passed on unchanged.
 func (p *Proxy) originalTags(h http.Header, client imagelink.Client) map[string]string {
 	var called map[string]string
 	for _, name := range []string{"If-None-Match", "If-Match"} {

@@ -128,7 +128,7 @@ type Post struct {
 	// expire, also where this is "".
 	Visibility string `protobuf:"bytes,9,opt,name=visibility,proto3" json:"visibility,omitempty"`
 	// The part of the image at image_url that its author chose, as in URLs of the tier: left, top, width
-	// and height in thousandths of the upright image ("100x50x800x900"). "", and what is no crop, is the
+	// and height in thousandths of the upright image ("100x50x800x900"). Empty or invalid, it is the
 	// whole image. A thumbnail of another URL is not cropped.
 	ImageCrop     string `protobuf:"bytes,10,opt,name=image_crop,json=imageCrop,proto3" json:"image_crop,omitempty"`
 	unknownFields protoimpl.UnknownFields
