@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// Measurements in the sizing example stand in the page that they link to, and calculations give
-// the value beside them.
+// Each measurement of the sizing example is a number of the page that it links to, and each calculation
+// has the result beside it.
 func TestSizing_Example(t *testing.T) {
 	text, err := os.ReadFile("operate/sizing.md")
 	if err != nil {

@@ -30,11 +30,11 @@ func mountSmall(t *testing.T, options string) string {
 	return dir
 }
 
-// fills are ways to take from a small file system what the tier needs of it.
+// fills are ways to use up a small file system: its bytes or its inodes.
 var fills = map[string]struct {
 	options string
-	fill    func(t *testing.T, dir string, left int) // but for so much of it
-	few     int                                      // of it let the tier begin and not go far
+	fill    func(t *testing.T, dir string, left int) // leaves left bytes or inodes free
+	few     int                                      // free bytes or inodes: the tier starts, and soon runs out
 }{
 	"bytes": {"", func(t *testing.T, dir string, left int) {
 		f, err := os.Create(filepath.Join(dir, "other"))
@@ -86,8 +86,8 @@ var smallDisks = []string{
 	"24MiB",
 }
 
-// Others fill the disk, before the tier begins or while it runs: every answer is right,
-// and when they leave, the tier uses the disk again.
+// Other files fill the disk, before the tier starts or while it runs: every answer is right,
+// and once they are removed, the tier uses the disk again.
 func TestTier_FullDisk_ServesAndRecovers(t *testing.T) {
 	for name, full := range fills {
 		for _, when := range []string{"before the start", "in use"} {
@@ -122,7 +122,7 @@ func TestTier_FullDisk_ServesAndRecovers(t *testing.T) {
 	}
 }
 
-// keepsAcrossARestart fails unless what is asked of x now is a disk hit after a restart.
+// keepsAcrossARestart fails unless images requested from x now are disk hits after a restart.
 func keepsAcrossARestart(t *testing.T, a *album, x *tier, cache string, first int) {
 	t.Helper()
 	const pictures = 20

@@ -18,8 +18,8 @@ import (
 // A bucket's own notifications warm and purge, without a feed service. The names are ones
 // that senders spell differently.
 func TestTier_S3Notices_WarmAndPurge(t *testing.T) {
-	// The server sends a test when it starts, and wants it answered; the tier comes only then. A
-	// name and a password in the URL are all that it can show.
+	// versitygw posts a test event when it starts and needs an answer, but the tier starts after it: the
+	// relay answers. versitygw can authenticate only with a user and password in the URL.
 	var private atomic.Pointer[url.URL]
 	relay := listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if to := private.Load(); to != nil {
@@ -78,7 +78,7 @@ func TestTier_S3Notices_WarmAndPurge(t *testing.T) {
 	for name := range names {
 		s3.Put(t, "photos", "2026/"+name, first)
 	}
-	s3.Put(t, "photos", "other/x.jpg", first) // in the bucket, and of no source
+	s3.Put(t, "photos", "other/x.jpg", first) // in the bucket, but outside the source's prefix
 	x.waitWarm(len(names))
 	made := make(map[string][]byte)
 	for name, spelled := range names {
@@ -86,7 +86,7 @@ func TestTier_S3Notices_WarmAndPurge(t *testing.T) {
 		got.want(t, 200, "memory")
 		made[name] = got.body
 	}
-	// What replaces it replaces what is live.
+	// Replacing an object replaces its live variants.
 	live := signedPath(t, "/100x/live/posts/a.jpg.webp")
 	was := x.get(live).body
 	s3.Put(t, "photos", "2026/a.jpg", second)
@@ -96,7 +96,7 @@ func TestTier_S3Notices_WarmAndPurge(t *testing.T) {
 		"the live variant is of the new original",
 		func() bool { return !bytes.Equal(x.get(live).body, was) },
 	)
-	// And what is removed is gone.
+	// Deleting an object purges its variants.
 	for name, spelled := range names {
 		before := cdn.times("image.purged " + name)
 		s3.Delete(t, "photos", "2026/"+name)

@@ -12,8 +12,8 @@ import (
 	"github.com/novasocial/imagetier/internal/testutil"
 )
 
-// snippets are the shell blocks of the documentation, by page and the beginning of the block. One
-// that is not run says why.
+// snippets lists the shell blocks of the documentation, by page and the beginning of the block. notRun
+// says why a block is not run.
 var snippets = []struct {
 	page, begins string
 	want         string // in the output of one that is run
@@ -45,7 +45,7 @@ var snippets = []struct {
 
 var shellBlock = regexp.MustCompile("(?ms)^ *```(?:sh|bash|console)\n(.*?)^ *```$")
 
-// Every shell block of the documentation is run against a tier, or it stands above why not.
+// Every shell block of the documentation is run against a tier, unless snippets says why not.
 func TestDocs_Snippets(t *testing.T) {
 	const root = "../../.."
 	blocks := map[string][]string{}
