@@ -108,9 +108,12 @@ proto: go ## regenerate the Go code of gateway/proto
 deps-test: deps tools
 	@deploy/install-deps test
 
+# One more package at once than cores: end-to-end tests mostly wait.
+AT_ONCE = -p $$(($$(getconf _NPROCESSORS_ONLN) + 1))
+
 .PHONY: test
 test: deps-test ## install test dependencies and run all tests
-	go test -timeout 20m ./...
+	go test $(AT_ONCE) -timeout 20m ./...
 	cd cmd/tierbench && go test ./...
 	cd gateway && go test ./...
 
@@ -152,7 +155,7 @@ RACED := TestTier_(Events_Published|Serve_Coalesces|Purge|Mezzanine_Later|Faulty
 
 .PHONY: race
 race: deps-test ## run tests with the race detector, except of pictures (resize/vips, TestPool_Conformance), most of cmd/imagetier/e2e, and gateway/e2e
-	go test -race -timeout 20m -skip 'TestPool_Conformance$$' $$(go list ./... | grep -v -e /e2e$$ -e /resize/vips$$)
+	go test $(AT_ONCE) -race -timeout 20m -skip 'TestPool_Conformance$$' $$(go list ./... | grep -v -e /e2e$$ -e /resize/vips$$)
 	go test -race -timeout 20m -run '$(RACED)' ./cmd/imagetier/e2e
 	cd gateway && go test -race $$(go list ./... | grep -v /e2e$$)
 

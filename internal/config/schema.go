@@ -135,7 +135,7 @@ func resizeSettings(c *Config) []settings.Setting {
 	}, {
 		Name: "resize-memory", Placeholder: "SIZE", Default: "1280MiB", Value: settings.Size(&c.ResizeMemory, 256<<20),
 		Help: "Most memory that a resize process may allocate (RLIMIT_DATA). Formats that need more are answered with " +
-			"413: JPEG XL above 15 megapixels, AVIF above 29, HEIC above 35 by default.",
+			"413: JPEG XL above 15 megapixels, AVIF above 29 by default.",
 	}, {
 		Name: "mezzanine", Placeholder: "N", Default: "1440", Value: settings.Int(&c.Mezzanine, 0, resize.MaxBox),
 		Help: "Long side, in pixels, of the reduced copy that is kept of a larger original to make later sizes from. " +
@@ -233,7 +233,8 @@ func timeSettings(c *Config) []settings.Setting {
 	}, {
 		Name: "resize-timeout", Placeholder: "TIME", Default: "10s",
 		Value: settings.Duration(&c.ResizeTimeout, 10*time.Millisecond, time.Hour),
-		Help:  "Longest resize; after it the process is killed.",
+		Help: "Longest resize; after it the process is killed. What takes longer to encode by estimate is answered " +
+			"with 413: HEIC above 4.5 megapixels by default.",
 	}, {
 		Name: "negative-ttl", Placeholder: "TIME", Default: "10s", Value: settings.Duration(&c.NegativeTTL, 0, year),
 		Help: "How long a 404 is kept; 0s does not keep it.",

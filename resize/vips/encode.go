@@ -16,7 +16,7 @@ const (
 	// avifEffort is libvips' effort: 9 minus the speed of the AV1 encoder. Speed 8 takes
 	// 0.2 s for 640 pixels where bimg's default, speed 0, takes 6.6 s.
 	avifEffort = 1
-	// heicEffort, 0-9, is libvips' effort, which libheif maps to a preset of x265.
+	// heicEffort, 0-9, is libvips' effort. libheif 1.15 does not pass it on to x265, which takes its preset "slow".
 	heicEffort = 4
 	// gifEffort, 1-10, is the effort to find a palette; 7 is libvips' default.
 	gifEffort = 7

@@ -13,6 +13,8 @@ type cost struct {
 	memory int64         // bytes that decoding needs beyond those of an idle child
 	output int64         // bytes that the most demanding encoder needs beyond those of an idle child
 	avif   bool          // encodes an AVIF
+
+	encoding time.Duration // CPU time of the slowest encoder, not capped
 }
 
 // expensiveCPU is the CPU time from which a job counts as expensive: it runs niced, on a child
@@ -103,7 +105,9 @@ func costOf(original []byte, specs []resize.Spec) cost {
 			each, still = frames, false
 		}
 		megapixels := outputMegapixels(h, s)
-		c.cpu += times(resize.EncodingCPU(s.Format), each*megapixels)
+		encoding := times(resize.EncodingCPU(s.Format), each*megapixels)
+		c.cpu += encoding
+		c.encoding = max(c.encoding, encoding)
 		c.output = max(c.output, int64(encoderMemory(s.Format)*megapixels*1e6))
 		c.avif = c.avif || s.Format == resize.AVIF
 	}

@@ -33,8 +33,16 @@ const idleData = 160 << 20
 // memorySetting is the setting of the tier that is Config.Memory.
 const memorySetting = "--resize-memory"
 
-// checkMemory refuses a job whose encoder certainly needs more memory than a child has.
-func (p *Pool) checkMemory(c cost) error {
+// timeoutSetting is the setting of the tier that is Config.Timeout.
+const timeoutSetting = "--resize-timeout"
+
+// checkEncoder refuses a job whose encoder needs more memory than a child has, or by its estimate more time than a
+// job has: a HEIC of a phone's photo in full size takes 27 s.
+func (p *Pool) checkEncoder(c cost) error {
+	if c.encoding > p.cfg.Timeout {
+		return &resize.LimitError{What: fmt.Sprintf("encoding it takes about %.0f s, the limit is %v (%s); "+
+			"a smaller size or another format takes less", c.encoding.Seconds(), p.cfg.Timeout, timeoutSetting)}
+	}
 	if need := idleData + c.output; need > p.cfg.Memory {
 		return &resize.LimitError{What: fmt.Sprintf("encoding it takes %d MiB of memory, the limit is %d MiB (%s); "+
 			"a smaller size or another format takes less", need>>20, p.cfg.Memory>>20, memorySetting)}

@@ -266,7 +266,7 @@ func (p *Pool) Resize(ctx context.Context, request resize.Job) error {
 	j := jobOf(ctx, request)
 	j.family = familyOf(request.Original)
 	j.cost = costOf(request.Original, request.Specs).within(p.cfg.Timeout)
-	if err := p.checkMemory(j.cost); err != nil {
+	if err := p.checkEncoder(j.cost); err != nil {
 		return err
 	}
 	if err := p.queue.push(j); err != nil {
