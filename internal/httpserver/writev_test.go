@@ -65,12 +65,15 @@ func TestVectorWriter_Write_ContinuesWhereTheKernelStopped(t *testing.T) {
 }
 
 func TestVectorWriter_Write_EndsAtTheDeadline(t *testing.T) {
-	from, _ := tcpPair(t)
+	from, to := tcpPair(t)
 	w, err := newVectorWriter(from)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = from.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+	go func() {
+		_, _ = io.ReadFull(to, make([]byte, 200)) // the write has begun
+		_ = from.SetWriteDeadline(time.Unix(1, 0))
+	}()
 	written, err := w.write(make([]byte, 100), make([]byte, 32<<20))
 	if !errors.Is(err, os.ErrDeadlineExceeded) || written < 100 || written >= 32<<20 {
 		t.Errorf("wrote %d, %v; want part of it until the deadline", written, err)
