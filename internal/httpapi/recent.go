@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -136,35 +137,16 @@ func (r *RecentChanges) Newest() []Change {
 }
 
 // WithoutSignature returns the path of an image URL without its signature: the path of its Ref, which
-// explain reads too. In any other path, what looks like a signature is replaced by "…".
+// explain reads too. Whatever else looks like a signature, in any path, is replaced by "…".
 func WithoutSignature(path string) string {
 	if rest, ok := strings.CutPrefix(path, imageurl.Prefix); ok {
 		if _, ref, ok := strings.Cut(rest, "/"); ok {
-			return "/" + ref
-		}
-		return imageurl.Prefix + "…"
-	}
-	parts := strings.Split(path, "/")
-	for i, part := range parts {
-		if looksSigned(part) {
-			parts[i] = "…"
+			path = "/" + ref
 		}
 	}
-	return strings.Join(parts, "/")
+	return signature.ReplaceAllString(path, "…$1")
 }
 
-// signatureLen is the length of a signature in a URL: 16 bytes in base64url.
-const signatureLen = 22
-
-// looksSigned reports whether a segment has a part of the length of a signature behind a dot.
-func looksSigned(segment string) bool {
-	_, rest, found := strings.Cut(segment, ".")
-	for found {
-		var part string
-		part, rest, found = strings.Cut(rest, ".")
-		if len(part) == signatureLen {
-			return true
-		}
-	}
-	return false
-}
+// signature matches a key ID, a signature of 16 bytes in base64url, perhaps an expiry, and what ends it.
+// A "/" before it may be %2F.
+var signature = regexp.MustCompile(`[\w-]*\.[\w-]{22}(?:\.\d+)?([^\w-]|$)`)

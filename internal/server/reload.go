@@ -19,7 +19,16 @@ func (s *Server) runReloads(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-s.cfg.Hangup:
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
 			s.reload(ctx)
+		}()
+		select {
+		case <-done:
+		case <-ctx.Done(): // a file may be on a file system that hangs
+			return nil
 		}
 	}
 }

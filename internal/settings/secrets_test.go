@@ -1,8 +1,12 @@
 package settings_test
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/novasocial/imagetier/internal/settings"
 )
@@ -40,5 +44,28 @@ func TestSecrets_Token(t *testing.T) {
 		if got := settings.Secrets(v); !slices.Equal(got, []string{text}) {
 			t.Errorf("%q: got %q", text, got)
 		}
+	}
+}
+
+// A secret can come from a pipe; a FIFO without a writer is empty, and reading it does not wait for one.
+func TestSchema_Resolve_SecretFromFIFO(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"--admin-token-file", path}
+	if got, _, _ := read(t, args, nil, ""); got.token != "" {
+		t.Errorf("token %q from a FIFO without a writer", got.token)
+	}
+	writer, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := writer.WriteString("hush-hush\n"); err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(time.Second, func() { writer.Close() }) // the reader has opened it by then
+	if got, _, faults := read(t, args, nil, ""); got.token != "hush-hush" {
+		t.Errorf("token %q, faults %s", got.token, faults)
 	}
 }

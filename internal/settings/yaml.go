@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -46,13 +48,18 @@ func (s *Schema) fromFile(path string) (l layer, faults Faults, err error) {
 	return l, y.faults, nil
 }
 
-// readFile reads a file of at most size bytes. kind says in errors what it holds.
+// pipeTimeout bounds the read of a file that is a pipe, as with --keys-file <(program).
+const pipeTimeout = 10 * time.Second
+
+// readFile reads a file of at most size bytes. kind says in errors what it holds. A FIFO that has no writer is
+// empty.
 func readFile(kind, path string, size int64) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // opening a FIFO would block
 	if err != nil {
 		return nil, fmt.Errorf("open %s file: %w", kind, err)
 	}
 	defer f.Close()
+	_ = f.SetReadDeadline(time.Now().Add(pipeTimeout)) // an error means that it is no pipe
 	b, err := io.ReadAll(io.LimitReader(f, size+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s file: %w", kind, err)

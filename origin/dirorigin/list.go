@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"unicode/utf8"
 
 	"github.com/novasocial/imagetier/origin"
@@ -60,7 +62,7 @@ func (s *Source) list(ctx context.Context, req origin.ListRequest) (list origin.
 
 // entries returns the first names of a directory after a name, sorted, and whether there are more.
 func (s *Source) entries(ctx context.Context, dir, after string, limit int) (names []string, more bool, err error) {
-	f, err := s.root.Open(dir)
+	f, err := s.root.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NONBLOCK, 0) // opening a FIFO would block
 	if err != nil {
 		return nil, false, explain(err)
 	}

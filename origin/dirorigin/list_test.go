@@ -6,10 +6,33 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/novasocial/imagetier/origin"
 )
+
+// A FIFO is no folder, and opening it does not wait for a writer.
+func TestSource_List_FIFO(t *testing.T) {
+	s := openDir(t, Config{})
+	if err := syscall.Mkfifo(s.root.Name()+"/pipe", 0o644); err != nil {
+		t.Fatal(err)
+	}
+	listed := make(chan error, 1)
+	go func() {
+		_, err := s.List(t.Context(), origin.ListRequest{Folder: "pipe/", Limit: 10})
+		listed <- err
+	}()
+	select {
+	case err := <-listed:
+		if !errors.Is(err, origin.ErrNotFound) {
+			t.Errorf("error %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("listing a FIFO hangs")
+	}
+}
 
 func TestSource_List_PagesInOrder(t *testing.T) {
 	if testing.Short() {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/novasocial/imagetier/internal/doctor/finding"
 	"github.com/novasocial/imagetier/internal/program"
+	"github.com/novasocial/imagetier/internal/program/programtest"
 )
 
 // fakeTier answers what doctor asks a tier that has the key, or not.
@@ -117,6 +118,13 @@ func TestSign_PrintsWhatClientsGet(t *testing.T) {
 	if code, stdout, _ = command(t, settings, "sign", "https://cdn.app.example/a.jpg"); code != 0 ||
 		!strings.HasPrefix(stdout, "https://img.example.com/i/k2.") {
 		t.Errorf("the newest key does not sign: exit code %d, %s", code, stdout)
+	}
+	code, stdout, stderr = programtest.Run(t, gatewayProgram(), programtest.Command{
+		Args: []string{"sign", "-"}, Environ: settings,
+		Stdin: "https://cdn.app.example/a.jpg\r\n\nhttps://cdn.app.example/b.jpg",
+	})
+	if code != 0 || strings.Count(stdout, "\n") != 2 {
+		t.Errorf("of lines with an empty one: exit code %d, %s%s", code, stdout, stderr)
 	}
 	for _, args := range [][]string{
 		{"sign", "https://elsewhere.example/a.jpg"}, {"sign", "--client", "bmp", "https://cdn.app.example/a.jpg"},

@@ -49,7 +49,15 @@ func (g *gateway) runReloads(ctx context.Context) error {
 			return nil
 		case <-g.reloader.hangups:
 		}
-		if g.reload() {
+		done := make(chan bool, 1)
+		go func() { done <- g.reload() }()
+		var ok bool
+		select {
+		case ok = <-done:
+		case <-ctx.Done(): // a file may be on a file system that hangs
+			return nil
+		}
+		if ok {
 			g.reloader.total.WithLabelValues("success").Inc()
 			g.reloader.last.SetToCurrentTime()
 		} else {

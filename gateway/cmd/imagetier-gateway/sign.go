@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/novasocial/imagetier/gateway/cmd/imagetier-gateway/internal/config"
@@ -62,7 +63,11 @@ func (c *signCmd) Run(p *program.Process) error {
 		}
 		lines := bufio.NewScanner(p.Stdin)
 		for lines.Scan() {
-			if err := sign(lines.Text()); err != nil {
+			plain := strings.TrimSpace(lines.Text())
+			if plain == "" {
+				continue
+			}
+			if err := sign(plain); err != nil {
 				return err
 			}
 		}
