@@ -154,9 +154,9 @@ simulate: go ## run SEEDS seeds of the fleet simulation (1000000)
 RACED := TestTier_(Events_Published|Serve_Coalesces|Purge|Mezzanine_Later|FaultyOrigin|Disk_Stays)
 
 .PHONY: race
-race: deps-test ## run tests with the race detector (the long ones of the tiers and headers without), except of pictures (resize/vips, TestPool_Conformance), most of cmd/imagetier/e2e, and gateway/e2e
+race: deps-test ## run tests with the race detector (the long ones of the tiers and headers without), except of pictures (resize/vips, TestPool_Conformance), pages, most of cmd/imagetier/e2e, and gateway/e2e
 	go test $(AT_ONCE) -race -short ./imagecache/disktier ./imagecache/memtier ./resize # the rest of these has one goroutine
-	go test $(AT_ONCE) -race -timeout 20m -skip 'TestPool_Conformance$$' $$(go list ./... | grep -vE '/(e2e|vips|disktier|memtier|imagetier/resize)$$')
+	go test $(AT_ONCE) -race -timeout 20m -skip 'TestPool_Conformance$$|TestConsole_Browser' $$(go list ./... | grep -vE '/(e2e|vips|disktier|memtier|imagetier/resize)$$')
 	go test -race -timeout 20m -run '$(RACED)' ./cmd/imagetier/e2e
 	cd gateway && go test -race $$(go list ./... | grep -v /e2e$$)
 
