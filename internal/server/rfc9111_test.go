@@ -91,8 +91,11 @@ type story struct {
 	images *images.Handler
 	url    string // of the tier
 	cache  *imagecache.Cache
-	mu     sync.Mutex
-	now    time.Time
+
+	originals fakeTier
+
+	mu  sync.Mutex
+	now time.Time
 }
 
 func newStory(t *testing.T) *story {
@@ -107,16 +110,15 @@ func newStory(t *testing.T) *story {
 	if err != nil {
 		t.Fatal(err)
 	}
-	originals := &fakeTier{}
 	signer, err := imageurl.NewDevSigner()
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.cache = imagecache.New(imagecache.Config{
 		Layers:    []imagecache.Layer{{Tier: &fakeTier{}, Name: imagecache.Memory}},
-		Originals: originals,
+		Originals: &s.originals,
 		Filler: fill.New(fill.Config{
-			Sources: map[string]origin.Source{"web": src}, Resizer: stamp{}, Originals: originals, Now: s.clock,
+			Sources: map[string]origin.Source{"web": src}, Resizer: stamp{}, Originals: &s.originals, Now: s.clock,
 			LiveTTL: 24 * time.Hour, StaleIfError: 7 * 24 * time.Hour,
 		}),
 		NegativeTTL: 10 * time.Second, StaleIfError: 7 * 24 * time.Hour, Now: s.clock,
@@ -212,9 +214,24 @@ func detail(resp *http.Response) string {
 }
 
 // get makes one request and compares what came with what the line says.
+// waitKept waits until an original is stored, which happens after the request that has fetched it is answered.
+func (s *story) waitKept() {
+	s.t.Helper()
+	for range 2000 {
+		for range s.originals.images.Range {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	s.t.Error("no original is stored")
+}
+
 func (s *story) get(line, rest string) {
 	s.t.Helper()
 	want, headers := options(rest)
+	if want["detail"] == "original" {
+		s.waitKept()
+	}
 	resp, body := s.request(want, headers)
 	asked, sent := s.origin.seen()
 	if want["status"] == "" {
