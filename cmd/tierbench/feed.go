@@ -201,7 +201,7 @@ type feedBench struct {
 	n      int // tiers that were started
 }
 
-// inherited has the directories of earlier tiers that a new tier starts with; "" is none.
+// inherited has the directories of earlier tiers that a new tier starts with, "" where it starts empty.
 type inherited struct {
 	cache  string // whose images it has
 	learnt string // who taught it what is asked for

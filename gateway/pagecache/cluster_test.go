@@ -69,7 +69,7 @@ func startCluster(t *testing.T, replicas bool) []*redis {
 	return nodes
 }
 
-// text returns the answer to a command, or "" if there is none.
+// text returns the answer to a command, "" after an error.
 func (r *redis) text(command ...string) string {
 	answer, err := r.try(command)
 	if err != nil {

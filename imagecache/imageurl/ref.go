@@ -53,7 +53,7 @@ func NewRef(source, name string, v Version, spec resize.Spec) (Ref, error) {
 	return r, nil
 }
 
-// CheckImage returns the error of [NewRef] about source and name, nil if there is none.
+// CheckImage returns the error of [NewRef] about source and name.
 func CheckImage(source, name string) error {
 	if err := checkSource(source); err != nil {
 		return err

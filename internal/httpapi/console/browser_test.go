@@ -210,7 +210,7 @@ func TestConsole_Browser_IsAccessible(t *testing.T) {
 		t.Skip("starts a browser")
 	}
 	axe, err := os.ReadFile(filepath.Join(os.Getenv("IMAGETIER_TOOLS"), "axe.js"))
-	testutil.Require(t, err, "make tools")
+	testutil.Require(t, err, "make tools, which needs npm")
 	ctx, _ := browser(t)
 	server := stub(t, open(t))
 	for view, words := range map[string]string{

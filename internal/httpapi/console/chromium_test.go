@@ -27,8 +27,8 @@ import (
 	"github.com/novasocial/imagetier/internal/testutil"
 )
 
-// browser returns a context of a real Chromium and its console errors, or skips the test if
-// there is none.
+// browser returns a context of a real Chromium and its console errors, or skips the test without
+// Chromium.
 func browser(t *testing.T) (context.Context, func() []string) {
 	t.Helper()
 	if testing.Short() {
