@@ -3,6 +3,7 @@ package pagecache_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"runtime"
 	"strconv"
@@ -283,5 +284,49 @@ func TestCache_Redis_ReconnectDuringRead(t *testing.T) {
 	}
 	if n := b.count(pagecache.Posts, pagecache.InRedis); n != 2 {
 		t.Errorf("%d of two reads asked Redis, want both", n)
+	}
+}
+
+// A server that sends no valid messages costs its connections, not the process.
+func TestCache_RedisSendsNonsense(t *testing.T) {
+	for name, nonsense := range map[string]string{
+		"negative length": "$-2\r\n", "absurd length": "*9223372036854775807\r\n", "nested": strings.Repeat("*1\r\n", 1000),
+		"half closed": "", "cut": "%7\r\n$6\r\nserver\r\n$5\r\nre",
+	} {
+		t.Run(name, func(t *testing.T) {
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer listener.Close()
+			dialed := make(chan struct{}, 100)
+			go func() {
+				for {
+					conn, err := listener.Accept()
+					if err != nil {
+						return
+					}
+					dialed <- struct{}{}
+					_, _ = io.WriteString(conn, nonsense)
+					_ = conn.(*net.TCPConn).CloseWrite()
+					defer conn.Close()
+				}
+			}()
+			cache, err := pagecache.New(pagecache.Config{
+				Redis: &pagecache.Redis{Addresses: []string{listener.Addr().String()}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- cache.Run(ctx) }()
+			<-dialed
+			<-dialed // it is tried again
+			stop()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }

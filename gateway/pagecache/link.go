@@ -341,11 +341,21 @@ func (l *link) dialed(c net.Conn) net.Conn {
 	return &tracked{Conn: c, ready: func() { l.number.Add(1) }}
 }
 
-// tracked is a connection that calls ready before its second write.
+// tracked is a connection that calls ready before its second write, and breaks when it receives what is no message of
+// Redis.
 type tracked struct {
 	net.Conn
-	ready  func()
-	writes atomic.Int32
+	ready    func()
+	writes   atomic.Int32
+	messages messages
+}
+
+func (c *tracked) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if fault := c.messages.check(p[:n]); fault != nil {
+		return 0, fault
+	}
+	return n, err
 }
 
 func (c *tracked) Write(p []byte) (int, error) {
