@@ -61,6 +61,7 @@ func newService(name, addr string, cfg Config) (*service, error) {
 			// connected has waited. Its answer may be some microseconds old, when a
 			// connection breaks under many calls: those wait here.
 			grpc.WaitForReady(true),
+			grpc.ForceCodecV2(newBoundedCodec()),
 		),
 		grpc.WithMaxHeaderListSize(64 << 10),
 		grpc.WithDisableServiceConfig(), // no TXT look-ups, and no policy from outside
