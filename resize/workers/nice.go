@@ -7,12 +7,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// expensiveNice is the niceness of children for expensive jobs: such a child gets a quarter of a
-// core that another process competes for, and all of an idle one.
+// expensiveNice is how much the niceness of children for expensive jobs exceeds this process's: such a child gets a
+// quarter of a core that another process competes for, and all of an idle one.
 const expensiveNice = 5
 
-// nice sets the niceness of all threads of the child. New threads inherit it.
+// nice sets the niceness of all threads of the child to n above that of this process, at most 19. New threads inherit
+// it.
 func (c *child) nice(n int) {
+	own, err := unix.Getpriority(unix.PRIO_PROCESS, 0) // 20 less the niceness
+	if err != nil {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.reaped {
@@ -25,7 +30,7 @@ func (c *child) nice(n int) {
 	}
 	for _, thread := range threads {
 		if tid, err := strconv.Atoi(thread.Name()); err == nil {
-			_ = unix.Setpriority(unix.PRIO_PROCESS, tid, n) // fails if the thread has just exited
+			_ = unix.Setpriority(unix.PRIO_PROCESS, tid, 20-own+n) // fails if the thread has just exited
 		}
 	}
 }
