@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -40,6 +41,9 @@ type serviceMonitor struct {
 var kinds = map[string]func() any{
 	"v1 Service":                              func() any { return new(corev1.Service) },
 	"apps/v1 StatefulSet":                     func() any { return new(appsv1.StatefulSet) },
+	"apps/v1 Deployment":                      func() any { return new(appsv1.Deployment) },
+	"autoscaling/v2 HorizontalPodAutoscaler":  func() any { return new(autoscalingv2.HorizontalPodAutoscaler) },
+	"v1 ConfigMap":                            func() any { return new(corev1.ConfigMap) },
 	"policy/v1 PodDisruptionBudget":           func() any { return new(policyv1.PodDisruptionBudget) },
 	"networking.k8s.io/v1 NetworkPolicy":      func() any { return new(networkingv1.NetworkPolicy) },
 	"networking.k8s.io/v1 Ingress":            func() any { return new(networkingv1.Ingress) },
@@ -114,6 +118,13 @@ storage: {className: fast}
 serviceAccount: {name: photos}
 imagePullSecrets: [{name: registry}]
 `
+	serving = `settings: {source: 'posts=s3://photos/feed?region=eu-central-1'}
+serviceMonitor: {enabled: true}
+gateway:
+  enabled: true
+  settings: {image_base: 'https://img.example.com', image_prefix: 'https://cdn.app.example/=posts',
+    feed: 'dns:///feed:9090', content: 'dns:///content:9090', user: 'dns:///user:9090', max_query_cost: 5000}
+`
 )
 
 func TestChart_SingleNode(t *testing.T) {
@@ -171,57 +182,122 @@ func TestChart_Fleet(t *testing.T) {
 	}
 }
 
-// checkSet checks what keeps a pod from doing too much, or from writing its volume.
+// checkSet checks the pods of the tier, and that they can write their volumes.
 func checkSet(t *testing.T, set *appsv1.StatefulSet, replicas int32) {
 	t.Helper()
 	pod := set.Spec.Template.Spec
-	of, c := pod.SecurityContext, pod.Containers[0]
-	if *set.Spec.Replicas != replicas || *pod.TerminationGracePeriodSeconds != 40 {
-		t.Errorf("%d replicas, grace %d s", *set.Spec.Replicas, *pod.TerminationGracePeriodSeconds)
+	c := pod.Containers[0]
+	if *set.Spec.Replicas != replicas || *pod.SecurityContext.FSGroup != 10001 {
+		t.Errorf("%d replicas, or a volume that cannot be written: %+v", *set.Spec.Replicas, pod.SecurityContext)
 	}
-	if !*of.RunAsNonRoot || *of.RunAsUser != 10001 || *of.FSGroup != 10001 ||
-		of.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault || *pod.AutomountServiceAccountToken ||
-		*c.SecurityContext.AllowPrivilegeEscalation || !*c.SecurityContext.ReadOnlyRootFilesystem ||
-		!slices.Equal(c.SecurityContext.Capabilities.Drop, []corev1.Capability{"ALL"}) {
-		t.Errorf("the pod may do too much, or cannot write its volume: %+v %+v", of, c.SecurityContext)
-	}
-	if r := c.Resources; r.Requests.Cpu().IsZero() || r.Requests.Memory().IsZero() || r.Limits.Memory().IsZero() {
-		t.Errorf("resources %+v", c.Resources)
-	}
-	environ := map[string]string{}
-	for _, e := range c.Env {
-		environ[e.Name] = e.Value
-	}
+	environ := checkPod(t, pod, "IMAGETIER_", "configuration.md")
 	if environ["IMAGETIER_SOURCE"] != "posts=s3://photos/feed?region=eu-central-1" ||
 		environ["IMAGETIER_WORKERS"] != "2" ||
 		c.EnvFrom[0].SecretRef.Name != "imagetier" || c.Image != "imagetier:0.1.0" {
 		t.Errorf("image %s, environment %v", c.Image, environ)
 	}
-	for name := range environ { // an unknown variable keeps the tier from starting
-		settings, err := os.ReadFile("../../docs/operate/configuration.md")
-		if err != nil {
-			t.Fatal(err)
+}
+
+// checkPod checks what keeps a pod from doing too much, and that its environment has only settings of its program, since
+// an unknown one keeps it from starting. It returns the environment.
+func checkPod(t *testing.T, pod corev1.PodSpec, prefix, document string) (environ map[string]string) {
+	t.Helper()
+	of, c := pod.SecurityContext, pod.Containers[0]
+	if !*of.RunAsNonRoot || *of.RunAsUser != 10001 ||
+		of.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault || *pod.AutomountServiceAccountToken ||
+		*c.SecurityContext.AllowPrivilegeEscalation || !*c.SecurityContext.ReadOnlyRootFilesystem ||
+		!slices.Equal(c.SecurityContext.Capabilities.Drop, []corev1.Capability{"ALL"}) {
+		t.Errorf("the pod may do too much: %+v %+v", of, c.SecurityContext)
+	}
+	if r := c.Resources; r.Requests.Cpu().IsZero() || r.Requests.Memory().IsZero() || r.Limits.Memory().IsZero() {
+		t.Errorf("resources %+v", c.Resources)
+	}
+	if *pod.TerminationGracePeriodSeconds != 40 {
+		t.Errorf("grace %d s", *pod.TerminationGracePeriodSeconds)
+	}
+	settings, err := os.ReadFile("../../docs/operate/" + document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	environ = map[string]string{}
+	for _, e := range c.Env {
+		environ[e.Name] = e.Value
+		flag := strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(e.Name, prefix), "_", "-"))
+		if e.Name != "GOMEMLIMIT" && !bytes.Contains(settings, []byte("`--"+flag+" ")) {
+			t.Errorf("%s is not a setting", e.Name)
 		}
-		flag := strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(name, "IMAGETIER_"), "_", "-"))
-		if !bytes.Contains(settings, []byte("`--"+flag+" ")) {
-			t.Errorf("%s is not a setting", name)
+	}
+	return environ
+}
+
+func TestChart_Gateway(t *testing.T) {
+	text, err := render(t, serving)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := decode(t, text)
+	deployment := all["Deployment photos-gateway"].(*appsv1.Deployment).Spec
+	pod := deployment.Template.Spec
+	environ := checkPod(t, pod, "IMAGETIER_GATEWAY_", "gateway-configuration.md")
+	if c := pod.Containers[0]; *deployment.Replicas != 2 || c.EnvFrom[0].SecretRef.Name != "imagetier-gateway" ||
+		!slices.Equal(c.Args, []string{"serve"}) || environ["IMAGETIER_GATEWAY_TIER"] != "http://photos-nodes:8081" ||
+		environ["IMAGETIER_GATEWAY_MAX_QUERY_COST"] != "5000" || environ["IMAGETIER_GATEWAY_FEED"] != "dns:///feed:9090" {
+		t.Errorf("%d replicas of %+v", *deployment.Replicas, c)
+	}
+	if _, set := environ["IMAGETIER_GATEWAY_UPSTREAM"]; set {
+		t.Error("serve has a setting of proxy")
+	}
+	policy := all["NetworkPolicy photos-gateway"].(*networkingv1.NetworkPolicy).Spec
+	if len(policy.Ingress) != 2 || policy.Ingress[0].From != nil || policy.Ingress[0].Ports[0].Port.StrVal != "http" ||
+		len(policy.Ingress[1].From) != 1 || policy.Ingress[1].Ports[0].Port.StrVal != "private" {
+		t.Errorf("the private port is open, or the public one closed: %+v", policy)
+	}
+	budget := all["PodDisruptionBudget photos-gateway"].(*policyv1.PodDisruptionBudget).Spec
+	pods, public := all["Service photos-gateway-pods"].(*corev1.Service), all["Service photos-gateway"].(*corev1.Service)
+	monitor := all["ServiceMonitor photos-gateway"].(*serviceMonitor).Spec
+	for key, value := range deployment.Selector.MatchLabels {
+		for of, labels := range map[string]map[string]string{
+			"pods": deployment.Template.Labels, "policy": policy.PodSelector.MatchLabels,
+			"budget": budget.Selector.MatchLabels, "private service": pods.Spec.Selector,
+			"public service": public.Spec.Selector, "monitor": monitor.Selector.MatchLabels, "monitored": pods.Labels,
+		} {
+			if labels[key] != value {
+				t.Errorf("%s: label %s is %q, the deployment has %q", of, key, labels[key], value)
+			}
 		}
+	}
+	if monitor.Endpoints[0].Port != pods.Spec.Ports[0].Name || public.Spec.Ports[0].Name != "http" ||
+		len(public.Spec.Ports) != 1 {
+		t.Errorf("ports: monitor %+v, %+v %+v", monitor, pods.Spec.Ports, public.Spec.Ports)
 	}
 }
 
-func TestChart_FleetWithoutDerived_Fails(t *testing.T) {
-	if text, err := render(t, "replicas: 2\n"); err == nil || !strings.Contains(err.Error(), "needs settings.derived") {
-		t.Errorf("%v\n%s", err, text)
+func TestChart_InvalidValues_Fail(t *testing.T) {
+	const links = "image_base: 'https://img.example.com', image_prefix: 'https://cdn.app.example/=posts'"
+	for values, want := range map[string]string{
+		"replicas: 2\n":                 "needs settings.derived",
+		"replica: 2\n":                  "replica",
+		"networkPolicy: {enable: no}\n": "enable",
+		"gateway: {enabled: true}\n":    "needs gateway.settings.image_base",
+		"gateway: {enabled: true, settings: {" + links + "}}\n":              "feed, content and user",
+		"gateway: {enabled: true, mode: proxy, settings: {" + links + "}}\n": "gateway.settings.upstream",
+		"gateway: {enabled: true, mode: both}\n":                             "mode",
+	} {
+		if text, err := render(t, values); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v\n%s", values, err, text)
+		}
 	}
 }
 
 // The plain manifests, too, have no field that Kubernetes does not know.
 func TestManifests_Strict(t *testing.T) {
-	text, err := os.ReadFile("../kubernetes/fleet.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if all := decode(t, string(text)); len(all) != 4 {
-		t.Errorf("%d objects in fleet.yaml, want 4", len(all))
+	for file, want := range map[string]int{"fleet.yaml": 4, "gateway.yaml": 5} {
+		text, err := os.ReadFile("../kubernetes/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all := decode(t, string(text)); len(all) != want {
+			t.Errorf("%d objects in %s, want %d", len(all), file, want)
+		}
 	}
 }
