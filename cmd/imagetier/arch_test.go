@@ -87,7 +87,7 @@ var allowed = map[string][]string{
 	"internal/durable":             {},
 	"cmd/imagetier":                forCommands,
 	"internal/server":              {"resize", "origin", "imagecache", "prefetch", "internal"},
-	"internal/doctor/finding":      {},
+	"internal/doctor/finding":      {"internal/httpserver"},
 	"internal/doctor": {"internal/doctor/finding", "resize/workers", "origin", "imagecache/disktier",
 		"internal/adminclient", "internal/jetstream",
 		"internal/config", "internal/settings", "internal/sources"},

@@ -37,7 +37,7 @@ func (c *serveCmd) Run(ctx context.Context, p *program.Process) (err error) {
 	}
 	b := program.Build()
 	s, err := server.New(ctx, server.Config{
-		Config: cfg, Resolved: resolved, SecretFlags: resolved.SecretFlags(), Terminal: p.Stderr,
+		Config: cfg, Resolved: resolved, Terminal: p.Stderr,
 		Build:  server.Build{Version: b.Version, Commit: b.Commit, Go: b.Go},
 		Hangup: hangup,
 		Reread: func() (config.Config, *settings.Resolved, settings.Reload) {

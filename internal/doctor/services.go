@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/novasocial/imagetier/internal/config"
 	"github.com/novasocial/imagetier/internal/jetstream"
 	"github.com/novasocial/imagetier/origin"
 )
@@ -23,7 +24,7 @@ func Services(ctx context.Context, in Input) (found []Finding) {
 		found = append(found, checkOrigin(ctx, cfg, target{"derived", "--derived", cfg.Derived.Text, cfg.Derived.URL}))
 	}
 	if cfg.NATS != "" {
-		found = append(found, checkNATS(ctx, cfg.NATS))
+		found = append(found, checkNATS(ctx, cfg))
 	}
 	if cfg.Balancer != "" {
 		found = append(found, checkHTTP(ctx, "balancer", "--balancer", http.MethodGet, cfg.Balancer+"/healthz",
@@ -37,11 +38,17 @@ func Services(ctx context.Context, in Input) (found []Finding) {
 	return found
 }
 
-func checkNATS(ctx context.Context, urls string) Finding {
+func checkNATS(ctx context.Context, cfg config.Config) Finding {
 	const name = "nats"
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	if _, err := jetstream.PeekLog(ctx, urls, jetstream.Purges); err != nil {
+	err := jetstream.Check(ctx, cfg.NATS, cfg.StreamReplicas)
+	switch {
+	case errors.Is(err, jetstream.ErrSingleServer):
+		return fault(name, "give --stream-replicas 1, or --nats a cluster of at least as many servers",
+			"%v, and --stream-replicas is %d: this node warms nothing, and purges do not reach other nodes",
+			err, cfg.StreamReplicas)
+	case err != nil:
 		return fault(name, "start the cluster with JetStream (nats-server -js), and check host, port, user and password of --nats: "+
 			"until it can be reached this node warms nothing, and purges do not reach other nodes", "%v", err)
 	}

@@ -4,7 +4,8 @@ import (
 	"context"
 	"net"
 	"os"
-	"strings"
+
+	"github.com/novasocial/imagetier/internal/doctor/finding"
 )
 
 // Settings looks for settings that are allowed but unwise.
@@ -24,9 +25,8 @@ func Settings(_ context.Context, in Input) (found []Finding) {
 			"the private listener %s is reachable from other machines, with its metrics and profiles",
 			cfg.PrivateListen)
 	}
-	if flags := in.Resolved.SecretFlags(); len(flags) > 0 {
-		warn("give them in the environment, or in files with --NAME-file",
-			"secrets are given as flags, which every user of this machine can read: %s", strings.Join(flags, ", "))
+	if f, given := finding.SecretFlags(in.Resolved.SecretFlags()); given {
+		found = append(found, f)
 	}
 	for _, v := range in.Resolved.Values {
 		if v.SecretFile == "" {

@@ -53,9 +53,9 @@ func newConnLimit(limit, perAddress int) *connLimit {
 	}
 }
 
-// openFiles returns the limit on open files. Go raises the soft limit to the hard one when a
+// OpenFiles returns the limit on open files, at most 2^31-1. Go raises the soft limit to the hard one when a
 // program starts, so the soft one is what counts.
-func openFiles() int {
+func OpenFiles() int {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil || limit.Cur > math.MaxInt32 {
 		return math.MaxInt32

@@ -44,8 +44,7 @@ type Config struct {
 	// new connection replaces another: first one that has sent nothing for 500 ms, then one whose
 	// first request is incomplete after 1 s, then the one that has been idle longest. It
 	// waits if all are serving requests.
-	// It is lowered to a third of the process's limit on open files: there are two listeners, and
-	// a new connection must be accepted before it can replace another.
+	// It is lowered to [ConnectionsFor] the process's limit on open files.
 	MaxConnections int
 	// MaxPerAddress bounds the open connections of one IPv4 address or IPv6 /64 network;
 	// more are closed at once. 0 is no limit, since behind a CDN or a load balancer all
@@ -102,7 +101,8 @@ func New(cfg Config) (*Server, error) {
 	cfg.HeaderTimeout = cmp.Or(cfg.HeaderTimeout, 10*time.Second)
 	cfg.IdleTimeout = cmp.Or(cfg.IdleTimeout, 75*time.Second)
 	cfg.MaxHeaderBytes = cmp.Or(cfg.MaxHeaderBytes, 32<<10)
-	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, 8192)
+	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, DefaultMaxConnections)
+	cfg.MaxConnections = min(cfg.MaxConnections, ConnectionsFor(OpenFiles()))
 	cfg.Streams = cmp.Or(cfg.Streams, 128)
 	cfg.MaxStreams = cmp.Or(cfg.MaxStreams, 8192)
 	cfg.DrainTimeout = cmp.Or(cfg.DrainTimeout, 30*time.Second)
@@ -112,14 +112,6 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
-	}
-	if files := openFiles(); cfg.MaxConnections > files/3 {
-		cfg.Log.Warn("connection limit lowered",
-			"connections", files/3,
-			"wanted", cfg.MaxConnections,
-			"open_files", files,
-			"fix", "raise the limit of open files (ulimit -n, LimitNOFILE)")
-		cfg.MaxConnections = files / 3
 	}
 	s := &Server{cfg: cfg, limit: newConnLimit(cfg.MaxConnections, cfg.MaxPerAddress)}
 	handler := cfg.Handler
@@ -164,6 +156,13 @@ func New(cfg Config) (*Server, error) {
 	}
 	return s, nil
 }
+
+// DefaultMaxConnections is the default of [Config.MaxConnections].
+const DefaultMaxConnections = 8192
+
+// ConnectionsFor returns how many connections a listener may have in a process that may have so many files open:
+// a third. There are two listeners, and a new connection must be accepted before it can replace another.
+func ConnectionsFor(openFiles int) int { return openFiles / 3 }
 
 // slop is how many bytes net/http allows headers beyond MaxHeaderBytes.
 const slop = 4 << 10

@@ -28,11 +28,45 @@ func stateOf(info *jetstream.StreamInfo) LogState {
 // PeekLog asks a cluster for the state of a log, over its own connection. A log that does not
 // exist yet has the zero LogState.
 func PeekLog(ctx context.Context, url string, l Log) (LogState, error) {
-	conn, err := nats.Connect(url, nats.Name("imagetier"), nats.Timeout(2*time.Second))
+	conn, err := connect(url)
 	if err != nil {
-		return LogState{}, fmt.Errorf("connect to the cluster: %w", err)
+		return LogState{}, err
 	}
 	defer conn.Close()
+	return peek(ctx, conn, l)
+}
+
+// ErrSingleServer is the error of [Check] if the URL leads to a server that is in no cluster, whose streams cannot have
+// replicas.
+var ErrSingleServer = errors.New("the server is not in a cluster")
+
+// Check reports why a [Bus] of so many replicas could not use a cluster, as far as that can be told without creating
+// a stream.
+func Check(ctx context.Context, url string, replicas int) error {
+	conn, err := connect(url)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if _, err := peek(ctx, conn, Purges); err != nil {
+		return err
+	}
+	if replicas > 1 && conn.ConnectedClusterName() == "" {
+		return ErrSingleServer
+	}
+	return nil
+}
+
+// connect opens a connection for a single question.
+func connect(url string) (*nats.Conn, error) {
+	conn, err := nats.Connect(url, nats.Name("imagetier"), nats.Timeout(2*time.Second))
+	if err != nil {
+		return nil, fmt.Errorf("connect to the cluster: %w", err)
+	}
+	return conn, nil
+}
+
+func peek(ctx context.Context, conn *nats.Conn, l Log) (LogState, error) {
 	js, err := jetstream.New(conn)
 	if err != nil {
 		return LogState{}, err

@@ -23,6 +23,8 @@ import (
 	"github.com/novasocial/imagetier/imagecache/fill"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/config"
+	"github.com/novasocial/imagetier/internal/doctor"
+	"github.com/novasocial/imagetier/internal/doctor/finding"
 	"github.com/novasocial/imagetier/internal/fleet"
 	"github.com/novasocial/imagetier/internal/guard"
 	"github.com/novasocial/imagetier/internal/httpapi"
@@ -45,9 +47,8 @@ import (
 type Config struct {
 	config.Config
 
-	Build       Build
-	SecretFlags []string  // settings whose secrets were given as flags: they are warned about
-	Terminal    io.Writer // with --dev, gets URLs to try
+	Build    Build
+	Terminal io.Writer // with --dev, gets URLs to try
 
 	Resolved *settings.Resolved // where Config came from, for the check after the start; may be nil
 
@@ -174,12 +175,21 @@ func (p *publicRequests) Respond(r *httpserver.Request, w *httpserver.Response) 
 	p.images.Respond(r, w)
 }
 
+// selfCheck logs what doctor finds.
+func (s *Server) selfCheck(ctx context.Context) error {
+	in := doctor.Input{Config: s.cfg.Config, Resolved: cmp.Or(s.cfg.Resolved, new(settings.Resolved))}
+	return finding.SelfCheck(ctx, s.log, func(ctx context.Context) finding.Report {
+		report, _ := doctor.Run(ctx, in, doctor.Running()...) // fails only when ctx is done
+		return report
+	})
+}
+
 func (s *Server) onClose(f func() error) { s.closers = append(s.closers, f) }
 
 func (s *Server) openTelemetry(ctx context.Context) (err error) {
 	s.telemetry, err = telemetry.Open(ctx, telemetry.Config{
 		Program: "imagetier", Version: s.cfg.Build.Version,
-		Format: s.cfg.LogFormat, Level: s.cfg.LogLevel, Secrets: s.cfg.Secrets, SecretFlags: s.cfg.SecretFlags,
+		Format: s.cfg.LogFormat, Level: s.cfg.LogLevel, Secrets: s.cfg.Secrets,
 	})
 	if err != nil {
 		return err

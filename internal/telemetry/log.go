@@ -29,8 +29,6 @@ type Config struct {
 	// Secrets are keys, tokens and passwords as they are written in the configuration. They never get into the log,
 	// see NewHandler.
 	Secrets []string
-	// SecretFlags are the flags that secrets were given as. [Open] warns about them.
-	SecretFlags []string
 }
 
 // hidden replaces a secret.

@@ -42,16 +42,6 @@ func TestNewHandler_Level(t *testing.T) {
 	}
 }
 
-func TestOpen_WarnsOfSecretFlags(t *testing.T) {
-	for _, flags := range [][]string{nil, {"keys", "admin-token"}} {
-		_, log := open(t, Config{SecretFlags: flags})
-		if got := strings.Count(log.String(), "--NAME-file"); got != min(len(flags), 1) ||
-			strings.Contains(log.String(), "keys,admin-token") != (flags != nil) {
-			t.Errorf("%q: %s", flags, log)
-		}
-	}
-}
-
 func TestNewHandler_HidesSecrets(t *testing.T) {
 	const (
 		key   = "00112233445566778899aabbccddeeff00112233445566778899AABBCCDDEEFF"

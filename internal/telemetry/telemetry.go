@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"os"
 	"regexp"
-	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -55,10 +54,6 @@ func Open(ctx context.Context, cfg Config) (*Telemetry, error) {
 		return nil, err
 	}
 	t := &Telemetry{Log: slog.New(handler), Registry: prometheus.NewRegistry(), secrets: secrets}
-	if len(cfg.SecretFlags) > 0 {
-		t.Log.Warn("secrets given as flags can be read by every user of this machine: "+
-			"give them in the environment, or in a file with --NAME-file", "flags", strings.Join(cfg.SecretFlags, ","))
-	}
 	t.Registry.MustRegister(
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(
 			collectors.MetricsGC, collectors.GoRuntimeMetricsRule{Matcher: gcPauses},

@@ -65,6 +65,7 @@ var allowedImports = map[string][]string{
 		"loader",
 		"pagecache",
 		"upstream",
+		"/internal/adminclient",
 		"/internal/circuit",
 		"/internal/doctor/finding",
 		"/internal/guard",

@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/gateway/cmd/imagetier-gateway/internal/config"
+	"github.com/novasocial/imagetier/gateway/upstream"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/adminclient"
 	"github.com/novasocial/imagetier/internal/doctor/finding"
 	"github.com/novasocial/imagetier/internal/program"
 )
@@ -29,7 +31,7 @@ type doctorCmd struct {
 func (doctorCmd) Help() string {
 	return `Checks what proxy and serve need with the same settings: the settings themselves, the tier (whether it ` +
 		`answers, takes the admin token, and has the key that signs), the proxied service, the feed, content and user ` +
-		`services, Redis and the JWKS, as far as they are configured. Says how to fix each fault. ` +
+		`services, Redis and the JWKS, as far as they are configured, open files and ports. Says how to fix each fault. ` +
 		`Changes nothing, and the gateway may be running.
 
     imagetier-gateway doctor --config gateway.yaml
@@ -44,7 +46,7 @@ func (c *doctorCmd) Run(ctx context.Context, p *program.Process) error {
 	if err != nil {
 		return err
 	}
-	report := diagnose(ctx, cfg)
+	report := append(diagnose(ctx, cfg), checkPorts(ctx, cfg)...)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -60,9 +62,9 @@ func (c *doctorCmd) Run(ctx context.Context, p *program.Process) error {
 	return nil
 }
 
-// diagnose checks what is configured.
+// diagnose checks what is configured, also for the process that serves with these settings.
 func diagnose(ctx context.Context, cfg config.Config) (report finding.Report) {
-	report = append(report, checkSettings(cfg)...)
+	report = append(checkSettings(cfg), finding.OpenFiles())
 	if cfg.Tier != nil {
 		report = append(report, checkTier(ctx, cfg)...)
 	}
@@ -73,7 +75,7 @@ func diagnose(ctx context.Context, cfg config.Config) (report finding.Report) {
 		{"feed", cfg.Serve.Feed}, {"content", cfg.Serve.Content}, {"user", cfg.Serve.User},
 	} {
 		if of.at != "" {
-			report = append(report, checkDial(ctx, of.name, "--"+of.name, of.at))
+			report = append(report, checkService(ctx, cfg.Serve, of.name, of.at))
 		}
 	}
 	if cfg.Serve.Redis != nil {
@@ -89,10 +91,8 @@ func diagnose(ctx context.Context, cfg config.Config) (report finding.Report) {
 
 func checkSettings(cfg config.Config) (found finding.Report) {
 	const name = "settings"
-	if len(cfg.SecretFlags) > 0 {
-		found = append(found, finding.Warn(name, "give them in the environment, or in files with --NAME-file",
-			"secrets are given as flags, which every user of this machine can read: %s",
-			strings.Join(cfg.SecretFlags, ", ")))
+	if f, given := finding.SecretFlags(cfg.SecretFlags); given {
+		found = append(found, f)
 	}
 	if len(cfg.Prefixes) == 0 {
 		found = append(found, finding.Warn(name, "give --image-prefix PREFIX=SOURCE",
@@ -106,6 +106,16 @@ func checkSettings(cfg config.Config) (found finding.Report) {
 		found = append(found, finding.Good(name, "prefixes: %d, keys: %d", len(cfg.Prefixes), len(cfg.Keys)))
 	}
 	return found
+}
+
+// checkPorts tries to listen on both addresses.
+func checkPorts(ctx context.Context, cfg config.Config) finding.Report {
+	at := adminclient.Client{Listen: cfg.PrivateListen, Timeout: checkTimeout}
+	status, _, _ := at.Get(ctx, "/healthz")
+	return finding.Report{
+		finding.Port(ctx, "listen", cfg.Listen, status == http.StatusOK),
+		finding.Port(ctx, "private-listen", cfg.PrivateListen, status == http.StatusOK),
+	}
 }
 
 // checkTimeout bounds each request and connection.
@@ -196,22 +206,33 @@ func checkJWKS(ctx context.Context, at *url.URL) finding.Finding {
 	return finding.Good(name, "keys: %d", len(set.Keys))
 }
 
-// checkDial connects to an address as gRPC and Redis write it.
+// checkService asks a gRPC service for its health.
+func checkService(ctx context.Context, cfg config.Serve, name, at string) finding.Finding {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	if err := upstream.Ping(ctx, at, tlsOf(cfg)); err != nil {
+		return unreachable(name, "--"+name, err)
+	}
+	return finding.Good(name, "it answers")
+}
+
+// checkDial connects to an address: host:port or the path of a socket.
 func checkDial(ctx context.Context, name, setting, at string) finding.Finding {
-	network, address := "tcp", strings.TrimPrefix(strings.TrimPrefix(at, "dns:"), "///")
-	switch path, unix := strings.CutPrefix(at, "unix:"); {
-	case unix:
-		network, address = "unix", strings.TrimPrefix(path, "//")
-	case strings.HasPrefix(at, "/"):
-		network, address = "unix", at
+	network := "tcp"
+	if strings.HasPrefix(at, "/") {
+		network = "unix"
 	}
 	dialer := net.Dialer{Timeout: checkTimeout}
-	conn, err := dialer.DialContext(ctx, network, address)
+	conn, err := dialer.DialContext(ctx, network, at)
 	if err != nil {
-		return finding.Bad(name, "start the service, or check host, port and network of "+setting, "%v", err)
+		return unreachable(name, setting, err)
 	}
 	_ = conn.Close()
 	return finding.Good(name, "it accepts connections")
+}
+
+func unreachable(name, setting string, err error) finding.Finding {
+	return finding.Bad(name, "start the service, or check host, port and network of "+setting, "%v", err)
 }
 
 func hostPort(u *url.URL) string {

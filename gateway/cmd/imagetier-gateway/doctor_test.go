@@ -6,9 +6,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/novasocial/imagetier/gateway/upstream/fakeservices"
 	"github.com/novasocial/imagetier/internal/doctor/finding"
 	"github.com/novasocial/imagetier/internal/program"
 	"github.com/novasocial/imagetier/internal/program/programtest"
@@ -43,6 +45,12 @@ func TestDoctor_Findings(t *testing.T) {
 	}
 	closed := l.Addr().String()
 	_ = l.Close()
+	services, err := fakeservices.Start(fakeservices.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer services.Close()
+	feed := services.Addr(fakeservices.Feed)
 	good, foreign := fakeTier(t, "good"), fakeTier(t, "wrong")
 	for name, c := range map[string]struct {
 		args []string
@@ -52,15 +60,22 @@ func TestDoctor_Findings(t *testing.T) {
 		"Good": {
 			[]string{
 				"--tier", good, "--admin-token", "token-of-the-tier", "--upstream", good,
-				"--feed", "dns:///" + strings.TrimPrefix(good, "http://"),
+				"--feed", "dns:///" + feed, "--content", feed, "--user", "passthrough:///" + feed,
 				"--redis", strings.TrimPrefix(good, "http://"),
 				"--jwks", good + "/jwks", "--jwt-issuer", "a", "--jwt-audience", "b",
 			},
 			program.Warnings, // secrets as flags
 			map[string]finding.Level{
 				"settings": finding.Warning, "tier": finding.OK, "admin token": finding.OK, "key k1": finding.OK,
-				"upstream": finding.OK, "feed": finding.OK, "redis " + strings.TrimPrefix(good, "http://"): finding.OK,
+				"upstream": finding.OK, "feed": finding.OK, "content": finding.OK, "user": finding.OK,
+				"redis " + strings.TrimPrefix(good, "http://"): finding.OK,
 				"jwks": finding.OK,
+			},
+		},
+		"Ports": {
+			[]string{"--listen", strings.TrimPrefix(good, "http://")}, program.Failed,
+			map[string]finding.Level{
+				"settings": finding.Warning, "--listen " + strings.TrimPrefix(good, "http://"): finding.Fault,
 			},
 		},
 		"WrongKeyAndToken": {
@@ -80,7 +95,11 @@ func TestDoctor_Findings(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			args := append([]string{
 				"doctor", "--json", "--keys", "k1=" + hexKey, "--image-prefix", "https://cdn.app.example/=posts",
+				"--private-listen", "127.0.0.1:0",
 			}, c.args...)
+			if !slices.Contains(c.args, "--listen") {
+				args = append(args, "--listen", "127.0.0.1:0")
+			}
 			code, stdout, stderr := command(t, nil, args...)
 			var report struct{ Findings finding.Report }
 			if err := json.Unmarshal([]byte(stdout), &report); err != nil || code != int(c.code) {
@@ -88,6 +107,9 @@ func TestDoctor_Findings(t *testing.T) {
 			}
 			got := map[string]finding.Level{}
 			for _, f := range report.Findings {
+				if f.Name == "open files" || f.Name == "--listen 127.0.0.1:0" || f.Name == "--private-listen 127.0.0.1:0" {
+					continue // depends on the machine; free
+				}
 				if got[f.Name] != finding.Fault {
 					got[f.Name] = f.Level
 				}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/novasocial/imagetier/gateway/cmd/imagetier-gateway/internal/config"
 	"github.com/novasocial/imagetier/gateway/feed"
 	"github.com/novasocial/imagetier/gateway/loader"
 	"github.com/novasocial/imagetier/gateway/pagecache"
@@ -42,10 +43,7 @@ func (g *gateway) openFeed(set *serveMetrics) (*pages, error) {
 	up := upstream.Config{
 		Feed: cfg.Feed, Content: cfg.Content, User: cfg.User,
 		ConnectTimeout: cfg.ConnectTimeout, CallTimeout: cfg.CallTimeout,
-		Traces: g.telemetry.Provider(), Observe: set.call, Breaker: circuit.Config{Changed: set.breaker},
-	}
-	if cfg.TLS {
-		up.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+		TLS: tlsOf(cfg), Traces: g.telemetry.Provider(), Observe: set.call, Breaker: circuit.Config{Changed: set.breaker},
 	}
 	services, err := upstream.New(up)
 	if err != nil {
@@ -118,4 +116,12 @@ type batchedUsers struct{ profiles *loader.Loader[feed.Profile] }
 // Profiles implements feed.Users.
 func (u batchedUsers) Profiles(ctx context.Context, ids []string) ([]feed.Profile, error) {
 	return u.profiles.Load(ctx, ids)
+}
+
+// tlsOf returns the TLS configuration of connections to the services; nil without TLS.
+func tlsOf(cfg config.Serve) *tls.Config {
+	if !cfg.TLS {
+		return nil
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12}
 }

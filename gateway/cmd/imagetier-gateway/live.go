@@ -18,6 +18,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/cmd/imagetier-gateway/internal/config"
 	"github.com/novasocial/imagetier/gateway/imagelink"
 	"github.com/novasocial/imagetier/gateway/tier"
+	"github.com/novasocial/imagetier/internal/doctor/finding"
 	"github.com/novasocial/imagetier/internal/guard"
 	"github.com/novasocial/imagetier/internal/httpserver"
 	"github.com/novasocial/imagetier/internal/program"
@@ -51,7 +52,7 @@ type gateway struct {
 func openGateway(ctx context.Context, cfg config.Config, mode string, stderr io.Writer) (*gateway, error) {
 	t, err := telemetry.Open(ctx, telemetry.Config{
 		Program: "imagetier-gateway", Version: program.Build().Version,
-		Output: stderr, Format: cfg.LogFormat, Level: cfg.LogLevel, Secrets: cfg.Secrets, SecretFlags: cfg.SecretFlags,
+		Output: stderr, Format: cfg.LogFormat, Level: cfg.LogLevel, Secrets: cfg.Secrets,
 	})
 	if err != nil {
 		return nil, err
@@ -131,7 +132,7 @@ func (g *gateway) serve(ctx context.Context, s servers) error {
 		defer privateClosed()
 		return g.run(privateCtx, privateServer, private)
 	})
-	for _, task := range append(s.tasks, g.runReloads) {
+	for _, task := range append(s.tasks, g.runReloads, g.selfCheck) {
 		group.Go(func() error { return task(taskCtx) })
 	}
 	group.Go(func() error {
@@ -148,6 +149,11 @@ func (g *gateway) serve(ctx context.Context, s servers) error {
 		"version", program.Build().Version,
 	)
 	return group.Wait()
+}
+
+// selfCheck logs what doctor finds.
+func (g *gateway) selfCheck(ctx context.Context) error {
+	return finding.SelfCheck(ctx, g.log, func(ctx context.Context) finding.Report { return diagnose(ctx, g.cfg) })
 }
 
 // pace is the slowest client of an answer, which is JSON and short: one that has stopped reading

@@ -58,10 +58,6 @@ func (c *serveCmd) Run(ctx context.Context, p *program.Process) error {
 		return err
 	}
 	defer func() { _ = pages.services.Close() }() // no call is in flight any more
-	if s := cfg.Serve; s.JWKS != nil && (s.JWTIssuer == "" || s.JWTAudience == "") {
-		g.log.Warn("tokens for other services are accepted, set --jwt-issuer and --jwt-audience",
-			"jwt_issuer", s.JWTIssuer, "jwt_audience", s.JWTAudience)
-	}
 	verifier := auth.New(auth.Config{
 		JWKS: cfg.Serve.JWKS, Issuer: cfg.Serve.JWTIssuer, Audience: cfg.Serve.JWTAudience, Leeway: cfg.Serve.JWTLeeway,
 		Static: cfg.Serve.TestTokens, Log: g.log,

@@ -1,4 +1,4 @@
-package server
+package finding
 
 import (
 	"bytes"
@@ -7,23 +7,21 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
-
-	"github.com/novasocial/imagetier/internal/doctor"
 )
 
 func TestSelfCheck_LogsFindingsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		runs := 0
-		check := func(context.Context, doctor.Input) []doctor.Finding {
+		err := SelfCheck(t.Context(), slog.New(slog.NewTextHandler(&log, nil)), func(context.Context) Report {
 			runs++
-			return []doctor.Finding{
-				{Name: "codecs", Level: doctor.OK, Text: "all there"},
-				{Name: "source posts", Level: doctor.Fault, Text: "no such bucket", Fix: "check the bucket's name"},
-				{Name: "settings", Level: doctor.Warning, Text: "the token is short", Fix: "use a longer one"},
+			return Report{
+				Good("codecs", "all there"),
+				Bad("source posts", "check the bucket's name", "no such bucket"),
+				Warn("settings", "use a longer one", "the token is short"),
 			}
-		}
-		if err := selfCheck(t.Context(), slog.New(slog.NewTextHandler(&log, nil)), doctor.Input{}, check); err != nil {
+		})
+		if err != nil {
 			t.Error(err)
 		}
 		for _, want := range []string{
@@ -40,10 +38,10 @@ func TestSelfCheck_LogsFindingsOnce(t *testing.T) {
 	})
 }
 
-func TestSelfCheck_EndsWithServer(t *testing.T) {
+func TestSelfCheck_EndsWithProgram(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := selfCheck(ctx, slog.New(slog.DiscardHandler), doctor.Input{}); err != nil {
+	if err := SelfCheck(ctx, slog.New(slog.DiscardHandler), nil); err != nil {
 		t.Error(err)
 	}
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -238,14 +239,26 @@ func (c *Config) checkServe(r *settings.Resolved, needed bool) {
 // name and never reach.
 func backend(p *string) settings.Value {
 	return settings.Func(func(text string) error {
-		if text == "" || strings.Contains(text, "://") && !strings.Contains(text, ":///") ||
-			strings.ContainsAny(text, " ,") ||
-			!strings.HasPrefix(text, "unix:") && !strings.Contains(text, ":") {
+		if !reachable(text) {
 			return fmt.Errorf("%q: want host:port, dns:///host:port or unix:PATH", text)
 		}
 		*p = text
 		return nil
 	}, func() string { return *p })
+}
+
+func reachable(text string) bool {
+	if path, ok := strings.CutPrefix(text, "unix:"); ok {
+		return path != "" && !strings.ContainsAny(path, " ,")
+	}
+	for _, resolver := range []string{"dns:", "passthrough:"} {
+		if rest, ok := strings.CutPrefix(text, resolver); ok {
+			text = strings.TrimPrefix(rest, "///")
+			break
+		}
+	}
+	host, port, err := net.SplitHostPort(text)
+	return err == nil && host != "" && port != "" && !strings.ContainsAny(text, " ,/")
 }
 
 // redis returns the Value of a Redis address.
