@@ -236,6 +236,7 @@ load: build k6 ## run k6 scenarios and faults under load (MINUTES=1 each, LOAD=f
 
 .PHONY: bench-feed
 bench-feed: build ## simulate a day of a social feed with and without pre-warming, 12 min (FEED='--pairs 1': flags of tierbench feed)
+	cd gateway && CGO_ENABLED=0 go build -trimpath -o ../bin/ ./cmd/fakebackends
 	cd cmd/tierbench && go run . feed $(FEED)
 
 .PHONY: bench-peers

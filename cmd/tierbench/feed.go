@@ -45,12 +45,16 @@ func (feedCmd) Help() string {
 a tier: the feed service sends signed events for posts and pages, and phones request images. Everything runs on this
 machine, so client and origin share its cores.
 
-First the capacity is measured: 16 clients request the busiest part of the day as fast as they can, without warming.
+A page of the real gateway comes first, on a stack of its own: some posts are published, a phone requests a
+page over GraphQL, and when the tier has made what the gateway's feed.page event names, the phone requests each image.
+The command fails if the event does not name the images of the answer in their order. With --tier this is left out.
+
+Then the capacity is measured: 16 clients request the busiest part of the day as fast as they can, without warming.
 A network is generated whose busiest part takes a share (--load) of that, and its day is replayed with --warm adaptive.
 The tier has learned from the day of another network of that size (seed --seed + 1000). Then the busiest part is
 replayed in pairs, with warming and without; the results are medians. Each run but the day before starts a new tier on
 a copy of the same cache, which has the avatars, the older posts, and what was learned on the day before. The event of a
-page has the paths that its phone requests, as sent by the gateway.
+page has the paths that its phone requests, as the gateway sends them.
 
 With --seeds 21-30, the days of ten networks are replayed instead: a first day with nothing learned, the day after, and
 the first day without warming. The mean and the worst of each figure are printed. A seed takes four times --day.`
@@ -249,6 +253,9 @@ func (b *feedBench) prepare(ctx context.Context, w window) (dir string, err erro
 }
 
 func (b *feedBench) run(ctx context.Context) error {
+	if err := b.gatewayPage(ctx); err != nil {
+		return err
+	}
 	rate := b.Rate
 	var capacity float64
 	if rate == 0 {

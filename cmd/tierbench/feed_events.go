@@ -36,19 +36,21 @@ type (
 		Paths   []string    `json:"paths,omitempty"`
 	}
 	eventPost struct {
-		ID       string      `json:"id"`
-		Audience int         `json:"audience,omitempty"`
-		Image    eventImage  `json:"image"`
-		Author   eventAuthor `json:"author"`
+		ID       string       `json:"id"`
+		Audience int          `json:"audience,omitempty"`
+		Image    eventImage   `json:"image"`
+		Author   *eventAuthor `json:"author,omitempty"`
 	}
 	eventAuthor struct {
 		ID     string     `json:"id"`
 		Avatar eventImage `json:"avatar"`
 	}
+	// eventImage is an image by its name, or by its URL alone.
 	eventImage struct {
-		Source  string `json:"source"`
-		Name    string `json:"name"`
-		Version string `json:"version"`
+		Source  string `json:"source,omitempty"`
+		Name    string `json:"name,omitempty"`
+		Version string `json:"version,omitempty"`
+		URL     string `json:"url,omitempty"`
 	}
 )
 
@@ -74,10 +76,10 @@ func (f *feedService) published(day *socialday.Day, posts ...int) ([]byte, error
 		post := day.Posts[i]
 		e.Data.Posts = append(e.Data.Posts, eventPost{
 			ID: f.names.run + strconv.Itoa(i), Audience: post.Audience,
-			Image: eventImage{sourceName, f.names.post(i), versionText},
-			Author: eventAuthor{
+			Image: eventImage{Source: sourceName, Name: f.names.post(i), Version: versionText},
+			Author: &eventAuthor{
 				"u" + strconv.Itoa(post.Author),
-				eventImage{sourceName, f.names.avatar(post.Author), versionText},
+				eventImage{Source: sourceName, Name: f.names.avatar(post.Author), Version: versionText},
 			},
 		})
 	}

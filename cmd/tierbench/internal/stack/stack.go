@@ -32,15 +32,19 @@ type Config struct {
 	Feed, Content, User, Connect time.Duration
 	// NoRedis leaves Redis out, even where there is one.
 	NoRedis bool
+	// Events is called with each event that the gateway sends to the tier, and with the status of the
+	// answer. If Events is nil, the gateway is connected to the tier directly.
+	Events func(status int, body []byte)
 }
 
 // Stack runs. Its fields are for reading.
 type Stack struct {
-	Gateway   string // POST /graphql
-	Before    string // POST /graphql of the services alone, a connection per call
-	Private   string // the gateway's private listener
-	Originals string // directory of what lies under Prefix
-	Users     *Users
+	Gateway     string // POST /graphql
+	Before      string // POST /graphql of the services alone, a connection per call
+	Private     string // the gateway's private listener
+	TierPrivate string // the tier's private listener
+	Originals   string // directory of what lies under Prefix
+	Users       *Users
 
 	FeedService, ContentService, UserService *Process
 	Redis                                    *Process // nil without Redis
@@ -49,7 +53,7 @@ type Stack struct {
 	cfg            Config
 	secrets        secrets
 	posts, avatars []string // names below Prefix
-	tierPrivate    string   // URL
+	relay          *relay   // nil without Config.Events
 
 	processes []*Process
 	services  [3]string // addresses
@@ -120,7 +124,14 @@ func (s *Stack) startAll(ctx context.Context) (err error) {
 	if err := s.Tier.start(ctx); err != nil {
 		return err
 	}
-	s.tierPrivate = "http://" + tierPrivate
+	s.TierPrivate = "http://" + tierPrivate
+	eventsTo := s.TierPrivate
+	if s.cfg.Events != nil {
+		if s.relay, err = newRelay(s.TierPrivate, s.cfg.Events); err != nil {
+			return err
+		}
+		eventsTo = s.relay.url
+	}
 	s.avatars, err = makeAvatars(ctx, "http://"+tier, secret.key, s.posts, s.Originals)
 	if err != nil {
 		return err
@@ -136,7 +147,7 @@ func (s *Stack) startAll(ctx context.Context) (err error) {
 		"--test-token=test-token=seed",
 		"--image-base=http://" + tier,
 		"--image-prefix=" + Prefix + "=" + source,
-		"--tier=" + s.tierPrivate,
+		"--tier=" + eventsTo,
 		"--jwks=" + s.Users.JWKS,
 	}
 	for i, name := range names {
@@ -342,10 +353,24 @@ func (s *Stack) Close() {
 	for i := len(s.processes) - 1; i >= 0; i-- {
 		s.processes[i].stop()
 	}
+	if s.relay != nil {
+		s.relay.close()
+	}
 	if s.Users != nil {
 		s.Users.close()
 	}
 }
+
+// Posts returns the URLs of the posts' images.
+func (s *Stack) Posts() (urls []string) {
+	for _, name := range s.posts {
+		urls = append(urls, Prefix+name)
+	}
+	return urls
+}
+
+// WebhookSecret returns the secret that signs events to the tier.
+func (s *Stack) WebhookSecret() string { return s.secrets.webhook }
 
 // Logs returns the end of what each process said, for when something went wrong.
 func (s *Stack) Logs() error {

@@ -28,7 +28,7 @@ func (s *Stack) warm(ctx context.Context, profile string, names []string) error 
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.tierPrivate+"/v1/warm", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.TierPrivate+"/v1/warm", bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
