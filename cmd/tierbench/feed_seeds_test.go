@@ -24,7 +24,7 @@ func TestSeedTable_MeanAndWorst(t *testing.T) {
 		r.none.p99 = 200 * time.Millisecond
 		return r
 	}
-	text := seedTable([]seedRun{run(99, 80*time.Millisecond), run(97, 120*time.Millisecond)})
+	text := seedTable([]seedRun{run(99, 80*time.Millisecond), run(97, 120*time.Millisecond)}, seedRows)
 	for _, row := range []string{
 		"| first view of a new post is a hit | 98 / 97 % |", "| p99 of all live requests | 100 / 120 ms |",
 		"| p99 over that of the first day without warming | 0.5 / 0.6  |",
