@@ -5,9 +5,9 @@ type Colour struct {
 	// Primaries and Transfer are code points of ITU-T H.273 (CICP). 0 and 2 mean that the file
 	// does not say.
 	Primaries, Transfer int
-	// Identity means that an AVIF or HEIC stores green, blue and red without a matrix.
+	// Identity means that red, green and blue are stored without a matrix, as always in a PNG.
 	Identity bool
-	// Narrow means that black is 16 and white 235 of 8 bits, in an AVIF or HEIC.
+	// Narrow means that black is 16 and white 235 of 8 bits.
 	Narrow bool
 	// Coded means that the code points are a PNG's cICP, which counts before a profile too.
 	Coded bool

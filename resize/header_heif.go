@@ -69,7 +69,7 @@ func (h *Header) readBMFF(b []byte) error {
 
 // readItem reads the primary item: one coded image, or a grid of them.
 func (h *Header) readItem(f bmff, props []property) error {
-	typ := f.itemType(f.primary)
+	coded, typ := f.primary, f.itemType(f.primary)
 	switch typ {
 	case "grid", "iden":
 		tile, tiles := f.references("dimg", f.primary)
@@ -81,7 +81,7 @@ func (h *Header) readItem(f bmff, props []property) error {
 				return err
 			}
 		}
-		typ = f.itemType(tile)
+		coded, typ = tile, f.itemType(tile)
 	}
 	switch typ {
 	case "av01":
@@ -92,6 +92,9 @@ func (h *Header) readItem(f bmff, props []property) error {
 		return corrupt(h.Kind, "it has no image")
 	default:
 		return unsupported(h.Kind, "an image of type %s", quote(typ))
+	}
+	if h.Colour == (Colour{}) { // no colr box has code points
+		h.Colour = f.codedColour(coded, props)
 	}
 	return nil
 }
@@ -138,10 +141,13 @@ func (h *Header) readGrid(f bmff, props []property, tile, tiles int) error {
 	}); err != nil {
 		return err
 	}
-	if !h.Profile && h.Colour == (Colour{}) {
-		h.Profile, h.Colour = t.Profile, t.Colour
+	if h.Colour == (Colour{}) {
+		h.Profile, h.Colour = h.Profile || t.Profile, t.Colour
 	}
 	h.BitDepth = max(h.BitDepth, t.BitDepth)
+	if t.Channels > 0 {
+		h.Channels = t.Channels
+	}
 	if t.Width*columns < width || t.Height*rows < height {
 		return corrupt(
 			h.Kind,

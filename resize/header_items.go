@@ -71,6 +71,23 @@ func (f bmff) itemBytes(id int) (b []byte) {
 	return b
 }
 
+// itemHead returns the first bytes of an item, at most limit, fewer if the file is truncated.
+func (f bmff) itemHead(id, limit int) (b []byte) {
+	_ = f.eachExtent(func(other int, inIdat bool, offset, length uint64) error {
+		from := f.file
+		if inIdat {
+			from = f.idat
+		}
+		if other != id || offset > uint64(len(from)) {
+			return nil
+		}
+		from = from[offset:]
+		b = append(b, from[:min(length, uint64(len(from)), uint64(limit-len(b)))]...)
+		return nil
+	})
+	return b
+}
+
 // references returns the first item that an item refers to, and the number of references.
 func (f bmff) references(typ string, from int) (first, count int) {
 	f.eachReference(func(other string, id int, to []int) {

@@ -96,7 +96,9 @@ func (h *Header) readPNGColour(typ string, body []byte) {
 	c := &h.Colour
 	switch {
 	case typ == "cICP" && len(body) == 4:
-		*c, h.Profile = Colour{Primaries: int(body[0]), Transfer: int(body[1]), Coded: true}, false
+		*c, h.Profile = Colour{
+			Primaries: int(body[0]), Transfer: int(body[1]), Identity: true, Narrow: body[3] == 0, Coded: true,
+		}, false
 	case typ == "sRGB" && c.Transfer == 0:
 		*c = Colour{Primaries: 1, Transfer: 13}
 	case typ == "gAMA" && len(body) == 4 && c.Transfer == 0:

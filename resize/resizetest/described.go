@@ -160,7 +160,7 @@ var narrowGreys = []string{
 		"/17WS4ZnV3wexw6dqB3wOIy3lf0kU9sAWhM=",
 }
 
-// ranges: black is 0 and white 255, also where an AVIF says that they are 16 and 235.
+// ranges: black is 0 and white 255, also where an AVIF or PNG says that they are 16 and 235.
 func ranges(t *testing.T, r resize.Resizer) {
 	expected := newRaster(64, 8).fill(func(x, y int) [4]float64 {
 		v := float64(x) / 63
@@ -173,6 +173,12 @@ func ranges(t *testing.T, r resize.Resizer) {
 		}
 		near(t, r, one(t, r, file, "8192x.png"), expected, 35)
 	}
+	narrow := newRaster(64, 8).fill(func(x, y int) [4]float64 {
+		v := (16 + 219*float64(x)/63) / 255
+		return [4]float64{v, v, v, 1}
+	})
+	file := inPNG(pngOf(t, narrow.image()), pngChunk("cICP", []byte{1, 13, 0, 0}))
+	near(t, r, one(t, r, file, "8192x.png"), expected, 35)
 }
 
 func encodedWithCredit(t *testing.T, r resize.Resizer, m raster, format string) []byte {

@@ -226,7 +226,7 @@ func (j *job) open(b *arena, shrink int) (picture, error) {
 	if coded != j.stored {
 		p, err = b.crop(p, rect{j.header.Left, j.header.Top, j.stored.width, j.stored.height})
 	}
-	// libheif 1.15 converts the range together with the matrix, which these have not.
+	// libheif 1.15 converts the range together with the matrix, which greyscale and PNGs have not.
 	if colour := j.header.Colour; err == nil && colour.Narrow && (j.header.Channels < 3 || colour.Identity) {
 		p, err = b.widenRange(p)
 	}

@@ -1,6 +1,7 @@
 package corpus
 
 import (
+	"bytes"
 	"fmt"
 	"image"
 	"os"
@@ -70,6 +71,13 @@ func makeAVIF(d *bench) (o original, err error) {
 	}
 	if o.body, err = runTo(to, "avifenc", append(args, from, to)...); err != nil {
 		return o, err
+	}
+	if d.IntN(4) == 0 { // the code points are only in the bitstream
+		o.name += ", without nclx"
+		o.body = bytes.Replace(o.body, []byte("colrnclx"), []byte("freenclx"), 1)
+		if err = os.WriteFile(to, o.body, 0o600); err != nil {
+			return o, err
+		}
 	}
 	back := d.file("back.png")
 	// With 8 bits, avifdec 0.11 writes grey without widening its range.
