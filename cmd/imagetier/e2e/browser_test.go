@@ -1,37 +1,16 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"html"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 
-	"github.com/novasocial/imagetier/internal/testutil"
+	"github.com/novasocial/imagetier/internal/testutil/chromium"
 )
-
-// browser returns a context of a real Chromium, or skips the test where there is none.
-func browser(t *testing.T) context.Context {
-	t.Helper()
-	path := testutil.Command(t, "apt-get install chromium", "chromium", "chromium-browser", "google-chrome")
-	options := append(
-		chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(path),
-		chromedp.NoSandbox,
-		chromedp.UserDataDir(t.TempDir()),
-	)
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
-	t.Cleanup(cancel)
-	ctx, stop := chromedp.NewExecAllocator(ctx, options...)
-	t.Cleanup(stop)
-	ctx, closeTab := chromedp.NewContext(ctx)
-	t.Cleanup(closeTab)
-	return ctx
-}
 
 // A page of another origin shows thumbnails: they decode, at their size, the right way
 // up, and scripts may read their pixels and their timing.
@@ -39,7 +18,7 @@ func TestTier_Browser_AppliesOrientation(t *testing.T) {
 	dir := t.TempDir()
 	copyPhoto(t, dir, "phone-orient6-p3.jpg")
 	copyPhoto(t, dir, "photo.avif")
-	ctx := browser(t)
+	ctx := chromium.Start(t)
 	x := start(t, "--keys", key, "--source", "posts=dir://"+dir, "--cache-dir", t.TempDir())
 	var page strings.Builder
 	page.WriteString("<!doctype html><title>feed</title>")

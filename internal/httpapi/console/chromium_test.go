@@ -24,29 +24,14 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/novasocial/imagetier/internal/httpapi"
-	"github.com/novasocial/imagetier/internal/testutil"
+	"github.com/novasocial/imagetier/internal/testutil/chromium"
 )
 
-// browser returns a context of a real Chromium and its console errors, or skips the test without
-// Chromium.
+// browser starts Chromium, and returns the context of a tab and a function that returns the errors
+// of its JavaScript console so far.
 func browser(t *testing.T) (context.Context, func() []string) {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("starts a browser")
-	}
-	path := testutil.Command(t, "apt-get install chromium", "chromium", "chromium-browser", "google-chrome")
-	options := append(
-		chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(path),
-		chromedp.NoSandbox,
-		chromedp.UserDataDir(t.TempDir()),
-	)
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
-	t.Cleanup(cancel)
-	ctx, stop := chromedp.NewExecAllocator(ctx, options...)
-	t.Cleanup(stop)
-	ctx, closeTab := chromedp.NewContext(ctx)
-	t.Cleanup(closeTab)
+	ctx := chromium.Start(t)
 	var (
 		mu         sync.Mutex
 		complaints []string
