@@ -20,8 +20,8 @@ type Filler interface {
 	// may no longer be served: then Fill may find that it still holds, and return it with
 	// new freshness and NotModified set. The error wraps a sentinel of origin or resize.
 	Fill(ctx context.Context, ref imageurl.Ref, stale *Image) (Filled, error)
-	// Purge makes every Fill that begins later ask the origin, and returns what was
-	// removed of the kept originals. Fills already running may still use what they have.
+	// Purge removes kept originals and returns what was removed: every Fill that begins later asks
+	// the origin. Running fills may still use what they have.
 	Purge(ctx context.Context, of Original) (Removed, error)
 }
 
@@ -29,8 +29,8 @@ type Filler interface {
 type Filled struct {
 	Image       Image
 	Detail      Detail // FromOrigin or FromOriginal
-	Status      int    // what the origin answered, 0 if it was not asked
-	NotModified bool   // Image is stale's, with new freshness
+	Status      int    // status of the origin's answer, 0 if it was not asked
+	NotModified bool   // Image is that of stale, with new freshness
 }
 
 // Layer is one tier of a Cache and the name of its hits.
@@ -53,28 +53,29 @@ type Config struct {
 	Filler   Filler
 	// FillTimeout bounds one fill from start to end, waiting included; 0 is 20 s.
 	FillTimeout time.Duration
-	// StaleIfError is for how long a live Image is served after its freshness has ended while
-	// its origin fails, if the origin neither states that (RFC 5861) nor forbids it; 0 is not.
+	// StaleIfError is how long a live Image is served after its freshness has ended while its
+	// origin fails, if the origin neither states that (RFC 5861) nor forbids it; 0 disables it.
 	StaleIfError time.Duration
-	// NegativeTTL is how long a refusal (no such original, a broken one) is repeated
-	// without asking again; 0 is never.
+	// NegativeTTL is how long a refusal (no such original, a broken one) is remembered; 0 disables
+	// that.
 	NegativeTTL time.Duration
 	// TakenDown reports whether an original was taken down: Get then returns ErrTakenDown and
 	// makes nothing. It is called for every Get. If it is nil, no original is taken down.
 	TakenDown func(Original) bool
 	// Watermarks are the configured watermarks; nil means none.
 	Watermarks *Watermarks
-	// Observe is called at the start of each Get, which uses the context that it returns and
-	// calls done with its result. nil is not called.
+	// Observe is called at the start of each Get, which uses the context that it returns and calls
+	// done with its result. It may be nil.
 	Observe func(ctx context.Context, ref imageurl.Ref) (_ context.Context, done func(Image, Outcome, error))
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
-	// Log gets faults that no caller sees: of a tier, or a fill's panic. nil is slog's default.
+	// Log receives faults that no caller sees: those of a tier, and panics of a fill. If nil,
+	// slog's default is used.
 	Log *slog.Logger
 }
 
-// Cache serves Images from its tiers, fastest first, and makes each missing one once, however
-// many callers ask for it.
+// Cache serves Images from its tiers, fastest first, and makes each missing one only once for any
+// number of concurrent callers.
 type Cache struct {
 	layers    []Layer
 	originals []Layer
@@ -177,7 +178,7 @@ func (c *Cache) get(ctx context.Context, ref imageurl.Ref) (Image, Outcome, erro
 		return held, Outcome{Detail: at, TTL: left}, nil
 	}
 	held.Buffer = nil // a fill may share the body
-	// A remembered refusal is answered as the fill would be.
+	// A remembered refusal is answered like one of a fill.
 	stale := held
 	stale.Fresh = stored
 	refused, remembered := c.refusal(key)
@@ -197,7 +198,7 @@ func (c *Cache) get(ctx context.Context, ref imageurl.Ref) (Image, Outcome, erro
 	return img, out, err
 }
 
-// refusal returns what is remembered of the last fill of key, if it was refused.
+// refusal returns the remembered refusal of key, if any.
 func (c *Cache) refusal(key Key) (negative, bool) {
 	return c.negatives.get(key, c.epochs.Of(key.original), c.now())
 }
@@ -242,7 +243,7 @@ func (c *Cache) lookup(ctx context.Context, ref imageurl.Ref, key Key, far bool)
 			return img, layer.Name, nil
 		}
 		if err != ErrMiss && ctx.Err() == nil {
-			c.log.Warn("tier cannot read", "tier", layer.Name.String(), "key", key.path, "err", err)
+			c.log.Warn("tier read failed", "tier", layer.Name.String(), "key", key.path, "err", err)
 		}
 	}
 	return Image{}, None, ErrMiss
@@ -271,7 +272,7 @@ func (c *Cache) storeIn(ctx context.Context, layers []Layer, key Key, img Image,
 	stored := false
 	for _, layer := range layers {
 		if err := layer.Tier.Put(ctx, key, img); err != nil {
-			c.log.Warn("tier cannot store", "tier", layer.Name.String(), "key", key.path, "err", err)
+			c.log.Warn("tier write failed", "tier", layer.Name.String(), "key", key.path, "err", err)
 			continue
 		}
 		stored = true
@@ -294,9 +295,9 @@ func (c *Cache) fill(ctx context.Context, ref imageurl.Ref, key Key, stale *Imag
 		out.Collapsed, out.Stored = true, false
 	}
 	if f.priority > resize.PriorityOf(ctx) && errors.Is(f.err, resize.ErrBusy) {
-		return c.fill(ctx, ref, key, stale, at) // there may be room for this one
+		return c.fill(ctx, ref, key, stale, at) // there may be room for this caller
 	}
-	if c.takenDown(key.original) { // while this caller waited
+	if c.takenDown(key.original) { // taken down while this caller waited
 		return Image{}, out, ErrTakenDown
 	}
 	img := f.img
@@ -367,8 +368,8 @@ func (c *Cache) run(
 	return filled.Image, out, nil
 }
 
-// isRefusal reports whether err says something lasting about the original. ErrDenied does only
-// if it is not about the credentials, which are those of all originals.
+// isRefusal reports whether err says something lasting about the original. ErrDenied does unless it
+// is about the credentials, which affect all originals.
 func isRefusal(err error) bool {
 	for _, credentials := range []error{
 		origin.ErrNoCredentials, origin.ErrExpired, origin.ErrCredentials, origin.ErrClock,

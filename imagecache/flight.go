@@ -66,7 +66,7 @@ func (fs *flights) join(
 }
 
 // errFillTimeout is why a flight's context ends by itself.
-var errFillTimeout = fmt.Errorf("fill took longer than it may: %w", context.DeadlineExceeded)
+var errFillTimeout = fmt.Errorf("fill timed out: %w", context.DeadlineExceeded)
 
 // leave removes one waiter from f. The last one cancels it, and no caller joins it any more.
 func (fs *flights) leave(f *flight) {

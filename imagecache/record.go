@@ -41,7 +41,7 @@ const (
 var contentTypes = [...]string{"", "image/jpeg", "image/png", "image/webp", "image/avif",
 	"image/gif", "image/heic", "image/jxl", "application/json"}
 
-// ErrRecord is wrapped by every error about bytes that are not a record.
+// ErrRecord means that bytes are not a valid record.
 var ErrRecord = errors.New("not a record of an image")
 
 // AppendRecord appends the record of key and img to dst: its header, then img.Body.
@@ -124,8 +124,8 @@ type RecordLen struct{ Header, Body int64 }
 // Total is the length of the record.
 func (l RecordLen) Total() int64 { return l.Header + l.Body }
 
-// PeekRecord reads the lengths from the first bytes of a record, RecordPeek at least.
-// They are what the bytes say, not yet believed.
+// PeekRecord reads the lengths from the first bytes of a record, at least RecordPeek of them. They
+// are not verified.
 func PeekRecord(b []byte) (RecordLen, error) {
 	if len(b) < recordPrefix {
 		return RecordLen{}, fmt.Errorf("%w: %d bytes", ErrRecord, len(b))
@@ -183,7 +183,7 @@ func ParseRecordHeader(b []byte) (Key, Image, RecordLen, error) {
 		r.bad = true
 	}
 	if r.bad || r.rest != "" || flags&^knownFlags != 0 {
-		return Key{}, Image{}, RecordLen{}, fmt.Errorf("%w: its header does not read as one", ErrRecord)
+		return Key{}, Image{}, RecordLen{}, fmt.Errorf("%w: invalid header", ErrRecord)
 	}
 	return key, img, size, nil
 }
@@ -214,8 +214,8 @@ func appendContentType(dst []byte, contentType string) []byte {
 	return appendText(append(dst, 0), contentType)
 }
 
-// recordReader reads the fields of a header in turn. Once something does not read, bad
-// is set and the rest reads as zero.
+// recordReader reads the fields of a header in turn. After an invalid field, bad is set and all
+// further fields are zero.
 type recordReader struct {
 	rest string
 	bad  bool

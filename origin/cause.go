@@ -27,8 +27,8 @@ var (
 	ErrExpired = errors.New("credentials expired")
 	// ErrCredentials means an unknown key id, a wrong secret key, or an invalid token.
 	ErrCredentials = errors.New("credentials not accepted")
-	// ErrClock means that the local clock differs too much from the store's.
-	ErrClock = errors.New("clock differs too much")
+	// ErrClock means that the local clock differs too much from that of the store.
+	ErrClock = errors.New("clock skew too large")
 	// ErrNoBucket means that there is no bucket of the configured name.
 	ErrNoBucket = errors.New("no such bucket")
 	// ErrRegion is wrapped by WrongRegion.

@@ -57,7 +57,7 @@ func (s *deadline) explain(ctx, bounded context.Context, err error) error {
 	if err == nil || err == io.EOF || !ours || !late {
 		return err
 	}
-	return fmt.Errorf("%w: not complete after %v: %w", ErrUnavailable, s.d, context.DeadlineExceeded)
+	return fmt.Errorf("%w: incomplete after %v: %w", ErrUnavailable, s.d, context.DeadlineExceeded)
 }
 
 // heldBody releases a resource when it is closed.

@@ -20,7 +20,7 @@ type signCmd struct {
 	Source  string `required:"" placeholder:"NAME" help:"Name of the source, as in --source NAME=URL of serve."`
 	Name    string `required:"" placeholder:"NAME" help:"Name of the original in its source; nothing in it is decoded. With -, every line of standard input is a name."`
 	Version string `required:"" placeholder:"VERSION" help:"Version of the original: v.TOKEN (fixed by you), e.ETAG, s.VERSION-ID or live."`
-	Spec    string `required:"" placeholder:"SHAPE" help:"Shape, such as 640x640-cover; or orig, or info."`
+	Shape   string `required:"" aliases:"spec" placeholder:"SHAPE" help:"Shape, such as 640x640-cover; or orig, or info."`
 	Format  string `placeholder:"FORMAT" help:"jpg png webp avif gif heic jxl or auto. Leave it out with orig and info."`
 	Base    string `placeholder:"URL" help:"Print URLs that begin with this instead of paths."`
 	With    string `placeholder:"ID" help:"Sign with the key of this id instead of the first one."`
@@ -37,7 +37,7 @@ func (signCmd) Help() string {
 
 A square of 640 pixels, as WebP, of an original that never changes under its name:
 
-    imagetier sign --keys k1=HEX --source posts --name 2026/11/abc.jpg --version v.1 --spec 640x640-cover --format webp
+    imagetier sign --keys k1=HEX --source posts --name 2026/11/abc.jpg --version v.1 --shape 640x640-cover --format webp
 
 A complete URL; only the original with that ETag; the current original:
 
@@ -47,8 +47,8 @@ A complete URL; only the original with that ETag; the current original:
 
 The original byte for byte, and facts about it:
 
-    imagetier sign ... --spec orig
-    imagetier sign ... --spec info
+    imagetier sign ... --shape orig
+    imagetier sign ... --shape info
 
 Many at once:
 
@@ -134,10 +134,10 @@ func (c *signCmd) sign(out io.Writer, signer *imageurl.Signer, base, name string
 // ref names what the flags describe.
 func (c *signCmd) ref(name string) (imageurl.Ref, error) {
 	format := c.Format
-	if c.Spec == "info" && format == "" {
+	if c.Shape == "info" && format == "" {
 		format = "json"
 	}
-	spec, errSpec := resize.ParseSpec(c.Spec, format)
+	spec, errSpec := resize.ParseSpec(c.Shape, format)
 	version, errVersion := parseVersion(c.Version)
 	if err := errors.Join(errSpec, errVersion); err != nil {
 		return imageurl.Ref{}, err

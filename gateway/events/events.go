@@ -23,24 +23,24 @@ import (
 const (
 	maxBody   = 1 << 20 // bytes
 	maxSeen   = 50_000  // ids of each of two generations
-	maxWarm   = 100     // posts of an event that are warmed: those of the largest audience
-	maxQueued = 64      // events whose posts wait for it; of more none are warmed
+	maxWarm   = 100     // posts of an event that are warmed: those with the largest audience
+	maxQueued = 64      // events whose posts wait to be warmed; posts of further events are not warmed
 )
 
-// Outcome is what became of an event.
+// Outcome is how an event was handled.
 type Outcome string
 
 const (
 	Taken     Outcome = "taken"
-	Repeated  Outcome = "repeated" // taken before
-	Forged    Outcome = "forged"   // not signed as it should be, or not for now
+	Repeated  Outcome = "repeated" // accepted before
+	Forged    Outcome = "forged"   // wrong signature or timestamp
 	Malformed Outcome = "malformed"
 )
 
-// Outcomes are all there are.
+// Outcomes lists all outcomes.
 var Outcomes = []Outcome{Taken, Repeated, Forged, Malformed}
 
-// Types are those of events, for metrics.
+// Types lists the types of events, for metrics.
 var Types = []string{
 	tierevents.PostPublished, tierevents.PostUpdated, tierevents.PostDeleted, tierevents.FeedPage,
 	tierevents.UserUpdated,
@@ -54,12 +54,12 @@ type Config struct {
 	// they return.
 	InvalidatePosts    func(ctx context.Context, ids []string)
 	InvalidateProfiles func(ctx context.Context, ids []string)
-	// Warm has caches hold posts. Run calls it, after the event was answered. Nil: nothing is
-	// warmed.
+	// Warm loads posts into the caches. Run calls it after the event was answered. If nil, nothing
+	// is warmed.
 	Warm func(ctx context.Context, ids []string) error
 	// Observe is called for every event; the type is "" if it is unknown. If nil, events are not counted.
 	Observe func(eventType string, outcome Outcome)
-	// Log gets what could not be warmed; nil drops it.
+	// Log receives failures of Warm. If nil, nothing is logged.
 	Log *slog.Logger
 }
 
@@ -82,7 +82,7 @@ func New(cfg Config) *Handler {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	h := &Handler{cfg: cfg, warm: make(chan []string, maxQueued)}
-	h.seen.Max, h.seen.TTL = maxSeen, 2*webhook.Tolerance // as long as a signature is good
+	h.seen.Max, h.seen.TTL = maxSeen, 2*webhook.Tolerance // as long as a signature is valid
 	return h
 }
 
@@ -94,7 +94,7 @@ func (h *Handler) Run(ctx context.Context) error {
 			return nil
 		case ids := <-h.warm:
 			if err := h.cfg.Warm(ctx, ids); err != nil && ctx.Err() == nil {
-				h.cfg.Log.Debug("posts of an event could not be warmed", "posts", len(ids), "err", err)
+				h.cfg.Log.Debug("warming the posts of an event failed", "posts", len(ids), "err", err)
 			}
 		}
 	}
@@ -114,7 +114,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, http.StatusRequestEntityTooLarge, Malformed, errors.New("the event has more than 1 MiB"))
 		return
 	case err != nil:
-		h.refuse(w, http.StatusBadRequest, Malformed, errors.New("the event did not come to its end"))
+		h.refuse(w, http.StatusBadRequest, Malformed, errors.New("the event was cut short"))
 		return
 	}
 	if err := h.cfg.Verifier.Verify(claim, body); err != nil {
@@ -126,8 +126,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, http.StatusBadRequest, Malformed, err)
 		return
 	}
-	// An id is remembered once its event is done: one that is sent again meanwhile is done
-	// again, which drops the same things.
+	// An id is remembered once its event has been handled. A repetition that comes earlier is
+	// handled too, and drops the same entries.
 	h.mu.Lock()
 	_, repeated := h.seen.Get(claim.ID)
 	h.mu.Unlock()

@@ -46,7 +46,7 @@ type link struct {
 
 // reply is the value of a key in Redis.
 type reply struct {
-	data []byte // nil: nothing
+	data []byte // nil if missing
 	err  error
 }
 
@@ -65,8 +65,8 @@ func newLink(cfg Config, changed func(key string)) *link {
 
 var errNotConnected = errors.New("redis is not connected")
 
-// do sends commands in one go and returns their results, or nil if there are none within
-// RedisTimeout: the client has waits that no context ends.
+// do sends commands in one pipeline and returns their results, or an error after RedisTimeout: some
+// waits of the client ignore the context.
 //
 // command names them for refusals.
 func (l *link) do(
@@ -112,8 +112,8 @@ func (l *link) do(
 	}
 }
 
-// allFailed returns an error if no command was answered. A server that answers is up, even
-// if it answers with an error; one of a cluster may be down.
+// allFailed returns an error if no command was answered. A server that answers with an error is up,
+// and some servers of a cluster may be down.
 func allFailed(results []rueidis.RedisResult) (last error) {
 	for _, r := range results {
 		if last = r.NonRedisError(); last == nil {
@@ -123,7 +123,7 @@ func allFailed(results []rueidis.RedisResult) (last error) {
 	return last
 }
 
-// read returns what Redis has under each key, or nil if it did not answer.
+// read returns the value of each key in Redis, or nil if Redis did not answer.
 func (l *link) read(ctx context.Context, keys []string) []reply {
 	oneCommand := false
 	results, err := l.do(ctx, "read", func(client rueidis.Client) []rueidis.Completed {
@@ -165,7 +165,7 @@ func replyOf(data []byte, err error) reply {
 	return reply{data, err}
 }
 
-// write has records stored soon. It reports false if they are not, as too many wait.
+// write queues records to be stored. It returns false if the queue is full.
 func (l *link) write(of Kind, records []record) bool {
 	if l.client.Load() == nil {
 		return false
@@ -211,7 +211,8 @@ func (l *link) store(ctx context.Context, records []record) {
 	}
 }
 
-// drop writes tombstones under keys. It returns how many it could not write; they are owed.
+// drop writes tombstones under keys. It returns how many could not be written; these are added to
+// owed.
 func (l *link) drop(ctx context.Context, of Kind, keys []string) (failed int) {
 	for len(keys) > 0 {
 		n := min(len(keys), maxPipeline)
@@ -233,7 +234,7 @@ func (l *link) bury(ctx context.Context, of Kind, keys []string) (failed int) {
 		if err != nil || results[i].Error() != nil {
 			failed++
 			if !l.owed.add(of, key) {
-				l.cfg.Log.Error("a drop is lost, as too many wait for redis: other gateways may show what is old until its time is over", "key", key)
+				l.cfg.Log.Error("redis invalidation lost, too many are queued; other gateways may serve the old entry until its TTL ends", "key", key)
 			}
 		} else {
 			l.owed.settle(key)
@@ -242,7 +243,7 @@ func (l *link) bury(ctx context.Context, of Kind, keys []string) (failed int) {
 	return failed
 }
 
-// run connects, and then stores and drops what waits, until ctx is done.
+// run connects, and then stores queued records and retries owed drops, until ctx is done.
 func (l *link) run(ctx context.Context) error {
 	defer func() {
 		if client := l.client.Load(); client != nil {
@@ -258,7 +259,7 @@ func (l *link) run(ctx context.Context) error {
 			break
 		}
 		if !logged {
-			l.cfg.Log.Warn("redis is not reached; this is tried again every second", "error", err)
+			l.cfg.Log.Warn("redis unreachable, retrying every second", "err", err)
 			logged = true
 		}
 		select {
@@ -300,9 +301,9 @@ type renewal struct {
 
 const maxRenewal = time.Minute
 
-// leaveReplica replaces the connection if the server has become a replica: behind the same name or
-// address there may be another primary now. With sentinels or a cluster the client follows by
-// itself, and this makes it sooner.
+// leaveReplica replaces the connection if the server has become a replica: the same name or address
+// may lead to another primary now. With sentinels or a cluster the client would reconnect by
+// itself, but later.
 func (l *link) leaveReplica(next *renewal, now time.Time) {
 	readonly := false
 	for _, code := range l.refusals.now() {
@@ -320,7 +321,7 @@ func (l *link) leaveReplica(next *renewal, now time.Time) {
 	next.at, next.pause = now.Add(next.pause), min(2*next.pause, maxRenewal)
 	client, err := l.connect()
 	if err != nil {
-		l.cfg.Log.Warn("redis is a replica, and cannot be reached again", "err", err)
+		l.cfg.Log.Warn("redis is a replica, reconnecting failed", "err", err)
 		return
 	}
 	old := l.client.Swap(&client)
@@ -365,8 +366,8 @@ func (c *tracked) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// announced is called by the client, in the order in which Redis changed something. Nil:
-// everything may have changed.
+// announced is called by the client with invalidated keys, in the order of the changes. Nil means
+// that everything may have changed.
 func (l *link) announced(keys []rueidis.RedisMessage) {
 	if keys == nil {
 		l.number.Add(1)

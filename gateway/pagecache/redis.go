@@ -13,7 +13,7 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// Redis says where it is. A cluster is found out by itself.
+// Redis is the address of a Redis server. A cluster is detected automatically.
 type Redis struct {
 	// Addresses are host:port or paths of Unix sockets: of one server, of some nodes of a
 	// cluster, or of the sentinels.
@@ -40,7 +40,7 @@ func ParseRedis(text string) (*Redis, error) {
 	}
 	opt, err := rueidis.ParseURL(text)
 	if err != nil {
-		return nil, errors.New("a redis URL that cannot be read") // its text has the password
+		return nil, errors.New("invalid redis URL") // the error text has the password
 	}
 	r := &Redis{
 		Addresses: opt.InitAddress, Username: opt.Username, Password: opt.Password,
@@ -54,15 +54,15 @@ func isAddress(a string) bool {
 	return strings.HasPrefix(a, "/") || err == nil && host != "" && port != ""
 }
 
-// Bounds of a connection. Calls do not wait for these; they say when a silent server is
-// given up and dialed anew.
+// Timeouts of a connection, after which a silent server is dialed again. Calls do not wait for
+// them.
 const (
 	dialTimeout  = time.Second
 	writeTimeout = 2 * time.Second
 )
 
-// options makes what connects: one connection per server, on which it announces what other
-// connections change under the prefixes of what is tracked.
+// options returns the options of the client: one connection per server, on which the server
+// announces changes that other connections make under the tracked prefixes.
 func (l *link) options(tracked bool) rueidis.ClientOption {
 	r := l.cfg.Redis
 	opt := rueidis.ClientOption{
@@ -72,12 +72,12 @@ func (l *link) options(tracked bool) rueidis.ClientOption {
 		ConnWriteTimeout: writeTimeout,
 		// A second connection would receive invalidations for the first one's writes.
 		PipelineMultiplex: -1,
-		AlwaysPipelining:  true, // a call that is given up must not cost the connection
+		AlwaysPipelining:  true, // a canceled call must not close the connection
 		DisableRetry:      true, // a miss is cheaper
 		DisableCache:      !tracked,
 		ClusterOption:     rueidis.ClusterOption{ShardsRefreshInterval: 15 * time.Second},
 		ClientName:        "imagetier-gateway",
-		// Buffers of half a megabyte are for more than this.
+		// The default buffers of half a megabyte are larger than needed.
 		ReadBufferEachConn: 64 << 10, WriteBufferEachConn: 64 << 10,
 		DialCtxFn: func(ctx context.Context, address string, d *net.Dialer, _ *tls.Config) (net.Conn, error) {
 			network := "tcp"
@@ -107,12 +107,12 @@ func (l *link) options(tracked bool) rueidis.ClientOption {
 	return opt
 }
 
-// connect returns a client. Servers that announce nothing (before Redis 6, some proxies) are
-// used without.
+// connect returns a client. Servers that do not support invalidation messages (before Redis 6, some
+// proxies) are used without them.
 func (l *link) connect() (rueidis.Client, error) {
 	client, err := rueidis.NewClient(l.options(true))
 	if errors.Is(err, rueidis.ErrNoCache) {
-		l.cfg.Log.Warn("this Redis does not announce changes: posts and profiles are kept in the process for a few seconds only", "error", err)
+		l.cfg.Log.Warn("redis does not support invalidation messages; posts and profiles stay in memory for a few seconds only", "err", err)
 		l.untracked.Store(true)
 		client, err = rueidis.NewClient(l.options(false))
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/rewrite"
 )
 
-// editor is a rewriter of some kind of text.
+// editor is a rewriter of some kind of body.
 type editor interface {
 	Append(dst, src []byte) []byte
 	Close(dst []byte) (out []byte, complete bool)
@@ -25,7 +25,7 @@ func (p *Proxy) incoming(resp *http.Response) error {
 	switch {
 	case resp.StatusCode == http.StatusSwitchingProtocols:
 		if !isWebSocket(resp.Header) {
-			return errors.New("the service switches to a protocol that was not asked for")
+			return errors.New("the service switched to a protocol that the client did not request")
 		}
 		x.Kind = Upgraded
 		return nil
@@ -35,7 +35,7 @@ func (p *Proxy) incoming(resp *http.Response) error {
 	case resp.StatusCode == http.StatusNoContent, resp.StatusCode == http.StatusPartialContent:
 		return nil
 	case resp.ContentLength == 0 && !x.head:
-		return nil // an empty body is none in any coding, too
+		return nil // an empty body is valid in every coding
 	}
 	kind, edit := p.editorFor(resp, x)
 	if edit == nil {
@@ -56,7 +56,7 @@ func (p *Proxy) incoming(resp *http.Response) error {
 	return nil
 }
 
-// editorFor returns what rewrites an answer of that type; nil if it is to pass.
+// editorFor returns the editor for answers of that type; nil if they pass unchanged.
 func (p *Proxy) editorFor(resp *http.Response, x *exchange) (Kind, editor) {
 	contentType := resp.Header.Get("Content-Type")
 	media, params, err := mime.ParseMediaType(contentType)
@@ -80,10 +80,10 @@ func (p *Proxy) editorFor(resp *http.Response, x *exchange) (Kind, editor) {
 	return Passed, nil
 }
 
-// changeHeaders makes the headers of an answer those of the rewritten one.
+// changeHeaders changes the headers of an answer to those of the rewritten one.
 func (p *Proxy) changeHeaders(resp *http.Response, x *exchange) {
 	h := resp.Header
-	h.Del("Content-Length") // is not known before the end
+	h.Del("Content-Length") // not known before the end
 	dropValidators(h)
 	dropValidators(resp.Trailer)
 	resp.Trailer.Del("Etag")
@@ -109,7 +109,7 @@ func dropValidators(h http.Header) {
 	}
 }
 
-// notModified answers 304 with the tag that the client was given.
+// notModified answers 304 with the tag that the client has.
 func (p *Proxy) notModified(resp *http.Response, x *exchange) {
 	called, ok := x.tags[strings.TrimPrefix(resp.Header.Get("Etag"), "W/")]
 	if !ok && resp.Header.Get("Etag") == "" && len(x.tags) == 1 {
@@ -124,7 +124,7 @@ func (p *Proxy) notModified(resp *http.Response, x *exchange) {
 	}
 }
 
-// addVary adds what rewritten answers depend on.
+// addVary adds the request headers that rewritten answers depend on.
 func addVary(h http.Header) {
 	names := strings.Split(strings.Join(h["Vary"], ","), ",")
 	for i := range names {

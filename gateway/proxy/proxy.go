@@ -2,14 +2,13 @@
 // answers into signed thumbnail URLs, as they stream. The service and its clients need no
 // change; answers without such URLs, or in another format than JSON, pass unchanged.
 //
-// It does not rewrite: messages of a WebSocket, JSON in UTF-16, aliases in queries that are
-// compressed, or begin beyond maxQuery, or were persisted before this process started. A field
-// that is to be filled stays empty where it comes before its source. Cache-Control:
-// no-transform (RFC 9110, 7.7) is not honoured: the service's owner deploys this proxy to
-// rewrite answers.
+// It does not rewrite WebSocket messages, JSON in UTF-16, and aliases in queries that are
+// compressed, begin beyond maxQuery, or were persisted before this process started. A field to fill
+// stays empty if it precedes its source. Cache-Control: no-transform (RFC 9110, 7.7) is not
+// honoured: the service's owner deploys this proxy to rewrite answers.
 //
-// The way of a request is ServeHTTP, outgoing.go (the request to the service), answer.go (what
-// is done with its answer) and body.go (the stream).
+// The path of a request is ServeHTTP, outgoing.go (the request to the service), answer.go (how the
+// answer is handled) and body.go (the stream).
 package proxy
 
 import (
@@ -39,41 +38,42 @@ import (
 
 // Field is a member of JSON objects whose value is an image URL.
 type Field struct {
-	Name    string // as the service's schema has it, "imageUrl"; aliases of it in queries are understood
+	Name    string // as in the service's schema, "imageUrl"; its aliases in queries are recognized
 	Profile string // of its thumbnails
-	// Fill is the field from which this one is filled where it is null or "", if it comes
-	// before it in the same object; "" leaves it empty.
+	// Fill is the field that supplies the value if this one is null or "". It must precede this one
+	// in the same object. "" leaves the field empty.
 	Fill string
 }
 
-// Config of a Proxy.
+// Config configures a Proxy.
 type Config struct {
-	// Upstream is scheme and host of the service. Needed.
+	// Upstream has the scheme and host of the service. Required.
 	Upstream *url.URL
-	// Linker makes the URLs. Needed.
+	// Linker mints the URLs. Required.
 	Linker *imagelink.Linker
 	// Fields are the JSON fields that are rewritten.
 	Fields []Field
-	// Salt names what the URLs depend on besides: base, keys, profiles, prefixes. ETags of
-	// rewritten answers change with it.
+	// Salt identifies the configuration that URLs depend on: base, keys, profiles, prefixes. The
+	// ETags of rewritten answers change with it.
 	Salt string
 	// UpstreamHost is the Host that the service sees; "" is that of the client's request.
 	UpstreamHost string
-	// AnswerTimeout is how long the service may take to begin an answer, 504 then; 0 is 10 s.
-	// The rest of an answer may take as long as it likes: events have no end.
+	// AnswerTimeout is how long the service may take to begin an answer before the proxy answers
+	// 504; 0 means 10 s. The rest of an answer has no timeout, since event streams do not end.
 	AnswerTimeout time.Duration
 	// IdleTimeout is how long a connection to the service is kept for the next request; 0 is 4 s.
 	// Keep it shorter than the service's own: a request that meets a connection which the service
 	// is closing fails with 502, unless it is a query, which is sent again.
 	IdleTimeout time.Duration
-	// MaxRequestBytes bounds a request's body, 413 above it; 0 is 64 MiB.
+	// MaxRequestBytes is the maximum size of a request's body; a larger one is answered 413. 0
+	// means 64 MiB.
 	MaxRequestBytes int64
 	// TrustedProxies are the addresses whose Forwarded, X-Forwarded-* and X-Real-IP headers reach
 	// the service. The headers of all others are removed.
 	TrustedProxies []netip.Prefix
 	// Observe is called once for every finished request. If nil, it is not called.
 	Observe func(Observation)
-	// Log gets what went wrong; nil drops it.
+	// Log receives failures. If nil, nothing is logged.
 	Log *slog.Logger
 }
 
@@ -86,23 +86,23 @@ const (
 	Multipart Kind = "multipart" // rewritten in parts
 	Events    Kind = "events"    // rewritten event by event
 	Unread    Kind = "unread"    // JSON in an unsupported coding or charset: passed on as it is
-	Upgraded  Kind = "upgraded"  // a WebSocket or the like
+	Upgraded  Kind = "upgraded"  // an upgraded connection, such as a WebSocket
 	Failed    Kind = "failed"    // the service gave no answer: 502, 504
 )
 
-// Kinds are all there are.
+// Kinds lists all kinds.
 var Kinds = []Kind{Passed, JSON, Multipart, Events, Unread, Upgraded, Failed}
 
-// Observation is one request.
+// Observation describes one request.
 type Observation struct {
 	Kind     Kind
-	Status   int           // 499: the client went away before there was one
-	First    time.Duration // to the answer's headers
+	Status   int           // 499 if the client left before an answer
+	First    time.Duration // time to the headers of the answer
 	Total    time.Duration
 	Signed   int  // URLs that were replaced
-	Foreign  int  // values of fields that are no image of the tier, or signed already
-	Broken   bool // the answer was not brought to its end
-	Upstream bool // ... and the client was still there: it was the service's doing
+	Foreign  int  // values of fields that are not images of the tier, or already signed
+	Broken   bool // the answer was not completed
+	Upstream bool // ... because of the service: the client was still connected
 }
 
 // Proxy is an http.Handler.
@@ -122,7 +122,7 @@ type Proxy struct {
 // New returns a Proxy. It dials nothing.
 func New(cfg Config) (*Proxy, error) {
 	if cfg.Upstream == nil || cfg.Linker == nil {
-		return nil, errors.New("proxy: Upstream and Linker are needed")
+		return nil, errors.New("proxy: Upstream and Linker are required")
 	}
 	cfg.AnswerTimeout = cmp.Or(cfg.AnswerTimeout, 10*time.Second)
 	cfg.IdleTimeout = cmp.Or(cfg.IdleTimeout, 4*time.Second)
@@ -152,7 +152,7 @@ func New(cfg Config) (*Proxy, error) {
 		FlushInterval:  -1, // nothing waits here
 		ModifyResponse: p.incoming,
 		ErrorHandler:   p.failed,
-		// each is an Observation, and logged there
+		// errors are logged with the Observation
 		ErrorLog:   slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
 		BufferPool: bufferPool{&p.buffers},
 	}
@@ -186,7 +186,7 @@ func newTransport(answer, idle time.Duration) *http.Transport {
 	}
 }
 
-// Close lets go of idle connections.
+// Close closes idle connections.
 func (p *Proxy) Close() { p.transport.CloseIdleConnections() }
 
 // exchange is one request and its answer.
@@ -197,7 +197,7 @@ type exchange struct {
 	body   *requestBody // nil: the request has none
 	// repeatable: all operations are queries, which may be sent twice.
 	repeatable bool
-	tags       map[string]string // of the service, to what the client calls them
+	tags       map[string]string // tags of the service to those of the client
 	started    time.Time
 	page       *imagelink.Page
 	Observation
@@ -210,8 +210,8 @@ func exchangeOf(ctx context.Context) *exchange {
 	return x
 }
 
-// ServeHTTP forwards a request. An answer that breaks off is never closed as if it were
-// whole: the connection is (http.ErrAbortHandler).
+// ServeHTTP forwards a request. After a truncated answer it closes the connection
+// (http.ErrAbortHandler), so that the answer does not look complete.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{
 		client: imagelink.ClientOf(r.Header), fields: p.fields,
@@ -223,7 +223,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.Total = time.Since(x.started)
 		x.Broken = !through
 		if x.Upstream = x.Broken && r.Context().Err() == nil; x.Upstream {
-			p.cfg.Log.Warn("the service's answer broke off", "path", r.URL.Path, "status", x.Status)
+			p.cfg.Log.Warn("upstream response cut short", "path", r.URL.Path, "status", x.Status)
 		}
 		x.page.Done()
 		if p.cfg.Observe != nil {
@@ -241,7 +241,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	through = true
 }
 
-// failed answers where the service did not.
+// failed answers if the service did not.
 func (p *Proxy) failed(w http.ResponseWriter, r *http.Request, err error) {
 	x := exchangeOf(r.Context())
 	x.Kind, x.First = Failed, time.Since(x.started)
@@ -268,7 +268,7 @@ func (p *Proxy) failed(w http.ResponseWriter, r *http.Request, err error) {
 		x.Status = http.StatusBadGateway
 		problem(w, x.Status, "The service did not answer.")
 	}
-	p.cfg.Log.Warn("no answer of the service", "method", r.Method, "path", r.URL.Path, "status", x.Status, "err", err)
+	p.cfg.Log.Warn("upstream request failed", "method", r.Method, "path", r.URL.Path, "status", x.Status, "err", err)
 }
 
 // problem answers as RFC 9457 says.
@@ -282,7 +282,7 @@ func problem(w http.ResponseWriter, status int, detail string) {
 	_, _ = w.Write(text)
 }
 
-// link returns what the rewriters ask.
+// link returns the function that the rewriters call.
 func (p *Proxy) link(x *exchange) rewrite.Link {
 	var profileName, plain, url string // the last one: thumbnailUrl often follows its imageUrl
 	return func(field *rewrite.Field, text string) (string, bool) {
@@ -301,7 +301,7 @@ func (p *Proxy) link(x *exchange) rewrite.Link {
 	}
 }
 
-// chunk is how much of a body is read at once, in bytes.
+// chunk is the size of a read from a body, in bytes.
 const chunk = 32 << 10
 
 type bufferPool struct{ pool *sync.Pool }
@@ -320,7 +320,7 @@ func (p *Proxy) tooLarge() string {
 // refuses the request.
 func (p *Proxy) readRequest(w http.ResponseWriter, r *http.Request, x *exchange) (status int, detail string) {
 	switch {
-	case r.Method == http.MethodConnect: // a tunnel, through which nothing is rewritten
+	case r.Method == http.MethodConnect: // nothing could be rewritten in a tunnel
 		return http.StatusMethodNotAllowed, "CONNECT is not supported."
 	case r.ContentLength > p.cfg.MaxRequestBytes:
 		return http.StatusRequestEntityTooLarge, p.tooLarge()
@@ -335,7 +335,7 @@ func (p *Proxy) readRequest(w http.ResponseWriter, r *http.Request, x *exchange)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return http.StatusRequestTimeout, "The request body arrived too slowly."
 	default:
-		return http.StatusBadRequest, "The request broke off."
+		return http.StatusBadRequest, "The request was cut short."
 	}
 }
 
@@ -356,8 +356,8 @@ func (b *requestBody) Read(p []byte) (int, error) {
 
 func (x *exchange) slowBody() bool { return x.body != nil && x.body.slow.Load() }
 
-// readQuery reads the query of a GraphQL request, for its aliases. The body is read before
-// it is forwarded, as far as maxQuery, and only where it may be a query.
+// readQuery reads the query of a GraphQL request to find aliases. It reads up to maxQuery bytes of
+// the body before the request is forwarded, and only if the body may be a query.
 func (p *Proxy) readQuery(r *http.Request, x *exchange) error {
 	if r.URL.RawQuery != "" {
 		x.fields, _ = p.queries.fields(p.fields, []operation{operationOf(r.URL.Query())})
@@ -373,8 +373,8 @@ func (p *Proxy) readQuery(r *http.Request, x *exchange) error {
 	if len(head) > maxQuery {
 		r.Body = &joined{io.MultiReader(bytes.NewReader(head), r.Body), r.Body}
 	} else {
-		// All of it: its length is known now, and it can be sent again where a connection that
-		// was kept turns out to be closed.
+		// The whole body was read: its length is known, and it can be sent again if a reused
+		// connection turns out to be closed.
 		_ = r.Body.Close()
 		r.ContentLength, r.TransferEncoding = int64(len(head)), nil
 		r.Body = io.NopCloser(bytes.NewReader(head))

@@ -10,13 +10,13 @@ import (
 )
 
 const (
-	askTimeout  = 10 * time.Second // of one question; the tier may have to fetch originals
-	askPause    = time.Second      // after one that failed
+	askTimeout  = 10 * time.Second // of one request; the tier may have to fetch originals
+	askPause    = time.Second      // after a failed request
 	maxTags     = 50_000           // of each of two generations
 	staleFactor = 10               // times Fresh: the maximum age of a tag that could not be refreshed
 )
 
-// tags are the entity tags that the tier has said.
+// tags caches entity tags from the tier.
 type tags struct {
 	fresh  time.Duration
 	wanted chan profile.Image
@@ -25,8 +25,8 @@ type tags struct {
 }
 
 type tagged struct {
-	tag    string    // "" is none, or not known
-	at     time.Time // when it was said; zero: never
+	tag    string    // "" is unknown or missing
+	at     time.Time // when the tier answered; zero: never
 	asking bool
 }
 
@@ -36,7 +36,7 @@ func newTags(fresh time.Duration) *tags {
 	return t
 }
 
-// get returns a tag, and asks for it where it is not known or not fresh.
+// get returns a tag, and requests it if it is unknown or not fresh.
 func (t *tags) get(live profile.Image, at time.Time) (string, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -46,7 +46,7 @@ func (t *tags) get(live profile.Image, at time.Time) (string, bool) {
 		select {
 		case t.wanted <- live:
 			entry.asking = true
-		default: // it is asked for with the next page
+		default: // the next page requests it
 		}
 	}
 	if entry.at.IsZero() || age > staleFactor*t.fresh {
@@ -74,7 +74,7 @@ func (t *tags) put(images []profile.Image, facts []Facts, at time.Time) {
 	}
 }
 
-// askTags asks for the tags that are wanted, as many as there are at a time.
+// askTags requests the wanted tags in batches.
 func (c *Client) askTags(ctx context.Context) error {
 	for {
 		var images []profile.Image
@@ -99,7 +99,7 @@ func (c *Client) askTags(ctx context.Context) error {
 		if err == nil {
 			continue
 		}
-		c.cfg.Log.Warn("the tier did not say the tags of originals", "images", len(images), "err", err)
+		c.cfg.Log.Warn("request for tags of originals failed", "images", len(images), "err", err)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

@@ -7,9 +7,8 @@
 //	go client.Run(ctx)
 //	linker, err := imagelink.New(imagelink.Config{…, HandedOut: client.HandedOut})
 //
-// HandedOut and Tag are called on the way of an answer and never wait, Facts for 20 ms at
-// most: events for a slow tier are dropped and counted, and facts that are late are
-// not known.
+// HandedOut and Tag are called while a request is answered and never wait; Facts waits for at most
+// 20 ms. Events for a slow tier are dropped and counted, and late facts count as unknown.
 package tier
 
 import (
@@ -35,49 +34,49 @@ import (
 	"github.com/novasocial/imagetier/prefetch/profile"
 )
 
-// Bounds that the tier sets.
+// Limits of the tier.
 const (
 	maxPaths  = 200     // of one event
-	maxImages = 100     // of one question
+	maxImages = 100     // of one request
 	maxAnswer = 1 << 20 // bytes of an answer that are read
 )
 
-// Config of a Client.
+// Config configures a Client.
 type Config struct {
-	// URL is scheme and host of the tier's private listener. Needed.
+	// URL has the scheme and host of the tier's private listener. Required.
 	URL *url.URL
-	// AdminToken is for questions. Client.SetAdminToken changes it.
+	// AdminToken is sent with POST /v1/info. Client.SetAdminToken changes it.
 	AdminToken string
 	// Signer signs events. If Signer is nil, no events are sent.
 	Signer *webhook.Signer
-	// Transport is nil for one of its own.
+	// If Transport is nil, the Client has its own.
 	Transport http.RoundTripper
-	// Wrap is put around the Transport: traces, say. Nil: nothing.
+	// Wrap wraps the Transport, for example with traces. It may be nil.
 	Wrap func(http.RoundTripper) http.RoundTripper
-	// Fresh is how long a tag is believed without asking again; 0 is 30 s. An original that
-	// is overwritten is linked under its old tag for that long.
+	// Fresh is how long a tag is used before it is requested again; 0 means 30 s. An overwritten
+	// original is linked under its old tag for that long.
 	Fresh time.Duration
 	// Observe is called with the outcome for URLs that were handed out. If nil, outcomes are not
 	// counted.
 	Observe func(outcome Outcome, urls int)
-	// Log gets what went wrong; nil drops it.
+	// Log receives failures. If nil, nothing is logged.
 	Log *slog.Logger
 }
 
-// Outcome is what became of URLs that were handed out.
+// Outcome is how the report of handed out URLs ended.
 type Outcome string
 
 const (
-	Sent    Outcome = "sent"    // the tier has taken the event
-	Known   Outcome = "known"   // the tier was sent them a moment ago
-	Dropped Outcome = "dropped" // it is slow, or has failed a moment ago
-	Refused Outcome = "failed"  // it did not take the event
+	Sent    Outcome = "sent"    // the tier accepted the event
+	Known   Outcome = "known"   // they were sent to the tier recently
+	Dropped Outcome = "dropped" // not sent: the tier is slow, or failed recently
+	Refused Outcome = "failed"  // the tier did not accept the event
 )
 
-// Outcomes are all there are.
+// Outcomes lists all outcomes.
 var Outcomes = []Outcome{Sent, Known, Dropped, Refused}
 
-// Client talks to one tier, or to a balancer before several.
+// Client is a client of one tier, or of a load balancer in front of several.
 type Client struct {
 	cfg   Config
 	token atomic.Pointer[string] // the admin token
@@ -90,7 +89,7 @@ type Client struct {
 // NewSigner returns a signer of events by the tier's webhook secrets ("whsec_…").
 func NewSigner(secrets ...string) (*webhook.Signer, error) { return webhook.NewSigner(secrets...) }
 
-// New returns a Client, which does nothing by itself before Run.
+// New returns a Client. It sends nothing before Run.
 func New(cfg Config) *Client {
 	cfg.Fresh = cmp.Or(cfg.Fresh, 30*time.Second)
 	if cfg.Observe == nil {
@@ -101,7 +100,7 @@ func New(cfg Config) *Client {
 	}
 	if cfg.Transport == nil {
 		own := http.DefaultTransport.(*http.Transport).Clone()
-		own.Proxy = nil // the tier is near
+		own.Proxy = nil // the tier is in the same network
 		own.MaxIdleConnsPerHost = 8
 		cfg.Transport = own
 	}
@@ -119,10 +118,10 @@ func New(cfg Config) *Client {
 	return c
 }
 
-// SetAdminToken changes the token of questions. Requests that have begun keep the old one.
+// SetAdminToken changes the admin token. Running requests keep the old one.
 func (c *Client) SetAdminToken(text string) { c.token.Store(&text) }
 
-// Run sends and asks until ctx is done.
+// Run sends events and requests until ctx is done.
 func (c *Client) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for range pageSenders {
@@ -165,8 +164,8 @@ type Facts struct {
 	Height    int    `json:"height"`
 	Thumbhash string `json:"thumbhash"` // base64
 	Color     string `json:"color"`     // "#rrggbb"
-	// Version pins what the facts are of, as URLs spell it ("e.9f86"); "" if the origin has no
-	// strong entity tag, or the tier does not say.
+	// Version pins the original that the facts describe, as URLs spell it ("e.9f86"); "" if the
+	// origin has no strong entity tag, or if it is unknown.
 	Version string `json:"version"`
 	// Error is why there are no facts; its Status is 0 if there are.
 	Error struct {
@@ -217,7 +216,7 @@ func (c *Client) Info(ctx context.Context, images []profile.Image) ([]Facts, err
 		return nil, fmt.Errorf("ask the tier: %w", err)
 	}
 	if len(answer.Infos) != len(images) {
-		return nil, fmt.Errorf("ask the tier about %d images: it says %d things", len(images), len(answer.Infos))
+		return nil, fmt.Errorf("ask the tier about %d images: it returned %d results", len(images), len(answer.Infos))
 	}
 	return answer.Infos, nil
 }
@@ -232,7 +231,7 @@ func (c *Client) request(ctx context.Context, path string, body []byte) (*http.R
 	return req, nil
 }
 
-// image is how the tier reads an Image.
+// image is the JSON of an Image.
 type image struct {
 	Source  string `json:"source"`
 	Name    string `json:"name"`
@@ -241,7 +240,7 @@ type image struct {
 
 func imageOf(i profile.Image) image { return image{i.Source, i.Name, i.Version.String()} }
 
-// sayable reports whether JSON has a spelling for the image: names may be any bytes.
+// sayable reports whether JSON can represent the image: names may be any bytes.
 func sayable(i profile.Image) bool { return utf8.ValidString(i.Name) }
 
 // tagOf returns the tag in a version as URLs spell it.

@@ -19,20 +19,20 @@ const (
 	OK          Outcome = "ok"
 	NotFound    Outcome = "not_found"
 	Invalid     Outcome = "invalid"      // the service refused the request
-	Canceled    Outcome = "canceled"     // its caller left
+	Canceled    Outcome = "canceled"     // the caller left
 	Timeout     Outcome = "timeout"      // no answer in time
-	Unavailable Outcome = "unavailable"  // not reached, or broken
-	BreakerOpen Outcome = "breaker_open" // not asked
+	Unavailable Outcome = "unavailable"  // unreachable, or it failed
+	BreakerOpen Outcome = "breaker_open" // not called
 	panicked    Outcome = "panic"
 )
 
-// Outcomes are all of them that an answer can have.
+// Outcomes lists all outcomes.
 var Outcomes = []Outcome{OK, NotFound, Invalid, Canceled, Timeout, Unavailable, BreakerOpen}
 
 var (
-	errBreakerOpen = fmt.Errorf("%w: it is left alone for a while (breaker open)", feed.ErrUnavailable)
-	errNotFound    = errors.New("there is no such thing")
-	errNotText     = fmt.Errorf("%w: it has bytes that are not UTF-8", feed.ErrInvalid)
+	errBreakerOpen = fmt.Errorf("%w: circuit breaker open", feed.ErrUnavailable)
+	errNotFound    = errors.New("not found")
+	errNotText     = fmt.Errorf("%w: it is not valid UTF-8", feed.ErrInvalid)
 )
 
 // judge maps the gRPC status of a call with the context ctx to an Outcome and an error. The error's
@@ -68,7 +68,7 @@ func aboutTheRequest(code codes.Code) bool {
 	return false
 }
 
-// resultOf returns what an outcome says about the service.
+// resultOf returns the result of a call for the breaker.
 func resultOf(how Outcome) circuit.Result {
 	switch how {
 	case OK:

@@ -145,13 +145,13 @@ func (t *Tier) lockDir() error {
 	return nil
 }
 
-// attachPurges loads the purge log. Without a log all segments are removed; with one of an
-// unknown format they are set aside.
+// attachPurges loads the purge log. Without a log all segments are removed; with one of an unknown
+// format they are moved aside.
 func (t *Tier) attachPurges(found *listing) (*tombstones, error) {
 	entries, exists, intact, err := t.purge.load()
 	switch {
 	case errors.Is(err, errUnknownFormat):
-		t.log.Warn("disk tier sets all segments aside", "err", err)
+		t.log.Warn("disk tier moved all segments aside", "err", err)
 		for _, n := range purgeFiles {
 			t.setAsideFile(filepath.Join(t.cfg.Dir, n))
 		}
@@ -261,7 +261,7 @@ func (t *Tier) setAsideFile(path string) string {
 		}
 	}
 	t.count.errors[opRename].Add(1)
-	t.log.Error("disk tier cannot set a file aside", "file", path, "err", err)
+	t.log.Error("disk tier cannot move a file aside", "file", path, "err", err)
 	return path
 }
 
@@ -344,7 +344,7 @@ func (t *Tier) recoverSegment(ctx context.Context, s *segment, gone *tombstones)
 			t.reportLost(s) // it was removed, or emptied, or a crash came before its first record
 			return
 		case errors.Is(err, errUnknownFormat), errors.Is(err, errDamaged):
-			t.log.Warn("disk tier sets a segment aside", "segment", s.path, "err", err)
+			t.log.Warn("disk tier moved a segment aside", "segment", s.path, "err", err)
 			t.setAside(s, errors.Is(err, errDamaged))
 			return
 		}

@@ -95,7 +95,7 @@ func (t *Tier) countMissing(counts map[uint64]int) {
 	for seq, records := range counts {
 		t.beginAfter(seq)
 		t.count.damaged.Add(uint64(records))
-		t.log.Warn("disk tier misses a segment", "segment", t.segmentPath(seq), "records", records)
+		t.log.Warn("disk tier segment missing", "segment", t.segmentPath(seq), "records", records)
 	}
 	if len(counts) > 0 {
 		t.writeCounts() // or a crash would have them counted again

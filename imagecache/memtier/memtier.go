@@ -71,7 +71,7 @@ type evictedRecord struct {
 // written to.
 func New(cfg Config) (*Tier, error) {
 	if cfg.MaxBytes < MinBytes {
-		return nil, fmt.Errorf("memory tier of %d bytes: the least is %d", cfg.MaxBytes, MinBytes)
+		return nil, fmt.Errorf("memory tier of %d bytes: the minimum is %d", cfg.MaxBytes, MinBytes)
 	}
 	t := &Tier{seed: maphash.MakeSeed()}
 	t.hot.max = min(cfg.MaxBytes/hotShare, maxHotBytes)
@@ -94,10 +94,10 @@ func (t *Tier) leaves(from queueID) func(id uint64, record []byte) {
 	return func(id uint64, record []byte) { t.left = append(t.left, evictedRecord{id, from, record}) }
 }
 
-// id returns the index key of a key: 24 bits of its original, so that all that is made
-// of one original lies in one shard of the index, and 40 of its path. Two keys may share
-// one: the record has the whole key. It is never 0, which bigcache takes for "deleted": the
-// bit that sees to that is not one of the lowest, which choose its shard.
+// id returns the index key of a key: 24 bits of its original, so that all images of one original
+// are in one shard of the index, and 40 of its path. Two keys may share an id: the record has the
+// whole key. It is never 0, which means "deleted" in bigcache; a bit that does not select the shard
+// ensures that.
 func (t *Tier) id(key imagecache.Key) uint64 {
 	const low = 1<<40 - 1
 	return t.group(key.Original())<<40 | maphash.String(t.seed, key.String())&low | 1<<39
@@ -107,8 +107,7 @@ func (t *Tier) group(of imagecache.Original) uint64 {
 	return (maphash.String(t.seed, of.Name) ^ maphash.String(t.seed, of.Source)*31) & (1<<24 - 1)
 }
 
-// Get returns the image under key. Its Body may be shared with other callers, as that of
-// any Tier.
+// Get returns the image under key. Its Body may be shared with other callers.
 func (t *Tier) Get(_ context.Context, key imagecache.Key) (imagecache.Image, error) {
 	id := t.id(key)
 	found, ok := t.index.read(id)
@@ -134,10 +133,11 @@ func (t *Tier) Get(_ context.Context, key imagecache.Key) (imagecache.Image, err
 	return img, nil
 }
 
-// Put keeps img, unless it is large. One of over half a shard of small (5 % of budgets up to
-// 320 MiB, at least 8 MiB beyond) would evict too many others: it is kept from the second Put
-// on, if that comes soon. One of over half a shard of main (8 MiB with budgets from 36 MiB on)
-// is never kept. An older image under key is then removed. Neither is an error.
+// Put stores img, unless it is large. An image of more than half a shard of small (5 % of budgets
+// up to 320 MiB, at least 8 MiB beyond) would evict too many others: it is stored at its second
+// Put, if that comes soon. An image of more than half a shard of main (8 MiB with budgets from 36
+// MiB on) is never stored. If img is not stored, an older image under key is removed, and the error
+// is nil.
 func (t *Tier) Put(_ context.Context, key imagecache.Key, img imagecache.Image) error {
 	id := t.id(key)
 	t.storing.Lock()
@@ -152,7 +152,7 @@ func (t *Tier) Put(_ context.Context, key imagecache.Key, img imagecache.Image) 
 	} else if t.ghosts.take(id) {
 		t.store(id, inMain, t.record)
 	} else if size := len(t.record); size > t.small.largest && size <= t.main.largest {
-		t.ghosts.add(id, t.maxGhosts()) // it would empty half of small: let it come back
+		t.ghosts.add(id, t.maxGhosts()) // it would evict half of small: store it at its next Put
 	} else {
 		t.store(id, inSmall, t.record)
 	}

@@ -108,7 +108,7 @@ func cacheSettings(c *Config) []settings.Setting {
 			"cgroup together with the workers.",
 	}, {
 		Name: "in-flight-size", Placeholder: "SIZE", Default: "128MiB", Value: settings.Size(&c.InFlightSize, 8<<20),
-		Help: "Memory for originals that are being fetched, decoded or sent, of which those that are sent get half; at " +
+		Help: "Memory for originals that are being fetched, decoded or sent; those being sent get at most half of it. At " +
 			"least --max-original-bytes. Requests wait 2s for it, then get a 503. It is part of the 250MiB that the " +
 			"process needs; more than 128MiB comes on top.",
 	}, {
@@ -134,12 +134,12 @@ func resizeSettings(c *Config) []settings.Setting {
 		Help: "Path of the program imagetier-resize.",
 	}, {
 		Name: "resize-memory", Placeholder: "SIZE", Default: "1280MiB", Value: settings.Size(&c.ResizeMemory, 256<<20),
-		Help: "Most memory that a resize process may allocate (RLIMIT_DATA). Formats that need more are answered with " +
+		Help: "Maximum memory that a resize process may allocate (RLIMIT_DATA). Formats that need more are answered with " +
 			"413: JPEG XL above 15 megapixels, AVIF above 29 by default.",
 	}, {
 		Name: "mezzanine", Placeholder: "N", Default: "1440", Value: settings.Int(&c.Mezzanine, 0, resize.MaxBox),
 		Help: "Long side, in pixels, of the reduced copy that is kept of a larger original to make later sizes from. " +
-			"It is made after the first answer, where more sizes are likely and no request waits. 0 keeps only originals.",
+			"It is made after the first answer, if more sizes are likely and no request waits. 0 keeps only originals.",
 	}, {
 		Name: "watermark", Placeholder: "NAME=FILE", Value: watermarks(&c.Watermarks),
 		Help: "Image that wm.NAME draws in the lower right corner, over at most a quarter of the width and height. " +
@@ -150,14 +150,14 @@ func resizeSettings(c *Config) []settings.Setting {
 		Help:  "Largest original; larger ones are answered with 413.",
 	}, {
 		Name: "max-megapixels", Placeholder: "N", Default: "60", Value: megapixels(&c.Limits.MaxPixels),
-		Help: "Most pixels of an original, in millions; larger ones are answered with 413. Each worker may need 4 " +
+		Help: "Maximum number of pixels of an original, in millions; larger ones are answered with 413. Each worker may need 4 " +
 			"bytes per pixel.",
 	}, {
 		Name: "max-side", Placeholder: "N", Default: "32768", Value: settings.Int(&c.Limits.MaxSide, 1, 1<<24),
 		Help: "Largest width and height of an original, in pixels; larger ones are answered with 413.",
 	}, {
 		Name: "max-frames", Placeholder: "N", Default: "200", Value: settings.Int(&c.Limits.MaxFrames, 1, 1<<20),
-		Help: "Most frames of an animation that is kept; longer ones are answered with 413, stills are made.",
+		Help: "Maximum number of frames of an animation; longer ones are answered with 413, except for stills.",
 	}}
 }
 
@@ -233,7 +233,7 @@ func timeSettings(c *Config) []settings.Setting {
 	}, {
 		Name: "resize-timeout", Placeholder: "TIME", Default: "10s",
 		Value: settings.Duration(&c.ResizeTimeout, 10*time.Millisecond, time.Hour),
-		Help: "Longest resize; after it the process is killed. What takes longer to encode by estimate is answered " +
+		Help: "Longest resize; after it the process is killed. Images whose encoding would take longer are answered " +
 			"with 413: HEIC above 4.5 megapixels by default.",
 	}, {
 		Name: "negative-ttl", Placeholder: "TIME", Default: "10s", Value: settings.Duration(&c.NegativeTTL, 0, year),

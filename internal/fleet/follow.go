@@ -10,10 +10,10 @@ import (
 )
 
 // rememberPurges is how many entries before its offset a node reads again, to know which shared
-// objects are not to be believed.
+// objects not to trust.
 const rememberPurges = 20_000
 
-// beginPurges returns where to follow the stream of purges from. Its error is ErrBehind.
+// beginPurges returns the entry from which to follow the purge stream. The error is ErrBehind.
 func (n *Node) beginPurges(log jetstream.LogState) (from uint64, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -22,36 +22,37 @@ func (n *Node) beginPurges(log jetstream.LogState) (from uint64, err error) {
 	at := n.state.offsets.Purges
 	switch {
 	case at.Log == 0:
-		// The caches were emptied at the start, and the stream could not be asked: all that it
-		// has is applied to what was filled since. What it has dropped must be older than that.
+		// The caches were emptied at the start and the stream could not be read then: all its
+		// entries are applied to what was filled since. Dropped entries must be older than the
+		// start.
 		at = sharedstore.Position{Log: log.ID, Entry: max(log.First, 1) - 1}
-		// A stream that has dropped everything does not say how old that was.
+		// If the stream has dropped all entries, their age is unknown.
 		empty := log.First > log.Last
 		if at.Entry > 0 && (empty || !log.FirstAt.Before(n.state.opened.Add(-maxSkew))) {
 			return 0, n.fallBehindLocked()
 		}
 	case n.begun[jetstream.Purges] && at.Log != log.ID:
-		// The stream was lost while this node followed it. It goes on with the new one: every
-		// node would empty its caches at the same moment otherwise. What was appended and not
-		// applied here yet when the stream was lost, is not purged here.
-		n.cfg.Log.Error("the stream of purges was lost and made anew; repeat the purges of the minutes before")
+		// The stream was lost while this node followed it. The node continues with the new one,
+		// since otherwise all nodes would empty their caches at the same time. Entries that were
+		// appended to the lost stream but not applied here are not purged here.
+		n.cfg.Log.Error("purge stream lost and recreated; repeat the purges of the last minutes")
 		at = sharedstore.Position{Log: log.ID}
 	}
 	if behind(at, log) {
 		return 0, n.fallBehindLocked()
 	}
 	if !n.begun[jetstream.Purges] || n.state.offsets.Purges.Log != log.ID {
-		n.applied[jetstream.Purges] = at.Entry // else it may be ahead of the offset, by what is owed
+		n.applied[jetstream.Purges] = at.Entry // else it may be ahead of the offset, by owed purges
 	}
 	n.state.offsets.Purges = at
 	n.beginLocked(jetstream.Purges, log)
 	return n.recallLocked(log), nil
 }
 
-// recallLocked returns where to begin to read: at what was not applied, or before it, once after
-// each start, to learn again which shared objects are too old. Until it has read what the stream has
-// now, this node trusts none (invariant 4): its own purges may be in there, too, which it had not
-// applied when it ended.
+// recallLocked returns the entry to read from: the first one that was not applied or, once after
+// each start, an earlier one, to learn again which shared objects are too old. Until the node has
+// read up to the current end of the stream, it trusts no shared objects (invariant 4): the stream
+// may even have its own purges that it had not applied when it ended.
 func (n *Node) recallLocked(log jetstream.LogState) (from uint64) {
 	from = n.applied[jetstream.Purges] + 1
 	switch {
@@ -72,21 +73,21 @@ func (n *Node) recalledLocked() {
 	}
 }
 
-// maxSkew is how far clocks of nodes and of the cluster may be apart, where one is compared with
-// the other. Stamps allow any skew.
+// maxSkew is the maximum difference of the clocks of nodes and of the cluster, where they are
+// compared. Stamps allow any skew.
 const maxSkew = time.Minute
 
-// fallBehindLocked has the next start empty the caches.
+// fallBehindLocked makes the next start empty the caches.
 func (n *Node) fallBehindLocked() error {
 	n.state.offsets.Purges = sharedstore.Position{}
 	if err := n.state.save(n.state.offsets); err != nil {
-		n.cfg.Log.Error("offset cannot be reset; the next start compares it with the stream again", "err", err)
+		n.cfg.Log.Error("offset not reset; the next start compares it with the stream again", "err", err)
 	}
 	return ErrBehind
 }
 
-// checkGap returns ErrBehind if the stream has dropped entries that were not applied here: this
-// node was slower than the stream is long.
+// checkGap returns ErrBehind if the stream has dropped entries that were not applied here, because
+// this node was too slow.
 func (n *Node) checkGap(ctx context.Context) error {
 	log, err := n.cfg.Cluster.State(ctx, jetstream.Purges)
 	if err != nil {
@@ -102,7 +103,7 @@ func (n *Node) checkGap(ctx context.Context) error {
 	return nil
 }
 
-// beginLocked notes how far a stream has to be followed until this node is ready.
+// beginLocked sets the entry up to which a stream has to be applied before this node is ready.
 func (n *Node) beginLocked(l jetstream.Log, log jetstream.LogState) {
 	if log.First > log.Last { // it is empty
 		n.applied[l] = max(n.applied[l], log.Last)
@@ -113,12 +114,11 @@ func (n *Node) beginLocked(l jetstream.Log, log jetstream.LogState) {
 	}
 }
 
-// applyPurges applies entries of the stream of purges. After an error none may be passed over:
-// it has to be called with the same again.
+// applyPurges applies entries of the purge stream. After an error it must be called again with the
+// same entries.
 //
-// Invariant 2. In this order: the decisions, with one sync; the purges; the acknowledgements. The
-// offset is written later (saveOffsets): after a crash entries are applied again, which changes
-// nothing.
+// Invariant 2. The order is: decisions, with one sync; purges; acknowledgements. The offset is
+// written later (saveOffsets): after a crash some entries are applied again, which changes nothing.
 func (n *Node) applyPurges(ctx context.Context, numbered []jetstream.Numbered) error {
 	n.mu.Lock()
 	done := n.applied[jetstream.Purges]
@@ -145,7 +145,7 @@ func (n *Node) applyPurges(ctx context.Context, numbered []jetstream.Numbered) e
 			continue
 		}
 		at := sharedstore.Position{Log: log, Entry: number}
-		n.trustAfter(e, at) // before the purge: a read in between would bring an old object back
+		n.trustAfter(e, at) // before the purge: a read in between could bring back an old object
 		if number <= done {
 			continue
 		}
@@ -157,8 +157,8 @@ func (n *Node) applyPurges(ctx context.Context, numbered []jetstream.Numbered) e
 	return nil
 }
 
-// beginTakedowns returns where to follow the takedown stream from. It is the start if this node
-// has not followed that stream before; then it also finds out what the stream lacks.
+// beginTakedowns returns the entry from which to follow the takedown stream. If this node has not
+// followed that stream before, it is the first one, and decisions that the stream lacks are noted.
 func (n *Node) beginTakedowns(log jetstream.LogState) (from uint64, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -182,8 +182,8 @@ func (n *Node) beginTakedowns(log jetstream.LogState) (from uint64, err error) {
 }
 
 // applyTakedowns applies entries of the takedown stream, with one sync for all of them. After an
-// error it has to be called with the same again: a takedown that this node cannot make durable
-// must not be passed over.
+// error it must be called again with the same entries: a takedown that cannot be stored must not be
+// skipped.
 func (n *Node) applyTakedowns(ctx context.Context, numbered []jetstream.Numbered) error {
 	entries := n.decodeAll(jetstream.Takedowns, numbered)
 	if _, err := n.state.takedowns.apply(entries...); err != nil {
@@ -193,7 +193,7 @@ func (n *Node) applyTakedowns(ctx context.Context, numbered []jetstream.Numbered
 		if newest, ok := n.state.takedowns.of(e.original()); !ok || newest.Stamp != e.Stamp {
 			continue
 		}
-		// A takedown already holds. It is not held up by a disk that cannot take its purge.
+		// The takedown is in effect already, even if the disk cannot take its purge.
 		if _, err := n.remove(ctx, e); err != nil {
 			_ = n.owe(e, sharedstore.Position{}, err)
 		}
@@ -215,8 +215,8 @@ func (n *Node) newerHere(e Entry) bool {
 	return ok && newest.Compare(e.Stamp) > 0
 }
 
-// beginTags returns where to follow the stream of tags from. What it does not reach back to is
-// not known here: such tags purge fewer originals.
+// beginTags returns the entry from which to follow the tag stream. Tags in dropped entries are
+// unknown here, and purge fewer originals.
 func (n *Node) beginTags(log jetstream.LogState) (from uint64, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -240,8 +240,8 @@ func (n *Node) applyTags(_ context.Context, numbered []jetstream.Numbered) error
 	return nil
 }
 
-// decodeAll reads entries. One that does not read is logged, and the zero Entry: no node can
-// apply it, and waiting for it would stop all of them for good.
+// decodeAll decodes entries. An unreadable one is logged and becomes the zero Entry: no node can
+// apply it, and waiting for it would stop all nodes forever.
 func (n *Node) decodeAll(l jetstream.Log, numbered []jetstream.Numbered) []Entry {
 	entries := make([]Entry, len(numbered))
 	for i, one := range numbered {
@@ -254,7 +254,7 @@ func (n *Node) decodeAll(l jetstream.Log, numbered []jetstream.Numbered) []Entry
 	return entries
 }
 
-// advance moves the offset of a stream past entries that were applied.
+// advance moves the offset of a stream past applied entries.
 func (n *Node) advance(l jetstream.Log, numbered []jetstream.Numbered) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -281,7 +281,7 @@ func (n *Node) advance(l jetstream.Log, numbered []jetstream.Numbered) {
 	n.becomeReadyLocked()
 }
 
-// saveOffsets makes the offsets durable. Where that fails, a restart applies entries again.
+// saveOffsets writes the offsets durably. If that fails, a restart applies some entries again.
 func (n *Node) saveOffsets() error {
 	n.saving.Lock()
 	defer n.saving.Unlock()
@@ -303,8 +303,8 @@ func (n *Node) saveOffsets() error {
 	return nil
 }
 
-// replay purges again what is in the outbox at the start: a crash may have come between the
-// outbox and the caches.
+// replay repeats the purges in the outbox at the start, since a crash may have come between writing
+// the outbox and purging the caches.
 func (n *Node) replay(ctx context.Context) {
 	purges := n.state.outbox.oldest(maxOutboxEntries, Entry.purges)
 	for _, out := range purges {
@@ -312,7 +312,7 @@ func (n *Node) replay(ctx context.Context) {
 	}
 	for _, out := range purges {
 		if _, err := n.remove(ctx, out.Entry); err != nil && n.owe(out.Entry, sharedstore.Position{}, err) != nil {
-			return // repay goes on with the rest
+			return // repay continues with the rest
 		}
 	}
 	n.mu.Lock()
@@ -321,14 +321,14 @@ func (n *Node) replay(ctx context.Context) {
 	n.becomeReadyLocked()
 }
 
-// settleDelay is the age at which a purge's shared objects are deleted once more: writes that were
-// under way in nodes that had not heard of the purge have ended by then, a minute later. Ages are
-// wrong by up to maxSkew.
+// settleDelay is the age of a purge at which its shared objects are deleted again. By then, a
+// minute later, writes by nodes that had not received the purge have ended. Ages are off by up to
+// maxSkew.
 const settleDelay = time.Minute + maxSkew
 
-// deleteShared deletes what an entry purges from the shared store, for the whole fleet. It
-// returns after how long it wants to be called again; 0 is never. A deletion that fails is tried
-// again, and is the last one only if it succeeds at settleDelay or later.
+// deleteShared deletes the shared objects that an entry purges, for the whole fleet. It returns the
+// pause before it must be called again; 0 means never. A failed deletion is retried, and only one
+// that succeeds at settleDelay or later is the last.
 func (n *Node) deleteShared(ctx context.Context, entry jetstream.Entry) (again time.Duration) {
 	e, err := decode(entry.Data)
 	if err != nil || !e.purges() {
@@ -336,7 +336,7 @@ func (n *Node) deleteShared(ctx context.Context, entry jetstream.Entry) (again t
 	}
 	age := n.state.cfg.Now().Sub(entry.At)
 	if err := n.cfg.Shared.Delete(ctx, e.target()); err != nil {
-		n.cfg.Log.Warn("purged objects cannot be deleted from the shared store and are tried again",
+		n.cfg.Log.Warn("deleting purged objects from the shared store failed, will be retried",
 			"source", e.Source, "name", string(e.Name), "err", err)
 		return 10 * time.Second
 	}

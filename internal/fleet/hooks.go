@@ -15,40 +15,40 @@ import (
 	"github.com/novasocial/imagetier/internal/webhook"
 )
 
-// HookConfig of a Hook.
+// HookConfig configures a Hook.
 type HookConfig struct {
-	URL     string        // posts go there; needed
-	Secrets []string      // whsec_ and base64; each signs; needed
+	URL     string        // required
+	Secrets []string      // whsec_ and base64; each signs; required
 	Wait    time.Duration // how long to wait until every node has applied an entry; 0 is 5 s
 	Timeout time.Duration // of one post; 0 is 10 s
-	MaxAge  time.Duration // of an entry; an older one is given up; 0 is 24 h
-	// FirstPause follows a first failure, and doubles with each, up to 300 times as much; 0 is 1 s.
+	MaxAge  time.Duration // maximum age of an entry to send; 0 is 24 h
+	// FirstPause is the pause after the first failure. It doubles with each further one, up to 300
+	// times; 0 is 1 s.
 	FirstPause time.Duration
-	// Observe gets what became of a post (sent, failed) or of an entry that was given up
-	// (expired); nil is nothing.
+	// Observe is called with the outcome of a post (sent, failed) or of an entry that is too old
+	// (expired). It may be nil.
 	Observe func(outcome string)
 	Now     func() time.Time // nil is time.Now
 	Log     *slog.Logger     // nil discards
 }
 
-// maxOriginals is how many entries are posted at once: as many originals as a CDN's API takes in
-// one call.
+// maxOriginals is the maximum number of entries in one post: as many originals as the API of a CDN
+// accepts in one call.
 const maxOriginals = 100
 
-// Hook tells an adapter in front of a CDN which originals were purged, taken down or lifted, with
-// webhooks that are signed as Standard Webhooks are. It is handed entries out of a durable
-// stream, and says of each whether it need not be handed out again.
+// Hook notifies an adapter of a CDN of purged, taken down and lifted originals by signed webhooks
+// (Standard Webhooks). It receives entries from a durable stream and acknowledges each.
 //
-// The order is purge, receipt, hook: a CDN that was purged before every node has purged could ask
-// one that has not, and keep the old bytes again.
+// The order is purge, receipt, hook: if the CDN were purged before all nodes, it could fetch the
+// old bytes again from a node that has not purged yet.
 type Hook struct {
 	cfg    HookConfig
 	signer *webhook.Signer
 	client *http.Client
 
 	mu       sync.Mutex
-	applied  map[string]time.Time // entries that every node has applied, and when that was heard
-	changed  chan struct{}        // closed when there is one more
+	applied  map[string]time.Time // entries that every node has applied, and when this node learned that
+	changed  chan struct{}        // closed when an entry is added
 	failures int                  // in a row
 }
 
@@ -87,7 +87,7 @@ func NewHook(cfg HookConfig) (*Hook, error) {
 	h.signer = signer
 	h.client = &http.Client{
 		Timeout: cfg.Timeout,
-		// A signature is for one receiver.
+		// Not followed: a signature is for one receiver.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return h, nil
@@ -95,11 +95,11 @@ func NewHook(cfg HookConfig) (*Hook, error) {
 
 func (h *Hook) close() { h.client.CloseIdleConnections() }
 
-// rememberApplied is how long it is known that an entry was applied: the stream may hand it out
+// rememberApplied is how long applied entries are remembered, since the stream may deliver them
 // later.
 const rememberApplied = time.Minute
 
-// hear takes in a message that every node has applied an entry.
+// hear records that every node has applied an entry.
 func (h *Hook) hear(data []byte) {
 	var m message
 	if json.Unmarshal(data, &m) != nil || m.Entry == "" {
@@ -118,21 +118,21 @@ func (h *Hook) hear(data []byte) {
 	h.changed = make(chan struct{})
 }
 
-// send posts entries, in their order, when every node has applied all of them or after
-// HookConfig.Wait. The first done need not be handed out again; the others are, after again.
+// send posts entries in order, once every node has applied all of them or after HookConfig.Wait.
+// The first done entries are finished; the others must be delivered again after the pause again.
 func (h *Hook) send(ctx context.Context, batch []jetstream.Entry) (done int, again time.Duration) {
 	entries := make([]Entry, len(batch))
-	var fresh []string // ids of entries that nodes may still be applying
+	var fresh []string // ids of entries that some node may not have applied yet
 	for i, item := range batch {
 		e, err := decode(item.Data)
 		age := h.cfg.Now().Sub(item.At)
 		switch {
 		case err != nil:
-			h.cfg.Log.Error("unreadable entry is not told to the CDN", "err", err)
+			h.cfg.Log.Error("unreadable entry not sent to the CDN", "err", err)
 			continue
 		case age > h.cfg.MaxAge:
 			h.cfg.Observe("expired")
-			h.cfg.Log.Error("purge hook given up; the CDN may keep what was purged",
+			h.cfg.Log.Error("purge hook gave up; the CDN may still serve purged images",
 				"age", age, "source", e.Source, "name", string(e.Name))
 			continue
 		case age < rememberApplied:
@@ -159,7 +159,8 @@ func (h *Hook) send(ctx context.Context, batch []jetstream.Entry) (done int, aga
 	return done, 0
 }
 
-// await returns when all these entries are applied everywhere, after HookConfig.Wait, or with ctx.
+// await returns when all these entries are applied everywhere, after HookConfig.Wait, or when ctx
+// is done.
 func (h *Hook) await(ctx context.Context, ids []string) {
 	late := time.NewTimer(h.cfg.Wait)
 	defer late.Stop()
@@ -183,7 +184,7 @@ func (h *Hook) await(ctx context.Context, ids []string) {
 	}
 }
 
-// failed returns when to try again: not before after, which the receiver may have asked for.
+// failed returns the pause before the next attempt, at least after, the receiver's Retry-After.
 func (h *Hook) failed(ctx context.Context, err error, after time.Duration) time.Duration {
 	if ctx.Err() != nil {
 		return h.cfg.FirstPause // the process ends
@@ -194,7 +195,7 @@ func (h *Hook) failed(ctx context.Context, err error, after time.Duration) time.
 	pause := min(h.cfg.FirstPause<<min(h.failures, 10), 300*h.cfg.FirstPause)
 	h.failures++
 	pause = max(pause/2+rand.N(pause/2+1), min(after, 10*time.Minute))
-	h.cfg.Log.Warn("purge hook failed and is tried again",
+	h.cfg.Log.Warn("purge hook failed, will be retried",
 		"url", h.cfg.URL, "failures", h.failures, "after", pause, "err", err)
 	return pause
 }

@@ -9,17 +9,17 @@ import (
 	"github.com/novasocial/imagetier/internal/jsonlog"
 )
 
-// Bounds of the outbox. At 200 bytes an entry they are hours of purges without a cluster.
+// Bounds of the outbox. With 200 bytes per entry they allow hours of purges without a cluster.
 const (
 	maxOutboxEntries = 100_000
 	maxOutboxBytes   = 64 << 20
 )
 
-// outbox has every decision of this node until the streams have it, oldest first. Every
+// outbox has the decisions of this node that the streams do not have yet, oldest first. Every
 // decision goes through it, so none overtakes an older one.
 //
-// The file is appended to, emptied when nothing waits, and written anew only when most of it
-// was sent: an entry costs one sync, which entries of the same moment share.
+// The file is appended to, emptied when nothing waits, and rewritten only when most of its entries
+// were sent. An entry costs one sync, which concurrent entries share.
 type outbox struct {
 	log *jsonlog.Log[Entry]
 
@@ -36,7 +36,7 @@ type outgoing struct {
 	sent    chan struct{} // closed when the streams have it
 }
 
-// sentAlready reports whether the streams have it.
+// sentAlready reports whether the streams have the entry.
 func (out *outgoing) sentAlready() bool {
 	select {
 	case <-out.sent:
@@ -58,7 +58,7 @@ func openOutbox(cfg jsonlog.Config) (*outbox, error) {
 	return o, nil
 }
 
-// add makes an entry durable. Its error is ErrOutboxFull, or the disk's.
+// add stores an entry durably. The error is ErrOutboxFull or an error of the disk.
 func (o *outbox) add(e Entry) (*outgoing, error) {
 	out := &outgoing{Entry: e, sent: make(chan struct{})}
 	o.mu.Lock()
@@ -66,7 +66,7 @@ func (o *outbox) add(e Entry) (*outgoing, error) {
 		o.mu.Unlock()
 		return nil, ErrOutboxFull
 	}
-	o.waiting = append(o.waiting, out) // before it is written, so that shorten knows of it
+	o.waiting = append(o.waiting, out) // before it is written, so that shorten includes it
 	o.mu.Unlock()
 
 	err := o.log.Append(e)
@@ -80,8 +80,8 @@ func (o *outbox) add(e Entry) (*outgoing, error) {
 	return out, nil
 }
 
-// oldest returns the oldest entries that are wanted, at most n. want is called in their order; nil
-// wants all.
+// oldest returns at most n of the oldest entries for which want returns true. want is called in
+// order; nil selects all.
 func (o *outbox) oldest(n int, want func(Entry) bool) (found []*outgoing) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -96,8 +96,8 @@ func (o *outbox) oldest(n int, want func(Entry) bool) (found []*outgoing) {
 	return found
 }
 
-// remove takes out entries that the streams have. Until the file says so, too, a restart sends
-// them again, which changes nothing.
+// remove removes entries that the streams have. Until the file is updated, a restart sends them
+// again, which changes nothing.
 func (o *outbox) remove(sent []*outgoing) error {
 	if len(sent) == 0 {
 		return nil
@@ -114,12 +114,12 @@ func (o *outbox) remove(sent []*outgoing) error {
 		return o.log.Clear()
 	}
 	if o.log.Size() >= o.maxBytes/2 && o.log.Lines() > 2*len(o.waiting)+1000 && !o.shortenLocked() {
-		return errors.New("the outbox cannot be shortened")
+		return errors.New("the outbox cannot be trimmed")
 	}
 	return nil
 }
 
-// shortenLocked writes the file anew with what waits. It reports whether there is room then.
+// shortenLocked rewrites the file with the waiting entries. It reports whether there is room then.
 func (o *outbox) shortenLocked() bool {
 	err := o.log.Rewrite(func(yield func(Entry) bool) {
 		for _, out := range o.waiting {

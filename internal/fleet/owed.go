@@ -13,21 +13,22 @@ import (
 	"github.com/novasocial/imagetier/internal/jetstream"
 )
 
-// owedPurge is a purge that failed, because a disk could not take it, and is tried again.
+// owedPurge is a purge that failed because a disk could not take it, and will be retried.
 type owedPurge struct {
 	Entry
-	// at is its position in the stream of purges, which the offset does not pass. It is zero if
-	// the purge is of the outbox or of the takedown stream.
+	// at is its position in the purge stream, which the offset does not pass. It is zero for a
+	// purge of the outbox or of the takedown stream.
 	at sharedstore.Position
 }
 
-// maxOwed bounds the purges that wait for a disk. Beyond it the stream of purges is not read on.
+// maxOwed bounds the purges that wait for a disk. At the limit the purge stream is not read any
+// further.
 const maxOwed = 10_000
 
 var errOwed = errors.New("too many purges wait for the disk")
 
-// owe notes a purge that failed. Later entries go on, and neither the offset nor, if it was
-// missed, readiness gets past it. The error is errOwed.
+// owe records a failed purge. Later entries are still applied, but the offset stays before it and,
+// if the node has missed the purge, the node does not become ready. The error is errOwed.
 func (n *Node) owe(e Entry, at sharedstore.Position, why error) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -36,7 +37,7 @@ func (n *Node) owe(e Entry, at sharedstore.Position, why error) error {
 		return fmt.Errorf("%w: %d: %w", errOwed, maxOwed, why)
 	}
 	if !known {
-		n.cfg.Log.Error("purge failed and is tried again",
+		n.cfg.Log.Error("purge failed, will be retried",
 			"number", at.Entry,
 			"source", e.Source,
 			"name", string(e.Name),
@@ -60,7 +61,7 @@ func (n *Node) applyPurge(ctx context.Context, e Entry, at sharedstore.Position)
 	return nil
 }
 
-// repay tries purges that failed, and then those of the outbox that found no room among them.
+// repay retries failed purges, and then those of the outbox for which there was no room in owed.
 func (n *Node) repay(ctx context.Context) {
 	n.mu.Lock()
 	replayed := n.replayed
@@ -99,7 +100,7 @@ func (n *Node) firstOwedLocked(log uint64) uint64 {
 		case 0:
 		case log:
 			first = min(first, purge.at.Entry)
-		default: // of a stream that was lost: a restart would not get it again
+		default: // of a lost stream: a restart would not receive it again
 			first = 1
 		}
 	}

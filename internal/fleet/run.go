@@ -10,14 +10,15 @@ import (
 	"github.com/novasocial/imagetier/internal/jetstream"
 )
 
-// sendTime bounds sending one batch of the outbox; retryPause is between attempts of anything.
+// sendTime bounds sending one batch of the outbox; retryPause is the pause between attempts of any
+// kind.
 const (
 	sendTime   = 2 * time.Second
 	retryPause = time.Second
 )
 
-// Run follows the streams, sends what is in the outbox and tells the CDN, until ctx is done. Its
-// error is ErrBehind, or nil.
+// Run follows the streams, sends the outbox and calls the CDN hook until ctx is done. The error is
+// ErrBehind or nil.
 func (n *Node) Run(ctx context.Context) error {
 	n.replay(ctx)
 	parts := []func(context.Context) error{n.runHook, n.runChores}
@@ -74,7 +75,7 @@ func (n *Node) follow(
 	}
 }
 
-// until tries something until it succeeds or ctx is done. Its error is ErrBehind, or nil.
+// until calls do until it succeeds or ctx is done. The error is ErrBehind or nil.
 func (n *Node) until(ctx context.Context, failure string, do func(context.Context) error) error {
 	for try := 0; ; try++ {
 		err := do(ctx)
@@ -85,13 +86,13 @@ func (n *Node) until(ctx context.Context, failure string, do func(context.Contex
 			return nil
 		}
 		if try == 0 {
-			n.cfg.Log.Error(failure+"; trying again", "err", err)
+			n.cfg.Log.Error(failure+", will be retried", "err", err)
 		}
 		sleep(ctx, retryPause)
 	}
 }
 
-// wake has the outbox sent.
+// wake triggers sending the outbox.
 func (n *Node) wake() {
 	select {
 	case n.kick <- struct{}{}:
@@ -99,7 +100,7 @@ func (n *Node) wake() {
 	}
 }
 
-// runOutbox sends what is in the outbox: at once, and what could not be sent again after a pause.
+// runOutbox sends new entries of the outbox at once, and failed ones again after a pause.
 func (n *Node) runOutbox(ctx context.Context) error {
 	retry := time.NewTicker(retryPause)
 	defer retry.Stop()
@@ -109,7 +110,7 @@ func (n *Node) runOutbox(ctx context.Context) error {
 		cancel()
 		switch {
 		case err == nil && failing:
-			n.cfg.Log.Info("replication works again", "waiting", n.state.outbox.len())
+			n.cfg.Log.Info("replication recovered", "waiting", n.state.outbox.len())
 		case err != nil && !failing:
 			n.cfg.Log.Error("replication failed, queued for retry", "waiting", n.state.outbox.len(), "err", err)
 		}
@@ -121,7 +122,7 @@ func (n *Node) runOutbox(ctx context.Context) error {
 		case !failing:
 			tick = nil
 		case !errors.Is(err, jetstream.ErrFull):
-			kick = nil // what comes next could not be sent, either
+			kick = nil // new entries could not be sent either
 		}
 		select {
 		case <-kick:
@@ -132,7 +133,7 @@ func (n *Node) runOutbox(ctx context.Context) error {
 	return nil
 }
 
-// runMember keeps this node in the fleet's bucket once it is ready, and takes it out at the end.
+// runMember keeps this node in the bucket of members once it is ready, and removes it at the end.
 func (n *Node) runMember(ctx context.Context) error {
 	for pause := choresEarly; ctx.Err() == nil; sleep(ctx, pause) {
 		if n.Ready() != nil {
@@ -140,13 +141,13 @@ func (n *Node) runMember(ctx context.Context) error {
 		}
 		pause = putEvery
 		if err := n.put(ctx); err != nil && ctx.Err() == nil {
-			n.cfg.Log.Warn("this node cannot say that it lives; receipts do not count it", "err", err)
+			n.cfg.Log.Warn("heartbeat failed; receipts do not count this node", "err", err)
 		}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendTime)
 	defer cancel()
 	if err := n.cfg.Cluster.RemoveMember(ctx, n.id); err != nil {
-		n.cfg.Log.Warn("this node ends and cannot say so; receipts count it for some minutes", "err", err)
+		n.cfg.Log.Warn("sign-off failed; receipts count this node for some more minutes", "err", err)
 	}
 	return nil
 }
@@ -157,13 +158,13 @@ func (n *Node) put(ctx context.Context) error {
 	return n.cfg.Cluster.PutMember(ctx, n.id)
 }
 
-// Pauses of runChores: short until this node is ready, since startup waits for readiness.
+// Intervals of runChores: short until this node is ready, since startup waits for readiness.
 const (
 	choresEarly = 50 * time.Millisecond
 	choresEvery = time.Second
 )
 
-// runChores does what is due from time to time, and writes the offsets at the end.
+// runChores does periodic tasks, and writes the offsets at the end.
 func (n *Node) runChores(ctx context.Context) error {
 	for failing := false; ctx.Err() == nil; {
 		limited, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -173,7 +174,7 @@ func (n *Node) runChores(ctx context.Context) error {
 			err = errors.Join(n.join(limited), n.sendMissing(limited), n.saveOffsets())
 		}
 		if err != nil && ctx.Err() == nil && !failing {
-			n.cfg.Log.Warn("housekeeping of the fleet failed; trying again", "err", err)
+			n.cfg.Log.Warn("fleet housekeeping failed, will be retried", "err", err)
 		}
 		failing = err != nil
 		cancel()
@@ -190,12 +191,12 @@ func (n *Node) runChores(ctx context.Context) error {
 		return nil
 	}
 	if err := n.saveOffsets(); err != nil {
-		n.cfg.Log.Warn("offsets of the streams cannot be written; a restart applies entries again", "err", err)
+		n.cfg.Log.Warn("stream offsets not saved; a restart applies some entries again", "err", err)
 	}
 	return nil
 }
 
-// sleep waits, or for ctx.
+// sleep waits for d or until ctx is done.
 func sleep(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -205,17 +206,17 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// catchUpTime bounds how long a question about a tag waits for the stream.
+// catchUpTime bounds how long a lookup of a tag waits for the stream.
 const catchUpTime = 5 * time.Second
 
-// Of returns the originals that have a tag, as far as any node knows by now: a post
-// that one node received can be purged by its tag at any other.
+// Of returns the originals that have a tag, including what other nodes have learned until now: a
+// post that one node received can be purged by its tag on any other.
 func (n *Node) Of(tag string) []imagecache.Original {
 	n.catchUp(tag)
 	return n.state.tags.Of(tag)
 }
 
-// LiveOf returns those of them that are requested in their live version.
+// LiveOf returns those originals with a tag that are requested in their live version.
 func (n *Node) LiveOf(tag string) []imagecache.Original {
 	n.catchUp(tag)
 	return n.state.tags.LiveOf(tag)
@@ -224,8 +225,8 @@ func (n *Node) LiveOf(tag string) []imagecache.Original {
 // Ended reports whether a tag ended after since.
 func (n *Node) Ended(tag string, since time.Time) bool { return n.state.tags.Ended(tag, since) }
 
-// catchUp waits until everything is applied that the stream of tags has now. Where that cannot
-// be asked, what this node knows has to do: a purge reaches no other node then, either, and its
+// catchUp waits until all current entries of the tag stream are applied. If the stream cannot be
+// read, only the local knowledge is used: a purge reaches no other node then either, and its
 // receipt says so.
 func (n *Node) catchUp(tag string) {
 	if n.alone() {
@@ -249,10 +250,10 @@ func (n *Node) catchUp(tag string) {
 			err = ctx.Err()
 		}
 	}
-	n.cfg.Log.Warn("tags that other nodes learnt may be unknown here yet", "tag", tag, "err", err)
+	n.cfg.Log.Warn("tags learned by other nodes may be missing here", "tag", tag, "err", err)
 }
 
-// runHook tells the CDN, and waits for ctx where there is nothing to tell.
+// runHook calls the CDN hook. Without a hook it waits for ctx.
 func (n *Node) runHook(ctx context.Context) error {
 	if n.cfg.Hook == nil {
 		<-ctx.Done()

@@ -12,18 +12,18 @@ import (
 	"github.com/novasocial/imagetier/internal/jetstream"
 )
 
-// flushBatch and flushParallel are how many entries are sent before they leave the outbox, and
-// how many of them at the same time.
+// flushBatch is how many entries are sent before they are removed from the outbox, and
+// flushParallel how many of them concurrently.
 const (
 	flushBatch    = 256
 	flushParallel = 32
 )
 
-// flush sends the oldest entries of the outbox, and takes those out of it that the streams have.
-// It returns how many, and why not all. parallel is how many are sent at the same time.
+// flush sends the oldest entries of the outbox, and removes those that were sent. It returns their
+// number, and an error if some failed. parallel is how many are sent concurrently.
 //
-// Entries about one original are sent in their order, which the CDN hook keeps. Other entries pass
-// takedowns that the stream has no room for; then the error is jetstream.ErrFull.
+// Entries about one original are sent in order, which the CDN hook keeps. Takedowns for which the
+// stream is full do not block other entries; the error is then jetstream.ErrFull.
 func (n *Node) flush(ctx context.Context, parallel int) (sent int, err error) {
 	defer func() {
 		n.mu.Lock()
@@ -33,13 +33,13 @@ func (n *Node) flush(ctx context.Context, parallel int) (sent int, err error) {
 	var full error
 	refused := make(map[imagecache.Original]bool)
 	for sent < flushBatch {
-		turn := maps.Clone(refused) // originals of which no later entry may be sent in this turn
+		turn := maps.Clone(refused) // originals whose later entries may not be sent in this turn
 		some := n.state.outbox.oldest(parallel, func(e Entry) bool {
 			if e.Kind == KindTags {
 				return true
 			}
 			of := e.original()
-			// A decision about an original that the stream knows takes no more room.
+			// A decision about an original that is in the stream takes no additional room.
 			can := !turn[of] && (full == nil || e.Kind != KindTakedown)
 			turn[of] = true
 			return can
@@ -60,7 +60,7 @@ func (n *Node) flush(ctx context.Context, parallel int) (sent int, err error) {
 		}
 		sent += len(gone)
 		if fault := n.state.outbox.remove(gone); fault != nil {
-			n.cfg.Log.Warn("outbox cannot be shortened; a restart sends its entries again", "err", fault)
+			n.cfg.Log.Warn("outbox not trimmed; a restart sends its entries again", "err", fault)
 		}
 		if err != nil {
 			return sent, err
@@ -69,7 +69,7 @@ func (n *Node) flush(ctx context.Context, parallel int) (sent int, err error) {
 	return sent, full
 }
 
-// sendAll sends entries at the same time.
+// sendAll sends entries concurrently.
 func (n *Node) sendAll(ctx context.Context, some []*outgoing) (faults []error) {
 	faults = make([]error, len(some))
 	if len(some) == 1 { // the simulation has no goroutines
@@ -84,8 +84,8 @@ func (n *Node) sendAll(ctx context.Context, some []*outgoing) (faults []error) {
 	return faults
 }
 
-// send appends an entry to its streams. After an error it may be in them: it is sent again, which
-// changes nothing.
+// send appends an entry to its streams. After an error the streams may have it; it is then sent
+// again, which changes nothing.
 func (n *Node) send(ctx context.Context, e Entry) error {
 	data, err := json.Marshal(e)
 	if err != nil {
@@ -95,8 +95,8 @@ func (n *Node) send(ctx context.Context, e Entry) error {
 	if n.cfg.Alone {
 		l = jetstream.Hooks
 	} else if e.decides() {
-		// What the streams have is in the register of the node that sent it, also where decide
-		// could not write it: only from there a takedown stream that was lost is filled again.
+		// The register of the sending node must have everything that it has sent, even if decide
+		// could not write it: a lost takedown stream is refilled from the registers.
 		if _, err := n.state.takedowns.apply(e); err != nil {
 			return err
 		}
@@ -108,21 +108,21 @@ func (n *Node) send(ctx context.Context, e Entry) error {
 	return err
 }
 
-// maxConflicts bounds how often a decision is compared again before it waits for the next flush.
+// maxConflicts bounds how often a decision is compared before it waits for the next flush.
 const maxConflicts = 10
 
-// sendDecision appends a decision to the takedown stream, unless that has a newer one.
+// sendDecision appends a decision to the takedown stream, unless the stream has a newer one.
 //
-// Invariant 1. The stream keeps one message for each original, the newest decision, since it is
-// compared before it is appended:
+// Invariant 1. The stream keeps one message per original, the newest decision, because decisions
+// are compared before they are appended:
 //
 //  1. A appends a takedown with stamp 10; the acknowledgement is lost.
 //  2. B lifts it: stamp 20. It reads 10 as the last message, number 7, and appends behind 7.
 //  3. A tries again, after the window in which the server would know the message's id. It reads
 //     20, and appends nothing.
 //
-// If 3 reads just before 2 appends, A appends behind 7 although that is not the last message any
-// more: the server refuses, and A reads again.
+// If 3 reads just before 2 appends, A appends after 7 although that is no longer the last message:
+// the server refuses, and A reads again.
 func (n *Node) sendDecision(ctx context.Context, e Entry, data []byte) error {
 	for range maxConflicts {
 		number, last, err := n.cfg.Cluster.Last(ctx, jetstream.Takedowns, e.subject())
@@ -145,13 +145,13 @@ func (n *Node) sendDecision(ctx context.Context, e Entry, data []byte) error {
 	return fmt.Errorf("%w: %w", jetstream.ErrUnavailable, jetstream.ErrConflict)
 }
 
-// sendMissing sends decisions that the takedown stream lacks: this node was alone before, or the
-// stream was lost and made anew. Only then the offset moves to that stream, so that a crash begins
-// again.
+// sendMissing sends decisions that the takedown stream lacks, because this node was alone before,
+// or because the stream was lost and recreated. The offset moves to that stream only afterwards, so
+// that it starts over after a crash.
 func (n *Node) sendMissing(ctx context.Context) error {
 	n.mu.Lock()
 	due := n.missing != nil && n.applied[jetstream.Takedowns] >= n.missingAfter
-	missing := maps.Clone(n.missing) // entries that come back are taken out of it meanwhile
+	missing := maps.Clone(n.missing) // entries that return in the stream are removed from it meanwhile
 	stream := n.takedownLog
 	n.mu.Unlock()
 	if !due {
@@ -171,7 +171,7 @@ func (n *Node) sendMissing(ctx context.Context) error {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.takedownLog == stream { // else that one was lost, and its successor lacks all of it
+	if n.takedownLog == stream { // else that stream was lost, and its successor lacks all of them
 		n.missing = nil
 	}
 	return nil

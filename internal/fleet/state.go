@@ -20,25 +20,25 @@ import (
 	"github.com/novasocial/imagetier/internal/jsonlog"
 )
 
-// StateConfig of a State.
+// StateConfig configures a State.
 type StateConfig struct {
-	// Dir is where the files are, the node's cache directory: takedowns, tags, and below fleet
-	// the offsets and the outbox.
+	// Dir is the node's cache directory, which has the files: takedowns, tags and, in the directory
+	// fleet, the offsets and the outbox.
 	Dir string
-	// Peek asks the cluster what the stream of purges has, before any cache is opened. Nil: this
-	// node is alone.
+	// Peek returns the extent of the purge stream, before any cache is opened. If nil, this node is
+	// alone.
 	Peek func(ctx context.Context) (jetstream.LogState, error)
-	// Empty removes what the caches hold on disk.
+	// Empty removes the caches on disk.
 	Empty func() error
-	// FS is nil for the machine's own, which is then locked against another process.
+	// FS is the file system. If nil, it is the real one, and Dir is locked against other processes.
 	FS    jsonlog.FS
 	Now   func() time.Time // nil is time.Now
 	NewID func() string    // nil is rand.Text
 	Log   *slog.Logger     // nil discards
 }
 
-// State is what a node keeps on its disk. Opened first, it decides whether caches have to be
-// emptied, and knows what is taken down before anything is served.
+// State is the durable state of a node. It is opened first: it decides whether caches have to be
+// emptied, and knows the takedowns before anything is served.
 type State struct {
 	cfg       StateConfig
 	opened    time.Time
@@ -47,31 +47,30 @@ type State struct {
 	tags      *tagStore
 	outbox    *outbox
 
-	mu      sync.Mutex // guards offsets, but not Caches, which never changes after OpenState
+	mu      sync.Mutex // guards offsets, except Caches, which never changes after OpenState
 	offsets offsets
 }
 
-// offsets is the file that says how far this node has followed the streams. Entry of each is the
-// last that was applied; all before it were, too.
+// offsets is the file of the positions up to which this node has applied the streams, inclusive.
 type offsets struct {
 	Node      string               `json:"node"`
 	Purges    sharedstore.Position `json:"purges"` // Log 0: caches have to be emptied
 	Takedowns sharedstore.Position `json:"takedowns"`
 	Tags      sharedstore.Position `json:"tags"`
-	// Caches changes when the caches are emptied. What is on a disk that was not mounted then has
-	// another one.
+	// Caches is an id that changes when the caches are emptied. The cache on a disk that was not
+	// mounted then has another id.
 	Caches string `json:"caches,omitempty"`
 }
 
 // peekTime bounds asking the cluster whether this node is too far behind.
 const peekTime = 3 * time.Second
 
-// OpenState reads the state of a node. If it may have missed purges that cannot be known any
-// more, it empties the caches: it has no offset, or the stream does not reach back to it.
+// OpenState reads the state of a node. It empties the caches if the node may have missed purges
+// that cannot be determined any more: there is no offset, or the stream does not reach back to it.
 //
-// Invariant 3: only a missing file is a new node. If reading fails in any other way, the error
-// says so and nothing is emptied or begun anew: the disk may be at fault for a moment, and the
-// outbox beside that file has purges that were acknowledged.
+// Invariant 3: only a missing file means a new node. Any other failure to read is an error, and
+// nothing is emptied or reset: the fault may be temporary, and the outbox beside that file has
+// acknowledged purges.
 func OpenState(ctx context.Context, cfg StateConfig) (_ *State, err error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -107,7 +106,7 @@ func OpenState(ctx context.Context, cfg StateConfig) (_ *State, err error) {
 		return nil, err
 	}
 	if skipped > 0 {
-		cfg.Log.Warn("lines of the tags file are unreadable; purges by tag may miss originals", "lines", skipped)
+		cfg.Log.Warn("unreadable lines in the tags file; purges by tag may miss originals", "lines", skipped)
 	}
 	if s.outbox, err = openOutbox(file("fleet", "outbox")); err != nil {
 		return nil, err
@@ -151,7 +150,7 @@ func (s *State) openOffsets(ctx context.Context) error {
 			return fmt.Errorf("read the offsets of the fleet: %s names no node", s.offsetsFile())
 		}
 		if len(s.takedowns.newest) == 0 {
-			s.offsets.Takedowns = sharedstore.Position{} // the file is gone: the stream has all of it
+			s.offsets.Takedowns = sharedstore.Position{} // the file is gone: read the whole stream
 		}
 		if s.offsets.Purges.Log == 0 {
 			why = "this node never followed the stream of purges, or missed some"
@@ -160,7 +159,7 @@ func (s *State) openOffsets(ctx context.Context) error {
 	peek, cancel := context.WithTimeout(ctx, peekTime)
 	state, err := s.cfg.Peek(peek)
 	cancel()
-	if err != nil { // it is asked again when the stream is followed
+	if err != nil { // retried when the stream is followed
 		state = jetstream.LogState{}
 	}
 	if why == "" && err == nil && behind(s.offsets.Purges, state) {
@@ -173,20 +172,20 @@ func (s *State) openOffsets(ctx context.Context) error {
 	if err := s.cfg.Empty(); err != nil {
 		return fmt.Errorf("empty the caches: %w", err)
 	}
-	// Empty caches need no earlier purge. Where the stream cannot be asked, this node follows
-	// all of it: what it fills from now on may be purged before it gets there.
+	// Empty caches need no earlier purge. If the stream cannot be read, this node follows all of
+	// it, since images that it makes from now on may be purged before it is connected.
 	s.offsets.Purges = sharedstore.Position{Log: state.ID, Entry: state.Last}
 	s.offsets.Caches = s.cfg.NewID()
 	return s.save(s.offsets)
 }
 
-// behind reports whether purges may have been missed that the stream does not have any more.
+// behind reports whether this node may have missed purges that the stream has dropped.
 func behind(at sharedstore.Position, log jetstream.LogState) bool {
 	return at.Log != log.ID || at.Entry+1 < log.First || at.Entry > log.Last
 }
 
-// replay applies what is in the outbox: a crash may have come between writing it there and
-// applying it. Purges are for Node.replay, since there are no caches yet.
+// replay applies the decisions in the outbox, since a crash may have come between writing and
+// applying them. Purges are left to Node.replay, since there are no caches yet.
 func (s *State) replay() error {
 	var decisions, tags []Entry
 	for _, out := range s.outbox.oldest(maxOutboxEntries, nil) {
@@ -209,7 +208,7 @@ func (s *State) replay() error {
 	return nil
 }
 
-// Close closes the files, and gives the directory to another process.
+// Close closes the files and unlocks the directory.
 func (s *State) Close() error {
 	var faults []error
 	if s.takedowns != nil {
@@ -227,31 +226,32 @@ func (s *State) Close() error {
 	return errors.Join(faults...)
 }
 
-// TakenDown reports whether an original is taken down. It is cheap enough for every request.
+// TakenDown reports whether an original is taken down. It is fast enough to be called for every
+// request.
 func (s *State) TakenDown(of imagecache.Original) bool { return s.takedowns.takenDown(of) }
 
-// List returns the takedowns behind after, sorted by source and name, at most limit of them. The
-// zero Original is before all.
+// List returns at most limit takedowns after an original, sorted by source and name. The zero
+// Original sorts before all others.
 func (s *State) List(after imagecache.Original, limit int) []Takedown {
 	return s.takedowns.list(after, limit)
 }
 
-// Fault returns why nothing can be taken down now; nil if it can.
+// Fault returns why takedowns fail now; nil if they do not.
 func (s *State) Fault() error { return s.takedowns.fault() }
 
-// Position is how far this node has followed the stream of purges.
+// Position is how far this node has applied the purge stream.
 func (s *State) Position() sharedstore.Position {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.offsets.Purges
 }
 
-// Caches is what the caches on disk have to be marked with to be used: disktier.Config.Generation.
+// Caches returns the id that caches on disk must have to be used: disktier.Config.Generation.
 func (s *State) Caches() string { return s.offsets.Caches }
 
 func (s *State) offsetsFile() string { return filepath.Join(s.cfg.Dir, "fleet", "offsets.json") }
 
-// save makes offsets durable.
+// save writes offsets durably.
 func (s *State) save(o offsets) error {
 	text, err := json.Marshal(o)
 	if err == nil {

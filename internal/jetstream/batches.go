@@ -9,23 +9,23 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// lookBack is how far before its first start a batcher of a fleet's log begins, for entries
+// lookBack is how far before its first start a batcher of a fleet's log begins, to include entries
 // that were appended while this node was connecting.
 const lookBack = time.Minute
 
-// Batcher is who is handed a log in batches, once for all nodes.
+// Batcher receives a log in batches, once for all nodes.
 type Batcher struct {
-	Name string // of the batchers that share the log; one token of a subject
-	Most int    // entries of a batch
-	// Do takes a batch: the entries so far, oldest first. The first done of them never come
-	// again; the others do, to whichever node asks, after the pause again, in which this node
-	// takes no batch.
+	Name string // shared by the batchers of all nodes; one token of a subject
+	Most int    // maximum entries of a batch
+	// Do handles a batch: the entries so far, oldest first. The first done of them are finished;
+	// the others are redelivered to any node after the pause again, in which this node takes no
+	// batch.
 	Do func(ctx context.Context, batch []Entry) (done int, again time.Duration)
 }
 
-// Batch hands each entry of a log to one node of all that call it with that Batcher's name. A
-// node that dies over a batch leaves it to the others, or to itself when it is back, after
-// Config.AckWait. It returns nil when ctx is done.
+// Batch delivers each entry of a log to one of the nodes that call it with that Batcher's name. If
+// a node dies during a batch, the batch is redelivered to any node after Config.AckWait. It returns
+// nil when ctx is done.
 func (b *Bus) Batch(ctx context.Context, l Log, to Batcher) error {
 	for ctx.Err() == nil {
 		s, err := b.wait(ctx)
@@ -36,7 +36,7 @@ func (b *Bus) Batch(ctx context.Context, l Log, to Batcher) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		b.cfg.Log.Warn("a log cannot be read in batches: trying again", "log", l.stream, "err", err)
+		b.cfg.Log.Warn("reading a stream in batches failed, retrying", "log", l.stream, "err", err)
 		pause(ctx, noticePause)
 	}
 	return nil
@@ -75,7 +75,7 @@ func (b *Bus) batch(ctx context.Context, s *session, l Log, to Batcher) error {
 		working()
 		for i, msg := range messages {
 			if i < done {
-				err = msg.DoubleAck(context.WithoutCancel(ctx)) // bounded by the library's own time
+				err = msg.DoubleAck(context.WithoutCancel(ctx)) // bounded by the library's timeout
 			} else {
 				err = msg.NakWithDelay(again)
 			}
@@ -89,7 +89,7 @@ func (b *Bus) batch(ctx context.Context, s *session, l Log, to Batcher) error {
 	}
 }
 
-// batcher opens or makes the consumer that all nodes share.
+// batcher opens or creates the consumer that all nodes share.
 func (b *Bus) batcher(ctx context.Context, s *session, l Log, to Batcher) (jetstream.Consumer, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -108,7 +108,7 @@ func (b *Bus) batcher(ctx context.Context, s *session, l Log, to Batcher) (jetst
 			cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &since
 		}
 		consumer, err = stream.CreateConsumer(ctx, cfg)
-		if errors.Is(err, jetstream.ErrConsumerExists) { // another node was faster
+		if errors.Is(err, jetstream.ErrConsumerExists) { // another node has created it
 			consumer, err = stream.Consumer(ctx, to.Name)
 		}
 	}
@@ -118,7 +118,7 @@ func (b *Bus) batcher(ctx context.Context, s *session, l Log, to Batcher) (jetst
 	return consumer, nil
 }
 
-// keepAlive says of messages that they are being worked on, until it is ended.
+// keepAlive sends progress acks for messages until its result is called.
 func (b *Bus) keepAlive(messages []jetstream.Msg) (end func()) {
 	ended, gone := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -132,7 +132,7 @@ func (b *Bus) keepAlive(messages []jetstream.Msg) (end func()) {
 			case <-tick.C:
 			}
 			for _, msg := range messages {
-				_ = msg.InProgress() // lost: it is handed out again, which is allowed
+				_ = msg.InProgress() // if it is lost, the message is redelivered, which is allowed
 			}
 		}
 	}()

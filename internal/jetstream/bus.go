@@ -12,18 +12,18 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Bus is the queue, and the connection to JetStream below it, which Run keeps. It is safe
-// for concurrent use.
+// Bus is the queue and its connection to JetStream, which Run maintains. It is safe for concurrent
+// use.
 type Bus struct {
 	cfg Config
-	put chan struct{} // of capacity 1: something was put, so that Next need not wait for its next look
+	put chan struct{} // of capacity 1: has a value after a Put, so that Next does not wait for its next poll
 
 	mu      sync.Mutex
-	now     *session      // guarded by mu; nil while there is none
+	now     *session      // guarded by mu; nil while not connected
 	changed chan struct{} // guarded by mu; closed when now changes
 }
 
-// session is what there is while the server can be used.
+// session is a usable connection to the server.
 type session struct {
 	js        jetstream.JetStream
 	conn      *nats.Conn
@@ -35,7 +35,7 @@ type session struct {
 	members   atomic.Pointer[jetstream.KeyValue]
 }
 
-// New returns a Bus, which can be used once Run has it running.
+// New returns a Bus. It can be used once Run has connected it.
 func New(cfg Config) (*Bus, error) {
 	if cfg.Dir == "" && cfg.URL == "" {
 		return nil, errors.New("jetstream: a directory or a URL is needed")
@@ -43,16 +43,15 @@ func New(cfg Config) (*Bus, error) {
 	return &Bus{cfg: cfg.withDefaults(), put: make(chan struct{}, 1), changed: make(chan struct{})}, nil
 }
 
-// Pauses between attempts to start, and between looks at whether all is well.
+// Pauses between attempts to start, and between health checks.
 const (
 	firstRetry = 500 * time.Millisecond
 	lastRetry  = 30 * time.Second
 	lookEvery  = 5 * time.Second
 )
 
-// Run starts the server or connects to it, keeps it running, and ends both when ctx is done.
-// It returns nil then; whatever fails before is logged and tried again. Stop
-// all users of the Bus first.
+// Run starts the embedded server or connects to a cluster, and maintains that until ctx is done. It
+// returns nil then; earlier failures are logged and retried. Stop all users of the Bus first.
 func (b *Bus) Run(ctx context.Context) error {
 	wait := firstRetry
 	for {
@@ -64,7 +63,7 @@ func (b *Bus) Run(ctx context.Context) error {
 		if time.Since(began) > lastRetry {
 			wait = firstRetry
 		}
-		b.cfg.Log.Error("the queue cannot be used: trying again", "after", wait, "err", err)
+		b.cfg.Log.Error("queue unavailable, retrying", "after", wait, "err", err)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -74,7 +73,7 @@ func (b *Bus) Run(ctx context.Context) error {
 	}
 }
 
-// serve is one life of a session.
+// serve runs one session until it fails.
 func (b *Bus) serve(ctx context.Context) error {
 	conn, end, err := b.dial(ctx)
 	if err != nil {
@@ -87,11 +86,11 @@ func (b *Bus) serve(ctx context.Context) error {
 	}
 	b.set(s)
 	defer b.set(nil)
-	b.cfg.Log.Info("the queue is ready", "embedded", b.cfg.URL == "")
+	b.cfg.Log.Info("queue ready", "embedded", b.cfg.URL == "")
 	return b.watch(ctx, s)
 }
 
-// watch returns when the session is of no use any more.
+// watch returns when the session is no longer usable.
 func (b *Bus) watch(ctx context.Context, s *session) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
@@ -110,15 +109,15 @@ func (b *Bus) watch(ctx context.Context, s *session) error {
 			faults = 0
 			continue
 		case b.cfg.URL != "" && !errors.Is(err, jetstream.ErrStreamNotFound):
-			continue // the connection is restored by itself
+			continue // the client reconnects by itself
 		}
 		if faults++; faults == 3 {
-			return fmt.Errorf("look at the queue: %w", err)
+			return fmt.Errorf("inspect the queue: %w", err)
 		}
 	}
 }
 
-// dial starts the embedded server, or not, and connects. end undoes both.
+// dial connects to the cluster, or to an embedded server that it starts. end undoes both.
 func (b *Bus) dial(ctx context.Context) (conn *nats.Conn, end func(), err error) {
 	if b.cfg.URL == "" {
 		return embed(ctx, b.cfg, b.options())
@@ -134,18 +133,18 @@ func (b *Bus) options() []nats.Option {
 	return []nats.Option{
 		nats.Name("imagetier"),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			b.cfg.Log.Warn("connection to the queue", "err", err)
+			b.cfg.Log.Warn("queue connection error", "err", err)
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
-				b.cfg.Log.Warn("the connection to the queue was lost", "err", err)
+				b.cfg.Log.Warn("queue connection lost", "err", err)
 			}
 		}),
-		nats.ReconnectHandler(func(*nats.Conn) { b.cfg.Log.Info("the connection to the queue is restored") }),
+		nats.ReconnectHandler(func(*nats.Conn) { b.cfg.Log.Info("queue connection restored") }),
 	}
 }
 
-// open makes the streams that are missing.
+// open creates missing streams.
 func (b *Bus) open(ctx context.Context, conn *nats.Conn) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -187,12 +186,12 @@ func (b *Bus) stream(
 	cfg.Replicas = b.cfg.Replicas
 	stream, err := js.Stream(ctx, cfg.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		// An error is the caller's to try again: fewer replicas than configured would lose
-		// acknowledged entries with one server.
+		// The caller retries after an error: with fewer replicas than configured, losing one server
+		// would lose acknowledged entries.
 		if stream, err = js.CreateStream(ctx, cfg); err == nil {
 			b.cfg.Log.Info("stream created", "stream", cfg.Name, "replicas", cfg.Replicas)
 		}
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another node was faster
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another node has created it
 			stream, err = js.Stream(ctx, cfg.Name)
 		}
 	}
@@ -205,8 +204,8 @@ func (b *Bus) stream(
 	return stream, nil
 }
 
-// replicate gives a stream that has too few replicas as many as are configured, and leaves the
-// rest of its configuration to the operator.
+// replicate raises the replicas of a stream to the configured number. It leaves the rest of the
+// configuration to the operator.
 func (b *Bus) replicate(
 	ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig,
 ) (jetstream.Stream, error) {
@@ -214,7 +213,7 @@ func (b *Bus) replicate(
 	cfg.Replicas = b.cfg.Replicas
 	stream, err := js.UpdateStream(ctx, cfg)
 	if err == nil {
-		b.cfg.Log.Warn("stream had too few replicas", "stream", cfg.Name, "had", had, "replicas", cfg.Replicas)
+		b.cfg.Log.Warn("stream replicas increased", "stream", cfg.Name, "had", had, "replicas", cfg.Replicas)
 	}
 	return stream, err
 }
@@ -227,7 +226,7 @@ func (b *Bus) set(s *session) {
 	b.changed = make(chan struct{})
 }
 
-// session returns what there is now, or ErrUnavailable.
+// session returns the current session, or ErrUnavailable.
 func (b *Bus) session() (*session, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -237,7 +236,7 @@ func (b *Bus) session() (*session, error) {
 	return b.now, nil
 }
 
-// wait returns the session as soon as there is one, or ctx's error.
+// wait waits for a session and returns it, or the error of ctx.
 func (b *Bus) wait(ctx context.Context) (*session, error) {
 	for {
 		b.mu.Lock()
@@ -254,19 +253,19 @@ func (b *Bus) wait(ctx context.Context) (*session, error) {
 	}
 }
 
-// Ready waits until the Bus can be used, or for ctx.
+// Ready waits until the Bus can be used or ctx is done.
 func (b *Bus) Ready(ctx context.Context) error {
 	_, err := b.wait(ctx)
 	return err
 }
 
-// Available reports whether the Bus can be used now, as far as it knows.
+// Available reports whether the Bus has a session now.
 func (b *Bus) Available() bool {
 	s, err := b.session()
 	return err == nil && s.conn.IsConnected()
 }
 
-// connected returns the session if its connection is up, and ErrUnavailable at once if not.
+// connected returns the session if its connection is up, else ErrUnavailable.
 func (b *Bus) connected() (*session, error) {
 	s, err := b.session()
 	if err == nil && !s.conn.IsConnected() {
@@ -275,7 +274,7 @@ func (b *Bus) connected() (*session, error) {
 	return s, err
 }
 
-// log returns the handle of a log's stream, which it opens once in a session.
+// log returns the handle of a log's stream, which it opens once per session.
 func (s *session) log(ctx context.Context, b *Bus, l Log) (jetstream.Stream, error) {
 	if stream, ok := s.logs.Load(l); ok {
 		return stream.(jetstream.Stream), nil

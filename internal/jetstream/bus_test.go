@@ -429,7 +429,7 @@ func TestBus_Run_EndsWithUnwritableStore(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- b.Run(ctx) }()
-	for deadline := time.Now().Add(20 * time.Second); strings.Count(log.String(), "trying again") < 2; {
+	for deadline := time.Now().Add(20 * time.Second); strings.Count(log.String(), "retrying") < 2; {
 		if time.Now().After(deadline) {
 			t.Fatalf("it was not tried again:\n%s", log)
 		}

@@ -23,11 +23,11 @@ import (
 )
 
 const (
-	// startTime is how long the server may take to read its store; it reads the whole of
-	// it where its index is missing.
+	// startTime is how long the server may take to read its store; it reads all of it if its index
+	// is missing.
 	startTime = time.Minute
-	// maxDeaths is how many starts in a row may end with the end of the process before the
-	// store itself is taken for the cause.
+	// maxDeaths is how often in a row the process may die while opening the store before the store
+	// is considered damaged.
 	maxDeaths = 3
 	// keepAside is how many damaged stores are kept for inspection.
 	keepAside = 2
@@ -36,8 +36,8 @@ const (
 // errDamaged means that the store could be opened, but its content is damaged.
 var errDamaged = errors.New("the store is damaged")
 
-// embed starts the server inside of this process and connects to it. A damaged store is set
-// aside: what waited in it is lost, which the log says, and the start goes on.
+// embed starts the server inside this process and connects to it. A damaged store is moved aside:
+// its jobs are lost, which is logged, and the start continues with an empty store.
 func embed(ctx context.Context, cfg Config, options []nats.Option) (*nats.Conn, func(), error) {
 	if deaths := countDeath(cfg.Dir); deaths >= maxDeaths {
 		died := fmt.Errorf("%w: the process has died %d times while opening it", errDamaged, deaths)
@@ -95,12 +95,12 @@ func startServer(ctx context.Context, cfg Config, options []nats.Option) (*nats.
 }
 
 // ready starts the server and reports whether it can be used. A server that cannot use its store
-// logs that and stops starting, so waiting for it would not end.
+// logs that and never becomes ready, so there is no waiting.
 func ready(ctx context.Context, srv *server.Server) bool {
 	started := make(chan struct{})
 	go func() {
 		defer close(started)
-		srv.Start() // returns when all is started; its goroutines end with Shutdown
+		srv.Start() // returns when everything is started; its goroutines end with Shutdown
 	}()
 	late := time.NewTimer(startTime)
 	defer late.Stop()
@@ -111,7 +111,7 @@ func ready(ctx context.Context, srv *server.Server) bool {
 	case <-ctx.Done():
 		return false
 	}
-	// Once a start that went well has returned, this is true at once.
+	// After a successful start this is true immediately.
 	return srv.ReadyForConnections(50*time.Millisecond) && srv.JetStreamEnabled()
 }
 
@@ -120,9 +120,9 @@ func storeBytes(cfg Config) int64 {
 	return cfg.QueueBytes + deadBytes + seenBytes + hookBytes + 64<<20
 }
 
-// inspect compares the store with the list of its streams that was written when it was
-// last open. The server leaves out a stream that it cannot read, says so in its log, and
-// goes on without; left alone it would be made anew, empty, over the old files.
+// inspect compares the store with the list of streams that was written when it was last open. The
+// server skips a stream that it cannot read and logs that; the stream would then be created again,
+// empty, over the old files.
 func inspect(ctx context.Context, cfg Config, conn *nats.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -140,7 +140,7 @@ func inspect(ctx context.Context, cfg Config, conn *nats.Conn) error {
 		}
 		info := stream.CachedInfo()
 		if lost := info.State.Lost; lost != nil && len(lost.Msgs) > 0 {
-			cfg.Log.Error("the store of the queue is damaged in places: messages are lost",
+			cfg.Log.Error("queue store partly damaged, messages lost",
 				"stream", name, "lost", len(lost.Msgs), "bytes", lost.Bytes)
 		}
 		if info.State.Msgs == 0 {
@@ -156,8 +156,8 @@ func inspect(ctx context.Context, cfg Config, conn *nats.Conn) error {
 	return writeStreams(cfg)
 }
 
-// The list of streams lies beside the store's own directory, so that nothing that happens
-// in there touches it.
+// The list of streams is outside the store's directory, so that damage to the store does not affect
+// it.
 func listFile(cfg Config) string { return filepath.Join(cfg.Dir, "streams.json") }
 
 func readStreams(cfg Config) (names []string) {
@@ -180,8 +180,8 @@ func writeStreams(cfg Config) error {
 	return durable.WriteFile(listFile(cfg), text)
 }
 
-// setAside renames the store and logs why. It does not where the disk itself is at fault:
-// then the store may be whole, and a new one could not be written either.
+// setAside renames the store and logs why. If the disk itself fails it does not: the store may be
+// intact, and a new one could not be written either.
 func setAside(cfg Config, why error) error {
 	if err := probe(filepath.Dir(cfg.Dir)); err != nil {
 		return fmt.Errorf("the disk of the queue cannot be written: %w", err)
@@ -190,22 +190,22 @@ func setAside(cfg Config, why error) error {
 	if err := os.Rename(cfg.Dir, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("set the damaged queue aside: %w", err)
 	}
-	cfg.Log.Error("the queue was damaged: it is set aside, and what waited in it is not warmed",
+	cfg.Log.Error("queue damaged and moved aside; its jobs are lost",
 		"moved_to", to, "err", why)
 	old, err := filepath.Glob(cfg.Dir + ".damaged-*")
 	if err != nil {
-		return nil // the directory's name is not a valid glob pattern: all are kept
+		return nil // the directory's name is not a valid glob pattern: keep all
 	}
 	slices.Sort(old)
 	for _, path := range old[:max(0, len(old)-keepAside)] {
 		if err := os.RemoveAll(path); err != nil {
-			cfg.Log.Warn("an old damaged queue cannot be removed", "dir", path, "err", err)
+			cfg.Log.Warn("removing an old damaged queue failed", "dir", path, "err", err)
 		}
 	}
 	return nil
 }
 
-// probe writes and syncs a little.
+// probe checks that a small file can be written and synced.
 func probe(dir string) error {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
@@ -219,10 +219,10 @@ func probe(dir string) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// Starts that have not ended are counted in a file beside the directory.
+// Starts that did not complete are counted in a file beside the directory.
 func deathsFile(dir string) string { return dir + ".starting" }
 
-// countDeath returns how many starts before this one did not come to an end.
+// countDeath returns how many starts in a row before this one did not complete.
 func countDeath(dir string) int {
 	text, err := os.ReadFile(deathsFile(dir))
 	n := 0
@@ -234,7 +234,7 @@ func countDeath(dir string) int {
 		_ = os.WriteFile(deathsFile(dir), []byte("1"), 0o640)
 		return n
 	}
-	// Where it cannot be written nothing is counted, which is as it was without.
+	// If the file cannot be written, nothing is counted.
 	_ = os.MkdirAll(filepath.Dir(dir), 0o750)
 	_ = os.WriteFile(deathsFile(dir), []byte(strconv.Itoa(n+1)), 0o640)
 	return n
@@ -242,7 +242,8 @@ func countDeath(dir string) int {
 
 func forgetDeaths(dir string) { _ = os.Remove(deathsFile(dir)) }
 
-// serverLog takes the server's log lines: its faults are ours, the rest is for debugging.
+// serverLog receives the server's log lines. Faults are logged as such, everything else at debug
+// level.
 type serverLog struct {
 	log  *slog.Logger
 	last atomic.Pointer[string]
@@ -262,7 +263,7 @@ func (l *serverLog) worst() string {
 	return "it gives no reason"
 }
 
-// Each of these takes one kind of the server's log lines.
+// The methods of server.Logger.
 func (l *serverLog) Noticef(format string, args ...any) {
 	l.log.Debug("embedded queue: " + strings.TrimSpace(fmt.Sprintf(format, args...)))
 }
@@ -272,7 +273,7 @@ func (l *serverLog) Warnf(format string, args ...any) {
 func (l *serverLog) Errorf(format string, args ...any) {
 	l.log.Error("embedded queue: " + l.fault(format, args))
 }
-func (l *serverLog) Fatalf(format string, args ...any) { // the server goes on; we look whether it runs
+func (l *serverLog) Fatalf(format string, args ...any) { // the server continues; ready checks whether it works
 	l.log.Error("embedded queue: " + l.fault(format, args))
 }
 func (l *serverLog) Debugf(string, ...any) {}

@@ -15,21 +15,21 @@ type Numbered struct {
 	Data   []byte
 }
 
-// Follower is who follows a log.
+// Follower receives the entries of a log.
 type Follower struct {
-	// Begin receives the state of the log whenever following begins, and returns the entry to
-	// begin with. An error of it ends Follow.
+	// Begin receives the state of the log whenever following begins, and returns the entry to begin
+	// with. An error ends Follow.
 	Begin func(LogState) (from uint64, err error)
-	// Apply is handed every entry, in order: as many at once as have come, up to MaxBatch. An
-	// error of it ends Follow.
+	// Apply receives every entry, in order, in batches of those that have arrived, up to MaxBatch.
+	// An error ends Follow.
 	Apply func(ctx context.Context, entries []Numbered) error
 }
 
-// MaxBatch is how many entries Follower.Apply gets at once.
+// MaxBatch is the maximum number of entries in one call of Follower.Apply.
 const MaxBatch = 1000
 
-// Follow hands the entries of a log to f, from the first on that f has not seen and as they
-// come, until ctx is done; then it returns nil. Only an error of f ends it before.
+// Follow passes the entries of a log to f, beginning with the first one that f has not seen, until
+// ctx is done; then it returns nil. Only an error of f ends it earlier.
 func (b *Bus) Follow(ctx context.Context, l Log, f Follower) error {
 	var refused *refusal
 	for ctx.Err() == nil {
@@ -44,7 +44,7 @@ func (b *Bus) Follow(ctx context.Context, l Log, f Follower) error {
 		case errors.As(err, &refused):
 			return refused.error
 		}
-		b.cfg.Log.Warn("a log cannot be followed: trying again", "log", l.stream, "err", err)
+		b.cfg.Log.Warn("following a stream failed, retrying", "log", l.stream, "err", err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(firstRetry):
@@ -86,7 +86,7 @@ func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower) error {
 	defer context.AfterFunc(ctx, messages.Stop)()
 	// A consumer that reconnects silently continues with a stream that was created anew, or after
 	// entries that the stream has dropped. In both cases Begin is called again.
-	var next atomic.Uint64 // the first entry that was not applied, or that the stream had
+	var next atomic.Uint64 // the first entry that was not applied, or the first of the stream
 	next.Store(max(from, info.State.FirstSeq))
 	watching, stopWatching := context.WithCancel(ctx)
 	defer stopWatching()
@@ -130,7 +130,7 @@ func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower) error {
 	}
 }
 
-// nextEntries waits for one entry, and returns with it what else has come by then.
+// nextEntries waits for one entry, and returns it with all others that have arrived by then.
 func nextEntries(messages jetstream.MessagesContext) (entries []Numbered, err error) {
 	msg, err := messages.Next()
 	for err == nil {
@@ -143,7 +143,7 @@ func nextEntries(messages jetstream.MessagesContext) (entries []Numbered, err er
 			return entries, nil
 		}
 		if msg, err = messages.Next(jetstream.NextMaxWait(time.Millisecond)); err != nil {
-			return entries, nil // a lasting fault is the next call's
+			return entries, nil // the next call reports a lasting fault
 		}
 	}
 	return nil, err

@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// LogState is the extent of a log. A log that was lost and made anew has another ID.
+// LogState is the extent of a log. A log that was lost and recreated has another ID.
 type LogState struct {
 	ID, First, Last uint64
 	FirstAt         time.Time // when First was appended, by the server's clock; zero if it is empty
@@ -25,8 +25,8 @@ func stateOf(info *jetstream.StreamInfo) LogState {
 	}
 }
 
-// PeekLog asks a cluster for the state of a log, over its own connection. A log that does not
-// exist yet has the zero LogState.
+// PeekLog requests the state of a log over its own connection. A log that does not exist yet has
+// the zero LogState.
 func PeekLog(ctx context.Context, url string, l Log) (LogState, error) {
 	conn, err := connect(url)
 	if err != nil {
@@ -76,7 +76,7 @@ func peek(ctx context.Context, conn *nats.Conn, l Log) (LogState, error) {
 		return LogState{}, nil
 	}
 	if err != nil {
-		return LogState{}, fmt.Errorf("look at %s: %w", l.stream, err)
+		return LogState{}, fmt.Errorf("inspect %s: %w", l.stream, err)
 	}
 	return stateOf(stream.CachedInfo()), nil
 }
@@ -89,15 +89,15 @@ func (b *Bus) State(ctx context.Context, l Log) (LogState, error) {
 	}
 	stream, err := s.js.Stream(ctx, l.stream)
 	if err != nil {
-		return LogState{}, fmt.Errorf("look at %s: %w", l.stream, err)
+		return LogState{}, fmt.Errorf("inspect %s: %w", l.stream, err)
 	}
 	return stateOf(stream.CachedInfo()), nil
 }
 
-// Append adds an entry to a log, about something whose name is one token of a subject. The
-// same id again adds nothing, for two minutes. When it returns without an error, the
-// entry is stored on most servers of the cluster, and number is its own. It goes on trying until ctx is done, since a
-// cluster needs some seconds for a new leader; without a connection it fails at once.
+// Append appends an entry about a subject, which is one token, to a log. Repeating an id within two
+// minutes adds nothing. When it returns without an error, the entry is stored on a majority of the
+// servers, and number is its number. It retries until ctx is done, since a cluster needs some
+// seconds to elect a new leader; without a connection it fails at once.
 func (b *Bus) Append(ctx context.Context, l Log, about, id string, data []byte) (number uint64, err error) {
 	for {
 		s, err := b.connected()
@@ -128,8 +128,8 @@ func (b *Bus) Append(ctx context.Context, l Log, about, id string, data []byte) 
 var ErrConflict = errors.New("the subject has a newer message")
 
 // AppendAfter appends an entry if last is still the number of the subject's last message (0 if
-// it has no message); otherwise the error is ErrConflict. It is ErrFull if the log has no room. After
-// any other error it may have been appended or not: Last says. It is tried once.
+// there is none); otherwise the error is ErrConflict. It is ErrFull if the log is full. After any
+// other error the entry may or may not have been appended, which Last tells. There is no retry.
 func (b *Bus) AppendAfter(
 	ctx context.Context, l Log, about string, last uint64, data []byte,
 ) (number uint64, err error) {
@@ -147,19 +147,20 @@ func (b *Bus) AppendAfter(
 	return 0, putError("append to "+l.stream, err)
 }
 
-// isWrongSequence reports whether a message was refused because its subject has another last one
-// than was expected.
+// isWrongSequence reports whether a message was refused because the last message of its subject is
+// not the expected one.
 func isWrongSequence(err error) bool {
 	var refused *jetstream.APIError
 	return errors.As(err, &refused) && (refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
 		refused.ErrorCode == wrongLastSequence)
 }
 
-// wrongLastSequence is what newer servers answer, without the number of the last message.
+// wrongLastSequence is the error code of newer servers, which do not return the number of the last
+// message.
 const wrongLastSequence = 10164
 
-// Last returns the last message about a subject and its number, which is 0 if there is none. It
-// may be one that another was appended after a moment ago: AppendAfter sees that.
+// Last returns the last message of a subject and its number, 0 if there is none. A newer one may
+// have been appended a moment ago, which AppendAfter detects.
 func (b *Bus) Last(ctx context.Context, l Log, about string) (number uint64, data []byte, err error) {
 	s, err := b.connected()
 	if err != nil {

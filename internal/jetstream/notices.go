@@ -9,13 +9,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// ErrUseless marks a notice that can never be taken in: it is dropped.
-var ErrUseless = errors.New("the notice is of no use")
+// ErrUseless marks a notice that can never be accepted: it is dropped.
+var ErrUseless = errors.New("notification is not usable")
 
-// Notices hands what S3 servers publish on NoticeSubject to take, one after the other, until
-// ctx is done, and returns nil then. What take has returned nil for is gone, and so is what
-// it calls ErrUseless; anything else is handed out again, to whichever node asks first. id
-// is the same each time. An embedded server is not reachable from outside: then Notices waits.
+// Notices calls take with each message that S3 servers publish on NoticeSubject, one after another,
+// until ctx is done; then it returns nil. A message is removed if take returns nil or ErrUseless,
+// and redelivered to any node with the same id otherwise. An embedded server is not reachable from
+// outside: then Notices only waits.
 func (b *Bus) Notices(ctx context.Context, take func(ctx context.Context, id string, data []byte) error) error {
 	if b.cfg.URL == "" {
 		<-ctx.Done()
@@ -30,7 +30,7 @@ func (b *Bus) Notices(ctx context.Context, take func(ctx context.Context, id str
 		if ctx.Err() != nil {
 			return nil
 		}
-		b.cfg.Log.Warn("notices of S3 servers cannot be read: trying again", "subject", NoticeSubject, "err", err)
+		b.cfg.Log.Warn("reading S3 notifications failed, retrying", "subject", NoticeSubject, "err", err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(noticePause):
@@ -39,7 +39,7 @@ func (b *Bus) Notices(ctx context.Context, take func(ctx context.Context, id str
 	return nil
 }
 
-// notices reads until something fails.
+// notices reads messages until an error.
 func (b *Bus) notices(ctx context.Context, s *session, take func(context.Context, string, []byte) error) error {
 	stream, err := b.stream(ctx, s.js, noticeStream(b.cfg))
 	if err != nil {
@@ -66,10 +66,10 @@ func (b *Bus) notices(ctx context.Context, s *session, take func(context.Context
 		case err == nil:
 			err = msg.DoubleAck(ctx)
 		case errors.Is(err, ErrUseless):
-			b.cfg.Log.Warn("a notice of an S3 server is dropped", "subject", NoticeSubject, "err", err)
+			b.cfg.Log.Warn("S3 notification dropped", "subject", NoticeSubject, "err", err)
 			err = msg.Term()
 		default:
-			b.cfg.Log.Warn("a notice of an S3 server cannot be taken in now", "subject", NoticeSubject, "err", err)
+			b.cfg.Log.Warn("S3 notification not accepted, will be redelivered", "subject", NoticeSubject, "err", err)
 			err = msg.NakWithDelay(noticePause)
 		}
 		if err != nil {

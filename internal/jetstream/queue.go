@@ -19,17 +19,16 @@ type Message struct {
 	Data     []byte
 }
 
-// lookAgain is how often Next looks whether something has come that this process did not
-// put: another node's messages, and those whose pause is over.
+// lookAgain is how often Next polls for messages that this process did not put: those of other
+// nodes, and those whose pause is over.
 const lookAgain = time.Second
 
 // Put queues messages under an id, and returns when all of them are stored durably.
 // repeated reports that the id was accepted within Config.Window; nothing is queued then. Calls
 // without an id ("") are never repetitions.
 //
-// After an error some of the messages may be queued; the same call again, with the same id,
-// completes it and queues none of them twice. The error is ErrFull, ErrTooLarge,
-// ErrUnavailable or ctx's, wrapped.
+// After an error some of the messages may be queued; repeating the call with the same id queues the
+// rest. The error wraps ErrFull, ErrTooLarge, ErrUnavailable or that of ctx.
 func (b *Bus) Put(ctx context.Context, id string, messages ...Message) (repeated bool, err error) {
 	s, err := b.session()
 	if err != nil {
@@ -40,7 +39,7 @@ func (b *Bus) Put(ctx context.Context, id string, messages ...Message) (repeated
 	}
 	digest := digestOf(id)
 	if id == "" {
-		digest = rand.Text() // for the second try below
+		digest = rand.Text() // for the second attempt below
 	}
 	limit := time.Duration(len(messages)) * messageTime
 	err = insist(ctx, limit, func(ctx context.Context) error { return b.putAll(ctx, s, digest, messages) })
@@ -57,10 +56,10 @@ func (b *Bus) Put(ctx context.Context, id string, messages ...Message) (repeated
 	return s.note(ctx, seenSubject+digest)
 }
 
-// note notes an id, and reports whether another call did before: of calls at the same time, on any
-// node, exactly one does.
+// note records an id, and reports whether another call has recorded it before: of concurrent calls
+// on any nodes, exactly one is the first.
 func (s *session) note(ctx context.Context, subject string) (before bool, err error) {
-	mine := rand.Text() // tells a first try that was not answered from another call
+	mine := rand.Text() // distinguishes a retry of this call from another call
 	err = insist(ctx, 0, func(ctx context.Context) error {
 		_, err := s.js.Publish(ctx, subject, []byte(mine), jetstream.WithExpectLastSequencePerSubject(0))
 		if err == nil || !isWrongSequence(err) {
@@ -85,8 +84,8 @@ const (
 	messageTime = 10 * time.Millisecond
 )
 
-// insist does what can be done twice until it is answered, extra longer each time. The error is
-// ErrUnavailable if it never is.
+// insist repeats an idempotent call until it is answered, with a timeout that grows by extra. The
+// error is ErrUnavailable if it is never answered.
 func insist(ctx context.Context, extra time.Duration, do func(context.Context) error) (err error) {
 	for range tries {
 		try, cancel := context.WithTimeout(ctx, tryTime+extra)
@@ -100,7 +99,8 @@ func insist(ctx context.Context, extra time.Duration, do func(context.Context) e
 	return fmt.Errorf("%w: the server does not answer: %w", ErrUnavailable, err)
 }
 
-// Seen reports whether the id was accepted before, within Config.Window. The error is Put's.
+// Seen reports whether the id was accepted before, within Config.Window. The errors are those of
+// Put.
 func (b *Bus) Seen(ctx context.Context, id string) (bool, error) {
 	s, err := b.session()
 	if err != nil {
@@ -128,8 +128,8 @@ func (s *session) has(ctx context.Context, id string) (bool, error) {
 	return seen, err
 }
 
-// putAll publishes all messages and waits for each to be stored. Those that are, under that digest, are
-// not stored again.
+// putAll publishes all messages and waits until each is stored. Messages that were stored under
+// that digest before are not stored again.
 func (b *Bus) putAll(ctx context.Context, s *session, digest string, messages []Message) error {
 	acks := make([]jetstream.PubAckFuture, 0, len(messages))
 	for i, m := range messages {
@@ -163,9 +163,9 @@ func digestOf(id string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
-// Next waits for the next message, or for ctx. Those of the first priority come first. One
-// that was handed out Config.Attempts times, and never came back, is buried here: its
-// worker has died of it each time.
+// Next waits for the next message, or for ctx. Messages of the first priority come first. A message
+// that was delivered Config.Attempts times and never acknowledged is buried: its worker has died
+// each time.
 func (b *Bus) Next(ctx context.Context) (*Delivery, error) {
 	for {
 		s, err := b.wait(ctx)
@@ -180,12 +180,12 @@ func (b *Bus) Next(ctx context.Context) (*Delivery, error) {
 			}
 			reason := "it was handed out " + fmt.Sprint(d.Attempt-1) + " times and never came back"
 			if err := d.Bury(ctx, reason); err != nil {
-				b.cfg.Log.Warn("cannot bury a message of the queue", "err", err)
+				b.cfg.Log.Warn("moving a message to the dead letters failed", "err", err)
 			}
 			continue
 		}
 		if err != nil {
-			b.cfg.Log.Debug("cannot read the queue", "err", err)
+			b.cfg.Log.Debug("queue read failed", "err", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -196,7 +196,7 @@ func (b *Bus) Next(ctx context.Context) (*Delivery, error) {
 	}
 }
 
-// take returns what waits now, nil if nothing does.
+// take returns a waiting message, or nil.
 func (b *Bus) take(s *session) (*Delivery, error) {
 	for priority, consumer := range s.consumers {
 		batch, err := consumer.FetchNoWait(1)
@@ -208,7 +208,7 @@ func (b *Bus) take(s *session) (*Delivery, error) {
 			if err != nil {
 				return nil, err
 			}
-			select { // where there is one there may be more, for others that wait
+			select { // there may be more, for other waiting calls
 			case b.put <- struct{}{}:
 			default:
 			}
@@ -227,12 +227,12 @@ func (b *Bus) take(s *session) (*Delivery, error) {
 // Stats of a queue.
 type Stats struct {
 	Waiting int       // messages, those being worked on included
-	Bytes   int64     // that they take
-	Oldest  time.Time // when the oldest of them was put; zero if there is none
+	Bytes   int64     // size of these messages
+	Oldest  time.Time // when the oldest of them was put; zero if the queue is empty
 	Dead    int       // dead letters
 }
 
-// Stats asks the server.
+// Stats requests the state of the queue from the server.
 func (b *Bus) Stats(ctx context.Context) (Stats, error) {
 	s, err := b.session()
 	if err != nil {

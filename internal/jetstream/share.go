@@ -8,15 +8,15 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Entry is one of a log.
+// Entry is an entry of a log.
 type Entry struct {
 	Data []byte
 	At   time.Time // when it was appended
 }
 
-// Share hands each entry of the purges to one of the nodes that call it, for work that is
-// done once. do returns after which pause the entry is to be handed out again, 0 for
-// never. It returns nil when ctx is done.
+// Share delivers each entry of the purge stream to one of the nodes that call it, for work that is
+// done once for all nodes. do returns the pause before the entry is delivered again, 0 for never.
+// It returns nil when ctx is done.
 func (b *Bus) Share(ctx context.Context, do func(ctx context.Context, e Entry) (again time.Duration)) error {
 	for ctx.Err() == nil {
 		s, err := b.wait(ctx)
@@ -27,7 +27,7 @@ func (b *Bus) Share(ctx context.Context, do func(ctx context.Context, e Entry) (
 		if ctx.Err() != nil {
 			return nil
 		}
-		b.cfg.Log.Warn("what a purge asks of one node cannot be read: trying again", "err", err)
+		b.cfg.Log.Warn("reading purges for the shared store failed, retrying", "err", err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(noticePause):

@@ -2,10 +2,10 @@ package metrics
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// FleetStats is how far a node is with the decisions of its fleet. A node that is alone has only zeros.
+// FleetStats is the state of replication on a node. A node that is alone has only zeros.
 type FleetStats struct {
 	Unsent  int               // decisions that wait to be sent to the other nodes
-	Owed    int               // purges that failed here and are tried again
+	Owed    int               // purges that failed here and will be retried
 	Applied map[string]uint64 // number of the last entry that was applied, by log
 }
 
@@ -13,7 +13,7 @@ type FleetStats struct {
 func (s *Set) Fleet(stats func() FleetStats) {
 	unsent := sampledGauge("fleet_unsent_decisions",
 		"Purges, takedowns and tags that wait to be sent to the other nodes.")
-	owed := sampledGauge("fleet_failed_purges", "Purges of other nodes that failed here and are tried again.")
+	owed := sampledGauge("fleet_failed_purges", "Purges of other nodes that failed here and will be retried.")
 	applied := sampledGauge("fleet_applied_entries",
 		"Number of the last entry of a replicated log that this node has applied.", "log")
 	s.instruments.reg.MustRegister(collect(func(out chan<- prometheus.Metric) {

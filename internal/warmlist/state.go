@@ -66,10 +66,10 @@ func OpenState(path string, input io.Reader) (*State, io.Reader, error) {
 		return nil, nil, fmt.Errorf("read the state: %w", err)
 	}
 	if err := json.Unmarshal(text, s); err != nil {
-		return nil, nil, fmt.Errorf("%s is no state of imagetier warm (remove it to start over): %w", path, err)
+		return nil, nil, fmt.Errorf("%s is not a state file of imagetier warm (remove it to start over): %w", path, err)
 	}
 	if s.HeadBytes < 0 || s.HeadBytes > len(head) || sumOf(head[:s.HeadBytes]) != s.Head {
-		return nil, nil, fmt.Errorf("%s is the state of another input; remove it to start over", path)
+		return nil, nil, fmt.Errorf("%s is the state file of another input; remove it to start over", path)
 	}
 	return s, peeked, nil
 }

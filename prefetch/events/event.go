@@ -120,7 +120,8 @@ type Reader struct {
 	Profiles *profile.Set   // required
 	// Known reports whether a source is configured; nil accepts all.
 	Known func(source string) bool
-	// CheckName returns why a source can have no original of that name; nil accepts all.
+	// CheckName returns an error if a name is not valid in a source. If nil, all names are
+	// accepted.
 	CheckName func(source, name string) error
 	// Path verifies and parses a path that a page hands out, as a request for it would. If it is nil,
 	// paths are ignored.
@@ -176,7 +177,7 @@ func (r *Reader) user(e *Event, data dataJSON) (err error) {
 
 func (r *Reader) posts(e *Event, data dataJSON) error {
 	if len(data.Posts) > MaxPosts {
-		return fault("data.posts", "there are %d, allowed are %d", len(data.Posts), MaxPosts)
+		return fault("data.posts", "there are %d, at most %d are allowed", len(data.Posts), MaxPosts)
 	}
 	if len(data.Posts)+len(data.Paths) == 0 {
 		return fault("data.posts", "there is none")
@@ -225,7 +226,7 @@ func (r *Reader) paths(e *Event, paths []string) error {
 	case e.Type != FeedPage:
 		return fault("data.paths", "only feed.page has paths")
 	case len(paths) > MaxPaths:
-		return fault("data.paths", "there are %d, allowed are %d", len(paths), MaxPaths)
+		return fault("data.paths", "there are %d, at most %d are allowed", len(paths), MaxPaths)
 	}
 	e.Paths = make([]imageurl.Ref, len(paths))
 	for i, path := range paths {
@@ -325,7 +326,7 @@ func (r *Reader) Image(at string, f ImageFields) (*Image, error) {
 		}
 	}
 	if len(f.Tags) > maxTags {
-		return nil, fault(at+".tags", "there are %d, allowed are %d", len(f.Tags), maxTags)
+		return nil, fault(at+".tags", "there are %d, at most %d are allowed", len(f.Tags), maxTags)
 	}
 	for i, tag := range f.Tags {
 		if err := checkID(fmt.Sprintf("%s.tags[%d]", at, i), tag); err != nil {

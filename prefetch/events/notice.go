@@ -80,7 +80,7 @@ func ParseNotices(body []byte) (notices []Notice, bad []error, err error) {
 		}
 		return ParseNotices([]byte(notice.Message))
 	case len(notice.Records) > maxRecords:
-		return nil, nil, fault("Records", "there are %d, allowed are %d", len(notice.Records), maxRecords)
+		return nil, nil, fault("Records", "there are %d, at most %d are allowed", len(notice.Records), maxRecords)
 	case notice.Records == nil && notice.Event == "" && notice.Type == "":
 		return parseEventBridge(body)
 	}

@@ -50,13 +50,13 @@ func TestReader_ParseEvent_PagePaths(t *testing.T) {
 		t.Errorf("%v, %v", e.Paths, err)
 	}
 	for want, body := range map[string][]byte{
-		"data.paths[1]: ":                    page("feed.page", good[0], "/i/k1.x/440x/v.1/posts/b.jpg.webp"),
-		"data.paths[2]: ":                    page("feed.page", good[0], good[1], "/i/_/0440x/v.1/posts/b.jpg.webp"),
-		"data.paths[0]: clients negotiate":   page("feed.page", "/i/_/440x/v.1/posts/b.jpg.auto"),
-		"data.paths: only feed.page":         page("post.published", good...),
-		"there are 201, allowed are 200":     page("feed.page", slices.Repeat(good[:1], 201)...),
-		"data.posts: there is none":          []byte(`{"type":"feed.page","data":{"paths":[]}}`),
-		"a JSON number is not expected here": []byte(`{"type":"feed.page","data":{"paths":[1]}}`),
+		"data.paths[1]: ":                        page("feed.page", good[0], "/i/k1.x/440x/v.1/posts/b.jpg.webp"),
+		"data.paths[2]: ":                        page("feed.page", good[0], good[1], "/i/_/0440x/v.1/posts/b.jpg.webp"),
+		"data.paths[0]: clients negotiate":       page("feed.page", "/i/_/440x/v.1/posts/b.jpg.auto"),
+		"data.paths: only feed.page":             page("post.published", good...),
+		"there are 201, at most 200 are allowed": page("feed.page", slices.Repeat(good[:1], 201)...),
+		"data.posts: there is none":              []byte(`{"type":"feed.page","data":{"paths":[]}}`),
+		"a JSON number is not expected here":     []byte(`{"type":"feed.page","data":{"paths":[1]}}`),
 	} {
 		if _, err := r.ParseEvent(body); !errors.Is(err, events.ErrEvent) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)

@@ -154,7 +154,7 @@ func (q *queue) push(j *job) error {
 		return fmt.Errorf("%w: %d jobs are waiting", resize.ErrBusy, q.capacity[j.priority])
 	case q.maxWaitFor(j) > 0 && q.slowdown[j.cost.class()].scale(ahead) >= q.maxWaitFor(j):
 		q.removeLocked(j.elem)
-		return fmt.Errorf("%w: %v of work are waiting before it", resize.ErrBusy, ahead.Round(time.Millisecond))
+		return fmt.Errorf("%w: %v of work is queued before it", resize.ErrBusy, ahead.Round(time.Millisecond))
 	}
 	return nil
 }

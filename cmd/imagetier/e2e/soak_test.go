@@ -61,11 +61,11 @@ func TestSoak(t *testing.T) {
 		mostOf(filled)>>20, float64(heapBefore)/(1<<20), float64(heapAfter)/(1<<20))
 	for process, growth := range growthOf(samples) {
 		if growth >= 0.05 {
-			t.Errorf("%s: memory has grown by %.1f %% after the first fifth, allowed are 5 %%", process, 100*growth)
+			t.Errorf("%s: memory has grown by %.1f %% after the first fifth, want at most 5 %%", process, 100*growth)
 		}
 	}
 	if growth := float64(heapAfter)/float64(heapBefore) - 1; growth >= 0.02 {
-		t.Errorf("live heap has grown by %.1f %%, allowed are 2 %%", 100*growth)
+		t.Errorf("live heap has grown by %.1f %%, want at most 2 %%", 100*growth)
 	}
 }
 

@@ -27,7 +27,7 @@ type feedService struct {
 // posts before the page.
 func (s feedService) GetFeed(_ context.Context, r *feedpb.GetFeedRequest) (*feedpb.GetFeedResponse, error) {
 	if r.GetLimit() < 1 || r.GetLimit() > 100 {
-		return nil, status.Errorf(codes.InvalidArgument, "limit %d is not 1 to 100", r.GetLimit())
+		return nil, status.Errorf(codes.InvalidArgument, "limit is %d, want 1 to 100", r.GetLimit())
 	}
 	posts, from := s.world.feed(r.GetUserId()), 0
 	if cursor := r.GetCursor(); cursor != "" {
@@ -150,12 +150,12 @@ func (s userService) GetUserProfilesByIds(
 // checkIDs rejects calls that the gateway should not make: no ids, too many, or duplicates.
 func checkIDs(ids []string, most int) error {
 	if len(ids) < 1 || len(ids) > most {
-		return status.Errorf(codes.InvalidArgument, "%d ids are not 1 to %d", len(ids), most)
+		return status.Errorf(codes.InvalidArgument, "%d ids, want 1 to %d", len(ids), most)
 	}
 	seen := make(map[string]bool, len(ids))
 	for _, id := range ids {
 		if seen[id] {
-			return status.Errorf(codes.InvalidArgument, "%q is asked for twice", id)
+			return status.Errorf(codes.InvalidArgument, "%q is requested twice", id)
 		}
 		seen[id] = true
 	}

@@ -64,7 +64,7 @@ func (p *api) infos(w http.ResponseWriter, r *http.Request) error {
 	case req.Images == nil:
 		return problem.Errorf(problem.ErrRequest, `{"images":[…]} is needed.`)
 	case len(req.Images) > maxInfos:
-		return problem.Errorf(problem.ErrRequest, "There are %d images, allowed are %d.", len(req.Images), maxInfos)
+		return problem.Errorf(problem.ErrRequest, "There are %d images; the limit is %d.", len(req.Images), maxInfos)
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), infoDeadline)
 	defer cancel()
@@ -118,8 +118,8 @@ func (p *api) info(ctx context.Context, image service.ImageFields) (facts any) {
 	case err != nil:
 		return faultOf(echo, err)
 	case !json.Valid(img.Body) || !strings.HasPrefix(string(img.Body), "{"):
-		p.Log.Error("info is no JSON object", "key", ref.String())
-		return faultOf(echo, errors.New("info is no JSON object"))
+		p.Log.Error("info is not a JSON object", "key", ref.String())
+		return faultOf(echo, errors.New("info is not a JSON object"))
 	}
 	return withImage(img, echo)
 }

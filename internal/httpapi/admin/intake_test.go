@@ -147,7 +147,7 @@ func TestIntake_Refusals(t *testing.T) {
 			fmt.Errorf("%w: data.posts[3].image.version: it is neither", service.ErrInvalid),
 			http.StatusUnprocessableEntity, "data.posts[3].image.version",
 		},
-		{fmt.Errorf("put: %w", service.ErrTooLarge), http.StatusRequestEntityTooLarge, "send less"},
+		{fmt.Errorf("put: %w", service.ErrTooLarge), http.StatusRequestEntityTooLarge, "split it"},
 		{fmt.Errorf("put: %w", service.ErrQueueFull), http.StatusTooManyRequests, "full"},
 		{
 			fmt.Errorf("put: %w: disk at /secret", service.ErrUnavailable),

@@ -106,7 +106,7 @@ func (m snsMessage) verify(certificate []byte) error {
 func (s *SNS) get(ctx context.Context, address string) ([]byte, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "https" || !snsHost.MatchString(u.Host) || u.User != nil {
-		return nil, fmt.Errorf("%w: %q is no HTTPS address of SNS", errSNSRefused, address)
+		return nil, fmt.Errorf("%w: %q is not an HTTPS address of SNS", errSNSRefused, address)
 	}
 	ctx, cancel := context.WithTimeout(ctx, snsTimeout)
 	defer cancel()

@@ -50,7 +50,7 @@ func (p *api) warm(w http.ResponseWriter, r *http.Request) error {
 	case asked > maxWarmPaths:
 		return problem.Errorf(
 			problem.ErrBodyLarge,
-			"There are %d paths and images, allowed are %d.",
+			"There are %d paths and images; the limit is %d.",
 			asked,
 			maxWarmPaths,
 		)

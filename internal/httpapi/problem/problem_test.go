@@ -62,9 +62,9 @@ func TestRow_DetailOf_NamesLimit(t *testing.T) {
 		want string
 	}{
 		{&resize.LimitError{What: "it has 40 frames, the limit is 30 (--max-frames)"},
-			"The original or the image is over a limit: it has 40 frames, the limit is 30 (--max-frames)."},
+			"The original or the image exceeds a limit: it has 40 frames, the limit is 30 (--max-frames)."},
 		{&origin.SizeError{Max: 1000},
-			"The original has more bytes than are allowed: the limit is 1000 (--max-original-bytes)."},
+			"The original has more bytes than allowed: the limit is 1000 (--max-original-bytes)."},
 	} {
 		err := fmt.Errorf("fill: %w", c.err)
 		row := New(0).Of(t.Context(), err)

@@ -80,8 +80,8 @@ func schema(c *Config) *settings.Schema {
 		groupImages,
 		settings.Setting{Name: "url-lifetime", Placeholder: "TIME", Default: "0s",
 			Value: settings.Duration(&c.URLLifetime, 0, 10*365*24*time.Hour),
-			Help: "How long image URLs are valid at least, for images that not everybody may see. " +
-				"0 is for ever; an expired URL is 403. " +
+			Help: "Minimum lifetime of the URLs of images that are not public. " +
+				"With 0s they never expire; an expired URL is answered with 403. " +
 				"In serve, URLs of posts whose visibility is public never expire."},
 	)
 	add(
