@@ -30,7 +30,7 @@ var contenders = []contender{
 	{"bigcache (FIFO)", func(n int64) (cache, error) { return openBigcache(n) }},
 }
 
-// zeros are the bodies of all objects; their content does not matter.
+// zeros is the body of every object; its content does not matter.
 var zeros = make([]byte, 64<<20)
 
 type tierCache struct {
@@ -70,7 +70,7 @@ func openOtter(bytes int64) (*otterCache, error) {
 	c, err := otter.New(&otter.Options[uint32, int32]{
 		MaximumWeight: uint64(bytes),
 		Weigher:       func(_ uint32, size int32) uint32 { return uint32(size) },
-		Executor:      func(task func()) { task() }, // what it would do in the background is done at once
+		Executor:      func(task func()) { task() }, // background work is done at once
 	})
 	return &otterCache{c}, err
 }
@@ -107,7 +107,7 @@ func (c *bigcacheCache) ask(r request) bool {
 	return false
 }
 
-// lru is the textbook's, by bytes.
+// lru is a plain LRU cache that is bounded in bytes.
 type lru struct {
 	most, held int64
 	order      list.List // of request, newest first

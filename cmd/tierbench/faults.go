@@ -17,11 +17,12 @@ import (
 
 const (
 	frozen = 8 * time.Second
-	// What a user may wait for a page while a service does not answer: its 5 s and some.
+	// patience is the longest that a page may take while a service hangs: the 5 s call timeout and
+	// some slack.
 	patience = 5500 * time.Millisecond
 )
 
-// killRedis kills it in the first third, and starts it again in the second.
+// killRedis kills Redis in the first third of the run and restarts it in the second.
 func killRedis(ctx context.Context, r *loadRun, whole time.Duration) error {
 	if err := r.stack.Redis.Kill(); err != nil {
 		return err
@@ -32,7 +33,7 @@ func killRedis(ctx context.Context, r *loadRun, whole time.Duration) error {
 	return r.stack.Redis.Restart(ctx)
 }
 
-// restartServices kills and starts one after the other.
+// restartServices kills and restarts the services one after the other.
 func restartServices(ctx context.Context, r *loadRun, whole time.Duration) error {
 	for _, p := range []*stack.Process{r.stack.UserService, r.stack.ContentService, r.stack.FeedService} {
 		if err := errors.Join(p.Kill(), p.Restart(ctx), after(ctx, whole/5)); err != nil {
@@ -134,12 +135,12 @@ func (r *loadRun) strangers(ctx context.Context, name string) []asked {
 	return got
 }
 
-// staleAfter is how long the gateway waits for a service where it has a stale copy.
+// staleAfter is how long the gateway waits for a service if it has a stale copy.
 const staleAfter = time.Second
 
-// freezePart freezes a service without which a page is partial, or has what is stale: everybody
-// gets one in time, and some say what is missing or have waited for what is stale (else no request
-// met the fault).
+// freezePart freezes the content or the user service. Every user must get a page in time, partial
+// or with stale data. At least one page must report an error or have waited for the stale copy;
+// otherwise no request met the fault.
 func freezePart(ctx context.Context, r *loadRun, name string, p *stack.Process) error {
 	return freeze(ctx, p, func() {
 		answered := 0
@@ -175,8 +176,8 @@ func freezeUser(ctx context.Context, r *loadRun, _ time.Duration) error {
 	return freezePart(ctx, r, "user", r.stack.UserService)
 }
 
-// freezeFeed freezes the one service that a page cannot be without: who has a page goes on
-// getting it, others get an error in time.
+// freezeFeed freezes the feed service, without which there is no page: a user whose page is cached
+// still gets it, other users get an error in time.
 func freezeFeed(ctx context.Context, r *loadRun, _ time.Duration) error {
 	const reader = "reader-of-a-cached-page"
 	if a := r.ask(ctx, reader); a.err != nil || a.posts == 0 {

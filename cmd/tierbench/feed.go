@@ -39,7 +39,7 @@ type feedCmd struct {
 	Listen  string        `default:"127.0.0.1:0" help:"Address of the origin of the replay."`
 }
 
-// Help says how the table is to be read.
+// Help implements kong.HelpProvider.
 func (feedCmd) Help() string {
 	return `Compresses a day of a synthetic social network (package socialday) into minutes and replays it against
 a tier: the feed service sends signed events for posts and pages, and phones request images. Everything runs on this
@@ -60,7 +60,7 @@ With --seeds 21-30, the days of ten networks are replayed instead: a first day w
 the first day without warming. The mean and the worst of each figure are printed. A seed takes four times --day.`
 }
 
-// Run plays and prints.
+// Run runs the benchmark and prints the results.
 func (c *feedCmd) Run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -93,8 +93,8 @@ func (c *feedCmd) Run() error {
 	return b.run(ctx)
 }
 
-// dayAt returns the day of which the busiest part, returned too, asks for so much a second: of as
-// many people as that takes, and then a little longer or shorter.
+// dayAt returns a day whose busiest part has about rate requests per second, and that part. It fits
+// the number of people first and then the length of the day.
 func (c *feedCmd) dayAt(rate float64) (socialday.Config, window) {
 	cfg := socialday.Config{People: 500, Lasts: c.Day, Seed: c.Seed}
 	for try := 0; ; try++ {
@@ -108,20 +108,20 @@ func (c *feedCmd) dayAt(rate float64) (socialday.Config, window) {
 		case try < 6:
 			cfg.People = min(max(int(float64(cfg.People)*math.Pow(off, 0.75)), fewest), most)
 		default:
-			// A machine that can next to nothing gets a day that asks for more, not one without end.
+			// On a very slow machine the day exceeds the rate rather than becoming endless.
 			cfg.Lasts = min(time.Duration(float64(cfg.Lasts)/math.Pow(off, 0.8)), 2*c.Day)
 		}
 	}
 }
 
-// People of a network that is fitted to a rate.
+// Bounds of the number of people of a fitted network.
 const fewest, most = 60, 20_000
 
-// sixHours of a compressed day, and what is not compressed of the way to the first view: how long
-// a tier watches what it has made early.
+// sixHours returns six hours of a day that is compressed to lasts, plus the time to the first view,
+// which is not compressed. It is the --wasted-after of the tier.
 func sixHours(lasts time.Duration) time.Duration { return (lasts/4 + 5*time.Second).Round(time.Second) }
 
-// playAgainst plays the day against a tier that runs.
+// playAgainst replays the day against a running tier.
 func (c *feedCmd) playAgainst(ctx context.Context) error {
 	if c.Private == "" || c.Rate == 0 || c.Keys == "" || c.Secret == "" {
 		return errors.New("--tier needs --private, --rate, --keys and --secret")
@@ -146,7 +146,7 @@ func (c *feedCmd) playAgainst(ctx context.Context) error {
 	return nil
 }
 
-// fill makes the tier generate what it should have before a window begins.
+// fill requests everything that the tier should have cached before a window begins.
 func (p *player) fill(ctx context.Context, w window) error {
 	paths, err := p.names.before(w)
 	if err == nil {
@@ -158,14 +158,14 @@ func (p *player) fill(ctx context.Context, w window) error {
 	return nil
 }
 
-// dayRun is a day that was played.
+// dayRun has the results of a replayed day.
 type dayRun struct {
 	tally
 	outcome
 	warmed warmed
 }
 
-// playDay replays a day with events, and waits until all watches of the tier have ended.
+// playDay replays a day with events, and waits until all the watches of the tier have ended.
 func (c *feedCmd) playDay(
 	ctx context.Context,
 	p *player,
@@ -196,22 +196,23 @@ func (c *feedCmd) playDay(
 	return ran, nil
 }
 
-// feedBench starts tiers and plays against them.
+// feedBench starts tiers and replays days against them.
 type feedBench struct {
 	*feedCmd
 	names  naming
 	origin *stub
 	work   string
-	n      int // tiers that were started
+	n      int // number of started tiers
 }
 
-// inherited has the directories of earlier tiers that a new tier starts with, "" where it starts empty.
+// inherited has the directories of earlier tiers whose data a new tier starts with; "" starts it
+// empty.
 type inherited struct {
-	cache  string // whose images it has
-	learnt string // who taught it what is asked for
+	cache  string // its cached images
+	learnt string // its warming statistics
 }
 
-// tier starts one.
+// tier starts a tier and returns it with its directory.
 func (b *feedBench) tier(
 	ctx context.Context,
 	with inherited,
@@ -240,7 +241,7 @@ func (b *feedBench) tier(
 	return x, dir, err
 }
 
-// prepare returns a cache as an earlier tier would have left it.
+// prepare returns the directory of a cache as an earlier tier would have left it.
 func (b *feedBench) prepare(ctx context.Context, w window) (dir string, err error) {
 	x, dir, err := b.tier(ctx, inherited{}, "none", time.Hour)
 	if err != nil {
@@ -295,12 +296,12 @@ func (b *feedBench) run(ctx context.Context) error {
 	return nil
 }
 
-// askers are the clients that measure the capacity.
+// askers is the number of clients that measure the capacity.
 const askers = 16
 
-// measureCapacity returns how much a second the tier answers of the mix of the busiest part. In a
-// larger network a post has more views, each of them cheap; so it is measured once more with the
-// network that the first measurement comes to.
+// measureCapacity returns how many requests of the busiest part the tier answers per second. In a
+// larger network a post has more views, which are cheap. So the capacity is measured again with a
+// network of the size that the first measurement suggests.
 func (b *feedBench) measureCapacity(ctx context.Context) (capacity float64, err error) {
 	for rate := 100.0; ; rate = b.Load * capacity {
 		cfg, part := b.dayAt(rate)
@@ -320,7 +321,7 @@ func (b *feedBench) measureCapacity(ctx context.Context) (capacity float64, err 
 }
 
 func (b *feedBench) capacity(ctx context.Context, part window) (float64, error) {
-	part.to = part.from + 3*b.Part // more than is answered in the time, mostly
+	part.to = part.from + 3*b.Part // usually more than is answered in that time
 	cache, err := b.prepare(ctx, part)
 	if err != nil {
 		return 0, err
@@ -343,8 +344,8 @@ func (b *feedBench) capacity(ctx context.Context, part window) (float64, error) 
 	return float64(n) / took.Seconds(), nil
 }
 
-// day plays all of it, by a tier that was taught by the one that left learnt. With warm none it sends no
-// events. It returns the directory of the tier.
+// day replays a whole day against a new tier that starts with the statistics in learnt. With warm
+// "none" it sends no events. It returns the directory of the tier.
 func (b *feedBench) day(
 	ctx context.Context,
 	w window,
@@ -374,7 +375,7 @@ func (b *feedBench) day(
 // pair is one run with warming and one without.
 type pair struct{ with, without tally }
 
-// pairs plays a part of the day in turns.
+// pairs replays a part of the day alternately with and without warming.
 func (b *feedBench) pairs(ctx context.Context, w window, watch time.Duration, learnt string) (pairs []pair, err error) {
 	cache, err := b.prepare(ctx, w)
 	if err != nil {

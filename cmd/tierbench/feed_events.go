@@ -23,7 +23,7 @@ type feedService struct {
 	now    func() time.Time
 }
 
-// The words of an event.
+// The JSON of an event.
 type (
 	eventBody struct {
 		Type      string    `json:"type"`
@@ -54,7 +54,7 @@ type (
 	}
 )
 
-// page is the event of a page, as the gateway sends it: the URLs that its phone gets, in their order.
+// page returns the event of a page as the gateway sends it, with the URLs of the page in order.
 func (f *feedService) page(day *socialday.Day, page socialday.Page) ([]byte, error) {
 	e := eventBody{Type: "feed.page", Timestamp: f.now().UTC()}
 	for _, post := range page.Posts {
@@ -69,7 +69,7 @@ func (f *feedService) page(day *socialday.Day, page socialday.Page) ([]byte, err
 	return json.Marshal(e)
 }
 
-// published is the event of a new post.
+// published returns the event of a new post.
 func (f *feedService) published(day *socialday.Day, posts ...int) ([]byte, error) {
 	e := eventBody{Type: "post.published", Timestamp: f.now().UTC(), Data: eventData{Profile: "feed"}}
 	for _, i := range posts {
@@ -86,7 +86,7 @@ func (f *feedService) published(day *socialday.Day, posts ...int) ([]byte, error
 	return json.Marshal(e)
 }
 
-// send signs and posts a body, and returns an error unless the tier has taken it.
+// send signs and posts a body. It returns an error unless the tier accepts it.
 func (f *feedService) send(ctx context.Context, id string, body []byte) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, f.url+"/v1/events", bytes.NewReader(body))
 	if err != nil {
@@ -99,7 +99,7 @@ func (f *feedService) send(ctx context.Context, id string, body []byte) error {
 		return err
 	}
 	defer resp.Body.Close()
-	_, _ = io.Copy(io.Discard, resp.Body) // so that the connection is used again
+	_, _ = io.Copy(io.Discard, resp.Body) // so that the connection can be reused
 	if resp.StatusCode != http.StatusAccepted {
 		return fmt.Errorf("event %s: %s", id, resp.Status)
 	}

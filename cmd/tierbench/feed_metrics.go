@@ -10,10 +10,10 @@ import (
 	"strings"
 )
 
-// samples are samples by their names with labels, as they are spelled.
+// samples maps series, written as name{labels}, to their values.
 type samples map[string]float64
 
-// readMetrics reads the text format of Prometheus, as far as a tier writes it.
+// readMetrics parses the parts of the Prometheus text format that the tier writes.
 func readMetrics(r io.Reader) (samples, error) {
 	m := make(samples)
 	lines := bufio.NewScanner(r)
@@ -52,8 +52,8 @@ func scrape(ctx context.Context, private string) (samples, error) {
 	return readMetrics(resp.Body)
 }
 
-// warmed is what came of making images early: of those that were made, how many were asked for
-// and how many were not while they were watched, and the CPU seconds of both.
+// warmed counts the variants that were made early and then requested (used) or not (wasted) while
+// they were watched, and their CPU seconds.
 type warmed struct{ used, wasted, usedCPU, wastedCPU float64 }
 
 func (m samples) warmed() warmed {
@@ -86,7 +86,7 @@ func (w warmed) cpuShare() float64 {
 type cacheStatus struct {
 	hit       bool
 	detail    string
-	collapsed bool // it was being made already
+	collapsed bool // another request was already making it
 }
 
 // readCacheStatus reads the header of one cache: "imagetier; hit; ttl=7; detail=memory".

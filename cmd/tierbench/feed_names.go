@@ -15,10 +15,10 @@ const (
 	versionText = "v.1"
 )
 
-// naming says how what is asked for is called. Each run against a tier that keeps what it has
-// made needs names of its own.
+// naming maps posts and avatars to names of originals. Runs against the same tier need different
+// names, since it caches the images of earlier runs.
 type naming struct {
-	run    string // "" or something that ends in -
+	run    string // prefix of all names: "" or a text that ends in "-"
 	signer *imageurl.Signer
 	set    *profile.Set
 }
@@ -35,7 +35,7 @@ func newNaming(run string, keys string) (naming, error) {
 func (n naming) post(i int) string        { return n.run + "posts/" + strconv.Itoa(i) + ".jpg" }
 func (n naming) avatar(author int) string { return n.run + "avatars/" + strconv.Itoa(author) + ".jpg" }
 
-// path returns the signed path of what is asked for: the profile's Spec for the device, as a gateway
+// path returns the signed path for a request, with the profile's Spec for the device, as a gateway
 // mints it.
 func (n naming) path(day *socialday.Day, ask socialday.Ask) (string, error) {
 	name, list := n.post(ask.Post), "feed"

@@ -18,15 +18,15 @@ import (
 	"time"
 )
 
-// stub is the origin of a replay: it serves some photos under every name there is, each name
-// always the same one, as slowly as S3 answers. Avatars get a small one.
+// stub is the origin of a replay. It serves every name with one of a few photos, always the same
+// one for a name, after the latency of S3. Avatars are a small image.
 type stub struct {
 	photos  [][]byte
 	avatar  []byte
 	latency time.Duration
 	gets    atomic.Int64
 	server  *http.Server
-	url     string // with a / at its end
+	url     string // ends in "/"
 }
 
 // openStub listens at addr.
@@ -43,7 +43,7 @@ func openStub(addr string, photos [][]byte, avatar []byte, latency time.Duration
 
 func (s *stub) close() { _ = s.server.Close() }
 
-// ServeHTTP answers any name, after the time that S3 takes to the first byte.
+// ServeHTTP answers any name after the latency.
 func (s *stub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.gets.Add(1)
 	body := s.bodyOf(r.URL.Path)
@@ -68,11 +68,12 @@ func (s *stub) bodyOf(path string) []byte {
 	return s.photos[int(h.Sum32()%uint32(len(s.photos)))]
 }
 
-// readPhotos returns what phones upload: the baseline JPEGs of 6 megapixels and more that lie in
-// the first of dirs that has some. Where none has, they are made: noise on a slope, 12 megapixels.
+// readPhotos returns photos as phones upload them: the baseline JPEGs of at least 6 megapixels in
+// the first of dirs that has any. If none has, it generates one of 12 megapixels: noise on a
+// gradient.
 func readPhotos(dirs ...string) (photos [][]byte, from string, err error) {
 	for _, dir := range dirs {
-		names, _ := filepath.Glob(filepath.Join(dir, "*.jpg")) // the pattern is well formed
+		names, _ := filepath.Glob(filepath.Join(dir, "*.jpg")) // the pattern is valid
 		for _, name := range names {
 			body, err := os.ReadFile(name)
 			if err != nil {
@@ -91,7 +92,7 @@ func readPhotos(dirs ...string) (photos [][]byte, from string, err error) {
 	return [][]byte{made}, "a photo made up", err
 }
 
-// progressive reports whether a JPEG is: its frame is SOF2.
+// progressive reports whether a JPEG is progressive (SOF2).
 func progressive(body []byte) bool {
 	for at := 2; at+4 <= len(body) && body[at] == 0xff; {
 		switch body[at+1] {
@@ -105,7 +106,7 @@ func progressive(body []byte) bool {
 	return false
 }
 
-// madeUp is a JPEG that is no cheaper to decode than a photo.
+// madeUp generates a JPEG that costs as much to decode as a photo.
 func madeUp(width, height int) ([]byte, error) {
 	random := rand.New(rand.NewPCG(5, 6))
 	img := image.NewYCbCr(image.Rect(0, 0, width, height), image.YCbCrSubsampleRatio420)
@@ -122,7 +123,7 @@ func madeUp(width, height int) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// avatarOf makes an avatar as apps upload them, 640 pixels square, of the middle of a photo.
+// avatarOf makes an avatar as apps upload it, the centre of a photo at 640x640 pixels.
 func avatarOf(photo []byte) ([]byte, error) {
 	const side = 640
 	img, err := jpeg.Decode(bytes.NewReader(photo))

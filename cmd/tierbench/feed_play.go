@@ -30,7 +30,7 @@ func (w window) fresh(post int) bool {
 	return !p.Old && w.holds(p.At)
 }
 
-// asks returns the requests of the pages in the window, in the order of time.
+// asks returns the requests of the pages in the window, sorted by time.
 func (w window) asks() (asks []socialday.Ask) {
 	for _, page := range w.day.Pages {
 		if w.holds(page.At) {
@@ -41,9 +41,9 @@ func (w window) asks() (asks []socialday.Ask) {
 	return asks
 }
 
-// before returns the paths of what a tier that ran before the window holds: what is asked for in it
-// of posts that were published before it, and the avatars of its authors in every size. Nothing
-// holds old posts.
+// before returns the paths that a tier has cached when the window begins: those requested in the
+// window for posts that were published earlier, and the avatars of its authors in every size. Old
+// posts are never cached.
 func (n naming) before(w window) (paths []string, err error) {
 	seen := make(map[string]bool)
 	add := func(path string, fault error) {
@@ -89,7 +89,7 @@ func (n naming) paths(w window) (paths []string, err error) {
 	return paths, nil
 }
 
-// player plays a window against a tier.
+// player replays a window against a tier.
 type player struct {
 	client  *http.Client
 	public  string
@@ -107,9 +107,9 @@ func (p *player) close() { p.client.CloseIdleConnections() }
 // answer is the result of an Ask.
 type answer struct {
 	ask  socialday.Ask
-	took time.Duration // from when it was due until all of the body was there
+	took time.Duration // from the due time to the end of the body
 	from cacheStatus
-	err  error // nothing came, or no 200
+	err  error // no answer, or a status other than 200
 }
 
 // outcome has the results of a window.
@@ -120,7 +120,7 @@ type outcome struct {
 	refused int // events
 }
 
-// get asks for a path and reads the answer.
+// get requests a path and reads the answer.
 func (p *player) get(ctx context.Context, path string, due time.Time) (a answer) {
 	defer func() { a.took = time.Since(due) }()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.public+path, nil)
@@ -141,14 +141,14 @@ func (p *player) get(ctx context.Context, path string, due time.Time) (a answer)
 	return answer{from: readCacheStatus(resp.Header.Get("Cache-Status"))}
 }
 
-// action is something that is due.
+// action is something to do at a time of the day.
 type action struct {
 	at time.Duration
 	do func(due time.Time)
 }
 
-// play does all of a window at its times, whether what came before has been answered or not: the
-// people of a feed do not wait for each other.
+// play performs all actions of a window at their times, whether or not earlier requests have been
+// answered: users do not wait for each other.
 func (p *player) play(ctx context.Context, w window) (outcome, error) {
 	asks := w.asks()
 	out := outcome{answers: make([]answer, len(asks))}
@@ -187,7 +187,8 @@ func (p *player) play(ctx context.Context, w window) (outcome, error) {
 	return out, ctx.Err()
 }
 
-// events are those of a window: of each post when it is published, of each page before it is sent.
+// events returns the events of a window: one for each post when it is published, and one for each
+// page before it is sent.
 func (p *player) events(ctx context.Context, w window, refused *atomic.Int64) (events []action, err error) {
 	add := func(at time.Duration, id string, body []byte, fault error) {
 		if fault != nil {
@@ -214,8 +215,8 @@ func (p *player) events(ctx context.Context, w window, refused *atomic.Int64) (e
 	return events, err
 }
 
-// rush asks for paths in order, as fast as so many askers can who each wait for their answers,
-// until all are asked for or the time is over. What is answered later than that is not counted.
+// rush requests paths in order with a number of concurrent clients, each of which waits for its
+// answers, until all are requested or the time is over. Later answers are not counted.
 func (p *player) rush(
 	ctx context.Context,
 	paths []string,
@@ -224,7 +225,7 @@ func (p *player) rush(
 ) (done int, took time.Duration, err error) {
 	began := time.Now()
 	var next, answered, failed atomic.Int64
-	var first atomic.Pointer[error] // of those that failed
+	var first atomic.Pointer[error] // first error
 	var all sync.WaitGroup
 	for range askers {
 		all.Go(func() {

@@ -31,11 +31,11 @@ func parseSeeds(text string) (seeds []uint64, err error) {
 // seedRun has the results of the network of a seed.
 type seedRun struct {
 	seed               uint64
-	first, after, none dayRun // the first day, the day after, and that first day without warming
+	first, after, none dayRun // first day, day after, first day without warming
 }
 
-// playSeeds plays three days for each seed: the first one of a tier that knows nothing, the day after with
-// what that has learned, and the first one again without warming.
+// playSeeds replays three days for each seed: the first day of a new tier, the next day with the
+// statistics of the first, and the first day again without warming.
 func (b *feedBench) playSeeds(ctx context.Context, rate float64) error {
 	seeds, err := parseSeeds(b.Seeds)
 	if err != nil {
@@ -83,7 +83,7 @@ func (b *feedBench) playSeed(ctx context.Context, seed uint64, rate float64) (ru
 	return run, err
 }
 
-// seedRow is a row of the table: a figure of a day, and whether more of it is better.
+// seedRow is a row of the table: a figure of a day, and whether higher is better.
 type seedRow struct {
 	label  string
 	of     func(seedRun, dayRun) float64

@@ -8,7 +8,7 @@ import (
 	"github.com/novasocial/imagetier/cmd/tierbench/socialday"
 )
 
-// share is some of all.
+// share is a part of a total.
 type share struct{ some, all int }
 
 func (s *share) count(yes bool) {
@@ -30,20 +30,20 @@ type tally struct {
 	asked    int
 	failed   int
 	hits     share // of all
-	first    share // first views of new posts that are hits: by anybody, in whatever Spec
-	soon     share // of the misses among them, those within soonAfter of publication or of what was being made
+	first    share // first views of new posts that are hits, in any Spec
+	soon     share // misses among them within soonAfter of publication, or collapsed into a running fill
 	variants share // first requests for a Spec of a new post that are hits
-	old      share // requests for images named by a page alone that are hits
+	old      share // requests for old posts that are hits; only pages name these
 	p50, p99 time.Duration
-	// of images requested before, which need no resize
+	// of variants requested before, which need no resize
 	againP50, againP99 time.Duration
 }
 
-// soonAfter publication nothing may be there yet: a job takes about as long.
+// soonAfter is the time after publication in which a miss is excused: a job takes about as long.
 const soonAfter = time.Second
 
-// tallyOf counts. The first request is the one that was due first, not by when it was
-// answered.
+// tallyOf counts answers. The first request for an image is the one that was due first, even if
+// another was answered earlier.
 func tallyOf(w window, answers []answer) (t tally) {
 	answers = slices.Clone(answers)
 	slices.SortStableFunc(answers, func(a, b answer) int { return cmp.Compare(a.ask.At, b.ask.At) })
@@ -93,7 +93,7 @@ func tallyOf(w window, answers []answer) (t tally) {
 	return t
 }
 
-// quantile returns the least value that a share q of all do not exceed.
+// quantile returns the smallest value that a share q of all values do not exceed.
 func quantile(all []time.Duration, q float64) time.Duration {
 	if len(all) == 0 {
 		return 0

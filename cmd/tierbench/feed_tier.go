@@ -16,32 +16,32 @@ import (
 	"time"
 )
 
-// Secrets of tiers that are started here: they live as long as the replay, on loopback.
+// Secrets of tiers that are started here, for one run on the loopback interface.
 const (
 	feedKeys   = "bench=000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 	feedSecret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 )
 
-// tierConfig is a tier to be started.
+// tierConfig configures a tier to start.
 type tierConfig struct {
-	program string // imagetier, imagetier-resize beside it
+	program string // path of imagetier; imagetier-resize is in the same directory
 	dir     string // its cache
 	origin  string // URL of its source
 	warm    string
-	watch   time.Duration // how long it watches what it made early
+	watch   time.Duration // --wasted-after
 	more    []string      // flags
 }
 
-// tierProcess is a tier that was started here.
+// tierProcess is a running tier.
 type tierProcess struct {
 	public, private string // URLs
 	cmd             *exec.Cmd
 	ended           chan struct{}
 	mu              sync.Mutex
-	logged          bytes.Buffer // guarded by mu: what it logged, to be shown if it ends
+	logged          bytes.Buffer // guarded by mu: its log, shown if it ends
 }
 
-// startTier returns when the tier is ready.
+// startTier starts a tier and returns when it is ready.
 func startTier(ctx context.Context, cfg tierConfig) (*tierProcess, error) {
 	args := append([]string{
 		"serve", "--log-format", "json", "--log-level", "info", "--listen", "127.0.0.1:0",

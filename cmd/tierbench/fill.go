@@ -25,10 +25,10 @@ type fillCmd struct {
 	Rounds   int    `default:"3"                   help:"Paired rounds. Ratios are their medians."`
 }
 
-// fillCase is a size that is measured, and what is wanted of it.
+// fillCase is a size to measure, with its targets.
 type fillCase struct {
 	spec, format string
-	cpu          float64 // the most CPU time, relative to imgproxy
+	cpu          float64 // maximum CPU time, relative to imgproxy
 	ofLean       float64 // CPU time of imgproxy, relative to lean libvips (docs/benchmarks/fills.md)
 }
 
@@ -39,14 +39,14 @@ var fillCases = []fillCase{
 	{"1080x1080", "jpg", 0.88, 0.83},
 }
 
-// Wanted of every case, and of the set, relative to imgproxy.
+// Targets of every case and of the set, relative to imgproxy.
 const (
 	wantFillP50  = 1.0
-	wantFillRate = 1.05 // the least
+	wantFillRate = 1.05 // minimum
 	wantFillSet  = 0.50
 )
 
-// fillSet is what one post needs.
+// fillSet has the sizes of one post.
 var fillSet = []fillCase{
 	{spec: "200x200-cover", format: "webp"}, {spec: "320x320", format: "webp"}, {spec: "640x640", format: "webp"},
 	{spec: "1080x1080", format: "webp"}, {spec: "640x640", format: "jpg"}, {spec: "1080x1080", format: "jpg"},
@@ -60,8 +60,8 @@ type fillPeer struct {
 	path func(s resize.Spec, original string) string
 }
 
-// fillFigures is what one peer took in one round: milliseconds of CPU time for a fill, the median of the
-// answers alone in milliseconds, and fills a second with eight clients.
+// fillFigures has the results of one peer in one round: CPU time of a fill in milliseconds, median
+// latency in milliseconds, and fills per second with eight clients.
 type fillFigures struct{ cpu, p50, rate float64 }
 
 const fillClients = 8
@@ -102,7 +102,7 @@ func (c *fillCmd) Run() error {
 	return c.report(peers, table, readMachine().others(before, own))
 }
 
-// report prints the table. The error says what is missed, if the machine was quiet.
+// report prints the table. If the machine was otherwise idle, missed targets are an error.
 func (c *fillCmd) report(peers [2]fillPeer, table map[string][2][]fillFigures, others float64) error {
 	fmt.Printf("| first size | %s: CPU ms / p50 ms / fills a second | imagetier | ratios | wanted |\n", peers[1].name)
 	fmt.Println("|---|---|---|---|---|")
@@ -165,7 +165,7 @@ func medianOf(all []float64) float64 {
 	return all[len(all)/2]
 }
 
-// fillBench makes requests.
+// fillBench sends the requests.
 type fillBench struct {
 	dir    string   // of originals
 	photos []string // files that originals are links to
@@ -206,7 +206,7 @@ func (b *fillBench) next() (string, error) {
 	return name, os.WriteFile(filepath.Join(b.dir, name), content, 0o644)
 }
 
-// measure returns the figures of one case, and all CPU seconds that the peer took.
+// measure returns the figures of one case, and the total CPU seconds of the peer.
 func (b *fillBench) measure(ctx context.Context, p fillPeer, one fillCase) (f fillFigures, spent float64, err error) {
 	start := treeCPU(p.pid)
 	var took []float64
@@ -265,7 +265,7 @@ func (b *fillBench) eightClients(ctx context.Context, p fillPeer, one fillCase) 
 	return errors.Join(errs...)
 }
 
-// get requests one size, again while the server is too busy.
+// get requests one size, and retries while the server is too busy.
 func get(ctx context.Context, p fillPeer, one fillCase, name string) error {
 	s, err := resize.ParseSpec(one.spec, one.format)
 	if err != nil {
@@ -283,7 +283,7 @@ func get(ctx context.Context, p fillPeer, one fillCase, name string) error {
 		body, err := io.ReadAll(resp.Body)
 		resp.Body.Close()
 		switch {
-		case resp.StatusCode == http.StatusServiceUnavailable: // the queue is full: a client tries again
+		case resp.StatusCode == http.StatusServiceUnavailable: // the queue is full: a client retries
 			time.Sleep(100 * time.Millisecond)
 		case err == nil && resp.StatusCode != http.StatusOK:
 			return fmt.Errorf("%s: %.200s", resp.Status, body)

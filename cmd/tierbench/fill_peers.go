@@ -98,7 +98,7 @@ func (c *fillCmd) startPeer(run func([]string, string, ...string) (int, error), 
 	}}, err
 }
 
-// ready waits until a server answers.
+// ready waits until a server responds.
 func ready(url string) error {
 	for range 100 {
 		if resp, err := http.Get(url); err == nil {
@@ -112,7 +112,8 @@ func ready(url string) error {
 	return fmt.Errorf("%s does not answer within 10 s", url)
 }
 
-// treeCPU returns the CPU seconds of a process and its descendants, those that ended included.
+// treeCPU returns the CPU seconds of a process and its descendants, including those that have
+// ended.
 func treeCPU(pid int) float64 {
 	sum := procTicks(fmt.Sprintf("/proc/%d/stat", pid))
 	var children []byte
@@ -129,7 +130,7 @@ func treeCPU(pid int) float64 {
 	return sum
 }
 
-// settledCPU waits until the tree has taken no CPU time for a moment: a mezzanine is made after its answer.
+// settledCPU waits until the process tree is idle, since a mezzanine is made after the answer.
 func settledCPU(pid int) float64 {
 	for last := treeCPU(pid); ; {
 		time.Sleep(300 * time.Millisecond)
@@ -141,9 +142,9 @@ func settledCPU(pid int) float64 {
 	}
 }
 
-const ticks = 100 // of /proc, a second
+const ticks = 100 // per second, in /proc
 
-// procTicks returns user and system time, and those of children that were waited for, in seconds.
+// procTicks returns user and system time in seconds, including those of reaped children.
 func procTicks(file string) (sum float64) {
 	text, _ := os.ReadFile(file)
 	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
@@ -156,7 +157,7 @@ func procTicks(file string) (sum float64) {
 	return sum
 }
 
-// machine is what all processes took until a point in time.
+// machine is the total CPU time of all processes up to a point in time.
 type machine struct {
 	at   time.Time
 	busy float64 // CPU seconds
@@ -174,7 +175,8 @@ func readMachine() machine {
 	return m
 }
 
-// others returns the share of the machine that was taken since before, but for own CPU seconds and this program's.
+// others returns the share of the machine's CPU that other processes have used since before. own is
+// the CPU seconds of the peers.
 func (m machine) others(before machine, own float64) float64 {
 	all := m.at.Sub(before.at).Seconds() * float64(runtime.NumCPU())
 	return (m.busy - before.busy - own - procTicks("/proc/self/stat")) / all

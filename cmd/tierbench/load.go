@@ -18,8 +18,7 @@ import (
 	"github.com/novasocial/imagetier/cmd/tierbench/internal/stack"
 )
 
-// stackFlags say what runs on this machine, and how slow the services are: as in the table
-// of the analysis.
+// stackFlags configure the processes and the latencies of the services.
 type stackFlags struct {
 	Bin     string        `default:"../../bin" help:"Directory of imagetier, imagetier-resize, imagetier-gateway and fakebackends." type:"path"`
 	Photos  string        `default:"../../deploy/photos" help:"Directory of JPEGs." type:"path"`
@@ -35,7 +34,7 @@ func (f stackFlags) start(ctx context.Context) (*stack.Stack, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	remove := func() { _ = os.RemoveAll(dir) } // what stays is in the directory of what is temporary
+	remove := func() { _ = os.RemoveAll(dir) } // leftovers are in the temporary directory
 	s, err := stack.Start(
 		ctx,
 		stack.Config{
@@ -55,7 +54,7 @@ func (f stackFlags) start(ctx context.Context) (*stack.Stack, func(), error) {
 	return s, func() { s.Close(); remove() }, nil
 }
 
-// loadCmd plays k6's scenarios against the gateway, and breaks things meanwhile.
+// loadCmd runs k6 scenarios against the gateway and injects faults.
 type loadCmd struct {
 	stackFlags
 	K6      string   `name:"k6" required:"" help:"Path of the k6 program." type:"existingfile"`
@@ -74,7 +73,7 @@ redis, restart, content, user and feed are the normal scenario with a fault: Red
 service is killed and restarted; a service is frozen for 8 s while new users load their feeds.`
 }
 
-// Run plays and prints.
+// Run runs the benchmark and prints the results.
 func (c *loadCmd) Run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -103,19 +102,19 @@ func (c *loadCmd) Run() error {
 // scenario is one row of the table.
 type scenario struct {
 	name, summary, script string
-	users                 int  // with a token each; 0: the script's, who share one
-	before                bool // asks the services as before there was a gateway
-	fresh                 bool // begins with nothing cached
-	asked                 bool // only where it is asked for
+	users                 int  // each with a token; 0: those of the script, which share one
+	before                bool // sends requests to the baseline without a gateway
+	fresh                 bool // starts with empty caches
+	asked                 bool // only if selected
 	env                   func(whole time.Duration) []string
-	full                  time.Duration // how long it should take
+	full                  time.Duration // full duration
 	fault                 func(ctx context.Context, r *loadRun, whole time.Duration) error
 	wants                 []want
 }
 
 func lasts(whole time.Duration) []string { return []string{"DURATION=" + whole.String()} }
 
-// ramps takes a tenth for the ramp: of ten minutes a minute.
+// ramps returns a scenario with a ramp of a tenth of its duration.
 func ramps(whole time.Duration) []string {
 	ramp := (whole / 10).Round(time.Second)
 	return []string{"RAMP=" + ramp.String(), "HOLD=" + (whole - ramp).String()}
@@ -198,11 +197,11 @@ func faulty(
 type loadRow struct {
 	scenario
 	k6           k6Summary
-	rss, rssAt   int64 // of the gateway: at the end, and after a fifth of the time
+	rss, rssAt   int64 // of the gateway: at the end, and after a fifth of the duration
 	made, open   int64 // connections to the services
 	bytes        float64
 	pause        time.Duration
-	gatewayKnown bool // the four above are of the gateway
+	gatewayKnown bool // the four above are known
 }
 
 // k6Summary is the output of the scripts.
@@ -274,7 +273,7 @@ func (r *loadRun) play(ctx context.Context, sc scenario) error {
 	if err != nil {
 		return err
 	}
-	// A service that was started anew has counted anew.
+	// The counters of a restarted service start at 0.
 	o.made, o.open = max(then.Accepted-connections.Accepted, 0), then.Open
 	r.rows = append(r.rows, o)
 	return nil
@@ -326,7 +325,7 @@ func (r *loadRun) k6(ctx context.Context, sc scenario, whole time.Duration) (s k
 	cmd := exec.CommandContext(ctx, r.cmd.K6, append(args, filepath.Join(r.cmd.Scripts, sc.script))...)
 	out, err := cmd.CombinedOutput()
 	fmt.Fprintf(os.Stderr, "  %s\n", strings.TrimSpace(string(out)))
-	const crossed = 99 // a threshold did not hold, which the summary says
+	const crossed = 99 // exit code for a missed threshold, which is in the summary
 	var exit *exec.ExitError
 	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != crossed) {
 		return s, fmt.Errorf("k6: %w", err)
@@ -338,7 +337,7 @@ func (r *loadRun) k6(ctx context.Context, sc scenario, whole time.Duration) (s k
 	return s, json.Unmarshal(text, &s)
 }
 
-// tokens of so many users, the same in every scenario.
+// tokens returns the tokens of n users, the same in every scenario.
 func (r *loadRun) tokens(n int) (tokens []string, err error) {
 	for i := range n {
 		token, err := r.stack.Users.Token(fmt.Sprintf("reader%d", i))

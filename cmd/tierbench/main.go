@@ -1,5 +1,5 @@
-// Command tierbench compares imagetier's tiers with others: on traces, side by side in
-// one run. It is a module of its own, so that what it compares with stays out of the product.
+// Command tierbench benchmarks imagetier and compares it with other programs and libraries. It is a
+// separate module, so that those are not dependencies of imagetier.
 package main
 
 import (

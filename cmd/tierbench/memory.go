@@ -34,7 +34,7 @@ func (memoryCmd) Help() string {
 one writer stores new images, so that the tier evicts.`
 }
 
-// Run fills, reads and prints.
+// Run fills and reads the tier, and prints the results.
 func (c *memoryCmd) Run() error {
 	budget := int64(c.MiB) << 20
 	debug.SetMemoryLimit(budget + budget/5 + 250<<20)
@@ -88,7 +88,7 @@ func (c *memoryCmd) Run() error {
 	all.Go(func() {
 		began := time.Now()
 		for i := len(keys); time.Now().Before(end); time.Sleep(time.Millisecond) {
-			// As many as are due: readers that never rest let it wake late.
+			// Catches up: busy readers delay its wake-ups.
 			for due := int64(c.Puts * time.Since(began).Seconds()); puts.Load() < due; i++ {
 				if put(i) != nil {
 					return

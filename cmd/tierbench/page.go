@@ -21,7 +21,7 @@ import (
 	"github.com/novasocial/imagetier/cmd/tierbench/internal/stack"
 )
 
-// pageCmd plays an iPhone that opens the feed.
+// pageCmd simulates an iPhone that opens the feed.
 type pageCmd struct {
 	Before    string            `help:"URL of /graphql of the backends without a gateway: a connection per call, originals as images." placeholder:"URL"`
 	Gateway   string            `help:"URL of /graphql of a running gateway; without it, everything is started on this machine." placeholder:"URL"`
@@ -38,7 +38,7 @@ type pageCmd struct {
 	SVG       string            `help:"Also draw the results into this file." placeholder:"FILE" type:"path"`
 
 	stackFlags
-	settle func(context.Context) error // between the first phone and the others; nil: nothing
+	settle func(context.Context) error // called between the first phone and the others; may be nil
 }
 
 // Help implements kong.HelpProvider.
@@ -53,7 +53,7 @@ Then the feed service announces its posts, and --others users load their feeds: 
 used the app for a while, "running" one with open connections, "cached" that phone again.`
 }
 
-// network is the modelled one.
+// network returns the configuration of the modelled network.
 func (c *pageCmd) network(open bool) link.Config {
 	cfg := link.Config{RTT: c.RTT, Bandwidth: c.Bandwidth * 1e6, SetupRTTs: c.Setup}
 	if open {
@@ -69,7 +69,7 @@ type load struct {
 	views []phone.View
 }
 
-// Run plays and prints.
+// Run runs the benchmark and prints the results.
 func (c *pageCmd) Run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -102,7 +102,7 @@ func (c *pageCmd) Run() error {
 	return os.WriteFile(c.SVG, report.picture(), 0o644)
 }
 
-// ask lets the phones ask s, each as a user of its own.
+// ask makes the phones use s, each as a different user.
 func (c *pageCmd) ask(s *stack.Stack) error {
 	c.Before, c.Gateway, c.Originals, c.At, c.Tokens = s.Before, s.Gateway, s.Originals, stack.Prefix, nil
 	for i := range 3*c.Rounds + 1 {
@@ -121,7 +121,7 @@ func (c *pageCmd) ask(s *stack.Stack) error {
 	return nil
 }
 
-// others ask for their feeds, some at once, over no network to speak of.
+// others loads the feeds of other users, several at a time, without a modelled network.
 func (c *pageCmd) others(ctx context.Context, s *stack.Stack) error {
 	const atOnce = 20
 	faults := make([]error, c.Others)
@@ -143,7 +143,7 @@ func (c *pageCmd) others(ctx context.Context, s *stack.Stack) error {
 	return errors.Join(faults...)
 }
 
-// play opens the feed on one phone after the other.
+// play opens the feed on one phone after another.
 func (c *pageCmd) play(ctx context.Context, base http.RoundTripper) ([]load, error) {
 	if len(c.Tokens) == 0 || c.Rounds < 1 {
 		return nil, errors.New("at least one of --tokens and one of --rounds are needed")
@@ -197,7 +197,7 @@ func (c *pageCmd) play(ctx context.Context, base http.RoundTripper) ([]load, err
 	return loads, err
 }
 
-// onPhone gives do a phone with a network of its own.
+// onPhone calls do with a phone on its own network.
 func (c *pageCmd) onPhone(
 	ctx context.Context,
 	base http.RoundTripper,
@@ -215,7 +215,7 @@ func (c *pageCmd) onPhone(
 
 // servers returns the servers behind the modelled network.
 func (c *pageCmd) servers(ctx context.Context) (http.RoundTripper, func(), error) {
-	transport := &http.Transport{MaxIdleConnsPerHost: 16, DisableCompression: true} // what is counted is what is sent
+	transport := &http.Transport{MaxIdleConnsPerHost: 16, DisableCompression: true} // count the bytes as sent
 	to := map[string]*url.URL{}
 	for from, address := range c.Resolve {
 		u, err := url.Parse(address)
@@ -250,7 +250,7 @@ func (c *pageCmd) servers(ctx context.Context) (http.RoundTripper, func(), error
 	}, nil
 }
 
-// resolver asks other addresses than the URL says.
+// resolver sends requests for some hosts to other addresses.
 type resolver struct {
 	to   map[string]*url.URL // by scheme and host
 	next http.RoundTripper
@@ -266,7 +266,7 @@ func (r resolver) RoundTrip(req *http.Request) (*http.Response, error) {
 	return r.next.RoundTrip(req)
 }
 
-// row is what the views of one kind came to: of the phone whose screen was the middle one.
+// row has the results of one kind of view, of the phone with the median first screen.
 type row struct {
 	name                       string
 	connections, query, images time.Duration // the parts of screen
@@ -294,8 +294,9 @@ func (c *pageCmd) reportOf(loads []load) report {
 	return r
 }
 
-// rowOf takes a view apart. What opened connections is known, and not measured: one to the
-// gateway before the query, and, unless nothing was downloaded, one to the pictures.
+// rowOf splits the times of a view. The time for opening connections is computed, not measured: one
+// connection to the gateway before the query and, unless nothing was downloaded, one for the
+// pictures.
 func rowOf(name string, cfg link.Config, v phone.View) row {
 	setup := time.Duration(cfg.SetupRTTs) * cfg.RTT
 	r := row{
@@ -312,7 +313,7 @@ func rowOf(name string, cfg link.Config, v phone.View) row {
 	return r
 }
 
-// The figures to beat.
+// Target times.
 const (
 	wantScreen = 380 * time.Millisecond
 	wantCached = 150 * time.Millisecond

@@ -14,11 +14,10 @@ const (
 	lineHeight, chartHead = 11, 56
 )
 
-// parts of a first screen, in the order of their colours.
+// parts are the components of the time to the first screen, in the order of their colours.
 var parts = []string{"opening connections", "feed query", "images of the first screen", "rest of the page"}
 
-// picture draws the loads as bars on one scale, and below them the requests of the app that
-// was running.
+// picture draws the loads as bars on one scale, and below them the requests of the running app.
 func (r report) picture() []byte {
 	var b strings.Builder
 	longest := time.Duration(1)
@@ -76,7 +75,7 @@ func (r report) picture() []byte {
 	return []byte(b.String())
 }
 
-// bar draws one load at y, with so many pixels a second.
+// bar draws one load at y; scale is in pixels per second.
 func bar(b *strings.Builder, y int, one row, scale float64) {
 	fmt.Fprintf(
 		b,
@@ -110,8 +109,8 @@ func bar(b *strings.Builder, y int, one row, scale float64) {
 	fmt.Fprintf(b, `<text x="%.1f" y="%d">%s → %s ms</text>`+"\n", x+8, y+15, millis(one.screen), millis(one.whole))
 }
 
-// requests draws each request of a view as a line, below its heading at y: light while it
-// waited for one of the six places.
+// requests draws each request of a view as a line, below its heading at y: light while it waited
+// for one of the six download slots.
 func requests(b *strings.Builder, y int, one *row) {
 	v := one.view
 	scale := float64(barsWidth) / max(one.whole.Seconds(), 0.001)

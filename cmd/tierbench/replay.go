@@ -17,7 +17,7 @@ type replayCmd struct {
 	Most   int      `default:"2000000" help:"Maximum number of requests per trace."`
 }
 
-// Help says how the table is to be read.
+// Help implements kong.HelpProvider.
 func (replayCmd) Help() string {
 	return `Replays each trace into each cache at 1, 5 and 10 % of its footprint, starting empty; a miss stores the
 object. The object hit ratio counts requests, the byte hit ratio their bytes.
@@ -31,7 +31,7 @@ var shares = []float64{0.01, 0.05, 0.10}
 // ratio is the result of one replay, in percent.
 type ratio struct{ objects, bytes float64 }
 
-// result is one trace's: by contender, by share.
+// result has the ratios of one trace, by contender and cache size.
 type result struct {
 	trace  string
 	scale  int32
@@ -115,7 +115,7 @@ func replay(t trace, out io.Writer) (result, error) {
 	return r, nil
 }
 
-// through replays t into c.
+// through replays t through c.
 func (t trace) through(c cache) ratio {
 	var hits, asked, hitBytes, askedBytes int64
 	for _, r := range t.requests {

@@ -14,19 +14,19 @@ import (
 	"sort"
 )
 
-// request asks for an object of a size.
+// request is a request for an object.
 type request struct {
 	id   uint32
 	size int32 // bytes
 }
 
-// trace is requests in their order.
+// trace is a sequence of requests.
 type trace struct {
 	name     string
 	requests []request
 }
 
-// footprint returns how many objects there are and their bytes.
+// footprint returns the number of distinct objects and their total size in bytes.
 func (t trace) footprint() (objects int, bytes int64) {
 	seen := make(map[uint32]bool)
 	for _, r := range t.requests {
@@ -38,7 +38,8 @@ func (t trace) footprint() (objects int, bytes int64) {
 	return len(seen), bytes
 }
 
-// readTrace reads one of the files of object ids: xz of int32, sized by sizeOf.
+// readTrace reads a file of object ids (int32, compressed with xz), whose sizes are those of
+// sizeOf.
 func readTrace(dir, name string, order binary.ByteOrder, most int) (trace, error) {
 	cmd := exec.Command("xz", "-dc", filepath.Join(dir, name+".trace.xz"))
 	out, err := cmd.StdoutPipe()
@@ -72,8 +73,8 @@ func idsOf(raw []byte, order binary.ByteOrder, most int) []request {
 	return requests
 }
 
-// sizeOf is the size of an object where its trace has none: lognormal by a hash of its
-// id, median 16 KB, mean about 25 KB, between 1 and 400 KB.
+// sizeOf returns the size of an object of a trace without sizes: lognormal by a hash of its id,
+// median 16 KB, mean about 25 KB, between 1 and 400 KB.
 func sizeOf(id uint32) int32 {
 	h := fnv.New64a()
 	var b [4]byte
@@ -84,8 +85,8 @@ func sizeOf(id uint32) int32 {
 	return int32(min(max(size, 1_000), 400_000))
 }
 
-// cdn draws requests from the distributions of a CDN: independent of each other, which
-// real ones are not, but with its popularity and its sizes.
+// cdn draws independent requests from the popularity and size distributions of a CDN. Real requests
+// are not independent.
 func cdn(dir string, n int) (trace, error) {
 	var popularity struct {
 		Counts  []float64 `json:"popularityBuckets"`
@@ -130,7 +131,7 @@ func cdn(dir string, n int) (trace, error) {
 	return t, nil
 }
 
-// picker returns a function that draws an index by its weight.
+// picker returns a function that draws an index by weight.
 func picker(weights []float64) func(*rand.Rand) int {
 	sums := make([]float64, len(weights))
 	total := 0.0
@@ -143,15 +144,15 @@ func picker(weights []float64) func(*rand.Rand) int {
 	}
 }
 
-// feed is a day of a social feed: posts by authors whose followers are Zipf, read mostly
-// when they are new, each in one or two of four sizes, and now and then something old
-// that are never requested again.
+// feed returns a day of a social feed: posts by authors with Zipf-distributed followers, viewed
+// mostly while they are new, each in one or two of four sizes, and occasionally old objects that
+// are never requested again.
 func feed(n int) trace {
 	random := rand.New(rand.NewPCG(3, 4))
 	audience := rand.NewZipf(random, 1.1, 8, 20_000)
 	sizes := [...]int32{8_000, 18_000, 42_000, 90_000}
 	t := trace{name: "feed"}
-	var posts []uint64 // their authors' ranks, newest last
+	var posts []uint64 // ranks of their authors, newest last
 	for i := range n {
 		if i%40 == 0 { // a post every forty views
 			posts = append(posts, audience.Uint64())
@@ -161,7 +162,7 @@ func feed(n int) trace {
 			continue
 		}
 		for {
-			age := int(random.ExpFloat64() * 3_000) // views go to the newest few thousand posts
+			age := int(random.ExpFloat64() * 3_000) // views are of the newest few thousand posts
 			if age >= len(posts) {
 				age = random.IntN(len(posts))
 			}

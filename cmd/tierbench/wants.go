@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// verdictOf compares a figure with its target.
+// verdictOf is the comparison of a figure with its target.
 type verdictOf struct {
 	scenario, target string
 	held             bool
 }
 
-// want is one figure that is wanted of a scenario.
+// want is a target of a scenario.
 type want func(o loadRow) (target string, held bool)
 
-// The figures of the analysis, and those that were to be beaten.
+// Targets of the scenarios.
 var (
 	wantAlways = []want{
 		func(o loadRow) (string, bool) {
@@ -53,13 +53,13 @@ func wantNoErrors(o loadRow) (string, bool) {
 	return fmt.Sprintf("%d errors, wanted 0", o.k6.errors()), o.k6.errors() == 0
 }
 
-// wantNoGrowth compares with what there was after a fifth of the time.
+// wantNoGrowth requires that a figure has not grown since a fifth of the duration.
 func wantNoGrowth(o loadRow) (string, bool) {
 	growth := float64(o.rss)/float64(max(o.rssAt, 1)) - 1
 	return fmt.Sprintf("grew by %.1f %%, wanted less than 5", 100*growth), growth < 0.05
 }
 
-// verdicts are the verdicts of all scenarios and probes.
+// verdicts returns the verdicts of all scenarios and probes.
 func (r *loadRun) verdicts() (all []verdictOf) {
 	var before, normal *loadRow
 	for i, o := range r.rows {

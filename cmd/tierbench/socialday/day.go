@@ -1,33 +1,31 @@
-// Package socialday makes up a day of a social network: who posts when, and who looks at what,
-// with what. It is pure: the same Config gives the same Day.
+// Package socialday generates a day of a social network: posts, pages, and the image requests of
+// their viewers. It is deterministic: the same Config gives the same Day.
 //
 // # What is modelled
 //
-// People live in four time zones and open the app by a curve of the hour (Curve), some seldom, some
-// all the time (lognormal). They follow authors drawn by Zipf's law, so that a few have followers by
-// the hundred and most have a few; a person posts 0.2 times a day, popular ones more. A session shows
-// the posts of followed authors that its person has not seen, newest first, page by page of eight.
-// A phone caches what it received: no user requests the same image twice, nor an avatar
-// more than once a day. One page in ten has an old post on it, of which no other user requests
-// anything: no event has named it before the page does.
+// People live in four time zones and open the app by a curve of the hour (Curve), some rarely, some
+// all the time (lognormal). They follow authors drawn by Zipf's law, so a few authors have hundreds of
+// followers and most have a few. A person posts 0.2 times a day, popular ones more often. A session
+// shows the unseen posts of followed authors, newest first, in pages of eight. A phone caches what it
+// received: no user requests the same image twice, nor an avatar more than once a day. One page in
+// ten has an old post that no other user requests, so no event has named it before the page does.
 //
-// The share of posts that are never seen is no parameter: it follows from that, as does which Specs of
-// a post are asked for (Stats counts both).
+// The share of posts that are never seen, and the Specs that are requested of a post, are not
+// parameters but results of these rules (Stats counts both).
 //
 // # Two clocks
 //
-// The day is compressed (Config.Lasts), and the machine that it is played against is not. So what
-// races with that machine stays in real time: no user sees a post before it has been fanned out
-// to its followers (FanOut, a second and more after the event), and a phone asks for images some
-// tenth of a second after the page was sent to it. One in fifty followers learns of a post from a
-// notification and looks within seconds. All others come with their next session, which a compressed
-// day makes come sooner: a post with many followers is viewed the moment that it can be
-// seen. That is against the tier, which has less time than it would have.
+// The day is compressed (Config.Lasts); the machine under test is not. So delays that race with the
+// machine stay in real time: no user sees a post before it has been fanned out to its followers (a
+// second or more after the event), and a phone requests images some tenths of a second after it
+// received the page. One in fifty followers gets a notification of a post and looks within seconds.
+// All others see it in their next session, which comes sooner in a compressed day: a post with many
+// followers is viewed as soon as it can be seen. So the tier has less time than it would have in
+// reality.
 //
-// # What is not
+// # What is not modelled
 //
-// No CDN stands in front, no post is deleted or edited, no avatar changes, no post has more than one
-// image, and no two networks meet.
+// There is no CDN, no post is deleted or edited, no avatar changes, and a post has one image.
 package socialday
 
 import (
@@ -40,61 +38,61 @@ import (
 
 // Config of a Day.
 type Config struct {
-	People int           // of the network
-	Lasts  time.Duration // how long the day is played
+	People int           // size of the network
+	Lasts  time.Duration // length of the compressed day
 	Seed   uint64
 }
 
-// Before is how much of the day before is in a Day: what was posted then is still looked at.
+// Before is the part of the previous day that a Day includes, since its posts are still viewed.
 const Before = 8 * time.Hour
 
 // Post is a post with an image.
 type Post struct {
-	At       time.Duration // when it is published, from the begin of the day; the day before is negative
-	Seen     time.Duration // when it has been fanned out to its followers: no page shows it before
+	At       time.Duration // when it is published, from the start of the day; negative on the previous day
+	Seen     time.Duration // when it has been fanned out to followers; no earlier page shows it
 	Author   int
 	Audience int  // followers of the author
-	Old      bool // of long before: no event tells of it
+	Old      bool // older than all others; no event announces it
 }
 
 // Page is one page that a user is shown.
 type Page struct {
 	At     time.Duration // when it is sent to the phone
-	Device int           // of Devices
+	Device int           // index of Devices
 	Posts  []int
-	Asks   []Ask // in the order of their times
+	Asks   []Ask // sorted by time
 }
 
 // Ask is a request for an image.
 type Ask struct {
 	At     time.Duration
-	Avatar bool // of the author; else the image of the post
+	Avatar bool // of the author of the post; else the image of the post
 	Post   int
 	Device int
 }
 
-// Day is posts and pages, both in the order of their times.
+// Day has posts and pages, both sorted by time.
 type Day struct {
 	Posts []Post
 	Pages []Page
 }
 
-// Times that are not compressed.
+// Times that are not compressed, and shares.
 const (
-	fanOutLeast = time.Second            // from the event until the first follower can be shown the post
-	fanOutMean  = time.Second            // more, on average
-	layout      = 250 * time.Millisecond // median of a page's way to the phone and onto its screen
+	fanOutLeast = time.Second            // minimum time from the event until a follower can see the post
+	fanOutMean  = time.Second            // in addition, on average
+	layout      = 250 * time.Millisecond // median time from sending a page to showing it
 	scroll      = 400 * time.Millisecond // between images below the first three
 	notified    = 0.02                   // of followers
-	glance      = 5 * time.Second        // median of how long after a notification its user looks
+	glance      = 5 * time.Second        // median time from a notification to the view
 )
 
 const (
-	oldOnPage = 0.1 // of pages have an old post
+	oldOnPage = 0.1 // share of pages with an old post
 	morePages = 0.5 // chance that a page is followed by another
 )
 
-// New makes up a day.
+// New generates a day.
 func New(cfg Config) Day {
 	random := rand.New(rand.NewPCG(cfg.Seed, 1))
 	m := &maker{cfg: cfg, random: random}
@@ -113,11 +111,11 @@ type maker struct {
 	people        []person
 	followers     [][]int
 	byAuthor      map[int][]int // posts, by time
-	notifications map[int][]int // by person: posts of which there was a notification
+	notifications map[int][]int // by person: posts that caused a notification
 	day           Day
 }
 
-// wall returns the time at which a time of the day is played.
+// wall converts a time of the uncompressed day to the compressed day.
 func (m *maker) wall(at time.Duration) time.Duration {
 	return time.Duration(float64(at) * float64(m.cfg.Lasts) / float64(24*time.Hour))
 }
@@ -148,7 +146,7 @@ func (m *maker) post() {
 	}
 }
 
-// live plays the day of one person.
+// live generates the sessions of one person.
 func (m *maker) live(who int) {
 	p := m.people[who]
 	var opens []time.Duration
@@ -173,19 +171,19 @@ func (m *maker) live(who int) {
 	}
 }
 
-// lognormal draws from one of that median.
+// lognormal draws from a lognormal distribution with that median.
 func (m *maker) lognormal(median time.Duration, sigma float64) time.Duration {
 	return time.Duration(float64(median) * math.Exp(sigma*m.random.NormFloat64()))
 }
 
-// phone has what it was sent.
+// phone has the images that a phone has received.
 type phone struct {
 	*maker
 	device         int
 	posts, avatars map[int]bool
 }
 
-// open is a session: pages of what is new, the newest first.
+// open generates a session: pages of unseen posts, newest first.
 func (f *phone) open(at time.Duration, candidates []int) {
 	for {
 		var shown []int
@@ -215,7 +213,7 @@ func (f *phone) open(at time.Duration, candidates []int) {
 
 func (f *phone) page(at time.Duration, posts []int) {
 	if f.random.Float64() < oldOnPage {
-		// An old post of any author: a post of its own, older than all others.
+		// A new Post, by any author and older than all others.
 		by := f.day.Posts[posts[0]]
 		f.day.Posts = append(
 			f.day.Posts,

@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// Device is the device of a user.
+// Device is a class of devices.
 type Device struct {
 	Name   string
-	Share  float64 // of all people
-	Scale  int     // @1x, @2x, @3x: which width of a profile it asks for
-	Format string  // that its client asks for
+	Share  float64 // of the people
+	Scale  int     // @1x, @2x, @3x: selects the width in a profile
+	Format string  // that its client requests
 }
 
-// Devices are the classes of what people look with. The apps read WebP; the last class is old
-// browsers, link previews and whatever else is given JPEG. The shares are those of an app that is
-// mostly used on phones, and mostly on iPhones: an assumption, as all in this package.
+// Devices are the classes of devices. The apps decode WebP; the last class is old browsers, link
+// previews and other clients that get JPEG. The shares assume an app that is used mostly on phones,
+// and mostly on iPhones.
 var Devices = []Device{
 	{"iPhone @3x", 0.58, 3, "webp"},
 	{"iPhone @2x", 0.15, 2, "webp"},
@@ -27,18 +27,18 @@ var Devices = []Device{
 	{"JPEG", 0.02, 2, "jpg"},
 }
 
-// zones are where people live: hours from UTC, and the share that lives there.
+// zones are the time zones of the people: hours from UTC and share.
 var zones = []struct{ hours, share float64 }{{-8, 0.15}, {-5, 0.30}, {1, 0.35}, {9, 0.20}}
 
-// Curve is how much goes on in each hour of the local day, of which the mean is 1: little at four
-// in the morning, most at nine in the evening.
+// Curve is the relative activity in each hour of the local day, with a mean of 1: lowest at four in
+// the morning, highest at nine in the evening.
 var Curve = [24]float64{
 	0.63, 0.37, 0.21, 0.15, 0.13, 0.18, 0.40, 0.75, 0.99, 1.04, 1.04, 1.13,
 	1.25, 1.19, 1.10, 1.10, 1.15, 1.27, 1.48, 1.73, 1.93, 1.96, 1.67, 1.15,
 }
 
-// Activity returns how much goes on at a time since midnight UTC where the clocks are so many hours
-// ahead, between the hours in a straight line.
+// Activity returns the activity at a time since midnight UTC in a zone that many hours ahead of
+// UTC, interpolated linearly between the hours.
 func Activity(at time.Duration, zone float64) float64 {
 	hour := math.Mod(at.Hours()+zone, 24)
 	if hour < 0 {
@@ -49,35 +49,35 @@ func Activity(at time.Duration, zone float64) float64 {
 	return Curve[low%24]*(1-part) + Curve[(low+1)%24]*part
 }
 
-const mostActive = 1.96 // of Curve
+const mostActive = 1.96 // maximum of Curve
 
-// Laws of popularity and habit.
+// Parameters of popularity and habits.
 const (
-	// zipf is the exponent of how popular authors are, by rank, and flat how much the first few
-	// ranks are levelled: weight = (rank + flat)^-zipf.
+	// zipf is the exponent of the popularity of authors by rank, and flat levels the first few
+	// ranks: weight = (rank + flat)^-zipf.
 	zipf = 1.0
 	flat = 5
-	// Who has many followers posts more, but by far not as much more.
+	// postZipf is the exponent by which the number of posts grows with the popularity.
 	postZipf   = 0.5
-	postsADay  = 0.2 // a person
-	follows    = 30  // median of how many authors one follows
-	sessionDay = 4   // median of how often a day one opens the app
-	pageSize   = 8   // posts of a page
+	postsADay  = 0.2 // per person
+	follows    = 30  // median number of followed authors
+	sessionDay = 4   // median number of sessions per day
+	pageSize   = 8   // posts per page
 	oldest     = 48 * time.Hour
 )
 
-// weight of a rank, from 0.
+// weight returns the weight of a rank, from 0.
 func weight(rank int, exponent float64) float64 { return math.Pow(float64(rank+flat), -exponent) }
 
-// person is a user of the network, who may be an author too: the index is the rank.
+// person is a user of the network, who may also be an author. The index in people is the rank.
 type person struct {
 	zone     float64
 	device   int
-	sessions float64 // a day
+	sessions float64 // per day
 	follows  []int   // ranks
 }
 
-// people returns n of them, who follow each other.
+// people returns n persons who follow each other.
 func people(n int, random *rand.Rand) (all []person, followers [][]int) {
 	draw := drawer(n, zipf)
 	all = make([]person, n)
@@ -100,7 +100,7 @@ func people(n int, random *rand.Rand) (all []person, followers [][]int) {
 	return all, followers
 }
 
-// drawer returns a function that draws ranks below n by their weight.
+// drawer returns a function that draws ranks below n by weight.
 func drawer(n int, exponent float64) func(*rand.Rand) int {
 	sums := make([]float64, n)
 	total := 0.0
@@ -132,7 +132,7 @@ func poisson(random *rand.Rand, mean float64) int {
 	return n
 }
 
-// moment draws a time of the days from begin to end by the activity of a zone.
+// moment draws a time between begin and end by the activity of a zone.
 func moment(random *rand.Rand, begin, end time.Duration, zone float64) time.Duration {
 	for {
 		at := begin + time.Duration(random.Float64()*float64(end-begin))

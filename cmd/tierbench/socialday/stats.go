@@ -5,21 +5,20 @@ import (
 	"time"
 )
 
-// Stats is what a part of a Day comes to.
+// Stats summarizes a part of a Day.
 type Stats struct {
 	Posts, Pages, Asks int
 	Avatars            int     // of Asks
-	Old                int     // of Asks: for images of which no event told before their page
-	Unseen             float64 // share of the posts of this part that were not seen in it
-	Views              float64 // of a post, on average
-	// Asked is the share of the posts that were seen that were requested with the Spec of
-	// each device class.
+	Old                int     // of Asks: for old posts
+	Unseen             float64 // share of the posts of this part that were not seen in this part
+	Views              float64 // average per post
+	// Asked is the share of the seen posts that were requested in the Spec of each device class.
 	Asked []float64
 	// Lead is the median of the time from publication to the first request.
 	Lead time.Duration
 }
 
-// Between counts what happens from one time to another.
+// Between returns the statistics of the time from one point to another.
 func (d Day) Between(from, to time.Duration) Stats {
 	s := Stats{Asked: make([]float64, len(Devices))}
 	first := make(map[int]time.Duration)
@@ -75,7 +74,7 @@ func (d Day) Between(from, to time.Duration) Stats {
 	return s
 }
 
-// Busiest returns the begin of the part of that length in which most is asked for.
+// Busiest returns the start of the interval of that length with the most requests.
 func (d Day) Busiest(length time.Duration) time.Duration {
 	var times []time.Duration
 	for _, page := range d.Pages {

@@ -7,30 +7,30 @@ import (
 	"time"
 )
 
-// segment is a part of a body: data, how it ended, or both.
+// segment is a part of a body: data, the error at its end, or both.
 type segment struct {
 	data []byte
-	err  error     // of the body, behind these bytes
-	at   time.Time // when it was ready to be sent; later, when it arrives
+	err  error     // end of the body, after these bytes
+	at   time.Time // when it became ready to send; after sending, when it arrives
 }
 
-// flow is the body of an answer on its way. What the server has sent waits in its backlog,
-// however much that is; what has passed the link lies in its inbox.
+// flow is a body in transit. Bytes from the server wait in its backlog, which is unbounded; bytes
+// that have passed the link wait in its inbox.
 type flow struct {
 	ctx  context.Context
 	body io.ReadCloser
-	done chan struct{} // the pump has ended
+	done chan struct{} // closed when pump has ended
 
 	backlog []segment // guarded by the Network's lock
 
 	mu    sync.Mutex
 	inbox []segment
-	more  chan struct{} // something has come into the inbox
+	more  chan struct{} // the inbox has a new segment
 
-	now segment // what Read is at
+	now segment // the segment that Read returns bytes of
 }
 
-// carry returns body as it arrives at the other end.
+// carry returns body as it arrives at the client.
 func (n *Network) carry(ctx context.Context, body io.ReadCloser) io.ReadCloser {
 	f := &flow{ctx: ctx, body: body, done: make(chan struct{}), more: make(chan struct{}, 1)}
 	go func() {
@@ -40,7 +40,7 @@ func (n *Network) carry(ctx context.Context, body io.ReadCloser) io.ReadCloser {
 	return f
 }
 
-// pump gives the link what the server sends, as it comes.
+// pump passes bytes from the server to the link as they come.
 func (n *Network) pump(f *flow) {
 	for {
 		buf := make([]byte, packet)
@@ -66,7 +66,7 @@ func (f *flow) arrive(s segment) {
 	}
 }
 
-// Read returns what has arrived, and waits for it.
+// Read returns bytes that have arrived, and waits for at least one.
 func (f *flow) Read(p []byte) (int, error) {
 	for len(f.now.data) == 0 {
 		if f.now.err != nil {
@@ -96,7 +96,7 @@ func (f *flow) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Close ends the flow; what is on its way is lost, and has its turn on the link all the same.
+// Close ends the flow. Bytes in transit are discarded, but still take their time on the link.
 func (f *flow) Close() error {
 	err := f.body.Close()
 	<-f.done

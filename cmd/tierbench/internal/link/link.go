@@ -1,14 +1,13 @@
-// Package link models the way between a phone and the servers that it asks, on top of real
-// requests: how long they take is real, and what the network adds is waited for.
+// Package link models the network between a phone and servers on top of real requests: it adds the
+// delays of the network to the real response times.
 //
 //	phone ──── RTT/2 ────▶ server
 //	phone ◀─── RTT/2 ───── one link of a bandwidth ◀── bodies of all answers
 //
-// Modelled are the round trip; one bottleneck on the way down, which the answers under way
-// share packet by packet, in turns; and the round trips that opening a connection takes, once
-// for each host (HTTP/2: all requests to a host share one). Not modelled are the way up (a
-// request is a packet), lost packets, slow start and other limits of a sender's window, the
-// bytes of headers, DNS, and the radio falling asleep.
+// It models the round trip time; one downlink bottleneck, which concurrent responses share packet
+// by packet; and the round trips to open one connection per host (HTTP/2: all requests to a host
+// share it). It does not model the uplink (a request is one packet), packet loss, slow start and
+// other congestion windows, header bytes, DNS, and radio sleep.
 package link
 
 import (
@@ -19,8 +18,8 @@ import (
 	"time"
 )
 
-// packet is how many bytes of a body take their turn on the link at once: what a TCP segment
-// carries in an Ethernet frame.
+// packet is the number of bytes that the link sends of one body before it turns to the next: the
+// payload of a TCP segment in an Ethernet frame.
 const packet = 1460
 
 // Config of a Network.
@@ -32,7 +31,7 @@ type Config struct {
 	SetupRTTs int
 }
 
-// Takes returns how long the link needs for so many bytes.
+// Takes returns how long the link needs to send n bytes.
 func (c Config) Takes(bytes int64) time.Duration {
 	if c.Bandwidth <= 0 {
 		return 0
@@ -40,26 +39,26 @@ func (c Config) Takes(bytes int64) time.Duration {
 	return time.Duration(float64(bytes) * 8 / c.Bandwidth * float64(time.Second))
 }
 
-// Network is the network of one phone. It is safe for concurrent use. Bodies arrive only
-// while Run runs.
+// Network is the network of one phone. It is safe for concurrent use. Bodies arrive only while Run
+// is running.
 type Network struct {
 	cfg  Config
 	base http.RoundTripper
-	wake chan struct{} // something waits for the link
+	wake chan struct{} // a flow has something to send
 
 	mu    sync.Mutex
-	flows []*flow              // that have something to send, in the order of their turns
-	open  map[string]time.Time // by host: from when on its connection can be used
+	flows []*flow              // those with something to send, in round-robin order
+	open  map[string]time.Time // by host: when its connection is open
 }
 
-// New returns a network, whose far end asks base.
+// New returns a Network that sends requests through base.
 func New(cfg Config, base http.RoundTripper) *Network {
 	return &Network{cfg: cfg, base: base, wake: make(chan struct{}, 1), open: map[string]time.Time{}}
 }
 
-// Run is the link, until ctx is done.
+// Run sends queued bytes until ctx is done.
 func (n *Network) Run(ctx context.Context) {
-	var free time.Time // when the link is done with what it was given
+	var free time.Time // when the link has sent everything so far
 	for {
 		f, s := n.next()
 		if f == nil {
@@ -70,8 +69,8 @@ func (n *Network) Run(ctx context.Context) {
 				return
 			}
 		}
-		// What is reckoned with is when the link could begin, not when this goroutine woke:
-		// a late timer delays a packet and not all that follow.
+		// The packet starts when the link became free, not when this goroutine woke up: a late
+		// timer delays one packet, not all later ones.
 		if s.at.After(free) {
 			free = s.at
 		}
@@ -84,7 +83,7 @@ func (n *Network) Run(ctx context.Context) {
 	}
 }
 
-// next takes the first segment of the flow whose turn it is; nil if none has any.
+// next takes the first segment of the next flow; nil if there is none.
 func (n *Network) next() (*flow, segment) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -100,8 +99,8 @@ func (n *Network) next() (*flow, segment) {
 	return f, s
 }
 
-// send gives the link a segment of f. The end of a body needs no turn of its own: it goes
-// with the last bytes, or before everybody else's where these have left.
+// send queues a segment of f. The end of a body takes no time on the link: it goes with the last
+// bytes, or at once if these have been sent.
 func (n *Network) send(f *flow, s segment) {
 	n.mu.Lock()
 	switch waiting := len(f.backlog); {
@@ -123,7 +122,7 @@ func (n *Network) send(f *flow, s segment) {
 	}
 }
 
-// connected waits until there is a connection to host, which the first to ask opens.
+// connected waits until the connection to host is open. The first request opens it.
 func (n *Network) connected(ctx context.Context, host string) error {
 	n.mu.Lock()
 	usable, ok := n.open[host]
@@ -161,7 +160,7 @@ func (n *Network) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// sleepUntil reports whether it slept until then: ctx was not done first.
+// sleepUntil sleeps until a time. It returns false if ctx is done first.
 func sleepUntil(ctx context.Context, then time.Time) bool {
 	d := time.Until(then)
 	if d <= 0 {

@@ -17,7 +17,7 @@ const query = `query GetFeed($limit: Int, $cursor: String) { feed(limit: $limit,
 // maxPage bounds the answer to a query.
 const maxPage = 4 << 20
 
-// Post is what a row of the feed shows.
+// Post is a row of the feed.
 type Post struct {
 	ImageURL     *string `json:"imageUrl"`
 	ThumbnailURL *string `json:"thumbnailUrl"`
@@ -26,8 +26,8 @@ type Post struct {
 	} `json:"author"`
 }
 
-// pictures of a row, as SwiftUI asks for them: the avatar above the post, and thumbnailUrl ??
-// imageUrl: only null is nothing.
+// pictures returns the URLs of a row in the order in which SwiftUI requests them: the avatar, then
+// thumbnailUrl ?? imageUrl. An empty thumbnailUrl is not null, so it counts.
 func (p Post) pictures() (urls []string) {
 	if p.Author != nil && p.Author.AvatarURL != nil {
 		urls = append(urls, *p.Author.AvatarURL)
@@ -41,13 +41,14 @@ func (p Post) pictures() (urls []string) {
 	return urls
 }
 
-// Server is who the app asks for its feed.
+// Server is a GraphQL server of feeds.
 type Server struct {
 	URL   string // of POST /graphql
 	Token string
 }
 
-// Feed asks for the first page of so many posts, and returns the bytes of the answer too.
+// Feed requests the first page of a feed with limit posts. It also returns the size of the response
+// in bytes.
 func (p *Phone) Feed(ctx context.Context, from Server, limit int) (posts []Post, bytes int64, err error) {
 	asked, err := json.Marshal(
 		map[string]any{"query": query, "variables": map[string]any{"limit": limit, "cursor": nil}},
@@ -100,23 +101,23 @@ func (p *Phone) Feed(ctx context.Context, from Server, limit int) (posts []Post,
 	return page.Data.Feed.Posts, int64(len(body)), nil
 }
 
-// rowsOnScreen is how many posts a screen shows at once, the second one cut.
+// rowsOnScreen is the number of posts that a screen shows; the second one is cut off.
 const rowsOnScreen = 2
 
-// View is a page as a user saw it.
+// View has the times and sizes of one page view.
 type View struct {
 	Asked    time.Time // for the feed
-	Answered time.Time // the page was there whole
-	Screen   time.Time // the pictures of the first rows were
-	Whole    time.Time // all pictures were
+	Answered time.Time // the page was received completely
+	Screen   time.Time // the pictures on the screen were received
+	Whole    time.Time // all pictures were received
 	Posts    int
 	Page     int64     // bytes of the answer to the query
-	Pictures []Picture // in the order in which they were asked for
-	OnScreen int       // how many of them are of the first screen
+	Pictures []Picture // in the order of their requests
+	OnScreen int       // how many of them are on the first screen
 }
 
-// Open shows the feed: it asks for a page, then for the pictures of the rows on the screen,
-// and for those of the rows below as soon as these are there and the reader scrolls.
+// Open shows the feed: it requests a page, then the pictures of the rows on the screen and, once
+// these are complete and the user scrolls, those of the rows below.
 func (p *Phone) Open(ctx context.Context, from Server, limit int) (View, error) {
 	v := View{Asked: p.now()}
 	posts, page, err := p.Feed(ctx, from, limit)
@@ -140,8 +141,8 @@ func (p *Phone) Open(ctx context.Context, from Server, limit int) (View, error) 
 	return v, errors.Join(faults, more)
 }
 
-// Bytes returns how much was downloaded for the first screen, and for all of the page, with
-// the answer to the query in both.
+// Bytes returns the downloaded bytes for the first screen and for the whole page. Both include the
+// response to the query.
 func (v View) Bytes() (screen, whole int64) {
 	screen, whole = v.Page, v.Page
 	for i, pic := range v.Pictures {
@@ -153,7 +154,7 @@ func (v View) Bytes() (screen, whole int64) {
 	return screen, whole
 }
 
-// Downloads returns how many pictures were not in the phone's cache.
+// Downloads returns the number of pictures that were not in the phone's cache.
 func (v View) Downloads() (n int) {
 	for _, pic := range v.Pictures {
 		if !pic.Cached {

@@ -1,15 +1,13 @@
-// Package phone plays an iPhone that shows a feed: an app with SDWebImageSwiftUI and a list
-// that makes its rows as they come onto the screen. What SDWebImage 5.21 does on the wire
-// it does too:
+// Package phone simulates an iPhone that shows a feed: an app with SDWebImageSwiftUI and a lazy
+// list. Its requests are those of SDWebImage 5.21:
 //
-//   - six downloads at once, in the order in which they were asked for, 15 s each;
-//   - Accept image/*,*/*;q=0.8 and a User-Agent that tells system and scale; no cookies;
-//   - a cache by the whole URL, which no header of HTTP says anything about; what is cached
-//     is not asked for again;
+//   - six concurrent downloads, in request order, with a timeout of 15 s each;
+//   - Accept image/*,*/*;q=0.8, and a User-Agent with system and scale; no cookies;
+//   - a cache by the whole URL that ignores HTTP caching headers: a cached image is not requested again;
 //   - two views of one URL share a download;
-//   - a 200 whose body is no picture is never asked for again; any other failure is.
+//   - a URL that answers 200 without an image is never requested again; other failures are retried.
 //
-// Time to decode and to draw is not in its figures.
+// The time for decoding and drawing is not included.
 package phone
 
 import (
@@ -23,7 +21,7 @@ import (
 	"time"
 )
 
-// The headers of SDWebImage, and what an app's own requests say (URLSession).
+// Headers of SDWebImage, and of an app's own requests (URLSession).
 const (
 	accept       = "image/*,*/*;q=0.8"
 	userAgent    = "App/1.0 (iPhone; iOS 17.4; Scale/3.00)"
@@ -35,17 +33,17 @@ const (
 	timeout   = 15 * time.Second
 )
 
-// maxBytes of one picture are taken; the largest original of a tier has 32 MiB.
+// maxBytes bounds one picture; the largest original of a tier has 32 MiB.
 const maxBytes = 64 << 20
 
 var (
 	// ErrStatus: the answer was not 200.
 	ErrStatus = errors.New("not a picture")
-	// ErrRefused: the URL has given a 200 without a picture before, and is not asked any more.
+	// ErrRefused: an earlier 200 of the URL was not a picture, so it is not requested again.
 	ErrRefused = errors.New("refused until the app restarts")
 )
 
-// Phone is one app on one phone. Its methods are for one caller at a time.
+// Phone is one app on one phone. Its methods must not be called concurrently.
 type Phone struct {
 	client *http.Client
 	slots  chan struct{}
@@ -56,7 +54,7 @@ type Phone struct {
 	refused map[string]bool
 }
 
-// New returns a phone whose requests go over transport, with nothing in its cache.
+// New returns a phone with an empty cache whose requests go through transport.
 func New(transport http.RoundTripper) *Phone {
 	return &Phone{
 		client:  &http.Client{Transport: transport},
@@ -67,18 +65,18 @@ func New(transport http.RoundTripper) *Phone {
 	}
 }
 
-// Picture is one image that a view wanted.
+// Picture is an image of a view.
 type Picture struct {
 	URL    string
-	Cached bool  // it was there
+	Cached bool  // it was in the phone's cache
 	Bytes  int64 // downloaded
-	// Asked is when the view wanted it, Began when its download got one of the six places,
-	// Ended when it was there whole. All are the same if it was cached.
+	// Asked is when the view requested it, Began when its download started, and Ended when it was
+	// complete. All three are equal if it was cached.
 	Asked, Began, Ended time.Time
 }
 
-// Show downloads what the views of these URLs show, in this order, and returns when all of
-// it is there: a Picture for each URL, once. The error joins those of all that failed.
+// Show downloads the pictures of these URLs, in this order, and returns when all are complete: one
+// Picture for each distinct URL. The error joins all failures.
 func (p *Phone) Show(ctx context.Context, urls []string) ([]Picture, error) {
 	var pictures []Picture
 	wanted := map[string]bool{}
@@ -95,7 +93,7 @@ func (p *Phone) Show(ctx context.Context, urls []string) ([]Picture, error) {
 		if pictures[i].Cached {
 			continue
 		}
-		p.slots <- struct{}{} // here and not in the download: first come, first served
+		p.slots <- struct{}{} // acquired before the goroutine starts: first come, first served
 		all.Go(func() {
 			defer func() { <-p.slots }()
 			faults[i] = p.download(ctx, &pictures[i])
@@ -160,7 +158,7 @@ func (p *Phone) download(ctx context.Context, pic *Picture) (err error) {
 	return nil
 }
 
-// isPicture tells a picture that iOS 17 decodes by its first bytes.
+// isPicture reports whether body begins like an image that iOS 17 decodes.
 func isPicture(head []byte) bool {
 	switch http.DetectContentType(head) {
 	case "image/jpeg", "image/png", "image/gif", "image/webp":

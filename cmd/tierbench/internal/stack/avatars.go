@@ -12,14 +12,15 @@ import (
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 )
 
-// avatarsMade is how many; the shape is what an app uploads, larger than any it shows.
+// avatarsMade is the number of avatars. Their shape is that of an uploaded avatar, larger than any
+// that an app shows.
 const (
 	avatarsMade = 20
 	avatarShape = "640x640-cover"
 )
 
-// makeAvatars lets the tier make squares of posts' images, and puts them beside these. They
-// are named otherwise, so that no page finds them in the tier's cache.
+// makeAvatars has the tier make squares of the images of posts and stores them beside these, under
+// other names, so that they are not in the tier's cache yet.
 func makeAvatars(ctx context.Context, tier, key string, posts []string, dir string) (made []string, err error) {
 	raw, err := hex.DecodeString(key)
 	if err != nil {

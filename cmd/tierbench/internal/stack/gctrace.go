@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// gcTrace makes a Go program say what each run of its collector took (package runtime).
+// gcTrace makes a Go program print a line for each garbage collection (package runtime).
 const gcTrace = "GODEBUG=gctrace=1"
 
-// gcPauses returns how long a run stopped the program, at its begin and at its end, if the line tells
-// of one:
+// gcPauses returns the two stop-the-world pauses of a garbage collection, if line is one of
+// gctrace:
 //
 //	gc 7 @1.285s 1%: 0.018+0.61+0.003 ms clock, 0.036+0.11/0.5/0.2+0.006 ms cpu, 4->4->1 MB, …
 func gcPauses(line string) []time.Duration {
@@ -38,8 +38,8 @@ func gcPauses(line string) []time.Duration {
 	return pauses
 }
 
-// Pauses returns how often and how long the collector of the program, which has to be told
-// to say so, has stopped it until now.
+// Pauses returns the number and the total length of the stop-the-world pauses so far. The program
+// must have been started with gcTrace.
 func (p *Process) Pauses() []time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()

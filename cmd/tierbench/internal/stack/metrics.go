@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// Metrics are what a program shows on /metrics: value by series, labels and all.
+// Metrics maps series of /metrics, with their labels, to their values.
 type Metrics map[string]float64
 
-// Scrape asks the private listener at url.
+// Scrape reads the metrics of the private listener at url.
 func Scrape(ctx context.Context, url string) (Metrics, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/metrics", nil)
 	if err != nil {
@@ -51,5 +51,5 @@ func parse(text string) (Metrics, error) {
 	return all, nil
 }
 
-// Since returns how much a counter has grown since before.
+// Since returns the growth of a counter since before.
 func (m Metrics) Since(before Metrics, series string) float64 { return m[series] - before[series] }

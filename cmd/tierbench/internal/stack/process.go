@@ -1,6 +1,6 @@
-// Package stack runs what a page of a feed comes from, on this machine: the three services,
-// a Redis if there is one, tier and gateway, each a process of its own on a port of its own.
-// Each can be frozen, killed and started again, and all of them end with the stack.
+// Package stack runs everything behind a feed page on this machine: the three services, Redis if it
+// is installed, the tier and the gateway, each as a process with its own port. Each can be frozen,
+// killed and restarted, and all of them end with the stack.
 package stack
 
 import (
@@ -20,25 +20,25 @@ import (
 	"time"
 )
 
-// starting is how long a program may take until it says that it serves.
+// starting bounds the time until a program reports that it is serving.
 const starting = 30 * time.Second
 
-// Process is one program that runs.
+// Process is a running program.
 type Process struct {
 	Name string
 
 	path, log string
 	args, env []string
-	ready     func(line string) bool // whether a line of what it says tells that it serves
+	ready     func(line string) bool // reports whether a line of output says that it is serving
 
 	mu     sync.Mutex
-	pauses []time.Duration // guarded by mu; of the collector
+	pauses []time.Duration // guarded by mu; of the garbage collector
 
 	cmd   *exec.Cmd
-	ended chan struct{} // closed when it has ended and said everything
+	ended chan struct{} // closed when it has ended and its output has been read
 }
 
-// start runs the program until it says that it is ready.
+// start starts the program and waits until it is ready.
 func (p *Process) start(ctx context.Context) error {
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -51,11 +51,12 @@ func (p *Process) start(ctx context.Context) error {
 	}
 	p.cmd = exec.Command(p.path, p.args...)
 	p.cmd.Stdout, p.cmd.Stderr = out, out
-	// What is set for programs of the one who runs this is not for these.
+	// Settings in the environment of the user must not affect these programs.
 	p.cmd.Env = append(
 		slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "IMAGETIER_") }),
 		p.env...)
-	// The kernel ends it should this program be killed; SIGINT of a terminal is for us alone.
+	// The kernel kills it if this program is killed; the SIGINT of a terminal reaches only this
+	// program.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
 		return errors.Join(fmt.Errorf("%s: %w", p.Name, err), log.Close(), output.Close(), out.Close())
@@ -80,7 +81,7 @@ func (p *Process) start(ctx context.Context) error {
 				p.mu.Unlock()
 			}
 		}
-		_ = p.cmd.Wait() // how it ended is in its log, or was asked for
+		_ = p.cmd.Wait() // its log says how it ended, unless it was stopped
 	}()
 	timer := time.NewTimer(starting)
 	defer timer.Stop()
@@ -104,7 +105,7 @@ func (p *Process) lastWords() string {
 	return string(text[max(0, len(text)-500):])
 }
 
-// signal tells the process, unless it has ended.
+// signal sends a signal to the process, unless it has ended.
 func (p *Process) signal(s syscall.Signal) error {
 	select {
 	case <-p.ended:
@@ -117,23 +118,23 @@ func (p *Process) signal(s syscall.Signal) error {
 // Freeze suspends the process: its connections stay open and unanswered.
 func (p *Process) Freeze() error { return p.signal(syscall.SIGSTOP) }
 
-// Thaw lets it go on.
+// Thaw resumes the process.
 func (p *Process) Thaw() error { return p.signal(syscall.SIGCONT) }
 
-// Kill ends it without warning.
+// Kill sends SIGKILL.
 func (p *Process) Kill() error {
 	err := p.signal(syscall.SIGKILL)
 	<-p.ended
 	return err
 }
 
-// Restart starts it again, where it was, after Kill.
+// Restart starts it again with the same arguments after Kill.
 func (p *Process) Restart(ctx context.Context) error { return p.start(ctx) }
 
-// stop asks it to end, and ends it if it does not.
+// stop sends SIGTERM, and SIGKILL if that does not end it.
 func (p *Process) stop() {
 	if p.ended == nil {
-		return // it never began
+		return // it was never started
 	}
 	_ = p.signal(syscall.SIGCONT)
 	_ = p.signal(syscall.SIGTERM)

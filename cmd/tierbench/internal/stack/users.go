@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// Users issues tokens: JWTs (ES256), whose key the gateway fetches from JWKS.
+// Users issues tokens: JWTs (ES256) whose key the gateway fetches from JWKS.
 type Users struct {
 	JWKS string // URL
 
@@ -55,13 +55,13 @@ func newUsers() (*Users, error) {
 }
 
 func (u *Users) close() {
-	_ = u.server.Close() // only closing the listener can fail, and no request follows
+	_ = u.server.Close() // only closing the listener can fail
 	u.serving.Wait()
 }
 
 func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
-// Token returns one for a user, for a day.
+// Token returns a token for a user that is valid for a day.
 func (u *Users) Token(user string) (string, error) {
 	now := time.Now()
 	claims, err := json.Marshal(map[string]any{"sub": user, "iat": now.Unix(), "exp": now.Add(24 * time.Hour).Unix()})

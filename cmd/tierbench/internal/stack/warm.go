@@ -10,8 +10,8 @@ import (
 	"net/http"
 )
 
-// Warm lets the tier make every variant of every image, as it does in time when the feed
-// service tells it of new posts. It returns when all are there.
+// Warm has the tier make every variant of every image, as it does when the feed service announces
+// new posts. It returns when all are made.
 func (s *Stack) Warm(ctx context.Context) error {
 	return errors.Join(s.warm(ctx, "feed", s.posts), s.warm(ctx, "avatar", s.avatars))
 }
@@ -45,12 +45,12 @@ func (s *Stack) warm(ctx context.Context, profile string, names []string) error 
 	return readWarmed(bufio.NewScanner(resp.Body), len(names))
 }
 
-// readWarmed reads a line for each variant, of which there are at least so many.
+// readWarmed reads a line for each variant. Fewer than least are an error.
 func readWarmed(lines *bufio.Scanner, least int) error {
 	made := 0
 	for lines.Scan() {
 		if len(lines.Bytes()) == 0 {
-			continue // it says that it goes on
+			continue // a keep-alive line
 		}
 		var line struct{ Path, Outcome string }
 		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
