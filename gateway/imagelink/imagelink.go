@@ -52,7 +52,7 @@ type Config struct {
 	Keys []Key
 	// Dev writes _ instead of a signature if there are no keys.
 	Dev bool
-	// Lifetime is how long a minted URL is valid at least, for images that not everybody may see; 0 is
+	// Lifetime is the minimum lifetime of a minted URL of an image that is not public; 0 is
 	// for ever. URLs expire at the next multiple of Window (if 0, imageurl.DefaultWindow) after that, so
 	// that a client gets the same URL all day.
 	Lifetime, Window time.Duration
@@ -71,7 +71,7 @@ type Linker struct {
 	current atomic.Pointer[minter]
 }
 
-// minter is what of a Linker can be replaced. It is immutable.
+// minter is the replaceable part of a Linker. It is immutable.
 type minter struct {
 	signer *imageurl.Signer
 	keys   []Key
@@ -162,7 +162,7 @@ func specFor(p profile.Profile, c Client) resize.Spec {
 // Post is what the URL of an image depends on, besides image and client.
 type Post struct {
 	Created time.Time   // selects the key; zero is the newest key
-	Public  bool        // everybody may see the image: its URL does not expire
+	Public  bool        // the image is public: its URL does not expire
 	Crop    resize.Crop // the part of the image that its author chose
 }
 

@@ -8,13 +8,13 @@ import (
 	"github.com/novasocial/imagetier/gateway/feed"
 )
 
-// codec writes and reads the payload of a record: fields one after another, strings with
-// their length before them, numbers as varints.
+// codec encodes and decodes the payload of a record: fields in sequence, strings prefixed with
+// their length, numbers as varints.
 type codec[V any] struct {
 	append func([]byte, *V) []byte
 	parse  func([]byte) (V, error)
-	id     func(*V) string // nil: the value does not hold its id
-	size   func(*V) int    // bytes in memory, about
+	id     func(*V) string // nil: the value does not contain its id
+	size   func(*V) int    // approximate bytes in memory
 }
 
 var errPayload = errors.New("not a payload")
@@ -34,7 +34,7 @@ var sliceCodec = codec[feed.Slice]{
 	parse: func(b []byte) (s feed.Slice, err error) {
 		r := newReader(b)
 		n := r.uvarint()
-		if n > uint64(len(b)) { // an id takes a byte at least
+		if n > uint64(len(b)) { // an id has at least one byte
 			return s, errPayload
 		}
 		s.IDs = make([]string, n)
@@ -139,7 +139,7 @@ func appendString(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-// reader takes a payload apart. Its strings share one copy of it.
+// reader decodes a payload. Its strings share one copy of the payload.
 type reader struct {
 	rest []byte
 	text string // the same bytes
@@ -148,7 +148,7 @@ type reader struct {
 
 func newReader(b []byte) *reader { return &reader{rest: b, text: string(b)} }
 
-// end returns an error unless all of the payload was read and right.
+// end returns an error unless the payload was valid and read completely.
 func (r *reader) end() error {
 	if r.bad || len(r.rest) > 0 {
 		return errPayload

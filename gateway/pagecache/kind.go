@@ -36,7 +36,7 @@ type kind[V any] struct {
 	codec   codec[V]
 	memory  *otter.Cache[string, *held[V]]
 	seed    maphash.Seed
-	stripes [4096]stripe // many, so that a drop seldom prevents the store of another id
+	stripes [4096]stripe // many, so that a drop rarely prevents storing another id
 }
 
 type stripe struct {
@@ -59,7 +59,7 @@ func newKind[V any](c *Cache, of Kind, prefix string, ttl time.Duration, bytes u
 	k.memory = otter.Must(&otter.Options[string, *held[V]]{
 		MaximumWeight: bytes,
 		Weigher: func(id string, h *held[V]) uint32 {
-			// 200 bytes are what otter, held and the allocator take besides.
+			// 200 bytes are the overhead of otter, held and the allocator.
 			return uint32(min(len(id)+codec.size(h.value)+200, math.MaxUint32))
 		},
 		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[string, *held[V]]) time.Duration {
@@ -115,11 +115,11 @@ func (k *kind[V]) Get(ctx context.Context, ids []string) []feed.Entry[V] {
 	return entries
 }
 
-// ask looks for the rest in Redis, and sets the leases of ids that are missing there too. It returns
+// ask looks up the rest in Redis, and sets the leases of ids that are missing there too. It returns
 // how many were fresh.
 func (k *kind[V]) ask(ctx context.Context, ids []string, rest []int, entries []feed.Entry[V]) (found int) {
-	// Both before Redis or a service is called: a change that is missed while the answer is on its
-	// way, because the connection breaks, must make the answer old.
+	// Both are read before Redis or a service is called: if the connection breaks and a change is
+	// missed before the answer arrives, the answer must count as stale.
 	linkNow := k.linkNow()
 	for _, i := range rest {
 		entries[i].Lease.Local, entries[i].Lease.Link = k.epoch(ids[i]), linkNow
@@ -152,7 +152,7 @@ func (k *kind[V]) ask(ctx context.Context, ids []string, rest []int, entries []f
 		case state == damaged:
 			unreadable++
 		case state == tombstone:
-			e.Value = nil // memory has a value whose drop was missed
+			e.Value = nil // the drop of this value was missed
 		case time.Now().Before(h.until):
 			h.link = linkNow
 			k.remember(ids[i], h, e.Lease)

@@ -5,13 +5,13 @@ import (
 	"sync"
 )
 
-// maxOwed bounds how many drops wait for Redis to come back.
+// maxOwed bounds the number of drops that wait for Redis.
 const maxOwed = 10_000
 
 var errOwed = errors.New("dropped, but Redis does not know it yet")
 
-// owed are keys that were dropped while Redis could not be told. Until it is, what it has
-// under them counts for nothing here.
+// owed has keys whose drop has not reached Redis yet. Until it has, their values in Redis are
+// ignored.
 type owed struct {
 	mu   sync.Mutex
 	keys map[string]Kind
@@ -47,7 +47,7 @@ func (o *owed) all() map[Kind][]string {
 	return all
 }
 
-// strike makes errors of what Redis says of keys that are owed.
+// strike replaces the results for owed keys by errors.
 func (o *owed) strike(keys []string, replies []reply) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

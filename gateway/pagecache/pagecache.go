@@ -3,10 +3,10 @@
 //
 //	feed:page:{key}      30 s    user:profile:{id}   5 min    post:meta:{id}   2 min
 //
-// Redis may be absent, slow, killed or full of rubbish: that is a miss within 50 ms, and
-// never an error. What gateways drop they tell each other through Redis, which announces
-// every change under the prefixes of posts and profiles to all of them (client-side caching
-// in broadcast mode, CLIENT TRACKING … BCAST).
+// If Redis is absent, slow or killed, or has invalid data, that is a miss within 50 ms and never an
+// error. Redis announces every change under the prefixes of posts and profiles to all gateways
+// (client-side caching in broadcast mode, CLIENT TRACKING … BCAST), so a drop on one gateway
+// reaches the others.
 package pagecache
 
 import (
@@ -21,10 +21,10 @@ import (
 	"github.com/novasocial/imagetier/internal/circuit"
 )
 
-// MaxTTL is the longest that anything counts as fresh: all of it can change.
+// MaxTTL is the maximum TTL, since all cached data can change.
 const MaxTTL = 5 * time.Minute
 
-// Kind names what is kept, for metrics and for Config.Forget.
+// Kind is the kind of a cached value, for metrics and for Config.Forget.
 type Kind string
 
 const (
@@ -33,7 +33,7 @@ const (
 	Profiles Kind = "profile"
 )
 
-// Kinds are all there are.
+// Kinds lists all kinds.
 var Kinds = []Kind{Pages, Posts, Profiles}
 
 // Outcome is the outcome of a look-up of ids. Each id counts as InMemory, InRedis or Miss; the other
@@ -44,29 +44,30 @@ const (
 	InMemory   Outcome = "memory"
 	InRedis    Outcome = "redis"
 	Miss       Outcome = "miss"
-	Failed     Outcome = "failed"     // Redis could not say, or could not store or drop
+	Failed     Outcome = "failed"     // Redis failed to look up, store or drop
 	Unreadable Outcome = "unreadable" // a Redis value of another version, or damaged
-	Dropped    Outcome = "dropped"    // not stored in Redis, because it is slow
+	Dropped    Outcome = "dropped"    // not stored, because Redis is slow
 )
 
-// Outcomes are all there are.
+// Outcomes lists all outcomes.
 var Outcomes = []Outcome{InMemory, InRedis, Miss, Failed, Unreadable, Dropped}
 
-// Config of a Cache. Its zero value keeps everything in the process.
+// Config configures a Cache. Its zero value caches in process memory only.
 type Config struct {
-	// Redis is nil for none.
+	// If Redis is nil, caches are in process memory only.
 	Redis *Redis
-	// PageTTL, PostTTL and ProfileTTL are how long each counts as fresh, at most MaxTTL; 0 is
-	// 30 s, 2 min and 5 min.
+	// PageTTL, PostTTL and ProfileTTL are the TTLs of each kind, at most MaxTTL; 0 means 30 s, 2
+	// min and 5 min.
 	PageTTL, PostTTL, ProfileTTL time.Duration
-	// StaleFor is how long each is kept beyond that, for when its service fails; 0 is 10 min.
+	// StaleFor is how long values are kept after their TTL, for use when the service fails; 0 means
+	// 10 min.
 	StaleFor time.Duration
-	// MemoryBytes bounds what is kept in the process, about; 0 is 64 MiB.
+	// MemoryBytes is the approximate maximum size of the cache in process memory; 0 means 64 MiB.
 	MemoryBytes uint64
-	// RedisTimeout is how long Redis may take; 0 is 40 ms, more than 45 ms is refused.
+	// RedisTimeout is the timeout of Redis; 0 means 40 ms, and more than 45 ms is an error.
 	RedisTimeout time.Duration
-	// Breaker configures the breaker in front of Redis: its Pause is 1 s unless set, and its
-	// Changed must not call the Cache.
+	// Breaker configures the circuit breaker of Redis. Its Pause is 1 s by default, and its Changed
+	// must not call the Cache.
 	Breaker circuit.Config
 	// Forget is called for ids before they are dropped, here or by another gateway: requests
 	// that come later must not join calls that are already running. If nil, it is not called.
@@ -74,11 +75,11 @@ type Config struct {
 	Forget func(of Kind, ids []string)
 	// Observe is called with the outcome for ids. If nil, outcomes are not counted.
 	Observe func(of Kind, outcome Outcome, ids int)
-	// Log gets what went wrong; nil drops it.
+	// Log receives failures. If nil, nothing is logged.
 	Log *slog.Logger
 }
 
-// Cache keeps the three kinds. It is safe for concurrent use.
+// Cache caches the three kinds. It is safe for concurrent use.
 type Cache struct {
 	cfg      Config
 	link     *link // nil: no Redis
@@ -87,7 +88,7 @@ type Cache struct {
 	profiles *kind[feed.Profile]
 }
 
-// New returns a Cache, which reaches no Redis before Run. It names every fault of cfg.
+// New returns a Cache, which connects to Redis in Run. The error lists all faults of cfg.
 func New(cfg Config) (*Cache, error) {
 	cfg.PageTTL = cmp.Or(cfg.PageTTL, 30*time.Second)
 	cfg.PostTTL = cmp.Or(cfg.PostTTL, 2*time.Minute)
@@ -134,17 +135,17 @@ func New(cfg Config) (*Cache, error) {
 	return c, nil
 }
 
-// Pages keeps what the feed service says under feed.Query.Key.
+// Pages caches slices of the feed service by feed.Query.Key.
 func (c *Cache) Pages() feed.Cache[feed.Slice] { return c.pages }
 
-// Posts keeps posts by id.
+// Posts caches posts by id.
 func (c *Cache) Posts() feed.Cache[feed.Post] { return c.posts }
 
-// Profiles keeps profiles by id.
+// Profiles caches profiles by id.
 func (c *Cache) Profiles() feed.Cache[feed.Profile] { return c.profiles }
 
-// Run connects to Redis, again and again until it succeeds, and stores what is put, until
-// ctx is done. Without it, and until it is connected, the Cache keeps what it can.
+// Run connects to Redis, retrying until it succeeds, and stores values in it until ctx is done.
+// Until it is connected, the Cache uses process memory only.
 func (c *Cache) Run(ctx context.Context) error {
 	defer c.pages.memory.StopAllGoroutines()
 	defer c.posts.memory.StopAllGoroutines()
@@ -156,8 +157,8 @@ func (c *Cache) Run(ctx context.Context) error {
 	return c.link.run(ctx)
 }
 
-// Connected reports whether Redis is reached and the breaker before it closed. Without Redis
-// it is always true.
+// Connected reports whether Redis is connected and its breaker is closed. Without Redis it is
+// always true.
 func (c *Cache) Connected() bool {
 	return c.link == nil || c.link.client.Load() != nil && c.link.breaker.State() == circuit.Closed
 }

@@ -27,7 +27,7 @@ type state int
 const (
 	whole state = iota
 	tombstone
-	damaged // or of another version, or of another key
+	damaged // or of another format version or key
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -65,8 +65,8 @@ func header(letter byte, generation, until uint64) []byte {
 	return append(data, 0, 0, 0, 0)
 }
 
-// generation returns what the script of link.go compares: of anything that is long enough,
-// whether it can be read or not, as it must be possible to overwrite that.
+// generation returns the generation that the script of link.go compares. It also reads damaged
+// records that are long enough, since these must be overwritten.
 func generation(data []byte) uint64 {
 	if len(data) < 10 {
 		return 0

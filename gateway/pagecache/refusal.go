@@ -31,11 +31,11 @@ type refusals struct {
 	logged map[string]time.Time // by command and code
 }
 
-// refusalLogPause is how long the same refusal is not logged again, where servers of a cluster
-// disagree.
+// refusalLogPause is the minimum time between two log lines about the same refusal, in case servers
+// of a cluster disagree.
 const refusalLogPause = 10 * time.Minute
 
-// note notes the results of a command. It returns the code and the message of a refusal that has
+// note records the results of a command. It returns the code and the message of a refusal that has
 // to be logged.
 func (r *refusals) note(command string, results []rueidis.RedisResult) (code, message string) {
 	answered := false
@@ -70,7 +70,7 @@ func (r *refusals) note(command string, results []rueidis.RedisResult) (code, me
 	return code, message
 }
 
-// now returns the code by command of what is refused now.
+// now returns the commands that are refused now, with their error codes.
 func (r *refusals) now() map[string]string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -8,27 +8,28 @@ import (
 	"slices"
 )
 
-// errCut: the service's answer ended before its JSON did, and nothing else told its end.
+// errCut means that an answer without a length ended before its JSON was complete.
 var errCut = errors.New("the answer of the service was cut short")
 
-// maxEmptyReads is how often in a row a decoder may give nothing.
+// maxEmptyReads is how many reads in a row of a decoder may return nothing.
 const maxEmptyReads = 100
 
-// body reads an answer, rewritten, in the coding that the service chose. It reads at most one
-// chunk ahead, and returns the bytes that are ready before it waits for more.
+// body is the rewritten body of an answer, in the content coding of the service. It reads at most
+// one chunk ahead, and returns bytes that are ready before it waits for more.
 type body struct {
-	raw     io.ReadCloser // as it came
+	raw     io.ReadCloser // as received
 	resp    *http.Response
 	decoded io.Reader
 	encoded encoder // nil: identity
-	done    func()  // gives the coding's parts back
+	done    func()  // returns readers and writers of the coding to their pools
 	edit    editor
 	x       *exchange
 	chunk   *[chunk]byte
 	free    func(*body)
 	out     []byte // rewritten, identity; from Proxy.outs
 	ready   []byte // for the client, not yet taken
-	// unframed: the answer ends with its connection, so that a cut looks like an end.
+	// unframed means that the answer ends with its connection, so that a truncated answer looks
+	// complete.
 	unframed bool
 	err      error // behind ready
 }
@@ -46,10 +47,10 @@ func (p *Proxy) newBody(resp *http.Response, edit editor, c coding, x *exchange)
 	return b
 }
 
-// maxOut bounds the buffers that are used again, in bytes.
+// maxOut is the maximum size of pooled buffers, in bytes.
 const maxOut = 4 * chunk
 
-// free gives the buffers of a closed body back.
+// free returns the buffers of a closed body to their pools.
 func (p *Proxy) free(b *body) {
 	p.buffers.Put(b.chunk)
 	if out := b.out; cap(out) <= maxOut {
@@ -57,7 +58,7 @@ func (p *Proxy) free(b *body) {
 	}
 }
 
-// Read gives what there is, and waits only if there is nothing.
+// Read returns bytes that are ready, and waits only if there are none.
 func (b *body) Read(p []byte) (int, error) {
 	for len(b.ready) == 0 {
 		if b.err != nil {
@@ -70,7 +71,7 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// more reads a piece of the service's answer and makes ready what can be sent of it.
+// more reads a chunk of the service's answer and prepares what can be sent of it.
 func (b *body) more() {
 	var n int
 	var err error
@@ -89,7 +90,7 @@ func (b *body) more() {
 			err = errCut
 		}
 	}
-	if err != nil || b.x.Kind != JSON { // events and parts are shown as they come
+	if err != nil || b.x.Kind != JSON { // clients show events and parts as they arrive
 		b.x.page.Done()
 	}
 	if err != nil && err != io.EOF {

@@ -21,8 +21,7 @@ const (
 	zstdMaxWindow = 8 << 20 // when decompressing: the limit of RFC 9659
 )
 
-// codings keep readers and writers of compressed bodies for the next one: each takes some
-// 100 KB to make.
+// codings pools readers and writers of compressed bodies, since each allocates some 100 KB.
 type codings struct{ gzip, br, zstd pooled }
 
 type pooled struct{ readers, writers sync.Pool }
@@ -52,7 +51,7 @@ func (c *codings) of(h http.Header) (coding, bool) {
 	return coding{}, false
 }
 
-// flusher is what writers of all codings are.
+// flusher is the interface of the writers of all codings.
 type flusher interface {
 	io.WriteCloser
 	Flush() error
@@ -144,7 +143,7 @@ func (c *codings) openZstd(r io.Reader) (io.Reader, encoder, func()) {
 	}
 }
 
-// lazy opens a reader with the first Read: headers are sent before there is a body.
+// lazy opens a reader at the first Read, since headers are sent before there is a body.
 type lazy struct {
 	open func() (io.Reader, error)
 	r    io.Reader // once it is open

@@ -27,7 +27,7 @@ func (p *Proxy) suffix(strength byte, client imagelink.Client) string {
 }
 
 // currentSalt is the salt of URLs that are minted now: it changes with their expiry, so that no 304
-// keeps URLs of which less than the lifetime is left.
+// keeps URLs whose remaining validity is less than the lifetime.
 func (p *Proxy) currentSalt() string {
 	salt := *p.salt.Load()
 	if expires := p.cfg.Linker.Expires(); !expires.IsZero() {

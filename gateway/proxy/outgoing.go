@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// outgoing turns the client's request into that to the service: the same, without what would
-// bring an answer that cannot be rewritten, and without what only trusted proxies may say.
+// outgoing converts the client's request to the request to the service: the same, except for
+// headers that would cause an answer that cannot be rewritten, and headers that only trusted
+// proxies may set.
 func (p *Proxy) outgoing(pr *httputil.ProxyRequest) {
 	pr.SetURL(p.cfg.Upstream)
 	pr.Out.Host = pr.In.Host                 // the service sees the name that its clients use
@@ -33,8 +34,8 @@ func (p *Proxy) outgoing(pr *httputil.ProxyRequest) {
 	}
 }
 
-// forwarded sets the headers that say how the client came in. Those of the request are only
-// kept if a trusted proxy sent it: any client can write them.
+// forwarded sets the headers with the client's address, host and scheme. Those of the request are
+// only kept if a trusted proxy sent it, because any client can set them.
 func (p *Proxy) forwarded(pr *httputil.ProxyRequest) {
 	h := pr.Out.Header
 	if !p.trusted(pr.In.RemoteAddr) {
@@ -75,12 +76,12 @@ func (p *Proxy) trusted(remote string) bool {
 	return false
 }
 
-// isWebSocket reports whether headers switch to WebSocket. Through any other protocol, like
-// h2c, answers would pass that are not rewritten.
+// isWebSocket reports whether headers switch to WebSocket. Other protocols, such as h2c, would
+// carry answers that are not rewritten.
 func isWebSocket(h http.Header) bool { return strings.EqualFold(h.Get("Upgrade"), "websocket") }
 
-// withoutUpgrade returns a request without a switch to another protocol than WebSocket, which a
-// server may ignore (RFC 9110, 7.8).
+// withoutUpgrade returns a request without an upgrade to a protocol other than WebSocket. A server
+// may ignore an upgrade (RFC 9110, 7.8).
 func withoutUpgrade(r *http.Request) *http.Request {
 	if r.Header["Upgrade"] == nil || isWebSocket(r.Header) {
 		return r

@@ -18,7 +18,7 @@ import (
 	"github.com/novasocial/imagetier/internal/boundedcache"
 )
 
-// form is how a request body holds GraphQL.
+// form is the encoding of GraphQL in a request body.
 type form uint8
 
 const (
@@ -65,8 +65,8 @@ func operationOf(values url.Values) operation {
 	return o
 }
 
-// readOperations reads the operations in a request's body, of which head is the begin. What
-// cannot be read has none: the service will say what is wrong with it.
+// readOperations reads the operations in a request's body, which begins with head. An invalid body
+// has none: the service reports what is wrong with it.
 func readOperations(f form, contentType string, head []byte) []operation {
 	switch f {
 	case plainQuery:
@@ -77,7 +77,7 @@ func readOperations(f form, contentType string, head []byte) []operation {
 			return nil
 		}
 		part, err := multipart.NewReader(bytes.NewReader(head), params["boundary"]).NextPart()
-		if err != nil || part.FormName() != "operations" { // the first field, as the specification asks
+		if err != nil || part.FormName() != "operations" { // the first field, as the specification requires
 			return nil
 		}
 		var text bytes.Buffer
@@ -104,31 +104,31 @@ func readOperations(f form, contentType string, head []byte) []operation {
 const (
 	maxQueries = 1024      // of each of two generations
 	maxNames   = 64        // of fields of a query that is kept: 5 KB. Others are parsed every time
-	maxTokens  = 50_000    // of a query that is parsed
+	maxTokens  = 50_000    // of a parsed query
 	maxParsed  = 128 << 10 // bytes of one
 )
 
-// aliasCache keeps what was found in queries: apps send the same few again and again.
+// aliasCache caches the results of parsing queries, since apps send the same few queries.
 type aliasCache struct {
 	mu    sync.Mutex
 	known boundedcache.Map[[sha256.Size]byte, parsed]
 }
 
-// parsed is what was found in a query.
+// parsed is the result of parsing a query.
 type parsed struct {
 	fields  rewrite.Fields
 	queries bool // every operation is a query, none a mutation or subscription
 }
 
-// fields returns what members of the answer are called, if base are the fields of the schema,
-// and whether all operations are known to be queries. An operation that is named by its hash
-// only is known if it was seen before.
+// fields maps the names in the answer to the fields of base, which are those of the schema, and
+// reports whether all operations are known to be queries. An operation that is given only by its
+// hash is known if it was seen before.
 func (c *aliasCache) fields(base rewrite.Fields, operations []operation) (_ rewrite.Fields, queries bool) {
 	if len(operations) == 1 {
 		p := c.of(base, operations[0])
 		return p.fields, p.queries
 	}
-	// Answers of a batch come as one text: what is a field in one of them is one in all.
+	// The answers of a batch are one text, so a field of one operation counts for all.
 	all, queries := rewrite.Fields{}, true
 	for _, o := range operations {
 		p := c.of(base, o)
@@ -176,9 +176,9 @@ func (c *aliasCache) of(base rewrite.Fields, o operation) parsed {
 	return found
 }
 
-// aliased returns what members are called in the answer to a document: base, less the names
-// that are aliases of other fields only, and the aliases of those of base. Where an alias
-// names several fields of base, the first one in the document counts.
+// aliased returns the names in the answer to a document: those of base and their aliases, without
+// names that are only aliases of other fields. If an alias names several fields of base, the first
+// one in the document counts.
 func aliased(base rewrite.Fields, document *ast.QueryDocument) rewrite.Fields {
 	found := rewrite.Fields{}      // aliases of fields of base
 	taken := map[string]bool{}     // names of base that are aliases of other fields
@@ -193,7 +193,7 @@ func aliased(base rewrite.Fields, document *ast.QueryDocument) rewrite.Fields {
 				case field != nil && s.Alias == s.Name:
 					unaliased[s.Name] = true
 				case field != nil && found[s.Alias] == nil:
-					found[strings.Clone(s.Alias)] = field // not a part of the query, which it would keep
+					found[strings.Clone(s.Alias)] = field // a copy, which does not keep the query in memory
 				case field == nil && base[s.Alias] != nil:
 					taken[s.Alias] = true
 				}

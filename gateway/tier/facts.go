@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	// factsPatience is how long a page waits for the facts about its images. Later ones are
-	// used for the next page.
+	// factsPatience is how long a page waits for facts about its images. Facts that arrive later
+	// are used for the next page.
 	factsPatience = 20 * time.Millisecond
-	factsAskers   = 4      // concurrent requests; as many more wait
+	factsAskers   = 4      // concurrent requests; as many more are queued
 	maxFacts      = 20_000 // of each of two generations
 )
 
@@ -50,7 +50,7 @@ func (c *Client) Facts(ctx context.Context, images []profile.Image) []Facts {
 	if q != nil {
 		select {
 		case f.questions <- q:
-		default: // it is slow, and asked enough
+		default: // the tier is slow, and enough requests are queued
 			f.answered(q, nil, now)
 		}
 	}
@@ -66,8 +66,8 @@ func (c *Client) Facts(ctx context.Context, images []profile.Image) []Facts {
 	return known
 }
 
-// wait waits for questions, for each until factsPatience after it was sent, and reports whether any
-// was answered.
+// wait waits for each question until factsPatience after it was sent, and reports whether any was
+// answered.
 func wait(ctx context.Context, questions []*question) (any bool) {
 	timer := time.NewTimer(factsPatience)
 	defer timer.Stop()
@@ -89,21 +89,21 @@ type facts struct {
 	questions chan *question
 	mu        sync.Mutex
 	known     boundedcache.Map[profile.Image, *fact]
-	pause     time.Time // until then nothing is asked: it has failed
+	pause     time.Time // no requests until then, after a failure
 }
 
 type fact struct {
 	facts Facts
-	at    time.Time // when it was said; zero: never
-	asked *question // that is out; nil: none
+	at    time.Time // when the tier answered; zero: never
+	asked *question // the pending request; nil: none
 }
 
 // question is a request to the tier for facts that a page needs and the cache lacks.
 type question struct {
-	ctx    context.Context // the page's, for its values: the trace that it is of
+	ctx    context.Context // the page's context, for its trace
 	images []profile.Image
 	at     time.Time
-	done   chan struct{} // closed when it is over
+	done   chan struct{} // closed when it is answered or has failed
 }
 
 func newFacts() *facts {
@@ -125,7 +125,7 @@ func (e *fact) fresh(image profile.Image, now time.Time, freshFor time.Duration)
 	return pinned || now.Sub(e.at) < freshFor
 }
 
-// answered ends a question; f is locked. said is nil if there is no answer.
+// answered ends a question; f is locked. said is nil if it failed.
 func (f *facts) answered(q *question, answers []Facts, now time.Time) {
 	for i, image := range q.images {
 		e := f.entry(image)

@@ -17,24 +17,24 @@ import (
 )
 
 const (
-	pageSenders = 4               // events on their way to the tier
-	maxPages    = 256             // that wait for a sender
+	pageSenders = 4               // concurrent requests to the tier
+	maxPages    = 256             // pages that wait to be sent
 	sendTimeout = 2 * time.Second // of one event
-	minPause    = time.Second     // after an event that the tier did not take
+	minPause    = time.Second     // pause after a failed event
 	maxPause    = 30 * time.Second
-	// knownFor is how long a path is not sent again, at least: the tier has made it or is making it, and
-	// what most phones are shown is on many pages.
+	// knownFor is the minimum time before a path is sent again: the tier has made it or is making
+	// it, and popular images are on many pages.
 	knownFor = 30 * time.Second
 	maxKnown = 50_000 // paths of each of two generations
 )
 
-// pages are those that were handed out and not yet sent.
+// pages has the pages that were answered but not yet sent to the tier.
 type pages struct {
 	queue chan []string
 
 	mu       sync.Mutex
 	known    boundedcache.Map[string, struct{}]
-	pause    time.Time // until then nothing is sent
+	pause    time.Time // no events until then
 	reported time.Time // when a refused event was last logged
 }
 
@@ -45,7 +45,7 @@ func newPages() *pages {
 	}
 }
 
-// news returns the paths that were not sent lately, in their order, and notes them.
+// news returns the paths that were not sent recently, in their order, and records them as sent.
 func (p *pages) news(paths []string) (unknown []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -58,7 +58,7 @@ func (p *pages) news(paths []string) (unknown []string) {
 	return unknown
 }
 
-// forget lets paths that the tier did not take be sent again.
+// forget allows paths of a failed event to be sent again.
 func (p *pages) forget(paths []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -73,8 +73,8 @@ func (p *pages) paused() bool {
 	return time.Now().Before(p.pause)
 }
 
-// failed notes an event that the tier did not take: nothing is sent for a while, unless only this event
-// was wrong. It reports whether to log it, which is at most once per maxPause for wrong events.
+// failed records a failed event: nothing is sent for a while, unless only this event was invalid.
+// It reports whether to log it; invalid events are logged at most once per maxPause.
 func (p *pages) failed(err *sendError) (log bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -134,11 +134,11 @@ type event struct {
 	} `json:"data"`
 }
 
-// sendError is why the tier did not take an event.
+// sendError is the error of an event that the tier did not accept.
 type sendError struct {
 	error
 	wait  time.Duration // before another event is sent
-	wrong bool          // the event is at fault: others may be sent
+	wrong bool          // the event is invalid: others may be sent
 }
 
 // send sends one event.
@@ -161,7 +161,7 @@ func (c *Client) send(ctx context.Context, paths []string) *sendError {
 		return &sendError{err, minPause, false}
 	}
 	defer resp.Body.Close()
-	answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // all of it, so that the connection is used again
+	answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // read completely, so that the connection can be reused
 	switch {
 	case resp.StatusCode/100 == 2:
 		return nil

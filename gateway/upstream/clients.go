@@ -90,7 +90,7 @@ func (c contents) Posts(ctx context.Context, ids []string) ([]feed.Post, error) 
 	return posts, nil
 }
 
-// Like implements feed.Contents. A post that is not there is feed.ErrInvalid.
+// Like implements feed.Contents. The error for a missing post is feed.ErrInvalid.
 func (c contents) Like(ctx context.Context, batch feed.Likes) error {
 	if err := text(append([]string{batch.User, batch.Key}, batch.Posts...)...); err != nil {
 		return fmt.Errorf("content BatchLike: %w", err)
@@ -141,8 +141,8 @@ func (u users) Profiles(ctx context.Context, ids []string) ([]feed.Profile, erro
 	return profiles, nil
 }
 
-// text finds what protobuf refuses to send: that would look like a fault of the service, and
-// a client could open the breaker with it.
+// text returns an error for texts that protobuf cannot send. They would look like a fault of the
+// service, and a client could open the breaker with them.
 func text(of ...string) error {
 	if slices.ContainsFunc(of, func(s string) bool { return !utf8.ValidString(s) }) {
 		return errNotText
@@ -150,7 +150,7 @@ func text(of ...string) error {
 	return nil
 }
 
-// Bounds that tell seconds from milliseconds, and from invalid times: see content.proto.
+// Bounds that distinguish seconds, milliseconds and invalid times: see content.proto.
 const (
 	firstMilli = 100_000_000_000
 	pastMilli  = firstMilli * 1000

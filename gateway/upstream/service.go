@@ -26,13 +26,13 @@ type service struct {
 	cfg     Config // with its defaults
 	conn    *grpc.ClientConn
 	breaker *circuit.Breaker
-	// lost is when the connection was lost, in Unix nanoseconds, as far as watch has seen;
-	// 0 while there is one.
+	// lost is when watch noticed that the connection was lost, in Unix nanoseconds; 0 while
+	// connected.
 	lost atomic.Int64
 }
 
-// longestPause lies between two attempts to connect. gRPC gives an attempt as long as the
-// pause after it, if that is longer than its timeout, and adds up to a fifth by chance.
+// longestPause is the maximum pause between two attempts to connect. gRPC uses the pause as the
+// timeout of an attempt if it is longer than that, and adds a jitter of up to a fifth.
 func longestPause(connectTimeout time.Duration) time.Duration {
 	return min(4*time.Second, connectTimeout*4/5)
 }
@@ -55,11 +55,11 @@ func newService(name, addr string, cfg Config) (*service, error) {
 			MinConnectTimeout: cfg.ConnectTimeout,
 		}),
 		grpc.WithKeepaliveParams(keepaliveOf(cfg)),
-		grpc.WithIdleTimeout(0), // a connection without calls stays
+		grpc.WithIdleTimeout(0), // keep connections without calls
 		grpc.WithDefaultCallOptions(
 			grpc.MaxCallRecvMsgSize(cfg.MaxMessage), grpc.MaxCallSendMsgSize(cfg.MaxMessage),
-			// connected has waited. Its answer may be some microseconds old, when a
-			// connection breaks under many calls: those wait here.
+			// connected has already waited, but the connection may have broken since. Such calls
+			// wait here.
 			grpc.WaitForReady(true),
 			grpc.ForceCodecV2(newBoundedCodec()),
 		),
@@ -107,10 +107,10 @@ func (s *service) watch(ctx context.Context) {
 	}
 }
 
-// errNotConnected ends a call that waited too long for a connection.
+// errNotConnected is the error of a call that waited too long for a connection.
 var errNotConnected = status.Error(codes.Unavailable, "not connected")
 
-// connected waits for a connection, as long as Config.Wait allows and ctx lives.
+// connected waits for a connection until Config.Wait has passed or ctx is done.
 func (s *service) connected(ctx context.Context) error {
 	state := s.conn.GetState()
 	if state == connectivity.Ready {
@@ -136,8 +136,7 @@ func (s *service) connected(ctx context.Context) error {
 	return nil
 }
 
-// call makes one call for a caller: do, within the time that a call may take, and where
-// the breaker lets it.
+// call calls do within the call timeout, if the breaker allows it.
 func call[Answer any](
 	ctx context.Context,
 	s *service,
@@ -147,7 +146,7 @@ func call[Answer any](
 	began := time.Now()
 	how := panicked
 	defer func() { s.cfg.Observe(s.name, method, how, time.Since(began)) }()
-	if err := ctx.Err(); err != nil { // the service is not to blame, and not asked
+	if err := ctx.Err(); err != nil { // the service is not called
 		how, err = judge(ctx, status.FromContextError(err).Err())
 		return answer, fmt.Errorf("%s %s: %w", s.name, method, err)
 	}
@@ -164,7 +163,7 @@ func call[Answer any](
 	return answer, nil
 }
 
-// attempts are one, and a second one if the first ends with UNAVAILABLE.
+// attempts makes one attempt, and a second one if the first ends with UNAVAILABLE.
 func attempts[Answer any](
 	ctx context.Context,
 	s *service,

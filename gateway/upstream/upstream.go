@@ -1,26 +1,25 @@
-// Package upstream reaches the feed, content and user service over gRPC: one connection to
-// each address of each, made once and shared by all callers, with a timeout for every call and a breaker for
-// every service. It is what package feed asks of them.
+// Package upstream reaches the feed, content and user service over gRPC: one connection to each
+// address of each, made once and shared by all callers, with a timeout for every call and a breaker
+// for every service. It implements the interfaces of package feed.
 //
 //	caller → breaker → connected? → gRPC, 5 s → feed's types and errors
 //
 // # Connections
 //
-// Nothing waits for a service at the start. Run connects in the background, and again when a
-// connection is lost, with pauses from 100 ms to 4 s. A call that finds its service not
-// connected waits for it, until Config.Wait after the connection was lost, so that a service
-// that is restarted costs its callers some time and no answer. A call that ends with
-// UNAVAILABLE, as calls do whose connection breaks, is made a second time: all calls may be,
-// Like by its key. Calls take turns over all addresses of a name (round_robin), which is resolved
-// again every 30 s: see resolve.go.
+// The start does not wait for services. Run connects in the background, and reconnects after a loss
+// with pauses from 100 ms to 4 s. A call whose service is not connected waits until Config.Wait
+// after the loss, so a restart of a service delays calls but fails none. A call that ends with
+// UNAVAILABLE, for example because the connection broke, is made a second time. All calls can be
+// repeated, Like because of its key. Calls take turns over all addresses of a name (round_robin),
+// which is resolved again every 30 s: see resolve.go.
 //
 // # What a service must allow
 //
-// A connection that has been silent for 30 s is pinged, also while no call is open, and
-// closed and replaced when nothing comes back within 10 s: so a peer that is frozen, or a
-// firewall that forgot the connection, holds calls up for 40 s at most. A grpc-go server that
-// is not told otherwise allows a ping in 5 minutes, and in 2 hours without a call; it answers
-// GOAWAY, too_many_pings, and closes. Each of the services has to allow them:
+// A connection that has been silent for 30 s is pinged, even without open calls, and is replaced if
+// there is no answer within 10 s. So a frozen peer, or a firewall that dropped the connection,
+// delays calls by at most 40 s. By default a grpc-go server allows a ping every 5 minutes, and
+// every 2 hours without calls; otherwise it sends GOAWAY (too_many_pings) and closes the
+// connection. So each service has to allow these pings:
 //
 //	grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{
 //		MinTime:             20 * time.Second, // at most 30 s; some less, as pings jitter
@@ -52,37 +51,36 @@ import (
 	"github.com/novasocial/imagetier/internal/circuit"
 )
 
-// The services' names, in the order in which a page asks them.
+// The names of the services, in the order in which a page calls them.
 const (
 	Feed    = "feed"
 	Content = "content"
 	User    = "user"
 )
 
-// Config says where the services are. How long a whole request may take is its caller's
-// matter, by its context.
+// Config has the addresses and timeouts of the services. The context of the caller bounds a whole
+// request.
 type Config struct {
-	// Feed, Content and User are addresses as gRPC has them: host:port, dns:///host:port,
-	// unix:PATH. Each must be there.
+	// Feed, Content and User are gRPC addresses: host:port, dns:///host:port, unix:PATH. All are
+	// required.
 	Feed, Content, User string
-	// TLS is what to speak TLS with. nil: without TLS.
+	// TLS is the configuration of TLS. If nil, connections use no TLS.
 	TLS *tls.Config
 	// ConnectTimeout bounds one attempt to connect. 0 is 5 s.
 	ConnectTimeout time.Duration
 	// CallTimeout bounds one call, including its wait for a connection and its retry. 0 is 5 s.
 	CallTimeout time.Duration
-	// Wait is how long after a connection was lost, or since New, calls wait for it to come
-	// back. 0 is 3 s, negative: they do not wait.
+	// Wait is how long calls wait for a connection after it was lost, or after New. 0 means 3 s; if
+	// negative, they do not wait.
 	Wait time.Duration
-	// KeepAlive is after how much silence a connection is pinged, and KeepAliveTimeout how
-	// long the answer may take. 0 is 30 s, at least 10 s; and 10 s.
+	// KeepAlive is how long a connection may be silent before it is pinged; 0 means 30 s, and the
+	// minimum is 10 s. KeepAliveTimeout is how long the answer may take; 0 means 10 s.
 	KeepAlive, KeepAliveTimeout time.Duration
 	// MaxMessage bounds a message of either direction, in bytes. 0 is 4 MiB.
 	MaxMessage int
-	// Breaker configures each service's breaker; its name is the service's. Failures are
-	// timeouts, services that cannot be reached, and those that report an internal error.
-	// Ignored are callers that left, and answers about the request (NOT_FOUND,
-	// INVALID_ARGUMENT).
+	// Breaker configures the breaker of each service, whose name is that of the service. Failures
+	// are timeouts, unreachable services and internal errors. Callers that left and answers about
+	// the request (NOT_FOUND, INVALID_ARGUMENT) are ignored.
 	Breaker circuit.Config
 	// Traces makes a span of every call and sends it to the service (W3C traceparent); nil makes
 	// none.
@@ -110,7 +108,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Services are the three, reached. They are safe for concurrent use.
+// Services has clients of the three services. It is safe for concurrent use.
 type Services struct {
 	Feeds    feed.Feeds
 	Contents feed.Contents
@@ -119,7 +117,7 @@ type Services struct {
 	all []*service
 }
 
-// New dials nothing: Run and the first calls do.
+// New returns Services. It dials nothing: Run and the first calls do.
 func New(cfg Config) (*Services, error) {
 	cfg = cfg.withDefaults()
 	s := &Services{}
@@ -136,8 +134,8 @@ func New(cfg Config) (*Services, error) {
 	return s, nil
 }
 
-// Run connects, and reconnects after a loss, until ctx ends. It returns nil. Calls go on
-// working after it: to end them, too, is Close.
+// Run connects, and reconnects after a loss, until ctx ends. It returns nil. Calls continue to work
+// afterwards; Close ends them.
 func (s *Services) Run(ctx context.Context) error {
 	var watching sync.WaitGroup
 	for _, one := range s.all {
@@ -174,7 +172,7 @@ func (s *Services) Close() error {
 	return errors.Join(errs...)
 }
 
-// checkAddress finds what gRPC would take for a host's name and never reach.
+// checkAddress returns an error for text that gRPC would take for a host name and never reach.
 func checkAddress(addr string) error {
 	switch {
 	case addr == "":

@@ -43,7 +43,8 @@ type gateway struct {
 	linker    *imagelink.Linker
 	reloader  *reloader
 	live      config.Config // cfg with the keys and profiles of the last reload
-	// adminToken is that of the private listener, verifier that of the feed service's events (only serve).
+	// adminToken is the token of the private listener, verifier checks events of the feed service
+	// (only serve).
 	adminToken *guard.Token
 	verifier   *webhook.Verifier
 }
@@ -156,8 +157,8 @@ func (g *gateway) selfCheck(ctx context.Context) error {
 	return finding.SelfCheck(ctx, g.log, func(ctx context.Context) finding.Report { return diagnose(ctx, g.cfg) })
 }
 
-// pace is the slowest client of an answer, which is JSON and short: one that has stopped reading
-// is given up after 18 s.
+// pace is the slowest client that still gets an answer. Answers are short JSON; a client that stops
+// reading is cut off after 18 s.
 var pace = httpserver.Pace{Step: 32 << 10}
 
 // server returns the server of the listener of that name. Its answers are written, and request bodies read, with

@@ -89,7 +89,7 @@ func (c *serveCmd) Run(ctx context.Context, p *program.Process) error {
 	})
 }
 
-// eventsPath takes events, whose signature says who sends them.
+// eventsPath is the path for events, which are authenticated by their signature.
 const eventsPath = "/v1/events"
 
 // public routes the public listener.
