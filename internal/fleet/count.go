@@ -7,10 +7,10 @@ import (
 	"github.com/novasocial/imagetier/imagecache"
 )
 
-// Count returns what a purge of target would remove here and on the other nodes, and removes
-// nothing. It waits for Config.Wait; the receipt counts the nodes that have answered.
+// Count returns what a purge of target would remove from all nodes, and removes nothing. It waits
+// for at most Config.Wait; the receipt counts the nodes that have answered.
 //
-// Nothing of it is in the streams: nodes are asked, and answer, by messages that may be lost.
+// It uses no stream: nodes are asked, and answer, by messages that may be lost.
 func (n *Node) Count(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error) {
 	e := entryOf(KindPurge, target)
 	e.Stamp = n.stamp(e)
@@ -22,10 +22,10 @@ func (n *Node) Count(ctx context.Context, target imagecache.Target) (imagecache.
 	}
 	if n.cfg.Cluster != nil && !n.cfg.Alone {
 		p.out = &outgoing{sent: make(chan struct{})}
-		close(p.out.sent) // there is nothing to wait for before the nodes can be listed
+		close(p.out.sent) // nothing to send before the nodes can be listed
 	}
 	n.acknowledged(p, n.id, receipt)
-	n.acknowledge(e, imagecache.Receipt{}) // it does not come back in the stream
+	n.acknowledge(e, imagecache.Receipt{}) // it does not return in the stream
 	n.say(countSubject, message{Entry: e.ID, Count: &e})
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.Wait)
 	defer cancel()

@@ -13,11 +13,11 @@ import (
 	"github.com/novasocial/imagetier/internal/jetstream"
 )
 
-// Config of a Node.
+// Config configures a Node.
 type Config struct {
 	State *State
 	Cache Cache
-	// Shared is nil where nodes share no store. A node that is alone does not use it.
+	// Shared is the shared store; nil if there is none. A node that is alone does not use it.
 	Shared Shared
 	// Cluster is the NATS cluster of the fleet or, where Alone is set, the embedded server, which
 	// only hooks need. If nil, this node is alone and no CDN is purged.
@@ -35,7 +35,7 @@ type Node struct {
 	cfg   Config
 	state *State
 	id    string
-	kick  chan struct{} // has one while the outbox may have something to send
+	kick  chan struct{} // has a value while the outbox may have entries to send
 
 	listing listing
 
@@ -45,24 +45,24 @@ type Node struct {
 	mu       sync.Mutex // guards all below; State.mu is taken inside it
 	replayed bool
 	begun    map[jetstream.Log]bool
-	goal     map[jetstream.Log]uint64     // what has to be applied before this node is ready
+	goal     map[jetstream.Log]uint64     // the entry to apply before this node is ready
 	applied  map[jetstream.Log]uint64     // the last entry that was handed in
 	owed     map[string]owedPurge         // purges that failed, by the entry's id
-	missing  map[imagecache.Original]bool // what the takedown stream may lack; nil: nothing
-	joined   time.Time                    // when this node began to take its goals as a member
+	missing  map[imagecache.Original]bool // originals whose decision the takedown stream may lack; nil: none
+	joined   time.Time                    // when this node joined and noted its goals
 	ready    bool
 	receipts map[string]*pending
 	moved    chan struct{} // closed when tags were applied
-	unsent   error         // why the outbox could not be sent; nil: it was
+	unsent   error         // why the last send of the outbox failed; nil: it succeeded
 
-	recalled bool   // purges before the start are known, which make shared objects too old
-	recall   uint64 // the entry whose application makes that so
+	recalled bool   // recent purges before the start are known, so shared objects can be trusted
+	recall   uint64 // the entry after which recalled is set
 
-	takedownLog  uint64 // the stream that is followed now
-	missingAfter uint64 // missing is right when this entry of it is applied
+	takedownLog  uint64 // id of the current stream
+	missingAfter uint64 // missing is complete once this entry of it is applied
 }
 
-// New returns a Node, which has to be Run.
+// New returns a Node. Call Run.
 func New(cfg Config) *Node {
 	if cfg.Wait == 0 {
 		cfg.Wait = 5 * time.Second
@@ -86,20 +86,20 @@ func (n *Node) Purge(ctx context.Context, target imagecache.Target) (imagecache.
 	return n.everywhere(ctx, entryOf(KindPurge, target))
 }
 
-// SoftPurge makes stale here and on every node. The receipt counts nodes.
+// SoftPurge marks a target as stale here and on every node. The receipt counts nodes.
 func (n *Node) SoftPurge(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error) {
 	return n.everywhere(ctx, entryOf(KindSoft, target))
 }
 
-// Takedown takes an original down on every node. The receipt counts the nodes that have made
-// that durable and have purged the original.
+// Takedown takes an original down on every node. The receipt counts the nodes that have stored the
+// takedown durably and purged the original.
 func (n *Node) Takedown(ctx context.Context, of imagecache.Original) (imagecache.Receipt, error) {
 	return n.everywhere(ctx, entryOf(KindTakedown, imagecache.Target{Original: of}))
 }
 
-// Lift ends a takedown on every node. The receipt counts the nodes that have made that durable.
-// If of is not down here, nothing is decided: a takedown that this node has not heard of is not
-// lifted unseen.
+// Lift ends a takedown on every node. The receipt counts the nodes that have stored the lift
+// durably. If of is not taken down on this node, nothing happens: a takedown that this node does
+// not know is not lifted.
 func (n *Node) Lift(ctx context.Context, of imagecache.Original) (receipt imagecache.Receipt, lifted bool, err error) {
 	if !n.state.TakenDown(of) {
 		return imagecache.Receipt{}, false, nil
@@ -116,8 +116,7 @@ func entryOf(kind Kind, target imagecache.Target) Entry {
 	return Entry{Kind: kind, Source: of.Source, Name: []byte(of.Name), Path: target.Key.String()}
 }
 
-// everywhere decides, and waits until every node that lives has applied the decision, or for
-// Config.Wait.
+// everywhere makes a decision, and waits until every live node has applied it, or for Config.Wait.
 func (n *Node) everywhere(ctx context.Context, e Entry) (imagecache.Receipt, error) {
 	p, err := n.decide(ctx, e)
 	if err != nil {
@@ -136,8 +135,8 @@ func (n *Node) everywhere(ctx context.Context, e Entry) (imagecache.Receipt, err
 	return receipt, nil
 }
 
-// decide makes a decision durable, and applies it here. After an error it was not acknowledged,
-// and may take effect all the same.
+// decide stores a decision durably, and applies it here. After an error it is not acknowledged, but
+// may still take effect.
 //
 // Invariant 3. The outbox comes first, so that every step can be the last before a power cut:
 //
@@ -146,12 +145,12 @@ func (n *Node) everywhere(ctx context.Context, e Entry) (imagecache.Receipt, err
 //     it, in the order of the outbox.
 //  3. It leaves the outbox when the streams have it.
 //
-// Without the outbox, a node that crashed between its register and the stream would have a
-// takedown that no other node ever hears of.
+// Without the outbox, a node that crashed between writing its register and the stream would have a
+// takedown that no other node ever receives.
 func (n *Node) decide(ctx context.Context, e Entry) (*pending, error) {
 	e.Stamp = n.stamp(e)
 	p := n.expect(e)
-	n.distrust(e) // before the entry can come back
+	n.distrust(e) // before the entry can return in the stream
 	failed := func(err error) (*pending, error) {
 		n.forget(p)
 		return nil, fmt.Errorf("%s %s %s: %w", e.Kind, e.Source, e.Name, err)
@@ -160,7 +159,7 @@ func (n *Node) decide(ctx context.Context, e Entry) (*pending, error) {
 		var err error
 		if p.out, err = n.state.outbox.add(e); err != nil {
 			if e.purges() && !e.decides() {
-				_, _ = n.remove(ctx, e) // not acknowledged, and better than serving it
+				_, _ = n.remove(ctx, e) // not acknowledged, but better than serving it
 			}
 			n.trustAfter(e, sharedstore.Position{})
 			return failed(err)
@@ -168,15 +167,15 @@ func (n *Node) decide(ctx context.Context, e Entry) (*pending, error) {
 	}
 	receipt, err := n.apply(ctx, e)
 	if err != nil {
-		n.wake() // the other nodes get it all the same
+		n.wake() // the other nodes still get it
 		return failed(err)
 	}
 	n.acknowledged(p, n.id, receipt)
 	return p, nil
 }
 
-// stamp returns the time of a decision that is made now: after every decision about the same
-// original or tag that this node knows of.
+// stamp returns the time of a decision made now. It is later than those of all decisions about the
+// same original or tag that this node knows.
 func (n *Node) stamp(e Entry) Stamp {
 	s := Stamp{At: Instant(n.state.cfg.Now().UnixNano()), Node: n.id, ID: n.state.cfg.NewID()}
 	switch {
@@ -190,8 +189,8 @@ func (n *Node) stamp(e Entry) Stamp {
 	return s
 }
 
-// apply applies an entry here. The register comes before the purge: a request in between is
-// answered with 451 and fills nothing.
+// apply applies an entry here: first to the register, then to the caches. A request in between is
+// answered 451 and fills nothing.
 func (n *Node) apply(ctx context.Context, e Entry) (receipt imagecache.Receipt, err error) {
 	switch {
 	case e.Kind == KindTags:
@@ -215,26 +214,26 @@ func (n *Node) remove(ctx context.Context, e Entry) (imagecache.Receipt, error) 
 	return n.cfg.Cache.Purge(ctx, e.target())
 }
 
-// distrust has no shared object trusted until the entry comes back in the stream (trustAfter): it
-// may have been written before the purge by a node that has not heard of it.
+// distrust marks all shared objects of the original as untrusted until the entry returns in the
+// stream (trustAfter): nodes that have not received the purge may still write old ones.
 func (n *Node) distrust(e Entry) {
 	if n.cfg.Shared != nil && e.purges() {
 		n.cfg.Shared.Purging(e.original(), e.ID)
 	}
 }
 
-// trustAfter has shared objects trusted that were written behind this position of the log.
+// trustAfter makes shared objects trusted that were written after this position of the log.
 func (n *Node) trustAfter(e Entry, at sharedstore.Position) {
 	if n.cfg.Shared != nil && e.purges() {
 		n.cfg.Shared.Purged(e.original(), e.ID, at)
 	}
 }
 
-// pairsPerEntry bounds an entry of tags, which has to fit a message.
+// pairsPerEntry is the maximum number of pairs in an entry, which must fit into a message.
 const pairsPerEntry = 100
 
-// Take learns which originals have tags, and which tags have ended, here and on every node. When
-// it returns without an error, that is durable here.
+// Take records which originals have tags, and which tags have ended, here and on every node. When
+// it returns without an error, the record is durable here.
 func (n *Node) Take(ctx context.Context, learn []Pair, end []string) error {
 	for some := range slices.Chunk(learn, pairsPerEntry) {
 		e := Entry{Kind: KindTags}

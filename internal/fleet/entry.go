@@ -10,7 +10,7 @@ import (
 	"github.com/novasocial/imagetier/internal/jetstream"
 )
 
-// Instant is a time in nanoseconds since 1970. Its text is that of time.Time, in UTC.
+// Instant is a time in nanoseconds since 1970. Its text form is that of time.Time, in UTC.
 type Instant int64
 
 // Time returns it as a time.
@@ -32,8 +32,8 @@ func (i *Instant) UnmarshalText(text []byte) error {
 // Stamp orders decisions about one original.
 type Stamp struct {
 	// At is when the decision was made: the time by the clock of its node, or, where that is not
-	// later, one nanosecond after the newest decision about the original that the node knew. So
-	// a decision made after seeing another is ordered behind it, however wrong the clocks are.
+	// later, one nanosecond after the newest decision about the original that the node knew. So a
+	// decision made after seeing another is ordered after it, even if clocks differ.
 	At   Instant `json:"at"`
 	Node string  `json:"node,omitempty"`
 	ID   string  `json:"id,omitempty"`
@@ -70,7 +70,7 @@ type Entry struct {
 	Forget string   `json:"forget,omitempty"`
 }
 
-// decides reports whether the entry is about the register of takedowns.
+// decides reports whether the entry changes the register of takedowns.
 func (e Entry) decides() bool { return e.Kind == KindTakedown || e.Kind == KindLift }
 
 // purges reports whether the entry removes something from caches.

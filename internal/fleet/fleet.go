@@ -1,6 +1,6 @@
-// Package fleet replicates what operators and events decide: purges, soft purges, takedowns and
-// their lifts, the tags of originals, and the hooks that tell a CDN. It is the only owner of
-// that; a node that is alone runs the same code without a cluster.
+// Package fleet replicates the decisions of operators and events: purges, soft purges, takedowns
+// and lifts, the tags of originals, and the hooks that purge a CDN. A node that is alone runs the
+// same code without a cluster.
 //
 // # How a takedown reaches node 3
 //
@@ -18,8 +18,8 @@
 //
 // # What always holds
 //
-// Each is kept at the place that says so ("Invariant 1") and is what simulate_test.go tries to
-// break.
+// The comments "Invariant 1" and so on say where each is kept. simulate_test.go tries to break
+// them.
 //
 //  1. A decision that was acknowledged is never undone by an older one. Decisions are ordered by
 //     the time they were made, then by node, then by id.
@@ -45,17 +45,17 @@ import (
 
 // Sentinels.
 var (
-	// ErrOutboxFull: the cluster has been away for so long that the outbox holds as many entries
-	// as it may. The decision was not acknowledged; try again when the cluster can be reached.
+	// ErrOutboxFull: the cluster has been unreachable for so long that the outbox is full. The
+	// decision was not acknowledged; try again when the cluster is reachable.
 	ErrOutboxFull = errors.New("the outbox is full: the cluster could not be reached for too long")
-	// ErrBehind ends a node that missed purges which the stream does not have any more. Started
-	// again it empties its caches.
+	// ErrBehind ends a node that missed purges which the stream has dropped. It empties its caches
+	// when it is restarted.
 	ErrBehind = errors.New("the stream of purges does not reach back to this node's offset; restart to begin with empty caches")
-	// ErrNotReady is why a node does not serve yet.
+	// ErrNotReady means that the node has not applied all missed entries yet.
 	ErrNotReady = errors.New("purges and takedowns that this node missed are not applied yet")
 )
 
-// Cache is what is purged.
+// Cache is the cache of this node.
 type Cache interface {
 	Purge(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error)
 	SoftPurge(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error)
@@ -63,24 +63,25 @@ type Cache interface {
 	Count(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error)
 }
 
-// Shared is the store that the nodes of a fleet share, as far as purges need it:
-// sharedstore.Tier.
+// Shared is the part of sharedstore.Tier, the store shared by the nodes of a fleet, that purges
+// need.
 type Shared interface {
-	// Purging says that a purge was decided: until Purged is called with the same id, no object of
+	// Purging notes that a purge was decided: until Purged is called with the same id, no object of
 	// the original is trusted.
 	Purging(of imagecache.Original, id string)
-	// Purged says at which position of the log an original is purged: older objects are not trusted.
+	// Purged notes the position in the log at which an original is purged: older objects are not
+	// trusted.
 	Purged(of imagecache.Original, id string, at sharedstore.Position)
-	// Recalled says that Purged was called for every recent purge before the start: until then no
+	// Recalled notes that Purged was called for every recent purge before the start: until then no
 	// object is trusted.
 	Recalled()
 	// Delete removes objects, for the whole fleet.
 	Delete(ctx context.Context, target imagecache.Target) error
 }
 
-// Cluster is what a Node needs of a *jetstream.Bus.
+// Cluster is the part of *jetstream.Bus that a Node needs.
 type Cluster interface {
-	// Append appends to a log. The same id again adds nothing for two minutes.
+	// Append appends to a log. Repeating an id within two minutes adds nothing.
 	Append(ctx context.Context, l jetstream.Log, subject, id string, data []byte) (number uint64, err error)
 	// AppendAfter appends if last is still the subject's last message; else jetstream.ErrConflict.
 	AppendAfter(
@@ -89,13 +90,13 @@ type Cluster interface {
 	Last(ctx context.Context, l jetstream.Log, subject string) (number uint64, data []byte, err error)
 	State(ctx context.Context, l jetstream.Log) (jetstream.LogState, error)
 	Follow(ctx context.Context, l jetstream.Log, f jetstream.Follower) error
-	// Say sends a message to all nodes that listen; it may be lost.
+	// Say sends a message to all listening nodes; it may be lost.
 	Say(subject string, data []byte)
 	Listen(ctx context.Context, subject string, heard func([]byte)) error
 
-	// Share hands each entry of the stream of purges to one node of all.
+	// Share delivers each entry of the purge stream to one of the nodes.
 	Share(ctx context.Context, do func(ctx context.Context, e jetstream.Entry) (again time.Duration)) error
-	// Batch hands each entry of a log to one node of all, many at once.
+	// Batch delivers the entries of a log to one of the nodes, in batches.
 	Batch(ctx context.Context, l jetstream.Log, to jetstream.Batcher) error
 
 	PutMember(ctx context.Context, id string) error

@@ -28,7 +28,7 @@ type payload struct {
 
 type hookOriginal struct {
 	Source string `json:"source"`
-	Name   string `json:"name"` // bytes that are no UTF-8 are replaced: Tag is exact
+	Name   string `json:"name"` // invalid UTF-8 is replaced; Tag is exact
 	Tag    string `json:"tag"`
 	Path   string `json:"path,omitempty"`
 }
@@ -43,9 +43,9 @@ func hookType(e Entry) string {
 	return "image.purged"
 }
 
-// compose makes a payload of the first n entries: those that are of one type, each original once.
-// Entries that are zero are passed over; n is 0 if there is no other. The id is made of the
-// entries' ids, so that an adapter recognizes what is posted again.
+// compose makes a payload of the first n entries: those of one type, each original once. Zero
+// entries are skipped; n is 0 if there are no others. The id is derived from the ids of the
+// entries, so that an adapter recognizes repetitions.
 func compose(entries []Entry, batch []jetstream.Entry) (n int, body []byte, id string) {
 	var p payload
 	var ids []string
@@ -85,8 +85,8 @@ func compose(entries []Entry, batch []jetstream.Entry) (n int, body []byte, id s
 	return n, body, "purge_" + hex.EncodeToString(sum[:12])
 }
 
-// post posts once. Anything but a 2xx is an error; after is how long the receiver wants to be left
-// alone.
+// post sends a payload once. A status other than 2xx is an error; after is the receiver's
+// Retry-After.
 func (h *Hook) post(ctx context.Context, id string, body []byte) (after time.Duration, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.cfg.URL, bytes.NewReader(body))
 	if err != nil {

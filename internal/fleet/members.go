@@ -8,12 +8,12 @@ import (
 	"github.com/novasocial/imagetier/internal/jetstream"
 )
 
-// listing shares one list of members between those who wait for receipts. Everybody gets a list
-// that was begun after they asked: an older one might lack a node that has become ready since.
+// listing shares one list of members among callers that wait for receipts. Each gets a list that
+// was begun after its call: an older one might lack a node that has become ready since.
 type listing struct {
 	mu      sync.Mutex
 	running *list // nil: none
-	next    *list // begins when running ends; nil: not wanted
+	next    *list // begins when running ends; nil: not requested
 }
 
 // listTime bounds one list.
@@ -68,9 +68,9 @@ func (l *listing) run(ctx context.Context, ask func(context.Context) (jetstream.
 	}
 }
 
-// join makes this node a member of the fleet, and then asks once more how far it has to follow
-// before it is ready. Before what it missed is applied it does not: until then it is not waited
-// for. Its error may be ErrBehind.
+// join makes this node a member of the fleet once it has applied what it missed, and then
+// determines again how far it has to follow before it is ready. Until then no receipt waits for it.
+// The error may be ErrBehind.
 //
 // Invariant 4, and why a receipt's list of nodes has all that serve:
 //
@@ -91,7 +91,7 @@ func (n *Node) join(ctx context.Context) error {
 	case ready || !begun:
 		return nil
 	case !caught:
-		return n.checkGap(ctx) // what it waits for may have been dropped
+		return n.checkGap(ctx) // the entry that it waits for may have been dropped
 	}
 	began := n.state.cfg.Now()
 	if err := n.cfg.Cluster.PutMember(ctx, n.id); err != nil {
@@ -108,7 +108,7 @@ func (n *Node) join(ctx context.Context) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if ids[jetstream.Purges] != n.state.Position().Log || ids[jetstream.Takedowns] != n.takedownLog {
-		return nil // one was lost and made anew: the goals are right when that is followed
+		return nil // one was lost and recreated: the goals are set when the new one is followed
 	}
 	n.goal, n.joined = goals, began
 	n.becomeReadyLocked()
@@ -130,8 +130,8 @@ func (n *Node) becomeReadyLocked() {
 	n.ready = n.ready || listed && n.caughtUpLocked()
 }
 
-// Ready returns nil once everything is applied that this node missed. It stays so: a cluster that
-// is lost later takes no node out of service.
+// Ready returns nil once this node has applied everything that it missed. It stays ready: losing
+// the cluster later takes no node out of service.
 func (n *Node) Ready() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 	"github.com/novasocial/imagetier/internal/jetstream"
 )
 
-// message is what nodes say to each other. It may be lost: a receipt then counts fewer nodes.
+// message is a message between nodes. If it is lost, a receipt counts fewer nodes.
 type message struct {
 	Node    string             `json:"node"`
 	Entry   string             `json:"entry"`
@@ -21,8 +21,8 @@ type message struct {
 
 // Subjects of messages.
 const (
-	appliedSubject = "done" // every node has applied an entry, or was waited for long enough
-	ackSubject     = "ack." // and the node that decided: one node has applied an entry, or counted
+	appliedSubject = "done" // every node has applied an entry, or the wait for it has timed out
+	ackSubject     = "ack." // followed by the deciding node: one node has applied an entry, or counted
 	countSubject   = "count"
 )
 
@@ -36,12 +36,12 @@ func (n *Node) say(subject string, m message) {
 	}
 }
 
-// pending is a decision whose receipt is waited for; all but entry, out and changed are guarded by
-// Node.mu.
+// pending is a decision with a pending receipt; all fields but entry, out and changed are guarded
+// by Node.mu.
 //
-// A node purges twice for a decision of its own: when it decides, and when the entry comes back in
-// the stream, since in between it may have read an object from the shared store that another node
-// had not purged yet. The receipt waits for both (returned). Else:
+// A node purges twice for its own decision: when it decides, and when the entry returns in the
+// stream, since in between it may have read an object from the shared store that another node had
+// not purged yet. The receipt waits for both (returned). Otherwise:
 //
 //  1. A job purges an original and gets its receipt.
 //  2. It warms the original's variants.
@@ -50,7 +50,7 @@ type pending struct {
 	entry    Entry
 	out      *outgoing // nil: this node is alone
 	applied  map[string]bool
-	returned bool // this node has applied its own entry from the stream, too
+	returned bool // this node has also applied its own entry from the stream
 	sum      imagecache.Receipt
 	changed  chan struct{}
 }
@@ -69,12 +69,11 @@ func (n *Node) forget(p *pending) {
 	delete(n.receipts, p.entry.ID)
 }
 
-// acknowledge says to the node that decided that this one has applied an entry.
+// acknowledge tells the deciding node that this node has applied an entry.
 //
-// Invariant 2. It is called when the decision is durable in the register and the caches are
-// purged, and not before: the entry carries the decision, so that one acknowledgement is true of
-// both. A node that crashes in the next moment has the decision in its file, and its offset
-// before the entry.
+// Invariant 2. It is called only when the decision is durable in the register and the caches are
+// purged. The entry carries the decision, so one acknowledgement covers both. A node that crashes
+// right afterwards has the decision in its file, and its offset before the entry.
 func (n *Node) acknowledge(e Entry, removed imagecache.Receipt) {
 	removed.Superseded = e.decides() && n.newerHere(e)
 	if e.Node != n.id {
@@ -84,13 +83,13 @@ func (n *Node) acknowledge(e Entry, removed imagecache.Receipt) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if p := n.receipts[e.ID]; p != nil {
-		p.returned = true // what it removed is in the receipt since the decision
+		p.returned = true // the receipt already has what the decision removed
 		p.sum.Superseded = p.sum.Superseded || removed.Superseded
 		p.wakeLocked()
 	}
 }
 
-// hear takes in an acknowledgement.
+// hear records an acknowledgement.
 func (n *Node) hear(data []byte) {
 	var m message
 	if json.Unmarshal(data, &m) != nil {
@@ -114,7 +113,7 @@ func (n *Node) acknowledged(p *pending, node string, removed imagecache.Receipt)
 	p.wakeLocked()
 }
 
-// wakeLocked has await look again.
+// wakeLocked makes await check again.
 func (p *pending) wakeLocked() {
 	select {
 	case p.changed <- struct{}{}:
@@ -122,23 +121,24 @@ func (p *pending) wakeLocked() {
 	}
 }
 
-// Nodes put themselves every putEvery. One that was silent for silentFor longer than the node
-// that was heard last is not waited for, but known until the bucket drops it.
+// Nodes put themselves into the bucket every putEvery. Receipts do not wait for a node whose last
+// put is silentFor older than the newest put of any node, but it counts as known until the bucket
+// drops it.
 const (
 	putEvery  = 2 * time.Second
 	silentFor = 3 * putEvery
-	// youngList is how old the list of nodes has to be: a cluster that was restarted begins an
-	// empty one, and nodes put themselves into it within putEvery of being connected again.
+	// youngList is the minimum age of a usable list of nodes: a restarted cluster begins with an
+	// empty list, and nodes put themselves into it within putEvery of reconnecting.
 	youngList = 2 * putEvery
 )
 
-// await returns when every node that lives has applied p, or with ctx, and which nodes there
-// are: none if the streams do not have p yet, or the nodes could not be listed.
+// await returns when every live node has applied p, or when ctx is done. It returns the nodes: none
+// if the streams do not have p yet, or if the nodes could not be listed.
 //
-// The list is asked for after the entry is in the stream. A node puts itself before it asks how
-// far it has to follow (Node.join), so one that is not on the list applies the entry before it
-// is ready. So the list is read only while a receipt is pending: nodes do not watch each other,
-// and their number costs what they put, not its square.
+// The list is requested after the entry is in the stream. A node puts itself before it determines
+// how far it has to follow (Node.join), so a node that is not in the list applies the entry before
+// it is ready. The list is read only while a receipt is pending: nodes do not watch each other, so
+// the cost grows with the number of nodes, not with its square.
 func (n *Node) await(ctx context.Context, p *pending) (list jetstream.Members) {
 	if p.out == nil || n.cfg.Alone {
 		return list
@@ -170,15 +170,15 @@ func (n *Node) await(ctx context.Context, p *pending) (list jetstream.Members) {
 	}
 }
 
-// count returns the receipt of p, and whether every node that lives has applied it.
+// count returns the receipt of p, and whether every live node has applied it.
 //
-// A list without this node, or a young one, may lack others that serve:
+// A list without this node, or one younger than youngList, may lack other nodes that serve:
 //
 //  1. The cluster is restarted, and the list is empty. Node 1 puts itself.
 //  2. Node 1 purges, and finds only itself in the list.
 //  3. Node 2 puts itself, and has not applied the purge.
 //
-// So a receipt out of such a list counts one node more than have applied it.
+// So a receipt with such a list counts one known node more than have applied it.
 func (n *Node) count(p *pending, list jetstream.Members) (receipt imagecache.Receipt, all bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -211,7 +211,7 @@ func (n *Node) count(p *pending, list jetstream.Members) (receipt imagecache.Rec
 	return receipt, all
 }
 
-// waitingText says why decisions wait in the outbox, for people.
+// waitingText says why decisions wait in the outbox, as text for users.
 func waitingText(unsent error) string {
 	switch {
 	case unsent == nil:
@@ -222,7 +222,7 @@ func waitingText(unsent error) string {
 	return "Sending to NATS fails; the log says why."
 }
 
-// Waiting says how many decisions wait to be sent, and why; "" if all could be sent.
+// Waiting says how many decisions wait to be sent and why; "" if none.
 func (n *Node) Waiting() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -8,9 +8,10 @@ import (
 	"github.com/novasocial/imagetier/internal/jsonlog"
 )
 
-// RereadTakedowns reads the file of takedowns again, which an operator may have restored or edited, and purges here
-// what it newly takes down. It returns how many originals that are. Newer decisions that the file lacks stay, and are
-// written to it. If the file cannot be read, nothing changes. Other nodes do not hear of it: each reads its own file.
+// RereadTakedowns reads the file of takedowns again, which an operator may have restored or edited,
+// and purges the newly taken down originals here. It returns their number. Newer decisions that the
+// file lacks stay, and are written to it. If the file cannot be read, nothing changes. Other nodes
+// are not notified: each reads its own file.
 func (n *Node) RereadTakedowns(ctx context.Context) (down int, err error) {
 	changed, err := n.state.takedowns.reread()
 	for _, e := range changed {
@@ -23,7 +24,7 @@ func (n *Node) RereadTakedowns(ctx context.Context) (down int, err error) {
 	return down, err
 }
 
-// reread reads the file again, and returns the decisions that changed their register.
+// reread reads the file again, and returns the decisions that changed a register.
 func (r *registers) reread() (changed []Entry, err error) {
 	r.applying.Lock() // no line is being written
 	defer r.applying.Unlock()

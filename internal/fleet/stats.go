@@ -9,19 +9,19 @@ import (
 	"github.com/novasocial/imagetier/internal/jetstream"
 )
 
-// Stats is what a node knows of itself and of its fleet.
+// Stats is the state of a node and of its fleet.
 type Stats struct {
 	Node    string // id of this node
 	Alone   bool   // there is no fleet; the rest is zero
 	Ready   bool
-	Waiting string // why decisions are not sent; "" if they are
+	Waiting string // why decisions are not sent; "" if all are sent
 	Unsent  int    // decisions that wait to be sent
-	Pending int    // decisions whose receipt is waited for now
-	Owed    int    // purges that failed here and are tried again
+	Pending int    // decisions with a pending receipt
+	Owed    int    // purges that failed here and will be retried
 
 	Logs    []LogStats
 	Members []MemberStats // sorted by id
-	Err     error         // why the last entries of Logs, or Members, are not known
+	Err     error         // why LogStats.Last, or Members, are unknown
 }
 
 // LogStats is how far a node has applied a log.

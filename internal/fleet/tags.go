@@ -10,25 +10,26 @@ import (
 	"github.com/novasocial/imagetier/internal/jsonlog"
 )
 
-// Pair is an original and a tag that it has ("post:p1", "user:u1").
+// Pair is an original and one of its tags ("post:p1", "user:u1").
 type Pair struct {
 	Tag string
 	Of  imagecache.Original
-	// Live: the original is requested in its live version, and has to go when it changes.
+	// Live means that the original is requested in its live version, and must be purged when it
+	// changes.
 	Live bool
 }
 
-// Bounds of what is known of tags.
+// Bounds of the memory of tags.
 const (
 	maxPairs = 250_000 // pairs and tags together, some 200 bytes each; beyond it the oldest tags go
-	// rememberEnds is how long a tag is known to have ended: as long as a queue keeps what may
-	// still be about it.
+	// rememberEnds is how long the end of a tag is remembered: as long as a queue may have jobs
+	// with that tag.
 	rememberEnds = 24 * time.Hour
 )
 
-// tagStore knows which originals have a tag, so that all of a post can be purged by its name.
-// Like takedowns, what it knows of a pair and of a tag's end is the newest that was decided, in
-// whatever order that arrives. Its file is written before the memory.
+// tagStore maps tags to originals, so that all images of a post can be purged together. As with
+// takedowns, the newest decision about a pair or about the end of a tag counts, in whatever order
+// they arrive. The file is written before the memory.
 type tagStore struct {
 	now func() time.Time
 	max int
@@ -36,11 +37,11 @@ type tagStore struct {
 	mu    sync.Mutex // guards all below
 	log   *jsonlog.Log[tagLine]
 	known map[string]*tag
-	order []string // tags as they were learnt first, oldest first
+	order []string // tags in the order in which they were first learned
 	pairs int
 }
 
-// tag is what is known of one; times are of decisions.
+// tag is the state of one tag; times are those of decisions.
 type tag struct {
 	originals []tagged
 	learnt    Instant
@@ -50,8 +51,8 @@ type tag struct {
 
 type tagged struct {
 	of   imagecache.Original
-	at   Instant // when it was learnt last
-	live Instant // when it was learnt last as live; 0 is never
+	at   Instant // when it was last learned
+	live Instant // when it was last learned as live; 0 is never
 }
 
 func (t *tag) newest() Instant { return max(t.learnt, t.ended, t.forgotten) }
@@ -75,8 +76,8 @@ type learnt struct {
 	Live   bool   `json:"live,omitempty"`
 }
 
-// openTags reads the file. A line that does not read is left out: knowing less about tags is
-// better than not serving. skipped is how many there were.
+// openTags reads the file. Unreadable lines are skipped, since knowing fewer tags is better than
+// not serving. skipped is their number.
 func openTags(cfg jsonlog.Config, now func() time.Time) (s *tagStore, skipped int, err error) {
 	s = &tagStore{now: now, max: maxPairs, known: make(map[string]*tag)}
 	cfg.Skip = func(int, error) { skipped++ }
@@ -84,7 +85,7 @@ func openTags(cfg jsonlog.Config, now func() time.Time) (s *tagStore, skipped in
 	if err != nil {
 		return nil, 0, fmt.Errorf("read the tags: %w", err)
 	}
-	_ = s.shorten() // a long file is as good
+	_ = s.shorten() // a long file is valid too
 	return s, skipped, nil
 }
 
@@ -100,7 +101,7 @@ func (s *tagStore) newest(e Entry) (newest Instant) {
 	return newest
 }
 
-// linesOf returns the changes that an entry is.
+// linesOf returns the changes in an entry.
 func linesOf(e Entry) (lines []tagLine) {
 	for _, p := range e.Learn {
 		lines = append(lines, tagLine{At: e.At, Tag: p.Tag, Source: p.Source, Name: p.Name, Live: p.Live})
@@ -114,7 +115,7 @@ func linesOf(e Entry) (lines []tagLine) {
 	return lines
 }
 
-// apply takes in entries, with one sync for all of them.
+// apply stores entries, with one sync for all of them.
 func (s *tagStore) apply(entries ...Entry) error {
 	var lines []tagLine
 	for _, e := range entries {
@@ -128,11 +129,11 @@ func (s *tagStore) apply(entries ...Entry) error {
 	for _, l := range lines {
 		s.set(l)
 	}
-	_ = s.shorten() // the lines are durable already, and a long file is as good
+	_ = s.shorten() // the lines are durable already, and a long file is valid too
 	return nil
 }
 
-// set makes a change in memory.
+// set applies a change in memory.
 func (s *tagStore) set(l tagLine) {
 	if l.Tag == "" {
 		return
@@ -166,7 +167,7 @@ func (s *tagStore) set(l tagLine) {
 	}
 }
 
-// add returns how many originals more there are.
+// add returns the change of the number of originals.
 func (t *tag) add(l tagLine) int {
 	of := imagecache.Original{Source: l.Source, Name: string(l.Name)}
 	at := slices.IndexFunc(t.originals, func(x tagged) bool { return x.of == of })
@@ -188,7 +189,7 @@ func (s *tagStore) Of(name string) []imagecache.Original {
 	return s.having(name, func(*tag, tagged) bool { return true })
 }
 
-// LiveOf returns those of them that are requested in their live version.
+// LiveOf returns those originals with a tag that are requested in their live version.
 func (s *tagStore) LiveOf(name string) []imagecache.Original {
 	return s.having(name, func(t *tag, x tagged) bool { return x.live > t.forgotten })
 }
@@ -206,7 +207,7 @@ func (s *tagStore) having(name string, which func(*tag, tagged) bool) (originals
 	return originals
 }
 
-// Ended reports whether a tag ended after since, and was not learnt again behind that.
+// Ended reports whether a tag ended after since, and was not learned again later.
 func (s *tagStore) Ended(name string, since time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -214,8 +215,8 @@ func (s *tagStore) Ended(name string, since time.Time) bool {
 	return t != nil && t.ended > t.learnt && t.ended > Instant(since.UnixNano())
 }
 
-// shorten forgets ends that are old, and writes the file anew when most of its lines say nothing
-// any more. s.mu is held, or nothing else knows of s yet.
+// shorten forgets old ends, and rewrites the file when most of its lines are superseded. s.mu is
+// held, or s is not shared yet.
 func (s *tagStore) shorten() error {
 	if s.log.Lines() <= 2*(s.pairs+2*len(s.known))+10_000 {
 		return nil
@@ -239,7 +240,7 @@ func (s *tagStore) shorten() error {
 	return s.log.Rewrite(s.lines)
 }
 
-// lines yields the changes that lead to what is known, in the order of s.order.
+// lines yields the changes that produce the current state, in the order of s.order.
 func (s *tagStore) lines(yield func(tagLine) bool) {
 	for _, name := range s.order {
 		t := s.known[name]

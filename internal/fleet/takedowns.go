@@ -14,18 +14,18 @@ import (
 	"github.com/novasocial/imagetier/internal/jsonlog"
 )
 
-// registers are the newest decisions about originals, lifts included: one that was lifted is
-// remembered, so that an older takedown does not bring it back. Each is a last-writer-wins
-// register: in whatever order and however often decisions arrive, the newest stays.
+// registers has the newest decision about each original. Lifts are remembered too, so that an older
+// takedown has no effect. Each is a last-writer-wins register: in whatever order and however often
+// decisions arrive, the newest counts.
 type registers struct {
 	mu      sync.RWMutex // guards all below
 	newest  map[imagecache.Original]decision
-	sorted  []Takedown   // all that are down, never changed; nil after a change
+	sorted  []Takedown   // all takedowns; the slice is never changed; nil after a change
 	changes int          // of newest
-	down    atomic.Int64 // how many are down: 0 spares a read the lock
+	down    atomic.Int64 // number of takedowns; if 0, reads need no lock
 
 	// applying is held for reading from before a line is written until it is in newest, and for
-	// writing while the file is written anew out of newest, or read again.
+	// writing while the file is rewritten from newest, or read again.
 	applying sync.RWMutex
 	cfg      jsonlog.Config
 	log      *jsonlog.Log[line] // guarded by applying
@@ -48,8 +48,8 @@ func (l line) original() imagecache.Original {
 	return imagecache.Original{Source: l.Source, Name: string(l.Name)}
 }
 
-// openRegisters reads the file. A line that does not read is an error: to go on without it could
-// serve what must not be served.
+// openRegisters reads the file. An unreadable line is an error: without it, a taken down original
+// could be served.
 func openRegisters(cfg jsonlog.Config) (*registers, error) {
 	r := &registers{newest: make(map[imagecache.Original]decision), cfg: cfg}
 	var err error
@@ -57,17 +57,17 @@ func openRegisters(cfg jsonlog.Config) (*registers, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the takedowns: %w", err)
 	}
-	_ = r.shorten() // a long file is as good
+	_ = r.shorten() // a long file is valid too
 	return r, nil
 }
 
-// Takedown is an original that is down.
+// Takedown is an original that is taken down.
 type Takedown struct {
 	Original imagecache.Original
 	Since    time.Time
 }
 
-// takenDown reports whether of is down.
+// takenDown reports whether of is taken down.
 func (r *registers) takenDown(of imagecache.Original) bool {
 	if r.down.Load() == 0 {
 		return false
@@ -84,7 +84,7 @@ func (r *registers) of(of imagecache.Original) (decision, bool) {
 	return d, ok
 }
 
-// list returns what is down, sorted by source and name, behind after, at most limit of them.
+// list returns at most limit takedowns after an original, sorted by source and name.
 func (r *registers) list(after imagecache.Original, limit int) []Takedown {
 	all := r.sortedDown()
 	at, found := slices.BinarySearchFunc(all, after, func(t Takedown, of imagecache.Original) int {
@@ -96,7 +96,8 @@ func (r *registers) list(after imagecache.Original, limit int) []Takedown {
 	return slices.Clone(all[at:min(len(all), at+limit)])
 }
 
-// sortedDown returns what is down, sorted. It sorts without the lock, which every request takes.
+// sortedDown returns all takedowns, sorted. It sorts without holding the lock, which every request
+// takes.
 func (r *registers) sortedDown() []Takedown {
 	r.mu.RLock()
 	all, changes := r.sorted, r.changes
@@ -124,14 +125,14 @@ func compareOriginals(a, b imagecache.Original) int {
 	return cmp.Or(cmp.Compare(a.Source, b.Source), cmp.Compare(a.Name, b.Name))
 }
 
-// newer reports whether a decision would change something.
+// newer reports whether a decision is newer than the register.
 func (r *registers) newer(of imagecache.Original, s Stamp) bool {
 	d, ok := r.of(of)
 	return !ok || s.Compare(d.Stamp) > 0
 }
 
-// apply takes in decisions, with one sync for all of them, and returns those that changed their
-// register. When it returns without an error, they hold after any crash.
+// apply stores decisions, with one sync for all of them, and returns those that changed a register.
+// When it returns without an error, they are durable.
 //
 // Invariant 1. A decision that is not newer than the register changes nothing. So, of two nodes
 // A and B:
@@ -141,7 +142,7 @@ func (r *registers) newer(of imagecache.Original, s Stamp) bool {
 //  3. A is back, and sends 10 and 11. B has 20, and ignores both; A receives 20, and applies it.
 func (r *registers) apply(entries ...Entry) (changed []Entry, err error) {
 	if changed, err = r.write(entries); len(changed) > 0 {
-		_ = r.shorten() // tried again by the next
+		_ = r.shorten() // the next call retries
 	}
 	return changed, err
 }
@@ -168,7 +169,7 @@ func (r *registers) write(entries []Entry) (changed []Entry, err error) {
 	if err := r.log.Append(lines...); err != nil {
 		return nil, fmt.Errorf("write the takedowns: %w", err)
 	}
-	r.set(lines...) // compares again: another may have been faster
+	r.set(lines...) // compares again: a concurrent call may have been faster
 	return changed, nil
 }
 
@@ -210,7 +211,7 @@ func (r *registers) all() []Entry {
 	return entries
 }
 
-// shorten writes the file anew when most of its lines are superseded.
+// shorten rewrites the file when most of its lines are superseded.
 func (r *registers) shorten() error {
 	if !r.long() {
 		return nil
@@ -229,7 +230,7 @@ func (r *registers) long() bool {
 	return r.log.Lines() > 2*len(r.newest)+1000
 }
 
-// rewrite writes the file anew. The caller holds applying.
+// rewrite rewrites the file. The caller holds applying.
 func (r *registers) rewrite() error {
 	return r.log.Rewrite(func(yield func(line) bool) {
 		for _, e := range r.all() {
@@ -240,7 +241,7 @@ func (r *registers) rewrite() error {
 	})
 }
 
-// decode reads an entry of a stream.
+// decode decodes an entry of a stream.
 func decode(data []byte) (e Entry, err error) {
 	err = json.Unmarshal(data, &e)
 	return e, err

@@ -2,12 +2,12 @@
 // nodes replicate decisions through (log.go, follow.go), and the list of nodes (members.go). Nothing else
 // imports NATS.
 //
-// Without a URL the server runs inside of this process: it has no port, nothing outside can
-// reach it, and it stores below Config.Dir and syncs before it acknowledges. With a URL it is
-// a cluster that others run, shared by all nodes of a fleet.
+// Without a URL the server runs inside this process: it has no port, stores below Config.Dir, and
+// syncs before it acknowledges. With a URL it is an external cluster, shared by all nodes of a
+// fleet.
 //
-// A Bus that cannot be reached, or whose disk fails, refuses to take anything
-// (ErrUnavailable) and is tried again until it works; serving images does not depend on it.
+// While the server is unreachable, or its disk fails, the Bus accepts nothing (ErrUnavailable) and
+// retries. Serving images does not depend on it.
 package jetstream
 
 import (
@@ -24,31 +24,33 @@ import (
 
 // Sentinels.
 var (
-	// ErrFull: the queue, or a log that drops nothing, holds as much as it may. Try again later.
+	// ErrFull: the queue, or a log that drops nothing, is full. Try again later.
 	ErrFull = errors.New("the stream is full")
-	// ErrUnavailable: the queue cannot be written: it is starting, its disk fails, or
-	// the cluster cannot be reached. Nothing is known to have been stored.
+	// ErrUnavailable: the queue cannot be written: it is starting, its disk fails, or the cluster
+	// is unreachable. The entry may or may not have been stored.
 	ErrUnavailable = errors.New("the queue is not available")
-	// ErrTooLarge: a message is larger than the server takes.
+	// ErrTooLarge: a message is larger than the server accepts.
 	ErrTooLarge = errors.New("too large for the queue")
-	// ErrNotFound: there is no such dead letter.
+	// ErrNotFound: the dead letter does not exist.
 	ErrNotFound = errors.New("no such dead letter")
 )
 
-// Config of a Bus.
+// Config configures a Bus.
 type Config struct {
-	// Dir is where the embedded server stores; it is made if missing. Only one process may
-	// use it, which the lock of the disk tier beside it ensures. Needed unless URL is set.
+	// Dir is the directory of the embedded server; it is created if missing. Only one process may
+	// use it, which the lock of the disk tier beside it ensures. Required unless URL is set.
 	Dir string
-	// URL of an outside cluster, nats:// or tls://, several with commas; "" embeds a server.
+	// URL is the address of an external cluster, nats:// or tls://, or several separated by commas;
+	// "" embeds a server.
 	URL string
 	// Replicas is how many servers of the cluster hold each stream; 0 is 3. A cluster that has
 	// fewer servers is unavailable until it has them. An embedded server has one.
 	Replicas int
-	// QueueBytes bounds what waits in the queue; 0 is 256 MiB. Beyond it is ErrFull.
+	// QueueBytes is the maximum size of the queue; 0 is 256 MiB. When it is full, Put returns
+	// ErrFull.
 	QueueBytes int64
-	// QueueAge is how long something may wait: older entries are dropped, since warming
-	// an image days late helps no request. 0 is 24 h.
+	// QueueAge is the maximum age of a job: older ones are dropped, since warming an image days
+	// late helps no request. 0 is 24 h.
 	QueueAge time.Duration
 	// Window is how long ids are kept to detect repetitions; 0 is 15 minutes, which is longer
 	// than the ten minutes in which a signed event can be replayed (five before, five after).
@@ -56,12 +58,12 @@ type Config struct {
 	// AckWait is how long a job may be unacknowledged before it is redelivered. The Bus extends it
 	// while a job is worked on. After a kill, unfinished jobs wait for as long. 0 is 15 s.
 	AckWait time.Duration
-	// Backoff is how long a job that failed waits for its next attempt, after the first,
-	// the second, … failure, the last repeated; nil is 2 s, 10 s, 30 s, 2 min, 10 min.
+	// Backoff has the pauses after the first, second, … failed attempt of a job; the last one is
+	// repeated. Nil is 2 s, 10 s, 30 s, 2 min, 10 min.
 	Backoff []time.Duration
-	// Attempts is after how many a job is a dead letter; 0 is 6.
+	// Attempts is the number of failed attempts after which a job becomes a dead letter; 0 is 6.
 	Attempts int
-	// Log gets what goes wrong underneath; nil drops it.
+	// Log receives faults of the server and the connection. If nil, nothing is logged.
 	Log *slog.Logger
 }
 

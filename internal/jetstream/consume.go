@@ -9,8 +9,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// nextMessage waits for the next message of a consumer, or for ctx. A request for one ends after 30 s
-// without a message, which is no fault: it asks again.
+// nextMessage waits for the next message of a consumer, or for ctx. A request that ends after 30 s
+// without a message is repeated.
 func nextMessage(ctx context.Context, consumer jetstream.Consumer) (jetstream.Msg, error) {
 	for {
 		msg, err := consumer.Next(jetstream.FetchContext(ctx))
@@ -20,10 +20,10 @@ func nextMessage(ctx context.Context, consumer jetstream.Consumer) (jetstream.Ms
 	}
 }
 
-// noticePause is before entries and notices are read again after a fault.
+// noticePause is the pause after a fault before entries and notices are read again.
 const noticePause = 2 * time.Second
 
-// pause waits, or for ctx.
+// pause waits for d or until ctx is done.
 func pause(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

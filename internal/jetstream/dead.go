@@ -12,12 +12,12 @@ import (
 
 // Letter is a dead letter: a message that failed too often, or for good.
 type Letter struct {
-	ID       uint64 // names it to Retry and Discard
+	ID       uint64 // for Retry and Discard
 	Data     []byte
 	Priority int
-	Reason   string    // of its last attempt
-	Attempts int       // how many there were
-	Queued   time.Time // when it was put at first
+	Reason   string    // error of the last attempt
+	Attempts int       // number of attempts
+	Queued   time.Time // when it was first queued
 	Died     time.Time
 }
 
@@ -56,15 +56,15 @@ func read(ctx context.Context, s *session, id uint64) (Letter, error) {
 		return Letter{}, fmt.Errorf("read dead letter %d: %w: %w", id, ErrUnavailable, err)
 	}
 	letter := Letter{ID: id, Data: raw.Data, Reason: raw.Header.Get(reasonHeader), Died: raw.Time}
-	// A header that does not parse was not written here: zero.
+	// A header that does not parse was not written by this package, and counts as zero.
 	letter.Attempts, _ = strconv.Atoi(raw.Header.Get(attemptsHeader))
 	letter.Priority, _ = strconv.Atoi(raw.Header.Get(priorityHeader))
 	letter.Queued, _ = time.Parse(time.RFC3339Nano, raw.Header.Get(queuedHeader))
 	return letter, nil
 }
 
-// Retry queues a dead letter again, from its first attempt. It leaves the dead letters when
-// it is queued: after a crash in between it is in both, and retried once all the same.
+// Retry queues a dead letter again with all of its attempts. It is removed from the dead letters
+// after it is queued: after a crash in between it is in both, but is still retried only once.
 func (b *Bus) Retry(ctx context.Context, id uint64) error {
 	s, err := b.session()
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Delivery is a message that was handed out. One of its methods has to be called, once;
-// until then the queue gets progress acks, so that it does not redeliver the message.
+// Delivery is a delivered message. Exactly one of its methods must be called, once. Until then
+// progress acks are sent, so that the message is not redelivered.
 type Delivery struct {
 	Data     []byte
 	Priority int
@@ -36,7 +36,7 @@ func (d *Delivery) keepAlive() {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		if !d.ended {
-			_ = d.msg.InProgress() // lost: it is handed out again, which is allowed
+			_ = d.msg.InProgress() // if it is lost, the message is redelivered, which is allowed
 			d.beat.Reset(every)
 		}
 	})
@@ -51,7 +51,7 @@ func (d *Delivery) end() {
 	}
 }
 
-// Done takes it out of the queue, durably.
+// Done removes the message from the queue, durably.
 func (d *Delivery) Done(ctx context.Context) error {
 	d.end()
 	if err := d.msg.DoubleAck(ctx); err != nil {
@@ -60,8 +60,8 @@ func (d *Delivery) Done(ctx context.Context) error {
 	return nil
 }
 
-// Again puts it back for another attempt, after Config.Backoff or after, if that is longer;
-// or buries it if this attempt was its last. reason is for people.
+// Again returns the message for another attempt, after Config.Backoff or after, whichever is
+// longer. After the last attempt it buries it. reason is shown to operators.
 func (d *Delivery) Again(ctx context.Context, reason string, after time.Duration) (buried bool, err error) {
 	if d.Attempt >= d.bus.cfg.Attempts {
 		return true, d.Bury(ctx, reason)
@@ -94,9 +94,9 @@ const (
 // maxReason is the maximum length of a stored reason, in bytes.
 const maxReason = 500
 
-// Bury makes it a dead letter. It is stored as one before it leaves the queue; when the
-// process dies in between, the next who gets it buries it again, under the same id, which
-// leaves one letter.
+// Bury makes the message a dead letter. It is stored as one before it is removed from the queue. If
+// the process dies in between, it is redelivered and buried again under the same id, so there is
+// only one letter.
 func (d *Delivery) Bury(ctx context.Context, reason string) error {
 	d.end()
 	s, err := d.bus.session()

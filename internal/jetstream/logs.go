@@ -6,15 +6,15 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// A Log is a stream of a cluster that every node follows from end to end.
+// A Log is a stream of a cluster that every node follows.
 type Log struct{ stream, subject string }
 
 var (
 	// Purges are kept for a week: a node that was away for longer empties its caches.
 	Purges = Log{"IMAGETIER_PURGES", "imagetier.purge"}
-	// Takedowns are the newest decision about each original, kept without limit of age.
+	// Takedowns has the newest decision about each original, without a limit of age.
 	Takedowns = Log{"IMAGETIER_TAKEDOWNS", "imagetier.takedown"}
-	// Tags say which originals have which tags, kept without limit of age.
+	// Tags has the tags of originals, without a limit of age.
 	Tags = Log{"IMAGETIER_TAGS", "imagetier.tag"}
 )
 
@@ -52,8 +52,8 @@ func (l Log) config() jetstream.StreamConfig {
 	return cfg
 }
 
-// Hooks are the purges of a node that is alone, each kept until the hook has accepted it. A
-// fleet has Purges for that.
+// Hooks has the purges of a node that is alone, each kept until the hook has accepted it. A fleet
+// uses Purges for that.
 var Hooks = Log{"IMAGETIER_HOOKS", "imagetier.hook"}
 
 // Bounds of Hooks.

@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// The bucket of members. A member that has not put itself for memberTTL is gone.
+// The bucket of members. A member that has not put itself within memberTTL is dropped.
 const (
 	memberBucket = "imagetier_nodes"
 	memberTTL    = 10 * time.Minute
@@ -18,8 +18,8 @@ const (
 // Member is a node of the fleet.
 type Member struct {
 	ID string
-	// Put is when it last said that it lives, by the clock of the server: compare it with that
-	// of other members, not with this machine's clock.
+	// Put is the time of its last heartbeat, by the clock of the server. Compare it with that of
+	// other members, not with this machine's clock.
 	Put time.Time
 }
 
@@ -38,7 +38,7 @@ func (b *Bus) memberStore(ctx context.Context) (jetstream.KeyValue, error) {
 			Bucket: memberBucket, Description: "imagetier: nodes of the fleet", TTL: memberTTL, History: 1,
 			Storage: jetstream.MemoryStorage, Replicas: b.cfg.Replicas, MaxBytes: memberBytes,
 		})
-		if errors.Is(err, jetstream.ErrBucketExists) { // another node was faster
+		if errors.Is(err, jetstream.ErrBucketExists) { // another node has created it
 			kv, err = s.js.KeyValue(ctx, memberBucket)
 		}
 	}
@@ -72,9 +72,9 @@ func (b *Bus) RemoveMember(ctx context.Context, id string) error {
 
 // Members is the list of nodes.
 type Members struct {
-	// Nodes have put themselves within the last ten minutes, and have not ended.
+	// Nodes are those that have put themselves within the last ten minutes and have not ended.
 	Nodes []Member
-	// Age is how long the list has existed. A cluster that was restarted begins an empty one.
+	// Age is how long the list has existed. A restarted cluster begins an empty one.
 	Age time.Duration
 }
 
@@ -103,7 +103,7 @@ func (b *Bus) Members(ctx context.Context) (list Members, err error) {
 			if !ok {
 				return Members{}, b.memberError(errors.New("the list ended early"))
 			}
-			if entry == nil { // that was all
+			if entry == nil { // end of the list
 				return list, nil
 			}
 			list.Nodes = append(list.Nodes, Member{entry.Key(), entry.Created()})
@@ -113,8 +113,7 @@ func (b *Bus) Members(ctx context.Context) (list Members, err error) {
 	}
 }
 
-// memberError has the bucket opened again after an error: a cluster that was restarted has lost
-// it.
+// memberError makes the next call open the bucket again, because a restarted cluster has lost it.
 func (b *Bus) memberError(err error) error {
 	if err == nil {
 		return nil

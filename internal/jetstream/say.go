@@ -31,7 +31,7 @@ func (b *Bus) Listen(ctx context.Context, subject string, heard func([]byte)) er
 			case <-ctx.Done():
 			case <-changed:
 			}
-			_ = sub.Unsubscribe() // the connection may be gone with it
+			_ = sub.Unsubscribe() // fails if the connection is closed
 			continue
 		}
 		select {

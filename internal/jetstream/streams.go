@@ -7,8 +7,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Names of the streams, and what their subjects begin with. An outside cluster may be used
-// for other things too, so all of them say whose they are.
+// Names of the streams and prefixes of their subjects. An external cluster may have other users, so
+// all names begin with that of imagetier.
 const (
 	queueName = "IMAGETIER_WARM"      // waiting jobs: a work queue, finished jobs are removed
 	seenName  = "IMAGETIER_WARM_SEEN" // ids that were accepted, by subject
@@ -19,8 +19,7 @@ const (
 	deadSubject  = "imagetier.warm.dead"
 )
 
-// NumPriorities is how many priorities there are: 0 is taken first, whatever waits in the
-// others.
+// NumPriorities is the number of priorities. Messages of priority 0 are always taken first.
 const NumPriorities = 3
 
 // maxPayload is the largest message of the embedded server, in bytes. A cluster's own
@@ -35,8 +34,8 @@ const (
 	deadAge   = 30 * 24 * time.Hour
 )
 
-// queueStream refuses new messages when it is full: events that were answered with 202 are not
-// dropped for them.
+// queueStream refuses new messages when it is full, rather than dropping events that were answered
+// with 202.
 func queueStream(cfg Config) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name: queueName, Subjects: []string{queueSubject + "*"}, Description: "imagetier: what is to be warmed",
@@ -46,8 +45,8 @@ func queueStream(cfg Config) jetstream.StreamConfig {
 	}
 }
 
-// seenStream remembers accepted ids. The queue's own deduplication forgets, at a restart,
-// those whose messages are done and gone.
+// seenStream remembers accepted ids. After a restart the queue's own deduplication has forgotten
+// ids whose messages are done.
 func seenStream(cfg Config) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name: seenName, Subjects: []string{seenSubject + "*"},
@@ -66,9 +65,9 @@ func deadStream() jetstream.StreamConfig {
 	}
 }
 
-// queueConsumer is what hands out the messages of one priority. How often one was handed
-// out is counted by the server, and buried here (Next): past a MaxDeliver of its own it
-// would lie in the queue, unseen, until it is too old.
+// queueConsumer delivers the messages of one priority. The server counts deliveries, and Next
+// buries messages with too many: with MaxDeliver they would stay in the queue, invisible, until
+// they are too old.
 func queueConsumer(cfg Config, priority int) jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
 		Durable: fmt.Sprintf("warmers-%d", priority), FilterSubject: subject(priority),
@@ -78,10 +77,10 @@ func queueConsumer(cfg Config, priority int) jetstream.ConsumerConfig {
 
 func subject(priority int) string { return fmt.Sprintf("%s%d", queueSubject, priority) }
 
-// NoticeSubject is where S3 servers that speak NATS (MinIO, versitygw) may publish what
-// happens in their buckets. A stream keeps it until a node has taken it in, so that none is
-// lost while no node runs. Permission to publish there is permission to warm and purge:
-// restrict it in the cluster's permissions.
+// NoticeSubject is the subject on which S3 servers that support NATS (MinIO, versitygw) may publish
+// notifications of their buckets. A stream keeps them until a node has accepted them, so that none
+// is lost while no node runs. Permission to publish there is permission to warm and purge: restrict
+// it in the cluster's permissions.
 const NoticeSubject = "imagetier.s3"
 
 const (

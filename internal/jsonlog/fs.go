@@ -8,15 +8,15 @@ import (
 	"github.com/novasocial/imagetier/internal/durable"
 )
 
-// FS is a file system, as far as durable state needs one. OS is the machine's; tests use
-// jsonlogtest.FS, which loses power.
+// FS has the operations of a file system that durable state needs. OS is the real one; tests use
+// jsonlogtest.FS, which simulates power failures.
 type FS interface {
-	// ReadFile is os.ReadFile: a missing file is fs.ErrNotExist, and nothing else is.
+	// ReadFile reads a file. The error wraps fs.ErrNotExist only if the file is missing.
 	ReadFile(path string) ([]byte, error)
-	// OpenFile opens a file for reading and writing. It makes the file and its directory if
-	// they are missing; the file's name is durable when it returns.
+	// OpenFile opens a file for reading and writing. It creates the file and its directory if they
+	// are missing; the name of the file is durable when it returns.
 	OpenFile(path string) (File, error)
-	// WriteFile replaces a file, all of it or nothing, and returns when that is durable.
+	// WriteFile replaces a file atomically, and returns when that is durable.
 	WriteFile(path string, data []byte) error
 }
 
@@ -44,7 +44,7 @@ func (OS) WriteFile(path string, data []byte) error {
 	return durable.WriteFile(path, data)
 }
 
-// OpenFile opens a file, which it makes if it is missing.
+// OpenFile opens a file, and creates it if it is missing.
 func (OS) OpenFile(path string) (File, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return nil, err

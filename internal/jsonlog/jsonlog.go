@@ -1,10 +1,10 @@
-// Package jsonlog is an append-only file of JSON values, one a line, that survives a kill and
-// a power cut: what Append has returned for is there after either.
+// Package jsonlog is an append-only file of JSON values, one per line, that survives crashes and
+// power failures: values are durable when Append returns.
 //
-// A line that a crash left half written is cut off, since it was never acknowledged. A line
-// that cannot be read for any other reason is an error, or is skipped where the caller says
-// so (Config.Skip). A disk that cannot be written is no error of Open: what was read holds,
-// Fault says what is wrong, and Append fails until the disk lets it write.
+// A line that a crash left incomplete is cut off, since it was never acknowledged. Any other
+// unreadable line is an error, or is skipped if the caller says so (Config.Skip). If the disk
+// cannot be written, Open succeeds with the lines that were read, Fault returns the error, and
+// Append fails until the disk is writable.
 //
 // Start reading at Append.
 package jsonlog
@@ -20,14 +20,14 @@ import (
 	"sync"
 )
 
-// Config of a Log.
+// Config configures a Log.
 type Config struct {
-	// Path of the file; it and its directory are made if missing.
+	// Path is the path of the file; it and its directory are created if missing.
 	Path string
 	// FS is the file system; nil is OS.
 	FS FS
-	// Skip is called for each line that is not a value, which is then left out. If it is nil,
-	// such a line is an error of Open.
+	// Skip is called for each line that is not a value; the line is skipped. If Skip is nil, such a
+	// line is an error of Open.
 	Skip func(line int, err error)
 }
 
@@ -38,17 +38,17 @@ type Log[T any] struct {
 	syncing sync.Mutex // held while the file is synced or replaced; taken before mu
 
 	mu     sync.Mutex // guards all below
-	file   File       // nil while it cannot be opened: then fault says why
+	file   File       // nil if it cannot be opened, because of fault
 	fault  error
 	closed bool
-	size   int64 // of the lines that were written
-	synced int64 // of those that are durable
+	size   int64 // bytes written
+	synced int64 // durable bytes
 	lines  int
-	failed int // syncs that failed; each takes back what was not durable
+	failed int // failed syncs; each cuts off what was not durable
 
-	// By these open tells what a fault has left from another file.
-	leftover int64  // where refused lines end that could not be cut off
-	rewrite  []byte // of a Rewrite that failed, maybe after it replaced the file
+	// These let open distinguish the remains of a fault from another file.
+	leftover int64  // end of refused lines that could not be cut off
+	rewrite  []byte // text of a failed Rewrite, which may have replaced the file
 }
 
 // Open reads the file and calls each with every value, oldest first.
@@ -89,7 +89,7 @@ func (l *Log[T]) Close() error {
 	return l.closeFileLocked()
 }
 
-// Fault returns why the file cannot be written, as far as that is known; nil if it can.
+// Fault returns the last error of writing the file; nil if it is writable.
 func (l *Log[T]) Fault() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -110,15 +110,15 @@ func (l *Log[T]) Size() int64 {
 	return l.size
 }
 
-// Append writes values and returns when they are durable: all of them, or on an error none.
-// Calls that run at the same time share a sync.
+// Append writes values and returns when all of them are durable. After an error none is. Calls that
+// run at the same time share a sync.
 //
 //  1. A writes its line; B writes its line behind it.
 //  2. A takes syncing and syncs the file: both lines are durable.
 //  3. B takes syncing, sees that synced is past its line, and returns.
 //
-// If the sync of 2 fails, everything past synced is cut off and failed grows: B sees that, too,
-// and returns the error instead of syncing a line that is not there any more.
+// If the sync of 2 fails, everything past synced is cut off and failed is incremented: B notices
+// that and returns the error, instead of syncing a line that no longer exists.
 func (l *Log[T]) Append(values ...T) error {
 	text, err := encode(func(yield func(T) bool) {
 		for _, value := range values {
@@ -163,8 +163,8 @@ func (l *Log[T]) Append(values ...T) error {
 	return nil
 }
 
-// takeBackLocked cuts off what is not durable, up to end. What the disk does not let it cut off
-// now is cut off when the file is opened again, before anything is written.
+// takeBackLocked cuts off what is not durable, up to end. If that fails, it is cut off when the
+// file is opened again, before anything is written.
 func (l *Log[T]) takeBackLocked(end int64) error {
 	l.failed++
 	l.size = l.synced
@@ -216,7 +216,7 @@ func (l *Log[T]) Rewrite(values iter.Seq[T]) error {
 	return nil
 }
 
-// adoptLocked notes that text is what the file has.
+// adoptLocked records that text is the content of the file.
 func (l *Log[T]) adoptLocked(text []byte) {
 	l.size, l.synced, l.lines = int64(len(text)), int64(len(text)), bytes.Count(text, []byte("\n"))
 	l.leftover, l.rewrite = 0, nil
@@ -231,7 +231,8 @@ func (l *Log[T]) Clear() error {
 	if l.openLocked(); l.file == nil {
 		return l.fault
 	}
-	// Synced before anything is written again: a power cut must not leave new lines over old.
+	// Synced before anything else is written: a power failure must not leave new lines over old
+	// ones.
 	err := l.file.Truncate(0)
 	if err == nil {
 		l.size, l.synced, l.lines = 0, 0, 0
@@ -239,7 +240,7 @@ func (l *Log[T]) Clear() error {
 	}
 	if err != nil {
 		l.fault = err
-		_ = l.closeFileLocked() // opened again it is checked against size
+		_ = l.closeFileLocked() // when opened again it is compared with size
 	}
 	return err
 }
@@ -255,8 +256,8 @@ func (l *Log[T]) openLocked() {
 }
 
 // open checks that the file is the one that was read: a disk that was mounted since may have
-// brought another. Its lines must be neither cut off nor overwritten; what a crash left half
-// written is shorter than a line.
+// another one. Its lines must be neither cut off nor overwritten; the incomplete line that a crash
+// leaves is shorter than a line.
 func (l *Log[T]) open() (File, error) {
 	file, err := l.cfg.FS.OpenFile(l.cfg.Path)
 	if err != nil {

@@ -20,8 +20,7 @@ func (f *FS) OpenFile(path string) (jsonlog.File, error) {
 	return &handle{f, f.files[path], path}, nil
 }
 
-// handle is an open file: like one of an operating system, it stays the old file when that is
-// replaced.
+// handle is an open file. As in an operating system, it stays the old file after a replacement.
 type handle struct {
 	fs   *FS
 	file *file

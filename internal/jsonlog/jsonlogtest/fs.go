@@ -1,5 +1,5 @@
-// Package jsonlogtest has a file system in memory for tests, which loses power on
-// request: between any two changes, with or without what was not synced.
+// Package jsonlogtest has an in-memory file system for tests that simulates crashes and power
+// failures between any two changes.
 package jsonlogtest
 
 import (
@@ -8,12 +8,12 @@ import (
 	"math/rand/v2"
 )
 
-// FS is a file system in memory. It is for one goroutine.
+// FS is an in-memory file system. It is not safe for concurrent use.
 type FS struct {
-	// Step is called before every change. A test panics in it to crash there, or returns an
-	// error to have the change fail. Nil is never.
+	// Step is called before every change. A test panics in it to simulate a crash, or returns an
+	// error to make the change fail. It may be nil.
 	Step func(op, path string) error
-	// ReadErr is the error of reading a file, if there is one.
+	// ReadErr, if not nil, is the error of reading files.
 	ReadErr map[string]error
 
 	files map[string]*file
@@ -24,9 +24,8 @@ type file struct{ current, durable []byte }
 // New returns an empty file system.
 func New() *FS { return &FS{files: make(map[string]*file), ReadErr: make(map[string]error)} }
 
-// Crash is what happens to files when the process ends in the middle of something. With
-// power, all that was written is there. Without, each file is as it was last synced, and may
-// have a part of what was written behind that.
+// Crash simulates the end of the process. With power, everything that was written remains. Without
+// power, each file is as it was last synced, possibly followed by a part of what was written later.
 func (f *FS) Crash(rng *rand.Rand, power bool) {
 	for _, path := range sortedKeys(f.files) {
 		x := f.files[path]
@@ -41,7 +40,7 @@ func (f *FS) Crash(rng *rand.Rand, power bool) {
 	}
 }
 
-// Text returns what a file holds now; nil if there is none.
+// Text returns the content of a file; nil if it is missing.
 func (f *FS) Text(path string) []byte {
 	if x := f.files[path]; x != nil {
 		return x.current
@@ -49,12 +48,12 @@ func (f *FS) Text(path string) []byte {
 	return nil
 }
 
-// Set makes a file durable without a step.
+// Set writes a file durably without calling Step.
 func (f *FS) Set(path string, text []byte) {
 	f.files[path] = &file{bytes.Clone(text), bytes.Clone(text)}
 }
 
-// Remove removes a file without a step.
+// Remove removes a file without calling Step.
 func (f *FS) Remove(path string) { delete(f.files, path) }
 
 func (f *FS) step(op, path string) error {
