@@ -53,8 +53,8 @@ func BufferBytes(n int64) int64 {
 // Bytes returns the memory.
 func (b *Buffer) Bytes() []byte { return b.bytes }
 
-// Recycle gives the memory of img.Body back, if it is a Buffer's. Only who called [Cache.Get] may do
-// that, once, when nothing reads Body any more. Otherwise the garbage collector takes it.
+// Recycle gives the memory of img.Body back, if it is a Buffer's. Only the caller of [Cache.Get]
+// may do that, once, when nothing reads Body any more. Otherwise the garbage collector frees it.
 func (img *Image) Recycle() {
 	if b := img.Buffer; b != nil && b.pool != nil {
 		img.Buffer, img.Body = nil, nil

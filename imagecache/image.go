@@ -17,24 +17,24 @@ import (
 	"github.com/novasocial/imagetier/internal/inflight"
 )
 
-// Image is a stored answer: encoded bytes and what a reader must know about them.
-// It is never changed after it is made, and Body may be shared by many readers.
+// Image is a stored answer: encoded bytes and their metadata. It is immutable, and Body may be
+// shared by many readers.
 type Image struct {
 	Body         []byte
 	ContentType  string
 	ETag         string // strong, quoted, of Body
 	LastModified time.Time
-	Origin       Validator // what revalidates the original it was made from; live only
+	Origin       Validator // validator of the original that it was made from; live only
 	Fresh        Freshness
 
-	// Hold is the room that Body takes in the budget of originals in flight, nil for other
-	// bodies. A reader keeps it reachable while it uses Body.
+	// Hold is the share of Body in the budget of originals in flight; nil for other bodies. A
+	// reader must keep it reachable while it uses Body.
 	Hold *inflight.Hold
 	// Buffer is the pooled memory of Body, nil if Body is not pooled or may be shared.
 	Buffer *Buffer
 }
 
-// Validator is what an origin's answer can be revalidated with.
+// Validator has the fields by which an origin's answer can be revalidated.
 type Validator struct {
 	ETag         string // as the origin spelled it: quoted, W/ before a weak one
 	LastModified time.Time
@@ -75,10 +75,10 @@ func (o Original) Hash() uint64 {
 // CDNTagLen is the length of a CDNTag, in bytes.
 const CDNTagLen = 2 + 16
 
-// AppendCDNTag appends the CDN cache tag of all variants of the original: "o-" and the first
-// 16 hex digits of SHA-256 of the source, a "/" and the name. No source has a "/" in it, so
-// no two originals are spelled alike; two of 2³² originals may share a tag by chance, and
-// are then purged together, which is right too.
+// AppendCDNTag appends the CDN cache tag of all variants of the original: "o-" and the first 16 hex
+// digits of SHA-256 of the source, a "/" and the name. No source has a "/" in it, so the text is
+// unique. Two of 2³² originals may share a tag by chance, and are then purged together, which is
+// harmless.
 func (o Original) AppendCDNTag(b []byte) []byte {
 	var text [256]byte // longer ones are rare, and allocate
 	spelled := append(append(append(text[:0], o.Source...), '/'), o.Name...)
@@ -86,7 +86,7 @@ func (o Original) AppendCDNTag(b []byte) []byte {
 	return hex.AppendEncode(append(b, "o-"...), sum[:8])
 }
 
-// CDNTag returns it as a string.
+// CDNTag returns the CDN cache tag as a string.
 func (o Original) CDNTag() string { return string(o.AppendCDNTag(make([]byte, 0, CDNTagLen))) }
 
 // 64-bit FNV-1a (Fowler, Noll, Vo).
@@ -112,15 +112,15 @@ var ErrMiss = errors.New("not in this tier")
 // ErrTakenDown is the error of an original that was taken down, and stays so until that is lifted.
 var ErrTakenDown = errors.New("taken down")
 
-// A Tier keeps Images under a budget. It is safe for concurrent use.
+// A Tier stores Images within a budget. It is safe for concurrent use.
 type Tier interface {
-	// Get returns the Image that was last Put under key, byte for byte, or ErrMiss;
-	// any other error is a fault of the tier, and as good as a miss for the caller.
-	// The caller must not change Image.Body.
+	// Get returns the Image that was last Put under key, byte for byte, or ErrMiss. Any other error
+	// is a fault of the tier, which the caller treats as a miss. The caller must not change
+	// Image.Body.
 	Get(ctx context.Context, key Key) (Image, error)
-	// Put keeps img, or not: a tier may refuse what does not fit, and forget at will.
-	// An error is a fault of the tier. img.Body is the tier's to read until Put
-	// returns and never to change.
+	// Put stores img. A tier may refuse images that do not fit, and evict any image at any time; an
+	// error is a fault of the tier. The tier must not read img.Body after Put has returned, and
+	// must never change it.
 	Put(ctx context.Context, key Key, img Image) error
 	// Purge removes what the target names, and returns which Images it removed. When it
 	// returns, no Get that begins later finds any of them, and no Put that returned before

@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// maxNegatives bounds the memory of refusals: some 300 bytes each.
+// maxNegatives bounds the number of remembered refusals, some 300 bytes each.
 const maxNegatives = 20_000
 
-// negatives remember refusals for a short time, so that a crowd asking for what does
-// not exist, or does not decode, costs the origin and the resizer one try.
+// negatives remembers refusals for a short time, so that many requests for an original that does
+// not exist or cannot be decoded cost the origin and the resizer only one attempt.
 type negatives struct {
 	ttl   time.Duration
 	mu    sync.Mutex

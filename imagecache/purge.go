@@ -5,10 +5,9 @@ import (
 	"errors"
 )
 
-// Purge removes what the target names from every tier; of an original that is every
-// variant, and the original itself. When it returns without an error, no Get that
-// begins later answers with what was there before. On an error some tier could not say
-// that it has removed it: the purge has to be repeated.
+// Purge removes the target from every tier: one variant, or an original with all its variants. When
+// it returns without an error, no Get that begins later returns an image from before the purge.
+// After an error some tier may still have the image: the purge has to be repeated.
 func (c *Cache) Purge(ctx context.Context, target Target) (Receipt, error) {
 	if target.Key != (Key{}) {
 		target.Key, target.Original = c.marked(target.Key), target.Key.original
@@ -21,8 +20,8 @@ func (c *Cache) Purge(ctx context.Context, target Target) (Receipt, error) {
 	return receipt, err
 }
 
-// purge removes from the filler and from these layers, slowest first: what a faster tier
-// could still copy from a slower one is gone by then.
+// purge removes the target from the filler and from these layers, slowest first, so that a faster
+// tier cannot copy it from a slower one again.
 func (c *Cache) purge(ctx context.Context, target Target, layers []Layer) (Receipt, error) {
 	var variants, originals Removed
 	var faults []error

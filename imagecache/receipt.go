@@ -78,15 +78,15 @@ type Receipt struct {
 	// Superseded: some node that is counted knows a newer takedown or lift of the original, and
 	// ignored this one.
 	Superseded bool `json:"superseded,omitempty"`
-	// Waiting says why other nodes could not be told yet, for people; "" if they were.
+	// Waiting says why other nodes have not been notified yet, as text for users; "" if they have.
 	Waiting string `json:"-"`
-	// The Images that are counted above, as in Removed.
+	// The Images counted above, as in Removed.
 	VariantSizes  Sizes `json:"variant_sizes,omitempty"`
 	OriginalSizes Sizes `json:"original_sizes,omitempty"`
 }
 
-// Merge adds the receipt of another node or another target: what both removed is counted
-// once. Of the numbers of nodes, those count that leave more nodes behind.
+// Merge adds the receipt of another node or another target. Images that both removed are counted
+// once. Of the two pairs of node counts it keeps the one with more missing nodes.
 func (r *Receipt) Merge(other Receipt) {
 	variants, bytes := r.VariantSizes.merge(other.VariantSizes)
 	originals, more := r.OriginalSizes.merge(other.OriginalSizes)

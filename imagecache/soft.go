@@ -15,7 +15,7 @@ const (
 	// target and each renewed key. Beyond them the oldest soft purge is ended early.
 	maxSofts   = 10_000
 	maxRenewed = 100_000
-	// softRetry is how soon a failed removal is tried again.
+	// softRetry is the pause before a failed removal is retried.
 	softRetry = time.Minute
 )
 
@@ -156,10 +156,10 @@ func (s *softs) warnFull(now time.Time) bool {
 	return true
 }
 
-// SoftPurge makes stale what the target names: the kept original and what slower tiers
-// hold are removed, and what the fastest tier holds is served as stale until it has been
-// refreshed in the background, also while the origin is down. What must be
-// revalidated (RFC 9111, 5.2.2.2) is not served.
+// SoftPurge makes the target stale. It removes the kept original and the images in slower tiers.
+// Images in the fastest tier are served as stale until they have been refreshed in the background,
+// even while the origin is down. Images that must be revalidated (RFC 9111, 5.2.2.2) are not
+// served.
 //
 // Images that are still stale after 24 hours are removed. Beyond 10,000 soft purges the oldest is
 // ended in the same way, which is logged. The receipt counts the images that were removed at once.

@@ -338,7 +338,7 @@ func TestReadHeader_LibvipsFiles(t *testing.T) {
 			if err := CheckComplete(b, h); err != nil {
 				t.Error(err)
 			}
-			pixels := map[string]int{ // the least that has all pixels, or of which only a decoder can tell
+			pixels := map[string]int{ // smallest prefix with all pixels, or for which only a decoder can tell
 				"rgb-7x5.jpg": 605, "progressive-7x5.jpg": 498, "rgb-7x5.png": 69, "rgba-7x5.png": 69,
 				"rgb-7x5.tif": 214,
 				"rgb-7x5.gif": 62, "animated-7x5.gif": 71, // after its first frame, without a trailer

@@ -235,7 +235,7 @@ func TestTier_Sync_SurvivesAPowerFailure(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(uint64(seed), 2))
 			disk := newMemDisk()
-			oldest := make(map[int]int)  // the least version that may be found
+			oldest := make(map[int]int)  // minimum version that may be found
 			newest := make(map[int]int)  // the greatest
 			latest := make(map[int]int)  // what is found, as far as the test knows
 			synced := make(map[int]bool) // latest is, so a miss is a loss

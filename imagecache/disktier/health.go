@@ -39,9 +39,9 @@ func (s State) String() string { return stateNames[s] }
 func (s State) Degraded() bool { return s == Full || s == ReadOnly || s == Off }
 
 const (
-	// checkEvery is how often failed operations are tried again.
+	// checkEvery is how often failed operations are retried.
 	checkEvery = 5 * time.Second
-	// This many failures in a row, without a success between, are not just a bad sector.
+	// This many consecutive failures are not just a bad sector.
 	maxReadFaults  = 5
 	maxWriteFaults = 3
 	probeBytes     = 64 << 10

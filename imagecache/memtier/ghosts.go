@@ -1,6 +1,6 @@
 package memtier
 
-// ghosts are ids of images that left unread, oldest first. The zero value is ready.
+// ghosts has the ids of images that were evicted unread, oldest first. The zero value is ready.
 type ghosts struct {
 	at    map[uint64]uint64 // when each was added, in additions
 	order []uint64          // a queue: from first on
@@ -8,7 +8,7 @@ type ghosts struct {
 	added uint64
 }
 
-// add remembers id, and forgets the oldest beyond most.
+// add remembers id, and forgets the oldest ids above most.
 func (g *ghosts) add(id uint64, most int) {
 	if g.at == nil {
 		g.at = make(map[uint64]uint64)
@@ -18,7 +18,7 @@ func (g *ghosts) add(id uint64, most int) {
 	g.order = append(g.order, id)
 	for len(g.order)-g.first > max(most, 1) {
 		oldest := g.order[g.first]
-		// One that was taken, or added again, is older in the queue than in the map.
+		// An id that was taken, or added again, has an older entry in the queue than in the map.
 		if g.at[oldest] == g.added-uint64(len(g.order)-g.first)+1 {
 			delete(g.at, oldest)
 		}

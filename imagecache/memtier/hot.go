@@ -7,17 +7,16 @@ import (
 	"github.com/novasocial/imagetier/imagecache"
 )
 
-// hot are the images that are read most, ready to be answered: reading one copies nothing
-// and leaves nothing for the garbage collector. They are copies of what the queues hold,
-// and are forgotten when that is removed, replaced or moved; so a purge needs to know
-// nothing of them. Among themselves they take turns by the clock algorithm.
+// hot has copies of the most read images, decoded and ready to be returned: reading one neither
+// copies nor allocates. A copy is dropped when its image in the queues is removed, replaced or
+// moved, so purges need no extra step. Copies are evicted by the clock algorithm.
 type hot struct {
 	max   int64        // bytes of bodies
 	bytes atomic.Int64 // of the current copies
 	reads atomic.Uint32
 
 	mu    sync.Mutex
-	turns []turn // guarded by mu; may include images that have left
+	turns []turn // guarded by mu; may include images that are no longer hot
 	last  uint64 // guarded by mu: the newest turn's number
 }
 
@@ -32,16 +31,15 @@ type hotImage struct {
 	read   bool   // since the clock last passed
 }
 
-// The hot images may take a hotShare-th of the budget in addition to it, at most
-// maxHotBytes bytes.
+// The copies may take 1/hotShare of the budget in addition to it, at most maxHotBytes bytes.
 const (
 	hotShare    = 32
 	maxHotBytes = 64 << 20
 )
 
-// due reports whether an image that was read often should become hot now. One read in four
-// is enough for images that are really hot, and keeps a working set that is larger than the hot
-// set from turning it over with each read.
+// due reports whether an image that was read often should become hot now. Only one read in four
+// makes an image hot, so that a working set larger than the hot set does not replace it with every
+// read.
 func (h *hot) due() bool { return h.reads.Add(1)%4 == 0 }
 
 // heat makes the image hot, unless its shard has changed since it was looked up: the image
@@ -58,7 +56,7 @@ func (t *Tier) heat(id uint64, changes uint32, key imagecache.Key, img imagecach
 		return
 	}
 	h.turns = append(h.turns, turn{id, h.last})
-	// Two steps for each new one, so that turns of images that have left do not pile up.
+	// Two steps per new image, so that turns of images that are no longer hot do not accumulate.
 	for step := 0; len(h.turns) > 0 && (step < 2 || h.bytes.Load() > h.max); step++ {
 		next := h.turns[0]
 		h.turns = h.turns[1:]
@@ -68,7 +66,7 @@ func (t *Tier) heat(id uint64, changes uint32, key imagecache.Key, img imagecach
 	}
 }
 
-// heat puts an image among the hot ones of its shard.
+// heat adds an image to the hot ones of its shard.
 func (x *index) heat(id uint64, changes uint32, image *hotImage, bytes *atomic.Int64) bool {
 	s := x.shard(id)
 	s.mu.Lock()

@@ -15,14 +15,14 @@ const (
 
 func (q queueID) other() queueID { return inMain - q }
 
-// maxReads is how far reads are counted: two bits, as in the paper.
+// maxReads is the maximum of the counter of reads: two bits, as in the paper.
 const maxReads = 3
 
 // entry is the index entry of an image.
 type entry struct {
 	size  uint32
 	at    queueID
-	reads uint8 // since it entered that queue, up to maxReads
+	reads uint8 // reads since it entered that queue, up to maxReads
 }
 
 // index knows where each image is and how often it was read. An original's images are

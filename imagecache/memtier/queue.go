@@ -14,10 +14,10 @@ type queue struct {
 	largest int // maximum size of a record, in bytes
 }
 
-// Readers of one shard do not wait for writers of another. Each has to hold many images, as
-// one of the size of a shard would evict all others. With 4 MiB and a quarter of
-// that for the largest image, byte hit ratios of small tiers were 8 points below those of
-// otter on traces with large objects; with 16 MiB and a half they are within one.
+// Readers of one shard do not wait for writers of another. A shard must hold many images, since an
+// image of its size would evict all others. With 4 MiB and a quarter of that for the largest image,
+// byte hit ratios of small tiers were 8 points below those of otter on traces with large objects;
+// with 16 MiB and a half they are within one.
 const shardBytes = 16 << 20
 
 // newQueue returns a queue of mib mebibytes. set calls left for each record that it evicts,
@@ -32,8 +32,8 @@ func newQueue(mib int, left func(id uint64, record []byte)) (*queue, error) {
 	cache, err := bigcache.New(context.Background(), bigcache.Config{
 		Shards:     shards,
 		LifeWindow: 100 * 365 * 24 * time.Hour, // never: freshness is the cache's
-		// No CleanWindow: no goroutine. Together the next two make bigcache allocate all
-		// of a shard at once; growing would copy it, with its lock held.
+		// Without CleanWindow there is no goroutine. The next two make bigcache allocate a shard at
+		// once; growing it would copy it with its lock held.
 		MaxEntriesInWindow: shards * (size >> 12),
 		MaxEntrySize:       1 << 12,
 		Hasher:             idHasher{},

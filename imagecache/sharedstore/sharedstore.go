@@ -70,7 +70,7 @@ type Config struct {
 	Fleet func() Position
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
-	// Log gets faults that no caller sees; nil is slog's default.
+	// Log receives faults that no caller sees. If nil, slog's default is used.
 	Log *slog.Logger
 
 	live bool // for tests: also store live images
@@ -97,7 +97,7 @@ type Tier struct {
 	groups  map[imagecache.Original]map[*item]struct{} // items that are queued or being written
 	queued  int64                                      // bytes of waiting
 	wake    chan struct{}
-	owed    map[imagecache.Original]time.Time // deletions that failed, and when to try again
+	owed    map[imagecache.Original]time.Time // failed deletions, and when to retry them
 }
 
 // item is an object that is queued or being written.

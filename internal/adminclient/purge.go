@@ -23,7 +23,7 @@ type Receipt struct {
 	Bytes               int64
 	Nodes               struct{ Applied, Known int }
 	Superseded          bool   // a newer takedown or lift of the original holds instead
-	Waiting             string // why the other nodes could not be told yet
+	Waiting             string // why the other nodes have not been notified yet
 
 	JSON json.RawMessage `json:"-"` // the answer
 }

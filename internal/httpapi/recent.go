@@ -104,7 +104,7 @@ type Receipt struct {
 	Nodes     Nodes `json:"nodes"`
 	// Superseded: a newer takedown or lift of the original holds instead of this one.
 	Superseded bool `json:"superseded,omitempty"`
-	// Waiting says why the other nodes could not be told yet.
+	// Waiting says why the other nodes have not been notified yet.
 	Waiting string `json:"waiting,omitempty"`
 	// DryRun: nothing was removed.
 	DryRun bool `json:"dry_run,omitempty"`

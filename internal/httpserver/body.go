@@ -52,10 +52,10 @@ func (s *Server) bounded(next http.Handler) http.Handler {
 }
 
 // body is a request body that must come at a [Pace]. A client has a credit of time, at most
-// pace.Grace: waiting for the client uses it up, each byte adds 1/pace.Rate seconds. A
-// client that stalls is so given up after Grace, and so is one that sends a byte now and
-// then; Apache's mod_reqtimeout (MinRate) has the same rule. The time between reads is the
-// handler's and costs nothing.
+// pace.Grace: waiting for the client uses it up, each byte adds 1/pace.Rate seconds. A client that
+// stalls is therefore cut off after Grace, and so is one that sends a byte now and then; Apache's
+// mod_reqtimeout (MinRate) has the same rule. The time between reads is the handler's and costs
+// nothing.
 type body struct {
 	io.ReadCloser
 	control *http.ResponseController

@@ -15,11 +15,11 @@ import (
 // stat takes a few µs, a handshake several hundred.
 const certCheckInterval = 5 * time.Second
 
-// certificates is a certificate that follows its files. Handshakes check the files, so
-// nothing runs in the background. They are reloaded when the inode, size or modification
-// time of either changes, which covers renames, rewrites and the symlink swaps of
-// Kubernetes. Files that cannot be read or do not match (a renewal in progress) leave the
-// current certificate in use and are tried again at the next check.
+// certificates is a certificate that follows its files. Handshakes check the files, so nothing runs
+// in the background. They are reloaded when the inode, size or modification time of either changes,
+// which covers renames, rewrites and the symlink swaps of Kubernetes. Files that cannot be read or
+// do not match (a renewal in progress) leave the current certificate in use and are read again at
+// the next check.
 type certificates struct {
 	certFile, keyFile string
 	log               *slog.Logger

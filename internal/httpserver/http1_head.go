@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// errGone: the client has left, or has been too slow.
+// errGone: the client has left, or was too slow.
 var errGone = errors.New("connection ended before a request")
 
 // readHead reads and parses the head of the next request. The deadline for its first byte is set.
@@ -65,7 +65,8 @@ func (x *http1Conn) parse(scan headScan) error {
 	return nil
 }
 
-// refuse answers what is not a request, and ends the connection. The text is never the client's.
+// refuse answers an invalid request, and ends the connection. The answer never quotes the client's
+// text.
 func (x *http1Conn) refuse(err error) {
 	status, reason := http.StatusBadRequest, err
 	switch {

@@ -47,7 +47,7 @@ func (e netHTTP) send(w *Response, status int, body []byte, pace *Pace) (written
 	}
 	control := http.NewResponseController(e.w)
 	step := body[:min(len(body), pace.Step)]
-	// Only writers of tests and wrappers have no deadlines; they need none.
+	// Only writers of tests and wrappers have no deadlines, and need none.
 	_ = control.SetWriteDeadline(time.Now().Add(pace.allowance(len(step))))
 	e.w.WriteHeader(status)
 	for len(step) > 0 {

@@ -5,11 +5,10 @@ import (
 	"time"
 )
 
-// Pace is the slowest client that is still served. Bodies are written in steps. Each step
-// may take Grace plus its bytes at Rate until the kernel has accepted it; a late step ends
-// the connection (HTTP/1) or the stream (HTTP/2). A phone on a bad line so gets its image
-// however long that takes, while a client that stopped reading holds a goroutine for at
-// most 42 s.
+// Pace is the slowest client that is still served. Bodies are written in steps. Each step may take
+// Grace plus its bytes at Rate until the kernel has accepted it; a late step ends the connection
+// (HTTP/1) or the stream (HTTP/2). So a phone on a slow connection gets its image however long that
+// takes, while a client that stopped reading holds a goroutine for at most 42 s.
 //
 // Known gap: Linux wakes a blocked writer only when a third of the send buffer is free,
 // and that buffer grows to 4 MB for a fast client. A client that then slows down to Rate

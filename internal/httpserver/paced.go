@@ -27,7 +27,7 @@ type pacedWriter struct {
 	pace    *Pace
 }
 
-// allow starts the time for writing n bytes. A writer without deadlines is a test's.
+// allow sets the deadline for writing n bytes. Only writers of tests have no deadlines.
 func (w *pacedWriter) allow(n int) {
 	_ = w.control.SetWriteDeadline(time.Now().Add(w.pace.allowance(n)))
 }

@@ -14,29 +14,29 @@ import (
 const (
 	historyInterval = 30 * time.Second
 	historyPoints   = 120
-	queueInterval   = time.Second // between two looks at the queue, which may be empty again at the end of an interval
+	queueInterval   = time.Second // interval of sampling the queue, which may be empty again at the end of a longer interval
 )
 
-// Point is what the tier did within one interval of a History.
+// Point has the counts of one interval of a History.
 type Point struct {
 	Start     time.Time
 	Seconds   float64                      // length of the interval
 	ByCache   [imagecache.NumDetails]int64 // requests by where the answer came from
 	Bytes     int64                        // of bodies
-	Status4xx int64                        // without 499, which is the client's own doing
+	Status4xx int64                        // without 499, which is caused by the client
 	Status5xx int64
 	Latency   Quantiles // of requests
 	Origin    Quantiles // of requests to origins
 	Fetches   int64     // requests to origins
-	Queued    int       // the most jobs that waited for a resize process, seen once a second
+	Queued    int       // maximum number of jobs that waited for a resize process, sampled once a second
 }
 
 // Quantiles are of durations in seconds. They are NaN if nothing was measured, and at most the last bound of
 // BucketBounds.
 type Quantiles struct{ P50, P99 float64 }
 
-// History keeps what the tier did in each half minute of the last hour, about 30 KiB. It reads the metrics
-// once per interval, so it costs requests nothing. It is safe for concurrent use.
+// History has a Point for each half minute of the last hour, about 30 KiB. It reads the metrics
+// once per interval, so it adds no cost to requests. It is safe for concurrent use.
 type History struct {
 	set *Set
 
@@ -44,7 +44,7 @@ type History struct {
 	last   Snapshot   // at the end of the newest of points
 	lastAt time.Time
 	points []Point // oldest first
-	queued int     // the most jobs that have waited since lastAt
+	queued int     // maximum number of waiting jobs since lastAt
 }
 
 // NewHistory returns a History of set, which begins now. It has to be Run.

@@ -25,7 +25,7 @@ const (
 type OriginSnapshot struct {
 	Name     string
 	Breaker  int              // BreakerClosed, BreakerHalfOpen or BreakerOpen; -1 if there is no breaker
-	Requests map[string]int64 // by outcome; those of 0 are left out
+	Requests map[string]int64 // by outcome; zeros are left out
 	Seconds  float64          // sum of their durations
 	Buckets  []int64          // as RequestStats.Buckets
 }

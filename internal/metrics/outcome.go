@@ -20,9 +20,9 @@ type outcome struct {
 	label string
 }
 
-// An error has the label of the first row that errors.Is finds in it, so an exact error stands above what it is
-// wrapped with: an origin that was too slow is unavailable too. Two errors have two labels if an operator would do
-// something else about each.
+// An error has the label of the first row that errors.Is finds in it, so an exact error stands
+// above what it is wrapped with: an origin that was too slow is unavailable too. Two errors have
+// different labels if an operator would react to them differently.
 var (
 	originOutcomes = []outcome{
 		{origin.ErrNotModified, "not_modified"},

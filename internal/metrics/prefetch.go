@@ -36,7 +36,7 @@ type PrefetchAmount struct {
 	Bytes    int64
 }
 
-// PrefetchCounts is what happened to events, jobs and paths of pages, by outcome. Those of 0 are left out.
+// PrefetchCounts counts events, jobs and paths of pages by outcome. Zeros are left out.
 type PrefetchCounts struct{ Events, Jobs, Paths map[string]int64 }
 
 type prefetch struct {

@@ -17,7 +17,7 @@ import (
 	"github.com/novasocial/imagetier/prefetch/warmer"
 )
 
-// openState reads what this node knows of its fleet, and empties the tiers if purges were missed.
+// openState reads the state of this node in its fleet, and empties the tiers if purges were missed.
 func openState(ctx context.Context, cfg config.Config, log *slog.Logger) (*fleet.State, error) {
 	dir := cfg.CacheDir
 	open := fleet.StateConfig{Dir: dir, Log: log, Empty: func() error {
@@ -52,7 +52,7 @@ func openBus(cfg config.Config, log *slog.Logger) (*jetstream.Bus, error) {
 		Dir: filepath.Join(cfg.CacheDir, "queue"), URL: cfg.NATS, Replicas: cfg.StreamReplicas, Log: log,
 	}
 	if cfg.NATS == "" {
-		// No other process takes the jobs of one that was killed, so it may have them back soon.
+		// No other process takes over the jobs of a killed one, so they may be redelivered soon.
 		bus.AckWait = 5 * time.Second
 	}
 	return jetstream.New(bus)
@@ -108,10 +108,10 @@ func (c replicatedCache) SoftPurge(ctx context.Context, target imagecache.Target
 	return c.node.SoftPurge(ctx, target)
 }
 
-// replicatedTags is what the fleet knows of tags.
+// replicatedTags are the tags that the fleet has learned.
 type replicatedTags struct{ *fleet.Node }
 
-// Take stores on every node what an event says of tags.
+// Take stores the tags of an event on every node.
 func (t replicatedTags) Take(ctx context.Context, learn []warmer.Tagged, end []string) error {
 	pairs := make([]fleet.Pair, len(learn))
 	for i, l := range learn {

@@ -48,7 +48,7 @@ type Config struct {
 	config.Config
 
 	Build    Build
-	Terminal io.Writer // with --dev, gets URLs to try
+	Terminal io.Writer // with --dev, receives URLs to try
 
 	Resolved *settings.Resolved // where Config came from, for the check after the start; may be nil
 

@@ -17,7 +17,7 @@ import (
 	"github.com/novasocial/imagetier/resize/workers"
 )
 
-// tiers are where images are kept.
+// tiers are the tiers of images.
 type tiers struct {
 	memory, disk, originals imagecache.Tier // measured
 	disks                   []*disktier.Tier
@@ -47,8 +47,8 @@ func openTiers(cfg config.Config, generation string, log *slog.Logger, set *metr
 	return t, nil
 }
 
-// share opens the store that the nodes of a fleet share. fleet says how far this node is in
-// the log of purges; nil where it is alone.
+// share opens the shared store of a fleet. fleet returns the position of this node in the log of
+// purges; nil without a fleet.
 func (t *tiers) share(
 	ctx context.Context,
 	cfg config.Config,
@@ -116,7 +116,7 @@ func (t *tiers) open(name string, cfg disktier.Config, set *metrics.Set) (imagec
 	return set.Tier(name, disk, diskStats(disk)), nil
 }
 
-// run returns what has to run for the tiers to work.
+// run returns the background tasks of the tiers.
 func (t *tiers) run() (runs []func(context.Context) error) {
 	for _, disk := range t.disks {
 		runs = append(runs, disk.Run)
@@ -135,7 +135,7 @@ func (t *tiers) close() error {
 	return errors.Join(faults...)
 }
 
-// degraded says what is wrong with the disks, for people.
+// degraded says what is wrong with the disks, as text for users.
 func (t *tiers) degraded() (reasons []string) {
 	for i, disk := range t.disks {
 		if state := disk.Stats().State; state.Degraded() {

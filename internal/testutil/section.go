@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Section checks a part of a page that is made by a test: what lies between the lines
-// "<!-- name: … -->" and "<!-- end -->" is want. With UPDATE=1 in the environment it writes it.
+// Section checks a generated part of a page: the text between the lines "<!-- name: … -->" and
+// "<!-- end -->" must be want. With UPDATE=1 in the environment it writes it.
 func Section(t testing.TB, path, name, want string) {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -27,7 +27,7 @@ func Section(t testing.TB, path, name, want string) {
 	}
 }
 
-// File checks a file that is made by a test. With UPDATE=1 in the environment it writes it.
+// File checks a generated file. With UPDATE=1 in the environment it writes it.
 func File(t testing.TB, path, want string) {
 	t.Helper()
 	if have, err := os.ReadFile(path); err != nil || string(have) != want {
@@ -35,7 +35,7 @@ func File(t testing.TB, path, want string) {
 	}
 }
 
-// outdated writes text to the file that is named first in what, or fails the test.
+// outdated fails the test, or with UPDATE=1 writes text to the file whose path begins what.
 func outdated(t testing.TB, what, want, text string) {
 	t.Helper()
 	if os.Getenv("UPDATE") == "" {

@@ -37,9 +37,9 @@ func Command(t testing.TB, remedy string, names ...string) string {
 	return ""
 }
 
-// Photos returns the directory of the real sample photos. They are too large for the
-// repository, and a test that wants them is skipped where they are missing, also with CI=true.
-// IMAGETIER_PHOTOS names the directory; the default is ../shared/photos beside the checkout.
+// Photos returns the directory of the real sample photos. They are too large for the repository. If
+// they are missing, the test is skipped, even with CI=true. IMAGETIER_PHOTOS names the directory;
+// the default is ../shared/photos beside the checkout.
 func Photos(t testing.TB) string {
 	t.Helper()
 	dir, err := findPhotos()

@@ -25,8 +25,8 @@ type balancer struct {
 	client *http.Client
 }
 
-// newBalancer returns one that gives up on a request after timeout, which should be longer
-// than a node takes for the slowest fill.
+// newBalancer returns a balancer. timeout bounds each request and should be longer than the slowest
+// fill.
 func newBalancer(base string, signer *imageurl.Signer, timeout time.Duration) *balancer {
 	return &balancer{base: base, signer: signer, client: &http.Client{
 		Timeout: timeout,
@@ -42,7 +42,7 @@ func newBalancer(base string, signer *imageurl.Signer, timeout time.Duration) *b
 }
 
 // Make requests the variants through the balancer, and returns the outcome of each. Errors wrap the
-// sentinel of origin, resize or imagecache that the node's answer stands for.
+// sentinel of origin, resize or imagecache that corresponds to the node's answer.
 func (b *balancer) Make(ctx context.Context, refs []imageurl.Ref) []warmer.Outcome {
 	return forEach(refs, func(ref imageurl.Ref) (out warmer.Outcome) {
 		out.Hit, out.Err = b.ask(ctx, ref)
@@ -50,7 +50,7 @@ func (b *balancer) Make(ctx context.Context, refs []imageurl.Ref) []warmer.Outco
 	})
 }
 
-// ask asks for one variant, and reports whether it was there.
+// ask requests one variant, and reports whether it was cached.
 func (b *balancer) ask(ctx context.Context, ref imageurl.Ref) (hit bool, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.base+b.signer.Path(ref), nil)
 	if err != nil {
@@ -78,7 +78,7 @@ func (b *balancer) ask(ctx context.Context, ref imageurl.Ref) (hit bool, err err
 	return false, fmt.Errorf("the balancer answers %s to %s: %w", resp.Status, ref, meaningOf(resp))
 }
 
-// meaningOf is the table of package problem, read backwards.
+// meaningOf maps an answer to an error, the inverse of the table of package problem.
 func meaningOf(resp *http.Response) error {
 	switch resp.StatusCode {
 	case http.StatusBadRequest:

@@ -17,15 +17,15 @@ type DeadLetter struct {
 	Queued   time.Time       `json:"queued"`
 	Attempts int             `json:"attempts"`
 	Reason   string          `json:"reason"`
-	What     string          `json:"what"`          // for people
+	What     string          `json:"what"`          // as text for users
 	Job      json.RawMessage `json:"job,omitempty"` // as it is in the queue
 }
 
 // deadPage is the number of dead letters on a page.
 const deadPage = 100
 
-// DeadLetters returns a page of them from an id on, oldest first, and the id from which the next
-// page begins; 0 after the last one.
+// DeadLetters returns a page of dead letters from an id on, oldest first, and the id with which the
+// next page begins; 0 on the last page.
 func (s *Service) DeadLetters(ctx context.Context, from uint64) (letters []DeadLetter, next uint64, err error) {
 	found, err := s.cfg.Bus.Dead(ctx, from, deadPage)
 	if err != nil {

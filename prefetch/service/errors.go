@@ -16,7 +16,7 @@ var (
 	ErrTooLarge    = errors.New("more than the queue takes at once")
 )
 
-// queueError gives an error of the bus one of the sentinels.
+// queueError wraps an error of the bus in one of the sentinels.
 func queueError(err error) error {
 	switch {
 	case err == nil:

@@ -11,9 +11,9 @@ import (
 	"github.com/novasocial/imagetier/prefetch/warmer"
 )
 
-// Event takes what a feed service posted. It reads the body once the headers are good, and queues
-// the event if its signature is. Without secrets events are refused; with
-// Dev they are accepted unsigned, so that curl is enough to try one.
+// Event handles the event of a feed service. It reads the body after checking the headers, and
+// queues the event if its signature is valid. Without secrets events are refused; with Dev they are
+// accepted unsigned, so that they can be tried with curl.
 func (s *Service) Event(
 	ctx context.Context,
 	header http.Header,
@@ -71,9 +71,9 @@ func eventID(id string) string {
 	return "event " + id
 }
 
-// takePage takes a page with paths. Only tags of its posts are stored durably, if it names any: its phone
-// asks in a moment, so what a restart loses is of no use after it, and a page that is sent again costs
-// lookups.
+// takePage handles a page with paths. Only the tags of its posts are stored durably. The paths are
+// not: the phone requests them within a moment, so they are useless after a restart, and a repeated
+// page costs only lookups.
 func (s *Service) takePage(
 	ctx context.Context,
 	id string,
@@ -91,8 +91,8 @@ func (s *Service) takePage(
 	return false, nil
 }
 
-// skipRecent removes from a page the images that were warmed a short time ago: most of them are on
-// many pages, and each would be a job.
+// skipRecent removes the images from a page that were warmed recently: most images are on many
+// pages, and each would be a job.
 func (s *Service) skipRecent(page *events.Event) {
 	for i := range page.Posts {
 		post := &page.Posts[i]

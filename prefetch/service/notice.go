@@ -23,9 +23,9 @@ type Bucket struct {
 	Source string // alias
 }
 
-// Notice takes an S3 event notification. Objects that were created or replaced are purged and then
-// warmed by the profile feed, in the version that their URLs carry (--image-prefix); removed ones
-// and expired ones are purged. kinds are s3.created and s3.removed, one for each object of a
+// Notice handles an S3 event notification. Objects that were created or replaced are purged and
+// then warmed by the profile feed, in the version that their URLs carry (--image-prefix); removed
+// ones and expired ones are purged. kinds are s3.created and s3.removed, one for each object of a
 // configured source; other objects are ignored. Unreadable records are counted and logged.
 func (s *Service) Notice(ctx context.Context, body []byte) (kinds []string, err error) {
 	notices, bad, err := events.ParseNotices(body)
@@ -77,7 +77,7 @@ func (s *Service) planNotice(n events.Notice, source, name string) (warmer.Plan,
 	return warmer.Plan{Messages: []warmer.Message{{Priority: warmer.Second, Data: data}}}, err
 }
 
-// notified takes a notification that an S3 server published over NATS.
+// notified handles a notification that an S3 server published over NATS.
 func (s *Service) notified(ctx context.Context, _ string, data []byte) error {
 	kinds, err := s.Notice(ctx, data)
 	switch {

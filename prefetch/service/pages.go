@@ -15,23 +15,23 @@ import (
 // Bounds of the paths of pages.
 const (
 	maxPathsWaiting = 4096
-	// firstScreen is how many images of a page a phone shows before its user scrolls: two or three
-	// posts with their avatars. They are made before the rest of any page.
+	// firstScreen is the number of images that a phone shows before the user scrolls: those of two
+	// or three posts with their avatars. They are made before the rest of any page.
 	firstScreen = 6
-	// pageAge is after what time a path is given up: its phone has asked long ago.
+	// pageAge is the time after which a path is dropped: the phone has requested it long ago.
 	pageAge = 20 * time.Second
-	// pathsAtOnce is how many paths are worked on at once per resize process: most of them wait for
-	// their origin, or are held.
+	// pathsAtOnce is the number of concurrent paths per resize process: most of them wait for their
+	// origin, or are cached.
 	pathsAtOnce = 4
 )
 
-// pages makes what pages hand out, in memory: a page is of no use after a restart.
+// pages makes the paths of pages. It keeps them in memory only: a page is useless after a restart.
 type pages struct {
 	do      func(context.Context, imageurl.Ref) (outcome string)
 	observe func(outcome string)
 	workers int
 
-	mu     sync.Mutex // held to send
+	mu     sync.Mutex // held while sending
 	screen chan pagePath
 	rest   chan pagePath
 }
@@ -50,7 +50,7 @@ func newPages(
 	}
 }
 
-// put queues the paths of a page in their order, or none of them if there is no room for all.
+// put queues the paths of a page in order, or none of them if there is not room for all.
 func (p *pages) put(paths []imageurl.Ref) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -86,7 +86,7 @@ func (p *pages) run(ctx context.Context) error {
 	return nil
 }
 
-// next waits for a path, those of first screens first.
+// next waits for a path. Those of first screens come first.
 func (p *pages) next(ctx context.Context) (path pagePath, ok bool) {
 	select {
 	case path = <-p.screen:
@@ -134,7 +134,7 @@ func (s *Service) makeForPage(ctx context.Context, ref imageurl.Ref) (outcome st
 	return "failed"
 }
 
-// readPath verifies and parses a path as a request for it would be.
+// readPath verifies and parses a path like that of a request.
 func (s *Service) readPath(path string) (imageurl.Ref, error) {
 	ref, err := s.cfg.Signer.Parse(path)
 	if err != nil {

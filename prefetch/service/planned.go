@@ -5,26 +5,27 @@ import (
 	"github.com/novasocial/imagetier/prefetch/warmer"
 )
 
-// Taken is what became of an event.
+// Taken is the result of an accepted event.
 type Taken struct {
-	Kind     string // its type; "" if that was not read
-	Repeated bool   // its id was taken before: nothing is done now
+	Kind     string // its type; "" if unknown
+	Repeated bool   // its id was accepted before: nothing is done
 	Posts    []Planned
 }
 
-// Planned says what is made early of a post that was published or updated.
+// Planned describes which variants of a published or updated post are made early.
 type Planned struct {
 	ID string `json:"id"`
-	// Specs of its image, like 1320x.webp; empty if there are none, for Reason.
+	// Specs of its image, like 1320x.webp; if empty, Reason says why.
 	Specs  []string `json:"specs"`
 	Reason string   `json:"reason,omitempty"`
 }
 
-// maxPlanned is how many posts of an event an answer describes: it is for those who try one by hand.
+// maxPlanned is the maximum number of posts that an answer describes: it is meant for trying out
+// events by hand.
 const maxPlanned = 20
 
-// planned says what the event makes, as far as is known now: what is learned until its jobs are done may
-// change it.
+// planned returns what the event will make, according to the current statistics, which may change
+// before its jobs are done.
 func (s *Service) planned(e events.Event) (posts []Planned) {
 	if e.Type != events.PostPublished && e.Type != events.PostUpdated {
 		return nil

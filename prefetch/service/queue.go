@@ -9,8 +9,8 @@ import (
 	"github.com/novasocial/imagetier/prefetch/warmer"
 )
 
-// take stores the tags of a plan and queues its jobs, both durably. A plan whose id was taken before
-// changes nothing: a post.published that is sent again does not undo a later post.deleted.
+// take stores the tags of a plan and queues its jobs, both durably. A plan whose id was accepted
+// before changes nothing: a repeated post.published does not undo a later post.deleted.
 func (s *Service) take(ctx context.Context, id string, plan warmer.Plan) (repeated bool, err error) {
 	s.awaitStart(ctx)
 	seen, err := s.cfg.Bus.Seen(ctx, id)
@@ -31,13 +31,13 @@ func (s *Service) take(ctx context.Context, id string, plan warmer.Plan) (repeat
 // startTime is how long the queue may take to start before events are refused.
 const startTime = 2 * time.Second
 
-// awaitStart waits for the queue of a process that has only just started: a sender that is refused
-// comes back much later than the queue takes to start.
+// awaitStart waits for the queue of a process that has just started: a refused sender would retry
+// much later than the queue takes to start.
 func (s *Service) awaitStart(ctx context.Context) {
 	if left := startTime - time.Since(s.started); left > 0 && !s.cfg.Bus.Available() {
 		ctx, cancel := context.WithTimeout(ctx, left)
 		defer cancel()
-		_ = s.cfg.Bus.Ready(ctx) // a queue that is not ready says so when it is used
+		_ = s.cfg.Bus.Ready(ctx) // if it is not ready, using it returns an error
 	}
 }
 

@@ -22,19 +22,19 @@ import (
 	"github.com/novasocial/imagetier/prefetch/warmer"
 )
 
-// Cache is what the service needs of the cache.
+// Cache is the part of the cache that the service needs.
 type Cache interface {
 	Get(ctx context.Context, ref imageurl.Ref) (imagecache.Image, imagecache.Outcome, error)
 	Purge(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error)
 }
 
-// Tags knows which originals bear a tag. Implementations replicate it in a fleet.
+// Tags maps tags to originals. Implementations replicate it in a fleet.
 type Tags interface {
 	Of(tag string) []imagecache.Original
 	LiveOf(tag string) []imagecache.Original
 	Ended(tag string, since time.Time) bool
 	Forget(tag string) error
-	// Take stores what an event says, durably.
+	// Take stores the tags of an event durably.
 	Take(ctx context.Context, learn []warmer.Tagged, end []string) error
 }
 
@@ -43,21 +43,22 @@ type Metrics interface {
 	Event(kind, outcome string)
 	Job(outcome string)
 	Lead(time.Duration)
-	// Path counts what became of a path of a page: made, hit, busy, late, failed.
+	// Path counts a path of a page by outcome: made, hit, busy, late, failed.
 	Path(outcome string)
 }
 
-// Config of a Service. All fields are needed unless their comment says otherwise.
+// Config configures a Service. All fields are required unless their comment says otherwise.
 type Config struct {
 	Cache   Cache
 	Sources map[string]origin.Source // by alias
-	// CheckName returns why a source can have no original of that name; nil accepts all.
+	// CheckName returns an error if a name is not valid in a source. If nil, all names are
+	// accepted.
 	CheckName func(source, name string) error
 	Bus       *jetstream.Bus
 	Tags      Tags
 	Metrics   Metrics
 	Log       *slog.Logger
-	// Dir is where what was learnt about requests is kept across restarts.
+	// Dir is the directory of the statistics about requests, which survive restarts.
 	Dir      string
 	Links    *profile.Links
 	Profiles *profile.Set
@@ -66,11 +67,12 @@ type Config struct {
 	WebhookSecrets []string
 	Dev            bool
 	Mode           warmer.Mode   // which Specs of a profile are made
-	WastedAfter    time.Duration // without a request until then a variant counts as wasted
+	WastedAfter    time.Duration // a variant without a request until then counts as wasted
 	Workers        int           // resize processes
-	// Signer verifies the paths of pages. nil: paths are ignored.
+	// Signer verifies the paths of pages. If nil, paths are ignored.
 	Signer *imageurl.Signer
-	// CheckRef returns why a request for a variant would be refused; nil accepts all.
+	// CheckRef returns an error if a request for a variant would be refused. If nil, all are
+	// accepted.
 	CheckRef func(imageurl.Ref) error
 	// Balancer is a URL through which variants are made where they are kept. "": this node makes
 	// them. Signer and BalancerTimeout are needed with it; the timeout should be longer than the
@@ -94,8 +96,8 @@ type Service struct {
 	started  time.Time
 }
 
-// New returns a Service. It starts nothing. A queue that is not available is no error: images are
-// served without it.
+// New returns a Service. It starts nothing. An unavailable queue is not an error: images are served
+// without it.
 func New(cfg Config) (*Service, error) {
 	verifier, err := webhook.NewVerifier(nil, cfg.WebhookSecrets...)
 	if err != nil {
@@ -147,25 +149,25 @@ func (s *Service) ReplaceWebhookSecrets(secrets []string) error {
 	return s.verifier.Replace(secrets...)
 }
 
-// RunState keeps what was learnt about requests on disk until ctx is done.
+// RunState saves the statistics about requests to disk until ctx is done.
 func (s *Service) RunState(ctx context.Context) error { return s.state.run(ctx) }
 
-// Close frees connections. The queue and the tags are their owner's.
+// Close closes idle connections. It does not close the queue and the tags.
 func (s *Service) Close() {
 	if s.balancer != nil {
 		s.balancer.close()
 	}
 }
 
-// Stats describes the queue and the use of what was made. The first three hold where Available is
-// true.
+// Stats describes the queue and the use of variants that were made early. The first three fields
+// are valid if Available is true.
 type Stats struct {
-	Lag          time.Duration // age of the oldest job; 0: none waits
+	Lag          time.Duration // age of the oldest job; 0 if the queue is empty
 	Waiting      int           // jobs in the queue, those being worked on included
 	DeadLetters  int           // jobs
 	Available    bool          // the queue answered
 	Made         int64         // variants that were made early
-	Used, Wasted warmer.Amount // those of them that were requested, or not in time
+	Used, Wasted warmer.Amount // those that were requested, and those that were not in time
 	PagePaths    int           // paths of pages that wait to be made
 }
 

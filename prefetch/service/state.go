@@ -12,19 +12,19 @@ import (
 	"github.com/novasocial/imagetier/prefetch/warmer"
 )
 
-// state keeps what a Watch has learnt in a file: without it, a node would make unwanted variants for
-// some hours after every restart.
+// state saves the statistics of a Watch in a file: without them, a node would make unwanted
+// variants for some hours after every restart.
 type state struct {
 	path  string
 	watch *warmer.Watch
 	log   *slog.Logger
 }
 
-// saveEvery is how often the file is written; a kill loses that much.
+// saveEvery is the interval of writing the file; a kill loses that much.
 const saveEvery = time.Minute
 
-// restore reads the file, if there is one. One that cannot be read is renamed, and learning starts
-// over.
+// restore reads the file, if it exists. An unreadable file is renamed, and the statistics start
+// empty.
 func (s *state) restore() {
 	text, err := os.ReadFile(s.path)
 	if errors.Is(err, fs.ErrNotExist) {

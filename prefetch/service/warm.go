@@ -11,7 +11,7 @@ import (
 	"github.com/novasocial/imagetier/prefetch/warmer"
 )
 
-// WarmRequest is what an operator wants warmed: images, whose Specs Profile lists, and variants.
+// WarmRequest is a request of an operator to warm images, in the Specs of Profile, and variants.
 type WarmRequest struct {
 	Profile string
 	Images  []ImageFields
@@ -21,15 +21,15 @@ type WarmRequest struct {
 // ImageFields are the JSON fields that name an image.
 type ImageFields = events.ImageFields
 
-// WarmResult is the outcome of one variant, or, where Ref is zero, of something that names none.
+// WarmResult is the outcome of one variant or, if Ref is zero, of an invalid image.
 type WarmResult struct {
 	Ref  imageurl.Ref
-	Name string // as it was sent, where Ref is zero
-	Hit  bool   // it was there
-	Err  error  // why it is not there now; nil: it is
+	Name string // as it was sent, if Ref is zero
+	Hit  bool   // it was cached
+	Err  error  // why it was not made; nil if it is cached
 }
 
-// Queue returns when what is to be warmed is queued, durably.
+// Queue queues the request, and returns when it is stored durably.
 func (s *Service) Queue(ctx context.Context, req WarmRequest) error {
 	images, err := s.images(req, func(err error) error { return err })
 	if err != nil {
@@ -43,7 +43,7 @@ func (s *Service) Queue(ctx context.Context, req WarmRequest) error {
 	return err
 }
 
-// images reads the images of what; wrong decides what happens to one that is not valid.
+// images parses the images of a request; wrong handles an invalid one.
 func (s *Service) images(req WarmRequest, wrong func(error) error) (images []events.Image, err error) {
 	if _, ok := s.cfg.Profiles.Get(req.Profile); !ok && len(req.Images) > 0 {
 		return nil, clientError(ErrInvalid, fmt.Errorf("profile: there is no profile %q", req.Profile))
@@ -64,10 +64,10 @@ func (s *Service) images(req WarmRequest, wrong func(error) error) (images []eve
 	return images, nil
 }
 
-// Now warms at once, with resize.PriorityWarm, and calls report for each variant and for each image
-// that is not valid; calls may be concurrent. It returns when all are done, or ctx is. With an error
-// nothing was begun. As many originals are worked on at once as there are workers; the
-// lane of what can wait has room for some more, and what it refuses is asked again.
+// Now warms at once, with resize.PriorityWarm, and calls report, possibly concurrently, for each
+// variant and for each invalid image. It returns when all are done or ctx is done. After an error
+// nothing was started. It works on as many originals concurrently as there are workers. The warm
+// queue has room for some more, and refused variants are requested again.
 func (s *Service) Now(ctx context.Context, req WarmRequest, report func(WarmResult)) error {
 	images, err := s.images(req, func(err error) error {
 		report(WarmResult{Name: err.Error(), Err: fmt.Errorf("%w: %w", imageurl.ErrSyntax, err)})

@@ -7,8 +7,8 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// Requested notes that the public listener was asked for a variant and the cache had it or made
-// it. Requests of other priorities come from nodes that warm through the balancer.
+// Requested records a request of the public listener for a variant that the cache had or made.
+// Requests of other priorities come from nodes that warm through the balancer.
 func (s *Service) Requested(ref imageurl.Ref, out imagecache.Outcome, priority resize.Priority) {
 	switch {
 	case priority == resize.PriorityLive:

@@ -26,10 +26,11 @@ type cost struct {
 	bytes int64
 }
 
-// costs is the moving average of what the variants of a Spec cost, over about the last learnOver of them.
+// costs is the moving average of the cost of a variant of a Spec, over about the last learnOver of
+// them.
 type costs struct {
 	seen       int
-	cpu, bytes float64 // nanoseconds, bytes
+	cpu, bytes float64 // in nanoseconds, in bytes
 }
 
 func (c *costs) add(one cost) {
@@ -46,13 +47,14 @@ func (c *costs) of(spec resize.Spec) cost {
 	return cost{time.Duration(c.cpu), int64(c.bytes)}
 }
 
-// overhead of a variant beside its encoding: decoding a mezzanine, and the pipes.
+// overhead is the CPU time of a variant besides its encoding: decoding a mezzanine, and the pipes.
 const overhead = 10 * time.Millisecond
 
 // mezzanineCPU is the estimate for the mezzanine of a photo of 12 megapixels and its facts.
 const mezzanineCPU = 80 * time.Millisecond
 
-// estimate returns the CPU time of a variant: of body if it is not nil, else of a square one.
+// estimate returns the estimated CPU time of a variant: that of body or, if body is nil, of a
+// square image.
 func estimate(spec resize.Spec, body []byte) time.Duration {
 	if spec.Shape == resize.ShapeInfo {
 		var info resize.Info
@@ -75,8 +77,8 @@ func estimate(spec resize.Spec, body []byte) time.Duration {
 	return overhead + time.Duration(float64(width)*float64(height)/1e6*float64(resize.EncodingCPU(spec.Format)))
 }
 
-// Split sets the CPU of each variant that was made to its share of what all of them took together, by their
-// estimates. If spent is 0, because the system does not tell, these are the estimates.
+// Split divides the CPU time spent among the variants that were made, in proportion to their
+// estimates. If spent is 0, because the system does not report it, it uses the estimates.
 func Split(spent time.Duration, specs []resize.Spec, outcomes []Outcome) {
 	sum := time.Duration(0)
 	for i := range outcomes {

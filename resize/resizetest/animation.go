@@ -88,7 +88,7 @@ func animations(t *testing.T, r resize.Resizer) {
 			t.Errorf("%s: %+v, %v", name, h, err)
 		}
 	}
-	// Still and moving at once are what they are alone.
+	// Still and animated variants made together equal those made alone.
 	images, err := resize.Make(t.Context(), r, original,
 		spec(t, "40x.webp"), spec(t, "40x-still.webp"), spec(t, "40x.gif"))
 	if err != nil || !bytes.Equal(images[0].Body, web.Body) ||
@@ -123,7 +123,8 @@ func animations(t *testing.T, r resize.Resizer) {
 	})
 }
 
-// shown composes the frames of g as browsers do, except that it never restores the previous frame.
+// shown composes the frames of g as browsers do, except that it does not restore the previous
+// frame.
 func shown(g *gif.GIF) (frames []image.Image) {
 	canvas := image.NewNRGBA(image.Rect(0, 0, g.Config.Width, g.Config.Height))
 	for i, m := range g.Image {
@@ -149,7 +150,7 @@ func far(a, b color.NRGBA) int {
 	return max(d(a.R, b.R), d(a.G, b.G), d(a.B, b.B))
 }
 
-// framesOfWebP reads times, in milliseconds, and loops of an animation.
+// framesOfWebP returns the delays, in milliseconds, and the loop count of an animation.
 func framesOfWebP(t *testing.T, b []byte) (delays []int, loops int) {
 	t.Helper()
 	loops = -1

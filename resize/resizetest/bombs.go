@@ -12,10 +12,9 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// Bombs are originals that cost more than their bytes say, lie about themselves, or carry
-// something else along: some megabytes in all. Where Want is nil an image may be made of one,
-// or it may be refused as corrupt, too large or unsupported; Needle is not found in what is
-// answered either way.
+// Bombs returns originals that cost more than their size suggests, have false headers, or contain
+// other data: some megabytes in all. If Want is nil, an image may be made, or the original may be
+// refused as corrupt, too large or unsupported. In no case does the answer contain Needle.
 func Bombs(t testing.TB) []Hostile {
 	picture := jpegOf(t, noisy(64, 48))
 	whole := pngOf(t, noisy(64, 48))
@@ -41,7 +40,7 @@ func Bombs(t testing.TB) []Hostile {
 		{"TIFF of 60000x60000", tiffOf(60_000, 60_000), resize.ErrTooLarge},
 		{"TIFF whose next directory is the first", tiffOf(7000, 7000), nil},
 
-		// Within the limits, and a thousandth of their pixels' size.
+		// Within the limits, but compressed to a thousandth of the size of their pixels.
 		{"PNG of 59 megapixels of nothing", pngOfNothing(7680, 7680, 8, 0, 1), nil},
 		{"PNG of 59 megapixels of 8 bytes", pngOfNothing(7680, 7680, 16, 6, 8), nil},
 		{"interlaced PNG of 25 megapixels of nothing", saidInterlaced(pngOfNothing(5000, 5000, 8, 0, 1)), nil},
@@ -148,7 +147,7 @@ func pngOfNothing(w, h int, depth, colour byte, bytesPerPixel int) []byte {
 	return append(append(b, pngChunk("IDAT", deflated(make([]byte, h*(1+w*bytesPerPixel))))...), pngChunk("IEND", nil)...)
 }
 
-// saidInterlaced says of a PNG that it is, which its pixels may fit or not.
+// saidInterlaced sets the interlace flag of a PNG, whether or not its pixels are interlaced.
 func saidInterlaced(png []byte) []byte {
 	const at, n = 8, 13
 	header := bytes.Clone(png[at+8 : at+8+n])
@@ -180,7 +179,7 @@ func nestedEXIF(at uint32) string {
 	return string(append(append(b, be32(at)...), be32(8)...)) + Needle
 }
 
-// deepEXIF is a block of n directories, each of which has the next as its child.
+// deepEXIF is a block of n nested directories.
 func deepEXIF(n int) string {
 	b := []byte("MM\x00*\x00\x00\x00\x08")
 	for i := range n {

@@ -41,20 +41,20 @@ func gifOf(t testing.TB, g *gif.GIF) []byte {
 	return b.Bytes()
 }
 
-// encoded returns m in a kind that the standard library does not write, by way of r.
+// encoded encodes m with r, in a format that the standard library cannot write.
 func encoded(t testing.TB, r resize.Resizer, m image.Image, format string) []byte {
 	t.Helper()
 	return one(t, r, pngOf(t, m), "8192x8192-q90."+format).Body
 }
 
-// decode reads a variant with other decoders than those that are tested, and checks what
-// the Resizer says of it. Nothing in Go reads AVIF, HEIC and JXL: r makes a PNG of it first.
+// decode decodes a variant with decoders other than those under test, and checks the metadata from
+// the Resizer. Go has no decoder for AVIF, HEIC and JXL: r converts these to PNG first.
 func decode(t testing.TB, r resize.Resizer, img resize.Image) image.Image {
 	t.Helper()
 	return decodeBy(t, r, img, "8192x8192.png")
 }
 
-// decodeBy is decode with the Spec, of a PNG, by which r helps.
+// decodeBy is decode with the Spec of that PNG.
 func decodeBy(t testing.TB, r resize.Resizer, img resize.Image, help string) image.Image {
 	t.Helper()
 	kinds := map[resize.Format]resize.Kind{
@@ -89,7 +89,7 @@ func decodeBy(t testing.TB, r resize.Resizer, img resize.Image, help string) ima
 	return m
 }
 
-// near fails the test if img is not the picture want, of just that size, within dB.
+// near fails the test unless img has exactly the size of want and its PSNR is at least dB.
 func near(t testing.TB, r resize.Resizer, img resize.Image, want raster, dB float64) {
 	t.Helper()
 	if img.Width != want.w || img.Height != want.h {
@@ -101,8 +101,8 @@ func near(t testing.TB, r resize.Resizer, img resize.Image, want raster, dB floa
 	}
 }
 
-// studio converts the luma and chroma of a WebP, which have the range of television (ITU-R
-// BT.601), where image.YCbCr takes them for JPEG's.
+// studio converts the luma and chroma of a WebP, which have the limited range of ITU-R BT.601, to
+// the full range of JPEG that image.YCbCr expects.
 func studio(m image.Image) image.Image {
 	var alpha func(x, y int) uint8
 	var coded *image.YCbCr

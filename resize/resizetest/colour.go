@@ -106,7 +106,7 @@ func inkJPEG(ink [4]byte) []byte {
 	}
 	for block := range 16 {
 		for c := range 4 {
-			dc := int(255-ink[c]) - 128 // of eight: the quantiser's step and the transform's gain
+			dc := int(255-ink[c]) - 128 // divided by the quantiser's step and the transform's gain
 			switch {
 			case block > 0 || dc == 0:
 				put(0, 2)
@@ -190,8 +190,8 @@ func profiles(t *testing.T, r resize.Resizer) {
 	})
 }
 
-// photoColours converts whole photos by their own profile, and compares. That needs the
-// twelve megapixels of each in floating point, so a half of them must do in short runs.
+// photoColours converts whole photos by their own profile, and compares. That takes twelve
+// megapixels in floating point for each, so short runs use half of the photos.
 func photoColours(t *testing.T, r resize.Resizer) {
 	names := []string{"phone-p3-b.jpg", "phone-orient6-p3.jpg", "phone-portrait-p3.jpg", "progressive-p3.jpg"}
 	if testing.Short() {
@@ -212,8 +212,8 @@ func photoColours(t *testing.T, r resize.Resizer) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// Scaled first and converted then: the other way takes minutes. Details differ
-			// by the filters, so the colours of blocks of ten pixels are compared.
+			// Scaled first and converted afterwards, since the opposite order takes minutes.
+			// Filters change details, so the colours of blocks of ten pixels are compared.
 			s := spec(t, "640x640.png")
 			small := quarter(m).turned(h.Orientation)
 			width, height := s.OutputSize(h.Upright())
@@ -231,7 +231,7 @@ func photoColours(t *testing.T, r resize.Resizer) {
 	}
 }
 
-// quarter is m by the means of four by four pixels, which it has a multiple of.
+// quarter scales m down by the means of 4x4 pixels; its sides must be multiples of 4.
 func quarter(m image.Image) raster {
 	b := m.Bounds()
 	return newRaster(b.Dx()/4, b.Dy()/4).fill(func(x, y int) (sum [4]float64) {

@@ -18,7 +18,7 @@ const (
 	theCopyright = "© 2026 Jörg Beispiel, alle Rechte vorbehalten"
 )
 
-// creditParts is where each format holds author and copyright.
+// creditParts are the parts of a file that contain author and copyright, by format.
 var creditParts = map[resize.Format]string{
 	resize.JPEG: "e1", resize.PNG: "eXIf", resize.WebP: "EXIF", resize.AVIF: "Exif",
 	resize.HEIC: "Exif", resize.GIF: "fe", resize.JXL: "Exif",
@@ -43,12 +43,12 @@ func cameraEXIF() []byte {
 	return append(block, needle+"thumbnail"...)
 }
 
-// dataset is one of IPTC's.
+// dataset is a dataset of IPTC.
 func dataset(number byte, text string) string {
 	return "\x1c\x02" + string([]byte{number, byte(len(text) >> 8), byte(len(text))}) + text
 }
 
-// resources are Photoshop's, with these datasets among others.
+// resources returns Photoshop resources, with these datasets among others.
 func resources(datasets string) string {
 	data := dataset(5, needle+"title") + datasets + dataset(120, needle+"caption")
 	if len(data)%2 == 1 {
@@ -69,8 +69,8 @@ func creditXMP() string {
 		`</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>`
 }
 
-// creditGIF is a packet as it lies in a GIF: as it is, with a tail that brings any walk
-// through it to its end.
+// creditGIF is a packet as stored in a GIF: unchanged, followed by a trailer that ends any walk
+// through its sub-blocks.
 func creditGIF() []byte {
 	b := append([]byte("!\xff\x0bXMP DataXMP"+creditXMP()), 1)
 	for n := 255; n >= 0; n-- {
@@ -79,8 +79,8 @@ func creditGIF() []byte {
 	return append(b, 0)
 }
 
-// credited are originals of several kinds that say author and copyright in one way or
-// another, among needles.
+// credited returns originals of several kinds that have author and copyright in different fields,
+// among needles.
 func credited(t *testing.T, r resize.Resizer) map[string][]byte {
 	picture := scene(160, 120)
 	icc := iccProfile(displayP3, 2.2, needle+"icc")
@@ -115,7 +115,7 @@ func credited(t *testing.T, r resize.Resizer) map[string][]byte {
 		"webp with XMP": inWebP(web, 160, 120, icc, exif(6, "", needle+"gps"), []byte(creditXMP())),
 		"gif with XMP":  append(append(append([]byte(nil), still[:table]...), creditGIF()...), still[table:]...),
 	}
-	for _, format := range []string{"avif", "heic", "jxl"} { // of our own making, before it is looked at
+	for _, format := range []string{"avif", "heic", "jxl"} { // made by the Resizer
 		all[format] = one(t, r, all["jpeg with EXIF"], "160x-credit."+format).Body
 	}
 	return all
@@ -195,8 +195,7 @@ func credits(t *testing.T, r resize.Resizer) {
 	})
 }
 
-// saysCredit fails the test unless img says author and copyright, and in that block
-// nothing else.
+// saysCredit fails the test unless img has a block with author and copyright and nothing else.
 func saysCredit(t *testing.T, img resize.Image) {
 	t.Helper()
 	if img.Format == resize.GIF {

@@ -17,8 +17,8 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// endMarks: a file in which every pixel is there gives the same picture without its end marks, and
-// with broken parts that no pixel needs.
+// endMarks: a file with all pixels gives the same picture without its end marks, and with broken
+// parts that no pixel needs.
 func endMarks(t *testing.T, r resize.Resizer) {
 	files := wholes(t, r)
 	same := func(name string, whole, changed []byte) {
@@ -70,7 +70,7 @@ func endMarks(t *testing.T, r resize.Resizer) {
 	})
 }
 
-// brokenTags calls same with TIFFs of which a tag is missing or points outside the file.
+// brokenTags calls same with TIFFs in which a tag is missing or points outside the file.
 func brokenTags(t *testing.T, same func(name string, whole, changed []byte)) {
 	for name, o := range map[string]*tiff.Options{"uncompressed": nil, "packed": {Compression: tiff.Deflate}} {
 		var b bytes.Buffer
@@ -99,7 +99,7 @@ func brokenTags(t *testing.T, same func(name string, whole, changed []byte)) {
 	}
 }
 
-// clears: a frame that is cleared leaves nothing, also if none of its colours is transparent.
+// clears: a cleared frame becomes transparent, also if none of its colours is transparent.
 func clears(t *testing.T, r resize.Resizer) {
 	var full, few color.Palette
 	for i := range 256 {
@@ -130,7 +130,7 @@ func clears(t *testing.T, r resize.Resizer) {
 	}
 }
 
-// canvases: a GIF is as large as its screen, or as its first frame where that is larger.
+// canvases: a GIF has the size of its screen, or of its first frame if that is larger.
 func canvases(t *testing.T, r resize.Resizer) {
 	frame := func(at image.Rectangle, c color.Color) *image.Paletted {
 		m := image.NewPaletted(at, palette.Plan9)

@@ -89,7 +89,7 @@ func facts(t *testing.T, r resize.Resizer) {
 	})
 }
 
-// hashes fails the test unless hashes and colour of i look like the picture.
+// hashes fails the test unless the hashes and the colour of i resemble the picture.
 func hashes(t *testing.T, i resize.Info, of raster) {
 	t.Helper()
 	small := of.resampled(of.whole(), 32, max(1, 32*of.h/of.w))

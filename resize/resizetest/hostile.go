@@ -46,15 +46,15 @@ func refusedSpecs(t *testing.T, r resize.Resizer) {
 	}
 }
 
-// A Hostile is an original that was made to do harm, or is none.
+// A Hostile is a malicious or invalid original.
 type Hostile struct {
 	Name     string
 	Original []byte
 	Want     error // a sentinel of resize
 }
 
-// Hostiles are small files that have killed, hung or fooled image servers. They are good
-// seeds for a fuzzer as well.
+// Hostiles returns small files that have crashed, hung or deceived image servers. They are also
+// seeds for fuzzing.
 func Hostiles() []Hostile {
 	gifOfSize := func(w, h int) []byte {
 		b := []byte("GIF89a")
@@ -119,7 +119,7 @@ func Hostiles() []Hostile {
 	}
 }
 
-// noise is the same every time.
+// noise is deterministic.
 func noise(n int) []byte {
 	b, seed := make([]byte, n), uint32(7)
 	for i := range b {
@@ -162,7 +162,7 @@ func hostile(t *testing.T, r resize.Resizer) {
 	for _, h := range Hostiles() {
 		for _, name := range []string{"32x.jpg", "8192x8192-up.png", "32x32-cover-smart.webp"} {
 			if h.Want == resize.ErrCorrupt && name == "8192x8192-up.png" {
-				continue // 67 megapixels are too many of anything
+				continue // 67 megapixels exceed the limits in every format
 			}
 			refused(t, r, h.Original, name, h.Want, h.Name+" to "+name)
 		}

@@ -6,24 +6,24 @@ import (
 	"math"
 )
 
-// Profiles of ICC.1:2010, version 2, of the plain kind that cameras use: three primaries
-// and a gamma. They are written, read and applied here without any colour library.
+// ICC profiles (ICC.1:2010, version 2) with three primaries and a gamma, as cameras use them. They
+// are written, read and applied here without a colour library.
 
-// A profile takes coded red, green and blue to XYZ under D50, columns of m.
+// A profile converts coded red, green and blue to XYZ under D50, the columns of m.
 type profile struct {
 	m     [3][3]float64
 	curve func(v float64) float64
 }
 
-// primaries are those of a space under D50 (as its profile has them), red, green, blue.
+// primaries are the red, green and blue of a colour space under D50, as in its profile.
 var (
 	displayP3 = [3][3]float64{{0.51512, 0.24120, -0.00105}, {0.29198, 0.69225, 0.04189}, {0.15710, 0.06657, 0.78407}}
 	adobeRGB  = [3][3]float64{{0.60974, 0.31111, 0.01947}, {0.20528, 0.62567, 0.06087}, {0.14919, 0.06322, 0.74457}}
 	srgb      = [3][3]float64{{0.43607, 0.22249, 0.01392}, {0.38515, 0.71687, 0.09708}, {0.14307, 0.06061, 0.71410}}
 )
 
-// iccProfile writes a profile of those primaries and gamma. note stands in its description
-// and its copyright.
+// iccProfile returns a profile with these primaries and gamma. note is its description and its
+// copyright.
 func iccProfile(primaries [3][3]float64, gamma float64, note string) []byte {
 	type tag struct {
 		name string
@@ -70,7 +70,7 @@ func be32(n uint32) []byte { return binary.BigEndian.AppendUint32(nil, n) }
 
 var errProfile = errors.New("no profile of primaries and a curve")
 
-// readProfile reads a profile of primaries and one curve, a parametric one or a gamma.
+// readProfile parses a profile with primaries and one curve, parametric or a gamma.
 func readProfile(b []byte) (profile, error) {
 	find := func(name string) []byte {
 		for i := range int(binary.BigEndian.Uint32(b[128:])) {
@@ -120,7 +120,7 @@ func readProfile(b []byte) (profile, error) {
 // toSRGB converts a picture, pixel by pixel, by relative colorimetry.
 func (p profile) toSRGB(r raster) raster { return p.to(srgb, r) }
 
-// to converts to the space of those primaries and sRGB's curve.
+// to converts to the colour space with these primaries and the curve of sRGB.
 func (p profile) to(primaries [3][3]float64, r raster) raster {
 	back := inverse(primaries)
 	var linear [256]float64

@@ -10,9 +10,9 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// inputs are kinds of files that no other part of the script reads.
+// inputs tests kinds of files that no other part of the suite reads.
 func inputs(t *testing.T, r resize.Resizer) {
-	picture := scene(163, 121) // no multiple of eight: the passes of an interlaced PNG differ
+	picture := scene(163, 121) // not a multiple of eight, so that the passes of an interlaced PNG differ
 	whole := picture.image()
 	for name, o := range map[string]*tiff.Options{
 		"TIFF":                   nil,
@@ -22,7 +22,7 @@ func inputs(t *testing.T, r resize.Resizer) {
 		t.Run(name, func(t *testing.T) {
 			var b bytes.Buffer
 			if err := tiff.Encode(&b, whole, o); err != nil {
-				t.Skip(err) // the encoder has fewer ways than the format
+				t.Skip(err) // the encoder does not support all variations of the format
 			}
 			near(t, r, one(t, r, b.Bytes(), "80x.png"), want(picture, spec(t, "80x.png")), 33)
 		})
@@ -49,7 +49,7 @@ func inputs(t *testing.T, r resize.Resizer) {
 		})
 	}
 	t.Run("HEIC of ten bits by its brand, and of several items", func(t *testing.T) {
-		glass := veiled(picture) // alpha is an item of its own
+		glass := veiled(picture) // alpha is a separate item
 		original := bytes.Replace(encoded(t, r, glass.image(), "heic"), []byte("ftypheic"), []byte("ftypheix"), 1)
 		if !bytes.Contains(original, []byte("ftypheix")) || bytes.Count(original, []byte("infe")) < 2 {
 			t.Fatal("it is not what it is to be")
@@ -71,7 +71,7 @@ func inputs(t *testing.T, r resize.Resizer) {
 	})
 }
 
-// interlaced is a PNG in the seven passes of Adam7.
+// interlaced encodes a PNG with the seven passes of Adam7.
 func interlaced(r raster) []byte {
 	var lines []byte
 	for _, pass := range [...]struct{ x, y, dx, dy int }{
@@ -91,7 +91,7 @@ func interlaced(r raster) []byte {
 	return append(b, pngChunk("IEND", nil)...)
 }
 
-// apng is an animation of two frames of one size, the first of which is the still picture.
+// apng encodes an animation of two frames of one size. The first frame is the still picture.
 func apng(t *testing.T, first, second raster) []byte {
 	t.Helper()
 	control := func(sequence uint32) []byte {

@@ -6,8 +6,8 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// scene is a picture that looks different from every side: gradients, a dark corner at the
-// top left, a light bar at the bottom, a coloured disc right of the middle.
+// scene returns a picture without symmetry: gradients, a dark corner at the top left, a light bar
+// at the bottom, a coloured disc right of the centre.
 func scene(w, h int) raster {
 	return newRaster(w, h).fill(func(x, y int) [4]float64 {
 		u, v := (float64(x)+0.5)/float64(w), (float64(y)+0.5)/float64(h)
@@ -18,7 +18,7 @@ func scene(w, h int) raster {
 				p[c] += by * (v - p[c])
 			}
 		}
-		const soft = 12 // edges are as wide as a twelfth of the picture
+		const soft = 12 // edges have a width of 1/12 of the picture
 		blend(soft*(0.35-max(u, v)), 0.08, 0.05, 0.1)
 		blend(soft*(v-0.85), 0.95, 0.9, 0.85)
 		blend(soft*(0.16-math.Hypot(u-0.7, v-0.4)), 0.9, 0.15, 0.1)
@@ -26,7 +26,7 @@ func scene(w, h int) raster {
 	})
 }
 
-// veiled is r with alpha that falls from right to left.
+// veiled returns r with alpha that decreases from right to left.
 func veiled(r raster) raster {
 	return newRaster(r.w, r.h).fill(func(x, y int) [4]float64 {
 		p, alpha := r.at(x, y), math.Pow(float64(x)/float64(r.w-1), 0.7)
@@ -79,7 +79,7 @@ func want(r raster, s resize.Spec) raster {
 	return r
 }
 
-// part returns the pixels of r from left and top on, all four in fractions of its sides.
+// part returns a part of r; its arguments are fractions of the sides of r.
 func (r raster) part(left, top, width, height float64) raster {
 	from := func(fraction float64, n int) int { return int(math.Round(fraction * float64(n))) }
 	x0, x1 := from(left, r.w), from(left+width, r.w)
@@ -109,7 +109,7 @@ func covered(r raster, s resize.Spec, width, height int) frame {
 	return f
 }
 
-// padded puts r in the middle of the box, on the background.
+// padded centres r in the box, on the background.
 func padded(r raster, s resize.Spec) raster {
 	inside := s
 	inside.Fit, inside.Rotate = resize.FitInside, 0

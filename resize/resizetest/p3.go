@@ -26,7 +26,7 @@ func wideGamut(t *testing.T, r resize.Resizer) {
 	t.Run("colours", func(t *testing.T) { wideColours(t, r, picture, plain) })
 	t.Run("a photo is its own pixels", func(t *testing.T) {
 		original := Photo(t, "phone-p3-b.jpg")
-		// Without its profile the photo's numbers are taken for sRGB, and stay as they are.
+		// Without its profile the photo's numbers count as sRGB and do not change.
 		bare := stripped(original)
 		s := spec(t, "640x.png")
 		img := one(t, r, original, "640x-p3.png")
@@ -86,8 +86,8 @@ func wideGamut(t *testing.T, r resize.Resizer) {
 	})
 }
 
-// wideColours compares with the oracle what comes of originals with several profiles, as
-// numbers of Display P3 and, by way of the profile, as sRGB.
+// wideColours compares the results for originals with several profiles with the oracle, as numbers
+// of Display P3 and, converted by the profile, as sRGB.
 func wideColours(t *testing.T, r resize.Resizer, picture raster, plain []byte) {
 	none, err := readProfile(iccProfile(srgb, 2.2, "sRGB"))
 	if err != nil {
@@ -164,7 +164,7 @@ func wideColours(t *testing.T, r resize.Resizer, picture raster, plain []byte) {
 	})
 }
 
-// wideInks: cyan of a press lies outside of sRGB and inside of Display P3.
+// wideInks: the cyan of a printing press is outside of sRGB and inside of Display P3.
 func wideInks(t *testing.T, r resize.Resizer) {
 	outside := false
 	for _, ink := range [][4]byte{
@@ -196,7 +196,7 @@ func wideInks(t *testing.T, r resize.Resizer) {
 	}
 }
 
-// wideProfile: the same small profile in every file, and nothing beside it.
+// wideProfile: every file has the same small profile and no other metadata.
 func wideProfile(t *testing.T, r resize.Resizer, plain []byte) {
 	var first []byte
 	for _, name := range []string{
@@ -234,11 +234,11 @@ func wideProfile(t *testing.T, r resize.Resizer, plain []byte) {
 			t.Errorf("its curve has %.5f at %.3f, want %.5f", got, v, want)
 		}
 	}
-	// JPEG XL says it in its own words.
+	// JPEG XL stores the colour space in its own form.
 	bareBut(t, one(t, r, plain, "80x-p3.jxl"))
 }
 
-// profilePart is where each format holds a profile.
+// profilePart is the part of a file that contains the profile, by format.
 var profilePart = map[resize.Format]string{
 	resize.JPEG: "e2", resize.PNG: "iCCP", resize.WebP: "ICCP", resize.AVIF: "prof", resize.HEIC: "prof",
 }
@@ -282,7 +282,7 @@ func profileIn(t testing.TB, img resize.Image) []byte {
 	return nil
 }
 
-// stripped is a JPEG without its application segments but for orientation and the like.
+// stripped removes the application segments of a JPEG, except for the orientation and the like.
 func stripped(file []byte) []byte {
 	out := append([]byte(nil), file[:2]...)
 	for at := 2; ; {

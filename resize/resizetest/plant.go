@@ -6,7 +6,7 @@ import (
 	"hash/crc32"
 )
 
-// What cameras and editors write beside the picture, planted in files that have none.
+// Metadata of cameras and editors, inserted into files that have none.
 
 // segment is one JPEG segment.
 func segment(marker byte, parts ...string) []byte {
@@ -18,7 +18,7 @@ func segment(marker byte, parts ...string) []byte {
 	return append(b, body...)
 }
 
-// inJPEG puts segments behind SOI.
+// inJPEG inserts segments after SOI.
 func inJPEG(file []byte, segments ...[]byte) []byte {
 	out := append([]byte(nil), file[:2]...)
 	for _, s := range segments {
@@ -27,7 +27,7 @@ func inJPEG(file []byte, segments ...[]byte) []byte {
 	return append(out, file[2:]...)
 }
 
-// oriented is a JPEG with nothing but an EXIF orientation planted.
+// oriented returns a JPEG with only an EXIF orientation inserted.
 func oriented(file []byte, o int) []byte {
 	return inJPEG(file, segment(0xe1, "Exif\x00\x00", string(exif(o, "", ""))))
 }
@@ -47,11 +47,11 @@ func exif(orientation int, artist, gps string) []byte {
 	return exifOf(fields)
 }
 
-// exifField is one entry of a directory, in the order of whose tags they are to be.
+// exifField is one entry of a directory. Entries must be sorted by tag.
 type exifField struct {
 	tag, kind uint16
-	data      []byte      // 2 bytes of a number of kind 3, or bytes
-	sub       []exifField // instead of data: a directory of its own
+	data      []byte      // 2 bytes for a number of type 3, or bytes
+	sub       []exifField // instead of data: a directory
 }
 
 // exifOf is a TIFF block of one directory.
@@ -59,7 +59,7 @@ func exifOf(fields []exifField) []byte {
 	return append([]byte("II*\x00\x08\x00\x00\x00"), exifDirectory(8, fields)...)
 }
 
-// exifDirectory is a directory that lies at that offset, with all that it refers to.
+// exifDirectory is a directory at that offset, with everything that it refers to.
 func exifDirectory(at int, fields []exifField) []byte {
 	le := binary.LittleEndian
 	b := le.AppendUint16(nil, uint16(len(fields)))
@@ -102,7 +102,7 @@ func iptc(caption string) string {
 	return "Photoshop 3.0\x008BIM\x04\x04\x00\x00" + string(be32(uint32(len(data)))) + data
 }
 
-// withProfile is a JPEG with that ICC profile, cut into as many segments as it needs.
+// withProfile is a JPEG with that ICC profile, split into segments.
 func withProfile(file, icc []byte) []byte {
 	var parts [][]byte
 	for rest := icc; len(rest) > 0; {
@@ -118,7 +118,7 @@ func withProfile(file, icc []byte) []byte {
 	return inJPEG(file, segments...)
 }
 
-// profileOf returns the ICC profile of a JPEG, put together.
+// profileOf returns the ICC profile of a JPEG, joined from its segments.
 func profileOf(file []byte) (icc []byte) {
 	for at := 2; at+4 <= len(file) && file[at] == 0xff && file[at+1] != 0xda; {
 		n := int(binary.BigEndian.Uint16(file[at+2:]))
@@ -136,7 +136,7 @@ func pngChunk(name string, body []byte) []byte {
 	return append(b, be32(crc32.ChecksumIEEE(b[4:]))...)
 }
 
-// inPNG puts chunks behind IHDR.
+// inPNG inserts chunks after IHDR.
 func inPNG(file []byte, chunks ...[]byte) []byte {
 	const header = 8 + 12 + 13
 	out := append([]byte(nil), file[:header]...)
@@ -155,7 +155,7 @@ func riffChunk(name string, body []byte) []byte {
 	return b
 }
 
-// inWebP makes an extended file of a simple one of that size, with a profile, EXIF and XMP.
+// inWebP converts a simple file of that size to an extended one with a profile, EXIF and XMP.
 func inWebP(file []byte, width, height int, icc, exif, xmp []byte) []byte {
 	le24 := func(n int) []byte { return []byte{byte(n), byte(n >> 8), byte(n >> 16)} }
 	header := append([]byte{0x20 | 0x08 | 0x04, 0, 0, 0}, le24(width-1)...)
@@ -170,7 +170,7 @@ func inWebP(file []byte, width, height int, icc, exif, xmp []byte) []byte {
 	return riffChunk("RIFF", body)
 }
 
-// inGIF puts a comment and an XMP application block behind the global colour table.
+// inGIF inserts a comment and an XMP application block after the global colour table.
 func inGIF(file []byte, comment, xmp string) []byte {
 	at := 13
 	if flags := file[10]; flags&0x80 != 0 {

@@ -15,7 +15,7 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// needle is what each of the places is planted with, with a word of its own behind it.
+// needle is the text inserted into every metadata field, followed by a word for the field.
 const needle = "NEEDLE48.2082N"
 
 func deflated(b []byte) []byte {
@@ -26,7 +26,7 @@ func deflated(b []byte) []byte {
 	return out.Bytes()
 }
 
-// needled are originals of several kinds full of needles, with orientation 6.
+// needled returns originals of several kinds with needles in all fields, and orientation 6.
 func needled(t *testing.T, r resize.Resizer) map[string][]byte {
 	picture := scene(160, 120)
 	icc := iccProfile(displayP3, 2.2, needle+"icc")
@@ -85,13 +85,13 @@ func needles(t *testing.T, r resize.Resizer) {
 	})
 }
 
-// bare fails the test if img holds a needle, or a part that is for anything but pixels.
+// bare fails the test if img contains a needle, or a part that pixels do not need.
 func bare(t *testing.T, img resize.Image) {
 	t.Helper()
 	bareBut(t, img)
 }
 
-// bareBut is bare for a file that is to have just these other parts, each once.
+// bareBut is bare for a file that must have exactly these other parts, each once.
 func bareBut(t *testing.T, img resize.Image, others ...string) {
 	t.Helper()
 	wide := utf16.Encode([]rune(needle))
@@ -117,8 +117,7 @@ func bareBut(t *testing.T, img resize.Image, others ...string) {
 	}
 }
 
-// harmless are the parts that pixels need. JFIF and the Adobe marker say how colours are
-// coded.
+// harmless are the parts that pixels need. JFIF and the Adobe marker define how colours are coded.
 var harmless = map[resize.Format]map[string]bool{
 	resize.JPEG: {"e0": true, "ee": true, "db": true, "c2": true, "c4": true, "dd": true, "da": true},
 	resize.PNG:  {"IHDR": true, "PLTE": true, "tRNS": true, "IDAT": true, "IEND": true},
@@ -127,7 +126,7 @@ var harmless = map[resize.Format]map[string]bool{
 	resize.GIF: {"f9": true, ",": true, "NETSCAPE2.0": true},
 }
 
-// parts lists the segments before the first scan, the chunks, or what is forbidden of boxes.
+// parts lists the segments before the first scan, the chunks, or the forbidden boxes.
 func parts(img resize.Image) (names []string) {
 	b := img.Body
 	switch img.Format {
@@ -166,8 +165,7 @@ func parts(img resize.Image) (names []string) {
 	return names
 }
 
-// partsOfGIF lists extensions by their label, or, of applications, by their name, and
-// pictures as ",".
+// partsOfGIF lists extensions by label, application extensions by name, and pictures as ",".
 func partsOfGIF(b []byte) (names []string) {
 	table := func(flags byte) int {
 		if flags&0x80 == 0 {

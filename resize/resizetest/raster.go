@@ -6,8 +6,7 @@ import (
 	"math"
 )
 
-// A raster is a picture of the oracle: red, green, blue and alpha of each pixel, 0-1,
-// colours multiplied by alpha.
+// A raster is a picture of the oracle: premultiplied red, green, blue and alpha of each pixel, 0-1.
 type raster struct {
 	w, h int
 	pix  [][4]float64
@@ -27,7 +26,7 @@ func (r raster) fill(f func(x, y int) [4]float64) raster {
 	return r
 }
 
-// rasterOf reads any picture of the standard library.
+// rasterOf converts an image of the standard library.
 func rasterOf(m image.Image) raster {
 	b := m.Bounds()
 	return newRaster(b.Dx(), b.Dy()).fill(func(x, y int) [4]float64 {
@@ -36,7 +35,7 @@ func rasterOf(m image.Image) raster {
 	})
 }
 
-// image returns r as the encoders of the standard library take it.
+// image returns r as an image of the standard library.
 func (r raster) image() *image.NRGBA {
 	m := image.NewNRGBA(image.Rect(0, 0, r.w, r.h))
 	for y := range r.h {
@@ -54,14 +53,14 @@ func (r raster) image() *image.NRGBA {
 
 func to8(v float64) uint8 { return uint8(math.Round(255 * min(max(v, 0), 1))) }
 
-// turned returns r turned by EXIF orientation o, 1-8: upright, if it was stored so.
+// turned returns r, which is stored with EXIF orientation o (1-8), upright.
 func (r raster) turned(o int) raster {
 	w, h := r.w, r.h
 	if o >= 5 {
 		w, h = h, w
 	}
 	return newRaster(w, h).fill(func(x, y int) [4]float64 {
-		// Where row 0 and column 0 lie is the definition of the tag (EXIF 2.32, 4.6.4 A).
+		// The tag is defined by the positions of row 0 and column 0 (EXIF 2.32, 4.6.4 A).
 		switch o {
 		case 2:
 			return r.at(r.w-1-x, y)
@@ -82,22 +81,22 @@ func (r raster) turned(o int) raster {
 	})
 }
 
-// stored returns the picture that turned(o) makes r of.
+// stored is the inverse of turned.
 func (r raster) stored(o int) raster {
 	switch o {
 	case 6:
 		o = 8
 	case 8:
 		o = 6
-	} // the other turns undo themselves
+	} // the other transformations are their own inverse
 	return r.turned(o)
 }
 
-// A frame is a part of a picture, in pixels and parts of pixels.
+// A frame is a part of a picture, in fractional pixels.
 type frame struct{ left, top, w, h float64 }
 
-// resampled returns the part f of r at another size, by a triangle filter that is as wide
-// as a pixel of the result, or of r where that is larger.
+// resampled returns the part f of r at another size, with a triangle filter that is as wide as the
+// larger of a pixel of the result and a pixel of r.
 func (r raster) resampled(f frame, w, h int) raster {
 	rows := newRaster(w, r.h)
 	for x := range w {
@@ -118,7 +117,7 @@ func (r raster) resampled(f frame, w, h int) raster {
 	return out
 }
 
-// each calls use with the pixels of a line, of n, that pixel i of the result is made of.
+// each calls use with the pixels of a line of n pixels that contribute to pixel i of the result.
 // scale is pixels of the line per pixel of the result, start is where the result begins.
 func each(start, scale float64, i, n int, use func(from int, weight float64)) {
 	middle, radius := start+(float64(i)+0.5)*scale, max(scale, 1)
@@ -142,7 +141,7 @@ func addTo(p *[4]float64, q [4]float64, weight float64) {
 
 func (r raster) whole() frame { return frame{0, 0, float64(r.w), float64(r.h)} }
 
-// on lays r on a background.
+// on composes r over a background.
 func (r raster) on(red, green, blue uint8) raster {
 	under := [3]float64{float64(red) / 255, float64(green) / 255, float64(blue) / 255}
 	return newRaster(r.w, r.h).fill(func(x, y int) [4]float64 {
@@ -155,8 +154,8 @@ func (r raster) on(red, green, blue uint8) raster {
 	})
 }
 
-// psnr returns how near a and b are, in decibel: 99 if they are the same. Alpha counts as
-// much as a colour does.
+// psnr returns the peak signal-to-noise ratio of a and b in decibels: 99 if they are equal. Alpha
+// counts like a colour.
 func psnr(a, b raster) float64 {
 	sum := 0.0
 	for i := range a.pix {
@@ -171,7 +170,7 @@ func psnr(a, b raster) float64 {
 	return min(99, 10*math.Log10(float64(4*len(a.pix))/sum))
 }
 
-// blurred is r after a Gaussian of that sigma, with edges that go on for ever.
+// blurred is r after a Gaussian blur of that sigma, with edges extended.
 func (r raster) blurred(sigma float64) raster {
 	radius := int(math.Ceil(3 * sigma))
 	line := func(at func(k int) [4]float64) (p [4]float64) {

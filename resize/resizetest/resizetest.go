@@ -1,9 +1,9 @@
-// Package resizetest is the script that every resize.Resizer passes: shapes, orientation,
-// colours and alpha against an oracle of its own in plain Go, what must not survive in a
-// variant, and what must be refused.
+// Package resizetest is the conformance suite of resize.Resizer: shapes, orientation, colours and
+// alpha are compared with an oracle in plain Go, and it tests which metadata must be removed and
+// which originals must be refused.
 //
-// It is for tests. Pictures are compared by PSNR and never byte by byte, because encoders
-// and resamplers differ; sizes are compared exactly.
+// Pictures are compared by PSNR, not byte by byte, because encoders and resamplers differ; sizes
+// are compared exactly.
 package resizetest
 
 import (
@@ -14,9 +14,8 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// Run runs the script. open returns a Resizer with the default Limits that is ready and
-// ends with the test that it is handed; it is called once for each part of the script.
-// With -short only the fast parts run.
+// Run runs the suite. open returns a ready Resizer with the default Limits that ends with the given
+// test; it is called once for each part of the suite. With -short only the fast parts run.
 func Run(t *testing.T, open func(t *testing.T) resize.Resizer) {
 	const fast, slow = false, true
 	for _, part := range []struct {
@@ -71,8 +70,8 @@ func Run(t *testing.T, open func(t *testing.T) resize.Resizer) {
 	}
 }
 
-// Photo reads one of the sample photos, which lie beside the module and not in it, and
-// skips the test where they are not.
+// Photo reads one of the sample photos, which are not in the repository. It skips the test if they
+// are missing.
 func Photo(t testing.TB, name string) []byte {
 	t.Helper()
 	dir, err := os.Getwd()
@@ -110,7 +109,7 @@ func one(t testing.TB, r resize.Resizer, original []byte, name string) resize.Im
 	return oneOf(t, r, original, spec(t, name))
 }
 
-// oneOf makes whatever s asks for, which must work.
+// oneOf makes s, which must work.
 func oneOf(t testing.TB, r resize.Resizer, original []byte, s resize.Spec) resize.Image {
 	t.Helper()
 	images, err := resize.Make(t.Context(), r, original, s)

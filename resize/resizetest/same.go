@@ -15,9 +15,8 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// again resizes a rotated photo many times, with the collector at work: an engine that
-// reads memory that is no longer its own gives many different answers (bimg 1.1.9 with its
-// own EXIF rotation gave 55 in 60).
+// again resizes a rotated photo many times while the garbage collector runs: an engine that reads
+// freed memory gives many different answers (bimg 1.1.9 with its own EXIF rotation gave 55 in 60).
 func again(t *testing.T, r resize.Resizer) {
 	original := oriented(jpegOf(t, noisy(1200, 900)), 6)
 	first := one(t, r, original, "300x.jpg")
@@ -46,7 +45,8 @@ func again(t *testing.T, r resize.Resizer) {
 	}
 }
 
-// togetherSpecs are of many scales, with several looks at each and several formats of a look.
+// togetherSpecs have many scales, several appearances at each scale, and several formats of an
+// appearance.
 var togetherSpecs = []string{
 	"880x.webp", "440x.webp", "440x.jpg", "440x-q60.jpg", "640x640.jpg",
 	"640x640.webp", "100x100-cover.webp", "100x100-cover-smart.jpg",
@@ -67,7 +67,7 @@ func together(t *testing.T, r resize.Resizer) {
 			for _, name := range togetherSpecs {
 				specs = append(specs, spec(t, name))
 			}
-			specs = append(specs, specs[0]) // twice the same
+			specs = append(specs, specs[0]) // a duplicate
 			specs = append(specs, resize.Mezzanine(1440), info, resize.Mezzanine(640))
 			images, err := resize.Make(t.Context(), r, original, specs...)
 			if err != nil {
@@ -134,7 +134,7 @@ func delivery(t *testing.T, r resize.Resizer) {
 	}
 }
 
-// stills: the first frame, whole, of what moves.
+// stills: the complete first frame of an animation.
 func stills(t *testing.T, r resize.Resizer) {
 	one8 := func(of raster, at image.Rectangle) *image.Paletted {
 		p := image.NewPaletted(at, palette.Plan9)

@@ -77,7 +77,7 @@ func shapes(t *testing.T, r resize.Resizer) {
 	})
 }
 
-// smart has no oracle; but of a grey wall with a poster on it, it must keep the poster.
+// smart has no oracle, but of a grey wall with a poster it must keep the poster.
 func smart(t *testing.T, r resize.Resizer) {
 	for _, at := range []image.Point{{20, 40}, {240, 40}, {130, 40}} {
 		wall := newRaster(320, 120).fill(func(x, y int) [4]float64 {
@@ -187,7 +187,7 @@ func backgrounds(t *testing.T, r resize.Resizer) {
 			on(colour.R, colour.G, colour.B)
 		t.Run(name, func(t *testing.T) { near(t, r, img, flat, 36) })
 	}
-	// Grey with alpha is a kind of its own.
+	// Grey with alpha is a separate case.
 	grey := image.NewNRGBA(image.Rect(0, 0, 64, 64))
 	for i := range 64 * 64 {
 		grey.SetNRGBA(i%64, i/64, color.NRGBA{100, 100, 100, 128})
@@ -196,14 +196,14 @@ func backgrounds(t *testing.T, r resize.Resizer) {
 	near(t, r, img, want(rasterOf(grey), spec(t, "32x-bgff0000.jpg")), 36)
 }
 
-// bleeding: the colour of what is not there must not be seen in what is.
+// bleeding: the colour of transparent pixels must not bleed into visible ones.
 func bleeding(t *testing.T, r resize.Resizer) {
 	m := image.NewNRGBA(image.Rect(0, 0, 200, 200))
 	for y := range 200 {
 		for x := range 200 {
 			m.SetNRGBA(x, y, color.NRGBA{255, 0, 0, 255})
 			if (x/10+y/10)%2 == 0 {
-				m.SetNRGBA(x, y, color.NRGBA{0, 255, 0, 0}) // green, were it there
+				m.SetNRGBA(x, y, color.NRGBA{0, 255, 0, 0}) // green, but transparent
 			}
 		}
 	}
@@ -213,7 +213,7 @@ func bleeding(t *testing.T, r resize.Resizer) {
 		got := decode(t, r, one(t, r, pngOf(t, m), name))
 		for y := range got.Bounds().Dy() {
 			for x := range got.Bounds().Dx() {
-				// Below an alpha of 8 of 255 a colour is mostly rounding.
+				// Below an alpha of 8 of 255 a colour consists mostly of rounding errors.
 				if p := color.NRGBAModel.Convert(got.At(x, y)).(color.NRGBA); p.A > 8 && p.G > 24 {
 					t.Fatalf("%s: pixel %d,%d is %v: green has bled", name, x, y, p)
 				}

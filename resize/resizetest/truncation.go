@@ -13,7 +13,7 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// wholes are originals of every kind, with noise in them so that no part is empty.
+// wholes returns originals of every kind, with noise so that no part is empty.
 func wholes(t *testing.T, r resize.Resizer) map[string][]byte {
 	picture := noisy(320, 240)
 	frame := image.NewPaletted(image.Rect(0, 0, 320, 240), palette.Plan9)
@@ -28,7 +28,7 @@ func wholes(t *testing.T, r resize.Resizer) map[string][]byte {
 	}
 }
 
-// noisy is a scene with grain, the same every time.
+// noisy returns a scene with deterministic noise.
 func noisy(w, h int) *image.NRGBA {
 	seed := uint32(1)
 	return scene(w, h).each(func(p [4]float64) [4]float64 {
@@ -60,7 +60,7 @@ func truncated(t *testing.T, r resize.Resizer) {
 		t.Run(kind+" that was given an end", func(t *testing.T) {
 			whole := wholes(t, r)[kind]
 			start := bytes.Index(whole, []byte("\xff\xda"))
-			// Nearer to its end than this, what is missing may be the padding of a scan.
+			// Closer to the end, only the padding of a scan may be missing.
 			for at := start + 20; at < len(whole)-200; at += (len(whole) - start) / cuts {
 				ended := append(append([]byte(nil), whole[:at]...), 0xff, 0xd9)
 				damage := fmt.Sprintf("the first %d of %d bytes and an end", at, len(whole))
@@ -95,7 +95,7 @@ func truncated(t *testing.T, r resize.Resizer) {
 func cutIsRefused(t *testing.T, r resize.Resizer, whole []byte, at int, want []byte) {
 	t.Helper()
 	damage := fmt.Sprintf("the first %d of %d bytes", at, len(whole))
-	if at < 12 { // too little to tell the kind
+	if at < 12 { // too short to detect the kind
 		if _, err := resize.Make(t.Context(), r, whole[:at], spec(t, "100x.jpg")); err == nil {
 			t.Errorf("%s: an image was made of it", damage)
 		}
@@ -122,7 +122,7 @@ func refused(t *testing.T, r resize.Resizer, original []byte, name string, senti
 	}
 }
 
-// trailing: a motion photo is a JPEG with a film behind it.
+// trailing: a motion photo is a JPEG followed by a video.
 func trailing(t *testing.T, r resize.Resizer) {
 	files := wholes(t, r)
 	files["heic"] = encoded(t, r, noisy(320, 240), "heic")

@@ -101,8 +101,8 @@ func pixels(t testing.TB, img resize.Image) image.Image {
 	return m
 }
 
-// studio converts the luma and chroma of a WebP, which have the range of television (ITU-R
-// BT.601), where image.YCbCr takes them for JPEG's.
+// studio converts the luma and chroma of a WebP, which have the limited range of ITU-R BT.601, to
+// the full range of JPEG that image.YCbCr expects.
 func studio(m image.Image) image.Image {
 	coded, ok := m.(*image.YCbCr)
 	if !ok {

@@ -11,13 +11,13 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// room is how far the scaler reads and writes behind the end of a line.
+// room is how far the scaler reads and writes past the end of a line.
 const room = C.TIER_ROOM
 
-// scaleLines makes one line across of the given lines of samples, each with room behind its
-// end: down the lines by the weights of one sample, then along the result to n samples. It
-// does so with vector instructions, where there are any, and in plain C, which must be the
-// same; the resizer itself never leaves C.
+// scaleLines scales lines of samples, each followed by room, to one line of n samples: first
+// vertically by the given weights, then horizontally. It does so with vector instructions, if
+// available, and in plain C; the results must be equal. It is for tests: the resizer calls the C
+// code directly.
 func scaleLines(lines [][]byte, n int) (fast, plain []byte, err error) {
 	length := len(lines[0]) - room
 	var down, across C.struct_tier_axis

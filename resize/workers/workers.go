@@ -251,8 +251,8 @@ func (p *Pool) Ready() <-chan struct{} { return p.ready }
 // later than live ones; warm jobs run only when no other waits, never occupy all of several
 // children, and fewer of them may wait.
 //
-// Optional Specs are made on the child that has made the others, if no live or page job waits for it then,
-// or left out. They are not tried again: if they fail, or the child dies, the error says so.
+// Optional Specs are made on the child that has made the others, if no live or page job waits for
+// it then, or left out. They are not retried: if they fail, or the child dies, the error says so.
 func (p *Pool) Resize(ctx context.Context, request resize.Job) error {
 	if len(request.Specs) == 0 {
 		return nil

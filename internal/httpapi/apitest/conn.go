@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Serve calls run with a listener on a free port, ends it with the test, and returns the
-// address. wrap may wrap the listener.
+// Serve calls run with a listener on a free port, and returns the address. run ends with the test.
+// wrap may wrap the listener.
 func Serve(
 	t testing.TB,
 	run func(context.Context, net.Listener) error,
@@ -38,7 +38,7 @@ func Serve(
 	return ln.Addr().String()
 }
 
-// Dial opens a connection that fails the test rather than hang.
+// Dial opens a connection with a deadline.
 func Dial(t *testing.T, addr string) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
@@ -58,7 +58,7 @@ func Say(t *testing.T, conn net.Conn, text string) {
 	}
 }
 
-// HungUp waits until the server closes conn, and returns what it said before.
+// HungUp waits until the server closes conn, and returns what it sent before.
 func HungUp(t *testing.T, conn net.Conn) string {
 	t.Helper()
 	received, err := io.ReadAll(conn)

@@ -1,5 +1,5 @@
-// Package apitest tests HTTP handlers by conversations: text files of requests and of what
-// their answers must be. See [Conversation].
+// Package apitest tests HTTP handlers with conversations: text files of requests and expected
+// answers. See [Conversation].
 package apitest
 
 import (
@@ -41,7 +41,7 @@ func NewSigner(t testing.TB) *imageurl.Signer {
 	return s
 }
 
-// Secrets are parts of errors that no answer may have in it.
+// Secrets are texts of errors that no answer may contain.
 var Secrets = regexp.MustCompile(`(?i)secret|bucket|vips|internal\.|goroutine|\.go:`)
 
 // Conversation is one file of testdata:
@@ -58,14 +58,14 @@ var Secrets = regexp.MustCompile(`(?i)secret|bucket|vips|internal\.|goroutine|\.
 //	body =~ "detail":".*640x480"
 //	asked == /640x480/v.1/posts/cat.jpg.webp      what the cache was asked for
 //
-// Every answer is also held against what all answers have in common (see common), and of
-// every GET without Range the HEAD is tried as well.
+// Every answer is also checked for what all answers have in common (see Common), and every GET
+// without Range is repeated as HEAD.
 type Conversation struct {
 	Addr   string
 	Host   string // "": img.example.com
 	Signer *imageurl.Signer
-	Direct func(t *testing.T, line string)   // obeys a line that begins with cache
-	Asked  func() string                     // what asked is compared with
+	Direct func(t *testing.T, line string)   // executes a line that begins with cache
+	Asked  func() string                     // the value of asked
 	Common func(t *testing.T, got *Exchange) // checks every answer
 	Heard  func(got *Exchange)               // may be nil
 }
@@ -126,7 +126,7 @@ func (c *Conversation) Run(t *testing.T, file string) {
 
 var aMethod = regexp.MustCompile(`^[A-Z]+$`)
 
-// sign replaces SIG by a signature and EXPIRED by one that expired in 1970.
+// sign replaces SIG by a signature, and EXPIRED by one that expired in 1970.
 func (c *Conversation) sign(t *testing.T, target string) string {
 	if before, path, ok := strings.Cut(target, "/i/EXPIRED/"); ok {
 		return before + imageurl.Prefix + Key.ID + "." + macOf("1/"+path) + ".1/" + path
@@ -141,7 +141,7 @@ func (c *Conversation) sign(t *testing.T, target string) string {
 	}
 	ref, err := imageurl.ParseRef("/" + path)
 	if err != nil {
-		// What is no Ref has no Path; its signature is that of its bytes all the same.
+		// A path that is not a Ref is signed as it is.
 		return before + SignBytes(t, "/"+path) + query
 	}
 	return before + c.Signer.Path(ref) + query
@@ -184,7 +184,7 @@ func (c *Conversation) exchange(t *testing.T, method, target string, header []st
 	if err != nil {
 		t.Fatalf("%s %s: %v", method, target, err)
 	}
-	if got.Response.Close { // ReadResponse has taken the header away
+	if got.Response.Close { // ReadResponse has removed the header
 		got.Response.Header.Set("Connection", "close")
 	}
 	all, err := io.ReadAll(got.Response.Body)
@@ -230,7 +230,7 @@ func (c *Conversation) check(got *Exchange, word, rest string) (fault string) {
 	return fmt.Sprintf("%s is %q, want %s", word, actual, rest)
 }
 
-// sameHeaders fails the test unless HEAD said exactly what GET did.
+// sameHeaders fails the test unless the headers of HEAD are those of GET.
 func sameHeaders(t *testing.T, get, head *Exchange) {
 	t.Helper()
 	a, b := maps.Clone(get.Response.Header), maps.Clone(head.Response.Header)
@@ -242,7 +242,7 @@ func sameHeaders(t *testing.T, get, head *Exchange) {
 		b.Del(own)
 	}
 	if len(get.Header["X-Request-Id"]) == 0 && get.Response.StatusCode >= 400 {
-		// The body repeats the id, which is as long each time.
+		// The body contains the request id, which has the same length each time.
 		if get.Response.ContentLength != head.Response.ContentLength {
 			t.Errorf(
 				"HEAD %s: Content-Length %d, GET %d",
@@ -266,13 +266,13 @@ func sameHeaders(t *testing.T, get, head *Exchange) {
 	}
 }
 
-// SignBytes returns a path with the good signature of anything.
+// SignBytes returns any text as a path with a valid signature.
 func SignBytes(t testing.TB, signed string) string {
 	t.Helper()
 	return imageurl.Prefix + Key.ID + "." + macOf(signed) + signed
 }
 
-// ProblemCommon is what every refusal has (RFC 9457).
+// ProblemCommon checks what every error answer has in common (RFC 9457).
 func ProblemCommon(t *testing.T, got *Exchange) {
 	t.Helper()
 	where := got.Method + " " + got.Target
@@ -303,7 +303,7 @@ func macOf(signed string) string {
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:16])
 }
 
-// Call asks a handler without a network.
+// Call sends a request to a handler without a network.
 func Call(h http.Handler, method, target string, header http.Header) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, target, nil)
 	r.Host = "localhost"
@@ -323,7 +323,7 @@ func AddTargets(f *testing.F) {
 	}
 }
 
-// CheckAnswered fails the test if h blames itself (5xx) for a request, whatever it is.
+// CheckAnswered fails the test if h answers a request with a 5xx.
 func CheckAnswered(t *testing.T, h http.Handler, method, target, name, value string) {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Method, r.RequestURI, r.Host = method, target, value

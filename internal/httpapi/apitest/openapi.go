@@ -40,8 +40,8 @@ var description = sync.OnceValues(func() (routers.Router, error) {
 	}
 })
 
-// Described checks an answer of the private listener against docs/api/openapi.yaml. Answers other
-// than errors of paths that are not in it are failures if they are below /v1.
+// Described checks an answer of the private listener against docs/api/openapi.yaml. A successful
+// answer of a path below /v1 that is not in it is a failure.
 func Described(t testing.TB, r *http.Request, status int, header http.Header, body []byte) {
 	t.Helper()
 	router, err := description()

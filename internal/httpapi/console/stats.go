@@ -140,7 +140,7 @@ type Fleet struct {
 	Waiting string `json:"waiting,omitempty"`
 	// PendingReceipts are the changes that wait for other nodes to apply them.
 	PendingReceipts int `json:"pending_receipts"`
-	// PurgesToRepeat failed on this node and are tried again.
+	// PurgesToRepeat failed on this node and will be retried.
 	PurgesToRepeat int    `json:"purges_to_repeat"`
 	Logs           []Log  `json:"logs"`
 	Nodes          []Node `json:"nodes"`

@@ -28,7 +28,7 @@ type Row struct {
 	Code         string // for programs: stable, listed in docs/api/errors.md
 	CacheControl string
 	Level        slog.Level // minimum level of the log line
-	Detail       string     // for people; "": the text of the error, which is safe to show
+	Detail       string     // as text for users; "": the text of the error, which is safe to show
 }
 
 // StatusClientGone is the status, in logs and metrics, of a request whose client hung up
