@@ -172,7 +172,7 @@ func TestPages_Commands(t *testing.T) {
 	)
 	for _, p := range pages(t) {
 		if p.path == "CHANGELOG.md" {
-			continue // what was
+			continue // about removed settings
 		}
 		for _, code := range p.code {
 			for _, m := range command.FindAllStringSubmatch(code, -1) {

@@ -35,8 +35,8 @@ func TestRun_NamesPortInUse(t *testing.T) {
 	}
 }
 
-// Blocks of Python and JavaScript run beside the files of docs/signing, and give the path of the
-// URL as their variable path.
+// Blocks of Python and JavaScript run in docs/signing, and set the variable path to the path of the
+// URL.
 func TestPages_Scripts(t *testing.T) {
 	const key = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 	keys, err := imageurl.ParseKeys("k1=" + key)

@@ -29,14 +29,14 @@ type warmOrder struct {
 	Wait bool
 }
 
-// warmTier is a private listener that answers POST /v1/warm: what has "gone" in it fails, what
-// has "here" in it is a hit. It ends in the middle of the answer to its nth request, if n is
-// not 0.
+// warmTier is a private listener that answers POST /v1/warm: items with "gone" fail, items with
+// "here" are hits. It closes the connection in the middle of the answer to its nth request, unless
+// n is 0.
 type warmTier struct {
 	mu      sync.Mutex // guards all below
 	orders  []warmOrder
 	breakAt int
-	crowded int // requests that it has no room for at first
+	crowded int // requests that are refused at first
 }
 
 func (s *warmTier) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -164,7 +164,7 @@ func TestWarm_ReadsPackedLogsOfServices(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var packed bytes.Buffer
-			for _, part := range [][]string{lines[:3], lines[3:]} { // as of two files, one behind the other
+			for _, part := range [][]string{lines[:3], lines[3:]} { // like two concatenated files
 				w, err := pack(&packed)
 				if err != nil {
 					t.Fatal(err)
@@ -230,7 +230,7 @@ func imagetierWith(t *testing.T, stdin string, environ []string, args ...string)
 	return programtest.Run(t, newProgram(), programtest.Command{Args: args, Environ: environ, Stdin: stdin})
 }
 
-// A run that ends in the middle goes on behind the last batch that was answered whole.
+// An interrupted run continues after the last batch that was answered completely.
 func TestWarm_Resumes(t *testing.T) {
 	var list strings.Builder
 	for i := range 3*warmBatch + 10 {

@@ -31,7 +31,7 @@ func TestTrace_Sizes(t *testing.T) {
 	}
 }
 
-// Three objects in a cache for two, asked in a way of which each outcome is known.
+// Three objects in a cache for two, with known outcomes.
 func TestReplay_CountsObjectsAndBytes(t *testing.T) {
 	a, b, c := request{1, 100}, request{2, 50}, request{3, 50}
 	played := trace{"known", []request{a, b, a, c, b, a}} // LRU of 150: miss miss hit miss(b out) miss(a out) miss

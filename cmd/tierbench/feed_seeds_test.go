@@ -17,7 +17,7 @@ func TestParseSeeds(t *testing.T) {
 	}
 }
 
-// The worst of a row is the lowest where more is better, else the highest.
+// The worst value of a row is the lowest if higher is better, else the highest.
 func TestSeedTable_MeanAndWorst(t *testing.T) {
 	run := func(hits int, p99 time.Duration) (r seedRun) {
 		r.first.first, r.first.p99 = share{hits, 100}, p99

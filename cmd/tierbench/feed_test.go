@@ -61,7 +61,7 @@ func TestCacheStatus_Source(t *testing.T) {
 	}
 }
 
-// smallDay is of few posts and people.
+// smallDay has few posts and people.
 func smallDay() *socialday.Day {
 	day := socialday.New(socialday.Config{People: 60, Lasts: 300 * time.Millisecond, Seed: 3})
 	return &day
@@ -76,7 +76,7 @@ func testNames(t *testing.T) naming {
 	return names
 }
 
-// What is sent is what a tier takes: its own reader and verifier are asked.
+// The tier's own reader and verifier accept the events.
 func TestFeedService_SignsEvents(t *testing.T) {
 	verifier, err := webhook.NewVerifier(nil, feedSecret)
 	if err != nil {
@@ -126,11 +126,11 @@ func TestFeedService_SignsEvents(t *testing.T) {
 	}
 }
 
-// fakeTier answers every path, as a hit if an event has named its image before. What is asked for
-// waits until the events are there: which of them a busy machine sends first is not at stake.
+// fakeTier answers every path, as a hit if an event has named its image before. Requests wait for
+// the events, since their order on a busy machine is not under test.
 type fakeTier struct {
 	await int           // posts of events
-	there chan struct{} // closed when they are
+	there chan struct{} // closed when they have arrived
 
 	mu       sync.Mutex
 	notified map[string]bool
@@ -182,10 +182,10 @@ func (f *fakeTier) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Status", status)
 }
 
-// A window is played whole, and what it comes to is counted: with events all first views hit.
+// A whole window is played and counted: with events all first views are hits.
 func TestPlayer_Window_CountsAll(t *testing.T) {
 	w := window{smallDay(), 0, 300 * time.Millisecond}
-	// So short a day fans out nothing by itself.
+	// Such a short day has no fan-out of its own.
 	for i := range w.day.Posts {
 		w.day.Posts[i].At = time.Duration(i) * time.Microsecond
 	}
@@ -351,7 +351,7 @@ func TestOrigin_OnePhotoPerName(t *testing.T) {
 	}
 }
 
-// A day is fitted to a rate: its busiest part asks for that much.
+// A day is fitted to a rate: its busiest part has that rate.
 func TestDay_FitsRate(t *testing.T) {
 	c := &feedCmd{Day: time.Minute, Part: 10 * time.Second, Seed: 1}
 	for _, rate := range []float64{40, 200} {

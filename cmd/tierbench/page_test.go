@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// cast are two GraphQL services, of which gateway is slow the first time, and pictures of
-// a megabyte (originals) and 25,000 bytes (thumbnails and avatars).
+// cast returns two GraphQL services, of which gateway is slow at first, and pictures of a megabyte
+// (originals) or 25,000 bytes (thumbnails and avatars).
 func cast(t *testing.T) func(*http.Request) (*http.Response, error) {
 	asked := 0
 	body := func(n int) string { return "\xff\xd8\xff" + strings.Repeat("x", n-3) }

@@ -7,8 +7,8 @@ import (
 	"github.com/novasocial/imagetier/prefetch/warmer"
 )
 
-// The plan alone, on a machine that makes everything at once, wastes less than a fifth of its CPU time, from
-// the first day on, and still makes nearly all that first viewers ask for.
+// The plan alone, with variants made instantly, wastes less than a fifth of its CPU time from the
+// first day on, and still makes nearly everything that first viewers request.
 func TestSimulation_Play_WithinBudget(t *testing.T) {
 	days, err := simulation{people: 900}.play(1, 2, 3)
 	if err != nil {

@@ -107,7 +107,7 @@ func TestPackages_InstallAndServe(t *testing.T) {
 	}
 }
 
-// The archives are complete, and the checksums are theirs.
+// The archives are complete and match the checksums.
 func TestRelease_Checksums(t *testing.T) {
 	dist := os.Getenv("DIST")
 	if dist == "" {

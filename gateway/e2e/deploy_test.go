@@ -82,13 +82,13 @@ func TestDeploy_SystemdUnits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// It looks for the programs, too: they are where this test has built them.
+		// The scripts also look for the programs, which this test has built.
 		here := filepath.Join(t.TempDir(), filepath.Base(unit))
 		patched := strings.ReplaceAll(string(text), "/usr/local/bin/", bin+"/")
 		if err := os.WriteFile(here, []byte(patched), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		// What it does not understand it says, and goes on.
+		// Unknown events are reported and skipped.
 		verify := exec.CommandContext(t.Context(), analyze, "verify", here)
 		if out, err := verify.CombinedOutput(); err != nil ||
 			strings.Contains(string(out), filepath.Base(unit)+":") {
@@ -101,7 +101,7 @@ func TestDeploy_SystemdUnits(t *testing.T) {
 	}
 }
 
-// pod is what the manifests say of a pod.
+// pod is the part of the manifests about a pod.
 type pod struct {
 	SecurityContext struct {
 		RunAsNonRoot   bool           `yaml:"runAsNonRoot"`
@@ -177,7 +177,7 @@ func TestDeploy_Pods(t *testing.T) {
 	}
 }
 
-// Without an issuer and an audience, a token for another service is good for the feed.
+// Without an issuer and an audience, the feed would accept tokens for other services.
 func TestDeploy_JWT(t *testing.T) {
 	for _, file := range []string{
 		"deploy/kubernetes/gateway.yaml", "deploy/compose.yaml", "docs/gateway/README.md",

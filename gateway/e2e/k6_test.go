@@ -18,20 +18,20 @@ import (
 	"github.com/novasocial/imagetier/internal/testutil"
 )
 
-// k6 is where make k6 has put it.
+// k6 returns the path of the k6 that make k6 has built.
 func k6(t *testing.T) string {
 	t.Helper()
 	return testutil.Command(t, "make k6", filepath.Join(os.Getenv("IMAGETIER_TOOLS"), "k6"))
 }
 
-// asked is what a gateway was asked by the scripts.
+// asked records the requests of the scripts.
 type asked struct {
 	mu     sync.Mutex
 	tokens map[string]int
 	faults []string
 }
 
-// scripted answers feed queries with what answer gives, and looks at what they are.
+// scripted answers feed queries with the result of answer, and records them.
 func scripted(t *testing.T, answer func(w http.ResponseWriter)) (*asked, string) {
 	a := &asked{tokens: map[string]int{}}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -58,14 +58,14 @@ func scripted(t *testing.T, answer func(w http.ResponseWriter)) (*asked, string)
 
 const seedQuery = `query GetFeed($limit: Int, $cursor: String) { feed(limit: $limit, cursor: $cursor) { posts { id caption imageUrl thumbnailUrl likeCount commentCount author { id username avatarUrl } } cursor hasMore } }`
 
-// summary is what a script says in the end.
+// summary is the final output of a script.
 type summary struct {
 	Requests, Failed, Empty, Partial int
 	P95                              float64
 	Crossed                          []string
 }
 
-// play runs a script for two seconds, and says whether k6 found that all thresholds held.
+// play runs a script for two seconds, and reports whether all thresholds held.
 func play(t *testing.T, script, url string, env ...string) (s summary, held bool) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "summary.json")
@@ -76,7 +76,7 @@ func play(t *testing.T, script, url string, env ...string) (s summary, held bool
 	}
 	out, err := exec.CommandContext(t.Context(), k6(t), append(args, "../../deploy/k6/"+script)...).CombinedOutput()
 	var exit *exec.ExitError
-	const crossed = 99 // k6's exit code of a threshold that did not hold
+	const crossed = 99 // k6's exit code for a missed threshold
 	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != crossed) {
 		t.Fatalf("k6: %v\n%s", err, out)
 	}
@@ -98,7 +98,7 @@ func TestK6_Scenarios(t *testing.T) {
 		t.Run(script, func(t *testing.T) {
 			t.Parallel()
 			a, url := scripted(t, func(w http.ResponseWriter) { fmt.Fprint(w, onePost) })
-			s, _ := play(t, script, url) // on a busy machine it may be slow: what holds is the next test's
+			s, _ := play(t, script, url) // a busy machine may miss thresholds, which the next test covers
 			if s.Requests == 0 || s.Failed != 0 || s.Empty != 0 || s.Partial != 0 || len(a.faults) > 0 {
 				t.Errorf("%+v, %q", s, a.faults)
 			}
@@ -123,7 +123,7 @@ func TestK6_Tokens(t *testing.T) {
 	}
 }
 
-// Each of these gateways fails in one way, and the thresholds of every scenario say so.
+// Each of these gateways has one fault, which the thresholds of every scenario detect.
 func TestK6_Failure(t *testing.T) {
 	for name, gateway := range map[string]struct {
 		answer  func(w http.ResponseWriter)

@@ -1,5 +1,4 @@
-// Package e2e tries the gateway before a real tier: the built programs, on this machine
-// alone.
+// Package e2e tests the built gateway with a real tier, on the loopback interface.
 package e2e
 
 import (
@@ -28,7 +27,7 @@ const (
 	iPhone     = "App/1.0 (iPhone; iOS 17.4; Scale/3.00)"
 )
 
-// bin is where TestMain built the programs.
+// bin is the directory in which TestMain built the programs.
 var bin string
 
 func TestMain(m *testing.M) {
@@ -131,7 +130,7 @@ func url(address string) string {
 	return "http://" + address
 }
 
-// photos is a directory with a few pictures that the tier can read.
+// photos returns a directory with a few pictures.
 func photos(t *testing.T) (dir string, names []string) {
 	t.Helper()
 	from := testutil.Photos(t)
@@ -149,7 +148,7 @@ func photos(t *testing.T) (dir string, names []string) {
 	return dir, names
 }
 
-// get asks as client does, and returns status, headers and body.
+// get sends a request as client does, and returns status, headers and body.
 func get(t *testing.T, url string, headers ...string) (int, http.Header, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
@@ -173,7 +172,7 @@ func get(t *testing.T, url string, headers ...string) (int, http.Header, string)
 	return resp.StatusCode, resp.Header, string(body)
 }
 
-// until asks again and again until done says so.
+// until repeats a request until done returns true.
 func until(t *testing.T, condition string, done func() bool) {
 	t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)

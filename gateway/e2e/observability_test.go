@@ -14,17 +14,17 @@ import (
 	"github.com/novasocial/imagetier/internal/testutil"
 )
 
-// What alerts and dashboards ask for: a metric, and what its labels have to be.
+// A metric in alerts and dashboards, and its label values.
 var (
 	selector = regexp.MustCompile(`\b((?:imagetier|go|process)_[a-z0-9_]+)(?:\{([^}]*)\})?`)
 	matcher  = regexp.MustCompile(`([a-z_]+)\s*(=~|!~|!=|=)\s*"([^"]*)"`)
 	grouping = regexp.MustCompile(`\b(?:by|on)\s*\(([^)]*)\)`)
 )
 
-// ofTheScrape are labels that Prometheus adds, and le, which histograms alone have.
+// ofTheScrape are labels that Prometheus adds, and le of histograms.
 var ofTheScrape = []string{"job", "instance", "le"}
 
-// scraped is what a program shows: by name of a series, the values of each of its labels.
+// scraped has the label values of each metric of a program.
 type scraped map[string]map[string][]string
 
 func (s scraped) add(text string) {
@@ -43,7 +43,7 @@ func (s scraped) add(text string) {
 	}
 }
 
-// lacks says what expr asks for and no program shows.
+// lacks returns what expr uses and no program exports.
 func (s scraped) lacks(expr string) (faults []string) {
 	labels := map[string]bool{}
 	for _, found := range selector.FindAllStringSubmatch(expr, -1) {
@@ -81,7 +81,7 @@ func (s scraped) lacks(expr string) (faults []string) {
 	return faults
 }
 
-// exposed scrapes a tier and a gateway of each mode that have just started.
+// exposed scrapes a newly started tier, and a newly started gateway of each mode.
 func exposed(t *testing.T) scraped {
 	t.Helper()
 	dir, _ := photos(t)
@@ -89,7 +89,7 @@ func exposed(t *testing.T) scraped {
 		"--cache-dir="+t.TempDir(), "--webhook-secrets="+hookSecret, "--admin-token="+adminToken)
 	proxy := start(t, "imagetier-gateway", "proxy", "--upstream=http://127.0.0.1:9",
 		"--keys="+key, "--image-base="+tier.public, "--image-prefix=https://cdn.app.example/=posts")
-	// Services that are not there are enough: what is not connected shows as such.
+	// Services are not needed: the metrics show that they are not connected.
 	serve := start(t, "imagetier-gateway", "serve", "--feed=127.0.0.1:9",
 		"--content=127.0.0.1:9", "--user=127.0.0.1:9", "--tier="+tier.private,
 		"--admin-token="+adminToken, "--webhook-secret="+hookSecret, "--keys="+key,
@@ -102,7 +102,7 @@ func exposed(t *testing.T) scraped {
 	return all
 }
 
-// exprsOf returns what the queries of a dashboard ask for.
+// exprsOf returns the queries of a dashboard.
 func exprsOf(t *testing.T, dashboard any) (exprs []string) {
 	switch v := dashboard.(type) {
 	case map[string]any:

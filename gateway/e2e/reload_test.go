@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// SIGHUP replaces keys and profiles, for requests and ETags alike, and an invalid file keeps what
-// was there.
+// SIGHUP replaces keys and profiles, for requests and ETags; with an invalid file the old values
+// stay.
 func TestProxy_SIGHUP_ReloadsFiles(t *testing.T) {
 	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -94,7 +94,8 @@ func TestServe_SIGHUP_ReloadsCredentials(t *testing.T) {
 		"--admin-token-file="+tokens, "--webhook-secrets-file="+secrets, "--tier=http://"+nowhere)
 	check := func(token, secret string, wantToken, wantEvent int) {
 		t.Helper()
-		// Reading needs no token, and nothing else is served: 405 shows that the token is right.
+		// Reads need no token, and other methods are not served: 405 shows that the token is
+		// accepted.
 		status, _, _ := post(t, p.private+"/healthz", nil, "Authorization: Bearer "+token)
 		if status != wantToken {
 			t.Errorf("token %q: %d, want %d", token, status, wantToken)

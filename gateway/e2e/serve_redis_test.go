@@ -12,7 +12,7 @@ import (
 	"github.com/novasocial/imagetier/internal/testutil"
 )
 
-// redis runs a Redis on a socket until the test ends, or until it is killed.
+// redis runs Redis on a socket until the test ends or kills it.
 func redis(t *testing.T) (path string, kill func()) {
 	t.Helper()
 	program := testutil.Command(t, "make deps-test", "redis-server")
@@ -37,7 +37,7 @@ func redis(t *testing.T) (path string, kill func()) {
 	return path, kill
 }
 
-// E: gateways share what they keep by Redis, and what an event drops; without it they go on.
+// Gateways share cached entries and invalidations through Redis, and continue without it.
 func TestServe_SharedRedis(t *testing.T) {
 	services := fakes(t, fakeservices.Config{})
 	path, kill := redis(t)

@@ -15,10 +15,10 @@ import (
 	"github.com/novasocial/imagetier/gateway/upstream/fakeservices"
 )
 
-// k6Query is the query of the load test.
+// k6Query is The query of the load test.
 const k6Query = `query GetFeed($limit: Int, $cursor: String) { feed(limit: $limit, cursor: $cursor) { posts { id caption imageUrl thumbnailUrl likeCount commentCount author { id username avatarUrl } } cursor hasMore } }`
 
-// fakes plays the three services in this process, over real gRPC.
+// fakes runs the three fake services in this process, over real gRPC.
 func fakes(t *testing.T, cfg fakeservices.Config) *fakeservices.Server {
 	t.Helper()
 	s, err := fakeservices.Start(cfg)
@@ -29,7 +29,7 @@ func fakes(t *testing.T, cfg fakeservices.Config) *fakeservices.Server {
 	return s
 }
 
-// serve starts the gateway before services, and waits until it is ready.
+// serve starts the gateway in front of services, and waits until it is ready.
 func serve(t *testing.T, s *fakeservices.Server, args ...string) *program {
 	t.Helper()
 	args = append([]string{"--image-base=https://img.example.com", "--log-format=json"}, args...)
@@ -41,7 +41,7 @@ func serve(t *testing.T, s *fakeservices.Server, args ...string) *program {
 	return p
 }
 
-// serveArgs are those of a gateway before services.
+// serveArgs returns the arguments of a gateway in front of services.
 func serveArgs(s *fakeservices.Server, args ...string) []string {
 	return append([]string{
 		"serve", "--feed=" + s.Addr(fakeservices.Feed), "--content=" + s.Addr(fakeservices.Content),
@@ -57,7 +57,7 @@ type answeredPost struct {
 	Author                                       *struct{ ID, Username, AvatarURL string }
 }
 
-// answered is an answer to a query.
+// answered is the answer to a query.
 type answered struct {
 	status int
 	header http.Header
@@ -121,7 +121,7 @@ func post(t *testing.T, url string, body []byte, headers ...string) (int, http.H
 	return resp.StatusCode, resp.Header, string(text)
 }
 
-// the load test's query over real gRPC, with the token and the headers of the script.
+// The query of the load test over real gRPC, with the token and the headers of the script.
 func TestServe_LoadTestQuery(t *testing.T) {
 	services := fakes(t, fakeservices.Config{})
 	gateway := serve(t, services, "--dev", "--test-token=test-token=user1")
@@ -146,7 +146,7 @@ func TestServe_LoadTestQuery(t *testing.T) {
 	}
 }
 
-// pages follow each other, and no post is there twice.
+// Consecutive pages have no post twice.
 func TestServe_DistinctPosts(t *testing.T) {
 	gateway := serve(t, fakes(t, fakeservices.Config{Data: fakeservices.Data{FeedLength: 50}}))
 	seen := map[string]bool{}
@@ -195,7 +195,7 @@ func TestServe_PartialAnswers(t *testing.T) {
 		strings.Contains(a.body, "rpc") || strings.Contains(a.body, "127.0.0.1") {
 		t.Errorf("without feeds: %.400s", a.body)
 	}
-	// A page that is kept goes on.
+	// A cached page is still served.
 	if a = ask(t, gateway, k6Query, nil, token("a")); a.Data.Feed == nil || len(a.Data.Feed.Posts) != 20 {
 		t.Errorf("a page that is kept: %.400s", a.body)
 	}
@@ -210,7 +210,7 @@ func TestServe_PartialAnswers(t *testing.T) {
 	}
 }
 
-// a service that hangs is given up in time, with its code.
+// A hanging service causes an error with its code in time.
 func TestServe_HangingService(t *testing.T) {
 	services := fakes(t, fakeservices.Config{
 		Behaviour: map[fakeservices.Service]fakeservices.Behaviour{fakeservices.Feed: {Hang: true}},
@@ -221,7 +221,7 @@ func TestServe_HangingService(t *testing.T) {
 	}
 }
 
-// it starts with its services down, is not ready, and is when they are.
+// It starts while its services are down, and becomes ready with them.
 func TestServe_StartsWithServicesDown(t *testing.T) {
 	dir := t.TempDir()
 	listen := map[fakeservices.Service]string{}
@@ -253,14 +253,14 @@ func TestServe_StartsWithServicesDown(t *testing.T) {
 		a := ask(t, gateway, k6Query, nil)
 		return a.Data.Feed != nil && len(a.Data.Feed.Posts) == 20
 	})
-	// What is lost later is answered in part, and by this gateway.
+	// If a service is lost later, this gateway answers partially.
 	services.Close()
 	if status, _, body := get(t, gateway.private+"/readyz"); status != http.StatusOK {
 		t.Errorf("%d %s", status, body)
 	}
 }
 
-// Query limits, introspection, and what is no POST, over the wire.
+// Query limits, introspection and other methods, over HTTP.
 func TestServe_InvalidQueries(t *testing.T) {
 	services := fakes(t, fakeservices.Config{})
 	gateway := serve(t, services)
@@ -301,7 +301,7 @@ func TestServe_InvalidQueries(t *testing.T) {
 	}
 }
 
-// who asks, and by which algorithm.
+// The user and the algorithm of requests.
 func TestServe_UserAndAlgorithm(t *testing.T) {
 	asked := make(chan string, 10)
 	services := fakes(t, fakeservices.Config{OnCall: func(method string, request any) {
@@ -334,8 +334,8 @@ func TestServe_UserAndAlgorithm(t *testing.T) {
 	}
 }
 
-// at most 55 KB are allocated for a request of 20 posts, all in all, by the program's own
-// count: for pages that are kept, and where seven of ten are, the least hit rate of the seed.
+// At most 55 KB are allocated per request of 20 posts, by the program's own count: with all pages
+// cached, and with a hit ratio of 70 %, the required minimum.
 func TestServe_Allocations(t *testing.T) {
 	services := fakes(t, fakeservices.Config{Data: fakeservices.Data{FeedLength: 2000}})
 	gateway := serve(t, services, "--dev", "--test-token=test-token=user1")
@@ -363,7 +363,7 @@ func TestServe_Allocations(t *testing.T) {
 		query()
 	}
 	scrape := allocated()
-	scrape = allocated() - scrape // what asking itself costs
+	scrape = allocated() - scrape // the cost of scraping
 	perRequest := func(n int, of func()) float64 {
 		before := allocated()
 		for range n {

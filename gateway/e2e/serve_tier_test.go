@@ -22,8 +22,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/upstream/fakeservices"
 )
 
-// E, imagelink and feed mode: every URL of an answer is a hit, and
-// posts have what the tier knows of their images.
+// Every URL of an answer is a hit, and posts have the facts about their images.
 func TestServe_Tier(t *testing.T) {
 	dir, names := photos(t)
 	tier := start(t, "imagetier", "serve", "--keys="+key, "--source=posts=dir://"+dir, "--cache-dir="+t.TempDir(),
@@ -43,7 +42,7 @@ func TestServe_Tier(t *testing.T) {
 			}
 		}
 	}
-	// An image and an avatar of each name, and one post has a crop of its image.
+	// Each name has an image and an avatar, and one post has a crop.
 	if want := (len(names)*2 + 1) * 3; len(minted) != want {
 		t.Errorf("%d URLs were minted, not %d", len(minted), want)
 	}
@@ -94,12 +93,12 @@ func TestServe_HangingTier(t *testing.T) {
 	const factsQuery = `{ feed { posts { id placeholder width height } } }`
 	started := time.Now()
 	a := ask(t, gateway, factsQuery, nil)
-	// The machine may be busy: what is looked at is that it does not wait for the tier, which does not answer.
+	// On a busy machine only this is certain: the page does not wait for the hanging tier.
 	if len(a.Data.Feed.Posts) != 20 || a.Data.Feed.Posts[0].Placeholder != nil ||
 		time.Since(started) > 5*time.Second || asked.Load() != 1 {
 		t.Errorf("after %s and %d questions: %.300s", time.Since(started), asked.Load(), a.body)
 	}
-	close(release) // what comes later is there for the next page
+	close(release) // later facts are used for the next page
 	until(t, "placeholders are there", func() bool {
 		a := ask(t, gateway, factsQuery, nil)
 		return a.Data.Feed.Posts[19].Placeholder != nil && a.Data.Feed.Posts[19].Width == 4
@@ -109,7 +108,7 @@ func TestServe_HangingTier(t *testing.T) {
 	}
 }
 
-// likes reach the service once, and the next page shows them.
+// Likes reach the service once, and the next page shows them.
 func TestServe_Likes(t *testing.T) {
 	gateway := serve(t, fakes(t, fakeservices.Config{}), "--dev", "--test-token=test-token=user1")
 	const token = "Authorization: Bearer test-token"
@@ -132,7 +131,7 @@ func TestServe_Likes(t *testing.T) {
 	}
 }
 
-// An event drops what it changes, and nothing else.
+// An event drops the changed entries and no others.
 func TestServe_Events(t *testing.T) {
 	services := fakes(t, fakeservices.Config{})
 	gateway := serve(t, services, "--webhook-secrets="+hookSecret)
@@ -160,7 +159,7 @@ func TestServe_Events(t *testing.T) {
 			t.Errorf("%s: the page after the next: %s calls", e.body, got)
 		}
 	}
-	// An updated post is fetched once more, by the page or by the event, whichever comes first.
+	// An updated post is fetched once, by the page or by the event.
 	services.Reset()
 	updated := fmt.Sprintf(`{"type":"post.updated","data":{"posts":[{"id":%q}]}}`, posts[0].ID)
 	event(t, gateway, "msg_updated", updated, hookSecret)

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// service answers with a post for each name, as an app's service did before there was a tier.
+// service answers with a post for each name, as the service of an app without a tier.
 func service(t *testing.T, names []string) string {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -27,7 +27,7 @@ func service(t *testing.T, names []string) string {
 	return server.URL
 }
 
-// page returns the URLs that a client is sent.
+// page returns the URLs that a client receives.
 func page(t *testing.T, gateway *program, headers ...string) (urls []string) {
 	t.Helper()
 	_, _, body := get(t, gateway.public+"/graphql", headers...)
@@ -50,7 +50,7 @@ func page(t *testing.T, gateway *program, headers ...string) (urls []string) {
 	return urls
 }
 
-// Every URL that the gateway hands out is made before its first request, and nothing else is.
+// Every URL of a page is made before its first request, and nothing else is.
 func TestProxy_WarmsHandedOut(t *testing.T) {
 	dir, names := photos(t)
 	tier := start(t, "imagetier", "serve", "--keys="+key, "--source=posts=dir://"+dir,
@@ -91,7 +91,7 @@ func TestProxy_WarmsHandedOut(t *testing.T) {
 	}
 }
 
-// Asked from the tier; until known, live.
+// The version is requested from the tier; until it is known, the URL is live.
 func TestProxy_PinnedURLs(t *testing.T) {
 	dir, names := photos(t)
 	tier := start(t, "imagetier", "serve", "--keys="+key, "--source=posts=dir://"+dir,

@@ -82,7 +82,7 @@ func (c *caches) send(
 
 var whsec = "whsec_" + base64.StdEncoding.EncodeToString([]byte(secret))
 
-// What an event changes is dropped.
+// Changed entries are dropped.
 func TestHandler_Invalidates(t *testing.T) {
 	c := open(t, "whsec_"+base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 24))), whsec)
 	for i, e := range []struct{ body, dropped string }{
@@ -96,7 +96,7 @@ func TestHandler_Invalidates(t *testing.T) {
 			"posts[p5]"},
 	} {
 		c.dropped = nil
-		for n := range 2 { // the second time it does nothing
+		for n := range 2 { // the second one has no effect
 			if w := c.send(fmt.Sprint("msg_", i), e.body, time.Now(), nil); w.Code != 202 ||
 				strings.TrimSpace(w.Body.String()) != fmt.Sprintf(`{"accepted":%d}`, 1-n) {
 				t.Errorf("%s: %d %s", e.body, w.Code, w.Body)
@@ -137,7 +137,7 @@ func TestHandler_InvalidEvents(t *testing.T) {
 			t.Errorf("%s: %d %s, dropped %v", name, w.Code, w.Body, c.dropped)
 		}
 	}
-	// Refused, it was not taken.
+	// A refused event was not accepted.
 	if w := c.send("msg_1", body, now, nil); w.Code != 202 || len(c.dropped) != 1 {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
@@ -146,7 +146,7 @@ func TestHandler_InvalidEvents(t *testing.T) {
 	}
 }
 
-// Popular content is warmed by events, after they were answered.
+// Events warm popular content after they were answered.
 func TestHandler_WarmsPublished(t *testing.T) {
 	c := open(t, whsec)
 	var posts []string

@@ -6,8 +6,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/feed"
 )
 
-// BenchmarkCachedPage is what putting a page together costs by itself: twenty posts, all in
-// caches that are maps.
+// BenchmarkCachedPage assembles a page of twenty posts that are all in caches, which are maps.
 func BenchmarkCachedPage(b *testing.B) {
 	services := newBackends()
 	a, err := feed.New(feed.Config{

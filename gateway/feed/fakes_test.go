@@ -12,8 +12,8 @@ import (
 	"github.com/novasocial/imagetier/gateway/feed"
 )
 
-// backends are the three services. Each takes its latency, notes its calls, and then answers
-// as its function says.
+// backends are the three services. Each call is recorded, takes the latency, and is answered by a
+// function.
 type backends struct {
 	mu    sync.Mutex
 	calls []string // "feed", "content p1 p2", "user u1", with the time since the start
@@ -26,8 +26,8 @@ type backends struct {
 	like                func(b feed.Likes) error
 }
 
-// newBackends returns services that know everything: the feed is p1, p2, …, post pN is of
-// author uN.
+// newBackends returns services that know all ids: the feed is p1, p2, …, and post pN has the author
+// uN.
 func newBackends() *backends {
 	return &backends{
 		start: time.Now(),
@@ -100,7 +100,7 @@ func (b *backends) Profiles(ctx context.Context, ids []string) ([]feed.Profile, 
 	return b.profiles(ids)
 }
 
-// called returns the calls since the last time, sorted, and begins to count anew.
+// called returns the sorted calls since its last call.
 func (b *backends) called() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -179,7 +179,7 @@ func (c *mapCache[V]) keys() (all []string) {
 	return all
 }
 
-// gateway is an Assembler with caches of its own over backends.
+// gateway is an Assembler with its own caches.
 type gateway struct {
 	*feed.Assembler
 	*backends
@@ -202,7 +202,7 @@ func newGateway(t *testing.T) *gateway {
 	return g
 }
 
-// shown says what a page shows: "p1/name p2/-", then the cursor, then what is wrong.
+// shown describes a page: "p1/name p2/-", then the cursor, then the faults.
 func shown(p feed.Page, err error) string {
 	if err != nil {
 		return "error: " + err.Error()

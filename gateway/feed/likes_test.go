@@ -69,7 +69,7 @@ func TestAssembler_Like_InvalidBatch(t *testing.T) {
 	})
 }
 
-// a service that did not answer may have done it.
+// A service that did not answer may have applied the like.
 func TestAssembler_Like_FailureDropsPosts(t *testing.T) {
 	bubble(t, func(t *testing.T, g *gateway) {
 		g.Page(t.Context(), ask(3))
@@ -103,8 +103,8 @@ func TestAssembler_Like_ConcurrentPage(t *testing.T) {
 			page, _ := g.Page(t.Context(), ask(1))
 			read <- page
 		}()
-		// The reader asks at 50 ms. The like is done at 100 ms, and the reader's answer at
-		// 150 ms may have been read before the like.
+		// A reader requests the post at 50 ms. The like is applied at 100 ms, and the reader's
+		// answer at 150 ms may be from before the like.
 		g.Assembler.Like(t.Context(), feed.Likes{User: "me", Posts: []string{"p1"}, Like: true})
 		<-read
 		if kept := g.posts.keys(); len(kept) != 0 {

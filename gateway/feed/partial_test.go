@@ -13,8 +13,8 @@ import (
 	"github.com/novasocial/imagetier/gateway/feed"
 )
 
-// bubble runs a test with a gateway and a clock of its own, and waits until what was left
-// behind has ended.
+// bubble runs a test with a gateway in a synctest bubble, and waits until background calls have
+// ended.
 func bubble(t *testing.T, test func(t *testing.T, g *gateway)) {
 	synctest.Test(t, func(t *testing.T) {
 		test(t, newGateway(t))
@@ -25,7 +25,7 @@ func bubble(t *testing.T, test func(t *testing.T, g *gateway)) {
 // frozen is longer than any call may take.
 const frozen = time.Hour
 
-// Only the feed call failing is fatal.
+// Only a failed feed call is fatal.
 func TestAssembler_Page_Partial(t *testing.T) {
 	errDown := fmt.Errorf("breaker: %w", feed.ErrUnavailable)
 	t.Run("feed", func(t *testing.T) {
@@ -85,7 +85,7 @@ func TestAssembler_Page_Partial(t *testing.T) {
 	})
 }
 
-// content or user frozen is a partial answer within 5.5 s.
+// If content or user is frozen, a partial answer comes within 5.5 s.
 func TestAssembler_Page_FrozenService(t *testing.T) {
 	timeout := "service did not answer in time"
 	for name, tc := range map[string]struct {
@@ -145,7 +145,7 @@ func TestAssembler_Page_Panic(t *testing.T) {
 	})
 }
 
-// With an open breaker the answer is a stale answer if there is one, else an error at once.
+// With an open breaker the answer is stale if possible, else an error at once.
 func TestAssembler_Page_Stale(t *testing.T) {
 	for name, tc := range map[string]struct {
 		fail func(g *gateway)
@@ -223,7 +223,7 @@ func TestAssembler_Page_CancelledCaller(t *testing.T) {
 	})
 }
 
-// An edge that gives a request less time still gets what there is.
+// A request with a shorter deadline still gets the available data.
 func TestAssembler_Page_DeadlinePartial(t *testing.T) {
 	bubble(t, func(t *testing.T, g *gateway) {
 		g.user = frozen

@@ -7,7 +7,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/feed"
 )
 
-// Popular content is warmed by events: the first page that has it asks only the feed service.
+// After an event has warmed popular posts, the first page calls only the feed service.
 func TestAssembler_Warm(t *testing.T) {
 	bubble(t, func(t *testing.T, g *gateway) {
 		for range 2 { // the second time it is there

@@ -90,7 +90,7 @@ func TestHandler_ServeHTTP_MaxAnswerBytes(t *testing.T) {
 	}
 }
 
-// stuck is the writer of an answer that its client does not read.
+// stuck is the writer of an answer whose client does not read.
 type stuck struct {
 	http.ResponseWriter
 	begun chan struct{}
@@ -104,7 +104,8 @@ func (w *stuck) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// Large answers to clients that do not read leave memory for small ones, and give theirs back.
+// Large answers to clients that do not read leave memory for small ones, and release theirs at the
+// end.
 func TestHandler_ServeHTTP_AnswersMemory(t *testing.T) {
 	const memory = 8 << 20
 	h := newHandler(t, graph.Config{Feed: always(hundred()), AnswersMemory: memory})
@@ -121,7 +122,7 @@ func TestHandler_ServeHTTP_AnswersMemory(t *testing.T) {
 		})
 		<-w.begun
 		if code := w.ResponseWriter.(*httptest.ResponseRecorder).Code; code != http.StatusOK {
-			break // refused, and waits to be written, too
+			break // refused, and also waiting to be written
 		}
 		if held++; held > 100 {
 			t.Fatal("100 large answers were accepted")

@@ -66,7 +66,7 @@ func TestHandler_EveryField(t *testing.T) {
 	}
 }
 
-// the query of the load test.
+// The query of the load test.
 func TestHandler_LoadTestQuery(t *testing.T) {
 	h := newHandler(
 		t,
@@ -90,7 +90,7 @@ func TestHandler_LoadTestQuery(t *testing.T) {
 	}
 }
 
-// what the feed is asked.
+// The queries to the feed.
 func TestHandler_LimitClamped(t *testing.T) {
 	var asked feed.Query
 	h := newHandler(t, graph.Config{Feed: pages{page: func(_ context.Context, q feed.Query) (feed.Page, error) {
@@ -143,7 +143,7 @@ func TestHandler_Anonymous(t *testing.T) {
 	}
 }
 
-// empty strings are null, counts are an Int.
+// Empty strings are null, counts are an Int.
 func TestHandler_EmptyStringsNull_CountsClamped(t *testing.T) {
 	page := feed.Page{Items: []feed.Item{
 		{Post: &feed.Post{ID: "a", Likes: math.MaxInt64, Comments: math.MinInt64}},
@@ -159,7 +159,7 @@ func TestHandler_EmptyStringsNull_CountsClamped(t *testing.T) {
 	}
 }
 
-// an empty feed is a page.
+// An empty feed is a page.
 func TestHandler_EmptyFeed(t *testing.T) {
 	a := ask(t, newHandler(t, graph.Config{Feed: always(feed.Page{})}), query(k6Query, nil))
 	if a.body != `{"data":{"feed":{"posts":[],"cursor":null,"hasMore":false}}}` {
@@ -319,7 +319,7 @@ func TestHandler_KeyRotation_KeepsOldURLs(t *testing.T) {
 	}
 }
 
-// It tells the tier what it handed out: the URLs in the answer, in their order, and no more.
+// The tier is notified of exactly the URLs in the answer, in their order.
 func TestHandler_HandedOut(t *testing.T) {
 	var handedOut [][]string
 	linker := newLinkerOf(t, imagelink.Config{HandedOut: func(paths []string) { handedOut = append(handedOut, paths) }})
@@ -343,7 +343,7 @@ func TestHandler_HandedOut(t *testing.T) {
 	}
 }
 
-// Placeholders: one call a page, and only for who asks for them.
+// Placeholders: one call per page, and only if they are requested.
 func TestHandler_Facts_OncePerPage(t *testing.T) {
 	var calls []int
 	h := newHandler(
@@ -363,7 +363,7 @@ func TestHandler_Facts_OncePerPage(t *testing.T) {
 	}
 }
 
-// only the feed call failing is fatal, and no text of a service is shown.
+// Only a failed feed call is fatal, and no text of a service is shown.
 func TestHandler_ServiceErrors_HaveCodes(t *testing.T) {
 	for _, c := range []struct {
 		err        error
@@ -439,7 +439,7 @@ func TestHandler_Panic(t *testing.T) {
 	}
 }
 
-// a request ends when its time is over.
+// A request ends with its timeout.
 func TestHandler_Timeout(t *testing.T) {
 	h := newHandler(
 		t,
@@ -457,7 +457,7 @@ func TestHandler_Timeout(t *testing.T) {
 	}
 }
 
-// batches of likes.
+// Batches of likes.
 func TestHandler_Likes(t *testing.T) {
 	var batches []feed.Likes
 	var fails error
@@ -517,7 +517,7 @@ func TestHandler_Likes(t *testing.T) {
 		len(batches[0].Posts) != 100 {
 		t.Errorf("100 ids: %s", a.body)
 	}
-	// A client that sends a batch again says so, and is believed among its own only.
+	// A client marks a repeated batch by a key, which counts for its user only.
 	batches = nil
 	for _, user := range []string{"u1", "u1", "u2"} {
 		ask(t, h, query(like, map[string]any{"ids": ids(1)}), "X-User: "+user, "Idempotency-Key: 1234")

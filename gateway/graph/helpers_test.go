@@ -20,7 +20,7 @@ import (
 
 const iPhone = "App/1.0 (iPhone; iOS 17.4; Scale/3.00)"
 
-// k6Query is the query of the load test.
+// k6Query is The query of the load test.
 const k6Query = `query GetFeed($limit: Int, $cursor: String) { feed(limit: $limit, cursor: $cursor) { posts { id caption imageUrl thumbnailUrl likeCount commentCount author { id username avatarUrl } } cursor hasMore } }`
 
 var all = graph.Fields{ImageURL: "feed", ThumbnailURL: "feed", AvatarURL: "avatar"}
@@ -34,12 +34,12 @@ type pages struct {
 func (p pages) Page(ctx context.Context, q feed.Query) (feed.Page, error) { return p.page(ctx, q) }
 func (p pages) Like(ctx context.Context, l feed.Likes) error              { return p.like(ctx, l) }
 
-// always gives the same page.
+// always returns the same page.
 func always(p feed.Page) pages {
 	return pages{page: func(context.Context, feed.Query) (feed.Page, error) { return p, nil }}
 }
 
-// twenty is a page as services give it, of 20 posts by 20 authors.
+// twenty is a page of 20 posts by 20 authors.
 func twenty() (p feed.Page) {
 	for i := range 20 {
 		p.Items = append(p.Items, feed.Item{
@@ -116,7 +116,7 @@ func newHandler(t testing.TB, cfg graph.Config) *graph.Handler {
 	return h
 }
 
-// answered is an answer, read.
+// answered is a parsed answer.
 type answered struct {
 	status int
 	header http.Header
@@ -159,7 +159,7 @@ func query(text string, variables map[string]any) string {
 	return string(body)
 }
 
-// ask sends a body by POST, and reads what comes back.
+// ask posts a body and returns the answer.
 func ask(t testing.TB, h http.Handler, body string, headers ...string) (a answered) {
 	t.Helper()
 	r := httptest.NewRequest(http.MethodPost, "/graphql", strings.NewReader(body))

@@ -16,8 +16,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/graph"
 )
 
-// The oracle is graph-gophers/graphql-go over the same schema: it executes generally what is
-// written field by field here.
+// The oracle is graph-gophers/graphql-go, a general executor, with the same schema.
 
 type (
 	oracleRoot struct{ page feed.Page }
@@ -100,7 +99,7 @@ func oracle(t testing.TB, page feed.Page) *graphql.Schema {
 	return schema
 }
 
-// queries makes valid queries of the schema.
+// queries generates valid queries.
 type queries struct{ *rand.Rand }
 
 var oracleFields = map[string][]string{
@@ -189,11 +188,11 @@ func TestHandler_MatchesGraphqlGo(t *testing.T) {
 	compared := 0
 	for range 800 {
 		text := q.query()
-		// Each variable is used: $no in the operation asked is by luck only.
+		// Each variable must be used; $no may be unused in the operation.
 		vars := map[string]any{"yes": q.IntN(2) == 0, "no": q.IntN(2) == 0}
 		expected := want.Exec(context.Background(), text, "asked", vars)
 		if len(expected.Errors) > 0 {
-			continue // a variable that is not used, mostly
+			continue // usually because of an unused variable
 		}
 		body := strings.Replace(query(text, vars), `"query"`, `"operationName":"asked","query"`, 1)
 		got := ask(t, h, body)
@@ -210,16 +209,16 @@ func TestHandler_MatchesGraphqlGo(t *testing.T) {
 	}
 }
 
-// discarding is a client that reads nothing, so that the handler is what is measured.
+// discarding is a client that reads nothing, so that only the handler is measured.
 type discarding struct{ h http.Header }
 
 func (d discarding) Header() http.Header         { return d.h }
 func (d discarding) Write(b []byte) (int, error) { return len(b), nil }
 func (d discarding) WriteHeader(int)             {}
 
-// BenchmarkFeed is the load test's query over a page of 20 posts: read, checked, 40 URLs
-// signed, written. Feed and network are not in it. Beside it the same query by the general
-// executor, which signs nothing.
+// BenchmarkFeed executes the query of the load test for a page of 20 posts, including parsing and
+// signing 40 URLs, but without feed and network. The same query by a general executor, without
+// signing, is for comparison.
 func BenchmarkFeed(b *testing.B) {
 	vars := map[string]any{"limit": 20, "cursor": nil}
 	b.Run("here", func(b *testing.B) {

@@ -72,7 +72,7 @@ func TestHandler_InvalidRequests(t *testing.T) {
 			t.Errorf("%+v: %d %s", c, a.status, a.body)
 		}
 	}
-	// A body whose length is not said is not read past the bound.
+	// A body of unknown length is not read past the limit.
 	endless := &counting{}
 	r := httptest.NewRequest("POST", "/graphql", endless)
 	r.ContentLength = -1
@@ -80,7 +80,7 @@ func TestHandler_InvalidRequests(t *testing.T) {
 	if a := do(t, h, r); a.status != 413 || endless.n > 128<<10 {
 		t.Errorf("%d after %d bytes", a.status, endless.n)
 	}
-	// Of one that is too large by its own word nothing is read.
+	// A body with a too large Content-Length is not read at all.
 	endless.n, r.ContentLength = 0, 65<<10
 	if a := do(t, h, r); a.status != 413 || endless.n > 0 {
 		t.Errorf("%d after %d bytes", a.status, endless.n)
@@ -124,7 +124,7 @@ func TestHandler_MediaTypes(t *testing.T) {
 	}
 }
 
-// never silently anonymous.
+// An invalid token is never treated as anonymous.
 func TestHandler_InvalidToken(t *testing.T) {
 	h := newHandler(t, graph.Config{Feed: always(twenty()), User: func(r *httpRequest) (string, error) {
 		switch r.Header.Get("Authorization") {
@@ -281,7 +281,7 @@ fragment InputValue on __InputValue { name description type { ...TypeRef } defau
 fragment TypeRef on __Type { kind name ofType { kind name ofType { kind name ofType { kind name ` +
 	`ofType { kind name ofType { kind name ofType { kind name ofType { kind name } } } } } } } }`
 
-// Strings of services are bytes of anybody: encoding/json must read back what they mean.
+// Strings of services may have any bytes: encoding/json must decode them to the same text.
 func FuzzStrings(f *testing.F) {
 	for _, seed := range []string{
 		"", "plain", "\"\\/\b\f\n\r\t\x00\x1f\x7f", "é☀\U0001f600", "\xff\xc3(", "\u2028<>&",
@@ -304,7 +304,7 @@ func FuzzStrings(f *testing.F) {
 	})
 }
 
-// A query is anybody's: it is answered, and never by a panic.
+// Any query is answered without a panic.
 func FuzzQueries(f *testing.F) {
 	for _, seed := range []string{
 		k6Query,

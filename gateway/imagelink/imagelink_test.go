@@ -73,7 +73,7 @@ func client(text string) imagelink.Client {
 	return c
 }
 
-// both fields are complete URLs, and the tier takes their signatures.
+// Both fields are complete URLs, and the tier accepts their signatures.
 func TestLinker_Mint_Signed(t *testing.T) {
 	l := linker(t, imagelink.Config{})
 	tier, err := imageurl.NewSigner(key("k1", "1"))
@@ -276,8 +276,8 @@ func TestLinker_Mint_PinsTag(t *testing.T) {
 	}
 }
 
-// E: after an event, every URL that the gateway mints for that page is a hit. An event
-// makes the Specs of its profile.
+// After an event, every URL that the gateway mints for that page is a hit. An event makes the Specs
+// of its profile.
 func TestLinker_Mint_OnlyWarmedURLs(t *testing.T) {
 	l := linker(t, imagelink.Config{})
 	tier, _ := imageurl.NewSigner(key("k1", "1"))
@@ -337,7 +337,7 @@ func TestNew_Faults(t *testing.T) {
 	}
 }
 
-// E: usable as a library by a Go feed service without gRPC, GraphQL or Redis in its build.
+// A Go feed service can use the package without gRPC, GraphQL or Redis in its build.
 func TestImports(t *testing.T) {
 	module, err := filepath.Abs("..")
 	if err != nil {

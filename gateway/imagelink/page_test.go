@@ -7,7 +7,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/imagelink"
 )
 
-// A page hands out the paths of its URLs in their order, at most 200 at once, and nothing of others.
+// A page reports the paths of its own URLs in order, at most 200 at once.
 func TestPage_Done_HandsOutPaths(t *testing.T) {
 	var handedOut [][]string
 	l := linker(t, imagelink.Config{HandedOut: func(paths []string) { handedOut = append(handedOut, paths) }})

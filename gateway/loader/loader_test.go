@@ -16,8 +16,7 @@ import (
 
 type user struct{ id, name string }
 
-// service is what a Loader stands before: it takes latency for a call and notes what it was
-// asked for, and when.
+// service is a fake service: each call takes the latency, and is recorded with its time.
 type service struct {
 	latency time.Duration
 	refuse  func(ids []string) error
@@ -71,7 +70,7 @@ func together(calls ...func()) {
 	wg.Wait()
 }
 
-// 0 when idle, 10 ms at most otherwise, across requests.
+// No delay when idle, at most 10 ms otherwise, across requests.
 func TestLoader_Load_Window(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &service{latency: 100 * time.Millisecond}

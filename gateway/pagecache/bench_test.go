@@ -11,7 +11,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/pagecache"
 )
 
-// known is the three services, which know everything at once.
+// known are the three services, which answer at once.
 type known struct{}
 
 func (known) Slice(_ context.Context, q feed.Query) (s feed.Slice, _ error) {

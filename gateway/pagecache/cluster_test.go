@@ -135,7 +135,7 @@ func TestCache_RedisCluster(t *testing.T) {
 			served++
 		}
 	}
-	// Were the breaker to open for one of three, most would have nothing.
+	// If the breaker opened for one node of three, most entries would be lost.
 	if served < 10 {
 		t.Errorf("without one of three nodes %d of 20 look-ups found what the others have", served)
 	}

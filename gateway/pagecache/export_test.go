@@ -7,8 +7,8 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// Patient has a Cache wait for Redis as long as a busy machine may take. For tests that are
-// not about time, before Run.
+// Patient gives Redis as much time as a busy machine may need. For tests that are not about time.
+// Call it before Run.
 func Patient(c *Cache) {
 	if c.link != nil {
 		c.link.cfg.RedisTimeout = 20 * time.Second
@@ -22,8 +22,8 @@ func Forgetful(c *Cache) {
 	c.profiles.memory.InvalidateAll()
 }
 
-// Reconnecting has a connected Cache see a new connection after every answer of Redis, before
-// the answer is used.
+// Reconnecting makes a connected Cache see a new connection after every answer of Redis, before the
+// answer is used.
 func Reconnecting(c *Cache) {
 	var client rueidis.Client = &reconnecting{*c.link.client.Load(), c.link}
 	c.link.client.Store(&client)

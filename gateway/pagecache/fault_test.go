@@ -25,7 +25,7 @@ const generous = 5 * time.Second
 // inTime is a Cache's default Redis timeout.
 const inTime = 40 * time.Millisecond
 
-// lookUpTimed looks for a post that is nowhere in memory and returns how long that took.
+// lookUpTimed looks up a post that is not in memory and returns how long that took.
 func lookUpTimed(t *testing.T, g *gateway, id string) time.Duration {
 	t.Helper()
 	start := time.Now()
@@ -47,7 +47,7 @@ func TestCache_RedisKilled(t *testing.T) {
 	var longest time.Duration
 	rounds := map[*gateway]int{}
 	for n, g := range []*gateway{a, b} {
-		readers.Go(func() { // readers that never stop
+		readers.Go(func() { // continuous readers
 			for i := 0; ; i++ {
 				select {
 				case <-stop:
@@ -92,7 +92,7 @@ func TestCache_RedisKilled(t *testing.T) {
 	}
 	t.Logf("the longest look-up, store and look-up: %v", longest)
 
-	// And they share again.
+	// They share entries again.
 	round := 0
 	eventually(t, "b has what a asked for", func() bool {
 		round++
@@ -178,7 +178,7 @@ func TestCache_RedisStartsLater(t *testing.T) {
 	})
 }
 
-// A server that takes connections and says nothing is worse than none.
+// A server that accepts connections and never answers.
 func TestCache_RedisHangs(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -197,7 +197,7 @@ func TestCache_Drop_Retried(t *testing.T) {
 	b := startGateway(t, pagecache.Config{}, server).connected(t)
 	keep(a, feed.Post{ID: "p1", Caption: "before the edit"})
 	server.isInRedis("post:meta:p1")
-	server.do([]string{"CONFIG", "SET", "maxmemory", "1"}) // it answers, and stores nothing
+	server.do([]string{"CONFIG", "SET", "maxmemory", "1"}) // it answers, but stores nothing
 	a.Posts().Drop(context.Background(), []string{"p1"})
 	if got := caption(a, "p1"); got != "" {
 		t.Errorf("a, which dropped it, takes %q from Redis", got)

@@ -22,7 +22,7 @@ import (
 	"github.com/novasocial/imagetier/internal/testutil"
 )
 
-// redis is a real server of the test's own.
+// redis is a real server.
 type redis struct {
 	t       testing.TB
 	address string
@@ -69,7 +69,7 @@ func (r *redis) start() {
 	})
 }
 
-// kill ends it as a power cut would.
+// kill ends it with SIGKILL.
 func (r *redis) kill() {
 	r.cmd.Process.Kill()
 	r.cmd.Wait()
@@ -128,15 +128,15 @@ func eventually(t testing.TB, condition string, is func() bool) {
 	}
 }
 
-// gateway is a Cache that runs, and what it told.
+// gateway is a running Cache and its observations.
 type gateway struct {
 	*pagecache.Cache
 	mu     sync.Mutex
 	counts map[pagecache.Kind]map[pagecache.Outcome]int
 }
 
-// startGateway runs a Cache over these servers; none: in the process alone. Without a
-// RedisTimeout it waits for what a busy machine does.
+// startGateway runs a Cache with these servers; without any, in process memory only. Without a
+// RedisTimeout it allows for a busy machine.
 func startGateway(t testing.TB, cfg pagecache.Config, servers ...*redis) *gateway {
 	t.Helper()
 	g := &gateway{counts: map[pagecache.Kind]map[pagecache.Outcome]int{}}
@@ -176,7 +176,7 @@ func startGateway(t testing.TB, cfg pagecache.Config, servers ...*redis) *gatewa
 	return g
 }
 
-// connected returns the gateway once it reaches its Redis.
+// connected returns the gateway once it is connected to Redis.
 func (g *gateway) connected(t testing.TB) *gateway {
 	t.Helper()
 	eventually(t, "the gateway is connected", g.Connected)
@@ -189,7 +189,7 @@ func (g *gateway) count(of pagecache.Kind, outcome pagecache.Outcome) int {
 	return g.counts[of][outcome]
 }
 
-// keep puts a post as a reader does: it asks the cache, then "the service".
+// keep stores a post as a reader does, after a miss.
 func keep(g *gateway, posts ...feed.Post) {
 	put(g, lookUp(g, posts...), posts...)
 }
@@ -223,7 +223,7 @@ func caption(g *gateway, id string) string {
 	return e.Value.Caption
 }
 
-// isInRedis waits until a key is there.
+// isInRedis waits until a key is in Redis.
 func (r *redis) isInRedis(key string) {
 	r.t.Helper()
 	eventually(r.t, key+" is stored in Redis", func() bool {
@@ -252,7 +252,7 @@ func TestCache_Redis_Shared(t *testing.T) {
 		{ID: key, Value: &feed.Slice{IDs: []string{"p1"}, NextCursor: "c", HasMore: true}, Lease: page.Lease},
 	})
 
-	// The keys and their times are those of the seed's table; stale copies stay 10 min longer.
+	// The keys and TTLs are the documented ones; stale copies stay 10 min longer.
 	for key, ttl := range map[string]time.Duration{
 		"post:meta:p1":     2 * time.Minute,
 		"user:profile:u1":  5 * time.Minute,
@@ -391,7 +391,7 @@ func TestCache_Redis_PutAfterDrop(t *testing.T) {
 	}
 }
 
-// Nothing tells the gateway of the drop here, so only the script that stores can refuse.
+// The gateway is not notified of the drop here, so only the storing script can refuse.
 func TestCache_Redis_LateWrite(t *testing.T) {
 	server := startRedis(t, "--rename-command", "CLIENT", "")
 	a := startGateway(t, pagecache.Config{}, server).connected(t)

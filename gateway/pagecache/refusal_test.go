@@ -112,7 +112,7 @@ func (f *forwarder) lead(to *redis) {
 	f.to = to.address
 }
 
-// storesInto keeps one post after the other until one of them is stored in a server.
+// storesInto stores posts until one of them is in a server.
 func storesInto(t *testing.T, g *gateway, r *redis) {
 	t.Helper()
 	round := 0

@@ -13,7 +13,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/pagecache"
 )
 
-// editable is a content service that takes 100 ms from what it knows to its answer.
+// editable is a content service that reads its data 100 ms before it answers.
 type editable struct {
 	known
 	mu      sync.Mutex
@@ -38,7 +38,7 @@ func (e *editable) Posts(_ context.Context, ids []string) (all []feed.Post, _ er
 	return all, nil
 }
 
-// batched puts a loader before the content service, as the program does.
+// batched puts a loader in front of the content service, as the program does.
 type batched struct {
 	feed.Contents
 	posts *loader.Loader[feed.Post]
@@ -98,8 +98,8 @@ func TestCache_ReaderAfterEdit(t *testing.T) {
 	})
 }
 
-// Many requests at once on one gateway, with posts edited beneath them: once the event has
-// been handled, no request reads the old caption.
+// Many concurrent requests on one gateway while posts are edited: once an event has been handled,
+// no request reads the old caption.
 func TestCache_NoStaleReadsAfterEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		service := &editable{caption: "0"}

@@ -39,7 +39,7 @@ func TestGeneratedCode(t *testing.T) {
 	}
 }
 
-// What the services that are there speak.
+// The protocol of the existing services.
 func TestServiceNames(t *testing.T) {
 	want := []string{
 		"/feed.RecommendationService/GetFeed(user_id string, limit uint32, cursor string, algorithm string) (posts []FeedPost, next_cursor string, has_more bool)",

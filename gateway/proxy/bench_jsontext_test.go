@@ -9,7 +9,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/rewrite"
 )
 
-// byTokens copies token by token, and writes another string where one is a field's.
+// byTokens copies token by token, and replaces the strings of fields.
 func byTokens(dst, page []byte, fields rewrite.Fields, link rewrite.Link) []byte {
 	out := bytes.NewBuffer(dst)
 	from, to := jsontext.NewDecoder(bytes.NewReader(page)), jsontext.NewEncoder(out, jsontext.PreserveRawStrings(true))

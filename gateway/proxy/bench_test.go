@@ -16,7 +16,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/rewrite"
 )
 
-// feedPage is an answer of 20 posts with 40 URLs that are to be signed, no two alike.
+// feedPage is an answer of 20 posts with 40 different URLs to sign.
 func feedPage() []byte {
 	var b bytes.Buffer
 	b.WriteString(`{"data":{"feed":{"posts":[`)
@@ -112,10 +112,10 @@ func BenchmarkPage(b *testing.B) {
 	}
 }
 
-// tokens is what byTokens is, where it is there.
+// tokens is byTokens, if available.
 type tokens func(dst, page []byte, fields rewrite.Fields, link rewrite.Link) []byte
 
-// change is what a middleware does with decoded JSON.
+// change modifies decoded JSON as a middleware would.
 func change(v any, link rewrite.Link, fields rewrite.Fields) {
 	switch v := v.(type) {
 	case []any:

@@ -64,7 +64,7 @@ func FuzzBody_AnyCoding_EqualsWholeRewrite(f *testing.F) {
 		body.Close()
 		switch {
 		case err == nil:
-			// What was cut is nothing that is missed, like the empty block at the end of a stream.
+			// The missing part is not needed, like the empty block at the end of a stream.
 			if len(sent) == 0 {
 				return
 			}
@@ -120,7 +120,7 @@ func decodeAs(t *testing.T, coding string, sent []byte) []byte {
 	return text
 }
 
-// Buffers are used again once their body is closed, not before.
+// Buffers are reused only after their body is closed.
 func TestBody_Close_GivesItsBuffersBack(t *testing.T) {
 	p := &Proxy{}
 	p.buffers.New = func() any { return new([chunk]byte) }

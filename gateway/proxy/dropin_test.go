@@ -13,8 +13,7 @@ import (
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 )
 
-// The service as it is before there is a gateway: plain URLs, thumbnails empty or
-// null.
+// The service without a gateway: plain URLs, thumbnails empty or null.
 const schema = `
 	type Query { feed(limit: Int, cursor: String): Feed! }
 	type Feed { posts: [Post!]!, cursor: String, hasMore: Boolean! }

@@ -8,7 +8,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/imagelink"
 )
 
-// What a client is sent and sends back is what the service said, for any tag.
+// The tag that a client receives and returns maps back to the service's tag, for any tag.
 func FuzzProxy_DerivedTag_RoundTrips(f *testing.F) {
 	for _, tag := range []string{`"v1"`, `W/"v1"`, `""`, `"a,b"`, `"x~its1saltsalt"`, `W/"~itw9"`, `v1`, `"`} {
 		f.Add(tag, `"other"`, uint8(4))

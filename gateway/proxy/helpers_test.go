@@ -62,7 +62,7 @@ func newLinker(t testing.TB, change ...func(*imagelink.Config)) *imagelink.Linke
 	return linker
 }
 
-// stage is a proxy before a service.
+// stage is a proxy in front of a service.
 type stage struct {
 	url string
 	t   *testing.T
@@ -72,7 +72,7 @@ type stage struct {
 	observed chan struct{}
 }
 
-// stand puts a proxy before a service. change may be nil.
+// stand starts a proxy in front of a service. change may be nil.
 func stand(t *testing.T, service http.HandlerFunc, change func(*proxy.Config)) *stage {
 	t.Helper()
 	upstream := httptest.NewServer(service)
@@ -120,7 +120,7 @@ func (s *stage) observation() proxy.Observation {
 	return o
 }
 
-// browser decodes nothing and follows nothing.
+// browser is a client that neither decodes bodies nor follows redirects.
 var browser = &http.Client{
 	Transport:     &http.Transport{DisableCompression: true},
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -157,7 +157,7 @@ func text(t *testing.T, resp *http.Response) string {
 	return string(b)
 }
 
-// answering is a service that always says the same.
+// answering is a service with a constant answer.
 func answering(contentType, body string, headers ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", contentType)

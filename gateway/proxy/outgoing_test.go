@@ -14,7 +14,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/proxy"
 )
 
-// Only a trusted proxy may say how the client came in.
+// Only a trusted proxy may set the client's address, host and scheme.
 func TestProxy_ForwardedHeaders(t *testing.T) {
 	given := []string{
 		"X-Forwarded-For: 203.0.113.7", "X-Forwarded-Proto: https", "X-Forwarded-Host: api.app.example",
@@ -135,7 +135,7 @@ func TestProxy_OnlyWebSocketUpgrades(t *testing.T) {
 			t.Errorf("%s: %v, %v", upgrade, resp, err)
 		}
 	}
-	// A service that switches without being asked is not followed.
+	// A switch of protocols that the client did not request is refused.
 	s := standBefore(t, raw(t, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"), nil)
 	if resp := s.do("GET", "/", ""); resp.StatusCode != http.StatusBadGateway {
 		t.Errorf("status %d", resp.StatusCode)

@@ -297,7 +297,7 @@ func TestProxy_AcceptEncoding(t *testing.T) {
 	}
 }
 
-// gate lets a test say when a service goes on.
+// gate lets a test control when a service continues.
 type gate chan struct{}
 
 func TestProxy_Streams(t *testing.T) {
@@ -431,7 +431,7 @@ func TestProxy_TruncatedAnswer(t *testing.T) {
 			}
 		})
 	}
-	// What says that it is whole is, even if its JSON is not.
+	// An answer whose framing is complete is complete, even if its JSON is not.
 	s := standBefore(t, raw(t, head("Content-Length: 5\r\n")+`{"a":`), nil)
 	if got := text(t, s.do("GET", "/", "")); got != `{"a":` {
 		t.Errorf("half a text that the service calls whole became %q", got)
@@ -653,7 +653,7 @@ func handingOut(t *testing.T, to chan []string) func(*proxy.Config) {
 	}
 }
 
-// What an event names is handed out while the stream goes on.
+// The paths of an event are reported while the stream continues.
 func TestProxy_HandedOut_WhileStreaming(t *testing.T) {
 	all := make(chan []string, 10)
 	release := make(chan struct{})

@@ -9,8 +9,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/rewrite"
 )
 
-// Queries of clients that mean harm, each another one with as many aliases as it can hold, do not
-// fill the memory.
+// Malicious clients cannot fill the memory with different queries of many aliases each.
 func TestAliasCache_BoundedMemory(t *testing.T) {
 	c := aliasCache{}
 	c.known.Max = maxQueries

@@ -13,10 +13,10 @@ import (
 	"testing"
 )
 
-// everything has every name that the queries below use.
+// everything has every field name of the queries below.
 const everything = `{"imageUrl":"https://cdn.app.example/a.jpg","pic":"https://cdn.app.example/a.jpg","small":"","caption":"https://cdn.app.example/a.jpg"}`
 
-// changed tells which names of everything were signed.
+// changed returns the names in everything that were signed.
 func changed(t *testing.T, body string) string {
 	t.Helper()
 	var members map[string]string
@@ -43,7 +43,7 @@ func TestProxy_Aliases(t *testing.T) {
 		`{feed{posts{caption:imageUrl imageUrl:caption}}}`:                              "caption",
 		`query A{feed{pic:imageUrl}} query B{feed{small:thumbnailUrl}}`:                 "imageUrl pic small",
 		`subscription{posted{pic:imageUrl}}`:                                            "imageUrl pic",
-		// the service says what is wrong
+		// The service reports the error.
 		`{feed{posts{imageUrl`: "imageUrl",
 	} {
 		s := stand(t, answering("application/json", everything), nil)

@@ -7,7 +7,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/rewrite"
 )
 
-// BenchmarkRead is what reading costs, without the making of URLs: an answer of 20 posts.
+// BenchmarkRead reads an answer of 20 posts without minting URLs.
 func BenchmarkRead(b *testing.B) {
 	post := `{"id":"post-1","caption":"A day at the sea, 1 of many. Es war schön \u2600 and we stayed until the sun was gone; see you there tomorrow.","imageUrl":"https://cdn.app.example/2026/11/000015004c7d65abcdef0123.jpg","thumbnailUrl":null,"likeCount":1013,"commentCount":4,"author":{"id":"user-3","username":"someone.3","avatarUrl":null}}`
 	page := []byte(

@@ -17,8 +17,8 @@ type edit struct {
 	text     string
 }
 
-// oracle returns what a Rewriter is to make of JSON texts, by the tokens that encoding/json
-// finds in them. ok is false if they are none.
+// oracle returns the expected result of a Rewriter, computed from the tokens of encoding/json. ok
+// is false if the input is not JSON.
 func oracle(body []byte, fields rewrite.Fields, link rewrite.Link) (want []byte, ok bool) {
 	o := &tokens{body: body, decoder: json.NewDecoder(bytes.NewReader(body)), fields: fields, link: link}
 	o.decoder.UseNumber()

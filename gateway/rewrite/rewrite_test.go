@@ -17,7 +17,7 @@ var fields = rewrite.Fields{
 	"pic":          {Name: "imageUrl", Source: true}, // an alias
 }
 
-// mark is a Link by whose answers one sees what it was asked.
+// mark is a Link whose answers contain its arguments.
 func mark(field *rewrite.Field, url string) (string, bool) {
 	rest, ok := strings.CutPrefix(url, "o/")
 	return field.Name + "<" + rest, ok

@@ -58,7 +58,7 @@ func TestClient_Facts_HangingTier(t *testing.T) {
 		if c.Facts(context.Background(), names(20)); time.Since(started) != 0 {
 			t.Errorf("waited %s again", time.Since(started))
 		}
-		// Many pages in that time: bounded questions, and never longer than 20 ms.
+		// Many pages in that time: a bounded number of requests, and no wait longer than 20 ms.
 		for i := range 100 {
 			started = time.Now()
 			c.Facts(context.Background(), []profile.Image{pinned(fmt.Sprint("other", i))})
@@ -120,7 +120,7 @@ func TestClient_Facts_LiveImage(t *testing.T) {
 		if facts := c.Facts(context.Background(), live); facts[0].Width != 2 || calls.Load() != 2 {
 			t.Errorf("%v", facts)
 		}
-		// What the tier cannot say is not asked for all the time either, and is when it can.
+		// Unavailable facts are not requested continuously, but are again later.
 		width.Store(0)
 		for range 5 {
 			if facts := c.Facts(context.Background(), missing); facts[0].Width != 0 {

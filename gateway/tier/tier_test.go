@@ -22,7 +22,7 @@ import (
 	"github.com/novasocial/imagetier/prefetch/profile"
 )
 
-// pass lets time go by, and all that it brings.
+// pass advances time and runs everything that is due.
 func pass(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
@@ -65,7 +65,7 @@ func (c *counts) of(outcome tier.Outcome) (sum int) {
 
 func (c *counts) String() string { return fmt.Sprint(c.log.all()) }
 
-// log is what happened, in order.
+// log has the events in order.
 type log[T any] struct {
 	mu    sync.Mutex
 	items []T
@@ -83,7 +83,7 @@ func (l *log[T]) all() []T {
 	return slices.Clone(l.items)
 }
 
-// run calls test beside a Client in a bubble of its own time.
+// run calls test with a running Client in a synctest bubble.
 func run(t *testing.T, transport fake, test func(c *tier.Client, seen *counts)) {
 	synctest.Test(t, func(t *testing.T) {
 		seen := &counts{}
@@ -153,7 +153,7 @@ func readEvent(t *testing.T, r *http.Request) (e event) {
 	return e
 }
 
-// Each page is an event of its own, with its paths in their order, and sent within 20 ms: at once.
+// Each page is one event with its paths in order, sent within 20 ms.
 func TestClient_HandedOut_EventPerPage(t *testing.T) {
 	var events log[string]
 	run(t, func(r *http.Request) (*http.Response, error) {
@@ -203,7 +203,7 @@ func TestClient_HandedOut_MaxPaths(t *testing.T) {
 	})
 }
 
-// A tier that hangs delays nothing: pages are dropped, and sent again when it is back.
+// A hanging tier delays nothing: pages are dropped until it is back.
 func TestClient_HandedOut_SlowTier(t *testing.T) {
 	var hang atomic.Bool
 	hang.Store(true)
@@ -238,7 +238,7 @@ func TestClient_HandedOut_SlowTier(t *testing.T) {
 	})
 }
 
-// After a 429 the tier is left alone for as long as it says; a page that is wrong holds up no other.
+// After a 429 nothing is sent for the Retry-After; an invalid page does not delay others.
 func TestClient_HandedOut_Backoff(t *testing.T) {
 	for status, want := range map[int][3]int{429: {1, 6, 3}, 422: {1, 0, 9}} {
 		var calls atomic.Int32

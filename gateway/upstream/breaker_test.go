@@ -16,7 +16,7 @@ import (
 	"github.com/novasocial/imagetier/internal/circuit"
 )
 
-// moves keeps what breakers were moved to.
+// moves records the state changes of breakers.
 type moves struct {
 	mu  sync.Mutex
 	all []string

@@ -33,7 +33,7 @@ func TestServices_Call_Timeout(t *testing.T) {
 	}
 }
 
-// the whole request's timeout is the caller's, and is kept.
+// The caller's timeout for the whole request applies.
 func TestServices_Call_CallerDeadline(t *testing.T) {
 	fakes := play(t, fakeservices.Config{
 		Behaviour: map[fakeservices.Service]fakeservices.Behaviour{fakeservices.Feed: {Hang: true}},

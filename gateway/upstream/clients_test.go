@@ -82,7 +82,7 @@ func TestServices_Call_EveryField(t *testing.T) {
 	}
 }
 
-// pages have no post twice, and no more than were asked for.
+// Pages have no post twice, and at most the requested number.
 func TestServices_Slice_DistinctAndLimited(t *testing.T) {
 	addr := serve(t, func(g *grpc.Server) { feedpb.RegisterRecommendationServiceServer(g, careless{}) })
 	s := reach(t, upstream.Config{Feed: addr, Content: addr, User: addr, CallTimeout: soon, Wait: soon})

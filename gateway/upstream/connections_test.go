@@ -82,7 +82,7 @@ func TestServices_Run_ServicesStartLater(t *testing.T) {
 	}
 }
 
-// Ready is what a service's own process is, whatever the others are.
+// Ready reports each service independently of the others.
 func TestServices_Ready(t *testing.T) {
 	addrs := sockets(t)
 	two := map[fakeservices.Service]string{
@@ -98,7 +98,7 @@ func TestServices_Ready(t *testing.T) {
 	})
 }
 
-// A call that is open while its service is killed, and one that comes while it is down.
+// A call that is in flight when its service is killed, and one while it is down.
 func TestServices_ServiceRestart(t *testing.T) {
 	addrs := sockets(t)
 	asked := make(chan struct{}, 10)
@@ -148,7 +148,7 @@ func TestServices_UnreachableFailsFast(t *testing.T) {
 	}
 }
 
-// a peer that accepts, as the kernel does for a frozen process, and says nothing.
+// A peer that accepts connections, as the kernel does for a frozen process, and never answers.
 func TestServices_ConnectTimeout(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -158,7 +158,7 @@ func TestServices_ConnectTimeout(t *testing.T) {
 	reach(t, upstream.Config{
 		Feed: l.Addr().String(), Content: "127.0.0.1:1", User: "127.0.0.1:1", ConnectTimeout: 200 * time.Millisecond,
 	})
-	for attempt := range 2 { // the second one: it does not rest at that
+	for attempt := range 2 { // the second attempt
 		c, err := l.Accept()
 		if err != nil {
 			t.Fatal(err)

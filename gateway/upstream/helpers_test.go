@@ -16,10 +16,10 @@ import (
 	"github.com/novasocial/imagetier/gateway/upstream/fakeservices"
 )
 
-// soon is how long a test waits for what has to come: long, as the machine may be busy.
+// soon is how long a test waits for an expected event; the machine may be busy.
 const soon = 30 * time.Second
 
-// play starts the three services, and closes them with the test.
+// play starts the three fake services, and closes them with the test.
 func play(t *testing.T, cfg fakeservices.Config) *fakeservices.Server {
 	t.Helper()
 	fakes, err := fakeservices.Start(cfg)
@@ -30,7 +30,7 @@ func play(t *testing.T, cfg fakeservices.Config) *fakeservices.Server {
 	return fakes
 }
 
-// at fills in where the services are.
+// at sets the addresses of the services.
 func at(fakes *fakeservices.Server, cfg upstream.Config) upstream.Config {
 	cfg.Feed = fakes.Addr(fakeservices.Feed)
 	cfg.Content = fakes.Addr(fakeservices.Content)
@@ -38,7 +38,7 @@ func at(fakes *fakeservices.Server, cfg upstream.Config) upstream.Config {
 	return cfg
 }
 
-// reach makes Services and runs them for as long as the test.
+// reach returns Services that run as long as the test.
 func reach(t *testing.T, cfg upstream.Config) *upstream.Services {
 	t.Helper()
 	s, err := upstream.New(cfg)
@@ -58,7 +58,7 @@ func reach(t *testing.T, cfg upstream.Config) *upstream.Services {
 	return s
 }
 
-// until waits for a condition that nothing tells of.
+// until polls a condition.
 func until(t *testing.T, condition string, holds func() bool) {
 	t.Helper()
 	deadline := time.After(soon)
@@ -98,7 +98,7 @@ func sockets(t *testing.T) map[fakeservices.Service]string {
 	return addrs
 }
 
-// serve runs a gRPC server of a test's own, and returns where.
+// serve runs a gRPC server, and returns its address.
 func serve(t *testing.T, register func(*grpc.Server), options ...grpc.ServerOption) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

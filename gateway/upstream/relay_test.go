@@ -7,14 +7,14 @@ import (
 	"testing"
 )
 
-// relay passes bytes on, until its connections are frozen: then it swallows them, as a
-// process that is stopped or a firewall that forgot does. New connections pass.
+// relay forwards bytes until its connections are frozen. Then it discards them, like a stopped
+// process or a firewall that dropped its state. New connections work.
 type relay struct {
 	l        net.Listener
 	accepted atomic.Int64
 
 	mu  sync.Mutex
-	now *atomic.Bool // frozen, of the connections that come now; guarded by mu
+	now *atomic.Bool // freezes connections that are accepted now; guarded by mu
 }
 
 func relayTo(t *testing.T, addr string) *relay {

@@ -10,8 +10,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/upstream/fakeservices"
 )
 
-// the figures of the rows. That they are kept is in the other tests,
-// with shorter ones.
+// The default values. Other tests check their effect with shorter ones.
 func TestConfig_Defaults(t *testing.T) {
 	cfg := Config{}.withDefaults()
 	want := keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: true}

@@ -70,7 +70,7 @@ func TestBus_Batch_ReturnsAvailableJobs(t *testing.T) {
 		t.Errorf("the first batch is %q", first)
 	}
 	answers <- 1
-	for len(seen) < 2 { // what was not done comes again
+	for len(seen) < 2 { // unfinished entries are redelivered
 		batch := take(t, got)
 		seen = append(seen, batch...)
 		answers <- len(batch)

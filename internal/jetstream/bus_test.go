@@ -418,7 +418,7 @@ func TestBus_Run_EndsWithUnwritableStore(t *testing.T) {
 	if err := os.RemoveAll(store); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(store, nil, 0o600); err != nil { // where its directory should be
+	if err := os.WriteFile(store, nil, 0o600); err != nil { // in place of its directory
 		t.Fatal(err)
 	}
 	log := &lines{}

@@ -36,7 +36,7 @@ var postSet = []string{
 	"1080x1080.jpg",
 }
 
-// What issue 4 asks for.
+// Targets.
 const (
 	mostOfFloor = 1.65 // times the floor, from the original and from the mezzanine
 	mostOfSet   = 45   // per cent of making each of a post's set from the original by libvips

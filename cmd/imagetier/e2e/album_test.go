@@ -24,23 +24,22 @@ import (
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 )
 
-// Pictures of an album are fields of flat colour with noise over them: the noise makes
-// them large, and the colours tell whether a thumbnail is of this picture, and whole.
+// Pictures of an album are areas of one colour with noise: the noise makes them large, and the
+// colours show whether a thumbnail is of this picture and complete.
 const (
 	pictureWidth, pictureHeight = 240, 160
 	fieldsAcross, fieldsDown    = 6, 4
-	pictureBytes                = pictureWidth * pictureHeight * 3 // and a little: they are not compressed
+	pictureBytes                = pictureWidth * pictureHeight * 3 // plus headers: they are not compressed
 )
 
-// album is an origin of any number of pictures, all different, and the judge of what a
-// tier makes of them.
+// album is an origin of any number of different pictures, and checks what a tier makes of them.
 type album struct {
 	t      testing.TB
 	source string // the value of --source
 	client *http.Client
 
 	mu    sync.Mutex
-	right map[string][]byte // by path: the bytes of the first answer, which was looked at
+	right map[string][]byte // by path: the bytes of the first answer, which was checked
 	seen  map[int]bool      // the pictures of those paths
 }
 
@@ -67,7 +66,7 @@ func newAlbum(t testing.TB) *album {
 	return a
 }
 
-// flags are those of a tier over this album.
+// flags returns the flags of a tier over this album.
 func (a *album) flags(cache string, more ...string) []string {
 	if !slices.Contains(more, "--log-level") {
 		more = append(slices.Clone(more), "--log-level", "warn")
@@ -77,7 +76,7 @@ func (a *album) flags(cache string, more ...string) []string {
 		more...)
 }
 
-// start runs a tier over this album. It says nothing but warnings, so it gets its ports here.
+// start runs a tier over this album. It logs only warnings, so its ports are chosen here.
 func (a *album) start(cache string, more ...string) *tier {
 	a.t.Helper()
 	return start(a.t, append(a.flags(cache, more...), "--listen", freePort(a.t), "--private-listen", freePort(a.t))...)
@@ -121,12 +120,12 @@ func picture(n int) []byte {
 	}
 	var b bytes.Buffer
 	if err := (&png.Encoder{CompressionLevel: png.NoCompression}).Encode(&b, img); err != nil {
-		panic(err) // a buffer takes everything
+		panic(err) // writing to a buffer cannot fail
 	}
 	return b.Bytes()
 }
 
-// isPicture reports why body is no whole thumbnail of picture n.
+// isPicture returns an error unless body is a complete thumbnail of picture n.
 func isPicture(n int, body []byte) error {
 	img, _, err := image.Decode(bytes.NewReader(body))
 	if err != nil {
@@ -162,8 +161,8 @@ func isPicture(n int, body []byte) error {
 	return nil
 }
 
-// get asks x for a thumbnail of picture n and judges the answer. The error is a status
-// that is not 200, or that of the connection; bytes that are not right fail the test.
+// get requests a thumbnail of picture n from x and checks the answer. A status other than 200 or a
+// failed connection is an error; wrong bytes fail the test.
 func (a *album) get(ctx context.Context, x *tier, n int) (answer, error) {
 	return a.getPath(ctx, x, n, a.path(n))
 }
@@ -189,8 +188,8 @@ func (a *album) getPath(ctx context.Context, x *tier, n int, path string) (answe
 	return got, nil
 }
 
-// judge fails the test unless these are the bytes that the path stands for: a pinned
-// URL has one answer for ever, also when it is made anew.
+// judge fails the test unless these are the right bytes for the path: a pinned URL always has the
+// same answer, even when it is made again.
 func (a *album) judge(n int, path string, got answer) {
 	a.mu.Lock()
 	right, known := a.right[path]
@@ -216,8 +215,7 @@ func (a *album) judge(n int, path string, got answer) {
 	a.right[path], a.seen[n] = got.body, true
 }
 
-// ask asks for the pictures from one on up to another, and returns how many were hits. An
-// answer that is not 200 and right fails the test.
+// ask requests a range of pictures and returns how many were hits. Any wrong answer fails the test.
 func (a *album) ask(x *tier, from, to int) (hits int) {
 	a.t.Helper()
 	for n := from; n < to; n++ {
@@ -243,7 +241,7 @@ func (a *album) known() (numbers []int) {
 	return numbers
 }
 
-// askFor asks for these pictures and returns how many were hits, as ask does.
+// askFor is ask for these pictures.
 func (a *album) askFor(x *tier, numbers []int) (hits int) {
 	a.t.Helper()
 	for _, n := range numbers {
@@ -252,28 +250,28 @@ func (a *album) askFor(x *tier, numbers []int) (hits int) {
 	return hits
 }
 
-// isHit reports whether a tier answered.
+// isHit reports whether the answer is a hit.
 func isHit(got answer) bool { return strings.Contains(got.Header.Get("Cache-Status"), "; hit;") }
 
-// crowd asks for pictures all the time.
+// crowd requests pictures continuously.
 type crowd struct {
 	a     *album
 	next  atomic.Int64 // the number of the next new picture
-	asked atomic.Int64 // answers that were 200 and right
-	dying atomic.Bool  // the tier is about to be killed: what fails now is no fault of its
+	asked atomic.Int64 // right answers
+	dying atomic.Bool  // the tier is about to be killed: failures are expected
 	stop  context.CancelFunc
 	all   sync.WaitGroup
 }
 
-// crowd lets so many readers ask x, each in turn for a new picture and for an earlier one.
-// An answer that is not 200 and right fails the test.
+// crowd starts readers that alternately request a new picture and an earlier one from x. Any wrong
+// answer fails the test.
 func (a *album) crowd(x *tier, readers, first int) *crowd {
 	ctx, stop := context.WithCancel(a.t.Context())
 	c := &crowd{a: a, stop: stop}
 	c.next.Store(int64(first))
 	for range readers {
 		c.all.Go(func() {
-			pace := time.NewTicker(20 * time.Millisecond) // other tests want the machine too
+			pace := time.NewTicker(20 * time.Millisecond) // leaves CPU for other tests
 			defer pace.Stop()
 			for again := false; ctx.Err() == nil; again = !again {
 				<-pace.C
@@ -301,13 +299,13 @@ func (a *album) crowd(x *tier, readers, first int) *crowd {
 	return c
 }
 
-// leave ends the crowd.
+// leave stops the readers.
 func (c *crowd) leave() {
 	c.stop()
 	c.all.Wait()
 }
 
-// waitFor waits until so many more answers have come.
+// waitFor waits for n more answers.
 func (c *crowd) waitFor(answers int) {
 	c.a.t.Helper()
 	target := c.asked.Load() + int64(answers)
@@ -316,7 +314,8 @@ func (c *crowd) waitFor(answers int) {
 	})
 }
 
-// eventually polls until it is so, and fails the test if it is not so in time. It returns how long it took.
+// eventually polls until the condition holds, and fails the test after a timeout. It returns how
+// long it took.
 func eventually(t testing.TB, limit time.Duration, condition string, done func() bool) time.Duration {
 	t.Helper()
 	began := time.Now()
@@ -328,7 +327,7 @@ func eventually(t testing.TB, limit time.Duration, condition string, done func()
 	return time.Since(began)
 }
 
-// condition is what /v1/stats says of the tier's health.
+// condition is the health of a tier in /v1/stats.
 type condition struct {
 	Status  string
 	Reasons []string
@@ -343,7 +342,7 @@ func (x *tier) condition() condition {
 	return stats.Health
 }
 
-// waitCondition waits until the health has that status, and every reason begins so.
+// waitCondition waits until the health has that status and all reasons have that prefix.
 func (x *tier) waitCondition(limit time.Duration, status string, reasons ...string) time.Duration {
 	x.t.Helper()
 	var last condition
@@ -363,7 +362,7 @@ func (x *tier) waitCondition(limit time.Duration, status string, reasons ...stri
 	return took
 }
 
-// number returns the value of a series. Labels are spelled in their alphabetical order.
+// number returns the value of a series, whose labels are in alphabetical order.
 func (x *tier) number(series string) float64 {
 	x.t.Helper()
 	v, err := strconv.ParseFloat(metric(x.t, x, series), 64)
@@ -373,7 +372,7 @@ func (x *tier) number(series string) float64 {
 	return v
 }
 
-// signedPath signs what follows the signature in a path.
+// signedPath signs the part of a path after the signature.
 func signedPath(t testing.TB, resource string) string {
 	t.Helper()
 	return signedWith(t, key, resource)

@@ -15,14 +15,14 @@ import (
 // clockTick is the unit of the times in /proc: 10 ms on every Linux that Go runs on.
 const clockTick = 10e6 // ns
 
-// cpuOf returns the CPU time of a process and, if it has been waited for, its children, in ns.
+// cpuOf returns the CPU time of a process and its reaped children, in ns.
 func cpuOf(b testing.TB, pid int) float64 {
 	b.Helper()
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0 // it has ended; what it took is its parent's now
+		return 0 // it has ended; its CPU time counts for its parent
 	}
-	// The second field is the name in parentheses, which may hold anything.
+	// The second field is the name in parentheses, which may contain any character.
 	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
 	total := 0.0
 	for _, field := range fields[11:15] { // utime stime cutime cstime
@@ -84,7 +84,7 @@ func benchTier(b *testing.B, memory string) *tier {
 	)
 }
 
-// signed is sign without a process.
+// signed is sign without running a command.
 func signed(b *testing.B, name, version, spec, format string) string {
 	b.Helper()
 	return signedPath(b, "/"+spec+"/"+version+"/posts/"+name+"."+format)
@@ -100,7 +100,7 @@ func seriesOf(b *testing.B, x *tier, series string) float64 {
 	return v
 }
 
-// drain fetches url and fails unless it came from where it should, "" being from memory or disk.
+// drain fetches url and fails unless it came from the given tier; "" is memory or disk.
 func drain(b *testing.B, client *http.Client, url, detail string) {
 	resp, err := client.Get(url)
 	if err != nil {
@@ -116,7 +116,7 @@ func drain(b *testing.B, client *http.Client, url, detail string) {
 	}
 }
 
-// report says how much CPU time of the tier one answer took.
+// report reports the CPU time of the tier per answer.
 func report(b *testing.B, x *tier, before float64) {
 	b.Helper()
 	spent := cpuOfAll(b, x) - before
@@ -127,8 +127,8 @@ func report(b *testing.B, x *tier, before float64) {
 	}
 }
 
-// BenchmarkAnswer is what one answer costs, from outside: a running tier, keep-alive
-// connections from this machine, which pays for the client too.
+// BenchmarkAnswer measures one answer of a running tier over keep-alive connections. The client
+// runs on the same machine.
 func BenchmarkAnswer(b *testing.B) {
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 	hits := func(b *testing.B, x *tier, urls []string, detail string) {
@@ -153,7 +153,7 @@ func BenchmarkAnswer(b *testing.B) {
 	b.Run("disk hit 20 KB", func(b *testing.B) {
 		x := benchTier(b, "8MiB")
 		var urls []string
-		for i := range 800 { // 16 MB in a round: seldom in memory when they are asked for
+		for i := range 800 { // 16 MB in a round: rarely in memory when they are requested
 			urls = append(urls, x.public+signed(b, "phone-srgb.jpg", "v."+strconv.Itoa(i), "400x", "jpg"))
 			drain(b, client, urls[i], "origin")
 		}

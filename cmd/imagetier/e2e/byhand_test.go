@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// The example of docs/warming/README.md, typed into a shell, makes what its answer says; a size beside the plan
-// then costs no request to the origin.
+// The example of docs/warming/README.md, run in a shell, makes the variants that its answer lists.
+// A size outside the plan then needs no request to the origin.
 func TestWarm_DocumentedExample(t *testing.T) {
 	text, err := os.ReadFile("../../../docs/warming/README.md")
 	if err != nil {

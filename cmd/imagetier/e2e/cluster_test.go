@@ -15,7 +15,7 @@ import (
 	"github.com/novasocial/imagetier/origin/origintest/s3server"
 )
 
-// cluster is a NATS server on a port of this machine.
+// cluster starts a NATS server.
 func cluster(t *testing.T) (url string) {
 	t.Helper()
 	srv, err := server.NewServer(
@@ -42,7 +42,7 @@ func cluster(t *testing.T) (url string) {
 	return srv.ClientURL()
 }
 
-// Nodes share a queue: a job that one accepted is done by another when the first is gone.
+// Nodes share a queue: after one has stopped, another does the jobs that it accepted.
 func TestTier_Queue_SharedByNodes(t *testing.T) {
 	_, origin := newCountingOrigin(t, "phone-android.jpg")
 	url := cluster(t)
@@ -57,10 +57,10 @@ func TestTier_Queue_SharedByNodes(t *testing.T) {
 	for _, id := range []string{"1", "2", "3", "4", "5", "6", "7", "8"} {
 		first.mustPostEvent("msg_"+id, published("p"+id, id+".jpg", "v.1"))
 	}
-	first.stop() // what it was working on is given back
+	first.stop() // returns running jobs to the queue
 	second := start(t,
 		warmFlags(origin, "--warm", "all", "--cache-dir", t.TempDir(), "--nats", url, "--stream-replicas", "1")...)
-	// An event that the first took is known to the second.
+	// The second node knows an event that the first accepted.
 	eventually(
 		t,
 		20*time.Second,
@@ -83,7 +83,7 @@ func TestTier_Queue_SharedByNodes(t *testing.T) {
 	second.stop()
 }
 
-// S3 servers that speak NATS need no URL of ours.
+// S3 servers that support NATS need no URL of the tier.
 func TestTier_S3Notices_OverNATSWarm(t *testing.T) {
 	nats := cluster(t)
 	s3 := s3server.Start(t, "--event-nats-url", nats, "--event-nats-topic", "imagetier.s3")
@@ -103,8 +103,8 @@ func TestTier_S3Notices_OverNATSWarm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The stream that keeps notices is made when the node has begun to listen, so the first notices
-	// may be lost. Each that arrives is a job: the next is sent only if the one before seems lost.
+	// The stream of notices is created after the node has started, so the first notices may be
+	// lost. Each one that arrives is a job: the next is sent only if the previous one seems lost.
 	var sent time.Time
 	eventually(t, 30*time.Second, "a notice is taken in", func() bool {
 		if time.Since(sent) > 2*time.Second {

@@ -26,8 +26,8 @@ var damageDisks = []string{
 	"64MiB",
 }
 
-// damages are what can happen to the files of a tier, oldest first. Each returns how many
-// thumbnails it hit, or -1 if that cannot be known from outside.
+// damages are kinds of damage to the files of a tier, oldest first. Each returns how many
+// thumbnails it hit, or -1 if that is unknown.
 var damages = map[string]func(t *testing.T, a *album, random *rand.Rand, paths []string) (hit int){
 	"bits of bodies": func(t *testing.T, a *album, random *rand.Rand, paths []string) (hit int) {
 		for _, path := range paths {
@@ -108,8 +108,8 @@ var damages = map[string]func(t *testing.T, a *album, random *rand.Rand, paths [
 	},
 }
 
-// A directory is damaged while no tier uses it, or below one: readers come at once, also
-// while it is still being read, and none of them gets a wrong byte.
+// A directory is damaged while it is unused or in use. Readers start at once, even during recovery,
+// and none gets a wrong byte.
 func TestTier_DamagedDisk_ServesNoWrongByte(t *testing.T) {
 	t.Parallel()
 	a := newAlbum(t)
@@ -123,7 +123,7 @@ func TestTier_DamagedDisk_ServesNoWrongByte(t *testing.T) {
 			if inUse {
 				name += " in use"
 				if strings.HasPrefix(kind, "missing") || strings.HasPrefix(kind, "exchanged") {
-					continue // the tier has them open, whatever their names
+					continue // no effect: the tier has the files open
 				}
 			}
 			t.Run(name, func(t *testing.T) {
@@ -152,7 +152,7 @@ func TestTier_DamagedDisk_ServesNoWrongByte(t *testing.T) {
 				if inUse && (lost == 0 || verify == 0 || verify > float64(lost)) {
 					t.Errorf("%d are made again, %g are counted as damaged", lost, verify)
 				}
-				// Another size is made of originals that were damaged too.
+				// Another size is made from originals that were damaged too.
 				for _, n := range a.known() {
 					if _, err := a.getPath(t.Context(), x, n, a.pathOf(n, "120x")); err != nil {
 						t.Error(err)
@@ -172,7 +172,7 @@ func TestTier_DamagedDisk_ServesNoWrongByte(t *testing.T) {
 	}
 }
 
-// with returns the album for a test of its own: what it fails is that test.
+// with returns the album for another test, which its failures fail.
 func (a *album) with(t *testing.T) *album {
 	return &album{t: t, source: a.source, client: a.client, right: a.right, seen: a.seen}
 }
@@ -189,8 +189,8 @@ func TestTier_DiskRecovery_DoesNotDelayRequests(t *testing.T) {
 	x.stop()
 
 	release := disk.hold(".seg", opRead)
-	defer release()                   // also when it fails: a tier that waits for the disk cannot be killed
-	x = a.start(cache, smallDisks...) // and it turned ready
+	defer release()                   // also after a failure: a tier that waits for the disk cannot be killed
+	x = a.start(cache, smallDisks...) // it became ready
 	eventually(t, recovery, "the directory to be read", func() bool { return disk.held.Load() > 0 })
 	if hits := a.ask(x, 0, pictures/2); hits != 0 {
 		t.Errorf("%d hits of images that are not scanned yet", hits)
@@ -202,7 +202,7 @@ func TestTier_DiskRecovery_DoesNotDelayRequests(t *testing.T) {
 	}
 }
 
-// du returns what du says of a directory: what its files take, each counted once.
+// du returns the disk usage of a directory; a file with several links counts once.
 func du(t *testing.T, dir string) (total int64) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
@@ -222,7 +222,7 @@ func du(t *testing.T, dir string) (total int64) {
 	return total
 }
 
-// ignoreMissing: what was removed between being listed and being looked at takes nothing.
+// ignoreMissing ignores files that were removed after they were listed.
 func ignoreMissing(err error) error {
 	if os.IsNotExist(err) {
 		return nil
@@ -230,8 +230,7 @@ func ignoreMissing(err error) error {
 	return err
 }
 
-// Readers ask for more than fits all the time. What the two budgets allow is never
-// exceeded, at any moment.
+// Readers continuously request more than fits. The two budgets are never exceeded.
 func TestTier_Disk_StaysWithinBudgets(t *testing.T) {
 	t.Parallel()
 	const budget = 16 << 20

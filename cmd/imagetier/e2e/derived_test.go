@@ -62,7 +62,7 @@ func TestTier_SharedStore_WarmsNewNode(t *testing.T) {
 		t.Error("the second node answers otherwise than the first")
 	}
 	second.get(path).want(t, 200, "memory")
-	// The pinned one only.
+	// Only the pinned one.
 	eventually(t, 10*time.Second, "nothing waits to be written", func() bool {
 		return metric(t, first, `imagetier_cache_entries{tier="derived"}`) == "0"
 	})
@@ -81,7 +81,7 @@ func TestTier_SharedStore_WarmsNewNode(t *testing.T) {
 	if n := metric(t, third, `imagetier_cache_errors_total{op="verify",tier="derived"}`); n != "1" {
 		t.Errorf("%s damaged objects are counted", n)
 	}
-	// And a purge deletes it.
+	// A purge deletes it.
 	if status, r := third.ask("POST", "/v1/purge", `{"source":"posts","name":"phone-srgb.jpg"}`); status != 200 ||
 		r.Variants != 1 {
 		t.Errorf("%d %+v", status, r)
@@ -94,7 +94,7 @@ func TestTier_SharedStore_WarmsNewNode(t *testing.T) {
 	}
 }
 
-// A store that takes connections and never says a word.
+// A store that accepts connections and never answers.
 func TestTier_SharedStore_HangingStoreTimesOut(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -134,7 +134,7 @@ func TestTier_SharedStore_HangingStoreTimesOut(t *testing.T) {
 		}
 		slowest = max(slowest, time.Since(began))
 		if i == 9 {
-			slowest = 0 // by now it is left alone
+			slowest = 0 // the breaker is open by now
 		}
 	}
 	if slowest > 2*time.Second {

@@ -59,7 +59,7 @@ func TestDocs_Examples(t *testing.T) {
 	}
 }
 
-// Facts and statistics of a real tier are as docs/api/openapi.yaml says.
+// The answers of a real tier match docs/api/openapi.yaml.
 func TestDocs_API(t *testing.T) {
 	dir, err := filepath.Abs("../../../docs/urls/img")
 	if err != nil {

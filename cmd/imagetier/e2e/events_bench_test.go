@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// BenchmarkEvents posts events of one post each, signing included; 202 is what lies on the
-// disk. Nothing is made of them.
+// BenchmarkEvents posts events of one post each, including signing. A 202 means that the event is
+// on disk. No images are made.
 func BenchmarkEvents(b *testing.B) {
 	_, origin := newCountingOrigin(b, "phone-android.jpg")
 	x := start(b, warmFlags(origin, "--cache-dir", b.TempDir(), "--warm", "none")...)

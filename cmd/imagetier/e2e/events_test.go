@@ -22,7 +22,7 @@ import (
 // hookSecret signs the events of these tests.
 const hookSecret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 
-// hook is an event on its way.
+// hook is a signed event.
 type hook struct {
 	id, timestamp, signature string
 	body                     []byte
@@ -74,7 +74,7 @@ func (x *tier) postEvent(h hook) answer {
 	return answer{resp, body}
 }
 
-// mustPostEvent posts an event of now, and fails the test unless the tier accepts it.
+// mustPostEvent posts a new event, and fails the test unless the tier accepts it.
 func (x *tier) mustPostEvent(id, body string) {
 	x.t.Helper()
 	got := x.postEvent(signEvent(x.t, id, time.Now(), body))
@@ -102,7 +102,7 @@ func deleted(post string) string {
 	)
 }
 
-// countingOrigin serves one photo under every name, and counts who asks.
+// countingOrigin serves one photo under every name, and counts requests.
 type countingOrigin struct {
 	gets  atomic.Int64
 	heads atomic.Int64
@@ -125,7 +125,7 @@ func newCountingOrigin(t testing.TB, photo string) (o *countingOrigin, url strin
 }
 
 func (o *countingOrigin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == "/" || strings.HasPrefix(r.URL.Path, "/imagetier-doctor-") { // the check after the start
+	if r.URL.Path == "/" || strings.HasPrefix(r.URL.Path, "/imagetier-doctor-") { // the self-check of the tier
 		http.NotFound(w, r)
 		return
 	}
@@ -148,7 +148,7 @@ func (o *countingOrigin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Write(*o.photo.Load())
 }
 
-// asked returns how often each name was asked for.
+// asked returns how often each name was requested.
 func (o *countingOrigin) asked() map[string]int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -185,7 +185,7 @@ func TestWarm_ETagCostsNoDownload(t *testing.T) {
 	x.get(signedPath(t, "/440x/e.abc/posts/a.jpg.webp")).want(t, 200, "memory")
 }
 
-// warmFlags are those of a tier that takes in events.
+// warmFlags returns the flags of a tier that accepts events.
 func warmFlags(origin string, more ...string) []string {
 	return append(
 		[]string{"--keys", key, "--source", "posts=" + origin, "--allow-private-origins", "--admin-token", token,
@@ -193,7 +193,7 @@ func warmFlags(origin string, more ...string) []string {
 		more...)
 }
 
-// The point of it all: the first phone that looks finds it made.
+// The first request of a phone is a hit.
 func TestTier_Events_PublishedPostIsWarmed(t *testing.T) {
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	x := start(t, warmFlags(origin, "--warm", "all", "--cache-dir", t.TempDir())...)
@@ -214,7 +214,7 @@ func TestTier_Events_PublishedPostIsWarmed(t *testing.T) {
 		t.Errorf("the origin was asked %d times when they were read", n)
 	}
 
-	// A replay is answered alike, and does nothing.
+	// A replayed event gets the same answer and has no effect.
 	made := metric(t, x, `imagetier_resize_jobs_total{format="webp",outcome="ok"}`)
 	if got := x.postEvent(event); got.StatusCode != http.StatusAccepted {
 		t.Errorf("a replay: %s\n%s", got.Status, got.body)
@@ -227,13 +227,13 @@ func TestTier_Events_PublishedPostIsWarmed(t *testing.T) {
 		t.Errorf("a replay made something: %s resizes before, %s after", made, again)
 	}
 
-	// What is deleted is gone, by the tag that the first event taught.
+	// A deleted post is purged by the tag that the first event assigned.
 	x.mustPostEvent("msg_2", deleted("p1"))
 	eventually(t, 20*time.Second, "the deleted post's image is purged", func() bool {
 		return metric(t, x, `imagetier_cache_entries{tier="memory"}`) == "0"
 	})
 	x.get(signedPath(t, "/440x/v.1/posts/a.jpg.webp")).want(t, 200, "origin")
-	// A replay of what came before does not bring it back, nor teach its tag again.
+	// A replay of an earlier event neither brings it back nor assigns its tag again.
 	x.postEvent(event)
 	if status, r := x.ask("POST", "/v1/purge", `{"tag":"post:p1"}`); status != http.StatusOK || r.Variants != 0 {
 		t.Errorf("after a replay the deleted post bears an image: %d %+v", status, r)
@@ -241,7 +241,7 @@ func TestTier_Events_PublishedPostIsWarmed(t *testing.T) {
 	x.stop()
 }
 
-// waitWarm returns when n jobs of the queue are done and none waits.
+// waitWarm waits until n jobs of the queue are done and none is left.
 func (x *tier) waitWarm(n int) {
 	x.t.Helper()
 	eventually(x.t, 60*time.Second, fmt.Sprintf("%d jobs are done", n), func() bool {
@@ -250,7 +250,7 @@ func (x *tier) waitWarm(n int) {
 	})
 }
 
-// No byte of an event can be another, and none that is refused causes a fetch.
+// A changed byte of an event is detected, and refused events cause no fetch.
 func TestTier_Events_RefusesForgedStaleAndLarge(t *testing.T) {
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	x := start(t, warmFlags(origin, "--cache-dir", t.TempDir())...)
@@ -316,7 +316,7 @@ func TestTier_Events_RefusesForgedStaleAndLarge(t *testing.T) {
 		http.StatusUnprocessableEntity,
 	)
 
-	// Signed and wrong: the field is named.
+	// For a signed but invalid event the answer names the field.
 	for body, field := range map[string]string{
 		`{"type":"post.published","data":{"posts":[{"id":"p1","image":{"source":"posts","name":"x","version":"v.1"}},{"id":"p2","image":{"source":"Posts!","name":"a","version":"v.1"}}]}}`: "data.posts[1].image",
 		`{"type":"post.published","data":{"posts":[{"id":"p1","image":{"source":"posts","name":"../x","version":"v.1"}}]}}`:                                                                 "data.posts[0].image.name",
@@ -336,14 +336,14 @@ func TestTier_Events_RefusesForgedStaleAndLarge(t *testing.T) {
 	if n := metric(t, x, `imagetier_prefetch_events_total{outcome="forged",type="unknown"}`); n == "0" || n == "" {
 		t.Errorf("%q forged events are counted", n)
 	}
-	// And the good one is taken still: its id was not burnt by those that bore it.
+	// The valid event is still accepted: refused ones did not use up its id.
 	if got := x.postEvent(good); got.StatusCode != http.StatusAccepted {
 		t.Errorf("the good one: %s\n%s", got.Status, got.body)
 	}
 	x.waitWarm(1)
 }
 
-// Everything that was answered 202 is warmed after kill -9 in the middle, and once.
+// Every event that was answered 202 is warmed once, even after kill -9.
 func TestTier_Events_SurviveKill(t *testing.T) {
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	cache := t.TempDir()
@@ -359,7 +359,7 @@ func TestTier_Events_SurviveKill(t *testing.T) {
 		t.Fatalf("the origin was asked %d times before the kill: too late to see anything", n)
 	}
 	x = start(t, flags...)
-	for i := range events { // a sender that got no answer sends again; all were answered, so nothing comes of it
+	for i := range events { // as a sender without an answer would; all were answered, so this has no effect
 		x.mustPostEvent(fmt.Sprintf("msg_%d", i), published(fmt.Sprintf("p%d", i), fmt.Sprintf("a%d.jpg", i), "v.1"))
 	}
 	eventually(
@@ -386,7 +386,7 @@ func TestTier_Events_SurviveKill(t *testing.T) {
 			twice++
 		}
 	}
-	if twice > 4 { // what was being worked on when it was killed
+	if twice > 4 { // jobs that were running when it was killed
 		t.Errorf("%d originals were fetched twice", twice)
 	}
 	if n := metric(t, x, `imagetier_prefetch_events_total{outcome="repeated",type="post.published"}`); n != strconv.Itoa(
@@ -411,18 +411,18 @@ func TestTier_Events_WarmNone(t *testing.T) {
 	}
 	path := signedPath(t, "/440x/v.1/posts/a.jpg.webp")
 	x.get(path).want(t, 200, "origin")
-	// The event has taught its tag all the same.
+	// The event has still assigned its tag.
 	x.mustPostEvent("msg_2", deleted("p1"))
 	eventually(t, 20*time.Second, "the post's image is purged", func() bool {
 		return metric(t, x, `imagetier_cache_entries{tier="memory"}`) == "0"
 	})
 }
 
-// A queue that cannot be written refuses events and takes nothing else down. A node that does
-// not know what its fleet has purged says that nothing should be sent to it, and why.
+// If the queue cannot be written, events are refused and everything else works. A node that does
+// not know the purges of its fleet is not ready, and says why.
 func TestTier_Serve_WithoutQueue(t *testing.T) {
 	broken := t.TempDir()
-	if err := os.WriteFile(filepath.Join(broken, "queue"), nil, 0o600); err != nil { // where its directory should be
+	if err := os.WriteFile(filepath.Join(broken, "queue"), nil, 0o600); err != nil { // in place of its directory
 		t.Fatal(err)
 	}
 	for name, flags := range map[string][]string{
@@ -447,7 +447,7 @@ func TestTier_Serve_WithoutQueue(t *testing.T) {
 		if up := metric(t, x, "imagetier_prefetch_queue_up"); up != "0" {
 			t.Errorf("%s: the queue is up: %s", name, up)
 		}
-		// By hand it is warmed all the same: that needs no queue.
+		// imagetier warm still works: it needs no queue.
 		if code, out, errs := x.shell("warm", list(t, "/i/_/880x/v.1/posts/a.jpg.webp")); code != 0 ||
 			!strings.Contains(out, "1 made") {
 			t.Errorf("%s: imagetier warm: %d, %q, %q", name, code, out, errs)
@@ -466,7 +466,7 @@ func list(t *testing.T, lines ...string) string {
 	return path
 }
 
-// An avatar that changes under its name is gone with the event, and the new one is there.
+// After the event, an avatar that changed under its name is replaced by the new one.
 func TestTier_Events_NewAvatarReplacesOld(t *testing.T) {
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	x := start(

@@ -17,7 +17,7 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// A reader in the middle of a fill is answered whole although the tier was asked to end.
+// A request that is being filled gets a complete answer during shutdown.
 func TestTier_Shutdown_FinishesRequests(t *testing.T) {
 	photo, err := os.ReadFile(filepath.Join(photos(t), "phone-srgb.jpg"))
 	if err != nil {
@@ -54,7 +54,7 @@ func TestTier_Shutdown_FinishesRequests(t *testing.T) {
 	if err := x.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	// Readiness fails first, while the reader still waits.
+	// Readiness fails first, while the request is still running.
 	eventually(t, 5*time.Second, "/readyz to turn 503 after SIGTERM", func() bool {
 		resp, err := http.Get(x.private + "/readyz")
 		if err != nil {
@@ -166,8 +166,7 @@ func TestTier_HugeOriginal_RefusedAlone(t *testing.T) {
 	x.get(sign(t, "phone-srgb.jpg", "v.1", "640x", "jpg")).want(t, 200, "origin")
 }
 
-// What a file holds beside its picture is there when it is asked for, of a photo that has a
-// mezzanine too, and not otherwise.
+// Metadata is kept only if requested, also for a photo with a mezzanine.
 func TestTier_Spec_P3AndCredit(t *testing.T) {
 	dir := t.TempDir()
 	copyPhoto(t, dir, "phone-p3-b.jpg")
@@ -202,7 +201,7 @@ func TestTier_Spec_P3AndCredit(t *testing.T) {
 	}
 }
 
-// Faces, animations and GIF are made, and decode whole in another decoder.
+// Crops to faces, animations and GIFs are made, and decode completely in another decoder.
 func TestTier_Spec_FacesAnimationsAndGIF(t *testing.T) {
 	dir := t.TempDir()
 	copyPhoto(t, dir, "phone-srgb.jpg")

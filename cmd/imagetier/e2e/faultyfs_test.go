@@ -12,8 +12,8 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// faultyDisk is a FUSE file system that passes everything on to a directory, and fails the
-// operations that a test chooses. Nothing is answered from the page cache.
+// faultyDisk is a FUSE file system over a directory that fails the operations that a test selects.
+// It does not use the page cache.
 type faultyDisk struct {
 	fuse.RawFileSystem // of the directory
 
@@ -46,7 +46,7 @@ var (
 	diskAll    = []diskOp{opLookup, opOpen, opRead, opWrite, opChange, opDurable}
 )
 
-// newFaultyDisk mounts one, or skips the test where that is not permitted.
+// newFaultyDisk mounts one. It skips the test if that is not permitted.
 func newFaultyDisk(t *testing.T) *faultyDisk {
 	t.Helper()
 	root, err := fs.NewLoopbackRoot(t.TempDir())
@@ -87,7 +87,7 @@ func (d *faultyDisk) fail(err syscall.Errno, ops ...diskOp) {
 	d.failing.Store(&failing)
 }
 
-// hold lets these operations on files of that ending wait, from now on until release is called.
+// hold blocks these operations on files with that suffix until release is called.
 func (d *faultyDisk) hold(ending string, ops ...diskOp) (release func()) {
 	released := make(chan struct{})
 	holding := func(op diskOp, name string) syscall.Errno {
@@ -106,10 +106,10 @@ func (d *faultyDisk) hold(ending string, ops ...diskOp) (release func()) {
 	return release
 }
 
-// repair lets all operations succeed again.
+// repair makes all operations succeed again.
 func (d *faultyDisk) repair() { d.failing.Store(nil) }
 
-// status returns what an operation on node is to be answered, OK if it is to be done.
+// status returns the result of an operation on node; OK if it is to be performed.
 func (d *faultyDisk) status(op diskOp, node uint64) fuse.Status {
 	failing := d.failing.Load()
 	if failing == nil {
@@ -125,7 +125,7 @@ func (d *faultyDisk) status(op diskOp, node uint64) fuse.Status {
 	return fuse.Status(errno)
 }
 
-// do does an operation on node unless it is to fail.
+// do performs an operation on node unless it is to fail.
 func (d *faultyDisk) do(op diskOp, node uint64, operation func() fuse.Status) fuse.Status {
 	if status := d.status(op, node); !status.Ok() {
 		return status

@@ -82,7 +82,7 @@ func natsServers(t *testing.T) (servers []*server.Server, urls string) {
 	return servers, strings.Join(all, ",")
 }
 
-// balanced starts nginx as deploy/nginx has it, before these nodes.
+// balanced starts nginx with the configuration of deploy/nginx in front of these nodes.
 func balanced(t *testing.T, nodes []string) (url string) {
 	t.Helper()
 	binary := testutil.Command(t, "make deps-test", "nginx", "/usr/sbin/nginx")
@@ -126,7 +126,7 @@ uwsgi_temp_path DIR/u; scgi_temp_path DIR/s;
 	return "http://" + addr
 }
 
-// shifting is an origin whose originals are all of one colour, which is the generation's.
+// shifting is an origin whose originals all have the colour of its generation.
 type shifting struct {
 	mu         sync.Mutex
 	asked      map[string]int
@@ -164,7 +164,7 @@ func (o *shifting) times(name string) int {
 	return o.asked["/"+name]
 }
 
-// generationOf returns of which generation a variant was made.
+// generationOf returns the generation of the original of a variant.
 func generationOf(body []byte) (int, error) {
 	img, err := jpeg.Decode(bytes.NewReader(body))
 	if err != nil {
@@ -216,7 +216,7 @@ func newFleet(t *testing.T, more ...string) *fleet {
 
 func (f *fleet) again(i int) { f.nodes[i] = startWith(f.t, f.env, f.flags[i]...) }
 
-// counted is a receipt with its nodes.
+// counted is a receipt with the counts of nodes.
 type counted struct {
 	Status int
 	Nodes  struct{ Applied, Known int }
@@ -242,8 +242,8 @@ func (f *fleet) purge(i int, name string) (c counted) {
 	return c
 }
 
-// load asks the balancer for these paths until it is ended; it returns how often something
-// else than the right bytes came, and how often nothing.
+// load requests these paths from the balancer until it is ended. It returns the number of wrong
+// answers and of failed requests.
 func (f *fleet) load(clients int, paths []string, right [][]byte) *running {
 	ctx, cancel := context.WithCancel(f.t.Context())
 	r := &running{t: f.t, cancel: cancel}
@@ -295,14 +295,14 @@ func (r *running) end() (answers, wrong, failed int64) {
 	return r.answers.Load(), r.wrong.Load(), r.failed.Load()
 }
 
-// full reports whether make test-fleet runs the tests: with larger numbers.
+// full reports whether make test-fleet runs the tests, which then use larger numbers.
 func full() bool { return os.Getenv("TEST_FLEET") == "full" }
 
 func pathTo(t *testing.T, shape, name string) string {
 	return signedPath(t, "/"+shape+"/v.1/posts/"+name+".jpg")
 }
 
-// warmed returns paths that nodes hold, and what is right for each.
+// warmed returns paths that nodes have cached, and the right bytes of each.
 func (f *fleet) warmed() (paths []string, right [][]byte) {
 	f.t.Helper()
 	for i := range 40 {
@@ -374,7 +374,7 @@ func TestFleet_Takedown_HoldsOnEveryNodeUntilLifted(t *testing.T) {
 	if status, _ := f.nodes[1].ask("POST", "/v1/takedown", target); status != http.StatusOK {
 		t.Fatal(status)
 	}
-	for i, x := range f.nodes { // the receipt counts nodes that have the mark
+	for i, x := range f.nodes { // check every node that the receipt counts
 		if got := x.get(p); got.StatusCode != 451 {
 			t.Errorf("node %d answers %s behind the receipt", i, got.Status)
 		}
@@ -506,7 +506,7 @@ func TestFleet_BeginsEmptyWhenTheStreamIsGone(t *testing.T) {
 	if strings.HasSuffix(got, "detail=disk") || strings.HasSuffix(got, "detail=memory") {
 		t.Errorf("%s: it was kept", got)
 	}
-	// Those that ran go on with the new log.
+	// The running nodes continue with the new log.
 	eventually(t, 20*time.Second, "a purge reaches all", func() bool {
 		got := f.purge(0, "nothing.jpg")
 		return got.Status == http.StatusOK && got.Nodes.Applied == 3

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// An event that one node received is known to every node: one that asks at once, and one that has
-// only just been started.
+// Every node knows the tags of an event that one node received: at once, and also after it has just
+// started.
 func TestFleet_PurgeByTag_OnAnotherNode(t *testing.T) {
 	o, origin := newShifting(t)
 	url := cluster(t)
@@ -53,7 +53,7 @@ func TestFleet_PurgeByTag_OnAnotherNode(t *testing.T) {
 			t.Errorf("post %d: %d %+v, want the variant that three nodes held", i, status, r)
 		}
 	}
-	// An event that names only the post, whichever node works on it.
+	// An event that names only the post, handled by any node.
 	third.mustPostEvent("msg_gone", deleted(fmt.Sprintf("p%d", posts-1)))
 	for _, x := range nodes {
 		for i := range posts - 1 {
@@ -67,7 +67,7 @@ func TestFleet_PurgeByTag_OnAnotherNode(t *testing.T) {
 		})
 	}
 
-	// A node that was away catches up from where it was.
+	// A node that was away catches up from its offset.
 	second.stop()
 	first.mustPostEvent("msg_away", published("away", "away.jpg", "v.1"))
 	first.get(signedPath(t, "/16x/v.1/posts/away.jpg.jpg"))

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// recovery is how long the tier may take after a disk has come back.
+// recovery bounds the time until the tier uses a repaired disk again.
 const recovery = 30 * time.Second
 
 // mountSmall mounts a tmpfs of 50 MB for the test.
@@ -30,7 +30,7 @@ func mountSmall(t *testing.T, options string) string {
 	return dir
 }
 
-// fills are ways to use up a small file system: its bytes or its inodes.
+// fills are ways to fill a small file system: with bytes or with inodes.
 var fills = map[string]struct {
 	options string
 	fill    func(t *testing.T, dir string, left int) // leaves left bytes or inodes free
@@ -86,13 +86,13 @@ var smallDisks = []string{
 	"24MiB",
 }
 
-// Other files fill the disk, before the tier starts or while it runs: every answer is right,
-// and once they are removed, the tier uses the disk again.
+// Other files fill the disk before the tier starts or while it runs. Every answer is right, and
+// once the files are removed, the tier uses the disk again.
 func TestTier_FullDisk_ServesAndRecovers(t *testing.T) {
 	for name, full := range fills {
 		for _, when := range []string{"before the start", "in use"} {
 			t.Run(name+" "+when, func(t *testing.T) {
-				t.Parallel() // it waits for most of its time
+				t.Parallel() // it mostly waits
 				dir := mountSmall(t, full.options)
 				a := newAlbum(t)
 				if when == "before the start" {

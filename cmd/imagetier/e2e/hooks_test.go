@@ -16,14 +16,14 @@ import (
 
 const cdnSecret = "whsec_YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXphYmNkZWY="
 
-// cdnAdapter is a stand-in for what purges a CDN. It takes a hook only if it is signed.
+// cdnAdapter is a fake CDN adapter. It accepts only signed hooks.
 type cdnAdapter struct {
 	url string
 
 	mu       sync.Mutex
 	fails    bool
-	failed   int                            // hooks that it did not take
-	posts    int                            // hooks that it took
+	failed   int                            // refused hooks
+	posts    int                            // accepted hooks
 	received map[string]int                 // hooks received, by "type name"
 	onHook   func(kind string, name string) // called for each original before it is answered
 }
@@ -157,7 +157,7 @@ func TestTier_PurgeHook_PostsAfterPurge(t *testing.T) {
 		"POST",
 		"/v1/purge",
 		`{"path":"`+signedPath(t, "/99x/live/posts/b.jpg.webp")+`"}`,
-	) // of what is live: all of it
+	) // for a live path: the whole original
 	a.awaitTold(t, "image.purged b.jpg")
 	asked("POST", "/v1/takedown", `{"source":"posts","name":"c.jpg"}`)
 	a.awaitTold(t, "image.taken_down c.jpg")
@@ -174,7 +174,7 @@ func TestTier_PurgeHook_PostsAfterPurge(t *testing.T) {
 		a.fails = true
 	})
 
-	// It fails; the tier is killed before it could tell.
+	// The hook fails, and the tier is killed before it could succeed.
 	asked("POST", "/v1/purge", `{"source":"posts","name":"e.jpg"}`)
 	eventually(t, 60*time.Second, "failed hooks are retried", func() bool { return a.failures() >= 2 })
 	if n := metric(t, x, `imagetier_purge_hooks_total{outcome="failed"}`); n == "0" {
@@ -201,7 +201,8 @@ func TestTier_PurgeHook_PostsAfterPurge(t *testing.T) {
 	x.stop()
 }
 
-// Of a fleet one node tells, when all have obeyed; and another, when that one is gone.
+// One node of a fleet calls the hook, after all nodes have applied the purge. If it is gone,
+// another one does.
 func TestFleet_PurgeHook_PostsOnceAfterAllNodes(t *testing.T) {
 	a := newCDNAdapter(t)
 	f := newFleet(t, "--purge-hook", a.url, "--purge-secrets", cdnSecret)
@@ -263,7 +264,7 @@ func TestFleet_PurgeHook_PostsOnceAfterAllNodes(t *testing.T) {
 		t.Errorf("%d posts for %d purges, a takedown and a lift", n, purges)
 	}
 
-	// The node that was asked, and each that tried to tell, may be gone.
+	// The node that received the purge, and each one that tried to call the hook, may be gone.
 	a.set(func() { a.fails, a.onHook = true, nil })
 	if got := f.purge(0, "gone.jpg"); got.Status != http.StatusOK {
 		t.Fatalf("%+v", got)

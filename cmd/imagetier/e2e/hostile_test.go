@@ -22,7 +22,7 @@ import (
 	"github.com/novasocial/imagetier/resize/resizetest"
 )
 
-// mutations is how many damaged originals are tried: some hundred, or TEST_MUTATIONS.
+// mutations is the number of damaged originals: some hundred, or TEST_MUTATIONS.
 func mutations(t testing.TB) int {
 	if s := os.Getenv("TEST_MUTATIONS"); s != "" {
 		n, err := strconv.Atoi(s)
@@ -34,15 +34,15 @@ func mutations(t testing.TB) int {
 	return 400
 }
 
-// mutated returns original with some damage, the same for the same seed: bits turned, parts
-// moved, doubled, cut out, overwritten, or numbers of headers made large.
+// mutated returns original with damage that depends on the seed: flipped bits, moved, duplicated,
+// removed or overwritten parts, or large numbers in headers.
 func mutated(original []byte, seed uint64) []byte {
 	random := rand.New(rand.NewPCG(seed, 3))
 	b := bytes.Clone(original)
 	head := min(len(b), 600)
 	for range 1 + random.IntN(4) {
 		at, n := random.IntN(len(b)), 1+random.IntN(64)
-		if random.IntN(2) == 0 { // where the headers are
+		if random.IntN(2) == 0 { // in the headers
 			at = random.IntN(head)
 		}
 		end := min(at+n, len(b))
@@ -67,8 +67,8 @@ func mutated(original []byte, seed uint64) []byte {
 	return b
 }
 
-// hostileOrigin serves what lies ready, and damaged originals by number: one in ten of them
-// made of a real photo where those are there.
+// hostileOrigin serves hostile files, and damaged originals by number; one in ten is a real photo,
+// if available.
 func hostileOrigin(t *testing.T, ready map[string][]byte, whole []specimen) (url string) {
 	t.Helper()
 	var real [][]byte
@@ -101,9 +101,9 @@ func hostileOrigin(t *testing.T, ready map[string][]byte, whole []specimen) (url
 	}))
 }
 
-// Whatever comes in: the tier lives, each is answered within its time with an image or as
-// the client's fault, good images are all made meanwhile, no temporary file is left, and no
-// answer has anything of the input's metadata or libvips' words in it.
+// For any input: the tier survives, each request is answered in time with an image or a client
+// error, valid images are made meanwhile, no temporary file is left, and no answer contains
+// metadata of the input or texts of libvips.
 func TestTier_HostileOriginals_DoNoHarm(t *testing.T) {
 	whole := pictures(t)
 	ready := map[string][]byte{}
@@ -123,7 +123,7 @@ func TestTier_HostileOriginals_DoNoHarm(t *testing.T) {
 		names = append(names, fmt.Sprintf("mutated-%d", i))
 	}
 	tmp := t.TempDir()
-	// Its time is that of a busy machine.
+	// The time limit allows for a busy machine.
 	x := startWith(
 		t,
 		[]string{"TMPDIR=" + tmp, "HOME=" + tmp},
@@ -213,8 +213,8 @@ func TestTier_HostileOriginals_DoNoHarm(t *testing.T) {
 	}
 }
 
-// harmless fails the test unless an answer is a whole image or a refusal, without anything
-// that was planted or that libraries say.
+// harmless fails the test unless an answer is a complete image or an error, without planted text or
+// texts of libraries.
 func harmless(t *testing.T, name, format string, got answer) {
 	t.Helper()
 	if bytes.Contains(got.body, []byte(resizetest.Needle)) {
@@ -238,8 +238,7 @@ func harmless(t *testing.T, name, format string, got answer) {
 	}
 }
 
-// decodes reads an image whole with decoders that made none of it: Go's, and for AVIF that
-// of libavif.
+// decodes decodes an image completely with independent decoders: those of Go, and libavif for AVIF.
 func decodes(format string, body []byte) (err error) {
 	switch format {
 	case "jpg":
@@ -281,7 +280,7 @@ func decodesElsewhere(format string, body []byte) error {
 	return decodes("png", b)
 }
 
-// Every format that is served decodes whole in a decoder that did not make it.
+// Every served format decodes completely in an independent decoder.
 func TestTier_Formats_DecodeElsewhere(t *testing.T) {
 	whole := pictures(t)
 	x := start(t, "--keys", key, "--source", "posts=dir://"+lay(t, whole), "--cache-dir", t.TempDir())
@@ -294,7 +293,7 @@ func TestTier_Formats_DecodeElsewhere(t *testing.T) {
 		}
 		for _, s := range whole {
 			shape := "90x70"
-			if format == "webp" { // Go's decoder knows no animations
+			if format == "webp" { // Go's decoder does not support animations
 				shape = "90x70-still"
 			}
 			got := x.get(signedPath(t, "/"+shape+"/v.1/posts/"+s.name+"."+format))

@@ -24,7 +24,7 @@ type facts struct {
 
 var hexColor = regexp.MustCompile(`^#[0-9a-f]{6}$`)
 
-// check fails the test unless f are facts of the photo in that file, which is a JPEG.
+// check fails the test unless f are the facts about the JPEG in that file.
 func (f facts) check(t *testing.T, file string) {
 	t.Helper()
 	r, err := os.Open(file)
@@ -98,7 +98,7 @@ func TestTier_Info_IsCachedLikeAVariant(t *testing.T) {
 	f.check(t, file)
 	x.get(path).want(t, 200, "memory")
 
-	// POST /v1/info answers from the same place, with what pins the original.
+	// POST /v1/info returns the same facts, and the version that pins the original.
 	one := x.infos(t, `{"source":"posts","name":"phone-srgb.jpg","version":"live"}`)[0]
 	one.check(t, file)
 	if !strings.HasPrefix(one.Version, "e.") {

@@ -16,11 +16,11 @@ import (
 	"time"
 )
 
-// readyWithin is how long a tier may take from its start to its readiness, whatever its
-// directory went through. It holds for most starts: a busy machine may be slower once.
+// readyWithin bounds the time from start to readiness, whatever happened to the directory. It must
+// hold for most starts: a busy machine may exceed it once.
 const readyWithin = 2 * time.Second
 
-// fromEnvironment returns the number that a variable gives, else usual, or short with -short.
+// fromEnvironment returns the number in a variable, else usual, or short with -short.
 func fromEnvironment(t *testing.T, name string, usual, short int) int {
 	t.Helper()
 	if text := os.Getenv(name); text != "" {
@@ -36,8 +36,8 @@ func fromEnvironment(t *testing.T, name string, usual, short int) int {
 	return usual
 }
 
-// Each life ends by kill -9 in the middle of its work, and the next begins in the
-// same directory. IMAGETIER_E2E_LIVES says how many (10), IMAGETIER_E2E_SEED when they end.
+// Each life ends with kill -9 at work, and the next one starts in the same directory.
+// IMAGETIER_E2E_LIVES says how many (10), IMAGETIER_E2E_SEED when they end.
 func TestTier_Kill_KeepsStoredImages(t *testing.T) {
 	t.Parallel()
 	lives := fromEnvironment(t, "IMAGETIER_E2E_LIVES", 10, 3)
@@ -54,15 +54,15 @@ func TestTier_Kill_KeepsStoredImages(t *testing.T) {
 		starts = append(starts, time.Since(began))
 		known := a.known()
 		waitRecovered(x, len(known)*9/10)
-		// Any of them, but not all: a slow machine would make more in the meantime than it asks for.
+		// A part of them: a slow machine would make more meanwhile than it requests.
 		random.Shuffle(len(known), func(i, j int) { known[i], known[j] = known[j], known[i] })
 		known = known[:min(len(known), 200)]
 
 		readers := a.crowd(x, 8, next)
-		if hits := a.askFor(x, known); hits*10 < len(known)*9 { // while the readers go on
+		if hits := a.askFor(x, known); hits*10 < len(known)*9 { // while the readers continue
 			t.Errorf("life %d: %d of the %d images that were answered before are hits", life, hits, len(known))
 		}
-		readers.waitFor(random.IntN(120)) // none: it is killed while it begins
+		readers.waitFor(random.IntN(120)) // with 0 it is killed while it starts
 		readers.dying.Store(true)
 		x.kill()
 		readers.leave()
@@ -83,7 +83,7 @@ func TestTier_Kill_KeepsStoredImages(t *testing.T) {
 	}
 }
 
-// A second tier on the same directory would write into what the first one reads.
+// A second tier on the same directory would overwrite the files of the first.
 func TestTier_CacheDir_RefusesSecondProcess(t *testing.T) {
 	t.Parallel()
 	a := newAlbum(t)
@@ -111,14 +111,14 @@ func TestTier_CacheDir_RefusesSecondProcess(t *testing.T) {
 	}
 	a.ask(x, 5, 10)
 	x.stop()
-	x = a.start(cache) // the lock went with its owner
+	x = a.start(cache) // the lock ended with its owner
 	waitRecovered(x, 10)
 	if hits := a.ask(x, 0, 10); hits != 10 {
 		t.Errorf("%d of 10 are hits after a restart", hits)
 	}
 }
 
-// After a downgrade the directory may hold what this version cannot read: it is kept, and
+// After a downgrade the directory may have files that this version cannot read: they are kept, and
 // the log says so.
 func TestTier_CacheDir_SetsOtherVersionsAside(t *testing.T) {
 	t.Parallel()
@@ -178,7 +178,7 @@ func edit(t *testing.T, path string, change func(b []byte) []byte) {
 		t.Fatal(err)
 	}
 	b = change(b)
-	f, err := os.OpenFile(path, os.O_RDWR, 0) // in place: who has it open sees it
+	f, err := os.OpenFile(path, os.O_RDWR, 0) // in place, so that a process that has it open sees it
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// What phones ask for is learnt in hours; a restart is not to forget it.
+// It takes hours to learn what phones request, so a restart must not lose it.
 func TestTier_Warming_LearnedStateSurvivesRestart(t *testing.T) {
 	_, origin := newCountingOrigin(t, "phone-android.jpg")
 	dir := t.TempDir()
@@ -25,7 +25,7 @@ func TestTier_Warming_LearnedStateSurvivesRestart(t *testing.T) {
 	}
 	last := time.Now()
 	eventually(t, 30*time.Second, "all watches have ended", func() bool {
-		used := metric(t, x, "imagetier_prefetch_used_total") // which ends what is due
+		used := metric(t, x, "imagetier_prefetch_used_total") // reading it ends expired watches
 		n, err := strconv.Atoi(used)
 		return time.Since(last) > 5*time.Second && err == nil && n >= posts // mezzanines count, too
 	})

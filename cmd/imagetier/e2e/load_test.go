@@ -37,8 +37,8 @@ func TestTier_Commands_PurgeAndTakedown(t *testing.T) {
 	x.get(path).want(t, 200, "origin")
 }
 
-// More is asked than can be made: hits are all served, and what cannot be made is refused
-// at once with word on when to come again.
+// More is requested than can be made: all hits are served, and excess requests are refused at once
+// with Retry-After.
 func TestTier_Overload_ServesHitsRefusesRest(t *testing.T) {
 	x := start(t, "--keys", key, "--source", "posts=dir://"+photos(t), "--cache-dir", t.TempDir(), "--workers", "2")
 	warm := sign(t, "phone-android.jpg", "v.1", "200x", "jpg")
@@ -56,7 +56,7 @@ func TestTier_Overload_ServesHitsRefusesRest(t *testing.T) {
 					return
 				}
 				hits.Add(1)
-				time.Sleep(time.Millisecond) // the machine has work to do beside
+				time.Sleep(time.Millisecond) // leaves CPU for the tier
 			}
 		})
 	}
@@ -79,7 +79,7 @@ func TestTier_Overload_ServesHitsRefusesRest(t *testing.T) {
 			case err != nil:
 				t.Error(err)
 			case resp.StatusCode == http.StatusGatewayTimeout && time.Since(began) > 10*time.Second:
-				late.Add(1) // others took the machine from what was let in
+				late.Add(1) // admitted, but slowed down by other processes
 			case resp.StatusCode == 200 && len(body) > 1000:
 				made.Add(1)
 			case resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") != "":
@@ -110,7 +110,7 @@ func TestTier_Overload_ServesHitsRefusesRest(t *testing.T) {
 	}
 }
 
-// A job without waiting clients frees its child; one with another waiting client goes on.
+// A job without waiting clients frees its child; one with another waiting client continues.
 func TestTier_ClientLeaves_FreesChild(t *testing.T) {
 	x := start(
 		t,
@@ -126,7 +126,7 @@ func TestTier_ClientLeaves_FreesChild(t *testing.T) {
 		"120s",
 	)
 	busy := func() bool { return metric(t, x, `imagetier_resize_workers{state="busy"}`) == "1" }
-	// A child that has just started for an expensive job has taken 0.1 s or less.
+	// A child that has just started for an expensive job has used at most 0.1 s.
 	works := func() bool {
 		return slices.ContainsFunc(childPIDs(x), func(pid int) bool { return cpuOf(t, pid) > 0.5e9 })
 	}

@@ -1,5 +1,5 @@
-// Package e2e tries the built programs from outside: real processes, real sockets, a
-// real S3 server, a real browser. Everything listens on this machine alone.
+// Package e2e tests the built programs from outside: real processes, real sockets, a real S3
+// server, a real browser. Everything listens on the loopback interface.
 package e2e
 
 import (
@@ -24,10 +24,10 @@ import (
 	"github.com/novasocial/imagetier/internal/testutil"
 )
 
-// bin is where TestMain built the programs.
+// bin is the directory in which TestMain built the programs.
 var bin string
 
-// raced: the tests run under the race detector, and so does the tier that they start.
+// raced means that the tests and the tier run under the race detector.
 var raced bool
 
 func TestMain(m *testing.M) {
@@ -61,7 +61,7 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// buildTier builds imagetier, which has no C in it, unless the race detector is to look.
+// buildTier builds imagetier, without cgo unless the race detector is on.
 func buildTier() ([]byte, error) {
 	if raced {
 		return build("1", "../", "-race")
@@ -75,7 +75,7 @@ func build(cgo, pkg string, flags ...string) ([]byte, error) {
 	return cmd.CombinedOutput()
 }
 
-// key signs in all these tests.
+// key is the signing key of all tests.
 const key = "k1=000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 
 // tier is a running imagetier.
@@ -119,7 +119,7 @@ func startWith(t testing.TB, env []string, flags ...string) *tier {
 	return x
 }
 
-// launch returns when it listens, ready or not.
+// launch runs imagetier serve, and returns when it listens, ready or not.
 func launch(t testing.TB, env []string, flags ...string) *tier {
 	t.Helper()
 	args := append([]string{"serve", "--log-format", "json"}, flags...)
@@ -140,7 +140,7 @@ func launch(t testing.TB, env []string, flags ...string) *tier {
 	}
 	x := &tier{t: t, cmd: cmd, ended: make(chan struct{}), log: &logText{}}
 	listening := make(chan [2]string, 1)
-	if i := slices.Index(flags, "--private-listen"); i >= 0 { // it may be told to keep silent
+	if i := slices.Index(flags, "--private-listen"); i >= 0 { // its log level may hide the line
 		listening <- [2]string{"http://" + flags[slices.Index(flags, "--listen")+1], "http://" + flags[i+1]}
 	}
 	if err := cmd.Start(); err != nil {
@@ -200,7 +200,7 @@ func (x *tier) waitReady() {
 	x.t.Fatalf("imagetier did not get ready\n%s", x.log)
 }
 
-// stop asks imagetier to end, and fails the test if it does not end well.
+// stop sends SIGTERM, and fails the test unless imagetier ends without an error.
 func (x *tier) stop() {
 	x.t.Helper()
 	_ = x.cmd.Process.Signal(syscall.SIGTERM)
@@ -224,7 +224,7 @@ func (x *tier) waitEnded() {
 	}
 }
 
-// answer is a response, read whole.
+// answer is a response with its body.
 type answer struct {
 	*http.Response
 	body []byte
@@ -255,7 +255,7 @@ func fetch(t testing.TB, url string) answer {
 	return answer{resp, body}
 }
 
-// want fails the test unless the answer has that status and its Cache-Status ends so.
+// want fails the test unless the answer has that status and that detail in Cache-Status.
 func (a answer) want(t *testing.T, status int, detail string) {
 	t.Helper()
 	if got := a.Header.Get("Cache-Status"); a.StatusCode != status || !strings.HasSuffix(got, "detail="+detail) {
@@ -273,7 +273,7 @@ func (a answer) want(t *testing.T, status int, detail string) {
 
 func firstBytes(b []byte) string { return fmt.Sprintf("%.300q", b) }
 
-// run runs imagetier and returns what it printed.
+// run runs imagetier and returns its output.
 func run(t testing.TB, args ...string) string {
 	t.Helper()
 	cmd := exec.Command(filepath.Join(bin, "imagetier"), args...)
@@ -302,7 +302,7 @@ func photos(t testing.TB) string {
 	return testutil.Photos(t)
 }
 
-// copyPhoto copies one of them to where a test may change it.
+// copyPhoto copies one of them into dir, where a test may change it.
 func copyPhoto(t *testing.T, dir, name string) {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(photos(t), name))

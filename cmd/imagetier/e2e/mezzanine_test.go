@@ -16,7 +16,7 @@ import (
 	"testing"
 )
 
-// One fetch serves whatever size is requested later, and the second request makes the mezzanine.
+// One fetch serves all later sizes, and the second request makes the mezzanine.
 func TestTier_Mezzanine_LaterSizesNeedNoFetch(t *testing.T) {
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	flags := warmFlags(origin, "--cache-dir", t.TempDir())
@@ -38,7 +38,8 @@ func TestTier_Mezzanine_LaterSizesNeedNoFetch(t *testing.T) {
 	x.stop()
 	x = start(t, flags...)
 	x.get(signedPath(t, "/640x/v.1/posts/a.jpg.webp")).want(t, 200, "original")
-	// What has more pixels than the mezzanine can give is made of the original, which the first request stored.
+	// A size that needs more pixels than the mezzanine has is made from the original, which the
+	// first request stored.
 	x.get(signedPath(t, "/2000x/v.1/posts/a.jpg.webp")).want(t, 200, "original")
 	if n := o.gets.Load(); n != 1 {
 		t.Errorf("the origin was asked %d times", n)
@@ -106,9 +107,8 @@ func getWith(t *testing.T, x *tier, path string, header http.Header) answer {
 	return answer{resp, body}
 }
 
-// The watermark of a URL is the one of the configuration: another picture under its name is
-// another image, also in a cache that holds the old ones, and a file that is replaced while
-// the tier runs changes nothing.
+// The watermark of a URL is the configured one: another picture under its name makes another image,
+// even in a cache with the old ones. A file that is replaced while the tier runs has no effect.
 func TestTier_Watermark_IsPartOfCacheKey(t *testing.T) {
 	_, origin := newCountingOrigin(t, "phone-srgb.jpg")
 	logo := filepath.Join(t.TempDir(), "logo.png")
@@ -134,7 +134,7 @@ func TestTier_Watermark_IsPartOfCacheKey(t *testing.T) {
 	if got := corner(x, "memory"); !near(got, red) {
 		t.Errorf("from memory the corner is %v", got)
 	}
-	// A child that is started now has the old picture too.
+	// A child that is started now also has the old picture.
 	for _, pid := range children(t, x) {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}

@@ -19,7 +19,7 @@ import (
 	"github.com/novasocial/imagetier/origin/origintest/faulty"
 )
 
-// entries returns how many images each tier of x holds.
+// entries returns the number of images in each tier of x.
 func entries(x *tier) (n [3]float64) {
 	for i, name := range []string{"memory", "disk", "originals"} {
 		n[i] = x.number(fmt.Sprintf("imagetier_cache_entries{tier=%q}", name))
@@ -27,9 +27,8 @@ func entries(x *tier) (n [3]float64) {
 	return n
 }
 
-// Every fault that package faulty knows comes to a tier of its own source, so that no
-// breaker spares the origin any, and all of them at once. What is no whole image is no
-// answer and is in no tier.
+// Every fault of package faulty has its own source, so that no breaker hides another fault, and all
+// occur at once. Incomplete images are neither answered nor stored.
 func TestTier_FaultyOrigin_StoresNothing(t *testing.T) {
 	t.Parallel()
 	const timeout = 3 * time.Second // of the origin
@@ -38,8 +37,8 @@ func TestTier_FaultyOrigin_StoresNothing(t *testing.T) {
 	faults := map[faulty.Fault][]int{
 		faulty.None: {
 			200,
-		}, faulty.IgnoresIfMatch: {200}, faulty.FlippingTag: {200}, // of a version that the caller answers for
-		faulty.TooLong: {200}, // what was promised came, and no more is read
+		}, faulty.IgnoresIfMatch: {200}, faulty.FlippingTag: {200}, // for a version that the caller guarantees
+		faulty.TooLong: {200}, // the promised bytes came, and no more are read
 		faulty.Cut:     {502}, faulty.CutChunked: {502}, faulty.Reset: {502}, faulty.ResetBody: {502},
 		faulty.WrongKind: {415}, faulty.Unavailable: {503}, faulty.Failed: {502}, faulty.BadGateway: {502},
 		faulty.Hang: {504}, faulty.HangHeaders: {504}, faulty.HangBody: {504}, faulty.Trickle: {504},
@@ -71,7 +70,7 @@ func TestTier_FaultyOrigin_StoresNothing(t *testing.T) {
 	for fault, want := range faults {
 		path := signedPath(t, fmt.Sprintf("/240x-q95/v.1/f-%s/%s/a.png.jpg", fault, fault))
 		all.Go(func() {
-			for range 2 { // an answer may not depend on the one before
+			for range 2 { // an answer must not depend on the previous one
 				began := time.Now()
 				got, err := a.getPath(t.Context(), x, 1, path)
 				if got.Response == nil {
@@ -79,7 +78,7 @@ func TestTier_FaultyOrigin_StoresNothing(t *testing.T) {
 					return
 				}
 				late := got.StatusCode == 504 && time.Since(began) >= timeout &&
-					!slices.Contains(want, 200) // of a busy machine, for whatever reason
+					!slices.Contains(want, 200) // a busy machine may cause it
 				if !slices.Contains(want, got.StatusCode) && !late {
 					t.Errorf("%s: %s, want one of %v: %s", fault, got.Status, want, firstBytes(got.body))
 				}
@@ -94,13 +93,13 @@ func TestTier_FaultyOrigin_StoresNothing(t *testing.T) {
 				kept.Add(1)
 			}
 		})
-		if slices.Equal(want, []int{502}) { // what fails once is asked for once more
+		if slices.Equal(want, []int{502}) { // a single failure is retried
 			once := signedPath(t, fmt.Sprintf("/240x-q95/v.1/f-ok/once/%s/a.png.jpg", fault))
 			all.Go(func() {
 				if got, err := a.getPath(t.Context(), x, 1, once); err == nil {
 					kept.Add(1)
 				} else if got.Response == nil || got.StatusCode != 502 && got.StatusCode != 504 {
-					// Redirects and the like are not retried: they do not pass by themselves.
+					// Redirects and the like are not retried: they are permanent.
 					t.Errorf("%s, once: %v", fault, err)
 				}
 			})
@@ -113,7 +112,7 @@ func TestTier_FaultyOrigin_StoresNothing(t *testing.T) {
 		t.Errorf("memory, disk and originals hold %v, %g were right", got, want)
 	}
 
-	// The origin is gone, and so is what was in memory: what is answered now was on the disk.
+	// The origin and the memory tier are gone: these answers come from disk.
 	x.stop()
 	for i, flag := range flags {
 		if strings.HasPrefix(flag, "f-") {
@@ -135,15 +134,14 @@ func TestTier_FaultyOrigin_StoresNothing(t *testing.T) {
 	}
 }
 
-// An origin that changes its mind with every answer, whatever condition it was asked
-// on: who pinned one entity tag gets those bytes or none, and who did not gets whole
-// pictures.
+// An origin returns other bytes each time and ignores conditions. Requests that pin an entity tag
+// get those bytes or an error, and all others get complete pictures.
 func TestTier_FlippingOrigin_ETagVersionsNeverMix(t *testing.T) {
 	t.Parallel()
 	a := newAlbum(t)
 	pictures := [2][]byte{picture(0), picture(1)}
 	origin := listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		n := rand.IntN(2) // taking turns can fall in step with who asks
+		n := rand.IntN(2) // alternating could synchronize with the requests
 		w.Header().Set("ETag", fmt.Sprintf(`"of-%d"`, n))
 		w.Header().Set("Cache-Control", "max-age=0")
 		w.Header().Set("Content-Length", strconv.Itoa(len(pictures[n])))
@@ -194,8 +192,8 @@ func TestTier_FlippingOrigin_ETagVersionsNeverMix(t *testing.T) {
 	}
 }
 
-// An upload that broke off is all that the origin has: as long as it says, and half an
-// image. Every kind of file is refused, and kept nowhere.
+// The origin has only a truncated upload, with a matching length. Every kind of file is refused and
+// not stored.
 func TestTier_TruncatedOriginal_AnyFormatRefused(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob(filepath.Join(photos(t), "*.*"))
@@ -221,7 +219,7 @@ func TestTier_TruncatedOriginal_AnyFormatRefused(t *testing.T) {
 			continue
 		}
 		tried++
-		for _, shape := range []string{"64x-still", "200x-still"} { // one may be made of less than the other
+		for _, shape := range []string{"64x-still", "200x-still"} { // one may need fewer bytes than the other
 			if got := x.get(signedPath(t, fmt.Sprintf("/%s/v.1/posts/%s.webp", shape, name))); got.StatusCode != 422 {
 				t.Errorf("%s of half of %s: %s", shape, name, got.Status)
 			}
@@ -235,8 +233,8 @@ func TestTier_TruncatedOriginal_AnyFormatRefused(t *testing.T) {
 	}
 }
 
-// Hundreds wait for an origin that does not answer. Hits of the same source, and misses of
-// another, are answered before any of them; and when the origin is back, so are they.
+// Hundreds of requests wait for an origin that hangs. Hits of the same source and misses of another
+// are answered meanwhile, and the waiting ones when the origin recovers.
 func TestTier_HangingOrigin_DoesNotDelayOthers(t *testing.T) {
 	t.Parallel()
 	a := newAlbum(t)
@@ -284,7 +282,7 @@ func TestTier_HangingOrigin_DoesNotDelayOthers(t *testing.T) {
 			switch {
 			case err == nil:
 				right.Add(1)
-			case got.Response == nil || got.StatusCode != 503: // so many do not even wait
+			case got.Response == nil || got.StatusCode != 503: // the queue is full
 				t.Errorf("picture %d: %v", 100+i, err)
 			}
 		})

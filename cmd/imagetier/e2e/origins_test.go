@@ -15,13 +15,13 @@ import (
 	"time"
 )
 
-// unwell is an origin that answers with photo, or, for names that begin with a fault and a
-// dash, with that fault until it is healed.
+// unwell is an origin that answers with photo or, for names like FAULT-name, with that fault until
+// it is healed.
 type unwell struct {
 	photo  []byte
 	healed atomic.Bool
 	calls  atomic.Int64
-	ended  chan struct{} // closed: what hangs may go
+	ended  chan struct{} // closed to release hanging requests
 }
 
 func (o *unwell) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -47,7 +47,7 @@ func (o *unwell) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch fault {
 	case "cut":
 		raw(head(len(o.photo)), half).Close()
-	case "lied": // it says less than the image has
+	case "lied": // the stated length is too small
 		raw(head(len(half)), o.photo).Close()
 	case "kind":
 		w.Header().Set("Content-Type", "image/jpeg")
@@ -88,8 +88,8 @@ func (o *unwell) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Whatever an origin does, no answer is a wrong or a cut image, none is kept, what hangs
-// is answered within the deadline, and hits go on meanwhile.
+// Whatever an origin does, no answer is a wrong or truncated image, none is stored, hanging
+// requests are answered within the deadline, and hits continue meanwhile.
 func TestTier_OriginFaults_ServeStale(t *testing.T) {
 	photo, err := os.ReadFile(filepath.Join(photos(t), "phone-srgb.jpg"))
 	if err != nil {
@@ -132,8 +132,8 @@ func TestTier_OriginFaults_ServeStale(t *testing.T) {
 			}
 		})
 	}
-	// One after the other twice: an answer may not depend on what came before. The breaker
-	// opens when half of what a host is asked fails, so that good answers come between.
+	// All faults in turn, twice: an answer must not depend on earlier ones. The breaker opens when
+	// half of the requests fail, so good answers come in between.
 	for fault, statuses := range faults {
 		for round := range 2 {
 			before := hits.Load()
@@ -171,7 +171,7 @@ func TestTier_OriginFaults_ServeStale(t *testing.T) {
 	}
 	stop.Store(true)
 	hitters.Wait()
-	// Nothing was kept of what came: once the origin is well, so are all answers.
+	// Nothing was stored: once the origin is healed, all answers are right.
 	o.healed.Store(true)
 	for fault, path := range paths {
 		if got := x.get(path); got.StatusCode != 200 || !bytes.Equal(got.body, want.body) {

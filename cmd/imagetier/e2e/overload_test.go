@@ -17,7 +17,7 @@ import (
 	"github.com/novasocial/imagetier/resize/workers"
 )
 
-// The tests of this file measure, and mean something on a quiet machine only: make bench-load.
+// The tests of this file measure, and need an idle machine: make bench-load.
 var (
 	loadFull  = os.Getenv("TEST_LOAD") == "full"
 	loadPairs = flag.Int("load-pairs", 5, "pairs of runs with and without expensive jobs")
@@ -57,8 +57,8 @@ func loadTier(t *testing.T) *tier {
 	)
 }
 
-// makeImages makes variants with the built resize program, of which more memory and time
-// are allowed to one job than a tier would.
+// makeImages makes variants with the built resize program, with more memory and time for a job than
+// a tier allows.
 func makeImages(t testing.TB, original []byte, names ...string) []resize.Image {
 	t.Helper()
 	pool, err := workers.New(workers.Config{
@@ -104,14 +104,14 @@ func photoBytes(t testing.TB, name string) []byte {
 func TestLoad_ExpensiveJobs_LeaveCheapOnesTime(t *testing.T) {
 	x := loadTier(t)
 	a := newAsker(x)
-	a.capacity(t, 8, *loadTime/10) // the children warm up
+	a.capacity(t, 8, *loadTime/10) // warms up the children
 	rate := a.capacity(t, 8, *loadTime/2) / 2
 	t.Logf("the capacity is %.1f fills a second; half of it is asked for", 2*rate)
 	var ratios []float64
 	for pair := range *loadPairs {
 		var p99 [2]time.Duration
 		for k := range 2 {
-			with := k == pair%2 // the order takes turns
+			with := k == pair%2 // alternates the order
 			var expensive []reply
 			var beside sync.WaitGroup
 			cheap := a.pace(t, rate, *loadTime, uint64(pair), func(i int) string {
@@ -161,8 +161,8 @@ func TestLoad_ExpensiveJobs_LeaveCheapOnesTime(t *testing.T) {
 	}
 }
 
-// At four times the capacity hits are all served, the rest is refused at once with word on
-// when to come again, memory stays flat, and 2 s after the end a fill takes what it took.
+// At four times the capacity all hits are served, the rest is refused at once with Retry-After,
+// memory does not grow, and 2 s after the overload a fill takes as long as before.
 func TestLoad_FourTimesCapacity(t *testing.T) {
 	x := loadTier(t)
 	a := newAsker(x)
@@ -198,8 +198,7 @@ func TestLoad_FourTimesCapacity(t *testing.T) {
 	var asking sync.WaitGroup
 	asking.Go(func() { made = a.pace(t, 4*capacity, *loadTime, 2, fill) })
 	pause(t.Context(), *loadTime-time.Since(began))
-	// It has recovered at the first moment at which a fill begins that takes no longer than
-	// half as much again as without overload.
+	// It has recovered when a fill begins that takes at most 1.5 times as long as without overload.
 	ended := time.Now()
 	var probes [40]reply
 	var probing sync.WaitGroup
@@ -226,7 +225,7 @@ func TestLoad_FourTimesCapacity(t *testing.T) {
 		made,
 		http.StatusGatewayTimeout,
 	)
-	// The first quarter is the way from idle to full. After it memory is to stay what it is.
+	// The first quarter is the ramp. After it memory must not grow.
 	full := memory[len(memory)/4:]
 	first, second := median(full[:len(full)/2]), median(full[len(full)/2:])
 	t.Logf(
@@ -285,7 +284,7 @@ func TestLoad_FourTimesCapacity(t *testing.T) {
 	}
 }
 
-// median of values in any order.
+// median returns the median of unsorted values.
 func median(values []int64) int64 {
 	sorted := slices.Sorted(slices.Values(values))
 	return sorted[len(sorted)/2]

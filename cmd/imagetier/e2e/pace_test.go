@@ -13,26 +13,25 @@ import (
 	"time"
 )
 
-// An asker asks a tier for variants and keeps what was answered. It is safe for concurrent
-// callers.
+// An asker requests variants and records the answers. It is safe for concurrent use.
 type asker struct {
 	x      *tier
 	client *http.Client
-	serial *atomic.Int64 // makes every URL of a fill a new one
+	serial *atomic.Int64 // makes every URL of a fill unique
 }
 
 func newAsker(x *tier) *asker {
 	return &asker{x, &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}}, new(atomic.Int64)}
 }
 
-// reply is what came back, and when.
+// reply is an answer and its time.
 type reply struct {
 	status     int
 	retryAfter bool
 	took       time.Duration
 }
 
-// ask fetches a path whole. An answer that does not come, or is cut, has the status 0.
+// ask fetches a path completely. A missing or truncated answer has the status 0.
 func (a *asker) ask(ctx context.Context, path string) reply {
 	began := time.Now()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.x.public+path, nil)
@@ -66,8 +65,8 @@ var phoneJPEGs = []string{
 	"portrait-book.jpg",
 }
 
-// capacity returns how many fills of phone photos a second the tier makes when some more
-// are always waiting than it has workers.
+// capacity returns the fills of phone photos per second if there are always more waiting requests
+// than workers.
 func (a *asker) capacity(t testing.TB, clients int, d time.Duration) float64 {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), d)
@@ -91,9 +90,9 @@ func (a *asker) capacity(t testing.TB, clients int, d time.Duration) float64 {
 	return float64(made.Load()) / d.Seconds()
 }
 
-// pace asks for what next returns, at random moments and rate times a second on average,
-// whether answers come or not, for d; and returns the replies when all are there. The same
-// seed gives the same moments.
+// pace requests the paths that next returns at random times, rate per second on average, whether or
+// not answers come, for d. It returns the replies when all have arrived. The same seed gives the
+// same times.
 func (a *asker) pace(t testing.TB, rate float64, d time.Duration, seed uint64, next func(i int) string) []reply {
 	t.Helper()
 	random := rand.New(rand.NewPCG(seed, 1))

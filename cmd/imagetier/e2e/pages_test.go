@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A page's paths are made at once, exactly those; a bad one is refused and named.
+// The paths of a page are made at once, and nothing else; an invalid one is refused and named.
 func TestTier_Events_PagePaths(t *testing.T) {
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	x := start(t, warmFlags(origin, "--cache-dir", t.TempDir())...)

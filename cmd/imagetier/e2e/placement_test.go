@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// rule is a way to a balancer's key: of a path that matches, what the rewrite leaves.
+// rule computes the key of a balancer: the rewrite of a matching path.
 type rule struct{ match, rewrite *regexp.Regexp }
 
-// rulesOf reads regular expressions out of a configuration, in their order. nginx's and
-// Envoy's mean the same in Go: nothing in them is peculiar to either.
+// rulesOf reads regular expressions from a configuration, in order. Those of nginx and Envoy have
+// the same meaning in Go.
 func rulesOf(t *testing.T, file string, line *regexp.Regexp, unescape *strings.Replacer) (all []string) {
 	t.Helper()
 	text, err := os.ReadFile(file)
@@ -28,8 +28,8 @@ func rulesOf(t *testing.T, file string, line *regexp.Regexp, unescape *strings.R
 	return all
 }
 
-// The key of every variant of an original is one, and no other original's; orig has no format
-// behind its name.
+// All variants of an original have the same key, and other originals have other keys. orig has no
+// format after its name.
 func TestBalancers_HashByOriginal(t *testing.T) {
 	envoy := "../../../deploy/envoy/envoy.yaml"
 	yaml := strings.NewReplacer(`\\`, `\`)
@@ -89,10 +89,10 @@ func TestBalancers_HashByOriginal(t *testing.T) {
 	}
 }
 
-// signBytes is something in the place of a signature: no balancer looks at it.
+// signBytes is a placeholder for a signature, which balancers ignore.
 func signBytes(signed string) string { return "k1." + (strings.Repeat("A", 22) + signed)[:22] }
 
-// A list of takedowns that cannot be read could let through what must not be served.
+// With an unreadable list of takedowns, the tier could serve taken down images.
 func TestTier_Takedown_DamagedListStopsStart(t *testing.T) {
 	dir := t.TempDir()
 	const list = `{"at":"2026-11-28T10:00:00Z","source":"posts","name":"YQ=="}` + "\nnonsense\n{}\n"

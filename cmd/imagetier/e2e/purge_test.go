@@ -73,7 +73,7 @@ func TestTier_Takedown_SurvivesKill(t *testing.T) {
 		}
 	}
 	down()
-	x.kill() // nothing that was acknowledged is lost
+	x.kill() // must not lose what was acknowledged
 	x = start(t, flags...)
 	down()
 	if status, _ := x.ask("DELETE", "/v1/takedown", target); status != 200 {
@@ -82,8 +82,8 @@ func TestTier_Takedown_SurvivesKill(t *testing.T) {
 	x.get(paths[0]).want(t, 200, "origin")
 }
 
-// Under load no answer to a request that began after the receipt has the old bytes,
-// from whichever tier, and none comes back later.
+// Under load, no request that begins after the receipt gets the old bytes from any tier, and they
+// do not return later.
 func TestTier_Purge_LiveImageNeverServedAgain(t *testing.T) {
 	dir := t.TempDir()
 	pictures := []string{"phone-srgb.jpg", "phone-android.jpg"}
@@ -104,7 +104,7 @@ func TestTier_Purge_LiveImageNeverServedAgain(t *testing.T) {
 		}
 	}
 	replace(0)
-	// Little memory, so that images go to and fro between memory and disk.
+	// Little memory, so that images move between memory and disk.
 	x := start(
 		t,
 		"--keys",
@@ -127,7 +127,7 @@ func TestTier_Purge_LiveImageNeverServedAgain(t *testing.T) {
 			made[which] = append(made[which], x.get(sign(t, name, "v.1", spec, "jpg")).body)
 		}
 	}
-	// clock is even between a receipt and the next purge, and then says which picture it is.
+	// clock is even between a receipt and the next purge, and then identifies the current picture.
 	var clock, acknowledged atomic.Int64
 	var stop atomic.Bool
 	var readers sync.WaitGroup
@@ -148,7 +148,7 @@ func TestTier_Purge_LiveImageNeverServedAgain(t *testing.T) {
 					return
 				}
 				if began%2 != 0 || clock.Load() != began {
-					continue // the purge was under way: either picture is right
+					continue // during a purge: either picture is right
 				}
 				acknowledged.Add(1)
 				which := began / 2 % 2
@@ -166,7 +166,7 @@ func TestTier_Purge_LiveImageNeverServedAgain(t *testing.T) {
 	for round := range rounds {
 		for late := time.Now().Add(20 * time.Second); acknowledged.Load() < int64((round+1)*each) &&
 			time.Now().Before(late); {
-			time.Sleep(time.Millisecond) // load in between, until enough was seen of this picture
+			time.Sleep(time.Millisecond) // load in between, until enough answers had this picture
 		}
 		clock.Add(1)
 		replace((round + 1) % 2)
@@ -182,8 +182,7 @@ func TestTier_Purge_LiveImageNeverServedAgain(t *testing.T) {
 	}
 }
 
-// nearer reports whether a JPEG is more like the one than like the other, by the mean of its pixels'
-// differences.
+// nearer reports to which of two JPEGs a third is closer, by the mean difference of pixels.
 func nearer(t *testing.T, body, one, other []byte) bool {
 	t.Helper()
 	var difference [2]int

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// SIGHUP replaces keys, tokens, profiles and watermarks while everything else goes on, and an invalid
-// file keeps what was there.
+// SIGHUP replaces keys, tokens, profiles and watermarks without interruption; with an invalid file
+// the old values stay.
 func TestTier_SIGHUP_ReloadsFiles(t *testing.T) {
 	_, origin := newCountingOrigin(t, "phone-srgb.jpg")
 	dir := t.TempDir()

@@ -11,7 +11,7 @@ import (
 	"github.com/novasocial/imagetier/origin/origintest/s3server"
 )
 
-// Real photos in a real S3 server: made, kept, and served on when the server is gone.
+// Real photos in a real S3 server are made, cached, and still served when the server is gone.
 func TestTier_S3_CachedImagesOutliveOutage(t *testing.T) {
 	dir := photos(t)
 	s3 := s3server.Start(t)

@@ -15,8 +15,8 @@ import (
 	"github.com/novasocial/imagetier/origin/origintest/s3server"
 )
 
-// A bucket's own notifications warm and purge, without a feed service. The names are ones
-// that senders spell differently.
+// Notifications of a bucket warm and purge, without a feed service. Senders spell these names
+// differently.
 func TestTier_S3Notices_WarmAndPurge(t *testing.T) {
 	// versitygw posts a test event when it starts and needs an answer, but the tier starts after it: the
 	// relay answers. versitygw can authenticate only with a user and password in the URL.

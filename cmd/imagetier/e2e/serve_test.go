@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// The story that the tier exists for: made once, then from memory, after a restart from
-// disk, and still there when the origin is not.
+// The main use of the tier: an image is made once, then served from memory, after a restart from
+// disk, and also when the origin is down.
 func TestTier_Serve_MakesThumbnailOnce(t *testing.T) {
 	dir, cache := t.TempDir(), t.TempDir()
 	copyPhoto(t, dir, "phone-orient6-p3.jpg")
@@ -55,7 +55,7 @@ func TestTier_Serve_MakesThumbnailOnce(t *testing.T) {
 	eventually(t, 5*time.Second, "the eighth read of the disk copies it", func() bool {
 		return strings.HasSuffix(x.get(path).Header.Get("Cache-Status"), "detail=memory")
 	})
-	// Another size is made of the original that was kept.
+	// Another size is made from the kept original.
 	x.get(sign(t, "phone-orient6-p3.jpg", "v.1", "320x", "webp")).want(t, 200, "original")
 }
 
@@ -124,7 +124,7 @@ func TestTier_Serve_CoalescesFiveHundredRequests(t *testing.T) {
 	}
 }
 
-// metric returns the value of a series as /metrics spells it, "" if it is not there.
+// metric returns the value of a series as in /metrics, "" if it is missing.
 func metric(t testing.TB, x *tier, series string) string {
 	t.Helper()
 	for line := range strings.Lines(string(fetch(t, x.private+"/metrics").body)) {

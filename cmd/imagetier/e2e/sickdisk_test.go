@@ -7,16 +7,15 @@ import (
 	"testing"
 )
 
-// A disk fails below a running tier, by a file system that answers with the error: every
-// answer is right, the health says what is wrong, and when the disk works again the tier
-// finds what it had on it.
+// The disk of a running tier fails: every answer is right, the health says what is wrong, and when
+// the disk works again the tier still has its images.
 func TestTier_FailingDisk_ServesAndRecovers(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		err   syscall.Errno
 		ops   []diskOp
 		state string
-		// served: what is on the disk is still served from it.
+		// served: images on the disk are still served.
 		served bool
 	}{
 		{"reads fail", syscall.EIO, diskReads, "disk tier: off", false},
@@ -25,14 +24,14 @@ func TestTier_FailingDisk_ServesAndRecovers(t *testing.T) {
 		{"everything fails", syscall.EIO, diskAll, "disk tier: off", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			t.Parallel() // it waits for most of its time
+			t.Parallel() // it mostly waits
 			disk := newFaultyDisk(t)
 			a := newAlbum(t)
 			cache := filepath.Join(disk.dir, "cache")
 			const pictures = 100
 			x := a.start(cache, smallDisks...)
 			a.ask(x, 0, pictures)
-			x.stop() // nothing of it is in memory afterwards
+			x.stop() // empties the memory tier
 			x = a.start(cache, smallDisks...)
 			waitRecovered(x, pictures)
 
@@ -65,8 +64,7 @@ func TestTier_FailingDisk_ServesAndRecovers(t *testing.T) {
 	}
 }
 
-// A machine whose file system came up read-only serves what is on it, and takes to
-// writing when it can.
+// A tier on a file system that was mounted read-only serves its images, and writes once it can.
 func TestTier_ReadOnlyDisk_ServesAndRecovers(t *testing.T) {
 	t.Parallel()
 	dir := mountSmall(t, "")

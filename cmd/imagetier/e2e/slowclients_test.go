@@ -25,8 +25,8 @@ import (
 	"time"
 )
 
-// Clients that announce a body and never send it do not hold up the end: on the public listener one
-// that was answered, one that is about to be, and one on the private listener.
+// Clients that announce a body and never send it do not delay the shutdown: one on the public
+// listener that was answered, one that is being answered, and one on the private listener.
 func TestTier_SIGTERM_UnreadBodies(t *testing.T) {
 	dir := t.TempDir()
 	copyPhoto(t, dir, "phone-srgb.jpg")

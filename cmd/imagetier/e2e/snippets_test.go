@@ -97,8 +97,8 @@ func TestDocs_Snippets(t *testing.T) {
 	}
 }
 
-// snippetRunner starts a tier, and returns what runs a shell block as if the tier had the
-// addresses of the documentation.
+// snippetRunner starts a tier, and returns a function that runs a shell block as if the tier had
+// the addresses in the documentation.
 func snippetRunner(t *testing.T) func(t *testing.T, block string) string {
 	for _, program := range []string{"bash", "curl", "openssl", "python3"} {
 		testutil.Command(t, "install "+program, program)

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// soakImages is how many answers a soak has at the least.
+// soakImages is the minimum number of answers of a soak.
 var soakImages = flag.Int64("soak-images", 10_000, "answers that TestSoak asks for at the least")
 
 // A soak first fills every tier. Then it lasts as long as TEST_SOAK says (make soak), and at least
@@ -38,7 +38,7 @@ func TestSoak(t *testing.T) {
 		"--listen", freePort(t), "--private-listen", freePort(t), "--log-level", "error", "--keys", key,
 		"--source", "posts=dir://"+lay(t, append(whole, bad...)), "--cache-dir", t.TempDir(),
 		"--cache-memory-size", "16MiB", "--cache-disk-size", "64MiB", "--cache-originals-size", "64MiB",
-		"--origin-timeout", "1m", "--resize-timeout", "2m", // memory is measured, on busy machines too
+		"--origin-timeout", "1m", "--resize-timeout", "2m", // also on busy machines: this test measures memory
 	)
 	s := &soak{asker: newAsker(x), whole: whole, bad: bad}
 	began := time.Now()
@@ -69,14 +69,15 @@ func TestSoak(t *testing.T) {
 	}
 }
 
-// soak asks for images.
+// soak requests images.
 type soak struct {
 	*asker
 	whole, bad           []specimen
 	asked, made, refused atomic.Int64
 }
 
-// during keeps four clients asking while more returns true, and returns samples of the memory, five each second.
+// during runs four clients while more returns true, and returns samples of the memory, five per
+// second.
 func (s *soak) during(t *testing.T, more func([]memorySample) bool) (samples []memorySample) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -98,7 +99,7 @@ func (s *soak) during(t *testing.T, more func([]memorySample) bool) (samples []m
 	return samples
 }
 
-// one asks for one image.
+// one requests one image.
 func (s *soak) one(t *testing.T, random *rand.Rand) {
 	of := s.whole[random.IntN(len(s.whole))]
 	if random.IntN(8) == 0 {
@@ -137,10 +138,11 @@ func tiersAreFull(t *testing.T, x *tier) bool {
 	return true
 }
 
-// liveHeap returns the bytes of the parent's heap that are reachable, after a collection while it has nothing to do.
+// liveHeap returns the reachable bytes of the parent's heap, after a garbage collection while it is
+// idle.
 func liveHeap(t *testing.T, x *tier) int64 {
 	t.Helper()
-	for range 2 { // the first one ends what the second one frees
+	for range 2 { // the first runs finalizers whose objects the second frees
 		fetch(t, x.private+"/debug/pprof/heap?gc=1")
 	}
 	n, err := strconv.ParseFloat(metric(t, x, "go_gc_heap_live_bytes"), 64)
@@ -158,7 +160,7 @@ func mostOf(samples []memorySample) (most int64) {
 	return most
 }
 
-// memorySample is what parent and children have at a moment, in bytes.
+// memorySample is the memory of parent and children at one time, in bytes.
 type memorySample struct{ answers, parent, resizers int64 }
 
 // mediansOf returns the medians of the samples between two shares of them.
@@ -202,7 +204,7 @@ func growthOf(samples []memorySample) map[string]float64 {
 	}
 }
 
-// restarts tells the metric of how often children were replaced.
+// restarts returns the metric of replaced children.
 func restarts(t *testing.T, x *tier) string {
 	var all []string
 	for line := range strings.Lines(string(fetch(t, x.private+"/metrics").body)) {

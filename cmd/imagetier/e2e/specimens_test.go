@@ -17,15 +17,14 @@ import (
 	"github.com/novasocial/imagetier/resize/resizetest"
 )
 
-// A specimen is an original, and whether it is whole.
+// A specimen is an original and whether it is complete.
 type specimen struct {
 	name  string
 	body  []byte
 	whole bool
 }
 
-// pictures are small whole originals of every kind that the tier reads and something here
-// can write.
+// pictures are small complete originals of every kind that the tier reads and the tests can write.
 func pictures(t testing.TB) []specimen {
 	t.Helper()
 	encode := func(name string, write func(b *bytes.Buffer) error) specimen {
@@ -61,7 +60,7 @@ func pictures(t testing.TB) []specimen {
 	return all
 }
 
-// cloth is a picture whose every part differs from what lies beside it, the same every time.
+// cloth returns a deterministic picture in which all neighbouring areas differ.
 func cloth(w, h int, alpha uint8) *image.NRGBA {
 	m := image.NewNRGBA(image.Rect(0, 0, w, h))
 	u := func(v float64) uint8 { return uint8(math.Round(127.5 + 110*v)) }
@@ -83,7 +82,7 @@ func cloth(w, h int, alpha uint8) *image.NRGBA {
 	return m
 }
 
-// broken are originals that no image can be made of: halves of whole ones, and hostile ones.
+// broken are originals from which no image can be made: truncated and hostile ones.
 func broken(whole []specimen) (all []specimen) {
 	for _, s := range whole {
 		all = append(all, specimen{"half-" + s.name, s.body[:len(s.body)*6/10], false})
@@ -97,7 +96,7 @@ func broken(whole []specimen) (all []specimen) {
 	return all
 }
 
-// lay writes specimens into a directory of their own.
+// lay writes specimens into a new directory.
 func lay(t testing.TB, all []specimen) (dir string) {
 	t.Helper()
 	dir = t.TempDir()

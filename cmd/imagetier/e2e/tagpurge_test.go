@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// Under some 500 requests a second no answer to a request that began after the receipt of a
-// purge by tag has the old bytes.
+// Under about 500 requests per second, no request that begins after the receipt of a purge by tag
+// gets the old bytes.
 func TestTier_PurgeByTag_UnderLoad(t *testing.T) {
 	dir := t.TempDir()
 	pictures := []string{"phone-srgb.jpg", "phone-android.jpg"}
@@ -84,14 +84,14 @@ func TestTier_PurgeByTag_UnderLoad(t *testing.T) {
 		func() bool { return metric(t, x, "imagetier_prefetch_queue_jobs") == "0" },
 	)
 
-	// clock is even between a receipt and the next purge, and then says which picture it is.
+	// clock is even between a receipt and the next purge, and then identifies the current picture.
 	var clock, acknowledged, asked atomic.Int64
 	var stop atomic.Bool
 	var readers sync.WaitGroup
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
 	defer client.CloseIdleConnections()
 	began := time.Now()
-	tick := time.NewTicker(time.Millisecond) // what is not taken in time is left out
+	tick := time.NewTicker(time.Millisecond) // slow ticks are dropped
 	defer tick.Stop()
 	for range 16 {
 		readers.Go(func() {
@@ -112,7 +112,7 @@ func TestTier_PurgeByTag_UnderLoad(t *testing.T) {
 					return
 				}
 				if at%2 != 0 || clock.Load() != at {
-					continue // the purge was under way: either picture is right
+					continue // during a purge: either picture is right
 				}
 				acknowledged.Add(1)
 				left, other := made[at/2%2][n], made[1-at/2%2][n]
@@ -127,7 +127,7 @@ func TestTier_PurgeByTag_UnderLoad(t *testing.T) {
 	for round := range rounds {
 		for late := time.Now().Add(20 * time.Second); acknowledged.Load() < int64((round+1)*each) &&
 			time.Now().Before(late); {
-			time.Sleep(time.Millisecond) // load in between, until enough was seen of this picture
+			time.Sleep(time.Millisecond) // load in between, until enough answers had this picture
 		}
 		clock.Add(1)
 		replace((round + 1) % 2)
@@ -191,7 +191,7 @@ func difference(t *testing.T, a, b string) float64 {
 	return sum / float64(area.Dx()*area.Dy())
 }
 
-// Tags outlive the process that learnt them.
+// Tags survive the process that learned them.
 func TestTier_Tags_SurviveKill(t *testing.T) {
 	dir, cache := t.TempDir(), t.TempDir()
 	copyPhoto(t, dir, "phone-android.jpg")

@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-// shell runs imagetier against x, and returns its exit code and what it printed.
+// shell runs imagetier against x, and returns its exit code and output.
 func (x *tier) shell(args ...string) (code int, stdout, stderr string) {
 	x.t.Helper()
 	cmd := exec.Command(
@@ -67,7 +67,7 @@ func TestTier_WarmCommand_Resumes(t *testing.T) {
 	x.get(signedPath(t, "/120x/v.1/posts/9.jpg.webp")).want(t, 200, "memory")
 	x.get(signedPath(t, "/96x96-cover/v.0/posts/plain.jpg.jpg")).want(t, 200, "memory")
 
-	// All of it is there now, but what is missing.
+	// Everything is cached now, except for the missing original.
 	code, out, _ = x.shell("warm", "--json", "--profile", "avatar", list)
 	answers := strings.Split(strings.TrimSpace(out), "\n")
 	var sums struct{ Images, Hit, Made, Failed int }
@@ -77,7 +77,7 @@ func TestTier_WarmCommand_Resumes(t *testing.T) {
 		t.Errorf("exit code %d, %+v, %v", code, sums, err)
 	}
 
-	// A run that is interrupted: the same command goes on.
+	// After an interruption the same command continues.
 	var small bytes.Buffer
 	if err := jpeg.Encode(&small, image.NewGray(image.Rect(0, 0, 64, 64)), nil); err != nil {
 		t.Fatal(err)
@@ -213,7 +213,7 @@ func TestTier_WarmAPI_RetriesDeadLetters(t *testing.T) {
 	x := start(t, warmFlags(origin, "--cache-dir", t.TempDir(), "--warm", "all", "--negative-ttl", "0s")...)
 	photo := o.photo.Load()
 	half := (*photo)[:len(*photo)/2]
-	o.photo.Store(&half) // it can never become a picture
+	o.photo.Store(&half) // it can never be decoded
 	x.mustPostEvent("msg_1", published("p1", "a.jpg", "v.1"))
 	eventually(
 		t,
@@ -239,8 +239,8 @@ func TestTier_WarmAPI_RetriesDeadLetters(t *testing.T) {
 	}
 }
 
-// Behind a balancer the node that keeps an image makes it: warming goes through it, marked as
-// what can wait.
+// Behind a balancer an image is made on the node that keeps it: warming requests go through the
+// balancer, with a low priority.
 func TestTier_Warming_GoesThroughBalancer(t *testing.T) {
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	keeper := start(t, warmFlags(origin, "--cache-dir", t.TempDir())...)

@@ -97,7 +97,7 @@ func TestPeople_HoursOfTheDay(t *testing.T) {
 			byHour[int(24*page.At/lasts)]++
 		}
 	}
-	// What all zones together do in each hour.
+	// The activity of all zones together in each hour.
 	var want [24]float64
 	sum, wantSum := 0.0, 0.0
 	for hour := range want {
@@ -107,7 +107,7 @@ func TestPeople_HoursOfTheDay(t *testing.T) {
 		sum, wantSum = sum+byHour[hour], wantSum+want[hour]
 	}
 	for hour := range want {
-		// Sessions in which there is nothing new show no page, so it is not exactly the curve.
+		// Sessions without new posts show no page, so it is not exactly the curve.
 		if got := byHour[hour] / sum * wantSum; math.Abs(got-want[hour]) > 0.35 {
 			t.Errorf("hour %d: %.2f of the mean, want about %.2f", hour, got, want[hour])
 		}

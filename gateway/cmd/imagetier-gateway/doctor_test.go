@@ -16,7 +16,7 @@ import (
 	"github.com/novasocial/imagetier/internal/program/programtest"
 )
 
-// fakeTier answers what doctor asks a tier that has the key, or not.
+// fakeTier answers the requests of doctor like a tier with or without the key.
 func fakeTier(t *testing.T, verdict string) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -25,7 +25,7 @@ func startProxy(t *testing.T, service http.HandlerFunc, args ...string) *testGat
 	}, args...)...)
 }
 
-// say opens a connection, sends text, and returns what comes until the connection is closed.
+// say opens a connection, sends text, and returns everything received until it is closed.
 func say(t *testing.T, url, text string) string {
 	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
@@ -44,7 +44,7 @@ func say(t *testing.T, url, text string) string {
 	return string(response)
 }
 
-// A request whose body never comes is answered, and loses its connection, on every listener.
+// On every listener, a request whose body never arrives is answered and its connection closed.
 func TestGateway_MissingBody_TimesOut(t *testing.T) {
 	proxy := startProxy(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") })
 	serving, _ := startServe(t, fakeservices.Config{})

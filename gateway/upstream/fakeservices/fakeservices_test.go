@@ -291,7 +291,7 @@ func TestServer_Handler_Connections(t *testing.T) {
 	}
 }
 
-// The before figure is a dial per call, one after another.
+// The baseline dials for each call, one after another.
 func TestBefore_DialsPerCall(t *testing.T) {
 	s, c := start(t, fakeservices.Config{Data: fakeservices.Data{UnknownEvery: 10}})
 	addrs := map[fakeservices.Service]string{}

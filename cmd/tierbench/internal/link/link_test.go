@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// far answers after a time with a body of so many bytes: it is what lies behind the network.
+// far is the server behind the network: it answers after a delay with a body of n bytes.
 type far struct {
 	takes time.Duration
 	bytes int
@@ -29,7 +29,7 @@ func (f far) RoundTrip(req *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: 200, Body: io.NopCloser(body), Request: req}, nil
 }
 
-// play runs a network in a bubble, whose clock moves only when everybody waits.
+// play runs a network in a synctest bubble.
 func play(t *testing.T, cfg Config, base http.RoundTripper, test func(t *testing.T, n *Network)) {
 	synctest.Test(t, func(t *testing.T) {
 		n := New(cfg, base)
@@ -42,7 +42,7 @@ func play(t *testing.T, cfg Config, base http.RoundTripper, test func(t *testing
 	})
 }
 
-// fetch returns how long the headers and the whole of an answer took.
+// fetch returns the times to the headers and to the end of an answer.
 func fetch(t *testing.T, n *Network, url string) (head, whole time.Duration) {
 	t.Helper()
 	began := time.Now()
@@ -96,8 +96,8 @@ func TestLink_UnlimitedBandwidth(t *testing.T) {
 	})
 }
 
-// Six answers of 100 packets: all of them together take what 600 packets take, and as they
-// take turns, none ends before the last two rounds (who comes first is two packets ahead).
+// Six answers of 100 packets together take as long as 600 packets. They take turns, so none ends
+// before the last two rounds (the first one is two packets ahead).
 func TestLink_SharesBandwidth(t *testing.T) {
 	const packets, all = 100, 6
 	play(t, Config{Bandwidth: megabyte}, far{bytes: packets * packet}, func(t *testing.T, n *Network) {
@@ -121,7 +121,7 @@ func TestLink_SharesBandwidth(t *testing.T) {
 	})
 }
 
-// A small answer that comes while a large one is under way waits for one packet at most.
+// A small answer during a large one waits for at most one packet.
 func TestLink_SmallResponseBesideLarge(t *testing.T) {
 	base := roundTripper(func(req *http.Request) (*http.Response, error) {
 		if req.URL.Path == "/large" {
@@ -154,7 +154,7 @@ func TestLink_IdleDoesNotCatchUp(t *testing.T) {
 func TestLink_OneConnectionPerHost(t *testing.T) {
 	play(t, Config{RTT: 50 * ms, SetupRTTs: 2}, far{}, func(t *testing.T, n *Network) {
 		var group sync.WaitGroup
-		for range 3 { // those that come while it is opened wait for it
+		for range 3 { // requests wait while the connection is being opened
 			group.Go(func() {
 				if head, _ := fetch(t, n, "https://a/"); head != 150*ms {
 					t.Errorf("the first to a host took %s, want 150 ms", head)

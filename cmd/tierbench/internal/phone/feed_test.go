@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// feedOf answers the query with a page, and everything else with a picture.
+// feedOf answers the query with a page, and all other requests with a picture.
 func feedOf(page string) func(*http.Request) (int, string) {
 	return func(req *http.Request) (int, string) {
 		if req.Method == http.MethodPost {
@@ -27,7 +27,7 @@ const page = `{"data":{"feed":{"posts":[
 	{"imageUrl":"https://img/o3","thumbnailUrl":"https://img/t3","author":{"avatarUrl":"https://img/u1"}},
 	{"imageUrl":null,"thumbnailUrl":null,"author":null}]}}}`
 
-// The query takes a second and each picture another.
+// The query takes a second, and each picture a second.
 func TestFeed_ScreenBeforeRowsBelow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{takes: time.Second, answer: feedOf(page)}
@@ -46,7 +46,7 @@ func TestFeed_ScreenBeforeRowsBelow(t *testing.T) {
 			}
 		}
 		got := s.paths()
-		slices.Sort(got[1:5]) // six at once: they come in any order
+		slices.Sort(got[1:5]) // six at once, in any order
 		if want := []string{"/graphql", "/o2", "/t1", "/u1", "/u2", "/t3"}; !slices.Equal(got, want) {
 			t.Errorf("asked for %q, want %q", got, want)
 		}

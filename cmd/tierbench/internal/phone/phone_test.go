@@ -15,7 +15,7 @@ import (
 
 const jpeg = "\xff\xd8\xff\xe0 a picture"
 
-// script is a server that answers by a script and remembers what it was asked.
+// script is a server that answers according to a script and records requests.
 type script struct {
 	answer func(req *http.Request) (status int, body string)
 	takes  time.Duration
@@ -55,7 +55,7 @@ func (s *script) RoundTrip(req *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// paths that were asked for, in order.
+// paths are the requested paths, in order.
 func (s *script) paths() (paths []string) {
 	for _, req := range s.asked {
 		paths = append(paths, req.URL.Path)
@@ -109,7 +109,7 @@ func TestPhone_CachesByURL(t *testing.T) {
 	p := New(s)
 	for _, urls := range [][]string{
 		{"https://img/a", "https://img/a"}, // two views, one download
-		{"https://img/a"},                  // there, whatever Cache-Control said
+		{"https://img/a"},                  // cached, despite Cache-Control
 		{"https://img/a?v=2", "https://other/a"},
 	} {
 		if _, err := p.Show(t.Context(), urls); err != nil {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// shell is a process of a script that is ready when it says so.
+// shell returns a process that runs a shell script and is ready when it prints so.
 func shell(t *testing.T, script string) *Process {
 	t.Helper()
 	p := &Process{
@@ -52,7 +52,7 @@ func TestProcess_KillAndRestart(t *testing.T) {
 	if !p.has(t) || p.RSS() != 0 {
 		t.Error("it goes on")
 	}
-	p.stop() // once more does nothing
+	p.stop() // a second call does nothing
 }
 
 func TestProcess_FrozenEnds(t *testing.T) {
@@ -78,7 +78,7 @@ func TestProcess_FrozenEnds(t *testing.T) {
 	}
 }
 
-// state is the letter that the kernel has for it.
+// state returns the process state from /proc.
 func state(t *testing.T, p *Process) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("/proc", pid(p), "stat"))
