@@ -8,7 +8,7 @@ import (
 	"github.com/novasocial/imagetier/prefetch/warmer"
 )
 
-// planCmd plays days to the plan of warming alone.
+// planCmd simulates warming plans without a tier.
 type planCmd struct {
 	People  []int     `default:"300,900,5000" help:"People of the networks."`
 	Days    int       `default:"7" help:"Days of each network, begun with nothing learned."`
@@ -90,7 +90,7 @@ func (c *planCmd) runSeeds() error {
 	return nil
 }
 
-// planned has the results of a plan.
+// planned has the results of a simulation.
 type planned struct {
 	first, sizes share // of new posts that are hits
 	old          share // of old posts, likewise, if pages make what they show

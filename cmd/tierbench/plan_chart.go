@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// planLine has the results of several budgets in a network.
+// planLine has the results of several budgets in one network.
 type planLine struct {
 	people int
 	points []planned
 }
 
-// planChart draws first views that are hits over the share of CPU time that is wasted.
+// planChart draws the share of first views that are hits over the share of wasted CPU time.
 func planChart(lines []planLine, budgets []float64) []byte {
 	const width, height, left, top = 520, 300, 56, 50
 	var b strings.Builder

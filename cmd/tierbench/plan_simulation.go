@@ -23,7 +23,7 @@ type simulation struct {
 	takes  time.Duration // to make a variant
 }
 
-// play plays days of networks of that size, one after another, to one plan.
+// play simulates the days of several networks of that size, one after another, with one plan.
 func (s simulation) play(seeds ...uint64) (all []planned, err error) {
 	now := time.Unix(1e9, 0)
 	lasts := cmp.Or(s.lasts, 24*time.Hour)
@@ -60,7 +60,7 @@ func (s simulation) play(seeds ...uint64) (all []planned, err error) {
 	return all, nil
 }
 
-// planDay is a day that is played to a plan.
+// planDay is a simulated day.
 type planDay struct {
 	simulation
 	planned

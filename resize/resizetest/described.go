@@ -17,8 +17,8 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// describedColours: colours that a file describes by numbers are what a profile that says the same
-// makes of them.
+// describedColours: colours that a file describes by numbers equal those of a file with the
+// corresponding profile.
 func describedColours(t *testing.T, r resize.Resizer) {
 	picture := scene(240, 180)
 	numbers := func(values ...int) (b []byte) {
@@ -93,7 +93,8 @@ func describedColours(t *testing.T, r resize.Resizer) {
 	}
 }
 
-// promises: what an AVIF or HEIC says of its colours, alpha and orientation is in the variant.
+// promises: the colours, alpha and orientation that an AVIF or HEIC declares are those of the
+// variant.
 func promises(t *testing.T, r resize.Resizer) {
 	picture := scene(160, 120)
 	glass := veiled(picture)
@@ -138,7 +139,7 @@ func promises(t *testing.T, r resize.Resizer) {
 		}
 		colr := box("colr", []byte("nclx\x00\x0c\x00\x0d\x00\x06\x80"))
 		whole := inHEIF(t, encoded(t, r, picture.image(), "avif"), 1, colr)
-		if at := bytes.Index(whole, []byte("nclx")); at >= 0 { // of the encoder
+		if at := bytes.Index(whole, []byte("nclx")); at >= 0 { // written by the encoder
 			copy(whole[at+4:], "\x00\x0c\x00\x0d")
 		}
 		near(t, r, one(t, r, whole, "80x.png"), want(p.toSRGB(picture), spec(t, "80x.png")), 30)
@@ -191,7 +192,7 @@ func box(typ string, body []byte) []byte {
 	return append(append(be32(uint32(8+len(body))), typ...), body...)
 }
 
-// boxAt returns the offset of the first box at that path.
+// boxAt returns the offset of the first box at a path.
 func boxAt(t *testing.T, file []byte, path ...string) (at int) {
 	t.Helper()
 	end := len(file)
@@ -209,8 +210,8 @@ func boxAt(t *testing.T, file []byte, path ...string) (at int) {
 	return at
 }
 
-// grow inserts b into a file at the end of the innermost box of path, or at that offset if it is
-// not 0, and moves the items, of which libheif writes the offsets in four bytes.
+// grow inserts b into a file at the end of the innermost box of path, or at the given offset unless
+// it is 0, and adjusts the item offsets, which libheif writes with four bytes.
 func grow(t *testing.T, file []byte, at int, b []byte, path ...string) []byte {
 	t.Helper()
 	out := bytes.Clone(file)
@@ -263,7 +264,7 @@ func inHEIF(t *testing.T, file []byte, item int, property []byte) []byte {
 	return grow(t, file, at+2+int(file[at+2]), []byte{byte(n)}, "meta", "iprp", "ipma")
 }
 
-// tiffSamples are sample formats and alpha of TIFF.
+// tiffSamples tests sample formats and alpha of TIFF.
 func tiffSamples(t *testing.T, r resize.Resizer) {
 	picture := scene(163, 121)
 	t.Run("premultiplied alpha", func(t *testing.T) {
@@ -327,7 +328,7 @@ func tiffSamples(t *testing.T, r resize.Resizer) {
 	}
 }
 
-// tiffLab: Lab of 8 and 16 bits, at full size and scaled.
+// tiffLab tests Lab with 8 and 16 bits, at full size and scaled.
 func tiffLab(t *testing.T, r resize.Resizer) {
 	// L of 48 %, a of -8 and 11 of b is (107, 117, 95) in sRGB.
 	olive := rasterOf(decode(t, r, one(t, r, tiffOfSamples(1, 1, 8, 1, 3, 8, []byte{122, 248, 11}), "1x.png")))
@@ -377,8 +378,7 @@ func tiffOfSamples(w, h, bits, format, colours, photometric int, data []byte) []
 	return append(b, 0, 0, 0, 0)
 }
 
-// trims: a border is what looks the same as the corner, and nothing thin or small in the picture is
-// lost.
+// trims: a border looks like the corner, and trimming removes nothing thin or small in the picture.
 func trims(t *testing.T, r resize.Resizer) {
 	black, white := color.NRGBA{0, 0, 0, 255}, color.NRGBA{255, 255, 255, 255}
 	square, large := image.Rect(60, 50, 140, 130), image.Pt(200, 200)

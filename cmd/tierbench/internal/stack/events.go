@@ -46,7 +46,7 @@ func newRelay(tier string, events func(status int, body []byte)) (*relay, error)
 }
 
 func (r *relay) close() {
-	_ = r.server.Close() // only closing the listener can fail, and no request follows
+	_ = r.server.Close() // only closing the listener can fail
 	r.serving.Wait()
 }
 

@@ -20,30 +20,30 @@ import (
 // Prefix is what the URLs of originals begin with, as the content service has them.
 const Prefix = "https://cdn.app.example/"
 
-// source is the tier's name for where they lie.
+// source is the name of the tier's source of originals.
 const source = "posts"
 
 // Config of a Stack.
 type Config struct {
 	Bin    string // directory of imagetier, imagetier-resize, imagetier-gateway and fakebackends
-	Dir    string // for logs, caches and originals; has to be there
-	Photos string // directory of JPEGs that the originals are made of
-	// How long the services take: for a call each, and for a connection.
+	Dir    string // for logs, caches and originals; must exist
+	Photos string // directory of JPEGs that the originals are copies of
+	// Latencies of the services, per call and per connection.
 	Feed, Content, User, Connect time.Duration
-	// NoRedis leaves Redis out, even where there is one.
+	// NoRedis starts no Redis even if it is installed.
 	NoRedis bool
 	// Events is called with each event that the gateway sends to the tier, and with the status of the
 	// answer. If Events is nil, the gateway is connected to the tier directly.
 	Events func(status int, body []byte)
 }
 
-// Stack runs. Its fields are for reading.
+// Stack is the running processes. Its fields must not be changed.
 type Stack struct {
 	Gateway     string // POST /graphql
-	Before      string // POST /graphql of the services alone, a connection per call
+	Before      string // POST /graphql of the baseline without a gateway, which opens a connection per call
 	Private     string // the gateway's private listener
 	TierPrivate string // the tier's private listener
-	Originals   string // directory of what lies under Prefix
+	Originals   string // directory of the originals under Prefix
 	Users       *Users
 
 	FeedService, ContentService, UserService *Process
@@ -57,11 +57,11 @@ type Stack struct {
 
 	processes []*Process
 	services  [3]string // addresses
-	counts    [3]string // where they tell of their connections
+	counts    [3]string // addresses of their connection counters
 	redis     string    // address
 }
 
-// names of the services.
+// names are the names of the services.
 var names = [3]string{"feed", "content", "user"}
 
 // secrets of one run.
@@ -80,7 +80,7 @@ func newSecrets() secrets {
 	}
 }
 
-// Start starts everything. What it started is ended by Close, also where Start fails.
+// Start starts everything. Close ends what was started, even if Start fails.
 func Start(ctx context.Context, cfg Config) (*Stack, error) {
 	s := &Stack{cfg: cfg, secrets: newSecrets(), Originals: filepath.Join(cfg.Dir, "originals")}
 	if err := s.startAll(ctx); err != nil {
@@ -174,7 +174,7 @@ func (s *Stack) startAll(ctx context.Context) (err error) {
 	return s.isReady(ctx)
 }
 
-// Forget starts Redis and the gateway anew, with nothing in their caches.
+// Forget restarts Redis and the gateway with empty caches.
 func (s *Stack) Forget(ctx context.Context) error {
 	for _, p := range []*Process{s.GatewayProgram, s.Redis} {
 		if p != nil {
@@ -191,7 +191,8 @@ func (s *Stack) Forget(ctx context.Context) error {
 	return s.isReady(ctx)
 }
 
-// program makes a process of imagetier or imagetier-gateway, which say as JSON that they serve.
+// program returns a process of imagetier or imagetier-gateway, whose JSON log says when it is
+// serving.
 func (s *Stack) program(name, public, private string, env []string, args ...string) *Process {
 	p := s.process(
 		name,
@@ -205,7 +206,7 @@ func (s *Stack) program(name, public, private string, env []string, args ...stri
 	return p
 }
 
-// process makes a process of the stack, and starts nothing.
+// process returns a process of the stack without starting it.
 func (s *Stack) process(name, program string, args ...string) *Process {
 	p := &Process{
 		Name: name,
@@ -217,8 +218,8 @@ func (s *Stack) process(name, program string, args ...string) *Process {
 	return p
 }
 
-// startServices starts the three, each in a process of its own, on ports that they keep. The last
-// one plays what there was before the gateway, too.
+// startServices starts the three services, each in its own process on a fixed port. The last one
+// also serves the baseline without a gateway.
 func (s *Stack) startServices(ctx context.Context) error {
 	at, err := freeAddresses(7)
 	if err != nil {
@@ -247,7 +248,7 @@ func (s *Stack) startServices(ctx context.Context) error {
 	return nil
 }
 
-// startRedis starts one that keeps nothing, if this machine has it.
+// startRedis starts a Redis without persistence, if it is installed.
 func (s *Stack) startRedis(ctx context.Context) error {
 	path, err := exec.LookPath("redis-server")
 	if s.cfg.NoRedis || err != nil {
@@ -282,20 +283,20 @@ func (s *Stack) startRedis(ctx context.Context) error {
 	return nil
 }
 
-// freeAddresses returns addresses of 127.0.0.1 with ports that are free at the moment.
+// freeAddresses returns addresses on 127.0.0.1 with free ports.
 func freeAddresses(n int) (free []string, err error) {
 	for range n {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, err
 		}
-		defer l.Close() // all of them at the end, so that none comes twice
+		defer l.Close() // closed at the end, so that no port is returned twice
 		free = append(free, l.Addr().String())
 	}
 	return free, nil
 }
 
-// isReady waits until the gateway says that it is.
+// isReady waits until the gateway is ready.
 func (s *Stack) isReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, starting)
 	defer cancel()
@@ -320,10 +321,10 @@ func (s *Stack) isReady(ctx context.Context) error {
 	}
 }
 
-// Connections tells of the connections to all services: how many were made, and are open.
+// Connections counts the connections to all services: how many were made, and how many are open.
 type Connections struct{ Accepted, Open int64 }
 
-// Connections asks the services.
+// Connections returns the counters of the services.
 func (s *Stack) Connections(ctx context.Context) (all Connections, err error) {
 	for _, at := range s.counts {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
@@ -348,7 +349,7 @@ func (s *Stack) Connections(ctx context.Context) (all Connections, err error) {
 	return all, nil
 }
 
-// Close ends all processes, those that were started last first.
+// Close ends all processes in reverse order of their start.
 func (s *Stack) Close() {
 	for i := len(s.processes) - 1; i >= 0; i-- {
 		s.processes[i].stop()
@@ -372,7 +373,7 @@ func (s *Stack) Posts() (urls []string) {
 // WebhookSecret returns the secret that signs events to the tier.
 func (s *Stack) WebhookSecret() string { return s.secrets.webhook }
 
-// Logs returns the end of what each process said, for when something went wrong.
+// Logs returns the end of the log of each process, for diagnosing failures.
 func (s *Stack) Logs() error {
 	var all []error
 	for _, p := range s.processes {
@@ -381,10 +382,10 @@ func (s *Stack) Logs() error {
 	return errors.Join(all...)
 }
 
-// photosNeeded are as many as a page has posts, and some.
+// photosNeeded is a little more than the number of posts on a page.
 const photosNeeded = 40
 
-// copyPhotos fills to with originals, made of the JPEGs in from, and returns their names.
+// copyPhotos fills the directory to with copies of the JPEGs in from, and returns their names.
 func copyPhotos(from, to string) (copied []string, err error) {
 	found, err := filepath.Glob(filepath.Join(from, "*.jpg"))
 	if err != nil || len(found) == 0 {
