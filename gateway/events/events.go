@@ -8,23 +8,24 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
 
+	"github.com/novasocial/imagetier/gateway/budget"
 	"github.com/novasocial/imagetier/internal/boundedcache"
 	"github.com/novasocial/imagetier/internal/webhook"
 	tierevents "github.com/novasocial/imagetier/prefetch/events"
 )
 
 const (
-	maxBody   = 1 << 20 // bytes
-	maxSeen   = 50_000  // ids of each of two generations
-	maxWarm   = 100     // posts of an event that are warmed: those with the largest audience
-	maxQueued = 64      // events whose posts wait to be warmed; posts of further events are not warmed
+	maxBody   = 1 << 20  // bytes
+	maxBodies = 32 << 20 // bytes of all events that are being read
+	maxSeen   = 50_000   // ids of each of two generations
+	maxWarm   = 100      // posts of an event that are warmed: those with the largest audience
+	maxQueued = 64       // events whose posts wait to be warmed; posts of further events are not warmed
 )
 
 // Outcome is how an event was handled.
@@ -65,12 +66,13 @@ type Config struct {
 
 // Handler answers POST /v1/events: 202 once caches have dropped the changed entries, and for
 // a repeated event; 401 for a missing or wrong signature; 400 and 413 for a body that is not an
-// event. It is safe for concurrent use.
+// event; 503 while too many are being read. It is safe for concurrent use.
 type Handler struct {
-	cfg  Config
-	mu   sync.Mutex
-	seen boundedcache.Map[string, struct{}] // ids of events; guarded by mu
-	warm chan []string
+	cfg    Config
+	bodies *budget.Budget
+	mu     sync.Mutex
+	seen   boundedcache.Map[string, struct{}] // ids of events; guarded by mu
+	warm   chan []string
 }
 
 // New returns a Handler.
@@ -81,7 +83,7 @@ func New(cfg Config) *Handler {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	h := &Handler{cfg: cfg, warm: make(chan []string, maxQueued)}
+	h := &Handler{cfg: cfg, bodies: budget.New(maxBodies), warm: make(chan []string, maxQueued)}
 	h.seen.Max, h.seen.TTL = maxSeen, 2*webhook.Tolerance // as long as a signature is valid
 	return h
 }
@@ -107,11 +109,16 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, http.StatusUnauthorized, Forged, err)
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, release, err := h.bodies.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	defer release()
 	var over *http.MaxBytesError
 	switch {
 	case errors.As(err, &over):
 		h.refuse(w, http.StatusRequestEntityTooLarge, Malformed, errors.New("the event has more than 1 MiB"))
+		return
+	case errors.Is(err, budget.ErrFull):
+		w.Header().Set("Retry-After", "1")
+		h.refuse(w, http.StatusServiceUnavailable, Malformed, err)
 		return
 	case err != nil:
 		h.refuse(w, http.StatusBadRequest, Malformed, errors.New("the event was cut short"))

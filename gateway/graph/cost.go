@@ -2,8 +2,8 @@ package graph
 
 import (
 	"fmt"
-	"sync"
 
+	"github.com/novasocial/imagetier/gateway/budget"
 	"github.com/novasocial/imagetier/gateway/feed"
 )
 
@@ -49,39 +49,9 @@ func (h *Handler) checkCost(p *plan, vars map[string]any) *fault {
 		cost, h.cfg.MaxCost))
 }
 
-// budget is the memory of all answers that are being written.
-type budget struct {
-	mu   sync.Mutex
-	free int64 // bytes
-}
-
-// share is the part of the free memory that one answer may have: a quarter. As large answers fill
-// the memory, the limit falls, and small ones still pass.
-const share = 4
-
-// minRoom is what every answer gets, in bytes: a few posts, or the result of a mutation.
-const minRoom = 4 << 10
-
-// take lets an answer that has held bytes have size bytes.
-func (b *budget) take(held, size int64) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if size > minRoom && size > (b.free+held)/share {
-		return false
-	}
-	b.free -= size - held
-	return true
-}
-
-func (b *budget) give(held int64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.free += held
-}
-
 // room is the memory of one answer.
 type room struct {
-	memory *budget
+	memory *budget.Budget
 	held   int64 // of memory
 	max    int   // bytes of the answer
 	refused
@@ -89,7 +59,7 @@ type room struct {
 
 // buffer returns pooled, emptied, if there is room for it.
 func (r *room) buffer(pooled []byte) []byte {
-	if size := int64(cap(pooled)); r.memory.take(0, size) {
+	if size := int64(cap(pooled)); r.memory.Take(0, size) {
 		r.held = size
 		return pooled[:0]
 	}
@@ -108,7 +78,7 @@ func (r *room) allows(length, size int) bool {
 	case length > r.max:
 		r.tooLarge = true
 	case int64(size) > r.held:
-		if r.overloaded = !r.memory.take(r.held, int64(size)); !r.overloaded {
+		if r.overloaded = !r.memory.Take(r.held, int64(size)); !r.overloaded {
 			r.held = int64(size)
 		}
 	}

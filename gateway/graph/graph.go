@@ -21,6 +21,7 @@ import (
 	"github.com/vektah/gqlparser/v2"
 	"github.com/vektah/gqlparser/v2/ast"
 
+	"github.com/novasocial/imagetier/gateway/budget"
 	"github.com/novasocial/imagetier/gateway/feed"
 	"github.com/novasocial/imagetier/gateway/imagelink"
 	"github.com/novasocial/imagetier/prefetch/profile"
@@ -32,6 +33,7 @@ var schemaText string
 // Limits of a request. Queries of apps are far below them, and rejecting larger ones is cheap.
 const (
 	maxBody       = 64 << 10 // bytes of a request
+	maxBodies     = 16 << 20 // bytes of all requests that are being read
 	maxQuery      = 16 << 10 // bytes of a query
 	maxTokens     = 4000     // in a query
 	maxDepth      = 6        // feed, posts, author, id are 4
@@ -77,7 +79,7 @@ type Config struct {
 	MaxCost int
 	// MaxAnswerBytes is the maximum size of an answer's data; 0 means 2 MiB.
 	MaxAnswerBytes int
-	// AnswersMemory bounds the bytes of all answers that are being written; 0 means 32 MiB.
+	// AnswersMemory bounds the bytes of all answers that are being written; 0 means 16 MiB.
 	AnswersMemory int64
 	// Dev enables introspection.
 	Dev bool
@@ -117,7 +119,8 @@ type Handler struct {
 	cfg       Config
 	schema    *ast.Schema
 	documents *documents
-	memory    budget
+	memory    *budget.Budget // of answers
+	bodies    *budget.Budget // of requests
 }
 
 // New returns a Handler. The error is that of an incomplete cfg.
@@ -128,7 +131,7 @@ func New(cfg Config) (*Handler, error) {
 	cfg.Timeout = cmp.Or(cfg.Timeout, 10*time.Second)
 	cfg.MaxCost = cmp.Or(cfg.MaxCost, 10_000)
 	cfg.MaxAnswerBytes = cmp.Or(cfg.MaxAnswerBytes, 2<<20)
-	cfg.AnswersMemory = cmp.Or(cfg.AnswersMemory, 32<<20)
+	cfg.AnswersMemory = cmp.Or(cfg.AnswersMemory, 16<<20)
 	if cfg.User == nil {
 		cfg.User = func(*http.Request) (string, error) { return "", nil }
 	}
@@ -144,6 +147,7 @@ func New(cfg Config) (*Handler, error) {
 	}
 	delete(schema.Directives, "defer") // built into the parser, but not supported here
 	return &Handler{
-		cfg: cfg, schema: schema, documents: newDocuments(schema, cfg.Dev), memory: budget{free: cfg.AnswersMemory},
+		cfg: cfg, schema: schema, documents: newDocuments(schema, cfg.Dev),
+		memory: budget.New(cfg.AnswersMemory), bodies: budget.New(maxBodies),
 	}, nil
 }

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/novasocial/imagetier/gateway/budget"
 	"github.com/novasocial/imagetier/gateway/imagelink"
 )
 
@@ -59,7 +60,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var asked request
 	var who caller
 	if refused == nil {
-		asked, refused = readRequest(w, r)
+		asked, refused = h.readRequest(w, r)
 	}
 	if refused == nil {
 		who, refused = h.caller(r)
@@ -117,7 +118,7 @@ func accepted(h http.Header) (kind string, refused *refusal) {
 }
 
 // readRequest reads and parses the body.
-func readRequest(w http.ResponseWriter, r *http.Request) (asked request, refused *refusal) {
+func (h *Handler) readRequest(w http.ResponseWriter, r *http.Request) (asked request, refused *refusal) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
 		return asked, refuse(http.StatusMethodNotAllowed, BadRequest, "Send queries by POST.")
@@ -135,11 +136,14 @@ func readRequest(w http.ResponseWriter, r *http.Request) (asked request, refused
 	if r.ContentLength > maxBody {
 		return asked, tooLarge()
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, release, err := h.bodies.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	defer release()
 	var over *http.MaxBytesError
 	switch {
 	case errors.As(err, &over):
 		return asked, tooLarge()
+	case errors.Is(err, budget.ErrFull):
+		return asked, refuse(http.StatusServiceUnavailable, Overloaded, "Too many requests are being read. Try again later.")
 	case err != nil:
 		return asked, refuse(http.StatusBadRequest, BadRequest, "The request body is incomplete.")
 	}
@@ -209,8 +213,8 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, kind string, wh
 	ctx, cancel := context.WithTimeout(r.Context(), h.cfg.Timeout)
 	defer cancel()
 	buffer := buffers.Get().(*[]byte)
-	memory := room{memory: &h.memory, max: h.cfg.MaxAnswerBytes}
-	defer func() { h.memory.give(memory.held) }()
+	memory := room{memory: h.memory, max: h.cfg.MaxAnswerBytes}
+	defer func() { h.memory.Give(memory.held) }()
 	got := h.execute(ctx, who, asked, memory.buffer(*buffer), &memory)
 	o := Observation{Operation: got.operation, Status: http.StatusOK, Stale: got.stale}
 	for _, f := range got.faults {

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"unicode/utf8"
 
@@ -334,4 +336,64 @@ func FuzzQueries(f *testing.F) {
 			}
 		}
 	})
+}
+
+// stalled is a body that stops before its end.
+type stalled struct {
+	text  io.Reader
+	begun chan struct{} // closed when all of text was read
+	leave chan struct{}
+	once  sync.Once
+}
+
+func (s *stalled) Read(p []byte) (int, error) {
+	n, err := s.text.Read(p)
+	if err == io.EOF {
+		s.once.Do(func() { close(s.begun) })
+		<-s.leave
+	}
+	return n, err
+}
+
+// Bodies of slow clients leave memory for small ones, and give theirs back.
+func TestHandler_ServeHTTP_BodiesMemory(t *testing.T) {
+	h := newHandler(t, graph.Config{Feed: always(twenty())})
+	large := query("{feed{posts{id}}}"+strings.Repeat(" ", 10<<10), map[string]any{"a": strings.Repeat("a", 40<<10)})
+	leave := make(chan struct{})
+	var waiting sync.WaitGroup
+	held := 0
+	for {
+		body := &stalled{text: strings.NewReader(large), begun: make(chan struct{}), leave: leave}
+		answered := make(chan int, 1)
+		waiting.Go(func() {
+			r := httptest.NewRequest(http.MethodPost, "/graphql", body)
+			r.Header.Set("Content-Type", "application/json")
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			answered <- w.Code
+		})
+		select {
+		case <-body.begun:
+			if held++; held<<16 > 16<<20 {
+				t.Fatalf("%d bodies of 64 KiB are being read", held)
+			}
+			continue
+		case code := <-answered:
+			if code != http.StatusServiceUnavailable {
+				t.Errorf("status %d", code)
+			}
+		}
+		break
+	}
+	if held < 100 {
+		t.Errorf("%d bodies of 64 KiB are too many", held)
+	}
+	if a := ask(t, h, query("{feed{posts{id}}}", nil)); a.codes() != "" {
+		t.Errorf("a small body beside %d large ones: %.300s", held, a.body)
+	}
+	close(leave)
+	waiting.Wait()
+	if a := ask(t, h, large); a.codes() != "" {
+		t.Errorf("afterwards a large body is refused: %.300s", a.body)
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -171,6 +172,66 @@ func TestProxy_MaxRequestBytes(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// Queries whose answers take long leave memory for small ones, and give theirs back.
+func TestProxy_BodiesMemory(t *testing.T) {
+	begun, leave := make(chan struct{}), make(chan struct{})
+	s := stand(t, func(_ http.ResponseWriter, r *http.Request) {
+		if r.ContentLength > 100_000 {
+			begun <- struct{}{}
+			<-leave
+		}
+	}, nil)
+	post := func(size int) int {
+		body := strings.NewReader(`{"query":"` + strings.Repeat(" ", size) + `"}`)
+		req, err := http.NewRequestWithContext(t.Context(), "POST", s.url, body)
+		if err != nil {
+			t.Error(err)
+			return 0
+		}
+		req.Header.Set("Content-Type", "application/json")
+		resp, err := browser.Do(req)
+		if err != nil {
+			t.Error(err)
+			return 0
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode
+	}
+	var waiting sync.WaitGroup
+	refused := make(chan int, 1)
+	held := 0
+	for full := false; !full; {
+		waiting.Go(func() {
+			if status := post(200 << 10); status != http.StatusOK {
+				refused <- status
+			}
+		})
+		select {
+		case <-begun:
+			if held++; held*200<<10 > 32<<20 {
+				t.Fatalf("%d bodies of 200 KiB are held", held)
+			}
+		case status := <-refused:
+			full = true
+			if status != http.StatusServiceUnavailable {
+				t.Errorf("status %d", status)
+			}
+		}
+	}
+	if held < 50 {
+		t.Errorf("%d bodies of 200 KiB are too many", held)
+	}
+	if status := post(1000); status != http.StatusOK {
+		t.Errorf("a small body beside %d large ones: %d", held, status)
+	}
+	close(leave)
+	waiting.Wait()
+	go func() { <-begun }()
+	if status := post(200 << 10); status != http.StatusOK {
+		t.Errorf("afterwards a large body: %d", status)
 	}
 }
 

@@ -32,6 +32,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/novasocial/imagetier/gateway/budget"
 	"github.com/novasocial/imagetier/gateway/imagelink"
 	"github.com/novasocial/imagetier/gateway/rewrite"
 )
@@ -115,8 +116,9 @@ type Proxy struct {
 	transport *http.Transport
 	queries   aliasCache
 	codings   codings
-	buffers   sync.Pool // of *[chunk]byte
-	outs      sync.Pool // of *[]byte, maxOut at most
+	buffers   sync.Pool      // of *[chunk]byte
+	outs      sync.Pool      // of *[]byte, maxOut at most
+	bodies    *budget.Budget // of requests whose query is read
 }
 
 // New returns a Proxy. It dials nothing.
@@ -130,7 +132,7 @@ func New(cfg Config) (*Proxy, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	p := &Proxy{cfg: cfg, fields: rewrite.Fields{}, profiles: map[string]string{}}
+	p := &Proxy{cfg: cfg, fields: rewrite.Fields{}, profiles: map[string]string{}, bodies: budget.New(maxBodies)}
 	p.queries.known.Max = maxQueries
 	source := ""
 	for _, f := range cfg.Fields {
@@ -195,6 +197,8 @@ type exchange struct {
 	fields rewrite.Fields
 	head   bool
 	body   *requestBody // nil: the request has none
+	// release gives back the memory of the part of the body that was read for its query.
+	release func()
 	// repeatable: all operations are queries, which may be sent twice.
 	repeatable bool
 	tags       map[string]string // tags of the service to those of the client
@@ -219,7 +223,9 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	x.Kind, x.page = Passed, p.cfg.Linker.Page(x.client)
 	through := false
+	x.release = func() {}
 	defer func() {
+		x.release()
 		x.Total = time.Since(x.started)
 		x.Broken = !through
 		if x.Upstream = x.Broken && r.Context().Err() == nil; x.Upstream {
@@ -312,6 +318,9 @@ func (b bufferPool) Put(p []byte) { b.pool.Put((*[chunk]byte)(p)) }
 // maxQuery is the longest request body in which aliases are looked for, in bytes.
 const maxQuery = 256 << 10
 
+// maxBodies bounds these bodies together, in bytes. Each is held until its answer ends.
+const maxBodies = 32 << 20
+
 func (p *Proxy) tooLarge() string {
 	return fmt.Sprintf("A request may have at most %d bytes (--max-request-bytes).", p.cfg.MaxRequestBytes)
 }
@@ -332,6 +341,9 @@ func (p *Proxy) readRequest(w http.ResponseWriter, r *http.Request, x *exchange)
 	switch err := p.readQuery(r, x); {
 	case err == nil:
 		return 0, ""
+	case errors.Is(err, budget.ErrFull):
+		w.Header().Set("Retry-After", "1")
+		return http.StatusServiceUnavailable, "Too many requests are being read. Try again later."
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return http.StatusRequestTimeout, "The request body arrived too slowly."
 	default:
@@ -366,7 +378,8 @@ func (p *Proxy) readQuery(r *http.Request, x *exchange) error {
 	if r.Body == nil || r.Body == http.NoBody || form == noQuery {
 		return nil
 	}
-	head, err := io.ReadAll(io.LimitReader(r.Body, maxQuery+1))
+	head, release, err := p.bodies.ReadAll(io.LimitReader(r.Body, maxQuery+1))
+	x.release = release
 	if err != nil {
 		return err
 	}

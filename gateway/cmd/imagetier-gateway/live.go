@@ -165,7 +165,6 @@ var pace = httpserver.Pace{Step: 32 << 10}
 // deadlines.
 func (g *gateway) server(name string, cfg httpserver.Config) (*httpserver.Server, error) {
 	cfg.Handler = httpserver.Paced(pace, cfg.Handler)
-	cfg.MaxHeaderBytes = 64 << 10
 	cfg.Log = g.log.With("listener", name)
 	return httpserver.New(cfg)
 }

@@ -193,7 +193,7 @@ func (s *Serve) settings(add func(settings.Setting)) {
 		settings.Setting{
 			Name:        "answers-memory-size",
 			Placeholder: "SIZE",
-			Default:     "32MiB",
+			Default:     "16MiB",
 			Value:       settings.Size(&s.AnswersMemory, 1<<20),
 			Help:        "Memory for answers that are being written. One answer may take at most a quarter of what is free, so that large answers to slow clients leave room for small ones; above that the gateway answers 503.",
 		},
