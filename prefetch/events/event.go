@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/uniquejson"
 	"github.com/novasocial/imagetier/prefetch/profile"
 	"github.com/novasocial/imagetier/resize"
 )
@@ -137,6 +138,9 @@ func (r *Reader) ParseEvent(body []byte) (Event, error) {
 	var parsed eventJSON
 	if err := decode(body, &parsed, ""); err != nil {
 		return Event{}, err
+	}
+	if err := uniquejson.Check(body); err != nil {
+		return Event{}, fault("body", "%v", err)
 	}
 	switch {
 	case parsed.Type == nil:

@@ -94,7 +94,8 @@ func TestReader_ParseEvent_ErrorNamesTheField(t *testing.T) {
 	for body, field := range map[string]string{
 		``:   "body",
 		`[]`: "body",
-		`{"type":"post.deleted","data":{"posts":[{"id":"p1"}]}} x`: "body",
+		`{"type":"post.deleted","data":{"posts":[{"id":"p1"}]}} x`:                     "body",
+		`{"type":"post.deleted","data":{"posts":[{"id":"p1"}],"posts":[{"id":"p2"}]}}`: "body",
 		`{"data":{"posts":[]}}`:               "type",
 		`{"type":7}`:                          "type",
 		`{"type":"post.exploded","data":{}}`:  "type",

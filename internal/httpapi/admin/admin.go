@@ -6,6 +6,7 @@
 package admin
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,7 +14,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
-	"os"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -26,6 +26,7 @@ import (
 	"github.com/novasocial/imagetier/internal/httpapi"
 	"github.com/novasocial/imagetier/internal/httpapi/problem"
 	"github.com/novasocial/imagetier/internal/httpserver"
+	"github.com/novasocial/imagetier/internal/uniquejson"
 )
 
 // Config configures the private API.
@@ -223,30 +224,28 @@ func writeJSON(w http.ResponseWriter, r *http.Request, status int, v any) error 
 	return nil
 }
 
-// readJSON decodes the body of r, one JSON value, into v. Unknown fields are an error.
+// readJSON decodes the body of r, one JSON value, into v. Unknown and repeated fields are an error.
 func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
 	return readJSONUpTo(w, r, v, maxPrivateBody)
 }
 
 // readJSONUpTo is readJSON with a limit of most bytes.
 func readJSONUpTo(w http.ResponseWriter, r *http.Request, v any, most int64) error {
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, most))
+	body, err := readBody(w, r, most)
+	if err != nil {
+		return err
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.DisallowUnknownFields()
-	err := dec.Decode(v)
+	err = dec.Decode(v)
 	if err == nil {
 		if _, err = dec.Token(); err == nil {
 			err = errors.New("there is more after the JSON value")
 		} else if err == io.EOF {
-			err = nil
+			err = uniquejson.Check(body)
 		}
 	}
-	var long *http.MaxBytesError
-	switch {
-	case errors.As(err, &long):
-		return problem.Errorf(problem.ErrBodyLarge, "The body has more than %d bytes.", most)
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return problem.ErrBodySlow
-	case err != nil:
+	if err != nil {
 		return problem.Errorf(
 			problem.ErrRequest,
 			"The body is not the JSON that is expected here: %s.",

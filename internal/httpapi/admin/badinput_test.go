@@ -23,15 +23,16 @@ func TestPrivate_BadInput_IsRefused(t *testing.T) {
 	})
 	endpoints := []struct {
 		method, path, token string
-		most                int // bytes of a body
+		most                int    // bytes of a body
+		field               string // with a value, of the body
 	}{
-		{http.MethodPost, "/v1/purge", adminToken, maxPrivateBody},
-		{http.MethodPost, "/v1/takedown", adminToken, maxPrivateBody},
-		{http.MethodDelete, "/v1/takedown", adminToken, maxPrivateBody},
-		{http.MethodPost, "/v1/info", adminToken, maxInfoBody},
-		{http.MethodPost, "/v1/warm", adminToken, maxWarmBody},
-		{http.MethodPost, "/v1/warm/dead", adminToken, maxEventBody},
-		{http.MethodPost, "/v1/events/s3", s3Token, maxEventBody},
+		{http.MethodPost, "/v1/purge", adminToken, maxPrivateBody, `"name":"a"`},
+		{http.MethodPost, "/v1/takedown", adminToken, maxPrivateBody, `"name":"a"`},
+		{http.MethodDelete, "/v1/takedown", adminToken, maxPrivateBody, `"name":"a"`},
+		{http.MethodPost, "/v1/info", adminToken, maxInfoBody, `"images":[]`},
+		{http.MethodPost, "/v1/warm", adminToken, maxWarmBody, `"paths":["a"]`},
+		{http.MethodPost, "/v1/warm/dead", adminToken, maxEventBody, `"do":"retry"`},
+		{http.MethodPost, "/v1/events/s3", s3Token, maxEventBody, ""},
 	}
 	for _, e := range endpoints {
 		refused := func(name, body string, status int, code string, header ...string) {
@@ -77,5 +78,9 @@ func TestPrivate_BadInput_IsRefused(t *testing.T) {
 		refused("a wrong type", `{"source":7,"images":7,"ids":7}`, 400, "request_invalid")
 		refused("two values", `{}{}`, 400, "request_invalid")
 		refused("an array", `[]`, 400, "request_invalid")
+		refused("a repeated field", `{`+e.field+`,`+e.field+`}`, 400, "request_invalid")
+		refused("deep nesting", `{"images":`+strings.Repeat("[", 20_000), 400, "request_invalid")
+		refused("a number that overflows", `{"ids":[18446744073709551616],"paths":[1e999]}`, 400, "request_invalid")
+		refused("an encoded body", `{`+e.field+`}`, 415, "body_encoded", "Content-Encoding", "gzip")
 	}
 }
