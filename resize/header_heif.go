@@ -144,6 +144,9 @@ func (h *Header) readGrid(f bmff, props []property, tile, tiles int) error {
 	if h.Colour == (Colour{}) {
 		h.Profile, h.Colour = h.Profile || t.Profile, t.Colour
 	}
+	if t.CodedWidth > 0 { // Repair removes the crop of a tile
+		t.Width, t.Height = t.CodedWidth, t.CodedHeight
+	}
 	h.BitDepth = max(h.BitDepth, t.BitDepth)
 	if t.Channels > 0 {
 		h.Channels = t.Channels

@@ -159,7 +159,8 @@ func (w *heifWriter) add(id int, bare bool, depth int) {
 	if len(item.sources) > 0 {
 		w.refs = append(w.refs, heifReference{"dimg", id, item.sources})
 		for _, source := range item.sources {
-			w.add(source, false, depth+1)
+			// libavif 0.11 gives each tile of a grid the rotation of the whole, and ignores it there.
+			w.add(source, item.typ == "grid", depth+1)
 		}
 	}
 }

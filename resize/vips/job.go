@@ -39,6 +39,8 @@ func (r *Resizer) newJob(request resize.Job, h resize.Header) *job {
 	j.credit = sync.OnceValue(func() resize.Credit { return resize.ReadCredit(original) })
 	r.transforms.trim()
 	switch h.Kind {
+	case resize.KindAVIF, resize.KindHEIC:
+		zeroMemory()
 	case resize.KindJXL: // its decoder applies the orientation
 		j.stored.width, j.stored.height = h.Upright()
 		j.orientation = 1

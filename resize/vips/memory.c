@@ -2,7 +2,7 @@
 // except that an allocation which the memory limit refuses ends the process: codecs report such
 // a failure as a damaged image, crash on it, or abort, and none of that tells the parent whose
 // fault it was. A request for more than the whole limit still returns NULL: only a damaged file
-// asks for that much at once, and its decoder refuses it.
+// asks for that much at once, and its decoder refuses it. After tier_zero_memory all memory is zeroed.
 //
 // The sanitizers bring a malloc of their own.
 
@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <stdint.h>
+#include <string.h>
 #include <unistd.h>
 
 void *__libc_malloc(size_t n);
@@ -21,6 +22,13 @@ void *__libc_memalign(size_t alignment, size_t n);
 
 static size_t memory_limit; // bytes; 0 is none
 static int exit_status;
+static int zeroed; // only ever set
+
+void
+tier_zero_memory(void)
+{
+	zeroed = 1;
+}
 
 void
 tier_exit_at_memory_limit(size_t limit, int status)
@@ -46,7 +54,7 @@ checked(void *p, size_t n)
 void *
 malloc(size_t n)
 {
-	return checked(__libc_malloc(n), n);
+	return checked(zeroed ? __libc_calloc(1, n) : __libc_malloc(n), n);
 }
 
 void *
@@ -68,7 +76,11 @@ realloc(void *old, size_t n)
 void *
 memalign(size_t alignment, size_t n)
 {
-	return checked(__libc_memalign(alignment, n), n);
+	void *p = checked(__libc_memalign(alignment, n), n);
+
+	if (zeroed && p)
+		memset(p, 0, n);
+	return p;
 }
 
 void *
@@ -91,6 +103,11 @@ posix_memalign(void **to, size_t alignment, size_t n)
 }
 
 #else
+
+void
+tier_zero_memory(void)
+{
+}
 
 void
 tier_exit_at_memory_limit(size_t limit, int status)
