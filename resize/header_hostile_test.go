@@ -458,6 +458,11 @@ func TestReadHeader_RefusesInvalidFiles(t *testing.T) {
 		{"JPEG of a thousand scans",
 			"\xff\xd8" + jpegSOF(0xc2, 640, 480, 3) + strings.Repeat(jpegScan, 1000) + "\xff\xd9", ErrTooLarge},
 
+		{"TIFF of 12 bits", tiffFile([2]int{tagWidth, 3}, [2]int{tagHeight, 2}, [2]int{tagBits, 12}), ErrUnsupported},
+		{"TIFF of floats of 16 bits", tiffFile(
+			[2]int{tagWidth, 3}, [2]int{tagHeight, 2}, [2]int{tagBits, 16}, [2]int{tagFormat, 3}), ErrUnsupported},
+		{"TIFF of YCbCr without JPEG", tiffFile([2]int{tagWidth, 3}, [2]int{tagHeight, 2}, [2]int{tagBits, 8},
+			[2]int{tagSamples, 3}, [2]int{tagPhotometric, tiffYCbCr}), ErrUnsupported},
 		{"PNG without IHDR", pngMagic + pngPart("IDAT", "data") + pngPart("IEND", ""), ErrCorrupt},
 		{"PNG with a short IHDR", pngMagic + pngPart("IHDR", "\x00\x00\x00\x01\x00\x00\x00\x01") +
 			pngPart("IDAT", "") + pngPart("IEND", ""), ErrCorrupt},

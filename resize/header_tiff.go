@@ -11,6 +11,12 @@ const (
 	tiffLab        = 8
 )
 
+// Compressions.
+const (
+	tiffOldJPEG = 6
+	tiffJPEG    = 7
+)
+
 // Meanings of an extra sample (TIFF 6.0, section 18).
 const (
 	tiffPremultiplied = 1 // "associated" alpha
@@ -213,8 +219,14 @@ func (h *Header) readTIFF(b []byte) error {
 	if p.planar == 2 && p.tileWidth > 0 {
 		return unsupported(KindTIFF, "tiles of separate planes")
 	}
-	if p.bits < 1 || p.bits > 32 { // libvips reads no numbers of 64 bits
+	if !slices.Contains([]int{1, 2, 4, 8, 16, 32}, p.bits) { // libvips reads no others
 		return unsupported(KindTIFF, "%d bits per sample", p.bits)
+	}
+	if p.format == 3 && p.bits != 32 {
+		return unsupported(KindTIFF, "floating-point numbers of %d bits", p.bits)
+	}
+	if p.photometric == tiffYCbCr && p.compression != tiffOldJPEG && p.compression != tiffJPEG {
+		return unsupported(KindTIFF, "YCbCr that is not compressed as JPEG") // libvips takes it for RGB
 	}
 	h.Width, h.Height, h.Orientation, h.Channels, h.BitDepth = p.width, p.height, p.orientation, p.samples, p.bits
 	h.CMYK, h.Profile = p.photometric == tiffCMYK, p.icc
