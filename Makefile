@@ -210,7 +210,7 @@ bench-decode: deps ## compare cost and quality of resizing a phone photo with bi
 	go test -timeout 30m -run '^$$' -bench OneDecode -benchtime 1x ./resize/vips -chart $(CURDIR)/docs/benchmarks/resizing.svg
 
 .PHONY: bench-load
-bench-load: deps ## measure fills during expensive jobs, and at four times the capacity (5 min on an idle machine)
+bench-load: deps ## measure fills during expensive jobs, hits during fills, and four times the capacity (8 min on an idle machine)
 	TEST_LOAD=full go test -count 1 -v -timeout 30m -run TestLoad_ ./cmd/imagetier/e2e
 
 .PHONY: soak

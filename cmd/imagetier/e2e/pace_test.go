@@ -69,6 +69,15 @@ var phoneJPEGs = []string{
 // than workers.
 func (a *asker) capacity(t testing.TB, clients int, d time.Duration) float64 {
 	t.Helper()
+	return a.throughput(t, clients, d, func(i int) string {
+		return a.fill(t, "640x", phoneJPEGs[i%len(phoneJPEGs)]+".jpg")
+	})
+}
+
+// throughput returns how many answers a second clients get that each request the next path when the one
+// before has been answered.
+func (a *asker) throughput(t testing.TB, clients int, d time.Duration, next func(i int) string) float64 {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	defer cancel()
 	var made atomic.Int64
@@ -76,11 +85,11 @@ func (a *asker) capacity(t testing.TB, clients int, d time.Duration) float64 {
 	for i := range clients {
 		all.Go(func() {
 			for k := i; ctx.Err() == nil; k++ {
-				got := a.ask(ctx, a.fill(t, "640x", phoneJPEGs[k%len(phoneJPEGs)]+".jpg"))
+				got := a.ask(ctx, next(k))
 				if got.status == http.StatusOK {
 					made.Add(1)
 				} else if ctx.Err() == nil {
-					t.Errorf("a fill at capacity is answered with %d", got.status)
+					t.Errorf("a request at capacity is answered with %d", got.status)
 					return
 				}
 			}
