@@ -207,6 +207,7 @@ bench: deps ## benchmark requests, tiers and resizing (BENCH=regexp, BENCHTIME=2
 
 .PHONY: bench-decode
 bench-decode: deps ## compare cost and quality of resizing a phone photo with bimg and libvips, and draw the chart
+	@deploy/install-deps quality
 	go test -timeout 30m -run '^$$' -bench OneDecode -benchtime 1x ./resize/vips -chart $(CURDIR)/docs/benchmarks/resizing.svg
 
 .PHONY: bench-load

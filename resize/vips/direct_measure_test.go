@@ -132,6 +132,16 @@ func studio(m image.Image) image.Image {
 // reference makes s of all pixels of original, by libvips, and loses nothing in an encoder.
 func reference(t testing.TB, r *Resizer, original []byte, s resize.Spec) image.Image {
 	t.Helper()
+	m, err := png.Decode(bytes.NewReader(referencePNG(t, r, original, s)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// referencePNG is like reference, and returns the picture as a PNG.
+func referencePNG(t testing.TB, r *Resizer, original []byte, s resize.Spec) []byte {
+	t.Helper()
 	s.Format, s.Quality = resize.PNG, 0
 	w := way(func(j *job, renderings []*rendering) ([]*rendering, error) {
 		renderings[0].shrink = 1
@@ -141,11 +151,7 @@ func reference(t testing.TB, r *Resizer, original []byte, s resize.Spec) image.I
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := png.Decode(bytes.NewReader(images[0].Body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
+	return images[0].Body
 }
 
 // A field is one number for each pixel, 0-255.

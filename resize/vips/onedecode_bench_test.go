@@ -77,6 +77,11 @@ func BenchmarkOneDecode(b *testing.B) {
 			b.Log("\n" + measureQuality(b, r, photos))
 		}
 	})
+	b.Run("perceived", func(b *testing.B) {
+		for b.Loop() {
+			b.Log("\n" + measurePerceived(b, r, photos))
+		}
+	})
 }
 
 // benchPhoto is an original and its mezzanine.
