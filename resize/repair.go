@@ -23,7 +23,7 @@ func Repair(b []byte, h Header) Repaired {
 	case KindPNG:
 		b = repairPNG(b)
 	case KindWebP:
-		b = repairWebP(b)
+		b = repairWebP(b, h)
 	case KindGIF:
 		r := repairGIF(b, h)
 		r.First = r.Bytes

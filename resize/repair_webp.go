@@ -1,10 +1,25 @@
 package resize
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // repairWebP ends the file after its last chunk, with that length in the RIFF header, and pads that
-// chunk: libwebp refuses other lengths.
-func repairWebP(b []byte) []byte {
+// chunk: libwebp refuses other lengths. It sets the flag of alpha where the image has alpha, because
+// libvips looks only at the flag.
+func repairWebP(b []byte, h Header) []byte {
+	const flagsAt, alphaFlag = 12 + 8, 0x10
+	b = endWebP(b)
+	if h.Alpha && string(b[12:16]) == "VP8X" && b[flagsAt]&alphaFlag == 0 {
+		b = bytes.Clone(b)
+		b[flagsAt] |= alphaFlag
+	}
+	return b
+}
+
+// endWebP returns b with the right end and length.
+func endWebP(b []byte) []byte {
 	end := 12
 	for rest := webpBody(b); len(rest) >= 8; {
 		_, body, after, _ := webpChunk(rest)

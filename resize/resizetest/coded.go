@@ -50,3 +50,15 @@ func codedColours(t *testing.T, r resize.Resizer) {
 		}
 	}
 }
+
+// unflagged: alpha counts where a WebP has it without saying so in its extended header.
+func unflagged(t *testing.T, r resize.Resizer) {
+	glass := veiled(scene(60, 40))
+	file := encoded(t, r, glass.image(), "webp")
+	const flagsAt, alpha = 12 + 8, 0x10
+	if string(file[12:16]) != "VP8X" || file[flagsAt]&alpha == 0 {
+		t.Fatal("the file has no extended header with alpha")
+	}
+	file[flagsAt] &^= alpha
+	near(t, r, one(t, r, file, "8192x.png"), glass, 28)
+}

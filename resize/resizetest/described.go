@@ -174,6 +174,11 @@ func ranges(t *testing.T, r resize.Resizer) {
 		}
 		near(t, r, one(t, r, file, "8192x.png"), expected, 35)
 	}
+	identity, err := colourFiles.ReadFile("testdata/colours/identity.avif") // red, green and blue without a matrix
+	if err != nil {
+		t.Fatal(err)
+	}
+	near(t, r, one(t, r, identity, "8192x.png"), expected, 35)
 	narrow := newRaster(64, 8).fill(func(x, y int) [4]float64 {
 		v := (16 + 219*float64(x)/63) / 255
 		return [4]float64{v, v, v, 1}

@@ -38,6 +38,7 @@ func Run(t *testing.T, open func(t *testing.T) resize.Resizer) {
 		{"CICP and gamma", describedColours, slow},
 		{"CICP of AVIF and HEIC", codedColours, fast},
 		{"tiles of an AVIF", tiledImages, fast},
+		{"alpha of a WebP", unflagged, fast},
 		{"TIFF samples", tiffSamples, fast},
 		{"TIFF of Lab", tiffLab, fast},
 		{"AVIF and HEIC properties", promises, slow},

@@ -228,9 +228,10 @@ func (j *job) open(b *arena, shrink int) (picture, error) {
 	if coded != j.stored {
 		p, err = b.crop(p, rect{j.header.Left, j.header.Top, j.stored.width, j.stored.height})
 	}
-	// libheif 1.15 converts the range together with the matrix, which greyscale and PNGs have not.
-	if colour := j.header.Colour; err == nil && colour.Narrow && (j.header.Channels < 3 || colour.Identity) {
-		p, err = b.widenRange(p)
+	for range j.narrowed() {
+		if err == nil {
+			p, err = b.widenRange(p)
+		}
 	}
 	if err == nil && j.kind == resize.KindTIFF {
 		p, err = b.unsigned(p)
@@ -239,6 +240,20 @@ func (j *job) open(b *arena, shrink int) (picture, error) {
 		p, err = b.unpremultiply(p)
 	}
 	return p, err
+}
+
+// narrowed returns how often the range of decoded samples must be widened. libheif 1.15 converts the
+// range together with the matrix, which greyscale and PNGs have not. Of colours without a matrix it
+// narrows the range once more.
+func (j *job) narrowed() int {
+	colour := j.header.Colour
+	switch {
+	case !colour.Narrow, j.header.Channels >= 3 && !colour.Identity:
+		return 0
+	case j.header.Channels < 3, j.kind == resize.KindPNG:
+		return 1
+	}
+	return 2
 }
 
 func off(a, b int) int { return max(a-b, b-a) }

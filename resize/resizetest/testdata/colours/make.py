@@ -133,3 +133,7 @@ with tempfile.TemporaryDirectory() as tmp:
         subprocess.run(['heif-enc', '-q', '96', '-b', '10'] + args + ['-o', out + '.heic', tmp + '/from.png'], check=True)
         subprocess.run(['avifdec', '-d', '16', out + '.avif', tmp + '/back.png'], check=True)
         print(name, 'as avifdec reads it: %.1f dB' % psnr(read16(tmp + '/back.png'), samples))
+    ramp = np.broadcast_to((np.arange(64) / 63)[None, :, None], (8, 64, 3))
+    png16(tmp + '/from.png', ramp)
+    subprocess.run(['avifenc', '-d', '10', '-y', '444', '-s', '0', '--min', '0', '--max', '4', '-r', 'limited',
+                    '--cicp', '12/13/0', tmp + '/from.png', HERE + '/identity.avif'], check=True)
