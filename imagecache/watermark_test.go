@@ -14,7 +14,7 @@ const marked = "/640x640-cover-wm.logo-q70/v.1/posts/cat.jpg.webp"
 
 // After a restart with another watermark, images with the old one are not served, and images
 // without a watermark stay cached.
-func TestCache_Get_TellsWatermarksApartByDigest(t *testing.T) {
+func TestCache_Get_DistinguishesWatermarksByDigest(t *testing.T) {
 	memory := &fakeTier{}
 	caches := make(map[string]*imagecache.Cache)
 	for _, digest := range []string{"aaaa", "bbbb"} {

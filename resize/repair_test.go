@@ -47,7 +47,7 @@ func TestRepair_PNG_KeepsPixelChunks(t *testing.T) {
 	}
 }
 
-func TestRepair_LeavesWholeFiles(t *testing.T) {
+func TestRepair_KeepsCompleteFiles(t *testing.T) {
 	for name, b := range smallFiles(t) {
 		h, err := ReadHeader(b)
 		if err != nil {

@@ -87,7 +87,7 @@ func vectors(t *testing.T) string {
 	return text.String()
 }
 
-func TestVectors_AreTheSigners(t *testing.T) {
+func TestVectors_AreCurrent(t *testing.T) {
 	want := vectors(t)
 	if have, err := os.ReadFile(vectorFile); err != nil || string(have) != want {
 		t.Errorf("%s differs from what imageurl.Signer makes (%v): UPDATE=1 go test ./docs/signing", vectorFile, err)

@@ -59,7 +59,7 @@ func holds(t *testing.T, tier *Tier, key imagecache.Key) bool {
 	return err == nil
 }
 
-func TestTier_Get_TellsHashCollisionsApart(t *testing.T) {
+func TestTier_Get_DistinguishesHashCollisions(t *testing.T) {
 	tier := stepped(t, t.TempDir(), nil)
 	a, img := raceKey("a")
 	b, _ := raceKey("b")

@@ -278,7 +278,7 @@ func TestHook_Send_TimesOut(t *testing.T) {
 	}
 }
 
-func TestHook_Send_GivesUpOldEntries(t *testing.T) {
+func TestHook_Send_DropsOldEntries(t *testing.T) {
 	a := newAdapter(t, secret1)
 	s, counts := newHook(t, a.url, nil)
 	items := []jetstream.Entry{

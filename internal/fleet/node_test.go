@@ -66,7 +66,7 @@ func (x *simNode) must(t *testing.T, kind Kind, of imagecache.Original) *pending
 
 var photo = simOriginals[0]
 
-func TestNode_Lift_HoldsThoughAnOlderTakedownWaits(t *testing.T) {
+func TestNode_Lift_HoldsDespiteOlderTakedown(t *testing.T) {
 	w := quietWorld(t, 2)
 	a, b := w.nodes[0], w.nodes[1]
 	a.reachable = false
@@ -82,7 +82,7 @@ func TestNode_Lift_HoldsThoughAnOlderTakedownWaits(t *testing.T) {
 	}
 }
 
-func TestNode_Takedown_HoldsThoughAnOlderLiftArrives(t *testing.T) {
+func TestNode_Takedown_HoldsDespiteOlderLift(t *testing.T) {
 	w := quietWorld(t, 2)
 	a, b := w.nodes[0], w.nodes[1]
 	a.reachable = false
@@ -331,7 +331,7 @@ func TestNode_Join_PutsItselfAgain_AfterAPause(t *testing.T) {
 	}
 }
 
-func TestNode_Replay_GoesOnWithoutTheDisk(t *testing.T) {
+func TestNode_Replay_ContinuesWithoutDisk(t *testing.T) {
 	w := quietWorld(t, 2)
 	a, b := w.nodes[0], w.nodes[1]
 	a.reachable = false
@@ -386,7 +386,7 @@ func TestNode_Repay_AcknowledgesOnlyTheStreamOfPurges(t *testing.T) {
 	}
 }
 
-func TestNode_Replay_GoesOnWhenThereIsRoomForFailedPurges(t *testing.T) {
+func TestNode_Replay_ContinuesOnceFailedPurgesFit(t *testing.T) {
 	x := quietWorld(t, 1).nodes[0]
 	x.reachable = false
 	x.must(t, KindPurge, photo)
@@ -720,7 +720,7 @@ func TestTagStore_Set_BoundsTagsWithoutOriginals(t *testing.T) {
 	}
 }
 
-func TestTagStore_Open_ReadsFilesOfBefore(t *testing.T) {
+func TestTagStore_Open_ReadsOldFiles(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tags")
 	text := `{"t":"post:1","s":"posts","n":"YQ==","live":true}` + "\n" +
 		`{"t":"post:2","ended":"2026-11-01T00:00:00Z"}` + "\n"

@@ -19,7 +19,7 @@ const h2Opening = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" +
 	"\x00\x00\x06\x01\x05\x00\x00\x00\x01" + "\x82\x86\x84\x41\x01a"
 
 // A client that sends its request and reads nothing.
-func TestPaced_Write_GivesUpSilentReader(t *testing.T) {
+func TestPaced_Write_ClosesSilentReader(t *testing.T) {
 	pace := Pace{Grace: 10 * time.Second, Rate: 1000, Step: 1000}
 	for name, row := range map[string]struct {
 		bytes int
@@ -92,7 +92,7 @@ func TestPaced_Write_HandlerMayPause(t *testing.T) {
 }
 
 // A WebSocket client that reads nothing is given up, too.
-func TestPaced_Hijack_GivesUpSilentReader(t *testing.T) {
+func TestPaced_Hijack_ClosesSilentReader(t *testing.T) {
 	var ended chan error // of the bubble
 	cfg := Config{Handler: Paced(Pace{}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()

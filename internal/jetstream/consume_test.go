@@ -21,7 +21,7 @@ func (c *idleConsumer) Next(...jetstream.FetchOpt) (jetstream.Msg, error) {
 	return nil, err
 }
 
-func TestNextMessage_IdleStream_IsNoFault(t *testing.T) {
+func TestNextMessage_IdleStream_Continues(t *testing.T) {
 	c := &idleConsumer{answers: []error{nats.ErrTimeout, nats.ErrTimeout, nil}}
 	if _, err := nextMessage(t.Context(), c); err != nil || len(c.answers) > 0 {
 		t.Errorf("%v with %d answers left", err, len(c.answers))

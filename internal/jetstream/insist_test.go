@@ -9,7 +9,7 @@ import (
 )
 
 // A leader that is killed never answers what it was asked.
-func TestInsist_AsksAgain(t *testing.T) {
+func TestInsist_Retries(t *testing.T) {
 	full := errors.New("full")
 	for _, c := range []struct {
 		name    string

@@ -422,7 +422,7 @@ func TestPool_Resize_RetryMakesOnlyWhatIsMissing(t *testing.T) {
 	}
 }
 
-func TestPool_Resize_OptionalCrashIsNotTriedAgain(t *testing.T) {
+func TestPool_Resize_OptionalCrashIsNotRetried(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 1}))
 	var d delivered
 	err := p.Resize(t.Context(), resize.Job{

@@ -13,7 +13,7 @@ import (
 
 // A resize process that reaches its memory limit is a failure of the tier, which is not
 // remembered; an image that certainly needs more is refused with the limit and its setting.
-func TestTier_ResizeMemory_IsNoFaultOfTheOriginal(t *testing.T) {
+func TestTier_ResizeMemory_IsServerError(t *testing.T) {
 	var photo bytes.Buffer
 	if err := jpeg.Encode(&photo, image.NewGray(image.Rect(0, 0, 1600, 1200)), nil); err != nil {
 		t.Fatal(err)

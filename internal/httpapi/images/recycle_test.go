@@ -34,7 +34,7 @@ func fillWith(b []byte, name string) {
 }
 
 // Memory of an answer is used again only once it is written, also beside clients that leave.
-func TestHandler_Hit_RecyclesNoMemoryThatIsBeingSent(t *testing.T) {
+func TestHandler_Hit_KeepsMemoryWhileSending(t *testing.T) {
 	address := serve(t, New(publicConfig(t, pooled{})))
 	var clients sync.WaitGroup
 	for client := range 8 {
