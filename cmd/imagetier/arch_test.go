@@ -206,6 +206,9 @@ func owned(imported, pkg string) bool {
 }
 
 func TestTier_ImportsNoC(t *testing.T) {
+	if testing.Short() {
+		t.Skip("lists all packages")
+	}
 	for _, p := range list(t, "-deps", "./cmd/imagetier") {
 		if !p.Standard && (slices.Contains(p.Imports, "C") || under(p.ImportPath, module+"resize/vips")) {
 			t.Errorf("imagetier depends on %s, which uses C", p.ImportPath)
