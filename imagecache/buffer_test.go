@@ -35,7 +35,7 @@ func TestBuffer_Recycle_OnlyWhatIsPooled(t *testing.T) {
 	}
 }
 
-// pooledTier is a tier whose images lie in Buffers.
+// pooledTier is a tier whose images are in Buffers.
 type pooledTier struct{ fakeTier }
 
 func (s *pooledTier) Get(ctx context.Context, key imagecache.Key) (imagecache.Image, error) {

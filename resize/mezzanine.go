@@ -42,7 +42,7 @@ func (s Spec) IsMezzanine() bool {
 	return s == Mezzanine(s.Width) && 1 <= s.Width && s.Width <= MaxBox
 }
 
-// CheckJob returns nil if a Resizer can be asked for s: a legal variant of a concrete format,
+// CheckJob returns nil if s can be requested from a Resizer: a legal variant of a concrete format,
 // the info of an original, or a mezzanine. Otherwise the error wraps ErrSpec.
 func (s Spec) CheckJob() error {
 	if s.IsMezzanine() {

@@ -165,7 +165,7 @@ func (c gatewayCheck) publish(ctx context.Context) error {
 	}
 }
 
-// await returns the metrics of the tier as soon as so many paths of pages are done. It fails if they are not
+// await returns the metrics of the tier once n paths of pages are done. It fails if they are not
 // while the context lasts.
 func (c gatewayCheck) await(ctx context.Context, before samples, paths int) (samples, error) {
 	for {

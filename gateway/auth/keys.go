@@ -26,8 +26,8 @@ const (
 var (
 	// errUnknownKey means that the set has no key with the token's kid.
 	errUnknownKey = errors.New("unknown key")
-	// errCritical means that the token needs an extension: RFC 7515, section 4.1.11, requires
-	// to reject those that are not understood, and none is.
+	// errCritical means that the token needs an extension: RFC 7515, section 4.1.11, requires to
+	// reject unknown ones, and none is known here.
 	errCritical = errors.New("unsupported crit header")
 )
 

@@ -1,7 +1,7 @@
 package imagelink
 
-// pathsAtOnce is how many paths are handed to Config.HandedOut together: what the tier takes in one
-// event.
+// pathsAtOnce is how many paths are handed to Config.HandedOut together: what the tier accepts in
+// one event.
 const pathsAtOnce = 200
 
 // Page collects the paths of the URLs in one answer, in their order. It is for one goroutine.

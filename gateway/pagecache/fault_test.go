@@ -322,7 +322,7 @@ func TestCache_RedisSendsNonsense(t *testing.T) {
 			ended := make(chan error, 1)
 			go func() { ended <- cache.Run(ctx) }()
 			<-dialed
-			<-dialed // it is tried again
+			<-dialed // it is retried
 			stop()
 			if err := <-ended; err != nil {
 				t.Error(err)

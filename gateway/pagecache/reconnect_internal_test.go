@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// What is asked for between the dial and the first command may have missed changes.
+// Values requested between the dial and the first command may have missed changes.
 func TestLink_Dialed_MovesTwice(t *testing.T) {
 	l := newLink(Config{}, nil)
 	ours, theirs := net.Pipe()

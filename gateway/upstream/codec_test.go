@@ -11,7 +11,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/upstream"
 )
 
-// endless is a content service that answers more posts than were asked for.
+// endless is a content service that answers more posts than requested.
 type endless struct {
 	contentpb.UnimplementedContentServiceServer
 	posts int

@@ -59,7 +59,7 @@ func TestReadContents_RefusesARenamedSegment(t *testing.T) {
 	}
 }
 
-// Whatever a file holds: what is read from it verifies, lies within it, and does not overlap.
+// For any file: records that are read verify, are within the file, and do not overlap.
 func FuzzReadContents(f *testing.F) {
 	whole, slots := testSegment(marker{1, 2, 3, 4, 5, 6, 7, 8}, "one", "two", string(make([]byte, 1000)))
 	f.Add(whole)

@@ -170,7 +170,7 @@ func (t *Tier) Purge(ctx context.Context, target imagecache.Target) (imagecache.
 }
 
 // Count returns which images are queued or in the store, in a fleet too. One listing of the
-// original's objects is asked for.
+// original's objects is requested.
 func (t *Tier) Count(ctx context.Context, target imagecache.Target) (held imagecache.Removed, err error) {
 	prefix := prefixOf(target.Original)
 	single := target.Key != imagecache.Key{}

@@ -86,7 +86,7 @@ type Config struct {
 // AccessLog says which requests of the public listener are logged. Its zero value is "off".
 type AccessLog struct {
 	Errors bool // those that failed here or at the origin, or whose original cannot be used
-	Every  int  // one in so many of all others is logged; 0 logs none of them
+	Every  int  // one in this many other requests is logged; 0 logs none of them
 }
 
 // String returns the setting's text.

@@ -78,9 +78,9 @@ type world struct {
 	faults   bool
 	ids      int
 	crashIn  int // steps until the node that runs crashes; 0 is never
-	crashes  int // one of so many actions ends in a crash; each seed has its own
-	losses   int // of a thousand steps so many lose a stream or a part of it
-	cuts     int // and so many cut a node off, or connect it again
+	crashes  int // one in this many actions ends in a crash; depends on the seed
+	losses   int // per thousand steps: losses of a stream or a part of it
+	cuts     int // per thousand steps: nodes that are cut off or reconnected
 	nodes    []*simNode
 	streams  map[jetstream.Log]*simStream
 	oldReads map[string]simEntry
@@ -300,8 +300,8 @@ func (w *world) one() {
 	}
 }
 
-// loseStream makes a stream anew, empty. Purges that a running node had not applied are gone for
-// it; a node that is down finds out when it starts.
+// loseStream replaces a stream by a new, empty one. A running node misses the purges that it had
+// not applied; a node that is down detects the loss when it starts.
 func (w *world) loseStream() {
 	l := []jetstream.Log{jetstream.Purges, jetstream.Takedowns}[w.rng.IntN(2)]
 	w.logf("%s is lost", l)

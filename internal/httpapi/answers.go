@@ -9,10 +9,10 @@ import (
 	"github.com/novasocial/imagetier/internal/boundedcache"
 )
 
-// OriginAnswers remembers the last answer of the origin for 1,024 to 2,048 originals that
-// it was asked for most recently, about 300 bytes each; explain shows it. Background
-// requests (warming, revalidation) and hits are not recorded. It is safe for concurrent use,
-// and its zero value is ready. A nil *OriginAnswers records nothing.
+// OriginAnswers remembers the last answer of the origin for 1,024 to 2,048 originals that it was
+// requested for most recently, about 300 bytes each; explain shows it. Background requests
+// (warming, revalidation) and hits are not recorded. It is safe for concurrent use, and its zero
+// value is ready. A nil *OriginAnswers records nothing.
 type OriginAnswers struct {
 	mu   sync.Mutex // guards all below
 	last boundedcache.Map[imagecache.Original, OriginAnswer]

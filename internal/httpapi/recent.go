@@ -83,7 +83,7 @@ func (r *RecentErrors) Newest() []RequestError {
 	return all
 }
 
-// Change is a purge, a takedown or a lift that this node was asked for.
+// Change is a purge, a takedown or a lift that this node received.
 type Change struct {
 	At     time.Time `json:"at"`
 	Kind   string    `json:"kind"` // purge, soft_purge, takedown, lift

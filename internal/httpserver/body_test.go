@@ -251,8 +251,8 @@ func TestServer_Run_BodyPaceH2(t *testing.T) {
 	})
 }
 
-// A body that stalls while the server drains is given up after a second, one that goes on
-// is read.
+// A body that stalls while the server drains is abandoned after a second, one that continues is
+// read.
 func TestServer_Run_DrainsBodies(t *testing.T) {
 	for name, row := range map[string]struct {
 		parts  int

@@ -91,7 +91,7 @@ func TestPaced_Write_HandlerMayPause(t *testing.T) {
 	})
 }
 
-// A WebSocket client that reads nothing is given up, too.
+// A WebSocket client that reads nothing is disconnected too.
 func TestPaced_Hijack_ClosesSilentReader(t *testing.T) {
 	var ended chan error // of the bubble
 	cfg := Config{Handler: Paced(Pace{}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -160,8 +160,9 @@ func New(cfg Config) (*Server, error) {
 // DefaultMaxConnections is the default of [Config.MaxConnections].
 const DefaultMaxConnections = 8192
 
-// ConnectionsFor returns how many connections a listener may have in a process that may have so many files open:
-// a third. There are two listeners, and a new connection must be accepted before it can replace another.
+// ConnectionsFor returns how many connections a listener may have in a process with that limit on
+// open files: a third. There are two listeners, and a new connection must be accepted before it can
+// replace another.
 func ConnectionsFor(openFiles int) int { return openFiles / 3 }
 
 // slop is how many bytes net/http allows headers beyond MaxHeaderBytes.

@@ -84,8 +84,8 @@ func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower) error {
 	}
 	defer messages.Stop()
 	defer context.AfterFunc(ctx, messages.Stop)()
-	// A consumer that reconnects silently continues with a stream that was created anew, or after
-	// entries that the stream has dropped. In both cases Begin is called again.
+	// A consumer that reconnects silently continues with a recreated stream, or after entries that
+	// the stream has dropped. In both cases Begin is called again.
 	var next atomic.Uint64 // the first entry that was not applied, or the first of the stream
 	next.Store(max(from, info.State.FirstSeq))
 	watching, stopWatching := context.WithCancel(ctx)

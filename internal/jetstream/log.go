@@ -40,8 +40,8 @@ func PeekLog(ctx context.Context, url string, l Log) (LogState, error) {
 // replicas.
 var ErrSingleServer = errors.New("the server is not in a cluster")
 
-// Check reports why a [Bus] of so many replicas could not use a cluster, as far as that can be told without creating
-// a stream.
+// Check returns an error if a [Bus] with that many replicas cannot use a cluster, as far as that
+// can be determined without creating a stream.
 func Check(ctx context.Context, url string, replicas int) error {
 	conn, err := connect(url)
 	if err != nil {

@@ -109,7 +109,7 @@ func TestBus_Notices_OnceAndKeptWhileDown(t *testing.T) {
 	publish("third", "fourth")
 	b, _ = run(t, Config{URL: url, Replicas: 1})
 	defer listen(b)()
-	want("fourth") // the third could not be taken in, and comes again
+	want("fourth") // the third was not accepted, and is redelivered
 	want("third")
 	select {
 	case n := <-got:

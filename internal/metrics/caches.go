@@ -56,8 +56,8 @@ func (s *caches) PurgedByTag() { s.purges.WithLabelValues(purgeTag).Inc() }
 // hookOutcomes are the outcomes of purge webhooks.
 var hookOutcomes = []string{"sent", "failed", "expired"}
 
-// PurgeHooks registers the counter of purge webhooks and returns the function that counts: attempts that succeeded
-// (sent) or not (failed), and purges that were given up (expired).
+// PurgeHooks registers the counter of purge webhooks and returns the function that counts: attempts
+// that succeeded (sent) or not (failed), and purges that were dropped (expired).
 func (s *caches) PurgeHooks() func(outcome string) {
 	hooks := s.counters("purge_hooks_total",
 		"Attempts to send a purge to the purge hook by outcome; expired counts purges that were given up.", "outcome")

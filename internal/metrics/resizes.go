@@ -71,9 +71,9 @@ func (r *resizes) workers() *WorkerStats {
 	return &s
 }
 
-// Resizer wraps next to count each Spec that it is asked for, without Optional ones that it leaves out, and to time
-// each call until all of its Specs are made. If next has a queue, the time
-// in it counts for the stage resize as well as for the stage queue (Waited).
+// Resizer wraps next to count each requested Spec, without Optional ones that it leaves out, and to
+// time each call until all of its Specs are made. If next has a queue, the time in it counts for
+// the stage resize as well as for the stage queue (Waited).
 func (r *resizes) Resizer(next resize.Resizer) resize.Resizer { return &resizer{next, r} }
 
 type resizer struct {

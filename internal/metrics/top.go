@@ -30,7 +30,7 @@ type TopOriginal struct {
 // topOriginals finds the most requested originals in a sample of the requests. At a low rate each request is
 // counted; at a high one, one of a power of two, so that hits pay for a random number and nothing else.
 type topOriginals struct {
-	every atomic.Uint32 // one of so many requests is counted
+	every atomic.Uint32 // one in this many requests is counted
 
 	mu       sync.Mutex // guards all below; a request that would have to wait for it is not counted
 	sampled  int        // in this interval

@@ -495,7 +495,7 @@ func TestNew_BadConfig(t *testing.T) {
 	}
 }
 
-// The answer to a HEAD has no code: what is refused is asked for again with a GET.
+// The answer to a HEAD has no code: a refused request is repeated as a GET.
 func TestSource_Head_Refusals(t *testing.T) {
 	for _, c := range []struct {
 		status   int

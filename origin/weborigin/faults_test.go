@@ -20,7 +20,7 @@ var faults = []struct {
 	fault   faulty.Fault
 	err     error // nil if the original can be read
 	late    bool  // the error comes only from a deadline, which ends the first try
-	retried bool  // origin.Retry tries again
+	retried bool  // origin.Retry retries
 }{
 	{fault: faulty.None},
 	{fault: faulty.WrongKind}, // a Source does not check the format

@@ -132,7 +132,7 @@ func transport(cfg Config) *http.Transport {
 		TLSHandshakeTimeout:    3 * time.Second,
 		ForceAttemptHTTP2:      true,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 3 * time.Second},
-		DisableCompression:     true, // package body decodes what is coded all the same
+		DisableCompression:     true, // package body decodes coded answers itself
 		MaxIdleConns:           256,
 		MaxIdleConnsPerHost:    128,
 		IdleConnTimeout:        60 * time.Second,

@@ -31,7 +31,7 @@ func pageRefs(t *testing.T, page string, n int) []imageurl.Ref {
 }
 
 // First screens are made before the rest of any page, in the order of the page, and what has waited
-// for too long is given up.
+// for too long is dropped.
 func TestPages_Run_FirstScreensFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var made []string
@@ -83,7 +83,7 @@ func (c *priorityCache) Get(ctx context.Context, ref imageurl.Ref) (imagecache.I
 	return imagecache.Image{}, imagecache.Outcome{Forward: imagecache.URIMiss}, nil
 }
 
-// A page with paths needs no queue: exactly its paths are made, before they are asked for.
+// A page with paths needs no queue: exactly its paths are made, before they are requested.
 func TestService_Event_PagePaths(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		signer, err := imageurl.NewDevSigner()

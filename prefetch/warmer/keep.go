@@ -88,9 +88,9 @@ func (w *Watch) Learnt() ([]byte, error) {
 	return text, nil
 }
 
-// Recall replaces the statistics by those that another Watch has learnt. Removed profiles and Specs
-// are ignored. If a profile has a new Spec, the statistics of its images start empty, so that the new
-// Spec is made too. In case of an error nothing is replaced.
+// Recall replaces the statistics by those of another Watch. Removed profiles and Specs are ignored.
+// If a profile has a new Spec, the statistics of its images start empty, so that the new Spec is
+// made too. In case of an error nothing is replaced.
 func (w *Watch) Recall(text []byte) error {
 	var k kept
 	if err := json.Unmarshal(text, &k); err != nil {

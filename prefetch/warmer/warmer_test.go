@@ -132,8 +132,8 @@ func TestWatch_Specs_FollowDemand(t *testing.T) {
 	}
 }
 
-// What is asked for of a post of thousands is more than of one of a few, and much more than of
-// what one page shows.
+// More is requested of a post with thousands of viewers than of one with a few, and much more than
+// of what one page shows.
 func TestWatch_Specs_DependOnReach(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	w := watch(t, WatchConfig{Now: func() time.Time { return now }})
@@ -490,7 +490,8 @@ func TestWorker_Work_FailedJob(t *testing.T) {
 	}
 }
 
-// What never has room together is asked for one by one, and what never has any goes back.
+// Variants for which there is never room together are requested one by one; without any room the
+// job is returned.
 func TestWorker_Work_BusySplitsThenReturnsJob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked []int

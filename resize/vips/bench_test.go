@@ -140,7 +140,7 @@ func spec(t testing.TB, name string) resize.Spec {
 	return s
 }
 
-// photo reads one of the sample photos, which lie beside the module and not in it.
+// photo reads one of the sample photos, which are not in the repository.
 func photo(t testing.TB, name string) []byte {
 	t.Helper()
 	dir, err := os.Getwd()

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// chart draws a group of bars for each job: what it takes in each way, and the floor.
+// chart draws a group of bars for each job: its cost in each implementation, and the floor.
 func (costs jobCosts) chart() []byte {
 	const left, top, bar, gap, scale = 150, 66, 15, 20, 3.4 // scale: pixels a millisecond
 	bars := []struct {

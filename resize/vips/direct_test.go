@@ -86,8 +86,7 @@ func alike(t *testing.T, r *Resizer, original []byte, s resize.Spec, similar flo
 	}
 }
 
-// cloth is a picture whose every part differs from what lies a pixel beside it, the same
-// every time.
+// cloth returns a deterministic picture in which neighbouring pixels differ.
 func cloth(w, h int) *image.NRGBA {
 	m := image.NewNRGBA(image.Rect(0, 0, w, h))
 	u := func(v float64) uint8 { return uint8(math.Round(127.5 + 110*v)) }

@@ -24,7 +24,7 @@ type job struct {
 	transforms  transforms
 	watermarks  map[string]watermark
 	credit      func() resize.Credit // of the original
-	specs       []resize.Spec        // all that are asked for: those from needed on are optional
+	specs       []resize.Spec        // all requested Specs; those from needed on are optional
 	needed      int
 	made        func(i int, img resize.Image)
 }

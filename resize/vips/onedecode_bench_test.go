@@ -175,7 +175,7 @@ func (costs jobCosts) table() string {
 	return t.String()
 }
 
-// verdict marks a ratio that is over what was asked for.
+// verdict marks a ratio that exceeds the target.
 func verdict(ratio, most float64) string {
 	if ratio > most {
 		return fmt.Sprintf("%.2f (over %.2f)", ratio, most)

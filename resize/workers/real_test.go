@@ -455,7 +455,7 @@ func TestRealChild_WritesNoFiles(t *testing.T) {
 		}
 	}
 	cfg.Env = append(cfg.Env, "HOME="+dir, "XDG_RUNTIME_DIR="+dir, "XDG_CACHE_HOME="+dir)
-	// Temporary files are removed as soon as they are open; the watch sees them all the same.
+	// Temporary files are removed as soon as they are open, but the watch still sees them.
 	watch, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		t.Skipf("inotify: %v", err)

@@ -135,7 +135,7 @@ func keepsAcrossARestart(t *testing.T, a *album, x *tier, cache string, first in
 	}
 }
 
-// waitRecovered waits until the disk tier of x has recovered so many images.
+// waitRecovered waits until the disk tier of x has recovered that many images.
 func waitRecovered(x *tier, images int) {
 	x.t.Helper()
 	eventually(x.t, recovery, "what is on the disk to be found", func() bool {

@@ -124,8 +124,8 @@ func (p *api) info(ctx context.Context, image service.ImageFields) (facts any) {
 	return withImage(img, echo)
 }
 
-// withImage adds the image that was asked for to its facts, and the version that pins the described
-// original ("e.9f86") if it has a strong entity tag. Gateways need that for prefixes with version=etag.
+// withImage adds the requested image to its facts, and the version that pins the described original
+// ("e.9f86") if it has a strong entity tag. Gateways need that for prefixes with version=etag.
 func withImage(img imagecache.Image, of asked) any {
 	body := bytes.TrimSpace(img.Body)
 	echo, err := json.Marshal(of)

@@ -166,7 +166,7 @@ func TestConsole_Browser_CropsAndCompares(t *testing.T) {
 	}
 }
 
-// The token is asked for once, and is neither stored nor in the URL.
+// The page asks for the token once, and neither stores it nor puts it into the URL.
 func TestConsole_Browser_ChangesWithOneToken(t *testing.T) {
 	ctx, _ := browser(t)
 	cfg := open(t)

@@ -38,7 +38,7 @@ type Stats struct {
 	TopOriginals TopOriginals `json:"top_originals"`
 	// Errors are the last 50 client errors and the last 50 other errors, the newest first.
 	Errors []httpapi.RequestError `json:"errors"`
-	// Changes are the last 50 purges, takedowns and lifts that this node was asked for, the newest
+	// Changes are the last 50 purges, takedowns and lifts that this node received, the newest
 	// first.
 	Changes []httpapi.Change `json:"changes"`
 }

@@ -149,7 +149,7 @@ func TestHandler_ColdVariant_IsFilledOnce(t *testing.T) {
 	}
 }
 
-// counting tells when so many have asked.
+// counting reports when a number of requests have arrived.
 type counting struct {
 	Cache
 	asked atomic.Int32

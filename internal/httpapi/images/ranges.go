@@ -36,7 +36,7 @@ func parseRange(lines []string, size int64) (byteRange, rangeKind) {
 	switch {
 	case !ok || (from != "" && !fromOK) || (to != "" && !toOK) || from == "" && to == "":
 		return byteRange{}, rangeWhole
-	case from == "": // the last so many
+	case from == "": // suffix length
 		if last == 0 {
 			return byteRange{}, rangeUnsatisfiable
 		}

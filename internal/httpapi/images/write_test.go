@@ -30,8 +30,8 @@ func TestHandler_Respond_SameFields(t *testing.T) {
 	}
 }
 
-// fieldsOfAnswer returns the header fields of an answer of so many bytes, or of a part of it,
-// without those that are its own.
+// fieldsOfAnswer returns the header fields of an answer of that size, or of a part of it, without
+// those that depend on the answer.
 func fieldsOfAnswer(t *testing.T, engine int, live bool, header string, size int) http.Header {
 	t.Helper()
 	held := newFakeCache()

@@ -145,8 +145,8 @@ func Title(status int) string {
 	return http.StatusText(status)
 }
 
-// retryAfter returns seconds: what the origin asked for, at most 60, or else 1 or 2 at
-// random, so that clients refused together do not return together.
+// retryAfter returns seconds: the origin's Retry-After, at most 60, or else 1 or 2 at random, so
+// that clients refused together do not return together.
 func retryAfter(err error) string {
 	var busy *origin.Busy
 	if errors.As(err, &busy) && busy.RetryAfter > 0 {

@@ -129,8 +129,8 @@ var public = Table{
 var (
 	// internal is the row of an error that no row names: a bug or an unexpected fault.
 	internal = Row{nil, 500, "internal", noStore, slog.LevelError, detailInternal}
-	// clientGone is the row of a client that hung up. It is written all the same: a client
-	// that closed only its half of the connection must not take silence for an empty 200.
+	// clientGone is the row of a client that hung up. The answer is still written: a client that
+	// closed only its half of the connection must not take silence for an empty 200.
 	clientGone = Row{nil, StatusClientGone, "client_gone", noStore, slog.LevelDebug, "The client closed the request."}
 )
 

@@ -199,8 +199,8 @@ func TestReadHello_OtherVersion(t *testing.T) {
 	}
 }
 
-// Whatever a child says, the parent takes no more memory than a small part over what came,
-// and what it accepts is what was asked for.
+// Whatever a child says, the parent takes no more memory than a small part over what came, and what
+// it accepts is what was requested.
 func FuzzReader_Read(f *testing.F) {
 	specs := []resize.Spec{spec(f, "10x.jpg"), spec(f, "20x.png")}
 	good := []resize.Image{
