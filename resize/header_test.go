@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/novasocial/imagetier/internal/testutil"
 )
 
 // photos returns the directory of real photographs beside the module.
@@ -18,24 +20,16 @@ func photos(t testing.TB) string {
 	if testing.Short() {
 		t.Skip("needs the photos")
 	}
-	dir := filepath.Join("..", "..", "shared", "photos")
-	if _, err := os.Stat(filepath.Join(dir, "MANIFEST.tsv")); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-	return dir
+	return testutil.Photos(t)
 }
 
 // readPhoto returns the bytes of one of the photographs.
 func readPhoto(t testing.TB, name string) []byte {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(photos(t), name))
-	if err != nil {
-		t.Fatal(err)
+	if testing.Short() {
+		t.Skip("needs the photos")
 	}
-	return b
+	return testutil.Photo(t, name)
 }
 
 // manifest returns the size of each photograph as a viewer shows it.

@@ -54,7 +54,7 @@ var owners = map[string][]string{
 // point down. The innermost directory that is listed counts.
 var allowed = map[string][]string{
 	"resize":               {},
-	"resize/resizetest":    {"resize"},
+	"resize/resizetest":    {"resize", "internal/testutil"},
 	"resize/vips":          {"resize"},
 	"resize/workers":       {"resize", "resize/workers"},
 	"cmd/imagetier-resize": {"resize"},

@@ -49,6 +49,16 @@ func Photos(t testing.TB) string {
 	return dir
 }
 
+// Photo returns one of the sample photos, see [Photos].
+func Photo(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(Photos(t), name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 func findPhotos() (string, error) {
 	if dir := os.Getenv("IMAGETIER_PHOTOS"); dir != "" {
 		_, err := os.Stat(dir)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/novasocial/imagetier/internal/testutil"
 	"github.com/novasocial/imagetier/resize"
 )
 
@@ -109,7 +110,7 @@ func animations(t *testing.T, r resize.Resizer) {
 	})
 	t.Run("photos", func(t *testing.T) {
 		for _, name := range []string{"animation.gif", "animation-small.gif"} {
-			original := Photo(t, name)
+			original := testutil.Photo(t, name)
 			before, err := gif.DecodeAll(bytes.NewReader(original))
 			if err != nil {
 				t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"image/jpeg"
 	"testing"
 
+	"github.com/novasocial/imagetier/internal/testutil"
 	"github.com/novasocial/imagetier/resize"
 )
 
@@ -199,7 +200,7 @@ func photoColours(t *testing.T, r resize.Resizer) {
 	}
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
-			original := Photo(t, name)
+			original := testutil.Photo(t, name)
 			p, err := readProfile(profileOf(original))
 			if err != nil {
 				t.Fatal(err)

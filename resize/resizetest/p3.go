@@ -11,6 +11,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/novasocial/imagetier/internal/testutil"
 	"github.com/novasocial/imagetier/resize"
 )
 
@@ -25,7 +26,7 @@ func wideGamut(t *testing.T, r resize.Resizer) {
 	plain := jpegOf(t, picture.image())
 	t.Run("colours", func(t *testing.T) { wideColours(t, r, picture, plain) })
 	t.Run("a photo is its own pixels", func(t *testing.T) {
-		original := Photo(t, "phone-p3-b.jpg")
+		original := testutil.Photo(t, "phone-p3-b.jpg")
 		// Without its profile the photo's numbers count as sRGB and do not change.
 		bare := stripped(original)
 		s := spec(t, "640x.png")

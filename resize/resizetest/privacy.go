@@ -12,6 +12,7 @@ import (
 	"testing"
 	"unicode/utf16"
 
+	"github.com/novasocial/imagetier/internal/testutil"
 	"github.com/novasocial/imagetier/resize"
 )
 
@@ -79,7 +80,7 @@ func needles(t *testing.T, r resize.Resizer) {
 			"phone-orient6-p3.jpg", "phone-android.jpg", "paper-alpha.png", "photo.avif", "animation-small.gif",
 		} {
 			for _, form := range []string{"80x.jpg", "80x.png", "80x-still.webp", "80x.avif"} {
-				bare(t, one(t, r, Photo(t, name), form))
+				bare(t, one(t, r, testutil.Photo(t, name), form))
 			}
 		}
 	})

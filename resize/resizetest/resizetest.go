@@ -7,8 +7,6 @@
 package resizetest
 
 import (
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/novasocial/imagetier/resize"
@@ -70,29 +68,6 @@ func Run(t *testing.T, open func(t *testing.T) resize.Resizer) {
 			part.run(t, open(t))
 		})
 	}
-}
-
-// Photo reads one of the sample photos, which are not in the repository. It skips the test if they
-// are missing.
-func Photo(t testing.TB, name string) []byte {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; ; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		if dir == filepath.Dir(dir) {
-			t.Fatal("no go.mod above the test")
-		}
-	}
-	b, err := os.ReadFile(filepath.Join(dir, "..", "shared", "photos", name))
-	if err != nil {
-		t.Skipf("the sample photos are not here: %v", err)
-	}
-	return b
 }
 
 // spec reads the short form of a Spec: "640x.webp".

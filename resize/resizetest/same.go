@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/novasocial/imagetier/internal/testutil"
 	"github.com/novasocial/imagetier/resize"
 )
 
@@ -151,7 +152,7 @@ func stills(t *testing.T, r resize.Resizer) {
 	}
 	t.Run("photos", func(t *testing.T) {
 		for _, name := range []string{"animation.gif", "animation-small.gif"} {
-			original := Photo(t, name)
+			original := testutil.Photo(t, name)
 			g, err := gif.DecodeAll(bytes.NewReader(original))
 			if err != nil {
 				t.Fatal(err)

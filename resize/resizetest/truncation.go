@@ -10,6 +10,7 @@ import (
 	"image/gif"
 	"testing"
 
+	"github.com/novasocial/imagetier/internal/testutil"
 	"github.com/novasocial/imagetier/resize"
 )
 
@@ -82,7 +83,7 @@ func truncated(t *testing.T, r resize.Resizer) {
 			"phone-android.jpg", "progressive-p3.jpg", "paper-alpha.png",
 			"vertical.webp", "photo.avif", "animation-small.gif",
 		} {
-			whole := Photo(t, name)
+			whole := testutil.Photo(t, name)
 			for _, percent := range []int{3, 30, 60, 90, 99} {
 				cutIsRefused(t, r, whole, len(whole)*percent/100, nil)
 			}

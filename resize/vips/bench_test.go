@@ -1,14 +1,13 @@
 package vips
 
 import (
-	"os"
-	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/h2non/bimg"
 
+	"github.com/novasocial/imagetier/internal/testutil"
 	"github.com/novasocial/imagetier/resize"
 )
 
@@ -25,7 +24,7 @@ var phonePhotos = []string{
 func BenchmarkPhonePhotos(b *testing.B) {
 	var photos [][]byte
 	for _, name := range phonePhotos {
-		photos = append(photos, photo(b, name))
+		photos = append(photos, testutil.Photo(b, name))
 	}
 	resizer := newResizer(b)
 	for _, format := range []string{"jpg", "webp"} {
@@ -73,7 +72,7 @@ func BenchmarkKinds(b *testing.B) {
 	for _, name := range []string{
 		"progressive-p3.jpg", "paper-alpha.png", "vertical.webp", "photo.avif", "photo.heic", "animation.gif",
 	} {
-		original := photo(b, name)
+		original := testutil.Photo(b, name)
 		b.Run(name, func(b *testing.B) {
 			eachPhoto(b, [][]byte{original}, func(original []byte) (int, error) {
 				images, err := resize.Make(b.Context(), resizer, original, spec(b, "640x640-still.webp"))
@@ -88,7 +87,7 @@ func BenchmarkKinds(b *testing.B) {
 
 // BenchmarkFeedProfile makes the six variants of the profile "feed" in one call, and in six.
 func BenchmarkFeedProfile(b *testing.B) {
-	resizer, original := newResizer(b), photo(b, "phone-orient6-p3.jpg")
+	resizer, original := newResizer(b), testutil.Photo(b, "phone-orient6-p3.jpg")
 	var specs []resize.Spec
 	for _, name := range []string{"440x.webp", "880x.webp", "1320x.webp", "440x.jpg", "880x.jpg", "1320x.jpg"} {
 		specs = append(specs, spec(b, name))
@@ -138,26 +137,4 @@ func spec(t testing.TB, name string) resize.Spec {
 		t.Fatal(err)
 	}
 	return s
-}
-
-// photo reads one of the sample photos, which are not in the repository.
-func photo(t testing.TB, name string) []byte {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; ; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		if dir == filepath.Dir(dir) {
-			t.Fatal("no go.mod above the test")
-		}
-	}
-	b, err := os.ReadFile(filepath.Join(dir, "..", "shared", "photos", name))
-	if err != nil {
-		t.Skipf("the sample photos are not here: %v", err)
-	}
-	return b
 }

@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/novasocial/imagetier/internal/testutil"
 	"github.com/novasocial/imagetier/resize"
 )
 
@@ -30,7 +31,7 @@ func TestDirect_Resize_AgreesWithLibvips(t *testing.T) {
 		"2000x2000-q100.jpg",
 	}
 	for _, file := range append([]string{"progressive-p3.jpg"}, phonePhotos...) {
-		original := photo(t, file)
+		original := testutil.Photo(t, file)
 		for _, name := range names {
 			t.Run(file+" "+name, func(t *testing.T) { alike(t, r, original, spec(t, name), 0.99) })
 		}
@@ -204,7 +205,7 @@ func TestDirect_SharedDecode_EqualsSeparate(t *testing.T) {
 	originals := map[string][]byte{"a picture": oriented(jpegOf(t, cloth(2403, 1801), 92), 6)}
 	for _, file := range []string{"phone-android.jpg", "progressive-p3.jpg"} {
 		if !testing.Short() {
-			originals[file] = photo(t, file)
+			originals[file] = testutil.Photo(t, file)
 		}
 	}
 	var specs []resize.Spec

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"testing"
 
+	"github.com/novasocial/imagetier/internal/testutil"
 	"github.com/novasocial/imagetier/resize"
 )
 
@@ -37,7 +38,7 @@ func TestMezzanine_Resize_LosesLittleQuality(t *testing.T) {
 		s := spec(t, name)
 		var lost, unlike float64
 		for _, file := range photos {
-			original := photo(t, file)
+			original := testutil.Photo(t, file)
 			luma, rgb := fieldsOf(reference(t, r, original, s))
 			var dB, similar [2]float64
 			for i, from := range [][]byte{original, mezzanineOf(t, r, original)} {
@@ -74,7 +75,7 @@ func TestMezzanine_Batch_EqualsSeparate(t *testing.T) {
 		resize.Mezzanine(mezzanineSide),
 	}
 	for _, file := range phonePhotos { // with profiles that are converted, and without
-		original := photo(t, file)
+		original := testutil.Photo(t, file)
 		images, err := resize.Make(t.Context(), r, original, all...)
 		if err != nil {
 			t.Fatal(err)

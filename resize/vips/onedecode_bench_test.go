@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/novasocial/imagetier/internal/testutil"
 	"github.com/novasocial/imagetier/resize"
 )
 
@@ -49,7 +50,7 @@ func BenchmarkOneDecode(b *testing.B) {
 	r := newResizer(b)
 	var photos []benchPhoto
 	for _, name := range phonePhotos {
-		original := photo(b, name)
+		original := testutil.Photo(b, name)
 		photos = append(photos, benchPhoto{original, mezzanineOf(b, r, original)})
 	}
 	b.Run("jobs", func(b *testing.B) {

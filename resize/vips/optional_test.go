@@ -3,6 +3,7 @@ package vips
 import (
 	"testing"
 
+	"github.com/novasocial/imagetier/internal/testutil"
 	"github.com/novasocial/imagetier/resize"
 )
 
@@ -10,7 +11,7 @@ import (
 func TestResizer_ResizeWhile_AsksBeforeOptional(t *testing.T) {
 	r := newResizer(t)
 	for _, name := range []string{"phone-srgb.jpg", "paper-alpha.png", "vertical.webp"} {
-		original := photo(t, name)
+		original := testutil.Photo(t, name)
 		for _, goOn := range []bool{true, false} {
 			asked := 0
 			var order []int

@@ -11,8 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/novasocial/imagetier/internal/testutil"
 	"github.com/novasocial/imagetier/resize"
-	"github.com/novasocial/imagetier/resize/resizetest"
 	"github.com/novasocial/imagetier/resize/workers"
 )
 
@@ -25,7 +25,7 @@ func BenchmarkAllocators(b *testing.B) {
 		"phone-srgb.jpg", "phone-orient6-p3.jpg", "paper-alpha.png", "phone-android.jpg",
 		"progressive-p3.jpg", "phone-p3-b.jpg", "vertical.webp", "phone-portrait-p3.jpg",
 	} {
-		originals = append(originals, resizetest.Photo(b, name))
+		originals = append(originals, testutil.Photo(b, name))
 	}
 	specs := []resize.Spec{spec("640x640.jpg"), spec("640x640.webp"), spec("200x200-cover.webp")}
 	without := slices.DeleteFunc(workers.DefaultEnv(), func(v string) bool { return strings.HasPrefix(v, "MALLOC_") })

@@ -3,12 +3,12 @@ package workers
 import (
 	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/novasocial/imagetier/internal/testutil"
 	"github.com/novasocial/imagetier/resize"
 )
 
@@ -19,15 +19,6 @@ func spec(t *testing.T, name string) resize.Spec {
 		t.Fatal(err)
 	}
 	return s
-}
-
-func photo(t *testing.T, name string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(filepath.Join("../../../shared/photos", name))
-	if err != nil {
-		t.Skip("no real photos in ../shared/photos beside the checkout")
-	}
-	return b
 }
 
 // What was measured (docs/benchmarks/costs.md) is within a factor of two of what is predicted.
@@ -44,7 +35,7 @@ func TestCostOf_MatchesMeasurements(t *testing.T) {
 		{"photo.avif", "640x.jpg", 155 * time.Millisecond, false},
 		{"photo.heic", "640x.jpg", 485 * time.Millisecond, true},
 	} {
-		got := costOf(photo(t, c.photo), []resize.Spec{spec(t, c.spec)})
+		got := costOf(testutil.Photo(t, c.photo), []resize.Spec{spec(t, c.spec)})
 		if got.cpu < c.measured/2 || got.cpu > c.measured*2 || got.expensive() != c.expensive {
 			t.Errorf(
 				"%s to %s: %v and expensive %v, measured were %v",
@@ -59,7 +50,7 @@ func TestCostOf_MatchesMeasurements(t *testing.T) {
 }
 
 func TestCostOf_CountsDecodingOnce(t *testing.T) {
-	original := photo(t, "phone-srgb.jpg")
+	original := testutil.Photo(t, "phone-srgb.jpg")
 	one := costOf(original, []resize.Spec{spec(t, "640x.webp")})
 	two := costOf(original, []resize.Spec{spec(t, "640x.webp"), spec(t, "640x.avif")})
 	if two.cpu <= one.cpu || two.cpu >= 2*one.cpu+60*time.Millisecond || two.memory != one.memory || one.avif ||
@@ -72,7 +63,7 @@ func TestCostOf_CountsDecodingOnce(t *testing.T) {
 }
 
 func TestCostOf_AnimationCountsFrames(t *testing.T) {
-	original := photo(t, "animation.gif")
+	original := testutil.Photo(t, "animation.gif")
 	all, first := costOf(
 		original,
 		[]resize.Spec{spec(t, "320x.webp")},
@@ -86,7 +77,7 @@ func TestCostOf_AnimationCountsFrames(t *testing.T) {
 }
 
 func TestCostOf_Info(t *testing.T) {
-	original := photo(t, "phone-srgb.jpg")
+	original := testutil.Photo(t, "phone-srgb.jpg")
 	info := costOf(original, []resize.Spec{{Shape: resize.ShapeInfo, Format: resize.JSON}})
 	if small := costOf(original, []resize.Spec{spec(t, "200x200-cover.webp")}); info.cpu > small.cpu ||
 		info.expensive() {
