@@ -13,6 +13,7 @@ import (
 // The example of docs/warming/README.md, run in a shell, makes the variants that its answer lists.
 // A size outside the plan then needs no request to the origin.
 func TestWarm_DocumentedExample(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("../../../docs/warming/README.md")
 	if err != nil {
 		t.Fatal(err)

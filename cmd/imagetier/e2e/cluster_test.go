@@ -44,6 +44,7 @@ func cluster(t *testing.T) (url string) {
 
 // Nodes share a queue: after one has stopped, another does the jobs that it accepted.
 func TestTier_Queue_SharedByNodes(t *testing.T) {
+	t.Parallel()
 	_, origin := newCountingOrigin(t, "phone-android.jpg")
 	url := cluster(t)
 	first := start(t,
@@ -85,6 +86,7 @@ func TestTier_Queue_SharedByNodes(t *testing.T) {
 
 // S3 servers that support NATS need no URL of the tier.
 func TestTier_S3Notices_OverNATSWarm(t *testing.T) {
+	t.Parallel()
 	nats := cluster(t)
 	s3 := s3server.Start(t, "--event-nats-url", nats, "--event-nats-topic", "imagetier.s3")
 	s3.Bucket(t, "photos", false)

@@ -27,6 +27,7 @@ func objects(t testing.TB, s3 *s3server.Server, bucket string) (files []string) 
 }
 
 func TestTier_SharedStore_WarmsNewNode(t *testing.T) {
+	t.Parallel()
 	s3 := s3server.Start(t)
 	s3.Bucket(t, "derived", false)
 	dir := t.TempDir()

@@ -61,6 +61,7 @@ func TestDocs_Examples(t *testing.T) {
 
 // The answers of a real tier match docs/api/openapi.yaml.
 func TestDocs_API(t *testing.T) {
+	t.Parallel()
 	dir, err := filepath.Abs("../../../docs/urls/img")
 	if err != nil {
 		t.Fatal(err)

@@ -160,6 +160,7 @@ func (o *countingOrigin) asked() map[string]int {
 }
 
 func TestWarm_ETagCostsNoDownload(t *testing.T) {
+	t.Parallel()
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	o.etag = `"abc"`
 	x := start(
@@ -195,6 +196,7 @@ func warmFlags(origin string, more ...string) []string {
 
 // The first request of a phone is a hit.
 func TestTier_Events_PublishedPostIsWarmed(t *testing.T) {
+	t.Parallel()
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	x := start(t, warmFlags(origin, "--warm", "all", "--cache-dir", t.TempDir())...)
 	event := signEvent(t, "msg_1", time.Now(), published("p1", "a.jpg", "v.1"))
@@ -252,6 +254,7 @@ func (x *tier) waitWarm(n int) {
 
 // A changed byte of an event is detected, and refused events cause no fetch.
 func TestTier_Events_RefusesForgedStaleAndLarge(t *testing.T) {
+	t.Parallel()
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	x := start(t, warmFlags(origin, "--cache-dir", t.TempDir())...)
 	good := signEvent(t, "msg_1", time.Now(), published("p1", "a.jpg", "v.1"))
@@ -345,6 +348,7 @@ func TestTier_Events_RefusesForgedStaleAndLarge(t *testing.T) {
 
 // Every event that was answered 202 is warmed once, even after kill -9.
 func TestTier_Events_SurviveKill(t *testing.T) {
+	t.Parallel()
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	cache := t.TempDir()
 	flags := warmFlags(origin, "--warm", "all", "--cache-dir", cache, "--workers", "2")
@@ -397,6 +401,7 @@ func TestTier_Events_SurviveKill(t *testing.T) {
 }
 
 func TestTier_Events_WarmNone(t *testing.T) {
+	t.Parallel()
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	x := start(t, warmFlags(origin, "--cache-dir", t.TempDir(), "--warm", "none")...)
 	x.mustPostEvent("msg_1", published("p1", "a.jpg", "v.1"))
@@ -421,6 +426,7 @@ func TestTier_Events_WarmNone(t *testing.T) {
 // If the queue cannot be written, events are refused and everything else works. A node that does
 // not know the purges of its fleet is not ready, and says why.
 func TestTier_Serve_WithoutQueue(t *testing.T) {
+	t.Parallel()
 	broken := t.TempDir()
 	if err := os.WriteFile(filepath.Join(broken, "queue"), nil, 0o600); err != nil { // in place of its directory
 		t.Fatal(err)
@@ -468,6 +474,7 @@ func list(t *testing.T, lines ...string) string {
 
 // After the event, an avatar that changed under its name is replaced by the new one.
 func TestTier_Events_NewAvatarReplacesOld(t *testing.T) {
+	t.Parallel()
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	x := start(
 		t,

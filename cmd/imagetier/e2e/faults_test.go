@@ -86,6 +86,7 @@ func children(t *testing.T, x *tier) []int {
 }
 
 func TestTier_Children_KilledOnesAreReplaced(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	copyPhoto(t, dir, "phone-srgb.jpg")
 	x := start(t, "--keys", key, "--source", "posts=dir://"+dir, "--cache-dir", t.TempDir())
@@ -113,6 +114,7 @@ func TestTier_Children_EndWithTheTier(t *testing.T) {
 }
 
 func TestTier_TruncatedOriginal_RefusedUntilReplaced(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	photo, err := os.ReadFile(filepath.Join(photos(t), "phone-srgb.jpg"))
 	if err != nil {
@@ -168,6 +170,7 @@ func TestTier_HugeOriginal_RefusedAlone(t *testing.T) {
 
 // Metadata is kept only if requested, also for a photo with a mezzanine.
 func TestTier_Spec_P3AndCredit(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	copyPhoto(t, dir, "phone-p3-b.jpg")
 	photo := filepath.Join(dir, "phone-p3-b.jpg")

@@ -84,6 +84,7 @@ func (x *tier) infos(t *testing.T, images ...string) []facts {
 }
 
 func TestTier_Info_IsCachedLikeAVariant(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	copyPhoto(t, dir, "phone-srgb.jpg")
 	file := filepath.Join(dir, "phone-srgb.jpg")
@@ -108,6 +109,7 @@ func TestTier_Info_IsCachedLikeAVariant(t *testing.T) {
 }
 
 func TestTier_Info_HundredInOneRequest(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	photo, err := os.ReadFile(filepath.Join(photos(t), "phone-srgb.jpg"))
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 )
 
 func TestTier_Commands_PurgeAndTakedown(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	copyPhoto(t, dir, "phone-android.jpg")
 	x := start(t, "--keys", key, "--source", "posts=dir://"+dir, "--cache-dir", t.TempDir(), "--admin-token", token)

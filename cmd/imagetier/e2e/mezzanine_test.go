@@ -18,6 +18,7 @@ import (
 
 // One fetch serves all later sizes, and the second request makes the mezzanine.
 func TestTier_Mezzanine_LaterSizesNeedNoFetch(t *testing.T) {
+	t.Parallel()
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	flags := warmFlags(origin, "--cache-dir", t.TempDir())
 	x := start(t, flags...)
@@ -110,6 +111,7 @@ func getWith(t *testing.T, x *tier, path string, header http.Header) answer {
 // The watermark of a URL is the configured one: another picture under its name makes another image,
 // even in a cache with the old ones. A file that is replaced while the tier runs has no effect.
 func TestTier_Watermark_IsPartOfCacheKey(t *testing.T) {
+	t.Parallel()
 	_, origin := newCountingOrigin(t, "phone-srgb.jpg")
 	logo := filepath.Join(t.TempDir(), "logo.png")
 	flags := warmFlags(origin, "--cache-dir", t.TempDir(), "--watermark", "logo="+logo)

@@ -10,6 +10,7 @@ import (
 
 // The paths of a page are made at once, and nothing else; an invalid one is refused and named.
 func TestTier_Events_PagePaths(t *testing.T) {
+	t.Parallel()
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	x := start(t, warmFlags(origin, "--cache-dir", t.TempDir())...)
 	page := func(id string, paths ...string) answer {

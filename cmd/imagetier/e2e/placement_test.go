@@ -94,6 +94,7 @@ func signBytes(signed string) string { return "k1." + (strings.Repeat("A", 22) +
 
 // With an unreadable list of takedowns, the tier could serve taken down images.
 func TestTier_Takedown_DamagedListStopsStart(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	const list = `{"at":"2026-11-28T10:00:00Z","source":"posts","name":"YQ=="}` + "\nnonsense\n{}\n"
 	if err := os.WriteFile(filepath.Join(dir, "takedowns"), []byte(list), 0o640); err != nil {

@@ -46,6 +46,7 @@ func (x *tier) ask(method, path, body string) (int, receipt) {
 const token = "a-token-of-these-tests"
 
 func TestTier_Takedown_SurvivesKill(t *testing.T) {
+	t.Parallel()
 	dir, cache := t.TempDir(), t.TempDir()
 	copyPhoto(t, dir, "phone-srgb.jpg")
 	flags := []string{"--keys", key, "--source", "posts=dir://" + dir, "--cache-dir", cache, "--admin-token", token}

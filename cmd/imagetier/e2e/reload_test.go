@@ -14,6 +14,7 @@ import (
 // SIGHUP replaces keys, tokens, profiles and watermarks without interruption; with an invalid file
 // the old values stay.
 func TestTier_SIGHUP_ReloadsFiles(t *testing.T) {
+	t.Parallel()
 	_, origin := newCountingOrigin(t, "phone-srgb.jpg")
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }

@@ -13,6 +13,7 @@ import (
 
 // Real photos in a real S3 server are made, cached, and still served when the server is gone.
 func TestTier_S3_CachedImagesOutliveOutage(t *testing.T) {
+	t.Parallel()
 	dir := photos(t)
 	s3 := s3server.Start(t)
 	s3.Bucket(t, "photos", false)

@@ -18,6 +18,7 @@ import (
 // Notifications of a bucket warm and purge, without a feed service. Senders spell these names
 // differently.
 func TestTier_S3Notices_WarmAndPurge(t *testing.T) {
+	t.Parallel()
 	// versitygw posts a test event when it starts and needs an answer, but the tier starts after it: the
 	// relay answers. versitygw can authenticate only with a user and password in the URL.
 	var private atomic.Pointer[url.URL]

@@ -17,6 +17,7 @@ import (
 // The main use of the tier: an image is made once, then served from memory, after a restart from
 // disk, and also when the origin is down.
 func TestTier_Serve_MakesThumbnailOnce(t *testing.T) {
+	t.Parallel()
 	dir, cache := t.TempDir(), t.TempDir()
 	copyPhoto(t, dir, "phone-orient6-p3.jpg")
 	flags := []string{"--keys", key, "--source", "posts=dir://" + dir, "--cache-dir", cache}
@@ -60,6 +61,7 @@ func TestTier_Serve_MakesThumbnailOnce(t *testing.T) {
 }
 
 func TestTier_Serve_ForbidsChangedURLs(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	copyPhoto(t, dir, "phone-srgb.jpg")
 	x := start(t, "--keys", key, "--source", "posts=dir://"+dir, "--cache-dir", t.TempDir())

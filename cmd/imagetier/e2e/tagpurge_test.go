@@ -193,6 +193,7 @@ func difference(t *testing.T, a, b string) float64 {
 
 // Tags survive the process that learned them.
 func TestTier_Tags_SurviveKill(t *testing.T) {
+	t.Parallel()
 	dir, cache := t.TempDir(), t.TempDir()
 	copyPhoto(t, dir, "phone-android.jpg")
 	flags := []string{

@@ -36,6 +36,7 @@ func (x *tier) shell(args ...string) (code int, stdout, stderr string) {
 }
 
 func TestTier_WarmCommand_Resumes(t *testing.T) {
+	t.Parallel()
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	x := start(t, warmFlags(origin, "--cache-dir", t.TempDir(), "--image-prefix", "https://cdn.app.example/=posts")...)
 	x.get(signedPath(t, "/100x/v.1/posts/0.jpg.webp")).want(t, 200, "origin")
@@ -125,6 +126,7 @@ func TestTier_WarmCommand_Resumes(t *testing.T) {
 }
 
 func TestTier_WarmAPI_PathsAndImages(t *testing.T) {
+	t.Parallel()
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	x := start(t, warmFlags(origin, "--cache-dir", t.TempDir())...)
 	post := func(body, bearer string) (int, string) {
@@ -209,6 +211,7 @@ func (x *tier) explainHeld(resource string) bool {
 
 // Dead letters can be listed, and retried once their cause is fixed.
 func TestTier_WarmAPI_RetriesDeadLetters(t *testing.T) {
+	t.Parallel()
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	x := start(t, warmFlags(origin, "--cache-dir", t.TempDir(), "--warm", "all", "--negative-ttl", "0s")...)
 	photo := o.photo.Load()
@@ -242,6 +245,7 @@ func TestTier_WarmAPI_RetriesDeadLetters(t *testing.T) {
 // Behind a balancer an image is made on the node that keeps it: warming requests go through the
 // balancer, with a low priority.
 func TestTier_Warming_GoesThroughBalancer(t *testing.T) {
+	t.Parallel()
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	keeper := start(t, warmFlags(origin, "--cache-dir", t.TempDir())...)
 	at, err := url.Parse(keeper.public)
