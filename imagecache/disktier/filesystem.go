@@ -2,6 +2,7 @@ package disktier
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -42,10 +43,18 @@ type fileStat struct {
 // disk is the real fileSystem.
 type disk struct{}
 
+// OpenFile opens a regular file. Anything else is an error: to open a FIFO would block.
 func (disk) OpenFile(path string, flag int, perm fs.FileMode) (file, error) {
-	f, err := os.OpenFile(path, flag, perm)
+	f, err := os.OpenFile(path, flag|syscall.O_NONBLOCK, perm)
 	if err != nil {
 		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("open %s: not a regular file", path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
 	return diskFile{f}, nil
 }

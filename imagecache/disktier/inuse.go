@@ -10,7 +10,7 @@ import (
 // InUse reports whether a Tier, of this or another process, has the directory open. A tier that opens it at this very
 // moment may find it locked.
 func InUse(dir string) bool {
-	f, err := os.Open(filepath.Join(dir, lockName))
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDONLY|syscall.O_NONBLOCK, 0) // opening a FIFO would block
 	if err != nil {
 		return false
 	}

@@ -161,7 +161,7 @@ func inspect(ctx context.Context, cfg Config, conn *nats.Conn) error {
 func listFile(cfg Config) string { return filepath.Join(cfg.Dir, "streams.json") }
 
 func readStreams(cfg Config) (names []string) {
-	text, err := os.ReadFile(listFile(cfg))
+	text, err := durable.ReadFile(listFile(cfg))
 	if err != nil || json.Unmarshal(text, &names) != nil {
 		return nil
 	}
@@ -224,7 +224,7 @@ func deathsFile(dir string) string { return dir + ".starting" }
 
 // countDeath returns how many starts in a row before this one did not complete.
 func countDeath(dir string) int {
-	text, err := os.ReadFile(deathsFile(dir))
+	text, err := durable.ReadFile(deathsFile(dir))
 	n := 0
 	if err == nil {
 		n, _ = strconv.Atoi(strings.TrimSpace(string(text))) // an unreadable count is 0

@@ -34,7 +34,7 @@ type File interface {
 type OS struct{}
 
 // ReadFile reads a file.
-func (OS) ReadFile(path string) ([]byte, error) { return os.ReadFile(path) }
+func (OS) ReadFile(path string) ([]byte, error) { return durable.ReadFile(path) }
 
 // WriteFile replaces a file durably.
 func (OS) WriteFile(path string, data []byte) error {
@@ -49,7 +49,7 @@ func (OS) OpenFile(path string) (File, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return nil, err
 	}
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o640)
+	file, err := durable.OpenFile(path, os.O_RDWR|os.O_CREATE)
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,7 @@ const saveEvery = time.Minute
 // restore reads the file, if it exists. An unreadable file is renamed, and the statistics start
 // empty.
 func (s *state) restore() {
-	text, err := os.ReadFile(s.path)
+	text, err := durable.ReadFile(s.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}

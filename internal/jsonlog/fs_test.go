@@ -1,0 +1,22 @@
+package jsonlog
+
+import (
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// A FIFO in place of the file is an error; to open it would block.
+func TestOpen_FIFO(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(Config{Path: path}, func(int) {}); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("%v", err)
+	}
+	if _, err := (OS{}).OpenFile(path); err == nil {
+		t.Error("it was opened for writing")
+	}
+}
