@@ -320,6 +320,7 @@ func TestVerifier_User_JWKSOutage(t *testing.T) {
 				func() { serve(200, "<html>") },
 				func() { serve(200, jwks()) },
 				func() { serve(200, jwks(`{"kty":"oct","k":"AAAA"}`)) },
+				func() { serve(200, jwks(jwk("d", edKey), `"`+strings.Repeat("a", 1<<20)+`"`)) }, // more than is read
 			} {
 				bad()
 				time.Sleep(time.Hour)
