@@ -1,15 +1,19 @@
 package resize
 
 import (
+	"bufio"
 	"bytes"
+	"compress/flate"
 	"encoding/binary"
+	"hash/adler32"
 	"hash/crc32"
+	"io"
 )
 
 // repairPNG returns b with only the chunks that its pixels need, in the order that decoders want, if
 // libpng would stumble over another one: compressed texts, which libvips decompresses several
 // times (200 texts of 8 MiB, which fit in a file of 1.6 MB, take it 12 s), tRNS before PLTE, which
-// libpng refuses, and a missing IEND.
+// libpng refuses, and a missing IEND or checksum of the pixels.
 func repairPNG(b []byte) []byte {
 	if pngInOrder(b) {
 		return b
@@ -43,7 +47,26 @@ func repairPNG(b []byte) []byte {
 			return append(out, pngEnd...)
 		}
 	}
+	if sum := missingChecksum(b); len(sum) > 0 {
+		out = append(out, pngChunkOf("IDAT", sum)...)
+	}
 	return append(out, pngEnd...)
+}
+
+// missingChecksum returns the missing end of the checksum that follows the compressed pixels of a
+// truncated PNG.
+func missingChecksum(b []byte) []byte {
+	data := bufio.NewReader(&pngData{rest: b[len(pngMagic):]})
+	if _, err := data.Discard(2); err != nil { // the header of zlib
+		return nil
+	}
+	pixels, sum := flate.NewReader(data), adler32.New() // flate reads no byte too many from a bufio.Reader
+	want := pngBytes(b)
+	if n, err := io.CopyN(sum, pixels, want+1); n != want || err != io.EOF {
+		return nil
+	}
+	there, _ := io.CopyN(io.Discard, data, 4)
+	return sum.Sum(nil)[there:]
 }
 
 // pngInOrder reports whether libpng reads b as it is.

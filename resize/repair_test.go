@@ -2,6 +2,8 @@ package resize
 
 import (
 	"bytes"
+	"image"
+	"image/png"
 	"strings"
 	"testing"
 )
@@ -43,6 +45,19 @@ func TestRepair_PNG_KeepsPixelChunks(t *testing.T) {
 		}
 		if got := repaired(t, c.file); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestRepair_PNG_AddsWhatFollowsThePixels(t *testing.T) {
+	var b bytes.Buffer
+	if err := png.Encode(&b, image.NewGray(image.Rect(0, 0, 70, 50))); err != nil {
+		t.Fatal(err)
+	}
+	const iend, crc, checksum = 12, 4, 4
+	for cut := range iend + crc + checksum + 1 {
+		if _, err := png.Decode(strings.NewReader(repaired(t, b.String()[:b.Len()-cut]))); err != nil {
+			t.Errorf("without its last %d bytes: %v", cut, err)
 		}
 	}
 }

@@ -49,6 +49,8 @@ func endMarks(t *testing.T, r resize.Resizer) {
 	b := files["png"]
 	same("png without IEND", b, without(b, 12))
 	same("png without its last checksum", b, without(b, 12+4))
+	same("png with half of the checksum of its pixels", b, without(b, 12+4+2))
+	same("png without the checksum of its pixels", b, without(b, 12+4+4))
 	same("png whose IEND is cut", b, without(b, 5))
 	same("png whose IEND has a wrong checksum", b, without(b, 1, 0))
 	b = files["webp"]
