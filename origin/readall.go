@@ -25,7 +25,8 @@ type Original struct {
 //
 // It allocates no more than firstPiece before that many bytes have arrived: an origin
 // cannot make it allocate by promising a large size. It asks the budget of ctx for room
-// first (inflight.Grow): without room the error wraps ErrBusy.
+// first (inflight.Grow): without room the error wraps ErrBusy. It calls the [Arrival] of ctx
+// with what it has read.
 func ReadAll(ctx context.Context, src Source, name string, cond Cond, max int64) (Original, error) {
 	obj, err := src.Open(ctx, name, cond)
 	if err != nil {
@@ -35,8 +36,10 @@ func ReadAll(ctx context.Context, src Source, name string, cond Cond, max int64)
 	if err := cond.CheckETag(obj.ETag); err != nil {
 		return Original{}, err
 	}
-	body, err := readBody(ctx, obj, max)
+	arrival := arrivalOf(ctx)
+	body, err := readBody(ctx, obj, max, arrival)
 	if err != nil {
+		arrival.Failed()
 		return Original{}, err
 	}
 	meta := obj.Metadata
@@ -48,7 +51,7 @@ func ReadAll(ctx context.Context, src Source, name string, cond Cond, max int64)
 // costs one small copy for larger originals and none for smaller ones.
 const firstPiece = 256 << 10
 
-func readBody(ctx context.Context, obj *Object, max int64) ([]byte, error) {
+func readBody(ctx context.Context, obj *Object, max int64, arrival Arrival) ([]byte, error) {
 	if obj.Size > max {
 		return nil, &SizeError{max}
 	}
@@ -72,6 +75,9 @@ func readBody(ctx context.Context, obj *Object, max int64) ([]byte, error) {
 		n, err := obj.Body.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
 		got := int64(len(buf))
+		if n > 0 && got <= min(obj.Size, max) {
+			arrival.Arrived(buf, obj.Size)
+		}
 		switch {
 		case obj.Size >= 0 && got > obj.Size:
 			return nil, fmt.Errorf("%w: body is longer than the promised %d bytes", ErrUnavailable, obj.Size)
