@@ -23,6 +23,10 @@ type Image struct {
 // A Job asks a [Resizer] for Images of one original.
 type Job struct {
 	Original []byte // not modified, and not used after Resize has returned
+	// Early, if not nil, is the original instead: it is still arriving. A Resizer may decode it meanwhile, but it
+	// makes no Image before all of it is there and may be used. It may also return ErrNotEarly at any time, or any
+	// other error: the job is then made again, so errors of this one mean nothing.
+	Early *Arriving
 	// Specs are made first, the cheapest first. Every Spec must be a variant of a concrete format
 	// (ShapeVariant, never Auto), a [Mezzanine], or Spec{Shape: ShapeInfo, Format: JSON}, whose
 	// Image is the JSON of an Info with the upright width and height of the original. Any other

@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -72,8 +73,9 @@ func (r *resizes) workers() *WorkerStats {
 }
 
 // Resizer wraps next to count each requested Spec, without Optional ones that it leaves out, and to
-// time each call until all of its Specs are made. If next has a queue, the time in it counts for
-// the stage resize as well as for the stage queue (Waited).
+// time each call until all of its Specs are made. A call that is made again (resize.ErrNotEarly) does
+// not count. If next has a queue, the time in it counts for the stage resize as well as for the stage
+// queue (Waited).
 func (r *resizes) Resizer(next resize.Resizer) resize.Resizer { return &resizer{next, r} }
 
 type resizer struct {
@@ -83,7 +85,7 @@ type resizer struct {
 
 func (r *resizer) Resize(ctx context.Context, job resize.Job) error {
 	ctx, sp := r.set.span(ctx, "resize",
-		attribute.Int("imagetier.specs", len(job.Specs)), attribute.Int("imagetier.bytes", len(job.Original)))
+		attribute.Int("imagetier.specs", len(job.Specs)), attribute.Int("imagetier.bytes", sizeOf(job)))
 	start := r.set.now()
 	all := job.All()
 	made, deliver, missing := make([]bool, len(all)), job.Made, len(job.Specs)
@@ -101,6 +103,10 @@ func (r *resizer) Resize(ctx context.Context, job resize.Job) error {
 		}
 	}
 	err := r.next.Resize(ctx, job)
+	if errors.Is(err, resize.ErrNotEarly) {
+		sp.end("not_early", false)
+		return err
+	}
 	label := labelOf(resizeOutcomes, err)
 	if missing > 0 {
 		answered(label, err != nil)
@@ -114,6 +120,13 @@ func (r *resizer) Resize(ctx context.Context, job resize.Job) error {
 		}
 	}
 	return err
+}
+
+func sizeOf(job resize.Job) int {
+	if job.Early != nil {
+		return job.Early.Size()
+	}
+	return len(job.Original)
 }
 
 // count counts a variant.

@@ -29,11 +29,12 @@ struct scale {
 	JSAMPROW rows[PLANES][MOST_ROWS]; // where the next pass writes its rows
 };
 
-// A source is a file in memory, handed to libjpeg in pieces.
+// A source is a file in memory, handed to libjpeg in pieces. Some of it may still be arriving.
 struct source {
 	struct jpeg_source_mgr pub;
-	const JOCTET *at, *end; // the bytes that libjpeg has not received yet
-	size_t piece;           // maximum bytes per call
+	const JOCTET *file, *at, *end; // libjpeg has not received at to end yet
+	size_t piece;                  // maximum bytes per call
+	uintptr_t early;               // for tierArrived; 0: nothing will arrive after end
 };
 
 struct tier_direct {
@@ -69,8 +70,11 @@ static boolean
 next_piece(j_decompress_ptr in)
 {
 	struct source *s = (struct source *) in->src;
-	size_t n = s->end - s->at;
+	size_t n;
 
+	if (s->at == s->end && s->early)
+		s->end = s->file + tierArrived(s->early, s->end - s->file);
+	n = s->end - s->at;
 	if (n == 0)
 		ERREXIT(in, JERR_INPUT_EOF);
 	if (n > s->piece)
@@ -106,10 +110,29 @@ read_from(j_decompress_ptr in, struct source *s, const void *file, size_t len, s
 	s->pub.skip_input_data = skip;
 	s->pub.resync_to_restart = jpeg_resync_to_restart;
 	s->pub.term_source = do_nothing;
-	s->at = file;
+	s->file = s->at = file;
 	s->end = s->at + len;
 	s->piece = piece;
 	in->src = &s->pub;
+}
+
+// read_rest waits for the rest of the file, and makes it available to libjpeg in one piece. It returns false if the
+// rest does not arrive.
+static int
+read_rest(struct source *s, size_t len)
+{
+	while (s->early && (size_t) (s->end - s->file) < len) {
+		const JOCTET *end = s->file + tierArrived(s->early, s->end - s->file);
+
+		if (end == s->end)
+			return 0;
+		s->end = end;
+	}
+	if (s->early) {
+		s->pub.bytes_in_buffer = s->end - s->pub.next_input_byte;
+		s->at = s->end;
+	}
+	return 1;
 }
 
 // ---- errors
@@ -195,7 +218,7 @@ common(const struct jpeg_decompress_struct *in)
 }
 
 int
-tier_direct_open(const void *buf, size_t len, struct tier_direct **out)
+tier_direct_open(const void *buf, size_t len, uintptr_t early, struct tier_direct **out)
 {
 	struct tier_direct *d = *out = calloc(1, sizeof(*d));
 
@@ -208,7 +231,8 @@ tier_direct_open(const void *buf, size_t len, struct tier_direct **out)
 	d->in.client_data = d;
 	d->file = buf;
 	d->len = len;
-	read_from(&d->in, &d->source, buf, len, len);
+	read_from(&d->in, &d->source, buf, early ? 0 : len, len);
+	d->source.early = early;
 	jpeg_save_markers(&d->in, JPEG_APP0 + 2, 0xffff);
 	jpeg_read_header(&d->in, TRUE);
 	if (!common(&d->in)) {
@@ -670,6 +694,10 @@ tier_direct_decode(struct tier_direct *d, int shrink)
 	if ((fault = allocate(d)) || (d->scales > 1 && (fault = methods(d))))
 		return fault;
 	decode_now(d);
+	if (!read_rest(&d->source, d->len)) {
+		vips_error("direct", "the rest of the file does not arrive");
+		return TIER_DIRECT_BROKEN;
+	}
 	if (!d->in.progressive_mode && (d->escape.leftovers || !ends_at_marker(&d->in)))
 		return doubt(d);
 	return 0;

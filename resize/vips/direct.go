@@ -129,7 +129,7 @@ func passesOf(renderings []*rendering) [][]*rendering {
 // decode decodes the whole original, at the scales of the renderings.
 func (p *pass) decode() (err error) {
 	j := p.j
-	if p.directDecoder, err = openDirect(j.readable.file); err != nil {
+	if p.directDecoder, err = openDirect(j.readable.file, j.early); err != nil {
 		return err
 	}
 	if p.size() != j.stored {

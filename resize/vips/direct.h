@@ -14,6 +14,7 @@
 
 #include <lcms2.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum tier_direct_fault {
 	TIER_DIRECT_BROKEN = 1, // the original is broken or cut short
@@ -26,9 +27,14 @@ enum { TIER_MEZZANINE_ACROSS = 2 };
 
 struct tier_direct;
 
-// tier_direct_open reads the header of a JPEG. buf must stay valid until tier_direct_close.
+// tierArrived waits until more than n bytes of an original have arrived, and returns how many have: n
+// once no more will. early is that of tier_direct_open. It is in early.go.
+extern size_t tierArrived(uintptr_t early, size_t n);
+
+// tier_direct_open reads the header of a JPEG. buf must stay valid until tier_direct_close. If early is
+// not 0, the len bytes are still arriving, and tierArrived tells how many are there.
 // Call tier_direct_close even if this fails, unless *out is NULL.
-int tier_direct_open(const void *buf, size_t len, struct tier_direct **out);
+int tier_direct_open(const void *buf, size_t len, uintptr_t early, struct tier_direct **out);
 void tier_direct_close(struct tier_direct *d);
 
 // tier_direct_size returns the width and height as stored, and the planes: 1 (grey) or 3.

@@ -11,6 +11,7 @@ import "C"
 import (
 	"errors"
 	"fmt"
+	"runtime/cgo"
 	"unsafe"
 
 	"github.com/novasocial/imagetier/resize"
@@ -22,10 +23,13 @@ var errNotDirect = errors.New("JPEG not supported by the direct path")
 // A directDecoder is one decoding pass over an original, which must be pinned until close.
 type directDecoder struct{ d *C.struct_tier_direct }
 
-// openDirect reads the header. The decoder must be closed even after an error.
-func openDirect(original []byte) (directDecoder, error) {
+// openDirect reads the header. If early is not 0, the original is still arriving, and early is the cgo.Handle of its
+// *resize.Arriving. The decoder must be closed even after an error.
+func openDirect(original []byte, early cgo.Handle) (directDecoder, error) {
 	var d directDecoder
-	fault := C.tier_direct_open(unsafe.Pointer(&original[0]), C.size_t(len(original)), &d.d)
+	fault := C.tier_direct_open(
+		unsafe.Pointer(&original[0]), C.size_t(len(original)), C.uintptr_t(early), &d.d,
+	)
 	return d, directError(fault, "read its header")
 }
 

@@ -76,7 +76,7 @@ func (r *Resizer) alone(request resize.Job, do func(j *job) error) error {
 	if err := resize.CheckComplete(original, header); err != nil {
 		return err
 	}
-	return do(r.newJob(request, header))
+	return do(r.newJob(request, header, readableOf(request.Original, header)))
 }
 
 // pixels decodes a JPEG or WebP with Go's own decoders.

@@ -20,7 +20,7 @@ func floor(t testing.TB, r *Resizer, original []byte, s resize.Spec) (decode, en
 			return err
 		}
 		before := cpu(t)
-		d, err := openDirect(j.readable.file)
+		d, err := openDirect(j.readable.file, 0)
 		if err == nil {
 			err = d.decode(renderings[0].shrink)
 		}
@@ -30,7 +30,7 @@ func floor(t testing.TB, r *Resizer, original []byte, s resize.Spec) (decode, en
 		}
 		decode = cpu(t) - before
 
-		d, err = openDirect(j.readable.file)
+		d, err = openDirect(j.readable.file, 0)
 		defer d.close()
 		if err != nil {
 			return err

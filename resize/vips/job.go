@@ -6,6 +6,7 @@ import "C"
 import (
 	"context"
 	"fmt"
+	"runtime/cgo"
 	"slices"
 	"strings"
 	"sync"
@@ -27,13 +28,18 @@ type job struct {
 	specs       []resize.Spec        // all requested Specs; those from needed on are optional
 	needed      int
 	made        func(i int, img resize.Image)
+	early       cgo.Handle // of the *resize.Arriving while the original arrives; else 0
+
+	decoded bool // decode was called; the fields below are its results
+	passes  []*pass
+	left    []*rendering // that the passes do not make
 }
 
-func (r *Resizer) newJob(request resize.Job, h resize.Header) *job {
+func (r *Resizer) newJob(request resize.Job, h resize.Header, readable readable) *job {
 	original := request.Original
 	j := &job{
 		specs: request.All(), needed: len(request.Specs), made: request.Made,
-		original: original, readable: readableOf(original, h), header: h, kind: h.Kind,
+		original: original, readable: readable, header: h, kind: h.Kind,
 		stored: size{h.Width, h.Height}, orientation: h.Orientation, transforms: r.transforms, watermarks: r.watermarks,
 	}
 	j.credit = sync.OnceValue(func() resize.Credit { return resize.ReadCredit(original) })
@@ -82,30 +88,20 @@ const sharedDecode = 64 << 20
 // decode only at the scale that each would use alone, so the bytes do not depend on the other Specs. The
 // optional ones come last, if goOn allows them then.
 func (j *job) make(ctx context.Context, goOn func() bool) error {
-	renderings, err := j.renderings()
-	if err != nil {
-		return err
-	}
-	if renderings, err = j.renderAnimations(ctx, renderings); err != nil {
-		return err
-	}
-	passes, renderings, err := j.decodeDirect(renderings)
-	defer func() {
-		for _, p := range passes {
-			p.close()
+	defer j.close()
+	if !j.decoded {
+		if err := j.decode(ctx); err != nil {
+			return err
 		}
-	}()
-	if err != nil {
-		return err
 	}
-	groups := j.groups(renderings)
+	groups := j.groups(j.left)
 	defer func() {
 		for _, g := range groups {
 			g.clear()
 		}
 	}()
-	steps := make([]step, 0, len(passes)+len(groups))
-	for _, p := range passes {
+	steps := make([]step, 0, len(j.passes)+len(groups))
+	for _, p := range j.passes {
 		steps = append(steps, p)
 	}
 	for _, g := range groups {
@@ -122,6 +118,32 @@ func (j *job) make(ctx context.Context, goOn func() bool) error {
 		}
 	}
 	return nil
+}
+
+// decode plans all renderings, makes animations, and decodes for the direct path. close must be called even after an
+// error.
+func (j *job) decode(ctx context.Context) error {
+	j.decoded = true
+	renderings, err := j.renderings()
+	if err != nil {
+		return err
+	}
+	if renderings, err = j.renderAnimations(ctx, renderings); err != nil {
+		return err
+	}
+	j.passes, j.left, err = j.decodeDirect(renderings)
+	return err
+}
+
+// close frees the passes. j may be nil.
+func (j *job) close() {
+	if j == nil {
+		return
+	}
+	for _, p := range j.passes {
+		p.close()
+	}
+	j.passes = nil
 }
 
 // A step makes the images of some renderings from one decode.

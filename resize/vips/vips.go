@@ -124,23 +124,41 @@ func (r *Resizer) ResizeWhile(ctx context.Context, job resize.Job, goOn func() b
 }
 
 // resize is ResizeWhile without locking. What the decoder reads is pinned by pin.
-func (r *Resizer) resize(ctx context.Context, pin *runtime.Pinner, job resize.Job, goOn func() bool) error {
-	header, err := resize.ReadHeader(job.Original)
+func (r *Resizer) resize(
+	ctx context.Context, pin *runtime.Pinner, request resize.Job, goOn func() bool,
+) error {
+	var begun *job
+	if request.Early != nil {
+		begun = r.begin(ctx, pin, request)
+		defer begun.close()
+		whole, usable := request.Early.Whole()
+		if !usable {
+			return resize.ErrNotEarly
+		}
+		request.Original = whole
+	}
+	header, err := resize.ReadHeader(request.Original)
 	if err != nil {
 		return err
 	}
-	if err := r.cfg.Limits.Check(header, len(job.Original)); err != nil {
+	if err := r.cfg.Limits.Check(header, len(request.Original)); err != nil {
 		return err
 	}
-	for _, s := range job.All() {
+	for _, s := range request.All() {
 		if err := r.check(header, s); err != nil {
 			return fmt.Errorf("%s: %w", s.Name(), err)
 		}
 	}
-	if err := resize.CheckComplete(job.Original, header); err != nil {
+	if err := resize.CheckComplete(request.Original, header); err != nil {
 		return err
 	}
-	j := r.newJob(job, header)
+	readable := readableOf(request.Original, header)
+	if begun.decodes(readable, header) {
+		return begun.make(ctx, goOn)
+	}
+	begun.close()
+	clearErrors()
+	j := r.newJob(request, header, readable)
 	j.readable.pin(pin)
 	return j.make(ctx, goOn)
 }

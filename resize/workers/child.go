@@ -34,6 +34,7 @@ type child struct {
 	jobs   int // number sent
 
 	watermarks *watermarkFiles // that it was started with
+	patience   time.Duration   // Config.EarlyPatience
 
 	dead       chan struct{} // closed when the process has exited and its resources are freed
 	exitStatus string        // valid once dead is closed
@@ -45,7 +46,9 @@ type child struct {
 // startChild starts a child and waits for its greeting. The caller must keep its thread
 // (runtime.LockOSThread) for the lifetime of the child: see Pdeathsig in processAttributes and [worker.run].
 func startChild(ctx context.Context, cfg Config, m *watermarkFiles) (*child, error) {
-	c := &child{dead: make(chan struct{}), stderr: stderrLog{logger: cfg.Log}, watermarks: m}
+	c := &child{
+		dead: make(chan struct{}), stderr: stderrLog{logger: cfg.Log}, watermarks: m, patience: cfg.EarlyPatience,
+	}
 	c.cmd = exec.Command(cfg.Command[0], slices.Concat(cfg.Command[1:], arguments(cfg), m.args)...)
 	c.cmd.ExtraFiles = m.files
 	c.cmd.Env = cfg.Env
@@ -152,7 +155,7 @@ var errGone = errors.New("the process has exited")
 
 // exchange sends what is missing of j, and delivers the images of the answer. spare is called once all
 // Specs are made, and reports whether there is time for the Optional ones. exchange does not read
-// j.Original after it returns.
+// the original after it returns. The error of an early job that was given up is resize.ErrNotEarly.
 func (c *child) exchange(j *job, spare func() bool) error {
 	left := j.left()
 	specs := make([]resize.Spec, len(left))
@@ -166,14 +169,21 @@ func (c *child) exchange(j *job, spare func() bool) error {
 	}
 	c.jobs++
 	c.stderr.reset()
-	id := uint32(c.jobs)
-	err := wire.WriteJob(c.in, wire.Job{ID: id, Original: j.Original, Specs: specs, Optional: j.Optional})
+	spent := c.cpu()
+	request := wire.Job{ID: uint32(c.jobs), Original: j.Original, Specs: specs, Optional: j.Optional}
+	if j.Early != nil {
+		request.Early = j.Early.Size()
+	}
+	err := wire.WriteJob(c.in, request)
 	j.using.Unlock()
+	var givenUp error
+	if err == nil && j.Early != nil {
+		givenUp, err = c.feed(j)
+	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", errGone, err)
 	}
-	spent := c.cpu()
-	return wire.Reader{
+	err = wire.Reader{
 		Specs: specs, Optional: j.Optional,
 		Made: func(i int, img resize.Image) {
 			if i < len(left) {
@@ -192,7 +202,12 @@ func (c *child) exchange(j *job, spare func() bool) error {
 			}
 			return nil
 		},
-	}.Read(c.out, id)
+	}.Read(c.out, request.ID)
+	var refusal *wire.JobError
+	if givenUp != nil && (err == nil || errors.As(err, &refusal)) {
+		return givenUp
+	}
+	return err
 }
 
 func (c *child) pid() int { return c.cmd.Process.Pid }

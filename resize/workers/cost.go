@@ -47,31 +47,21 @@ func (c cost) large() bool { return c.peak() >= largeFrom }
 // are seldom needed at once.
 func (c cost) peak() int64 { return max(c.memory, c.output) }
 
-// rate is the cost of decoding.
-type rate struct {
-	cpu    time.Duration // per megapixel
-	memory int64         // bytes per pixel
-}
-
-// decoding returns the cost of decoding by kind. CPU is the time of a 640-pixel miss in the
-// table of docs/benchmarks/costs.md, less its encoding, per megapixel; memory comes from the table at DefaultMemory,
-// less the 160 MiB that a child takes to start. TIFF, GIF and JXL were not measured and count as
-// the most expensive kind.
-func decoding(h resize.Header) rate {
+// decodingMemory returns how many bytes decoding needs for each pixel: the table at DefaultMemory, less the 160 MiB
+// that a child takes to start. TIFF, GIF and JXL were not measured and count as the most expensive kind.
+func decodingMemory(h resize.Header) float64 {
 	switch h.Kind {
 	case resize.KindJPEG:
 		if h.Progressive {
-			return rate{13 * time.Millisecond, 4}
+			return 4
 		}
-		return rate{4 * time.Millisecond, 1} // scaled down while decoding
-	case resize.KindWebP:
-		return rate{9 * time.Millisecond, 4}
-	case resize.KindPNG:
-		return rate{30 * time.Millisecond, 4}
+		return 1
+	case resize.KindWebP, resize.KindPNG:
+		return 4
 	case resize.KindAVIF:
-		return rate{24 * time.Millisecond, 16}
+		return 16
 	}
-	return rate{40 * time.Millisecond, 19} // measured for HEIC
+	return 19 // measured for HEIC
 }
 
 // encoderMemory returns how many bytes an encoder needs for each pixel of output: 95 % of what was
@@ -114,10 +104,8 @@ func costOf(original []byte, specs []resize.Spec) cost {
 	if still {
 		frames = 1
 	}
-	pixels := float64(h.LargestWidth) * float64(h.LargestHeight)
-	r := decoding(h)
-	c.cpu += times(r.cpu, frames*pixels/1e6)
-	c.memory = int64(float64(r.memory) * pixels)
+	c.cpu += times(resize.DecodingCPU(h), frames)
+	c.memory = int64(decodingMemory(h) * float64(h.LargestWidth) * float64(h.LargestHeight))
 	return c
 }
 

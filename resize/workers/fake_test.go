@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -71,6 +72,12 @@ func fakeChild(kind string) {
 			return
 		}
 		job := *request.Job
+		if job.Early > 0 {
+			if job.Original, err = fakeEarly(in, job.Early); err != nil {
+				_ = wire.NewAnswer(out, job.ID).End(err)
+				continue
+			}
+		}
 		text := strings.TrimPrefix(string(bytes.TrimRight(job.Original, "\x00")), tiffMagic)
 		verb, arg, _ := strings.Cut(text, " ")
 		if misbehave(job, verb, arg) {
@@ -108,6 +115,28 @@ func fakeChild(kind string) {
 		}
 		if a.End(nil) != nil {
 			return
+		}
+	}
+}
+
+// fakeEarly reads an original that is still arriving. If that begins with "crash" the child does so at its first piece.
+func fakeEarly(in *bufio.Reader, size int) (original []byte, err error) {
+	for {
+		request, err := wire.ReadRequest(in, 1<<20)
+		switch {
+		case err != nil:
+			os.Exit(3)
+		case request.End && request.Usable && len(original) == size:
+			return original, nil
+		case request.End:
+			return nil, resize.ErrNotEarly
+		}
+		piece := make([]byte, request.Piece)
+		if _, err := io.ReadFull(in, piece); err != nil {
+			os.Exit(3)
+		}
+		if original = append(original, piece...); strings.HasPrefix(string(original), "crash") {
+			crash()
 		}
 	}
 }

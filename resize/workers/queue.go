@@ -159,6 +159,22 @@ func (q *queue) push(j *job) error {
 	return nil
 }
 
+// pushEarly hands j to an idle worker if no live or page job waits, and reports whether it has.
+func (q *queue) pushEarly(j *job) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.refusal != nil || q.waiting[live].Len() > 0 || j.cost.expensive() || !q.limits.admits(q.running, j.cost) {
+		return false
+	}
+	s := q.takeSlotLocked(j)
+	if s == nil {
+		return false
+	}
+	q.running.add(j.cost, 1)
+	s.next <- j
+	return true
+}
+
 // maxWaitFor returns how much work of its class may wait before j.
 func (q *queue) maxWaitFor(j *job) time.Duration {
 	class := j.cost.class()
@@ -295,10 +311,13 @@ func (q *queue) withdraw(s *slot) {
 	refusal := q.refusal
 	if j != nil {
 		q.running.add(j.cost, -1)
+		if j.Early != nil {
+			refusal = resize.ErrNotEarly
+		}
 		if refusal == nil {
 			q.insertLocked(j)
-			q.matchLocked()
 		}
+		q.matchLocked()
 	}
 	q.mu.Unlock()
 	if j != nil && refusal != nil {

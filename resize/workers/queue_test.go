@@ -436,3 +436,39 @@ func TestQueue_Push_MaxWaitFollowsSlowdown(t *testing.T) {
 		t.Errorf("%d wait at the predicted pace and %d at a quarter of it, want 20 and 5", got[0], got[1])
 	}
 }
+
+func TestQueue_PushEarly_NeedsIdleSlotAndEmptyQueue(t *testing.T) {
+	q, s := newQueue(9, 9), newSlot(forBoth)
+	early := func() *job {
+		j := newJob(live)
+		j.Early = resize.NewArriving(1)
+		return j
+	}
+	if q.pushEarly(early()) {
+		t.Error("accepted without an idle slot")
+	}
+	q.offer(s)
+	j := early()
+	if !q.pushEarly(j) || received(s) != j {
+		t.Fatal("not handed to the idle slot")
+	}
+	q.done(j)
+	q.offer(s)
+	expensive := early()
+	expensive.cost.cpu = expensiveCPU
+	if q.pushEarly(expensive) {
+		t.Error("accepted an expensive job")
+	}
+	waits := newJobWithCost(live, cost{cpu: expensiveCPU})
+	if err := q.push(waits); err != nil || q.pushEarly(early()) {
+		t.Errorf("accepted while a live job waits, %v", err)
+	}
+	q.remove(waits)
+	if j = early(); !q.pushEarly(j) {
+		t.Fatal("not accepted")
+	}
+	q.withdraw(s)
+	if <-j.done; !errors.Is(j.err, resize.ErrNotEarly) || q.depth(live) != 0 {
+		t.Errorf("its worker withdraws: %v with %d jobs waiting, want ErrNotEarly", j.err, q.depth(live))
+	}
+}

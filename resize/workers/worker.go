@@ -43,7 +43,11 @@ func (w *worker) run(ctx context.Context) {
 			continue
 		}
 		w.busy.Add(1)
-		w.do(ctx, j)
+		if j.Early != nil {
+			j.end(w.doEarly(ctx, j))
+		} else {
+			w.do(ctx, j)
+		}
 		w.queue.done(j)
 		w.busy.Add(-1)
 	}

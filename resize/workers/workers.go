@@ -23,6 +23,8 @@
 //     job has a tenth of a second to finish, which is enough for most; then its child is killed;
 //   - no child starts, three times in a row: ErrFailed, at once, while starting is retried with
 //     increasing pauses.
+//
+// A job whose original is still arriving is not queued: see early.go.
 package workers
 
 import (
@@ -74,6 +76,9 @@ type Config struct {
 	// Timeout is how long one job may run, including its retry, before its child is killed. 0 is
 	// 10 s.
 	Timeout time.Duration
+	// EarlyPatience is how much longer than its predicted CPU time an early job (resize.Job.Early) may wait for its
+	// original. 0 is 100 ms: a caller begins the job when the rest is expected within its CPU time.
+	EarlyPatience time.Duration
 	// Memory is how many bytes of data a child may have (RLIMIT_DATA). A job whose encoder needs
 	// more is refused with resize.ErrTooLarge; any other that needs more ends the child. 0 is
 	// DefaultMemory.
@@ -140,6 +145,7 @@ func (cfg Config) withDefaults() (Config, error) {
 	cfg.AVIFWorkers = cmp.Or(cfg.AVIFWorkers, max(1, cfg.Workers/2))
 	cfg.LargeMemory = cmp.Or(cfg.LargeMemory, DefaultLargeMemory)
 	cfg.Timeout = cmp.Or(cfg.Timeout, 10*time.Second)
+	cfg.EarlyPatience = cmp.Or(cfg.EarlyPatience, 100*time.Millisecond)
 	cfg.Memory = cmp.Or(cfg.Memory, DefaultMemory)
 	cfg.MaxJobs = cmp.Or(cfg.MaxJobs, 5000)
 	cfg.MaxRareJobs = cmp.Or(cfg.MaxRareJobs, 8)
@@ -264,12 +270,7 @@ func (p *Pool) Resize(ctx context.Context, request resize.Job) error {
 		return fmt.Errorf("resize: %w", context.Cause(ctx))
 	}
 	j := jobOf(ctx, request)
-	j.family = familyOf(request.Original)
-	j.cost = costOf(request.Original, request.Specs).within(p.cfg.Timeout)
-	if err := p.checkEncoder(j.cost); err != nil {
-		return err
-	}
-	if err := p.queue.push(j); err != nil {
+	if err := p.begin(j); err != nil {
 		return err
 	}
 	select {
@@ -286,10 +287,34 @@ func (p *Pool) Resize(ctx context.Context, request resize.Job) error {
 	return fmt.Errorf("resize: %w", context.Cause(ctx))
 }
 
+// begin queues j, or hands it to an idle worker if it is early.
+func (p *Pool) begin(j *job) error {
+	original := j.Original
+	if j.Early != nil {
+		original = j.Early.Progress().Bytes
+	}
+	j.family = familyOf(original)
+	j.cost = costOf(original, j.Specs).within(p.cfg.Timeout)
+	if err := p.checkEncoder(j.cost); err != nil {
+		return err
+	}
+	if j.Early == nil {
+		return p.queue.push(j)
+	}
+	if !p.queue.pushEarly(j) {
+		return fmt.Errorf("%w: no child is idle", resize.ErrNotEarly)
+	}
+	return nil
+}
+
 // check refuses jobs that cannot be sent to a child.
 func (p *Pool) check(request resize.Job) error {
 	specs := request.All()
-	if n, most := int64(len(request.Original)), p.cfg.Limits.MaxBytes; n > most {
+	size := len(request.Original)
+	if request.Early != nil {
+		size = request.Early.Size()
+	}
+	if n, most := int64(size), p.cfg.Limits.MaxBytes; n > most {
 		return fmt.Errorf("%w: it has %d bytes, the limit is %d", resize.ErrTooLarge, n, most)
 	}
 	if len(specs) > wire.MaxSpecs {

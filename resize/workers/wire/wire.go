@@ -6,6 +6,11 @@
 //	job       1 u8, id u32; a block: names of Specs, one a line; a block: those of the Optional
 //	          Specs; a block: the original
 //	reply     2 or 3 u8, to the child's ready: make the Optional Specs, or leave them out
+//	early     4 u8, then as a job, but with the length of the original instead of its block: it is
+//	          still arriving. Pieces and an end follow
+//	piece     5 u8, a block: the next bytes of the original
+//	end       6 or 7 u8: the original is complete and verified, or it must not be used. The child
+//	          answers only after that
 //	answer    parts, each beginning with the job's id u32 and its kind u8:
 //	          image: index u8, format u8, width u32, height u32 and a block: its bytes
 //	          ready: all Specs are made, and the child waits for a reply about the Optional ones
@@ -31,7 +36,7 @@ import (
 )
 
 // Version of the protocol. The parent refuses a child with another one: both are built together.
-const Version = 2
+const Version = 3
 
 // Maximum block sizes, in bytes.
 const (
@@ -103,6 +108,8 @@ type Job struct {
 	ID              uint32
 	Original        []byte
 	Specs, Optional []resize.Spec // see resize.Job; 1 to MaxSpecs together, at least one in Specs
+	// Early is the length of an original that is still arriving, 0 for any other. Original is nil then.
+	Early int
 }
 
 // The kinds of frames from the parent.
@@ -110,21 +117,48 @@ const (
 	kindJob = 1 + iota
 	kindGoOn
 	kindStop
+	kindEarly
+	kindPiece
+	kindWhole
+	kindUnusable
 )
 
-// WriteJob sends a job. It does not copy the original.
+// WriteJob sends a job. It does not copy the original. After an Early one, WritePiece and WriteEnd send the original.
 func WriteJob(w io.Writer, j Job) error {
-	if n := len(j.Specs) + len(j.Optional); len(j.Specs) < 1 || n > MaxSpecs || len(j.Original) > MaxOriginal {
-		return protocolErrorf("a job of %d Specs and %d bytes", n, len(j.Original))
+	kind, size := byte(kindJob), len(j.Original)
+	if j.Early > 0 {
+		kind, size = kindEarly, j.Early
 	}
-	head := binary.LittleEndian.AppendUint32([]byte{kindJob}, j.ID)
+	if n := len(j.Specs) + len(j.Optional); len(j.Specs) < 1 || n > MaxSpecs || size > MaxOriginal {
+		return protocolErrorf("a job of %d Specs and %d bytes", n, size)
+	}
+	head := binary.LittleEndian.AppendUint32([]byte{kind}, j.ID)
 	head = appendBlock(head, namesOf(j.Specs))
 	head = appendBlock(head, namesOf(j.Optional))
-	head = binary.LittleEndian.AppendUint32(head, uint32(len(j.Original)))
+	head = binary.LittleEndian.AppendUint32(head, uint32(size))
 	if _, err := w.Write(head); err != nil {
 		return err
 	}
 	_, err := w.Write(j.Original)
+	return err
+}
+
+// WritePiece sends the next bytes of the original of an Early job.
+func WritePiece(w io.Writer, piece []byte) error {
+	if _, err := w.Write(binary.LittleEndian.AppendUint32([]byte{kindPiece}, uint32(len(piece)))); err != nil {
+		return err
+	}
+	_, err := w.Write(piece)
+	return err
+}
+
+// WriteEnd ends the original of an Early job. The child may use it if all of it was sent and is verified.
+func WriteEnd(w io.Writer, usable bool) error {
+	kind := byte(kindUnusable)
+	if usable {
+		kind = kindWhole
+	}
+	_, err := w.Write([]byte{kind})
 	return err
 }
 
@@ -149,30 +183,41 @@ func WriteReply(w io.Writer, goOn bool) error {
 	return err
 }
 
-// Request is a frame from the parent.
+// Request is a frame from the parent: a job, a piece, an end or a reply.
 type Request struct {
-	Job  *Job // nil if it is a reply
-	GoOn bool // the reply
+	Job    *Job
+	Piece  int  // the number of bytes of a piece, which the caller must read next
+	End    bool // it is an end
+	Usable bool // what the end says
+	GoOn   bool // the reply
 }
 
-// ReadRequest reads a job whose original has at most max bytes, or a reply. It returns io.EOF after the
-// last one.
+// ReadRequest reads a frame. An original, or a piece of one, has at most max bytes. It returns io.EOF after the
+// last frame.
 func ReadRequest(r io.Reader, max int64) (Request, error) {
 	var kind [1]byte
 	if _, err := io.ReadFull(r, kind[:]); err != nil {
 		return Request{}, err // io.EOF as it is
 	}
 	switch kind[0] {
-	case kindJob:
-		j, err := readJob(r, max)
+	case kindJob, kindEarly:
+		j, err := readJob(r, max, kind[0] == kindEarly)
 		return Request{Job: &j}, err
+	case kindPiece:
+		n, err := readSize(r, max)
+		if err == nil && n == 0 {
+			err = protocolErrorf("an empty piece")
+		}
+		return Request{Piece: int(n)}, err
+	case kindWhole, kindUnusable:
+		return Request{End: true, Usable: kind[0] == kindWhole}, nil
 	case kindGoOn, kindStop:
 		return Request{GoOn: kind[0] == kindGoOn}, nil
 	}
 	return Request{}, protocolErrorf("a frame of the unknown kind %d", kind[0])
 }
 
-func readJob(r io.Reader, max int64) (j Job, err error) {
+func readJob(r io.Reader, max int64, early bool) (j Job, err error) {
 	var id [4]byte
 	if _, err := io.ReadFull(r, id[:]); err != nil {
 		return j, unexpected(err)
@@ -187,7 +232,15 @@ func readJob(r io.Reader, max int64) (j Job, err error) {
 	if n := len(j.Specs) + len(j.Optional); len(j.Specs) < 1 || n > MaxSpecs {
 		return j, protocolErrorf("a job of %d Specs, the limit is %d", n, MaxSpecs)
 	}
-	j.Original, err = readBlock(r, max)
+	if !early {
+		j.Original, err = readBlock(r, max)
+		return j, err
+	}
+	size, err := readSize(r, max)
+	if err == nil && size == 0 {
+		err = protocolErrorf("an empty original that is still arriving")
+	}
+	j.Early = int(size)
 	return j, err
 }
 
@@ -459,13 +512,9 @@ func appendBlock(dst, b []byte) []byte {
 // readBlock reads a block of at most max bytes. It allocates memory as data arrives. If the stream
 // ends it returns io.ErrUnexpectedEOF.
 func readBlock(r io.Reader, max int64) ([]byte, error) {
-	var size [4]byte
-	if _, err := io.ReadFull(r, size[:]); err != nil {
-		return nil, unexpected(err)
-	}
-	n := int64(binary.LittleEndian.Uint32(size[:]))
-	if n > max {
-		return nil, protocolErrorf("a block of %d bytes, the limit is %d", n, max)
+	n, err := readSize(r, max)
+	if err != nil {
+		return nil, err
 	}
 	const trusted = 4 << 20
 	if n <= trusted {
@@ -487,6 +536,19 @@ func readBlock(r io.Reader, max int64) ([]byte, error) {
 		}
 	}
 	return b, nil
+}
+
+// readSize reads the length of a block, at most max bytes.
+func readSize(r io.Reader, max int64) (int64, error) {
+	var size [4]byte
+	if _, err := io.ReadFull(r, size[:]); err != nil {
+		return 0, unexpected(err)
+	}
+	n := int64(binary.LittleEndian.Uint32(size[:]))
+	if n > max {
+		return 0, protocolErrorf("a block of %d bytes, the limit is %d", n, max)
+	}
+	return n, nil
 }
 
 // unexpected converts io.EOF, which would mean a clean end, to io.ErrUnexpectedEOF.

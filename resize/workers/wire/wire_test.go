@@ -28,10 +28,10 @@ func spec(t testing.TB, name string) resize.Spec {
 
 func TestJob_RoundTrip(t *testing.T) {
 	sent := Job{
-		7,
-		bytes.Repeat([]byte("photo"), 2<<20),
-		[]resize.Spec{spec(t, "640x480-cover-at30x70-q70.webp"), spec(t, "x10.avif")},
-		[]resize.Spec{resize.Mezzanine(1440)},
+		ID:       7,
+		Original: bytes.Repeat([]byte("photo"), 2<<20),
+		Specs:    []resize.Spec{spec(t, "640x480-cover-at30x70-q70.webp"), spec(t, "x10.avif")},
+		Optional: []resize.Spec{resize.Mezzanine(1440)},
 	}
 	var b bytes.Buffer
 	if err := WriteJob(&b, sent); err != nil {
@@ -56,6 +56,31 @@ func TestJob_RoundTrip(t *testing.T) {
 	}
 }
 
+func TestJob_EarlyRoundTrip(t *testing.T) {
+	sent := Job{ID: 7, Early: 100, Specs: []resize.Spec{spec(t, "10x.jpg")}}
+	var b bytes.Buffer
+	for _, err := range []error{
+		WriteJob(&b, sent), WritePiece(&b, []byte("photo")), WriteEnd(&b, false), WriteEnd(&b, true),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := ReadRequest(&b, 100)
+	if err != nil || !reflect.DeepEqual(*got.Job, sent) {
+		t.Errorf("job %+v, %v", got.Job, err)
+	}
+	got, err = ReadRequest(&b, 100)
+	if piece := b.Next(got.Piece); err != nil || string(piece) != "photo" {
+		t.Errorf("piece %q, %v", piece, err)
+	}
+	for _, usable := range []bool{false, true} {
+		if got, err = ReadRequest(&b, 100); err != nil || got != (Request{End: true, Usable: usable}) {
+			t.Errorf("%+v, %v, want an end of which usable is %v", got, err, usable)
+		}
+	}
+}
+
 func TestJob_Invalid(t *testing.T) {
 	one := spec(t, "10x.jpg")
 	for name, j := range map[string]Job{"no Spec": {}, "65 Specs": {Specs: make([]resize.Spec, 65)}} {
@@ -74,13 +99,17 @@ func TestJob_Invalid(t *testing.T) {
 		"names too long": job(strings.Repeat("x", maxNames+1), 0),
 		"no Spec":        job("", 0),
 		"unknown kind":   {9},
+		"empty early":    append([]byte{kindEarly}, job("10x.jpg", 0)[1:]...),
+		"long early":     append([]byte{kindEarly}, job("10x.jpg", 101)[1:]...),
+		"empty piece":    {kindPiece, 0, 0, 0, 0},
+		"long piece":     {kindPiece, 101, 0, 0, 0},
 	} {
 		if _, err := ReadRequest(bytes.NewReader(in), 100); !errors.Is(err, ErrProtocol) {
 			t.Errorf("%s: %v, want ErrProtocol", name, err)
 		}
 	}
 	var b bytes.Buffer
-	if err := WriteJob(&b, Job{1, []byte("photo"), []resize.Spec{one}, nil}); err != nil {
+	if err := WriteJob(&b, Job{ID: 1, Original: []byte("photo"), Specs: []resize.Spec{one}}); err != nil {
 		t.Fatal(err)
 	}
 	for n := 1; n < b.Len(); n++ {
@@ -225,11 +254,18 @@ func FuzzReader_Read(f *testing.F) {
 func FuzzReadRequest(f *testing.F) {
 	var b bytes.Buffer
 	specs := []resize.Spec{spec(f, "10x.jpg"), spec(f, "640x480-cover.webp")}
-	err := WriteJob(&b, Job{1, []byte("photo"), specs, []resize.Spec{resize.Mezzanine(1440)}})
-	if err != nil {
+	job := Job{ID: 1, Original: []byte("photo"), Specs: specs, Optional: []resize.Spec{resize.Mezzanine(1440)}}
+	if err := WriteJob(&b, job); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(bytes.Clone(b.Bytes()))
+	b.Reset()
+	if err := WriteJob(&b, Job{ID: 1, Early: 5, Specs: specs}); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(b.Bytes())
+	f.Add([]byte{kindPiece, 1, 0, 0, 0})
+	f.Add([]byte{kindUnusable})
 	f.Fuzz(func(t *testing.T, in []byte) {
 		r := bytes.NewReader(in)
 		request, err := ReadRequest(r, 1<<20)
@@ -237,10 +273,16 @@ func FuzzReadRequest(f *testing.F) {
 			return
 		}
 		var back bytes.Buffer
-		if request.Job == nil {
-			err = WriteReply(&back, request.GoOn)
-		} else {
+		switch {
+		case request.Job != nil:
 			err = WriteJob(&back, *request.Job)
+		case request.Piece > 0: // only its head is read
+			err = WritePiece(&back, make([]byte, request.Piece))
+			back.Truncate(5)
+		case request.End:
+			err = WriteEnd(&back, request.Usable)
+		default:
+			err = WriteReply(&back, request.GoOn)
 		}
 		if err != nil {
 			t.Fatalf("%+v: %v", request, err)
