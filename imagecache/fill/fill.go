@@ -61,6 +61,8 @@ type Filler struct {
 	works   workTable
 	history history
 
+	unsteady unsteady
+
 	epochs  imagecache.Epochs
 	purging purging
 }

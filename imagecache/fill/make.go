@@ -38,19 +38,29 @@ func (w *work) makeFromOriginal(requests []*request) {
 		return
 	}
 	orig, _ := w.bytes() // there is no error: ready has waited for it
-	j := job{orig: orig, body: orig.Body, spec: func(s resize.Spec) resize.Spec { return s }}
-	var extra [2]resize.Image // the mezzanine and the info, once they are made
-	if w.wantsMezzanine(orig, requests) {
-		j.optional = []resize.Spec{resize.Mezzanine(w.f.cfg.Mezzanine), {Shape: resize.ShapeInfo, Format: resize.JSON}}
-		j.optionalMade = func(i int, img resize.Image) { extra[i] = img }
-	}
+	j := job{orig: orig, body: orig.Body, spec: asIs}
+	extra := w.addMezzanine(&j, orig.header, requests)
 	err := w.make(j, requests)
-	if j.optional != nil && w.setMezzanine(orig, extra, err) {
+	if j.optional != nil && w.setMezzanine(orig, *extra, err) {
 		return
 	}
 	if slices.ContainsFunc(requests, func(r *request) bool { return r.err == nil }) {
 		w.keep(orig)
 	}
+}
+
+// asIs is a job.spec of an original.
+func asIs(s resize.Spec) resize.Spec { return s }
+
+// addMezzanine lets j, the next job from the original, make the mezzanine and the info if it should
+// (wantsMezzanine). It returns where they will be.
+func (w *work) addMezzanine(j *job, h resize.Header, requests []*request) *[2]resize.Image {
+	extra := new([2]resize.Image)
+	if w.wantsMezzanine(j.orig, h, requests) {
+		j.optional = []resize.Spec{resize.Mezzanine(w.f.cfg.Mezzanine), {Shape: resize.ShapeInfo, Format: resize.JSON}}
+		j.optionalMade = func(i int, img resize.Image) { extra[i] = img }
+	}
+	return extra
 }
 
 // reroute dispatches those of requests that can be made from the mezzanine, which was made after they were
@@ -100,7 +110,7 @@ func (w *work) serveOriginal(r *request) {
 	if orig.status == 200 {
 		smallest := resize.Spec{Width: 16, Height: 16, Format: resize.JPEG}
 		tiny := &request{ctx: r.ctx, spec: smallest, done: make(chan struct{})}
-		j := job{orig: orig, body: orig.Body, spec: func(s resize.Spec) resize.Spec { return s }}
+		j := job{orig: orig, body: orig.Body, spec: asIs}
 		if _ = w.make(j, []*request{tiny}); tiny.err != nil {
 			r.fail(orig, tiny.err)
 			return
@@ -116,8 +126,9 @@ func (w *work) serveOriginal(r *request) {
 
 // job is what the jobs of some requests have in common.
 type job struct {
-	orig original
-	body []byte // what is decoded: the original or its mezzanine
+	orig  original
+	body  []byte           // what is decoded: the original or its mezzanine
+	early *resize.Arriving // the original instead, with orig unknown: it is that of the work once an image is made
 	// spec returns the Spec that makes a request's Spec from body.
 	spec  func(resize.Spec) resize.Spec
 	begun bool // sets resize.WithContinuation
@@ -184,13 +195,17 @@ func (w *work) run(j job, requests []*request) (err error) {
 		})()
 	}
 	err = w.f.cfg.Resizer.Resize(ctx, resize.Job{
-		Original: j.body, Specs: specs, Optional: j.optional,
+		Original: j.body, Early: j.early, Specs: specs, Optional: j.optional,
 		Made: func(i int, img resize.Image) {
 			if i >= len(requests) {
 				j.optionalMade(i-len(requests), img)
 				return
 			}
-			if requests[i].succeed(j.orig, img) {
+			orig := j.orig
+			if j.early != nil {
+				orig = w.opened.orig
+			}
+			if requests[i].succeed(orig, img) {
 				waiting.Add(-1)
 			}
 		},

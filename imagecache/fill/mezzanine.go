@@ -85,11 +85,12 @@ func parseMezzanine(img imagecache.Image) (*mezzanine, error) {
 	return newMezzanine(rest[n:], rest[:n:n], img)
 }
 
-// wantsMezzanine reports whether the job of requests, the next one from orig, is to make the mezzanine: if
-// it does not exist yet, and other sizes of the original are requested or likely to be.
-func (w *work) wantsMezzanine(orig original, requests []*request) bool {
+// wantsMezzanine reports whether the job of requests, the next one from orig with header h, is to make the
+// mezzanine: if it does not exist yet, and other sizes of the original are requested or likely to be. Of an original
+// that is still arriving only h is known.
+func (w *work) wantsMezzanine(orig original, h resize.Header, requests []*request) bool {
 	likely := w.noteRequests(requests)
-	if !orig.header.HasMezzanine(w.f.cfg.Mezzanine) || w.f.cfg.Originals == nil || orig.Fresh.NoStore {
+	if !h.HasMezzanine(w.f.cfg.Mezzanine) || w.f.cfg.Originals == nil || orig.Fresh.NoStore {
 		return false
 	}
 	w.mu.Lock()
@@ -106,6 +107,16 @@ func (w *work) wantsMezzanine(orig original, requests []*request) bool {
 
 // noteRequests records a job in the history, and reports whether more sizes of the original are likely.
 func (w *work) noteRequests(requests []*request) (likely bool) {
+	for _, r := range requests {
+		if r.noted {
+			return r.likely
+		}
+	}
+	defer func() {
+		for _, r := range requests {
+			r.noted, r.likely = true, likely
+		}
+	}()
 	specs := make([]resize.Spec, len(requests))
 	for i, r := range requests {
 		specs[i] = r.spec

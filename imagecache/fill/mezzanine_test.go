@@ -36,12 +36,22 @@ type recordingResizer struct {
 
 func (s *recordingResizer) Resize(ctx context.Context, job resize.Job) error {
 	original := job.Original
+	if job.Early != nil {
+		whole, usable := job.Early.Whole()
+		if !usable {
+			return resize.ErrNotEarly
+		}
+		original = whole
+	}
 	h, err := resize.ReadHeader(original)
 	if err != nil {
 		return err
 	}
 	of := "original:"
-	if h.Kind == resize.KindJPEG {
+	if job.Early != nil {
+		of = "early original:"
+	}
+	if h.Kind == resize.KindJPEG && job.Early == nil {
 		of = "mezzanine:"
 	}
 	for i, spec := range job.All() {

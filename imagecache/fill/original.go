@@ -47,7 +47,7 @@ func (w *work) fetch() (original, error) {
 	}
 	held := imagecache.Image{Origin: w.id.held}
 	cond, ofKept := condition(w.ref.Version(), kept.Image, haveKept, &held)
-	orig, err := f.ask(w.ctx, w.src, w.ref, cond, now)
+	orig, err := f.ask(origin.WithArrival(w.ctx, &w.overlap), w.src, w.ref, cond, now)
 	var same *origin.NotModified
 	if ofKept && errors.As(err, &same) {
 		kept.Fresh, kept.status = f.renewed(kept.Fresh, same, now), 304

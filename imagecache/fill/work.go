@@ -27,6 +27,8 @@ type request struct {
 	spec  resize.Spec
 	stale *imagecache.Image
 	late  bool // the requests for which the original was fetched are answered
+	// noted is set by an early job that was given up: the history knows of it, and has said likely.
+	noted, likely bool
 
 	ended sync.Once
 	done  chan struct{}
@@ -88,7 +90,7 @@ type workTable struct {
 // are batched into the next job.
 //
 //	request → opened (stored mezzanine, stored original or fetch) → queue fromMezzanine → job
-//	                                                              ↘ queue fromOriginal  → job
+//	                 ↘ early job, while the fetch reads           ↘ queue fromOriginal  → job
 //
 // Each request is answered as soon as its variant is encoded. Each priority has its own pair of
 // queues: foreground requests never wait for background ones.
@@ -104,8 +106,9 @@ type work struct {
 	requests int // that have not left; guarded by workTable.mu
 	jobs     int // that run; guarded by workTable.mu
 
-	opened  future // the stored mezzanine if it is fresh, else the original
-	fetched future // the original's bytes, if opened is a mezzanine and they are needed too
+	opened  future  // the stored mezzanine if it is fresh, else the original
+	fetched future  // the original's bytes, if opened is a mezzanine and they are needed too
+	overlap overlap // the early job
 
 	mu     sync.Mutex
 	known  bool       // opened is done; guarded by mu, like all fields below
@@ -163,6 +166,7 @@ func (ws *workTable) leave(w *work, count *int) {
 
 func newWork(f *Filler, src origin.Source, ref imageurl.Ref, id originalRef, first *request) *work {
 	w := &work{f: f, src: src, ref: ref, id: id, hold: f.cfg.InFlight.Hold()}
+	w.overlap.w = w
 	w.ctx, w.stop = context.WithCancel(inflight.With(context.WithoutCancel(first.ctx), w.hold))
 	for i := range w.queues {
 		p := &w.queues[i]
@@ -184,16 +188,16 @@ func (w *work) isFresh() bool {
 	return fresh.Pinned() || w.f.cfg.Now().Before(fresh.Until)
 }
 
-// add dispatches r, or lets it wait until opened is done.
-func (w *work) add(r *request) {
+// add dispatches requests, or lets them wait until opened is done.
+func (w *work) add(requests ...*request) {
 	w.mu.Lock()
 	if !w.known {
-		w.early = append(w.early, r)
+		w.early = append(w.early, requests...)
 		w.mu.Unlock()
 		return
 	}
 	w.mu.Unlock()
-	w.dispatch(r)
+	w.dispatch(requests...)
 }
 
 // dispatchAll is called once opened is done.
@@ -204,6 +208,7 @@ func (w *work) dispatchAll() {
 	requests := w.early
 	w.early = nil
 	w.mu.Unlock()
+	w.overlap.end()
 	guard(requests, func() { w.dispatch(requests...) })
 }
 
