@@ -43,7 +43,7 @@ In production, with a key that signs every URL:
 
     export IMAGETIER_KEYS=k1=$(openssl rand -hex 32)
     imagetier serve --source 'posts=s3://bucket/prefix?region=eu-central-1'
-    imagetier sign --source posts --name 2026/11/abc.jpg --version v.1 --shape 640x640-cover --format webp
+    imagetier sign --source posts --name 2026/11/abc.jpg --version v.1 --spec 640x640-cover --format webp
 
 A setting has three spellings: the flag --cache-disk-size 50GiB, the variable IMAGETIER_CACHE_DISK_SIZE=50GiB, and ` +
 		`cache.disk.size in the YAML file that --config names.

@@ -20,7 +20,7 @@ type signCmd struct {
 	Source  string `required:"" placeholder:"NAME" help:"Name of the source, as in --source NAME=URL of serve."`
 	Name    string `required:"" placeholder:"NAME" help:"Name of the original in its source; nothing in it is decoded. With -, every line of standard input is a name."`
 	Version string `required:"" placeholder:"VERSION" help:"Version of the original: v.TOKEN (fixed by you), e.ETAG, s.VERSION-ID or live."`
-	Shape   string `required:"" aliases:"spec" placeholder:"SHAPE" help:"Shape, such as 640x640-cover; or orig, or info."`
+	Shape   string `name:"spec" required:"" placeholder:"SHAPE" help:"Shape, such as 640x640-cover; or orig, or info."`
 	Format  string `placeholder:"FORMAT" help:"jpg png webp avif gif heic jxl or auto. Leave it out with orig and info."`
 	Base    string `placeholder:"URL" help:"Print URLs that begin with this instead of paths."`
 	With    string `placeholder:"ID" help:"Sign with the key of this id instead of the first one."`
@@ -37,7 +37,7 @@ func (signCmd) Help() string {
 
 A square of 640 pixels, as WebP, of an original that never changes under its name:
 
-    imagetier sign --keys k1=HEX --source posts --name 2026/11/abc.jpg --version v.1 --shape 640x640-cover --format webp
+    imagetier sign --keys k1=HEX --source posts --name 2026/11/abc.jpg --version v.1 --spec 640x640-cover --format webp
 
 A complete URL; only the original with that ETag; the current original:
 
@@ -47,8 +47,8 @@ A complete URL; only the original with that ETag; the current original:
 
 The original byte for byte, and facts about it:
 
-    imagetier sign ... --shape orig
-    imagetier sign ... --shape info
+    imagetier sign ... --spec orig
+    imagetier sign ... --spec info
 
 Many at once:
 

@@ -244,7 +244,7 @@ func TestWarm_Resumes(t *testing.T) {
 	}
 	other := file(t, "/i/_/1x/v.1/posts/a.jpg.webp\n")
 	if code, _, errs := command(t, environ, "warm", "--state", state, other); code != 1 ||
-		!strings.Contains(errs, "the state of another input") {
+		!strings.Contains(errs, "the state file of another input") {
 		t.Errorf("another input: exit code %d, %q", code, errs)
 	}
 	s.mu.Lock()

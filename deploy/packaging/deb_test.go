@@ -33,7 +33,7 @@ chroot "$1/root" sh -ec '
   printf "%s" "$PHOTO" | base64 -d >/srv/photos/a.png
   imagetier version
   imagetier-gateway version
-  imagetier sign --keys-file /etc/imagetier/keys --source posts --name a.png --version v.1 --shape 2x --format webp >&3
+  imagetier sign --keys-file /etc/imagetier/keys --source posts --name a.png --version v.1 --spec 2x --format webp >&3
   exec setpriv --reuid 65534 --clear-groups --no-new-privs env \
     IMAGETIER_KEYS_FILE=/run/credentials/keys IMAGETIER_ADMIN_TOKEN_FILE=/run/credentials/admin-token \
     IMAGETIER_WEBHOOK_SECRETS_FILE=/run/credentials/webhook-secrets IMAGETIER_CACHE_DIR=/var/cache/imagetier \

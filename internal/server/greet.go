@@ -37,7 +37,7 @@ func greet(ctx context.Context, out io.Writer, g greeting) {
 		}
 	}
 	if !shown && len(g.sources) > 0 {
-		const example = "  %-14s imagetier sign --source %s --name NAME --version v.1 --shape 880x --format webp --base %s\n"
+		const example = "  %-14s imagetier sign --source %s --name NAME --version v.1 --spec 880x --format webp --base %s\n"
 		fmt.Fprintf(&b, example, "thumbnail", g.sources[0], g.public)
 	}
 	fmt.Fprintf(&b, "  %-14s %s/\n", "status page", g.private)

@@ -289,7 +289,7 @@ func run(t testing.TB, args ...string) string {
 // sign returns the path of a variant, as imagetier sign prints it.
 func sign(t testing.TB, name, version, spec, format string) string {
 	t.Helper()
-	args := []string{"sign", "--keys", key, "--source", "posts", "--name", name, "--version", version, "--shape", spec}
+	args := []string{"sign", "--keys", key, "--source", "posts", "--name", name, "--version", version, "--spec", spec}
 	if format != "" {
 		args = append(args, "--format", format)
 	}
