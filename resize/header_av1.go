@@ -10,12 +10,13 @@ const (
 // av1Colour returns the colours of the first sequence header in b, a series of OBUs.
 func av1Colour(b []byte) (c Colour, found bool) {
 	for len(b) > 0 {
-		head, size := b[0], 0
+		head := b[0]
 		b = b[1:]
 		if head&4 != 0 && len(b) > 0 { // an extension
 			b = b[1:]
 		}
-		if size = len(b); head&2 != 0 {
+		size := len(b)
+		if head&2 != 0 {
 			if size, b = leb128(b); size > len(b) {
 				return Colour{}, false
 			}
@@ -101,8 +102,11 @@ func skipAV1Tools(r *msbReader) {
 	if hint {
 		r.skip(2) // enable_jnt_comp, enable_ref_frame_mvs
 	}
-	// seq_choose_screen_content_tools, else seq_force_screen_content_tools
-	if screen := r.flag() || r.flag(); screen && !r.flag() { // seq_choose_integer_mv
+	screen := r.flag() // seq_choose_screen_content_tools
+	if !screen {
+		screen = r.flag() // seq_force_screen_content_tools
+	}
+	if screen && !r.flag() { // seq_choose_integer_mv
 		r.skip(1)
 	}
 	if hint {

@@ -86,10 +86,12 @@ func spsColour(r *msbReader) Colour {
 	if all := r.flag(); all { // sps_sub_layer_ordering_info_present_flag
 		skipGolomb(r, 3*layers)
 	}
-	skipGolomb(r, 3)          // of the last sub-layer
-	skipGolomb(r, 6)          // sizes of blocks
-	if r.flag() && r.flag() { // scaling_list_enabled_flag, sps_scaling_list_data_present_flag
-		skipScalingLists(r)
+	skipGolomb(r, 3)              // of the last sub-layer
+	skipGolomb(r, 6)              // sizes of blocks
+	if lists := r.flag(); lists { // scaling_list_enabled_flag
+		if given := r.flag(); given { // sps_scaling_list_data_present_flag
+			skipScalingLists(r)
+		}
 	}
 	r.skip(2)     // amp_enabled_flag, sample_adaptive_offset_enabled_flag
 	if r.flag() { // pcm_enabled_flag

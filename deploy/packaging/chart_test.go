@@ -198,8 +198,8 @@ func checkSet(t *testing.T, set *appsv1.StatefulSet, replicas int32) {
 	}
 }
 
-// checkPod checks what keeps a pod from doing too much, and that its environment has only settings of its program, since
-// an unknown one keeps it from starting. It returns the environment.
+// checkPod checks what keeps a pod from doing too much, and that its environment has only settings of its
+// program, since an unknown one keeps it from starting. It returns the environment.
 func checkPod(t *testing.T, pod corev1.PodSpec, prefix, document string) (environ map[string]string) {
 	t.Helper()
 	of, c := pod.SecurityContext, pod.Containers[0]
@@ -241,7 +241,8 @@ func TestChart_Gateway(t *testing.T) {
 	environ := checkPod(t, pod, "IMAGETIER_GATEWAY_", "gateway-configuration.md")
 	if c := pod.Containers[0]; *deployment.Replicas != 2 || c.EnvFrom[0].SecretRef.Name != "imagetier-gateway" ||
 		!slices.Equal(c.Args, []string{"serve"}) || environ["IMAGETIER_GATEWAY_TIER"] != "http://photos-nodes:8081" ||
-		environ["IMAGETIER_GATEWAY_MAX_QUERY_COST"] != "5000" || environ["IMAGETIER_GATEWAY_FEED"] != "dns:///feed:9090" {
+		environ["IMAGETIER_GATEWAY_MAX_QUERY_COST"] != "5000" ||
+		environ["IMAGETIER_GATEWAY_FEED"] != "dns:///feed:9090" {
 		t.Errorf("%d replicas of %+v", *deployment.Replicas, c)
 	}
 	if _, set := environ["IMAGETIER_GATEWAY_UPSTREAM"]; set {
@@ -253,7 +254,8 @@ func TestChart_Gateway(t *testing.T) {
 		t.Errorf("the private port is open, or the public one closed: %+v", policy)
 	}
 	budget := all["PodDisruptionBudget photos-gateway"].(*policyv1.PodDisruptionBudget).Spec
-	pods, public := all["Service photos-gateway-pods"].(*corev1.Service), all["Service photos-gateway"].(*corev1.Service)
+	pods := all["Service photos-gateway-pods"].(*corev1.Service)
+	public := all["Service photos-gateway"].(*corev1.Service)
 	monitor := all["ServiceMonitor photos-gateway"].(*serviceMonitor).Spec
 	for key, value := range deployment.Selector.MatchLabels {
 		for of, labels := range map[string]map[string]string{

@@ -143,7 +143,8 @@ func (h *Handler) readRequest(w http.ResponseWriter, r *http.Request) (asked req
 	case errors.As(err, &over):
 		return asked, tooLarge()
 	case errors.Is(err, budget.ErrFull):
-		return asked, refuse(http.StatusServiceUnavailable, Overloaded, "Too many requests are being read. Try again later.")
+		return asked, refuse(http.StatusServiceUnavailable, Overloaded,
+			"Too many requests are being read. Try again later.")
 	case err != nil:
 		return asked, refuse(http.StatusBadRequest, BadRequest, "The request body is incomplete.")
 	}

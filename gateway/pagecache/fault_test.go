@@ -290,7 +290,8 @@ func TestCache_Redis_ReconnectDuringRead(t *testing.T) {
 // A server that sends no valid messages costs its connections, not the process.
 func TestCache_RedisSendsNonsense(t *testing.T) {
 	for name, nonsense := range map[string]string{
-		"negative length": "$-2\r\n", "absurd length": "*9223372036854775807\r\n", "nested": strings.Repeat("*1\r\n", 1000),
+		"negative length": "$-2\r\n", "absurd length": "*9223372036854775807\r\n",
+		"nested":      strings.Repeat("*1\r\n", 1000),
 		"half closed": "", "cut": "%7\r\n$6\r\nserver\r\n$5\r\nre",
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -30,13 +30,15 @@ func TestMessages_Check(t *testing.T) {
 		"endless attributes": {strings.Repeat("|1\r\n:1\r\n:2\r\n", maxElements), true},
 		"endless array":      {"*3\r\n" + strings.Repeat("*50000\r\n"+strings.Repeat(":1\r\n", 50_000), 3), true},
 		"endless line":       {"+" + strings.Repeat("a", maxLine), true},
-		"strings in total":   {"*40\r\n" + strings.Repeat("$1000000\r\n"+strings.Repeat("a", 1_000_000)+"\r\n", 40), true},
-		"string in pieces":   {"$?\r\n;3\r\nabc\r\n;0\r\n", true},
-		"array in pieces":    {"*?\r\n:1\r\n.\r\n", true},
-		"hidden by boolean":  {"#tXX$-5\r\n", true},
-		"hidden by null":     {"_XX$-5\r\n", true},
-		"another protocol":   {"HTTP/1.1 400 Bad Request\r\n", true},
-		"no return":          {":1\n", true},
+		"strings in total": {
+			"*40\r\n" + strings.Repeat("$1000000\r\n"+strings.Repeat("a", 1_000_000)+"\r\n", 40), true,
+		},
+		"string in pieces":  {"$?\r\n;3\r\nabc\r\n;0\r\n", true},
+		"array in pieces":   {"*?\r\n:1\r\n.\r\n", true},
+		"hidden by boolean": {"#tXX$-5\r\n", true},
+		"hidden by null":    {"_XX$-5\r\n", true},
+		"another protocol":  {"HTTP/1.1 400 Bad Request\r\n", true},
+		"no return":         {":1\n", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, r := range []io.Reader{

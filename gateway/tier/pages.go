@@ -161,7 +161,8 @@ func (c *Client) send(ctx context.Context, paths []string) *sendError {
 		return &sendError{err, minPause, false}
 	}
 	defer resp.Body.Close()
-	answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // read completely, so that the connection can be reused
+	// Read completely, so that the connection can be reused.
+	answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	switch {
 	case resp.StatusCode/100 == 2:
 		return nil

@@ -18,7 +18,7 @@ func Ping(ctx context.Context, addr string, secure *tls.Config) error {
 	if err != nil {
 		return err
 	}
-	defer s.conn.Close()
+	defer func() { _ = s.conn.Close() }()
 	answer, err := grpc_health_v1.NewHealthClient(s.conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{},
 		grpc.WaitForReady(false)) // the error then says why there is no connection
 	switch code := status.Code(err); {

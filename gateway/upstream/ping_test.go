@@ -12,7 +12,8 @@ import (
 // Ping reaches every address that New accepts.
 func TestPing_Addresses(t *testing.T) {
 	addr := play(t, fakeservices.Config{}).Addr(fakeservices.Feed)
-	for _, at := range []string{addr, "dns:" + addr, "dns:///" + addr, "passthrough:" + addr, "passthrough:///" + addr} {
+	for _, scheme := range []string{"", "dns:", "dns:///", "passthrough:", "passthrough:///"} {
+		at := scheme + addr
 		if err := upstream.Ping(t.Context(), at, nil); err != nil {
 			t.Errorf("%s: %v", at, err)
 		}

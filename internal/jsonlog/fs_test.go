@@ -13,7 +13,8 @@ func TestOpen_FIFO(t *testing.T) {
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(Config{Path: path}, func(int) {}); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+	_, err := Open(Config{Path: path}, func(int) {})
+	if err == nil || !strings.Contains(err.Error(), "not a regular file") {
 		t.Errorf("%v", err)
 	}
 	if _, err := (OS{}).OpenFile(path); err == nil {

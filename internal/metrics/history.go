@@ -14,7 +14,8 @@ import (
 const (
 	historyInterval = 30 * time.Second
 	historyPoints   = 120
-	queueInterval   = time.Second // interval of sampling the queue, which may be empty again at the end of a longer interval
+	// queueInterval is how often the queue is sampled: at the end of a longer interval it may be empty again.
+	queueInterval = time.Second
 )
 
 // Point has the counts of one interval of a History.

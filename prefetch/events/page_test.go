@@ -51,7 +51,7 @@ func TestReader_ParseEvent_PagePaths(t *testing.T) {
 	}
 	for want, body := range map[string][]byte{
 		"data.paths[1]: ":                        page("feed.page", good[0], "/i/k1.x/440x/v.1/posts/b.jpg.webp"),
-		"data.paths[2]: ":                        page("feed.page", good[0], good[1], "/i/_/0440x/v.1/posts/b.jpg.webp"),
+		"data.paths[2]: ":                        page("feed.page", good[0], good[1], "/i/_/044x/v.1/posts/b.jpg.webp"),
 		"data.paths[0]: clients negotiate":       page("feed.page", "/i/_/440x/v.1/posts/b.jpg.auto"),
 		"data.paths: only feed.page":             page("post.published", good...),
 		"there are 201, at most 200 are allowed": page("feed.page", slices.Repeat(good[:1], 201)...),

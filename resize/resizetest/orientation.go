@@ -37,7 +37,8 @@ func orientations(t *testing.T, r resize.Resizer) {
 		}
 	})
 	t.Run("a phone's portrait stands", func(t *testing.T) {
-		if img := one(t, r, testutil.Photo(t, "phone-orient6-p3.jpg"), "640x640.jpg"); img.Width != 480 || img.Height != 640 {
+		img := one(t, r, testutil.Photo(t, "phone-orient6-p3.jpg"), "640x640.jpg")
+		if img.Width != 480 || img.Height != 640 {
 			t.Errorf("it has %dx%d pixels, want 480x640", img.Width, img.Height)
 		}
 	})

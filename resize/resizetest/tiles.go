@@ -50,7 +50,7 @@ func tiledImages(t *testing.T, r resize.Resizer) {
 		for y := range 64 {
 			for x := 64; x < 128; x++ {
 				if m.At(x, y) != m.At(64, 0) {
-					t.Fatalf("the pixel at %d, %d, which is in no tile, is %v, another %v", x, y, m.At(x, y), m.At(64, 0))
+					t.Fatalf("the pixel at %d, %d, in no tile, is %v, another %v", x, y, m.At(x, y), m.At(64, 0))
 				}
 			}
 		}

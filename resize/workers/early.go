@@ -13,7 +13,8 @@ import (
 // An early job (resize.Job.Early) is sent to its child while its original arrives. So that no origin, slow or hostile,
 // can occupy the children:
 //
-//   - it begins only on an idle child while no live or page job waits (queue.pushEarly), and no child is started for it;
+//   - it begins only on an idle child while no live or page job waits (queue.pushEarly), and no child is
+//     started for it;
 //   - its original must be complete within the job's predicted CPU time and Config.EarlyPatience more, or it is
 //     given up: the child is free again as soon as its decoder needs another byte;
 //   - it is tried once: whatever goes wrong, the caller makes the job again with the complete original.

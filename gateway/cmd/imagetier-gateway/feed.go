@@ -43,7 +43,8 @@ func (g *gateway) openFeed(set *serveMetrics) (*pages, error) {
 	up := upstream.Config{
 		Feed: cfg.Feed, Content: cfg.Content, User: cfg.User,
 		ConnectTimeout: cfg.ConnectTimeout, CallTimeout: cfg.CallTimeout,
-		TLS: tlsOf(cfg), Traces: g.telemetry.Provider(), Observe: set.call, Breaker: circuit.Config{Changed: set.breaker},
+		TLS: tlsOf(cfg), Traces: g.telemetry.Provider(),
+		Observe: set.call, Breaker: circuit.Config{Changed: set.breaker},
 	}
 	services, err := upstream.New(up)
 	if err != nil {
