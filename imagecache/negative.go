@@ -5,15 +5,20 @@ import (
 	"time"
 )
 
-// maxNegatives bounds the number of remembered refusals, some 300 bytes each.
-const maxNegatives = 20_000
+// Bounds of the number of remembered refusals, some 300 bytes each. From minSweep on, expired ones
+// are dropped whenever their number may have doubled.
+const (
+	maxNegatives = 20_000
+	minSweep     = 64
+)
 
 // negatives remembers refusals for a short time, so that many requests for an original that does
 // not exist or cannot be decoded cost the origin and the resizer only one attempt.
 type negatives struct {
-	ttl   time.Duration
-	mu    sync.Mutex
-	byKey map[Key]negative
+	ttl     time.Duration
+	mu      sync.Mutex
+	byKey   map[Key]negative
+	sweepAt int // length of byKey; guarded by mu, like byKey
 }
 
 type negative struct {
@@ -50,23 +55,26 @@ func (ns *negatives) put(key Key, epoch uint64, err error, now time.Time) {
 	if ns.byKey == nil {
 		ns.byKey = make(map[Key]negative)
 	}
-	if len(ns.byKey) >= maxNegatives {
-		ns.makeRoomLocked(now)
+	if len(ns.byKey) >= min(max(ns.sweepAt, minSweep), maxNegatives) {
+		ns.sweepLocked(now)
 	}
 	ns.byKey[key] = negative{err: err, until: now.Add(ns.ttl), epoch: epoch}
 }
 
-// makeRoomLocked drops expired entries, or a tenth of all if none has expired.
-func (ns *negatives) makeRoomLocked(now time.Time) {
+// sweepLocked drops expired entries, and of maxNegatives that are left a tenth.
+func (ns *negatives) sweepLocked(now time.Time) {
 	for key, n := range ns.byKey {
 		if !n.until.After(now) {
 			delete(ns.byKey, key)
 		}
 	}
-	for key := range ns.byKey {
-		if len(ns.byKey) < maxNegatives*9/10 {
-			return
+	if len(ns.byKey) >= maxNegatives {
+		for key := range ns.byKey {
+			if len(ns.byKey) < maxNegatives*9/10 {
+				break
+			}
+			delete(ns.byKey, key)
 		}
-		delete(ns.byKey, key)
 	}
+	ns.sweepAt = 2 * len(ns.byKey)
 }
