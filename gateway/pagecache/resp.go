@@ -28,7 +28,7 @@ type messages struct {
 // aggregate is an array or map whose elements are still to come.
 type aggregate struct {
 	left      int
-	attribute bool // precedes an element, and is none itself
+	attribute bool // precedes an element without being one
 }
 
 var errMessage = errors.New("not a message of Redis")

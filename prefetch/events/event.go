@@ -184,7 +184,7 @@ func (r *Reader) posts(e *Event, data dataJSON) error {
 		return fault("data.posts", "there are %d, at most %d are allowed", len(data.Posts), MaxPosts)
 	}
 	if len(data.Posts)+len(data.Paths) == 0 {
-		return fault("data.posts", "there is none")
+		return fault("data.posts", "at least one post is required")
 	}
 	if err := r.paths(e, data.Paths); err != nil {
 		return err

@@ -55,7 +55,7 @@ func TestReader_ParseEvent_PagePaths(t *testing.T) {
 		"data.paths[0]: clients negotiate":       page("feed.page", "/i/_/440x/v.1/posts/b.jpg.auto"),
 		"data.paths: only feed.page":             page("post.published", good...),
 		"there are 201, at most 200 are allowed": page("feed.page", slices.Repeat(good[:1], 201)...),
-		"data.posts: there is none":              []byte(`{"type":"feed.page","data":{"paths":[]}}`),
+		"data.posts: at least one post":          []byte(`{"type":"feed.page","data":{"paths":[]}}`),
 		"a JSON number is not expected here":     []byte(`{"type":"feed.page","data":{"paths":[1]}}`),
 	} {
 		if _, err := r.ParseEvent(body); !errors.Is(err, events.ErrEvent) || !strings.Contains(err.Error(), want) {

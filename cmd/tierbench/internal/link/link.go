@@ -83,7 +83,7 @@ func (n *Network) Run(ctx context.Context) {
 	}
 }
 
-// next takes the first segment of the next flow; nil if there is none.
+// next takes the first segment of the next flow. It returns nil if no flow has one.
 func (n *Network) next() (*flow, segment) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
