@@ -1,8 +1,12 @@
 package workers
 
 import (
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -102,5 +106,49 @@ func TestChild_Nice(t *testing.T) {
 	c.nice(expensiveNice)
 	if got, own := niceness(cmd.Process.Pid), niceness(os.Getpid()); got != min(own+expensiveNice, 19) {
 		t.Errorf("%d, want %d more than %d", got, expensiveNice, own)
+	}
+}
+
+// A child may be starting threads while its niceness is set; none of them escapes it.
+func TestChild_Nice_ThreadsThatStartMeanwhile(t *testing.T) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "FAKE_CHILD=threads")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = in.Close(); _ = cmd.Wait() })
+	started := make([]byte, 300)
+	if _, err := io.ReadFull(out, started[:50]); err != nil {
+		t.Fatal(err)
+	}
+	(&child{cmd: cmd}).nice(expensiveNice)
+	if _, err := io.ReadFull(out, started[50:]); err != nil {
+		t.Fatal(err)
+	}
+	own, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", cmd.Process.Pid))
+	if err != nil || len(threads) < 2 {
+		t.Fatalf("%d threads, %v", len(threads), err)
+	}
+	for _, thread := range threads {
+		tid, err := strconv.Atoi(filepath.Base(thread))
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := unix.Getpriority(unix.PRIO_PROCESS, tid)
+		if err == nil && raw != max(own-expensiveNice, 1) {
+			t.Errorf("thread %d has niceness %d, want %d", tid, 20-raw, min(20-own+expensiveNice, 19))
+		}
 	}
 }

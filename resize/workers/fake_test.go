@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,6 +50,16 @@ func fakeChild(kind string) {
 		os.Exit(1)
 	case "stranger":
 		fmt.Print("hello, this is not imagetier-resize")
+		return
+	case "threads": // starts many of them, says so, and ends with its input
+		for range 300 {
+			go func() {
+				runtime.LockOSThread()
+				select {}
+			}()
+			fmt.Print(".")
+		}
+		_, _ = io.Copy(io.Discard, os.Stdin)
 		return
 	case "decodes": // its watermark, unless that is broken
 		if watermark() == "broken" {
