@@ -43,6 +43,9 @@ type Config struct {
 	// Mezzanines, if not nil, is called with each event of a mezzanine (MezzanineMade and so on)
 	// and how many variants it concerns.
 	Mezzanines func(event string, n int)
+	// EarlyJobs, if not nil, is called with the event that ends each job that was begun while its original arrived
+	// (EarlyMade and so on).
+	EarlyJobs func(event string)
 	// LiveTTL is the lifetime of a live original if the origin sets none. After that it may
 	// be served stale for a day while it is revalidated. 0 means that it is always
 	// revalidated first.

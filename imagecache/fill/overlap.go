@@ -130,14 +130,43 @@ func (w *work) takeEarly(h resize.Header) (taken []*request) {
 	return taken
 }
 
+// Events that end an early job, for Config.EarlyJobs.
+const (
+	EarlyMade    = "made"
+	EarlyLate    = "late"     // given up, because the rest of the original took too long
+	EarlyBroken  = "broken"   // given up, because the fetch failed or the original did not pass its checks
+	EarlyNotMade = "not_made" // no resize process was idle, or the job failed
+)
+
+// EarlyEvents are all of them.
+var EarlyEvents = []string{EarlyMade, EarlyLate, EarlyBroken, EarlyNotMade}
+
+// earlyEvent returns the event that ends a job with the error err.
+func earlyEvent(original *resize.Arriving, err error) string {
+	p := original.Progress()
+	switch {
+	case err == nil:
+		return EarlyMade
+	case errors.Is(err, resize.ErrNotEarly) && errors.Is(err, context.DeadlineExceeded):
+		return EarlyLate
+	case p.Ended && !p.Usable:
+		return EarlyBroken
+	}
+	return EarlyNotMade
+}
+
 // makeEarly makes the variants of requests from an original that is still arriving. Those that are not made wait for
 // the original again.
 func (w *work) makeEarly(arriving *resize.Arriving, h resize.Header, requests []*request) {
 	j := job{early: arriving, spec: asIs}
 	extra := w.addMezzanine(&j, h, requests)
 	err := w.run(j, requests)
-	if errors.Is(err, context.DeadlineExceeded) && errors.Is(err, resize.ErrNotEarly) {
+	event := earlyEvent(arriving, err)
+	if event == EarlyLate {
 		w.f.unsteady.note(w.id.source, w.f.cfg.Now())
+	}
+	if w.f.cfg.EarlyJobs != nil {
+		w.f.cfg.EarlyJobs(event)
 	}
 	made := false
 	var left []*request

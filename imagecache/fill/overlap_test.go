@@ -152,7 +152,16 @@ func (s *earlyResizer) did() []string {
 }
 
 func overlapping(b origin.Source, s resize.Resizer, originals imagecache.Tier) *fill.Filler {
-	return fill.New(fill.Config{Sources: map[string]origin.Source{"posts": b}, Resizer: s, Originals: originals})
+	return counting(b, s, originals, nil)
+}
+
+// counting returns a Filler that adds the events of its early jobs to events.
+func counting(b origin.Source, s resize.Resizer, originals imagecache.Tier, events *[]string) *fill.Filler {
+	cfg := fill.Config{Sources: map[string]origin.Source{"posts": b}, Resizer: s, Originals: originals}
+	if events != nil {
+		cfg.EarlyJobs = func(event string) { *events = append(*events, event) }
+	}
+	return fill.New(cfg)
 }
 
 func TestFiller_Fill_OverlapsDownload(t *testing.T) {
@@ -282,21 +291,22 @@ func TestFiller_Fill_OverlapFails(t *testing.T) {
 		want   []byte // nil: err
 		err    error
 		jobs   []string
+		event  string
 	}{
 		"no child is idle": {
 			refuse: resize.ErrNotEarly, tries: []func(context.Context) *origin.Object{whole},
-			want: body, jobs: []string{"early 640x.jpg", "640x.jpg"},
+			want: body, jobs: []string{"early 640x.jpg", "640x.jpg"}, event: fill.EarlyNotMade,
 		},
 		"the child dies": {
 			refuse: fmt.Errorf("%w: %w", resize.ErrNotEarly, resize.ErrFailed),
 			tries:  []func(context.Context) *origin.Object{whole},
-			want:   body, jobs: []string{"early 640x.jpg", "640x.jpg"},
+			want:   body, jobs: []string{"early 640x.jpg", "640x.jpg"}, event: fill.EarlyNotMade,
 		},
 		"cut short": {
 			tries: []func(context.Context) *origin.Object{
 				func(ctx context.Context) *origin.Object { return slow(ctx, body, len(body)-1) },
 			},
-			err: origin.ErrUnavailable, jobs: []string{"early 640x.jpg"},
+			err: origin.ErrUnavailable, jobs: []string{"early 640x.jpg"}, event: fill.EarlyBroken,
 		},
 		"wrong digest, then right": {
 			tries: []func(context.Context) *origin.Object{
@@ -307,13 +317,13 @@ func TestFiller_Fill_OverlapFails(t *testing.T) {
 				},
 				func(ctx context.Context) *origin.Object { return slow(ctx, other, len(other)) },
 			},
-			want: other, jobs: []string{"early 640x.jpg", "640x.jpg"},
+			want: other, jobs: []string{"early 640x.jpg", "640x.jpg"}, event: fill.EarlyBroken,
 		},
 		"incomplete structure": {
 			tries: []func(context.Context) *origin.Object{
 				func(ctx context.Context) *origin.Object { return slow(ctx, twoFrames, len(twoFrames)) },
 			},
-			err: resize.ErrCorrupt, jobs: []string{"early 640x.jpg"},
+			err: resize.ErrCorrupt, jobs: []string{"early 640x.jpg"}, event: fill.EarlyBroken,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -329,7 +339,8 @@ func TestFiller_Fill_OverlapFails(t *testing.T) {
 				if len(c.tries) > 1 {
 					source = origin.Retry(src, origin.RetryConfig{})
 				}
-				f := overlapping(source, resizer, tier)
+				var events []string
+				f := counting(source, resizer, tier, &events)
 				got, err := f.Fill(t.Context(), ref(t, "/640x/v.1/posts/a.jpg.jpg"), nil)
 				if !errors.Is(err, c.err) || (err == nil) != (c.want != nil) {
 					t.Errorf("error %v, want %v", err, c.err)
@@ -343,6 +354,9 @@ func TestFiller_Fill_OverlapFails(t *testing.T) {
 				}
 				if c.refuse == nil && resizer.ended == nil {
 					t.Error("the early job could use the original")
+				}
+				if !slices.Equal(events, []string{c.event}) {
+					t.Errorf("events %q, want %q", events, c.event)
 				}
 				if keys := tier.keys(); c.want == nil && len(keys) > 0 {
 					t.Errorf("kept %q", keys)
@@ -406,7 +420,8 @@ func TestFiller_Fill_OverlapPausesAfterLateOriginal(t *testing.T) {
 	body := bigJPEG(t, 1)
 	synctest.Test(t, func(t *testing.T) {
 		resizer := &earlyResizer{refuse: fmt.Errorf("%w: %w", resize.ErrNotEarly, context.DeadlineExceeded)}
-		f := overlapping(&fakeSource{open: slowly100(body)}, resizer, nil)
+		var events []string
+		f := counting(&fakeSource{open: slowly100(body)}, resizer, nil, &events)
 		must(t, f, "/640x/v.1/posts/a.jpg.jpg")
 		resizer.refuse = nil
 		must(t, f, "/640x/v.1/posts/b.jpg.jpg")
@@ -415,6 +430,10 @@ func TestFiller_Fill_OverlapPausesAfterLateOriginal(t *testing.T) {
 		want := []string{"early 640x.jpg", "640x.jpg", "640x.jpg", "early 640x.jpg"}
 		if jobs := resizer.did(); !slices.Equal(jobs, want) {
 			t.Errorf("jobs %q, want %q", jobs, want)
+		}
+		settled()
+		if !slices.Equal(events, []string{fill.EarlyLate, fill.EarlyMade}) {
+			t.Errorf("events %q, want late and made", events)
 		}
 	})
 }

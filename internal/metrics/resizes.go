@@ -21,9 +21,10 @@ type WorkerStats struct {
 
 type resizes struct {
 	*instruments
-	jobs *prometheus.CounterVec
-	kept *prometheus.CounterVec
-	pool atomic.Pointer[func() WorkerStats]
+	jobs  *prometheus.CounterVec
+	kept  *prometheus.CounterVec
+	early *prometheus.CounterVec
+	pool  atomic.Pointer[func() WorkerStats]
 }
 
 func newResizes(in *instruments) *resizes {
@@ -33,6 +34,11 @@ func newResizes(in *instruments) *resizes {
 		"event")
 	for _, event := range fill.MezzanineEvents {
 		r.kept.WithLabelValues(event)
+	}
+	r.early = in.counters("early_jobs_total",
+		"Jobs that were begun while their original arrived, by event: made, or given up and why.", "event")
+	for _, event := range fill.EarlyEvents {
+		r.early.WithLabelValues(event)
 	}
 	for f := resize.JPEG; f.Concrete(); f++ {
 		r.jobs.WithLabelValues(f.String(), ok)
@@ -46,6 +52,9 @@ func newResizes(in *instruments) *resizes {
 
 // Mezzanines counts events of mezzanines (fill.Config.Mezzanines).
 func (r *resizes) Mezzanines(event string, n int) { r.kept.WithLabelValues(event).Add(float64(n)) }
+
+// EarlyJobs counts jobs that were begun while their original arrived (fill.Config.EarlyJobs).
+func (r *resizes) EarlyJobs(event string) { r.early.WithLabelValues(event).Inc() }
 
 // Workers exports the state of a pool of resize processes. stats is called for each scrape and each Snapshot.
 func (r *resizes) Workers(stats func() WorkerStats) {

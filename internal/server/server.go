@@ -280,7 +280,7 @@ func (s *Server) openCache(context.Context) (err error) {
 			Sources: s.sources.Guarded, Digests: s.sources.Digests,
 			Resizer: s.metrics.Resizer(s.workers), InFlight: budget,
 			Limits: s.cfg.Limits, Originals: s.tiers.originals,
-			Mezzanine: s.cfg.Mezzanine, Mezzanines: s.metrics.Mezzanines,
+			Mezzanine: s.cfg.Mezzanine, Mezzanines: s.metrics.Mezzanines, EarlyJobs: s.metrics.EarlyJobs,
 			LiveTTL: s.cfg.LiveTTL, StaleIfError: s.cfg.StaleIfError,
 		}),
 		FillTimeout:  fillTimeout(s.cfg.Config),
