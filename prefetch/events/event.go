@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache/imageurl"
-	"github.com/novasocial/imagetier/internal/uniquejson"
+	"github.com/novasocial/imagetier/internal/jsoncheck"
 	"github.com/novasocial/imagetier/prefetch/profile"
 	"github.com/novasocial/imagetier/resize"
 )
@@ -36,10 +36,18 @@ const (
 const (
 	MaxPosts  = 500
 	MaxPaths  = 200
-	MaxImages = 100 // in any other list of images
 	maxIDText = 256 // bytes of the id of a post or user
-	maxTags   = 16  // of one image
+	MaxTags   = 16  // of one image
 )
+
+// eventLists are the lists of an event that are read.
+var eventLists = jsoncheck.Limits{
+	"data.posts":                    MaxPosts,
+	"data.posts.image.tags":         MaxTags,
+	"data.posts.author.avatar.tags": MaxTags,
+	"data.paths":                    MaxPaths,
+	"data.user.avatar.tags":         MaxTags,
+}
 
 // Image is an original that an event names.
 type Image struct {
@@ -135,12 +143,12 @@ type Reader struct {
 //
 // An image whose plain URL has no configured prefix is left out: this tier does not serve it.
 func (r *Reader) ParseEvent(body []byte) (Event, error) {
+	if err := check(body, eventLists); err != nil {
+		return Event{}, err
+	}
 	var parsed eventJSON
 	if err := decode(body, &parsed, ""); err != nil {
 		return Event{}, err
-	}
-	if err := uniquejson.Check(body); err != nil {
-		return Event{}, fault("body", "%v", err)
 	}
 	switch {
 	case parsed.Type == nil:
@@ -180,9 +188,6 @@ func (r *Reader) user(e *Event, data dataJSON) (err error) {
 }
 
 func (r *Reader) posts(e *Event, data dataJSON) error {
-	if len(data.Posts) > MaxPosts {
-		return fault("data.posts", "there are %d, at most %d are allowed", len(data.Posts), MaxPosts)
-	}
 	if len(data.Posts)+len(data.Paths) == 0 {
 		return fault("data.posts", "at least one post is required")
 	}
@@ -229,8 +234,6 @@ func (r *Reader) paths(e *Event, paths []string) error {
 		return nil
 	case e.Type != FeedPage:
 		return fault("data.paths", "only feed.page has paths")
-	case len(paths) > MaxPaths:
-		return fault("data.paths", "there are %d, at most %d are allowed", len(paths), MaxPaths)
 	}
 	e.Paths = make([]imageurl.Ref, len(paths))
 	for i, path := range paths {
@@ -329,8 +332,8 @@ func (r *Reader) Image(at string, f ImageFields) (*Image, error) {
 			return nil, fault(at+field, "source %s can have no such name: %v", img.Source, err)
 		}
 	}
-	if len(f.Tags) > maxTags {
-		return nil, fault(at+".tags", "there are %d, at most %d are allowed", len(f.Tags), maxTags)
+	if len(f.Tags) > MaxTags {
+		return nil, fault(at+".tags", "there are %d, at most %d are allowed", len(f.Tags), MaxTags)
 	}
 	for i, tag := range f.Tags {
 		if err := checkID(fmt.Sprintf("%s.tags[%d]", at, i), tag); err != nil {
@@ -351,6 +354,19 @@ func orLive(version string) string {
 // fault returns an ErrEvent for a field.
 func fault(field, format string, args ...any) error {
 	return fmt.Errorf("%w: %s: %s", ErrEvent, field, fmt.Sprintf(format, args...))
+}
+
+// check refuses long lists and repeated names.
+func check(body []byte, lists jsoncheck.Limits) error {
+	err := jsoncheck.Check(body, lists)
+	var long *jsoncheck.LengthError
+	switch {
+	case errors.As(err, &long):
+		return fault(clipped(long.Path), "it has more than %d items", long.Max)
+	case err != nil:
+		return fault("body", "not valid JSON: %v", err)
+	}
+	return nil
 }
 
 // decode reads one JSON value. What is before names the place of text in the whole.

@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/novasocial/imagetier/internal/jsoncheck"
 )
 
 // Notice is a notification of an S3 server about one object.
@@ -70,6 +72,9 @@ func ParseNotices(body []byte) (notices []Notice, bad []error, err error) {
 		Type    string // of SNS
 		Message string // of SNS
 	}
+	if err := check(body, jsoncheck.Limits{"Records": maxRecords}); err != nil {
+		return nil, nil, err
+	}
 	if err := decode(body, &notice, ""); err != nil {
 		return nil, nil, err
 	}
@@ -79,8 +84,6 @@ func ParseNotices(body []byte) (notices []Notice, bad []error, err error) {
 			return nil, nil, fault("Message", "not valid JSON")
 		}
 		return ParseNotices([]byte(notice.Message))
-	case len(notice.Records) > maxRecords:
-		return nil, nil, fault("Records", "there are %d, at most %d are allowed", len(notice.Records), maxRecords)
 	case notice.Records == nil && notice.Event == "" && notice.Type == "":
 		return parseEventBridge(body)
 	}

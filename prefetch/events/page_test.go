@@ -54,7 +54,7 @@ func TestReader_ParseEvent_PagePaths(t *testing.T) {
 		"data.paths[2]: ":                        page("feed.page", good[0], good[1], "/i/_/044x/v.1/posts/b.jpg.webp"),
 		"data.paths[0]: clients negotiate":       page("feed.page", "/i/_/440x/v.1/posts/b.jpg.auto"),
 		"data.paths: only feed.page":             page("post.published", good...),
-		"there are 201, at most 200 are allowed": page("feed.page", slices.Repeat(good[:1], 201)...),
+		"data.paths: it has more than 200 items": page("feed.page", slices.Repeat(good[:1], 201)...),
 		"data.posts: at least one post":          []byte(`{"type":"feed.page","data":{"paths":[]}}`),
 		"a JSON number is not expected here":     []byte(`{"type":"feed.page","data":{"paths":[1]}}`),
 	} {

@@ -21,6 +21,9 @@ type WarmRequest struct {
 // ImageFields are the JSON fields that name an image.
 type ImageFields = events.ImageFields
 
+// MaxTags is how many tags an image may have.
+const MaxTags = events.MaxTags
+
 // WarmResult is the outcome of one variant or, if Ref is zero, of an invalid image.
 type WarmResult struct {
 	Ref  imageurl.Ref

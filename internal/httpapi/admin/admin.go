@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
@@ -26,7 +25,7 @@ import (
 	"github.com/novasocial/imagetier/internal/httpapi"
 	"github.com/novasocial/imagetier/internal/httpapi/problem"
 	"github.com/novasocial/imagetier/internal/httpserver"
-	"github.com/novasocial/imagetier/internal/uniquejson"
+	"github.com/novasocial/imagetier/internal/jsoncheck"
 )
 
 // Config configures the private API.
@@ -224,25 +223,28 @@ func writeJSON(w http.ResponseWriter, r *http.Request, status int, v any) error 
 	return nil
 }
 
-// readJSON decodes the body of r, one JSON value, into v. Unknown and repeated fields are an error.
+// readJSON decodes the body of r, one JSON value without lists, into v. Unknown and repeated fields are an error.
 func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
-	return readJSONUpTo(w, r, v, maxPrivateBody)
+	return readJSONUpTo(w, r, v, maxPrivateBody, nil)
 }
 
-// readJSONUpTo is readJSON with a limit of most bytes.
-func readJSONUpTo(w http.ResponseWriter, r *http.Request, v any, most int64) error {
+// readJSONUpTo is readJSON with a limit of most bytes, and with limits of lists. A list that is longer is refused
+// before v has any of it.
+func readJSONUpTo(w http.ResponseWriter, r *http.Request, v any, most int64, lists jsoncheck.Limits) error {
 	body, err := readBody(w, r, most)
 	if err != nil {
 		return err
 	}
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.DisallowUnknownFields()
-	err = dec.Decode(v)
+	err = jsoncheck.Check(body, lists)
+	var long *jsoncheck.LengthError
+	if errors.As(err, &long) {
+		return problem.Errorf(problem.ErrBodyLarge, "%v.", err)
+	}
 	if err == nil {
-		if _, err = dec.Token(); err == nil {
+		dec := json.NewDecoder(bytes.NewReader(body))
+		dec.DisallowUnknownFields()
+		if err = dec.Decode(v); err == nil && len(bytes.TrimSpace(body[dec.InputOffset():])) > 0 {
 			err = errors.New("there is more after the JSON value")
-		} else if err == io.EOF {
-			err = uniquejson.Check(body)
 		}
 	}
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/httpapi/problem"
+	"github.com/novasocial/imagetier/internal/jsoncheck"
 	"github.com/novasocial/imagetier/prefetch/service"
 	"github.com/novasocial/imagetier/resize"
 )
@@ -25,6 +26,8 @@ const (
 	infosAtOnce  = 8                // images that are looked up at the same time
 	infoDeadline = 20 * time.Second // images without facts by then are 504; the others are returned
 )
+
+var infoLists = jsoncheck.Limits{"images": maxInfos, "images.tags": service.MaxTags}
 
 // asked is the image of the request that an answer is about.
 type asked struct {
@@ -57,14 +60,11 @@ func (p *api) infos(w http.ResponseWriter, r *http.Request) error {
 	var req struct {
 		Images []service.ImageFields `json:"images"`
 	}
-	if err := readJSONUpTo(w, r, &req, maxInfoBody); err != nil {
+	if err := readJSONUpTo(w, r, &req, maxInfoBody, infoLists); err != nil {
 		return err
 	}
-	switch {
-	case req.Images == nil:
+	if req.Images == nil {
 		return problem.Errorf(problem.ErrRequest, `{"images":[…]} is needed.`)
-	case len(req.Images) > maxInfos:
-		return problem.Errorf(problem.ErrRequest, "There are %d images; the limit is %d.", len(req.Images), maxInfos)
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), infoDeadline)
 	defer cancel()

@@ -124,7 +124,11 @@ func TestInfo_Post_AtMostHundredImages(t *testing.T) {
 	if code, got := postInfo(t, images(100)); code != http.StatusOK || strings.Count(got, `"width":7`) != 100 {
 		t.Errorf("%d %.200s", code, got)
 	}
-	for _, body := range []string{images(101), `{}`, `[]`, `{"images":[{"nonsense":1}]}`} {
+	if code, got := postInfo(t, images(101)); code != http.StatusRequestEntityTooLarge ||
+		!strings.Contains(got, "images: it has more than 100 items.") {
+		t.Errorf("101 images: %d %s, want 413", code, got)
+	}
+	for _, body := range []string{`{}`, `[]`, `{"images":[{"nonsense":1}]}`} {
 		if code, _ := postInfo(t, body); code != http.StatusBadRequest {
 			t.Errorf("%.60s: %d, want 400", body, code)
 		}

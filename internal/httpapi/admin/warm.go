@@ -12,6 +12,7 @@ import (
 
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/httpapi/problem"
+	"github.com/novasocial/imagetier/internal/jsoncheck"
 	"github.com/novasocial/imagetier/prefetch/service"
 )
 
@@ -19,9 +20,12 @@ import (
 const (
 	maxWarmBody  = 10 << 20         // bytes
 	maxWarmPaths = 10_000           // paths and images of one request
+	maxSettled   = 10_000           // dead letters of one POST /v1/warm/dead
 	warmsAtOnce  = 4                // concurrent requests that wait for their images
 	warmPulse    = 20 * time.Second // an empty line is sent after so long without one
 )
+
+var warmLists = jsoncheck.Limits{"images": maxWarmPaths, "images.tags": service.MaxTags, "paths": maxWarmPaths}
 
 // warm answers POST /v1/warm: 202 once everything is queued or, if the client waits, 200 and a line
 // of JSON for each variant when it is made or has failed.
@@ -40,7 +44,7 @@ func (p *api) warm(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer leave()
-	if err := readJSONUpTo(w, r, &req, maxWarmBody); err != nil {
+	if err := readJSONUpTo(w, r, &req, maxWarmBody, warmLists); err != nil {
 		return err
 	}
 	asked := len(req.Images) + len(req.Paths)
@@ -231,7 +235,7 @@ func (p *api) settle(w http.ResponseWriter, r *http.Request) error {
 		Do  string   `json:"do"`
 		IDs []uint64 `json:"ids"`
 	}
-	if err := readJSONUpTo(w, r, &req, maxEventBody); err != nil {
+	if err := readJSONUpTo(w, r, &req, maxEventBody, jsoncheck.Limits{"ids": maxSettled}); err != nil {
 		return err
 	}
 	settle := p.Operator.Retry
