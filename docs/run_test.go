@@ -80,7 +80,7 @@ func TestPages_Scripts(t *testing.T) {
 			}
 		}
 		if count == 0 {
-			t.Errorf("there is no block of %s", language)
+			t.Errorf("no code block in %s", language)
 		}
 	}
 }

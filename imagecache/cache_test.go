@@ -241,11 +241,11 @@ func TestCache_Get_FillOutlivesItsFirstCaller(t *testing.T) {
 		synctest.Wait()
 		leave()
 		if err := <-left; !errors.Is(err, context.Canceled) {
-			t.Errorf("who left got %v, want Canceled", err)
+			t.Errorf("the caller that left got error %v, want Canceled", err)
 		}
 		close(open)
 		if err := <-got; err != nil {
-			t.Errorf("who stayed got %v", err)
+			t.Errorf("the caller that stayed got error %v", err)
 		}
 		if n := b.filler.fills.Load(); n != 1 {
 			t.Errorf("%d fills, want 1", n)

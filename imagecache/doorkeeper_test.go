@@ -25,6 +25,6 @@ func TestDoorkeeper_LetsInEveryEighthRequest(t *testing.T) {
 	}
 	d.letsIn(rival)
 	if d.letsIn(key) {
-		t.Error("it remembers a key whose slot was taken")
+		t.Error("the doorkeeper remembers a key whose slot another key took")
 	}
 }

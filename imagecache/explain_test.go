@@ -50,7 +50,7 @@ func TestCache_Explain_ListsTiersWithoutCopying(t *testing.T) {
 		t.Error("explaining moved or made an image")
 	}
 	if held := b.cache.Explain(t.Context(), orig); len(held) != 1 || held[0].Where != imagecache.Disk {
-		t.Errorf("of the original itself: %+v, want it once", held)
+		t.Errorf("Explain of the original: %+v, want one entry, on disk", held)
 	}
 }
 

@@ -111,7 +111,7 @@ func TestCache_SoftPurge_OfOneVariantKeepsTheOthers(t *testing.T) {
 			t.Errorf("the sister is %+v", out)
 		}
 		if _, out := get(t, b.cache, cat); out.Detail != imagecache.Stale {
-			t.Errorf("it is %+v, want stale", out)
+			t.Errorf("outcome %+v, want Stale", out)
 		}
 	})
 }

@@ -10,7 +10,7 @@ import (
 
 // Watermarks are the configured watermarks: their digests by name. A digest is part of the key of
 // every image with the watermark, so that another picture under the same name is another image. A nil
-// *Watermarks has none. It is safe for concurrent use.
+// *Watermarks has no watermarks. It is safe for concurrent use.
 type Watermarks struct {
 	digests atomic.Pointer[map[string]string] // the map is never changed
 	mu      sync.Mutex                        // held by Replace

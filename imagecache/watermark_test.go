@@ -35,7 +35,7 @@ func TestCache_Get_DistinguishesWatermarksByDigest(t *testing.T) {
 		t.Errorf("%s, %+v", body, out)
 	}
 	if body, out := get(t, caches["bbbb"], cat); body != "with aaaa" || out.Detail != imagecache.Memory {
-		t.Errorf("what bears none: %s, %+v", body, out)
+		t.Errorf("an image without a watermark: %s, %+v", body, out)
 	}
 }
 
@@ -101,7 +101,7 @@ func TestWatermarks_Replace_DuringFills(t *testing.T) {
 	})
 	during = func() { reload("bbbb") }
 	if body, out := get(t, c, marked); body != "a" || out.Stored {
-		t.Errorf("made before the change: %s, %+v", body, out)
+		t.Errorf("a fill that began before the change: %s, %+v", body, out)
 	}
 	if body, out := get(t, c, marked); body != "b" || !out.Stored {
 		t.Errorf("after the change: %s, %+v", body, out)

@@ -24,7 +24,7 @@ func TestArriving_WaitersSeeProgressAndEnd(t *testing.T) {
 		}
 		synctest.Wait()
 		if len(whole) > 0 {
-			t.Error("it was used before its end")
+			t.Error("a waiter got the original before its end")
 		}
 		a.End(true)
 		a.End(false) // has no effect

@@ -101,7 +101,7 @@ func TestExplain_AsksTheTier(t *testing.T) {
 		"asked at 2026-11-24T10:00:00Z: 200",
 	} {
 		if !strings.Contains(out, says) {
-			t.Errorf("does not say %q:\n%s", says, out)
+			t.Errorf("the output lacks %q:\n%s", says, out)
 		}
 	}
 	code, out, _ = command(t, environ, "explain", "--json", url)
@@ -109,7 +109,7 @@ func TestExplain_AsksTheTier(t *testing.T) {
 		!strings.Contains(out, `"last_origin"`) {
 		t.Errorf("%d %s", code, out)
 	}
-	answer = `{"url":"u","path":"/x","signature":{"verdict":"missing","detail":"There is none."},"error":"not an image URL"}`
+	answer = `{"url":"u","path":"/x","signature":{"verdict":"missing","detail":"No signature."},"error":"not an image URL"}`
 	if code, out, _ := command(t, environ, "explain", "/x"); code != 1 || !strings.Contains(out, "not an image URL") {
 		t.Errorf("%d %s", code, out)
 	}

@@ -119,7 +119,7 @@ nonsense
 	}
 	if !strings.Contains(errs, "/i/_/64x/v.1/posts/gone.jpg.webp: 404 Not Found") ||
 		!strings.Contains(errs, "line 17: neither a path") {
-		t.Errorf("it says %q", errs)
+		t.Errorf("standard error is %q", errs)
 	}
 	var asked []string
 	for _, order := range s.orders {
@@ -140,7 +140,7 @@ nonsense
 	}
 	slices.Sort(want)
 	if !slices.Equal(asked, want) {
-		t.Errorf("asked is\n%s\nwant\n%s", strings.Join(asked, "\n"), strings.Join(want, "\n"))
+		t.Errorf("requested\n%s\nwant\n%s", strings.Join(asked, "\n"), strings.Join(want, "\n"))
 	}
 }
 
@@ -184,14 +184,14 @@ func TestWarm_ReadsPackedLogsOfServices(t *testing.T) {
 					"line 2: the line has more than 65536 bytes", "line 5: ", "line 8: the line has",
 				} {
 					if !strings.Contains(errs, want) {
-						t.Errorf("it says %q, not %q", errs, want)
+						t.Errorf("standard error is %q, want %q in it", errs, want)
 					}
 				}
 			}
 			cut := file(t, packed.String()[:packed.Len()-20])
 			code, _, errs := command(t, environ, "warm", cut)
 			if code != 1 || !strings.Contains(errs, "unexpected EOF") {
-				t.Errorf("a file that is cut off: exit code %d, it says %q", code, errs)
+				t.Errorf("a truncated file: exit code %d, standard error %q", code, errs)
 			}
 		})
 	}
@@ -334,7 +334,7 @@ func TestWarmDead_ListRetryDiscard(t *testing.T) {
 		posted,
 		want,
 	) {
-		t.Errorf("told is %q, want %q", posted, want)
+		t.Errorf("posted %q, want %q", posted, want)
 	}
 }
 

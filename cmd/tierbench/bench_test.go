@@ -61,7 +61,7 @@ func TestFeedTrace_Deterministic(t *testing.T) {
 	one, two := feed(10_000), feed(10_000)
 	for i := range one.requests {
 		if one.requests[i] != two.requests[i] {
-			t.Fatal("it differs")
+			t.Fatal("two traces of one seed differ")
 		}
 	}
 	if objects, _ := one.footprint(); objects < 1_500 || objects > 8_000 {

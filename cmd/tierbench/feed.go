@@ -153,7 +153,7 @@ func (p *player) fill(ctx context.Context, w window) error {
 		_, _, err = p.rush(ctx, paths, 4, 10*time.Minute)
 	}
 	if err != nil {
-		return fmt.Errorf("ask for what is older: %w", err)
+		return fmt.Errorf("request older posts: %w", err)
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ func (s *stub) bodyOf(path string) []byte {
 }
 
 // readPhotos returns photos as phones upload them: the baseline JPEGs of at least 6 megapixels in
-// the first of dirs that has any. If none has, it generates one of 12 megapixels: noise on a
+// the first of dirs that has any. If no directory has photos, it generates one of 12 megapixels: noise on a
 // gradient.
 func readPhotos(dirs ...string) (photos [][]byte, from string, err error) {
 	for _, dir := range dirs {

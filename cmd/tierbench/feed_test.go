@@ -38,7 +38,7 @@ func TestMetrics_ReadTierOutput(t *testing.T) {
 		t.Errorf("%+v, share %v", got, got.share())
 	}
 	if (warmed{}).share() != 0 {
-		t.Error("of nothing something is wasted")
+		t.Error("the wasted share of no variants is not 0")
 	}
 	for _, bad := range []string{"word\n", "name word\n"} {
 		if _, err := readMetrics(strings.NewReader(bad)); err == nil {
@@ -122,7 +122,7 @@ func TestFeedService_SignsEvents(t *testing.T) {
 	}
 	status = http.StatusTooManyRequests
 	if err := f.send(t.Context(), "two", body); err == nil {
-		t.Error("an event that was refused is taken for sent")
+		t.Error("no error for an event that was refused")
 	}
 }
 
@@ -246,7 +246,7 @@ func TestPlayer_Window_CountsAll(t *testing.T) {
 			t.Errorf("events %v: %+v, want %+v", tells, got, want)
 		}
 		if len(tier.asked) != 5 {
-			t.Errorf("asked for %v", tier.asked)
+			t.Errorf("requested %v", tier.asked)
 		}
 	}
 }
@@ -270,7 +270,7 @@ func TestPlayer_Preload_EarlierPostsOnly(t *testing.T) {
 		} else if strings.Contains(path, "/t-avatars/") {
 			avatars++
 		} else {
-			t.Errorf("there is %s", path)
+			t.Errorf("unexpected path %s", path)
 		}
 	}
 	if posts != 1 || avatars != 12 { // of two authors, six each
@@ -287,7 +287,7 @@ func TestQuantile(t *testing.T) {
 		t.Errorf("%d %d %d", a, b, c)
 	}
 	if median([]float64{9, 1, 5}) != 5 || median([]int(nil)) != 0 {
-		t.Error("the median is another")
+		t.Error("wrong median")
 	}
 }
 
@@ -344,7 +344,7 @@ func TestOrigin_OnePhotoPerName(t *testing.T) {
 		t.Error("an avatar is a photo")
 	}
 	if status, _, _ := get("posts/1.jpg", `"other"`); status != http.StatusPreconditionFailed {
-		t.Errorf("another tag is %d", status)
+		t.Errorf("another entity tag: status %d", status)
 	}
 	if progressive(photo) || !progressive([]byte("\xff\xd8\xff\xe0\x00\x04xx\xff\xc2\x00\x02")) {
 		t.Error("progressive JPEGs are not told from others")

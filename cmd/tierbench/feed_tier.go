@@ -156,7 +156,7 @@ func copyLearnt(from, to string) error {
 		err = os.WriteFile(filepath.Join(to, name), text, 0o600)
 	}
 	if err != nil {
-		return fmt.Errorf("copy what was learnt: %w", err)
+		return fmt.Errorf("copy the learned statistics: %w", err)
 	}
 	return nil
 }

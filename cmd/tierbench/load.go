@@ -388,7 +388,7 @@ func (r *loadRun) print(out io.Writer) error {
 		}
 	}
 	if failed > 0 {
-		return fmt.Errorf("%d of what is wanted did not hold", failed)
+		return fmt.Errorf("%d targets were missed", failed)
 	}
 	return nil
 }

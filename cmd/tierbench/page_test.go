@@ -37,7 +37,7 @@ func cast(t *testing.T) func(*http.Request) (*http.Response, error) {
 		case req.URL.Path[:2] == "/t", req.URL.Path[:2] == "/u":
 			text = body(25_000)
 		default:
-			t.Errorf("asked for %s", req.URL)
+			t.Errorf("unexpected request of %s", req.URL)
 		}
 		return &http.Response{
 			StatusCode: 200,

@@ -179,7 +179,7 @@ func until(t *testing.T, condition string, done func() bool) {
 	defer tick.Stop()
 	for deadline := time.Now().Add(time.Minute); !done(); <-tick.C {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within a minute: %s", condition)
+			t.Fatalf("waited a minute for: %s", condition)
 		}
 	}
 }

@@ -197,7 +197,7 @@ func TestServe_PartialAnswers(t *testing.T) {
 	}
 	// A cached page is still served.
 	if a = ask(t, gateway, k6Query, nil, token("a")); a.Data.Feed == nil || len(a.Data.Feed.Posts) != 20 {
-		t.Errorf("a page that is kept: %.400s", a.body)
+		t.Errorf("a cached page: %.400s", a.body)
 	}
 	_, _, metrics := get(t, gateway.private+"/metrics")
 	for _, want := range []string{
@@ -239,7 +239,7 @@ func TestServe_StartsWithServicesDown(t *testing.T) {
 		t.Errorf("%d %s", status, body)
 	}
 	if status, _, _ := get(t, gateway.private+"/healthz"); status != http.StatusOK {
-		t.Errorf("it does not live: %d", status)
+		t.Errorf("/healthz: status %d, want 200", status)
 	}
 	if a := ask(t, gateway, k6Query, nil); !strings.HasPrefix(a.codes(), "feed UPSTREAM_") {
 		t.Errorf("%s", a.body)
@@ -374,9 +374,9 @@ func TestServe_Allocations(t *testing.T) {
 	fresh := perRequest(80, query)
 	cursor = nil
 	kept := perRequest(1000, func() { cursor = nil; query() })
-	t.Logf("bytes that are allocated for a request: %.0f for a page that is kept, %.0f for one that no cache has",
+	t.Logf("allocated bytes per request: %.0f for a cached page, %.0f for an uncached one",
 		kept, fresh)
 	if kept > 55_000 || .7*kept+.3*fresh > 55_000 {
-		t.Errorf("%.0f bytes are allocated for a page that is kept, %.0f for one that no cache has", kept, fresh)
+		t.Errorf("allocated %.0f bytes for a cached page, %.0f for an uncached one", kept, fresh)
 	}
 }

@@ -163,7 +163,7 @@ func TestHandler_WarmsPublished(t *testing.T) {
 		}
 	}
 	if len(c.warmed) != 0 {
-		t.Error("the answer waited for what was warmed")
+		t.Error("the answer waited for warming")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)

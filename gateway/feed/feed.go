@@ -24,7 +24,7 @@ type Query struct {
 // Slice is a page from the feed service: distinct post IDs.
 type Slice struct {
 	IDs        []string
-	NextCursor string // "" if there is none
+	NextCursor string // "" on the last page
 	HasMore    bool
 }
 
@@ -33,8 +33,8 @@ type Post struct {
 	ID           string
 	UserID       string // of the author
 	Caption      string
-	ImageURL     string // the plain URL; "" if there is none
-	ThumbnailURL string // likewise
+	ImageURL     string // the plain URL; "" if the post has no image
+	ThumbnailURL string // the plain URL; "" if the post has no thumbnail
 	Likes        int64
 	Comments     int64
 	CreatedAt    time.Time // zero if unknown
@@ -46,7 +46,7 @@ type Post struct {
 type Profile struct {
 	ID        string
 	Username  string
-	AvatarURL string // "" if there is none
+	AvatarURL string // "" if the user has no avatar
 }
 
 // Likes is a batch of likes or unlikes of a user.

@@ -108,7 +108,7 @@ func TestAssembler_Like_ConcurrentPage(t *testing.T) {
 		g.Assembler.Like(t.Context(), feed.Likes{User: "me", Posts: []string{"p1"}, Like: true})
 		<-read
 		if kept := g.posts.keys(); len(kept) != 0 {
-			t.Errorf("kept %q", kept)
+			t.Errorf("cached %q, want nothing", kept)
 		}
 		page, _ := g.Page(t.Context(), ask(1))
 		if page.Items[0].Post.Likes != 1 {

@@ -66,7 +66,7 @@ func New(cfg Config) (*Assembler, error) {
 // Page is one page, possibly partial.
 type Page struct {
 	Items      []Item // in the order of the feed; never nil
-	NextCursor string // "" if there is none
+	NextCursor string // "" on the last page
 	HasMore    bool   // false without a NextCursor
 	// Faults are the failures because of which data is missing: at most one each of the content
 	// and the user service.

@@ -99,7 +99,7 @@ func TestAssembler_Page_DistinctPosts(t *testing.T) {
 	q.Cursor = "opaque=\n+"
 	check(t, shown(g.Page(t.Context(), q)), `p1 p2 p3; " \x00=ø" true`)
 	if asked.Cursor != q.Cursor || asked.Algorithm != "ch" || asked.Limit != 3 {
-		t.Errorf("asked %+v", asked)
+		t.Errorf("the feed service was asked with %+v", asked)
 	}
 }
 
@@ -244,7 +244,7 @@ func TestAssembler_Page_UnrequestedAnswers(t *testing.T) {
 	}
 	if posts, users := g.posts.keys(), g.profiles.keys(); !slices.Equal(posts, []string{"p1", "p2"}) ||
 		!slices.Equal(users, []string{"u2"}) {
-		t.Errorf("kept %q and %q", posts, users)
+		t.Errorf("cached posts %q and users %q", posts, users)
 	}
 	g.backends.posts = func([]string) ([]feed.Post, error) { return nil, nil }
 	g.slice = func(feed.Query) (feed.Slice, error) { return feed.Slice{IDs: []string{"p8"}}, nil }
@@ -259,7 +259,7 @@ func TestAssembler_Page_SharesCall(t *testing.T) {
 		var readers sync.WaitGroup
 		readers.Go(func() {
 			if _, err := g.Page(first, ask(1)); !errors.Is(err, context.Canceled) {
-				t.Errorf("the one who left: %v", err)
+				t.Errorf("the caller that left: error %v", err)
 			}
 		})
 		for range 5 {

@@ -79,7 +79,7 @@ func TestAssembler_Page_Partial(t *testing.T) {
 				`p1/- p2; "next" true; content service: p3: service did not answer in time; user service: service rejected the request`,
 			)
 			if got := g.posts.keys(); !slices.Equal(got, []string{"p1", "p2"}) {
-				t.Errorf("kept %q", got)
+				t.Errorf("cached %q", got)
 			}
 		})
 	})
@@ -112,7 +112,7 @@ func TestAssembler_Page_FrozenService(t *testing.T) {
 				if got := shown(page, err); !strings.HasPrefix(got, tc.want) || len(page.Faults) != 1 {
 					t.Errorf("page %s\nwant %s", got, tc.want)
 				} else if !errors.Is(page.Faults[0], feed.ErrTimeout) {
-					t.Errorf("it is %v", page.Faults[0])
+					t.Errorf("fault %v, want ErrTimeout", page.Faults[0])
 				}
 				if took := time.Since(start); took < 5*time.Second || took > 5500*time.Millisecond {
 					t.Errorf("after %v", took)
@@ -218,7 +218,7 @@ func TestAssembler_Page_CancelledCaller(t *testing.T) {
 		}
 		time.Sleep(100 * time.Millisecond)
 		if got := g.posts.keys(); len(got) != 2 {
-			t.Errorf("kept %q: what was on its way is good for others", got)
+			t.Errorf("cached %q, want both posts of the call that was running", got)
 		}
 	})
 }

@@ -139,7 +139,7 @@ func TestHandler_Anonymous(t *testing.T) {
 	ask(t, h, query(`{feed(cursor:""){cursor}}`, nil))
 	ask(t, h, query(`query($c:String){feed(cursor:$c){cursor}}`, map[string]any{"c": "abc"}), "X-User: u7")
 	if got := fmt.Sprintf("%q", asked); got != `["anonymous " "u7 abc"]` {
-		t.Errorf("asked %s", got)
+		t.Errorf("users and algorithms asked for: %s", got)
 	}
 }
 
@@ -355,11 +355,11 @@ func TestHandler_Facts_OncePerPage(t *testing.T) {
 	)
 	ask(t, h, query(k6Query, nil))
 	if calls != nil {
-		t.Errorf("asked %v for a query without them", calls)
+		t.Errorf("%v calls for facts by a query without facts", calls)
 	}
 	a := ask(t, h, query(`{feed{posts{...f}}} fragment f on Post {color imageUrl}`, nil))
 	if fmt.Sprint(calls) != "[20]" || a.Data.Feed.Posts[0].Color != nil {
-		t.Errorf("asked %v: %.200s", calls, a.body)
+		t.Errorf("calls for facts of %v images: %.200s", calls, a.body)
 	}
 }
 

@@ -109,7 +109,7 @@ func (i *introspection) definition(nodes []node, d *ast.Definition) {
 				),
 				func(f *ast.FieldDefinition) { i.field(n.sub, f) },
 			)
-		case n.name == "interfaces" && d.Kind == ast.Object: // the schema has none
+		case n.name == "interfaces" && d.Kind == ast.Object: // no Object of the schema implements an interface
 			i.raw("[]")
 		case n.name == "enumValues" && d.Kind == ast.Enum:
 			list(i, d.EnumValues, func(v *ast.EnumValueDefinition) { i.enumValue(n.sub, v) })

@@ -191,7 +191,7 @@ func TestHandler_QueryLimits(t *testing.T) {
 			t.Errorf("%s: %d %.300s", name, a.status, a.body)
 		}
 		if strings.Contains(a.body, "Did you mean") {
-			t.Errorf("%s: it suggests what is in the schema: %s", name, a.body)
+			t.Errorf("%s: the error suggests names of the schema: %s", name, a.body)
 		}
 	}
 }

@@ -315,7 +315,7 @@ func TestLinker_Mint_OnlyWarmedURLs(t *testing.T) {
 			}
 		}
 		if len(minted) != len(p.Specs()) {
-			t.Errorf("of profile %s %d Specs are minted and %d warmed", name, len(minted), len(p.Specs()))
+			t.Errorf("profile %s: %d Specs occur in URLs, %d are warmed", name, len(minted), len(p.Specs()))
 		}
 	}
 }

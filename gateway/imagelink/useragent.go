@@ -157,7 +157,7 @@ func versionAfter(ua, before string) (version, bool) {
 	return version(major*1000 + min(max(minor, 0), 999)), true
 }
 
-// leadingInt parses the leading digits of s, at most 6; -1 if there are none.
+// leadingInt parses the leading digits of s, at most 6; -1 if s does not begin with a digit.
 func leadingInt(s string) (n int, rest string) {
 	n = -1
 	i := 0

@@ -178,19 +178,19 @@ func TestLoader_Load_CancelledCaller(t *testing.T) {
 		impatient, leave := context.WithCancel(t.Context())
 		together(func() {
 			if _, err := l.Load(impatient, []string{"a", "b"}); !errors.Is(err, context.Canceled) {
-				t.Errorf("the one who left: %v", err)
+				t.Errorf("the caller that left: error %v", err)
 			}
 		}, func() {
 			time.Sleep(time.Millisecond)
 			if got, err := l.Load(t.Context(), []string{"b"}); err != nil || len(got) != 1 {
-				t.Errorf("the one who stayed: %v, %v", got, err)
+				t.Errorf("the caller that stayed: %v, %v", got, err)
 			}
 		}, func() {
 			time.Sleep(50 * time.Millisecond)
 			leave()
 		})
 		if _, err := l.Load(impatient, []string{"c"}); !errors.Is(err, context.Canceled) || len(s.calls) != 1 {
-			t.Errorf("who has left before: %v, %d calls", err, len(s.calls))
+			t.Errorf("a caller that has left before its call: error %v, %d calls", err, len(s.calls))
 		}
 	})
 }

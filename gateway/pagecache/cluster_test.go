@@ -130,14 +130,14 @@ func TestCache_RedisCluster(t *testing.T) {
 	for range 20 {
 		switch n := has(d); {
 		case n >= 30:
-			t.Fatalf("without one of three nodes a gateway has all %d", n)
+			t.Fatalf("with one of three nodes down, a gateway still has all %d posts", n)
 		case n >= 10:
 			served++
 		}
 	}
 	// If the breaker opened for one node of three, most entries would be lost.
 	if served < 10 {
-		t.Errorf("without one of three nodes %d of 20 look-ups found what the others have", served)
+		t.Errorf("with one of three nodes down, only %d of 20 lookups were hits", served)
 	}
 	if d.count(pagecache.Posts, pagecache.Failed) == 0 {
 		t.Error("no failure was counted for the node that is down")

@@ -81,7 +81,7 @@ func TestCodec_BitFlip(t *testing.T) {
 		t.Errorf("under another key: state %v", state)
 	}
 	if _, _, state := unseal(Profiles, key, data); state != damaged {
-		t.Errorf("of another kind: state %v", state)
+		t.Errorf("a value of another kind: state %v, want damaged", state)
 	}
 	if _, _, state := unseal(Posts, key, bury(key)); state != tombstone {
 		t.Errorf("a tombstone: state %v", state)

@@ -30,7 +30,7 @@ func lookUpTimed(t *testing.T, g *gateway, id string) time.Duration {
 	t.Helper()
 	start := time.Now()
 	if caption(g, id) != "" {
-		t.Errorf("there is something under %s", id)
+		t.Errorf("the cache has a value for %s", id)
 	}
 	return time.Since(start)
 }
@@ -260,7 +260,7 @@ func TestCache_RedisWithoutTracking(t *testing.T) {
 	keep(a, feed.Post{ID: "p1", Caption: "c"})
 	server.isInRedis("post:meta:p1")
 	if got := caption(a, "p1"); got != "c" {
-		t.Errorf("it has %q", got)
+		t.Errorf("the cache has %q", got)
 	}
 	eventually(t, "memory asks Redis again after some seconds", func() bool {
 		return caption(a, "p1") == "c" && a.count(pagecache.Posts, pagecache.InRedis) > 0

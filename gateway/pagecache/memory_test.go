@@ -72,11 +72,11 @@ func TestCache_Memory_PutAfterDrop(t *testing.T) {
 		g.Posts().Drop(context.Background(), []string{"p1"})
 		put(g, noted, post)
 		if got := caption(g, "p1"); got != "" {
-			t.Errorf("it has %q", got)
+			t.Errorf("the cache has %q", got)
 		}
 		keep(g, feed.Post{ID: "p1", Caption: "after the edit"})
 		if got := caption(g, "p1"); got != "after the edit" {
-			t.Errorf("it has %q", got)
+			t.Errorf("the cache has %q", got)
 		}
 	})
 }
@@ -134,7 +134,7 @@ func TestCache_Memory_Bounded(t *testing.T) {
 	}
 	eventually(t, "what is too much is let go", func() bool { return heap() < before+bound })
 	if got := caption(g, "p39999"); got == "" {
-		t.Log("the last one is not among what is kept") // the cache may choose
+		t.Log("the last post is not cached") // the cache may choose
 	}
 	runtime.KeepAlive(g)
 }

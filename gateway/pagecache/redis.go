@@ -22,7 +22,7 @@ type Redis struct {
 	Password  string
 	// Database is 0 to 15; a cluster has only 0.
 	Database int
-	// SentinelMaster is the name by which sentinels know the server; "": there are none.
+	// SentinelMaster is the name by which sentinels know the server; "" if Redis runs without sentinels.
 	SentinelMaster string
 	// TLS is nil for none.
 	TLS *tls.Config

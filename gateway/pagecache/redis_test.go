@@ -116,13 +116,13 @@ func (r *redis) try(commands ...[]string) (last rueidis.RedisMessage, err error)
 	return last, nil
 }
 
-// eventually waits for what another goroutine or process is about to do.
+// eventually polls until another goroutine or process has made the condition true.
 func eventually(t testing.TB, condition string, is func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
 	for !is() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 30 s: %s", condition)
+			t.Fatalf("waited 30 s for: %s", condition)
 		}
 		time.Sleep(2 * time.Millisecond)
 	}

@@ -223,7 +223,7 @@ func TestCache_Redis_ReportsRefusals(t *testing.T) {
 			}
 			eventually(t, fmt.Sprint("refused is ", c.want), func() bool { return maps.Equal(g.Refused(), c.want) })
 			if !g.Connected() {
-				t.Error("it counts as not connected")
+				t.Error("Connected is false, want true")
 			}
 			for command, code := range c.want {
 				line := "command=" + command + " err=\"" + code

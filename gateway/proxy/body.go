@@ -58,7 +58,7 @@ func (p *Proxy) free(b *body) {
 	}
 }
 
-// Read returns bytes that are ready, and waits only if there are none.
+// Read returns the bytes that are ready. It waits only if no byte is ready.
 func (b *body) Read(p []byte) (int, error) {
 	for len(b.ready) == 0 {
 		if b.err != nil {

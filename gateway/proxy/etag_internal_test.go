@@ -18,7 +18,7 @@ func FuzzProxy_DerivedTag_RoundTrips(f *testing.F) {
 		p.SetSalt("salt")
 		c := imagelink.Client{Format: imagelink.Format(class % 3), Scale: int(class/3)%3 + 1}
 		derived := p.derivedTag(tag, c)
-		if derived == "" { // tag is none
+		if derived == "" { // tag is not a valid entity tag
 			return
 		}
 		if original, ours, ok := p.originalTag(derived, c); original != tag || !ours || !ok {

@@ -37,7 +37,7 @@ func TestProxy_SignsURLs(t *testing.T) {
 		t.Errorf("Vary: %s", got)
 	}
 	if resp.Header.Get("Content-Length") != "" {
-		t.Error("there is a length that is another body's")
+		t.Error("the response has the Content-Length of the original body")
 	}
 	if o := s.observation(); o.Kind != proxy.JSON || o.Signed != 2 || o.Status != 200 || o.Broken {
 		t.Errorf("observed %+v", o)
@@ -175,7 +175,7 @@ func TestProxy_Range(t *testing.T) {
 	}, nil)
 	resp := s.do("GET", "/", "", "Range: bytes=5-", `If-Range: "v1"`)
 	if asked.Get("Range") != "" || asked.Get("If-Range") != "" {
-		t.Errorf("asked with %v", asked)
+		t.Errorf("the service received the headers %v", asked)
 	}
 	if got := text(t, resp); resp.StatusCode != 206 || got != before() {
 		t.Errorf("206 became %d with %s", resp.StatusCode, got)
@@ -423,7 +423,7 @@ func TestProxy_TruncatedAnswer(t *testing.T) {
 			if err == nil { // it may break off before its headers are out
 				defer resp.Body.Close()
 				if b, err := io.ReadAll(resp.Body); err == nil {
-					t.Errorf("it came to a good end: %q", b)
+					t.Errorf("the truncated response was read without an error: %q", b)
 				}
 			}
 			if o := s.observation(); !o.Broken || !o.Upstream {
@@ -485,7 +485,7 @@ func TestProxy_ClientGone(t *testing.T) {
 func TestProxy_WebSocket(t *testing.T) {
 	s := stand(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Upgrade") != "websocket" || r.Header.Get("Sec-Websocket-Protocol") != "graphql-transport-ws" {
-			t.Errorf("asked with %v", r.Header)
+			t.Errorf("the service received the headers %v", r.Header)
 		}
 		conn, rw, err := w.(http.Hijacker).Hijack()
 		if err != nil {

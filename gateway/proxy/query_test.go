@@ -127,6 +127,6 @@ func TestProxy_TruncatedQuery(t *testing.T) {
 		"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
 	answer, _ := io.ReadAll(conn)
 	if !strings.HasPrefix(string(answer), "HTTP/1.1 400 ") {
-		t.Errorf("it is %.100s", answer)
+		t.Errorf("got %.100s, want status 400", answer)
 	}
 }

@@ -120,12 +120,12 @@ func TestEvents_Append_HoldsBackNothing(t *testing.T) {
 	e := events(mark)
 	got := string(e.Append(nil, []byte("data: {\"imageUrl\":\"o/a\"}\n")))
 	if got != "data: {\"imageUrl\":\"imageUrl<a\"}\n" {
-		t.Errorf("of a line came %q", got)
+		t.Errorf("after one line: %q", got)
 	}
 	m := parts("-", mark)
 	m.Append(nil, []byte("---\r\nContent-Type: application/json\r\n\r\n"))
 	if got := string(m.Append(nil, []byte(`{"imageUrl":"o/a"}`))); got != `{"imageUrl":"imageUrl<a"}` {
-		t.Errorf("of a part came %q", got)
+		t.Errorf("after one part: %q", got)
 	}
 }
 

@@ -24,13 +24,13 @@ func TestClient_Facts_Cached(t *testing.T) {
 			}
 		}
 		if fmt.Sprint(asked.all()) != "[20]" {
-			t.Errorf("asked for %v", asked.all())
+			t.Errorf("images asked for per call: %v", asked.all())
 		}
 		c.Facts(context.Background(), names(25)) // five are new
 		pass(24 * time.Hour)                     // pinned bytes never change
 		c.Facts(context.Background(), names(25))
 		if fmt.Sprint(asked.all()) != "[20 5]" {
-			t.Errorf("asked for %v", asked.all())
+			t.Errorf("images asked for per call: %v", asked.all())
 		}
 		if facts := c.Facts(context.Background(), nil); len(facts) != 0 {
 			t.Errorf("%v", facts)
@@ -86,12 +86,12 @@ func TestClient_Facts_Backoff(t *testing.T) {
 			c.Facts(context.Background(), names(1))
 		}
 		if calls.Load() != 1 {
-			t.Errorf("asked %d times", calls.Load())
+			t.Errorf("the tier was asked %d times", calls.Load())
 		}
 		pass(2 * time.Second)
 		c.Facts(context.Background(), names(1))
 		if calls.Load() != 2 {
-			t.Errorf("asked %d times", calls.Load())
+			t.Errorf("the tier was asked %d times", calls.Load())
 		}
 	})
 }
@@ -128,7 +128,7 @@ func TestClient_Facts_LiveImage(t *testing.T) {
 			}
 		}
 		if calls.Load() != 3 {
-			t.Errorf("asked %d times", calls.Load())
+			t.Errorf("the tier was asked %d times", calls.Load())
 		}
 		width.Store(3)
 		pass(31 * time.Second)

@@ -334,7 +334,7 @@ func TestClient_Tag(t *testing.T) {
 			t.Errorf("the tag is %q, %v", tag, ok)
 		}
 		if tag, ok := c.Tag(none); ok {
-			t.Errorf("what has no tag has %q", tag)
+			t.Errorf("an original without a tag has %q", tag)
 		}
 		sum := 0
 		for _, n := range asked.all() {
@@ -359,7 +359,7 @@ func TestClient_Tag(t *testing.T) {
 		pass(time.Second)
 		for _, n := range asked.all() {
 			if n > 100 {
-				t.Errorf("asked for %v at once", asked.all())
+				t.Errorf("originals asked for per call: %v, want at most 100", asked.all())
 			}
 		}
 	})
@@ -392,7 +392,7 @@ func TestClient_Tag_Expires(t *testing.T) {
 		c.Tag(a)
 		synctest.Wait()
 		if _, ok := c.Tag(a); !ok {
-			t.Error("it is not known when the tier is back")
+			t.Error("the tag is still unknown after the tier is back")
 		}
 	})
 }

@@ -126,7 +126,7 @@ func TestBreaker_RequestErrors(t *testing.T) {
 				_ = getFeed(s)
 			}
 			if n := fakes.Counts()[fakeservices.Feed].Calls; n != 30 || s.States()[upstream.Feed] != circuit.Closed {
-				t.Errorf("of 30 calls %d came, and the breaker is %v", n, s.States()[upstream.Feed])
+				t.Errorf("%d calls reached the service, want 30; breaker %v, want closed", n, s.States()[upstream.Feed])
 			}
 		})
 	}

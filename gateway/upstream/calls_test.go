@@ -29,7 +29,7 @@ func TestServices_Call_Timeout(t *testing.T) {
 		t.Errorf("%v, want ErrTimeout", err)
 	}
 	if took := time.Since(began); took < 500*time.Millisecond {
-		t.Errorf("it ended after %v already", took)
+		t.Errorf("the call ended after %v, before its timeout", took)
 	}
 }
 
@@ -59,7 +59,7 @@ func TestServices_Call_ExpiredCaller(t *testing.T) {
 		}
 	}
 	if n := fakes.Counts()[fakeservices.Feed].Calls; n > 0 || s.States()[upstream.Feed] != circuit.Closed {
-		t.Errorf("asked %d times; the breaker is %v", n, s.States()[upstream.Feed])
+		t.Errorf("%d calls reached the service, want 0; breaker %v, want closed", n, s.States()[upstream.Feed])
 	}
 }
 
@@ -150,7 +150,7 @@ func TestServices_Call_RetriesOnce(t *testing.T) {
 		t.Error(err)
 	}
 	if n := fakes.Counts()[fakeservices.Feed].Calls; n != 2 {
-		t.Errorf("asked %d times, want 2", n)
+		t.Errorf("%d calls reached the service, want 2", n)
 	}
 }
 

@@ -70,7 +70,7 @@ func until(t *testing.T, condition string, holds func() bool) {
 		select {
 		case <-again.C:
 		case <-deadline:
-			t.Fatalf("not within %v: %s", soon, condition)
+			t.Fatalf("waited %v for: %s", soon, condition)
 		}
 	}
 }

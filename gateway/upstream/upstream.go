@@ -1,6 +1,6 @@
-// Package upstream reaches the feed, content and user service over gRPC: one connection to each
-// address of each, made once and shared by all callers, with a timeout for every call and a breaker
-// for every service. It implements the interfaces of package feed.
+// Package upstream calls the feed, content and user services over gRPC. All callers share one
+// connection to each address of a service. Every call has a timeout, and every service a breaker.
+// [Services] implements the interfaces of package feed.
 //
 //	caller → breaker → connected? → gRPC, 5 s → feed's types and errors
 //
@@ -9,20 +9,20 @@
 // The start does not wait for services. Run connects in the background, and reconnects after a loss
 // with pauses from 100 ms to 4 s. A call whose service is not connected waits until Config.Wait
 // after the loss, so a restart of a service delays calls but fails none. A call that ends with
-// UNAVAILABLE, for example because the connection broke, is made a second time. All calls can be
-// repeated, Like because of its key. Calls take turns over all addresses of a name (round_robin),
-// which is resolved again every 30 s: see resolve.go.
+// UNAVAILABLE, for example because the connection broke, is retried once. All calls can be
+// repeated: Like has an idempotency key. Calls are distributed over all addresses of a host name
+// (round_robin), which is resolved again every 30 s: see resolve.go.
 //
 // # What a service must allow
 //
 // A connection that has been silent for 30 s is pinged, even without open calls, and is replaced if
-// there is no answer within 10 s. So a frozen peer, or a firewall that dropped the connection,
+// there is no answer within 10 s. So a peer that hangs, or a firewall that dropped the connection,
 // delays calls by at most 40 s. By default a grpc-go server allows a ping every 5 minutes, and
-// every 2 hours without calls; otherwise it sends GOAWAY (too_many_pings) and closes the
+// every 2 hours without calls; after more of them it sends GOAWAY (too_many_pings) and closes the
 // connection. So each service has to allow these pings:
 //
 //	grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{
-//		MinTime:             20 * time.Second, // at most 30 s; some less, as pings jitter
+//		MinTime:             20 * time.Second, // less than 30 s, because the interval varies
 //		PermitWithoutStream: true,
 //	})
 //
@@ -82,14 +82,14 @@ type Config struct {
 	// are timeouts, unreachable services and internal errors. Callers that left and answers about
 	// the request (NOT_FOUND, INVALID_ARGUMENT) are ignored.
 	Breaker circuit.Config
-	// Traces makes a span of every call and sends it to the service (W3C traceparent); nil makes
-	// none.
+	// Traces makes a span for every call and sends its id to the service (W3C traceparent). If nil,
+	// calls have no spans.
 	Traces trace.TracerProvider
 	// Observe is called with the outcome of every call as its caller saw it, with the names of
 	// the service and of the method (GetFeed). If nil, it is not called.
 	Observe func(service, method string, how Outcome, took time.Duration)
 
-	dns resolver.Builder // nil: gRPC's
+	dns resolver.Builder // if nil, gRPC's own
 }
 
 func (c Config) withDefaults() Config {
@@ -117,7 +117,7 @@ type Services struct {
 	all []*service
 }
 
-// New returns Services. It dials nothing: Run and the first calls do.
+// New returns Services. It does not connect: Run and the first calls do.
 func New(cfg Config) (*Services, error) {
 	cfg = cfg.withDefaults()
 	s := &Services{}
@@ -176,7 +176,7 @@ func (s *Services) Close() error {
 func checkAddress(addr string) error {
 	switch {
 	case addr == "":
-		return errors.New("there is none")
+		return errors.New("missing")
 	case strings.HasPrefix(addr, "http://"), strings.HasPrefix(addr, "https://"):
 		return fmt.Errorf("%q is a URL: gRPC wants host:port", addr)
 	}

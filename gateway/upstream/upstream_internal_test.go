@@ -54,15 +54,15 @@ func TestConnection_LossTime(t *testing.T) {
 		for deadline := time.After(30 * time.Second); !holds(s.all[0].lost.Load()); {
 			select {
 			case <-deadline:
-				t.Fatal(condition)
+				t.Fatal("waited 30 s until", condition)
 			case <-time.After(5 * time.Millisecond):
 			}
 		}
 	}
-	until("a connection is still a loss", func(lost int64) bool { return lost == 0 })
+	until("the connection is up", func(lost int64) bool { return lost == 0 })
 	killed := time.Now().UnixNano()
 	fakes.Close()
-	until("a lost connection is none", func(lost int64) bool { return lost >= killed })
+	until("the loss of the connection is recorded", func(lost int64) bool { return lost >= killed })
 }
 
 // content.proto: created_at.

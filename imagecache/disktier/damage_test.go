@@ -530,6 +530,6 @@ func TestTier_Put_AfterALostSegmentIsNotPurged(t *testing.T) {
 	tier.end()
 	tier = recovered(t, start(t, cfg))
 	if !tier.has(9) || !tier.has(0) {
-		t.Error("it is lost")
+		t.Error("an image is lost after a restart")
 	}
 }

@@ -22,7 +22,7 @@ func backWithin(t *testing.T, tier running, limit time.Duration) {
 	began := time.Now()
 	waitFor(t, "the tier to serve again", func() bool { return tier.State() == disktier.Serving })
 	if took := time.Since(began); took > limit {
-		t.Errorf("it took %v", took)
+		t.Errorf("the tier served again after %v, want %v", took, limit)
 	}
 	if err := tier.Fault(); err != nil {
 		t.Errorf("serving, with a fault: %v", err)
@@ -109,7 +109,7 @@ func TestTier_Get_StaysOnAfterOneBadSector(t *testing.T) {
 			tier.Get(context.Background(), keyOf(i))
 			disk.failing(nil)
 			if !tier.has(50 + i) {
-				t.Fatal("it is off")
+				t.Fatal("the tier stopped serving")
 			}
 		}
 		if s := tier.State(); s != disktier.Serving {
@@ -187,7 +187,7 @@ func TestTier_Put_EvictsWhileTheDiskIsFull(t *testing.T) {
 				backWithin(t, tier, recovery)
 				tier.fill(2000, 5000)
 				if used := disk.used(); used < 6<<20 || used > 8<<20 {
-					t.Errorf("it uses %d of %d", used, 8<<20)
+					t.Errorf("the tier uses %d of %d bytes", used, 8<<20)
 				}
 			})
 		})
@@ -207,7 +207,7 @@ func TestTier_Purge_ReportsFailedWrites(t *testing.T) {
 				t.Errorf("%s: %v", op, err)
 			}
 			if tier.has(0) {
-				t.Error("it is served all the same")
+				t.Error("the purged image is still served")
 			}
 		}
 		disk.failing(nil)

@@ -132,7 +132,7 @@ func TestOpen_ServesAReadOnlyFileSystem(t *testing.T) {
 		t.Error("a purge that cannot be written succeeded")
 	}
 	if tier.has(1) {
-		t.Error("what was purged is served")
+		t.Error("the purged image is still served")
 	}
 }
 

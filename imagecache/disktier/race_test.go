@@ -122,17 +122,17 @@ func TestTier_Purge_DuringAWrite(t *testing.T) {
 					}
 					<-again
 					if holds(t, tier, key) {
-						t.Error("it is there")
+						t.Error("the purged image is stored")
 					}
 					tier.Close()
 					tier = stepped(t, dir, disk)
 					if holds(t, tier, key) {
-						t.Error("it is there after a restart")
+						t.Error("the purged image is stored after a restart")
 					}
 					tier.Put(t.Context(), key, img)
 					tier.Close()
 					if tier = stepped(t, dir, disk); !holds(t, tier, key) {
-						t.Error("what was put after the purge is lost")
+						t.Error("the image put after the purge is lost")
 					}
 				})
 			}
@@ -158,6 +158,6 @@ func TestTier_Put_AfterAPurgeWhileASegmentBegins(t *testing.T) {
 	tier.Close()
 	tier = stepped(t, dir, disk)
 	if !holds(t, tier, key) || !holds(t, tier, other) {
-		t.Error("it is lost")
+		t.Error("an image put after the purge is lost")
 	}
 }

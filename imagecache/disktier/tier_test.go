@@ -69,7 +69,7 @@ func recovered(t testing.TB, tier running) running {
 	return tier
 }
 
-// waitFor polls: what it waits for is seen from outside only.
+// waitFor polls until done returns true: the tier has no other sign of what it waits for.
 func waitFor(t testing.TB, condition string, done func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
@@ -275,7 +275,7 @@ func TestTier_Close_WritesWithoutRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !recovered(t, start(t, disktier.Config{Dir: dir})).has(1) {
-		t.Error("it was lost")
+		t.Error("the image is lost after a restart")
 	}
 }
 

@@ -222,7 +222,7 @@ func TestFiller_Fill_OverlapIsSharedAndLaterRequestsWait(t *testing.T) {
 		late.Wait()
 		jobs := resizer.did()
 		if len(jobs) != 2 || len(jobs[0]) != len("early 640x.jpg 640x.webp") || jobs[1] != "320x.jpg" {
-			t.Errorf("jobs %q, want an early one of two Specs and another", jobs)
+			t.Errorf("jobs %q, want an early job with two Specs and a later job", jobs)
 		}
 	})
 }
@@ -346,7 +346,7 @@ func TestFiller_Fill_OverlapFails(t *testing.T) {
 					t.Errorf("error %v, want %v", err, c.err)
 				}
 				if c.want != nil && !bytes.Equal(got.Image.Body, named("640x.jpg", c.want)) {
-					t.Errorf("made %s of another original", got.Image.Body)
+					t.Errorf("image %s was made of another original", got.Image.Body)
 				}
 				settled()
 				if jobs := resizer.did(); !slices.Equal(jobs, c.jobs) {
@@ -359,7 +359,7 @@ func TestFiller_Fill_OverlapFails(t *testing.T) {
 					t.Errorf("events %q, want %q", events, c.event)
 				}
 				if keys := tier.keys(); c.want == nil && len(keys) > 0 {
-					t.Errorf("kept %q", keys)
+					t.Errorf("stored %q, want nothing", keys)
 				}
 			})
 		})

@@ -27,7 +27,7 @@ func TestTier_Conformance(t *testing.T) {
 
 func TestNew_RefusesASmallBudget(t *testing.T) {
 	if _, err := memtier.New(memtier.Config{MaxBytes: memtier.MinBytes - 1}); err == nil {
-		t.Error("it was stored")
+		t.Error("no error for a budget below MinBytes")
 	}
 }
 
@@ -69,7 +69,7 @@ func TestTier_Put_RefusesTooLargeImages(t *testing.T) {
 	}
 	put(t, tier, tiertest.Key(t, 99, 1), tiertest.Image(1, 7<<20))
 	if holds(tier, tiertest.Key(t, 99, 1)) || tier.Stats().Refused != 1 {
-		t.Error("it was stored")
+		t.Error("the image was stored, or not counted as refused")
 	}
 	for i := range 20 {
 		if !holds(tier, tiertest.Key(t, i, 1)) {
@@ -84,11 +84,11 @@ func TestTier_Put_KeepsLargeImagesFromTheSecondTime(t *testing.T) {
 	large := tiertest.Key(t, 99, 1)
 	put(t, tier, large, tiertest.Image(1, 1<<20))
 	if holds(tier, large) {
-		t.Error("it was stored at the first Put")
+		t.Error("the large image was stored at the first Put")
 	}
 	put(t, tier, large, tiertest.Image(1, 1<<20))
 	if !holds(tier, large) {
-		t.Error("it was not stored at the second Put")
+		t.Error("the large image was not stored at the second Put")
 	}
 }
 
@@ -145,12 +145,12 @@ func TestTier_Put_AdmitsGhostsToMain(t *testing.T) {
 	put(t, tier, probe, tiertest.Image(7, 25_000))
 	fill(5000, 150) // more than small has room for
 	if holds(tier, probe) {
-		t.Fatal("it was not evicted")
+		t.Fatal("the image was not evicted")
 	}
 	put(t, tier, probe, tiertest.Image(7, 25_000))
 	fill(9000, 150)
 	if !holds(tier, probe) {
-		t.Error("it was evicted again by the flood")
+		t.Error("the flood of new images evicted the image again")
 	}
 }
 

@@ -274,7 +274,7 @@ func TestTier_Purge_RetriesFailedDeletes(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		if store.len() != 0 {
-			t.Error("it is still there")
+			t.Error("the purged object is still stored")
 		}
 	})
 }
@@ -315,7 +315,7 @@ func TestTier_Get_DistrustsWritesOlderThanAPurge(t *testing.T) {
 		there.Store(8)
 		write()
 		if _, err := mine.Get(t.Context(), key); err != nil {
-			t.Errorf("%v: what was made after the purge is not believed", err)
+			t.Errorf("%v for an object written after the purge", err)
 		}
 	})
 }

@@ -71,7 +71,7 @@ type Config struct {
 	Balancer       string           // base URL for warming, without a / at its end; "" is this node itself
 
 	CDNTags      string   // "none", "surrogate-key" or "cache-tag"; see TagHeader
-	PurgeHook    string   // URL of the purge webhook; "" is none
+	PurgeHook    string   // URL of the purge webhook; "" if not used
 	PurgeSecrets []string // whsec_…, valid; each signs; set exactly if PurgeHook is
 
 	AdminToken string // for POST and DELETE on the private listener; "" rejects them unless Dev
@@ -170,7 +170,8 @@ func (c Config) Signer() (*imageurl.Signer, error) {
 	return imageurl.NewSigner(c.Keys...)
 }
 
-// TagHeader returns the header that has the tag of an original for a CDN; "" is none.
+// TagHeader returns the name of the header that has the tag of an original for a CDN; "" if no
+// such header is sent.
 func (c Config) TagHeader() string {
 	switch c.CDNTags {
 	case "surrogate-key":

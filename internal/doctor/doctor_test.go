@@ -43,7 +43,7 @@ func run(t *testing.T, flags ...string) map[string]Finding {
 	found := make(map[string]Finding)
 	for _, f := range report {
 		if (f.Level == OK) != (f.Fix == "") {
-			t.Errorf("%+v: a fix is wanted for what is not OK", f)
+			t.Errorf("%+v: want a Fix if and only if the level is not OK", f)
 		}
 		found[f.Name] = f
 	}

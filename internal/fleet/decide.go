@@ -17,7 +17,7 @@ import (
 type Config struct {
 	State *State
 	Cache Cache
-	// Shared is the shared store; nil if there is none. A node that is alone does not use it.
+	// Shared is the shared store; nil if no shared store is configured. A single node does not use it.
 	Shared Shared
 	// Cluster is the NATS cluster of the fleet or, where Alone is set, the embedded server, which
 	// only hooks need. If nil, this node is alone and no CDN is purged.

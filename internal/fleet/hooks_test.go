@@ -157,7 +157,7 @@ func TestHook_Send_SignsInOrderAndNamesEachOriginalOnce(t *testing.T) {
 			"image.purged soft d.jpg",
 		}
 		if got := a.received(); !slices.Equal(got, want) {
-			t.Errorf("told\n%q, want\n%q", got, want)
+			t.Errorf("the hook received\n%q, want\n%q", got, want)
 		}
 		first := a.payloads[0].Data.Originals[0]
 		of := imagecache.Original{Source: "posts", Name: "a.jpg"}

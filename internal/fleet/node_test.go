@@ -95,7 +95,7 @@ func TestNode_Takedown_HoldsDespiteOlderLift(t *testing.T) {
 	w.settle()
 	for _, x := range []*simNode{a, b} {
 		if !x.state.TakenDown(photo) {
-			t.Errorf("%s serves what was taken down", x.name)
+			t.Errorf("node %s serves an original that was taken down", x.name)
 		}
 	}
 }
@@ -185,7 +185,7 @@ func TestNode_Receipt_WaitsForItsOwnEntry(t *testing.T) {
 		return all
 	}
 	if all() {
-		t.Error("the receipt is complete before the entry came back: it would purge what was filled since")
+		t.Error("the receipt is complete before the node has read its own entry: a later read would purge newer fills")
 	}
 	w.settle()
 	if !all() {
@@ -236,7 +236,7 @@ func TestNode_Receipt_ReportsSupersededDecision(t *testing.T) {
 	older := a.must(t, KindTakedown, photo)
 	w.settle()
 	if r, _ := a.node.count(older, jetstream.Members{}); r.Superseded {
-		t.Error("superseded by what no node knows yet")
+		t.Error("superseded by a decision that no node has received")
 	}
 	b.reachable = true
 	w.settle()
@@ -259,7 +259,7 @@ func TestNode_Flush_FullStream_StillSendsTakedowns(t *testing.T) {
 	w.settle()
 	sent := func(p *pending) bool { return p.out.sentAlready() }
 	if !sent(purge) || !sent(lift) || b.state.TakenDown(third) {
-		t.Error("a takedown without room holds up what is about other originals")
+		t.Error("a takedown that the full stream refused blocks entries about other originals")
 	}
 	if sent(down) || sent(later) {
 		t.Error("a purge of the same original passed its takedown")
@@ -419,7 +419,7 @@ func TestNode_Owe_IsBounded(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	if err := x.node.owe(Entry{Stamp: Stamp{ID: "0"}}, sharedstore.Position{}, errSim); err != nil {
-		t.Errorf("one that waits already: %v", err)
+		t.Errorf("an entry that is queued already: %v", err)
 	}
 }
 

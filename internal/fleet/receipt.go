@@ -222,7 +222,7 @@ func waitingText(unsent error) string {
 	return "Sending to NATS fails; the log says why."
 }
 
-// Waiting says how many decisions wait to be sent and why; "" if none.
+// Waiting says how many decisions wait to be sent and why; "" if no decision waits.
 func (n *Node) Waiting() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()

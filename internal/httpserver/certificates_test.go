@@ -164,11 +164,11 @@ func TestServer_Run_TLSVersions(t *testing.T) {
 		}
 		resp.Body.Close()
 		if resp.ProtoMajor != 2 {
-			t.Errorf("it spoke %s", resp.Proto)
+			t.Errorf("protocol %s, want HTTP/2", resp.Proto)
 		}
 		old := &tls.Config{RootCAs: pool, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}
 		if _, err := tls.Dial("tcp", addr, old); err == nil {
-			t.Error("it speaks TLS 1.1")
+			t.Error("the server accepted TLS 1.1")
 		}
 		// A handshake that does not come is not waited for,
 		apitest.HungUp(t, apitest.Dial(t, addr))

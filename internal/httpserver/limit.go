@@ -254,7 +254,7 @@ func (l *connLimit) closeHTTP1() {
 }
 
 // longestIdleLocked marks the connection that has been idle longest as busy and returns
-// it; nil if none is idle.
+// it; nil if no connection is idle.
 func (l *connLimit) longestIdleLocked() *conn {
 	for {
 		var oldest *conn

@@ -115,12 +115,12 @@ func TestServer_Run_MaxPerAddress(t *testing.T) {
 			conns[i] = apitest.Dial(t, addr)
 		}
 		if received := apitest.HungUp(t, conns[2]); received != "" {
-			t.Errorf("the third connection heard %q", received)
+			t.Errorf("the third connection received %q", received)
 		}
 		for _, conn := range conns[:2] {
 			apitest.Say(t, conn, strings.Replace(hello, "\r\n\r\n", "\r\nConnection: close\r\n\r\n", 1))
 			if received := apitest.HungUp(t, conn); !strings.HasSuffix(received, "hello") {
-				t.Errorf("it heard %q", received)
+				t.Errorf("the client received %q", received)
 			}
 		}
 		// There is room again.

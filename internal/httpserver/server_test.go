@@ -348,7 +348,7 @@ func TestServer_Run_H2C(t *testing.T) {
 		}
 		defer resp.Body.Close()
 		if body, _ := io.ReadAll(resp.Body); string(body) != "HTTP/2.0" {
-			t.Errorf("it was %s", body)
+			t.Errorf("protocol %s, want HTTP/2.0", body)
 		}
 	})
 }
@@ -430,11 +430,11 @@ func TestServer_Run_MaxStreams(t *testing.T) {
 			close(finish)
 			for range 2 {
 				if status := <-held; status != 200 {
-					t.Errorf("one within the limit was answered %d", status)
+					t.Errorf("a request within the limit: status %d", status)
 				}
 			}
 			if status, _ := get(h2c(t, ln)); status != 200 {
-				t.Errorf("one after them was answered %d", status)
+				t.Errorf("a request after the others ended: status %d", status)
 			}
 		}
 		inBubble(t, on(Config{MaxStreams: 2, Overloaded: refused, Handler: answer}), check)

@@ -178,7 +178,7 @@ func TestServer_Run_Panic(t *testing.T) {
 				conn, other := ln.dial(t), ln.dial(t)
 				go io.WriteString(conn, "GET /x HTTP/1.1\r\nHost: a\r\n\r\n") //nolint:errcheck // read below
 				if took := closedAfter(t, conn); took != 0 {
-					t.Errorf("it was closed after %s", took)
+					t.Errorf("the connection was closed after %s, want 0", took)
 				}
 				go io.WriteString(other, hello) //nolint:errcheck // read below
 				expectHello(t, bufio.NewReader(other))

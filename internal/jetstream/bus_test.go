@@ -37,7 +37,7 @@ func run(t *testing.T, cfg Config) (b *Bus, stop func()) {
 	ready, done := context.WithTimeout(t.Context(), time.Minute)
 	defer done()
 	if err := b.Ready(ready); err != nil {
-		t.Fatalf("it is not ready: %v", err)
+		t.Fatalf("the bus is not ready: %v", err)
 	}
 	return b, stop
 }
@@ -178,7 +178,7 @@ func TestBus_Put_FullQueue(t *testing.T) {
 	done(t, next(t, b))
 	put(t, b, "second", 0, strings.Repeat("b", 40<<10)) // it was refused, so it is no repetition
 	if _, err := b.Put(t.Context(), "big", Message{Data: make([]byte, maxPayload+1)}); !errors.Is(err, ErrTooLarge) {
-		t.Errorf("put what is too large: %v", err)
+		t.Errorf("put a message that is too large: %v", err)
 	}
 }
 
@@ -221,7 +221,7 @@ func TestDelivery_Again_BuriesAfterLastAttempt(t *testing.T) {
 		t.Errorf("after the retry: %+v", s)
 	}
 	if err := b.Discard(t.Context(), letters[0].ID); !errors.Is(err, ErrNotFound) {
-		t.Errorf("discard what is gone: %v", err)
+		t.Errorf("discard a letter twice: %v", err)
 	}
 	if err := b.Retry(t.Context(), 99); !errors.Is(err, ErrNotFound) {
 		t.Errorf("retry what never was: %v", err)
@@ -243,7 +243,7 @@ func TestBus_Next_BuriesJobsThatKillWorkers(t *testing.T) {
 	}
 	for began := time.Now(); stats(t, b).Dead == 0; {
 		if time.Since(began) > 30*time.Second {
-			t.Fatal("it was not buried")
+			t.Fatal("the job was not buried within 30 s")
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		if d, err := b.Next(ctx); err == nil {
@@ -431,7 +431,7 @@ func TestBus_Run_EndsWithUnwritableStore(t *testing.T) {
 	go func() { ended <- b.Run(ctx) }()
 	for deadline := time.Now().Add(20 * time.Second); strings.Count(log.String(), "retrying") < 2; {
 		if time.Now().After(deadline) {
-			t.Fatalf("it was not tried again:\n%s", log)
+			t.Fatalf("Run did not retry:\n%s", log)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -442,7 +442,7 @@ func TestBus_Run_EndsWithUnwritableStore(t *testing.T) {
 			t.Error(err)
 		}
 	case <-time.After(10 * time.Second):
-		t.Error("it does not end")
+		t.Error("Run did not return within 10 s")
 	}
 }
 

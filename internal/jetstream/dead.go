@@ -81,7 +81,7 @@ func (b *Bus) Retry(ctx context.Context, id uint64) error {
 	return b.Discard(ctx, id)
 }
 
-// Discard removes a dead letter. The error is ErrNotFound if there is none of that ID.
+// Discard removes a dead letter. The error is ErrNotFound if no dead letter has that ID.
 func (b *Bus) Discard(ctx context.Context, id uint64) error {
 	s, err := b.session()
 	if err != nil {

@@ -127,9 +127,10 @@ func (b *Bus) Append(ctx context.Context, l Log, about, id string, data []byte) 
 // ErrConflict means that something else was appended about the same subject in the meantime.
 var ErrConflict = errors.New("the subject has a newer message")
 
-// AppendAfter appends an entry if last is still the number of the subject's last message (0 if
-// there is none); otherwise the error is ErrConflict. It is ErrFull if the log is full. After any
-// other error the entry may or may not have been appended, which Last tells. There is no retry.
+// AppendAfter appends an entry if last is still the number of the subject's last message (0: the
+// subject has no message); otherwise the error is ErrConflict. It is ErrFull if the log is full.
+// After any other error the entry may or may not have been appended; Last shows which. AppendAfter
+// does not retry.
 func (b *Bus) AppendAfter(
 	ctx context.Context, l Log, about string, last uint64, data []byte,
 ) (number uint64, err error) {
@@ -159,8 +160,8 @@ func isWrongSequence(err error) bool {
 // message.
 const wrongLastSequence = 10164
 
-// Last returns the last message of a subject and its number, 0 if there is none. A newer one may
-// have been appended a moment ago, which AppendAfter detects.
+// Last returns the last message of a subject and its number; the number is 0 if the subject has no
+// message. A newer message may have been appended meanwhile, which AppendAfter detects.
 func (b *Bus) Last(ctx context.Context, l Log, about string) (number uint64, data []byte, err error) {
 	s, err := b.connected()
 	if err != nil {

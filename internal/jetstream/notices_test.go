@@ -82,11 +82,11 @@ func TestBus_Notices_OnceAndKeptWhileDown(t *testing.T) {
 		select {
 		case n := <-got:
 			if n.data != text {
-				t.Fatalf("%q comes, want %q", n.data, text)
+				t.Fatalf("got notice %q, want %q", n.data, text)
 			}
 			return n
 		case <-time.After(30 * time.Second):
-			t.Fatalf("%q does not come", text)
+			t.Fatalf("no notice %q within 30 s", text)
 			return notice{}
 		}
 	}

@@ -18,6 +18,6 @@ func TestOpen_FIFO(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	if _, err := (OS{}).OpenFile(path); err == nil {
-		t.Error("it was opened for writing")
+		t.Error("a FIFO was opened for writing")
 	}
 }

@@ -51,10 +51,10 @@ func TestHistory_Run_KeepsLastHour(t *testing.T) {
 			t.Errorf("the last minute is %+v", p)
 		}
 		if next := points[historyPoints-1]; next.Queued != 0 {
-			t.Errorf("its second half is %+v", next)
+			t.Errorf("the second half of the minute is %+v", next)
 		}
 		if p.Latency.P50 < .0025 || p.Latency.P50 > .005 || p.Latency.P99 < 1 || p.Latency.P99 > 2.5 {
-			t.Errorf("its latency is %+v", p.Latency)
+			t.Errorf("the latency of the last minute is %+v", p.Latency)
 		}
 		if got := time.Since(points[0].Start); got != time.Hour+time.Second {
 			t.Errorf("the first point began %v ago", got)
@@ -65,7 +65,7 @@ func TestHistory_Run_KeepsLastHour(t *testing.T) {
 func TestQuantile_Buckets_Interpolates(t *testing.T) {
 	counts := make([]int64, len(buckets)+1)
 	if got := quantile(.5, counts); !math.IsNaN(got) {
-		t.Errorf("of nothing: %v", got)
+		t.Errorf("quantile without values: got %v, want NaN", got)
 	}
 	counts[4], counts[5] = 50, 50 // up to 1 ms, up to 2.5 ms
 	if got := quantile(.5, counts); got != .001 {
@@ -101,7 +101,7 @@ func TestSet_TopOriginals_EstimatesFromSample(t *testing.T) {
 		set.Observe(Observation{Status: 200, Ref: ref, Found: true, Bytes: 10})
 	}
 	if every := set.top.every.Load(); every < 64 {
-		t.Errorf("one of %d requests is counted", every)
+		t.Errorf("every %dth request is counted, want at most every 64th", every)
 	}
 	top, _ := set.TopOriginals(1)
 	if len(top) != 1 || top[0].Original.Name != "hot.jpg" ||

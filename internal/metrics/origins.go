@@ -24,7 +24,7 @@ const (
 // OriginSnapshot is one origin.
 type OriginSnapshot struct {
 	Name     string
-	Breaker  int              // BreakerClosed, BreakerHalfOpen or BreakerOpen; -1 if there is no breaker
+	Breaker  int              // BreakerClosed, BreakerHalfOpen or BreakerOpen; -1: the origin has no breaker
 	Requests map[string]int64 // by outcome; zeros are left out
 	Seconds  float64          // sum of their durations
 	Buckets  []int64          // as RequestStats.Buckets

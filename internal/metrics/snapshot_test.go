@@ -35,7 +35,7 @@ func TestSet_Snapshot_Requests(t *testing.T) {
 	}
 	memory := snap.ByCache["memory"]
 	if memory.Count != 2 || memory.Bytes != 1500 || memory.Seconds < 30 {
-		t.Errorf("of memory: %+v", memory)
+		t.Errorf("requests served from memory: %+v", memory)
 	}
 	bounds := BucketBounds()
 	if len(memory.Buckets) != len(bounds)+1 {

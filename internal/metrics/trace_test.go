@@ -64,7 +64,7 @@ func TestSet_StartRequest_TracesEachPart(t *testing.T) {
 
 func TestSet_StartRequest_NotSampled(t *testing.T) {
 	if spans := traced(t, sdktrace.NeverSample(), http.Header{}); len(spans) != 0 {
-		t.Errorf("there are %d spans", len(spans))
+		t.Errorf("%d spans, want 0", len(spans))
 	}
 }
 
@@ -73,7 +73,7 @@ func TestSet_Tier_NoSpanOutsideRequest(t *testing.T) {
 	set, _ := newSet(t, Config{Tracer: sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)).Tracer("test")})
 	_, _ = set.Tier("disk", fakeTier{}, nil).Get(t.Context(), imagecache.KeyOf(testRef(t)))
 	if n := len(spans.GetSpans()); n != 0 {
-		t.Errorf("there are %d spans", n)
+		t.Errorf("%d spans, want 0", n)
 	}
 }
 

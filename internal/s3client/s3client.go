@@ -23,7 +23,7 @@ import (
 // Config configures a client.
 type Config struct {
 	// Region is the bucket's region. If "", it is that of AWS_REGION and the shared
-	// configuration; if they have none, us-east-1 with an Endpoint, and an error without.
+	// configuration; if these name no region, us-east-1 with an Endpoint, and an error without.
 	Region string
 	// Endpoint is the URL of a server other than Amazon's. If "", it is that of
 	// AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, or Amazon's.

@@ -276,7 +276,7 @@ func (s *story) until(rest string) {
 		}
 		time.Sleep(time.Millisecond) // the background is another goroutine behind two sockets
 	}
-	s.t.Errorf("it never came from %s", rest)
+	s.t.Errorf("waited for an answer %s", rest)
 }
 
 // options reads "DETAIL k=v k=[v v] Header:value".

@@ -170,7 +170,7 @@ func (r *Resolved) Fault(name string, place Place, err error) {
 // FaultOf adds a fault of a setting at the place of its value.
 func (r *Resolved) FaultOf(name string, err error) { r.Fault(name, r.Place(name), err) }
 
-// Err returns all faults as [Faults]; nil if there are none.
+// Err returns all faults as [Faults], or nil without faults.
 func (r *Resolved) Err() error {
 	if len(r.faults) == 0 {
 		return nil

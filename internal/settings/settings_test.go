@@ -168,7 +168,7 @@ func TestSchema_Resolve_FileFaults(t *testing.T) {
 	_, _, faults := read(t, nil, nil, "admin:\n  token: hush\n listen: [\n")
 	if !strings.HasPrefix(faults, "FILE:") || !strings.Contains(faults, "not YAML") ||
 		strings.Contains(faults, "hush") {
-		t.Errorf("what is no YAML: %q", faults)
+		t.Errorf("a file that is not YAML: %q", faults)
 	}
 	for _, yaml := range []string{"# nothing\n", "---\n", "\n"} {
 		if _, _, faults := read(t, nil, nil, yaml); faults != "" {

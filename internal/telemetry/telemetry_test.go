@@ -43,7 +43,7 @@ func TestTelemetry_Metrics_HasProcessMetrics(t *testing.T) {
 	rec := scrape(t, tel, "")
 	for _, name := range []string{"go_goroutines ", "process_resident_memory_bytes ", "process_open_fds "} {
 		if !strings.Contains(rec.Body.String(), "\n"+name) {
-			t.Errorf("there is no %s", name)
+			t.Errorf("no metric %s", name)
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 func TestOpen_NoTracerByDefault(t *testing.T) {
 	tel, _ := open(t, Config{})
 	if tel.Tracer != nil {
-		t.Error("there is one")
+		t.Error("Tracer is set, want nil")
 	}
 	if err := tel.Close(t.Context()); err != nil {
 		t.Error(err)

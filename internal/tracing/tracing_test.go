@@ -70,6 +70,6 @@ func TestLoggingExporter_LogsOncePerMinute(t *testing.T) {
 		t.Errorf("%d lines in two minutes:\n%s", lines, &log)
 	}
 	if !strings.Contains(log.String(), "dropped=60") {
-		t.Errorf("what was dropped in the first minute is not there:\n%s", &log)
+		t.Errorf("no count of the spans dropped in the first minute:\n%s", &log)
 	}
 }

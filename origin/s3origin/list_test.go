@@ -68,7 +68,7 @@ func TestSource_List_Server(t *testing.T) {
 	}
 	slices.Sort(names)
 	if want := []string{"a.jpg", "b/", "c d~.jpg", "é.jpg"}; !slices.Equal(names, want) {
-		t.Errorf("listed are %q, not %q", names, want)
+		t.Errorf("listed %q, want %q", names, want)
 	}
 	list, err := src.List(t.Context(), origin.ListRequest{Folder: "b/", Limit: 9})
 	if err != nil || len(list.Objects) != 2 || list.Objects[1].Name != "b/2.jpg" || list.Objects[1].Bytes != 4 {

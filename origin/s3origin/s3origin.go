@@ -47,7 +47,7 @@ type Config struct {
 	// "photos/a.jpg".
 	Prefix string
 	// Region is the bucket's region. If "", it is that of AWS_REGION and the shared
-	// configuration; if they have none, us-east-1 with an Endpoint, and an error
+	// configuration; if these name no region, us-east-1 with an Endpoint, and an error
 	// without.
 	Region string
 	// Endpoint is the URL of a server other than Amazon's. If "", it is that of

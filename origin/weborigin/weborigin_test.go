@@ -442,7 +442,7 @@ func TestSource_Open_DNSRebinding(t *testing.T) {
 		t.Fatalf("first: error %v", err)
 	}
 	if _, err := src.Open(t.Context(), "a.jpg", origin.Cond{}); !errors.Is(err, origin.ErrDenied) {
-		t.Errorf("then: error %v", err)
+		t.Errorf("second: error %v, want ErrDenied", err)
 	}
 	if reached != 1 {
 		t.Error("the server got a request")

@@ -51,7 +51,7 @@ func TestParseNotices_AllServers_Agree(t *testing.T) {
 	}
 	made, _, _ := ParseNotices([]byte(fromVersityGW))
 	if removed[0].ID == made[0].ID {
-		t.Error("what was made and what was removed have one ID")
+		t.Error("the notices of creation and removal have the same ID")
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 func TestBuiltInProfiles(t *testing.T) {
 	set := BuiltIn()
 	if got := strings.Join(set.Names(), " "); got != "avatar feed grid" {
-		t.Fatalf("there are %s", got)
+		t.Fatalf("built-in profiles: got %s", got)
 	}
 	for name, want := range map[string]string{
 		"feed":   "440x.webp 880x.webp 1320x.webp 440x.jpg 880x.jpg 1320x.jpg",
@@ -43,7 +43,7 @@ func TestProfile_At_LargeScaleUsesLastSpec(t *testing.T) {
 		}
 	}
 	if spec, ok := feed.At(1, resize.AVIF); ok {
-		t.Errorf("there is %s, of a format that is not listed", spec.Name())
+		t.Errorf("got %s, of a format that is not listed", spec.Name())
 	}
 }
 
@@ -91,7 +91,7 @@ func TestSet_Load_ErrorsNameTheFile(t *testing.T) {
 		}
 	}
 	if _, err := Load(file+".none", json.Unmarshal); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a file that is not there: %v", err)
+		t.Errorf("a missing file: %v", err)
 	}
 	if set, err := Load("", nil); err != nil || len(set.Names()) != 3 {
 		t.Errorf("no file: %v", err)
@@ -171,7 +171,7 @@ func TestParsePrefix_RejectsInvalid(t *testing.T) {
 	}
 	one := Prefix{Prefix: "https://a.example/", Source: "posts"}
 	if _, err := NewLinks(one, Prefix{Prefix: "HTTPS://A.example:443/", Source: "other"}); err == nil {
-		t.Error("one prefix twice, spelled in two ways, is taken")
+		t.Error("no error for one prefix in two spellings")
 	}
 }
 

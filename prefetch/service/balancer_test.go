@@ -73,7 +73,7 @@ func TestBalancer_Make_MapsStatusToOutcome(t *testing.T) {
 		asked,
 		want,
 	) {
-		t.Errorf("asked is %q, want %q", asked, want)
+		t.Errorf("requested %q, want %q", asked, want)
 	}
 	for word, want := range map[string]error{
 		"busy":   resize.ErrBusy,

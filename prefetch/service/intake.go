@@ -63,7 +63,7 @@ func (s *Service) Event(
 	return taken, err
 }
 
-// eventID is the id of an event in the queue, "" if it has none.
+// eventID is the id of an event in the queue, "" if the event has no id.
 func eventID(id string) string {
 	if id == "" {
 		return ""

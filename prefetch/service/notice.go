@@ -19,7 +19,7 @@ import (
 // Bucket is an S3 source that a notification may be about.
 type Bucket struct {
 	Name   string
-	Prefix string // of keys; "" is none, else it ends in /
+	Prefix string // of keys; "" for all keys, else it ends in /
 	Source string // alias
 }
 

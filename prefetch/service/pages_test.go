@@ -42,7 +42,7 @@ func TestPages_Run_FirstScreensFirst(t *testing.T) {
 			return "made"
 		}, func(outcome string) { counts[outcome]++ }, 1)
 		if !p.put(pageRefs(t, "a", firstScreen+3)) || !p.put(pageRefs(t, "b", 2)) {
-			t.Error("there is no room")
+			t.Error("the queue refused a page that fits")
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		var done sync.WaitGroup
@@ -61,7 +61,7 @@ func TestPages_Put_RefusesWhenFull(t *testing.T) {
 	p := newPages(nil, nil, 1)
 	for range maxPathsWaiting / 200 {
 		if !p.put(pageRefs(t, "a", 200)) {
-			t.Fatal("there is no room")
+			t.Fatal("the queue refused a page that fits")
 		}
 	}
 	if p.put(pageRefs(t, "a", 200)) || !p.put(pageRefs(t, "a", maxPathsWaiting%200)) || p.put(pageRefs(t, "a", 1)) {
@@ -118,7 +118,7 @@ func TestService_Event_PagePaths(t *testing.T) {
 			priority, made := cache.asked["/440x/v.1/posts/a.jpg.webp"]
 			if mode == warmer.None {
 				if made {
-					t.Error("made although nothing is made early")
+					t.Error("a path was made although warming is off")
 				}
 				continue
 			}

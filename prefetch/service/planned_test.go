@@ -39,7 +39,7 @@ func TestService_Planned_SpecsOrReason(t *testing.T) {
 	got := s.planned(e)
 	if len(got) != 3 || !slices.Contains(got[0].Specs, "1320x.webp") || len(got[0].Specs) < 3 ||
 		!slices.Equal(got[1].Specs, []string{"1320x.webp"}) || !strings.Contains(got[2].Reason, "--image-prefix") {
-		t.Errorf("planned are %+v", got)
+		t.Errorf("planned %+v", got)
 	}
 	for i := range 50 { // posts of three followers are never requested
 		img := image(strings.Repeat("x", i+1))
@@ -48,12 +48,12 @@ func TestService_Planned_SpecsOrReason(t *testing.T) {
 	now = now.Add(7 * time.Hour)
 	s.watch.Counts()
 	if got := s.planned(e)[1]; len(got.Specs) != 0 || !strings.Contains(got.Reason, "too rarely") {
-		t.Errorf("planned is %+v", got)
+		t.Errorf("planned %+v", got)
 	}
 	if got := open(warmer.None).planned(e)[0]; len(got.Specs) != 0 || !strings.Contains(got.Reason, "--warm none") {
-		t.Errorf("planned is %+v", got)
+		t.Errorf("planned %+v", got)
 	}
 	if got := s.planned(events.Event{Type: events.PostDeleted, Posts: e.Posts}); got != nil {
-		t.Errorf("of deleted posts planned are %+v", got)
+		t.Errorf("planned for deleted posts: %+v", got)
 	}
 }

@@ -44,7 +44,7 @@ func TestWatch_Recall_RestoresCounts(t *testing.T) {
 	}
 	again, err := w.Learnt()
 	if err != nil || string(again) != string(text) {
-		t.Errorf("it was\n%s\nand is\n%s (%v)", text, again, err)
+		t.Errorf("the state before was\n%s\nafter Recall\n%s (%v)", text, again, err)
 	}
 	if used, wasted := w.Counts(); used.Variants+wasted.Variants != 0 {
 		t.Errorf("%d used and %d wasted of another process", used.Variants, wasted.Variants)

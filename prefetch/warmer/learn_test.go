@@ -30,7 +30,7 @@ func TestWatch_Asked_EarlyRequestsTeach(t *testing.T) {
 		w.Asked(ref(t, "/100x/v.1/posts/"+name+".webp"))
 	}
 	if w.Counts(); shareOf(w, small, 0) > 0.5 {
-		t.Error("it is known before the first minutes have passed")
+		t.Error("the share is known before the first minutes have passed")
 	}
 	now = now.Add(11 * time.Minute)
 	if w.Counts(); before > 0.3 || shareOf(w, small, 0) != 1 {
@@ -53,7 +53,7 @@ func TestWatch_Specs_SmallAudience(t *testing.T) {
 	now = now.Add(7 * time.Hour)
 	w.Counts()
 	if specs, _ := w.Specs(image(t, "x"), "two", ReachOf(1), false); len(specs) != 0 {
-		t.Errorf("made of images that are never requested: %q", names(specs))
+		t.Errorf("planned for images that are never requested: %q", names(specs))
 	}
 }
 
@@ -75,7 +75,7 @@ func TestLearnt_Plan_WeighsCPU(t *testing.T) {
 	l.costs[1].add(cost{cpu: time.Second})
 	l.costs[2].add(cost{cpu: 100 * time.Millisecond})
 	if specs := l.plan(Unsaid, 0.5, wasteMost); names(specs) != "100x 1100x" {
-		t.Errorf("made are %q", names(specs))
+		t.Errorf("planned %q", names(specs))
 	}
 }
 
@@ -102,7 +102,7 @@ func TestWatch_Mezzanine_CountsUse(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	w := watch(t, WatchConfig{Now: func() time.Time { return now }})
 	if !w.Mezzanine("two", ReachOf(5)) || w.Mezzanine("two", OnPage) || w.Mezzanine("none", Unsaid) {
-		t.Error("it is not made of what is announced, or of other images")
+		t.Error("no mezzanine for an announced image, or one for another image")
 	}
 	for _, name := range []string{"listed", "other", "never"} {
 		w.Made(image(t, name), "two", ReachOf(5), []resize.Spec{facts})
@@ -125,6 +125,6 @@ func TestWatch_Mezzanine_CountsUse(t *testing.T) {
 	}
 	now = now.Add(7 * time.Hour)
 	if w.Counts(); w.Mezzanine("two", ReachOf(5)) {
-		t.Error("it is made although images are seen in one size only")
+		t.Error("a mezzanine is made although images are requested in one size only")
 	}
 }

@@ -77,7 +77,7 @@ func TestWatch_Specs_FollowDemand(t *testing.T) {
 			n++
 			specs, ok := w.Specs(image(t, "x"), "two", Unsaid, false)
 			if !ok {
-				t.Fatal("there is no profile")
+				t.Fatal("profile two is missing")
 			}
 			if i == 0 {
 				made = names(specs)
@@ -99,7 +99,7 @@ func TestWatch_Specs_FollowDemand(t *testing.T) {
 		return made
 	}
 	if made := day(enoughSeen, "100x"); made != "100x 200x" {
-		t.Errorf("by the default profile of devices made is %q", made)
+		t.Errorf("before any request, made %q", made)
 	}
 	used, before := w.Counts()
 	if used.Variants < enoughSeen-3 || before.Variants < 1 || before.Variants > enoughSeen {
@@ -116,7 +116,7 @@ func TestWatch_Specs_FollowDemand(t *testing.T) {
 	}
 	day(100, "100x", "200x")
 	if made := day(1); made != "100x 200x" {
-		t.Errorf("what everybody asks for is not made again: %q", made)
+		t.Errorf("made %q, want both Specs, which all clients request", made)
 	}
 	for mode, want := range map[Mode]string{All: "100x 200x", None: ""} {
 		w := watch(t, WatchConfig{Mode: mode})
@@ -128,7 +128,7 @@ func TestWatch_Specs_FollowDemand(t *testing.T) {
 		}
 	}
 	if _, ok := w.Specs(image(t, "x"), "none", Unsaid, false); ok {
-		t.Error("there is a profile none")
+		t.Error("a profile that does not exist was found")
 	}
 }
 
@@ -161,7 +161,7 @@ func TestWatch_Specs_DependOnReach(t *testing.T) {
 	w.Made(image(t, "large"), "two", ReachOf(5000), nil)
 	w.Made(image(t, "large"), "two", OnPage, nil)
 	if reach := w.watched[w.key(image(t, "large").String())].reach; reach != ReachOf(5000) {
-		t.Errorf("it is of reach %d", reach)
+		t.Errorf("reach %d, want 5000", reach)
 	}
 }
 
@@ -205,12 +205,12 @@ func TestWatch_Specs_FirstPageCountsAsPostWithoutPostEvents(t *testing.T) {
 	w := watch(t, WatchConfig{})
 	for i := range enoughSeen {
 		if specs, _ := w.Specs(image(t, "x"), "two", OnPage, false); names(specs) != "" {
-			t.Errorf("after %d pages, when post events may yet come: %q", i, names(specs))
+			t.Errorf("after %d pages, too early to know that there are no post events: %q", i, names(specs))
 		}
 		w.Made(image(t, strconv.Itoa(i)), "two", OnPage, nil)
 	}
 	if specs, _ := w.Specs(image(t, "x"), "two", OnPage, false); names(specs) != "100x 200x" {
-		t.Errorf("of pages alone: %q", names(specs))
+		t.Errorf("with page events only: %q", names(specs))
 	}
 	w.Made(image(t, "b"), "two", ReachOf(50), nil)
 	if specs, _ := w.Specs(image(t, "x"), "two", OnPage, false); names(specs) != "" {
@@ -223,17 +223,17 @@ func TestWatch_Specs_UseRequestsBeforeFirstWatchEnds(t *testing.T) {
 	w := watch(t, WatchConfig{})
 	large, small := ReachOf(100_000), ReachOf(30)
 	if specs, _ := w.Specs(image(t, "x"), "two", small, false); names(specs) != "200x" {
-		t.Errorf("before anything was asked for: %q", names(specs))
+		t.Errorf("before the first request: %q", names(specs))
 	}
 	for i := range 3000 {
 		w.Asked(ref(t, fmt.Sprintf("/100x/v.1/posts/%d.webp", i)))
 	}
 	w.Asked(ref(t, "/200x/v.1/posts/1.webp"))
 	if specs, _ := w.Specs(image(t, "x"), "two", small, false); names(specs) != "100x" {
-		t.Errorf("of a small post: %q", names(specs))
+		t.Errorf("for a post with a small audience: %q", names(specs))
 	}
 	if specs, _ := w.Specs(image(t, "x"), "two", large, false); names(specs) != "100x 200x" {
-		t.Errorf("of one that a hundred thousand will see: %q", names(specs))
+		t.Errorf("for a post with an audience of 100,000: %q", names(specs))
 	}
 }
 
@@ -287,11 +287,11 @@ func TestWatch_Lately_ForgetsAfterTenMinutes(t *testing.T) {
 	w := watch(t, WatchConfig{Now: func() time.Time { return now }})
 	w.Made(image(t, "a"), "two", Unsaid, nil)
 	if !w.Lately(image(t, "a"), "two") || w.Lately(image(t, "a"), "feed") || w.Lately(image(t, "b"), "two") {
-		t.Error("it is not known, or something else is")
+		t.Error("Lately: want true for image a in profile two only")
 	}
 	now = now.Add(10*time.Minute + time.Second)
 	if w.Lately(image(t, "a"), "two") {
-		t.Error("it is known still")
+		t.Error("Lately is still true after ten minutes")
 	}
 }
 
@@ -513,7 +513,7 @@ func TestWorker_Work_BusySplitsThenReturnsJob(t *testing.T) {
 			}
 		}
 		if fmt.Sprint(asked) != "[2 2 2 1 1]" {
-			t.Errorf("asked for at once are %v", asked)
+			t.Errorf("Specs per request: %v", asked)
 		}
 		fits = 0
 		began := time.Now()
@@ -523,7 +523,7 @@ func TestWorker_Work_BusySplitsThenReturnsJob(t *testing.T) {
 			}
 		}
 		if took := time.Since(began); took < maxBusy || took > maxBusy+10*time.Second {
-			t.Errorf("it took %v", took)
+			t.Errorf("the job was busy for %v", took)
 		}
 	})
 }

@@ -67,7 +67,7 @@ func animations(t *testing.T, r resize.Resizer) {
 	}
 	back, err := gif.DecodeAll(bytes.NewReader(one(t, r, web.Body, "20x.gif").Body))
 	if err != nil || !slices.Equal(back.Delay, filmDelays) || back.LoopCount != 3 {
-		t.Errorf("by way of WebP (%d loops): %+v, %v", loops, back, err)
+		t.Errorf("through WebP (%d loops): %+v, %v", loops, back, err)
 	}
 	for _, name := range []string{
 		"30x30-cover-smart.webp", "40x40-pad-bg102030.webp", "40x-rot90-flip.webp",
@@ -94,7 +94,7 @@ func animations(t *testing.T, r resize.Resizer) {
 		spec(t, "40x.webp"), spec(t, "40x-still.webp"), spec(t, "40x.gif"))
 	if err != nil || !bytes.Equal(images[0].Body, web.Body) ||
 		!bytes.Equal(images[1].Body, one(t, r, original, "40x-still.webp").Body) {
-		t.Errorf("made together they are others: %v", err)
+		t.Errorf("two Specs in one job give other files than two jobs: %v", err)
 	}
 	t.Run("frames times pixels have a budget", func(t *testing.T) {
 		g := &gif.GIF{}

@@ -83,7 +83,7 @@ func samples(t *testing.T, r resize.Resizer) {
 			img := one(t, r, inkJPEG(c.ink), "16x.png")
 			p := rasterOf(decode(t, r, img)).at(8, 8)
 			if !c.like(p[0], p[1], p[2]) {
-				t.Errorf("it is %.2f %.2f %.2f", p[0], p[1], p[2])
+				t.Errorf("colour %.2f %.2f %.2f", p[0], p[1], p[2])
 			}
 		})
 	}
@@ -225,7 +225,7 @@ func photoColours(t *testing.T, r resize.Resizer) {
 			right, wrong := psnr(got, blocks(converted)), psnr(got, blocks(stripped))
 			t.Logf("%.1f dB from the converted picture, %.1f from one whose profile is stripped", right, wrong)
 			if right < 45 || right < wrong+3 {
-				t.Errorf("it is %.1f dB from the converted picture, %.1f from one whose profile is stripped",
+				t.Errorf("the variant is %.1f dB from the converted picture, %.1f from one whose profile is stripped",
 					right, wrong)
 			}
 		})

@@ -188,7 +188,7 @@ func credits(t *testing.T, r resize.Resizer) {
 				img := one(t, r, original, "80x-credit."+format)
 				bare(t, img)
 				if !bytes.Equal(img.Body, one(t, r, original, "80x."+format).Body) {
-					t.Errorf("%s is another file than without credit", format)
+					t.Errorf("%s: the file differs from that of an original without a credit", format)
 				}
 			}
 		}

@@ -62,7 +62,7 @@ func describedColours(t *testing.T, r resize.Resizer) {
 		draw.Draw(m, m.Rect, image.NewUniform(color.Gray{64}), image.Point{}, draw.Src)
 		got := decode(t, r, one(t, r, inPNG(pngOf(t, m), gamma(100_000)), "20x.png")).At(5, 5)
 		if v := color.GrayModel.Convert(got).(color.Gray).Y; v < 135 || v > 139 { // a quarter of the light is 137
-			t.Errorf("it is %d", v)
+			t.Errorf("grey %d, want 137 +- 2", v)
 		}
 	})
 	for name, c := range map[string]struct {
@@ -124,7 +124,7 @@ func promises(t *testing.T, r resize.Resizer) {
 			two := encodedWithCredit(t, r, picture, format)
 			at := bytes.Index(two, []byte("cdsc"))
 			if at < 0 || two[at+7] != 1 {
-				t.Fatal("it has no item of metadata")
+				t.Fatal("the variant has no metadata item")
 			}
 			from := two[at+4 : at+6]
 			two = inIref(t, two, append(append([]byte{0, 0, 0, 16, 'c', 'd', 's', 'c'}, from...), 0, 2, 0, 1, 0, 1))
@@ -204,7 +204,7 @@ func boxAt(t *testing.T, file []byte, path ...string) (at int) {
 	for _, typ := range path {
 		for string(file[at+4:at+8]) != typ {
 			if at += int(binary.BigEndian.Uint32(file[at:])); at >= end {
-				t.Fatalf("there is no %s", typ)
+				t.Fatalf("the file has no %s box", typ)
 			}
 		}
 		end = at + int(binary.BigEndian.Uint32(file[at:]))

@@ -25,7 +25,7 @@ func endMarks(t *testing.T, r resize.Resizer) {
 		t.Run(name, func(t *testing.T) {
 			for _, variant := range []string{"100x.jpg", "100x.png", "320x20-cover-top.webp"} {
 				if got := one(t, r, changed, variant).Body; !bytes.Equal(got, one(t, r, whole, variant).Body) {
-					t.Errorf("%s: another picture", variant)
+					t.Errorf("%s: the picture has changed", variant)
 				}
 			}
 		})
@@ -67,7 +67,7 @@ func endMarks(t *testing.T, r resize.Resizer) {
 		middle := at + 12 + int(binary.BigEndian.Uint32(whole[at:]))
 		swapped := slices.Concat(whole[:at], whole[middle:end], whole[at:middle], whole[end:])
 		if got, want := one(t, r, swapped, "20x.png").Body, one(t, r, whole, "20x.png").Body; !bytes.Equal(got, want) {
-			t.Error("another picture")
+			t.Error("the picture has changed")
 		}
 	})
 }
@@ -167,7 +167,7 @@ func canvases(t *testing.T, r resize.Resizer) {
 				t.Errorf("the frame is %v", got)
 			}
 			if _, _, _, a := m.At(c.want.X-1, c.want.Y-1).RGBA(); a != 0 && c.first != c.want {
-				t.Error("what no frame covers is not transparent")
+				t.Error("the area outside of all frames is not transparent")
 			}
 			back, err := gif.DecodeAll(bytes.NewReader(one(t, r, original, "8192x.gif").Body))
 			if err != nil || len(back.Image) != 2 || !slices.Equal(back.Delay, g.Delay) || back.LoopCount != 3 {

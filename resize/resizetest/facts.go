@@ -170,7 +170,7 @@ func mezzanines(t *testing.T, r resize.Resizer) {
 			if m, err := jpeg.Decode(bytes.NewReader(img.Body)); err != nil {
 				t.Error(err)
 			} else if coded, ok := m.(*image.YCbCr); !ok || coded.SubsampleRatio == image.YCbCrSubsampleRatio420 {
-				t.Errorf("its colours are %v", coded.SubsampleRatio)
+				t.Errorf("chroma subsampling of the mezzanine: %v", coded.SubsampleRatio)
 			}
 		})
 	}

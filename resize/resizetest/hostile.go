@@ -89,7 +89,7 @@ func Hostiles() []Hostile {
 		{"PNG of 2147483647x1", pngOfSize(1<<31-1, 1, nil), resize.ErrTooLarge},
 		{"PNG of 50000x50000", pngOfSize(50000, 50000, deflated(make([]byte, 1<<20))), resize.ErrTooLarge},
 		{"PNG whose pixels are missing", pngOfSize(6000, 6000, deflated(make([]byte, 1<<20))), resize.ErrCorrupt},
-		{"PNG whose data is none", pngOfSize(16, 16, []byte("no zlib at all")), resize.ErrCorrupt},
+		{"PNG with data that is not zlib", pngOfSize(16, 16, []byte("no zlib at all")), resize.ErrCorrupt},
 		{"JPEG of 65500x65500", jpegOfSize(0xc0, 65500, 65500), resize.ErrTooLarge},
 		{"progressive JPEG of 65500x65500", jpegOfSize(0xc2, 65500, 65500), resize.ErrTooLarge},
 		{"JPEG of no pixels", jpegOfSize(0xc0, 0, 0), resize.ErrCorrupt},
@@ -145,13 +145,13 @@ func bomb(t *testing.T, r resize.Resizer, h Hostile) {
 				t.Errorf("%s: %v, want it to be the image's fault", name, err)
 			}
 			if strings.Contains(err.Error(), Needle) {
-				t.Errorf("%s: the error tells what is in the original: %v", name, err)
+				t.Errorf("%s: the error contains metadata of the original: %v", name, err)
 			}
 			continue
 		}
 		decode(t, r, images[0])
 		if bytes.Contains(images[0].Body, []byte(Needle)) {
-			t.Errorf("%s: what was planted is in the image", name)
+			t.Errorf("%s: the image contains the planted metadata", name)
 		}
 	}
 }
@@ -167,14 +167,14 @@ func hostile(t *testing.T, r resize.Resizer) {
 			refused(t, r, h.Original, name, h.Want, h.Name+" to "+name)
 		}
 		if !bytes.Equal(one(t, r, good, "32x.jpg").Body, first.Body) {
-			t.Fatalf("%s: a good picture is another after it", h.Name)
+			t.Fatalf("after %s, a valid original gives another image", h.Name)
 		}
 	}
 	for _, h := range Bombs(t) {
 		t.Run(h.Name, func(t *testing.T) { bomb(t, r, h) })
 	}
 	if !bytes.Equal(one(t, r, good, "32x.jpg").Body, first.Body) {
-		t.Fatal("a good picture is another after the bombs")
+		t.Fatal("after the bombs, a valid original gives another image")
 	}
 	t.Run("an AVIF that lies about its size", func(t *testing.T) {
 		whole := encoded(t, r, noisy(320, 240), "avif")

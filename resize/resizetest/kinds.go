@@ -52,7 +52,7 @@ func inputs(t *testing.T, r resize.Resizer) {
 		glass := veiled(picture) // alpha is a separate item
 		original := bytes.Replace(encoded(t, r, glass.image(), "heic"), []byte("ftypheic"), []byte("ftypheix"), 1)
 		if !bytes.Contains(original, []byte("ftypheix")) || bytes.Count(original, []byte("infe")) < 2 {
-			t.Fatal("it is not what it is to be")
+			t.Fatal("the original is not a HEIC with an alpha item")
 		}
 		near(t, r, one(t, r, original, "80x.png"), want(glass, spec(t, "80x.png")), 29)
 	})

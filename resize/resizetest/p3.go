@@ -36,7 +36,7 @@ func wideGamut(t *testing.T, r resize.Resizer) {
 		wrong := psnr(numbers, rasterOf(decode(t, r, one(t, r, original, s.Name()))))
 		t.Logf("%.1f dB from its own numbers, %.1f from those of sRGB", right, wrong)
 		if right < 50 || right < wrong+3 {
-			t.Errorf("it is %.1f dB from its own numbers, %.1f from those of sRGB", right, wrong)
+			t.Errorf("the variant is %.1f dB from its own numbers, %.1f from those of sRGB", right, wrong)
 		}
 	})
 	t.Run("inks", func(t *testing.T) { wideInks(t, r) })
@@ -67,7 +67,7 @@ func wideGamut(t *testing.T, r resize.Resizer) {
 			{jpegOf(t, grey), "32x-p3.avif", "32x.avif"}, {jpegOf(t, grey), "32x-sharp-p3.webp", "32x-sharp.webp"},
 		} {
 			if !bytes.Equal(one(t, r, c.original, c.p3).Body, one(t, r, c.original, c.without).Body) {
-				t.Errorf("%s is another file than %s", c.p3, c.without)
+				t.Errorf("%s and %s are different files", c.p3, c.without)
 			}
 		}
 	})
@@ -78,7 +78,7 @@ func wideGamut(t *testing.T, r resize.Resizer) {
 			t.Errorf("times %v, loop %d", delays, loops)
 		}
 		if profileIn(t, img) == nil {
-			t.Error("it has no profile")
+			t.Error("the variant has no colour profile")
 		}
 		still := one(t, r, img.Body, "40x-still.webp")
 		if got := color.NRGBAModel.Convert(decode(t, r, still).At(20, 2)).(color.NRGBA); far(got, filmColour(0)) > 20 {
@@ -116,7 +116,7 @@ func wideColours(t *testing.T, r resize.Resizer, picture raster, plain []byte) {
 		}
 		numbers, seen := p.to(displayP3, picture), p.toSRGB(picture)
 		if got := psnr(none.to(displayP3, seen), numbers); c.name == "Display P3" && got > 30 {
-			t.Errorf("of a picture that was clipped to sRGB it is within %.1f dB: this would show nothing", got)
+			t.Errorf("the picture is within %.1f dB of one that was clipped to sRGB: it cannot show the difference", got)
 		}
 		for name, dB := range map[string]float64{
 			"120x-p3.png": 33, "120x-p3.jpg": 31, "120x-p3.webp": 30, "120x-p3.avif": 30, "120x-p3.heic": 30,
@@ -159,7 +159,7 @@ func wideColours(t *testing.T, r resize.Resizer, picture raster, plain []byte) {
 		}
 		for i, name := range names {
 			if !bytes.Equal(images[i].Body, one(t, r, original, name).Body) {
-				t.Errorf("%s is another file", name)
+				t.Errorf("%s differs between one job and two", name)
 			}
 		}
 	})
@@ -221,7 +221,7 @@ func wideProfile(t *testing.T, r resize.Resizer, plain []byte) {
 		t.Fatal(err)
 	}
 	if len(first) >= 600 {
-		t.Errorf("it has %d bytes", len(first))
+		t.Errorf("%d bytes, want less than 600", len(first))
 	}
 	for c := range 3 {
 		for i := range 3 {

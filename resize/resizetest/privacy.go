@@ -102,7 +102,7 @@ func bareBut(t *testing.T, img resize.Image, others ...string) {
 	}
 	for _, n := range [][]byte{[]byte(needle), big, little} {
 		if bytes.Contains(img.Body, n) {
-			t.Errorf("a needle is in the %s: %q", img.Format, n)
+			t.Errorf("the %s contains planted metadata: %q", img.Format, n)
 		}
 	}
 	var found []string

@@ -33,7 +33,7 @@ func again(t *testing.T, r resize.Resizer) {
 					continue
 				}
 				if !bytes.Equal(images[0].Body, first.Body) {
-					t.Error("another answer")
+					t.Error("the second job gave another image")
 				}
 			}
 		})
@@ -84,7 +84,7 @@ func together(t *testing.T, r resize.Resizer) {
 						s.Name(), images[i].Format, images[i].Width, images[i].Height)
 				}
 				if !bytes.Equal(images[i].Body, alone.Body) {
-					t.Errorf("%s: made with others it is another file", s.Name())
+					t.Errorf("%s: the file differs from that of a job with this Spec alone", s.Name())
 				}
 			}
 		})
@@ -121,7 +121,7 @@ func delivery(t *testing.T, r resize.Resizer) {
 			}
 			for i, img := range made {
 				if s := job.All()[i]; !bytes.Equal(img.Body, oneOf(t, r, original, s).Body) {
-					t.Errorf("%s: made with others it is another file", s.Name())
+					t.Errorf("%s: the file differs from that of a job with this Spec alone", s.Name())
 				}
 			}
 			needed, optional := order[:len(job.Specs)], order[len(job.Specs):]

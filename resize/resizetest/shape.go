@@ -59,7 +59,7 @@ func shapes(t *testing.T, r resize.Resizer) {
 		img := one(t, r, original, "120x-sharp.png")
 		near(t, r, img, plain, 22)
 		if bytes.Equal(img.Body, one(t, r, original, "120x.png").Body) {
-			t.Error("it is the same as without")
+			t.Error("the sharpened variant equals the plain one")
 		}
 	})
 	t.Run("trim cuts a border of one colour away", func(t *testing.T) {
@@ -116,7 +116,7 @@ func formats(t *testing.T, r resize.Resizer) {
 		t.Run(c.name, func(t *testing.T) {
 			img := one(t, r, original, c.name)
 			if s := spec(t, c.name); img.Format != s.Format {
-				t.Errorf("it says that it is %s", img.Format)
+				t.Errorf("Format is %s", img.Format)
 			}
 			near(t, r, img, want(picture, spec(t, c.name)), c.dB)
 		})
@@ -134,7 +134,7 @@ func formats(t *testing.T, r resize.Resizer) {
 			t.Fatal(err)
 		}
 		if !h.Progressive {
-			t.Error("its frame header is not SOF2")
+			t.Error("the JPEG is not progressive (SOF2)")
 		}
 	})
 	t.Run("alpha stays where the format has it", func(t *testing.T) {

@@ -45,7 +45,7 @@ func tiledImages(t *testing.T, r resize.Resizer) {
 		}
 		m := decode(t, r, images[0])
 		if m.Bounds().Size() != image.Pt(256, 64) {
-			t.Fatalf("it is %v pixels", m.Bounds().Size())
+			t.Fatalf("size %v", m.Bounds().Size())
 		}
 		for y := range 64 {
 			for x := 64; x < 128; x++ {

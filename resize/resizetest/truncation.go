@@ -104,7 +104,7 @@ func cutIsRefused(t *testing.T, r resize.Resizer, whole []byte, at int, want []b
 	}
 	if images, err := resize.Make(t.Context(), r, whole[:at], spec(t, "100x.jpg")); err == nil && want != nil {
 		if !bytes.Equal(images[0].Body, want) {
-			t.Errorf("%s: another picture", damage)
+			t.Errorf("%s: the picture has changed", damage)
 		}
 		return
 	}
@@ -143,7 +143,7 @@ func trailing(t *testing.T, r resize.Resizer) {
 					t.Fatal(err)
 				}
 				if !bytes.Equal(images[0].Body, plain.Body) {
-					t.Error("it gives another picture")
+					t.Error("trailing bytes change the picture")
 				}
 			})
 		}

@@ -33,7 +33,7 @@ func TestResizer_Resize_CorpusFiles(t *testing.T) {
 				t.Fatalf("%v, want %v", err, c.err)
 			}
 			if err == nil && (images[0].Width != c.width || images[0].Height != c.height) {
-				t.Errorf("it is %dx%d pixels, want %dx%d", images[0].Width, images[0].Height, c.width, c.height)
+				t.Errorf("size %dx%d, want %dx%d", images[0].Width, images[0].Height, c.width, c.height)
 			}
 		})
 	}

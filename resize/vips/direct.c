@@ -309,8 +309,8 @@ min_int(int a, int b)
 	return a < b ? a : b;
 }
 
-// scale_of returns the scale with that shrink. It adds one if there is none, and returns NULL
-// if there are too many.
+// scale_of returns the scale with that shrink, which it adds if it is missing. It returns NULL if
+// there are too many scales.
 static struct scale *
 scale_of(struct tier_direct *d, int shrink)
 {

@@ -39,7 +39,7 @@ func FuzzDirect(f *testing.F) {
 		}
 		width, height := s.OutputSize(h.Upright())
 		if images[0].Width != width || images[0].Height != height {
-			t.Fatalf("it is %dx%d pixels, want %dx%d", images[0].Width, images[0].Height, width, height)
+			t.Fatalf("size %dx%d, want %dx%d", images[0].Width, images[0].Height, width, height)
 		}
 		pixels(t, images[0])
 	})

@@ -90,10 +90,10 @@ func pixels(t testing.TB, img resize.Image) image.Image {
 		m, err = jpeg.Decode(bytes.NewReader(img.Body))
 	}
 	if err != nil {
-		t.Fatalf("decode what was made: %v", err)
+		t.Fatalf("decode the variant: %v", err)
 	}
 	if m.Bounds().Size() != image.Pt(img.Width, img.Height) {
-		t.Fatalf("it has %v pixels, the Image says %dx%d", m.Bounds().Size(), img.Width, img.Height)
+		t.Fatalf("the variant has %v pixels, its Image says %dx%d", m.Bounds().Size(), img.Width, img.Height)
 	}
 	if img.Format == resize.WebP {
 		m = studio(m)

@@ -41,7 +41,7 @@ func TestDirectScale_UniformImageStaysUniform(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(fast, bytes.Repeat([]byte{byte(v)}, 171)) {
-			t.Fatalf("a wall of %d becomes %v", v, fast[:8])
+			t.Fatalf("a uniform image of %d becomes %v", v, fast[:8])
 		}
 	}
 }

@@ -186,7 +186,7 @@ func TestDirect_UnsupportedSpec_LeftToLibvips(t *testing.T) {
 	if err != nil || len(left) != 1 || len(left[0].wanted) != 1 || left[0].wanted[0] != 0 || images[0].Body != nil ||
 		images[1].Body == nil ||
 		images[2].Body == nil {
-		t.Errorf("of png, webp and jpg %d renderings are left, %v", len(left), err)
+		t.Errorf("%d of the renderings png, webp and jpg are left, error %v", len(left), err)
 	}
 	// Red, green and blue as they are, which an Adobe segment says.
 	adobe := append(
@@ -226,7 +226,7 @@ func TestDirect_SharedDecode_EqualsSeparate(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !bytes.Equal(alone[0].Body, together[i].Body) {
-				t.Errorf("%s: %s: made with others it is another file", input, s.Name())
+				t.Errorf("%s: %s: the file differs from that of a job with this Spec alone", input, s.Name())
 			}
 		}
 	}

@@ -22,7 +22,7 @@ const faceSide = 400
 const minFaceScore = 5
 
 // findFaces returns the centre of the faces in m, as fractions of its width and height, weighted by
-// their area; ok is false if there are none.
+// their area; ok is false if the picture has no faces.
 func findFaces(m *image.NRGBA) (x, y float64, ok bool) {
 	detector, err := pigo.NewPigo().Unpack(cascade)
 	if err != nil {
@@ -67,7 +67,7 @@ func luma(m *image.NRGBA, by int) (grey []uint8, cols, rows int) {
 }
 
 // face returns the crop of that size around the faces of p, as centred as the edges allow; ok is
-// false if there are none.
+// false if the picture has no faces.
 func (b *arena) face(p picture, to size) (at rect, ok bool, err error) {
 	if p, err = b.memory(p); err != nil {
 		return rect{}, false, err

@@ -76,7 +76,7 @@ func TestResizer_FaceCrop_KeepsFace(t *testing.T) {
 		}
 		x, _, ok := findFaces(made(t, r, b.Bytes(), "400x400-cover-face.png"))
 		if !ok || left == 500 && math.Abs(x-0.5) > 0.06 {
-			t.Errorf("a photo at %d of a wide wall: a face is kept: %v, at %.2f", left, ok, x)
+			t.Errorf("a photo at %d of a wide uniform image: face found %v, at %.2f", left, ok, x)
 		}
 	}
 }

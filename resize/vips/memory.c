@@ -20,7 +20,7 @@ void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *old, size_t n);
 void *__libc_memalign(size_t alignment, size_t n);
 
-static size_t memory_limit; // bytes; 0 is none
+static size_t memory_limit; // bytes; 0: no limit
 static int exit_status;
 static int zeroed; // only ever set
 

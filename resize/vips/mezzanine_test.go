@@ -51,7 +51,7 @@ func TestMezzanine_Resize_LosesLittleQuality(t *testing.T) {
 			lost += (dB[0] - dB[1]) / float64(len(photos))
 			unlike += (similar[0] - similar[1]) / float64(len(photos))
 		}
-		t.Logf("%s: %.2f dB and %.4f SSIM below what is made from the original", name, lost, unlike)
+		t.Logf("%s: %.2f dB and %.4f SSIM below the same variant from the original", name, lost, unlike)
 		if lost > 0.4 || unlike > 0.004 {
 			t.Errorf(
 				"%s: %.2f dB and %.4f SSIM lost in the mezzanine, want at most 0.4 and 0.004",
@@ -83,7 +83,7 @@ func TestMezzanine_Batch_EqualsSeparate(t *testing.T) {
 		for i, s := range all {
 			alone, err := resize.Make(t.Context(), r, original, s)
 			if err != nil || !bytes.Equal(alone[0].Body, images[i].Body) {
-				t.Errorf("%s, %s: made with others it is another file (%v)", file, s.Name(), err)
+				t.Errorf("%s, %s: the file differs from that of a job with this Spec alone (%v)", file, s.Name(), err)
 			}
 		}
 	}

@@ -90,7 +90,7 @@ func TestDisplayP3_Profile_HasStandardValues(t *testing.T) {
 		}
 	}
 	if n := len(displayP3); n != 492 || int(binary.BigEndian.Uint32(displayP3)) != n {
-		t.Errorf("it has %d bytes and says %d", n, binary.BigEndian.Uint32(displayP3))
+		t.Errorf("the profile has %d bytes, its header says %d", n, binary.BigEndian.Uint32(displayP3))
 	}
 }
 

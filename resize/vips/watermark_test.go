@@ -98,7 +98,7 @@ func TestNew_InvalidWatermark_Fails(t *testing.T) {
 		err,
 		os.ErrNotExist,
 	) {
-		t.Errorf("a file that is not there: %v", err)
+		t.Errorf("a missing file: %v", err)
 	}
 	r, err := withWatermark(t, good)
 	if err != nil {

@@ -61,8 +61,8 @@ func TestCostOf_CountsDecodingOnce(t *testing.T) {
 		!two.avif {
 		t.Errorf("one %+v, two %+v", one, two)
 	}
-	if none := costOf([]byte("no image"), []resize.Spec{spec(t, "640x.webp")}); none != (cost{}) {
-		t.Errorf("what is no image costs %+v", none)
+	if none := costOf([]byte("not an image"), []resize.Spec{spec(t, "640x.webp")}); none != (cost{}) {
+		t.Errorf("cost of bytes that are not an image: %+v, want 0", none)
 	}
 }
 

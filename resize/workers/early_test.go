@@ -50,11 +50,11 @@ func TestPool_Resize_EarlyIsMadeOnceUsable(t *testing.T) {
 	child := pid(t, p, "ok")
 	a, whole := arriving("ok")
 	ended, made := early(t.Context(), p, a)
-	until(t, func() bool { return p.Stats().Busy == 1 })
+	until(t, "one busy child", func() bool { return p.Stats().Busy == 1 })
 	a.Add(whole)
 	select {
 	case <-made:
-		t.Error("an image before the original is verified")
+		t.Error("an image was made before the original was verified")
 	default:
 	}
 	a.End(true)
@@ -62,7 +62,7 @@ func TestPool_Resize_EarlyIsMadeOnceUsable(t *testing.T) {
 		t.Fatal(err)
 	}
 	if img := <-made; string(img.Body) != jpegMagic+child {
-		t.Errorf("made %q by another child than %s", img.Body, child)
+		t.Errorf("image %q was made by another child than %s", img.Body, child)
 	}
 }
 
@@ -81,7 +81,7 @@ func TestPool_Resize_EarlyIsGivenUp(t *testing.T) {
 			child := pid(t, p, "ok")
 			a, _ := arriving("ok")
 			ended, made := early(t.Context(), p, a)
-			until(t, func() bool { return p.Stats().Busy == 1 || c.late })
+			until(t, "one busy child", func() bool { return p.Stats().Busy == 1 || c.late })
 			c.then(a)
 			err := <-ended
 			if !errors.Is(err, resize.ErrNotEarly) || errors.Is(err, context.DeadlineExceeded) != c.late {
@@ -103,7 +103,7 @@ func TestPool_Resize_EarlyCallerLeaves(t *testing.T) {
 	a, _ := arriving("ok")
 	ctx, leave := context.WithCancel(t.Context())
 	ended, _ := early(ctx, p, a)
-	until(t, func() bool { return p.Stats().Busy == 1 })
+	until(t, "one busy child", func() bool { return p.Stats().Busy == 1 })
 	leave()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, want the caller's own reason", err)
@@ -155,7 +155,7 @@ func TestRealChild_EarlyEqualsWhole(t *testing.T) {
 				Early: a, Specs: specs, Made: func(i int, img resize.Image) { got[i] = img },
 			})
 		}()
-		until(t, func() bool { return p.Stats().Busy == 1 })
+		until(t, "one busy child", func() bool { return p.Stats().Busy == 1 })
 		for n := 2 << 10; n < len(original); n += 50_000 {
 			a.Add(original[:n])
 		}

@@ -176,7 +176,7 @@ func TestQueue_Refuse(t *testing.T) {
 	q.withdraw(s)
 	<-handed.done
 	if handed.err != why || waiting.err != why || q.push(newJob(live)) != why {
-		t.Error("not all were refused")
+		t.Error("a job was not refused")
 	}
 	q.refuse(nil)
 	if err := q.push(newJob(live)); err != nil {
@@ -286,7 +286,7 @@ func TestQueue_Push_CheapJobsFirstWithoutStarvation(t *testing.T) {
 	late := newJobWithCost(live, cost{cpu: 50 * time.Millisecond})
 	late.queued = long.queued.Add(time.Second)
 	if got := order(t, newQueue(9, 9), long, late, short); !slices.Equal(got, []int{2, 0, 1}) {
-		t.Errorf("order is %v, want the short one, the long one, and the one of a second later", got)
+		t.Errorf("order is %v, want the short job, the long job, then the later job", got)
 	}
 }
 
@@ -396,7 +396,7 @@ func TestQueue_Push_BusyAboveMaxWait(t *testing.T) {
 		}
 	}
 	if err := q.push(newJobWithCost(live, cost{})); err != nil {
-		t.Errorf("one that costs nothing: %v", err)
+		t.Errorf("a job without cost: %v", err)
 	}
 	few := newQueue(9, 9)
 	few.maxWait, few.workers = [2]time.Duration{time.Second, time.Second}, 3 // and one for expensive jobs
@@ -411,7 +411,7 @@ func TestQueue_Push_BusyAboveMaxWait(t *testing.T) {
 	alone := newQueue(9, 9)
 	alone.maxWait[1] = time.Second
 	if err := alone.push(newJobWithCost(live, cost{cpu: 20 * time.Second})); err != nil {
-		t.Errorf("one that costs more than may wait, before any other: %v", err)
+		t.Errorf("a job above MaxWait in an empty queue: %v", err)
 	}
 }
 

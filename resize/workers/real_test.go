@@ -129,7 +129,7 @@ func TestRealChild_SandboxHasNoLoopholes(t *testing.T) {
 		t.Errorf("from inside: %v", hello.Missing)
 	}
 	if hello.Libvips == "" || !slices.Contains(hello.Loads, "jpeg") || !slices.Contains(hello.Saves, "webp") {
-		t.Errorf("it greets with %+v", hello)
+		t.Errorf("the child's greeting is %+v", hello)
 	}
 }
 
@@ -176,10 +176,10 @@ func TestRealChild_EveryThreadIsConfined(t *testing.T) {
 		}
 		env := strings.TrimRight(strings.ReplaceAll(read(t, proc+"/environ"), "\x00", " "), " ")
 		if env != strings.Join(workers.DefaultEnv(), " ") {
-			t.Errorf("its environment is %q", env)
+			t.Errorf("the child's environment is %q", env)
 		}
 		if score := strings.TrimSpace(read(t, proc+"/oom_score_adj")); score != "1000" {
-			t.Errorf("its oom_score_adj is %s: short of memory, the kernel could take the tier first", score)
+			t.Errorf("the child's oom_score_adj is %s, want 1000, so that the OOM killer ends it before the tier", score)
 		}
 		files, err := os.ReadDir(proc + "/fd")
 		if err != nil {
@@ -284,7 +284,7 @@ func TestRealChild_KilledDuringJob_Retries(t *testing.T) {
 			_, err := resize.Make(t.Context(), p, original, spec("1000x.avif"))
 			done <- err
 		}()
-		until(t, func() bool { return p.Stats().Busy == 1 })
+		until(t, "one busy child", func() bool { return p.Stats().Busy == 1 })
 		for _, child := range children(t) {
 			if err := syscall.Kill(child, syscall.SIGKILL); err != nil {
 				t.Fatal(err)
@@ -320,7 +320,7 @@ func TestRealChild_EndsAtCPULimit(t *testing.T) {
 		done <- err
 	}()
 	expensive := 0
-	until(t, func() bool { // it starts for the expensive job, and has begun when its limit is set
+	until(t, "the child of the expensive job", func() bool { // it starts for the expensive job, and has begun when its limit is set
 		for _, pid := range children(t) {
 			if pid != child && unix.Prlimit(pid, unix.RLIMIT_CPU, nil, &limit) == nil && limit.Cur < 1000 {
 				expensive = pid
@@ -332,7 +332,7 @@ func TestRealChild_EndsAtCPULimit(t *testing.T) {
 	if err := unix.Prlimit(expensive, unix.RLIMIT_CPU, &limit, nil); err != nil {
 		t.Fatal(err)
 	}
-	until(t, func() bool { return p.Stats().Restarts[workers.Died] == 1 })
+	until(t, "the death of the child to be counted", func() bool { return p.Stats().Restarts[workers.Died] == 1 })
 	for _, pid := range children(t) { // the second try
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
@@ -349,7 +349,7 @@ func TestRealChild_ExpensiveJobsRunNiced(t *testing.T) {
 		_, err := resize.Make(ctx, p, photo(t, 400, 300), spec("8000x6000-up-q90.webp"))
 		expensive <- err
 	}()
-	until(t, func() bool { return p.Stats().Busy == 1 && len(children(t)) == 2 })
+	until(t, "a second child", func() bool { return p.Stats().Busy == 1 && len(children(t)) == 2 })
 	pid(t, p, string(photo(t, 80, 60)))                // a cheap one does not wait for it
 	own, err := unix.Getpriority(unix.PRIO_PROCESS, 0) // 20 less the niceness
 	if err != nil {
@@ -359,7 +359,7 @@ func TestRealChild_ExpensiveJobsRunNiced(t *testing.T) {
 		t.Skip("the tests run at the lowest priority")
 	}
 	for _, child := range children(t) {
-		until(t, func() bool {
+		until(t, "all threads to be niced", func() bool {
 			tasks, err := os.ReadDir("/proc/" + strconv.Itoa(child) + "/task")
 			if err != nil || len(tasks) == 0 {
 				t.Fatalf("child %d: %v", child, err)
@@ -488,7 +488,7 @@ func TestProbe_Canceled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := workers.Probe(ctx, real(t, workers.Config{})); err == nil {
-		t.Error("it succeeded")
+		t.Error("Probe succeeded with a canceled context")
 	}
 	cfg := fake(workers.Config{Log: slog.New(slog.DiscardHandler)})
 	cfg.Env = fakeEnv("mute")

@@ -136,12 +136,12 @@ func fifo(t *testing.T) string {
 	return path
 }
 
-// until waits for what another goroutine of this process is about to do.
-func until(t *testing.T, done func() bool) {
+// until waits until another goroutine has made done return true.
+func until(t *testing.T, condition string, done func() bool) {
 	t.Helper()
 	for late := time.Now().Add(20 * time.Second); !done(); runtime.Gosched() {
 		if time.Now().After(late) {
-			t.Fatal("it does not come about")
+			t.Fatalf("waited 20 s for %s", condition)
 		}
 	}
 }
@@ -168,12 +168,12 @@ func TestPool_Resize_FullQueueIsBusy(t *testing.T) {
 	for range 2 {
 		go func() { _, _ = resize.Make(ctx, p, []byte("ok"), small) }()
 	}
-	until(t, func() bool { return p.Stats().Live == 2 })
+	until(t, "two waiting live jobs", func() bool { return p.Stats().Live == 2 })
 	if _, err := resize.Make(t.Context(), p, []byte("ok"), small); !errors.Is(err, resize.ErrBusy) {
 		t.Errorf("%v, want ErrBusy", err)
 	}
 	go func() { _, _ = resize.Make(warm(ctx), p, []byte("ok"), small) }()
-	until(t, func() bool { return p.Stats().Warm == 1 })
+	until(t, "a waiting warm job", func() bool { return p.Stats().Warm == 1 })
 	if _, err := resize.Make(warm(t.Context()), p, []byte("ok"), small); !errors.Is(err, resize.ErrBusy) {
 		t.Errorf("%v, want ErrBusy in the warm queue", err)
 	}
@@ -206,9 +206,9 @@ func TestPool_Resize_LiveBeforeWarm(t *testing.T) {
 		})
 	}
 	do(warmPool{p}, "warm")
-	until(t, func() bool { return p.Stats().Warm == 1 })
+	until(t, "a waiting warm job", func() bool { return p.Stats().Warm == 1 })
 	do(p, "live")
-	until(t, func() bool { return p.Stats().Live == 1 })
+	until(t, "a waiting live job", func() bool { return p.Stats().Live == 1 })
 	leave()
 	<-ended
 	all.Wait()
@@ -339,7 +339,7 @@ func TestPool_RareKindsHaveTheirOwnChildren(t *testing.T) {
 			t.Errorf("child %s did %d jobs, want at most 3", child, n)
 		}
 	}
-	until(t, func() bool { return len(children(t)) <= 2 })
+	until(t, "at most two children", func() bool { return len(children(t)) <= 2 })
 }
 
 func TestPool_ReplacesDeadIdleRareChild(t *testing.T) {
@@ -364,7 +364,7 @@ func TestPool_Resize_JobErrorKeepsChild(t *testing.T) {
 		t.Errorf("%v, want ErrUnsupported with the child's reason", err)
 	}
 	if pid(t, p, "ok") != before {
-		t.Error("a refusal cost a child")
+		t.Error("the child was replaced after a job error")
 	}
 }
 
@@ -399,7 +399,7 @@ func TestPool_Resize_DeliversEachImageWhenItIsMade(t *testing.T) {
 			Original: []byte("hang-after-one"), Specs: []resize.Spec{small, small}, Made: d.made,
 		})
 	}()
-	until(t, func() bool { return d.of(0) != "" })
+	until(t, "the first image", func() bool { return d.of(0) != "" })
 	leave()
 	if err := <-ended; !errors.Is(err, context.Canceled) || d.of(1) != "" {
 		t.Errorf("%v, and the second image is %q", err, d.of(1))
@@ -418,7 +418,7 @@ func TestPool_Resize_RetryMakesOnlyWhatIsMissing(t *testing.T) {
 	}
 	first, second := d.of(0), d.of(1)
 	if first == "" || first == second || d.of(2) != second || d.of(3) != second {
-		t.Errorf("made by %v, want the first by one child and the others by another", d.pids)
+		t.Errorf("images were made by %v, want the first by one child and the others by a second", d.pids)
 	}
 }
 
@@ -470,7 +470,7 @@ func TestPool_Resize_OptionalOnlyWhileNoLiveJobWaits(t *testing.T) {
 					_, err := resize.Make(c.waits(t.Context()), p, []byte("ok"), small)
 					ended <- err
 				}()
-				until(t, func() bool { s := p.Stats(); return s.Live+s.Warm == 1 })
+				until(t, "a waiting job", func() bool { s := p.Stats(); return s.Live+s.Warm == 1 })
 			} else {
 				ended <- nil
 			}
@@ -498,7 +498,7 @@ func TestPool_RecyclesAfterMaxJobs(t *testing.T) {
 	if len(seen) != 3 {
 		t.Errorf("jobs by child %v, want 3 each", seen)
 	}
-	until(t, func() bool { return p.Stats().Idle == 1 })
+	until(t, "one idle child", func() bool { return p.Stats().Idle == 1 })
 	if all := children(t); len(all) != 1 {
 		t.Errorf("children %v, want one: those that were replaced are to go", all)
 	}
@@ -569,7 +569,7 @@ func TestPool_RecyclesAboveMaxRSS(t *testing.T) {
 		t.Errorf("%s answers, want %s still", same, first)
 	}
 	if next := pid(t, p, "ok"); next == first {
-		t.Error("it goes on with 100 MiB more than it may have")
+		t.Error("the child still runs with 100 MiB more than MaxRSS")
 	}
 	if n := p.Stats().Restarts[workers.Recycled]; n != 1 {
 		t.Errorf("%d recycled, want 1", n)
@@ -578,7 +578,7 @@ func TestPool_RecyclesAboveMaxRSS(t *testing.T) {
 
 func TestPool_Resize_WarmJobsLeaveOneChild(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 2}))
-	until(t, func() bool { return p.Stats().Idle == 2 })
+	until(t, "two idle children", func() bool { return p.Stats().Idle == 2 })
 	ctx, leave := context.WithCancel(t.Context())
 	first := hang(t, p, warm(ctx))
 	second := make(chan error, 1)
@@ -586,10 +586,10 @@ func TestPool_Resize_WarmJobsLeaveOneChild(t *testing.T) {
 		_, err := resize.Make(warm(ctx), p, []byte("ok"), small)
 		second <- err
 	}()
-	until(t, func() bool { return p.Stats().Warm == 1 })
+	until(t, "a waiting warm job", func() bool { return p.Stats().Warm == 1 })
 	pid(t, p, "ok") // at once: a child is kept for it
 	// It turns idle a moment after it has answered, and must stay so.
-	until(t, func() bool { return p.Stats().Busy == 1 })
+	until(t, "one busy child", func() bool { return p.Stats().Busy == 1 })
 	pid(t, p, "ok")
 	if s := p.Stats(); s.Warm != 1 {
 		t.Errorf("%+v, want the second warm job to wait", s)
@@ -608,7 +608,7 @@ func TestPool_Resize_CancelReturnsOriginalAtOnce(t *testing.T) {
 		_, err := resize.Make(ctx, p, []byte("ok"), small)
 		waits <- err
 	}()
-	until(t, func() bool { return p.Stats().Live == 1 })
+	until(t, "a waiting live job", func() bool { return p.Stats().Live == 1 })
 	why := errors.New("the reader closed the page")
 	leave(why)
 	if err := <-waits; !errors.Is(err, why) {
@@ -638,7 +638,7 @@ func TestPool_Resize_CancelDuringRetryReturnsOriginal(t *testing.T) {
 			}
 			close(ended)
 		}()
-		until(t, func() bool { return p.Stats().Busy == 1 })
+		until(t, "one busy child", func() bool { return p.Stats().Busy == 1 })
 		leave()
 		<-ended
 	}
@@ -722,7 +722,7 @@ func TestPool_ReleasesResourcesOfChildren(t *testing.T) {
 		_, _ = resize.Make(t.Context(), p, []byte("garbage"), small)
 		<-hang(t, p, t.Context())
 		pid(t, p, "ok")
-		until(t, func() bool { return p.Stats().Idle == 2 })
+		until(t, "two idle children", func() bool { return p.Stats().Idle == 2 })
 	}
 	round()
 	files, goroutines := openFiles(t), runtime.NumGoroutine()
@@ -780,7 +780,7 @@ func TestPool_Run_FinishesRunningJobs(t *testing.T) {
 		_, err := resize.Make(t.Context(), p, []byte("ok"), small)
 		waits <- err
 	}()
-	until(t, func() bool { return p.Stats().Live == 1 })
+	until(t, "a waiting live job", func() bool { return p.Stats().Live == 1 })
 	stop()
 	if err := <-waits; !errors.Is(err, resize.ErrFailed) {
 		t.Errorf("a job that waited: %v, want ErrFailed", err)
@@ -806,7 +806,7 @@ func TestPool_Resize_BeforeRunWaits(t *testing.T) {
 		_, err := resize.Make(t.Context(), p, []byte("ok"), small)
 		done <- err
 	}()
-	until(t, func() bool { return p.Stats().Live == 1 })
+	until(t, "a waiting live job", func() bool { return p.Stats().Live == 1 })
 	ctx, stop := context.WithCancel(t.Context())
 	var run sync.WaitGroup
 	run.Go(func() { _ = p.Run(ctx) })
@@ -823,7 +823,7 @@ func TestPool_RecoversWhenProgramReturns(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "imagetier-resize")
 	cfg.Command = []string{path}
 	p := running(t, cfg)
-	until(t, func() bool { return p.Stats().Restarts[workers.Failed] > 0 })
+	until(t, "a failed child to be counted", func() bool { return p.Stats().Restarts[workers.Failed] > 0 })
 	if err := os.Symlink(os.Args[0], path); err != nil {
 		t.Fatal(err)
 	}
@@ -833,7 +833,7 @@ func TestPool_RecoversWhenProgramReturns(t *testing.T) {
 
 func TestNew_RequiresCommand(t *testing.T) {
 	if _, err := workers.New(workers.Config{}); err == nil || !strings.Contains(err.Error(), "Command") {
-		t.Errorf("%v, want it to name what is missing", err)
+		t.Errorf("%v, want an error that names Command", err)
 	}
 	_, err := workers.New(workers.Config{Command: []string{"x"}, Limits: resize.Limits{MaxBytes: 1 << 40}})
 	if err == nil {

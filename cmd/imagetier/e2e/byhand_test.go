@@ -21,7 +21,7 @@ func TestWarm_DocumentedExample(t *testing.T) {
 	_, script, _ := strings.Cut(string(text), "```sh\n")
 	script, _, found := strings.Cut(script, "```")
 	if !found || !strings.Contains(script, "curl -i http://127.0.0.1:8081/v1/events") {
-		t.Fatalf("there is no such example: %s", script)
+		t.Fatalf("no example with curl and /v1/events in %s", script)
 	}
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	x := start(t, warmFlags(origin, "--cache-dir", t.TempDir())...)
@@ -53,7 +53,7 @@ func TestWarm_DocumentedExample(t *testing.T) {
 		x.get(signedPath(t, "/333x/v.1/posts/"+name+".webp")).want(t, 200, "original")
 		x.get(signedPath(t, "/info/v.1/posts/"+name+".json")).want(t, 200, "memory")
 		if n := o.gets.Load() - before; n != 0 {
-			t.Errorf("a size beside the plan cost %d requests to the origin", n)
+			t.Errorf("a size that was not warmed cost %d requests to the origin, want 0", n)
 		}
 	}
 }

@@ -285,7 +285,7 @@ func TestTier_Disk_StaysWithinBudgets(t *testing.T) {
 	for _, name := range []string{"disk", "originals"} {
 		evicted := x.number(fmt.Sprintf(`imagetier_cache_evictions_total{reason="budget",tier=%q}`, name))
 		if evicted == 0 {
-			t.Errorf("nothing had to leave the %s tier", name)
+			t.Errorf("the %s tier evicted nothing", name)
 		}
 	}
 }

@@ -60,7 +60,7 @@ func TestTier_SharedStore_WarmsNewNode(t *testing.T) {
 	got.want(t, 200, "derived")
 	if !bytes.Equal(got.body, made.body) || got.Header.Get("ETag") != made.Header.Get("ETag") ||
 		got.Header.Get("Last-Modified") != made.Header.Get("Last-Modified") {
-		t.Error("the second node answers otherwise than the first")
+		t.Error("the answers of the two nodes differ")
 	}
 	second.get(path).want(t, 200, "memory")
 	// Only the pinned one.
@@ -68,7 +68,7 @@ func TestTier_SharedStore_WarmsNewNode(t *testing.T) {
 		return metric(t, first, `imagetier_cache_entries{tier="derived"}`) == "0"
 	})
 	if n := len(objects(t, s3, "derived")); n != 1 {
-		t.Errorf("%d objects: what is live is kept too", n)
+		t.Errorf("%d objects, want 1: a live image was stored too", n)
 	}
 	// One bit.
 	file := objects(t, s3, "derived")[0]
@@ -77,7 +77,7 @@ func TestTier_SharedStore_WarmsNewNode(t *testing.T) {
 	got = third.get(path)
 	got.want(t, 200, "origin")
 	if !bytes.Equal(got.body, made.body) {
-		t.Error("made again, it is another")
+		t.Error("the image made again differs from the first")
 	}
 	if n := metric(t, third, `imagetier_cache_errors_total{op="verify",tier="derived"}`); n != "1" {
 		t.Errorf("%s damaged objects are counted", n)

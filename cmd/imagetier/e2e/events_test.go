@@ -226,7 +226,7 @@ func TestTier_Events_PublishedPostIsWarmed(t *testing.T) {
 	}
 	if again := metric(t, x, `imagetier_resize_jobs_total{format="webp",outcome="ok"}`); again != made ||
 		metric(t, x, "imagetier_prefetch_queue_jobs") != "0" {
-		t.Errorf("a replay made something: %s resizes before, %s after", made, again)
+		t.Errorf("the replayed event made images: %s resizes before, %s after", made, again)
 	}
 
 	// A deleted post is purged by the tag that the first event assigned.
@@ -238,7 +238,7 @@ func TestTier_Events_PublishedPostIsWarmed(t *testing.T) {
 	// A replay of an earlier event neither brings it back nor assigns its tag again.
 	x.postEvent(event)
 	if status, r := x.ask("POST", "/v1/purge", `{"tag":"post:p1"}`); status != http.StatusOK || r.Variants != 0 {
-		t.Errorf("after a replay the deleted post bears an image: %d %+v", status, r)
+		t.Errorf("after the replay the deleted post still has an image: %d %+v", status, r)
 	}
 	x.stop()
 }

@@ -71,7 +71,7 @@ func TestTier_Shutdown_FinishesRequests(t *testing.T) {
 	}
 	x.waitEnded()
 	if x.err != nil {
-		t.Errorf("it ended with %v", x.err)
+		t.Errorf("the tier ended with %v", x.err)
 	}
 }
 

@@ -442,7 +442,7 @@ func TestFleet_NodeReturns_ServesNothingPurged(t *testing.T) {
 			got := x.get(pathTo(t, "16x", name))
 			if i == 0 {
 				if got.StatusCode != 451 {
-					t.Errorf("node %d: %s of what was taken down", which, got.Status)
+					t.Errorf("node %d: status %s for an image that was taken down, want 451", which, got.Status)
 				}
 				continue
 			}

@@ -57,7 +57,7 @@ func newCDNAdapter(t *testing.T) *cdnAdapter {
 			err = json.Unmarshal(body, &event)
 		}
 		if err != nil {
-			t.Errorf("a hook is not what it should be: %v\n%s", err, body)
+			t.Errorf("invalid hook: %v\n%s", err, body)
 		}
 		a.mu.Lock()
 		defer a.mu.Unlock()

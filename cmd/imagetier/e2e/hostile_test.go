@@ -218,7 +218,7 @@ func TestTier_HostileOriginals_DoNoHarm(t *testing.T) {
 func harmless(t *testing.T, name, format string, got answer) {
 	t.Helper()
 	if bytes.Contains(got.body, []byte(resizetest.Needle)) {
-		t.Errorf("%s: what was planted is in the answer", name)
+		t.Errorf("%s: the answer contains the planted metadata", name)
 	}
 	if got.StatusCode == http.StatusOK {
 		if err := decodes(format, got.body); err != nil {

@@ -152,7 +152,7 @@ func TestTier_CacheDir_SetsOtherVersionsAside(t *testing.T) {
 		t.Fatalf("set aside: %v, %v", aside, err)
 	}
 	if after, err := os.ReadFile(aside[0]); err != nil || string(after) != string(before) {
-		t.Errorf("what was set aside is not what it was: %d bytes of %d, %v", len(after), len(before), err)
+		t.Errorf("the file set aside has changed: %d bytes, want %d; error %v", len(after), len(before), err)
 	}
 	if hits := a.ask(x, 0, 30); hits != 30 {
 		t.Errorf("%d of 30 are hits once made again", hits)

@@ -50,10 +50,10 @@ func TestTier_Warming_LearnedStateSurvivesRestart(t *testing.T) {
 	}
 	x = start(t, flags...)
 	if log := x.log.String(); !strings.Contains(log, "warming statistics unreadable") {
-		t.Errorf("the log does not tell:\n%s", log)
+		t.Errorf("the log does not mention the damaged file:\n%s", log)
 	}
 	if aside, err := os.ReadFile(file + ".damaged"); err != nil || string(aside) != string(text[:len(text)/2]) {
-		t.Errorf("it was not set aside: %v", err)
+		t.Errorf("the damaged file was not set aside: %v", err)
 	}
 	x.mustPostEvent("msg_last", published("last", "last.jpg", "v.1"))
 	x.waitWarm(1)

@@ -155,7 +155,7 @@ func TestTier_ClientLeaves_FreesChild(t *testing.T) {
 	leave()
 	<-left
 	if got := <-stays; got != http.StatusOK {
-		t.Errorf("who stays is answered with %d", got)
+		t.Errorf("the client that stays got status %d, want 200", got)
 	}
 	if n := metric(t, x, `imagetier_resize_worker_restarts_total{reason="left"}`); n != "1" {
 		t.Errorf("%s children were ended without waiting clients, want 1 still", n)

@@ -147,7 +147,7 @@ func TestTier_Watermark_IsPartOfCacheKey(t *testing.T) {
 	}
 	got := x.get(signedPath(t, "/400x400-cover-wm.other/v.1/posts/a.jpg.png"))
 	if got.StatusCode != http.StatusBadRequest || !bytes.Contains(got.body, []byte("watermark")) {
-		t.Errorf("of no watermark: %s %s", got.Status, firstBytes(got.body))
+		t.Errorf("an unknown watermark: got %s %s", got.Status, firstBytes(got.body))
 	}
 	x.stop()
 	x = start(t, flags...)

@@ -226,7 +226,7 @@ func TestTier_TruncatedOriginal_AnyFormatRefused(t *testing.T) {
 		}
 	}
 	if tried < 10 {
-		t.Errorf("only %d files were there to try", tried)
+		t.Errorf("only %d files to test with", tried)
 	}
 	if got := entries(x); got != [3]float64{} {
 		t.Errorf("memory, disk and originals hold %v", got)

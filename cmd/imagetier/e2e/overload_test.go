@@ -265,7 +265,7 @@ func TestLoad_FourTimesCapacity(t *testing.T) {
 		t.Errorf("%d of %d hits were served", count(hits, http.StatusOK), len(hits))
 	}
 	if ok+refused != len(made) || refused < len(made)/2 {
-		t.Errorf("of %d %d were made and %d refused", len(made), ok, refused)
+		t.Errorf("of %d images, %d were made and %d refused", len(made), ok, refused)
 	}
 	if slices.ContainsFunc(
 		made,

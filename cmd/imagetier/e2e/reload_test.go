@@ -75,6 +75,6 @@ func TestTier_SIGHUP_ReloadsFiles(t *testing.T) {
 	x.stop()
 	if log := x.log.String(); !strings.Contains(log, `"msg":"draining"`) || !strings.Contains(log, `"requests":0`) ||
 		!strings.Contains(log, "terminated") {
-		t.Error("the log does not say that SIGTERM came, and what was in flight")
+		t.Error("the log mentions neither SIGTERM nor the requests in flight")
 	}
 }

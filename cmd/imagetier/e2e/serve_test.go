@@ -32,7 +32,7 @@ func TestTier_Serve_MakesThumbnailOnce(t *testing.T) {
 	}
 	// 4032x3024 with orientation 6 stands upright at 3024x4032.
 	if size := picture.Bounds().Size(); size.X != 640 || size.Y != 853 {
-		t.Errorf("it is %v, want 640x853: upright", size)
+		t.Errorf("size %v, want 640x853 (upright)", size)
 	}
 	again := x.get(path)
 	again.want(t, 200, "memory")

@@ -86,7 +86,7 @@ func TestTier_ReadOnlyDisk_ServesAndRecovers(t *testing.T) {
 	x = a.start(cache, flags...)
 	waitRecovered(x, pictures-1)
 	if got := x.get(a.path(7)); got.StatusCode != 451 {
-		t.Errorf("what was taken down is %s", got.Status)
+		t.Errorf("the image that was taken down: status %s, want 451", got.Status)
 	}
 	if hits := a.ask(x, 10, pictures); hits != pictures-10 {
 		t.Errorf("%d of %d were hits", hits, pictures-10)

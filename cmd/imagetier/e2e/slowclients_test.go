@@ -54,7 +54,7 @@ func TestTier_SIGTERM_UnreadBodies(t *testing.T) {
 	x.stop() // fails the test if a request was cut off
 	t.Logf("ended %s after SIGTERM", time.Since(begun))
 	if !strings.Contains(x.log.String(), `"msg":"draining"`) {
-		t.Error("it was not drained")
+		t.Error("the log has no line about draining")
 	}
 }
 

@@ -222,9 +222,9 @@ func TestSoak_GrowthIsDetected(t *testing.T) {
 		growing = append(growing, memorySample{i, 1000, 5000 + 10*i})
 	}
 	if g := growthOf(flat); g["parent"] > 0.01 || g["children"] > 0.01 {
-		t.Errorf("what is flat grows: %v", g)
+		t.Errorf("growth of constant memory: got %v, want 0", g)
 	}
 	if g := growthOf(growing); g["children"] < 0.05 || g["parent"] != 0 {
-		t.Errorf("what grows does not: %v", g)
+		t.Errorf("growth of the children's memory: got %v, want more than 5 %%", g)
 	}
 }

@@ -12,7 +12,7 @@ var lasts = 2 * time.Minute
 func TestDay_Seed(t *testing.T) {
 	one, two := New(Config{People: 200, Lasts: lasts, Seed: 7}), New(Config{People: 200, Lasts: lasts, Seed: 7})
 	if !reflect.DeepEqual(one, two) {
-		t.Error("it differs")
+		t.Error("two days of one seed differ")
 	}
 	if reflect.DeepEqual(one, New(Config{People: 200, Lasts: lasts, Seed: 8})) {
 		t.Error("another seed gives the same day")
@@ -38,7 +38,7 @@ func TestDay_ViewsFollowFanOut(t *testing.T) {
 		}
 	}
 	if asks < 10_000 {
-		t.Errorf("only %d asks", asks)
+		t.Errorf("only %d requests", asks)
 	}
 }
 
@@ -144,7 +144,7 @@ func TestDay_NoImageTwicePerPhone(t *testing.T) {
 	}
 	for post, n := range views {
 		if audience := day.Posts[post].Audience; n > audience {
-			t.Errorf("a post of %d followers was asked for %d times", audience, n)
+			t.Errorf("a post with an audience of %d was requested %d times", audience, n)
 		}
 	}
 }
@@ -159,6 +159,6 @@ func TestDay_Busiest(t *testing.T) {
 		},
 	}
 	if at := day.Busiest(5); at != 10 {
-		t.Errorf("it begins at %d", at)
+		t.Errorf("the busiest window begins at %d", at)
 	}
 }

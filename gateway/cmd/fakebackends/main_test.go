@@ -33,7 +33,7 @@ func TestRun_ListensAndStops(t *testing.T) {
 	}
 	for _, name := range []string{"feed", "content", "user", "http", "before"} {
 		if at[name] == "" {
-			t.Fatalf("it does not say where %s is, only %v", name, at)
+			t.Fatalf("no address of %s in the output: %v", name, at)
 		}
 	}
 	r, err := http.NewRequestWithContext(ctx, "POST", at["before"]+"/graphql", strings.NewReader(`{}`))
@@ -58,7 +58,7 @@ func TestRun_ListensAndStops(t *testing.T) {
 			t.Error(err)
 		}
 	case <-time.After(30 * time.Second):
-		t.Fatal("it does not end")
+		t.Fatal("run did not return within 30 s")
 	}
 }
 

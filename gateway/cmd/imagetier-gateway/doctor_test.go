@@ -147,7 +147,7 @@ func TestSign_PrintsWhatClientsGet(t *testing.T) {
 		Stdin: "https://cdn.app.example/a.jpg\r\n\nhttps://cdn.app.example/b.jpg",
 	})
 	if code != 0 || strings.Count(stdout, "\n") != 2 {
-		t.Errorf("of lines with an empty one: exit code %d, %s%s", code, stdout, stderr)
+		t.Errorf("input with an empty line: exit code %d, %s%s", code, stdout, stderr)
 	}
 	for _, args := range [][]string{
 		{"sign", "https://elsewhere.example/a.jpg"}, {"sign", "--client", "bmp", "https://cdn.app.example/a.jpg"},

@@ -38,7 +38,7 @@ type gateway struct {
 	// telemetry created log and registry, and exports traces if OTEL_* configures it.
 	telemetry *telemetry.Telemetry
 	draining  atomic.Bool
-	tier      *tier.Client    // nil if none is configured
+	tier      *tier.Client    // nil if no tier is configured
 	signer    *webhook.Signer // of events for the tier; nil without a secret
 	linker    *imagelink.Linker
 	reloader  *reloader

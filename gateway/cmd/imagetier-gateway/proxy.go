@@ -97,7 +97,7 @@ func linkKeys(keys []config.Key) (all []imagelink.Key) {
 	return all
 }
 
-// newTier returns a client of the tier, or nil if none is configured.
+// newTier returns a client of the tier, or nil if no tier is configured.
 func (g *gateway) newTier() (*tier.Client, error) {
 	if g.cfg.Tier == nil {
 		return nil, nil

@@ -148,7 +148,7 @@ func TestServer_InvalidRequests(t *testing.T) {
 		PostIds: []string{"p000000", "p000001", "p000002", "p2", "p999999"},
 	})
 	if err != nil || len(posts.Posts) != 2 {
-		t.Error("of two that it knows: ", posts, err)
+		t.Error("request with two known posts: ", posts, err)
 	}
 	hundredAndOne := make([]string, 101)
 	for i := range hundredAndOne {

@@ -27,7 +27,7 @@ type Data struct {
 	// Prefix is the prefix of image URLs. "" is https://cdn.app.example/.
 	Prefix string
 	// Images are the names of post images below Prefix, and of avatars if Avatars is empty. If
-	// there are none, each post has its own: images/p000001.jpg and so on.
+	// empty, each post has its own: images/p000001.jpg and so on.
 	Images  []string
 	Avatars []string
 	// UnknownEvery makes every n-th post unknown to the content service. 0: none.

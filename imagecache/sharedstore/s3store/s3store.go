@@ -26,7 +26,7 @@ type Config struct {
 	Bucket string // required
 	// Prefix is prepended to every key.
 	Prefix string
-	// Region is the bucket's region. If "", it is the environment's; if that has none,
+	// Region is the bucket's region. If "", it is the environment's; if that names no region,
 	// us-east-1 with an Endpoint, and an error without.
 	Region string
 	// Endpoint is the URL of a server other than Amazon's. If "", it is the

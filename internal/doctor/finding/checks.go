@@ -30,7 +30,7 @@ func openFiles(limit int) Finding {
 	return Good(name, "the limit is %d", limit)
 }
 
-// SecretFlags returns a warning about settings whose secrets were given as flags; ok is false if there are none.
+// SecretFlags returns a warning about settings whose secrets were given as flags; ok is false if no secret was.
 func SecretFlags(names []string) (f Finding, ok bool) {
 	return Warn("settings", "give them in the environment, or in files with --NAME-file",
 		"secrets are given as flags, which every user of this machine can read: %s", strings.Join(names, ", ")), len(names) > 0

@@ -214,7 +214,7 @@ func TestPrivateConversations(t *testing.T) {
 	} {
 		files, _ := filepath.Glob("testdata/" + name + "/*.txt")
 		if len(files) == 0 {
-			t.Errorf("there are none for %s", name)
+			t.Errorf("no responses for %s", name)
 		}
 		for _, file := range files {
 			t.Run(name+"/"+strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {

@@ -208,7 +208,7 @@ func (p *api) readPath(path string) (signature, imageurl.Ref, error) {
 	default:
 		return signature{"good", key, "It is good, by the key " + key + until + "."}, ref, err
 	}
-	missing := signature{"missing", "", "There is none, so this is 403."}
+	missing := signature{"missing", "", "The URL has no signature, so this is 403."}
 	if !below {
 		ref, err = imageurl.ParseRef(path)
 		return missing, ref, err

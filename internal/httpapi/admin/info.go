@@ -143,7 +143,7 @@ func withImage(img imagecache.Image, of asked) any {
 	return json.RawMessage(fmt.Appendf(nil, `{"image":%s%s%s}`, echo, version, facts))
 }
 
-// pinOf returns the version that pins an original by its strong entity tag; "" if it has none.
+// pinOf returns the version that pins an original by its strong entity tag; "" if the original has no strong entity tag.
 func pinOf(img imagecache.Image) string {
 	tag, opened := strings.CutPrefix(img.Origin.ETag, `"`)
 	tag, closed := strings.CutSuffix(tag, `"`)

@@ -37,7 +37,7 @@ func infoServer(t *testing.T) http.Handler {
 				panic("boom")
 			}
 			if ref.Spec().Shape != resize.ShapeInfo {
-				t.Errorf("asked for %s", ref)
+				t.Errorf("unexpected request of %s", ref)
 			}
 			tag := map[string]string{"71": `"9f86"`, "72": `W/"9f86"`, "73": `"a b"`, "74": "bare"}[ref.Name()]
 			return imagecache.Image{

@@ -129,7 +129,7 @@ func TestEvents_Post_AcceptedWhenQueued(t *testing.T) {
 		t.Errorf("a repetition: %d %s", status, body)
 	}
 	if got := strings.Join(s.counted, ", "); got != "post.published accepted, post.published repeated" {
-		t.Errorf("counted is %s", got)
+		t.Errorf("counted %s", got)
 	}
 }
 
@@ -186,12 +186,12 @@ func TestEvents_Post_LimitsBody(t *testing.T) {
 	r := anEvent(ten, "webhook-signature", "v1,x")
 	r.ContentLength = 10 << 20
 	if status, _, _ := answerTo(t, h, r); status != http.StatusRequestEntityTooLarge || ten.n != 0 {
-		t.Errorf("of a body that says its length: %d, %d bytes are read", status, ten.n)
+		t.Errorf("a body with Content-Length: status %d, %d bytes read", status, ten.n)
 	}
 	r = anEvent(ten, "webhook-signature", "v1,x")
 	r.ContentLength = -1
 	if status, _, _ := answerTo(t, h, r); status != http.StatusRequestEntityTooLarge || ten.n > maxEventBody+1 {
-		t.Errorf("of a body that does not: %d, %d bytes are read", status, ten.n)
+		t.Errorf("a body without Content-Length: status %d, %d bytes read", status, ten.n)
 	}
 	small := &counted{Reader: strings.NewReader("{}")}
 	r = anEvent(small)
@@ -208,7 +208,7 @@ func TestEvents_Post_LimitsBody(t *testing.T) {
 	}
 	got := strings.Join(s.counted, ", ")
 	if got != "unknown too_large, unknown too_large, unknown forged, unknown invalid" {
-		t.Errorf("counted is %s", got)
+		t.Errorf("counted %s", got)
 	}
 	whole := strings.Repeat("a", maxEventBody)
 	r = anEvent(strings.NewReader(whole), "webhook-signature", "v1,x")
@@ -284,10 +284,10 @@ func TestWarm_Post_QueuesPathsAndImages(t *testing.T) {
 		refs = append(refs, ref.String())
 	}
 	if got := strings.Join(refs, " "); got != "/100x/v.1/posts/a.jpg.avif /100x/v.1/posts/a.jpg.webp /100x/v.1/posts/a.jpg.jpg /100x/v.1/posts/b.jpg.png" {
-		t.Errorf("queued is %s", got)
+		t.Errorf("queued %s", got)
 	}
 	if q := s.queued[0]; q.Profile != "feed" || len(q.Images) != 1 || q.Images[0].Tags[0] != "post:p1" {
-		t.Errorf("queued is %+v", q)
+		t.Errorf("queued %+v", q)
 	}
 	for body, says := range map[string]string{
 		`{}`:                              "is needed",
@@ -311,7 +311,7 @@ func TestWarm_Post_QueuesPathsAndImages(t *testing.T) {
 		t.Errorf("without the token: %d", status)
 	}
 	if len(s.queued) != 1 {
-		t.Errorf("something of what was refused is queued: %+v", s.queued[1:])
+		t.Errorf("a refused request was queued: %+v", s.queued[1:])
 	}
 }
 

@@ -50,7 +50,7 @@ func TestChange_ManyTargets_RunTogether(t *testing.T) {
 			t.Errorf("%+v, %v, want %+v", total, err, want)
 		}
 		if took := time.Since(begun); took != 10*time.Second {
-			t.Errorf("it took %s", took)
+			t.Errorf("took %s, want 10 s", took)
 		}
 	})
 }
@@ -68,7 +68,7 @@ func TestChange_Deadline_ReportsFailed(t *testing.T) {
 				return imagecache.Receipt{}, nil
 			})
 		if took := time.Since(begun); took > changeTime+5*time.Second {
-			t.Errorf("it took %s", took)
+			t.Errorf("took %s, more than the deadline", took)
 		}
 		row, want := problem.Of(err), fmt.Sprintf("%d of %d failed", targets-done.Load(), targets)
 		if detail := row.DetailOf(err); row.Code != "purge_incomplete" || !strings.HasPrefix(detail, want) {

@@ -53,7 +53,7 @@ type Health struct {
 type Process struct {
 	Goroutines  int   `json:"goroutines"`
 	RSSBytes    int64 `json:"rss_bytes"`          // 0 if unknown
-	MemoryLimit int64 `json:"memory_limit_bytes"` // of the Go runtime; 0 if there is none
+	MemoryLimit int64 `json:"memory_limit_bytes"` // of the Go runtime; 0 if it has no limit
 }
 
 // Requests counts the requests of the public listener.

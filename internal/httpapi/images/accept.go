@@ -128,7 +128,7 @@ func tokenLen(s string) int {
 }
 
 // quotedLen returns how many bytes at the front of s are a quoted string (RFC 9110,
-// 5.6.4), 0 if none are.
+// 5.6.4), 0 if s does not begin with one.
 func quotedLen(s string) int {
 	if s == "" || s[0] != '"' {
 		return 0

@@ -105,7 +105,7 @@ func matches(lines []string, etag string, how comparison) bool {
 	return false
 }
 
-// nextTag splits an entity tag (RFC 9110, 8.8.3) off the front of s; tag is "" if there is none.
+// nextTag splits an entity tag (RFC 9110, 8.8.3) off the front of s; tag is "" if s does not begin with one.
 func nextTag(s string) (tag, rest string) {
 	start := 0
 	if strings.HasPrefix(s, "W/") {

@@ -179,7 +179,7 @@ func (c *fakeCache) direct(t *testing.T, line string) {
 		case "negative":
 			c.out = imagecache.Outcome{Detail: imagecache.Negative, TTL: number(value)}
 		default:
-			t.Fatalf("cache %s: what is %s?", line, word)
+			t.Fatalf("cache %s: unknown word %s", line, word)
 		}
 	}
 }
@@ -256,7 +256,7 @@ func TestConversations(t *testing.T) {
 	details := map[string]bool{} // seen in answers
 	files, _ := filepath.Glob("testdata/*.txt")
 	if len(files) == 0 {
-		t.Fatal("there are none")
+		t.Fatal("no conversations found")
 	}
 	for i := range 2 * len(files) {
 		file, engine := files[i/2], engines[i%2]

@@ -197,7 +197,7 @@ func FuzzNegotiate_Accept_AgreesWithGrammar(f *testing.F) {
 		// Two lines are one list.
 		if plainAccept.MatchString(accept) &&
 			negotiate([]string{accept, "image/webp"}) != negotiate([]string{accept + ",image/webp"}) {
-			t.Errorf("%q: two lines are read otherwise than one", accept)
+			t.Errorf("%q: two header lines give another result than one", accept)
 		}
 	})
 }

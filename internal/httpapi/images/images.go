@@ -37,7 +37,7 @@ type Config struct {
 	// NegativeTTL is how long others may cache a 404, in whole seconds; 0 is 10 s.
 	NegativeTTL time.Duration
 	// TagHeader is the canonical name of the header that gives a CDN the tag of the
-	// original ([imagecache.Original.CDNTag]) with every cacheable answer; "" is none.
+	// original ([imagecache.Original.CDNTag]) with every cacheable answer; if "", the header is not sent.
 	TagHeader string
 	// Pace is the minimum speed of clients.
 	Pace httpserver.Pace

@@ -202,10 +202,10 @@ func TestHandler_PanicInBody_AbortsConnection(t *testing.T) {
 	w := &explosive{ResponseRecorder: httptest.NewRecorder()}
 	defer func() {
 		if v := recover(); v != http.ErrAbortHandler {
-			t.Errorf("it panicked with %v, which net/http does not take for a cut", v)
+			t.Errorf("the handler panicked with %v, want http.ErrAbortHandler", v)
 		}
 		if seen.Status != http.StatusInternalServerError || seen.Outcome.Detail != imagecache.Memory {
-			t.Errorf("it was observed as %+v", seen)
+			t.Errorf("the observed answer is %+v", seen)
 		}
 	}()
 	New(

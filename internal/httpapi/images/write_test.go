@@ -113,7 +113,7 @@ func TestHandler_Respond_IsOneWrite(t *testing.T) {
 		}
 		if _, err := io.ReadFull(conn, answer[:length]); err != nil ||
 			!bytes.HasSuffix(answer[:length], cache.img.Body) {
-			t.Fatalf("another answer: %v", err)
+			t.Fatalf("unexpected answer: %v", err)
 		}
 	}
 	ask()

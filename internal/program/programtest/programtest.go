@@ -71,7 +71,7 @@ func Help(t *testing.T, newProgram func() program.Program, commands ...string) {
 			}
 			example := "\n    (.* )?" + regexp.QuoteMeta(strings.TrimSpace(name+" "+command)) + "\\b"
 			if !strings.Contains(got, "\nCommands:\n") && !regexp.MustCompile(example).MatchString(got) {
-				t.Error("there is no example")
+				t.Error("the help text has no example")
 			}
 			args := append([]string{"help"}, strings.Fields(command)...)
 			if _, alias, _ := Run(t, newProgram(), Command{Args: args}); alias != got {

@@ -174,7 +174,7 @@ func TestAnswer_JobError(t *testing.T) {
 		}
 		if s := err.Error(); len(s) > maxText+10 || strings.ContainsAny(s, "\n\x1b") || !utf8.ValidString(s) ||
 			!strings.Contains(s, "line one") {
-			t.Errorf("its text is %.80q, of %d bytes", s, len(s))
+			t.Errorf("error text %.80q of %d bytes", s, len(s))
 		}
 	}
 	if _, err := read(answer(t, nil, errors.New("?")), nil); !errors.Is(err, resize.ErrFailed) {

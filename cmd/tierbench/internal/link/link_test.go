@@ -112,7 +112,7 @@ func TestLink_SharesBandwidth(t *testing.T) {
 		for _, d := range took {
 			last = max(last, d)
 			if d > total || d < total-2*all*n.cfg.Takes(packet) {
-				t.Errorf("one of six took %s of %s", d, total)
+				t.Errorf("one of six transfers took %s of %s", d, total)
 			}
 		}
 		if last.Round(time.Microsecond) != total {

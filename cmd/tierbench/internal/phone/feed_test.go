@@ -48,7 +48,7 @@ func TestFeed_ScreenBeforeRowsBelow(t *testing.T) {
 		got := s.paths()
 		slices.Sort(got[1:5]) // six at once, in any order
 		if want := []string{"/graphql", "/o2", "/t1", "/u1", "/u2", "/t3"}; !slices.Equal(got, want) {
-			t.Errorf("asked for %q, want %q", got, want)
+			t.Errorf("requested %q, want %q", got, want)
 		}
 		if screen, whole := v.Bytes(); v.Posts != 4 || v.OnScreen != 4 || v.Downloads() != 5 ||
 			screen != int64(len(page)+4*len(jpeg)) ||

@@ -99,7 +99,7 @@ func TestPhone_SDWebImageHeaders(t *testing.T) {
 	for _, req := range s.asked {
 		want := http.Header{"Accept": {"image/*,*/*;q=0.8"}, "User-Agent": {"App/1.0 (iPhone; iOS 17.4; Scale/3.00)"}}
 		if fmt.Sprint(req.Header) != fmt.Sprint(want) { // no cookie, and no condition
-			t.Errorf("asked with %v, want %v", req.Header, want)
+			t.Errorf("request headers %v, want %v", req.Header, want)
 		}
 	}
 }
@@ -122,7 +122,7 @@ func TestPhone_CachesByURL(t *testing.T) {
 		t.Errorf("%+v, %v", pictures, err)
 	}
 	if got := s.paths(); len(got) != 4 {
-		t.Errorf("asked for %q", got)
+		t.Errorf("requested %q", got)
 	}
 }
 
@@ -141,7 +141,7 @@ func TestPhone_RetriesErrorsOnly(t *testing.T) {
 		}
 	}
 	if got, want := s.paths(), []string{"/html", "/busy", "/busy"}; !slices.Equal(got, want) {
-		t.Errorf("asked for %q, want %q", got, want)
+		t.Errorf("requested %q, want %q", got, want)
 	}
 	if _, err := p.Show(t.Context(), []string{"https://img/html"}); !errors.Is(err, ErrRefused) {
 		t.Error(err)
@@ -169,7 +169,7 @@ func TestPhone_FollowsRedirects(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := s.paths(); !slices.Equal(got, []string{"/old", "/new"}) {
-		t.Errorf("asked for %q", got)
+		t.Errorf("requested %q", got)
 	}
 }
 

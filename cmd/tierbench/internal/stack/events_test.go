@@ -40,6 +40,6 @@ func TestRelay_ShowsEvents(t *testing.T) {
 		}
 	}
 	if len(shown) != 1 || shown[0] != "Accepted event" {
-		t.Errorf("it shows %q", shown)
+		t.Errorf("the relay showed %q", shown)
 	}
 }

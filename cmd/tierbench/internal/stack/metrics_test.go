@@ -11,6 +11,6 @@ func TestMetrics_Labels(t *testing.T) {
 		t.Errorf("%v, %v", m, err)
 	}
 	if _, err := parse("<html>"); err == nil {
-		t.Error("a page was taken for metrics")
+		t.Error("no error for an HTML page instead of metrics")
 	}
 }

@@ -40,7 +40,7 @@ func TestProcess_KillAndRestart(t *testing.T) {
 	}
 	first := p.cmd.Process.Pid
 	if p.RSS() <= 0 {
-		t.Error("it has no memory")
+		t.Error("RSS of a running process is 0")
 	}
 	if err := p.Kill(); err != nil || !p.has(t) {
 		t.Fatal(err)
@@ -50,7 +50,7 @@ func TestProcess_KillAndRestart(t *testing.T) {
 	}
 	p.stop()
 	if !p.has(t) || p.RSS() != 0 {
-		t.Error("it goes on")
+		t.Error("the process still runs after stop, or has an RSS")
 	}
 	p.stop() // a second call does nothing
 }
@@ -65,7 +65,7 @@ func TestProcess_FrozenEnds(t *testing.T) {
 	}
 	for deadline := time.Now().Add(time.Minute); state(t, p) != "T"; {
 		if time.Now().After(deadline) {
-			t.Fatalf("it is not frozen but %s", state(t, p))
+			t.Fatalf("the process is in state %s, want T (stopped)", state(t, p))
 		}
 	}
 	if err := p.Thaw(); err != nil {
@@ -74,7 +74,7 @@ func TestProcess_FrozenEnds(t *testing.T) {
 	_ = p.Freeze()
 	p.stop()
 	if !p.has(t) || !strings.Contains(p.lastWords(), "bye") {
-		t.Errorf("it ended: %v; it said %s", p.has(t), p.lastWords())
+		t.Errorf("ended: %v, want true; last output %q, want bye in it", p.has(t), p.lastWords())
 	}
 }
 
@@ -99,7 +99,7 @@ func TestProcess_EndsAtOnce(t *testing.T) {
 func TestPhotos_CopiedUntilEnough(t *testing.T) {
 	from, to := t.TempDir(), filepath.Join(t.TempDir(), "originals")
 	if _, err := copyPhotos(from, to); err == nil {
-		t.Error("there were none")
+		t.Error("copied photos from an empty directory")
 	}
 	for _, name := range []string{"a.jpg", "b.jpg", "c.jpg"} {
 		if err := os.WriteFile(filepath.Join(from, name), []byte(name), 0o600); err != nil {
