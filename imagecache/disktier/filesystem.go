@@ -123,7 +123,10 @@ func (f diskFile) control(do func(fd int) error) error {
 	return errors.Join(err, result)
 }
 
-// readFile returns the content of a small file.
+// maxSmallFile is more than any small file has: counts has 12 bytes for each of at most 65,535 segments.
+const maxSmallFile = 1 << 20
+
+// readFile returns the content of a small file. One that is longer than maxSmallFile is damaged: no more of it is read.
 func readFile(fs fileSystem, path string) ([]byte, error) {
 	f, err := fs.OpenFile(path, os.O_RDONLY, 0)
 	if err != nil {
@@ -134,7 +137,7 @@ func readFile(fs fileSystem, path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := make([]byte, st.size)
+	b := make([]byte, min(st.size, maxSmallFile))
 	n, err := f.ReadAt(b, 0)
 	if err == io.EOF {
 		err = nil

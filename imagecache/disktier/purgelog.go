@@ -1,10 +1,13 @@
 package disktier
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -64,25 +67,40 @@ func purgeHeader() []byte {
 	return append(b, make([]byte, purgeHeaderBytes-len(b))...)
 }
 
-// parsePurges parses one of the two files. The error is errUnknownFormat, or errDamaged if the
-// header is damaged. whole reports whether all entries are valid.
-func parsePurges(b []byte) (entries []tombstone, whole bool, err error) {
-	if len(b) < purgeHeaderBytes || !bytes.Equal(b[:8], purgeMagic) ||
-		binary.LittleEndian.Uint32(b[12:]) != checksum(b[:12]) {
+// parsePurges reads one of the two files. The error is errUnknownFormat, errDamaged if the
+// header is damaged, or a fault of the disk. whole reports whether all entries are valid. Memory is
+// needed only for valid entries, however long the file is.
+func parsePurges(r io.Reader) (entries []tombstone, whole bool, err error) {
+	in := bufio.NewReaderSize(r, windowBytes)
+	b := make([]byte, purgeHeaderBytes)
+	_, err = io.ReadFull(in, b)
+	switch {
+	case err != nil && err != io.EOF && err != io.ErrUnexpectedEOF:
+		return nil, false, err
+	case err != nil, !bytes.Equal(b[:8], purgeMagic), binary.LittleEndian.Uint32(b[12:]) != checksum(b[:12]):
 		return nil, false, errDamaged
 	}
 	if v := binary.LittleEndian.Uint32(b[8:]); v != formatVersion {
 		return nil, false, fmt.Errorf("%w (version %d)", errUnknownFormat, v)
 	}
 	whole = true
-	for b = b[purgeHeaderBytes:]; len(b) >= purgeEntryBytes; b = b[purgeEntryBytes:] {
+	b = make([]byte, purgeEntryBytes)
+	for {
+		switch _, err := io.ReadFull(in, b); err {
+		case nil:
+		case io.EOF:
+			return entries, whole, nil
+		case io.ErrUnexpectedEOF:
+			return entries, false, nil
+		default:
+			return nil, false, err
+		}
 		if t, ok := parseTombstone(b); ok {
 			entries = append(entries, t)
 		} else {
 			whole = false
 		}
 	}
-	return entries, whole && len(b) == 0, nil
 }
 
 // purgeLog is safe for concurrent use.
@@ -177,20 +195,17 @@ func (p *purgeLog) load() (entries []tombstone, found, intact bool, err error) {
 	intact = true
 	var have [2][]tombstone
 	for i := range purgeFiles {
-		b, err := readFile(p.fs, p.path(i))
-		if errors.Is(err, os.ErrNotExist) {
+		e, whole, err := p.read(i)
+		switch {
+		case errors.Is(err, os.ErrNotExist), errors.Is(err, errDamaged):
 			intact = false
 			continue
-		} else if err != nil {
-			return nil, false, false, err
-		}
-		e, whole, err := parsePurges(b)
-		if errors.Is(err, errUnknownFormat) {
+		case err != nil:
 			return nil, false, false, fmt.Errorf("purge log: %w", err)
 		}
 		have[i] = e
-		found = found || err == nil
-		intact = intact && err == nil && whole
+		found = true
+		intact = intact && whole
 	}
 	entries = have[0]
 	if !slices.Equal(have[0], have[1]) {
@@ -208,6 +223,16 @@ func (p *purgeLog) load() (entries []tombstone, found, intact bool, err error) {
 	p.size.Store(purgeHeaderBytes + int64(len(entries))*purgeEntryBytes)
 	p.floor.Store(p.size.Load())
 	return entries, found, intact, nil
+}
+
+// read reads one of the files, as parsePurges.
+func (p *purgeLog) read(i int) (entries []tombstone, whole bool, err error) {
+	f, err := p.fs.OpenFile(p.path(i), os.O_RDONLY, 0)
+	if err != nil {
+		return nil, false, err
+	}
+	defer f.Close()
+	return parsePurges(io.NewSectionReader(f, 0, math.MaxInt64))
 }
 
 // rewrite replaces the files by new ones with these entries, one after the other, so that one
@@ -245,13 +270,12 @@ func (p *purgeLog) replaceLocked(i int, b []byte) error {
 func (p *purgeLog) compact(oldest uint64) error {
 	p.writing.Lock()
 	defer p.writing.Unlock()
-	b, err := readFile(p.fs, p.path(0))
-	if err != nil {
-		return fmt.Errorf("read the purge log: %w", err)
-	}
-	entries, whole, err := parsePurges(b)
-	if err != nil || !whole {
+	entries, whole, err := p.read(0)
+	switch {
+	case errors.Is(err, errDamaged), errors.Is(err, errUnknownFormat), err == nil && !whole:
 		return nil // the next start repairs it from the other file
+	case err != nil:
+		return fmt.Errorf("read the purge log: %w", err)
 	}
 	kept := entries[:0]
 	for _, t := range entries {

@@ -98,7 +98,7 @@ func FuzzReadContents(f *testing.F) {
 func FuzzPurgeLog(f *testing.F) {
 	f.Add(appendTombstone(purgeHeader(), tombstone{1, 2, true}))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		entries, whole, err := parsePurges(b)
+		entries, whole, err := parsePurges(bytes.NewReader(b))
 		if err != nil || !whole {
 			return
 		}
