@@ -104,7 +104,8 @@ var allowed = map[string][]string{
 	"internal/boundedcache": {},
 	"internal/sources":      {"origin", "internal/circuit", "internal/config", "internal/metrics"},
 	"internal/jsonlog":      {"internal/durable", "internal/jsonlog"},
-	"internal/fleet":        {"imagecache", "internal/jetstream", "internal/jsonlog", "internal/webhook"},
+	"internal/fleet": {"imagecache", "internal/durable", "internal/jetstream", "internal/jsonlog",
+		"internal/webhook"},
 	"internal": {"resize", "origin", "imagecache", "prefetch",
 		"internal/settings", "internal/tracing", "internal/durable", "internal/webhook", "internal/circuit"},
 }

@@ -28,14 +28,30 @@ func OpenFile(path string, flag int) (*os.File, error) {
 	return f, nil
 }
 
-// ReadFile reads a file. Anything but a regular file is an error.
-func ReadFile(path string) ([]byte, error) {
+// ReadFile reads a file. Anything but a regular file of at most limit bytes is an error.
+func ReadFile(path string, limit int64) ([]byte, error) {
 	f, err := OpenFile(path, os.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(f)
+	text, err := ReadAll(f, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return text, nil
+}
+
+// ReadAll reads r to its end. More than limit bytes are an error.
+func ReadAll(r io.Reader, limit int64) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err == nil && int64(len(text)) > limit {
+		err = fmt.Errorf("it has more than %d bytes", limit)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return text, nil
 }
 
 // WriteFile atomically replaces the file at path by text, and returns when that is on the disk. The

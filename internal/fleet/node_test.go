@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -609,6 +610,49 @@ func TestOpenState_LocksItsDirectory(t *testing.T) {
 	}
 	if err := s.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// Files that are larger than any that a node writes are neither read whole nor changed. Without some tags a node
+// serves; without its takedowns or its outbox it does not.
+func TestOpenState_HugeFile(t *testing.T) {
+	for name, says := range map[string]string{
+		"takedowns":          "takedowns:1: the line has more than",
+		"fleet/outbox":       "outbox has more than",
+		"fleet/offsets.json": "offsets.json: it has more than",
+		"tags":               "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := StateConfig{
+				Dir: t.TempDir(), Empty: func() error { return nil },
+				Peek: func(context.Context) (jetstream.LogState, error) { return jetstream.LogState{}, errSim },
+			}
+			path := filepath.Join(cfg.Dir, filepath.FromSlash(name))
+			err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o750), os.WriteFile(path, nil, 0o600),
+				os.Truncate(path, 256<<20))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			s, err := OpenState(t.Context(), cfg)
+			runtime.ReadMemStats(&after)
+			if bytes := after.TotalAlloc - before.TotalAlloc; bytes > 64<<20 {
+				t.Errorf("%d MiB were allocated", bytes>>20)
+			}
+			if says == "" {
+				if err := errors.Join(err, s.Close()); err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), says) {
+				t.Errorf("%v, want %s", err, says)
+			}
+			if info, err := os.Stat(path); err != nil || info.Size() != 256<<20 {
+				t.Errorf("the file is changed: %v", err)
+			}
+		})
 	}
 }
 

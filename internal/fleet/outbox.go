@@ -48,6 +48,7 @@ func (out *outgoing) sentAlready() bool {
 
 func openOutbox(cfg jsonlog.Config) (*outbox, error) {
 	o := &outbox{maxEntries: maxOutboxEntries, maxBytes: maxOutboxBytes}
+	cfg.MaxBytes = 2 * maxOutboxBytes // entries that are added at the same time may exceed maxBytes a little
 	var err error
 	o.log, err = jsonlog.Open(cfg, func(e Entry) {
 		o.waiting = append(o.waiting, &outgoing{Entry: e, durable: true, sent: make(chan struct{})})

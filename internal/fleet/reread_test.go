@@ -13,10 +13,7 @@ func TestNode_RereadTakedowns(t *testing.T) {
 	x.must(t, KindTakedown, simOriginals[1])
 	x.must(t, KindLift, simOriginals[1])
 	const file = "/cache/takedowns"
-	decided, err := x.fs.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	decided := x.fs.Text(file)
 	restore := func(text string) {
 		t.Helper()
 		if err := x.fs.WriteFile(file, []byte(text)); err != nil {
@@ -52,9 +49,8 @@ func TestNode_RereadTakedowns(t *testing.T) {
 	}
 	// Both hold after a restart, and new decisions are written to the file that is there now.
 	x.must(t, KindTakedown, simOriginals[1])
-	text, err := x.fs.ReadFile(file)
-	if err != nil || len(text) < len(decided) {
-		t.Fatalf("%s, %v", text, err)
+	if text := x.fs.Text(file); len(text) < len(decided) {
+		t.Fatalf("%s", text)
 	}
 	again, err := openRegisters(x.state.takedowns.cfg)
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/sharedstore"
+	"github.com/novasocial/imagetier/internal/durable"
 	"github.com/novasocial/imagetier/internal/jetstream"
 	"github.com/novasocial/imagetier/internal/jsonlog"
 )
@@ -61,6 +62,9 @@ type offsets struct {
 	// mounted then has another id.
 	Caches string `json:"caches,omitempty"`
 }
+
+// maxOffsets is the largest file of offsets that is read, in bytes. It has a few hundred.
+const maxOffsets = 64 << 10
 
 // peekTime bounds asking the cluster whether this node is too far behind.
 const peekTime = 3 * time.Second
@@ -133,8 +137,22 @@ func lockDir(dir string) (*os.File, error) {
 	return lock, nil
 }
 
+// readOffsets returns the content of the file.
+func (s *State) readOffsets() ([]byte, error) {
+	f, err := s.cfg.FS.Open(s.offsetsFile())
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := durable.ReadAll(f, maxOffsets)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.offsetsFile(), err)
+	}
+	return text, nil
+}
+
 func (s *State) openOffsets(ctx context.Context) error {
-	text, err := s.cfg.FS.ReadFile(s.offsetsFile())
+	text, err := s.readOffsets()
 	why := ""
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

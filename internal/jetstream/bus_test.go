@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -304,6 +305,12 @@ func TestBus_Run_SetsDamagedStoreAside(t *testing.T) {
 			return os.WriteFile(path, make([]byte, info.Size()), 0o600)
 		},
 		"everything cut": func(path string) error { return os.Truncate(path, 0) },
+		"huge block": func(path string) error {
+			if filepath.Ext(path) == ".blk" {
+				return os.Truncate(path, 256<<20)
+			}
+			return nil
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "queue")
@@ -321,12 +328,18 @@ func TestBus_Run_SetsDamagedStoreAside(t *testing.T) {
 				t.Fatal(err)
 			}
 			var logged bytes.Buffer
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
 			b, stop = run(t, Config{Dir: dir, Log: slog.New(slog.NewTextHandler(&logged, nil))})
 			put(t, b, "new", 0, "x")
 			if got := done(t, next(t, b)); got != "x" {
 				t.Errorf("got %q", got)
 			}
 			stop() // nothing writes to the log any more
+			runtime.ReadMemStats(&after)
+			if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 128<<20 {
+				t.Errorf("%d MiB were allocated", allocated>>20)
+			}
 			if !strings.Contains(logged.String(), "damaged") {
 				t.Errorf("the log does not say it:\n%s", &logged)
 			}

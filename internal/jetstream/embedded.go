@@ -29,6 +29,11 @@ const (
 	// maxDeaths is how often in a row the process may die while opening the store before the store
 	// is considered damaged.
 	maxDeaths = 3
+	// maxStoreFile is the largest file of a store that the server may read, in bytes; it reads files
+	// whole. Its blocks have at most 8 MiB and one message.
+	maxStoreFile = 64 << 20
+	// maxSmallFile is the largest file beside the store that is read, in bytes.
+	maxSmallFile = 64 << 10
 	// keepAside is how many damaged stores are kept for inspection.
 	keepAside = 2
 )
@@ -59,6 +64,9 @@ func embed(ctx context.Context, cfg Config, options []nats.Option) (*nats.Conn, 
 func startServer(ctx context.Context, cfg Config, options []nats.Option) (*nats.Conn, func(), error) {
 	if err := os.MkdirAll(cfg.Dir, 0o750); err != nil {
 		return nil, nil, fmt.Errorf("make the queue's directory: %w", err)
+	}
+	if err := checkSizes(cfg.Dir); err != nil {
+		return nil, nil, err
 	}
 	srv, err := server.NewServer(&server.Options{
 		ServerName: "imagetier", DontListen: true, NoSigs: true,
@@ -92,6 +100,20 @@ func startServer(ctx context.Context, cfg Config, options []nats.Option) (*nats.
 		return nil, nil, err
 	}
 	return conn, end, nil
+}
+
+// checkSizes returns errDamaged if a file of the store is larger than any that a server writes.
+func checkSizes(dir string) error {
+	return filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		info, err := entry.Info()
+		if err == nil && info.Size() > maxStoreFile {
+			err = fmt.Errorf("%w: %s has %d bytes, more than %d", errDamaged, path, info.Size(), maxStoreFile)
+		}
+		return err
+	})
 }
 
 // ready starts the server and reports whether it can be used. A server that cannot use its store
@@ -161,7 +183,7 @@ func inspect(ctx context.Context, cfg Config, conn *nats.Conn) error {
 func listFile(cfg Config) string { return filepath.Join(cfg.Dir, "streams.json") }
 
 func readStreams(cfg Config) (names []string) {
-	text, err := durable.ReadFile(listFile(cfg))
+	text, err := durable.ReadFile(listFile(cfg), maxSmallFile)
 	if err != nil || json.Unmarshal(text, &names) != nil {
 		return nil
 	}
@@ -224,7 +246,7 @@ func deathsFile(dir string) string { return dir + ".starting" }
 
 // countDeath returns how many starts in a row before this one did not complete.
 func countDeath(dir string) int {
-	text, err := durable.ReadFile(deathsFile(dir))
+	text, err := durable.ReadFile(deathsFile(dir), maxSmallFile)
 	n := 0
 	if err == nil {
 		n, _ = strconv.Atoi(strings.TrimSpace(string(text))) // an unreadable count is 0

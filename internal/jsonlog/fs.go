@@ -2,6 +2,7 @@ package jsonlog
 
 import (
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -11,8 +12,8 @@ import (
 // FS has the operations of a file system that durable state needs. OS is the real one; tests use
 // jsonlogtest.FS, which simulates power failures.
 type FS interface {
-	// ReadFile reads a file. The error wraps fs.ErrNotExist only if the file is missing.
-	ReadFile(path string) ([]byte, error)
+	// Open opens a file for reading. The error wraps fs.ErrNotExist only if the file is missing.
+	Open(path string) (io.ReadCloser, error)
 	// OpenFile opens a file for reading and writing. It creates the file and its directory if they
 	// are missing; the name of the file is durable when it returns.
 	OpenFile(path string) (File, error)
@@ -33,8 +34,8 @@ type File interface {
 // OS is the file system of this machine.
 type OS struct{}
 
-// ReadFile reads a file.
-func (OS) ReadFile(path string) ([]byte, error) { return durable.ReadFile(path) }
+// Open opens a file for reading.
+func (OS) Open(path string) (io.ReadCloser, error) { return durable.OpenFile(path, os.O_RDONLY) }
 
 // WriteFile replaces a file durably.
 func (OS) WriteFile(path string, data []byte) error {

@@ -2,7 +2,8 @@
 // power failures: values are durable when Append returns.
 //
 // A line that a crash left incomplete is cut off, since it was never acknowledged. Any other
-// unreadable line is an error, or is skipped if the caller says so (Config.Skip). If the disk
+// unreadable line is an error, or is skipped if the caller says so (Config.Skip), and so is one of
+// more than 8 MiB. The file is read line by line. If the disk
 // cannot be written, Open succeeds with the lines that were read, Fault returns the error, and
 // Append fails until the disk is writable.
 //
@@ -14,7 +15,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"iter"
 	"os"
 	"sync"
@@ -26,6 +26,8 @@ type Config struct {
 	Path string
 	// FS is the file system; nil is OS.
 	FS FS
+	// MaxBytes is the largest file that Open reads, in bytes; 0 is no limit.
+	MaxBytes int64
 	// Skip is called for each line that is not a value; the line is skipped. If Skip is nil, such a
 	// line is an error of Open.
 	Skip func(line int, err error)
@@ -57,24 +59,10 @@ func Open[T any](cfg Config, each func(T)) (*Log[T], error) {
 		cfg.FS = OS{}
 	}
 	l := &Log[T]{cfg: cfg}
-	text, err := cfg.FS.ReadFile(cfg.Path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := l.read(each); err != nil {
 		return nil, err
 	}
-	text = text[:bytes.LastIndexByte(text, '\n')+1]
-	for line := range bytes.Lines(text) {
-		l.lines++
-		var value T
-		if err := json.Unmarshal(line, &value); err != nil {
-			if cfg.Skip == nil {
-				return nil, fmt.Errorf("%s:%d: %w", cfg.Path, l.lines, err)
-			}
-			cfg.Skip(l.lines, err)
-			continue
-		}
-		each(value)
-	}
-	l.size, l.synced = int64(len(text)), int64(len(text))
+	l.synced = l.size
 	l.openLocked()
 	return l, nil
 }
@@ -276,6 +264,8 @@ func (l *Log[T]) open() (File, error) {
 		err = errors.Join(file.Truncate(l.size), file.Sync())
 	case size < l.size:
 		err = fmt.Errorf("%s has lost lines since it was read", l.cfg.Path)
+	case size-l.size > maxLine:
+		err = fmt.Errorf("%s has grown since it was read", l.cfg.Path)
 	case size > l.size:
 		rest := make([]byte, size-l.size)
 		if _, err = file.ReadAt(rest, l.size); err != nil {

@@ -42,6 +42,7 @@ type State struct {
 
 const (
 	headBytes = 4096
+	maxState  = 64 << 10 // bytes of the file
 	saveEvery = time.Second
 )
 
@@ -57,7 +58,7 @@ func OpenState(path string, input io.Reader) (*State, io.Reader, error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, nil, fmt.Errorf("read the input: %w", err)
 	}
-	text, err := os.ReadFile(path)
+	text, err := durable.ReadFile(path, maxState)
 	if errors.Is(err, fs.ErrNotExist) {
 		s.HeadBytes, s.Head = len(head), sumOf(head)
 		return s, peeked, nil

@@ -4,6 +4,7 @@ package jsonlogtest
 
 import (
 	"bytes"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 )
@@ -63,8 +64,8 @@ func (f *FS) step(op, path string) error {
 	return f.Step(op, path)
 }
 
-// ReadFile is jsonlog.FS's.
-func (f *FS) ReadFile(path string) ([]byte, error) {
+// Open is jsonlog.FS's.
+func (f *FS) Open(path string) (io.ReadCloser, error) {
 	if err := f.ReadErr[path]; err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
@@ -72,7 +73,7 @@ func (f *FS) ReadFile(path string) ([]byte, error) {
 	if x == nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
 	}
-	return bytes.Clone(x.current), nil
+	return io.NopCloser(bytes.NewReader(bytes.Clone(x.current))), nil
 }
 
 // WriteFile is jsonlog.FS's: atomic and durable.
