@@ -1,0 +1,196 @@
+package disktier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"time"
+)
+
+// Recovery: the segments that attach has listed are read, and their records enter the index, while
+// the tier already serves.
+
+// recovery returns what recovers the segments that are attached now, newest first: what
+// is added to the index is never older than what it already knows.
+func (t *Tier) recovery(ctx context.Context) func() {
+	t.mu.Lock()
+	gone, segments := t.gone, slices.Clone(t.segments)
+	t.mu.Unlock()
+	return func() {
+		if gone == nil {
+			return // there is no directory yet
+		}
+		slices.Reverse(segments)
+		for _, s := range segments {
+			if ctx.Err() != nil {
+				return
+			}
+			if !s.loaded && !s.dropped.Load() {
+				t.recoverSegment(ctx, s, gone)
+			}
+		}
+		t.mu.Lock()
+		if t.gone == gone {
+			t.gone = nil
+		}
+		t.mu.Unlock()
+		t.log.Info("disk tier recovered", "entries", t.index.entries.Load(), "segments", len(segments))
+	}
+}
+
+// recoverSegment adds a segment to the index. It retries failed reads a few times and then
+// gives up, since older segments are waiting.
+func (t *Tier) recoverSegment(ctx context.Context, s *segment, gone *tombstones) {
+	const tries = 3
+	for try := 1; ; try++ {
+		c, err := t.contentsOf(s)
+		switch {
+		case err == nil:
+			t.publish(s, c, gone)
+			return
+		case s.dropped.Load():
+			return
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, errDamaged) && s.end <= headerBytes:
+			t.reportLost(s) // it was removed, or emptied, or a crash came before its first record
+			return
+		case errors.Is(err, errUnknownFormat), errors.Is(err, errDamaged):
+			t.log.Warn("disk tier moved a segment aside", "segment", s.path, "err", err)
+			t.setAside(s, errors.Is(err, errDamaged))
+			return
+		}
+		t.readFault(fmt.Errorf("recover segment %d: %w", s.seq, err))
+		if try == tries {
+			t.reportLost(s)
+			return
+		}
+		wait := time.NewTimer(checkEvery)
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			wait.Stop()
+			return
+		}
+	}
+}
+
+func (t *Tier) contentsOf(s *segment) (contents, error) {
+	h, err := t.files.acquire(s)
+	if err != nil {
+		return contents{}, err
+	}
+	defer h.release()
+	st, err := h.file.Stat()
+	if err != nil {
+		return contents{}, err
+	}
+	return readContents(h.file, s.seq, st.size)
+}
+
+// setAside stops using a segment and keeps its file while there is room. The records of a
+// damaged one are lost.
+func (t *Tier) setAside(s *segment, damaged bool) {
+	t.mu.Lock()
+	if s.dropped.Swap(true) {
+		t.mu.Unlock()
+		return
+	}
+	t.segments = slices.DeleteFunc(t.segments, func(other *segment) bool { return other == s })
+	records := s.records
+	t.countsStale = true
+	t.mu.Unlock()
+	if damaged {
+		t.countLost(s, records)
+	}
+	t.files.forget(s)
+	path := t.setAsideFile(s.path)
+	t.mu.Lock()
+	t.table[s.id].Store(nil)
+	t.aside = append(t.aside, asideFile{path, s.charge})
+	t.dirDirty = true
+	t.mu.Unlock()
+}
+
+// publish adds the records of a segment to the index, and writes its footer if it had none.
+func (t *Tier) publish(s *segment, c contents, gone *tombstones) {
+	t.mu.Lock()
+	before := s.records
+	s.records = len(c.slots)
+	t.countsStale = t.countsStale || s.records != before
+	t.mu.Unlock()
+	if !c.sealed {
+		t.countLost(s, c.damaged(before))
+	}
+	if !c.sealed && len(c.slots) == 0 {
+		t.shadow(s, c.torn, gone)
+		t.reportLost(s)
+		return
+	}
+	if !c.sealed {
+		t.reseal(s, c)
+	}
+	t.shadow(s, c.torn, gone)
+	// In pieces, because readers of the queue wait for mu.
+	const piece = 1024
+	for rest := c.slots; len(rest) > 0; {
+		from := max(0, len(rest)-piece)
+		t.mu.Lock()
+		if s.dropped.Load() || t.gone != gone {
+			t.mu.Unlock()
+			return
+		}
+		s.marker, s.end, s.loaded = c.marker, c.end, true
+		for _, slot := range slices.Backward(rest[from:]) {
+			if !gone.covers(slot.name, position(s.seq, slot.offset)) {
+				t.index.add(slot.name, locationOf(s.id, slot.offset, slot.bytes))
+			}
+		}
+		t.mu.Unlock()
+		rest = rest[:from]
+	}
+}
+
+// shadow hides records that are older than a torn record of the same key.
+func (t *Tier) shadow(s *segment, torn []footSlot, gone *tombstones) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, slot := range torn {
+		gone.add(tombstone{hash: slot.key, position: position(s.seq, slot.offset)})
+	}
+}
+
+// reseal truncates a damaged end of a segment and writes the footer that is missing after a
+// crash. If that fails, the next start scans the segment again.
+func (t *Tier) reseal(s *segment, c contents) {
+	f, err := t.fs.OpenFile(s.path, os.O_RDWR, 0)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	footer := appendFooter(nil, c.marker, c.slots, c.end)
+	_, err = f.WriteAt(appendHeader(nil, c.marker, s.seq), 0)
+	if err == nil {
+		err = f.Truncate(c.end)
+	}
+	if err == nil {
+		_, err = f.WriteAt(footer, c.end)
+	}
+	if err != nil {
+		t.count.errors[opWrite].Add(1)
+		return
+	}
+	charge := chargeOf(c.end + int64(len(footer)))
+	if st, err := f.Stat(); err == nil {
+		charge = max(charge, st.allocated)
+	}
+	t.mu.Lock()
+	if !s.dropped.Load() {
+		t.total += charge - s.charge
+		s.charge = charge
+		t.markDirtyLocked(s)
+	}
+	t.mu.Unlock()
+	notify(t.wake) // it may be over the budget now
+}
