@@ -50,7 +50,7 @@ func TestSizing_Example(t *testing.T) {
 		}
 		calculations++
 		formula := plain.Replace(cells[1])
-		for range 2 { // matches share the characters between them
+		for range 2 { // neighbouring matches share the characters between them
 			formula = integer.ReplaceAllString(formula, "$1$2.0$3") // or / divides integers
 		}
 		result, err := types.Eval(token.NewFileSet(), nil, token.NoPos, formula)

@@ -12,7 +12,7 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// slowBackground is a Filler whose background fills take a minute, and others a second.
+// slowBackground is a Filler whose background fills take a minute, and all others a second.
 type slowBackground struct{ background, live atomic.Int64 }
 
 func (l *slowBackground) Fill(ctx context.Context, ref imageurl.Ref, _ *imagecache.Image) (imagecache.Filled, error) {

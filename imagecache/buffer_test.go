@@ -47,7 +47,8 @@ func (s *pooledTier) Get(ctx context.Context, key imagecache.Key) (imagecache.Im
 	return img, err
 }
 
-// A body that only its caller reads has its Buffer; one that a fill, a copy or another caller may read has none.
+// An Image has a Buffer only if its caller is the only reader of the body. If a fill, a copy or another caller
+// may read it too, it has none.
 func TestCache_Get_KeepsBuffersThatAreShared(t *testing.T) {
 	stale := imagecache.Image{Body: []byte("cat"), Fresh: imagecache.Freshness{
 		Generated: time.Unix(1, 0), Until: time.Unix(2, 0),

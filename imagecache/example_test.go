@@ -9,7 +9,7 @@ import (
 	"github.com/novasocial/imagetier/imagecache/memtier"
 )
 
-// drawn makes images without an origin. Package fill has the Filler of the tier.
+// drawn makes images without an origin. The Filler of the real tier is in package fill.
 type drawn struct{}
 
 func (drawn) Fill(_ context.Context, ref imageurl.Ref, _ *imagecache.Image) (imagecache.Filled, error) {

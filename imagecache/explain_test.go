@@ -77,7 +77,7 @@ func TestCache_Explain_ListsRefusalsAndFaults(t *testing.T) {
 	})
 }
 
-// What a soft purge made stale is explained as it is answered.
+// Explain reports an image that a soft purge made stale as Get would serve it.
 func TestCache_Explain_SoftPurge(t *testing.T) {
 	c := imagecache.New(imagecache.Config{
 		Layers: []imagecache.Layer{{Tier: &fakeTier{}, Name: imagecache.Memory}},

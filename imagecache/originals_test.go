@@ -17,7 +17,7 @@ import (
 
 const orig = "/orig/v.1/posts/cat.jpg"
 
-// diskOfOriginals is a Tier that has every key, as a body of its own for each Get.
+// diskOfOriginals is a Tier that has every key, with a new body for each Get.
 type diskOfOriginals struct {
 	fakeTier
 	bytes int
@@ -91,6 +91,6 @@ func TestCache_Get_WaitsForRoomForAnOriginal(t *testing.T) {
 			t.Errorf("%+v, want one wait and one refusal", s)
 		}
 		runtime.KeepAlive(first)
-		time.Sleep(time.Second) // the budget stops looking for readers that are gone
+		time.Sleep(time.Second) // the budget stops waiting for the garbage collector
 	})
 }

@@ -47,7 +47,7 @@ func TestCache_SoftPurge_ServesStaleWhileItRefills(t *testing.T) {
 	})
 }
 
-// Other caches on the way would else keep it for the rest of its time.
+// Otherwise other caches on the way would keep the answer for the rest of its lifetime.
 func TestCache_SoftPurge_EndsTheFreshnessOfLiveImages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()

@@ -31,7 +31,7 @@ func liveRecord() (imagecache.Key, imagecache.Image) {
 		StaleWhileRevalidate: 90 * time.Second, StaleIfError: time.Hour,
 		MustRevalidate: true, NoStore: true,
 	}
-	// The name is spelled encoded, so it does not stand in the path.
+	// The name is stored encoded, so the path does not contain it literally.
 	return imagecache.NewKey("/64x/live/posts/~w6k.webp", imagecache.Original{Source: "posts", Name: "é"}), img
 }
 
@@ -131,7 +131,8 @@ func TestParseRecord_RefusesUnknownVersionsAndFlags(t *testing.T) {
 	}
 }
 
-// Records on disks were written by version 1, and are read for as long as it is called that.
+// Records on disk were written by format version 1, and must stay readable as long as the version
+// is 1.
 func TestParseRecord_ReadsVersionOne(t *testing.T) {
 	const stored = "\x01\x07v\x00\x00\x00\x10\x00\x00\x00\x00\x00\x00\x00" +
 		"\x19/64x/live/posts/~w6k.webp\x0b\x05\x00\x02é\x03\"\"9f86d081884c7d659a2feaa0c55ad015\"\xc0\x9f\xa9\xb0\r" +
@@ -142,7 +143,7 @@ func TestParseRecord_ReadsVersionOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantKey, want := liveRecord()
-	want.Fresh.Date = time.Time{} // not in the first records
+	want.Fresh.Date = time.Time{} // a field that the first records did not have
 	expectSame(t, key, img, wantKey, want)
 }
 

@@ -75,7 +75,7 @@ func softCache(f *fakeFiller, memory, disk *fakeTier, log *bytes.Buffer) *Cache 
 	})
 }
 
-// expect fails the test unless Get answers with that body from there.
+// expect fails the test unless Get returns that body with that Detail.
 func expect(t *testing.T, c *Cache, path, body string, at Detail) {
 	t.Helper()
 	r, err := imageurl.ParseRef(path)
@@ -101,8 +101,7 @@ func softPurge(t *testing.T, c *Cache, target Target) {
 	}
 }
 
-// The soft purge begins between the store of a fill and its report, as the comment of
-// SoftPurge has it.
+// The soft purge begins between the store of a fill and its report: see the comment of SoftPurge.
 func TestCache_SoftPurge_DuringStore_Holds(t *testing.T) {
 	filler, memory, disk := &fakeFiller{body: "old"}, &fakeTier{}, &fakeTier{}
 	c := softCache(filler, memory, disk, new(bytes.Buffer))
@@ -125,7 +124,7 @@ func TestCache_SoftPurge_DuringStore_Holds(t *testing.T) {
 	expect(t, c, nthPath(1), "old", Stale)
 }
 
-// A fill that begins while the kept original is being removed may be made of it.
+// A fill that begins while the kept original is being removed may still use that original.
 func TestCache_SoftPurge_FillBeginsMeanwhile_Holds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		filler := &fakeFiller{body: "old"}

@@ -39,7 +39,7 @@ func TestCache_Get_DistinguishesWatermarksByDigest(t *testing.T) {
 	}
 }
 
-// A name is looked for among the options alone.
+// Only the options of a path are searched for the name of a watermark, not the rest of it.
 func TestCache_Purge_OfAWatermarkedPath(t *testing.T) {
 	memory := &fakeTier{}
 	c := imagecache.New(imagecache.Config{
@@ -106,7 +106,7 @@ func TestWatermarks_Replace_DuringFills(t *testing.T) {
 	if body, out := get(t, c, marked); body != "b" || !out.Stored {
 		t.Errorf("after the change: %s, %+v", body, out)
 	}
-	// The swap of the resizer's pictures is done, but not yet published.
+	// The resizer already has the new pictures, but they are not published yet.
 	err := marks.Replace(map[string]string{"logo": "dddd", "other": "cccc"}, func() error {
 		picture = "d"
 		if body, out := get(t, c, marked); body != "d" || out.Stored {

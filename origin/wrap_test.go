@@ -238,7 +238,7 @@ func TestRetry_Open(t *testing.T) {
 	}
 }
 
-// A steady origin of three seconds is within a deadline of five, and is asked once.
+// A steady body of three seconds is within a deadline of five, and is requested once.
 func TestRetry_Open_SlowTryIsNotCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, slow := range []time.Duration{3 * time.Second, 4900 * time.Millisecond} {
@@ -330,7 +330,7 @@ func TestRetry_Open_ThirtyPercentFaults(t *testing.T) {
 	}
 }
 
-// Whatever part of the requests fails, there are at most twice as many with retries.
+// For any share of failing requests, retries at most double the number of requests.
 func TestRetry_Open_BoundsLoad(t *testing.T) {
 	for _, part := range []float64{0.5, 0.7, 0.9, 1} {
 		synctest.Test(t, func(t *testing.T) {
@@ -357,7 +357,7 @@ func TestRetry_Open_ContextDone(t *testing.T) {
 		if _, err := source.Open(ctx, "x", origin.Cond{}); err == nil {
 			t.Error("no error")
 		}
-		// If the deadline is before the end of the pause, there is no second try either.
+		// If the deadline is before the end of the pause, there is no second attempt either.
 		calls.Store(0)
 		short, cancel2 := context.WithTimeout(t.Context(), 40*time.Millisecond)
 		defer cancel2()
@@ -388,7 +388,7 @@ func TestDeadline_Open_EndsTrickle(t *testing.T) {
 
 func TestDeadline_Open_KeepsOtherErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		// The caller's own deadline is first.
+		// The caller's own deadline comes first.
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		hangs := gives(func(ctx context.Context) *origin.Object { return object(hang{ctx}, 5) })
@@ -396,7 +396,7 @@ func TestDeadline_Open_KeepsOtherErrors(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, origin.ErrUnavailable) {
 			t.Errorf("error %v", err)
 		}
-		// A late answer of the source is still its answer.
+		// A late answer of the source is still returned.
 		late := sourceFunc(func(ctx context.Context, _ string, _ origin.Cond) (*origin.Object, error) {
 			<-ctx.Done()
 			return nil, origin.ErrNotFound

@@ -107,7 +107,8 @@ func TestReadHeader_Photos(t *testing.T) {
 	}
 }
 
-// Only a decoder can tell a JPEG in whose last scan pixels are missing: resizetest truncates those.
+// Only a decoder can detect that pixels are missing in a JPEG's last scan: resizetest truncates
+// those.
 func TestCheckComplete_TruncatedPhotos(t *testing.T) {
 	for name := range manifest(t) {
 		b := readPhoto(t, name)

@@ -111,7 +111,7 @@ func TestLimits_CheckVariant_CountsKeptFrames(t *testing.T) {
 			t.Errorf("%s of 201 frames: %v", name, err)
 		}
 	}
-	for _, kind := range []Kind{KindPNG, KindAVIF, KindHEIC, KindJXL} { // of which the first frame is read
+	for _, kind := range []Kind{KindPNG, KindAVIF, KindHEIC, KindJXL} { // of whose frames only the first is read
 		other := animation
 		other.Kind = kind
 		if s, err := ParseSpecName("100x.webp"); err != nil || (Limits{}).CheckVariant(other, s) != nil {

@@ -40,7 +40,8 @@ func TestOptions_AreTheGrammar(t *testing.T) {
 	}
 }
 
-// What the grammar writes, the table knows: every option of random Specs matches the patterns in order.
+// Every option that the grammar writes is in the table: the options of random Specs match the patterns in
+// order.
 func TestOptions_KnowAllSpellings(t *testing.T) {
 	var all strings.Builder
 	for i, o := range Options() {

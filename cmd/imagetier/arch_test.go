@@ -13,8 +13,8 @@ import (
 
 const module = "github.com/novasocial/imagetier/"
 
-// owners lists the packages of this module that may import a foreign package, by the
-// beginning of its import path. A foreign package that is not listed may not be imported.
+// owners lists, by prefix of its import path, each third-party package and the packages of this
+// module that may import it. A third-party package that is not listed may not be imported.
 var owners = map[string][]string{
 	"C":                              {"resize/vips"},
 	"github.com/h2non/bimg":          {"resize/vips"},
@@ -110,7 +110,7 @@ var allowed = map[string][]string{
 		"internal/settings", "internal/tracing", "internal/durable", "internal/webhook", "internal/circuit"},
 }
 
-// forCommands is what the commands of imagetier need.
+// forCommands lists the packages that the commands of imagetier may import.
 var forCommands = []string{
 	"resize", "imagecache/imageurl", "internal/adminclient", "internal/config", "internal/doctor", "internal/migrate",
 	"internal/program",
@@ -123,7 +123,7 @@ type listed struct {
 	Standard   bool
 }
 
-// list returns what go list prints about packages.
+// list returns the output of go list for some packages.
 func list(t *testing.T, args ...string) []listed {
 	t.Helper()
 	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Imports,Standard"}, args...)...)

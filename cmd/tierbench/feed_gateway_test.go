@@ -15,8 +15,8 @@ import (
 	"github.com/novasocial/imagetier/internal/webhook"
 )
 
-// fakeGateway is a gateway and its tier: it answers a page of two posts, sends the event of it, and makes
-// what that names.
+// fakeGateway is a gateway and its tier: it answers with a page of two posts, sends the event of that page, and
+// makes the images that the event names.
 type fakeGateway struct {
 	event  func(paths []string) []string // the paths that it sends instead of those of its answer
 	makes  int                           // how many of them it makes

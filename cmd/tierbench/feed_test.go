@@ -185,7 +185,7 @@ func (f *fakeTier) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // A whole window is played and counted: with events all first views are hits.
 func TestPlayer_Window_CountsAll(t *testing.T) {
 	w := window{smallDay(), 0, 300 * time.Millisecond}
-	// Such a short day has no fan-out of its own.
+	// So short a day has no fan-out: publish the posts at its beginning.
 	for i := range w.day.Posts {
 		w.day.Posts[i].At = time.Duration(i) * time.Microsecond
 	}

@@ -70,9 +70,9 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-// With 8 Mbit/s a byte takes a microsecond. Of the screen's two images and two avatars the
-// query's 1,000 bytes, and 2,050,000 or 100,000, have to pass; of the rows below two images,
-// as their authors' avatars are there.
+// At 8 Mbit/s a byte takes a microsecond. The first screen needs two images, two avatars and the
+// query's 1,000 bytes: 2,050,000 bytes with originals or 100,000 with thumbnails. The rows below
+// need two images; their authors' avatars are already loaded.
 func TestPage_SumsItsParts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cmd := pageCmd{
@@ -151,7 +151,7 @@ func TestPage_ReportAndChart(t *testing.T) {
 				t.Fatalf("%v in\n%s", err, picture)
 			}
 		}
-		// Its own, the query's, six pictures' and those of two that were there.
+		// The titles of the page, the query, six pictures and the two that were already loaded.
 		if n := bytes.Count(picture, []byte("<title>")); n != 1+1+6+2 {
 			t.Errorf("%d requests are drawn", n-1)
 		}

@@ -198,8 +198,8 @@ func checkSet(t *testing.T, set *appsv1.StatefulSet, replicas int32) {
 	}
 }
 
-// checkPod checks what keeps a pod from doing too much, and that its environment has only settings of its
-// program, since an unknown one keeps it from starting. It returns the environment.
+// checkPod checks the security settings of a pod, and that its environment has only settings of its program,
+// which refuses to start with an unknown one. It returns the environment.
 func checkPod(t *testing.T, pod corev1.PodSpec, prefix, document string) (environ map[string]string) {
 	t.Helper()
 	of, c := pod.SecurityContext, pod.Containers[0]

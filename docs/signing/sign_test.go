@@ -94,8 +94,8 @@ func TestVectors_AreCurrent(t *testing.T) {
 	}
 }
 
-// Each example signs all test vectors. Languages that CI lacks are skipped there, too; a file of
-// theirs must exist all the same.
+// Each example signs all test vectors. An example whose language CI lacks is skipped there, too,
+// but its file must exist.
 func TestExamples_SignVectors(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs nine languages")

@@ -104,8 +104,8 @@ func (w *stuck) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// Large answers to clients that do not read leave memory for small ones, and release theirs at the
-// end.
+// While large answers wait for clients that do not read, small answers still fit. Large answers
+// release their memory at the end.
 func TestHandler_ServeHTTP_AnswersMemory(t *testing.T) {
 	const memory = 8 << 20
 	h := newHandler(t, graph.Config{Feed: always(hundred()), AnswersMemory: memory})

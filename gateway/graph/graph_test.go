@@ -90,7 +90,7 @@ func TestHandler_LoadTestQuery(t *testing.T) {
 	}
 }
 
-// The queries to the feed.
+// The limit of a query is clamped to 1-100; the default is 20.
 func TestHandler_LimitClamped(t *testing.T) {
 	var asked feed.Query
 	h := newHandler(t, graph.Config{Feed: pages{page: func(_ context.Context, q feed.Query) (feed.Page, error) {
@@ -143,7 +143,7 @@ func TestHandler_Anonymous(t *testing.T) {
 	}
 }
 
-// Empty strings are null, counts are an Int.
+// Empty strings become null, and counts are clamped to the range of an Int.
 func TestHandler_EmptyStringsNull_CountsClamped(t *testing.T) {
 	page := feed.Page{Items: []feed.Item{
 		{Post: &feed.Post{ID: "a", Likes: math.MaxInt64, Comments: math.MinInt64}},
@@ -159,7 +159,7 @@ func TestHandler_EmptyStringsNull_CountsClamped(t *testing.T) {
 	}
 }
 
-// An empty feed is a page.
+// An empty feed is answered with an empty page.
 func TestHandler_EmptyFeed(t *testing.T) {
 	a := ask(t, newHandler(t, graph.Config{Feed: always(feed.Page{})}), query(k6Query, nil))
 	if a.body != `{"data":{"feed":{"posts":[],"cursor":null,"hasMore":false}}}` {
@@ -210,7 +210,7 @@ func TestHandler_SignedURLs_Visibility(t *testing.T) {
 	}
 }
 
-// The crop of a post is that of its image, and not that of another thumbnail or of its author.
+// The crop of a post applies to its image, and neither to another thumbnail nor to the avatar.
 func TestHandler_SignedURLs_Crop(t *testing.T) {
 	const cdn = "https://cdn.app.example/"
 	const whole, cropped = "/1320x/v.0/posts/a.jpg.webp", "/1320x-crop100x50x800x900/v.0/posts/a.jpg.webp"
@@ -235,7 +235,7 @@ func TestHandler_SignedURLs_Crop(t *testing.T) {
 	}
 }
 
-// iOS client: thumbnailUrl is never "" and is filled; images by class of the client.
+// thumbnailUrl is never "", and the size of images depends on the class of the client.
 func TestHandler_SignedURLs(t *testing.T) {
 	const cdn = "https://cdn.app.example/"
 	h := newHandler(t, graph.Config{Feed: always(post(cdn+"a.jpg", "", cdn+"u.png", time.Time{}))})
@@ -343,7 +343,7 @@ func TestHandler_HandedOut(t *testing.T) {
 	}
 }
 
-// Placeholders: one call per page, and only if they are requested.
+// Placeholders cost one call per page, and none if the query does not request them.
 func TestHandler_Facts_OncePerPage(t *testing.T) {
 	var calls []int
 	h := newHandler(
@@ -457,7 +457,7 @@ func TestHandler_Timeout(t *testing.T) {
 	}
 }
 
-// Batches of likes.
+// Likes are sent to the service in batches.
 func TestHandler_Likes(t *testing.T) {
 	var batches []feed.Likes
 	var fails error
@@ -517,7 +517,7 @@ func TestHandler_Likes(t *testing.T) {
 		len(batches[0].Posts) != 100 {
 		t.Errorf("100 ids: %s", a.body)
 	}
-	// A client marks a repeated batch by a key, which counts for its user only.
+	// A client marks a repeated batch by an idempotency key. Equal keys of two users are different.
 	batches = nil
 	for _, user := range []string{"u1", "u1", "u2"} {
 		ask(t, h, query(like, map[string]any{"ids": ids(1)}), "X-User: "+user, "Idempotency-Key: 1234")

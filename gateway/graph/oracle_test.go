@@ -127,7 +127,7 @@ var oracleFields = map[string][]string{
 
 var oracleObjects = map[string]string{"feed": "Feed", "posts": "Post", "author": "User"}
 
-// set writes a selection set. A name in the answer is always the same field.
+// set writes a selection set. A response name always stands for the same field.
 func (q queries) set(of string, fragments int) string {
 	var b strings.Builder
 	b.WriteString("{")
@@ -217,8 +217,8 @@ func (d discarding) Write(b []byte) (int, error) { return len(b), nil }
 func (d discarding) WriteHeader(int)             {}
 
 // BenchmarkFeed executes the query of the load test for a page of 20 posts, including parsing and
-// signing 40 URLs, but without feed and network. The same query by a general executor, without
-// signing, is for comparison.
+// signing 40 URLs, but without feed and network. For comparison, a general executor runs the same
+// query without signing.
 func BenchmarkFeed(b *testing.B) {
 	vars := map[string]any{"limit": 20, "cursor": nil}
 	b.Run("here", func(b *testing.B) {

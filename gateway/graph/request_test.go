@@ -17,7 +17,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/graph"
 )
 
-// httpRequest is short.
+// httpRequest abbreviates http.Request.
 type httpRequest = http.Request
 
 func TestHandler_InvalidRequests(t *testing.T) {
@@ -89,7 +89,7 @@ func TestHandler_InvalidRequests(t *testing.T) {
 	}
 }
 
-// counting is an endless body.
+// counting is an endless body that counts the bytes read.
 type counting struct{ n int }
 
 func (c *counting) Read(b []byte) (int, error) {
@@ -355,7 +355,8 @@ func (s *stalled) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Bodies of slow clients leave memory for small ones, and give theirs back.
+// While bodies of slow clients hold memory, small bodies still fit. Slow clients release theirs at
+// the end.
 func TestHandler_ServeHTTP_BodiesMemory(t *testing.T) {
 	h := newHandler(t, graph.Config{Feed: always(twenty())})
 	large := query("{feed{posts{id}}}"+strings.Repeat(" ", 10<<10), map[string]any{"a": strings.Repeat("a", 40<<10)})

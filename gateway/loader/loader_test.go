@@ -70,7 +70,8 @@ func together(calls ...func()) {
 	wg.Wait()
 }
 
-// No delay when idle, at most 10 ms otherwise, across requests.
+// A call starts at once when the service is idle, and otherwise after at most 10 ms, together with
+// the ids of other requests.
 func TestLoader_Load_Window(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &service{latency: 100 * time.Millisecond}

@@ -145,7 +145,7 @@ func TestCache_RedisCluster(t *testing.T) {
 }
 
 // A replica takes over the slots of a primary that was killed, and the old primary comes back as a
-// replica: gateways that were connected before store, read and hear of drops again.
+// replica. Gateways that were connected before can again store, read and receive invalidations.
 func TestCache_RedisCluster_FollowsTheFailover(t *testing.T) {
 	nodes := startCluster(t, true)
 	old, next := nodes[0], nodes[3]

@@ -34,7 +34,7 @@ func TestCodec_RoundTrip(t *testing.T) {
 	readBack(t, profileCodec, feed.Profile{ID: "u", Username: "name", AvatarURL: "avatar"})
 }
 
-// fuzz checks that whatever can be read is read back the same after it was written.
+// fuzz checks that every value that can be read can be written and read back unchanged.
 func fuzz[V any](t *testing.T, c codec[V], data []byte) {
 	before := bytes.Clone(data)
 	v, err := c.parse(data)

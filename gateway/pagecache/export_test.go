@@ -7,8 +7,8 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// Patient gives Redis as much time as a busy machine may need. For tests that are not about time.
-// Call it before Run.
+// Patient raises the timeouts of Redis, for tests that are not about time and may run on a busy
+// machine. Call it before Run.
 func Patient(c *Cache) {
 	if c.link != nil {
 		c.link.cfg.RedisTimeout = 20 * time.Second

@@ -18,8 +18,7 @@ import (
 	"github.com/novasocial/imagetier/internal/circuit"
 )
 
-// generous is how long a look-up may take that is to be over in 50 ms, on a machine that is
-// busy with other things.
+// generous bounds a lookup that should take 50 ms, on a machine that is busy with other work.
 const generous = 5 * time.Second
 
 // inTime is a Cache's default Redis timeout.
@@ -241,7 +240,7 @@ func TestCache_Get_Unreadable(t *testing.T) {
 			t.Errorf("%s is read as %q", id, got)
 		}
 	}
-	if n := b.count(pagecache.Posts, pagecache.Unreadable); n != len(ids)-1 { // of a list, MGET says that it is nothing
+	if n := b.count(pagecache.Posts, pagecache.Unreadable); n != len(ids)-1 { // MGET answers nil for a list
 		t.Errorf("counted %d unreadable values, want %d", n, len(ids)-1)
 	}
 	if !b.Connected() {
@@ -267,8 +266,8 @@ func TestCache_RedisWithoutTracking(t *testing.T) {
 	})
 }
 
-// A drop may be missed while an answer of Redis is on its way and the connection breaks, so the
-// answer must not be kept as if changes to it were announced.
+// An invalidation may be missed if the connection breaks while an answer of Redis is on its way. So
+// this answer must not be cached as if later changes to it would be announced.
 func TestCache_Redis_ReconnectDuringRead(t *testing.T) {
 	server := startRedis(t)
 	a := startGateway(t, pagecache.Config{}, server).connected(t)
@@ -287,7 +286,7 @@ func TestCache_Redis_ReconnectDuringRead(t *testing.T) {
 	}
 }
 
-// A server that sends no valid messages costs its connections, not the process.
+// A server that sends invalid messages costs connections, but does not crash the process.
 func TestCache_RedisSendsNonsense(t *testing.T) {
 	for name, nonsense := range map[string]string{
 		"negative length": "$-2\r\n", "absurd length": "*9223372036854775807\r\n",

@@ -13,7 +13,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/pagecache"
 )
 
-// editable is a content service that reads its data 100 ms before it answers.
+// editable is a content service that reads its data 100 ms before it answers with them.
 type editable struct {
 	known
 	mu      sync.Mutex

@@ -31,9 +31,9 @@ func feedPage() []byte {
 	return b.Bytes()
 }
 
-// BenchmarkPage rewrites a page of 20 posts, 40 URLs of which each is signed. The floor is
-// what signing alone takes; encoding/json decodes, changes and encodes it, as a middleware
-// would. The last ones are whole exchanges, the service and its client in the same process.
+// BenchmarkPage rewrites a page of 20 posts with 40 URLs that are signed. The floor is signing
+// alone. encoding/json decodes, changes and encodes the page, as a middleware would. The last cases
+// are whole exchanges, with the service and its client in the same process.
 func BenchmarkPage(b *testing.B) {
 	page := feedPage()
 	linker := newLinker(b)

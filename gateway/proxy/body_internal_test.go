@@ -16,8 +16,8 @@ import (
 	"github.com/novasocial/imagetier/gateway/rewrite"
 )
 
-// Whatever a body is, in whichever coding and pieces it comes: what the client decodes is what
-// a Rewriter makes of the whole, and one that was cut has no good end.
+// For every body, coding and split into pieces: the client decodes what a Rewriter makes of the
+// whole body, and a truncated body ends with an error.
 func FuzzBody_AnyCoding_EqualsWholeRewrite(f *testing.F) {
 	f.Add([]byte(`{"imageUrl":"o/a","x":[1,2,3]}`), uint8(0), uint8(3), uint16(0))
 	f.Add([]byte(strings.Repeat(`{"imageUrl":"o/a"}`, 1000)), uint8(1), uint8(200), uint16(5))

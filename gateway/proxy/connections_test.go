@@ -17,7 +17,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/proxy"
 )
 
-// What is decoded is read to its very end, so that the connection can be used again.
+// A decoded body is read to its end, so that the connection can be used again.
 func TestProxy_ReusesConnections(t *testing.T) {
 	for _, coding := range []string{"", "gzip", "br", "zstd"} {
 		var dialled atomic.Int32

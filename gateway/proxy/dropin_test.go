@@ -13,7 +13,7 @@ import (
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 )
 
-// The service without a gateway: plain URLs, thumbnails empty or null.
+// A service without a gateway: plain URLs, and thumbnails that are empty or null.
 const schema = `
 	type Query { feed(limit: Int, cursor: String): Feed! }
 	type Feed { posts: [Post!]!, cursor: String, hasMore: Boolean! }
@@ -73,7 +73,7 @@ func (u user) AvatarURL() *string {
 	return &s
 }
 
-// The k6 script's query, unchanged, through the proxy to a service as it is.
+// The k6 script's query, unchanged, through the proxy to an unmodified service.
 func TestProxy_GraphQLService(t *testing.T) {
 	service := &relay.Handler{Schema: graphql.MustParseSchema(schema, &query{}, graphql.UseFieldResolvers())}
 	mux := http.NewServeMux()

@@ -24,7 +24,7 @@ import (
 
 const keyText = "k1=1111111111111111111111111111111111111111111111111111111111111111"
 
-// fields are those of the contract.
+// fields are the fields whose URLs are signed, with their profiles.
 var fields = []proxy.Field{
 	{Name: "imageUrl", Profile: "feed"},
 	{Name: "thumbnailUrl", Profile: "feed", Fill: "imageUrl"},
@@ -109,7 +109,7 @@ func standBefore(t *testing.T, upstream string, change func(*proxy.Config)) *sta
 	return s
 }
 
-// observation waits for the next one.
+// observation returns the next observation.
 func (s *stage) observation() proxy.Observation {
 	s.t.Helper()
 	<-s.observed
@@ -169,14 +169,16 @@ func answering(contentType, body string, headers ...string) http.HandlerFunc {
 	}
 }
 
-// signed is what becomes of https://cdn.app.example/NAME in the profile feed for an iPhone.
+// signed returns the rewritten URL of https://cdn.app.example/NAME in the profile feed for an
+// iPhone.
 func signed(t testing.TB, name string) string {
 	t.Helper()
 	client := imagelink.ClientOfUserAgent(iPhone)
 	return newLinker(t).URL(client, "feed", "https://cdn.app.example/"+name, imagelink.Post{})
 }
 
-// compressed and plain are the codings, by other implementations where there are any.
+// compressed and plain encode and decode, with other implementations than the proxy's where
+// possible.
 func compressed(t testing.TB, coding, body string) string {
 	t.Helper()
 	var b bytes.Buffer

@@ -61,7 +61,7 @@ func TestProxy_UpstreamHost(t *testing.T) {
 	}
 }
 
-// A date says nothing about a rewritten answer, which also changes with the keys.
+// A rewritten answer also changes with the keys, so its date says nothing about it.
 func TestProxy_ModificationDates(t *testing.T) {
 	const date = "Mon, 23 Nov 2026 10:00:00 GMT"
 	s := stand(t, func(w http.ResponseWriter, r *http.Request) {
@@ -175,7 +175,8 @@ func TestProxy_MaxRequestBytes(t *testing.T) {
 	}
 }
 
-// Queries whose answers take long leave memory for small ones, and give theirs back.
+// While queries with slow answers hold memory, small ones still fit. Slow ones release theirs at
+// the end.
 func TestProxy_BodiesMemory(t *testing.T) {
 	begun, leave := make(chan struct{}), make(chan struct{})
 	s := stand(t, func(_ http.ResponseWriter, r *http.Request) {
@@ -239,8 +240,8 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
-// closing is a service that closes its first connection when the second request arrives on it:
-// what happens if the request crosses the closing of an idle connection.
+// closing is a service that closes its first connection when the second request arrives on it, as
+// if the request and the closing of an idle connection had crossed.
 func closing(t *testing.T) (url string, requests *atomic.Int32) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -18,7 +18,7 @@ import (
 
 var zeroTime time.Time
 
-// page is an answer of a GraphQL service; %s is where the URLs stand.
+// page is an answer of a GraphQL service; each %s is a URL.
 const page = `{"data":{"feed":{"posts":[{"id":"p1","imageUrl":%q,"thumbnailUrl":%s,"likeCount":12345678901234567890}]}}}`
 
 func before() string { return fmt.Sprintf(page, "https://cdn.app.example/a.jpg", "null") }
@@ -206,7 +206,7 @@ func TestProxy_ETag(t *testing.T) {
 					sent, again.StatusCode, again.Header, asked.Get("If-None-Match"))
 			}
 		}
-		// Another class of clients has another body.
+		// Another class of clients gets another body.
 		again := s.do("GET", "/", "", "If-None-Match: "+derived, "X-Image-Client: jpg@1x")
 		if again.StatusCode != 200 || asked.Get("If-None-Match") != "" || again.Header.Get("Etag") == derived {
 			t.Errorf("for another class it is %d, asked with %v", again.StatusCode, asked)
@@ -228,7 +228,7 @@ func TestProxy_ETag_Salt(t *testing.T) {
 	one := stand(t, service, func(c *proxy.Config) { c.Salt = "one" }).do("GET", "/", "").Header.Get("Etag")
 	same := stand(t, service, func(c *proxy.Config) { c.Salt = "one" }).do("GET", "/", "").Header.Get("Etag")
 	two := stand(t, service, func(c *proxy.Config) { c.Salt = "two" }).do("GET", "/", "").Header.Get("Etag")
-	// A 304 must not keep URLs of which less than their lifetime is left.
+	// A 304 must not renew URLs that expire before their full lifetime.
 	until := func(window time.Duration) string {
 		return stand(t, service, func(c *proxy.Config) {
 			c.Salt = "one"
@@ -535,7 +535,7 @@ func TestProxy_BoundedMemory(t *testing.T) {
 		})
 		var m runtime.MemStats
 		runtime.GC()
-		runtime.GC() // and what pools kept for the answers before
+		runtime.GC() // and the memory that pools kept for earlier answers
 		runtime.ReadMemStats(&m)
 		least, most := m.HeapAlloc, uint64(0)
 		resp := s.do("GET", "/", "")

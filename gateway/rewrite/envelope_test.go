@@ -10,7 +10,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/rewrite"
 )
 
-// editor is what Rewriter, Multipart and Events are.
+// editor is the interface that Rewriter, Multipart and Events share.
 type editor interface {
 	Append(dst, src []byte) []byte
 	Close(dst []byte) ([]byte, bool)
@@ -129,8 +129,8 @@ func TestEvents_Append_HoldsBackNothing(t *testing.T) {
 	}
 }
 
-// The oracle is mime/multipart: what it reads of the output is what a Rewriter makes of what
-// it reads of the input.
+// The oracle is mime/multipart: the parts that it reads from the output equal those of the input
+// after a Rewriter.
 func FuzzMultipart_Rewrite_AgreesWithMimeMultipart(f *testing.F) {
 	f.Add(
 		[]byte(
@@ -154,7 +154,7 @@ func FuzzMultipart_Rewrite_AgreesWithMimeMultipart(f *testing.F) {
 			t.Fatalf("in chunks of %d:\n%q\nwhole:\n%q", n, got, whole)
 		}
 		if ends := bytes.Count(body, []byte("\r\n")); ends != 0 && ends != bytes.Count(body, []byte("\n")) {
-			return // the oracle takes the first line's end for that of all delimiters; lines here may end in either
+			return // the oracle expects that all delimiters have the line end of the first line
 		}
 		before, after := multipart.NewReader(
 			bytes.NewReader(body),
@@ -177,7 +177,7 @@ func FuzzMultipart_Rewrite_AgreesWithMimeMultipart(f *testing.F) {
 				t.Fatalf("a part is missing: %v\n%q\nis\n%q", err, body, got)
 			}
 			now, _ := io.ReadAll(is)
-			// The line end before a delimiter is the delimiter's, and ends a literal.
+			// The line end before a delimiter belongs to the delimiter, and ends a literal.
 			want, _ := rewrittenBy(hexMark, string(text)+"\n", fields, 1<<30)
 			if declared := was.Header.Get("Content-Type"); declared != "" && !rewrite.IsJSON(declared) {
 				want = string(text) + "\n"

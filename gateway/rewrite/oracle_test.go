@@ -11,7 +11,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/rewrite"
 )
 
-// edit puts text in the place of body[from:to].
+// edit replaces body[from:to] by text.
 type edit struct {
 	from, to int
 	text     string
@@ -48,7 +48,7 @@ type tokens struct {
 	depth   int
 }
 
-// next returns a token and where it stands.
+// next returns a token and its position.
 func (o *tokens) next() (token json.Token, from, to int, err error) {
 	before := int(o.decoder.InputOffset())
 	token, err = o.decoder.Token()
@@ -122,7 +122,7 @@ func (o *tokens) value(field *rewrite.Field, source *string) error {
 	return nil
 }
 
-// exact reports whether a string as it is spelled is Unicode, so that decoding loses nothing.
+// exact reports whether the raw string is valid Unicode, so that decoding loses nothing.
 func exact(spelled []byte) bool {
 	if !utf8.Valid(spelled) {
 		return false

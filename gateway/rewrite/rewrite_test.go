@@ -23,7 +23,7 @@ func mark(field *rewrite.Field, url string) (string, bool) {
 	return field.Name + "<" + rest, ok
 }
 
-// hexMark is mark with an answer that all JSON writers spell alike.
+// hexMark is like mark, with an answer that all JSON encoders write in the same way.
 func hexMark(field *rewrite.Field, url string) (string, bool) {
 	rest, ok := strings.CutPrefix(url, "o/")
 	return fmt.Sprintf("%s.%x", field.Name, rest), ok
@@ -176,7 +176,8 @@ func TestRewriter_Append_MaxDepth(t *testing.T) {
 }
 
 func TestRewriter_Append_MaxRemembered(t *testing.T) {
-	// 100 objects one inside the other, each with a URL of 1,000 bytes: the innermost are not remembered.
+	// 100 nested objects, each with a URL of 1,000 bytes: the Rewriter does not remember the
+	// innermost URLs.
 	const n = 100
 	url := strings.Repeat("x", 1000)
 	body := strings.Repeat(`{"imageUrl":"o/`+url+`","in":`, n) + "0" + strings.Repeat(`,"thumbnailUrl":null}`, n)

@@ -13,7 +13,7 @@ import (
 	"github.com/novasocial/imagetier/prefetch/profile"
 )
 
-// Placeholders: from /v1/info in one call a page, kept.
+// Facts of a page are requested from /v1/info in one call, and cached.
 func TestClient_Facts_Cached(t *testing.T) {
 	var asked log[int]
 	run(t, infos(t, &asked, func(string) string { return "" }), func(c *tier.Client, _ *counts) {
@@ -38,7 +38,7 @@ func TestClient_Facts_Cached(t *testing.T) {
 	})
 }
 
-// Never waiting more than 20 ms for it; what comes later is there for the next page.
+// A page waits at most 20 ms for facts; those that arrive later are there for the next page.
 func TestClient_Facts_HangingTier(t *testing.T) {
 	var asked log[int]
 	works := infos(t, &asked, func(string) string { return "" })
@@ -53,12 +53,13 @@ func TestClient_Facts_HangingTier(t *testing.T) {
 			time.Since(started) != 20*time.Millisecond {
 			t.Errorf("%v after %s", facts[0], time.Since(started))
 		}
-		// The next page with the same images waits no second time.
+		// The next page with the same images does not wait again.
 		started = time.Now()
 		if c.Facts(context.Background(), names(20)); time.Since(started) != 0 {
 			t.Errorf("waited %s again", time.Since(started))
 		}
-		// Many pages in that time: a bounded number of requests, and no wait longer than 20 ms.
+		// Many pages during that time: a bounded number of requests, and no page waits longer than
+		// 20 ms.
 		for i := range 100 {
 			started = time.Now()
 			c.Facts(context.Background(), []profile.Image{pinned(fmt.Sprint("other", i))})
@@ -120,7 +121,7 @@ func TestClient_Facts_LiveImage(t *testing.T) {
 		if facts := c.Facts(context.Background(), live); facts[0].Width != 2 || calls.Load() != 2 {
 			t.Errorf("%v", facts)
 		}
-		// Unavailable facts are not requested continuously, but are again later.
+		// Facts that the tier does not have are not requested again at once, but later.
 		width.Store(0)
 		for range 5 {
 			if facts := c.Facts(context.Background(), missing); facts[0].Width != 0 {

@@ -22,13 +22,13 @@ import (
 	"github.com/novasocial/imagetier/prefetch/profile"
 )
 
-// pass advances time and runs everything that is due.
+// pass advances the fake time and runs everything that is due.
 func pass(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
 
-// fake is a tier as a function.
+// fake is a tier whose answers a function makes.
 type fake func(*http.Request) (*http.Response, error)
 
 func (f fake) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
@@ -273,7 +273,7 @@ func TestClient_HandedOut_NoSecret(t *testing.T) {
 	})
 }
 
-// infos answers /v1/info: each name is its own tag.
+// infos answers /v1/info: the tag of each original is its name.
 func infos(t *testing.T, asked *log[int], version func(name string) string) fake {
 	return func(r *http.Request) (*http.Response, error) {
 		var q struct {

@@ -66,7 +66,7 @@ func TestBreaker_OpensAfterFiveFailures(t *testing.T) {
 	}
 }
 
-// The breaker half-open after a pause, closes again by itself.
+// The half-open breaker closes again by itself after a pause.
 func TestBreaker_Closes(t *testing.T) {
 	fakes := play(t, fakeservices.Config{
 		Behaviour: map[fakeservices.Service]fakeservices.Behaviour{fakeservices.User: broken},
@@ -110,8 +110,7 @@ func TestBreaker_OpensAtHalfFailing(t *testing.T) {
 	}
 }
 
-// NotFound, Canceled and InvalidArgument do not count; nor do others that
-// tell of a request.
+// NotFound, Canceled, InvalidArgument and other errors that are about the request do not count.
 func TestBreaker_RequestErrors(t *testing.T) {
 	for _, code := range []codes.Code{
 		codes.NotFound, codes.Canceled, codes.InvalidArgument,

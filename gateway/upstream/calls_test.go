@@ -33,7 +33,7 @@ func TestServices_Call_Timeout(t *testing.T) {
 	}
 }
 
-// The caller's timeout for the whole request applies.
+// The caller's deadline for the whole request applies to calls.
 func TestServices_Call_CallerDeadline(t *testing.T) {
 	fakes := play(t, fakeservices.Config{
 		Behaviour: map[fakeservices.Service]fakeservices.Behaviour{fakeservices.Feed: {Hang: true}},
@@ -139,7 +139,7 @@ func TestServices_Call_RetriesOnce(t *testing.T) {
 		Behaviour: map[fakeservices.Service]fakeservices.Behaviour{fakeservices.Feed: {ErrorRate: 0.5}},
 	})
 	s := reach(t, at(fakes, upstream.Config{CallTimeout: soon, Wait: soon}))
-	for range 2 { // the second call fails at first
+	for range 2 { // the service fails the first attempt of the second call
 		if err := getFeed(s); err != nil {
 			t.Error(err)
 		}

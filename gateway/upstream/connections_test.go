@@ -98,7 +98,7 @@ func TestServices_Ready(t *testing.T) {
 	})
 }
 
-// A call that is in flight when its service is killed, and one while it is down.
+// One call is in flight when its service is killed, and another begins while it is down.
 func TestServices_ServiceRestart(t *testing.T) {
 	addrs := sockets(t)
 	asked := make(chan struct{}, 10)

@@ -27,7 +27,7 @@ func TestConfig_Defaults(t *testing.T) {
 	}
 }
 
-// Calls wait from then on, not from the start of a gateway that has run for days.
+// Wait begins when the connection is lost, not when the gateway was started days before.
 func TestConnection_LossTime(t *testing.T) {
 	fakes, err := fakeservices.Start(fakeservices.Config{})
 	if err != nil {
@@ -65,7 +65,7 @@ func TestConnection_LossTime(t *testing.T) {
 	until("the loss of the connection is recorded", func(lost int64) bool { return lost >= killed })
 }
 
-// content.proto: created_at.
+// See created_at in content.proto.
 func TestTimestamp_SecondsOrMilliseconds(t *testing.T) {
 	for unix, want := range map[int64]time.Time{
 		0:                         {},
@@ -76,7 +76,7 @@ func TestTimestamp_SecondsOrMilliseconds(t *testing.T) {
 		2_147_483_648:             time.Date(2038, 1, 19, 3, 14, 8, 0, time.UTC), // past an Int of GraphQL
 		99_999_999_999:            time.Date(5138, 11, 16, 9, 46, 39, 0, time.UTC),
 		100_000_000_000:           time.Date(1973, 3, 3, 9, 46, 40, 0, time.UTC),
-		1_795_867_200_000_000_000: {}, // nanoseconds are neither
+		1_795_867_200_000_000_000: {}, // nanoseconds count as unknown
 	} {
 		if got := createdAt(unix); !got.Equal(want) {
 			t.Errorf("%d is %v, want %v", unix, got, want)

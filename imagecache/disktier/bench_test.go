@@ -19,8 +19,8 @@ import (
 	"github.com/novasocial/imagetier/imagecache/tiertest"
 )
 
-// Beside each figure of the tier stands that of one file per object, with the same record
-// in it: written to a temporary name and renamed, read whole and parsed.
+// For comparison, each benchmark of the tier also runs with one file per object that holds the same
+// record: written to a temporary name and renamed, read whole and parsed.
 
 const benchSize = 25_000
 
@@ -144,8 +144,8 @@ func settleWrites(s store) {
 	}
 }
 
-// BenchmarkRestart opens a directory until all of it is known: one that was closed, and one
-// as a kill leaves it.
+// BenchmarkRestart opens a directory until all segments are recovered: a directory that was closed
+// properly, and one as a kill leaves it.
 func BenchmarkRestart(b *testing.B) {
 	entries := benchEntries()
 	dir := b.TempDir()
@@ -162,7 +162,7 @@ func BenchmarkRestart(b *testing.B) {
 	b.Run("killed", func(b *testing.B) {
 		for b.Loop() {
 			b.StopTimer()
-			cfg.Dir = linkDir(b, dir) // the tier above goes on, but writes no more
+			cfg.Dir = linkDir(b, dir) // the first tier is still open, but no longer writes
 			b.StartTimer()
 			again := recovered(b, start(b, cfg))
 			b.StopTimer()

@@ -68,7 +68,7 @@ func writeUntilKilled(dir string) {
 			synced = n
 		}
 		if rand.IntN(4) == 0 && synced > 8 {
-			purged := rand.IntN(synced - 8) // nothing of it is put any more, in no life
+			purged := rand.IntN(synced - 8) // no later process puts an image of this original again
 			fmt.Println("purging", purged)
 			if _, err := tier.Purge(context.Background(), targetOf(purged)); err == nil {
 				fmt.Println("purge", purged)
@@ -77,8 +77,8 @@ func writeUntilKilled(dir string) {
 	}
 }
 
-// One directory lives through all kills. What was synced in any life is there in the next,
-// what was purged is not, and no byte is wrong.
+// The processes of all kills share a directory. Images that were synced in one process are there in
+// the next, purged images are not, and no byte is wrong.
 func TestTier_Sync_SurvivesAKill(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -123,7 +123,7 @@ func TestTier_Sync_SurvivesAKill(t *testing.T) {
 		if hits*10 < all*9 {
 			t.Errorf("life %d: %d of %d hit", life, hits, all)
 		}
-		if life%2 == 0 { // else the next life begins with what this one left open
+		if life%2 == 0 { // otherwise the next process begins with the directory as this one left it
 			if err := tier.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -138,8 +138,8 @@ func TestTier_Sync_SurvivesAKill(t *testing.T) {
 	}
 }
 
-// liveAndDie runs a writer, kills it, and notes what it said. It returns a number above
-// that of every image that it put and said so.
+// liveAndDie runs a writer, kills it, and records what it printed. It returns a number above that
+// of every image that it reported as put.
 func liveAndDie(t *testing.T, dir string, first int, synced, purged map[int]bool) (next int) {
 	t.Helper()
 	child := exec.Command(os.Args[0])
@@ -177,7 +177,7 @@ func liveAndDie(t *testing.T, dir string, first int, synced, purged map[int]bool
 			}
 		}
 		if lines == last {
-			// While it goes on writing: at once, or a little later.
+			// Kill it while it writes: at once, or a little later.
 			time.AfterFunc(time.Duration(rand.IntN(20_000))*time.Microsecond, func() { child.Process.Kill() })
 		}
 	}

@@ -73,8 +73,7 @@ const (
 	damageSize   = 5000
 )
 
-// damage is something that happens to a segment. It returns how many images it hit, or -1
-// if it cannot know.
+// damage damages a segment. It returns how many images it hit, or -1 if that is unknown.
 type damage struct {
 	name string
 	do   func(t *testing.T, paths []string) (hit int)
@@ -103,7 +102,8 @@ var damages = []damage{
 		for _, path := range paths {
 			edit(t, path, func(b []byte) []byte {
 				for i := range damageImages {
-					// Every eighth: two in a row would be one stretch that does not read.
+					// Only every eighth image: two damaged neighbours would count as one damaged
+					// stretch.
 					if at := bytes.Index(b, imageOf(i, damageSize).Body); at >= 0 && i%8 == 0 {
 						b[at-1-random.IntN(90)] ^= 1 << random.IntN(8)
 						hit++
@@ -232,7 +232,7 @@ func TestTier_Get_CountsDamageOnceAndMisses(t *testing.T) {
 						func() bool { return tier.Stats().Entries == int64(hits) },
 					)
 				}
-				// It is fetched again, and stays.
+				// The image is fetched again, and stays.
 				tier.fill(damageImages, damageSize)
 				if hits := tier.hits(damageImages); hits != damageImages {
 					t.Errorf("%d of %d once put again", hits, damageImages)
@@ -247,8 +247,8 @@ func TestTier_Get_CountsDamageOnceAndMisses(t *testing.T) {
 	}
 }
 
-// How many records a sealed segment had is known without its file. They are counted once, and not
-// again by the next start.
+// The number of records of a sealed segment is known without its file. Lost records are counted
+// once, and not again at the next start.
 func TestOpen_CountsLostRecordsOnce(t *testing.T) {
 	cut := func(left func(size int) int) func(t *testing.T, path string) {
 		return func(t *testing.T, path string) {
@@ -293,7 +293,8 @@ func TestOpen_CountsLostRecordsOnce(t *testing.T) {
 	}
 }
 
-// Neither an eviction nor a purge loses records, and a damaged file of counts invents none.
+// Records that an eviction or a purge removes do not count as lost, and a damaged file of counts
+// adds none.
 func TestOpen_CountsOnlyLostRecords(t *testing.T) {
 	cfg := disktier.Config{Dir: t.TempDir(), MaxBytes: 2 << 20, SegmentBytes: 256 << 10}
 	tier := start(t, cfg)
@@ -367,7 +368,7 @@ func TestOpen_SetsAllAsideForAnUnknownPurgeLog(t *testing.T) {
 	tier.fill(10, 5000)
 }
 
-// asVersion2 makes a header say that it is of format 2, and is whole.
+// asVersion2 turns a header into a valid one of format 2.
 func asVersion2(b []byte) []byte {
 	b[8] = 2
 	return disktier.SignVersion(b)
@@ -507,8 +508,8 @@ func TestTier_Get_DoesNotReviveAReplacedRecord(t *testing.T) {
 	}
 }
 
-// A tombstone knows the number of its segment, which must not be given again to a new one
-// if the file of the old one was lost.
+// A tombstone contains the number of its segment, so a new segment must not get that number, even
+// if the file of the old one is lost.
 func TestTier_Put_AfterALostSegmentIsNotPurged(t *testing.T) {
 	cfg := disktier.Config{Dir: t.TempDir()}
 	tier := start(t, cfg)

@@ -223,9 +223,9 @@ func TestTier_Purge_ReportsFailedWrites(t *testing.T) {
 	})
 }
 
-// Every image has a version, its size. A power failure may lose what was not synced, but
-// never what was, and never brings back what a purge has removed. (A newer version that
-// was torn leaves a miss: the older one has been replaced.)
+// Every image has a version, which is its size. A power failure may lose images that were not
+// synced, but never synced ones, and never brings back a purged image. (A newer version that was
+// torn leaves a miss: it had replaced the older one.)
 func TestTier_Sync_SurvivesAPowerFailure(t *testing.T) {
 	rounds := 300
 	if testing.Short() {
@@ -236,9 +236,9 @@ func TestTier_Sync_SurvivesAPowerFailure(t *testing.T) {
 			random := rand.New(rand.NewPCG(uint64(seed), 2))
 			disk := newMemDisk()
 			oldest := make(map[int]int)  // minimum version that may be found
-			newest := make(map[int]int)  // the greatest
-			latest := make(map[int]int)  // what is found, as far as the test knows
-			synced := make(map[int]bool) // latest is, so a miss is a loss
+			newest := make(map[int]int)  // maximum version that may be found
+			latest := make(map[int]int)  // the version in the tier, as far as the test knows
+			synced := make(map[int]bool) // latest is known, so a miss is a loss
 			version := 0
 			for range 3 {
 				tier := recovered(
@@ -280,7 +280,7 @@ func TestTier_Sync_SurvivesAPowerFailure(t *testing.T) {
 						}
 					}
 				}
-				synctest.Wait() // what is queued is written, and not synced
+				synctest.Wait() // the queue is written, but not synced
 				disk = func() *memDisk {
 					crashed := disk.afterPowerFailure(random)
 					tier.end()

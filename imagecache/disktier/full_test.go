@@ -136,7 +136,7 @@ func TestOpen_ServesAReadOnlyFileSystem(t *testing.T) {
 	}
 }
 
-// sync0 is sync where it may fail.
+// sync0 is like sync, but the Sync may fail.
 func (r running) sync0() { r.Sync(context.Background()) }
 
 func TestTier_Put_KeepsTheBudget(t *testing.T) {

@@ -6,7 +6,7 @@ import (
 	"github.com/novasocial/imagetier/imagecache/disktier"
 )
 
-// A disk that was not mounted when the caches were emptied brings images along that were purged.
+// A disk that was not mounted when the caches were emptied still has images that were purged.
 func TestTier_Open_RemovesImagesOfAnotherGeneration(t *testing.T) {
 	disk := newMemDisk()
 	for i, test := range []struct {

@@ -14,13 +14,14 @@ import (
 	"github.com/novasocial/imagetier/imagecache/disktier"
 )
 
-// memDisk is a disk in memory that can be full, fail, and lose what was not synced.
+// memDisk is a disk in memory that can be full, can fail, and loses unsynced data in a power
+// failure.
 type memDisk struct {
 	mu       sync.Mutex
 	names    map[string]*memInode
 	durable  map[string]*memInode // names as of the last SyncDir
 	capacity int64                // bytes of all files; 0 is no limit
-	inodes   int                  // files there can be; 0 is no limit
+	inodes   int                  // maximum number of files; 0 is no limit
 	fault    func(op, path string) error
 }
 
@@ -32,7 +33,7 @@ type memInode struct {
 	locked   bool
 }
 
-// memWrite is a write, or with data nil a truncation to offset.
+// memWrite is a write, or a truncation to offset if data is nil.
 type memWrite struct {
 	offset int64
 	data   []byte
@@ -42,14 +43,14 @@ func newMemDisk() *memDisk {
 	return &memDisk{names: map[string]*memInode{}, durable: map[string]*memInode{}}
 }
 
-// set changes what the disk can do: while the tier is running, too.
+// set changes the limits of the disk, also while the tier is running.
 func (d *memDisk) set(change func(d *memDisk)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	change(d)
 }
 
-// failing makes the operations fail with err; none: nothing fails.
+// failing makes these operations fail with err; without operations, none fails.
 func (d *memDisk) failing(err error, ops ...string) {
 	d.set(func(d *memDisk) {
 		d.fault = func(op, path string) error {
@@ -76,8 +77,8 @@ func (d *memDisk) used() (n int64) {
 	return n
 }
 
-// afterPowerFailure returns the disk as the next boot may find it: of what was not
-// synced any part may be there, whole or torn.
+// afterPowerFailure returns the disk as the next boot may find it: any part of the unsynced data
+// may be there, whole or torn.
 func (d *memDisk) afterPowerFailure(random *rand.Rand) *memDisk {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -10,8 +10,8 @@ import (
 	"github.com/novasocial/imagetier/imagecache/disktier"
 )
 
-// A Tier is compared with a map: what it returns is what was put last, and never what was
-// purged; with a budget that holds everything nothing is missing.
+// A Tier is compared with a map: it returns the image that was put last, and never a purged one.
+// With a budget that holds everything, no image is missing.
 func TestTier_BehavesLikeAMap(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
@@ -37,7 +37,7 @@ func compareWithAMap(t *testing.T, seed uint64, budget int64, forgets bool) {
 	cfg := disktier.Config{Dir: "/c", MaxBytes: budget, SegmentBytes: 64 << 10, OpenFiles: 1 + random.IntN(4)}.On(disk)
 	tier := start(t, cfg)
 	defer func() { tier.end() }()
-	model := make(map[int]int) // size of the body last put
+	model := make(map[int]int) // size of the body that was put last
 	const keys = 120
 	purge := func(target imagecache.Target, of ...int) {
 		removed, err := tier.Purge(context.Background(), target)

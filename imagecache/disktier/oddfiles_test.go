@@ -10,7 +10,7 @@ import (
 	"github.com/novasocial/imagetier/imagecache/disktier"
 )
 
-// A FIFO in the directory does not block the start or the end; to open one would.
+// A FIFO in the directory blocks neither the start nor the end; opening it would.
 func TestOpen_FIFO(t *testing.T) {
 	for _, name := range []string{"lock", "purges-1", "counts", "0000000000000001.seg"} {
 		t.Run(name, func(t *testing.T) {

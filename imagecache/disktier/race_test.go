@@ -66,7 +66,7 @@ func TestTier_Get_DistinguishesHashCollisions(t *testing.T) {
 	tier.Put(t.Context(), a, img)
 	tier.writeQueued()
 	at, _ := tier.index.at(nameOf(a))
-	tier.index.put(nameOf(b), at) // as if the hashes were the same
+	tier.index.put(nameOf(b), at) // as if the two originals had the same hash
 	if holds(t, tier, b) {
 		t.Error("b is answered with a")
 	}
@@ -78,9 +78,9 @@ func TestTier_Get_DistinguishesHashCollisions(t *testing.T) {
 	}
 }
 
-// A purge may come at each moment of a write: before the writer takes the item, while it
-// writes, and after. The item is Put, or moved by an eviction. It is gone, also after a
-// restart; and what is put after the purge is there.
+// A purge may come at each moment of a write: before the writer takes the item, while it writes,
+// and after. The item comes from a Put or from an eviction that moves it. It must be gone, also
+// after a restart, and an image that is put after the purge must be there.
 func TestTier_Purge_DuringAWrite(t *testing.T) {
 	for _, moved := range []bool{false, true} {
 		for _, moment := range []string{"before", "during", "after"} {
@@ -147,7 +147,7 @@ func TestTier_Put_AfterAPurgeWhileASegmentBegins(t *testing.T) {
 	other, otherImg := raceKey("other")
 	key, img := raceKey("a")
 	tier.Put(t.Context(), other, otherImg)
-	// The write is that of the new segment's header.
+	// The write is the header of the new segment.
 	disk.beforeWrite = func() {
 		if _, err := tier.Purge(t.Context(), imagecache.Target{Key: key}); err != nil {
 			t.Error(err)

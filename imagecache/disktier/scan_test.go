@@ -41,10 +41,11 @@ func TestScan_IgnoresFramesInsideBodies(t *testing.T) {
 	m := marker{9, 9, 9}
 	foreign, _ := testSegment(marker{6, 6, 6}, "poison")
 	body := append(make([]byte, 5*unit), foreign[headerBytes:]...)
-	// At every alignment, one is at a multiple of unit.
+	// For one of these shifts, the frames inside the body begin at a multiple of unit, where the
+	// scan looks.
 	for shift := range unit {
 		b, slots := testSegment(m, string(make([]byte, shift))+string(body), "good")
-		b[headerBytes+8] ^= 1 // the first frame does not read: the scan looks for the next
+		b[headerBytes+8] ^= 1 // the first frame cannot be read, so the scan looks for the next one
 		c, err := readContents(bytes.NewReader(b[:slots[1].offset+slots[1].bytes]), 7, slots[1].offset+slots[1].bytes)
 		if err != nil || len(c.slots) != 1 || c.slots[0] != slots[1] || c.gaps != 1 {
 			t.Fatalf("shift %d: %+v, %v", shift, c, err)
@@ -59,7 +60,7 @@ func TestReadContents_RefusesARenamedSegment(t *testing.T) {
 	}
 }
 
-// For any file: records that are read verify, are within the file, and do not overlap.
+// For any file: the records that are read are valid, lie within the file, and do not overlap.
 func FuzzReadContents(f *testing.F) {
 	whole, slots := testSegment(marker{1, 2, 3, 4, 5, 6, 7, 8}, "one", "two", string(make([]byte, 1000)))
 	f.Add(whole)

@@ -19,7 +19,7 @@ import (
 	"github.com/novasocial/imagetier/imagecache/tiertest"
 )
 
-// running is a Tier whose Run runs.
+// running is a Tier whose Run is active.
 type running struct {
 	*disktier.Tier
 	t   testing.TB
@@ -62,7 +62,7 @@ func start(t testing.TB, cfg disktier.Config) running {
 	return running{tier, t, end}
 }
 
-// recovered waits until all segments are read.
+// recovered waits until all segments are recovered.
 func recovered(t testing.TB, tier running) running {
 	t.Helper()
 	waitFor(t, "recovery", func() bool { return !tier.Stats().Recovering })
@@ -112,7 +112,7 @@ func (r running) has(n int) bool {
 	return true
 }
 
-// hits counts which of the first n images are there.
+// hits counts how many of the first n images are in the tier.
 func (r running) hits(n int) int {
 	r.t.Helper()
 	hits := 0
@@ -141,13 +141,13 @@ func originalOf(n int) imagecache.Original {
 
 func targetOf(n int) imagecache.Target { return imagecache.Target{Original: originalOf(n)} }
 
-// keyOf names image n; four of them are of one original.
+// keyOf returns the key of image n; four images share an original.
 func keyOf(n int) imagecache.Key {
 	of := originalOf(n)
 	return imagecache.NewKey(fmt.Sprintf("/%dx/v.1/posts/%s.webp", 100+n%4, of.Name), of)
 }
 
-// imageOf is image n: its body follows from n and the size.
+// imageOf returns image n; its body depends on n and the size.
 func imageOf(n, size int) imagecache.Image {
 	body := make([]byte, size)
 	random := rand.New(rand.NewPCG(uint64(n), 1))
@@ -315,7 +315,7 @@ func TestTier_Purge_HoldsAfterARestart(t *testing.T) {
 					tier.end()
 					tier = recovered(t, start(t, disktier.Config{Dir: dir}))
 				}
-				// What is put later is another matter.
+				// An image that is put after the purge stays.
 				tier.put(keyOf(5), imageOf(5, 2000))
 				tier.end()
 				if !recovered(t, start(t, disktier.Config{Dir: dir})).has(5) {

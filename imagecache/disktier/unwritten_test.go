@@ -11,7 +11,8 @@ import (
 	"github.com/novasocial/imagetier/imagecache/disktier"
 )
 
-// purgeFails purges an original, and fails the test if that is reported as durable.
+// purgeFails purges an original, and fails the test unless that returns an error: the purge is not
+// durable.
 func purgeFails(t *testing.T, tier running, n int) {
 	t.Helper()
 	if _, err := tier.Purge(context.Background(), targetOf(n)); err == nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/novasocial/imagetier/origin"
 )
 
-// arrives returns an Object whose body still has to be read, of known size or not.
+// arrives returns an Object whose body must still be read. size is -1 if unknown.
 func arrives(body []byte, size int64) func(context.Context, origin.Cond) (*origin.Object, error) {
 	return func(context.Context, origin.Cond) (*origin.Object, error) {
 		return &origin.Object{

@@ -178,7 +178,7 @@ var post = []string{
 	"/20x/v.1/posts/a.png.webp", "/8x/v.1/posts/a.png.avif", "/info/v.1/posts/a.png.json",
 }
 
-// settled makes f's jobs end: they outlast their requests.
+// settled waits until f's jobs have ended, which may be after their requests.
 func settled() { synctest.Wait() }
 
 // makeMezzanine makes f store the mezzanine of a.png, with the second of two requests.
@@ -203,7 +203,7 @@ func TestFiller_Fill_TogetherIsOneDecode(t *testing.T) {
 			got = append(got, strings.Replace(of+": "+strings.Join(each, " "), ": +", ":", 1))
 		}
 		slices.Sort(got)
-		// The AVIF has a job of its own. Either of the two is the second one, which makes the mezzanine.
+		// The AVIF has a job of its own. The second of the two jobs makes the mezzanine.
 		names := func(job string) string {
 			return strings.NewReplacer(" +", "", " mezzanine20.jpg", "", " info.json", "").Replace(job)
 		}
@@ -243,7 +243,8 @@ func TestFiller_Fill_AnswersEarly(t *testing.T) {
 	})
 }
 
-// What is requested while the mezzanine is made is made from it, and admission does not refuse it.
+// Variants requested while the mezzanine is being made are made from it, and admission does not
+// refuse them.
 func TestFiller_Fill_WaitsForMezzanineBeingMade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &fakeSource{open: has(picture(t), origin.Freshness{Silent: true})}
@@ -291,7 +292,7 @@ func TestFiller_Fill_StaleOriginalIsFetchedAgain(t *testing.T) {
 	})
 }
 
-// Without a mezzanine the original is stored, and the requests do not notice.
+// If the mezzanine cannot be made, the original is stored, and requests are answered as usual.
 func TestFiller_Fill_NoMezzanineKeepsOriginal(t *testing.T) {
 	failed := func() error { return fmt.Errorf("%w: for a test", resize.ErrFailed) }
 	for name, c := range map[string]struct {
@@ -358,7 +359,7 @@ func TestFiller_Fill_LearnsWhichProfilesNeedMezzanines(t *testing.T) {
 				t.Errorf("avatar %d: %s", i, got)
 			}
 		}
-		// Once they are no longer requested again, it stops.
+		// Once no more sizes are requested, it stops.
 		for i := range 7 {
 			first(fmt.Sprint("only", i), "10x")
 		}
@@ -531,7 +532,7 @@ func TestFiller_Fill_LiveMezzanine(t *testing.T) {
 		if err != nil || replaced.NotModified || replaced.Image.Origin.ETag != `"def"` {
 			t.Errorf("%+v, %v", replaced, err)
 		}
-		// The stored mezzanine is that of another original.
+		// The stored mezzanine was made from another original.
 		if did := s.did()[before:]; len(did) != 1 || !strings.HasPrefix(did[0], "original: 10x.webp") {
 			t.Errorf("jobs %q", did)
 		}
@@ -624,7 +625,7 @@ func madeFromMezzanine(s resize.Spec, width int) bool {
 	return s.FromMezzanine(width, 21, mezzanineSide)
 }
 
-// mezzanines returns how many jobs may have made one.
+// mezzanines counts the jobs with a mezzanine among their Optional Specs.
 func (s *recordingResizer) mezzanines() (n int) {
 	for _, job := range s.did() {
 		n += strings.Count(job, "mezzanine20.jpg")

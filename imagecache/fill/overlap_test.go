@@ -227,7 +227,8 @@ func TestFiller_Fill_OverlapIsSharedAndLaterRequestsWait(t *testing.T) {
 	})
 }
 
-// What waits in the socket's buffer says nothing about the rate of the rest.
+// Bytes that wait in the socket's buffer come in a burst, which says nothing about the rate of the
+// rest.
 func TestFiller_Fill_OverlapIgnoresBurst(t *testing.T) {
 	body := bigJPEG(t, 1)
 	synctest.Test(t, func(t *testing.T) {
@@ -247,7 +248,8 @@ func TestFiller_Fill_OverlapIgnoresBurst(t *testing.T) {
 	})
 }
 
-// Requests that may not need the original, or that no client waits for, do not begin a job.
+// A request that may not need the original, or that has no waiting client, does not begin an early
+// job.
 func TestFiller_Fill_OverlapOnlyForNewLiveRequests(t *testing.T) {
 	body := bigJPEG(t, 1)
 	stale := &imagecache.Image{Origin: imagecache.Validator{ETag: `"abc"`}}
@@ -277,8 +279,8 @@ func TestFiller_Fill_OverlapOnlyForNewLiveRequests(t *testing.T) {
 	}
 }
 
-// Whatever goes wrong with an early job, the answer is that of a job with the complete and checked original, or the
-// error of the fetch.
+// Whenever an early job fails, the answer is that of a job with the complete, verified original, or the error
+// of the fetch.
 func TestFiller_Fill_OverlapFails(t *testing.T) {
 	body, other := bigJPEG(t, 1), bigJPEG(t, 9)
 	twoFrames := bytes.Clone(body)
@@ -391,7 +393,7 @@ func TestFiller_Fill_OverlapMakesMezzanine(t *testing.T) {
 	})
 }
 
-// An early job that is made again is one job for the history.
+// For the history, an early job and its repetition count as one job.
 func TestFiller_Fill_OverlapFailsWithoutMezzanine(t *testing.T) {
 	body := bigJPEG(t, 1)
 	synctest.Test(t, func(t *testing.T) {

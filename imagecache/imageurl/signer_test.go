@@ -106,7 +106,7 @@ func TestSigner_Parse_ChangedByte(t *testing.T) {
 			if p == path {
 				return
 			}
-			// Outside of /i/ the error is another one.
+			// The error of a path outside of /i/ is a different one.
 			want := ErrSignature
 			if !strings.HasPrefix(p, Prefix) {
 				want = ErrNotImage

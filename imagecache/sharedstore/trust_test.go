@@ -13,7 +13,7 @@ func TestTrust_Trusts_AfterTheLastPurgeOnly(t *testing.T) {
 	for name, test := range map[string]struct {
 		notes     func(*sharedstore.Trust)
 		object    sharedstore.Position
-		here      uint64 // log; 0 is 1
+		here      uint64 // current log; 0 means 1
 		untrusted bool
 	}{
 		"no purge": {notes: func(*sharedstore.Trust) {}, object: at(1, 1)},

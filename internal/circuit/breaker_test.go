@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// call makes one call and reports whether it was let through.
+// call makes one call and reports whether the breaker allowed it.
 func call(b *Breaker, result Result) bool {
 	done, err := b.Allow()
 	if err == nil {
@@ -46,7 +46,7 @@ func TestBreaker_Allow_OpensOnConsecutiveFailuresAndCloses(t *testing.T) {
 		if err != nil || call(b, Success) {
 			t.Fatalf("%v, or a second probe at once", err)
 		}
-		probe(Ignored) // leaves the place to another
+		probe(Ignored) // frees the slot of the probe
 		if !call(b, Success) || b.State() != Closed {
 			t.Fatalf("%v after a probe", b.State())
 		}

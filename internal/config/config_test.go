@@ -109,7 +109,7 @@ func TestLoad_FlagVariableAndKeyAreEqual(t *testing.T) {
 			t.Errorf("%s is not in the table", x.Name)
 			continue
 		}
-		// Settings that this one requires.
+		// Settings that the tested setting requires.
 		also := map[string]string{"keys": "k0=" + hex1}
 		if strings.HasPrefix(x.Name, "tls-") {
 			also["tls-cert"], also["tls-key"] = values["tls-cert"], values["tls-key"]
@@ -438,8 +438,8 @@ func TestLoad_MemoryMustFitCgroup(t *testing.T) {
 	}
 }
 
-// v2 is a machine whose process is in that cgroup, and the outermost below the root, or the root
-// itself, has a limit.
+// v2 is a machine with cgroup v2 whose process is in that cgroup. limit is set on the outermost
+// cgroup below the root, or on the root itself.
 func v2(cgroup string, limit int64) fs.FS {
 	at := "sys/fs/cgroup/memory.max"
 	if first, _, ok := strings.Cut(strings.TrimPrefix(cgroup, "/"), "/"); ok {

@@ -183,7 +183,7 @@ func TestAll_CodecsDirectoriesPorts(t *testing.T) {
 	}
 	taken := httptest.NewServer(http.NotFoundHandler())
 	defer taken.Close()
-	// A tier that runs already is no fault: its private listener is well.
+	// A tier that already runs is not a fault: its private listener is healthy.
 	tier := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer tier.Close()
 	private := strings.TrimPrefix(tier.URL, "http://")
@@ -209,7 +209,7 @@ func anyOf(found map[string]Finding, prefix string, s Level) bool {
 	return false
 }
 
-// Each error of S3 is reported by its name, with its own cure.
+// Each S3 error is reported by name, with a specific remedy.
 func TestSources_S3Causes(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "a")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "b")
@@ -258,7 +258,7 @@ func TestSources_S3Causes(t *testing.T) {
 	}
 }
 
-// Whatever is configured is asked.
+// Every configured service is checked.
 func TestServices(t *testing.T) {
 	status := http.StatusOK
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -134,7 +134,7 @@ func item(t *testing.T, o Entry, at time.Time) jetstream.Entry {
 }
 
 func TestHook_Send_SignsInOrderAndNamesEachOriginalOnce(t *testing.T) {
-	for _, secret := range []string{secret1, secret2} { // either verifies: one can be replaced
+	for _, secret := range []string{secret1, secret2} { // either secret verifies, so that one can be replaced
 		a := newAdapter(t, secret)
 		s, counts := newHook(t, a.url, nil)
 		now := time.Now()
@@ -196,7 +196,7 @@ func TestHook_Send_WaitsForTheReceipt(t *testing.T) {
 	if done := <-sent; done != 2 {
 		t.Errorf("%d are done", done)
 	}
-	// A receipt that came before is known, and an old order has had its time.
+	// A receipt that came earlier is known, and an old entry does not wait for receipts any more.
 	s.hear([]byte(`{"entry":"3"}`))
 	items := []jetstream.Entry{
 		item(t, Entry{Stamp: Stamp{ID: "3"}}, time.Now()),
@@ -216,7 +216,7 @@ func TestHook_Send_RetriesUnderTheSameID(t *testing.T) {
 			item(t, Entry{Stamp: Stamp{ID: "1"}, Name: []byte("a.jpg")}, time.Now()),
 			item(t, Entry{Stamp: Stamp{ID: "2"}, Name: []byte("b.jpg"), Kind: KindTakedown}, time.Now()),
 		}
-		// 7 s: it wants them; half of 16 and 32
+		// 7 s from the adapter's Retry-After, then half of 16 s and of 32 s
 		for _, least := range []time.Duration{7 * time.Second, 8 * time.Second, 16 * time.Second} {
 			if done, again := s.send(t.Context(), items); done != 0 || again < least || again > 4*least {
 				t.Errorf("%d: %d done, again after %s, want at least %s", status, done, again, least)
@@ -235,7 +235,7 @@ func TestHook_Send_RetriesUnderTheSameID(t *testing.T) {
 		if got := counts(); !reflect.DeepEqual(got, map[string]int{"failed": 3, "sent": 2}) {
 			t.Errorf("%d: counted: %v", status, got)
 		}
-		a.answer.Store(int64(status)) // and the pause begins small again
+		a.answer.Store(int64(status)) // and the backoff begins again
 		if _, again := s.send(t.Context(), items); again > 8*time.Second {
 			t.Errorf("%d: again after %s", status, again)
 		}

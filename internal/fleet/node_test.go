@@ -21,7 +21,7 @@ import (
 	"github.com/novasocial/imagetier/internal/jsonlog/jsonlogtest"
 )
 
-// quietWorld is a world without faults: tests take its steps themselves.
+// quietWorld is a world without faults, whose steps the test takes itself.
 func quietWorld(t *testing.T, nodes int) *world {
 	t.Helper()
 	w := newWorld(1, nil)
@@ -40,7 +40,7 @@ func quietWorld(t *testing.T, nodes int) *world {
 	return w
 }
 
-// settle has all nodes that are reachable do what they have to.
+// settle runs all pending work of all reachable nodes.
 func (w *world) settle() {
 	for range 5 {
 		for _, x := range w.nodes {
@@ -255,7 +255,7 @@ func TestNode_Flush_FullStream_StillSendsTakedowns(t *testing.T) {
 	w.takedownsFull = true
 	down := a.must(t, KindTakedown, photo)
 	later := a.must(t, KindPurge, photo)
-	lift := a.must(t, KindLift, third) // takes no more room
+	lift := a.must(t, KindLift, third) // an existing entry is replaced, so it needs no more room
 	purge := a.must(t, KindPurge, other)
 	w.settle()
 	sent := func(p *pending) bool { return p.out.sentAlready() }
@@ -302,8 +302,8 @@ func TestNode_Count_AsksOtherNodesAndRemovesNothing(t *testing.T) {
 	}
 }
 
-// If the list of nodes is lost while a node joins, no receipt waits for it: it may not become ready by
-// what it asked before.
+// If the list of nodes is lost while a node joins, no receipt counts the node. Then it must not
+// become ready with the state of the stream that it read before.
 func TestNode_Join_PutsItselfAgain_AfterAPause(t *testing.T) {
 	w := quietWorld(t, 1)
 	a := w.nodes[0]
@@ -317,7 +317,7 @@ func TestNode_Join_PutsItselfAgain_AfterAPause(t *testing.T) {
 	if _, err := a.node.flush(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
-	c.chores() // puts itself; the purge is its goal
+	c.chores() // sends its heartbeat; it has to apply the purge before it is ready
 	clear(w.members)
 	w.now = w.now.Add(10 * time.Second)
 	for range 20 {
@@ -356,7 +356,7 @@ func TestNode_Replay_ContinuesWithoutDisk(t *testing.T) {
 	}
 }
 
-// A failed purge of the takedown stream that succeeds later is no acknowledgement: an old object in
+// The purge of a takedown fails, and succeeds later. That is no acknowledgement: an old object in
 // the shared store is trusted until the entry is read from the stream of purges.
 func TestNode_Repay_AcknowledgesOnlyTheStreamOfPurges(t *testing.T) {
 	w := quietWorld(t, 2)
@@ -472,7 +472,7 @@ func TestNode_Follow_TrustsNoObject_BeforeItKnowsRecentPurges(t *testing.T) {
 
 func TestNode_BeginPurges_NewNodeAndEmptiedStream(t *testing.T) {
 	x := quietWorld(t, 1).nodes[0]
-	x.state.offsets.Purges = sharedstore.Position{} // as of a node that could not ask the stream at its start
+	x.state.offsets.Purges = sharedstore.Position{} // like a node that could not read the stream at its start
 	if _, err := x.node.beginPurges(jetstream.LogState{ID: 99, First: 2, Last: 1}); !errors.Is(err, ErrBehind) {
 		t.Errorf("a purge was dropped, and how old it was is not known: %v", err)
 	}
@@ -581,7 +581,8 @@ func TestOpenState_EmptiesTheCaches_OnlyWhenPurgesMayBeMissed(t *testing.T) {
 	}
 }
 
-// Without its file a node must not go on behind takedowns that it does not know any more.
+// Without its file of takedowns, a node must not continue behind them in the stream: it has
+// forgotten them.
 func TestOpenState_ReadsTakedownsAgain_WhenTheirFileIsGone(t *testing.T) {
 	w := quietWorld(t, 2)
 	a, b := w.nodes[0], w.nodes[1]
@@ -656,7 +657,7 @@ func TestOpenState_HugeFile(t *testing.T) {
 	}
 }
 
-// A node that joins a fleet with 100,000 takedowns needs one sync for a batch.
+// A node that joins a fleet with 100,000 takedowns needs one sync per batch.
 func TestNode_ApplyTakedowns_SyncsOnceForABatch(t *testing.T) {
 	w := quietWorld(t, 1)
 	x := w.nodes[0]
@@ -730,7 +731,7 @@ func TestTagStore_Apply_EndsInTheSameStateInAnyOrder(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for _, s := range []*tagStore{s, open()} { // as it is, and after a restart
+		for _, s := range []*tagStore{s, open()} { // at once, and after a restart
 			got := ""
 			for _, tag := range []string{"post:1", "post:2"} {
 				all := s.Of(tag)

@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// An operator restores a file that has a takedown more, lacks one, and has an older decision.
+// An operator restores a file that has one takedown more, lacks another, and has an older decision
+// about a third.
 func TestNode_RereadTakedowns(t *testing.T) {
 	w := quietWorld(t, 1)
 	x := w.nodes[0]
@@ -47,7 +48,7 @@ func TestNode_RereadTakedowns(t *testing.T) {
 	if got := down(); !got[0] || got[1] || !got[2] {
 		t.Errorf("after the restored file: %v, want the new one and all newer decisions", got)
 	}
-	// Both hold after a restart, and new decisions are written to the file that is there now.
+	// Both takedowns hold after a restart, and new decisions are written to the new file.
 	x.must(t, KindTakedown, simOriginals[1])
 	if text := x.fs.Text(file); len(text) < len(decided) {
 		t.Fatalf("%s", text)

@@ -74,18 +74,18 @@ func (s *simStream) lastOf(subject string) (e simEntry) {
 	return simEntry{}
 }
 
-// simWindow is how long a stream knows the id of a message.
+// simWindow is how long a stream remembers the ids of messages, for deduplication.
 const simWindow = 2 * time.Minute
 
-// simCluster is the cluster as one node sees it: cut off at times, with acknowledgements that are
-// lost, and with reads that are a little old.
+// simCluster is the cluster as one node sees it: disconnected at times, with lost acknowledgements,
+// and with slightly stale reads.
 type simCluster struct {
-	Cluster // what the simulation does not call
+	Cluster // methods that the simulation does not call
 	w       *world
 	x       *simNode
 }
 
-// reach fails for a node that is cut off, and sometimes for another.
+// reach fails for a node that is disconnected, and sometimes for a connected one.
 func (c *simCluster) reach() error {
 	c.w.step("network", "")
 	if !c.x.reachable || c.w.chance(c.w.faults, 20) {
@@ -94,7 +94,7 @@ func (c *simCluster) reach() error {
 	return nil
 }
 
-// acked fails sometimes, behind what it acknowledges.
+// acked sometimes fails although the operation succeeded.
 func (c *simCluster) acked() error { return c.reach() }
 
 func (c *simCluster) Append(_ context.Context, l jetstream.Log, subject, id string, data []byte) (uint64, error) {
@@ -196,16 +196,16 @@ type simMessage struct {
 	data    []byte
 }
 
-// simCache is a cache on disk: which version of an original it holds. A purge is durable when it
-// returns.
+// simCache is a cache on disk: the version of each original that it holds. A purge is durable when
+// it returns.
 type simCache struct {
 	w       *world
 	holds   map[imagecache.Original]int
-	lost    map[imagecache.Original]int       // of what was read from the shared store: simObject.lost
-	filling map[imagecache.Original]int       // version that a fill has read and not stored yet
-	queued  map[imagecache.Original]simObject // for the shared store
-	writing map[imagecache.Original]simObject // a request that a purge does not stop, nor a crash
-	broken  bool                              // the disk takes no purge
+	lost    map[imagecache.Original]int       // of the version read from the shared store: see simObject.lost
+	filling map[imagecache.Original]int       // version that a running fill has read and not stored yet
+	queued  map[imagecache.Original]simObject // version that a running fill will write to the shared store
+	writing map[imagecache.Original]simObject // a write to the shared store that neither a purge nor a crash stops
+	broken  bool                              // purges of the disk fail
 }
 
 func (c *simCache) Purge(_ context.Context, target imagecache.Target) (imagecache.Receipt, error) {

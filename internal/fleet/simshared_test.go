@@ -9,15 +9,15 @@ import (
 	"github.com/novasocial/imagetier/internal/jetstream"
 )
 
-// simObject is what the shared store has of an original.
+// simObject is the object of an original in the shared store.
 type simObject struct {
 	version int
 	at      sharedstore.Position // of the node that wrote it
-	// lost is the version below which its writer missed purges, since their stream was lost.
+	// lost is the version below which its writer missed purges, because the stream was lost.
 	lost int
 }
 
-// simDeletion is an entry of the stream of purges that one node has to delete for.
+// simDeletion is an entry of the purge stream for which one node has to delete objects.
 type simDeletion struct {
 	data    []byte
 	at, due time.Time
@@ -40,7 +40,7 @@ func (s *simShared) Delete(_ context.Context, target imagecache.Target) error {
 	return nil
 }
 
-// write begins a write, or ends one that was begun before.
+// write begins a write, or completes one that has begun.
 func (x *simNode) write(of imagecache.Original) {
 	if object, ok := x.cache.writing[of]; ok {
 		delete(x.cache.writing, of)
@@ -53,11 +53,11 @@ func (x *simNode) write(of imagecache.Original) {
 	}
 }
 
-// read keeps what the shared store has, if it is trusted.
+// read stores the object of the shared store in the cache, if the object is trusted.
 func (x *simNode) read(of imagecache.Original) {
 	object, ok := x.w.objects[of]
 	if object.at.Entry+1 < x.w.first[object.at.Log] {
-		return // the stream reaches back for a week: the write has ended, and the object was deleted
+		return // the stream holds a week of entries; after a week the write has completed and its object was deleted
 	}
 	if ok && !x.state.TakenDown(of) && x.shared.Trusts(of, object.at, x.state.Position()) {
 		x.w.logf("%s reads version %d of %s at %v", x.name, object.version, of.Name, object.at)
@@ -65,7 +65,7 @@ func (x *simNode) read(of imagecache.Original) {
 	}
 }
 
-// deleteShared has this node delete for one purge.
+// deleteShared deletes the objects of one purge.
 func (x *simNode) deleteShared() {
 	w := x.w
 	for i := range w.deletions {

@@ -27,10 +27,11 @@ var (
 	firstSeed = flag.Uint64("first-seed", 1, "the seed that the simulation begins with")
 )
 
-// TestSimulation drives some nodes over a cluster and disks in memory: cut off, crashed between
-// any two writes with and without what was not synced, with lost and repeated acknowledgements,
-// lost streams and wrong clocks. After every step it checks what package fleet promises. A seed
-// that fails is printed, and `go test ./internal/fleet -run Simulation -seed N` replays it.
+// TestSimulation runs some nodes over a cluster and disks in memory, with these faults: lost
+// connections, crashes between any two writes with and without unsynced data, lost and repeated
+// acknowledgements, lost streams and wrong clocks. After every step it checks the guarantees of
+// package fleet. A seed that fails is printed, and `go test ./internal/fleet -run Simulation -seed
+// N` replays it.
 func TestSimulation(t *testing.T) {
 	if *oneSeed != 0 {
 		if err := simulate(*oneSeed, t.Logf); err != nil {
@@ -70,32 +71,32 @@ func TestSimulation(t *testing.T) {
 	t.Logf("%d seeds", min(next.Load()-*firstSeed, seeds))
 }
 
-// world is one simulation. All of it is decided by the seed.
+// world is one simulation. The seed determines all of it.
 type world struct {
 	rng      *rand.Rand
 	trace    func(format string, args ...any)
 	now      time.Time
 	faults   bool
 	ids      int
-	crashIn  int // steps until the node that runs crashes; 0 is never
+	crashIn  int // steps until the running node crashes; 0 is never
 	crashes  int // one in this many actions ends in a crash; depends on the seed
-	losses   int // per thousand steps: losses of a stream or a part of it
-	cuts     int // per thousand steps: nodes that are cut off or reconnected
+	losses   int // per thousand steps: losses of all or part of a stream
+	cuts     int // per thousand steps: nodes that are disconnected or reconnected
 	nodes    []*simNode
 	streams  map[jetstream.Log]*simStream
 	oldReads map[string]simEntry
 	members  map[string]time.Time
-	// listBegan is when members began: a cluster that is restarted loses them.
+	// listBegan is when the list of members was created: a restarted cluster loses it.
 	listBegan time.Time
 	messages  []simMessage
 	failure   error
 
-	takedownsFull bool // the takedown stream takes no new originals
+	takedownsFull bool // the takedown stream refuses new originals
 	objects       map[imagecache.Original]simObject
 	deletions     []simDeletion
-	first         map[uint64]uint64 // entry of streams of purges that have dropped some
+	first         map[uint64]uint64 // by log ID: the first entry of a purge stream that has dropped entries
 	kinds         map[string]Kind   // of decisions, by id
-	sentBy        map[string]Stamp  // the newest that a node appended about an original
+	sentBy        map[string]Stamp  // the newest decision about an original that a node has appended
 	resent        map[string]bool   // entries that were appended before
 
 	version  map[imagecache.Original]int   // of the origin
@@ -121,14 +122,14 @@ type simNode struct {
 	lastPut   time.Time // into the list of nodes
 	lastCut   time.Time // when it could not reach the cluster
 
-	holds       map[imagecache.Original]Stamp // decisions that it was counted for
-	purged      map[imagecache.Original]int   // versions below which it was counted
-	goalDemands map[imagecache.Original]int   // what it has to have purged when it becomes ready
+	holds       map[imagecache.Original]Stamp // decisions for which a receipt counted this node
+	purged      map[imagecache.Original]int   // versions below which a receipt counted its purges
+	goalDemands map[imagecache.Original]int   // versions that it must have purged before it becomes ready
 	ready       bool
 
 	puts         int                         // into the list of nodes
-	stateDemands map[imagecache.Original]int // what the stream of purges had when its state was read
-	waived       map[imagecache.Original]int // purges that a lost stream took away
+	stateDemands map[imagecache.Original]int // versions of the purge stream when its state was read
+	waived       map[imagecache.Original]int // purges of a lost stream
 }
 
 type simCursor struct{ id, next uint64 }
@@ -139,7 +140,7 @@ var errSim = errors.New("simulated fault")
 
 func (w *world) chance(faults bool, oneIn int) bool { return faults && w.rng.IntN(oneIn) == 0 }
 
-// step is called between any two changes of anything: the node that runs may end there.
+// step is called between any two changes of state: the running node may crash there.
 func (w *world) step(string, string) {
 	if w.crashIn > 0 {
 		if w.crashIn--; w.crashIn == 0 {
@@ -254,7 +255,7 @@ func simulate(seed uint64, trace func(string, ...any)) error {
 	return w.failure
 }
 
-// one takes a step of the world, or of one node.
+// one makes a step of the world, or of one node.
 func (w *world) one() {
 	for _, x := range w.nodes {
 		x.heartbeat()
@@ -331,7 +332,7 @@ func (x *simNode) heartbeat() {
 	}
 }
 
-// deliver hands a message over, sometimes twice.
+// deliver delivers a message, sometimes twice.
 func (w *world) deliver() {
 	i := w.rng.IntN(len(w.messages))
 	m := w.messages[i]
@@ -346,7 +347,7 @@ func (w *world) deliver() {
 	}
 }
 
-// start starts a node. Sometimes its disk does not let it read.
+// start starts a node. Sometimes its disk fails reads.
 func (x *simNode) start() {
 	w := x.w
 	path := x.file([]string{"fleet/offsets.json", "fleet/outbox", "takedowns"}[w.rng.IntN(3)])
@@ -381,7 +382,7 @@ func (x *simNode) start() {
 			w.fail("%s took an unreadable %s for none", x.name, path)
 		case err == nil:
 			x.state, x.following, x.ready, x.goalDemands = state, make(map[jetstream.Log]*simCursor), false, nil
-			x.shared.Trust, x.lastPut = new(sharedstore.Trust), time.Time{} // a process begins without
+			x.shared.Trust, x.lastPut = new(sharedstore.Trust), time.Time{} // not set in a new process
 			x.node = New(Config{State: state, Cache: x.cache, Shared: x.shared, Cluster: &simCluster{w: w, x: x}})
 			x.check()
 		}
@@ -390,7 +391,7 @@ func (x *simNode) start() {
 
 func (x *simNode) file(name string) string { return "/cache/" + name }
 
-// run runs something of a node, which may crash in it.
+// run runs an action of a node, which may crash during it.
 func (x *simNode) run(do func()) {
 	w := x.w
 	if w.chance(w.faults, w.crashes) {
@@ -409,7 +410,7 @@ func (x *simNode) run(do func()) {
 	do()
 }
 
-// crash ends a node between two changes.
+// crash ends a node between two changes of state.
 func (x *simNode) crash() {
 	power := x.w.rng.IntN(2) == 0
 	x.w.logf("%s crashes, keeping what was not synced: %v", x.name, power)
@@ -423,7 +424,7 @@ func (x *simNode) end() {
 	clear(x.cache.queued)
 }
 
-// stop ends a node: as it should, or not.
+// stop ends a node, with or without the work that a clean end does.
 func (x *simNode) stop(clean bool) {
 	if !clean {
 		x.crash()
@@ -438,7 +439,7 @@ func (x *simNode) stop(clean bool) {
 	})
 }
 
-// act does one thing that a running node does.
+// act runs one action of a running node.
 func (x *simNode) act() {
 	w, ctx := x.w, context.Background()
 	of := simOriginals[w.rng.IntN(len(simOriginals))]
@@ -482,7 +483,7 @@ func (x *simNode) act() {
 	}
 }
 
-// replay is what Node.Run begins with.
+// replay does what Node.Run does at its start.
 func (x *simNode) replay() {
 	if !x.node.replayed {
 		x.node.replay(context.Background())
@@ -506,11 +507,11 @@ func (x *simNode) chores() {
 	_ = x.node.saveOffsets()
 }
 
-// decide decides, and notes what was promised if that was acknowledged.
+// decide makes a decision, and records its guarantees if it was acknowledged.
 func (x *simNode) decide(e Entry) {
 	w, of, before := x.w, e.original(), x.holds[e.original()]
 	version := w.version[of]
-	w.ids++ // the next id is the entry's
+	w.ids++ // the next id becomes the entry's
 	id := fmt.Sprintf("%012d", w.ids)
 	w.ids--
 	w.carries[id], w.kinds[id] = version, e.Kind
@@ -532,7 +533,7 @@ func (x *simNode) decide(e Entry) {
 	x.count()
 }
 
-// decideNow takes an original down and asks for the receipt at once.
+// decideNow takes an original down and requests the receipt at once.
 func (x *simNode) decideNow() {
 	x.heartbeat()
 	x.decide(entryOf(KindTakedown, imagecache.Target{Original: simOriginals[0]}))
@@ -565,7 +566,8 @@ func (x *simNode) decideTags(of imagecache.Original) {
 	x.w.logf("%s: tags %+v: %v", x.name, e, err)
 }
 
-// count notes what nodes were counted for: from now on they have to hold it, whatever happens.
+// count records the decisions for which nodes were counted: they must hold these from now on,
+// whatever happens.
 func (x *simNode) count() {
 	for _, p := range x.waiting {
 		of := p.entry.original()
@@ -596,8 +598,8 @@ func (x *simNode) id() string {
 	return o.Node
 }
 
-// receipt finishes a decision as Node.await does. One that is complete is true of every node that
-// serves.
+// receipt finishes a decision as Node.await does. A complete receipt must be true of every node
+// that serves.
 func (x *simNode) receipt() {
 	if len(x.waiting) == 0 {
 		return
@@ -624,7 +626,7 @@ func (x *simNode) receipt() {
 	}
 	for _, y := range x.w.nodes {
 		if y.node == nil || y.node.Ready() != nil || !y.lastCut.Before(x.w.listBegan) {
-			continue // a list that was lost while a node was cut off cannot have that node
+			continue // a list that was recreated while a node was disconnected cannot contain that node
 		}
 		if p.entry.decides() && y.registerOf(p.entry.original()).Compare(p.entry.Stamp) < 0 {
 			x.w.fail("%s answers that all nodes have %s %s; %s serves without",
@@ -633,7 +635,7 @@ func (x *simNode) receipt() {
 	}
 }
 
-// follow begins to follow a stream, or applies some entries of it.
+// follow begins to follow a stream, or applies some of its entries.
 func (x *simNode) follow(limit int) {
 	x.replay()
 	if !x.reachable {
@@ -643,14 +645,14 @@ func (x *simNode) follow(limit int) {
 	var l jetstream.Log
 	var s *simStream
 	var cursor *simCursor
-	for range 3 { // one that has something to do
+	for range 3 { // a stream with entries that are not applied
 		l = []jetstream.Log{jetstream.Purges, jetstream.Takedowns, jetstream.Tags}[x.w.rng.IntN(3)]
 		s, cursor = x.w.streams[l], x.following[l]
 		if cursor == nil || cursor.id != s.id || cursor.next < s.first || cursor.next <= s.last {
 			break
 		}
 	}
-	if cursor == nil || cursor.id != s.id || cursor.next < s.first { // as jetstream.Bus.Follow looks
+	if cursor == nil || cursor.id != s.id || cursor.next < s.first { // as jetstream.Bus.Follow checks it
 		begin := map[jetstream.Log]func(jetstream.LogState) (uint64, error){
 			jetstream.Purges: n.beginPurges, jetstream.Takedowns: n.beginTakedowns, jetstream.Tags: n.beginTags,
 		}[l]
@@ -695,7 +697,7 @@ func (x *simNode) registerOf(of imagecache.Original) Stamp {
 	return d.Stamp
 }
 
-// check checks what holds at any moment.
+// check checks the invariants that hold at any moment.
 func (x *simNode) check() {
 	if x.node == nil {
 		return
@@ -720,10 +722,10 @@ func (x *simNode) check() {
 	}
 }
 
-// heal ends all faults, has every node do what it has to, and checks that they agree.
+// heal ends all faults, runs all pending work of every node, and checks that the nodes agree.
 func (w *world) heal() {
 	w.faults, w.takedownsFull = false, false
-	w.addNode() // knows nothing, and has to learn everything from the streams
+	w.addNode() // has no state, and has to read everything from the streams
 	for _, x := range w.nodes {
 		x.reachable = true
 	}

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// requestAt is a request by that name that came in at that local address.
+// requestAt returns a request with that Host that arrived at that local address.
 func requestAt(t *testing.T, host, local string) *http.Request {
 	t.Helper()
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
@@ -18,8 +18,8 @@ func requestAt(t *testing.T, host, local string) *http.Request {
 	return r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, addr))
 }
 
-// A clustered listener is called by names that the tier does not know; one on the loopback
-// interface is not.
+// Clients of a listener in a cluster use host names that the tier does not know; those of a
+// loopback listener do not.
 func TestGuard_Check_Host(t *testing.T) {
 	for _, c := range []struct {
 		host, local string
@@ -49,7 +49,7 @@ func TestGuard_Check_Host(t *testing.T) {
 	}
 }
 
-// Each refusal of Handler, and what passes.
+// Each reason of Handler to refuse a request, and requests that pass.
 func TestGuard_Handler_Refusals(t *testing.T) {
 	const token = "0123456789abcdef"
 	withToken := &Guard{Token: NewToken(token), Signed: []string{"/v1/events"}}

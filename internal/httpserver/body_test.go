@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// pipes is a listener whose connections are pipes, so that a server runs on synctest's
-// clock.
+// pipes is a listener whose connections are pipes, so that a server runs in the fake time of
+// synctest.
 type pipes struct {
 	accepted chan net.Conn
 	closed   chan struct{}
@@ -72,7 +72,7 @@ func inBubble(t *testing.T, cfg Config, test func(t *testing.T, ln *pipes, stop 
 	})
 }
 
-// closedAfter returns how long r goes on before its end.
+// closedAfter returns the time until the end of r.
 func closedAfter(t *testing.T, r io.Reader) time.Duration {
 	t.Helper()
 	start := time.Now()
@@ -221,7 +221,7 @@ func TestServer_Run_ResetsUnreadBodyH2(t *testing.T) {
 				t.Errorf("%q, %v", text, err)
 			}
 			resp.Body.Close()
-			// The stream has ended: it does not hold up the server's end.
+			// The stream has ended, so it does not delay the end of the server.
 			start := time.Now()
 			if err := stop(); err != nil || time.Since(start) > 2*time.Second {
 				t.Errorf("Run returned %v after %s", err, time.Since(start))

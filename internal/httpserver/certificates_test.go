@@ -51,7 +51,7 @@ func pair(t *testing.T, serial int64) (cert, key []byte) {
 
 func write(t *testing.T, name string, content []byte) {
 	t.Helper()
-	// As renewals do: a new file in the place of the old.
+	// As renewals do: a new file replaces the old one.
 	if err := os.WriteFile(name+".new", content, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func write(t *testing.T, name string, content []byte) {
 	}
 }
 
-// logText is a log that can be read meanwhile.
+// logText is a log that can be read while it is written.
 type logText struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -170,9 +170,9 @@ func TestServer_Run_TLSVersions(t *testing.T) {
 		if _, err := tls.Dial("tcp", addr, old); err == nil {
 			t.Error("the server accepted TLS 1.1")
 		}
-		// A handshake that does not come is not waited for,
+		// The server does not wait for a client that sends no handshake,
 		apitest.HungUp(t, apitest.Dial(t, addr))
-		// and idle connections make room also when they are of TLS and HTTP/2.
+		// and replaces idle connections also if they use TLS and HTTP/2.
 		for range 4 {
 			fresh := &http.Client{
 				Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: pool}},

@@ -13,9 +13,8 @@ import (
 	"github.com/novasocial/imagetier/internal/httpapi/apitest"
 )
 
-// Connections that send nothing, or only the beginning of a request, as many as the limit of
-// the process on descriptors allows, keep neither new clients out nor good ones from their
-// connections.
+// As many connections as the limit on descriptors allows send nothing, or only the beginning of a
+// request. Even so, new clients are served, and busy connections stay open.
 func TestServer_Run_ReplacesSilentConnections(t *testing.T) {
 	onBoth(t, func(t *testing.T, on engine) {
 		var descriptors syscall.Rlimit
@@ -97,7 +96,7 @@ func TestConnLimit_Replaceable_Order(t *testing.T) {
 	if got, due := l.replaceableLocked(now); got != nil || due != 300*time.Millisecond {
 		t.Errorf("%p, due in %s, want that of %p", got, due, silentNow)
 	}
-	// Newcomers with most connections do not drive out an idle one.
+	// A full limit of new connections does not replace an idle one.
 	idle.idleSince.Store(now.UnixNano())
 	l.addLocked(idle)
 	l.move(idle, nil)
@@ -123,7 +122,7 @@ func TestServer_Run_MaxPerAddress(t *testing.T) {
 				t.Errorf("the client received %q", received)
 			}
 		}
-		// There is room again.
+		// A closed connection makes room.
 		for {
 			conn := apitest.Dial(t, addr)
 			_, _ = io.WriteString(conn, hello)
@@ -152,7 +151,7 @@ func TestAddressOf_Networks(t *testing.T) {
 	}
 }
 
-// Connections without a complete request hold up the end of the server for a second.
+// Connections without a complete request delay the end of the server by a second.
 func TestServer_Run_DrainsNewcomers(t *testing.T) {
 	onBoth(t, func(t *testing.T, on engine) {
 		for _, beginning := range []string{"", "GET / HTTP/1.1\r\n"} {
@@ -170,7 +169,7 @@ func TestServer_Run_DrainsNewcomers(t *testing.T) {
 	})
 }
 
-// Idle connections do not hold up the end of the server.
+// Idle connections do not delay the end of the server.
 func TestServer_Run_DrainsIdleConnections(t *testing.T) {
 	onBoth(t, func(t *testing.T, on engine) {
 		inBubble(t, on(Config{Handler: greets}), func(t *testing.T, ln *pipes, stop func() error) {

@@ -41,7 +41,7 @@ func TestServer_Run_HeaderTimeout(t *testing.T) {
 				t.Errorf("after %q it said %q", beginning, received)
 			}
 		}
-		// Neither does a trickle keep it open.
+		// Sending a byte now and then does not keep it open either.
 		conn := apitest.Dial(t, addr)
 		done := make(chan struct{})
 		go func() {
@@ -90,8 +90,8 @@ func TestServer_Run_MaxHeaderBytes(t *testing.T) {
 	})
 }
 
-// The server notes that a connection is idle a moment after its client has read the
-// answer, so which of two was idle longest is not the client's to say.
+// The server notices that a connection is idle a moment after its client has read the answer, so
+// the client cannot tell which of two has been idle longest.
 func TestServer_Run_ReplacesIdleConnection(t *testing.T) {
 	onBoth(t, func(t *testing.T, on engine) {
 		addr := serve(t, on(Config{Handler: greets, MaxConnections: 2}))
@@ -112,7 +112,7 @@ func TestServer_Run_ReplacesIdleConnection(t *testing.T) {
 		}
 		out := <-closed
 		for _, conn := range []net.Conn{conns[1-out], conns[2]} {
-			// A reader waits on one of them: it takes the first byte, which says enough.
+			// The goroutine above reads the first byte of one of the answers.
 			apitest.Say(t, conn, hello)
 		}
 		if resp, _ := apitest.Hear(t, bufio.NewReader(conns[2])); resp.StatusCode != http.StatusOK {
@@ -209,8 +209,8 @@ func run(t *testing.T, cfg Config) *running {
 	return r
 }
 
-// stall is a handler that tells when it was entered and answers when it may, unless its
-// request's context ends first.
+// stall is a handler that reports when it was called, and answers when the test releases it, unless
+// its request's context ends first.
 type stall struct{ entered, leave chan struct{} }
 
 func (s stall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -256,7 +256,7 @@ func TestServer_Run_DrainsRequests(t *testing.T) {
 					}
 					conn.Close()
 				}
-				// and who is in is answered whole.
+				// and a request that is being handled is answered completely.
 				close(h.leave)
 				for range 3 {
 					if err := <-got; err != nil {
@@ -443,7 +443,7 @@ func TestServer_Run_MaxStreams(t *testing.T) {
 	})
 }
 
-// A client that reads no body cannot hold the answer of a refused request.
+// A client that reads no body cannot keep the answer of a refused request open.
 func TestServer_Run_MaxStreams_CutsSilentReader(t *testing.T) {
 	var answered chan struct{} // of the bubble
 	cfg := Config{

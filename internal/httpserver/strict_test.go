@@ -18,9 +18,9 @@ import (
 	"github.com/novasocial/imagetier/internal/testutil"
 )
 
-// rawRequests are what a client may send, and how each server answers: the status and target of
-// each request that it took for one, and "close" if it then closed the connection within 150 ms.
-// "" is as http1 has it, "-" is not tried: it waits for more. {…} repeats the text before it that often.
+// rawRequests are bytes that a client may send, and what each server makes of them: the status and target of
+// each request that it recognized, and "close" if it then closed the connection within 150 ms. "" is the same
+// as http1; "-" is not tried, because the server waits for more. {…} repeats the text before it that often.
 var rawRequests = []struct {
 	name, raw             string
 	http1, netHTTP, nginx string
@@ -128,7 +128,7 @@ var rawRequests = []struct {
 		"431 close", "", "400 close"},
 }
 
-// heard sends raw and returns what the server made of it, in the notation of rawRequests.
+// heard sends raw and returns how the server interpreted it, in the notation of rawRequests.
 func heard(t *testing.T, addr, raw string) string {
 	t.Helper()
 	conn := apitest.Dial(t, addr)
@@ -194,7 +194,7 @@ func nginx(t *testing.T) string {
 	return ""
 }
 
-// http1 takes for a request only what every recipient on the way takes for the same one.
+// http1 accepts a request only if every recipient on the way would read the same request.
 func TestServer_Run_RawRequests(t *testing.T) {
 	echo := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.RequestURI) })
 	addrs := map[string]string{"nginx": nginx(t)}

@@ -57,7 +57,8 @@ func TestWatched_Done_ClientLeaves(t *testing.T) {
 	})
 }
 
-// A request that comes while another is waited for is read after it, however much of it came.
+// A request that arrives while the server waits for the end of another one is read after it,
+// however much of it has arrived.
 func TestWatched_Done_KeepsNextRequest(t *testing.T) {
 	for _, first := range []string{"", "G", hello[:len(hello)-1], hello, hello + hello} {
 		wait := time.Hour // longer than any deadline
@@ -143,7 +144,7 @@ func TestServer_Run_HeadInParts(t *testing.T) {
 	}
 }
 
-// The head of a later request has its own time.
+// The head of a later request has its own deadline.
 func TestServer_Run_HeaderTimeoutOfNextRequest(t *testing.T) {
 	cfg := engines["http1"](Config{Handler: greets})
 	inBubble(t, cfg, func(t *testing.T, ln *pipes, _ func() error) {
@@ -159,7 +160,7 @@ func TestServer_Run_HeaderTimeoutOfNextRequest(t *testing.T) {
 	})
 }
 
-// A panic cuts the connection, and no other.
+// A panic closes its own connection, and no other.
 func TestServer_Run_Panic(t *testing.T) {
 	for name, row := range map[string]responderFunc{
 		"before the answer": func(*Request, *Response) { panic("out of order") },
@@ -187,7 +188,7 @@ func TestServer_Run_Panic(t *testing.T) {
 	}
 }
 
-// No value ends its line.
+// A line end within a value does not end its header line.
 func TestResponse_Set_ControlCharacters(t *testing.T) {
 	w := Response{}
 	w.Set(NewName("A"), "b\r\nSet-Cookie: c\x00\x7f\td")

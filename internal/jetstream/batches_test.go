@@ -27,7 +27,7 @@ func appendAll(t *testing.T, b *Bus, data ...string) {
 	}
 }
 
-// take waits for what a batcher says.
+// take waits for the next batch of a batcher.
 func take[T any](t *testing.T, from <-chan T) T {
 	t.Helper()
 	select {

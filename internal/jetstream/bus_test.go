@@ -236,7 +236,7 @@ func TestBus_Next_BuriesJobsThatKillWorkers(t *testing.T) {
 	b, _ := run(t, Config{Dir: filepath.Join(t.TempDir(), "queue"), Attempts: 2, AckWait: 200 * time.Millisecond})
 	put(t, b, "poison", 0, "poison")
 	for range 2 {
-		next(t, b).end() // its worker is no more
+		next(t, b).end() // its worker was killed
 	}
 	put(t, b, "good", 2, "good")
 	if got := done(t, next(t, b)); got != "good" {

@@ -12,7 +12,7 @@ import (
 // idleConsumer answers as the client does while a stream is idle.
 type idleConsumer struct {
 	jetstream.Consumer
-	answers []error // nil is a message
+	answers []error // the result of each call; nil is a message
 }
 
 func (c *idleConsumer) Next(...jetstream.FetchOpt) (jetstream.Msg, error) {

@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// While the first entries are applied, the stream drops all: also those that the client has not
-// buffered yet. No later entry shows the gap, so the follower has to look.
+// While the first entries are applied, the stream drops all entries, also those that the client has
+// not buffered yet. No later entry reveals the gap, so the follower has to check the state of the
+// stream.
 func TestBus_Follow_BeginsAgainAfterAGap(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds: the follower looks at the stream from time to time")

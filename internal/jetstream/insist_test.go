@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A leader that is killed never answers what it was asked.
+// A leader that is killed never answers the request that it had received.
 func TestInsist_Retries(t *testing.T) {
 	full := errors.New("full")
 	for _, c := range []struct {

@@ -54,7 +54,7 @@ func TestBus_AppendAfter_RefusesWhenAnotherWasFaster(t *testing.T) {
 	}
 }
 
-// outside returns a Bus over a server of its own.
+// outside returns a Bus over an external server.
 func outside(t *testing.T) *Bus {
 	t.Helper()
 	b, stop := run(t, Config{URL: cluster(t), Replicas: 1})

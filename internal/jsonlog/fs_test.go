@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A FIFO in place of the file is an error; to open it would block.
+// A FIFO instead of the file is an error; opening it would block.
 func TestOpen_FIFO(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {

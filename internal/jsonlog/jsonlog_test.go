@@ -78,7 +78,7 @@ func TestLog_Append_UndoesUnsyncedEntry(t *testing.T) {
 	}
 }
 
-// A refused line that could not be cut off must not come back, nor stand behind a shorter one.
+// A refused line that could not be truncated must neither come back nor follow a shorter line.
 func TestLog_Append_CutsOffRefusedLinesLater(t *testing.T) {
 	for _, refuses := range []string{"write", "sync"} {
 		fs := jsonlogtest.New()
@@ -105,8 +105,8 @@ func TestLog_Append_CutsOffRefusedLinesLater(t *testing.T) {
 	}
 }
 
-// A Rewrite that fails may have replaced the file: what is appended then must be in the file that
-// has the name.
+// A Rewrite that fails may have replaced the file: later lines must be appended to the file that
+// now has the name.
 func TestLog_Rewrite_FailsBeforeOrAfterReplacing(t *testing.T) {
 	for _, fails := range []string{"replace", "replaced"} {
 		fs := jsonlogtest.New()
@@ -134,8 +134,8 @@ func TestLog_Rewrite_FailsBeforeOrAfterReplacing(t *testing.T) {
 	}
 }
 
-// A disk that is mounted after the start brings another file, which must neither be cut off nor
-// overwritten.
+// A disk that is mounted after the start has another file under the name, which must be neither
+// truncated nor overwritten.
 func TestLog_Append_RefusesReplacedFile(t *testing.T) {
 	for _, text := range []string{"1\n2\n3\n", "1\n2\n3\n4"} {
 		fs := jsonlogtest.New()

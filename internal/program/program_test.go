@@ -121,7 +121,7 @@ func TestProgram_Run_ReportsUnknownFlagsWithAllOtherFaults(t *testing.T) {
 	if code != 2 || stderr != want {
 		t.Errorf("exit code %d:\n%s", code, stderr)
 	}
-	// A command without settings reports them too, and an error of the arguments after them.
+	// A command without settings also reports them, and errors of the arguments that follow.
 	if code, _, stderr := run(t, nil, "version", "--jsn"); code != 2 ||
 		!strings.HasPrefix(stderr, "app: --jsn: unknown; the nearest is --json\n") {
 		t.Errorf("exit code %d: %s", code, stderr)

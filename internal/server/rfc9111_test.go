@@ -274,7 +274,7 @@ func (s *story) until(rest string) {
 		if detail(resp) == want["detail"] && (want["asked"] == "" || want["asked"] == strconv.Itoa(asked)) {
 			return
 		}
-		time.Sleep(time.Millisecond) // the background is another goroutine behind two sockets
+		time.Sleep(time.Millisecond) // the revalidation runs in another goroutine, behind two sockets
 	}
 	s.t.Errorf("waited for an answer %s", rest)
 }
@@ -446,7 +446,7 @@ func (o *scripted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// pictureOf returns a PNG whose one pixel says which it is.
+// pictureOf returns a PNG whose only pixel identifies it.
 func pictureOf(which string) []byte {
 	img := image.NewGray(image.Rect(0, 0, 1, 1))
 	img.SetGray(0, 0, color.Gray{Y: which[0]})
@@ -457,7 +457,7 @@ func pictureOf(which string) []byte {
 	return b.Bytes()
 }
 
-// stamp is a Resizer that says which picture it was given.
+// stamp is a Resizer whose image names the picture that it was made from.
 type stamp struct{}
 
 func (stamp) Resize(_ context.Context, job resize.Job) error {

@@ -31,7 +31,7 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-// A token is hidden whole, also where its characters would separate the parts of another setting.
+// A token is hidden as a whole, even if it contains separators of other settings.
 func TestSecrets_Token(t *testing.T) {
 	for _, text := range []string{
 		"abc=def0123456789", "abc,def0123456789", "k1=ab@2026-12-01,cd", "nats://u:password@x",

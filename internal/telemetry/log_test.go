@@ -70,7 +70,7 @@ func TestNewHandler_HidesSecrets(t *testing.T) {
 	}
 }
 
-// A secret that contains another one is hidden whole.
+// A secret that contains another secret is hidden as a whole.
 func TestNewHandler_HidesLongestSecretFirst(t *testing.T) {
 	tel, log := open(t, Config{Secrets: []string{"middle", "begin-middle-end"}})
 	tel.Log.Info("said begin-middle-end and middle")

@@ -17,7 +17,7 @@ import (
 	"github.com/novasocial/imagetier/internal/testutil"
 )
 
-// open is Open with an environment that asks for no traces, and a log in memory.
+// open calls Open with an environment without traces, and a log in memory.
 func open(t *testing.T, cfg Config) (*Telemetry, *bytes.Buffer) {
 	t.Helper()
 	var log bytes.Buffer

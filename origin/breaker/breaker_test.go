@@ -163,7 +163,7 @@ func TestBreaker_IgnoresCancelledCallers(t *testing.T) {
 		if b.State() != circuit.Closed || src.calls != 30 {
 			t.Errorf("%v, %d requests", b.State(), src.calls)
 		}
-		// They do not displace counted requests either.
+		// They do not displace counted requests from the window either.
 		src.do = fails(origin.ErrUnavailable)
 		for range 10 {
 			_ = read(t.Context(), b)

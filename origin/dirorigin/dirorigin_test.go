@@ -217,8 +217,8 @@ func TestSource_Open_FileReplacedWhileRead(t *testing.T) {
 	}
 }
 
-// Two writes within the resolution of the file system's clock leave the same times, so
-// the hash of a file just written is not cached. The test sets the clock of the Source.
+// Two writes within the resolution of the file system's clock have the same times, so the hash of a
+// file that was just written is not cached. The test sets the clock of the Source.
 func TestSource_CachesHashOfOldFilesOnly(t *testing.T) {
 	s := openDir(t, Config{})
 	write(t, s.root.Name()+"/a", []byte("a"))

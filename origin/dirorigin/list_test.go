@@ -13,7 +13,7 @@ import (
 	"github.com/novasocial/imagetier/origin"
 )
 
-// A FIFO is no folder, and opening it does not wait for a writer.
+// A FIFO is not a folder, and is not opened, which would wait for a writer.
 func TestSource_List_FIFO(t *testing.T) {
 	s := openDir(t, Config{})
 	if err := syscall.Mkfifo(s.root.Name()+"/pipe", 0o644); err != nil {

@@ -538,7 +538,7 @@ func TestSource_Open_NamesRegion(t *testing.T) {
 	}
 }
 
-// A request that gets no answer has an error that names its cause, for Open, Head and Sample.
+// If a request gets no answer, the error names the cause: for Open, Head and Sample.
 func TestSource_NoAnswer_NamesCause(t *testing.T) {
 	closes := func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 	plain := httptest.NewServer(http.NotFoundHandler())

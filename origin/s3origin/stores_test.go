@@ -60,7 +60,7 @@ func TestSource_Open_VerifiesETag(t *testing.T) {
 	}
 }
 
-// A body that is damaged once is fetched again.
+// A body that arrives damaged once is fetched again.
 func TestSource_Open_DamagedOnce(t *testing.T) {
 	var mu sync.Mutex
 	first := true
@@ -108,7 +108,7 @@ func TestSource_Open_Gzip(t *testing.T) {
 	}
 }
 
-// Backblaze B2 refuses x-amz-checksum-mode; then it is asked without, for good.
+// Backblaze B2 refuses x-amz-checksum-mode; the Source then stops sending it.
 func TestSource_Open_ChecksumModeRefused(t *testing.T) {
 	src, requests := sourceOf(t, s3origin.Config{}, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("x-amz-checksum-mode") == "" {
@@ -157,7 +157,7 @@ func TestSource_Open_SignedHeaders(t *testing.T) {
 	}
 }
 
-// A file of credentials that another process rotates is read again.
+// A file of credentials that another process replaces is read again.
 func TestSource_Open_RotatedCredentials(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "credentials")
 	write := func(key string) {

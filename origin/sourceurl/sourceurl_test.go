@@ -109,7 +109,7 @@ func TestParse_Errors(t *testing.T) {
 	}
 }
 
-// FuzzParse: what is accepted is complete and clean.
+// FuzzParse checks that the parts of an accepted URL are complete and contain no separators.
 func FuzzParse(f *testing.F) {
 	f.Add("s3://bucket/p?region=r-1&endpoint=http://127.0.0.1:7070&path-style=true&originals=yes&missing=403")
 	f.Add("dir:///srv/photos?originals=yes")

@@ -14,8 +14,8 @@ import (
 	"github.com/novasocial/imagetier/origin/weborigin"
 )
 
-// An idle connection whose packets get lost, as behind a NAT that has forgotten it, does not cost the
-// whole deadline of a fetch.
+// An idle connection whose packets are lost, as behind a NAT that has dropped its entry, does not
+// take the whole deadline of a fetch.
 func TestSource_Open_DeadIdleConnection(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")

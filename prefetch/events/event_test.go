@@ -184,7 +184,7 @@ func TestReader_Image_Crop(t *testing.T) {
 	}
 }
 
-// A name that a source can never have is refused, instead of failing as a job.
+// A name that the source cannot have is refused with the event, instead of failing later as a job.
 func TestReader_ParseEvent_ImpossibleName(t *testing.T) {
 	r := reader(t)
 	r.CheckName = func(_, name string) error {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// What servers send for an object "2026/a b+ü.jpg" in bucket photos, shortened.
+// Notifications that servers send for an object "2026/a b+ü.jpg" in bucket photos, shortened.
 const (
 	fromAWS         = `{"Records":[{"eventVersion":"2.1","eventSource":"aws:s3","eventTime":"2026-11-24T13:01:10.000Z","eventName":"ObjectCreated:Put","s3":{"bucket":{"name":"photos"},"object":{"key":"2026/a+b%2B%C3%BC.jpg","size":5,"eTag":"5d41402abc4b2a76b9719d911017c592","sequencer":"0055AED6DCD90281E5"}}}]}`
 	fromMinIO       = `{"EventName":"s3:ObjectCreated:Put","Key":"photos/2026/a b.jpg","Records":[{"eventVersion":"2.0","eventSource":"minio:s3","eventTime":"2026-11-24T13:01:10.000Z","eventName":"s3:ObjectCreated:Put","s3":{"bucket":{"name":"photos"},"object":{"key":"2026%2Fa+b%2B%C3%BC.jpg","eTag":"5d41402abc4b2a76b9719d911017c592","sequencer":"17AB"}}}]}`
@@ -95,7 +95,7 @@ func TestParseNotices_Removals(t *testing.T) {
 	}
 }
 
-// A sender repeats a notification that is refused, so the good records of one count.
+// A sender repeats a notification that is refused, so its valid records are accepted.
 func TestParseNotices_BadRecord_KeepsTheOthers(t *testing.T) {
 	good := `{"eventName":"ObjectCreated:Put","s3":{"bucket":{"name":"photos"},"object":{"key":"a"}}}`
 	for name, record := range map[string]string{

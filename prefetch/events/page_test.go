@@ -12,7 +12,8 @@ import (
 	"github.com/novasocial/imagetier/prefetch/profile"
 )
 
-// A gateway before a service that it does not know tells what it handed out, and knows no ids.
+// A gateway that does not know the service behind it reports the paths that it served, without post
+// ids.
 func TestReader_ParseEvent_PagePostsNeedNoID(t *testing.T) {
 	links, err := profile.NewLinks()
 	if err != nil {

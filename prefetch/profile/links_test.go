@@ -36,7 +36,8 @@ func linksOf(t testing.TB, kind objectname.Kind) *profile.Links {
 
 func TestLinks_Image_EscapesForHTTP(t *testing.T) {
 	l := linksOf(t, objectname.HTTP)
-	// As new URL(base + rest) of a browser has them, except for ^ ` { } and \ in the query.
+	// The results are those of new URL(base + rest) in a browser, except for ^ ` { } and \ in the
+	// query.
 	for rest, want := range map[string]string{
 		"my photo.jpg":          "my%20photo.jpg",
 		"фото.jpg":              "%D1%84%D0%BE%D1%82%D0%BE.jpg",
@@ -60,7 +61,7 @@ func TestLinks_Image_EscapesForHTTP(t *testing.T) {
 	}
 }
 
-// A name that some source of the kind refuses is no image: the URL stays as it is.
+// A name that some source of the kind refuses is not an image: the URL is left as it is.
 func TestLinks_Image_RefusesNamesByKind(t *testing.T) {
 	for rest, accepting := range map[string]string{
 		"my photo.jpg": "unknown dir s3", "фото.jpg": "unknown dir s3", `a\b"'%25.jpg`: "unknown dir s3",

@@ -30,8 +30,8 @@ func pageRefs(t *testing.T, page string, n int) []imageurl.Ref {
 	return refsOf(t, paths...)
 }
 
-// First screens are made before the rest of any page, in the order of the page, and what has waited
-// for too long is dropped.
+// First screens are made before the rest of any page, in the order of the page. Paths that have
+// waited too long are dropped.
 func TestPages_Run_FirstScreensFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var made []string
@@ -69,7 +69,7 @@ func TestPages_Put_RefusesWhenFull(t *testing.T) {
 	}
 }
 
-// priorityCache notes what is requested with which priority.
+// priorityCache records the priority of each request.
 type priorityCache struct {
 	Cache
 	mu    sync.Mutex
@@ -83,7 +83,7 @@ func (c *priorityCache) Get(ctx context.Context, ref imageurl.Ref) (imagecache.I
 	return imagecache.Image{}, imagecache.Outcome{Forward: imagecache.URIMiss}, nil
 }
 
-// A page with paths needs no queue: exactly its paths are made, before they are requested.
+// A page with paths needs no queue: exactly its paths are made, before clients request them.
 func TestService_Event_PagePaths(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		signer, err := imageurl.NewDevSigner()

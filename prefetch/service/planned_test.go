@@ -13,7 +13,7 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// The answer to a published post says what is made of it, or why nothing is.
+// The answer to a published post lists the variants that will be made, or the reason why none will.
 func TestService_Planned_SpecsOrReason(t *testing.T) {
 	v, err := imageurl.ParseVersion("v.1")
 	if err != nil {

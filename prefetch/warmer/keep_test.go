@@ -10,7 +10,8 @@ import (
 	"github.com/novasocial/imagetier/prefetch/profile"
 )
 
-// taught returns what a Watch has learnt that saw 100x asked for of all images and 200x of none.
+// taught returns the statistics of a Watch that saw requests of 100x for all images, and of 200x
+// for none.
 func taught(t *testing.T) []byte {
 	t.Helper()
 	now := time.Unix(1e9, 0)
@@ -36,7 +37,7 @@ func TestWatch_Recall_RestoresCounts(t *testing.T) {
 	if err := w.Recall(text); err != nil {
 		t.Fatal(err)
 	}
-	// Of neither reach one watch has ended here.
+	// No watch of either reach has ended in this process.
 	for _, reach := range []Reach{OnPage, ReachOf(50)} {
 		if specs, _ := w.Specs(image(t, "x"), "two", reach, false); names(specs) != "100x" {
 			t.Errorf("reach %v: %q", reach, names(specs))

@@ -10,7 +10,8 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// shareOf returns the guess of how likely an image of a Reach is requested in a Spec of profile two.
+// shareOf returns the estimated probability that an image of a Reach is requested in a Spec of
+// profile two.
 func shareOf(w *Watch, reach Reach, spec int) float64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -18,7 +19,7 @@ func shareOf(w *Watch, reach Reach, spec int) float64 {
 	return asked[spec]
 }
 
-// What is requested within minutes raises the guess at once, hours before the first watch ends.
+// Requests within the first minutes raise the estimate at once, hours before the first watch ends.
 func TestWatch_Asked_EarlyRequestsTeach(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	w := watch(t, WatchConfig{Now: func() time.Time { return now }})
@@ -38,7 +39,7 @@ func TestWatch_Asked_EarlyRequestsTeach(t *testing.T) {
 	}
 }
 
-// For a small audience something is made as long as nothing is known, and nothing once it is known that such
+// For a small audience variants are made as long as nothing is known, and none once it is known that such
 // images are never requested.
 func TestWatch_Specs_SmallAudience(t *testing.T) {
 	now := time.Unix(1e9, 0)
@@ -57,7 +58,7 @@ func TestWatch_Specs_SmallAudience(t *testing.T) {
 	}
 }
 
-// Of two Specs that are requested equally often, the one that costs less CPU time is made of more images.
+// Of two Specs that are requested equally often, the one that takes less CPU time is made of more images.
 func TestLearnt_Plan_WeighsCPU(t *testing.T) {
 	set, err := profile.New(map[string][]string{"two": {"100x.webp", "1000x.webp", "1100x.webp"}})
 	if err != nil {
@@ -79,7 +80,7 @@ func TestLearnt_Plan_WeighsCPU(t *testing.T) {
 	}
 }
 
-// Without requests the default profile of devices counts.
+// Without requests, the default shares of devices are used.
 func TestPriorsOf_Scales(t *testing.T) {
 	p, _ := profile.BuiltIn().Get("feed")
 	priors := priorsOf(p.Specs())
@@ -112,7 +113,7 @@ func TestWatch_Mezzanine_CountsUse(t *testing.T) {
 	w.Asked(ref(t, "/101x/v.1/posts/other.webp"))
 	now = now.Add(7 * time.Hour)
 	used, wasted := w.Counts()
-	if used.Variants != 3 || wasted.Variants != 2 { // never, and 100x of made
+	if used.Variants != 3 || wasted.Variants != 2 { // wasted: "never" and the 100x of "made"
 		t.Errorf("used %+v, wasted %+v", used, wasted)
 	}
 	if want := 3 * mezzanineCPU; used.CPU != want {

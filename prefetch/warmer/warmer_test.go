@@ -87,7 +87,7 @@ func TestWatch_Specs_FollowDemand(t *testing.T) {
 			w.Made(img, "two", Unsaid, specs)
 			now = now.Add(time.Minute)
 			for _, spec := range asked {
-				for range 2 { // the second counts for nothing
+				for range 2 { // the second request does not count
 					w.Asked(ref(t, "/"+spec+"/v.1/posts/"+fmt.Sprint(n)+".webp"))
 				}
 				w.Asked(ref(t, "/"+spec+"/v.2/posts/"+fmt.Sprint(n)+".webp"))      // another version
@@ -132,14 +132,14 @@ func TestWatch_Specs_FollowDemand(t *testing.T) {
 	}
 }
 
-// More is requested of a post with thousands of viewers than of one with a few, and much more than
-// of what one page shows.
+// More variants are requested of a post with thousands of viewers than of one with a few, and many
+// more than of an image that was only seen on a page.
 func TestWatch_Specs_DependOnReach(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	w := watch(t, WatchConfig{Now: func() time.Time { return now }})
 	for i, part := range []struct {
 		reach Reach
-		rare  int // one in so many is asked for as 200x
+		rare  int // one in this many images is requested as 200x
 	}{{ReachOf(20), 5}, {ReachOf(5000), 1}, {OnPage, 5}} {
 		for n := range enoughSeen * 2 {
 			name := fmt.Sprintf("%d-%d", i, n)
@@ -157,7 +157,7 @@ func TestWatch_Specs_DependOnReach(t *testing.T) {
 			t.Errorf("reach %d: %q, want %q", reach, names(specs), want)
 		}
 	}
-	// A page that shows what is watched does not make it one of those that only a page tells of.
+	// An image that is already watched keeps its reach when a page shows it.
 	w.Made(image(t, "large"), "two", ReachOf(5000), nil)
 	w.Made(image(t, "large"), "two", OnPage, nil)
 	if reach := w.watched[w.key(image(t, "large").String())].reach; reach != ReachOf(5000) {
@@ -165,8 +165,8 @@ func TestWatch_Specs_DependOnReach(t *testing.T) {
 	}
 }
 
-// A Spec that 40 of 100 images are asked for is worth making of some, as far as the budget goes, and
-// of the same ones each time.
+// A Spec that is requested for 40 of 100 images is worth making for some images, as far as the
+// budget allows, and for the same ones each time.
 func TestWatch_Specs_OverBudgetChoosesSomeImages(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	w := watch(t, WatchConfig{Now: func() time.Time { return now }})
@@ -191,7 +191,8 @@ func TestWatch_Specs_OverBudgetChoosesSomeImages(t *testing.T) {
 		}
 		both += len(specs) - 1
 	}
-	// Of n images so many bear 200x that wasteMost of the CPU time is wasted: bC(1-0.4) = 0.13(nc+bC).
+	// Of n images, b get 200x, so that wasteMost of the CPU time is wasted: bC(1-0.4) =
+	// 0.13(nc+bC).
 	costs := float64(estimate(spec(100), nil)) / float64(estimate(spec(200), nil))
 	want := wasteMost * costs / (1 - 0.4 - wasteMost) * images
 	if math.Abs(float64(both)-want) > 0.03*images {
@@ -199,8 +200,8 @@ func TestWatch_Specs_OverBudgetChoosesSomeImages(t *testing.T) {
 	}
 }
 
-// Without post events, the first page is the first notice of an image that many will view; with
-// post events, a page is one more view.
+// Without post events, the first page is the first sign of an image that many will view; with post
+// events, a page is one more view.
 func TestWatch_Specs_FirstPageCountsAsPostWithoutPostEvents(t *testing.T) {
 	w := watch(t, WatchConfig{})
 	for i := range enoughSeen {
@@ -218,7 +219,7 @@ func TestWatch_Specs_FirstPageCountsAsPostWithoutPostEvents(t *testing.T) {
 	}
 }
 
-// Watches take hours to end; requests show at once which Specs are unused.
+// Watches take hours to end; requests show earlier which Specs are unused.
 func TestWatch_Specs_UseRequestsBeforeFirstWatchEnds(t *testing.T) {
 	w := watch(t, WatchConfig{})
 	large, small := ReachOf(100_000), ReachOf(30)
@@ -260,7 +261,8 @@ func TestWatch_MadeFor_CountsUse(t *testing.T) {
 	}
 }
 
-// A variant of a page is watched once it was made, and used if a client asked while it was being made.
+// A variant of a page is watched once it was made, and counts as used if a client requested it
+// while it was being made.
 func TestWatch_Making_CountsUseAndWaste(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	w := watch(t, WatchConfig{Now: func() time.Time { return now }})
@@ -490,7 +492,7 @@ func TestWorker_Work_FailedJob(t *testing.T) {
 	}
 }
 
-// Variants for which there is never room together are requested one by one; without any room the
+// Variants that never find room together are requested one by one; if there is never any room, the
 // job is returned.
 func TestWorker_Work_BusySplitsThenReturnsJob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -6,8 +6,8 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// What is put into a file goes where decoders rendering for it, or nowhere: an encoder whose
-// output is laid out in another way is an error, not a broken file.
+// Metadata is inserted only into files with the layout that encoders are known to write. Any other
+// layout is an error, and never a broken file.
 func TestCarried_Into_RejectsUnknownLayout(t *testing.T) {
 	all := carried{displayP3, resize.Credit{Author: "A"}}
 	for _, f := range formats {

@@ -9,7 +9,7 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// TestResizer_Resize_CorpusFiles makes files that make corpus has found.
+// TestResizer_Resize_CorpusFiles resizes files on which make corpus has found faults.
 func TestResizer_Resize_CorpusFiles(t *testing.T) {
 	r := newResizer(t)
 	for _, c := range []struct {
@@ -19,7 +19,7 @@ func TestResizer_Resize_CorpusFiles(t *testing.T) {
 	}{
 		// An animation that libvips does not scale to the size of its canvas.
 		{"small-first-frame.webp", "90x90.jpg", 35, 90, nil},
-		// Tiles of one plane, which the file calls separate planes.
+		// A TIFF with tiles of one plane that declares separate planes.
 		{"grey-planes.tif", "20x.png", 20, 10, nil},
 		{"separate-tiles.tif", "20x.png", 0, 0, resize.ErrUnsupported},
 	} {

@@ -17,9 +17,9 @@ var (
 	cropsOf   = flag.String("crops-of", "", "`photo` that it shows, which may be published: a JPEG")
 )
 
-// BenchmarkCrops draws the middle of one photo as a JPEG of 640 pixels, twice enlarged, side
-// by side: decoded whole and scaled with Lanczos 3; by libvips; by the direct
-// path; through the mezzanine. It measures nothing.
+// BenchmarkCrops draws the middle of one photo as a JPEG of 640 pixels, enlarged twice, side by
+// side: decoded whole and scaled with Lanczos 3; by libvips; by the direct path; through the
+// mezzanine. It measures nothing.
 func BenchmarkCrops(b *testing.B) {
 	if *cropsFile == "" {
 		b.Skip("it draws with -crops and -crops-of")

@@ -8,9 +8,9 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// FuzzDirect feeds the direct path whatever passes for a JPEG of a modest size. It must not
-// crash, must answer with the errors of resize, and what it makes must decode and have the
-// size that the Spec asks for.
+// FuzzDirect gives the direct path any bytes that have the header of a small JPEG. It must not
+// crash, its errors must be those of package resize, and its images must decode and have the size
+// of the Spec.
 func FuzzDirect(f *testing.F) {
 	for _, quality := range []int{30, 95} {
 		original := jpegOf(f, cloth(123, 77), quality)

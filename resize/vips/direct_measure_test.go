@@ -16,7 +16,7 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// A way is one of the two that an image can be made.
+// A way is one of the two ways to make an image.
 type way func(j *job, renderings []*rendering) ([]*rendering, error)
 
 // directly makes images without libvips, and leaves out those that it cannot make.
@@ -41,7 +41,7 @@ func throughLibvips(j *job, renderings []*rendering) ([]*rendering, error) {
 	return nil, nil
 }
 
-// make makes images of original as Resize does, by the given way alone.
+// make makes images of original like Resize, but only in the given way.
 func (w way) make(r *Resizer, original []byte, specs ...resize.Spec) ([]resize.Image, []*rendering, error) {
 	images := make([]resize.Image, len(specs))
 	request := resize.Job{Original: original, Specs: specs, Made: func(i int, img resize.Image) { images[i] = img }}

@@ -16,8 +16,8 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// Pictures are compared at quality 100: at an ordinary one two codings of pictures that
-// differ by rounding differ by much more than the pictures do.
+// Pictures are compared at quality 100. At usual qualities, a rounding difference between two
+// pictures becomes much larger by encoding.
 
 func TestDirect_Resize_AgreesWithLibvips(t *testing.T) {
 	r := newResizer(t)
@@ -181,14 +181,14 @@ func TestDirect_UnsupportedSpec_LeftToLibvips(t *testing.T) {
 			t.Errorf("%s: %d bytes, %d renderings are left, %v", name, len(images[0].Body), len(left), err)
 		}
 	}
-	// A rendering of several formats is parted.
+	// A rendering of several formats is split.
 	images, left, err := way(directly).make(r, original, spec(t, "100x.png"), spec(t, "100x.webp"), spec(t, "100x.jpg"))
 	if err != nil || len(left) != 1 || len(left[0].wanted) != 1 || left[0].wanted[0] != 0 || images[0].Body != nil ||
 		images[1].Body == nil ||
 		images[2].Body == nil {
 		t.Errorf("%d of the renderings png, webp and jpg are left, error %v", len(left), err)
 	}
-	// Red, green and blue as they are, which an Adobe segment says.
+	// An Adobe segment says that the components are red, green and blue.
 	adobe := append(
 		append(bytes.Clone(original[:2]), "\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"...),
 		original[2:]...)
@@ -260,7 +260,7 @@ func TestDirect_CorruptFile_FailsLikeLibvips(t *testing.T) {
 			}
 			_, left, direct := way(directly).make(r, damaged, s)
 			_, _, other := way(throughLibvips).make(r, damaged, s)
-			if len(left) != 0 { // libvips' own business
+			if len(left) != 0 { // left to libvips
 				continue
 			}
 			if other != nil {

@@ -33,7 +33,7 @@ func early(
 	return images, err
 }
 
-// Whatever arrives, images and errors are those of a job with the complete original.
+// For any bytes that arrive, images and errors are those of a job with the complete original.
 func TestResizer_Resize_EarlyEqualsWhole(t *testing.T) {
 	r := newResizer(t)
 	plain := jpegOf(t, cloth(1200, 900), 90)

@@ -92,7 +92,7 @@ func TestResizer_FaceCrop_FallsBackToSmart(t *testing.T) {
 	if err != nil || !bytes.Equal(images[0].Body, images[1].Body) {
 		t.Errorf("%v, or another crop", err)
 	}
-	// Neither the least picture nor a crop of all of it is a reason to fail.
+	// Neither the smallest picture nor a crop of the whole picture is an error.
 	for _, of := range [][]byte{
 		plainPNG(t, 1, 1, color.NRGBA{9, 9, 9, 255}), plainPNG(t, 3, 2000, color.NRGBA{9, 9, 9, 128}),
 	} {

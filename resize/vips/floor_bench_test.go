@@ -10,9 +10,9 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// floor does what no way to make these images can leave out, and nothing more: it reads
-// the codes of the original and transforms them at the size that the decoder gives for the
-// Spec, and encodes a small picture that is there already. It returns what each took.
+// floor does only what every way to make these images has to do: it decodes the codes of the
+// original and transforms them at the size that the decoder gives for the Spec, and it encodes a
+// small picture that exists already. It returns the CPU time of each.
 func floor(t testing.TB, r *Resizer, original []byte, s resize.Spec) (decode, encode time.Duration, err error) {
 	err = r.alone(resize.Job{Original: original, Specs: []resize.Spec{s}}, func(j *job) error {
 		renderings, err := j.renderings()

@@ -9,8 +9,8 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// FuzzLoad drives the C functions of vips.h directly, without the checks of the header and without
-// Repair: whatever the bytes are, each step returns a picture or an error.
+// FuzzLoad calls the C functions of vips.h directly, without the checks of the header and without
+// Repair. For any bytes, each step returns a picture or an error.
 func FuzzLoad(f *testing.F) {
 	names, err := filepath.Glob("../testdata/header/*")
 	if err != nil || len(names) == 0 {

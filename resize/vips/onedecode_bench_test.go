@@ -27,7 +27,7 @@ var decodeJobs = []string{
 	"320x320.webp",
 }
 
-// postSet is what one post needs, info besides.
+// postSet has the Specs that one post needs, without info.
 var postSet = []string{
 	"200x200-cover.webp",
 	"320x320.webp",
@@ -88,7 +88,7 @@ func BenchmarkOneDecode(b *testing.B) {
 // benchPhoto is an original and its mezzanine.
 type benchPhoto struct{ original, kept []byte }
 
-// What of a job is measured: from the original, then from the mezzanine ("kept").
+// The inputs of a job: the original, then the mezzanine ("kept").
 const (
 	floorDecode = iota
 	floorEncode
@@ -184,10 +184,10 @@ func verdict(ratio, most float64) string {
 	return fmt.Sprintf("%.2f", ratio)
 }
 
-// setCost is what a post's set takes: CPU milliseconds.
+// setCost is the cost of a post's set in CPU milliseconds.
 type setCost struct{ bimg, libvips, alone, together, mezzanine float64 }
 
-// percent is what the set through the mezzanine takes of what it takes one by one by libvips.
+// percent is the cost of the set through the mezzanine, relative to making each Spec by libvips.
 func (c setCost) percent() float64 { return 100 * c.mezzanine / c.libvips }
 
 func (c setCost) String() string {
@@ -252,8 +252,8 @@ func measureSet(b *testing.B, r *Resizer, photos []benchPhoto) (c setCost) {
 }
 
 // measureQuality compares with a reference: a decode of all pixels, then libvips' Lanczos 3,
-// nothing lost by an encoder. The last column compares the two paths, at quality 100: at an
-// ordinary one two codings of pictures that differ by rounding differ by much more.
+// without encoding. The last column compares the two paths at quality 100. At usual qualities, a
+// rounding difference between two pictures becomes much larger by encoding.
 func measureQuality(b *testing.B, r *Resizer, photos []benchPhoto) string {
 	var t strings.Builder
 	t.WriteString(

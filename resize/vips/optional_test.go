@@ -7,7 +7,7 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// Whether there is time for Optional Specs is asked once, when all others are made.
+// A job asks once whether there is time for Optional Specs, when all others are made.
 func TestResizer_ResizeWhile_AsksBeforeOptional(t *testing.T) {
 	r := newResizer(t)
 	for _, name := range []string{"phone-srgb.jpg", "paper-alpha.png", "vertical.webp"} {

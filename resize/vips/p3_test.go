@@ -14,8 +14,8 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// The numbers of the profile are those of Display P3: primaries of DCI-P3, the white of D65,
-// adapted to D50 as Bradford has it, and the curve of sRGB.
+// The profile has the values of Display P3: the primaries of DCI-P3, white point D65 adapted to D50
+// by Bradford's method, and the curve of sRGB.
 func TestDisplayP3_Profile_HasStandardValues(t *testing.T) {
 	type matrix [3][3]float64 // rows
 	times := func(m matrix, v [3]float64) (out [3]float64) {
@@ -94,7 +94,8 @@ func TestDisplayP3_Profile_HasStandardValues(t *testing.T) {
 	}
 }
 
-// A watermark's red is sRGB's, on a picture in Display P3 and on one that was made grey.
+// The red of a watermark is that of sRGB, on a picture in Display P3 and on one that was converted
+// to grey.
 func TestWatermark_OnDisplayP3_KeepsColour(t *testing.T) {
 	var file bytes.Buffer
 	mark := image.NewNRGBA(image.Rect(0, 0, 40, 40))

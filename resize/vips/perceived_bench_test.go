@@ -17,7 +17,8 @@ import (
 // perceivedJobs are those whose quality is judged by models of vision.
 var perceivedJobs = []string{"640x640.jpg", "640x640.webp"}
 
-// A verdict of models of vision on a picture, against the reference: of both, less is better.
+// A verdict is the difference between a picture and the reference by two models of vision; less is
+// better.
 type perceived struct {
 	butteraugli float64 // 3-norm
 	ssimulacra  float64
@@ -30,8 +31,8 @@ func (p perceived) mixed(other perceived, share float64) perceived {
 	}
 }
 
-// measurePerceived compares what this package makes with what libvips makes of the same number of bytes,
-// against a decode of all pixels that is scaled with Lanczos 3.
+// measurePerceived compares the images of this package with images of the same number of bytes by libvips. The
+// reference is a decode of all pixels that is scaled with Lanczos 3.
 func measurePerceived(b *testing.B, r *Resizer, photos []benchPhoto) string {
 	for _, tool := range []string{"butteraugli_main", "ssimulacra_main"} {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -53,7 +54,7 @@ func measurePerceived(b *testing.B, r *Resizer, photos []benchPhoto) string {
 			bytes += size
 			pixels := leanPixels(b, r, p.original, s)
 			lean := w.at(size, func(quality int) []byte { return save(b, pixels, s.Format, quality, true) })
-			baseline := lean // of a WebP the settings are the same
+			baseline := lean // the WebP settings are the same
 			if s.Format == resize.JPEG {
 				baseline = w.at(size, func(quality int) []byte { return save(b, pixels, s.Format, quality, false) })
 			}
@@ -99,7 +100,8 @@ type judge struct {
 	reference []byte // PNG
 }
 
-// at returns the verdict on the picture of so many bytes, between the two qualities around it.
+// at returns the verdict on a picture of that many bytes, interpolated between the two nearest
+// qualities.
 func (w *judge) at(size int, encode func(quality int) []byte) perceived {
 	least, most := 1, 100
 	below, above := encode(least), encode(most)

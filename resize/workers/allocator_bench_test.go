@@ -16,9 +16,9 @@ import (
 	"github.com/novasocial/imagetier/resize/workers"
 )
 
-// BenchmarkAllocators compares what one child takes under the allocators that are installed
-// (make bench-allocators): CPU time an image and resident memory, of phone photos and of
-// other kinds in turn. DefaultEnv has what was best.
+// BenchmarkAllocators compares one child with each allocator that is installed (make
+// bench-allocators): CPU time per image and resident memory, for phone photos and other kinds in
+// turn. DefaultEnv uses the best one.
 func BenchmarkAllocators(b *testing.B) {
 	var originals [][]byte
 	for _, name := range []string{

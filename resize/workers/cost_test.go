@@ -25,7 +25,7 @@ func spec(t *testing.T, name string) resize.Spec {
 	return s
 }
 
-// What was measured (docs/benchmarks/costs.md) is within a factor of two of what is predicted.
+// The predicted cost is within a factor of two of the measured one (docs/benchmarks/costs.md).
 func TestCostOf_MatchesMeasurements(t *testing.T) {
 	for _, c := range []struct {
 		photo, spec string

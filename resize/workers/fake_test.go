@@ -184,7 +184,7 @@ func watermark() string {
 
 var grown []byte
 
-// The kinds of parts of an answer, as package wire has them.
+// The kinds of parts of an answer, as in package wire.
 const (
 	kindImage = 1 + iota
 	kindReady

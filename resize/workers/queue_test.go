@@ -84,8 +84,8 @@ func TestQueue_Offer_LiveSlotTakesNoWarmJobs(t *testing.T) {
 	}
 }
 
-// A page job waits for the live jobs of the next second, uses the slot that warm jobs do not, and
-// has a capacity of its own.
+// A page job waits for the live jobs of the next second, may use the slot that warm jobs may not,
+// and has a capacity of its own.
 func TestQueue_Push_PageBetweenLiveAndWarm(t *testing.T) {
 	q := newQueue(2, 2)
 	jobs := []*job{newJob(warm), newJob(page), newJob(live), newJob(live), newJob(page)}
@@ -144,7 +144,7 @@ func TestQueue_Withdraw_RequeuesReceivedJob(t *testing.T) {
 	if received(other) != handed {
 		t.Error("the job did not go back to the front")
 	}
-	// With another worker idle it goes there at once.
+	// If another worker is idle, the job goes there at once.
 	q.offer(other)
 	if received(other) != later {
 		t.Error("the later one is not next")
@@ -184,8 +184,8 @@ func TestQueue_Refuse(t *testing.T) {
 	}
 }
 
-// For random sequences: no job waits while a suitable slot is idle, none is lost, and none is
-// handed out twice.
+// For random sequences: no job waits while a suitable slot is idle, and each job is handed out
+// exactly once.
 func TestQueue_NoJobWaitsForIdleSlot(t *testing.T) {
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 1))

@@ -386,7 +386,7 @@ func TestRealChild_ExpensiveJobsRunNiced(t *testing.T) {
 	}
 }
 
-// A memory limit that a job reaches is not the fault of its original.
+// A job that reaches the memory limit says nothing about its original.
 func TestRealChild_OutOfMemoryIsErrFailed(t *testing.T) {
 	p := withVips(t, workers.Config{Workers: 1, Memory: 300 << 20, Timeout: time.Minute})
 	// The encoder takes 145 MiB beside an idle child, a little less than what is refused at once.

@@ -183,7 +183,7 @@ func warm(ctx context.Context) context.Context {
 	return resize.WithPriority(ctx, resize.PriorityWarm)
 }
 
-// warmPool is a Pool whose jobs are all warm ones.
+// warmPool is a Pool that makes every job a warm one.
 type warmPool struct{ *workers.Pool }
 
 func (p warmPool) Resize(ctx context.Context, job resize.Job) error {
@@ -228,7 +228,8 @@ func TestPool_Resize_InvalidAnswerIsErrFailed(t *testing.T) {
 		}
 		pid(t, p, "ok")
 	}
-	// What follows the image of "chatter" and "ready" is invalid, so there is nothing to try again.
+	// The bytes after the image of "chatter" and "ready" are invalid. All Specs are made, so the
+	// job is not retried.
 	if n := p.Stats().Restarts[workers.InvalidAnswer]; n != 24 {
 		t.Errorf("%d restarts for invalid answers, want 2 for each of 11 and 1 for 2", n)
 	}
@@ -320,7 +321,7 @@ func TestPool_Resize_EncoderOverTimeIsTooLarge(t *testing.T) {
 	}
 }
 
-// What takes over the decoder of a rare kind sees few other originals, and none of a common kind.
+// A child that decodes rare kinds sees few other originals, and none of a common kind.
 func TestPool_RareKindsHaveTheirOwnChildren(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 1, MaxRareJobs: 3}))
 	common := pid(t, p, "ok")
@@ -588,7 +589,7 @@ func TestPool_Resize_WarmJobsLeaveOneChild(t *testing.T) {
 	}()
 	until(t, "a waiting warm job", func() bool { return p.Stats().Warm == 1 })
 	pid(t, p, "ok") // at once: a child is kept for it
-	// It turns idle a moment after it has answered, and must stay so.
+	// The child becomes idle a moment after it has answered, and must stay so.
 	until(t, "one busy child", func() bool { return p.Stats().Busy == 1 })
 	pid(t, p, "ok")
 	if s := p.Stats(); s.Warm != 1 {
@@ -714,7 +715,7 @@ func TestPool_IncompleteSandbox_LoggedOnce(t *testing.T) {
 }
 
 func TestPool_ReleasesResourcesOfChildren(t *testing.T) {
-	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // it would close files that we have forgotten
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // it would close descriptors that are no longer ours
 	p := running(t, fake(workers.Config{Workers: 2, MaxJobs: 2, Timeout: 200 * time.Millisecond}))
 	round := func() {
 		pid(t, p, "ok")
@@ -850,7 +851,7 @@ func TestDefaultEnv_MallocArenas(t *testing.T) {
 	}
 }
 
-// A Meter counts the CPU time of the children, which have at least started.
+// A Meter counts the CPU time of the children, which have at least used some to start.
 func TestPool_Resize_CountsCPU(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 1}))
 	meter := &resize.Meter{}

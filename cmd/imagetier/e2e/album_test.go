@@ -29,10 +29,11 @@ import (
 const (
 	pictureWidth, pictureHeight = 240, 160
 	fieldsAcross, fieldsDown    = 6, 4
-	pictureBytes                = pictureWidth * pictureHeight * 3 // plus headers: they are not compressed
+	pictureBytes                = pictureWidth * pictureHeight * 3 // the PNGs are not compressed; headers come on top
 )
 
-// album is an origin of any number of different pictures, and checks what a tier makes of them.
+// album is an origin of any number of different pictures, and checks the thumbnails that a tier
+// makes of them.
 type album struct {
 	t      testing.TB
 	source string // the value of --source
@@ -40,7 +41,7 @@ type album struct {
 
 	mu    sync.Mutex
 	right map[string][]byte // by path: the bytes of the first answer, which was checked
-	seen  map[int]bool      // the pictures of those paths
+	seen  map[int]bool      // the numbers of the pictures of those paths
 }
 
 func newAlbum(t testing.TB) *album {
@@ -188,8 +189,8 @@ func (a *album) getPath(ctx context.Context, x *tier, n int, path string) (answe
 	return got, nil
 }
 
-// judge fails the test unless these are the right bytes for the path: a pinned URL always has the
-// same answer, even when it is made again.
+// judge fails the test unless body is right for the path: a pinned URL always has the same answer,
+// even when it is made again.
 func (a *album) judge(n int, path string, got answer) {
 	a.mu.Lock()
 	right, known := a.right[path]
@@ -241,7 +242,7 @@ func (a *album) known() (numbers []int) {
 	return numbers
 }
 
-// askFor is ask for these pictures.
+// askFor is like ask, for a list of pictures.
 func (a *album) askFor(x *tier, numbers []int) (hits int) {
 	a.t.Helper()
 	for _, n := range numbers {

@@ -12,8 +12,8 @@ import (
 	"github.com/novasocial/imagetier/internal/testutil/chromium"
 )
 
-// A page of another origin shows thumbnails: they decode, at their size, the right way
-// up, and scripts may read their pixels and their timing.
+// A page of another origin shows thumbnails. They decode with the right size and orientation, and
+// scripts may read their pixels and their timing.
 func TestTier_Browser_AppliesOrientation(t *testing.T) {
 	dir := t.TempDir()
 	copyPhoto(t, dir, "phone-orient6-p3.jpg")

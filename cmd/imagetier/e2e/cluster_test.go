@@ -42,7 +42,7 @@ func cluster(t *testing.T) (url string) {
 	return srv.ClientURL()
 }
 
-// Nodes share a queue: after one has stopped, another does the jobs that it accepted.
+// Nodes share a queue: after a node has stopped, another node does the jobs that it accepted.
 func TestTier_Queue_SharedByNodes(t *testing.T) {
 	t.Parallel()
 	_, origin := newCountingOrigin(t, "phone-android.jpg")

@@ -108,8 +108,8 @@ var damages = map[string]func(t *testing.T, a *album, random *rand.Rand, paths [
 	},
 }
 
-// A directory is damaged while it is unused or in use. Readers start at once, even during recovery,
-// and none gets a wrong byte.
+// A cache directory is damaged while it is unused or in use. Readers start at once, even during
+// recovery, and none of them gets a wrong byte.
 func TestTier_DamagedDisk_ServesNoWrongByte(t *testing.T) {
 	t.Parallel()
 	a := newAlbum(t)
@@ -172,7 +172,7 @@ func TestTier_DamagedDisk_ServesNoWrongByte(t *testing.T) {
 	}
 }
 
-// with returns the album for another test, which its failures fail.
+// with returns the album for a subtest, so that wrong answers fail the subtest.
 func (a *album) with(t *testing.T) *album {
 	return &album{t: t, source: a.source, client: a.client, right: a.right, seen: a.seen}
 }

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// A JPEG that arrives slowly is decoded meanwhile, and gives the same bytes as one that is there. How early its job
-// begins depends on how fast the machine receives and decodes, so several are tried.
+// A JPEG that arrives slowly is decoded meanwhile, and gives the same bytes as one that arrives at once. How
+// early its job begins depends on how fast the machine receives and decodes, so several are tried.
 func TestTier_Early_DecodesWhileOriginalArrives(t *testing.T) {
 	t.Parallel()
 	const (

@@ -106,7 +106,7 @@ func deleted(post string) string {
 type countingOrigin struct {
 	gets  atomic.Int64
 	heads atomic.Int64
-	etag  string // sent if it is not ""
+	etag  string // ETag header; not sent if ""
 	photo atomic.Pointer[[]byte]
 
 	mu    sync.Mutex

@@ -295,7 +295,7 @@ func (r *running) end() (answers, wrong, failed int64) {
 	return r.answers.Load(), r.wrong.Load(), r.failed.Load()
 }
 
-// full reports whether make test-fleet runs the tests, which then use larger numbers.
+// full reports whether the tests run by make test-fleet, which uses larger numbers.
 func full() bool { return os.Getenv("TEST_FLEET") == "full" }
 
 func pathTo(t *testing.T, shape, name string) string {

@@ -16,8 +16,8 @@ const (
 )
 
 // Hits at half of their capacity are answered within a millisecond (p99) while fills keep another core busy.
-// Each round has a run with fills and one without, whose moments are the same; client and tier share the
-// machine.
+// Each round has a run with fills and one without; requests are sent at the same times in both. Client and tier
+// share the machine.
 func TestLoad_HitsDuringFills(t *testing.T) {
 	if !loadFull {
 		t.Skip("it measures: make bench-load")

@@ -104,7 +104,8 @@ func (a *cdnAdapter) awaitTold(t *testing.T, event string) {
 	eventually(t, 60*time.Second, "the adapter receives "+event, func() bool { return a.times(event) > 0 })
 }
 
-// The adapter asks the tier when it receives a hook: a CDN that is purged then gets nothing old.
+// The adapter asks the tier when it receives a hook: the tier no longer serves the old image, so
+// the purged CDN cannot fetch it again.
 func TestTier_PurgeHook_PostsAfterPurge(t *testing.T) {
 	t.Parallel()
 	a := newCDNAdapter(t)

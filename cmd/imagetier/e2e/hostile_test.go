@@ -34,8 +34,8 @@ func mutations(t testing.TB) int {
 	return 400
 }
 
-// mutated returns original with damage that depends on the seed: flipped bits, moved, duplicated,
-// removed or overwritten parts, or large numbers in headers.
+// mutated returns original with damage that depends on the seed: flipped bits; parts that are
+// moved, duplicated, removed or overwritten; or large numbers in headers.
 func mutated(original []byte, seed uint64) []byte {
 	random := rand.New(rand.NewPCG(seed, 3))
 	b := bytes.Clone(original)

@@ -88,8 +88,8 @@ func (o *unwell) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Whatever an origin does, no answer is a wrong or truncated image, none is stored, hanging
-// requests are answered within the deadline, and hits continue meanwhile.
+// For every fault of an origin: no answer is a wrong or truncated image, none of these is stored,
+// hanging requests are answered within the deadline, and hits are served meanwhile.
 func TestTier_OriginFaults_ServeStale(t *testing.T) {
 	photo, err := os.ReadFile(filepath.Join(photos(t), "phone-srgb.jpg"))
 	if err != nil {

@@ -98,9 +98,9 @@ func photoBytes(t testing.TB, name string) []byte {
 	return b
 }
 
-// At half of the capacity, 1 % of jobs that decode an AVIF of 50 megapixels and encode
-// another leave the 99th percentile of fills of phone photos within 1.5 times, as the
-// median of pairs of runs whose moments are the same.
+// At half of the capacity, 1 % of jobs that decode an AVIF of 50 megapixels and encode another
+// raise the 99th percentile of fills of phone photos by at most half: the median of pairs of runs,
+// with and without these jobs, whose requests are sent at the same times.
 func TestLoad_ExpensiveJobs_LeaveCheapOnesTime(t *testing.T) {
 	x := loadTier(t)
 	a := newAsker(x)
@@ -198,7 +198,8 @@ func TestLoad_FourTimesCapacity(t *testing.T) {
 	var asking sync.WaitGroup
 	asking.Go(func() { made = a.pace(t, 4*capacity, *loadTime, 2, fill) })
 	pause(t.Context(), *loadTime-time.Since(began))
-	// It has recovered when a fill begins that takes at most 1.5 times as long as without overload.
+	// The tier has recovered when a fill begins that takes at most 1.5 times as long as without
+	// overload.
 	ended := time.Now()
 	var probes [40]reply
 	var probing sync.WaitGroup

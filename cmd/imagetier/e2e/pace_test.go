@@ -74,8 +74,8 @@ func (a *asker) capacity(t testing.TB, clients int, d time.Duration) float64 {
 	})
 }
 
-// throughput returns how many answers a second clients get that each request the next path when the one
-// before has been answered.
+// throughput returns how many answers per second clients get if each requests the next path as soon as the
+// previous one is answered.
 func (a *asker) throughput(t testing.TB, clients int, d time.Duration, next func(i int) string) float64 {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), d)

@@ -92,7 +92,7 @@ func TestBalancers_HashByOriginal(t *testing.T) {
 // signBytes is a placeholder for a signature, which balancers ignore.
 func signBytes(signed string) string { return "k1." + (strings.Repeat("A", 22) + signed)[:22] }
 
-// With an unreadable list of takedowns, the tier could serve taken down images.
+// With an unreadable list of takedowns, the tier could serve images that were taken down.
 func TestTier_Takedown_DamagedListStopsStart(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -121,7 +121,7 @@ func TestTier_Purge_LiveImageNeverServedAgain(t *testing.T) {
 	)
 	specs := []string{"60x", "80x", "100x", "120x"}
 	paths := make([]string, len(specs))
-	var made [2][][]byte // of each picture, by Spec; bytes differ a little with what else is made
+	var made [2][][]byte // of each picture, by Spec; bytes differ slightly with the other Specs of the job
 	for i, spec := range specs {
 		paths[i] = sign(t, "now.jpg", "live", spec, "jpg")
 		for which, name := range pictures {

@@ -19,10 +19,10 @@ import (
 // soakImages is the minimum number of answers of a soak.
 var soakImages = flag.Int64("soak-images", 10_000, "answers that TestSoak asks for at the least")
 
-// A soak first fills every tier. Then it lasts as long as TEST_SOAK says (make soak), and at least
-// 10,000 answers: mixed originals to mixed variants, every URL a new one, an eighth of them
-// errors. The resident memory of parent and children may grow by less than 5 % after the first
-// fifth, the parent's live heap by less than 2 % from beginning to end.
+// A soak first fills every tier. Then it runs as long as TEST_SOAK says (make soak), for at least
+// 10,000 answers: mixed originals and variants, every URL a new one, an eighth of them errors. The
+// resident memory of parent and children may grow by less than 5 % after the first fifth, the
+// parent's live heap by less than 2 % from beginning to end.
 func TestSoak(t *testing.T) {
 	if os.Getenv("TEST_SOAK") == "" {
 		t.Skip("it takes minutes: make soak")

@@ -21,7 +21,7 @@ import (
 	"github.com/novasocial/imagetier/origin"
 )
 
-// store is what the private listener asks, and remembers what it was asked.
+// store is a fake of everything that the private listener calls. It records the calls.
 type store struct {
 	mu     sync.Mutex
 	purged []string
@@ -42,19 +42,19 @@ func (s *store) Purge(_ context.Context, target imagecache.Target) (imagecache.R
 	return imagecache.Receipt{Variants: 3, Originals: 1, Bytes: 4000}, nil
 }
 
-// Count says what it was in what is asked.
+// Count records its call as "count".
 func (s *store) Count(_ context.Context, target imagecache.Target) (imagecache.Receipt, error) {
 	return s.marked("count", context.Background(), target)
 }
 
-// PurgesTag is asked before the targets of a tag.
+// PurgesTag is called before the targets of a tag are purged.
 func (s *store) PurgesTag() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.purged = append(s.purged, "tag")
 }
 
-// SoftPurge, Takedown and Lift say what they were in what is asked.
+// SoftPurge, Takedown and Lift record their calls as "soft", "down" and "lift".
 func (s *store) SoftPurge(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error) {
 	return s.marked("soft", ctx, target)
 }
@@ -69,7 +69,7 @@ func (s *store) Lift(ctx context.Context, of imagecache.Original) (imagecache.Re
 	return r, of.Name == "cat.jpg" && err == nil, err
 }
 
-// Takedowns has 1,500, and asserts the order of pages by the name that a page begins behind.
+// Takedowns returns pages of 1,500 takedowns in the order of their names.
 func (s *store) Takedowns(after imagecache.Original, limit int) (page []Takedown) {
 	for n := range 1500 {
 		name := fmt.Sprintf("%04d ü.jpg", n)
@@ -140,7 +140,7 @@ func (s *store) direct(t *testing.T, line string) {
 	}
 }
 
-// asked returns what was purged since it was asked last.
+// asked returns the calls recorded since the last call of asked.
 func (s *store) asked() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -201,8 +201,8 @@ func privateConfig(t testing.TB, s *store) Config {
 	}
 }
 
-// The directories of testdata/private are three configurations: with a token, without, and
-// without but with --dev.
+// The directories of testdata/private are three configurations: with a token, without one, and
+// without one but with --dev.
 func TestPrivateConversations(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"token": func(cfg *Config) {

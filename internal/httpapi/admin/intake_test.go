@@ -88,7 +88,7 @@ func (s *intake) handler(t *testing.T, change func(*Config)) http.Handler {
 	return New(cfg)
 }
 
-// counted counts what is read of it.
+// counted counts the bytes that are read from it.
 type counted struct {
 	io.Reader
 	n int64
@@ -241,7 +241,7 @@ func TestEvents_PostS3_NeedsItsOwnToken(t *testing.T) {
 			t.Errorf("Authorization: %q is %d, want %d", header, got, want)
 		}
 	}
-	// A secret opens nothing else.
+	// The secret of one endpoint is refused by all others.
 	r := httptest.NewRequest(
 		http.MethodPost,
 		"http://localhost/v1/purge",
@@ -344,7 +344,7 @@ func TestWarm_PostWait_StreamsOutcomes(t *testing.T) {
 	}
 	lines := bufio.NewScanner(resp.Body)
 	var got []string
-	for lines.Scan() { // each comes while the next is waited for
+	for lines.Scan() { // each line is sent while the next image is being made
 		var line warmLine
 		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
 			t.Fatal(err)

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// Bodies that are legal in bytes, and take far more memory once they are decoded, are refused before they are. A body
-// that is decoded is copied into the buffer of the decoder, which grows by doubling.
+// Bodies within the limit of bytes that would take far more memory once decoded are refused before that. (The
+// decoder copies the body to its buffer, which grows by doubling.)
 func TestPrivate_Post_BoundsMemory(t *testing.T) {
 	repeated := func(before, item string, most int) string {
 		return before + strings.Repeat(item+",", (most-len(before)-3)/(len(item)+1)-1) + item + "]}"

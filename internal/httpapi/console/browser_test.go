@@ -41,7 +41,7 @@ func TestConsole_Browser_ShowsStatistics(t *testing.T) {
 	}
 }
 
-// The last hour is the tier's own: after a reload all of it is there.
+// The chart of the last hour comes from the tier: after a reload it is complete.
 func TestConsole_Browser_ShowsHourAfterReload(t *testing.T) {
 	ctx, complaints := browser(t)
 	server := stub(t, open(t))
@@ -133,7 +133,7 @@ func TestConsole_Browser_InvalidFieldClearsPicture(t *testing.T) {
 	}
 }
 
-// The views of the stage, and a crop and a focal point by keyboard.
+// The view modes of the preview, and setting a crop and a focal point by keyboard.
 func TestConsole_Browser_CropsAndCompares(t *testing.T) {
 	ctx, complaints := browser(t)
 	server := stub(t, open(t))

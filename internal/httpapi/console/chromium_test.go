@@ -63,7 +63,7 @@ func browser(t *testing.T) (context.Context, func() []string) {
 // fakeTier is a private listener whose tier answers each path with the same image.
 type fakeTier struct {
 	*httptest.Server
-	token string // needed by changes and listings; "": none
+	token string // required for changes and listings; "" if no token is required
 
 	mu    sync.Mutex
 	calls []string // changes, as "METHOD path body"

@@ -20,7 +20,7 @@ func TestHandler_Hit_AllocatesThreeTimes(t *testing.T) {
 	}
 }
 
-// hitAllocates counts what the engine, the handler and this client allocate, of which the client nothing.
+// hitAllocates counts the allocations of the engine and the handler for a hit. The client allocates nothing.
 func hitAllocates(t *testing.T, tagHeader string, most float64) {
 	cache := newFakeCache()
 	cache.img.Body = bytes.Repeat([]byte("0123456789"), 2000)

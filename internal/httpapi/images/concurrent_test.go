@@ -50,7 +50,7 @@ func (*fakeTier) Count(context.Context, imagecache.Target) (imagecache.Removed, 
 	return imagecache.Removed{}, nil
 }
 
-// fakeFiller is a Filler with cap(slots) concurrent fills, each blocked until the test lets it go on.
+// fakeFiller is a Filler with cap(slots) concurrent fills, each blocked until the test releases it.
 type fakeFiller struct {
 	slots   chan struct{}
 	entered chan struct{} // receives once for each fill that begins; may be nil
@@ -143,7 +143,8 @@ func TestHandler_ColdVariant_IsFilledOnce(t *testing.T) {
 			hits++
 		}
 	}
-	// A request may have been counted just before it looked, and come too late to wait.
+	// A request may have been counted just before it checked for a running fill, and then come too
+	// late to join.
 	if k.fills.Load() != 1 || stored != 1 || collapsed+hits != 499 || collapsed == 0 {
 		t.Errorf("%d fills; %d stored, %d collapsed, %d hits", k.fills.Load(), stored, collapsed, hits)
 	}
@@ -179,7 +180,7 @@ func TestHandler_BusyFills_HitsAreServed(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 	<-k.entered
-	// Two that take for ever fill every slot.
+	// Two fills that never end take every slot.
 	slow := make(chan reply, 2)
 	for i := range 2 {
 		go func() { slow <- get(fmt.Sprintf("slow%d.jpg", i)) }()
@@ -201,7 +202,7 @@ func TestHandler_BusyFills_HitsAreServed(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	}
-	// Being busy is not remembered of a variant.
+	// A 503 for a busy tier is not cached for the variant.
 	if got := get("cold0.jpg"); got.status != 200 {
 		t.Errorf("once there is room: %+v", got)
 	}

@@ -251,7 +251,7 @@ func publicConfig(t testing.TB, cache Cache) Config {
 	}
 }
 
-// Every file of testdata is one test, and together they come across every row of the table.
+// Every file of testdata is one test. Together they use every row of the table of errors.
 func TestConversations(t *testing.T) {
 	details := map[string]bool{} // seen in answers
 	files, _ := filepath.Glob("testdata/*.txt")

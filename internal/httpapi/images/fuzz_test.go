@@ -15,8 +15,7 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// What the grammar allows (RFC 9110, 8.8.3, 13.1 and 14.2), to tell where two who read
-// leniently may differ.
+// The grammar of RFC 9110 (8.8.3, 13.1 and 14.2). For other values, two lenient parsers may differ.
 var (
 	aTagList = regexp.MustCompile(
 		`^[ \t,]*((W/)?"[!#-~\x80-\xff]*"([ \t]*,[ \t,]*((W/)?"[!#-~\x80-\xff]*"|$))*)?[ \t,]*$`,
@@ -27,9 +26,9 @@ var (
 	hugeRange = regexp.MustCompile(`[0-9]{18,}`)
 )
 
-// Ranges and conditions are answered as http.ServeContent does, but that several ranges
-// are the whole, that a malformed range is ignored instead of refused, and that the last 0
-// bytes are not there.
+// Ranges and conditions are answered as http.ServeContent does, with three exceptions: several
+// ranges are answered with the whole, a malformed range is ignored instead of refused, and so is a
+// range of the last 0 bytes.
 func FuzzHandler_Conditions_AgreeWithServeContent(f *testing.F) {
 	for _, seed := range [][6]string{
 		{"bytes=2-4", "", "", "", "", ""},
@@ -108,8 +107,8 @@ func FuzzHandler_Conditions_AgreeWithServeContent(f *testing.F) {
 	})
 }
 
-// comparableRange reports whether a Range is none, or one that ServeContent and we mean
-// the same by.
+// comparableRange reports whether a Range is missing, or means the same to ServeContent and to this
+// package.
 func comparableRange(r string) bool {
 	m := oneRange.FindStringSubmatch(r)
 	if m == nil {
@@ -120,8 +119,8 @@ func comparableRange(r string) bool {
 	return !noSuffix.MatchString(r) && !hugeRange.MatchString(r) && (err != nil || first <= last)
 }
 
-// plainAccept is an Accept without quoted strings: there splitting at the commas and
-// semicolons is all there is to it.
+// plainAccept is an Accept without quoted strings, which can be parsed by splitting at commas and
+// semicolons.
 var plainAccept = func() *regexp.Regexp {
 	const (
 		token  = "[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -134,7 +133,7 @@ var plainAccept = func() *regexp.Regexp {
 
 var qvalue = regexp.MustCompile(`^(0(\.[0-9]{0,3})?|1(\.0{0,3})?)$`)
 
-// splitAccept is negotiate without the care: by strings.Split.
+// splitAccept does what negotiate does, simply by strings.Split.
 func splitAccept(accept string) resize.Format {
 	best := resize.JPEG
 	for _, member := range strings.Split(accept, ",") {
@@ -194,7 +193,7 @@ func FuzzNegotiate_Accept_AgreesWithGrammar(f *testing.F) {
 				t.Errorf("%q is no Accept and gives %v", accept, got)
 			}
 		}
-		// Two lines are one list.
+		// Two header lines are one list.
 		if plainAccept.MatchString(accept) &&
 			negotiate([]string{accept, "image/webp"}) != negotiate([]string{accept + ",image/webp"}) {
 			t.Errorf("%q: two header lines give another result than one", accept)
@@ -202,7 +201,7 @@ func FuzzNegotiate_Accept_AgreesWithGrammar(f *testing.F) {
 	})
 }
 
-// Nothing that a client sends is a fault of ours.
+// No request of a client causes a 5xx.
 func FuzzHandler_ServeHTTP(f *testing.F) {
 	apitest.AddTargets(f)
 	h := New(publicConfig(f, newFakeCache()))

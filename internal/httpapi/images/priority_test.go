@@ -31,7 +31,7 @@ func TestPriorityOf_ParsesHeader(t *testing.T) {
 	}
 }
 
-// lanes notes which requests can wait.
+// lanes records which requests had the priority of warming.
 type lanes struct{ background []bool }
 
 func (l *lanes) Get(ctx context.Context, ref imageurl.Ref) (imagecache.Image, imagecache.Outcome, error) {

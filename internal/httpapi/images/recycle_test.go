@@ -33,7 +33,8 @@ func fillWith(b []byte, name string) {
 	}
 }
 
-// Memory of an answer is used again only once it is written, also beside clients that leave.
+// The memory of an answer is reused only after the answer was written, also if other clients leave
+// meanwhile.
 func TestHandler_Hit_KeepsMemoryWhileSending(t *testing.T) {
 	address := serve(t, New(publicConfig(t, pooled{})))
 	var clients sync.WaitGroup

@@ -29,7 +29,7 @@ type logLine struct {
 	Err        string
 }
 
-// reported asks a handler one thing after the other, and returns what was logged and seen.
+// reported sends a handler one request after another, and returns the log and the observations.
 func reported(
 	t *testing.T,
 	errors slog.Level,
@@ -112,7 +112,7 @@ func TestReport_Request_LoggedAndObservedOnce(t *testing.T) {
 			t.Errorf("observation %d: %+v", i, seen[i])
 		}
 	}
-	// What no client may know stands in the log.
+	// Details that no client may see are in the log.
 	if !strings.Contains(lines[3].Err, "bucket.secret.internal") {
 		t.Errorf("the log hides the cause: %q", lines[3].Err)
 	}

@@ -17,10 +17,10 @@ import (
 	"github.com/novasocial/imagetier/internal/metrics"
 )
 
-// large is more than kernels keep for a client that does not read.
+// large is more than the kernel buffers for a client that does not read.
 var large = bytes.Repeat([]byte("0123456789abcdef"), 1<<20)
 
-// servesLarge serves it at that pace, and returns where, and what was observed.
+// servesLarge serves large at that pace, and returns the address, the path and the observations.
 func servesLarge(t *testing.T, pace httpserver.Pace) (addr, path string, seen chan metrics.Observation) {
 	t.Helper()
 	cache := newFakeCache()
@@ -56,7 +56,7 @@ func TestHandler_StalledClient_IsDisconnected(t *testing.T) {
 				o.Outcome.Detail != imagecache.Memory {
 				t.Errorf("%+v", o)
 			}
-			// What it gets is cut, and shows that.
+			// The client gets a truncated body, and can detect that.
 			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 			if err != nil {
 				t.Fatal(err)
@@ -95,7 +95,7 @@ func TestHandler_StalledH2Stream_IsReset(t *testing.T) {
 	}
 }
 
-// tightListener has the kernel keep little for a client, as on a line that was always slow.
+// tightListener makes the kernel buffer little for each client, as on a slow line.
 type tightListener struct{ net.Listener }
 
 func (ln tightListener) Accept() (net.Conn, error) {

@@ -16,7 +16,7 @@ import (
 	"github.com/novasocial/imagetier/internal/httpapi/apitest"
 )
 
-// Both engines send the same fields, whatever the answer is and however long its body.
+// Both engines send the same fields, for every answer and every length of its body.
 func TestHandler_Respond_SameFields(t *testing.T) {
 	for _, live := range []bool{false, true} {
 		for _, header := range []string{"X-Nothing: 1", "Range: bytes=100-99999"} {
@@ -121,7 +121,7 @@ func TestHandler_Respond_IsOneWrite(t *testing.T) {
 	for range rounds {
 		ask()
 	}
-	// One write asks, one answers; the runtime wakes itself with some more.
+	// One write for the request, one for the answer; the runtime makes some more to wake itself.
 	if each := float64(writeCalls(t)-before) / rounds; each > 2.6 {
 		t.Errorf("%.2f writes for a request and its answer, want 2", each)
 	}

@@ -129,14 +129,14 @@ func TestOpen_Codings(t *testing.T) {
 			}
 		})
 	}
-	// A digest is of the bytes that were sent.
+	// A digest covers the bytes that were sent, before decoding.
 	got, _, err := read(t, coded, body.Answer{Header: header("Content-Encoding: gzip"), MD5: fmt.Sprintf("%x", sum)})
 	if err != nil || !bytes.Equal(got, plain) {
 		t.Errorf("with its MD5: %d bytes, error %v", len(got), err)
 	}
 }
 
-// A small answer that decodes to more than is allowed ends at the limit.
+// A small answer that decodes to more than the limit is cut off at the limit.
 func TestOpen_Bomb(t *testing.T) {
 	bomb := zip(make([]byte, 64<<20))
 	src := sourceFunc(func(ctx context.Context) (*origin.Object, error) {

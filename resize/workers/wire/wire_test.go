@@ -228,8 +228,8 @@ func TestReadHello_OtherVersion(t *testing.T) {
 	}
 }
 
-// Whatever a child says, the parent takes no more memory than a small part over what came, and what
-// it accepts is what was requested.
+// For any answer of a child, the parent allocates no more than a small part over the bytes that
+// came, and accepts only images that were requested.
 func FuzzReader_Read(f *testing.F) {
 	specs := []resize.Spec{spec(f, "10x.jpg"), spec(f, "20x.png")}
 	good := []resize.Image{
