@@ -150,8 +150,8 @@ func completeBMFF(kind Kind, b []byte) error {
 	})
 }
 
-// checkAlpha refuses an alpha image that is not listed, and one that has not the size of the image:
-// libheif does not scale it.
+// checkAlpha refuses an alpha image that is not listed, and one that has not the size or depth of the image:
+// libheif does not convert it.
 func (f bmff) checkAlpha() error {
 	props, err := f.properties()
 	if err != nil {
@@ -171,6 +171,10 @@ func (f bmff) checkAlpha() error {
 	width, height := items[f.primary].codedSize(props)
 	if w, h := alpha.codedSize(props); w != width || h != height {
 		return unsupported(f.kind, "an alpha image of %dx%d pixels for %dx%d", w, h, width, height)
+	}
+	a, c := alpha.depth(props), items[f.primary].depth(props)
+	if a != c && a > 0 && c > 0 {
+		return unsupported(f.kind, "an alpha image of %d bits for %d", a, c)
 	}
 	return nil
 }

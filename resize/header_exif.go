@@ -6,6 +6,7 @@ import "encoding/binary"
 // data.
 
 const (
+	tagSubfile     = 254
 	tagWidth       = 256
 	tagHeight      = 257
 	tagBits        = 258
@@ -21,6 +22,7 @@ const (
 	tagTileHeight  = 323
 	tagTiles       = 324
 	tagTileBytes   = 325
+	tagSubIFDs     = 330
 	tagExtra       = 338
 	tagFormat      = 339
 	tagICC         = 34675
@@ -57,15 +59,28 @@ func openTIFF(b []byte) (t tiff, entries []byte, ok bool) {
 	default:
 		return tiff{}, nil, false
 	}
-	at := int(t.order.Uint32(b[4:]))
-	if at < 8 || at > len(b)-2 {
+	entries, _, ok = t.directory(int(t.order.Uint32(b[4:])))
+	if !ok {
 		return tiff{}, nil, false
 	}
-	count := int(t.order.Uint16(b[at:]))
-	if count > (len(b)-at-2)/12 {
-		return tiff{}, nil, false
+	return t, entries, true
+}
+
+// directory returns the entries of the directory at an offset, and the offset of the next one, 0 if there is none.
+func (t tiff) directory(at int) (entries []byte, next int, ok bool) {
+	if at < 8 || at > len(t.b)-2 {
+		return nil, 0, false
 	}
-	return t, b[at+2 : at+2+12*count], true
+	count := int(t.order.Uint16(t.b[at:]))
+	at += 2
+	if count > (len(t.b)-at)/12 {
+		return nil, 0, false
+	}
+	entries = t.b[at : at+12*count]
+	if rest := t.b[at+12*count:]; len(rest) >= 4 {
+		next = int(t.order.Uint32(rest))
+	}
+	return entries, next, true
 }
 
 // entry decodes the i-th entry.

@@ -49,14 +49,25 @@ type gifEnd struct {
 	pending     bool // the properties of an image have been read, but not yet the image
 	transparent bool // a colour is transparent
 	uncovered   bool // parts of the canvas are, because no frame covers them, or one is removed
+	disposal    byte // of the next image
+	restores    bool // all images restore what was before them: a transparent canvas
+	removed     bool // the last image is removed before the next one
 	// right and bottom are the extent of the first frame.
 	right, bottom int
 }
+
+// The disposal of a frame, in the flags of its control: what happens to its area before the next frame.
+const (
+	gifDisposal = 7 << 2
+	gifClear    = 2 << 2 // it becomes transparent
+	gifRestore  = 3 << 2 // it becomes what it was before the frame
+)
 
 // walkGIF reads the screen descriptor and counts the frames. Without an error b ends after a
 // complete block, with or without a trailer.
 func (h *Header) walkGIF(b []byte) (last gifEnd, err error) {
 	h.Frames = 0
+	last.restores = true
 	h.BitDepth, h.Channels = 8, 3
 	if len(b) < 13 {
 		return last, corrupt(KindGIF, "truncated within its header")
@@ -81,9 +92,8 @@ func (h *Header) walkGIF(b []byte) (last gifEnd, err error) {
 				last.pending = true
 			}
 			if label == 0xf9 && len(b)-at >= 6 && b[at+1] == 4 {
-				const removed = 2 << 2 // the disposal
 				last.transparent = last.transparent || b[at+2]&1 != 0
-				last.uncovered = last.uncovered || b[at+2]&(7<<2) == removed
+				last.disposal = b[at+2] & gifDisposal
 			}
 			if at, err = gifSubBlocks(b, at+1); err != nil {
 				return last, err
@@ -94,6 +104,10 @@ func (h *Header) walkGIF(b []byte) (last gifEnd, err error) {
 			}
 			d := b[at : at+9]
 			last.pending = false
+			last.uncovered = last.uncovered || last.removed
+			last.restores = last.restores && last.disposal == gifRestore
+			last.removed = last.restores || last.disposal == gifClear
+			last.disposal = 0
 			if h.Frames == 0 {
 				last.right, last.bottom = le16(d)+le16(d[4:]), le16(d[2:])+le16(d[6:])
 			}

@@ -63,11 +63,20 @@ func gifFrame(left, top, width, height int) string {
 
 // tiffFile returns a TIFF with one directory, whose entries have one LONG each, and a strip of 4
 // bytes.
-func tiffFile(entries ...[2]int) string {
-	entries = append(entries, [2]int{tagStrips, 8}, [2]int{tagStripBytes, 4})
-	s := "II*\x00" + l32(12) + "data" + l16(len(entries))
-	for _, e := range entries {
-		s += l16(e[0]) + l16(4) + l32(1) + l32(e[1])
+func tiffFile(entries ...[2]int) string { return tiffPages(entries) }
+
+// tiffPages returns a TIFF with several directories.
+func tiffPages(pages ...[][2]int) string {
+	s := "II*\x00" + l32(12) + "data"
+	for i, entries := range pages {
+		entries = append(entries, [2]int{tagStrips, 8}, [2]int{tagStripBytes, 4})
+		s += l16(len(entries))
+		for _, e := range entries {
+			s += l16(e[0]) + l16(4) + l32(1) + l32(e[1])
+		}
+		if i < len(pages)-1 {
+			s += l32(len(s) + 4)
+		}
 	}
 	return s + l32(0)
 }
@@ -231,6 +240,15 @@ func TestReadHeader_SyntheticFiles(t *testing.T) {
 			[2]int{tagWidth, 30}, [2]int{tagHeight, 20}, [2]int{tagBits, 16},
 			[2]int{tagSamples, 4}, [2]int{tagPhotometric, 5}, [2]int{tagOrientation, 3}),
 			Header{Kind: KindTIFF, Width: 30, Height: 20, Channels: 4, BitDepth: 16, CMYK: true, Orientation: 3}},
+		{"TIFF whose first page is a preview", tiffPages(
+			[][2]int{{tagSubfile, 1}, {tagWidth, 3}, {tagHeight, 2}, {tagBits, 8}},
+			[][2]int{{tagSubfile, 0}, {tagWidth, 30}, {tagHeight, 20}, {tagBits, 8}}),
+			Header{Kind: KindTIFF, Width: 30, Height: 20, Channels: 1, BitDepth: 8}},
+		{"TIFF of nothing but a preview", tiffFile([2]int{tagSubfile, 1}, [2]int{tagWidth, 3}, [2]int{tagHeight, 2}),
+			Header{Kind: KindTIFF, Width: 3, Height: 2, Channels: 1, BitDepth: 1}},
+		{"JPEG whose height follows its scan", "\xff\xd8" + jpegSOF(0xc0, 640, 0, 3) + jpegScan +
+			jpegPart(0xdc, u16(480)) + "\xff\xd9",
+			Header{Kind: KindJPEG, Width: 640, Height: 480, Channels: 3, BitDepth: 8}},
 		{"AVIF, turned and mirrored", heif("avif", "av01", "", "data", ispe(30, 20),
 			box("irot", "\x01"), box("imir", "\x01"), box("pixi", u32(0)+"\x03\x0a\x0a\x0a")),
 			Header{Kind: KindAVIF, Width: 30, Height: 20, Channels: 3, BitDepth: 10, Orientation: 7}},
@@ -435,6 +453,8 @@ func TestReadHeader_RefusesInvalidFiles(t *testing.T) {
 		{"JPEG without a scan", "\xff\xd8" + frame + "\xff\xd9", ErrCorrupt},
 		{"JPEG of two frame headers", "\xff\xd8" + frame + jpegSOF(0xc0, 1, 1, 3) + jpegScan + "\xff\xd9", ErrCorrupt},
 		{"JPEG of no width", "\xff\xd8" + jpegSOF(0xc0, 0, 480, 3) + jpegScan + "\xff\xd9", ErrCorrupt},
+		{"JPEG of no height before a second scan",
+			"\xff\xd8" + jpegSOF(0xc0, 640, 0, 3) + jpegScan + jpegScan + jpegPart(0xdc, u16(9)), ErrCorrupt},
 		{"JPEG of no height", "\xff\xd8" + jpegSOF(0xc0, 640, 0, 3) + jpegScan + "\xff\xd9", ErrCorrupt},
 		{"JPEG whose frame header is too short",
 			"\xff\xd8" + jpegPart(0xc0, "\x08\x00\x01\x00\x01\x03\x01\x11\x00") + jpegScan + "\xff\xd9", ErrCorrupt},
@@ -463,6 +483,10 @@ func TestReadHeader_RefusesInvalidFiles(t *testing.T) {
 			[2]int{tagWidth, 3}, [2]int{tagHeight, 2}, [2]int{tagBits, 16}, [2]int{tagFormat, 3}), ErrUnsupported},
 		{"TIFF of YCbCr without JPEG", tiffFile([2]int{tagWidth, 3}, [2]int{tagHeight, 2}, [2]int{tagBits, 8},
 			[2]int{tagSamples, 3}, [2]int{tagPhotometric, tiffYCbCr}), ErrUnsupported},
+		{"TIFF of ICC's Lab", tiffFile([2]int{tagWidth, 3}, [2]int{tagHeight, 2}, [2]int{tagBits, 8},
+			[2]int{tagSamples, 3}, [2]int{tagPhotometric, tiffICCLab}), ErrUnsupported},
+		{"TIFF of a raw photo, with a preview", tiffFile([2]int{tagSubfile, 1}, [2]int{tagWidth, 3},
+			[2]int{tagHeight, 2}, [2]int{tagBits, 8}, [2]int{tagSubIFDs, 8}), ErrUnsupported},
 		{"PNG without IHDR", pngMagic + pngPart("IDAT", "data") + pngPart("IEND", ""), ErrCorrupt},
 		{"PNG with a short IHDR", pngMagic + pngPart("IHDR", "\x00\x00\x00\x01\x00\x00\x00\x01") +
 			pngPart("IDAT", "") + pngPart("IEND", ""), ErrCorrupt},

@@ -11,6 +11,7 @@ const (
 	jpegDHT = 0xc4
 	jpegJPG = 0xc8
 	jpegDAC = 0xcc
+	jpegDNL = 0xdc
 )
 
 // maxScans is the largest number of scans of a JPEG that is decoded; libjpeg's default
@@ -79,6 +80,12 @@ func (h *Header) readJPEG(b []byte) error {
 			if h.Channels == 0 {
 				return corrupt(KindJPEG, "a scan comes before the frame header")
 			}
+			if h.Height == 0 {
+				h.Height = jpegLines(b, at)
+			}
+			if h.Height == 0 {
+				return corrupt(KindJPEG, "its frame header has no height")
+			}
 			return nil
 		case marker == jpegSOI, marker == jpegEOI:
 			return corrupt(KindJPEG, "it has no image before its end")
@@ -117,11 +124,23 @@ func (h *Header) readJPEGFrame(marker byte, body []byte) error {
 		}
 	}
 	h.CMYK = h.Channels == 4
-	if h.Height == 0 {
-		// B.2.5 allows 0, with the height after the first scan, but no decoder supports it.
-		return corrupt(KindJPEG, "its frame header has no height")
-	}
 	return nil
+}
+
+// jpegLines returns the height that DNL gives after the first scan, which begins at b[at] (B.2.5), or 0. Encoders
+// that do not know the height in advance write 0 into the frame header.
+func jpegLines(b []byte, at int) int {
+	for {
+		marker, body, next, err := jpegSegment(b, at)
+		switch {
+		case err == nil && marker >= 0xd0 && marker <= 0xd7: // a restart
+			at = next
+		case err == nil && marker == jpegDNL && len(body) == 2:
+			return be16(body)
+		default:
+			return 0
+		}
+	}
 }
 
 // completeJPEG walks through the scans to EOI, or to the end of the last one if EOI is missing.

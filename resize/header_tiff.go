@@ -9,6 +9,8 @@ const (
 	tiffCMYK       = 5
 	tiffYCbCr      = 6
 	tiffLab        = 8
+	tiffICCLab     = 9
+	tiffITULab     = 10
 )
 
 // Compressions.
@@ -23,7 +25,7 @@ const (
 	tiffAlpha         = 2
 )
 
-// tiffPage is the first page of a TIFF. Missing and invalid tags have their defaults.
+// tiffPage is the first page of a TIFF that is not a preview of another. Missing and invalid tags have their defaults.
 type tiffPage struct {
 	tiff
 	entries []byte
@@ -37,13 +39,44 @@ type tiffPage struct {
 	missingCounts bool // counts is an estimate
 }
 
-// openPage reads the first directory. It fails only if strips or tiles are missing.
+// picture returns the entries of the first directory that is not a preview of another image, or else those of the
+// first one.
+func (t tiff) picture() (entries []byte, ok bool) {
+	const most = 16 // directories; a chain may be a loop
+	at := int(t.order.Uint32(t.b[4:]))
+	first, _, ok := t.directory(at)
+	for range most {
+		entries, next, valid := t.directory(at)
+		if !valid {
+			break
+		}
+		if !t.preview(entries) {
+			return entries, true
+		}
+		at = next
+	}
+	return first, ok
+}
+
+// preview reports whether a directory is that of an image in reduced resolution.
+func (t tiff) preview(entries []byte) bool {
+	for i := range len(entries) / 12 {
+		if e := t.entry(entries, i); e.tag == tagSubfile {
+			return t.first(e)&1 != 0
+		}
+	}
+	return false
+}
+
+// openPage reads the directory of the picture. It fails only if strips or tiles are missing.
 func openPage(b []byte) (p tiffPage, err error) {
-	t, entries, ok := openTIFF(b)
+	t, _, ok := openTIFF(b)
 	if !ok {
 		return p, corrupt(KindTIFF, "its directory is not within the file")
 	}
+	entries, _ := t.picture()
 	p = tiffPage{tiff: t, entries: entries, compression: 1, photometric: -1, planar: 1, orientation: 1, format: 1}
+	p.raw = len(b) > 10 && string(b[8:10]) == "CR" // Canon's CR2
 	var bits, format []int
 	readable := true
 	for i := range len(entries) / 12 {
@@ -92,6 +125,8 @@ func openPage(b []byte) (p tiffPage, err error) {
 			p.icc = e.count > 128 && at <= len(b) && e.count <= len(b)-at
 		case tagDNGVersion:
 			p.raw = true
+		case tagSubIFDs: // NEF and ARW have the photo there, and a preview here
+			p.raw = p.raw || t.preview(entries)
 		}
 	}
 	if !readable {
@@ -149,7 +184,7 @@ func (p *tiffPage) setDefaults(bits []int) {
 // colours returns the number of samples that are not extra samples.
 func (p *tiffPage) colours() int {
 	switch p.photometric {
-	case tiffRGB, tiffYCbCr, tiffLab, 9, 10: // the three kinds of Lab
+	case tiffRGB, tiffYCbCr, tiffLab, tiffICCLab, tiffITULab:
 		return 3
 	case tiffCMYK:
 		return 4
@@ -211,7 +246,7 @@ func (h *Header) readTIFF(b []byte) error {
 		return err
 	}
 	if p.raw {
-		return unsupported(KindTIFF, "a raw photo (DNG)")
+		return unsupported(KindTIFF, "a raw photo (DNG, NEF, ARW, CR2)")
 	}
 	if p.samples < 1 || p.samples > 5 {
 		return unsupported(KindTIFF, "%d samples per pixel", p.samples)
@@ -224,6 +259,9 @@ func (h *Header) readTIFF(b []byte) error {
 	}
 	if p.format == 3 && p.bits != 32 {
 		return unsupported(KindTIFF, "floating-point numbers of %d bits", p.bits)
+	}
+	if p.photometric == tiffICCLab || p.photometric == tiffITULab { // libvips takes them for RGB
+		return unsupported(KindTIFF, "Lab in the encoding of ICC or ITU")
 	}
 	if p.photometric == tiffYCbCr && p.compression != tiffOldJPEG && p.compression != tiffJPEG {
 		return unsupported(KindTIFF, "YCbCr that is not compressed as JPEG") // libvips takes it for RGB

@@ -19,7 +19,7 @@ type Repaired struct {
 func Repair(b []byte, h Header) Repaired {
 	switch h.Kind {
 	case KindJPEG:
-		b = repairJPEG(b)
+		b = repairJPEG(b, h)
 	case KindPNG:
 		b = repairPNG(b)
 	case KindWebP:

@@ -42,6 +42,7 @@ func repairGIF(b []byte, h Header) Repaired {
 func clearableGIF(b []byte) []byte {
 	b = bytes.Clone(b)
 	control := 0 // offset of the flags of the next frame, or 0
+	restores := true
 	for at := 13 + gifTable(b[10]); at < len(b); {
 		var err error
 		switch block := b[at:]; {
@@ -61,8 +62,12 @@ func clearableGIF(b []byte) []byte {
 			if colours == 0 {
 				colours = gifTable(b[10]) / 3
 			}
-			const clear, transparent = 2 << 2, 1
-			if control > 0 && b[control]&(7<<2|transparent) == clear {
+			// libnsgif keeps a first frame that is to be replaced by what was before it.
+			if restores = restores && control > 0 && b[control]&gifDisposal == gifRestore; restores {
+				b[control] = b[control]&^gifDisposal | gifClear
+			}
+			const transparent = 1
+			if control > 0 && b[control]&(gifDisposal|transparent) == gifClear {
 				if free, ok := freeGIFColour(block[5:9], b[data:], colours); ok {
 					b[control], b[control+3] = b[control]|transparent, free
 				}

@@ -118,6 +118,21 @@ func (item *heifItem) codedSize(props []property) (width, height int) {
 	return 0, 0
 }
 
+// depth returns the bits per sample of an item, or 0 if it is not a coded image.
+func (item *heifItem) depth(props []property) int {
+	var h Header
+	for _, index := range item.properties {
+		if index < 1 || index > len(props) {
+			continue
+		}
+		if p := props[index-1]; string(p.typ) == "av1C" || string(p.typ) == "hvcC" {
+			h.BitDepth = 8
+			_ = h.readProperty(p) // which has no errors for these
+		}
+	}
+	return h.BitDepth
+}
+
 type heifReference struct {
 	typ  string
 	from int

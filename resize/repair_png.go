@@ -13,12 +13,13 @@ import (
 // repairPNG returns b with only the chunks that its pixels need, in the order that decoders want, if
 // libpng would stumble over another one: compressed texts, which libvips decompresses several
 // times (200 texts of 8 MiB, which fit in a file of 1.6 MB, take it 12 s), tRNS before PLTE, which
-// libpng refuses, and a missing IEND or checksum of the pixels.
+// libpng refuses, a missing IEND or checksum of the pixels, and a window of zlib that is too small.
 func repairPNG(b []byte) []byte {
 	if pngInOrder(b) {
 		return b
 	}
 	var out, transparency, palette []byte
+	first := true
 	out = append(make([]byte, 0, len(b)+12), pngMagic...)
 	head := func() { // before the first IDAT
 		out = append(append(out, palette...), transparency...)
@@ -39,9 +40,12 @@ func repairPNG(b []byte) []byte {
 			transparency = chunk
 		case "IDAT":
 			head()
-			if len(chunk) < 12+be32(chunk) { // truncated, after the last pixel
+			if first && narrowWindow(b, body) {
+				chunk = pngChunkOf(typ, widestWindow(body))
+			} else if len(chunk) < 12+be32(chunk) { // truncated, after the last pixel
 				chunk = pngChunkOf(typ, body)
 			}
+			first = first && len(body) == 0
 			out = append(out, chunk...)
 		case "IEND":
 			return append(out, pngEnd...)
@@ -51,6 +55,25 @@ func repairPNG(b []byte) []byte {
 		out = append(out, pngChunkOf("IDAT", sum)...)
 	}
 	return append(out, pngEnd...)
+}
+
+// narrowWindow reports whether the pixels, which begin with data, have a smaller window than zlib's largest and than
+// they need if it is wrong. Some encoders wrote a window that is too small; libpng then refuses what other decoders
+// read.
+func narrowWindow(b, data []byte) bool {
+	if len(data) < 2 || data[0]>>4 >= 7 {
+		return false
+	}
+	return pngBytes(b) > 1<<(data[0]>>4+8)
+}
+
+// widestWindow returns a copy of zlib's data with its largest window, 32 KiB, in its header (RFC 1950, 2.2).
+func widestWindow(data []byte) []byte {
+	data = bytes.Clone(data)
+	data[0] |= 7 << 4
+	data[1] &^= 31
+	data[1] += byte(31 - be16(data)%31)
+	return data
 }
 
 // missingChecksum returns the missing end of the checksum that follows the compressed pixels of a
@@ -71,7 +94,7 @@ func missingChecksum(b []byte) []byte {
 
 // pngInOrder reports whether libpng reads b as it is.
 func pngInOrder(b []byte) bool {
-	transparency := false
+	transparency, first := false, true
 	for at := len(pngMagic); ; {
 		typ, body, next, err := pngChunk(b, at)
 		if err != nil {
@@ -85,6 +108,11 @@ func pngInOrder(b []byte) bool {
 			}
 		case "tRNS":
 			transparency = true
+		case "IDAT":
+			if first && narrowWindow(b, body) {
+				return false
+			}
+			first = first && len(body) == 0
 		case "zTXt":
 			return false
 		case "iTXt": // after the keyword and a zero, a byte says whether it is compressed

@@ -10,7 +10,7 @@ var tiffKept = []int{
 	520, 521, 529, 530, 531, 532, tagICC, 50674,
 }
 
-// repairTIFF gives the first page a directory of what its pixels need, with the defaults for what is
+// repairTIFF gives the picture a directory of what its pixels need, with the defaults for what is
 // missing or broken. libtiff refuses a file for a broken tag that no pixel needs, and estimates
 // missing lengths of strips differently in each version. Other pages are left out.
 func repairTIFF(b []byte) []byte {

@@ -3,6 +3,8 @@ package resizetest
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
+	"hash/crc32"
 	"image"
 	"image/color"
 	"image/color/palette"
@@ -40,6 +42,7 @@ func endMarks(t *testing.T, r resize.Resizer) {
 			[]byte("\x00\x00\x01\x0a\x0e\x00\x00\x00Panorama_Info\x00SEFH\x6a\x00\x00\x00SEFT")...))
 		same(kind+" with a photo for EOI", b, without(b, 2, b...))
 	}
+	same("jpeg whose height follows its scan", files["jpeg"], heightLast(files["jpeg"]))
 	for _, kind := range []string{"gif"} {
 		b := files[kind]
 		same(kind+" without a trailer", b, without(b, 1))
@@ -53,6 +56,7 @@ func endMarks(t *testing.T, r resize.Resizer) {
 	same("png without the checksum of its pixels", b, without(b, 12+4+4))
 	same("png whose IEND is cut", b, without(b, 5))
 	same("png whose IEND has a wrong checksum", b, without(b, 1, 0))
+	same("png with a window that is too small", b, narrowed(b))
 	b = files["webp"]
 	for name, size := range map[string]int{"short": 60, "zero": 0, "long": len(b) + 100} {
 		changed := bytes.Clone(b)
@@ -70,6 +74,25 @@ func endMarks(t *testing.T, r resize.Resizer) {
 			t.Error("the picture has changed")
 		}
 	})
+}
+
+// heightLast returns a JPEG of one scan whose height is in DNL instead of its frame header.
+func heightLast(b []byte) []byte {
+	at := bytes.Index(b, []byte{0xff, 0xc0})
+	end := len(b) - 2
+	out := slices.Concat(b[:end], []byte{0xff, 0xdc, 0, 4}, b[at+5:at+7], b[end:])
+	copy(out[at+5:], []byte{0, 0})
+	return out
+}
+
+// narrowed returns a PNG whose zlib header promises the smallest window, 256 bytes.
+func narrowed(b []byte) []byte {
+	out := bytes.Clone(b)
+	at := bytes.Index(out, []byte("IDAT"))
+	length := int(binary.BigEndian.Uint32(out[at-4:]))
+	out[at+4], out[at+5] = 0x08, 0x1d // the last five bits are a check
+	binary.BigEndian.PutUint32(out[at+4+length:], crc32.ChecksumIEEE(out[at:at+4+length]))
+	return out
 }
 
 // brokenTags calls same with TIFFs in which a tag is missing or points outside the file.
@@ -108,27 +131,37 @@ func clears(t *testing.T, r resize.Resizer) {
 		full = append(full, color.NRGBA{uint8(i), 0, 200, 255})
 	}
 	few = full[:3]
+	removals := [][]byte{
+		{gif.DisposalNone, gif.DisposalBackground, gif.DisposalNone},
+		{gif.DisposalPrevious, gif.DisposalPrevious, gif.DisposalNone}, // what was before them is transparent
+	}
 	for name, p := range map[string]color.Palette{"3 colours": few, "256 colours": full} {
-		t.Run(name, func(t *testing.T) {
-			g := &gif.GIF{Config: image.Config{Width: 60, Height: 40, ColorModel: p}}
-			areas := []image.Rectangle{image.Rect(0, 0, 60, 40), image.Rect(10, 10, 40, 30), image.Rect(0, 0, 1, 1)}
-			for i, at := range areas {
-				m := image.NewPaletted(at, p)
-				draw.Draw(m, at, image.NewUniform(p[i]), image.Point{}, draw.Src)
-				g.Image, g.Delay = append(g.Image, m), append(g.Delay, 5)
-				g.Disposal = append(g.Disposal, []byte{gif.DisposalNone, gif.DisposalBackground, gif.DisposalNone}[i])
+		for _, disposal := range removals {
+			t.Run(fmt.Sprint(name, ", disposal ", disposal[0]), func(t *testing.T) { cleared(t, r, p, disposal) })
+		}
+	}
+}
+
+// cleared makes an animation of three frames, of which the second does not cover the first.
+func cleared(t *testing.T, r resize.Resizer, p color.Palette, disposal []byte) {
+	g := &gif.GIF{Config: image.Config{Width: 60, Height: 40, ColorModel: p}, Disposal: disposal}
+	areas := []image.Rectangle{image.Rect(0, 0, 60, 40), image.Rect(10, 10, 40, 30), image.Rect(0, 0, 1, 1)}
+	for i, at := range areas {
+		m := image.NewPaletted(at, p)
+		draw.Draw(m, at, image.NewUniform(p[i]), image.Point{}, draw.Src)
+		g.Image, g.Delay = append(g.Image, m), append(g.Delay, 5)
+	}
+	back, err := gif.DecodeAll(bytes.NewReader(one(t, r, gifOf(t, g), "8192x.gif").Body))
+	if err != nil || len(back.Image) != 3 {
+		t.Fatalf("%+v, %v", back, err)
+	}
+	kept := disposal[0] == gif.DisposalNone
+	for i, m := range shown(back) {
+		for at, want := range map[image.Point]bool{{20, 20}: i < 2, {50, 35}: i == 0 || kept} {
+			if _, _, _, a := m.At(at.X, at.Y).RGBA(); a > 0 != want {
+				t.Errorf("frame %d: alpha at %v is %d", i, at, a)
 			}
-			back, err := gif.DecodeAll(bytes.NewReader(one(t, r, gifOf(t, g), "8192x.gif").Body))
-			if err != nil || len(back.Image) != 3 {
-				t.Fatalf("%+v, %v", back, err)
-			}
-			frames := shown(back)
-			for i, want := range []bool{true, true, false} {
-				if _, _, _, a := frames[i].At(20, 20).RGBA(); a > 0 != want {
-					t.Errorf("frame %d: alpha is %d", i, a)
-				}
-			}
-		})
+		}
 	}
 }
 

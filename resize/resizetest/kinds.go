@@ -2,13 +2,26 @@ package resizetest
 
 import (
 	"bytes"
+	_ "embed"
 	"errors"
+	"image"
+	"image/color"
 	"testing"
 
 	"golang.org/x/image/tiff"
 
 	"github.com/novasocial/imagetier/resize"
 )
+
+// animatedJXL has two frames of 24x16 pixels: red with a blue quarter, then green (cjxl 0.7 of a GIF).
+//
+//go:embed testdata/kinds/animated-24x16.jxl
+var animatedJXL []byte
+
+// wideAVIF is red, and one pixel wider than libvips reads without its option "unlimited" (avifenc 0.11).
+//
+//go:embed testdata/kinds/wide-16385x4.avif
+var wideAVIF []byte
 
 // inputs tests kinds of files that no other part of the suite reads.
 func inputs(t *testing.T, r resize.Resizer) {
@@ -41,6 +54,21 @@ func inputs(t *testing.T, r resize.Resizer) {
 		}
 		for _, name := range []string{"80x.png", "80x.webp"} {
 			near(t, r, one(t, r, original, name), want(picture, spec(t, name)), 29)
+		}
+	})
+	t.Run("the first frame of an animated JPEG XL", func(t *testing.T) {
+		m := decode(t, r, one(t, r, animatedJXL, "8192x.png"))
+		for at, want := range map[image.Point]color.NRGBA{{3, 3}: {30, 40, 200, 255}, {20, 12}: {200, 30, 40, 255}} {
+			if got := color.NRGBAModel.Convert(m.At(at.X, at.Y)).(color.NRGBA); far(got, want) > 4 {
+				t.Errorf("the pixel at %v is %v, want %v", at, got, want)
+			}
+		}
+	})
+	t.Run("a side that libheif refuses by default", func(t *testing.T) {
+		img := one(t, r, wideAVIF, "8192x.png")
+		if got := color.NRGBAModel.Convert(decode(t, r, img).At(8191, 0)).(color.NRGBA); img.Width != 8192 ||
+			far(got, color.NRGBA{200, 30, 40, 255}) > 8 {
+			t.Errorf("it is %d pixels wide and ends with %v", img.Width, got)
 		}
 	})
 	for _, format := range []string{"jpg", "webp", "avif", "heic", "jxl"} {

@@ -42,7 +42,7 @@ func (r *Resizer) begin(ctx context.Context, pin *runtime.Pinner, request resize
 		}
 	}
 	request.Original = arrived[:request.Early.Size()]
-	j := r.newJob(request, header, readable{header.Kind, request.Original, request.Original, 0})
+	j := r.newJob(request, header, readable{kind: header.Kind, file: request.Original, first: request.Original})
 	j.readable.pin(pin)
 	j.early = cgo.NewHandle(request.Early)
 	err = j.decode(ctx)

@@ -1,6 +1,6 @@
 package vips
 
-// #cgo pkg-config: vips
+// #cgo pkg-config: vips libjxl
 // #include "vips.h"
 import "C"
 
@@ -77,12 +77,13 @@ type readable struct {
 	file  []byte // pinned, as first
 	first []byte // file, or its first frame alone
 	skip  int    // frames at the beginning that are not part of the picture
+	moves bool   // an animation
 }
 
 // readableOf repairs a complete original with header h.
 func readableOf(original []byte, h resize.Header) readable {
 	repaired := resize.Repair(original, h)
-	return readable{h.Kind, repaired.Bytes, repaired.First, repaired.Skip}
+	return readable{h.Kind, repaired.Bytes, repaired.First, repaired.Skip, h.Animated}
 }
 
 // pin pins the files, which libvips reads after the call that receives them.
@@ -93,8 +94,12 @@ func (o readable) pin(p *runtime.Pinner) {
 
 // original passes one of the files to C.
 func (o readable) original(file []byte) C.struct_tier_original {
+	loader := loaders[o.kind]
+	if o.moves && o.kind == resize.KindJXL {
+		loader = C.TIER_JXL_ANIMATION
+	}
 	return C.struct_tier_original{
-		kind: loaders[o.kind], buf: address(file), len: C.size_t(len(file)), skip: C.int(o.skip),
+		kind: loader, buf: address(file), len: C.size_t(len(file)), skip: C.int(o.skip),
 	}
 }
 

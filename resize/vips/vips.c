@@ -67,11 +67,14 @@ tier_load(struct tier_original from, int shrink, VipsImage **out)
 	case TIER_GIF:
 		return vips_gifload_buffer(b, len, out, COMMON, "page", from.skip, NULL);
 	case TIER_HEIF:
-		return vips_heifload_buffer(b, len, out, COMMON, NULL);
+		// The limits of the sender allow sides that libvips refuses: more than 16,384 pixels.
+		return vips_heifload_buffer(b, len, out, COMMON, "unlimited", TRUE, NULL);
 	case TIER_TIFF:
 		return vips_tiffload_buffer(b, len, out, COMMON, NULL);
 	case TIER_JXL:
 		return vips_jxlload_buffer(b, len, out, COMMON, NULL);
+	case TIER_JXL_ANIMATION:
+		return tier_load_jxl_animation(from, out);
 	}
 	return -1;
 }
@@ -677,10 +680,38 @@ tier_save_heic(VipsImage *in, int quality, int effort, void **buf, size_t *len)
 		"Q", quality, "compression", VIPS_FOREIGN_HEIF_COMPRESSION_HEVC, "effort", effort, "strip", !carries(in), NULL);
 }
 
+// LONGEST_DELAY is the longest that a GIF can show a frame, in milliseconds: its unit is 10 ms, in 16 bits.
+#define LONGEST_DELAY 655350
+
+// shorten limits the delays of frames to LONGEST_DELAY.
+static int
+shorten(VipsImage *in, VipsImage **out)
+{
+	int *delay, count, *shorter;
+
+	if (vips_copy(in, out, NULL))
+		return -1;
+	if (!vips_image_get_typeof(in, "delay") || vips_image_get_array_int(in, "delay", &delay, &count))
+		return 0;
+	shorter = g_new(int, count);
+	for (int i = 0; i < count; i++)
+		shorter[i] = VIPS_MIN(delay[i], LONGEST_DELAY);
+	vips_image_set_array_int(*out, "delay", shorter, count);
+	g_free(shorter);
+	return 0;
+}
+
 int
 tier_save_gif(VipsImage *in, int effort, void **buf, size_t *len)
 {
-	return vips_gifsave_buffer(in, buf, len, "effort", effort, "strip", TRUE, NULL);
+	VipsImage *shortened;
+	int result;
+
+	if (shorten(in, &shortened))
+		return -1;
+	result = vips_gifsave_buffer(shortened, buf, len, "effort", effort, "strip", TRUE, NULL);
+	g_object_unref(shortened);
+	return result;
 }
 
 int

@@ -18,6 +18,7 @@ enum tier_kind {
 	TIER_HEIF, // AVIF and HEIC
 	TIER_TIFF,
 	TIER_JXL,
+	TIER_JXL_ANIMATION,
 };
 
 // tier_start configures libvips for this process: only the loaders above are allowed, and
@@ -37,6 +38,9 @@ struct tier_original {
 // shrinks it: 1, 2, 4, 8 for JPEG, any for WebP, 1 for all others. It returns -1 if shrink is larger
 // than a side. The pixels can be read once, in order from the top. No temporary file is used.
 int tier_load(struct tier_original from, int shrink, VipsImage **out);
+
+// tier_load_jxl_animation decodes the first frame of a JPEG XL, in which frames may follow.
+int tier_load_jxl_animation(struct tier_original from, VipsImage **out);
 
 // tier_load_frames opens all frames of a GIF or WebP, one below the other.
 int tier_load_frames(struct tier_original from, VipsImage **out);
