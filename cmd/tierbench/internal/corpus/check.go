@@ -123,7 +123,7 @@ func (o original) same(got, want *image.NRGBA, s resize.Spec) error {
 	if s.Format != resize.PNG {
 		lossy = 6
 		if width*height < 400 || min(width, height) < 8 { // a few blocks of chroma
-			lossy = 70
+			lossy = 80
 		}
 		if o.sharp() {
 			if lossy += 30; lossy > 60 {
@@ -131,7 +131,7 @@ func (o original) same(got, want *image.NRGBA, s resize.Spec) error {
 			}
 		}
 		if s.Format == resize.GIF && means(want, 1, 1)[0][3] < 255 {
-			lossy += 40 // a pixel that is scaled becomes opaque or transparent
+			lossy += 60 // a pixel that is scaled becomes opaque or transparent
 		}
 	}
 	for _, grid := range []struct{ across, down, allowed int }{
