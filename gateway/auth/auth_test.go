@@ -18,6 +18,7 @@ import (
 	"math/big"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -321,6 +322,7 @@ func TestVerifier_User_JWKSOutage(t *testing.T) {
 				func() { serve(200, jwks()) },
 				func() { serve(200, jwks(`{"kty":"oct","k":"AAAA"}`)) },
 				func() { serve(200, jwks(jwk("d", edKey), `"`+strings.Repeat("a", 1<<20)+`"`)) }, // more than is read
+				func() { serve(200, jwks(append(slices.Repeat([]string{"{}"}, 1000), jwk("d", edKey))...)) },
 			} {
 				bad()
 				time.Sleep(time.Hour)

@@ -15,12 +15,15 @@ import (
 
 	"github.com/MicahParks/jwkset"
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/novasocial/imagetier/internal/jsoncheck"
 )
 
 const (
 	fetchTimeout = 5 * time.Second
 	maxPause     = 30 * time.Second
 	maxJWKS      = 1 << 20 // bytes
+	maxKeys      = 1000    // of a JWKS: a token without kid is checked with each
 )
 
 var (
@@ -65,6 +68,9 @@ func (s *keySet) verificationKeys(token *jwt.Token) (any, error) {
 // parseKeySet parses a JWKS. It skips the keys that cannot verify a signature here: symmetric
 // keys, encryption keys, unknown types and malformed ones.
 func parseKeySet(body []byte) (*keySet, error) {
+	if err := jsoncheck.Check(body, jsoncheck.Limits{"keys": maxKeys}); err != nil {
+		return nil, fmt.Errorf("parse JWKS: %w", err)
+	}
 	var raw struct{ Keys []json.RawMessage }
 	if err := json.Unmarshal(body, &raw); err != nil {
 		return nil, fmt.Errorf("parse JWKS: %w", err)
@@ -107,7 +113,9 @@ type keys struct {
 
 func newKeys(cfg Config) *keys {
 	if cfg.Transport == nil {
-		cfg.Transport = http.DefaultTransport.(*http.Transport).Clone()
+		own := http.DefaultTransport.(*http.Transport).Clone()
+		own.MaxResponseHeaderBytes = 64 << 10
+		cfg.Transport = own
 	}
 	return &keys{
 		cfg: cfg, wanted: make(chan struct{}, 1), fetched: make(chan struct{}),

@@ -120,6 +120,18 @@ func TestProxy_HalfClosedClient(t *testing.T) {
 	}
 }
 
+func TestProxy_BoundsHeadersOfAnswer(t *testing.T) {
+	for size, want := range map[int]int{32 << 10: http.StatusOK, 100 << 10: http.StatusBadGateway} {
+		st := stand(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X-Long", strings.Repeat("a", size))
+		}, nil)
+		resp := st.do(http.MethodGet, "/", "")
+		if text(t, resp); resp.StatusCode != want {
+			t.Errorf("%d bytes: %s, want %d", size, resp.Status, want)
+		}
+	}
+}
+
 func TestProxy_OnlyWebSocketUpgrades(t *testing.T) {
 	for _, upgrade := range []string{"h2c", "TLS/1.2", "websocket, h2c"} {
 		s := stand(t, func(w http.ResponseWriter, r *http.Request) {

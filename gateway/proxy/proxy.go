@@ -177,14 +177,15 @@ func hashSalt(text string) string {
 func newTransport(answer, idle time.Duration) *http.Transport {
 	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}
 	return &http.Transport{
-		DialContext:           dialer.DialContext,
-		TLSHandshakeTimeout:   5 * time.Second,
-		ResponseHeaderTimeout: answer,
-		ForceAttemptHTTP2:     true,
-		MaxIdleConns:          1024,
-		MaxIdleConnsPerHost:   1024, // there is one host
-		IdleConnTimeout:       idle,
-		DisableCompression:    true, // the service gets the client's Accept-Encoding
+		DialContext:            dialer.DialContext,
+		TLSHandshakeTimeout:    5 * time.Second,
+		ResponseHeaderTimeout:  answer,
+		MaxResponseHeaderBytes: 64 << 10,
+		ForceAttemptHTTP2:      true,
+		MaxIdleConns:           1024,
+		MaxIdleConnsPerHost:    1024, // there is one host
+		IdleConnTimeout:        idle,
+		DisableCompression:     true, // the service gets the client's Accept-Encoding
 	}
 }
 

@@ -30,6 +30,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/jsoncheck"
 	"github.com/novasocial/imagetier/internal/webhook"
 	"github.com/novasocial/imagetier/prefetch/profile"
 )
@@ -102,6 +103,7 @@ func New(cfg Config) *Client {
 		own := http.DefaultTransport.(*http.Transport).Clone()
 		own.Proxy = nil // the tier is in the same network
 		own.MaxIdleConnsPerHost = 8
+		own.MaxResponseHeaderBytes = 64 << 10
 		cfg.Transport = own
 	}
 	if cfg.Wrap != nil {
@@ -212,7 +214,11 @@ func (c *Client) Info(ctx context.Context, images []profile.Image) ([]Facts, err
 	var answer struct {
 		Infos []Facts `json:"infos"`
 	}
-	if err := json.Unmarshal(text, &answer); err != nil {
+	err = jsoncheck.Check(text, jsoncheck.Limits{"infos": len(images)})
+	if err == nil {
+		err = json.Unmarshal(text, &answer)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("ask the tier: %w", err)
 	}
 	if len(answer.Infos) != len(images) {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -410,6 +411,23 @@ func TestClient_Tag_InvalidAnswer(t *testing.T) {
 	run(t, nil, func(c *tier.Client, _ *counts) {
 		if _, err := c.Info(t.Context(), names(101)); err == nil {
 			t.Error("101 images")
+		}
+	})
+}
+
+// 1 MiB of empty facts would take 40 MiB.
+func TestClient_Info_BoundsMemory(t *testing.T) {
+	body := `{"infos":[` + strings.Repeat("{},", 1<<20/3-10) + `{}]}`
+	run(t, func(*http.Request) (*http.Response, error) { return answer(200, body), nil }, func(c *tier.Client, _ *counts) {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := c.Info(t.Context(), names(1))
+		runtime.ReadMemStats(&after)
+		if err == nil || !strings.Contains(err.Error(), "infos: it has more than 1 items") {
+			t.Error(err)
+		}
+		if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 16<<20 {
+			t.Errorf("%d MiB were allocated", allocated>>20)
 		}
 	})
 }

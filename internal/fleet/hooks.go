@@ -85,8 +85,11 @@ func NewHook(cfg HookConfig) (*Hook, error) {
 		return nil, fmt.Errorf("purge hook: %w", err)
 	}
 	h.signer = signer
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxResponseHeaderBytes = 64 << 10
 	h.client = &http.Client{
-		Timeout: cfg.Timeout,
+		Transport: transport,
+		Timeout:   cfg.Timeout,
 		// Not followed: a signature is for one receiver.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -275,6 +276,44 @@ func TestHook_Send_TimesOut(t *testing.T) {
 	}
 	if got := counts(); got["failed"] != 1 {
 		t.Errorf("counted: %v", got)
+	}
+}
+
+func TestHook_Send_BoundsAnswer(t *testing.T) {
+	for name, answer := range map[string]http.HandlerFunc{
+		"headers": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Long", strings.Repeat("a", 100<<10)) },
+		"redirect": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
+		},
+	} {
+		srv := httptest.NewServer(answer)
+		s, counts := newHook(t, srv.URL, nil)
+		items := []jetstream.Entry{item(t, Entry{Stamp: Stamp{ID: "1"}}, time.Now())}
+		if done, again := s.send(t.Context(), items); done != 0 || again == 0 || counts()["failed"] != 1 {
+			t.Errorf("%s: %d done, again after %s, counted: %v", name, done, again, counts())
+		}
+		srv.Close()
+	}
+	// An endless body is cut off: the hook has succeeded.
+	written := make(chan int, 1)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		sent, piece := 0, make([]byte, 64<<10)
+		for {
+			n, err := w.Write(piece)
+			if sent += n; err != nil {
+				written <- sent
+				return
+			}
+		}
+	}))
+	defer srv.Close()
+	s, _ := newHook(t, srv.URL, nil)
+	items := []jetstream.Entry{item(t, Entry{Stamp: Stamp{ID: "1"}}, time.Now())}
+	if done, _ := s.send(t.Context(), items); done != 1 {
+		t.Errorf("%d done", done)
+	}
+	if sent := <-written; sent > 64<<20 {
+		t.Errorf("%d bytes were taken", sent)
 	}
 }
 

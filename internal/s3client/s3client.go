@@ -37,7 +37,8 @@ type Config struct {
 	HeaderTimeout time.Duration
 }
 
-// Client is a client of S3 that retries nothing.
+// Client is a client of S3 that retries nothing. Answers that are not objects are bounded: see
+// bounded.go.
 type Client struct {
 	*s3.Client
 	// Checksums reports whether answers are to be verified by their checksums
@@ -72,6 +73,7 @@ func New(ctx context.Context, cfg Config, options ...func(*s3.Options)) (*Client
 		loaded.Credentials = c.files
 	}
 	base := func(o *s3.Options) {
+		o.HTTPClient = bounded{o.HTTPClient}
 		o.UsePathStyle = o.UsePathStyle || cfg.PathStyle
 		o.Retryer = aws.NopRetryer{}
 		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired

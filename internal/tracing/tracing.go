@@ -56,12 +56,15 @@ func Configured() (bool, error) {
 	return true, nil
 }
 
+// maxAnswer is how much of an answer of the collector is read, in bytes. The text of a refused export is logged.
+const maxAnswer = 16 << 10
+
 // NewProvider returns the provider of tracers; nil if no traces are configured. Failed exports are logged to log.
 func NewProvider(ctx context.Context, program, version string, log *slog.Logger) (*sdktrace.TracerProvider, error) {
 	if configured, err := Configured(); err != nil || !configured {
 		return nil, err
 	}
-	exporter, err := otlptracehttp.New(ctx)
+	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithMaxResponseSize(maxAnswer))
 	if err != nil {
 		return nil, fmt.Errorf("make the trace exporter: %w", err)
 	}

@@ -16,7 +16,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -87,8 +86,6 @@ func New(ctx context.Context, cfg Config) (*Source, error) {
 	}
 	c, err := s3client.New(ctx, s3client.Config{
 		Region: cfg.Region, Endpoint: cfg.Endpoint, PathStyle: cfg.PathStyle, Credentials: cfg.Credentials,
-	}, func(o *s3.Options) {
-		o.HTTPClient = client{o.HTTPClient}
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open S3 bucket %s: %w", cfg.Bucket, err)
@@ -340,23 +337,6 @@ func metadata(h http.Header, requested, received time.Time) rfc9111.Answer {
 	h = h.Clone()
 	h.Del("Vary")
 	return rfc9111.Answer{Header: h, Requested: requested, Received: received}
-}
-
-// client limits the size of error answers, which the SDK reads to their end.
-type client struct{ s3.HTTPClient }
-
-// maxError is the maximum size of an error answer, in bytes.
-const maxError = 64 << 10
-
-func (c client) Do(req *http.Request) (*http.Response, error) {
-	resp, err := c.HTTPClient.Do(req)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		resp.Body = struct {
-			io.Reader
-			io.Closer
-		}{io.LimitReader(resp.Body, maxError), resp.Body}
-	}
-	return resp, err
 }
 
 // isCode reports whether code is one of codes, ignoring case.

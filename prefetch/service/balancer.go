@@ -32,10 +32,11 @@ func newBalancer(base string, signer *imageurl.Signer, timeout time.Duration) *b
 		Timeout: timeout,
 		// No proxy and no redirects: the balancer is ours.
 		Transport: &http.Transport{
-			MaxIdleConnsPerHost: variantsAtOnce,
-			IdleConnTimeout:     time.Minute,
-			ForceAttemptHTTP2:   true,
-			DisableCompression:  true,
+			MaxIdleConnsPerHost:    variantsAtOnce,
+			MaxResponseHeaderBytes: 64 << 10,
+			IdleConnTimeout:        time.Minute,
+			ForceAttemptHTTP2:      true,
+			DisableCompression:     true,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}

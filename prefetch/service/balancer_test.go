@@ -102,3 +102,19 @@ func TestBalancer_Make_MapsStatusToOutcome(t *testing.T) {
 		t.Errorf("without a balancer: %v", err)
 	}
 }
+
+func TestBalancer_Make_BoundsHeaders(t *testing.T) {
+	signer, err := imageurl.NewDevSigner()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Long", strings.Repeat("a", 100<<10))
+	}))
+	defer server.Close()
+	b := newBalancer(server.URL, signer, time.Minute)
+	defer b.close()
+	if out := b.Make(t.Context(), refsOf(t, "/100x/v.1/posts/a.jpg.webp")); !errors.Is(out[0].Err, origin.ErrUnavailable) {
+		t.Errorf("%+v", out)
+	}
+}

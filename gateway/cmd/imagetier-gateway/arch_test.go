@@ -42,7 +42,7 @@ var allowedImports = map[string][]string{
 	"rewrite":   {},
 	"imagelink": {"/resize", "/imagecache/imageurl", "/prefetch/profile"},
 	"tier": {"/imagecache/imageurl", "/prefetch/profile",
-		"/internal/boundedcache", "/internal/webhook"},
+		"/internal/boundedcache", "/internal/jsoncheck", "/internal/webhook"},
 	"feed":                  {},
 	"proto":                 {},
 	"upstream":              {"feed", "proto", "/internal/circuit"},
@@ -53,7 +53,7 @@ var allowedImports = map[string][]string{
 	"budget":                {},
 	"pagecache":             {"feed", "/internal/circuit"},
 	"graph":                 {"budget", "feed", "imagelink", "/prefetch/profile"},
-	"auth":                  {},
+	"auth":                  {"/internal/jsoncheck"},
 	"events":                {"budget", "/prefetch/events", "/internal/boundedcache", "/internal/webhook"},
 	"cmd/imagetier-gateway": {
 		"proxy",

@@ -47,6 +47,12 @@ type Store struct {
 // maxObject is the maximum size of an object that Get reads, in bytes.
 const maxObject = 16 << 20
 
+// Bounds of a listing, which is of the variants of an original.
+const (
+	maxPages  = 100
+	maxOnPage = 1000 // objects: S3's own limit
+)
+
 // New returns a Store. It loads the standard configuration and credentials chain without
 // using the network. Failed requests are not retried: the tier works without the store.
 func New(ctx context.Context, cfg Config) (*Store, error) {
@@ -133,10 +139,13 @@ func (s *Store) DeleteAll(ctx context.Context, prefix string) (deleted []shareds
 // pages calls each with every page of objects that is not empty.
 func (s *Store) pages(ctx context.Context, prefix string, each func([]sharedstore.Object) error) error {
 	in := &s3.ListObjectsV2Input{Bucket: &s.bucket, Prefix: aws.String(s.prefix + prefix)}
-	for {
+	for range maxPages {
 		page, err := s.client.ListObjectsV2(ctx, in)
 		if err != nil {
 			return fmt.Errorf("list objects %s: %w", prefix, err)
+		}
+		if len(page.Contents) > maxOnPage {
+			return fmt.Errorf("list objects %s: more than %d on a page", prefix, maxOnPage)
 		}
 		var objects []sharedstore.Object
 		for _, o := range page.Contents {
@@ -154,4 +163,5 @@ func (s *Store) pages(ctx context.Context, prefix string, each func([]sharedstor
 		}
 		in.ContinuationToken = page.NextContinuationToken
 	}
+	return fmt.Errorf("list objects %s: more than %d pages", prefix, maxPages)
 }

@@ -46,8 +46,8 @@ func (m snsMessage) signed() []byte {
 // SNS confirms the subscriptions of one topic of Amazon SNS to POST /v1/events/s3.
 type SNS struct {
 	Topic string // ARN; subscriptions of other topics are not confirmed
-	// Client requests certificates and confirms. If nil, one that follows no redirects is used.
-	Client *http.Client
+	// Transport requests certificates and confirms. If nil, the default one is used.
+	Transport http.RoundTripper
 }
 
 // snsHost matches the hosts of SNS in all regions and partitions.
@@ -56,7 +56,7 @@ var snsHost = regexp.MustCompile(`^sns\.[a-z]{2}(-[a-z]+)+-\d\.amazonaws\.com(\.
 // Bounds of a request to SNS, which itself waits 15 s for an answer.
 const (
 	snsTimeout   = 5 * time.Second
-	maxSNSAnswer = 64 << 10 // bytes
+	maxSNSAnswer = 64 << 10 // bytes of a body; more are not read. Also of headers.
 )
 
 // errSNSRefused wraps why a confirmation is refused for good.
@@ -81,7 +81,8 @@ func (s *SNS) confirm(ctx context.Context, m snsMessage) error {
 	return nil
 }
 
-// verify checks the signature with a certificate in PEM, which came from SNS over HTTPS.
+// verify checks the signature with a certificate in PEM. No authority is checked: the certificate came from SNS over
+// HTTPS.
 func (m snsMessage) verify(certificate []byte) error {
 	block, _ := pem.Decode(certificate)
 	if block == nil {
@@ -90,6 +91,10 @@ func (m snsMessage) verify(certificate []byte) error {
 	cert, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
 		return err
+	}
+	if now := time.Now(); now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
+		return fmt.Errorf("the certificate is valid from %s to %s",
+			cert.NotBefore.Format(time.RFC3339), cert.NotAfter.Format(time.RFC3339))
 	}
 	signature, err := base64.StdEncoding.DecodeString(m.Signature)
 	if err != nil {
@@ -101,6 +106,12 @@ func (m snsMessage) verify(certificate []byte) error {
 	}
 	return cert.CheckSignature(algorithm, m.signed(), signature)
 }
+
+var snsTransport = func() http.RoundTripper {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.MaxResponseHeaderBytes = maxSNSAnswer
+	return t
+}()
 
 // get requests a URL of SNS, and of no other host.
 func (s *SNS) get(ctx context.Context, address string) ([]byte, error) {
@@ -114,11 +125,12 @@ func (s *SNS) get(ctx context.Context, address string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	client := s.Client
-	if client == nil {
-		client = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error {
-			return http.ErrUseLastResponse
-		}}
+	client := &http.Client{
+		Transport:     s.Transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	if client.Transport == nil {
+		client.Transport = snsTransport
 	}
 	resp, err := client.Do(req)
 	if err != nil {

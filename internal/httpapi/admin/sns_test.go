@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bytes"
+	"context"
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
@@ -18,6 +19,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/novasocial/imagetier/internal/guard"
 )
@@ -26,10 +29,15 @@ const snsTopic = "arn:aws:sns:eu-central-1:123456789012:photos"
 
 // fakeSNS answers for the hosts of Amazon SNS.
 type fakeSNS struct {
-	certificate []byte
-	key         *rsa.PrivateKey
-	down        bool
-	visited     []string
+	key       *rsa.PrivateKey
+	down      bool
+	expired   bool
+	hangs     bool // no answer
+	stalls    bool // no body
+	redirects bool
+	endless   bool // bodies
+	read      int  // bytes of bodies
+	visited   []string
 }
 
 func newFakeSNS(t *testing.T) *fakeSNS {
@@ -38,26 +46,65 @@ func newFakeSNS(t *testing.T) *fakeSNS {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &fakeSNS{key: key, certificate: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})}
+	return &fakeSNS{key: key}
 }
+
+// pem returns the certificate. It is signed by itself, as no authority is checked.
+func (s *fakeSNS) pem() []byte {
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		NotBefore:    time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(48 * time.Hour),
+	}
+	if s.expired {
+		template.NotAfter = time.Now().Add(-24 * time.Hour)
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, s.key.Public(), s.key)
+	if err != nil {
+		panic(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})
+}
+
+// snsBody is a body that never ends, or never comes.
+type snsBody struct {
+	*fakeSNS
+	ctx context.Context
+}
+
+func (b snsBody) Read(p []byte) (int, error) {
+	if b.stalls {
+		<-b.ctx.Done()
+		return 0, b.ctx.Err()
+	}
+	b.read += len(p)
+	return len(p), nil
+}
+
+func (snsBody) Close() error { return nil }
 
 func (s *fakeSNS) RoundTrip(r *http.Request) (*http.Response, error) {
 	if s.down {
 		return nil, errors.New("no route to host")
 	}
 	s.visited = append(s.visited, r.URL.String())
-	body := []byte("<ConfirmSubscriptionResponse/>")
-	if strings.HasSuffix(r.URL.Path, ".pem") {
-		body = s.certificate
+	if s.hangs {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
 	}
-	return &http.Response{
-		StatusCode: http.StatusOK, Status: "200 OK", Body: io.NopCloser(bytes.NewReader(body)), Request: r,
-	}, nil
+	text := []byte("<ConfirmSubscriptionResponse/>")
+	if strings.HasSuffix(r.URL.Path, ".pem") {
+		text = s.pem()
+	}
+	var body io.ReadCloser = io.NopCloser(bytes.NewReader(text))
+	if s.endless || s.stalls {
+		body = snsBody{s, r.Context()}
+	}
+	resp := &http.Response{StatusCode: http.StatusOK, Status: "200 OK", Header: http.Header{}, Body: body, Request: r}
+	if s.redirects {
+		resp.StatusCode, resp.Status = http.StatusFound, "302 Found"
+		resp.Header.Set("Location", "http://169.254.169.254/latest/meta-data/")
+	}
+	return resp, nil
 }
 
 // message returns a signed request to confirm a subscription.
@@ -84,7 +131,7 @@ func TestNotice_SNS_ConfirmsTheTopic(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*snsMessage)
 		topic  string
-		down   bool
+		server func(*fakeSNS)
 		status int
 		log    string
 		visits int
@@ -92,7 +139,30 @@ func TestNotice_SNS_ConfirmsTheTopic(t *testing.T) {
 		"the topic":     {topic: snsTopic, status: 202, log: confirmed, visits: 2},
 		"another topic": {topic: snsTopic + "2", status: 202, log: refused},
 		"no topic":      {status: 202, log: "set --s3-events-sns-topic"},
-		"SNS is away":   {topic: snsTopic, down: true, status: 503, log: "no route to host"},
+		"SNS is away": {
+			server: func(s *fakeSNS) { s.down = true },
+			topic:  snsTopic, status: 503, log: "no route to host",
+		},
+		"SNS hangs": {
+			server: func(s *fakeSNS) { s.hangs = true },
+			topic:  snsTopic, status: 503, log: "deadline exceeded", visits: 1,
+		},
+		"SNS sends no body": {
+			server: func(s *fakeSNS) { s.stalls = true },
+			topic:  snsTopic, status: 503, log: "deadline exceeded", visits: 1,
+		},
+		"a redirect": {
+			server: func(s *fakeSNS) { s.redirects = true },
+			topic:  snsTopic, status: 503, log: "answered 302 Found", visits: 1,
+		},
+		"an endless certificate": {
+			server: func(s *fakeSNS) { s.endless = true },
+			topic:  snsTopic, status: 202, log: refused, visits: 1,
+		},
+		"an expired certificate": {
+			server: func(s *fakeSNS) { s.expired = true },
+			topic:  snsTopic, status: 202, log: "the certificate is valid from", visits: 1,
+		},
 		"a changed message": {
 			change: func(m *snsMessage) { m.Token += "0" },
 			topic:  snsTopic, status: 202, log: refused, visits: 1,
@@ -114,7 +184,9 @@ func TestNotice_SNS_ConfirmsTheTopic(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			sns := newFakeSNS(t)
-			sns.down = c.down
+			if c.server != nil {
+				c.server(sns)
+			}
 			m := sns.message(t)
 			if c.change != nil {
 				c.change(&m)
@@ -131,11 +203,16 @@ func TestNotice_SNS_ConfirmsTheTopic(t *testing.T) {
 			h := (&intake{}).handler(t, func(cfg *Config) {
 				cfg.Dev, cfg.Log = true, slog.New(slog.NewTextHandler(&log, nil))
 				if c.topic != "" {
-					cfg.SNS = &SNS{Topic: c.topic, Client: &http.Client{Transport: sns}}
+					cfg.SNS = &SNS{Topic: c.topic, Transport: sns}
 				}
 			})
 			r := httptest.NewRequest(http.MethodPost, "http://localhost/v1/events/s3", bytes.NewReader(body))
-			status, _, answer := answerTo(t, h, r)
+			var status int
+			var answer string
+			synctest.Test(t, func(t *testing.T) { status, _, answer = answerTo(t, h, r) }) // SNS may hang
+			if sns.read > 2*maxSNSAnswer {
+				t.Errorf("%d bytes were read", sns.read)
+			}
 			if status != c.status || len(sns.visited) != c.visits || !strings.Contains(log.String(), c.log) {
 				t.Errorf("%d %s, visited %q, log %s", status, answer, sns.visited, &log)
 			}
