@@ -17,13 +17,13 @@ type Held struct {
 	Key   Key           // what it is kept under: the original's own for FromOriginal
 	Image Image         // without its Body; the zero Image for Negative
 	Bytes int64         // of Body
-	TTL   time.Duration // how much longer it is fresh, negative since when it is not; Pinned: PinnedTTL
-	// StaleIfError is how much longer than fresh it stands in for a failed revalidation.
+	TTL   time.Duration // how much longer it is fresh; negative: how long it has been stale; Pinned: PinnedTTL
+	// StaleIfError is how long it may be served after its freshness if revalidation fails.
 	StaleIfError time.Duration
 	// SoftPurged says that a soft purge made it stale, although Image.Fresh says otherwise.
 	SoftPurged bool
-	// Err is the refusal of Negative; elsewhere the fault that kept the tier from saying
-	// whether it holds anything.
+	// Err is the refusal if Where is Negative; otherwise the fault because of which the tier could
+	// not be read.
 	Err error
 }
 

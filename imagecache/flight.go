@@ -51,7 +51,7 @@ func (fs *flights) join(
 	if fs.byKey == nil {
 		fs.byKey = make(map[Key]*flight)
 	}
-	fs.byKey[key] = f // one of an older epoch, or of lower priority, goes on for those who wait for it
+	fs.byKey[key] = f // a flight of an older epoch or a lower priority continues for its own waiters
 	go func() {
 		// Overwritten by run, unless run ends by runtime.Goexit.
 		f.err = fmt.Errorf("fill %s: %w", key.path, resize.ErrFailed)

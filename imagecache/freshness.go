@@ -42,13 +42,13 @@ func (f Freshness) at(now time.Time) (left time.Duration, state freshnessState) 
 	}
 }
 
-// usableOnError reports whether the Image may stand in for a failed revalidation. unstated is
+// usableOnError reports whether the Image may be served when its revalidation fails. unstated is
 // the limit if the origin stated none.
 func (f Freshness) usableOnError(now time.Time, unstated time.Duration) bool {
 	return f.Pinned() || now.Sub(f.Until) < f.staleIfError(unstated)
 }
 
-// staleIfError returns how long after Until the Image may stand in for a failed revalidation.
+// staleIfError returns how long after Until the Image may be served when its revalidation fails.
 func (f Freshness) staleIfError(unstated time.Duration) time.Duration {
 	switch {
 	case f.MustRevalidate || f.StaleIfError < 0:

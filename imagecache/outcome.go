@@ -37,7 +37,7 @@ const (
 type Outcome struct {
 	Detail    Detail
 	Forward   Forward
-	Status    int           // what the origin answered (200, 304, …), 0 if it was not asked
+	Status    int           // status of the origin's answer (200, 304, …), 0 if the origin was not asked
 	Stored    bool          // at least one tier was given the answer
 	Collapsed bool          // joined another caller's fill
 	TTL       time.Duration // of a hit: how long it stays fresh, negative past it; Pinned: PinnedTTL

@@ -12,7 +12,7 @@ func (c *Cache) Purge(ctx context.Context, target Target) (Receipt, error) {
 	if target.Key != (Key{}) {
 		target.Key, target.Original = c.marked(target.Key), target.Key.original
 	}
-	soft := c.softs.of(target) // not one that begins after this purge has removed everything
+	soft := c.softs.of(target) // except fills that begin after this purge has removed everything
 	receipt, err := c.purge(ctx, target, c.layers)
 	if err == nil {
 		c.softs.forget(soft)

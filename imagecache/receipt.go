@@ -66,8 +66,8 @@ func (s *Sizes) merge(other Sizes) (images int, bytes int64) {
 	return images, bytes
 }
 
-// Receipt says what a purge removed. Its JSON is what the nodes of a fleet exchange: below
-// 30 bytes for each Image that is listed, so below 600 kB. The answer of the API is another.
+// Receipt says what a purge removed. The nodes of a fleet exchange its JSON: less than 30 bytes for
+// each Image that is listed, so less than 600 kB. The API has a type of its own.
 type Receipt struct {
 	Variants  int   `json:"variants"`  // made images, each counted once however many tiers and nodes held it
 	Originals int   `json:"originals"` // kept originals and mezzanines, in the same way

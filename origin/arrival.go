@@ -5,9 +5,9 @@ import "context"
 // An Arrival watches a body while [ReadAll] reads it. Its methods are called by one goroutine at a
 // time and must not block.
 type Arrival interface {
-	// Arrived is called with all bytes of the body that have arrived, and its size. Nothing of them has been
-	// checked: the body may still turn out to be cut short or not to have its digest. The bytes are not modified
-	// later. It is not called for a body of unknown size or one that is in memory already (Object.Whole).
+	// Arrived is called with all bytes of the body that have arrived, and its size. They are not verified: the
+	// body may still be truncated or fail its digest. The bytes are not modified later. Arrived is not called
+	// for a body of unknown size or one that is in memory already (Object.Whole).
 	Arrived(body []byte, size int64)
 	// Failed is called when reading the body has failed. [Retry] may read another one after that.
 	Failed()

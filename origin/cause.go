@@ -19,7 +19,7 @@ var (
 	ErrConnReset   = errors.New("connection closed early")
 	ErrNoHost      = errors.New("no such host")
 	ErrTLS         = errors.New("TLS handshake failed")
-	// ErrDigest means that the bytes are not those of the digest that the origin states.
+	// ErrDigest means that the bytes do not match the digest that the origin states.
 	ErrDigest = errors.New("bytes do not match their digest")
 	// ErrNoCredentials means that no credentials were found or that they could not be fetched.
 	ErrNoCredentials = errors.New("no credentials")
@@ -29,7 +29,7 @@ var (
 	ErrCredentials = errors.New("credentials not accepted")
 	// ErrClock means that the local clock differs too much from that of the store.
 	ErrClock = errors.New("clock skew too large")
-	// ErrNoBucket means that there is no bucket of the configured name.
+	// ErrNoBucket means that the configured bucket does not exist.
 	ErrNoBucket = errors.New("no such bucket")
 	// ErrRegion is wrapped by WrongRegion.
 	ErrRegion = errors.New("bucket is in another region")

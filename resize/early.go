@@ -16,7 +16,7 @@ type Arriving struct {
 
 	mu      sync.Mutex
 	bytes   []byte        // that have arrived
-	ended   bool          // Add is not called any more
+	ended   bool          // Add will not be called again
 	usable  bool          // see End
 	changed chan struct{} // closed at the next change; nil if nothing waits
 }

@@ -50,8 +50,8 @@ func (k Kind) ContentType() string {
 	return kinds[k].contentType
 }
 
-// Header is what can be read of an original without decoding it: enough to enforce limits, to
-// answer info requests and to estimate the cost of decoding.
+// Header is the metadata of an original that can be read without decoding it: enough to enforce
+// limits, to answer info requests and to estimate the cost of decoding.
 type Header struct {
 	Kind Kind
 	// Width and Height are in pixels, as stored (before Orientation is applied). For
@@ -82,7 +82,7 @@ type Header struct {
 	CMYK          bool
 	Progressive   bool // a progressive JPEG, an interlaced PNG or GIF: decoded in several passes
 	Profile       bool // an ICC profile is embedded
-	// Colour describes the colours where there is no profile.
+	// Colour describes the colours of a file without a profile.
 	Colour Colour
 }
 
@@ -192,7 +192,7 @@ func CheckComplete(b []byte, h Header) error {
 	return fmt.Errorf("%w: cannot check whether it is complete", ErrUnsupported)
 }
 
-// refusedKind names kinds that are often taken for images but are not decoded.
+// refusedKind names kinds that may be expected to work, but are not decoded.
 func refusedKind(b []byte) string {
 	for _, k := range [...]struct{ magic, name string }{
 		{"BM", "BMP"},

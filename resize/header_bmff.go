@@ -71,7 +71,7 @@ type bmff struct {
 }
 
 // openBMFF finds the boxes of the header. It stops at a truncated box, or at appended data that is
-// no box.
+// not a box.
 func openBMFF(kind Kind, b []byte) (bmff, error) {
 	f := bmff{kind: kind, file: b}
 	var meta []byte
@@ -128,8 +128,8 @@ func openBMFF(kind Kind, b []byte) (bmff, error) {
 	return f, nil
 }
 
-// completeBMFF checks that the bytes of every item lie within the file. Whatever else the file
-// contains, appended data for example, is not needed.
+// completeBMFF checks that the bytes of every item lie within the file. Everything else in the
+// file, such as appended data, is not needed.
 func completeBMFF(kind Kind, b []byte) error {
 	f, err := openBMFF(kind, b)
 	if err != nil {

@@ -38,7 +38,7 @@ func completeGIF(b []byte) error {
 	return nil
 }
 
-// gifEnd is what the end of a GIF consists of.
+// gifEnd describes the end of a GIF.
 type gifEnd struct {
 	at      int  // offset after the last complete block
 	trailer bool // the trailer is at this offset
@@ -177,8 +177,8 @@ func gifData(b []byte) (data []byte) {
 	return data
 }
 
-// addGIFFrame reads an image descriptor: left, top, width, height, flags. The canvas is the
-// screen, or what the first frame needs if that is larger, as in Firefox and libnsgif.
+// addGIFFrame reads an image descriptor: left, top, width, height, flags. The canvas is the screen,
+// or the size that the first frame needs if that is larger, as in Firefox and libnsgif.
 func (h *Header) addGIFFrame(d []byte) {
 	right, bottom := le16(d)+le16(d[4:]), le16(d[2:])+le16(d[6:])
 	if h.Frames == 0 {

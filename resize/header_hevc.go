@@ -58,7 +58,7 @@ func hevcUnitColour(unit []byte) (c Colour, found bool) {
 	if len(unit) < 2 || unit[0]>>1&63 != nalSPS || unit[0]&1 != 0 || unit[1]>>3 != 0 {
 		return Colour{}, false
 	}
-	// The third byte of 00 00 03 is no data.
+	// The third byte of 00 00 03 is not data (emulation prevention).
 	r := msbReader{b: bytes.ReplaceAll(unit[2:], []byte{0, 0, 3}, []byte{0, 0})}
 	if c = spsColour(&r); r.short {
 		return Colour{}, false

@@ -38,7 +38,7 @@ func (f bmff) eachItem(do func(id int, typ, after []byte)) {
 	}
 }
 
-// itemType returns the type of an item, "" if there is no such item.
+// itemType returns the type of an item, "" if the item does not exist.
 func (f bmff) itemType(id int) (typ string) {
 	f.eachItem(func(other int, of, _ []byte) {
 		if other == id && typ == "" {

@@ -58,7 +58,7 @@ func (h *Header) readJXLMetadata(r *bitReader) {
 	}
 	if r.bits(1) == 1 { // extra fields
 		h.Orientation = 1 + r.bits(3)
-		if r.bits(1) == 1 { // intrinsic size: for display, not what is stored
+		if r.bits(1) == 1 { // intrinsic size: for display, not the stored size
 			jxlSize(r)
 		}
 		if r.bits(1) == 1 {
@@ -87,7 +87,7 @@ func (h *Header) readJXLMetadata(r *bitReader) {
 		kind := r.choose([4]uint{0, 0, 4, 6}, [4]int{0, 1, 2, 18})
 		h.Alpha = h.Alpha || kind == 0
 		h.CMYK = h.CMYK || kind == 4
-		// What follows depends on the type; the other channels are not parsed.
+		// The rest depends on the type; the other channels are not parsed.
 		plain = false
 		break
 	}
@@ -265,7 +265,7 @@ func jxlEnd(b []byte) (end int, err error) {
 	return end, nil
 }
 
-// repairJXL leaves out what is behind the codestream: metadata and appended data.
+// repairJXL removes everything after the codestream: metadata and appended data.
 func repairJXL(b []byte) []byte {
 	end, err := jxlEnd(b)
 	if err != nil {

@@ -32,7 +32,7 @@ type tiffPage struct {
 	width, height, bits, compression, photometric, samples,
 	rows, planar, tileWidth, tileHeight, orientation int
 	format        int   // 1 unsigned, 2 signed, 3 floating point
-	extra         []int // what the samples after the colours are
+	extra         []int // the meaning of the samples after the colours
 	offsets       []int // of strips or tiles
 	counts        []int // their lengths in bytes
 	icc, raw      bool
@@ -159,7 +159,7 @@ func (p *tiffPage) setDefaults(bits []int) {
 		p.samples = max(p.colours(), len(bits), 1)
 	}
 	if p.samples == 1 {
-		p.planar = 1 // one plane, whatever the file says
+		p.planar = 1 // a single plane, even if the file declares several
 	}
 	if p.photometric < 0 {
 		p.photometric = tiffMinIsBlack

@@ -25,10 +25,10 @@ func (l Limits) orDefaults() Limits {
 	}
 }
 
-// Check returns nil if an original of size bytes with header h may be decoded, and otherwise
-// an error that wraps ErrTooLarge and may be shown to the client. Sides and pixels are those
-// of the largest frame, tile grid or thumbnail that a decoder may have to hold. Frames count
-// only where they are decoded: see CheckVariant.
+// Check returns nil if an original of size bytes with header h may be decoded, and otherwise an
+// error that wraps ErrTooLarge and may be shown to the client. It checks the sides and pixels of
+// the largest frame, tile grid or thumbnail that a decoder may have to hold. Frames count only
+// where they are decoded: see CheckVariant.
 func (l Limits) Check(h Header, size int) error {
 	l = l.orDefaults()
 	width, height := h.LargestWidth, h.LargestHeight

@@ -9,7 +9,7 @@ type Option struct {
 	Meaning  string
 	Default  string   // what happens without it
 	Limit    string   // "" means no limit
-	Goes     string   // what it goes with; "" is everything
+	Goes     string   // the options that it can be combined with; "" is all of them
 	Examples []string // names of Specs, as [ParseSpecName] parses them
 }
 

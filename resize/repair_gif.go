@@ -106,8 +106,9 @@ func freeGIFColour(size, data []byte, colours int) (index byte, ok bool) {
 	return byte(max(free, 0)), free >= 0
 }
 
-// libnsgifCanvas returns the canvas that libnsgif uses. It takes some screen sizes for those of the
-// screen that the GIF was made on, and uses the first frame's size instead (nsgif_data_scan).
+// libnsgifCanvas returns the canvas that libnsgif uses. For some screen sizes, which it assumes to
+// be the size of the display that the GIF was made on, libnsgif uses the first frame's size instead
+// (nsgif_data_scan).
 func libnsgifCanvas(b []byte, first gifEnd) (width, height int) {
 	width, height = le16(b[6:]), le16(b[8:])
 	switch [2]int{width, height} {

@@ -36,7 +36,7 @@ func repairHEIF(b []byte, h Header) []byte {
 	return w.file()
 }
 
-// heifItem is one item and what the tables say of it.
+// heifItem is one item and its entries in the tables.
 type heifItem struct {
 	typ        string
 	properties []int        // indices, from 1
@@ -152,7 +152,8 @@ type heifWriter struct {
 	broken bool
 }
 
-// add adds an item and, recursively, what it is made of. A bare item loses its transformations.
+// add adds an item and, recursively, the items that it is made of. A bare item loses its
+// transformations.
 func (w *heifWriter) add(id int, bare bool, depth int) {
 	item := w.items[id]
 	if item == nil || depth > 3 || len(w.order) >= 1<<16 {

@@ -9,8 +9,8 @@ import (
 // not the canonical one. Its text names the canonical spelling. It wraps ErrSpec.
 type SpellingError struct {
 	Shape, Format string // as given
-	Canonical     Spec   // what was meant
-	Reason        string // what is wrong with the spelling
+	Canonical     Spec   // the option that was meant
+	Reason        string // why the spelling is not canonical
 }
 
 // Error names the canonical spelling of the shape, of the format, or of both.

@@ -13,7 +13,7 @@ const descriptorDir = "/dev/fd/"
 
 func memoryLimits(uint64) []resourceLimit { return nil }
 
-// redirect makes descriptor to another name of descriptor from.
+// redirect makes descriptor "to" refer to the open file of descriptor "from".
 func redirect(to, from int) error { return unix.Dup2(from, to) }
 
 func sandbox(hello *wire.Hello) {

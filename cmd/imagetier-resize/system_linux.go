@@ -11,5 +11,5 @@ func memoryLimits(data uint64) []resourceLimit {
 	}
 }
 
-// redirect makes descriptor to another name of descriptor from.
+// redirect makes descriptor "to" refer to the open file of descriptor "from".
 func redirect(to, from int) error { return unix.Dup3(from, to, 0) }

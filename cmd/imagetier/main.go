@@ -18,8 +18,8 @@ import (
 
 func main() { newProgram().Main() }
 
-// cli are the commands; each lives in the file of its name. Package program adds those
-// that the gateway has too.
+// cli has the commands; each is in the file of its name. Package program adds the commands that the
+// gateway has too.
 type cli struct {
 	Serve      serveCmd      `cmd:"" help:"Run the tier."`
 	Sign       signCmd       `cmd:"" help:"Print a signed URL."`

@@ -185,7 +185,7 @@ func parseVersion(text string) (imageurl.Version, error) {
 	return imageurl.Version{}, err
 }
 
-// parseBase returns what stands before a path; it ends in no "/".
+// parseBase returns the base of URLs, without trailing slashes.
 func parseBase(base string) (string, error) {
 	if base == "" {
 		return "", nil

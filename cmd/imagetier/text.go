@@ -42,7 +42,7 @@ func printable(name string) string {
 	return name
 }
 
-// versionText returns a version and what it promises.
+// versionText returns a version and what it means.
 func versionText(version string) string {
 	for begins, promise := range map[string]string{
 		"v.": "the caller says that it never changes", "e.": "the original with this ETag",

@@ -93,7 +93,7 @@ func (c *planCmd) runSeeds() error {
 // planned has the results of a simulation.
 type planned struct {
 	first, sizes share // of new posts that are hits
-	old          share // of old posts, likewise, if pages make what they show
+	old          share // of old posts that are hits, if pages make the images that they show
 	used, wasted warmer.Amount
 }
 

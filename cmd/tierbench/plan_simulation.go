@@ -67,7 +67,7 @@ type planDay struct {
 	watch *warmer.Watch
 	day   socialday.Day
 	names naming
-	held  map[string]time.Duration // by Ref: from when it is there
+	held  map[string]time.Duration // by Ref: when the variant is complete
 	asked map[string]bool          // by Ref
 	seen  map[int]bool             // posts
 }

@@ -1,4 +1,5 @@
-// Package budget bounds the memory that all requests together take for what grows with their input.
+// Package budget bounds the memory that all requests together use for data whose size depends on
+// their input: bodies and answers.
 package budget
 
 import (

@@ -71,7 +71,7 @@ type refused struct{ tooLarge, overloaded bool }
 
 func (r refused) any() bool { return r.tooLarge || r.overloaded }
 
-// allows reports whether an answer may go on that has length bytes in a buffer of size bytes.
+// allows reports whether an answer of length bytes, in a buffer of size bytes, may be continued.
 func (r *room) allows(length, size int) bool {
 	switch {
 	case r.any():

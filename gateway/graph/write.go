@@ -124,7 +124,7 @@ type pageWriter struct {
 	*run
 	client imagelink.Client
 	images []imagelink.Minted // of posts; nil unless facts are requested
-	facts  []Facts            // of posts, likewise
+	facts  []Facts            // of posts; nil unless facts are requested
 	shown  *imagelink.Page
 }
 

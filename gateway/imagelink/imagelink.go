@@ -159,7 +159,7 @@ func specFor(p profile.Profile, c Client) resize.Spec {
 	return resize.Spec{} // unreachable: a profile has at least one Spec
 }
 
-// Post is what the URL of an image depends on, besides image and client.
+// Post has the properties of a post that the URL of its image depends on.
 type Post struct {
 	Created time.Time   // selects the key; zero is the newest key
 	Public  bool        // the image is public: its URL does not expire

@@ -28,7 +28,7 @@ func (p *Page) URL(profileName, plain string, post Post) string {
 	return minted.URL
 }
 
-// Add adds a URL to the page. One that was signed by another is left out.
+// Add adds a URL to the page, unless another service has signed it.
 func (p *Page) Add(m Minted) {
 	if p.linker.cfg.HandedOut == nil || m.Image.IsZero() {
 		return

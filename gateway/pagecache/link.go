@@ -342,8 +342,8 @@ func (l *link) dialed(c net.Conn) net.Conn {
 	return &tracked{Conn: c, ready: func() { l.number.Add(1) }}
 }
 
-// tracked is a connection that calls ready before its second write, and breaks when it receives what is no message of
-// Redis.
+// tracked is a connection that calls ready before its second write, and breaks when it receives an invalid
+// message.
 type tracked struct {
 	net.Conn
 	ready    func()

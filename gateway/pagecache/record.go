@@ -21,7 +21,7 @@ const (
 	checksumAt    = 18
 )
 
-// state is what a record turns out to be.
+// state is the result of reading a record.
 type state int
 
 const (

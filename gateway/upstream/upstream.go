@@ -172,7 +172,7 @@ func (s *Services) Close() error {
 	return errors.Join(errs...)
 }
 
-// checkAddress returns an error for text that gRPC would take for a host name and never reach.
+// checkAddress returns an error for text that gRPC would treat as the name of an unknown host.
 func checkAddress(addr string) error {
 	switch {
 	case addr == "":

@@ -13,8 +13,8 @@ import (
 // Recovery: the segments that attach has listed are read, and their records enter the index, while
 // the tier already serves.
 
-// recovery returns what recovers the segments that are attached now, newest first: what
-// is added to the index is never older than what it already knows.
+// recovery returns a function that recovers the segments that are attached now, newest first, so
+// that no record replaces a newer one in the index.
 func (t *Tier) recovery(ctx context.Context) func() {
 	t.mu.Lock()
 	gone, segments := t.gone, slices.Clone(t.segments)

@@ -15,10 +15,10 @@
 //   - reads fail, or the directory cannot be used: every Get is a miss (State Off)
 //   - removed while in use: it begins again, empty
 //
-// It recovers within seconds of the disk. Purges that came meanwhile hold (unwritten.go). Two
+// It recovers within seconds of the disk. Purges that came meanwhile are kept (unwritten.go). Two
 // processes cannot use one directory.
 //
-// The read path is read.go; the write path begins at Put in put.go and goes on in write.go.
+// The read path is read.go; the write path begins at Put in put.go and continues in write.go.
 package disktier
 
 import (

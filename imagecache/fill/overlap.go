@@ -29,8 +29,8 @@ type overlap struct {
 const (
 	// minOverlap is the least that an overlap is expected to save.
 	minOverlap = 5 * time.Millisecond
-	// minSample is how long the rate is measured at least, and for a quarter of the original: what waits in
-	// the socket's buffer arrives at once.
+	// minSample is how long the rate is measured at least, and for a quarter of the original: bytes that wait
+	// in the socket's buffer arrive at once.
 	minSample = 10 * time.Millisecond
 	// maxHeader is how many bytes may come before the first scan: EXIF with a preview, profiles.
 	maxHeader = 1 << 20

@@ -27,7 +27,8 @@ type request struct {
 	spec  resize.Spec
 	stale *imagecache.Image
 	late  bool // the requests for which the original was fetched are answered
-	// noted is set by an early job that was given up: the history knows of it, and has said likely.
+	// noted is set by an early job that was given up: it has recorded this request in the history,
+	// and likely is the result.
 	noted, likely bool
 
 	ended sync.Once

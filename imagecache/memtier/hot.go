@@ -82,8 +82,8 @@ func (x *index) heat(id uint64, changes uint32, image *hotImage, bytes *atomic.I
 	return true
 }
 
-// stays reports whether the image of that turn stays hot. If there is no room, only one
-// that was read since the clock last passed does.
+// stays reports whether the image of that turn stays hot. If there is no room, it stays only if it
+// was read since the clock last passed.
 func (x *index) stays(t turn, full bool, bytes *atomic.Int64) bool {
 	s := x.shard(t.id)
 	s.mu.Lock()

@@ -9,7 +9,7 @@ import (
 	"github.com/novasocial/imagetier/internal/circuit"
 )
 
-// drainTime bounds how long Run goes on writing after its context is done.
+// drainTime bounds how long Run continues to write after its context is done.
 const drainTime = 3 * time.Second
 
 // Run writes queued images until ctx is done, and then the rest of the queue for at most

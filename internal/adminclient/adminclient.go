@@ -33,7 +33,7 @@ type Client struct {
 // ErrNoAnswer is the error of a request that got no answer, or only a part of it.
 var ErrNoAnswer = errors.New("the tier does not answer")
 
-// Error is an answer that is no success.
+// Error is an answer other than a success.
 type Error struct {
 	Status int
 	Detail string // one line
@@ -63,7 +63,7 @@ func (c Client) URL(path string) string {
 	return "http://" + net.JoinHostPort(host, port) + path
 }
 
-// Get gets a path with its query. An answer of any status is no error.
+// Get gets a path with its query. It returns an answer of any status without an error.
 func (c Client) Get(ctx context.Context, path string) (status int, body []byte, err error) {
 	ctx, cancel := c.limited(ctx)
 	defer cancel()

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// Explanation is what the tier makes of a URL.
+// Explanation is the tier's explanation of a URL.
 type Explanation struct {
 	Path      string
 	Signature struct{ Detail string }
-	Error     string // why it is no image URL
+	Error     string // why it is not an image URL
 	Ref       *struct {
 		Source, Name, Version, Shape, Format string
 	}
@@ -47,7 +47,7 @@ type HeldCopy struct {
 	Age         *int64 `json:"age_seconds"`
 }
 
-// Explain asks what the tier makes of a URL.
+// Explain asks the tier to explain a URL.
 func (c Client) Explain(ctx context.Context, text string) (e Explanation, err error) {
 	e.JSON, err = c.call(ctx, http.MethodGet, "/v1/explain?"+url.Values{"url": {text}}.Encode(), nil, &e)
 	return e, err

@@ -20,7 +20,7 @@ type WarmRequest struct {
 	Images  []json.RawMessage `json:"images,omitempty"`
 }
 
-// WarmResult is what became of one variant.
+// WarmResult is the result for one variant.
 type WarmResult struct {
 	Path    string
 	Outcome string // hit, made or failed

@@ -55,7 +55,7 @@ type Config struct {
 	Changed func(name string, to State)
 }
 
-// Result is what a call says about the service.
+// Result is the result of a call, as far as it concerns the service.
 type Result int
 
 const (

@@ -25,7 +25,7 @@ import (
 type Config struct {
 	Listen        string // public address, host:port; the host may be empty (all), the port 0 (any)
 	PrivateListen string // private address, host:port
-	MaxPerAddress int    // open connections of one address on the public listener; 0 is no limit
+	MaxPerAddress int    // open connections of one address on the public listener; 0: no limit
 	TLSCert       string // PEM file of the public listener's certificate chain; "" is plain HTTP
 	TLSKey        string // PEM file of its key; set exactly if TLSCert is
 
@@ -46,7 +46,7 @@ type Config struct {
 	ResizeMemory  int64         // bytes of data of one resize process
 	InFlightSize  int64         // as configured; see InFlight
 	Limits        resize.Limits // of originals; no field is 0
-	Mezzanine     int           // long side of mezzanines in pixels; 0 is no mezzanines
+	Mezzanine     int           // long side of mezzanines in pixels; 0: no mezzanines
 	Watermarks    []Watermark   // with unique names
 
 	OriginTimeout time.Duration // of one fetch, retries included

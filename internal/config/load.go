@@ -67,10 +67,10 @@ func Load(in Input) (Config, *settings.Resolved, error) {
 // read again, and their names need a restart.
 var Replaceable = []string{"keys", "profiles", "watermark", "admin-token", "webhook-secrets", "s3-events-token"}
 
-// Reload reads the settings again, for a process that runs with those of old. The Config has only the [Replaceable]
-// settings, of which those that Resolved calls faulty are not to be used, nor any if the Reload is Invalid.
+// Reload reads the settings again, for a process that runs with the settings in old. The Config has only the
+// [Replaceable] settings. Use them without those that Resolved calls faulty; use none if the Reload is Invalid.
 func Reload(in Input, old *settings.Resolved) (Config, *settings.Resolved, settings.Reload) {
-	in.Unfinished = true // what is needed to start is a matter of the next start
+	in.Unfinished = true // faults of other settings matter at the next start only
 	c, r := load(in)
 	return c, r, settings.ReloadOf(old, r, Replaceable, "tls-cert")
 }

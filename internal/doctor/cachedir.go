@@ -75,7 +75,8 @@ func tryWrite(dir string) error {
 	return errors.Join(err, f.Sync(), f.Close(), os.Remove(f.Name()))
 }
 
-// space compares the budgets, in bytes, with what is free and what the cache takes already.
+// space compares the budgets, in bytes, with the free space and the space that the cache already
+// uses.
 func space(name, dir, existing string, budget int64) (found []Finding) {
 	fsys, err := statFS(existing)
 	if err != nil {

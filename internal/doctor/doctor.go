@@ -12,7 +12,8 @@ func All() []Check {
 	return []Check{Settings, Codecs, Memory, OpenFiles, CacheDir, CacheLock, Ports, Sources, Services}
 }
 
-// Running returns the checks for the process that serves with these settings: all but those of what it has itself.
+// Running returns the checks for the process that serves with these settings: all except those that would find
+// the process itself, such as a port in use.
 func Running() []Check {
 	return []Check{Settings, Codecs, Memory, OpenFiles, CacheDir, Sources, Services}
 }

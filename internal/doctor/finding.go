@@ -19,7 +19,7 @@ type Check func(ctx context.Context, in Input) []Finding
 
 // What checks report is shared with the gateway.
 type (
-	// Finding is what a check found out about one subject.
+	// Finding is the result of a check about one subject.
 	Finding = finding.Finding
 	// Report lists findings.
 	Report = finding.Report

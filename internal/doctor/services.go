@@ -31,7 +31,8 @@ func Services(ctx context.Context, in Input) (found []Finding) {
 			func(status int) bool { return status == http.StatusOK }))
 	}
 	if cfg.PurgeHook != "" {
-		// Whatever the adapter says to a request without a signature, it is there.
+		// Any answer but 404 and 5xx shows that the adapter is there: it must refuse a request
+		// without a signature.
 		found = append(found, checkHTTP(ctx, "purge hook", "--purge-hook", http.MethodHead, cfg.PurgeHook,
 			func(status int) bool { return status != http.StatusNotFound && status < 500 }))
 	}

@@ -147,7 +147,7 @@ func (n *Node) runMember(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendTime)
 	defer cancel()
 	if err := n.cfg.Cluster.RemoveMember(ctx, n.id); err != nil {
-		n.cfg.Log.Warn("sign-off failed; receipts count this node for some more minutes", "err", err)
+		n.cfg.Log.Warn("removal from the list of nodes failed; receipts count this node for some more minutes", "err", err)
 	}
 	return nil
 }

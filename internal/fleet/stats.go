@@ -12,7 +12,7 @@ import (
 // Stats is the state of a node and of its fleet.
 type Stats struct {
 	Node    string // id of this node
-	Alone   bool   // there is no fleet; the rest is zero
+	Alone   bool   // this node has no fleet; the rest is zero
 	Ready   bool
 	Waiting string // why decisions are not sent; "" if all are sent
 	Unsent  int    // decisions that wait to be sent

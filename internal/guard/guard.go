@@ -24,7 +24,7 @@ var (
 type Guard struct {
 	Token *Token   // needed by all requests but GET and HEAD; unset: they are refused, unless Dev
 	Dev   bool     // no token is needed if none is configured; unknown hosts are refused everywhere
-	Hosts []string // host names that are accepted besides those of [Guard.foreignHost]
+	Hosts []string // host names that are accepted in addition to those of [Guard.foreignHost]
 	// Signed are paths whose requests need no token: their handlers check another secret.
 	Signed []string
 

@@ -8,9 +8,9 @@ import (
 	"sync/atomic"
 )
 
-// Token is a secret that requests bear. Only its digest is kept, and digests are compared:
-// neither the time that it takes nor where it ends tells anything about the token. It is safe for
-// concurrent use. A nil Token is unset.
+// Token is the secret of bearer authentication. It stores and compares only digests, so the time of
+// a comparison reveals nothing about the secret. It is safe for concurrent use. A nil Token is
+// unset.
 type Token struct {
 	sum atomic.Pointer[[sha256.Size]byte] // nil: unset
 }

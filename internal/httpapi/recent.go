@@ -136,8 +136,8 @@ func (r *RecentChanges) Newest() []Change {
 	return r.all.newest()
 }
 
-// WithoutSignature returns the path of an image URL without its signature: the path of its Ref, which
-// explain reads too. Whatever else looks like a signature, in any path, is replaced by "…".
+// WithoutSignature returns the path of an image URL without its signature, as POST /v1/explain also
+// accepts it. In other paths it replaces everything that looks like a signature by "…".
 func WithoutSignature(path string) string {
 	if rest, ok := strings.CutPrefix(path, imageurl.Prefix); ok {
 		if _, ref, ok := strings.Cut(rest, "/"); ok {

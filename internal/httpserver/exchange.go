@@ -27,11 +27,11 @@ type Request struct {
 	fields interface{ values(name string) []string }
 }
 
-// Context is done when the client has left. In HTTP/1.1 that is noticed only once Done has been
-// called, so a request whose answer is at hand costs no goroutine.
+// Context is done when the client has left. HTTP/1.1 watches the connection only once Done has been
+// called, so a request that is answered at once costs no goroutine.
 func (r *Request) Context() context.Context { return r.ctx }
 
-// SetContext replaces the context by one that was derived from it.
+// SetContext replaces the context by one that is derived from it.
 func (r *Request) SetContext(ctx context.Context) { r.ctx = ctx }
 
 // Values returns the lines of a header field, nil if there are none. name is canonical.

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// What the head of a request is refused for, besides what fasthttp's parser refuses.
+// Checks of a request head in addition to those of fasthttp's parser.
 var (
 	errHeadTooLarge = errors.New("request headers too large")
 	errBareLF       = errors.New("line feed without carriage return")

@@ -165,7 +165,7 @@ func (x *http1Conn) exchange() bool {
 		return false
 	}
 	if x.conn.idleSince.Swap(0) == 0 && x.served > 0 {
-		return false // replaced meanwhile
+		return false // replaced by a new connection since
 	}
 	if x.served++; x.served == 1 {
 		x.engine.limit.move(x.conn, nil)
@@ -188,7 +188,7 @@ func (x *http1Conn) exchange() bool {
 	return x.idle()
 }
 
-// begin makes request and response those of the head.
+// begin prepares request and response for the head that was read.
 func (x *http1Conn) begin(ctx context.Context) {
 	h := &x.head
 	method := http.MethodGet

@@ -43,7 +43,8 @@ func (x *http1Conn) readHead() error {
 	}
 }
 
-// grow continues reading into a buffer that holds the longest head. read is what has come.
+// grow continues reading into a buffer that holds the longest head. read is the part that has
+// arrived.
 func (x *http1Conn) grow(read []byte) {
 	rest := io.MultiReader(bytes.NewReader(bytes.Clone(read)), x.rw)
 	x.reader = bufio.NewReaderSize(rest, x.engine.cfg.MaxHeaderBytes)

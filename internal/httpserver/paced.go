@@ -58,7 +58,7 @@ func (w *pacedWriter) FlushError() error {
 // Unwrap is called by [http.ResponseController].
 func (w *pacedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// Hijack is called by [http.ResponseController]. What the returned buffer writes is not paced.
+// Hijack is called by [http.ResponseController]. Writes through the returned buffer are not paced.
 func (w *pacedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c, buffered, err := w.control.Hijack()
 	if err != nil {

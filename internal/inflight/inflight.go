@@ -20,8 +20,8 @@ import (
 // ErrFull is returned for a body for which the budget has no room after waiting.
 var ErrFull = errors.New("too many bytes of originals in flight")
 
-// maxWait is how long [Grow] waits for room. It is less than half of the default
-// --origin-timeout, so that an origin is not taken for slow.
+// maxWait is how long [Grow] waits for room. It is less than half of the default --origin-timeout,
+// so that waiting does not make an origin look slow.
 const maxWait = 2 * time.Second
 
 // Budget is a number of bytes for all originals in flight. A nil Budget has no bound.
@@ -49,7 +49,7 @@ func New(size int64) *Budget {
 // Stats is the state of a Budget.
 type Stats struct {
 	Bytes, Size     int64 // in flight, and the most of them
-	Waits, Refusals int64 // bodies that waited for room, and those of them that got none
+	Waits, Refusals int64 // bodies that waited for room, and those that got none
 }
 
 // Stats returns the current state.
@@ -88,7 +88,7 @@ type account struct {
 	released bool
 }
 
-// Answer marks the body as one that is sent to clients. All of those together get half of the
+// Answer marks the body as one that is sent to clients. Together these bodies get half of the
 // budget. The error wraps ErrFull or ctx's error.
 func (h *Hold) Answer(ctx context.Context) error {
 	h.mu.Lock()

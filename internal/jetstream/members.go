@@ -72,7 +72,7 @@ func (b *Bus) RemoveMember(ctx context.Context, id string) error {
 
 // Members is the list of nodes.
 type Members struct {
-	// Nodes are those that have put themselves within the last ten minutes and have not ended.
+	// Nodes are the nodes with a heartbeat in the last ten minutes that have not signed off.
 	Nodes []Member
 	// Age is how long the list has existed. A restarted cluster begins an empty one.
 	Age time.Duration

@@ -118,7 +118,7 @@ func below(name string, err error) error {
 	return err
 }
 
-// below returns the limits of what has that name, with paths relative to it.
+// below returns the limits of the member with that name, with paths relative to it.
 func (l Limits) below(name string) Limits {
 	var found Limits
 	for path, most := range l {

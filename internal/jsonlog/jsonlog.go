@@ -46,7 +46,7 @@ type Log[T any] struct {
 	size   int64 // bytes written
 	synced int64 // durable bytes
 	lines  int
-	failed int // failed syncs; each cuts off what was not durable
+	failed int // failed syncs; after each, the lines that are not durable are cut off
 
 	// These let open distinguish the remains of a fault from another file.
 	leftover int64  // end of refused lines that could not be cut off
@@ -151,8 +151,8 @@ func (l *Log[T]) Append(values ...T) error {
 	return nil
 }
 
-// takeBackLocked cuts off what is not durable, up to end. If that fails, it is cut off when the
-// file is opened again, before anything is written.
+// takeBackLocked truncates the file to its durable length, end. If that fails, the file is
+// truncated when it is opened again, before anything is written.
 func (l *Log[T]) takeBackLocked(end int64) error {
 	l.failed++
 	l.size = l.synced

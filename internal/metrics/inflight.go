@@ -2,10 +2,10 @@ package metrics
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// InFlightStats is what the budget of originals in flight reports about itself.
+// InFlightStats are the statistics of the budget of originals in flight.
 type InFlightStats struct {
 	Bytes, Size     int64 // in flight, and the most of them
-	Waits, Refusals int64 // since the start: bodies that waited for room, and those of them that got none
+	Waits, Refusals int64 // since the start: bodies that waited for room, and those that got none
 }
 
 // InFlight exports the state of the budget of originals in flight. stats is called for each scrape.

@@ -159,7 +159,8 @@ func sumBy(vec *prometheus.CounterVec, label string) map[string]int64 {
 	return sums
 }
 
-// bucketsOf returns the counts of a histogram's buckets, not cumulative, and one for what is beyond the last bound.
+// bucketsOf returns the counts of a histogram's buckets, not cumulative, and one for values beyond the last
+// bound.
 func bucketsOf(h *dto.Histogram) []int64 {
 	counts := make([]int64, 0, len(buckets)+1)
 	below := int64(0)

@@ -98,8 +98,8 @@ func (p *prefetch) Job(outcome string) {
 	}
 }
 
-// Path counts a path that a page handed out by outcome: made, hit (it was held), busy (there was no room),
-// late (it waited too long), failed.
+// Path counts a path of a page by outcome: made, hit (it was held), busy (there was no room), late (it waited
+// too long), failed.
 func (p *prefetch) Path(outcome string) { p.paths.WithLabelValues(oneOf(pathOutcomes, outcome)).Inc() }
 
 // Lead records the time from when an image was made early to its first request.

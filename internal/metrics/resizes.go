@@ -12,7 +12,7 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// WorkerStats is what a pool of resize processes reports about itself. The keys of its maps are fixed.
+// WorkerStats are the statistics of a pool of resize processes. The keys of its maps are fixed.
 type WorkerStats struct {
 	Queued   map[string]int   // waiting jobs by priority: live, warm
 	Workers  map[string]int   // processes by state: idle, busy, starting
@@ -43,7 +43,7 @@ func newResizes(in *instruments) *resizes {
 	for f := resize.JPEG; f.Concrete(); f++ {
 		r.jobs.WithLabelValues(f.String(), ok)
 	}
-	for _, label := range labelsOf(resizeOutcomes) { // those of all formats would be 77 series
+	for _, label := range labelsOf(resizeOutcomes) { // all formats would give 77 series
 		r.jobs.WithLabelValues(resize.JPEG.String(), label)
 		r.jobs.WithLabelValues(resize.WebP.String(), label)
 	}

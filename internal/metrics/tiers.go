@@ -14,7 +14,7 @@ import (
 	"github.com/novasocial/imagetier/imagecache"
 )
 
-// TierStats is what a tier reports about itself. The keys of its maps are few and fixed, and exist from the start.
+// TierStats are the statistics of a tier. The keys of its maps are few and fixed, and exist from the start.
 type TierStats struct {
 	Bytes     int64 // held, as its budget counts them
 	Budget    int64 // in bytes; 0 is unknown

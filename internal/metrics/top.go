@@ -23,7 +23,7 @@ const (
 type TopOriginal struct {
 	Original imagecache.Original
 	Requests int64 // estimated from a sample
-	Misses   int64 // those of them that were not answered from a cache
+	Misses   int64 // those that were not answered from a cache
 	Bytes    int64 // of bodies
 }
 

@@ -17,7 +17,7 @@ import (
 // From are the services whose URLs Parse reads.
 var From = []string{"imgproxy", "thumbor", "imagor"}
 
-// Image is what a URL of another service asks for.
+// Image is the image that a URL of another service requests.
 type Image struct {
 	Name    string      // image as the URL names it, not escaped: a name or a URL
 	Spec    resize.Spec // its Format is NoFormat if the URL names none
@@ -75,7 +75,7 @@ type builder struct {
 
 func (b *builder) refuse(option string) { b.unsupported = append(b.unsupported, option) }
 
-// done returns the image, or an error that lists what was refused.
+// done returns the image, or an error that lists the refused options.
 func (b *builder) done() (Image, error) {
 	if b.dpr > 0 {
 		b.Spec.Width = int(math.Round(float64(b.Spec.Width) * b.dpr))

@@ -64,7 +64,8 @@ type thumbor struct {
 	fitIn          bool
 }
 
-// segment applies a part of the path. It returns false if that is no option, and so begins the image.
+// segment applies a part of the path. It returns false if the part is not an option, and so begins
+// the image.
 func (t *thumbor) segment(segment string) bool {
 	s := &t.Spec
 	if m := thumborCrop.FindStringSubmatch(segment); m != nil {

@@ -83,8 +83,8 @@ func (s *Settings) Input(proc *Process) settings.Input {
 
 func (s *Settings) readsSettings() {}
 
-// texts are the values of a flag, in order and as they are written: package settings
-// says what is wrong with them, together with all other faults.
+// texts are the values of a flag, in order and as written. Package settings reports their faults,
+// together with all others.
 type texts struct{ Values []string }
 
 // Decode is called by kong for every occurrence of the flag.

@@ -20,7 +20,7 @@ import (
 type Exit int
 
 const (
-	Failed   Exit = 1 // the command failed, or what it checked is not good
+	Failed   Exit = 1 // the command failed, or has found a fault (verify, health, doctor)
 	Usage    Exit = 2 // wrong arguments or settings
 	Warnings Exit = 3 // nothing worse than warnings was found
 )
@@ -46,7 +46,7 @@ type Program struct {
 	Load func(in settings.Input, complete bool) (*settings.Resolved, error)
 }
 
-// Process is what a command sees of the process it runs in.
+// Process is the view of a command on its process.
 type Process struct {
 	Args           []string // without the program's name
 	Environ        []string // KEY=VALUE

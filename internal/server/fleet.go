@@ -80,7 +80,7 @@ func openFleet(
 	return fleet.New(node), nil
 }
 
-// fleetStats returns what is exported of a node.
+// fleetStats returns the statistics of a node for metrics.
 func fleetStats(node *fleet.Node) func() metrics.FleetStats {
 	return func() metrics.FleetStats {
 		now := node.LocalStats()

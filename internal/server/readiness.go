@@ -38,7 +38,7 @@ func (r *readiness) err() error {
 	}
 }
 
-// health returns what the status page shows of it.
+// health returns the health for the status page.
 func (r *readiness) health() console.Health {
 	switch err := r.err(); err {
 	case nil:

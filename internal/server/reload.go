@@ -12,7 +12,7 @@ import (
 // Reread reads the settings again ([config.Reload]).
 type Reread func() (config.Config, *settings.Resolved, settings.Reload)
 
-// runReloads replaces what can be replaced for each value of Config.Hangup, until ctx is done.
+// runReloads reloads for each value of Config.Hangup, until ctx is done.
 func (s *Server) runReloads(ctx context.Context) error {
 	for {
 		select {
@@ -33,8 +33,8 @@ func (s *Server) runReloads(ctx context.Context) error {
 	}
 }
 
-// reload replaces keys, secrets, profiles, watermarks, takedowns and certificates by what their files have now. What is
-// invalid keeps its old value, and a line in the log says so. Nothing else changes.
+// reload replaces keys, secrets, profiles, watermarks, takedowns and certificates by the content of their
+// files. An invalid one keeps its old value, which is logged. Nothing else changes.
 func (s *Server) reload(ctx context.Context) {
 	cfg, resolved, changes := s.cfg.Reread()
 	s.telemetry.Hide(cfg.Secrets)

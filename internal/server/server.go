@@ -91,7 +91,7 @@ type Server struct {
 	publicServer, privateServer *httpserver.Server
 	publicURL, privateURL       string
 
-	closers []func() error // of what has been opened, in that order
+	closers []func() error // opened parts, in the order of opening
 }
 
 // New opens everything that the server needs, and listens. The caller must call Close.

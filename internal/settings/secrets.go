@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// WholeSecret returns v marked as one secret, whatever characters it has: see [Secrets].
+// WholeSecret returns v marked as one secret, even if it contains separators: see [Secrets].
 func WholeSecret(v Value) Value { return wholeSecret{v} }
 
 type wholeSecret struct{ Value }

@@ -59,7 +59,7 @@ func readFile(kind, path string, size int64) ([]byte, error) {
 		return nil, fmt.Errorf("open %s file: %w", kind, err)
 	}
 	defer f.Close()
-	_ = f.SetReadDeadline(time.Now().Add(pipeTimeout)) // an error means that it is no pipe
+	_ = f.SetReadDeadline(time.Now().Add(pipeTimeout)) // an error means that it is not a pipe
 	b, err := io.ReadAll(io.LimitReader(f, size+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s file: %w", kind, err)

@@ -26,7 +26,7 @@ import (
 type Set struct {
 	Guarded  map[string]origin.Source // by name, wrapped by guard
 	Samplers map[string]Sampler       // by name; the sources that can list originals
-	Listers  map[string]Lister        // by name; likewise
+	Listers  map[string]Lister        // by name
 	Digests  map[string]bool          // by name; directories, whose entity tags are digests
 
 	checks  map[string]func(name string) error // by name of the source

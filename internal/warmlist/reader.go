@@ -24,7 +24,7 @@ type Item struct {
 	Profile string          // of Image
 }
 
-// key is equal for items that are the same work. The signature of a path is no part of it.
+// key is equal for items that are the same work. It does not contain the signature of a path.
 func (i Item) key() string {
 	if i.Path == "" {
 		return i.Profile + " " + string(i.Image)
@@ -74,8 +74,8 @@ func NewReader(lines io.Reader, cfg Config) *Reader {
 // errLong is the error of a line of more than maxLine bytes.
 var errLong = fmt.Errorf("the line has more than %d bytes", maxLine)
 
-// readLine reads one line, of which it skips what is beyond maxLine: then the error is errLong. The
-// line is valid until the next call.
+// readLine reads one line. It skips the part beyond maxLine; then the error is errLong. The line is
+// valid until the next call.
 func (r *Reader) readLine() ([]byte, error) {
 	line, err := r.lines.ReadSlice('\n')
 	r.Bytes += int64(len(line))
@@ -250,7 +250,7 @@ func parseLog(line string) (Item, error) {
 	return parseRequest(fields[0], fields[1], status)
 }
 
-// What a line of an ALB has before the request line: type, time, balancer, client, target, three
+// The fields of an ALB's line before the request line: type, time, balancer, client, target, three
 // times, elb_status_code, target_status_code, and received and sent bytes.
 const (
 	albFields = 12

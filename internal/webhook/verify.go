@@ -54,7 +54,7 @@ func (v *Verifier) Replace(secrets ...string) error {
 // Set reports whether there are secrets.
 func (v *Verifier) Set() bool { return len(*v.keys.Load()) > 0 }
 
-// Claim is what the headers of a webhook say, before its body is read.
+// Claim is the content of a webhook's headers, before its body is read.
 type Claim struct {
 	ID         string // the sender's; the same when it sends a webhook again
 	timestamp  string
@@ -102,9 +102,8 @@ func (v *Verifier) Claim(h http.Header) (Claim, error) {
 	return c, nil
 }
 
-// Verify checks that body is what the claim's sender signed. The error wraps ErrUnverified.
-// Signatures are compared as text, in constant time, and never decoded: base64 has several
-// spellings of one value.
+// Verify checks that the claim's sender signed body. The error wraps ErrUnverified. Signatures are
+// compared as text, in constant time, and never decoded: base64 has several spellings of one value.
 func (v *Verifier) Verify(c Claim, body []byte) error {
 	good := 0
 	for _, want := range v.keys.Load().signatures(c.ID, c.timestamp, body) {

@@ -96,7 +96,7 @@ func (s *Source) Head(ctx context.Context, name string) (origin.Metadata, error)
 	return obj.Metadata, obj.Body.Close()
 }
 
-// open opens a file. toRead says that its bytes are wanted, besides its metadata.
+// open opens a file. With toRead its bytes will be read, otherwise only its metadata.
 func (s *Source) open(ctx context.Context, name string, cond origin.Cond, toRead bool) (*origin.Object, error) {
 	obj, err := s.openOnce(ctx, name, cond, toRead)
 	if errors.Is(err, errFileChanged) { // usually a file that was just being written

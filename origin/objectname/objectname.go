@@ -58,8 +58,8 @@ func checkPath(name string) error {
 	return nil
 }
 
-// checkKey refuses what cannot be a key of S3, and what a server that keeps objects in files could
-// resolve to a file outside of the bucket's prefix. Empty segments are allowed.
+// checkKey refuses text that cannot be a key of S3, and keys that a server which stores objects in
+// files could resolve to a file outside of the bucket's prefix. Empty segments are allowed.
 func checkKey(name string) error {
 	switch {
 	case name == "":

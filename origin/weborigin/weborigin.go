@@ -39,9 +39,9 @@ type Config struct {
 	// in the server's own spelling. A final "/" is added if missing. Required; no user,
 	// query or fragment.
 	Base string
-	// RedirectHosts are the hosts besides Base's to which redirects are followed, as
-	// written in a URL: "cdn.example.com", "cdn.example.com:8443". Redirects keep
-	// Base's scheme or go from http to https.
+	// RedirectHosts are the hosts, in addition to Base's, to which redirects are followed, as
+	// written in a URL: "cdn.example.com", "cdn.example.com:8443". Redirects keep Base's scheme or
+	// go from http to https.
 	RedirectHosts []string
 	// AllowPrivate allows connections to addresses that are not public: loopback,
 	// private, link-local and so on.

@@ -78,7 +78,7 @@ type Event struct {
 	Time    time.Time // zero if the event has none
 	Profile string    // for the images of posts; avatars have the profile Avatar
 	Posts   []Post
-	// Paths are the variants that a FeedPage hands out, in the order of the page. If there are any,
+	// Paths are the variants that a FeedPage shows, in the order of the page. If there are any,
 	// nothing else is made for its posts.
 	Paths []imageurl.Ref
 	User  *User // of UserUpdated
@@ -132,8 +132,8 @@ type Reader struct {
 	// CheckName returns an error if a name is not valid in a source. If nil, all names are
 	// accepted.
 	CheckName func(source, name string) error
-	// Path verifies and parses a path that a page hands out, as a request for it would. If it is nil,
-	// paths are ignored.
+	// Path verifies and parses a path of a page, as a request for it would. If it is nil, paths are
+	// ignored.
 	Path func(path string) (imageurl.Ref, error)
 }
 
@@ -227,7 +227,7 @@ func (r *Reader) posts(e *Event, data dataJSON) error {
 	return nil
 }
 
-// paths reads what a page hands out.
+// paths reads the paths of a page.
 func (r *Reader) paths(e *Event, paths []string) error {
 	switch {
 	case len(paths) == 0 || r.Path == nil:
@@ -279,7 +279,7 @@ func checkID(at, id string) error {
 	return nil
 }
 
-// image returns nil if there is no image, or none that this tier serves.
+// image returns nil if the event has no image, or not one of this tier.
 func (r *Reader) image(at string, fields *ImageFields) (*Image, error) {
 	if fields == nil {
 		return nil, nil
@@ -369,7 +369,7 @@ func check(body []byte, lists jsoncheck.Limits) error {
 	return nil
 }
 
-// decode reads one JSON value. What is before names the place of text in the whole.
+// decode reads one JSON value. before is the position of text in the whole document, for errors.
 func decode(text []byte, into any, before string) error {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	err := dec.Decode(into)

@@ -20,8 +20,8 @@ type Planned struct {
 	Reason string   `json:"reason,omitempty"`
 }
 
-// maxPlanned is the maximum number of posts that an answer describes: it is meant for trying out
-// events by hand.
+// maxPlanned is the maximum number of posts that an answer describes; the description is for trying
+// out events by hand.
 const maxPlanned = 20
 
 // planned returns what the event will make, according to the current statistics, which may change

@@ -38,7 +38,7 @@ type Tags interface {
 	Take(ctx context.Context, learn []warmer.Tagged, end []string) error
 }
 
-// Metrics counts what the service does.
+// Metrics counts events, jobs and paths.
 type Metrics interface {
 	Event(kind, outcome string)
 	Job(outcome string)

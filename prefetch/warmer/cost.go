@@ -47,7 +47,8 @@ func (c *costs) of(spec resize.Spec) cost {
 	return cost{time.Duration(c.cpu), int64(c.bytes)}
 }
 
-// overhead is the CPU time of a variant besides its encoding: decoding a mezzanine, and the pipes.
+// overhead is the CPU time of a variant in addition to its encoding: decoding a mezzanine, and the
+// pipes.
 const overhead = 10 * time.Millisecond
 
 // mezzanineCPU is the estimate for the mezzanine of a photo of 12 megapixels and its facts.

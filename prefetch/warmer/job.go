@@ -102,8 +102,8 @@ type Plan struct {
 	Messages []Message
 }
 
-// PlanEvent returns the Plan for an event. The paths of a page are no part of it: they are made at once,
-// and of the posts of such a page only the tags are learned.
+// PlanEvent returns the Plan for an event. It does not contain the paths of a page, which are made at once; of
+// the posts of such a page only the tags are learned.
 func PlanEvent(e events.Event) (Plan, error) {
 	p := planning{exact: len(e.Paths) > 0}
 	switch e.Type {

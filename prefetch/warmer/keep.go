@@ -7,8 +7,8 @@ import (
 	"strconv"
 )
 
-// kept is the JSON of the statistics of a Watch. Specs are written as Spec.Name, so that those of Specs
-// that remain survive a change of the profiles.
+// kept is the JSON of the statistics of a Watch. Specs are written as Spec.Name, so that statistics of a Spec
+// survive a change of its profile.
 type kept struct {
 	Format   int                    `json:"format"`
 	Asked    map[string]int64       `json:"asked"` // requests by Spec
@@ -25,7 +25,7 @@ type keptProfile struct {
 type keptReach struct {
 	Seen    int                `json:"seen"`
 	Asked   map[string]float64 `json:"asked"` // share by Spec, 0 to 1
-	First   map[string]float64 `json:"first"` // likewise, of what was requested first
+	First   map[string]float64 `json:"first"` // share by Spec of the first request
 	Several float64            `json:"several"`
 }
 
@@ -136,7 +136,7 @@ func (l *learnt) recall(r Reach, was keptReach) {
 	l.by[r] = shares{seen: was.Seen, asked: asked, first: first, several: was.Several}
 }
 
-// nameOf returns the name of a Spec in Learnt; i may be that of the mezzanine.
+// nameOf returns the name of a Spec in Learnt; i may be the index of the mezzanine.
 func (l *learnt) nameOf(i int) string {
 	if i == len(l.specs) {
 		return facts.Name()

@@ -85,7 +85,7 @@ func newLearnt(specs []resize.Spec) *learnt {
 	return &learnt{specs: specs, priors: priorsOf(specs), costs: make([]costs, len(specs)+1)}
 }
 
-// costOf returns what a Spec costs; i may be that of the mezzanine.
+// costOf returns the cost of a Spec; i may be the index of the mezzanine.
 func (l *learnt) costOf(i int) cost {
 	if i == len(l.specs) {
 		return l.costs[i].of(resize.Spec{Shape: resize.ShapeInfo})
@@ -97,7 +97,7 @@ func (l *learnt) costOf(i int) cost {
 type shares struct {
 	seen    int       // images whose watch ended
 	asked   []float64 // the share that was requested in each Spec; nil if seen is 0
-	first   []float64 // the share that was requested in each Spec first; likewise
+	first   []float64 // the share for which each Spec was requested first; nil if seen is 0
 	several float64   // the share that was requested in several Specs
 	// early and soon are seen and asked of images whose first minutes have passed.
 	early int
@@ -177,7 +177,7 @@ type candidate struct {
 	spec  int
 	share float64
 	spent float64 // CPU time for all these images
-	over  float64 // what is wasted of it beyond the budget; negative: it leaves room for others
+	over  float64 // expected waste above the budget; if negative, it leaves room for other Specs
 	gain  float64 // requested sizes and first views that it turns into hits
 }
 

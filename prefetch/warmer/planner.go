@@ -48,7 +48,8 @@ func (w *Watch) Specs(image profile.Image, name string, reach Reach, all bool) (
 	return l.plan(reach, lotOf(image), w.cfg.Budget), true
 }
 
-// lotOf returns a number from 0 to below 1, the same in every process and on every node.
+// lotOf returns a number for an image from 0 to below 1, the same in every process and on every
+// node. Specs that fit the budget for only a share of images are made for those below that share.
 func lotOf(image profile.Image) float64 {
 	const golden = 0x9E3779B97F4A7C15 // spreads the hashes of names that differ by a digit
 	hash := imagecache.Original{Source: image.Source, Name: image.Name}.Hash() * golden

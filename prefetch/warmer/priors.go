@@ -17,7 +17,7 @@ var (
 // otherFormatShare is the share of a format that is not in formatShare.
 const otherFormatShare = 0.04
 
-// priorWeight is how many requests the default profile weighs as much as.
+// priorWeight is the weight of the default profile, as a number of requests.
 const priorWeight = 20
 
 // priorsOf returns the share of the requests for a profile that each of its Specs is expected to get. The

@@ -45,7 +45,7 @@ type Watch struct {
 	wasted   Amount
 	watched  map[uint64]*watched // by Image
 	order    []uint64            // oldest first
-	young    []uint64            // those of order whose first minutes have not passed
+	young    []uint64            // the part of order whose first minutes have not passed
 	profiles map[string]*learnt
 
 	making map[imageurl.Ref]bool // variants that are being made for pages, and whether one was requested
@@ -166,7 +166,7 @@ func (w *Watch) Made(image profile.Image, profileName string, reach Reach, made 
 	w.useMezzanine(one)
 }
 
-// Spent notes what a variant that was made for a profile cost.
+// Spent records the cost of a variant that was made for a profile.
 func (w *Watch) Spent(profileName string, spec resize.Spec, made Outcome) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -270,8 +270,8 @@ func (w *Watch) requested(ref imageurl.Ref) {
 	}
 }
 
-// Counts returns how much of what was made early was requested, and how much was not while it was
-// watched.
+// Counts returns how many variants made early were requested while they were watched, and how many
+// were not.
 func (w *Watch) Counts() (used, wasted Amount) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -164,8 +164,8 @@ func (w *Worker) logAckError(err error) {
 	}
 }
 
-// do does a job, and reports whether there was anything to do. Of several errors it returns one that a
-// retry may cure, if there is one.
+// do does a job, and reports whether there was anything to do. Of several errors it prefers one
+// after which a retry may help.
 func (w *Worker) do(ctx context.Context, job Job, queued time.Time) (did bool, err error) {
 	defer func() {
 		if v := recover(); v != nil {

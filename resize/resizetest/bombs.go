@@ -128,7 +128,8 @@ func frameControl() []byte {
 	return pngChunk("fcTL", append(body, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 10, 0, 0))
 }
 
-// tiffOf is an 8-bit grey TIFF with a strip of one byte, whose directory is followed by itself.
+// tiffOf is an 8-bit grey TIFF with a strip of one byte; its directory refers to itself as the next
+// one.
 func tiffOf(w, h int) []byte {
 	b := []byte("II*\x00\x08\x00\x00\x00")
 	entries := [][2]int{{256, w}, {257, h}, {258, 8}, {259, 1}, {262, 1}, {273, 4}, {277, 1}, {278, h}, {279, 1}}

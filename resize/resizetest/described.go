@@ -93,8 +93,7 @@ func describedColours(t *testing.T, r resize.Resizer) {
 	}
 }
 
-// promises: the colours, alpha and orientation that an AVIF or HEIC declares are those of the
-// variant.
+// promises: a variant as AVIF or HEIC has the colours, alpha and orientation that it declares.
 func promises(t *testing.T, r resize.Resizer) {
 	picture := scene(160, 120)
 	glass := veiled(picture)

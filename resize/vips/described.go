@@ -106,7 +106,8 @@ var primaries = map[int]chromaticities{
 	22: {d65x, d65y, 0.630, 0.340, 0.295, 0.605, 0.155, 0.077},
 }
 
-// primariesOf returns the primaries of c, or those of sRGB and false if it has none or impossible ones.
+// primariesOf returns the primaries of c. If c has none, or impossible ones, it returns those of sRGB and
+// false.
 func primariesOf(c resize.Colour) (chromaticities, bool) {
 	if p, ok := primaries[c.Primaries]; ok {
 		return p, true

@@ -121,8 +121,8 @@ func planFor(s resize.Spec, stored size, orientation int) plan {
 		if (s.Gravity == resize.GravitySmart || s.Gravity == resize.GravityFace) && scaled != out {
 			p.attention = out
 			if scaled.width > seen.width {
-				// Find the crop before enlarging: a long strip that covers a box would have very
-				// many pixels in between.
+				// Find the crop before enlarging: the enlarged image of a long strip that covers a
+				// box would have very many pixels.
 				scaled, p.attention, p.enlarged = seen, largest(seen, out), out
 			}
 			kept = scaled

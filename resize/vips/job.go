@@ -11,7 +11,7 @@ import (
 // A job is one call of Resize.
 type job struct {
 	original    []byte
-	readable    readable // what is decoded
+	readable    readable // the bytes for the decoder
 	header      resize.Header
 	kind        resize.Kind
 	stored      size // as decoded at full size

@@ -123,7 +123,7 @@ func (r *Resizer) ResizeWhile(ctx context.Context, job resize.Job, goOn func() b
 	return err
 }
 
-// resize is ResizeWhile without locking. What the decoder reads is pinned by pin.
+// resize is ResizeWhile without locking. pin pins the bytes that the decoder reads.
 func (r *Resizer) resize(
 	ctx context.Context, pin *runtime.Pinner, request resize.Job, goOn func() bool,
 ) error {

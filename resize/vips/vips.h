@@ -80,7 +80,8 @@ int tier_border(VipsImage *in, int *left, int *top, int *width, int *height);
 // floating-point numbers from 0 to 1 to 16 bits. Without a profile they are sRGB like any other samples.
 int tier_unsigned(VipsImage *in, VipsImage **out);
 
-// tier_widen_range converts 8-bit samples from 16-235 to 0-255, and 16-bit samples likewise. Alpha stays.
+// tier_widen_range converts 8-bit samples from 16-235 to 0-255, and 16-bit samples correspondingly. Alpha
+// stays.
 int tier_widen_range(VipsImage *in, VipsImage **out);
 
 // tier_rgb converts greyscale to RGB with three times the same value, and keeps 16 bits.

@@ -153,9 +153,10 @@ func (c *child) await(stderr *os.File) {
 
 var errGone = errors.New("the process has exited")
 
-// exchange sends what is missing of j, and delivers the images of the answer. spare is called once all
-// Specs are made, and reports whether there is time for the Optional ones. exchange does not read
-// the original after it returns. The error of an early job that was given up is resize.ErrNotEarly.
+// exchange sends the Specs of j that are not made yet, and delivers the images of the answer. spare
+// is called once all Specs are made, and reports whether there is time for the Optional ones.
+// exchange does not read the original after it returns. The error of an early job that was given up
+// is resize.ErrNotEarly.
 func (c *child) exchange(j *job, spare func() bool) error {
 	left := j.left()
 	specs := make([]resize.Spec, len(left))

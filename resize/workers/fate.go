@@ -9,7 +9,7 @@ import (
 )
 
 // fate waits until the child has exited, and returns why: Crashed, Killed, OutOfMemory or Died.
-// Only a crash can be the fault of what it was decoding.
+// Only a crash can be the fault of the original.
 func (c *child) fate() string {
 	select {
 	case <-c.dead:

@@ -116,8 +116,8 @@ const pageDelay = time.Second
 // wait.
 const headStart = time.Hour
 
-// queue matches jobs and idle workers. A job waits only while no suitable worker is idle or while
-// a limit holds it back. Jobs are sorted by due time, those of live and page priority together.
+// queue matches jobs and idle workers. A job waits only while no suitable worker is idle or while a
+// limit prevents it from starting. Jobs are sorted by due time; live and page jobs share one order.
 type queue struct {
 	mu       sync.Mutex
 	waiting  [numPriorities]list.List // of *job, earliest due first; page jobs are in that of live
@@ -181,8 +181,8 @@ func (q *queue) maxWaitFor(j *job) time.Duration {
 	return q.maxWait[class] * time.Duration([2]int{q.workers, q.expensiveWorkers}[class])
 }
 
-// insertLocked queues j behind all jobs that are due no later, and returns the CPU time of those
-// of the same class.
+// insertLocked queues j behind all jobs that are due no later, and returns the CPU time of the
+// queued jobs of its class.
 func (q *queue) insertLocked(j *job) (ahead time.Duration) {
 	j.due = j.queued.Add(ageing * j.cost.cpu)
 	if j.priority == page {

@@ -14,8 +14,8 @@ const (
 	maxLineLength  = 500 // logged bytes of a line
 )
 
-// stderrLog logs what a child writes to its standard error. An image may control that text, so
-// the number and length of lines per job are bounded and unprintable characters replaced.
+// stderrLog logs the lines that a child writes to its standard error. An image may control that
+// text, so the number and length of lines per job are bounded and unprintable characters replaced.
 type stderrLog struct {
 	logger *slog.Logger
 

@@ -1,8 +1,8 @@
 //go:build leanvips
 
 // Command leanvips answers /WIDTHxHEIGHT/QUALITY/[crop/]NAME.jpg.FORMAT with a thumbnail of DIR/NAME.jpg
-// that vips_thumbnail makes, and does nothing else: no cache, no limits, no sandbox. It is what
-// `make bench-fill` compares with where imgproxy is not at hand.
+// that vips_thumbnail makes, and does nothing else: no cache, no limits, no sandbox. `make bench-fill`
+// compares imagetier with it if imgproxy is not installed.
 package main
 
 /*

@@ -66,8 +66,8 @@ func (g *gateway) runReloads(ctx context.Context) error {
 	}
 }
 
-// reload replaces keys, profiles, tokens and secrets by what their files have now. What is invalid keeps its old
-// value, and a line in the log says so.
+// reload replaces keys, profiles, tokens and secrets by the content of their files. An invalid one keeps its
+// old value, which is logged.
 func (g *gateway) reload() (ok bool) {
 	cfg, resolved, changes := g.reloader.reread()
 	g.telemetry.Hide(cfg.Secrets)

@@ -1,4 +1,4 @@
-// Package finding has what the doctor commands of both programs report.
+// Package finding has the findings of the doctor commands of both programs.
 package finding
 
 import (
@@ -18,7 +18,7 @@ const (
 	Fault   Level = "fault"   // something will fail
 )
 
-// Finding is what a check found out about one subject.
+// Finding is the result of a check about one subject.
 type Finding struct {
 	Name  string `json:"name"` // of the subject: "source posts"
 	Level Level  `json:"level"`

@@ -44,7 +44,7 @@ type Config struct {
 	// SNS confirms subscriptions of Amazon SNS to S3 notifications; nil confirms none.
 	SNS   *SNS
 	Dev   bool
-	Hosts []string // host names accepted besides those of package guard
+	Hosts []string // host names that are accepted in addition to those of package guard
 	// Metrics answers /metrics; nil: 404.
 	Metrics http.Handler
 	// Console answers / and /console/; nil: 404.

@@ -89,7 +89,7 @@ func (p *api) info(ctx context.Context, image service.ImageFields) (facts any) {
 	echo := asked{image.Source, image.Name, image.Version}
 	defer func() {
 		if v := recover(); v != nil {
-			p.Log.Error("info panicked", "source", image.Source, "name", image.Name, "panic", v)
+			p.Log.Error("request for facts panicked", "source", image.Source, "name", image.Name, "panic", v)
 			facts = faultOf(echo, errors.New("panic"))
 		}
 	}()

@@ -32,9 +32,9 @@ type listedOriginal struct {
 	Thumbnail string `json:"thumbnail,omitempty"`
 }
 
-// originals answers GET /v1/originals?source=&folder=&after=&limit=: a page of a folder of a source.
-// Unlike other reading it needs the admin token: what a source holds, and signed paths, are not for
-// everyone who may see statistics.
+// originals answers GET /v1/originals?source=&folder=&after=&limit=: a page of a folder of a
+// source. Unlike other reads it needs the admin token: a client that may see statistics need not see the
+// content of sources and signed paths.
 func (p *api) originals(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case p.AdminToken.Set() && !p.AdminToken.Bears(r):

@@ -250,7 +250,7 @@ func (p *api) settle(w http.ResponseWriter, r *http.Request) error {
 	if _, refusal := outcomeOf(err); refusal != nil {
 		return refusal
 	}
-	p.Log.Info("dead letters settled", "do", req.Do, "letters", n, "remote", r.RemoteAddr)
+	p.Log.Info("dead letters retried or discarded", "do", req.Do, "letters", n, "remote", r.RemoteAddr)
 	return writeJSON(w, r, http.StatusOK, struct {
 		Settled int `json:"settled"`
 	}{n})

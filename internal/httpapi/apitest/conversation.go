@@ -230,7 +230,7 @@ func (c *Conversation) check(got *Exchange, word, rest string) (fault string) {
 	return fmt.Sprintf("%s is %q, want %s", word, actual, rest)
 }
 
-// sameHeaders fails the test unless the headers of HEAD are those of GET.
+// sameHeaders fails the test unless HEAD has the headers of GET.
 func sameHeaders(t *testing.T, get, head *Exchange) {
 	t.Helper()
 	a, b := maps.Clone(get.Response.Header), maps.Clone(head.Response.Header)

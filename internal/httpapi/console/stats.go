@@ -106,7 +106,7 @@ type Resize struct {
 	Jobs     map[string]int64 `json:"jobs"`     // by outcome
 }
 
-// Prefetch describes warming: its queue, and the use of what was made early.
+// Prefetch describes warming: its queue, and how many of the variants made early were used.
 type Prefetch struct {
 	Available bool `json:"available"` // the queue answers; else the next three are 0
 	// QueueJobs are the jobs in the queue, those being worked on included.
@@ -119,7 +119,8 @@ type Prefetch struct {
 	Jobs   map[string]int64 `json:"jobs"`   // by outcome, as prefetch_jobs_total
 	Paths  map[string]int64 `json:"paths"`  // by outcome, as prefetch_paths_total
 
-	// MadeVariants are neither used nor wasted while it is too early to tell.
+	// MadeVariants counts all variants that were made early. Those that are still watched count
+	// neither as used nor as wasted.
 	MadeVariants int64  `json:"made_variants"`
 	Used         Amount `json:"used"`
 	Wasted       Amount `json:"wasted"`

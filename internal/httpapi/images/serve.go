@@ -29,7 +29,7 @@ type exchange struct {
 	vary     bool                // the answer depends on Accept
 	format   string              // metrics.Observation.Format
 
-	ref      imageurl.Ref // what was requested from the cache
+	ref      imageurl.Ref // the variant that was requested from the cache
 	expires  time.Time    // end of the URL; zero: never
 	priority resize.Priority
 	out      imagecache.Outcome

@@ -27,7 +27,7 @@ var (
 
 const pinnedControl = "public, max-age=31536000, immutable"
 
-// imageFields are those of every image.
+// imageFields are the header fields that every image has.
 var imageFields = httpserver.Join(
 	httpserver.NewField("X-Content-Type-Options", "nosniff"),
 	// Disarms SVG and HTML served as orig.

@@ -81,8 +81,8 @@ func Errorf(kind error, format string, args ...any) error {
 	return &detailed{kind, fmt.Sprintf(format, args...)}
 }
 
-// DetailOf returns the detail that a client reads about err: never an error's own text, except of
-// errors that are meant to be shown.
+// DetailOf returns the detail that clients see of err: not the error's own text, except for errors
+// that are meant for clients.
 func (row *Row) DetailOf(err error) string {
 	var own *detailed
 	var missing *resize.UnavailableError

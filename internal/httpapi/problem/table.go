@@ -134,8 +134,8 @@ var (
 	clientGone = Row{nil, StatusClientGone, "client_gone", noStore, slog.LevelDebug, "The client closed the request."}
 )
 
-// private has the rows of the private API. They come before those of the image path, since
-// a purge that failed for a deadline is still an incomplete purge.
+// private has the rows of the private API. They come before the rows of the image path, because a
+// purge that failed at its deadline is an incomplete purge in the first place.
 var private = append(Table{
 	{fleet.ErrOutboxFull, 503, "outbox_full", noStore, slog.LevelError,
 		"The other nodes could not be reached for too long, and no more changes for them can be stored. " +

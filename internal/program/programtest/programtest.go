@@ -81,8 +81,8 @@ func Help(t *testing.T, newProgram func() program.Program, commands ...string) {
 	}
 }
 
-// Spellings checks that a setting is read alike from a flag, the environment and a file,
-// in this order of precedence. prefix begins the program's environment variables.
+// Spellings checks that a setting can be given by flag, environment and file, in this order of
+// precedence, with the same result. prefix begins the program's environment variables.
 func Spellings(t *testing.T, newProgram func() program.Program, prefix string) {
 	file := filepath.Join(t.TempDir(), "settings.yaml")
 	if err := os.WriteFile(file, []byte("drain:\n  timeout: 7s\n"), 0o600); err != nil {

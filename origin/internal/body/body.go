@@ -12,7 +12,7 @@ import (
 	"github.com/novasocial/imagetier/origin"
 )
 
-// Answer is the body of an answer of HTTP or S3, and what the store states of it.
+// Answer is the body of an answer of HTTP or S3, and the length and digest that the store states.
 type Answer struct {
 	Body   io.ReadCloser
 	Size   int64       // Content-Length; -1 if unknown

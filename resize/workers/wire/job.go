@@ -74,7 +74,7 @@ type Request struct {
 	Job    *Job
 	Piece  int  // the number of bytes of a piece, which the caller must read next
 	End    bool // it is an end
-	Usable bool // what the end says
+	Usable bool // the end says that the original may be used
 	GoOn   bool // the reply
 }
 

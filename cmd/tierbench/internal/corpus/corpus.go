@@ -82,7 +82,7 @@ func (d *bench) file(name string) string { return filepath.Join(d.dir, name) }
 // oneOf returns one of the values.
 func oneOf[T any](d *bench, values ...T) T { return values[d.IntN(len(values))] }
 
-// outcome is what became of one file.
+// outcome is the result for one file.
 type outcome struct {
 	kind, name string
 	refused    string

@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// maxSource is the size of the largest file that is damaged, in bytes: damage in the pixels of a
-	// large file is always alike.
+	// maxSource is the size of the largest file that is damaged, in bytes: most damage to a large
+	// file would only hit its pixels.
 	maxSource = 100_000
 	// sourcesOfKind is how many generated files of a kind are damaged.
 	sourcesOfKind = 40
@@ -84,7 +84,7 @@ func (r *runner) small(body []byte) (made [][]byte) {
 	} {
 		images, err := resize.Make(r.ctx, r.pool, body, resize.Spec{Width: 120, Height: 120, Format: f})
 		if err != nil {
-			continue // samples has reported what is ours
+			continue // samples has already reported errors of the program
 		}
 		made = append(made, images[0].Body)
 		if f == resize.PNG {
@@ -96,7 +96,7 @@ func (r *runner) small(body []byte) (made [][]byte) {
 	return made
 }
 
-// ours reports whether an error is never right, whatever the file.
+// ours reports whether an error is a fault of the program, whatever the file is.
 func ours(err error) bool {
 	return errors.Is(err, resize.ErrFailed) || errors.Is(err, resize.ErrTimeout) ||
 		err != nil && strings.Contains(err.Error(), "crashed")

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// makeTIFF makes a TIFF with ImageMagick, which tiffcp arranges anew in some cases. ImageMagick reads
-// it.
+// makeTIFF makes a TIFF with ImageMagick; in some cases tiffcp then rewrites it with another
+// layout. ImageMagick reads it.
 func makeTIFF(d *bench) (o original, err error) {
 	width, height := d.size(15_900) // the policy of ImageMagick allows 16,000
 	alpha := oneOf(d, opaque, opaque, gradual)

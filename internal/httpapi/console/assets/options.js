@@ -13,7 +13,7 @@ const field = (label, ...inputs) => el("label", {}, label, ...inputs);
 const choice = (name, options) => el("select", { name }, ...options.map(([value, label]) => el("option", { value }, label)));
 const number = (name, min, max, attrs = {}) => el("input", { name, type: "number", min, max, step: 1, inputmode: "numeric", ...attrs });
 
-// prefix returns what a word has before its number.
+// prefix returns the part of a word before its number.
 const prefix = (word) => word.replace(/[0-9].*$/, "");
 
 // range reads "1–100" in a limit.
@@ -71,7 +71,7 @@ function plain(option) {
 
 // geometry are the groups that decide which part of the original is shown at which size.
 const geometry = ["size", "fit", "gravity", "up", "crop", "trim", "rotation", "mirror", "background", "frames"];
-// before are those of them that come before the box and its gravity.
+// before are the options that come before the box and its gravity.
 const before = ["crop", "trim", "rotation", "mirror"];
 
 // build adds the controls to a fieldset. The result has word(name), shape(which), which is the shape of

@@ -15,7 +15,7 @@ let config = { signing: "off", sources: [], watermarks: [], options: [], formats
 let grammar = null;
 let turn = 0; // number of the newest update; results of older ones are dropped
 let kind = "URL";
-let snippet = null; // what the snippets are made of; null: there is no URL
+let snippet = null; // the values of the snippets; null if there is no URL
 let opened = false;
 
 // sign returns the response of /console/sign for a Spec of the chosen original.
@@ -60,7 +60,7 @@ function specs() {
   };
 }
 
-// invalid returns what is wrong with the form, "" if nothing.
+// invalid returns the fault of the form, or "".
 function invalid() {
   if (!value("name")) return "Choose an original, or enter the name of one.";
   const wrong = [...form.elements].find((e) => e.willValidate && !e.closest("[hidden]") && !e.checkValidity());

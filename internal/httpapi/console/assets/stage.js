@@ -12,10 +12,10 @@ let shown = null; // the arguments of the last show
 let blobs = []; // object URLs of the pictures in the frame
 let pick = () => {};
 
-// wait dims what is shown, because it is not of the current options.
+// wait dims the pictures, because they do not show the current options.
 export const wait = () => mark(frame, "data-state", "busy");
 
-// put replaces what is shown, and frees the pictures that were.
+// put replaces the pictures, and frees the old ones.
 function put(state, made, ...nodes) {
   blobs.forEach(URL.revokeObjectURL);
   blobs = made;

@@ -91,8 +91,8 @@ func Load(p Purpose, in settings.Input) (Config, *settings.Resolved, error) {
 // Replaceable are the settings that a reload can replace.
 var Replaceable = []string{"keys", "profiles", "admin-token", "webhook-secret", "webhook-secrets"}
 
-// Reload reads the settings again, for a process that runs with those of old. Only the Replaceable ones of the Config
-// are to be used, unless Resolved calls them faulty or the Reload is Invalid.
+// Reload reads the settings again, for a process that runs with the settings in old. Use only the [Replaceable]
+// settings of the Config, without those that Resolved calls faulty; use none if the Reload is Invalid.
 func Reload(p Purpose, in settings.Input, old *settings.Resolved) (Config, *settings.Resolved, settings.Reload) {
 	c, r := load(p, in)
 	return c, r, settings.ReloadOf(old, r, Replaceable)

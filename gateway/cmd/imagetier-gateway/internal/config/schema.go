@@ -172,7 +172,7 @@ type Proxy struct {
 	AnswerTimeout   time.Duration  // until the first byte of an answer
 	IdleTimeout     time.Duration  // of connections to the service
 	MaxRequestBytes int64          // of a request's body
-	TrustedProxies  []netip.Prefix // may say how the client came in
+	TrustedProxies  []netip.Prefix // whose forwarding headers are used
 	Fill            []Fill
 }
 

@@ -235,8 +235,8 @@ func (c *Config) checkServe(r *settings.Resolved, needed bool) {
 	}
 }
 
-// backend returns the Value of a gRPC address. It rejects text that gRPC would take for a host
-// name and never reach.
+// backend returns the Value of a gRPC address. It rejects text that gRPC would treat as the name of
+// an unknown host.
 func backend(p *string) settings.Value {
 	return settings.Func(func(text string) error {
 		if !reachable(text) {
