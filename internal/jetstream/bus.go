@@ -122,7 +122,8 @@ func (b *Bus) dial(ctx context.Context) (conn *nats.Conn, end func(), err error)
 	if b.cfg.URL == "" {
 		return embed(ctx, b.cfg, b.options())
 	}
-	conn, err = nats.Connect(b.cfg.URL, append(b.options(), nats.MaxReconnects(-1), nats.Timeout(5*time.Second))...)
+	options := append(b.options(), nats.MaxReconnects(-1), bounded(b.cfg.URL, 5*time.Second))
+	conn, err = nats.Connect(b.cfg.URL, options...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("connect to the cluster: %w", err)
 	}

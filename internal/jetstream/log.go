@@ -59,7 +59,7 @@ func Check(ctx context.Context, url string, replicas int) error {
 
 // connect opens a connection for a single question.
 func connect(url string) (*nats.Conn, error) {
-	conn, err := nats.Connect(url, nats.Name("imagetier"), nats.Timeout(2*time.Second))
+	conn, err := nats.Connect(url, nats.Name("imagetier"), bounded(url, 2*time.Second))
 	if err != nil {
 		return nil, fmt.Errorf("connect to the cluster: %w", err)
 	}
