@@ -149,9 +149,9 @@ func ReadHeader(b []byte) (Header, error) {
 		err = h.readJXL(b)
 	default:
 		if len(b) < 12 {
-			return Header{}, fmt.Errorf("%w: it has only %d bytes", ErrCorrupt, len(b))
+			return Header{}, &OriginalError{ErrCorrupt, fmt.Sprintf("it has only %d bytes", len(b))}
 		}
-		return Header{}, fmt.Errorf("%w: %s", ErrUnsupported, refusedKind(b))
+		return Header{}, &OriginalError{ErrUnsupported, refusedKind(b)}
 	}
 	if err != nil {
 		return Header{}, err
@@ -223,12 +223,12 @@ func refusedKind(b []byte) string {
 
 // corrupt returns an error that wraps ErrCorrupt.
 func corrupt(kind Kind, format string, args ...any) error {
-	return fmt.Errorf("%w: %s: %s", ErrCorrupt, kind, fmt.Sprintf(format, args...))
+	return &OriginalError{ErrCorrupt, kind.String() + ": " + fmt.Sprintf(format, args...)}
 }
 
 // unsupported returns an error that wraps ErrUnsupported.
 func unsupported(kind Kind, format string, args ...any) error {
-	return fmt.Errorf("%w: %s: %s", ErrUnsupported, kind, fmt.Sprintf(format, args...))
+	return &OriginalError{ErrUnsupported, kind.String() + ": " + fmt.Sprintf(format, args...)}
 }
 
 // be16 to le32 decode integers of 2, 3 or 4 bytes, big-endian and little-endian. The caller has

@@ -101,6 +101,18 @@ func (e *LimitError) Error() string { return ErrTooLarge.Error() + ": " + e.What
 // Unwrap returns ErrTooLarge.
 func (e *LimitError) Unwrap() error { return ErrTooLarge }
 
+// OriginalError is returned for an original that is damaged, or of a kind that is not decoded. It wraps Err, and What
+// may be shown to a client.
+type OriginalError struct {
+	Err  error  // ErrCorrupt or ErrUnsupported
+	What string // "tiff: 64 bits per sample"
+}
+
+func (e *OriginalError) Error() string { return e.Err.Error() + ": " + e.What }
+
+// Unwrap returns Err.
+func (e *OriginalError) Unwrap() error { return e.Err }
+
 // UnavailableError is returned for a valid Spec whose format the installed libraries cannot
 // write. It wraps ErrSpec, and What may be shown to a client.
 type UnavailableError struct {

@@ -13,6 +13,16 @@ import (
 // ErrName means that the name is not valid for its source: "..", an empty segment, a NUL.
 var ErrName = errors.New("invalid name of an original")
 
+// Error is returned for an invalid name. It wraps ErrName, and What may be shown to a client.
+type Error struct {
+	What string // "contains a NUL"
+}
+
+func (e *Error) Error() string { return ErrName.Error() + ": " + e.What }
+
+// Unwrap returns ErrName.
+func (e *Error) Unwrap() error { return ErrName }
+
 // Kind is the kind of a source.
 type Kind uint8
 
@@ -45,14 +55,14 @@ func (k Kind) Check(name string) error {
 // segments between slashes.
 func checkPath(name string) error {
 	if strings.IndexByte(name, 0) >= 0 {
-		return fmt.Errorf("%w: contains a NUL", ErrName)
+		return &Error{"contains a NUL"}
 	}
 	for segment := range strings.SplitSeq(name, "/") {
 		switch segment {
 		case "":
-			return fmt.Errorf("%w: empty segment", ErrName)
+			return &Error{"empty segment"}
 		case ".", "..":
-			return fmt.Errorf("%w: segment %q", ErrName, segment)
+			return &Error{fmt.Sprintf("segment %q", segment)}
 		}
 	}
 	return nil
@@ -63,15 +73,15 @@ func checkPath(name string) error {
 func checkKey(name string) error {
 	switch {
 	case name == "":
-		return fmt.Errorf("%w: empty", ErrName)
+		return &Error{"empty"}
 	case !utf8.ValidString(name):
-		return fmt.Errorf("%w: not UTF-8", ErrName)
+		return &Error{"not UTF-8"}
 	case strings.IndexByte(name, 0) >= 0:
-		return fmt.Errorf("%w: contains a NUL", ErrName)
+		return &Error{"contains a NUL"}
 	}
 	for segment := range strings.SplitSeq(name, "/") {
 		if segment == "." || segment == ".." {
-			return fmt.Errorf("%w: segment %q", ErrName, segment)
+			return &Error{fmt.Sprintf("segment %q", segment)}
 		}
 	}
 	return nil
@@ -108,12 +118,12 @@ func checkTarget(name string) error {
 
 func checkDecoded(path string) error {
 	if strings.IndexByte(path, 0) >= 0 {
-		return fmt.Errorf("%w: contains a NUL", ErrName)
+		return &Error{"contains a NUL"}
 	}
 	for segment := range strings.FieldsFuncSeq(path, func(r rune) bool { return r == '/' || r == '\\' }) {
 		segment, _, _ = strings.Cut(segment, ";") // path parameters: "..;x" is ".." to some
 		if segment == "." || segment == ".." {
-			return fmt.Errorf("%w: segment %q", ErrName, segment)
+			return &Error{fmt.Sprintf("segment %q", segment)}
 		}
 	}
 	return nil
@@ -128,12 +138,12 @@ func checkSpelling(s, extra string) error {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
 		case c == '%':
 			if i+2 >= len(s) || !hex(s[i+1]) || !hex(s[i+2]) {
-				return fmt.Errorf("%w: %% without two hex digits", ErrName)
+				return &Error{"% without two hex digits"}
 			}
 			i += 2
 		case strings.IndexByte("-._~!$&'()*+,;=:@/[]|"+extra, c) >= 0:
 		default:
-			return fmt.Errorf("%w: %q must be percent-encoded", ErrName, c)
+			return &Error{fmt.Sprintf("%q must be percent-encoded", c)}
 		}
 	}
 	return nil

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/origin"
+	"github.com/novasocial/imagetier/origin/objectname"
 	"github.com/novasocial/imagetier/resize"
 )
 
@@ -87,6 +88,8 @@ func (row *Row) DetailOf(err error) string {
 	var own *detailed
 	var missing *resize.UnavailableError
 	var limit *resize.LimitError
+	var original *resize.OriginalError
+	var name *objectname.Error
 	var size *origin.SizeError
 	switch {
 	case errors.As(err, &own):
@@ -94,13 +97,22 @@ func (row *Row) DetailOf(err error) string {
 	case errors.As(err, &missing):
 		return "This cannot be made here yet: " + missing.What + "."
 	case errors.As(err, &limit):
-		return strings.TrimSuffix(row.Detail, ".") + ": " + limit.What + "."
+		return row.because(limit.What)
+	case errors.As(err, &original) && errors.Is(row.Err, original.Err):
+		return row.because(original.What)
+	case errors.As(err, &name):
+		return row.because(name.What)
 	case errors.As(err, &size):
-		return fmt.Sprintf("%s: the limit is %d (--max-original-bytes).", strings.TrimSuffix(row.Detail, "."), size.Max)
+		return row.because(fmt.Sprintf("the limit is %d (--max-original-bytes)", size.Max))
 	case row.Detail == "":
 		return err.Error()
 	}
 	return row.Detail
+}
+
+// because returns the detail of row with a reason.
+func (row *Row) because(reason string) string {
+	return strings.TrimSuffix(row.Detail, ".") + ": " + reason + "."
 }
 
 // body is the body of a problem. Its type is always about:blank: code says more.

@@ -7,10 +7,12 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/novasocial/imagetier/origin"
+	"github.com/novasocial/imagetier/origin/objectname"
 	"github.com/novasocial/imagetier/resize"
 )
 
@@ -70,6 +72,28 @@ func TestRow_DetailOf_NamesLimit(t *testing.T) {
 		row := New(0).Of(t.Context(), err)
 		if got := row.DetailOf(err); row.Status != http.StatusRequestEntityTooLarge || got != c.want {
 			t.Errorf("%d, %q, want 413, %q", row.Status, got, c.want)
+		}
+	}
+}
+
+func TestRow_DetailOf_NamesReason(t *testing.T) {
+	_, unsupported := resize.ReadHeader([]byte("BM" + strings.Repeat("x", 60)))
+	_, damaged := resize.ReadHeader([]byte("\xff\xd8\xff\xd9"))
+	for _, c := range []struct {
+		err    error
+		status int
+		want   string
+	}{
+		{unsupported, http.StatusUnsupportedMediaType, "Originals of this kind are not decoded: BMP."},
+		{damaged, http.StatusUnprocessableEntity,
+			"The original is broken or cut short: jpeg: it has no image before its end."},
+		{objectname.HTTP.Check("a b.jpg"), http.StatusBadRequest,
+			"The name is not valid in this source: ' ' must be percent-encoded."},
+	} {
+		err := fmt.Errorf("fill: %w", c.err)
+		row := New(0).Of(t.Context(), err)
+		if got := row.DetailOf(err); row.Status != c.status || got != c.want {
+			t.Errorf("%d, %q, want %d, %q", row.Status, got, c.status, c.want)
 		}
 	}
 }

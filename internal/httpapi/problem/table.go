@@ -102,7 +102,7 @@ var public = Table{
 	{resize.ErrTooLarge, 413, "original_over_limits", minute, slog.LevelInfo,
 		"The original or the image exceeds a limit."},
 	{resize.ErrUnsupported, 415, "original_unsupported", minute, slog.LevelInfo,
-		"The original is not an image of an allowed kind."},
+		"Originals of this kind are not decoded."},
 	{resize.ErrCorrupt, 422, "original_damaged", minute, slog.LevelInfo, "The original is broken or cut short."},
 
 	{ErrStreams, 503, "requests_overloaded", noStore, slog.LevelWarn,
