@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache"
@@ -19,11 +20,18 @@ func (i Instant) Time() time.Time { return time.Unix(0, int64(i)).UTC() }
 // MarshalText writes it as RFC 3339.
 func (i Instant) MarshalText() ([]byte, error) { return i.Time().MarshalText() }
 
+// lastYear is the last year of an Instant that is read. The decision after one at the end of the range of
+// nanoseconds, in 2262, would count as older.
+const lastYear = 2200
+
 // UnmarshalText reads it.
 func (i *Instant) UnmarshalText(text []byte) error {
 	var t time.Time
 	if err := t.UnmarshalText(text); err != nil {
 		return err
+	}
+	if t.Year() < 1970 || t.Year() > lastYear {
+		return fmt.Errorf("the time %.40q is not between 1970 and %d", text, lastYear)
 	}
 	*i = Instant(t.UnixNano())
 	return nil

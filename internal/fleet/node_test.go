@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -119,6 +120,44 @@ func TestNode_SendDecision_AppendsNothingBehindANewerOne(t *testing.T) {
 		if x.state.TakenDown(photo) {
 			t.Errorf("%s has the original down", x.name)
 		}
+	}
+}
+
+// Entries of a server or node that is broken, or worse, are skipped: decisions are possible after them, and the
+// streams are followed.
+func TestNode_Follow_SkipsAbsurdEntries(t *testing.T) {
+	w := quietWorld(t, 2)
+	a, b := w.nodes[0], w.nodes[1]
+	whole, err := json.Marshal(Entry{Stamp: Stamp{ID: "x", Node: "n"}, Kind: KindTakedown, Source: photo.Source,
+		Name: []byte(photo.Name)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(time string) []byte {
+		return bytes.Replace(whole, []byte("1970-01-01T00:00:00Z"), []byte(time), 1)
+	}
+	for _, data := range [][]byte{
+		nil, []byte("null"), []byte("[]"), []byte(`{"kind":"takedown"`), []byte(`{"kind":"nonsense","id":"1"}`),
+		[]byte(`{"id":"1","name":"!"}`), bytes.Repeat([]byte("["), 1<<20), bytes.Repeat([]byte{0xff}, 1<<20),
+		at("2262-04-11T23:47:16.854775807Z"), at("9999-12-31T23:59:59Z"), at("0001-01-01T00:00:00Z"), at("x"),
+	} {
+		for _, stream := range w.streams {
+			stream.append(simEntry{subject: "x", data: data, at: w.now}, false)
+		}
+	}
+	w.settle()
+	if a.state.TakenDown(photo) || b.state.TakenDown(photo) {
+		t.Error("the original is taken down")
+	}
+	a.must(t, KindTakedown, photo)
+	w.settle()
+	if !a.state.TakenDown(photo) || !b.state.TakenDown(photo) {
+		t.Error("a takedown after them has no effect")
+	}
+	b.must(t, KindLift, photo)
+	w.settle()
+	if a.state.TakenDown(photo) || b.state.TakenDown(photo) {
+		t.Error("a lift after them has no effect")
 	}
 }
 
