@@ -1,6 +1,8 @@
 package upstream
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc/resolver"
@@ -15,7 +17,11 @@ const roundRobin = `{"loadBalancingConfig":[{"round_robin":{}}]}`
 // one that was removed would keep them.
 const resolveEvery = 30 * time.Second
 
-// polling is a resolver that resolves again every resolveEvery.
+// maxAddresses is how many addresses of a name are used. Each has a connection of about 100 KB, and an
+// answer of DNS has room for 4,000.
+const maxAddresses = 256
+
+// polling is a resolver that resolves again every resolveEvery, and of many addresses uses maxAddresses.
 type polling struct{ resolver.Builder }
 
 // Build implements resolver.Builder.
@@ -24,13 +30,33 @@ func (p polling) Build(
 	conn resolver.ClientConn,
 	options resolver.BuildOptions,
 ) (resolver.Resolver, error) {
-	r, err := p.Builder.Build(target, conn, options)
+	r, err := p.Builder.Build(target, fewAddresses{conn}, options)
 	if err != nil {
 		return nil, err
 	}
 	polled := &polledResolver{Resolver: r, closed: make(chan struct{})}
 	go polled.poll()
 	return polled, nil
+}
+
+// fewAddresses drops the addresses beyond maxAddresses, in the order of their text: the same ones each time.
+type fewAddresses struct{ resolver.ClientConn }
+
+// UpdateState implements resolver.ClientConn.
+func (f fewAddresses) UpdateState(s resolver.State) error {
+	if len(s.Addresses) > maxAddresses {
+		s.Addresses = slices.SortedFunc(slices.Values(s.Addresses), func(a, b resolver.Address) int {
+			return cmp.Compare(a.Addr, b.Addr)
+		})[:maxAddresses]
+	}
+	if len(s.Endpoints) > maxAddresses {
+		s.Endpoints = slices.SortedFunc(slices.Values(s.Endpoints), func(a, b resolver.Endpoint) int {
+			return slices.CompareFunc(a.Addresses, b.Addresses, func(a, b resolver.Address) int {
+				return cmp.Compare(a.Addr, b.Addr)
+			})
+		})[:maxAddresses]
+	}
+	return f.ClientConn.UpdateState(s)
 }
 
 type polledResolver struct {

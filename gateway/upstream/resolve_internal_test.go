@@ -1,6 +1,8 @@
 package upstream
 
 import (
+	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -44,6 +46,40 @@ func TestPolling_ResolvesAgain(t *testing.T) {
 			t.Errorf("resolved %d times after Close", n-10)
 		}
 	})
+}
+
+// stateOf is a resolver.ClientConn that keeps the last state.
+type stateOf struct {
+	resolver.ClientConn
+	last resolver.State
+}
+
+func (s *stateOf) UpdateState(state resolver.State) error { s.last = state; return nil }
+
+func TestPolling_BoundsAddresses(t *testing.T) {
+	names := manual.NewBuilderWithScheme("dns")
+	var state resolver.State
+	for i := range 4000 {
+		at := resolver.Address{Addr: fmt.Sprintf("10.0.%d.%d:9090", i>>8, i&255)}
+		state.Addresses = append(state.Addresses, at)
+		state.Endpoints = append(state.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{at}})
+	}
+	names.InitialState(state)
+	var conn stateOf
+	r, err := polling{names}.Build(resolver.Target{}, &conn, resolver.BuildOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	first := conn.last
+	if len(first.Addresses) != maxAddresses || len(first.Endpoints) != maxAddresses {
+		t.Fatalf("%d addresses, %d endpoints", len(first.Addresses), len(first.Endpoints))
+	}
+	slices.Reverse(state.Addresses)
+	names.UpdateState(state)
+	if !slices.EqualFunc(first.Addresses, conn.last.Addresses, resolver.Address.Equal) {
+		t.Error("another order of the records selects other addresses")
+	}
 }
 
 // A service at two addresses gets calls at both, over one connection each, and at none that its
