@@ -4,8 +4,10 @@ import "slices"
 
 // Photometric interpretations (TIFF 6.0, section 8 and later).
 const (
+	tiffMinIsWhite = 0
 	tiffMinIsBlack = 1
 	tiffRGB        = 2
+	tiffPalette    = 3
 	tiffCMYK       = 5
 	tiffYCbCr      = 6
 	tiffLab        = 8
@@ -260,8 +262,14 @@ func (h *Header) readTIFF(b []byte) error {
 	if p.format == 3 && p.bits != 32 {
 		return unsupported(KindTIFF, "floating-point numbers of %d bits", p.bits)
 	}
-	if p.photometric == tiffICCLab || p.photometric == tiffITULab { // libvips takes them for RGB
-		return unsupported(KindTIFF, "Lab in the encoding of ICC or ITU")
+	switch p.photometric {
+	case tiffMinIsWhite, tiffMinIsBlack, tiffRGB, tiffPalette, tiffYCbCr:
+	case tiffCMYK, tiffLab:
+		if p.samples < p.colours() {
+			return corrupt(KindTIFF, "%d of %d samples per pixel", p.samples, p.colours())
+		}
+	default: // libvips takes other kinds of Lab for RGB, sensor data and logarithms for grey
+		return unsupported(KindTIFF, "photometric interpretation %d", p.photometric)
 	}
 	if p.photometric == tiffYCbCr && p.compression != tiffOldJPEG && p.compression != tiffJPEG {
 		return unsupported(KindTIFF, "YCbCr that is not compressed as JPEG") // libvips takes it for RGB

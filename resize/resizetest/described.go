@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
@@ -349,6 +350,40 @@ func tiffLab(t *testing.T, r resize.Resizer) {
 			if p := m.at(5, 5); p[0] < 0.95 || p[1] > 0.1 || p[2] > 0.1 {
 				t.Errorf("%d bits, %s: %.2f, want red", bits, name, p)
 			}
+		}
+	}
+}
+
+// tiffExtraSamples tests grey with two extra samples, of which the first is alpha.
+func tiffExtraSamples(t *testing.T, r resize.Resizer) {
+	file := tiffOfSamples(40, 30, 8, 1, 3, 1, bytes.Repeat([]byte{200, 128, 7}, 40*30))
+	for name, want := range map[string][4]float64{
+		"20x.png":      {100. / 255, 100. / 255, 100. / 255, 128. / 255}, // premultiplied
+		"20x-trim.jpg": {228. / 255, 228. / 255, 228. / 255, 1},          // on white
+	} {
+		got := rasterOf(decode(t, r, one(t, r, file, name))).at(5, 5)
+		for i := range got {
+			if math.Abs(got[i]-want[i]) > 0.01 {
+				t.Errorf("%s: %.2f, want %.2f", name, got, want)
+				break
+			}
+		}
+	}
+}
+
+// tiffPhotometric tests that colours which libvips would take for RGB or grey are refused.
+func tiffPhotometric(t *testing.T, r resize.Resizer) {
+	for _, c := range []struct {
+		photometric, samples int
+		want                 error
+	}{
+		{4, 1, resize.ErrUnsupported}, {9, 3, resize.ErrUnsupported}, {10, 3, resize.ErrUnsupported},
+		{32803, 1, resize.ErrUnsupported}, {34892, 3, resize.ErrUnsupported}, {513, 1, resize.ErrUnsupported},
+		{5, 3, resize.ErrCorrupt}, {8, 2, resize.ErrCorrupt},
+	} {
+		file := tiffOfSamples(4, 4, 8, 1, c.samples, c.photometric, make([]byte, 16*c.samples))
+		if _, err := resize.Make(t.Context(), r, file, spec(t, "4x.png")); !errors.Is(err, c.want) {
+			t.Errorf("photometric interpretation %d with %d samples: %v, want %v", c.photometric, c.samples, err, c.want)
 		}
 	}
 }

@@ -39,6 +39,8 @@ func Run(t *testing.T, open func(t *testing.T) resize.Resizer) {
 		{"alpha of a WebP", unflagged, fast},
 		{"TIFF samples", tiffSamples, fast},
 		{"TIFF of Lab", tiffLab, fast},
+		{"TIFF with extra samples", tiffExtraSamples, fast},
+		{"photometric interpretations of TIFF", tiffPhotometric, fast},
 		{"AVIF and HEIC properties", promises, slow},
 		{"limited range", ranges, fast},
 		{"trim", trims, fast},

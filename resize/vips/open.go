@@ -30,7 +30,7 @@ func (j *job) open(b *arena, shrink int) (picture, error) {
 		return picture{}, fmt.Errorf("%w: %s: its header and its pixels differ in size", resize.ErrCorrupt, j.kind)
 	}
 	if j.header.Alpha && !p.hasAlpha() && j.kind != resize.KindGIF { // its first frame may have none
-		return picture{}, fmt.Errorf("%w: %s: its alpha was not decoded", resize.ErrFailed, j.kind)
+		return picture{}, fmt.Errorf("%w: %s: its alpha was not decoded", resize.ErrCorrupt, j.kind)
 	}
 	if coded != j.stored {
 		p, err = b.crop(p, rect{j.header.Left, j.header.Top, j.stored.width, j.stored.height})

@@ -49,6 +49,29 @@ shrinkable(void *b, size_t len, int shrink)
 	return small ? -1 : 0;
 }
 
+// load_tiff loads a TIFF without what follows its first extra sample. libvips takes the first one for
+// alpha, and has no steps for more.
+static int
+load_tiff(void *b, size_t len, VipsImage **out)
+{
+	VipsImage *all;
+	int most = 4, result;
+
+	if (vips_tiffload_buffer(b, len, &all, COMMON, NULL))
+		return -1;
+	if (all->Type == VIPS_INTERPRETATION_B_W || all->Type == VIPS_INTERPRETATION_GREY16)
+		most = 2;
+	else if (all->Type == VIPS_INTERPRETATION_CMYK)
+		most = 5;
+	if (all->Bands <= most) {
+		*out = all;
+		return 0;
+	}
+	result = vips_extract_band(all, out, 0, "n", most, NULL);
+	g_object_unref(all);
+	return result;
+}
+
 int
 tier_load(struct tier_original from, int shrink, VipsImage **out)
 {
@@ -70,7 +93,7 @@ tier_load(struct tier_original from, int shrink, VipsImage **out)
 		// The limits of the sender allow sides that libvips refuses: more than 16,384 pixels.
 		return vips_heifload_buffer(b, len, out, COMMON, "unlimited", TRUE, NULL);
 	case TIER_TIFF:
-		return vips_tiffload_buffer(b, len, out, COMMON, NULL);
+		return load_tiff(b, len, out);
 	case TIER_JXL:
 		return vips_jxlload_buffer(b, len, out, COMMON, NULL);
 	case TIER_JXL_ANIMATION:
