@@ -19,13 +19,13 @@ RUN apt-get update && apt-get install -y --no-install-recommends libvips42 ca-ce
  && useradd --system --uid 10001 --no-create-home imagetier \
  && install -d -o imagetier -g imagetier /var/cache/imagetier
 COPY --from=build /src/bin/ /usr/local/bin/
-# By number: Kubernetes' runAsNonRoot cannot tell who a name is.
+# By number: Kubernetes' runAsNonRoot cannot check a name.
 USER 10001
 # Two malloc arenas in the programs that decode: fastest and smallest (make bench-allocators).
 ENV IMAGETIER_CACHE_DIR=/var/cache/imagetier MALLOC_ARENA_MAX=2
 VOLUME /var/cache/imagetier
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s CMD ["imagetier", "health"]
-# tini forwards signals and reaps whatever a killed child leaves.
+# tini forwards signals and reaps orphaned processes of a killed child.
 ENTRYPOINT ["tini", "--", "imagetier"]
 CMD ["serve"]

@@ -22,8 +22,8 @@ func (serveCmd) Help() string {
     imagetier serve --config imagetier.yaml
 
 SIGHUP reads the settings and their files again: it replaces keys, profiles, watermarks, certificates and ` +
-		`the list of takedowns. What is invalid keeps its old value; the log says so, and ` +
-		`imagetier_reloads_total{outcome="failure"} counts it. Other settings need a restart.
+		`the list of takedowns. If one is invalid, its old value stays, which is logged and counted by ` +
+		`imagetier_reloads_total{outcome="failure"}. Other settings need a restart.
 
 SIGTERM drains: readiness fails first, and requests in flight finish within --drain-timeout.`
 }

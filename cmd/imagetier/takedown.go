@@ -17,7 +17,7 @@ type takedownCmd struct {
 	Name    string        `placeholder:"NAME" help:"Name of the original in its source; nothing in it is decoded."`
 	Tag     string        `placeholder:"TAG" help:"All originals with this tag, such as post:p1."`
 	Lift    bool          `help:"Lift a takedown."`
-	List    bool          `help:"List what is taken down, since when."`
+	List    bool          `help:"List the originals that are taken down, and since when."`
 	Timeout time.Duration `default:"30s" placeholder:"TIME" help:"How long to wait for the tier (default: ${default})."`
 	JSON    bool          `name:"json" help:"Print the receipt as JSON, or each listed takedown, one object a line."`
 

@@ -9,7 +9,7 @@ import (
 )
 
 // ErrFull is the error of [Budget.ReadAll] when there is no room. Trying again later may help.
-var ErrFull = errors.New("too much is being read at once")
+var ErrFull = errors.New("too many bytes are being read at once")
 
 // share is the part of the free memory that one request may have: a quarter. As large requests fill the memory, the
 // limit falls, and small ones still pass.

@@ -49,11 +49,11 @@ func checkClock(ctx context.Context, cfg config.Config, s config.Source) []Findi
 	name, fix := "clock against source "+s.Name, "synchronize both clocks by NTP"
 	switch {
 	case offset >= clockFault:
-		return []Finding{fault(name, fix, "they differ by %s: S3 refuses signatures, and ages are wrong", offset)}
+		return []Finding{fault(name, fix, "the clocks differ by %s: S3 refuses signatures, and ages are wrong", offset)}
 	case offset >= clockWarning:
-		return []Finding{warning(name, fix, "they differ by %s: ages are wrong", offset)}
+		return []Finding{warning(name, fix, "the clocks differ by %s: ages are wrong", offset)}
 	}
-	return []Finding{ok(name, "they agree")}
+	return []Finding{ok(name, "the clocks agree")}
 }
 
 // clockURL returns a URL whose answer has a Date header; "" if the source has none.

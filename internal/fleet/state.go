@@ -165,7 +165,7 @@ func (s *State) openOffsets(ctx context.Context) error {
 			return fmt.Errorf("read the offsets of the fleet: %s: %w", s.offsetsFile(), err)
 		}
 		if s.offsets.Node == "" {
-			return fmt.Errorf("read the offsets of the fleet: %s names no node", s.offsetsFile())
+			return fmt.Errorf("read the offsets of the fleet: %s has no node id", s.offsetsFile())
 		}
 		if len(s.takedowns.newest) == 0 {
 			s.offsets.Takedowns = sharedstore.Position{} // the file is gone: read the whole stream

@@ -55,7 +55,7 @@ func (d *Delivery) end() {
 func (d *Delivery) Done(ctx context.Context) error {
 	d.end()
 	if err := d.msg.DoubleAck(ctx); err != nil {
-		return fmt.Errorf("take it out of the queue: %w: %w", ErrUnavailable, err)
+		return fmt.Errorf("remove the message from the queue: %w: %w", ErrUnavailable, err)
 	}
 	return nil
 }
@@ -69,7 +69,7 @@ func (d *Delivery) Again(ctx context.Context, reason string, after time.Duration
 	d.end()
 	pause := d.bus.cfg.Backoff[min(d.Attempt, len(d.bus.cfg.Backoff))-1]
 	if err := d.msg.NakWithDelay(max(pause, after)); err != nil {
-		return false, fmt.Errorf("put it back into the queue: %w: %w", ErrUnavailable, err)
+		return false, fmt.Errorf("return the message for another attempt: %w: %w", ErrUnavailable, err)
 	}
 	return false, nil
 }
@@ -78,7 +78,7 @@ func (d *Delivery) Again(ctx context.Context, reason string, after time.Duration
 func (d *Delivery) Release() error {
 	d.end()
 	if err := d.msg.Nak(); err != nil {
-		return fmt.Errorf("give it back to the queue: %w: %w", ErrUnavailable, err)
+		return fmt.Errorf("release the message: %w: %w", ErrUnavailable, err)
 	}
 	return nil
 }

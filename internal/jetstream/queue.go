@@ -240,11 +240,11 @@ func (b *Bus) Stats(ctx context.Context) (Stats, error) {
 	}
 	queue, err := s.queue.Info(ctx)
 	if err != nil {
-		return Stats{}, fmt.Errorf("ask for the state of the queue: %w: %w", ErrUnavailable, err)
+		return Stats{}, fmt.Errorf("read the state of the queue: %w: %w", ErrUnavailable, err)
 	}
 	dead, err := s.dead.Info(ctx)
 	if err != nil {
-		return Stats{}, fmt.Errorf("ask for the number of dead letters: %w: %w", ErrUnavailable, err)
+		return Stats{}, fmt.Errorf("read the number of dead letters: %w: %w", ErrUnavailable, err)
 	}
 	stats := Stats{Waiting: int(queue.State.Msgs), Bytes: int64(queue.State.Bytes), Dead: int(dead.State.Msgs)}
 	if stats.Waiting > 0 {

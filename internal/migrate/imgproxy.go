@@ -36,7 +36,7 @@ func parseImgproxy(path string) (Image, error) {
 		}
 		rest = after
 	}
-	return Image{}, errors.New("the URL names no image")
+	return Image{}, errors.New("the URL has no image")
 }
 
 // plain reads an escaped URL, and an extension after @.

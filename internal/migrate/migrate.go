@@ -82,7 +82,7 @@ func (b *builder) done() (Image, error) {
 		b.Spec.Height = int(math.Round(float64(b.Spec.Height) * b.dpr))
 	}
 	if b.Name == "" {
-		return Image{}, errors.New("the URL names no image")
+		return Image{}, errors.New("the URL has no image")
 	}
 	if len(b.unsupported) > 0 {
 		return Image{}, fmt.Errorf("no equivalent: %s", strings.Join(b.unsupported, ", "))

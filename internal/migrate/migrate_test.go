@@ -75,7 +75,7 @@ func TestParse_Errors(t *testing.T) {
 		{"imgproxy", "/sig/s:9/c:100:100/plain/a.jpg", "no equivalent: c:100:100"},
 		{"imgproxy", "/sig/s:9/plain/a.jpg@pdf", "no equivalent: @pdf"},
 		{"imgproxy", "/sig/s:9/enc/abc", "encrypted"},
-		{"imgproxy", "/sig/s:9", "names no image"},
+		{"imgproxy", "/sig/s:9", "has no image"},
 		{"imgproxy", "/sig", "want /signature"},
 		{"imgproxy", "/sig/s:9/%%%", "neither plain"},
 		{"imgproxy", "/sig/rs:/plain/a.jpg", "no size"},

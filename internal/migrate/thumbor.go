@@ -38,7 +38,7 @@ func parseThumbor(path string) (Image, error) {
 				end += 2 + next
 			}
 			if end < 0 {
-				return Image{}, errors.New("the URL names no image after its filters")
+				return Image{}, errors.New("the URL has no image after its filters")
 			}
 			segment, after, more = rest[:end+1], rest[end+2:], true
 		}

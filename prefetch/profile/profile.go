@@ -187,7 +187,7 @@ func parse(name string, list []string) (Profile, error) {
 		case err != nil:
 			faults = append(faults, fmt.Errorf("profile %s[%d] %q: %w", name, i, item, err))
 		case slices.Contains(p.specs, spec):
-			faults = append(faults, fmt.Errorf("profile %s[%d] %q: it is listed twice", name, i, item))
+			faults = append(faults, fmt.Errorf("profile %s[%d] %q: this Spec is listed twice", name, i, item))
 		default:
 			p.specs = append(p.specs, spec)
 		}

@@ -13,7 +13,7 @@ var (
 	ErrInvalid     = errors.New("event or request is not valid") // the text names the field
 	ErrQueueFull   = errors.New("queue is full")
 	ErrUnavailable = errors.New("queue cannot be written")
-	ErrTooLarge    = errors.New("more than the queue takes at once")
+	ErrTooLarge    = errors.New("more work than the queue accepts at once")
 )
 
 // queueError wraps an error of the bus in one of the sentinels.

@@ -97,7 +97,7 @@ func (w *Watch) Recall(text []byte) error {
 		return fmt.Errorf("read prefetch statistics: %w", err)
 	}
 	if k.Format != keptFormat {
-		return fmt.Errorf("read prefetch statistics: format %d, not %d", k.Format, keptFormat)
+		return fmt.Errorf("read prefetch statistics: format %d, want %d", k.Format, keptFormat)
 	}
 	if err := k.check(); err != nil {
 		return fmt.Errorf("read prefetch statistics: %w", err)

@@ -13,7 +13,7 @@ import (
 )
 
 // errVips means that libvips failed. Its error buffer has the text until the job ends.
-var errVips = errors.New("libvips refused")
+var errVips = errors.New("libvips failed")
 
 // A picture is a libvips image, lazy or in memory. It belongs to an arena.
 type picture struct{ image *C.VipsImage }
