@@ -3,12 +3,15 @@ package httpserver
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 )
 
 // Checks of a request head in addition to those of fasthttp's parser.
 var (
 	errHeadTooLarge = errors.New("request headers too large")
+	errHeadLines    = fmt.Errorf("more than %d request header lines", maxHeadLines)
+	errLongHeads    = errors.New("too many requests with long headers at once")
 	errBareLF       = errors.New("line feed without carriage return")
 	errEmptyLine    = errors.New("empty line before the request line")
 	errFolded       = errors.New("folded header line")
@@ -21,6 +24,10 @@ var (
 
 // errHTTP2 is the opening of an HTTP/2 connection (RFC 9113, 3.4).
 var errHTTP2 = errors.New("HTTP/2 connection preface")
+
+// maxHeadLines is how many header lines a request may have. fasthttp keeps 80 bytes for each, also for
+// one of 4 bytes, and a connection keeps them for its next request. Apache's default is 100.
+const maxHeadLines = 100
 
 // headScan finds the end of a request head and refuses what recipients read differently
 // (RFC 9112, 2.2, 5.1, 5.2, 6.1), of which fasthttp accepts some for compatibility. It looks at each
@@ -56,6 +63,8 @@ func (s *headScan) more(b []byte) (complete bool, err error) {
 				return true, errLengthTwice
 			}
 			return true, nil
+		case s.lines > 1+maxHeadLines:
+			return false, errHeadLines
 		default:
 			if err := s.field(line); err != nil {
 				return false, err

@@ -31,6 +31,7 @@ type http1 struct {
 
 	base     context.Context // of requests
 	readers  sync.Pool       // of *bufio.Reader, readerSize
+	long     atomic.Int64    // connections with a head of more than readerSize
 	open     sync.WaitGroup  // connections, and run
 	stopping atomic.Bool     // no connection may wait for a request
 }
@@ -38,6 +39,10 @@ type http1 struct {
 // readerSize is the size of a connection's read buffer, in bytes: enough for the head of nearly
 // every request. A longer head gets a buffer of Config.MaxHeaderBytes.
 const readerSize = 4 << 10
+
+// maxLongHeads is how many requests may have a longer head at the same time. Each takes up to three
+// times Config.MaxHeaderBytes: buffer, parsed head, and what the handler copies.
+const maxLongHeads = 1024
 
 // run accepts connections until ln is closed.
 func (e *http1) run(ln net.Listener) error {
@@ -99,13 +104,20 @@ func (e *http1) serve(c *conn) {
 	if tcp, ok := c.Conn.(*net.TCPConn); ok && e.tls == nil {
 		x.vector, _ = newVectorWriter(tcp)
 	}
-	x.reader, _ = e.readers.Get().(*bufio.Reader)
-	if x.reader == nil {
-		x.reader = bufio.NewReaderSize(x.rw, readerSize)
-	}
-	x.reader.Reset(x.rw)
+	x.reader = e.newReader(x.rw)
 	for x.exchange() {
+		x.shrink()
 	}
+}
+
+// newReader returns a reader of readerSize.
+func (e *http1) newReader(from io.Reader) *bufio.Reader {
+	r, _ := e.readers.Get().(*bufio.Reader)
+	if r == nil {
+		return bufio.NewReaderSize(from, readerSize)
+	}
+	r.Reset(from)
+	return r
 }
 
 // http1Conn is a connection that speaks HTTP/1.1. Its buffers are reused by its requests.
@@ -117,6 +129,7 @@ type http1Conn struct {
 	handed bool // to net/http
 
 	reader *bufio.Reader
+	long   bool // counted in http1.long; reader has Config.MaxHeaderBytes
 	head   fasthttp.RequestHeader
 	served int // requests
 
@@ -131,6 +144,9 @@ type http1Conn struct {
 }
 
 func (x *http1Conn) release() {
+	if x.long {
+		x.engine.long.Add(-1)
+	}
 	if x.handed {
 		return
 	}

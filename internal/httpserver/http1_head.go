@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
 // errGone: the client has left, or was too slow.
@@ -29,8 +31,8 @@ func (x *http1Conn) readHead() error {
 			return err
 		case complete:
 			return x.parse(scan)
-		case len(b) == x.reader.Size():
-			x.grow(b)
+		case len(b) == x.reader.Size() && !x.grow(b):
+			return errLongHeads
 		}
 		if len(b) > 0 && x.served > 0 && !waited {
 			waited = true
@@ -44,11 +46,41 @@ func (x *http1Conn) readHead() error {
 }
 
 // grow continues reading into a buffer that holds the longest head. read is the part that has
-// arrived.
-func (x *http1Conn) grow(read []byte) {
-	rest := io.MultiReader(bytes.NewReader(bytes.Clone(read)), x.rw)
-	x.reader = bufio.NewReaderSize(rest, x.engine.cfg.MaxHeaderBytes)
-	_, _ = x.reader.Peek(len(read))
+// arrived. It reports whether there is room for another long head.
+func (x *http1Conn) grow(read []byte) bool {
+	if x.engine.long.Add(1) > maxLongHeads {
+		x.engine.long.Add(-1)
+		return false
+	}
+	x.long = true
+	small := x.reader
+	x.read(bufio.NewReaderSize(nil, x.engine.cfg.MaxHeaderBytes), read)
+	small.Reset(nil)
+	x.engine.readers.Put(small)
+	return true
+}
+
+// shrink gives back what a long head took. The connection may wait for long for the next one.
+func (x *http1Conn) shrink() {
+	if !x.long || x.reader.Buffered() > readerSize {
+		return
+	}
+	rest, _ := x.reader.Peek(x.reader.Buffered())
+	x.read(x.engine.newReader(nil), rest)
+	x.head = fasthttp.RequestHeader{}
+	x.long = false
+	x.engine.long.Add(-1)
+}
+
+// read continues reading with r, which has room for what was read before.
+func (x *http1Conn) read(r *bufio.Reader, before []byte) {
+	var from io.Reader = x.rw
+	if len(before) > 0 {
+		from = io.MultiReader(bytes.NewReader(bytes.Clone(before)), x.rw)
+	}
+	r.Reset(from)
+	_, _ = r.Peek(len(before))
+	x.reader = r
 }
 
 // parse reads the head, all of which is buffered.
@@ -77,8 +109,10 @@ func (x *http1Conn) refuse(err error) {
 		x.conn.unread, _ = x.reader.Peek(x.reader.Buffered())
 		x.handOver(x.conn)
 		return
-	case err == errHeadTooLarge:
+	case err == errHeadTooLarge, err == errHeadLines:
 		status = http.StatusRequestHeaderFieldsTooLarge
+	case err == errLongHeads:
+		status = http.StatusServiceUnavailable
 	case err == errVersion:
 		status = http.StatusHTTPVersionNotSupported
 	case errors.Is(err, errMalformed):

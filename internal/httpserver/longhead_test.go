@@ -1,0 +1,99 @@
+package httpserver
+
+import (
+	"bufio"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/novasocial/imagetier/internal/httpapi/apitest"
+)
+
+func TestHTTP1_LongHead(t *testing.T) {
+	addr := serve(t, engines["http1"](Config{Handler: greets}))
+	get := func(lines string) string { return "GET / HTTP/1.1\r\nHost: a\r\n" + lines + "\r\n" }
+	long := get("Cookie: " + strings.Repeat("a", 20<<10) + "\r\n")
+
+	// Many on a connection, also pipelined with short ones.
+	conn := apitest.Dial(t, addr)
+	in := bufio.NewReader(conn)
+	for range 3 {
+		apitest.Say(t, conn, long)
+		if resp, _ := apitest.Hear(t, in); resp.StatusCode != http.StatusOK {
+			t.Error(resp.Status)
+		}
+		apitest.Say(t, conn, hello+long+hello+hello+long)
+		for range 5 {
+			if resp, _ := apitest.Hear(t, in); resp.StatusCode != http.StatusOK {
+				t.Error(resp.Status)
+			}
+		}
+	}
+
+	for n, want := range map[int]int{maxHeadLines - 1: 200, maxHeadLines: 431, 7000: 431} { // and Host
+		conn := apitest.Dial(t, addr)
+		apitest.Say(t, conn, get(strings.Repeat("a:\r\n", n)))
+		if resp, _ := apitest.Hear(t, bufio.NewReader(conn)); resp.StatusCode != want {
+			t.Errorf("%d lines: %s, want %d", n, resp.Status, want)
+		}
+	}
+}
+
+// A connection that waits for its next request keeps nothing of a long one, and incomplete heads are
+// limited.
+func TestHTTP1_LongHead_Memory(t *testing.T) {
+	const n = 200
+	addr := serve(t, engines["http1"](Config{Handler: greets}))
+	lines := strings.Repeat("abcd: "+strings.Repeat("x", 240)+"\r\n", 99)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for range n {
+		conn := apitest.Dial(t, addr)
+		apitest.Say(t, conn, "GET / HTTP/1.1\r\nHost: a\r\n"+lines+"\r\n")
+		if resp, _ := apitest.Hear(t, bufio.NewReader(conn)); resp.StatusCode != http.StatusOK {
+			t.Fatal(resp.Status)
+		}
+		// Answered after the connection has given back what the first request took.
+		apitest.Say(t, conn, hello)
+		apitest.Hear(t, bufio.NewReader(conn))
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if each := (int64(after.HeapAlloc) - int64(before.HeapAlloc)) / n; each > 30<<10 {
+		t.Errorf("a connection keeps %d bytes", each)
+	}
+}
+
+func TestHTTP1_LongHead_Limit(t *testing.T) {
+	s, err := New(engines["http1"](Config{Handler: greets}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := apitest.Serve(t, s.Run)
+	long := "GET / HTTP/1.1\r\nHost: a\r\nCookie: " + strings.Repeat("a", 20<<10)
+	ask := func(text string) int {
+		conn := apitest.Dial(t, addr)
+		defer conn.Close()
+		apitest.Say(t, conn, text)
+		resp, _ := apitest.Hear(t, bufio.NewReader(conn))
+		return resp.StatusCode
+	}
+	s.http1.long.Store(maxLongHeads)
+	if got := ask(long + "\r\n\r\n"); got != http.StatusServiceUnavailable {
+		t.Errorf("a long head too many: %d", got)
+	}
+	if got := ask(hello); got != http.StatusOK {
+		t.Errorf("a short head: %d", got)
+	}
+	s.http1.long.Store(maxLongHeads - 1)
+	for range 3 { // given back each time, by the end of the request or of the connection
+		if got := ask(long + "\r\n\r\n"); got != http.StatusOK {
+			t.Errorf("the last long head: %d", got)
+		}
+		for s.http1.long.Load() != maxLongHeads-1 {
+			runtime.Gosched()
+		}
+	}
+}
