@@ -264,7 +264,7 @@ func TestReadHeader_SyntheticFiles(t *testing.T) {
 				Kind: KindHEIC, Width: 30, Height: 20, LargestWidth: 48, LargestHeight: 32,
 				Channels: 3, BitDepth: 8,
 			}},
-		{"HEIC with a larger picture beside its own",
+		{"HEIC with a second, larger picture",
 			heif("heic", "hvc1", "", "data", ispe(900, 1), ispe(1, 800), ispe(3, 2)),
 			Header{
 				Kind: KindHEIC, Width: 3, Height: 2, LargestWidth: 900, LargestHeight: 800,
@@ -277,7 +277,7 @@ func TestReadHeader_SyntheticFiles(t *testing.T) {
 				Kind: KindAVIF, Width: 3, Height: 2, Channels: 3, BitDepth: 8,
 				LargestWidth: 40, LargestHeight: 30, Frames: 9, Animated: true,
 			}},
-		{"AVIF with alpha beside it", heif("avif", "av01", box("iref", u32(0)+box("auxl", u16(1)+u16(1)+u16(1))),
+		{"AVIF with an alpha image", heif("avif", "av01", box("iref", u32(0)+box("auxl", u16(1)+u16(1)+u16(1))),
 			"data", // of its own alpha, too
 			box("auxC", u32(0)+"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\x00"), ispe(3, 2), box("colr", "prof")),
 			Header{Kind: KindAVIF, Width: 3, Height: 2, Channels: 4, BitDepth: 8, Alpha: true, Profile: true}},
@@ -528,7 +528,7 @@ func TestReadHeader_RefusesInvalidFiles(t *testing.T) {
 			strings.Replace(riff(vp8x(8, 1, 1)+webpPart("VP8 ", vp8(1, 1))), "RIFF\x28", "RIFF\xff", 1), ErrCorrupt},
 		{"animated WebP, longer than the file", strings.Replace(
 			riff(vp8x(2, 1, 1)+anmf(0, 0, 1, 1, webpPart("VP8 ", vp8(1, 1)))), "RIFF\x40", "RIFF\xff", 1), ErrCorrupt},
-		{"WebP that is no key frame", riff(webpPart("VP8 ", "\x01"+vp8(1, 1)[1:])), ErrCorrupt},
+		{"WebP without a key frame", riff(webpPart("VP8 ", "\x01"+vp8(1, 1)[1:])), ErrCorrupt},
 		{"WebP of no width", riff(webpPart("VP8 ", vp8(0, 1))), ErrCorrupt},
 		{"WebP of another version", riff(webpPart("VP8L", "\x2f\x00\x00\x00\xe0")), ErrCorrupt},
 		{"WebP whose picture is not its canvas", riff(vp8x(0, 10, 10) + webpPart("VP8 ", vp8(11, 10))), ErrCorrupt},

@@ -37,7 +37,7 @@ func TestLimits_Check(t *testing.T) {
 		{"the longest side", Limits{}, still(32_768, 1), 1, ""},
 		{"a longer one", Limits{}, still(1, 32_769), 1, "1x32769 pixels, the limit for a side is 32768 (--max-side)"},
 		{"a frame that is larger than the canvas", Limits{}, hidden, 1, "40000x100"},
-		{"201 frames, of which one may be wanted", Limits{}, longer, 1, ""},
+		{"201 frames, but perhaps only one is decoded", Limits{}, longer, 1, ""},
 		{"a product that no int64 holds",
 			Limits{MaxSide: math.MaxInt, MaxPixels: math.MaxInt64 - 1}, still(1<<40, 1<<40), 1, "pixels"},
 		{"limits that are set", Limits{MaxBytes: 10, MaxPixels: 5_000_000, MaxSide: 3_000, MaxFrames: 2},

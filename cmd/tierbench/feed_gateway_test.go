@@ -128,6 +128,6 @@ func reversed(paths []string) []string {
 func TestPathsOf_Unsigned(t *testing.T) {
 	plain := "https://cdn.app.example/p.jpg"
 	if _, _, err := pathsOf([]phone.Post{{ImageURL: &plain}}); err == nil {
-		t.Error("a URL that the gateway has not signed is no error")
+		t.Error("no error for a URL that the gateway has not signed")
 	}
 }

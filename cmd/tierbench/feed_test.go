@@ -347,7 +347,7 @@ func TestOrigin_OnePhotoPerName(t *testing.T) {
 		t.Errorf("another entity tag: status %d", status)
 	}
 	if progressive(photo) || !progressive([]byte("\xff\xd8\xff\xe0\x00\x04xx\xff\xc2\x00\x02")) {
-		t.Error("progressive JPEGs are not told from others")
+		t.Error("progressive does not distinguish progressive JPEGs from others")
 	}
 }
 

@@ -140,7 +140,7 @@ func (c *fillCmd) report(peers [2]fillPeer, table map[string][2][]fillFigures, o
 		return nil
 	}
 	if len(missed) > 0 {
-		return fmt.Errorf("wanted ratios are missed: %s", strings.Join(missed, ", "))
+		return fmt.Errorf("targets are missed: %s", strings.Join(missed, ", "))
 	}
 	return nil
 }

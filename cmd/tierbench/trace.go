@@ -106,7 +106,7 @@ func cdn(dir string, n int) (trace, error) {
 		}
 	}
 	if len(popularity.Counts) == 0 || len(sizes.Ranges) == 0 {
-		return trace{}, fmt.Errorf("the distributions in %s are not spelled as expected", dir)
+		return trace{}, fmt.Errorf("the distributions in %s have an unexpected format", dir)
 	}
 	random := rand.New(rand.NewPCG(1, 2))
 	pickBucket, pickSize := picker(popularity.Weights), picker(sizes.Weights)

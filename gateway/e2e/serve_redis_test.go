@@ -74,5 +74,5 @@ func TestServe_SharedRedis(t *testing.T) {
 		}
 		return !connected(one)
 	})
-	until(t, "what is kept here goes on without Redis", func() bool { return calls(one) == "0 0 0" })
+	until(t, "cached pages to be served without Redis", func() bool { return calls(one) == "0 0 0" })
 }

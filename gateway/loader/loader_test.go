@@ -220,7 +220,7 @@ func TestLoader_Load_Divides(t *testing.T) {
 					}
 				}
 				together(load("a"), func() {
-					time.Sleep(time.Millisecond) // while that runs, all others gather
+					time.Sleep(time.Millisecond) // while that call runs, all others are collected
 					together(load("b", "c"), load("d", "bad", "e"), load("f"), load("bad"))
 				})
 			})

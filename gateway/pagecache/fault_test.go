@@ -169,8 +169,8 @@ func TestCache_RedisStartsLater(t *testing.T) {
 	server.start()
 	g.connected(t)
 	// Entries from before the outage may have missed invalidations: they are served only as stale.
-	eventually(t, "what was kept before is stale", func() bool { return caption(g, "p1") == "old c" })
-	eventually(t, "what is kept now is shared", func() bool {
+	eventually(t, "the value from before the outage to be stale", func() bool { return caption(g, "p1") == "old c" })
+	eventually(t, "a new value to be shared", func() bool {
 		keep(g, feed.Post{ID: "p1", Caption: "c"})
 		n, err := ptr(server.do([]string{"EXISTS", "post:meta:p1"})).AsInt64()
 		return err == nil && n == 1

@@ -132,7 +132,7 @@ func TestCache_Memory_Bounded(t *testing.T) {
 	for i := range 40_000 { // some 50 MB
 		keep(g, feed.Post{ID: fmt.Sprint("p", i), Caption: strings.Repeat("c", 1000)})
 	}
-	eventually(t, "what is too much is let go", func() bool { return heap() < before+bound })
+	eventually(t, "values over the limit to be evicted", func() bool { return heap() < before+bound })
 	if got := caption(g, "p39999"); got == "" {
 		t.Log("the last post is not cached") // the cache may choose
 	}

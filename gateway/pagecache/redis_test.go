@@ -383,7 +383,7 @@ func TestCache_Redis_PutAfterDrop(t *testing.T) {
 				})
 
 				keep(a, feed.Post{ID: "p1", Caption: "after the edit"})
-				eventually(t, "what was asked for afterwards is kept", func() bool {
+				eventually(t, "a value requested after the drop to be stored", func() bool {
 					return caption(b, "p1") == "after the edit"
 				})
 			})

@@ -64,7 +64,7 @@ func newService(name, addr string, cfg Config) (*service, error) {
 			grpc.ForceCodecV2(newBoundedCodec()),
 		),
 		grpc.WithMaxHeaderListSize(64 << 10),
-		grpc.WithDisableServiceConfig(), // no TXT look-ups, and no policy from outside
+		grpc.WithDisableServiceConfig(), // no TXT lookups, and no service config from DNS
 		grpc.WithDefaultServiceConfig(roundRobin),
 		grpc.WithResolvers(polling{cfg.dns}),
 	}

@@ -4,7 +4,7 @@ import (
 	"slices"
 )
 
-// Everything in this file runs on the writer alone.
+// Only the writer goroutine runs the code of this file.
 
 // reserve returns the part of the budget that is free for records that an eviction moves.
 func (t *Tier) reserve() int64 { return t.cfg.SegmentBytes/4 + slackBytes }

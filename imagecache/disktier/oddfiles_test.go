@@ -62,7 +62,7 @@ func TestOpen_HugeFiles(t *testing.T) {
 			}
 			tier.end()
 			if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Size() > huge/4 {
-				t.Errorf("it was not replaced: %d bytes, %v", info.Size(), err)
+				t.Errorf("the file was not replaced: %d bytes, %v", info.Size(), err)
 			}
 		})
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Everything in this file runs on the writer alone.
+// Only the writer goroutine runs the code of this file.
 
 var errNoRoom = errors.New("nothing left to evict")
 

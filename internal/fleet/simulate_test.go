@@ -413,7 +413,7 @@ func (x *simNode) run(do func()) {
 // crash ends a node between two changes of state.
 func (x *simNode) crash() {
 	power := x.w.rng.IntN(2) == 0
-	x.w.logf("%s crashes, keeping what was not synced: %v", x.name, power)
+	x.w.logf("%s crashes, keeping unsynced data: %v", x.name, power)
 	x.fs.Crash(x.w.rng, power)
 	x.end()
 }

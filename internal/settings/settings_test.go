@@ -35,7 +35,7 @@ func (c *testConfig) schema() *settings.Schema {
 			{Name: "on", Help: "h", Default: "false", Value: settings.Bool(&c.on)},
 			{Name: "item", Help: "h", Value: settings.List(func() { c.items = nil }, func(item string) error {
 				if item == "bad" || item == "worse" {
-					return errors.New(item + " is no item")
+					return errors.New(item + " is not an item")
 				}
 				c.items = append(c.items, item)
 				return nil

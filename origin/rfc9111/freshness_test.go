@@ -61,12 +61,12 @@ func TestFreshness(t *testing.T) {
 		{"quoted as a token would be", []string{`Cache-Control: max-age="60"`}, lifetime(60)},
 		{"quoted with escapes", []string{`Cache-Control: max-age="\6\0"`}, lifetime(60)},
 		{"several lines", []string{"Cache-Control: public", "Cache-Control: max-age=60"}, lifetime(60)},
-		{"s-maxage is over max-age and strict",
+		{"s-maxage overrides max-age and is strict",
 			[]string{"Cache-Control: max-age=60, s-maxage=90"}, fresh{Lifetime: seconds(90), MustRevalidate: true}},
-		{"s-maxage is over max-age whatever the order",
+		{"s-maxage overrides max-age in any order",
 			[]string{"Cache-Control: s-maxage=90, max-age=60"}, fresh{Lifetime: seconds(90), MustRevalidate: true}},
-		{"s-maxage of nothing is over max-age", []string{"Cache-Control: max-age=60, s-maxage=0"}, strict},
-		{"max-age is over Expires", []string{date, "Expires: " + noon, "Cache-Control: max-age=60"}, lifetime(60)},
+		{"s-maxage=0 overrides max-age", []string{"Cache-Control: max-age=60, s-maxage=0"}, strict},
+		{"max-age overrides Expires", []string{date, "Expires: " + noon, "Cache-Control: max-age=60"}, lifetime(60)},
 
 		{"first of duplicates", []string{"Cache-Control: max-age=60, max-age=600"}, lifetime(60)},
 		{"first of duplicates in lines",
@@ -121,7 +121,7 @@ func TestFreshness(t *testing.T) {
 		{"Pragma alone", []string{"Pragma: no-cache"}, strict},
 		{"Pragma in a list", []string{"Pragma: x, No-Cache"}, strict},
 		{"Pragma over Expires", []string{date, "Pragma: no-cache", "Expires: " + noon}, strict},
-		{"Pragma beside Cache-Control is nothing",
+		{"Pragma is ignored with Cache-Control",
 			[]string{"Pragma: no-cache", "Cache-Control: max-age=60"}, lifetime(60)},
 		{"Pragma of something else", []string{"Pragma: x-no-cache"}, silent},
 
@@ -196,7 +196,7 @@ func TestFreshness(t *testing.T) {
 			[]string{date, "Age: 30, 90", "Cache-Control: max-age=60"}, fresh{Age: seconds(30), Lifetime: seconds(60)}},
 		{"first Age of lines", []string{date, "Age: 30", "Age: 90", "Cache-Control: max-age=60"},
 			fresh{Age: seconds(30), Lifetime: seconds(60)}},
-		{"Age is no number", []string{date, "Age: old", "Cache-Control: max-age=60"}, lifetime(60)},
+		{"Age is not a number", []string{date, "Age: old", "Cache-Control: max-age=60"}, lifetime(60)},
 		{"Age is negative", []string{date, "Age: -30", "Cache-Control: max-age=60"}, lifetime(60)},
 		{"Age is a fraction", []string{date, "Age: 30.5", "Cache-Control: max-age=60"}, lifetime(60)},
 		{"Age over 2^31", []string{date, "Age: 9999999999", "Cache-Control: max-age=60"},
@@ -205,7 +205,7 @@ func TestFreshness(t *testing.T) {
 			fresh{Age: seconds(60), Lifetime: seconds(90)}},
 		{"apparent age over a smaller Age", []string{"Date: Sun, 22 Nov 2026 09:59:00 GMT",
 			"Age: 30", "Cache-Control: max-age=90"}, fresh{Age: seconds(60), Lifetime: seconds(90)}},
-		{"a Date in the future is no negative age",
+		{"a Date in the future is an age of 0",
 			[]string{"Date: " + noon, "Cache-Control: max-age=90"}, lifetime(90)},
 	} {
 		t.Run(c.name, func(t *testing.T) {

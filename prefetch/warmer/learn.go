@@ -223,7 +223,7 @@ func (l *learnt) plan(of Reach, lot, budget float64) (specs []resize.Spec) {
 		}
 	}
 	if worth == 0 && of != OnPage && l.seen() < enoughSeen {
-		worth = 1 << l.likeliest(of) // nothing is known yet, and making something teaches
+		worth = 1 << l.likeliest(of) // nothing is known yet: make one to learn
 	}
 	for i, spec := range l.specs {
 		if worth&(1<<i) != 0 {

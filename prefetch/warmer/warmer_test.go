@@ -215,7 +215,7 @@ func TestWatch_Specs_FirstPageCountsAsPostWithoutPostEvents(t *testing.T) {
 	}
 	w.Made(image(t, "b"), "two", ReachOf(50), nil)
 	if specs, _ := w.Specs(image(t, "x"), "two", OnPage, false); names(specs) != "" {
-		t.Errorf("beside posts: %q", names(specs))
+		t.Errorf("with post events: %q", names(specs))
 	}
 }
 

@@ -62,7 +62,7 @@ func Bombs(t testing.TB) []Hostile {
 		{"JPEG whose EXIF points out of the file",
 			inJPEG(picture, segment(0xe1, "Exif\x00\x00", nestedEXIF(0xfffffff0))), nil},
 		{"JPEG with a billion laughs in its XMP", inJPEG(picture, xmp), nil},
-		{"JPEG with a profile in 255 parts of which one is there",
+		{"JPEG with one of 255 parts of a profile",
 			inJPEG(picture, segment(0xe2, "ICC_PROFILE\x00\x02\xff", Needle)), nil},
 		{"JPEG with an invalid profile",
 			inJPEG(picture, segment(0xe2, "ICC_PROFILE\x00\x01\x01", Needle, strings.Repeat("\xff", 500))), nil},

@@ -63,7 +63,7 @@ func facts(t *testing.T, r resize.Resizer) {
 			hashes(t, got, c.of)
 		})
 	}
-	t.Run("what is transparent has no colour", func(t *testing.T) {
+	t.Run("transparent pixels do not count for the colour", func(t *testing.T) {
 		m := image.NewNRGBA(image.Rect(0, 0, 80, 40))
 		for i := range 80 * 40 {
 			m.SetNRGBA(i%80, i/80, color.NRGBA{0, 255, 0, 0})
@@ -80,7 +80,7 @@ func facts(t *testing.T, r resize.Resizer) {
 			t.Errorf("thumbhash %s (%v) does not say that there is alpha", got.ThumbHash, err)
 		}
 	})
-	t.Run("the least picture", func(t *testing.T) {
+	t.Run("a picture of one pixel", func(t *testing.T) {
 		m := image.NewNRGBA(image.Rect(0, 0, 1, 1))
 		m.SetNRGBA(0, 0, color.NRGBA{10, 20, 30, 255})
 		if got := infoOf(t, r, pngOf(t, m)); got.Color != "#0a141e" || got.Width != 1 || got.Height != 1 {
@@ -154,9 +154,9 @@ func mezzanines(t *testing.T, r resize.Resizer) {
 		"a rotated photo": {
 			oriented(large, 6), 300, picture.turned(6).resampled(picture.turned(6).whole(), 200, 300), 38,
 		},
-		"a small one":    {large, 1440, picture, 36},
-		"a png":          {pngOf(t, picture.image()), 300, picture.resampled(picture.whole(), 300, 200), 38},
-		"what has alpha": {pngOf(t, veiled(picture).image()), 300, want(veiled(picture), spec(t, "300x300.jpg")), 33},
+		"a small one":         {large, 1440, picture, 36},
+		"a png":               {pngOf(t, picture.image()), 300, picture.resampled(picture.whole(), 300, 200), 38},
+		"original with alpha": {pngOf(t, veiled(picture).image()), 300, want(veiled(picture), spec(t, "300x300.jpg")), 33},
 		"of another gamut": {withProfile(large, iccProfile(displayP3, 2.2, "P3")),
 			300, p3Scene(t, picture, 300, 200), 35},
 	} {

@@ -76,7 +76,7 @@ func inputs(t *testing.T, r resize.Resizer) {
 			near(t, r, one(t, r, encoded(t, r, whole, format), "80x.png"), want(picture, spec(t, "80x.png")), 30)
 		})
 	}
-	t.Run("HEIC of ten bits by its brand, and of several items", func(t *testing.T) {
+	t.Run("HEIC with the brand heix and several items", func(t *testing.T) {
 		glass := veiled(picture) // alpha is a separate item
 		original := bytes.Replace(encoded(t, r, glass.image(), "heic"), []byte("ftypheic"), []byte("ftypheix"), 1)
 		if !bytes.Contains(original, []byte("ftypheix")) || bytes.Count(original, []byte("infe")) < 2 {
@@ -84,7 +84,7 @@ func inputs(t *testing.T, r resize.Resizer) {
 		}
 		near(t, r, one(t, r, original, "80x.png"), want(glass, spec(t, "80x.png")), 29)
 	})
-	t.Run("never what ImageMagick would read", func(t *testing.T) {
+	t.Run("formats that only ImageMagick reads are refused", func(t *testing.T) {
 		for _, file := range []string{
 			`<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>`,
 			"<?xml version=\"1.0\"?><svg/>", "%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj",

@@ -36,7 +36,7 @@ func orientations(t *testing.T, r resize.Resizer) {
 			near(t, r, img, want(upright, spec(t, "120x.png")), 32)
 		}
 	})
-	t.Run("a phone's portrait stands", func(t *testing.T) {
+	t.Run("a phone's portrait becomes upright", func(t *testing.T) {
 		img := one(t, r, testutil.Photo(t, "phone-orient6-p3.jpg"), "640x640.jpg")
 		if img.Width != 480 || img.Height != 640 {
 			t.Errorf("it has %dx%d pixels, want 480x640", img.Width, img.Height)

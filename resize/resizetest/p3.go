@@ -25,7 +25,7 @@ func wideGamut(t *testing.T, r resize.Resizer) {
 	})
 	plain := jpegOf(t, picture.image())
 	t.Run("colours", func(t *testing.T) { wideColours(t, r, picture, plain) })
-	t.Run("a photo is its own pixels", func(t *testing.T) {
+	t.Run("a photo in Display P3 keeps its values", func(t *testing.T) {
 		original := testutil.Photo(t, "phone-p3-b.jpg")
 		// Without its profile the photo's numbers count as sRGB and do not change.
 		bare := stripped(original)
@@ -51,7 +51,7 @@ func wideGamut(t *testing.T, r resize.Resizer) {
 			}
 		}
 	})
-	t.Run("what is grey or GIF is as without", func(t *testing.T) {
+	t.Run("p3 has no effect on grey variants and GIFs", func(t *testing.T) {
 		grey := image.NewGray(image.Rect(0, 0, 64, 48))
 		for i := range grey.Pix {
 			grey.Pix[i] = byte(i)
@@ -146,7 +146,7 @@ func wideColours(t *testing.T, r resize.Resizer, picture raster, plain []byte) {
 			}
 		}
 	})
-	t.Run("what is asked for together is what it is alone", func(t *testing.T) {
+	t.Run("one job gives the same files as separate jobs", func(t *testing.T) {
 		original := withProfile(plain, iccProfile(adobeRGB, 563.0/256, "Adobe"))
 		names := []string{"120x.jpg", "120x-p3.jpg", "120x.webp", "120x-credit-p3.webp", "90x-p3.avif", "120x-p3.gif"}
 		var specs []resize.Spec

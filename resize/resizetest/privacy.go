@@ -66,7 +66,7 @@ func needles(t *testing.T, r resize.Resizer) {
 	originals := needled(t, r)
 	for kind, original := range originals {
 		if !bytes.Contains(original, []byte(needle)) {
-			t.Fatalf("%s: there is no needle to be lost", kind)
+			t.Fatalf("%s: the original does not contain the planted metadata", kind)
 		}
 		for _, name := range []string{
 			"80x.jpg", "80x.png", "80x.webp", "80x.avif", "80x.gif", "80x.heic", "80x.jxl",
@@ -114,7 +114,7 @@ func bareBut(t *testing.T, img resize.Image, others ...string) {
 	slices.Sort(found)
 	slices.Sort(others)
 	if !slices.Equal(found, others) {
-		t.Errorf("the %s has the parts %q beside the picture, want %q", img.Format, found, others)
+		t.Errorf("the %s has the parts %q in addition to the picture, want %q", img.Format, found, others)
 	}
 }
 

@@ -53,7 +53,7 @@ func shapes(t *testing.T, r resize.Resizer) {
 			near(t, r, img, want(c.of, spec(t, c.name+".png")), c.dB)
 		})
 	}
-	t.Run("sharp is sharper and no other picture", func(t *testing.T) {
+	t.Run("sharp sharpens, and keeps the picture", func(t *testing.T) {
 		grain := noisy(240, 180)
 		original, plain := pngOf(t, grain), want(rasterOf(grain), spec(t, "120x.png"))
 		img := one(t, r, original, "120x-sharp.png")

@@ -17,7 +17,7 @@ var turnedTiles []byte
 
 // tiledImages: the tiles of a grid are joined as they are stored, and no memory shows between them.
 func tiledImages(t *testing.T, r resize.Resizer) {
-	t.Run("turned", func(t *testing.T) {
+	t.Run("rotated tiles", func(t *testing.T) {
 		whole := newRaster(128, 64).fill(func(x, y int) [4]float64 {
 			return [4]float64{float64(x) / 128, float64(y) / 64, 1 - float64(x)/128, 1}
 		})

@@ -67,7 +67,7 @@ func truncated(t *testing.T, r resize.Resizer) {
 				damage := fmt.Sprintf("the first %d of %d bytes and an end", at, len(whole))
 				refused(t, r, ended, "100x.jpg", resize.ErrCorrupt, damage)
 				refused(t, r, ended, "320x20-cover-top.jpg", resize.ErrCorrupt,
-					damage+", of which the top is asked for")
+					damage+", crop of its top")
 			}
 		})
 	}
@@ -119,7 +119,7 @@ func refused(t *testing.T, r resize.Resizer, original []byte, name string, senti
 		t.Errorf("%s: %d images and the error %v, want %v", damage, len(images), err, sentinel)
 	}
 	if err != nil && len(images) != 0 {
-		t.Errorf("%s: %d images beside an error", damage, len(images))
+		t.Errorf("%s: %d images together with an error", damage, len(images))
 	}
 }
 

@@ -88,7 +88,7 @@ func diff(a, b uint8) int { return max(int(a)-int(b), int(b)-int(a)) }
 func TestNew_InvalidWatermark_Fails(t *testing.T) {
 	good := plainPNG(t, 8, 8, color.NRGBA{1, 2, 3, 255})
 	for name, file := range map[string][]byte{
-		"text": []byte("this is no image at all"), "a cut file": good[:len(good)-26],
+		"text": []byte("this is not an image"), "a truncated file": good[:len(good)-26],
 	} {
 		if _, err := withWatermark(t, file); err == nil {
 			t.Errorf("%s is a watermark", name)

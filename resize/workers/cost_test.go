@@ -92,7 +92,7 @@ func TestCostOf_Info(t *testing.T) {
 func TestChild_Nice(t *testing.T) {
 	cmd := exec.Command("sleep", "60")
 	if err := cmd.Start(); err != nil {
-		t.Skip("there is no sleep to start: ", err)
+		t.Skip("cannot start sleep: ", err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	c := &child{cmd: cmd}

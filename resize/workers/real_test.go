@@ -268,7 +268,7 @@ func TestRealChild_HostileImagesDoNotBlockOthers(t *testing.T) {
 		})
 		all.Go(func() {
 			if _, err := resize.Make(t.Context(), p, good, small); err != nil {
-				t.Errorf("beside %s: %v", name, err)
+				t.Errorf("with %s: %v", name, err)
 			}
 		})
 	}
@@ -310,7 +310,7 @@ func TestRealChild_EndsAtCPULimit(t *testing.T) {
 	}
 	if limit.Cur < 240 || limit.Cur > 300 {
 		t.Errorf(
-			"a job of 2 minutes has %d s of CPU time, want twice as much and what was used before",
+			"a job of 2 minutes has %d s of CPU time, want 4 minutes more than was used before",
 			int64(limit.Cur),
 		)
 	}

@@ -165,7 +165,7 @@ func TestTier_DamagedDisk_ServesNoWrongByte(t *testing.T) {
 					t.Errorf("%g are counted, %g were when all had been asked for", got, verify)
 				}
 				if status := x.condition(); status.Status != "ok" {
-					t.Errorf("health is %v: damage is no fault of the disk", status)
+					t.Errorf("health is %v, want ok: damaged files are not a fault of the disk", status)
 				}
 			})
 		}

@@ -106,7 +106,7 @@ func TestTier_FullDisk_ServesAndRecovers(t *testing.T) {
 				x.waitCondition(recovery, "degraded")
 				readers.waitFor(200)
 				if got := fetch(t, x.private+"/readyz"); got.StatusCode != 200 {
-					t.Errorf("/readyz is %s: a full disk is no reason to go elsewhere", got.Status)
+					t.Errorf("/readyz is %s, want 200: a node with a full disk still serves", got.Status)
 				}
 				if status := x.condition().Status; status != "degraded" {
 					t.Errorf("health is %q although the disk is still full", status)
@@ -138,7 +138,7 @@ func keepsAcrossARestart(t *testing.T, a *album, x *tier, cache string, first in
 // waitRecovered waits until the disk tier of x has recovered that many images.
 func waitRecovered(x *tier, images int) {
 	x.t.Helper()
-	eventually(x.t, recovery, "what is on the disk to be found", func() bool {
+	eventually(x.t, recovery, "the images on disk to be recovered", func() bool {
 		return x.number(`imagetier_cache_entries{tier="disk"}`) >= float64(images)
 	})
 }

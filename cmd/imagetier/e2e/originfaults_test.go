@@ -107,7 +107,7 @@ func TestTier_FaultyOrigin_StoresNothing(t *testing.T) {
 	}
 	all.Wait()
 	want := float64(kept.Load())
-	eventually(t, 10*time.Second, "what was right to be on the disk", func() bool { return entries(x)[1] >= want })
+	eventually(t, 10*time.Second, "the right images to be on disk", func() bool { return entries(x)[1] >= want })
 	if got := entries(x); got != [3]float64{want, want, want} {
 		t.Errorf("memory, disk and originals hold %v, %g were right", got, want)
 	}
@@ -293,7 +293,7 @@ func TestTier_HangingOrigin_DoesNotDelayOthers(t *testing.T) {
 		for n := range kept {
 			got, err := a.getPath(t.Context(), x, n, slow(n))
 			if err != nil || !isHit(got) {
-				t.Fatalf("a hit beside a hanging origin: %v, Cache-Status: %s", err, got.Header.Get("Cache-Status"))
+				t.Fatalf("a hit while an origin hangs: %v, Cache-Status: %s", err, got.Header.Get("Cache-Status"))
 			}
 		}
 		if _, err := a.get(t.Context(), x, round); err != nil {

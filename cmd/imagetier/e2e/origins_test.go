@@ -125,7 +125,7 @@ func TestTier_OriginFaults_ServeStale(t *testing.T) {
 			for !stop.Load() {
 				if got := x.get(well); got.StatusCode != 200 || !bytes.Equal(got.body, want.body) ||
 					!strings.Contains(got.Header.Get("Cache-Status"), "; hit;") {
-					t.Errorf("a hit beside the faults: %s %s", got.Status, got.Header.Get("Cache-Status"))
+					t.Errorf("a hit during the faults: %s %s", got.Status, got.Header.Get("Cache-Status"))
 					return
 				}
 				hits.Add(1)

@@ -47,7 +47,7 @@ func TestTier_FailingDisk_ServesAndRecovers(t *testing.T) {
 			x.waitCondition(recovery, "degraded", c.state)
 			readers.waitFor(100)
 			if got := fetch(t, x.private+"/readyz"); got.StatusCode != 200 {
-				t.Errorf("/readyz is %s: a bad disk is no reason to go elsewhere", got.Status)
+				t.Errorf("/readyz is %s, want 200: a node with a bad disk still serves", got.Status)
 			}
 			if disk.failed.Load() == 0 {
 				t.Error("nothing has failed")

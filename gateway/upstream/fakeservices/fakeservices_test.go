@@ -65,7 +65,7 @@ func walk(t *testing.T, c clients, user string, limit uint32) (ids []string, pag
 			ids = append(ids, p.Id)
 		}
 		if cursor = page.NextCursor; page.HasMore != (cursor != "") {
-			t.Fatalf("has_more is %v beside the cursor %q", page.HasMore, cursor)
+			t.Fatalf("has_more is %v with the cursor %q", page.HasMore, cursor)
 		}
 		if cursor == "" {
 			return ids, pages
@@ -195,7 +195,7 @@ func TestServer_Like_Idempotent(t *testing.T) {
 	}{
 		{"a like", "u", "1", true, 1},
 		{"the same batch", "u", "1", true, 1},
-		{"a like of what is liked", "u", "2", true, 1},
+		{"a like of a liked post", "u", "2", true, 1},
 		{"another user's", "v", "3", true, 2},
 		{"taken back", "u", "4", false, 1},
 		{"the first batch again, late", "u", "1", true, 1},

@@ -76,7 +76,7 @@ func TestJob_EarlyRoundTrip(t *testing.T) {
 	}
 	for _, usable := range []bool{false, true} {
 		if got, err = ReadRequest(&b, 100); err != nil || got != (Request{End: true, Usable: usable}) {
-			t.Errorf("%+v, %v, want an end of which usable is %v", got, err, usable)
+			t.Errorf("%+v, %v, want an end with usable %v", got, err, usable)
 		}
 	}
 }
