@@ -418,7 +418,8 @@ func TestClient_Tag_InvalidAnswer(t *testing.T) {
 // 1 MiB of empty facts would take 40 MiB.
 func TestClient_Info_BoundsMemory(t *testing.T) {
 	body := `{"infos":[` + strings.Repeat("{},", 1<<20/3-10) + `{}]}`
-	run(t, func(*http.Request) (*http.Response, error) { return answer(200, body), nil }, func(c *tier.Client, _ *counts) {
+	empty := func(*http.Request) (*http.Response, error) { return answer(200, body), nil }
+	run(t, empty, func(c *tier.Client, _ *counts) {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		_, err := c.Info(t.Context(), names(1))

@@ -281,7 +281,9 @@ func TestHook_Send_TimesOut(t *testing.T) {
 
 func TestHook_Send_BoundsAnswer(t *testing.T) {
 	for name, answer := range map[string]http.HandlerFunc{
-		"headers": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Long", strings.Repeat("a", 100<<10)) },
+		"headers": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X-Long", strings.Repeat("a", 100<<10))
+		},
 		"redirect": func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
 		},

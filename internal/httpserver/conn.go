@@ -2,6 +2,8 @@ package httpserver
 
 import (
 	"container/list"
+	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"sync"
@@ -21,7 +23,8 @@ type conn struct {
 	newcomers *list.List   // guarded by limit.mu, like place: the list that it is in; nil: none
 	place     *list.Element
 	once      sync.Once
-	unread    []byte      // read before, by http1
+	unread    []byte // read before, by http1
+	head      headLines
 	http1     atomic.Bool // served by http1
 }
 
@@ -43,7 +46,21 @@ func (c *conn) Read(p []byte) (int, error) {
 		c.heard.Store(true)
 		c.limit.move(c, c.limit.begun)
 	}
+	if c.head.read(p[:n]) != nil {
+		c.refuseHead()
+		return 0, io.EOF
+	}
 	return n, err
+}
+
+// refuseHead answers a head of too many lines like net/http answers one of too many bytes.
+func (c *conn) refuseHead() {
+	const status = "431 Request Header Fields Too Large"
+	_ = c.SetDeadline(time.Now().Add(discardTime))
+	_, _ = fmt.Fprintf(c.Conn, "HTTP/1.1 %s\r\nContent-Type: text/plain; charset=utf-8\r\n"+
+		"Connection: close\r\n\r\n%s: %v\n", status, status, errHeadLines)
+	_ = c.CloseWrite()
+	_, _ = io.Copy(io.Discard, c.Conn)
 }
 
 // CloseWrite lets net/http close a connection without a reset that could overtake the answer.

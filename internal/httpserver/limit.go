@@ -63,12 +63,15 @@ func OpenFiles() int {
 	return int(limit.Cur)
 }
 
-// listen returns ln with the limit applied.
-func (l *connLimit) listen(ln net.Listener) net.Listener { return &limitedListener{ln, l} }
+// listen returns ln with the limit applied. countLines says whether header lines are counted (headLines).
+func (l *connLimit) listen(ln net.Listener, countLines bool) net.Listener {
+	return &limitedListener{ln, l, countLines}
+}
 
 type limitedListener struct {
 	net.Listener
-	limit *connLimit
+	limit      *connLimit
+	countLines bool
 }
 
 // Accept accepts a connection first and then waits for room, so other connections are closed
@@ -80,6 +83,8 @@ func (ln *limitedListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		c := &conn{Conn: accepted, limit: ln.limit, opened: time.Now(), address: addressOf(accepted)}
+		c.head.counted = ln.countLines
+		c.head.next()
 		switch ln.limit.admit(c) {
 		case admitted:
 			return c, nil
@@ -289,6 +294,7 @@ func (l *connLimit) stateChanged(changed net.Conn, state http.ConnState) {
 		c.idleSince.Store(0)
 		return
 	}
+	c.head.next()
 	c.idleSince.Store(time.Now().UnixNano())
 	if l.waiting.Load() {
 		l.signal()

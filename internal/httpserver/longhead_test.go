@@ -2,6 +2,8 @@ package httpserver
 
 import (
 	"bufio"
+	"fmt"
+	"io"
 	"net/http"
 	"runtime"
 	"strings"
@@ -37,6 +39,49 @@ func TestHTTP1_LongHead(t *testing.T) {
 		if resp, _ := apitest.Hear(t, bufio.NewReader(conn)); resp.StatusCode != want {
 			t.Errorf("%d lines: %s, want %d", n, resp.Status, want)
 		}
+	}
+}
+
+func TestNetHTTP_HeadLines(t *testing.T) {
+	addr := serve(t, Config{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n, err := io.Copy(io.Discard, r.Body)
+		fmt.Fprint(w, n, err)
+	})})
+	get := func(n int) string { return "GET / HTTP/1.1\r\nHost: a\r\n" + strings.Repeat("a:\r\n", n-1) + "\r\n" }
+	body := strings.Repeat("a line\n", 1000)
+	post := fmt.Sprintf("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+
+	conn := apitest.Dial(t, addr)
+	in := bufio.NewReader(conn)
+	for range 3 { // bodies are not counted, whatever comes before and after them
+		for _, text := range []string{get(maxHeadLines), post, hello} {
+			apitest.Say(t, conn, text)
+			if resp, got := apitest.Hear(t, in); resp.StatusCode != http.StatusOK {
+				t.Error(resp.Status, got)
+			}
+		}
+	}
+	apitest.Say(t, conn, get(maxHeadLines+1))
+	if resp, _ := apitest.Hear(t, in); resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("a line too many: %s", resp.Status)
+	}
+	// A head that never ends is cut off at once.
+	conn = apitest.Dial(t, addr)
+	apitest.Say(t, conn, strings.TrimSuffix(get(maxHeadLines+1), "\r\n"))
+	if got := apitest.HungUp(t, conn); !strings.Contains(got, "more than 100 request header lines") {
+		t.Errorf("an incomplete head: %q", got)
+	}
+	// Frames of HTTP/2 have no lines.
+	client := apitest.H2CClient(t)
+	for range 3 {
+		resp, err := client.Post("http://"+addr, "text/plain", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(resp.Body); err != nil || string(got) != fmt.Sprintf("%d <nil>", len(body)) {
+			t.Errorf("HTTP/2: %s, %q, %v", resp.Proto, got, err)
+		}
+		resp.Body.Close()
 	}
 }
 

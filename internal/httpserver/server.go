@@ -176,7 +176,7 @@ func (s *Server) TLS() bool { return s.certs != nil }
 // otherwise it cuts the rest off and returns an error. Any other error means that it could
 // not serve. Run may be called once.
 func (s *Server) Run(ctx context.Context, ln net.Listener) error {
-	ln = s.limit.listen(ln)
+	ln = s.limit.listen(ln, s.http1 == nil && s.certs == nil)
 	// Requests outlive ctx, so that they can be drained.
 	s.http.BaseContext = func(net.Listener) context.Context { return context.WithoutCancel(ctx) }
 	ended := make(chan error, 1)

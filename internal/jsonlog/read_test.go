@@ -55,7 +55,8 @@ func TestOpen_HugeFile(t *testing.T) {
 		cfg := jsonlog.Config{Path: write(t, "1\n2\n"), Skip: func(int, error) { skipped++ }}
 		bounded(t, func() {
 			l, got := open(t, cfg)
-			if err := errors.Join(l.Append(3), l.Close()); err != nil || skipped != 1 || !slices.Equal(got, []int{1, 2}) {
+			err := errors.Join(l.Append(3), l.Close())
+			if err != nil || skipped != 1 || !slices.Equal(got, []int{1, 2}) {
 				t.Errorf("%v, %v, %d skipped", got, err, skipped)
 			}
 		})

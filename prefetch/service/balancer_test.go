@@ -114,7 +114,8 @@ func TestBalancer_Make_BoundsHeaders(t *testing.T) {
 	defer server.Close()
 	b := newBalancer(server.URL, signer, time.Minute)
 	defer b.close()
-	if out := b.Make(t.Context(), refsOf(t, "/100x/v.1/posts/a.jpg.webp")); !errors.Is(out[0].Err, origin.ErrUnavailable) {
+	out := b.Make(t.Context(), refsOf(t, "/100x/v.1/posts/a.jpg.webp"))
+	if !errors.Is(out[0].Err, origin.ErrUnavailable) {
 		t.Errorf("%+v", out)
 	}
 }
