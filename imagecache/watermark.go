@@ -49,8 +49,7 @@ func (w *Watermarks) Has(name string) bool {
 func (w *Watermarks) Names() []string { return slices.Sorted(maps.Keys(w.load())) }
 
 // Replace replaces all watermarks, unless they are the same. swap gives the resizer the new
-// pictures: jobs that begin after
-// it has returned use them. If it fails, the old watermarks stay.
+// pictures: jobs that begin after it has returned use them. If it fails, the old watermarks stay.
 //
 // No image is stored under the digest of another picture:
 //
@@ -97,8 +96,8 @@ func (c *Cache) marked(key Key) Key {
 
 // watermarkOf returns the name of the watermark that the Spec of a key asks for, or "".
 func watermarkOf(key Key) string {
-	// Keys are canonical: the shape is all up to the second slash, its options stand behind
-	// dashes, and no name of a watermark has one.
+	// Keys are canonical: the shape is everything up to the second slash, its options follow
+	// dashes, and no name of a watermark contains a dash.
 	shape, _, _ := strings.Cut(strings.TrimPrefix(key.path, "/"), "/")
 	_, name, _ := strings.Cut(shape, "-wm.")
 	name, _, _ = strings.Cut(name, "-")

@@ -262,7 +262,7 @@ func TestRetry_Open_RetryAfter(t *testing.T) {
 			calls       int64
 		}{
 			{2 * time.Second, 2 * time.Second, 2},
-			{7 * time.Second, 0, 1}, // after the deadline: no use in waiting
+			{7 * time.Second, 0, 1}, // after the deadline, so the retry does not wait
 		} {
 			var calls atomic.Int64
 			busy := fails(&origin.Busy{RetryAfter: c.after})

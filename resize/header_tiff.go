@@ -194,8 +194,8 @@ func (p *tiffPage) colours() int {
 	return 1
 }
 
-// setCounts checks where the strips or tiles are, and estimates their lengths where the file does
-// not tell them.
+// setCounts checks where the strips or tiles are, and estimates their lengths if the file does not
+// contain them.
 func (p *tiffPage) setCounts() error {
 	if len(p.offsets) == 0 {
 		return corrupt(KindTIFF, "its strips are missing")

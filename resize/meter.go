@@ -10,7 +10,7 @@ import (
 // is counted for one of them. The time of Optional Specs is not counted.
 type Meter struct{ spent atomic.Int64 }
 
-// CPU returns the sum. It is 0 if the system does not tell.
+// CPU returns the sum. It is 0 if the system does not report CPU times.
 func (m *Meter) CPU() time.Duration { return time.Duration(m.spent.Load()) }
 
 type meterKey struct{}

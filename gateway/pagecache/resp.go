@@ -33,7 +33,7 @@ type aggregate struct {
 
 var errMessage = errors.New("not a message of Redis")
 
-// check checks the next bytes. After an error the connection is of no use any more.
+// check checks the next bytes. After an error the connection must be closed.
 func (m *messages) check(p []byte) error {
 	for len(p) > 0 {
 		if m.skip > 0 {

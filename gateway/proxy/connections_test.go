@@ -109,7 +109,7 @@ func TestProxy_HTTP2_TruncatedAnswer(t *testing.T) {
 	}
 	defer resp.Body.Close()
 	if body, err := io.ReadAll(resp.Body); err == nil || resp.ProtoMajor != 2 {
-		t.Errorf("HTTP/%d: it came to a good end: %q", resp.ProtoMajor, body)
+		t.Errorf("HTTP/%d: the truncated response was read without an error: %q", resp.ProtoMajor, body)
 	}
 }
 

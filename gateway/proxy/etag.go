@@ -72,10 +72,10 @@ func (p *Proxy) originalTag(tag string, client imagelink.Client) (original strin
 	return original, true, true
 }
 
-// originalTags puts the service's own tags into the conditions of a request, and returns
-// the client's tags by the service's own. A tag that is ours and means another class or
-// configuration is left out: the client's copy is out of date, whatever the service says.
-// Other tags are kept: they belong to responses that were passed on unchanged.
+// originalTags replaces the client's tags in the conditions of a request by the service's own, and
+// returns a map from the service's tags to the client's. It leaves out a derived tag of another
+// class or configuration: the client's copy is out of date in any case. Other tags are kept: they
+// belong to responses that were passed on unchanged.
 func (p *Proxy) originalTags(h http.Header, client imagelink.Client) map[string]string {
 	var called map[string]string
 	for _, name := range []string{"If-None-Match", "If-Match"} {
@@ -90,7 +90,7 @@ func (p *Proxy) originalTags(h http.Header, client imagelink.Client) map[string]
 				if name == "If-None-Match" {
 					continue
 				}
-				original = tag // and the condition fails, as it must
+				original = tag // not a tag of the service, so the condition fails
 			}
 			if derived && ok {
 				if called == nil {

@@ -209,7 +209,7 @@ func TestProxy_ETag(t *testing.T) {
 		// Another class of clients gets another body.
 		again := s.do("GET", "/", "", "If-None-Match: "+derived, "X-Image-Client: jpg@1x")
 		if again.StatusCode != 200 || asked.Get("If-None-Match") != "" || again.Header.Get("Etag") == derived {
-			t.Errorf("for another class it is %d, asked with %v", again.StatusCode, asked)
+			t.Errorf("another class of clients got status %d; the service received %v", again.StatusCode, asked)
 		}
 	}
 	tag = `"v2"`
@@ -510,7 +510,7 @@ func TestProxy_WebSocket(t *testing.T) {
 	}
 	io.WriteString(conn, `{"imageUrl":"https://cdn.app.example/a.jpg"}`+"\n")
 	if line, _ := from.ReadString('\n'); line != `echo {"imageUrl":"https://cdn.app.example/a.jpg"}`+"\n" {
-		t.Errorf("over the socket came %q", line)
+		t.Errorf("the WebSocket received %q", line)
 	}
 	conn.Close()
 	if o := s.observation(); o.Kind != proxy.Upgraded || o.Status != 101 {

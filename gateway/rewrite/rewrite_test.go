@@ -160,7 +160,7 @@ func TestRewriter_Append_HoldsBackOnlyValues(t *testing.T) {
 		{`}`, `"thumbnailUrl<a"}`},
 	} {
 		if got := string(r.Append(nil, []byte(c.in))); got != c.out {
-			t.Errorf("after %s came %s, not %s", c.in, got, c.out)
+			t.Errorf("after %s got %s, want %s", c.in, got, c.out)
 		}
 	}
 }

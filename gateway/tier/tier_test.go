@@ -342,17 +342,17 @@ func TestClient_Tag(t *testing.T) {
 			sum += n
 		}
 		if sum != 2 {
-			t.Errorf("two images were asked for in %v", asked.all())
+			t.Errorf("the calls for two images: %v", asked.all())
 		}
 		n := len(asked.all())
 		current.Store("two")
 		pass(31 * time.Second)
 		if tag, _ := c.Tag(a); tag != "one" {
-			t.Errorf("while it is asked for again it is %q", tag)
+			t.Errorf("while the tag is requested again, Tag returns %q", tag)
 		}
 		synctest.Wait()
 		if tag, _ := c.Tag(a); tag != "two" || len(asked.all()) != n+1 {
-			t.Errorf("after that it is %q, asked %v", tag, asked.all())
+			t.Errorf("afterwards Tag returns %q; calls %v", tag, asked.all())
 		}
 		for i := range 300 {
 			c.Tag(profile.Image{Source: "posts", Name: fmt.Sprint(i)})

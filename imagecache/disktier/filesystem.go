@@ -90,7 +90,7 @@ func (f diskFile) Stat() (fileStat, error) {
 	}
 	st := fileStat{size: info.Size(), allocated: info.Size()}
 	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
-		st.allocated = sys.Blocks * 512 // whatever the file system's own block size (stat(2))
+		st.allocated = sys.Blocks * 512 // in units of 512 bytes on every file system (stat(2))
 		st.unlinked = sys.Nlink == 0
 	}
 	return st, nil

@@ -35,7 +35,7 @@ const (
 
 	maxSegmentBytes = 1 << 24 * unit       // offsets in the index have 24 bits: 512 MiB
 	maxFrameBytes   = (1<<23 - 1) * unit   // lengths have 23
-	maxRecordBytes  = maxFrameBytes - unit // a record fits with its frame header, whatever its padding
+	maxRecordBytes  = maxFrameBytes - unit // so that a record fits with its frame header and padding
 )
 
 var (

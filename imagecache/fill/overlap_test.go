@@ -333,7 +333,7 @@ func TestFiller_Fill_OverlapFails(t *testing.T) {
 				resizer, tier, tried := &earlyResizer{refuse: c.refuse}, &fakeTier{}, 0
 				src := &fakeSource{open: func(ctx context.Context, _ origin.Cond) (*origin.Object, error) {
 					if tried++; tried > 1 && resizer.lastEnd() == nil {
-						t.Error("the early job goes on while the original is fetched again")
+						t.Error("the early job still runs while the original is fetched again")
 					}
 					return c.tries[min(tried, len(c.tries))-1](ctx), nil
 				}}

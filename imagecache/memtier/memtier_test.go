@@ -132,7 +132,7 @@ func TestTier_Put_KeepsReadImagesInAScan(t *testing.T) {
 	}
 }
 
-// An image that comes back soon after its eviction goes to main and stays.
+// An image that is put again soon after its eviction goes to the main queue and stays.
 func TestTier_Put_AdmitsGhostsToMain(t *testing.T) {
 	tier := open(t, 20)
 	fill := func(from, n int) {

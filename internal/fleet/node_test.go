@@ -259,7 +259,7 @@ func TestNode_Receipt_IsIncomplete_WhileTheListMayLackNodes(t *testing.T) {
 	clear(w.members)
 	w.members[b.node.id] = w.now
 	if r, all := receipt(); all || r.Applied >= r.Known {
-		t.Errorf("%d of %d, all: %v, out of a list without the node that asks", r.Applied, r.Known, all)
+		t.Errorf("%d of %d, all: %v, from a list that lacks the node itself", r.Applied, r.Known, all)
 	}
 	a.heartbeat()
 	if r, all := receipt(); !all || r.Applied != 2 || r.Known != 2 {
@@ -383,7 +383,7 @@ func TestNode_Replay_ContinuesWithoutDisk(t *testing.T) {
 	b.must(t, KindTakedown, simOriginals[1])
 	w.settle()
 	if !a.state.TakenDown(simOriginals[1]) {
-		t.Error("a disk that takes no purge holds up a takedown")
+		t.Error("a disk that cannot take purges delays a takedown")
 	}
 	if len(a.node.owed) != 2 || a.node.Ready() == nil {
 		t.Errorf("%d purges wait, ready: %v", len(a.node.owed), a.node.Ready())

@@ -566,8 +566,7 @@ func (x *simNode) decideTags(of imagecache.Original) {
 	x.w.logf("%s: tags %+v: %v", x.name, e, err)
 }
 
-// count records the decisions for which nodes were counted: they must hold these from now on,
-// whatever happens.
+// count records the decisions for which nodes were counted: they must hold these from now on.
 func (x *simNode) count() {
 	for _, p := range x.waiting {
 		of := p.entry.original()

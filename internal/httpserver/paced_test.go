@@ -114,7 +114,7 @@ func TestPaced_Hijack_ClosesSilentReader(t *testing.T) {
 				t.Errorf("%v after %s", err, took)
 			}
 		case <-time.After(time.Hour):
-			t.Error("the client holds its connection for an hour")
+			t.Error("the connection of a client that reads nothing is open after an hour")
 		}
 	})
 }

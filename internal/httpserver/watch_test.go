@@ -112,7 +112,7 @@ func TestWatched_NotWatchedWithoutDone(t *testing.T) {
 			select {
 			case <-ctx.Done():
 			default:
-				t.Error("the context goes on after the answer")
+				t.Error("the context is not done after the answer")
 			}
 			if ctx.Err() != context.Canceled {
 				t.Error(ctx.Err())

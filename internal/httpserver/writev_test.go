@@ -59,7 +59,7 @@ func TestVectorWriter_Write_ContinuesWhereTheKernelStopped(t *testing.T) {
 			t.Fatalf("%+v: wrote %d, %v", size, written, err)
 		}
 		if got := <-read; !bytes.Equal(got[:size.head], head) || !bytes.Equal(got[size.head:], body) {
-			t.Errorf("%+v: other bytes came than were written", size)
+			t.Errorf("%+v: the bytes received differ from those written", size)
 		}
 	}
 }

@@ -34,7 +34,7 @@ func take[T any](t *testing.T, from <-chan T) T {
 	case value := <-from:
 		return value
 	case <-time.After(time.Minute):
-		t.Fatal("no batch comes")
+		t.Fatal("no batch was delivered")
 		panic("unreachable")
 	}
 }

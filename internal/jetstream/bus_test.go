@@ -194,7 +194,7 @@ func TestDelivery_Again_BuriesAfterLastAttempt(t *testing.T) {
 	for attempt := 1; attempt <= 3; attempt++ {
 		d := next(t, b)
 		if d.Attempt != attempt {
-			t.Errorf("attempt %d says it is %d", attempt, d.Attempt)
+			t.Errorf("attempt %d has the number %d", attempt, d.Attempt)
 		}
 		buried, err := d.Again(t.Context(), "no\nluck", 0)
 		if err != nil || buried != (attempt == 3) {

@@ -113,8 +113,8 @@ func (b *syncBuffer) String() string {
 	return b.text.String()
 }
 
-// Whatever a server sends, the client neither ends the process nor takes much memory, requests fail at
-// their deadline, and Run ends with its context.
+// With a hostile server, the client neither crashes nor takes much memory, requests fail at their
+// deadline, and Run ends with its context.
 func TestBus_Run_HostileServer(t *testing.T) {
 	const tooLong, tooLarge = "a line of more than 65536 bytes", "more than 8388608"
 	attacks := func(attack string) hostileServer { return hostileServer{greet: greeting, attack: attack} }

@@ -113,7 +113,7 @@ func TestBus_Notices_OnceAndKeptWhileDown(t *testing.T) {
 	want("third")
 	select {
 	case n := <-got:
-		t.Errorf("%q came twice", n.data)
+		t.Errorf("notice %q was delivered twice", n.data)
 	default:
 	}
 }

@@ -112,7 +112,7 @@ func TestTelemetry_Metrics_FailingCollector(t *testing.T) {
 		t.Errorf("%d\n%s", rec.Code, rec.Body)
 	}
 	if !strings.Contains(log.String(), "no such file") {
-		t.Errorf("the log does not say so: %s", log)
+		t.Errorf("the log does not mention the failure: %s", log)
 	}
 }
 

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Whatever a collector does, spans end at once, the shutdown ends with its context, and what is read and logged of its
-// answers is bounded.
+// With a hostile collector, spans end at once, the shutdown ends with its context, and the bytes that are read
+// and logged of its answers are bounded.
 func TestNewProvider_HostileCollector(t *testing.T) {
 	var sent atomic.Int64 // bytes of an endless body
 	endless := func(status int) http.HandlerFunc {

@@ -1,9 +1,9 @@
-// Package service makes images before they are requested. Reading order: intake.go takes events
-// and S3 notifications, warm.go takes images and paths from an operator, queue.go puts both into
-// the durable queue, make.go and balancer.go make what the worker takes out of it, pages.go makes at
-// once what a page hands out, and watch.go
-// sees which of it was requested. deadletters.go lists what failed for good. What to make, and
-// how a job is done, is package warmer's.
+// Package service makes images before they are requested. Reading order: intake.go takes events and
+// S3 notifications, warm.go takes images and paths from an operator, queue.go puts both into the
+// durable queue, and make.go and balancer.go make the images of the jobs that a worker takes from it.
+// pages.go makes the paths of a page at once, and watch.go counts which images were requested.
+// deadletters.go lists jobs that failed for good. Package warmer decides which images to make, and
+// how a job is done.
 package service
 
 import (

@@ -7,7 +7,7 @@ import (
 )
 
 // cpu returns the CPU time that the child has taken, over all its threads; 0 if it has ended, or if the
-// system does not tell.
+// system does not report it.
 func (c *child) cpu() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()

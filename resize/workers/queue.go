@@ -325,7 +325,7 @@ func (q *queue) withdraw(s *slot) {
 	}
 }
 
-// remove takes j, whose caller is gone, out of the queue and reports whether it was still waiting.
+// remove removes j, whose caller has left, from the queue and reports whether it was still waiting.
 func (q *queue) remove(j *job) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -314,7 +314,7 @@ func TestQueue_ExpensiveJobsUseOwnSlots(t *testing.T) {
 	for _, want := range []*job{second, later} { // live before warm
 		q.offer(own)
 		if received(own) != want {
-			t.Error("the next expensive job is not handed out, or warm comes before live")
+			t.Error("the next expensive job was not handed out, or a warm job came before a live one")
 		}
 	}
 }

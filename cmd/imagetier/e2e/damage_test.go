@@ -162,7 +162,7 @@ func TestTier_DamagedDisk_ServesNoWrongByte(t *testing.T) {
 					t.Errorf("%d of %d are hits once they were made again", again, damagedPictures)
 				}
 				if got := x.number(`imagetier_cache_errors_total{op="verify",tier="disk"}`); inUse && got != verify {
-					t.Errorf("%g are counted, %g were when all had been asked for", got, verify)
+					t.Errorf("%g damaged records are counted, want the %g after the requests", got, verify)
 				}
 				if status := x.condition(); status.Status != "ok" {
 					t.Errorf("health is %v, want ok: damaged files are not a fault of the disk", status)

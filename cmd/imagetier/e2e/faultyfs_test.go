@@ -46,7 +46,7 @@ var (
 	diskAll    = []diskOp{opLookup, opOpen, opRead, opWrite, opChange, opDurable}
 )
 
-// newFaultyDisk mounts one. It skips the test if that is not permitted.
+// newFaultyDisk mounts a faultyDisk. It skips the test if that is not permitted.
 func newFaultyDisk(t *testing.T) *faultyDisk {
 	t.Helper()
 	root, err := fs.NewLoopbackRoot(t.TempDir())

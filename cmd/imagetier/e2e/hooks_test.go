@@ -206,8 +206,8 @@ func TestTier_PurgeHook_PostsAfterPurge(t *testing.T) {
 	x.stop()
 }
 
-// One node of a fleet calls the hook, after all nodes have applied the purge. If it is gone,
-// another one does.
+// One node of a fleet calls the hook, after all nodes have applied the purge. If that node is down,
+// another one calls it.
 func TestFleet_PurgeHook_PostsOnceAfterAllNodes(t *testing.T) {
 	a := newCDNAdapter(t)
 	f := newFleet(t, "--purge-hook", a.url, "--purge-secrets", cdnSecret)

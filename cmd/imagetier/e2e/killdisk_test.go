@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// readyWithin bounds the time from start to readiness, whatever happened to the directory. It must
+// readyWithin bounds the time from start to readiness, for any state of the directory. It must
 // hold for most starts: a busy machine may exceed it once.
 const readyWithin = 2 * time.Second
 

@@ -50,7 +50,7 @@ func TestTier_FailingDisk_ServesAndRecovers(t *testing.T) {
 				t.Errorf("/readyz is %s, want 200: a node with a bad disk still serves", got.Status)
 			}
 			if disk.failed.Load() == 0 {
-				t.Error("nothing has failed")
+				t.Error("no operation failed: the test has no effect")
 			}
 
 			disk.repair()
@@ -97,7 +97,7 @@ func TestTier_ReadOnlyDisk_ServesAndRecovers(t *testing.T) {
 		t.Errorf("a takedown that cannot be kept is %d", status)
 	}
 	if !strings.Contains(x.log.String(), "takedown list is read-only") {
-		t.Error("the log does not say that nothing can be taken down")
+		t.Error("the log does not mention that the takedown list is read-only")
 	}
 
 	if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT, ""); err != nil {

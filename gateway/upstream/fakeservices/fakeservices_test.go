@@ -384,7 +384,7 @@ func TestServer_ThreeProcesses(t *testing.T) {
 	}
 	defer alone.Close()
 	if alone.Addr(fakeservices.Feed) != "" || len(alone.Counts()) != 1 {
-		t.Error("a service is there that was not asked for")
+		t.Error("a service runs that Listen does not have")
 	}
 	var answers []*contentpb.GetPostsByIdsResponse
 	for _, s := range []*fakeservices.Server{both, alone} {

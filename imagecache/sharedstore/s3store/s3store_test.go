@@ -62,6 +62,6 @@ func TestStore_DeleteAll_RemovesAPrefix(t *testing.T) {
 	}
 	s3.Stop()
 	if _, err := store.Get(t.Context(), "ab/1"); err == nil || errors.Is(err, sharedstore.ErrNotFound) {
-		t.Errorf("%v of a store that is gone", err)
+		t.Errorf("%v from a stopped store", err)
 	}
 }

@@ -87,7 +87,7 @@ func TestConsole_Get_ServesPageAndAssets(t *testing.T) {
 	}
 	for _, f := range files {
 		if f.Name() != "index.html" && !seen["/console/"+f.Name()] {
-			t.Errorf("nothing asks for %s", f.Name())
+			t.Errorf("no page uses %s", f.Name())
 		}
 	}
 }

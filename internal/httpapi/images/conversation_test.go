@@ -291,7 +291,7 @@ func TestConversations(t *testing.T) {
 			continue // answered before the handler: internal/server TestOverloaded_ServeHTTP_CountsProblem
 		}
 		if row.Detail != "" && !details[row.Detail] {
-			t.Errorf("no conversation comes across %v: %s", row.Err, row.Detail)
+			t.Errorf("no conversation covers %v: %s", row.Err, row.Detail)
 		}
 	}
 }

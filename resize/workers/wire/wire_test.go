@@ -205,7 +205,7 @@ func TestReader_Read_DeclaredLengthAllocatesNothing(t *testing.T) {
 		t.Errorf("%v, want an unexpected end", err)
 	}
 	if n := after.TotalAlloc - before.TotalAlloc; n > 8<<20 {
-		t.Errorf("%d bytes were taken for three that came", n)
+		t.Errorf("%d bytes were allocated for three that arrived", n)
 	}
 }
 

@@ -96,7 +96,7 @@ func (r *runner) small(body []byte) (made [][]byte) {
 	return made
 }
 
-// ours reports whether an error is a fault of the program, whatever the file is.
+// ours reports whether an error is a fault of the program for any file.
 func ours(err error) bool {
 	return errors.Is(err, resize.ErrFailed) || errors.Is(err, resize.ErrTimeout) ||
 		err != nil && strings.Contains(err.Error(), "crashed")
