@@ -22,6 +22,9 @@ func FuzzLoad(f *testing.F) {
 			f.Fatal(err)
 		}
 		f.Add(file, uint8(i), uint16(i))
+		if filepath.Ext(name) == ".jxl" {
+			f.Add(file, uint8(0x80), uint16(i))
+		}
 	}
 	newResizer(f)
 	f.Fuzz(func(t *testing.T, file []byte, kind uint8, choice uint16) {
@@ -41,7 +44,7 @@ func FuzzLoad(f *testing.F) {
 		defer runtime.UnlockOSThread()
 		var pin runtime.Pinner
 		defer pin.Unpin()
-		r := readable{kind: k, file: file, first: file}
+		r := readable{kind: k, file: file, first: file, moves: kind&0x80 != 0}
 		r.pin(&pin)
 		loadAndSave(r, int(choice))
 	})
