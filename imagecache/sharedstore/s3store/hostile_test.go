@@ -73,3 +73,34 @@ func TestStore_HostileAnswers(t *testing.T) {
 		})
 	}
 }
+
+func TestStore_Get_AllocatesWhatArrives(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "15000000")
+		_, _ = w.Write(make([]byte, 100_000))
+		if !strings.HasSuffix(r.URL.Path, "short") {
+			_, _ = w.Write(make([]byte, 15_000_000-100_000))
+		}
+	}))
+	defer server.Close()
+	store, err := s3store.New(t.Context(), s3store.Config{
+		Bucket: "derived", Endpoint: server.URL, PathStyle: true,
+		Credentials: credentials.NewStaticCredentialsProvider("key", "secret", ""),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err = store.Get(t.Context(), "short")
+	runtime.ReadMemStats(&after)
+	if err == nil {
+		t.Error("no error")
+	}
+	if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 4<<20 {
+		t.Errorf("%d KiB were allocated for 100 KB", allocated>>10)
+	}
+	if got, err := store.Get(t.Context(), "whole"); err != nil || len(got) != 15_000_000 {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}

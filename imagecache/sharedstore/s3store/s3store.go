@@ -85,11 +85,12 @@ func (s *Store) Get(ctx context.Context, key string) ([]byte, error) {
 	if size < 0 || size > maxObject {
 		return nil, fmt.Errorf("get object %s: %d bytes, limit %d", key, size, maxObject)
 	}
-	object := make([]byte, size)
-	if _, err := io.ReadFull(out.Body, object); err != nil {
+	// What is announced may never come: beyond a MiB the buffer grows with what has.
+	object := bytes.NewBuffer(make([]byte, 0, min(size, 1<<20)+bytes.MinRead))
+	if _, err := io.CopyN(object, out.Body, size); err != nil {
 		return nil, fmt.Errorf("get object %s: %w", key, err)
 	}
-	return object, nil
+	return object.Bytes(), nil
 }
 
 // Put implements sharedstore.Store.
