@@ -125,6 +125,9 @@ func (o original) same(got, want *image.NRGBA, s resize.Spec) error {
 		if width*height < 400 || min(width, height) < 8 { // a few blocks of chroma
 			lossy = 80
 		}
+		if max(width, height) <= 2 { // one sample of chroma
+			lossy = 150
+		}
 		if o.sharp() {
 			if lossy += 30; lossy > 60 {
 				down, across = 1, 1
