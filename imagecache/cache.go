@@ -20,8 +20,8 @@ type Filler interface {
 	// may no longer be served: then Fill may find that it still holds, and return it with
 	// new freshness and NotModified set. The error wraps a sentinel of origin or resize.
 	Fill(ctx context.Context, ref imageurl.Ref, stale *Image) (Filled, error)
-	// Purge removes kept originals and returns what was removed: every Fill that begins later asks
-	// the origin. Running fills may still use what they have.
+	// Purge removes kept originals and returns which: every Fill that begins later asks the origin.
+	// Running fills may still use the originals that they have.
 	Purge(ctx context.Context, of Original) (Removed, error)
 }
 

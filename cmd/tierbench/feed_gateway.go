@@ -84,7 +84,7 @@ type gatewayCheck struct {
 type seenPage struct {
 	posts, images int
 	sent          time.Duration // from the answer to its event; 0 if that came first
-	made, held    float64       // paths of the event, by what the tier did
+	made, held    float64       // paths of the event, by outcome
 	hits          share         // of first requests
 }
 

@@ -160,7 +160,7 @@ func (c *Client) Tag(live profile.Image) (tag string, ok bool) {
 	return c.tags.get(live, time.Now())
 }
 
-// Facts are what the tier knows about an original, from its info endpoint.
+// Facts are the tier's facts about an original, from its info endpoint.
 type Facts struct {
 	Width     int    `json:"width"` // as shown: after orientation
 	Height    int    `json:"height"`

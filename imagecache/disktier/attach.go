@@ -179,7 +179,7 @@ func (t *Tier) attachPurges(found *listing) (*tombstones, error) {
 		}
 	}
 	if !exists || !intact || len(kept) < len(entries) {
-		// If this fails, a log that exists is still good, and repaired before the next purge.
+		// If this fails, an existing log is still valid; it is repaired before the next purge.
 		if err := t.purge.rewrite(kept); err != nil && !exists {
 			return nil, err
 		}

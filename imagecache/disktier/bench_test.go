@@ -222,7 +222,7 @@ func BenchmarkPurge(b *testing.B) {
 	}
 }
 
-// A reader that recycles what it has sent, as the handler of images does.
+// A reader that recycles the memory of images that it has sent, as the handler of images does.
 func BenchmarkTier_Get_Recycled(b *testing.B) {
 	for _, recycle := range []bool{false, true} {
 		b.Run("recycle="+strconv.FormatBool(recycle), func(b *testing.B) {

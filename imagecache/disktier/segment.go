@@ -160,7 +160,7 @@ func readContents(f io.ReaderAt, seq uint64, size int64) (contents, error) {
 	head := make([]byte, headerBytes+frameBytes)
 	n, err := f.ReadAt(head, 0)
 	if err != nil && err != io.EOF {
-		return contents{}, fmt.Errorf("read its header: %w", err)
+		return contents{}, fmt.Errorf("read the header: %w", err)
 	}
 	m, headErr := parseHeader(head[:min(n, headerBytes)], seq)
 	if errors.Is(headErr, errUnknownFormat) {
@@ -203,7 +203,7 @@ func readContents(f io.ReaderAt, seq uint64, size int64) (contents, error) {
 func readFooter(f io.ReaderAt, size int64) ([]footSlot, trailer, error) {
 	end := make([]byte, trailerBytes)
 	if _, err := f.ReadAt(end, size-trailerBytes); err != nil && err != io.EOF {
-		return nil, trailer{}, fmt.Errorf("read its trailer: %w", err)
+		return nil, trailer{}, fmt.Errorf("read the trailer: %w", err)
 	}
 	t, ok := parseTrailer(end, size)
 	if !ok {
@@ -211,7 +211,7 @@ func readFooter(f io.ReaderAt, size int64) ([]footSlot, trailer, error) {
 	}
 	b := make([]byte, size-trailerBytes-t.footer)
 	if _, err := f.ReadAt(b, t.footer); err != nil && err != io.EOF {
-		return nil, t, fmt.Errorf("read its footer: %w", err)
+		return nil, t, fmt.Errorf("read the footer: %w", err)
 	}
 	slots, ok := parseFooter(b, t)
 	if !ok {

@@ -31,7 +31,7 @@ type Trust struct {
 	purges   boundedcache.Map[uint64, purgeState]
 }
 
-// purgeState is what is known of one original.
+// purgeState is the known state of one original.
 type purgeState struct {
 	last    Position // of the purge that is last in the log
 	pending []string // ids of decided purges that are not read from the log yet

@@ -130,12 +130,14 @@ func (c Client) DeadLetters(ctx context.Context, each func(DeadLetter) error) er
 	}
 }
 
-// RetryDeadLetters queues dead letters again, all of them without ids, and returns how many.
+// RetryDeadLetters queues the dead letters with these ids, or all of them if ids is empty, again,
+// and returns how many.
 func (c Client) RetryDeadLetters(ctx context.Context, ids []uint64) (n int, err error) {
 	return c.settle(ctx, "retry", ids)
 }
 
-// DiscardDeadLetters deletes dead letters, all of them without ids, and returns how many.
+// DiscardDeadLetters deletes the dead letters with these ids, or all of them if ids is empty, and
+// returns how many.
 func (c Client) DiscardDeadLetters(ctx context.Context, ids []uint64) (n int, err error) {
 	return c.settle(ctx, "discard", ids)
 }

@@ -73,7 +73,7 @@ func (r *RecentErrors) Add(e RequestError) {
 	}
 }
 
-// Newest returns what is kept, the last one first.
+// Newest returns the kept answers, newest first.
 func (r *RecentErrors) Newest() []RequestError {
 	if r == nil {
 		return nil
@@ -128,7 +128,7 @@ func (r *RecentChanges) Add(c Change) {
 	}
 }
 
-// Newest returns what is kept, the last one first.
+// Newest returns the kept changes, newest first.
 func (r *RecentChanges) Newest() []Change {
 	if r == nil {
 		return nil

@@ -87,7 +87,7 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// hurry lowers what is left of the credit, and its maximum, to grace.
+// hurry lowers the remaining credit, and its maximum, to grace.
 func (b *body) hurry(grace time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -72,7 +72,7 @@ func (x *http1Conn) shrink() {
 	x.engine.long.Add(-1)
 }
 
-// read continues reading with r, which has room for what was read before.
+// read continues reading with r, whose buffer has room for the bytes read before.
 func (x *http1Conn) read(r *bufio.Reader, before []byte) {
 	var from io.Reader = x.rw
 	if len(before) > 0 {

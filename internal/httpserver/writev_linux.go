@@ -73,7 +73,7 @@ func (w *vectorWriter) writeSome(fd uintptr) bool {
 	}
 }
 
-// advance drops the first n bytes of what is left.
+// advance drops the first n of the remaining bytes.
 func (w *vectorWriter) advance(n uint64) {
 	for n > 0 && n >= uint64(w.left[0].Len) {
 		n -= uint64(w.left[0].Len)

@@ -57,11 +57,11 @@ type boundedConn struct {
 	tls     bool   // TLS begins
 	greeted bool   // the first line was read
 	line    []byte // the beginning of the current line
-	payload int    // what is left of the current message
+	payload int    // remaining bytes of the current message
 	ending  bool   // between a payload and the end of its line
 }
 
-// Read returns what was read if it is within the bounds.
+// Read returns the bytes that it has read if they are within the bounds.
 func (c *boundedConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if fault := c.follow(p[:n]); fault != nil {
@@ -131,7 +131,8 @@ func (c *boundedConn) finish() error {
 	if size > maxServerMessage {
 		return fmt.Errorf("a message of %d bytes, more than %d", size, maxServerMessage)
 	}
-	// The client does not look at the byte that follows the payload, and skips what is left of its line.
+	// The client does not look at the byte that follows the payload, and skips the rest of its
+	// line.
 	c.payload, c.ending = int(size)+1, true
 	return nil
 }

@@ -30,7 +30,7 @@ func openDirect(original []byte, early cgo.Handle) (directDecoder, error) {
 	fault := C.tier_direct_open(
 		unsafe.Pointer(&original[0]), C.size_t(len(original)), C.uintptr_t(early), &d.d,
 	)
-	return d, directError(fault, "read its header")
+	return d, directError(fault, "read the header")
 }
 
 func (d directDecoder) close() { C.tier_direct_close(d.d) }

@@ -103,7 +103,7 @@ type plan struct {
 
 // planFor plans s for the part of an image that s uses, which has this stored size and orientation.
 func planFor(s resize.Spec, stored size, orientation int) plan {
-	s.Crop = resize.Crop{} // stored is what is left of it
+	s.Crop = resize.Crop{} // stored is the size after the crop
 	p := plan{turn: turnOf(orientation, s)}
 	upright := exifTurns[orientation].of(stored)
 	width, height := s.OutputSize(upright.width, upright.height)

@@ -152,7 +152,7 @@ func fakeEarly(in *bufio.Reader, size int) (original []byte, err error) {
 	}
 }
 
-// betweenImages does what the original says after the first image.
+// betweenImages does the action that the original names after the first image.
 func betweenImages(verb, arg string) {
 	switch verb {
 	case "crash-after-one": // arg is a file that records the first crash
@@ -192,7 +192,7 @@ const (
 	kindEnd
 )
 
-// misbehave does what the original says and reports whether it has sent an answer.
+// misbehave does the action that the original names, and reports whether it has sent an answer.
 func misbehave(job wire.Job, verb, arg string) (answered bool) {
 	id := binary.LittleEndian.AppendUint32(nil, job.ID)
 	say := func(bytes ...byte) bool { _, _ = os.Stdout.Write(bytes); return true }

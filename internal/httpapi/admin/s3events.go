@@ -18,8 +18,7 @@ var errNoNotifier = problem.Errorf(
 // notifies returns an error if r may not send notifications of buckets. S3 servers cannot sign as
 // feed services do: MinIO sends a token (Authorization: Bearer), versitygw and SNS send the
 // credentials of the configured URL (Authorization: Basic; any user name), SNS only after a 401 that
-// offers it. So the token travels
-// in clear text, and permits nothing else.
+// offers it. So the token travels in clear text, and permits nothing else.
 func (p *api) notifies(r *http.Request) error {
 	if !p.S3EventsToken.Set() {
 		if p.Dev {

@@ -22,7 +22,7 @@ const (
 	maxWarmPaths = 10_000           // paths and images of one request
 	maxSettled   = 10_000           // dead letters of one POST /v1/warm/dead
 	warmsAtOnce  = 4                // concurrent requests that wait for their images
-	warmPulse    = 20 * time.Second // an empty line is sent after so long without one
+	warmPulse    = 20 * time.Second // after this time without a line, an empty line is sent
 )
 
 var warmLists = jsoncheck.Limits{"images": maxWarmPaths, "images.tags": service.MaxTags, "paths": maxWarmPaths}

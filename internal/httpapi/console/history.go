@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// History has columns of one element per interval of the last hour, oldest first. Intervals are 30 s
-// long; the last is the current one, so it is shorter. It is kept by the tier and begins with its start.
+// History has columns of one element per interval of the last hour, oldest first. Intervals are 30 s long; the
+// last is the current one, so it is shorter. The tier records it from its start on.
 type History struct {
 	End     time.Time `json:"end"`     // of the last interval; each begins where the one before it ends
 	Seconds []float64 `json:"seconds"` // length of the interval

@@ -149,7 +149,8 @@ func dateOf(f imagecache.Freshness) string {
 	return date.UTC().Format(http.TimeFormat)
 }
 
-// untilExpiry limits max-age to what is left of an expiring URL, without immutable and stale-*.
+// untilExpiry limits max-age to the remaining lifetime of an expiring URL, without immutable and
+// stale-*.
 func (x *exchange) untilExpiry(control string) string {
 	const public = "public, max-age="
 	rest, ok := strings.CutPrefix(control, public)
