@@ -431,7 +431,7 @@ func TestLimit_Open_HoldsSlotUntilClose(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				time.Sleep(10 * time.Millisecond) // in the bubble's time
+				time.Sleep(10 * time.Millisecond) // in the fake time of the bubble
 				o.Body.Close()
 				o.Body.Close() // has no effect
 			})

@@ -90,7 +90,7 @@ func TestNew_InvalidTTLs(t *testing.T) {
 	if err == nil {
 		t.Fatal("not refused")
 	}
-	for _, fault := range []string{"page", "post", "profile", "stale", "Redis timeout"} {
+	for _, fault := range []string{"page", "post", "profile", "StaleFor", "RedisTimeout"} {
 		if !strings.Contains(err.Error(), fault) {
 			t.Errorf("%v does not name %s", err, fault)
 		}

@@ -104,14 +104,14 @@ func New(cfg Config) (*Cache, error) {
 	}{{Pages, cfg.PageTTL}, {Posts, cfg.PostTTL}, {Profiles, cfg.ProfileTTL}} {
 		if ttl.ttl < time.Millisecond || ttl.ttl > MaxTTL {
 			faults = append(faults,
-				fmt.Errorf("a TTL of %v for a %s, which can change: 1ms to %v", ttl.ttl, ttl.of, MaxTTL))
+				fmt.Errorf("the TTL of a %s is %v, want 1ms to %v", ttl.of, ttl.ttl, MaxTTL))
 		}
 	}
 	if cfg.StaleFor < 0 || cfg.StaleFor > time.Hour {
-		faults = append(faults, fmt.Errorf("stale for %v: 0 to 1h", cfg.StaleFor))
+		faults = append(faults, fmt.Errorf("StaleFor is %v, want 0 to 1h", cfg.StaleFor))
 	}
 	if cfg.RedisTimeout < 0 || cfg.RedisTimeout > 45*time.Millisecond {
-		faults = append(faults, fmt.Errorf("a Redis timeout of %v: at most 45ms", cfg.RedisTimeout))
+		faults = append(faults, fmt.Errorf("RedisTimeout is %v, want at most 45ms", cfg.RedisTimeout))
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err

@@ -15,7 +15,7 @@ import (
 // Levels and memory limits of the content codings, per answer.
 const (
 	gzipLevel     = 5       // as good as zlib's 6, at half its cost
-	brotliQuality = 4       // the level of CDNs for dynamic answers
+	brotliQuality = 4       // the level that CDNs use for dynamic answers
 	brotliWindow  = 18      // bits: 256 KiB
 	zstdWindow    = 1 << 18 // when compressing
 	zstdMaxWindow = 8 << 20 // when decompressing: the limit of RFC 9659

@@ -42,7 +42,7 @@ func TestClient_Facts_Cached(t *testing.T) {
 func TestClient_Facts_HangingTier(t *testing.T) {
 	var asked log[int]
 	works := infos(t, &asked, func(string) string { return "" })
-	var release chan struct{} // of the bubble
+	var release chan struct{} // made in the synctest bubble
 	run(t, func(r *http.Request) (*http.Response, error) {
 		<-release
 		return works(r)

@@ -18,7 +18,7 @@ type segment struct {
 	// marker is set before the index has records of this segment.
 	marker marker
 
-	handle  atomic.Pointer[handle] // open for reading, kept by handles
+	handle  atomic.Pointer[handle] // open for reading; managed by handles
 	dropped atomic.Bool            // evicted or lost: errors are misses, not faults
 	blamed  atomic.Bool            // damage in it was logged
 

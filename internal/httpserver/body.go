@@ -36,7 +36,7 @@ func (s *Server) bounded(next http.Handler) http.Handler {
 			pace: s.cfg.BodyPace, credit: s.cfg.BodyPace.Grace,
 		}
 		s.bodies.add(b)
-		// A copy, since net/http looks at the type of its own request's body.
+		// A copy, because net/http checks the type of the body of its own request.
 		copied := *r
 		copied.Body = b
 		answer := &bodyWriter{ResponseWriter: w, body: b, http1: r.ProtoMajor == 1}

@@ -27,7 +27,7 @@ func TestPaced_Write_ClosesSilentReader(t *testing.T) {
 	}{"long": {1 << 20, false}, "flushed": {100, true}, "buffered": {100, false}} {
 		for _, protocol := range []string{"HTTP/1.1", "h2c"} {
 			t.Run(protocol+" "+name, func(t *testing.T) {
-				var ended chan error // of the bubble
+				var ended chan error // made in the synctest bubble
 				cfg := Config{Handler: Paced(pace, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					_, err := io.WriteString(w, strings.Repeat("a", row.bytes))
 					if row.flush && err == nil {
@@ -93,7 +93,7 @@ func TestPaced_Write_HandlerMayPause(t *testing.T) {
 
 // A WebSocket client that reads nothing is disconnected too.
 func TestPaced_Hijack_ClosesSilentReader(t *testing.T) {
-	var ended chan error // of the bubble
+	var ended chan error // made in the synctest bubble
 	cfg := Config{Handler: Paced(Pace{}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {

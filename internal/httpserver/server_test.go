@@ -376,7 +376,7 @@ func TestServer_Run_Streams(t *testing.T) {
 // Requests of all connections together are bounded. HTTP/1 clients are served meanwhile.
 func TestServer_Run_MaxStreams(t *testing.T) {
 	onBoth(t, func(t *testing.T, on engine) {
-		var begun, finish chan struct{} // of the bubble
+		var begun, finish chan struct{} // made in the synctest bubble
 		const problem = `{"code":"overloaded"}`
 		refused := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", "1")
@@ -445,7 +445,7 @@ func TestServer_Run_MaxStreams(t *testing.T) {
 
 // A client that reads no body cannot keep the answer of a refused request open.
 func TestServer_Run_MaxStreams_CutsSilentReader(t *testing.T) {
-	var answered chan struct{} // of the bubble
+	var answered chan struct{} // made in the synctest bubble
 	cfg := Config{
 		MaxStreams: 1,
 		Handler:    http.HandlerFunc(func(http.ResponseWriter, *http.Request) { answered <- struct{}{}; <-answered }),

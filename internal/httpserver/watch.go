@@ -62,7 +62,7 @@ func (w *watched) Err() error {
 	return w.Context.Err()
 }
 
-// Value finds the inner context, which spares derived ones a goroutine.
+// Value finds the inner context, so that derived contexts need no goroutine.
 func (w *watched) Value(key any) any {
 	w.mu.Lock()
 	inner := w.inner

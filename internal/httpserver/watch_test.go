@@ -35,7 +35,7 @@ func expectHello(t *testing.T, r *bufio.Reader) {
 }
 
 func TestWatched_Done_ClientLeaves(t *testing.T) {
-	var ended chan error // of the bubble
+	var ended chan error // made in the synctest bubble
 	cfg := Config{Responder: responderFunc(func(r *Request, w *Response) {
 		select {
 		case <-r.Context().Done():

@@ -69,7 +69,7 @@ func (d directDecoder) transform(known transforms, wide bool) (C.cmsHTRANSFORM, 
 	var data unsafe.Pointer
 	var n C.size_t
 	if fault := C.tier_direct_profile(d.d, &data, &n); fault != 0 {
-		return nil, directError(fault, "read its profile")
+		return nil, directError(fault, "read the profile")
 	}
 	if d.grey() {
 		if n > 0 {

@@ -302,7 +302,7 @@ func photos(t testing.TB) string {
 	return testutil.Photos(t)
 }
 
-// copyPhoto copies one of them into dir, where a test may change it.
+// copyPhoto copies a real photo into dir, where a test may change it.
 func copyPhoto(t *testing.T, dir, name string) {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(photos(t), name))

@@ -167,7 +167,7 @@ func TestTier_Purge_LiveImageNeverServedAgain(t *testing.T) {
 	for round := range rounds {
 		for late := time.Now().Add(20 * time.Second); acknowledged.Load() < int64((round+1)*each) &&
 			time.Now().Before(late); {
-			time.Sleep(time.Millisecond) // load in between, until enough answers had this picture
+			time.Sleep(time.Millisecond) // keep the load until enough answers had this picture
 		}
 		clock.Add(1)
 		replace((round + 1) % 2)

@@ -16,7 +16,7 @@ import (
 	"github.com/getkin/kin-openapi/routers/legacy"
 )
 
-// description reads docs/api/openapi.yaml once.
+// description is the parsed docs/api/openapi.yaml, read once.
 var description = sync.OnceValues(func() (routers.Router, error) {
 	openapi3filter.RegisterBodyDecoder("application/x-ndjson", openapi3filter.FileBodyDecoder)
 	dir, err := os.Getwd()
