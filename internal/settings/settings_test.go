@@ -136,8 +136,8 @@ func TestSchema_Resolve_ReportsAllFaults(t *testing.T) {
   FILE:6:9: listen: want a plain value
   --cache-wait: "soon": want a time from 0s to 1h, like 200ms, 5s or 1h30m
   APP_ON: "yes": want true or false
-  --item: bad is no item
-  --item: worse is no item`
+  --item: bad is not an item
+  --item: worse is not an item`
 	if faults != want {
 		t.Errorf("said\n%s\nwant\n%s", faults, want)
 	}
