@@ -7,6 +7,7 @@ package jsoncheck
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -107,9 +108,9 @@ func (c *checker) list(limits Limits, depth int) error {
 
 // below prepends the name of the enclosing value to the path of a LengthError.
 func below(name string, err error) error {
-	long, ok := err.(*LengthError)
+	var long *LengthError
 	switch {
-	case !ok:
+	case !errors.As(err, &long):
 	case long.Path == "" || long.Path[0] == '[':
 		long.Path = name + long.Path
 	default:

@@ -37,8 +37,8 @@ func (sp span) end(label string, failed bool) {
 }
 
 // StartRequest starts the span of a request, below the caller's if it sent one (W3C Trace Context). value returns a
-// header field. end ends the span with the status of the answer, 0 if no answer was sent; it is nil without a Tracer. The
-// span does not have the path: with its signature it grants access to the image.
+// header field. end ends the span with the status of the answer, 0 if no answer was sent; it is nil without a Tracer.
+// The span does not have the path: with its signature it grants access to the image.
 func (in *instruments) StartRequest(
 	ctx context.Context, requestMethod string, value func(name string) string,
 ) (traced context.Context, end func(status int)) {

@@ -385,7 +385,7 @@ func (s *Server) openHTTP(context.Context) (err error) {
 					Errors: []httpapi.RequestError{}, Changes: []httpapi.Change{},
 				},
 			},
-			Observe:    s.metrics.Event,
+			Observe: s.metrics.Event, Locate: s.locate,
 			AdminToken: s.adminToken, S3EventsToken: s.s3EventsToken, Dev: s.cfg.Dev,
 			SNS:     snsOf(s.cfg.SNSTopic),
 			Metrics: s.telemetry.Metrics(), Log: s.log,
@@ -397,6 +397,15 @@ func (s *Server) openHTTP(context.Context) (err error) {
 		}),
 	})
 	return err
+}
+
+// locate maps the plain URL of an image.
+func (s *Server) locate(url string) (source, name, version string, err error) {
+	link, err := s.cfg.Links.Image(url)
+	if err != nil {
+		return "", "", "", err
+	}
+	return link.Image.Source, link.Image.Name, link.Image.Version.String(), nil
 }
 
 // leastLogged returns the level from which on failed requests are logged.

@@ -383,7 +383,7 @@ func tiffPhotometric(t *testing.T, r resize.Resizer) {
 	} {
 		file := tiffOfSamples(4, 4, 8, 1, c.samples, c.photometric, make([]byte, 16*c.samples))
 		if _, err := resize.Make(t.Context(), r, file, spec(t, "4x.png")); !errors.Is(err, c.want) {
-			t.Errorf("photometric interpretation %d with %d samples: %v, want %v", c.photometric, c.samples, err, c.want)
+			t.Errorf("interpretation %d of %d samples: %v, want %v", c.photometric, c.samples, err, c.want)
 		}
 	}
 }

@@ -320,7 +320,7 @@ func TestRealChild_EndsAtCPULimit(t *testing.T) {
 		done <- err
 	}()
 	expensive := 0
-	until(t, "the child of the expensive job", func() bool { // it starts for the expensive job, and has begun when its limit is set
+	until(t, "the child of the expensive job", func() bool { // the job has begun when its limit is set
 		for _, pid := range children(t) {
 			if pid != child && unix.Prlimit(pid, unix.RLIMIT_CPU, nil, &limit) == nil && limit.Cur < 1000 {
 				expensive = pid

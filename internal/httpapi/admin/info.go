@@ -34,6 +34,7 @@ type asked struct {
 	Source  string `json:"source"`
 	Name    string `json:"name"`
 	Version string `json:"version"`
+	URL     string `json:"url,omitempty"` // from which the others were read
 }
 
 // infoFault replaces the facts of an image for which they are not available.
@@ -86,24 +87,23 @@ func (p *api) infos(w http.ResponseWriter, r *http.Request) error {
 
 // info returns the facts of one image as JSON, or an infoFault.
 func (p *api) info(ctx context.Context, image service.ImageFields) (facts any) {
-	echo := asked{image.Source, image.Name, image.Version}
+	echo := asked{image.Source, image.Name, image.Version, image.URL}
 	defer func() {
 		if v := recover(); v != nil {
 			p.Log.Error("request for facts panicked", "source", image.Source, "name", image.Name, "panic", v)
 			facts = faultOf(echo, errors.New("panic"))
 		}
 	}()
-	if image.URL != "" {
-		return faultOf(echo, problem.Errorf(problem.ErrRequest,
-			"Source, name and version are needed instead of a url."))
+	if err := p.readURL(&echo); err != nil {
+		return faultOf(echo, err)
 	}
-	version, err := imageurl.ParseVersion(image.Version)
+	version, err := imageurl.ParseVersion(echo.Version)
 	if err != nil {
 		return faultOf(echo, fmt.Errorf("%w: %w", imageurl.ErrSyntax, err))
 	}
 	ref, err := imageurl.NewRef(
-		image.Source,
-		image.Name,
+		echo.Source,
+		echo.Name,
 		version,
 		resize.Spec{Shape: resize.ShapeInfo, Format: resize.JSON},
 	)
@@ -122,6 +122,24 @@ func (p *api) info(ctx context.Context, image service.ImageFields) (facts any) {
 		return faultOf(echo, errors.New("info is not a JSON object"))
 	}
 	return withImage(img, echo)
+}
+
+// readURL sets source, name and version of an image that was requested by its plain URL.
+func (p *api) readURL(image *asked) error {
+	switch {
+	case image.URL == "":
+		return nil
+	case image.Source != "" || image.Name != "" || image.Version != "":
+		return problem.Errorf(problem.ErrRequest, "The image has both url and one of source, name, version.")
+	case p.Locate == nil:
+		return problem.Errorf(problem.ErrRequest, "No url is mapped.")
+	}
+	source, name, version, err := p.Locate(image.URL)
+	if err != nil {
+		return problem.Errorf(problem.ErrRequest, "The url cannot be mapped: %v.", err)
+	}
+	image.Source, image.Name, image.Version = source, name, version
+	return nil
 }
 
 // withImage adds the requested image to its facts, and the version that pins the described original
@@ -143,7 +161,7 @@ func withImage(img imagecache.Image, of asked) any {
 	return json.RawMessage(fmt.Appendf(nil, `{"image":%s%s%s}`, echo, version, facts))
 }
 
-// pinOf returns the version that pins an original by its strong entity tag; "" if the original has no strong entity tag.
+// pinOf returns the version that pins an original by its strong entity tag, or "" if it has none.
 func pinOf(img imagecache.Image) string {
 	tag, opened := strings.CutPrefix(img.Origin.ETag, `"`)
 	tag, closed := strings.CutSuffix(tag, `"`)

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -23,8 +24,14 @@ func infoServer(t *testing.T) http.Handler {
 	if err != nil {
 		t.Fatal(err)
 	}
+	locate := func(url string) (source, name, version string, err error) {
+		if url == "https://cdn.app.example/p/7?v=3" {
+			return "posts", "7", "v.3", nil
+		}
+		return "", "", "", errors.New("no image prefix matches")
+	}
 	return New(Config{
-		Signer: signer, Dev: true, Catalog: httpapi.Catalog{Sources: map[string]httpapi.Source{"posts": {}}},
+		Signer: signer, Dev: true, Locate: locate, Catalog: httpapi.Catalog{Sources: map[string]httpapi.Source{"posts": {}}},
 		Operator: &fakeOperator{info: func(_ context.Context, ref imageurl.Ref) (imagecache.Image, error) {
 			switch ref.Name() {
 			case "gone":
@@ -113,6 +120,21 @@ func TestInfo_Post_KeepsOrderAndIsolatesFailures(t *testing.T) {
 	}
 	if len(all.Infos) != len(want) {
 		t.Errorf("%d infos, want %d", len(all.Infos), len(want))
+	}
+}
+
+func TestInfo_Post_ReadsURLs(t *testing.T) {
+	code, got := postInfo(t, `{"images":[{"url":"https://cdn.app.example/p/7?v=3"},{"url":"https://elsewhere.example/7"},`+
+		`{"url":"https://cdn.app.example/p/7","name":"7"}]}`)
+	want := `{"infos":[{"image":{"name":"7","source":"posts","url":"https://cdn.app.example/p/7?v=3","version":"v.3"},` +
+		`"width":7},`
+	if code != http.StatusOK || !strings.HasPrefix(got, want) {
+		t.Errorf("%d %s, want %s", code, got, want)
+	}
+	for _, detail := range []string{"mapped: no image prefix matches.", "both url and one of source"} {
+		if !strings.Contains(got, detail) {
+			t.Errorf("%s, want %q", got, detail)
+		}
 	}
 }
 

@@ -95,7 +95,7 @@ func (s *fakeSNS) RoundTrip(r *http.Request) (*http.Response, error) {
 	if strings.HasSuffix(r.URL.Path, ".pem") {
 		text = s.pem()
 	}
-	var body io.ReadCloser = io.NopCloser(bytes.NewReader(text))
+	body := io.NopCloser(bytes.NewReader(text))
 	if s.endless || s.stalls {
 		body = snsBody{s, r.Context()}
 	}
