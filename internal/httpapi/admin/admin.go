@@ -37,8 +37,8 @@ type Config struct {
 	Catalog  httpapi.Catalog
 	Origins  *httpapi.OriginAnswers // the one of images.Config; may be nil
 	Changes  *httpapi.RecentChanges // records purges and takedowns; may be nil
-	// Locate maps the plain URL of an image by the --image-prefix rules. Its errors are shown to the client. nil: no URL
-	// is mapped.
+	// Locate maps the plain URL of an image by the --image-prefix rules. Its errors are shown to the client. If nil, no
+	// URL is mapped.
 	Locate func(url string) (source, name, version string, err error)
 	// AdminToken is required by POST and DELETE, and S3EventsToken by S3 notifications. Without
 	// one they are refused, unless Dev.

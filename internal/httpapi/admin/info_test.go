@@ -31,7 +31,8 @@ func infoServer(t *testing.T) http.Handler {
 		return "", "", "", errors.New("no image prefix matches")
 	}
 	return New(Config{
-		Signer: signer, Dev: true, Locate: locate, Catalog: httpapi.Catalog{Sources: map[string]httpapi.Source{"posts": {}}},
+		Signer: signer, Dev: true, Locate: locate,
+		Catalog: httpapi.Catalog{Sources: map[string]httpapi.Source{"posts": {}}},
 		Operator: &fakeOperator{info: func(_ context.Context, ref imageurl.Ref) (imagecache.Image, error) {
 			switch ref.Name() {
 			case "gone":

@@ -40,7 +40,7 @@ func TestHandler_CacheTag_OnCacheableResponses(t *testing.T) {
 			path("/640x/v.1/posts/2026/11/abc.jpg.webp"), http.Header{"If-None-Match": {`"tag"`}}, nil, 304, true},
 		{"a missing original", path("/640x/v.1/posts/2026/11/abc.jpg.webp"), nil, origin.ErrNotFound, 404, true},
 		{"a broken original", path("/640x/v.1/posts/2026/11/abc.jpg.webp"), nil, resize.ErrCorrupt, 422, true},
-		{"a taken-down original", path("/640x/v.1/posts/2026/11/abc.jpg.webp"), nil, imagecache.ErrTakenDown, 451, true},
+		{"a takedown", path("/640x/v.1/posts/2026/11/abc.jpg.webp"), nil, imagecache.ErrTakenDown, 451, true},
 		{"a failing origin", path("/640x/v.1/posts/2026/11/abc.jpg.webp"), nil, origin.ErrUnavailable, 502, false},
 		{"no such bytes",
 			path("/640x/v.1/posts/2026/11/abc.jpg.webp"), http.Header{"Range": {"bytes=99-"}}, nil, 416, false},
