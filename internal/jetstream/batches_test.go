@@ -91,7 +91,7 @@ func TestBus_Batch_LongerThanAckWait(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for redeliveries")
 	}
-	b, _ := run(t, Config{Dir: filepath.Join(t.TempDir(), "queue"), AckWait: 500 * time.Millisecond})
+	b, _ := run(t, Config{Dir: filepath.Join(t.TempDir(), "queue"), AckWait: 3 * time.Second}) // also on busy machines
 	appendAll(t, b, "slow")
 	got := make(chan []string, 10)
 	release := make(chan struct{})
@@ -105,7 +105,7 @@ func TestBus_Batch_LongerThanAckWait(t *testing.T) {
 	batching(t, b, do)
 	take(t, got)
 	batching(t, b, do) // another node
-	time.Sleep(3 * b.cfg.AckWait)
+	time.Sleep(b.cfg.AckWait * 3 / 2)
 	appendAll(t, b, "next")
 	if batch := take(t, got); !slices.Equal(batch, []string{"next"}) {
 		t.Errorf("%q, want next alone", batch)
