@@ -66,7 +66,7 @@ func openTIFF(b []byte) (t tiff, entries []byte, ok bool) {
 	return t, entries, true
 }
 
-// directory returns the entries of the directory at an offset, and the offset of the next one, 0 if there is none.
+// directory returns the entries of the directory at an offset, and the offset of the next one, 0 after the last one.
 func (t tiff) directory(at int) (entries []byte, next int, ok bool) {
 	if at < 8 || at > len(t.b)-2 {
 		return nil, 0, false

@@ -136,7 +136,7 @@ func (p *api) readURL(image *asked) error {
 	}
 	source, name, version, err := p.Locate(image.URL)
 	if err != nil {
-		return problem.Errorf(problem.ErrRequest, "The url cannot be mapped: %v.", err)
+		return problem.Errorf(problem.ErrRequest, "The url cannot be mapped: %v. --image-prefix maps URLs.", err)
 	}
 	image.Source, image.Name, image.Version = source, name, version
 	return nil
