@@ -116,7 +116,7 @@ func answer(resizer *vips.Resizer, job request, replies <-chan bool, out *bufio.
 	var broken error // the first error of sending
 	send := func(err error) { broken = cmp.Or(broken, err) }
 	err := resizer.ResizeWhile(noDeadline, resize.Job{
-		Original: job.Original, Early: job.early, Specs: job.Specs, Optional: job.Optional,
+		Original: job.Original, Early: job.early, Specs: job.Specs, Optional: job.Optional, Quick: job.Quick,
 		Made: func(i int, img resize.Image) { send(a.Image(i, img)) },
 	}, func() bool {
 		if send(a.Ready()); broken != nil {

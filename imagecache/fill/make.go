@@ -196,6 +196,7 @@ func (w *work) run(j job, requests []*request) (err error) {
 	}
 	err = w.f.cfg.Resizer.Resize(ctx, resize.Job{
 		Original: j.body, Early: j.early, Specs: specs, Optional: j.optional,
+		Quick: resize.PriorityOf(ctx) == resize.PriorityPage,
 		Made: func(i int, img resize.Image) {
 			if i >= len(requests) {
 				j.optionalMade(i-len(requests), img)

@@ -119,7 +119,7 @@ func (w *work) takeEarly(h resize.Header) (taken []*request) {
 	var left []*request
 	for _, r := range w.early {
 		if len(taken) < maxBatch && r.stale == nil && r.spec.Shape != resize.ShapeOriginal &&
-			resize.PriorityOf(r.ctx) == resize.PriorityLive && r.ctx.Err() == nil &&
+			resize.PriorityOf(r.ctx) != resize.PriorityWarm && r.ctx.Err() == nil &&
 			!expensive(h, r.spec) && w.f.cfg.Limits.CheckVariant(h, r.spec) == nil {
 			taken = append(taken, r)
 		} else {

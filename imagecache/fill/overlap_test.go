@@ -93,6 +93,9 @@ func (s *earlyResizer) Resize(ctx context.Context, job resize.Job) error {
 	for _, spec := range job.Specs[1:] {
 		name += " " + spec.Name()
 	}
+	if job.Quick {
+		name = "quick " + name
+	}
 	if job.Early != nil {
 		name = "early " + name
 	}
@@ -192,6 +195,29 @@ func TestFiller_Fill_OverlapsDownload(t *testing.T) {
 			t.Errorf("%d bytes in flight after the fill, want 0", n)
 		}
 	})
+}
+
+// What a page announced is needed as soon as what a client waits for; other warming never waits for an origin on a
+// resize process, and has time for a smaller file.
+func TestFiller_Fill_HurriesForPage(t *testing.T) {
+	body := bigJPEG(t, 1)
+	for priority, want := range map[resize.Priority]string{
+		resize.PriorityLive: "early 640x.webp",
+		resize.PriorityPage: "early quick 640x.webp",
+		resize.PriorityWarm: "640x.webp",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			resizer := &earlyResizer{}
+			f := overlapping(&fakeSource{open: slowly100(body)}, resizer, nil)
+			ctx := resize.WithPriority(t.Context(), priority)
+			if _, err := f.Fill(ctx, ref(t, "/640x/v.1/posts/a.jpg.webp"), nil); err != nil {
+				t.Fatal(err)
+			}
+			if jobs := resizer.did(); !slices.Equal(jobs, []string{want}) {
+				t.Errorf("priority %d: jobs %q, want %q", priority, jobs, want)
+			}
+		})
+	}
 }
 
 func TestFiller_Fill_OverlapsThroughWrappersOfSource(t *testing.T) {

@@ -81,7 +81,7 @@ func (j *job) animate(ctx context.Context, l *rendering) error {
 			return err
 		}
 		s := j.specs[i]
-		body, err := encode(&b, p, s, j.carries(s, p.rgb()))
+		body, err := encode(&b, p, s, false, j.carries(s, p.rgb()))
 		if err != nil {
 			return failed(err, "encode "+s.Format.String())
 		}

@@ -59,7 +59,7 @@ func savable() map[resize.Format]bool {
 		return can
 	}
 	for _, format := range formats {
-		_, err := encode(&b, p, resize.Spec{Format: format}, carried{})
+		_, err := encode(&b, p, resize.Spec{Format: format}, false, carried{})
 		can[format] = err == nil
 	}
 	return can

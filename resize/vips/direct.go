@@ -175,7 +175,7 @@ func (p *pass) render(ctx context.Context, optional bool) error {
 // saveDirect encodes the view of l as s.
 func (j *job) saveDirect(d directDecoder, view int, l *rendering, s resize.Spec) (resize.Image, error) {
 	if s.Shape != resize.ShapeInfo {
-		img, err := d.encode(view, l, s)
+		img, err := d.encode(view, l, s, j.quick)
 		if err == nil {
 			img.Body, err = j.carries(s, !d.grey()).into(img.Body, s.Format)
 		}

@@ -110,10 +110,11 @@ func (d directDecoder) finish(view int, t turn, transform C.cmsHTRANSFORM) error
 }
 
 // encode encodes the view of l as s.
-func (d directDecoder) encode(view int, l *rendering, s resize.Spec) (resize.Image, error) {
+func (d directDecoder) encode(view int, l *rendering, s resize.Spec, quick bool) (resize.Image, error) {
 	var buf *C.uchar
 	var n C.size_t
 	var fault C.int
+	seen := l.plan.turn.of(l.plan.crop.size())
 	switch s.Format {
 	case resize.JPEG:
 		if s.Shape == resize.ShapeMezzanine {
@@ -122,7 +123,8 @@ func (d directDecoder) encode(view int, l *rendering, s resize.Spec) (resize.Ima
 		}
 		fault = C.tier_direct_jpeg(d.d, C.int(view), C.int(s.EncodeQuality()), &buf, &n)
 	case resize.WebP:
-		fault = C.tier_direct_webp(d.d, C.int(view), C.int(s.EncodeQuality()), webpEffort, &buf, &n)
+		quality, effort := webpSettings(s, seen, quick)
+		fault = C.tier_direct_webp(d.d, C.int(view), quality, effort, &buf, &n)
 	default:
 		return resize.Image{}, fmt.Errorf("%w: no encoder for %s", resize.ErrSpec, s.Format)
 	}
@@ -130,7 +132,6 @@ func (d directDecoder) encode(view int, l *rendering, s resize.Spec) (resize.Ima
 	if fault != 0 {
 		return resize.Image{}, directError(fault, "encode "+s.Format.String())
 	}
-	seen := l.plan.turn.of(l.plan.crop.size())
 	return resize.Image{
 		Body:   C.GoBytes(unsafe.Pointer(buf), C.int(n)),
 		Format: s.Format,

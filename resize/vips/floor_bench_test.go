@@ -49,7 +49,7 @@ func floor(t testing.TB, r *Resizer, original []byte, s resize.Spec) (decode, en
 			return err
 		}
 		before = cpu(t)
-		_, err = d.encode(0, renderings[0], s)
+		_, err = d.encode(0, renderings[0], s, false)
 		encode = cpu(t) - before
 		return err
 	})

@@ -184,7 +184,7 @@ func (j *job) save(b *arena, p picture, s resize.Spec) (resize.Image, error) {
 			return resize.Image{}, err
 		}
 	}
-	body, err := encode(b, p, s, j.carries(s, p.rgb()))
+	body, err := encode(b, p, s, j.quick, j.carries(s, p.rgb()))
 	if err == nil {
 		err = encoding{s.Format, p.size(), 1, p.transparent()}.verify(body)
 	}

@@ -21,6 +21,7 @@ type job struct {
 	credit      func() resize.Credit // of the original
 	specs       []resize.Spec        // all requested Specs; those from needed on are optional
 	needed      int
+	quick       bool // resize.Job.Quick
 	made        func(i int, img resize.Image)
 	early       cgo.Handle // of the *resize.Arriving while the original arrives; else 0
 
@@ -32,7 +33,7 @@ type job struct {
 func (r *Resizer) newJob(request resize.Job, h resize.Header, readable readable) *job {
 	original := request.Original
 	j := &job{
-		specs: request.All(), needed: len(request.Specs), made: request.Made,
+		specs: request.All(), needed: len(request.Specs), quick: request.Quick, made: request.Made,
 		original: original, readable: readable, header: h, kind: h.Kind,
 		stored: size{h.Width, h.Height}, orientation: h.Orientation, transforms: r.transforms, watermarks: r.watermarks,
 	}

@@ -91,5 +91,5 @@ func loadAndSave(r readable, choice int) {
 		return
 	}
 	formats := []resize.Format{resize.JPEG, resize.PNG, resize.WebP, resize.GIF}
-	_, _ = encodePicture(p, resize.Spec{Width: 1, Format: formats[choice%4]})
+	_, _ = encodePicture(p, resize.Spec{Width: 1, Format: formats[choice%4]}, false)
 }

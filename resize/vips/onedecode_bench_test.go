@@ -83,6 +83,11 @@ func BenchmarkOneDecode(b *testing.B) {
 			b.Log("\n" + measurePerceived(b, r, photos))
 		}
 	})
+	b.Run("quick", func(b *testing.B) {
+		for b.Loop() {
+			b.Log("\n" + measureQuick(b, r, photos))
+		}
+	})
 }
 
 // benchPhoto is an original and its mezzanine.

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/h2non/bimg"
 
@@ -66,6 +67,44 @@ func measurePerceived(b *testing.B, r *Resizer, photos []benchPhoto) string {
 		fmt.Fprintf(&t, "%s | %d", name, bytes/len(photos))
 		for _, m := range mean {
 			fmt.Fprintf(&t, " | %.3f / %.5f", m.butteraugli, m.ssimulacra)
+		}
+		t.WriteString("\n")
+	}
+	return t.String()
+}
+
+// measureQuick compares WebP with and without resize.Job.Quick.
+func measureQuick(b *testing.B, r *Resizer, photos []benchPhoto) string {
+	var t strings.Builder
+	t.WriteString("butteraugli 3-norm / SSIMULACRA / PSNR dB / bytes / CPU ms | usual | quick\n---|---|---\n")
+	for _, name := range []string{"880x.webp", "1320x.webp"} {
+		s := spec(b, name)
+		fmt.Fprint(&t, name)
+		for _, quick := range []bool{false, true} {
+			var sum perceived
+			var decibel float64
+			var bytes int
+			var spent time.Duration
+			for _, p := range photos {
+				w := &judge{b: b, r: r, dir: b.TempDir(), reference: referencePNG(b, r, p.original, s)}
+				var made resize.Image
+				before := cpu(b)
+				check(b, r.Resize(b.Context(), resize.Job{
+					Original: p.original, Specs: []resize.Spec{s}, Quick: quick,
+					Made: func(_ int, img resize.Image) { made = img },
+				}))
+				spent += cpu(b) - before
+				v := w.of(made.Body)
+				sum.butteraugli += v.butteraugli
+				sum.ssimulacra += v.ssimulacra
+				_, rgb := fieldsOf(pixels(b, made))
+				_, want := fieldsOf(reference(b, r, p.original, s))
+				decibel += psnr(rgb, want)
+				bytes += len(made.Body)
+			}
+			n := float64(len(photos))
+			fmt.Fprintf(&t, " | %.3f / %.5f / %.2f / %d / %.0f", sum.butteraugli/n, sum.ssimulacra/n, decibel/n,
+				bytes/len(photos), spent.Seconds()*1000/n)
 		}
 		t.WriteString("\n")
 	}

@@ -93,16 +93,20 @@ func encodingCost(f resize.Format) int {
 }
 
 // shrink returns the integer factor by which the decoder scales down, for a total factor. It leaves
-// at least 1.33 for the resampler, which is the better filter; leaving more takes time without
-// visible benefit (measured on phone photos).
+// at least 1.33 to the resampler, which is the better filter; more would take time without visible benefit. If the
+// decoder halves a JPEG of many pixels, which has little detail in the single pixel, 1.1 is enough
+// (docs/benchmarks/resizing.md).
 func (j *job) shrink(factor float64) int {
-	const left = 1.33
+	const left, leftOfHalf, many = 1.33, 1.1, 6_000_000
 	switch j.kind {
 	case resize.KindJPEG: // powers of two, in the DCT
-		for _, n := range [...]int{8, 4, 2} {
+		for _, n := range [...]int{8, 4} {
 			if factor >= left*float64(n) {
 				return n
 			}
+		}
+		if factor >= 2*left || factor >= 2*leftOfHalf && j.stored.width*j.stored.height >= many {
+			return 2
 		}
 	case resize.KindWebP: // any factor, by averaging
 		if j.header.Animated { // libvips 8.14 changes the size of some frames that do not fill the canvas

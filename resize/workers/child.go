@@ -171,7 +171,7 @@ func (c *child) exchange(j *job, spare func() bool) error {
 	c.jobs++
 	c.stderr.reset()
 	spent := c.cpu()
-	request := wire.Job{ID: uint32(c.jobs), Original: j.Original, Specs: specs, Optional: j.Optional}
+	request := wire.Job{ID: uint32(c.jobs), Original: j.Original, Specs: specs, Optional: j.Optional, Quick: j.Quick}
 	if j.Early != nil {
 		request.Early = j.Early.Size()
 	}

@@ -114,6 +114,23 @@ func TestRealChild_MakesThumbnails(t *testing.T) {
 	}
 }
 
+func TestRealChild_Quick_MakesOtherBytes(t *testing.T) {
+	p := withVips(t, workers.Config{Workers: 1})
+	var bodies [2][]byte
+	for i, quick := range []bool{false, true} {
+		err := p.Resize(t.Context(), resize.Job{
+			Original: photo(t, 1200, 900), Specs: []resize.Spec{spec("1000x.webp")}, Quick: quick,
+			Made: func(_ int, img resize.Image) { bodies[i] = img.Body },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if bytes.Equal(bodies[0], bodies[1]) {
+		t.Error("Quick does not reach the resize process")
+	}
+}
+
 func TestRealChild_SandboxHasNoLoopholes(t *testing.T) {
 	hello, err := workers.Probe(t.Context(), real(t, workers.Config{}))
 	if err != nil {

@@ -13,6 +13,7 @@ type Job struct {
 	ID              uint32
 	Original        []byte
 	Specs, Optional []resize.Spec // see resize.Job; 1 to MaxSpecs together, at least one in Specs
+	Quick           bool          // see resize.Job
 	// Early is the length of an original that is still arriving, 0 for any other. Original is nil then.
 	Early int
 }
@@ -37,7 +38,10 @@ func WriteJob(w io.Writer, j Job) error {
 	if n := len(j.Specs) + len(j.Optional); len(j.Specs) < 1 || n > MaxSpecs || size > MaxOriginal {
 		return protocolErrorf("a job of %d Specs and %d bytes", n, size)
 	}
-	head := binary.LittleEndian.AppendUint32([]byte{kind}, j.ID)
+	head := append(binary.LittleEndian.AppendUint32([]byte{kind}, j.ID), 0)
+	if j.Quick {
+		head[len(head)-1] = 1
+	}
 	head = appendBlock(head, namesOf(j.Specs))
 	head = appendBlock(head, namesOf(j.Optional))
 	head = binary.LittleEndian.AppendUint32(head, uint32(size))
@@ -104,11 +108,14 @@ func ReadRequest(r io.Reader, max int64) (Request, error) {
 }
 
 func readJob(r io.Reader, max int64, early bool) (j Job, err error) {
-	var id [4]byte
-	if _, err := io.ReadFull(r, id[:]); err != nil {
+	var head [5]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return j, unexpected(err)
 	}
-	j.ID = binary.LittleEndian.Uint32(id[:])
+	if head[4] > 1 {
+		return j, protocolErrorf("a job with the unknown flags %#x", head[4])
+	}
+	j.ID, j.Quick = binary.LittleEndian.Uint32(head[:]), head[4] == 1
 	if j.Specs, err = readSpecs(r); err != nil {
 		return j, err
 	}

@@ -32,6 +32,7 @@ func TestJob_RoundTrip(t *testing.T) {
 		Original: bytes.Repeat([]byte("photo"), 2<<20),
 		Specs:    []resize.Spec{spec(t, "640x480-cover-at30x70-q70.webp"), spec(t, "x10.avif")},
 		Optional: []resize.Spec{resize.Mezzanine(1440)},
+		Quick:    true,
 	}
 	var b bytes.Buffer
 	if err := WriteJob(&b, sent); err != nil {
@@ -89,7 +90,7 @@ func TestJob_Invalid(t *testing.T) {
 		}
 	}
 	job := func(names string, size uint32) []byte {
-		head := appendBlock([]byte{kindJob, 1, 0, 0, 0}, []byte(names))
+		head := appendBlock([]byte{kindJob, 1, 0, 0, 0, 0}, []byte(names))
 		return binary.LittleEndian.AppendUint32(appendBlock(head, nil), size)
 	}
 	for name, in := range map[string][]byte{
@@ -99,6 +100,7 @@ func TestJob_Invalid(t *testing.T) {
 		"names too long": job(strings.Repeat("x", maxNames+1), 0),
 		"no Spec":        job("", 0),
 		"unknown kind":   {9},
+		"unknown flags":  {kindJob, 1, 0, 0, 0, 2},
 		"empty early":    append([]byte{kindEarly}, job("10x.jpg", 0)[1:]...),
 		"long early":     append([]byte{kindEarly}, job("10x.jpg", 101)[1:]...),
 		"empty piece":    {kindPiece, 0, 0, 0, 0},
