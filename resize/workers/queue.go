@@ -91,16 +91,20 @@ func newSlot(kind slotKind) *slot { return &slot{kind, make(chan *job, 1)} }
 type slotKind int
 
 const (
-	forLive      slotKind = iota // cheap live and page jobs
-	forBoth                      // cheap jobs of all priorities
-	forExpensive                 // expensive jobs of all priorities
+	forLive slotKind = iota // cheap live and page jobs
+	forBoth                 // cheap jobs of all priorities
+	// warmFirst is like forBoth, but takes warm jobs before page jobs. A warm job makes all sizes of a post from one
+	// decode. If it had to wait for all pages, each of them would make the size that it shows by itself, which
+	// delays the warm jobs even more.
+	warmFirst
+	forExpensive // expensive jobs of all priorities
 )
 
 func (k slotKind) takes(j *job) bool {
 	if j.cost.expensive() {
 		return k == forExpensive
 	}
-	return k == forBoth || k == forLive && j.priority != warm
+	return k == forBoth || k == warmFirst || k == forLive && j.priority != warm
 }
 
 // ageing is how many seconds later a job becomes due for each second of CPU time it takes. A job
@@ -269,7 +273,11 @@ func (q *queue) spare(s *slot) bool {
 func (q *queue) takeSlotLocked(j *job) *slot {
 	var best *list.Element
 	for e := q.idle.Front(); e != nil; e = e.Next() {
-		if kind := e.Value.(*slot).kind; kind.takes(j) && (best == nil || kind == forLive) {
+		kind := e.Value.(*slot).kind
+		if !kind.takes(j) || kind == warmFirst && j.priority == page && q.warmCanStartLocked() {
+			continue
+		}
+		if best == nil || kind == forLive {
 			best = e
 		}
 	}
@@ -277,6 +285,22 @@ func (q *queue) takeSlotLocked(j *job) *slot {
 		return nil
 	}
 	return q.idle.Remove(best).(*slot)
+}
+
+// warmCanStartLocked reports whether a warm job waits only for a slot.
+func (q *queue) warmCanStartLocked() bool {
+	large := false // see matchLocked
+	for e := q.waiting[warm].Front(); e != nil; e = e.Next() {
+		j := e.Value.(*job)
+		if large && j.cost.large() || !q.limits.admits(q.running, j.cost) {
+			large = large || j.cost.large()
+			continue
+		}
+		if warmFirst.takes(j) {
+			return true
+		}
+	}
+	return false
 }
 
 // offer hands the next job to s, now or when there is one.

@@ -111,6 +111,34 @@ func TestQueue_Push_PageBetweenLiveAndWarm(t *testing.T) {
 	}
 }
 
+func TestQueue_Offer_WarmFirst(t *testing.T) {
+	q := newQueue(9, 9)
+	jobs := []*job{newJob(page), newJob(warm), newJob(live), newJob(page)}
+	for _, j := range jobs {
+		if err := q.push(j); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := newSlot(warmFirst)
+	for _, want := range []*job{jobs[2], jobs[1], jobs[0], jobs[3]} {
+		q.offer(s)
+		if got := received(s); got != want {
+			t.Errorf("received job %d, want %d", slices.Index(jobs, got), slices.Index(jobs, want))
+		}
+	}
+	large := cost{memory: 1 << 31}
+	q.running.add(large, 1) // so that the warm job may not start
+	for _, j := range []*job{newJobWithCost(warm, large), jobs[0]} {
+		if err := q.push(j); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q.offer(s)
+	if received(s) != jobs[0] {
+		t.Error("the page job waits for a warm job that may not start")
+	}
+}
+
 func TestQueue_Remove_FreesCapacity(t *testing.T) {
 	q := newQueue(1, 1)
 	j := newJob(live)
@@ -190,7 +218,7 @@ func TestQueue_NoJobWaitsForIdleSlot(t *testing.T) {
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		q := newQueue(3, 2)
-		slots := []*slot{newSlot(forLive), newSlot(forBoth), newSlot(forBoth)}
+		slots := []*slot{newSlot(forLive), newSlot(forBoth), newSlot(warmFirst)}
 		sitting := map[*slot]bool{}
 		inside := map[*job]bool{}
 		take := func(s *slot) {
@@ -222,7 +250,7 @@ func TestQueue_NoJobWaitsForIdleSlot(t *testing.T) {
 			}
 			idle, idleWarm := q.idle.Len(), 0
 			for e := q.idle.Front(); e != nil; e = e.Next() {
-				if e.Value.(*slot).kind == forBoth {
+				if kind := e.Value.(*slot).kind; kind == forBoth || kind == warmFirst {
 					idleWarm++
 				}
 			}

@@ -236,6 +236,8 @@ func (p *Pool) Run(ctx context.Context) error {
 			kind = forExpensive
 		case i == 0 && p.cfg.Workers > 1:
 			kind = forLive
+		case i == p.cfg.Workers-1 && p.cfg.Workers > 1:
+			kind = warmFirst
 		}
 		w := &worker{Pool: p, slot: newSlot(kind)}
 		all.Go(func() { w.run(ctx) })
