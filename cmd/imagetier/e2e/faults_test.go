@@ -91,8 +91,12 @@ func TestTier_Children_KilledOnesAreReplaced(t *testing.T) {
 	copyPhoto(t, dir, "phone-srgb.jpg")
 	x := start(t, "--keys", key, "--source", "posts=dir://"+dir, "--cache-dir", t.TempDir())
 	for round := range 3 {
-		pids := children(t, x)
-		for _, pid := range pids {
+		// A process that is killed while it starts counts as one that cannot be started.
+		eventually(t, 10*time.Second, "all children to be idle", func() bool {
+			return metric(t, x, `imagetier_resize_workers{state="idle"}`) == strconv.Itoa(len(children(t, x))) &&
+				metric(t, x, `imagetier_resize_workers{state="starting"}`) == "0"
+		})
+		for _, pid := range children(t, x) {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 		got := x.get(sign(t, "phone-srgb.jpg", "v."+strconv.Itoa(round), "640x", "webp"))
