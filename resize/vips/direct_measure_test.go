@@ -132,7 +132,12 @@ func studio(m image.Image) image.Image {
 // reference makes s of all pixels of original, by libvips, and loses nothing in an encoder.
 func reference(t testing.TB, r *Resizer, original []byte, s resize.Spec) image.Image {
 	t.Helper()
-	m, err := png.Decode(bytes.NewReader(referencePNG(t, r, original, s)))
+	return decodedPNG(t, referencePNG(t, r, original, s))
+}
+
+func decodedPNG(t testing.TB, body []byte) image.Image {
+	t.Helper()
+	m, err := png.Decode(bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -98,7 +98,7 @@ func measureQuick(b *testing.B, r *Resizer, photos []benchPhoto) string {
 				sum.butteraugli += v.butteraugli
 				sum.ssimulacra += v.ssimulacra
 				_, rgb := fieldsOf(pixels(b, made))
-				_, want := fieldsOf(reference(b, r, p.original, s))
+				_, want := fieldsOf(decodedPNG(b, w.reference))
 				decibel += psnr(rgb, want)
 				bytes += len(made.Body)
 			}

@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"fmt"
+	"iter"
 	"sync"
 	"time"
 
@@ -99,6 +100,21 @@ const (
 	warmFirst
 	forExpensive // expensive jobs of all priorities
 )
+
+// slotKindOf returns the kind of worker i, where those from cheap on are for expensive jobs.
+func slotKindOf(i, cheap int) slotKind {
+	switch {
+	case i >= cheap:
+		return forExpensive
+	case cheap == 1:
+		return forBoth
+	case i == 0:
+		return forLive
+	case i == cheap-1:
+		return warmFirst
+	}
+	return forBoth
+}
 
 func (k slotKind) takes(j *job) bool {
 	if j.cost.expensive() {
@@ -222,13 +238,9 @@ func (q *queue) listOf(j *job) *list.List {
 // matchLocked hands waiting jobs to idle workers until no pair is left.
 func (q *queue) matchLocked() {
 	for l := live; l < numPriorities; l++ {
-		large := false // a large job waits for memory: no other large job overtakes it
-		for e := q.waiting[l].Front(); e != nil && q.idle.Len() > 0; {
-			j := e.Value.(*job)
-			e = e.Next()
-			if large && j.cost.large() || !q.limits.admits(q.running, j.cost) {
-				large = large || j.cost.large()
-				continue
+		for j := range q.admittedLocked(l) {
+			if q.idle.Len() == 0 {
+				return
 			}
 			s := q.takeSlotLocked(j)
 			if s == nil {
@@ -237,6 +249,22 @@ func (q *queue) matchLocked() {
 			q.removeLocked(j.elem)
 			q.running.add(j.cost, 1)
 			s.next <- j
+		}
+	}
+}
+
+// admittedLocked yields the jobs of a list that the limits admit. The caller may remove the job that it gets.
+func (q *queue) admittedLocked(l resize.Priority) iter.Seq[*job] {
+	return func(yield func(*job) bool) {
+		large := false // a large job waits for memory: no other large job overtakes it
+		for e := q.waiting[l].Front(); e != nil; {
+			j := e.Value.(*job)
+			e = e.Next()
+			if large && j.cost.large() || !q.limits.admits(q.running, j.cost) {
+				large = large || j.cost.large()
+			} else if !yield(j) {
+				return
+			}
 		}
 	}
 }
@@ -289,13 +317,7 @@ func (q *queue) takeSlotLocked(j *job) *slot {
 
 // warmCanStartLocked reports whether a warm job waits only for a slot.
 func (q *queue) warmCanStartLocked() bool {
-	large := false // see matchLocked
-	for e := q.waiting[warm].Front(); e != nil; e = e.Next() {
-		j := e.Value.(*job)
-		if large && j.cost.large() || !q.limits.admits(q.running, j.cost) {
-			large = large || j.cost.large()
-			continue
-		}
+	for j := range q.admittedLocked(warm) {
 		if warmFirst.takes(j) {
 			return true
 		}

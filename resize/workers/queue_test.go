@@ -111,6 +111,20 @@ func TestQueue_Push_PageBetweenLiveAndWarm(t *testing.T) {
 	}
 }
 
+func TestSlotKindOf(t *testing.T) {
+	for cheap, want := range map[int][]slotKind{
+		1: {forBoth, forExpensive},
+		2: {forLive, warmFirst, forExpensive},
+		4: {forLive, forBoth, forBoth, warmFirst, forExpensive},
+	} {
+		for i, kind := range want {
+			if got := slotKindOf(i, cheap); got != kind {
+				t.Errorf("worker %d, %d for cheap jobs: kind %d, want %d", i, cheap, got, kind)
+			}
+		}
+	}
+}
+
 func TestQueue_Offer_WarmFirst(t *testing.T) {
 	q := newQueue(9, 9)
 	jobs := []*job{newJob(page), newJob(warm), newJob(live), newJob(page)}

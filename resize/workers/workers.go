@@ -230,16 +230,7 @@ var errStopped = fmt.Errorf("%w: the pool was stopped", resize.ErrFailed)
 func (p *Pool) Run(ctx context.Context) error {
 	var all sync.WaitGroup
 	for i := range p.cfg.Workers + p.cfg.ExpensiveWorkers {
-		kind := forBoth
-		switch {
-		case i >= p.cfg.Workers:
-			kind = forExpensive
-		case i == 0 && p.cfg.Workers > 1:
-			kind = forLive
-		case i == p.cfg.Workers-1 && p.cfg.Workers > 1:
-			kind = warmFirst
-		}
-		w := &worker{Pool: p, slot: newSlot(kind)}
+		w := &worker{Pool: p, slot: newSlot(slotKindOf(i, p.cfg.Workers))}
 		all.Go(func() { w.run(ctx) })
 	}
 	<-ctx.Done()
