@@ -2,7 +2,8 @@ package imagecache_test
 
 import (
 	"context"
-	"sync/atomic"
+	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,119 +13,126 @@ import (
 	"github.com/novasocial/imagetier/resize"
 )
 
-// slowBackground is a Filler whose background fills take a minute, and all others a second.
-type slowBackground struct{ background, live atomic.Int64 }
+// patientFiller makes the image of a warm job in a minute, and others in a second after their priority was raised. The
+// first fills fail.
+type patientFiller struct {
+	fails []error
+	fills int
+}
 
-func (l *slowBackground) Fill(ctx context.Context, ref imageurl.Ref, _ *imagecache.Image) (imagecache.Filled, error) {
-	if resize.PriorityOf(ctx) == resize.PriorityWarm {
-		l.background.Add(1)
-		time.Sleep(time.Minute)
-	} else {
-		l.live.Add(1)
+func (l *patientFiller) Fill(ctx context.Context, ref imageurl.Ref, _ *imagecache.Image) (imagecache.Filled, error) {
+	l.fills++
+	urgent := make(chan struct{}, resize.NumPriorities)
+	defer resize.OnRaise(ctx, func(p resize.Priority) {
+		if p != resize.PriorityWarm {
+			urgent <- struct{}{}
+		}
+	})()
+	select {
+	case <-urgent:
 		time.Sleep(time.Second)
+	case <-time.After(time.Minute):
+	}
+	if l.fills <= len(l.fails) {
+		return imagecache.Filled{}, l.fails[l.fills-1]
 	}
 	return imagecache.Filled{
-		Image:  imagecache.Image{Body: []byte(ref.String())},
-		Detail: imagecache.FromOrigin,
-		Status: 200,
+		Image: imagecache.Image{Body: []byte(ref.String())}, Detail: imagecache.FromOrigin, Status: 200,
 	}, nil
 }
 
-func (l *slowBackground) Purge(context.Context, imagecache.Original) (imagecache.Removed, error) {
+func (l *patientFiller) Purge(context.Context, imagecache.Original) (imagecache.Removed, error) {
 	return imagecache.Removed{}, nil
 }
 
-// Foreground requests never wait for background ones: a live Get does not join a warm fill; a
-// warm Get joins a live one.
-func TestCache_Get_LiveDoesNotJoinWarm(t *testing.T) {
+func cacheOf(filler imagecache.Filler) *imagecache.Cache {
+	return imagecache.New(imagecache.Config{
+		Filler: filler, FillTimeout: time.Hour,
+		Layers: []imagecache.Layer{{Tier: &fakeTier{}, Name: imagecache.Memory}},
+	})
+}
+
+// A Get that joins a fill of lower priority raises that of the fill, so it does not wait as long as its first caller.
+func TestCache_Get_RaisesFill(t *testing.T) {
+	for _, c := range []struct {
+		first, second resize.Priority
+		want          time.Duration
+	}{
+		{resize.PriorityWarm, resize.PriorityWarm, time.Minute},
+		{resize.PriorityWarm, resize.PriorityPage, time.Second},
+		{resize.PriorityWarm, resize.PriorityLive, time.Second},
+		{resize.PriorityPage, resize.PriorityLive, time.Second},
+		{resize.PriorityLive, resize.PriorityWarm, time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			filler := &patientFiller{}
+			cache, a := cacheOf(filler), ref(t, "/100x/v.1/posts/a.jpg.webp")
+			go func() { _, _, _ = cache.Get(resize.WithPriority(t.Context(), c.first), a) }()
+			synctest.Wait()
+			began := time.Now()
+			_, out, err := cache.Get(resize.WithPriority(t.Context(), c.second), a)
+			if took := time.Since(began); err != nil || !out.Collapsed || took != c.want || filler.fills != 1 {
+				t.Errorf("%d after %d: %+v, %v after %v and %d fills, want the first one after %v",
+					c.second, c.first, out, err, took, filler.fills, c.want)
+			}
+		})
+	}
+}
+
+// What failed because its priority was low does not fail for a caller of a higher one.
+func TestCache_Get_JoinedFillWasTooLow(t *testing.T) {
+	for _, c := range []struct {
+		err    error
+		begins bool // a fill of its own
+	}{
+		{resize.ErrBusy, true},
+		{resize.ErrCorrupt, false},
+	} {
+		for _, second := range []resize.Priority{resize.PriorityLive, resize.PriorityPage, resize.PriorityWarm} {
+			synctest.Test(t, func(t *testing.T) {
+				filler := &patientFiller{fails: []error{c.err}}
+				cache, a := cacheOf(filler), ref(t, "/100x/v.1/posts/a.jpg.webp")
+				go func() { _, _, _ = cache.Get(resize.WithPriority(t.Context(), resize.PriorityWarm), a) }()
+				synctest.Wait()
+				_, out, err := cache.Get(resize.WithPriority(t.Context(), second), a)
+				begins := c.begins && second != resize.PriorityWarm
+				if out.Collapsed == begins || begins && err != nil || !begins && !errors.Is(err, c.err) {
+					t.Errorf("%v, then a Get of priority %d: %+v, %v", c.err, second, out, err)
+				}
+			})
+		}
+	}
+}
+
+// The time of a fill counts from its begin. A caller that joins it late gets a time of its own, if it has waited for a
+// job of lower priority.
+func TestCache_Get_JoinedFillTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		filler := &slowBackground{}
-		c := imagecache.New(
-			imagecache.Config{
-				Filler:      filler,
-				FillTimeout: time.Hour,
-				Layers:      []imagecache.Layer{{Tier: &fakeTier{}, Name: imagecache.Memory}},
-			},
-		)
-		ref, err := imageurl.ParseRef("/100x/v.1/posts/a.jpg.webp")
-		if err != nil {
-			t.Fatal(err)
-		}
-		warmed := make(chan error)
-		go func() {
-			_, _, err := c.Get(resize.WithPriority(t.Context(), resize.PriorityWarm), ref)
-			warmed <- err
-		}()
-		synctest.Wait()
-		began := time.Now()
-		if _, out, err := c.Get(t.Context(), ref); err != nil || out.Collapsed || time.Since(began) != time.Second {
-			t.Errorf("after %v: %+v, %v", time.Since(began), out, err)
-		}
-		if err := <-warmed; err != nil {
-			t.Error(err)
-		}
-		if _, out, err := c.Get(t.Context(), ref); err != nil || out.Detail != imagecache.Memory {
-			t.Errorf("%+v, %v", out, err)
-		}
-		other, err := imageurl.ParseRef("/100x/v.1/posts/b.jpg.webp")
-		if err != nil {
-			t.Fatal(err)
-		}
-		go func() { _, _, _ = c.Get(t.Context(), other) }()
-		synctest.Wait()
-		began = time.Now()
-		if _, out, err := c.Get(resize.WithPriority(t.Context(), resize.PriorityWarm), other); err != nil ||
-			!out.Collapsed ||
-			time.Since(began) != time.Second {
-			t.Errorf("in the background, after %v: %+v, %v", time.Since(began), out, err)
-		}
-		if filler.background.Load() != 1 || filler.live.Load() != 2 {
-			t.Errorf("%d fills in the background, %d live, want 1 and 2", filler.background.Load(), filler.live.Load())
+		filler := &pageFiller{}
+		c := imagecache.New(imagecache.Config{
+			Filler: filler, FillTimeout: 10 * time.Second,
+			Layers: []imagecache.Layer{{Tier: &fakeTier{}, Name: imagecache.Memory}},
+		})
+		a := ref(t, "/100x/v.1/posts/a.jpg.webp")
+		go func() { _, _, _ = c.Get(resize.WithPriority(t.Context(), resize.PriorityPage), a) }()
+		time.Sleep(9 * time.Second)
+		if _, out, err := c.Get(t.Context(), a); err != nil || out.Collapsed {
+			t.Errorf("%+v, %v, want an image of its own fill", out, err)
 		}
 	})
 }
 
-// pageFiller makes a page's images in a minute; the first time it has no room.
-type pageFiller struct{ page, live atomic.Int64 }
+// pageFiller makes the image of a page until its time is over, and others at once.
+type pageFiller struct{}
 
-func (l *pageFiller) Fill(ctx context.Context, ref imageurl.Ref, _ *imagecache.Image) (imagecache.Filled, error) {
-	switch resize.PriorityOf(ctx) {
-	case resize.PriorityPage:
-		time.Sleep(time.Minute)
-		if l.page.Add(1) == 1 {
-			return imagecache.Filled{}, resize.ErrBusy
-		}
-	default:
-		l.live.Add(1)
+func (*pageFiller) Fill(ctx context.Context, ref imageurl.Ref, _ *imagecache.Image) (imagecache.Filled, error) {
+	if resize.PriorityOf(ctx) == resize.PriorityPage {
+		<-ctx.Done()
+		return imagecache.Filled{}, fmt.Errorf("a page: %w", context.Cause(ctx))
 	}
 	return imagecache.Filled{Image: imagecache.Image{Body: []byte(ref.String())}, Status: 200}, nil
 }
 
-func (l *pageFiller) Purge(context.Context, imagecache.Original) (imagecache.Removed, error) {
+func (*pageFiller) Purge(context.Context, imagecache.Original) (imagecache.Removed, error) {
 	return imagecache.Removed{}, nil
-}
-
-// A live Get joins the fill of a page, and begins its own if that one found no room.
-func TestCache_Get_LiveJoinsPage(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		filler := &pageFiller{}
-		c := imagecache.New(imagecache.Config{
-			Filler: filler, FillTimeout: time.Hour,
-			Layers: []imagecache.Layer{{Tier: &fakeTier{}, Name: imagecache.Memory}},
-		})
-		for i, path := range []string{"/100x/v.1/posts/a.jpg.webp", "/100x/v.1/posts/b.jpg.webp"} {
-			ref, err := imageurl.ParseRef(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			go func() { _, _, _ = c.Get(resize.WithPriority(t.Context(), resize.PriorityPage), ref) }()
-			synctest.Wait()
-			if _, out, err := c.Get(t.Context(), ref); err != nil || out.Collapsed != (i == 1) {
-				t.Errorf("%s: %+v, %v", path, out, err)
-			}
-		}
-		if filler.page.Load() != 2 || filler.live.Load() != 1 {
-			t.Errorf("%d fills of pages, %d live, want 2 and 1", filler.page.Load(), filler.live.Load())
-		}
-	})
 }

@@ -294,8 +294,8 @@ func (c *Cache) fill(ctx context.Context, ref imageurl.Ref, key Key, stale *Imag
 	if joined {
 		out.Collapsed, out.Stored = true, false
 	}
-	if f.priority > resize.PriorityOf(ctx) && errors.Is(f.err, resize.ErrBusy) {
-		return c.fill(ctx, ref, key, stale, at) // there may be room for this caller
+	if f.priority > resize.PriorityOf(ctx) && (errors.Is(f.err, resize.ErrBusy) || errors.Is(f.err, errFillTimeout)) {
+		return c.fill(ctx, ref, key, stale, at) // there may be room, or time, for this caller
 	}
 	if c.takenDown(key.original) { // taken down while this caller waited
 		return Image{}, out, ErrTakenDown

@@ -18,8 +18,9 @@ type flight struct {
 	done    chan struct{}
 	cancel  context.CancelFunc
 	waiters int // guarded by flights.mu
-	// priority is that of the caller that started it.
+	// priority is the first one of the caller that started it, by which it is admitted to the resize queue.
 	priority resize.Priority
+	raise    func(resize.Priority) // raises that of its context
 
 	img Image
 	out Outcome
@@ -32,26 +33,30 @@ type flights struct {
 	byKey map[Key]*flight
 }
 
-// join counts the caller as a waiter of key's flight, starting one that calls run if
-// none began in this epoch. The flight's context keeps ctx's values but
-// not its end: it ends after timeout, or when the last waiter leaves. A caller never joins a flight
-// of lower priority, except that a live one joins that of a page, which is hardly lower.
+// join counts the caller as a waiter of key's flight, starting one that calls run if none began in this epoch. The
+// flight's context keeps ctx's values but not its end: it ends after timeout, or when the last waiter leaves. A caller
+// joins a flight of any priority, and raises it to its own if that is higher.
 func (fs *flights) join(
 	ctx context.Context, key Key, epoch uint64, timeout time.Duration, run func(context.Context, *flight),
 ) (f *flight, joined bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	priority := resize.PriorityOf(ctx)
-	if f := fs.byKey[key]; f != nil && f.epoch == epoch && f.priority <= max(priority, resize.PriorityPage) {
+	if f := fs.byKey[key]; f != nil && f.epoch == epoch {
 		f.waiters++
+		f.raise(priority)
 		return f, true
 	}
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), timeout, errFillTimeout)
-	f = &flight{key: key, epoch: epoch, done: make(chan struct{}), cancel: cancel, waiters: 1, priority: priority}
+	ctx, raise := resize.WithRaise(ctx)
+	f = &flight{
+		key: key, epoch: epoch, done: make(chan struct{}), cancel: cancel, waiters: 1,
+		priority: resize.FirstPriorityOf(ctx), raise: raise,
+	}
 	if fs.byKey == nil {
 		fs.byKey = make(map[Key]*flight)
 	}
-	fs.byKey[key] = f // a flight of an older epoch or a lower priority continues for its own waiters
+	fs.byKey[key] = f // a flight of an older epoch continues for its own waiters
 	go func() {
 		// Overwritten by run, unless run ends by runtime.Goexit.
 		f.err = fmt.Errorf("fill %s: %w", key.path, resize.ErrFailed)

@@ -168,8 +168,8 @@ func oneMayBeTheCause(err error) bool {
 	return false
 }
 
-// run calls the Resizer once. The job is canceled when all requests that are not answered have left, but
-// not for the optional Specs.
+// run calls the Resizer once, with the highest priority of the requests. The job is canceled when all requests that
+// are not answered have left, but not for the optional Specs.
 func (w *work) run(j job, requests []*request) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -180,6 +180,7 @@ func (w *work) run(j job, requests []*request) (err error) {
 	if j.begun {
 		ctx = resize.WithContinuation(ctx)
 	}
+	ctx, raise := resize.WithRaise(ctx)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(w.ctx, func() { cancel(context.Cause(w.ctx)) })()
@@ -188,6 +189,7 @@ func (w *work) run(j job, requests []*request) (err error) {
 	specs := make([]resize.Spec, len(requests))
 	for i, r := range requests {
 		specs[i] = j.spec(r.spec)
+		defer resize.OnRaise(r.ctx, raise)()
 		defer context.AfterFunc(r.ctx, func() {
 			if r.fail(j.orig, context.Cause(r.ctx)) && waiting.Add(-1) == 0 {
 				cancel(context.Cause(r.ctx))
@@ -196,7 +198,6 @@ func (w *work) run(j job, requests []*request) (err error) {
 	}
 	err = w.f.cfg.Resizer.Resize(ctx, resize.Job{
 		Original: j.body, Early: j.early, Specs: specs, Optional: j.optional,
-		Quick: resize.PriorityOf(ctx) == resize.PriorityPage,
 		Made: func(i int, img resize.Image) {
 			if i >= len(requests) {
 				j.optionalMade(i-len(requests), img)

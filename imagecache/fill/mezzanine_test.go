@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -650,6 +651,81 @@ func TestFiller_Fill_ForegroundBeforeBackground(t *testing.T) {
 		s.mu.Unlock()
 		if got := must(t, f, "/8x/v.1/posts/a.png.webp"); len(got.Image.Body) == 0 || b.opens.Load() != 1 {
 			t.Errorf("%d fetches", b.opens.Load())
+		}
+		close(blocked)
+		synctest.Wait()
+	})
+}
+
+// The job of several requests has the priority of the most urgent one, even if that has become urgent later.
+func TestFiller_Fill_RaisesJob(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &fakeSource{open: slowly(has(picture(t), origin.Freshness{Silent: true}))}
+		var raised atomic.Int32 // the priority of the job
+		block := make(chan struct{})
+		s := resizerFunc(func(ctx context.Context, job resize.Job) error {
+			defer resize.OnRaise(ctx, func(p resize.Priority) { raised.Store(int32(p)) })()
+			<-block
+			for i := range job.Specs {
+				job.Made(i, resize.Image{Body: []byte("x"), Format: resize.WebP, Width: 1, Height: 1})
+			}
+			return nil
+		})
+		f := withMezzanines(b, s, &fakeTier{})
+		var raise [2]func(resize.Priority)
+		var done sync.WaitGroup
+		for i, path := range []string{"/10x/v.1/posts/a.png.webp", "/8x/v.1/posts/a.png.webp"} {
+			ctx, raiseIt := resize.WithRaise(resize.WithPriority(t.Context(), resize.PriorityWarm))
+			raise[i] = raiseIt
+			done.Go(func() {
+				if _, err := f.Fill(ctx, ref(t, path), nil); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		time.Sleep(time.Minute) // the original is there
+		if p := resize.Priority(raised.Load()); p != resize.PriorityWarm {
+			t.Errorf("the job begins with priority %d", p)
+		}
+		for i, want := range []resize.Priority{resize.PriorityPage, resize.PriorityLive} {
+			raise[1-i](want)
+			if p := resize.Priority(raised.Load()); p != want {
+				t.Errorf("request %d was raised: the job has priority %d, want %d", 1-i, p, want)
+			}
+		}
+		close(block)
+		done.Wait()
+	})
+}
+
+// A request whose priority is raised does not wait for a job of the lower one.
+func TestFiller_Fill_RaisedRequestLeavesQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		blocked := make(chan struct{})
+		b := &fakeSource{open: has(picture(t), origin.Freshness{Silent: true})}
+		s := &recordingResizer{enter: func([]resize.Spec) error { <-blocked; return nil }}
+		f := withMezzanines(b, s, &fakeTier{})
+		warm := resize.WithPriority(t.Context(), resize.PriorityWarm)
+		go f.Fill(warm, ref(t, "/10x/v.1/posts/a.png.webp"), nil)
+		synctest.Wait()
+		s.mu.Lock()
+		s.enter = nil
+		s.mu.Unlock()
+		ctx, raise := resize.WithRaise(warm)
+		done := make(chan error, 1)
+		go func() {
+			_, err := f.Fill(ctx, ref(t, "/8x/v.1/posts/a.png.webp"), nil)
+			done <- err
+		}()
+		synctest.Wait()
+		if len(done) > 0 {
+			t.Error("the second warm request does not wait for the first, so the test shows nothing")
+		}
+		raise(resize.PriorityPage)
+		synctest.Wait()
+		if len(done) == 0 || <-done != nil {
+			t.Error("the raised request still waits, or has failed")
 		}
 		close(blocked)
 		synctest.Wait()

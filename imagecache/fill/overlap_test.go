@@ -93,9 +93,6 @@ func (s *earlyResizer) Resize(ctx context.Context, job resize.Job) error {
 	for _, spec := range job.Specs[1:] {
 		name += " " + spec.Name()
 	}
-	if job.Quick {
-		name = "quick " + name
-	}
 	if job.Early != nil {
 		name = "early " + name
 	}
@@ -203,7 +200,7 @@ func TestFiller_Fill_HurriesForPage(t *testing.T) {
 	body := bigJPEG(t, 1)
 	for priority, want := range map[resize.Priority]string{
 		resize.PriorityLive: "early 640x.webp",
-		resize.PriorityPage: "early quick 640x.webp",
+		resize.PriorityPage: "early 640x.webp",
 		resize.PriorityWarm: "640x.webp",
 	} {
 		synctest.Test(t, func(t *testing.T) {

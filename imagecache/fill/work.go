@@ -3,6 +3,7 @@ package fill
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/novasocial/imagetier/imagecache"
@@ -94,7 +95,7 @@ type workTable struct {
 //	                 ↘ early job, while the fetch reads           ↘ queue fromOriginal  → job
 //
 // Each request is answered as soon as its variant is encoded. Each priority has its own pair of
-// queues: foreground requests never wait for background ones.
+// queues: foreground requests never wait for background ones, and one whose priority is raised moves.
 type work struct {
 	f    *Filler
 	src  origin.Source
@@ -140,7 +141,16 @@ func (ws *workTable) add(id originalRef, r *request, begin func() *work) (leave 
 	if isNew {
 		w.opened.start(w.open, w.dispatchAll)
 	}
-	return func() { ws.leave(w, &w.requests) }
+	priority := resize.PriorityOf(r.ctx)
+	stop := resize.OnRaise(r.ctx, func(to resize.Priority) {
+		if to < priority {
+			go guard([]*request{r}, func() { w.moveUp(r) })
+		}
+	})
+	return func() {
+		stop()
+		ws.leave(w, &w.requests)
+	}
 }
 
 // beginJob keeps w alive until end is called.
@@ -237,6 +247,21 @@ func (w *work) dispatch(requests ...*request) {
 	}
 }
 
+// moveUp moves r to the queue of its priority, if it waits in one of a lower priority.
+func (w *work) moveUp(r *request) {
+	priority := resize.PriorityOf(r.ctx)
+	found := false
+	w.mu.Lock()
+	for i := range w.queues[priority+1:] {
+		p := &w.queues[int(priority)+1+i]
+		found = found || p.fromOriginal.removeLocked(r) || p.fromMezzanine.removeLocked(r)
+	}
+	w.mu.Unlock()
+	if found {
+		w.dispatch(r)
+	}
+}
+
 // route returns the queue of r, and whether r should have a job of its own, with the input of
 // that queue. It returns nil if r is done.
 func (w *work) route(r *request) (q *queue, alone bool) {
@@ -312,6 +337,15 @@ func (q *queue) add(requests ...*request) {
 		q.running = true
 		go q.run()
 	}
+}
+
+// removeLocked removes r, and reports whether it was waiting.
+func (q *queue) removeLocked(r *request) bool {
+	i := slices.Index(q.waiting, r)
+	if i >= 0 {
+		q.waiting = slices.Delete(q.waiting, i, i+1)
+	}
+	return i >= 0
 }
 
 func (q *queue) run() {

@@ -17,6 +17,10 @@ import (
 // fill makes them together and holds all of them in memory; the built-in profiles have six.
 const variantsAtOnce = 8
 
+// jobsAtOnce is the minimum number of concurrent jobs. More of them wait for a resize process than run, so that
+// requests for their variants join them. Each holds its original in memory.
+const jobsAtOnce = 8
+
 // forEach calls request for each of refs, variantsAtOnce at a time, and returns the outcomes in order.
 func forEach(refs []imageurl.Ref, request func(imageurl.Ref) warmer.Outcome) []warmer.Outcome {
 	outcomes := make([]warmer.Outcome, len(refs))
@@ -35,14 +39,15 @@ func forEach(refs []imageurl.Ref, request func(imageurl.Ref) warmer.Outcome) []w
 // makeHere makes variants of one original on this node. Fills of one original that run at the
 // same time share its fetch and its decode.
 func (s *Service) makeHere(ctx context.Context, refs []imageurl.Ref) []warmer.Outcome {
-	if resize.PriorityOf(ctx) != resize.PriorityPage {
+	if resize.PriorityOf(ctx) == resize.PriorityLive {
 		ctx = resize.WithPriority(ctx, resize.PriorityWarm)
 	}
 	meter := &resize.Meter{}
 	ctx = resize.WithMeter(ctx, meter)
 	outcomes := forEach(refs, func(ref imageurl.Ref) warmer.Outcome {
 		img, out, err := s.cfg.Cache.Get(ctx, ref)
-		return warmer.Outcome{Hit: err == nil && out.Forward == imagecache.Hit, Err: err, Body: img.Body}
+		held := out.Forward == imagecache.Hit || out.Collapsed
+		return warmer.Outcome{Hit: err == nil && held, Err: err, Body: img.Body}
 	})
 	specs := make([]resize.Spec, len(refs))
 	for i, ref := range refs {

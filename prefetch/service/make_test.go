@@ -14,6 +14,7 @@ import (
 	"github.com/novasocial/imagetier/imagecache/fill"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/origin"
+	"github.com/novasocial/imagetier/prefetch/warmer"
 	"github.com/novasocial/imagetier/resize"
 )
 
@@ -46,6 +47,36 @@ func (r *fakeResizer) Resize(ctx context.Context, job resize.Job) error {
 		job.Made(i, resize.Image{Body: []byte("x"), Format: s.Format, Width: 1, Height: 1})
 	}
 	return nil
+}
+
+// What another caller is making counts as held, because it is counted there.
+func TestService_makeHere_Joins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var body bytes.Buffer
+		if err := jpeg.Encode(&body, image.NewGray(image.Rect(0, 0, 800, 600)), nil); err != nil {
+			t.Fatal(err)
+		}
+		s := &Service{cfg: Config{Cache: imagecache.New(imagecache.Config{
+			FillTimeout: time.Minute,
+			Filler: fill.New(fill.Config{
+				Sources: map[string]origin.Source{"posts": fakeSource{body.Bytes()}}, Resizer: &fakeResizer{},
+			}),
+		})}}
+		ref, err := imageurl.ParseRef("/440x/v.1/posts/a.jpg.webp")
+		if err != nil {
+			t.Fatal(err)
+		}
+		warmed := make(chan warmer.Outcome)
+		go func() { warmed <- s.makeHere(t.Context(), []imageurl.Ref{ref})[0] }()
+		synctest.Wait()
+		page := resize.WithPriority(t.Context(), resize.PriorityPage)
+		if out := s.makeHere(page, []imageurl.Ref{ref})[0]; out.Err != nil || !out.Hit || out.CPU != 0 {
+			t.Errorf("the page that joins: %+v", out)
+		}
+		if out := <-warmed; out.Err != nil || out.Hit {
+			t.Errorf("the warm job: %+v", out)
+		}
+	})
 }
 
 func TestService_makeHere_OneJobOfOneOriginal(t *testing.T) {

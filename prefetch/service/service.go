@@ -127,7 +127,7 @@ func New(cfg Config) (*Service, error) {
 	s.pages = newPages(s.makeForPage, cfg.Metrics.Path, pathsAtOnce*max(2, cfg.Workers))
 	s.worker = warmer.NewWorker(warmer.WorkerConfig{
 		Next: s.next, Make: s.request, Purge: s.purge, Tags: cfg.Tags, Watch: s.watch, TagOf: s.etagOf,
-		Elsewhere: s.balancer != nil, AtOnce: max(2, cfg.Workers), Observe: cfg.Metrics.Job, Log: cfg.Log,
+		Elsewhere: s.balancer != nil, AtOnce: max(jobsAtOnce, cfg.Workers), Observe: cfg.Metrics.Job, Log: cfg.Log,
 	})
 	return s, nil
 }

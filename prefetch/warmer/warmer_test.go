@@ -284,6 +284,23 @@ func TestWatch_Making_CountsUseAndWaste(t *testing.T) {
 	}
 }
 
+// A variant that was requested while it was being made counts as used once, also if its image was watched before.
+func TestWatch_Made_RequestedMeanwhile(t *testing.T) {
+	w := watch(t, WatchConfig{})
+	w.Made(image(t, "a"), "two", Unsaid, nil)
+	done := w.Making(ref(t, "/100x/v.1/posts/a.webp"))
+	w.Asked(ref(t, "/100x/v.1/posts/a.webp"))
+	w.Asked(ref(t, "/200x/v.1/posts/a.webp"))
+	done(true, Outcome{})
+	if used, _ := w.Counts(); used.Variants != 1 {
+		t.Errorf("%d used after the variant of a page was made, want 1", used.Variants)
+	}
+	w.Made(image(t, "a"), "two", Unsaid, []resize.Spec{spec(100), spec(200)})
+	if used, _ := w.Counts(); used.Variants != 2 {
+		t.Errorf("%d used after both were made, want 2", used.Variants)
+	}
+}
+
 func TestWatch_Lately_ForgetsAfterTenMinutes(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	w := watch(t, WatchConfig{Now: func() time.Time { return now }})
@@ -340,6 +357,8 @@ type bench struct {
 	attempt int
 	onMake  func(*bench)
 	waited  time.Duration // in the queue
+	takes   time.Duration // of Make, after which made has its priority
+	made    resize.Priority
 }
 
 func (b *bench) Of(tag string) []imagecache.Original     { return b.tagged[tag] }
@@ -383,7 +402,9 @@ func (b *bench) work(t *testing.T, job any) string {
 				Release: func() error { settled("release"); return nil },
 			}, nil
 		},
-		Make: func(_ context.Context, refs []imageurl.Ref) []Outcome {
+		Make: func(ctx context.Context, refs []imageurl.Ref) []Outcome {
+			time.Sleep(b.takes)
+			b.made = resize.PriorityOf(ctx)
 			outcomes := make([]Outcome, len(refs))
 			var asked []string
 			for i, r := range refs {
@@ -434,6 +455,30 @@ func TestWorker_Work_PurgesThenWarms(t *testing.T) {
 			t.Error(got)
 		}
 	})
+}
+
+// The job of a new post that is not done soon gets the priority of pages, which show the post then.
+func TestWorker_Work_PriorityOfNewPosts(t *testing.T) {
+	for _, c := range []struct {
+		waited, takes time.Duration // in the queue, and to make
+		all           bool
+		want          resize.Priority
+	}{
+		{0, announcedFor - 1, false, resize.PriorityWarm},
+		{0, announcedFor + 1, false, resize.PriorityPage},
+		{announcedFor / 2, announcedFor/2 + 1, false, resize.PriorityPage},
+		{2 * announcedFor, time.Millisecond, false, resize.PriorityPage},
+		{lateAfter, 2 * announcedFor, false, resize.PriorityWarm},
+		{0, 2 * announcedFor, true, resize.PriorityWarm},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := &bench{waited: c.waited, takes: c.takes}
+			job := Job{Warms: []Warm{{Image: image(t, "a"), Profile: "two", All: c.all}}}
+			if did := b.work(t, job); did != "ok, done" || b.made != c.want {
+				t.Errorf("%+v: priority %d, %s", c, b.made, did)
+			}
+		})
+	}
 }
 
 func TestWorker_Work_FailedJob(t *testing.T) {

@@ -157,6 +157,9 @@ func (w *Watch) Made(image profile.Image, profileName string, reach Reach, made 
 		if slices.Contains(made, spec) {
 			one.made |= 1 << i
 		}
+		if (one.made&^before)&one.asked>>i&1 != 0 { // requested while it was made
+			w.used.add(l.costOf(i))
+		}
 	}
 	w.made.Add(int64(bits.OnesCount64(one.made &^ before)))
 	if !one.mezzanine && slices.Contains(made, facts) {

@@ -33,7 +33,7 @@ type Delivery struct {
 
 // Outcome is the outcome of one variant.
 type Outcome struct {
-	Hit  bool          // it was in the cache
+	Hit  bool          // it was in the cache, or was being made for another caller
 	Err  error         // why it could not be made; nil if it is in the cache
 	Body []byte        // of a variant that was made here
 	CPU  time.Duration // that making it took (Split)
@@ -244,6 +244,10 @@ func (w *Worker) warm(ctx context.Context, warm Warm, queued time.Time) (did boo
 		return false, err
 	}
 	w.watch(refs[0], warm, nil) // before clients can request the variants
+	ctx, raise := resize.WithRaise(resize.WithPriority(ctx, resize.PriorityWarm))
+	if age := time.Since(queued); !warm.All && age < lateAfter {
+		defer time.AfterFunc(announcedFor-age, func() { raise(resize.PriorityPage) }).Stop()
+	}
 	var made []resize.Spec
 	for i, out := range w.Make(ctx, refs) {
 		switch {
@@ -262,6 +266,14 @@ func (w *Worker) warm(ctx context.Context, warm Warm, queued time.Time) (did boo
 	}
 	return true, err
 }
+
+// A new post is on pages some seconds after its event. So its job gets their priority announcedFor after it was
+// queued, unless it has been there for lateAfter: its event came long ago then, or there are so many that they would
+// delay pages.
+const (
+	announcedFor = 500 * time.Millisecond
+	lateAfter    = 20 * time.Second
+)
 
 // ended reports whether the post or user of an image has been deleted since.
 func (w *Worker) ended(warm Warm, queued time.Time) bool {

@@ -15,13 +15,18 @@ type cost struct {
 	avif   bool          // encodes an AVIF
 
 	encoding time.Duration // CPU time of the slowest encoder, not capped
+	first    time.Duration // CPU time of decoding and of the slowest encoder, not capped
 }
 
-// expensiveCPU is the CPU time from which a job counts as expensive: it runs niced, on a child
-// reserved for such jobs. A 12-megapixel HEIC is expensive, a 24-megapixel WebP is not.
-const expensiveCPU = 300 * time.Millisecond
+// A job counts as expensive, so that it runs niced on a child reserved for such jobs, if decoding and its slowest
+// encoder take expensiveCPU, or all of it takes longCPU. A 12-megapixel HEIC is expensive; a 24-megapixel WebP is not,
+// nor are all sizes of a post together.
+const (
+	expensiveCPU = 300 * time.Millisecond
+	longCPU      = 600 * time.Millisecond
+)
 
-func (c cost) expensive() bool { return c.cpu >= expensiveCPU }
+func (c cost) expensive() bool { return c.first >= expensiveCPU || c.cpu >= longCPU }
 
 // class returns 0 for a cheap job and 1 for an expensive one.
 func (c cost) class() int {
@@ -104,7 +109,9 @@ func costOf(original []byte, specs []resize.Spec) cost {
 	if still {
 		frames = 1
 	}
-	c.cpu += times(resize.DecodingCPU(h), frames)
+	decoding := times(resize.DecodingCPU(h), frames)
+	c.cpu += decoding
+	c.first = decoding + c.encoding
 	c.memory = int64(decodingMemory(h) * float64(h.LargestWidth) * float64(h.LargestHeight))
 	return c
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -63,6 +64,21 @@ func TestCostOf_CountsDecodingOnce(t *testing.T) {
 	}
 	if none := costOf([]byte("not an image"), []resize.Spec{spec(t, "640x.webp")}); none != (cost{}) {
 		t.Errorf("cost of bytes that are not an image: %+v, want 0", none)
+	}
+}
+
+// All sizes of a post run on the processes for cheap jobs, since none of them takes long; too many sizes do not.
+func TestCost_Expensive_ManySpecs(t *testing.T) {
+	original := testutil.Photo(t, "phone-portrait-p3.jpg")
+	var specs []resize.Spec
+	for _, name := range []string{"440x.webp", "880x.webp", "1320x.webp", "440x.jpg", "880x.jpg", "1320x.jpg"} {
+		specs = append(specs, spec(t, name))
+	}
+	if c := costOf(original, specs); c.cpu < expensiveCPU || c.expensive() {
+		t.Errorf("a post: %+v, want one that takes longer than one expensive image, but is not expensive", c)
+	}
+	if c := costOf(original, slices.Concat(specs, specs)); !c.expensive() {
+		t.Errorf("twelve sizes: %+v, want an expensive one", c)
 	}
 }
 

@@ -22,10 +22,10 @@ const (
 type job struct {
 	resize.Job
 	ctx       context.Context
-	delivered []bool    // by index of Specs; used by its worker
-	missing   int       // number of Specs that are not delivered; used by its worker
-	answered  time.Time // when the last of Specs was delivered; used by its worker
-	priority  resize.Priority
+	delivered []bool          // by index of Specs; used by its worker
+	missing   int             // number of Specs that are not delivered; used by its worker
+	answered  time.Time       // when the last of Specs was delivered; used by its worker
+	priority  resize.Priority // guarded by queue.mu once it is queued
 	family    family
 	cost      cost
 	queued    time.Time
@@ -43,11 +43,13 @@ type job struct {
 }
 
 func jobOf(ctx context.Context, request resize.Job) *job {
-	return &job{
+	j := &job{
 		Job: request, ctx: ctx, delivered: make([]bool, len(request.Specs)), missing: len(request.Specs),
-		priority: resize.PriorityOf(ctx), continuation: resize.IsContinuation(ctx), queued: time.Now(),
+		priority: resize.FirstPriorityOf(ctx), continuation: resize.IsContinuation(ctx), queued: time.Now(),
 		done: make(chan struct{}),
 	}
+	j.Quick = j.Quick || j.priority == page
+	return j
 }
 
 func (j *job) end(err error) {
@@ -123,7 +125,7 @@ func (k slotKind) takes(j *job) bool {
 	return k == forBoth || k == warmFirst || k == forLive && j.priority != warm
 }
 
-// ageing is how many seconds later a job becomes due for each second of CPU time it takes. A job
+// ageing is how many seconds later a job becomes due for each second of CPU time that it takes per image. A job
 // of two seconds is overtaken by very short jobs that arrive in the eight seconds after it. So
 // cheap jobs go first, but expensive ones are not starved.
 const ageing = 4
@@ -145,7 +147,7 @@ type queue struct {
 	capacity [numPriorities]int       // jobs that may wait
 
 	// maxWait is the CPU time per suitable worker that may wait before a cheap and an expensive
-	// job; 0 is unlimited.
+	// live or page job; 0 is unlimited.
 	maxWait          [2]time.Duration
 	slowdown         [2]slowdown // of cheap and expensive jobs
 	workers          int         // for cheap jobs
@@ -172,7 +174,7 @@ func (q *queue) push(j *job) error {
 	case n > q.capacity[j.priority]:
 		q.removeLocked(j.elem)
 		return fmt.Errorf("%w: %d jobs are waiting", resize.ErrBusy, q.capacity[j.priority])
-	case q.maxWaitFor(j) > 0 && q.slowdown[j.cost.class()].scale(ahead) >= q.maxWaitFor(j):
+	case j.priority != warm && q.maxWaitFor(j) > 0 && q.slowdown[j.cost.class()].scale(ahead) >= q.maxWaitFor(j):
 		q.removeLocked(j.elem)
 		return fmt.Errorf("%w: %v of work is queued before it", resize.ErrBusy, ahead.Round(time.Millisecond))
 	}
@@ -190,8 +192,7 @@ func (q *queue) pushEarly(j *job) bool {
 	if s == nil {
 		return false
 	}
-	q.running.add(j.cost, 1)
-	s.next <- j
+	q.handLocked(s, j)
 	return true
 }
 
@@ -204,7 +205,7 @@ func (q *queue) maxWaitFor(j *job) time.Duration {
 // insertLocked queues j behind all jobs that are due no later, and returns the CPU time of the
 // queued jobs of its class.
 func (q *queue) insertLocked(j *job) (ahead time.Duration) {
-	j.due = j.queued.Add(ageing * j.cost.cpu)
+	j.due = j.queued.Add(ageing * j.cost.cpu / time.Duration(max(1, len(j.Specs))))
 	if j.priority == page {
 		j.due = j.due.Add(pageDelay)
 	}
@@ -247,10 +248,29 @@ func (q *queue) matchLocked() {
 				continue // no suitable worker is idle
 			}
 			q.removeLocked(j.elem)
-			q.running.add(j.cost, 1)
-			s.next <- j
+			q.handLocked(s, j)
 		}
 	}
+}
+
+// handLocked hands j, which does not wait, to s.
+func (q *queue) handLocked(s *slot, j *job) {
+	q.running.add(j.cost, 1)
+	s.next <- j
+}
+
+// raise raises the priority of j, unless a worker has it already. It is quick then, since a caller waits for images
+// that were to be made later.
+func (q *queue) raise(j *job, to resize.Priority) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if j.elem == nil || to >= j.priority {
+		return
+	}
+	q.removeLocked(j.elem)
+	j.priority, j.Quick = to, true
+	q.insertLocked(j)
+	q.matchLocked()
 }
 
 // admittedLocked yields the jobs of a list that the limits admit. The caller may remove the job that it gets.

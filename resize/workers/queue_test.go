@@ -153,6 +153,76 @@ func TestQueue_Offer_WarmFirst(t *testing.T) {
 	}
 }
 
+// A job whose priority is raised goes to its new place and is quick.
+func TestQueue_Raise(t *testing.T) {
+	q := newQueue(9, 9)
+	jobs := []*job{newJob(page), newJob(warm), newJob(warm), newJob(page)}
+	for _, j := range jobs {
+		if err := q.push(j); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q.raise(jobs[2], page)
+	q.raise(jobs[0], warm) // it has a higher one
+	q.remove(jobs[3])      // its caller has left
+	q.raise(jobs[3], live)
+	if q.depth(page) != 2 || q.depth(warm) != 1 || q.depth(live) != 0 {
+		t.Errorf("%d page and %d warm jobs wait, want 2 and 1", q.depth(page), q.depth(warm))
+	}
+	s := newSlot(forLive)
+	for _, want := range []*job{jobs[0], jobs[2], nil} {
+		q.offer(s)
+		if got := received(s); got != want {
+			t.Errorf("received job %d, want %d", slices.Index(jobs, got), slices.Index(jobs, want))
+		}
+	}
+	q.raise(jobs[1], page)
+	if received(s) != jobs[1] {
+		t.Error("the slot of live and page jobs does not take the one that was raised")
+	}
+	q.raise(jobs[1], live) // its worker has it
+	if jobs[1].priority != page || q.depth(live) != 0 {
+		t.Error("a running job was raised")
+	}
+	if jobs[0].Quick || !jobs[1].Quick || !jobs[2].Quick {
+		t.Error("want only the jobs that were raised to be quick")
+	}
+}
+
+// The time of a job of many images counts for each of them.
+func TestQueue_Push_CostPerImage(t *testing.T) {
+	q := newQueue(9, 9)
+	one := newJobWithCost(live, cost{cpu: 150 * time.Millisecond})
+	six := newJobWithCost(live, cost{cpu: 350 * time.Millisecond})
+	one.Specs, six.Specs = make([]resize.Spec, 1), make([]resize.Spec, 6)
+	if got := order(t, q, one, six); !slices.Equal(got, []int{1, 0}) {
+		t.Errorf("the order is %v, want the job of six images first", got)
+	}
+}
+
+// Warm jobs are not refused for the work before them: they can wait.
+func TestQueue_Push_WarmMayWaitLong(t *testing.T) {
+	q := newQueue(9, 9)
+	q.maxWait = [2]time.Duration{time.Second, time.Second}
+	for _, c := range []struct {
+		priority resize.Priority
+		want     error
+	}{{warm, nil}, {warm, nil}, {page, nil}, {page, resize.ErrBusy}, {live, nil}} {
+		// Live and page jobs wait together.
+		if err := q.push(newJobWithCost(c.priority, cost{cpu: 2 * time.Second})); !errors.Is(err, c.want) {
+			t.Errorf("priority %d: %v, want %v", c.priority, err, c.want)
+		}
+	}
+}
+
+func TestJobOf_QuickForPages(t *testing.T) {
+	for l := live; l < numPriorities; l++ {
+		if j := jobOf(resize.WithPriority(t.Context(), l), resize.Job{}); j.Quick != (l == page) {
+			t.Errorf("priority %d: quick %v", l, j.Quick)
+		}
+	}
+}
+
 func TestQueue_Remove_FreesCapacity(t *testing.T) {
 	q := newQueue(1, 1)
 	j := newJob(live)
@@ -497,11 +567,11 @@ func TestQueue_PushEarly_NeedsIdleSlotAndEmptyQueue(t *testing.T) {
 	q.done(j)
 	q.offer(s)
 	expensive := early()
-	expensive.cost.cpu = expensiveCPU
+	expensive.cost = cost{cpu: expensiveCPU, first: expensiveCPU}
 	if q.pushEarly(expensive) {
 		t.Error("accepted an expensive job")
 	}
-	waits := newJobWithCost(live, cost{cpu: expensiveCPU})
+	waits := newJobWithCost(live, expensive.cost)
 	if err := q.push(waits); err != nil || q.pushEarly(early()) {
 		t.Errorf("accepted while a live job waits, %v", err)
 	}

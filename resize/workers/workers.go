@@ -59,9 +59,9 @@ type Config struct {
 	Queue int
 	// PageQueue is how many page jobs may wait. 0 is 8 per worker.
 	PageQueue int
-	// WarmQueue is how many warm jobs may wait. 0 is 4 per worker.
+	// WarmQueue is how many warm jobs may wait. 0 is 8 per worker.
 	WarmQueue int
-	// MaxWait is how much work may wait before a cheap job, per worker: predicted CPU time ×
+	// MaxWait is how much work may wait before a cheap live or page job, per worker: predicted CPU time ×
 	// the recent ratio of measured to predicted time. A job behind more work gets ErrBusy. 0 is
 	// 2 s, so the queue recovers within 2 s of an overload. MaxWaitExpensive is the same for
 	// expensive jobs; 0 is 5 s, enough for an album of ten HEICs.
@@ -138,7 +138,7 @@ func (cfg Config) withDefaults() (Config, error) {
 	}
 	cfg.Queue = cmp.Or(cfg.Queue, 16*cfg.Workers)
 	cfg.PageQueue = cmp.Or(cfg.PageQueue, 8*cfg.Workers)
-	cfg.WarmQueue = cmp.Or(cfg.WarmQueue, 4*cfg.Workers)
+	cfg.WarmQueue = cmp.Or(cfg.WarmQueue, 8*cfg.Workers)
 	cfg.MaxWait = cmp.Or(cfg.MaxWait, 2*time.Second)
 	cfg.MaxWaitExpensive = cmp.Or(cfg.MaxWaitExpensive, 5*time.Second)
 	cfg.ExpensiveWorkers = cmp.Or(cfg.ExpensiveWorkers, DefaultExpensiveWorkers(cfg.Workers))
@@ -248,7 +248,7 @@ func (p *Pool) Ready() <-chan struct{} { return p.ready }
 // Resize lets a child make the variants, as described at resize.Resizer; see the package comment
 // for failures. The job is queued by its priority (resize.PriorityOf): page jobs are due a second
 // later than live ones; warm jobs run only when no other waits, never occupy all of several
-// children, and fewer of them may wait.
+// children, and fewer of them may wait. A job is admitted by its first priority and waits by its current one.
 //
 // Optional Specs are made on the child that has made the others, if no live or page job waits for
 // it then, or left out. They are not retried: if they fail, or the child dies, the error says so.
@@ -266,6 +266,7 @@ func (p *Pool) Resize(ctx context.Context, request resize.Job) error {
 	if err := p.begin(j); err != nil {
 		return err
 	}
+	defer resize.OnRaise(ctx, func(to resize.Priority) { p.queue.raise(j, to) })()
 	select {
 	case <-j.done:
 		return j.err
