@@ -29,22 +29,27 @@ type store struct {
 }
 
 func (s *store) Purge(_ context.Context, target imagecache.Target) (imagecache.Receipt, error) {
+	return s.record("", target)
+}
+
+// record records a call, in one step because purges run concurrently.
+func (s *store) record(how string, target imagecache.Target) (imagecache.Receipt, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.broken {
 		return imagecache.Receipt{}, errors.New("disk at /secret/internal.d is read-only")
 	}
 	if target.Key != (imagecache.Key{}) {
-		s.purged = append(s.purged, target.Key.String())
+		s.purged = append(s.purged, how+target.Key.String())
 		return imagecache.Receipt{Variants: 1, Bytes: 100}, nil
 	}
-	s.purged = append(s.purged, target.Original.Source+" "+target.Original.Name)
+	s.purged = append(s.purged, how+target.Original.Source+" "+target.Original.Name)
 	return imagecache.Receipt{Variants: 3, Originals: 1, Bytes: 4000}, nil
 }
 
 // Count records its call as "count".
 func (s *store) Count(_ context.Context, target imagecache.Target) (imagecache.Receipt, error) {
-	return s.marked("count", context.Background(), target)
+	return s.record("count ", target)
 }
 
 // PurgesTag is called before the targets of a tag are purged.
@@ -55,16 +60,16 @@ func (s *store) PurgesTag() {
 }
 
 // SoftPurge, Takedown and Lift record their calls as "soft", "down" and "lift".
-func (s *store) SoftPurge(ctx context.Context, target imagecache.Target) (imagecache.Receipt, error) {
-	return s.marked("soft", ctx, target)
+func (s *store) SoftPurge(_ context.Context, target imagecache.Target) (imagecache.Receipt, error) {
+	return s.record("soft ", target)
 }
 
-func (s *store) Takedown(ctx context.Context, of imagecache.Original) (imagecache.Receipt, error) {
-	return s.marked("down", ctx, imagecache.Target{Original: of})
+func (s *store) Takedown(_ context.Context, of imagecache.Original) (imagecache.Receipt, error) {
+	return s.record("down ", imagecache.Target{Original: of})
 }
 
-func (s *store) Lift(ctx context.Context, of imagecache.Original) (imagecache.Receipt, bool, error) {
-	_, err := s.marked("lift", ctx, imagecache.Target{Original: of})
+func (s *store) Lift(_ context.Context, of imagecache.Original) (imagecache.Receipt, bool, error) {
+	_, err := s.record("lift ", imagecache.Target{Original: of})
 	r := imagecache.Receipt{Applied: 2, Known: 3, Superseded: true, Waiting: "The log is full."}
 	return r, of.Name == "cat.jpg" && err == nil, err
 }
@@ -78,16 +83,6 @@ func (s *store) Takedowns(after imagecache.Original, limit int) (page []Takedown
 		}
 	}
 	return page
-}
-
-func (s *store) marked(how string, ctx context.Context, target imagecache.Target) (imagecache.Receipt, error) {
-	receipt, err := s.Purge(ctx, target)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if last := len(s.purged) - 1; err == nil {
-		s.purged[last] = how + " " + s.purged[last]
-	}
-	return receipt, err
 }
 
 // TakenDown is true for one name.
