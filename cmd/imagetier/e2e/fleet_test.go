@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -71,13 +72,11 @@ func natsServers(t *testing.T) (servers []*server.Server, urls string) {
 		}
 		all = append(all, srv.ClientURL())
 	}
-	eventually(t, 30*time.Second, "the cluster has a leader", func() bool {
-		for _, srv := range servers {
-			if srv.JetStreamIsLeader() {
-				return true
-			}
-		}
-		return false
+	// A stream with three replicas can be made only once the leader knows all servers.
+	eventually(t, 30*time.Second, "the cluster has a leader that knows all servers", func() bool {
+		return slices.ContainsFunc(servers, func(srv *server.Server) bool {
+			return srv.JetStreamIsLeader() && len(srv.JetStreamClusterPeers()) == n
+		}) && !slices.ContainsFunc(servers, func(srv *server.Server) bool { return !srv.JetStreamIsCurrent() })
 	})
 	return servers, strings.Join(all, ",")
 }
