@@ -195,7 +195,7 @@ func TestFiller_Fill_OverlapsDownload(t *testing.T) {
 }
 
 // What a page announced is needed as soon as what a client waits for; other warming never waits for an origin on a
-// resize process, and has time for a smaller file.
+// resize process.
 func TestFiller_Fill_HurriesForPage(t *testing.T) {
 	body := bigJPEG(t, 1)
 	for priority, want := range map[resize.Priority]string{

@@ -252,9 +252,9 @@ func (w *work) moveUp(r *request) {
 	priority := resize.PriorityOf(r.ctx)
 	found := false
 	w.mu.Lock()
-	for i := range w.queues[priority+1:] {
-		p := &w.queues[int(priority)+1+i]
-		found = found || p.fromOriginal.removeLocked(r) || p.fromMezzanine.removeLocked(r)
+	for lower := priority + 1; lower < resize.NumPriorities && !found; lower++ {
+		p := &w.queues[lower]
+		found = p.fromOriginal.removeLocked(r) || p.fromMezzanine.removeLocked(r)
 	}
 	w.mu.Unlock()
 	if found {

@@ -20,7 +20,7 @@ type cost struct {
 
 // A job counts as expensive, so that it runs niced on a child reserved for such jobs, if decoding and its slowest
 // encoder take expensiveCPU, or all of it takes longCPU. A 12-megapixel HEIC is expensive; a 24-megapixel WebP is not,
-// nor are all sizes of a post together.
+// nor are all sizes of a post with a 12-megapixel JPEG.
 const (
 	expensiveCPU = 300 * time.Millisecond
 	longCPU      = 600 * time.Millisecond
