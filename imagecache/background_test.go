@@ -104,6 +104,37 @@ func TestCache_Get_JoinedFillWasTooLow(t *testing.T) {
 	}
 }
 
+// A caller whose priority is raised raises the fill that it has joined.
+func TestCache_Get_RaisedAfterJoining(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		filler := &patientFiller{}
+		cache, a := cacheOf(filler), ref(t, "/100x/v.1/posts/a.jpg.webp")
+		warm := resize.WithPriority(t.Context(), resize.PriorityWarm)
+		go func() { _, _, _ = cache.Get(warm, a) }()
+		synctest.Wait()
+		ctx, raise := resize.WithRaise(warm)
+		time.AfterFunc(10*time.Second, func() { raise(resize.PriorityPage) })
+		began := time.Now()
+		_, out, err := cache.Get(ctx, a)
+		if took := time.Since(began); err != nil || !out.Collapsed || took != 11*time.Second {
+			t.Errorf("%+v, %v after %v, want the image a second after the raise", out, err, took)
+		}
+	})
+}
+
+// A caller whose own fill is refused gets the error, also if its priority was raised.
+func TestCache_Get_RaisedFillIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		filler := &patientFiller{fails: []error{resize.ErrBusy}}
+		ctx, raise := resize.WithRaise(resize.WithPriority(t.Context(), resize.PriorityWarm))
+		time.AfterFunc(time.Second, func() { raise(resize.PriorityPage) })
+		_, _, err := cacheOf(filler).Get(ctx, ref(t, "/100x/v.1/posts/a.jpg.webp"))
+		if !errors.Is(err, resize.ErrBusy) || filler.fills != 1 {
+			t.Errorf("%v after %d fills, want ErrBusy after one", err, filler.fills)
+		}
+	})
+}
+
 // The time of a fill counts from its begin. A caller that joins it late gets a time of its own, if it has waited for a
 // job of lower priority.
 func TestCache_Get_JoinedFillTimesOut(t *testing.T) {

@@ -283,6 +283,9 @@ func (c *Cache) storeIn(ctx context.Context, layers []Layer, key Key, img Image,
 // fill joins the running flight of key, or starts one, and waits for it or for ctx.
 func (c *Cache) fill(ctx context.Context, ref imageurl.Ref, key Key, stale *Image, at Detail) (Image, Outcome, error) {
 	f, joined := c.takeOff(ctx, ref, key, stale, at)
+	if joined {
+		defer resize.OnRaise(ctx, f.raise)() // when that of this caller is raised
+	}
 	select {
 	case <-f.done:
 	case <-ctx.Done():
@@ -294,7 +297,7 @@ func (c *Cache) fill(ctx context.Context, ref imageurl.Ref, key Key, stale *Imag
 	if joined {
 		out.Collapsed, out.Stored = true, false
 	}
-	if f.priority > resize.PriorityOf(ctx) && (errors.Is(f.err, resize.ErrBusy) || errors.Is(f.err, errFillTimeout)) {
+	if f.priority > resize.FirstPriorityOf(ctx) && (errors.Is(f.err, resize.ErrBusy) || errors.Is(f.err, errFillTimeout)) {
 		return c.fill(ctx, ref, key, stale, at) // there may be room, or time, for this caller
 	}
 	if c.takenDown(key.original) { // taken down while this caller waited

@@ -1,6 +1,7 @@
 package fill
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -168,7 +169,7 @@ func oneMayBeTheCause(err error) bool {
 	return false
 }
 
-// run calls the Resizer once, with the highest priority of the requests. The job is canceled when all requests that
+// run calls the Resizer once, with the highest priority of the requests, both for admission and afterwards. The job is canceled when all requests that
 // are not answered have left, but not for the optional Specs.
 func (w *work) run(j job, requests []*request) (err error) {
 	defer func() {
@@ -176,7 +177,10 @@ func (w *work) run(j job, requests []*request) (err error) {
 			err = fmt.Errorf("%w: panic while resizing: %v", resize.ErrFailed, p)
 		}
 	}()
-	ctx := context.WithoutCancel(requests[0].ctx)
+	highest := slices.MinFunc(requests, func(a, b *request) int {
+		return cmp.Compare(resize.FirstPriorityOf(a.ctx), resize.FirstPriorityOf(b.ctx))
+	})
+	ctx := context.WithoutCancel(highest.ctx)
 	if j.begun {
 		ctx = resize.WithContinuation(ctx)
 	}

@@ -699,6 +699,37 @@ func TestFiller_Fill_RaisesJob(t *testing.T) {
 	})
 }
 
+// The job of a live request is admitted as such, also if a request that was raised to live comes before it.
+func TestFiller_Fill_AdmittedByTheHighest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &fakeSource{open: slowly(has(picture(t), origin.Freshness{Silent: true}))}
+		var first []resize.Priority
+		s := resizerFunc(func(ctx context.Context, job resize.Job) error {
+			first = append(first, resize.FirstPriorityOf(ctx))
+			for i := range job.Specs {
+				job.Made(i, resize.Image{Body: []byte("x"), Format: resize.WebP, Width: 1, Height: 1})
+			}
+			return nil
+		})
+		f := withMezzanines(b, s, &fakeTier{})
+		raised, raise := resize.WithRaise(resize.WithPriority(t.Context(), resize.PriorityWarm))
+		raise(resize.PriorityLive)
+		var done sync.WaitGroup
+		for i, ctx := range []context.Context{raised, t.Context()} {
+			done.Go(func() {
+				if _, err := f.Fill(ctx, ref(t, fmt.Sprintf("/%dx/v.1/posts/a.png.webp", 8+i)), nil); err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+		}
+		done.Wait()
+		if !slices.Equal(first, []resize.Priority{resize.PriorityLive}) {
+			t.Errorf("jobs of the first priorities %v, want one live job", first)
+		}
+	})
+}
+
 // A request whose priority is raised does not wait for a job of the lower one.
 func TestFiller_Fill_RaisedRequestLeavesQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -137,11 +137,11 @@ func (ws *workTable) add(id originalRef, r *request, begin func() *work) (leave 
 	r.late = !isNew && w.requests == 0
 	w.requests++
 	ws.mu.Unlock()
+	priority := resize.PriorityOf(r.ctx)
 	w.add(r)
 	if isNew {
 		w.opened.start(w.open, w.dispatchAll)
 	}
-	priority := resize.PriorityOf(r.ctx)
 	stop := resize.OnRaise(r.ctx, func(to resize.Priority) {
 		if to < priority {
 			go guard([]*request{r}, func() { w.moveUp(r) })
@@ -244,6 +244,9 @@ func (w *work) dispatch(requests ...*request) {
 	}
 	for _, do := range own {
 		go do()
+	}
+	for _, r := range requests {
+		w.moveUp(r) // it may have been raised before it was in its queue
 	}
 }
 

@@ -58,7 +58,7 @@ func (r *resizes) EarlyJobs(event string) { r.early.WithLabelValues(event).Inc()
 
 // Workers exports the state of a pool of resize processes. stats is called for each scrape and each Snapshot.
 func (r *resizes) Workers(stats func() WorkerStats) {
-	queued := sampledGauge("resize_queue_depth", "Jobs that wait for a resize process, by priority.", "lane")
+	queued := sampledGauge("resize_queue_depth", "Jobs that wait for a resize process, by the priority by which they were admitted.", "lane")
 	workers := sampledGauge("resize_workers", "Resize processes by state.", "state")
 	restarts := sampledCounter("resize_worker_restarts_total",
 		"Resize processes that were replaced, by reason.", "reason")

@@ -13,9 +13,10 @@ func (s *Service) Requested(ref imageurl.Ref, out imagecache.Outcome, priority r
 	switch {
 	case priority == resize.PriorityLive:
 		s.watch.Asked(ref)
-	case s.balancer != nil && out.Forward != imagecache.Hit && priority == resize.PriorityPage:
+	case s.balancer == nil || out.Forward == imagecache.Hit || out.Collapsed: // not made for this request
+	case priority == resize.PriorityPage:
 		s.watch.MadeFor(ref, warmer.OnPage)
-	case s.balancer != nil && out.Forward != imagecache.Hit:
+	default:
 		s.watch.MadeFor(ref, warmer.Unsaid)
 	}
 }

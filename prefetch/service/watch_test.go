@@ -28,6 +28,7 @@ func TestService_Requested_CountsUsed(t *testing.T) {
 	}{
 		"another node had it made": {&balancer{}, made, 1},
 		"another node found it":    {&balancer{}, hit, 0},
+		"it was made for a client": {&balancer{}, imagecache.Outcome{Forward: imagecache.URIMiss, Collapsed: true}, 0},
 		"no balancer":              {nil, made, 0},
 	} {
 		t.Run(name, func(t *testing.T) {

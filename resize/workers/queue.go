@@ -25,6 +25,7 @@ type job struct {
 	delivered []bool          // by index of Specs; used by its worker
 	missing   int             // number of Specs that are not delivered; used by its worker
 	answered  time.Time       // when the last of Specs was delivered; used by its worker
+	admission resize.Priority // the first priority, whose limits apply; a raise does not change it
 	priority  resize.Priority // guarded by queue.mu once it is queued
 	family    family
 	cost      cost
@@ -45,9 +46,10 @@ type job struct {
 func jobOf(ctx context.Context, request resize.Job) *job {
 	j := &job{
 		Job: request, ctx: ctx, delivered: make([]bool, len(request.Specs)), missing: len(request.Specs),
-		priority: resize.FirstPriorityOf(ctx), continuation: resize.IsContinuation(ctx), queued: time.Now(),
+		admission: resize.FirstPriorityOf(ctx), continuation: resize.IsContinuation(ctx), queued: time.Now(),
 		done: make(chan struct{}),
 	}
+	j.priority = j.admission
 	j.Quick = j.Quick || j.priority == page
 	return j
 }
@@ -96,7 +98,7 @@ type slotKind int
 const (
 	forLive slotKind = iota // cheap live and page jobs
 	forBoth                 // cheap jobs of all priorities
-	// warmFirst is like forBoth, but takes warm jobs before page jobs. A warm job makes all sizes of a post from one
+	// warmFirst is like forBoth, but takes jobs that were admitted as warm before page jobs. A warm job makes all sizes of a post from one
 	// decode. If it had to wait for all pages, each of them would make the size that it shows by itself, which
 	// delays the warm jobs even more.
 	warmFirst
@@ -143,8 +145,8 @@ const headStart = time.Hour
 type queue struct {
 	mu       sync.Mutex
 	waiting  [numPriorities]list.List // of *job, earliest due first; page jobs are in that of live
-	depths   [numPriorities]int       // jobs that wait
-	capacity [numPriorities]int       // jobs that may wait
+	depths   [numPriorities]int       // jobs that wait, by admission
+	capacity [numPriorities]int       // jobs that may wait, by admission
 
 	// maxWait is the CPU time per suitable worker that may wait before a cheap and an expensive
 	// live or page job; 0 is unlimited.
@@ -170,11 +172,11 @@ func (q *queue) push(j *job) error {
 	if j.elem == nil || j.continuation {
 		return nil
 	}
-	switch n := q.depths[j.priority]; {
-	case n > q.capacity[j.priority]:
+	switch n := q.depths[j.admission]; {
+	case n > q.capacity[j.admission]:
 		q.removeLocked(j.elem)
-		return fmt.Errorf("%w: %d jobs are waiting", resize.ErrBusy, q.capacity[j.priority])
-	case j.priority != warm && q.maxWaitFor(j) > 0 && q.slowdown[j.cost.class()].scale(ahead) >= q.maxWaitFor(j):
+		return fmt.Errorf("%w: %d jobs are waiting", resize.ErrBusy, q.capacity[j.admission])
+	case j.admission != warm && q.maxWaitFor(j) > 0 && q.slowdown[j.cost.class()].scale(ahead) >= q.maxWaitFor(j):
 		q.removeLocked(j.elem)
 		return fmt.Errorf("%w: %v of work is queued before it", resize.ErrBusy, ahead.Round(time.Millisecond))
 	}
@@ -202,8 +204,8 @@ func (q *queue) maxWaitFor(j *job) time.Duration {
 	return q.maxWait[class] * time.Duration([2]int{q.workers, q.expensiveWorkers}[class])
 }
 
-// insertLocked queues j behind all jobs that are due no later, and returns the CPU time of the
-// queued jobs of its class.
+// insertLocked queues j behind all jobs that are due no later, and returns the CPU time of those of its class.
+// Jobs that were admitted as warm do not count, so that no live request is refused because of them.
 func (q *queue) insertLocked(j *job) (ahead time.Duration) {
 	j.due = j.queued.Add(ageing * j.cost.cpu / time.Duration(max(1, len(j.Specs))))
 	if j.priority == page {
@@ -213,11 +215,12 @@ func (q *queue) insertLocked(j *job) (ahead time.Duration) {
 		j.due = j.queued.Add(-headStart)
 	}
 	in := q.listOf(j)
-	q.depths[j.priority]++
+	q.depths[j.admission]++
 	next := in.Front()
 	for ; next != nil && !j.due.Before(next.Value.(*job).due); next = next.Next() {
-		if before := next.Value.(*job).cost; before.expensive() == j.cost.expensive() {
-			ahead += before.cpu
+		before := next.Value.(*job)
+		if before.admission != warm && before.cost.expensive() == j.cost.expensive() {
+			ahead += before.cost.cpu
 		}
 	}
 	if next == nil {
@@ -259,12 +262,16 @@ func (q *queue) handLocked(s *slot, j *job) {
 	s.next <- j
 }
 
-// raise raises the priority of j, unless a worker has it already. It is quick then, since a caller waits for images
-// that were to be made later.
+// raise raises the priority of j. If it waits, it is quick then, since a caller waits for images that were to be made
+// later. If a worker has it already, the priority counts if that worker withdraws.
 func (q *queue) raise(j *job, to resize.Priority) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if j.elem == nil || to >= j.priority {
+	if to >= j.priority {
+		return
+	}
+	if j.elem == nil {
+		j.priority = to
 		return
 	}
 	q.removeLocked(j.elem)
@@ -322,7 +329,8 @@ func (q *queue) takeSlotLocked(j *job) *slot {
 	var best *list.Element
 	for e := q.idle.Front(); e != nil; e = e.Next() {
 		kind := e.Value.(*slot).kind
-		if !kind.takes(j) || kind == warmFirst && j.priority == page && q.warmCanStartLocked() {
+		ofPage := j.priority == page && j.admission != warm
+		if !kind.takes(j) || kind == warmFirst && ofPage && q.warmCanStartLocked() {
 			continue
 		}
 		if best == nil || kind == forLive {
@@ -356,7 +364,7 @@ func (q *queue) offer(s *slot) {
 func (q *queue) removeLocked(elem *list.Element) {
 	j := elem.Value.(*job)
 	q.listOf(j).Remove(elem)
-	q.depths[j.priority]--
+	q.depths[j.admission]--
 	j.elem = nil
 }
 

@@ -24,7 +24,7 @@ var clock = time.Unix(0, 0)
 
 func newJob(l resize.Priority) *job {
 	clock = clock.Add(time.Millisecond)
-	return &job{priority: l, queued: clock, done: make(chan struct{})}
+	return &job{admission: l, priority: l, queued: clock, done: make(chan struct{})}
 }
 
 func newJobWithCost(l resize.Priority, c cost) *job {
@@ -166,8 +166,8 @@ func TestQueue_Raise(t *testing.T) {
 	q.raise(jobs[0], warm) // it has a higher one
 	q.remove(jobs[3])      // its caller has left
 	q.raise(jobs[3], live)
-	if q.depth(page) != 2 || q.depth(warm) != 1 || q.depth(live) != 0 {
-		t.Errorf("%d page and %d warm jobs wait, want 2 and 1", q.depth(page), q.depth(warm))
+	if q.depth(page) != 1 || q.depth(warm) != 2 || q.depth(live) != 0 {
+		t.Errorf("%d page and %d warm jobs wait, want those that were admitted as such: 1 and 2", q.depth(page), q.depth(warm))
 	}
 	s := newSlot(forLive)
 	for _, want := range []*job{jobs[0], jobs[2], nil} {
@@ -180,12 +180,64 @@ func TestQueue_Raise(t *testing.T) {
 	if received(s) != jobs[1] {
 		t.Error("the slot of live and page jobs does not take the one that was raised")
 	}
-	q.raise(jobs[1], live) // its worker has it
-	if jobs[1].priority != page || q.depth(live) != 0 {
-		t.Error("a running job was raised")
-	}
 	if jobs[0].Quick || !jobs[1].Quick || !jobs[2].Quick {
 		t.Error("want only the jobs that were raised to be quick")
+	}
+}
+
+// A job that is raised after it was handed over has its new priority if its worker withdraws.
+func TestQueue_Raise_BeforeWithdraw(t *testing.T) {
+	q := newQueue(9, 9)
+	s, other := newSlot(forBoth), newSlot(forLive)
+	q.offer(s)
+	j := newJob(warm)
+	if err := q.push(j); err != nil {
+		t.Fatal(err)
+	}
+	q.raise(j, live)
+	q.offer(other)
+	q.withdraw(s)
+	if received(other) != j {
+		t.Error("the slot of live jobs does not take it")
+	}
+}
+
+// Warm jobs that were raised take no room from live and page jobs, and keep their slot.
+func TestQueue_Raise_KeepsAdmission(t *testing.T) {
+	q := newQueue(2, 2)
+	q.maxWait = [2]time.Duration{time.Second, time.Second}
+	var raised []*job
+	for _, to := range []resize.Priority{page, live} {
+		j := newJobWithCost(warm, cost{cpu: 200 * time.Millisecond})
+		j.ctx = t.Context()
+		if err := q.push(j); err != nil {
+			t.Fatal(err)
+		}
+		q.raise(j, to)
+		raised = append(raised, j)
+	}
+	if err := q.push(newJob(warm)); !errors.Is(err, resize.ErrBusy) {
+		t.Errorf("a third warm job: %v, want ErrBusy", err)
+	}
+	for range 2 {
+		for _, l := range []resize.Priority{page, live} {
+			j := newJobWithCost(l, cost{cpu: 400 * time.Millisecond})
+			if err := q.push(j); err != nil {
+				t.Errorf("a job of priority %d behind those that were raised: %v", l, err)
+			}
+			q.remove(j)
+		}
+	}
+	q.raise(raised[1], page)
+	bulk := newJob(warm)
+	q.capacity[warm]++
+	if err := q.push(bulk); err != nil {
+		t.Fatal(err)
+	}
+	s := newSlot(warmFirst)
+	q.offer(s)
+	if got := received(s); got == bulk || got == nil {
+		t.Error("the slot for warm jobs prefers one that was not raised")
 	}
 }
 

@@ -324,7 +324,7 @@ func (p *Pool) check(request resize.Job) error {
 
 // Stats is the current state of a Pool.
 type Stats struct {
-	Live, Page, Warm     int              // waiting jobs
+	Live, Page, Warm     int              // waiting jobs, by the priority by which they were admitted
 	Starting, Idle, Busy int              // children
 	Restarts             map[string]int64 // by reason
 }
