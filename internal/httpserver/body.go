@@ -43,7 +43,7 @@ func (s *Server) bounded(next http.Handler) http.Handler {
 		defer func() {
 			answer.begin(http.StatusOK)
 			s.bodies.remove(b)
-			if answer.http1 {
+			if answer.http1 && !b.read() { // a deadline would also end the context of the connection's next request
 				_ = b.control.SetReadDeadline(time.Now().Add(discardTime))
 			}
 		}()

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -119,6 +120,29 @@ func TestServer_Run_ClosesUnreadBody(t *testing.T) {
 						}
 					})
 				})
+			}
+		}
+	})
+}
+
+// A client that reads the end of an answer late does not lose its next request.
+func TestServer_Run_ContextAfterSlowAnswer(t *testing.T) {
+	cfg := Config{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		fmt.Fprint(w, r.Context().Err())
+	})}
+	inBubble(t, cfg, func(t *testing.T, ln *pipes, stop func() error) {
+		conn := ln.dial(t)
+		r := bufio.NewReader(conn)
+		for range 3 {
+			_, _ = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\na")
+			time.Sleep(time.Second)
+			resp, err := http.ReadResponse(r, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if text, _ := io.ReadAll(resp.Body); string(text) != "<nil>" {
+				t.Errorf("the context of the request: %s", text)
 			}
 		}
 	})

@@ -16,8 +16,8 @@ type headLines struct {
 	match   int  // of these, the ones of an HTTP/2 connection preface
 }
 
-// preface begins the preface of an HTTP/2 connection (RFC 9113, 3.4).
-const preface = "PRI"
+// preface is the preface of an HTTP/2 connection (RFC 9113, 3.4). net/http takes anything else for HTTP/1.
+const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 // read continues with bytes from the connection. Its error is errHeadLines.
 func (h *headLines) read(b []byte) error {
@@ -37,6 +37,9 @@ func (h *headLines) read(b []byte) error {
 			return nil
 		}
 		b = rest
+		if h.lines == 0 && h.width == 0 {
+			continue // net/http ignores empty lines between requests
+		}
 		if h.lines++; h.lines > 1+maxHeadLines && h.width > 0 {
 			return errHeadLines
 		}

@@ -92,10 +92,11 @@ func (e *http1) shutdown(ctx context.Context) error {
 func (e *http1) serve(c *conn) {
 	x := &http1Conn{engine: e, conn: c, rw: c, remote: c.RemoteAddr().String()}
 	defer func() {
-		if v := recover(); v != nil && v != http.ErrAbortHandler {
+		v := recover()
+		if v != nil && v != http.ErrAbortHandler {
 			e.cfg.Log.Error("panic while serving", "remote", x.remote, "panic", v, "stack", string(debug.Stack()))
 		}
-		x.release()
+		x.release(v == nil)
 	}()
 	_ = c.SetReadDeadline(c.opened.Add(e.cfg.HeaderTimeout))
 	if e.tls != nil && !x.handshake() {
@@ -143,7 +144,8 @@ type http1Conn struct {
 	readBy, writeBy time.Time // deadlines; zero: none, or unknown
 }
 
-func (x *http1Conn) release() {
+// release ends the connection, unless it was handed over. reusable means that nothing reads from its reader any more.
+func (x *http1Conn) release(reusable bool) {
 	if x.long {
 		x.engine.long.Add(-1)
 	}
@@ -151,7 +153,7 @@ func (x *http1Conn) release() {
 		return
 	}
 	_ = x.rw.Close()
-	if x.reader != nil && x.reader.Size() == readerSize {
+	if reusable && x.reader != nil && x.reader.Size() == readerSize {
 		x.reader.Reset(nil)
 		x.engine.readers.Put(x.reader)
 	}

@@ -68,6 +68,7 @@ func (x *http1Conn) shrink() {
 	rest, _ := x.reader.Peek(x.reader.Buffered())
 	x.read(x.engine.newReader(nil), rest)
 	x.head = fasthttp.RequestHeader{}
+	x.request = Request{} // the target may be long
 	x.long = false
 	x.engine.long.Add(-1)
 }

@@ -23,7 +23,7 @@ func (x *http1Conn) send(w *Response, status int, body []byte, pace *Pace) (writ
 	}
 	step := body[:min(len(body), pace.Step)]
 	x.allowWrite(now, pace.allowance(len(step)))
-	if len(step) < copyBelow {
+	if len(step) < copyBelow && len(step) == len(body) {
 		x.out = append(x.out, step...)
 		n, err := x.rw.Write(x.out)
 		return max(0, int64(n-len(x.out)+len(step))), err

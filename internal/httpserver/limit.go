@@ -82,7 +82,7 @@ func (ln *limitedListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := &conn{Conn: accepted, limit: ln.limit, opened: time.Now(), address: addressOf(accepted)}
+		c := &conn{Conn: accepted, limit: ln.limit, address: addressOf(accepted)}
 		c.head.counted = ln.countLines
 		c.head.next()
 		switch ln.limit.admit(c) {
@@ -163,6 +163,7 @@ func (l *connLimit) admit(c *conn) admission {
 }
 
 func (l *connLimit) addLocked(c *conn) {
+	c.opened = time.Now() // it may have waited for room
 	l.open[c] = struct{}{}
 	c.newcomers = l.silent
 	c.place = l.silent.PushBack(c)

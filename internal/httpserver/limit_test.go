@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/novasocial/imagetier/internal/httpapi/apitest"
@@ -70,8 +71,9 @@ func TestConnLimit_Replaceable_Order(t *testing.T) {
 	l := newConnLimit(10, 0)
 	now := time.Now()
 	add := func(age time.Duration) *conn {
-		c := &conn{Conn: closes{}, limit: l, opened: now.Add(-age)}
+		c := &conn{Conn: closes{}, limit: l}
 		l.addLocked(c)
+		c.opened = now.Add(-age)
 		return c
 	}
 	silent, begun, idle := add(time.Second), add(5*time.Second), add(time.Hour)
@@ -104,6 +106,27 @@ func TestConnLimit_Replaceable_Order(t *testing.T) {
 	if got, _ := l.replaceableLocked(now); got != nil {
 		t.Errorf("%p is replaced", got)
 	}
+}
+
+// The grace of a connection begins when there is room for it.
+func TestLimitedListener_Accept_GraceAfterWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newConnLimit(1, 0)
+		busy := &conn{Conn: closes{}, limit: l}
+		l.addLocked(busy)
+		l.move(busy, nil)
+		pipe := &pipes{make(chan net.Conn), make(chan struct{})}
+		defer pipe.Close()
+		go pipe.dial(t)
+		time.AfterFunc(time.Minute, func() { l.remove(busy) })
+		accepted, err := l.listen(pipe, false).Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, due := l.replaceableLocked(time.Now()); got != nil || due != silentGrace {
+			t.Errorf("%p of %p is replaceable, due in %v", got, accepted, due)
+		}
+	})
 }
 
 func TestServer_Run_MaxPerAddress(t *testing.T) {

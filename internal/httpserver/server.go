@@ -121,7 +121,7 @@ func New(cfg Config) (*Server, error) {
 		s.http1.open.Add(1)
 	}
 	var protocols http.Protocols
-	protocols.SetHTTP1(true)
+	protocols.SetHTTP1(cfg.Responder == nil) // else that of http1: net/http closes what begins like HTTP/2 and is not
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	s.http = &http.Server{

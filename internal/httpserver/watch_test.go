@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/novasocial/imagetier/internal/httpapi/apitest"
 )
 
 // responderFunc is a Responder.
@@ -205,5 +207,22 @@ func TestResponse_Set_ControlCharacters(t *testing.T) {
 			}()
 			NewName(name)
 		}()
+	}
+}
+
+// A body is sent whole, whatever the step of its Pace.
+func TestResponse_Send_SmallSteps(t *testing.T) {
+	body := strings.Repeat("hello ", 1000)
+	addr := serve(t, Config{Responder: responderFunc(func(_ *Request, w *Response) {
+		pace := Pace{Step: 1000}.WithDefaults()
+		_, _ = w.Send(http.StatusOK, []byte(body), &pace)
+	})})
+	conn := apitest.Dial(t, addr)
+	in := bufio.NewReader(conn)
+	for range 2 {
+		apitest.Say(t, conn, hello)
+		if resp, got := apitest.Hear(t, in); resp.StatusCode != http.StatusOK || got != body {
+			t.Errorf("%s, %d bytes", resp.Status, len(got))
+		}
 	}
 }
