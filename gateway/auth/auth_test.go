@@ -329,6 +329,11 @@ func TestVerifier_User_JWKSOutage(t *testing.T) {
 				if got, err := user(old); got != "user1" {
 					t.Errorf("during an outage: %q, %v", got, err)
 				}
+				for range 2 { // the second soon after a failed fetch
+					if got, err := user(next); !errors.Is(err, auth.ErrKeys) {
+						t.Errorf("a new key during an outage: %q, %v", got, err)
+					}
+				}
 			}
 			// A new key is fetched on first use.
 			serve(200, jwks(jwk("e", ecKey), jwk("d", edKey)))

@@ -141,19 +141,29 @@ func (k *keys) get(ctx context.Context) (*keySet, error) {
 }
 
 // newer returns a set fetched after old, which lacks a key. It returns old if the last fetch
-// is younger than MinPause, so that forged tokens cause no traffic.
+// is younger than MinPause, so that forged tokens cause no traffic. The error is ErrKeys if the server cannot be
+// reached: the key may be a new one.
 func (k *keys) newer(ctx context.Context, old *keySet) (*keySet, error) {
 	k.mu.Lock()
-	current, fetched, recent := k.current, k.fetched, time.Since(k.at) < k.cfg.MinPause
+	current, failed, fetched, recent := k.current, k.failed, k.fetched, time.Since(k.at) < k.cfg.MinPause
 	k.mu.Unlock()
-	if current != old || recent {
+	switch {
+	case current != old:
+		return current, nil
+	case recent && failed:
+		return nil, ErrKeys
+	case recent:
 		return current, nil
 	}
 	select {
 	case k.wanted <- struct{}{}:
 	default:
 	}
-	return k.wait(ctx, fetched)
+	newest, err := k.wait(ctx, fetched)
+	if err == nil && newest == old { // every successful fetch replaces it
+		err = ErrKeys
+	}
+	return newest, err
 }
 
 // wait waits for a fetch, at most fetchWait, and returns the current set, which may be nil.

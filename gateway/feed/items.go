@@ -3,6 +3,8 @@ package feed
 import (
 	"context"
 	"errors"
+
+	"github.com/novasocial/imagetier/gateway/loader"
 )
 
 // kind is the common part of posts and profiles: a service to fetch them by ID, and its cache.
@@ -67,7 +69,8 @@ func fetch[V any](ctx context.Context, r *request, k kind[V], ids []string, entr
 		k.store(ctx, missing, values, leases)
 		done <- answer[[]*V]{values, err}
 	})
-	next := 0 // in values
+	var gone []string // ids with a stale copy that the service does not know any more
+	next := 0         // in values
 	for i, e := range entries {
 		if e.Fresh {
 			continue
@@ -76,16 +79,29 @@ func fetch[V any](ctx context.Context, r *request, k kind[V], ids []string, entr
 			l.found[i] = values[next]
 		}
 		next++
-		if err == nil || l.found[i] != nil {
-			continue
-		}
-		if e.Value != nil {
+		switch failed := errorOf(err, ids[i]); {
+		case l.found[i] != nil:
+		case failed != nil && e.Value != nil:
 			l.found[i], l.stale = e.Value, true
-		} else {
-			l.err = err
+		case failed != nil:
+			l.err = failed
+		case e.Value != nil:
+			gone = append(gone, ids[i])
 		}
 	}
+	if len(gone) > 0 {
+		k.cache.Drop(ctx, gone) // or a later failure of the service would bring them back
+	}
 	return l
+}
+
+// errorOf returns why id could not be loaded; nil if the service has answered for it.
+func errorOf(err error, id string) error {
+	var byID loader.Errors
+	if errors.As(err, &byID) {
+		return byID[id]
+	}
+	return err
 }
 
 // store puts the values that are not nil into the cache.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/gateway/feed"
+	"github.com/novasocial/imagetier/gateway/loader"
 )
 
 // bubble runs a test with a gateway in a synctest bubble, and waits until background calls have
@@ -167,6 +168,17 @@ func TestAssembler_Page_Stale(t *testing.T) {
 		"content knows one no more, and does not fail": {func(g *gateway) {
 			g.knowPosts(map[string]string{"p1": "u1"})
 		}, `p1; "next" true`},
+		"content knows one no more, and fails for the other": {func(g *gateway) {
+			g.backends.posts = func([]string) ([]feed.Post, error) {
+				return nil, loader.Errors{"p1": feed.ErrUnavailable}
+			}
+		}, `p1; "next" true; old content`},
+		"content knew one no more, and fails then": {func(g *gateway) {
+			g.knowPosts(map[string]string{"p1": "u1"})
+			_, _ = g.Page(context.Background(), ask(2))
+			g.posts.age()
+			g.backends.posts = func([]string) ([]feed.Post, error) { return nil, feed.ErrUnavailable }
+		}, `p1; "next" true; content service: service failed; old content`},
 		"feed refuses the cursor": {func(g *gateway) {
 			g.slice = func(feed.Query) (feed.Slice, error) { return feed.Slice{}, feed.ErrInvalid }
 		}, `error: feed service: service rejected the request`},

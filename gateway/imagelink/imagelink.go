@@ -223,6 +223,9 @@ func (l *Linker) URL(client Client, profileName, plain string, post Post) string
 	return minted.URL
 }
 
+// AsksTags reports whether URLs depend on entity tags, which may change at any time.
+func (l *Linker) AsksTags() bool { return l.cfg.Tag != nil && l.cfg.Links.AskTags() }
+
 // Expires returns when URLs minted now expire; zero: never.
 func (l *Linker) Expires() time.Time {
 	if l.cfg.Lifetime <= 0 {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -208,6 +209,32 @@ func TestCache_Drop_Retried(t *testing.T) {
 	eventually(t, "Redis knows of the drop", func() bool { return caption(b, "p1") == "" })
 	keep(b, feed.Post{ID: "p1", Caption: "after the edit"})
 	eventually(t, "a believes Redis again", func() bool { return caption(a, "p1") == "after the edit" })
+}
+
+// A reader that asks Redis while a change is on its way there does not keep the old value.
+func TestCache_Drop_BesideReaders(t *testing.T) {
+	server := startRedis(t)
+	a := startGateway(t, pagecache.Config{}, server).connected(t)
+	for round := range 200 {
+		id := fmt.Sprint("p", round)
+		keep(a, feed.Post{ID: id, Caption: "before the edit"})
+		server.isInRedis("post:meta:" + id)
+		var stop atomic.Bool
+		var readers sync.WaitGroup
+		for range 4 {
+			readers.Go(func() {
+				for !stop.Load() {
+					caption(a, id)
+				}
+			})
+		}
+		a.Posts().Drop(context.Background(), []string{id})
+		stop.Store(true)
+		readers.Wait()
+		if got := caption(a, id); got != "" {
+			t.Fatalf("round %d: %q after the drop", round, got)
+		}
+	}
 }
 
 // A value that does not parse is a miss.

@@ -241,6 +241,9 @@ func (k *kind[V]) Drop(ctx context.Context, ids []string) {
 		keys[i] = k.prefix + id
 	}
 	k.count(Failed, k.cache.link.drop(ctx, k.of, keys))
+	// A reader that took its lease since then may have read the old value before the tombstone was written, and Redis
+	// does not announce this gateway's own changes to it.
+	k.forget(ids)
 }
 
 // forget removes ids from memory. cfg.Forget comes first: a reader that joined a running call

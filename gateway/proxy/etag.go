@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/novasocial/imagetier/gateway/imagelink"
 )
@@ -26,10 +27,18 @@ func (p *Proxy) suffix(strength byte, client imagelink.Client) string {
 	return tagMark + string([]byte{strength, class}) + p.currentSalt()
 }
 
+// tagsFor is how long a 304 may keep URLs with the entity tag of an original: as long as a [tier.Client] does by
+// default.
+const tagsFor = 30 * time.Second
+
 // currentSalt is the salt of URLs that are minted now: it changes with their expiry, so that no 304
-// keeps URLs whose remaining validity is less than the lifetime.
+// keeps URLs whose remaining validity is less than the lifetime, and if they have entity tags of originals, every
+// tagsFor.
 func (p *Proxy) currentSalt() string {
 	salt := *p.salt.Load()
+	if p.cfg.Linker.AsksTags() {
+		salt = hashSalt(fmt.Sprint(salt, time.Now().Truncate(tagsFor).Unix()))
+	}
 	if expires := p.cfg.Linker.Expires(); !expires.IsZero() {
 		return hashSalt(fmt.Sprint(salt, expires.Unix()))
 	}

@@ -4,8 +4,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/novasocial/imagetier/gateway/imagelink"
+	"github.com/novasocial/imagetier/prefetch/profile"
 )
 
 // The tag that a client receives and returns maps back to the service's tag, for any tag.
@@ -42,6 +45,40 @@ func FuzzProxy_DerivedTag_RoundTrips(f *testing.F) {
 			t.Fatalf("%s, %s became %s", other, derived, got)
 		}
 	})
+}
+
+// With entity tags of originals in its URLs, an answer has a new ETag after tagsFor.
+func TestProxy_Suffix_ChangesWithTags(t *testing.T) {
+	for text, changes := range map[string]bool{"https://a/=posts?version=etag": true, "https://a/=posts": false} {
+		synctest.Test(t, func(t *testing.T) {
+			prefix, err := profile.ParsePrefix(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			links, err := profile.NewLinks(prefix)
+			if err != nil {
+				t.Fatal(err)
+			}
+			linker, err := imagelink.New(imagelink.Config{
+				Base: "https://x", Links: links, Dev: true,
+				Tag: func(profile.Image) (string, bool) { return "", false },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := &Proxy{cfg: Config{Linker: linker}}
+			p.SetSalt("salt")
+			before := p.suffix('s', imagelink.Client{})
+			time.Sleep(time.Millisecond)
+			if p.suffix('s', imagelink.Client{}) != before {
+				t.Error("it changes at once")
+			}
+			time.Sleep(tagsFor)
+			if changed := p.suffix('s', imagelink.Client{}) != before; changed != changes {
+				t.Errorf("%s: changed %v after %v", text, changed, tagsFor)
+			}
+		})
+	}
 }
 
 func FuzzNarrowEncodings_KeepsOnlyDecodableCodings(f *testing.F) {

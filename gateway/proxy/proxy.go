@@ -186,6 +186,8 @@ func newTransport(answer, idle time.Duration) *http.Transport {
 		MaxIdleConnsPerHost:    1024, // there is one host
 		IdleConnTimeout:        idle,
 		DisableCompression:     true, // the service gets the client's Accept-Encoding
+		// A host that has vanished is noticed in 15 s.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second},
 	}
 }
 

@@ -164,9 +164,9 @@ func (r *Rewriter) Append(dst, src []byte) []byte {
 }
 
 // Close appends held back bytes, the start of an incomplete value. complete reports whether the
-// input was empty or consisted of complete JSON texts.
+// input was empty, consisted of complete JSON texts, or is no JSON, of which that is not known.
 func (r *Rewriter) Close(dst []byte) (out []byte, complete bool) {
-	top := len(r.stack) == 0 && (r.state == wantValue || r.state == inLiteral)
+	top := r.state == notJSON || len(r.stack) == 0 && (r.state == wantValue || r.state == inLiteral)
 	if r.held {
 		dst = r.release(dst)
 	}

@@ -47,6 +47,17 @@ func rewrittenBy(link rewrite.Link, body string, fields rewrite.Fields, n int) (
 	return string(dst), complete
 }
 
+func TestRewriter_Close_Complete(t *testing.T) {
+	for in, want := range map[string]bool{
+		``: true, `{}`: true, `[1]`: true, `{"a":`: false, `{"a"`: false, `[1`: false,
+		`{"a":NaN}`: true, `)]}'`: true, "\xff\xfe{\x00": true, // no JSON: it passes as it is
+	} {
+		if out, complete := rewritten(in, rewrite.Fields{}, 3); complete != want || out != in {
+			t.Errorf("%q: %q, complete %v", in, out, complete)
+		}
+	}
+}
+
 func TestRewriter_Append(t *testing.T) {
 	long := strings.Repeat("x", rewrite.MaxValue)
 	for name, c := range map[string]struct{ in, want string }{

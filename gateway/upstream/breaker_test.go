@@ -114,7 +114,7 @@ func TestBreaker_OpensAtHalfFailing(t *testing.T) {
 func TestBreaker_RequestErrors(t *testing.T) {
 	for _, code := range []codes.Code{
 		codes.NotFound, codes.Canceled, codes.InvalidArgument,
-		codes.OutOfRange, codes.FailedPrecondition, codes.AlreadyExists, codes.PermissionDenied, codes.Unauthenticated,
+		codes.OutOfRange, codes.FailedPrecondition, codes.AlreadyExists, codes.PermissionDenied,
 	} {
 		t.Run(code.String(), func(t *testing.T) {
 			fakes := play(t, fakeservices.Config{Behaviour: map[fakeservices.Service]fakeservices.Behaviour{

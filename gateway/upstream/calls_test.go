@@ -79,7 +79,7 @@ func TestServices_Call_ErrorsByStatus(t *testing.T) {
 		codes.Internal:           feed.ErrUnavailable,
 		codes.Unavailable:        feed.ErrUnavailable,
 		codes.DataLoss:           feed.ErrUnavailable,
-		codes.Unauthenticated:    feed.ErrInvalid,
+		codes.Unauthenticated:    feed.ErrUnavailable,
 	} {
 		t.Run(code.String(), func(t *testing.T) {
 			how := fakeservices.Behaviour{ErrorRate: 1, Code: code}

@@ -58,11 +58,11 @@ func judge(ctx context.Context, err error) (Outcome, error) {
 }
 
 // aboutTheRequest reports whether a code is about the request and not about the service. If such
-// codes counted as failures, one client with bad requests could open the breaker for all.
+// codes counted as failures, one client with bad requests could open the breaker for all. Unauthenticated is about
+// the gateway, which sends no credentials of users.
 func aboutTheRequest(code codes.Code) bool {
 	switch code {
-	case codes.InvalidArgument, codes.OutOfRange, codes.FailedPrecondition, codes.AlreadyExists,
-		codes.PermissionDenied, codes.Unauthenticated:
+	case codes.InvalidArgument, codes.OutOfRange, codes.FailedPrecondition, codes.AlreadyExists, codes.PermissionDenied:
 		return true
 	}
 	return false

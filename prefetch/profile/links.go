@@ -131,6 +131,11 @@ type Links struct {
 	prefixes []Prefix // longest first
 }
 
+// AskTags reports whether a prefix has the rule etag.
+func (l *Links) AskTags() bool {
+	return slices.ContainsFunc(l.prefixes, func(p Prefix) bool { return p.Rule == AskTag })
+}
+
 // NewLinks returns the Links for prefixes. If several match a URL, the longest is used. A duplicate
 // prefix is an error.
 func NewLinks(prefixes ...Prefix) (*Links, error) {
