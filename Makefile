@@ -118,8 +118,7 @@ test: deps-test ## install test dependencies and run all tests
 	cd cmd/tierbench && go test ./...
 	cd gateway && go test ./...
 
-# Go links a program for each package: more than half of the CPU time of make test-short, which is 4 s if
-# the results are cached and 101 s if not. So packages whose tests all skip with -short are left out.
+# Go links a program for each package: more than half of the CPU time of make test-short. So packages whose tests all skip with -short are left out.
 # Packages that link libvips are left out if it is not installed.
 SHORT_PACKAGES = $$(go list ./... | grep -vE '/(e2e|cdn|s3server|s3store)$$' | { pkg-config --exists vips 2>/dev/null && cat || grep -v -e /resize/vips$$ -e /imagetier-resize$$; })
 
@@ -234,7 +233,7 @@ bench-page: build ## measure the load time of a feed page on a simulated phone, 
 	@deploy/load page --svg docs/benchmarks/page.svg
 
 .PHONY: load
-load: build k6 ## run k6 scenarios and faults under load (MINUTES=1 each, LOAD=full for full length, ONLY=spike,faults)
+load: build k6 ## run k6 scenarios and faults under load (MINUTES=1 each, LOAD=full for full length, ONLY=spike,redis)
 	@deploy/load load
 
 .PHONY: bench-feed

@@ -77,6 +77,11 @@ service is killed and restarted; a service is frozen for 8 s while new users loa
 func (c *loadCmd) Run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	for _, name := range c.Only {
+		if !slices.ContainsFunc(scenarios, func(sc scenario) bool { return sc.name == name }) {
+			return fmt.Errorf("--only %s: there is no such scenario", name)
+		}
+	}
 	s, closeStack, err := c.start(ctx)
 	if err != nil {
 		return err

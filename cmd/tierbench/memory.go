@@ -101,7 +101,7 @@ func (c *memoryCmd) Run() error {
 	s := tier.Stats()
 	p50, p99 := quantiles(before, pauses())
 	fmt.Printf(
-		"| budget | images | reads/s | puts/s beside | GC pause p50 / p99 | RSS | budget × 1.2 + 300 MB |\n|---|---|---|---|---|---|---|\n",
+		"| budget | images | reads/s | puts/s beside | GC pause p50 / p99 | RSS | budget × 1.2 + 250 MiB |\n|---|---|---|---|---|---|---|\n",
 	)
 	fmt.Printf(
 		"| %d MiB | %d | %.0f | %.0f | %s / %s | %d MiB | %d MiB |\n",
@@ -114,7 +114,7 @@ func (c *memoryCmd) Run() error {
 		p50,
 		p99,
 		rss()>>20,
-		(budget+budget/5+300_000_000)>>20,
+		(budget+budget/5+250<<20)>>20,
 	)
 	return nil
 }

@@ -71,8 +71,8 @@ func listenerSettings(c *Config) []settings.Setting {
 		Help: "PEM file of the certificate's key.",
 	}, {
 		Name: "admin-token", Placeholder: "TOKEN", Secret: true, Value: settings.Token(&c.AdminToken),
-		Help: "Bearer token of at least 16 bytes that POST and DELETE on the private listener require. Without it they " +
-			"are rejected.",
+		Help: "Bearer token of at least 16 bytes that POST, DELETE and GET /v1/originals on the private listener " +
+			"require, except for events. Without it they are rejected, unless --dev.",
 	}}
 }
 

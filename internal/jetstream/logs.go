@@ -43,7 +43,7 @@ func (l Log) config() jetstream.StreamConfig {
 		cfg.Description = "imagetier: tags of originals"
 		cfg.MaxBytes, cfg.MaxMsgSize, cfg.Discard = tagBytes, tagMessage, jetstream.DiscardOld
 	case Takedowns:
-		cfg.Description = "imagetier: the last word about originals that were taken down"
+		cfg.Description = "imagetier: the newest decision about originals that were taken down"
 		cfg.MaxMsgsPerSubject, cfg.MaxBytes, cfg.Discard = 1, takedownBytes, jetstream.DiscardNew
 	default:
 		cfg.Description = "imagetier: purges"

@@ -137,9 +137,8 @@ func snippetRunner(t *testing.T) func(t *testing.T, block string) string {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), "bash", "-c", here.Replace(block))
 		cmd.Dir = dir
-		_, hex, _ := strings.Cut(key, "=")
 		cmd.Env = append(os.Environ(),
-			"PATH="+bin+":"+os.Getenv("PATH"), "KEY="+hex, "TOKEN="+token, "SECRET="+hookSecret,
+			"PATH="+bin+":"+os.Getenv("PATH"), "KEY="+key, "TOKEN="+token, "SECRET="+hookSecret,
 			"IMAGETIER_KEYS="+key, "IMAGETIER_SOURCE="+source, "IMAGETIER_PRIVATE_LISTEN="+private,
 			"IMAGETIER_ADMIN_TOKEN="+token, "IMAGETIER_CACHE_DIR="+t.TempDir())
 		var stderr bytes.Buffer
