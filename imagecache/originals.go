@@ -25,7 +25,7 @@ type originals struct {
 
 // sending is an original that readers may still have.
 type sending struct {
-	img   Image // without Body and Hold
+	img   Image // without Body, Hold and Buffer
 	epoch uint64
 	hold  weak.Pointer[inflight.Hold]
 }
@@ -73,7 +73,7 @@ func (o *originals) share(key Key, epoch uint64, img Image) {
 	if hold.Body == nil {
 		hold.Body = img.Body
 	}
-	img.Body, img.Hold = nil, nil
+	img.Body, img.Hold, img.Buffer = nil, nil, nil
 	if o.sending == nil {
 		o.sending = make(map[Key]sending)
 	}

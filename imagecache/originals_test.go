@@ -12,10 +12,14 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/inflight"
 )
 
-const orig = "/orig/v.1/posts/cat.jpg"
+const (
+	orig     = "/orig/v.1/posts/cat.jpg"
+	liveOrig = "/orig/live/posts/cat.jpg"
+)
 
 // diskOfOriginals is a Tier that has every key, with a new body for each Get.
 type diskOfOriginals struct {
@@ -73,6 +77,29 @@ func TestCache_Get_ReadersOfAnOriginalShareItsBody(t *testing.T) {
 		t.Errorf("after a purge: %v and %d reads, want another read", err, d.gets.Load())
 	}
 	runtime.KeepAlive(images)
+}
+
+// Package fill reads a kept original into a pooled buffer, and returns that when the origin confirms it.
+func TestCache_Get_RevalidatedOriginalHasNoBuffer(t *testing.T) {
+	c := imagecache.New(imagecache.Config{
+		Originals: &fakeTier{},
+		Filler: &fakeFiller{fill: func(
+			context.Context, imageurl.Ref, *imagecache.Image,
+		) (imagecache.Filled, error) {
+			img, buffer := live("", time.Now()), imagecache.NewBuffer(8<<10)
+			img.Body, img.Buffer, img.Hold = buffer.Bytes(), buffer, (*inflight.Budget)(nil).Hold()
+			return imagecache.Filled{Image: img, Status: 304}, nil
+		}},
+	})
+	first, _, err := c.Get(t.Context(), ref(t, liveOrig))
+	second, _, err2 := c.Get(t.Context(), ref(t, liveOrig))
+	if err != nil || err2 != nil || &second.Body[0] != &first.Body[0] {
+		t.Fatalf("%v, %v; want one body for both", err, err2)
+	}
+	if first.Buffer != nil || second.Buffer != nil {
+		t.Error("a reader may recycle the body of the other one")
+	}
+	runtime.KeepAlive(first)
 }
 
 func TestCache_Get_WaitsForRoomForAnOriginal(t *testing.T) {
