@@ -358,14 +358,21 @@ func (c *Cache) run(
 		return Image{}, out, fmt.Errorf("fill %s: %w", key.path, err)
 	}
 	out.Detail = filled.Detail
-	c.sending.share(key, epoch, filled.Image)
 	if filled.NotModified {
 		out.Detail = at
 	}
-	if left, _ := filled.Image.Fresh.at(c.now()); !filled.Image.Fresh.NoStore {
+	switch left, _ := filled.Image.Fresh.at(c.now()); {
+	case !filled.Image.Fresh.NoStore:
+		c.sending.share(key, epoch, filled.Image)
 		out.TTL = left
 		if out.Stored = c.storeIn(context.WithoutCancel(ctx), c.layersOf(ref), key, filled.Image, epoch); out.Stored {
 			c.softs.renew(key, epoch)
+		}
+	case stale != nil:
+		// Otherwise the stored image would be served stale again. A copy to a faster tier must not bring it back.
+		target := Target{Key: key, Original: key.original}
+		if _, err := c.purge(context.WithoutCancel(ctx), target, c.layersOf(ref)); err != nil {
+			c.log.Warn("removal of a stale image failed", "key", key.path, "err", err)
 		}
 	}
 	return filled.Image, out, nil

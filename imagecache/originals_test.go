@@ -14,6 +14,7 @@ import (
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/inflight"
+	"github.com/novasocial/imagetier/origin"
 )
 
 const (
@@ -98,6 +99,26 @@ func TestCache_Get_RevalidatedOriginalHasNoBuffer(t *testing.T) {
 	}
 	if first.Buffer != nil || second.Buffer != nil {
 		t.Error("a reader may recycle the body of the other one")
+	}
+	runtime.KeepAlive(first)
+}
+
+func TestCache_Get_DoesNotShareNoStoreOriginals(t *testing.T) {
+	filler := &fakeFiller{fill: func(context.Context, imageurl.Ref, *imagecache.Image) (imagecache.Filled, error) {
+		now := time.Now()
+		return imagecache.Filled{Image: imagecache.Image{
+			Body: []byte("mine"), Hold: (*inflight.Budget)(nil).Hold(),
+			Fresh: imagecache.Freshness{Generated: now, Until: now, NoStore: true},
+		}}, nil
+	}}
+	c := imagecache.New(imagecache.Config{Originals: &fakeTier{}, Filler: filler, StaleIfError: time.Hour})
+	first, _, err := c.Get(t.Context(), ref(t, liveOrig))
+	if err != nil {
+		t.Fatal(err)
+	}
+	filler.fill = fails(origin.ErrUnavailable)
+	if img, _, err := c.Get(t.Context(), ref(t, liveOrig)); !errors.Is(err, origin.ErrUnavailable) {
+		t.Errorf("%q, %v; want the error of the origin", img.Body, err)
 	}
 	runtime.KeepAlive(first)
 }
