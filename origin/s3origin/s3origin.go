@@ -127,12 +127,16 @@ func (s *Source) open(ctx context.Context, name string, cond origin.Cond) (*orig
 	if err != nil {
 		return nil, err
 	}
+	ask := s.checksums.Load() // another request may change it meanwhile
 	requested := time.Now()
-	out, err := s.client.GetObject(ctx, in, s.askForChecksums)
+	out, err := s.client.GetObject(ctx, in, func(o *s3.Options) {
+		if ask {
+			askForChecksums(o)
+		}
+	})
 	received := time.Now()
 	if err != nil {
-		asked := s.checksums.Load()
-		if err = s.explain(ctx, err, cond, requested, received); asked && !s.checksums.Load() {
+		if err = s.explain(ctx, err, cond, requested, received); ask && !s.checksums.Load() {
 			return s.open(ctx, name, cond)
 		}
 		return nil, err
@@ -325,10 +329,8 @@ func (s *Source) payer() types.RequestPayer {
 
 // askForChecksums asks the store to state the checksums that it has. The SDK would do it
 // (ChecksumMode), but then it verifies them itself, with errors that do not say what failed.
-func (s *Source) askForChecksums(o *s3.Options) {
-	if s.checksums.Load() {
-		o.APIOptions = append(o.APIOptions, smithyhttp.SetHeaderValue("X-Amz-Checksum-Mode", "ENABLED"))
-	}
+func askForChecksums(o *s3.Options) {
+	o.APIOptions = append(o.APIOptions, smithyhttp.SetHeaderValue("X-Amz-Checksum-Mode", "ENABLED"))
 }
 
 // metadata returns the headers for computing freshness. The Vary that S3 adds for CORS is

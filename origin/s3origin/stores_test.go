@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -115,9 +116,7 @@ func TestSource_Open_ChecksumModeRefused(t *testing.T) {
 			fmt.Fprint(w, "hello")
 			return
 		}
-		w.WriteHeader(http.StatusBadRequest)
-		fmt.Fprint(w, `<Error><Code>InvalidArgument</Code>`+
-			`<Message>Unsupported header 'x-amz-checksum-mode' received for this API call.</Message></Error>`)
+		refuseChecksumMode(w)
 	})
 	for i, want := range []int64{2, 3} {
 		_, err := origin.ReadAll(t.Context(), src, "a", origin.Cond{}, 9)
@@ -125,6 +124,42 @@ func TestSource_Open_ChecksumModeRefused(t *testing.T) {
 			t.Errorf("%d: error %v after %d requests, want %d", i, err, requests.Load(), want)
 		}
 	}
+}
+
+func refuseChecksumMode(w http.ResponseWriter) {
+	w.WriteHeader(http.StatusBadRequest)
+	fmt.Fprint(w, `<Error><Code>InvalidArgument</Code>`+
+		`<Message>Unsupported header 'x-amz-checksum-mode' received for this API call.</Message></Error>`)
+}
+
+// The second of two concurrent requests is refused after the first one has been repeated.
+func TestSource_Open_ChecksumModeRefusedTwice(t *testing.T) {
+	both, repeated := make(chan struct{}), make(chan struct{})
+	firstRepeated := sync.OnceFunc(func() { close(repeated) })
+	var refused atomic.Int64
+	src, _ := sourceOf(t, s3origin.Config{}, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Header.Get("x-amz-checksum-mode") == "":
+			firstRepeated()
+			fmt.Fprint(w, "hello")
+			return
+		case refused.Add(1) == 1:
+			<-both
+		default:
+			close(both)
+			<-repeated
+		}
+		refuseChecksumMode(w)
+	})
+	var requests sync.WaitGroup
+	for range 2 {
+		requests.Go(func() {
+			if _, err := origin.ReadAll(t.Context(), src, "a", origin.Cond{}, 9); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	requests.Wait()
 }
 
 func TestSource_Open_ChecksumsOff(t *testing.T) {
