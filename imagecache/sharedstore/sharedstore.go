@@ -98,6 +98,8 @@ type Tier struct {
 	queued  int64                                      // bytes of waiting
 	wake    chan struct{}
 	owed    map[imagecache.Original]time.Time // failed deletions, and when to retry them
+	// unsure has originals with a failed write that may still happen, and until when.
+	unsure map[imagecache.Original]time.Time
 }
 
 // item is an object that is queued or being written.
@@ -108,7 +110,6 @@ type item struct {
 	taken  bool          // guarded by Tier.mu: a writer has it
 	ended  chan struct{} // closed when its writer is done
 	after  *item         // an item of the same key that was being written when this was Put
-	unsure bool          // the write failed and may still have happened; valid when ended is closed
 }
 
 type counters struct {
@@ -122,7 +123,7 @@ const breakerPause = 5 * time.Second
 // maxObject is the maximum size of a stored image, in bytes.
 const maxObject = 8 << 20
 
-// maxOwed bounds the number of failed deletions to retry.
+// maxOwed bounds the number of failed deletions to retry, and that of failed writes to remember.
 const maxOwed = 100_000
 
 // New returns a Tier. It starts no goroutine; see Run.
@@ -155,6 +156,7 @@ func New(cfg Config) (*Tier, error) {
 		groups:  make(map[imagecache.Original]map[*item]struct{}),
 		wake:    make(chan struct{}, 1),
 		owed:    make(map[imagecache.Original]time.Time),
+		unsure:  make(map[imagecache.Original]time.Time),
 	}, nil
 }
 

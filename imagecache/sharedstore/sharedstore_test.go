@@ -279,6 +279,76 @@ func TestTier_Purge_RetriesFailedDeletes(t *testing.T) {
 	})
 }
 
+// A store may process a write after it has timed out here.
+func TestTier_Purge_DeletesLateWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &fakeStore{}
+		tier := open(t, sharedstore.Config{Store: store})
+		key := tiertest.Key(t, 1, 1)
+		put := func() {
+			if err := tier.Put(t.Context(), key, tiertest.Image(1, 1000)); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		put()
+		object := store.objects[sharedstore.KeyOf(key)]
+		store.put = hangs
+		put()
+		time.Sleep(6 * time.Second) // the write has timed out after five
+		if _, err := tier.Purge(t.Context(), imagecache.Target{Original: key.Original()}); err != nil {
+			t.Fatal(err)
+		}
+		store.objects[sharedstore.KeyOf(key)] = object
+		if _, err := tier.Get(t.Context(), key); err != imagecache.ErrMiss {
+			t.Errorf("%v: it is read", err)
+		}
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if store.len() != 0 {
+			t.Error("the purged object is still stored")
+		}
+		store.put = nil
+		put()
+		if _, err := tier.Get(t.Context(), key); err != nil {
+			t.Errorf("%v for an object written after the purge", err)
+		}
+	})
+}
+
+// The original is purged again, and that deletion fails, while the first deletion is retried.
+func TestTier_Purge_FailsDuringARetry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		retry := make(chan struct{})
+		var deletions atomic.Int32
+		store := &fakeStore{remove: func(context.Context) error {
+			switch deletions.Add(1) {
+			case 1, 3: // the purges
+				return errors.New("down")
+			case 2:
+				<-retry
+			}
+			return nil
+		}}
+		tier := open(t, sharedstore.Config{Store: store})
+		key := tiertest.Key(t, 1, 1)
+		purge := func() {
+			if _, err := tier.Purge(t.Context(), imagecache.Target{Original: key.Original()}); err == nil {
+				t.Error("the purge says that all is well")
+			}
+		}
+		purge()
+		time.Sleep(6 * time.Second)
+		purge()
+		close(retry)
+		synctest.Wait()
+		time.Sleep(10 * time.Second)
+		if n := deletions.Load(); n != 4 {
+			t.Errorf("%d deletions, want 4: the second purge was not retried", n)
+		}
+	})
+}
+
 // Another node that has not applied the purge yet writes a purged object just after it was deleted.
 func TestTier_Get_DistrustsWritesOlderThanAPurge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -2,6 +2,7 @@ package sharedstore
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -97,7 +98,6 @@ func (t *Tier) write(ctx context.Context, it *item) {
 		if err != nil {
 			done(circuit.Failure)
 			t.count.dropped.Add(1)
-			it.unsure = true
 			t.cfg.Log.Warn("shared store write failed", "key", it.key.String(), "err", err)
 		} else {
 			done(circuit.Success)
@@ -109,6 +109,9 @@ func (t *Tier) write(ctx context.Context, it *item) {
 	t.mu.Lock()
 	t.leaveLocked(it)
 	t.forgetLocked(it)
+	if err != nil && len(t.unsure) < maxOwed {
+		t.unsure[it.key.Original()] = t.cfg.Now().Add(t.cfg.WriteTimeout)
+	}
 	t.mu.Unlock()
 	close(it.ended)
 }
@@ -152,10 +155,6 @@ func (t *Tier) Purge(ctx context.Context, target imagecache.Target) (imagecache.
 			t.owe(target.Original)
 			return removed, ctx.Err()
 		}
-		if it.unsure {
-			// The store may still be processing the request: delete again later.
-			defer t.owe(target.Original)
-		}
 	}
 	prefix := prefixOf(target.Original)
 	if single {
@@ -163,7 +162,10 @@ func (t *Tier) Purge(ctx context.Context, target imagecache.Target) (imagecache.
 	}
 	n, err := t.deleteAll(ctx, prefix)
 	removed.Merge(n)
-	if err != nil {
+	t.mu.Lock()
+	unsure := t.unsure[target.Original].After(t.cfg.Now())
+	t.mu.Unlock()
+	if err != nil || unsure { // the store may still be processing a failed write: delete again later
 		t.owe(target.Original)
 	}
 	return removed, err
@@ -228,15 +230,16 @@ func (t *Tier) owe(of imagecache.Original) {
 // repay retries the deletions that are due.
 func (t *Tier) repay(ctx context.Context) {
 	now := t.cfg.Now()
-	var due []imagecache.Original
+	due := make(map[imagecache.Original]time.Time)
 	t.mu.Lock()
+	maps.DeleteFunc(t.unsure, func(_ imagecache.Original, until time.Time) bool { return !until.After(now) })
 	for of, when := range t.owed {
-		if !when.After(now) && len(due) < 100 {
-			due = append(due, of)
+		if _, unsure := t.unsure[of]; !unsure && !when.After(now) && len(due) < 100 {
+			due[of] = when
 		}
 	}
 	t.mu.Unlock()
-	for _, of := range due {
+	for of, when := range due {
 		if _, err := t.deleteAll(ctx, prefixOf(of)); err != nil {
 			t.owe(of)
 			if ctx.Err() == nil {
@@ -250,7 +253,9 @@ func (t *Tier) repay(ctx context.Context) {
 			return
 		}
 		t.mu.Lock()
-		delete(t.owed, of)
+		if t.owed[of].Equal(when) { // else it was purged again during the deletion
+			delete(t.owed, of)
+		}
 		t.mu.Unlock()
 	}
 }
