@@ -100,7 +100,7 @@ func (*Busy) Is(target error) bool { return target == ErrBusy }
 // arrived. Package rfc9111 computes it from HTTP headers.
 type Freshness struct {
 	// Silent says that the origin set no lifetime: the caller's defaults apply.
-	// Of the other fields only Age is set.
+	// Lifetime, MustRevalidate and NoStore are not set.
 	Silent bool
 	// NoStore is set by no-store, private, or a Vary that names a field in which
 	// requests could differ: use the answer once, do not store it.

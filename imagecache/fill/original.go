@@ -1,6 +1,7 @@
 package fill
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -12,7 +13,7 @@ import (
 )
 
 // silentWhileRevalidate is how long a live original may be served stale while it is
-// revalidated if its origin sets no lifetime.
+// revalidated if its origin sets neither a lifetime nor stale-while-revalidate.
 const silentWhileRevalidate = 24 * time.Hour
 
 // open returns the stored mezzanine if it is fresh, else the original.
@@ -223,9 +224,10 @@ func (f *Filler) freshnessOf(v imageurl.Version, m origin.Metadata, now time.Tim
 // sent, and date the Date of the answer.
 func (f *Filler) freshness(fresh origin.Freshness, date, now time.Time) imagecache.Freshness {
 	if fresh.Silent {
-		fresh.Lifetime, fresh.StaleIfError = f.cfg.LiveTTL, f.cfg.StaleIfError
-		if f.cfg.LiveTTL > 0 {
-			fresh.StaleWhileRevalidate = silentWhileRevalidate
+		fresh.Lifetime, fresh.StaleIfError = f.cfg.LiveTTL, cmp.Or(fresh.StaleIfError, f.cfg.StaleIfError)
+		fresh.StaleWhileRevalidate = cmp.Or(fresh.StaleWhileRevalidate, silentWhileRevalidate)
+		if f.cfg.LiveTTL == 0 {
+			fresh.StaleWhileRevalidate = 0
 		}
 	}
 	generated := now.Add(-fresh.Age)

@@ -80,7 +80,6 @@ func (a Answer) explicit() origin.Freshness {
 	case f.MustRevalidate: // no lifetime given: stale at once
 	default:
 		f.Silent = true
-		return f
 	}
 	if !f.MustRevalidate {
 		f.StaleWhileRevalidate, _, _ = cc.seconds("stale-while-revalidate")

@@ -51,7 +51,8 @@ func TestFreshness(t *testing.T) {
 		{"only public", []string{"Cache-Control: public"}, silent},
 		{"only an unknown directive", []string{"Cache-Control: immutable, foo=bar"}, silent},
 		{"only empty members", []string{"Cache-Control: , ,,"}, silent},
-		{"only stale-while-revalidate", []string{"Cache-Control: stale-while-revalidate=60"}, silent},
+		{"only RFC 5861", []string{"Cache-Control: stale-while-revalidate=60, stale-if-error=0"},
+			fresh{Silent: true, StaleWhileRevalidate: seconds(60), StaleIfError: -time.Second}},
 
 		{"max-age", []string{"Cache-Control: max-age=60"}, lifetime(60)},
 		{"max-age of nothing", []string{"Cache-Control: max-age=0"}, stale},
@@ -168,6 +169,11 @@ func TestFreshness(t *testing.T) {
 		{"a tenth since Last-Modified, without Date", []string{modified}, lifetime(360)},
 		{"a tenth, but no more than allowed",
 			[]string{date, "Last-Modified: Sun, 22 Nov 2020 09:00:00 GMT"}, lifetime(86400)},
+		{"a tenth since Last-Modified, and RFC 5861",
+			[]string{date, modified, "Cache-Control: stale-while-revalidate=30, stale-if-error=90"},
+			fresh{Lifetime: seconds(360), StaleWhileRevalidate: seconds(30), StaleIfError: seconds(90)}},
+		{"a tenth since Last-Modified, no staleness", []string{date, modified, "Cache-Control: stale-if-error=0"},
+			fresh{Lifetime: seconds(360), StaleIfError: -time.Second}},
 		{"modified at this second", []string{date, "Last-Modified: Sun, 22 Nov 2026 10:00:00 GMT"}, stale},
 		{"modified in the future", []string{date, "Last-Modified: " + noon}, silent},
 		{"modified who knows when", []string{date, "Last-Modified: yesterday"}, silent},
@@ -272,8 +278,8 @@ func TestParseDirectives(t *testing.T) {
 	}
 }
 
-// FuzzFreshness checks invariants: durations in range, no other field set with Silent or
-// NoStore, and an added no-store always obeyed.
+// FuzzFreshness checks invariants: durations in range, no lifetime with Silent or NoStore,
+// and an added no-store always obeyed.
 func FuzzFreshness(f *testing.F) {
 	f.Add("max-age=60, no-cache=\"x\"", noon, "30", "Origin")
 	f.Add("ext=\"\\\"", "0", "-1", "*")
@@ -289,6 +295,9 @@ func FuzzFreshness(f *testing.F) {
 		}
 		rest := got
 		rest.Age, rest.Silent, rest.NoStore = 0, false, false
+		if got.Silent {
+			rest.StaleWhileRevalidate, rest.StaleIfError = 0, 0
+		}
 		if (got.Silent || got.NoStore) && (rest != fresh{} || got.Silent == got.NoStore) {
 			t.Errorf("%q gives %+v", h, got)
 		}
