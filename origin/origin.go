@@ -76,7 +76,7 @@ type Metadata struct {
 
 // NotModified is the error of a successful revalidation: errors.Is(err, ErrNotModified),
 // and errors.As finds the freshness that replaces the stored one (RFC 9111, 4.3.4).
-// If Fresh is Silent, the stored lifetime starts again, counted from now less Fresh.Age.
+// If Fresh is Silent, the stored lifetime starts again, counted from Fresh.Received less Fresh.Age.
 type NotModified struct {
 	ETag         string
 	LastModified time.Time
@@ -105,8 +105,11 @@ type Freshness struct {
 	// NoStore is set by no-store, private, or a Vary that names a field in which
 	// requests could differ: use the answer once, do not store it.
 	NoStore bool
-	// Age is the corrected initial age (RFC 9111, 4.2.3).
+	// Age is the corrected initial age (RFC 9111, 4.2.3), which includes the delay of the answer.
 	Age time.Duration
+	// Received is when the headers of the answer arrived, by the local clock: Age counts on from
+	// here. If zero, it counts from when the caller sent the request.
+	Received time.Time
 	// Lifetime is the freshness lifetime, counted from Age 0; 0 means stale at
 	// once (no-cache).
 	Lifetime time.Duration

@@ -267,6 +267,37 @@ func TestFiller_Fill_Live(t *testing.T) {
 	})
 }
 
+// The age of an answer includes its delay (RFC 9111, 4.2.3).
+func TestFiller_Fill_CountsTheDelayOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fresh := func() origin.Freshness {
+			time.Sleep(3 * time.Second)
+			return origin.Freshness{Age: 3 * time.Second, Received: time.Now(), Lifetime: time.Minute}
+		}
+		b := &fakeSource{open: func(ctx context.Context, cond origin.Cond) (*origin.Object, error) {
+			return has(picture(t), fresh())(ctx, cond)
+		}}
+		f := newFiller(b, &fakeResizer{})
+		r := ref(t, "/10x/live/posts/a.png.webp")
+		got, err := f.Fill(t.Context(), r, nil)
+		if err != nil || !got.Image.Fresh.Until.Equal(time.Now().Add(57*time.Second)) {
+			t.Fatalf("%+v, %v; want fresh for 57s", got.Image.Fresh, err)
+		}
+		for _, silent := range []bool{false, true} {
+			b.open = func(context.Context, origin.Cond) (*origin.Object, error) {
+				again := fresh()
+				again.Silent = silent
+				time.Sleep(time.Second) // the 304 is handled later
+				return nil, &origin.NotModified{Fresh: again}
+			}
+			again, err := f.Fill(t.Context(), r, &got.Image)
+			if err != nil || !again.Image.Fresh.Until.Equal(time.Now().Add(56*time.Second)) {
+				t.Errorf("silent %v: %+v, %v; want fresh for 56s", silent, again.Image.Fresh, err)
+			}
+		}
+	})
+}
+
 func TestFiller_Fill_Errors(t *testing.T) {
 	for _, want := range []error{origin.ErrNotFound, origin.ErrUnavailable, origin.ErrDenied} {
 		b := &fakeSource{open: func(context.Context, origin.Cond) (*origin.Object, error) { return nil, want }}

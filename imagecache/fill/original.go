@@ -221,7 +221,7 @@ func (f *Filler) freshnessOf(v imageurl.Version, m origin.Metadata, now time.Tim
 }
 
 // freshness converts an origin's Freshness to absolute times. now is when the request was
-// sent, and date the Date of the answer.
+// sent, for origins that do not say when they answered, and date the Date of the answer.
 func (f *Filler) freshness(fresh origin.Freshness, date, now time.Time) imagecache.Freshness {
 	if fresh.Silent {
 		fresh.Lifetime, fresh.StaleIfError = f.cfg.LiveTTL, cmp.Or(fresh.StaleIfError, f.cfg.StaleIfError)
@@ -230,7 +230,7 @@ func (f *Filler) freshness(fresh origin.Freshness, date, now time.Time) imagecac
 			fresh.StaleWhileRevalidate = 0
 		}
 	}
-	generated := now.Add(-fresh.Age)
+	generated := orElse(fresh.Received, now).Add(-fresh.Age)
 	return imagecache.Freshness{
 		Generated:            generated,
 		Date:                 date,
@@ -243,13 +243,13 @@ func (f *Filler) freshness(fresh origin.Freshness, date, now time.Time) imagecac
 }
 
 // renewed returns the freshness of something stored after a 304. If the 304 states no
-// lifetime, all that was stored of it holds again, from now less the Age of the 304 (RFC
-// 9111, 4.3.4).
+// lifetime, all that was stored of it holds again, from its arrival less the Age of the 304
+// (RFC 9111, 4.3.4).
 func (f *Filler) renewed(stored imagecache.Freshness, same *origin.NotModified, now time.Time) imagecache.Freshness {
 	if !same.Fresh.Silent || stored.Pinned() {
 		return f.freshness(same.Fresh, same.Date, now)
 	}
-	generated := now.Add(-same.Fresh.Age)
+	generated := orElse(same.Fresh.Received, now).Add(-same.Fresh.Age)
 	stored.Until = generated.Add(stored.Until.Sub(stored.Generated))
 	stored.Generated, stored.Date = generated, same.Date
 	return stored

@@ -61,7 +61,7 @@ func Revalidated(a Answer) origin.Freshness { return a.explicit() }
 
 func (a Answer) explicit() origin.Freshness {
 	cc := parseDirectives(a.Header.Values("Cache-Control"))
-	f := origin.Freshness{Age: a.age()}
+	f := origin.Freshness{Age: a.age(), Received: a.Received}
 	understood := cc.has("must-understand") && cc["must-understand"] == directive{}
 	if cc.has("no-store") && !understood || cc.has("private") || a.varies() {
 		f.NoStore = true

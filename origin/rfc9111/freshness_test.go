@@ -221,6 +221,7 @@ func TestFreshness(t *testing.T) {
 				Received:     received,
 				MaxHeuristic: 24 * time.Hour,
 			}
+			c.want.Received = received
 			if got := Freshness(a); got != c.want {
 				t.Errorf("Freshness(%q) =\n     %+v\nwant %+v", c.headers, got, c.want)
 			}
@@ -250,18 +251,18 @@ func TestFreshness_Age(t *testing.T) {
 
 func TestFreshness_NoHeuristic(t *testing.T) {
 	a := Answer{Header: header(date, modified), Requested: received, Received: received}
-	if got := Freshness(a); got != silent {
+	if got := Freshness(a); got != (fresh{Silent: true, Received: received}) {
 		t.Errorf("got %+v, want silent", got)
 	}
 }
 
 func TestRevalidated(t *testing.T) {
 	a := Answer{Header: header(date, modified), Requested: received, Received: received, MaxHeuristic: time.Hour}
-	if got := Revalidated(a); got != silent {
+	if got := Revalidated(a); got != (fresh{Silent: true, Received: received}) {
 		t.Errorf("got %+v, want silent", got)
 	}
 	a.Header = header(date, modified, "Cache-Control: max-age=60")
-	if got := Revalidated(a); got != lifetime(60) {
+	if got := Revalidated(a); got != (fresh{Lifetime: seconds(60), Received: received}) {
 		t.Errorf("got %+v, want 60 s", got)
 	}
 }
@@ -294,7 +295,7 @@ func FuzzFreshness(f *testing.F) {
 			}
 		}
 		rest := got
-		rest.Age, rest.Silent, rest.NoStore = 0, false, false
+		rest.Age, rest.Received, rest.Silent, rest.NoStore = 0, time.Time{}, false, false
 		if got.Silent {
 			rest.StaleWhileRevalidate, rest.StaleIfError = 0, 0
 		}

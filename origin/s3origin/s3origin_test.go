@@ -155,10 +155,10 @@ func TestSource_Open_Freshness(t *testing.T) {
 			t.Fatal(err)
 		}
 		obj.Body.Close()
-		if obj.Fresh.Age > time.Minute {
-			t.Errorf("%s: age %v", name, obj.Fresh.Age)
+		if obj.Fresh.Age > time.Minute || time.Since(obj.Fresh.Received) > time.Minute {
+			t.Errorf("%s: age %v at %v", name, obj.Fresh.Age, obj.Fresh.Received)
 		}
-		obj.Fresh.Age = 0
+		obj.Fresh.Age, obj.Fresh.Received = 0, time.Time{}
 		if obj.Fresh != want {
 			t.Errorf("%s: got %+v, want %+v", name, obj.Fresh, want)
 		}
