@@ -2,6 +2,7 @@ package disktier_test
 
 import (
 	"context"
+	"io/fs"
 	"math/rand/v2"
 	"strings"
 	"syscall"
@@ -114,6 +115,54 @@ func TestTier_Get_StaysOnAfterOneBadSector(t *testing.T) {
 		}
 		if s := tier.State(); s != disktier.Serving {
 			t.Errorf("state %v", s)
+		}
+	})
+}
+
+// Records of segments that cannot be opened for a while are healthy.
+func TestTier_Get_KeepsRecordsWithoutFreeDescriptors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := newMemDisk()
+		cfg := disktier.Config{Dir: "/c", MaxBytes: 8 << 20, SegmentBytes: 64 << 10, OpenFiles: 1}.On(disk)
+		tier := recovered(t, start(t, cfg))
+		tier.fill(100, 5000)
+		noDescriptors(disk)
+		failed := 0
+		for i := range 100 {
+			if _, err := tier.Get(context.Background(), keyOf(i)); err != nil && err != imagecache.ErrMiss {
+				failed++
+			}
+		}
+		if failed == 0 || tier.State() != disktier.Off {
+			t.Errorf("%d Gets failed, state %v", failed, tier.State())
+		}
+		disk.failing(nil)
+		backWithin(t, tier, recovery)
+		if hits, damaged := tier.hits(100), tier.Stats().Damaged; hits != 100 || damaged != 0 {
+			t.Errorf("%d of 100 are left, %d counted as damaged", hits, damaged)
+		}
+
+		tier.end()
+		noDescriptors(disk)
+		tier = start(t, cfg)
+		defer tier.end()
+		time.Sleep(time.Minute) // fake
+		disk.failing(nil)
+		backWithin(t, recovered(t, tier), recovery)
+		if hits := tier.hits(100); hits != 100 {
+			t.Errorf("%d of 100 are left after a restart", hits)
+		}
+	})
+}
+
+// noDescriptors makes the disk fail to open segments as a process without free file descriptors does.
+func noDescriptors(d *memDisk) {
+	d.set(func(d *memDisk) {
+		d.fault = func(op, path string) error {
+			if op == "open" && strings.HasSuffix(path, ".seg") {
+				return &fs.PathError{Op: op, Path: path, Err: syscall.EMFILE}
+			}
+			return nil
 		}
 	})
 }

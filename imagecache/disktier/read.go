@@ -69,7 +69,8 @@ func (t *Tier) queuedItem(key imagecache.Key) *item {
 // read fills b from the record of n at that location. The error is ErrMiss if it is not there.
 func (t *Tier) read(s *segment, n name, at location, b []byte) error {
 	h, err := t.files.acquire(s)
-	if err == nil {
+	opened := err == nil
+	if opened {
 		_, err = h.file.ReadAt(b, at.offset())
 		h.release()
 	}
@@ -86,8 +87,9 @@ func (t *Tier) read(s *segment, n name, at location, b []byte) error {
 		t.damaged(s, n, at)
 		t.reportLost(s)
 	default:
-		// A bad sector stays bad and is slow to fail: read it only once.
-		t.damaged(s, n, at)
+		if opened { // a bad sector stays bad and is slow to fail: read it only once
+			t.damaged(s, n, at)
+		}
 		err = fmt.Errorf("read segment %d: %w", s.seq, err)
 		t.readFault(err)
 		return err

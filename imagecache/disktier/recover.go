@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"syscall"
 	"time"
 )
 
@@ -42,7 +43,7 @@ func (t *Tier) recovery(ctx context.Context) func() {
 }
 
 // recoverSegment adds a segment to the index. It retries failed reads a few times and then
-// gives up, since older segments are waiting.
+// gives up, since older segments are waiting. It waits for free file descriptors.
 func (t *Tier) recoverSegment(ctx context.Context, s *segment, gone *tombstones) {
 	const tries = 3
 	for try := 1; ; try++ {
@@ -62,7 +63,7 @@ func (t *Tier) recoverSegment(ctx context.Context, s *segment, gone *tombstones)
 			return
 		}
 		t.readFault(fmt.Errorf("recover segment %d: %w", s.seq, err))
-		if try == tries {
+		if try >= tries && !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
 			t.reportLost(s)
 			return
 		}
