@@ -142,7 +142,9 @@ func (t *Tier) publish(s *segment, c contents, gone *tombstones) {
 			t.mu.Unlock()
 			return
 		}
-		s.marker, s.end, s.loaded = c.marker, c.end, true
+		if !s.loaded { // a Get of an earlier piece may be reading the marker
+			s.marker, s.end, s.loaded = c.marker, c.end, true
+		}
 		for _, slot := range slices.Backward(rest[from:]) {
 			if !gone.covers(slot.name, position(s.seq, slot.offset)) {
 				t.index.add(slot.name, locationOf(s.id, slot.offset, slot.bytes))

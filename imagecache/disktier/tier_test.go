@@ -197,6 +197,21 @@ func TestTier_Get_FindsPutsBeforeAndAfterARestart(t *testing.T) {
 	}
 }
 
+// The records of a segment enter the index in pieces of 1,024: with -race.
+func TestTier_Get_DuringRecovery(t *testing.T) {
+	dir := t.TempDir()
+	tier := start(t, disktier.Config{Dir: dir})
+	tier.fill(4000, 100)
+	tier.end()
+	tier = start(t, disktier.Config{Dir: dir})
+	for tier.Stats().Recovering {
+		tier.has(3999)
+	}
+	if hits := tier.hits(4000); hits != 4000 {
+		t.Errorf("%d of 4000 after a restart", hits)
+	}
+}
+
 func TestTier_Put_ReplacesAlsoAfterARestart(t *testing.T) {
 	dir := t.TempDir()
 	tier := start(t, disktier.Config{Dir: dir})
