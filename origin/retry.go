@@ -74,7 +74,9 @@ func tryAll[T any](ctx context.Context, r *retry, try func() (T, error)) (got T,
 		got, err = try()
 		var busy *Busy
 		if !errors.Is(err, ErrUnavailable) && !errors.As(err, &busy) {
-			r.budget.earn()
+			if err == nil || IsSentinel(err) && !errors.Is(err, ErrBusy) && !errors.Is(err, ErrName) {
+				r.budget.earn() // the origin has answered
+			}
 			return got, err
 		}
 		if tries > 1 {

@@ -348,6 +348,36 @@ func TestRetry_Open_BoundsLoad(t *testing.T) {
 	}
 }
 
+func TestRetry_Open_OnlyAnswersEarnRetries(t *testing.T) {
+	for _, c := range []struct {
+		err   error // nil: "hello"
+		tries int
+	}{
+		{nil, 2}, {origin.ErrNotFound, 2},
+		{context.DeadlineExceeded, 1}, {context.Canceled, 1}, {origin.ErrBusy, 1}, {origin.ErrName, 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			tries, err := 0, errDown
+			src := origin.Retry(sourceFunc(func(context.Context, string, origin.Cond) (*origin.Object, error) {
+				if tries++; err != nil {
+					return nil, err
+				}
+				return object(strings.NewReader("hello"), 5), nil
+			}), origin.RetryConfig{})
+			open := func() { _, _ = src.Open(t.Context(), "x", origin.Cond{}) }
+			for range 10 { // uses up the budget
+				open()
+			}
+			err = c.err
+			open()
+			tries, err = 0, errDown
+			if open(); tries != c.tries {
+				t.Errorf("%d tries after %v, want %d", tries, c.err, c.tries)
+			}
+		})
+	}
+}
+
 func TestRetry_Open_ContextDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls atomic.Int64
