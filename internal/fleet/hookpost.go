@@ -44,17 +44,15 @@ func hookType(e Entry) string {
 }
 
 // compose makes a payload of the first n entries: those of one type, each original once. Zero
-// entries are skipped; n is 0 if there are no others. The id is derived from the ids of the
-// entries, so that an adapter recognizes repetitions.
+// entries after the first are skipped. The id is derived from the ids of the entries, so that an
+// adapter recognizes repetitions.
 func compose(entries []Entry, batch []jetstream.Entry) (n int, body []byte, id string) {
 	var p payload
 	var ids []string
 	seen := make(map[hookOriginal]bool)
 	for i, e := range entries {
 		if e.ID == "" {
-			if len(ids) > 0 {
-				n = i + 1
-			}
+			n = i + 1
 			continue
 		}
 		kind, soft := hookType(e), e.Kind == KindSoft
@@ -73,9 +71,6 @@ func compose(entries []Entry, batch []jetstream.Entry) (n int, body []byte, id s
 		}
 		ids = append(ids, e.ID)
 		n = i + 1
-	}
-	if n == 0 {
-		return 0, nil, ""
 	}
 	body, err := json.Marshal(p)
 	if err != nil {

@@ -145,10 +145,11 @@ func (h *Hook) send(ctx context.Context, batch []jetstream.Entry) (done int, aga
 	}
 	h.await(ctx, fresh)
 	for done < len(batch) {
-		n, body, id := compose(entries[done:], batch[done:])
-		if n == 0 {
-			return len(batch), 0
+		if entries[done].ID == "" { // finished, whether or not the next post fails
+			done++
+			continue
 		}
+		n, body, id := compose(entries[done:], batch[done:])
 		after, err := h.post(ctx, id, body)
 		if err != nil {
 			return done, h.failed(ctx, err, after)

@@ -319,6 +319,24 @@ func TestHook_Send_BoundsAnswer(t *testing.T) {
 	}
 }
 
+// Entries that are too old are finished, although those behind them cannot be posted.
+func TestHook_Send_FinishesOldEntriesBeforeFailure(t *testing.T) {
+	a := newAdapter(t, secret1)
+	a.answer.Store(http.StatusBadGateway)
+	s, counts := newHook(t, a.url, nil)
+	items := []jetstream.Entry{
+		item(t, Entry{Stamp: Stamp{ID: "1"}}, time.Now().Add(-25*time.Hour)),
+		{Data: []byte("no entry"), At: time.Now()},
+		item(t, Entry{Stamp: Stamp{ID: "2"}}, time.Now()),
+	}
+	if done, again := s.send(t.Context(), items); done != 2 || again == 0 {
+		t.Errorf("%d done, again after %s; want 2", done, again)
+	}
+	if got := counts(); !reflect.DeepEqual(got, map[string]int{"expired": 1, "failed": 1}) {
+		t.Errorf("counted: %v", got)
+	}
+}
+
 func TestHook_Send_DropsOldEntries(t *testing.T) {
 	a := newAdapter(t, secret1)
 	s, counts := newHook(t, a.url, nil)
