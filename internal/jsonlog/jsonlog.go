@@ -106,7 +106,8 @@ func (l *Log[T]) Size() int64 {
 //  3. B takes syncing, sees that synced is past its line, and returns.
 //
 // If the sync of 2 fails, everything past synced is cut off and failed is incremented: B notices
-// that and returns the error, instead of syncing a line that no longer exists.
+// that and returns the error, instead of syncing a line that no longer exists. A third call whose
+// write fails during the sync of 2 may cut it off too: A and B notice that.
 func (l *Log[T]) Append(values ...T) error {
 	text, err := encode(func(yield func(T) bool) {
 		for _, value := range values {
@@ -133,7 +134,7 @@ func (l *Log[T]) Append(values ...T) error {
 	file, upTo := l.file, l.size
 	switch {
 	case l.failed != failed || file == nil:
-		err = errors.Join(errors.New("the file could not be synced"), l.fault)
+		err = errors.Join(errCut, l.fault)
 	case l.synced >= end:
 		file = nil
 	}
@@ -144,12 +145,18 @@ func (l *Log[T]) Append(values ...T) error {
 	err = file.Sync()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err != nil {
+	switch {
+	case err != nil && l.file != nil:
 		return errors.Join(err, l.takeBackLocked(l.size))
+	case err != nil || l.failed != failed:
+		return errors.Join(errCut, err, l.fault)
 	}
 	l.synced = upTo
 	return nil
 }
+
+// errCut means that the lines were cut off again.
+var errCut = errors.New("the file could not be synced")
 
 // takeBackLocked truncates the file to its durable length, end. If that fails, the file is
 // truncated when it is opened again, before anything is written.

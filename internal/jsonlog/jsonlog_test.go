@@ -105,6 +105,59 @@ func TestLog_Append_CutsOffRefusedLinesLater(t *testing.T) {
 	}
 }
 
+// While one call syncs, the write of another one fails and cannot be taken back: the lines that are being synced are
+// cut off too.
+func TestLog_Append_LineCutOffDuringSync(t *testing.T) {
+	failed := errors.New("disk failed")
+	for _, c := range []struct {
+		name      string
+		truncates int // that fail
+		sync      error
+	}{
+		{"cut off", 1, nil},
+		{"not synced either", 1, failed},
+		{"file closed", 2, nil},
+		{"file closed, and not synced either", 2, failed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			fs := jsonlogtest.New()
+			l, _ := open(t, jsonlog.Config{Path: "log", FS: fs})
+			if err := l.Append(1); err != nil {
+				t.Fatal(err)
+			}
+			syncs, truncates := 0, c.truncates
+			fs.Step = func(op, _ string) error {
+				switch {
+				case op == "sync":
+					if syncs++; syncs > 1 {
+						return nil
+					}
+					if err := l.Append(3); !errors.Is(err, failed) {
+						t.Error(err)
+					}
+					return c.sync
+				case op == "write" && syncs > 0:
+					return failed
+				case op == "truncate" && truncates > 0:
+					truncates--
+					return failed
+				}
+				return nil
+			}
+			if err := l.Append(2); err == nil {
+				t.Error("acknowledged, and cut off")
+			}
+			fs.Step = nil
+			if err := l.Append(4); err != nil {
+				t.Error(err)
+			}
+			if _, got := open(t, jsonlog.Config{Path: "log", FS: fs}); !slices.Equal(got, []int{1, 4}) {
+				t.Error(got)
+			}
+		})
+	}
+}
+
 // A Rewrite that fails may have replaced the file: later lines must be appended to the file that
 // now has the name.
 func TestLog_Rewrite_FailsBeforeOrAfterReplacing(t *testing.T) {
