@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -108,6 +109,8 @@ func (b *Bus) watch(ctx context.Context, s *session) error {
 		case err == nil:
 			faults = 0
 			continue
+		case s.conn.IsClosed(): // by the client, after it was refused twice or got an error that it does not know
+			return fmt.Errorf("the client closed the connection: %w", cmp.Or(s.conn.LastError(), err))
 		case b.cfg.URL != "" && !errors.Is(err, jetstream.ErrStreamNotFound):
 			continue // the client reconnects by itself
 		}

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
 )
 
 // run starts a Bus and waits until it can be used. stop ends it and waits.
@@ -457,6 +459,41 @@ func TestBus_Run_EndsWithUnwritableStore(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Error("Run did not return within 10 s")
 	}
+}
+
+// After the second refusal in a row the client closes the connection for good.
+func TestBus_Run_ConnectsAgainAfterRefusals(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits until the client gives up")
+	}
+	options := &server.Options{StoreDir: t.TempDir(), Username: "imagetier", Password: "first"}
+	srv := clusterOf(t, options)
+	b, _ := run(t, Config{URL: strings.Replace(srv.ClientURL(), "//", "//imagetier:first@", 1), Replicas: 1})
+	s, err := b.session()
+	if err != nil {
+		t.Fatal(err)
+	}
+	password := func(text string) {
+		t.Helper()
+		changed := options.Clone()
+		changed.Password = text
+		if err := srv.ReloadOptions(changed); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until := func(what string, done func() bool) {
+		t.Helper()
+		for late := time.Now().Add(time.Minute); !done(); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(late) {
+				t.Fatalf("%s: not within a minute", what)
+			}
+		}
+	}
+	password("second")
+	until("the client gives up", s.conn.IsClosed)
+	password("first")
+	until("the bus is connected again", b.Available)
+	put(t, b, "id", 0, "x")
 }
 
 // lines is a log that can be read while it is written.

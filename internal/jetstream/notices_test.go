@@ -14,10 +14,15 @@ import (
 // cluster is an outside server on a port of this machine.
 func cluster(t *testing.T) (url string) {
 	t.Helper()
-	srv, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
-		JetStream: true, StoreDir: t.TempDir(),
-	})
+	return clusterOf(t, &server.Options{StoreDir: t.TempDir()}).ClientURL()
+}
+
+// clusterOf is a cluster with further options, which it completes.
+func clusterOf(t *testing.T, options *server.Options) *server.Server {
+	t.Helper()
+	options.Host, options.Port, options.NoSigs, options.NoLog = "127.0.0.1", server.RANDOM_PORT, true, true
+	options.JetStream = true
+	srv, err := server.NewServer(options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +34,7 @@ func cluster(t *testing.T) (url string) {
 	if !srv.ReadyForConnections(30 * time.Second) {
 		t.Fatal("the server does not start")
 	}
-	return srv.ClientURL()
+	return srv
 }
 
 func TestBus_Notices_OnceAndKeptWhileDown(t *testing.T) {
