@@ -22,6 +22,7 @@ type Bus struct {
 	mu      sync.Mutex
 	now     *session      // guarded by mu; nil while not connected
 	changed chan struct{} // guarded by mu; closed when now changes
+	up      time.Time     // guarded by mu; when the connection was last established
 }
 
 // session is a usable connection to the server.
@@ -144,7 +145,12 @@ func (b *Bus) options() []nats.Option {
 				b.cfg.Log.Warn("queue connection lost", "err", err)
 			}
 		}),
-		nats.ReconnectHandler(func(*nats.Conn) { b.cfg.Log.Info("queue connection restored") }),
+		nats.ReconnectHandler(func(*nats.Conn) {
+			b.mu.Lock()
+			b.up = time.Now()
+			b.mu.Unlock()
+			b.cfg.Log.Info("queue connection restored")
+		}),
 	}
 }
 
@@ -225,7 +231,7 @@ func (b *Bus) replicate(
 func (b *Bus) set(s *session) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.now = s
+	b.now, b.up = s, time.Now()
 	close(b.changed)
 	b.changed = make(chan struct{})
 }

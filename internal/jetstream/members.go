@@ -74,7 +74,8 @@ func (b *Bus) RemoveMember(ctx context.Context, id string) error {
 type Members struct {
 	// Nodes are the nodes with a heartbeat in the last ten minutes that have not signed off.
 	Nodes []Member
-	// Age is how long the list has existed. A restarted cluster begins an empty one.
+	// Age is for how long the list is known to have existed: at most since this node's connection was
+	// last established. A restarted cluster begins an empty list, which may keep its time of creation.
 	Age time.Duration
 }
 
@@ -104,6 +105,9 @@ func (b *Bus) Members(ctx context.Context) (list Members, err error) {
 				return Members{}, b.memberError(errors.New("the list ended early"))
 			}
 			if entry == nil { // end of the list
+				b.mu.Lock()
+				list.Age = min(list.Age, time.Since(b.up))
+				b.mu.Unlock()
 				return list, nil
 			}
 			list.Nodes = append(list.Nodes, Member{entry.Key(), entry.Created()})

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestBus_Members_ListsLiveMembers(t *testing.T) {
@@ -31,6 +32,36 @@ func TestBus_Members_ListsLiveMembers(t *testing.T) {
 	slices.Sort(ids)
 	if !slices.Equal(ids, []string{"a", "b"}) || members.Nodes[0].Put.IsZero() || members.Age <= 0 {
 		t.Errorf("%+v", members)
+	}
+}
+
+// A restarted cluster has lost the list, but may have kept its time of creation.
+func TestBus_Members_AgeBeginsWithConnection(t *testing.T) {
+	b := outside(t)
+	age := func() time.Duration {
+		t.Helper()
+		list, err := b.Members(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list.Age
+	}
+	for age() < 300*time.Millisecond {
+		time.Sleep(10 * time.Millisecond)
+	}
+	s, err := b.session()
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if err := s.conn.ForceReconnect(); err != nil {
+		t.Fatal(err)
+	}
+	for !s.conn.IsConnected() {
+		time.Sleep(time.Millisecond)
+	}
+	if got := age(); got > time.Since(began) {
+		t.Errorf("the list is %v old, the connection %v", got, time.Since(began))
 	}
 }
 
