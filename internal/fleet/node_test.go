@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache"
@@ -788,6 +789,44 @@ func TestTagStore_Apply_EndsInTheSameStateInAnyOrder(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A purge by tag of a node that lacks entries of other nodes would miss originals.
+func TestNode_Of_NotCaughtUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := quietWorld(t, 2)
+		a, b := w.nodes[0], w.nodes[1]
+		if err := a.node.Take(t.Context(), []Pair{{Tag: "post:1", Of: photo, Live: true}}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.node.flush(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		knows := func(n *Node) (bool, error) {
+			all, err := n.Of(t.Context(), "post:1")
+			live, liveErr := n.LiveOf(t.Context(), "post:1")
+			if len(all) != len(live) || (err == nil) != (liveErr == nil) {
+				t.Errorf("%v, %v of all, %v, %v of the live", all, err, live, liveErr)
+			}
+			return len(all) == 1, err
+		}
+		if ok, err := knows(b.node); ok || err == nil || !strings.Contains(err.Error(), "entry 1 of the log of tags") {
+			t.Errorf("behind the log: %v, %v", ok, err)
+		}
+		w.settle()
+		if ok, err := knows(b.node); !ok || err != nil {
+			t.Errorf("caught up: %v, %v", ok, err)
+		}
+		b.reachable = false
+		if ok, err := knows(b.node); ok || !errors.Is(err, jetstream.ErrUnavailable) {
+			t.Errorf("NATS is away: %v, %v", ok, err)
+		}
+		for _, cfg := range []Config{{State: b.state}, {State: b.state, Cluster: b.node.cfg.Cluster, Alone: true}} {
+			if ok, err := knows(New(cfg)); !ok || err != nil {
+				t.Errorf("a single node: %v, %v", ok, err)
+			}
+		}
+	})
 }
 
 func TestTagStore_Set_BoundsTagsWithoutOriginals(t *testing.T) {

@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -210,29 +211,33 @@ func sleep(ctx context.Context, d time.Duration) {
 const catchUpTime = 5 * time.Second
 
 // Of returns the originals that have a tag, including what other nodes have learned until now: a
-// post that one node received can be purged by its tag on any other.
-func (n *Node) Of(tag string) []imagecache.Original {
-	n.catchUp(tag)
-	return n.state.tags.Of(tag)
+// post that one node received can be purged by its tag on any other. It is an error if this node
+// does not know all of that: a purge would miss originals.
+func (n *Node) Of(ctx context.Context, tag string) ([]imagecache.Original, error) {
+	if err := n.catchUp(ctx); err != nil {
+		return nil, err
+	}
+	return n.state.tags.Of(tag), nil
 }
 
-// LiveOf returns those originals with a tag that are requested in their live version.
-func (n *Node) LiveOf(tag string) []imagecache.Original {
-	n.catchUp(tag)
-	return n.state.tags.LiveOf(tag)
+// LiveOf returns those originals with a tag that are requested in their live version. Its errors are
+// those of Of.
+func (n *Node) LiveOf(ctx context.Context, tag string) ([]imagecache.Original, error) {
+	if err := n.catchUp(ctx); err != nil {
+		return nil, err
+	}
+	return n.state.tags.LiveOf(tag), nil
 }
 
 // Ended reports whether a tag ended after since.
 func (n *Node) Ended(tag string, since time.Time) bool { return n.state.tags.Ended(tag, since) }
 
-// catchUp waits until all current entries of the tag stream are applied. If the stream cannot be
-// read, only the local knowledge is used: a purge reaches no other node then either, and its
-// receipt says so.
-func (n *Node) catchUp(tag string) {
+// catchUp waits until all current entries of the tag stream are applied.
+func (n *Node) catchUp(ctx context.Context) error {
 	if n.alone() {
-		return
+		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), catchUpTime)
+	ctx, cancel := context.WithTimeout(ctx, catchUpTime)
 	defer cancel()
 	now, err := n.cfg.Cluster.State(ctx, jetstream.Tags)
 	for err == nil {
@@ -242,15 +247,15 @@ func (n *Node) catchUp(tag string) {
 		n.state.mu.Unlock()
 		n.mu.Unlock()
 		if now.First > now.Last || at.Log == now.ID && at.Entry >= now.Last {
-			return
+			return nil
 		}
 		select {
 		case <-moved:
 		case <-ctx.Done():
-			err = ctx.Err()
+			err = fmt.Errorf("entry %d of the log of tags is not applied here: %w", now.Last, ctx.Err())
 		}
 	}
-	n.cfg.Log.Warn("tags learned by other nodes may be missing here", "tag", tag, "err", err)
+	return fmt.Errorf("tags learned by other nodes may be missing on this node: %w", err)
 }
 
 // runHook calls the CDN hook. Without a hook it waits for ctx.

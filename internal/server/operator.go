@@ -103,7 +103,9 @@ func (o *operator) Takedowns(after imagecache.Original, limit int) []admin.Taked
 }
 
 // Tagged returns the originals with a tag.
-func (o *operator) Tagged(tag string) []imagecache.Original { return o.fleet.Of(tag) }
+func (o *operator) Tagged(ctx context.Context, tag string) ([]imagecache.Original, error) {
+	return o.fleet.Of(ctx, tag)
+}
 
 // PurgesTag counts a purge by tag.
 func (o *operator) PurgesTag() { o.metrics.PurgedByTag() }

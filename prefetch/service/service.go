@@ -30,8 +30,9 @@ type Cache interface {
 
 // Tags maps tags to originals. Implementations replicate it in a fleet.
 type Tags interface {
-	Of(tag string) []imagecache.Original
-	LiveOf(tag string) []imagecache.Original
+	// Of and LiveOf return an error if they may lack originals.
+	Of(ctx context.Context, tag string) ([]imagecache.Original, error)
+	LiveOf(ctx context.Context, tag string) ([]imagecache.Original, error)
 	Ended(tag string, since time.Time) bool
 	Forget(tag string) error
 	// Take stores the tags of an event durably.

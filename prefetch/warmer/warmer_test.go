@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -352,7 +355,9 @@ type bench struct {
 	err     map[string]error // of Make, by the Spec's name; taken away when it is returned, unless it lasts
 	tagged  map[string][]imagecache.Original
 	ended   map[string]bool
+	purging sync.Mutex // held while a purge is added to did
 	purge   error
+	unknown error // of tags
 	tag     string
 	attempt int
 	onMake  func(*bench)
@@ -361,9 +366,13 @@ type bench struct {
 	made    resize.Priority
 }
 
-func (b *bench) Of(tag string) []imagecache.Original     { return b.tagged[tag] }
-func (b *bench) LiveOf(tag string) []imagecache.Original { return b.tagged["live "+tag] }
-func (b *bench) Ended(tag string, _ time.Time) bool      { return b.ended[tag] }
+func (b *bench) Of(_ context.Context, tag string) ([]imagecache.Original, error) {
+	return b.tagged[tag], b.unknown
+}
+func (b *bench) LiveOf(ctx context.Context, tag string) ([]imagecache.Original, error) {
+	return b.Of(ctx, "live "+tag)
+}
+func (b *bench) Ended(tag string, _ time.Time) bool { return b.ended[tag] }
 func (b *bench) Forget(tag string) error {
 	b.did = append(b.did, "forget "+tag)
 	return nil
@@ -422,6 +431,8 @@ func (b *bench) work(t *testing.T, job any) string {
 			return outcomes
 		},
 		Purge: func(_ context.Context, of imagecache.Original) error {
+			b.purging.Lock()
+			defer b.purging.Unlock()
 			b.did = append(b.did, "purge "+of.Name)
 			return b.purge
 		},
@@ -447,7 +458,9 @@ func TestWorker_Work_PurgesThenWarms(t *testing.T) {
 			Warms: []Warm{
 				{Image: image(t, "a"), Profile: "two"},
 			}, Refs: []RefText{{ref(t, "/9x/v.1/posts/d.webp")}, {ref(t, "/9x/v.1/posts/d.webp")}}} // twice
-		if did := b.work(t, job); did != "purge b, purge c, purge a, forget post:p1, ok, done" {
+		did := strings.Split(b.work(t, job), ", ")
+		slices.Sort(did[:min(3, len(did))]) // they run concurrently
+		if did := strings.Join(did, ", "); did != "purge a, purge b, purge c, forget post:p1, ok, done" {
 			t.Error(did)
 		}
 		got := fmt.Sprint(b.makes)
@@ -455,6 +468,45 @@ func TestWorker_Work_PurgesThenWarms(t *testing.T) {
 			t.Error(got)
 		}
 	})
+}
+
+// While a node of a fleet is down, each purge waits 5 s for it. At the end of the process the rest of the job is left
+// to another attempt.
+func TestWorker_Purge_ManyOriginals(t *testing.T) {
+	for _, c := range []struct {
+		ends   time.Duration // of the process
+		purges int64
+		took   time.Duration
+		want   error
+	}{
+		{time.Hour, 500, 40 * time.Second, nil},
+		{7 * time.Second, 2 * purgesAtOnce, 10 * time.Second, context.DeadlineExceeded},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := &bench{tagged: map[string][]imagecache.Original{}}
+			var job Job
+			for i := range 500 {
+				tag := fmt.Sprint("post:", i)
+				job.Gone, b.tagged[tag] = append(job.Gone, tag), []imagecache.Original{{Source: "posts", Name: tag}}
+			}
+			var purges atomic.Int64
+			w := NewWorker(WorkerConfig{Tags: b, Purge: func(context.Context, imagecache.Original) error {
+				time.Sleep(5 * time.Second)
+				purges.Add(1)
+				return nil
+			}})
+			ctx, cancel := context.WithTimeout(t.Context(), c.ends)
+			defer cancel()
+			began := time.Now()
+			err := w.purge(ctx, job)
+			if took := time.Since(began); !errors.Is(err, c.want) || purges.Load() != c.purges || took != c.took {
+				t.Errorf("%d purges in %v, %v; want %d in %v, %v", purges.Load(), took, err, c.purges, c.took, c.want)
+			}
+			if forgotten := len(b.did); (forgotten == 500) != (c.want == nil) {
+				t.Errorf("%d tags are forgotten", forgotten)
+			}
+		})
+	}
 }
 
 // The job of a new post that is not done soon gets the priority of pages, which show the post then.
@@ -491,6 +543,15 @@ func TestWorker_Work_FailedJob(t *testing.T) {
 			Job{Purges: []Purge{{"posts", []byte("a")}}, Warms: []Warm{{Profile: "two"}}},
 			func(b *bench) { b.purge = errors.New("disk") },
 			"purge a, again after 0s: purge: disk, again",
+		},
+		"tags are not known: no tag is forgotten": {
+			Job{Gone: []string{"post:p1"}, Purges: []Purge{{"posts", []byte("a")}}, Warms: []Warm{{Profile: "two"}}},
+			func(b *bench) { b.unknown = errors.New("behind") },
+			"purge a, again after 0s: purge: behind, again",
+		},
+		"live tags are not known": {
+			Job{Stale: []string{"user:u1"}}, func(b *bench) { b.unknown = errors.New("behind") },
+			"again after 0s: purge: behind, again",
 		},
 		"no original yet": {nil, func(b *bench) {
 			b.err = map[string]error{"100x.webp": origin.ErrNotFound}

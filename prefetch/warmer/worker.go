@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/origin"
@@ -49,8 +51,9 @@ type WorkerConfig struct {
 	Purge func(ctx context.Context, of imagecache.Original) error
 	// Tags maps tags to originals. Required.
 	Tags interface {
-		Of(tag string) []imagecache.Original
-		LiveOf(tag string) []imagecache.Original
+		// Of and LiveOf return an error if they may lack originals.
+		Of(ctx context.Context, tag string) ([]imagecache.Original, error)
+		LiveOf(ctx context.Context, tag string) ([]imagecache.Original, error)
 		Ended(tag string, since time.Time) bool
 		Forget(tag string) error
 	}
@@ -208,30 +211,54 @@ func (w *Worker) do(ctx context.Context, job Job, queued time.Time) (did bool, e
 	return did, last
 }
 
+// purgesAtOnce is the number of concurrent purges of a job: each waits up to 5 s for the nodes of a fleet.
+// A purge by tag of the private API has the same limit, which this package cannot import.
+const purgesAtOnce = 64
+
 func (w *Worker) purge(ctx context.Context, job Job) error {
-	var originals []imagecache.Original
-	for _, tag := range job.Gone {
-		originals = append(originals, w.cfg.Tags.Of(tag)...)
-	}
-	for _, tag := range job.Stale {
-		originals = append(originals, w.cfg.Tags.LiveOf(tag)...)
-	}
-	for _, p := range job.Purges {
-		originals = append(originals, p.Original())
-	}
-	var faults []error
+	originals, unknown := w.toPurge(ctx, job)
+	var group errgroup.Group
+	group.SetLimit(purgesAtOnce)
 	for _, of := range originals {
-		faults = append(faults, w.cfg.Purge(ctx, of))
+		group.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			return w.cfg.Purge(ctx, of)
+		})
 	}
-	if err := errors.Join(faults...); err != nil {
-		return fmt.Errorf("purge: %w", err)
+	if err := errors.Join(group.Wait(), unknown); err != nil {
+		return fmt.Errorf("purge: %w", err) // the tags are not forgotten: the next attempt needs them
 	}
 	for _, tag := range job.Gone {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		if err := w.cfg.Tags.Forget(tag); err != nil {
 			w.cfg.Log.Warn("forgetting a tag failed", "tag", tag, "err", err) // the next purge of it repeats these
 		}
 	}
 	return nil
+}
+
+// toPurge returns the originals that a job purges. With an error, those of some tags are missing.
+func (w *Worker) toPurge(ctx context.Context, job Job) (originals []imagecache.Original, err error) {
+	for _, p := range job.Purges {
+		originals = append(originals, p.Original())
+	}
+	for _, part := range []struct {
+		tags   []string
+		having func(context.Context, string) ([]imagecache.Original, error)
+	}{{job.Gone, w.cfg.Tags.Of}, {job.Stale, w.cfg.Tags.LiveOf}} {
+		for _, tag := range part.tags {
+			tagged, err := part.having(ctx, tag)
+			if err != nil {
+				return originals, err
+			}
+			originals = append(originals, tagged...)
+		}
+	}
+	return originals, nil
 }
 
 // warm makes the variants of an image that its profile lists and the Watch wants, and its mezzanine.

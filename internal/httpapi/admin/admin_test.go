@@ -144,12 +144,15 @@ func (s *store) asked() string {
 	return purged
 }
 
-// Tagged knows the tag post:p1 only.
-func (s *store) Tagged(tag string) []imagecache.Original {
-	if tag != "post:p1" {
-		return nil
+// Tagged knows the tag post:p1 only, and does not know whether post:behind has originals.
+func (s *store) Tagged(_ context.Context, tag string) ([]imagecache.Original, error) {
+	switch tag {
+	case "post:p1":
+		return []imagecache.Original{{Source: "posts", Name: "cat.jpg"}, {Source: "posts", Name: "dog.jpg"}}, nil
+	case "post:behind":
+		return nil, errors.New("tags may be missing: NATS is away")
 	}
-	return []imagecache.Original{{Source: "posts", Name: "cat.jpg"}, {Source: "posts", Name: "dog.jpg"}}
+	return nil, nil
 }
 
 // fakeOperator answers with its parts. A call of a part that is nil panics.

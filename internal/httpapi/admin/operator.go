@@ -49,8 +49,8 @@ type Purger interface {
 	Lift(ctx context.Context, of imagecache.Original) (receipt imagecache.Receipt, lifted bool, err error)
 	// Takedowns returns at most limit takedowns that sort after an original, by source and name.
 	Takedowns(after imagecache.Original, limit int) []Takedown
-	// Tagged returns the originals with a tag.
-	Tagged(tag string) []imagecache.Original
+	// Tagged returns the originals with a tag. It is an error if some may be missing, with a text for the client.
+	Tagged(ctx context.Context, tag string) ([]imagecache.Original, error)
 	// PurgesTag is called once for each purge or takedown of a tag.
 	PurgesTag()
 }

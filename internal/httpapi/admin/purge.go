@@ -114,7 +114,7 @@ func (p *api) purge(w http.ResponseWriter, r *http.Request) error {
 	if err := readJSON(w, r, &req); err != nil {
 		return err
 	}
-	targets, err := p.targets(req)
+	targets, err := p.targets(r.Context(), req)
 	if err != nil {
 		return err
 	}
@@ -253,14 +253,14 @@ func (p *api) readOriginals(
 			`A takedown needs {"source","name"} or {"tag"}.`,
 		)
 	}
-	if targets, err = p.targets(req); err == nil && len(targets) == 0 {
+	if targets, err = p.targets(r.Context(), req); err == nil && len(targets) == 0 {
 		err = problem.ErrTag
 	}
 	return req, targets, err
 }
 
 // targets checks req and returns what to remove.
-func (p *api) targets(req purgeRequest) ([]imagecache.Target, error) {
+func (p *api) targets(ctx context.Context, req purgeRequest) ([]imagecache.Target, error) {
 	ways := 0
 	for _, given := range []bool{req.Source != "" || req.Name != "", req.Path != "", req.Tag != ""} {
 		if given {
@@ -274,7 +274,7 @@ func (p *api) targets(req purgeRequest) ([]imagecache.Target, error) {
 		if !req.DryRun {
 			p.Operator.PurgesTag()
 		}
-		return p.targetsOfTag(req.Tag)
+		return p.targetsOfTag(ctx, req.Tag)
 	case req.Path != "":
 		return p.targetsOfPath(req.Path)
 	case req.Source == "" || req.Name == "":
@@ -315,11 +315,15 @@ func (p *api) targetsOfPath(path string) ([]imagecache.Target, error) {
 const maxTag = 5 + 256
 
 // targetsOfTag returns the known originals with a tag, possibly none.
-func (p *api) targetsOfTag(tag string) (targets []imagecache.Target, err error) {
+func (p *api) targetsOfTag(ctx context.Context, tag string) (targets []imagecache.Target, err error) {
 	if len(tag) > maxTag {
 		return nil, problem.Errorf(problem.ErrRequest, "The tag has %d bytes, not 1-%d.", len(tag), maxTag)
 	}
-	for _, of := range p.Operator.Tagged(tag) {
+	originals, err := p.Operator.Tagged(ctx, tag)
+	if err != nil {
+		return nil, problem.Errorf(problem.ErrNotReady, "Nothing was changed: %v. Try again.", err)
+	}
+	for _, of := range originals {
 		targets = append(targets, imagecache.Target{Original: of})
 	}
 	return targets, nil
