@@ -829,6 +829,40 @@ func TestNode_Of_NotCaughtUp(t *testing.T) {
 	})
 }
 
+func TestNode_Knows_Pair(t *testing.T) {
+	x := quietWorld(t, 1).nodes[0]
+	pair := Pair{Tag: "post:1", Of: photo}
+	live := Pair{Tag: "post:1", Of: photo, Live: true}
+	want := func(when string, knows, knowsLive bool) {
+		t.Helper()
+		if x.node.Knows(pair) != knows || x.node.Knows(live) != knowsLive {
+			t.Errorf("%s: knows it: %v, as live: %v", when, x.node.Knows(pair), x.node.Knows(live))
+		}
+		if x.node.Knows(Pair{Tag: "post:1", Of: simOriginals[1]}) && when != "ended" {
+			t.Errorf("%s: knows another original", when)
+		}
+	}
+	take := func(learn []Pair, end ...string) {
+		t.Helper()
+		if err := x.node.Take(t.Context(), learn, end); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want("nothing learned", false, false)
+	take([]Pair{pair})
+	want("learned", true, false)
+	take([]Pair{live})
+	want("learned as live", true, true)
+	if err := x.node.Forget("post:1"); err != nil {
+		t.Fatal(err)
+	}
+	want("forgotten", false, false)
+	take(nil, "post:1")
+	want("ended", true, true)
+	take([]Pair{pair})
+	want("begun again", true, false)
+}
+
 func TestTagStore_Set_BoundsTagsWithoutOriginals(t *testing.T) {
 	s, _, err := openTags(jsonlog.Config{Path: filepath.Join(t.TempDir(), "tags")}, time.Now)
 	if err != nil {

@@ -229,6 +229,10 @@ func (n *Node) LiveOf(ctx context.Context, tag string) ([]imagecache.Original, e
 	return n.state.tags.LiveOf(tag), nil
 }
 
+// Knows reports whether this node knows that an original has a tag, as live if p is, or that the tag
+// has ended.
+func (n *Node) Knows(p Pair) bool { return n.state.tags.knows(p) }
+
 // Ended reports whether a tag ended after since.
 func (n *Node) Ended(tag string, since time.Time) bool { return n.state.tags.Ended(tag, since) }
 

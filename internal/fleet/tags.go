@@ -207,6 +207,16 @@ func (s *tagStore) having(name string, which func(*tag, tagged) bool) (originals
 	return originals
 }
 
+// knows reports whether the pair is known, or the tag has ended: an old page does not begin it again.
+func (s *tagStore) knows(p Pair) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.known[p.Tag]
+	return t != nil && (t.ended > t.learnt || slices.ContainsFunc(t.originals, func(x tagged) bool {
+		return x.of == p.Of && (x.live > t.forgotten || !p.Live)
+	}))
+}
+
 // Ended reports whether a tag ended after since, and was not learned again later.
 func (s *tagStore) Ended(name string, since time.Time) bool {
 	s.mu.Lock()

@@ -111,6 +111,9 @@ func (c replicatedCache) SoftPurge(ctx context.Context, target imagecache.Target
 // replicatedTags are the tags that the fleet has learned.
 type replicatedTags struct{ *fleet.Node }
 
+// Knows reports whether this node knows a tag of an original, or that the tag has ended.
+func (t replicatedTags) Knows(tag warmer.Tagged) bool { return t.Node.Knows(fleet.Pair(tag)) }
+
 // Take stores the tags of an event on every node.
 func (t replicatedTags) Take(ctx context.Context, learn []warmer.Tagged, end []string) error {
 	pairs := make([]fleet.Pair, len(learn))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/webhook"
@@ -45,13 +46,15 @@ func (s *Service) Event(
 		return taken, clientError(ErrInvalid, err)
 	}
 	taken.Kind = event.Type
+	var recent []warmer.Tagged
 	if event.Type == events.FeedPage {
-		s.skipRecent(&event)
+		recent = s.skipRecent(&event)
 	}
 	plan, err := warmer.PlanEvent(event)
 	if err != nil {
 		return taken, err
 	}
+	plan.Learn = append(plan.Learn, recent...)
 	if len(event.Paths) > 0 {
 		taken.Repeated, err = s.takePage(ctx, claim.ID, plan, event.Paths)
 		return taken, err
@@ -80,28 +83,41 @@ func (s *Service) takePage(
 	plan warmer.Plan,
 	paths []imageurl.Ref,
 ) (repeated bool, err error) {
+	id = eventID(id)
 	if len(plan.Learn) > 0 {
-		if repeated, err := s.take(ctx, eventID(id), plan); repeated || err != nil {
+		if repeated, err := s.seen(ctx, id); repeated || err != nil {
 			return repeated, err
 		}
 	}
+	// Before the id is noted: a page that is refused is sent again with the same id.
 	if s.cfg.Mode != warmer.None && !s.pages.put(paths) {
 		return false, fmt.Errorf("%w: %d paths of pages are waiting", ErrQueueFull, s.pages.waiting())
 	}
-	return false, nil
+	if len(plan.Learn) == 0 {
+		return false, nil
+	}
+	return s.store(ctx, id, plan)
 }
 
 // skipRecent removes the images from a page that were warmed recently: most images are on many
-// pages, and each would be a job.
-func (s *Service) skipRecent(page *events.Event) {
+// pages, and each would be a job. It returns their tags that are not known: an image may have been
+// warmed without them, and post.deleted needs them.
+func (s *Service) skipRecent(page *events.Event) (learn []warmer.Tagged) {
+	recent := func(img *events.Image, profileName string) bool {
+		if img == nil || img.AskTag || !s.watch.Lately(img.Image, profileName) {
+			return false
+		}
+		learn = append(learn, slices.DeleteFunc(warmer.TagsOf(*img), s.cfg.Tags.Knows)...)
+		return true
+	}
 	for i := range page.Posts {
 		post := &page.Posts[i]
-		if post.Image != nil && !post.Image.AskTag && s.watch.Lately(post.Image.Image, page.Profile) {
+		if recent(post.Image, page.Profile) {
 			post.Image = nil
 		}
-		if a := post.Author; a != nil && a.Avatar != nil && !a.Avatar.AskTag &&
-			s.watch.Lately(a.Avatar.Image, events.Avatar) {
+		if post.Author != nil && recent(post.Author.Avatar, events.Avatar) {
 			post.Author = nil
 		}
 	}
+	return learn
 }

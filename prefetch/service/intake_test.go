@@ -1,16 +1,24 @@
 package service
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/jetstream"
+	"github.com/novasocial/imagetier/origin"
+	"github.com/novasocial/imagetier/prefetch/events"
 	"github.com/novasocial/imagetier/prefetch/profile"
+	"github.com/novasocial/imagetier/prefetch/warmer"
 )
 
 func TestQueueError(t *testing.T) {
@@ -65,5 +73,114 @@ func TestService_Event_WithoutSecrets(t *testing.T) {
 	if taken, err := open(true).Event(t.Context(), http.Header{}, body); taken.Kind != "post.deleted" ||
 		!errors.Is(err, ErrUnavailable) {
 		t.Errorf("%s, %v", taken.Kind, err)
+	}
+}
+
+// fakeTags records the tags that are stored.
+type fakeTags struct {
+	Tags
+	learned []warmer.Tagged
+}
+
+func (f *fakeTags) Knows(tag warmer.Tagged) bool { return slices.Contains(f.learned, tag) }
+
+func (f *fakeTags) Take(_ context.Context, learn []warmer.Tagged, _ []string) error {
+	f.learned = append(f.learned, learn...)
+	return nil
+}
+
+// withQueue returns a Service with a queue, of which no job is taken.
+func withQueue(t *testing.T) (*Service, *fakeTags) {
+	t.Helper()
+	dir := t.TempDir()
+	bus, err := jetstream.New(jetstream.Config{Dir: filepath.Join(dir, "queue")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- bus.Run(t.Context()) }()
+	t.Cleanup(func() { <-ended })
+	signer, err := imageurl.NewDevSigner()
+	if err != nil {
+		t.Fatal(err)
+	}
+	links, err := profile.NewLinks()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tags := &fakeTags{}
+	s, err := New(Config{
+		Bus: bus, Tags: tags, Metrics: fakeMetrics{}, Log: slog.New(slog.DiscardHandler), Dir: dir,
+		Profiles: profile.BuiltIn(), Links: links, Dev: true, Signer: signer, WastedAfter: time.Hour,
+		Sources: map[string]origin.Source{"posts": nil}, Buckets: []Bucket{{Name: "bucket", Source: "posts"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bus.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s, tags
+}
+
+func (s *Service) event(t *testing.T, id, body string) (Taken, error) {
+	t.Helper()
+	header := http.Header{"Webhook-Id": {id}}
+	return s.Event(t.Context(), header, func() ([]byte, error) { return []byte(body), nil })
+}
+
+// wantJobs checks how many jobs are queued.
+func (s *Service) wantJobs(t *testing.T, want int) {
+	t.Helper()
+	if got, err := s.cfg.Bus.Stats(t.Context()); err != nil || got.Waiting != want {
+		t.Errorf("%d jobs are queued, %v; want %d", got.Waiting, err, want)
+	}
+}
+
+// An image may have been warmed without its post, whose deletion needs the tag.
+func TestService_Event_PageOfRecentImages(t *testing.T) {
+	s, tags := withQueue(t)
+	for name, profileName := range map[string]string{"a.jpg": "feed", "u.jpg": events.Avatar} {
+		ref := refsOf(t, "/440x/v.1/posts/"+name+".webp")[0]
+		image := profile.Image{Source: "posts", Name: name, Version: ref.Version()}
+		s.watch.Made(image, profileName, warmer.OnPage, nil)
+	}
+	body := `{"type":"feed.page","data":{"profile":"feed","posts":[{"id":"p1",` +
+		`"image":{"source":"posts","name":"a.jpg","version":"v.1"},` +
+		`"author":{"id":"u1","avatar":{"source":"posts","name":"u.jpg","version":"v.1"}}}]}}`
+	want := []warmer.Tagged{
+		{Tag: "post:p1", Of: imagecache.Original{Source: "posts", Name: "a.jpg"}},
+		{Tag: "user:u1", Of: imagecache.Original{Source: "posts", Name: "u.jpg"}},
+	}
+	for _, id := range []string{"first", "second"} { // the second page has nothing new
+		if _, err := s.event(t, id, body); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(tags.learned, want) {
+			t.Errorf("after the %s page, learned %v, want %v", id, tags.learned, want)
+		}
+	}
+	s.wantJobs(t, 0)
+}
+
+// The sender repeats a page that was refused, with the same id.
+func TestService_Event_RefusedPageIsRepeated(t *testing.T) {
+	s, _ := withQueue(t)
+	body := `{"type":"feed.page","data":{"paths":["/i/_/440x/v.1/posts/a.jpg.webp"],` +
+		`"posts":[{"id":"p1","image":{"source":"posts","name":"a.jpg","version":"v.1"}}]}}`
+	s.pages.put(pageRefs(t, "other", maxPathsWaiting))
+	if taken, err := s.event(t, "page", body); taken.Repeated || !errors.Is(err, ErrQueueFull) {
+		t.Errorf("a page that does not fit: %+v, %v", taken, err)
+	}
+	for range maxPathsWaiting {
+		s.pages.next(t.Context())
+	}
+	for _, repeated := range []bool{false, true} {
+		if taken, err := s.event(t, "page", body); taken.Repeated != repeated || err != nil {
+			t.Errorf("repeated: %v, %v; want %v", taken.Repeated, err, repeated)
+		}
+		if n := s.pages.waiting(); n != 1 {
+			t.Errorf("%d paths wait, want 1", n)
+		}
 	}
 }

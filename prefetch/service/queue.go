@@ -12,11 +12,21 @@ import (
 // take stores the tags of a plan and queues its jobs, both durably. A plan whose id was accepted
 // before changes nothing: a repeated post.published does not undo a later post.deleted.
 func (s *Service) take(ctx context.Context, id string, plan warmer.Plan) (repeated bool, err error) {
+	if seen, err := s.seen(ctx, id); seen || err != nil {
+		return seen, err
+	}
+	return s.store(ctx, id, plan)
+}
+
+// seen reports whether an id was accepted before.
+func (s *Service) seen(ctx context.Context, id string) (bool, error) {
 	s.awaitStart(ctx)
 	seen, err := s.cfg.Bus.Seen(ctx, id)
-	if seen || err != nil {
-		return seen, queueError(err)
-	}
+	return seen, queueError(err)
+}
+
+// store is take for an id that was not seen.
+func (s *Service) store(ctx context.Context, id string, plan warmer.Plan) (repeated bool, err error) {
 	if err := s.cfg.Tags.Take(ctx, plan.Learn, plan.End); err != nil {
 		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}

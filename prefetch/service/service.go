@@ -33,6 +33,8 @@ type Tags interface {
 	// Of and LiveOf return an error if they may lack originals.
 	Of(ctx context.Context, tag string) ([]imagecache.Original, error)
 	LiveOf(ctx context.Context, tag string) ([]imagecache.Original, error)
+	// Knows reports whether storing the tag of a page would change nothing.
+	Knows(warmer.Tagged) bool
 	Ended(tag string, since time.Time) bool
 	Forget(tag string) error
 	// Take stores the tags of an event durably.

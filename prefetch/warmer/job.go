@@ -188,13 +188,14 @@ type planning struct {
 	seen  map[string]bool // images in the plan, because many posts can have the same avatar
 }
 
-func (p *planning) learn(img events.Image) {
+func (p *planning) learn(img events.Image) { p.Learn = append(p.Learn, TagsOf(img)...) }
+
+// TagsOf returns the tags of an image.
+func TagsOf(img events.Image) (tags []Tagged) {
 	for _, tag := range img.Tags {
-		p.Learn = append(
-			p.Learn,
-			Tagged{Tag: tag, Of: originalOf(img.Image), Live: img.Version.Pin() == imageurl.Live},
-		)
+		tags = append(tags, Tagged{Tag: tag, Of: originalOf(img.Image), Live: img.Version.Pin() == imageurl.Live})
 	}
+	return tags
 }
 
 func (p *planning) warm(priority int, w Warm) error {
