@@ -148,6 +148,9 @@ func (n *Node) everywhere(ctx context.Context, e Entry) (imagecache.Receipt, err
 // Without the outbox, a node that crashed between writing its register and the stream would have a
 // takedown that no other node ever receives.
 func (n *Node) decide(ctx context.Context, e Entry) (*pending, error) {
+	if err := e.check(); err != nil {
+		return nil, fmt.Errorf("%s: %w", e.Kind, err)
+	}
 	e.Stamp = n.stamp(e)
 	p := n.expect(e)
 	n.distrust(e) // before the entry can return in the stream

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/jetstream"
 )
 
@@ -76,6 +77,21 @@ type Entry struct {
 	Learn  []learnt `json:"learn,omitempty"`
 	End    []string `json:"end,omitempty"`
 	Forget string   `json:"forget,omitempty"`
+}
+
+// check returns an error if a name is longer than that of any image. No log might accept such an
+// entry, which would block the outbox.
+func (e Entry) check() error {
+	names := [][]byte{e.Name}
+	for _, p := range e.Learn {
+		names = append(names, p.Name)
+	}
+	for _, name := range names {
+		if len(name) > imageurl.MaxName {
+			return fmt.Errorf("%w: a name has %d bytes, more than %d", imageurl.ErrSyntax, len(name), imageurl.MaxName)
+		}
+	}
+	return nil
 }
 
 // decides reports whether the entry changes the register of takedowns.

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/imagecache/sharedstore"
 	"github.com/novasocial/imagetier/internal/jetstream"
 	"github.com/novasocial/imagetier/internal/jsonlog"
@@ -861,6 +862,24 @@ func TestNode_Knows_Pair(t *testing.T) {
 	want("ended", true, true)
 	take([]Pair{pair})
 	want("begun again", true, false)
+}
+
+// No log accepts an entry with such a name: it would block the outbox.
+func TestNode_Decide_RefusesLongName(t *testing.T) {
+	x := quietWorld(t, 1).nodes[0]
+	for n, refused := range map[int]bool{imageurl.MaxName: false, imageurl.MaxName + 1: true} {
+		of := imagecache.Original{Source: "posts", Name: strings.Repeat("n", n)}
+		_, purge := x.node.decide(t.Context(), entryOf(KindPurge, imagecache.Target{Original: of}))
+		tags := x.node.Take(t.Context(), []Pair{{Tag: "post:1", Of: of}}, nil)
+		for _, err := range []error{purge, tags} {
+			if errors.Is(err, imageurl.ErrSyntax) != refused || !refused && err != nil {
+				t.Errorf("%d bytes: %v", n, err)
+			}
+		}
+	}
+	if n := x.state.outbox.len(); n != 2 {
+		t.Errorf("%d entries are in the outbox, want 2", n)
+	}
 }
 
 func TestTagStore_Set_BoundsTagsWithoutOriginals(t *testing.T) {

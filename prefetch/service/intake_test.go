@@ -184,3 +184,17 @@ func TestService_Event_RefusedPageIsRepeated(t *testing.T) {
 		}
 	}
 }
+
+// The purge of such a name could never be replicated.
+func TestService_Notice_IgnoresLongName(t *testing.T) {
+	s, _ := withQueue(t)
+	record := func(name string) string {
+		return `{"eventName":"ObjectRemoved:Delete","s3":{"bucket":{"name":"bucket"},"object":{"key":"` + name + `"}}}`
+	}
+	body := `{"Records":[` + record(strings.Repeat("n", imageurl.MaxName+1)) + "," +
+		record(strings.Repeat("n", imageurl.MaxName)) + `]}`
+	if kinds, err := s.Notice(t.Context(), []byte(body)); err != nil || !slices.Equal(kinds, []string{"s3.removed"}) {
+		t.Errorf("%v, %v", kinds, err)
+	}
+	s.wantJobs(t, 1)
+}

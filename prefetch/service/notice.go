@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/jetstream"
 	"github.com/novasocial/imagetier/prefetch/events"
 	"github.com/novasocial/imagetier/prefetch/profile"
@@ -32,14 +33,21 @@ func (s *Service) Notice(ctx context.Context, body []byte) (kinds []string, err 
 	if err != nil {
 		return nil, clientError(ErrInvalid, err)
 	}
-	for _, err := range bad {
+	ignore := func(err error) {
 		s.cfg.Metrics.Event("unknown", "invalid")
 		s.cfg.Log.Warn("S3 notification ignored", "err", err)
+	}
+	for _, err := range bad {
+		ignore(err)
 	}
 	for _, n := range notices {
 		for _, b := range s.cfg.Buckets {
 			name, ok := strings.CutPrefix(n.Key, b.Prefix)
 			if n.Bucket != b.Name || !ok || name == "" {
+				continue
+			}
+			if err := imageurl.CheckImage(b.Source, name); err != nil {
+				ignore(err)
 				continue
 			}
 			plan, err := s.planNotice(n, b.Source, name)
