@@ -3,8 +3,6 @@ package feed
 import (
 	"context"
 	"errors"
-
-	"github.com/novasocial/imagetier/gateway/loader"
 )
 
 // kind is the common part of posts and profiles: a service to fetch them by ID, and its cache.
@@ -97,9 +95,9 @@ func fetch[V any](ctx context.Context, r *request, k kind[V], ids []string, entr
 
 // errorOf returns why id could not be loaded; nil if the service has answered for it.
 func errorOf(err error, id string) error {
-	var byID loader.Errors
-	if errors.As(err, &byID) {
-		return byID[id]
+	var some interface{ ErrorOf(id string) error } // a loader.Errors
+	if errors.As(err, &some) {
+		return some.ErrorOf(id)
 	}
 	return err
 }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/gateway/feed"
-	"github.com/novasocial/imagetier/gateway/loader"
 )
 
 // bubble runs a test with a gateway in a synctest bubble, and waits until background calls have
@@ -146,6 +145,12 @@ func TestAssembler_Page_Panic(t *testing.T) {
 	})
 }
 
+// failed is an error about some ids, as that of a loader.
+type failed map[string]error
+
+func (f failed) Error() string           { return "some failed" }
+func (f failed) ErrorOf(id string) error { return f[id] }
+
 // With an open breaker the answer is stale if possible, else an error at once.
 func TestAssembler_Page_Stale(t *testing.T) {
 	for name, tc := range map[string]struct {
@@ -170,7 +175,7 @@ func TestAssembler_Page_Stale(t *testing.T) {
 		}, `p1; "next" true`},
 		"content knows one no more, and fails for the other": {func(g *gateway) {
 			g.backends.posts = func([]string) ([]feed.Post, error) {
-				return nil, loader.Errors{"p1": feed.ErrUnavailable}
+				return nil, failed{"p1": feed.ErrUnavailable}
 			}
 		}, `p1; "next" true; old content`},
 		"content knew one no more, and fails then": {func(g *gateway) {

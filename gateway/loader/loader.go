@@ -41,6 +41,9 @@ var ErrPanic = errors.New("fetch panicked")
 // Errors maps IDs to their errors.
 type Errors map[string]error
 
+// ErrorOf returns the error of an ID; nil if it was loaded, or is unknown.
+func (e Errors) ErrorOf(id string) error { return e[id] }
+
 func (e Errors) Error() string {
 	for id, err := range e {
 		return fmt.Sprintf("%d IDs failed, %q: %v", len(e), id, err)
