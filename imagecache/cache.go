@@ -297,7 +297,8 @@ func (c *Cache) fill(ctx context.Context, ref imageurl.Ref, key Key, stale *Imag
 	if joined {
 		out.Collapsed, out.Stored = true, false
 	}
-	if f.priority > resize.FirstPriorityOf(ctx) && (errors.Is(f.err, resize.ErrBusy) || errors.Is(f.err, errFillTimeout)) {
+	tooLow := errors.Is(f.err, resize.ErrBusy) || errors.Is(f.err, errFillTimeout)
+	if tooLow && f.priority > resize.FirstPriorityOf(ctx) {
 		return c.fill(ctx, ref, key, stale, at) // there may be room, or time, for this caller
 	}
 	if c.takenDown(key.original) { // taken down while this caller waited

@@ -169,8 +169,8 @@ func oneMayBeTheCause(err error) bool {
 	return false
 }
 
-// run calls the Resizer once, with the highest priority of the requests, both for admission and afterwards. The job is canceled when all requests that
-// are not answered have left, but not for the optional Specs.
+// run calls the Resizer once, with the highest priority of the requests, both for admission and afterwards. The job is
+// canceled when all requests that are not answered have left, but not for the optional Specs.
 func (w *work) run(j job, requests []*request) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

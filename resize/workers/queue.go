@@ -98,9 +98,9 @@ type slotKind int
 const (
 	forLive slotKind = iota // cheap live and page jobs
 	forBoth                 // cheap jobs of all priorities
-	// warmFirst is like forBoth, but takes jobs that were admitted as warm before page jobs. A warm job makes all sizes of a post from one
-	// decode. If it had to wait for all pages, each of them would make the size that it shows by itself, which
-	// delays the warm jobs even more.
+	// warmFirst is like forBoth, but takes jobs that were admitted as warm before page jobs. A warm job makes all sizes
+	// of a post from one decode. If it had to wait for all pages, each of them would make the size that it shows by
+	// itself, which delays the warm jobs even more.
 	warmFirst
 	forExpensive // expensive jobs of all priorities
 )
