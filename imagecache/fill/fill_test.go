@@ -366,31 +366,34 @@ func TestFiller_Purge_DuringFill(t *testing.T) {
 
 // A stored original of a directory is verified by its entity tag, which is its digest.
 func TestFiller_Fill_VerifiesStoredOriginals(t *testing.T) {
-	body := picture(t)
-	sum := sha256.Sum256(body)
-	b := &fakeSource{open: func(context.Context, origin.Cond) (*origin.Object, error) {
-		obj := origin.NewWhole(body)
-		obj.ETag, obj.Fresh = fmt.Sprintf(`"%x"`, sum[:16]), origin.Freshness{Silent: true}
-		return obj, nil
-	}}
-	tier := &fakeTier{}
-	f := fill.New(fill.Config{
-		Sources: map[string]origin.Source{"posts": b}, Digests: map[string]bool{"posts": true},
-		Resizer: &fakeResizer{}, Originals: tier,
+	synctest.Test(t, func(t *testing.T) {
+		body := picture(t)
+		sum := sha256.Sum256(body)
+		b := &fakeSource{open: func(context.Context, origin.Cond) (*origin.Object, error) {
+			obj := origin.NewWhole(body)
+			obj.ETag, obj.Fresh = fmt.Sprintf(`"%x"`, sum[:16]), origin.Freshness{Silent: true}
+			return obj, nil
+		}}
+		tier := &fakeTier{}
+		f := fill.New(fill.Config{
+			Sources: map[string]origin.Source{"posts": b}, Digests: map[string]bool{"posts": true},
+			Resizer: &fakeResizer{}, Originals: tier,
+		})
+		for i, want := range []int32{1, 1, 2} {
+			synctest.Wait() // the work of the request before has ended, so its original is not shared
+			if i == 2 {
+				tier.images.Range(func(key, value any) bool {
+					img := value.(imagecache.Image)
+					img.Body = bytes.Clone(img.Body)
+					img.Body[len(img.Body)/2] ^= 1
+					tier.images.Store(key, img)
+					return true
+				})
+			}
+			path := fmt.Sprintf("/%dx/v.1/posts/cat.png.webp", 10+i)
+			if _, err := f.Fill(t.Context(), ref(t, path), nil); err != nil || b.opens.Load() != want {
+				t.Errorf("%d: %d fetches, want %d, error %v", i, b.opens.Load(), want, err)
+			}
+		}
 	})
-	for i, want := range []int32{1, 1, 2} {
-		if i == 2 {
-			tier.images.Range(func(key, value any) bool {
-				img := value.(imagecache.Image)
-				img.Body = bytes.Clone(img.Body)
-				img.Body[len(img.Body)/2] ^= 1
-				tier.images.Store(key, img)
-				return true
-			})
-		}
-		path := fmt.Sprintf("/%dx/v.1/posts/cat.png.webp", 10+i)
-		if _, err := f.Fill(t.Context(), ref(t, path), nil); err != nil || b.opens.Load() != want {
-			t.Errorf("%d: %d fetches, want %d, error %v", i, b.opens.Load(), want, err)
-		}
-	}
 }
