@@ -97,21 +97,24 @@ func (b *Bus) batcher(ctx context.Context, s *session, l Log, to Batcher) (jetst
 	if err != nil {
 		return nil, err
 	}
-	consumer, err := stream.Consumer(ctx, to.Name)
-	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		cfg := jetstream.ConsumerConfig{
-			Durable: to.Name, AckPolicy: jetstream.AckExplicitPolicy, AckWait: b.cfg.AckWait,
-			MaxDeliver: -1, MaxAckPending: 10 * to.Most,
+	consumer, err := ask(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
+		consumer, err := stream.Consumer(ctx, to.Name)
+		if errors.Is(err, jetstream.ErrConsumerNotFound) {
+			cfg := jetstream.ConsumerConfig{
+				Durable: to.Name, AckPolicy: jetstream.AckExplicitPolicy, AckWait: b.cfg.AckWait,
+				MaxDeliver: -1, MaxAckPending: 10 * to.Most,
+			}
+			if l != Hooks { // other logs: do not replay a week of old entries
+				since := time.Now().Add(-lookBack)
+				cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &since
+			}
+			consumer, err = stream.CreateConsumer(ctx, cfg)
+			if errors.Is(err, jetstream.ErrConsumerExists) { // another node has created it
+				consumer, err = stream.Consumer(ctx, to.Name)
+			}
 		}
-		if l != Hooks { // other logs: do not replay a week of old entries
-			since := time.Now().Add(-lookBack)
-			cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &since
-		}
-		consumer, err = stream.CreateConsumer(ctx, cfg)
-		if errors.Is(err, jetstream.ErrConsumerExists) { // another node has created it
-			consumer, err = stream.Consumer(ctx, to.Name)
-		}
-	}
+		return consumer, err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("consumer %s of %s: %w", to.Name, l.stream, err)
 	}

@@ -173,8 +173,10 @@ func (b *Bus) open(ctx context.Context, conn *nats.Conn) (*session, error) {
 		return nil, err
 	}
 	for priority := range NumPriorities {
-		cfg := queueConsumer(b.cfg, priority)
-		if s.consumers[priority], err = s.queue.CreateOrUpdateConsumer(ctx, cfg); err != nil {
+		s.consumers[priority], err = ask(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
+			return s.queue.CreateOrUpdateConsumer(ctx, queueConsumer(b.cfg, priority))
+		})
+		if err != nil {
 			return nil, fmt.Errorf("consumer of priority %d: %w", priority, err)
 		}
 	}
@@ -194,6 +196,18 @@ func (b *Bus) stream(
 		return stream, nil
 	}
 	cfg.Replicas = b.cfg.Replicas
+	stream, err := ask(ctx, func(ctx context.Context) (jetstream.Stream, error) {
+		return b.clusterStream(ctx, js, cfg)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("stream %s with %d replicas (--stream-replicas): %w", cfg.Name, cfg.Replicas, err)
+	}
+	return stream, nil
+}
+
+func (b *Bus) clusterStream(
+	ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig,
+) (jetstream.Stream, error) {
 	stream, err := js.Stream(ctx, cfg.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		// The caller retries after an error: with fewer replicas than configured, losing one server
@@ -206,12 +220,9 @@ func (b *Bus) stream(
 		}
 	}
 	if err == nil && stream.CachedInfo().Config.Replicas < cfg.Replicas {
-		stream, err = b.replicate(ctx, js, stream.CachedInfo().Config)
+		return b.replicate(ctx, js, stream.CachedInfo().Config)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("stream %s with %d replicas (--stream-replicas): %w", cfg.Name, cfg.Replicas, err)
-	}
-	return stream, nil
+	return stream, err
 }
 
 // replicate raises the replicas of a stream to the configured number. It leaves the rest of the

@@ -64,7 +64,7 @@ func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower) error {
 	if err != nil {
 		return err
 	}
-	info, err := stream.Info(opening)
+	info, err := ask(opening, func(ctx context.Context) (*jetstream.StreamInfo, error) { return stream.Info(ctx) })
 	if err != nil {
 		return err
 	}
@@ -72,8 +72,10 @@ func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower) error {
 	if err != nil {
 		return &refusal{err}
 	}
-	consumer, err := stream.OrderedConsumer(opening, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(1, from), MaxResetAttempts: 3,
+	consumer, err := ask(opening, func(ctx context.Context) (jetstream.Consumer, error) {
+		return stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+			DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(1, from), MaxResetAttempts: 3,
+		})
 	})
 	if err != nil {
 		return err

@@ -2,10 +2,16 @@ package jetstream
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 )
 
 // A leader that is killed never answers the request that it had received.
@@ -50,4 +56,116 @@ func TestInsist_Retries(t *testing.T) {
 	if worst := tries * tryTime; worst >= 5*time.Second {
 		t.Errorf("senders of events wait %v", worst)
 	}
+}
+
+// A cluster does not answer requests about a stream that another node is creating just then.
+func TestBus_Run_ClusterLeavesFirstRequestsUnanswered(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		silent string // the subject of the API whose first request is not answered
+		use    func(ctx context.Context, url string) error
+	}{
+		{"a stream of the queue", "STREAM.INFO." + queueName, openQueue},
+		{"a consumer of the queue", "CONSUMER.CREATE." + queueName + ".warmers-0." + subject(0), openQueue},
+		{"a log at start", "STREAM.INFO." + Purges.stream, func(ctx context.Context, url string) error {
+			_, err := PeekLog(ctx, url, Purges)
+			return err
+		}},
+		{"the nodes", "STREAM.INFO.KV_" + memberBucket, func(ctx context.Context, url string) error {
+			return withBus(ctx, url, func(b *Bus) error {
+				_, err := b.memberStore(ctx)
+				return err
+			})
+		}},
+		{"a followed log", "STREAM.INFO." + Tags.stream, func(ctx context.Context, url string) error {
+			return withBus(ctx, url, func(b *Bus) error {
+				begun := errors.New("begun")
+				err := b.Follow(ctx, Tags, Follower{Begin: func(LogState) (uint64, error) { return 0, begun }})
+				if errors.Is(err, begun) {
+					return nil
+				}
+				return fmt.Errorf("follow: %w", err)
+			})
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			url, asked := answering(t, c.silent)
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			if err := c.use(ctx, url); err != nil {
+				t.Errorf("%v after %d requests", err, asked())
+			}
+			if n := asked(); n < 2 {
+				t.Errorf("%s was requested %d times, want a second time", c.silent, n)
+			}
+		})
+	}
+}
+
+func openQueue(ctx context.Context, url string) error {
+	return withBus(ctx, url, func(*Bus) error { return nil })
+}
+
+// withBus calls use with a Bus that is ready.
+func withBus(ctx context.Context, url string, use func(*Bus) error) error {
+	b, err := New(Config{URL: url, Replicas: 1})
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- b.Run(ctx) }()
+	err = b.Ready(ctx)
+	if err == nil {
+		err = use(b)
+	}
+	stop()
+	return errors.Join(err, <-ended)
+}
+
+// answering is a cluster that has every stream and every consumer, and does not answer the first request to
+// the subject silent of its API. asked returns how often that was requested.
+func answering(t *testing.T, silent string) (url string, asked func() int) {
+	t.Helper()
+	url = natsOf(t, &server.Options{}).ClientURL()
+	conn, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	requests := make(chan struct{}, 100)
+	_, err = conn.Subscribe("$JS.API.>", func(m *nats.Msg) {
+		request := strings.TrimPrefix(m.Subject, "$JS.API.")
+		if request == silent {
+			requests <- struct{}{}
+			if len(requests) == 1 {
+				return
+			}
+		}
+		name := strings.Split(request, ".")[2]
+		answer := map[string]any{
+			"type": "io.nats.jetstream.api.v1.stream_info_response", "created": time.Unix(1, 0).UTC(),
+			"config": map[string]any{"name": name, "num_replicas": 1, "max_msgs_per_subject": 1},
+		}
+		if strings.HasPrefix(request, "CONSUMER") {
+			answer["type"], answer["config"] = "io.nats.jetstream.api.v1.consumer_create_response", nil
+			answer["stream_name"], answer["name"] = name, "c"
+		}
+		text, err := json.Marshal(answer)
+		if err == nil {
+			err = m.Respond(text)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	if err == nil {
+		err = conn.Flush()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return url, func() int { return len(requests) }
 }

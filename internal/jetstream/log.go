@@ -71,7 +71,7 @@ func peek(ctx context.Context, conn *nats.Conn, l Log) (LogState, error) {
 	if err != nil {
 		return LogState{}, err
 	}
-	stream, err := js.Stream(ctx, l.stream)
+	stream, err := lookUp(ctx, js, l)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return LogState{}, nil
 	}
@@ -81,13 +81,17 @@ func peek(ctx context.Context, conn *nats.Conn, l Log) (LogState, error) {
 	return stateOf(stream.CachedInfo()), nil
 }
 
+func lookUp(ctx context.Context, js jetstream.JetStream, l Log) (jetstream.Stream, error) {
+	return ask(ctx, func(ctx context.Context) (jetstream.Stream, error) { return js.Stream(ctx, l.stream) })
+}
+
 // State returns the state of a log.
 func (b *Bus) State(ctx context.Context, l Log) (LogState, error) {
 	s, err := b.session()
 	if err != nil {
 		return LogState{}, err
 	}
-	stream, err := s.js.Stream(ctx, l.stream)
+	stream, err := lookUp(ctx, s.js, l)
 	if err != nil {
 		return LogState{}, fmt.Errorf("inspect %s: %w", l.stream, err)
 	}

@@ -31,17 +31,20 @@ func (b *Bus) memberStore(ctx context.Context) (jetstream.KeyValue, error) {
 	if kv := s.members.Load(); kv != nil {
 		return *kv, nil
 	}
-	kv, err := s.js.KeyValue(ctx, memberBucket)
-	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		// In memory: after a restart of the whole cluster every node puts itself again.
-		kv, err = s.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
-			Bucket: memberBucket, Description: "imagetier: nodes of the fleet", TTL: memberTTL, History: 1,
-			Storage: jetstream.MemoryStorage, Replicas: b.cfg.Replicas, MaxBytes: memberBytes,
-		})
-		if errors.Is(err, jetstream.ErrBucketExists) { // another node has created it
-			kv, err = s.js.KeyValue(ctx, memberBucket)
+	kv, err := ask(ctx, func(ctx context.Context) (jetstream.KeyValue, error) {
+		kv, err := s.js.KeyValue(ctx, memberBucket)
+		if errors.Is(err, jetstream.ErrBucketNotFound) {
+			// In memory: after a restart of the whole cluster every node puts itself again.
+			kv, err = s.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
+				Bucket: memberBucket, Description: "imagetier: nodes of the fleet", TTL: memberTTL, History: 1,
+				Storage: jetstream.MemoryStorage, Replicas: b.cfg.Replicas, MaxBytes: memberBytes,
+			})
+			if errors.Is(err, jetstream.ErrBucketExists) { // another node has created it
+				kv, err = s.js.KeyValue(ctx, memberBucket)
+			}
 		}
-	}
+		return kv, err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: bucket %s with %d replicas: %w", ErrUnavailable, memberBucket, b.cfg.Replicas, err)
 	}

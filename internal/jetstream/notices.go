@@ -45,9 +45,11 @@ func (b *Bus) notices(ctx context.Context, s *session, take func(context.Context
 	if err != nil {
 		return err
 	}
-	consumer, err := stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
-		Durable: "notices", AckPolicy: jetstream.AckExplicitPolicy, AckWait: b.cfg.AckWait,
-		MaxDeliver: -1, MaxAckPending: 100,
+	consumer, err := ask(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
+		return stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
+			Durable: "notices", AckPolicy: jetstream.AckExplicitPolicy, AckWait: b.cfg.AckWait,
+			MaxDeliver: -1, MaxAckPending: 100,
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("consumer of %s: %w", noticeName, err)

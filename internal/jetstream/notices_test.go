@@ -20,8 +20,14 @@ func cluster(t *testing.T) (url string) {
 // clusterOf is a cluster with further options, which it completes.
 func clusterOf(t *testing.T, options *server.Options) *server.Server {
 	t.Helper()
-	options.Host, options.Port, options.NoSigs, options.NoLog = "127.0.0.1", server.RANDOM_PORT, true, true
 	options.JetStream = true
+	return natsOf(t, options)
+}
+
+// natsOf is like clusterOf, but has JetStream only if the options say so.
+func natsOf(t *testing.T, options *server.Options) *server.Server {
+	t.Helper()
+	options.Host, options.Port, options.NoSigs, options.NoLog = "127.0.0.1", server.RANDOM_PORT, true, true
 	srv, err := server.NewServer(options)
 	if err != nil {
 		t.Fatal(err)

@@ -75,30 +75,6 @@ func (s *session) note(ctx context.Context, subject string) (before bool, err er
 	return before, err
 }
 
-// Timeouts of one operation, and the addition for each message of a batch. There are three tries,
-// because a leader that fails never answers: its successor must be asked again. All tries together
-// take at most the five seconds that are promised to senders of events.
-const (
-	tries       = 3
-	tryTime     = 1500 * time.Millisecond
-	messageTime = 10 * time.Millisecond
-)
-
-// insist repeats an idempotent call until it is answered, with a timeout that grows by extra. The
-// error is ErrUnavailable if it is never answered.
-func insist(ctx context.Context, extra time.Duration, do func(context.Context) error) (err error) {
-	for range tries {
-		try, cancel := context.WithTimeout(ctx, tryTime+extra)
-		err = do(try)
-		late := try.Err() != nil && ctx.Err() == nil
-		cancel()
-		if err == nil || !late {
-			return err
-		}
-	}
-	return fmt.Errorf("%w: the server does not answer: %w", ErrUnavailable, err)
-}
-
 // Seen reports whether the id was accepted before, within Config.Window. The errors are those of
 // Put.
 func (b *Bus) Seen(ctx context.Context, id string) (bool, error) {

@@ -41,9 +41,11 @@ func (b *Bus) share(ctx context.Context, s *session, do func(context.Context, En
 	if err != nil {
 		return err
 	}
-	consumer, err := stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
-		Durable: "deleters", AckPolicy: jetstream.AckExplicitPolicy, AckWait: 30 * time.Second,
-		MaxDeliver: -1, MaxAckPending: 20_000,
+	consumer, err := ask(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
+		return stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
+			Durable: "deleters", AckPolicy: jetstream.AckExplicitPolicy, AckWait: 30 * time.Second,
+			MaxDeliver: -1, MaxAckPending: 20_000,
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("consumer of %s: %w", Purges.stream, err)
