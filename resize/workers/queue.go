@@ -241,18 +241,16 @@ func (q *queue) listOf(j *job) *list.List {
 
 // matchLocked hands waiting jobs to idle workers until no pair is left.
 func (q *queue) matchLocked() {
-	for l := live; l < numPriorities; l++ {
-		for j := range q.admittedLocked(l) {
-			if q.idle.Len() == 0 {
-				return
-			}
-			s := q.takeSlotLocked(j)
-			if s == nil {
-				continue // no suitable worker is idle
-			}
-			q.removeLocked(j.elem)
-			q.handLocked(s, j)
+	for j := range q.admittedLocked() {
+		if q.idle.Len() == 0 {
+			return
 		}
+		s := q.takeSlotLocked(j)
+		if s == nil {
+			continue // no suitable worker is idle
+		}
+		q.removeLocked(j.elem)
+		q.handLocked(s, j)
 	}
 }
 
@@ -280,17 +278,20 @@ func (q *queue) raise(j *job, to resize.Priority) {
 	q.matchLocked()
 }
 
-// admittedLocked yields the jobs of a list that the limits admit. The caller may remove the job that it gets.
-func (q *queue) admittedLocked(l resize.Priority) iter.Seq[*job] {
+// admittedLocked yields the waiting jobs that the limits admit, in the order of their priorities. The caller may
+// remove the job that it gets.
+func (q *queue) admittedLocked() iter.Seq[*job] {
 	return func(yield func(*job) bool) {
-		large := false // a large job waits for memory: no other large job overtakes it
-		for e := q.waiting[l].Front(); e != nil; {
-			j := e.Value.(*job)
-			e = e.Next()
-			if large && j.cost.large() || !q.limits.admits(q.running, j.cost) {
-				large = large || j.cost.large()
-			} else if !yield(j) {
-				return
+		large := false // a large job waits for memory: no other large job overtakes it, of no priority
+		for l := live; l < numPriorities; l++ {
+			for e := q.waiting[l].Front(); e != nil; {
+				j := e.Value.(*job)
+				e = e.Next()
+				if large && j.cost.large() || !q.limits.admits(q.running, j.cost) {
+					large = large || j.cost.large()
+				} else if !yield(j) {
+					return
+				}
 			}
 		}
 	}
@@ -345,8 +346,8 @@ func (q *queue) takeSlotLocked(j *job) *slot {
 
 // warmCanStartLocked reports whether a warm job waits only for a slot.
 func (q *queue) warmCanStartLocked() bool {
-	for j := range q.admittedLocked(warm) {
-		if warmFirst.takes(j) {
+	for j := range q.admittedLocked() {
+		if j.priority == warm && warmFirst.takes(j) {
 			return true
 		}
 	}
@@ -407,6 +408,7 @@ func (q *queue) remove(j *job) bool {
 		return false
 	}
 	q.removeLocked(j.elem)
+	q.matchLocked() // it may have held up other large jobs
 	return true
 }
 

@@ -499,55 +499,68 @@ func TestQueue_LimitsAVIFEncoders(t *testing.T) {
 }
 
 func TestQueue_LimitsMemoryOfLargeJobs(t *testing.T) {
+	for _, others := range []resize.Priority{live, warm} {
+		q := newQueue(9, 9)
+		slots := []*slot{newSlot(forBoth), newSlot(forBoth), newSlot(forBoth)}
+		for _, s := range slots {
+			q.offer(s)
+		}
+		huge := newJobWithCost(live, cost{memory: 2 << 30})
+		half := newJobWithCost(others, cost{memory: 512 << 20})
+		small := newJobWithCost(others, cost{memory: 64 << 20})
+		later := newJobWithCost(others, cost{memory: 256 << 20})
+		for _, j := range []*job{half, huge, later, small} {
+			if err := q.push(j); err != nil {
+				t.Fatal(err)
+			}
+		}
+		running := map[*job]bool{}
+		gather := func() {
+			for _, s := range slots {
+				if j := received(s); j != nil {
+					running[j] = true
+				}
+			}
+		}
+		gather()
+		if !running[half] || !running[small] || running[huge] || running[later] {
+			t.Fatalf("priority %v: half %v, small %v, huge %v, later %v: no large one may pass the one that waits",
+				others, running[half], running[small], running[huge], running[later])
+		}
+		q.done(half)
+		gather()
+		if !running[huge] || running[later] {
+			t.Errorf("priority %v: the huge one does not run alone: %v, later %v", others, running[huge], running[later])
+		}
+		q.offer(slots[0])
+		q.done(huge)
+		gather()
+		if !running[later] {
+			t.Errorf("priority %v: the last one does not run", others)
+		}
+	}
+}
+
+// A job that leaves the queue holds up no other.
+func TestQueue_Remove_StartsWhatWaitedBehind(t *testing.T) {
 	q := newQueue(9, 9)
-	slots := []*slot{newSlot(forBoth), newSlot(forBoth), newSlot(forBoth)}
+	slots := []*slot{newSlot(forBoth), newSlot(forBoth)}
 	for _, s := range slots {
 		q.offer(s)
 	}
-	huge, half, small := newJobWithCost(
-		live,
-		cost{memory: 2 << 30},
-	), newJobWithCost(
-		live,
-		cost{memory: 512 << 20},
-	), newJobWithCost(
-		live,
-		cost{memory: 64 << 20},
-	)
-	later := newJobWithCost(live, cost{memory: 256 << 20})
-	for _, j := range []*job{half, huge, later, small} {
+	half := newJobWithCost(live, cost{memory: 512 << 20})
+	huge := newJobWithCost(live, cost{memory: 2 << 30})
+	later := newJobWithCost(live, cost{memory: 128 << 20})
+	for _, j := range []*job{half, huge, later} {
 		if err := q.push(j); err != nil {
 			t.Fatal(err)
 		}
 	}
-	running := map[*job]bool{}
-	gather := func() {
-		for _, s := range slots {
-			if j := received(s); j != nil {
-				running[j] = true
-			}
-		}
+	if !q.remove(huge) {
+		t.Fatal("the huge job does not wait")
 	}
-	gather()
-	if !running[half] || !running[small] || running[huge] || running[later] {
-		t.Fatalf(
-			"half %v, small %v, huge %v, later %v: no large one may pass the one that waits",
-			running[half],
-			running[small],
-			running[huge],
-			running[later],
-		)
-	}
-	q.done(half)
-	gather()
-	if !running[huge] || running[later] {
-		t.Errorf("the huge one does not run alone: %v, later %v", running[huge], running[later])
-	}
-	q.offer(slots[0])
-	q.done(huge)
-	gather()
-	if !running[later] {
-		t.Error("the last one does not run")
+	if first, second := received(slots[0]), received(slots[1]); first != half || second != later {
+		t.Errorf("%v and %v run, want %v and %v", first, second, half, later)
 	}
 }
 
