@@ -52,6 +52,10 @@ const (
 	lookEvery  = 5 * time.Second
 )
 
+// publishTime is after how long the client forgets a published message that was not answered. It refuses new ones
+// while it waits for 4,000.
+const publishTime = 2 * time.Minute
+
 // Run starts the embedded server or connects to a cluster, and maintains that until ctx is done. It
 // returns nil then; earlier failures are logged and retried. Stop all users of the Bus first.
 func (b *Bus) Run(ctx context.Context) error {
@@ -104,7 +108,7 @@ func (b *Bus) watch(ctx context.Context, s *session) error {
 		case <-tick.C:
 		}
 		look, cancel := context.WithTimeout(ctx, lookEvery)
-		_, err := s.queue.Info(look)
+		err := s.check(look)
 		cancel()
 		switch {
 		case err == nil:
@@ -112,13 +116,28 @@ func (b *Bus) watch(ctx context.Context, s *session) error {
 			continue
 		case s.conn.IsClosed(): // by the client, after it was refused twice or got an error that it does not know
 			return fmt.Errorf("the client closed the connection: %w", cmp.Or(s.conn.LastError(), err))
-		case b.cfg.URL != "" && !errors.Is(err, jetstream.ErrStreamNotFound):
+		case b.cfg.URL != "" && !errors.Is(err, jetstream.ErrStreamNotFound) && !errors.Is(err, jetstream.ErrConsumerNotFound):
 			continue // the client reconnects by itself
 		}
 		if faults++; faults == 3 {
 			return fmt.Errorf("inspect the queue: %w", err)
 		}
 	}
+}
+
+// check returns an error if the queue cannot be used: something of it may have been removed.
+func (s *session) check(ctx context.Context) error {
+	for _, stream := range []jetstream.Stream{s.queue, s.seen, s.dead} {
+		if _, err := stream.Info(ctx); err != nil {
+			return err
+		}
+	}
+	for _, consumer := range s.consumers {
+		if _, err := consumer.Info(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // dial connects to the cluster, or to an embedded server that it starts. end undoes both.
@@ -158,7 +177,7 @@ func (b *Bus) options() []nats.Option {
 func (b *Bus) open(ctx context.Context, conn *nats.Conn) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	js, err := jetstream.New(conn)
+	js, err := jetstream.New(conn, jetstream.WithPublishAsyncTimeout(publishTime))
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -171,6 +172,68 @@ func TestBus_Put_CompletesPartialPut(t *testing.T) {
 	}
 }
 
+// A page that is announced again lacks the images that have been warmed meanwhile.
+func TestBus_Put_RepeatsWithOtherMessages(t *testing.T) {
+	b := start(t)
+	s, err := b.session()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.putAll(t.Context(), s, digestOf("id"), []Message{{Data: []byte("0")}}); err != nil {
+		t.Fatal(err)
+	}
+	put(t, b, "id", 0, "1")
+	if s := stats(t, b); s.Waiting != 2 {
+		t.Errorf("%d wait, want 2", s.Waiting)
+	}
+}
+
+// Messages that wait for their next attempt hold up no others.
+func TestDelivery_Again_ManyWait(t *testing.T) {
+	if testing.Short() {
+		t.Skip("returns 1,000 messages")
+	}
+	b, _ := run(t, Config{Dir: filepath.Join(t.TempDir(), "queue"), Backoff: []time.Duration{10 * time.Minute}})
+	var failing []string
+	for i := range 1000 {
+		failing = append(failing, strconv.Itoa(i))
+	}
+	put(t, b, "failing", 0, failing...)
+	for range failing {
+		if _, err := next(t, b).Again(t.Context(), "no luck", 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(t, b, "good", 0, "good")
+	if got := done(t, next(t, b)); got != "good" {
+		t.Errorf("%q was delivered", got)
+	}
+}
+
+// A consumer that an operator has removed is created again, and until then the other priorities are delivered.
+func TestBus_Next_LostConsumer(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for the third check of the queue")
+	}
+	t.Parallel()
+	b := start(t)
+	s, err := b.session()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.queue.DeleteConsumer(t.Context(), "warmers-0"); err != nil {
+		t.Fatal(err)
+	}
+	put(t, b, "second", 1, "second")
+	if got := done(t, next(t, b)); got != "second" {
+		t.Errorf("%q was delivered, want second", got)
+	}
+	put(t, b, "first", 0, "first")
+	if got := done(t, next(t, b)); got != "first" {
+		t.Errorf("%q was delivered, want first", got)
+	}
+}
+
 func TestBus_Put_FullQueue(t *testing.T) {
 	b, _ := run(t, Config{Dir: filepath.Join(t.TempDir(), "queue"), QueueBytes: 64 << 10})
 	put(t, b, "first", 0, strings.Repeat("a", 40<<10))
@@ -217,8 +280,8 @@ func TestDelivery_Again_BuriesAfterLastAttempt(t *testing.T) {
 	if err := b.Retry(t.Context(), letters[0].ID); err != nil {
 		t.Fatal(err)
 	}
-	if d := next(t, b); d.Attempt != 1 || d.Priority != 1 || done(t, d) != "x" {
-		t.Errorf("retried: %+v", d)
+	if d := next(t, b); d.Attempt != 1 || d.Priority != 1 || !d.Queued.Equal(letters[0].Queued) || done(t, d) != "x" {
+		t.Errorf("retried: %+v, want it queued at %v", d, letters[0].Queued)
 	}
 	if s := stats(t, b); s.Waiting != 0 || s.Dead != 0 {
 		t.Errorf("after the retry: %+v", s)

@@ -17,7 +17,7 @@ import (
 type Delivery struct {
 	Data     []byte
 	Priority int
-	Queued   time.Time // when it was put
+	Queued   time.Time // when it was put, or first put if it was a dead letter
 	Attempt  int       // from 1
 
 	bus *Bus
@@ -83,7 +83,7 @@ func (d *Delivery) Release() error {
 	return nil
 }
 
-// Headers of a dead letter.
+// Headers of a dead letter. A retried one keeps queuedHeader.
 const (
 	reasonHeader   = "Imagetier-Reason"
 	attemptsHeader = "Imagetier-Attempts"

@@ -17,6 +17,7 @@ import (
 type Message struct {
 	Priority int // 0 to NumPriorities-1
 	Data     []byte
+	Queued   time.Time // when it was first queued, for a retried letter; zero: now
 }
 
 // lookAgain is how often Next polls for messages that this process did not put: those of other
@@ -105,16 +106,20 @@ func (s *session) has(ctx context.Context, id string) (bool, error) {
 }
 
 // putAll publishes all messages and waits until each is stored. Messages that were stored under
-// that digest before are not stored again.
+// that digest before are not stored again; a message that is given twice is stored once.
 func (b *Bus) putAll(ctx context.Context, s *session, digest string, messages []Message) error {
 	acks := make([]jetstream.PubAckFuture, 0, len(messages))
-	for i, m := range messages {
+	for _, m := range messages {
 		msg := &nats.Msg{
 			Subject: subject(min(max(m.Priority, 0), NumPriorities-1)),
 			Data:    m.Data,
 			Header:  nats.Header{},
 		}
-		msg.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("%s.%d", digest, i))
+		// Not its place in the call: a repeated call may have other messages.
+		msg.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("%s.%d.%s", digest, m.Priority, digestOf(string(m.Data))))
+		if !m.Queued.IsZero() {
+			msg.Header.Set(queuedHeader, m.Queued.UTC().Format(time.RFC3339Nano))
+		}
 		ack, err := s.js.PublishMsgAsync(msg)
 		if err != nil {
 			return putError("queue", err)
@@ -172,12 +177,14 @@ func (b *Bus) Next(ctx context.Context) (*Delivery, error) {
 	}
 }
 
-// take returns a waiting message, or nil.
+// take returns a waiting message, or nil and the errors of the priorities that could not be read.
 func (b *Bus) take(s *session) (*Delivery, error) {
+	var errs []error
 	for priority, consumer := range s.consumers {
 		batch, err := consumer.FetchNoWait(1)
 		if err != nil {
-			return nil, err
+			errs = append(errs, err)
+			continue
 		}
 		for msg := range batch.Messages() {
 			meta, err := msg.Metadata()
@@ -188,16 +195,18 @@ func (b *Bus) take(s *session) (*Delivery, error) {
 			case b.put <- struct{}{}:
 			default:
 			}
+			queued := meta.Timestamp
+			if first, err := time.Parse(time.RFC3339Nano, msg.Headers().Get(queuedHeader)); err == nil {
+				queued = first
+			}
 			return &Delivery{
-				Data: msg.Data(), Priority: priority, Queued: meta.Timestamp, Attempt: int(meta.NumDelivered),
+				Data: msg.Data(), Priority: priority, Queued: queued, Attempt: int(meta.NumDelivered),
 				bus: b, msg: msg,
 			}, nil
 		}
-		if err := batch.Error(); err != nil {
-			return nil, err
-		}
+		errs = append(errs, batch.Error())
 	}
-	return nil, nil
+	return nil, errors.Join(errs...)
 }
 
 // Stats of a queue.

@@ -67,11 +67,12 @@ func deadStream() jetstream.StreamConfig {
 
 // queueConsumer delivers the messages of one priority. The server counts deliveries, and Next
 // buries messages with too many: with MaxDeliver they would stay in the queue, invisible, until
-// they are too old.
+// they are too old. Messages that wait for their next attempt count as pending, so a limit of pending ones would
+// let failing jobs hold up the others.
 func queueConsumer(cfg Config, priority int) jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
 		Durable: fmt.Sprintf("warmers-%d", priority), FilterSubject: subject(priority),
-		AckPolicy: jetstream.AckExplicitPolicy, AckWait: cfg.AckWait, MaxDeliver: -1, MaxAckPending: 1000,
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: cfg.AckWait, MaxDeliver: -1, MaxAckPending: -1,
 	}
 }
 

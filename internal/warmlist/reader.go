@@ -195,10 +195,10 @@ func pathItem(text string) (Item, error) {
 // the tier's own access log.
 func parseJSON(line, profile string) (Item, error) {
 	var object struct {
-		Path, URL, Source, Name, Version, Profile string
-		Msg, Method                               string
-		Status                                    int
-		Tags                                      []string
+		Path, URL, Source, Name, Version, Crop, Profile string
+		Msg, Method                                     string
+		Status                                          int
+		Tags                                            []string
 	}
 	if err := json.Unmarshal([]byte(line), &object); err != nil {
 		return Item{}, fmt.Errorf("read JSON: %w", err)
@@ -221,8 +221,9 @@ func parseJSON(line, profile string) (Item, error) {
 			Name    string   `json:"name,omitempty"`
 			Version string   `json:"version,omitempty"`
 			URL     string   `json:"url,omitempty"`
+			Crop    string   `json:"crop,omitempty"`
 			Tags    []string `json:"tags,omitempty"`
-		}{object.Source, object.Name, object.Version, object.URL, object.Tags})
+		}{object.Source, object.Name, object.Version, object.URL, object.Crop, object.Tags})
 		return Item{Image: image, Profile: profile}, err
 	}
 	return Item{}, errors.New(`the object has none of "path", "url", and "source" with "name"`)

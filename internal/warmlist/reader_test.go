@@ -28,3 +28,11 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestParse_KeepsFieldsOfImage(t *testing.T) {
+	const line = `{"source":"posts","name":"a.jpg","version":"1","crop":"0x0x5x5","tags":["album:1"]}`
+	item, err := parse(line, "feed")
+	if err != nil || string(item.Image) != line || item.Profile != "feed" {
+		t.Errorf("%+v, %v", item, err)
+	}
+}

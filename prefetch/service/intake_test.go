@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/novasocial/imagetier/prefetch/events"
 	"github.com/novasocial/imagetier/prefetch/profile"
 	"github.com/novasocial/imagetier/prefetch/warmer"
+	"github.com/novasocial/imagetier/resize"
 )
 
 func TestQueueError(t *testing.T) {
@@ -89,6 +91,20 @@ func (f *fakeTags) Take(_ context.Context, learn []warmer.Tagged, _ []string) er
 	return nil
 }
 
+// fakeCache records the variants that are requested.
+type fakeCache struct {
+	Cache
+	mu   sync.Mutex
+	refs []imageurl.Ref // guarded by mu
+}
+
+func (f *fakeCache) Get(_ context.Context, ref imageurl.Ref) (imagecache.Image, imagecache.Outcome, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refs = append(f.refs, ref)
+	return imagecache.Image{}, imagecache.Outcome{}, nil
+}
+
 // withQueue returns a Service with a queue, of which no job is taken.
 func withQueue(t *testing.T) (*Service, *fakeTags) {
 	t.Helper()
@@ -110,7 +126,7 @@ func withQueue(t *testing.T) (*Service, *fakeTags) {
 	}
 	tags := &fakeTags{}
 	s, err := New(Config{
-		Bus: bus, Tags: tags, Metrics: fakeMetrics{}, Log: slog.New(slog.DiscardHandler), Dir: dir,
+		Cache: &fakeCache{}, Bus: bus, Tags: tags, Metrics: fakeMetrics{}, Log: slog.New(slog.DiscardHandler), Dir: dir,
 		Profiles: profile.BuiltIn(), Links: links, Dev: true, Signer: signer, WastedAfter: time.Hour,
 		Sources: map[string]origin.Source{"posts": nil}, Buckets: []Bucket{{Name: "bucket", Source: "posts"}},
 	})
@@ -197,4 +213,34 @@ func TestService_Notice_IgnoresLongName(t *testing.T) {
 		t.Errorf("%v, %v", kinds, err)
 	}
 	s.wantJobs(t, 1)
+}
+
+// Images that are warmed while the sender waits have the crop and the tags of queued ones.
+func TestService_Now_KeepsCropAndTags(t *testing.T) {
+	s, tags := withQueue(t)
+	img := ImageFields{Source: "posts", Name: "a.jpg", Version: "v.1", Crop: "0x0x500x500", Tags: []string{"album:1"}}
+	err := s.Now(t.Context(), WarmRequest{Profile: "feed", Images: []ImageFields{img}}, func(r WarmResult) {
+		if r.Err != nil {
+			t.Errorf("%+v", r)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := s.cfg.Cache.(*fakeCache).refs
+	if len(asked) == 0 {
+		t.Error("nothing was requested")
+	}
+	want, err := resize.ParseCrop(img.Crop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ref := range asked {
+		if got := ref.Spec().Crop; got != want {
+			t.Errorf("%v has the crop %v, want %v", ref, got, want)
+		}
+	}
+	if len(tags.learned) != 1 || tags.learned[0].Tag != "album:1" {
+		t.Errorf("learned %+v", tags.learned)
+	}
 }

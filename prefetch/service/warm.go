@@ -79,6 +79,13 @@ func (s *Service) Now(ctx context.Context, req WarmRequest, report func(WarmResu
 	if err != nil {
 		return err
 	}
+	var learn []warmer.Tagged
+	for _, img := range images {
+		learn = append(learn, warmer.TagsOf(img)...)
+	}
+	if err := s.cfg.Tags.Take(ctx, learn, nil); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
 	var originals []imagecache.Original
 	byOriginal := make(map[imagecache.Original][]imageurl.Ref)
 	for _, ref := range req.Refs {
@@ -114,10 +121,7 @@ func (s *Service) Now(ctx context.Context, req WarmRequest, report func(WarmResu
 	}
 	for _, img := range images {
 		if !each(func() {
-			refs, _, err := s.worker.Refs(
-				ctx,
-				warmer.Warm{Image: img.Image, AskTag: img.AskTag, Profile: req.Profile, All: true},
-			)
+			refs, _, err := s.worker.Refs(ctx, warmer.Requested(img, req.Profile))
 			if err != nil {
 				report(WarmResult{Name: img.String(), Err: err})
 				return

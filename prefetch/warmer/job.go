@@ -156,14 +156,19 @@ func PlanEvent(e events.Event) (Plan, error) {
 	return p.Plan, err
 }
 
+// Requested returns how an image is warmed on request: in all Specs of the profile.
+func Requested(img events.Image, profileName string) Warm {
+	w := warmOf(img, profileName, Unsaid)
+	w.All = true
+	return w
+}
+
 // PlanImages returns the plan for warming images on request.
 func PlanImages(profileName string, images []events.Image, refs []imageurl.Ref) (Plan, error) {
 	var p planning
 	for _, img := range images {
 		p.learn(img)
-		w := warmOf(img, profileName, Unsaid)
-		w.All = true
-		if err := p.warm(Second, w); err != nil {
+		if err := p.warm(Second, Requested(img, profileName)); err != nil {
 			return Plan{}, err
 		}
 	}
