@@ -317,6 +317,27 @@ func TestWatch_Lately_ForgetsAfterTenMinutes(t *testing.T) {
 	}
 }
 
+// An image that is warmed for two profiles in turn does not keep the watches of others from ending.
+func TestWatch_Made_ProfilesInTurn(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	w := watch(t, WatchConfig{Now: func() time.Time { return now }, Most: 50})
+	w.Made(image(t, "a"), "two", Unsaid, nil)
+	w.Made(image(t, "b"), "two", Unsaid, []resize.Spec{spec(100)})
+	for i := range 42 { // every ten minutes for seven hours
+		now = now.Add(10 * time.Minute)
+		w.Made(image(t, "a"), []string{"feed", "two"}[i%2], Unsaid, nil)
+	}
+	if _, wasted := w.Counts(); wasted.Variants != 1 {
+		t.Errorf("%d wasted, want that of b", wasted.Variants)
+	}
+	for i := range 1000 {
+		w.Made(image(t, "a"), []string{"feed", "two"}[i%2], Unsaid, nil)
+	}
+	if len(w.order) > 50 || len(w.young) > 50 {
+		t.Errorf("%d in order, %d young, want at most 50", len(w.order), len(w.young))
+	}
+}
+
 func TestWatch_Asked_IsBoundedAndDoesNotAllocate(t *testing.T) {
 	w := watch(t, WatchConfig{Most: 10})
 	for i := range 100 {

@@ -44,8 +44,8 @@ type Watch struct {
 	used     Amount // guarded by mu, as the fields below
 	wasted   Amount
 	watched  map[uint64]*watched // by Image
-	order    []uint64            // oldest first
-	young    []uint64            // the part of order whose first minutes have not passed
+	order    []begun             // oldest first
+	young    []begun             // the part of order whose first minutes have not passed
 	profiles map[string]*learnt
 
 	making map[imageurl.Ref]bool // variants that are being made for pages, and whether one was requested
@@ -148,8 +148,8 @@ func (w *Watch) Made(image profile.Image, profileName string, reach Reach, made 
 			l.paged++
 		}
 		w.watched[key] = one
-		w.order = append(w.order, key)
-		w.young = append(w.young, key)
+		w.order = append(w.order, begun{key, one})
+		w.young = append(w.young, begun{key, one})
 		w.any.Store(true)
 	}
 	before := one.made
@@ -289,28 +289,36 @@ func (w *Watch) MadeCount() int64 { return w.made.Load() }
 // endOld ends watches that have lasted long enough, and those that are too many.
 func (w *Watch) endOld(now time.Time) {
 	for len(w.young) > 0 {
-		one := w.watched[w.young[0]]
-		if one != nil && now.Sub(one.since) < w.cfg.For/lately && len(w.young) < w.cfg.Most {
+		one, running := w.young[0].one, w.running(w.young[0])
+		if running && now.Sub(one.since) < w.cfg.For/lately && len(w.young) < w.cfg.Most {
 			break
 		}
 		w.young = w.young[1:]
-		if one != nil {
+		if running {
 			one.of.by[one.reach].begin(len(one.of.specs), one.asked)
 		}
 	}
 	for len(w.order) > 0 {
-		one := w.watched[w.order[0]]
-		if one != nil && now.Sub(one.since) < w.cfg.For && len(w.watched) < w.cfg.Most {
+		first, running := w.order[0], w.running(w.order[0])
+		if running && now.Sub(first.one.since) < w.cfg.For && len(w.order) < w.cfg.Most {
 			return
 		}
-		key := w.order[0]
 		w.order = w.order[1:]
-		if one != nil {
-			w.end(key, one)
+		if running {
+			w.end(first.key, first.one)
 		}
 	}
 	w.any.Store(len(w.watched)+len(w.making) > 0)
 }
+
+// begun is a watch that began under a key.
+type begun struct {
+	key uint64
+	one *watched
+}
+
+// running reports whether no other watch has begun under the key since.
+func (w *Watch) running(b begun) bool { return w.watched[b.key] == b.one }
 
 // Making notes that a variant is being made for a page. done is called when that has ended; if made is
 // true, the variant is watched. It counts as used if a client has joined the fill.
