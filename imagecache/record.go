@@ -97,12 +97,6 @@ func AppendRecordHeader(dst []byte, key Key, img Image) []byte {
 	return dst
 }
 
-// RecordSize returns the length of what AppendRecord appends.
-func RecordSize(key Key, img Image) int {
-	var header [512]byte // most headers fit, and then this does not allocate
-	return len(AppendRecordHeader(header[:0], key, img)) + len(img.Body)
-}
-
 // ParseRecord reads what AppendRecord wrote, all of b. Image.Body aliases b, so b must
 // not change as long as the Image is in use; everything else is copied. The error wraps
 // ErrRecord: bytes that are not a record, which readers of a disk expect.

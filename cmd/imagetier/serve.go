@@ -21,8 +21,8 @@ func (serveCmd) Help() string {
     imagetier serve --keys-file keys.txt --source 'posts=s3://bucket/prefix?region=eu-central-1'
     imagetier serve --config imagetier.yaml
 
-SIGHUP reads the settings and their files again: it replaces keys, profiles, watermarks, certificates and ` +
-		`the list of takedowns. If one is invalid, its old value stays, which is logged and counted by ` +
+SIGHUP reads the settings and their files again: it replaces keys, the admin token, webhook secrets, the ` +
+		`token of S3 events, profiles, watermarks, certificates and the list of takedowns. If one is invalid, its old value stays, which is logged and counted by ` +
 		`imagetier_reloads_total{outcome="failure"}. Other settings need a restart.
 
 SIGTERM drains: readiness fails first, and requests in flight finish within --drain-timeout.`

@@ -14,7 +14,7 @@ import (
 type verdict struct {
 	URL       string `json:"url"`
 	Good      bool   `json:"good"`
-	Signature string `json:"signature"` // good, wrong, missing, unchecked, or development for _
+	Signature string `json:"signature"` // good, wrong, missing, expired, unchecked, or development for _
 	Key       string `json:"key,omitempty"`
 	Expires   string `json:"expires,omitempty"` // RFC 3339
 	Error     string `json:"error,omitempty"`

@@ -5,7 +5,7 @@
     PURGE_SECRET=whsec_... CDN=cloudflare CLOUDFLARE_ZONE=... CLOUDFLARE_TOKEN=... ./adapter.py 9000
     PURGE_SECRET=whsec_... CDN=cloudfront CLOUDFRONT_DISTRIBUTION=... ./adapter.py 9000   # needs the aws command
 
-It uses only the standard library. It answers 204 if the CDN has accepted the purge, 503 with the CDN's
+It listens on 127.0.0.1; for a tier on another machine give an address, as in 10.0.0.5:9000. It uses only the standard library. It answers 204 if the CDN has accepted the purge, 503 with the CDN's
 Retry-After if it asks to wait, else 502: then the tier tries again. To test it, set API to the base URL of a fake CDN.
 """
 import base64, hashlib, hmac, json, os, subprocess, sys, time, urllib.error, urllib.request
@@ -75,4 +75,5 @@ class Hook(BaseHTTPRequestHandler):
         self.end_headers()
 
 
-ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Hook).serve_forever()
+host, _, port = sys.argv[1].rpartition(":")
+ThreadingHTTPServer((host or "127.0.0.1", int(port)), Hook).serve_forever()

@@ -74,7 +74,7 @@ type Config struct {
 	PurgeHook    string   // URL of the purge webhook; "" if not used
 	PurgeSecrets []string // whsec_…, valid; each signs; set exactly if PurgeHook is
 
-	AdminToken string // for POST and DELETE on the private listener; "" rejects them unless Dev
+	AdminToken string // for POST, DELETE and GET /v1/originals on the private listener; "" rejects them unless Dev
 	LogLevel   slog.Level
 	LogFormat  string // "json" or "text"
 	AccessLog  AccessLog

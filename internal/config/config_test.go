@@ -334,6 +334,8 @@ func TestLoad_Faults(t *testing.T) {
 		{"--purge-secrets=" + hex1, "secret 1 does not begin with whsec_"},
 		{"--derived=dir:///srv", "want s3://bucket/prefix"},
 		{"--derived=s3://bucket/x?originals=yes", "only for --source"},
+		{"--derived=s3://bucket/x?etag=opaque", "only for --source"},
+		{"--derived=s3://bucket/x?request-payer=yes", "only for --source"},
 	} {
 		_, _, err := config.Load(input(t, []string{c.flag}, []string{"IMAGETIER_KEYS=k0=" + hex1}))
 		var faults settings.Faults

@@ -128,8 +128,8 @@ func derivedURL(p *Derived) settings.Value {
 			return err
 		case parsed.Kind != sourceurl.S3:
 			return errors.New("want s3://bucket/prefix")
-		case parsed.Originals || parsed.MissingIs403:
-			return fmt.Errorf("%q: originals and missing are only for --source", text)
+		case parsed.Originals || parsed.MissingIs403 || parsed.OpaqueETags || parsed.RequesterPays:
+			return fmt.Errorf("%q: originals, missing, etag and request-payer are only for --source", text)
 		}
 		*p = Derived{URL: parsed, Text: text}
 		return nil

@@ -136,7 +136,7 @@ func (r *RecentChanges) Newest() []Change {
 	return r.all.newest()
 }
 
-// WithoutSignature returns the path of an image URL without its signature, as POST /v1/explain also
+// WithoutSignature returns the path of an image URL without its signature, as GET /v1/explain also
 // accepts it. In other paths it replaces everything that looks like a signature by "…".
 func WithoutSignature(path string) string {
 	if rest, ok := strings.CutPrefix(path, imageurl.Prefix); ok {

@@ -14,7 +14,7 @@ import (
 
 // WorkerStats are the statistics of a pool of resize processes. The keys of its maps are fixed.
 type WorkerStats struct {
-	Queued   map[string]int   // waiting jobs by priority: live, warm
+	Queued   map[string]int   // waiting jobs by priority: live, page, warm
 	Workers  map[string]int   // processes by state: idle, busy, starting
 	Restarts map[string]int64 // since the start, by reason
 }

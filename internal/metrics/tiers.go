@@ -24,7 +24,7 @@ type TierStats struct {
 	// not verify is a miss for them. They are added to cache_errors_total, whose other operations are get, put and
 	// purge; if one of those is here too, this number replaces the wrapper's own.
 	Faults map[string]int64
-	// State is "" while the tier works, else "off" or "read-only".
+	// State is "" while the tier works, else "off", "read-only", "full", "closed" or "left alone".
 	State string
 }
 

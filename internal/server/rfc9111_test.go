@@ -124,7 +124,7 @@ func newStory(t *testing.T) *story {
 		NegativeTTL: 10 * time.Second, StaleIfError: 7 * 24 * time.Hour, Now: s.clock,
 	})
 	s.images = images.New(images.Config{
-		Signer: signer, Cache: s.cache, Now: s.clock,
+		Signer: signer, Cache: s.cache, Now: s.clock, NegativeTTL: 10 * time.Second,
 		Catalog: httpapi.Catalog{Sources: map[string]httpapi.Source{"web": {Originals: true}}},
 	})
 	return s

@@ -5,7 +5,7 @@
 //
 // # The life of a job
 //
-// A job waits in one of two bounded queues, live or warm, for an idle child. Cheap jobs go first;
+// A job waits in one of three bounded queues, live, page or warm, for an idle child. Cheap jobs go first;
 // the cost is predicted from the header and the Specs. Expensive jobs run on niced children of
 // their own, which start with the first such job, so cheap jobs never wait for them. At most some
 // of several children encode AVIF at a time, and large jobs are admitted by the memory that all

@@ -40,7 +40,7 @@ type Config struct {
 	// Locate maps the plain URL of an image by the --image-prefix rules. Its errors are shown to the client. If nil, no
 	// URL is mapped.
 	Locate func(url string) (source, name, version string, err error)
-	// AdminToken is required by POST and DELETE, and S3EventsToken by S3 notifications. Without
+	// AdminToken is required by POST, DELETE and GET /v1/originals, and S3EventsToken by S3 notifications. Without
 	// one they are refused, unless Dev.
 	AdminToken    *guard.Token
 	S3EventsToken *guard.Token

@@ -21,7 +21,7 @@ const (
 	maxWarmBody  = 10 << 20         // bytes
 	maxWarmPaths = 10_000           // paths and images of one request
 	maxSettled   = 10_000           // dead letters of one POST /v1/warm/dead
-	warmsAtOnce  = 4                // concurrent requests that wait for their images
+	warmsAtOnce  = 4                // concurrent requests
 	warmPulse    = 20 * time.Second // after this time without a line, an empty line is sent
 )
 

@@ -247,7 +247,8 @@ func publicConfig(t testing.TB, cache Cache) Config {
 			Sources:    map[string]httpapi.Source{"posts": {}, "open": {Originals: true}},
 			Watermarks: imagecache.NewWatermarks(map[string]string{"logo": "9f86d081884c7d65"}),
 		},
-		Now: func() time.Time { return apitest.Noon },
+		NegativeTTL: 10 * time.Second,
+		Now:         func() time.Time { return apitest.Noon },
 	}
 }
 

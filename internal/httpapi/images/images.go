@@ -65,9 +65,6 @@ func New(cfg Config) *Handler {
 	if cfg.Signer == nil || cfg.Cache == nil {
 		panic("images.New: Signer and Cache are required")
 	}
-	if cfg.NegativeTTL == 0 {
-		cfg.NegativeTTL = 10 * time.Second
-	}
 	cfg.Pace = cfg.Pace.WithDefaults()
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)

@@ -249,3 +249,16 @@ func TestReport_Error_RecordedWithoutSignature(t *testing.T) {
 		t.Errorf("recorded: %+v", got)
 	}
 }
+
+// With --negative-ttl 0s a 404 is not kept.
+func TestHandler_NegativeTTL(t *testing.T) {
+	for ttl, want := range map[time.Duration]string{0: "public, max-age=0", 3 * time.Second: "public, max-age=3"} {
+		cfg := publicConfig(t, newFakeCache())
+		cfg.NegativeTTL = ttl
+		w := httptest.NewRecorder()
+		New(cfg).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://localhost/none", nil))
+		if got := w.Header().Get("Cache-Control"); w.Code != http.StatusNotFound || got != want {
+			t.Errorf("%v: %d with %q, want 404 with %q", ttl, w.Code, got, want)
+		}
+	}
+}
