@@ -116,7 +116,8 @@ func (b *Bus) watch(ctx context.Context, s *session) error {
 			continue
 		case s.conn.IsClosed(): // by the client, after it was refused twice or got an error that it does not know
 			return fmt.Errorf("the client closed the connection: %w", cmp.Or(s.conn.LastError(), err))
-		case b.cfg.URL != "" && !errors.Is(err, jetstream.ErrStreamNotFound) && !errors.Is(err, jetstream.ErrConsumerNotFound):
+		case b.cfg.URL != "" &&
+			!errors.Is(err, jetstream.ErrStreamNotFound) && !errors.Is(err, jetstream.ErrConsumerNotFound):
 			continue // the client reconnects by itself
 		}
 		if faults++; faults == 3 {

@@ -75,7 +75,8 @@ func (b *Bus) Retry(ctx context.Context, id uint64) error {
 		return err
 	}
 	again := fmt.Sprintf("dead letter %d of %d", id, letter.Died.UnixNano())
-	if _, err := b.Put(ctx, again, Message{Priority: letter.Priority, Data: letter.Data, Queued: letter.Queued}); err != nil {
+	m := Message{Priority: letter.Priority, Data: letter.Data, Queued: letter.Queued}
+	if _, err := b.Put(ctx, again, m); err != nil {
 		return fmt.Errorf("retry dead letter %d: %w", id, err)
 	}
 	return b.Discard(ctx, id)

@@ -362,8 +362,8 @@ func (s *Server) openHTTP(context.Context) (err error) {
 	s.public = &publicRequests{images: public, metrics: s.metrics}
 	s.publicServer, err = httpserver.New(httpserver.Config{
 		Responder: s.public, MaxPerAddress: s.cfg.MaxPerAddress, CertFile: s.cfg.TLSCert, KeyFile: s.cfg.TLSKey,
-		Linger: linger(s.cfg.Config), DrainTimeout: max(s.cfg.DrainTimeout, time.Millisecond), Overloaded: overloaded(s.metrics.Observe),
-		Log: s.log.With("listener", "public"),
+		Linger: linger(s.cfg.Config), DrainTimeout: max(s.cfg.DrainTimeout, time.Millisecond),
+		Overloaded: overloaded(s.metrics.Observe), Log: s.log.With("listener", "public"),
 	})
 	if err != nil {
 		return err
