@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"net/http"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -13,11 +14,14 @@ const (
 	hitRounds = 3
 	// wantHitP99 is the most that the 99th percentile of hits may take while fills run.
 	wantHitP99 = time.Millisecond
+	// hitCores is how many cores that needs: client, tier and fills have one each.
+	hitCores = 3
 )
 
 // Hits at half of their capacity are answered within a millisecond (p99) while fills keep another core busy. The
 // capacity is measured beside fills, too: without them it includes the time of that core. Each round has a run with
-// fills and one without; requests are sent at the same times in both. Client and tier share the machine.
+// fills and one without; requests are sent at the same times in both. Client and tier share the machine, so there is a
+// verdict only with hitCores.
 func TestLoad_HitsDuringFills(t *testing.T) {
 	if !loadFull {
 		t.Skip("it measures: make bench-load")
@@ -63,7 +67,9 @@ func TestLoad_HitsDuringFills(t *testing.T) {
 	slices.Sort(ratios)
 	t.Logf("p99 with fills %v (median of %v), %.2f of that without (median of %.2f)",
 		with[hitRounds/2], with, ratios[hitRounds/2], ratios)
-	if with[hitRounds/2] > wantHitP99 {
+	if cores := runtime.NumCPU(); cores < hitCores {
+		t.Logf("no verdict: client, tier and fills need a core each, and this machine has %d", cores)
+	} else if with[hitRounds/2] > wantHitP99 {
 		t.Errorf("hits take %v while fills run, wanted is at most %v (p99)", with[hitRounds/2], wantHitP99)
 	}
 }
