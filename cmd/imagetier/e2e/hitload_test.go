@@ -28,7 +28,7 @@ func TestLoad_HitsDuringFills(t *testing.T) {
 	}
 	x := start(t, "--listen", freePort(t), "--private-listen", freePort(t), "--log-level", "error", "--keys", key,
 		"--source", "posts=dir://"+photos(t), "--cache-dir", t.TempDir(), "--workers", "1")
-	a := newAsker(x)
+	a := newLeanAsker(x)
 	hit := a.fill(t, "440x", "phone-srgb.jpg.webp")
 	next := func(int) string { return hit }
 	if got := a.ask(t.Context(), hit); got.status != http.StatusOK {
