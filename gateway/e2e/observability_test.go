@@ -85,7 +85,10 @@ func (s scraped) lacks(expr string) (faults []string) {
 func exposed(t *testing.T) scraped {
 	t.Helper()
 	dir, _ := photos(t)
+	t.Setenv("AWS_ACCESS_KEY_ID", "unused")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "unused")
 	tier := start(t, "imagetier", "serve", "--keys="+key, "--source=posts=dir://"+dir,
+		"--derived=s3://derived/tier?region=eu-central-1&endpoint=http://127.0.0.1:9", // which is not needed either
 		"--cache-dir="+t.TempDir(), "--webhook-secrets="+hookSecret, "--admin-token="+adminToken)
 	proxy := start(t, "imagetier-gateway", "proxy", "--upstream=http://127.0.0.1:9",
 		"--keys="+key, "--image-base="+tier.public, "--image-prefix=https://cdn.app.example/=posts")
