@@ -159,10 +159,16 @@ func TestProxy_OnlyWebSocketUpgrades(t *testing.T) {
 }
 
 func TestProxy_MaxRequestBytes(t *testing.T) {
+	t.Run("100 KiB", func(t *testing.T) { maxRequestBytes(t, 100<<10) }) // less than a query may have
+	t.Run("300 KiB", func(t *testing.T) { maxRequestBytes(t, 300<<10) })
+}
+
+func maxRequestBytes(t *testing.T, limit int) {
 	s := stand(t, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) },
-		func(c *proxy.Config) { c.MaxRequestBytes = 300 << 10 })
+		func(c *proxy.Config) { c.MaxRequestBytes = int64(limit) })
+	says := fmt.Sprintf("%d bytes (--max-request-bytes)", limit)
 	for _, kind := range []string{"application/json", "application/octet-stream"} {
-		for _, row := range []struct{ size, status int }{{300 << 10, 200}, {300<<10 + 1, 413}} {
+		for _, row := range []struct{ size, status int }{{limit, 200}, {limit + 1, 413}} {
 			for name, body := range map[string]io.Reader{
 				"of known length": strings.NewReader(strings.Repeat("x", row.size)),
 				"chunked":         io.LimitReader(zeros{}, int64(row.size)),
@@ -179,7 +185,7 @@ func TestProxy_MaxRequestBytes(t *testing.T) {
 				responseText := text(t, resp)
 				resp.Body.Close()
 				if resp.StatusCode != row.status ||
-					row.status == 413 && !strings.Contains(responseText, "307200 bytes (--max-request-bytes)") {
+					row.status == 413 && !strings.Contains(responseText, says) {
 					t.Errorf("%s of %d bytes, %s: %d %s", kind, row.size, name, resp.StatusCode, responseText)
 				}
 			}

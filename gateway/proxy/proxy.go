@@ -341,9 +341,12 @@ func (p *Proxy) readRequest(w http.ResponseWriter, r *http.Request, x *exchange)
 		x.body = &requestBody{ReadCloser: http.MaxBytesReader(w, r.Body, p.cfg.MaxRequestBytes)}
 		r.Body = x.body
 	}
+	var over *http.MaxBytesError
 	switch err := p.readQuery(r, x); {
 	case err == nil:
 		return 0, ""
+	case errors.As(err, &over):
+		return http.StatusRequestEntityTooLarge, p.tooLarge()
 	case errors.Is(err, budget.ErrFull):
 		w.Header().Set("Retry-After", "1")
 		return http.StatusServiceUnavailable, "Too many requests are being read. Try again later."

@@ -232,7 +232,7 @@ func (n *Node) trustAfter(e Entry, at sharedstore.Position) {
 	}
 }
 
-// pairsPerEntry is the maximum number of pairs in an entry, which must fit into a message.
+// pairsPerEntry is the maximum number of pairs, or of ended tags, in an entry, which must fit into a message.
 const pairsPerEntry = 100
 
 // Take records which originals have tags, and which tags have ended, here and on every node. When
@@ -247,10 +247,12 @@ func (n *Node) Take(ctx context.Context, learn []Pair, end []string) error {
 			return err
 		}
 	}
-	if len(end) == 0 {
-		return nil
+	for some := range slices.Chunk(end, pairsPerEntry) {
+		if err := n.decideTags(ctx, Entry{Kind: KindTags, End: some}); err != nil {
+			return err
+		}
 	}
-	return n.decideTags(ctx, Entry{Kind: KindTags, End: end})
+	return nil
 }
 
 // Forget forgets which originals have a tag, here and on every node, but not that it ended.

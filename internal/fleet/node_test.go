@@ -882,6 +882,32 @@ func TestNode_Decide_RefusesLongName(t *testing.T) {
 	}
 }
 
+// An entry that is larger than a message of the log would block the outbox. In JSON a "<" takes six bytes.
+func TestNode_Take_EntriesFitIntoMessages(t *testing.T) {
+	x := quietWorld(t, 1).nodes[0]
+	var pairs []Pair
+	var end []string
+	for i := range 500 {
+		tag := fmt.Sprint("post:", strings.Repeat("<", 250), i)
+		of := imagecache.Original{Source: "posts", Name: strings.Repeat("n", imageurl.MaxName)}
+		pairs = append(pairs, Pair{Tag: tag, Of: of})
+		end = append(end, tag)
+	}
+	if err := x.node.Take(t.Context(), pairs, end); err != nil {
+		t.Fatal(err)
+	}
+	entries := x.state.outbox.oldest(100, func(Entry) bool { return true })
+	for _, out := range entries {
+		text, err := json.Marshal(out.Entry)
+		if err != nil || len(text) > 512<<10 {
+			t.Errorf("an entry has %d bytes, want at most 512 KiB: %v", len(text), err)
+		}
+	}
+	if len(entries) != 10 {
+		t.Errorf("%d entries are in the outbox, want 10", len(entries))
+	}
+}
+
 func TestTagStore_Set_BoundsTagsWithoutOriginals(t *testing.T) {
 	s, _, err := openTags(jsonlog.Config{Path: filepath.Join(t.TempDir(), "tags")}, time.Now)
 	if err != nil {
