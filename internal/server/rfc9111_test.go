@@ -229,7 +229,7 @@ func (s *story) waitKept() {
 func (s *story) get(line, rest string) {
 	s.t.Helper()
 	want, headers := options(rest)
-	if want["detail"] == "original" {
+	if want["detail"] == "original" || want["detail"] == "disk" {
 		s.waitKept()
 	}
 	resp, body := s.request(want, headers)
