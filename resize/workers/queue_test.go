@@ -530,7 +530,7 @@ func TestQueue_LimitsMemoryOfLargeJobs(t *testing.T) {
 		q.done(half)
 		gather()
 		if !running[huge] || running[later] {
-			t.Errorf("priority %v: the huge one runs %v, later %v, want it alone", others, running[huge], running[later])
+			t.Errorf("priority %v: huge %v, later %v, want the huge one alone", others, running[huge], running[later])
 		}
 		q.offer(slots[0])
 		q.done(huge)
