@@ -182,7 +182,7 @@ func (c *Cache) get(ctx context.Context, ref imageurl.Ref) (Image, Outcome, erro
 	stale := held
 	stale.Fresh = stored
 	refused, remembered := c.refusal(key)
-	if state == staleUsable {
+	if state == staleUsable && (!remembered || isFault(refused.err)) {
 		if !remembered {
 			c.refresh(ctx, ref, key, &stale, at)
 		}
@@ -354,6 +354,9 @@ func (c *Cache) run(
 	out.Status = filled.Status
 	if err != nil {
 		if isRefusal(err) {
+			if stale != nil && !isFault(err) {
+				epoch += c.removeStale(ctx, ref, key)
+			}
 			c.negatives.put(key, epoch, err, c.now())
 		}
 		return Image{}, out, fmt.Errorf("fill %s: %w", key.path, err)
@@ -370,13 +373,20 @@ func (c *Cache) run(
 			c.softs.renew(key, epoch)
 		}
 	case stale != nil:
-		// Otherwise the stored image would be served stale again. A copy to a faster tier must not bring it back.
-		target := Target{Key: key, Original: key.original}
-		if _, err := c.purge(context.WithoutCancel(ctx), target, c.layersOf(ref)); err != nil {
-			c.log.Warn("removal of a stale image failed", "key", key.path, "err", err)
-		}
+		c.removeStale(ctx, ref, key)
 	}
 	return filled.Image, out, nil
+}
+
+// removeStale removes a stored image that would otherwise be served stale again. A copy to a faster
+// tier must not bring it back, so the epoch moves; the number of its moves is returned.
+func (c *Cache) removeStale(ctx context.Context, ref imageurl.Ref, key Key) (moves uint64) {
+	layers := c.layersOf(ref)
+	target := Target{Key: key, Original: key.original}
+	if _, err := c.purge(context.WithoutCancel(ctx), target, layers); err != nil {
+		c.log.Warn("removal of a stale image failed", "key", key.path, "err", err)
+	}
+	return uint64(len(layers)) + 1 // before each layer, and behind the last one
 }
 
 // isRefusal reports whether err says something lasting about the original. ErrDenied does unless it

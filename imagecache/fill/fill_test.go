@@ -177,6 +177,61 @@ func TestFiller_Fill_SharesFetch(t *testing.T) {
 	})
 }
 
+// A request that arrives when an original has been fetched uses it only while it is fresh, also if
+// requests that arrived before are still waiting for their variants.
+func TestFiller_Fill_SharesNoStaleOriginal(t *testing.T) {
+	for name, c := range map[string]struct {
+		fresh origin.Freshness
+		after time.Duration
+		want  int32
+	}{
+		"no-store":                  {origin.Freshness{NoStore: true}, 0, 2},
+		"no-store with a lifetime":  {origin.Freshness{NoStore: true, Lifetime: time.Minute}, 0, 2},
+		"no-cache":                  {origin.Freshness{}, 0, 2},
+		"fresh":                     {origin.Freshness{Lifetime: time.Minute}, 59 * time.Second, 1},
+		"no longer fresh":           {origin.Freshness{Lifetime: time.Minute}, time.Minute, 2},
+		"fresh without a statement": {origin.Freshness{Silent: true}, time.Minute, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fetch := make(chan struct{})
+				open := has(picture(t), c.fresh)
+				b := &fakeSource{open: func(ctx context.Context, cond origin.Cond) (*origin.Object, error) {
+					<-fetch
+					return open(ctx, cond)
+				}}
+				p := &fakeResizer{wait: make(chan struct{})}
+				f := fill.New(fill.Config{
+					Sources: map[string]origin.Source{"posts": b}, Resizer: p, LiveTTL: time.Hour,
+				})
+				ask := func(paths ...string) {
+					for _, path := range paths {
+						go func() {
+							if _, err := f.Fill(t.Context(), ref(t, path), nil); err != nil {
+								t.Error(err)
+							}
+						}()
+					}
+					synctest.Wait()
+				}
+				ask("/10x/live/posts/a.png.webp", "/20x/live/posts/a.png.webp")
+				if b.opens.Load() != 1 {
+					t.Errorf("%d fetches for two requests during the fetch, want 1", b.opens.Load())
+				}
+				close(fetch)
+				synctest.Wait()
+				time.Sleep(c.after)
+				ask("/30x/live/posts/a.png.webp")
+				if got := b.opens.Load(); got != c.want {
+					t.Errorf("%d fetches with one after the fetch, want %d", got, c.want)
+				}
+				close(p.wait)
+				synctest.Wait()
+			})
+		})
+	}
+}
+
 func TestFiller_Fill_LastCallerStopsSharedFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stopped := make(chan struct{})

@@ -87,9 +87,9 @@ type workTable struct {
 }
 
 // work makes variants of one original for concurrent requests. It lives from the first
-// request to the last, and as long as a job runs: a later request joins such a job only while
-// the original is fresh. The original is fetched once; requests that arrive while a job runs
-// are batched into the next job.
+// request to the last, and as long as a job runs. The original is fetched once: requests that arrive
+// while it is fetched, or later while it is fresh, share it. Those that arrive while a job runs are
+// batched into the next job.
 //
 //	request → opened (stored mezzanine, stored original or fetch) → queue fromMezzanine → job
 //	                 ↘ early job, while the fetch reads           ↘ queue fromOriginal  → job
@@ -126,7 +126,7 @@ type work struct {
 func (ws *workTable) add(id originalRef, r *request, begin func() *work) (leave func()) {
 	ws.mu.Lock()
 	w := ws.byID[id]
-	isNew := w == nil || w.requests == 0 && !w.isFresh()
+	isNew := w == nil || !w.takes(w.requests > 0)
 	if isNew {
 		w = begin()
 		if ws.byID == nil {
@@ -187,16 +187,19 @@ func newWork(f *Filler, src origin.Source, ref imageurl.Ref, id originalRef, fir
 	return w
 }
 
-// isFresh reports whether a request may use w's original although it arrives after those for
-// which it was fetched were answered.
-func (w *work) isFresh() bool {
+// takes reports whether a new request may use w's original: while it is fetched for other requests,
+// and later only while it is fresh.
+func (w *work) takes(wanted bool) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.known || w.opened.err != nil {
+	if !w.known {
+		return wanted
+	}
+	if w.opened.err != nil {
 		return false
 	}
 	fresh := w.opened.orig.Fresh
-	return fresh.Pinned() || w.f.cfg.Now().Before(fresh.Until)
+	return fresh.Pinned() || !fresh.NoStore && w.f.cfg.Now().Before(fresh.Until)
 }
 
 // add dispatches requests, or lets them wait until opened is done.
