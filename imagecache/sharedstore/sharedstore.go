@@ -16,7 +16,7 @@
 // just after it was deleted. So every object has the position of its writer in the log of
 // purges, and a node ignores objects that are older than a purge of their original. The purge
 // itself deletes nothing; one node deletes for all (Delete), at once and again when every
-// write that was running has ended.
+// write that was running has ended: a node that no longer hears of purges stops writing before.
 package sharedstore
 
 import (
@@ -65,15 +65,24 @@ type Config struct {
 	Writers int
 	// QueueBytes bounds the images that wait to be written; others are dropped. 0 is 64 MiB.
 	QueueBytes int64
-	// Fleet returns this node's position in the fleet's log of purges. If it is nil, no other
-	// process uses the store.
-	Fleet func() Position
+	// Fleet is what this node knows of the fleet's purges. If it is nil, no other process uses the
+	// store.
+	Fleet Fleet
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 	// Log receives faults that no caller sees. If nil, slog's default is used.
 	Log *slog.Logger
 
 	live bool // for tests: also store live images
+}
+
+// Fleet is a node's side of the fleet's log of purges.
+type Fleet interface {
+	// Position returns how far the log is applied here.
+	Position() Position
+	// Current reports whether all purges of the fleet are applied here, but for those of the last
+	// seconds. While they are not, nothing is written: it might be stored after its purge was over.
+	Current() bool
 }
 
 // Position is an offset in a log of purges.
@@ -109,7 +118,7 @@ type item struct {
 	dead   bool          // guarded by Tier.mu: purged or replaced
 	taken  bool          // guarded by Tier.mu: a writer has it
 	ended  chan struct{} // closed when its writer is done
-	after  *item         // an item of the same key that was being written when this was Put
+	after  *item         // an item of the same key that was being written; nil: none
 }
 
 type counters struct {
@@ -200,7 +209,7 @@ func (t *Tier) Get(ctx context.Context, key imagecache.Key) (imagecache.Image, e
 		t.count.damaged.Add(1)
 		return imagecache.Image{}, imagecache.ErrMiss
 	}
-	if t.cfg.Fleet != nil && !t.Trusts(of, found.at, t.cfg.Fleet()) {
+	if t.cfg.Fleet != nil && !t.Trusts(of, found.at, t.cfg.Fleet.Position()) {
 		t.count.distrusted.Add(1)
 		return imagecache.Image{}, imagecache.ErrMiss
 	}
@@ -216,7 +225,7 @@ func (t *Tier) Put(_ context.Context, key imagecache.Key, img imagecache.Image) 
 	}
 	var at Position
 	if t.cfg.Fleet != nil {
-		at = t.cfg.Fleet()
+		at = t.cfg.Fleet.Position()
 	}
 	object, ok := encode(key, img, at)
 	if !ok {
@@ -236,10 +245,9 @@ func (t *Tier) Put(_ context.Context, key imagecache.Key, img imagecache.Image) 
 		return nil
 	}
 	if old := t.waiting[key]; old != nil {
-		if old.taken {
-			it.after = old
-		} else {
+		if it.after = old; !old.taken {
 			old.dead = true
+			it.after = old.after // which may still be running
 		}
 		t.leaveLocked(old)
 	}
@@ -288,7 +296,7 @@ type Stats struct {
 	QueuedBytes   int64 // waiting to be written
 	QueuedObjects int64
 	Written       int64 // objects
-	Dropped       int64 // not written: the queue was full or the breaker open
+	Dropped       int64 // not written: the queue was full, the breaker open, or the purges not known
 	Purged        int64 // not written: purged before
 	Skipped       int64 // not stored here: live, too large, or with too long a name
 	Damaged       int64 // objects read that did not verify

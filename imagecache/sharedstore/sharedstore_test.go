@@ -1,6 +1,7 @@
 package sharedstore_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -353,14 +354,11 @@ func TestTier_Purge_FailsDuringARetry(t *testing.T) {
 func TestTier_Get_DistrustsWritesOlderThanAPurge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &fakeStore{}
-		var here, there atomic.Uint64
-		here.Store(7)
-		there.Store(7)
-		at := func(entry *atomic.Uint64) func() sharedstore.Position {
-			return func() sharedstore.Position { return sharedstore.Position{Log: 1, Entry: entry.Load()} }
-		}
-		mine := open(t, sharedstore.Config{Store: store, Fleet: at(&here)})
-		other := open(t, sharedstore.Config{Store: store, Fleet: at(&there)})
+		here, there := new(fakeFleet), new(fakeFleet)
+		here.entry.Store(7)
+		there.entry.Store(7)
+		mine := open(t, sharedstore.Config{Store: store, Fleet: here})
+		other := open(t, sharedstore.Config{Store: store, Fleet: there})
 		key := tiertest.Key(t, 1, 1)
 		purge := imagecache.Target{Original: key.Original()}
 		mine.Recalled()
@@ -382,10 +380,86 @@ func TestTier_Get_DistrustsWritesOlderThanAPurge(t *testing.T) {
 		if _, err := mine.Get(t.Context(), key); err != imagecache.ErrMiss || mine.Stats().Distrusted != 1 {
 			t.Errorf("%v: believed", err)
 		}
-		there.Store(8)
+		there.entry.Store(8)
 		write()
 		if _, err := mine.Get(t.Context(), key); err != nil {
 			t.Errorf("%v for an object written after the purge", err)
+		}
+	})
+}
+
+// fakeFleet is a node that has applied the log of purges up to an entry.
+type fakeFleet struct {
+	entry  atomic.Uint64
+	behind atomic.Bool
+}
+
+func (f *fakeFleet) Position() sharedstore.Position {
+	return sharedstore.Position{Log: 1, Entry: f.entry.Load()}
+}
+
+func (f *fakeFleet) Current() bool { return !f.behind.Load() }
+
+// However often a key is put, the newest image is written last.
+func TestTier_Put_WritesTheNewestLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var puts atomic.Int32
+		first := make(chan struct{})
+		store := &fakeStore{put: func(context.Context) error {
+			if puts.Add(1) == 1 {
+				<-first
+			}
+			return nil
+		}}
+		tier := open(t, sharedstore.Config{Store: store, Writers: 2})
+		key := tiertest.Key(t, 1, 1)
+		images := []imagecache.Image{tiertest.Image(1, 1000), tiertest.Image(2, 1000), tiertest.Image(3, 1000)}
+		if err := tier.Put(t.Context(), key, images[0]); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait() // its write runs
+		for _, img := range images[1:] {
+			if err := tier.Put(t.Context(), key, img); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if n := puts.Load(); n != 1 {
+			t.Errorf("%d writes, want none beside the first", n)
+		}
+		close(first)
+		synctest.Wait()
+		if got, err := tier.Get(t.Context(), key); err != nil || !bytes.Equal(got.Body, images[2].Body) {
+			t.Errorf("%v, or not the newest image", err)
+		}
+	})
+}
+
+// A node that may not have heard of a purge could write an object after all objects of that
+// original were deleted for good.
+func TestTier_Run_WritesNothingWhilePurgesMayBeMissing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fleet, wait := new(fakeFleet), make(chan struct{})
+		store := &fakeStore{put: func(context.Context) error { <-wait; return nil }}
+		tier := open(t, sharedstore.Config{Store: store, Fleet: fleet, Writers: 1})
+		put := func(i int) {
+			if err := tier.Put(t.Context(), tiertest.Key(t, i, 1), tiertest.Image(1, 1000)); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		put(1)
+		put(2) // waits in the queue, and the purges stop meanwhile
+		fleet.behind.Store(true)
+		close(wait)
+		put(3)
+		if s := tier.Stats(); s.Written != 1 || s.Dropped != 2 || s.QueuedObjects != 0 {
+			t.Errorf("%+v, want the first written and two dropped", s)
+		}
+		fleet.behind.Store(false)
+		put(3)
+		if s := tier.Stats(); s.Written != 2 {
+			t.Errorf("%+v, want two written", s)
 		}
 	})
 }

@@ -91,6 +91,8 @@ func (t *Tier) write(ctx context.Context, it *item) {
 	var err error
 	if dead {
 		// Purged while it waited.
+	} else if t.cfg.Fleet != nil && !t.cfg.Fleet.Current() {
+		t.count.dropped.Add(1)
 	} else if done, errOpen := t.breaker.Allow(); errOpen == nil {
 		limited, cancel := context.WithTimeout(ctx, t.cfg.WriteTimeout)
 		err = t.cfg.Store.Put(limited, keyOf(it.key), it.object)

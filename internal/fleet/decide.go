@@ -236,36 +236,62 @@ func (n *Node) trustAfter(e Entry, at sharedstore.Position) {
 const pairsPerEntry = 100
 
 // Take records which originals have tags, and which tags have ended, here and on every node. When
-// it returns without an error, the record is durable here.
+// it returns without an error, the record is durable here and in the stream, where other nodes that
+// purge by tag wait for it. If the error wraps jetstream.ErrUnavailable, it is durable only here,
+// and is sent later.
 func (n *Node) Take(ctx context.Context, learn []Pair, end []string) error {
+	unsent, err := n.take(ctx, learn, end)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, sendTime)
+	defer cancel()
+	for _, out := range unsent {
+		select {
+		case <-out.sent:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: tags are not sent to the other nodes yet: %w", jetstream.ErrUnavailable, ctx.Err())
+		}
+	}
+	return nil
+}
+
+// take is Take without waiting for the stream.
+func (n *Node) take(ctx context.Context, learn []Pair, end []string) (unsent []*outgoing, err error) {
 	for some := range slices.Chunk(learn, pairsPerEntry) {
 		e := Entry{Kind: KindTags}
 		for _, p := range some {
 			e.Learn = append(e.Learn, learnt{p.Tag, p.Of.Source, []byte(p.Of.Name), p.Live})
 		}
-		if err := n.decideTags(ctx, e); err != nil {
-			return err
+		out, err := n.decideTags(ctx, e)
+		if err != nil {
+			return nil, err
 		}
+		unsent = append(unsent, out)
 	}
 	for some := range slices.Chunk(end, pairsPerEntry) {
-		if err := n.decideTags(ctx, Entry{Kind: KindTags, End: some}); err != nil {
-			return err
+		out, err := n.decideTags(ctx, Entry{Kind: KindTags, End: some})
+		if err != nil {
+			return nil, err
 		}
+		unsent = append(unsent, out)
 	}
-	return nil
+	return slices.DeleteFunc(unsent, func(out *outgoing) bool { return out == nil }), nil
 }
 
 // Forget forgets which originals have a tag, here and on every node, but not that it ended.
 func (n *Node) Forget(tag string) error {
-	return n.decideTags(context.Background(), Entry{Kind: KindTags, Forget: tag})
+	_, err := n.decideTags(context.Background(), Entry{Kind: KindTags, Forget: tag})
+	return err
 }
 
-func (n *Node) decideTags(ctx context.Context, e Entry) error {
+// decideTags returns nil if nothing has to be sent.
+func (n *Node) decideTags(ctx context.Context, e Entry) (*outgoing, error) {
 	p, err := n.decide(ctx, e)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	n.forget(p)
 	n.wake()
-	return nil
+	return p.out, nil
 }

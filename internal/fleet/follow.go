@@ -9,8 +9,8 @@ import (
 	"github.com/novasocial/imagetier/internal/jetstream"
 )
 
-// rememberPurges is how many entries before its offset a node reads again, to know which shared
-// objects not to trust.
+// rememberPurges is how many of the last entries a node reads again at its start, to know which
+// shared objects not to trust; more if the objects of older ones have not been deleted yet.
 const rememberPurges = 20_000
 
 // beginPurges returns the entry from which to follow the purge stream. The error is ErrBehind.
@@ -46,7 +46,25 @@ func (n *Node) beginPurges(log jetstream.LogState) (from uint64, err error) {
 	}
 	n.state.offsets.Purges = at
 	n.beginLocked(jetstream.Purges, log)
+	seen := &n.state.seen
+	if seen.next.ID != log.ID {
+		seen.at = time.Time{}
+	}
+	seen.next = log
+	seen.reach(n.applied[jetstream.Purges])
 	return n.recallLocked(log), nil
+}
+
+// lookAtPurges notes the end of the purge stream, for State.Current.
+func (n *Node) lookAtPurges(log jetstream.LogState) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.state.mu.Lock()
+	defer n.state.mu.Unlock()
+	if s := &n.state.seen; log.ID == n.state.offsets.Purges.Log && s.isReached() {
+		s.next = log
+		s.reach(n.applied[jetstream.Purges])
+	}
 }
 
 // recallLocked returns the entry to read from: the first one that was not applied or, once after
@@ -63,7 +81,7 @@ func (n *Node) recallLocked(log jetstream.LogState) (from uint64) {
 		return from
 	}
 	n.recall = log.Last
-	return min(from, max(log.First, log.Last-min(log.Last, rememberPurges), 1))
+	return min(from, max(log.First, min(log.Last-min(log.Last, rememberPurges), log.Shared+1), 1))
 }
 
 func (n *Node) recalledLocked() {
@@ -270,6 +288,7 @@ func (n *Node) advance(l jetstream.Log, numbered []jetstream.Numbered) {
 			return
 		}
 		at.Entry = max(at.Entry, min(n.applied[l], n.firstOwedLocked(at.Log)-1))
+		n.state.seen.reach(n.applied[l])
 		if len(numbered) > 0 && numbered[len(numbered)-1].Number >= n.recall {
 			n.recalledLocked()
 		}
@@ -322,8 +341,8 @@ func (n *Node) replay(ctx context.Context) {
 }
 
 // settleDelay is the age of a purge at which its shared objects are deleted again. By then, a
-// minute later, writes by nodes that had not received the purge have ended. Ages are off by up to
-// maxSkew.
+// minute later, writes by nodes that had not received the purge have ended: they begin none once
+// they have missed purges for maxUnseen. Ages are off by up to maxSkew.
 const settleDelay = time.Minute + maxSkew
 
 // deleteShared deletes the shared objects that an entry purges, for the whole fleet. It returns the

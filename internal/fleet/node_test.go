@@ -511,6 +511,69 @@ func TestNode_Follow_TrustsNoObject_BeforeItKnowsRecentPurges(t *testing.T) {
 	}
 }
 
+// A node that has lost the cluster but not the store must not write a variant of a purged original
+// after its objects were deleted for the last time.
+func TestNode_Follow_WritesNoObject_WhenItMayMissAPurge(t *testing.T) {
+	w := quietWorld(t, 2)
+	x, y := w.nodes[0], w.nodes[1]
+	w.settle()
+	stores := func() bool {
+		delete(w.objects, photo)
+		x.cache.queued[photo] = simObject{at: x.state.Position()}
+		x.write(photo)
+		x.write(photo)
+		_, ok := w.objects[photo]
+		return ok
+	}
+	if !stores() {
+		t.Error("nothing is written by a node that knows all purges")
+	}
+	x.reachable = false
+	y.must(t, KindPurge, photo)
+	w.settle()
+	w.now = w.now.Add(maxUnseen - time.Second)
+	if !stores() {
+		t.Error("nothing is written after a short break, before the last deletion")
+	}
+	w.now = w.now.Add(time.Second)
+	if stores() {
+		t.Errorf("written %v after the last proof", maxUnseen)
+	}
+	x.reachable = true
+	end := w.streams[jetstream.Purges].last
+	x.node.lookAtPurges(x.look(w.streams[jetstream.Purges]))
+	if stores() {
+		t.Errorf("written before entry %d is applied", end)
+	}
+	w.settle()
+	if !stores() {
+		t.Error("nothing is written again")
+	}
+}
+
+// The objects of a purge are deleted later than usual if the store was down. A node that starts
+// then reads its entry, however many are behind it.
+func TestNode_BeginPurges_ReadsWhatIsNotDeletedYet(t *testing.T) {
+	const last = 3 * rememberPurges
+	for name, test := range map[string]struct{ first, shared, want uint64 }{
+		"all deleted":           {1, last, last - rememberPurges},
+		"some not deleted":      {1, 99, 100},
+		"none deleted":          {1, 0, 1},
+		"no longer in the log":  {1000, 99, 1000},
+		"the last ones are not": {1, last - 5, last - rememberPurges},
+	} {
+		t.Run(name, func(t *testing.T) {
+			x := quietWorld(t, 1).nodes[0]
+			log := jetstream.LogState{ID: 1, First: test.first, Last: last, Shared: test.shared}
+			x.state.offsets.Purges = sharedstore.Position{Log: 1, Entry: last}
+			x.node.recalled, x.node.begun = false, make(map[jetstream.Log]bool)
+			if from, err := x.node.beginPurges(log); from != test.want || err != nil {
+				t.Errorf("reads from %d, %v; want %d", from, err, test.want)
+			}
+		})
+	}
+}
+
 func TestNode_BeginPurges_NewNodeAndEmptiedStream(t *testing.T) {
 	x := quietWorld(t, 1).nodes[0]
 	x.state.offsets.Purges = sharedstore.Position{} // like a node that could not read the stream at its start
@@ -797,7 +860,7 @@ func TestNode_Of_NotCaughtUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := quietWorld(t, 2)
 		a, b := w.nodes[0], w.nodes[1]
-		if err := a.node.Take(t.Context(), []Pair{{Tag: "post:1", Of: photo, Live: true}}, nil); err != nil {
+		if _, err := a.node.take(t.Context(), []Pair{{Tag: "post:1", Of: photo, Live: true}}, nil); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := a.node.flush(t.Context(), 1); err != nil {
@@ -845,7 +908,7 @@ func TestNode_Knows_Pair(t *testing.T) {
 	}
 	take := func(learn []Pair, end ...string) {
 		t.Helper()
-		if err := x.node.Take(t.Context(), learn, end); err != nil {
+		if _, err := x.node.take(t.Context(), learn, end); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -870,7 +933,7 @@ func TestNode_Decide_RefusesLongName(t *testing.T) {
 	for n, refused := range map[int]bool{imageurl.MaxName: false, imageurl.MaxName + 1: true} {
 		of := imagecache.Original{Source: "posts", Name: strings.Repeat("n", n)}
 		_, purge := x.node.decide(t.Context(), entryOf(KindPurge, imagecache.Target{Original: of}))
-		tags := x.node.Take(t.Context(), []Pair{{Tag: "post:1", Of: of}}, nil)
+		_, tags := x.node.take(t.Context(), []Pair{{Tag: "post:1", Of: of}}, nil)
 		for _, err := range []error{purge, tags} {
 			if errors.Is(err, imageurl.ErrSyntax) != refused || !refused && err != nil {
 				t.Errorf("%d bytes: %v", n, err)
@@ -893,7 +956,7 @@ func TestNode_Take_EntriesFitIntoMessages(t *testing.T) {
 		pairs = append(pairs, Pair{Tag: tag, Of: of})
 		end = append(end, tag)
 	}
-	if err := x.node.Take(t.Context(), pairs, end); err != nil {
+	if _, err := x.node.take(t.Context(), pairs, end); err != nil {
 		t.Fatal(err)
 	}
 	entries := x.state.outbox.oldest(100, func(Entry) bool { return true })
@@ -906,6 +969,43 @@ func TestNode_Take_EntriesFitIntoMessages(t *testing.T) {
 	if len(entries) != 10 {
 		t.Errorf("%d entries are in the outbox, want 10", len(entries))
 	}
+}
+
+// Another node may be asked to purge by a tag as soon as its event is answered.
+func TestNode_Take_WaitsForTheStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := quietWorld(t, 1)
+		x := w.nodes[0]
+		x.reachable = false
+		began := time.Now()
+		err := x.node.Take(t.Context(), []Pair{{Tag: "post:1", Of: photo}}, []string{"post:2"})
+		if !errors.Is(err, jetstream.ErrUnavailable) || time.Since(began) != sendTime {
+			t.Errorf("%v after %v, want ErrUnavailable after %v", err, time.Since(began), sendTime)
+		}
+		x.reachable = true
+		taken := make(chan error, 1)
+		go func() { taken <- x.node.Take(t.Context(), []Pair{{Tag: "post:3", Of: photo}}, []string{"post:4"}) }()
+		synctest.Wait()
+		for left := 4; left > 1; left-- {
+			if len(taken) > 0 {
+				t.Fatalf("answered while %d entries are not in the stream", left)
+			}
+			some := x.state.outbox.oldest(1, nil)
+			if err := x.node.send(t.Context(), some[0].Entry); err != nil {
+				t.Fatal(err)
+			}
+			if err := x.state.outbox.remove(some); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		if _, err := x.node.flush(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-taken; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestTagStore_Set_BoundsTagsWithoutOriginals(t *testing.T) {

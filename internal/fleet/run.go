@@ -29,9 +29,9 @@ func (n *Node) Run(ctx context.Context) error {
 	if !n.alone() {
 		c := n.cfg.Cluster
 		parts = append(parts,
-			n.follow(jetstream.Purges, n.beginPurges, n.applyPurges),
-			n.follow(jetstream.Takedowns, n.beginTakedowns, n.applyTakedowns),
-			n.follow(jetstream.Tags, n.beginTags, n.applyTags),
+			n.follow(jetstream.Purges, n.beginPurges, n.applyPurges, n.lookAtPurges),
+			n.follow(jetstream.Takedowns, n.beginTakedowns, n.applyTakedowns, nil),
+			n.follow(jetstream.Tags, n.beginTags, n.applyTags, nil),
 			func(ctx context.Context) error { return c.Listen(ctx, ackSubject+n.id, n.hear) },
 			func(ctx context.Context) error {
 				return c.Listen(ctx, countSubject, func(data []byte) { n.hearCount(ctx, data) })
@@ -63,10 +63,12 @@ func (n *Node) follow(
 	l jetstream.Log,
 	begin func(jetstream.LogState) (uint64, error),
 	apply func(context.Context, []jetstream.Numbered) error,
+	look func(jetstream.LogState),
 ) func(context.Context) error {
 	return func(ctx context.Context) error {
 		return n.cfg.Cluster.Follow(ctx, l, jetstream.Follower{
 			Begin: begin,
+			Look:  look,
 			Apply: func(ctx context.Context, entries []jetstream.Numbered) error {
 				return n.until(ctx, "entries of "+l.String()+" cannot be applied", func(ctx context.Context) error {
 					return apply(ctx, entries)

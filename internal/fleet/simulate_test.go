@@ -464,7 +464,7 @@ func (x *simNode) act() {
 			delete(x.cache.filling, of)
 			x.cache.holds[of] = version
 			delete(x.cache.lost, of)
-			x.cache.queued[of] = simObject{version, x.state.Position(), x.waived[of]}
+			x.cache.queued[of] = simObject{version: version, at: x.state.Position(), lost: x.waived[of]}
 		}
 	case 8, 9, 12:
 		x.chores()
@@ -655,7 +655,7 @@ func (x *simNode) follow(limit int) {
 		begin := map[jetstream.Log]func(jetstream.LogState) (uint64, error){
 			jetstream.Purges: n.beginPurges, jetstream.Takedowns: n.beginTakedowns, jetstream.Tags: n.beginTags,
 		}[l]
-		from, err := begin(s.state())
+		from, err := begin(x.look(s))
 		x.w.logf("%s follows %s from %d: %v", x.name, l, from, err)
 		if err != nil {
 			x.stopBehind(err)
@@ -666,6 +666,9 @@ func (x *simNode) follow(limit int) {
 	}
 	entries := s.from(cursor.next, limit)
 	if len(entries) == 0 {
+		if l == jetstream.Purges {
+			n.lookAtPurges(x.look(s))
+		}
 		return
 	}
 	apply := map[jetstream.Log]func(context.Context, []jetstream.Numbered) error{
@@ -682,6 +685,13 @@ func (x *simNode) follow(limit int) {
 			x.following[l] = nil // the connection was lost
 		}
 	}
+}
+
+// look returns the state of a stream as the node requests it now.
+func (x *simNode) look(s *simStream) jetstream.LogState {
+	state := s.state()
+	state.Asked = x.w.now.Add(x.skew)
+	return state
 }
 
 func (x *simNode) stopBehind(err error) {

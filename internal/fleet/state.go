@@ -50,6 +50,7 @@ type State struct {
 
 	mu      sync.Mutex // guards offsets, except Caches, which never changes after OpenState
 	offsets offsets
+	seen    purgesSeen
 }
 
 // offsets is the file of the positions up to which this node has applied the streams, inclusive.
@@ -262,6 +263,34 @@ func (s *State) Position() sharedstore.Position {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.offsets.Purges
+}
+
+// maxUnseen is how old the last proof that a node has applied all purges may be while it writes to
+// the shared store. It is less than settleDelay by maxSkew and the time of a write.
+const maxUnseen = 30 * time.Second
+
+// purgesSeen is the proof that this node has applied all purges. It is guarded by State.mu.
+type purgesSeen struct {
+	at   time.Time          // when the stream had no entry that is not applied here; zero: never
+	next jetstream.LogState // at is next.Asked once its last entry is applied
+}
+
+func (s *purgesSeen) isReached() bool { return s.at.Equal(s.next.Asked) }
+
+func (s *purgesSeen) reach(applied uint64) {
+	if applied >= s.next.Last {
+		s.at = s.next.Asked
+	}
+}
+
+// Current reports whether this node has applied the purges of all nodes up to maxUnseen ago. Until
+// it has, what it makes may be older than a purge.
+func (s *State) Current() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.cfg.Now()
+	age := max(now.Sub(s.seen.at), now.Round(0).Sub(s.seen.at.Round(0))) // also if the machine was asleep
+	return age < maxUnseen
 }
 
 // Caches returns the id that caches on disk must have to be used: disktier.Config.Generation.

@@ -23,6 +23,8 @@ type Follower struct {
 	// Apply receives every entry, in order, in batches of those that have arrived, up to MaxBatch.
 	// An error ends Follow.
 	Apply func(ctx context.Context, entries []Numbered) error
+	// Look, if not nil, receives the state of the log every few seconds, perhaps during Apply.
+	Look func(LogState)
 }
 
 // MaxBatch is the maximum number of entries in one call of Follower.Apply.
@@ -64,11 +66,16 @@ func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower) error {
 	if err != nil {
 		return err
 	}
+	asked := time.Now()
 	info, err := ask(opening, func(ctx context.Context) (*jetstream.StreamInfo, error) { return stream.Info(ctx) })
 	if err != nil {
 		return err
 	}
-	from, err := f.Begin(stateOf(info))
+	begun := stateOf(info, asked)
+	if begun.Shared, err = sharedUpTo(opening, stream, l, begun.Last); err != nil {
+		return err
+	}
+	from, err := f.Begin(begun)
 	if err != nil {
 		return &refusal{err}
 	}
@@ -89,7 +96,7 @@ func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower) error {
 	// A consumer that reconnects silently continues with a recreated stream, or after entries that
 	// the stream has dropped. In both cases Begin is called again.
 	var next atomic.Uint64 // the first entry that was not applied, or the first of the stream
-	next.Store(max(from, info.State.FirstSeq))
+	next.Store(max(from, begun.First))
 	watching, stopWatching := context.WithCancel(ctx)
 	defer stopWatching()
 	var lost atomic.Bool
@@ -103,12 +110,14 @@ func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower) error {
 			case <-tick.C:
 			}
 			look, cancel := context.WithTimeout(watching, lookEvery)
-			now, err := s.js.Stream(look, l.stream)
+			now, err := lookUp(look, s.js, l)
 			cancel()
 			gone := errors.Is(err, jetstream.ErrStreamNotFound)
 			if err == nil {
-				state := stateOf(now.CachedInfo())
-				gone = state.ID != stateOf(info).ID || state.First > next.Load()
+				gone = now.ID != begun.ID || now.First > next.Load()
+			}
+			if err == nil && !gone && f.Look != nil {
+				f.Look(now)
 			}
 			if gone {
 				lost.Store(true)

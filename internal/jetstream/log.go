@@ -14,10 +14,16 @@ import (
 type LogState struct {
 	ID, First, Last uint64
 	FirstAt         time.Time // when First was appended, by the server's clock; zero if it is empty
+	Asked           time.Time // when the state was requested, by this node's clock
+
+	// Shared is the entry up to which Share is done with all entries; Last if nothing is shared. It is
+	// set for Follower.Begin.
+	Shared uint64
 }
 
-func stateOf(info *jetstream.StreamInfo) LogState {
+func stateOf(info *jetstream.StreamInfo, asked time.Time) LogState {
 	return LogState{
+		Asked:   asked,
 		ID:      uint64(info.Created.UnixNano()),
 		First:   info.State.FirstSeq,
 		Last:    info.State.LastSeq,
@@ -71,18 +77,23 @@ func peek(ctx context.Context, conn *nats.Conn, l Log) (LogState, error) {
 	if err != nil {
 		return LogState{}, err
 	}
-	stream, err := lookUp(ctx, js, l)
+	state, err := lookUp(ctx, js, l)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return LogState{}, nil
 	}
 	if err != nil {
 		return LogState{}, fmt.Errorf("inspect %s: %w", l.stream, err)
 	}
-	return stateOf(stream.CachedInfo()), nil
+	return state, nil
 }
 
-func lookUp(ctx context.Context, js jetstream.JetStream, l Log) (jetstream.Stream, error) {
-	return ask(ctx, func(ctx context.Context) (jetstream.Stream, error) { return js.Stream(ctx, l.stream) })
+func lookUp(ctx context.Context, js jetstream.JetStream, l Log) (LogState, error) {
+	asked := time.Now()
+	stream, err := ask(ctx, func(ctx context.Context) (jetstream.Stream, error) { return js.Stream(ctx, l.stream) })
+	if err != nil {
+		return LogState{}, err
+	}
+	return stateOf(stream.CachedInfo(), asked), nil
 }
 
 // State returns the state of a log.
@@ -91,11 +102,11 @@ func (b *Bus) State(ctx context.Context, l Log) (LogState, error) {
 	if err != nil {
 		return LogState{}, err
 	}
-	stream, err := lookUp(ctx, s.js, l)
+	state, err := lookUp(ctx, s.js, l)
 	if err != nil {
 		return LogState{}, fmt.Errorf("inspect %s: %w", l.stream, err)
 	}
-	return stateOf(stream.CachedInfo()), nil
+	return state, nil
 }
 
 // Append appends an entry about a subject, which is one token, to a log. Repeating an id within two

@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -36,6 +37,25 @@ func (b *Bus) Share(ctx context.Context, do func(ctx context.Context, e Entry) (
 	return nil
 }
 
+const shareConsumer = "deleters"
+
+// sharedUpTo returns LogState.Shared.
+func sharedUpTo(ctx context.Context, stream jetstream.Stream, l Log, last uint64) (uint64, error) {
+	if l != Purges {
+		return last, nil
+	}
+	consumer, err := ask(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
+		return stream.Consumer(ctx, shareConsumer)
+	})
+	switch {
+	case errors.Is(err, jetstream.ErrConsumerNotFound):
+		return last, nil
+	case err != nil:
+		return 0, fmt.Errorf("consumer of %s: %w", l.stream, err)
+	}
+	return consumer.CachedInfo().AckFloor.Stream, nil
+}
+
 func (b *Bus) share(ctx context.Context, s *session, do func(context.Context, Entry) time.Duration) error {
 	stream, err := b.stream(ctx, s.js, Purges.config())
 	if err != nil {
@@ -43,7 +63,7 @@ func (b *Bus) share(ctx context.Context, s *session, do func(context.Context, En
 	}
 	consumer, err := ask(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
 		return stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
-			Durable: "deleters", AckPolicy: jetstream.AckExplicitPolicy, AckWait: 30 * time.Second,
+			Durable: shareConsumer, AckPolicy: jetstream.AckExplicitPolicy, AckWait: 30 * time.Second,
 			MaxDeliver: -1, MaxAckPending: 20_000,
 		})
 	})

@@ -38,12 +38,12 @@ func openState(ctx context.Context, cfg config.Config, log *slog.Logger) (*fleet
 	return state, nil
 }
 
-// position is how far this node has read the log of purges; nil for a node without a fleet.
-func position(cfg config.Config, state *fleet.State) func() sharedstore.Position {
+// purgesOf is what this node knows of the log of purges; nil for a node without a fleet.
+func purgesOf(cfg config.Config, state *fleet.State) sharedstore.Fleet {
 	if cfg.NATS == "" {
 		return nil
 	}
-	return state.Position
+	return state
 }
 
 // openBus prepares the connection to the queue and the logs; it starts nothing.

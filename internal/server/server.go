@@ -246,7 +246,7 @@ func (s *Server) openTiers(ctx context.Context) (err error) {
 		return err
 	}
 	s.onClose(s.tiers.close)
-	return s.tiers.share(ctx, s.cfg.Config, position(s.cfg.Config, s.state), s.log, s.metrics)
+	return s.tiers.share(ctx, s.cfg.Config, purgesOf(s.cfg.Config, s.state), s.log, s.metrics)
 }
 
 func (s *Server) openSources(ctx context.Context) (err error) {

@@ -47,12 +47,11 @@ func openTiers(cfg config.Config, generation string, log *slog.Logger, set *metr
 	return t, nil
 }
 
-// share opens the shared store of a fleet. fleet returns the position of this node in the log of
-// purges; nil without a fleet.
+// share opens the shared store. fleet is nil without a fleet.
 func (t *tiers) share(
 	ctx context.Context,
 	cfg config.Config,
-	fleet func() sharedstore.Position,
+	fleet sharedstore.Fleet,
 	log *slog.Logger,
 	set *metrics.Set,
 ) error {
