@@ -31,10 +31,9 @@ type listing struct {
 func parseListing(names []string) listing {
 	var l listing
 	for _, n := range names {
-		number, isSegment := strings.CutSuffix(n, segmentSuffix)
-		seq, err := strconv.ParseUint(number, 16, 40)
+		seq, isSegment := segmentNumber(n)
 		switch {
-		case isSegment && len(number) == 16 && err == nil:
+		case isSegment:
 			l.segments = append(l.segments, seq)
 		case strings.Contains(n, unknownInfix):
 			l.aside = append(l.aside, n)
@@ -44,6 +43,13 @@ func parseListing(names []string) listing {
 	}
 	slices.Sort(l.segments)
 	return l
+}
+
+// segmentNumber returns the number of the segment of this file name.
+func segmentNumber(name string) (seq uint64, ok bool) {
+	number, isSegment := strings.CutSuffix(name, segmentSuffix)
+	seq, err := strconv.ParseUint(number, 16, 40)
+	return seq, isSegment && len(number) == 16 && err == nil
 }
 
 // attach locks the directory, loads the purge log and lists the segments, which are recovered

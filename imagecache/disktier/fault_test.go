@@ -155,6 +155,91 @@ func TestTier_Get_KeepsRecordsWithoutFreeDescriptors(t *testing.T) {
 	})
 }
 
+// A start while the disk cannot be read must not take healthy segments for lost, also if there is
+// only one. A segment that alone cannot be read is given up, since others wait for it.
+func TestOpen_KeepsSegmentsWhileReadsFail(t *testing.T) {
+	for name, images := range map[string]int{"one segment": 10, "several": 100} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				disk := newMemDisk()
+				cfg := disktier.Config{Dir: "/c", MaxBytes: 8 << 20, SegmentBytes: 64 << 10}.On(disk)
+				tier := recovered(t, start(t, cfg))
+				tier.fill(images, 5000)
+				tier.end()
+				unreadable(disk, func(path string) bool { return strings.HasSuffix(path, ".seg") })
+				tier = start(t, cfg)
+				time.Sleep(5 * time.Minute) // fake
+				disk.failing(nil)
+				backWithin(t, recovered(t, tier), recovery)
+				if hits, damaged := tier.hits(images), tier.Stats().Damaged; hits != images || damaged != 0 {
+					t.Errorf("%d of %d are left, %d counted as damaged", hits, images, damaged)
+				}
+				tier.end()
+
+				last := disk.newest()
+				unreadable(disk, func(path string) bool { return path == last })
+				tier = start(t, cfg)
+				defer tier.end()
+				time.Sleep(time.Minute) // fake
+				if hits := tier.hits(images); images > 10 && (hits < images/2 || hits == images) {
+					t.Errorf("%d of %d are served while the newest segment cannot be read", hits, images)
+				}
+			})
+		})
+	}
+}
+
+// unreadable makes reads of these files fail.
+func unreadable(d *memDisk, which func(path string) bool) {
+	d.set(func(d *memDisk) {
+		d.fault = func(op, path string) error {
+			if op == "read" && which(path) {
+				return &fs.PathError{Op: op, Path: path, Err: syscall.EIO}
+			}
+			return nil
+		}
+	})
+}
+
+// A segment that cannot be removed is found again by the next start, which needs its tombstones.
+func TestTier_Purge_HoldsForSegmentsThatCannotBeRemoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := newMemDisk()
+		cfg := disktier.Config{Dir: "/c", MaxBytes: 1 << 20, SegmentBytes: 64 << 10}.On(disk)
+		tier := recovered(t, start(t, cfg))
+		tier.fill(8, 5000)
+		purge := func(i int) {
+			if _, err := tier.Purge(t.Context(), targetOf(i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		purge(0)
+		first := disk.newest()
+		disk.set(func(d *memDisk) {
+			d.fault = func(op, path string) error {
+				if op == "remove" && path == first {
+					return &fs.PathError{Op: op, Path: path, Err: syscall.EBUSY}
+				}
+				return nil
+			}
+		})
+		for i := range 1500 { // enough to compact the log of purges
+			tier.put(keyOf(100+i), imageOf(100+i, 5000))
+			purge(50 + i)
+			tier.sync()
+		}
+		tier.end()
+		disk.failing(nil)
+		tier = recovered(t, start(t, cfg))
+		defer tier.end()
+		for i := range 4 {
+			if tier.has(i) {
+				t.Fatalf("image %d is served, but it was purged", i)
+			}
+		}
+	})
+}
+
 // noDescriptors makes the disk fail to open segments as a process without free file descriptors does.
 func noDescriptors(d *memDisk) {
 	d.set(func(d *memDisk) {

@@ -64,6 +64,18 @@ func (d *memDisk) failing(err error, ops ...string) {
 	})
 }
 
+// newest returns the path of the newest segment.
+func (d *memDisk) newest() (path string) {
+	d.set(func(d *memDisk) {
+		for name := range d.names {
+			if filepath.Ext(name) == ".seg" {
+				path = max(path, name)
+			}
+		}
+	})
+	return path
+}
+
 func (d *memDisk) usedLocked() int64 {
 	var n int64
 	for _, i := range d.names {

@@ -270,12 +270,12 @@ func (p *purgeLog) replaceLocked(i int, b []byte) error {
 func (p *purgeLog) compact(oldest uint64) error {
 	p.writing.Lock()
 	defer p.writing.Unlock()
-	entries, whole, err := p.read(0)
+	entries, found, _, err := p.load()
 	switch {
-	case errors.Is(err, errDamaged), errors.Is(err, errUnknownFormat), err == nil && !whole:
-		return nil // the next start repairs it from the other file
+	case errors.Is(err, errUnknownFormat), err == nil && !found:
+		return nil // the next start decides what becomes of the segments
 	case err != nil:
-		return fmt.Errorf("read the purge log: %w", err)
+		return err
 	}
 	kept := entries[:0]
 	for _, t := range entries {

@@ -43,7 +43,8 @@ func (t *Tier) recovery(ctx context.Context) func() {
 }
 
 // recoverSegment adds a segment to the index. It retries failed reads a few times and then
-// gives up, since older segments are waiting. It waits for free file descriptors.
+// gives up, since older segments are waiting. It waits for free file descriptors, and for a disk
+// from which no other segment can be read either.
 func (t *Tier) recoverSegment(ctx context.Context, s *segment, gone *tombstones) {
 	const tries = 3
 	for try := 1; ; try++ {
@@ -63,7 +64,8 @@ func (t *Tier) recoverSegment(ctx context.Context, s *segment, gone *tombstones)
 			return
 		}
 		t.readFault(fmt.Errorf("recover segment %d: %w", s.seq, err))
-		if try >= tries && !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
+		noFiles := errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+		if try >= tries && !noFiles && t.canReadOther(s) {
 			t.reportLost(s)
 			return
 		}
@@ -75,6 +77,14 @@ func (t *Tier) recoverSegment(ctx context.Context, s *segment, gone *tombstones)
 			return
 		}
 	}
+}
+
+// canReadOther reports whether the beginning of another segment can be read.
+func (t *Tier) canReadOther(s *segment) bool {
+	t.mu.Lock()
+	segments := slices.Clone(t.segments)
+	t.mu.Unlock()
+	return slices.ContainsFunc(segments, func(other *segment) bool { return other != s && t.probe(other) == nil })
 }
 
 func (t *Tier) contentsOf(s *segment) (contents, error) {
@@ -124,15 +134,15 @@ func (t *Tier) publish(s *segment, c contents, gone *tombstones) {
 	if !c.sealed {
 		t.countLost(s, c.damaged(before))
 	}
-	if !c.sealed && len(c.slots) == 0 {
-		t.shadow(s, c.torn, gone)
+	known := t.shadow(s, c.torn, gone)
+	switch {
+	case c.sealed || !known: // the next start finds the torn records again
+	case len(c.slots) == 0:
 		t.reportLost(s)
 		return
-	}
-	if !c.sealed {
+	default:
 		t.reseal(s, c)
 	}
-	t.shadow(s, c.torn, gone)
 	// In pieces, because readers of the queue wait for mu.
 	const piece = 1024
 	for rest := c.slots; len(rest) > 0; {
@@ -155,13 +165,26 @@ func (t *Tier) publish(s *segment, c contents, gone *tombstones) {
 	}
 }
 
-// shadow hides records that are older than a torn record of the same key.
-func (t *Tier) shadow(s *segment, torn []footSlot, gone *tombstones) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+// shadow hides records that are older than a torn record of the same key, and reports whether it
+// has written that down: without the torn records later starts could not know it.
+func (t *Tier) shadow(s *segment, torn []footSlot, gone *tombstones) bool {
+	var stones []tombstone
 	for _, slot := range torn {
-		gone.add(tombstone{hash: slot.key, position: position(s.seq, slot.offset)})
+		stones = append(stones, tombstone{hash: slot.key, position: position(s.seq, slot.offset)})
 	}
+	t.mu.Lock()
+	for _, stone := range stones {
+		gone.add(stone)
+	}
+	t.mu.Unlock()
+	if len(stones) == 0 {
+		return true
+	}
+	if err := t.purge.append(stones...); err != nil {
+		t.writeFault(opPurge, err)
+		return false
+	}
+	return true
 }
 
 // reseal truncates a damaged end of a segment and writes the footer that is missing after a

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -32,13 +33,21 @@ func (t *Tier) writeQueued() {
 	}
 }
 
+// oldestPosition returns a position before that of every record that the next start may find, also
+// in segments that could not be removed.
 func (t *Tier) oldestPosition() uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	oldest := t.positionLocked()
 	if len(t.segments) > 0 {
-		return position(t.segments[0].seq, 0)
+		oldest = position(t.segments[0].seq, 0)
 	}
-	return t.positionLocked()
+	for _, f := range t.aside {
+		if seq, ok := segmentNumber(filepath.Base(f.path)); ok {
+			oldest = min(oldest, position(seq, 0))
+		}
+	}
+	return oldest
 }
 
 // store writes one item, or skips it.
