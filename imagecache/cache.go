@@ -333,6 +333,7 @@ func (c *Cache) run(
 	ctx context.Context, ref imageurl.Ref, key Key, stale *Image, at Detail, epoch uint64,
 ) (img Image, out Outcome, err error) {
 	out = Outcome{Detail: FromOrigin, Forward: URIMiss}
+	marks := c.marks.version()
 	if stale != nil {
 		out.Forward = FwdStale
 	}
@@ -369,6 +370,9 @@ func (c *Cache) run(
 	case !filled.Image.Fresh.NoStore:
 		c.sending.share(key, epoch, filled.Image)
 		out.TTL = left
+		if watermarkOf(key) != "" && marks != c.marks.version() {
+			break
+		}
 		if out.Stored = c.storeIn(context.WithoutCancel(ctx), c.layersOf(ref), key, filled.Image, epoch); out.Stored {
 			c.softs.renew(key, epoch)
 		}

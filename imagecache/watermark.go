@@ -13,6 +13,7 @@ import (
 // *Watermarks has no watermarks. It is safe for concurrent use.
 type Watermarks struct {
 	digests atomic.Pointer[map[string]string] // the map is never changed
+	changes atomic.Uint64                     // moves when a Replace begins and when it ends
 	mu      sync.Mutex                        // held by Replace
 }
 
@@ -39,6 +40,14 @@ func (w *Watermarks) load() map[string]string {
 	return *w.digests.Load()
 }
 
+// version returns a number that moves with every change.
+func (w *Watermarks) version() uint64 {
+	if w == nil {
+		return 0
+	}
+	return w.changes.Load()
+}
+
 // Has reports whether there is a watermark of that name.
 func (w *Watermarks) Has(name string) bool {
 	_, ok := w.load()[name]
@@ -56,8 +65,9 @@ func (w *Watermarks) Names() []string { return slices.Sorted(maps.Keys(w.load())
 //  1. Replace marks the watermarks that change. Images made from here on are not stored.
 //  2. swap: jobs that begin now use the new picture.
 //  3. Replace publishes the new digests.
-//  4. A fill that began before 1, and may have either picture, ends. Its key has the old digest,
-//     which is not the current one, so it is answered and not stored.
+//  4. A fill that began before 3, and may have either picture, ends. It finds that watermarks have
+//     changed since it began, so it is answered and not stored: its key may have the current digest
+//     again, if 2 failed or the old picture has come back.
 func (w *Watermarks) Replace(digests map[string]string, swap func() error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -72,6 +82,8 @@ func (w *Watermarks) Replace(digests map[string]string, swap func() error) error
 		}
 	}
 	w.store(between)
+	w.changes.Add(1)
+	defer w.changes.Add(1)
 	if err := swap(); err != nil {
 		w.store(old)
 		return err

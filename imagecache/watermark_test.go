@@ -124,4 +124,28 @@ func TestWatermarks_Replace_DuringFills(t *testing.T) {
 	if body, out := get(t, c, marked); body != "b" || out.Detail != imagecache.Memory {
 		t.Errorf("after a failed change: %s, %+v", body, out)
 	}
+	// The digest is the same again when the fill ends.
+	again := func(name string, change func()) {
+		t.Helper()
+		of := imagecache.Target{Original: imagecache.KeyOf(ref(t, marked)).Original()}
+		if _, err := c.Purge(t.Context(), of); err != nil {
+			t.Fatal(err)
+		}
+		during = change
+		if _, out := get(t, c, marked); out.Stored {
+			t.Errorf("%s: stored", name)
+		}
+	}
+	again("changed and changed back", func() {
+		reload("dddd")
+		reload("bbbb")
+	})
+	again("change failed", func() {
+		if marks.Replace(map[string]string{"logo": "dddd"}, func() error { return errors.New("not decoded") }) == nil {
+			t.Error("no error")
+		}
+	})
+	if _, out := get(t, c, marked); !out.Stored {
+		t.Errorf("after all changes: %+v", out)
+	}
 }

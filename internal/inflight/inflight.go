@@ -32,6 +32,7 @@ type Budget struct {
 
 	used, waits, refusals atomic.Int64
 	waiting, answering    atomic.Int64
+	collecting            atomic.Bool
 	sinceGC               atomic.Int64 // bytes released since giveBack has collected
 	idle                  *time.Timer  // calls giveBack
 	gc                    func()       // runtime.GC, except in tests
@@ -166,9 +167,8 @@ func (b *Budget) acquire(ctx context.Context, from *semaphore.Weighted, n int64)
 		return nil
 	}
 	b.waits.Add(1)
-	if b.waiting.Add(1) == 1 {
-		go b.collect()
-	}
+	b.waiting.Add(1)
+	go b.collect()
 	defer b.waiting.Add(-1)
 	bounded, cancel := context.WithTimeout(ctx, maxWait)
 	defer cancel()
@@ -182,13 +182,17 @@ func (b *Budget) acquire(ctx context.Context, from *semaphore.Weighted, n int64)
 	return fmt.Errorf("%w: no room for %d bytes after %v", ErrFull, n, maxWait)
 }
 
-// collect runs the garbage collector, which ends the shares of answers, while bodies wait.
+// collect runs the garbage collector, which ends the shares of answers, while bodies wait. Only one
+// call at a time has an effect.
 func (b *Budget) collect() {
-	for b.waiting.Load() > 0 {
-		if b.answering.Load() > 0 {
-			b.gc()
+	for b.waiting.Load() > 0 && b.collecting.CompareAndSwap(false, true) {
+		for b.waiting.Load() > 0 {
+			if b.answering.Load() > 0 {
+				b.gc()
+			}
+			time.Sleep(100 * time.Millisecond)
 		}
-		time.Sleep(100 * time.Millisecond)
+		b.collecting.Store(false) // and look again: a body may have begun to wait just before
 	}
 }
 

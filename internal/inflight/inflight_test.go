@@ -102,6 +102,31 @@ func TestHold_Answer_LeavesRoomForFills(t *testing.T) {
 	})
 }
 
+// Many short waits must not run the garbage collector more often than every 100 ms.
+func TestGrow_CollectsOnceAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(100)
+		var collections atomic.Int64
+		b.gc = func() { collections.Add(1) }
+		sent := hold(t, b, 10)
+		if err := sent.Answer(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		for range 100 {
+			first := hold(t, b, 80)
+			time.AfterFunc(10*time.Millisecond, first.Release)
+			hold(t, b, 90).Release()
+		}
+		took := time.Since(began)
+		if n, most := collections.Load(), int64(took/(100*time.Millisecond))+1; n == 0 || n > most {
+			t.Errorf("%d collections in %v, want at most %d", n, took, most)
+		}
+		time.Sleep(time.Second) // collect ends
+		runtime.KeepAlive(sent)
+	})
+}
+
 // An answer has no last reader that would release it: the garbage collector finds out.
 func TestHold_Answer_EndsWithLastReader(t *testing.T) {
 	b := New(100)
