@@ -88,6 +88,7 @@ func (p *Proxy) changeHeaders(resp *http.Response, x *exchange) {
 	dropValidators(resp.Trailer)
 	resp.Trailer.Del("Etag")
 	addVary(h)
+	p.boundFreshness(h)
 	if tag := h.Get("Etag"); tag != "" {
 		if tag = p.derivedTag(tag, x.client); tag != "" {
 			h.Set("Etag", tag)
@@ -121,6 +122,7 @@ func (p *Proxy) notModified(resp *http.Response, x *exchange) {
 		dropValidators(resp.Header)
 		resp.Header.Set("Etag", called)
 		addVary(resp.Header)
+		p.boundFreshness(resp.Header)
 	}
 }
 

@@ -93,7 +93,7 @@ func (p *Proxy) originalTags(h http.Header, client imagelink.Client) map[string]
 			continue
 		}
 		var kept []string
-		for _, tag := range splitTags(strings.Join(lines, ",")) {
+		for _, tag := range splitList(strings.Join(lines, ",")) {
 			original, derived, ok := p.originalTag(tag, client)
 			if !ok {
 				if name == "If-None-Match" {
@@ -116,12 +116,12 @@ func (p *Proxy) originalTags(h http.Header, client imagelink.Client) map[string]
 	return called
 }
 
-// splitTags splits a list of entity tags, which may contain commas themselves.
-func splitTags(list string) (tags []string) {
+// splitList splits a list of entity tags or directives, which may have commas between quotes.
+func splitList(list string) (items []string) {
 	quoted, from := false, 0
 	add := func(to int) {
-		if tag := strings.Trim(list[from:to], " \t"); tag != "" {
-			tags = append(tags, tag)
+		if item := strings.Trim(list[from:to], " \t"); item != "" {
+			items = append(items, item)
 		}
 		from = to + 1
 	}
@@ -134,5 +134,5 @@ func splitTags(list string) (tags []string) {
 		}
 	}
 	add(len(list))
-	return tags
+	return items
 }

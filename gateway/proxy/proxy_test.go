@@ -241,6 +241,57 @@ func TestProxy_ETag_Salt(t *testing.T) {
 	}
 }
 
+// Caches must not keep an answer for longer than the image URLs in it are valid.
+func TestProxy_Freshness_EndsBeforeURLs(t *testing.T) {
+	lasting := func(headers ...string) (http.HandlerFunc, func(*proxy.Config)) {
+		return answering("application/json", before(), headers...), func(c *proxy.Config) {
+			c.Linker = newLinker(t, func(c *imagelink.Config) { c.Lifetime, c.Window = 2*time.Hour, time.Second })
+		}
+	}
+	for in, want := range map[string]string{
+		"Cache-Control: max-age=604800, public":                                 "max-age=3600, public",
+		"Cache-Control: private, S-MaxAge=\"604800\", max-age=60, immutable":    "private, s-maxage=3600, max-age=60",
+		"Cache-Control: max-age=99999999999999999999999":                        "max-age=3600",
+		"Cache-Control: max-age=10, stale-while-revalidate=9, stale-if-error=9": "max-age=10",
+		"Cache-Control: no-cache=\"a, b\", max-age=5000":                        "no-cache=\"a, b\", max-age=3600",
+		"Cache-Control: max-age=soon, no-store":                                 "max-age=soon, no-store",
+		"Cache-Control: immutable":                                              "",
+		"Surrogate-Control: max-age=5000":                                       "max-age=3600",
+		"CDN-Cache-Control: max-age=5000":                                       "max-age=3600",
+		"Expires: 0":                                                            "0",
+	} {
+		name, _, _ := strings.Cut(in, ":")
+		service, configure := lasting(in)
+		if got := stand(t, service, configure).do("GET", "/", "").Header.Get(name); got != want {
+			t.Errorf("%s became %q, want %q", in, got, want)
+		}
+		if got := stand(t, service, nil).do("GET", "/", "").Header.Get(name); got != in[len(name)+2:] {
+			t.Errorf("%s became %q where URLs do not expire", in, got)
+		}
+	}
+	for _, ahead := range []time.Duration{time.Minute, 24 * time.Hour} {
+		service, configure := lasting("Expires: " + time.Now().Add(ahead).UTC().Format(http.TimeFormat))
+		until, err := http.ParseTime(stand(t, service, configure).do("GET", "/", "").Header.Get("Expires"))
+		want := min(ahead, time.Hour)
+		if left := time.Until(until); err != nil || left > want+time.Second || left < want-time.Minute {
+			t.Errorf("%v ahead became %v, %v; want %v", ahead, left, err, want)
+		}
+	}
+	s := stand(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Etag", `"v1"`)
+		w.Header().Set("Cache-Control", "max-age=604800")
+		w.Header().Set("Content-Type", "application/json")
+		http.ServeContent(w, r, "", zeroTime, strings.NewReader(before()))
+	}, func(c *proxy.Config) {
+		c.Linker = newLinker(t, func(c *imagelink.Config) { c.Lifetime, c.Window = 2*time.Hour, 24*time.Hour })
+	})
+	tag := s.do("GET", "/", "").Header.Get("Etag")
+	again := s.do("GET", "/", "", "If-None-Match: "+tag)
+	if cc := again.Header.Get("Cache-Control"); again.StatusCode != 304 || cc == "max-age=604800" || cc == "" {
+		t.Errorf("%d with %q, want 304 with less", again.StatusCode, cc)
+	}
+}
+
 func TestProxy_NotModified(t *testing.T) {
 	s := stand(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Etag", `"v1"`)

@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"encoding/json"
+	"sync"
 
 	"github.com/novasocial/imagetier/imagecache"
 )
@@ -32,6 +33,23 @@ func (n *Node) Count(ctx context.Context, target imagecache.Target) (imagecache.
 	list := n.await(ctx, p)
 	receipt, _ = n.count(p, list)
 	return receipt, nil
+}
+
+// maxCounts is how many dry runs for other nodes run at once: each may have to list a slow shared store.
+const maxCounts = 32
+
+// listenCounts answers the dry runs of other nodes until ctx is done.
+func (n *Node) listenCounts(ctx context.Context) error {
+	var running sync.WaitGroup
+	defer running.Wait()
+	slots := make(chan struct{}, maxCounts)
+	return n.cfg.Cluster.Listen(ctx, countSubject, func(data []byte) {
+		slots <- struct{}{}
+		running.Go(func() {
+			defer func() { <-slots }()
+			n.hearCount(ctx, data)
+		})
+	})
 }
 
 // hearCount counts for another node and answers it.

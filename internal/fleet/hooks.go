@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/novasocial/imagetier/internal/boundedcache"
 	"github.com/novasocial/imagetier/internal/jetstream"
 	"github.com/novasocial/imagetier/internal/webhook"
 )
@@ -47,9 +48,9 @@ type Hook struct {
 	client *http.Client
 
 	mu       sync.Mutex
-	applied  map[string]time.Time // entries that every node has applied, and when this node learned that
-	changed  chan struct{}        // closed when an entry is added
-	failures int                  // in a row
+	applied  boundedcache.Map[string, struct{}] // entries that every node has applied
+	changed  chan struct{}                      // closed when an entry is added
+	failures int                                // in a row
 }
 
 // NewHook returns a Hook. It starts nothing.
@@ -79,7 +80,8 @@ func NewHook(cfg HookConfig) (*Hook, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	h := &Hook{cfg: cfg, applied: make(map[string]time.Time), changed: make(chan struct{})}
+	h := &Hook{cfg: cfg, changed: make(chan struct{})}
+	h.applied.Max, h.applied.TTL = maxApplied, rememberApplied
 	signer, err := webhook.NewSigner(cfg.Secrets...)
 	if err != nil {
 		return nil, fmt.Errorf("purge hook: %w", err)
@@ -99,8 +101,11 @@ func NewHook(cfg HookConfig) (*Hook, error) {
 func (h *Hook) close() { h.client.CloseIdleConnections() }
 
 // rememberApplied is how long applied entries are remembered, since the stream may deliver them
-// later.
-const rememberApplied = time.Minute
+// later, and maxApplied how many at least. For one that is forgotten await waits in vain.
+const (
+	rememberApplied = time.Minute
+	maxApplied      = 50_000
+)
 
 // hear records that every node has applied an entry.
 func (h *Hook) hear(data []byte) {
@@ -110,13 +115,7 @@ func (h *Hook) hear(data []byte) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	now := h.cfg.Now()
-	for id, at := range h.applied {
-		if now.Sub(at) > rememberApplied {
-			delete(h.applied, id)
-		}
-	}
-	h.applied[m.Entry] = now
+	h.applied.Put(m.Entry, struct{}{})
 	close(h.changed)
 	h.changed = make(chan struct{})
 }
@@ -171,7 +170,7 @@ func (h *Hook) await(ctx context.Context, ids []string) {
 	for _, id := range ids {
 		for {
 			h.mu.Lock()
-			_, ok := h.applied[id]
+			_, ok := h.applied.Get(id)
 			changed := h.changed
 			h.mu.Unlock()
 			if ok {

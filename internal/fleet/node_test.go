@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -341,6 +342,61 @@ func TestNode_Count_AsksOtherNodesAndRemovesNothing(t *testing.T) {
 	if p.sum.Variants != 1 || !p.applied[b.node.id] || p.applied[a.node.id] || b.cache.holds[photo] != 1 {
 		t.Errorf("counted %+v by %v, node 2 holds %v", p.sum, p.applied, b.cache.holds)
 	}
+}
+
+// listener is a cluster that hands over messages for as long as it is connected.
+type listener struct {
+	Cluster
+	messages [][]byte
+}
+
+func (l *listener) Listen(ctx context.Context, _ string, heard func([]byte)) error {
+	for _, m := range l.messages {
+		heard(m)
+	}
+	<-ctx.Done()
+	return nil
+}
+
+func (*listener) Say(string, []byte) {}
+
+// slowCounts is a cache whose dry runs take a second.
+type slowCounts struct {
+	Cache
+	counted atomic.Int32
+}
+
+func (c *slowCounts) Count(ctx context.Context, _ imagecache.Target) (imagecache.Receipt, error) {
+	select {
+	case <-time.After(time.Second):
+		c.counted.Add(1)
+		return imagecache.Receipt{}, nil
+	case <-ctx.Done():
+		return imagecache.Receipt{}, ctx.Err()
+	}
+}
+
+// A dry run of a tag asks for each of its originals, while the shared store may be slow.
+func TestNode_ListenCounts_CountsAtTheSameTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := quietWorld(t, 1).nodes[0]
+		cache := new(slowCounts)
+		l := new(listener)
+		for range 3 * maxCounts {
+			e := entryOf(KindPurge, imagecache.Target{Original: photo})
+			text, err := json.Marshal(message{Node: "other", Entry: "e", Count: &e})
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.messages = append(l.messages, text)
+		}
+		x.node.cfg.Cluster, x.node.cfg.Cache = l, cache
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second+time.Millisecond)
+		defer cancel()
+		if err := x.node.listenCounts(ctx); err != nil || cache.counted.Load() != 3*maxCounts {
+			t.Errorf("%d counted in 3 s, %v; want %d", cache.counted.Load(), err, 3*maxCounts)
+		}
+	})
 }
 
 // If the list of nodes is lost while a node joins, no receipt counts the node. Then it must not

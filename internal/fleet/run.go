@@ -33,9 +33,7 @@ func (n *Node) Run(ctx context.Context) error {
 			n.follow(jetstream.Takedowns, n.beginTakedowns, n.applyTakedowns, nil),
 			n.follow(jetstream.Tags, n.beginTags, n.applyTags, nil),
 			func(ctx context.Context) error { return c.Listen(ctx, ackSubject+n.id, n.hear) },
-			func(ctx context.Context) error {
-				return c.Listen(ctx, countSubject, func(data []byte) { n.hearCount(ctx, data) })
-			},
+			n.listenCounts,
 			n.runMember,
 		)
 		if n.cfg.Shared != nil {

@@ -82,13 +82,14 @@ func TestService_Event_WithoutSecrets(t *testing.T) {
 type fakeTags struct {
 	Tags
 	learned []warmer.Tagged
+	err     error
 }
 
 func (f *fakeTags) Knows(tag warmer.Tagged) bool { return slices.Contains(f.learned, tag) }
 
 func (f *fakeTags) Take(_ context.Context, learn []warmer.Tagged, _ []string) error {
 	f.learned = append(f.learned, learn...)
-	return nil
+	return f.err
 }
 
 // fakeCache records the variants that are requested.
@@ -242,5 +243,39 @@ func TestService_Now_KeepsCropAndTags(t *testing.T) {
 	}
 	if len(tags.learned) != 1 || tags.learned[0].Tag != "album:1" {
 		t.Errorf("learned %+v", tags.learned)
+	}
+}
+
+// A request that is refused as a whole must not have begun an answer with its invalid images.
+func TestService_Now_ReportsInvalidImagesOnceItBegins(t *testing.T) {
+	wrong := []WarmResult{{Name: "/i/_/0x/v.1/posts/a.jpg", Err: errors.New("no such size")}}
+	valid := ImageFields{Source: "posts", Name: "a.jpg", Version: "v.1", Tags: []string{"album:1"}}
+	for name, test := range map[string]struct {
+		profile string
+		tags    error
+		want    error
+	}{
+		"unknown profile":      {"unknown", nil, ErrInvalid},
+		"tags not taken":       {"feed", errors.New("disk full"), ErrUnavailable},
+		"some that can be had": {"feed", nil, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, tags := withQueue(t)
+			tags.err = test.tags
+			var reported []string
+			err := s.Now(t.Context(), WarmRequest{
+				Profile: test.profile, Images: []ImageFields{{Source: "none", Name: "b.jpg"}, valid}, Wrong: wrong,
+			}, func(r WarmResult) {
+				if r.Ref == (imageurl.Ref{}) {
+					reported = append(reported, r.Name)
+				}
+			})
+			if !errors.Is(err, test.want) {
+				t.Errorf("%v, want %v", err, test.want)
+			}
+			if test.want != nil && len(reported) > 0 || test.want == nil && len(reported) != 2 {
+				t.Errorf("%v: reported %q", err, reported)
+			}
+		})
 	}
 }

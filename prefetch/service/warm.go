@@ -16,6 +16,7 @@ type WarmRequest struct {
 	Profile string
 	Images  []ImageFields
 	Refs    []imageurl.Ref // of concrete formats
+	Wrong   []WarmResult   // paths that are invalid, for Now to report
 }
 
 // ImageFields are the JSON fields that name an image.
@@ -72,8 +73,9 @@ func (s *Service) images(req WarmRequest, wrong func(error) error) (images []eve
 // nothing was started. It works on as many originals concurrently as there are workers. The warm
 // queue has room for some more, and refused variants are requested again.
 func (s *Service) Now(ctx context.Context, req WarmRequest, report func(WarmResult)) error {
+	wrong := req.Wrong
 	images, err := s.images(req, func(err error) error {
-		report(WarmResult{Name: err.Error(), Err: fmt.Errorf("%w: %w", imageurl.ErrSyntax, err)})
+		wrong = append(wrong, WarmResult{Name: err.Error(), Err: fmt.Errorf("%w: %w", imageurl.ErrSyntax, err)})
 		return nil
 	})
 	if err != nil {
@@ -85,6 +87,9 @@ func (s *Service) Now(ctx context.Context, req WarmRequest, report func(WarmResu
 	}
 	if err := s.cfg.Tags.Take(ctx, learn, nil); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	for _, one := range wrong {
+		report(one)
 	}
 	var originals []imagecache.Original
 	byOriginal := make(map[imagecache.Original][]imageurl.Ref)

@@ -59,6 +59,9 @@ func (s *intake) Now(ctx context.Context, req service.WarmRequest, report func(s
 	if s.err != nil {
 		return s.err
 	}
+	for _, wrong := range req.Wrong {
+		report(wrong)
+	}
 	for i, ref := range req.Refs {
 		results := []service.WarmResult{
 			{Ref: ref},

@@ -62,19 +62,18 @@ func (p *api) warm(w http.ResponseWriter, r *http.Request) error {
 		return problem.Errorf(problem.ErrRequest, "profile: required with images.")
 	}
 	request := service.WarmRequest{Profile: req.Profile, Images: req.Images}
-	var wrong []service.WarmResult
 	for i, path := range req.Paths {
 		refs, err := p.warmable(path)
 		if err != nil && !req.Wait {
 			return problem.Errorf(problem.ErrRequest, "paths[%d]: %v", i, err)
 		}
 		if err != nil {
-			wrong = append(wrong, service.WarmResult{Name: path, Err: err})
+			request.Wrong = append(request.Wrong, service.WarmResult{Name: path, Err: err})
 		}
 		request.Refs = append(request.Refs, refs...)
 	}
 	if req.Wait {
-		return p.warmNow(w, r, request, wrong)
+		return p.warmNow(w, r, request)
 	}
 	label, refusal := outcomeOf(p.Operator.Queue(r.Context(), request))
 	p.count("warm", label)
@@ -98,12 +97,7 @@ func (p *api) warmable(path string) ([]imageurl.Ref, error) {
 }
 
 // warmNow streams the outcome of each variant and each invalid path.
-func (p *api) warmNow(
-	w http.ResponseWriter,
-	r *http.Request,
-	request service.WarmRequest,
-	wrong []service.WarmResult,
-) error {
+func (p *api) warmNow(w http.ResponseWriter, r *http.Request, request service.WarmRequest) error {
 	s := &warmStream{w: w, control: http.NewResponseController(w), path: p.Signer.Path}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
@@ -122,9 +116,6 @@ func (p *api) warmNow(
 			}
 		}
 	})
-	for _, one := range wrong {
-		s.report(one)
-	}
 	err := p.Operator.Now(ctx, request, s.report)
 	close(ended)
 	beating.Wait()
