@@ -10,6 +10,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -36,10 +37,8 @@ const (
 	Repeated  Outcome = "repeated" // accepted before
 	Forged    Outcome = "forged"   // wrong signature or timestamp
 	Malformed Outcome = "malformed"
+	Unread    Outcome = "unread" // too many are being read, or the body was late or cut short
 )
-
-// Outcomes lists all outcomes.
-var Outcomes = []Outcome{Taken, Repeated, Forged, Malformed}
 
 // Types lists the types of events, for metrics.
 var Types = []string{
@@ -66,7 +65,7 @@ type Config struct {
 
 // Handler answers POST /v1/events: 202 once caches have dropped the changed entries, and for
 // a repeated event; 401 for a missing or wrong signature; 400 and 413 for a body that is not an
-// event; 503 while too many are being read. It is safe for concurrent use.
+// event; 408 for one that arrives too slowly; 503 while too many are being read. It is safe for concurrent use.
 type Handler struct {
 	cfg    Config
 	bodies *budget.Budget
@@ -118,10 +117,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	case errors.Is(err, budget.ErrFull):
 		w.Header().Set("Retry-After", "1")
-		h.refuse(w, http.StatusServiceUnavailable, Malformed, err)
+		h.refuse(w, http.StatusServiceUnavailable, Unread, err)
+		return
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		h.refuse(w, http.StatusRequestTimeout, Unread, errors.New("the event arrived too slowly"))
 		return
 	case err != nil:
-		h.refuse(w, http.StatusBadRequest, Malformed, errors.New("the event was cut short"))
+		h.refuse(w, http.StatusBadRequest, Unread, errors.New("the event was cut short"))
 		return
 	}
 	if err := h.cfg.Verifier.Verify(claim, body); err != nil {

@@ -6,9 +6,12 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/novasocial/imagetier/gateway/events"
@@ -143,6 +146,28 @@ func TestHandler_InvalidEvents(t *testing.T) {
 	}
 	if w := open(t).send("msg_1", body, now, nil); w.Code != 401 {
 		t.Errorf("without secrets: %d", w.Code)
+	}
+}
+
+// An event that could not be read says nothing about its sender's JSON.
+func TestHandler_UnreadEvents(t *testing.T) {
+	for name, test := range map[string]struct {
+		err    error
+		status int
+	}{
+		"slow":      {fmt.Errorf("read: %w", os.ErrDeadlineExceeded), 408},
+		"cut short": {io.ErrUnexpectedEOF, 400},
+	} {
+		c := open(t, whsec)
+		r := httptest.NewRequest("POST", "/v1/events", io.MultiReader(strings.NewReader("{"), iotest.ErrReader(test.err)))
+		r.Header.Set("Webhook-Id", "msg_1")
+		r.Header.Set("Webhook-Timestamp", fmt.Sprint(time.Now().Unix()))
+		r.Header.Set("Webhook-Signature", "v1,"+base64.StdEncoding.EncodeToString(make([]byte, 32)))
+		w := httptest.NewRecorder()
+		c.ServeHTTP(w, r)
+		if w.Code != test.status || len(c.seen) != 1 || c.seen[0] != " unread" {
+			t.Errorf("%s: %d %s, observed %q", name, w.Code, w.Body, c.seen)
+		}
 	}
 }
 

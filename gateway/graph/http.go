@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -145,6 +146,8 @@ func (h *Handler) readRequest(w http.ResponseWriter, r *http.Request) (asked req
 	case errors.Is(err, budget.ErrFull):
 		return asked, refuse(http.StatusServiceUnavailable, Overloaded,
 			"Too many requests are being read. Try again later.")
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return asked, refuse(http.StatusRequestTimeout, BadRequest, "The request body arrived too slowly.")
 	case err != nil:
 		return asked, refuse(http.StatusBadRequest, BadRequest, "The request body is incomplete.")
 	}

@@ -8,9 +8,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"unicode/utf8"
 
 	"github.com/novasocial/imagetier/gateway/feed"
@@ -353,6 +355,23 @@ func (s *stalled) Read(p []byte) (int, error) {
 		<-s.leave
 	}
 	return n, err
+}
+
+func TestHandler_ServeHTTP_BodyNotRead(t *testing.T) {
+	h := newHandler(t, graph.Config{Feed: always(twenty())})
+	for err, status := range map[error]int{
+		os.ErrDeadlineExceeded: http.StatusRequestTimeout,
+		io.ErrUnexpectedEOF:    http.StatusBadRequest,
+	} {
+		body := io.MultiReader(strings.NewReader(`{"query":`), iotest.ErrReader(fmt.Errorf("read: %w", err)))
+		r := httptest.NewRequest(http.MethodPost, "/graphql", body)
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != status {
+			t.Errorf("%v: status %d, want %d", err, w.Code, status)
+		}
+	}
 }
 
 // While bodies of slow clients hold memory, small bodies still fit. Slow clients release theirs at

@@ -66,15 +66,15 @@ func (p *Proxy) editorFor(resp *http.Response, x *exchange) (Kind, editor) {
 	switch {
 	case rewrite.IsJSON(contentType):
 		r := &rewrite.Rewriter{}
-		r.Reset(x.fields, p.link(x))
+		r.Reset(x.query.fields, p.link(x))
 		return JSON, r
 	case media == "text/event-stream":
 		e := &rewrite.Events{}
-		e.Reset(x.fields, p.link(x))
+		e.Reset(x.query.fields, p.link(x))
 		return Events, e
 	case media == "multipart/mixed" && params["boundary"] != "":
 		m := &rewrite.Multipart{}
-		m.Reset(params["boundary"], x.fields, p.link(x))
+		m.Reset(params["boundary"], x.query.fields, p.link(x))
 		return Multipart, m
 	}
 	return Passed, nil
@@ -90,7 +90,7 @@ func (p *Proxy) changeHeaders(resp *http.Response, x *exchange) {
 	addVary(h)
 	p.boundFreshness(h)
 	if tag := h.Get("Etag"); tag != "" {
-		if tag = p.derivedTag(tag, x.client); tag != "" {
+		if tag = p.derivedTag(tag, x); tag != "" {
 			h.Set("Etag", tag)
 		} else {
 			h.Del("Etag")

@@ -5,12 +5,10 @@ import (
 	"net/http"
 	"strings"
 	"time"
-
-	"github.com/novasocial/imagetier/gateway/imagelink"
 )
 
-// A rewritten response differs from the service's, for each class of clients and each configuration.
-// So it has an ETag of its own, the service's followed by
+// A rewritten response differs from the service's, for each class of clients, each configuration, and
+// whether the aliases of a persisted query are known. So it has an ETag of its own, the service's followed by
 //
 //	~it, the strength of the service's tag (s or w), the class, the salt
 //
@@ -22,9 +20,13 @@ const (
 	tagSuffix = len(tagMark) + 1 + 1 + 8
 )
 
-func (p *Proxy) suffix(strength byte, client imagelink.Client) string {
-	class := byte('0') + byte(client.Format)*3 + byte(client.Scale)
-	return tagMark + string([]byte{strength, class}) + p.currentSalt()
+func (p *Proxy) suffix(strength byte, x *exchange) string {
+	class := byte('0') + byte(x.client.Format)*3 + byte(x.client.Scale)
+	salt := p.currentSalt()
+	if x.query.aliases != "" {
+		salt = hashSalt(salt + " " + x.query.aliases)
+	}
+	return tagMark + string([]byte{strength, class}) + salt
 }
 
 // tagsFor is how long a 304 may keep URLs with the entity tag of an original: as long as a [tier.Client] does by
@@ -47,7 +49,7 @@ func (p *Proxy) currentSalt() string {
 
 // derivedTag returns the ETag of the rewritten response for the service's tag; "" if that is not an
 // entity tag.
-func (p *Proxy) derivedTag(tag string, client imagelink.Client) string {
+func (p *Proxy) derivedTag(tag string, x *exchange) string {
 	strength := byte('s')
 	opaque, weak := strings.CutPrefix(tag, "W/")
 	if weak {
@@ -56,12 +58,12 @@ func (p *Proxy) derivedTag(tag string, client imagelink.Client) string {
 	if len(opaque) < 2 || opaque[0] != '"' || strings.IndexByte(opaque[1:], '"') != len(opaque)-2 {
 		return ""
 	}
-	return "W/" + opaque[:len(opaque)-1] + p.suffix(strength, client) + `"`
+	return "W/" + opaque[:len(opaque)-1] + p.suffix(strength, x) + `"`
 }
 
 // originalTag is the inverse of derivedTag. derived is false if derivedTag did not make tag, and ok is
 // false if it did, but for another class or configuration.
-func (p *Proxy) originalTag(tag string, client imagelink.Client) (original string, derived, ok bool) {
+func (p *Proxy) originalTag(tag string, x *exchange) (original string, derived, ok bool) {
 	opaque := strings.TrimPrefix(tag, "W/")
 	at := len(opaque) - 1 - tagSuffix
 	if at < 1 || opaque[0] != '"' || opaque[at:at+len(tagMark)] != tagMark {
@@ -71,7 +73,7 @@ func (p *Proxy) originalTag(tag string, client imagelink.Client) (original strin
 	if strength != 's' && strength != 'w' {
 		return tag, false, true
 	}
-	if opaque[at:len(opaque)-1] != p.suffix(strength, client) {
+	if opaque[at:len(opaque)-1] != p.suffix(strength, x) {
 		return "", true, false
 	}
 	original = opaque[:at] + `"`
@@ -85,7 +87,7 @@ func (p *Proxy) originalTag(tag string, client imagelink.Client) (original strin
 // returns a map from the service's tags to the client's. It leaves out a derived tag of another
 // class or configuration: the client's copy is out of date in any case. Other tags are kept: they
 // belong to responses that were passed on unchanged.
-func (p *Proxy) originalTags(h http.Header, client imagelink.Client) map[string]string {
+func (p *Proxy) originalTags(h http.Header, x *exchange) map[string]string {
 	var called map[string]string
 	for _, name := range []string{"If-None-Match", "If-Match"} {
 		lines := h[name]
@@ -94,7 +96,7 @@ func (p *Proxy) originalTags(h http.Header, client imagelink.Client) map[string]
 		}
 		var kept []string
 		for _, tag := range splitList(strings.Join(lines, ",")) {
-			original, derived, ok := p.originalTag(tag, client)
+			original, derived, ok := p.originalTag(tag, x)
 			if !ok {
 				if name == "If-None-Match" {
 					continue

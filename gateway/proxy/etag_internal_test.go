@@ -20,11 +20,12 @@ func FuzzProxy_DerivedTag_RoundTrips(f *testing.F) {
 		p := &Proxy{cfg: Config{Linker: new(imagelink.Linker)}}
 		p.SetSalt("salt")
 		c := imagelink.Client{Format: imagelink.Format(class % 3), Scale: int(class/3)%3 + 1}
-		derived := p.derivedTag(tag, c)
+		x := &exchange{client: c}
+		derived := p.derivedTag(tag, x)
 		if derived == "" { // tag is not a valid entity tag
 			return
 		}
-		if original, ours, ok := p.originalTag(derived, c); original != tag || !ours || !ok {
+		if original, ours, ok := p.originalTag(derived, x); original != tag || !ours || !ok {
 			t.Fatalf("%s became %s and then %s, %v %v", tag, derived, original, ours, ok)
 		}
 		for strength := range 2 {
@@ -32,7 +33,7 @@ func FuzzProxy_DerivedTag_RoundTrips(f *testing.F) {
 			if strength == 1 {
 				another = imagelink.Client{Format: c.Format, Scale: c.Scale%3 + 1}
 			}
-			if original, _, ok := p.originalTag(derived, another); ok {
+			if original, _, ok := p.originalTag(derived, &exchange{client: another}); ok {
 				t.Fatalf("for another class %s is %s", derived, original)
 			}
 		}
@@ -40,7 +41,7 @@ func FuzzProxy_DerivedTag_RoundTrips(f *testing.F) {
 			return
 		}
 		h := http.Header{"If-None-Match": {other + "," + derived}}
-		p.originalTags(h, c)
+		p.originalTags(h, x)
 		if got := h.Get("If-None-Match"); !strings.HasSuffix(got, tag) {
 			t.Fatalf("%s, %s became %s", other, derived, got)
 		}
@@ -68,13 +69,13 @@ func TestProxy_Suffix_ChangesWithTags(t *testing.T) {
 			}
 			p := &Proxy{cfg: Config{Linker: linker}}
 			p.SetSalt("salt")
-			before := p.suffix('s', imagelink.Client{})
+			before := p.suffix('s', new(exchange))
 			time.Sleep(time.Millisecond)
-			if p.suffix('s', imagelink.Client{}) != before {
+			if p.suffix('s', new(exchange)) != before {
 				t.Error("it changes at once")
 			}
 			time.Sleep(tagsFor)
-			if changed := p.suffix('s', imagelink.Client{}) != before; changed != changes {
+			if changed := p.suffix('s', new(exchange)) != before; changed != changes {
 				t.Errorf("%s: changed %v after %v", text, changed, tagsFor)
 			}
 		})

@@ -25,7 +25,7 @@ func (p *Proxy) outgoing(pr *httputil.ProxyRequest) {
 	h.Del("If-Modified-Since")
 	narrowEncodings(h)
 	x := exchangeOf(pr.In.Context())
-	x.tags = p.originalTags(h, x.client)
+	x.tags = p.originalTags(h, x)
 	p.forwarded(pr)
 	if x.repeatable && h["Idempotency-Key"] == nil && h["X-Idempotency-Key"] == nil {
 		// http.Transport then sends the request again if a kept connection turns out to be closed.

@@ -197,12 +197,12 @@ func (p *Proxy) Close() { p.transport.CloseIdleConnections() }
 // exchange is one request and its answer.
 type exchange struct {
 	client imagelink.Client
-	fields rewrite.Fields
+	query  parsed
 	head   bool
 	body   *requestBody // nil: the request has none
 	// release gives back the memory of the part of the body that was read for its query.
 	release func()
-	// repeatable: all operations are queries, which may be sent twice.
+	// repeatable: all operations in the body are queries, which may be sent twice.
 	repeatable bool
 	tags       map[string]string // tags of the service to those of the client
 	started    time.Time
@@ -221,7 +221,7 @@ func exchangeOf(ctx context.Context) *exchange {
 // (http.ErrAbortHandler), so that the answer does not look complete.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{
-		client: imagelink.ClientOf(r.Header), fields: p.fields,
+		client: imagelink.ClientOf(r.Header), query: parsed{fields: p.fields},
 		head: r.Method == http.MethodHead, started: time.Now(),
 	}
 	x.Kind, x.page = Passed, p.cfg.Linker.Page(x.client)
@@ -378,7 +378,7 @@ func (x *exchange) slowBody() bool { return x.body != nil && x.body.slow.Load() 
 // the body before the request is forwarded, and only if the body may be a query.
 func (p *Proxy) readQuery(r *http.Request, x *exchange) error {
 	if r.URL.RawQuery != "" {
-		x.fields, _ = p.queries.fields(p.fields, []operation{operationOf(r.URL.Query())})
+		x.query = p.queries.parse(p.fields, []operation{operationOf(r.URL.Query())})
 	}
 	form := queryForm(r.Header)
 	if r.Body == nil || r.Body == http.NoBody || form == noQuery {
@@ -400,7 +400,8 @@ func (p *Proxy) readQuery(r *http.Request, x *exchange) error {
 		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(head)), nil }
 	}
 	if operations := readOperations(form, r.Header.Get("Content-Type"), head); len(operations) > 0 {
-		x.fields, x.repeatable = p.queries.fields(p.fields, operations)
+		x.query = p.queries.parse(p.fields, operations)
+		x.repeatable = x.query.queries
 	}
 	return nil
 }

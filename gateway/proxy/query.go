@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"mime"
 	"mime/multipart"
@@ -117,29 +118,29 @@ type aliasCache struct {
 // parsed is the result of parsing a query.
 type parsed struct {
 	fields  rewrite.Fields
-	queries bool // every operation is a query, none a mutation or subscription
+	aliases string // the query, as a number, if fields are not those of the schema; else ""
+	queries bool   // every operation is a query, none a mutation or subscription
 }
 
-// fields maps the names in the answer to the fields of base, which are those of the schema, and
-// reports whether all operations are known to be queries. An operation that is given only by its
-// hash is known if it was seen before.
-func (c *aliasCache) fields(base rewrite.Fields, operations []operation) (_ rewrite.Fields, queries bool) {
+// parse maps the names in the answer to the fields of base, which are those of the schema. An
+// operation that is given only by its hash is known if it was seen before.
+func (c *aliasCache) parse(base rewrite.Fields, operations []operation) parsed {
 	if len(operations) == 1 {
-		p := c.of(base, operations[0])
-		return p.fields, p.queries
+		return c.of(base, operations[0])
 	}
 	// The answers of a batch are one text, so a field of one operation counts for all.
-	all, queries := rewrite.Fields{}, true
+	all := parsed{fields: rewrite.Fields{}, queries: true}
 	for _, o := range operations {
 		p := c.of(base, o)
-		queries = queries && p.queries
+		all.queries = all.queries && p.queries
+		all.aliases += p.aliases
 		for name, field := range p.fields {
-			if _, ok := all[name]; !ok {
-				all[name] = field
+			if _, ok := all.fields[name]; !ok {
+				all.fields[name] = field
 			}
 		}
 	}
-	return all, queries
+	return all
 }
 
 func (c *aliasCache) of(base rewrite.Fields, o operation) parsed {
@@ -164,7 +165,11 @@ func (c *aliasCache) of(base rewrite.Fields, o operation) parsed {
 	if err != nil {
 		return unknown
 	}
-	found = parsed{fields: aliased(base, document), queries: true}
+	found = parsed{queries: true}
+	var changed bool
+	if found.fields, changed = aliased(base, document); changed {
+		found.aliases = hex.EncodeToString(hash[:])
+	}
 	for _, o := range document.Operations {
 		found.queries = found.queries && o.Operation == ast.Query
 	}
@@ -177,9 +182,9 @@ func (c *aliasCache) of(base rewrite.Fields, o operation) parsed {
 }
 
 // aliased returns the names in the answer to a document: those of base and their aliases, without
-// names that are only aliases of other fields. If an alias names several fields of base, the first
+// names that are only aliases of other fields; changed reports whether they differ from base. If an alias names several fields of base, the first
 // one in the document counts.
-func aliased(base rewrite.Fields, document *ast.QueryDocument) rewrite.Fields {
+func aliased(base rewrite.Fields, document *ast.QueryDocument) (_ rewrite.Fields, changed bool) {
 	found := rewrite.Fields{}      // aliases of fields of base
 	taken := map[string]bool{}     // names of base that are aliases of other fields
 	unaliased := map[string]bool{} // names of base that are requested without an alias
@@ -210,14 +215,14 @@ func aliased(base rewrite.Fields, document *ast.QueryDocument) rewrite.Fields {
 		walk(f.SelectionSet)
 	}
 	if len(found) == 0 && len(taken) == 0 {
-		return base
+		return base, false
 	}
 	for name, field := range base {
 		if unaliased[name] || !taken[name] && found[name] == nil {
 			found[name] = field
 		}
 	}
-	return found
+	return found, true
 }
 
 // decodeHash reads the hash of a persisted query: 64 hex digits.

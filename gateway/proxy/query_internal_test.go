@@ -26,9 +26,9 @@ func TestAliasCache_BoundedMemory(t *testing.T) {
 		for i := range 5000 {
 			fmt.Fprintf(&b, "a%d_%d:imageUrl ", n, i)
 		}
-		fields, queries := c.fields(base, []operation{{Query: "{" + b.String() + "}"}})
-		if len(fields) < 5000 || !queries {
-			t.Fatalf("%d fields, queries %v", len(fields), queries)
+		p := c.parse(base, []operation{{Query: "{" + b.String() + "}"}})
+		if len(p.fields) < 5000 || !p.queries {
+			t.Fatalf("%d fields, queries %v", len(p.fields), p.queries)
 		}
 	}
 	if grown := int64(heap()) - int64(before); grown > 4<<20 {

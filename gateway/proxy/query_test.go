@@ -96,6 +96,30 @@ func TestProxy_PersistedQuery(t *testing.T) {
 	}
 }
 
+// The answer of a gateway that does not know the aliases of a persisted query must not be confirmed by
+// one that does.
+func TestProxy_PersistedQuery_ETag(t *testing.T) {
+	service := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Etag", `"v1"`)
+		http.ServeContent(w, r, "", zeroTime, strings.NewReader(everything))
+	}
+	for query, confirmed := range map[string]bool{`{feed{posts{pic:imageUrl}}}`: false, `{feed{posts{imageUrl}}}`: true} {
+		one, two := stand(t, service, nil), stand(t, service, nil)
+		hash := fmt.Sprintf(`{"persistedQuery":{"version":1,"sha256Hash":"%x"}}`, sha256.Sum256([]byte(query)))
+		url := "/graphql?extensions=" + url.QueryEscape(hash)
+		unknown := one.do("GET", url, "").Header.Get("Etag")
+		text(t, two.do("POST", "/graphql", fmt.Sprintf(`{"query":%q}`, query), "Content-Type: application/json"))
+		if got := two.do("GET", url, "", "If-None-Match: "+unknown).StatusCode == 304; got != confirmed {
+			t.Errorf("%s: the other gateway's answer is confirmed: %v", query, got)
+		}
+		known := two.do("GET", url, "")
+		if two.do("GET", url, "", "If-None-Match: "+known.Header.Get("Etag")).StatusCode != 304 {
+			t.Errorf("%s: its own answer is not confirmed", query)
+		}
+	}
+}
+
 func TestProxy_OtherBody(t *testing.T) {
 	s := stand(t, func(w http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)

@@ -115,8 +115,9 @@ func newServeMetrics(reg prometheus.Registerer) *serveMetrics {
 		m.events.WithLabelValues(kind, string(events.Taken))
 		m.events.WithLabelValues(kind, string(events.Repeated))
 	}
-	m.events.WithLabelValues("unknown", string(events.Forged))
-	m.events.WithLabelValues("unknown", string(events.Malformed))
+	for _, outcome := range []events.Outcome{events.Forged, events.Malformed, events.Unread} {
+		m.events.WithLabelValues("unknown", string(outcome))
+	}
 	return m
 }
 
