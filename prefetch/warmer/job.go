@@ -1,6 +1,7 @@
 package warmer
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -105,7 +106,7 @@ type Plan struct {
 // PlanEvent returns the Plan for an event. It does not contain the paths of a page, which are made at once; of
 // the posts of such a page only the tags are learned.
 func PlanEvent(e events.Event) (Plan, error) {
-	p := planning{exact: len(e.Paths) > 0}
+	p := planning{exact: len(e.Paths) > 0, purges: e.Type == events.PostUpdated}
 	switch e.Type {
 	case events.PostDeleted:
 		job := Job{}
@@ -128,7 +129,11 @@ func PlanEvent(e events.Event) (Plan, error) {
 		err := p.put(First, job)
 		return p.Plan, err
 	}
-	for _, post := range e.Posts {
+	// The most urgent post of several with the same image counts.
+	posts := slices.SortedStableFunc(slices.Values(e.Posts), func(a, b events.Post) int {
+		return cmp.Compare(priorityOf(e.Type, a.Audience), priorityOf(e.Type, b.Audience))
+	})
+	for _, post := range posts {
 		priority, reach := priorityOf(e.Type, post.Audience), ReachOf(post.Audience)
 		if e.Type == events.FeedPage {
 			reach = OnPage
@@ -188,9 +193,13 @@ func PlanImages(profileName string, images []events.Image, refs []imageurl.Ref) 
 // planning is an unfinished Plan, with jobs that are not full.
 type planning struct {
 	Plan
-	jobs  [3]Job
-	exact bool            // nothing is made for the images of the event
-	seen  map[string]bool // images in the plan, because many posts can have the same avatar
+	jobs   [3]Job
+	full   [3]int // jobs of each priority that are full, and in messages
+	exact  bool   // nothing is made for the images of the event
+	purges bool   // each job purges images before it warms them, also those that an earlier one has warmed
+	// seen has the images in the plan, because many posts can have the same avatar. With purges it
+	// has them by job.
+	seen map[string]bool
 }
 
 func (p *planning) learn(img events.Image) { p.Learn = append(p.Learn, TagsOf(img)...) }
@@ -205,6 +214,9 @@ func TagsOf(img events.Image) (tags []Tagged) {
 
 func (p *planning) warm(priority int, w Warm) error {
 	key := fmt.Sprint(w.Profile, w.Crop, " ", w.Image)
+	if p.purges {
+		key = fmt.Sprint(priority, " ", p.full[priority], " ", key)
+	}
 	if p.exact || p.seen[key] {
 		return nil
 	}
@@ -219,6 +231,7 @@ func (p *planning) warm(priority int, w Warm) error {
 	}
 	full := *job
 	*job = Job{}
+	p.full[priority]++
 	return p.put(priority, full)
 }
 

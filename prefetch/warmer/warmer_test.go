@@ -728,6 +728,45 @@ func plan(t *testing.T, e events.Event) (Plan, []Job) {
 	return p, jobs
 }
 
+// An image of many posts is warmed as urgently as the most urgent one needs it. If jobs purge, one
+// that runs later has to warm it again.
+func TestPlanEvent_SharedImage(t *testing.T) {
+	shared := image(t, "shared")
+	shared.Version = imageurl.Version{}
+	var posts []events.Post
+	for i := range 25 {
+		own := image(t, fmt.Sprint(i))
+		posts = append(posts, events.Post{
+			ID: fmt.Sprint(i), Image: &events.Image{Image: own},
+			Author: &events.User{ID: "u", Avatar: &events.Image{Image: shared}},
+		})
+		if i%12 == 0 {
+			posts[i].Image.Image = shared
+		}
+	}
+	posts[24].Audience = LargeAudience
+	for kind, again := range map[string]bool{events.PostPublished: false, events.PostUpdated: true} {
+		p, jobs := plan(t, events.Event{Type: kind, Profile: "feed", Posts: posts})
+		warmed := 0
+		for i, job := range jobs {
+			warms := slices.ContainsFunc(job.Warms, func(w Warm) bool { return w.Image == shared })
+			if warms {
+				warmed++
+			}
+			purged := slices.ContainsFunc(job.Purges, func(p Purge) bool { return p.Original() == originalOf(shared) })
+			if purged && !warms {
+				t.Errorf("%s: job %d purges the image and does not warm it", kind, i)
+			}
+			if p.Messages[i].Priority == First && !warms {
+				t.Errorf("%s: the first job does not warm the image", kind)
+			}
+		}
+		if again != (warmed > 1) {
+			t.Errorf("%s: warmed in %d jobs", kind, warmed)
+		}
+	}
+}
+
 func TestPlanEvent_Jobs(t *testing.T) {
 	live := image(t, "l")
 	live.Version = imageurl.Version{}
