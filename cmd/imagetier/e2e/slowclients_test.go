@@ -58,6 +58,34 @@ func TestTier_SIGTERM_UnreadBodies(t *testing.T) {
 	}
 }
 
+// With --drain-timeout 0s a running request is cut off at once.
+func TestTier_SIGTERM_DrainsNothing(t *testing.T) {
+	asked, release := make(chan struct{}), make(chan struct{})
+	origin := listen(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		close(asked)
+		<-release
+	}))
+	defer close(release)
+	x := start(t, "--keys", key, "--source", "posts="+origin+"/", "--allow-private-origins", "--cache-dir", t.TempDir(),
+		"--drain-timeout", "0s", "--origin-timeout", "60s")
+	answered := make(chan error, 1)
+	go func() {
+		resp, err := http.Get(x.public + sign(t, "phone-srgb.jpg", "v.1", "64x", "jpg"))
+		if err == nil {
+			resp.Body.Close()
+		}
+		answered <- err
+	}()
+	<-asked
+	if err := x.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	x.waitEnded() // the origin has not answered
+	if err := <-answered; err == nil || x.err == nil || !strings.Contains(x.log.String(), "after 1ms were cut off") {
+		t.Errorf("the client got %v, imagetier ended with %v", err, x.err)
+	}
+}
+
 // Two thousand clients that request a large original over TLS and read nothing stay within the
 // memory that was announced, and a new client is served.
 func TestLoad_SlowTLSReaders(t *testing.T) {

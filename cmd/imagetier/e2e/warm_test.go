@@ -174,6 +174,17 @@ func TestTier_WarmAPI_PathsAndImages(t *testing.T) {
 	if status, r := x.ask("POST", "/v1/purge", `{"tag":"user:u1"}`); status != 200 || r.Variants < 6 {
 		t.Errorf("%d %+v", status, r)
 	}
+	// With wait, images keep their crop and their tags.
+	status, response = post(`{"wait":true,"profile":"avatar","images":[{"source":"posts","name":"d.jpg","version":"v.1",`+
+		`"crop":"0x0x500x500","tags":["album:1"]}]}`, token)
+	if status != http.StatusOK || strings.Contains(response, "failed") ||
+		!x.explainHeld("/96x96-cover-crop0x0x500x500/v.1/posts/d.jpg.jpg") ||
+		x.explainHeld("/96x96-cover/v.1/posts/d.jpg.jpg") {
+		t.Errorf("with wait: %d %s", status, response)
+	}
+	if status, r := x.ask("POST", "/v1/purge", `{"tag":"album:1"}`); status != 200 || r.Variants == 0 {
+		t.Errorf("%d %+v", status, r)
+	}
 	for body, status := range map[string]int{
 		`{"paths":["/i/_/100x/v.1/nowhere/a.jpg.webp"]}`:                                  http.StatusBadRequest,
 		`{"paths":["/i/_/0100x/v.1/posts/a.jpg.webp"]}`:                                   http.StatusBadRequest,
