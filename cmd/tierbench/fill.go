@@ -64,7 +64,11 @@ type fillPeer struct {
 // latency in milliseconds, and fills per second with eight clients.
 type fillFigures struct{ cpu, p50, rate float64 }
 
-const fillClients = 8
+// Clients of the rate, and how many fills of each photo they make: a few seconds of work.
+const (
+	fillClients = 8
+	fillRepeats = 10
+)
 
 func (c *fillCmd) Run() error {
 	ctx := context.Background()
@@ -168,10 +172,8 @@ func medianOf(all []float64) float64 {
 // fillBench sends the requests.
 type fillBench struct {
 	dir    string   // of originals
-	photos []string // files that originals are links to
-
-	mu   sync.Mutex
-	made int // originals
+	photos []string // files of which originals are copies
+	made   int      // originals
 }
 
 func (b *fillBench) choose(dir string) error {
@@ -193,28 +195,42 @@ func (b *fillBench) choose(dir string) error {
 	return nil
 }
 
-// next returns the name of an original that no server has seen.
-func (b *fillBench) next() (string, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.made++
-	name := fmt.Sprintf("p%d.jpg", b.made)
-	content, err := os.ReadFile(b.photos[b.made%len(b.photos)])
-	if err != nil {
-		return "", err
+// originals makes each photo n times an original that no server has seen, and returns their names.
+func (b *fillBench) originals(n int) (names []string, err error) {
+	for range n {
+		for _, photo := range b.photos {
+			content, err := os.ReadFile(photo)
+			if err != nil {
+				return nil, err
+			}
+			b.made++
+			name := fmt.Sprintf("p%d.jpg", b.made)
+			if err := os.WriteFile(filepath.Join(b.dir, name), content, 0o644); err != nil {
+				return nil, err
+			}
+			names = append(names, name)
+		}
 	}
-	return name, os.WriteFile(filepath.Join(b.dir, name), content, 0o644)
+	return names, nil
+}
+
+// remove removes originals, before the system has written them to the disk.
+func (b *fillBench) remove(names []string) (err error) {
+	for _, name := range names {
+		err = errors.Join(err, os.Remove(filepath.Join(b.dir, name)))
+	}
+	return err
 }
 
 // measure returns the figures of one case, and the total CPU seconds of the peer.
 func (b *fillBench) measure(ctx context.Context, p fillPeer, one fillCase) (f fillFigures, spent float64, err error) {
+	names, err := b.originals(1)
+	if err != nil {
+		return f, 0, err
+	}
 	start := treeCPU(p.pid)
 	var took []float64
-	for range len(b.photos) {
-		name, err := b.next()
-		if err != nil {
-			return f, 0, err
-		}
+	for _, name := range names {
 		begin := time.Now()
 		if one.format == "" {
 			err = b.together(ctx, p, name)
@@ -226,13 +242,11 @@ func (b *fillBench) measure(ctx context.Context, p fillPeer, one fillCase) (f fi
 		}
 		took = append(took, float64(time.Since(begin).Milliseconds()))
 	}
-	f.cpu, f.p50 = 1000*(settledCPU(p.pid)-start)/float64(len(b.photos)), medianOf(took)
+	f.cpu, f.p50 = 1000*(settledCPU(p.pid)-start)/float64(len(names)), medianOf(took)
 	if one.format != "" {
-		begin := time.Now()
-		err = b.eightClients(ctx, p, one)
-		f.rate = float64(3*len(b.photos)) / time.Since(begin).Seconds()
+		f.rate, err = b.eightClients(ctx, p, one)
 	}
-	return f, settledCPU(p.pid) - start, err
+	return f, settledCPU(p.pid) - start, errors.Join(err, b.remove(names))
 }
 
 // together requests the six sizes of one original at once.
@@ -246,23 +260,30 @@ func (b *fillBench) together(ctx context.Context, p fillPeer, name string) error
 	return errors.Join(errs...)
 }
 
-// eightClients makes three fills of each photo.
-func (b *fillBench) eightClients(ctx context.Context, p fillPeer, one fillCase) error {
+// eightClients returns how many fills a second eight clients get.
+func (b *fillBench) eightClients(ctx context.Context, p fillPeer, one fillCase) (rate float64, err error) {
+	names, err := b.originals(fillRepeats)
+	if err != nil {
+		return 0, err
+	}
+	left := make(chan string, len(names))
+	for _, name := range names {
+		left <- name
+	}
+	close(left)
 	errs := make([]error, fillClients)
 	var all sync.WaitGroup
+	begin := time.Now()
 	for i := range fillClients {
 		all.Go(func() {
-			for range 3 * len(b.photos) / fillClients {
-				name, err := b.next()
-				if err == nil {
-					err = get(ctx, p, one, name)
-				}
-				errs[i] = errors.Join(errs[i], err)
+			for name := range left {
+				errs[i] = errors.Join(errs[i], get(ctx, p, one, name))
 			}
 		})
 	}
 	all.Wait()
-	return errors.Join(errs...)
+	rate = float64(len(names)) / time.Since(begin).Seconds()
+	return rate, errors.Join(append(errs, b.remove(names))...)
 }
 
 // get requests one size, and retries while the server is too busy.
