@@ -370,7 +370,7 @@ func (c *Cache) run(
 	case !filled.Image.Fresh.NoStore:
 		c.sending.share(key, epoch, filled.Image)
 		out.TTL = left
-		if watermarkOf(key) != "" && marks != c.marks.version() {
+		if watermarkOf(key) != "" && (!c.current(key) || marks != c.marks.version()) {
 			break
 		}
 		if out.Stored = c.storeIn(context.WithoutCancel(ctx), c.layersOf(ref), key, filled.Image, epoch); out.Stored {

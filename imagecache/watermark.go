@@ -83,8 +83,9 @@ func (w *Watermarks) Replace(digests map[string]string, swap func() error) error
 	}
 	w.store(between)
 	w.changes.Add(1)
-	defer w.changes.Add(1)
-	if err := swap(); err != nil {
+	err := swap()
+	w.changes.Add(1) // before a digest is published: a fill that finds it current finds the change, too
+	if err != nil {
 		w.store(old)
 		return err
 	}

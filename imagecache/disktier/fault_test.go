@@ -166,9 +166,13 @@ func TestOpen_KeepsSegmentsWhileReadsFail(t *testing.T) {
 				tier := recovered(t, start(t, cfg))
 				tier.fill(images, 5000)
 				tier.end()
-				unreadable(disk, func(path string) bool { return strings.HasSuffix(path, ".seg") })
+				last := disk.newest()
+				unreadable(disk, func(path string) bool { return strings.HasSuffix(path, ".seg") && path <= last })
 				tier = start(t, cfg)
-				time.Sleep(5 * time.Minute) // fake
+				for i := range 24 {
+					tier.put(keyOf(1000+i), imageOf(1000+i, 5000)) // can be read: only the old ones cannot
+					time.Sleep(10 * time.Second)                   // fake
+				}
 				disk.failing(nil)
 				backWithin(t, recovered(t, tier), recovery)
 				if hits, damaged := tier.hits(images), tier.Stats().Damaged; hits != images || damaged != 0 {
@@ -176,13 +180,19 @@ func TestOpen_KeepsSegmentsWhileReadsFail(t *testing.T) {
 				}
 				tier.end()
 
-				last := disk.newest()
+				last = disk.newest()
 				unreadable(disk, func(path string) bool { return path == last })
 				tier = start(t, cfg)
 				defer tier.end()
-				time.Sleep(time.Minute) // fake
-				if hits := tier.hits(images); images > 10 && (hits < images/2 || hits == images) {
-					t.Errorf("%d of %d are served while the newest segment cannot be read", hits, images)
+				time.Sleep(6 * time.Minute) // fake
+				backWithin(t, recovered(t, tier), recovery)
+				if hits := tier.hits(images); images > 10 && hits < images/2 {
+					t.Errorf("%d of %d are served when the newest segment is given up", hits, images)
+				}
+				tier.put(keyOf(2000), imageOf(2000, 5000))
+				tier.sync()
+				if !tier.has(2000) || tier.Stats().Damaged == 0 {
+					t.Errorf("nothing is kept, or %d are counted as damaged", tier.Stats().Damaged)
 				}
 			})
 		})

@@ -190,11 +190,6 @@ func (t *Tier) probeRead() error {
 	if s == nil {
 		return nil
 	}
-	return t.probe(s)
-}
-
-// probe reads the beginning of a segment.
-func (t *Tier) probe(s *segment) error {
 	f, err := t.fs.OpenFile(s.path, os.O_RDONLY, 0)
 	if err != nil {
 		return fmt.Errorf("probe: %w", err)

@@ -220,8 +220,10 @@ func (p *purgeLog) load() (entries []tombstone, found, intact bool, err error) {
 			}
 		}
 	}
-	p.size.Store(purgeHeaderBytes + int64(len(entries))*purgeEntryBytes)
-	p.floor.Store(p.size.Load())
+	if found {
+		p.size.Store(purgeHeaderBytes + int64(len(entries))*purgeEntryBytes)
+		p.floor.Store(p.size.Load())
+	}
 	return entries, found, intact, nil
 }
 

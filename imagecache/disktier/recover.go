@@ -42,12 +42,15 @@ func (t *Tier) recovery(ctx context.Context) func() {
 	}
 }
 
-// recoverSegment adds a segment to the index. It retries failed reads a few times and then
-// gives up, since older segments are waiting. It waits for free file descriptors, and for a disk
-// from which no other segment can be read either.
+// giveUpAfter is how long the reads of a segment may fail before it is removed. Older segments wait
+// for it: their records may have been replaced in it.
+const giveUpAfter = 5 * time.Minute
+
+// recoverSegment adds a segment to the index. It retries failed reads until giveUpAfter, so that a
+// disk that comes back has lost nothing, and waits for free file descriptors.
 func (t *Tier) recoverSegment(ctx context.Context, s *segment, gone *tombstones) {
-	const tries = 3
-	for try := 1; ; try++ {
+	began := time.Now()
+	for first := true; ; first = false {
 		c, err := t.contentsOf(s)
 		switch {
 		case err == nil:
@@ -63,9 +66,14 @@ func (t *Tier) recoverSegment(ctx context.Context, s *segment, gone *tombstones)
 			t.setAside(s, errors.Is(err, errDamaged))
 			return
 		}
-		t.readFault(fmt.Errorf("recover segment %d: %w", s.seq, err))
+		t.count.errors[opRead].Add(1)
+		t.health.setFault(fmt.Errorf("recover segment %d: %w", s.seq, err))
+		if first {
+			t.log.Warn("disk tier cannot read a segment, will be retried", "segment", s.path, "err", err)
+		}
 		noFiles := errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
-		if try >= tries && !noFiles && t.canReadOther(s) {
+		if !noFiles && time.Since(began) >= giveUpAfter {
+			t.log.Error("disk tier removes a segment that cannot be read", "segment", s.path, "err", err)
 			t.reportLost(s)
 			return
 		}
@@ -77,14 +85,6 @@ func (t *Tier) recoverSegment(ctx context.Context, s *segment, gone *tombstones)
 			return
 		}
 	}
-}
-
-// canReadOther reports whether the beginning of another segment can be read.
-func (t *Tier) canReadOther(s *segment) bool {
-	t.mu.Lock()
-	segments := slices.Clone(t.segments)
-	t.mu.Unlock()
-	return slices.ContainsFunc(segments, func(other *segment) bool { return other != s && t.probe(other) == nil })
 }
 
 func (t *Tier) contentsOf(s *segment) (contents, error) {

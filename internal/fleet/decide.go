@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -240,58 +241,83 @@ const pairsPerEntry = 100
 // purge by tag wait for it. If the error wraps jetstream.ErrUnavailable, it is durable only here,
 // and is sent later.
 func (n *Node) Take(ctx context.Context, learn []Pair, end []string) error {
-	unsent, err := n.take(ctx, learn, end)
+	waiting := n.state.outbox.oldest(maxOutboxEntries, func(e Entry) bool { return e.Kind == KindTags })
+	own, err := n.take(ctx, learn, end)
 	if err != nil {
+		n.wake() // for those that were decided
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTime)
 	defer cancel()
-	for _, out := range unsent {
+	failed := func(err error) error {
+		n.wake()
+		return fmt.Errorf("%w: tags are not sent to the other nodes yet: %w", jetstream.ErrUnavailable, err)
+	}
+	// Not by flush, in which an entry of another stream may be stuck.
+	var sent []*outgoing
+	var fault error
+	for some := range slices.Chunk(own, flushParallel) {
+		for i, err := range n.sendAll(ctx, some) {
+			if err == nil {
+				sent = append(sent, some[i])
+			}
+			fault = cmp.Or(fault, err)
+		}
+	}
+	if err := n.state.outbox.remove(sent); err != nil {
+		n.cfg.Log.Warn("outbox not trimmed; a restart sends its entries again", "err", err)
+	}
+	if fault != nil {
+		return failed(fault)
+	}
+	// The caller may leave out what this node knows already by other calls.
+	for _, out := range waiting {
 		select {
 		case <-out.sent:
 		case <-ctx.Done():
-			return fmt.Errorf("%w: tags are not sent to the other nodes yet: %w", jetstream.ErrUnavailable, ctx.Err())
+			return failed(ctx.Err())
 		}
 	}
 	return nil
 }
 
-// take is Take without waiting for the stream.
-func (n *Node) take(ctx context.Context, learn []Pair, end []string) (unsent []*outgoing, err error) {
+// take is Take without the stream. It returns the entries to send.
+func (n *Node) take(ctx context.Context, learn []Pair, end []string) (own []*outgoing, err error) {
+	decide := func(e Entry) error {
+		p, err := n.decide(ctx, e)
+		if err != nil {
+			return err
+		}
+		n.forget(p)
+		if p.out != nil {
+			own = append(own, p.out)
+		}
+		return nil
+	}
 	for some := range slices.Chunk(learn, pairsPerEntry) {
 		e := Entry{Kind: KindTags}
 		for _, p := range some {
 			e.Learn = append(e.Learn, learnt{p.Tag, p.Of.Source, []byte(p.Of.Name), p.Live})
 		}
-		out, err := n.decideTags(ctx, e)
-		if err != nil {
-			return nil, err
+		if err := decide(e); err != nil {
+			return own, err
 		}
-		unsent = append(unsent, out)
 	}
 	for some := range slices.Chunk(end, pairsPerEntry) {
-		out, err := n.decideTags(ctx, Entry{Kind: KindTags, End: some})
-		if err != nil {
-			return nil, err
+		if err := decide(Entry{Kind: KindTags, End: some}); err != nil {
+			return own, err
 		}
-		unsent = append(unsent, out)
 	}
-	return slices.DeleteFunc(unsent, func(out *outgoing) bool { return out == nil }), nil
+	return own, nil
 }
 
 // Forget forgets which originals have a tag, here and on every node, but not that it ended.
 func (n *Node) Forget(tag string) error {
-	_, err := n.decideTags(context.Background(), Entry{Kind: KindTags, Forget: tag})
-	return err
-}
-
-// decideTags returns nil if nothing has to be sent.
-func (n *Node) decideTags(ctx context.Context, e Entry) (*outgoing, error) {
-	p, err := n.decide(ctx, e)
+	p, err := n.decide(context.Background(), Entry{Kind: KindTags, Forget: tag})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	n.forget(p)
 	n.wake()
-	return p.out, nil
+	return nil
 }

@@ -97,7 +97,7 @@ func (o *outbox) oldest(n int, want func(Entry) bool) (found []*outgoing) {
 	return found
 }
 
-// remove removes entries that the streams have. Until the file is updated, a restart sends them
+// remove removes entries that the streams have, perhaps again. Until the file is updated, a restart sends them
 // again, which changes nothing.
 func (o *outbox) remove(sent []*outgoing) error {
 	if len(sent) == 0 {
@@ -108,7 +108,9 @@ func (o *outbox) remove(sent []*outgoing) error {
 	gone := make(map[*outgoing]bool, len(sent))
 	for _, out := range sent {
 		gone[out] = true
-		close(out.sent)
+		if !out.sentAlready() {
+			close(out.sent)
+		}
 	}
 	o.waiting = slices.DeleteFunc(o.waiting, func(out *outgoing) bool { return gone[out] })
 	if len(o.waiting) == 0 {

@@ -65,8 +65,9 @@ func (n *Node) follow(
 ) func(context.Context) error {
 	return func(ctx context.Context) error {
 		return n.cfg.Cluster.Follow(ctx, l, jetstream.Follower{
-			Begin: begin,
-			Look:  look,
+			Begin:  begin,
+			Look:   look,
+			Shared: l == jetstream.Purges && n.cfg.Shared != nil,
 			Apply: func(ctx context.Context, entries []jetstream.Numbered) error {
 				return n.until(ctx, "entries of "+l.String()+" cannot be applied", func(ctx context.Context) error {
 					return apply(ctx, entries)

@@ -23,6 +23,8 @@ type Follower struct {
 	// Apply receives every entry, in order, in batches of those that have arrived, up to MaxBatch.
 	// An error ends Follow.
 	Apply func(ctx context.Context, entries []Numbered) error
+	// Shared says that Begin needs LogState.Shared.
+	Shared bool
 	// Look, if not nil, receives the state of the log every few seconds, perhaps during Apply.
 	Look func(LogState)
 }
@@ -72,8 +74,8 @@ func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower) error {
 		return err
 	}
 	begun := stateOf(info, asked)
-	if begun.Shared, err = sharedUpTo(opening, stream, l, begun.Last); err != nil {
-		return err
+	if f.Shared {
+		begun.Shared = b.sharedUpTo(opening, stream, begun.Last)
 	}
 	from, err := f.Begin(begun)
 	if err != nil {

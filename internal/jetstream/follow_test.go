@@ -73,7 +73,8 @@ func TestBus_Follow_ReportsTheStateOfTheLog(t *testing.T) {
 				}
 				return 4, nil
 			},
-			Apply: func(context.Context, []Numbered) error { return nil },
+			Apply:  func(context.Context, []Numbered) error { return nil },
+			Shared: true,
 			Look: func(state LogState) {
 				look(state)
 				cancel()

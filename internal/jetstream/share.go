@@ -40,20 +40,18 @@ func (b *Bus) Share(ctx context.Context, do func(ctx context.Context, e Entry) (
 const shareConsumer = "deleters"
 
 // sharedUpTo returns LogState.Shared.
-func sharedUpTo(ctx context.Context, stream jetstream.Stream, l Log, last uint64) (uint64, error) {
-	if l != Purges {
-		return last, nil
-	}
+func (b *Bus) sharedUpTo(ctx context.Context, stream jetstream.Stream, last uint64) uint64 {
 	consumer, err := ask(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
 		return stream.Consumer(ctx, shareConsumer)
 	})
 	switch {
 	case errors.Is(err, jetstream.ErrConsumerNotFound):
-		return last, nil
+		return last
 	case err != nil:
-		return 0, fmt.Errorf("consumer of %s: %w", l.stream, err)
+		b.cfg.Log.Warn("reading all purges again: which of them are worked off is not known", "err", err)
+		return 0
 	}
-	return consumer.CachedInfo().AckFloor.Stream, nil
+	return consumer.CachedInfo().AckFloor.Stream
 }
 
 func (b *Bus) share(ctx context.Context, s *session, do func(context.Context, Entry) time.Duration) error {

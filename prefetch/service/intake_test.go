@@ -257,6 +257,7 @@ func TestService_Now_ReportsInvalidImagesOnceItBegins(t *testing.T) {
 	}{
 		"unknown profile":      {"unknown", nil, ErrInvalid},
 		"tags not taken":       {"feed", errors.New("disk full"), ErrUnavailable},
+		"tags not replicated":  {"feed", jetstream.ErrUnavailable, nil},
 		"some that can be had": {"feed", nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,11 +2,13 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/jetstream"
 	"github.com/novasocial/imagetier/prefetch/events"
 	"github.com/novasocial/imagetier/prefetch/warmer"
 )
@@ -85,7 +87,8 @@ func (s *Service) Now(ctx context.Context, req WarmRequest, report func(WarmResu
 	for _, img := range images {
 		learn = append(learn, warmer.TagsOf(img)...)
 	}
-	if err := s.cfg.Tags.Take(ctx, learn, nil); err != nil {
+	// Without the cluster images are warmed as well, and their tags are replicated later.
+	if err := s.cfg.Tags.Take(ctx, learn, nil); err != nil && !errors.Is(err, jetstream.ErrUnavailable) {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	for _, one := range wrong {
