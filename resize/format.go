@@ -33,7 +33,7 @@ var formats = [numFormats]struct {
 }{
 	NoFormat: {"", "", NoKind, 0, unlimited},
 	JPEG:     {"jpg", "image/jpeg", KindJPEG, 80, 65_500},  // libjpeg's JPEG_MAX_DIMENSION
-	PNG:      {"png", "image/png", KindPNG, 0, unlimited},  // 31 bits
+	PNG:      {"png", "image/png", KindPNG, 0, 65_535},     // the limit of a Resizer's answer
 	WebP:     {"webp", "image/webp", KindWebP, 75, 16_383}, // 14 bits
 	AVIF:     {"avif", "image/avif", KindAVIF, 55, 16_384}, // the limit of libvips for HEIF
 	GIF:      {"gif", "image/gif", KindGIF, 0, 65_535},     // 16 bits

@@ -207,7 +207,8 @@ func TestSpec_OutputSize_FitsTheFormat(t *testing.T) {
 		{name: "880x.png", width: 540, height: 20000, wantWidth: 540, wantHeight: 20000},
 		{name: "8192x-up.jpg", width: 10, height: 100, wantWidth: 6550, wantHeight: 65500},
 		{name: "8192x-up.gif", width: 10, height: 100, wantWidth: 6554, wantHeight: 65535},
-		{name: "8192x-up.png", width: 10, height: 100, wantWidth: 8192, wantHeight: 81920},
+		{name: "8192x-up.png", width: 10, height: 100, wantWidth: 6554, wantHeight: 65535},
+		{name: "880x-up.png", width: 16, height: 1200, wantWidth: 874, wantHeight: 65535},
 		{name: "640x640-cover-up.webp", width: 540, height: 20000, wantWidth: 640, wantHeight: 640},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -58,13 +58,13 @@ func (c *certificates) check() {
 	if now.UnixNano() < due || !c.nextAt.CompareAndSwap(due, now.Add(c.interval).UnixNano()) {
 		return
 	}
-	if err := c.reload(); err != nil {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if err.Error() != c.lastErr {
-			c.lastErr = err.Error()
-			c.log.Error("certificate reload failed, keeping the old one", "err", err)
-		}
+	if !c.mu.TryLock() {
+		return // another handshake is reading them, perhaps from a file system that hangs
+	}
+	defer c.mu.Unlock()
+	if err := c.reloadLocked(); err != nil && err.Error() != c.lastErr {
+		c.lastErr = err.Error()
+		c.log.Error("certificate reload failed, keeping the old one", "err", err)
 	}
 }
 
@@ -81,6 +81,10 @@ func (s *Server) ReloadCertificate() error {
 func (c *certificates) reload() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.reloadLocked()
+}
+
+func (c *certificates) reloadLocked() error {
 	var now [2]os.FileInfo
 	same := true
 	for i, name := range [2]string{c.certFile, c.keyFile} {

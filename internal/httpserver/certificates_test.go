@@ -78,6 +78,27 @@ func (l *logText) String() string {
 	return l.b.String()
 }
 
+// While the files cannot be read, because their file system hangs, handshakes use what was read before.
+func TestCertificates_Check_WaitsForNoOtherCheck(t *testing.T) {
+	dir := t.TempDir()
+	certFile, keyFile := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	cert, key := pair(t, 1)
+	write(t, certFile, cert)
+	write(t, keyFile, key)
+	c, err := loadCertificates(certFile, keyFile, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.mu.Lock() // as the check that hangs does
+	defer c.mu.Unlock()
+	for range 3 {
+		c.nextAt.Store(0)
+		if got, err := c.config().GetCertificate(nil); got == nil || err != nil {
+			t.Errorf("%v, %v", got, err)
+		}
+	}
+}
+
 func TestServer_Run_ReloadsCertificate(t *testing.T) {
 	onBoth(t, func(t *testing.T, on engine) {
 		dir := t.TempDir()

@@ -282,3 +282,22 @@ func TestDirect_CorruptFile_FailsLikeLibvips(t *testing.T) {
 		}
 	}
 }
+
+// A crop at the edge of a small picture has at least the last pixel, also where the picture is decoded
+// smaller than it is.
+func TestResizer_Resize_ThinCrops(t *testing.T) {
+	r := newResizer(t)
+	for _, side := range [][2]int{{15, 15}, {23, 2300}, {2300, 23}, {1, 1}, {8, 9}} {
+		original := jpegOf(t, cloth(side[0], side[1]), 90)
+		for _, name := range []string{
+			"1x-crop267x267x733x733.jpg", "x200-crop500x0x500x1000.jpg", "200x-crop0x500x1000x500.webp",
+			"1x1-cover-crop999x999x1x1.png", "40x-crop900x0x100x1000.jpg", "x40-crop0x900x1000x100.jpg",
+		} {
+			t.Run(fmt.Sprint(side, " ", name), func(t *testing.T) {
+				if _, err := resize.Make(t.Context(), r, original, spec(t, name)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+}

@@ -127,6 +127,7 @@ func (j *job) convert(b *arena, p picture, wide bool) (picture, error) {
 func (j *job) within(r rect, decoded size) rect {
 	left, right := ceil(r.left*decoded.width, j.stored.width), (r.left+r.width)*decoded.width/j.stored.width
 	top, bottom := ceil(r.top*decoded.height, j.stored.height), (r.top+r.height)*decoded.height/j.stored.height
+	left, top = min(left, decoded.width-1), min(top, decoded.height-1)
 	return rect{left, top, max(1, right-left), max(1, bottom-top)}
 }
 

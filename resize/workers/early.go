@@ -24,13 +24,19 @@ import (
 // earlyPiece is how many bytes are sent together, so that neither process wakes for every packet.
 const earlyPiece = 64 << 10
 
-// doEarly runs an early job.
-func (w *worker) doEarly(ctx context.Context, j *job) error {
+// doEarly runs an early job, and ends it before it renews the child: its requests wait for another job.
+func (w *worker) doEarly(ctx context.Context, j *job) {
 	c := w.children[j.family]
 	if c == nil || c.watermarks != w.watermarks.Load() {
-		return fmt.Errorf("%w: no child is ready", resize.ErrNotEarly)
+		j.end(fmt.Errorf("%w: no child is ready", resize.ErrNotEarly))
+		return
 	}
 	err := w.exchange(j, time.Now().Add(w.cfg.Timeout))
+	if err == nil || j.missing == 0 || errors.Is(err, resize.ErrNotEarly) {
+		j.end(err)
+	} else {
+		j.end(fmt.Errorf("%w: %w", resize.ErrNotEarly, err))
+	}
 	var refusal *wire.JobError
 	switch {
 	case err == nil, errors.As(err, &refusal), errors.Is(err, resize.ErrNotEarly):
@@ -46,10 +52,6 @@ func (w *worker) doEarly(ctx context.Context, j *job) error {
 	default:
 		w.replace(j.family, c.fate(), "resize process failed during an early job", "err", err)
 	}
-	if err == nil || j.missing == 0 || errors.Is(err, resize.ErrNotEarly) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", resize.ErrNotEarly, err)
 }
 
 // feed sends the original of j as it arrives, and its end. givenUp is why the child must not use it.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"image"
 	"image/png"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -94,6 +95,26 @@ func TestPool_Resize_EarlyIsGivenUp(t *testing.T) {
 				t.Error("the child was replaced")
 			}
 		})
+	}
+}
+
+// The requests of an early job that is given up wait for another job, and not for a new child.
+func TestPool_Resize_EarlyEndsBeforeItsChildIsRenewed(t *testing.T) {
+	cfg := fake(workers.Config{Workers: 1, EarlyPatience: time.Hour, MaxJobs: 2})
+	cfg.Env = fakeEnv("once " + filepath.Join(t.TempDir(), "started"))
+	p := running(t, cfg)
+	pid(t, p, "ok")
+	a, _ := arriving("ok")
+	ended, _ := early(t.Context(), p, a)
+	until(t, "one busy child", func() bool { return p.Stats().Busy == 1 })
+	a.End(false)
+	select {
+	case err := <-ended:
+		if !errors.Is(err, resize.ErrNotEarly) {
+			t.Errorf("%v, want ErrNotEarly", err)
+		}
+	case <-time.After(5 * time.Second): // a start may take 10 s
+		t.Error("the job waits for the new child, which does not start")
 	}
 }
 

@@ -44,7 +44,7 @@ func (w *worker) run(ctx context.Context) {
 		}
 		w.busy.Add(1)
 		if j.Early != nil {
-			j.end(w.doEarly(ctx, j))
+			w.doEarly(ctx, j)
 		} else {
 			w.do(ctx, j)
 		}

@@ -34,7 +34,7 @@ type Config struct {
 	Signer  *imageurl.Signer // required; parses paths
 	Cache   Cache            // required
 	Catalog httpapi.Catalog
-	// NegativeTTL is how long others may cache a 404, in whole seconds; 0 is 10 s.
+	// NegativeTTL is how long others may cache a 404, in whole seconds.
 	NegativeTTL time.Duration
 	// TagHeader is the canonical name of the header that gives a CDN the tag of the
 	// original ([imagecache.Original.CDNTag]) with every cacheable answer; if "", the header is not sent.

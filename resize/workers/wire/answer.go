@@ -226,7 +226,8 @@ func readImage(r io.Reader, s resize.Spec, room int64) (resize.Image, error) {
 		Format: resize.Format(head[0]),
 		Width:  int(binary.LittleEndian.Uint32(head[1:])), Height: int(binary.LittleEndian.Uint32(head[5:])),
 	}
-	if img.Format != s.Format || img.Width < 1 || img.Height < 1 || img.Width > maxSide || img.Height > maxSide {
+	longest := s.Format.LongestSide() // for info any: its size is that of the original
+	if img.Format != s.Format || img.Width < 1 || img.Height < 1 || img.Width > longest || img.Height > longest {
 		return resize.Image{}, protocolErrorf("the answer to %s has %dx%d pixels and the format %s",
 			s.Name(), img.Width, img.Height, img.Format)
 	}
@@ -245,9 +246,6 @@ func readImage(r io.Reader, s resize.Spec, room int64) (resize.Image, error) {
 	}
 	return img, nil
 }
-
-// maxSide is more than the largest side, in pixels, of any output.
-const maxSide = 1 << 16
 
 // Printable makes text that an image may control safe for logs and errors.
 func Printable(s string) string {

@@ -150,7 +150,7 @@ func TestAnswer_RoundTrip(t *testing.T) {
 	specs := []resize.Spec{spec(t, "10x.jpg"), spec(t, "20x.png")}
 	sent := []resize.Image{
 		{Body: append([]byte("\xff\xd8\xff"), make([]byte, 9<<20)...), Format: resize.JPEG, Width: 10, Height: 5},
-		{Body: []byte("\x89PNG\r\n\x1a\n"), Format: resize.PNG, Width: 20, Height: 1 << 16},
+		{Body: []byte("\x89PNG\r\n\x1a\n"), Format: resize.PNG, Width: 20, Height: resize.PNG.LongestSide()},
 	}
 	whole := answer(t, sent, nil)
 	got, err := read(whole, specs)
@@ -160,6 +160,25 @@ func TestAnswer_RoundTrip(t *testing.T) {
 	for _, n := range []int{0, 1, 4, 5, 6, 7, 14, 15, 18, 19, 1000, 5 << 20, len(whole) - 1} {
 		if _, err := read(whole[:n], specs); err != io.ErrUnexpectedEOF && err != io.EOF {
 			t.Errorf("cut after %d bytes: %v, want an unexpected end", n, err)
+		}
+	}
+}
+
+// An answer about an original has its size, which no format limits.
+func TestReader_Read_Sides(t *testing.T) {
+	for name, c := range map[string]struct {
+		img resize.Image
+		ok  bool
+	}{
+		"info.json": {resize.Image{Body: []byte("{}"), Format: resize.JSON, Width: 1 << 24, Height: 1}, true},
+		"10x.png": {
+			resize.Image{Body: []byte("\x89PNG\r\n\x1a\n"), Format: resize.PNG, Width: 10, Height: 65_536}, false,
+		},
+		"10x.jpg": {resize.Image{Body: []byte("\xff\xd8\xff"), Format: resize.JPEG, Width: 0, Height: 1}, false},
+	} {
+		specs := []resize.Spec{spec(t, name)}
+		if _, err := read(answer(t, []resize.Image{c.img}, nil), specs); (err == nil) != c.ok {
+			t.Errorf("%s of %dx%d: %v", name, c.img.Width, c.img.Height, err)
 		}
 	}
 }
