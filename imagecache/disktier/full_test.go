@@ -32,7 +32,7 @@ func TestTier_Put_UsesAFullFileSystem(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
-	for name, options := range map[string]string{"bytes": "size=50m", "inodes": "size=50m,nr_inodes=12"} {
+	for name, options := range map[string]string{"bytes": "size=50m", "inodes": "size=50m,nr_inodes=16"} {
 		t.Run(name, func(t *testing.T) {
 			mount := mountSmall(t, options)
 			tier := start(
@@ -55,7 +55,7 @@ func TestTier_Put_UsesAFullFileSystem(t *testing.T) {
 				t.Errorf("%d of %d were stored", stored, images)
 			}
 			if hits := tier.hits(images); hits < 400 {
-				t.Errorf("%d are kept", hits)
+				t.Errorf("%d are kept, want 400", hits)
 			}
 			if !degraded {
 				t.Error("the state was never degraded")
