@@ -159,7 +159,8 @@ func TestHandler_UnreadEvents(t *testing.T) {
 		"cut short": {io.ErrUnexpectedEOF, 400},
 	} {
 		c := open(t, whsec)
-		r := httptest.NewRequest("POST", "/v1/events", io.MultiReader(strings.NewReader("{"), iotest.ErrReader(test.err)))
+		body := io.MultiReader(strings.NewReader("{"), iotest.ErrReader(test.err))
+		r := httptest.NewRequest("POST", "/v1/events", body)
 		r.Header.Set("Webhook-Id", "msg_1")
 		r.Header.Set("Webhook-Timestamp", fmt.Sprint(time.Now().Unix()))
 		r.Header.Set("Webhook-Signature", "v1,"+base64.StdEncoding.EncodeToString(make([]byte, 32)))

@@ -182,8 +182,8 @@ func (c *aliasCache) of(base rewrite.Fields, o operation) parsed {
 }
 
 // aliased returns the names in the answer to a document: those of base and their aliases, without
-// names that are only aliases of other fields; changed reports whether they differ from base. If an alias names several fields of base, the first
-// one in the document counts.
+// names that are only aliases of other fields; changed reports whether they differ from base. If an
+// alias names several fields of base, the first one in the document counts.
 func aliased(base rewrite.Fields, document *ast.QueryDocument) (_ rewrite.Fields, changed bool) {
 	found := rewrite.Fields{}      // aliases of fields of base
 	taken := map[string]bool{}     // names of base that are aliases of other fields

@@ -104,7 +104,10 @@ func TestProxy_PersistedQuery_ETag(t *testing.T) {
 		w.Header().Set("Etag", `"v1"`)
 		http.ServeContent(w, r, "", zeroTime, strings.NewReader(everything))
 	}
-	for query, confirmed := range map[string]bool{`{feed{posts{pic:imageUrl}}}`: false, `{feed{posts{imageUrl}}}`: true} {
+	for query, confirmed := range map[string]bool{
+		`{feed{posts{pic:imageUrl}}}`: false,
+		`{feed{posts{imageUrl}}}`:     true,
+	} {
 		one, two := stand(t, service, nil), stand(t, service, nil)
 		hash := fmt.Sprintf(`{"persistedQuery":{"version":1,"sha256Hash":"%x"}}`, sha256.Sum256([]byte(query)))
 		url := "/graphql?extensions=" + url.QueryEscape(hash)
