@@ -75,7 +75,7 @@ type Linker struct {
 type minter struct {
 	signer *imageurl.Signer
 	keys   []Key
-	specs  map[string][classes]resize.Spec // by profile and class
+	specs  map[string]*[classes]resize.Spec // by profile and class
 }
 
 // New returns a Linker. The error lists all faults of cfg.
@@ -136,14 +136,14 @@ func newMinter(dev bool, from []Key, profiles *profile.Set) (*minter, error) {
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
-	m := &minter{signer: signer, keys: from, specs: map[string][classes]resize.Spec{}}
+	m := &minter{signer: signer, keys: from, specs: map[string]*[classes]resize.Spec{}}
 	for _, name := range profiles.Names() {
 		p, _ := profiles.Get(name)
 		var specs [classes]resize.Spec
 		for class := range specs {
 			specs[class] = specFor(p, clientOfClass(class))
 		}
-		m.specs[name] = specs
+		m.specs[name] = &specs
 	}
 	return m, nil
 }

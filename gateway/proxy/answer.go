@@ -51,8 +51,11 @@ func (p *Proxy) incoming(resp *http.Response) error {
 	if x.head || resp.Body == nil {
 		return nil
 	}
-	resp.Body = p.newBody(resp, edit, coding, x)
-	resp.ContentLength = -1
+	b, length := p.newBody(resp, edit, coding, x), resp.ContentLength
+	resp.Body, resp.ContentLength = b, -1
+	if kind == JSON && length > 0 && length <= chunk && len(resp.Trailer) == 0 {
+		return b.whole()
+	}
 	return nil
 }
 

@@ -16,7 +16,7 @@ import (
 	"github.com/novasocial/imagetier/gateway/rewrite"
 )
 
-// feedPage is an answer of 20 posts with 40 different URLs to sign.
+// feedPage is an answer of 20 posts with 60 different URLs to sign.
 func feedPage() []byte {
 	var b bytes.Buffer
 	b.WriteString(`{"data":{"feed":{"posts":[`)
@@ -24,14 +24,14 @@ func feedPage() []byte {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		fmt.Fprintf(&b, `{"id":"post-%d","caption":"A day at the sea, %d of many. Es war schön \u2600 and we stayed until the sun was gone; see you there tomorrow.","imageUrl":"https://cdn.app.example/2026/11/%08x4c7d65abcdef0123.jpg","thumbnailUrl":"https://cdn.app.example/2026/11/t/%08x4c7d65abcdef0123.jpg","likeCount":%d,"commentCount":%d,"author":{"id":"user-%d","username":"someone.%d","avatarUrl":null}}`,
-			i, i, i*7919, i*7919, i*1013, i, i%7, i%7)
+		fmt.Fprintf(&b, `{"id":"post-%d","caption":"A day at the sea, %d of many. Es war schön \u2600 and we stayed until the sun was gone; see you there tomorrow.","imageUrl":"https://cdn.app.example/2026/11/%08x4c7d65abcdef0123.jpg","thumbnailUrl":"https://cdn.app.example/2026/11/t/%08x4c7d65abcdef0123.jpg","likeCount":%d,"commentCount":%d,"author":{"id":"user-%d","username":"someone.%d","avatarUrl":"https://cdn.app.example/avatars/%08x4c7d65abcdef0123.jpg"}}`,
+			i, i, i*7919, i*7919, i*1013, i, i%7, i%7, i)
 	}
 	b.WriteString(`],"cursor":"b3BhcXVl","hasMore":true}}}`)
 	return b.Bytes()
 }
 
-// BenchmarkPage rewrites a page of 20 posts with 40 URLs that are signed. The floor is signing
+// BenchmarkPage rewrites a page of 20 posts with 60 URLs that are signed. The floor is signing
 // alone. encoding/json decodes, changes and encodes the page, as a middleware would. The last cases
 // are whole exchanges, with the service and its client in the same process.
 func BenchmarkPage(b *testing.B) {
@@ -50,7 +50,7 @@ func BenchmarkPage(b *testing.B) {
 	}
 	check := func(b *testing.B, out []byte) {
 		b.Helper()
-		if n := bytes.Count(out, []byte("https://img.example.com/i/k1.")); n != 40 {
+		if n := bytes.Count(out, []byte("https://img.example.com/i/k1.")); n != 60 {
 			b.Fatalf("%d URLs are signed", n)
 		}
 	}

@@ -60,7 +60,17 @@ func FuzzBody_AnyCoding_EqualsWholeRewrite(f *testing.F) {
 			t.Fatalf("%q is not read", coding)
 		}
 		body := p.newBody(resp, &r, c, &exchange{page: &imagelink.Page{}})
-		got, err := io.ReadAll(body)
+		resp.ContentLength = -1
+		var got []byte
+		var err error
+		if piece%2 == 0 {
+			err = body.whole()
+		}
+		if stated := resp.ContentLength; err == nil {
+			if got, err = io.ReadAll(body); stated >= 0 && (err != nil || int64(len(got)) != stated) {
+				t.Fatalf("%s, cut by %d: %d bytes, %v; %d are stated", coding, cut, len(got), err, stated)
+			}
+		}
 		body.Close()
 		switch {
 		case err == nil:

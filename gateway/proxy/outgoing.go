@@ -24,6 +24,10 @@ func (p *Proxy) outgoing(pr *httputil.ProxyRequest) {
 	h.Del("If-Range")
 	h.Del("If-Modified-Since")
 	narrowEncodings(h)
+	if pr.Out.Body != nil && pr.In.GetBody != nil {
+		// ReverseProxy hides that the body is in memory. The transport sends such a body and its headers in one write.
+		pr.Out.Body, _ = pr.In.GetBody()
+	}
 	x := exchangeOf(pr.In.Context())
 	x.tags = p.originalTags(h, x)
 	p.forwarded(pr)

@@ -88,7 +88,7 @@ const (
 	Events    Kind = "events"    // rewritten event by event
 	Unread    Kind = "unread"    // JSON in an unsupported coding or charset: passed on as it is
 	Upgraded  Kind = "upgraded"  // an upgraded connection, such as a WebSocket
-	Failed    Kind = "failed"    // the service gave no answer: 502, 504
+	Failed    Kind = "failed"    // the service gave no answer, or not all of it: 502, 504
 )
 
 // Kinds lists all kinds.
@@ -273,6 +273,9 @@ func (p *Proxy) failed(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.As(err, &timeout) && timeout.Timeout():
 		x.Status = http.StatusGatewayTimeout
 		problem(w, x.Status, "The service took too long to answer.")
+	case errors.Is(err, errAnswer):
+		x.Status = http.StatusBadGateway
+		problem(w, x.Status, "The answer of the service was cut short or is invalid.")
 	default:
 		x.Status = http.StatusBadGateway
 		problem(w, x.Status, "The service did not answer.")

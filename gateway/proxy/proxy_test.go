@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -36,8 +37,8 @@ func TestProxy_SignsURLs(t *testing.T) {
 	if got := resp.Header.Get("Vary"); got != "Origin, User-Agent, X-Image-Client" {
 		t.Errorf("Vary: %s", got)
 	}
-	if resp.Header.Get("Content-Length") != "" {
-		t.Error("the response has the Content-Length of the original body")
+	if got := resp.Header.Get("Content-Length"); got != strconv.Itoa(len(after(t))) {
+		t.Errorf("Content-Length: %s", got)
 	}
 	if o := s.observation(); o.Kind != proxy.JSON || o.Signed != 2 || o.Status != 200 || o.Broken {
 		t.Errorf("observed %+v", o)
@@ -101,7 +102,7 @@ func TestProxy_RemovesBodyHeaders(t *testing.T) {
 		"Repr-Digest: x", "Accept-Ranges: bytes", "Cache-Control: max-age=5"), nil)
 	resp := s.do("GET", "/", "")
 	for _, name := range []string{
-		"Content-Md5", "Digest", "Content-Digest", "Repr-Digest", "Accept-Ranges", "Content-Length",
+		"Content-Md5", "Digest", "Content-Digest", "Repr-Digest", "Accept-Ranges",
 	} {
 		if got := resp.Header.Get(name); got != "" {
 			t.Errorf("%s: %s", name, got)
@@ -133,10 +134,13 @@ func TestProxy_Vary(t *testing.T) {
 func TestProxy_HEAD(t *testing.T) {
 	s := stand(t, answering("application/json", before(), `ETag: "v1"`), nil)
 	get, head := s.do("GET", "/", ""), s.do("HEAD", "/", "")
-	for _, name := range []string{"Etag", "Vary", "Content-Type", "Content-Length", "Accept-Ranges"} {
+	for _, name := range []string{"Etag", "Vary", "Content-Type", "Accept-Ranges"} {
 		if get.Header.Get(name) != head.Header.Get(name) {
 			t.Errorf("%s: %q, HEAD %q", name, get.Header.Get(name), head.Header.Get(name))
 		}
+	}
+	if got := head.Header.Get("Content-Length"); got != "" { // only known once a body is rewritten
+		t.Errorf("HEAD has the service's Content-Length: %s", got)
 	}
 	if body := text(t, head); body != "" || head.StatusCode != 200 {
 		t.Errorf("HEAD is %d with %q", head.StatusCode, body)
@@ -445,6 +449,7 @@ func TestProxy_TruncatedAnswer(t *testing.T) {
 	gz := compressed(t, "gzip", strings.Repeat(before(), 100))
 	br := compressed(t, "br", strings.Repeat(before(), 100))
 	zs := compressed(t, "zstd", strings.Repeat(before(), 100))
+	large := compressed(t, "gzip", strings.Repeat(before(), 1000))
 	head := func(more string) string {
 		return "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" + more + "\r\n"
 	}
@@ -452,21 +457,14 @@ func TestProxy_TruncatedAnswer(t *testing.T) {
 		return head(fmt.Sprintf("Content-Encoding: %s\r\nContent-Length: %d\r\n", coding, len(body))) + body
 	}
 	for name, answer := range map[string]string{
-		"short of its length":       head("Content-Length: 1000\r\n") + before(),
-		"chunks without an end":     head("Transfer-Encoding: chunked\r\n") + "5\r\n{\"a\":\r\n",
-		"in a chunk":                head("Transfer-Encoding: chunked\r\n") + "500\r\n{\"a\":",
-		"closed without a length":   head("Connection: close\r\n") + `{"imageUrl":"https://cdn.app.example/a.j`,
-		"HTTP/1.0":                  strings.Replace(head(""), "1.1", "1.0", 1) + `{"data":[`,
-		"gzip, framed as if whole":  sized("gzip", gz[:len(gz)-9]),
-		"gzip without its checksum": sized("gzip", gz[:len(gz)-1]),
-		"gzip with a wrong one":     sized("gzip", gz[:len(gz)-5]+"x"+gz[len(gz)-4:]),
-		"invalid gzip":              sized("gzip", before()),
-		"br, framed as if whole":    sized("br", br[:len(br)-3]),
-		"invalid br":                sized("br", before()),
-		"zstd, framed as if whole":  sized("zstd", zs[:len(zs)-3]),
-		"invalid zstd":              sized("zstd", before()),
-		"multipart without an end":  "HTTP/1.1 200 OK\r\nContent-Type: multipart/mixed; boundary=b\r\nConnection: close\r\n\r\n--b\r\n\r\n{}\r\n--b",
-		"passed, short":             "HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: 100\r\n\r\npng",
+		"chunks without an end":    head("Transfer-Encoding: chunked\r\n") + "5\r\n{\"a\":\r\n",
+		"in a chunk":               head("Transfer-Encoding: chunked\r\n") + "500\r\n{\"a\":",
+		"closed without a length":  head("Connection: close\r\n") + `{"imageUrl":"https://cdn.app.example/a.j`,
+		"HTTP/1.0":                 strings.Replace(head(""), "1.1", "1.0", 1) + `{"data":[`,
+		"large, short":             head("Content-Length: 40000\r\n") + before(),
+		"gzip of a large one":      sized("gzip", large[:len(large)-9]),
+		"multipart without an end": "HTTP/1.1 200 OK\r\nContent-Type: multipart/mixed; boundary=b\r\nConnection: close\r\n\r\n--b\r\n\r\n{}\r\n--b",
+		"passed, short":            "HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: 100\r\n\r\npng",
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := standBefore(t, raw(t, answer), nil)
@@ -478,6 +476,29 @@ func TestProxy_TruncatedAnswer(t *testing.T) {
 				}
 			}
 			if o := s.observation(); !o.Broken || !o.Upstream {
+				t.Errorf("observed %+v", o)
+			}
+		})
+	}
+	// Small answers that state their length are read before anything is sent.
+	for name, answer := range map[string]string{
+		"short of its length":       head("Content-Length: 1000\r\n") + before(),
+		"gzip, framed as if whole":  sized("gzip", gz[:len(gz)-9]),
+		"gzip without its checksum": sized("gzip", gz[:len(gz)-1]),
+		"gzip with a wrong one":     sized("gzip", gz[:len(gz)-5]+"x"+gz[len(gz)-4:]),
+		"invalid gzip":              sized("gzip", before()),
+		"br, framed as if whole":    sized("br", br[:len(br)-3]),
+		"invalid br":                sized("br", before()),
+		"zstd, framed as if whole":  sized("zstd", zs[:len(zs)-3]),
+		"invalid zstd":              sized("zstd", before()),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := standBefore(t, raw(t, answer), nil)
+			resp := s.do("GET", "/", "")
+			if got := text(t, resp); resp.StatusCode != 502 || !strings.Contains(got, "cut short or is invalid") {
+				t.Errorf("%d %s", resp.StatusCode, got)
+			}
+			if o := s.observation(); o.Kind != proxy.Failed || o.Status != 502 {
 				t.Errorf("observed %+v", o)
 			}
 		})

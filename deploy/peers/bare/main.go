@@ -1,5 +1,6 @@
 // Command bare answers each request with the headers of an imagetier hit and as many bytes as
 // the path says. Its cost is the minimum for a server built on net/http or fasthttp, or on neither.
+// As page it is a GraphQL service whose every answer is a page of 20 posts with 60 image URLs.
 package main
 
 import (
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -24,9 +26,11 @@ func main() {
 }
 
 func run(args []string) error {
-	engines := map[string]func(net.Listener) error{"net/http": netHTTP, "fasthttp": fastHTTP, "loop": loop}
+	engines := map[string]func(net.Listener) error{
+		"net/http": netHTTP, "fasthttp": fastHTTP, "loop": loop, "page": page,
+	}
 	if len(args) != 2 || engines[args[0]] == nil {
-		return errors.New("usage: bare net/http|fasthttp|loop HOST:PORT; /N is answered with N bytes")
+		return errors.New("usage: bare net/http|fasthttp|loop|page HOST:PORT; /N is answered with N bytes")
 	}
 	ln, err := net.Listen("tcp", args[1])
 	if err != nil {
@@ -81,6 +85,25 @@ func fastHTTP(ln net.Listener) error {
 				ctx.Response.Header.Set(field[0], field[1])
 			}
 			ctx.Response.SetBodyRaw(b)
+		},
+	}
+	return server.Serve(ln)
+}
+
+func page(ln net.Listener) error {
+	posts := make([]string, 20)
+	for i := range posts {
+		posts[i] = fmt.Sprintf(`{"id":"post-%d","caption":"A day at the sea, %[1]d of many. Es war schön and we stayed until the sun was gone.",`+
+			`"imageUrl":"https://cdn.app.example/2026/11/%08[2]x4c7d65abcdef0123.jpg",`+
+			`"thumbnailUrl":"https://cdn.app.example/2026/11/t/%08[2]x4c7d65abcdef0123.jpg","likeCount":%[2]d,`+
+			`"author":{"id":"user-%[1]d","avatarUrl":"https://cdn.app.example/avatars/%08[2]x4c7d65abcdef0123.jpg"}}`, i, i*7919)
+	}
+	answer := []byte(`{"data":{"feed":{"posts":[` + strings.Join(posts, ",") + `],"hasMore":true}}}`)
+	server := &fasthttp.Server{
+		ReadTimeout: 10 * time.Second,
+		Handler: func(ctx *fasthttp.RequestCtx) {
+			ctx.SetContentType("application/json")
+			ctx.Response.SetBodyRaw(answer)
 		},
 	}
 	return server.Serve(ln)
