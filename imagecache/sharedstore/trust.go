@@ -1,15 +1,14 @@
 package sharedstore
 
 import (
-	"slices"
 	"sync"
 
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/internal/boundedcache"
 )
 
-// maxPurges is how many of the latest purges are remembered at least, in 10 MB. Purged objects
-// are deleted within minutes, so it only has to exceed the number of purges in some minutes.
+// maxPurges is how many of the latest purges are remembered at least, in 10 MB, and twice as many at most.
+// Usually all objects of older ones are deleted (Deleted).
 const maxPurges = 50_000
 
 // Trust knows which objects of the store are older than a purge of their original, by the
@@ -25,38 +24,66 @@ const maxPurges = 50_000
 //     the same original is entry 6; node 1 reads it (Purged).
 //  3. Node 1's own purge is entry 8. Until it reads that, the object at 7 looks newer than every
 //     purge: only the entry that was decided may end the distrust, so each has its id.
+//
+// Purges that have a position are remembered up to a bound. Of those that were forgotten the last
+// position is known: until all objects up to it are deleted, no object before it is trusted.
 type Trust struct {
-	mu       sync.Mutex
+	mu       sync.Mutex // guards all below
 	recalled bool
-	purges   boundedcache.Map[uint64, purgeState]
-}
-
-// purgeState is the known state of one original.
-type purgeState struct {
-	last    Position // of the purge that is last in the log
-	pending []string // ids of decided purges that are not read from the log yet
+	pending  map[uint64]map[string]bool         // ids of decided purges that are not read from the log yet
+	last     boundedcache.Map[uint64, Position] // of the original's purge that is last in the log
+	// forgotten is the last purge that is not in last any more. Up to deleted, the objects of all purges are
+	// deleted.
+	forgotten, deleted Position
 }
 
 // Purging notes that a purge was decided under an id and is not in the log yet: until Purged is
 // called with that id, all objects of the original are distrusted.
 func (t *Trust) Purging(of imagecache.Original, id string) {
-	t.change(of, func(s *purgeState) {
-		if !slices.Contains(s.pending, id) {
-			s.pending = append(s.pending, id)
-		}
-	})
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.pending == nil {
+		t.pending = make(map[uint64]map[string]bool)
+	}
+	ids := t.pending[of.Hash()]
+	if ids == nil {
+		ids = make(map[string]bool)
+		t.pending[of.Hash()] = ids
+	}
+	ids[id] = true
 }
 
 // Purged notes that the entry of an id, at position at of the log, purges an original: objects
 // written before it are distrusted. Entries may come in any order, and again. The zero Position
 // is a purge that never gets into the log.
 func (t *Trust) Purged(of imagecache.Original, id string, at Position) {
-	t.change(of, func(s *purgeState) {
-		s.pending = slices.DeleteFunc(s.pending, func(other string) bool { return other == id })
-		if s.last.before(at) {
-			s.last = at
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	hash := of.Hash()
+	if ids := t.pending[hash]; ids[id] {
+		if delete(ids, id); len(ids) == 0 {
+			delete(t.pending, hash)
 		}
-	})
+	}
+	if last, _ := t.last.Get(hash); last.before(at) {
+		t.last.Max, t.last.Drop = maxPurges, t.forgetLocked
+		t.last.Put(hash, at)
+	}
+}
+
+func (t *Trust) forgetLocked(_ uint64, at Position) {
+	if t.forgotten.before(at) {
+		t.forgotten = at
+	}
+}
+
+// Deleted notes that the objects of all purges up to a position are deleted.
+func (t *Trust) Deleted(to Position) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if to.Log != t.deleted.Log || t.deleted.before(to) {
+		t.deleted = to
+	}
 }
 
 // Recalled notes that Purged was called for every recent purge before the start.
@@ -66,21 +93,15 @@ func (t *Trust) Recalled() {
 	t.recalled = true
 }
 
-func (t *Trust) change(of imagecache.Original, change func(*purgeState)) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.purges.Max = maxPurges
-	state, _ := t.purges.Get(of.Hash())
-	change(&state)
-	t.purges.Put(of.Hash(), state)
-}
-
 // none reports whether no object of an original is trusted.
 func (t *Trust) none(of imagecache.Original) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	state, _ := t.purges.Get(of.Hash())
-	return !t.recalled || len(state.pending) > 0
+	return t.noneLocked(of)
+}
+
+func (t *Trust) noneLocked(of imagecache.Original) bool {
+	return !t.recalled || len(t.pending[of.Hash()]) > 0
 }
 
 // Trusts reports whether an object written at a position may be served by a node whose own position
@@ -89,14 +110,11 @@ func (t *Trust) none(of imagecache.Original) bool {
 func (t *Trust) Trusts(of imagecache.Original, at, here Position) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	state, ok := t.purges.Get(of.Hash())
-	switch {
-	case !t.recalled || len(state.pending) > 0 || at.Log != here.Log:
+	if t.noneLocked(of) || at.Log != here.Log || at.before(t.forgotten) && t.deleted.before(t.forgotten) {
 		return false
-	case !ok || state.last == (Position{}):
-		return true
 	}
-	return at.Log == state.last.Log && at.Entry >= state.last.Entry
+	last, ok := t.last.Get(of.Hash())
+	return !ok || at.Log == last.Log && at.Entry >= last.Entry
 }
 
 // before reports whether p is an earlier position than q: a log that was lost is followed by one

@@ -1,6 +1,7 @@
 package sharedstore_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/novasocial/imagetier/imagecache"
@@ -78,5 +79,51 @@ func TestTrust_Purged_KeepsTheLatest(t *testing.T) {
 	}
 	if trust.Trusts(of, sharedstore.Position{Log: 1, Entry: 100_000}, sharedstore.Position{Log: 1, Entry: 120_000}) {
 		t.Error("a purge of a moment ago is forgotten: it was the first of its original long ago")
+	}
+}
+
+func TestTrust_Trusts_NothingBeforeAForgottenPurge(t *testing.T) {
+	at := func(entry uint64) sharedstore.Position { return sharedstore.Position{Log: 1, Entry: entry} }
+	original := func(i uint64) imagecache.Original {
+		return imagecache.Original{Source: "posts", Name: fmt.Sprint(i)}
+	}
+	const purges = 250_000
+	var trust sharedstore.Trust
+	trust.Recalled()
+	for i := range uint64(purges) {
+		trust.Purged(original(i), "p", at(i+1))
+	}
+	for i := range uint64(purges) {
+		if trust.Trusts(original(i), at(i), at(purges)) {
+			t.Fatalf("purge %d of %d is forgotten", i+1, purges)
+		}
+	}
+	other := imagecache.Original{Source: "posts", Name: "never purged"}
+	if trust.Trusts(other, at(10), at(purges)) || !trust.Trusts(other, at(purges-10), at(purges)) {
+		t.Error("want trust only in objects after the forgotten purges")
+	}
+	trust.Deleted(at(5))
+	if trust.Trusts(other, at(10), at(purges)) {
+		t.Error("an old object is trusted, though those of most purges are not deleted")
+	}
+	trust.Deleted(at(purges - 10))
+	if !trust.Trusts(other, at(10), at(purges)) {
+		t.Error("an old object is not trusted, though those of the forgotten purges are deleted")
+	}
+}
+
+// The outbox has room for 100,000 of them.
+func TestTrust_Purging_IsNeverForgotten(t *testing.T) {
+	var trust sharedstore.Trust
+	trust.Recalled()
+	of := imagecache.Original{Source: "posts", Name: "decided"}
+	trust.Purging(of, "p")
+	for i := range uint64(250_000) {
+		trust.Purged(imagecache.Original{Source: "posts", Name: fmt.Sprint(i)}, "q",
+			sharedstore.Position{Log: 1, Entry: i + 1})
+	}
+	here := sharedstore.Position{Log: 1, Entry: 250_000}
+	if trust.Trusts(of, here, here) {
+		t.Error("an object is trusted before its purge is in the log")
 	}
 }

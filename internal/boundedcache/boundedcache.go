@@ -16,6 +16,9 @@ type Map[K comparable, V any] struct {
 	// TTL is how long an entry is kept at least, unless the Map is full; at most it is kept twice
 	// as long. 0: until the Map is full.
 	TTL time.Duration
+	// Drop, if not nil, is called with each entry that is dropped because the Map is full. It must not use
+	// the Map.
+	Drop func(key K, value V)
 
 	young, old map[K]V
 	born       time.Time // since when entries go to young
@@ -35,6 +38,7 @@ func (m *Map[K, V]) Get(key K) (V, bool) {
 func (m *Map[K, V]) Put(key K, value V) {
 	m.expire()
 	if _, ok := m.young[key]; !ok && len(m.young) >= m.Max {
+		m.dropOld()
 		m.young, m.old = nil, m.young
 	}
 	if m.young == nil && m.old == nil {
@@ -44,6 +48,18 @@ func (m *Map[K, V]) Put(key K, value V) {
 		m.young = make(map[K]V)
 	}
 	m.young[key] = value
+}
+
+// dropOld calls Drop with the entries of the old generation, except those that were renewed.
+func (m *Map[K, V]) dropOld() {
+	if m.Drop == nil {
+		return
+	}
+	for key, value := range m.old {
+		if _, renewed := m.young[key]; !renewed {
+			m.Drop(key, value)
+		}
+	}
 }
 
 // GetOrPut returns the value of a key, which is added if it is missing, and renews the entry.

@@ -30,6 +30,24 @@ func TestMap_Put_BoundsEntriesAndKeepsRenewed(t *testing.T) {
 	}
 }
 
+func TestMap_Put_ReportsWhatItDrops(t *testing.T) {
+	dropped := make(map[int]int)
+	m := Map[int, string]{Max: 10, Drop: func(key int, value string) { dropped[key]++ }}
+	for i := range 1000 {
+		m.Put(i, "x")
+		m.Put(0, "x")
+	}
+	for i := range 1000 {
+		want := 1
+		if has(&m, i) {
+			want = 0
+		}
+		if dropped[i] != want {
+			t.Errorf("key %d was dropped %d times, want %d", i, dropped[i], want)
+		}
+	}
+}
+
 func TestMap_Get_Expires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, offset := range []time.Duration{0, time.Second, 59 * time.Second, 61 * time.Second} {

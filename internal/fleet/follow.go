@@ -52,11 +52,20 @@ func (n *Node) beginPurges(log jetstream.LogState) (from uint64, err error) {
 	}
 	seen.next = log
 	seen.reach(n.applied[jetstream.Purges])
+	n.noteDeleted(log)
 	return n.recallLocked(log), nil
+}
+
+// noteDeleted notes up to which purge all objects are deleted.
+func (n *Node) noteDeleted(log jetstream.LogState) {
+	if n.cfg.Shared != nil {
+		n.cfg.Shared.Deleted(sharedstore.Position{Log: log.ID, Entry: log.Shared})
+	}
 }
 
 // lookAtPurges notes the end of the purge stream, for State.Current.
 func (n *Node) lookAtPurges(log jetstream.LogState) {
+	n.noteDeleted(log)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.state.mu.Lock()

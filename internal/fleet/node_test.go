@@ -630,6 +630,30 @@ func TestNode_BeginPurges_ReadsWhatIsNotDeletedYet(t *testing.T) {
 	}
 }
 
+// deletedShared notes up to which purge objects are deleted.
+type deletedShared struct {
+	*simShared
+	to sharedstore.Position
+}
+
+func (s *deletedShared) Deleted(to sharedstore.Position) { s.to = to }
+
+func TestNode_LookAtPurges_NotesWhatIsDeleted(t *testing.T) {
+	x := quietWorld(t, 1).nodes[0]
+	shared := &deletedShared{simShared: x.shared}
+	x.node.cfg.Shared = shared
+	if _, err := x.node.beginPurges(jetstream.LogState{ID: 1, First: 1, Last: 9, Shared: 4}); err != nil {
+		t.Fatal(err)
+	}
+	if want := (sharedstore.Position{Log: 1, Entry: 4}); shared.to != want {
+		t.Errorf("deleted up to %v at the start, want %v", shared.to, want)
+	}
+	x.node.lookAtPurges(jetstream.LogState{ID: 1, First: 1, Last: 9, Shared: 7})
+	if want := (sharedstore.Position{Log: 1, Entry: 7}); shared.to != want {
+		t.Errorf("deleted up to %v, want %v", shared.to, want)
+	}
+}
+
 func TestNode_BeginPurges_NewNodeAndEmptiedStream(t *testing.T) {
 	x := quietWorld(t, 1).nodes[0]
 	x.state.offsets.Purges = sharedstore.Position{} // like a node that could not read the stream at its start

@@ -23,7 +23,7 @@ type Follower struct {
 	// Apply receives every entry, in order, in batches of those that have arrived, up to MaxBatch.
 	// An error ends Follow.
 	Apply func(ctx context.Context, entries []Numbered) error
-	// Shared says that Begin needs LogState.Shared.
+	// Shared says that Begin and Look need LogState.Shared.
 	Shared bool
 	// Look, if not nil, receives the state of the log every few seconds, perhaps during Apply.
 	Look func(LogState)
@@ -75,7 +75,9 @@ func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower) error {
 	}
 	begun := stateOf(info, asked)
 	if f.Shared {
-		begun.Shared = b.sharedUpTo(opening, stream, begun.Last)
+		if begun.Shared, err = sharedUpTo(opening, stream); err != nil {
+			b.cfg.Log.Warn("reading all purges again: which of them are worked off is not known", "err", err)
+		}
 	}
 	from, err := f.Begin(begun)
 	if err != nil {
@@ -113,14 +115,17 @@ func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower) error {
 			}
 			look, cancel := context.WithTimeout(watching, lookEvery)
 			now, err := lookUp(look, s.js, l)
-			cancel()
 			gone := errors.Is(err, jetstream.ErrStreamNotFound)
 			if err == nil {
 				gone = now.ID != begun.ID || now.First > next.Load()
 			}
 			if err == nil && !gone && f.Look != nil {
+				if f.Shared {
+					now.Shared, _ = sharedUpTo(look, stream) // the next look asks again
+				}
 				f.Look(now)
 			}
+			cancel()
 			if gone {
 				lost.Store(true)
 				messages.Stop()

@@ -85,8 +85,8 @@ func TestBus_Follow_ReportsTheStateOfTheLog(t *testing.T) {
 		}
 		return begun
 	}
-	if got := begin(nil); got.Shared != 3 || got.Last != 3 {
-		t.Errorf("%+v, want nothing left to do while no node shares", got)
+	if got := begin(nil); got.Shared != 0 || got.Last != 3 {
+		t.Errorf("%+v, want all entries left to do before the first node shares them", got)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -109,7 +109,7 @@ func TestBus_Follow_ReportsTheStateOfTheLog(t *testing.T) {
 	if begun.Shared != 1 {
 		t.Errorf("done up to %d, want 1", begun.Shared)
 	}
-	if looked.Last != 3 || looked.ID != begun.ID || !looked.Asked.After(begun.Asked) || !begun.Asked.After(began) {
+	if looked.Last != 3 || looked.Shared != 1 || looked.ID != begun.ID || !looked.Asked.After(begun.Asked) || !begun.Asked.After(began) {
 		t.Errorf("began %v with %+v, then %+v", began, begun, looked)
 	}
 }

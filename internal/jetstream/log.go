@@ -16,8 +16,8 @@ type LogState struct {
 	FirstAt         time.Time // when First was appended, by the server's clock; zero if it is empty
 	Asked           time.Time // when the state was requested, by this node's clock
 
-	// Shared is the entry up to which Share is done with all entries; Last if nothing is shared, and 0
-	// if it could not be found out. It is set for a Follower that asks for it.
+	// Shared is the entry up to which Share is done with all entries, 0 if it could not be found out. It is
+	// set for a Follower that asks for it.
 	Shared uint64
 }
 

@@ -39,19 +39,19 @@ func (b *Bus) Share(ctx context.Context, do func(ctx context.Context, e Entry) (
 
 const shareConsumer = "deleters"
 
-// sharedUpTo returns LogState.Shared.
-func (b *Bus) sharedUpTo(ctx context.Context, stream jetstream.Stream, last uint64) uint64 {
+// sharedUpTo returns LogState.Shared. Without a consumer it is 0: Share creates one that begins with the
+// first entry.
+func sharedUpTo(ctx context.Context, stream jetstream.Stream) (uint64, error) {
 	consumer, err := ask(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
 		return stream.Consumer(ctx, shareConsumer)
 	})
 	switch {
 	case errors.Is(err, jetstream.ErrConsumerNotFound):
-		return last
+		return 0, nil
 	case err != nil:
-		b.cfg.Log.Warn("reading all purges again: which of them are worked off is not known", "err", err)
-		return 0
+		return 0, err
 	}
-	return consumer.CachedInfo().AckFloor.Stream
+	return consumer.CachedInfo().AckFloor.Stream, nil
 }
 
 func (b *Bus) share(ctx context.Context, s *session, do func(context.Context, Entry) time.Duration) error {
