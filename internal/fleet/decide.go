@@ -241,7 +241,10 @@ const pairsPerEntry = 100
 // purge by tag wait for it. If the error wraps jetstream.ErrUnavailable, it is durable only here,
 // and is sent later.
 func (n *Node) Take(ctx context.Context, learn []Pair, end []string) error {
-	waiting := n.state.outbox.oldest(maxOutboxEntries, func(e Entry) bool { return e.Kind == KindTags })
+	var waiting []*outgoing
+	if !n.alone() { // else they are of a fleet that this node has left, and are never sent
+		waiting = n.state.outbox.tags()
+	}
 	own, err := n.take(ctx, learn, end)
 	if err != nil {
 		n.wake() // for those that were decided

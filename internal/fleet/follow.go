@@ -150,7 +150,7 @@ func (n *Node) applyPurges(ctx context.Context, numbered []jetstream.Numbered) e
 	n.mu.Lock()
 	done := n.applied[jetstream.Purges]
 	n.mu.Unlock()
-	if numbered[0].Number > done+1 { // or an operator deleted some in between
+	if gap(done, numbered) { // or an operator deleted some in between
 		if err := n.checkGap(ctx); err != nil {
 			return err
 		}
@@ -182,6 +182,17 @@ func (n *Node) applyPurges(ctx context.Context, numbered []jetstream.Numbered) e
 	}
 	n.advance(jetstream.Purges, numbered)
 	return nil
+}
+
+// gap reports whether entries are missing between the last one that was applied and the last of numbered.
+func gap(done uint64, numbered []jetstream.Numbered) bool {
+	for _, one := range numbered {
+		if one.Number > done+1 {
+			return true
+		}
+		done = max(done, one.Number)
+	}
+	return false
 }
 
 // beginTakedowns returns the entry from which to follow the takedown stream. If this node has not

@@ -1084,6 +1084,114 @@ func TestNode_Take_WaitsForTheStream(t *testing.T) {
 	}
 }
 
+// An entry in front of the tags of another call, which is being written, does not hide them.
+func TestNode_Take_WaitsForTagsOfOtherCalls(t *testing.T) {
+	x := quietWorld(t, 1).nodes[0]
+	x.reachable = false
+	if err := x.node.Take(t.Context(), []Pair{{Tag: "post:1", Of: photo}}, nil); !errors.Is(err, jetstream.ErrUnavailable) {
+		t.Fatal(err)
+	}
+	o := x.state.outbox
+	o.waiting = slices.Insert(o.waiting, 0, &outgoing{Entry: Entry{Kind: KindPurge}, sent: make(chan struct{})})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := x.node.Take(ctx, nil, nil); !errors.Is(err, jetstream.ErrUnavailable) {
+		t.Errorf("%v, want ErrUnavailable while a tag is not sent", err)
+	}
+}
+
+// A node whose cluster is gone for good may go on alone: its outbox has tags that are never sent.
+func TestNode_Take_AloneAfterAFleet(t *testing.T) {
+	w := quietWorld(t, 1)
+	x := w.nodes[0]
+	x.reachable = false
+	if err := x.node.Take(t.Context(), []Pair{{Tag: "post:1", Of: photo}}, nil); !errors.Is(err, jetstream.ErrUnavailable) {
+		t.Fatal(err)
+	}
+	x.stop(true)
+	hooks := &simStream{id: 9, first: 1}
+	w.streams[jetstream.Hooks] = hooks
+	x.reachable = true
+	for name, cluster := range map[string]Cluster{"no hook": nil, "hook": &simCluster{w: w, x: x}} {
+		state, err := OpenState(t.Context(), StateConfig{Dir: "/cache", FS: x.fs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		alone := New(Config{State: state, Cache: x.cache, Cluster: cluster, Alone: true})
+		if err := alone.Take(t.Context(), []Pair{{Tag: "post:2", Of: photo}}, nil); err != nil {
+			t.Errorf("%s: an event is refused: %v", name, err)
+		}
+		if cluster != nil {
+			if _, err := alone.flush(t.Context(), 1); err != nil || hooks.last != 0 || state.outbox.len() != 0 {
+				t.Errorf("%s: %v, %d tags sent to the CDN, %d wait", name, err, hooks.last, state.outbox.len())
+			}
+		}
+		if err := state.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestNode_Take_LeavesRoomForPurges(t *testing.T) {
+	for name, limit := range map[string]func(*outbox){
+		"entries": func(o *outbox) { o.maxEntries = 20 },
+		"bytes":   func(o *outbox) { o.maxBytes = 4000 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			x := quietWorld(t, 1).nodes[0]
+			x.reachable = false
+			limit(x.state.outbox)
+			var err error
+			for i := 0; i < 100 && !errors.Is(err, ErrOutboxFull); i++ { // the sender repeats its event
+				err = x.node.Take(t.Context(), []Pair{{Tag: "post:1", Of: photo}}, nil)
+			}
+			if !errors.Is(err, ErrOutboxFull) {
+				t.Errorf("the tags fill the outbox: %v", err)
+			}
+			x.must(t, KindPurge, photo)
+			x.must(t, KindTakedown, photo)
+		})
+	}
+}
+
+// A full outbox is rewritten only if that makes room.
+func TestOutbox_Add_FullOfWaitingEntries_RewritesNothing(t *testing.T) {
+	x := quietWorld(t, 1).nodes[0]
+	x.reachable = false
+	x.state.outbox.maxBytes = 1000
+	purge := func() error {
+		_, err := x.state.outbox.add(entryOf(KindPurge, imagecache.Target{Original: photo}))
+		return err
+	}
+	for purge() == nil {
+	}
+	written := 0
+	x.fs.Step = func(string, string) error { written++; return nil }
+	if err := purge(); !errors.Is(err, ErrOutboxFull) || written > 0 {
+		t.Errorf("%v, after %d writes", err, written)
+	}
+	o := x.state.outbox
+	if err := o.remove(o.oldest(2, nil)); err != nil {
+		t.Fatal(err)
+	}
+	if err := purge(); err != nil {
+		t.Errorf("%v, although two entries were sent", err)
+	}
+}
+
+func TestNode_ApplyPurges_GapWithinABatch(t *testing.T) {
+	w := quietWorld(t, 1)
+	x, s := w.nodes[0], w.streams[jetstream.Purges]
+	for range 9 {
+		s.append(simEntry{subject: "x", data: []byte("{}"), at: w.now}, false)
+	}
+	batch := s.from(1, 9)
+	s.drop(6)
+	if err := x.node.applyPurges(t.Context(), slices.Delete(batch, 2, 6)); !errors.Is(err, ErrBehind) {
+		t.Errorf("entries 3 to 6 were dropped before they arrived: %v", err)
+	}
+}
+
 func TestTagStore_Set_BoundsTagsWithoutOriginals(t *testing.T) {
 	s, _, err := openTags(jsonlog.Config{Path: filepath.Join(t.TempDir(), "tags")}, time.Now)
 	if err != nil {

@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -60,10 +59,17 @@ func openOutbox(cfg jsonlog.Config) (*outbox, error) {
 }
 
 // add stores an entry durably. The error is ErrOutboxFull or an error of the disk.
+//
+// Tags have half of the room. Their log may be the only one that cannot be appended to, and senders
+// repeat their events: purges and takedowns must not be refused because of them.
 func (o *outbox) add(e Entry) (*outgoing, error) {
 	out := &outgoing{Entry: e, sent: make(chan struct{})}
+	entries, bytes := o.maxEntries, o.maxBytes
+	if e.Kind == KindTags {
+		entries, bytes = entries/2, bytes/2
+	}
 	o.mu.Lock()
-	if len(o.waiting) >= o.maxEntries || o.log.Size() >= o.maxBytes && !o.shortenLocked() {
+	if len(o.waiting) >= entries || !o.fitsLocked(bytes) {
 		o.mu.Unlock()
 		return nil, ErrOutboxFull
 	}
@@ -97,6 +103,18 @@ func (o *outbox) oldest(n int, want func(Entry) bool) (found []*outgoing) {
 	return found
 }
 
+// tags returns the durable entries of tags, also those behind an entry that is being written.
+func (o *outbox) tags() (found []*outgoing) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, out := range o.waiting {
+		if out.durable && out.Kind == KindTags {
+			found = append(found, out)
+		}
+	}
+	return found
+}
+
 // remove removes entries that the streams have, perhaps again. Until the file is updated, a restart sends them
 // again, which changes nothing.
 func (o *outbox) remove(sent []*outgoing) error {
@@ -116,22 +134,30 @@ func (o *outbox) remove(sent []*outgoing) error {
 	if len(o.waiting) == 0 {
 		return o.log.Clear()
 	}
-	if o.log.Size() >= o.maxBytes/2 && o.log.Lines() > 2*len(o.waiting)+1000 && !o.shortenLocked() {
-		return errors.New("the outbox cannot be trimmed")
+	if o.log.Size() >= o.maxBytes/2 && o.log.Lines() > 2*len(o.waiting)+1000 {
+		return o.shortenLocked()
 	}
 	return nil
 }
 
-// shortenLocked rewrites the file with the waiting entries. It reports whether there is room then.
-func (o *outbox) shortenLocked() bool {
-	err := o.log.Rewrite(func(yield func(Entry) bool) {
+// fitsLocked reports whether the file is smaller than bytes. It rewrites a larger one if an eighth of
+// its entries were sent; otherwise each entry that is refused would cost a rewrite.
+func (o *outbox) fitsLocked(bytes int64) bool {
+	if o.log.Size() < bytes {
+		return true
+	}
+	return o.log.Lines()-len(o.waiting) > o.log.Lines()/8 && o.shortenLocked() == nil && o.log.Size() < bytes
+}
+
+// shortenLocked rewrites the file with the waiting entries.
+func (o *outbox) shortenLocked() error {
+	return o.log.Rewrite(func(yield func(Entry) bool) {
 		for _, out := range o.waiting {
 			if !yield(out.Entry) {
 				return
 			}
 		}
 	})
-	return err == nil && o.log.Size() < o.maxBytes
 }
 
 func (o *outbox) len() int {

@@ -92,9 +92,12 @@ func (n *Node) send(ctx context.Context, e Entry) error {
 		return err
 	}
 	l := e.log()
-	if n.cfg.Alone {
+	switch {
+	case n.cfg.Alone && e.Kind == KindTags: // of a fleet that this node has left
+		return nil
+	case n.cfg.Alone:
 		l = jetstream.Hooks
-	} else if e.decides() {
+	case e.decides():
 		// The register of the sending node must have everything that it has sent, even if decide
 		// could not write it: a lost takedown stream is refilled from the registers.
 		if _, err := n.state.takedowns.apply(e); err != nil {
