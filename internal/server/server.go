@@ -246,6 +246,9 @@ func (s *Server) openTiers(ctx context.Context) (err error) {
 		return err
 	}
 	s.onClose(s.tiers.close)
+	if s.cfg.NATS != "" {
+		s.tiers.hold(func() bool { return s.fleet.Ready() == nil })
+	}
 	return s.tiers.share(ctx, s.cfg.Config, purgesOf(s.cfg.Config, s.state), s.log, s.metrics)
 }
 

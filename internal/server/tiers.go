@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/disktier"
@@ -77,6 +78,31 @@ func (t *tiers) share(
 	}
 	t.derived = set.Tier("derived", t.shared, derivedStats(t.shared))
 	return nil
+}
+
+// hold makes the disks misses until ready returns true.
+func (t *tiers) hold(ready func() bool) {
+	t.disk, t.originals = &heldTier{Tier: t.disk, ready: ready}, &heldTier{Tier: t.originals, ready: ready}
+}
+
+// heldTier is a disk of a node in a fleet. What it has from before the start may have been purged while the
+// node was down, so it is not read until the node is ready. Not every balancer asks /readyz: nginx sends
+// requests as soon as the node listens.
+type heldTier struct {
+	imagecache.Tier
+	ready    func() bool
+	released atomic.Bool // ready has returned true
+}
+
+// Get implements [imagecache.Tier].
+func (t *heldTier) Get(ctx context.Context, key imagecache.Key) (imagecache.Image, error) {
+	if !t.released.Load() {
+		if !t.ready() {
+			return imagecache.Image{}, imagecache.ErrMiss
+		}
+		t.released.Store(true)
+	}
+	return t.Tier.Get(ctx, key)
 }
 
 // layers are the tiers of variants, fastest first.

@@ -454,6 +454,37 @@ func TestFleet_NodeReturns_ServesNothingPurged(t *testing.T) {
 	f.nodes[1].ask("DELETE", "/v1/takedown", down)
 }
 
+// nginx sends requests to a node that is not ready. Its disk may have what other nodes have purged meanwhile.
+func TestFleet_NodeReturns_ServesNothingFromItsDiskBeforeItIsReady(t *testing.T) {
+	servers, urls := natsServers(t)
+	o, at := newShifting(t)
+	flags := warmFlags(at+"?originals=yes", "--cache-dir", t.TempDir(), "--warm", "none", "--workers", "1", "--nats", urls)
+	paths := []string{pathTo(t, "24x", "kept.jpg"), signedPath(t, "/orig/v.1/posts/kept.jpg")}
+	node := start(t, flags...)
+	for _, path := range paths {
+		if got := node.get(path); got.StatusCode != http.StatusOK {
+			t.Fatal(got.Status)
+		}
+	}
+	node.stop() // and writes what it has to the disk
+	node = start(t, flags...)
+	for _, path := range paths {
+		node.get(path).want(t, 200, "disk")
+	}
+	node.stop()
+	for _, srv := range servers {
+		srv.Shutdown()
+	}
+	o.generation.Store(1)
+	node = launch(t, nil, flags...)
+	for _, path := range paths {
+		got := node.get(path)
+		if g, err := generationOf(got.body); err != nil || g != 1 {
+			t.Errorf("%s is of generation %d (%s), %v", path, g, got.Header.Get("Cache-Status"), err)
+		}
+	}
+}
+
 func TestFleet_ReplacesNodesWithoutFailures(t *testing.T) {
 	f := newFleet(t)
 	f.joined()
