@@ -32,7 +32,7 @@ type Trust struct {
 	recalled bool
 	pending  map[uint64]map[string]bool         // ids of decided purges that are not read from the log yet
 	last     boundedcache.Map[uint64, Position] // of the original's purge that is last in the log
-	// forgotten is the last purge that is not in last any more. Up to deleted, the objects of all purges are
+	// forgotten is the last purge that may not be in last any more. Up to deleted, the objects of all purges are
 	// deleted.
 	forgotten, deleted Position
 }
@@ -69,6 +69,13 @@ func (t *Trust) Purged(of imagecache.Original, id string, at Position) {
 		t.last.Max, t.last.Drop = maxPurges, t.forgetLocked
 		t.last.Put(hash, at)
 	}
+}
+
+// Forgotten notes that purges up to a position may not be known any more, because the log was reset.
+func (t *Trust) Forgotten(to Position) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.forgetLocked(0, to)
 }
 
 func (t *Trust) forgetLocked(_ uint64, at Position) {

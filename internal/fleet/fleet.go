@@ -72,6 +72,8 @@ type Shared interface {
 	// Purged notes the position in the log at which an original is purged: older objects are not
 	// trusted.
 	Purged(of imagecache.Original, id string, at sharedstore.Position)
+	// Forgotten notes that purges up to a position may not be known any more.
+	Forgotten(to sharedstore.Position)
 	// Deleted notes that the objects of all purges up to a position are deleted.
 	Deleted(to sharedstore.Position)
 	// Recalled notes that Purged was called for every recent purge before the start: until then no

@@ -37,6 +37,16 @@ func (n *Node) beginPurges(log jetstream.LogState) (from uint64, err error) {
 		// appended to the lost stream but not applied here are not purged here.
 		n.cfg.Log.Error("purge stream lost and recreated; repeat the purges of the last minutes")
 		at = sharedstore.Position{Log: log.ID}
+	case n.begun[jetstream.Purges] && log.Reset:
+		// The last entries of the stream were lost, and their numbers mean others now. The node has
+		// applied the lost ones, and applies all that the stream has again.
+		n.cfg.Log.Error("purge stream has lost its last entries, applying all purges again", "applied", at.Entry,
+			"last", log.Last)
+		if n.cfg.Shared != nil { // an object with the number of a lost entry may be older than it seems
+			n.cfg.Shared.Forgotten(sharedstore.Position{Log: log.ID, Entry: n.applied[jetstream.Purges] + 1})
+		}
+		at.Entry = max(log.First, 1) - 1
+		n.applied[jetstream.Purges] = at.Entry
 	}
 	if behind(at, log) {
 		return 0, n.fallBehindLocked()
@@ -203,7 +213,7 @@ func (n *Node) beginTakedowns(log jetstream.LogState) (from uint64, err error) {
 	n.state.mu.Lock()
 	defer n.state.mu.Unlock()
 	at := n.state.offsets.Takedowns
-	if at.Log != log.ID || at.Entry > log.Last || n.missing != nil {
+	if at.Log != log.ID || at.Entry > log.Last || log.Reset || n.missing != nil {
 		at = sharedstore.Position{Log: log.ID}
 		n.missing = make(map[imagecache.Original]bool)
 		for _, e := range n.state.takedowns.all() {
@@ -261,7 +271,7 @@ func (n *Node) beginTags(log jetstream.LogState) (from uint64, err error) {
 	n.state.mu.Lock()
 	defer n.state.mu.Unlock()
 	at := &n.state.offsets.Tags
-	if at.Log != log.ID || at.Entry > log.Last {
+	if at.Log != log.ID || at.Entry > log.Last || log.Reset {
 		*at = sharedstore.Position{Log: log.ID}
 	}
 	n.applied[jetstream.Tags] = at.Entry

@@ -654,6 +654,67 @@ func TestNode_LookAtPurges_NotesWhatIsDeleted(t *testing.T) {
 	}
 }
 
+// The servers have lost the last entries, and give their numbers to new ones. A running node has applied the lost
+// ones, so that it would take the new ones for those.
+func TestNode_Begin_AppliesAllAgain_AfterAReset(t *testing.T) {
+	w := quietWorld(t, 2)
+	a, b := w.nodes[0], w.nodes[1]
+	for _, of := range simOriginals {
+		a.must(t, KindTakedown, of)
+		w.settle()
+	}
+	if err := b.node.Take(t.Context(), []Pair{{Tag: "post:1", Of: photo}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	for _, s := range w.streams {
+		s.entries = s.entries[:len(s.entries)-1]
+		s.last--
+	}
+	end := w.streams[jetstream.Purges].last
+	old := simObject{at: sharedstore.Position{Log: 1, Entry: end + 1}}
+	if !a.shared.Trusts(photo, old.at, a.state.Position()) {
+		t.Fatal("an object is not trusted before the reset")
+	}
+	b.reachable = false // and purges meanwhile
+	for _, x := range w.nodes {
+		x.cache.holds[photo] = 0
+	}
+	p := b.must(t, KindPurge, photo)
+	if _, err := b.node.take(t.Context(), nil, []string{"post:1"}); err != nil {
+		t.Fatal(err)
+	}
+	b.reachable = true
+	if _, err := b.node.flush(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.streams[jetstream.Purges].last; got != end+1 {
+		t.Fatalf("the purge has number %d", got)
+	}
+	for _, x := range w.nodes {
+		x.reset = true
+		clear(x.following)
+	}
+	w.settle()
+	if _, ok := a.cache.holds[photo]; ok || !p.applied[a.node.id] {
+		t.Errorf("the purge is not applied: %v", p.applied)
+	}
+	if !a.state.tags.Ended("post:1", time.Time{}) {
+		t.Error("the end of the tag is not applied")
+	}
+	if a.shared.Trusts(simOriginals[1], old.at, a.state.Position()) {
+		t.Error("an object of a lost position is trusted")
+	}
+	c := w.addNode()
+	c.start()
+	w.settle()
+	for _, of := range simOriginals {
+		if !c.state.TakenDown(of) {
+			t.Errorf("a new node does not have %s taken down", of.Name)
+		}
+	}
+}
+
 func TestNode_BeginPurges_NewNodeAndEmptiedStream(t *testing.T) {
 	x := quietWorld(t, 1).nodes[0]
 	x.state.offsets.Purges = sharedstore.Position{} // like a node that could not read the stream at its start

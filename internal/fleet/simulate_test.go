@@ -130,6 +130,7 @@ type simNode struct {
 	puts         int                         // into the list of nodes
 	stateDemands map[imagecache.Original]int // versions of the purge stream when its state was read
 	waived       map[imagecache.Original]int // purges of a lost stream
+	reset        bool                        // streams have lost entries that it has applied
 }
 
 type simCursor struct{ id, next uint64 }
@@ -690,7 +691,7 @@ func (x *simNode) follow(limit int) {
 // look returns the state of a stream as the node requests it now.
 func (x *simNode) look(s *simStream) jetstream.LogState {
 	state := s.state()
-	state.Asked = x.w.now.Add(x.skew)
+	state.Asked, state.Reset = x.w.now.Add(x.skew), x.reset
 	return state
 }
 

@@ -13,6 +13,7 @@ import (
 type Numbered struct {
 	Number uint64
 	Data   []byte
+	At     time.Time // when it was appended, by the server's clock
 }
 
 // Follower receives the entries of a log.
@@ -36,12 +37,14 @@ const MaxBatch = 1000
 // ctx is done; then it returns nil. Only an error of f ends it earlier.
 func (b *Bus) Follow(ctx context.Context, l Log, f Follower) error {
 	var refused *refusal
+	var last atomic.Pointer[applied]
+	last.Store(&applied{})
 	for ctx.Err() == nil {
 		s, err := b.wait(ctx)
 		if err != nil {
 			return nil
 		}
-		err = b.follow(ctx, s, l, f)
+		err = b.follow(ctx, s, l, f, &last)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -57,11 +60,30 @@ func (b *Bus) Follow(ctx context.Context, l Log, f Follower) error {
 	return nil
 }
 
-var errLost = errors.New("the stream was lost, or has dropped entries that were not applied here")
+var errLost = errors.New("the stream was lost or reset, or has dropped entries that were not applied here")
 
 type refusal struct{ error }
 
-func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower) error {
+// applied is the last entry that a follower has applied.
+type applied struct {
+	log, number uint64
+	at          time.Time // when it was appended; zero: unknown
+}
+
+// lost reports whether a log has lost the entry, and with it those behind it: the log ends earlier, or has
+// another entry under that number. If the log cannot be read, the next look reports it.
+func (x applied) lost(ctx context.Context, stream jetstream.Stream, now LogState) bool {
+	switch {
+	case x.log != now.ID || x.number < now.First:
+		return false
+	case x.number > now.Last || x.at.IsZero():
+		return x.number > now.Last
+	}
+	msg, err := stream.GetMsg(ctx, x.number)
+	return err == nil && !msg.Time.Equal(x.at)
+}
+
+func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower, last *atomic.Pointer[applied]) error {
 	opening, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	stream, err := b.stream(opening, s.js, l.config())
@@ -74,6 +96,7 @@ func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower) error {
 		return err
 	}
 	begun := stateOf(info, asked)
+	begun.Reset = last.Load().lost(opening, stream, begun)
 	if f.Shared {
 		if begun.Shared, err = sharedUpTo(opening, stream); err != nil {
 			b.cfg.Log.Warn("reading all purges again: which of them are worked off is not known", "err", err)
@@ -82,6 +105,9 @@ func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower) error {
 	from, err := f.Begin(begun)
 	if err != nil {
 		return &refusal{err}
+	}
+	if begun.Reset || last.Load().log != begun.ID {
+		last.Store(&applied{log: begun.ID, number: from - min(from, 1)})
 	}
 	consumer, err := ask(opening, func(ctx context.Context) (jetstream.Consumer, error) {
 		return stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
@@ -98,7 +124,8 @@ func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower) error {
 	defer messages.Stop()
 	defer context.AfterFunc(ctx, messages.Stop)()
 	// A consumer that reconnects silently continues with a recreated stream, or after entries that
-	// the stream has dropped. In both cases Begin is called again.
+	// the stream has dropped. Of a stream that has lost its last entries, it misses as many new ones. In
+	// all these cases Begin is called again.
 	var next atomic.Uint64 // the first entry that was not applied, or the first of the stream
 	next.Store(max(from, begun.First))
 	watching, stopWatching := context.WithCancel(ctx)
@@ -107,19 +134,28 @@ func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower) error {
 	go func() {
 		tick := time.NewTicker(lookEvery)
 		defer tick.Stop()
-		for {
+		for resets := 0; ; {
 			select {
 			case <-watching.Done():
 				return
 			case <-tick.C:
 			}
 			look, cancel := context.WithTimeout(watching, lookEvery)
+			before := last.Load()
 			now, err := lookUp(look, s.js, l)
 			gone := errors.Is(err, jetstream.ErrStreamNotFound)
 			if err == nil {
 				gone = now.ID != begun.ID || now.First > next.Load()
 			}
-			if err == nil && !gone && f.Look != nil {
+			switch {
+			case err != nil:
+			case before.lost(look, stream, now):
+				resets++
+				gone = gone || resets == 2 // after a partition, an old leader may have answered
+			default:
+				resets = 0
+			}
+			if err == nil && !gone && resets == 0 && f.Look != nil {
 				if f.Shared {
 					now.Shared, _ = sharedUpTo(look, stream) // the next look asks again
 				}
@@ -144,7 +180,9 @@ func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower) error {
 		if err := f.Apply(ctx, entries); err != nil {
 			return &refusal{err}
 		}
-		next.Store(entries[len(entries)-1].Number + 1)
+		end := entries[len(entries)-1]
+		last.Store(&applied{begun.ID, end.Number, end.At})
+		next.Store(end.Number + 1)
 	}
 }
 
@@ -156,7 +194,7 @@ func nextEntries(messages jetstream.MessagesContext) (entries []Numbered, err er
 		if err != nil {
 			return nil, err
 		}
-		entries = append(entries, Numbered{meta.Sequence.Stream, msg.Data()})
+		entries = append(entries, Numbered{meta.Sequence.Stream, msg.Data(), meta.Timestamp})
 		if len(entries) == MaxBatch {
 			return entries, nil
 		}

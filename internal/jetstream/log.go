@@ -16,6 +16,10 @@ type LogState struct {
 	FirstAt         time.Time // when First was appended, by the server's clock; zero if it is empty
 	Asked           time.Time // when the state was requested, by this node's clock
 
+	// Reset is set for a Follower that has applied entries which the log has lost, perhaps because a server was
+	// restored from an older copy. Their numbers are given to other entries.
+	Reset bool
+
 	// Shared is the entry up to which Share is done with all entries, 0 if it could not be found out. It is
 	// set for a Follower that asks for it.
 	Shared uint64

@@ -27,7 +27,12 @@ func clusterOf(t *testing.T, options *server.Options) *server.Server {
 // natsOf is like clusterOf, but has JetStream only if the options say so.
 func natsOf(t *testing.T, options *server.Options) *server.Server {
 	t.Helper()
-	options.Host, options.Port, options.NoSigs, options.NoLog = "127.0.0.1", server.RANDOM_PORT, true, true
+	return serverOn(t, options, server.RANDOM_PORT)
+}
+
+func serverOn(t *testing.T, options *server.Options, port int) *server.Server {
+	t.Helper()
+	options.Host, options.Port, options.NoSigs, options.NoLog = "127.0.0.1", port, true, true
 	srv, err := server.NewServer(options)
 	if err != nil {
 		t.Fatal(err)
