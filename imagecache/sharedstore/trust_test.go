@@ -49,7 +49,8 @@ func TestTrust_Trusts_AfterTheLastPurgeOnly(t *testing.T) {
 			x.Purged(of, "q", at(1, 7))
 			x.Purged(of, "p", at(1, 6))
 		}, object: at(1, 7)},
-		"the log was reset": {notes: func(x *sharedstore.Trust) { x.Forgotten(at(1, 8)) }, object: at(1, 7), untrusted: true},
+		"the log was reset": {notes: func(x *sharedstore.Trust) { x.Forgotten(at(1, 8)) },
+			object: at(1, 7), untrusted: true},
 		"the log has passed the reset": {notes: func(x *sharedstore.Trust) {
 			x.Forgotten(at(1, 8))
 			x.Deleted(at(1, 8))

@@ -1149,7 +1149,8 @@ func TestNode_Take_WaitsForTheStream(t *testing.T) {
 func TestNode_Take_WaitsForTagsOfOtherCalls(t *testing.T) {
 	x := quietWorld(t, 1).nodes[0]
 	x.reachable = false
-	if err := x.node.Take(t.Context(), []Pair{{Tag: "post:1", Of: photo}}, nil); !errors.Is(err, jetstream.ErrUnavailable) {
+	err := x.node.Take(t.Context(), []Pair{{Tag: "post:1", Of: photo}}, nil)
+	if !errors.Is(err, jetstream.ErrUnavailable) {
 		t.Fatal(err)
 	}
 	o := x.state.outbox
@@ -1166,7 +1167,8 @@ func TestNode_Take_AloneAfterAFleet(t *testing.T) {
 	w := quietWorld(t, 1)
 	x := w.nodes[0]
 	x.reachable = false
-	if err := x.node.Take(t.Context(), []Pair{{Tag: "post:1", Of: photo}}, nil); !errors.Is(err, jetstream.ErrUnavailable) {
+	err := x.node.Take(t.Context(), []Pair{{Tag: "post:1", Of: photo}}, nil)
+	if !errors.Is(err, jetstream.ErrUnavailable) {
 		t.Fatal(err)
 	}
 	x.stop(true)

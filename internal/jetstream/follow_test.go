@@ -109,7 +109,8 @@ func TestBus_Follow_ReportsTheStateOfTheLog(t *testing.T) {
 	if begun.Shared != 1 {
 		t.Errorf("done up to %d, want 1", begun.Shared)
 	}
-	if looked.Last != 3 || looked.Shared != 1 || looked.ID != begun.ID || !looked.Asked.After(begun.Asked) || !begun.Asked.After(began) {
+	if looked.Last != 3 || looked.Shared != 1 || looked.ID != begun.ID || !looked.Asked.After(begun.Asked) ||
+		!begun.Asked.After(began) {
 		t.Errorf("began %v with %+v, then %+v", began, begun, looked)
 	}
 }

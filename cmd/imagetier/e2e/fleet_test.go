@@ -455,10 +455,11 @@ func TestFleet_NodeReturns_ServesNothingPurged(t *testing.T) {
 }
 
 // nginx sends requests to a node that is not ready. Its disk may have what other nodes have purged meanwhile.
-func TestFleet_NodeReturns_ServesNothingFromItsDiskBeforeItIsReady(t *testing.T) {
+func TestFleet_NodeReturns_ReadsNoDisk_BeforeItIsReady(t *testing.T) {
 	servers, urls := natsServers(t)
 	o, at := newShifting(t)
-	flags := warmFlags(at+"?originals=yes", "--cache-dir", t.TempDir(), "--warm", "none", "--workers", "1", "--nats", urls)
+	flags := warmFlags(at+"?originals=yes", "--cache-dir", t.TempDir(), "--warm", "none", "--workers", "1",
+		"--nats", urls)
 	paths := []string{pathTo(t, "24x", "kept.jpg"), signedPath(t, "/orig/v.1/posts/kept.jpg")}
 	node := start(t, flags...)
 	for _, path := range paths {
