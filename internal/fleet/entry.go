@@ -15,6 +15,14 @@ import (
 // Instant is a time in nanoseconds since 1970. Its text form is that of time.Time, in UTC.
 type Instant int64
 
+// instantOf is the inverse of Time; 0 for the zero time.
+func instantOf(t time.Time) Instant {
+	if t.IsZero() {
+		return 0
+	}
+	return Instant(t.UnixNano())
+}
+
 // Time returns it as a time.
 func (i Instant) Time() time.Time { return time.Unix(0, int64(i)).UTC() }
 

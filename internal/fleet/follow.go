@@ -48,8 +48,16 @@ func (n *Node) beginPurges(log jetstream.LogState) (from uint64, err error) {
 		at.Entry = max(log.First, 1) - 1
 		n.applied[jetstream.Purges] = at.Entry
 	}
-	if behind(at, log) {
+	reset := log.Reset && !n.begun[jetstream.Purges]
+	if reset { // as the other streams, perhaps, which the next start reads from the beginning
+		n.state.offsets.Takedowns, n.state.offsets.Tags = sharedstore.Position{}, sharedstore.Position{}
+		n.begun[jetstream.Takedowns] = false // or their offset would be saved again
+	}
+	if reset || behind(at, log) {
 		return 0, n.fallBehindLocked()
+	}
+	if n.state.offsets.Purges != at {
+		n.state.offsets.PurgesAt = 0
 	}
 	if !n.begun[jetstream.Purges] || n.state.offsets.Purges.Log != log.ID {
 		n.applied[jetstream.Purges] = at.Entry // else it may be ahead of the offset, by owed purges
@@ -317,7 +325,9 @@ func (n *Node) advance(l jetstream.Log, numbered []jetstream.Numbered) {
 		if at.Log == 0 {
 			return
 		}
-		at.Entry = max(at.Entry, min(n.applied[l], n.firstOwedLocked(at.Log)-1))
+		if entry := min(n.applied[l], n.firstOwedLocked(at.Log)-1); entry > at.Entry {
+			at.Entry, n.state.offsets.PurgesAt = entry, appendedAt(numbered, entry)
+		}
 		n.state.seen.reach(n.applied[l])
 		if len(numbered) > 0 && numbered[len(numbered)-1].Number >= n.recall {
 			n.recalledLocked()
@@ -328,6 +338,16 @@ func (n *Node) advance(l jetstream.Log, numbered []jetstream.Numbered) {
 		n.moved = make(chan struct{})
 	}
 	n.becomeReadyLocked()
+}
+
+// appendedAt returns when an entry was appended; 0 if it is not one of numbered.
+func appendedAt(numbered []jetstream.Numbered, entry uint64) Instant {
+	for _, one := range numbered {
+		if one.Number == entry {
+			return instantOf(one.At)
+		}
+	}
+	return 0
 }
 
 // saveOffsets writes the offsets durably. If that fails, a restart applies some entries again.

@@ -715,6 +715,37 @@ func TestNode_Begin_AppliesAllAgain_AfterAReset(t *testing.T) {
 	}
 }
 
+// A node that was down while the servers lost entries may have missed others of the same numbers.
+func TestNode_BeginPurges_AfterAResetMeanwhile(t *testing.T) {
+	w := quietWorld(t, 1)
+	x, s := w.nodes[0], w.streams[jetstream.Purges]
+	x.decide(entryOf(KindTakedown, imagecache.Target{Original: photo}))
+	w.settle()
+	x.stop(true)
+	x.start()
+	if x.state.offsets.Takedowns.Entry == 0 {
+		t.Error("the takedowns have no offset before the reset")
+	}
+	want := jetstream.Applied{Log: s.id, Number: s.last, At: s.entries[len(s.entries)-1].at}
+	got := x.node.appliedBefore(jetstream.Purges)
+	if got.Log != want.Log || got.Number != want.Number || !got.At.Equal(want.At) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	for range 9 {
+		x.follow(1) // perhaps the takedowns
+	}
+	x.node.begun[jetstream.Purges], x.reset = false, true
+	_, err := x.node.beginPurges(x.look(s))
+	if !errors.Is(err, ErrBehind) {
+		t.Errorf("%v, want ErrBehind", err)
+	}
+	x.stopBehind(err)
+	x.start()
+	if o := x.state.offsets; o.Takedowns.Entry != 0 || o.Tags.Entry != 0 || o.Purges.Entry != s.last {
+		t.Errorf("after the reset it starts with the offsets %+v", o)
+	}
+}
+
 func TestNode_BeginPurges_NewNodeAndEmptiedStream(t *testing.T) {
 	x := quietWorld(t, 1).nodes[0]
 	x.state.offsets.Purges = sharedstore.Position{} // like a node that could not read the stream at its start

@@ -65,9 +65,10 @@ func (n *Node) follow(
 ) func(context.Context) error {
 	return func(ctx context.Context) error {
 		return n.cfg.Cluster.Follow(ctx, l, jetstream.Follower{
-			Begin:  begin,
-			Look:   look,
-			Shared: l == jetstream.Purges && n.cfg.Shared != nil,
+			Begin:   begin,
+			Look:    look,
+			Applied: n.appliedBefore(l),
+			Shared:  l == jetstream.Purges && n.cfg.Shared != nil,
 			Apply: func(ctx context.Context, entries []jetstream.Numbered) error {
 				return n.until(ctx, "entries of "+l.String()+" cannot be applied", func(ctx context.Context) error {
 					return apply(ctx, entries)
@@ -75,6 +76,17 @@ func (n *Node) follow(
 			},
 		})
 	}
+}
+
+// appliedBefore returns the last entry of the purge stream that was applied before the start.
+func (n *Node) appliedBefore(l jetstream.Log) jetstream.Applied {
+	n.state.mu.Lock()
+	defer n.state.mu.Unlock()
+	o := n.state.offsets
+	if l != jetstream.Purges || o.PurgesAt == 0 {
+		return jetstream.Applied{}
+	}
+	return jetstream.Applied{Log: o.Purges.Log, Number: o.Purges.Entry, At: o.PurgesAt.Time()}
 }
 
 // until calls do until it succeeds or ctx is done. The error is ErrBehind or nil.

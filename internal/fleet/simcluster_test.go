@@ -32,7 +32,7 @@ type simEntry struct {
 func (s *simStream) state() jetstream.LogState {
 	state := jetstream.LogState{ID: s.id, First: s.first, Last: s.last}
 	if len(s.entries) > 0 {
-		state.FirstAt = s.entries[0].at
+		state.FirstAt, state.LastAt = s.entries[0].at, s.entries[len(s.entries)-1].at
 	}
 	return state
 }
@@ -59,7 +59,7 @@ func (s *simStream) drop(n int) {
 func (s *simStream) from(number uint64, limit int) (found []jetstream.Numbered) {
 	for _, e := range s.entries {
 		if e.number >= number && len(found) < limit {
-			found = append(found, jetstream.Numbered{Number: e.number, Data: e.data})
+			found = append(found, jetstream.Numbered{Number: e.number, Data: e.data, At: e.at})
 		}
 	}
 	return found

@@ -55,8 +55,10 @@ type State struct {
 
 // offsets is the file of the positions up to which this node has applied the streams, inclusive.
 type offsets struct {
-	Node      string               `json:"node"`
-	Purges    sharedstore.Position `json:"purges"` // Log 0: caches have to be emptied
+	Node   string               `json:"node"`
+	Purges sharedstore.Position `json:"purges"` // Log 0: caches have to be emptied
+	// PurgesAt is when the entry of Purges was appended, by the clock of the cluster; 0: unknown.
+	PurgesAt  Instant              `json:"purges_at,omitempty"`
 	Takedowns sharedstore.Position `json:"takedowns"`
 	Tags      sharedstore.Position `json:"tags"`
 	// Caches is an id that changes when the caches are emptied. The cache on a disk that was not
@@ -194,6 +196,7 @@ func (s *State) openOffsets(ctx context.Context) error {
 	// Empty caches need no earlier purge. If the stream cannot be read, this node follows all of
 	// it, since images that it makes from now on may be purged before it is connected.
 	s.offsets.Purges = sharedstore.Position{Log: state.ID, Entry: state.Last}
+	s.offsets.PurgesAt = instantOf(state.LastAt)
 	s.offsets.Caches = s.cfg.NewID()
 	return s.save(s.offsets)
 }

@@ -26,6 +26,9 @@ type Follower struct {
 	Apply func(ctx context.Context, entries []Numbered) error
 	// Shared says that Begin and Look need LogState.Shared.
 	Shared bool
+	// Applied is the last entry that was applied before, so that Follow notices if the log has lost it
+	// (LogState.Reset).
+	Applied Applied
 	// Look, if not nil, receives the state of the log every few seconds, perhaps during Apply.
 	Look func(LogState)
 }
@@ -37,8 +40,8 @@ const MaxBatch = 1000
 // ctx is done; then it returns nil. Only an error of f ends it earlier.
 func (b *Bus) Follow(ctx context.Context, l Log, f Follower) error {
 	var refused *refusal
-	var last atomic.Pointer[applied]
-	last.Store(&applied{})
+	var last atomic.Pointer[Applied]
+	last.Store(&f.Applied)
 	for ctx.Err() == nil {
 		s, err := b.wait(ctx)
 		if err != nil {
@@ -64,26 +67,26 @@ var errLost = errors.New("the stream was lost or reset, or has dropped entries t
 
 type refusal struct{ error }
 
-// applied is the last entry that a follower has applied.
-type applied struct {
-	log, number uint64
-	at          time.Time // when it was appended; zero: unknown
+// Applied is an entry that a follower has applied.
+type Applied struct {
+	Log, Number uint64
+	At          time.Time // when it was appended; zero: unknown
 }
 
 // lost reports whether a log has lost the entry, and with it those behind it: the log ends earlier, or has
 // another entry under that number. If the log cannot be read, the next look reports it.
-func (x applied) lost(ctx context.Context, stream jetstream.Stream, now LogState) bool {
+func (x Applied) lost(ctx context.Context, stream jetstream.Stream, now LogState) bool {
 	switch {
-	case x.log != now.ID || x.number < now.First:
+	case x.Log != now.ID || x.Number < now.First:
 		return false
-	case x.number > now.Last || x.at.IsZero():
-		return x.number > now.Last
+	case x.Number > now.Last || x.At.IsZero():
+		return x.Number > now.Last
 	}
-	msg, err := stream.GetMsg(ctx, x.number)
-	return err == nil && !msg.Time.Equal(x.at)
+	msg, err := stream.GetMsg(ctx, x.Number)
+	return err == nil && !msg.Time.Equal(x.At)
 }
 
-func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower, last *atomic.Pointer[applied]) error {
+func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower, last *atomic.Pointer[Applied]) error {
 	opening, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	stream, err := b.stream(opening, s.js, l.config())
@@ -106,8 +109,8 @@ func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower, last *a
 	if err != nil {
 		return &refusal{err}
 	}
-	if begun.Reset || last.Load().log != begun.ID {
-		last.Store(&applied{log: begun.ID, number: from - min(from, 1)})
+	if begun.Reset || last.Load().Log != begun.ID {
+		last.Store(&Applied{Log: begun.ID, Number: from - min(from, 1)})
 	}
 	consumer, err := ask(opening, func(ctx context.Context) (jetstream.Consumer, error) {
 		return stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
@@ -181,7 +184,7 @@ func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower, last *a
 			return &refusal{err}
 		}
 		end := entries[len(entries)-1]
-		last.Store(&applied{begun.ID, end.Number, end.At})
+		last.Store(&Applied{begun.ID, end.Number, end.At})
 		next.Store(end.Number + 1)
 	}
 }

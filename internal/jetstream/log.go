@@ -14,6 +14,7 @@ import (
 type LogState struct {
 	ID, First, Last uint64
 	FirstAt         time.Time // when First was appended, by the server's clock; zero if it is empty
+	LastAt          time.Time // when Last was appended
 	Asked           time.Time // when the state was requested, by this node's clock
 
 	// Reset is set for a Follower that has applied entries which the log has lost, perhaps because a server was
@@ -32,6 +33,7 @@ func stateOf(info *jetstream.StreamInfo, asked time.Time) LogState {
 		First:   info.State.FirstSeq,
 		Last:    info.State.LastSeq,
 		FirstAt: info.State.FirstTime,
+		LastAt:  info.State.LastTime,
 	}
 }
 

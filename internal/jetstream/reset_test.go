@@ -33,17 +33,18 @@ func TestBus_Follow_BeginsAgain_WhenTheLogEndsEarlier(t *testing.T) {
 	b, _ := run(t, Config{URL: srv.ClientURL(), Replicas: 1})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	began, applied := make(chan LogState, 9), make(chan uint64, 9)
+	began, applied := make(chan LogState, 9), make(chan Numbered, 9)
 	ended := make(chan error, 1)
-	follow := func(from uint64) {
+	follow := func(ctx context.Context, from uint64, before Applied) {
 		ended <- b.Follow(ctx, Purges, Follower{
+			Applied: before,
 			Begin: func(state LogState) (uint64, error) {
 				began <- state
 				return from, nil
 			},
 			Apply: func(_ context.Context, some []Numbered) error {
 				for _, one := range some {
-					applied <- one.Number
+					applied <- one
 				}
 				return nil
 			},
@@ -71,17 +72,22 @@ func TestBus_Follow_BeginsAgain_WhenTheLogEndsEarlier(t *testing.T) {
 		t.Fatal(err)
 	}
 	srv = serve(dir)
-	go follow(1)
+	following, stop := context.WithCancel(ctx)
+	go follow(following, 1, Applied{})
 	for i := range 3 {
 		add(fmt.Sprint("lost", i))
 	}
-	for number := uint64(0); number < 6; {
-		select {
-		case number = <-applied:
-		case <-ctx.Done():
-			t.Fatal("entry 6 did not arrive")
+	arrived := func(number uint64) (one Numbered) {
+		for one.Number < number {
+			select {
+			case one = <-applied:
+			case <-ctx.Done():
+				t.Fatalf("entry %d did not arrive", number)
+			}
 		}
+		return one
 	}
+	lost := arrived(6)
 	for len(began) > 0 {
 		<-began
 	}
@@ -90,16 +96,52 @@ func TestBus_Follow_BeginsAgain_WhenTheLogEndsEarlier(t *testing.T) {
 	if number := add("new"); number != 4 {
 		t.Fatalf("the new entry has number %d", number)
 	}
+	var state LogState
 	select {
-	case state := <-began:
-		if state.Last != 4 {
+	case state = <-began:
+		if state.Last != 4 || !state.Reset {
 			t.Errorf("begun with %+v", state)
 		}
 	case <-ctx.Done():
 		t.Error("the follower goes on behind entry 6")
 	}
-	cancel()
+	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+	// A follower that was down meanwhile finds other entries under the numbers that it has applied.
+	for i := range 3 {
+		add(fmt.Sprint("new", i))
+	}
+	for len(applied) > 0 {
+		<-applied
+	}
+	following, stop = context.WithCancel(ctx)
+	go follow(following, 1, Applied{})
+	<-began
+	held := arrived(7)
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	for name, test := range map[string]struct {
+		before Applied
+		reset  bool
+	}{
+		"a lost entry":                  {Applied{state.ID, lost.Number, lost.At}, true},
+		"an entry that the log has":     {Applied{state.ID, held.Number, held.At}, false},
+		"an entry behind the end":       {Applied{Log: state.ID, Number: 8}, true},
+		"an entry of unknown time":      {Applied{Log: state.ID, Number: 6}, false},
+		"an entry of a log before that": {Applied{state.ID - 1, lost.Number, lost.At}, false},
+	} {
+		following, stop := context.WithCancel(ctx)
+		go follow(following, 8, test.before)
+		if begun := <-began; begun.Last != 7 || begun.Reset != test.reset {
+			t.Errorf("%s: begun with %+v, want reset: %v", name, begun, test.reset)
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
 	}
 }
