@@ -195,14 +195,9 @@ func (t *Tier) Count(ctx context.Context, target imagecache.Target) (held imagec
 	return held, err
 }
 
-// Delete removes all objects of an original, or the one of a variant. One node of a fleet
-// calls it for all of them.
-func (t *Tier) Delete(ctx context.Context, target imagecache.Target) error {
-	prefix := prefixOf(target.Original)
-	if target.Key != (imagecache.Key{}) {
-		prefix = keyOf(target.Key)
-	}
-	_, err := t.deleteAll(ctx, prefix)
+// Delete removes all objects of an original. One node of a fleet calls it for all of them.
+func (t *Tier) Delete(ctx context.Context, of imagecache.Original) error {
+	_, err := t.deleteAll(ctx, prefixOf(of))
 	return err
 }
 

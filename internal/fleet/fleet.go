@@ -79,8 +79,8 @@ type Shared interface {
 	// Recalled notes that Purged was called for every recent purge before the start: until then no
 	// object is trusted.
 	Recalled()
-	// Delete removes objects, for the whole fleet.
-	Delete(ctx context.Context, target imagecache.Target) error
+	// Delete removes all objects of an original, for the whole fleet.
+	Delete(ctx context.Context, of imagecache.Original) error
 }
 
 // Cluster is the part of *jetstream.Bus that a Node needs.

@@ -398,13 +398,16 @@ const settleDelay = time.Minute + maxSkew
 // deleteShared deletes the shared objects that an entry purges, for the whole fleet. It returns the
 // pause before it must be called again; 0 means never. A failed deletion is retried, and only one
 // that succeeds at settleDelay or later is the last.
+//
+// A purge of one variant deletes those of the whole original, which are not trusted either. The key of a variant
+// with a watermark has the digest of the node's own picture, so the entry cannot name its object.
 func (n *Node) deleteShared(ctx context.Context, entry jetstream.Entry) (again time.Duration) {
 	e, err := decode(entry.Data)
 	if err != nil || !e.purges() {
 		return 0
 	}
 	age := n.state.cfg.Now().Sub(entry.At)
-	if err := n.cfg.Shared.Delete(ctx, e.target()); err != nil {
+	if err := n.cfg.Shared.Delete(ctx, e.original()); err != nil {
 		n.cfg.Log.Warn("deleting purged objects from the shared store failed, will be retried",
 			"source", e.Source, "name", string(e.Name), "err", err)
 		return 10 * time.Second

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -538,6 +539,67 @@ func TestNode_DeleteShared_DeletesOnceMore_WhenWritesHaveEnded(t *testing.T) {
 	if age := w.now.Sub(appended); deleted != 2 || age < time.Minute {
 		t.Errorf("deleted %d times, the last time after %v", deleted, age)
 	}
+}
+
+// mapStore is an object store in memory.
+type mapStore struct{ sync.Map }
+
+func (s *mapStore) Get(context.Context, string) ([]byte, error) { return nil, sharedstore.ErrNotFound }
+
+func (s *mapStore) Put(_ context.Context, key string, object []byte) error {
+	s.Store(key, object)
+	return nil
+}
+
+func (s *mapStore) List(_ context.Context, prefix string) (found []sharedstore.Object, _ error) {
+	s.Range(func(key, _ any) bool {
+		if text, ok := key.(string); ok && strings.HasPrefix(text, prefix) {
+			found = append(found, sharedstore.Object{Key: text})
+		}
+		return true
+	})
+	return found, nil
+}
+
+func (s *mapStore) DeleteAll(ctx context.Context, prefix string) ([]sharedstore.Object, error) {
+	found, err := s.List(ctx, prefix)
+	for _, o := range found {
+		s.Map.Delete(o.Key)
+	}
+	return found, err
+}
+
+// The path of a purge has no digest of the watermark, and the key of the object has one.
+func TestNode_DeleteShared_VariantWithAWatermark(t *testing.T) {
+	x := quietWorld(t, 1).nodes[0]
+	synctest.Test(t, func(t *testing.T) {
+		store := new(mapStore)
+		tier, err := sharedstore.New(sharedstore.Config{Store: store})
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.node.cfg.Shared = tier
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { _ = tier.Run(ctx) }()
+		const path = "/40x-wm.logo/v.1/posts/a.webp"
+		marked := imagecache.NewKey(path+"?wm=0123456789abcdef", photo)
+		if err := tier.Put(ctx, marked, imagecache.Image{Body: []byte("image")}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if objects, _ := store.List(ctx, ""); len(objects) != 1 {
+			t.Fatalf("%d objects are stored", len(objects))
+		}
+		data, err := json.Marshal(entryOf(KindPurge, imagecache.Target{Key: imagecache.NewKey(path, photo)}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.node.deleteShared(ctx, jetstream.Entry{Data: data})
+		if objects, _ := store.List(ctx, ""); len(objects) != 0 {
+			t.Errorf("%d objects are left", len(objects))
+		}
+		cancel()
+	})
 }
 
 func TestNode_Follow_TrustsNoObject_BeforeItKnowsRecentPurges(t *testing.T) {

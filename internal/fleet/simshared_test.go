@@ -36,13 +36,13 @@ type simShared struct {
 	fails int // deletions
 }
 
-func (s *simShared) Delete(_ context.Context, target imagecache.Target) error {
+func (s *simShared) Delete(_ context.Context, of imagecache.Original) error {
 	s.w.step("delete", "")
 	if s.fails > 0 || s.w.chance(s.w.faults, 5) {
 		s.fails--
 		return errSim
 	}
-	delete(s.w.objects, target.Original)
+	delete(s.w.objects, of)
 	return nil
 }
 
