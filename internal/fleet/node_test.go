@@ -258,6 +258,12 @@ func TestNode_Receipt_IsIncomplete_WhileTheListMayLackNodes(t *testing.T) {
 	if r, all := receipt(); all || r.Applied >= r.Known {
 		t.Errorf("%d of %d, all: %v, out of a list that began a second ago", r.Applied, r.Known, all)
 	}
+	// The other node connects as late as it can, and puts itself at its next heartbeat.
+	w.now = w.listBegan.Add(jetstream.ReconnectTime + putEvery - time.Millisecond)
+	a.heartbeat()
+	if r, all := receipt(); all || r.Applied >= r.Known {
+		t.Errorf("%d of %d, all: %v, before the other node has put itself", r.Applied, r.Known, all)
+	}
 	w.now = w.now.Add(youngList)
 	b.reachable = true
 	clear(w.members)

@@ -128,8 +128,8 @@ const (
 	putEvery  = 2 * time.Second
 	silentFor = 3 * putEvery
 	// youngList is the minimum age of a usable list of nodes: a restarted cluster begins with an
-	// empty list, and nodes put themselves into it within putEvery of reconnecting.
-	youngList = 2 * putEvery
+	// empty list, other nodes may connect later than this one, and then put themselves within putEvery.
+	youngList = jetstream.ReconnectTime + putEvery
 )
 
 // await returns when every live node has applied p, or when ctx is done. It returns the nodes: none

@@ -141,12 +141,23 @@ func (s *session) check(ctx context.Context) error {
 	return nil
 }
 
+// ReconnectTime is how long a client takes to connect again to a cluster that can be reached, if one of its
+// servers does not answer.
+const ReconnectTime = reconnectWait + reconnectJitter + dialTime
+
+const (
+	reconnectWait   = 500 * time.Millisecond // after all servers were tried
+	reconnectJitter = 250 * time.Millisecond
+	dialTime        = 3 * time.Second // for one server
+)
+
 // dial connects to the cluster, or to an embedded server that it starts. end undoes both.
 func (b *Bus) dial(ctx context.Context) (conn *nats.Conn, end func(), err error) {
 	if b.cfg.URL == "" {
 		return embed(ctx, b.cfg, b.options())
 	}
-	options := append(b.options(), nats.MaxReconnects(-1), bounded(b.cfg.URL, 5*time.Second))
+	options := append(b.options(), nats.MaxReconnects(-1), bounded(b.cfg.URL, dialTime),
+		nats.ReconnectWait(reconnectWait), nats.ReconnectJitter(reconnectJitter, reconnectJitter))
 	conn, err = nats.Connect(b.cfg.URL, options...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("connect to the cluster: %w", err)
