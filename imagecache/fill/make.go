@@ -24,6 +24,14 @@ func (w *work) bytes() (original, error) {
 // openedMezzanine returns the original of the mezzanine, which is there.
 func (w *work) openedMezzanine() (original, error) { return w.opened.orig, nil }
 
+// originalOf returns the original that m was made from: the one that was fetched, if m has replaced a stored mezzanine.
+func (w *work) originalOf(m *mezzanine) original {
+	if m.made && w.opened.orig.mezz != nil {
+		return w.fetched.orig
+	}
+	return w.opened.orig
+}
+
 func (w *work) mezzanine() *mezzanine {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -84,7 +92,7 @@ func (w *work) makeFromMezzanine(requests []*request) {
 	defer w.f.works.beginJob(w)()
 	w.noteRequests(requests)
 	m := w.mezzanine()
-	_ = w.make(job{orig: w.opened.orig, body: m.jpeg, spec: m.spec, begun: m.made}, requests)
+	_ = w.make(job{orig: w.originalOf(m), body: m.jpeg, spec: m.spec, begun: m.made}, requests)
 	w.f.countMezzanine(MezzanineUsed, len(requests))
 }
 

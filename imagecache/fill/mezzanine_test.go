@@ -540,6 +540,52 @@ func TestFiller_Fill_LiveMezzanine(t *testing.T) {
 	})
 }
 
+// The stored mezzanine is fresh, and its original has been replaced since: a larger size fetches the new one. What is
+// made from the mezzanine of that has its validator. With the old one, an origin that goes back to the old original
+// would confirm it.
+func TestFiller_Fill_MezzanineOfAReplacedOriginal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &fakeSource{open: has(picture(t), origin.Freshness{Lifetime: time.Hour})}
+		s, stored := &recordingResizer{}, &fakeTier{}
+		f := withMezzanines(b, s, stored)
+		for _, path := range []string{"/28x/live/posts/a.png.webp", "/29x/live/posts/a.png.webp"} {
+			must(t, f, path)
+			settled()
+		}
+		stored.images.Delete(imagecache.KeyOf(ref(t, "/orig/live/posts/a.png"))) // evicted
+		b.open = func(context.Context, origin.Cond) (*origin.Object, error) {
+			obj := origin.NewWhole(picture(t))
+			obj.ETag, obj.Fresh = `"def"`, origin.Freshness{Lifetime: time.Minute}
+			return obj, nil
+		}
+		release := make(chan struct{})
+		var others sync.WaitGroup
+		s.enter = func(specs []resize.Spec) error {
+			switch specs[0].Width {
+			case 28: // its job makes the new mezzanine, too
+				others.Go(func() { must(t, f, "/27x/live/posts/a.png.webp") })
+				time.Sleep(time.Millisecond) // until that request waits for the next job
+			case 27:
+				<-release
+			}
+			return nil
+		}
+		must(t, f, "/28x/live/posts/a.png.webp")
+		time.Sleep(time.Millisecond)
+		for _, path := range []string{"/9x/live/posts/a.png.webp", "/info/live/posts/a.png.json"} {
+			got := must(t, f, path)
+			if got.Image.Origin.ETag != `"def"` || !got.Image.Fresh.Until.Before(time.Now().Add(time.Minute)) {
+				t.Errorf("%s: %+v until %v", path, got.Image.Origin, got.Image.Fresh.Until)
+			}
+		}
+		if n := s.mezzanines(); n != 2 {
+			t.Errorf("%d mezzanines were made, want that of the new original", n)
+		}
+		close(release)
+		others.Wait()
+	})
+}
+
 func TestFiller_Fill_BadSpecFailsAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &fakeSource{open: slowly(has(picture(t), origin.Freshness{Silent: true}))}

@@ -288,7 +288,7 @@ func (w *work) route(r *request) (q *queue, alone bool) {
 	m := w.mezzanine()
 	if m != nil && r.spec.Shape == resize.ShapeInfo {
 		w.f.countMezzanine(MezzanineUsed, 1)
-		r.succeed(orig, infoOf(m))
+		r.succeed(w.originalOf(m), infoOf(m))
 		return nil, false
 	}
 	h := orig.header
