@@ -43,18 +43,19 @@ type Node struct {
 	saving sync.Mutex // held while offsets are written; guards saved
 	saved  offsets
 
-	mu       sync.Mutex // guards all below; State.mu is taken inside it
-	replayed bool
-	begun    map[jetstream.Log]bool
-	goal     map[jetstream.Log]uint64     // the entry to apply before this node is ready
-	applied  map[jetstream.Log]uint64     // the last entry that was handed in
-	owed     map[string]owedPurge         // purges that failed, by the entry's id
-	missing  map[imagecache.Original]bool // originals whose decision the takedown stream may lack; nil: none
-	joined   time.Time                    // when this node joined and noted its goals
-	ready    bool
-	receipts map[string]*pending
-	moved    chan struct{} // closed when tags were applied
-	unsent   error         // why the last send of the outbox failed; nil: it succeeded
+	mu        sync.Mutex // guards all below; State.mu is taken inside it
+	replayed  bool
+	begun     map[jetstream.Log]bool
+	goal      map[jetstream.Log]uint64     // the entry to apply before this node is ready
+	applied   map[jetstream.Log]uint64     // the last entry that was handed in
+	owed      map[string]owedPurge         // purges that failed, by the entry's id
+	repayFrom int                          // where repay continues, in the order of owed
+	missing   map[imagecache.Original]bool // originals whose decision the takedown stream may lack; nil: none
+	joined    time.Time                    // when this node joined and noted its goals
+	ready     bool
+	receipts  map[string]*pending
+	moved     chan struct{} // closed when tags were applied
+	unsent    error         // why the last send of the outbox failed; nil: it succeeded
 
 	recalled bool   // recent purges before the start are known, so shared objects can be trusted
 	recall   uint64 // the entry after which recalled is set

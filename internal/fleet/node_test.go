@@ -512,6 +512,51 @@ func TestNode_Replay_ContinuesOnceFailedPurgesFit(t *testing.T) {
 	}
 }
 
+// failingCache fails purges of some originals.
+type failingCache struct {
+	Cache
+	fails  map[string]bool
+	purges int
+}
+
+func (c *failingCache) Purge(_ context.Context, target imagecache.Target) (imagecache.Receipt, error) {
+	if c.purges++; c.fails[target.Original.Name] {
+		return imagecache.Receipt{}, errSim
+	}
+	return imagecache.Receipt{}, nil
+}
+
+// Each attempt moves epochs, which keeps running fills of some other originals from being stored.
+func TestNode_Repay_TriesFewPurgesWhileTheyFail(t *testing.T) {
+	x := quietWorld(t, 1).nodes[0]
+	cache := &failingCache{Cache: x.cache, fails: make(map[string]bool)}
+	x.node.cfg.Cache = cache
+	const owed = 5 * repayFaults
+	for i := range owed {
+		name := fmt.Sprintf("%03d", i)
+		cache.fails[name] = true
+		x.node.owed[name] = owedPurge{Entry: Entry{Stamp: Stamp{ID: name}, Kind: KindPurge, Name: []byte(name)}}
+	}
+	x.node.repay(t.Context())
+	if cache.purges != repayFaults || len(x.node.owed) != owed {
+		t.Errorf("%d attempts, %d purges wait", cache.purges, len(x.node.owed))
+	}
+	for i := 2 * repayFaults; i < owed; i++ { // the others fail for good
+		delete(cache.fails, fmt.Sprintf("%03d", i))
+	}
+	for range 9 {
+		x.node.repay(t.Context())
+	}
+	if len(x.node.owed) != 2*repayFaults {
+		t.Errorf("%d purges wait, want %d", len(x.node.owed), 2*repayFaults)
+	}
+	clear(cache.fails)
+	x.node.repay(t.Context())
+	if len(x.node.owed) != 0 {
+		t.Errorf("%d purges wait, and the disk is back", len(x.node.owed))
+	}
+}
+
 func TestNode_Owe_IsBounded(t *testing.T) {
 	x := quietWorld(t, 1).nodes[0]
 	for i := range maxOwed {

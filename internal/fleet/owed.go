@@ -61,17 +61,28 @@ func (n *Node) applyPurge(ctx context.Context, e Entry, at sharedstore.Position)
 	return nil
 }
 
-// repay retries failed purges, and then those of the outbox for which there was no room in owed.
+// repayFaults is after how many failures repay waits for its next call. A purge that fails has an effect as well: it
+// moves the epoch of its original and of others, so that running fills are not stored and not joined.
+const repayFaults = 8
+
+// repay retries failed purges, and then those of the outbox for which there was no room in owed. After some
+// failures the next call continues behind them.
 func (n *Node) repay(ctx context.Context) {
 	n.mu.Lock()
 	replayed := n.replayed
 	owed := slices.SortedFunc(maps.Values(n.owed), func(a, b owedPurge) int {
 		return cmp.Or(cmp.Compare(a.at.Log, b.at.Log), cmp.Compare(a.at.Entry, b.at.Entry), a.Compare(b.Stamp))
 	})
+	from := min(n.repayFrom, len(owed))
 	n.mu.Unlock()
-	for _, purge := range owed {
+	failed := 0
+	for i, purge := range slices.Concat(owed[from:], owed[:from]) {
 		removed, err := n.remove(ctx, purge.Entry)
 		if err != nil {
+			if failed++; failed == repayFaults {
+				from += i + 1
+				break
+			}
 			continue
 		}
 		// A purge of the takedown stream is acknowledged when the stream of purges has it: only
@@ -85,6 +96,9 @@ func (n *Node) repay(ctx context.Context) {
 		n.mu.Unlock()
 	}
 	if len(owed) > 0 {
+		n.mu.Lock()
+		n.repayFrom = from % len(owed)
+		n.mu.Unlock()
 		n.advance(jetstream.Purges, nil)
 	}
 	if !replayed {
