@@ -71,11 +71,16 @@ func (t *Trust) Purged(of imagecache.Original, id string, at Position) {
 	}
 }
 
-// Forgotten notes that purges up to a position may not be known any more, because the log was reset.
+// Forgotten notes that purges up to a position may not be known any more, because the log was reset. What was
+// deleted up to now says nothing about the purges that get these positions.
 func (t *Trust) Forgotten(to Position) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.forgetLocked(0, to)
+	if to.Log == t.deleted.Log {
+		t.forgetLocked(0, t.deleted)
+	}
+	t.deleted = Position{}
 }
 
 func (t *Trust) forgetLocked(_ uint64, at Position) {

@@ -51,6 +51,11 @@ func TestTrust_Trusts_AfterTheLastPurgeOnly(t *testing.T) {
 		}, object: at(1, 7)},
 		"the log was reset": {notes: func(x *sharedstore.Trust) { x.Forgotten(at(1, 8)) },
 			object: at(1, 7), untrusted: true},
+		"the log was reset behind deletions": {notes: func(x *sharedstore.Trust) {
+			x.Deleted(at(1, 9))
+			x.Forgotten(at(1, 5))
+			x.Deleted(at(1, 5))
+		}, object: at(1, 7), untrusted: true},
 		"the log has passed the reset": {notes: func(x *sharedstore.Trust) {
 			x.Forgotten(at(1, 8))
 			x.Deleted(at(1, 8))

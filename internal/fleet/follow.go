@@ -77,7 +77,8 @@ func (n *Node) beginPurges(log jetstream.LogState) (from uint64, err error) {
 // noteDeleted notes up to which purge all objects are deleted.
 func (n *Node) noteDeleted(log jetstream.LogState) {
 	if n.cfg.Shared != nil {
-		n.cfg.Shared.Deleted(sharedstore.Position{Log: log.ID, Entry: log.Shared})
+		// After a reset, a consumer may be ahead of the log.
+		n.cfg.Shared.Deleted(sharedstore.Position{Log: log.ID, Entry: min(log.Shared, log.Last)})
 	}
 }
 
