@@ -1,13 +1,13 @@
 // Command imagetier is an image tier: it fetches originals from S3, a directory or HTTP,
-// makes thumbnails of them, keeps them in memory and on disk, and serves them under
-// signed URLs that never change. imagetier --help lists its commands.
+// makes thumbnails of them, caches them in memory and on disk, and serves them under
+// signed URLs. imagetier --help lists its commands.
 //
 // It exits with
 //
 //	0  success
-//	1  the command failed, or what it checked is not good (verify, health, doctor)
+//	1  the command failed, or a check did (verify, health, doctor)
 //	2  wrong arguments or settings
-//	3  doctor found nothing worse than warnings
+//	3  doctor found warnings only
 package main
 
 import (
@@ -48,8 +48,7 @@ In production, with a key that signs every URL:
 A setting has three spellings: the flag --cache-disk-size 50GiB, the variable IMAGETIER_CACHE_DISK_SIZE=50GiB, and ` +
 		`cache.disk.size in the YAML file that --config names.
 
-Exit codes: 0 success; 1 the command failed, or what it checked is not good; 2 wrong arguments or settings; 3 doctor ` +
-		`found nothing worse than warnings.`
+Exit codes: 0 success; 1 the command or its check failed; 2 wrong arguments or settings; 3 doctor found warnings only.`
 }
 
 // newProgram returns the program.
@@ -57,7 +56,7 @@ func newProgram() program.Program {
 	return program.Program{
 		Name: "imagetier",
 		Description: "An image tier: makes thumbnails of originals in S3, a directory or HTTP, caches them in memory and " +
-			"on disk, and serves them under signed, immutable URLs.",
+			"on disk, and serves them under signed URLs.",
 		Schema: config.Schema(),
 		Commands: &cli{
 			Serve:      serveCmd{settingsOf: reads()},

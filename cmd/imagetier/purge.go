@@ -28,9 +28,10 @@ type purgeCmd struct {
 
 // Help implements kong.HelpProvider.
 func (purgeCmd) Help() string {
-	return `Asks the tier that runs with the same settings (its private listener, --admin-token). Once it ` +
-		`answers, nothing that was named is served any more, and the receipt says how much was removed. Exits with 0 ` +
-		`then, 1 if the tier refuses or does not answer, 2 if the settings are wrong.
+	return `Sends purges to the tier that runs with the same settings (its private listener, --admin-token), and ` +
+		`prints a receipt: how much was removed, and how many nodes have applied the purge. Nodes that have not ` +
+		`confirmed it apply it later. Exits with 0 for a receipt, 1 if the tier refuses or does not answer, 2 if the ` +
+		`settings are wrong.
 
 An original and everything made of it:
 
@@ -40,7 +41,7 @@ One variant, and for a live URL its original too:
 
     imagetier purge https://img.example.com/i/k1.Jf3kPq0u2mVbXyWc8tRz1A/640x640-cover/v.1/posts/abc.jpg.webp
 
-How much there is of a post, on all nodes, without removing it:
+What a purge of a post would remove, on all nodes:
 
     imagetier purge --tag post:p1 --dry-run`
 }

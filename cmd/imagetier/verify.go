@@ -18,7 +18,7 @@ type verifyCmd struct {
 // Help implements kong.HelpProvider.
 func (verifyCmd) Help() string {
 	return `Checks the signature of each URL and explains its parts, without asking the tier. Exits with 1 if one ` +
-		`is not good. Host, query and fragment of a URL are ignored, as the tier does.
+		`is invalid. Host, query and fragment of a URL are ignored, as the tier does.
 
     imagetier verify --keys k1=HEX /i/k1.Jf3kPq0u2mVbXyWc8tRz1A/640x640-cover/v.1/posts/2026/11/abc.jpg.webp
     imagetier verify --json - < urls.txt`

@@ -18,11 +18,11 @@ import (
 type warmCmd struct {
 	What    []string      `arg:"" optional:"" name:"file" help:"What to warm; - is standard input. With --dead: numbers of dead letters; all if none is given."`
 	Profile string        `default:"feed" placeholder:"NAME" help:"Profile whose variants are made of lines that name an image without a Spec (default: ${default})."`
-	State   string        `placeholder:"FILE" help:"File that records progress, so that the same command continues there. It is removed at the end."`
+	State   string        `placeholder:"FILE" help:"File that records progress, so that the same command continues where it stopped. It is removed at the end."`
 	Dead    bool          `help:"List the queued jobs that failed for good."`
 	Retry   bool          `help:"With --dead: queue them again."`
 	Discard bool          `help:"With --dead: delete them."`
-	Timeout time.Duration `default:"2m" placeholder:"TIME" help:"How long the tier may send nothing (default: ${default})."`
+	Timeout time.Duration `default:"2m" placeholder:"TIME" help:"How long to wait for the next result (default: ${default})."`
 	JSON    bool          `name:"json" help:"Print JSON: an object for each image, then one with the totals."`
 
 	settingsOf
@@ -39,7 +39,7 @@ func (warmCmd) Help() string {
     {"source":"posts","name":"abc.jpg","version":"v.1"}         an image, optionally with "profile"
     a line of an access log of the tier, or in common, combined, ALB or CloudFront format, whose answer was an image
 
-A file may be packed by gzip or zstd. Empty lines, lines that begin with # and repetitions are skipped. ` +
+A file may be compressed with gzip or zstd. Empty lines, lines that begin with # and repetitions are skipped. ` +
 		`Exits with 0 if all images are cached now, 1 if some are not, if FILE names none, or if the tier does not answer, 2 for wrong arguments.
 
     imagetier warm yesterday.log

@@ -7,7 +7,7 @@
 //	0  success
 //	1  the command failed, or health or doctor found a problem
 //	2  invalid arguments or settings
-//	3  doctor found nothing worse than warnings
+//	3  doctor found warnings only
 package main
 
 import (
@@ -40,7 +40,7 @@ A setting is a flag (--image-base), an environment variable (IMAGETIER_GATEWAY_I
 		`or a key of the YAML file given by --config (image.base).
 
 Exit codes: 0 success; 1 the command failed, or health or doctor found a problem; 2 invalid arguments or settings; ` +
-		`3 doctor found nothing worse than warnings.`
+		`3 doctor found warnings only.`
 }
 
 // gatewayProgram returns the program.

@@ -16,8 +16,8 @@ type signCmd struct {
 	URL     []string  `arg:"" name:"url" help:"Plain image URLs; - reads them from standard input, one a line."`
 	Profile string    `default:"feed" placeholder:"NAME" help:"Profile of the thumbnail (default: ${default})."`
 	Client  string    `default:"jpg@1x" placeholder:"FORMAT@SCALE" help:"Client, as in X-Image-Client: webp@3x (default: ${default})."`
-	Created time.Time `format:"2006-01-02" placeholder:"DATE" help:"Day on which the post was created, which selects the key. Without it the newest signs."`
-	Public  bool      `help:"Everybody may see the post: its URL does not expire."`
+	Created time.Time `format:"2006-01-02" placeholder:"DATE" help:"Day on which the post was created, which selects the key. Without it the first key signs."`
+	Public  bool      `help:"The post is public: its URL never expires."`
 
 	commandSettings
 }

@@ -55,7 +55,7 @@ func schema(c *Config) *settings.Schema {
 			Placeholder: "ADDR",
 			Default:     "127.0.0.1:8083",
 			Value:       settings.Address(&c.PrivateListen),
-			Help:        "Address of the private listener: metrics, health, readiness, pprof.",
+			Help:        "Address of the private listener: events, /readyz, /healthz, /metrics and /debug/pprof/.",
 		},
 	)
 	add(
@@ -80,9 +80,9 @@ func schema(c *Config) *settings.Schema {
 		groupImages,
 		settings.Setting{Name: "url-lifetime", Placeholder: "TIME", Default: "0s",
 			Value: settings.Duration(&c.URLLifetime, 0, 10*365*24*time.Hour),
-			Help: "Minimum lifetime of the URLs of images that are not public. " +
+			Help: "Minimum lifetime of image URLs, for private images. " +
 				"With 0s they never expire; an expired URL is answered with 403. " +
-				"In serve, URLs of posts whose visibility is public never expire."},
+				"In proxy it applies to all images, in serve not to posts whose visibility is public."},
 	)
 	add(
 		groupImages,
@@ -98,7 +98,7 @@ func schema(c *Config) *settings.Schema {
 			Placeholder: "PREFIX=SOURCE",
 			Value:       settings.Items(&c.Prefixes, profile.ParsePrefix),
 			Required:    "required",
-			Help:        "Prefix of image URLs, and the tier source that serves them: https://cdn.app.example/=posts. Repeatable. ?version=fixed (the default) means that the content of a URL never changes, ?version=query:v that its parameter v changes with the content, ?version=etag asks the tier for the ETag; &kind=http, s3 or dir is the kind of the tier's source: without it only names that a directory and a bucket both accept are linked.",
+			Help:        "Prefix of plain image URLs, and the tier source that serves them: https://cdn.app.example/=posts. Repeatable. ?version=fixed (the default): the content of a URL never changes; ?version=query:v: its parameter v changes with the content; ?version=etag: the gateway asks the tier for the ETag. &kind=http, s3 or dir is the kind of the source; without it, only names that both directories and buckets accept are rewritten.",
 		},
 	)
 	add(
@@ -113,7 +113,7 @@ func schema(c *Config) *settings.Schema {
 		},
 	)
 	add(groupImages, settings.Setting{Name: "profiles", Placeholder: "FILE", Value: settings.String(&c.ProfileFile),
-		DefaultHelp: "built in: feed, avatar, grid", Help: "The tier's profiles, a YAML file."})
+		DefaultHelp: "built in: feed, avatar, grid", Help: "YAML file of profiles, the same as the tier's."})
 	add(
 		groupImages,
 		settings.Setting{
@@ -121,12 +121,12 @@ func schema(c *Config) *settings.Schema {
 			Placeholder: "FIELD=PROFILE,...",
 			Default:     "imageUrl=feed,thumbnailUrl=feed,avatarUrl=avatar",
 			Value:       fields(&c.Fields),
-			Help:        "JSON fields that hold image URLs, and the profiles of their thumbnails. serve has only these three; it does not rewrite one that is left out.",
+			Help:        "JSON fields with image URLs, and the profiles of their thumbnails. serve knows only these three, and does not rewrite a field that is left out.",
 		},
 	)
 
 	add(groupTier, settings.Setting{Name: "tier", Placeholder: "URL", Value: httpURL(&c.Tier),
-		Help: "URL of the tier's private listener, or of a load balancer in front of it: http://tier:8081. The gateway reports served images to it, and asks it for ETags and image metadata."})
+		Help: "URL of the tier's private listener, or of a load balancer in front of it: http://tier:8081. The gateway sends it the URLs of each page, and asks it for ETags and image metadata."})
 	add(
 		groupTier,
 		settings.Setting{Name: "admin-token", Placeholder: "TOKEN", Secret: true, Value: settings.Token(&c.AdminToken),
@@ -205,7 +205,7 @@ func (p *Proxy) settings(add func(settings.Setting)) {
 			Placeholder: "TIME",
 			Default:     "4s",
 			Value:       settings.Duration(&p.IdleTimeout, time.Millisecond, time.Hour),
-			Help:        "How long an unused connection to the service is kept. Keep it below the service's own keep-alive timeout (5s in Node.js): a request that meets a closing connection fails, unless it is a query, which is sent again.",
+			Help:        "Idle timeout of connections to the service. Keep it below the service's own keep-alive timeout (5s in Node.js): a request that meets a closing connection fails, unless it is a query, which is sent again.",
 		},
 	)
 	add(
@@ -214,7 +214,7 @@ func (p *Proxy) settings(add func(settings.Setting)) {
 			Placeholder: "TIME",
 			Default:     "10s",
 			Value:       settings.Duration(&p.AnswerTimeout, 10*time.Millisecond, time.Hour),
-			Help:        "How long the service may take to begin an answer, before the gateway answers 504.",
+			Help:        "Timeout of the first byte of an answer of the service; after it the gateway answers 504.",
 		},
 	)
 	add(
@@ -223,7 +223,7 @@ func (p *Proxy) settings(add func(settings.Setting)) {
 			Placeholder: "SIZE",
 			Default:     "64MiB",
 			Value:       settings.Size(&p.MaxRequestBytes, 1<<10),
-			Help:        "Maximum size of a request's body; a larger one is answered 413.",
+			Help:        "Maximum size of a request body; a larger one is answered with 413.",
 		},
 	)
 	add(
@@ -232,7 +232,7 @@ func (p *Proxy) settings(add func(settings.Setting)) {
 			Placeholder: "CIDR,...",
 			Default:     "127.0.0.0/8,::1/128",
 			Value:       trustedProxies(&p.TrustedProxies),
-			Help:        "Addresses of the proxies in front of the gateway. Only their Forwarded, X-Forwarded-* and X-Real-IP headers reach the service; those of other clients are removed. none trusts no address.",
+			Help:        "Addresses of proxies in front of the gateway. Forwarded, X-Forwarded-* and X-Real-IP headers are passed on from these only. none trusts no address.",
 		},
 	)
 	add(

@@ -177,7 +177,7 @@ func (s *Serve) settings(add func(settings.Setting)) {
 			Placeholder: "N",
 			Default:     "10000",
 			Value:       settings.Int(&s.MaxQueryCost, 1, 1_000_000_000),
-			Help:        "Maximum cost of a query: every field counts as often as it can occur in the answer. All 18 fields of 100 posts with their authors cost about 2000.",
+			Help:        "Maximum cost of a query: each field times the maximum lengths of the lists that contain it. All 18 fields of 100 posts with their authors cost about 2000.",
 		},
 	)
 	add(
@@ -195,7 +195,7 @@ func (s *Serve) settings(add func(settings.Setting)) {
 			Placeholder: "SIZE",
 			Default:     "16MiB",
 			Value:       settings.Size(&s.AnswersMemory, 1<<20),
-			Help:        "Memory for answers that are being written. One answer may take at most a quarter of what is free, so that large answers to slow clients leave room for small ones; above that the gateway answers 503.",
+			Help:        "Memory for answers that are being written. One answer may take at most a quarter of the free part, so that large answers to slow clients leave room for small ones; above that the gateway answers 503.",
 		},
 	)
 	add(
