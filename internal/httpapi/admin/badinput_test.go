@@ -13,7 +13,7 @@ import (
 )
 
 // Every endpoint that changes something refuses every bad input with the status and code that
-// docs/errors.md lists, and no secret is in an answer or in a line of the log.
+// docs/api/errors.md lists, and no secret is in an answer or in a line of the log.
 func TestPrivate_BadInput_IsRefused(t *testing.T) {
 	const s3Token, wrongToken = "a-token-of-s3-notifications", "a-token-that-is-wrong"
 	var log bytes.Buffer
