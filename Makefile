@@ -123,7 +123,7 @@ test: deps-test ## install test dependencies and run all tests
 SHORT_PACKAGES = $$(go list ./... | grep -vE '/(e2e|cdn|s3server|s3store)$$' | { pkg-config --exists vips 2>/dev/null && cat || grep -v -e /resize/vips$$ -e /imagetier-resize$$; })
 
 .PHONY: test-short
-test-short: go ## run the fast tests: seconds, without root, network or installed packages
+test-short: go ## run the fast tests: without root, network or installed packages
 	go test -vet=off $(AT_ONCE) -short $(SHORT_PACKAGES)
 	cd cmd/tierbench && go test -vet=off $(AT_ONCE) -short ./...
 	cd gateway && go test -vet=off $(AT_ONCE) -short $$(go list ./... | grep -v /e2e$$)
@@ -156,7 +156,7 @@ simulate: go ## run SEEDS seeds of the fleet simulation (1000000)
 RACED := TestTier_(Events_Published|Serve_Coalesces|Purge|Mezzanine_Later|FaultyOrigin|Disk_Stays)
 
 .PHONY: race
-race: deps-test ## run tests with the race detector (the long ones of the tiers and headers without), except of pictures (resize/vips, TestPool_Conformance), pages, most of cmd/imagetier/e2e, and gateway/e2e
+race: deps-test ## run tests with the race detector, except long ones of single-threaded code and most end-to-end tests
 	go test $(AT_ONCE) -race -short ./imagecache/disktier ./imagecache/memtier ./resize # the rest of these has one goroutine
 	go test $(AT_ONCE) -race -timeout 20m -skip 'TestPool_Conformance$$|TestConsole_Browser' $$(go list ./... | grep -vE '/(e2e|vips|disktier|memtier|imagetier/resize)$$')
 	go test -race -timeout 20m -run '$(RACED)' ./cmd/imagetier/e2e

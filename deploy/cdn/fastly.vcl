@@ -17,7 +17,7 @@ sub vcl_fetch {
   if (beresp.http.Cache-Control ~ "no-store") {
     return(pass);
   }
-  # Serve pinned images stale for a day if the tier fails, live ones as long as they allow.
+  # Serve versioned images stale for a day if the tier fails, live ones as long as they allow.
   if (beresp.http.Cache-Control ~ "immutable") {
     set beresp.stale_if_error = 86400s;
   }

@@ -33,6 +33,7 @@ var snippets = []struct {
 	{"docs/operate/console.md", "ssh", "", "needs another machine"},
 	{"docs/operate/deploying.md", "sudo apt install", "", "installs packages"},
 	{"docs/operate/deploying.md", "helm install", "", "needs Kubernetes"},
+	{"docs/operate/deploying.md", "sudo sh -c", "", "writes to /etc"},
 	{"docs/operate/README.md", "export OTEL_", "", "only sets variables, which another test uses"},
 	{"docs/operate/configuration.md", "imagetier config print", "cache.disk.size: ", ""},
 	{"docs/signing/README.md", "echo", "", ""},

@@ -184,7 +184,7 @@ func (c *fakeCache) direct(t *testing.T, line string) {
 	}
 }
 
-// publicCommon is what every answer of the public listener has (docs/api/README.md).
+// publicCommon is what every answer of the public listener has (docs/urls/README.md).
 func publicCommon(t *testing.T, got *apitest.Exchange) {
 	t.Helper()
 	h, code := got.Response.Header, got.Response.StatusCode
