@@ -9,8 +9,8 @@
 //	client := imagelink.ClientOf(request.Header)
 //	post.ThumbnailURL = linker.URL(client, "feed", post.ImageURL, imagelink.Post{Created: post.CreatedAt})
 //
-// A [Page] also tells the tier which URLs were handed out, through package gateway/tier, so that they are
-// made before their phone asks. For other events the tier warms URLs as they are minted here: both parse
+// A [Page] also sends these URLs to the tier, through package gateway/tier, so that they are made before
+// the phone requests them. For other events the tier warms URLs as they are minted here: both parse
 // plain URLs with package profile and use the Specs of a profile. Start reading at [Linker.Mint].
 package imagelink
 

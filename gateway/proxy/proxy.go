@@ -1,8 +1,8 @@
-// Package proxy stands before a GraphQL or REST service and turns the image URLs in its
-// answers into signed thumbnail URLs, as they stream. The service and its clients need no
+// Package proxy is a reverse proxy in front of a GraphQL or REST service. It turns the image URLs
+// in its answers into signed thumbnail URLs, as they stream. The service and its clients need no
 // change; answers without such URLs, or in another format than JSON, pass unchanged.
 //
-// It does not rewrite WebSocket messages, JSON in UTF-16, and aliases in queries that are
+// It does not rewrite WebSocket messages, JSON in UTF-16, or aliases in queries that are
 // compressed, begin beyond maxQuery, or were persisted before this process started. A field to fill
 // stays empty if it precedes its source. Cache-Control: no-transform (RFC 9110, 7.7) is not
 // honoured: the service's owner deploys this proxy to rewrite answers.

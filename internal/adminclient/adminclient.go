@@ -1,8 +1,8 @@
 // Package adminclient talks to the private listener of a running program, for the
 // commands that ask or change something there.
 //
-// [Client] has a method for each request. An answer that is no success is a [*Error]; a
-// listener that cannot be reached is [ErrNoAnswer].
+// [Client] has a method for each request. It returns a [*Error] for an error status, and
+// [ErrNoAnswer] if the listener cannot be reached.
 package adminclient
 
 import (

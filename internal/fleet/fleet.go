@@ -1,5 +1,5 @@
 // Package fleet replicates the decisions of operators and events: purges, soft purges, takedowns
-// and lifts, the tags of originals, and the hooks that purge a CDN. A node that is alone runs the
+// and lifts, the tags of originals, and the hooks that purge a CDN. A single node runs the
 // same code without a cluster.
 //
 // # How a takedown reaches node 3

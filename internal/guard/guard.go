@@ -1,4 +1,4 @@
-// Package guard decides who may use a private listener, for both programs.
+// Package guard decides which requests a private listener accepts, for both programs.
 //
 // Reading needs no token: the network decides who can reach the listener. Changes need the
 // admin token. Since a web page that an operator visits can reach the listener too, requests

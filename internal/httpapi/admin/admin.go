@@ -1,5 +1,5 @@
 // Package admin is the API of the private listener: purges and takedowns, events, warming,
-// facts about images, metrics and profiles.
+// facts about images, metrics and pprof.
 //
 // Start with admin.go: New lists the routes, and every request passes guard first.
 // operator.go lists what the handlers need of the tier.
