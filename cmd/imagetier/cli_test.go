@@ -96,9 +96,9 @@ func TestExplain_AsksTheTier(t *testing.T) {
 		t.Errorf("%d %s, asked %s", code, errs, asked)
 	}
 	for _, says := range []string{
-		"It is _.", "posts", "live (whatever is there now)", "640x.webp",
+		"It is _.", "posts", "live (the current original)", "640x.webp",
 		"memory: 2048 bytes, image/webp, ETag \"e\", fresh, 5s old, fresh for 1m0s",
-		"asked at 2026-11-24T10:00:00Z: 200",
+		"requested at 2026-11-24T10:00:00Z: 200",
 	} {
 		if !strings.Contains(out, says) {
 			t.Errorf("the output lacks %q:\n%s", says, out)

@@ -103,12 +103,12 @@ func explanationText(e adminclient.Explanation) string {
 	row("variant", strings.TrimSuffix(e.Ref.Shape+"."+e.Ref.Format, "."))
 	row("answer", strings.TrimSpace(fmt.Sprintf("%d %s", e.Status, e.Why)))
 	for _, v := range e.Variants {
-		name := "held"
+		name := "cached"
 		if v.Class != "" {
 			name = v.Class
 		}
 		if len(v.Held) == 0 {
-			row(name, "nowhere: the next request makes it")
+			row(name, "no: the next request makes it")
 		}
 		for _, copied := range v.Held {
 			row(name, heldText(copied))
@@ -119,7 +119,7 @@ func explanationText(e adminclient.Explanation) string {
 		if last.Status != 0 {
 			result = strings.TrimSpace(fmt.Sprintf("%d %s", last.Status, last.Error))
 		}
-		row("origin", fmt.Sprintf("asked at %s: %s", last.At.Format(time.RFC3339), result))
+		row("origin", fmt.Sprintf("requested at %s: %s", last.At.Format(time.RFC3339), result))
 	}
 	return b.String()
 }

@@ -45,8 +45,8 @@ func printable(name string) string {
 // versionText returns a version and what it means.
 func versionText(version string) string {
 	for begins, promise := range map[string]string{
-		"v.": "the caller says that it never changes", "e.": "the original with this ETag",
-		"s.": "this S3 object version", "live": "whatever is there now",
+		"v.": "fixed: the image never changes", "e.": "the original with this ETag",
+		"s.": "this S3 object version", "live": "the current original",
 	} {
 		if strings.HasPrefix(version, begins) {
 			return version + " (" + promise + ")"

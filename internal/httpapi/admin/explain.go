@@ -200,15 +200,15 @@ func (p *api) readPath(path string) (signature, imageurl.Ref, error) {
 	}
 	switch {
 	case errors.Is(err, imageurl.ErrExpired):
-		detail := "It is good, by the key " + key + until + ", which has passed: this is 403."
+		detail := "It is valid, by the key " + key + until + ", which has passed: requests get 403."
 		return signature{"expired", key, detail}, ref, nil
 	case errors.Is(err, imageurl.ErrSignature), errors.Is(err, imageurl.ErrNotImage):
 	case given == "_":
-		return signature{"development", "", "It is _, which --dev accepts from anybody."}, ref, err
+		return signature{"development", "", "It is _, which is accepted with --dev only."}, ref, err
 	default:
-		return signature{"good", key, "It is good, by the key " + key + until + "."}, ref, err
+		return signature{"good", key, "It is valid, by the key " + key + until + "."}, ref, err
 	}
-	missing := signature{"missing", "", "The URL has no signature, so this is 403."}
+	missing := signature{"missing", "", "The URL has no signature: requests get 403."}
 	if !below {
 		ref, err = imageurl.ParseRef(path)
 		return missing, ref, err
@@ -217,7 +217,7 @@ func (p *api) readPath(path string) (signature, imageurl.Ref, error) {
 		return missing, ref, nil
 	}
 	ref, err = imageurl.ParseRef(strings.TrimPrefix(rest, given))
-	return signature{"wrong", "", "It is wrong, or of a key that is not live, so this is 403."}, ref, err
+	return signature{"wrong", "", "It is wrong, or its key is not configured: requests get 403."}, ref, err
 }
 
 func seconds(d time.Duration) int64 { return int64(d / time.Second) }
