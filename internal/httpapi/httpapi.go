@@ -1,6 +1,6 @@
 // Package httpapi has what the public handler (images) and the private API (admin) share:
 // the configured sources and watermarks, and the id of a request. The handlers, their error
-// table (problem) and the status page (console) are the packages below it.
+// table (problem) and the console are the packages below it.
 package httpapi
 
 import (

@@ -72,7 +72,7 @@ func orUnknown(text string) string {
 	return text
 }
 
-// Snapshot is the numbers of a Set for the status page and GET /v1/stats. Counts are since the start of the process.
+// Snapshot is the numbers of a Set for the console and GET /v1/stats. Counts are since the start of the process.
 type Snapshot struct {
 	ByStatus  map[string]int64        // requests by status code
 	ByCache   map[string]RequestStats // requests by where the answer came from; has every imagecache.Detail

@@ -40,7 +40,7 @@ func greet(ctx context.Context, out io.Writer, g greeting) {
 		const example = "  %-14s imagetier sign --source %s --name NAME --version v.1 --spec 880x --format webp --base %s\n"
 		fmt.Fprintf(&b, example, "thumbnail", g.sources[0], g.public)
 	}
-	fmt.Fprintf(&b, "  %-14s %s/\n", "status page", g.private)
+	fmt.Fprintf(&b, "  %-14s %s/\n", "console", g.private)
 	fmt.Fprintf(&b, "  %-14s curl -s %s/metrics | grep ^imagetier_\n\n", "metrics", g.private)
 	fmt.Fprint(out, b.String())
 }

@@ -38,7 +38,7 @@ func (r *readiness) err() error {
 	}
 }
 
-// health returns the health for the status page.
+// health returns the health for the console.
 func (r *readiness) health() console.Health {
 	switch err := r.err(); err {
 	case nil:
