@@ -22,9 +22,8 @@ var (
 
 // Guard guards one listener. It may not be copied after its first use.
 type Guard struct {
-	Token *Token   // needed by all requests but GET and HEAD; unset: they are refused, unless Dev
-	Dev   bool     // no token is needed if none is configured; unknown hosts are refused everywhere
-	Hosts []string // host names that are accepted in addition to those of [Guard.foreignHost]
+	Token *Token // needed by all requests but GET and HEAD; unset: they are refused, unless Dev
+	Dev   bool   // no token is needed if none is configured; unknown hosts are refused everywhere
 	// Signed are paths whose requests need no token: their handlers check another secret.
 	Signed []string
 

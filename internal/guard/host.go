@@ -4,7 +4,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strings"
 )
 
@@ -24,10 +23,7 @@ func (g *Guard) foreignHost(r *http.Request) bool {
 		host = name
 	}
 	name := strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
-	switch {
-	case !strings.Contains(name, "."), strings.HasSuffix(name, ".localhost"):
-		return false
-	case slices.Contains(g.Hosts, name):
+	if !strings.Contains(name, ".") || strings.HasSuffix(name, ".localhost") {
 		return false
 	}
 	if _, err := netip.ParseAddr(name); err == nil {

@@ -45,9 +45,8 @@ type Config struct {
 	AdminToken    *guard.Token
 	S3EventsToken *guard.Token
 	// SNS confirms subscriptions of Amazon SNS to S3 notifications; nil confirms none.
-	SNS   *SNS
-	Dev   bool
-	Hosts []string // host names that are accepted in addition to those of package guard
+	SNS *SNS
+	Dev bool
 	// Metrics answers /metrics; nil: 404.
 	Metrics http.Handler
 	// Console answers / and /console/; nil: 404.
@@ -77,8 +76,7 @@ func New(cfg Config) http.Handler {
 	p := &api{
 		Config: cfg,
 		door: guard.Guard{
-			Token: cfg.AdminToken, Dev: cfg.Dev, Hosts: cfg.Hosts,
-			Signed: []string{eventsPath, noticesPath},
+			Token: cfg.AdminToken, Dev: cfg.Dev, Signed: []string{eventsPath, noticesPath},
 		},
 		intakes: make(limiter, intakesAtOnce),
 		warms:   make(limiter, warmsAtOnce),

@@ -203,10 +203,7 @@ func privateConfig(t testing.TB, s *store) Config {
 // without one but with --dev.
 func TestPrivateConversations(t *testing.T) {
 	for name, change := range map[string]func(*Config){
-		"token": func(cfg *Config) {
-			cfg.AdminToken = guard.NewToken(adminToken)
-			cfg.Hosts = []string{"tier.example.com"}
-		},
+		"token":  func(cfg *Config) { cfg.AdminToken = guard.NewToken(adminToken) },
 		"closed": func(cfg *Config) { cfg.Metrics, cfg.Console = nil, nil },
 		"dev":    func(cfg *Config) { cfg.Dev = true },
 	} {
