@@ -154,15 +154,6 @@ func (s *Services) Ready() map[string]bool {
 	return ready
 }
 
-// States returns the states of the breakers, by service.
-func (s *Services) States() map[string]circuit.State {
-	states := make(map[string]circuit.State, len(s.all))
-	for _, one := range s.all {
-		states[one.name] = one.breaker.State()
-	}
-	return states
-}
-
 // Close ends calls and connections.
 func (s *Services) Close() error {
 	var errs []error
