@@ -59,7 +59,8 @@ var allowed = map[string][]string{
 	"resize/workers":       {"resize", "resize/workers"},
 	"cmd/imagetier-resize": {"resize"},
 	"origin": {
-		"origin/internal", "origin/objectname", "internal/circuit", "internal/inflight", "internal/s3client",
+		"origin/internal", "origin/objectname", "internal/boundedcache", "internal/circuit", "internal/inflight",
+		"internal/s3client",
 	},
 	"origin/origintest":   {"internal/testutil"},
 	"imagecache/imageurl": {"resize"},

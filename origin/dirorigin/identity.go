@@ -6,6 +6,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/novasocial/imagetier/internal/boundedcache"
 	"github.com/novasocial/imagetier/origin"
 )
 
@@ -34,27 +35,22 @@ func identify(f *os.File) (identity, error) {
 // digest is the first half of a SHA-256.
 type digest [16]byte
 
-// hashes caches the most recently used digests in two maps of at most half of the bound
-// each. When newer is full it replaces old; a digest found in old moves to newer.
+// hashes caches the most recently used digests.
 type hashes struct {
-	mu         sync.Mutex
-	half       int
-	newer, old map[identity]digest // guarded by mu
+	mu    sync.Mutex
+	known boundedcache.Map[identity, digest] // guarded by mu
 }
 
 func newHashes(bound int) *hashes {
-	return &hashes{half: max(1, bound/2), newer: map[identity]digest{}}
+	return &hashes{known: boundedcache.Map[identity, digest]{Max: max(1, bound/2)}}
 }
 
 func (h *hashes) get(id identity) (digest, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if d, ok := h.newer[id]; ok {
-		return d, true
-	}
-	d, ok := h.old[id]
+	d, ok := h.known.Get(id)
 	if ok {
-		h.putLocked(id, d)
+		h.known.Put(id, d) // renews it
 	}
 	return d, ok
 }
@@ -62,25 +58,11 @@ func (h *hashes) get(id identity) (digest, bool) {
 func (h *hashes) put(id identity, d digest) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.putLocked(id, d)
+	h.known.Put(id, d)
 }
 
 func (h *hashes) drop(id identity) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.newer, id)
-	delete(h.old, id)
-}
-
-func (h *hashes) putLocked(id identity, d digest) {
-	if len(h.newer) >= h.half {
-		h.newer, h.old = map[identity]digest{}, h.newer
-	}
-	h.newer[id] = d
-}
-
-func (h *hashes) len() int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return len(h.newer) + len(h.old)
+	h.known.Delete(id)
 }
