@@ -14,6 +14,7 @@ import (
 
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/internal/circuit"
 	"github.com/novasocial/imagetier/resize"
 )
 
@@ -122,7 +123,7 @@ func TestNew_SeriesExistFromTheStart(t *testing.T) {
 func TestSet_PassesPromlint(t *testing.T) {
 	set, scrape := newSet(t, Config{})
 	set.Source("posts", nil)
-	set.Breaker("posts", func() int { return 0 })
+	set.Breaker("posts", func() circuit.State { return circuit.Closed })
 	set.Tier("memory", nil, func() TierStats { return TierStats{Evictions: map[string]int64{"space": 1}} })
 	set.Workers(func() WorkerStats {
 		return WorkerStats{

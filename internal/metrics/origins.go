@@ -11,20 +11,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/attribute"
 
+	"github.com/novasocial/imagetier/internal/circuit"
 	"github.com/novasocial/imagetier/origin"
-)
-
-// States of a circuit breaker, as origin_breaker_state and OriginSnapshot.Breaker show them.
-const (
-	BreakerClosed   = 0
-	BreakerHalfOpen = 1
-	BreakerOpen     = 2
 )
 
 // OriginSnapshot is one origin.
 type OriginSnapshot struct {
 	Name     string
-	Breaker  int              // BreakerClosed, BreakerHalfOpen or BreakerOpen; -1: the origin has no breaker
+	Breaker  string           // name of its circuit.State; "" without a breaker
 	Requests map[string]int64 // by outcome; zeros are left out
 	Seconds  float64          // sum of their durations
 	Buckets  []int64          // as RequestStats.Buckets
@@ -37,7 +31,7 @@ type origins struct {
 
 	mu       sync.Mutex
 	sources  []*source
-	breakers map[string]func() int // by source
+	breakers map[string]func() circuit.State // by source
 }
 
 func newOrigins(in *instruments) *origins {
@@ -47,7 +41,7 @@ func newOrigins(in *instruments) *origins {
 			"Requests to an origin by outcome; each try is one.", "source", "outcome"),
 		durations: in.histograms("origin_duration_seconds",
 			"Time of requests to an origin, to the last byte of the body; each try is one.", "source"),
-		breakers: make(map[string]func() int),
+		breakers: make(map[string]func() circuit.State),
 	}
 }
 
@@ -73,7 +67,7 @@ func (o *origins) Source(name string, src origin.Source) origin.Source {
 }
 
 // Breaker exports the state of a source's circuit breaker. state is called for each scrape and each Snapshot.
-func (o *origins) Breaker(source string, state func() int) {
+func (o *origins) Breaker(source string, state func() circuit.State) {
 	o.auto.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: namespace, Name: "origin_breaker_state",
 		Help:        "The circuit breaker of an origin: 0 closed, 1 half open, 2 open.",
@@ -88,7 +82,7 @@ func (o *origins) snapshot() (all []OriginSnapshot) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, src := range o.sources {
-		one := OriginSnapshot{Name: src.name, Breaker: -1, Requests: make(map[string]int64)}
+		one := OriginSnapshot{Name: src.name, Requests: make(map[string]int64)}
 		for label, c := range src.outcomes {
 			if n := count(c); n > 0 {
 				one.Requests[label] = n
@@ -97,7 +91,7 @@ func (o *origins) snapshot() (all []OriginSnapshot) {
 		h := read(src.duration.(prometheus.Metric)).GetHistogram()
 		one.Seconds, one.Buckets = h.GetSampleSum(), bucketsOf(h)
 		if state := o.breakers[src.name]; state != nil {
-			one.Breaker = state()
+			one.Breaker = state().String()
 		}
 		all = append(all, one)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/internal/circuit"
 	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/resize"
 )
@@ -62,7 +63,7 @@ func TestSet_Snapshot_WrappedParts(t *testing.T) {
 		sourceFunc(func(context.Context) (*origin.Object, error) { return nil, origin.ErrDenied }),
 	)
 	set.Source("avatars", src)
-	set.Breaker("posts", func() int { return BreakerOpen })
+	set.Breaker("posts", func() circuit.State { return circuit.Open })
 	_, _ = src.Open(t.Context(), "cat.jpg", origin.Cond{})
 	set.Workers(func() WorkerStats { return WorkerStats{Queued: map[string]int{"live": 2}} })
 	r := set.Resizer(resizerFunc(func([]resize.Spec) ([]resize.Image, error) { return nil, resize.ErrBusy }))
@@ -76,8 +77,8 @@ func TestSet_Snapshot_WrappedParts(t *testing.T) {
 	if !reflect.DeepEqual(snap.Tiers, want) {
 		t.Errorf("tiers: %+v, not %+v", snap.Tiers, want)
 	}
-	if len(snap.Origins) != 2 || snap.Origins[0].Name != "posts" || snap.Origins[0].Breaker != BreakerOpen ||
-		snap.Origins[0].Requests["denied"] != 1 || snap.Origins[1].Breaker != -1 || len(snap.Origins[1].Requests) != 0 {
+	if len(snap.Origins) != 2 || snap.Origins[0].Name != "posts" || snap.Origins[0].Breaker != "open" ||
+		snap.Origins[0].Requests["denied"] != 1 || snap.Origins[1].Breaker != "" || len(snap.Origins[1].Requests) != 0 {
 		t.Errorf("origins: %+v", snap.Origins)
 	}
 	if snap.Workers == nil || snap.Workers.Queued["live"] != 2 {

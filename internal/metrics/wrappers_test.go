@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/internal/circuit"
 	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/origin/dirorigin"
 	"github.com/novasocial/imagetier/origin/origintest"
@@ -346,9 +347,9 @@ func TestSet_Resizer_CountsEachVariant(t *testing.T) {
 
 func TestSet_WorkersAndBreaker_ReadAtEachScrape(t *testing.T) {
 	set, scrape := newSet(t, Config{})
-	state := BreakerClosed
-	set.Breaker("posts", func() int { return state })
-	set.Breaker("avatars", func() int { return BreakerHalfOpen })
+	state := circuit.Closed
+	set.Breaker("posts", func() circuit.State { return state })
+	set.Breaker("avatars", func() circuit.State { return circuit.HalfOpen })
 	set.Workers(func() WorkerStats {
 		return WorkerStats{
 			Queued:   map[string]int{"live": 4, "warm": 0},
@@ -357,7 +358,7 @@ func TestSet_WorkersAndBreaker_ReadAtEachScrape(t *testing.T) {
 		}
 	})
 	set.Waited(3 * time.Millisecond)
-	state = BreakerOpen
+	state = circuit.Open
 	wantLines(t, scrape(),
 		`imagetier_origin_breaker_state{source="posts"} 2`,
 		`imagetier_origin_breaker_state{source="avatars"} 1`,

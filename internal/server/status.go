@@ -72,14 +72,9 @@ func addSnapshot(stats *console.Stats, snap metrics.Snapshot) {
 		})
 	}
 	for _, o := range snap.Origins {
-		breaker := ""
-		if o.Breaker >= 0 {
-			breaker = [...]string{"closed", "half-open", "open"}[o.Breaker]
-		}
-		stats.Origins = append(
-			stats.Origins,
-			console.Origin{Name: o.Name, Breaker: breaker, Requests: o.Requests, Seconds: o.Seconds},
-		)
+		stats.Origins = append(stats.Origins, console.Origin{
+			Name: o.Name, Breaker: o.Breaker, Requests: o.Requests, Seconds: o.Seconds,
+		})
 	}
 	if w := snap.Workers; w != nil {
 		stats.Resize = &console.Resize{Workers: w.Workers, Queue: w.Queued, Restarts: w.Restarts, Jobs: snap.Resizes}

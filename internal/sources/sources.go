@@ -129,6 +129,6 @@ func guard(name string, src origin.Source, cfg config.Config, set *metrics.Set) 
 	src = origin.Deadline(src, cfg.OriginTimeout)
 	src = origin.Limit(src, origin.LimitConfig{})
 	guarded := breaker.New(src, circuit.Config{})
-	set.Breaker(name, func() int { return int(guarded.State()) })
+	set.Breaker(name, guarded.State)
 	return guarded
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/novasocial/imagetier/imagecache"
+	"github.com/novasocial/imagetier/internal/circuit"
 	"github.com/novasocial/imagetier/internal/metrics"
 	"github.com/novasocial/imagetier/internal/testutil"
 )
@@ -68,7 +69,7 @@ func TestTelemetry_Metrics_PassesPromtool(t *testing.T) {
 	tel, _ := open(t, Config{})
 	set := metrics.New(metrics.Config{Registerer: tel.Registry, Version: "1.0.0"})
 	set.Source("posts", nil)
-	set.Breaker("posts", func() int { return 0 })
+	set.Breaker("posts", func() circuit.State { return circuit.Closed })
 	set.Tier("memory", nil, func() metrics.TierStats {
 		return metrics.TierStats{Bytes: 1, Evictions: map[string]int64{"space": 1}}
 	})
