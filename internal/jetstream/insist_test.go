@@ -2,16 +2,11 @@ package jetstream
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 )
 
 // A leader that is killed never answers the request that it had received.
@@ -91,7 +86,7 @@ func TestBus_Run_ClusterLeavesFirstRequestsUnanswered(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			url, asked := answering(t, c.silent)
+			url, asked := fakeCluster(t, c.silent)
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
 			if err := c.use(ctx, url); err != nil {
@@ -123,49 +118,4 @@ func withBus(ctx context.Context, url string, use func(*Bus) error) error {
 	}
 	stop()
 	return errors.Join(err, <-ended)
-}
-
-// answering is a cluster that has every stream and every consumer, and does not answer the first request to
-// the subject silent of its API. asked returns how often that was requested.
-func answering(t *testing.T, silent string) (url string, asked func() int) {
-	t.Helper()
-	url = natsOf(t, &server.Options{}).ClientURL()
-	conn, err := nats.Connect(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(conn.Close)
-	requests := make(chan struct{}, 100)
-	_, err = conn.Subscribe("$JS.API.>", func(m *nats.Msg) {
-		request := strings.TrimPrefix(m.Subject, "$JS.API.")
-		if request == silent {
-			requests <- struct{}{}
-			if len(requests) == 1 {
-				return
-			}
-		}
-		name := strings.Split(request, ".")[2]
-		answer := map[string]any{
-			"type": "io.nats.jetstream.api.v1.stream_info_response", "created": time.Unix(1, 0).UTC(),
-			"config": map[string]any{"name": name, "num_replicas": 1, "max_msgs_per_subject": 1},
-		}
-		if strings.HasPrefix(request, "CONSUMER") {
-			answer["type"], answer["config"] = "io.nats.jetstream.api.v1.consumer_create_response", nil
-			answer["stream_name"], answer["name"] = name, "c"
-		}
-		text, err := json.Marshal(answer)
-		if err == nil {
-			err = m.Respond(text)
-		}
-		if err != nil {
-			t.Error(err)
-		}
-	})
-	if err == nil {
-		err = conn.Flush()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return url, func() int { return len(requests) }
 }
