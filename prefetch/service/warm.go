@@ -94,18 +94,16 @@ func (s *Service) Now(ctx context.Context, req WarmRequest, report func(WarmResu
 	for _, one := range wrong {
 		report(one)
 	}
-	var originals []imagecache.Original
-	byOriginal := make(map[imagecache.Original][]imageurl.Ref)
-	for _, ref := range req.Refs {
-		of := imagecache.KeyOf(ref).Original()
-		if byOriginal[of] == nil {
-			originals = append(originals, of)
-		}
-		byOriginal[of] = append(byOriginal[of], ref)
-	}
+	s.warmAll(ctx, req, images, report)
+	return nil
+}
+
+// warmAll warms the variants and images of a request, as many originals at once as there are workers.
+func (s *Service) warmAll(ctx context.Context, req WarmRequest, images []events.Image, report func(WarmResult)) {
 	slots := make(chan struct{}, max(2, s.cfg.Workers))
 	var all sync.WaitGroup
-	each := func(work func()) bool {
+	defer all.Wait()
+	start := func(work func()) bool {
 		select {
 		case slots <- struct{}{}:
 		case <-ctx.Done():
@@ -122,13 +120,13 @@ func (s *Service) Now(ctx context.Context, req WarmRequest, report func(WarmResu
 			report(WarmResult{Ref: refs[i], Hit: out.Hit, Err: out.Err})
 		}
 	}
-	for _, of := range originals {
-		if !each(func() { warm(byOriginal[of]) }) {
-			break
+	for _, refs := range byOriginal(req.Refs) {
+		if !start(func() { warm(refs) }) {
+			return
 		}
 	}
 	for _, img := range images {
-		if !each(func() {
+		if !start(func() {
 			refs, _, err := s.worker.Refs(ctx, warmer.Requested(img, req.Profile))
 			if err != nil {
 				report(WarmResult{Name: img.String(), Err: err})
@@ -136,9 +134,22 @@ func (s *Service) Now(ctx context.Context, req WarmRequest, report func(WarmResu
 			}
 			warm(refs)
 		}) {
-			break
+			return
 		}
 	}
-	all.Wait()
-	return nil
+}
+
+// byOriginal groups refs by their original, in the order in which the originals first appear.
+func byOriginal(refs []imageurl.Ref) (groups [][]imageurl.Ref) {
+	at := make(map[imagecache.Original]int)
+	for _, ref := range refs {
+		of := imagecache.KeyOf(ref).Original()
+		i, ok := at[of]
+		if !ok {
+			i = len(groups)
+			at[of], groups = i, append(groups, nil)
+		}
+		groups[i] = append(groups[i], ref)
+	}
+	return groups
 }
