@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -127,22 +126,13 @@ func (s *soak) one(t *testing.T, random *rand.Rand) {
 // still grows: its shards and segments are not all allocated.
 func tiersAreFull(t *testing.T, x *tier) bool {
 	t.Helper()
+	families := scrape(t, x)
 	dropped, held := make(map[string]float64), make(map[string]float64)
-	for line := range strings.Lines(string(fetch(t, x.private+"/metrics").body)) {
-		series, value, _ := strings.Cut(strings.TrimSpace(line), "} ")
-		name, labels, _ := strings.Cut(series, "{")
-		n, err := strconv.ParseFloat(value, 64)
-		if err != nil {
-			continue // a comment, or a series without labels
-		}
-		_, rest, _ := strings.Cut(labels, `tier="`)
-		tier, _, _ := strings.Cut(rest, `"`)
-		switch name {
-		case "imagetier_cache_evictions_total":
-			dropped[tier] += n
-		case "imagetier_cache_entries":
-			held[tier] = n
-		}
+	for _, m := range families["imagetier_cache_evictions_total"].GetMetric() {
+		dropped[labelOf(m, "tier")] += m.GetCounter().GetValue()
+	}
+	for _, m := range families["imagetier_cache_entries"].GetMetric() {
+		held[labelOf(m, "tier")] = m.GetGauge().GetValue()
 	}
 	if len(held) != 3 {
 		t.Errorf("metrics of the tiers %v, want three", held)
@@ -162,11 +152,11 @@ func liveHeap(t *testing.T, x *tier) int64 {
 	for range 2 { // the first runs finalizers whose objects the second frees
 		fetch(t, x.private+"/debug/pprof/heap?gc=1")
 	}
-	n, err := strconv.ParseFloat(metric(t, x, "go_gc_heap_live_bytes"), 64)
-	if err != nil {
-		t.Fatal(err)
+	live := scrape(t, x)["go_gc_heap_live_bytes"].GetMetric()
+	if len(live) != 1 {
+		t.Fatal("/metrics does not have the live heap")
 	}
-	return int64(n)
+	return int64(live[0].GetGauge().GetValue())
 }
 
 // mostOf returns the highest resident memory of the parent.
@@ -219,17 +209,6 @@ func growthOf(samples []memorySample) map[string]float64 {
 		"parent": growth(first.parent, last.parent), "children": growth(first.resizers, last.resizers),
 		"all": growth(first.parent+first.resizers, last.parent+last.resizers),
 	}
-}
-
-// restarts returns the metric of replaced children.
-func restarts(t *testing.T, x *tier) string {
-	var all []string
-	for line := range strings.Lines(string(fetch(t, x.private+"/metrics").body)) {
-		if rest, ok := strings.CutPrefix(line, "imagetier_resize_worker_restarts_total"); ok {
-			all = append(all, strings.TrimSpace(rest))
-		}
-	}
-	return strings.Join(all, ", ")
 }
 
 func TestSoak_GrowthIsDetected(t *testing.T) {
