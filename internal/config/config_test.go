@@ -511,13 +511,8 @@ func TestLoad_Profiles(t *testing.T) {
 func TestLoad_PrefixOfHTTPSourceKeepsQuery(t *testing.T) {
 	c, err := load(
 		t,
-		"--dev",
-		"--source",
-		"web=https://images.example.com/,posts=dir:///srv",
-		"--image-prefix",
-		"https://a.example/=web",
-		"--image-prefix",
-		"https://b.example/=posts",
+		"--dev", "--source", "web=https://images.example.com/,posts=dir:///srv",
+		"--image-prefix", "https://a.example/=web", "--image-prefix", "https://b.example/=posts",
 	)
 	if err != nil {
 		t.Fatal(err)
@@ -534,11 +529,8 @@ func TestLoad_PrefixOfHTTPSourceKeepsQuery(t *testing.T) {
 func TestLoad_NATSPasswordIsSecret(t *testing.T) {
 	c, err := load(
 		t,
-		"--dev",
-		"--nats",
-		"nats://queue:sesame@10.0.0.8:4222,tls://a-token@10.0.0.9,nats://10.0.0.1:4222",
-		"--webhook-secrets",
-		secret1+"\n"+secret2,
+		"--dev", "--nats", "nats://queue:sesame@10.0.0.8:4222,tls://a-token@10.0.0.9,nats://10.0.0.1:4222",
+		"--webhook-secrets", secret1+"\n"+secret2,
 	)
 	if err != nil || !slices.Equal(c.Secrets, []string{secret1, secret2, "sesame", "a-token"}) ||
 		!slices.Equal(c.WebhookSecrets, []string{secret1, secret2}) {

@@ -75,8 +75,7 @@ func TestSchema_Resolve_Precedence(t *testing.T) {
 	yaml, env, flag := "cache:\n  disk: {size: 2GiB}\n", []string{
 		"APP_CACHE_DISK_SIZE=3GiB",
 	}, []string{
-		"--cache-disk-size",
-		"4GiB",
+		"--cache-disk-size", "4GiB",
 	}
 	for _, c := range []struct {
 		flag, env []string
@@ -310,15 +309,8 @@ func TestSchema_Check(t *testing.T) {
 
 func TestResolved_YAML_ReadsBack(t *testing.T) {
 	args := []string{
-		"--listen",
-		"[::1]:80 # x: {y}",
-		"--item",
-		"a=b://c?d=e&f=[g]",
-		"--item",
-		"true",
-		"--on",
-		"--cache-disk-size=1537MiB",
-		"--cache-wait=45m30s",
+		"--listen", "[::1]:80 # x: {y}", "--item", "a=b://c?d=e&f=[g]", "--item", "true", "--on",
+		"--cache-disk-size=1537MiB", "--cache-wait=45m30s",
 	}
 	c, r, faults := read(t, args, nil, "")
 	if faults != "" {

@@ -63,24 +63,9 @@ func benchTier(b *testing.B, memory string) *tier {
 	dir := photos(b)
 	return start(
 		b,
-		"--listen",
-		freePort(b),
-		"--private-listen",
-		freePort(b),
-		"--keys",
-		key,
-		"--source",
-		"posts=dir://"+dir,
-		"--cache-dir",
-		b.TempDir(),
-		"--log-level",
-		"warn",
-		"--cache-memory-size",
-		memory,
-		"--cache-disk-size",
-		"2GiB",
-		"--cache-originals-size",
-		"1GiB",
+		"--listen", freePort(b), "--private-listen", freePort(b), "--keys", key, "--source", "posts=dir://"+dir,
+		"--cache-dir", b.TempDir(), "--log-level", "warn", "--cache-memory-size", memory,
+		"--cache-disk-size", "2GiB", "--cache-originals-size", "1GiB",
 	)
 }
 

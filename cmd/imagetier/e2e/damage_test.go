@@ -18,12 +18,7 @@ import (
 const damagedPictures = 90
 
 var damageDisks = []string{
-	"--cache-memory-size",
-	"8MiB",
-	"--cache-disk-size",
-	"16MiB",
-	"--cache-originals-size",
-	"64MiB",
+	"--cache-memory-size", "8MiB", "--cache-disk-size", "16MiB", "--cache-originals-size", "64MiB",
 }
 
 // damages are kinds of damage to the files of a tier, oldest first. Each returns how many

@@ -37,16 +37,8 @@ func TestTier_SharedStore_WarmsNewNode(t *testing.T) {
 		return startWith(
 			t,
 			env,
-			"--keys",
-			key,
-			"--source",
-			"posts=dir://"+dir,
-			"--cache-dir",
-			t.TempDir(),
-			"--admin-token",
-			token,
-			"--derived",
-			"s3://derived/tier?region="+s3.Region+"&endpoint="+s3.Endpoint+"&path-style=true",
+			"--keys", key, "--source", "posts=dir://"+dir, "--cache-dir", t.TempDir(), "--admin-token", token,
+			"--derived", "s3://derived/tier?region="+s3.Region+"&endpoint="+s3.Endpoint+"&path-style=true",
 		)
 	}
 	path, live := sign(t, "phone-srgb.jpg", "v.1", "200x", "jpg"), sign(t, "phone-srgb.jpg", "live", "200x", "jpg")
@@ -114,14 +106,8 @@ func TestTier_SharedStore_HangingStoreTimesOut(t *testing.T) {
 	x := startWith(
 		t,
 		[]string{"AWS_ACCESS_KEY_ID=x", "AWS_SECRET_ACCESS_KEY=x"},
-		"--keys",
-		key,
-		"--source",
-		"posts=dir://"+dir,
-		"--cache-dir",
-		t.TempDir(),
-		"--derived",
-		"s3://derived/tier?region=us-east-1&endpoint=http://"+l.Addr().String()+"&path-style=true",
+		"--keys", key, "--source", "posts=dir://"+dir, "--cache-dir", t.TempDir(),
+		"--derived", "s3://derived/tier?region=us-east-1&endpoint=http://"+l.Addr().String()+"&path-style=true",
 	)
 	var slowest time.Duration
 	for i := range 20 {

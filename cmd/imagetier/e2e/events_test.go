@@ -167,12 +167,8 @@ func TestWarm_ETagCostsNoDownload(t *testing.T) {
 		t,
 		warmFlags(
 			origin,
-			"--warm",
-			"all",
-			"--cache-dir",
-			t.TempDir(),
-			"--image-prefix",
-			"https://cdn.app.example/=posts?version=etag",
+			"--warm", "all", "--cache-dir", t.TempDir(),
+			"--image-prefix", "https://cdn.app.example/=posts?version=etag",
 		)...)
 	event := fmt.Sprintf(
 		`{"type":"post.published","timestamp":"%s","data":{"profile":"feed","posts":[{"id":"p1","image":{"url":"https://cdn.app.example/a.jpg"}}]}}`,
@@ -480,12 +476,8 @@ func TestTier_Events_NewAvatarReplacesOld(t *testing.T) {
 		t,
 		warmFlags(
 			origin,
-			"--warm",
-			"all",
-			"--cache-dir",
-			t.TempDir(),
-			"--image-prefix",
-			"https://cdn.app.example/=posts?version=query:v",
+			"--warm", "all", "--cache-dir", t.TempDir(),
+			"--image-prefix", "https://cdn.app.example/=posts?version=query:v",
 		)...)
 	const user = `{"specversion":"1.0","id":"%s","source":"/users","type":"user.updated","data":{"user":{"id":"u1","avatar":{"url":"https://cdn.app.example/u1.jpg"}}}}`
 	path := signedPath(t, "/64x64-cover/live/posts/u1.jpg.webp")

@@ -78,12 +78,7 @@ func removeOthers(t *testing.T, dir string) {
 
 // smallDisks are budgets that fit on the 50 MB once no other file is there.
 var smallDisks = []string{
-	"--cache-memory-size",
-	"8MiB",
-	"--cache-disk-size",
-	"16MiB",
-	"--cache-originals-size",
-	"24MiB",
+	"--cache-memory-size", "8MiB", "--cache-disk-size", "16MiB", "--cache-originals-size", "24MiB",
 }
 
 // Other files fill the disk before the tier starts or while it runs. Every answer is right, and

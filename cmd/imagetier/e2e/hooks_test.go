@@ -111,25 +111,9 @@ func TestTier_PurgeHook_PostsAfterPurge(t *testing.T) {
 	a := newCDNAdapter(t)
 	o, origin := newShifting(t)
 	flags := []string{
-		"--keys",
-		key,
-		"--source",
-		"posts=" + origin,
-		"--allow-private-origins",
-		"--cache-dir",
-		t.TempDir(),
-		"--admin-token",
-		token,
-		"--webhook-secrets",
-		hookSecret,
-		"--warm",
-		"none",
-		"--cdn-tags",
-		"surrogate-key",
-		"--purge-hook",
-		a.url,
-		"--purge-secrets",
-		cdnSecret,
+		"--keys", key, "--source", "posts=" + origin, "--allow-private-origins", "--cache-dir", t.TempDir(),
+		"--admin-token", token, "--webhook-secrets", hookSecret, "--warm", "none",
+		"--cdn-tags", "surrogate-key", "--purge-hook", a.url, "--purge-secrets", cdnSecret,
 	}
 	x := start(t, flags...)
 	path := func(name string) string { return signedPath(t, "/40x/v.1/posts/"+name+".jpg") }

@@ -127,23 +127,9 @@ func TestTier_HostileOriginals_DoNoHarm(t *testing.T) {
 	x := startWith(
 		t,
 		[]string{"TMPDIR=" + tmp, "HOME=" + tmp},
-		"--listen",
-		freePort(t),
-		"--private-listen",
-		freePort(t),
-		"--log-level",
-		"error",
-		"--keys",
-		key,
-		"--source",
-		"posts="+hostileOrigin(t, ready, whole)+"/",
-		"--allow-private-origins",
-		"--cache-dir",
-		t.TempDir(),
-		"--resize-timeout",
-		"60s",
-		"--origin-timeout",
-		"30s",
+		"--listen", freePort(t), "--private-listen", freePort(t), "--log-level", "error", "--keys", key,
+		"--source", "posts="+hostileOrigin(t, ready, whole)+"/", "--allow-private-origins",
+		"--cache-dir", t.TempDir(), "--resize-timeout", "60s", "--origin-timeout", "30s",
 	)
 	a := newAsker(x)
 

@@ -115,16 +115,8 @@ func TestTier_Overload_ServesHitsRefusesRest(t *testing.T) {
 func TestTier_ClientLeaves_FreesChild(t *testing.T) {
 	x := start(
 		t,
-		"--keys",
-		key,
-		"--source",
-		"posts=dir://"+lay(t, pictures(t)),
-		"--cache-dir",
-		t.TempDir(),
-		"--workers",
-		"1",
-		"--resize-timeout",
-		"120s",
+		"--keys", key, "--source", "posts=dir://"+lay(t, pictures(t)), "--cache-dir", t.TempDir(),
+		"--workers", "1", "--resize-timeout", "120s",
 	)
 	busy := func() bool { return metric(t, x, `imagetier_resize_workers{state="busy"}`) == "1" }
 	// A child that has just started for an expensive job has used at most 0.1 s.

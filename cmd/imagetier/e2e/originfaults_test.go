@@ -51,14 +51,8 @@ func TestTier_FaultyOrigin_StoresNothing(t *testing.T) {
 		faulty.ToFile: {502}, faulty.RedirectLoop: {502}, faulty.RedirectNowhere: {502},
 	}
 	flags := []string{
-		"--log-level",
-		"error",
-		"--origin-timeout",
-		timeout.String(),
-		"--negative-ttl",
-		"0s",
-		"--max-original-bytes",
-		"1MiB",
+		"--log-level", "error", "--origin-timeout", timeout.String(), "--negative-ttl", "0s",
+		"--max-original-bytes", "1MiB",
 	}
 	for fault := range faults {
 		flags = append(flags, "--source", fmt.Sprintf("f-%s=%s/", fault, origin.URL))

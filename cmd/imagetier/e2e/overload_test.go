@@ -42,18 +42,8 @@ func loadTier(t *testing.T) *tier {
 	}
 	return start(
 		t,
-		"--listen",
-		freePort(t),
-		"--private-listen",
-		freePort(t),
-		"--log-level",
-		"error",
-		"--keys",
-		key,
-		"--source",
-		"posts=dir://"+dir,
-		"--cache-dir",
-		t.TempDir(),
+		"--listen", freePort(t), "--private-listen", freePort(t), "--log-level", "error", "--keys", key,
+		"--source", "posts=dir://"+dir, "--cache-dir", t.TempDir(),
 	)
 }
 

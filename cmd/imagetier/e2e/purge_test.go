@@ -108,16 +108,8 @@ func TestTier_Purge_LiveImageNeverServedAgain(t *testing.T) {
 	// Little memory, so that images move between memory and disk.
 	x := start(
 		t,
-		"--keys",
-		key,
-		"--source",
-		"posts=dir://"+dir,
-		"--cache-dir",
-		t.TempDir(),
-		"--admin-token",
-		token,
-		"--cache-memory-size",
-		"8MiB",
+		"--keys", key, "--source", "posts=dir://"+dir, "--cache-dir", t.TempDir(), "--admin-token", token,
+		"--cache-memory-size", "8MiB",
 	)
 	specs := []string{"60x", "80x", "100x", "120x"}
 	paths := make([]string, len(specs))

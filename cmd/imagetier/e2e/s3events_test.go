@@ -29,8 +29,7 @@ func TestTier_S3Notices_WarmAndPurge(t *testing.T) {
 	}))
 	s3 := s3server.Start(
 		t,
-		"--event-webhook-url",
-		strings.Replace(relay, "http://", "http://bucket:"+s3Token+"@", 1)+"/v1/events/s3",
+		"--event-webhook-url", strings.Replace(relay, "http://", "http://bucket:"+s3Token+"@", 1)+"/v1/events/s3",
 	)
 	s3.Bucket(t, "photos", false)
 	cdn := newCDNAdapter(t)
@@ -38,26 +37,11 @@ func TestTier_S3Notices_WarmAndPurge(t *testing.T) {
 	x := startWith(
 		t,
 		env,
-		"--keys",
-		key,
-		"--cache-dir",
-		t.TempDir(),
-		"--admin-token",
-		token,
-		"--webhook-secrets",
-		hookSecret,
-		"--s3-events-token",
-		s3Token,
-		"--warm",
-		"all",
-		"--source",
-		"posts=s3://photos/2026?region="+s3.Region+"&endpoint="+s3.Endpoint+"&path-style=true",
-		"--image-prefix",
-		"https://cdn.app.example/=posts",
-		"--purge-hook",
-		cdn.url,
-		"--purge-secrets",
-		cdnSecret,
+		"--keys", key, "--cache-dir", t.TempDir(), "--admin-token", token, "--webhook-secrets", hookSecret,
+		"--s3-events-token", s3Token, "--warm", "all",
+		"--source", "posts=s3://photos/2026?region="+s3.Region+"&endpoint="+s3.Endpoint+"&path-style=true",
+		"--image-prefix", "https://cdn.app.example/=posts", "--purge-hook", cdn.url,
+		"--purge-secrets", cdnSecret,
 	)
 	at, err := url.Parse(x.private)
 	if err != nil {

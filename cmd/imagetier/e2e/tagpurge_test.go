@@ -46,18 +46,8 @@ func TestTier_PurgeByTag_UnderLoad(t *testing.T) {
 	replace(0)
 	x := start(
 		t,
-		"--keys",
-		key,
-		"--source",
-		"posts=dir://"+dir,
-		"--cache-dir",
-		t.TempDir(),
-		"--admin-token",
-		token,
-		"--webhook-secrets",
-		hookSecret,
-		"--warm",
-		"none",
+		"--keys", key, "--source", "posts=dir://"+dir, "--cache-dir", t.TempDir(), "--admin-token", token,
+		"--webhook-secrets", hookSecret, "--warm", "none",
 	)
 	var paths []string
 	var made [2][]string
@@ -197,18 +187,8 @@ func TestTier_Tags_SurviveKill(t *testing.T) {
 	dir, cache := t.TempDir(), t.TempDir()
 	copyPhoto(t, dir, "phone-android.jpg")
 	flags := []string{
-		"--keys",
-		key,
-		"--source",
-		"posts=dir://" + dir,
-		"--cache-dir",
-		cache,
-		"--admin-token",
-		token,
-		"--webhook-secrets",
-		hookSecret,
-		"--warm",
-		"none",
+		"--keys", key, "--source", "posts=dir://" + dir, "--cache-dir", cache, "--admin-token", token,
+		"--webhook-secrets", hookSecret, "--warm", "none",
 	}
 	x := start(t, flags...)
 	path := signedPath(t, "/100x/v.1/posts/phone-android.jpg.jpg")

@@ -95,13 +95,8 @@ func TestTier_WarmCommand_Resumes(t *testing.T) {
 	cmd := exec.Command(
 		filepath.Join(bin, "imagetier"),
 		"warm",
-		"--state",
-		state,
-		list,
-		"--private-listen",
-		strings.TrimPrefix(x.private, "http://"),
-		"--admin-token",
-		token,
+		"--state", state, list, "--private-listen", strings.TrimPrefix(x.private, "http://"),
+		"--admin-token", token,
 	)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

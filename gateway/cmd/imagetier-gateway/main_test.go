@@ -47,10 +47,7 @@ func TestGateway_Run_InvalidUsage(t *testing.T) {
 		t,
 		[]string{"IMAGETIER_GATEWAY_IMAGE_BAES=x"},
 		"proxy",
-		"--upstrem",
-		"http://x",
-		"--fields",
-		"imageUrl=fed",
+		"--upstrem", "http://x", "--fields", "imageUrl=fed",
 	)
 	for _, want := range []string{
 		"--upstrem: unknown; the nearest is --upstream",

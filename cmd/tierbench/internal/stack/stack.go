@@ -263,16 +263,7 @@ func (s *Stack) startRedis(ctx context.Context) error {
 	p := s.process(
 		"redis",
 		path,
-		"--port",
-		port,
-		"--bind",
-		host,
-		"--save",
-		"",
-		"--appendonly",
-		"no",
-		"--dir",
-		s.cfg.Dir,
+		"--port", port, "--bind", host, "--save", "", "--appendonly", "no", "--dir", s.cfg.Dir,
 	)
 	p.path = path
 	p.ready = func(line string) bool { return strings.Contains(line, "Ready to accept connections") }
