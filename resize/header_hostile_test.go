@@ -114,38 +114,8 @@ func wideAVIF(itemType, property string) string {
 		return box("meta", u32(0)+
 			box("pitm", u32(1<<24)+u32(70_000))+
 			box("iinf", u32(1<<24)+u32(1)+box("infe", u32(3<<24)+u32(70_000)+u16(0)+itemType))+
-			box(
-				"iloc",
-				u32(
-					2<<24,
-				)+"\x88\x88"+u32(
-					1,
-				)+u32(
-					70_000,
-				)+u16(
-					0,
-				)+u16(
-					0,
-				)+u32(
-					0,
-				)+u32(
-					at,
-				)+u16(
-					1,
-				)+u32(
-					0,
-				)+u32(
-					0,
-				)+u32(
-					0,
-				)+u32(
-					0,
-				)+u32(
-					0,
-				)+u32(
-					4,
-				),
-			)+
+			box("iloc", u32(2<<24)+"\x88\x88"+u32(1)+u32(70_000)+u16(0)+u16(0)+u32(0)+u32(at)+u16(1)+
+				u32(0)+u32(0)+u32(0)+u32(0)+u32(0)+u32(4))+
 			box("iprp", box("ipco", property)+box("ipma", u32(1<<24|1)+u32(1)+u32(70_000)+"\x01"+u16(1<<15|1))))
 	}
 	ftyp := box("ftyp", "avif"+u32(0))
@@ -340,17 +310,12 @@ func TestReadHeader_LibvipsFiles(t *testing.T) {
 			}
 			want := "-" + itoa(h.Width) + "x" + itoa(h.Height) + "."
 			if !strings.Contains(name, want) || h.Alpha != strings.HasPrefix(name, "rgba") && h.Kind != KindGIF ||
-				h.Animated != strings.HasPrefix(
-					name,
-					"animated",
-				) || h.Animated != (h.Frames == 3) || h.Orientation != 1 ||
-				h.BitDepth != 8 || h.Progressive != strings.HasPrefix(name, "progressive") {
+				h.Animated != strings.HasPrefix(name, "animated") || h.Animated != (h.Frames == 3) ||
+				h.Orientation != 1 || h.BitDepth != 8 || h.Progressive != strings.HasPrefix(name, "progressive") {
 				t.Errorf("%+v", h)
 			}
-			if ext := strings.TrimPrefix(filepath.Ext(name), "."); !strings.HasPrefix(
-				strings.Replace(h.Kind.String(), "jpeg", "jpg", 1),
-				ext,
-			) {
+			kind := strings.Replace(h.Kind.String(), "jpeg", "jpg", 1)
+			if !strings.HasPrefix(kind, strings.TrimPrefix(filepath.Ext(name), ".")) {
 				t.Errorf("kind %v", h.Kind)
 			}
 			if err := CheckComplete(b, h); err != nil {
@@ -675,15 +640,8 @@ func TestReadHeader_HostileFilesEndQuickly(t *testing.T) {
 		return append([]byte(head), bytes.Repeat([]byte(part), (size-len(head))/len(part))...)
 	}
 	meta := func(boxes string) []byte { // a meta box to the end of the file
-		return []byte(
-			box(
-				"ftyp",
-				"avif\x00\x00\x00\x00",
-			) + "\x00\x00\x00\x00meta\x00\x00\x00\x00" + box(
-				"pitm",
-				u32(0)+u16(1),
-			) + boxes,
-		)
+		return []byte(box("ftyp", "avif\x00\x00\x00\x00") +
+			"\x00\x00\x00\x00meta\x00\x00\x00\x00" + box("pitm", u32(0)+u16(1)) + boxes)
 	}
 	for name, b := range map[string][]byte{
 		"JPEG of fill bytes":         fill("\xff\xd8", "\xff"),
@@ -739,67 +697,14 @@ func FuzzReadHeader(f *testing.F) {
 		f.Add(b)
 	}
 	f.Add([]byte(heif("heic", "grid", tiles(6), "\x00\x00\x01\x02"+u16(30)+u16(20), ispe(30, 20), ispe(16, 16))))
-	f.Add(
-		[]byte(
-			pngMagic + pngIHDR(
-				3,
-				2,
-				"\x01\x03\x00\x00\x00",
-			) + pngPart(
-				"acTL",
-				u32(7)+u32(0),
-			) + pngPart(
-				"eXIf",
-				tiffFile([2]int{tagOrientation, 6}),
-			) + pngPart(
-				"IDAT",
-				"data",
-			) + pngPart(
-				"IEND",
-				"",
-			),
-		),
-	)
-	f.Add(
-		[]byte(
-			riff(
-				vp8x(
-					0x1a,
-					100,
-					50,
-				) + anmf(
-					0,
-					0,
-					100,
-					50,
-					webpPart("VP8 ", vp8(100, 50)),
-				) + webpPart(
-					"EXIF",
-					tiffFile([2]int{tagOrientation, 5}),
-				),
-			),
-		),
-	)
-	f.Add(
-		[]byte(
-			box(
-				"ftyp",
-				"avis\x00\x00\x00\x00avif",
-			) + box(
-				"moov",
-				box(
-					"trak",
-					box(
-						"tkhd",
-						strings.Repeat("\x00", 84),
-					)+box(
-						"mdia",
-						box("hdlr", u32(0)+u32(0)+"pict")+box("minf", box("stbl", box("stsz", u32(0)+u32(0)+u32(9)))),
-					),
-				),
-			),
-		),
-	)
+	f.Add([]byte(pngMagic + pngIHDR(3, 2, "\x01\x03\x00\x00\x00") + pngPart("acTL", u32(7)+u32(0)) +
+		pngPart("eXIf", tiffFile([2]int{tagOrientation, 6})) + pngPart("IDAT", "data") + pngPart("IEND", "")))
+	f.Add([]byte(riff(vp8x(0x1a, 100, 50) + anmf(0, 0, 100, 50, webpPart("VP8 ", vp8(100, 50))) +
+		webpPart("EXIF", tiffFile([2]int{tagOrientation, 5})))))
+	f.Add([]byte(box("ftyp", "avis\x00\x00\x00\x00avif") +
+		box("moov", box("trak", box("tkhd", strings.Repeat("\x00", 84))+
+			box("mdia", box("hdlr", u32(0)+u32(0)+"pict")+
+				box("minf", box("stbl", box("stsz", u32(0)+u32(0)+u32(9)))))))))
 	f.Add([]byte(jxlMagic + box("jxlp", u32(0)+"\xff\x0a\x00\x00\x00")))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		b = slices.Clip(b) // so that a read past the end panics

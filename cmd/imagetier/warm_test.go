@@ -330,10 +330,8 @@ func TestWarmDead_ListRetryDiscard(t *testing.T) {
 		out != "2 dead letters discarded\n" {
 		t.Errorf("exit code %d, %q, %q", code, out, errs)
 	}
-	if want := []string{`/v1/warm/dead {"do":"retry"}`, `/v1/warm/dead {"do":"discard","ids":[9]}`}; !slices.Equal(
-		posted,
-		want,
-	) {
+	want := []string{`/v1/warm/dead {"do":"retry"}`, `/v1/warm/dead {"do":"discard","ids":[9]}`}
+	if !slices.Equal(posted, want) {
 		t.Errorf("posted %q, want %q", posted, want)
 	}
 }

@@ -27,11 +27,8 @@ func TestLoadTable_ListsFailures(t *testing.T) {
 	if err := run.print(&text); err != nil {
 		t.Errorf("%v\n%s", err, &text)
 	}
-	if want := "| normal | 93.0 | 20.0 | 200.0 | 0 | 0 | 48 | 0 / 3 | 40.0 | 1ms |"; !strings.Contains(
-		text.String(),
-		want,
-	) ||
-		!strings.Contains(text.String(), "30.0 times as long: held") {
+	const want = "| normal | 93.0 | 20.0 | 200.0 | 0 | 0 | 48 | 0 / 3 | 40.0 | 1ms |"
+	if !strings.Contains(text.String(), want) || !strings.Contains(text.String(), "30.0 times as long: held") {
 		t.Errorf("no %s in\n%s", want, &text)
 	}
 	for name, spoil := range map[string]func(*loadRow){

@@ -107,9 +107,7 @@ func (c *memoryCmd) Run() error {
 		"| %d MiB | %d | %.0f | %.0f | %s / %s | %d MiB | %d MiB |\n",
 		c.MiB,
 		s.Entries,
-		float64(
-			gets.Load(),
-		)/c.For.Seconds(),
+		float64(gets.Load())/c.For.Seconds(),
 		float64(puts.Load())/c.For.Seconds(),
 		p50,
 		p99,

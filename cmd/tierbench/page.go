@@ -285,10 +285,9 @@ type report struct {
 func (c *pageCmd) reportOf(loads []load) report {
 	r := report{cmd: c}
 	for _, l := range loads {
-		slices.SortFunc(
-			l.views,
-			func(a, b phone.View) int { return int(a.Screen.Sub(a.Asked) - b.Screen.Sub(b.Asked)) },
-		)
+		slices.SortFunc(l.views, func(a, b phone.View) int {
+			return int(a.Screen.Sub(a.Asked) - b.Screen.Sub(b.Asked))
+		})
 		r.rows = append(r.rows, rowOf(l.name, l.cfg, l.views[len(l.views)/2]))
 	}
 	return r

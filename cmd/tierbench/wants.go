@@ -28,12 +28,8 @@ var (
 			return fmt.Sprintf("%.1f KB allocated a request, wanted 55", o.bytes/1e3), o.bytes <= 55e3
 		},
 		func(o loadRow) (string, bool) {
-			return fmt.Sprintf(
-					"%d connections to services made, %d open, wanted 0 and 3",
-					o.made,
-					o.open,
-				), o.made == 0 &&
-					o.open == 3
+			text := fmt.Sprintf("%d connections to services made, %d open, wanted 0 and 3", o.made, o.open)
+			return text, o.made == 0 && o.open == 3
 		},
 		func(o loadRow) (string, bool) {
 			return fmt.Sprintf("pauses of %s, wanted 10ms", o.pause), o.pause < 10*time.Millisecond

@@ -160,12 +160,7 @@ func mixedSet() (int, string) {
 		jwk("d", edKey),
 		`{"kty":"oct","kid":"o","k":"c2VjcmV0"}`,
 		`{"kty":"EC","crv":"P-999","kid":"x"}`,
-		jwk(
-			"enc",
-			rsaKey,
-			"use",
-			"enc",
-		),
+		jwk("enc", rsaKey, "use", "enc"),
 		`7`,
 		jwk("same", otherKey),
 		jwk("same", ecKey),
@@ -292,17 +287,8 @@ func TestVerifier_User_JWKSOutage(t *testing.T) {
 		func() (int, string) { fetches.Add(1); return (*answer.Load())() },
 		func(user func(...string) (string, error)) {
 			long := with("exp", time.Now().Add(100*time.Hour).Unix())
-			old, next := token(
-				jwt.SigningMethodES256,
-				"e",
-				ecKey,
-				long,
-			), token(
-				jwt.SigningMethodEdDSA,
-				"d",
-				edKey,
-				long,
-			)
+			old := token(jwt.SigningMethodES256, "e", ecKey, long)
+			next := token(jwt.SigningMethodEdDSA, "d", edKey, long)
 			if _, err := user(old); !errors.Is(err, auth.ErrKeys) {
 				t.Errorf("before the first fetch: %v", err)
 			}
@@ -345,10 +331,8 @@ func TestVerifier_User_JWKSOutage(t *testing.T) {
 			time.Sleep(2 * time.Second)
 			before := fetches.Load()
 			for i := range 100 {
-				if _, err := user(token(jwt.SigningMethodEdDSA, fmt.Sprint("forged", i), edKey, long)); !errors.Is(
-					err,
-					auth.ErrToken,
-				) {
+				forged := token(jwt.SigningMethodEdDSA, fmt.Sprint("forged", i), edKey, long)
+				if _, err := user(forged); !errors.Is(err, auth.ErrToken) {
 					t.Errorf("forged: %v", err)
 				}
 			}

@@ -62,13 +62,8 @@ func TestAssembler_Page_Partial(t *testing.T) {
 	t.Run("some of each", func(t *testing.T) {
 		bubble(t, func(t *testing.T, g *gateway) {
 			g.backends.posts = func(ids []string) ([]feed.Post, error) {
-				return []feed.Post{
-						{ID: "p1", UserID: "u1"},
-						{ID: "p2", UserID: "u2"},
-					}, fmt.Errorf(
-						"p3: %w",
-						feed.ErrTimeout,
-					)
+				posts := []feed.Post{{ID: "p1", UserID: "u1"}, {ID: "p2", UserID: "u2"}}
+				return posts, fmt.Errorf("p3: %w", feed.ErrTimeout)
 			}
 			g.backends.profiles = func(ids []string) ([]feed.Profile, error) {
 				return []feed.Profile{{ID: "u2"}}, feed.ErrInvalid

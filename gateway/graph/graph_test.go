@@ -58,10 +58,8 @@ func TestHandler_EveryField(t *testing.T) {
 			t.Errorf("facts of post %d: %+v", i, p)
 		}
 	}
-	if want := `{"data":{"feed":{"posts":[{"id":"post-0","userId":"user-0","caption":"A day`; !strings.HasPrefix(
-		a.body,
-		want,
-	) {
+	const order = `{"data":{"feed":{"posts":[{"id":"post-0","userId":"user-0","caption":"A day`
+	if !strings.HasPrefix(a.body, order) {
 		t.Errorf("members are not in the order of the query: %.100s", a.body)
 	}
 }

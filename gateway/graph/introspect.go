@@ -103,10 +103,9 @@ func (i *introspection) definition(nodes []node, d *ast.Definition) {
 		case n.name == "fields" && d.Kind == ast.Object:
 			list(
 				i,
-				slices.DeleteFunc(
-					slices.Clone(d.Fields),
-					func(f *ast.FieldDefinition) bool { return f.Name[0] == '_' },
-				),
+				slices.DeleteFunc(slices.Clone(d.Fields), func(f *ast.FieldDefinition) bool {
+					return f.Name[0] == '_'
+				}),
 				func(f *ast.FieldDefinition) { i.field(n.sub, f) },
 			)
 		case n.name == "interfaces" && d.Kind == ast.Object: // no Object of the schema implements an interface

@@ -162,10 +162,8 @@ func (q queries) directive() string {
 }
 
 func (q queries) query() string {
-	text := "query($yes:Boolean!,$no:Boolean!) " + q.set(
-		"Query",
-		2,
-	) + " query used($yes:Boolean!,$no:Boolean!){...FQuery @skip(if:$yes) @include(if:$no) feed{...FFeed posts{...FPost author{...FUser}}}}"
+	text := "query($yes:Boolean!,$no:Boolean!) " + q.set("Query", 2) +
+		" query used($yes:Boolean!,$no:Boolean!){...FQuery @skip(if:$yes) @include(if:$no) feed{...FFeed posts{...FPost author{...FUser}}}}"
 	text = strings.Replace(text, "query(", "query asked(", 1)
 	for _, of := range []string{"Query", "Feed", "Post", "User"} {
 		text += " fragment F" + of + " on " + of + q.set(of, 0)

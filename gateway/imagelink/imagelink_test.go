@@ -227,10 +227,8 @@ func TestLinker_Mint_ForeignURL(t *testing.T) {
 			t.Errorf("%.60s became %.60s", plain, got)
 		}
 	}
-	if _, err := l.Mint(client("webp@3x"), "fed", "https://cdn.app.example/a.jpg", imagelink.Post{}); !errors.Is(
-		err,
-		imagelink.ErrProfile,
-	) {
+	_, err := l.Mint(client("webp@3x"), "fed", "https://cdn.app.example/a.jpg", imagelink.Post{})
+	if !errors.Is(err, imagelink.ErrProfile) {
 		t.Errorf("an unknown profile: %v", err)
 	}
 }
@@ -251,10 +249,7 @@ func TestLinker_Mint_FormatFallback(t *testing.T) {
 		{"jpg@3x", "feed", "/440x/v.0/posts/a.jpg.jpg"}, {"jpg@3x", "icons", "/32x32-cover/v.0/posts/a.jpg.png"},
 	} {
 		got := l.URL(client(c.client), c.profile, "https://cdn.app.example/a.jpg", imagelink.Post{})
-		if !strings.HasSuffix(
-			got,
-			c.want,
-		) {
+		if !strings.HasSuffix(got, c.want) {
 			t.Errorf("%s for %s is %s, not %s", c.profile, c.client, got, c.want)
 		}
 	}

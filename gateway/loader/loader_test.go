@@ -240,14 +240,8 @@ func TestLoader_Load_ErrorsPerID(t *testing.T) {
 	l := loader.New(loader.Config[user]{
 		ID: func(u *user) string { return u.id },
 		Fetch: func(context.Context, []string) ([]user, error) {
-			return []user{
-					{"a", "A"},
-					{"a", "another A"},
-					{"unasked", "?"},
-				}, fmt.Errorf(
-					"some: %w",
-					loader.Errors{"b": errLost},
-				)
+			users := []user{{"a", "A"}, {"a", "another A"}, {"unasked", "?"}}
+			return users, fmt.Errorf("some: %w", loader.Errors{"b": errLost})
 		},
 	})
 	got, err := l.Load(t.Context(), []string{"a", "b", "c"})

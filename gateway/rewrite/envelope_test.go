@@ -156,13 +156,8 @@ func FuzzMultipart_Rewrite_AgreesWithMimeMultipart(f *testing.F) {
 		if ends := bytes.Count(body, []byte("\r\n")); ends != 0 && ends != bytes.Count(body, []byte("\n")) {
 			return // the oracle expects that all delimiters have the line end of the first line
 		}
-		before, after := multipart.NewReader(
-			bytes.NewReader(body),
-			boundary,
-		), multipart.NewReader(
-			strings.NewReader(got),
-			boundary,
-		)
+		before := multipart.NewReader(bytes.NewReader(body), boundary)
+		after := multipart.NewReader(strings.NewReader(got), boundary)
 		for {
 			was, err := before.NextRawPart()
 			if err != nil {

@@ -16,11 +16,8 @@ const (
 )
 
 func TestParseNotices_AllServers_Agree(t *testing.T) {
-	sns := `{"Type":"Notification","MessageId":"x","Message":` + strings.ReplaceAll(
-		strings.ReplaceAll(`"`+strings.ReplaceAll(fromAWS, `\`, `\\`), `"`, `\"`),
-		`\"{`,
-		`"{`,
-	) + `"}`
+	escaped := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(fromAWS)
+	sns := `{"Type":"Notification","MessageId":"x","Message":"` + escaped + `"}`
 	for who, body := range map[string]string{
 		"AWS": fromAWS, "MinIO": fromMinIO, "versitygw": fromVersityGW, "SNS": sns, "Ceph": fromCeph,
 		"EventBridge": fromEventBridge,

@@ -69,10 +69,8 @@ func TestBalancer_Make_MapsStatusToOutcome(t *testing.T) {
 		}
 	}
 	slices.Sort(asked)
-	if want := []string{"u=7 /i/_/100x/v.1/posts/a.jpg.jpg", "u=7 /i/_/100x/v.1/posts/here.jpg.webp"}; !slices.Equal(
-		asked,
-		want,
-	) {
+	want := []string{"u=7 /i/_/100x/v.1/posts/a.jpg.jpg", "u=7 /i/_/100x/v.1/posts/here.jpg.webp"}
+	if !slices.Equal(asked, want) {
 		t.Errorf("requested %q, want %q", asked, want)
 	}
 	for word, want := range map[string]error{
@@ -95,10 +93,8 @@ func TestBalancer_Make_MapsStatusToOutcome(t *testing.T) {
 		}
 	}
 	server.Close()
-	if err := b.Make(t.Context(), refsOf(t, "/100x/v.1/posts/a.jpg.webp"))[0].Err; !errors.Is(
-		err,
-		origin.ErrUnavailable,
-	) {
+	err = b.Make(t.Context(), refsOf(t, "/100x/v.1/posts/a.jpg.webp"))[0].Err
+	if !errors.Is(err, origin.ErrUnavailable) {
 		t.Errorf("without a balancer: %v", err)
 	}
 }

@@ -95,9 +95,10 @@ func cloth(w, h int) *image.NRGBA {
 		for x := range w {
 			fx, fy := float64(x), float64(y)
 			m.SetNRGBA(x, y, color.NRGBA{
-				u(
-					math.Sin(fx/9+fy/31) * math.Cos(fy/7),
-				), u(math.Sin(fx*fx/4000 + fy/5)), u(math.Cos(fx/13) * math.Sin(fy*fx/9000)), 255,
+				u(math.Sin(fx/9+fy/31) * math.Cos(fy/7)),
+				u(math.Sin(fx*fx/4000 + fy/5)),
+				u(math.Cos(fx/13) * math.Sin(fy*fx/9000)),
+				255,
 			})
 		}
 	}

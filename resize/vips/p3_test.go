@@ -78,9 +78,8 @@ func TestDisplayP3_Profile_HasStandardValues(t *testing.T) {
 	for i := range 9 {
 		unit := [3]float64{}
 		unit[i%3] = 1
-		if got, want := number("chad", 8+4*i), 65536*adapt(unit)[i/3]; math.Abs(
-			got-want,
-		) > 6 { // Bradford's matrix itself is rounded to four digits
+		got, want := number("chad", 8+4*i), 65536*adapt(unit)[i/3]
+		if math.Abs(got-want) > 6 { // Bradford's matrix itself is rounded to four digits
 			t.Errorf("chad: number %d is %.0f, want %.1f", i, got, want)
 		}
 	}

@@ -94,10 +94,8 @@ func TestNew_InvalidWatermark_Fails(t *testing.T) {
 			t.Errorf("%s is a watermark", name)
 		}
 	}
-	if _, err := New(Config{Watermarks: map[string]string{"logo": filepath.Join(t.TempDir(), "none")}}); !errors.Is(
-		err,
-		os.ErrNotExist,
-	) {
+	missing := map[string]string{"logo": filepath.Join(t.TempDir(), "none")}
+	if _, err := New(Config{Watermarks: missing}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a missing file: %v", err)
 	}
 	r, err := withWatermark(t, good)

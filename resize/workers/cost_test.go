@@ -84,13 +84,8 @@ func TestCost_Expensive_ManySpecs(t *testing.T) {
 
 func TestCostOf_AnimationCountsFrames(t *testing.T) {
 	original := testutil.Photo(t, "animation.gif")
-	all, first := costOf(
-		original,
-		[]resize.Spec{spec(t, "320x.webp")},
-	), costOf(
-		original,
-		[]resize.Spec{spec(t, "320x-still.webp")},
-	)
+	all := costOf(original, []resize.Spec{spec(t, "320x.webp")})
+	first := costOf(original, []resize.Spec{spec(t, "320x-still.webp")})
 	if all.cpu < 2*first.cpu {
 		t.Errorf("all frames %v, the first %v", all.cpu, first.cpu)
 	}

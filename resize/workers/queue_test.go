@@ -440,13 +440,8 @@ func TestQueue_Push_ContinuationGoesFirst(t *testing.T) {
 }
 
 func TestQueue_Push_CheapJobsFirstWithoutStarvation(t *testing.T) {
-	long, short := newJobWithCost(
-		live,
-		cost{cpu: 250 * time.Millisecond},
-	), newJobWithCost(
-		live,
-		cost{cpu: 50 * time.Millisecond},
-	)
+	long := newJobWithCost(live, cost{cpu: 250 * time.Millisecond})
+	short := newJobWithCost(live, cost{cpu: 50 * time.Millisecond})
 	late := newJobWithCost(live, cost{cpu: 50 * time.Millisecond})
 	late.queued = long.queued.Add(time.Second)
 	if got := order(t, newQueue(9, 9), long, late, short); !slices.Equal(got, []int{2, 0, 1}) {

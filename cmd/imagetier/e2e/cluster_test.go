@@ -49,12 +49,9 @@ func TestTier_Queue_SharedByNodes(t *testing.T) {
 	url := cluster(t)
 	first := start(t,
 		warmFlags(origin, "--warm", "all", "--cache-dir", t.TempDir(), "--nats", url, "--stream-replicas", "1")...)
-	eventually(
-		t,
-		20*time.Second,
-		"the queue is there",
-		func() bool { return metric(t, first, "imagetier_prefetch_queue_up") == "1" },
-	)
+	eventually(t, 20*time.Second, "the queue is there", func() bool {
+		return metric(t, first, "imagetier_prefetch_queue_up") == "1"
+	})
 	for _, id := range []string{"1", "2", "3", "4", "5", "6", "7", "8"} {
 		first.mustPostEvent("msg_"+id, published("p"+id, id+".jpg", "v.1"))
 	}
@@ -62,22 +59,16 @@ func TestTier_Queue_SharedByNodes(t *testing.T) {
 	second := start(t,
 		warmFlags(origin, "--warm", "all", "--cache-dir", t.TempDir(), "--nats", url, "--stream-replicas", "1")...)
 	// The second node knows an event that the first accepted.
-	eventually(
-		t,
-		20*time.Second,
-		"the queue is there",
-		func() bool { return metric(t, second, "imagetier_prefetch_queue_up") == "1" },
-	)
+	eventually(t, 20*time.Second, "the queue is there", func() bool {
+		return metric(t, second, "imagetier_prefetch_queue_up") == "1"
+	})
 	second.mustPostEvent("msg_1", published("p1", "1.jpg", "v.1"))
 	if n := metric(t, second, `imagetier_prefetch_events_total{outcome="repeated",type="post.published"}`); n != "1" {
 		t.Errorf("%s repetitions are known to the second node", n)
 	}
-	eventually(
-		t,
-		60*time.Second,
-		"the queue is empty",
-		func() bool { return metric(t, second, "imagetier_prefetch_queue_jobs") == "0" },
-	)
+	eventually(t, 60*time.Second, "the queue is empty", func() bool {
+		return metric(t, second, "imagetier_prefetch_queue_jobs") == "0"
+	})
 	if done := metric(t, second, `imagetier_prefetch_jobs_total{outcome="ok"}`); done == "0" {
 		t.Error("the second node did nothing")
 	}
@@ -95,12 +86,9 @@ func TestTier_S3Notices_OverNATSWarm(t *testing.T) {
 		"--nats", nats, "--stream-replicas", "1",
 		"--source", "posts=s3://photos?region="+s3.Region+"&endpoint="+s3.Endpoint+"&path-style=true",
 		"--image-prefix", "https://cdn.app.example/=posts?version=etag")
-	eventually(
-		t,
-		20*time.Second,
-		"the queue is there",
-		func() bool { return metric(t, x, "imagetier_prefetch_queue_up") == "1" },
-	)
+	eventually(t, 20*time.Second, "the queue is there", func() bool {
+		return metric(t, x, "imagetier_prefetch_queue_up") == "1"
+	})
 	body, err := os.ReadFile(filepath.Join(photos(t), "phone-android.jpg"))
 	if err != nil {
 		t.Fatal(err)

@@ -362,12 +362,9 @@ func TestTier_Events_SurviveKill(t *testing.T) {
 	for i := range events { // as a sender without an answer would; all were answered, so this has no effect
 		x.mustPostEvent(fmt.Sprintf("msg_%d", i), published(fmt.Sprintf("p%d", i), fmt.Sprintf("a%d.jpg", i), "v.1"))
 	}
-	eventually(
-		t,
-		90*time.Second,
-		"the queue is empty",
-		func() bool { return metric(t, x, "imagetier_prefetch_queue_jobs") == "0" },
-	)
+	eventually(t, 90*time.Second, "the queue is empty", func() bool {
+		return metric(t, x, "imagetier_prefetch_queue_jobs") == "0"
+	})
 	before := o.gets.Load()
 	for i := range events {
 		got := x.get(signedPath(t, fmt.Sprintf("/440x/v.1/posts/a%d.jpg.webp", i)))
@@ -389,9 +386,8 @@ func TestTier_Events_SurviveKill(t *testing.T) {
 	if twice > 8 { // jobs that were being done when it was killed
 		t.Errorf("%d originals were fetched twice", twice)
 	}
-	if n := metric(t, x, `imagetier_prefetch_events_total{outcome="repeated",type="post.published"}`); n != strconv.Itoa(
-		events,
-	) {
+	n := metric(t, x, `imagetier_prefetch_events_total{outcome="repeated",type="post.published"}`)
+	if n != strconv.Itoa(events) {
 		t.Errorf("%s of the %d repetitions are counted as such", n, events)
 	}
 }
@@ -401,12 +397,9 @@ func TestTier_Events_WarmNone(t *testing.T) {
 	o, origin := newCountingOrigin(t, "phone-android.jpg")
 	x := start(t, warmFlags(origin, "--cache-dir", t.TempDir(), "--warm", "none")...)
 	x.mustPostEvent("msg_1", published("p1", "a.jpg", "v.1"))
-	eventually(
-		t,
-		30*time.Second,
-		"the queue is empty",
-		func() bool { return metric(t, x, "imagetier_prefetch_queue_jobs") == "0" },
-	)
+	eventually(t, 30*time.Second, "the queue is empty", func() bool {
+		return metric(t, x, "imagetier_prefetch_queue_jobs") == "0"
+	})
 	if n := o.gets.Load(); n != 0 {
 		t.Errorf("the origin was asked %d times", n)
 	}

@@ -16,12 +16,9 @@ func TestFleet_PurgeByTag_OnAnotherNode(t *testing.T) {
 	node := func(i int) *tier {
 		x := start(t,
 			warmFlags(origin, "--warm", "none", "--cache-dir", dirs[i], "--nats", url, "--stream-replicas", "1")...)
-		eventually(
-			t,
-			20*time.Second,
-			"the queue is there",
-			func() bool { return metric(t, x, "imagetier_prefetch_queue_up") == "1" },
-		)
+		eventually(t, 20*time.Second, "the queue is there", func() bool {
+			return metric(t, x, "imagetier_prefetch_queue_up") == "1"
+		})
 		return x
 	}
 	path := func(i int) string { return signedPath(t, fmt.Sprintf("/16x/v.1/posts/%d.jpg.jpg", i)) }

@@ -181,12 +181,9 @@ func TestTier_PurgeHook_PostsAfterPurge(t *testing.T) {
 			t.Errorf("%s was posted %d times", event, n)
 		}
 	}
-	eventually(
-		t,
-		20*time.Second,
-		"it is counted",
-		func() bool { return metric(t, x, `imagetier_purge_hooks_total{outcome="sent"}`) == "1" },
-	)
+	eventually(t, 20*time.Second, "it is counted", func() bool {
+		return metric(t, x, `imagetier_purge_hooks_total{outcome="sent"}`) == "1"
+	})
 	x.stop()
 }
 

@@ -132,11 +132,7 @@ func TestLoad_ExpensiveJobs_LeaveCheapOnesTime(t *testing.T) {
 				pair+1,
 				len(expensive),
 				len(cheap),
-				quantile(
-					cheap,
-					http.StatusOK,
-					0.5,
-				).Round(time.Millisecond),
+				quantile(cheap, http.StatusOK, 0.5).Round(time.Millisecond),
 				p99[at].Round(time.Millisecond),
 				quantile(expensive, http.StatusOK, 0.5).Round(time.Millisecond),
 			)
@@ -198,24 +194,15 @@ func TestLoad_FourTimesCapacity(t *testing.T) {
 		pause(t.Context(), time.Until(ended.Add(time.Duration(i+1)*250*time.Millisecond)))
 	}
 	probing.Wait()
-	recovered := slices.IndexFunc(
-		probes[:],
-		func(r reply) bool { return r.status == http.StatusOK && r.took <= idle*3/2 },
-	)
+	recovered := slices.IndexFunc(probes[:], func(r reply) bool {
+		return r.status == http.StatusOK && r.took <= idle*3/2
+	})
 	asking.Wait()
 	cancel()
 	beside.Wait()
 
-	ok, refused, late := count(
-		made,
-		http.StatusOK,
-	), count(
-		made,
-		http.StatusServiceUnavailable,
-	), count(
-		made,
-		http.StatusGatewayTimeout,
-	)
+	ok, refused := count(made, http.StatusOK), count(made, http.StatusServiceUnavailable)
+	late := count(made, http.StatusGatewayTimeout)
 	// The first quarter is the ramp. After it memory must not grow.
 	full := memory[len(memory)/4:]
 	first, second := median(full[:len(full)/2]), median(full[len(full)/2:])
@@ -258,10 +245,8 @@ func TestLoad_FourTimesCapacity(t *testing.T) {
 	if ok+refused != len(made) || refused < len(made)/2 {
 		t.Errorf("of %d images, %d were made and %d refused", len(made), ok, refused)
 	}
-	if slices.ContainsFunc(
-		made,
-		func(r reply) bool { return r.status == http.StatusServiceUnavailable && !r.retryAfter },
-	) {
+	noRetryAfter := func(r reply) bool { return r.status == http.StatusServiceUnavailable && !r.retryAfter }
+	if slices.ContainsFunc(made, noRetryAfter) {
 		t.Error("a refusal has no Retry-After")
 	}
 	if at := quantile(made, http.StatusServiceUnavailable, 0.99); at > 250*time.Millisecond {

@@ -75,12 +75,9 @@ func TestTier_S3Notices_WarmAndPurge(t *testing.T) {
 	live := signedPath(t, "/100x/live/posts/a.jpg.webp")
 	was := x.get(live).body
 	s3.Put(t, "photos", "2026/a.jpg", second)
-	eventually(
-		t,
-		30*time.Second,
-		"the live variant is of the new original",
-		func() bool { return !bytes.Equal(x.get(live).body, was) },
-	)
+	eventually(t, 30*time.Second, "the live variant is of the new original", func() bool {
+		return !bytes.Equal(x.get(live).body, was)
+	})
 	// Deleting an object purges its variants.
 	for name, spelled := range names {
 		before := cdn.times("image.purged " + name)
@@ -88,12 +85,9 @@ func TestTier_S3Notices_WarmAndPurge(t *testing.T) {
 		eventually(t, 30*time.Second, name+" is purged", func() bool {
 			return x.get(signedPath(t, "/440x/v.0/posts/"+spelled+".webp")).StatusCode == http.StatusNotFound
 		})
-		eventually(
-			t,
-			30*time.Second,
-			"a CDN hook for "+name,
-			func() bool { return cdn.times("image.purged "+name) > before },
-		)
+		eventually(t, 30*time.Second, "a CDN hook for "+name, func() bool {
+			return cdn.times("image.purged "+name) > before
+		})
 	}
 	for label, change := range map[string]func(*http.Request){
 		"nothing":            func(*http.Request) {},

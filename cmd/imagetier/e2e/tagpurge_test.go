@@ -70,12 +70,9 @@ func TestTier_Tags_SurviveKill(t *testing.T) {
 	path := signedPath(t, "/100x/v.1/posts/phone-android.jpg.jpg")
 	x.get(path).want(t, 200, "origin")
 	x.mustPostEvent("msg_1", published("p1", "phone-android.jpg", "v.1"))
-	eventually(
-		t,
-		20*time.Second,
-		"the tag is known",
-		func() bool { return metric(t, x, "imagetier_prefetch_queue_jobs") == "0" },
-	)
+	eventually(t, 20*time.Second, "the tag is known", func() bool {
+		return metric(t, x, "imagetier_prefetch_queue_jobs") == "0"
+	})
 	x.kill()
 	x = start(t, flags...)
 	if status, r := x.ask("POST", "/v1/takedown", `{"tag":"post:p1"}`); status != http.StatusOK || r.Variants != 1 {

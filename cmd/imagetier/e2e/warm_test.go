@@ -46,12 +46,8 @@ func TestTier_WarmCommand_Resumes(t *testing.T) {
 	for i := range 20 {
 		fmt.Fprintf(&lines, "%s\n", signedPath(t, fmt.Sprintf("/%dx/v.1/posts/%d.jpg.webp", 100+i%2*20, i/2)))
 	}
-	lines.WriteString(
-		"192.0.2.1 - - [23/Nov/2026:10:00:00 +0000] \"GET " + signedPath(
-			t,
-			"/64x/v.1/posts/log.jpg.webp",
-		) + " HTTP/1.1\" 200 5120\n",
-	)
+	fmt.Fprintf(&lines, "192.0.2.1 - - [23/Nov/2026:10:00:00 +0000] \"GET %s HTTP/1.1\" 200 5120\n",
+		signedPath(t, "/64x/v.1/posts/log.jpg.webp"))
 	lines.WriteString("https://cdn.app.example/plain.jpg\n")
 	lines.WriteString("/i/_/100x/v.1/posts/missing.jpg.webp\n")
 	if err := os.WriteFile(list, []byte(lines.String()), 0o644); err != nil {
@@ -224,12 +220,9 @@ func TestTier_WarmAPI_RetriesDeadLetters(t *testing.T) {
 	half := (*photo)[:len(*photo)/2]
 	o.photo.Store(&half) // it can never be decoded
 	x.mustPostEvent("msg_1", published("p1", "a.jpg", "v.1"))
-	eventually(
-		t,
-		60*time.Second,
-		"it is a dead letter",
-		func() bool { return metric(t, x, "imagetier_prefetch_dead_letters") == "1" },
-	)
+	eventually(t, 60*time.Second, "it is a dead letter", func() bool {
+		return metric(t, x, "imagetier_prefetch_dead_letters") == "1"
+	})
 	if n := metric(t, x, "imagetier_prefetch_dead_total"); n != "1" {
 		t.Errorf("%s dead letters are counted", n)
 	}

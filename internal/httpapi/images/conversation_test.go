@@ -140,12 +140,8 @@ func (c *fakeCache) direct(t *testing.T, line string) {
 			t.Fatalf("cache %s: there is no error %q", line, text)
 		}
 		c.out = imagecache.Outcome{Detail: imagecache.FromOrigin, Forward: imagecache.URIMiss}
-		c.err, rest = fmt.Errorf(
-			"fill /x: GET s3://bucket.secret.internal/key: VipsJpeg: %w",
-			err,
-		), strings.Fields(
-			tail,
-		)
+		c.err = fmt.Errorf("fill /x: GET s3://bucket.secret.internal/key: VipsJpeg: %w", err)
+		rest = strings.Fields(tail)
 	case "panics":
 		c.panic = true
 	case "empty":
