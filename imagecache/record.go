@@ -118,9 +118,9 @@ type RecordLen struct{ Header, Body int64 }
 // Total is the length of the record.
 func (l RecordLen) Total() int64 { return l.Header + l.Body }
 
-// PeekRecord reads the lengths from the first bytes of a record, at least RecordPeek of them. They
+// recordLen reads the lengths from the first bytes of a record, at least recordPrefix of them. They
 // are not verified.
-func PeekRecord(b []byte) (RecordLen, error) {
+func recordLen(b []byte) (RecordLen, error) {
 	if len(b) < recordPrefix {
 		return RecordLen{}, fmt.Errorf("%w: %d bytes", ErrRecord, len(b))
 	}
@@ -135,13 +135,10 @@ func PeekRecord(b []byte) (RecordLen, error) {
 	return RecordLen{Header: int64(header), Body: int64(body)}, nil
 }
 
-// RecordPeek is how many bytes PeekRecord needs.
-const RecordPeek = recordPrefix
-
 // ParseRecordHeader reads the header of a record from its first bytes; the body need not
 // be there, and the Image has none. Nothing that it returns aliases b.
 func ParseRecordHeader(b []byte) (Key, Image, RecordLen, error) {
-	size, err := PeekRecord(b)
+	size, err := recordLen(b)
 	if err != nil {
 		return Key{}, Image{}, RecordLen{}, err
 	}
