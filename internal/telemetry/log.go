@@ -27,25 +27,16 @@ type Config struct {
 	// Level is the lowest level that is logged; its zero value is info.
 	Level slog.Leveler
 	// Secrets are keys, tokens and passwords as they are written in the configuration. They never get into the log,
-	// see NewHandler.
+	// see [Open].
 	Secrets []string
 }
 
 // hidden replaces a secret.
 const hidden = "(secret)"
 
-// NewHandler returns the handler of a program's log: one line per record, with trace_id and span_id in the lines of
-// traced requests.
-//
-// Secrets are kept out of it in two ways. Attributes whose key ends in authorization, cookie, password, secret or
-// token are hidden. And each of cfg.Secrets is replaced in the finished line, wherever it came from: a message, an
-// error, a struct, a stack. It is found as it is written in the configuration, quoted, and, if it is hexadecimal, in
-// the other case and as base64 of its bytes. Secrets of less than 4 bytes are not replaced: they would match
-// everywhere.
-func NewHandler(cfg Config) (slog.Handler, error) {
-	return newHandler(cfg, newScrubber(cfg.Output, cfg.Secrets))
-}
-
+// newHandler returns the handler of a program's log: one line per record, with trace_id and span_id in the lines of
+// traced requests. Attributes whose key ends in authorization, cookie, password, secret or token are hidden here; out
+// is the scrubber, which hides secrets in the finished line.
 func newHandler(cfg Config, out io.Writer) (slog.Handler, error) {
 	opts := &slog.HandlerOptions{Level: cfg.Level, ReplaceAttr: hide}
 	switch cfg.Format {
@@ -67,7 +58,10 @@ func hide(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// scrubber hides secrets in each line. slog's handlers write one line at a time.
+// scrubber replaces secrets in each finished line, wherever they came from: a message, an error, a struct, a stack. A
+// secret is found as it is written in the configuration, quoted, and, if it is hexadecimal, in the other case and as
+// base64 of its bytes. Secrets of less than 4 bytes are not replaced: they would match everywhere. slog's handlers
+// write one line at a time.
 type scrubber struct {
 	out     io.Writer
 	secrets atomic.Pointer[[][]byte] // the slice is never changed

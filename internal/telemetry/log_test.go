@@ -81,15 +81,8 @@ func TestNewHandler_HidesLongestSecretFirst(t *testing.T) {
 
 func TestNewHandler_HidesSecretAttributes(t *testing.T) {
 	tel, log := open(t, Config{})
-	tel.Log.Info(
-		"request",
-		"Authorization",
-		"Bearer abc",
-		"admin_token",
-		"def", slog.Group("headers", "Set-Cookie", "ghi"),
-		"path",
-		"/jkl",
-	)
+	tel.Log.Info("request", "Authorization", "Bearer abc", "admin_token", "def",
+		slog.Group("headers", "Set-Cookie", "ghi"), "path", "/jkl")
 	for _, needle := range []string{"abc", "def", "ghi"} {
 		if strings.Contains(log.String(), needle) {
 			t.Errorf("%s is in %s", needle, log)

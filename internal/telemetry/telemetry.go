@@ -41,7 +41,8 @@ func (t *Telemetry) Hide(secrets []string) { t.secrets.hide(secrets) }
 // quantiles since the start.
 var gcPauses = regexp.MustCompile(`^/sched/pauses/total/gc:seconds$`)
 
-// Open makes the logger, the registry and the tracer. Tracing is configured by the environment, see
+// Open makes the logger, the registry and the tracer. The log hides cfg.Secrets, and attributes whose names say that
+// they are secret. Tracing is configured by the environment, see
 // [tracing.Configured]. Open does not connect: an exporter that cannot reach its collector logs that at most once a
 // minute, and drops spans.
 func Open(ctx context.Context, cfg Config) (*Telemetry, error) {
