@@ -207,12 +207,8 @@ func TestCache_Get_SharesOneFillAmongCallers(t *testing.T) {
 		close(open)
 		synctest.Wait()
 		if b.filler.fills.Load() != 1 || collapsed.Load() != 499 || stored.Load() != 1 {
-			t.Errorf(
-				"fills %d, collapsed %d, stored %d; want 1, 499, 1",
-				b.filler.fills.Load(),
-				collapsed.Load(),
-				stored.Load(),
-			)
+			t.Errorf("fills %d, collapsed %d, stored %d; want 1, 499, 1",
+				b.filler.fills.Load(), collapsed.Load(), stored.Load())
 		}
 	})
 }

@@ -70,12 +70,8 @@ func TestCache_SoftPurge_EndsTheFreshnessOfLiveImages(t *testing.T) {
 		time.Sleep(time.Second)
 		img, out, err := b.cache.Get(t.Context(), ref(t, live))
 		if err != nil || out.Detail != imagecache.Stale || img.Fresh.Until != began.Add(time.Minute) {
-			t.Errorf(
-				"%+v until %s after it was made, %v; want the minute that it was good for",
-				out,
-				img.Fresh.Until.Sub(began),
-				err,
-			)
+			t.Errorf("%+v until %s after it was made, %v; want the minute that it was good for",
+				out, img.Fresh.Until.Sub(began), err)
 		}
 		synctest.Wait()
 	})

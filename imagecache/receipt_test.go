@@ -61,12 +61,8 @@ func TestReceipt_Merge_SumsUnlistedImages(t *testing.T) {
 	}
 	a.Merge(receiptOf(t, 1, n))
 	if a.Variants != n+5 || a.Bytes != 10*(n+5) || len(a.VariantSizes) != imagecache.MaxListed {
-		t.Errorf(
-			"%d variants, %d bytes, %d are listed; want those that are not listed twice",
-			a.Variants,
-			a.Bytes,
-			len(a.VariantSizes),
-		)
+		t.Errorf("%d variants, %d bytes, %d are listed; want those that are not listed twice",
+			a.Variants, a.Bytes, len(a.VariantSizes))
 	}
 	if text, err := json.Marshal(a); err != nil || len(text) > 300_000 {
 		t.Errorf("%d bytes of JSON, %v", len(text), err)

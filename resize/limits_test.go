@@ -176,16 +176,8 @@ func TestSpec_OutputSize(t *testing.T) {
 				t.Fatal(err)
 			}
 			if width, height := s.OutputSize(c.width, c.height); width != c.wantWidth || height != c.wantHeight {
-				t.Errorf(
-					"%s of %dx%d is %dx%d, want %dx%d",
-					c.name,
-					c.width,
-					c.height,
-					width,
-					height,
-					c.wantWidth,
-					c.wantHeight,
-				)
+				t.Errorf("%s of %dx%d is %dx%d, want %dx%d",
+					c.name, c.width, c.height, width, height, c.wantWidth, c.wantHeight)
 			}
 		})
 	}

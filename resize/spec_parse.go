@@ -124,11 +124,8 @@ func parseLenient(shape, format string) (s Spec, problem string, err error) {
 		return Spec{}, "", fmt.Errorf("%w: %s is longer than any shape", ErrSpec, quote(shape))
 	}
 	if s.Format == NoFormat {
-		return Spec{}, "", fmt.Errorf(
-			"%w: %s has no format (jpg png webp avif gif heic jxl auto)",
-			ErrSpec,
-			quote(shape),
-		)
+		return Spec{}, "", fmt.Errorf("%w: %s has no format (jpg png webp avif gif heic jxl auto)",
+			ErrSpec, quote(shape))
 	}
 	var (
 		seen uint

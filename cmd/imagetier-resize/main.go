@@ -119,13 +119,8 @@ func run(s settings) error {
 	}
 	can := resizer.Capabilities()
 	if s.version {
-		_, err := fmt.Fprintf(
-			answers,
-			"imagetier-resize %s, libvips %s, protocol %d\n",
-			version(),
-			can.Version,
-			wire.Version,
-		)
+		_, err := fmt.Fprintf(answers, "imagetier-resize %s, libvips %s, protocol %d\n",
+			version(), can.Version, wire.Version)
 		return err
 	}
 	hello := wire.Hello{Libvips: can.Version, Loads: can.Loads, Saves: can.Saves, Sandbox: []string{"rlimits"}}

@@ -63,11 +63,8 @@ func (c *purgeCmd) targets() (targets []adminclient.Target, err error) {
 	for _, url := range c.URL {
 		path := imageurl.PathOf(url)
 		if !strings.HasPrefix(path, imageurl.Prefix) {
-			return nil, fmt.Errorf(
-				"%s is not an image URL: its path does not begin with %s",
-				printable(url),
-				imageurl.Prefix,
-			)
+			return nil, fmt.Errorf("%s is not an image URL: its path does not begin with %s",
+				printable(url), imageurl.Prefix)
 		}
 		targets = append(targets, adminclient.Target{Path: path, Soft: c.Soft, DryRun: c.DryRun})
 	}

@@ -254,12 +254,7 @@ func (r *warmRun) printCounts() error {
 	if n.Invalid > 0 {
 		text += fmt.Sprintf("; %d invalid lines", n.Invalid)
 	}
-	_, err := fmt.Fprintf(
-		r.p.Stdout,
-		"%s; %.1f s, %.0f images/s\n",
-		text,
-		n.Seconds,
-		float64(n.Images)/max(n.Seconds, 0.001),
-	)
+	_, err := fmt.Fprintf(r.p.Stdout, "%s; %.1f s, %.0f images/s\n",
+		text, n.Seconds, float64(n.Images)/max(n.Seconds, 0.001))
 	return err
 }

@@ -49,14 +49,8 @@ func (p *progress) show(counts warmlist.Counts, read int64) {
 // line returns the line, at most 79 columns wide for counts below ten million.
 func (p *progress) line(counts warmlist.Counts, read int64, took time.Duration) string {
 	rate := float64(counts.Images-p.start) / max(took.Seconds(), 0.001)
-	text := fmt.Sprintf(
-		"%d images %.0f/s  hit %d made %d failed %d",
-		counts.Images,
-		rate,
-		counts.Hit,
-		counts.Made,
-		counts.Failed,
-	)
+	text := fmt.Sprintf("%d images %.0f/s  hit %d made %d failed %d",
+		counts.Images, rate, counts.Hit, counts.Made, counts.Failed)
 	if p.size == 0 {
 		return text
 	}

@@ -19,38 +19,24 @@ func chart(results []result) []byte {
 	var b strings.Builder
 	width := left + len(results)*(panelWidth+gap)
 	height := top + panelHeight + 64
-	fmt.Fprintf(
-		&b,
+	fmt.Fprintf(&b,
 		`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" font-family="system-ui, sans-serif" font-size="12" role="img">`,
-		width,
-		height,
-		width,
-		height,
-	)
+		width, height, width, height)
 	b.WriteString(
 		"\n<title>Object hit ratio over cache size, by trace</title>\n<style>text{fill:#333}.grid{stroke:#8884}.axis{stroke:#888}@media(prefers-color-scheme:dark){text{fill:#ddd}}</style>\n",
 	)
 	x := left
 	for i, who := range contenders {
-		fmt.Fprintf(
-			&b,
+		fmt.Fprintf(&b,
 			`<rect x="%d" y="14" width="12" height="12" rx="3" fill="%s"/><text x="%d" y="24">%s</text>`+"\n",
-			x,
-			colours[i],
-			x+18,
-			html.EscapeString(who.name),
-		)
+			x, colours[i], x+18, html.EscapeString(who.name))
 		x += 34 + 7*len(who.name)
 	}
 	for i, r := range results {
 		panel(&b, left+i*(panelWidth+gap), r, i == 0)
 	}
-	fmt.Fprintf(
-		&b,
-		`<text x="%d" y="%d" text-anchor="middle">cache size, %% of the footprint</text>`+"\n</svg>\n",
-		width/2,
-		height-10,
-	)
+	fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="middle">cache size, %% of the footprint</text>`+"\n</svg>\n",
+		width/2, height-10)
 	return []byte(b.String())
 }
 
@@ -69,25 +55,14 @@ func panel(b *strings.Builder, x int, r result, labelled bool) {
 	fmt.Fprintf(b, `<text x="%d" y="%d" font-weight="600">%s</text>`+"\n", x, top-10, html.EscapeString(r.trace))
 	for percent := low; percent <= high; percent += 10 {
 		_, y := at(0, percent)
-		fmt.Fprintf(
-			b,
+		fmt.Fprintf(b,
 			`<line class="grid" x1="%d" y1="%.1f" x2="%d" y2="%.1f"/><text x="%d" y="%.1f" text-anchor="end">%.0f</text>`+"\n",
-			x,
-			y,
-			x+panelWidth,
-			y,
-			x-5,
-			y+4,
-			percent,
-		)
+			x, y, x+panelWidth, y, x-5, y+4, percent)
 	}
 	if labelled {
-		fmt.Fprintf(
-			b,
+		fmt.Fprintf(b,
 			`<text x="12" y="%d" transform="rotate(-90 12 %d)" text-anchor="middle">object hit ratio, %%</text>`+"\n",
-			top+panelHeight/2,
-			top+panelHeight/2,
-		)
+			top+panelHeight/2, top+panelHeight/2)
 	}
 	for _, share := range shares {
 		px, _ := at(share, low)
@@ -100,11 +75,7 @@ func panel(b *strings.Builder, x int, r result, labelled bool) {
 			points = append(points, fmt.Sprintf("%.1f,%.1f", px, py))
 			fmt.Fprintf(b, `<circle cx="%.1f" cy="%.1f" r="3" fill="%s"/>`+"\n", px, py, colours[i])
 		}
-		fmt.Fprintf(
-			b,
-			`<polyline points="%s" fill="none" stroke="%s" stroke-width="2"/>`+"\n",
-			strings.Join(points, " "),
-			colours[i],
-		)
+		fmt.Fprintf(b, `<polyline points="%s" fill="none" stroke="%s" stroke-width="2"/>`+"\n",
+			strings.Join(points, " "), colours[i])
 	}
 }

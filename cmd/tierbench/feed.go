@@ -309,11 +309,8 @@ func (b *feedBench) measureCapacity(ctx context.Context) (capacity float64, err 
 		if capacity, err = b.capacity(ctx, part); err != nil {
 			return 0, err
 		}
-		fmt.Printf(
-			"capacity without warming, of a network of %d people: %.0f requests a second\n",
-			cfg.People,
-			capacity,
-		)
+		fmt.Printf("capacity without warming, of a network of %d people: %.0f requests a second\n",
+			cfg.People, capacity)
 		if before != 0 || math.Abs(b.Load*capacity/rate-1) < 0.15 {
 			return capacity, nil
 		}

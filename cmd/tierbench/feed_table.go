@@ -58,13 +58,8 @@ func dayTable(title string, ran dayRun) string {
 	)
 	fmt.Fprintf(&b, "| p50, p99 | %s | %s |\n", ms(ran.p50), ms(ran.p99))
 	if ran.failed+ran.refused > 0 {
-		fmt.Fprintf(
-			&b,
-			"| requests that failed, events that were refused | %d | %d of %d |\n",
-			ran.failed,
-			ran.refused,
-			ran.events,
-		)
+		fmt.Fprintf(&b, "| requests that failed, events that were refused | %d | %d of %d |\n",
+			ran.failed, ran.refused, ran.events)
 	}
 	return b.String()
 }
@@ -76,12 +71,8 @@ func pairTable(pairs []pair, rate, capacity float64) string {
 	if capacity != 0 {
 		at += fmt.Sprintf(", %.0f %% of the capacity", 100*rate/capacity)
 	}
-	fmt.Fprintf(
-		&b,
-		"\n| %d pairs at %s, medians | with warming | without | ratio |\n|---|---|---|---|\n",
-		len(pairs),
-		at,
-	)
+	fmt.Fprintf(&b, "\n| %d pairs at %s, medians | with warming | without | ratio |\n|---|---|---|---|\n",
+		len(pairs), at)
 	row := func(label string, of func(tally) time.Duration) {
 		var with, without []time.Duration
 		var ratios []float64

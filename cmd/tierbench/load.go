@@ -360,26 +360,11 @@ func (r *loadRun) print(out io.Writer) error {
 		"\n| scenario | requests/s | average ms | p95 ms | errors | partial | RSS MB | connections made / open | KB a request | GC pause p99 |\n|---|---|---|---|---|---|---|---|---|---|\n",
 	)
 	for _, o := range r.rows {
-		fmt.Fprintf(
-			out,
-			"| %s | %.1f | %.1f | %.1f | %d | %d |",
-			o.name,
-			o.k6.Rate,
-			o.k6.Avg,
-			o.k6.P95,
-			o.k6.errors(),
-			o.k6.Partial,
-		)
+		fmt.Fprintf(out, "| %s | %.1f | %.1f | %.1f | %d | %d |",
+			o.name, o.k6.Rate, o.k6.Avg, o.k6.P95, o.k6.errors(), o.k6.Partial)
 		if o.gatewayKnown {
-			fmt.Fprintf(
-				out,
-				" %.0f | %d / %d | %.1f | %s |\n",
-				float64(o.rss)/1e6,
-				o.made,
-				o.open,
-				o.bytes/1e3,
-				o.pause,
-			)
+			fmt.Fprintf(out, " %.0f | %d / %d | %.1f | %s |\n",
+				float64(o.rss)/1e6, o.made, o.open, o.bytes/1e3, o.pause)
 		} else {
 			fmt.Fprintf(out, " | %d | | |\n", o.made)
 		}

@@ -319,14 +319,8 @@ const (
 )
 
 func (r report) print(out io.Writer) {
-	fmt.Fprintf(
-		out,
-		"A page of %d posts over %s and %g Mbit/s, milliseconds; the middle of %d phones of each kind\n\n",
-		r.rows[0].view.Posts,
-		r.cmd.RTT,
-		r.cmd.Bandwidth,
-		r.cmd.Rounds,
-	)
+	fmt.Fprintf(out, "A page of %d posts over %s and %g Mbit/s, milliseconds; the middle of %d phones of each kind\n\n",
+		r.rows[0].view.Posts, r.cmd.RTT, r.cmd.Bandwidth, r.cmd.Rounds)
 	line := func(label string, cell func(row) string) {
 		fmt.Fprintf(out, "| %s |", label)
 		for _, one := range r.rows {
@@ -354,21 +348,11 @@ func (r report) print(out io.Writer) {
 	for _, one := range r.rows {
 		switch one.name {
 		case "running":
-			fmt.Fprintf(
-				out,
-				"first screen of a running app: %s ms, wanted %s: %s\n",
-				millis(one.screen),
-				millis(wantScreen),
-				verdict(one.screen <= wantScreen),
-			)
+			fmt.Fprintf(out, "first screen of a running app: %s ms, wanted %s: %s\n",
+				millis(one.screen), millis(wantScreen), verdict(one.screen <= wantScreen))
 		case "cached":
-			fmt.Fprintf(
-				out,
-				"page that is cached: %s ms, wanted %s: %s\n",
-				millis(one.whole),
-				millis(wantCached),
-				verdict(one.whole <= wantCached),
-			)
+			fmt.Fprintf(out, "page that is cached: %s ms, wanted %s: %s\n",
+				millis(one.whole), millis(wantCached), verdict(one.whole <= wantCached))
 		}
 	}
 }

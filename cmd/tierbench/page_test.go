@@ -54,12 +54,8 @@ func pageOf(image string) string {
 	for i := range 4 {
 		posts = append(
 			posts,
-			fmt.Sprintf(
-				`{"imageUrl":"%s%d","thumbnailUrl":null,"author":{"avatarUrl":"https://img/u%d"}}`,
-				image,
-				i,
-				i%2,
-			),
+			fmt.Sprintf(`{"imageUrl":"%s%d","thumbnailUrl":null,"author":{"avatarUrl":"https://img/u%d"}}`,
+				image, i, i%2),
 		)
 	}
 	page := `{"data":{"feed":{"posts":[` + strings.Join(posts, ",") + `]}}}`

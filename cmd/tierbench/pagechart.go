@@ -34,37 +34,22 @@ func (r report) picture() []byte {
 		height += 62 + lineHeight*(len(waterfall.view.Pictures)+1)
 	}
 	width := barsLeft + barsWidth + 140
-	fmt.Fprintf(
-		&b,
+	fmt.Fprintf(&b,
 		`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" font-family="system-ui, sans-serif" font-size="12" role="img">`,
-		width,
-		height,
-		width,
-		height,
-	)
+		width, height, width, height)
 	b.WriteString(
 		"\n<title>How long a page of the feed takes on a phone</title>\n<style>text{fill:#333}.grid{stroke:#8884}.axis{stroke:#888}@media(prefers-color-scheme:dark){text{fill:#ddd}}</style>\n",
 	)
 	x := barsLeft
 	for i, part := range parts {
-		fmt.Fprintf(
-			&b,
+		fmt.Fprintf(&b,
 			`<rect x="%d" y="10" width="12" height="12" rx="3" fill="%s"/><text x="%d" y="20">%s</text>`+"\n",
-			x,
-			colours[i],
-			x+18,
-			part,
-		)
+			x, colours[i], x+18, part)
 		x += 34 + 7*len(part)
 	}
-	fmt.Fprintf(
-		&b,
+	fmt.Fprintf(&b,
 		`<text x="%d" y="42">page of %d posts over %s and %g Mbit/s; the line marks bytes over bandwidth</text>`+"\n",
-		barsLeft,
-		r.rows[0].view.Posts,
-		r.cmd.RTT,
-		r.cmd.Bandwidth,
-	)
+		barsLeft, r.rows[0].view.Posts, r.cmd.RTT, r.cmd.Bandwidth)
 	for i, one := range r.rows {
 		bar(&b, chartHead+i*(barHeight+barGap), one, float64(barsWidth)/longest.Seconds())
 	}
@@ -77,35 +62,17 @@ func (r report) picture() []byte {
 
 // bar draws one load at y; scale is in pixels per second.
 func bar(b *strings.Builder, y int, one row, scale float64) {
-	fmt.Fprintf(
-		b,
-		`<text x="%d" y="%d" text-anchor="end">%s</text>`+"\n",
-		barsLeft-8,
-		y+15,
-		html.EscapeString(one.name),
-	)
+	fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="end">%s</text>`+"\n",
+		barsLeft-8, y+15, html.EscapeString(one.name))
 	x := float64(barsLeft)
 	for i, d := range []time.Duration{one.connections, one.query, one.images, one.whole - one.screen} {
-		fmt.Fprintf(
-			b,
-			`<rect x="%.1f" y="%d" width="%.1f" height="%d" fill="%s"/>`+"\n",
-			x,
-			y,
-			max(d.Seconds(), 0)*scale,
-			barHeight,
-			colours[i],
-		)
+		fmt.Fprintf(b, `<rect x="%.1f" y="%d" width="%.1f" height="%d" fill="%s"/>`+"\n",
+			x, y, max(d.Seconds(), 0)*scale, barHeight, colours[i])
 		x += max(d.Seconds(), 0) * scale
 	}
 	floor := barsLeft + one.floor.Seconds()*scale
-	fmt.Fprintf(
-		b,
-		`<line class="axis" x1="%.1f" y1="%d" x2="%.1f" y2="%d" stroke-width="2"/>`+"\n",
-		floor,
-		y-3,
-		floor,
-		y+barHeight+3,
-	)
+	fmt.Fprintf(b, `<line class="axis" x1="%.1f" y1="%d" x2="%.1f" y2="%d" stroke-width="2"/>`+"\n",
+		floor, y-3, floor, y+barHeight+3)
 	fmt.Fprintf(b, `<text x="%.1f" y="%d">%s → %s ms</text>`+"\n", x+8, y+15, millis(one.screen), millis(one.whole))
 }
 
@@ -115,52 +82,27 @@ func requests(b *strings.Builder, y int, one *row) {
 	v := one.view
 	scale := float64(barsWidth) / max(one.whole.Seconds(), 0.001)
 	at := func(t time.Time) float64 { return barsLeft + t.Sub(v.Asked).Seconds()*scale }
-	fmt.Fprintf(
-		b,
-		`<text x="%d" y="%d" font-weight="600">requests of “%s”</text>`+"\n",
-		barsLeft,
-		y,
-		html.EscapeString(one.name),
-	)
+	fmt.Fprintf(b, `<text x="%d" y="%d" font-weight="600">requests of “%s”</text>`+"\n",
+		barsLeft, y, html.EscapeString(one.name))
 	top, bottom := y+8, y+8+lineHeight*(len(v.Pictures)+1)
 	step := stepOf(one.whole)
 	for d := time.Duration(0); d <= one.whole; d += step {
 		x := barsLeft + d.Seconds()*scale
-		fmt.Fprintf(
-			b,
+		fmt.Fprintf(b,
 			`<line class="grid" x1="%.1f" y1="%d" x2="%.1f" y2="%d"/><text x="%.1f" y="%d" text-anchor="middle">%s</text>`+"\n",
-			x,
-			top,
-			x,
-			bottom,
-			x,
-			bottom+14,
-			millis(d),
-		)
+			x, top, x, bottom, x, bottom+14, millis(d))
 	}
-	fmt.Fprintf(
-		b,
+	fmt.Fprintf(b,
 		`<rect x="%.1f" y="%d" width="%.1f" height="8" fill="%s"><title>feed query, %s ms</title></rect>`+"\n",
-		at(v.Asked),
-		top+1,
-		at(v.Answered)-at(v.Asked),
-		colours[1],
-		millis(v.Answered.Sub(v.Asked)),
-	)
+		at(v.Asked), top+1, at(v.Answered)-at(v.Asked), colours[1], millis(v.Answered.Sub(v.Asked)))
 	for i, pic := range v.Pictures {
 		colour := colours[2]
 		if i >= v.OnScreen {
 			colour = colours[3]
 		}
 		line := top + 1 + (i+1)*lineHeight
-		fmt.Fprintf(
-			b,
-			`<rect x="%.1f" y="%d" width="%.1f" height="8" fill="%s" opacity=".25"/>`,
-			at(pic.Asked),
-			line,
-			at(pic.Began)-at(pic.Asked),
-			colour,
-		)
+		fmt.Fprintf(b, `<rect x="%.1f" y="%d" width="%.1f" height="8" fill="%s" opacity=".25"/>`,
+			at(pic.Asked), line, at(pic.Began)-at(pic.Asked), colour)
 		fmt.Fprintf(
 			b,
 			`<rect x="%.1f" y="%d" width="%.1f" height="8" fill="%s"><title>%s, %d KB, %s ms</title></rect>`+"\n",

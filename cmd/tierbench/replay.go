@@ -87,15 +87,8 @@ func replay(t trace, out io.Writer) (result, error) {
 			t.requests[i].size *= r.scale
 		}
 	}
-	fmt.Fprintf(
-		out,
-		"\n%s: %d requests, %d objects, %.0f MiB (sizes ×%d); objects %% / bytes %%\n\n",
-		t.name,
-		len(t.requests),
-		objects,
-		float64(bytes)/(1<<20),
-		r.scale,
-	)
+	fmt.Fprintf(out, "\n%s: %d requests, %d objects, %.0f MiB (sizes ×%d); objects %% / bytes %%\n\n",
+		t.name, len(t.requests), objects, float64(bytes)/(1<<20), r.scale)
 	fmt.Fprintf(out, "| cache | 1 %% | 5 %% | 10 %% |\n|---|---|---|---|\n")
 	for _, who := range contenders {
 		var row []ratio

@@ -75,11 +75,8 @@ func (r *loadRun) verdicts() (all []verdictOf) {
 			all,
 			verdictOf{
 				"normal",
-				fmt.Sprintf(
-					"before it was %.0f ms on average, %.1f times as long",
-					before.k6.Avg,
-					before.k6.Avg/normal.k6.Avg,
-				),
+				fmt.Sprintf("before it was %.0f ms on average, %.1f times as long",
+					before.k6.Avg, before.k6.Avg/normal.k6.Avg),
 				normal.k6.Avg < before.k6.Avg,
 			},
 		)

@@ -45,11 +45,8 @@ func (doc *document) plan(op *ast.OperationDefinition, vars map[string]any) (*pl
 	if p.calls > maxCalls {
 		return nil, newFault(
 			BadInput,
-			fmt.Sprintf(
-				"A request may have at most %d feed, batchLike or batchUnlike fields; this one has %d.",
-				maxCalls,
-				p.calls,
-			),
+			fmt.Sprintf("A request may have at most %d feed, batchLike or batchUnlike fields; this one has %d.",
+				maxCalls, p.calls),
 		)
 	}
 	if m.cacheable {

@@ -119,11 +119,8 @@ func newMinter(dev bool, from []Key, profiles *profile.Set) (*minter, error) {
 		if i == len(from)-1 && !k.From.IsZero() {
 			faults = append(
 				faults,
-				fmt.Errorf(
-					"the last key, %s, signs from %s on: no key would sign older posts",
-					k.ID,
-					k.From.Format(time.DateOnly),
-				),
+				fmt.Errorf("the last key, %s, signs from %s on: no key would sign older posts",
+					k.ID, k.From.Format(time.DateOnly)),
 			)
 		}
 	}

@@ -71,14 +71,8 @@ func TestMultipart_Append(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, n := range []int{1, 2, 5, 17, 9000, 1 << 20} {
 				if got, complete := edited(parts(c.boundary, mark), c.in, n); got != c.want || complete != c.complete {
-					t.Errorf(
-						"in chunks of %d, complete %v:\n%.300q\nis\n%.300q\nnot\n%.300q",
-						n,
-						complete,
-						c.in,
-						got,
-						c.want,
-					)
+					t.Errorf("in chunks of %d, complete %v:\n%.300q\nis\n%.300q\nnot\n%.300q",
+						n, complete, c.in, got, c.want)
 				}
 			}
 		})

@@ -141,14 +141,8 @@ func TestLoad_FlagVariableAndKeyAreEqual(t *testing.T) {
 			t.Errorf("%s=%s changes nothing", x.Name, value)
 		}
 		if !reflect.DeepEqual(flag, env) || !reflect.DeepEqual(flag, file) || !reflect.DeepEqual(flag, nested) {
-			t.Errorf(
-				"%s:\nflag        %+v\nenvironment %+v\nfile        %+v\nnested      %+v",
-				x.Name,
-				flag,
-				env,
-				file,
-				nested,
-			)
+			t.Errorf("%s:\nflag        %+v\nenvironment %+v\nfile        %+v\nnested      %+v",
+				x.Name, flag, env, file, nested)
 		}
 	}
 }

@@ -252,15 +252,8 @@ func (s *story) get(line, rest string) {
 	for key, value := range want {
 		value = s.origin.dates(value)
 		if have, known := got[key]; known && have != value {
-			s.t.Errorf(
-				"%s\n\t%s is %q, want %q (%s, Cache-Status: %s)",
-				line,
-				key,
-				have,
-				value,
-				resp.Status,
-				resp.Header.Get("Cache-Status"),
-			)
+			s.t.Errorf("%s\n\t%s is %q, want %q (%s, Cache-Status: %s)",
+				line, key, have, value, resp.Status, resp.Header.Get("Cache-Status"))
 		}
 	}
 }

@@ -96,17 +96,8 @@ func TestSchema_Resolve_Precedence(t *testing.T) {
 			place = place[:at] + "FILE" + place[strings.Index(place, ".yaml")+len(".yaml"):]
 		}
 		if faults != "" || got.size != c.want || place != c.place {
-			t.Errorf(
-				"%v %v %q: %d from %q, %s; want %d from %q",
-				c.flag,
-				c.env,
-				c.yaml,
-				got.size,
-				place,
-				faults,
-				c.want,
-				c.place,
-			)
+			t.Errorf("%v %v %q: %d from %q, %s; want %d from %q",
+				c.flag, c.env, c.yaml, got.size, place, faults, c.want, c.place)
 		}
 	}
 }

@@ -264,11 +264,8 @@ func answerError(status int, code string, headers ...string) http.HandlerFunc {
 		}
 		w.WriteHeader(status)
 		if code != "" {
-			fmt.Fprintf(
-				w,
-				`<?xml version="1.0" encoding="UTF-8"?><Error><Code>%s</Code><Message>m</Message></Error>`,
-				code,
-			)
+			fmt.Fprintf(w, `<?xml version="1.0" encoding="UTF-8"?><Error><Code>%s</Code><Message>m</Message></Error>`,
+				code)
 		}
 	}
 }

@@ -107,13 +107,8 @@ func TestService_makeHere_OneJobOfOneOriginal(t *testing.T) {
 			}
 		}
 		if r.jobs != 1 || r.specs != len(refs) || r.priority != resize.PriorityWarm {
-			t.Errorf(
-				"%d jobs of %d Specs with priority %d, want one of %d with PriorityWarm",
-				r.jobs,
-				r.specs,
-				r.priority,
-				len(refs),
-			)
+			t.Errorf("%d jobs of %d Specs with priority %d, want one of %d with PriorityWarm",
+				r.jobs, r.specs, r.priority, len(refs))
 		}
 	})
 }

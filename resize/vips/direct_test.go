@@ -56,34 +56,17 @@ func alike(t *testing.T, r *Resizer, original []byte, s resize.Spec, similar flo
 		t.Fatal(err)
 	}
 	if direct[0].Width != other[0].Width || direct[0].Height != other[0].Height {
-		t.Fatalf(
-			"%s: it has %dx%d pixels, by libvips %dx%d",
-			s.Name(),
-			direct[0].Width,
-			direct[0].Height,
-			other[0].Width,
-			other[0].Height,
-		)
+		t.Fatalf("%s: it has %dx%d pixels, by libvips %dx%d",
+			s.Name(), direct[0].Width, direct[0].Height, other[0].Width, other[0].Height)
 	}
 	luma, rgb := fieldsOf(pixels(t, direct[0]))
 	otherLuma, otherRGB := fieldsOf(pixels(t, other[0]))
 	got := ssim(luma, otherLuma)
-	t.Logf(
-		"%s: SSIM %.4f, %.1f dB, %d bytes, by libvips %d",
-		s.Name(),
-		got,
-		psnr(rgb, otherRGB),
-		len(direct[0].Body),
-		len(other[0].Body),
-	)
+	t.Logf("%s: SSIM %.4f, %.1f dB, %d bytes, by libvips %d",
+		s.Name(), got, psnr(rgb, otherRGB), len(direct[0].Body), len(other[0].Body))
 	if got < similar || psnr(rgb, otherRGB) < 36 {
-		t.Errorf(
-			"%s: SSIM between the paths is %.4f (want %.2f), PSNR %.1f dB (want 36)",
-			s.Name(),
-			got,
-			similar,
-			psnr(rgb, otherRGB),
-		)
+		t.Errorf("%s: SSIM between the paths is %.4f (want %.2f), PSNR %.1f dB (want 36)",
+			s.Name(), got, similar, psnr(rgb, otherRGB))
 	}
 }
 

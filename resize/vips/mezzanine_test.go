@@ -53,12 +53,8 @@ func TestMezzanine_Resize_LosesLittleQuality(t *testing.T) {
 		}
 		t.Logf("%s: %.2f dB and %.4f SSIM below the same variant from the original", name, lost, unlike)
 		if lost > 0.4 || unlike > 0.004 {
-			t.Errorf(
-				"%s: %.2f dB and %.4f SSIM lost in the mezzanine, want at most 0.4 and 0.004",
-				name,
-				lost,
-				unlike,
-			)
+			t.Errorf("%s: %.2f dB and %.4f SSIM lost in the mezzanine, want at most 0.4 and 0.004",
+				name, lost, unlike)
 		}
 	}
 }

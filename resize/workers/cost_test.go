@@ -42,14 +42,8 @@ func TestCostOf_MatchesMeasurements(t *testing.T) {
 	} {
 		got := costOf(testutil.Photo(t, c.photo), []resize.Spec{spec(t, c.spec)})
 		if got.cpu < c.measured/2 || got.cpu > c.measured*2 || got.expensive() != c.expensive {
-			t.Errorf(
-				"%s to %s: %v and expensive %v, measured were %v",
-				c.photo,
-				c.spec,
-				got.cpu,
-				got.expensive(),
-				c.measured,
-			)
+			t.Errorf("%s to %s: %v and expensive %v, measured were %v",
+				c.photo, c.spec, got.cpu, got.expensive(), c.measured)
 		}
 	}
 }

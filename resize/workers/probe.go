@@ -37,11 +37,8 @@ func Probe(ctx context.Context, cfg Config) (wire.Hello, error) {
 	for _, name := range c.hello.Saves {
 		format, err := resize.ParseFormat(name)
 		if err != nil || !format.Concrete() || len(specs) == wire.MaxSpecs {
-			return c.hello, fmt.Errorf(
-				"probe %s: unexpected formats in its greeting: %.40q",
-				cfg.Command[0],
-				c.hello.Saves,
-			)
+			return c.hello, fmt.Errorf("probe %s: unexpected formats in its greeting: %.40q",
+				cfg.Command[0], c.hello.Saves)
 		}
 		specs = append(specs, resize.Spec{Width: 4, Height: 4, Format: format})
 	}

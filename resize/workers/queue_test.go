@@ -391,14 +391,8 @@ func TestQueue_NoJobWaitsForIdleSlot(t *testing.T) {
 				}
 			}
 			if q.depth(live)+q.depth(page) > 0 && idle > 0 || q.depth(warm) > 0 && idleWarm > 0 {
-				t.Fatalf(
-					"seed %d: %d live and %d warm jobs wait while %d workers do, %d of them for both",
-					seed,
-					q.depth(live),
-					q.depth(warm),
-					idle,
-					idleWarm,
-				)
+				t.Fatalf("seed %d: %d live and %d warm jobs wait while %d workers do, %d of them for both",
+					seed, q.depth(live), q.depth(warm), idle, idleWarm)
 			}
 		}
 		for _, s := range slots {

@@ -101,15 +101,8 @@ func TestRealChild_MakesThumbnails(t *testing.T) {
 			t.Errorf("image %d: %v", i, err)
 		}
 		if images[i].Width != want[0] || images[i].Height != want[1] || h.Width != want[0] || h.Height != want[1] {
-			t.Errorf(
-				"image %d is %dx%d, its header says %dx%d, want %v",
-				i,
-				images[i].Width,
-				images[i].Height,
-				h.Width,
-				h.Height,
-				want,
-			)
+			t.Errorf("image %d is %dx%d, its header says %dx%d, want %v",
+				i, images[i].Width, images[i].Height, h.Width, h.Height, want)
 		}
 	}
 }

@@ -159,11 +159,8 @@ func (cfg Config) withDefaults() (Config, error) {
 		cfg.Waited = func(time.Duration) {}
 	}
 	if len(cfg.Watermarks) > resize.MaxWatermarks {
-		return cfg, fmt.Errorf(
-			"resize workers: %d watermarks, the limit is %d",
-			len(cfg.Watermarks),
-			resize.MaxWatermarks,
-		)
+		return cfg, fmt.Errorf("resize workers: %d watermarks, the limit is %d",
+			len(cfg.Watermarks), resize.MaxWatermarks)
 	}
 	if cfg.Limits.MaxBytes > wire.MaxOriginal {
 		return cfg, fmt.Errorf("resize workers: Config.Limits.MaxBytes is %d, the limit of the protocol is %d",

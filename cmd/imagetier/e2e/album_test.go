@@ -149,13 +149,8 @@ func isPicture(n int, body []byte) error {
 		}
 		for i, c := range []uint8{want.R, want.G, want.B} {
 			if got := sum[i] / ((2*around + 1) * (2*around + 1)); got < int(c)-24 || got > int(c)+24 {
-				return fmt.Errorf(
-					"at %v it has %v of %d, not %d: another picture, or half of one",
-					at,
-					"RGB"[i:i+1],
-					got,
-					c,
-				)
+				return fmt.Errorf("at %v it has %v of %d, not %d: another picture, or half of one",
+					at, "RGB"[i:i+1], got, c)
 			}
 		}
 	}
@@ -197,13 +192,8 @@ func (a *album) judge(n int, path string, got answer) {
 	a.mu.Unlock()
 	if known {
 		if !bytes.Equal(got.body, right) {
-			a.t.Errorf(
-				"%s (%s): %d bytes that differ from the %d of the first answer",
-				path,
-				got.Header.Get("Cache-Status"),
-				len(got.body),
-				len(right),
-			)
+			a.t.Errorf("%s (%s): %d bytes that differ from the %d of the first answer",
+				path, got.Header.Get("Cache-Status"), len(got.body), len(right))
 		}
 		return
 	}

@@ -269,12 +269,8 @@ func TestTier_Disk_StaysWithinBudgets(t *testing.T) {
 	watcher.Wait()
 	for i, limit := range []int64{budget, budget, 2 * budget} {
 		if most[i] > limit || most[i] < limit/2 {
-			t.Errorf(
-				"du of %s said %d at most, the budget is %d",
-				[...]string{"variants", "originals", "all"}[i],
-				most[i],
-				limit,
-			)
+			t.Errorf("du of %s said %d at most, the budget is %d",
+				[...]string{"variants", "originals", "all"}[i], most[i], limit)
 		}
 	}
 	for _, name := range []string{"disk", "originals"} {

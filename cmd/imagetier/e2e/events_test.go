@@ -95,11 +95,8 @@ func published(post, name, version string) string {
 }
 
 func deleted(post string) string {
-	return fmt.Sprintf(
-		`{"type":"post.deleted","timestamp":"%s","data":{"posts":[{"id":%q}]}}`,
-		time.Now().UTC().Format(time.RFC3339),
-		post,
-	)
+	return fmt.Sprintf(`{"type":"post.deleted","timestamp":"%s","data":{"posts":[{"id":%q}]}}`,
+		time.Now().UTC().Format(time.RFC3339), post)
 }
 
 // countingOrigin serves one photo under every name, and counts requests.

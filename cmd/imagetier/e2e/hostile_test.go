@@ -171,15 +171,8 @@ func TestTier_HostileOriginals_DoNoHarm(t *testing.T) {
 	}
 	close(done)
 	beside.Wait()
-	t.Logf(
-		"%d originals were answered with %v, the slowest, %s, after %v; %d good images meanwhile; restarts: %s",
-		len(names),
-		answers,
-		slow,
-		slowest,
-		good,
-		restarts(t, x),
-	)
+	t.Logf("%d originals were answered with %v, the slowest, %s, after %v; %d good images meanwhile; restarts: %s",
+		len(names), answers, slow, slowest, good, restarts(t, x))
 	if good < 10 {
 		t.Errorf("only %d good images were made meanwhile", good)
 	}

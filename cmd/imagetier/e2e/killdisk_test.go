@@ -72,12 +72,8 @@ func TestTier_Kill_KeepsStoredImages(t *testing.T) {
 		}
 	}
 	slices.Sort(starts)
-	t.Logf(
-		"%d images; ready after %v (median), %v (longest)",
-		len(a.known()),
-		starts[len(starts)/2],
-		starts[len(starts)-1],
-	)
+	t.Logf("%d images; ready after %v (median), %v (longest)",
+		len(a.known()), starts[len(starts)/2], starts[len(starts)-1])
 	if median := starts[len(starts)/2]; median > readyWithin {
 		t.Errorf("ready after %v, want %v", median, readyWithin)
 	}

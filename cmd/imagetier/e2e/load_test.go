@@ -96,14 +96,8 @@ func TestTier_Overload_ServesHitsRefusesRest(t *testing.T) {
 	})
 	stop.Store(true)
 	readers.Wait()
-	summary := fmt.Sprintf(
-		"of %d: %d made, %d refused, %d late; %d hits meanwhile",
-		asked,
-		made.Load(),
-		refused.Load(),
-		late.Load(),
-		hits.Load(),
-	)
+	summary := fmt.Sprintf("of %d: %d made, %d refused, %d late; %d hits meanwhile",
+		asked, made.Load(), refused.Load(), late.Load(), hits.Load())
 	t.Log(summary)
 	if made.Load() < 3 || refused.Load() < 40 || made.Load()+refused.Load()+late.Load() != asked || late.Load() > 20 ||
 		hits.Load() < 100 {

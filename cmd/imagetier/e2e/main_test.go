@@ -49,12 +49,8 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		if out, err := build("1", "../../imagetier-resize"); err != nil {
-			fmt.Fprintf(
-				os.Stderr,
-				"build imagetier-resize (is libvips-dev there? make test installs it): %v\n%s",
-				err,
-				out,
-			)
+			fmt.Fprintf(os.Stderr, "build imagetier-resize (is libvips-dev there? make test installs it): %v\n%s",
+				err, out)
 			return 1
 		}
 		return m.Run()
@@ -259,15 +255,8 @@ func fetch(t testing.TB, url string) answer {
 func (a answer) want(t *testing.T, status int, detail string) {
 	t.Helper()
 	if got := a.Header.Get("Cache-Status"); a.StatusCode != status || !strings.HasSuffix(got, "detail="+detail) {
-		t.Fatalf(
-			"%s: %d %q, want %d with detail=%s\n%s",
-			a.Request.URL,
-			a.StatusCode,
-			got,
-			status,
-			detail,
-			firstBytes(a.body),
-		)
+		t.Fatalf("%s: %d %q, want %d with detail=%s\n%s",
+			a.Request.URL, a.StatusCode, got, status, detail, firstBytes(a.body))
 	}
 }
 

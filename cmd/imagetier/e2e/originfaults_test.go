@@ -176,12 +176,8 @@ func TestTier_FlippingOrigin_ETagVersionsNeverMix(t *testing.T) {
 	all.Wait()
 	for n := range 2 {
 		if right[n].Load() == 0 || refused[n].Load() == 0 {
-			t.Errorf(
-				"of-%d was answered %d times and refused %d times: it did not flip",
-				n,
-				right[n].Load(),
-				refused[n].Load(),
-			)
+			t.Errorf("of-%d was answered %d times and refused %d times: it did not flip",
+				n, right[n].Load(), refused[n].Load())
 		}
 	}
 }

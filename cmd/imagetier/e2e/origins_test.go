@@ -145,14 +145,8 @@ func TestTier_OriginFaults_ServeStale(t *testing.T) {
 				allowed = allowed || got.StatusCode == status
 			}
 			if !allowed || strings.HasPrefix(got.Header.Get("Content-Type"), "image/") {
-				t.Errorf(
-					"%s, round %d: %s %s, want one of %v",
-					fault,
-					round,
-					got.Status,
-					got.Header.Get("Content-Type"),
-					statuses,
-				)
+				t.Errorf("%s, round %d: %s %s, want one of %v",
+					fault, round, got.Status, got.Header.Get("Content-Type"), statuses)
 			}
 			if !strings.HasPrefix(got.Header.Get("Content-Type"), "application/problem+json") {
 				t.Errorf("%s: the answer is %s", fault, got.Header.Get("Content-Type"))

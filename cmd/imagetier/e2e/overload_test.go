@@ -206,23 +206,10 @@ func TestLoad_FourTimesCapacity(t *testing.T) {
 	// The first quarter is the ramp. After it memory must not grow.
 	full := memory[len(memory)/4:]
 	first, second := median(full[:len(full)/2]), median(full[len(full)/2:])
-	t.Logf(
-		"capacity %.1f fills a second; asked for %d in %v: %d made (%.1f a second), %d refused, %d too late",
-		capacity,
-		len(made),
-		*loadTime,
-		ok,
-		float64(ok)/loadTime.Seconds(),
-		refused,
-		late,
-	)
-	t.Logf(
-		"hits: %d of %d served, p50 %v, p99 %v",
-		count(hits, http.StatusOK),
-		len(hits),
-		quantile(hits, http.StatusOK, 0.5),
-		quantile(hits, http.StatusOK, 0.99),
-	)
+	t.Logf("capacity %.1f fills a second; asked for %d in %v: %d made (%.1f a second), %d refused, %d too late",
+		capacity, len(made), *loadTime, ok, float64(ok)/loadTime.Seconds(), refused, late)
+	t.Logf("hits: %d of %d served, p50 %v, p99 %v",
+		count(hits, http.StatusOK), len(hits), quantile(hits, http.StatusOK, 0.5), quantile(hits, http.StatusOK, 0.99))
 	t.Logf(
 		"refusals: p50 %v, p99 %v; fills that were made: p50 %v, p99 %v, without overload p99 %v",
 		quantile(made, http.StatusServiceUnavailable, 0.5),

@@ -77,10 +77,7 @@ func TestTier_S3_CachedImagesOutliveOutage(t *testing.T) {
 	}
 	if got := x.get(sign(t, "gone.jpg", "v.1", "640x640", "jpg")); got.StatusCode != 502 ||
 		got.Header.Get("Cache-Control") != "no-store" {
-		t.Errorf(
-			"an uncached image while the origin is down: %s %s, want an uncacheable 502",
-			got.Status,
-			got.Header.Get("Cache-Control"),
-		)
+		t.Errorf("an uncached image while the origin is down: %s %s, want an uncacheable 502",
+			got.Status, got.Header.Get("Cache-Control"))
 	}
 }

@@ -265,11 +265,8 @@ func TestTier_Warming_GoesThroughBalancer(t *testing.T) {
 	taker.mustPostEvent("msg_1", published("p1", "a.jpg", "v.1"))
 	taker.waitWarm(1)
 	if background.Load() != 6 || others.Load() != 0 {
-		t.Errorf(
-			"the balancer got %d requests that can wait and %d others, want 6 and none",
-			background.Load(),
-			others.Load(),
-		)
+		t.Errorf("the balancer got %d requests that can wait and %d others, want 6 and none",
+			background.Load(), others.Load())
 	}
 	keeper.get(signedPath(t, "/440x/v.1/posts/a.jpg.webp")).want(t, 200, "memory")
 	if n := o.gets.Load(); n != 1 {

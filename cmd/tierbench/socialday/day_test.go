@@ -27,13 +27,8 @@ func TestDay_ViewsFollowFanOut(t *testing.T) {
 			asks++
 			post := day.Posts[ask.Post]
 			if !post.Old && (post.Seen < post.At+fanOutLeast || page.At < post.Seen) || ask.At < page.At {
-				t.Fatalf(
-					"published at %v, to be seen from %v, on a page at %v, asked for at %v",
-					post.At,
-					post.Seen,
-					page.At,
-					ask.At,
-				)
+				t.Fatalf("published at %v, to be seen from %v, on a page at %v, asked for at %v",
+					post.At, post.Seen, page.At, ask.At)
 			}
 		}
 	}

@@ -159,11 +159,9 @@ func (p *api) admit(r *http.Request) error {
 	err := p.door.Check(r)
 	switch {
 	case err == guard.ErrHost:
-		return problem.Errorf(
-			problem.ErrHost,
+		return problem.Errorf(problem.ErrHost,
 			"This listener is not called %q. Ask for it by its address or as localhost.",
-			r.Host,
-		)
+			r.Host)
 	case err == nil && r.URL.Path == noticesPath && r.Method == http.MethodPost:
 		return p.notifies(r)
 	}
@@ -249,11 +247,8 @@ func readJSONUpTo(w http.ResponseWriter, r *http.Request, v any, most int64, lis
 		}
 	}
 	if err != nil {
-		return problem.Errorf(
-			problem.ErrRequest,
-			"The body is not the JSON that is expected here: %s.",
-			strings.TrimPrefix(err.Error(), "json: "),
-		)
+		return problem.Errorf(problem.ErrRequest, "The body is not the JSON that is expected here: %s.",
+			strings.TrimPrefix(err.Error(), "json: "))
 	}
 	return nil
 }

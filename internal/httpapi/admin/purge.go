@@ -153,19 +153,10 @@ func (p *api) record(r *http.Request, kind string, req purgeRequest, targets int
 		At: p.Now().UTC(), Kind: kind, Source: req.Source, Name: req.Name, Path: req.Path, Tag: req.Tag,
 		Targets: targets, Receipt: receiptOf(total),
 	})
-	p.Log.Info(
-		changeLogs[kind],
-		"source", req.Source,
-		"name", req.Name,
-		"path", req.Path,
-		"tag", req.Tag,
-		"soft", req.Soft,
-		"remote", r.RemoteAddr,
-		"targets", targets,
-		"variants", total.Variants,
-		"originals", total.Originals,
-		"bytes", total.Bytes,
-	)
+	p.Log.Info(changeLogs[kind],
+		"source", req.Source, "name", req.Name, "path", req.Path, "tag", req.Tag, "soft", req.Soft,
+		"remote", r.RemoteAddr, "targets", targets,
+		"variants", total.Variants, "originals", total.Originals, "bytes", total.Bytes)
 }
 
 // takedown removes an original and its variants. Requests for them are answered 451 until the
@@ -280,12 +271,8 @@ func (p *api) targets(ctx context.Context, req purgeRequest) ([]imagecache.Targe
 	case req.Source == "" || req.Name == "":
 		return nil, problem.Errorf(problem.ErrRequest, "Both source and name are needed.")
 	case len(req.Name) > imageurl.MaxName:
-		return nil, problem.Errorf(
-			problem.ErrRequest,
-			"The name has %d bytes, not 1-%d.",
-			len(req.Name),
-			imageurl.MaxName,
-		)
+		return nil, problem.Errorf(problem.ErrRequest, "The name has %d bytes, not 1-%d.",
+			len(req.Name), imageurl.MaxName)
 	}
 	return p.whole(req.Source, req.Name)
 }

@@ -52,12 +52,8 @@ func (p *api) warm(w http.ResponseWriter, r *http.Request) error {
 	case asked == 0:
 		return problem.Errorf(problem.ErrRequest, `{"profile","images":[…]} or {"paths":[…]} is needed.`)
 	case asked > maxWarmPaths:
-		return problem.Errorf(
-			problem.ErrBodyLarge,
-			"There are %d paths and images; the limit is %d.",
-			asked,
-			maxWarmPaths,
-		)
+		return problem.Errorf(problem.ErrBodyLarge, "There are %d paths and images; the limit is %d.",
+			asked, maxWarmPaths)
 	case len(req.Images) > 0 && req.Profile == "":
 		return problem.Errorf(problem.ErrRequest, "profile: required with images.")
 	}

@@ -244,25 +244,14 @@ func sameHeaders(t *testing.T, get, head *Exchange) {
 	if len(get.Header["X-Request-Id"]) == 0 && get.Response.StatusCode >= 400 {
 		// The body contains the request id, which has the same length each time.
 		if get.Response.ContentLength != head.Response.ContentLength {
-			t.Errorf(
-				"HEAD %s: Content-Length %d, GET %d",
-				get.Target,
-				head.Response.ContentLength,
-				get.Response.ContentLength,
-			)
+			t.Errorf("HEAD %s: Content-Length %d, GET %d",
+				get.Target, head.Response.ContentLength, get.Response.ContentLength)
 		}
 	}
 	if get.Response.StatusCode != head.Response.StatusCode || !maps.EqualFunc(a, b, slices.Equal[[]string]) ||
 		head.Body != "" {
-		t.Errorf(
-			"HEAD %s: %s %v %q, GET: %s %v",
-			get.Target,
-			head.Response.Status,
-			b,
-			head.Body,
-			get.Response.Status,
-			a,
-		)
+		t.Errorf("HEAD %s: %s %v %q, GET: %s %v",
+			get.Target, head.Response.Status, b, head.Body, get.Response.Status, a)
 	}
 }
 

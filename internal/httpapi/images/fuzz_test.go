@@ -97,12 +97,8 @@ func FuzzHandler_Conditions_AgreeWithServeContent(f *testing.F) {
 			t.Errorf("%v: %q, want %q", request().Header, got.Body, want.Body)
 		}
 		if got.Header().Get("Content-Range") != want.Header().Get("Content-Range") {
-			t.Errorf(
-				"%v: Content-Range %q, want %q",
-				request().Header,
-				got.Header().Get("Content-Range"),
-				want.Header().Get("Content-Range"),
-			)
+			t.Errorf("%v: Content-Range %q, want %q",
+				request().Header, got.Header().Get("Content-Range"), want.Header().Get("Content-Range"))
 		}
 	})
 }

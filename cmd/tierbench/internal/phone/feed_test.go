@@ -53,14 +53,8 @@ func TestFeed_ScreenBeforeRowsBelow(t *testing.T) {
 		if screen, whole := v.Bytes(); v.Posts != 4 || v.OnScreen != 4 || v.Downloads() != 5 ||
 			screen != int64(len(page)+4*len(jpeg)) ||
 			whole != int64(len(page)+5*len(jpeg)) {
-			t.Errorf(
-				"%d posts, %d pictures on the screen, %d downloads, %d and %d bytes",
-				v.Posts,
-				v.OnScreen,
-				v.Downloads(),
-				screen,
-				whole,
-			)
+			t.Errorf("%d posts, %d pictures on the screen, %d downloads, %d and %d bytes",
+				v.Posts, v.OnScreen, v.Downloads(), screen, whole)
 		}
 		again, err := p.Open(t.Context(), Server{URL: "https://api/graphql"}, 20)
 		if err != nil || again.Downloads() != 0 || again.Whole.Sub(again.Asked) != time.Second {

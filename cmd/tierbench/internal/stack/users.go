@@ -33,11 +33,8 @@ func newUsers() (*Users, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys := fmt.Sprintf(
-		`{"keys":[{"kty":"EC","crv":"P-256","alg":"ES256","use":"sig","kid":"load","x":%q,"y":%q}]}`,
-		b64(public[1:33]),
-		b64(public[33:]),
-	)
+	keys := fmt.Sprintf(`{"keys":[{"kty":"EC","crv":"P-256","alg":"ES256","use":"sig","kid":"load","x":%q,"y":%q}]}`,
+		b64(public[1:33]), b64(public[33:]))
 	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err

@@ -139,12 +139,8 @@ func (c *Config) check(r *settings.Resolved, p Purpose) {
 		if _, ok := c.Profiles.Get(f.Profile); !ok && !r.Faulty("profiles") {
 			r.FaultOf(
 				"fields",
-				fmt.Errorf(
-					"field %s: unknown profile %s, did you mean %s?",
-					f.Name,
-					f.Profile,
-					settings.Nearest(f.Profile, c.Profiles.Names()),
-				),
+				fmt.Errorf("field %s: unknown profile %s, did you mean %s?",
+					f.Name, f.Profile, settings.Nearest(f.Profile, c.Profiles.Names())),
 			)
 		}
 	}

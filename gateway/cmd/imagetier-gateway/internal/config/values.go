@@ -127,11 +127,8 @@ func keys(p *[]Key) settings.Value {
 			if !from[i-1].IsZero() && !from[i].Before(from[i-1]) {
 				faults = append(
 					faults,
-					fmt.Errorf(
-						"key %s is never used: the key %s before it must have a later date",
-						parsed[i].ID,
-						parsed[i-1].ID,
-					),
+					fmt.Errorf("key %s is never used: the key %s before it must have a later date",
+						parsed[i].ID, parsed[i-1].ID),
 				)
 			}
 		}
@@ -230,12 +227,8 @@ func (c *Config) checkProxy(r *settings.Resolved, needed bool) {
 		if f.Source != c.Proxy.Fill[0].Source || f.Source == f.Field {
 			r.FaultOf(
 				"fill",
-				fmt.Errorf(
-					"%s=%s: all fields must be filled from the same other field, the first uses %s",
-					f.Field,
-					f.Source,
-					c.Proxy.Fill[0].Source,
-				),
+				fmt.Errorf("%s=%s: all fields must be filled from the same other field, the first uses %s",
+					f.Field, f.Source, c.Proxy.Fill[0].Source),
 			)
 		}
 		if slices.ContainsFunc(c.Proxy.Fill[:i], func(other Fill) bool { return other.Field == f.Field }) {
