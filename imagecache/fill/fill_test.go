@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"image"
 	"image/png"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -17,6 +16,7 @@ import (
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/fill"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/imagecache/tiertest"
 	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/resize"
 )
@@ -44,36 +44,6 @@ func has(body []byte, fresh origin.Freshness) func(context.Context, origin.Cond)
 		obj.ETag, obj.Fresh = `"abc"`, fresh
 		return obj, nil
 	}
-}
-
-// fakeTier is a Tier that stores everything.
-type fakeTier struct{ images sync.Map }
-
-func (s *fakeTier) Get(_ context.Context, key imagecache.Key) (imagecache.Image, error) {
-	if img, ok := s.images.Load(key); ok {
-		return img.(imagecache.Image), nil
-	}
-	return imagecache.Image{}, imagecache.ErrMiss
-}
-
-func (s *fakeTier) Put(_ context.Context, key imagecache.Key, img imagecache.Image) error {
-	s.images.Store(key, img)
-	return nil
-}
-
-func (s *fakeTier) Purge(_ context.Context, target imagecache.Target) (removed imagecache.Removed, _ error) {
-	s.images.Range(func(k, _ any) bool {
-		if k.(imagecache.Key).Original() == target.Original {
-			s.images.Delete(k)
-			removed.Add(k.(imagecache.Key), 0)
-		}
-		return true
-	})
-	return removed, nil
-}
-
-func (*fakeTier) Count(context.Context, imagecache.Target) (imagecache.Removed, error) {
-	return imagecache.Removed{}, nil
 }
 
 // fakeResizer is a Resizer whose images are the names of their Specs.
@@ -397,7 +367,7 @@ func TestFiller_Purge_DuringFill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &fakeSource{open: has(picture(t), origin.Freshness{Silent: true})}
 		p := &fakeResizer{wait: make(chan struct{})}
-		originals := &fakeTier{}
+		originals := &tiertest.Map{}
 		f := fill.New(fill.Config{Sources: map[string]origin.Source{"posts": b}, Resizer: p, Originals: originals})
 		before := make(chan error)
 		go func() {
@@ -429,7 +399,7 @@ func TestFiller_Fill_VerifiesStoredOriginals(t *testing.T) {
 			obj.ETag, obj.Fresh = fmt.Sprintf(`"%x"`, sum[:16]), origin.Freshness{Silent: true}
 			return obj, nil
 		}}
-		tier := &fakeTier{}
+		tier := &tiertest.Map{}
 		f := fill.New(fill.Config{
 			Sources: map[string]origin.Source{"posts": b}, Digests: map[string]bool{"posts": true},
 			Resizer: &fakeResizer{}, Originals: tier,
@@ -437,13 +407,10 @@ func TestFiller_Fill_VerifiesStoredOriginals(t *testing.T) {
 		for i, want := range []int32{1, 1, 2} {
 			synctest.Wait() // the work of the request before has ended, so its original is not shared
 			if i == 2 {
-				tier.images.Range(func(key, value any) bool {
-					img := value.(imagecache.Image)
-					img.Body = bytes.Clone(img.Body)
+				for key, img := range tier.Images() {
 					img.Body[len(img.Body)/2] ^= 1
-					tier.images.Store(key, img)
-					return true
-				})
+					_ = tier.Put(t.Context(), key, img)
+				}
 			}
 			path := fmt.Sprintf("/%dx/v.1/posts/cat.png.webp", 10+i)
 			if _, err := f.Fill(t.Context(), ref(t, path), nil); err != nil || b.opens.Load() != want {

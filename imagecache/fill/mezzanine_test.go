@@ -19,6 +19,7 @@ import (
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/fill"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/imagecache/tiertest"
 	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/resize"
 )
@@ -195,7 +196,7 @@ func TestFiller_Fill_TogetherIsOneDecode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &fakeSource{open: slowly(has(picture(t), origin.Freshness{Silent: true}))}
 		s := &recordingResizer{}
-		atOnce(t, withMezzanines(b, s, &fakeTier{}), post...)
+		atOnce(t, withMezzanines(b, s, &tiertest.Map{}), post...)
 		var got []string
 		for _, job := range s.did() {
 			of, specs, _ := strings.Cut(job, ": ")
@@ -220,7 +221,7 @@ func TestFiller_Fill_TogetherIsOneDecode(t *testing.T) {
 func TestFiller_Fill_AnswersEarly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &fakeSource{open: has(picture(t), origin.Freshness{Silent: true})}
-		s, kept := &recordingResizer{}, &fakeTier{}
+		s, kept := &recordingResizer{}, &tiertest.Map{}
 		f := withMezzanines(b, s, kept)
 		must(t, f, "/10x/v.1/posts/a.png.webp")
 		settled()
@@ -250,7 +251,7 @@ func TestFiller_Fill_WaitsForMezzanineBeingMade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &fakeSource{open: has(picture(t), origin.Freshness{Silent: true})}
 		s := &recordingResizer{}
-		f := withMezzanines(b, s, &fakeTier{})
+		f := withMezzanines(b, s, &tiertest.Map{})
 		must(t, f, "/10x/v.1/posts/a.png.webp")
 		settled()
 		goOn := make(chan struct{})
@@ -280,7 +281,7 @@ func TestFiller_Fill_StaleOriginalIsFetchedAgain(t *testing.T) {
 		b := &fakeSource{open: has(picture(t), origin.Freshness{})}
 		goOn := make(chan struct{})
 		s := &recordingResizer{optional: func() error { <-goOn; return nil }}
-		f := withMezzanines(b, s, &fakeTier{})
+		f := withMezzanines(b, s, &tiertest.Map{})
 		for i, path := range []string{
 			"/10x/live/posts/a.png.webp", "/9x/live/posts/a.png.webp", "/8x/live/posts/a.png.webp",
 		} {
@@ -306,7 +307,7 @@ func TestFiller_Fill_NoMezzanineKeepsOriginal(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := &fakeSource{open: has(picture(t), origin.Freshness{Silent: true})}
-				kept, events := &fakeTier{}, map[string]int{}
+				kept, events := &tiertest.Map{}, map[string]int{}
 				f := fill.New(fill.Config{
 					Sources: map[string]origin.Source{"posts": b}, Resizer: c.resizer, Originals: kept,
 					Mezzanine: mezzanineSide, Mezzanines: func(event string, n int) { events[event] += n },
@@ -317,7 +318,7 @@ func TestFiller_Fill_NoMezzanineKeepsOriginal(t *testing.T) {
 					must(t, f, path)
 					settled()
 				}
-				if got := kept.keys(); !slices.Equal(got, []string{"/orig/v.1/posts/a.png"}) || b.opens.Load() != 1 {
+				if got := keysOf(kept); !slices.Equal(got, []string{"/orig/v.1/posts/a.png"}) || b.opens.Load() != 1 {
 					t.Errorf("stored %q after %d fetches", got, b.opens.Load())
 				}
 				if events[fill.MezzanineUnlikely] != 1 || events[c.event] != 2 || events[fill.MezzanineMade] != 0 {
@@ -328,8 +329,10 @@ func TestFiller_Fill_NoMezzanineKeepsOriginal(t *testing.T) {
 	}
 }
 
-func (s *fakeTier) keys() (keys []string) {
-	s.images.Range(func(k, _ any) bool { keys = append(keys, k.(imagecache.Key).String()); return true })
+func keysOf(tier *tiertest.Map) (keys []string) {
+	for key := range tier.Images() {
+		keys = append(keys, key.String())
+	}
 	slices.Sort(keys)
 	return keys
 }
@@ -339,7 +342,7 @@ func TestFiller_Fill_LearnsWhichProfilesNeedMezzanines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &fakeSource{open: has(picture(t), origin.Freshness{Silent: true})}
 		s := &recordingResizer{}
-		f := withMezzanines(b, s, &fakeTier{})
+		f := withMezzanines(b, s, &tiertest.Map{})
 		first := func(name, shape string) string {
 			before := len(s.did())
 			must(t, f, "/"+shape+"/v.1/posts/"+name+".png.webp")
@@ -375,7 +378,7 @@ func TestFiller_Fill_LearnsWhichProfilesNeedMezzanines(t *testing.T) {
 func TestFiller_Fill_TagNamesBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &fakeSource{open: has(picture(t), origin.Freshness{Silent: true})}
-		f := withMezzanines(b, &recordingResizer{}, &fakeTier{})
+		f := withMezzanines(b, &recordingResizer{}, &tiertest.Map{})
 		direct := must(t, f, "/10x/v.1/posts/a.png.webp").Image
 		settled()
 		makeMezzanine(t, f)
@@ -389,7 +392,7 @@ func TestFiller_Fill_TagNamesBytes(t *testing.T) {
 func TestFiller_Fill_FromStoredMezzanine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &fakeSource{open: has(picture(t), origin.Freshness{Silent: true})}
-		kept := &fakeTier{}
+		kept := &tiertest.Map{}
 		makeMezzanine(t, withMezzanines(b, &recordingResizer{}, kept))
 		fetches := b.opens.Load()
 		s := &recordingResizer{}
@@ -418,11 +421,11 @@ func TestFiller_Fill_FromStoredMezzanine(t *testing.T) {
 func TestFiller_Purge_Mezzanine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &fakeSource{open: has(picture(t), origin.Freshness{Silent: true})}
-		kept := &fakeTier{}
+		kept := &tiertest.Map{}
 		f := withMezzanines(b, &recordingResizer{}, kept)
 		makeMezzanine(t, f)
 		removed, err := f.Purge(t.Context(), imagecache.Original{Source: "posts", Name: "a.png"})
-		if err != nil || removed.Images != 2 || len(kept.keys()) != 0 { // and the original of the first request
+		if err != nil || removed.Images != 2 || len(keysOf(kept)) != 0 { // and the original of the first request
 			t.Fatalf("%+v, %v", removed, err)
 		}
 		if got := must(t, f, "/10x/v.1/posts/a.png.webp"); got.Detail != imagecache.FromOrigin || b.opens.Load() != 2 {
@@ -434,7 +437,7 @@ func TestFiller_Purge_Mezzanine(t *testing.T) {
 func TestFiller_Fill_DamagedMezzanine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &fakeSource{open: has(picture(t), origin.Freshness{Silent: true})}
-		kept := &fakeTier{}
+		kept := &tiertest.Map{}
 		makeMezzanine(t, withMezzanines(b, &recordingResizer{}, kept))
 		key, err := imagecache.MezzanineKey(ref(t, "/10x/v.1/posts/a.png.webp"), mezzanineSide)
 		if err != nil {
@@ -473,14 +476,14 @@ func TestFiller_Fill_StoresOriginalWithoutMezzanine(t *testing.T) {
 		b := &fakeSource{open: has(picture(t), origin.Freshness{Silent: true})}
 		const orig, mezzanine = "/orig/v.1/posts/a.png", "/mezzanine-20/v.1/posts/a.png"
 		for side, want := range map[int][]string{0: {orig}, 21: {orig}, 20: {mezzanine, orig}} {
-			kept := &fakeTier{}
+			kept := &tiertest.Map{}
 			makeMezzanine(t, fill.New(fill.Config{
 				Sources:   map[string]origin.Source{"posts": b},
 				Resizer:   &recordingResizer{},
 				Originals: kept,
 				Mezzanine: side,
 			}))
-			if got := kept.keys(); !slices.Equal(got, want) {
+			if got := keysOf(kept); !slices.Equal(got, want) {
 				t.Errorf("with --mezzanine %d: stored %q, want %q", side, got, want)
 			}
 		}
@@ -491,7 +494,7 @@ func TestFiller_Fill_LiveMezzanine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &fakeSource{open: has(picture(t), origin.Freshness{Lifetime: time.Minute})}
 		s := &recordingResizer{}
-		kept := &fakeTier{}
+		kept := &tiertest.Map{}
 		f := withMezzanines(b, s, kept)
 		must(t, f, "/10x/live/posts/a.png.webp")
 		settled()
@@ -597,7 +600,7 @@ func TestFiller_Fill_BadSpecFailsAlone(t *testing.T) {
 			}
 			return nil
 		}}
-		f := withMezzanines(b, s, &fakeTier{})
+		f := withMezzanines(b, s, &tiertest.Map{})
 		var all sync.WaitGroup
 		for path, want := range map[string]error{
 			"/10x/v.1/posts/a.png.webp": nil, "/8x-gray/v.1/posts/a.png.webp": resize.ErrSpec,
@@ -625,7 +628,7 @@ func TestFiller_Fill_SizeFromMezzanine(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := &recordingResizer{}
-		f := withMezzanines(&fakeSource{open: has(original.Bytes(), origin.Freshness{})}, s, &fakeTier{})
+		f := withMezzanines(&fakeSource{open: has(original.Bytes(), origin.Freshness{})}, s, &tiertest.Map{})
 		for s.mezzanines() == 0 {
 			must(t, f, fmt.Sprintf("/%dx/v.1/posts/a.webp", width-len(s.did())))
 		}
@@ -689,7 +692,7 @@ func TestFiller_Fill_ForegroundBeforeBackground(t *testing.T) {
 		blocked := make(chan struct{})
 		b := &fakeSource{open: has(picture(t), origin.Freshness{Silent: true})}
 		s := &recordingResizer{enter: func([]resize.Spec) error { <-blocked; return nil }}
-		f := withMezzanines(b, s, &fakeTier{})
+		f := withMezzanines(b, s, &tiertest.Map{})
 		go f.Fill(resize.WithPriority(t.Context(), resize.PriorityWarm), ref(t, "/10x/v.1/posts/a.png.webp"), nil)
 		synctest.Wait()
 		s.mu.Lock()
@@ -717,7 +720,7 @@ func TestFiller_Fill_RaisesJob(t *testing.T) {
 			}
 			return nil
 		})
-		f := withMezzanines(b, s, &fakeTier{})
+		f := withMezzanines(b, s, &tiertest.Map{})
 		var raise [2]func(resize.Priority)
 		var done sync.WaitGroup
 		for i, path := range []string{"/10x/v.1/posts/a.png.webp", "/8x/v.1/posts/a.png.webp"} {
@@ -757,7 +760,7 @@ func TestFiller_Fill_AdmittedByTheHighest(t *testing.T) {
 			}
 			return nil
 		})
-		f := withMezzanines(b, s, &fakeTier{})
+		f := withMezzanines(b, s, &tiertest.Map{})
 		raised, raise := resize.WithRaise(resize.WithPriority(t.Context(), resize.PriorityWarm))
 		raise(resize.PriorityLive)
 		var done sync.WaitGroup
@@ -782,7 +785,7 @@ func TestFiller_Fill_RaisedRequestLeavesQueue(t *testing.T) {
 		blocked := make(chan struct{})
 		b := &fakeSource{open: has(picture(t), origin.Freshness{Silent: true})}
 		s := &recordingResizer{enter: func([]resize.Spec) error { <-blocked; return nil }}
-		f := withMezzanines(b, s, &fakeTier{})
+		f := withMezzanines(b, s, &tiertest.Map{})
 		warm := resize.WithPriority(t.Context(), resize.PriorityWarm)
 		go f.Fill(warm, ref(t, "/10x/v.1/posts/a.png.webp"), nil)
 		synctest.Wait()
@@ -848,7 +851,7 @@ func TestFiller_Fill_StopsAbandonedJob(t *testing.T) {
 func TestFiller_Fill_ResizerPanics(t *testing.T) {
 	b := &fakeSource{open: has(picture(t), origin.Freshness{})}
 	s := &recordingResizer{enter: func(specs []resize.Spec) error { panic("boom") }}
-	f := withMezzanines(b, s, &fakeTier{})
+	f := withMezzanines(b, s, &tiertest.Map{})
 	if _, err := f.Fill(t.Context(), ref(t, "/10x/v.1/posts/a.png.webp"), nil); !errors.Is(err, resize.ErrFailed) {
 		t.Errorf("%v", err)
 	}
@@ -908,14 +911,14 @@ func TestFiller_Purge_DuringRevalidation(t *testing.T) {
 
 // slowTier waits before it purges.
 type slowTier struct {
-	fakeTier
+	tiertest.Map
 	purging, goOn chan struct{}
 }
 
 func (s *slowTier) Purge(ctx context.Context, target imagecache.Target) (imagecache.Removed, error) {
 	close(s.purging)
 	<-s.goOn
-	return s.fakeTier.Purge(ctx, target)
+	return s.Map.Purge(ctx, target)
 }
 
 func TestMezzanineKey(t *testing.T) {

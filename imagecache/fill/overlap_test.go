@@ -18,6 +18,7 @@ import (
 
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/fill"
+	"github.com/novasocial/imagetier/imagecache/tiertest"
 	"github.com/novasocial/imagetier/internal/circuit"
 	"github.com/novasocial/imagetier/internal/inflight"
 	"github.com/novasocial/imagetier/origin"
@@ -167,7 +168,7 @@ func counting(b origin.Source, s resize.Resizer, originals imagecache.Tier, even
 func TestFiller_Fill_OverlapsDownload(t *testing.T) {
 	body := bigJPEG(t, 1)
 	synctest.Test(t, func(t *testing.T) {
-		resizer, originals, budget := &earlyResizer{}, &fakeTier{}, inflight.New(1<<30)
+		resizer, originals, budget := &earlyResizer{}, &tiertest.Map{}, inflight.New(1<<30)
 		f := fill.New(fill.Config{
 			Sources: map[string]origin.Source{"posts": &fakeSource{open: slowly100(body)}},
 			Resizer: resizer, Originals: originals, InFlight: budget,
@@ -185,7 +186,7 @@ func TestFiller_Fill_OverlapsDownload(t *testing.T) {
 			t.Errorf("the job began after %v of %v", at, download)
 		}
 		settled()
-		if keys := originals.keys(); len(keys) != 1 {
+		if keys := keysOf(originals); len(keys) != 1 {
 			t.Errorf("%q are kept, want the original", keys)
 		}
 		if n := budget.Stats().Bytes; n != 0 {
@@ -353,7 +354,7 @@ func TestFiller_Fill_OverlapFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				resizer, tier, tried := &earlyResizer{refuse: c.refuse}, &fakeTier{}, 0
+				resizer, tier, tried := &earlyResizer{refuse: c.refuse}, &tiertest.Map{}, 0
 				src := &fakeSource{open: func(ctx context.Context, _ origin.Cond) (*origin.Object, error) {
 					if tried++; tried > 1 && resizer.lastEnd() == nil {
 						t.Error("the early job still runs while the original is fetched again")
@@ -383,7 +384,7 @@ func TestFiller_Fill_OverlapFails(t *testing.T) {
 				if !slices.Equal(events, []string{c.event}) {
 					t.Errorf("events %q, want %q", events, c.event)
 				}
-				if keys := tier.keys(); c.want == nil && len(keys) > 0 {
+				if keys := keysOf(tier); c.want == nil && len(keys) > 0 {
 					t.Errorf("stored %q, want nothing", keys)
 				}
 			})
@@ -399,18 +400,18 @@ func (r errReader) Read([]byte) (int, error) { return 0, r.err }
 func TestFiller_Fill_OverlapMakesMezzanine(t *testing.T) {
 	body := bigJPEG(t, 1)
 	synctest.Test(t, func(t *testing.T) {
-		resizer, tier := &recordingResizer{}, &fakeTier{}
+		resizer, tier := &recordingResizer{}, &tiertest.Map{}
 		f := withMezzanines(&fakeSource{open: slowly100(body)}, resizer, tier)
 		must(t, f, "/640x/v.1/posts/a.jpg.jpg")
 		settled()
-		tier.images.Clear()
+		tier.Clear()
 		must(t, f, "/320x/v.1/posts/a.jpg.jpg")
 		settled()
 		want := []string{"early original: 640x.jpg", "early original: 320x.jpg + mezzanine20.jpg info.json"}
 		if jobs := resizer.did(); !slices.Equal(jobs, want) {
 			t.Errorf("jobs %q, want %q", jobs, want)
 		}
-		if keys := tier.keys(); len(keys) != 1 || !strings.Contains(keys[0], "mezzanine") {
+		if keys := keysOf(tier); len(keys) != 1 || !strings.Contains(keys[0], "mezzanine") {
 			t.Errorf("%q are kept, want the mezzanine", keys)
 		}
 	})
@@ -427,7 +428,7 @@ func TestFiller_Fill_OverlapFailsWithoutMezzanine(t *testing.T) {
 			}
 			return resizer.Resize(ctx, job)
 		})
-		f := withMezzanines(&fakeSource{open: slowly100(body)}, refusing, &fakeTier{})
+		f := withMezzanines(&fakeSource{open: slowly100(body)}, refusing, &tiertest.Map{})
 		must(t, f, "/640x/v.1/posts/a.jpg.jpg")
 		settled()
 		if jobs := resizer.did(); !slices.Equal(jobs, []string{"mezzanine: 640x.jpg"}) { // any JPEG is called that

@@ -22,6 +22,7 @@ import (
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/fill"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/imagecache/tiertest"
 	"github.com/novasocial/imagetier/internal/httpapi"
 	"github.com/novasocial/imagetier/internal/httpapi/apitest"
 	"github.com/novasocial/imagetier/internal/httpapi/images"
@@ -92,7 +93,7 @@ type story struct {
 	url    string // of the tier
 	cache  *imagecache.Cache
 
-	originals fakeTier
+	originals tiertest.Map
 
 	mu  sync.Mutex
 	now time.Time
@@ -115,7 +116,7 @@ func newStory(t *testing.T) *story {
 		t.Fatal(err)
 	}
 	s.cache = imagecache.New(imagecache.Config{
-		Layers:    []imagecache.Layer{{Tier: &fakeTier{}, Name: imagecache.Memory}},
+		Layers:    []imagecache.Layer{{Tier: &tiertest.Map{}, Name: imagecache.Memory}},
 		Originals: &s.originals,
 		Filler: fill.New(fill.Config{
 			Sources: map[string]origin.Source{"web": src}, Resizer: stamp{}, Originals: &s.originals, Now: s.clock,
@@ -213,12 +214,11 @@ func detail(resp *http.Response) string {
 	return "none"
 }
 
-// get makes one request and compares what came with what the line says.
 // waitKept waits until an original is stored, which happens after the request that has fetched it is answered.
 func (s *story) waitKept() {
 	s.t.Helper()
 	for range 2000 {
-		for range s.originals.images.Range {
+		if len(s.originals.Images()) > 0 {
 			return
 		}
 		time.Sleep(time.Millisecond)
@@ -226,6 +226,7 @@ func (s *story) waitKept() {
 	s.t.Error("no original is stored")
 }
 
+// get makes one request and compares what came with what the line says.
 func (s *story) get(line, rest string) {
 	s.t.Helper()
 	want, headers := options(rest)
@@ -463,35 +464,4 @@ func (stamp) Resize(_ context.Context, job resize.Job) error {
 		job.Made(i, resize.Image{Body: append([]byte{which}, spec.Name()...), Format: spec.Format, Width: 1, Height: 1})
 	}
 	return nil
-}
-
-// fakeTier is a Tier that keeps everything.
-type fakeTier struct{ images sync.Map }
-
-func (s *fakeTier) Get(_ context.Context, key imagecache.Key) (imagecache.Image, error) {
-	if img, ok := s.images.Load(key); ok {
-		return img.(imagecache.Image), nil
-	}
-	return imagecache.Image{}, imagecache.ErrMiss
-}
-
-func (s *fakeTier) Put(_ context.Context, key imagecache.Key, img imagecache.Image) error {
-	s.images.Store(key, img)
-	return nil
-}
-
-func (s *fakeTier) Purge(_ context.Context, target imagecache.Target) (removed imagecache.Removed, _ error) {
-	s.images.Range(func(k, v any) bool {
-		if key := k.(imagecache.Key); key == target.Key ||
-			target.Key == (imagecache.Key{}) && key.Original() == target.Original {
-			s.images.Delete(k)
-			removed.Add(key, int64(len(v.(imagecache.Image).Body)))
-		}
-		return true
-	})
-	return removed, nil
-}
-
-func (*fakeTier) Count(context.Context, imagecache.Target) (imagecache.Removed, error) {
-	return imagecache.Removed{}, nil
 }

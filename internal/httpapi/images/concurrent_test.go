@@ -6,13 +6,13 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/imagecache/tiertest"
 	"github.com/novasocial/imagetier/internal/httpapi/apitest"
 	"github.com/novasocial/imagetier/resize"
 )
@@ -24,30 +24,6 @@ func (s *stuck) Get(ctx context.Context, _ imageurl.Ref) (imagecache.Image, imag
 	s.entered <- struct{}{}
 	<-ctx.Done()
 	return imagecache.Image{}, imagecache.Outcome{Forward: imagecache.URIMiss}, fmt.Errorf("wait: %w", ctx.Err())
-}
-
-// fakeTier is a Tier backed by a map.
-type fakeTier struct{ images sync.Map }
-
-func (s *fakeTier) Get(_ context.Context, key imagecache.Key) (imagecache.Image, error) {
-	if img, ok := s.images.Load(key); ok {
-		return img.(imagecache.Image), nil
-	}
-	return imagecache.Image{}, imagecache.ErrMiss
-}
-
-func (s *fakeTier) Put(_ context.Context, key imagecache.Key, img imagecache.Image) error {
-	s.images.Store(key, img)
-	return nil
-}
-
-func (s *fakeTier) Purge(context.Context, imagecache.Target) (imagecache.Removed, error) {
-	s.images.Clear()
-	return imagecache.Removed{}, nil
-}
-
-func (*fakeTier) Count(context.Context, imagecache.Target) (imagecache.Removed, error) {
-	return imagecache.Removed{}, nil
 }
 
 // fakeFiller is a Filler with cap(slots) concurrent fills, each blocked until the test releases it.
@@ -113,7 +89,7 @@ func fetch(client *http.Client, url string) reply {
 func TestHandler_ColdVariant_IsFilledOnce(t *testing.T) {
 	k := &fakeFiller{slots: make(chan struct{}, 1), entered: make(chan struct{}, 1), leave: make(chan struct{})}
 	cache := imagecache.New(
-		imagecache.Config{Layers: []imagecache.Layer{{Tier: &fakeTier{}, Name: imagecache.Memory}}, Filler: k},
+		imagecache.Config{Layers: []imagecache.Layer{{Tier: &tiertest.Map{}, Name: imagecache.Memory}}, Filler: k},
 	)
 	asked := &counting{Cache: cache, all: make(chan struct{}), n: 500}
 	addr := serve(t, New(publicConfig(t, asked)))
@@ -168,7 +144,7 @@ func (c *counting) Get(ctx context.Context, ref imageurl.Ref) (imagecache.Image,
 func TestHandler_BusyFills_HitsAreServed(t *testing.T) {
 	k := &fakeFiller{slots: make(chan struct{}, 2), entered: make(chan struct{}, 3), leave: make(chan struct{})}
 	cache := imagecache.New(imagecache.Config{
-		Layers: []imagecache.Layer{{Tier: &fakeTier{}, Name: imagecache.Memory}}, Filler: k, NegativeTTL: time.Minute,
+		Layers: []imagecache.Layer{{Tier: &tiertest.Map{}, Name: imagecache.Memory}}, Filler: k, NegativeTTL: time.Minute,
 	})
 	addr := serve(t, New(publicConfig(t, cache)))
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}, Timeout: 30 * time.Second}
