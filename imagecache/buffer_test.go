@@ -67,7 +67,7 @@ func TestCache_Get_KeepsBuffersThatAreShared(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := ref(t, cat)
 				disk := &pooledTier{}
-				disk.images = map[imagecache.Key]imagecache.Image{imagecache.KeyOf(r): row.img}
+				_ = disk.Put(t.Context(), imagecache.KeyOf(r), row.img)
 				c := imagecache.New(imagecache.Config{
 					Layers: []imagecache.Layer{
 						{Tier: refusing{}, Name: imagecache.Memory},

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -14,73 +13,36 @@ import (
 
 	"github.com/novasocial/imagetier/imagecache"
 	"github.com/novasocial/imagetier/imagecache/imageurl"
+	"github.com/novasocial/imagetier/imagecache/tiertest"
 	"github.com/novasocial/imagetier/origin"
 	"github.com/novasocial/imagetier/resize"
 )
 
 // fakeTier is a Tier in a map, with configurable faults.
 type fakeTier struct {
-	mu     sync.Mutex
-	images map[imagecache.Key]imagecache.Image
+	tiertest.Map
 	broken bool
 	onGet  func(held imagecache.Image) // called between the read and its return
 }
 
 var errBroken = errors.New("tier is broken")
 
-func (s *fakeTier) Get(_ context.Context, key imagecache.Key) (imagecache.Image, error) {
-	s.mu.Lock()
-	img, ok := s.images[key]
-	broken, onGet := s.broken, s.onGet
-	s.mu.Unlock()
-	if broken {
+func (s *fakeTier) Get(ctx context.Context, key imagecache.Key) (imagecache.Image, error) {
+	if s.broken {
 		return imagecache.Image{}, errBroken
 	}
-	if !ok {
-		return imagecache.Image{}, imagecache.ErrMiss
-	}
-	if onGet != nil {
+	img, err := s.Map.Get(ctx, key)
+	if onGet := s.onGet; err == nil && onGet != nil {
 		onGet(img)
 	}
-	return img, nil
+	return img, err
 }
 
-func (s *fakeTier) Put(_ context.Context, key imagecache.Key, img imagecache.Image) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *fakeTier) Put(ctx context.Context, key imagecache.Key, img imagecache.Image) error {
 	if s.broken {
 		return errBroken
 	}
-	if s.images == nil {
-		s.images = make(map[imagecache.Key]imagecache.Image)
-	}
-	s.images[key] = img
-	return nil
-}
-
-func (s *fakeTier) Purge(_ context.Context, target imagecache.Target) (imagecache.Removed, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var removed imagecache.Removed
-	for key, img := range s.images {
-		if key == target.Key || target.Key == (imagecache.Key{}) && key.Original() == target.Original {
-			delete(s.images, key)
-			removed.Add(key, int64(len(img.Body)))
-		}
-	}
-	return removed, nil
-}
-
-func (s *fakeTier) Count(_ context.Context, target imagecache.Target) (imagecache.Removed, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var held imagecache.Removed
-	for key, img := range s.images {
-		if key == target.Key || target.Key == (imagecache.Key{}) && key.Original() == target.Original {
-			held.Add(key, int64(len(img.Body)))
-		}
-	}
-	return held, nil
+	return s.Map.Put(ctx, key, img)
 }
 
 // fakeFiller is a Filler that does as the test says.
@@ -163,7 +125,7 @@ func TestCache_Get_FillsOnceThenHitsMemoryAndDisk(t *testing.T) {
 		}
 		for i, want := range append(wants, wants[1]) {
 			if i == 2 {
-				b.memory.images = nil
+				b.memory.Clear()
 			}
 			synctest.Wait() // for the copy
 			img, out, err := b.cache.Get(t.Context(), r)
@@ -452,8 +414,8 @@ func TestCache_Get_DoesNotStoreNoStoreImages(t *testing.T) {
 	)
 	img, out, err := b.cache.Get(t.Context(), ref(t, "/640x/live/posts/cat.jpg.webp"))
 	if err != nil || !bytes.Equal(img.Body, []byte("mine")) || out.Stored ||
-		len(b.memory.images)+len(b.disk.images) != 0 {
-		t.Errorf("%q, %+v, %v, kept %d", img.Body, out, err, len(b.memory.images)+len(b.disk.images))
+		len(b.memory.Images())+len(b.disk.Images()) != 0 {
+		t.Errorf("%q, %+v, %v, kept %d", img.Body, out, err, len(b.memory.Images())+len(b.disk.Images()))
 	}
 }
 

@@ -46,7 +46,7 @@ func TestCache_Explain_ListsTiersWithoutCopying(t *testing.T) {
 	if h := held[1]; h.Where != imagecache.FromOriginal || h.Bytes != 13 || h.Key != imagecache.KeyOf(orig) {
 		t.Errorf("the original: %+v", h)
 	}
-	if len(b.memory.images) != 0 || k.fills.Load() != 0 {
+	if len(b.memory.Images()) != 0 || k.fills.Load() != 0 {
 		t.Error("explaining moved or made an image")
 	}
 	if held := b.cache.Explain(t.Context(), orig); len(held) != 1 || held[0].Where != imagecache.Disk {

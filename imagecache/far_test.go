@@ -33,7 +33,7 @@ func TestCache_Get_ReadsAFarTierOnceAndCopiesAtOnce(t *testing.T) {
 		})
 		r := ref(t, cat)
 		held := make(chan struct{})
-		far.images = map[imagecache.Key]imagecache.Image{imagecache.KeyOf(r): {Body: []byte("cat")}}
+		_ = far.Put(t.Context(), imagecache.KeyOf(r), imagecache.Image{Body: []byte("cat")})
 		far.onGet = func(imagecache.Image) { <-held }
 		for range 300 {
 			go func() {

@@ -549,13 +549,16 @@ func TestFiller_Fill_LiveMezzanine(t *testing.T) {
 func TestFiller_Fill_MezzanineOfAReplacedOriginal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &fakeSource{open: has(picture(t), origin.Freshness{Lifetime: time.Hour})}
-		s, stored := &recordingResizer{}, &fakeTier{}
+		s, stored := &recordingResizer{}, &tiertest.Map{}
 		f := withMezzanines(b, s, stored)
 		for _, path := range []string{"/28x/live/posts/a.png.webp", "/29x/live/posts/a.png.webp"} {
 			must(t, f, path)
 			settled()
 		}
-		stored.images.Delete(imagecache.KeyOf(ref(t, "/orig/live/posts/a.png"))) // evicted
+		evicted := imagecache.Target{Key: imagecache.KeyOf(ref(t, "/orig/live/posts/a.png"))}
+		if _, err := stored.Purge(t.Context(), evicted); err != nil {
+			t.Fatal(err)
+		}
 		b.open = func(context.Context, origin.Cond) (*origin.Object, error) {
 			obj := origin.NewWhole(picture(t))
 			obj.ETag, obj.Fresh = `"def"`, origin.Freshness{Lifetime: time.Minute}
