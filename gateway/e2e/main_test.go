@@ -100,8 +100,8 @@ func start(t *testing.T, name string, args ...string) *program {
 	}()
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
+		<-ended // Wait closes the pipe, and may only be called when it was read to its end
 		_ = cmd.Wait()
-		<-ended
 		if t.Failed() {
 			t.Logf("%s said:\n%s", name, p.output())
 		}
