@@ -144,7 +144,8 @@ func (c *counting) Get(ctx context.Context, ref imageurl.Ref) (imagecache.Image,
 func TestHandler_BusyFills_HitsAreServed(t *testing.T) {
 	k := &fakeFiller{slots: make(chan struct{}, 2), entered: make(chan struct{}, 3), leave: make(chan struct{})}
 	cache := imagecache.New(imagecache.Config{
-		Layers: []imagecache.Layer{{Tier: &tiertest.Map{}, Name: imagecache.Memory}}, Filler: k, NegativeTTL: time.Minute,
+		Layers: []imagecache.Layer{{Tier: &tiertest.Map{}, Name: imagecache.Memory}},
+		Filler: k, NegativeTTL: time.Minute,
 	})
 	addr := serve(t, New(publicConfig(t, cache)))
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}, Timeout: 30 * time.Second}
