@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/novasocial/imagetier/cmd/tierbench/internal/stack"
 	"github.com/novasocial/imagetier/cmd/tierbench/socialday"
 	"github.com/novasocial/imagetier/internal/webhook"
 )
@@ -173,7 +174,7 @@ func (c *feedCmd) playDay(
 	w window,
 	watch time.Duration,
 ) (ran dayRun, err error) {
-	before, err := scrape(ctx, private)
+	before, err := stack.Scrape(ctx, private)
 	if err != nil {
 		return ran, err
 	}
@@ -188,11 +189,11 @@ func (c *feedCmd) playDay(
 	if err := pause(ctx, watch+time.Second); err != nil {
 		return ran, err
 	}
-	after, err := scrape(ctx, private)
+	after, err := stack.Scrape(ctx, private)
 	if err != nil {
 		return ran, err
 	}
-	ran.tally, ran.warmed = tallyOf(w, ran.answers), after.warmed().minus(before.warmed())
+	ran.tally, ran.warmed = tallyOf(w, ran.answers), warmedOf(after).minus(warmedOf(before))
 	return ran, nil
 }
 

@@ -104,7 +104,7 @@ func (c gatewayCheck) run(ctx context.Context) (seen seenPage, err error) {
 	if err := c.publish(ctx); err != nil {
 		return seen, err
 	}
-	before, err := scrape(ctx, c.service.url)
+	before, err := stack.Scrape(ctx, c.service.url)
 	if err != nil {
 		return seen, err
 	}
@@ -152,7 +152,7 @@ func (c gatewayCheck) publish(ctx context.Context) error {
 		return err
 	}
 	for {
-		m, err := scrape(ctx, c.service.url)
+		m, err := stack.Scrape(ctx, c.service.url)
 		if err != nil {
 			return err
 		}
@@ -167,9 +167,9 @@ func (c gatewayCheck) publish(ctx context.Context) error {
 
 // await returns the metrics of the tier once n paths of pages are done. It fails if they are not
 // while the context lasts.
-func (c gatewayCheck) await(ctx context.Context, before samples, paths int) (samples, error) {
+func (c gatewayCheck) await(ctx context.Context, before stack.Metrics, paths int) (stack.Metrics, error) {
 	for {
-		m, err := scrape(ctx, c.service.url)
+		m, err := stack.Scrape(ctx, c.service.url)
 		if err != nil {
 			return nil, err
 		}
@@ -186,7 +186,7 @@ func (c gatewayCheck) await(ctx context.Context, before samples, paths int) (sam
 	}
 }
 
-func pathCount(m samples, outcome string) float64 {
+func pathCount(m stack.Metrics, outcome string) float64 {
 	return m[`imagetier_prefetch_paths_total{outcome="`+outcome+`"}`]
 }
 

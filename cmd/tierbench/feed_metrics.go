@@ -1,62 +1,16 @@
 package main
 
 import (
-	"bufio"
-	"context"
-	"fmt"
-	"io"
-	"net/http"
-	"strconv"
 	"strings"
+
+	"github.com/novasocial/imagetier/cmd/tierbench/internal/stack"
 )
-
-// samples maps series, written as name{labels}, to their values.
-type samples map[string]float64
-
-// readMetrics parses the parts of the Prometheus text format that the tier writes.
-func readMetrics(r io.Reader) (samples, error) {
-	m := make(samples)
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		line := lines.Text()
-		if line == "" || line[0] == '#' {
-			continue
-		}
-		at := strings.LastIndexByte(line, ' ')
-		if at < 0 {
-			return nil, fmt.Errorf("metrics: %q is no sample", line)
-		}
-		value, err := strconv.ParseFloat(line[at+1:], 64)
-		if err != nil {
-			return nil, fmt.Errorf("metrics: %q: %w", line, err)
-		}
-		m[line[:at]] = value
-	}
-	return m, lines.Err()
-}
-
-// scrape reads the metrics of a tier.
-func scrape(ctx context.Context, private string) (samples, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, private+"/metrics", nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("metrics: %s", resp.Status)
-	}
-	return readMetrics(resp.Body)
-}
 
 // warmed counts the variants that were made early and then requested (used) or not (wasted) while
 // they were watched, and their CPU seconds.
 type warmed struct{ used, wasted, usedCPU, wastedCPU float64 }
 
-func (m samples) warmed() warmed {
+func warmedOf(m stack.Metrics) warmed {
 	return warmed{
 		m["imagetier_prefetch_used_total"], m["imagetier_prefetch_wasted_total"],
 		m["imagetier_prefetch_used_cpu_seconds_total"], m["imagetier_prefetch_wasted_cpu_seconds_total"],

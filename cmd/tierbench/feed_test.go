@@ -15,35 +15,21 @@ import (
 	"testing"
 	"time"
 
+	"github.com/novasocial/imagetier/cmd/tierbench/internal/stack"
 	"github.com/novasocial/imagetier/cmd/tierbench/socialday"
 	"github.com/novasocial/imagetier/internal/webhook"
 	hook "github.com/novasocial/imagetier/prefetch/events"
 	"github.com/novasocial/imagetier/prefetch/profile"
 )
 
-func TestMetrics_ReadTierOutput(t *testing.T) {
-	m, err := readMetrics(
-		strings.NewReader(
-			"# HELP x y\n# TYPE x counter\nimagetier_prefetch_used_total 12\nimagetier_prefetch_wasted_total 4\nimagetier_requests_total{cache=\"memory\",status=\"200\"} 1.5e+03\n\n",
-		),
-	)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if m[`imagetier_requests_total{cache="memory",status="200"}`] != 1500 {
-		t.Errorf("%v", m)
-	}
-	if got := m.warmed().minus(warmed{used: 2, wasted: 2}); got != (warmed{used: 10, wasted: 2}) ||
-		got.share() != 2.0/12 {
+func TestWarmedOf_Shares(t *testing.T) {
+	m := stack.Metrics{"imagetier_prefetch_used_total": 12, "imagetier_prefetch_wasted_total": 4}
+	got := warmedOf(m).minus(warmed{used: 2, wasted: 2})
+	if got != (warmed{used: 10, wasted: 2}) || got.share() != 2.0/12 {
 		t.Errorf("%+v, share %v", got, got.share())
 	}
 	if (warmed{}).share() != 0 {
 		t.Error("the wasted share of no variants is not 0")
-	}
-	for _, bad := range []string{"word\n", "name word\n"} {
-		if _, err := readMetrics(strings.NewReader(bad)); err == nil {
-			t.Errorf("%q is read", bad)
-		}
 	}
 }
 

@@ -10,7 +10,9 @@ func TestMetrics_Labels(t *testing.T) {
 	if err != nil || m["a"] != 3 || m[`b{path="/x y",to="z"}`] != 1.5e6 || !math.IsNaN(m["c"]) {
 		t.Errorf("%v, %v", m, err)
 	}
-	if _, err := parse("<html>"); err == nil {
-		t.Error("no error for an HTML page instead of metrics")
+	for _, bad := range []string{"<html>", "name word\n"} {
+		if _, err := parse(bad); err == nil {
+			t.Errorf("no error for %q", bad)
+		}
 	}
 }
