@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -184,25 +186,13 @@ func TestProxyCmd_Run(t *testing.T) {
 	if code, stdout, stderr := command(t, nil, "health", "--ready", private); code != 0 || stdout != "ok\n" {
 		t.Errorf("health: %d %s", code, stderr)
 	}
-	waitFor(t, g.private+"/metrics", `imagetier_gateway_handed_out_images_total{outcome="sent"} 2`)
-	_, metrics := get(t, g.private+"/metrics")
-	for _, want := range []string{
+	wantMetrics(t, g.private,
+		`imagetier_gateway_handed_out_images_total{outcome="sent"} 2`,
 		`imagetier_gateway_proxy_requests_total{kind="json",status="2xx"} 1`,
 		`imagetier_gateway_proxy_requests_total{kind="failed",status="5xx"} 0`,
 		`imagetier_gateway_urls_total{outcome="signed"} 2`, `imagetier_gateway_build_info{`, `mode="proxy"`,
 		`imagetier_gateway_proxy_first_byte_seconds_count{kind="json"} 1`, "go_goroutines",
-	} {
-		if !strings.Contains(metrics, want) {
-			t.Errorf("%s is not in /metrics", want)
-		}
-	}
-	for line := range strings.Lines(metrics) {
-		if !strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "go_") && !strings.HasPrefix(line, "process_") &&
-			!strings.HasPrefix(line, "promhttp_") &&
-			!strings.HasPrefix(line, namespace+"_") {
-			t.Errorf("metric without the prefix: %s", line)
-		}
-	}
+	)
 
 	// Requests in flight complete while the gateway drains.
 	slow, err := http.Get(g.public + "/slow")
@@ -221,16 +211,31 @@ func TestProxyCmd_Run(t *testing.T) {
 	}
 }
 
-// waitFor polls the URL until the answer contains text.
-func waitFor(t *testing.T, url, text string) {
+// waitFor polls the URL until the answer contains all texts, and returns it.
+func waitFor(t *testing.T, url string, texts ...string) (body string) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for deadline := time.Now().Add(10 * time.Second); ; <-tick.C {
-		if _, body := get(t, url); strings.Contains(body, text) {
-			return
-		} else if time.Now().After(deadline) {
-			t.Fatalf("%s is not in %s:\n%s", text, url, body)
+		_, body = get(t, url)
+		missing := slices.IndexFunc(texts, func(text string) bool { return !strings.Contains(body, text) })
+		if missing < 0 {
+			return body
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s is not in %s:\n%s", texts[missing], url, body)
+		}
+	}
+}
+
+// wantMetrics waits until /metrics of a private listener has all samples: requests are counted after their
+// answers. All metrics must have the program's prefix, or that of a library.
+func wantMetrics(t *testing.T, private string, samples ...string) {
+	t.Helper()
+	known := regexp.MustCompile("^(#|go_|process_|promhttp_|" + namespace + "_)")
+	for line := range strings.Lines(waitFor(t, private+"/metrics", samples...)) {
+		if !known.MatchString(line) {
+			t.Errorf("metric without the prefix: %s", line)
 		}
 	}
 }
