@@ -3,6 +3,7 @@ package e2e
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -148,14 +149,19 @@ func photos(t *testing.T) (dir string, names []string) {
 	return dir, names
 }
 
-// get sends a request as client does, and returns status, headers and body.
+// get sends a request as a phone does, and returns status, headers and body.
 func get(t *testing.T, url string, headers ...string) (int, http.Header, string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	return send(t, http.MethodGet, url, nil, append([]string{"User-Agent: " + iPhone}, headers...)...)
+}
+
+// send sends a request with headers such as "Accept: image/webp", and returns status, headers and body.
+func send(t *testing.T, method, url string, body []byte, headers ...string) (int, http.Header, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.Header.Set("User-Agent", iPhone)
 	for _, header := range headers {
 		name, value, _ := strings.Cut(header, ": ")
 		req.Header.Set(name, value)
@@ -165,11 +171,11 @@ func get(t *testing.T, url string, headers ...string) (int, http.Header, string)
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
+	text, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resp.StatusCode, resp.Header, string(body)
+	return resp.StatusCode, resp.Header, string(text)
 }
 
 // until repeats a request until done returns true.

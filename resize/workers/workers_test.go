@@ -271,32 +271,24 @@ func TestPool_Resize_MemoryLimitNamesSetting(t *testing.T) {
 
 func TestPool_Resize_EncoderOverMemoryIsTooLarge(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 1, Memory: 1 << 30, Timeout: 2 * time.Minute}))
-	original := photo(t, 400, 300)
-	for name, refused := range map[string]bool{
+	refuses(t, p, "the limit is 1024 MiB (--resize-memory)", map[string]bool{
 		"4500x3375-up.jxl": true, "2000x1500-up.jxl": false, "4032x3024-up.jpg": false,
 		"8000x6000-up.avif": true, "8000x6000-up.heic": true, "3000x2000-up.heic": false,
-	} {
-		ctx, leave := context.WithCancel(t.Context())
-		if !refused {
-			leave() // it is not made: the fake child cannot
-		}
-		_, err := resize.Make(ctx, p, original, spec(name))
-		leave()
-		if got := errors.Is(err, resize.ErrTooLarge); got != refused {
-			t.Errorf("%s: %v, want refused %v", name, err, refused)
-		}
-		if refused && !strings.Contains(err.Error(), "the limit is 1024 MiB (--resize-memory)") {
-			t.Errorf("%s: %v, want the limit and its setting", name, err)
-		}
-	}
+	})
 }
 
 func TestPool_Resize_EncoderOverTimeIsTooLarge(t *testing.T) {
 	p := running(t, fake(workers.Config{Workers: 1, Timeout: 10 * time.Second}))
-	original := photo(t, 400, 300)
-	for name, refused := range map[string]bool{
+	refuses(t, p, "takes about 27 s, the limit is 10s (--resize-timeout)", map[string]bool{
 		"4032x3024-up.heic": true, "2000x1500-up.heic": false, "4032x3024-up.avif": false, "4032x3024-up.png": false,
-	} {
+	})
+}
+
+// refuses fails the test unless the pool refuses the Specs whose value is true, with the text in the error.
+func refuses(t *testing.T, p *workers.Pool, text string, specs map[string]bool) {
+	t.Helper()
+	original := photo(t, 400, 300)
+	for name, refused := range specs {
 		ctx, leave := context.WithCancel(t.Context())
 		if !refused {
 			leave() // it is not made: the fake child cannot
@@ -306,7 +298,7 @@ func TestPool_Resize_EncoderOverTimeIsTooLarge(t *testing.T) {
 		if got := errors.Is(err, resize.ErrTooLarge); got != refused {
 			t.Errorf("%s: %v, want refused %v", name, err, refused)
 		}
-		if refused && !strings.Contains(err.Error(), "takes about 27 s, the limit is 10s (--resize-timeout)") {
+		if refused && !strings.Contains(err.Error(), text) {
 			t.Errorf("%s: %v, want the limit and its setting", name, err)
 		}
 	}
