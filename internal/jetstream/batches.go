@@ -27,18 +27,7 @@ type Batcher struct {
 // a node dies during a batch, the batch is redelivered to any node after Config.AckWait. It returns
 // nil when ctx is done.
 func (b *Bus) Batch(ctx context.Context, l Log, to Batcher) error {
-	for ctx.Err() == nil {
-		s, err := b.wait(ctx)
-		if err != nil {
-			return nil
-		}
-		err = b.batch(ctx, s, l, to)
-		if ctx.Err() != nil {
-			return nil
-		}
-		b.cfg.Log.Warn("reading a stream in batches failed, retrying", "log", l.stream, "err", err)
-		pause(ctx, noticePause)
-	}
+	b.repeat(ctx, l.stream, func(s *session) error { return b.batch(ctx, s, l, to) })
 	return nil
 }
 

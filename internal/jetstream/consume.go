@@ -20,6 +20,23 @@ func nextMessage(ctx context.Context, consumer jetstream.Consumer) (jetstream.Ms
 	}
 }
 
+// repeat calls read, which reads a stream until it fails, with the current session until ctx is done, with a pause
+// after each failure.
+func (b *Bus) repeat(ctx context.Context, stream string, read func(*session) error) {
+	for ctx.Err() == nil {
+		s, err := b.wait(ctx)
+		if err != nil {
+			return
+		}
+		err = read(s)
+		if ctx.Err() != nil {
+			return
+		}
+		b.cfg.Log.Warn("reading a stream failed, retrying", "stream", stream, "err", err)
+		pause(ctx, noticePause)
+	}
+}
+
 // noticePause is the pause after a fault before entries and notices are read again.
 const noticePause = 2 * time.Second
 

@@ -55,10 +55,7 @@ func (b *Bus) Follow(ctx context.Context, l Log, f Follower) error {
 			return refused.error
 		}
 		b.cfg.Log.Warn("following a stream failed, retrying", "log", l.stream, "err", err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(firstRetry):
-		}
+		pause(ctx, firstRetry)
 	}
 	return nil
 }

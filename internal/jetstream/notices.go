@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -21,21 +20,7 @@ func (b *Bus) Notices(ctx context.Context, take func(ctx context.Context, id str
 		<-ctx.Done()
 		return nil
 	}
-	for ctx.Err() == nil {
-		s, err := b.wait(ctx)
-		if err != nil {
-			return nil
-		}
-		err = b.notices(ctx, s, take)
-		if ctx.Err() != nil {
-			return nil
-		}
-		b.cfg.Log.Warn("reading S3 notifications failed, retrying", "subject", NoticeSubject, "err", err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(noticePause):
-		}
-	}
+	b.repeat(ctx, noticeName, func(s *session) error { return b.notices(ctx, s, take) })
 	return nil
 }
 

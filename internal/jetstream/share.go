@@ -19,21 +19,7 @@ type Entry struct {
 // done once for all nodes. do returns the pause before the entry is delivered again, 0 for never.
 // It returns nil when ctx is done.
 func (b *Bus) Share(ctx context.Context, do func(ctx context.Context, e Entry) (again time.Duration)) error {
-	for ctx.Err() == nil {
-		s, err := b.wait(ctx)
-		if err != nil {
-			return nil
-		}
-		err = b.share(ctx, s, do)
-		if ctx.Err() != nil {
-			return nil
-		}
-		b.cfg.Log.Warn("reading purges for the shared store failed, retrying", "err", err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(noticePause):
-		}
-	}
+	b.repeat(ctx, Purges.stream, func(s *session) error { return b.share(ctx, s, do) })
 	return nil
 }
 
