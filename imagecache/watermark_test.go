@@ -19,9 +19,8 @@ func TestCache_Get_DistinguishesWatermarksByDigest(t *testing.T) {
 	caches := make(map[string]*imagecache.Cache)
 	for _, digest := range []string{"aaaa", "bbbb"} {
 		caches[digest] = imagecache.New(imagecache.Config{
-			Layers: []imagecache.Layer{
-				{Tier: memory, Name: imagecache.Memory},
-			}, Filler: &fakeFiller{fill: serves("with " + digest)},
+			Layers:     []imagecache.Layer{{Tier: memory, Name: imagecache.Memory}},
+			Filler:     &fakeFiller{fill: serves("with " + digest)},
 			Watermarks: imagecache.NewWatermarks(map[string]string{"logo": digest}),
 		})
 	}

@@ -33,6 +33,19 @@ type operator struct {
 	start     console.Stats // with the fields that never change, and no errors and changes
 }
 
+// operator returns what the private API stands on, once all other parts are open.
+func (s *Server) operator(errors *httpapi.RecentErrors, changes *httpapi.RecentChanges) *operator {
+	return &operator{
+		Service: s.prefetch, local: s.local, cache: s.cache, fleet: s.fleet, state: s.state, metrics: s.metrics,
+		listers: s.sources.Listers, history: s.history, errors: errors, changes: changes, readiness: s.readiness,
+		start: console.Stats{
+			Version: s.cfg.Build.Version, Revision: s.cfg.Build.Commit, GoVersion: s.cfg.Build.Go,
+			Dev: s.cfg.Dev, Started: s.started,
+			Errors: []httpapi.RequestError{}, Changes: []httpapi.Change{},
+		},
+	}
+}
+
 // Explain returns what this node holds of a variant.
 func (o *operator) Explain(ctx context.Context, ref imageurl.Ref) []imagecache.Held {
 	return o.local.Explain(ctx, ref)

@@ -262,10 +262,9 @@ func (s *Server) openSources(ctx context.Context) (err error) {
 
 func (s *Server) openCache(context.Context) (err error) {
 	s.workers, err = workers.New(workers.Config{
-		Command: []string{
-			s.cfg.ResizeCommand,
-		}, Limits: s.cfg.Limits, Workers: s.cfg.Workers, Timeout: s.cfg.ResizeTimeout, Memory: s.cfg.ResizeMemory,
-		Log: s.log, Waited: s.metrics.Waited, Watermarks: watermarkFiles(s.cfg.Config),
+		Command: []string{s.cfg.ResizeCommand}, Workers: s.cfg.Workers,
+		Limits: s.cfg.Limits, Timeout: s.cfg.ResizeTimeout, Memory: s.cfg.ResizeMemory,
+		Watermarks: watermarkFiles(s.cfg.Config), Waited: s.metrics.Waited, Log: s.log,
 	})
 	if err != nil {
 		return err
@@ -379,23 +378,13 @@ func (s *Server) openHTTP(context.Context) (err error) {
 		DrainTimeout: 5 * time.Second, Log: s.log.With("listener", "private"),
 		Handler: admin.New(admin.Config{
 			Signer: s.signer, Catalog: catalog, Origins: origins, Changes: changes,
-			Operator: &operator{
-				Service: s.prefetch, local: s.local, cache: s.cache, fleet: s.fleet, state: s.state, metrics: s.metrics,
-				listers: s.sources.Listers, history: s.history, errors: recentErrors, changes: changes,
-				readiness: s.readiness, start: console.Stats{
-					Version: s.cfg.Build.Version, Revision: s.cfg.Build.Commit, GoVersion: s.cfg.Build.Go,
-					Dev: s.cfg.Dev, Started: s.started,
-					Errors: []httpapi.RequestError{}, Changes: []httpapi.Change{},
-				},
-			},
-			Observe: s.metrics.Event, Locate: s.locate,
+			Operator: s.operator(recentErrors, changes),
+			Observe:  s.metrics.Event, Locate: s.locate,
 			AdminToken: s.adminToken, S3EventsToken: s.s3EventsToken, Dev: s.cfg.Dev,
-			SNS:     snsOf(s.cfg.SNSTopic),
-			Metrics: s.telemetry.Metrics(), Log: s.log,
+			SNS: snsOf(s.cfg.SNSTopic), Metrics: s.telemetry.Metrics(), Log: s.log,
 			Console: console.New(console.Config{
 				Signer: s.signer, Public: public, Sources: sourceNames(s.cfg.Config), Watermarks: s.watermarks,
-				PublicURL:  s.publicURL,
-				AdminToken: s.adminToken, Dev: s.cfg.Dev,
+				PublicURL: s.publicURL, AdminToken: s.adminToken, Dev: s.cfg.Dev,
 			}),
 		}),
 	})

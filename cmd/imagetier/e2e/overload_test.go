@@ -52,10 +52,8 @@ func loadTier(t *testing.T) *tier {
 func makeImages(t testing.TB, original []byte, names ...string) []resize.Image {
 	t.Helper()
 	pool, err := workers.New(workers.Config{
-		Command: []string{
-			filepath.Join(bin, "imagetier-resize"),
-		}, Workers: 1, Memory: 8 << 30, Timeout: 3 * time.Minute,
-		Limits: resize.Limits{MaxPixels: 100_000_000},
+		Command: []string{filepath.Join(bin, "imagetier-resize")},
+		Workers: 1, Memory: 8 << 30, Timeout: 3 * time.Minute, Limits: resize.Limits{MaxPixels: 100_000_000},
 	})
 	if err != nil {
 		t.Fatal(err)
