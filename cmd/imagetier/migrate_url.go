@@ -45,13 +45,9 @@ type migratedURL struct {
 
 // Run migrates.
 func (c *migrateURLCmd) Run(ctx context.Context, p *program.Process) error {
-	cfg, _, err := c.load(p)
+	_, signer, err := c.loadSigner(p)
 	if err != nil {
 		return err
-	}
-	signer, err := cfg.Signer()
-	if err != nil {
-		return program.UsageError{Err: err}
 	}
 	base, err := parseBase(c.Base)
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/novasocial/imagetier/imagecache/imageurl"
 	"github.com/novasocial/imagetier/internal/config"
 	"github.com/novasocial/imagetier/internal/program"
 	"github.com/novasocial/imagetier/internal/settings"
@@ -14,4 +15,17 @@ func reads(only ...string) settingsOf { return settingsOf{program.Reads(config.S
 
 func (s *settingsOf) load(p *program.Process) (config.Config, *settings.Resolved, error) {
 	return config.Load(config.Input{Input: s.Input(p)})
+}
+
+// loadSigner also returns the signer of the configured keys.
+func (s *settingsOf) loadSigner(p *program.Process) (config.Config, *imageurl.Signer, error) {
+	cfg, _, err := s.load(p)
+	if err != nil {
+		return cfg, nil, err
+	}
+	signer, err := cfg.Signer()
+	if err != nil {
+		return cfg, nil, program.UsageError{Err: err}
+	}
+	return cfg, signer, nil
 }

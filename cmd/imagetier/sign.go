@@ -62,13 +62,9 @@ A shape is size, then options joined by "-", each only where it is not the defau
 
 // Run signs.
 func (c *signCmd) Run(p *program.Process) error {
-	cfg, _, err := c.load(p)
+	_, signer, err := c.loadSigner(p)
 	if err != nil {
 		return err
-	}
-	signer, err := cfg.Signer()
-	if err != nil {
-		return program.UsageError{Err: err}
 	}
 	base, err := parseBase(c.Base)
 	if err != nil {

@@ -26,13 +26,9 @@ func (verifyCmd) Help() string {
 
 // Run verifies.
 func (c *verifyCmd) Run(ctx context.Context, p *program.Process) error {
-	cfg, _, err := c.load(p)
+	cfg, signer, err := c.loadSigner(p)
 	if err != nil {
 		return err
-	}
-	signer, err := cfg.Signer()
-	if err != nil {
-		return program.UsageError{Err: err}
 	}
 	ids := keyIDs(cfg.Keys)
 	bad := false
