@@ -164,8 +164,10 @@ func TestHTTP1_LongHead_Limit(t *testing.T) {
 		if got := ask(long + "\r\n\r\n"); got != http.StatusOK {
 			t.Errorf("the last long head: %d", got)
 		}
-		for s.http1.long.Load() != maxLongHeads-1 {
-			runtime.Gosched()
+		for late := time.Now().Add(20 * time.Second); s.http1.long.Load() != maxLongHeads-1; runtime.Gosched() {
+			if time.Now().After(late) {
+				t.Fatalf("%d long heads are counted after 20 s, want %d", s.http1.long.Load(), maxLongHeads-1)
+			}
 		}
 	}
 }

@@ -507,12 +507,7 @@ func TestBus_Run_EndsWithUnwritableStore(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- b.Run(ctx) }()
-	for deadline := time.Now().Add(20 * time.Second); strings.Count(log.String(), "retrying") < 2; {
-		if time.Now().After(deadline) {
-			t.Fatalf("Run did not retry:\n%s", log)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	until(t, "Run retries", func() bool { return strings.Count(log.String(), "retrying") >= 2 })
 	cancel()
 	select {
 	case err := <-ended:
@@ -544,18 +539,10 @@ func TestBus_Run_ConnectsAgainAfterRefusals(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	until := func(what string, done func() bool) {
-		t.Helper()
-		for late := time.Now().Add(time.Minute); !done(); time.Sleep(10 * time.Millisecond) {
-			if time.Now().After(late) {
-				t.Fatalf("%s: not within a minute", what)
-			}
-		}
-	}
 	password("second")
-	until("the client gives up", s.conn.IsClosed)
+	until(t, "the client gives up", s.conn.IsClosed)
 	password("first")
-	until("the bus is connected again", b.Available)
+	until(t, "the bus is connected again", b.Available)
 	put(t, b, "id", 0, "x")
 }
 
@@ -575,4 +562,14 @@ func (l *lines) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
+}
+
+// until waits until done returns true.
+func until(t *testing.T, condition string, done func() bool) {
+	t.Helper()
+	for late := time.Now().Add(time.Minute); !done(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(late) {
+			t.Fatalf("waited a minute for: %s", condition)
+		}
+	}
 }

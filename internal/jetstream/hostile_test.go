@@ -157,9 +157,7 @@ func TestBus_Run_HostileServer(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			ended := make(chan error, 1)
 			go func() { ended <- b.Run(ctx) }()
-			for !strings.Contains(log.String(), c.log) {
-				time.Sleep(time.Millisecond)
-			}
+			until(t, "a line of the log: "+c.log, func() bool { return strings.Contains(log.String(), c.log) })
 			if c.log == "" {
 				short, stop := context.WithTimeout(ctx, 300*time.Millisecond)
 				if _, err := b.Put(short, "id", Message{Data: []byte("x")}); err == nil {

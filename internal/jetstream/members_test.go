@@ -46,9 +46,7 @@ func TestBus_Members_AgeBeginsWithConnection(t *testing.T) {
 		}
 		return list.Age
 	}
-	for age() < 300*time.Millisecond {
-		time.Sleep(10 * time.Millisecond)
-	}
+	until(t, "the list is 300 ms old", func() bool { return age() >= 300*time.Millisecond })
 	s, err := b.session()
 	if err != nil {
 		t.Fatal(err)
@@ -57,9 +55,7 @@ func TestBus_Members_AgeBeginsWithConnection(t *testing.T) {
 	if err := s.conn.ForceReconnect(); err != nil {
 		t.Fatal(err)
 	}
-	for !s.conn.IsConnected() {
-		time.Sleep(time.Millisecond)
-	}
+	until(t, "the connection is back", s.conn.IsConnected)
 	if got := age(); got > time.Since(began) {
 		t.Errorf("the list is %v old, the connection %v", got, time.Since(began))
 	}
