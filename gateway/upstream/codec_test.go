@@ -31,7 +31,7 @@ func TestServices_Call_BoundsFieldsOfAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	go server.Serve(listener) //nolint:errcheck // ends with the test
+	go server.Serve(listener) // ends with the test
 	defer server.Stop()
 	addr := listener.Addr().String()
 	s := reach(t, upstream.Config{Feed: addr, Content: addr, User: addr, CallTimeout: soon, Wait: soon})

@@ -103,7 +103,7 @@ func TestServer_Run_ClosesUnreadBody(t *testing.T) {
 					cfg := on(Config{Handler: greets})
 					inBubble(t, cfg, func(t *testing.T, ln *pipes, stop func() error) {
 						conn := ln.dial(t)
-						//nolint:errcheck // may be cut
+						// may be cut
 						go io.WriteString(conn, method+" / HTTP/1.1\r\nHost: a\r\n"+body)
 						r := bufio.NewReader(conn)
 						start := time.Now()

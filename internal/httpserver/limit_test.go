@@ -197,7 +197,7 @@ func TestServer_Run_DrainsIdleConnections(t *testing.T) {
 	onBoth(t, func(t *testing.T, on engine) {
 		inBubble(t, on(Config{Handler: greets}), func(t *testing.T, ln *pipes, stop func() error) {
 			conn := ln.dial(t)
-			go io.WriteString(conn, hello) //nolint:errcheck // read below
+			go io.WriteString(conn, hello) // read below
 			r := bufio.NewReader(conn)
 			expectHello(t, r)
 			time.Sleep(10 * time.Second)

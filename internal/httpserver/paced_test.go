@@ -39,7 +39,7 @@ func TestPaced_Write_ClosesSilentReader(t *testing.T) {
 					ended = make(chan error, 1)
 					conn := ln.dial(t)
 					if protocol == "h2c" {
-						go io.Copy(io.Discard, conn) //nolint:errcheck // its HTTP/2 window stays closed
+						go io.Copy(io.Discard, conn) // its HTTP/2 window stays closed
 						_, _ = io.WriteString(conn, h2Opening)
 					} else {
 						_, _ = io.WriteString(conn, hello)

@@ -503,7 +503,7 @@ func TestNew_FitsLimitOfOpenFiles(t *testing.T) {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &was); err != nil {
 		t.Fatal(err)
 	}
-	defer syscall.Setrlimit(syscall.RLIMIT_NOFILE, &was) //nolint:errcheck // it was like that
+	defer syscall.Setrlimit(syscall.RLIMIT_NOFILE, &was) // it was like that
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 900, Max: was.Max}); err != nil {
 		t.Fatal(err)
 	}

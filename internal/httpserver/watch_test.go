@@ -75,10 +75,10 @@ func TestWatched_Done_KeepsNextRequest(t *testing.T) {
 		})}
 		inBubble(t, cfg, func(t *testing.T, ln *pipes, _ func() error) {
 			conn := ln.dial(t)
-			go io.WriteString(conn, hello+first) //nolint:errcheck // read below
+			go io.WriteString(conn, hello+first) // read below
 			r := bufio.NewReader(conn)
 			synctest.Wait()
-			go io.WriteString(conn, (hello + hello)[len(first):]) //nolint:errcheck // read below
+			go io.WriteString(conn, (hello + hello)[len(first):]) // read below
 			for range 3 {
 				expectHello(t, r)
 			}
@@ -102,7 +102,7 @@ func TestWatched_NotWatchedWithoutDone(t *testing.T) {
 	})}
 	inBubble(t, cfg, func(t *testing.T, ln *pipes, _ func() error) {
 		conn := ln.dial(t)
-		go io.WriteString(conn, hello+hello) //nolint:errcheck // read below
+		go io.WriteString(conn, hello+hello) // read below
 		r := bufio.NewReader(conn)
 		expectHello(t, r)
 		expectHello(t, r)
@@ -152,7 +152,7 @@ func TestServer_Run_HeaderTimeoutOfNextRequest(t *testing.T) {
 	inBubble(t, cfg, func(t *testing.T, ln *pipes, _ func() error) {
 		conn := ln.dial(t)
 		r := bufio.NewReader(conn)
-		go io.WriteString(conn, hello) //nolint:errcheck // read below
+		go io.WriteString(conn, hello) // read below
 		expectHello(t, r)
 		time.Sleep(time.Minute)
 		_, _ = io.WriteString(conn, hello[:10])
@@ -179,11 +179,11 @@ func TestServer_Run_Panic(t *testing.T) {
 			})}
 			inBubble(t, cfg, func(t *testing.T, ln *pipes, _ func() error) {
 				conn, other := ln.dial(t), ln.dial(t)
-				go io.WriteString(conn, "GET /x HTTP/1.1\r\nHost: a\r\n\r\n") //nolint:errcheck // read below
+				go io.WriteString(conn, "GET /x HTTP/1.1\r\nHost: a\r\n\r\n") // read below
 				if took := closedAfter(t, conn); took != 0 {
 					t.Errorf("the connection was closed after %s, want 0", took)
 				}
-				go io.WriteString(other, hello) //nolint:errcheck // read below
+				go io.WriteString(other, hello) // read below
 				expectHello(t, bufio.NewReader(other))
 			})
 		})
