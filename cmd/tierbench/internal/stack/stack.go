@@ -91,7 +91,6 @@ func Start(ctx context.Context, cfg Config) (*Stack, error) {
 }
 
 func (s *Stack) startAll(ctx context.Context) (err error) {
-	secret := s.secrets
 	s.posts, err = copyPhotos(s.cfg.Photos, s.Originals)
 	if err != nil {
 		return err
@@ -103,36 +102,11 @@ func (s *Stack) startAll(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	tier, tierPrivate, gateway, gatewayPrivate := at[0], at[1], at[2], at[3]
-	s.Tier = s.program(
-		"imagetier",
-		tier,
-		tierPrivate,
-		[]string{
-			"IMAGETIER_KEYS=k1=" + secret.key,
-			"IMAGETIER_WEBHOOK_SECRETS=" + secret.webhook,
-			"IMAGETIER_ADMIN_TOKEN=" + secret.admin,
-		},
-		"--source="+source+"=dir://"+s.Originals,
-		"--cache-dir="+filepath.Join(s.cfg.Dir, "cache"),
-		"--cache-memory-size=256MiB",
-		"--cache-disk-size=2GiB",
-		"--cache-originals-size=1GiB",
-		"--image-prefix="+Prefix+"="+source,
-		"--warm=all",
-	)
-	if err := s.Tier.start(ctx); err != nil {
+	tier := at[0]
+	if err := s.startTier(ctx, tier, at[1]); err != nil {
 		return err
 	}
-	s.TierPrivate = "http://" + tierPrivate
-	eventsTo := s.TierPrivate
-	if s.cfg.Events != nil {
-		if s.relay, err = newRelay(s.TierPrivate, s.cfg.Events); err != nil {
-			return err
-		}
-		eventsTo = s.relay.url
-	}
-	s.avatars, err = makeAvatars(ctx, "http://"+tier, secret.key, s.posts, s.Originals)
+	s.avatars, err = makeAvatars(ctx, "http://"+tier, s.secrets.key, s.posts, s.Originals)
 	if err != nil {
 		return err
 	}
@@ -142,32 +116,60 @@ func (s *Stack) startAll(ctx context.Context) (err error) {
 	if err := s.startRedis(ctx); err != nil {
 		return err
 	}
-	args := []string{
-		"--dev",
-		"--test-token=test-token=seed",
-		"--image-base=http://" + tier,
-		"--image-prefix=" + Prefix + "=" + source,
-		"--tier=" + eventsTo,
-		"--jwks=" + s.Users.JWKS,
+	return s.startGateway(ctx, at[2], at[3], "--image-base=http://"+tier)
+}
+
+// startTier also starts the relay that observes its events.
+func (s *Stack) startTier(ctx context.Context, public, private string) (err error) {
+	s.Tier = s.program("imagetier", public, private,
+		[]string{
+			"IMAGETIER_KEYS=k1=" + s.secrets.key,
+			"IMAGETIER_WEBHOOK_SECRETS=" + s.secrets.webhook,
+			"IMAGETIER_ADMIN_TOKEN=" + s.secrets.admin,
+		},
+		"--source="+source+"=dir://"+s.Originals,
+		"--cache-dir="+filepath.Join(s.cfg.Dir, "cache"),
+		"--cache-memory-size=256MiB", "--cache-disk-size=2GiB", "--cache-originals-size=1GiB",
+		"--image-prefix="+Prefix+"="+source,
+		"--warm=all",
+	)
+	if err := s.Tier.start(ctx); err != nil {
+		return err
 	}
+	s.TierPrivate = "http://" + private
+	if s.cfg.Events != nil {
+		s.relay, err = newRelay(s.TierPrivate, s.cfg.Events)
+	}
+	return err
+}
+
+// startGateway starts the gateway with flags beside those for the other programs.
+func (s *Stack) startGateway(ctx context.Context, public, private string, flags ...string) error {
+	eventsTo := s.TierPrivate
+	if s.relay != nil {
+		eventsTo = s.relay.url
+	}
+	flags = append(flags,
+		"--dev", "--test-token=test-token=seed",
+		"--image-prefix="+Prefix+"="+source,
+		"--tier="+eventsTo,
+		"--jwks="+s.Users.JWKS,
+	)
 	for i, name := range names {
-		args = append(args, "--"+name+"="+s.services[i])
+		flags = append(flags, "--"+name+"="+s.services[i])
 	}
 	if s.Redis != nil {
-		args = append(args, "--redis="+s.redis)
+		flags = append(flags, "--redis="+s.redis)
 	}
-	s.GatewayProgram = s.program(
-		"imagetier-gateway",
-		gateway,
-		gatewayPrivate,
+	s.GatewayProgram = s.program("imagetier-gateway", public, private,
 		[]string{
 			gcTrace,
-			"IMAGETIER_GATEWAY_KEYS=k1=" + secret.key,
-			"IMAGETIER_GATEWAY_WEBHOOK_SECRET=" + secret.webhook,
-			"IMAGETIER_GATEWAY_ADMIN_TOKEN=" + secret.admin,
+			"IMAGETIER_GATEWAY_KEYS=k1=" + s.secrets.key,
+			"IMAGETIER_GATEWAY_WEBHOOK_SECRET=" + s.secrets.webhook,
+			"IMAGETIER_GATEWAY_ADMIN_TOKEN=" + s.secrets.admin,
 		},
-		args...)
-	s.Gateway, s.Private = "http://"+gateway+"/graphql", "http://"+gatewayPrivate
+		flags...)
+	s.Gateway, s.Private = "http://"+public+"/graphql", "http://"+private
 	if err := s.GatewayProgram.start(ctx); err != nil {
 		return err
 	}
