@@ -38,26 +38,7 @@ func filmColour(n int) color.NRGBA {
 
 func animations(t *testing.T, r resize.Resizer) {
 	for _, loops := range []int{0, -1, 3} { // for ever, once, and three times more
-		original := film(t, loops)
-		back, err := gif.DecodeAll(bytes.NewReader(one(t, r, original, "40x.gif").Body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if back.LoopCount != loops || !slices.Equal(back.Delay, filmDelays) ||
-			back.Config.Width != 40 || back.Config.Height != 30 {
-			t.Errorf("loop %d, delays %v, %dx%d; want %d, %v, 40x30",
-				back.LoopCount, back.Delay, back.Config.Width, back.Config.Height, loops, filmDelays)
-		}
-		for n, m := range shown(back) {
-			want := filmColour(n)
-			if got := color.NRGBAModel.Convert(m.At(20, 2)).(color.NRGBA); far(got, want) > 12 {
-				t.Errorf("frame %d is %v, want %v", n, got, want)
-			}
-			below := color.NRGBAModel.Convert(m.At(20, 28)).(color.NRGBA)
-			if far(below, color.NRGBA{255, 255, 255, 255}) > 12 {
-				t.Errorf("below frame %d lies %v: it is mixed with the next", n, below)
-			}
-		}
+		keepsFrames(t, r, loops)
 	}
 	original := film(t, 3)
 	web := one(t, r, original, "40x.webp")
@@ -96,32 +77,61 @@ func animations(t *testing.T, r resize.Resizer) {
 		!bytes.Equal(images[1].Body, one(t, r, original, "40x-still.webp").Body) {
 		t.Errorf("two Specs in one job give other files than two jobs: %v", err)
 	}
-	t.Run("frames times pixels have a budget", func(t *testing.T) {
-		g := &gif.GIF{}
-		frame := image.NewPaletted(image.Rect(0, 0, 2000, 2000), color.Palette{color.Black, color.White})
-		for range 20 {
-			g.Image, g.Delay = append(g.Image, frame), append(g.Delay, 5)
+	t.Run("frames times pixels have a budget", func(t *testing.T) { boundsFrames(t, r) })
+	t.Run("photos", func(t *testing.T) { keepsAnimatedPhotos(t, r) })
+}
+
+// keepsFrames fails the test unless the frames, their times and the number of loops survive.
+func keepsFrames(t *testing.T, r resize.Resizer, loops int) {
+	t.Helper()
+	original := film(t, loops)
+	back, err := gif.DecodeAll(bytes.NewReader(one(t, r, original, "40x.gif").Body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if back.LoopCount != loops || !slices.Equal(back.Delay, filmDelays) ||
+		back.Config.Width != 40 || back.Config.Height != 30 {
+		t.Errorf("loop %d, delays %v, %dx%d; want %d, %v, 40x30",
+			back.LoopCount, back.Delay, back.Config.Width, back.Config.Height, loops, filmDelays)
+	}
+	for n, m := range shown(back) {
+		want := filmColour(n)
+		if got := color.NRGBAModel.Convert(m.At(20, 2)).(color.NRGBA); far(got, want) > 12 {
+			t.Errorf("frame %d is %v, want %v", n, got, want)
 		}
-		large := gifOf(t, g)
-		if _, err := resize.Make(t.Context(), r, large, spec(t, "40x.gif")); !errors.Is(err, resize.ErrTooLarge) {
-			t.Errorf("80 megapixels in 20 frames: %v", err)
+		below := color.NRGBAModel.Convert(m.At(20, 28)).(color.NRGBA)
+		if far(below, color.NRGBA{255, 255, 255, 255}) > 12 {
+			t.Errorf("below frame %d lies %v: it is mixed with the next", n, below)
 		}
-		one(t, r, large, "40x-still.gif")
-	})
-	t.Run("photos", func(t *testing.T) {
-		for _, name := range []string{"animation.gif", "animation-small.gif"} {
-			original := testutil.Photo(t, name)
-			before, err := gif.DecodeAll(bytes.NewReader(original))
-			if err != nil {
-				t.Fatal(err)
-			}
-			after, err := gif.DecodeAll(bytes.NewReader(one(t, r, original, "100x.gif").Body))
-			if err != nil || len(after.Image) != len(before.Image) ||
-				!slices.Equal(after.Delay, before.Delay) || after.LoopCount != before.LoopCount {
-				t.Errorf("%s: %v", name, err)
-			}
+	}
+}
+
+func boundsFrames(t *testing.T, r resize.Resizer) {
+	g := &gif.GIF{}
+	frame := image.NewPaletted(image.Rect(0, 0, 2000, 2000), color.Palette{color.Black, color.White})
+	for range 20 {
+		g.Image, g.Delay = append(g.Image, frame), append(g.Delay, 5)
+	}
+	large := gifOf(t, g)
+	if _, err := resize.Make(t.Context(), r, large, spec(t, "40x.gif")); !errors.Is(err, resize.ErrTooLarge) {
+		t.Errorf("80 megapixels in 20 frames: %v", err)
+	}
+	one(t, r, large, "40x-still.gif")
+}
+
+func keepsAnimatedPhotos(t *testing.T, r resize.Resizer) {
+	for _, name := range []string{"animation.gif", "animation-small.gif"} {
+		original := testutil.Photo(t, name)
+		before, err := gif.DecodeAll(bytes.NewReader(original))
+		if err != nil {
+			t.Fatal(err)
 		}
-	})
+		after, err := gif.DecodeAll(bytes.NewReader(one(t, r, original, "100x.gif").Body))
+		if err != nil || len(after.Image) != len(before.Image) ||
+			!slices.Equal(after.Delay, before.Delay) || after.LoopCount != before.LoopCount {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 // shown composes the frames of g as browsers do, except that it does not restore the previous
