@@ -83,95 +83,20 @@ func (x Applied) lost(ctx context.Context, stream jetstream.Stream, now LogState
 	return err == nil && !msg.Time.Equal(x.At)
 }
 
+// follow runs one subscription until it fails. last is the last entry that was applied.
 func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower, last *atomic.Pointer[Applied]) error {
-	opening, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	stream, err := b.stream(opening, s.js, l.config())
+	x, err := b.subscribe(ctx, s, l, f, last)
 	if err != nil {
 		return err
 	}
-	asked := time.Now()
-	info, err := ask(opening, func(ctx context.Context) (*jetstream.StreamInfo, error) { return stream.Info(ctx) })
-	if err != nil {
-		return err
-	}
-	begun := stateOf(info, asked)
-	begun.Reset = last.Load().lost(opening, stream, begun)
-	if f.Shared {
-		if begun.Shared, err = sharedUpTo(opening, stream); err != nil {
-			b.cfg.Log.Warn("reading all purges again: which of them are worked off is not known", "err", err)
-		}
-	}
-	from, err := f.Begin(begun)
-	if err != nil {
-		return &refusal{err}
-	}
-	if begun.Reset || last.Load().Log != begun.ID {
-		last.Store(&Applied{Log: begun.ID, Number: from - min(from, 1)})
-	}
-	consumer, err := ask(opening, func(ctx context.Context) (jetstream.Consumer, error) {
-		return stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
-			DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(1, from), MaxResetAttempts: 3,
-		})
-	})
-	if err != nil {
-		return err
-	}
-	messages, err := consumer.Messages(jetstream.PullHeartbeat(2 * time.Second))
-	if err != nil {
-		return err
-	}
-	defer messages.Stop()
-	defer context.AfterFunc(ctx, messages.Stop)()
-	// A consumer that reconnects silently continues with a recreated stream, or after entries that
-	// the stream has dropped. Of a stream that has lost its last entries, it misses as many new ones. In
-	// all these cases Begin is called again.
-	var next atomic.Uint64 // the first entry that was not applied, or the first of the stream
-	next.Store(max(from, begun.First))
+	defer x.messages.Stop()
+	defer context.AfterFunc(ctx, x.messages.Stop)()
 	watching, stopWatching := context.WithCancel(ctx)
 	defer stopWatching()
-	var lost atomic.Bool
-	go func() {
-		tick := time.NewTicker(lookEvery)
-		defer tick.Stop()
-		for resets := 0; ; {
-			select {
-			case <-watching.Done():
-				return
-			case <-tick.C:
-			}
-			look, cancel := context.WithTimeout(watching, lookEvery)
-			before := last.Load()
-			now, err := lookUp(look, s.js, l)
-			gone := errors.Is(err, jetstream.ErrStreamNotFound)
-			if err == nil {
-				gone = now.ID != begun.ID || now.First > next.Load()
-			}
-			switch {
-			case err != nil:
-			case before.lost(look, stream, now):
-				resets++
-				gone = gone || resets == 2 // after a partition, an old leader may have answered
-			default:
-				resets = 0
-			}
-			if err == nil && !gone && resets == 0 && f.Look != nil {
-				if f.Shared {
-					now.Shared, _ = sharedUpTo(look, stream) // the next look asks again
-				}
-				f.Look(now)
-			}
-			cancel()
-			if gone {
-				lost.Store(true)
-				messages.Stop()
-				return
-			}
-		}
-	}()
+	go x.watch(watching, s.js)
 	for {
-		entries, err := nextEntries(messages)
-		if lost.Load() {
+		entries, err := nextEntries(x.messages)
+		if x.lost.Load() {
 			return errLost
 		}
 		if err != nil {
@@ -181,9 +106,111 @@ func (b *Bus) follow(ctx context.Context, s *session, l Log, f Follower, last *a
 			return &refusal{err}
 		}
 		end := entries[len(entries)-1]
-		last.Store(&Applied{begun.ID, end.Number, end.At})
-		next.Store(end.Number + 1)
+		last.Store(&Applied{x.begun.ID, end.Number, end.At})
+		x.next.Store(end.Number + 1)
 	}
+}
+
+// subscription is a log whose entries arrive, from the one that Follower.Begin returned.
+type subscription struct {
+	log      Log
+	follower Follower
+	stream   jetstream.Stream
+	begun    LogState // as Begin received it
+	messages jetstream.MessagesContext
+	last     *atomic.Pointer[Applied]
+	next     atomic.Uint64 // the first entry that was not applied, or the first of the stream
+	lost     atomic.Bool   // watch has stopped the messages
+}
+
+// subscribe calls f.Begin and requests the entries from the one that it returns.
+func (b *Bus) subscribe(
+	ctx context.Context, s *session, l Log, f Follower, last *atomic.Pointer[Applied],
+) (*subscription, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	stream, err := b.stream(ctx, s.js, l.config())
+	if err != nil {
+		return nil, err
+	}
+	asked := time.Now()
+	info, err := ask(ctx, func(ctx context.Context) (*jetstream.StreamInfo, error) { return stream.Info(ctx) })
+	if err != nil {
+		return nil, err
+	}
+	begun := stateOf(info, asked)
+	begun.Reset = last.Load().lost(ctx, stream, begun)
+	if f.Shared {
+		if begun.Shared, err = sharedUpTo(ctx, stream); err != nil {
+			b.cfg.Log.Warn("reading all purges again: which of them are worked off is not known", "err", err)
+		}
+	}
+	from, err := f.Begin(begun)
+	if err != nil {
+		return nil, &refusal{err}
+	}
+	if begun.Reset || last.Load().Log != begun.ID {
+		last.Store(&Applied{Log: begun.ID, Number: from - min(from, 1)})
+	}
+	consumer, err := ask(ctx, func(ctx context.Context) (jetstream.Consumer, error) {
+		return stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+			DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(1, from), MaxResetAttempts: 3,
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	x := &subscription{log: l, follower: f, stream: stream, begun: begun, last: last}
+	x.next.Store(max(from, begun.First))
+	x.messages, err = consumer.Messages(jetstream.PullHeartbeat(2 * time.Second))
+	return x, err
+}
+
+// watch looks at the stream every few seconds until ctx is done. A consumer that reconnects silently continues
+// with a recreated stream, or after entries that the stream has dropped; of a stream that has lost its last
+// entries, it misses as many new ones. In all these cases watch stops the messages, so that Begin is called
+// again.
+func (x *subscription) watch(ctx context.Context, js jetstream.JetStream) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for resets := 0; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now, lost, err := x.look(ctx, js)
+		switch {
+		case err == nil && lost:
+			resets++
+		case err == nil:
+			resets = 0
+		}
+		switch {
+		case errors.Is(err, jetstream.ErrStreamNotFound),
+			err == nil && (now.ID != x.begun.ID || now.First > x.next.Load()),
+			resets == 2: // after a partition, an old leader may have answered once
+			x.lost.Store(true)
+			x.messages.Stop()
+			return
+		case err == nil && !lost && x.follower.Look != nil:
+			x.follower.Look(now)
+		}
+	}
+}
+
+// look returns the state of the log, and whether it has lost the last entry that was applied.
+func (x *subscription) look(ctx context.Context, js jetstream.JetStream) (now LogState, lost bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, lookEvery)
+	defer cancel()
+	before := x.last.Load()
+	if now, err = lookUp(ctx, js, x.log); err != nil {
+		return now, false, err
+	}
+	if x.follower.Shared {
+		now.Shared, _ = sharedUpTo(ctx, x.stream) // the next look asks again
+	}
+	return now, before.lost(ctx, x.stream, now), nil
 }
 
 // nextEntries waits for one entry, and returns it with all others that have arrived by then.
