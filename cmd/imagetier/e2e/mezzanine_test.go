@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // One fetch serves all later sizes, and the second request makes the mezzanine.
@@ -32,9 +33,9 @@ func TestTier_Mezzanine_LaterSizesNeedNoFetch(t *testing.T) {
 		}
 	}
 	for event, want := range map[string]string{"unlikely": "1", "made": "1", "used": "3"} {
-		if n := metric(t, x, `imagetier_mezzanines_total{event="`+event+`"}`); n != want {
-			t.Errorf("mezzanines %s: %s, want %s", event, n, want)
-		}
+		eventually(t, 20*time.Second, "mezzanines "+event+": "+want, func() bool { // counted when the job has ended
+			return metric(t, x, `imagetier_mezzanines_total{event="`+event+`"}`) == want
+		})
 	}
 	x.stop()
 	x = start(t, flags...)
