@@ -242,7 +242,7 @@ bench-feed: build ## simulate a day of a social feed with and without pre-warmin
 	cd cmd/tierbench && go run . feed $(FEED)
 
 .PHONY: bench-peers
-bench-peers: ## compare the cost of a hit with nginx, Varnish, net/http and fasthttp
+bench-peers: ## compare the cost of a hit, and of a page through the proxy, with nginx and other servers
 	@deploy/bench-peers
 
 .PHONY: bench-fill

@@ -92,13 +92,15 @@ func fastHTTP(ln net.Listener) error {
 
 func page(ln net.Listener) error {
 	posts := make([]string, 20)
-	for i := range posts {
-		posts[i] = fmt.Sprintf(`{"id":"post-%d","caption":"A day at the sea, %[1]d of many. Es war schön and we stayed until the sun was gone.",`+
+	for i := range posts { // as in BenchmarkPage of package gateway/proxy
+		posts[i] = fmt.Sprintf(`{"id":"post-%d","caption":"A day at the sea, %[1]d of many. Es war schön \u2600 and we stayed `+
+			`until the sun was gone; see you there tomorrow.",`+
 			`"imageUrl":"https://cdn.app.example/2026/11/%08[2]x4c7d65abcdef0123.jpg",`+
-			`"thumbnailUrl":"https://cdn.app.example/2026/11/t/%08[2]x4c7d65abcdef0123.jpg","likeCount":%[2]d,`+
-			`"author":{"id":"user-%[1]d","avatarUrl":"https://cdn.app.example/avatars/%08[2]x4c7d65abcdef0123.jpg"}}`, i, i*7919)
+			`"thumbnailUrl":"https://cdn.app.example/2026/11/t/%08[2]x4c7d65abcdef0123.jpg",`+
+			`"likeCount":%[2]d,"commentCount":%[1]d,"author":{"id":"user-%[1]d","username":"someone.%[1]d",`+
+			`"avatarUrl":"https://cdn.app.example/avatars/%08[2]x4c7d65abcdef0123.jpg"}}`, i, i*7919)
 	}
-	answer := []byte(`{"data":{"feed":{"posts":[` + strings.Join(posts, ",") + `],"hasMore":true}}}`)
+	answer := []byte(`{"data":{"feed":{"posts":[` + strings.Join(posts, ",") + `],"cursor":"b3Bh","hasMore":true}}}`)
 	server := &fasthttp.Server{
 		ReadTimeout: 10 * time.Second,
 		Handler: func(ctx *fasthttp.RequestCtx) {
