@@ -78,7 +78,7 @@ func (b *body) Read(p []byte) (int, error) {
 }
 
 // whole reads an answer whose length the service has stated, and states that of the rewritten one if the answer
-// fits in a chunk. It is then sent in two writes instead of five, and one that was cut short is 502.
+// fits in a chunk. This saves writes, and an answer that was cut short can still be answered with 502.
 func (b *body) whole() error {
 	b.fill = true
 	b.more()

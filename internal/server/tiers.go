@@ -114,7 +114,7 @@ func (t *tiers) layers() []imagecache.Layer {
 	return layers
 }
 
-// derivedStats returns the stats of the derived store. The store's contents are not counted;
+// derivedStats returns the stats of the shared store. Its contents are not counted;
 // bytes and entries are those of the pending writes.
 func derivedStats(shared *sharedstore.Tier) func() metrics.TierStats {
 	return func() metrics.TierStats {
